@@ -1,0 +1,48 @@
+#!/bin/sh
+# Installs what a command needs, and says so: npm packages always; for `tor` (npm start) and `test`
+# (npm test) also Debian packages, as root on Debian. Elsewhere it says exactly what to install.
+# Usage: sh deploy/setup.sh [tor|test]
+set -eu
+cd "$(dirname "$0")/.."
+say() { printf 'asfaleia: %s\n' "$*" >&2; }
+
+# npm itself runs on the machine's own Node: the one below node_modules is about to be replaced.
+own_path=$PATH
+PATH=$(printf %s "$PATH" | tr ':' '\n' | grep -v '/node_modules/\.bin$' | grep -v '/node-gyp-bin$' | paste -sd: -)
+export PATH
+stamp=node_modules/.asfaleia-lock
+if ! cmp -s package-lock.json "$stamp" 2>/dev/null; then
+  say "installing the npm packages of package-lock.json into node_modules"
+  npm ci --no-audit --no-fund --loglevel=error >&2
+  cp package-lock.json "$stamp"
+fi
+PATH=$own_path
+
+case "${1:-}" in
+  '') want='' ;;
+  tor) want='tor:tor' ;;
+  test) want='tor:tor torsocks:torsocks age:age ssh-keygen:openssh-client nc:netcat-openbsd python3:python3-minimal' ;;
+  *) say "error: deploy/setup.sh takes nothing, tor or test"; exit 2 ;;
+esac
+
+missing=''
+for pair in $want; do
+  command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
+done
+[ -n "$missing" ] || exit 0
+
+if [ -f /etc/debian_version ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+  say "installing Debian packages:$missing"
+  export DEBIAN_FRONTEND=noninteractive
+  # Debian's tor package would start a daemon; the project starts its own, or none.
+  # shellcheck disable=SC2086
+  if { apt-get update -qq && RUNLEVEL=1 apt-get install -y -qq --no-install-recommends $missing; } >/tmp/asfaleia-apt.$$ 2>&1; then
+    rm -f /tmp/asfaleia-apt.$$
+  else
+    tail -5 /tmp/asfaleia-apt.$$ >&2; rm -f /tmp/asfaleia-apt.$$
+    say "hint: the install failed; what is missing is said where it is needed. By hand: apt-get install$missing"
+  fi
+else
+  say "missing:$missing"
+  say "hint: install them with your system's package manager; on Debian: sudo apt-get install$missing"
+fi

@@ -1,0 +1,51 @@
+/**
+ * The refusals of docs/protocol.md, section 5: a closed set of codes, each with what it does to the
+ * connection and one fixed line of text. The text is for people and never holds what a peer sent.
+ */
+export interface ErrorRow {
+  readonly text: string
+  /** `stays`, `closes`, or how many of this code on one connection close it. */
+  readonly connection: 'stays' | 'closes' | number
+}
+
+export const ERRORS = {
+  'wrong-usage': { text: 'fields are missing, too many or malformed', connection: 10 },
+  'unknown-packet': { text: 'there is no packet of that number', connection: 10 },
+  'too-large': { text: 'the line or its payload is over the limit', connection: 'closes' },
+  'bad-key': { text: 'the key does not parse or is too weak', connection: 'stays' },
+  'unsupported-key': { text: 'the key is of a type that cannot be used here', connection: 'stays' },
+  'auth-failed': { text: 'the answer is wrong, or its handle is unknown or expired', connection: 3 },
+  'bad-token': { text: 'the token is missing, forged, expired, revoked or of another relay', connection: 'stays' },
+  denied: { text: 'this relay does not admit that key', connection: 'stays' },
+  'mailbox-full': { text: 'the receiver has too many messages waiting', connection: 'stays' },
+  'relay-full': { text: 'the relay has no memory left for messages', connection: 'stays' },
+  'rate-limited': { text: 'too many; come back in the seconds that follow', connection: 'stays' },
+  'not-ready': { text: 'the relay does not know its onion name yet', connection: 'stays' },
+  timeout: { text: 'not authenticated in time, or idle too long', connection: 'closes' },
+  restarting: { text: 'the relay is going down; come back in the seconds that follow', connection: 'closes' },
+} as const satisfies Record<string, ErrorRow>
+
+export type ErrorCode = keyof typeof ERRORS
+
+export const ERROR_CODES = Object.freeze(Object.keys(ERRORS)) as readonly ErrorCode[]
+
+/** The codes of a NOTICE (packet 98). */
+export const NOTICE_CODES = ['taken-over', 'restarting'] as const
+export type NoticeCode = (typeof NOTICE_CODES)[number]
+
+/**
+ * The peer erred: answered with its code, counted, never logged.
+ * Carries no text of its own, so nothing that a peer sent can get into it.
+ */
+export class ProtocolError extends Error {
+  readonly code: ErrorCode
+  /** Third field of the ERROR: seconds to wait, where the code has them. */
+  readonly detail: number | undefined
+
+  constructor(code: ErrorCode, detail?: number) {
+    super(code)
+    this.name = 'ProtocolError'
+    this.code = code
+    this.detail = detail
+  }
+}
