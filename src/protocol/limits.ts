@@ -15,6 +15,8 @@ export interface Limits {
   readonly loginSeconds: number
   /** Without a byte from the peer. Above the lifetime of a quiet circuit; clients send PING. */
   readonly idleSeconds: number
+  /** For one write to be taken by a reader that is slow or gone; a circuit through Tor is never that slow. */
+  readonly writeSeconds: number
   /** Messages waiting in one mailbox, leased ones included. */
   readonly mailboxMessages: number
   /** How long a message is held at most. */
@@ -40,6 +42,7 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   firstPacketSeconds: 30,
   loginSeconds: 120,
   idleSeconds: 15 * 60,
+  writeSeconds: 120,
   mailboxMessages: 128,
   holdSeconds: 7 * 24 * 60 * 60,
   window: 64,

@@ -29,7 +29,9 @@ export interface ByteStream {
 export interface Receiver {
   /** The receiver owns the chunk from here on, and overwrites it. */
   onChunk(chunk: Uint8Array): void
-  /** Called once, whoever ended it. Nothing is called after it. */
+  /** The peer sends no more; it still gets its answers (`printf … | nc`). */
+  onFinish(): void
+  /** Called once, whoever ended the stream. Nothing is called after it. */
   onEnd(): void
 }
 

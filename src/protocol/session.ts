@@ -1,0 +1,567 @@
+/**
+ * The relay's side of one connection, docs/protocol.md sections 2 to 6, as a machine without I/O:
+ * bytes, answers of its ports and the time go in, effects come out. It has no socket, timer, clock,
+ * randomness or promise; `now` is in ms and never goes back.
+ */
+import { type Challenge, VERSION } from './challenge.ts'
+import { ERRORS, type ErrorCode, type NoticeCode, ProtocolError } from './errors.ts'
+import type { Limits } from './limits.ts'
+import { LineDecoder, MessageDecoder, type PacketSource } from './line.ts'
+import { Output } from './output.ts'
+import { asciiText, decodeRequest, isBase64, isWord, PACKETS, type Packet, type RequestName } from './packets.ts'
+
+/** How a message is leased: by SUBSCRIBE, by `GET …;lease`, or by a plain GET until it was written out. */
+export type Lease = 'subscribe' | 'lease' | 'plain'
+
+/** A message's reference stays a plain number, and is told from a later message in the same place. */
+export interface Taken {
+  readonly references: readonly number[]
+  /** Messages that wait still, leased ones not among them. */
+  readonly waiting: number
+}
+
+export type Put = { readonly id: string; readonly seconds: number } | { readonly refused: 'mailbox-full' | 'relay-full' }
+
+/** Who reads a mailbox as its messages come. */
+export interface Subscriber {
+  /** The connection's number, not zero. */
+  readonly owner: number
+  /** There may be something to take. */
+  onWaiting(): void
+  /** A newer subscriber has the mailbox. */
+  onTakenOver(): void
+}
+
+/** What the session asks of the mailboxes (src/mailbox/mailbox.ts); `id` is a mailbox's blinded id. */
+export interface Mailboxes {
+  put(id: string, payload: Uint8Array, now: number): Put
+  /** Leases what waits, in order, bounded in messages and bytes (one message always fits). */
+  take(id: string, owner: number, how: { lease: Lease; messages: number; bytes: number }, now: number): Taken
+  /** A message while it lives; the payload is a view, good until the next call. */
+  read(reference: number): { readonly id: string; readonly payload: Uint8Array } | undefined
+  /** Erases a message that a plain GET wrote out. */
+  taken(reference: number, owner: number): void
+  /** Erases by message id, whoever leases them; gives how many there were. */
+  ack(id: string, messages: readonly Uint8Array[]): number
+  wipe(id: string): number
+  /** Gives how many wait. */
+  subscribe(id: string, subscriber: Subscriber): number
+  /** Ends the owner's subscription and leases there. */
+  leave(id: string, owner: number): void
+}
+
+/** A challenge as the prover remembers it; opaque here. */
+export interface Proof {
+  readonly method: 'decrypt' | 'sign'
+  readonly mailbox: string
+}
+
+export type Challenged<P extends Proof> =
+  | { readonly proof: P; /** base64 */ readonly challenge: Uint8Array }
+  | { readonly refused: ErrorCode; readonly detail?: number }
+
+export interface Ports {
+  readonly limits: Limits
+  readonly mailboxes: Mailboxes
+  /** The names that the relay is reached by; empty while it does not know them. */
+  names(): readonly string[]
+  admits(mailbox: string): boolean
+  /** Seconds to wait before another login may be tried, 0 if it may be now; counts the try. */
+  loginWait(now: number): number
+  /** The mailbox of a SEND's receiver. @throws ProtocolError `bad-key` */
+  receiver(field: Uint8Array): string
+  issueToken(mailbox: string, audience: string, now: number): string
+  /** The mailbox of a token and when it expires (ms); undefined for anything but a good one. */
+  verifyToken(token: Uint8Array, now: number): { readonly mailbox: string; readonly expires: number } | undefined
+  /** A random handle, decimal, and a nonce: 32 random bytes in base64url. */
+  drawChallenge(): Pick<Challenge, 'handle' | 'nonce'>
+  /** What happened, for the relay's counters. */
+  count(what: 'decrypt' | 'sign' | 'stored' | 'delivered' | { readonly refused: ErrorCode }): void
+}
+
+export type Effect<P extends Proof = Proof> =
+  /** Write, then call `onWritten`; no other write comes before. The bytes may be overwritten then. */
+  | { readonly kind: 'write'; readonly bytes: Uint8Array }
+  /** Parse the key, make its challenge, then call `onChallenged`. `key` is good until then. */
+  | { readonly kind: 'challenge'; readonly key: Uint8Array; readonly sign: boolean; readonly challenge: Challenge }
+  /** Check the answer, then call `onVerified`; alike long with a proof and without. `answer` is good until then. */
+  | { readonly kind: 'verify'; readonly proof: P | undefined; readonly answer: Uint8Array }
+  /** The first proof succeeded: another regime of limits. */
+  | { readonly kind: 'proven' }
+  /** Everything was written: end the stream. */
+  | { readonly kind: 'end' }
+  /** Nothing more can be said: end it at once. */
+  | { readonly kind: 'destroy' }
+
+/**
+ * Output that may gather before the session stops reading and delivering: what a slow reader can
+ * make the relay hold is this, once gathered and once in flight, and one message each.
+ */
+const OUTPUT_BYTES = 48 * 1_024
+/** Tokens of a connection that are remembered as proven. */
+const PROVEN_TOKENS = 4
+/** How many messages a subscription takes at a time. */
+const DELIVERY = 16
+
+interface Pending<P> {
+  readonly proof: P
+  readonly audience: string
+  readonly expires: number
+}
+
+interface ProvenToken {
+  readonly bytes: Uint8Array
+  readonly mailbox: string
+  readonly expires: number
+}
+
+interface Batch {
+  readonly references: readonly number[]
+  readonly plain: boolean
+  at: number
+}
+
+export class Session<P extends Proof = Proof> {
+  readonly #ports: Ports
+  readonly #limits: Limits
+  readonly #source: PacketSource
+  readonly #subscriber: Subscriber
+  readonly #output = new Output()
+  readonly #startedAt: number
+  #effects: Effect<P>[] = []
+  /** Open, until something was said that ends the connection; over, once it ended. */
+  #state: 'open' | 'closing' | 'over' = 'open'
+  #heardAt: number
+  #heardPacket = false
+  #proven = false
+  /** The peer sends no more. */
+  #finished = false
+  /** A challenge or a verification is under way: its answer comes before anything else is read. */
+  #proving = false
+  #writingSince: number | undefined
+  /** Messages of a plain GET, gathered and in flight. */
+  #staged: number[] = []
+  #inFlight: number[] = []
+  #batch: Batch | undefined
+  #subscription: string | undefined
+  #hasWaiting = false
+  #name: string | undefined
+  /** The name that the challenge under way is for. */
+  #audience = ''
+  #verifying: Pending<P> | undefined
+  #challenging = ''
+  #pending: Map<string, Pending<P>> | undefined
+  #tokens: ProvenToken[] = []
+  #joined: Set<string> | undefined
+  #strikes: Partial<Record<ErrorCode, number>> | undefined
+  #takenOver = false
+
+  /** `subscriber.owner` is the connection's number; its calls lead to `onWaiting` and `onTakenOver`. */
+  constructor(ports: Ports, framing: 'line' | 'message', subscriber: Subscriber, now: number) {
+    this.#ports = ports
+    this.#limits = ports.limits
+    this.#source = framing === 'line' ? new LineDecoder() : new MessageDecoder()
+    this.#subscriber = subscriber
+    this.#startedAt = now
+    this.#heardAt = now
+  }
+
+  /** Whether the connection proved a key. */
+  get proven(): boolean {
+    return this.#proven
+  }
+
+  /** Whether more chunks are wanted now. */
+  get reading(): boolean {
+    return this.#state === 'open' && !this.#proving && this.#batch === undefined && this.#output.length < OUTPUT_BYTES
+  }
+
+  /** When `onTime` must be called next, ms. */
+  get deadline(): number {
+    const { firstPacketSeconds, loginSeconds, idleSeconds, writeSeconds } = this.#limits
+    let deadline = this.#heardAt + idleSeconds * 1_000
+    if (!this.#proven) deadline = Math.min(deadline, this.#startedAt + loginSeconds * 1_000)
+    if (!this.#heardPacket) deadline = Math.min(deadline, this.#startedAt + firstPacketSeconds * 1_000)
+    if (this.#writingSince !== undefined) deadline = Math.min(deadline, this.#writingSince + writeSeconds * 1_000)
+    return deadline
+  }
+
+  /** A chunk (or, framed by messages, a packet) arrived; the session overwrites it. */
+  onChunk(chunk: Uint8Array, now: number): Effect<P>[] {
+    if (this.#state !== 'open') {
+      chunk.fill(0)
+      return []
+    }
+    this.#heardAt = now
+    this.#source.push(chunk)
+    return this.#run(now)
+  }
+
+  /** The peer sends no more; it gets the answers to what it sent. */
+  onFinish(now: number): Effect<P>[] {
+    this.#finished = true
+    return this.#run(now)
+  }
+
+  /** The bytes of the last `write` were handed to the system. */
+  onWritten(now: number): Effect<P>[] {
+    this.#writingSince = undefined
+    for (const reference of this.#inFlight) this.#ports.mailboxes.taken(reference, this.#subscriber.owner)
+    this.#inFlight = []
+    return this.#run(now)
+  }
+
+  onChallenged(result: Challenged<P>, now: number): Effect<P>[] {
+    this.#proving = false
+    if (this.#state !== 'open') return this.#run(now)
+    if ('refused' in result) {
+      this.#refuse(result.refused, result.detail)
+    } else {
+      this.#pending ??= new Map()
+      const expires = now + this.#limits.handleSeconds * 1_000
+      this.#pending.set(this.#challenging, { proof: result.proof, audience: this.#audience, expires })
+      this.#output.packetWith(`${PACKETS.CHALLENGE.no};${this.#challenging}`, result.challenge)
+    }
+    return this.#run(now)
+  }
+
+  onVerified(good: boolean, now: number): Effect<P>[] {
+    const verified = this.#verifying
+    this.#proving = false
+    this.#verifying = undefined
+    if (this.#state !== 'open') return this.#run(now)
+    if (!good || verified === undefined) {
+      this.#refuse('auth-failed')
+    } else if (!this.#ports.admits(verified.proof.mailbox)) {
+      // Said only to who proved the key: anyone else must not learn whom the relay admits.
+      this.#refuse('denied')
+    } else {
+      const { proof, audience } = verified
+      const token = this.#ports.issueToken(proof.mailbox, audience, now)
+      const seconds = this.#limits.tokenSeconds
+      this.#remember({ bytes: Buffer.from(token, 'latin1'), mailbox: proof.mailbox, expires: now + seconds * 1_000 })
+      this.#output.packet(`${PACKETS.TOKEN.no};${token};${seconds}`)
+      this.#ports.count(proof.method)
+    }
+    return this.#run(now)
+  }
+
+  /** The mailbox told the subscriber that there may be something to take. */
+  onWaiting(now: number): Effect<P>[] {
+    this.#hasWaiting = true
+    return this.#run(now)
+  }
+
+  onTakenOver(now: number): Effect<P>[] {
+    this.#subscription = undefined
+    this.#takenOver = true
+    return this.#run(now)
+  }
+
+  /** The relay goes down, and is back in about so many seconds. */
+  onRestarting(seconds: number, now: number): Effect<P>[] {
+    if (this.#state !== 'open') return []
+    if (this.#batch === undefined) this.#notice('restarting', seconds)
+    this.#close()
+    return this.#run(now)
+  }
+
+  /** `deadline` is over. */
+  onTime(now: number): Effect<P>[] {
+    if (this.#state === 'over' || now < this.deadline) return []
+    const stalled = this.#writingSince !== undefined
+    if (this.#state === 'open') this.#refuse('timeout')
+    // A peer that does not read gets no last word.
+    if (stalled) this.#effects.push({ kind: 'destroy' })
+    return this.#run(now)
+  }
+
+  /** The stream is gone: leases return, and nothing that was sent or answered is kept. */
+  onEnd(): void {
+    this.#state = 'over'
+    for (const mailbox of this.#joined ?? []) this.#ports.mailboxes.leave(mailbox, this.#subscriber.owner)
+    this.#joined = undefined
+    this.#batch = undefined
+    this.#subscription = undefined
+    this.#pending = undefined
+    this.#verifying = undefined
+    this.#staged = []
+    this.#inFlight = []
+    for (const token of this.#tokens) token.bytes.fill(0)
+    this.#tokens = []
+    this.#source.clear()
+    this.#output.clear()
+  }
+
+  /** Does all that can be done now, and gives what it comes to. */
+  #run(now: number): Effect<P>[] {
+    while (this.#state === 'open' && this.#output.length < OUTPUT_BYTES) {
+      if (this.#batch !== undefined) this.#sendBatch(this.#batch)
+      else if (this.#takenOver) this.#sayTakenOver()
+      else if (this.#hasWaiting && this.#subscription !== undefined) this.#deliver(this.#subscription, now)
+      else if (this.#proving || !this.#readPacket(now)) break
+    }
+    if (this.#state === 'over') return []
+    if (this.#writingSince === undefined) {
+      if (this.#output.length > 0) {
+        this.#writingSince = now
+        this.#inFlight = this.#staged
+        this.#staged = []
+        this.#effects.push({ kind: 'write', bytes: this.#output.take() })
+      } else if (this.#state === 'closing' || (this.#finished && !this.#proving)) {
+        this.#close()
+        this.#state = 'over'
+        this.#effects.push({ kind: 'end' })
+      }
+    }
+    const effects = this.#effects
+    this.#effects = []
+    return effects
+  }
+
+  /** Reads one packet and answers it; false if there is none. */
+  #readPacket(now: number): boolean {
+    const { lineBeforeToken, payload, lineOverhead } = this.#limits
+    const line = this.#source.next(this.#proven ? payload + lineOverhead : lineBeforeToken)
+    if (line === undefined) return false
+    this.#heardPacket = true
+    if (line === 'too-large') {
+      this.#refuse('too-large')
+      return true
+    }
+    try {
+      this.#answer(decodeRequest(line), now)
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error
+      this.#refuse(error.code, error.detail)
+    }
+    return true
+  }
+
+  #answer({ name, fields }: Packet<RequestName>, now: number): void {
+    const [first, second, third] = fields as [Uint8Array, Uint8Array, Uint8Array]
+    switch (name) {
+      case 'AUTH':
+        return this.#onAuth(first, second, now)
+      case 'VERIFY':
+        return this.#onVerify(first, second, now)
+      case 'SEND':
+        return this.#onSend(first, second, third, now)
+      case 'GET':
+        return this.#onGet(first, second, now)
+      case 'ACK':
+        return this.#onAck(fields, now)
+      case 'SUBSCRIBE':
+        return this.#onSubscribe(first, now)
+      case 'PING':
+        return this.#output.packet(`${PACKETS.PONG.no}`)
+      case 'HELLO':
+        return this.#onHello(first, second)
+      case 'WIPE': {
+        const mailbox = this.#authorize(first, now)
+        return this.#output.packet(`${PACKETS.WIPED.no};${this.#ports.mailboxes.wipe(mailbox)}`)
+      }
+    }
+  }
+
+  #onHello(version: Uint8Array, name: Uint8Array | undefined): void {
+    if (!isWord(version, VERSION)) throw new ProtocolError('wrong-usage')
+    if (name !== undefined) {
+      const names = this.#ports.names()
+      if (names.length === 0) throw new ProtocolError('not-ready')
+      const dialled = names.find((own) => isWord(name, own))
+      if (dialled === undefined) throw new ProtocolError('wrong-usage')
+      this.#name = dialled
+    }
+    this.#output.packet(`${PACKETS.WELCOME.no};${VERSION};${describeLimits(this.#limits)}`)
+  }
+
+  #onAuth(key: Uint8Array, sign: Uint8Array | undefined, now: number): void {
+    if (key.length === 0 || (sign !== undefined && !isWord(sign, 'sign'))) throw new ProtocolError('wrong-usage')
+    const relay = this.#name ?? this.#ports.names()[0]
+    if (relay === undefined) throw new ProtocolError('not-ready')
+    const wait = this.#pendingWait(now) || this.#ports.loginWait(now)
+    if (wait > 0) throw new ProtocolError('rate-limited', wait)
+    const { handle, nonce } = this.#ports.drawChallenge()
+    this.#proving = true
+    this.#audience = relay
+    this.#challenging = handle
+    this.#effects.push({ kind: 'challenge', key, sign: sign !== undefined, challenge: { relay, handle, nonce } })
+  }
+
+  /** Seconds until one of too many unanswered challenges expires. */
+  #pendingWait(now: number): number {
+    if (this.#pending === undefined) return 0
+    for (const [handle, { expires }] of this.#pending) if (expires <= now) this.#pending.delete(handle)
+    if (this.#pending.size < this.#limits.handles) return 0
+    const [oldest] = this.#pending.values()
+    return Math.ceil((oldest!.expires - now) / 1_000)
+  }
+
+  #onVerify(handle: Uint8Array, answer: Uint8Array, now: number): void {
+    const text = asciiText(handle)
+    if (text === undefined || !/^[0-9]{1,39}$/.test(text)) throw new ProtocolError('wrong-usage')
+    const pending = this.#pending?.get(text)
+    // Good once, whatever the answer.
+    this.#pending?.delete(text)
+    this.#verifying = pending !== undefined && pending.expires > now ? pending : undefined
+    this.#proving = true
+    this.#effects.push({ kind: 'verify', proof: this.#verifying?.proof, answer })
+  }
+
+  #onSend(token: Uint8Array, receiver: Uint8Array, payload: Uint8Array, now: number): void {
+    this.#authorize(token, now)
+    if (payload.length > this.#limits.payload) throw new ProtocolError('too-large')
+    if (!isBase64(payload)) throw new ProtocolError('wrong-usage')
+    const mailbox = this.#ports.receiver(receiver)
+    if (!this.#ports.admits(mailbox)) throw new ProtocolError('denied')
+    const put = this.#ports.mailboxes.put(mailbox, payload, now)
+    if ('refused' in put) throw new ProtocolError(put.refused)
+    this.#ports.count('stored')
+    this.#output.packet(`${PACKETS.SENT.no};${put.id};${put.seconds}`)
+  }
+
+  #onGet(token: Uint8Array, lease: Uint8Array | undefined, now: number): void {
+    if (lease !== undefined && !isWord(lease, 'lease')) throw new ProtocolError('wrong-usage')
+    const mailbox = this.#authorize(token, now)
+    const plain = lease === undefined
+    const { batchMessages, batchBytes } = this.#limits
+    const how = { lease: plain ? 'plain' : 'lease', messages: batchMessages, bytes: batchBytes } as const
+    this.#join(mailbox)
+    const { references, waiting } = this.#ports.mailboxes.take(mailbox, this.#subscriber.owner, how, now)
+    this.#output.packet(`${PACKETS.MESSAGES.no};${references.length};${waiting}`)
+    if (references.length > 0) this.#batch = { references, plain, at: 0 }
+  }
+
+  /** Sends what there is room for of a batch. */
+  #sendBatch(batch: Batch): void {
+    while (this.#output.length < OUTPUT_BYTES) {
+      const reference = batch.references[batch.at++]
+      if (reference === undefined) {
+        this.#batch = undefined
+        return
+      }
+      if (!this.#sendMessage(reference)) {
+        // Expired, or erased over another connection, after its count was told to a slow reader:
+        // the batch cannot be kept, so the connection ends; the client finds the rest when it is back.
+        this.#close()
+        return
+      }
+      if (batch.plain) this.#staged.push(reference)
+    }
+  }
+
+  #sendMessage(reference: number): boolean {
+    const message = this.#ports.mailboxes.read(reference)
+    if (message === undefined) return false
+    this.#output.packetWith(`${PACKETS.MESSAGE.no};${message.id}`, message.payload)
+    this.#ports.count('delivered')
+    return true
+  }
+
+  #onAck(fields: readonly Uint8Array[], now: number): void {
+    const [token, ...messages] = fields
+    if (messages.some((message) => message.length === 0)) throw new ProtocolError('wrong-usage')
+    const mailbox = this.#authorize(token!, now)
+    this.#output.packet(`${PACKETS.ACKED.no};${this.#ports.mailboxes.ack(mailbox, messages)}`)
+  }
+
+  /** A connection has one subscription; another SUBSCRIBE moves it. */
+  #onSubscribe(token: Uint8Array, now: number): void {
+    const mailbox = this.#authorize(token, now)
+    if (this.#subscription !== undefined && this.#subscription !== mailbox) {
+      this.#ports.mailboxes.leave(this.#subscription, this.#subscriber.owner)
+      this.#joined?.delete(this.#subscription)
+    }
+    this.#join(mailbox)
+    this.#subscription = mailbox
+    const waiting = this.#ports.mailboxes.subscribe(mailbox, this.#subscriber)
+    this.#hasWaiting = waiting > 0
+    this.#output.packet(`${PACKETS.SUBSCRIBED.no};${waiting}`)
+  }
+
+  #deliver(mailbox: string, now: number): void {
+    const how = { lease: 'subscribe', messages: DELIVERY, bytes: OUTPUT_BYTES } as const
+    const { references } = this.#ports.mailboxes.take(mailbox, this.#subscriber.owner, how, now)
+    // Nothing waits, or the window is used up: the mailbox calls when that changes.
+    if (references.length === 0) this.#hasWaiting = false
+    for (const reference of references) this.#sendMessage(reference)
+  }
+
+  #join(mailbox: string): void {
+    this.#joined ??= new Set()
+    this.#joined.add(mailbox)
+  }
+
+  /** The mailbox that the token is for. @throws ProtocolError `bad-token` */
+  #authorize(token: Uint8Array, now: number): string {
+    let proven = this.#tokens.find(({ bytes }) => bytes.length === token.length && Buffer.compare(bytes, token) === 0)
+    if (proven === undefined) {
+      const verified = this.#ports.verifyToken(token, now)
+      if (verified === undefined) throw new ProtocolError('bad-token')
+      proven = { bytes: Uint8Array.from(token), ...verified }
+      this.#remember(proven)
+    }
+    if (proven.expires <= now || !this.#ports.admits(proven.mailbox)) throw new ProtocolError('bad-token')
+    return proven.mailbox
+  }
+
+  /** A token already proven here is not verified cryptographically again. */
+  #remember(token: ProvenToken): void {
+    this.#tokens.push(token)
+    if (this.#tokens.length > PROVEN_TOKENS) this.#tokens.shift()!.bytes.fill(0)
+    if (this.#proven) return
+    this.#proven = true
+    this.#effects.push({ kind: 'proven' })
+  }
+
+  #refuse(code: ErrorCode, detail?: number): void {
+    const { text, connection } = ERRORS[code]
+    this.#ports.count({ refused: code })
+    this.#output.packet(`${PACKETS.ERROR.no};${code};${text}${detail === undefined ? '' : `;${detail}`}`)
+    if (connection === 'stays') return
+    if (connection === 'closes') return this.#close()
+    this.#strikes ??= {}
+    const strikes = (this.#strikes[code] ?? 0) + 1
+    this.#strikes[code] = strikes
+    if (strikes >= connection) this.#close()
+  }
+
+  /** Between answers, never inside a batch. */
+  #sayTakenOver(): void {
+    this.#takenOver = false
+    this.#notice('taken-over')
+  }
+
+  #notice(code: NoticeCode, detail?: number): void {
+    this.#output.packet(`${PACKETS.NOTICE.no};${code}${detail === undefined ? '' : `;${detail}`}`)
+  }
+
+  /** Reads no more; ends once what was said is written. */
+  #close(): void {
+    this.#state = 'closing'
+    this.#batch = undefined
+    this.#source.clear()
+  }
+}
+
+/** WELCOME's `key=value` fields: the limits in force, sizes in bytes, times in seconds. */
+export function describeLimits(limits: Limits): string {
+  const told = {
+    payload: limits.payload,
+    line: limits.payload + limits.lineOverhead,
+    'line-before-token': limits.lineBeforeToken,
+    'first-packet': limits.firstPacketSeconds,
+    login: limits.loginSeconds,
+    idle: limits.idleSeconds,
+    mailbox: limits.mailboxMessages,
+    hold: limits.holdSeconds,
+    window: limits.window,
+    batch: limits.batchMessages,
+    'batch-bytes': limits.batchBytes,
+    token: limits.tokenSeconds,
+  }
+  return Object.entries(told)
+    .map(([key, value]) => `${key}=${value}`)
+    .join(';')
+}
