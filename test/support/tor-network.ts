@@ -1,0 +1,325 @@
+/**
+ * A whole Tor network on loopback, for tests: five directory authorities that are also its only relays,
+ * and as many onion hosts and clients as a test asks for. Nothing of it leaves the machine.
+ * The order of the start matters: onion hosts and clients come after every authority has a consensus
+ * that lists all relays; earlier ones would back off after a 404.
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Address } from '../../src/config.ts'
+import { quoted, startTor, type Tor } from '../../src/cli/tor.ts'
+
+/** Programs without which there is no network: `missing(...TOR_PROGRAMS)` is the reason to skip. */
+export const TOR_PROGRAMS = ['tor', 'tor-gencert'] as const
+
+const AUTHORITIES = 5
+/** From nothing to a consensus takes 13 s on two idle cores; a busy machine may take several times that. */
+const DEADLINE_MS = 110_000
+
+export interface TorNetwork {
+  /** torrc lines by which any tor joins this network, e.g. for ASFALEIA_TORRC_EXTRA. */
+  readonly torrc: string
+  /** A client with a SOCKS port, ready to build circuits. */
+  addClient(): Promise<TorClient>
+  /** An onion service, reachable when this resolves. */
+  addOnionHost(options: OnionHostOptions): Promise<OnionHost>
+  /** Ends every tor of the network and removes its files. */
+  stop(): Promise<void>
+}
+
+export interface TorClient {
+  readonly socks: { readonly host: string; readonly port: number }
+  /** A configuration for TORSOCKS_CONF_FILE. */
+  readonly torsocksConf: string
+  readonly tor: Tor
+  /** Forgets circuits and failed descriptors (SIGNAL NEWNYM). */
+  newIdentity(): Promise<void>
+}
+
+export interface OnionHostOptions {
+  /** What the service's ports lead to. */
+  readonly doors: readonly { readonly port: number; readonly target: Address }[]
+  /** Begin each connection with a PROXY v1 line that names the circuit. */
+  readonly proxyHeader?: boolean
+  /** Tor's HiddenServiceDir, kept at stop; without it one inside the network's folder. */
+  readonly dir?: string
+}
+
+export interface OnionHost {
+  /** `….onion` */
+  readonly onion: string
+  /** Tor's `hostname` file. */
+  readonly nameFile: string
+  /** SIGKILL to its tor. */
+  kill(): Promise<void>
+  /** A new tor with the same keys, resolved when its descriptor was uploaded. */
+  restart(): Promise<void>
+}
+
+/** @throws TorError if a tor ends, Error if the network is not up in 110 s. Nothing stays behind in either case. */
+export async function startTorNetwork(): Promise<TorNetwork> {
+  const folder = await mkdtemp(join(tmpdir(), 'asf-tor-'))
+  const tors = new Set<Tor>()
+  const stop = async (): Promise<void> => {
+    await Promise.all([...tors].map((tor) => tor.stop()))
+    await rm(folder, { recursive: true, force: true })
+  }
+  const launch = async (...args: Parameters<typeof startTor>): Promise<Tor> => {
+    const tor = await startTor(...args)
+    tors.add(tor)
+    void tor.exited.then(() => tors.delete(tor))
+    return tor
+  }
+  try {
+    const deadline = AbortSignal.timeout(DEADLINE_MS)
+    const torrc = await startAuthorities(folder, launch, deadline)
+    let members = 0
+    return {
+      torrc: torrc.join('\n'),
+      addClient: () => addClient(join(folder, `client${members++}`), torrc, launch),
+      addOnionHost: (options) => addOnionHost(join(folder, `onion${members++}`), torrc, options, launch),
+      stop,
+    }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}
+
+type Launch = typeof startTor
+
+async function startAuthorities(folder: string, launch: Launch, deadline: AbortSignal): Promise<readonly string[]> {
+  const ports = await freePorts(2 * AUTHORITIES)
+  const authorities = await Promise.all(
+    Array.from({ length: AUTHORITIES }, async (_, n) => {
+      const dir = join(folder, `auth${n}`)
+      const orPort = ports[2 * n]!
+      const dirPort = ports[2 * n + 1]!
+      return { dir, orPort, dirPort, name: `auth${n}`, ...(await makeKeys(dir, orPort)) }
+    }),
+  )
+  const torrc = [
+    ...MEMBER,
+    ...authorities.map(
+      ({ name, orPort, dirPort, v3ident, fingerprint }) =>
+        `DirAuthority ${name} orport=${orPort} no-v2 v3ident=${v3ident} 127.0.0.1:${dirPort} ${fingerprint}`,
+    ),
+  ]
+  // Votes fall on multiples of the interval on the wall clock, moved by this: the first one 4 s from now.
+  const votingOffset = Math.round(Date.now() / 1_000 + 4) % VOTING_SECONDS
+  await Promise.all(
+    authorities.map(async ({ dir, orPort, dirPort, name }) => {
+      const consensus = Promise.withResolvers<void>()
+      const onNodes = (lines: string): void => {
+        if (lines.split('\n').filter((line) => line.startsWith('r ')).length >= AUTHORITIES) consensus.resolve()
+      }
+      const tor = await launch({
+        folder: dir,
+        data: join(dir, 'data'),
+        torrc: [
+          ...torrc,
+          ...AUTHORITY,
+          `TestingV3AuthVotingStartOffset ${votingOffset}`,
+          `Nickname ${name}`,
+          `ORPort 127.0.0.1:${orPort}`,
+          `DirPort 127.0.0.1:${dirPort}`,
+        ],
+        // An authority that starts without a network votes without relays. Its first consensus is 4 s away.
+        holdNetwork: false,
+        events: ['NEWCONSENSUS'],
+        onEvent: onNodes,
+        signal: deadline,
+      })
+      onNodes((await tor.control.ask('GETINFO ns/all')).join('\n'))
+      await within(deadline, tor, consensus.promise)
+    }),
+  )
+  return torrc
+}
+
+const VOTING_SECONDS = 10
+
+/** Every tor of the network. */
+const MEMBER = [
+  'TestingTorNetwork 1',
+  'AssumeReachable 1',
+  'PathsNeededToBuildCircuits 0.25',
+  'TestingDirAuthVoteExit *',
+  'TestingDirAuthVoteGuard *',
+  'TestingDirAuthVoteHSDir *',
+  'TestingMinExitFlagThreshold 0',
+  'V3AuthNIntervalsValid 2',
+  'DormantCanceledByStartup 1',
+  'ShutdownWaitLength 0',
+] as const
+
+const AUTHORITY = [
+  'AuthoritativeDirectory 1',
+  'V3AuthoritativeDirectory 1',
+  'Address 127.0.0.1',
+  'ContactInfo nobody@localhost',
+  'ExitPolicy reject *:*',
+  'SocksPort 0',
+  'V3AuthVotingInterval 300',
+  'V3AuthVoteDelay 2',
+  'V3AuthDistDelay 2',
+  `TestingV3AuthInitialVotingInterval ${VOTING_SECONDS}`,
+  'TestingV3AuthInitialVoteDelay 2',
+  'TestingV3AuthInitialDistDelay 2',
+] as const
+
+async function makeKeys(dir: string, orPort: number): Promise<{ v3ident: string; fingerprint: string }> {
+  const data = join(dir, 'data')
+  const keys = join(data, 'keys')
+  await mkdir(keys, { recursive: true, mode: 0o700 })
+  const certificate = join(keys, 'authority_certificate')
+  const files = ['-i', join(keys, 'authority_identity_key'), '-s', join(keys, 'authority_signing_key'), '-c', certificate]
+  const empty = join(dir, 'empty')
+  await writeFile(empty, '')
+  // tor-gencert wants a passphrase for its key; the key dies with the network.
+  await run('tor-gencert', ['--create-identity-key', '--passphrase-fd', '0', '-m', '12', ...files], 'private\n')
+  const nobody = `nobody 127.0.0.1:1 ${'f'.repeat(40)}`
+  const settings = ['--defaults-torrc', empty, '-f', empty, '--ORPort', String(orPort), '--DataDirectory', data]
+  const said = await run('tor', ['--list-fingerprint', '--quiet', ...settings, '--DirAuthority', nobody])
+  const v3ident = /^fingerprint ([0-9A-F]{40})$/m.exec(await readFile(certificate, 'utf8'))?.[1]
+  const fingerprint = /((?: [0-9A-F]{4}){10})\s*$/.exec(said)?.[1]?.replaceAll(' ', '')
+  if (v3ident === undefined || fingerprint === undefined) throw new Error('tor made no keys for an authority')
+  return { v3ident, fingerprint }
+}
+
+async function addClient(folder: string, torrc: readonly string[], launch: Launch): Promise<TorClient> {
+  const deadline = AbortSignal.timeout(DEADLINE_MS)
+  const ready = Promise.withResolvers<void>()
+  const tor = await launch({
+    folder,
+    torrc: [...torrc, 'SocksPort 127.0.0.1:auto'],
+    events: ['STATUS_CLIENT'],
+    onEvent: (event) => {
+      if (/ BOOTSTRAP PROGRESS=100\b/.test(event)) ready.resolve()
+    },
+    signal: deadline,
+  })
+  await within(deadline, tor, ready.promise)
+  const port = Number(/"127\.0\.0\.1:(\d+)"/.exec((await tor.control.ask('GETINFO net/listeners/socks')).join(' '))?.[1])
+  const torsocksConf = join(folder, 'torsocks.conf')
+  await writeFile(torsocksConf, [
+    'TorAddress 127.0.0.1',
+    `TorPort ${port}`,
+    'OnionAddrRange 127.42.42.0/24',
+    'AllowOutboundLocalhost 1',
+    'IsolatePID 0',
+    '',
+  ].join('\n'))
+  return {
+    socks: { host: '127.0.0.1', port },
+    torsocksConf,
+    tor,
+    newIdentity: async () => {
+      await tor.control.ask('SIGNAL NEWNYM')
+    },
+  }
+}
+
+async function addOnionHost(
+  folder: string,
+  torrc: readonly string[],
+  options: OnionHostOptions,
+  launch: Launch,
+): Promise<OnionHost> {
+  const { doors, proxyHeader = false, dir = join(folder, 'service') } = options
+  const lines = [
+    ...torrc,
+    'SocksPort 0',
+    `HiddenServiceDir ${quoted(dir)}`,
+    ...doors.map(({ port, target }) => {
+      switch (target.kind) {
+        case 'tcp':
+          return `HiddenServicePort ${port} ${target.host}:${target.port}`
+        case 'unix':
+          return `HiddenServicePort ${port} unix:${quoted(target.path)}`
+      }
+    }),
+    ...(proxyHeader ? ['HiddenServiceExportCircuitID haproxy'] : []),
+  ]
+  const start = async (): Promise<Tor> => {
+    const deadline = AbortSignal.timeout(DEADLINE_MS)
+    const published = publication()
+    const tor = await launch({ folder, torrc: lines, events: ['HS_DESC'], onEvent: published.onEvent, signal: deadline })
+    await within(deadline, tor, published.done)
+    return tor
+  }
+  let tor = await start()
+  const nameFile = join(dir, 'hostname')
+  return {
+    onion: (await readFile(nameFile, 'utf8')).trim(),
+    nameFile,
+    kill: () => tor.kill(),
+    async restart() {
+      await tor.kill()
+      tor = await start()
+    },
+  }
+}
+
+/**
+ * Follows HS_DESC events until the service can be found: a client asks any of the directories that should
+ * hold the descriptor, so every upload that was begun must have come to an end.
+ */
+function publication(): { done: Promise<void>; onEvent: (event: string) => void } {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  let pending = 0
+  return {
+    done: promise,
+    onEvent: (event) => {
+      const action = event.split(' ')[1]
+      if (action === 'UPLOAD') pending += 1
+      if (action === 'UPLOADED' || action === 'FAILED') pending -= 1
+      if (action === 'UPLOADED' && pending === 0) resolve()
+    },
+  }
+}
+
+/** What a tor does in time; its own end or the deadline's otherwise. */
+async function within<T>(deadline: AbortSignal, tor: Tor, done: Promise<T>): Promise<T> {
+  const { promise: late, reject } = Promise.withResolvers<never>()
+  const onAbort = (): void => reject(new Error('the private Tor network did not come up in time'))
+  deadline.addEventListener('abort', onAbort, { once: true })
+  const ended = tor.exited.then(({ code, signal }) => {
+    throw new Error(`a tor of the private network ended (${signal ?? code})`)
+  })
+  return Promise.race([done, late, ended]).finally(() => deadline.removeEventListener('abort', onAbort))
+}
+
+async function run(program: string, args: readonly string[], input = ''): Promise<string> {
+  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'ignore'] })
+  child.stdin.end(input)
+  const [chunks, [code]] = await Promise.all([child.stdout.setEncoding('utf8').toArray(), once(child, 'close')])
+  if (code !== 0) throw new Error(`${program} ended with code ${code}`)
+  return chunks.join('')
+}
+
+/**
+ * Ports for the authorities, which must be known before they start. They are taken from below the system's
+ * own range, so that no `port 0` of another test gets one in between.
+ */
+async function freePorts(count: number): Promise<number[]> {
+  const ports: number[] = []
+  while (ports.length < count) {
+    const port = 12_000 + Math.floor(Math.random() * 18_000)
+    if (ports.includes(port)) continue
+    const server = createServer()
+    const free = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false))
+      server.listen(port, '127.0.0.1', () => resolve(true))
+    })
+    if (!free) continue
+    server.close()
+    await once(server, 'close')
+    ports.push(port)
+  }
+  return ports
+}
