@@ -1,0 +1,62 @@
+/**
+ * A vitest reporter whose last line, the last of the whole run, counts for real:
+ * `N passed, N failed` or `N passed, N failed, N skipped`. It names every skipped test with its reason.
+ * What failed outside a test (a file that cannot be loaded, a hook, an unhandled error, an interrupted run)
+ * counts as failed too: the line never says `0 failed` beside an exit code other than 0.
+ * With CI=true a skipped test is a failed one.
+ */
+import type { SerializedError } from 'vitest'
+import type { Reporter, TestModule, TestRunEndReason, TestSuite } from 'vitest/node'
+
+export default class CountingReporter implements Reporter {
+  readonly #strict = process.env['CI'] === 'true'
+  #passed = 0
+  // Until a run came to its end, one thing has failed: the run.
+  #failed = 1
+  #skipped = 0
+
+  onInit(): void {
+    // At exit, since other reporters and vitest itself still write after the end of the run.
+    process.once('exit', (code) => {
+      if (code !== 0 && this.#failed === 0) this.#failed = 1
+      const skipped = this.#skipped === 0 ? '' : `, ${this.#skipped} skipped`
+      process.stdout.write(`${this.#passed} passed, ${this.#failed} failed${skipped}\n`)
+    })
+  }
+
+  onTestRunEnd(modules: readonly TestModule[], errors: readonly SerializedError[], reason: TestRunEndReason): void {
+    const skips: string[] = []
+    this.#passed = 0
+    this.#skipped = 0
+    this.#failed = errors.length + (reason === 'interrupted' ? 1 : 0)
+    for (const module of modules) {
+      if (module.errors().length > 0) this.#failed += 1
+      this.#failed += [...module.children.allSuites()].filter((suite: TestSuite) => suite.errors().length > 0).length
+      for (const test of module.children.allTests()) {
+        const result = test.result()
+        switch (result.state) {
+          case 'passed':
+            this.#passed += 1
+            break
+          case 'failed':
+            this.#failed += 1
+            break
+          // It was never run: a hook before it failed, or the run was cut short.
+          case 'pending':
+            this.#failed += 1
+            break
+          case 'skipped':
+            this.#skipped += 1
+            skips.push(`skipped: ${module.relativeModuleId} > ${test.fullName}: ${result.note ?? 'no reason was given'}\n`)
+        }
+      }
+    }
+    process.stdout.write(skips.join(''))
+    if (this.#strict && this.#skipped > 0) {
+      process.stdout.write('with CI=true a skipped test counts as failed\n')
+      this.#failed += this.#skipped
+      this.#skipped = 0
+    }
+    if (this.#failed > 0) process.exitCode = 1
+  }
+}
