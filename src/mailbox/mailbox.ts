@@ -190,8 +190,9 @@ export class MemoryMailboxes implements Mailboxes {
 
   wipe(id: string): number {
     const mailbox = this.#mailboxes.get(id)
-    const erased = mailbox?.count ?? 0
-    while (mailbox !== undefined && mailbox.head !== NONE) this.#erase(mailbox.head, 'wiped')
+    if (mailbox === undefined) return 0
+    const erased = mailbox.count
+    while (mailbox.head !== NONE) this.#erase(mailbox.head, 'wiped')
     return erased
   }
 

@@ -176,14 +176,20 @@ export class Session<P extends Proof = Proof> {
     return this.#state === 'open' && !this.#proving && this.#batch === undefined && this.#output.length < OUTPUT_BYTES
   }
 
-  /** When `onTime` must be called next, ms. */
-  get deadline(): number {
+  /** When the peer's patience with us, or ours with it, is over. */
+  get #deadline(): number {
     const { firstPacketSeconds, loginSeconds, idleSeconds, writeSeconds } = this.#limits
     let deadline = this.#heardAt + idleSeconds * 1_000
     if (!this.#proven) deadline = Math.min(deadline, this.#startedAt + loginSeconds * 1_000)
     if (!this.#heardPacket) deadline = Math.min(deadline, this.#startedAt + firstPacketSeconds * 1_000)
     if (this.#writingSince !== undefined) deadline = Math.min(deadline, this.#writingSince + writeSeconds * 1_000)
     return deadline
+  }
+
+  /** When `onTime` must be called next, ms. */
+  get due(): number {
+    const oldest = this.#pending?.values().next().value
+    return oldest === undefined ? this.#deadline : Math.min(this.#deadline, oldest.expires)
   }
 
   /** A chunk (or, framed by messages, a packet) arrived; the session overwrites it. */
@@ -266,9 +272,10 @@ export class Session<P extends Proof = Proof> {
     return this.#run(now)
   }
 
-  /** `deadline` is over. */
+  /** `due` is over. */
   onTime(now: number): Effect<P>[] {
-    if (this.#state === 'over' || now < this.deadline) return []
+    this.#forgetExpired(now)
+    if (this.#state === 'over' || now < this.#deadline) return []
     const stalled = this.#writingSince !== undefined
     if (this.#state === 'open') this.#refuse('timeout')
     // A peer that does not read gets no last word.
@@ -391,11 +398,16 @@ export class Session<P extends Proof = Proof> {
 
   /** Seconds until one of too many unanswered challenges expires. */
   #pendingWait(now: number): number {
-    if (this.#pending === undefined) return 0
-    for (const [handle, { expires }] of this.#pending) if (expires <= now) this.#pending.delete(handle)
-    if (this.#pending.size < this.#limits.handles) return 0
+    this.#forgetExpired(now)
+    if (this.#pending === undefined || this.#pending.size < this.#limits.handles) return 0
     const [oldest] = this.#pending.values()
     return Math.ceil((oldest!.expires - now) / 1_000)
+  }
+
+  /** A proof holds the key, which is not kept longer than its challenge. */
+  #forgetExpired(now: number): void {
+    if (this.#pending === undefined) return
+    for (const [handle, { expires }] of this.#pending) if (expires <= now) this.#pending.delete(handle)
   }
 
   #onVerify(handle: Uint8Array, answer: Uint8Array, now: number): void {

@@ -1,0 +1,155 @@
+/**
+ * Proving keys, docs/protocol.md section 3: makes challenges, checks answers, knows mailboxes by
+ * their blinded ids. Cryptography is done one piece a turn of the event loop and the queue for it is
+ * bounded, so that a flood of logins delays logins and nobody's messages.
+ */
+import { createHmac, randomBytes, randomInt, timingSafeEqual, type KeyObject } from 'node:crypto'
+import { encryptToKey } from '../auth/age-ssh.ts'
+import { parsePublicKey, parseReceiver, type SshKey } from '../auth/ssh-key.ts'
+import { AUTH_NAMESPACE, verifySignature } from '../auth/sshsig.ts'
+import { buildChallenge, type Challenge } from '../protocol/challenge.ts'
+import { ProtocolError } from '../protocol/errors.ts'
+import type { Challenged, Proof } from '../protocol/session.ts'
+
+/** Logins being worked on or waiting for it; at 2,000 a second the last waits an eighth of a second. */
+const QUEUE = 256
+/** Pieces of cryptography under way; more than one only so that the thread pool has work. */
+const AT_ONCE = 2
+/** Keys known to lie on their curve, by blinded id: what SEND names again need not be proven again. */
+const KNOWN_KEYS = 16_384
+/** The base64 of `SSHSIG`, with which a signed answer begins. */
+const SIGNATURE_START = Buffer.from('U1NIU0lH')
+
+export interface RelayProof extends Proof {
+  readonly key: SshKey
+  /** The challenge's line. */
+  readonly line: Uint8Array
+}
+
+export class Prover {
+  readonly #secret: KeyObject
+  readonly #known = new Set<string>()
+  readonly #queue: (() => Promise<void>)[] = []
+  /** Stands in where there is no proof, so that a wrong handle costs the same work as a wrong answer. */
+  readonly #nobody: RelayProof
+  #running = 0
+
+  /** `secret` is the boot secret that blinds mailbox ids. */
+  constructor(secret: KeyObject) {
+    this.#secret = secret
+    const line = buildChallenge({ relay: 'localhost', ...this.drawChallenge() })
+    this.#nobody = { method: 'decrypt', mailbox: '', key: NOBODYS_KEY, line: Buffer.from(line) }
+  }
+
+  /** HMAC-SHA256(boot secret, SHA-256(key blob)) in base64url. */
+  mailbox(fingerprint: Uint8Array): string {
+    return createHmac('sha256', this.#secret).update(fingerprint).digest('base64url')
+  }
+
+  /** The mailbox of a SEND's receiver. @throws ProtocolError `bad-key` */
+  receiver(field: Uint8Array): string {
+    let mailbox: string | undefined
+    const fingerprint = parseReceiver(field, (known) => {
+      mailbox = this.mailbox(known)
+      return this.#known.has(mailbox)
+    })
+    mailbox ??= this.mailbox(fingerprint)
+    return mailbox
+  }
+
+  drawChallenge(): Pick<Challenge, 'handle' | 'nonce'> {
+    return { handle: String(randomInt(2 ** 47, 2 ** 48 - 1)), nonce: randomBytes(32).toString('base64url') }
+  }
+
+  /** `publicKey` may be a view: it must stay as it is until the promise settles. */
+  challenge(publicKey: Uint8Array, sign: boolean, challenge: Challenge): Promise<Challenged<RelayProof>> {
+    if (this.#queue.length >= QUEUE) return Promise.resolve({ refused: 'rate-limited', detail: 1 })
+    return this.#enqueue(async () => {
+      try {
+        const key = parsePublicKey(publicKey)
+        const mailbox = this.mailbox(key.fingerprint)
+        this.#remember(mailbox)
+        const line = Buffer.from(buildChallenge(challenge))
+        const method = sign || !key.canDecrypt ? 'sign' : 'decrypt'
+        const text = method === 'sign' ? line : await encryptToKey(line, key)
+        return {
+          proof: { method, mailbox, key, line },
+          challenge: Buffer.from(Buffer.from(text).toString('base64'), 'latin1'),
+        }
+      } catch (error) {
+        if (!(error instanceof ProtocolError)) throw error
+        return { refused: error.code }
+      }
+    })
+  }
+
+  /**
+   * Whether the answer proves the key. What is checked depends on the answer's form alone, with a
+   * proof or without one, so that a wrong answer and an unknown handle take alike long.
+   */
+  verify(proof: RelayProof | undefined, answer: Uint8Array): Promise<boolean> {
+    return this.#enqueue(async () => {
+      const expected = proof ?? this.#nobody
+      let good: boolean
+      if (Buffer.compare(answer.subarray(0, SIGNATURE_START.length), SIGNATURE_START) === 0) {
+        const blob = decodeSignature(answer)
+        const { key, line: message } = expected
+        const checked = await verifySignature({ blob, key, namespace: AUTH_NAMESPACE, message })
+        good = checked && expected.method === 'sign'
+      } else {
+        const same = timingSafeEqual(digest(answer, this.#secret), digest(expected.line, this.#secret))
+        good = same && expected.method === 'decrypt'
+      }
+      return good && proof !== undefined
+    })
+  }
+
+  #remember(mailbox: string): void {
+    this.#known.add(mailbox)
+    if (this.#known.size <= KNOWN_KEYS) return
+    const [oldest] = this.#known
+    this.#known.delete(oldest!)
+  }
+
+  #enqueue<T>(work: () => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#queue.push(() => work().then(resolve, reject))
+      if (this.#running < AT_ONCE) this.#start()
+    })
+  }
+
+  #start(): void {
+    this.#running++
+    setImmediate(() => this.#next())
+  }
+
+  #next(): void {
+    const work = this.#queue.shift()
+    if (work === undefined) {
+      this.#running--
+      return
+    }
+    void work().finally(() => setImmediate(() => this.#next()))
+  }
+}
+
+/** Equal length for timingSafeEqual, and nothing learned from where two texts differ. */
+function digest(bytes: Uint8Array, secret: KeyObject): Buffer {
+  return createHmac('sha256', secret).update('answer').update(bytes).digest()
+}
+
+/** Canonical base64 only, so that a signature has one spelling; anything else is an empty blob, which fails. */
+function decodeSignature(answer: Uint8Array): Uint8Array {
+  const blob = Buffer.from(Buffer.from(answer).toString('latin1'), 'base64')
+  return Buffer.compare(Buffer.from(blob.toString('base64'), 'latin1'), answer) === 0 ? blob : Buffer.alloc(0)
+}
+
+/** The ed25519 base point (RFC 8032, section 5.1) as a key: everybody knows its secret, and nobody logs in with it. */
+const NOBODYS_KEY = parsePublicKey(
+  `ssh-ed25519 ${Buffer.concat([
+    Buffer.from([0, 0, 0, 11]),
+    Buffer.from('ssh-ed25519'),
+    Buffer.from([0, 0, 0, 32, 0x58]),
+    Buffer.alloc(31, 0x66),
+  ]).toString('base64')}`,
+)

@@ -1,0 +1,125 @@
+/**
+ * A TCP or unix socket as the relay's byte stream, and the one place where such sockets are
+ * listened for: on loopback or a path, nowhere else. Never reads the peer's address.
+ */
+import { chmodSync, lstatSync, unlinkSync } from 'node:fs'
+import { connect, createServer, isIP, type Server, type Socket } from 'node:net'
+import type { ByteStream, Receiver } from '../relay/stream.ts'
+
+/** For a peer to take our last words and end its side, too. */
+const LINGER_MS = 5_000
+
+export type LocalAddress =
+  | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
+  | { readonly kind: 'unix'; readonly path: string }
+
+/** Whether the host is an IP address of this machine's loopback: 127.0.0.0/8 or ::1, spelled plainly. */
+export function isLoopback(host: string): boolean {
+  return host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
+}
+
+/** Hands the socket's bytes to a receiver, which `accept` gives for the stream. */
+export function serveSocket(socket: Socket, circuit: string | undefined, accept: (stream: ByteStream) => Receiver): void {
+  let lingering: NodeJS.Timeout | undefined
+  const stream: ByteStream = {
+    framing: 'line',
+    circuit,
+    write(bytes, done) {
+      socket.write(bytes, (error) => {
+        if (error === null || error === undefined) done()
+      })
+    },
+    pause: () => void socket.pause(),
+    resume: () => void socket.resume(),
+    end() {
+      if (lingering !== undefined || socket.destroyed) return
+      // What the peer still sends is thrown away: closing with unread bytes would make the system
+      // reset the connection, and our last words would be lost.
+      socket.end()
+      socket.resume()
+      lingering = setTimeout(() => socket.destroy(), LINGER_MS)
+    },
+    destroy: () => void socket.destroy(),
+  }
+  socket.setNoDelay(true)
+  // Its reason holds the peer's address; 'close' follows.
+  socket.on('error', () => {})
+  const receiver = accept(stream)
+  socket.on('data', (chunk: Buffer) => {
+    if (lingering === undefined) receiver.onChunk(chunk)
+    else chunk.fill(0)
+  })
+  socket.on('end', () => {
+    if (lingering === undefined) receiver.onFinish()
+  })
+  socket.on('close', () => {
+    clearTimeout(lingering)
+    receiver.onEnd()
+  })
+}
+
+/** A server whose sockets stay half open: a peer that ends its side still gets its answers. */
+export function createSocketServer(onSocket: (socket: Socket) => void): Server {
+  return createServer({ allowHalfOpen: true, pauseOnConnect: false, noDelay: true }, onSocket)
+}
+
+/** A listener that could not be had; `code` is the system's (`EADDRINUSE` …), and nothing else of it is kept. */
+export class ListenError extends Error {
+  readonly code: string
+  readonly address: LocalAddress
+
+  constructor(code: string, address: LocalAddress) {
+    super(code)
+    this.name = 'ListenError'
+    this.code = code
+    this.address = address
+  }
+}
+
+/**
+ * Listens, and gives the address that was taken (port 0 becomes a port).
+ * @throws ListenError; `NOT_LOCAL` for an address that is not this machine's own
+ */
+export async function listen(server: Server, address: LocalAddress, mode = 0o660): Promise<LocalAddress> {
+  if (address.kind === 'tcp' && !isLoopback(address.host)) throw new ListenError('NOT_LOCAL', address)
+  if (address.kind === 'unix') await removeStale(address)
+  const umask = address.kind === 'unix' ? process.umask(0o777 & ~mode) : undefined
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', (error: NodeJS.ErrnoException) => reject(new ListenError(error.code ?? 'UNKNOWN', address)))
+      // The path is bound before `listen` returns, under the umask set above: never open to others.
+      if (address.kind === 'unix') server.listen({ path: address.path }, resolve)
+      else server.listen({ host: address.host, port: address.port }, resolve)
+      if (umask !== undefined) process.umask(umask)
+    })
+  } finally {
+    if (umask !== undefined) process.umask(umask)
+  }
+  if (address.kind === 'unix') {
+    chmodSync(address.path, mode)
+    return address
+  }
+  const taken = server.address()
+  if (taken === null || typeof taken === 'string' || !isLoopback(taken.address)) {
+    server.close()
+    throw new ListenError('NOT_LOCAL', address)
+  }
+  return { kind: 'tcp', host: taken.address, port: taken.port }
+}
+
+/** Removes a socket file that a dead process left; one that somebody listens on is in use. */
+async function removeStale(address: LocalAddress & { kind: 'unix' }): Promise<void> {
+  const there = lstatSync(address.path, { throwIfNoEntry: false })
+  if (there === undefined) return
+  if (!there.isSocket()) throw new ListenError('EEXIST', address)
+  const alive = await new Promise<boolean>((resolve) => {
+    const probe = connect({ path: address.path })
+    probe.on('connect', () => {
+      probe.destroy()
+      resolve(true)
+    })
+    probe.on('error', () => resolve(false))
+  })
+  if (alive) throw new ListenError('EADDRINUSE', address)
+  unlinkSync(address.path)
+}

@@ -1,0 +1,156 @@
+/**
+ * The public HTTP listener: a page that says what this is, and `/v1`, where WebSocket messages are
+ * packets (docs/protocol.md, section 1). Nothing of a request is logged or answered back.
+ */
+import type { Server as HttpServer } from 'node:http'
+import type { Socket } from 'node:net'
+import websocket from '@fastify/websocket'
+import fastify, { type FastifyInstance } from 'fastify'
+import { createServer } from 'node:http'
+import type WebSocket from 'ws'
+import type { ByteStream, Receiver } from '../relay/stream.ts'
+
+export const SUBPROTOCOL = 'asfaleia.1'
+
+/** For a peer to answer our close frame. */
+const LINGER_MS = 5_000
+/** HTTP has no business here but a page and an upgrade: slow or large requests are ended early. */
+const HEADERS_MS = 10_000
+const HEADER_BYTES = 8_192
+const LF = 0x0a
+
+const PAGE = `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>Asfaleia relay</title>
+<style>body{font:1rem/1.5 system-ui,sans-serif;max-width:38rem;margin:3rem auto;padding:0 1rem;color-scheme:light dark}</style>
+<h1>This is an Asfaleia relay</h1>
+<p>It passes messages between people who are known to it by nothing but an SSH key. Messages are encrypted
+to their receiver before they come here, held in memory until they are taken, and then erased.</p>
+<p>There is nothing to click: it is spoken to by the command <code>asfaleia</code>, or by hand with
+<code>nc</code>, <code>age</code> and <code>ssh-keygen</code> over port 3308 of this address, or over WebSocket at
+<code>/v1</code>.</p>
+`
+
+/** A server of the page and the WebSocket, not yet listening; sockets may be handed to it one by one, too. */
+export async function createPublicServer(options: {
+  /** The longest message that a packet may be. */
+  maxMessage: number
+  connections: number
+  circuitOf: (socket: Socket) => string | undefined
+  accept: (stream: ByteStream) => Receiver
+}): Promise<{ http: HttpServer; close(): Promise<void> }> {
+  let http: HttpServer | undefined
+  const app = fastify({
+    logger: false,
+    bodyLimit: 1_024,
+    serverFactory: (handler) => {
+      http = createServer(
+        {
+          maxHeaderSize: HEADER_BYTES,
+          headersTimeout: HEADERS_MS,
+          requestTimeout: HEADERS_MS,
+          keepAliveTimeout: HEADERS_MS,
+          connectionsCheckingInterval: HEADERS_MS / 2,
+        },
+        (request, response) => {
+          // The clock of a machine tells it from others (and onion services from each other).
+          response.sendDate = false
+          handler(request, response)
+        },
+      )
+      http.maxConnections = options.connections
+      return http
+    },
+  })
+  await app.register(websocket, {
+    options: {
+      // Over the limit by a little, the session answers `too-large` itself; far over, the library ends it unread.
+      maxPayload: options.maxMessage * 2,
+      perMessageDeflate: false,
+      clientTracking: false,
+      handleProtocols: (protocols: Set<string>) => (protocols.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
+    },
+    // Ours are ended by the relay, after its last words.
+    preClose: (done: () => void) => done(),
+    errorHandler: (_error: unknown, socket: WebSocket) => socket.terminate(),
+  })
+  servePage(app)
+  app.get(
+    '/v1',
+    {
+      websocket: true,
+      preValidation: async (request, reply) => {
+        const offered = request.headers['sec-websocket-protocol'] ?? ''
+        if (request.ws && !offered.split(/\s*,\s*/).includes(SUBPROTOCOL)) {
+          await reply.code(400).type('text/plain').send(`this WebSocket speaks the subprotocol ${SUBPROTOCOL}\n`)
+        }
+      },
+    },
+    (socket, request) => serveWebSocket(socket, options.circuitOf(request.raw.socket), options.accept),
+  )
+  await app.ready()
+  return { http: http!, close: () => app.close() }
+}
+
+function servePage(app: FastifyInstance): void {
+  app.addHook('onSend', async (_request, reply) => {
+    void reply.headers({
+      'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+      'cross-origin-opener-policy': 'same-origin',
+      'referrer-policy': 'no-referrer',
+      'x-content-type-options': 'nosniff',
+      'cache-control': 'no-store',
+    })
+  })
+  app.get('/', async (_request, reply) => reply.type('text/html; charset=utf-8').send(PAGE))
+  app.setNotFoundHandler(async (_request, reply) => reply.code(404).type('text/plain').send('there is nothing here\n'))
+  app.setErrorHandler(async (error: { statusCode?: number }, _request, reply) => {
+    const code = error.statusCode ?? 500
+    await reply.code(code).type('text/plain').send(code < 500 ? 'that request is malformed\n' : 'the relay erred\n')
+  })
+}
+
+function serveWebSocket(
+  socket: WebSocket,
+  circuit: string | undefined,
+  accept: (stream: ByteStream) => Receiver,
+): void {
+  let lingering: NodeJS.Timeout | undefined
+  const stream: ByteStream = {
+    framing: 'message',
+    circuit,
+    write(bytes, done) {
+      // No field holds an LF, so the packets' ends are the only ones.
+      let start = 0
+      while (start < bytes.length) {
+        const end = bytes.indexOf(LF, start)
+        const last = end + 1 === bytes.length
+        socket.send(bytes.subarray(start, end), { binary: false, compress: false }, (error) => {
+          if (last && (error === null || error === undefined)) done()
+        })
+        start = end + 1
+      }
+    },
+    pause: () => socket.pause(),
+    resume: () => socket.resume(),
+    end() {
+      if (lingering !== undefined || socket.readyState === socket.CLOSED) return
+      socket.close(1000)
+      socket.resume()
+      lingering = setTimeout(() => socket.terminate(), LINGER_MS)
+    },
+    destroy: () => socket.terminate(),
+  }
+  socket.on('error', () => {})
+  const receiver = accept(stream)
+  socket.on('message', (message: Buffer) => {
+    if (lingering === undefined) receiver.onChunk(message)
+    else message.fill(0)
+  })
+  socket.on('close', () => {
+    clearTimeout(lingering)
+    receiver.onEnd()
+  })
+}

@@ -1,0 +1,12 @@
+/** Cuts bytes into copies of the lengths that `cuts` gives, so that nothing is shared between chunks. */
+export function chunksOf(bytes: Uint8Array, cuts: Iterable<number>): Uint8Array[] {
+  const chunks: Uint8Array[] = []
+  const lengths = cuts[Symbol.iterator]()
+  for (let at = 0; at < bytes.length; ) {
+    const { value, done } = lengths.next()
+    const end = done === true ? bytes.length : Math.min(bytes.length, at + value)
+    chunks.push(bytes.slice(at, end))
+    at = end
+  }
+  return chunks
+}
