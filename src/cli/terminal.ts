@@ -59,6 +59,7 @@ export class UsageError extends CliError {
 // Controls (C0, DEL, C1), format characters (bidi overrides and isolates, zero-width, tags), lone
 // surrogates, line and paragraph separators, and whatever else a font shows as nothing. Let through:
 // line feed, tab, and the two variation selectors that only choose how an emoji is drawn.
+// oxlint-disable-next-line no-misleading-character-class -- each is meant on its own
 const UNSAFE = /[[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]--[\n\t\u{FE0E}-\u{FE0F}]]/gv
 
 /**
