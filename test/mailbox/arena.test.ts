@@ -1,0 +1,112 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { Arena, footprint, SLAB_BYTES } from '../../src/mailbox/arena.ts'
+
+/** An arena beside a plain map of what must be in it. */
+function shadowed(): { arena: Arena; held: Map<number, { position: number; payload: Uint8Array }>; check(): void } {
+  const held = new Map<number, { position: number; payload: Uint8Array }>()
+  const arena = new Arena((owner, position) => {
+    held.get(owner)!.position = position
+  })
+  return {
+    arena,
+    held,
+    check() {
+      let live = 0
+      for (const { position, payload } of held.values()) {
+        expect(Buffer.compare(arena.read(position), payload)).toBe(0)
+        live += footprint(payload.length)
+      }
+      expect(arena.live).toBe(live)
+    },
+  }
+}
+
+function payloadOf(owner: number, length: number): Uint8Array {
+  return new Uint8Array(length).fill(1 + (owner % 255))
+}
+
+describe('arena', () => {
+  it('gives back what was stored, whatever is stored and erased, in bounded memory', () => {
+    const lengths = fc.oneof(
+      fc.integer({ min: 1, max: 64 }),
+      fc.integer({ min: 1_000, max: 40_000 }),
+      fc.constantFrom(1, 7, 8, 9, SLAB_BYTES - 8, SLAB_BYTES / 2 - 8, SLAB_BYTES / 2 - 7),
+    )
+    const step = fc.record({ length: lengths, erase: fc.double({ min: 0, max: 1, noNaN: true }), keep: fc.boolean() })
+    fc.assert(
+      fc.property(fc.array(step, { minLength: 50, maxLength: 400 }), (steps) => {
+        const { arena, held, check } = shadowed()
+        for (const [owner, { length, erase, keep }] of steps.entries()) {
+          const payload = payloadOf(owner, length)
+          // Entered before it is stored: the cleaner may move it in the same call.
+          held.set(owner, { position: arena.store(owner, payload), payload })
+          if (!keep) {
+            const victim = [...held.keys()][Math.floor(erase * (held.size - 1))]!
+            arena.erase(held.get(victim)!.position)
+            held.delete(victim)
+          }
+          // Half of the memory may be holes, and six slabs more: four free, two spare; one is being filled.
+          expect(arena.reserved).toBeLessThanOrEqual(arena.live * 2 + 7 * SLAB_BYTES)
+        }
+        check()
+      }),
+      { numRuns: 25 },
+    )
+  })
+
+  it('stays dense after nine tenths were erased at random, and empty after all were', () => {
+    const { arena, held, check } = shadowed()
+    for (let owner = 0; owner < 60_000; owner++) {
+      const payload = payloadOf(owner, 1_368)
+      held.set(owner, { position: arena.store(owner, payload), payload })
+    }
+    const peak = arena.reserved
+    // A multiplicative order visits all owners, far apart.
+    for (let i = 0; i < 54_000; i++) {
+      const owner = (i * 7_919) % 60_000
+      arena.erase(held.get(owner)!.position)
+      held.delete(owner)
+    }
+    check()
+    expect(arena.reserved / peak).toBeLessThan(0.35)
+    for (const { position } of [...held.values()]) arena.erase(position)
+    expect(arena.live).toBe(0)
+    expect(arena.reserved / peak).toBeLessThan(0.15)
+  })
+
+  it('overwrites at once', () => {
+    const arena = new Arena(() => {})
+    const position = arena.store(1, payloadOf(1, 100))
+    const view = arena.read(position)
+    arena.erase(position)
+    expect(view.every((byte) => byte === 0)).toBe(true)
+  })
+
+  it('leaves no copy where the cleaner moved a payload from', () => {
+    const { arena, held } = shadowed()
+    const views = new Map<number, Uint8Array>()
+    for (let owner = 0; owner < 10_000; owner++) {
+      const payload = payloadOf(owner, 1_368)
+      const position = arena.store(owner, payload)
+      held.set(owner, { position, payload })
+      views.set(owner, arena.read(position))
+    }
+    const first = new Map([...held].map(([owner, { position }]) => [owner, position]))
+    for (let owner = 0; owner < 10_000; owner++) {
+      if (owner % 10 === 0) continue
+      arena.erase(held.get(owner)!.position)
+      held.delete(owner)
+    }
+    const moved = [...held].filter(([owner, { position }]) => position !== first.get(owner))
+    expect(moved.length).toBeGreaterThan(0)
+    // A slab that was emptied may be in use again; what is there must not be this owner's payload.
+    const own = ([owner]: [number, unknown]): boolean => views.get(owner)!.every((byte) => byte === 1 + (owner % 255))
+    const reused = new Set([...held.values()].map(({ position }) => position))
+    expect(moved.filter((entry) => !reused.has(first.get(entry[0])!) && own(entry))).toEqual([])
+  })
+
+  it('refuses what no slab can hold', () => {
+    expect(() => new Arena(() => {}).store(1, new Uint8Array(SLAB_BYTES - 7))).toThrow(RangeError)
+  })
+})

@@ -1,0 +1,279 @@
+import { randomBytes } from 'node:crypto'
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { footprint } from '../../src/mailbox/arena.ts'
+import { type Erased, MAILBOX_BYTES, MemoryMailboxes, MESSAGE_BYTES } from '../../src/mailbox/mailbox.ts'
+import { DEFAULT_LIMITS, type Limits } from '../../src/protocol/limits.ts'
+import type { Lease, Subscriber } from '../../src/protocol/session.ts'
+
+const LIMITS: Limits = { ...DEFAULT_LIMITS, mailboxMessages: 6, window: 3, holdSeconds: 10 }
+const BUDGET = 6_000
+
+function create(limits = LIMITS, budget = BUDGET): MemoryMailboxes {
+  return new MemoryMailboxes({ limits, budget, randomBytes })
+}
+
+function bytes(text: string): Uint8Array {
+  return new Uint8Array(Buffer.from(text))
+}
+
+function subscriber(owner: number, calls: string[] = []): Subscriber {
+  return { owner, onWaiting: () => calls.push('waiting'), onTakenOver: () => calls.push('taken-over') }
+}
+
+const all = { messages: 100, bytes: 1e6 }
+
+/** What a take gives, as texts, with the references that it leased. */
+function take(mailboxes: MemoryMailboxes, id: string, owner: number, lease: Lease, now = 0, how = all): string[] {
+  return mailboxes
+    .take(id, owner, { lease, ...how }, now)
+    .references.map((reference) => Buffer.from(mailboxes.read(reference)!.payload).toString())
+}
+
+describe('mailbox', () => {
+  it('delivers in order of arrival', () => {
+    const mailboxes = create()
+    for (const text of ['a', 'b', 'c']) mailboxes.put('m', bytes(text), 0)
+    expect(take(mailboxes, 'm', 1, 'lease', 0, { messages: 2, bytes: 1e6 })).toEqual(['a', 'b'])
+    expect(take(mailboxes, 'm', 2, 'lease')).toEqual(['c'])
+  })
+
+  it('hides what is leased, and has it wait again at its old place when the connection ends', () => {
+    const mailboxes = create()
+    for (const text of ['a', 'b', 'c']) mailboxes.put('m', bytes(text), 0)
+    expect(take(mailboxes, 'm', 1, 'lease', 0, { messages: 2, bytes: 1e6 })).toEqual(['a', 'b'])
+    expect(take(mailboxes, 'm', 2, 'lease')).toEqual(['c'])
+    mailboxes.leave('m', 1)
+    mailboxes.leave('m', 2)
+    expect(take(mailboxes, 'm', 3, 'lease')).toEqual(['a', 'b', 'c'])
+  })
+
+  it('bounds a batch in bytes, and lets one message through whatever its size', () => {
+    const mailboxes = create()
+    mailboxes.put('m', new Uint8Array(500).fill(97), 0)
+    mailboxes.put('m', bytes('bb'), 0)
+    mailboxes.put('m', bytes('cc'), 0)
+    const small = { messages: 100, bytes: 3 }
+    expect(take(mailboxes, 'm', 1, 'lease', 0, small).map((text) => text.length)).toEqual([500])
+    expect(take(mailboxes, 'm', 1, 'lease', 0, small)).toEqual(['bb'])
+  })
+
+  it('acknowledges by id, whoever leases, and counts out what is unknown or malformed', () => {
+    const mailboxes = create()
+    const put = mailboxes.put('m', bytes('a'), 0)
+    const other = mailboxes.put('other', bytes('b'), 0)
+    if (!('id' in put) || !('id' in other)) throw new Error('refused')
+    take(mailboxes, 'm', 1, 'lease')
+    const ids = [put.id, put.id, other.id, '0'.repeat(16), put.id.toUpperCase(), 'x', '']
+    expect(mailboxes.ack('m', ids.map(bytes))).toBe(1)
+    expect(mailboxes.ack('m', [bytes(put.id)])).toBe(0)
+    expect(mailboxes.size).toMatchObject({ messages: 1, mailboxes: 1 })
+  })
+
+  it('refuses at the quota and at the budget, and drops nothing for it', () => {
+    const cost = footprint(4) + MESSAGE_BYTES
+    const mailboxes = create({ ...LIMITS, mailboxMessages: 2 }, 2 * MAILBOX_BYTES + 3 * cost)
+    const results = ['m', 'm', 'm', 'n', 'n', 'o'].map((id) => mailboxes.put(id, bytes('text'), 0))
+    expect(results.map((result) => ('refused' in result ? result.refused : 'held'))).toEqual([
+      'held', 'held', 'mailbox-full', 'held', 'relay-full', 'relay-full',
+    ])
+    expect(take(mailboxes, 'm', 1, 'plain')).toEqual(['text', 'text'])
+  })
+
+  it('erases what expires, leased or not, and says when the next does', () => {
+    const erased: Erased[] = []
+    const mailboxes = new MemoryMailboxes({
+      limits: LIMITS, budget: BUDGET, randomBytes, onErased: (reason) => erased.push(reason),
+    })
+    mailboxes.put('m', bytes('a'), 0)
+    mailboxes.put('m', bytes('b'), 5_000)
+    const { references } = mailboxes.take('m', 1, { lease: 'lease', ...all }, 6_000)
+    expect(mailboxes.nextExpiry).toBe(10_000)
+    mailboxes.expire(9_999)
+    expect(erased).toEqual([])
+    mailboxes.expire(10_000)
+    expect(erased).toEqual(['expired'])
+    expect(mailboxes.read(references[0]!)).toBeUndefined()
+    expect(mailboxes.read(references[1]!)).toBeDefined()
+    mailboxes.expire(15_000)
+    expect(mailboxes.size).toMatchObject({ messages: 0, mailboxes: 0, bytes: 0 })
+  })
+
+  it('tells a stale reference from a later message in its place', () => {
+    const mailboxes = create()
+    mailboxes.put('m', bytes('a'), 0)
+    const [stale] = mailboxes.take('m', 1, { lease: 'plain', ...all }, 0).references
+    mailboxes.wipe('m')
+    mailboxes.put('m', bytes('b'), 0)
+    take(mailboxes, 'm', 1, 'plain')
+    mailboxes.taken(stale!, 1)
+    expect(mailboxes.size.messages).toBe(1)
+  })
+
+  it('holds a subscription to its window, and calls when there is room again', () => {
+    const calls: string[] = []
+    const mailboxes = create()
+    const own = subscriber(1, calls)
+    expect(mailboxes.subscribe('m', own)).toBe(0)
+    const ids = ['a', 'b', 'c', 'd'].map((text) => mailboxes.put('m', bytes(text), 0))
+    expect(calls).toEqual(['waiting', 'waiting', 'waiting', 'waiting'])
+    expect(take(mailboxes, 'm', 1, 'subscribe')).toEqual(['a', 'b', 'c'])
+    expect(take(mailboxes, 'm', 1, 'subscribe')).toEqual([])
+    mailboxes.ack('m', [bytes((ids[1] as { id: string }).id)])
+    expect(calls).toHaveLength(5)
+    expect(take(mailboxes, 'm', 1, 'subscribe')).toEqual(['d'])
+  })
+
+  it('gives the mailbox to the newest subscriber, with what only the older subscription leased', () => {
+    const older: string[] = []
+    const mailboxes = create()
+    for (const text of ['a', 'b', 'c']) mailboxes.put('m', bytes(text), 0)
+    take(mailboxes, 'm', 1, 'lease', 0, { messages: 1, bytes: 1e6 })
+    mailboxes.subscribe('m', subscriber(1, older))
+    expect(take(mailboxes, 'm', 1, 'subscribe', 0, { messages: 1, bytes: 1e6 })).toEqual(['b'])
+    expect(mailboxes.subscribe('m', subscriber(2))).toBe(2)
+    expect(older).toContain('taken-over')
+    expect(take(mailboxes, 'm', 2, 'subscribe')).toEqual(['b', 'c'])
+    mailboxes.leave('m', 1)
+    expect(take(mailboxes, 'm', 2, 'subscribe')).toEqual(['a'])
+  })
+})
+
+/**
+ * The whole under random commands, beside a model that is a list: nothing is lost, nothing comes
+ * twice while it is leased, order holds, and what a command answers is what the model says.
+ */
+describe('mailbox, by model', () => {
+  interface Held {
+    readonly id: string
+    readonly text: string
+    readonly expires: number
+    lease?: { owner: number; kind: Lease }
+  }
+
+  const owners = fc.integer({ min: 1, max: 3 })
+  const ids = fc.constantFrom('m', 'n')
+  const command = fc.oneof(
+    { weight: 5, arbitrary: fc.record({ do: fc.constant('put'), id: ids, length: fc.integer({ min: 1, max: 900 }) }) },
+    { weight: 4, arbitrary: fc.record({ do: fc.constant('take'), id: ids, owner: owners, kind: fc.constantFrom<Lease>('subscribe', 'lease', 'plain'), messages: fc.integer({ min: 1, max: 4 }) }) },
+    { weight: 2, arbitrary: fc.record({ do: fc.constant('written'), id: ids, owner: owners }) },
+    { weight: 3, arbitrary: fc.record({ do: fc.constant('ack'), id: ids, which: fc.nat(5) }) },
+    { weight: 1, arbitrary: fc.record({ do: fc.constant('wipe'), id: ids }) },
+    { weight: 2, arbitrary: fc.record({ do: fc.constant('subscribe'), id: ids, owner: owners }) },
+    { weight: 2, arbitrary: fc.record({ do: fc.constant('leave'), id: ids, owner: owners }) },
+    { weight: 2, arbitrary: fc.record({ do: fc.constant('wait'), ms: fc.integer({ min: 1, max: 6_000 }) }) },
+  )
+
+  it('loses and duplicates nothing', () => {
+    fc.assert(
+      fc.property(fc.array(command, { maxLength: 120 }), (commands) => {
+        const mailboxes = create()
+        const model: Record<string, { held: Held[]; subscriber?: number }> = { m: { held: [] }, n: { held: [] } }
+        const inFlight: { id: string; owner: number; reference: number }[] = []
+        let now = 0
+        let count = 0
+        const used = (): number =>
+          Object.values(model).reduce(
+            (sum, { held, subscriber }) =>
+              held.reduce((bytes, { text }) => bytes + footprint(text.length) + MESSAGE_BYTES, sum) +
+              (held.length > 0 || subscriber !== undefined ? MAILBOX_BYTES : 0),
+            0,
+          )
+        for (const step of commands) {
+          for (const box of Object.values(model)) box.held = box.held.filter(({ expires }) => expires > now)
+          mailboxes.expire(now)
+          const box = 'id' in step ? model[step.id]! : undefined
+          const leased = (owner: number): Held[] => box!.held.filter(({ lease }) => lease?.owner === owner)
+          switch (step.do) {
+            case 'put': {
+              const { id, length } = step as { id: string; length: number }
+              const text = `${count++}:`.padEnd(length, 'x')
+              const opens = box!.held.length === 0 && box!.subscriber === undefined ? MAILBOX_BYTES : 0
+              const cost = footprint(text.length) + MESSAGE_BYTES + opens
+              const expected =
+                box!.held.length >= LIMITS.mailboxMessages ? 'mailbox-full' : used() + cost > BUDGET ? 'relay-full' : 'held'
+              const result = mailboxes.put(id, bytes(text), now)
+              expect('refused' in result ? result.refused : 'held').toBe(expected)
+              if ('id' in result) box!.held.push({ id: result.id, text, expires: now + LIMITS.holdSeconds * 1_000 })
+              break
+            }
+            case 'take': {
+              const { id, owner, kind, messages } = step as { id: string; owner: number; kind: Lease; messages: number }
+              // A connection takes for a subscription only while it has it.
+              if (kind === 'subscribe' && box!.subscriber !== owner) break
+              const room = kind === 'subscribe' ? LIMITS.window - leased(owner).length : Infinity
+              const expected = box!.held.filter(({ lease }) => lease === undefined).slice(0, Math.max(0, Math.min(messages, room)))
+              const { references, waiting } = mailboxes.take(id, owner, { lease: kind, messages, bytes: 1e6 }, now)
+              const got = references.map((reference) => mailboxes.read(reference)!)
+              expect(got.map(({ id: message }) => message)).toEqual(expected.map(({ id: message }) => message))
+              for (const [index, held] of expected.entries()) {
+                held.lease = { owner, kind }
+                if (kind === 'plain') inFlight.push({ id, owner, reference: references[index]! })
+              }
+              expect(waiting).toBe(box!.held.filter(({ lease }) => lease === undefined).length)
+              break
+            }
+            case 'written': {
+              const { id, owner } = step as { id: string; owner: number }
+              const written = inFlight.filter((entry) => entry.id === id && entry.owner === owner)
+              for (const { reference } of written) mailboxes.taken(reference, owner)
+              for (const entry of written) inFlight.splice(inFlight.indexOf(entry), 1)
+              box!.held = box!.held.filter(({ lease }) => !(lease?.owner === owner && lease.kind === 'plain'))
+              break
+            }
+            case 'ack': {
+              const { id, which } = step as { id: string; which: number }
+              const held = box!.held[which]
+              const message = held?.id ?? '0123456789abcdef'
+              expect(mailboxes.ack(id, [bytes(message)])).toBe(held === undefined ? 0 : 1)
+              box!.held = box!.held.filter((each) => each !== held)
+              break
+            }
+            case 'wipe': {
+              const { id } = step as { id: string }
+              expect(mailboxes.wipe(id)).toBe(box!.held.length)
+              box!.held = []
+              break
+            }
+            case 'subscribe': {
+              const { id, owner } = step as { id: string; owner: number }
+              if (box!.subscriber !== undefined && box!.subscriber !== owner) {
+                for (const held of leased(box!.subscriber)) if (held.lease!.kind === 'subscribe') delete held.lease
+              }
+              box!.subscriber = owner
+              expect(mailboxes.subscribe(id, subscriber(owner))).toBe(box!.held.filter(({ lease }) => lease === undefined).length)
+              break
+            }
+            case 'leave': {
+              const { id, owner } = step as { id: string; owner: number }
+              mailboxes.leave(id, owner)
+              for (const held of leased(owner)) delete held.lease
+              if (box!.subscriber === owner) delete box!.subscriber
+              // Its connection is gone: nothing of it will be written.
+              for (const entry of inFlight.filter((each) => each.id === id && each.owner === owner)) {
+                inFlight.splice(inFlight.indexOf(entry), 1)
+              }
+              break
+            }
+            case 'wait':
+              now += (step as { ms: number }).ms
+              break
+          }
+        }
+        for (const box of Object.values(model)) box.held = box.held.filter(({ expires }) => expires > now)
+        mailboxes.expire(now)
+        expect(mailboxes.size).toMatchObject({
+          messages: Object.values(model).reduce((sum, { held }) => sum + held.length, 0),
+          bytes: used(),
+          subscribers: Object.values(model).filter((box) => box.subscriber !== undefined).length,
+        })
+        // What is left comes out in order, once, byte for byte.
+        for (const [id, box] of Object.entries(model)) {
+          for (const owner of [1, 2, 3]) mailboxes.leave(id, owner)
+          expect(take(mailboxes, id, 9, 'lease', now)).toEqual(box.held.map(({ text }) => text))
+        }
+      }),
+      { numRuns: 400 },
+    )
+  })
+})
