@@ -1,0 +1,309 @@
+/**
+ * Public keys as OpenSSH writes them, `type base64 [comment]`, parsed strictly (docs/protocol.md,
+ * section 3). Every key goes through here before sshpk, node:crypto or age see it: sshpk 1.18
+ * accepts trailing bytes, ed25519 keys of 31 bytes or off the curve, and RSA exponents of 1; and
+ * node:crypto imports ed25519 points unchecked.
+ * Must not keep comments, nor echo anything of a key in an error.
+ */
+import { createPublicKey, hash, type KeyObject, type webcrypto } from 'node:crypto'
+import { ed25519 } from '@noble/curves/ed25519.js'
+import { p256, p384, p521 } from '@noble/curves/nist.js'
+import { ProtocolError } from '../protocol/errors.ts'
+import { decodeBase64, encodeString, WireError, WireReader } from './ssh-wire.ts'
+
+export type EcdsaCurve = 'nistp256' | 'nistp384' | 'nistp521'
+
+export type SshKeyType =
+  | 'ssh-ed25519'
+  | 'ssh-rsa'
+  | `ecdsa-sha2-${EcdsaCurve}`
+  | 'sk-ssh-ed25519@openssh.com'
+  | 'sk-ecdsa-sha2-nistp256@openssh.com'
+
+/** A key's numbers, big-endian as on the wire. `application` is a FIDO key's, hashed into its signatures. */
+export type KeyMaterial =
+  | { readonly kind: 'ed25519'; readonly point: Uint8Array; readonly application?: Uint8Array }
+  | { readonly kind: 'rsa'; readonly modulus: Uint8Array; readonly exponent: Uint8Array }
+  | {
+      readonly kind: 'ecdsa'
+      readonly curve: EcdsaCurve
+      /** Uncompressed: 0x04, x, y. */
+      readonly point: Uint8Array
+      readonly application?: Uint8Array
+    }
+
+export interface SshKey {
+  readonly type: SshKeyType
+  /** The plain key's blob; for a certificate, the blob of the key inside it. */
+  readonly blob: Uint8Array
+  /** Whether age can encrypt to it: `ssh-ed25519` and `ssh-rsa`, their certificates included. */
+  readonly canDecrypt: boolean
+  /** SHA-256 of `blob`, 32 bytes. */
+  readonly fingerprint: Uint8Array
+  readonly material: KeyMaterial
+}
+
+/**
+ * `form` skips only what is expensive, the proof that a point is on its curve and not of small
+ * order: for a key whose fingerprint passed `full` before.
+ */
+export type KeyCheck = 'full' | 'form'
+
+const CURVES = {
+  nistp256: { bytes: 32, jwk: 'P-256', Point: p256.Point },
+  nistp384: { bytes: 48, jwk: 'P-384', Point: p384.Point },
+  nistp521: { bytes: 66, jwk: 'P-521', Point: p521.Point },
+} as const
+
+const RSA_BITS = { min: 2_048, max: 8_192 }
+/** 65537 is the protocol's; 64 bits is where OpenSSL stops for large moduli, and bounds the work of a check. */
+const RSA_EXPONENT = { min: 65_537n, maxBytes: 8 }
+/** FIDO application strings are `ssh:` and a short label; ssh-keygen takes no more than this. */
+const APPLICATION_BYTES = 255
+/** OpenSSH, PROTOCOL.certkeys. */
+const USER_CERTIFICATE = 1
+
+/** Reads what follows the type name (and a certificate's nonce) in a blob. */
+function readMaterial(type: SshKeyType, reader: WireReader): KeyMaterial {
+  switch (type) {
+    case 'ssh-ed25519':
+      return { kind: 'ed25519', point: readEd25519(reader) }
+    case 'sk-ssh-ed25519@openssh.com':
+      return { kind: 'ed25519', point: readEd25519(reader), application: readApplication(reader) }
+    case 'ssh-rsa':
+      return readRsa(reader)
+    case 'ecdsa-sha2-nistp256':
+    case 'sk-ecdsa-sha2-nistp256@openssh.com': {
+      const point = readEcdsa('nistp256', reader)
+      return type === 'ecdsa-sha2-nistp256'
+        ? { kind: 'ecdsa', curve: 'nistp256', point }
+        : { kind: 'ecdsa', curve: 'nistp256', point, application: readApplication(reader) }
+    }
+    case 'ecdsa-sha2-nistp384':
+      return { kind: 'ecdsa', curve: 'nistp384', point: readEcdsa('nistp384', reader) }
+    case 'ecdsa-sha2-nistp521':
+      return { kind: 'ecdsa', curve: 'nistp521', point: readEcdsa('nistp521', reader) }
+  }
+}
+
+/** A little-endian y below 2^255 - 19 and x's sign bit: 32 bytes, one spelling (RFC 8032, section 5.1.2). */
+function readEd25519(reader: WireReader): Buffer {
+  const point = reader.string()
+  if (point.length !== 32) throw new WireError()
+  const high = (point[31]! & 0x7f) === 0x7f && point.subarray(1, 31).every((byte) => byte === 0xff)
+  if (high && point[0]! >= 0xed) throw new WireError()
+  return point
+}
+
+function readRsa(reader: WireReader): KeyMaterial {
+  const exponent = reader.mpint()
+  const modulus = reader.mpint()
+  const bits = modulus.length * 8 - (Math.clz32(modulus[0]!) - 24)
+  if (bits < RSA_BITS.min || bits > RSA_BITS.max || modulus.at(-1)! % 2 === 0) throw new WireError()
+  if (exponent.length > RSA_EXPONENT.maxBytes || exponent.at(-1)! % 2 === 0) throw new WireError()
+  if (BigInt(`0x${exponent.toString('hex')}`) < RSA_EXPONENT.min) throw new WireError()
+  return { kind: 'rsa', modulus, exponent }
+}
+
+function readEcdsa(curve: EcdsaCurve, reader: WireReader): Buffer {
+  if (reader.name() !== curve) throw new WireError()
+  const point = reader.string()
+  if (point.length !== 1 + 2 * CURVES[curve].bytes || point[0] !== 0x04) throw new WireError()
+  return point
+}
+
+function readApplication(reader: WireReader): Buffer {
+  const application = reader.string()
+  if (application.length === 0 || application.length > APPLICATION_BYTES) throw new WireError()
+  return application
+}
+
+/** Whether the point is on its curve and, for ed25519, not of small order. */
+function isSoundPoint(material: KeyMaterial): boolean {
+  try {
+    switch (material.kind) {
+      case 'rsa':
+        return true
+      case 'ed25519':
+        // Strict (zip215 false): refuses a non-canonical y, and x = 0 with its sign bit set, too.
+        return !ed25519.Point.fromBytes(material.point, false).isSmallOrder()
+      case 'ecdsa':
+        // The cofactor is 1: a point on the curve is in the group. Infinity has no uncompressed form.
+        CURVES[material.curve].Point.fromBytes(material.point)
+        return true
+    }
+  } catch {
+    // noble's messages may hold the point.
+    return false
+  }
+}
+
+/**
+ * The rest of a certificate after its key (OpenSSH, PROTOCOL.certkeys). Only the form is checked:
+ * the relay trusts no authority, so validity, principals and the authority's signature mean nothing
+ * to it, and a user proves the key inside.
+ * @returns the certificate's type, user or host
+ */
+function readCertificateTail(reader: WireReader): number {
+  reader.bytes(8) // serial
+  const type = reader.uint32()
+  reader.string() // key id
+  const principals = new WireReader(reader.string())
+  while (!principals.atEnd) principals.string()
+  reader.bytes(16) // valid after, valid before
+  readOptions(new WireReader(reader.string())) // critical options
+  readOptions(new WireReader(reader.string())) // extensions
+  reader.string() // reserved: "ignored in this version of the protocol"
+  const authority = new WireReader(reader.string()).name()
+  if (authority.includes('-cert-')) throw new WireError()
+  const signature = new WireReader(reader.string())
+  signature.name()
+  if (signature.string().length === 0) throw new WireError()
+  if (authority.startsWith('sk-')) signature.bytes(5) // flags, counter
+  signature.end()
+  reader.end()
+  return type
+}
+
+/** Name and data by turns, the names ascending, each once. */
+function readOptions(reader: WireReader): void {
+  let last: string | undefined
+  while (!reader.atEnd) {
+    const name = reader.name()
+    if (last !== undefined && name <= last) throw new WireError()
+    last = name
+    reader.string()
+  }
+}
+
+const TYPES: ReadonlySet<string> = new Set<SshKeyType>([
+  'ssh-ed25519',
+  'ssh-rsa',
+  'ecdsa-sha2-nistp256',
+  'ecdsa-sha2-nistp384',
+  'ecdsa-sha2-nistp521',
+  'sk-ssh-ed25519@openssh.com',
+  'sk-ecdsa-sha2-nistp256@openssh.com',
+])
+
+const isKeyType = (name: string): name is SshKeyType => TYPES.has(name)
+
+/** `ssh-rsa-cert-v01@openssh.com` → `ssh-rsa`, `sk-ssh-ed25519-cert-v01@openssh.com` → `sk-ssh-ed25519@openssh.com`. */
+const CERTIFICATES: ReadonlyMap<string, SshKeyType> = new Map(
+  [...TYPES].filter(isKeyType).map((type) => [`${type.replace('@openssh.com', '')}-cert-v01@openssh.com`, type]),
+)
+
+/**
+ * Parses a key's or user certificate's blob, from its first to its last byte.
+ *
+ * @param check see {@link KeyCheck}
+ * @throws {ProtocolError} `bad-key` where it is malformed, off its curve or weak; `unsupported-key`
+ *   for host certificates and types that docs/protocol.md, section 3, doesn't list.
+ */
+export function parseKeyBlob(bytes: Uint8Array, check: KeyCheck = 'full'): SshKey {
+  try {
+    const reader = new WireReader(bytes)
+    const name = reader.name()
+    const type = isKeyType(name) ? name : CERTIFICATES.get(name)
+    if (type === undefined) throw new ProtocolError('unsupported-key')
+    const certificate = type !== name
+    if (certificate) reader.string() // the authority's nonce
+    const start = reader.position
+    const material = readMaterial(type, reader)
+    // A copy of its own: the caller overwrites the bytes it came in.
+    const blob = Buffer.concat([encodeString(type), bytes.subarray(start, reader.position)])
+    let role = USER_CERTIFICATE
+    if (certificate) role = readCertificateTail(reader)
+    else reader.end()
+    if (check === 'full' && !isSoundPoint(material)) throw new WireError()
+    if (role !== USER_CERTIFICATE) throw new ProtocolError('unsupported-key')
+    return {
+      type,
+      blob,
+      canDecrypt: type === 'ssh-ed25519' || type === 'ssh-rsa',
+      fingerprint: hash('sha256', blob, 'buffer'),
+      material,
+    }
+  } catch (error) {
+    if (error instanceof WireError) throw new ProtocolError('bad-key')
+    throw error
+  }
+}
+
+/** Type, blob, and a comment that is anything on the same line. */
+const LINE = /^([!-~]{1,64}) ([A-Za-z0-9+/]+={0,2})(?: [^\r\n\0]*)?$/
+
+/**
+ * Parses one line of the form `type base64 [comment]`: single spaces, canonical padded base64, the type the
+ * same before the blob and in it. The comment may hold anything but line breaks and NUL, and is dropped.
+ *
+ * @param text without its line break
+ * @param check see {@link KeyCheck}
+ * @throws {ProtocolError} as {@link parseKeyBlob}
+ */
+export function parsePublicKey(text: Uint8Array | string, check: KeyCheck = 'full'): SshKey {
+  const line = typeof text === 'string' ? text : Buffer.from(text.buffer, text.byteOffset, text.byteLength).toString('latin1')
+  const [, name, base64] = LINE.exec(line) ?? []
+  if (name === undefined || base64 === undefined) throw new ProtocolError('bad-key')
+  let bytes: Buffer
+  try {
+    bytes = decodeBase64(base64)
+    if (new WireReader(bytes).name() !== name) throw new WireError()
+  } catch {
+    throw new ProtocolError('bad-key')
+  }
+  return parseKeyBlob(bytes, check)
+}
+
+const FINGERPRINT = 'SHA256:'
+
+/**
+ * The mailbox that a SEND's `receiver` names (docs/protocol.md, section 4): a public key's line, or its
+ * fingerprint as {@link formatFingerprint} writes it.
+ *
+ * @param isKnown whether a key of that fingerprint passed the full check before, so that only its form is
+ *   checked now; none is known where it isn't given.
+ * @returns the key's SHA-256, 32 bytes
+ * @throws {ProtocolError} `bad-key`; `unsupported-key` for a sound line of a key that can have no mailbox
+ */
+export function parseReceiver(field: Uint8Array, isKnown?: (fingerprint: Uint8Array) => boolean): Uint8Array {
+  const text = Buffer.from(field.buffer, field.byteOffset, field.byteLength).toString('latin1')
+  if (!text.startsWith(FINGERPRINT)) {
+    const key = parsePublicKey(text, 'form')
+    if (!isKnown?.(key.fingerprint) && !isSoundPoint(key.material)) throw new ProtocolError('bad-key')
+    return key.fingerprint
+  }
+  const fingerprint = Buffer.from(text.slice(FINGERPRINT.length), 'base64')
+  if (fingerprint.length !== 32 || formatFingerprint(fingerprint) !== text) throw new ProtocolError('bad-key')
+  return fingerprint
+}
+
+/** `SHA256:` and unpadded base64, as `ssh-keygen -l` prints it. */
+export function formatFingerprint(fingerprint: Uint8Array): string {
+  return FINGERPRINT + Buffer.from(fingerprint).toString('base64').replace(/=+$/, '')
+}
+
+/**
+ * The key for node:crypto: made when it is needed, since most keys of a relay are only hashed. By JWK
+ * (RFC 7517, 8037), whose import is faster here than DER's.
+ *
+ * @throws {Error} where the key was parsed by form only and is not on its curve (ECDSA; OpenSSL checks it)
+ */
+export function createKeyObject({ material }: SshKey): KeyObject {
+  return createPublicKey({ key: toJwk(material), format: 'jwk' })
+}
+
+function toJwk(material: KeyMaterial): webcrypto.JsonWebKey {
+  const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64url')
+  switch (material.kind) {
+    case 'ed25519':
+      return { kty: 'OKP', crv: 'Ed25519', x: text(material.point) }
+    case 'rsa':
+      return { kty: 'RSA', n: text(material.modulus), e: text(material.exponent) }
+    case 'ecdsa': {
+      const { bytes, jwk } = CURVES[material.curve]
+      const { point } = material
+      return { kty: 'EC', crv: jwk, x: text(point.subarray(1, 1 + bytes)), y: text(point.subarray(1 + bytes)) }
+    }
+  }
+}
