@@ -1,9 +1,14 @@
 /**
- * The relay's configuration: one schema for flags, environment and file.
- * A pure function of its inputs; every problem is reported at once.
+ * The relay's configuration: one table is the schema of flags, environment, file, `--help` and
+ * docs/operations.md. A pure function of its inputs; every problem is reported at once, and none of
+ * them repeats a value. Fails closed: what it does not know or cannot read is a problem, never ignored.
  */
-import type { Limits } from './protocol/limits.ts'
-import type { Door } from './relay/counters.ts'
+import { createHash } from 'node:crypto'
+import { isIPv4 } from 'node:net'
+import { normalize } from 'node:path'
+import { parseArgs } from 'node:util'
+import { DEFAULT_LIMITS, type Limits } from './protocol/limits.ts'
+import { DOORS, type Door } from './relay/counters.ts'
 
 export type Address =
   | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
@@ -35,5 +40,467 @@ export interface Config {
   readonly unproven: number
   readonly perCircuit: number
   readonly limits: Limits
-  readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error'; readonly format: 'json' | 'pretty' }
+  readonly log: { readonly level: LogLevel; readonly format: LogFormat }
+}
+
+export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const
+export type LogLevel = (typeof LOG_LEVELS)[number]
+export type LogFormat = 'json' | 'pretty'
+
+/** One thing that is wrong, in our own words: neither text repeats a value that was given. */
+export interface Problem {
+  /** The setting's key in the table below. */
+  readonly key: string
+  readonly problem: string
+  readonly hint: string
+  /** Where it stands, as its writer knows it: `--tcp`, `ASFALEIA_TCP`, `line 3 of the config file`. */
+  readonly where?: string
+}
+
+/** The operator erred: every problem at once. */
+export class ConfigError extends Error {
+  readonly problems: readonly Problem[]
+
+  constructor(problems: readonly Problem[]) {
+    super('the configuration cannot be used')
+    this.name = 'ConfigError'
+    this.problems = problems
+  }
+}
+
+/** A value that its setting does not take; caught in `parseConfig` alone. */
+class Refused extends Error {
+  readonly hint: string
+
+  constructor(problem: string, hint: string) {
+    super(problem)
+    this.hint = hint
+  }
+}
+
+export interface Setting<T = unknown> {
+  /** What stands for the value in `--help`. */
+  readonly value: string
+  /** The default as a person would write it; undefined: none. */
+  readonly fallback: string | undefined
+  /** What it is, one line. */
+  readonly about: string
+  /** Several values: given again, or separated by commas. */
+  readonly list?: true
+  /** @throws Refused */
+  readonly parse: (text: string) => T
+}
+
+type Parse<T> = (text: string) => T
+
+function one<T>(value: string, fallback: string | undefined, about: string, parse: Parse<T>): Setting<T> {
+  return { value, fallback, about, parse }
+}
+
+function several<T>(value: string, about: string, parse: Parse<T>): Setting<T> & { readonly list: true } {
+  return { value, fallback: undefined, about, parse, list: true }
+}
+
+const K = 1_024
+const SECOND = 1
+const MINUTE = 60
+const HOUR = 60 * MINUTE
+const DAY = 24 * HOUR
+
+/** A key is the flag's name, the file's key and, in upper case with `_`, the environment's `ASFALEIA_…`. */
+export const SETTINGS = {
+  config: one('FILE', undefined, 'file of `key = value` lines, `#` begins a comment line', parsePath),
+
+  tcp: one('ADDRESS', '127.0.0.1:3308', 'raw door', parseAddress),
+  unix: one('PATH', 'off', 'raw door on a unix socket, mode 0660', parseSocketPath),
+  http: one('ADDRESS', '127.0.0.1:8080', 'public page and WebSocket', parseAddress),
+  operator: one('ADDRESS', '127.0.0.1:9090', 'readiness, metrics and status; never put it behind the onion service', parseAddress),
+  proxy: several('DOORS', 'doors whose connections begin with a PROXY v1 line (`HiddenServiceExportCircuitID haproxy`)', choice(DOORS)),
+
+  name: several('NAMES', 'names that the relay is reached by, its own `….onion` or `localhost`; the first counts without HELLO', parseName),
+  'name-file': one('FILE', undefined, "tor's `hostname` file of the onion service; read until it is there", parsePath),
+  'tor-control': one('ADDRESS', 'off', "tor's control port or socket, asked how far tor is; cookie authentication", parseControl),
+  admit: one('FILE', undefined, 'only keys of this file may log in, one `type base64 [comment]` a line; SIGHUP reads it again', parsePath),
+
+  // Positions in the arena are uint32 of eight bytes: 32 GiB.
+  memory: one('SIZE', '256M', 'memory for messages; when it is full, SEND is refused', size(K * K, 32 * K ** 3, 'less holds no load, more cannot be addressed')),
+  connections: one('COUNT', '10000', 'connections at once', count(1, 1_000_000, 'each costs a file descriptor and some memory')),
+  unproven: one('COUNT', '2000', 'connections that proved no key yet; at most `connections`', count(1, 1_000_000, 'each may cost a login')),
+  'per-circuit': one('COUNT', '64', 'connections of one circuit, where `proxy` tells circuits apart; at most `connections`', count(1, 1_000_000, 'one circuit is one client')),
+
+  // A payload lies in one slab of the arena, and a login line has to be shorter than the longest other.
+  payload: one('SIZE', '32K', 'characters of one payload', size(4 * K, 512 * K, 'less holds no age file worth sending, more does not fit a slab of memory')),
+  'mailbox-messages': one('COUNT', '128', 'messages waiting in one mailbox', count(1, 100_000, 'one mailbox must not take all memory')),
+  hold: one('TIME', '7d', 'how long a message is held', duration(SECOND, 30 * DAY, 'memory does not last longer')),
+  window: one('COUNT', '64', 'messages under SUBSCRIBE that are not acknowledged yet', count(1, 10_000, 'each is leased')),
+  token: one('TIME', '1h', 'how long a token is good', duration(MINUTE, DAY, 'shorter makes clients log in all the time, longer makes a stolen token worth more')),
+  'first-packet': one('TIME', '30s', 'until the first packet', duration(SECOND, HOUR, 'a silent connection takes the place of another')),
+  login: one('TIME', '2m', 'until a key is proven; at least `first-packet`', duration(SECOND, HOUR, 'somebody may have to touch a security key')),
+  idle: one('TIME', '15m', 'without a byte from the peer', duration(SECOND, DAY, 'clients send PING before it')),
+
+  'log-level': one('LEVEL', 'info', '`debug`, `info`, `warn` or `error`', choice(LOG_LEVELS)),
+  'log-format': one('FORMAT', 'auto', '`json`, `pretty`, or `auto`: pretty on a terminal', choice(['auto', 'json', 'pretty'] as const)),
+} as const satisfies Record<string, Setting>
+
+export type SettingKey = keyof typeof SETTINGS
+type One<K extends SettingKey> = ReturnType<(typeof SETTINGS)[K]['parse']>
+type Value<K extends SettingKey> = (typeof SETTINGS)[K] extends { readonly list: true } ? One<K>[] : One<K> | undefined
+
+export const SETTING_KEYS = Object.freeze(Object.keys(SETTINGS)) as readonly SettingKey[]
+
+/** Variables that are ours but other commands'; any further `ASFALEIA_…` is a misspelt setting, and not ignored. */
+export const OTHER_VARIABLES: readonly string[] = Object.freeze([
+  'ASFALEIA_SOCKS',
+  'ASFALEIA_STATE',
+  'ASFALEIA_TORRC_EXTRA',
+  'ASFALEIA_PASSPHRASE_FILE',
+])
+
+export function variableOf(key: SettingKey): string {
+  return `ASFALEIA_${key.toUpperCase().replaceAll('-', '_')}`
+}
+
+/** What was given for a setting by one source; the values still as text. */
+interface Given {
+  readonly texts: string[]
+  readonly where: string
+}
+
+type Source = Map<SettingKey, Given>
+
+export interface ConfigInput {
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly argv: readonly string[]
+  /** Gives a file's text. @throws NodeJS.ErrnoException */
+  readonly readFile: (path: string) => string
+  /** Whether the log goes to a terminal: `log-format auto`. */
+  readonly terminal?: boolean
+}
+
+/**
+ * Flags before environment before file before defaults; a list is taken from one of them, whole.
+ * @returns a frozen configuration, or every problem that there is
+ */
+export function parseConfig(input: ConfigInput): { readonly config: Config } | { readonly problems: readonly Problem[] } {
+  const problems: Problem[] = []
+  const flags = readFlags(input.argv, problems)
+  const env = readEnvironment(input.env, problems)
+  const file = readConfigFile(flags.get('config') ?? env.get('config'), input.readFile, problems)
+  const given = (key: SettingKey): Given | undefined => flags.get(key) ?? env.get(key) ?? file.get(key)
+  const where = (key: SettingKey): { key: string; where?: string } => {
+    const at = given(key)?.where
+    return at === undefined ? { key } : { key, where: at }
+  }
+
+  const read = <K extends SettingKey>(key: K): Value<K> => {
+    const row: Setting = SETTINGS[key]
+    const texts = given(key)?.texts ?? (row.fallback === undefined ? [] : [row.fallback])
+    const pieces = row.list ? texts.flatMap((text) => text.split(',')).map((text) => text.trim()) : texts
+    const values: unknown[] = []
+    for (const text of pieces) {
+      try {
+        if (text === '') throw new Refused('is empty', 'leave it out for its default')
+        values.push(row.parse(text))
+      } catch (error) {
+        if (!(error instanceof Refused)) throw error
+        problems.push({ ...where(key), problem: error.message, hint: error.hint })
+      }
+    }
+    return (row.list ? [...new Set(values)] : values[0]) as Value<K>
+  }
+  // Where a value was refused there is a problem already, and zero is never seen.
+  const number = (key: 'memory' | 'connections' | 'unproven' | 'per-circuit' | LimitKey): number => read(key) ?? 0
+
+  const connections = number('connections')
+  const share = (key: 'unproven' | 'per-circuit'): number => {
+    const value = number(key)
+    if (value > connections && connections > 0 && given(key) !== undefined) {
+      problems.push({ ...where(key), problem: 'is more than all connections', hint: 'raise `connections`, or lower this' })
+    }
+    return Math.min(value, connections)
+  }
+  const format = read('log-format')
+  read('config')
+  const config: Config = {
+    tcp: read('tcp'),
+    unix: read('unix'),
+    http: read('http'),
+    operator: read('operator'),
+    proxy: read('proxy'),
+    names: read('name'),
+    nameFile: read('name-file'),
+    torControl: read('tor-control'),
+    admit: read('admit'),
+    memory: number('memory'),
+    connections,
+    unproven: share('unproven'),
+    perCircuit: share('per-circuit'),
+    limits: {
+      ...DEFAULT_LIMITS,
+      payload: number('payload'),
+      mailboxMessages: number('mailbox-messages'),
+      holdSeconds: number('hold'),
+      window: number('window'),
+      tokenSeconds: number('token'),
+      firstPacketSeconds: number('first-packet'),
+      loginSeconds: number('login'),
+      idleSeconds: number('idle'),
+    },
+    log: {
+      level: read('log-level') ?? 'info',
+      format: format === 'pretty' || (format === 'auto' && input.terminal === true) ? 'pretty' : 'json',
+    },
+  }
+  checkTogether(config, problems, where)
+  return problems.length > 0 ? { problems } : { config: freeze(config) }
+}
+
+type LimitKey = 'payload' | 'mailbox-messages' | 'hold' | 'window' | 'token' | 'first-packet' | 'login' | 'idle'
+
+/** What no value is wrong in by itself. Skipped where a value is missing already. */
+function checkTogether(
+  config: Config,
+  problems: Problem[],
+  where: (key: SettingKey) => { key: string; where?: string },
+): void {
+  const sound = problems.length === 0
+  if (sound && DOORS.every((door) => config[door] === undefined)) {
+    problems.push({ key: 'tcp', problem: 'no door is open', hint: 'give --tcp, --unix or --http an address' })
+  }
+  const taken = new Map<string, SettingKey>()
+  for (const key of [...DOORS, 'operator'] as const) {
+    const address = config[key]
+    if (address === undefined || (address.kind === 'tcp' && address.port === 0)) continue
+    const place = address.kind === 'tcp' ? `${address.host}:${address.port}` : normalize(address.path)
+    const first = taken.get(place)
+    if (first === undefined) taken.set(place, key)
+    else problems.push({ ...where(key), problem: `is the same address as ${first}`, hint: 'give each a port or path of its own' })
+  }
+  for (const door of config.proxy) {
+    if (!sound || config[door] !== undefined) continue
+    problems.push({ ...where('proxy'), problem: `names the ${door} door, which is not open`, hint: `give --${door} an address, or leave it out here` })
+  }
+  const { firstPacketSeconds, loginSeconds } = config.limits
+  if (loginSeconds > 0 && loginSeconds < firstPacketSeconds) {
+    problems.push({ ...where('login'), problem: 'is less than first-packet', hint: 'the first packet is part of the login' })
+  }
+}
+
+function readFlags(argv: readonly string[], problems: Problem[]): Source {
+  const source: Source = new Map()
+  const options = Object.fromEntries(SETTING_KEYS.map((key) => [key, { type: 'string', multiple: true } as const]))
+  const { tokens } = parseArgs({ args: [...argv], options, strict: false, allowPositionals: true, tokens: true })
+  const hint = 'see `asfaleia relay --help`'
+  for (const token of tokens) {
+    switch (token.kind) {
+      case 'option': {
+        if (!isKey(token.name)) {
+          const where = /^--?[a-z][a-z0-9-]{0,30}$/.test(token.rawName) ? token.rawName : `argument ${token.index + 1}`
+          problems.push({ key: 'argv', where, problem: 'there is no such flag', hint })
+        } else if (token.value === undefined || (token.value.startsWith('-') && token.inlineValue === false)) {
+          problems.push({ key: token.name, where: token.rawName, problem: 'has no value', hint })
+        } else {
+          add(source, token.name, token.value, `--${token.name}`, problems)
+        }
+        break
+      }
+      case 'positional':
+        problems.push({ key: 'argv', where: `argument ${token.index + 1}`, problem: 'is no flag', hint })
+        break
+      case 'option-terminator':
+        break
+    }
+  }
+  return source
+}
+
+function readEnvironment(env: ConfigInput['env'], problems: Problem[]): Source {
+  const source: Source = new Map()
+  const keys = new Map(SETTING_KEYS.map((key) => [variableOf(key), key]))
+  for (const [variable, value] of Object.entries(env)) {
+    if (value === undefined || !variable.startsWith('ASFALEIA_') || OTHER_VARIABLES.includes(variable)) continue
+    const key = keys.get(variable)
+    if (key !== undefined) {
+      add(source, key, value, variable, problems)
+      continue
+    }
+    const where = /^[A-Z0-9_]{1,40}$/.test(variable) ? variable : 'ASFALEIA_…'
+    problems.push({ key: 'environment', where, problem: 'there is no such setting', hint: 'see `asfaleia relay --help`, or unset it' })
+  }
+  return source
+}
+
+/**
+ * `key = value`, not JSON: one spelling of values for all three sources, and comments, which JSON
+ * lacks and which a file that an operator keeps for years needs.
+ */
+function readConfigFile(named: Given | undefined, readFile: ConfigInput['readFile'], problems: Problem[]): Source {
+  const source: Source = new Map()
+  const path = named?.texts[0]
+  if (named === undefined || path === undefined || path === '') return source
+  let text: string
+  try {
+    text = readFile(path)
+  } catch (error) {
+    const problem = `the file cannot be read (${codeOf(error)})`
+    problems.push({ key: 'config', where: named.where, problem, hint: 'check that it is there and may be read by this user' })
+    return source
+  }
+  for (const [index, raw] of text.replace(/^\uFEFF/, '').split('\n').entries()) {
+    const line = raw.trim()
+    if (line === '' || line.startsWith('#')) continue
+    const where = `line ${index + 1} of the config file`
+    const equals = line.indexOf('=')
+    const key = line.slice(0, Math.max(equals, 0)).trim()
+    if (equals === -1) {
+      problems.push({ key: 'config', where, problem: 'is not `key = value`', hint: '`#` begins a comment line' })
+    } else if (key === 'config' || !isKey(key)) {
+      problems.push({ key: 'config', where, problem: 'there is no such key', hint: 'keys are the flags without `--`; see `asfaleia relay --help`' })
+    } else {
+      add(source, key, line.slice(equals + 1).trim(), where, problems)
+    }
+  }
+  return source
+}
+
+function add(source: Source, key: SettingKey, text: string, where: string, problems: Problem[]): void {
+  const there = source.get(key)
+  const row: Setting = SETTINGS[key]
+  if (there === undefined) source.set(key, { texts: [text], where })
+  else if (row.list) there.texts.push(text)
+  else problems.push({ key, where, problem: 'is given twice', hint: 'keep one of them' })
+}
+
+function isKey(name: string): name is SettingKey {
+  return Object.hasOwn(SETTINGS, name)
+}
+
+function codeOf(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+  return /^E[A-Z]{2,15}$/.test(code) ? code : 'unknown reason'
+}
+
+// Values.
+
+const LOCAL_ONLY = 'the relay listens on 127.0.0.1, [::1] or a unix socket only: the onion service stands in front of it'
+/** sockaddr_un of Linux holds 108 bytes, the last of them NUL. */
+const SOCKET_PATH_BYTES = 107
+
+/** `127.0.0.1:3308` (all of 127.0.0.0/8), `[::1]:3308`, `localhost:3308`, `unix:/path` or `off`; never resolved. */
+export function parseAddress(text: string): Address | undefined {
+  if (text === 'off') return undefined
+  if (text.startsWith('unix:')) return parseSocketPath(text)
+  if (text.startsWith('/')) throw new Refused('is not an address', 'a unix socket is written unix:/path')
+  const [, host, digits] = /^(.*):(\d{1,5})$/.exec(text) ?? []
+  if (host === undefined || digits === undefined || host === '') {
+    throw new Refused('is not an address', 'write HOST:PORT such as 127.0.0.1:3308, unix:/path, or off')
+  }
+  const port = Number(digits)
+  if (port > 65_535) throw new Refused('has no such port', 'ports end at 65535; 0 takes any that is free')
+  if (host === 'localhost') return { kind: 'tcp', host: '127.0.0.1', port }
+  if (host === '[::1]') return { kind: 'tcp', host: '::1', port }
+  if (isIPv4(host) && host.startsWith('127.')) return { kind: 'tcp', host, port }
+  throw new Refused('is not an address of this machine alone', LOCAL_ONLY)
+}
+
+function parseSocketPath(text: string): Address | undefined {
+  if (text === 'off') return undefined
+  const path = text.startsWith('unix:') ? text.slice('unix:'.length) : text
+  if (path === '' || path.includes('\0')) throw new Refused('is not a path', 'write a path such as /run/asfaleia/relay.sock')
+  if (Buffer.byteLength(path) > SOCKET_PATH_BYTES) {
+    throw new Refused(`is longer than ${SOCKET_PATH_BYTES} bytes`, 'the system takes no longer path for a socket')
+  }
+  return { kind: 'unix', path }
+}
+
+function parseControl(text: string): Address | undefined {
+  const address = parseAddress(text)
+  if (address?.kind === 'tcp' && address.port === 0) throw new Refused('has no port', 'tor says it in its torrc: ControlPort')
+  return address
+}
+
+function parsePath(text: string): string {
+  if (text.includes('\0')) throw new Refused('is not a path', 'a path holds no NUL')
+  return text
+}
+
+function parseName(text: string): string {
+  const name = text.toLowerCase()
+  if (name === 'localhost' || isOnionName(name)) return name
+  if (!name.endsWith('.onion')) throw new Refused('is not a name of a relay', 'names are the `….onion` of the service, or localhost')
+  throw new Refused('is not a v3 onion address', "its checksum does not hold; copy it from tor's hostname file")
+}
+
+/**
+ * Whether it is a v3 onion address in lower case, its checksum and version right: base32 of
+ * key (32 bytes), SHA3-256('.onion checksum' | key | version) cut to 2 bytes, version (rend-spec-v3, ONIONADDRESS).
+ */
+export function isOnionName(name: string): boolean {
+  if (!/^[a-z2-7]{56}\.onion$/.test(name)) return false
+  const bytes = Buffer.alloc(35)
+  let bits = 0
+  let held = 0
+  let at = 0
+  for (const letter of name.slice(0, 56)) {
+    bits = ((bits << 5) | 'abcdefghijklmnopqrstuvwxyz234567'.indexOf(letter)) & 0xfff
+    held += 5
+    if (held < 8) continue
+    held -= 8
+    bytes[at++] = bits >> held
+  }
+  const key = bytes.subarray(0, 32)
+  const version = bytes.subarray(34)
+  const sum = createHash('sha3-256').update('.onion checksum').update(key).update(version).digest()
+  return version[0] === 3 && sum.subarray(0, 2).equals(bytes.subarray(32, 34))
+}
+
+function choice<T extends string>(values: readonly T[]): Parse<T> {
+  return (text) => {
+    const value = values.find((each) => each === text)
+    if (value === undefined) throw new Refused('is none of its values', `one of ${values.join(', ')}`)
+    return value
+  }
+}
+
+function count(least: number, most: number, why: string): Parse<number> {
+  return quantity({ '': 1 }, least, most, `a whole number from ${least} to ${most}`, why)
+}
+
+/** Bytes; `K`, `M` and `G` are powers of 1024. */
+function size(least: number, most: number, why: string): Parse<number> {
+  const units = { '': 1, K, M: K ** 2, G: K ** 3 }
+  return quantity(units, least, most, `a size from ${spell(least, units)} to ${spell(most, units)}`, why)
+}
+
+/** Seconds; a unit has to stand there, since a bare number could mean anything. */
+function duration(least: number, most: number, why: string): Parse<number> {
+  const units = { s: SECOND, m: MINUTE, h: HOUR, d: DAY }
+  return quantity(units, least, most, `a time from ${spell(least, units)} to ${spell(most, units)}`, why)
+}
+
+function quantity(
+  units: Record<string, number>,
+  least: number,
+  most: number,
+  what: string,
+  why: string,
+): Parse<number> {
+  return (text) => {
+    const [, digits = '', unit = ''] = /^(\d{1,15})([A-Za-z]?)$/.exec(text) ?? []
+    const factor = Object.hasOwn(units, unit) ? units[unit]! : Number.NaN
+    const value = digits === '' ? Number.NaN : Number(digits) * factor
+    if (value >= least && value <= most) return value
+    throw new Refused(`is not ${what}`, why)
+  }
+}
+
+/** The quantity with the largest unit that divides it. */
+function spell(value: number, units: Record<string, number>): string {
+  const [unit, factor] = Object.entries(units).findLast(([, factor]) => value % factor === 0) ?? ['', 1]
+  return `${value / factor}${unit}`
+}
+
+function freeze<T extends object>(value: T): Readonly<T> {
+  for (const part of Object.values(value)) if (typeof part === 'object' && part !== null) freeze(part)
+  return Object.freeze(value)
 }
