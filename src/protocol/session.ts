@@ -302,28 +302,35 @@ export class Session<P extends Proof = Proof> {
 
   /** Does all that can be done now, and gives what it comes to. */
   #run(now: number): Effect<P>[] {
+    if (this.#state === 'over') return []
+    this.#gather(now)
+    if (this.#writingSince === undefined && this.#output.length > 0) {
+      this.#writingSince = now
+      this.#inFlight = this.#staged
+      this.#staged = []
+      this.#effects.push({ kind: 'write', bytes: this.#output.take() })
+      // There is room again, and what was read is not kept waiting for the reader.
+      this.#gather(now)
+    }
+    const said = this.#writingSince === undefined && this.#output.length === 0
+    if (said && (this.#state === 'closing' || (this.#finished && !this.#proving))) {
+      this.#close()
+      this.#state = 'over'
+      this.#effects.push({ kind: 'end' })
+    }
+    const effects = this.#effects
+    this.#effects = []
+    return effects
+  }
+
+  /** Answers and delivers while there is something to, and room for it. */
+  #gather(now: number): void {
     while (this.#state === 'open' && this.#output.length < OUTPUT_BYTES) {
       if (this.#batch !== undefined) this.#sendBatch(this.#batch)
       else if (this.#takenOver) this.#sayTakenOver()
       else if (this.#hasWaiting && this.#subscription !== undefined) this.#deliver(this.#subscription, now)
       else if (this.#proving || !this.#readPacket(now)) break
     }
-    if (this.#state === 'over') return []
-    if (this.#writingSince === undefined) {
-      if (this.#output.length > 0) {
-        this.#writingSince = now
-        this.#inFlight = this.#staged
-        this.#staged = []
-        this.#effects.push({ kind: 'write', bytes: this.#output.take() })
-      } else if (this.#state === 'closing' || (this.#finished && !this.#proving)) {
-        this.#close()
-        this.#state = 'over'
-        this.#effects.push({ kind: 'end' })
-      }
-    }
-    const effects = this.#effects
-    this.#effects = []
-    return effects
   }
 
   /** Reads one packet and answers it; false if there is none. */

@@ -70,7 +70,7 @@ describe('arena', () => {
     }
     check()
     expect(arena.reserved / peak).toBeLessThan(0.35)
-    for (const { position } of [...held.values()]) arena.erase(position)
+    for (const { position } of held.values()) arena.erase(position)
     expect(arena.live).toBe(0)
     expect(arena.reserved / peak).toBeLessThan(0.15)
   })

@@ -5,7 +5,7 @@ export function chunksOf(bytes: Uint8Array, cuts: Iterable<number>): Uint8Array[
   for (let at = 0; at < bytes.length; ) {
     const { value, done } = lengths.next()
     const end = done === true ? bytes.length : Math.min(bytes.length, at + value)
-    chunks.push(bytes.slice(at, end))
+    chunks.push(Uint8Array.from(bytes.subarray(at, end)))
     at = end
   }
   return chunks

@@ -1,0 +1,421 @@
+import { constant, assert as check, infiniteStream, integer, oneof, array, property, constantFrom, record } from 'fast-check'
+import { beforeEach, describe, expect, it } from 'vitest'
+import { ERRORS, type ErrorCode } from '../../src/protocol/errors.ts'
+import { chunksOf } from '../support/chunks.ts'
+import { createWorld, type Peer, type World } from '../support/session.ts'
+
+const error = (code: ErrorCode, detail?: number): string =>
+  `99;${code};${ERRORS[code].text}${detail === undefined ? '' : `;${detail}`}`
+
+/** Message ids are random: `#` stands for one. */
+const masked = (lines: string[]): string[] => lines.map((line) => line.replace(/\b[0-9a-f]{16}\b/g, '#'))
+
+let world: World
+let alice: Peer
+
+beforeEach(() => {
+  world = createWorld()
+  alice = world.open()
+})
+
+describe('before login', () => {
+  it.each<[string, string, string[]]>([
+    ['PING', '7\n', ['17']],
+    ['pipelined', '7\r\n7\n', ['17', '17']],
+    ['HELLO without a name', '8;asfaleia/1\n', [expect.stringMatching(/^18;asfaleia\/1;payload=32768;line=36864;/) as unknown as string]],
+    ['HELLO with its name', '8;asfaleia/1;localhost\n', [expect.stringMatching(/^18;asfaleia\/1;/) as unknown as string]],
+    ["HELLO with another's name", '8;asfaleia/1;example.onion\n', [error('wrong-usage')]],
+    ['HELLO of another version', '8;asfaleia/2\n', [error('wrong-usage')]],
+    ['AUTH', '0;key-alice\n', ['1;100;?alice@localhost']],
+    ['AUTH by signature', '0;key-alice;sign\n', ['1;100;?alice@localhost']],
+    ['AUTH with another word', '0;key-alice;decrypt\n', [error('wrong-usage')]],
+    ['AUTH without a key', '0\n0;\n', [error('wrong-usage'), error('wrong-usage')]],
+    ['AUTH with a key that does not parse', '0;nonsense\n', [error('bad-key')]],
+    ['VERIFY without AUTH', '2;1;!alice\n', [error('auth-failed')]],
+    ['VERIFY with a handle that is no number', '2;x;!alice\n', [error('wrong-usage')]],
+    ['SEND without a token', '3;;key-bob;QUJD\n', [error('bad-token')]],
+    ['GET with a token of another relay', '4;token/bob/other.onion/9999999999999\n', [error('bad-token')]],
+    ['GET with an expired token', '4;token/bob/localhost/999999\n', [error('bad-token')]],
+    ['GET without the field', '4\n', [error('wrong-usage')]],
+    ['GET with another word', '4;token;leased\n', [error('wrong-usage')]],
+    ['fields too many', '7;\n6;a;b\n', [error('wrong-usage'), error('wrong-usage')]],
+    ['no number', ';\n\nx\n', [error('wrong-usage'), error('wrong-usage'), error('wrong-usage')]],
+    ['a leading zero', '07\n', [error('wrong-usage')]],
+    ['a number that nobody has', '10\n30\n100\n99999999999999999999\n', Array(4).fill(error('unknown-packet')) as string[]],
+    ["a relay's number", '13;x;1\n', [error('unknown-packet')]],
+    ['ten mistakes', '07\n'.repeat(11), [...(Array(10).fill(error('wrong-usage')) as string[]), '<end>']],
+    ['ten unknown packets', '10\n'.repeat(11), [...(Array(10).fill(error('unknown-packet')) as string[]), '<end>']],
+    ['a line over the limit', `7\n${'x'.repeat(8_193)}\n7\n`, ['17', error('too-large'), '<end>']],
+    ['an endless line', 'x'.repeat(8_194), [error('too-large'), '<end>']],
+  ])('%s', (_name, text, expected) => {
+    expect(alice.say(text)).toEqual(expected)
+  })
+
+  it('answers not-ready while the relay has no name', () => {
+    world.names = []
+    expect(alice.say('0;key-alice\n8;asfaleia/1;localhost\n7\n')).toEqual([error('not-ready'), error('not-ready'), '17'])
+    world.names = ['localhost']
+    expect(alice.say('0;key-alice\n')).toEqual(['1;100;?alice@localhost'])
+  })
+
+  it('challenges under the name that was dialled, the first without HELLO', () => {
+    world.names = ['first.onion', 'second.onion']
+    expect(alice.say('0;key-alice\n')).toEqual(['1;100;?alice@first.onion'])
+    alice.say('8;asfaleia/1;second.onion\n')
+    expect(alice.say('0;key-alice\n')).toEqual(['1;101;?alice@second.onion'])
+  })
+
+  it('says when to come back', () => {
+    world.loginWait = 7
+    expect(alice.say('0;key-alice\n')).toEqual([error('rate-limited', 7)])
+  })
+
+  it('bounds unanswered challenges, and forgets them when they expire', () => {
+    const { handles, handleSeconds } = world.limits
+    expect(alice.say('0;key-alice\n'.repeat(handles))).toHaveLength(handles)
+    expect(alice.say('0;key-alice\n')).toEqual([error('rate-limited', handleSeconds)])
+    world.now += handleSeconds * 1_000
+    expect(alice.say('0;key-alice\n')).toHaveLength(1)
+    expect(alice.say('0;key-alice\n')).toEqual([expect.stringMatching(/^1;/)])
+  })
+})
+
+describe('proof', () => {
+  it('gives a token, counted', () => {
+    alice.say('0;key-alice;sign\n')
+    const expires = world.now + 3_600_000
+    expect(alice.say('2;100;!alice\n')).toEqual([`12;token/alice/localhost/${expires};3600`])
+    expect(world.counts).toEqual(['sign'])
+  })
+
+  it.each([
+    ['a wrong answer', '2;100;!bob\n'],
+    ['an unknown handle', '2;101;!alice\n'],
+    ['a handle with a leading zero', '2;0100;!alice\n'],
+    ['an empty answer', '2;100;\n'],
+  ])('refuses %s', (_name, text) => {
+    alice.say('0;key-alice\n')
+    expect(alice.say(text)).toEqual([error('auth-failed')])
+  })
+
+  it('takes a handle once, right or wrong', () => {
+    alice.say('0;key-alice\n0;key-alice\n')
+    alice.say('2;100;!wrong\n')
+    expect(alice.say('2;100;!alice\n')).toEqual([error('auth-failed')])
+    expect(alice.say('2;101;!alice\n')).toHaveLength(1)
+    expect(alice.say('2;101;!alice\n')).toEqual([error('auth-failed'), '<end>'])
+  })
+
+  it('knows no handle of another connection', () => {
+    alice.say('0;key-alice\n')
+    expect(world.open().say('2;100;!alice\n')).toEqual([error('auth-failed')])
+  })
+
+  it('expires handles to the millisecond', () => {
+    alice.say('0;key-alice\n0;key-alice\n')
+    world.now += 59_999
+    expect(alice.say('2;100;!alice\n')).toEqual([expect.stringMatching(/^12;/)])
+    world.now += 1
+    expect(alice.say('2;101;!alice\n')).toEqual([error('auth-failed')])
+  })
+
+  it('ends the connection after three failures', () => {
+    expect(alice.say('2;1;x\n2;1;x\n2;1;x\n7\n')).toEqual([...(Array(3).fill(error('auth-failed')) as string[]), '<end>'])
+  })
+
+  it('tells that a key is not admitted only to who proved it', () => {
+    world.admitted = (mailbox) => mailbox !== 'alice'
+    alice.say('0;key-alice\n')
+    expect(alice.say('2;100;!wrong\n')).toEqual([error('auth-failed')])
+    alice.say('0;key-alice\n')
+    expect(alice.say('2;101;!alice\n')).toEqual([error('denied')])
+  })
+
+  it('answers in the order of the requests while a proof is under way', () => {
+    world.eager = false
+    expect(alice.say('7\n0;key-alice\n7\n')).toEqual(['17'])
+    expect(alice.session.reading).toBe(false)
+    expect(alice.say('7\n')).toEqual([])
+    expect(alice.settle()).toEqual(['1;100;?alice@localhost', '17', '17'])
+    expect(alice.session.reading).toBe(true)
+  })
+
+  it('answers what a peer asked that ended its side, then ends', () => {
+    world.eager = false
+    alice.say('0;key-alice\n7\nunfinished')
+    expect(alice.finish()).toEqual([])
+    expect(alice.settle()).toEqual(['1;100;?alice@localhost', '17', '<end>'])
+  })
+})
+
+describe('messages', () => {
+  let token: string
+  beforeEach(() => {
+    token = alice.login('alice')
+    world.counts.length = 0
+  })
+
+  it('go from a SEND to a GET, once', () => {
+    const [sent] = alice.say(`3;${token};key-alice;QUJD\n`)
+    const id = sent!.split(';')[1]
+    expect(sent).toMatch(/^13;[0-9a-f]{16};604800$/)
+    expect(alice.say(`4;${token}\n4;${token}\n`)).toEqual(['14;1;0', `20;${id};QUJD`, '14;0;0'])
+    expect(world.counts).toEqual(['stored', 'delivered'])
+  })
+
+  it('are kept under a lease until ACK', () => {
+    const [sent] = alice.say(`3;${token};key-alice;QUJD\n`)
+    const id = sent!.split(';')[1]
+    expect(alice.say(`4;${token};lease\n4;${token};lease\n`)).toEqual(['14;1;0', `20;${id};QUJD`, '14;0;0'])
+    const other = world.open()
+    expect(other.say(`4;${token}\n`)).toEqual(['14;0;0'])
+    alice.hangUp()
+    expect(other.say(`4;${token};lease\n`)).toEqual(['14;1;0', `20;${id};QUJD`])
+    expect(other.say(`5;${token};${id};${id};ffffffffffffffff\n5;${token};${id}\n`)).toEqual(['15;1', '15;0'])
+  })
+
+  it.each<[string, (token: string) => string, ErrorCode]>([
+    ['a payload that is not base64', (t) => `3;${t};key-alice;QUJ\n`, 'wrong-usage'],
+    ['base64url', (t) => `3;${t};key-alice;QU_D\n`, 'wrong-usage'],
+    ['padding within', (t) => `3;${t};key-alice;QQ==QUJD\n`, 'wrong-usage'],
+    ['padding alone', (t) => `3;${t};key-alice;====\n`, 'wrong-usage'],
+    ['an empty payload', (t) => `3;${t};key-alice;\n`, 'wrong-usage'],
+    ['a field too many', (t) => `3;${t};key-alice;QUJD;QUJD\n`, 'wrong-usage'],
+    ['a field too few', (t) => `3;${t};key-alice\n`, 'wrong-usage'],
+    ['a NUL', (t) => `3;${t};key-alice;QU\0D\n`, 'wrong-usage'],
+    ['a receiver that is no key', (t) => `3;${t};nobody;QUJD\n`, 'bad-key'],
+    ['a forged token', (t) => `3;x${t};key-alice;QUJD\n`, 'bad-token'],
+    ['an ACK without an id', (t) => `5;${t}\n`, 'wrong-usage'],
+    ['an ACK with an empty id', (t) => `5;${t};\n`, 'wrong-usage'],
+  ])('refuses %s, and stays', (_name, text, code) => {
+    expect(alice.say(text(token))).toEqual([error(code)])
+    expect(alice.say('7\n')).toEqual(['17'])
+    expect(world.mailboxes.size.messages).toBe(0)
+  })
+
+  it('may be as long as the limit and no longer', () => {
+    const { payload } = world.limits
+    expect(alice.say(`3;${token};key-alice;${'A'.repeat(payload)}\n`)).toEqual([expect.stringMatching(/^13;/)])
+    expect(alice.say(`3;${token};key-alice;${'A'.repeat(payload + 4)}\n7\n`)).toEqual([error('too-large'), '<end>'])
+  })
+
+  it('may be long on a connection only after it proved a key', () => {
+    const other = world.open()
+    expect(other.say(`3;${token};key-alice;${'A'.repeat(9_000)}\n`)).toEqual([error('too-large'), '<end>'])
+    const third = world.open()
+    expect(third.say(`4;${token}\n3;${token};key-alice;${'A'.repeat(12_000)}\n`)).toHaveLength(2)
+  })
+
+  it('to a full mailbox or relay are refused, and lose nothing', () => {
+    world = createWorld({ mailboxMessages: 1 }, 2_000)
+    alice = world.open()
+    token = alice.login('alice')
+    expect(masked(alice.say(`3;${token};key-a;QUJD\n3;${token};key-a;QUJD\n3;${token};key-b;${'QUJD'.repeat(400)}\n`))).toEqual([
+      '13;#;604800', error('mailbox-full'), error('relay-full'),
+    ])
+    expect(world.mailboxes.size.messages).toBe(1)
+  })
+
+  it('come in bounded batches that say how many still wait', () => {
+    world = createWorld({ batchMessages: 2, batchBytes: 10 })
+    alice = world.open()
+    token = alice.login('alice')
+    for (const text of ['AAAA', 'BBBB', 'CCCC', 'DDDDDDDD', 'EEEE']) alice.say(`3;${token};key-alice;${text}\n`)
+    expect(masked(alice.say(`4;${token}\n4;${token}\n4;${token}\n`))).toEqual([
+      '14;2;3', '20;#;AAAA', '20;#;BBBB', '14;1;2', '20;#;CCCC', '14;1;1', '20;#;DDDDDDDD',
+    ])
+  })
+
+  it('of a plain GET wait again if the connection ends before they were written out', () => {
+    alice.say(`3;${token};key-alice;QUJD\n`)
+    alice.stall()
+    alice.say(`4;${token}\n`)
+    alice.hangUp()
+    expect(masked(world.open().say(`4;${token}\n`))).toEqual(['14;1;0', '20;#;QUJD'])
+  })
+
+  it('that were written out are erased, though the connection ends', () => {
+    alice.say(`3;${token};key-alice;QUJD\n`)
+    alice.say(`4;${token}\n`)
+    alice.hangUp()
+    expect(world.open().say(`4;${token}\n`)).toEqual(['14;0;0'])
+  })
+
+  it('are wiped, leased or not', () => {
+    alice.say(`3;${token};key-alice;QUJD\n`.repeat(3))
+    world.open().say(`4;${token};lease\n`)
+    alice.say(`3;${token};key-alice;QUJD\n`)
+    expect(alice.say(`9;${token}\n9;${token}\n`)).toEqual(['19;4', '19;0'])
+  })
+
+  it('verifies a token once on a connection, and its expiry each time', () => {
+    const other = world.open()
+    other.say(`4;${token}\n4;${token}\n`)
+    expect(world.counts).toEqual(['verify-token'])
+    world.now += 3_600_000
+    expect(other.say(`4;${token}\n`)).toEqual([error('bad-token')])
+  })
+
+  it('revokes tokens of keys that are no longer admitted, and denies their mailboxes', () => {
+    world.admitted = (mailbox) => mailbox !== 'bob'
+    expect(alice.say(`3;${token};key-bob;QUJD\n`)).toEqual([error('denied')])
+    world.admitted = () => false
+    expect(alice.say(`4;${token}\n`)).toEqual([error('bad-token')])
+  })
+})
+
+describe('subscription', () => {
+  let token: string
+  let bob: Peer
+  beforeEach(() => {
+    token = alice.login('alice')
+    bob = world.open()
+    bob.login('bob')
+  })
+  const send = (peer: Peer, payload: string): string =>
+    peer.say(`3;token/bob/localhost/9999999999999;key-alice;${payload}\n`)[0]!.split(';')[1]!
+
+  it('gives what waits, then what comes, within its window', () => {
+    world = createWorld({ window: 2 })
+    alice = world.open()
+    bob = world.open()
+    token = alice.login('alice')
+    bob.login('bob')
+    const first = send(bob, 'AAAA')
+    expect(masked(alice.say(`6;${token}\n`))).toEqual(['16;1', '20;#;AAAA'])
+    for (const payload of ['BBBB', 'CCCC', 'DDDD']) send(bob, payload)
+    expect(masked(alice.read())).toEqual(['20;#;BBBB'])
+    expect(masked(alice.say(`5;${token};${first}\n`))).toEqual(['15;1', '20;#;CCCC'])
+    expect(world.mailboxes.size).toMatchObject({ messages: 3, subscribers: 1 })
+    alice.hangUp()
+    expect(masked(world.open().say(`4;${token}\n`))).toEqual(['14;3;0', '20;#;BBBB', '20;#;CCCC', '20;#;DDDD'])
+  })
+
+  it('goes to the newest subscriber, which the older is told', () => {
+    send(bob, 'AAAA')
+    expect(alice.say(`6;${token}\n`)).toHaveLength(2)
+    const newer = world.open()
+    expect(masked(newer.say(`6;${token}\n`))).toEqual(['16;1', '20;#;AAAA'])
+    expect(alice.read()).toEqual(['98;taken-over'])
+    send(bob, 'BBBB')
+    expect(masked(newer.read())).toEqual(['20;#;BBBB'])
+    expect(alice.read()).toEqual([])
+  })
+
+  it('asked for twice stays one', () => {
+    send(bob, 'AAAA')
+    expect(masked(alice.say(`6;${token}\n6;${token}\n`))).toEqual(['16;1', '20;#;AAAA', '16;0'])
+  })
+
+  it('never comes between the messages of a batch', () => {
+    // A batch too large to be gathered at once, to a reader that stops.
+    const payload = 'A'.repeat(30_000)
+    for (let i = 0; i < 8; i++) send(bob, payload)
+    const reader = world.open()
+    reader.say(`6;token/none/localhost/9999999999999\n`)
+    alice.say('7\n')
+    reader.stall()
+    reader.say(`4;${token};lease\n`)
+    world.open().say(`6;token/none/localhost/9999999999999\n`)
+    const kinds = reader.drain().map((line) => line.split(';')[0])
+    expect(kinds).toEqual(['14', ...(Array(8).fill('20') as string[]), '98'])
+  })
+})
+
+describe('time', () => {
+  it.each<[string, (peer: Peer) => void, number]>([
+    ['no packet', () => {}, 30_000],
+    ['a packet that never ends', (peer) => peer.say('8;asf'), 30_000],
+    ['no token', (peer) => peer.say('7\n'), 120_000],
+    ['nothing from a peer that proved its key', (peer) => peer.login('alice'), 900_000],
+  ])('is over with %s', (_name, prepare, ms) => {
+    prepare(alice)
+    world.now += ms - 1
+    expect(alice.tick()).toEqual([])
+    world.now += 1
+    expect(alice.tick()).toEqual([error('timeout'), '<end>'])
+  })
+
+  it('of idling starts again with each byte', () => {
+    alice.login('alice')
+    for (let i = 0; i < 5; i++) {
+      world.now += 800_000
+      expect(alice.say('7\n')).toEqual(['17'])
+    }
+  })
+
+  it('ends a reader that does not read, without a word', () => {
+    alice.login('alice')
+    alice.stall()
+    alice.say('7\n')
+    world.now += 120_000
+    expect(alice.tick()).toEqual(['<destroy>'])
+  })
+
+  it('is short when the relay goes down', () => {
+    alice.session.onRestarting(10, world.now)
+    const bob = world.open()
+    const written = bob.session.onRestarting(10, world.now)
+    expect(Buffer.from((written[0] as { bytes: Uint8Array }).bytes).toString()).toBe('98;restarting;10\n')
+  })
+})
+
+describe('a slow reader', () => {
+  it('is not read from, and nothing more is gathered for it than the bound', () => {
+    const token = alice.login('alice')
+    alice.stall()
+    const pings = alice.say('7\n'.repeat(40_000))
+    expect(pings).toEqual([])
+    expect(alice.session.reading).toBe(false)
+    expect(alice.drain()).toHaveLength(40_000)
+    expect(alice.session.reading).toBe(true)
+    expect(alice.say(`4;${token}\n`)).toEqual(['14;0;0'])
+  })
+})
+
+describe('bytes', () => {
+  const packets = [
+    '7\n', '7\r\n', '8;asfaleia/1\n', '0;key-alice\n', '0;bad\n', '2;100;!alice\n', '2;101;!alice\n', '2;102;!bob\n', '2;100;?\n',
+    '3;token/alice/localhost/9999999999999;key-alice;QUJD\n', '3;;key-alice;QUJD\n', '4;token/alice/localhost/9999999999999\n',
+    '4;token/alice/localhost/9999999999999;lease\n', '5;token/alice/localhost/9999999999999;0000000000000000\n',
+    '6;token/alice/localhost/9999999999999\n', '9;token/alice/localhost/9999999999999\n', '\n', ';\n', '77\n', '07\n', 'junk',
+    `3;token/alice/localhost/9999999999999;key-alice;${'QUJD'.repeat(2_500)}\n`, `${'x'.repeat(9_000)}\n`,
+  ]
+  const stream = array(oneof({ weight: 20, arbitrary: constantFrom(...packets) }, { weight: 1, arbitrary: constant('\0\xff\n') }), { maxLength: 30 })
+
+  it('mean the same whole, in chunks and byte by byte', () => {
+    check(
+      property(record({ sent: stream, cuts: infiniteStream(integer({ min: 1, max: 700 })) }), ({ sent, cuts }) => {
+        const all = Buffer.from(sent.join(''), 'latin1')
+        const answers = [[Uint8Array.from(all)], chunksOf(all, cuts), chunksOf(all, infinite(1))].map((chunks) =>
+          masked(createWorld().open().feed(chunks)),
+        )
+        expect(answers[1]).toEqual(answers[0])
+        expect(answers[2]).toEqual(answers[0])
+      }),
+      { numRuns: 150 },
+    )
+  })
+
+  it('mean the same as WebSocket messages', () => {
+    const framed = ['7', '8;asfaleia/1', '0;key-alice', '2;100;!alice', 'x'.repeat(8_193)]
+    const lines = createWorld().open().say(`${framed.join('\n')}\n`)
+    const messages = createWorld().open('message').feed(framed.map((packet) => new Uint8Array(Buffer.from(packet))))
+    expect(messages).toEqual(lines)
+  })
+
+  it('with an LF within a WebSocket message are no two packets', () => {
+    expect(world.open('message').say('7\n7')).toEqual([error('wrong-usage')])
+  })
+
+  it('are overwritten once read', () => {
+    const token = alice.login('alice')
+    const chunk = new Uint8Array(Buffer.from(`3;${token};key-alice;QUJD\n3;${token};key-al`))
+    alice.feed([chunk])
+    expect(chunk.every((byte) => byte === 0)).toBe(true)
+  })
+})
+
+function* infinite(length: number): Generator<number> {
+  for (;;) yield length
+}

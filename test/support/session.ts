@@ -1,0 +1,204 @@
+/**
+ * A session with real mailboxes and a test's own time, keys and proofs: what goes in is text, what
+ * comes out is a list of lines. Proofs are settled by the test, at once or when it says so.
+ */
+import { randomBytes } from 'node:crypto'
+import { MemoryMailboxes } from '../../src/mailbox/mailbox.ts'
+import { ProtocolError } from '../../src/protocol/errors.ts'
+import { DEFAULT_LIMITS, type Limits } from '../../src/protocol/limits.ts'
+import { type Effect, type Ports, type Proof, Session } from '../../src/protocol/session.ts'
+
+export interface World {
+  now: number
+  names: string[]
+  admitted: (mailbox: string) => boolean
+  loginWait: number
+  /** Whether proofs are settled at once. */
+  eager: boolean
+  readonly limits: Limits
+  readonly mailboxes: MemoryMailboxes
+  readonly counts: string[]
+  open(framing?: 'line' | 'message'): Peer
+}
+
+/** A key is `key-NAME`, its mailbox NAME, its challenge `?NAME`, and the right answer `!NAME`. */
+export interface Peer {
+  readonly session: Session
+  /** Feeds bytes and gives the lines that were written since; an `end` or `destroy` stands as `<end>`, `<destroy>`. */
+  say(text: string): string[]
+  feed(chunks: Uint8Array[]): string[]
+  tick(): string[]
+  finish(): string[]
+  hangUp(): void
+  /** What was written since and not asked for yet. */
+  read(): string[]
+  /** Stops taking what is written, as a reader that does not read; `drain` takes it up again. */
+  stall(): void
+  drain(): string[]
+  /** Settles the proofs that are under way. */
+  settle(): string[]
+  /** Proves `key-NAME` and gives the token. */
+  login(name: string): string
+}
+
+export function createWorld(limits: Partial<Limits> = {}, budget = 1e6): World {
+  let owners = 0
+  let handles = 100
+  const awake = new Map<Session, () => void>()
+  const world: World = {
+    now: 1_000_000,
+    names: ['localhost'],
+    admitted: () => true,
+    loginWait: 0,
+    eager: true,
+    limits: { ...DEFAULT_LIMITS, ...limits },
+    mailboxes: new MemoryMailboxes({ limits: { ...DEFAULT_LIMITS, ...limits }, budget, randomBytes }),
+    counts: [],
+    open,
+  }
+  const ports: Ports = {
+    limits: world.limits,
+    mailboxes: world.mailboxes,
+    names: () => world.names,
+    admits: (mailbox) => world.admitted(mailbox),
+    loginWait: () => world.loginWait,
+    receiver(field) {
+      const text = Buffer.from(field).toString('latin1')
+      if (!text.startsWith('key-')) throw new ProtocolError('bad-key')
+      return text.slice(4)
+    },
+    issueToken: (mailbox, audience, now) => `token/${mailbox}/${audience}/${now + world.limits.tokenSeconds * 1_000}`,
+    verifyToken(token) {
+      world.counts.push('verify-token')
+      const [word, mailbox, audience, expires] = Buffer.from(token).toString('latin1').split('/')
+      const good = word === 'token' && world.names.includes(audience!) && Number(expires) > world.now
+      return good ? { mailbox: mailbox!, expires: Number(expires) } : undefined
+    },
+    drawChallenge: () => ({ handle: String(handles++), nonce: 'n'.repeat(43) }),
+    count: (what) => world.counts.push(typeof what === 'object' ? `refused ${what.refused}` : what),
+  }
+
+  function wakeAll(): void {
+    while (awake.size > 0) {
+      const calls = [...awake.values()]
+      awake.clear()
+      for (const call of calls) call()
+    }
+  }
+
+  function open(framing: 'line' | 'message' = 'line'): Peer {
+    let written: string[] = []
+    let stalled = false
+    let pending: (() => Effect[])[] = []
+    let takenOver = false
+    const held: Uint8Array[] = []
+    const owner = ++owners
+    const wake = (): void => {
+      awake.set(session, () => {
+        const over = takenOver
+        takenOver = false
+        perform(over ? session.onTakenOver(world.now) : session.onWaiting(world.now))
+      })
+    }
+    const session = new Session(
+      ports,
+      framing,
+      {
+        owner,
+        onWaiting: wake,
+        onTakenOver: () => {
+          takenOver = true
+          wake()
+        },
+      },
+      world.now,
+    )
+    const deliver = (bytes: Uint8Array): void => {
+      written.push(...Buffer.from(bytes).toString('latin1').split('\n').slice(0, -1))
+      perform(session.onWritten(world.now))
+    }
+    function perform(effects: Effect[]): void {
+      for (const effect of effects) {
+        switch (effect.kind) {
+          case 'write':
+            if (stalled) held.push(effect.bytes)
+            else deliver(effect.bytes)
+            break
+          case 'challenge': {
+            const name = Buffer.from(effect.key).toString('latin1')
+            const proof: Proof = { method: effect.sign ? 'sign' : 'decrypt', mailbox: name.slice(4) }
+            const { relay } = effect.challenge
+            pending.push(() =>
+              name.startsWith('key-')
+                ? session.onChallenged({ proof, challenge: Buffer.from(`?${proof.mailbox}@${relay}`) }, world.now)
+                : session.onChallenged({ refused: 'bad-key' }, world.now),
+            )
+            break
+          }
+          case 'verify': {
+            const good = effect.proof !== undefined && Buffer.from(effect.answer).toString('latin1') === `!${effect.proof.mailbox}`
+            pending.push(() => session.onVerified(good, world.now))
+            break
+          }
+          case 'proven':
+            break
+          case 'end':
+          case 'destroy':
+            written.push(`<${effect.kind}>`)
+            break
+        }
+      }
+      if (world.eager) settle()
+    }
+    function settle(): void {
+      const settling = pending
+      pending = []
+      for (const result of settling) perform(result())
+    }
+    const peer: Peer = {
+      session,
+      say: (text) => peer.feed([new Uint8Array(Buffer.from(text, 'latin1'))]),
+      feed(chunks) {
+        for (const chunk of chunks) perform(session.onChunk(chunk, world.now))
+        return peer.read()
+      },
+      tick() {
+        perform(session.onTime(world.now))
+        return peer.read()
+      },
+      finish() {
+        perform(session.onFinish(world.now))
+        return peer.read()
+      },
+      hangUp() {
+        session.onEnd()
+        wakeAll()
+      },
+      read() {
+        wakeAll()
+        const lines = written
+        written = []
+        return lines
+      },
+      stall: () => {
+        stalled = true
+      },
+      drain() {
+        stalled = false
+        for (const bytes of held.splice(0)) deliver(bytes)
+        return peer.read()
+      },
+      settle() {
+        settle()
+        return peer.read()
+      },
+      login(name) {
+        const [challenge] = peer.say(`0;key-${name}\n`)
+        const [token] = peer.say(`2;${challenge!.split(';')[1]};!${name}\n`)
+        return token!.split(';')[1]!
+      },
+    }
+    return peer
+  }
+  return world
+}
