@@ -141,6 +141,28 @@ export async function startTor(options: TorOptions): Promise<Tor> {
   return { pid: child.pid ?? 0, control, controlPath, exited, stop, kill: () => end('SIGKILL') }
 }
 
+/**
+ * Follows HS_DESC events until the onion service can be found. A client asks any of the directories that
+ * should hold the descriptor, so every upload that was begun must have come to an end.
+ * @param enough  uploads that will do, where there are many directories and slow ones among them.
+ */
+export function publication(enough = Infinity): { done: Promise<void>; onEvent: (event: string) => void } {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  let pending = 0
+  let uploaded = 0
+  return {
+    done: promise,
+    onEvent: (event) => {
+      const [name, action] = event.split(' ')
+      if (name !== 'HS_DESC') return
+      if (action === 'UPLOAD') pending += 1
+      if (action === 'UPLOADED' || action === 'FAILED') pending -= 1
+      if (action === 'UPLOADED') uploaded += 1
+      if (uploaded >= enough || (uploaded > 0 && pending === 0)) resolve()
+    },
+  }
+}
+
 /** A path as a torrc value: in quotes, as tor unescapes them. */
 export function quoted(path: string): string {
   return `"${path.replace(/[\\"]/g, '\\$&')}"`

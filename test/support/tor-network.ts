@@ -11,7 +11,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Address } from '../../src/config.ts'
-import { quoted, startTor, type Tor } from '../../src/cli/tor.ts'
+import { publication, quoted, startTor, type Tor } from '../../src/cli/tor.ts'
 
 /** Programs without which there is no network: `missing(...TOR_PROGRAMS)` is the reason to skip. */
 export const TOR_PROGRAMS = ['tor', 'tor-gencert'] as const
@@ -261,24 +261,6 @@ async function addOnionHost(
     async restart() {
       await tor.kill()
       tor = await start()
-    },
-  }
-}
-
-/**
- * Follows HS_DESC events until the service can be found: a client asks any of the directories that should
- * hold the descriptor, so every upload that was begun must have come to an end.
- */
-function publication(): { done: Promise<void>; onEvent: (event: string) => void } {
-  const { promise, resolve } = Promise.withResolvers<void>()
-  let pending = 0
-  return {
-    done: promise,
-    onEvent: (event) => {
-      const action = event.split(' ')[1]
-      if (action === 'UPLOAD') pending += 1
-      if (action === 'UPLOADED' || action === 'FAILED') pending -= 1
-      if (action === 'UPLOADED' && pending === 0) resolve()
     },
   }
 }
