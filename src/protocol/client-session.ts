@@ -21,7 +21,7 @@ import { type AnswerName, asciiText, decodeAnswer, isBase64, isWord, type Packet
 export const CLIENT_CAPS = Object.freeze({
   /** Characters of a payload. */
   payload: 1_048_576,
-  /** Messages of a batch or a window. */
+  /** Messages of a batch, and of a subscription that are not acknowledged. */
   messages: 4_096,
   /** Decoded bytes of a batch, and of the messages of a subscription that are not acknowledged. */
   bytes: 33_554_432,
@@ -88,7 +88,7 @@ export type BreachReason =
   | 'wrong-answer'
   | 'wrong-version'
   | 'wrong-batch'
-  | 'over-its-limits'
+  | 'too-much'
   | 'too-many-notices'
   | 'foreign-challenge'
 
@@ -309,7 +309,7 @@ export class ClientSession {
       }
       case 'VERIFY': {
         const seconds = readCount(second)
-        if (first.length > CLIENT_CAPS.token) throw new BreachError('over-its-limits')
+        if (first.length > CLIENT_CAPS.token) throw new BreachError('too-much')
         this.#token = readText(first, /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/)
         return { name, value: { seconds } }
       }
@@ -317,7 +317,7 @@ export class ClientSession {
         return { name, value: { id: readId(first), seconds: readCount(second) } }
       case 'GET': {
         const batch = { count: readCount(first), waiting: readCount(second), messages: [], bytes: 0 }
-        if (batch.count > this.#limits.batch) throw new BreachError('over-its-limits')
+        if (batch.count > this.#limits.batch) throw new BreachError('too-much')
         if (batch.count === 0) return { name, value: { messages: [], waiting: batch.waiting } }
         this.#batch = batch
         return undefined
@@ -340,7 +340,7 @@ export class ClientSession {
     if (packet.name !== 'MESSAGE') throw new BreachError('wrong-batch')
     const message = this.#readMessage(packet.fields)
     batch.bytes += message.payload.length
-    if (batch.bytes > CLIENT_CAPS.bytes) throw new BreachError('over-its-limits')
+    if (batch.bytes > CLIENT_CAPS.bytes) throw new BreachError('too-much')
     batch.messages.push(message)
     if (batch.messages.length < batch.count) return { kind: 'part' }
     this.#batch = undefined
@@ -353,15 +353,16 @@ export class ClientSession {
     const message = this.#readMessage(fields)
     this.#unacknowledgedBytes += message.payload.length - (this.#unacknowledged.get(message.id) ?? 0)
     this.#unacknowledged.set(message.id, message.payload.length)
-    if (this.#unacknowledged.size > this.#limits.window || this.#unacknowledgedBytes > CLIENT_CAPS.bytes) {
-      throw new BreachError('over-its-limits')
+    // Not held to its window: what expired or was wiped makes room there that we cannot know of.
+    if (this.#unacknowledged.size > CLIENT_CAPS.messages || this.#unacknowledgedBytes > CLIENT_CAPS.bytes) {
+      throw new BreachError('too-much')
     }
     return { kind: 'message', message }
   }
 
   #readMessage(fields: readonly Uint8Array[]): Message {
     const [id, payload] = fields as [Uint8Array, Uint8Array]
-    if (payload.length > this.#limits.payload) throw new BreachError('over-its-limits')
+    if (payload.length > this.#limits.payload) throw new BreachError('too-much')
     return { id: readId(id), payload: readBase64(payload) }
   }
 
@@ -423,7 +424,7 @@ function readLimits(fields: readonly Uint8Array[]): RelayLimits {
   return Object.freeze({
     payload,
     line: told.get('line') ?? payload + DEFAULT_LIMITS.lineOverhead,
-    window: Math.min(told.get('window') ?? DEFAULT_LIMITS.window, CLIENT_CAPS.messages),
+    window: told.get('window') ?? DEFAULT_LIMITS.window,
     batch: Math.min(told.get('batch') ?? DEFAULT_LIMITS.batchMessages, CLIENT_CAPS.messages),
     hold: told.get('hold') ?? DEFAULT_LIMITS.holdSeconds,
     idle: told.get('idle') ?? DEFAULT_LIMITS.idleSeconds,

@@ -1,0 +1,128 @@
+/**
+ * Key files: reads a private one (asking for its passphrase where it has one), reads a public one, and
+ * never writes over anything. Prints no part of a private key.
+ */
+import { openSync } from 'node:fs'
+import { open, readFile } from 'node:fs/promises'
+import { ReadStream } from 'node:tty'
+import { parsePrivateKey, PrivateKeyError, type SshPrivateKey } from '../auth/private-key.ts'
+import { parsePublicKey, type SshKey } from '../auth/ssh-key.ts'
+import { ProtocolError } from '../protocol/errors.ts'
+import { CliError, type Io, sanitizeLine } from './terminal.ts'
+
+/** An RSA key of 8,192 bits takes 6.5 KB. */
+const MOST_BYTES = 65_536
+
+export interface KeyFile {
+  readonly bytes: Buffer
+  /** Whether others than the owner may read it. */
+  readonly exposed: boolean
+}
+
+/** @throws {CliError} with one line why it cannot be read */
+export async function readKeyFile(path: string): Promise<KeyFile> {
+  const unreadable = (why: string): CliError => new CliError(`cannot read the key file ${path}: ${why}`)
+  try {
+    await using file = await open(path, 'r')
+    const stat = await file.stat()
+    if (!stat.isFile()) throw unreadable('it is no file')
+    if (stat.size > MOST_BYTES) throw unreadable('it is too large for a key')
+    return { bytes: await file.readFile(), exposed: (stat.mode & 0o077) !== 0 }
+  } catch (error) {
+    if (error instanceof CliError) throw error
+    const why = { ENOENT: 'there is none', EACCES: 'permission denied', EISDIR: 'it is a folder' }[systemCode(error)]
+    throw unreadable(why ?? 'the system refuses')
+  }
+}
+
+export function isPrivateKey({ bytes }: KeyFile): boolean {
+  return bytes.includes('PRIVATE KEY-----')
+}
+
+/** The private key of a file; says on stderr if others may read the file. @throws {CliError} */
+export async function loadPrivateKey(path: string, io: Io): Promise<SshPrivateKey> {
+  const file = await readKeyFile(path)
+  if (!isPrivateKey(file)) {
+    throw new CliError(`${path} holds no private key`, { hint: 'give the file without .pub; `asfaleia key --out FILE` makes one' })
+  }
+  return unlockPrivateKey(file, path, io)
+}
+
+/** @throws {CliError} */
+export async function unlockPrivateKey(file: KeyFile, path: string, io: Io): Promise<SshPrivateKey> {
+  if (file.exposed) {
+    io.stderr.write(`asfaleia: warning: others may read ${sanitizeLine(path)}; chmod 600 keeps them out\n`)
+  }
+  try {
+    return await parseAsking(file.bytes, path, io)
+  } catch (error) {
+    if (!(error instanceof PrivateKeyError)) throw error
+    throw new CliError(`${path}: ${error.message}`)
+  } finally {
+    file.bytes.fill(0)
+  }
+}
+
+async function parseAsking(bytes: Uint8Array, path: string, io: Io): Promise<SshPrivateKey> {
+  try {
+    return parsePrivateKey(bytes)
+  } catch (error) {
+    if (!(error instanceof PrivateKeyError) || error.code !== 'needs-passphrase') throw error
+  }
+  const given = io.env['ASFALEIA_PASSPHRASE_FILE']
+  if (given === undefined || given === '') return parsePrivateKey(bytes, await askPassphrase(path, io))
+  const text = await readFile(given, 'utf8').catch(() => {
+    throw new CliError('cannot read the file that ASFALEIA_PASSPHRASE_FILE names')
+  })
+  return parsePrivateKey(bytes, text.replace(/\r?\n$/, ''))
+}
+
+/** From the terminal itself, so that a message may come by stdin; without echo. */
+async function askPassphrase(path: string, io: Io): Promise<string> {
+  let terminal: ReadStream
+  try {
+    terminal = new ReadStream(openSync('/dev/tty', 'r'))
+  } catch {
+    throw new CliError('the key has a passphrase, and there is no terminal to ask for it', {
+      hint: 'ASFALEIA_PASSPHRASE_FILE may name a file that holds it',
+    })
+  }
+  try {
+    terminal.setRawMode(true)
+    io.stderr.write(`passphrase of ${sanitizeLine(path)}: `)
+    let typed: string[] = []
+    for await (const chunk of terminal.setEncoding('utf8')) {
+      for (const character of chunk as string) {
+        if (character === '\r' || character === '\n') return typed.join('')
+        // Raw mode hands us Ctrl-C and Ctrl-D instead of the signal and the end.
+        if (character === '\u{3}' || character === '\u{4}') throw new CliError('no passphrase was given')
+        if (character === '\u{7f}' || character === '\b') typed.pop()
+        else if (character === '\u{15}') typed = []
+        else typed.push(character)
+      }
+    }
+    throw new CliError('no passphrase was given')
+  } finally {
+    terminal.setRawMode(false)
+    terminal.destroy()
+    io.stderr.write('\n')
+  }
+}
+
+/** The key in a text such as a `.pub` file: its first line that is no comment. @throws {CliError} */
+export function readPublicKey(text: string, what: string): SshKey {
+  const line = text.split('\n').find((each) => each.trim() !== '' && !each.startsWith('#'))
+  try {
+    return parsePublicKey(line?.trim() ?? '')
+  } catch (error) {
+    if (!(error instanceof ProtocolError)) throw error
+    throw new CliError(
+      error.code === 'unsupported-key' ? `${what} is a key of a type that is not supported` : `${what} is no public key, or too weak a one`,
+      { hint: 'a public key is one line: type, base64, and a comment' },
+    )
+  }
+}
+
+export function systemCode(error: unknown): string {
+  return (error as NodeJS.ErrnoException).code ?? ''
+}

@@ -1,0 +1,308 @@
+/**
+ * The client people write programs with: one connection to one relay, as one key. It logs in when that
+ * is needed, keeps the token fresh, and never gives a relay a text that is not its challenge
+ * (docs/protocol.md, section 3; the rule itself is in protocol/client-session.ts). Keeps nothing, logs nothing.
+ */
+import type { SshPrivateKey } from '../auth/private-key.ts'
+import { formatFingerprint, type SshKey } from '../auth/ssh-key.ts'
+import { AUTH_NAMESPACE, signMessage } from '../auth/sshsig.ts'
+import type { Answers, ClientSession, Message, RelayLimits } from '../protocol/client-session.ts'
+import type { RequestName } from '../protocol/packets.ts'
+import {
+  ConnectError,
+  connectTarget,
+  createIsolation,
+  DEFAULT_SOCKS,
+  type Isolation,
+  parseEndpoint,
+  parseTarget,
+  type Route,
+  type Target,
+} from '../transport/socks.ts'
+import { Connection } from './connection.ts'
+import { open, seal } from './envelope.ts'
+import { RelayError } from './error.ts'
+
+export interface ConnectOptions {
+  /** `HOST[:PORT]` (3308 by default) or `unix:PATH`. Loopback and unix sockets are reached directly, the rest by `socks`. */
+  readonly relay: string
+  readonly key: SshPrivateKey
+  /** Tor's SOCKS port, `HOST[:PORT]`; 127.0.0.1:9050 by default. `off` connects directly, as under torsocks. */
+  readonly socks?: string
+  /** Prove the key by a signature even where it could decrypt. */
+  readonly sign?: boolean
+  /** Ends the connection, whatever it does. */
+  readonly signal?: AbortSignal
+  /** Milliseconds that an answer (or the next part of a long one) may take; 60,000 by default. */
+  readonly timeout?: number
+  /** Milliseconds until the relay must be reached; 120,000 by default, which is what Tor takes at most. */
+  readonly connectTimeout?: number
+}
+
+/** Acknowledgements in one packet: some 64 characters each, well within a line. */
+const ACKS = 64
+/** A token is renewed when this part of its time is over. */
+const RENEW = 0.8
+
+/** By key and relay: the credentials that keep one identity's circuits apart from another's. */
+const isolations = new WeakMap<SshPrivateKey, Map<string, Isolation>>()
+
+/**
+ * Connects, says HELLO with the name dialled, and reads the relay's limits. The login comes with the first
+ * request that needs it, or by `login`.
+ * @throws {RelayError} when the relay cannot be reached or refuses; its `code` says why
+ * @throws {TypeError} for an address that is none
+ * @throws the signal's reason when it is aborted
+ */
+export async function connectRelay(options: ConnectOptions): Promise<RelayClient> {
+  const target = parseTarget(options.relay)
+  const { signal, timeout = 60_000, connectTimeout = 120_000 } = options
+  const route = routeOf(options, target)
+  const socket = await connectTarget(target, route, { timeout: connectTimeout, ...(signal && { signal }) }).catch((error) => {
+    throw error instanceof ConnectError ? new RelayError(error.code) : error
+  })
+  const client = new RelayClient({
+    key: options.key,
+    sign: options.sign === true || !options.key.public.canDecrypt,
+    connect: (handlers) => new Connection(socket, { relay: target.name, timeout, ...handlers }),
+  })
+  if (signal !== undefined) {
+    const abort = (): void => client.close(signal.reason)
+    if (signal.aborted) abort()
+    signal.addEventListener('abort', abort, { once: true })
+    client.onEnd(() => signal.removeEventListener('abort', abort))
+  }
+  try {
+    await client.hello()
+    return client
+  } catch (error) {
+    client.close()
+    throw error
+  }
+}
+
+function routeOf({ socks, key }: ConnectOptions, target: Target): Route {
+  if (socks === 'off') return { kind: 'direct' }
+  const proxy = socks === undefined ? DEFAULT_SOCKS : parseEndpoint(socks, DEFAULT_SOCKS.port)
+  const relays = isolations.get(key) ?? new Map<string, Isolation>()
+  isolations.set(key, relays)
+  const isolation = relays.get(target.name) ?? createIsolation()
+  relays.set(target.name, isolation)
+  return { kind: 'socks', proxy, isolation }
+}
+
+interface Handlers {
+  readonly onMessage: (message: Message) => void
+  readonly onTakenOver: () => void
+  readonly onEnd: (error: unknown) => void
+}
+
+/** Made by {@link connectRelay}. Requests may be made at once; they are answered in their order. */
+export class RelayClient {
+  readonly #key: SshPrivateKey
+  readonly #sign: boolean
+  readonly #connection: Connection
+  #limits: RelayLimits
+  #loginUnderWay: Promise<void> | undefined
+  #renewAt = 0
+  #subscription: Subscription | undefined
+  #keepalive: NodeJS.Timeout | undefined
+  readonly #onEnd: (() => void)[] = []
+
+  /** Not for programs: use {@link connectRelay}. */
+  constructor(options: { key: SshPrivateKey; sign: boolean; connect: (handlers: Handlers) => Connection }) {
+    this.#key = options.key
+    this.#sign = options.sign
+    this.#connection = options.connect({
+      onMessage: (message) => this.#subscription?.push(message),
+      onTakenOver: () => this.#subscription?.end(new RelayError('taken-over')),
+      onEnd: (error) => {
+        clearInterval(this.#keepalive)
+        this.#subscription?.end(error)
+        for (const listener of this.#onEnd) listener()
+      },
+    })
+    this.#limits = this.#connection.session.limits
+  }
+
+  /** What the relay said of itself. */
+  get limits(): RelayLimits {
+    return this.#limits
+  }
+
+  /** Calls `listener` once, when the connection has ended. */
+  onEnd(listener: () => void): void {
+    this.#onEnd.push(listener)
+  }
+
+  /** Done by {@link connectRelay}. @throws {RelayError} `wrong-name` if the relay is not reached by the name dialled */
+  async hello(): Promise<void> {
+    try {
+      this.#limits = (await this.#connection.request('HELLO', (session) => session.hello())).limits
+    } catch (error) {
+      throw error instanceof RelayError && error.code === 'wrong-usage' ? new RelayError('wrong-name') : error
+    }
+  }
+
+  /** Proves the key. @throws {RelayError} `hostile-challenge` before anything was answered, and all of section 5 */
+  login(): Promise<void> {
+    this.#loginUnderWay ??= this.#login().finally(() => (this.#loginUnderWay = undefined))
+    return this.#loginUnderWay
+  }
+
+  async #login(): Promise<void> {
+    const { type, blob } = this.#key.public
+    const line = `${type} ${Buffer.from(blob).toString('base64')}`
+    const { body } = await this.#connection.request('AUTH', (session) => session.auth(line, this.#sign))
+    const text = this.#sign ? body : await open(this.#key, body)
+    let challenge: string
+    try {
+      challenge = this.#connection.check((session) => (text === undefined ? session.refuseChallenge() : session.checkChallenge(text)))
+    } finally {
+      text?.fill(0)
+    }
+    const answer = this.#sign
+      ? Buffer.from(signMessage(this.#key, AUTH_NAMESPACE, Buffer.from(challenge, 'latin1'))).toString('base64')
+      : challenge
+    const { seconds } = await this.#connection.request('VERIFY', (session) => session.verify(answer))
+    this.#renewAt = performance.now() + seconds * 1_000 * RENEW
+  }
+
+  /** Encrypts a text to the receiver and sends it. */
+  async send(receiver: SshKey, text: Uint8Array): Promise<Answers['SEND']> {
+    return this.sendSealed(receiver, await seal(receiver, text))
+  }
+
+  /**
+   * Sends what is encrypted already.
+   * @param receiver a key, or a fingerprint `SHA256:…`
+   * @throws {RelayError} `too-large` before it is sent, if it is over the relay's limit
+   */
+  sendSealed(receiver: SshKey | string, payload: Uint8Array): Promise<Answers['SEND']> {
+    if (Math.ceil(payload.length / 3) * 4 > this.#limits.payload) return Promise.reject(new RelayError('too-large'))
+    const field = typeof receiver === 'string' ? receiver : formatFingerprint(receiver.fingerprint)
+    if (!/^SHA256:[A-Za-z0-9+/]{43}$/.test(field)) return Promise.reject(new TypeError('a receiver is a key or its fingerprint'))
+    return this.#authorized('SEND', (session) => session.send(field, payload))
+  }
+
+  /**
+   * What waits, in order. Leased by default: hidden from others until it is acknowledged or this connection ends.
+   * With `lease: false` the relay erases what it wrote out, and what a cut connection lost is lost.
+   */
+  get({ lease = true }: { lease?: boolean } = {}): Promise<Answers['GET']> {
+    return this.#authorized('GET', (session) => session.get(lease))
+  }
+
+  /** Has the relay erase messages; gives how many it still had. */
+  async ack(ids: readonly string[]): Promise<number> {
+    let erased = 0
+    for (let start = 0; start < ids.length; start += ACKS) {
+      const answer = await this.#authorized('ACK', (session) => session.ack(ids.slice(start, start + ACKS)))
+      erased += answer.erased
+    }
+    return erased
+  }
+
+  /**
+   * Messages as they come, each leased until it is acknowledged. Leaving the loop closes the connection, so
+   * that what was not acknowledged waits again. Keeps the connection alive and the token fresh meanwhile.
+   * @throws {RelayError} `taken-over` when a newer subscriber has the mailbox; what ended the connection otherwise
+   */
+  async *subscribe(): AsyncGenerator<Message, void> {
+    if (this.#subscription !== undefined) throw new TypeError('subscribed already')
+    const subscription = new Subscription()
+    this.#subscription = subscription
+    try {
+      await this.#authorized('SUBSCRIBE', (session) => session.subscribe())
+      // Three tries within the relay's patience, at no moment that many clients share.
+      const pause = Math.min(Math.max(this.#limits.idle / 3, 1), 3_600) * (900 + Math.random() * 100)
+      this.#keepalive = setInterval(() => void this.#refresh(), pause)
+      for (;;) {
+        const message = await subscription.next()
+        if (message === undefined) return
+        yield message
+      }
+    } finally {
+      clearInterval(this.#keepalive)
+      this.close()
+    }
+  }
+
+  /** Has the relay erase the whole mailbox, leased messages too; gives how many there were. */
+  async wipe(): Promise<number> {
+    return (await this.#authorized('WIPE', (session) => session.wipe())).erased
+  }
+
+  async ping(): Promise<void> {
+    await this.#connection.request('PING', (session) => session.ping())
+  }
+
+  /** The text of a message; undefined if it is none that this key opens. */
+  open(message: Message): Promise<Uint8Array | undefined> {
+    return open(this.#key, message.payload)
+  }
+
+  /** Ends the connection at once; what is under way fails with `reason`, or as `closed`. */
+  close(reason?: unknown): void {
+    this.#connection.end(reason)
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  /** A request that wants a token: logs in where there is none, or where it is about to end. */
+  async #authorized<Name extends RequestName>(name: Name, build: (session: ClientSession) => Uint8Array): Promise<Answers[Name]> {
+    if (!this.#connection.session.hasToken || performance.now() >= this.#renewAt) await this.login()
+    try {
+      return await this.#connection.request(name, build)
+    } catch (error) {
+      // Once: the machine may have slept, or the relay lost its secret.
+      if (!(error instanceof RelayError) || error.code !== 'bad-token') throw error
+      await this.login()
+      return this.#connection.request(name, build)
+    }
+  }
+
+  /** Whatever fails here has ended the connection, or is tried again; who subscribes hears of the end. */
+  async #refresh(): Promise<void> {
+    try {
+      if (performance.now() >= this.#renewAt) await this.login()
+      else await this.ping()
+    } catch {
+      // See above.
+    }
+  }
+}
+
+/** Messages between the connection and who takes them; the session bounds how many there can be. */
+class Subscription {
+  readonly #queue: Message[] = []
+  #wake: (() => void) | undefined
+  #end: { readonly error: unknown } | undefined
+
+  push(message: Message): void {
+    this.#queue.push(message)
+    this.#wake?.()
+  }
+
+  /** What is queued still will come again: it was not acknowledged, and no longer can be. */
+  end(error: unknown): void {
+    this.#end ??= { error }
+    this.#queue.length = 0
+    this.#wake?.()
+  }
+
+  /** The next message; undefined after an end without an error. */
+  async next(): Promise<Message | undefined> {
+    for (;;) {
+      if (this.#end !== undefined) {
+        if (this.#end.error === undefined) return undefined
+        throw this.#end.error
+      }
+      const message = this.#queue.shift()
+      if (message !== undefined) return message
+      await new Promise<void>((resolve) => (this.#wake = resolve))
+    }
+  }
+}

@@ -1,0 +1,29 @@
+/**
+ * What a message's payload is: an age file (https://age-encryption.org/v1) to the receiver's SSH key, as
+ * `age -R key.pub` makes it. Who holds the ciphertext learns the key it is for from age's
+ * `ssh-ed25519`/`ssh-rsa` stanza, and who wrote it is not proven unless the text inside proves it.
+ */
+import { Decrypter, Encrypter } from 'age-encryption'
+import { SshIdentity, SshRecipient } from '../auth/age-ssh.ts'
+import type { SshPrivateKey } from '../auth/private-key.ts'
+import type { SshKey } from '../auth/ssh-key.ts'
+
+/** @throws {TypeError} for a key that cannot decrypt (ECDSA and FIDO keys sign only). */
+export async function seal(receiver: SshKey, text: Uint8Array): Promise<Uint8Array> {
+  if (!receiver.canDecrypt) throw new TypeError('that key can sign, but not decrypt')
+  const encrypter = new Encrypter()
+  encrypter.addRecipient(new SshRecipient(receiver))
+  return encrypter.encrypt(text)
+}
+
+/** The text of a payload; undefined if it is no age file that this key opens, whatever else it may be. */
+export async function open(key: SshPrivateKey, payload: Uint8Array): Promise<Uint8Array | undefined> {
+  const decrypter = new Decrypter()
+  decrypter.addIdentity(new SshIdentity(key))
+  try {
+    return await decrypter.decrypt(payload)
+  } catch {
+    // Anybody can send anything: why it does not open is nobody's error.
+    return undefined
+  }
+}
