@@ -1,0 +1,109 @@
+/**
+ * The log: a closed set of events with a closed set of fields, so that nothing about a user can get
+ * in. There is no free text, no error object and no string that does not stand in this file; a value
+ * outside its set is written as `other`, whatever the types said.
+ */
+import { pino } from 'pino'
+import pretty from 'pino-pretty'
+import type { LogFormat, LogLevel } from './config.ts'
+import { TOR_SUMMARIES } from './operator/tor-control.ts'
+import { DOORS } from './relay/counters.ts'
+import { PACKAGE_VERSION } from './version.ts'
+
+/** A field is one of these words, true or false, or a whole number up to a most. */
+type Field = readonly string[] | 'flag' | { readonly most: number }
+
+interface EventRow {
+  readonly level: LogLevel
+  readonly text: string
+  readonly fields: Readonly<Record<string, Field>>
+}
+
+const PERCENT = { most: 100 } as const
+
+/** System errors that are told apart; any other is `other`. */
+export const SYSTEM_CODES = ['EACCES', 'EADDRINUSE', 'EADDRNOTAVAIL', 'EEXIST', 'EMFILE', 'ENFILE', 'ENOENT', 'ENOTDIR', 'EPERM', 'EROFS'] as const
+
+export const EVENTS = {
+  starting: { level: 'info', text: 'the relay is starting', fields: { version: [PACKAGE_VERSION] } },
+  listening: { level: 'info', text: 'a listener is open', fields: { door: [...DOORS, 'operator'], port: { most: 65_535 } } },
+  ready: { level: 'info', text: 'every listener is open', fields: {} },
+  'not-started': { level: 'error', text: 'the relay could not start', fields: { code: SYSTEM_CODES } },
+  'name-known': { level: 'info', text: 'the onion name is known', fields: {} },
+  'config-warning': { level: 'warn', text: 'the configuration will hardly do what is meant', fields: { warning: ['no-name', 'no-operator', 'no-proxy'] } },
+  'admit-reloaded': { level: 'info', text: 'the admitted keys were read again; where not ok, the former ones stay', fields: { ok: 'flag' } },
+  'memory-high': { level: 'warn', text: 'the memory for messages is nearly used up', fields: { percent: PERCENT } },
+  'memory-ok': { level: 'info', text: 'the memory for messages has room again', fields: { percent: PERCENT } },
+  'connections-high': { level: 'warn', text: 'nearly all connections are taken', fields: { percent: PERCENT } },
+  'connections-ok': { level: 'info', text: 'connections are free again', fields: { percent: PERCENT } },
+  'tor-state': { level: 'info', text: 'tor changed its state', fields: { summary: TOR_SUMMARIES, bootstrap: PERCENT } },
+  stopping: { level: 'info', text: 'the relay is going down', fields: {} },
+  stopped: { level: 'info', text: 'every message is erased, every listener closed', fields: { seconds: { most: 3_600 } } },
+  'internal-error': {
+    level: 'error',
+    text: 'a defect of asfaleia; its message is not shown since it may hold data',
+    fields: { origin: ['exception', 'rejection', 'connection', 'operator', 'log'] },
+  },
+} as const satisfies Record<string, EventRow>
+
+export type EventName = keyof typeof EVENTS
+type FieldValue<F> = F extends readonly (infer Word)[] ? Word : F extends 'flag' ? boolean : number
+export type EventFields<E extends EventName> = {
+  readonly [K in keyof (typeof EVENTS)[E]['fields']]?: FieldValue<(typeof EVENTS)[E]['fields'][K]>
+}
+
+export interface Log {
+  /** Writes the event if its level is not below the one configured. Never throws. */
+  event<E extends EventName>(name: E, fields?: EventFields<E>): void
+}
+
+export interface LogOptions {
+  readonly level: LogLevel
+  readonly format: LogFormat
+  /** Takes one line, LF included; standard error's `write`, whose writes are synchronous to files, pipes and terminals. */
+  readonly write: (line: string) => void
+  readonly colors?: boolean
+}
+
+export function createLog(options: LogOptions): Log {
+  // pino-pretty as a plain function: as a pino transport it would be a worker thread.
+  const shape = options.format === 'pretty' ? createShape(options.colors ?? false) : (line: string) => line
+  const logger = pino(
+    {
+      level: options.level,
+      // Neither pid nor host name.
+      base: null,
+      messageKey: 'text',
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+    },
+    { write: (line) => options.write(shape(line)) },
+  )
+  return {
+    event(name, fields = {}) {
+      const known = Object.hasOwn(EVENTS, name) ? name : 'internal-error'
+      const row: EventRow = EVENTS[known]
+      logger[row.level]({ event: known, ...clean(row, known === name ? fields : { origin: 'log' }) }, row.text)
+    },
+  }
+}
+
+function createShape(colors: boolean): (line: string) => string {
+  return pretty.prettyFactory({ colorize: colors, singleLine: true, messageKey: 'text', translateTime: 'SYS:HH:MM:ss', ignore: 'event' })
+}
+
+/** The row's fields and no other; what is not of a field's set becomes `other`. */
+function clean(row: EventRow, fields: Readonly<Record<string, unknown>>): Record<string, string | number | boolean> {
+  const cleaned: Record<string, string | number | boolean> = {}
+  for (const [name, field] of Object.entries(row.fields)) {
+    const value = Object.hasOwn(fields, name) ? fields[name] : undefined
+    if (value !== undefined) cleaned[name] = isOf(field, value) ? value : 'other'
+  }
+  return cleaned
+}
+
+function isOf(field: Field, value: unknown): value is string | number | boolean {
+  if (field === 'flag') return typeof value === 'boolean'
+  if ('most' in field) return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= field.most
+  return typeof value === 'string' && field.includes(value)
+}

@@ -1,0 +1,126 @@
+/**
+ * The operator's listener: readiness, metrics and status, on loopback or a unix socket of its own,
+ * never behind the onion service. It only reads; it changes nothing, logs nothing, and answers nobody
+ * who came by another host's name (a web page that had its own name resolved to 127.0.0.1).
+ */
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import fastify, { type FastifyInstance } from 'fastify'
+import type { Address } from '../config.ts'
+import type { Snapshot } from '../relay/counters.ts'
+import { listen } from '../transport/socket.ts'
+import { buildStatus, findReasons, METRICS_TYPE, type Moment, renderMetrics } from './metrics.ts'
+import type { TorState } from './tor-control.ts'
+
+export interface OperatorSources {
+  snapshot(): Snapshot
+  /** Asks tor; left out where no control port is configured. Must settle within a few seconds. */
+  readonly tor?: () => Promise<TorState>
+  /** ms since the epoch. */
+  readonly startedAt: number
+  readonly version: string
+  /** Our own mistake was caught while answering; nothing of it is handed on. */
+  readonly onFault?: () => void
+}
+
+export interface Operator {
+  /** As taken: port 0 became a port. */
+  readonly address: Address
+  close(): Promise<void>
+}
+
+/** The user of the relay alone. */
+const SOCKET_MODE = 0o600
+/** How long an answer of tor's is good: probes of several watchers ask it once. */
+const TOR_FRESH_MS = 2_000
+const DELAY_RESOLUTION_MS = 50
+
+/** @throws ListenError of src/transport/socket.ts */
+export async function startOperator(address: Address, sources: OperatorSources): Promise<Operator> {
+  const delay = monitorEventLoopDelay({ resolution: DELAY_RESOLUTION_MS })
+  const app = fastify({ logger: false, bodyLimit: 1_024, requestTimeout: 5_000, keepAliveTimeout: 5_000 })
+  const askTor = fresh(sources.tor)
+  const read = async (): Promise<Moment> => {
+    const tor = await askTor?.()
+    // What is measured is the whole of a timer's turn.
+    const late = delay.percentile(99) / 1e6 - DELAY_RESOLUTION_MS
+    delay.reset()
+    return {
+      snapshot: sources.snapshot(),
+      tor,
+      version: sources.version,
+      uptimeSeconds: (Date.now() - sources.startedAt) / 1_000,
+      residentBytes: process.memoryUsage.rss(),
+      loopDelaySeconds: Math.max(0, Math.round(late)) / 1_000,
+    }
+  }
+  guard(app, address.kind, sources.onFault)
+  app.get('/livez', async (_request, reply) => reply.type('text/plain').send('ok\n'))
+  app.get('/readyz', async (_request, reply) => {
+    const reasons = findReasons({ snapshot: sources.snapshot(), tor: await askTor?.() })
+    return reply.code(reasons.length === 0 ? 200 : 503).send({ ready: reasons.length === 0, reasons })
+  })
+  app.get('/metrics', async (_request, reply) => reply.type(METRICS_TYPE).send(await renderMetrics(await read())))
+  app.get('/status', async () => buildStatus(await read()))
+  await app.ready()
+  const { server } = app
+  const taken = await listen(server, address, SOCKET_MODE).catch(async (error: unknown) => {
+    await app.close()
+    throw error
+  })
+  delay.enable()
+  return {
+    address: taken,
+    async close() {
+      delay.disable()
+      const closed = new Promise((resolve) => server.close(resolve))
+      server.closeAllConnections()
+      await closed
+      await app.close()
+    },
+  }
+}
+
+function guard(app: FastifyInstance, kind: Address['kind'], onFault: (() => void) | undefined): void {
+  app.addHook('onRequest', async (request, reply) => {
+    void reply.headers({
+      'cache-control': 'no-store',
+      'x-content-type-options': 'nosniff',
+      'cross-origin-resource-policy': 'same-origin',
+    })
+    if (request.method !== 'GET' && request.method !== 'HEAD') {
+      return reply.code(405).header('allow', 'GET, HEAD').type('text/plain').send('this listener only answers GET and HEAD\n')
+    }
+    // No browser reaches a unix socket, and there the name says nothing.
+    if (kind === 'tcp' && !isLocalHost(request.headers.host ?? '')) {
+      return reply.code(421).type('text/plain').send('this listener answers to localhost only\n')
+    }
+  })
+  app.setNotFoundHandler(async (_request, reply) => {
+    return reply.code(404).type('text/plain').send('there are /livez, /readyz, /metrics and /status\n')
+  })
+  app.setErrorHandler(async (error: { statusCode?: number }, _request, reply) => {
+    const code = error.statusCode ?? 500
+    if (code >= 500) onFault?.()
+    return reply.code(code).type('text/plain').send(code < 500 ? 'that request is malformed\n' : 'the relay erred\n')
+  })
+}
+
+/** A Host header that only somebody on this machine's loopback sends. */
+function isLocalHost(host: string): boolean {
+  return /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d{1,5})?$/i.test(host)
+}
+
+/** One question at a time, whose answer is good for a moment. */
+function fresh<T>(ask: (() => Promise<T>) | undefined): (() => Promise<T>) | undefined {
+  if (ask === undefined) return undefined
+  let answer: Promise<T> | undefined
+  let until = 0
+  return () => {
+    const now = performance.now()
+    if (answer === undefined || now >= until) {
+      answer = ask()
+      until = now + TOR_FRESH_MS
+    }
+    return answer
+  }
+}

@@ -1,0 +1,163 @@
+/**
+ * What the operator may see of a moment: numbers, and words of closed sets. The one place where they
+ * are coarsened: whatever counts people or what they did goes in steps, so that no single coming,
+ * going or message shows, not even to somebody who got hold of every scrape (and could otherwise lay
+ * their times beside a suspect's traffic). Refusals stay exact, since the first one matters.
+ */
+import { Counter, Gauge, Registry } from 'prom-client'
+import type { Snapshot } from '../relay/counters.ts'
+import type { TorState } from './tor-control.ts'
+
+/** Counts of people, messages and deeds are rounded up to multiples of this. */
+export const PEOPLE_STEP = 10
+/** Bytes of messages are rounded up to multiples of this: ten messages of ordinary size. */
+export const BYTES_STEP = 65_536
+
+/** Why the relay is not ready, GET /readyz. */
+export const REASONS = ['not-accepting', 'no-name', 'tor-unreachable', 'tor-bootstrapping'] as const
+export type Reason = (typeof REASONS)[number]
+
+/** All that is known at one moment, as it is; never handed out without `buildStatus` or `renderMetrics`. */
+export interface Moment {
+  readonly snapshot: Snapshot
+  /** Undefined where no control port is configured. */
+  readonly tor: TorState | undefined
+  readonly version: string
+  readonly uptimeSeconds: number
+  readonly residentBytes: number
+  /** Seconds that the event loop came late since the last look, the 99th percentile. */
+  readonly loopDelaySeconds: number
+}
+
+export function roundUp(value: number, step: number): number {
+  return Math.ceil(value / step) * step
+}
+
+function people(value: number): number {
+  return roundUp(value, PEOPLE_STEP)
+}
+
+function coarse<K extends string>(counts: Readonly<Record<K, number>>): Record<K, number> {
+  return Object.fromEntries(Object.entries<number>(counts).map(([key, value]) => [key, people(value)])) as Record<K, number>
+}
+
+export function findReasons({ snapshot, tor }: Pick<Moment, 'snapshot' | 'tor'>): Reason[] {
+  const reasons: Reason[] = []
+  if (!snapshot.accepting) reasons.push('not-accepting')
+  if (snapshot.names.length === 0) reasons.push('no-name')
+  if (tor !== undefined && !tor.reachable) reasons.push('tor-unreachable')
+  else if (tor !== undefined && tor.bootstrap !== 100) reasons.push('tor-bootstrapping')
+  return reasons
+}
+
+/** GET /status, as docs/operations.md describes it. Of the relay's names only whether there is one. */
+export interface Status {
+  readonly version: string
+  readonly uptimeSeconds: number
+  readonly ready: boolean
+  readonly reasons: readonly Reason[]
+  readonly connections: number
+  readonly proven: number
+  readonly mailboxes: number
+  readonly subscribers: number
+  readonly messages: number
+  readonly messageBytes: number
+  readonly messageBudget: number
+  readonly stored: number
+  readonly delivered: number
+  readonly erased: Snapshot['counters']['erased']
+  readonly accepted: Snapshot['counters']['accepted']
+  readonly logins: Snapshot['counters']['logins']
+  readonly turnedAway: Snapshot['counters']['turnedAway']
+  readonly refused: Snapshot['counters']['refused']
+  readonly tor: TorState | null
+  readonly residentBytes: number
+  readonly loopDelaySeconds: number
+}
+
+export function buildStatus(moment: Moment): Status {
+  const { snapshot, tor } = moment
+  const { counters } = snapshot
+  const reasons = findReasons(moment)
+  return {
+    version: moment.version,
+    uptimeSeconds: Math.floor(moment.uptimeSeconds),
+    ready: reasons.length === 0,
+    reasons,
+    connections: people(snapshot.connections),
+    proven: people(snapshot.proven),
+    mailboxes: people(snapshot.mailboxes),
+    subscribers: people(snapshot.subscribers),
+    messages: people(snapshot.messages),
+    messageBytes: roundUp(snapshot.messageBytes, BYTES_STEP),
+    messageBudget: snapshot.messageBudget,
+    stored: people(counters.stored),
+    delivered: people(counters.delivered),
+    erased: coarse(counters.erased),
+    accepted: coarse(counters.accepted),
+    logins: coarse(counters.logins),
+    turnedAway: { ...counters.turnedAway },
+    refused: { ...counters.refused },
+    tor: tor ?? null,
+    residentBytes: moment.residentBytes,
+    loopDelaySeconds: moment.loopDelaySeconds,
+  }
+}
+
+type Sample = readonly [value: number, label?: string]
+
+interface MetricRow {
+  readonly type: 'counter' | 'gauge'
+  readonly help: string
+  readonly label?: 'version' | 'door' | 'reason' | 'code' | 'proof'
+  /** Its samples now; none where the fact is not known. */
+  readonly samples: (status: Status) => Iterable<Sample>
+}
+
+function each(counts: Readonly<Record<string, number>>): Sample[] {
+  return Object.entries(counts).map(([label, value]) => [value, label])
+}
+
+/** Every metric that there is; docs/operations.md lists the same. */
+export const METRICS = {
+  asfaleia_info: { type: 'gauge', help: 'Always 1; the version is the label.', label: 'version', samples: (s) => [[1, s.version]] },
+  asfaleia_uptime_seconds: { type: 'gauge', help: 'Seconds since the start.', samples: (s) => [[s.uptimeSeconds]] },
+  asfaleia_ready: { type: 'gauge', help: '1 if GET /readyz answers 200.', samples: (s) => [[Number(s.ready)]] },
+  asfaleia_connections: { type: 'gauge', help: 'Open connections, in steps of 10.', samples: (s) => [[s.connections]] },
+  asfaleia_proven_connections: { type: 'gauge', help: 'Connections that proved a key, in steps of 10.', samples: (s) => [[s.proven]] },
+  asfaleia_mailboxes: { type: 'gauge', help: 'Mailboxes in memory, in steps of 10.', samples: (s) => [[s.mailboxes]] },
+  asfaleia_subscribers: { type: 'gauge', help: 'Mailboxes somebody subscribes to, in steps of 10.', samples: (s) => [[s.subscribers]] },
+  asfaleia_messages: { type: 'gauge', help: 'Messages held, in steps of 10.', samples: (s) => [[s.messages]] },
+  asfaleia_message_bytes: { type: 'gauge', help: 'Memory that messages take, in steps of 65536.', samples: (s) => [[s.messageBytes]] },
+  asfaleia_message_budget_bytes: { type: 'gauge', help: 'Memory that messages may take.', samples: (s) => [[s.messageBudget]] },
+  asfaleia_accepted_total: { type: 'counter', help: 'Connections accepted, in steps of 10.', label: 'door', samples: (s) => each(s.accepted) },
+  asfaleia_turned_away_total: { type: 'counter', help: 'Connections turned away before a packet was read.', label: 'reason', samples: (s) => each(s.turnedAway) },
+  asfaleia_logins_total: { type: 'counter', help: 'Keys proven, in steps of 10.', label: 'proof', samples: (s) => each(s.logins) },
+  asfaleia_refused_total: { type: 'counter', help: 'Errors answered.', label: 'code', samples: (s) => each(s.refused) },
+  asfaleia_stored_total: { type: 'counter', help: 'Messages stored, in steps of 10.', samples: (s) => [[s.stored]] },
+  asfaleia_delivered_total: { type: 'counter', help: 'Messages written out to a receiver, in steps of 10.', samples: (s) => [[s.delivered]] },
+  asfaleia_erased_total: { type: 'counter', help: 'Messages erased, in steps of 10.', label: 'reason', samples: (s) => each(s.erased) },
+  asfaleia_tor_reachable: { type: 'gauge', help: '1 if the control port answers; absent where none is configured.', samples: (s) => (s.tor === null ? [] : [[Number(s.tor.reachable)]]) },
+  asfaleia_tor_bootstrap_percent: { type: 'gauge', help: 'How far tor is with its start; absent where it does not say.', samples: (s) => (s.tor?.bootstrap === undefined ? [] : [[s.tor.bootstrap]]) },
+  asfaleia_resident_memory_bytes: { type: 'gauge', help: 'Memory of the process.', samples: (s) => [[s.residentBytes]] },
+  asfaleia_event_loop_delay_seconds: { type: 'gauge', help: 'How late the event loop came since the last look, 99th percentile.', samples: (s) => [[s.loopDelaySeconds]] },
+} as const satisfies Record<string, MetricRow>
+
+export const METRICS_TYPE = Registry.PROMETHEUS_CONTENT_TYPE
+
+/** Prometheus text. The numbers live in the relay, so a registry is made for each scrape and nothing is kept twice. */
+export async function renderMetrics(moment: Moment): Promise<string> {
+  const registry = new Registry()
+  const status = buildStatus(moment)
+  for (const [name, row] of Object.entries<MetricRow>(METRICS)) {
+    const options = { name, help: row.help, labelNames: row.label === undefined ? [] : [row.label], registers: [registry] }
+    const metric = row.type === 'counter' ? new Counter(options) : new Gauge(options)
+    // A metric without labels begins with a 0, which is a claim where the fact is not known.
+    if (row.label === undefined) metric.remove()
+    for (const [value, label] of row.samples(status)) {
+      if (row.label === undefined || label === undefined) metric.inc(value)
+      else metric.inc({ [row.label]: label }, value)
+    }
+  }
+  return registry.metrics()
+}
