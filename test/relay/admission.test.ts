@@ -1,0 +1,66 @@
+import { describe, expect, it } from 'vitest'
+import { Admission, type Place } from '../../src/relay/admission.ts'
+
+const LIMITS = { connections: 5, unproven: 3, perCircuit: 2 }
+
+function enter(admission: Admission, circuit?: string, giveWay: () => void = () => {}): Place {
+  const place = admission.enter(circuit, 0, giveWay)
+  if (typeof place === 'string') throw new Error(place)
+  return place
+}
+
+describe('admission', () => {
+  it('bounds streams, and gives places back', () => {
+    const admission = new Admission({ ...LIMITS, unproven: 9 })
+    const places = Array.from({ length: 5 }, () => enter(admission))
+    expect(admission.enter(undefined, 0, () => {})).toBe('connections')
+    places[0]!.leave()
+    expect(admission.streams).toBe(4)
+    enter(admission)
+  })
+
+  it('bounds the streams of one circuit, and of that one only', () => {
+    const admission = new Admission(LIMITS)
+    const [first] = [enter(admission, 'a'), enter(admission, 'a')]
+    expect(admission.enter('a', 0, () => {})).toBe('circuit')
+    enter(admission, 'b')
+    first!.leave()
+    enter(admission, 'a')
+  })
+
+  it('has the oldest that proved nothing give way, and nobody who did', () => {
+    const gone: string[] = []
+    const admission = new Admission(LIMITS)
+    const proven = enter(admission, undefined, () => gone.push('proven'))
+    proven.prove()
+    for (const name of ['first', 'second', 'third']) enter(admission, undefined, () => gone.push(name))
+    expect(gone).toEqual([])
+    enter(admission, undefined, () => gone.push('fourth'))
+    expect(gone).toEqual(['first'])
+    expect(admission.unproven).toBe(3)
+  })
+
+  it('counts the logins of a circuit together, whatever its streams, and lets them come back in time', () => {
+    const admission = new Admission(LIMITS)
+    const first = enter(admission, 'a')
+    const other = enter(admission, 'b')
+    let tries = 0
+    while (first.loginWait(0) === 0) tries++
+    first.leave()
+    const again = enter(admission, 'a')
+    expect(again.loginWait(0)).toBe(1)
+    expect(other.loginWait(0)).toBe(0)
+    expect(again.loginWait(999)).toBe(1)
+    expect(again.loginWait(2_000)).toBe(0)
+    expect(tries).toBe(60)
+  })
+
+  it('forgets a circuit when it has no stream and no login to hold against it', () => {
+    const admission = new Admission(LIMITS)
+    const place = enter(admission, 'a')
+    for (let i = 0; i < 60; i++) place.loginWait(0)
+    place.leave()
+    admission.sweep(30_000)
+    expect(enter(admission, 'a').loginWait(30_000)).toBe(0)
+  })
+})

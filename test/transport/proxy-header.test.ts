@@ -1,0 +1,102 @@
+import { once } from 'node:events'
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { parseProxyHeader, readProxyHeader } from '../../src/transport/proxy-header.ts'
+
+const LINE = 'PROXY TCP6 fc00:dead:beef:4dad::0:a6 ::1 166 7777'
+
+describe('PROXY line', () => {
+  it.each([
+    [LINE, { circuit: 'fc00:dead:beef:4dad::0:a6' }],
+    ['PROXY TCP4 10.0.0.1 127.0.0.1 1 2', { circuit: '10.0.0.1' }],
+    ['PROXY UNKNOWN', { circuit: undefined }],
+    ['PROXY UNKNOWN ffff::1 ffff::2 1 2', { circuit: undefined }],
+    ['PROXY TCP6 fc00::1 ::1 166', undefined],
+    ['PROXY TCP6 fc00::1 ::1 166 7777 more', undefined],
+    ['PROXY  TCP6 fc00::1 ::1 166 7777', undefined],
+    ['PROXY TCP6 nonsense ::1 166 7777', undefined],
+    ['proxy TCP6 fc00::1 ::1 166 7777', undefined],
+    ['8;asfaleia/1', undefined],
+    ['', undefined],
+  ])('%s', (line, expected) => {
+    expect(parseProxyHeader(line)).toEqual(expected)
+  })
+})
+
+describe('PROXY line on a socket', () => {
+  const seen: { circuit: string | undefined; rest: string }[] = []
+  let refused = 0
+  let changed = (): void => {}
+  const server = createServer((socket: Socket) => {
+    readProxyHeader(
+      socket,
+      (circuit) => {
+        const entry = { circuit, rest: '' }
+        seen.push(entry)
+        socket.on('data', (chunk: Buffer) => {
+          entry.rest += chunk.toString('latin1')
+          changed()
+        })
+        socket.resume()
+      },
+      () => {
+        refused++
+        changed()
+      },
+    )
+  })
+  let port: number
+  beforeEach(async () => {
+    seen.length = 0
+    refused = 0
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    port = (server.address() as AddressInfo).port
+  })
+  afterEach(async () => {
+    server.close()
+    await once(server, 'close')
+  })
+
+  /** Sends the pieces one by one, each after the one before was flushed. */
+  async function send(...pieces: string[]): Promise<Socket> {
+    const socket = connect(port, '127.0.0.1').on('error', () => {})
+    socket.setNoDelay(true)
+    for (const piece of pieces) await new Promise((resolve) => socket.write(piece, 'latin1', resolve))
+    return socket
+  }
+
+  async function until(condition: () => boolean): Promise<void> {
+    while (!condition()) await new Promise<void>((resolve) => (changed = resolve))
+  }
+
+  it.each([
+    ['in one piece with what follows', [`${LINE}\r\n7\n8;x`]],
+    ['byte by byte', [...`${LINE}\r\n7\n8;x`]],
+    ['cut in its line end', [`${LINE}\r`, '\n', '7\n8;x']],
+  ])('is read off %s', async (_name, pieces) => {
+    const socket = await send(...pieces)
+    await until(() => seen[0]?.rest.length === 5)
+    expect(seen).toEqual([{ circuit: 'fc00:dead:beef:4dad::0:a6', rest: '7\n8;x' }])
+    socket.destroy()
+  })
+
+  it.each([
+    ['is missing', '8;asfaleia/1\n'],
+    ['ends in LF alone', `${LINE}\n7\n`],
+    ['never ends', 'P'.repeat(200)],
+  ])('that %s ends the connection', async (_name, text) => {
+    const socket = await send(text)
+    const closed = once(socket, 'close')
+    await until(() => refused === 1)
+    await closed
+    expect(seen).toEqual([])
+  })
+
+  it('that the peer does not wait to send ends the connection, counted once', async () => {
+    const socket = await send('PROXY')
+    socket.end()
+    await until(() => refused === 1)
+    expect(refused).toBe(1)
+  })
+})

@@ -1,0 +1,137 @@
+import { spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { connect, type Server } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { createSocketServer, isLoopback, listen, type LocalAddress, serveSocket } from '../../src/transport/socket.ts'
+import type { ByteStream } from '../../src/relay/stream.ts'
+
+let folder: string
+const servers: Server[] = []
+const server = (onSocket: Parameters<typeof createSocketServer>[0] = (socket) => socket.destroy()): Server => {
+  const created = createSocketServer(onSocket)
+  servers.push(created)
+  return created
+}
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'asfaleia-'))
+})
+afterEach(() => {
+  for (const each of servers.splice(0)) each.close()
+  rmSync(folder, { recursive: true })
+})
+
+describe('listening', () => {
+  it.each(['127.0.0.1', '127.1.2.3', '::1'])('%s is loopback', (host) => expect(isLoopback(host)).toBe(true))
+  it.each(['0.0.0.0', '::', '10.0.0.1', '::ffff:127.0.0.1', 'localhost', '127.evil.example', '128.0.0.1', '', '127.0.0.1.'])(
+    '%s is not taken for loopback',
+    async (host) => {
+      expect(isLoopback(host)).toBe(false)
+      await expect(listen(server(), { kind: 'tcp', host, port: 0 })).rejects.toMatchObject({ code: 'NOT_LOCAL' })
+    },
+  )
+
+  it('gives the port that was taken, and says where it is in use', async () => {
+    const taken = await listen(server(), { kind: 'tcp', host: '127.0.0.1', port: 0 })
+    expect(taken).toEqual({ kind: 'tcp', host: '127.0.0.1', port: expect.any(Number) as number })
+    await expect(listen(server(), taken)).rejects.toMatchObject({ code: 'EADDRINUSE' })
+  })
+
+  it('makes a socket that others cannot open', async () => {
+    const path = join(folder, 'relay.sock')
+    await listen(server(), { kind: 'unix', path })
+    expect(statSync(path).mode & 0o777).toBe(0o660)
+    expect(process.umask()).toBe(0o022)
+  })
+
+  it("takes a dead relay's socket over, and leaves a living one's and a file alone", async () => {
+    const path = join(folder, 'relay.sock')
+    const address: LocalAddress = { kind: 'unix', path }
+    await listen(server(), address)
+    await expect(listen(server(), address)).rejects.toMatchObject({ code: 'EADDRINUSE' })
+    const file = join(folder, 'file')
+    writeFileSync(file, 'kept')
+    await expect(listen(server(), { kind: 'unix', path: file })).rejects.toMatchObject({ code: 'EEXIST' })
+    expect(statSync(file).size).toBe(4)
+    // A socket whose process was killed: the file stays, and nobody listens.
+    const dead = join(folder, 'dead.sock')
+    const script = `require('net').createServer().listen(process.argv[1], () => process.kill(process.pid, 'SIGKILL'))`
+    expect(spawnSync(process.execPath, ['-e', script, dead]).signal).toBe('SIGKILL')
+    expect(statSync(dead).isSocket()).toBe(true)
+    await listen(server(), { kind: 'unix', path: dead })
+  })
+})
+
+describe('a socket as a stream', () => {
+  /** A server whose streams are given to the test, and what came in on them. */
+  async function open(): Promise<{ port: number; streams: ByteStream[]; events: string[]; changed: () => Promise<void> }> {
+    const streams: ByteStream[] = []
+    const events: string[] = []
+    let resolve = (): void => {}
+    const record = (event: string): void => {
+      events.push(event)
+      resolve()
+    }
+    const address = await listen(
+      server((socket) =>
+        serveSocket(socket, undefined, (stream) => {
+          streams.push(stream)
+          record('open')
+          return {
+            onChunk: (chunk) => record(Buffer.from(chunk).toString()),
+            onFinish: () => record('<finish>'),
+            onEnd: () => record('<end>'),
+          }
+        }),
+      ),
+      { kind: 'tcp', host: '127.0.0.1', port: 0 },
+    )
+    if (address.kind !== 'tcp') throw new Error('not TCP')
+    return { port: address.port, streams, events, changed: () => new Promise<void>((then) => (resolve = then)) }
+  }
+
+  it('lets a peer that ended its side read on, and ends with it', async () => {
+    const { port, streams, events, changed } = await open()
+    const peer = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
+    peer.end('question')
+    while (!events.includes('<finish>')) await changed()
+    streams[0]!.write(Buffer.from('answer\n'), () => streams[0]!.end())
+    const chunks: Buffer[] = []
+    for await (const chunk of peer) chunks.push(chunk as Buffer)
+    expect(Buffer.concat(chunks).toString()).toBe('answer\n')
+    while (!events.includes('<end>')) await changed()
+    expect(events).toEqual(['open', 'question', '<finish>', '<end>'])
+  })
+
+  it('gets its last words to a peer that keeps sending', async () => {
+    const { port, streams, events, changed } = await open()
+    const peer = connect({ port, host: '127.0.0.1' })
+    peer.on('error', () => {})
+    peer.write('x')
+    while (!events.includes('x')) await changed()
+    streams[0]!.pause()
+    const flood = Buffer.alloc(1 << 20, 0x78)
+    peer.write(flood)
+    streams[0]!.write(Buffer.from('99;too-large\n'), () => streams[0]!.end())
+    const [said] = (await once(peer, 'data')) as [Buffer]
+    expect(said.toString()).toBe('99;too-large\n')
+    peer.destroy()
+    while (!events.includes('<end>')) await changed()
+    expect(events).toEqual(['open', 'x', '<end>'])
+  })
+
+  it('is told of an end once, whoever it was', async () => {
+    const { port, streams, events, changed } = await open()
+    const peer = connect({ port, host: '127.0.0.1' })
+    await changed()
+    const closed = once(peer, 'close')
+    streams[0]!.destroy()
+    streams[0]!.destroy()
+    await closed
+    while (!events.includes('<end>')) await changed()
+    expect(events).toEqual(['open', '<end>'])
+  })
+})
