@@ -47,6 +47,12 @@ test('makes a failure of a skip under CI=true', async () => {
   expect(code).toBe(1)
 })
 
+test('says of tests that a failed hook kept from running that it did', async () => {
+  const { lines } = await run(`beforeAll(() => { throw new Error('x') }); describe('s', () => { test('a', () => {}) })`)
+  expect(lines).toContain('skipped: a.test.ts > s > a: a hook before it failed')
+  expect(lines.at(-1)).toBe('0 passed, 1 failed, 1 skipped')
+})
+
 test.each([
   ['a file that cannot be loaded', `test('a', () => {}); throw new Error('x')`],
   ['a hook that fails', `describe('s', () => { beforeAll(() => { throw new Error('x') }); test('a', () => {}) })`],

@@ -6,7 +6,7 @@
  * With CI=true a skipped test is a failed one.
  */
 import type { SerializedError } from 'vitest'
-import type { Reporter, TestModule, TestRunEndReason, TestSuite } from 'vitest/node'
+import type { Reporter, TestCase, TestModule, TestRunEndReason, TestSuite } from 'vitest/node'
 
 export default class CountingReporter implements Reporter {
   readonly #strict = process.env['CI'] === 'true'
@@ -47,7 +47,7 @@ export default class CountingReporter implements Reporter {
             break
           case 'skipped':
             this.#skipped += 1
-            skips.push(`skipped: ${module.relativeModuleId} > ${test.fullName}: ${result.note ?? 'no reason was given'}\n`)
+            skips.push(`skipped: ${module.relativeModuleId} > ${test.fullName}: ${result.note ?? reasonOf(test)}\n`)
         }
       }
     }
@@ -58,5 +58,12 @@ export default class CountingReporter implements Reporter {
       this.#skipped = 0
     }
     if (this.#failed > 0) process.exitCode = 1
+  }
+}
+
+function reasonOf(test: TestCase): string {
+  for (let above = test.parent; ; above = above.parent) {
+    if (above.errors().length > 0) return 'a hook before it failed'
+    if (above.type === 'module') return 'no reason was given'
   }
 }

@@ -6,10 +6,11 @@
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Address } from '../../src/config.ts'
 import { publication, quoted, startTor, type Tor } from '../../src/cli/tor.ts'
 
@@ -95,7 +96,7 @@ type Launch = typeof startTor
 async function startAuthorities(folder: string, launch: Launch, deadline: AbortSignal): Promise<readonly string[]> {
   const ports = await freePorts(2 * AUTHORITIES)
   const authorities = await Promise.all(
-    Array.from({ length: AUTHORITIES }, async (_, n) => {
+    Array.from({ length: AUTHORITIES }, async (_, n): Promise<Authority> => {
       const dir = join(folder, `auth${n}`)
       const orPort = ports[2 * n]!
       const dirPort = ports[2 * n + 1]!
@@ -109,13 +110,38 @@ async function startAuthorities(folder: string, launch: Launch, deadline: AbortS
         `DirAuthority ${name} orport=${orPort} no-v2 v3ident=${v3ident} 127.0.0.1:${dirPort} ${fingerprint}`,
     ),
   ]
-  // Votes fall on multiples of the interval on the wall clock, moved by this: the first one 4 s from now.
-  const votingOffset = Math.round(Date.now() / 1_000 + 4) % VOTING_SECONDS
-  await Promise.all(
+  // On a busy machine an authority can come too late for the first vote, and the next one is minutes away.
+  while (!(await elect(authorities, torrc, launch, deadline))) deadline.throwIfAborted()
+  return torrc
+}
+
+interface Authority {
+  readonly dir: string
+  readonly orPort: number
+  readonly dirPort: number
+  readonly name: string
+  readonly v3ident: string
+  readonly fingerprint: string
+}
+
+/**
+ * Starts the authorities and waits for their first consensus.
+ * @returns whether every one has one that lists all relays; if not, they are ended and forget it.
+ */
+async function elect(
+  authorities: readonly Authority[],
+  torrc: readonly string[],
+  launch: Launch,
+  deadline: AbortSignal,
+): Promise<boolean> {
+  // Consensuses fall on multiples of the interval on the wall clock, moved by this; the votes come 4 s before.
+  const votingOffset = Math.round(Date.now() / 1_000 + LEAD_SECONDS + 4) % VOTING_SECONDS
+  const tors = await Promise.all(
     authorities.map(async ({ dir, orPort, dirPort, name }) => {
-      const consensus = Promise.withResolvers<void>()
+      const complete = Promise.withResolvers<boolean>()
       const onNodes = (lines: string): void => {
-        if (lines.split('\n').filter((line) => line.startsWith('r ')).length >= AUTHORITIES) consensus.resolve()
+        const relays = lines.split('\n').filter((line) => line.startsWith('r ')).length
+        if (relays > 0) complete.resolve(relays >= AUTHORITIES)
       }
       const tor = await launch({
         folder: dir,
@@ -128,19 +154,38 @@ async function startAuthorities(folder: string, launch: Launch, deadline: AbortS
           `ORPort 127.0.0.1:${orPort}`,
           `DirPort 127.0.0.1:${dirPort}`,
         ],
-        // An authority that starts without a network votes without relays. Its first consensus is 4 s away.
+        // An authority that starts without a network votes without relays.
         holdNetwork: false,
         events: ['NEWCONSENSUS'],
-        onEvent: onNodes,
+        onEvent: (event) => {
+          onNodes(event)
+          // Also an empty one is the last for minutes.
+          if (!event.includes('\nr ')) complete.resolve(false)
+        },
         signal: deadline,
       })
       onNodes((await tor.control.ask('GETINFO ns/all')).join('\n'))
-      await within(deadline, tor, consensus.promise)
+      return { tor, dir, complete: complete.promise }
     }),
   )
-  return torrc
+  const late = delay(VOTES_MS, false, { ref: false })
+  const outcomes = await Promise.all(tors.map(({ tor, complete }) => within(deadline, tor, Promise.race([complete, late]))))
+  if (outcomes.every(Boolean)) return true
+  await Promise.all(
+    tors.map(async ({ tor, dir }) => {
+      await tor.kill()
+      const data = join(dir, 'data')
+      const cached = (await readdir(data)).filter((name) => name !== 'keys')
+      await Promise.all(cached.map((name) => rm(join(data, name), { recursive: true })))
+    }),
+  )
+  return false
 }
 
+/** From the launch to the first votes: every authority must be up and have met the others by then. */
+const LEAD_SECONDS = 5
+/** Three rounds of votes. */
+const VOTES_MS = 35_000
 const VOTING_SECONDS = 10
 
 /** Every tor of the network. */
