@@ -30,7 +30,7 @@ export const EVENTS = {
   ready: { level: 'info', text: 'every listener is open', fields: {} },
   'not-started': { level: 'error', text: 'the relay could not start', fields: { code: SYSTEM_CODES } },
   'name-known': { level: 'info', text: 'the onion name is known', fields: {} },
-  'config-warning': { level: 'warn', text: 'the configuration will hardly do what is meant', fields: { warning: ['no-name', 'no-operator', 'no-proxy'] } },
+  'no-name': { level: 'warn', text: 'neither a name nor a name file is configured: clients are answered not-ready', fields: {} },
   'admit-reloaded': { level: 'info', text: 'the admitted keys were read again; where not ok, the former ones stay', fields: { ok: 'flag' } },
   'memory-high': { level: 'warn', text: 'the memory for messages is nearly used up', fields: { percent: PERCENT } },
   'memory-ok': { level: 'info', text: 'the memory for messages has room again', fields: { percent: PERCENT } },
@@ -38,7 +38,7 @@ export const EVENTS = {
   'connections-ok': { level: 'info', text: 'connections are free again', fields: { percent: PERCENT } },
   'tor-state': { level: 'info', text: 'tor changed its state', fields: { summary: TOR_SUMMARIES, bootstrap: PERCENT } },
   stopping: { level: 'info', text: 'the relay is going down', fields: {} },
-  stopped: { level: 'info', text: 'every message is erased, every listener closed', fields: { seconds: { most: 3_600 } } },
+  stopped: { level: 'info', text: 'every message is erased, every listener closed', fields: {} },
   'internal-error': {
     level: 'error',
     text: 'a defect of asfaleia; its message is not shown since it may hold data',

@@ -1,0 +1,63 @@
+/**
+ * The commands by name. A command's module is loaded only when it is called, so that none of them
+ * pays for another. Must not touch the process: streams, environment and signal come as `Io`.
+ */
+import { PACKAGE_VERSION } from '../version.ts'
+import { EXIT, type Io, printError, type Run, UsageError } from './terminal.ts'
+
+interface Command {
+  readonly about: string
+  readonly load: () => Promise<{ readonly run: Run }>
+  /** Goes on when nobody reads its standard output any more. */
+  readonly stays?: true
+}
+
+export const COMMANDS: Readonly<Record<string, Command>> = Object.freeze({
+  start: { about: 'run a relay and an onion service in front of it', load: () => import('./commands/start.ts'), stays: true },
+  relay: { about: 'run the relay alone, for a tor that is set up by hand', load: () => import('./commands/relay.ts'), stays: true },
+  status: { about: 'show how a relay of this machine is', load: () => import('./commands/status.ts') },
+  key: { about: 'make an SSH key, or show one', load: () => import('./commands/key.ts') },
+  send: { about: 'send a message', load: () => import('./commands/send.ts') },
+  get: { about: 'show the messages that wait', load: () => import('./commands/get.ts') },
+})
+
+const HINT = 'see `asfaleia --help`'
+
+export const HELP = `usage: asfaleia COMMAND [OPTION …]
+
+A chat relay behind a Tor onion service, and its client.
+
+${Object.entries(COMMANDS)
+  .map(([name, { about }]) => `  ${name.padEnd(8)} ${about}`)
+  .join('\n')}
+
+  -h, --help     this text; after a command, that command's
+  -V, --version  the version
+`
+
+/** The command that a command line names; undefined for none. */
+export function findCommand(argv: readonly string[]): Command | undefined {
+  const [name = ''] = argv
+  return Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
+}
+
+/** Runs the command that the command line names. Never throws; the number is the exit code. */
+export async function runCommand(argv: readonly string[], io: Io): Promise<number> {
+  try {
+    const [name, ...rest] = argv
+    if (name === '--help' || name === '-h') return say(io, HELP)
+    if (name === '--version' || name === '-V') return say(io, `${PACKAGE_VERSION}\n`)
+    if (name === undefined) throw new UsageError('no command is given', { hint: HINT })
+    const command = findCommand(argv)
+    if (command === undefined) throw new UsageError('there is no such command', { hint: HINT })
+    const { run } = await command.load()
+    return await run(rest, io)
+  } catch (error) {
+    return printError(io, error)
+  }
+}
+
+function say(io: Io, text: string): number {
+  io.stdout.write(text)
+  return EXIT.ok
+}

@@ -1,0 +1,35 @@
+#!/usr/bin/env node
+/**
+ * The process: its signals, its standard streams and its exit code. Everything else is a command.
+ * Whatever goes wrong unforeseen, no stack and no message of it are printed: they may hold data.
+ */
+import { constants } from 'node:os'
+import { findCommand, runCommand } from './command.ts'
+import { EXIT, printError } from './terminal.ts'
+
+const argv = process.argv.slice(2)
+const command = findCommand(argv)
+const { stdin, stdout, stderr, env } = process
+
+const stop = new AbortController()
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(signal, () => {
+    // Who asks twice does not want to wait.
+    if (stop.signal.aborted) process.exit(128 + constants.signals[signal])
+    stop.abort()
+  })
+}
+
+for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
+  process.on(event, (error: unknown) => process.exit(printError({ stderr }, error)))
+}
+
+// Nobody reads any more (`asfaleia get | head -1`): end quietly, but for what serves others.
+stdout.on('error', () => {
+  if (command?.stays !== true) process.exit(EXIT.failed)
+})
+stderr.on('error', () => {})
+
+const code = await runCommand(argv, { stdin, stdout, stderr, env, signal: stop.signal })
+// Where writes are not synchronous, what was written goes out first.
+stdout.write('', () => process.exit(code))
