@@ -8,6 +8,7 @@ import { type Address, type Config, ConfigError, isOnionName, type Problem } fro
 import type { Log } from './log.ts'
 import { startOperator } from './operator/http.ts'
 import { readTorState } from './operator/tor-control.ts'
+import { startWatch } from './operator/watch.ts'
 import type { Door } from './relay/counters.ts'
 import { Relay } from './relay/relay.ts'
 import { readProxyHeader } from './transport/proxy-header.ts'
@@ -34,6 +35,8 @@ export async function startServer(config: Config, log: Log, version: string): Pr
   })
   const listening: { door: Door | 'operator'; address: Address }[] = []
   const closers: (() => Promise<void>)[] = []
+  const { torControl } = config
+  const tor = torControl === undefined ? {} : { tor: () => readTorState(torControl) }
   const took = (door: Door | 'operator', address: Address): void => {
     listening.push({ door, address })
     log.event('listening', address.kind === 'tcp' ? { door, port: address.port } : { door })
@@ -74,18 +77,20 @@ export async function startServer(config: Config, log: Log, version: string): Pr
       })
     }
     if (config.operator !== undefined) {
-      const { torControl } = config
       const operator = await startOperator(config.operator, {
         snapshot: () => relay.snapshot(),
         startedAt: Date.now(),
         version,
-        ...(torControl === undefined ? {} : { tor: () => readTorState(torControl) }),
+        onFault: () => log.event('internal-error', { origin: 'operator' }),
+        ...tor,
       }).catch((error: unknown) => {
         throw asConfigError('operator', error)
       })
       took('operator', operator.address)
       closers.push(() => operator.close())
     }
+    const pressure = startWatch({ snapshot: () => relay.snapshot(), connections: config.connections, ...tor }, log)
+    closers.push(async () => pressure.stop())
   } catch (error) {
     await Promise.all([relay.close(), ...closers.map((close) => close())])
     throw error

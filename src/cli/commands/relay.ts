@@ -80,7 +80,10 @@ async function serve(config: Config, log: Log, io: Io, host: Host): Promise<numb
   if (config.names.length === 0 && config.nameFile === undefined) log.event('no-name')
   const server = await host.startServer(config, log, PACKAGE_VERSION)
   const offHangup = host.onHangup(() => server.reload())
-  for (const { door, address } of server.listening) io.stdout.write(`${door} ${formatAddress(address)}\n`)
+  for (const { door, address } of server.listening) {
+    // The unix door's address is a path as --unix takes it; the others' are as their flags take them.
+    io.stdout.write(`${door} ${formatAddress(address, door === 'unix' ? '' : 'unix:')}\n`)
+  }
   io.stdout.write('ready\n')
   log.event('ready')
   await aborted(io.signal)
@@ -102,9 +105,8 @@ function printProblems(io: Io, problems: readonly Problem[]): void {
   for (const { key, where, problem, hint } of problems) printProblem(io, `${where ?? `--${key}`}: ${problem}`, hint)
 }
 
-/** As `--tcp` and the others take it, but for the `unix:`. */
-function formatAddress(address: Address): string {
-  if (address.kind === 'unix') return address.path
+function formatAddress(address: Address, scheme: string): string {
+  if (address.kind === 'unix') return `${scheme}${address.path}`
   return `${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`
 }
 
