@@ -291,12 +291,15 @@ function readFlags(argv: readonly string[], problems: Problem[]): Source {
   const options = Object.fromEntries(SETTING_KEYS.map((key) => [key, { type: 'string', multiple: true } as const]))
   const { tokens } = parseArgs({ args: [...argv], options, strict: false, allowPositionals: true, tokens: true })
   const hint = 'see `asfaleia relay --help`'
+  // What follows an unknown flag is most likely its value, and no problem of its own.
+  let skipped = -1
   for (const token of tokens) {
     switch (token.kind) {
       case 'option': {
         if (!isKey(token.name)) {
           const where = /^--?[a-z][a-z0-9-]{0,30}$/.test(token.rawName) ? token.rawName : `argument ${token.index + 1}`
           problems.push({ key: 'argv', where, problem: 'there is no such flag', hint })
+          if (token.value === undefined) skipped = token.index + 1
         } else if (token.value === undefined || (token.value.startsWith('-') && token.inlineValue === false)) {
           problems.push({ key: token.name, where: token.rawName, problem: 'has no value', hint })
         } else {
@@ -305,6 +308,7 @@ function readFlags(argv: readonly string[], problems: Problem[]): Source {
         break
       }
       case 'positional':
+        if (token.index === skipped) break
         problems.push({ key: 'argv', where: `argument ${token.index + 1}`, problem: 'is no flag', hint })
         break
       case 'option-terminator':

@@ -1,0 +1,324 @@
+import { createHash, randomBytes } from 'node:crypto'
+import * as fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { type Config, isOnionName, parseConfig, type Problem, SETTING_KEYS, SETTINGS, variableOf } from '../src/config.ts'
+import { DEFAULT_LIMITS } from '../src/protocol/limits.ts'
+
+interface Given {
+  argv?: string[]
+  env?: Record<string, string>
+  file?: string
+  terminal?: boolean
+}
+
+function parse({ argv = [], env = {}, file, terminal = false }: Given) {
+  const readFile = (): string => {
+    if (file === undefined) throw Object.assign(new Error('no'), { code: 'ENOENT' })
+    return file
+  }
+  return parseConfig({ argv: file === undefined ? argv : [...argv, '--config', 'f'], env, readFile, terminal })
+}
+
+function good(given: Given): Config {
+  const parsed = parse(given)
+  if ('problems' in parsed) throw new Error(JSON.stringify(parsed.problems))
+  return parsed.config
+}
+
+function bad(given: Given): readonly Problem[] {
+  const parsed = parse(given)
+  if ('config' in parsed) throw new Error('there should be problems')
+  return parsed.problems
+}
+
+const ONION = '2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion'
+
+test('the defaults: loopback, no name, the limits of the protocol', () => {
+  expect(good({})).toEqual({
+    tcp: { kind: 'tcp', host: '127.0.0.1', port: 3308 },
+    unix: undefined,
+    http: { kind: 'tcp', host: '127.0.0.1', port: 8080 },
+    operator: { kind: 'tcp', host: '127.0.0.1', port: 9090 },
+    proxy: [],
+    names: [],
+    nameFile: undefined,
+    torControl: undefined,
+    admit: undefined,
+    memory: 256 * 1024 ** 2,
+    connections: 10_000,
+    unproven: 2_000,
+    perCircuit: 64,
+    limits: DEFAULT_LIMITS,
+    log: { level: 'info', format: 'json' },
+  } satisfies Config)
+})
+
+test('everything can be set', () => {
+  const argv = [
+    ['--tcp', '[::1]:1'], ['--unix', '/r.sock'], ['--http', 'unix:/h.sock'], ['--operator', 'off'], ['--proxy', 'tcp,http'],
+    ['--name', `localhost, ${ONION.toUpperCase()}`], ['--name-file', '/n'], ['--tor-control', 'localhost:9051'], ['--admit', '/a'],
+    ['--memory', '1G'], ['--connections', '100'], ['--unproven', '20'], ['--per-circuit', '3'], ['--payload', '64K'],
+    ['--mailbox-messages', '7'], ['--hold', '2d'], ['--window', '8'], ['--token', '90m'], ['--first-packet', '5s'],
+    ['--login', '6s'], ['--idle', '7s'], ['--log-level', 'warn'], ['--log-format', 'pretty'],
+  ].flat()
+  expect(good({ argv })).toEqual({
+    tcp: { kind: 'tcp', host: '::1', port: 1 },
+    unix: { kind: 'unix', path: '/r.sock' },
+    http: { kind: 'unix', path: '/h.sock' },
+    operator: undefined,
+    proxy: ['tcp', 'http'],
+    names: ['localhost', ONION],
+    nameFile: '/n',
+    torControl: { kind: 'tcp', host: '127.0.0.1', port: 9051 },
+    admit: '/a',
+    memory: 1024 ** 3,
+    connections: 100,
+    unproven: 20,
+    perCircuit: 3,
+    limits: {
+      ...DEFAULT_LIMITS,
+      payload: 65_536,
+      mailboxMessages: 7,
+      holdSeconds: 172_800,
+      window: 8,
+      tokenSeconds: 5_400,
+      firstPacketSeconds: 5,
+      loginSeconds: 6,
+      idleSeconds: 7,
+    },
+    log: { level: 'warn', format: 'pretty' },
+  } satisfies Config)
+  expect(SETTING_KEYS.filter((key) => key !== 'config' && !argv.includes(`--${key}`))).toEqual([])
+})
+
+describe('sources', () => {
+  const file = '# the relay\n\n  window = 1\r\nhold=1h\nname = localhost\nname = ' + ONION + '\n'
+
+  test('flags come before the environment, the environment before the file, the file before defaults', () => {
+    const config = good({ file, argv: ['--window', '3'], env: { ASFALEIA_WINDOW: '2', ASFALEIA_IDLE: '9s', ASFALEIA_HOLD: '2h' } })
+    expect(config.limits).toMatchObject({ window: 3, holdSeconds: 7_200, idleSeconds: 9, tokenSeconds: 3_600 })
+    expect(good({ file }).limits).toMatchObject({ window: 1, holdSeconds: 3_600 })
+  })
+
+  test('a list is repeated or separated by commas, and taken from one source', () => {
+    expect(good({ file }).names).toEqual(['localhost', ONION])
+    expect(good({ file, argv: ['--name', 'localhost'] }).names).toEqual(['localhost'])
+    expect(good({ argv: ['--name', ONION, '--name=localhost'] }).names).toEqual([ONION, 'localhost'])
+    expect(good({ env: { ASFALEIA_NAME: `${ONION},localhost,${ONION}` } }).names).toEqual([ONION, 'localhost'])
+  })
+
+  test('the file can be named by the environment', () => {
+    const parsed = parseConfig({ argv: [], env: { ASFALEIA_CONFIG: '/c' }, readFile: (path) => (path === '/c' ? 'window = 5' : '') })
+    expect(parsed).toMatchObject({ config: { limits: { window: 5 } } })
+  })
+
+  test('the variables of other commands are left alone', () => {
+    expect(good({ env: { ASFALEIA_SOCKS: 'off', ASFALEIA_STATE: 'x', PATH: '/bin', ASFALEIA: '1' } })).toEqual(good({}))
+  })
+
+  test('every setting can stand in the environment and in the file', () => {
+    for (const key of SETTING_KEYS) {
+      expect(bad({ env: { [variableOf(key)]: '' } })).toContainEqual(expect.objectContaining({ key, where: variableOf(key) }))
+      if (key !== 'config') {
+        const where = 'line 1 of the config file'
+        expect(bad({ file: `${key} =` })).toContainEqual(expect.objectContaining({ key, where, problem: 'is empty' }))
+      }
+    }
+  })
+})
+
+test('log-format auto is pretty on a terminal', () => {
+  expect(good({ terminal: true }).log.format).toBe('pretty')
+  expect(good({ terminal: true, argv: ['--log-format', 'json'] }).log.format).toBe('json')
+})
+
+test('fewer connections than the default shares lower those', () => {
+  expect(good({ argv: ['--connections', '10'] })).toMatchObject({ connections: 10, unproven: 10, perCircuit: 10 })
+})
+
+test('the result is frozen, all of it', () => {
+  const config = good({})
+  for (const part of [config, config.limits, config.names, config.tcp, config.log, config.proxy]) expect(Object.isFrozen(part)).toBe(true)
+})
+
+describe('addresses', () => {
+  test.each([
+    ['127.0.0.1:3308', { kind: 'tcp', host: '127.0.0.1', port: 3308 }],
+    ['127.9.8.7:0', { kind: 'tcp', host: '127.9.8.7', port: 0 }],
+    ['[::1]:65535', { kind: 'tcp', host: '::1', port: 65_535 }],
+    ['localhost:1', { kind: 'tcp', host: '127.0.0.1', port: 1 }],
+    ['unix:/run/a b.sock', { kind: 'unix', path: '/run/a b.sock' }],
+    ['unix:relative.sock', { kind: 'unix', path: 'relative.sock' }],
+    ['off', undefined],
+  ])('%s is taken', (text, address) => {
+    expect(good({ argv: ['--tcp', text] }).tcp).toEqual(address)
+  })
+
+  test.each([
+    ['0.0.0.0:3308', /this machine alone/],
+    ['[::]:3308', /this machine alone/],
+    ['192.168.1.1:3308', /this machine alone/],
+    ['[::ffff:127.0.0.1]:3308', /this machine alone/],
+    ['example.org:3308', /this machine alone/],
+    ['localhost.:3308', /this machine alone/],
+    ['::1:3308', /this machine alone/],
+    ['127.0.0.1.example.org:1', /this machine alone/],
+    ['127.1:3308', /this machine alone/],
+    ['*:3308', /this machine alone/],
+    ['3308', /not an address/],
+    [':3308', /not an address/],
+    ['127.0.0.1', /not an address/],
+    ['127.0.0.1:', /not an address/],
+    ['127.0.0.1:+1', /not an address/],
+    ['127.0.0.1:65536', /no such port/],
+    ['/run/x.sock', /not an address/],
+    ['unix:', /not a path/],
+    [`unix:/${'a'.repeat(107)}`, /longer than 107/],
+    ['OFF', /not an address/],
+  ])('%s is refused', (text, problem) => {
+    expect(bad({ argv: ['--tcp', text] })).toEqual([
+      { key: 'tcp', where: '--tcp', problem: expect.stringMatching(problem), hint: expect.stringMatching(/./) },
+    ])
+  })
+
+  test('the reason stands with what is not local', () => {
+    expect(bad({ argv: ['--http', '0.0.0.0:80'] })[0]!.hint).toContain('the onion service stands in front of it')
+  })
+
+  test.each([
+    [['--http', 'localhost:3308'], 'http', 'is the same address as tcp'],
+    [['--operator', '127.0.0.1:8080'], 'operator', 'is the same address as http'],
+    [['--unix', '/a/../b', '--operator', 'unix:/b'], 'operator', 'is the same address as unix'],
+  ])('%s is the same twice', (argv, key, problem) => {
+    expect(bad({ argv })).toMatchObject([{ key, problem }])
+  })
+
+  test('port 0 is never the same', () => {
+    expect(good({ argv: ['--tcp', '127.0.0.1:0', '--http', '127.0.0.1:0', '--operator', '127.0.0.1:0'] }).http).toMatchObject({ port: 0 })
+  })
+
+  test('a relay has a door, and a proxied door is open', () => {
+    expect(bad({ argv: ['--tcp', 'off', '--http', 'off'] })).toMatchObject([{ key: 'tcp', problem: 'no door is open' }])
+    expect(bad({ argv: ['--proxy', 'unix'] })).toMatchObject([{ key: 'proxy', where: '--proxy', problem: expect.stringContaining('unix door') }])
+  })
+})
+
+describe('quantities', () => {
+  test.each([
+    ['memory', ['1M', '64M', '1048576', '32G'], ['0', '1', '1023K', '33G', '1m', '1 M', '-1', '1.5G', '1MB', '0x10', '']],
+    ['hold', ['1s', '30d', '24h'], ['0s', '31d', '7', '1w', 'd', '1D', '1e3s']],
+    ['connections', ['1', '1000000'], ['0', '1000001', '1K', '١', '1,000']],
+    ['payload', ['4K', '512K'], ['4095', '1M']],
+  ] as const)('%s', (key, taken, refused) => {
+    for (const text of taken) expect(good({ argv: [`--${key}=${text}`] })).toBeDefined()
+    for (const text of refused) expect([text, bad({ argv: [`--${key}=${text}`] })]).toMatchObject([text, [{ key, where: `--${key}` }]])
+  })
+
+  test('a refusal says the bounds in the units of people', () => {
+    expect(bad({ argv: ['--hold', '8w'] })[0]!.problem).toBe('is not a time from 1s to 30d')
+    expect(bad({ argv: ['--memory', '1'] })[0]!.problem).toBe('is not a size from 1M to 32G')
+    expect(bad({ argv: ['--window', '0'] })[0]!.problem).toBe('is not a whole number from 1 to 10000')
+  })
+
+  test('shares are not more than the whole, a login not shorter than its beginning', () => {
+    expect(bad({ argv: ['--connections', '5', '--unproven', '6'] })).toMatchObject([{ key: 'unproven' }])
+    expect(bad({ argv: ['--connections', '5', '--per-circuit', '6'] })).toMatchObject([{ key: 'per-circuit' }])
+    expect(bad({ argv: ['--login', '29s'] })).toMatchObject([{ key: 'login' }])
+  })
+})
+
+describe('names', () => {
+  test('made v3 addresses hold, any other version or sum does not', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ minLength: 32, maxLength: 32 }), fc.integer({ min: 0, max: 255 }), (key, version) => {
+        expect(isOnionName(onionOf(key, version))).toBe(version === 3)
+      }),
+    )
+  })
+
+  test('a changed letter anywhere is noticed', () => {
+    const name = onionOf(randomBytes(32), 3)
+    for (let at = 0; at < 56; at++) {
+      const letter = name[at] === 'a' ? 'b' : 'a'
+      expect(isOnionName(name.slice(0, at) + letter + name.slice(at + 1))).toBe(false)
+    }
+  })
+
+  test.each([
+    ['example.org', 'is not a name of a relay'],
+    ['127.0.0.1', 'is not a name of a relay'],
+    ['facebookcorewwwi.onion', 'is not a v3 onion address'],
+    [`www.${ONION}`, 'is not a v3 onion address'],
+    [`${ONION}.`, 'is not a name of a relay'],
+  ])('%s is refused', (name, problem) => {
+    expect(bad({ argv: ['--name', name] })).toMatchObject([{ key: 'name', problem }])
+  })
+})
+
+describe('problems', () => {
+  test('all are told at once, each where it stands, and none with a value', () => {
+    const file = 'window = secret1\nnonsense secret2\nsecret3 = 1\nwindow = 4\nconfig = x'
+    const env = { ASFALEIA_MEMORY: 'secret4', ASFALEIA_ADMITS: 'secret5', 'ASFALEIA_secret6': 'x' }
+    const argv = ['--tcp', 'secret7:1', '--secret8', '--Secret9=3', 'secret10', '--idle', '--hold', '--hold=secret11', '-s']
+    const problems = bad({ file, env, argv })
+    expect(problems.map(({ key, where }) => [key, where])).toEqual([
+      ['argv', '--secret8'],
+      ['argv', 'argument 4'],
+      ['argv', 'argument 5'],
+      ['idle', '--idle'],
+      ['argv', '-s'],
+      ['environment', 'ASFALEIA_ADMITS'],
+      ['environment', 'ASFALEIA_…'],
+      ['config', 'line 2 of the config file'],
+      ['config', 'line 3 of the config file'],
+      ['window', 'line 4 of the config file'],
+      ['config', 'line 5 of the config file'],
+      ['tcp', '--tcp'],
+      ['memory', 'ASFALEIA_MEMORY'],
+      ['hold', '--hold'],
+      ['window', 'line 1 of the config file'],
+    ])
+    expect(problems.map(({ problem, hint }) => problem + hint).join()).not.toMatch(/secret/i)
+    for (const { problem, hint } of problems) {
+      expect(problem).toMatch(/^[^\n]+$/)
+      expect(hint).toMatch(/^[^\n]+$/)
+    }
+  })
+
+  test('a file that cannot be read says why', () => {
+    expect(bad({ argv: ['--config', '/x'] })).toMatchObject([{ key: 'config', where: '--config', problem: 'the file cannot be read (ENOENT)' }])
+  })
+
+  test('names of Object are no settings', () => {
+    expect(bad({ argv: ['--constructor', 'x', 'y'] })).toMatchObject([{ where: '--constructor' }, { where: 'argument 3' }])
+    expect(bad({ file: '__proto__ = 1\ntoString = 2' })).toHaveLength(2)
+  })
+
+  test('nothing given makes it throw, and no value comes out in a problem', () => {
+    const marked = fc.string({ minLength: 1 }).map((text) => `zQ9${text}`)
+    const key = fc.constantFrom(...SETTING_KEYS.filter((key) => key !== 'config'))
+    fc.assert(
+      fc.property(fc.array(fc.tuple(key, marked), { maxLength: 6 }), fc.array(marked, { maxLength: 3 }), marked, (flags, loose, file) => {
+        const argv = [...flags.map(([key, text]) => `--${key}=${text}`), ...loose]
+        const parsed = parse({ argv, file })
+        if ('config' in parsed) return
+        expect(parsed.problems.length).toBeGreaterThan(0)
+        expect(JSON.stringify(parsed.problems)).not.toContain('zQ9')
+      }),
+    )
+  })
+})
+
+test('every default is a value that its own setting takes', () => {
+  for (const key of SETTING_KEYS) {
+    const { fallback } = SETTINGS[key]
+    if (fallback !== undefined) expect(good({ argv: [`--${key}`, fallback] })).toEqual(good({}))
+  }
+})
+
+function onionOf(key: Uint8Array, version: number): string {
+  const end = Buffer.from([version])
+  const sum = createHash('sha3-256').update('.onion checksum').update(key).update(end).digest()
+  const bits = [...key, sum[0]!, sum[1]!, version].map((byte) => byte.toString(2).padStart(8, '0')).join('')
+  return `${bits.match(/.{5}/g)!.map((five) => 'abcdefghijklmnopqrstuvwxyz234567'[Number.parseInt(five, 2)]).join('')}.onion`
+}
