@@ -2,7 +2,7 @@
  * The relay with its doors and the operator's listener: the only file that names every part.
  */
 import { readFileSync } from 'node:fs'
-import type { Server as NetServer, Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { parsePublicKey } from './auth/ssh-key.ts'
 import { type Address, type Config, ConfigError, isOnionName, type Problem } from './config.ts'
 import type { Log } from './log.ts'
@@ -17,6 +17,8 @@ import { createPublicServer } from './transport/websocket.ts'
 
 /** tor writes its `hostname` file moments after its start. */
 const NAME_FILE_MS = 500
+/** For pages and connections that are told that there is no room. */
+const SPARE_SOCKETS = 256
 
 export interface RunningServer {
   readonly listening: readonly { readonly door: Door | 'operator'; readonly address: Address }[]
@@ -35,6 +37,34 @@ export async function startServer(config: Config, log: Log, version: string): Pr
   })
   const listening: { door: Door | 'operator'; address: Address }[] = []
   const closers: (() => Promise<void>)[] = []
+  const sockets = new Set<Socket>()
+  /** Opens a door whose sockets are handed on with the circuit they came by. */
+  const openDoor = async (door: Door, onSocket: (socket: Socket, circuit: string | undefined) => void): Promise<void> => {
+    const address = config[door]
+    if (address === undefined) return
+    const server = createSocketServer((socket) => {
+      sockets.add(socket)
+      socket.on('close', () => sockets.delete(socket))
+      if (!config.proxy.includes(door)) return onSocket(socket, undefined)
+      readProxyHeader(
+        socket,
+        (circuit) => onSocket(socket, circuit),
+        () => relay.counters.turnedAway['proxy-header']++,
+      )
+    })
+    // Sockets that said no packet yet are not counted by the relay: the system's limit is not theirs to use up.
+    server.maxConnections = config.connections + SPARE_SOCKETS
+    took(door, await listen(server, address).catch((error: unknown) => Promise.reject(asConfigError(door, error))))
+    closers.push(() => new Promise((resolve) => server.close(() => resolve())))
+  }
+  const close = async (): Promise<void> => {
+    clearInterval(watch)
+    const closed = Promise.all(closers.map((each) => each()))
+    await relay.close()
+    // What spoke no packet, or did not end though the relay has.
+    for (const socket of sockets) socket.destroy()
+    await closed
+  }
   const { torControl } = config
   const tor = torControl === undefined ? {} : { tor: () => readTorState(torControl) }
   const took = (door: Door | 'operator', address: Address): void => {
@@ -42,38 +72,22 @@ export async function startServer(config: Config, log: Log, version: string): Pr
     log.event('listening', address.kind === 'tcp' ? { door, port: address.port } : { door })
   }
   const watch = config.nameFile === undefined ? undefined : watchNameFile(config.nameFile, relay, log)
-  closers.push(async () => clearInterval(watch))
   try {
     for (const door of ['tcp', 'unix'] as const) {
-      const address = config[door]
-      if (address === undefined) continue
-      const server = createSocketServer((socket) => {
-        behindProxy(socket, door, config, relay, (circuit) => serveSocket(socket, circuit, (s) => relay.accept(s, door)))
-      })
-      took(door, await open(door, server, address))
-      closers.push(() => closeServer(server))
+      await openDoor(door, (socket, circuit) => serveSocket(socket, circuit, (stream) => relay.accept(stream, door)))
     }
     if (config.http !== undefined) {
       const circuits = new WeakMap<Socket, string>()
       const page = await createPublicServer({
         maxMessage: config.limits.payload + config.limits.lineOverhead,
-        connections: config.connections,
         circuitOf: (socket) => circuits.get(socket),
         accept: (stream) => relay.accept(stream, 'http'),
       })
+      closers.push(() => page.close())
       // Node's HTTP server is handed its sockets, so that a PROXY line can be read off them first.
-      const server = createSocketServer((socket) => {
-        behindProxy(socket, 'http', config, relay, (circuit) => {
-          if (circuit !== undefined) circuits.set(socket, circuit)
-          page.http.emit('connection', socket)
-        })
-      })
-      server.maxConnections = config.connections
-      took('http', await open('http', server, config.http))
-      closers.push(async () => {
-        page.http.closeAllConnections()
-        await closeServer(server)
-        await page.close()
+      await openDoor('http', (socket, circuit) => {
+        if (circuit !== undefined) circuits.set(socket, circuit)
+        page.http.emit('connection', socket)
       })
     }
     if (config.operator !== undefined) {
@@ -81,18 +95,16 @@ export async function startServer(config: Config, log: Log, version: string): Pr
         snapshot: () => relay.snapshot(),
         startedAt: Date.now(),
         version,
-        onFault: () => log.event('internal-error', { origin: 'operator' }),
         ...tor,
-      }).catch((error: unknown) => {
-        throw asConfigError('operator', error)
-      })
+        onFault: () => log.event('internal-error', { origin: 'operator' }),
+      }).catch((error: unknown) => Promise.reject(asConfigError('operator', error)))
       took('operator', operator.address)
       closers.push(() => operator.close())
     }
     const pressure = startWatch({ snapshot: () => relay.snapshot(), connections: config.connections, ...tor }, log)
     closers.push(async () => pressure.stop())
   } catch (error) {
-    await Promise.all([relay.close(), ...closers.map((close) => close())])
+    await close()
     throw error
   }
   return {
@@ -106,28 +118,7 @@ export async function startServer(config: Config, log: Log, version: string): Pr
         log.event('admit-reloaded', { ok: false })
       }
     },
-    async close() {
-      await Promise.all([relay.close(), ...closers.map((close) => close())])
-    },
-  }
-}
-
-function behindProxy(
-  socket: Socket,
-  door: Door,
-  config: Config,
-  relay: Relay,
-  then: (circuit: string | undefined) => void,
-): void {
-  if (!config.proxy.includes(door)) return then(undefined)
-  readProxyHeader(socket, then, () => relay.counters.turnedAway['proxy-header']++)
-}
-
-async function open(key: Door, server: NetServer, address: Address): Promise<Address> {
-  try {
-    return await listen(server, address)
-  } catch (error) {
-    throw asConfigError(key, error)
+    close,
   }
 }
 
@@ -151,10 +142,6 @@ function describeListen(key: string, { code, address }: ListenError): Problem {
     default:
       return { key, problem: `${where} cannot be listened on (${code})`, hint: `choose another with --${key}` }
   }
-}
-
-function closeServer(server: NetServer): Promise<void> {
-  return new Promise((resolve) => server.close(() => resolve()))
 }
 
 /** authorized_keys without options: a key a line, `#` begins a comment. */

@@ -19,8 +19,8 @@ export function parseProxyHeader(line: string): { circuit: string | undefined } 
 }
 
 /**
- * Reads the header off a socket that was just accepted, then gives the socket back, paused, with what came
- * behind the line still to be read. A socket without a sound header is ended: this door was told to expect one.
+ * Reads the header off a socket that was just accepted, then gives the socket back with what came
+ * behind the line still to be read: it flows on once `onHeader` has returned. A socket without a sound header is ended: this door was told to expect one.
  */
 export function readProxyHeader(
   socket: Socket,
@@ -47,6 +47,7 @@ export function readProxyHeader(
     socket.pause()
     if (end + 1 < chunk.length) socket.unshift(chunk.subarray(end + 1))
     onHeader(header.circuit)
+    socket.resume()
   }
   const ignore = (): void => {}
   const stop = (): void => {

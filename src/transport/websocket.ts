@@ -37,7 +37,6 @@ to their receiver before they come here, held in memory until they are taken, an
 export async function createPublicServer(options: {
   /** The longest message that a packet may be. */
   maxMessage: number
-  connections: number
   circuitOf: (socket: Socket) => string | undefined
   accept: (stream: ByteStream) => Receiver
 }): Promise<{ http: HttpServer; close(): Promise<void> }> {
@@ -60,7 +59,6 @@ export async function createPublicServer(options: {
           handler(request, response)
         },
       )
-      http.maxConnections = options.connections
       return http
     },
   })

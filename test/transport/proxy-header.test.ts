@@ -37,7 +37,6 @@ describe('PROXY line on a socket', () => {
           entry.rest += chunk.toString('latin1')
           changed()
         })
-        socket.resume()
       },
       () => {
         refused++
