@@ -4,7 +4,7 @@
  * who came by another host's name (a web page that had its own name resolved to 127.0.0.1).
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks'
-import fastify, { type FastifyInstance } from 'fastify'
+import fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
 import type { Address } from '../config.ts'
 import type { Snapshot } from '../relay/counters.ts'
 import { listen } from '../transport/socket.ts'
@@ -33,11 +33,19 @@ const SOCKET_MODE = 0o600
 /** How long an answer of tor's is good: probes of several watchers ask it once. */
 const TOR_FRESH_MS = 2_000
 const DELAY_RESOLUTION_MS = 50
+const MALFORMED = 'that request is malformed\n'
 
 /** @throws ListenError of src/transport/socket.ts */
 export async function startOperator(address: Address, sources: OperatorSources): Promise<Operator> {
   const delay = monitorEventLoopDelay({ resolution: DELAY_RESOLUTION_MS })
-  const app = fastify({ logger: false, bodyLimit: 1_024, requestTimeout: 5_000, keepAliveTimeout: 5_000 })
+  const app = fastify({
+    logger: false,
+    bodyLimit: 1_024,
+    requestTimeout: 5_000,
+    keepAliveTimeout: 5_000,
+    // Fastify's own answer repeats a path that does not decode. (Its type here is generic over the routes, of which this has none.)
+    frameworkErrors: (_error, _request, reply) => refuseMalformed(reply as FastifyReply),
+  })
   const askTor = fresh(sources.tor)
   const read = async (): Promise<Moment> => {
     const tor = await askTor?.()
@@ -101,8 +109,12 @@ function guard(app: FastifyInstance, kind: Address['kind'], onFault: (() => void
   app.setErrorHandler(async (error: { statusCode?: number }, _request, reply) => {
     const code = error.statusCode ?? 500
     if (code >= 500) onFault?.()
-    return reply.code(code).type('text/plain').send(code < 500 ? 'that request is malformed\n' : 'the relay erred\n')
+    return reply.code(code).type('text/plain').send(code < 500 ? MALFORMED : 'the relay erred\n')
   })
+}
+
+function refuseMalformed(reply: FastifyReply): void {
+  void reply.code(400).type('text/plain').send(MALFORMED)
 }
 
 /** A Host header that only somebody on this machine's loopback sends. */

@@ -1,0 +1,206 @@
+import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { request } from 'node:http'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { text as readText } from 'node:stream/consumers'
+import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
+import type { Address } from '../../src/config.ts'
+import { type Operator, type OperatorSources, startOperator } from '../../src/operator/http.ts'
+import { buildStatus } from '../../src/operator/metrics.ts'
+import type { TorState } from '../../src/operator/tor-control.ts'
+import { ListenError } from '../../src/transport/socket.ts'
+import { createSnapshot } from '../support/snapshot.ts'
+
+const LOOPBACK: Address = { kind: 'tcp', host: '127.0.0.1', port: 0 }
+const DONE: TorState = { reachable: true, bootstrap: 100, summary: 'done' }
+const running: Operator[] = []
+
+afterEach(async () => {
+  await Promise.all(running.splice(0).map((operator) => operator.close()))
+})
+
+async function start(sources: Partial<OperatorSources> = {}, address: Address = LOOPBACK): Promise<Address> {
+  const operator = await startOperator(address, {
+    snapshot: () => createSnapshot(),
+    startedAt: Date.now(),
+    version: '1.2.3',
+    ...sources,
+  })
+  running.push(operator)
+  return operator.address
+}
+
+interface Answer {
+  readonly status: number
+  readonly headers: Record<string, unknown>
+  readonly body: string
+}
+
+function ask(address: Address, path: string, options: { method?: string; headers?: Record<string, string> } = {}): Promise<Answer> {
+  const where = address.kind === 'unix' ? { socketPath: address.path } : { host: address.host, port: address.port }
+  return new Promise((resolve, reject) => {
+    request({ ...where, path, agent: false, ...options }, (response) => {
+      readText(response).then((body) => resolve({ status: response.statusCode!, headers: response.headers, body }), reject)
+    })
+      .on('error', reject)
+      .end()
+  })
+}
+
+function scratch(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'asfaleia-'))
+  onTestFinished(() => rmSync(folder, { recursive: true }))
+  return folder
+}
+
+test('livez: the process answers', async () => {
+  expect(await ask(await start(), '/livez')).toMatchObject({ status: 200, body: 'ok\n' })
+})
+
+describe('readyz', () => {
+  test('200 when there is nothing to wait for', async () => {
+    const { status, body } = await ask(await start({ tor: async () => DONE }), '/readyz')
+    expect([status, JSON.parse(body)]).toEqual([200, { ready: true, reasons: [] }])
+  })
+
+  test('503 with every reason otherwise, and follows the relay', async () => {
+    let names: string[] = []
+    const address = await start({
+      snapshot: () => createSnapshot({ names }),
+      tor: async () => ({ reachable: false, bootstrap: undefined, summary: 'unreachable' }),
+    })
+    const { status, body } = await ask(address, '/readyz')
+    expect([status, JSON.parse(body)]).toEqual([503, { ready: false, reasons: ['no-name', 'tor-unreachable'] }])
+    names = ['localhost']
+    expect(JSON.parse((await ask(address, '/readyz')).body)).toMatchObject({ reasons: ['tor-unreachable'] })
+  })
+
+  test('several watchers ask tor once', async () => {
+    let asked = 0
+    const address = await start({
+      tor: async () => {
+        asked++
+        return DONE
+      },
+    })
+    await Promise.all(['/readyz', '/readyz', '/metrics', '/status'].map((path) => ask(address, path)))
+    expect(asked).toBe(1)
+  })
+})
+
+test('metrics: Prometheus text, of this very moment', async () => {
+  const snapshot = createSnapshot()
+  const address = await start({ snapshot: () => snapshot })
+  const before = await ask(address, '/metrics')
+  expect(before.headers['content-type']).toBe('text/plain; version=0.0.4; charset=utf-8')
+  expect(before.body).toContain('asfaleia_refused_total{code="bad-key"} 0\n')
+  snapshot.counters.refused['bad-key'] += 2
+  for (const body of [(await ask(address, '/metrics')).body, (await ask(address, '/metrics')).body]) {
+    expect(body).toContain('asfaleia_refused_total{code="bad-key"} 2\n')
+  }
+})
+
+test('status: JSON of the documented shape', async () => {
+  const { status, headers, body } = await ask(await start(), '/status')
+  expect([status, headers['content-type']]).toEqual([200, 'application/json; charset=utf-8'])
+  const shape = buildStatus({ snapshot: createSnapshot(), tor: undefined, version: '1.2.3', uptimeSeconds: 0, residentBytes: 0, loopDelaySeconds: 0 })
+  const parsed = JSON.parse(body) as typeof shape
+  expect(parsed).toEqual({
+    ...shape,
+    residentBytes: expect.any(Number),
+    loopDelaySeconds: expect.any(Number),
+    uptimeSeconds: expect.any(Number),
+  })
+  expect(parsed.residentBytes).toBeGreaterThan(1_000_000)
+})
+
+test.each([
+  ['/livez', 'HEAD', 200],
+  ['/metrics', 'HEAD', 200],
+  ['/', 'GET', 404],
+  ['/metrics/x', 'GET', 404],
+  ['/metrics', 'POST', 405],
+  ['/metrics', 'OPTIONS', 405],
+  ['/status', 'DELETE', 405],
+  ['/nowhere', 'PUT', 405],
+  ['/%zz', 'GET', 400],
+])('%s %s: %i', async (path, method, expected) => {
+  const { status, headers, body } = await ask(await start(), path, { method })
+  expect(status).toBe(expected)
+  expect(Object.keys(headers).filter((name) => name.startsWith('access-control'))).toEqual([])
+  if (expected >= 400) expect(body).not.toContain(path.slice(2) || 'stack')
+})
+
+describe('another host name is answered 421', () => {
+  test.each(['example.org', 'example.org:9090', 'localhost.example.org', '127.0.0.1.example.org', 'relay.onion', '[::2]', '10.0.0.1', ' ', 'localhost:9090@x'])(
+    '%j',
+    async (host) => {
+      const address = await start()
+      for (const path of ['/livez', '/readyz', '/metrics', '/status', '/nowhere']) {
+        const { status, body } = await ask(address, path, { headers: { host } })
+        expect([path, status]).toEqual([path, 421])
+        expect(body).toBe('this listener answers to localhost only\n')
+      }
+    },
+  )
+
+  test.each(['localhost', 'LOCALHOST:1', '127.0.0.1:9090', '127.1.2.3', '[::1]:9090'])('%s is ours', async (host) => {
+    expect(await ask(await start(), '/livez', { headers: { host } })).toMatchObject({ status: 200 })
+  })
+
+  test('none at all is refused', async () => {
+    const address = await start()
+    if (address.kind !== 'tcp') throw new Error('a port was asked for')
+    const socket = connect(address.port, address.host)
+    socket.end('GET /metrics HTTP/1.0\r\n\r\n')
+    expect(await readText(socket)).toMatch(/^HTTP\/1\.1 421 /)
+  })
+})
+
+describe('a unix socket', () => {
+  test('is for its owner alone, answers to any name, and is taken anew where its listener died', async () => {
+    const path = join(scratch(), 'operator.sock')
+    const address = await start({}, { kind: 'unix', path })
+    expect(address).toEqual({ kind: 'unix', path })
+    expect(statSync(path).mode & 0o777).toBe(0o600)
+    expect(await ask(address, '/livez', { headers: { host: 'anything' } })).toMatchObject({ status: 200 })
+  })
+
+  test('is given back at the end', async () => {
+    const path = join(scratch(), 'operator.sock')
+    await start({}, { kind: 'unix', path })
+    await running.pop()!.close()
+    expect(statSync(path, { throwIfNoEntry: false })).toBeUndefined()
+  })
+})
+
+test('an address that is taken, or not local, is a ListenError', async () => {
+  const address = await start()
+  await expect(start({}, address)).rejects.toThrow(ListenError)
+  await expect(start({}, { kind: 'tcp', host: '0.0.0.0', port: 0 })).rejects.toThrow(ListenError)
+})
+
+test('our own mistake is told to the caller and shown to nobody', async () => {
+  let faults = 0
+  const address = await start({
+    snapshot() {
+      throw new Error('a secret')
+    },
+    onFault: () => faults++,
+  })
+  const { status, body } = await ask(address, '/status')
+  expect([status, body, faults]).toEqual([500, 'the relay erred\n', 1])
+})
+
+test('closing does not wait for who keeps a connection', async () => {
+  const address = await start()
+  if (address.kind !== 'tcp') throw new Error('a port was asked for')
+  const socket = connect(address.port, address.host)
+  socket.write('GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n')
+  await new Promise((resolve) => socket.once('data', resolve))
+  const closed = new Promise((resolve) => socket.once('close', resolve))
+  await running.pop()!.close()
+  await closed
+  expect(socket.destroyed).toBe(true)
+})

@@ -1,0 +1,135 @@
+import { describe, expect, test } from 'vitest'
+import { buildStatus, findReasons, METRICS, type Moment, renderMetrics } from '../../src/operator/metrics.ts'
+import type { TorState } from '../../src/operator/tor-control.ts'
+import { ERROR_CODES } from '../../src/protocol/errors.ts'
+import { createCounters } from '../../src/relay/counters.ts'
+import { createSnapshot } from '../support/snapshot.ts'
+
+const DONE: TorState = { reachable: true, bootstrap: 100, summary: 'done' }
+
+function moment(differing: Partial<Moment> = {}): Moment {
+  return {
+    snapshot: createSnapshot(),
+    tor: undefined,
+    version: '1.2.3',
+    uptimeSeconds: 61.9,
+    residentBytes: 50_000_000,
+    loopDelaySeconds: 0.012,
+    ...differing,
+  }
+}
+
+/** Samples of a Prometheus text by their name and labels. */
+function samples(text: string): Map<string, number> {
+  const lines = text.split('\n').filter((line) => line !== '' && !line.startsWith('#'))
+  return new Map(lines.map((line) => [line.slice(0, line.lastIndexOf(' ')), Number(line.slice(line.lastIndexOf(' ') + 1))]))
+}
+
+describe('rounding', () => {
+  const counters = createCounters()
+  counters.accepted.tcp = 11
+  counters.logins.sign = 1
+  counters.stored = 10
+  counters.delivered = 9
+  counters.erased.acked = 21
+  counters.refused['auth-failed'] = 3
+  counters.turnedAway.circuit = 1
+  const snapshot = createSnapshot({
+    counters, connections: 1, proven: 10, mailboxes: 11, subscribers: 99, messages: 5, messageBytes: 1, messageBudget: 1_000_001,
+  })
+
+  test('what counts people, messages and deeds goes in steps; refusals and budgets are exact', () => {
+    expect(buildStatus(moment({ snapshot }))).toEqual({
+      version: '1.2.3',
+      uptimeSeconds: 61,
+      ready: true,
+      reasons: [],
+      connections: 10,
+      proven: 10,
+      mailboxes: 20,
+      subscribers: 100,
+      messages: 10,
+      messageBytes: 65_536,
+      messageBudget: 1_000_001,
+      stored: 10,
+      delivered: 10,
+      erased: { acked: 30, taken: 0, expired: 0, wiped: 0 },
+      accepted: { tcp: 20, unix: 0, http: 0 },
+      logins: { decrypt: 0, sign: 10 },
+      turnedAway: { connections: 0, circuit: 1, 'proxy-header': 0, 'gave-way': 0 },
+      refused: { ...createCounters().refused, 'auth-failed': 3 },
+      tor: null,
+      residentBytes: 50_000_000,
+      loopDelaySeconds: 0.012,
+    })
+  })
+
+  test('metrics are those of the status', async () => {
+    const text = samples(await renderMetrics(moment({ snapshot, tor: { reachable: true, bootstrap: 45, summary: 'loading_descriptors' } })))
+    expect(Object.fromEntries(text)).toMatchObject({
+      'asfaleia_info{version="1.2.3"}': 1,
+      asfaleia_uptime_seconds: 61,
+      asfaleia_ready: 0,
+      asfaleia_connections: 10,
+      asfaleia_mailboxes: 20,
+      asfaleia_subscribers: 100,
+      asfaleia_message_bytes: 65_536,
+      asfaleia_message_budget_bytes: 1_000_001,
+      'asfaleia_accepted_total{door="tcp"}': 20,
+      'asfaleia_logins_total{proof="sign"}': 10,
+      'asfaleia_refused_total{code="auth-failed"}': 3,
+      'asfaleia_turned_away_total{reason="circuit"}': 1,
+      'asfaleia_erased_total{reason="acked"}': 30,
+      asfaleia_tor_reachable: 1,
+      asfaleia_tor_bootstrap_percent: 45,
+      asfaleia_event_loop_delay_seconds: 0.012,
+    })
+  })
+
+  test('one person more or less does not show', () => {
+    for (const count of ['connections', 'proven', 'mailboxes', 'subscribers', 'messages'] as const) {
+      const [before, after] = [buildStatus(moment({ snapshot: createSnapshot({ [count]: 13 }) })), buildStatus(moment({ snapshot: createSnapshot({ [count]: 14 }) }))]
+      expect(before).toEqual(after)
+    }
+  })
+})
+
+test('every metric has help and type; every code and reason is there from the start', async () => {
+  const text = await renderMetrics(moment({ tor: DONE }))
+  for (const [name, { type, help }] of Object.entries(METRICS)) {
+    expect(text).toContain(`# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${name}`)
+    expect(name.endsWith('_total')).toBe(type === 'counter')
+  }
+  expect(text.match(/^# TYPE/gm)).toHaveLength(Object.keys(METRICS).length)
+  for (const code of ERROR_CODES) expect(text).toContain(`asfaleia_refused_total{code="${code}"} 0\n`)
+})
+
+test('no label and no word could name a user or the relay', async () => {
+  const names = ['2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion']
+  const text = await renderMetrics(moment({ snapshot: createSnapshot({ names }) }))
+  expect(text).not.toContain('onion')
+  expect(JSON.stringify(buildStatus(moment({ snapshot: createSnapshot({ names }) })))).not.toContain('.onion')
+  const labels = new Set([...text.matchAll(/[{,]([a-z_]+)="/g)].map(([, label]) => label))
+  expect(labels).toEqual(new Set(['version', 'door', 'reason', 'code', 'proof']))
+})
+
+test('what is not known is not claimed', async () => {
+  const without = samples(await renderMetrics(moment()))
+  expect([...without.keys()].filter((name) => name.startsWith('asfaleia_tor'))).toEqual([])
+  const down = samples(await renderMetrics(moment({ tor: { reachable: false, bootstrap: undefined, summary: 'unreachable' } })))
+  expect(down.get('asfaleia_tor_reachable')).toBe(0)
+  expect(down.has('asfaleia_tor_bootstrap_percent')).toBe(false)
+})
+
+test.each([
+  ['all is well', {}, DONE, []],
+  ['no tor is configured', {}, undefined, []],
+  ['going down', { accepting: false }, DONE, ['not-accepting']],
+  ['no name', { names: [] }, DONE, ['no-name']],
+  ['tor is away', {}, { reachable: false, bootstrap: undefined, summary: 'unreachable' } as const, ['tor-unreachable']],
+  ['tor starts', {}, { reachable: true, bootstrap: 99, summary: 'circuit_create' } as const, ['tor-bootstrapping']],
+  ['tor does not say', {}, { reachable: true, bootstrap: undefined, summary: 'other' } as const, ['tor-bootstrapping']],
+  ['everything', { accepting: false, names: [] }, { reachable: true, bootstrap: 0, summary: 'starting' } as const, ['not-accepting', 'no-name', 'tor-bootstrapping']],
+])('readiness: %s', (_name, differing, tor, reasons) => {
+  expect(findReasons({ snapshot: createSnapshot(differing), tor })).toEqual(reasons)
+})
