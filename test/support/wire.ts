@@ -4,7 +4,7 @@
  */
 import { connect, type Socket } from 'node:net'
 import { Decrypter } from 'age-encryption'
-import WebSocket from 'ws'
+import { WebSocket } from 'ws'
 import { SshIdentity } from '../../src/auth/age-ssh.ts'
 import { generatePrivateKey, parsePrivateKey, type SshPrivateKey } from '../../src/auth/private-key.ts'
 import { AUTH_NAMESPACE, signMessage } from '../../src/auth/sshsig.ts'
@@ -40,7 +40,7 @@ type Transport = Pick<Wire, 'send' | 'pause' | 'resume' | 'destroy'>
 function createWire(open: (onText: (text: string) => void, onEnd: () => void) => Transport): Wire {
   const lines: string[] = []
   let partial = ''
-  let ended = false
+  const state = { ended: false }
   let wake = (): void => {}
   const transport = open(
     (text) => {
@@ -50,14 +50,14 @@ function createWire(open: (onText: (text: string) => void, onEnd: () => void) =>
       wake()
     },
     () => {
-      ended = true
+      state.ended = true
       wake()
     },
   )
   const wire: Wire = {
     ...transport,
     async line() {
-      while (lines.length === 0 && !ended) await new Promise<void>((resolve) => (wake = resolve))
+      while (lines.length === 0 && !state.ended) await new Promise<void>((resolve) => (wake = resolve))
       return lines.shift()
     },
     async ask(packet) {
