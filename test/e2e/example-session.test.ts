@@ -88,11 +88,25 @@ describe('a relay of today', () => {
     played = await playExample(talks)
   })
 
-  /** What the document's table calls random, as `*` for each character: the length stays. */
+  /** The cells of the rows below the document's line that begins so. */
+  const rowsBelow = (head: string): string[][] => {
+    const [, body] = document.split(`\n${head}`)[1]!.split(/\n\|---.*\n/)
+    return body!.split('\n\n')[0]!.split('\n').map((row) => row.split('|').slice(1).map((cell) => cell.trim()))
+  }
+  const named = new Map(rowsBelow('| no | name |').map(([no, , , fields]) => [no, fields!.split(/[;[]/).map((field) => field.trim())]))
+  /** By packet, which fields the document calls random. */
+  const random = new Map<string, number[]>()
+  for (const [numbers, fields] of rowsBelow('| packet | fields |')) {
+    for (const number of numbers!.split(', ')) {
+      const indexes = fields!.split('; ').map((field) => named.get(number)!.indexOf(field) + 1)
+      random.set(number, indexes.filter((index) => index > 0))
+    }
+  }
+
+  /** What is random as `*` for each character: the length stays. */
   const masked = ({ packet }: Line): string => {
     const fields = packet.split(';')
-    const random = { 1: [1, 2], 2: [1, 2], 3: [1], 4: [1], 5: [1, 2], 12: [1], 13: [1], 20: [1] }[fields[0]!] ?? []
-    for (const index of random) fields[index] = '*'.repeat(fields[index]!.length)
+    for (const index of random.get(fields[0]!) ?? []) fields[index] = '*'.repeat(fields[index]!.length)
     return fields.join(';')
   }
 

@@ -53,8 +53,8 @@ export function readKey(person: Person): SshPrivateKey {
   return parsePrivateKey(readFileSync(join(VECTORS, person)))
 }
 
-/** The same talks over sockets with a relay of today. What the relay drew anew stands where the client says it again. */
-export async function playExample(talks: readonly Talk[]): Promise<Talk[]> {
+/** A relay with default limits and the name `localhost`, at a port of loopback. `close` throws what went wrong within it. */
+export async function startRelay(): Promise<{ readonly relay: Relay; readonly port: number; close(): Promise<void> }> {
   const faults: unknown[] = []
   const relay = new Relay({
     limits: DEFAULT_LIMITS, memory: 2 ** 20, connections: 10, unproven: 10, perCircuit: 10, names: ['localhost'],
@@ -63,21 +63,33 @@ export async function playExample(talks: readonly Talk[]): Promise<Talk[]> {
   const server = createSocketServer((socket) => serveSocket(socket, undefined, (stream) => relay.accept(stream, 'tcp')))
   const address = await listen(server, { kind: 'tcp', host: '127.0.0.1', port: 0 })
   if (address.kind !== 'tcp') throw new Error('no port was taken')
+  return {
+    relay,
+    port: address.port,
+    async close() {
+      await relay.close()
+      await new Promise((resolve) => server.close(resolve))
+      if (faults.length > 0) throw faults[0]
+    },
+  }
+}
+
+/** The same talks over sockets with a relay of today. What the relay drew anew stands where the client says it again. */
+export async function playExample(talks: readonly Talk[]): Promise<Talk[]> {
+  const { port, close } = await startRelay()
   /** From a value in the document to what stands in its place now. */
   const now = new Map<string, string>()
   const played: Talk[] = []
   try {
     for (const talk of talks) {
-      const socket = connect(address.port, address.host)
+      const socket = connect(port, '127.0.0.1')
       await once(socket, 'connect')
       played.push({ person: talk.person, lines: await playTalk(talk, socket, now) })
       socket.destroy()
     }
   } finally {
-    await relay.close()
-    await new Promise((resolve) => server.close(resolve))
+    await close()
   }
-  if (faults.length > 0) throw faults[0]
   return played
 }
 
