@@ -25,6 +25,7 @@ import { ed25519 } from '@noble/curves/ed25519.js'
 import { Stanza, type Identity, type Recipient } from 'age-encryption'
 import type { SshPrivateKey } from './private-key.ts'
 import { createKeyObject, type SshKey } from './ssh-key.ts'
+import { asBuffer } from './ssh-wire.ts'
 
 const VERSION = 'age-encryption.org/v1'
 const ED25519_LABEL = `${VERSION}/ssh-ed25519`
@@ -159,7 +160,7 @@ function computeTweak(key: SshKey): KeyObject {
   return importScalar(hkdf(NOTHING, key.blob, ED25519_LABEL))
 }
 
-/** The X25519 form of an ed25519 key: u = (1 + y) / (1 - y) (RFC 7748, section 4.1). The point was checked when parsed. */
+/** An ed25519 key for X25519, u = (1 + y) / (1 - y) (RFC 7748, section 4.1). Its point was checked when parsed. */
 function toMontgomery({ material }: SshKey): Buffer {
   if (material.kind !== 'ed25519') throw new TypeError('not an ed25519 key')
   const { Fp } = ed25519.Point
@@ -179,7 +180,7 @@ function exportPoint(key: KeyObject): Buffer {
 
 /** X25519. @throws where the result is all zero */
 function multiply(privateKey: KeyObject, point: Uint8Array): Buffer {
-  const x = Buffer.from(point).toString('base64url')
+  const x = asBuffer(point).toString('base64url')
   return diffieHellman({
     privateKey,
     publicKey: createPublicKey({ key: { kty: 'OKP', crv: 'X25519', x }, format: 'jwk' }),
@@ -215,7 +216,7 @@ function encodeHeader({ args, body }: Stanza): string {
 }
 
 function toUnpadded(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64').replace(/=+$/, '')
+  return asBuffer(bytes).toString('base64').replace(/=+$/, '')
 }
 
 /** Canonical unpadded base64, as the age specification demands; undefined for anything else. */

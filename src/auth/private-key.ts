@@ -7,7 +7,7 @@ import { createPrivateKey, createPublicKey, generateKeyPairSync, sign, verify, t
 import sshpk from 'sshpk'
 import { ProtocolError } from '../protocol/errors.ts'
 import { createKeyObject, parseKeyBlob, type EcdsaCurve, type SshKey } from './ssh-key.ts'
-import { decodeBase64, encodeMpint, encodeString, WireError, WireReader } from './ssh-wire.ts'
+import { asBuffer, decodeBase64, encodeMpint, encodeString, WireError, WireReader } from './ssh-wire.ts'
 
 export interface SshPrivateKey {
   readonly public: SshKey
@@ -54,7 +54,7 @@ const CIPHERS: ReadonlySet<string> = new Set([
  * @throws {PrivateKeyError}
  */
 export function parsePrivateKey(file: Uint8Array, passphrase?: string): SshPrivateKey {
-  const text = Buffer.from(file.buffer, file.byteOffset, file.byteLength).toString('latin1').replaceAll('\r\n', '\n').trim()
+  const text = asBuffer(file).toString('latin1').replaceAll('\r\n', '\n').trim()
   const openssh = OPENSSH.exec(text)
   if (openssh !== null) return parseOpenSsh(text, openssh[1]!, passphrase)
   const pem = PEM.exec(text)
@@ -77,7 +77,8 @@ function parseOpenSsh(text: string, base64: string, passphrase: string | undefin
     publicBlob = reader.string()
     encrypted = cipher !== 'none'
     if (encrypted !== (kdf !== 'none')) throw new WireError()
-    if (keys !== 1 || (encrypted && (kdf !== 'bcrypt' || !CIPHERS.has(cipher)))) throw new PrivateKeyError('unsupported')
+    const readable = !encrypted || (kdf === 'bcrypt' && CIPHERS.has(cipher))
+    if (keys !== 1 || !readable) throw new PrivateKeyError('unsupported')
     reader.string() // the private part
     reader.end()
   } catch (error) {

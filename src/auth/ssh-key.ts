@@ -9,7 +9,7 @@ import { createPublicKey, hash, type KeyObject, type webcrypto } from 'node:cryp
 import { ed25519 } from '@noble/curves/ed25519.js'
 import { p256, p384, p521 } from '@noble/curves/nist.js'
 import { ProtocolError } from '../protocol/errors.ts'
-import { decodeBase64, encodeString, WireError, WireReader } from './ssh-wire.ts'
+import { asBuffer, decodeBase64, encodeString, WireError, WireReader } from './ssh-wire.ts'
 
 export type EcdsaCurve = 'nistp256' | 'nistp384' | 'nistp521'
 
@@ -60,8 +60,9 @@ const RSA_BITS = { min: 2_048, max: 8_192 }
 const RSA_EXPONENT = { min: 65_537n, maxBytes: 8 }
 /** FIDO application strings are `ssh:` and a short label; ssh-keygen takes no more than this. */
 const APPLICATION_BYTES = 255
-/** OpenSSH, PROTOCOL.certkeys. */
-const USER_CERTIFICATE = 1
+/** A certificate's type in OpenSSH's PROTOCOL.certkeys. */
+const USER = 1
+const HOST = 2
 
 /** Reads what follows the type name (and a certificate's nonce) in a blob. */
 function readMaterial(type: SshKeyType, reader: WireReader): KeyMaterial {
@@ -142,11 +143,12 @@ function isSoundPoint(material: KeyMaterial): boolean {
  * The rest of a certificate after its key (OpenSSH, PROTOCOL.certkeys). Only the form is checked:
  * the relay trusts no authority, so validity, principals and the authority's signature mean nothing
  * to it, and a user proves the key inside.
- * @returns the certificate's type, user or host
+ * @returns the certificate's type
  */
-function readCertificateTail(reader: WireReader): number {
+function readCertificateTail(reader: WireReader): typeof USER | typeof HOST {
   reader.bytes(8) // serial
-  const type = reader.uint32()
+  const role = reader.uint32()
+  if (role !== USER && role !== HOST) throw new WireError()
   reader.string() // key id
   const principals = new WireReader(reader.string())
   while (!principals.atEnd) principals.string()
@@ -161,8 +163,7 @@ function readCertificateTail(reader: WireReader): number {
   if (signature.string().length === 0) throw new WireError()
   if (authority.startsWith('sk-')) signature.bytes(5) // flags, counter
   signature.end()
-  reader.end()
-  return type
+  return role
 }
 
 /** Name and data by turns, the names ascending, each once. */
@@ -188,7 +189,7 @@ const TYPES: ReadonlySet<string> = new Set<SshKeyType>([
 
 const isKeyType = (name: string): name is SshKeyType => TYPES.has(name)
 
-/** `ssh-rsa-cert-v01@openssh.com` → `ssh-rsa`, `sk-ssh-ed25519-cert-v01@openssh.com` → `sk-ssh-ed25519@openssh.com`. */
+/** From a certificate's type, `sk-ssh-ed25519-cert-v01@openssh.com`, to its key's, `sk-ssh-ed25519@openssh.com`. */
 const CERTIFICATES: ReadonlyMap<string, SshKeyType> = new Map(
   [...TYPES].filter(isKeyType).map((type) => [`${type.replace('@openssh.com', '')}-cert-v01@openssh.com`, type]),
 )
@@ -210,13 +211,11 @@ export function parseKeyBlob(bytes: Uint8Array, check: KeyCheck = 'full'): SshKe
     if (certificate) reader.string() // the authority's nonce
     const start = reader.position
     const material = readMaterial(type, reader)
-    // A copy of its own: the caller overwrites the bytes it came in.
     const blob = Buffer.concat([encodeString(type), bytes.subarray(start, reader.position)])
-    let role = USER_CERTIFICATE
-    if (certificate) role = readCertificateTail(reader)
-    else reader.end()
+    const role = certificate ? readCertificateTail(reader) : USER
+    reader.end()
     if (check === 'full' && !isSoundPoint(material)) throw new WireError()
-    if (role !== USER_CERTIFICATE) throw new ProtocolError('unsupported-key')
+    if (role !== USER) throw new ProtocolError('unsupported-key')
     return {
       type,
       blob,
@@ -242,7 +241,7 @@ const LINE = /^([!-~]{1,64}) ([A-Za-z0-9+/]+={0,2})(?: [^\r\n\0]*)?$/
  * @throws {ProtocolError} as {@link parseKeyBlob}
  */
 export function parsePublicKey(text: Uint8Array | string, check: KeyCheck = 'full'): SshKey {
-  const line = typeof text === 'string' ? text : Buffer.from(text.buffer, text.byteOffset, text.byteLength).toString('latin1')
+  const line = typeof text === 'string' ? text : asBuffer(text).toString('latin1')
   const [, name, base64] = LINE.exec(line) ?? []
   if (name === undefined || base64 === undefined) throw new ProtocolError('bad-key')
   let bytes: Buffer
@@ -267,7 +266,7 @@ const FINGERPRINT = 'SHA256:'
  * @throws {ProtocolError} `bad-key`; `unsupported-key` for a sound line of a key that can have no mailbox
  */
 export function parseReceiver(field: Uint8Array, isKnown?: (fingerprint: Uint8Array) => boolean): Uint8Array {
-  const text = Buffer.from(field.buffer, field.byteOffset, field.byteLength).toString('latin1')
+  const text = asBuffer(field).toString('latin1')
   if (!text.startsWith(FINGERPRINT)) {
     const key = parsePublicKey(text, 'form')
     if (!isKnown?.(key.fingerprint) && !isSoundPoint(key.material)) throw new ProtocolError('bad-key')
@@ -280,7 +279,7 @@ export function parseReceiver(field: Uint8Array, isKnown?: (fingerprint: Uint8Ar
 
 /** `SHA256:` and unpadded base64, as `ssh-keygen -l` prints it. */
 export function formatFingerprint(fingerprint: Uint8Array): string {
-  return FINGERPRINT + Buffer.from(fingerprint).toString('base64').replace(/=+$/, '')
+  return FINGERPRINT + asBuffer(fingerprint).toString('base64').replace(/=+$/, '')
 }
 
 /**
@@ -294,7 +293,7 @@ export function createKeyObject({ material }: SshKey): KeyObject {
 }
 
 function toJwk(material: KeyMaterial): webcrypto.JsonWebKey {
-  const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64url')
+  const text = (bytes: Uint8Array): string => asBuffer(bytes).toString('base64url')
   switch (material.kind) {
     case 'ed25519':
       return { kty: 'OKP', crv: 'Ed25519', x: text(material.point) }

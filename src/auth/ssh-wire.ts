@@ -12,6 +12,11 @@ export class WireError extends Error {
   }
 }
 
+/** The same memory with Buffer's methods; nothing is copied. */
+export function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
 /** RFC 4251, section 6: names are printable US-ASCII without comma or space, at most 64 characters. */
 const NAME = /^[!-+\--~]{1,64}$/
 
@@ -21,7 +26,7 @@ export class WireReader {
   #at = 0
 
   constructor(bytes: Uint8Array) {
-    this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    this.#bytes = asBuffer(bytes)
   }
 
   /** The next `length` bytes, as a view. */

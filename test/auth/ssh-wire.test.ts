@@ -1,0 +1,73 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { decodeBase64, encodeMpint, encodeString, encodeUint32, WireError, WireReader } from '../../src/auth/ssh-wire.ts'
+
+const bytes = (hex: string): Buffer => Buffer.from(hex, 'hex')
+
+describe('mpint', () => {
+  // RFC 4251, section 5, the positive ones.
+  test.each([
+    ['09a378f9b2e332a7', '0000000809a378f9b2e332a7'],
+    ['80', '000000020080'],
+  ])('%s is written as %s and read back', (magnitude, wire) => {
+    expect(encodeMpint(bytes(magnitude)).toString('hex')).toBe(wire)
+    expect(new WireReader(bytes(wire)).mpint().toString('hex')).toBe(magnitude)
+  })
+
+  test('zero is written, and leading zeros are dropped', () => {
+    expect(encodeMpint(bytes('0000')).toString('hex')).toBe('00000000')
+    expect(encodeMpint(bytes('000080')).toString('hex')).toBe('000000020080')
+  })
+
+  test.each([
+    ['zero', '00000000'],
+    ['zero with a byte', '0000000100'],
+    ['negative', '00000002edcc'],
+    ['a zero too many', '00000002007f'],
+    ['two zeros too many', '0000000400000080'],
+    ['cut', '00000002'],
+  ])('%s is refused', (_name, wire) => {
+    expect(() => new WireReader(bytes(wire)).mpint()).toThrow(WireError)
+  })
+})
+
+describe('names', () => {
+  test.each(['', 'a b', 'a,b', 'a\n', 'a\x7f', 'ä', 'x'.repeat(65)])('%j is none', (name) => {
+    expect(() => new WireReader(encodeString(Buffer.from(name, 'latin1'))).name()).toThrow(WireError)
+  })
+
+  test.each(['ssh-rsa', 'sk-ssh-ed25519@openssh.com', '!', '~', 'x'.repeat(64)])('%j is one', (name) => {
+    expect(new WireReader(encodeString(name)).name()).toBe(name)
+  })
+})
+
+test('a length past the end is refused, however large', () => {
+  for (const wire of ['', '000000', '00000001', 'ffffffff', '7fffffff00']) {
+    expect(() => new WireReader(bytes(wire)).string()).toThrow(WireError)
+  }
+})
+
+test('what is left over is refused', () => {
+  const reader = new WireReader(Buffer.concat([encodeUint32(1), Buffer.of(0)]))
+  expect(reader.uint32()).toBe(1)
+  expect(() => reader.end()).toThrow(WireError)
+  expect(reader.bytes(1)).toEqual(Buffer.of(0))
+  expect(() => reader.end()).not.toThrow()
+})
+
+test('every string reads back', () => {
+  fc.assert(
+    fc.property(fc.array(fc.uint8Array()), (strings) => {
+      const reader = new WireReader(Buffer.concat(strings.map(encodeString)))
+      for (const string of strings) expect(Buffer.compare(reader.string(), string)).toBe(0)
+      reader.end()
+    }),
+  )
+})
+
+test.each(['', 'A', 'AA', 'AAA', 'AAAA=', 'AB==', 'AAB=', 'A-__', ' AAAA', 'AA AA', 'AAAA\n', 'AA==AAAA', '===='])(
+  'base64 %j is not canonical',
+  (text) => {
+    expect(() => decodeBase64(text)).toThrow(WireError)
+  },
+)

@@ -1,0 +1,136 @@
+import { createSecretKey, generateKeyPairSync, randomBytes, createHmac } from 'node:crypto'
+import fc from 'fast-check'
+import jsonwebtoken from 'jsonwebtoken'
+import { describe, expect, test } from 'vitest'
+import { createSecret, MAX_TOKEN_BYTES, Tokens } from '../../src/auth/token.ts'
+
+const bytes = randomBytes(32)
+const secret = createSecretKey(bytes)
+const tokens = new Tokens({ secret, seconds: 3_600 })
+const name = `${'a'.repeat(56)}.onion`
+const now = 1_700_000_000_123
+const iat = 1_700_000_000
+const token = tokens.issue({ subject: 'a mailbox', audience: name, now, id: 'an id' })
+const claims = { sub: 'a mailbox', aud: name, iat, exp: iat + 3_600, jti: 'an id' }
+const input = { audiences: ['localhost', name], now }
+
+const encode = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+
+/** A token of any header and payload under the relay's own secret. */
+function forge(header: unknown, payload: unknown, hash = 'sha256'): string {
+  const signed = `${encode(header)}.${encode(payload)}`
+  return `${signed}.${createHmac(hash, secret).update(signed).digest('base64url')}`
+}
+
+const HEADER = { alg: 'HS256', typ: 'JWT' }
+
+test('a token is good for its audience until it expires, to the millisecond', () => {
+  const expires = (iat + 3_600) * 1000
+  expect(tokens.verify(token, input)).toEqual({ subject: 'a mailbox', expires, id: 'an id' })
+  expect(tokens.verify(token, { ...input, now: expires - 1 })).toBeDefined()
+  expect(tokens.verify(token, { ...input, now: expires })).toBeUndefined()
+})
+
+test('time may begin at zero', () => {
+  const early = tokens.issue({ subject: 's', audience: name, now: 0, id: 'i' })
+  expect(tokens.verify(early, { ...input, now: 0 })).toEqual({ subject: 's', expires: 3_600_000, id: 'i' })
+  expect(tokens.verify(early, { ...input, now: 3_600_000 })).toBeUndefined()
+})
+
+test('it holds the claims of the protocol, and what forge makes is taken: the refusals below mean something', () => {
+  expect(JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString())).toEqual(claims)
+  expect(JSON.parse(Buffer.from(token.split('.')[0]!, 'base64url').toString())).toEqual(HEADER)
+  expect(tokens.verify(forge(HEADER, claims), input)).toBeDefined()
+})
+
+const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 })
+
+describe('refuses', () => {
+  test.each<[string, string]>([
+    ['nothing', ''],
+    ['no token', 'a.b.c'],
+    ['alg none', `${encode({ alg: 'none', typ: 'JWT' })}.${encode(claims)}.`],
+    ['alg none with a signature', forge({ alg: 'none', typ: 'JWT' }, claims)],
+    ['no alg', forge({ typ: 'JWT' }, claims)],
+    ['another case of alg', forge({ alg: 'hs256', typ: 'JWT' }, claims)],
+    ['HS512 under the same secret', jsonwebtoken.sign(claims, secret, { algorithm: 'HS512' })],
+    ['HS384 under the same secret', jsonwebtoken.sign(claims, secret, { algorithm: 'HS384' })],
+    ['HS512 in name only', forge({ alg: 'HS512', typ: 'JWT' }, claims)],
+    ['RS256', jsonwebtoken.sign(claims, rsa.privateKey, { algorithm: 'RS256' })],
+    ['RS256 in name only', forge({ alg: 'RS256', typ: 'JWT' }, claims)],
+    ['another secret', jsonwebtoken.sign(claims, createSecret(), { algorithm: 'HS256' })],
+    ['the secret in base64 as the secret', jsonwebtoken.sign(claims, bytes.toString('base64'), { algorithm: 'HS256' })],
+    ['another audience', forge(HEADER, { ...claims, aud: 'b.onion' })],
+    ['a list of audiences', forge(HEADER, { ...claims, aud: [name] })],
+    ['no audience', forge(HEADER, { ...claims, aud: undefined })],
+    ['no subject', forge(HEADER, { ...claims, sub: undefined })],
+    ['a subject that is a number', forge(HEADER, { ...claims, sub: 1 })],
+    ['no id', forge(HEADER, { ...claims, jti: undefined })],
+    ['an id that is a list', forge(HEADER, { ...claims, jti: ['a'] })],
+    ['no end', forge(HEADER, { ...claims, exp: undefined })],
+    ['an end that is text', forge(HEADER, { ...claims, exp: String(claims.exp) })],
+    ['an end that is a fraction', forge(HEADER, { ...claims, exp: claims.exp + 0.5 })],
+    ['an end past all numbers', forge(HEADER, { ...claims, exp: 1e300 })],
+    ['no beginning', forge(HEADER, { ...claims, iat: undefined })],
+    ['a beginning that is text', forge(HEADER, { ...claims, iat: 'now' })],
+    ['a payload that is text', forge(HEADER, 'text')],
+    ['a payload that is null', forge(HEADER, null)],
+    ['a payload that is a list', forge(HEADER, [claims])],
+    ['a text before it', ` ${token}`],
+    ['a line break after it', `${token}\n`],
+    ['a fourth part', `${token}.a`],
+    ['no signature', `${token.split('.').slice(0, 2).join('.')}.`],
+    ['padding', `${token}=`],
+  ])('%s', (_name, text) => {
+    expect(tokens.verify(text, input)).toBeUndefined()
+  })
+
+  test('a token when the relay has no name', () => {
+    expect(tokens.verify(token, { audiences: [], now })).toBeUndefined()
+  })
+
+  test('what is over the limit, though it is well signed', () => {
+    const fits = (pad: number): string => forge({ ...HEADER, pad: 'x'.repeat(pad) }, claims)
+    let pad = 0
+    while (fits(pad + 1).length <= MAX_TOKEN_BYTES) pad++
+    expect(tokens.verify(fits(pad), input)).toBeDefined()
+    expect(tokens.verify(fits(pad + 2), input)).toBeUndefined()
+    expect(tokens.verify('a'.repeat(1_000_000), input)).toBeUndefined()
+  })
+
+  test('to issue one over the limit', () => {
+    expect(() => tokens.issue({ subject: 'x'.repeat(1_000), audience: name, now, id: 'i' })).toThrow(RangeError)
+  })
+})
+
+test('a token has one spelling: no other character anywhere will do', () => {
+  const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_+/=.'
+  // The last one carries four bits of its six, and lenient decoders drop the rest: all of its spellings.
+  for (const character of alphabet) {
+    const other = token.slice(0, -1) + character
+    expect(tokens.verify(other, input) !== undefined).toBe(other === token)
+  }
+  fc.assert(
+    fc.property(fc.nat(token.length - 1), fc.constantFrom(...alphabet), (at, character) => {
+      const other = token.slice(0, at) + character + token.slice(at + 1)
+      expect(tokens.verify(other, input) !== undefined).toBe(other === token)
+    }),
+  )
+})
+
+test('anything at all is answered without throwing', () => {
+  fc.assert(
+    fc.property(fc.string({ unit: 'binary-ascii' }), (text) => {
+      expect(tokens.verify(text, input)).toBeUndefined()
+    }),
+  )
+})
+
+test('a secret of another size or kind is refused', () => {
+  expect(createSecret().symmetricKeySize).toBe(32)
+  expect(createSecret().equals(createSecret())).toBe(false)
+  for (const bad of [createSecretKey(randomBytes(16)), createSecretKey(randomBytes(64)), rsa.privateKey]) {
+    expect(() => new Tokens({ secret: bad, seconds: 1 })).toThrow(TypeError)
+  }
+  for (const seconds of [0, -1, 1.5, NaN]) expect(() => new Tokens({ secret, seconds })).toThrow(TypeError)
+})
