@@ -1,0 +1,53 @@
+/** The README's transcript, run line by line as it stands against a relay of this machine. */
+import { execFile } from 'node:child_process'
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { parseConfig } from '../src/config.ts'
+import { type RunningServer, startServer } from '../src/server.ts'
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const run = promisify(execFile)
+
+/** Each command of the first `console` block, with the lines that it prints; `…` stands for anything. */
+function readTranscript(): { command: string; printed: string[] }[] {
+  const block = /```console\n([^]*?)```/.exec(readFileSync(join(root, 'README.md'), 'utf8'))![1]!
+  const steps: { command: string; printed: string[] }[] = []
+  for (const line of block.trimEnd().split('\n')) {
+    if (line.startsWith('$ ')) steps.push({ command: line.slice(2), printed: [] })
+    else steps.at(-1)!.printed.push(line)
+  }
+  return steps
+}
+
+let folder: string
+let server: RunningServer
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'asfaleia-'))
+  // `npx asfaleia` in a checkout runs the program of the checkout.
+  writeFileSync(join(folder, 'npx'), `#!/bin/sh\nshift\nexec ${process.execPath} ${join(root, 'src/cli/main.ts')} "$@"\n`)
+  chmodSync(join(folder, 'npx'), 0o755)
+  const argv = ['--tcp', '127.0.0.1:0', '--http', 'off', '--operator', 'off', '--name', 'localhost']
+  const parsed = parseConfig({ env: {}, argv, readFile: () => '' })
+  if (!('config' in parsed)) throw new Error('the configuration is refused')
+  server = await startServer(parsed.config, { event: () => {} }, '0.0.0')
+})
+afterAll(async () => {
+  await server.close()
+  rmSync(folder, { recursive: true })
+})
+
+it("runs the README's transcript", async () => {
+  const steps = readTranscript()
+  expect(steps.length).toBeGreaterThan(3)
+  const { address } = server.listening[0]!
+  const env = { PATH: `${folder}:${process.env['PATH']}`, HOME: folder, RELAY: address.kind === 'tcp' ? `localhost:${address.port}` : '' }
+  for (const { command, printed } of steps) {
+    const { stdout, stderr } = await run('sh', ['-c', command], { cwd: folder, env })
+    const pattern = printed.map((line) => line.split('…').map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')).join('.*'))
+    expect(`${stdout}${stderr}`).toMatch(new RegExp(`^${pattern.join('\n')}\n$`))
+  }
+}, 60_000)
