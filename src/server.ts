@@ -136,7 +136,9 @@ function describeListen(key: string, { code, address }: ListenError): Problem {
     case 'EEXIST':
       return { key, problem: `${where} is there and is not a socket`, hint: 'choose another path' }
     case 'EACCES':
-      return { key, problem: `${where}: permission denied`, hint: 'choose a port from 1024 up, or a folder that this user may write to' }
+      if (address.kind === 'tcp') return { key, problem: `${where}: permission denied`, hint: 'choose a port from 1024 up' }
+      // libuv says so of a folder that is not there, too.
+      return { key, problem: `${where}: its folder is not there, or not writable`, hint: 'make the folder first, and let this user write to it' }
     case 'ENOENT':
       return { key, problem: `${where}: its folder is not there`, hint: 'make the folder first' }
     default:

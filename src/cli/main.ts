@@ -25,11 +25,12 @@ for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
 }
 
 // Nobody reads any more (`asfaleia get | head -1`): end quietly, but for what serves others.
+const needsReader = command?.stays !== true
 stdout.on('error', () => {
-  if (command?.stays !== true) process.exit(EXIT.failed)
+  if (needsReader) process.exit(EXIT.failed)
 })
 stderr.on('error', () => {})
 
 const code = await runCommand(argv, { stdin, stdout, stderr, env, signal: stop.signal })
 // Where writes are not synchronous, what was written goes out first.
-stdout.write('', () => process.exit(code))
+stdout.write('', (error) => process.exit(needsReader && error instanceof Error ? EXIT.failed : code))

@@ -75,6 +75,11 @@ export function sanitizeLine(text: string): string {
   return sanitize(text).replaceAll('\n', '\\n').replaceAll('\t', '\\t')
 }
 
+/** One line of JSON in printable ASCII alone: whatever shows it, no control or format character of a peer gets out. */
+export function formatJson(value: object): string {
+  return JSON.stringify(value).replace(/[^\x20-\x7e]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
+}
+
 /** One `asfaleia: error: …` line, and one `asfaleia: hint: …` line where there is a hint. */
 export function printProblem(io: Pick<Io, 'stderr'>, problem: string, hint?: string): void {
   io.stderr.write(`asfaleia: error: ${sanitizeLine(problem)}\n`)

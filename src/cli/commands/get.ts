@@ -10,7 +10,7 @@ import { RelayError } from '../../client/error.ts'
 import type { Message } from '../../protocol/client-session.ts'
 import { type Dial, DIAL_HELP, DIAL_OPTIONS, dialRelay, parseCommandLine, prepareDial } from '../dial.ts'
 import { duration, mayPass, toCliError } from '../refusal.ts'
-import { CliError, EXIT, type Io, sanitize, UsageError } from '../terminal.ts'
+import { CliError, EXIT, formatJson, type Io, sanitize, UsageError } from '../terminal.ts'
 
 const USAGE = 'asfaleia get --relay HOST[:PORT] --key FILE [--follow]'
 
@@ -98,7 +98,7 @@ async function follow(dial: Dial, io: Io, show: Show): Promise<never> {
 function createShow(io: Io, json: boolean): Show {
   return async (client, message) => {
     const text = await client.open(message)
-    if (json) return write(io, `${toJson(describe(message, text))}\n`)
+    if (json) return write(io, `${formatJson(describe(message, text))}\n`)
     if (text === undefined) {
       io.stderr.write('asfaleia: a message that does not open with this key was dropped\n')
       return
@@ -115,11 +115,6 @@ function describe({ id }: Message, text: Uint8Array | undefined): object {
   } catch {
     return { id, base64: Buffer.from(text).toString('base64') }
   }
-}
-
-/** JSON in printable ASCII alone: whatever shows it, no control or format character of a peer gets out. */
-function toJson(value: object): string {
-  return JSON.stringify(value).replace(/[^\x20-\x7e]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
 /** Resolves when the bytes were handed to the system. @throws {CliError} if nobody takes them */

@@ -6,7 +6,7 @@ import { request } from 'node:http'
 import { type Address, parseAddress, SETTINGS } from '../../config.ts'
 import type { Reason, Status } from '../../operator/metrics.ts'
 import { parseCommandLine } from '../dial.ts'
-import { CliError, EXIT, type Io, sanitizeLine, UsageError } from '../terminal.ts'
+import { CliError, EXIT, formatJson, type Io, sanitizeLine, UsageError } from '../terminal.ts'
 
 const USAGE = 'asfaleia status [--operator ADDRESS] [--json]'
 
@@ -33,7 +33,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
   const address = parseOperator(values.operator ?? io.env['ASFALEIA_OPERATOR'] ?? SETTINGS.operator.fallback!)
   const text = await fetchStatus(address, io.signal)
   const status = parseStatus(text)
-  io.stdout.write(values.json === true ? `${JSON.stringify(status)}\n` : describeStatus(status))
+  io.stdout.write(values.json === true ? `${formatJson(status)}\n` : describeStatus(status))
   return status.ready ? EXIT.ok : EXIT.failed
 }
 
