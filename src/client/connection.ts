@@ -38,8 +38,6 @@ export class Connection {
     this.session = new ClientSession(options.relay)
     this.#socket = socket
     this.#options = options
-    // What a dead connection says in its error, 'close' says as well.
-    socket.on('error', () => {})
     socket.on('data', (chunk: Buffer) => this.#onChunk(chunk))
     socket.on('close', () => this.end(this.#farewell ?? new RelayError('closed')))
   }

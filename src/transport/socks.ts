@@ -111,7 +111,7 @@ function isOnion(host: string): boolean {
 }
 
 /**
- * Connects within `timeout` milliseconds. The socket comes paused, with an error listener still to be set by the caller.
+ * Connects within `timeout` milliseconds. The socket does not flow yet, and its errors end in 'close'.
  * @throws {ConnectError} when the relay cannot be reached; the signal's reason when it is aborted.
  */
 export async function connectTarget(target: Target, route: Route, options: { timeout: number; signal?: AbortSignal }): Promise<Socket> {
@@ -141,6 +141,8 @@ export async function connectTarget(target: Target, route: Route, options: { tim
 
 async function open(to: { path: string } | Endpoint, signal: AbortSignal): Promise<Socket> {
   const socket = connect({ ...to, noDelay: true })
+  // 'close' follows, and tells whoever has it by then.
+  socket.on('error', () => {})
   try {
     await once(socket, 'connect', { signal })
     return socket
@@ -154,29 +156,29 @@ async function openSocks(target: Endpoint, route: Route & { kind: 'socks' }, sig
   const socket = await open(route.proxy, signal).catch(() => {
     throw new ConnectError('proxy-down')
   })
-  const lost = (): void => {}
-  socket.on('error', lost)
+  const reader = new Reader(socket, signal)
   try {
     const { user, password } = route.isolation
     // Only user and password are offered: a proxy that would not isolate is not used.
     socket.write(Uint8Array.of(5, 1, 2))
-    const method = await read(socket, 2, signal)
+    const method = await reader.read(2)
     if (method[0] !== 5 || method[1] !== 2) throw new ConnectError('proxy-failed')
     socket.write(Buffer.concat([Uint8Array.of(1), counted(user), counted(password)]))
-    const welcome = await read(socket, 2, signal)
+    const welcome = await reader.read(2)
     if (welcome[1] !== 0) throw new ConnectError('proxy-failed')
     const port = Uint8Array.of(target.port >> 8, target.port & 0xff)
     socket.write(Buffer.concat([Uint8Array.of(5, 1, 0, 3), counted(target.host), port]))
-    const reply = await read(socket, 4, signal)
+    const reply = await reader.read(4)
     if (reply[0] !== 5) throw new ConnectError('proxy-failed')
     if (reply[1] !== 0) throw new ConnectError(replyCode(reply[1], target.host))
-    const length = { 1: 4, 3: undefined, 4: 16 }[reply[3] ?? 0]
-    await read(socket, (length ?? (await read(socket, 1, signal))[0] ?? 0) + 2, signal)
-    socket.off('error', lost)
+    const length = { 1: 4, 4: 16 }[reply[3] ?? 0]
+    await reader.read((length ?? (await reader.read(1))[0] ?? 0) + 2)
     return socket
   } catch (error) {
     socket.destroy()
-    throw error instanceof ConnectError ? error : new ConnectError('proxy-failed')
+    throw error
+  } finally {
+    reader.release()
   }
 }
 
@@ -211,23 +213,38 @@ function counted(text: string): Buffer {
   return Buffer.concat([Uint8Array.of(bytes.length), bytes])
 }
 
-/** Exactly `length` bytes; what follows them stays in the socket. */
-async function read(socket: Socket, length: number, signal: AbortSignal): Promise<Uint8Array> {
-  for (;;) {
-    const bytes = socket.read(length) as Buffer | null
-    if (bytes?.length === length) return bytes
-    if (bytes !== null || socket.readableEnded || socket.destroyed) throw new ConnectError('proxy-failed')
-    await new Promise<void>((resolve, reject) => {
-      const events = ['readable', 'end', 'close'] as const
-      const done = (): void => {
-        for (const event of events) socket.off(event, done)
-        signal.removeEventListener('abort', done)
-        if (signal.aborted) reject(new ConnectError('connect-timeout'))
-        else resolve()
+/**
+ * Reads a socket by counted bytes; what follows them stays in it. The listeners stay on between reads: each new
+ * listener of 'readable' is told of the bytes that are there at once, also where they are too few to read.
+ */
+class Reader {
+  readonly #socket: Socket
+  readonly #signal: AbortSignal
+  readonly #wake = (): void => this.#resolve()
+  #resolve: () => void = () => {}
+
+  constructor(socket: Socket, signal: AbortSignal) {
+    this.#socket = socket
+    this.#signal = signal
+    for (const event of ['readable', 'error', 'close']) socket.on(event, this.#wake)
+    signal.addEventListener('abort', this.#wake)
+  }
+
+  /** @throws {ConnectError} `proxy-failed` if they do not come */
+  async read(length: number): Promise<Uint8Array> {
+    for (;;) {
+      const bytes = this.#socket.read(length) as Buffer | null
+      if (bytes?.length === length) return bytes
+      // A short read is what was left before the end.
+      if (bytes !== null || this.#socket.readableEnded || this.#socket.destroyed || this.#signal.aborted) {
+        throw new ConnectError('proxy-failed')
       }
-      for (const event of events) socket.once(event, done)
-      signal.addEventListener('abort', done)
-      if (signal.aborted) done()
-    })
+      await new Promise<void>((resolve) => (this.#resolve = resolve))
+    }
+  }
+
+  release(): void {
+    for (const event of ['readable', 'error', 'close']) this.#socket.off(event, this.#wake)
+    this.#signal.removeEventListener('abort', this.#wake)
   }
 }

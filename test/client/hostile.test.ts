@@ -1,0 +1,430 @@
+/**
+ * What a hostile relay gets out of a client, library and command line: nothing that it did not know. Each
+ * attack ends with an error of ours, and the bytes that the client sent are searched for what it must not give.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setImmediate as turn } from 'node:timers/promises'
+import { afterAll, afterEach, describe, expect, test } from 'vitest'
+import { encryptToKey } from '../../src/auth/age-ssh.ts'
+import { generatePrivateKey, parsePrivateKey } from '../../src/auth/private-key.ts'
+import { run as runGet } from '../../src/cli/commands/get.ts'
+import { run as runSend } from '../../src/cli/commands/send.ts'
+import { EXIT, printError } from '../../src/cli/terminal.ts'
+import { connectRelay } from '../../src/client/client.ts'
+import { RelayError } from '../../src/client/error.ts'
+import {
+  challengeLine,
+  challengePacket,
+  HANDLE,
+  honestly,
+  type HostileRelay,
+  NONCE,
+  type Peer,
+  startHostileRelay,
+  TOKEN,
+} from '../support/hostile-relay.ts'
+import { createTestIo } from '../support/terminal.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'asfaleia-hostile-'))
+const keyFile = join(folder, 'key')
+const generated = generatePrivateKey('victim')
+writeFileSync(keyFile, generated.file, { mode: 0o600 })
+writeFileSync(`${keyFile}.pub`, `${generated.public}\n`)
+const key = parsePrivateKey(Buffer.from(generated.file))
+const victim = key.public
+const SECRET = 'the-password-is-hunter2'
+
+let relay: HostileRelay | undefined
+afterEach(async () => {
+  await relay?.close()
+  relay = undefined
+})
+afterAll(() => rmSync(folder, { recursive: true }))
+
+interface Outcome {
+  readonly code: number
+  readonly out: string
+  readonly err: string
+}
+
+/** A command in this process, as src/cli/main.ts runs it. */
+async function command(run: typeof runGet, argv: string[]): Promise<Outcome> {
+  const io = createTestIo()
+  io.stdin.end()
+  const code = await run(argv, io).catch((error: unknown) => printError(io, error))
+  return { code, out: io.out(), err: io.err() }
+}
+
+const get = (address: string, ...more: string[]): Promise<Outcome> => command(runGet, ['--relay', address, '--key', keyFile, ...more])
+const send = (address: string, ...more: string[]): Promise<Outcome> =>
+  command(runSend, ['--relay', address, '--key', keyFile, ...more, `${keyFile}.pub`, SECRET])
+
+/** One or two lines of ours, without a control character: nothing of the relay's text can be in it. */
+function expectOurWords({ err, out }: Outcome): void {
+  expect(err).toMatch(/^(asfaleia: a message that does not open [^\n]+\n)?asfaleia: error: [^\n]+\n(asfaleia: hint: [^\n]+\n)?$/)
+  expect(`${out}${err}`.replaceAll('\n', '')).not.toMatch(/[\p{Cc}\p{Cf}]/u)
+  expect(`${out}${err}`).not.toContain(SECRET)
+  expect(`${out}${err}`).not.toContain('RELAYTEXT')
+}
+
+describe('a text that is no challenge of this relay is not answered', () => {
+  const line = challengeLine()
+  const served: [string, string | Uint8Array][] = [
+    ['a captured message', SECRET],
+    ['a message of two lines, the first a challenge', `${line}\n${SECRET}`],
+    ['a message in the place of the nonce', line.replace(NONCE, SECRET)],
+    ['a message in the place of the relay', line.replace('localhost', SECRET)],
+    ['another relay’s challenge', challengeLine('other.example')],
+    ['another connection’s handle', challengeLine('localhost', '4243')],
+    ['an extra byte', `${line} `],
+    ['a trailing newline', `${line}\n`],
+    ['upper case', line.toUpperCase()],
+    ['nothing', ''],
+    ['bytes that are no text', Uint8Array.from({ length: 64 }, (_, i) => 255 - i)],
+    ['a long text', SECRET.repeat(100)],
+  ]
+  for (const sign of [false, true]) {
+    test.each(served.filter(([, text]) => !sign || text.length > 0))(`${sign ? 'sign' : 'decrypt'}: %s`, async (_name, text) => {
+      relay = await startHostileRelay(async (peer) => {
+        await peer.line()
+        await peer.say('18;asfaleia/1\n')
+        await peer.line()
+        await peer.say(await challengePacket(text, victim, sign))
+        // Whatever it says after that, until it has gone.
+        while ((await peer.line()) !== undefined);
+      })
+      const client = await connectRelay({ relay: relay.address, key, sign })
+      const error: unknown = await client.login().catch((caught: unknown) => caught)
+      expect(error).toMatchObject({ name: 'RelayError', code: 'hostile-challenge', reason: 'foreign-challenge' })
+      expect(`${(error as Error).stack} ${JSON.stringify(error)}`).not.toContain(SECRET)
+      await expect(client.ping()).rejects.toMatchObject({ code: 'hostile-challenge' })
+
+      const outcome = await get(relay.address, ...(sign ? ['--sign'] : []))
+      expect(outcome).toMatchObject({ code: EXIT.refused, out: '' })
+      expectOurWords(outcome)
+      await relay.close()
+      expect(relay.received().split('\n').map((sent) => sent.split(';')[0])).toEqual(['8', '0', '8', '0', ''])
+      expect(relay.received()).not.toContain(SECRET)
+    })
+  }
+
+  test('the captured ciphertext of a message, byte for byte', async () => {
+    const captured = await encryptToKey(Buffer.from(SECRET), victim)
+    relay = await startHostileRelay(async (peer) => {
+      await peer.line()
+      await peer.say('18;asfaleia/1\n')
+      await peer.line()
+      await peer.say(`1;${HANDLE};${Buffer.from(captured).toString('base64')}\n`)
+      while ((await peer.line()) !== undefined);
+    })
+    const outcome = await send(relay.address)
+    expect(outcome.code).toBe(EXIT.refused)
+    expectOurWords(outcome)
+    expect(relay.received()).not.toMatch(/^2;/m)
+  })
+
+  test('an age file to somebody else, and no age file at all', async () => {
+    const other = parsePrivateKey(Buffer.from(generatePrivateKey('').file)).public
+    for (const packet of [await challengePacket(line, other), '1;4242;aGVsbG8=\n']) {
+      const hostile = await startHostileRelay(async (peer) => {
+        await peer.line()
+        await peer.say('18;asfaleia/1\n')
+        await peer.line()
+        await peer.say(packet)
+        while ((await peer.line()) !== undefined);
+      })
+      expect(await get(hostile.address)).toMatchObject({ code: EXIT.refused })
+      await hostile.close()
+      expect(hostile.received()).not.toMatch(/^2;/m)
+    }
+  })
+
+  test('a challenge to a client that asked to sign, and the other way round', async () => {
+    for (const sign of [true, false]) {
+      const hostile = await startHostileRelay(async (peer) => {
+        await peer.line()
+        await peer.say('18;asfaleia/1\n')
+        await peer.line()
+        await peer.say(await challengePacket(line, victim, !sign))
+        while ((await peer.line()) !== undefined);
+      })
+      const client = await connectRelay({ relay: hostile.address, key, sign })
+      await expect(client.login()).rejects.toMatchObject({ code: 'hostile-challenge' })
+      await hostile.close()
+      expect(hostile.received()).not.toMatch(/^2;/m)
+    }
+  })
+
+  test('a second challenge after the first was answered', async () => {
+    relay = await startHostileRelay(async (peer) => {
+      await peer.line()
+      await peer.say('18;asfaleia/1\n')
+      await peer.line()
+      const packet = await challengePacket(line, victim)
+      await peer.say(`${packet}${packet}`)
+      while ((await peer.line()) !== undefined);
+    })
+    expect(await get(relay.address)).toMatchObject({ code: EXIT.refused })
+    expect(relay.received()).not.toMatch(/^2;/m)
+  })
+
+  test('what is asked again and again is answered once for each AUTH', async () => {
+    relay = await startHostileRelay(async (peer) => {
+      await honestly(peer, victim)
+      await peer.line()
+      await peer.say('99;bad-token;RELAYTEXT\n')
+      await peer.line()
+      await peer.say(await challengePacket(SECRET, victim))
+      while ((await peer.line()) !== undefined);
+    })
+    const outcome = await get(relay.address)
+    expect(outcome.code).toBe(EXIT.refused)
+    expectOurWords(outcome)
+    expect(relay.received().match(/^2;/gm)).toHaveLength(1)
+    expect(relay.received()).not.toContain(SECRET)
+  })
+})
+
+describe('what is not the protocol ends the connection, with one clear line', () => {
+  const afterLogin: [string, string, number][] = [
+    ['a batch of too few', '14;2;0\n20;m1;aGk=\n17\n', EXIT.refused],
+    ['a batch of too many', '14;1;0\n20;m1;aGk=\n20;m2;aGk=\n', EXIT.refused],
+    ['a gigantic count', '14;999999999999999;999999999999999\n', EXIT.refused],
+    ['a count that is no number', '14;NaN;0\n', EXIT.refused],
+    ['the answer to another request', '13;m1;60\n', EXIT.refused],
+    ['an unknown packet', '77;RELAYTEXT\n', EXIT.refused],
+    ['no packet', 'HTTP/1.1 400 Bad Request RELAYTEXT\r\n', EXIT.refused],
+    ['escape sequences in an error', '99;denied;\u{1b}[2J\u{1b}]0;RELAYTEXT\u{7}\n', EXIT.refused],
+    ['escape sequences in an error’s code', '99;\u{1b}[2JRELAYTEXT;text\n', EXIT.refused],
+    ['escape sequences in an error’s detail', '99;rate-limited;text;\u{1b}[2JRELAYTEXT\n', EXIT.failed],
+    ['bidi in an error', '99;mailbox-full;\u{202e}RELAYTEXT\n', EXIT.failed],
+    ['escape sequences in a message’s id', '14;1;0\n20;\u{1b}[2JRELAYTEXT;aGk=\n', EXIT.refused],
+    ['a message that nobody asked for', '20;m1;aGk=\n', EXIT.refused],
+    ['an error that ends the connection', '99;restarting;RELAYTEXT;30\n', EXIT.unreachable],
+  ]
+  test.each(afterLogin)('%s', async (_name, said, code) => {
+    relay = await startHostileRelay(async (peer) => {
+      await honestly(peer, victim)
+      await peer.line()
+      await peer.say(said)
+      while ((await peer.line()) !== undefined);
+    })
+    const outcome = await get(relay.address)
+    expect(outcome).toMatchObject({ code, out: '' })
+    expectOurWords(outcome)
+  })
+
+  test.each([
+    ['a token of junk', '12;RELAYTEXT;3600\n'],
+    ['a token of escape sequences', '12;a.\u{1b}[2J.c;3600\n'],
+    ['a token without an end', `12;a.b.${'c'.repeat(7_000)};3600\n`],
+    ['a token that lasts no number', '12;a.b.c;soon\n'],
+  ])('%s', async (_name, said) => {
+    relay = await startHostileRelay(async (peer) => {
+      await peer.line()
+      await peer.say('18;asfaleia/1\n')
+      await peer.line()
+      await peer.say(await challengePacket(challengeLine(), victim))
+      await peer.line()
+      await peer.say(said)
+      while ((await peer.line()) !== undefined);
+    })
+    const outcome = await get(relay.address)
+    expect(outcome.code).toBe(EXIT.refused)
+    expectOurWords(outcome)
+  })
+
+  test('a line without an end is cut off', async () => {
+    let said = 0
+    relay = await startHostileRelay(async (peer) => {
+      await peer.line()
+      while (await peer.say('x'.repeat(65_536))) said += 65_536
+    })
+    const outcome = await get(relay.address)
+    expect(outcome.code).toBe(EXIT.refused)
+    expectOurWords(outcome)
+    // What the kernel and Node took before the client had gone; without the limit it would never end.
+    expect(said).toBeLessThan(64 * 1_048_576)
+  })
+
+  test.each([['answers', '17\n'], ['notices', '98;x\n'], ['empty lines', '\n'], ['messages', '20;m1;aGk=\n'], ['errors', '99;denied;text\n']])(
+    'a million short lines: %s',
+    async (_name, line) => {
+      relay = await startHostileRelay(async (peer) => {
+        await peer.line()
+        for (let i = 0; i < 1_000 && (await peer.say(line.repeat(1_000))); i++);
+        await peer.gone
+      })
+      const outcome = await get(relay.address)
+      expect(outcome.code).toBe(EXIT.refused)
+      expectOurWords(outcome)
+    },
+  )
+
+  test('a million messages of a subscription that are faster than they are taken', async () => {
+    relay = await startHostileRelay(async (peer) => {
+      await honestly(peer, victim)
+      await peer.line()
+      await peer.say('16;0\n')
+      for (let batch = 0; batch < 1_000; batch++) {
+        if (!(await peer.say(Array.from({ length: 1_000 }, (_, i) => `20;m${batch}-${i};aGk=\n`).join('')))) break
+      }
+      await peer.gone
+    })
+    const client = await connectRelay({ relay: relay.address, key })
+    const taken = (async () => {
+      for await (const message of client.subscribe()) await new Promise((resolve) => client.onEnd(() => resolve(message)))
+    })()
+    await expect(taken).rejects.toMatchObject({ code: 'broken-relay', reason: 'too-much' })
+  })
+
+  test('limits that nobody can hold are not believed', async () => {
+    relay = await startHostileRelay(async (peer) => {
+      await honestly(peer, victim, 'payload=999999999999999;line=999999999999999;window=0;batch=999999999999999;idle=0;hold=x')
+      await peer.line()
+      await peer.say(`13;m1;60\n`)
+      await peer.gone
+    })
+    const client = await connectRelay({ relay: relay.address, key })
+    expect(client.limits).toMatchObject({ payload: 1_048_576, window: 64, batch: 4_096, idle: 900 })
+    await expect(client.sendSealed(victim, Buffer.alloc(1_048_576))).rejects.toMatchObject({ code: 'too-large' })
+    expect(relay.received()).not.toMatch(/^3;/m)
+    client.close()
+  })
+})
+
+describe('a relay that is slow, or gone', () => {
+  /** One byte at a time, for ever: never a whole packet. */
+  const drip = async (peer: Peer): Promise<void> => {
+    while (await peer.say('1')) await turn()
+  }
+  test('a drip of bytes is no answer', async () => {
+    relay = await startHostileRelay(async (peer) => {
+      await peer.line()
+      await peer.say('18;asfaleia/1')
+      await peer.gone
+    })
+    const outcome = await get(relay.address, '--timeout', '0.2')
+    expect(outcome.code).toBe(EXIT.unreachable)
+    expectOurWords(outcome)
+  })
+
+  test('nor is a drip that goes on', async () => {
+    relay = await startHostileRelay(drip)
+    const outcome = await get(relay.address, '--timeout', '0.2')
+    // The one or the other limit ends it: the time for an answer, or the length of a line.
+    expect([EXIT.unreachable, EXIT.refused]).toContain(outcome.code)
+    expectOurWords(outcome)
+  })
+
+  const steps: [string, (peer: Peer) => Promise<void>][] = [
+    ['at once', async () => {}],
+    ['after HELLO', async (peer) => void (await peer.line())],
+    ['after WELCOME', async (peer) => void (await peer.line(), await peer.say('18;asfaleia/1\n'), await peer.line())],
+    ['in the middle of WELCOME', async (peer) => void (await peer.line(), await peer.say('18;asfa'))],
+    [
+      'after CHALLENGE',
+      async (peer) => {
+        await peer.line()
+        await peer.say('18;asfaleia/1\n')
+        await peer.line()
+        await peer.say(await challengePacket(challengeLine(), victim))
+      },
+    ],
+    ['after TOKEN', (peer) => honestly(peer, victim)],
+    ['in the middle of an answer', async (peer) => void (await honestly(peer, victim), await peer.line(), await peer.say('1'))],
+  ]
+  test.each(steps)('it goes away %s', async (_name, script) => {
+    relay = await startHostileRelay(script)
+    for (const outcome of [await get(relay.address), await send(relay.address)]) {
+      expect(outcome.code).toBe(EXIT.unreachable)
+      expectOurWords(outcome)
+    }
+  })
+})
+
+test('a relay that goes away in the middle of a batch gets no ACK, and nothing is shown', async () => {
+  const payload = Buffer.from(await encryptToKey(Buffer.from(SECRET), victim)).toString('base64')
+  relay = await startHostileRelay(async (peer) => {
+    await honestly(peer, victim)
+    await peer.line()
+    await peer.say(`14;2;0\n20;m1;${payload}\n`)
+  })
+  const outcome = await get(relay.address)
+  expect(outcome).toMatchObject({ code: EXIT.unreachable, out: '' })
+  expect(relay.received()).not.toMatch(/^5;/m)
+})
+
+describe('what a relay may do, and what it gets for it', () => {
+  test('it gives the payload it was sent back as a message: shown without its escape sequences, acknowledged after', async () => {
+    const text = `${SECRET}\u{1b}]0;title\u{7}\u{202e}x\r\n`
+    const payload = Buffer.from(await encryptToKey(Buffer.from(text), victim)).toString('base64')
+    const junk = Buffer.from('not an age file').toString('base64')
+    const script = async (peer: Peer): Promise<void> => {
+      await honestly(peer, victim)
+      await peer.line()
+      await peer.say(`14;2;1\n20;m1;${payload}\n20;m2;${junk}\n`)
+      await peer.line()
+      await peer.say('15;2\n')
+      await peer.line()
+      await peer.say('14;0;1\n')
+      await peer.gone
+    }
+    relay = await startHostileRelay(script)
+    const plain = await get(relay.address)
+    expect(plain.code).toBe(EXIT.ok)
+    expect(plain.out).toBe(`${SECRET}\\u{1b}]0;title\\u{7}\\u{202e}x\\u{d}\n`)
+    expect(plain.err).toBe('asfaleia: a message that does not open with this key was dropped\n')
+    // What opened and what did not are acknowledged alike: the relay learns nothing of which is which.
+    expect(relay.received()).toMatch(new RegExp(`^5;${TOKEN};m1;m2$`, 'm'))
+
+    const json = await get(relay.address, '--json')
+    expect(json.out).toMatch(/^[\x20-\x7e\n]*$/)
+    expect(json.out.trimEnd().split('\n').map((line) => JSON.parse(line) as object)).toEqual([
+      { id: 'm1', text },
+      { id: 'm2', unreadable: true },
+    ])
+  })
+
+  test('nothing is acknowledged that stdout did not take', async () => {
+    const payload = Buffer.from(await encryptToKey(Buffer.from(SECRET), victim)).toString('base64')
+    relay = await startHostileRelay(async (peer) => {
+      await honestly(peer, victim)
+      await peer.line()
+      await peer.say(`14;1;0\n20;m1;${payload}\n`)
+      while ((await peer.line()) !== undefined);
+    })
+    const io = createTestIo()
+    io.stdout.destroy()
+    const code = await runGet(['--relay', relay.address, '--key', keyFile], io).catch((error: unknown) => printError(io, error))
+    expect(code).toBe(EXIT.failed)
+    await relay.close()
+    expect(relay.received()).not.toMatch(/^5;/m)
+  })
+
+  test('a name that it does not go by', async () => {
+    relay = await startHostileRelay(async (peer) => {
+      await peer.line()
+      await peer.say('99;wrong-usage;RELAYTEXT\n')
+      await peer.gone
+    })
+    const outcome = await get(relay.address)
+    expect(outcome.code).toBe(EXIT.refused)
+    expectOurWords(outcome)
+    expect(outcome.err).toContain('does not go by the name')
+    expect(relay.received()).toBe('8;asfaleia/1;localhost\n')
+  })
+
+  test('an error is one of a closed set', async () => {
+    relay = await startHostileRelay(async (peer) => {
+      await peer.line()
+      await peer.say('99;__proto__;text\n')
+      await peer.gone
+    })
+    const error: unknown = await connectRelay({ relay: relay.address, key }).catch((caught: unknown) => caught)
+    expect(error).toBeInstanceOf(RelayError)
+    expect(error).toMatchObject({ code: 'unknown' })
+  })
+})

@@ -1,0 +1,301 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { type BreachReason, BreachError, CLIENT_CAPS, ClientSession, type SessionEvent } from '../../src/protocol/client-session.ts'
+import { chunksOf } from '../support/chunks.ts'
+
+const NONCE = 'A'.repeat(43)
+const LINE = `asfaleia/1 auth localhost 42 ${NONCE}`
+const base64 = (text: string): string => Buffer.from(text).toString('base64')
+const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1')
+
+function feed(session: ClientSession, said: string): SessionEvent[] {
+  return [...session.onChunk(Buffer.from(said, 'latin1'))]
+}
+
+function loggedIn(): ClientSession {
+  const session = new ClientSession('localhost')
+  session.hello()
+  feed(session, '18;asfaleia/1\n')
+  session.auth('ssh-ed25519 AAAA', false)
+  feed(session, `1;42;${base64('age')}\n`)
+  session.checkChallenge(Buffer.from(LINE))
+  session.verify(LINE)
+  expect(feed(session, '12;a.b.c;3600\n')).toEqual([{ kind: 'answer', answer: { name: 'VERIFY', value: { seconds: 3600 } } }])
+  return session
+}
+
+test('requests are the packets of section 2', () => {
+  const session = loggedIn()
+  expect(text(new ClientSession('x.onion').hello())).toBe('8;asfaleia/1;x.onion\n')
+  expect(text(session.send('SHA256:x', Buffer.from('hi')))).toBe('3;a.b.c;SHA256:x;aGk=\n')
+  expect(text(session.get(true))).toBe('4;a.b.c;lease\n')
+  expect(text(session.get(false))).toBe('4;a.b.c\n')
+  expect(text(session.ack(['1', '2']))).toBe('5;a.b.c;1;2\n')
+  expect(text(session.subscribe())).toBe('6;a.b.c\n')
+  expect(text(session.ping())).toBe('7\n')
+  expect(text(session.wipe())).toBe('9;a.b.c\n')
+  expect(text(session.auth('ssh-ed25519 AAAA', true))).toBe('0;ssh-ed25519 AAAA;sign\n')
+  expect(session.openRequests).toBe(8)
+})
+
+test('answers come in the order of the requests, with what is unasked between them', () => {
+  const session = loggedIn()
+  session.subscribe()
+  session.send('SHA256:x', Buffer.from('hi'))
+  session.ping()
+  session.get(true)
+  session.ack(['m1'])
+  expect(feed(session, '16;1\n20;m1;aGk=\n99;mailbox-full;text;ignored\n98;restarting;10;ignored\n17\n14;2;5\n20;m2;aGk=\n20;m3;aGk=\n15;1\n')).toEqual([
+    { kind: 'answer', answer: { name: 'SUBSCRIBE', value: { waiting: 1 } } },
+    { kind: 'message', message: { id: 'm1', payload: new Uint8Array([104, 105]) } },
+    { kind: 'refused', code: 'mailbox-full', seconds: undefined },
+    { kind: 'notice', code: 'restarting', seconds: 10 },
+    { kind: 'answer', answer: { name: 'PING', value: {} } },
+    { kind: 'part' },
+    { kind: 'part' },
+    {
+      kind: 'answer',
+      answer: {
+        name: 'GET',
+        value: {
+          messages: [
+            { id: 'm2', payload: new Uint8Array([104, 105]) },
+            { id: 'm3', payload: new Uint8Array([104, 105]) },
+          ],
+          waiting: 5,
+        },
+      },
+    },
+    { kind: 'answer', answer: { name: 'ACK', value: { erased: 1 } } },
+  ])
+  expect(session.openRequests).toBe(0)
+})
+
+test('codes and notices of a later version are neither shown nor fatal', () => {
+  const session = loggedIn()
+  session.ping()
+  expect(feed(session, '98;new-thing;1\n99;new-code;text;7\n')).toEqual([{ kind: 'refused', code: 'unknown', seconds: 7 }])
+  expect(feed(session, '99;timeout;text\n')).toEqual([{ kind: 'farewell', code: 'timeout', seconds: undefined }])
+})
+
+describe('WELCOME', () => {
+  const limits = (said: string) => {
+    const session = new ClientSession('localhost')
+    session.hello()
+    feed(session, said)
+    return session.limits
+  }
+  test('is read where it is known, and the defaults hold where it is not', () => {
+    expect(limits('18;asfaleia/1;payload=100;junk;x=1;hold=60;idle=-1;window=;token=1e9\n')).toMatchObject({
+      payload: 100,
+      hold: 60,
+      idle: 900,
+      window: 64,
+      token: 3600,
+      batch: 128,
+    })
+  })
+  test('cannot raise what we hold', () => {
+    expect(limits('18;asfaleia/1;payload=999999999999999;batch=999999999999999\n')).toMatchObject({
+      payload: CLIENT_CAPS.payload,
+      batch: CLIENT_CAPS.messages,
+    })
+  })
+})
+
+describe('what the protocol does not let a relay send ends the session', () => {
+  const ask = {
+    nothing: () => {},
+    ping: (session: ClientSession) => void session.ping(),
+    get: (session: ClientSession) => void session.get(true),
+    subscribe: (session: ClientSession) => void session.subscribe(),
+    send: (session: ClientSession) => void session.send('SHA256:x', Buffer.from('hi')),
+    login: (session: ClientSession) => void session.auth('ssh-ed25519 AAAA', false),
+    hello: (session: ClientSession) => void session.hello(),
+  }
+  const cases: [name: string, asked: keyof typeof ask, said: string, reason: BreachReason][] = [
+    ['an answer that nobody asked for', 'nothing', '17\n', 'unasked-packet'],
+    ['a message without a subscription', 'nothing', '20;m1;aGk=\n', 'unasked-packet'],
+    ['a challenge that nobody asked for', 'nothing', '1;42;aGk=\n', 'unasked-packet'],
+    ['a second challenge', 'login', '1;42;aGk=\n1;43;aGk=\n', 'unasked-packet'],
+    ['a challenge as the answer to something else', 'ping', '1;42;aGk=\n', 'wrong-answer'],
+    ['the answer to another request', 'ping', '13;m1;60\n', 'wrong-answer'],
+    ['a client’s packet', 'ping', '7\n', 'unknown-packet'],
+    ['a number that is none of ours', 'ping', '21\n', 'unknown-packet'],
+    ['an empty line', 'ping', '\n', 'malformed-packet'],
+    ['a leading zero', 'ping', '017\n', 'malformed-packet'],
+    ['too many fields', 'ping', '17;more\n', 'malformed-packet'],
+    ['too few fields', 'send', '13;m1\n', 'malformed-packet'],
+    ['a gigantic number', 'get', '14;9999999999999999;0\n', 'malformed-packet'],
+    ['a negative number', 'get', '14;-1;0\n', 'malformed-packet'],
+    ['a gigantic count', 'get', '14;999999999999999;0\n', 'too-much'],
+    ['a count over the batch that it told', 'get', '14;129;0\n', 'too-much'],
+    ['an answer inside a batch', 'get', '14;2;0\n20;m1;aGk=\n17\n', 'wrong-batch'],
+    ['an error inside a batch', 'get', '14;2;0\n20;m1;aGk=\n99;timeout;text\n', 'wrong-batch'],
+    ['a notice inside a batch', 'get', '14;1;0\n98;taken-over\n', 'wrong-batch'],
+    ['a message more than the batch', 'get', '14;1;0\n20;m1;aGk=\n20;m2;aGk=\n', 'unasked-packet'],
+    ['a payload that is no base64', 'get', '14;1;0\n20;m1;aGk\n', 'malformed-packet'],
+    ['an empty payload', 'get', '14;1;0\n20;m1;\n', 'malformed-packet'],
+    ['a payload over the limit', 'get', `14;1;0\n20;m1;${'A'.repeat(32_772)}\n`, 'too-much'],
+    ['an id with an escape sequence', 'get', '14;1;0\n20;\u{1b}[2J;aGk=\n', 'malformed-packet'],
+    ['an id without an end', 'get', `14;1;0\n20;${'1'.repeat(65)};aGk=\n`, 'malformed-packet'],
+    ['a handle that is no number', 'login', '1;x42;aGk=\n', 'malformed-packet'],
+    ['a challenge that is no base64', 'login', '1;42;<age>\n', 'malformed-packet'],
+    ['another version', 'hello', '18;asfaleia/2\n', 'wrong-version'],
+    ['more notices than anybody needs', 'nothing', '98;x\n'.repeat(CLIENT_CAPS.notices + 1), 'too-many-notices'],
+    ['a line without an end', 'ping', 'x'.repeat(40_000), 'line-too-long'],
+  ]
+  test.each(cases)('%s', (_name, asked, said, reason) => {
+    const session = loggedIn()
+    ask[asked](session)
+    expect(feed(session, said).at(-1)).toEqual({ kind: 'broken', reason })
+    expect(feed(session, '17\n')).toEqual([])
+    expect(() => session.ping()).toThrow(TypeError)
+  })
+
+  test.each(['junk', 'a.b', 'a.b.c.d', 'a.b.\u{1b}', `a.b.${'c'.repeat(CLIENT_CAPS.token)}`])('a token that is no JWT or has no end (%#)', (token) => {
+    const session = new ClientSession('localhost')
+    session.auth('ssh-ed25519 AAAA', false)
+    feed(session, '1;42;aGk=\n')
+    session.checkChallenge(Buffer.from(LINE))
+    session.verify(LINE)
+    expect(feed(session, `12;${token};3600\n`)).toMatchObject([{ kind: 'broken' }])
+    expect(session.hasToken).toBe(false)
+  })
+
+  test('a line of the later length before the login', () => {
+    const session = new ClientSession('localhost')
+    session.hello()
+    expect(feed(session, `18;asfaleia/1;${'x'.repeat(8_192)}\n`)).toEqual([{ kind: 'broken', reason: 'line-too-long' }])
+  })
+
+  test('more messages than a window can hold, none of them acknowledged', () => {
+    const session = loggedIn()
+    session.subscribe()
+    feed(session, '16;0\n')
+    for (let i = 0; i < CLIENT_CAPS.messages; i++) expect(feed(session, `20;m${i};aGk=\n`)).toHaveLength(1)
+    session.ack(['m0'])
+    expect(feed(session, '20;n;aGk=\n')).toMatchObject([{ kind: 'message' }])
+    expect(feed(session, '20;o;aGk=\n')).toEqual([{ kind: 'broken', reason: 'too-much' }])
+  })
+
+  test('more bytes than a client holds', () => {
+    const session = new ClientSession('localhost')
+    session.hello()
+    feed(session, `18;asfaleia/1;payload=${CLIENT_CAPS.payload};batch=4096\n`)
+    session.auth('ssh-ed25519 AAAA', false)
+    feed(session, '1;42;aGk=\n')
+    session.checkChallenge(Buffer.from(LINE))
+    session.verify(LINE)
+    feed(session, '12;a.b.c;3600\n')
+    session.get(true)
+    feed(session, '14;4096;0\n')
+    const events: SessionEvent[] = []
+    const payload = 'A'.repeat(CLIENT_CAPS.payload)
+    for (let sent = 0; sent <= CLIENT_CAPS.bytes && events.at(-1)?.kind !== 'broken'; sent += (CLIENT_CAPS.payload / 4) * 3) {
+      events.push(...feed(session, `20;m1;${payload}\n`))
+    }
+    expect(events.at(-1)).toEqual({ kind: 'broken', reason: 'too-much' })
+  })
+})
+
+describe('the challenge rule', () => {
+  function challenged(): ClientSession {
+    const session = new ClientSession('localhost')
+    session.auth('ssh-ed25519 AAAA', false)
+    feed(session, '1;42;aGk=\n')
+    return session
+  }
+
+  test('a challenge of the relay dialled with its own handle is answered once', () => {
+    const session = challenged()
+    expect(session.checkChallenge(Buffer.from(LINE))).toBe(LINE)
+    expect(text(session.verify(LINE))).toBe(`2;42;${LINE}\n`)
+    expect(() => session.verify(LINE)).toThrow(TypeError)
+    expect(() => session.checkChallenge(Buffer.from(LINE))).toThrow(TypeError)
+  })
+
+  test.each([
+    ['a message', 'meet me at noon'],
+    ['nothing', ''],
+    ['another relay’s', LINE.replace('localhost', 'other.onion')],
+    ['another handle', LINE.replace('42', '43')],
+    ['the handle with a leading zero', LINE.replace('42', '042')],
+    ['a byte after it', `${LINE}x`],
+    ['a byte before it', `x${LINE}`],
+    ['a line feed after it', `${LINE}\n`],
+    ['a carriage return after it', `${LINE}\r\n`],
+    ['a second line', `${LINE}\nmeet me at noon`],
+    ['a first line', `meet me at noon\n${LINE}`],
+    ['upper case', LINE.toUpperCase()],
+    ['the relay in upper case', LINE.replace('localhost', 'LOCALHOST')],
+    ['two spaces', LINE.replace(' 42', '  42')],
+    ['a short nonce', LINE.slice(0, -1)],
+    ['a nonce of other letters', LINE.replace(NONCE, '+'.repeat(43))],
+    ['a nonce in its second spelling', LINE.replace(NONCE, `${'A'.repeat(42)}B`)],
+    ['a letter beyond latin1 that would fold into one of ours', LINE.replace('l', '\u{16c}')],
+    ['a NUL', LINE.replace('auth', 'auth\0')],
+    ['another version', LINE.replace('/1', '/2')],
+  ])('%s is not', (_name, served) => {
+    const session = challenged()
+    const error = catchError(() => session.checkChallenge(Buffer.from(served)))
+    expect(error).toBeInstanceOf(BreachError)
+    expect({ ...(error as BreachError), message: (error as BreachError).message }).toEqual({
+      name: 'BreachError',
+      reason: 'foreign-challenge',
+      message: 'foreign-challenge',
+    })
+    expect(() => session.verify(served)).toThrow(TypeError)
+    expect(() => session.ping()).toThrow(TypeError)
+  })
+
+  test('nothing is verified that was not checked', () => {
+    expect(() => challenged().verify(LINE)).toThrow(TypeError)
+    expect(() => new ClientSession('localhost').verify(LINE)).toThrow(TypeError)
+  })
+
+  test('one AUTH at a time; a refused one makes way', () => {
+    const session = new ClientSession('localhost')
+    session.auth('ssh-ed25519 AAAA', false)
+    expect(() => session.auth('ssh-ed25519 AAAA', false)).toThrow(TypeError)
+    feed(session, '99;bad-key;text\n')
+    session.auth('ssh-ed25519 AAAA', false)
+    feed(session, '1;42;aGk=\n')
+    expect(() => session.auth('ssh-ed25519 AAAA', false)).toThrow(TypeError)
+  })
+})
+
+test('how the bytes are cut never changes what they mean', () => {
+  const packet = fc.constantFrom(
+    '17', '16;1', '20;m1;aGk=', '14;2;0', '14;0;0', '13;m1;60', '15;1', '19;3', '99;denied;text', '98;taken-over', '98;x', '98;restarting;5',
+    '', '21', '17;x', '20;m1;', '18;asfaleia/1;payload=4', '12;a.b.c;1', '1;42;aGk=', 'x',
+  )
+  const lines = fc.array(fc.tuple(packet, fc.constantFrom('\n', '\r\n')), { maxLength: 20 })
+  fc.assert(
+    fc.property(lines, fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1 }), (said, cuts) => {
+      const bytes = Buffer.from(said.map((pair) => pair.join('')).join(''))
+      const play = (chunks: Uint8Array[]): SessionEvent[] => {
+        const session = loggedIn()
+        session.ping()
+        session.subscribe()
+        session.get(true)
+        session.send('SHA256:x', Buffer.from('hi'))
+        session.get(true)
+        session.ping()
+        return chunks.flatMap((chunk) => [...session.onChunk(chunk)])
+      }
+      const whole = play([Uint8Array.from(bytes)])
+      expect(play(chunksOf(bytes, cuts))).toEqual(whole)
+      expect(play(chunksOf(bytes, [...bytes].map(() => 1)))).toEqual(whole)
+    }),
+  )
+})
+
+function catchError(work: () => unknown): unknown {
+  try {
+    work()
+  } catch (error) {
+    return error
+  }
+  return undefined
+}

@@ -1,0 +1,146 @@
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { type AddressInfo, createServer, type Server } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, describe, expect, test } from 'vitest'
+import { connectTarget, createIsolation, parseEndpoint, parseTarget, type Route } from '../../src/transport/socks.ts'
+import { type SocksServer, startSocksServer } from '../support/socks-server.ts'
+
+// The address of the Tor Project's web site, to have a checksum that is right.
+const ONION = '2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion'
+
+describe('parseTarget', () => {
+  test.each([
+    [`${ONION}`, { kind: 'name', host: ONION, port: 3308, name: ONION }],
+    [`${ONION.toUpperCase()}:80`, { kind: 'name', host: ONION, port: 80, name: ONION }],
+    [`sub.${ONION}`, { kind: 'name', host: `sub.${ONION}`, port: 3308, name: `sub.${ONION}` }],
+    ['Relay.Example:1', { kind: 'name', host: 'relay.example', port: 1, name: 'relay.example' }],
+    ['localhost', { kind: 'loopback', host: 'localhost', port: 3308, name: 'localhost' }],
+    ['127.0.0.1:65535', { kind: 'loopback', host: '127.0.0.1', port: 65_535, name: 'localhost' }],
+    ['127.8.9.1', { kind: 'loopback', host: '127.8.9.1', port: 3308, name: 'localhost' }],
+    ['[::1]:7', { kind: 'loopback', host: '::1', port: 7, name: 'localhost' }],
+    ['unix:/run/x y', { kind: 'unix', path: '/run/x y', name: 'localhost' }],
+    ['127.0.0.1.example', { kind: 'name', host: '127.0.0.1.example', port: 3308, name: '127.0.0.1.example' }],
+    ['[2001:db8::1]', { kind: 'name', host: '2001:db8::1', port: 3308, name: '2001:db8::1' }],
+  ])('%s', (text, target) => {
+    expect(parseTarget(text)).toEqual(target)
+  })
+
+  test.each([
+    '', ':1', 'host:0', 'host:65536', 'host:x', 'host:1:2', '::1', '[::1', '[zz]', 'ho st', 'host\n', 'user@host', 'unix:a\0b',
+    'a'.repeat(254), `${ONION.slice(1)}`, ONION.replace('2g', '2h'), 'tooshort.onion', '\u{2100}.example',
+  ])('%j is refused, and not repeated', (text) => {
+    expect(() => parseTarget(text)).toThrow(TypeError)
+    expect(() => parseTarget(text)).not.toThrow(text === '' ? 'never' : text)
+  })
+
+  test('a unix socket has a path', () => {
+    expect(() => parseTarget('unix:')).toThrow(TypeError)
+  })
+
+  test('an endpoint takes the port that it is given', () => {
+    expect(parseEndpoint('127.0.0.1', 9050)).toEqual({ host: '127.0.0.1', port: 9050 })
+  })
+})
+
+describe('connectTarget', () => {
+  const servers: { close(): unknown }[] = []
+  afterEach(() => {
+    for (const server of servers.splice(0)) server.close()
+  })
+  const options = { timeout: 10_000 }
+  const socksTo = async (answer: Parameters<typeof startSocksServer>[0]): Promise<{ server: SocksServer; route: Route }> => {
+    const server = await startSocksServer(answer)
+    servers.push(server)
+    return { server, route: { kind: 'socks', proxy: { host: '127.0.0.1', port: server.port }, isolation: createIsolation() } }
+  }
+  const nowhere: Route = { kind: 'socks', proxy: { host: '127.0.0.1', port: 1 }, isolation: createIsolation() }
+  async function greeter(greeting: string | Uint8Array, at: string | number = 0): Promise<Server> {
+    const server = createServer((socket) => socket.on('error', () => {}).end(greeting))
+    server.listen(at)
+    servers.push(server)
+    await once(server, 'listening')
+    return server
+  }
+  const portOf = (server: Server): number => (server.address() as AddressInfo).port
+
+  test('a name goes to the proxy as it is, with the credentials; what the relay says first is not lost', async () => {
+    const { server, route } = await socksTo({ to: portOf(await greeter('hello')) })
+    const socket = await connectTarget(parseTarget(`${ONION}:4000`), route, options)
+    expect((await socket.toArray()).join('')).toBe('hello')
+    expect(server.requests).toEqual([{ ...(route as { isolation: object }).isolation, type: 3, host: ONION, port: 4_000 }])
+  })
+
+  test('credentials are random, and differ', () => {
+    const [one, two] = [createIsolation(), createIsolation()]
+    expect(new Set([one.user, one.password, two.user, two.password]).size).toBe(4)
+    expect(one.user).toMatch(/^[0-9a-f]{32}$/)
+  })
+
+  test('loopback and unix sockets are reached without the proxy', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'asfaleia-socks-'))
+    const path = join(folder, 'sock')
+    const server = await greeter('hello')
+    await greeter('hello', path)
+    for (const relay of [`127.0.0.1:${portOf(server)}`, `localhost:${portOf(server)}`, `unix:${path}`]) {
+      const socket = await connectTarget(parseTarget(relay), nowhere, options)
+      expect((await socket.toArray()).join('')).toBe('hello')
+    }
+    rmSync(folder, { recursive: true })
+  })
+
+  test.each([
+    [0x01, 'unreachable'], [0x02, 'unreachable'], [0x03, 'unreachable'], [0x04, 'onion-not-found'], [0x05, 'relay-down'], [0x06, 'connect-timeout'],
+    [0xf0, 'onion-not-found'], [0xf1, 'onion-not-found'], [0xf2, 'onion-unreachable'], [0xf3, 'onion-unreachable'],
+    [0xf4, 'onion-locked'], [0xf5, 'onion-locked'], [0xf6, 'onion-malformed'], [0xf7, 'onion-unreachable'], [0xff, 'unreachable'],
+  ])('the reply %i', async (code, expected) => {
+    const { route } = await socksTo({ code })
+    await expect(connectTarget(parseTarget(ONION), route, options)).rejects.toMatchObject({ name: 'ConnectError', code: expected })
+  })
+
+  test('nobody at the SOCKS port, and nobody at the relay', async () => {
+    await expect(connectTarget(parseTarget(ONION), nowhere, options)).rejects.toMatchObject({ code: 'proxy-down' })
+    await expect(connectTarget(parseTarget('127.0.0.1:1'), nowhere, options)).rejects.toMatchObject({ code: 'relay-down' })
+    await expect(connectTarget(parseTarget('unix:/nowhere/at/all'), nowhere, options)).rejects.toMatchObject({ code: 'unreachable' })
+  })
+
+  test.each([
+    ['no SOCKS', 'HTTP/1.1 400 Bad Request\r\n\r\n'],
+    ['a proxy that would not isolate', Uint8Array.of(5, 0)],
+    ['a proxy that takes nobody', Uint8Array.of(5, 0xff)],
+    ['a proxy that refuses the credentials', Uint8Array.of(5, 2, 1, 1)],
+    ['a proxy that stops', Uint8Array.of(5)],
+    ['a proxy that says nothing', ''],
+    ['a proxy that stops in its reply', Uint8Array.of(5, 2, 1, 0, 5, 0, 0, 3, 200, 1)],
+  ])('%s', async (_name, greeting) => {
+    const proxy = { host: '127.0.0.1', port: portOf(await greeter(greeting)) }
+    const route: Route = { kind: 'socks', proxy, isolation: createIsolation() }
+    await expect(connectTarget(parseTarget(ONION), route, options)).rejects.toMatchObject({ code: 'proxy-failed' })
+  })
+
+  test.each([1, 3, 4])('a reply with an address of type %i', async (type) => {
+    const address = { 1: [1, 2, 3, 4], 3: [2, 65, 65], 4: Array.from({ length: 16 }, () => 7) }[type]!
+    const said = Uint8Array.of(5, 2, 1, 0, 5, 0, 0, type, ...address, 0, 0, 104, 105)
+    const proxy = { host: '127.0.0.1', port: portOf(await greeter(said)) }
+    const socket = await connectTarget(parseTarget(ONION), { kind: 'socks', proxy, isolation: createIsolation() }, options)
+    expect((await socket.toArray()).join('')).toBe('hi')
+  })
+
+  test('a proxy that never answers is given up, in time or when asked to', async () => {
+    const mute = createServer((socket) => socket.on('error', () => {}).resume())
+    mute.listen(0)
+    await once(mute, 'listening')
+    const route: Route = { kind: 'socks', proxy: { host: '127.0.0.1', port: portOf(mute) }, isolation: createIsolation() }
+    await expect(connectTarget(parseTarget(ONION), route, { timeout: 50 })).rejects.toMatchObject({ code: 'connect-timeout' })
+    const controller = new AbortController()
+    const connecting = connectTarget(parseTarget(ONION), route, { timeout: 10_000, signal: controller.signal })
+    const reason = new Error('enough')
+    controller.abort(reason)
+    await expect(connecting).rejects.toBe(reason)
+    await expect(connectTarget(parseTarget(ONION), route, { timeout: 10_000, signal: controller.signal })).rejects.toBe(reason)
+    // Both connections were ended, or this would wait for ever.
+    mute.close()
+    await once(mute, 'close')
+  })
+})
