@@ -9,16 +9,18 @@ import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { chmod, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
-import { homedir, tmpdir } from 'node:os'
+import { tmpdir } from 'node:os'
 import { extname, join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
-import { parseArgs } from 'node:util'
 import qrcode from 'qrcode'
+import { parseCommandLine } from '../dial.ts'
 import { CliError, EXIT, type Io, sanitizeLine, UsageError } from '../terminal.ts'
 import { publication, quoted, startTor, TorError } from '../tor.ts'
 
-export const HELP = `usage: asfaleia start [--tcp ADDR] [--operator ADDR] [--state FOLDER] [--no-tor]
+const USAGE = 'asfaleia start [--tcp ADDR] [--operator ADDR] [--state FOLDER] [--no-tor]'
+
+const HELP = `usage: ${USAGE}
 
 Runs a relay and, where the tor program is installed, an onion service in front of it.
 
@@ -27,9 +29,18 @@ Runs a relay and, where the tor program is installed, an onion service in front 
   --state FOLDER   Tor's own state and the onion service's keys, nothing of the relay's
                    (ASFALEIA_STATE, or state/tor below the current folder)
   --no-tor         on this machine only
+  -h, --help       this text
 
 For tests, ASFALEIA_TORRC_EXTRA names a file whose lines are added to Tor's configuration.
 `
+
+const OPTIONS = {
+  tcp: { type: 'string' },
+  operator: { type: 'string' },
+  state: { type: 'string' },
+  'no-tor': { type: 'boolean' },
+  help: { type: 'boolean', short: 'h' },
+} as const
 
 /** The ports of the onion service: the raw door's, and a web browser's. */
 const ONION_PORT = 3308
@@ -56,8 +67,9 @@ interface Service {
 
 /** @throws UsageError, or CliError if the relay cannot run; ends with 0 on SIGINT and SIGTERM. */
 export async function run(argv: string[], io: Io): Promise<number> {
-  const options = parse(argv)
-  if (options.help) {
+  const { values: options, positionals } = parseCommandLine(argv, OPTIONS, USAGE)
+  if (positionals.length > 0) throw new UsageError('too many words', { hint: USAGE })
+  if (options.help === true) {
     io.stdout.write(HELP)
     return EXIT.ok
   }
@@ -75,7 +87,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
   const doors = ['--tcp', tcp, '--operator', operator]
   const screen = createScreen(io)
   try {
-    if (options['no-tor']) return await serveLocally(doors, io, screen)
+    if (options['no-tor'] === true) return await serveLocally(doors, io, screen)
     const modules = torModules(io)
     if (modules !== undefined) return await serveOnion(doors, { ...paths, pow: modules.includes('pow: yes') }, io, screen)
     screen.say('there is no tor program here: the relay cannot be reached from elsewhere')
@@ -83,23 +95,6 @@ export async function run(argv: string[], io: Io): Promise<number> {
     return await serveLocally(doors, io, screen)
   } finally {
     await rm(runtime, { recursive: true, force: true })
-  }
-}
-
-function parse(argv: string[]) {
-  try {
-    return parseArgs({
-      args: argv,
-      options: {
-        tcp: { type: 'string' },
-        operator: { type: 'string' },
-        state: { type: 'string' },
-        'no-tor': { type: 'boolean', default: false },
-        help: { type: 'boolean', short: 'h', default: false },
-      },
-    }).values
-  } catch (error) {
-    throw new UsageError((error as Error).message.split('. ')[0]!, { hint: 'asfaleia start --help' })
   }
 }
 
@@ -353,16 +348,13 @@ function nextCommands(io: Io, relay: string, socks?: string): string {
   // `npm start` runs in the checkout, where npx finds our program and its Node.
   const program = io.env['npm_lifecycle_event'] === undefined ? 'asfaleia' : 'npx asfaleia'
   const where = `--relay ${relay}${socks === undefined || socks === '127.0.0.1:9050' ? '' : ` --socks ${socks}`}`
-  const own = join(homedir(), '.ssh', 'id_ed25519')
-  const key = existsSync(`${own}.pub`) ? own : undefined
-  const make = key === undefined ? [`  ${program} key alice-key`] : []
-  const name = key ?? 'alice-key'
+  const key = 'my-key'
   return [
     'next, in another terminal, a message to yourself:',
     '',
-    ...make,
-    `  ${program} send ${where} --key ${name} ${name}.pub 'hello'`,
-    `  ${program} get ${where} --key ${name}`,
+    ...(existsSync(`${key}.pub`) ? [] : [`  ${program} key --out ${key}`]),
+    `  ${program} send ${where} --key ${key} ${key}.pub 'hello'`,
+    `  ${program} get ${where} --key ${key}`,
     '',
     '',
   ].join('\n')
