@@ -85,6 +85,8 @@ export interface Setting<T = unknown> {
   readonly fallback: string | undefined
   /** What it is, one line. */
   readonly about: string
+  /** The bounds of a quantity, `1M to 32G`. */
+  readonly takes?: string
   /** Several values: given again, or separated by commas. */
   readonly list?: true
   /** @throws Refused */
@@ -93,8 +95,8 @@ export interface Setting<T = unknown> {
 
 type Parse<T> = (text: string) => T
 
-function one<T>(value: string, fallback: string | undefined, about: string, parse: Parse<T>): Setting<T> {
-  return { value, fallback, about, parse }
+function one<T>(value: string, fallback: string | undefined, about: string, parse: Parse<T>, takes?: string): Setting<T> {
+  return { value, fallback, about, parse, ...(takes === undefined ? {} : { takes }) }
 }
 
 function several<T>(value: string, about: string, parse: Parse<T>): Setting<T> & { readonly list: true } {
@@ -123,20 +125,20 @@ export const SETTINGS = {
   admit: one('FILE', undefined, 'only keys of this file may log in, one `type base64 [comment]` a line; SIGHUP reads it again', parsePath),
 
   // Positions in the arena are uint32 of eight bytes: 32 GiB.
-  memory: one('SIZE', '256M', 'memory for messages; when it is full, SEND is refused', size(K * K, 32 * K ** 3, 'less holds no load, more cannot be addressed')),
-  connections: one('COUNT', '10000', 'connections at once', count(1, 1_000_000, 'each costs a file descriptor and some memory')),
-  unproven: one('COUNT', '2000', 'connections that proved no key yet; at most `connections`', count(1, 1_000_000, 'each may cost a login')),
-  'per-circuit': one('COUNT', '64', 'connections of one circuit, where `proxy` tells circuits apart; at most `connections`', count(1, 1_000_000, 'one circuit is one client')),
+  memory: one('SIZE', '256M', 'memory for messages; when it is full, SEND is refused', ...size(K * K, 32 * K ** 3, 'less holds no load, more cannot be addressed')),
+  connections: one('COUNT', '10000', 'connections at once', ...count(1, 1_000_000, 'each costs a file descriptor and some memory')),
+  unproven: one('COUNT', '2000', 'connections that proved no key yet; at most `connections`', ...count(1, 1_000_000, 'each may cost a login')),
+  'per-circuit': one('COUNT', '64', 'connections of one circuit, where `proxy` tells circuits apart; at most `connections`', ...count(1, 1_000_000, 'one circuit is one client')),
 
   // A payload lies in one slab of the arena, and a login line has to be shorter than the longest other.
-  payload: one('SIZE', '32K', 'characters of one payload', size(4 * K, 512 * K, 'less holds no age file worth sending, more does not fit a slab of memory')),
-  'mailbox-messages': one('COUNT', '128', 'messages waiting in one mailbox', count(1, 100_000, 'one mailbox must not take all memory')),
-  hold: one('TIME', '7d', 'how long a message is held', duration(SECOND, 30 * DAY, 'memory does not last longer')),
-  window: one('COUNT', '64', 'messages under SUBSCRIBE that are not acknowledged yet', count(1, 10_000, 'each is leased')),
-  token: one('TIME', '1h', 'how long a token is good', duration(MINUTE, DAY, 'shorter makes clients log in all the time, longer makes a stolen token worth more')),
-  'first-packet': one('TIME', '30s', 'until the first packet', duration(SECOND, HOUR, 'a silent connection takes the place of another')),
-  login: one('TIME', '2m', 'until a key is proven; at least `first-packet`', duration(SECOND, HOUR, 'somebody may have to touch a security key')),
-  idle: one('TIME', '15m', 'without a byte from the peer', duration(SECOND, DAY, 'clients send PING before it')),
+  payload: one('SIZE', '32K', 'characters of one payload', ...size(4 * K, 512 * K, 'less holds no age file worth sending, more does not fit a slab of memory')),
+  'mailbox-messages': one('COUNT', '128', 'messages waiting in one mailbox', ...count(1, 100_000, 'one mailbox must not take all memory')),
+  hold: one('TIME', '7d', 'how long a message is held', ...duration(SECOND, 30 * DAY, 'memory does not last longer')),
+  window: one('COUNT', '64', 'messages under SUBSCRIBE that are not acknowledged yet', ...count(1, 10_000, 'each is leased')),
+  token: one('TIME', '1h', 'how long a token is good', ...duration(MINUTE, DAY, 'shorter makes clients log in all the time, longer makes a stolen token worth more')),
+  'first-packet': one('TIME', '30s', 'until the first packet', ...duration(SECOND, HOUR, 'a silent connection takes the place of another')),
+  login: one('TIME', '2m', 'until a key is proven; at least `first-packet`', ...duration(SECOND, HOUR, 'somebody may have to touch a security key')),
+  idle: one('TIME', '15m', 'without a byte from the peer', ...duration(SECOND, DAY, 'clients send PING before it')),
 
   'log-level': one('LEVEL', 'info', '`debug`, `info`, `warn` or `error`', choice(LOG_LEVELS)),
   'log-format': one('FORMAT', 'auto', '`json`, `pretty`, or `auto`: pretty on a terminal', choice(['auto', 'json', 'pretty'] as const)),
@@ -466,36 +468,32 @@ function choice<T extends string>(values: readonly T[]): Parse<T> {
   }
 }
 
-function count(least: number, most: number, why: string): Parse<number> {
-  return quantity({ '': 1 }, least, most, `a whole number from ${least} to ${most}`, why)
+type Quantity = readonly [parse: Parse<number>, takes: string]
+
+function count(least: number, most: number, why: string): Quantity {
+  return quantity('a whole number', { '': 1 }, least, most, why)
 }
 
 /** Bytes; `K`, `M` and `G` are powers of 1024. */
-function size(least: number, most: number, why: string): Parse<number> {
-  const units = { '': 1, K, M: K ** 2, G: K ** 3 }
-  return quantity(units, least, most, `a size from ${spell(least, units)} to ${spell(most, units)}`, why)
+function size(least: number, most: number, why: string): Quantity {
+  return quantity('a size', { '': 1, K, M: K ** 2, G: K ** 3 }, least, most, why)
 }
 
 /** Seconds; a unit has to stand there, since a bare number could mean anything. */
-function duration(least: number, most: number, why: string): Parse<number> {
-  const units = { s: SECOND, m: MINUTE, h: HOUR, d: DAY }
-  return quantity(units, least, most, `a time from ${spell(least, units)} to ${spell(most, units)}`, why)
+function duration(least: number, most: number, why: string): Quantity {
+  return quantity('a time', { s: SECOND, m: MINUTE, h: HOUR, d: DAY }, least, most, why)
 }
 
-function quantity(
-  units: Record<string, number>,
-  least: number,
-  most: number,
-  what: string,
-  why: string,
-): Parse<number> {
-  return (text) => {
+function quantity(what: string, units: Record<string, number>, least: number, most: number, why: string): Quantity {
+  const takes = `${spell(least, units)} to ${spell(most, units)}`
+  const parse = (text: string): number => {
     const [, digits = '', unit = ''] = /^(\d{1,15})([A-Za-z]?)$/.exec(text) ?? []
     const factor = Object.hasOwn(units, unit) ? units[unit]! : Number.NaN
     const value = digits === '' ? Number.NaN : Number(digits) * factor
     if (value >= least && value <= most) return value
-    throw new Refused(`is not ${what}`, why)
+    throw new Refused(`is not ${what} from ${takes}`, why)
   }
+  return [parse, takes]
 }
 
 /** The quantity with the largest unit that divides it. */

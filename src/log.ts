@@ -21,14 +21,10 @@ interface EventRow {
 
 const PERCENT = { most: 100 } as const
 
-/** System errors that are told apart; any other is `other`. */
-export const SYSTEM_CODES = ['EACCES', 'EADDRINUSE', 'EADDRNOTAVAIL', 'EEXIST', 'EMFILE', 'ENFILE', 'ENOENT', 'ENOTDIR', 'EPERM', 'EROFS'] as const
-
 export const EVENTS = {
   starting: { level: 'info', text: 'the relay is starting', fields: { version: [PACKAGE_VERSION] } },
   listening: { level: 'info', text: 'a listener is open', fields: { door: [...DOORS, 'operator'], port: { most: 65_535 } } },
   ready: { level: 'info', text: 'every listener is open', fields: {} },
-  'not-started': { level: 'error', text: 'the relay could not start', fields: { code: SYSTEM_CODES } },
   'name-known': { level: 'info', text: 'the onion name is known', fields: {} },
   'no-name': { level: 'warn', text: 'neither a name nor a name file is configured: clients are answered not-ready', fields: {} },
   'admit-reloaded': { level: 'info', text: 'the admitted keys were read again; where not ok, the former ones stay', fields: { ok: 'flag' } },

@@ -1,7 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto'
+import { globSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { type Config, isOnionName, parseConfig, type Problem, SETTING_KEYS, SETTINGS, variableOf } from '../src/config.ts'
+import { type Config, isOnionName, OTHER_VARIABLES, parseConfig, type Problem, SETTING_KEYS, SETTINGS, variableOf } from '../src/config.ts'
 import { DEFAULT_LIMITS } from '../src/protocol/limits.ts'
 
 interface Given {
@@ -311,6 +313,13 @@ describe('problems', () => {
 
 test.each(SETTING_KEYS.filter((key) => SETTINGS[key].fallback !== undefined))('the default of %s, given, changes nothing', (key) => {
   expect(good({ argv: [`--${key}`, SETTINGS[key].fallback!] })).toEqual(good({}))
+})
+
+test('the variables of other commands are those that the sources name', () => {
+  const root = join(import.meta.dirname, '../src')
+  const named = globSync('**/*.ts', { cwd: root }).flatMap((path) => readFileSync(join(root, path), 'utf8').match(/\bASFALEIA_[A-Z][A-Z_]*/g) ?? [])
+  const ours = SETTING_KEYS.map((key) => variableOf(key))
+  expect([...new Set(named)].filter((name) => !ours.includes(name)).toSorted()).toEqual(OTHER_VARIABLES.toSorted())
 })
 
 function onionOf(key: Uint8Array, version: number): string {

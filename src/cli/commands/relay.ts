@@ -42,8 +42,8 @@ Each option may stand in the environment, ${variableOf('per-circuit')} for --per
 
 function describe(key: keyof typeof SETTINGS): string {
   const row: Setting = SETTINGS[key]
-  const fallback = row.fallback === undefined ? '' : ` (${row.fallback})`
-  return `  ${`--${key} ${row.value}`.padEnd(26)} ${row.about}${fallback}`
+  const more = [row.fallback, row.takes].filter((text) => text !== undefined)
+  return `  ${`--${key} ${row.value}`.padEnd(26)} ${row.about}${more.length > 0 ? ` (${more.join('; ')})` : ''}`
 }
 
 export async function run(argv: string[], io: Io, host: Host = PROCESS): Promise<number> {
