@@ -54,7 +54,9 @@ export async function encryptToKey(plaintext: Uint8Array, key: SshKey): Promise<
   const fileKey = randomBytes(FILE_KEY_BYTES)
   const nonce = randomBytes(16)
   const header = encodeHeader(wrap(fileKey, key))
-  const mac = createHmac('sha256', hkdf(fileKey, NOTHING, 'header')).update(header).digest()
+  const mac = createHmac('sha256', hkdf(fileKey, NOTHING, 'header'))
+    .update(header)
+    .digest()
   const payload = seal(hkdf(fileKey, nonce, 'payload'), ONLY_CHUNK_NONCE, plaintext)
   return Buffer.concat([Buffer.from(`${header} ${toUnpadded(mac)}\n`), nonce, payload])
 }

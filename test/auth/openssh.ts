@@ -12,10 +12,12 @@ import { encodeMpint, encodeString, encodeUint32 } from '../../src/auth/ssh-wire
 import { missing } from '../support/programs.ts'
 
 /** For `beforeEach`: skips, and says so, where a program is missing. */
-export const needs = (...programs: readonly string[]) => (ctx: TestContext): void => {
-  const reason = missing(...programs)
-  if (reason !== undefined) ctx.skip(reason)
-}
+export const needs =
+  (...programs: readonly string[]) =>
+  (ctx: TestContext): void => {
+    const reason = missing(...programs)
+    if (reason !== undefined) ctx.skip(reason)
+  }
 
 /** A folder that is gone when the test is over. */
 export function makeFolder(): string {
@@ -170,7 +172,11 @@ export function keygenVerifies(
   writeFileSync(allowed, `me ${input.line}\n`)
   writeFileSync(signature, armor(input.blob))
   try {
-    run('ssh-keygen', ['-Y', 'verify', '-f', allowed, '-I', 'me', '-n', input.namespace, '-s', signature], input.message)
+    run(
+      'ssh-keygen',
+      ['-Y', 'verify', '-f', allowed, '-I', 'me', '-n', input.namespace, '-s', signature],
+      input.message,
+    )
     return true
   } catch {
     return false

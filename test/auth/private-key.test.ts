@@ -39,7 +39,13 @@ const point = toBlob(mine.public).subarray(-32)
 const seed = blob.subarray(blob.lastIndexOf(point) - 32, blob.lastIndexOf(point))
 
 /** An OpenSSH container around the key in `mine`, with its parts exchanged. */
-function container(change: { cipher?: string; kdf?: string; keys?: number; public?: Uint8Array; private?: Uint8Array }): string {
+function container(change: {
+  cipher?: string
+  kdf?: string
+  keys?: number
+  public?: Uint8Array
+  private?: Uint8Array
+}): string {
   const inner = buildBlob(7, 7, 'ssh-ed25519', point, Buffer.concat([seed, point]), 'me')
   const padded = Buffer.concat([inner, Buffer.of(1, 2, 3, 4, 5, 6, 7).subarray(0, (8 - (inner.length % 8)) % 8)])
   return toPem(
@@ -94,13 +100,25 @@ describe('PEM', () => {
 
   test.each<[PrivateKeyErrorCode, string, string]>([
     ['unsupported', 'RSA of 1024 bits', pem(generateKeyPairSync('rsa', { modulusLength: 1024 }).privateKey, 'pkcs8')],
-    ['unsupported', 'RSA with an exponent of 3', pem(generateKeyPairSync('rsa', { modulusLength: 2048, publicExponent: 3 }).privateKey, 'pkcs8')],
+    [
+      'unsupported',
+      'RSA with an exponent of 3',
+      pem(generateKeyPairSync('rsa', { modulusLength: 2048, publicExponent: 3 }).privateKey, 'pkcs8'),
+    ],
     ['unsupported', 'RSA-PSS', pem(generateKeyPairSync('rsa-pss', { modulusLength: 2048 }).privateKey, 'pkcs8')],
     ['unsupported', 'another curve', pem(generateKeyPairSync('ec', { namedCurve: 'secp256k1' }).privateKey, 'pkcs8')],
-    ['unsupported', 'a curve without a name in JWK', pem(generateKeyPairSync('ec', { namedCurve: 'brainpoolP256r1' }).privateKey, 'pkcs8')],
+    [
+      'unsupported',
+      'a curve without a name in JWK',
+      pem(generateKeyPairSync('ec', { namedCurve: 'brainpoolP256r1' }).privateKey, 'pkcs8'),
+    ],
     ['unsupported', 'x25519', pem(generateKeyPairSync('x25519').privateKey, 'pkcs8')],
     ['unsupported', 'ed448', pem(generateKeyPairSync('ed448').privateKey, 'pkcs8')],
-    ['not-a-private-key', 'a public key', generateKeyPairSync('ed25519').publicKey.export({ format: 'pem', type: 'spki' }).toString()],
+    [
+      'not-a-private-key',
+      'a public key',
+      generateKeyPairSync('ed25519').publicKey.export({ format: 'pem', type: 'spki' }).toString(),
+    ],
     ['not-a-private-key', 'another label', toPem(Buffer.alloc(48), 'RSA PRIVATE KEY')],
     ['not-a-private-key', 'junk in a label', toPem(Buffer.alloc(48), 'PRIVATE KEY')],
   ])('%s: %s', (code, _name, file) => {
@@ -115,7 +133,11 @@ describe('the OpenSSH container', () => {
   test.each<[PrivateKeyErrorCode, string, string]>([
     ['not-a-private-key', 'nothing', ''],
     ['not-a-private-key', 'a public key', mine.public],
-    ['not-a-private-key', 'nothing between the lines', '-----BEGIN OPENSSH PRIVATE KEY-----\n-----END OPENSSH PRIVATE KEY-----\n'],
+    [
+      'not-a-private-key',
+      'nothing between the lines',
+      '-----BEGIN OPENSSH PRIVATE KEY-----\n-----END OPENSSH PRIVATE KEY-----\n',
+    ],
     ['not-a-private-key', 'a text before it', `x\n${mine.file}`],
     ['not-a-private-key', 'two of them', mine.file + other.file],
     ['not-a-private-key', 'another magic', toPem(Buffer.concat([Buffer.from('openssh-key-v2\0'), blob.subarray(15)]))],
@@ -125,7 +147,11 @@ describe('the OpenSSH container', () => {
     ['not-a-private-key', 'the public half of another key', container({ public: toBlob(other.public) })],
     ['not-a-private-key', 'a seed that is not the key’s', toPem(flipped)],
     ['not-a-private-key', 'a private part that is empty', container({ private: Buffer.alloc(0) })],
-    ['not-a-private-key', 'check numbers that differ', container({ private: buildBlob(7, 8, 'ssh-ed25519', point, Buffer.concat([seed, point]), 'me') })],
+    [
+      'not-a-private-key',
+      'check numbers that differ',
+      container({ private: buildBlob(7, 8, 'ssh-ed25519', point, Buffer.concat([seed, point]), 'me') }),
+    ],
     ['not-a-private-key', 'a cipher without a kdf', container({ cipher: 'aes256-ctr' })],
     ['not-a-private-key', 'a kdf without a cipher', container({ kdf: 'bcrypt' })],
     ['unsupported', 'no key', container({ keys: 0 })],
@@ -133,7 +159,11 @@ describe('the OpenSSH container', () => {
     ['unsupported', 'another kdf', container({ cipher: 'aes256-ctr', kdf: 'argon2' })],
     ['unsupported', 'another cipher', container({ cipher: 'rot13', kdf: 'bcrypt' })],
     ['unsupported', 'a FIDO key', container({ public: makeFidoKey('ed25519').blob })],
-    ['unsupported', 'a public half that is no sound key', container({ public: buildBlob('ssh-ed25519', point.subarray(1)) })],
+    [
+      'unsupported',
+      'a public half that is no sound key',
+      container({ public: buildBlob('ssh-ed25519', point.subarray(1)) }),
+    ],
     ['unsupported', 'ssh-dss', container({ public: buildBlob('ssh-dss', 1n, 1n, 1n, 1n) })],
   ])('%s: %s', (code, _name, file) => {
     expect(outcome(file)).toBe(code)
@@ -159,9 +189,15 @@ test('whatever comes, only a PrivateKeyError is thrown, and it holds nothing of 
     { numRuns: 300 },
   )
   fc.assert(
-    fc.property(fc.oneof(fc.uint8Array(), fc.uint8Array().map((bytes) => Buffer.from(toPem(bytes)))), (bytes) => {
-      expect(outcome(bytes, 'x')).toBeDefined()
-    }),
+    fc.property(
+      fc.oneof(
+        fc.uint8Array(),
+        fc.uint8Array().map((bytes) => Buffer.from(toPem(bytes))),
+      ),
+      (bytes) => {
+        expect(outcome(bytes, 'x')).toBeDefined()
+      },
+    ),
   )
 })
 
@@ -222,8 +258,11 @@ describe('beside ssh-keygen', () => {
     },
   )
 
-  test.each(['aes256-gcm@openssh.com', 'chacha20-poly1305@openssh.com'])('%s is told apart as unsupported', (cipher) => {
-    const files = makeKey(makeFolder(), 'key', ['-t', 'ed25519', '-Z', cipher, '-a', '1'], 'open')
-    expect(outcome(files.file, 'open')).toBe('unsupported')
-  })
+  test.each(['aes256-gcm@openssh.com', 'chacha20-poly1305@openssh.com'])(
+    '%s is told apart as unsupported',
+    (cipher) => {
+      const files = makeKey(makeFolder(), 'key', ['-t', 'ed25519', '-Z', cipher, '-a', '1'], 'open')
+      expect(outcome(files.file, 'open')).toBe('unsupported')
+    },
+  )
 })

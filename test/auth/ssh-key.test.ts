@@ -152,7 +152,11 @@ describe('by the bytes of the blob', () => {
     ['bad-key', 'rsa: no modulus', buildBlob(RSA, 65_537n, 0n)],
     ['bad-key', 'rsa: a negative modulus', buildBlob(RSA, 65_537n, bigBytes(odd(2048)))],
     ['bad-key', 'rsa: a zero before the exponent', buildBlob(RSA, Buffer.of(0, 1, 0, 1), odd(2048))],
-    ['bad-key', 'rsa: a zero too many before the modulus', buildBlob(RSA, 65_537n, Buffer.concat([Buffer.alloc(2), bigBytes(odd(2048))]))],
+    [
+      'bad-key',
+      'rsa: a zero too many before the modulus',
+      buildBlob(RSA, 65_537n, Buffer.concat([Buffer.alloc(2), bigBytes(odd(2048))])),
+    ],
     ['bad-key', 'rsa: a byte after it', Buffer.concat([buildBlob(RSA, 65_537n, odd(2048)), Buffer.of(0)])],
 
     [EC, 'the base point', buildBlob(EC, 'nistp256', g)],
@@ -161,7 +165,11 @@ describe('by the bytes of the blob', () => {
     ['bad-key', 'ecdsa: hybrid', buildBlob(EC, 'nistp256', withByte(g, 0, 0x07))],
     ['bad-key', 'ecdsa: infinity', buildBlob(EC, 'nistp256', Buffer.of(0))],
     ['bad-key', 'ecdsa: zeros', buildBlob(EC, 'nistp256', withByte(Buffer.alloc(65), 0, 4))],
-    ['bad-key', 'ecdsa: x over p', buildBlob(EC, 'nistp256', Buffer.concat([Buffer.of(4), Buffer.alloc(32, 0xff), g.subarray(33)]))],
+    [
+      'bad-key',
+      'ecdsa: x over p',
+      buildBlob(EC, 'nistp256', Buffer.concat([Buffer.of(4), Buffer.alloc(32, 0xff), g.subarray(33)])),
+    ],
     ['bad-key', 'ecdsa: a byte too many', buildBlob(EC, 'nistp256', Buffer.concat([g, Buffer.of(0)]))],
     ['bad-key', 'ecdsa: another curve', buildBlob(EC, 'nistp384', g)],
     ['bad-key', 'ecdsa: the point of another curve', buildBlob('ecdsa-sha2-nistp384', 'nistp384', g)],
@@ -177,8 +185,19 @@ describe('by the bytes of the blob', () => {
     ['bad-key', 'sk-ecdsa: off the curve', buildBlob(SK_EC, 'nistp256', withByte(g, 64, g[64]! ^ 1), 'ssh:')],
 
     [ED, 'a user certificate', certificate()],
-    [ED, 'a certificate for anybody, without options', certificate({ principals: Buffer.alloc(0), extensions: Buffer.alloc(0) })],
-    [ED, 'a certificate by a FIDO key', certificate({ authority: buildBlob(SK, BASE, 'ssh:'), signature: Buffer.concat([buildBlob(SK, Buffer.alloc(64)), Buffer.alloc(5)]) })],
+    [
+      ED,
+      'a certificate for anybody, without options',
+      certificate({ principals: Buffer.alloc(0), extensions: Buffer.alloc(0) }),
+    ],
+    [
+      ED,
+      'a certificate by a FIDO key',
+      certificate({
+        authority: buildBlob(SK, BASE, 'ssh:'),
+        signature: Buffer.concat([buildBlob(SK, Buffer.alloc(64)), Buffer.alloc(5)]),
+      }),
+    ],
     ['unsupported-key', 'a host certificate', certificate({ role: 2 })],
     ['bad-key', 'a certificate of neither kind', certificate({ role: 0 })],
     ['bad-key', 'a certificate of a third kind', certificate({ role: 3 })],
@@ -190,16 +209,32 @@ describe('by the bytes of the blob', () => {
     ['bad-key', 'a certificate signed by a certificate', certificate({ authority: certificate() })],
     ['bad-key', 'a certificate without authority', certificate({ authority: Buffer.alloc(0) })],
     ['bad-key', 'a certificate without signature', certificate({ signature: Buffer.alloc(0) })],
-    ['bad-key', 'a certificate with a byte after the signature', certificate({ signature: Buffer.concat([buildBlob(ED, 'x'), Buffer.of(0)]) })],
+    [
+      'bad-key',
+      'a certificate with a byte after the signature',
+      certificate({ signature: Buffer.concat([buildBlob(ED, 'x'), Buffer.of(0)]) }),
+    ],
     ['bad-key', 'a certificate of a small point', buildCertificate('ssh-ed25519-cert-v01@openssh.com', [encodeY(1n)])],
-    ['bad-key', 'a host certificate of a small point', buildCertificate('ssh-ed25519-cert-v01@openssh.com', [encodeY(1n)], { role: 2 })],
-    ['bad-key', 'a certificate of a weak rsa key', buildCertificate('ssh-rsa-cert-v01@openssh.com', [65_537n, odd(1024)])],
+    [
+      'bad-key',
+      'a host certificate of a small point',
+      buildCertificate('ssh-ed25519-cert-v01@openssh.com', [encodeY(1n)], { role: 2 }),
+    ],
+    [
+      'bad-key',
+      'a certificate of a weak rsa key',
+      buildCertificate('ssh-rsa-cert-v01@openssh.com', [65_537n, odd(1024)]),
+    ],
 
     ['unsupported-key', 'ssh-dss', buildBlob('ssh-dss', odd(1024), odd(160), 2n, 4n)],
     ['unsupported-key', 'ssh-ed448', buildBlob('ssh-ed448', Buffer.alloc(57, 3))],
     ['unsupported-key', 'a type of somebody', buildBlob('new@example.com', 'x')],
     ['unsupported-key', 'a certificate of ssh-dss', buildCertificate('ssh-dss-cert-v01@openssh.com', [])],
-    ['unsupported-key', 'a certificate that is spelt as no program does', buildCertificate('sk-ssh-ed25519@openssh.com-cert-v01@openssh.com', [BASE, 'ssh:'])],
+    [
+      'unsupported-key',
+      'a certificate that is spelt as no program does',
+      buildCertificate('sk-ssh-ed25519@openssh.com-cert-v01@openssh.com', [BASE, 'ssh:']),
+    ],
     ['bad-key', 'a type that is no name', buildBlob('a,b', BASE)],
     ['bad-key', 'no type', buildBlob('', BASE)],
     ['bad-key', 'a length and nothing more', Buffer.of(0xff, 0xff, 0xff, 0xff)],
@@ -302,10 +337,12 @@ describe('a receiver', () => {
   test('of a known key is not checked for its point again, of an unknown one is', () => {
     const off = toLine(ed(OFF_CURVE))
     const asked: string[] = []
-    const isKnown = (known: boolean) => (fingerprint: Uint8Array): boolean => {
-      asked.push(formatFingerprint(fingerprint))
-      return known
-    }
+    const isKnown =
+      (known: boolean) =>
+      (fingerprint: Uint8Array): boolean => {
+        asked.push(formatFingerprint(fingerprint))
+        return known
+      }
     const bad = expect.objectContaining({ code: 'bad-key' })
     expect(parseReceiver(Buffer.from(off), isKnown(true))).toHaveLength(32)
     expect(() => parseReceiver(Buffer.from(off), isKnown(false))).toThrow(bad)
@@ -402,7 +439,9 @@ describe('beside ssh-keygen', () => {
     const authority = makeKey(folder, 'authority', ['-t', 'ecdsa'])
     const files = makeKey(folder, 'key', ['-t', type, '-b', bits])
     const key = parsePublicKey(files.line)
-    expect(run('ssh-keygen', ['-lf', `${files.path}.pub`]).toString()).toContain(` ${formatFingerprint(key.fingerprint)} `)
+    expect(run('ssh-keygen', ['-lf', `${files.path}.pub`]).toString()).toContain(
+      ` ${formatFingerprint(key.fingerprint)} `,
+    )
     // ssh-keygen writes no ed25519 key so; test/auth/sshsig.test.ts uses those.
     if (type !== 'ed25519') {
       const theirs = createPublicKey(run('ssh-keygen', ['-e', '-m', 'PKCS8', '-f', `${files.path}.pub`]))
@@ -410,7 +449,18 @@ describe('beside ssh-keygen', () => {
     }
     expect(key.canDecrypt).toBe(type === 'ed25519' || type === 'rsa')
 
-    const options = ['-n', 'me,you', '-O', 'force-command=true', '-O', 'extension:login@example.com=me', '-V', '+1d', '-z', '9']
+    const options = [
+      '-n',
+      'me,you',
+      '-O',
+      'force-command=true',
+      '-O',
+      'extension:login@example.com=me',
+      '-V',
+      '+1d',
+      '-z',
+      '9',
+    ]
     const inner = parsePublicKey(certify(authority, files, options))
     expect(inner.type).toBe(key.type)
     expect(inner.canDecrypt).toBe(key.canDecrypt)
