@@ -5,7 +5,7 @@
 import type { Server as HttpServer } from 'node:http'
 import type { Socket } from 'node:net'
 import websocket from '@fastify/websocket'
-import fastify, { type FastifyInstance } from 'fastify'
+import fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
 import { createServer } from 'node:http'
 import type WebSocket from 'ws'
 import type { ByteStream, Receiver } from '../relay/stream.ts'
@@ -18,6 +18,7 @@ const LINGER_MS = 5_000
 const HEADERS_MS = 10_000
 const HEADER_BYTES = 8_192
 const LF = 0x0a
+const MALFORMED = 'that request is malformed\n'
 
 const PAGE = `<!doctype html>
 <html lang="en">
@@ -44,6 +45,10 @@ export async function createPublicServer(options: {
   const app = fastify({
     logger: false,
     bodyLimit: 1_024,
+    // Fastify's own answer repeats a path that does not decode. (Its type here is generic over the routes.)
+    frameworkErrors: (_error, _request, reply) => {
+      void (reply as FastifyReply).code(400).type('text/plain').send(MALFORMED)
+    },
     serverFactory: (handler) => {
       http = createServer(
         {
@@ -106,7 +111,7 @@ function servePage(app: FastifyInstance): void {
   app.setNotFoundHandler(async (_request, reply) => reply.code(404).type('text/plain').send('there is nothing here\n'))
   app.setErrorHandler(async (error: { statusCode?: number }, _request, reply) => {
     const code = error.statusCode ?? 500
-    await reply.code(code).type('text/plain').send(code < 500 ? 'that request is malformed\n' : 'the relay erred\n')
+    await reply.code(code).type('text/plain').send(code < 500 ? MALFORMED : 'the relay erred\n')
   })
 }
 
