@@ -58,7 +58,7 @@ const CURVES = {
 const RSA_BITS = { min: 2_048, max: 8_192 }
 /** 65537 is the protocol's; 64 bits is where OpenSSL stops for large moduli, and bounds the work of a check. */
 const RSA_EXPONENT = { min: 65_537n, maxBytes: 8 }
-/** FIDO application strings are `ssh:` and a short label; ssh-keygen takes no more than this. */
+/** FIDO application strings are `ssh:` and a short label; the bound is ours. */
 const APPLICATION_BYTES = 255
 /** A certificate's type in OpenSSH's PROTOCOL.certkeys. */
 const USER = 1
