@@ -1,5 +1,5 @@
 /** What `send` and `get` have in common: the options that say which relay and which key, and the call itself. */
-import { parseArgs, type ParseArgsConfig } from 'node:util'
+import type { ParseArgsConfig } from 'node:util'
 import type { SshPrivateKey } from '../auth/private-key.ts'
 import { connectRelay, type RelayClient } from '../client/client.ts'
 import { parseEndpoint, parseTarget } from '../transport/socks.ts'
@@ -32,18 +32,6 @@ export interface Dial {
   readonly socks?: string
   readonly sign: boolean
   readonly timeout?: number
-}
-
-/** @throws {UsageError} what node:util says of the command line, in our form */
-export function parseCommandLine<Options extends NonNullable<ParseArgsConfig['options']>>(argv: string[], options: Options, usage: string) {
-  try {
-    return parseArgs({ args: argv, options, allowPositionals: true, strict: true })
-  } catch (error) {
-    const code = (error as { code?: string }).code ?? ''
-    if (!code.startsWith('ERR_PARSE_ARGS')) throw error
-    const problem = { ERR_PARSE_ARGS_UNKNOWN_OPTION: 'there is no such option', ERR_PARSE_ARGS_INVALID_OPTION_VALUE: 'an option lacks its value, or takes none' }[code]
-    throw new UsageError(problem ?? 'the command line is wrong', { hint: usage })
-  }
 }
 
 /** Checks the options and reads the key. @throws {CliError} */

@@ -2,9 +2,9 @@
 import { open, rm } from 'node:fs/promises'
 import { generatePrivateKey } from '../../auth/private-key.ts'
 import { formatFingerprint, type SshKey } from '../../auth/ssh-key.ts'
+import { parseCommandLine } from '../arguments.ts'
 import { isPrivateKey, readKeyFile, readPublicKey, systemCode, unlockPrivateKey } from '../keyfile.ts'
-import { parseCommandLine } from '../dial.ts'
-import { CliError, EXIT, type Io, UsageError } from '../terminal.ts'
+import { CliError, EXIT, formatJson, type Io, UsageError } from '../terminal.ts'
 
 const USAGE = 'asfaleia key --out FILE, or asfaleia key FILE'
 
@@ -37,7 +37,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
   const line = `${key.type} ${Buffer.from(key.blob).toString('base64')}`
   const fingerprint = formatFingerprint(key.fingerprint)
   const json = { public: line, fingerprint, ...(out !== undefined && { file: out }) }
-  io.stdout.write(values.json === true ? `${JSON.stringify(json)}\n` : `${line}\n${fingerprint}\n`)
+  io.stdout.write(values.json === true ? `${formatJson(json)}\n` : `${line}\n${fingerprint}\n`)
   return EXIT.ok
 }
 

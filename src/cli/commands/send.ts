@@ -2,10 +2,11 @@
 import type { SshKey } from '../../auth/ssh-key.ts'
 import { seal } from '../../client/envelope.ts'
 import { CLIENT_CAPS } from '../../protocol/client-session.ts'
-import { DIAL_HELP, DIAL_OPTIONS, dialRelay, parseCommandLine, prepareDial } from '../dial.ts'
+import { parseCommandLine } from '../arguments.ts'
+import { DIAL_HELP, DIAL_OPTIONS, dialRelay, prepareDial } from '../dial.ts'
 import { isPrivateKey, readKeyFile, readPublicKey } from '../keyfile.ts'
 import { duration, toCliError } from '../refusal.ts'
-import { CliError, EXIT, type Io, UsageError } from '../terminal.ts'
+import { CliError, EXIT, formatJson, type Io, UsageError } from '../terminal.ts'
 
 const USAGE = 'asfaleia send --relay HOST[:PORT] --key FILE RECEIVER [TEXT]'
 
@@ -35,7 +36,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
     using client = await dialRelay(dial, io)
     checkSize(bytes.length, payload.length, client.limits.payload)
     const { seconds } = await client.sendSealed(key, payload)
-    io.stdout.write(values.json === true ? `${JSON.stringify({ held: seconds })}\n` : `held for ${duration(seconds)} at most\n`)
+    io.stdout.write(values.json === true ? `${formatJson({ held: seconds })}\n` : `held for ${duration(seconds)} at most\n`)
     return EXIT.ok
   } catch (error) {
     throw toCliError(error, io.signal)

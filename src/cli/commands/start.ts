@@ -14,7 +14,7 @@ import { extname, join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
 import qrcode from 'qrcode'
-import { parseCommandLine } from '../dial.ts'
+import { parseCommandLine } from '../arguments.ts'
 import { CliError, EXIT, type Io, sanitizeLine, UsageError } from '../terminal.ts'
 import { publication, quoted, startTor, TorError } from '../tor.ts'
 

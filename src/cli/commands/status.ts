@@ -5,7 +5,7 @@
 import { request } from 'node:http'
 import { type Address, parseAddress, SETTINGS } from '../../config.ts'
 import type { Reason, Status } from '../../operator/metrics.ts'
-import { parseCommandLine } from '../dial.ts'
+import { parseCommandLine } from '../arguments.ts'
 import { CliError, EXIT, formatJson, type Io, sanitizeLine, UsageError } from '../terminal.ts'
 
 const USAGE = 'asfaleia status [--operator ADDRESS] [--json]'
