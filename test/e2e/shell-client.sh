@@ -88,11 +88,12 @@ login() {
 
 send() {
   [ $# -ge 1 ] && [ -f "$1" ] || die 'whose public key? give its .pub file'
-  read -r type blob _ <"$1"
+  receiver=$(head -n 1 "$1" | cut -d' ' -f1,2)
   login
   # age reads an SSH public key as a recipient: only the receiver's key opens the message.
-  payload=$({ if [ $# -gt 1 ]; then printf '%s' "$2"; else cat; fi; } | age -r "$type $blob" | base64 | tr -d '\n')
-  say "3;$token;$type $blob;$payload"
+  payload=$({ if [ $# -gt 1 ]; then printf '%s' "$2"; else cat; fi; } | age -r "$receiver" | base64 | tr -d '\n')
+  [ -n "$payload" ] || die 'age did not encrypt to that key'
+  say "3;$token;$receiver;$payload"
   hear 13
   printf 'sent\n' >&2
 }
