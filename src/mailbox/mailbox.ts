@@ -4,7 +4,7 @@
  * Knows no keys (a mailbox's id is blinded), no sockets, no clock; senders are not recorded.
  */
 import type { Limits } from '../protocol/limits.ts'
-import type { Lease, Mailboxes, Put, Subscriber, Taken } from '../protocol/session.ts'
+import type { Lease, Mailboxes, MessageId, Put, Subscriber, Taken } from '../protocol/session.ts'
 import { Arena, footprint } from './arena.ts'
 
 /** What a message costs beside its payload: its row in the tables below, rounded up. */
@@ -124,7 +124,7 @@ export class MemoryMailboxes implements Mailboxes {
     mailbox.waiting++
     this.#messages++
     mailbox.subscriber?.onWaiting()
-    return { id: this.#idOf(row), seconds: this.#limits.holdSeconds }
+    return this.#idOf(row)
   }
 
   take(
@@ -156,7 +156,7 @@ export class MemoryMailboxes implements Mailboxes {
     return { references, waiting: mailbox.waiting }
   }
 
-  read(reference: number): { id: string; payload: Uint8Array } | undefined {
+  read(reference: number): { id: MessageId; payload: Uint8Array } | undefined {
     const row = this.#find(reference)
     if (row === undefined) return undefined
     return { id: this.#idOf(row), payload: this.#arena.read(this.#rows.position[row]!) }
@@ -325,8 +325,8 @@ export class MemoryMailboxes implements Mailboxes {
     this.#randomAt += 8
   }
 
-  #idOf(row: number): string {
-    return hex(this.#rows.idHigh[row]!) + hex(this.#rows.idLow[row]!)
+  #idOf(row: number): MessageId {
+    return { high: this.#rows.idHigh[row]!, low: this.#rows.idLow[row]! }
   }
 }
 
@@ -365,10 +365,6 @@ function growRows(rows: Rows): Rows {
   const grown = createRows(rows.next.length * 2)
   for (const name of Object.keys(rows) as (keyof Rows)[]) grown[name].set(rows[name])
   return grown
-}
-
-function hex(word: number): string {
-  return word.toString(16).padStart(8, '0')
 }
 
 /** Eight lower-case hexadecimal digits as a number; NaN, which no id equals, for anything else. */

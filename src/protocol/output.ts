@@ -1,14 +1,53 @@
 /**
- * Packets on their way out, gathered so that the answers of one turn leave in one write.
- * The buffer handed out by `take` is the taker's to overwrite once it was written.
+ * Packets on their way out, gathered so that the answers of one turn leave in one write. Its buffers
+ * come from a stock that all connections share, and go back overwritten: large buffers are slow to
+ * allocate in Node 24 and later (nodejs/node#60423), and nothing that was sent is left in them.
  */
 
-const FIRST_BYTES = 512
+const SEMICOLON = 0x3b
+const LF = 0x0a
+
+/** A turn's answers, and a turn's messages: what a session gathers at most, and one packet. */
+const SMALL_BYTES = 1_024
+const LARGE_BYTES = 96 * 1_024
+/** Large buffers kept while nobody needs them. */
+const KEPT = 32
+
+const HEX = new Uint8Array(512)
+for (let byte = 0; byte < 256; byte++) HEX.set(Buffer.from(byte.toString(16).padStart(2, '0')), byte * 2)
+
+/** The buffers of a relay's outputs. */
+export class Stock {
+  readonly #small: Buffer[] = []
+  readonly #large: Buffer[] = []
+
+  /** A buffer of at least so many bytes, whose content is no matter. */
+  take(bytes: number): Buffer {
+    if (bytes <= SMALL_BYTES) return this.#small.pop() ?? Buffer.allocUnsafeSlow(SMALL_BYTES)
+    if (bytes <= LARGE_BYTES) return this.#large.pop() ?? Buffer.allocUnsafeSlow(LARGE_BYTES)
+    return Buffer.allocUnsafeSlow(bytes)
+  }
+
+  /** Overwrites the first `used` bytes and keeps the buffer for the next. */
+  give(buffer: Buffer, used: number): void {
+    buffer.fill(0, 0, used)
+    const kept = buffer.length === SMALL_BYTES ? this.#small : buffer.length === LARGE_BYTES ? this.#large : undefined
+    if (kept !== undefined && kept.length < KEPT) kept.push(buffer)
+  }
+}
 
 export class Output {
+  readonly #stock: Stock
   #buffer: Buffer | undefined
   #length = 0
+  #inFlight: Buffer | undefined
+  #inFlightBytes = 0
 
+  constructor(stock: Stock) {
+    this.#stock = stock
+  }
+
+  /** Bytes gathered and not yet taken. */
   get length(): number {
     return this.#length
   }
@@ -16,31 +55,52 @@ export class Output {
   /** Appends a packet of ASCII fields, its LF included. */
   packet(fields: string): void {
     const room = this.#reserve(fields.length + 1)
-    this.#length += room.write(fields, this.#length, 'latin1')
-    room[this.#length++] = 0x0a
+    let at = this.#length
+    for (let i = 0; i < fields.length; i++) room[at++] = fields.charCodeAt(i)
+    room[at++] = LF
+    this.#length = at
   }
 
-  /** Appends a packet whose last field are bytes that never become a string. */
-  packetWith(fields: string, last: Uint8Array): void {
-    const room = this.#reserve(fields.length + 1 + last.length + 1)
-    this.#length += room.write(fields, this.#length, 'latin1')
-    room[this.#length++] = 0x3b
-    room.set(last, this.#length)
-    this.#length += last.length
-    room[this.#length++] = 0x0a
+  /**
+   * Appends a packet with a message id after its number, and a last field of bytes (they never become
+   * a string) or ASCII text.
+   */
+  packetWithId(no: number, idHigh: number, idLow: number, last: Uint8Array | string): void {
+    const room = this.#reserve(21 + last.length)
+    let at = this.#length
+    // Both packets of this form have two digits.
+    room[at++] = 0x30 + Math.floor(no / 10)
+    room[at++] = 0x30 + (no % 10)
+    room[at++] = SEMICOLON
+    at = writeHex(room, at, idHigh)
+    at = writeHex(room, at, idLow)
+    room[at++] = SEMICOLON
+    if (typeof last === 'string') for (let i = 0; i < last.length; i++) room[at + i] = last.charCodeAt(i)
+    else room.set(last, at)
+    at += last.length
+    room[at++] = LF
+    this.#length = at
   }
 
-  /** All that was gathered. */
+  /** All that was gathered, to be written; `written` says when it was. */
   take(): Uint8Array {
-    const taken = this.#buffer!.subarray(0, this.#length)
+    this.#inFlight = this.#buffer
+    this.#inFlightBytes = this.#length
     this.#buffer = undefined
     this.#length = 0
-    return taken
+    return this.#inFlight!.subarray(0, this.#inFlightBytes)
   }
 
-  /** Overwrites and forgets what was gathered. */
+  /** What was taken last is not needed any more: it is overwritten. */
+  written(): void {
+    if (this.#inFlight !== undefined) this.#stock.give(this.#inFlight, this.#inFlightBytes)
+    this.#inFlight = undefined
+  }
+
+  /** Overwrites and forgets all. */
   clear(): void {
-    this.#buffer?.fill(0)
+    this.written()
+    if (this.#buffer !== undefined) this.#stock.give(this.#buffer, this.#length)
     this.#buffer = undefined
     this.#length = 0
   }
@@ -49,13 +109,21 @@ export class Output {
     const need = this.#length + bytes
     const buffer = this.#buffer
     if (buffer !== undefined && buffer.length >= need) return buffer
-    // Not from Node's shared pool: what is left of a payload must be ours alone to overwrite.
-    const grown = Buffer.allocUnsafeSlow(Math.max(need, FIRST_BYTES, this.#length * 2))
+    const grown = this.#stock.take(need)
     if (buffer !== undefined) {
       grown.set(buffer.subarray(0, this.#length))
-      buffer.fill(0)
+      this.#stock.give(buffer, this.#length)
     }
     this.#buffer = grown
     return grown
   }
+}
+
+function writeHex(room: Buffer, at: number, word: number): number {
+  for (let shift = 24; shift >= 0; shift -= 8) {
+    const pair = ((word >>> shift) & 0xff) * 2
+    room[at++] = HEX[pair]!
+    room[at++] = HEX[pair + 1]!
+  }
+  return at
 }

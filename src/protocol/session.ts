@@ -7,7 +7,7 @@ import { type Challenge, VERSION } from './challenge.ts'
 import { ERRORS, type ErrorCode, type NoticeCode, ProtocolError } from './errors.ts'
 import type { Limits } from './limits.ts'
 import { LineDecoder, MessageDecoder, type PacketSource } from './line.ts'
-import { Output } from './output.ts'
+import { Output, type Stock } from './output.ts'
 import { asciiText, decodeRequest, isBase64, isWord, PACKETS, type Packet, type RequestName } from './packets.ts'
 
 /** How a message is leased: by SUBSCRIBE, by `GET …;lease`, or by a plain GET until it was written out. */
@@ -20,7 +20,13 @@ export interface Taken {
   readonly waiting: number
 }
 
-export type Put = { readonly id: string; readonly seconds: number } | { readonly refused: 'mailbox-full' | 'relay-full' }
+/** A message id: 64 random bits as two uint32, told as 16 hexadecimal digits. */
+export interface MessageId {
+  readonly high: number
+  readonly low: number
+}
+
+export type Put = MessageId | { readonly refused: 'mailbox-full' | 'relay-full' }
 
 /** Who reads a mailbox as its messages come. */
 export interface Subscriber {
@@ -37,8 +43,8 @@ export interface Mailboxes {
   put(id: string, payload: Uint8Array, now: number): Put
   /** Leases what waits, in order, bounded in messages and bytes (one message always fits). */
   take(id: string, owner: number, how: { lease: Lease; messages: number; bytes: number }, now: number): Taken
-  /** A message while it lives; the payload is a view, good until the next call. */
-  read(reference: number): { readonly id: string; readonly payload: Uint8Array } | undefined
+  /** A message while it lives; what is given is good until the next call. */
+  read(reference: number): { readonly id: MessageId; readonly payload: Uint8Array } | undefined
   /** Erases a message that a plain GET wrote out. */
   taken(reference: number, owner: number): void
   /** Erases by message id, whoever leases them; gives how many there were. */
@@ -57,11 +63,13 @@ export interface Proof {
 }
 
 export type Challenged<P extends Proof> =
-  | { readonly proof: P; /** base64 */ readonly challenge: Uint8Array }
+  | { readonly proof: P; /** base64 */ readonly challenge: string }
   | { readonly refused: ErrorCode; readonly detail?: number }
 
 export interface Ports {
   readonly limits: Limits
+  /** Where outputs have their buffers from. */
+  readonly stock: Stock
   readonly mailboxes: Mailboxes
   /** The names that the relay is reached by; empty while it does not know them. */
   names(): readonly string[]
@@ -80,7 +88,7 @@ export interface Ports {
 }
 
 export type Effect<P extends Proof = Proof> =
-  /** Write, then call `onWritten`; no other write comes before. The bytes may be overwritten then. */
+  /** Write, then call `onWritten`, which overwrites the bytes; no other write comes before. */
   | { readonly kind: 'write'; readonly bytes: Uint8Array }
   /** Parse the key, make its challenge, then call `onChallenged`. `key` is good until then. */
   | { readonly kind: 'challenge'; readonly key: Uint8Array; readonly sign: boolean; readonly challenge: Challenge }
@@ -100,6 +108,8 @@ export type Effect<P extends Proof = Proof> =
 const OUTPUT_BYTES = 48 * 1_024
 /** Tokens of a connection that are remembered as proven. */
 const PROVEN_TOKENS = 4
+/** Receivers of a connection whose mailbox is remembered. */
+const KNOWN_RECEIVERS = 4
 /** How many messages a subscription takes at a time. */
 const DELIVERY = 16
 
@@ -126,8 +136,10 @@ export class Session<P extends Proof = Proof> {
   readonly #limits: Limits
   readonly #source: PacketSource
   readonly #subscriber: Subscriber
-  readonly #output = new Output()
+  readonly #output: Output
   readonly #startedAt: number
+  /** SENT's second field. */
+  readonly #held: string
   #effects: Effect<P>[] = []
   /** Open, until something was said that ends the connection; over, once it ended. */
   #state: 'open' | 'closing' | 'over' = 'open'
@@ -152,6 +164,7 @@ export class Session<P extends Proof = Proof> {
   #challenging = ''
   #pending: Map<string, Pending<P>> | undefined
   #tokens: ProvenToken[] = []
+  #receivers: { readonly bytes: Uint8Array; readonly mailbox: string }[] = []
   #joined: Set<string> | undefined
   #strikes: Partial<Record<ErrorCode, number>> | undefined
   #takenOver = false
@@ -160,6 +173,8 @@ export class Session<P extends Proof = Proof> {
   constructor(ports: Ports, framing: 'line' | 'message', subscriber: Subscriber, now: number) {
     this.#ports = ports
     this.#limits = ports.limits
+    this.#output = new Output(ports.stock)
+    this.#held = `${ports.limits.holdSeconds}`
     this.#source = framing === 'line' ? new LineDecoder() : new MessageDecoder()
     this.#subscriber = subscriber
     this.#startedAt = now
@@ -212,6 +227,7 @@ export class Session<P extends Proof = Proof> {
   /** The bytes of the last `write` were handed to the system. */
   onWritten(now: number): Effect<P>[] {
     this.#writingSince = undefined
+    this.#output.written()
     for (const reference of this.#inFlight) this.#ports.mailboxes.taken(reference, this.#subscriber.owner)
     this.#inFlight = []
     return this.#run(now)
@@ -226,7 +242,7 @@ export class Session<P extends Proof = Proof> {
       this.#pending ??= new Map()
       const expires = now + this.#limits.handleSeconds * 1_000
       this.#pending.set(this.#challenging, { proof: result.proof, audience: this.#audience, expires })
-      this.#output.packetWith(`${PACKETS.CHALLENGE.no};${this.#challenging}`, result.challenge)
+      this.#output.packet(`${PACKETS.CHALLENGE.no};${this.#challenging};${result.challenge}`)
     }
     return this.#run(now)
   }
@@ -296,6 +312,8 @@ export class Session<P extends Proof = Proof> {
     this.#inFlight = []
     for (const token of this.#tokens) token.bytes.fill(0)
     this.#tokens = []
+    for (const receiver of this.#receivers) receiver.bytes.fill(0)
+    this.#receivers = []
     this.#source.clear()
     this.#output.clear()
   }
@@ -432,12 +450,22 @@ export class Session<P extends Proof = Proof> {
     this.#authorize(token, now)
     if (payload.length > this.#limits.payload) throw new ProtocolError('too-large')
     if (!isBase64(payload)) throw new ProtocolError('wrong-usage')
-    const mailbox = this.#ports.receiver(receiver)
+    const mailbox = this.#receiver(receiver)
     if (!this.#ports.admits(mailbox)) throw new ProtocolError('denied')
     const put = this.#ports.mailboxes.put(mailbox, payload, now)
     if ('refused' in put) throw new ProtocolError(put.refused)
     this.#ports.count('stored')
-    this.#output.packet(`${PACKETS.SENT.no};${put.id};${put.seconds}`)
+    this.#output.packetWithId(PACKETS.SENT.no, put.high, put.low, this.#held)
+  }
+
+  /** The receiver's mailbox: who writes to somebody writes to them again, so it is looked up, not computed. */
+  #receiver(field: Uint8Array): string {
+    const known = this.#receivers.find(({ bytes }) => isSame(bytes, field))
+    if (known !== undefined) return known.mailbox
+    const receiver = { bytes: Uint8Array.from(field), mailbox: this.#ports.receiver(field) }
+    this.#receivers.push(receiver)
+    if (this.#receivers.length > KNOWN_RECEIVERS) this.#receivers.shift()!.bytes.fill(0)
+    return receiver.mailbox
   }
 
   #onGet(token: Uint8Array, lease: Uint8Array | undefined, now: number): void {
@@ -473,7 +501,7 @@ export class Session<P extends Proof = Proof> {
   #sendMessage(reference: number): boolean {
     const message = this.#ports.mailboxes.read(reference)
     if (message === undefined) return false
-    this.#output.packetWith(`${PACKETS.MESSAGE.no};${message.id}`, message.payload)
+    this.#output.packetWithId(PACKETS.MESSAGE.no, message.id.high, message.id.low, message.payload)
     this.#ports.count('delivered')
     return true
   }
@@ -514,7 +542,7 @@ export class Session<P extends Proof = Proof> {
 
   /** The mailbox that the token is for. @throws ProtocolError `bad-token` */
   #authorize(token: Uint8Array, now: number): string {
-    let proven = this.#tokens.find(({ bytes }) => bytes.length === token.length && Buffer.compare(bytes, token) === 0)
+    let proven = this.#tokens.find(({ bytes }) => isSame(bytes, token))
     if (proven === undefined) {
       const verified = this.#ports.verifyToken(token, now)
       if (verified === undefined) throw new ProtocolError('bad-token')
@@ -562,6 +590,10 @@ export class Session<P extends Proof = Proof> {
     this.#batch = undefined
     this.#source.clear()
   }
+}
+
+function isSame(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && Buffer.compare(a, b) === 0
 }
 
 /** WELCOME's `key=value` fields: the limits in force, sizes in bytes, times in seconds. */

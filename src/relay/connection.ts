@@ -25,8 +25,6 @@ export class Connection implements Receiver, Subscriber {
   readonly #host: Host
   readonly #stream: ByteStream
   readonly #session: Session<RelayProof>
-  /** In flight. */
-  #writing: Uint8Array | undefined
   #flowing = true
   #ended = false
   #awake = false
@@ -62,8 +60,6 @@ export class Connection implements Receiver, Subscriber {
     if (this.#ended) return
     this.#ended = true
     this.#session.onEnd()
-    this.#writing?.fill(0)
-    this.#writing = undefined
     this.#host.onEnded(this)
   }
 
@@ -117,16 +113,9 @@ export class Connection implements Receiver, Subscriber {
 
   #do(effect: Effect<RelayProof>): void {
     switch (effect.kind) {
-      case 'write': {
-        const { bytes } = effect
-        this.#writing = bytes
-        this.#stream.write(bytes, () => {
-          bytes.fill(0)
-          this.#writing = undefined
-          this.#perform((now) => this.#session.onWritten(now))
-        })
+      case 'write':
+        this.#stream.write(effect.bytes, () => this.#perform((now) => this.#session.onWritten(now)))
         return
-      }
       case 'challenge': {
         const { key, sign, challenge } = effect
         this.#settle(this.#host.prover.challenge(key, sign, challenge), (result, now) =>

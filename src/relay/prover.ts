@@ -74,7 +74,7 @@ export class Prover {
         const text = method === 'sign' ? line : await encryptToKey(line, key)
         return {
           proof: { method, mailbox, key, line },
-          challenge: Buffer.from(Buffer.from(text).toString('base64'), 'latin1'),
+          challenge: Buffer.from(text).toString('base64'),
         }
       } catch (error) {
         if (!(error instanceof ProtocolError)) throw error

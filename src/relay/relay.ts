@@ -7,6 +7,7 @@ import { createSecret, MAX_TOKEN_BYTES, Tokens } from '../auth/token.ts'
 import { MemoryMailboxes } from '../mailbox/mailbox.ts'
 import { ERRORS } from '../protocol/errors.ts'
 import type { Limits } from '../protocol/limits.ts'
+import { Stock } from '../protocol/output.ts'
 import { PACKETS } from '../protocol/packets.ts'
 import { type Ports, Session } from '../protocol/session.ts'
 import { Admission } from './admission.ts'
@@ -93,6 +94,7 @@ export class Relay {
   #createPorts(): Omit<Ports, 'loginWait'> {
     return {
       limits: this.#limits,
+      stock: new Stock(),
       mailboxes: this.#mailboxes,
       names: () => this.#names,
       admits: (mailbox) => this.#admit === undefined || this.#admit.has(mailbox),

@@ -13,7 +13,7 @@ export interface ByteStream {
   /**
    * Sends whole packets, each ended by LF. One write at a time: `done` is called once, when the
    * bytes were handed to the system, or never if the stream ends first. The caller owns `bytes`
-   * and may overwrite them after `done`.
+   * and overwrites them after `done`, or after `onEnd`.
    */
   write(bytes: Uint8Array, done: () => void): void
   /** Stops and restarts the receiver's chunks. A few may still come after `pause`. */

@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto'
 import { MemoryMailboxes } from '../../src/mailbox/mailbox.ts'
 import { ProtocolError } from '../../src/protocol/errors.ts'
 import { DEFAULT_LIMITS, type Limits } from '../../src/protocol/limits.ts'
+import { Stock } from '../../src/protocol/output.ts'
 import { type Effect, type Ports, type Proof, Session } from '../../src/protocol/session.ts'
 
 export interface World {
@@ -58,6 +59,7 @@ export function createWorld(limits: Partial<Limits> = {}, budget = 1e6): World {
   }
   const ports: Ports = {
     limits: world.limits,
+    stock: new Stock(),
     mailboxes: world.mailboxes,
     names: () => world.names,
     admits: (mailbox) => world.admitted(mailbox),
@@ -130,7 +132,7 @@ export function createWorld(limits: Partial<Limits> = {}, budget = 1e6): World {
             const { relay } = effect.challenge
             pending.push(() =>
               name.startsWith('key-')
-                ? session.onChallenged({ proof, challenge: Buffer.from(`?${proof.mailbox}@${relay}`) }, world.now)
+                ? session.onChallenged({ proof, challenge: `?${proof.mailbox}@${relay}` }, world.now)
                 : session.onChallenged({ refused: 'bad-key' }, world.now),
             )
             break
