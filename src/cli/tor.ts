@@ -83,7 +83,8 @@ export async function startTor(options: TorOptions): Promise<Tor> {
   let running = true
   const exited = new Promise<{ code: number | null; signal: NodeJS.Signals | null }>((resolve) => {
     child.once('error', () => resolve({ code: null, signal: null }))
-    child.once('exit', (code, signal) => resolve({ code, signal }))
+    // Not `exit`: its last words are to be heard, too.
+    child.once('close', (code, signal) => resolve({ code, signal }))
   }).finally(() => {
     running = false
     process.off('exit', killAtExit)

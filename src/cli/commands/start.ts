@@ -268,7 +268,7 @@ async function keepTor(service: Service, io: Io, screen: Screen, over: AbortSign
   try {
     while (!over.aborted) {
       const why = await runOnce().catch((error: unknown) => {
-        if (error instanceof TorError) return `${error.message}${error.said.map((line) => `: ${line}`).at(-1) ?? ''}`
+        if (error instanceof TorError) return explain(error)
         if (over.aborted) return ''
         throw error
       })
@@ -281,6 +281,12 @@ async function keepTor(service: Service, io: Io, screen: Screen, over: AbortSign
     clearTimeout(patience)
     await noNetwork
   }
+}
+
+/** Tor gives the reason as a warning, and ends with an error that points at it. */
+function explain({ message, said }: TorError): string {
+  const reason = said.findLast((line) => line.startsWith('[warn]')) ?? said.at(-1)
+  return reason === undefined ? message : `${message}: ${reason.replace(/^\[\w+\] /, '')}`
 }
 
 /** What torrc.example says at length. */
