@@ -1,9 +1,11 @@
 /** The whole relay over each of its doors: what holds must hold on all of them. */
+import { once } from 'node:events'
 import { connect } from 'node:net'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { WebSocket } from 'ws'
 import { type Address, ConfigError, parseConfig } from '../src/config.ts'
 import { createLog } from '../src/log.ts'
 import { type RunningServer, startServer } from '../src/server.ts'
@@ -143,6 +145,22 @@ describe('doors', () => {
     await expect(connectWebSocket(at('http'), { protocols: [] })).rejects.toThrow('HTTP 400')
     const wire = await connectWebSocket(at('http'), { protocols: ['chat', 'asfaleia.1'] })
     expect(await wire.ask('7')).toBe('17')
+  })
+
+  it('of WebSocket refuse messages that are no packet, and end what is far over the limit', async () => {
+    const { at } = await start('--name', 'localhost')
+    const { port } = at('http') as Address & { kind: 'tcp' }
+    const socket = new WebSocket(`ws://127.0.0.1:${port}/v1`, ['asfaleia.1'])
+    await once(socket, 'open')
+    const ask = async (message: string): Promise<string> => {
+      socket.send(message)
+      return String(((await once(socket, 'message')) as [Buffer])[0])
+    }
+    expect(await ask('7\n')).toMatch(/^99;wrong-usage;/)
+    expect(await ask('7\r')).toMatch(/^99;wrong-usage;/)
+    expect(await ask('7')).toBe('17')
+    socket.send('x'.repeat(100_000))
+    expect(((await once(socket, 'close')) as [number])[0]).toBe(1009)
   })
 
   it('serve a page that loads nothing and tells no time, and nothing else', async () => {

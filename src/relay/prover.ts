@@ -66,9 +66,12 @@ export class Prover {
     if (this.#queue.length >= QUEUE) return Promise.resolve({ refused: 'rate-limited', detail: 1 })
     return this.#enqueue(async () => {
       try {
-        const key = parsePublicKey(publicKey)
+        const key = parsePublicKey(publicKey, 'form')
         const mailbox = this.mailbox(key.fingerprint)
-        this.#remember(mailbox)
+        if (!this.#known.has(mailbox)) {
+          parsePublicKey(publicKey)
+          this.#remember(mailbox)
+        }
         const line = Buffer.from(buildChallenge(challenge))
         const method = sign || !key.canDecrypt ? 'sign' : 'decrypt'
         const text = method === 'sign' ? line : await encryptToKey(line, key)

@@ -322,6 +322,24 @@ describe('subscription', () => {
   })
 })
 
+describe('a batch', () => {
+  it('of which a message was erased before it could be sent ends the connection, and the rest is there again', () => {
+    const token = alice.login('alice')
+    const payload = 'A'.repeat(30_000)
+    const ids = Array.from({ length: 8 }, () => alice.say(`3;${token};key-alice;${payload}\n`)[0]!.split(';')[1]!)
+    const reader = world.open()
+    reader.stall()
+    reader.say(`4;${token};lease\n`)
+    expect(alice.say(`5;${token};${ids[7]}\n`)).toEqual(['15;1'])
+    const read = reader.drain()
+    expect(read[0]).toBe('14;8;0')
+    expect(read.slice(1).map((line) => line.split(';')[1])).toEqual([...ids.slice(0, 7), undefined])
+    expect(read.at(-1)).toBe('<end>')
+    reader.hangUp()
+    expect(alice.say(`4;${token};lease\n`)[0]).toBe('14;7;0')
+  })
+})
+
 describe('time', () => {
   it.each<[string, (peer: Peer) => void, number]>([
     ['no packet', () => {}, 30_000],
