@@ -215,7 +215,7 @@ export class RelayClient {
     try {
       await this.#authorized('SUBSCRIBE', (session) => session.subscribe())
       // Three tries within the relay's patience, at no moment that many clients share.
-      const pause = Math.min(Math.max(this.#limits.idle / 3, 1), 3_600) * (900 + Math.random() * 100)
+      const pause = Math.min(Math.max(this.#limits.idle / 3, 0.2), 3_600) * (900 + Math.random() * 100)
       this.#keepalive = setInterval(() => void this.#refresh(), pause)
       for (;;) {
         const message = await subscription.next()

@@ -25,6 +25,7 @@ export interface HostileRelay {
   received(): string
   /** Connections so far. */
   connections(): number
+  /** @throws what a script threw */
   close(): Promise<void>
 }
 
@@ -32,6 +33,7 @@ export interface HostileRelay {
 export async function startHostileRelay(script: (peer: Peer) => Promise<void>): Promise<HostileRelay> {
   let received = ''
   let connections = 0
+  const faults: unknown[] = []
   const sockets = new Set<Socket>()
   const server = createServer((socket) => {
     connections++
@@ -41,10 +43,12 @@ export async function startHostileRelay(script: (peer: Peer) => Promise<void>): 
       received += chunk.toString('latin1')
     })
     const gone = new Promise<void>((resolve) => socket.once('close', () => resolve()))
-    void script(createPeer(socket, gone)).finally(() => {
-      socket.destroy()
-      sockets.delete(socket)
-    })
+    void script(createPeer(socket, gone))
+      .catch((error: unknown) => faults.push(error))
+      .finally(() => {
+        socket.destroy()
+        sockets.delete(socket)
+      })
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -54,8 +58,8 @@ export async function startHostileRelay(script: (peer: Peer) => Promise<void>): 
     connections: () => connections,
     async close() {
       for (const socket of sockets) socket.destroy()
-      server.close()
-      await once(server, 'close')
+      if (server.listening) await new Promise((resolve) => server.close(resolve))
+      if (faults.length > 0) throw faults[0]
     },
   }
 }

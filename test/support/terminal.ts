@@ -10,15 +10,14 @@ export interface TestIo extends Io {
   interrupt(): void
   /** Settles once standard output holds the text. */
   untilOut(text: string): Promise<void>
+  /** Settles once standard error holds the text. */
+  untilErr(text: string): Promise<void>
 }
 
 export function createTestIo(env: Record<string, string> = {}): TestIo {
   const controller = new AbortController()
-  const waiting: { readonly text: string; readonly resolve: () => void }[] = []
-  const stdout = keep(() => {
-    for (const { text, resolve } of waiting) if (stdout.text().includes(text)) resolve()
-  })
-  const stderr = keep(() => {})
+  const stdout = keep()
+  const stderr = keep()
   return {
     stdin: new PassThrough(),
     stdout: stdout.stream,
@@ -28,22 +27,25 @@ export function createTestIo(env: Record<string, string> = {}): TestIo {
     out: stdout.text,
     err: stderr.text,
     interrupt: () => controller.abort(),
-    untilOut: (text) =>
-      new Promise((resolve) => {
-        if (stdout.text().includes(text)) resolve()
-        else waiting.push({ text, resolve })
-      }),
+    untilOut: stdout.until,
+    untilErr: stderr.until,
   }
 }
 
-function keep(onText: () => void): { stream: Writable; text: () => string } {
+function keep(): { stream: Writable; text: () => string; until: (text: string) => Promise<void> } {
   let kept = ''
+  const waiting: { readonly text: string; readonly resolve: () => void }[] = []
   const stream = new Writable({
     write(chunk: Buffer, _encoding, done) {
       kept += chunk.toString()
-      onText()
+      for (const { text, resolve } of waiting) if (kept.includes(text)) resolve()
       done()
     },
   })
-  return { stream, text: () => kept }
+  const until = (text: string): Promise<void> =>
+    new Promise((resolve) => {
+      if (kept.includes(text)) resolve()
+      else waiting.push({ text, resolve })
+    })
+  return { stream, text: () => kept, until }
 }

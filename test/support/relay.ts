@@ -1,0 +1,48 @@
+/** A relay of this process at a port of loopback, for tests of clients. */
+import { DEFAULT_LIMITS, type Limits } from '../../src/protocol/limits.ts'
+import { Relay } from '../../src/relay/relay.ts'
+import { createSocketServer, listen, serveSocket } from '../../src/transport/socket.ts'
+
+export interface TestRelay {
+  readonly relay: Relay
+  readonly port: number
+  /** `127.0.0.1:PORT` */
+  readonly address: string
+  /** @throws what went wrong within it */
+  close(): Promise<void>
+}
+
+export interface TestRelayOptions {
+  readonly limits?: Partial<Limits>
+  readonly names?: readonly string[]
+  readonly memory?: number
+  readonly admit?: readonly Uint8Array[]
+  readonly port?: number
+}
+
+export async function startTestRelay(options: TestRelayOptions = {}): Promise<TestRelay> {
+  const faults: unknown[] = []
+  const relay = new Relay({
+    limits: { ...DEFAULT_LIMITS, ...options.limits },
+    memory: options.memory ?? 2 ** 20,
+    connections: 10,
+    unproven: 10,
+    perCircuit: 10,
+    names: options.names ?? ['localhost'],
+    admit: options.admit,
+    onFault: (error) => faults.push(error),
+  })
+  const server = createSocketServer((socket) => serveSocket(socket, undefined, (stream) => relay.accept(stream, 'tcp')))
+  const address = await listen(server, { kind: 'tcp', host: '127.0.0.1', port: options.port ?? 0 })
+  if (address.kind !== 'tcp') throw new Error('no port was taken')
+  return {
+    relay,
+    port: address.port,
+    address: `127.0.0.1:${address.port}`,
+    async close() {
+      await relay.close()
+      await new Promise((resolve) => server.close(resolve))
+      if (faults.length > 0) throw faults[0]
+    },
+  }
+}
