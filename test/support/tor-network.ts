@@ -61,8 +61,11 @@ export interface OnionHost {
   restart(): Promise<void>
 }
 
-/** @throws TorError if a tor ends, Error if the network is not up in 110 s. Nothing stays behind in either case. */
-export async function startTorNetwork(): Promise<TorNetwork> {
+/**
+ * @param options.signal gives up the start.
+ * @throws TorError if a tor ends, Error if the network is not up in 110 s. Nothing stays behind in either case.
+ */
+export async function startTorNetwork(options: { readonly signal?: AbortSignal } = {}): Promise<TorNetwork> {
   const folder = await mkdtemp(join(tmpdir(), 'asf-tor-'))
   const tors = new Set<Tor>()
   const stop = async (): Promise<void> => {
@@ -76,7 +79,7 @@ export async function startTorNetwork(): Promise<TorNetwork> {
     return tor
   }
   try {
-    const deadline = AbortSignal.timeout(DEADLINE_MS)
+    const deadline = AbortSignal.any([AbortSignal.timeout(DEADLINE_MS), ...(options.signal ? [options.signal] : [])])
     const torrc = await startAuthorities(folder, launch, deadline)
     let members = 0
     return {
@@ -314,6 +317,7 @@ async function addOnionHost(
 async function within<T>(deadline: AbortSignal, tor: Tor, done: Promise<T>): Promise<T> {
   const { promise: late, reject } = Promise.withResolvers<never>()
   const onAbort = (): void => reject(new Error('the private Tor network did not come up in time'))
+  if (deadline.aborted) onAbort()
   deadline.addEventListener('abort', onAbort, { once: true })
   const ended = tor.exited.then(({ code, signal }) => {
     throw new Error(`a tor of the private network ended (${signal ?? code})`)
