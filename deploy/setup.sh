@@ -14,6 +14,8 @@ stamp=node_modules/.asfaleia-lock
 if ! cmp -s package-lock.json "$stamp" 2>/dev/null; then
   say "installing the npm packages of package-lock.json into node_modules"
   npm ci --no-audit --no-fund --loglevel=error >&2
+  # So that `npx asfaleia` is this checkout's, as soon as it is built.
+  ln -sf ../../dist/cli/main.js node_modules/.bin/asfaleia
   cp package-lock.json "$stamp"
 fi
 PATH=$own_path

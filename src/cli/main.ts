@@ -12,13 +12,18 @@ const command = findCommand(argv)
 const { stdin, stdout, stderr, env } = process
 
 const stop = new AbortController()
+let askedAt = 0
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.on(signal, () => {
-    // Who asks twice does not want to wait.
-    if (stop.signal.aborted) process.exit(128 + constants.signals[signal])
+    // Who asks twice does not want to wait. The same Ctrl-C can come twice, though: from the terminal, and
+    // passed on by npm.
+    if (stop.signal.aborted && performance.now() - askedAt > 1_000) process.exit(128 + constants.signals[signal])
+    if (!stop.signal.aborted) askedAt = performance.now()
     stop.abort()
   })
 }
+// `asfaleia start` holds a channel to its relay: when it dies, the relay ends, too.
+process.once('disconnect', () => stop.abort())
 
 for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
   process.on(event, (error: unknown) => process.exit(printError({ stderr }, error)))

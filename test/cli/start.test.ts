@@ -15,7 +15,7 @@ beforeEach(async () => {
   started = undefined
 })
 afterEach(async () => {
-  await started?.end('SIGKILL')
+  await started?.end()
   await rm(folder, { recursive: true, force: true })
 })
 
@@ -72,6 +72,21 @@ describe('asfaleia start --no-tor', () => {
     expect(await relay.end(signal)).toMatchObject({ code: 0 })
     expect(await isRefused(Number(port))).toBe(true)
     expect((await run(['ls', folder])).stdout).toBe('')
+  })
+
+  test('takes the same Ctrl-C twice, as below npm', async () => {
+    const relay = startThere(['--no-tor'])
+    await relay.until(/ get .*\n/)
+    process.kill(relay.pid, 'SIGINT')
+    expect(await relay.end('SIGINT')).toMatchObject({ code: 0 })
+  })
+
+  test('takes the relay with it when it is killed', async () => {
+    const relay = startThere(['--no-tor'])
+    const [, port] = await relay.until(/--relay localhost:(\d+) .*\n/)
+    process.kill(relay.pid, 'SIGKILL')
+    expect(await relay.finished).toMatchObject({ signal: 'SIGKILL' })
+    await expect.poll(() => isRefused(Number(port)), { timeout: 10_000 }).toBe(true)
   })
 
   test('ends with 1 when the relay dies', async () => {

@@ -99,7 +99,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
 }
 
 async function serveLocally(doors: readonly string[], io: Io, screen: Screen): Promise<number> {
-  const relay = startRelay([...doors, '--unix', 'off', '--http', await freeAddress(8080), '--name', 'localhost'], screen)
+  const relay = startRelay([...doors, '--unix', 'off', '--http', await freeAddress(8080), '--name', 'localhost'], io, screen)
   try {
     const tcp = await Promise.race([relay.ready, aborted(io.signal)])
     if (tcp !== undefined) {
@@ -120,7 +120,7 @@ async function serveOnion(doors: readonly string[], service: Service, io: Io, sc
   const args = [...doors, ...onionDoors, '--name-file', service.nameFile, '--tor-control', control]
   const stopping = new AbortController()
   const over = AbortSignal.any([io.signal, stopping.signal])
-  let relay = startRelay(args, screen)
+  let relay = startRelay(args, io, screen)
   // Rejects when a relay ends that was not told to.
   const failed = Promise.withResolvers<never>()
   relay.ended.catch(failed.reject)
@@ -130,6 +130,7 @@ async function serveOnion(doors: readonly string[], service: Service, io: Io, sc
     screen.say('the relay runs; Tor is starting, which can take a minute; Ctrl-C stops both')
     await keepTor(service, io, screen, over, {
       async onReachable(name, socks) {
+        screen.say('the onion service can be reached')
         io.stdout.write(`\n${name}\n\n${await drawCode(name, io)}\n${nextCommands(io, `${name}:${ONION_PORT}`, socks)}`)
       },
       async onNoNetwork() {
@@ -138,7 +139,7 @@ async function serveOnion(doors: readonly string[], service: Service, io: Io, sc
         // pass our challenges on. So it is given only now, to a relay that nobody can have reached yet.
         await relay.stop()
         if (over.aborted) return
-        relay = startRelay([...args, '--name', 'localhost'], screen)
+        relay = startRelay([...args, '--name', 'localhost'], io, screen)
         relay.ended.catch(failed.reject)
         const tcp = await relay.ready
         screen.say('until it does, the relay runs on this machine only, by the name localhost')
@@ -166,12 +167,17 @@ interface Relay {
 }
 
 /** The relay as a process of its own. It says what is wrong by itself; its standard error is passed on. */
-function startRelay(args: readonly string[], screen: Screen): Relay {
+function startRelay(args: readonly string[], io: Io, screen: Screen): Relay {
   const main = join(import.meta.dirname, `../main${extname(import.meta.filename)}`)
-  const child = spawn(process.execPath, [main, 'relay', ...args], {
+  // Its log goes through us, so it cannot see that a person reads it; what goes well we say ourselves.
+  const { isTTY } = io.stderr
+  const forPerson = isTTY === true && io.env['ASFALEIA_LOG_LEVEL'] === undefined && io.env['ASFALEIA_LOG_FORMAT'] === undefined
+  const log = forPerson ? ['--log-level', 'warn', '--log-format', 'pretty'] : []
+  const child = spawn(process.execPath, [main, 'relay', ...args, ...log], {
     // A process group of its own: Ctrl-C in a terminal reaches us, and we end the children in order.
     detached: true,
-    stdio: ['ignore', 'pipe', 'pipe'],
+    // The channel carries nothing. It closes when we die, whatever of, and the relay ends with us.
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   })
   let stopping = false
   const killAtExit = (): void => {
@@ -182,7 +188,7 @@ function startRelay(args: readonly string[], screen: Screen): Relay {
   const ended = gone.then(([code, signal]) => {
     if (!stopping) throw new CliError(`the relay ended (${signal ?? `exit code ${code}`}), so everything is stopped`)
   })
-  const doors = createInterface({ input: child.stdout })
+  const doors = createInterface({ input: child.stdout! })
   const ready = new Promise<string>((answer) => {
     let tcp = ''
     doors.on('line', (line) => {
@@ -190,7 +196,7 @@ function startRelay(args: readonly string[], screen: Screen): Relay {
       if (line === 'ready') answer(tcp)
     })
   })
-  createInterface({ input: child.stderr }).on('line', (line) => screen.pass(line))
+  createInterface({ input: child.stderr! }).on('line', (line) => screen.pass(line))
   ended.catch(() => {})
   return {
     ready: Promise.race([ready, ended.then(() => ready)]),
