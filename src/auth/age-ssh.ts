@@ -166,9 +166,10 @@ function computeTweak(key: SshKey): KeyObject {
 function toMontgomery({ material }: SshKey): Buffer {
   if (material.kind !== 'ed25519') throw new TypeError('not an ed25519 key')
   const { Fp } = ed25519.Point
-  const encoded = Buffer.from(material.point)
+  const encoded = Uint8Array.from(material.point)
   encoded[31]! &= 0x7f
   const y = Fp.fromBytes(encoded)
+  encoded.fill(0)
   return Buffer.from(Fp.toBytes(Fp.div(Fp.add(Fp.ONE, y), Fp.sub(Fp.ONE, y))))
 }
 

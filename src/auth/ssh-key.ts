@@ -3,9 +3,9 @@
  * section 3). Every key goes through here before sshpk, node:crypto or age see it: sshpk 1.18
  * accepts trailing bytes, ed25519 keys of 31 bytes or off the curve, and RSA exponents of 1; and
  * node:crypto imports ed25519 points unchecked.
- * Must not keep comments, nor echo anything of a key in an error.
+ * Must not keep comments, nor echo anything of a key in an error, nor make a string of a key, which nobody could overwrite.
  */
-import { createPublicKey, hash, type KeyObject, type webcrypto } from 'node:crypto'
+import { createPublicKey, hash, type KeyObject } from 'node:crypto'
 import { ed25519 } from '@noble/curves/ed25519.js'
 import { p256, p384, p521 } from '@noble/curves/nist.js'
 import { ProtocolError } from '../protocol/errors.ts'
@@ -34,13 +34,19 @@ export type KeyMaterial =
 
 export interface SshKey {
   readonly type: SshKeyType
-  /** The plain key's blob; for a certificate, the blob of the key inside it. */
+  /** The plain key's blob, in memory of its own; for a certificate, the blob of the key inside it. */
   readonly blob: Uint8Array
   /** Whether age can encrypt to it: `ssh-ed25519` and `ssh-rsa`, their certificates included. */
   readonly canDecrypt: boolean
   /** SHA-256 of `blob`, 32 bytes. */
   readonly fingerprint: Uint8Array
+  /** Views of `blob`. */
   readonly material: KeyMaterial
+}
+
+/** Overwrites the key but for its fingerprint: what held it is of no other use any more. */
+export function eraseKey(key: SshKey): void {
+  key.blob.fill(0)
 }
 
 /**
@@ -49,10 +55,12 @@ export interface SshKey {
  */
 export type KeyCheck = 'full' | 'form'
 
+/** What stands before the point in a SubjectPublicKeyInfo. */
+const ED25519_SPKI = Buffer.from('302a300506032b6570032100', 'hex')
 const CURVES = {
-  nistp256: { bytes: 32, jwk: 'P-256', Point: p256.Point },
-  nistp384: { bytes: 48, jwk: 'P-384', Point: p384.Point },
-  nistp521: { bytes: 66, jwk: 'P-521', Point: p521.Point },
+  nistp256: { bytes: 32, spki: Buffer.from('3059301306072a8648ce3d020106082a8648ce3d030107034200', 'hex'), Point: p256.Point },
+  nistp384: { bytes: 48, spki: Buffer.from('3076301006072a8648ce3d020106052b81040022036200', 'hex'), Point: p384.Point },
+  nistp521: { bytes: 66, spki: Buffer.from('30819b301006072a8648ce3d020106052b8104002303818600', 'hex'), Point: p521.Point },
 } as const
 
 const RSA_BITS = { min: 2_048, max: 8_192 }
@@ -202,6 +210,7 @@ const CERTIFICATES: ReadonlyMap<string, SshKeyType> = new Map(
  *   for host certificates and types that docs/protocol.md, section 3, doesn't list.
  */
 export function parseKeyBlob(bytes: Uint8Array, check: KeyCheck = 'full'): SshKey {
+  let blob: Buffer | undefined
   try {
     const reader = new WireReader(bytes)
     const name = reader.name()
@@ -210,8 +219,9 @@ export function parseKeyBlob(bytes: Uint8Array, check: KeyCheck = 'full'): SshKe
     const certificate = type !== name
     if (certificate) reader.string() // the authority's nonce
     const start = reader.position
-    const material = readMaterial(type, reader)
-    const blob = Buffer.concat([encodeString(type), bytes.subarray(start, reader.position)])
+    readMaterial(type, reader)
+    blob = join(encodeString(type), bytes.subarray(start, reader.position))
+    const material = readMaterial(type, new WireReader(blob.subarray(4 + type.length)))
     const role = certificate ? readCertificateTail(reader) : USER
     reader.end()
     if (check === 'full' && !isSoundPoint(material)) throw new WireError()
@@ -224,13 +234,16 @@ export function parseKeyBlob(bytes: Uint8Array, check: KeyCheck = 'full'): SshKe
       material,
     }
   } catch (error) {
+    blob?.fill(0)
     if (error instanceof WireError) throw new ProtocolError('bad-key')
     throw error
   }
 }
 
-/** Type, blob, and a comment that is anything on the same line. */
-const LINE = /^([!-~]{1,64}) ([A-Za-z0-9+/]+={0,2})(?: [^\r\n\0]*)?$/
+const SPACE = 0x20
+const NAME_BYTES = 64
+/** What a comment may not hold: NUL and line breaks. */
+const BREAKS = [0x00, 0x0a, 0x0d]
 
 /**
  * Parses one line of the form `type base64 [comment]`: single spaces, canonical padded base64, the type the
@@ -241,20 +254,27 @@ const LINE = /^([!-~]{1,64}) ([A-Za-z0-9+/]+={0,2})(?: [^\r\n\0]*)?$/
  * @throws {ProtocolError} as {@link parseKeyBlob}
  */
 export function parsePublicKey(text: Uint8Array | string, check: KeyCheck = 'full'): SshKey {
-  const line = typeof text === 'string' ? text : asBuffer(text).toString('latin1')
-  const [, name, base64] = LINE.exec(line) ?? []
-  if (name === undefined || base64 === undefined) throw new ProtocolError('bad-key')
-  let bytes: Buffer
+  const line = asBuffer(typeof text === 'string' ? Buffer.from(text) : text)
+  const end = line.indexOf(SPACE)
+  if (end < 1 || end > NAME_BYTES) throw new ProtocolError('bad-key')
+  const comment = line.indexOf(SPACE, end + 1)
+  if (comment !== -1 && BREAKS.some((byte) => line.includes(byte, comment))) throw new ProtocolError('bad-key')
+  let bytes: Buffer | undefined
   try {
-    bytes = decodeBase64(base64)
-    if (new WireReader(bytes).name() !== name) throw new WireError()
-  } catch {
-    throw new ProtocolError('bad-key')
+    bytes = decodeBase64(line.subarray(end + 1, comment === -1 ? line.length : comment))
+    if (new WireReader(bytes).name() !== line.toString('latin1', 0, end)) throw new WireError()
+    return parseKeyBlob(bytes, check)
+  } catch (error) {
+    if (error instanceof WireError) throw new ProtocolError('bad-key')
+    throw error
+  } finally {
+    bytes?.fill(0)
   }
-  return parseKeyBlob(bytes, check)
 }
 
 const FINGERPRINT = 'SHA256:'
+/** The base64 of 32 bytes, whose padding a fingerprint leaves out. */
+const FINGERPRINT_DIGITS = 43
 
 /**
  * The mailbox that a SEND's `receiver` names (docs/protocol.md, section 4): a public key's line, or its
@@ -266,15 +286,24 @@ const FINGERPRINT = 'SHA256:'
  * @throws {ProtocolError} `bad-key`; `unsupported-key` for a sound line of a key that can have no mailbox
  */
 export function parseReceiver(field: Uint8Array, isKnown?: (fingerprint: Uint8Array) => boolean): Uint8Array {
-  const text = asBuffer(field).toString('latin1')
-  if (!text.startsWith(FINGERPRINT)) {
+  const text = asBuffer(field)
+  if (text.toString('latin1', 0, FINGERPRINT.length) !== FINGERPRINT) {
     const key = parsePublicKey(text, 'form')
-    if (!isKnown?.(key.fingerprint) && !isSoundPoint(key.material)) throw new ProtocolError('bad-key')
+    const sound = isKnown?.(key.fingerprint) === true || isSoundPoint(key.material)
+    eraseKey(key)
+    if (!sound) throw new ProtocolError('bad-key')
     return key.fingerprint
   }
-  const fingerprint = Buffer.from(text.slice(FINGERPRINT.length), 'base64')
-  if (fingerprint.length !== 32 || formatFingerprint(fingerprint) !== text) throw new ProtocolError('bad-key')
-  return fingerprint
+  if (text.length !== FINGERPRINT.length + FINGERPRINT_DIGITS) throw new ProtocolError('bad-key')
+  const padded = Buffer.alloc(FINGERPRINT_DIGITS + 1, '=')
+  padded.set(text.subarray(FINGERPRINT.length))
+  try {
+    return decodeBase64(padded)
+  } catch {
+    throw new ProtocolError('bad-key')
+  } finally {
+    padded.fill(0)
+  }
 }
 
 /** `SHA256:` and unpadded base64, as `ssh-keygen -l` prints it. */
@@ -283,26 +312,54 @@ export function formatFingerprint(fingerprint: Uint8Array): string {
 }
 
 /**
- * The key for node:crypto: made when it is needed, since most keys of a relay are only hashed. By JWK
- * (RFC 7517, 8037), whose import is faster here than DER's.
+ * The key for node:crypto: made when it is needed, since most keys of a relay are only hashed. By DER, though
+ * JWK is imported a little faster: a JWK is strings.
  *
  * @throws {Error} where the key was parsed by form only and is not on its curve (ECDSA; OpenSSL checks it)
  */
 export function createKeyObject({ material }: SshKey): KeyObject {
-  return createPublicKey({ key: toJwk(material), format: 'jwk' })
+  const der = encodeDer(material)
+  try {
+    return createPublicKey({ key: der, format: 'der', type: material.kind === 'rsa' ? 'pkcs1' : 'spki' })
+  } finally {
+    der.fill(0)
+  }
 }
 
-function toJwk(material: KeyMaterial): webcrypto.JsonWebKey {
-  const text = (bytes: Uint8Array): string => asBuffer(bytes).toString('base64url')
+/** An RSAPublicKey (RFC 8017, appendix A.1.1), else a SubjectPublicKeyInfo (RFC 5480, RFC 8410). */
+function encodeDer(material: KeyMaterial): Buffer {
   switch (material.kind) {
     case 'ed25519':
-      return { kty: 'OKP', crv: 'Ed25519', x: text(material.point) }
+      return join(ED25519_SPKI, material.point)
     case 'rsa':
-      return { kty: 'RSA', n: text(material.modulus), e: text(material.exponent) }
-    case 'ecdsa': {
-      const { bytes, jwk } = CURVES[material.curve]
-      const { point } = material
-      return { kty: 'EC', crv: jwk, x: text(point.subarray(1, 1 + bytes)), y: text(point.subarray(1 + bytes)) }
-    }
+      return element(0x30, element(0x02, positive(material.modulus)), element(0x02, positive(material.exponent)))
+    case 'ecdsa':
+      return join(CURVES[material.curve].spki, material.point)
   }
+}
+
+/** DER's INTEGER is signed. */
+function positive(magnitude: Uint8Array): Buffer {
+  return join(Buffer.alloc(magnitude[0]! >= 0x80 ? 1 : 0), magnitude)
+}
+
+/** One element of DER; overwrites its parts, which are copies already. */
+function element(tag: number, ...parts: Buffer[]): Buffer {
+  const content = join(...parts)
+  const { length } = content
+  const size = length < 0x80 ? [length] : length < 0x100 ? [0x81, length] : [0x82, length >> 8, length & 0xff]
+  const whole = join(Buffer.from([tag, ...size]), content)
+  for (const part of [content, ...parts]) part.fill(0)
+  return whole
+}
+
+/** As Buffer.concat, but not in Node's shared pool: it is overwritten as a whole. */
+function join(...parts: readonly Uint8Array[]): Buffer {
+  const whole = Buffer.alloc(parts.reduce((sum, part) => sum + part.length, 0))
+  let at = 0
+  for (const part of parts) {
+    whole.set(part, at)
+    at += part.length
+  }
+  return whole
 }

@@ -6,7 +6,7 @@
  */
 import { createHash, hash, sign, timingSafeEqual, verify, type KeyObject } from 'node:crypto'
 import type { SshPrivateKey } from './private-key.ts'
-import { createKeyObject, parseKeyBlob, type EcdsaCurve, type SshKey, type SshKeyType } from './ssh-key.ts'
+import { createKeyObject, eraseKey, parseKeyBlob, type EcdsaCurve, type SshKey, type SshKeyType } from './ssh-key.ts'
 import { encodeMpint, encodeString, encodeUint32, WireError, WireReader } from './ssh-wire.ts'
 
 /** The namespace of a login's signatures: one made for anything else is no login. */
@@ -49,21 +49,24 @@ interface Check {
  * that its sender knows already.
  *
  * @param input.blob the decoded SSHSIG, exact to its end; its key may be a user certificate of `key`
- * @param input.key parsed with the full check; FIDO keys must have asserted user presence
+ * @param input.key of a key parsed with the full check; FIDO keys must have asserted user presence
  */
 export async function verifySignature(input: {
   readonly blob: Uint8Array
-  readonly key: SshKey
+  readonly key: Pick<SshKey, 'fingerprint'>
   readonly namespace: string
   readonly message: Uint8Array
 }): Promise<boolean> {
+  let parsed: Parsed | undefined
   try {
-    const parsed = parseSignature(input.blob)
+    parsed = parseSignature(input.blob)
     const sound = await checkSignature(prepare(parsed, encodeSigned(parsed.namespace, parsed.hash, input.message)))
     const expected = timingSafeEqual(parsed.key.fingerprint, input.key.fingerprint)
     return sound && expected && parsed.namespace.equals(Buffer.from(input.namespace))
   } catch {
     return false
+  } finally {
+    if (parsed !== undefined) eraseKey(parsed.key)
   }
 }
 

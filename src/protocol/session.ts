@@ -73,6 +73,8 @@ export interface Ports {
   readonly mailboxes: Mailboxes
   /** The names that the relay is reached by; empty while it does not know them. */
   names(): readonly string[]
+  /** The name to use instead, where the relay is leaving `name`. */
+  movedTo(name: string): string | undefined
   admits(mailbox: string): boolean
   /** Seconds to wait before another login may be tried, 0 if it may be now; counts the try. */
   loginWait(now: number): number
@@ -406,6 +408,8 @@ export class Session<P extends Proof = Proof> {
       this.#name = dialled
     }
     this.#output.packet(`${PACKETS.WELCOME.no};${VERSION};${describeLimits(this.#limits)}`)
+    const moved = name === undefined ? undefined : this.#ports.movedTo(this.#name!)
+    if (moved !== undefined) this.#notice('moved', moved)
   }
 
   #onAuth(key: Uint8Array, sign: Uint8Array | undefined, now: number): void {
@@ -429,7 +433,7 @@ export class Session<P extends Proof = Proof> {
     return Math.ceil((oldest!.expires - now) / 1_000)
   }
 
-  /** A proof holds the key, which is not kept longer than its challenge. */
+  /** A proof says whose key was named: it is not kept longer than its challenge. */
   #forgetExpired(now: number): void {
     if (this.#pending === undefined) return
     for (const [handle, { expires }] of this.#pending) if (expires <= now) this.#pending.delete(handle)
@@ -580,7 +584,7 @@ export class Session<P extends Proof = Proof> {
     this.#notice('taken-over')
   }
 
-  #notice(code: NoticeCode, detail?: number): void {
+  #notice(code: NoticeCode, detail?: number | string): void {
     this.#output.packet(`${PACKETS.NOTICE.no};${code}${detail === undefined ? '' : `;${detail}`}`)
   }
 

@@ -5,7 +5,8 @@
  */
 import { createHmac, randomBytes, randomInt, timingSafeEqual, type KeyObject } from 'node:crypto'
 import { encryptToKey } from '../auth/age-ssh.ts'
-import { parsePublicKey, parseReceiver, type SshKey } from '../auth/ssh-key.ts'
+import { eraseKey, parsePublicKey, parseReceiver, type SshKey } from '../auth/ssh-key.ts'
+import { decodeBase64 } from '../auth/ssh-wire.ts'
 import { AUTH_NAMESPACE, verifySignature } from '../auth/sshsig.ts'
 import { buildChallenge, type Challenge } from '../protocol/challenge.ts'
 import { ProtocolError } from '../protocol/errors.ts'
@@ -20,8 +21,10 @@ const KNOWN_KEYS = 16_384
 /** The base64 of `SSHSIG`, with which a signed answer begins. */
 const SIGNATURE_START = Buffer.from('U1NIU0lH')
 
+/** Holds no key: a key is overwritten once its challenge is made, and an answer brings it again or does without. */
 export interface RelayProof extends Proof {
-  readonly key: SshKey
+  /** SHA-256 of the key's blob. */
+  readonly fingerprint: Uint8Array
   /** The challenge's line. */
   readonly line: Uint8Array
 }
@@ -38,7 +41,7 @@ export class Prover {
   constructor(secret: KeyObject) {
     this.#secret = secret
     const line = buildChallenge({ relay: 'localhost', ...this.drawChallenge() })
-    this.#nobody = { method: 'decrypt', mailbox: '', key: NOBODYS_KEY, line: Buffer.from(line) }
+    this.#nobody = { method: 'decrypt', mailbox: '', fingerprint: NOBODY, line: Buffer.from(line) }
   }
 
   /** HMAC-SHA256(boot secret, SHA-256(key blob)) in base64url. */
@@ -65,23 +68,27 @@ export class Prover {
   challenge(publicKey: Uint8Array, sign: boolean, challenge: Challenge): Promise<Challenged<RelayProof>> {
     if (this.#queue.length >= QUEUE) return Promise.resolve({ refused: 'rate-limited', detail: 1 })
     return this.#enqueue(async () => {
+      let key: SshKey | undefined
       try {
-        const key = parsePublicKey(publicKey, 'form')
-        const mailbox = this.mailbox(key.fingerprint)
+        key = parsePublicKey(publicKey, 'form')
+        const { fingerprint } = key
+        const mailbox = this.mailbox(fingerprint)
         if (!this.#known.has(mailbox)) {
-          parsePublicKey(publicKey)
+          eraseKey(parsePublicKey(publicKey))
           this.#remember(mailbox)
         }
         const line = Buffer.from(buildChallenge(challenge))
         const method = sign || !key.canDecrypt ? 'sign' : 'decrypt'
         const text = method === 'sign' ? line : await encryptToKey(line, key)
         return {
-          proof: { method, mailbox, key, line },
+          proof: { method, mailbox, fingerprint, line },
           challenge: Buffer.from(text).toString('base64'),
         }
       } catch (error) {
         if (!(error instanceof ProtocolError)) throw error
         return { refused: error.code }
+      } finally {
+        if (key !== undefined) eraseKey(key)
       }
     })
   }
@@ -96,8 +103,8 @@ export class Prover {
       let good: boolean
       if (Buffer.compare(answer.subarray(0, SIGNATURE_START.length), SIGNATURE_START) === 0) {
         const blob = decodeSignature(answer)
-        const { key, line: message } = expected
-        const checked = await verifySignature({ blob, key, namespace: AUTH_NAMESPACE, message })
+        const checked = await verifySignature({ blob, key: expected, namespace: AUTH_NAMESPACE, message: expected.line })
+        blob.fill(0)
         good = checked && expected.method === 'sign'
       } else {
         const same = timingSafeEqual(digest(answer, this.#secret), digest(expected.line, this.#secret))
@@ -143,12 +150,15 @@ function digest(bytes: Uint8Array, secret: KeyObject): Buffer {
 
 /** Canonical base64 only, so that a signature has one spelling; anything else is an empty blob, which fails. */
 function decodeSignature(answer: Uint8Array): Uint8Array {
-  const blob = Buffer.from(Buffer.from(answer).toString('latin1'), 'base64')
-  return Buffer.compare(Buffer.from(blob.toString('base64'), 'latin1'), answer) === 0 ? blob : Buffer.alloc(0)
+  try {
+    return decodeBase64(answer)
+  } catch {
+    return Buffer.alloc(0)
+  }
 }
 
 /** The ed25519 base point (RFC 8032, section 5.1) as a key: everybody knows its secret, and nobody logs in with it. */
-const NOBODYS_KEY = parsePublicKey(
+const { fingerprint: NOBODY } = parsePublicKey(
   `ssh-ed25519 ${Buffer.concat([
     Buffer.from([0, 0, 0, 11]),
     Buffer.from('ssh-ed25519'),
