@@ -32,6 +32,8 @@ export interface Dial {
   readonly socks?: string
   readonly sign: boolean
   readonly timeout?: number
+  /** Addresses that the person was told the relay is moving to: once is enough. */
+  readonly told: Set<string>
 }
 
 /** Checks the options and reads the key. @throws {CliError} */
@@ -59,6 +61,7 @@ export async function prepareDial(
     relay: values.relay,
     key: await loadPrivateKey(values.key, io),
     sign: values.sign === true,
+    told: new Set(),
     ...(socks !== undefined && { socks }),
     ...(seconds !== undefined && { timeout: seconds * 1_000 }),
   }
@@ -74,9 +77,14 @@ function underTorsocks(env: Io['env']): boolean {
 
 /** @throws {RelayError} and the signal's reason when it was interrupted */
 export function dialRelay(dial: Dial, io: Io): Promise<RelayClient> {
-  const { timeout, ...options } = dial
+  const { timeout, told, ...options } = dial
   return connectRelay({
     ...options,
+    onMoved: (name) => {
+      if (told.has(name)) return
+      told.add(name)
+      io.stderr.write(`asfaleia: this relay is moving: use ${name} from now on (if you trust it still)\n`)
+    },
     signal: io.signal,
     ...(timeout !== undefined && { timeout, connectTimeout: timeout }),
   })

@@ -14,6 +14,7 @@ import {
   createIsolation,
   DEFAULT_SOCKS,
   type Isolation,
+  isOnion,
   parseEndpoint,
   parseTarget,
   type Route,
@@ -31,6 +32,11 @@ export interface ConnectOptions {
   readonly socks?: string
   /** Prove the key by a signature even where it could decrypt. */
   readonly sign?: boolean
+  /**
+   * The relay says that it is leaving the name dialled for this onion address (docs/protocol.md, NOTICE). Whoever has
+   * the keys of the name dialled can say so: it is for a person to decide, and nothing to follow unasked.
+   */
+  readonly onMoved?: (name: string) => void
   /** Ends the connection, whatever it does. */
   readonly signal?: AbortSignal
   /** Milliseconds that an answer (or the next part of a long one) may take; 60,000 by default. */
@@ -64,6 +70,9 @@ export async function connectRelay(options: ConnectOptions): Promise<RelayClient
   const client = new RelayClient({
     key: options.key,
     sign: options.sign === true || !options.key.public.canDecrypt,
+    onMoved: (name) => {
+      if (isOnion(name)) options.onMoved?.(name)
+    },
     connect: (handlers) => new Connection(socket, { relay: target.name, timeout, ...handlers }),
   })
   if (signal !== undefined) {
@@ -94,6 +103,7 @@ function routeOf({ socks, key }: ConnectOptions, target: Target): Route {
 interface Handlers {
   readonly onMessage: (message: Message) => void
   readonly onTakenOver: () => void
+  readonly onMoved: (name: string) => void
   readonly onEnd: (error: unknown) => void
 }
 
@@ -110,12 +120,13 @@ export class RelayClient {
   readonly #onEnd: (() => void)[] = []
 
   /** Not for programs: use {@link connectRelay}. */
-  constructor(options: { key: SshPrivateKey; sign: boolean; connect: (handlers: Handlers) => Connection }) {
+  constructor(options: { key: SshPrivateKey; sign: boolean; onMoved: (name: string) => void; connect: (handlers: Handlers) => Connection }) {
     this.#key = options.key
     this.#sign = options.sign
     this.#connection = options.connect({
       onMessage: (message) => this.#subscription?.push(message),
       onTakenOver: () => this.#subscription?.end(new RelayError('taken-over')),
+      onMoved: options.onMoved,
       onEnd: (error) => {
         clearInterval(this.#keepalive)
         this.#subscription?.end(error)

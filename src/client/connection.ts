@@ -19,6 +19,8 @@ export interface ConnectionOptions {
   readonly timeout: number
   readonly onMessage: (message: Message) => void
   readonly onTakenOver: () => void
+  /** The relay says that it is leaving the name dialled, for one that has the form of an onion address. */
+  readonly onMoved: (name: string) => void
   /** Called once, whoever ended it; undefined if it was we. */
   readonly onEnd: (error: unknown) => void
 }
@@ -103,6 +105,9 @@ export class Connection {
       case 'notice':
         if (event.code === 'taken-over') this.#options.onTakenOver()
         else this.#farewell = new RelayError('restarting', event)
+        return
+      case 'moved':
+        this.#options.onMoved(event.name)
         return
       case 'farewell':
         this.end(new RelayError(event.code, event))

@@ -74,7 +74,9 @@ export type SessionEvent =
   | { readonly kind: 'part' }
   /** Of the subscription. */
   | { readonly kind: 'message'; readonly message: Message }
-  | { readonly kind: 'notice'; readonly code: NoticeCode; readonly seconds: number | undefined }
+  | { readonly kind: 'notice'; readonly code: Exclude<NoticeCode, 'moved'>; readonly seconds: number | undefined }
+  /** The relay is leaving the name dialled. `name` has the form of an onion address; whether it is one is not known. */
+  | { readonly kind: 'moved'; readonly name: string }
   /** The relay ends the connection, and no request was open. */
   | { readonly kind: 'farewell'; readonly code: RefusalCode; readonly seconds: number | undefined }
   /** The relay broke the protocol. Nothing follows; the connection is to be ended. */
@@ -371,6 +373,10 @@ export class ClientSession {
     const code = NOTICE_CODES.find((known) => isWord(fields[0]!, known))
     // A later version's: it can have no meaning for us.
     if (code === undefined) return undefined
+    if (code === 'moved') {
+      const name = fields[1] === undefined ? undefined : asciiText(fields[1].subarray(0, 63))
+      return name !== undefined && /^[a-z2-7]{56}\.onion$/.test(name) ? { kind: 'moved', name } : undefined
+    }
     return { kind: 'notice', code, seconds: readSeconds(fields[1]) }
   }
 

@@ -30,7 +30,7 @@ export type ErrorCode = keyof typeof ERRORS
 export const ERROR_CODES = Object.freeze(Object.keys(ERRORS)) as readonly ErrorCode[]
 
 /** The codes of a NOTICE (packet 98). */
-export const NOTICE_CODES = ['taken-over', 'restarting'] as const
+export const NOTICE_CODES = ['taken-over', 'restarting', 'moved'] as const
 export type NoticeCode = (typeof NOTICE_CODES)[number]
 
 /**

@@ -32,6 +32,8 @@ export interface RelayOptions {
   readonly unproven: number
   readonly perCircuit: number
   readonly names: readonly string[]
+  /** Names that it is reached by still, and is leaving: who says HELLO with one is told the first of `names`. */
+  readonly movedFrom?: readonly string[]
   /** Fingerprints (SHA-256 of the blob) of the keys that may log in; undefined: any key. */
   readonly admit?: readonly Uint8Array[] | undefined
   /** Our own mistake was caught; the connection that met it has ended. */
@@ -58,6 +60,7 @@ export class Relay {
   readonly #connections = new Set<Connection>()
   readonly #now: () => number
   readonly #timer: NodeJS.Timeout
+  readonly #movedFrom: readonly string[]
   #names: readonly string[]
   #admit: ReadonlySet<string> | undefined
   #awake: Connection[] = []
@@ -67,7 +70,8 @@ export class Relay {
 
   constructor(options: RelayOptions) {
     this.#limits = options.limits
-    this.#names = Object.freeze([...options.names])
+    this.#movedFrom = Object.freeze([...(options.movedFrom ?? [])])
+    this.#names = this.#nameAll(options.names)
     this.#now = options.now ?? (() => Math.floor(performance.timeOrigin + performance.now()))
     this.#admission = new Admission(options)
     this.#tokens = new Tokens({ secret: createSecret(), seconds: options.limits.tokenSeconds })
@@ -97,6 +101,7 @@ export class Relay {
       stock: new Stock(),
       mailboxes: this.#mailboxes,
       names: () => this.#names,
+      movedTo: (name) => (this.#movedFrom.includes(name) ? this.#current() : undefined),
       admits: (mailbox) => this.#admit === undefined || this.#admit.has(mailbox),
       receiver: (field) => this.#prover.receiver(field),
       drawChallenge: () => this.#prover.drawChallenge(),
@@ -118,7 +123,17 @@ export class Relay {
 
   /** Adds a name that the relay is reached by; the first one counts for clients that name none. */
   addName(name: string): void {
-    if (!this.#names.includes(name)) this.#names = Object.freeze([...this.#names, name])
+    if (!this.#names.includes(name)) this.#names = this.#nameAll([...this.#names.filter((each) => !this.#movedFrom.includes(each)), name])
+  }
+
+  /** The names to keep come first, so that the first of all is one of them as soon as there is one. */
+  #nameAll(names: readonly string[]): readonly string[] {
+    return Object.freeze([...names, ...this.#movedFrom])
+  }
+
+  /** Where people shall go who use a name that is left: an onion address, since `localhost` would lead them home. */
+  #current(): string | undefined {
+    return this.#names.find((name) => name.endsWith('.onion') && !this.#movedFrom.includes(name))
   }
 
   /** Takes a new list of admitted keys; tokens of keys that are no longer on it are revoked. */

@@ -99,8 +99,8 @@ export function parseEndpoint(text: string, defaultPort: number): Endpoint {
   return { host, port }
 }
 
-/** Tor rend-spec v3, section 6 [ONIONADDRESS]: key, checksum and version 3 in base32; subdomains are allowed. */
-function isOnion(host: string): boolean {
+/** Whether it is an onion address: rend-spec-v3, ONIONADDRESS: key, checksum and version 3 in base32; subdomains are allowed. */
+export function isOnion(host: string): boolean {
   const label = host.split('.').at(-2) ?? ''
   if (!/^[a-z2-7]{56}$/.test(label)) return false
   let bits = ''

@@ -52,6 +52,14 @@ describe('a message', () => {
     expect(await received()).toEqual([{ id: expect.any(String) as string, base64: Buffer.from(input).toString('base64') }])
   })
 
+  test('by a relay that is moving goes to the relay dialled, and the person is told once', async () => {
+    const name = 'pg6mmjiyjmcrsslvykfwnntlaru7p5svn6y2ymmju6nubxndf4pscryd.onion'
+    const to = await startOther({ names: [name], movedFrom: ['localhost'] })
+    const { code, err } = await send([`${bob.file}.pub`, 'hi'], { to })
+    expect({ code, err }).toEqual({ code: 0, err: `asfaleia: this relay is moving: use ${name} from now on (if you trust it still)\n` })
+    expect(await received(to)).toHaveLength(1)
+  })
+
   test('that does not fit is not sent, and it says what would', async () => {
     const { code, out, err } = await send([`${bob.file}.pub`], { input: 'x'.repeat(30_000) })
     expect({ code, out }).toEqual({ code: 1, out: '' })

@@ -243,6 +243,20 @@ describe('what a script shows', () => {
     expect(hostile.received().match(/^9;/gm)).toHaveLength(2)
   })
 
+  test('tells that the relay moves, and only to an address that is one', async () => {
+    const sound = 'pg6mmjiyjmcrsslvykfwnntlaru7p5svn6y2ymmju6nubxndf4pscryd.onion'
+    const hostile = await startScript(async (peer) => {
+      await peer.line()
+      await peer.say(`18;asfaleia/1\n98;moved;${'a'.repeat(56)}.onion\n98;moved;${sound}\n`)
+      await peer.line()
+      await peer.say('17\n')
+    })
+    const told: string[] = []
+    const client = await dial(hostile.address, key, { onMoved: (name: string) => told.push(name) })
+    await client.ping()
+    expect(told).toEqual([sound])
+  })
+
   test('requests made at once share a login, and are answered in their order', async () => {
     const { address, relay } = await startRelay()
     const client = await dial(address, key)

@@ -78,6 +78,14 @@ test('codes and notices of a later version are neither shown nor fatal', () => {
   expect(feed(session, '99;timeout;text\n')).toEqual([{ kind: 'farewell', code: 'timeout', seconds: undefined }])
 })
 
+test('a relay that moves says where to; what is no onion address has no meaning', () => {
+  const session = loggedIn()
+  const name = `${'a'.repeat(56)}.onion`
+  expect(feed(session, `98;moved;${name};ignored\n`)).toEqual([{ kind: 'moved', name }])
+  const others = ['', `;${name.toUpperCase()}`, `;x${name}`, `;${name}.`, ';example.org', `;${'a'.repeat(55)}\u001b.onion`, ';']
+  for (const other of others) expect(feed(session, `98;moved${other}\n`)).toEqual([])
+})
+
 describe('WELCOME', () => {
   const limits = (said: string) => {
     const session = new ClientSession('localhost')

@@ -65,6 +65,16 @@ describe('before login', () => {
     expect(alice.say('0;key-alice\n')).toEqual(['1;101;?alice@second.onion'])
   })
 
+  it('tells who dialled a name that it is leaving, after WELCOME, where to go', () => {
+    world.names = ['new.onion', 'old.onion']
+    world.moved = { 'old.onion': 'new.onion' }
+    const welcome = expect.stringMatching(/^18;/) as unknown as string
+    expect(alice.say('8;asfaleia/1;old.onion\n7\n')).toEqual([welcome, '98;moved;new.onion', '17'])
+    expect(alice.say('0;key-alice\n')).toEqual(['1;100;?alice@old.onion'])
+    // Nobody knows which name who names none came by.
+    expect(alice.say('8;asfaleia/1\n8;asfaleia/1;new.onion\n')).toEqual([welcome, welcome])
+  })
+
   it('says when to come back', () => {
     world.loginWait = 7
     expect(alice.say('0;key-alice\n')).toEqual([error('rate-limited', 7)])

@@ -15,6 +15,7 @@ export interface TestRelay {
 export interface TestRelayOptions {
   readonly limits?: Partial<Limits>
   readonly names?: readonly string[]
+  readonly movedFrom?: readonly string[]
   readonly memory?: number
   readonly admit?: readonly Uint8Array[]
   readonly port?: number
@@ -29,6 +30,7 @@ export async function startTestRelay(options: TestRelayOptions = {}): Promise<Te
     unproven: 10,
     perCircuit: 10,
     names: options.names ?? ['localhost'],
+    movedFrom: options.movedFrom ?? [],
     admit: options.admit,
     onFault: (error) => faults.push(error),
   })

@@ -12,6 +12,8 @@ import { type Effect, type Ports, type Proof, Session } from '../../src/protocol
 export interface World {
   now: number
   names: string[]
+  /** Names that are left, and what to use instead. */
+  moved: Record<string, string>
   admitted: (mailbox: string) => boolean
   loginWait: number
   /** Whether proofs are settled at once. */
@@ -49,6 +51,7 @@ export function createWorld(limits: Partial<Limits> = {}, budget = 1e6): World {
   const world: World = {
     now: 1_000_000,
     names: ['localhost'],
+    moved: {},
     admitted: () => true,
     loginWait: 0,
     eager: true,
@@ -62,6 +65,7 @@ export function createWorld(limits: Partial<Limits> = {}, budget = 1e6): World {
     stock: new Stock(),
     mailboxes: world.mailboxes,
     names: () => world.names,
+    movedTo: (name) => world.moved[name],
     admits: (mailbox) => world.admitted(mailbox),
     loginWait: () => world.loginWait,
     receiver(field) {
