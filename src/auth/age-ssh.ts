@@ -24,7 +24,7 @@ import {
 import { ed25519 } from '@noble/curves/ed25519.js'
 import { Stanza, type Identity, type Recipient } from 'age-encryption'
 import type { SshPrivateKey } from './private-key.ts'
-import { createKeyObject, type SshKey } from './ssh-key.ts'
+import { encodeKey, type SshKey } from './ssh-key.ts'
 import { asBuffer } from './ssh-wire.ts'
 
 const VERSION = 'age-encryption.org/v1'
@@ -141,8 +141,10 @@ function requireDecrypting(key: SshKey): void {
 function wrap(fileKey: Uint8Array, key: SshKey): Stanza {
   requireDecrypting(key)
   if (key.type === 'ssh-rsa') {
-    const padded = { key: createKeyObject(key), oaepHash: 'sha256', oaepLabel: RSA_LABEL }
-    return new Stanza(['ssh-rsa', computeTag(key)], publicEncrypt(padded, fileKey))
+    const encoded = encodeKey(key)
+    const body = publicEncrypt({ ...encoded, oaepHash: 'sha256', oaepLabel: RSA_LABEL }, fileKey)
+    encoded.key.fill(0)
+    return new Stanza(['ssh-rsa', computeTag(key)], body)
   }
   const ephemeral = generateKeyPairSync('x25519')
   const share = exportPoint(ephemeral.publicKey)

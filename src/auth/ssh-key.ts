@@ -312,18 +312,26 @@ export function formatFingerprint(fingerprint: Uint8Array): string {
 }
 
 /**
- * The key for node:crypto: made when it is needed, since most keys of a relay are only hashed. By DER, though
- * JWK is imported a little faster: a JWK is strings.
+ * The key for node:crypto: made when it is needed, since most keys of a relay are only hashed.
  *
  * @throws {Error} where the key was parsed by form only and is not on its curve (ECDSA; OpenSSL checks it)
  */
-export function createKeyObject({ material }: SshKey): KeyObject {
-  const der = encodeDer(material)
+export function createKeyObject(key: SshKey): KeyObject {
+  const encoded = encodeKey(key)
   try {
-    return createPublicKey({ key: der, format: 'der', type: material.kind === 'rsa' ? 'pkcs1' : 'spki' })
+    return createPublicKey(encoded)
   } finally {
-    der.fill(0)
+    encoded.key.fill(0)
   }
+}
+
+/**
+ * The key as a function of node:crypto takes it for one use: a KeyObject would keep OpenSSL's copy until V8
+ * collects its old objects. By DER, though JWK is imported a little faster: a JWK is strings.
+ * The caller overwrites `key`.
+ */
+export function encodeKey({ material }: SshKey): { key: Buffer; format: 'der'; type: 'pkcs1' | 'spki' } {
+  return { key: encodeDer(material), format: 'der', type: material.kind === 'rsa' ? 'pkcs1' : 'spki' }
 }
 
 /** An RSAPublicKey (RFC 8017, appendix A.1.1), else a SubjectPublicKeyInfo (RFC 5480, RFC 8410). */

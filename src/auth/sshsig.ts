@@ -6,7 +6,7 @@
  */
 import { createHash, hash, sign, timingSafeEqual, verify, type KeyObject } from 'node:crypto'
 import type { SshPrivateKey } from './private-key.ts'
-import { createKeyObject, eraseKey, parseKeyBlob, type EcdsaCurve, type SshKey, type SshKeyType } from './ssh-key.ts'
+import { encodeKey, eraseKey, parseKeyBlob, type EcdsaCurve, type SshKey, type SshKeyType } from './ssh-key.ts'
 import { encodeMpint, encodeString, encodeUint32, WireError, WireReader } from './ssh-wire.ts'
 
 /** The namespace of a login's signatures: one made for anything else is no login. */
@@ -36,7 +36,7 @@ interface Parsed {
 interface Check {
   readonly algorithm: Hash | 'sha384' | null
   readonly signed: Uint8Array
-  readonly key: KeyObject
+  readonly key: ReturnType<typeof encodeKey>
   readonly signature: Uint8Array
 }
 
@@ -96,7 +96,7 @@ function prepare({ key, signature }: Parsed, signed: Uint8Array): Check {
     if (algorithm !== 'rsa-sha2-256' && algorithm !== 'rsa-sha2-512') throw new WireError()
     reader.end()
     const algorithmHash = algorithm === 'rsa-sha2-256' ? 'sha256' : 'sha512'
-    return { algorithm: algorithmHash, signed, key: createKeyObject(key), signature: body }
+    return { algorithm: algorithmHash, signed, key: encodeKey(key), signature: body }
   }
   if (algorithm !== key.type) throw new WireError()
   let message = signed
@@ -109,20 +109,21 @@ function prepare({ key, signature }: Parsed, signed: Uint8Array): Check {
   reader.end()
   if (material.kind === 'ed25519') {
     if (body.length !== 64) throw new WireError()
-    return { algorithm: null, signed: message, key: createKeyObject(key), signature: body }
+    return { algorithm: null, signed: message, key: encodeKey(key), signature: body }
   }
   const { hash: algorithmHash, bytes } = CURVES[material.curve]
   const numbers = new WireReader(body)
   const r = pad(numbers.mpint(), bytes)
   const s = pad(numbers.mpint(), bytes)
   numbers.end()
-  return { algorithm: algorithmHash, signed: message, key: createKeyObject(key), signature: Buffer.concat([r, s]) }
+  return { algorithm: algorithmHash, signed: message, key: encodeKey(key), signature: Buffer.concat([r, s]) }
 }
 
 /** On the thread pool: a flood of logins must not hold up everybody's messages. */
 function checkSignature({ algorithm, signed, key, signature }: Check): Promise<boolean> {
   return new Promise((resolve) => {
-    verify(algorithm, signed, { key, dsaEncoding: 'ieee-p1363' }, signature, (error, good) => {
+    verify(algorithm, signed, { ...key, dsaEncoding: 'ieee-p1363' }, signature, (error, good) => {
+      key.key.fill(0)
       resolve(error === null && good)
     })
   })
