@@ -190,7 +190,15 @@ export class Session<P extends Proof = Proof> {
 
   /** Whether more chunks are wanted now. */
   get reading(): boolean {
-    return this.#state === 'open' && !this.#proving && this.#batch === undefined && this.#output.length < OUTPUT_BYTES
+    return this.#state === 'open' && this.#mayRead && this.#batch === undefined && this.#output.length < OUTPUT_BYTES
+  }
+
+  /**
+   * A packet is read when all before it is settled: proofs, and the erasing of what a plain GET writes out.
+   * So what packets mean does not depend on how many of them came in a chunk.
+   */
+  get #mayRead(): boolean {
+    return !this.#proving && this.#staged.length === 0 && this.#inFlight.length === 0
   }
 
   /** When the peer's patience with us, or ours with it, is over. */
@@ -349,7 +357,7 @@ export class Session<P extends Proof = Proof> {
       if (this.#batch !== undefined) this.#sendBatch(this.#batch)
       else if (this.#takenOver) this.#sayTakenOver()
       else if (this.#hasWaiting && this.#subscription !== undefined) this.#deliver(this.#subscription, now)
-      else if (this.#proving || !this.#readPacket(now)) break
+      else if (!this.#mayRead || !this.#readPacket(now)) break
     }
   }
 
@@ -393,7 +401,8 @@ export class Session<P extends Proof = Proof> {
         return this.#onHello(first, second)
       case 'WIPE': {
         const mailbox = this.#authorize(first, now)
-        return this.#output.packet(`${PACKETS.WIPED.no};${this.#ports.mailboxes.wipe(mailbox)}`)
+        this.#output.packet(`${PACKETS.WIPED.no};${this.#ports.mailboxes.wipe(mailbox)}`)
+        return this.#look(mailbox)
       }
     }
   }
@@ -460,6 +469,12 @@ export class Session<P extends Proof = Proof> {
     if ('refused' in put) throw new ProtocolError(put.refused)
     this.#ports.count('stored')
     this.#output.packetWithId(PACKETS.SENT.no, put.high, put.low, this.#held)
+    this.#look(mailbox)
+  }
+
+  /** What our own packets change in the mailbox that we read is delivered before the next is read. */
+  #look(mailbox: string): void {
+    if (mailbox === this.#subscription) this.#hasWaiting = true
   }
 
   /** The receiver's mailbox: who writes to somebody writes to them again, so it is looked up, not computed. */
@@ -515,6 +530,7 @@ export class Session<P extends Proof = Proof> {
     if (messages.some((message) => message.length === 0)) throw new ProtocolError('wrong-usage')
     const mailbox = this.#authorize(token!, now)
     this.#output.packet(`${PACKETS.ACKED.no};${this.#ports.mailboxes.ack(mailbox, messages)}`)
+    this.#look(mailbox)
   }
 
   /** A connection has one subscription; another SUBSCRIBE moves it. */

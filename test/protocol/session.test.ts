@@ -421,8 +421,18 @@ describe('bytes', () => {
         expect(answers[1]).toEqual(answers[0])
         expect(answers[2]).toEqual(answers[0])
       }),
-      { numRuns: 150 },
+      { numRuns: 300 },
     )
+  })
+
+  it('that erase and count mean the same, pipelined or not', () => {
+    const token = 'token/alice/localhost/9999999999999'
+    const sent = [`3;${token};key-alice;QUJD`, `4;${token}`, `9;${token}`, `6;${token}`, `3;${token};key-alice;QUJD`, `4;${token}`, '7']
+    const all = sent.map((packet) => `${packet}\n`)
+    const expected = ['13;#;604800', '14;1;0', '20;#;QUJD', '19;0', '16;0', '13;#;604800', '20;#;QUJD', '14;0;0', '17']
+    expect(masked(alice.say(all.join('')))).toEqual(expected)
+    const bob = createWorld().open()
+    expect(masked(all.flatMap((packet) => bob.say(packet)))).toEqual(expected)
   })
 
   it('mean the same as WebSocket messages', () => {

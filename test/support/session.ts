@@ -165,7 +165,10 @@ export function createWorld(limits: Partial<Limits> = {}, budget = 1e6): World {
       session,
       say: (text) => peer.feed([new Uint8Array(Buffer.from(text, 'latin1'))]),
       feed(chunks) {
-        for (const chunk of chunks) perform(session.onChunk(chunk, world.now))
+        for (const chunk of chunks) {
+          perform(session.onChunk(chunk, world.now))
+          wakeAll()
+        }
         return peer.read()
       },
       tick() {
