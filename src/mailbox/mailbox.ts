@@ -33,6 +33,16 @@ interface Mailbox {
   window: number
 }
 
+/** A message as one relay hands it to the next (src/handover). */
+export interface HeldMessage {
+  readonly mailbox: string
+  readonly id: MessageId
+  /** How long it is held still, ms. */
+  readonly left: number
+  /** Good until the next call. */
+  readonly payload: Uint8Array
+}
+
 /** Why a message was erased, for the relay's counters. */
 export type Erased = 'acked' | 'taken' | 'expired' | 'wiped'
 
@@ -102,12 +112,46 @@ export class MemoryMailboxes implements Mailboxes {
     const cost = footprint(payload.length) + MESSAGE_BYTES + (mailbox === undefined ? MAILBOX_BYTES : 0)
     if (this.#bytes() + cost > this.#budget) return { refused: 'relay-full' }
     mailbox ??= this.#open(id)
+    const row = this.#append(mailbox, payload, now + this.#limits.holdSeconds * 1_000)
+    this.#drawId(row)
+    mailbox.subscriber?.onWaiting()
+    return this.#idOf(row)
+  }
+
+  /**
+   * All messages in order of arrival, leased ones too, for a relay that serves nobody meanwhile. Ends
+   * early where the message that was given last is erased before the next is asked for.
+   */
+  *held(now: number): Generator<HeldMessage, void, void> {
+    for (let row = this.#oldest; row !== NONE; row = this.#rows.newer[row]!) {
+      const generation = this.#rows.generation[row]!
+      const payload = this.#arena.read(this.#rows.position[row]!)
+      yield { mailbox: this.#boxes[row]!.id, id: this.#idOf(row), left: this.#rows.expires[row]! - now, payload }
+      if (this.#rows.generation[row] !== generation) return
+    }
+  }
+
+  /**
+   * Takes a message over that another relay held, behind all that are here. Neither quota nor budget
+   * refuses it, since it was accepted already; it is held no longer than a new one would be.
+   */
+  restore(message: HeldMessage, now: number): void {
+    const mailbox = this.#mailboxes.get(message.mailbox) ?? this.#open(message.mailbox)
+    // Time left is of the order of arrival, and stays so: expiry looks at the oldest alone.
+    const left = Math.min(message.left, this.#limits.holdSeconds * 1_000)
+    const row = this.#append(mailbox, message.payload, now + left)
+    this.#rows.idHigh[row] = message.id.high
+    this.#rows.idLow[row] = message.id.low
+    mailbox.subscriber?.onWaiting()
+  }
+
+  /** A row for the message at the end of its mailbox; its id is the caller's to set. */
+  #append(mailbox: Mailbox, payload: Uint8Array, expires: number): number {
     const row = this.#allocate()
     const rows = this.#rows
     rows.position[row] = this.#arena.store(row, payload)
     rows.lease[row] = FREE
-    rows.expires[row] = now + this.#limits.holdSeconds * 1_000
-    this.#drawId(row)
+    rows.expires[row] = expires
     this.#boxes[row] = mailbox
     rows.next[row] = NONE
     rows.previous[row] = mailbox.tail
@@ -123,8 +167,7 @@ export class MemoryMailboxes implements Mailboxes {
     mailbox.count++
     mailbox.waiting++
     this.#messages++
-    mailbox.subscriber?.onWaiting()
-    return this.#idOf(row)
+    return row
   }
 
   take(

@@ -143,6 +143,72 @@ describe('mailbox', () => {
   })
 })
 
+describe('handing over', () => {
+  const fill = (mailboxes: MemoryMailboxes): string[] =>
+    ['a', 'b', 'c', 'd'].map((text, i) => idOf(mailboxes.put(i % 2 === 0 ? 'm' : 'n', bytes(text), i * 1_000)))
+  const move = (from: MemoryMailboxes, to: MemoryMailboxes, now: number, later = now): MemoryMailboxes => {
+    for (const message of from.held(now)) to.restore(message, later)
+    return to
+  }
+
+  it('keeps order, ids and the time left, and has leased messages wait', () => {
+    const older = create()
+    const ids = fill(older)
+    take(older, 'm', 1, 'lease', 4_000, { messages: 1, bytes: 1e6 })
+    older.subscribe('n', subscriber(2))
+    take(older, 'n', 2, 'subscribe', 4_000)
+    // The other relay's clock may stand elsewhere.
+    const newer = move(older, create(), 4_000, 1_004_000)
+    expect(newer.size).toMatchObject({ mailboxes: 2, messages: 4, subscribers: 0 })
+    expect(newer.nextExpiry).toBe(1_010_000)
+    const { references } = newer.take('m', 1, { lease: 'lease', ...all }, 1_004_000)
+    expect(references.map((reference) => idOf(newer.read(reference)!.id))).toEqual([ids[0], ids[2]])
+    expect(newer.ack('n', [bytes(ids[3]!)])).toBe(1)
+    expect(take(newer, 'n', 1, 'lease', 1_010_999)).toEqual(['b'])
+    expect(take(newer, 'n', 2, 'lease', 1_011_000)).toEqual([])
+    expect(older.size.messages).toBe(4)
+  })
+
+  it('puts what comes after behind what was there', () => {
+    const newer = move(create(), create(), 0)
+    fill(newer)
+    const newest = move(newer, create(), 4_000)
+    newest.put('m', bytes('e'), 4_000)
+    expect(take(newest, 'm', 1, 'lease', 4_000)).toEqual(['a', 'c', 'e'])
+  })
+
+  it('takes what was accepted, over the quota and over the budget, and refuses what comes then', () => {
+    const older = create()
+    fill(older)
+    const newer = move(older, create({ ...LIMITS, mailboxMessages: 1 }, 100), 4_000)
+    expect(newer.size.messages).toBe(4)
+    expect(newer.put('m', bytes('e'), 4_000)).toEqual({ refused: 'mailbox-full' })
+    expect(newer.put('o', bytes('e'), 4_000)).toEqual({ refused: 'relay-full' })
+  })
+
+  it('holds nothing longer than the newer relay would, so that expiry keeps its order', () => {
+    const older = create()
+    fill(older)
+    const newer = move(older, create({ ...LIMITS, holdSeconds: 2 }), 3_000)
+    newer.put('m', bytes('e'), 4_000)
+    newer.expire(5_000)
+    expect(newer.size.messages).toBe(1)
+    newer.expire(6_000)
+    expect(newer.size.messages).toBe(0)
+  })
+
+  it('ends where the messages are erased meanwhile', () => {
+    const mailboxes = create()
+    fill(mailboxes)
+    const held = mailboxes.held(4_000)
+    expect(held.next().done).toBe(false)
+    mailboxes.eraseAll()
+    expect(held.next().done).toBe(true)
+    mailboxes.put('m', bytes('f'), 4_000)
+    expect([...mailboxes.held(4_000)]).toHaveLength(1)
+  })
+})
+
 /**
  * The whole under random commands, beside a model that is a list: nothing is lost, nothing comes
  * twice while it is leased, order holds, and what a command answers is what the model says.
@@ -165,13 +231,14 @@ describe('mailbox, by model', () => {
     { weight: 1, arbitrary: fc.record({ do: fc.constant('wipe'), id: ids }) },
     { weight: 2, arbitrary: fc.record({ do: fc.constant('subscribe'), id: ids, owner: owners }) },
     { weight: 2, arbitrary: fc.record({ do: fc.constant('leave'), id: ids, owner: owners }) },
+    { weight: 1, arbitrary: fc.record({ do: fc.constant('hand over') }) },
     { weight: 2, arbitrary: fc.record({ do: fc.constant('wait'), ms: fc.integer({ min: 1, max: 6_000 }) }) },
   )
 
   it('loses and duplicates nothing', () => {
     fc.assert(
       fc.property(fc.array(command, { maxLength: 120 }), (commands) => {
-        const mailboxes = create()
+        let mailboxes = create()
         const model: Record<string, { held: Held[]; subscriber?: number }> = { m: { held: [] }, n: { held: [] } }
         const inFlight: { id: string; owner: number; reference: number }[] = []
         let now = 0
@@ -257,6 +324,17 @@ describe('mailbox, by model', () => {
               for (const entry of inFlight.filter((each) => each.id === id && each.owner === owner)) {
                 inFlight.splice(inFlight.indexOf(entry), 1)
               }
+              break
+            }
+            case 'hand over': {
+              const newer = create()
+              for (const message of mailboxes.held(now)) newer.restore(message, now)
+              mailboxes = newer
+              for (const each of Object.values(model)) {
+                delete each.subscriber
+                for (const held of each.held) delete held.lease
+              }
+              inFlight.length = 0
               break
             }
             case 'wait':
