@@ -1,7 +1,8 @@
 #!/bin/sh
-# Installs what a command needs, and says so: npm packages always; for `tor` (npm start) and `test`
-# (npm test) also Debian packages, as root on Debian. Elsewhere it says exactly what to install.
-# Usage: sh deploy/setup.sh [tor|test]
+# Installs what a command needs, and says so: npm packages always; for `tor` (npm start), `test`
+# (npm test) and `bench` (npm run bench) also Debian packages, as root on Debian. Elsewhere it says
+# exactly what to install.
+# Usage: sh deploy/setup.sh [tor|test|bench]
 set -eu
 cd "$(dirname "$0")/.."
 say() { printf 'asfaleia: %s\n' "$*" >&2; }
@@ -23,20 +24,21 @@ PATH=$own_path
 case "${1:-}" in
   '') want='' ;;
   tor) want='tor:tor' ;;
-  test) want='tor:tor torsocks:torsocks age:age ssh-keygen:openssh-client nc:netcat-openbsd python3:python3-minimal' ;;
-  *) say "error: deploy/setup.sh takes nothing, tor or test"; exit 2 ;;
+  test) want='tor:tor torsocks:torsocks age:age ssh-keygen:openssh-client nc:netcat-openbsd python3:python3-minimal cc:gcc,libc6-dev' ;;
+  bench) want='tor:tor cc:gcc,libc6-dev redis-server:redis-server mosquitto:mosquitto nats-server:nats-server prosody:prosody' ;;
+  *) say "error: deploy/setup.sh takes nothing, tor, test or bench"; exit 2 ;;
 esac
 
 missing=''
 for pair in $want; do
-  command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
+  command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing $(printf %s "${pair#*:}" | tr , ' ')"
 done
 [ -n "$missing" ] || exit 0
 
 if [ -f /etc/debian_version ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
   say "installing Debian packages:$missing"
   export DEBIAN_FRONTEND=noninteractive
-  # Debian's tor package would start a daemon; the project starts its own, or none.
+  # Debian's packages of servers would start daemons; the project starts its own, or none.
   # shellcheck disable=SC2086
   if { apt-get update -qq && RUNLEVEL=1 apt-get install -y -qq --no-install-recommends $missing; } >/tmp/asfaleia-apt.$$ 2>&1; then
     rm -f /tmp/asfaleia-apt.$$
