@@ -29,6 +29,11 @@ export interface Config {
   readonly names: readonly string[]
   /** Tor's `hostname` file of the onion service: read until it is there, then a name. */
   readonly nameFile: string | undefined
+  /** Onion addresses that the relay is reached by still, and is leaving for its first other one. */
+  readonly movedFrom: readonly string[]
+  /** Tor's SOCKS port, through which the relay tries to reach itself, and how often. */
+  readonly probe: Address | undefined
+  readonly probeSeconds: number
   /** Tor's control port, asked for its bootstrap state. */
   readonly torControl: Address | undefined
   /** authorized_keys file of the keys that may log in; undefined: any. */
@@ -121,7 +126,10 @@ export const SETTINGS = {
 
   name: several('NAMES', 'names that the relay is reached by, its own `….onion` or `localhost`; the first counts without HELLO', parseName),
   'name-file': one('FILE', undefined, "tor's `hostname` file of the onion service; read until it is there", parsePath),
-  'tor-control': one('ADDRESS', 'off', "tor's control port or socket, asked how far tor is; cookie authentication", parseControl),
+  'moved-from': several('NAMES', 'onion addresses that are being left: who dials one is told the new one (`98;moved`)', parseOnion),
+  'tor-control': one('ADDRESS', 'off', "tor's control port or socket, asked how far tor is; cookie authentication", parsePeer),
+  probe: one('ADDRESS', 'off', "tor's SOCKS port or socket: the relay tries to reach itself through Tor, at port 3308 of its address", parsePeer),
+  'probe-every': one('TIME', '5m', 'how often; after a failure five times as often', ...duration(SECOND, DAY, 'each try is a circuit through Tor')),
   admit: one('FILE', undefined, 'only keys of this file may log in, one `type base64 [comment]` a line; SIGHUP reads it again', parsePath),
 
   // Positions in the arena are uint32 of eight bytes: 32 GiB.
@@ -154,6 +162,7 @@ export const SETTING_KEYS = Object.freeze(Object.keys(SETTINGS)) as readonly Set
 export const OTHER_VARIABLES: readonly string[] = Object.freeze([
   'ASFALEIA_SOCKS',
   'ASFALEIA_STATE',
+  'ASFALEIA_SERVICE',
   'ASFALEIA_TORRC_EXTRA',
   'ASFALEIA_PASSPHRASE_FILE',
 ])
@@ -211,7 +220,7 @@ export function parseConfig(input: ConfigInput): { readonly config: Config } | {
     return (row.list ? [...new Set(values)] : values[0]) as Value<K>
   }
   // Where a value was refused there is a problem already, and zero is never seen.
-  const number = (key: 'memory' | 'connections' | 'unproven' | 'per-circuit' | LimitKey): number => read(key) ?? 0
+  const number = (key: 'memory' | 'connections' | 'unproven' | 'per-circuit' | 'probe-every' | LimitKey): number => read(key) ?? 0
 
   const connections = number('connections')
   const share = (key: 'unproven' | 'per-circuit'): number => {
@@ -231,7 +240,10 @@ export function parseConfig(input: ConfigInput): { readonly config: Config } | {
     proxy: read('proxy'),
     names: read('name'),
     nameFile: read('name-file'),
+    movedFrom: read('moved-from'),
     torControl: read('tor-control'),
+    probe: read('probe'),
+    probeSeconds: number('probe-every'),
     admit: read('admit'),
     memory: number('memory'),
     connections,
@@ -281,6 +293,12 @@ function checkTogether(
   for (const door of config.proxy) {
     if (!sound || config[door] !== undefined) continue
     problems.push({ ...where('proxy'), problem: `names the ${door} door, which is not open`, hint: `give --${door} an address, or leave it out here` })
+  }
+  if (config.movedFrom.length > 0 && config.nameFile === undefined && !config.names.some((name) => name.endsWith('.onion'))) {
+    problems.push({ ...where('moved-from'), problem: 'says what is left, and nothing says for what', hint: 'give the new address: --name-file or --name' })
+  }
+  if (config.movedFrom.some((name) => config.names.includes(name))) {
+    problems.push({ ...where('moved-from'), problem: 'names an address that --name names, too', hint: 'leave it out of --name: it stays a name of the relay' })
   }
   const { firstPacketSeconds, loginSeconds } = config.limits
   if (loginSeconds > 0 && loginSeconds < firstPacketSeconds) {
@@ -419,15 +437,22 @@ function parseSocketPath(text: string): Address | undefined {
   return { kind: 'unix', path }
 }
 
-function parseControl(text: string): Address | undefined {
+/** Where tor listens, and not we. */
+function parsePeer(text: string): Address | undefined {
   const address = parseAddress(text)
-  if (address?.kind === 'tcp' && address.port === 0) throw new Refused('has no port', 'tor says it in its torrc: ControlPort')
+  if (address?.kind === 'tcp' && address.port === 0) throw new Refused('has no port', 'tor says it in its torrc: ControlPort, SocksPort')
   return address
 }
 
 function parsePath(text: string): string {
   if (text.includes('\0')) throw new Refused('is not a path', 'a path holds no NUL')
   return text
+}
+
+function parseOnion(text: string): string {
+  const name = parseName(text)
+  if (name === 'localhost') throw new Refused('is not an onion address', 'give the `….onion` that is being left')
+  return name
 }
 
 function parseName(text: string): string {

@@ -6,6 +6,7 @@
 import { pino } from 'pino'
 import pretty from 'pino-pretty'
 import type { LogFormat, LogLevel } from './config.ts'
+import { PROBE_PROBLEMS } from './operator/probe.ts'
 import { TOR_SUMMARIES } from './operator/tor-control.ts'
 import { DOORS } from './relay/counters.ts'
 import { PACKAGE_VERSION } from './version.ts'
@@ -33,6 +34,9 @@ export const EVENTS = {
   'connections-high': { level: 'warn', text: 'nearly all connections are taken', fields: { percent: PERCENT } },
   'connections-ok': { level: 'info', text: 'connections are free again', fields: { percent: PERCENT } },
   'tor-state': { level: 'info', text: 'tor changed its state', fields: { summary: TOR_SUMMARIES, bootstrap: PERCENT } },
+  'onion-reached': { level: 'info', text: 'the relay reached itself through Tor', fields: {} },
+  'onion-not-reached': { level: 'warn', text: 'the relay could not reach itself through Tor', fields: { problem: PROBE_PROBLEMS } },
+  wiped: { level: 'warn', text: 'everything was wiped, as the operator said', fields: {} },
   stopping: { level: 'info', text: 'the relay is going down', fields: {} },
   stopped: { level: 'info', text: 'every message is erased, every listener closed', fields: {} },
   'internal-error': {

@@ -7,6 +7,7 @@ import { parsePublicKey } from './auth/ssh-key.ts'
 import { type Address, type Config, ConfigError, isOnionName, type Problem } from './config.ts'
 import type { Log } from './log.ts'
 import { startOperator } from './operator/http.ts'
+import { probe, startProbe } from './operator/probe.ts'
 import { readTorState } from './operator/tor-control.ts'
 import { startWatch } from './operator/watch.ts'
 import type { Door } from './relay/counters.ts'
@@ -90,12 +91,28 @@ export async function startServer(config: Config, log: Log, version: string): Pr
         page.http.emit('connection', socket)
       })
     }
+    const { probe: socks } = config
+    const probing = socks === undefined ? undefined : startProbe({
+      // Not a name that is left: people are told to use the other.
+      name: () => relay.snapshot().names.find((name) => name.endsWith('.onion') && !config.movedFrom.includes(name)),
+      probe: (name, signal) => probe(name, socks, signal),
+      everySeconds: config.probeSeconds,
+      random: Math.random,
+    }, log)
+    closers.push(async () => probing?.stop())
     if (config.operator !== undefined) {
       const operator = await startOperator(config.operator, {
         snapshot: () => relay.snapshot(),
         startedAt: Date.now(),
         version,
         ...tor,
+        ...(probing === undefined ? {} : { probe: probing.state }),
+        panic() {
+          relay.wipe()
+          // Those that the relay does not know of: they spoke no packet yet.
+          for (const socket of sockets) socket.destroy()
+          log.event('wiped')
+        },
         onFault: () => log.event('internal-error', { origin: 'operator' }),
       }).catch((error: unknown) => Promise.reject(asConfigError('operator', error)))
       took('operator', operator.address)

@@ -33,6 +33,7 @@ function bad(given: Given): readonly Problem[] {
   return parsed.problems
 }
 
+const OLD = 'pg6mmjiyjmcrsslvykfwnntlaru7p5svn6y2ymmju6nubxndf4pscryd.onion'
 const ONION = '2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion'
 
 test('the defaults: loopback, no name, the limits of the protocol', () => {
@@ -44,7 +45,10 @@ test('the defaults: loopback, no name, the limits of the protocol', () => {
     proxy: [],
     names: [],
     nameFile: undefined,
+    movedFrom: [],
     torControl: undefined,
+    probe: undefined,
+    probeSeconds: 300,
     admit: undefined,
     memory: 256 * 1024 ** 2,
     connections: 10_000,
@@ -58,7 +62,8 @@ test('the defaults: loopback, no name, the limits of the protocol', () => {
 test('everything can be set', () => {
   const argv = [
     ['--tcp', '[::1]:1'], ['--unix', '/r.sock'], ['--http', 'unix:/h.sock'], ['--operator', 'off'], ['--proxy', 'tcp,http'],
-    ['--name', `localhost, ${ONION.toUpperCase()}`], ['--name-file', '/n'], ['--tor-control', 'localhost:9051'], ['--admit', '/a'],
+    ['--name', `localhost, ${ONION.toUpperCase()}`], ['--name-file', '/n'], ['--tor-control', 'localhost:9051'],
+    ['--moved-from', OLD], ['--probe', 'unix:/socks'], ['--probe-every', '1m'], ['--admit', '/a'],
     ['--memory', '1G'], ['--connections', '100'], ['--unproven', '20'], ['--per-circuit', '3'], ['--payload', '64K'],
     ['--mailbox-messages', '7'], ['--hold', '2d'], ['--window', '8'], ['--token', '90m'], ['--first-packet', '5s'],
     ['--login', '6s'], ['--idle', '7s'], ['--log-level', 'warn'], ['--log-format', 'pretty'],
@@ -71,7 +76,10 @@ test('everything can be set', () => {
     proxy: ['tcp', 'http'],
     names: ['localhost', ONION],
     nameFile: '/n',
+    movedFrom: [OLD],
     torControl: { kind: 'tcp', host: '127.0.0.1', port: 9051 },
+    probe: { kind: 'unix', path: '/socks' },
+    probeSeconds: 60,
     admit: '/a',
     memory: 1024 ** 3,
     connections: 100,
@@ -255,6 +263,14 @@ describe('names', () => {
   ])('%s is refused', (name, problem) => {
     expect(bad({ argv: ['--name', name] })).toMatchObject([{ key: 'name', problem }])
   })
+})
+
+test('an address that is left is one, is not kept as well, and there is one to go to', () => {
+  expect(bad({ argv: ['--name', ONION, '--moved-from', 'localhost'] })).toMatchObject([{ key: 'moved-from', problem: 'is not an onion address' }])
+  expect(bad({ argv: ['--moved-from', OLD] })).toMatchObject([{ key: 'moved-from', where: '--moved-from' }])
+  expect(bad({ argv: ['--name', 'localhost', '--moved-from', OLD] })).toMatchObject([{ key: 'moved-from' }])
+  expect(bad({ argv: ['--name', `${ONION},${OLD}`, '--moved-from', OLD] })).toMatchObject([{ key: 'moved-from' }])
+  expect(good({ argv: ['--name-file', '/n', '--moved-from', OLD] }).movedFrom).toEqual([OLD])
 })
 
 describe('problems', () => {

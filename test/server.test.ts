@@ -13,6 +13,7 @@ import { connectRaw, connectWebSocket, createPerson, type Wire } from './support
 
 const PROXY_LINE = 'PROXY TCP6 fc00:dead:beef:4dad::0:a6 ::1 166 7777\r\n'
 const ONION = 'pg6mmjiyjmcrsslvykfwnntlaru7p5svn6y2ymmju6nubxndf4pscryd.onion'
+const OLD = '2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion'
 const [alice, bob] = [createPerson(), createPerson()]
 
 let folder: string
@@ -202,6 +203,40 @@ describe('doors', () => {
   })
 })
 
+describe('panic', () => {
+  it('ends every connection, erases every message, forgets every token, and the relay goes on', async () => {
+    const list = join(folder, 'admitted-in-panic')
+    writeFileSync(list, `${alice.line}\n`)
+    const { at } = await start('--name', 'localhost', '--admit', list)
+    const wires = await Promise.all([connectRaw(at('tcp')), connectRaw(at('unix')), connectWebSocket(at('http'))])
+    const [sender, subscriber, proving] = wires
+    const silent = await connectRaw(at('tcp'))
+    const token = await sender!.login(alice)
+    expect(await sender!.ask(`3;${token};${alice.line};QUJD`)).toMatch(/^13;/)
+    expect(await subscriber!.ask(`6;${token}`)).toBe('16;1')
+    // A proof is under way, and a message waits behind it.
+    expect(await proving!.ask(`4;${token}`)).toBe('14;0;0')
+    proving!.send(`0;${alice.line}\n3;${token};${alice.line};REVG\n`)
+
+    const { port } = at('operator') as Address & { kind: 'tcp' }
+    const panicked = await fetch(`http://127.0.0.1:${port}/panic`, { method: 'POST', headers: { 'asfaleia-panic': 'now' } })
+    expect(panicked.status).toBe(200)
+    const status = (await (await fetch(`http://127.0.0.1:${port}/status`)).json()) as Record<string, unknown>
+    expect(status).toMatchObject({ ready: true, connections: 0, mailboxes: 0, messages: 0, messageBytes: 0 })
+    for (const wire of [...wires, silent]) {
+      let line = await wire.line()
+      while (line !== undefined) line = await wire.line()
+    }
+    expect(logged.filter((line) => line.includes('"event":"wiped"'))).toHaveLength(1)
+
+    const again = await connectRaw(at('tcp'))
+    expect(await again.ask(`4;${token}`)).toMatch(/^99;bad-token;/)
+    expect(await again.ask(`4;${await again.login(alice)};lease`)).toBe('14;0;0')
+    const stranger = await connectRaw(at('tcp'))
+    await expect(stranger.login(bob)).rejects.toThrow('99;denied;')
+  })
+})
+
 describe('the relay', () => {
   it('answers not-ready until its name file is there, then by that name', async () => {
     const nameFile = join(folder, 'hostname')
@@ -216,6 +251,27 @@ describe('the relay', () => {
     expect(answer).toMatch(/^18;/)
     const [, , challenge] = (await wire.ask(`0;${alice.line};sign`)).split(';')
     expect(Buffer.from(challenge!, 'base64').toString()).toMatch(`asfaleia/1 auth ${ONION} `)
+  })
+
+  it('is known by the name that it is leaving as well, and tells who dials that', async () => {
+    const { at } = await start('--name', ONION, '--moved-from', OLD)
+    const wire = await connectRaw(at('tcp'))
+    expect(await wire.ask(`8;asfaleia/1;${OLD}`)).toMatch(/^18;/)
+    expect(await wire.line()).toBe(`98;moved;${ONION}`)
+    const token = await wire.login(alice)
+    expect(await wire.ask(`8;asfaleia/1;${ONION}`)).toMatch(/^18;/)
+    expect(await wire.ask(`4;${token}`)).toBe('14;0;0')
+  })
+
+  it('challenges for the name of its file as soon as it is there, not for the one that it is leaving', async () => {
+    const nameFile = join(folder, 'new-hostname')
+    const { at } = await start('--name-file', nameFile, '--moved-from', OLD)
+    const wire = await connectRaw(at('tcp'))
+    const challenged = async (): Promise<string> => Buffer.from((await wire.ask(`0;${alice.line};sign`)).split(';')[2]!, 'base64').toString()
+    expect(await challenged()).toMatch(`asfaleia/1 auth ${OLD} `)
+    writeFileSync(nameFile, `${ONION}\n`)
+    while (!logged.some((line) => line.includes('"name-known"'))) expect(await wire.ask('7')).toBe('17')
+    expect(await challenged()).toMatch(`asfaleia/1 auth ${ONION} `)
   })
 
   it('admits only the keys of its list, read again when told', async () => {

@@ -1,6 +1,6 @@
 /**
- * The operator's listener: readiness, metrics and status, on loopback or a unix socket of its own,
- * never behind the onion service. It only reads; it changes nothing, logs nothing, and answers nobody
+ * The operator's listener: readiness, metrics, status and panic, on loopback or a unix socket of its own,
+ * never behind the onion service. But for `POST /panic` it only reads. It logs nothing, and answers nobody
  * who came by another host's name (a web page that had its own name resolved to 127.0.0.1).
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks'
@@ -9,15 +9,20 @@ import type { Address } from '../config.ts'
 import type { Snapshot } from '../relay/counters.ts'
 import { listen } from '../transport/socket.ts'
 import { buildStatus, findReasons, METRICS_TYPE, type Moment, renderMetrics } from './metrics.ts'
+import type { ProbeState } from './probe.ts'
 import type { TorState } from './tor-control.ts'
 
 export interface OperatorSources {
   snapshot(): Snapshot
+  /** What came of the relay's tries to reach itself; left out where it does not try. */
+  readonly probe?: () => ProbeState
   /** Asks tor; left out where no control port is configured. Must settle within a few seconds. */
   readonly tor?: () => Promise<TorState>
   /** ms since the epoch. */
   readonly startedAt: number
   readonly version: string
+  /** Wipes everything, now; left out where there is nothing to wipe. */
+  readonly panic?: () => void
   /** Our own mistake was caught while answering; nothing of it is handed on. */
   readonly onFault?: () => void
 }
@@ -33,6 +38,11 @@ const SOCKET_MODE = 0o600
 /** How long an answer of tor's is good: probes of several watchers ask it once. */
 const TOR_FRESH_MS = 2_000
 const DELAY_RESOLUTION_MS = 50
+/**
+ * Must come with `POST /panic`. A web page of another origin cannot send it unasked: a header that is not of the few
+ * harmless ones makes a browser ask first (Fetch standard, "CORS-safelisted request-header"), and it is not allowed to.
+ */
+export const PANIC_HEADER = 'asfaleia-panic'
 const MALFORMED = 'that request is malformed\n'
 
 /** @throws ListenError of src/transport/socket.ts */
@@ -55,6 +65,7 @@ export async function startOperator(address: Address, sources: OperatorSources):
     return {
       snapshot: sources.snapshot(),
       tor,
+      probe: sources.probe?.(),
       version: sources.version,
       uptimeSeconds: (Date.now() - sources.startedAt) / 1_000,
       residentBytes: process.memoryUsage.rss(),
@@ -64,11 +75,20 @@ export async function startOperator(address: Address, sources: OperatorSources):
   guard(app, address.kind, sources.onFault)
   app.get('/livez', async (_request, reply) => reply.type('text/plain').send('ok\n'))
   app.get('/readyz', async (_request, reply) => {
-    const reasons = findReasons({ snapshot: sources.snapshot(), tor: await askTor?.() })
+    const reasons = findReasons({ tor: await askTor?.(), snapshot: sources.snapshot(), probe: sources.probe?.() })
     return reply.code(reasons.length === 0 ? 200 : 503).send({ ready: reasons.length === 0, reasons })
   })
   app.get('/metrics', async (_request, reply) => reply.type(METRICS_TYPE).send(await renderMetrics(await read())))
   app.get('/status', async () => buildStatus(await read()))
+  const { panic } = sources
+  if (panic !== undefined) {
+    app.post('/panic', async (request, reply) => {
+      const sure = request.headers[PANIC_HEADER] === 'now' && request.headers.origin === undefined
+      if (!sure) return reply.code(403).type('text/plain').send(`that wants the header ${PANIC_HEADER}: now\n`)
+      panic()
+      return { wiped: true }
+    })
+  }
   await app.ready()
   const { server } = app
   const taken = await listen(server, address, SOCKET_MODE).catch(async (error: unknown) => {
@@ -95,8 +115,9 @@ function guard(app: FastifyInstance, kind: Address['kind'], onFault: (() => void
       'x-content-type-options': 'nosniff',
       'cross-origin-resource-policy': 'same-origin',
     })
-    if (request.method !== 'GET' && request.method !== 'HEAD') {
-      return reply.code(405).header('allow', 'GET, HEAD').type('text/plain').send('this listener only answers GET and HEAD\n')
+    const panics = request.method === 'POST' && request.url === '/panic'
+    if (request.method !== 'GET' && request.method !== 'HEAD' && !panics) {
+      return reply.code(405).header('allow', 'GET, HEAD').type('text/plain').send('this listener only answers GET and HEAD there\n')
     }
     // No browser reaches a unix socket, and there the name says nothing.
     if (kind === 'tcp' && !isLocalHost(request.headers.host ?? '')) {

@@ -6,6 +6,7 @@
  */
 import { Counter, Gauge, Registry } from 'prom-client'
 import type { Snapshot } from '../relay/counters.ts'
+import type { ProbeState } from './probe.ts'
 import type { TorState } from './tor-control.ts'
 
 /** Counts of people, messages and deeds are rounded up to multiples of this. */
@@ -14,14 +15,22 @@ export const PEOPLE_STEP = 10
 export const BYTES_STEP = 65_536
 
 /** Why the relay is not ready, GET /readyz. */
-export const REASONS = ['not-accepting', 'no-name', 'tor-unreachable', 'tor-bootstrapping'] as const
+export const REASONS = ['not-accepting', 'no-name', 'tor-unreachable', 'tor-bootstrapping', 'onion-unreachable'] as const
 export type Reason = (typeof REASONS)[number]
+
+/**
+ * Failures of the probe in a row that make the relay not ready. One circuit fails now and then; three, each over
+ * other relays, do not by chance (docs/decisions/0007-operators-tasks.md).
+ */
+const PROBE_FAILURES = 3
 
 /** All that is known at one moment, as it is; never handed out without `buildStatus` or `renderMetrics`. */
 export interface Moment {
   readonly snapshot: Snapshot
   /** Undefined where no control port is configured. */
   readonly tor: TorState | undefined
+  /** Undefined where the relay does not try to reach itself. */
+  readonly probe?: ProbeState | undefined
   readonly version: string
   readonly uptimeSeconds: number
   readonly residentBytes: number
@@ -41,13 +50,22 @@ function coarse<K extends string>(counts: Readonly<Record<K, number>>): Record<K
   return Object.fromEntries(Object.entries<number>(counts).map(([key, value]) => [key, people(value)])) as Record<K, number>
 }
 
-export function findReasons({ snapshot, tor }: Pick<Moment, 'snapshot' | 'tor'>): Reason[] {
+export function findReasons({ snapshot, tor, probe }: Pick<Moment, 'snapshot' | 'tor' | 'probe'>): Reason[] {
   const reasons: Reason[] = []
   if (!snapshot.accepting) reasons.push('not-accepting')
   if (snapshot.names.length === 0) reasons.push('no-name')
   if (tor !== undefined && !tor.reachable) reasons.push('tor-unreachable')
   else if (tor !== undefined && tor.bootstrap !== 100) reasons.push('tor-bootstrapping')
+  if (probe !== undefined && probe.failures >= PROBE_FAILURES) reasons.push('onion-unreachable')
   return reasons
+}
+
+/** What came of the relay's tries to reach itself; null for what is not known yet. */
+export interface Probed {
+  readonly reachable: boolean | null
+  readonly seconds: number | null
+  readonly failures: number
+  readonly problem: string | null
 }
 
 /** GET /status, as docs/operations.md describes it. Of the relay's names only whether there is one. */
@@ -71,6 +89,7 @@ export interface Status {
   readonly turnedAway: Snapshot['counters']['turnedAway']
   readonly refused: Snapshot['counters']['refused']
   readonly tor: TorState | null
+  readonly probe: Probed | null
   readonly residentBytes: number
   readonly loopDelaySeconds: number
 }
@@ -99,9 +118,16 @@ export function buildStatus(moment: Moment): Status {
     turnedAway: { ...counters.turnedAway },
     refused: { ...counters.refused },
     tor: tor ?? null,
+    probe: moment.probe === undefined ? null : describeProbe(moment.probe),
     residentBytes: moment.residentBytes,
     loopDelaySeconds: moment.loopDelaySeconds,
   }
+}
+
+function describeProbe({ reachable, seconds, failures, problem }: ProbeState): Probed {
+  // To the millisecond: finer is nobody's business.
+  const rounded = seconds === undefined ? null : Math.round(seconds * 1_000) / 1_000
+  return { reachable: reachable ?? null, seconds: rounded, failures, problem: problem ?? null }
 }
 
 type Sample = readonly [value: number, label?: string]
@@ -139,6 +165,8 @@ export const METRICS = {
   asfaleia_erased_total: { type: 'counter', help: 'Messages erased, in steps of 10.', label: 'reason', samples: (s) => each(s.erased) },
   asfaleia_tor_reachable: { type: 'gauge', help: '1 if the control port answers; absent where none is configured.', samples: (s) => (s.tor === null ? [] : [[Number(s.tor.reachable)]]) },
   asfaleia_tor_bootstrap_percent: { type: 'gauge', help: 'How far tor is with its start; absent where it does not say.', samples: (s) => (s.tor?.bootstrap === undefined ? [] : [[s.tor.bootstrap]]) },
+  asfaleia_reachable: { type: 'gauge', help: '1 if the relay reached itself through Tor the last time; absent without --probe, and before the first try.', samples: (s) => (s.probe === null || s.probe.reachable === null ? [] : [[Number(s.probe.reachable)]]) },
+  asfaleia_reachable_seconds: { type: 'gauge', help: 'Round trip to itself through Tor, the last one there was.', samples: (s) => (s.probe === null || s.probe.seconds === null ? [] : [[s.probe.seconds]]) },
   asfaleia_resident_memory_bytes: { type: 'gauge', help: 'Memory of the process.', samples: (s) => [[s.residentBytes]] },
   asfaleia_event_loop_delay_seconds: { type: 'gauge', help: 'How late the event loop came since the last look, 99th percentile.', samples: (s) => [[s.loopDelaySeconds]] },
 } as const satisfies Record<string, MetricRow>

@@ -9,7 +9,7 @@ import type { ByteStream, Receiver } from './stream.ts'
 
 /** What a connection asks of its relay. */
 export interface Host {
-  readonly prover: Prover
+  prover(): Prover
   now(): number
   /** Runs `onTurn` of the connection after the current turn of the event loop. */
   wake(connection: Connection): void
@@ -118,13 +118,13 @@ export class Connection implements Receiver, Subscriber {
         return
       case 'challenge': {
         const { key, sign, challenge } = effect
-        this.#settle(this.#host.prover.challenge(key, sign, challenge), (result, now) =>
+        this.#settle(this.#host.prover().challenge(key, sign, challenge), (result, now) =>
           this.#session.onChallenged(result, now),
         )
         return
       }
       case 'verify':
-        this.#settle(this.#host.prover.verify(effect.proof, effect.answer), (good, now) =>
+        this.#settle(this.#host.prover().verify(effect.proof, effect.answer), (good, now) =>
           this.#session.onVerified(good, now),
         )
         return

@@ -53,8 +53,8 @@ export class Relay {
   readonly #limits: Limits
   readonly #mailboxes: MemoryMailboxes
   readonly #admission: Admission
-  readonly #prover = new Prover(createSecretKey(randomBytes(32)))
-  readonly #tokens: Tokens
+  #prover = createProver()
+  #tokens: Tokens
   readonly #ports: Omit<Ports, 'loginWait'>
   readonly #host: Host
   readonly #connections = new Set<Connection>()
@@ -62,6 +62,8 @@ export class Relay {
   readonly #timer: NodeJS.Timeout
   readonly #movedFrom: readonly string[]
   #names: readonly string[]
+  /** Fingerprints, and the mailboxes that they make. */
+  #admitted: readonly Uint8Array[] | undefined
   #admit: ReadonlySet<string> | undefined
   #awake: Connection[] = []
   #nextOwner = 1
@@ -74,7 +76,7 @@ export class Relay {
     this.#names = this.#nameAll(options.names)
     this.#now = options.now ?? (() => Math.floor(performance.timeOrigin + performance.now()))
     this.#admission = new Admission(options)
-    this.#tokens = new Tokens({ secret: createSecret(), seconds: options.limits.tokenSeconds })
+    this.#tokens = createTokens(options.limits)
     this.#mailboxes = new MemoryMailboxes({
       limits: options.limits,
       budget: options.memory,
@@ -84,7 +86,7 @@ export class Relay {
     this.admit(options.admit)
     this.#ports = this.#createPorts()
     this.#host = {
-      prover: this.#prover,
+      prover: () => this.#prover,
       now: this.#now,
       wake: (connection) => this.#wake(connection),
       onProven: (connection) => connection.place.prove(),
@@ -138,6 +140,7 @@ export class Relay {
 
   /** Takes a new list of admitted keys; tokens of keys that are no longer on it are revoked. */
   admit(fingerprints: readonly Uint8Array[] | undefined): void {
+    this.#admitted = fingerprints
     this.#admit = fingerprints && new Set(fingerprints.map((fingerprint) => this.#prover.mailbox(fingerprint)))
   }
 
@@ -192,6 +195,22 @@ export class Relay {
     }
   }
 
+  /**
+   * The operator's panic: ends every connection without a word, overwrites every message, and draws new secrets, so
+   * that no token of before is good and no mailbox's id of before can be told whose it was. The relay goes on, empty.
+   */
+  wipe(): void {
+    for (const connection of this.#connections) {
+      connection.destroy()
+      // Not when its stream says so: what is still under way for it must find nobody.
+      connection.onEnd()
+    }
+    this.#mailboxes.eraseAll()
+    this.#tokens = createTokens(this.#limits)
+    this.#prover = createProver()
+    this.admit(this.#admitted)
+  }
+
   /** Tells everybody, ends every connection, overwrites every message. */
   async close(): Promise<void> {
     this.#accepting = false
@@ -222,6 +241,14 @@ export class Relay {
     this.#connections.delete(connection)
     if (this.#connections.size === 0) this.#closing?.()
   }
+}
+
+function createProver(): Prover {
+  return new Prover(createSecretKey(randomBytes(32)))
+}
+
+function createTokens({ tokenSeconds }: Limits): Tokens {
+  return new Tokens({ secret: createSecret(), seconds: tokenSeconds })
 }
 
 /** Says why before a packet was read, and holds nothing for the stream. */

@@ -23,7 +23,7 @@ export type Target =
 
 /** The way to a target that is neither loopback nor a unix socket. */
 export type Route =
-  | { readonly kind: 'socks'; readonly proxy: Endpoint; readonly isolation: Isolation }
+  | { readonly kind: 'socks'; readonly proxy: Endpoint | { readonly path: string }; readonly isolation: Isolation }
   /** The system's own connect, for use under torsocks or behind a transparent proxy. */
   | { readonly kind: 'direct' }
 

@@ -124,12 +124,44 @@ test.each([
   ['/metrics', 'OPTIONS', 405],
   ['/status', 'DELETE', 405],
   ['/nowhere', 'PUT', 405],
+  ['/panic', 'GET', 404],
+  ['/panic', 'OPTIONS', 405],
+  ['/panic?now', 'POST', 405],
+  ['/panic', 'POST', 404],
   ['/%zz', 'GET', 400],
 ])('%s %s: %i', async (path, method, expected) => {
   const { status, headers, body } = await ask(await start(), path, { method })
   expect(status).toBe(expected)
   expect(Object.keys(headers).filter((name) => name.startsWith('access-control'))).toEqual([])
   if (expected >= 400) expect(body).not.toContain(path.slice(2) || 'stack')
+})
+
+describe('panic', () => {
+  const SURE = { 'asfaleia-panic': 'now' }
+  const startPanicking = async (): Promise<{ address: Address; panics: () => number }> => {
+    let panics = 0
+    return { address: await start({ panic: () => void panics++ }), panics: () => panics }
+  }
+
+  test('wipes', async () => {
+    const { address, panics } = await startPanicking()
+    const { status, body } = await ask(address, '/panic', { method: 'POST', headers: SURE })
+    expect([status, JSON.parse(body), panics()]).toEqual([200, { wiped: true }, 1])
+  })
+
+  test.each<[string, number, { method?: string; headers: Record<string, string> }]>([
+    ['without the header', 403, { headers: {} }],
+    ['with another word in it', 403, { headers: { 'asfaleia-panic': 'yes' } }],
+    ['from a web page, whatever its browser let through', 403, { headers: { ...SURE, origin: 'http://localhost:9090' } }],
+    ['from a web page whose name was resolved to us', 421, { headers: { ...SURE, host: 'example.org' } }],
+    ["as a browser's question whether it may", 405, { method: 'OPTIONS', headers: { 'access-control-request-headers': 'asfaleia-panic' } }],
+    ['by GET, as an image would', 404, { method: 'GET', headers: SURE }],
+  ])('not %s', async (_name, expected, options) => {
+    const { address, panics } = await startPanicking()
+    const { status, headers } = await ask(address, '/panic', { method: 'POST', ...options })
+    expect([status, panics()]).toEqual([expected, 0])
+    expect(Object.keys(headers).filter((name) => name.startsWith('access-control'))).toEqual([])
+  })
 })
 
 describe('another host name is answered 421', () => {

@@ -1,10 +1,12 @@
 import { describe, expect, test } from 'vitest'
 import { buildStatus, findReasons, METRICS, type Moment, renderMetrics } from '../../src/operator/metrics.ts'
+import type { ProbeState } from '../../src/operator/probe.ts'
 import type { TorState } from '../../src/operator/tor-control.ts'
 import { ERROR_CODES } from '../../src/protocol/errors.ts'
 import { createCounters } from '../../src/relay/counters.ts'
 import { createSnapshot } from '../support/snapshot.ts'
 
+const REACHED: ProbeState = { reachable: true, seconds: 0.81234, failures: 0, problem: undefined }
 const DONE: TorState = { reachable: true, bootstrap: 100, summary: 'done' }
 
 function moment(differing: Partial<Moment> = {}): Moment {
@@ -59,6 +61,7 @@ describe('rounding', () => {
       turnedAway: { connections: 0, circuit: 1, 'proxy-header': 0, 'gave-way': 0 },
       refused: { ...createCounters().refused, 'auth-failed': 3 },
       tor: null,
+      probe: null,
       residentBytes: 50_000_000,
       loopDelaySeconds: 0.012,
     })
@@ -95,7 +98,7 @@ describe('rounding', () => {
 })
 
 test('every metric has help and type; every code and reason is there from the start', async () => {
-  const text = await renderMetrics(moment({ tor: DONE }))
+  const text = await renderMetrics(moment({ tor: DONE, probe: REACHED }))
   for (const [name, { type, help }] of Object.entries(METRICS)) {
     expect(text).toContain(`# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${name}`)
     expect(name.endsWith('_total')).toBe(type === 'counter')
@@ -119,6 +122,24 @@ test('what is not known is not claimed', async () => {
   const down = samples(await renderMetrics(moment({ tor: { reachable: false, bootstrap: undefined, summary: 'unreachable' } })))
   expect(down.get('asfaleia_tor_reachable')).toBe(0)
   expect(down.has('asfaleia_tor_bootstrap_percent')).toBe(false)
+})
+
+describe('the probe', () => {
+  const render = async (probe: ProbeState) => samples(await renderMetrics(moment({ probe })))
+
+  test('is a gauge and a time, and neither before it is known', async () => {
+    const unknown = await render({ reachable: undefined, seconds: undefined, failures: 0, problem: undefined })
+    expect([...unknown.keys()].filter((name) => name.startsWith('asfaleia_reachable'))).toEqual([])
+    const reached = await render(REACHED)
+    expect([reached.get('asfaleia_reachable'), reached.get('asfaleia_reachable_seconds')]).toEqual([1, 0.812])
+    const lost = await render({ ...REACHED, reachable: false, failures: 1, problem: 'onion-not-found' })
+    expect([lost.get('asfaleia_reachable'), lost.get('asfaleia_reachable_seconds')]).toEqual([0, 0.812])
+  })
+
+  test.each([[0, []], [2, []], [3, ['onion-unreachable']], [9, ['onion-unreachable']]])('%i failures in a row: %j', (failures, reasons) => {
+    const probe: ProbeState = { reachable: failures === 0, seconds: undefined, failures, problem: undefined }
+    expect(findReasons({ snapshot: createSnapshot(), tor: undefined, probe })).toEqual(reasons)
+  })
 })
 
 test.each([
