@@ -67,7 +67,7 @@ const PROGRAMS: Record<ServerName, string | undefined> = {
 
 const RELAY_FLAGS = [
   '--tcp', '127.0.0.1:0', '--http', '127.0.0.1:0', '--operator', '127.0.0.1:0', '--name', 'localhost',
-  '--log-level', 'error', '--memory', '16G', '--mailbox-messages', '100000', '--connections', '12000',
+  '--log-level', 'error', '--memory', '16G', '--per-sender', '32G', '--mailbox-messages', '100000', '--connections', '12000',
 ]
 
 /** Ends with the process that started it, at the latest. */

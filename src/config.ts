@@ -44,9 +44,18 @@ export interface Config {
   readonly connections: number
   readonly unproven: number
   readonly perCircuit: number
+  /** Bytes of payload that one key, and one circuit, may send at once; they come back over an hour. */
+  readonly perSender: number
   readonly limits: Limits
+  /** Whether a failed check keeps the relay from starting, and the checks that may fail. */
+  readonly strict: boolean
+  readonly allowUnsafe: readonly CheckName[]
   readonly log: { readonly level: LogLevel; readonly format: LogFormat }
 }
+
+/** The checks before a start, src/cli/checks.ts. */
+export const CHECK_NAMES = ['swap', 'core-dumps', 'root', 'working-directory', 'node-options', 'confinement'] as const
+export type CheckName = (typeof CHECK_NAMES)[number]
 
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
@@ -125,7 +134,7 @@ export const SETTINGS = {
   proxy: several('DOORS', 'doors whose connections begin with a PROXY v1 line (`HiddenServiceExportCircuitID haproxy`)', choice(DOORS)),
 
   name: several('NAMES', 'names that the relay is reached by, its own `….onion` or `localhost`; the first counts without HELLO', parseName),
-  'name-file': one('FILE', undefined, "tor's `hostname` file of the onion service; read until it is there", parsePath),
+  'name-file': one('FILE', undefined, "tor's `hostname` file of the onion service; read again and again, for it may come late or change", parsePath),
   'moved-from': several('NAMES', 'onion addresses that are being left: who dials one is told the new one (`98;moved`)', parseOnion),
   'tor-control': one('ADDRESS', 'off', "tor's control port or socket, asked how far tor is; cookie authentication", parsePeer),
   probe: one('ADDRESS', 'off', "tor's SOCKS port or socket: the relay tries to reach itself through Tor, at port 3308 of its address", parsePeer),
@@ -136,6 +145,7 @@ export const SETTINGS = {
   memory: one('SIZE', '256M', 'memory for messages; when it is full, SEND is refused', ...size(K * K, 32 * K ** 3, 'less holds no load, more cannot be addressed')),
   connections: one('COUNT', '10000', 'connections at once', ...count(1, 1_000_000, 'each costs a file descriptor and some memory')),
   unproven: one('COUNT', '2000', 'connections that proved no key yet; at most `connections`', ...count(1, 1_000_000, 'each may cost a login')),
+  'per-sender': one('SIZE', '64M', 'payload that one key, and one circuit, may send at once; comes back over an hour', ...size(512 * K, 32 * K ** 3, 'a message must pass, and one sender must not take all memory')),
   'per-circuit': one('COUNT', '64', 'connections of one circuit, where `proxy` tells circuits apart; at most `connections`', ...count(1, 1_000_000, 'one circuit is one client')),
 
   // A payload lies in one slab of the arena, and a login line has to be shorter than the longest other.
@@ -148,6 +158,8 @@ export const SETTINGS = {
   login: one('TIME', '2m', 'until a key is proven; at least `first-packet`', ...duration(SECOND, HOUR, 'somebody may have to touch a security key')),
   idle: one('TIME', '15m', 'without a byte from the peer', ...duration(SECOND, DAY, 'clients send PING before it')),
 
+  strict: one('MODE', 'off', '`on`: do not start where a check of `asfaleia doctor` fails; `off`: warn', choice(['on', 'off'] as const)),
+  'allow-unsafe': several('CHECKS', 'checks that may fail, by name; `confinement` also leaves the process as it is', choice(CHECK_NAMES)),
   'log-level': one('LEVEL', 'info', '`debug`, `info`, `warn` or `error`', choice(LOG_LEVELS)),
   'log-format': one('FORMAT', 'auto', '`json`, `pretty`, or `auto`: pretty on a terminal', choice(['auto', 'json', 'pretty'] as const)),
 } as const satisfies Record<string, Setting>
@@ -220,7 +232,7 @@ export function parseConfig(input: ConfigInput): { readonly config: Config } | {
     return (row.list ? [...new Set(values)] : values[0]) as Value<K>
   }
   // Where a value was refused there is a problem already, and zero is never seen.
-  const number = (key: 'memory' | 'connections' | 'unproven' | 'per-circuit' | 'probe-every' | LimitKey): number => read(key) ?? 0
+  const number = (key: 'memory' | 'connections' | 'unproven' | 'per-circuit' | 'per-sender' | 'probe-every' | LimitKey): number => read(key) ?? 0
 
   const connections = number('connections')
   const share = (key: 'unproven' | 'per-circuit'): number => {
@@ -249,6 +261,7 @@ export function parseConfig(input: ConfigInput): { readonly config: Config } | {
     connections,
     unproven: share('unproven'),
     perCircuit: share('per-circuit'),
+    perSender: number('per-sender'),
     limits: {
       ...DEFAULT_LIMITS,
       payload: number('payload'),
@@ -260,6 +273,8 @@ export function parseConfig(input: ConfigInput): { readonly config: Config } | {
       loginSeconds: number('login'),
       idleSeconds: number('idle'),
     },
+    strict: read('strict') === 'on',
+    allowUnsafe: read('allow-unsafe'),
     log: {
       level: read('log-level') ?? 'info',
       format: format === 'pretty' || (format === 'auto' && input.terminal === true) ? 'pretty' : 'json',

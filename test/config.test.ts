@@ -54,6 +54,7 @@ test('the defaults: loopback, no name, the limits of the protocol', () => {
     connections: 10_000,
     unproven: 2_000,
     perCircuit: 64,
+    perSender: 67_108_864,
     limits: DEFAULT_LIMITS,
     log: { level: 'info', format: 'json' },
   } satisfies Config)
@@ -64,7 +65,7 @@ test('everything can be set', () => {
     ['--tcp', '[::1]:1'], ['--unix', '/r.sock'], ['--http', 'unix:/h.sock'], ['--operator', 'off'], ['--proxy', 'tcp,http'],
     ['--name', `localhost, ${ONION.toUpperCase()}`], ['--name-file', '/n'], ['--tor-control', 'localhost:9051'],
     ['--moved-from', OLD], ['--probe', 'unix:/socks'], ['--probe-every', '1m'], ['--admit', '/a'],
-    ['--memory', '1G'], ['--connections', '100'], ['--unproven', '20'], ['--per-circuit', '3'], ['--payload', '64K'],
+    ['--memory', '1G'], ['--connections', '100'], ['--unproven', '20'], ['--per-circuit', '3'], ['--per-sender', '1M'], ['--payload', '64K'],
     ['--mailbox-messages', '7'], ['--hold', '2d'], ['--window', '8'], ['--token', '90m'], ['--first-packet', '5s'],
     ['--login', '6s'], ['--idle', '7s'], ['--log-level', 'warn'], ['--log-format', 'pretty'],
   ].flat()
@@ -85,6 +86,7 @@ test('everything can be set', () => {
     connections: 100,
     unproven: 20,
     perCircuit: 3,
+    perSender: 1_048_576,
     limits: {
       ...DEFAULT_LIMITS,
       payload: 65_536,

@@ -78,6 +78,8 @@ export interface Ports {
   admits(mailbox: string): boolean
   /** Seconds to wait before another login may be tried, 0 if it may be now; counts the try. */
   loginWait(now: number): number
+  /** Seconds to wait before the sender may send so many bytes, 0 if it may be now; counts them. */
+  sendWait(sender: string, bytes: number, now: number): number
   /** The mailbox of a SEND's receiver. @throws ProtocolError `bad-key` */
   receiver(field: Uint8Array): string
   issueToken(mailbox: string, audience: string, now: number): string
@@ -460,11 +462,13 @@ export class Session<P extends Proof = Proof> {
   }
 
   #onSend(token: Uint8Array, receiver: Uint8Array, payload: Uint8Array, now: number): void {
-    this.#authorize(token, now)
+    const sender = this.#authorize(token, now)
     if (payload.length > this.#limits.payload) throw new ProtocolError('too-large')
     if (!isBase64(payload)) throw new ProtocolError('wrong-usage')
     const mailbox = this.#receiver(receiver)
     if (!this.#ports.admits(mailbox)) throw new ProtocolError('denied')
+    const wait = this.#ports.sendWait(sender, payload.length, now)
+    if (wait > 0) throw new ProtocolError('rate-limited', wait)
     const put = this.#ports.mailboxes.put(mailbox, payload, now)
     if ('refused' in put) throw new ProtocolError(put.refused)
     this.#ports.count('stored')

@@ -1,35 +1,47 @@
 /**
  * Who gets a place: how many streams at once, how many of one circuit, how many that proved no key
- * yet, and how often a login may be tried. Holds circuit numbers (not addresses) while they matter.
+ * yet, how often a login may be tried, and how much one key or one circuit may have the relay store.
+ * Holds circuit numbers (not addresses) and blinded ids of senders while they matter; nothing here
+ * says which message came from whom.
  */
 
 /** Tries of a login at once, and how many come back each second, for one circuit (or one connection without). */
 const LOGIN_BURST = 60
 const LOGINS_PER_SECOND = 1
+/** What a sender has used up comes back over an hour. */
+const SENDING_SECONDS = 3_600
 
-/** A token bucket (Turner 1986): `wait` seconds until one is there; takes it if it is. */
+/** A token bucket (Turner 1986). */
 class Bucket {
-  #tokens = LOGIN_BURST
+  readonly #size: number
+  readonly #perSecond: number
+  #tokens: number
   #at: number
 
-  constructor(now: number) {
+  constructor(size: number, perSecond: number, now: number) {
+    this.#size = size
+    this.#perSecond = perSecond
+    this.#tokens = size
     this.#at = now
   }
 
-  wait(now: number): number {
+  /** Seconds until so many tokens are there; 0 if they are. */
+  wait(tokens: number, now: number): number {
     this.#refill(now)
-    if (this.#tokens < 1) return Math.ceil((1 - this.#tokens) / LOGINS_PER_SECOND)
-    this.#tokens -= 1
-    return 0
+    return this.#tokens >= tokens ? 0 : Math.ceil((tokens - this.#tokens) / this.#perSecond)
+  }
+
+  take(tokens: number): void {
+    this.#tokens -= tokens
   }
 
   isFull(now: number): boolean {
     this.#refill(now)
-    return this.#tokens === LOGIN_BURST
+    return this.#tokens === this.#size
   }
 
   #refill(now: number): void {
-    this.#tokens = Math.min(LOGIN_BURST, this.#tokens + ((now - this.#at) / 1_000) * LOGINS_PER_SECOND)
+    this.#tokens = Math.min(this.#size, this.#tokens + ((now - this.#at) / 1_000) * this.#perSecond)
     this.#at = now
   }
 }
@@ -37,12 +49,23 @@ class Bucket {
 interface Circuit {
   streams: number
   readonly logins: Bucket
+  readonly sends: Bucket
+}
+
+export interface AdmissionLimits {
+  readonly connections: number
+  readonly unproven: number
+  readonly perCircuit: number
+  /** Bytes of payload that one key, and one circuit, may send at once; they come back over an hour. */
+  readonly perSender: number
 }
 
 /** A stream's place. */
 export interface Place {
   /** Seconds until a login may be tried, 0 if now; counts the try. */
   loginWait(now: number): number
+  /** Seconds until the key, and the circuit, may send so many bytes, 0 if now; counts them. */
+  sendWait(sender: string, bytes: number, now: number): number
   /** It proved a key. */
   prove(): void
   /** It ended. */
@@ -50,13 +73,14 @@ export interface Place {
 }
 
 export class Admission {
-  readonly #limits: { readonly connections: number; readonly unproven: number; readonly perCircuit: number }
+  readonly #limits: AdmissionLimits
+  readonly #senders = new Map<string, Bucket>()
   readonly #circuits = new Map<string, Circuit>()
   /** What to call where a stream has to give way, in order of arrival. */
   readonly #unproven = new Map<Place, () => void>()
   #streams = 0
 
-  constructor(limits: { connections: number; unproven: number; perCircuit: number }) {
+  constructor(limits: AdmissionLimits) {
     this.#limits = limits
   }
 
@@ -66,14 +90,25 @@ export class Admission {
    */
   enter(circuit: string | undefined, now: number, giveWay: () => void): Place | 'connections' | 'circuit' {
     if (this.#streams >= this.#limits.connections) return 'connections'
-    const shared = circuit === undefined ? undefined : (this.#circuits.get(circuit) ?? { streams: 0, logins: new Bucket(now) })
+    const shared = circuit === undefined ? undefined : (this.#circuits.get(circuit) ?? this.#createCircuit(now))
     if (shared !== undefined && shared.streams >= this.#limits.perCircuit) return 'circuit'
     if (circuit !== undefined && shared !== undefined) this.#circuits.set(circuit, shared)
     if (shared !== undefined) shared.streams++
     this.#streams++
     let own: Bucket | undefined
     const place: Place = {
-      loginWait: (at) => (shared?.logins ?? (own ??= new Bucket(at))).wait(at),
+      loginWait: (at) => {
+        const logins = shared?.logins ?? (own ??= createLogins(at))
+        const wait = logins.wait(1, at)
+        if (wait === 0) logins.take(1)
+        return wait
+      },
+      sendWait: (sender, bytes, at) => {
+        const buckets = [this.#sender(sender, at), ...(shared === undefined ? [] : [shared.sends])]
+        const wait = Math.max(...buckets.map((bucket) => bucket.wait(bytes, at)))
+        if (wait === 0) for (const bucket of buckets) bucket.take(bytes)
+        return wait
+      },
       prove: () => this.#unproven.delete(place),
       leave: () => {
         this.#unproven.delete(place)
@@ -100,10 +135,32 @@ export class Admission {
     return this.#unproven.size
   }
 
-  /** Forgets circuits that have no stream and no login to hold against them. */
+  /** Forgets circuits and senders with nothing to hold against them. */
   sweep(now: number): void {
-    for (const [number, circuit] of this.#circuits) {
-      if (circuit.streams === 0 && circuit.logins.isFull(now)) this.#circuits.delete(number)
+    for (const [number, { streams, logins, sends }] of this.#circuits) {
+      if (streams === 0 && logins.isFull(now) && sends.isFull(now)) this.#circuits.delete(number)
     }
+    for (const [sender, bucket] of this.#senders) if (bucket.isFull(now)) this.#senders.delete(sender)
   }
+
+  #createCircuit(now: number): Circuit {
+    return { streams: 0, logins: createLogins(now), sends: this.#createSends(now) }
+  }
+
+  #createSends(now: number): Bucket {
+    const { perSender } = this.#limits
+    return new Bucket(perSender, perSender / SENDING_SECONDS, now)
+  }
+
+  #sender(sender: string, now: number): Bucket {
+    const known = this.#senders.get(sender)
+    if (known !== undefined) return known
+    const bucket = this.#createSends(now)
+    this.#senders.set(sender, bucket)
+    return bucket
+  }
+}
+
+function createLogins(now: number): Bucket {
+  return new Bucket(LOGIN_BURST, LOGINS_PER_SECOND, now)
 }

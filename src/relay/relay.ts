@@ -31,6 +31,7 @@ export interface RelayOptions {
   readonly connections: number
   readonly unproven: number
   readonly perCircuit: number
+  readonly perSender: number
   readonly names: readonly string[]
   /** Names that it is reached by still, and is leaving: who says HELLO with one is told the first of `names`. */
   readonly movedFrom?: readonly string[]
@@ -55,7 +56,7 @@ export class Relay {
   readonly #admission: Admission
   #prover = createProver()
   #tokens: Tokens
-  readonly #ports: Omit<Ports, 'loginWait'>
+  readonly #ports: Omit<Ports, 'loginWait' | 'sendWait'>
   readonly #host: Host
   readonly #connections = new Set<Connection>()
   readonly #now: () => number
@@ -97,7 +98,7 @@ export class Relay {
     this.#timer.unref()
   }
 
-  #createPorts(): Omit<Ports, 'loginWait'> {
+  #createPorts(): Omit<Ports, 'loginWait' | 'sendWait'> {
     return {
       limits: this.#limits,
       stock: new Stock(),
@@ -123,9 +124,14 @@ export class Relay {
     }
   }
 
-  /** Adds a name that the relay is reached by; the first one counts for clients that name none. */
-  addName(name: string): void {
-    if (!this.#names.includes(name)) this.#names = this.#nameAll([...this.#names.filter((each) => !this.#movedFrom.includes(each)), name])
+  /**
+   * Adds a name that the relay is reached by; the first one counts for clients that name none.
+   * @param instead a name that it is no longer reached by, and whose place the new one takes
+   */
+  addName(name: string, instead?: string): void {
+    const kept = this.#names.filter((each) => !this.#movedFrom.includes(each) && each !== name)
+    const at = instead === undefined ? -1 : kept.indexOf(instead)
+    this.#names = this.#nameAll(at === -1 ? [...kept, name] : kept.with(at, name))
   }
 
   /** The names to keep come first, so that the first of all is one of them as soon as there is one. */
@@ -159,7 +165,7 @@ export class Relay {
       return turnAway(stream)
     }
     this.counters.accepted[door]++
-    const ports: Ports = { ...this.#ports, loginWait: (at) => place.loginWait(at) }
+    const ports: Ports = { ...this.#ports, loginWait: place.loginWait, sendWait: place.sendWait }
     connection = new Connection({
       owner: this.#nextOwner++,
       host: this.#host,

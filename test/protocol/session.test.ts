@@ -226,6 +226,13 @@ describe('messages', () => {
     expect(world.mailboxes.size.messages).toBe(1)
   })
 
+  it('of who sends too much are refused for a while, and the rest stays', () => {
+    alice.say(`3;${token};key-alice;QUJD\n`)
+    world.sendWait = 30
+    expect(alice.say(`3;${token};key-alice;QUJD\n`)).toEqual([error('rate-limited', 30)])
+    expect(world.mailboxes.size.messages).toBe(1)
+  })
+
   it('come in bounded batches that say how many still wait', () => {
     world = createWorld({ batchMessages: 2, batchBytes: 10 })
     alice = world.open()

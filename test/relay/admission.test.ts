@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { Admission, type Place } from '../../src/relay/admission.ts'
 
-const LIMITS = { connections: 5, unproven: 3, perCircuit: 2 }
+const LIMITS = { connections: 5, unproven: 3, perCircuit: 2, perSender: 3_600 }
 
 function enter(admission: Admission, circuit?: string, giveWay: () => void = () => {}): Place {
   const place = admission.enter(circuit, 0, giveWay)
@@ -53,6 +53,28 @@ describe('admission', () => {
     expect(again.loginWait(999)).toBe(1)
     expect(again.loginWait(2_000)).toBe(0)
     expect(tries).toBe(60)
+  })
+
+  it('bounds what one key sends, over all its connections, and gives it back over an hour', () => {
+    const admission = new Admission(LIMITS)
+    const [first, second] = [enter(admission), enter(admission)]
+    expect(first!.sendWait('alice', 3_000, 0)).toBe(0)
+    expect(second!.sendWait('alice', 601, 0)).toBe(1)
+    expect(second!.sendWait('bob', 3_600, 0)).toBe(0)
+    // What is refused is not counted.
+    expect(second!.sendWait('alice', 600, 0)).toBe(0)
+    expect(second!.sendWait('alice', 100, 99_000)).toBe(1)
+    expect(second!.sendWait('alice', 100, 100_000)).toBe(0)
+    admission.sweep(3_700_000)
+    expect(first!.sendWait('alice', 3_600, 3_700_000)).toBe(0)
+  })
+
+  it('bounds what one circuit sends, whatever the keys', () => {
+    const admission = new Admission(LIMITS)
+    const place = enter(admission, 'a')
+    expect(place.sendWait('alice', 2_000, 0)).toBe(0)
+    expect(place.sendWait('bob', 2_000, 0)).toBe(400)
+    expect(enter(admission, 'b').sendWait('bob', 3_600, 0)).toBe(0)
   })
 
   it('forgets a circuit when it has no stream and no login to hold against it', () => {

@@ -57,7 +57,7 @@ export function readKey(person: Person): SshPrivateKey {
 export async function startRelay(): Promise<{ readonly relay: Relay; readonly port: number; close(): Promise<void> }> {
   const faults: unknown[] = []
   const relay = new Relay({
-    limits: DEFAULT_LIMITS, memory: 2 ** 20, connections: 10, unproven: 10, perCircuit: 10, names: ['localhost'],
+    limits: DEFAULT_LIMITS, memory: 2 ** 20, connections: 10, unproven: 10, perCircuit: 10, perSender: 2 ** 26, names: ['localhost'],
     onFault: (error) => faults.push(error),
   })
   const server = createSocketServer((socket) => serveSocket(socket, undefined, (stream) => relay.accept(stream, 'tcp')))

@@ -29,6 +29,7 @@ export async function startTestRelay(options: TestRelayOptions = {}): Promise<Te
     connections: 10,
     unproven: 10,
     perCircuit: 10,
+    perSender: 2 ** 26,
     names: options.names ?? ['localhost'],
     movedFrom: options.movedFrom ?? [],
     admit: options.admit,

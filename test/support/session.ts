@@ -16,6 +16,7 @@ export interface World {
   moved: Record<string, string>
   admitted: (mailbox: string) => boolean
   loginWait: number
+  sendWait: number
   /** Whether proofs are settled at once. */
   eager: boolean
   readonly limits: Limits
@@ -54,6 +55,7 @@ export function createWorld(limits: Partial<Limits> = {}, budget = 1e6): World {
     moved: {},
     admitted: () => true,
     loginWait: 0,
+    sendWait: 0,
     eager: true,
     limits: { ...DEFAULT_LIMITS, ...limits },
     mailboxes: new MemoryMailboxes({ limits: { ...DEFAULT_LIMITS, ...limits }, budget, randomBytes }),
@@ -68,6 +70,7 @@ export function createWorld(limits: Partial<Limits> = {}, budget = 1e6): World {
     movedTo: (name) => world.moved[name],
     admits: (mailbox) => world.admitted(mailbox),
     loginWait: () => world.loginWait,
+    sendWait: () => world.sendWait,
     receiver(field) {
       const text = Buffer.from(field).toString('latin1')
       if (!text.startsWith('key-')) throw new ProtocolError('bad-key')
