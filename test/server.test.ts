@@ -253,6 +253,19 @@ describe('the relay', () => {
     expect(Buffer.from(challenge!, 'base64').toString()).toMatch(`asfaleia/1 auth ${ONION} `)
   })
 
+  it('takes another name from its file when tor came back by another one, in the place of the former', async () => {
+    const nameFile = join(folder, 'changing-hostname')
+    writeFileSync(nameFile, `${OLD}\n`)
+    const { at } = await start('--name-file', nameFile, '--name', 'localhost')
+    const wire = await connectRaw(at('tcp'))
+    expect(await wire.ask(`8;asfaleia/1;${OLD}`)).toMatch(/^18;/)
+    writeFileSync(nameFile, '')
+    writeFileSync(nameFile, `${ONION}\n`)
+    while (logged.filter((line) => line.includes('"name-known"')).length < 2) expect(await wire.ask('7')).toBe('17')
+    expect(await wire.ask(`8;asfaleia/1;${ONION}`)).toMatch(/^18;/)
+    expect(await wire.ask(`8;asfaleia/1;${OLD}`)).toMatch(/^99;wrong-usage;/)
+  })
+
   it('is known by the name that it is leaving as well, and tells who dials that', async () => {
     const { at } = await start('--name', ONION, '--moved-from', OLD)
     const wire = await connectRaw(at('tcp'))
