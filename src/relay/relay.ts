@@ -2,10 +2,10 @@
  * The relay: every door's streams end in `accept`, every second in `tick`. Holds the mailboxes, the
  * boot secret and the token secret, all of which live and die with it. Logs nothing.
  */
-import { createSecretKey, randomBytes } from 'node:crypto'
+import { createSecretKey, type KeyObject, randomBytes } from 'node:crypto'
 import { createSecret, MAX_TOKEN_BYTES, Tokens } from '../auth/token.ts'
-import { MemoryMailboxes } from '../mailbox/mailbox.ts'
-import { ERRORS } from '../protocol/errors.ts'
+import { type HeldMessage, MemoryMailboxes } from '../mailbox/mailbox.ts'
+import { type ErrorCode, ERRORS } from '../protocol/errors.ts'
 import type { Limits } from '../protocol/limits.ts'
 import { Stock } from '../protocol/output.ts'
 import { PACKETS } from '../protocol/packets.ts'
@@ -21,6 +21,8 @@ const TICK_MS = 1_000
 const COME_BACK_SECONDS = 10
 /** What clients are told when the relay goes down. */
 const RESTART_SECONDS = 10
+/** What they are told when another relay takes over at once. */
+const HANDOVER_SECONDS = 3
 /** For the notice of a restart to reach who reads. */
 const LAST_WORDS_MS = 2_000
 
@@ -37,10 +39,27 @@ export interface RelayOptions {
   readonly movedFrom?: readonly string[]
   /** Fingerprints (SHA-256 of the blob) of the keys that may log in; undefined: any key. */
   readonly admit?: readonly Uint8Array[] | undefined
+  /** The secrets of the relay before, whose messages are restored before anybody is served: it is suspended at first. */
+  readonly inherited?: RelaySecrets | undefined
   /** Our own mistake was caught; the connection that met it has ended. */
   readonly onFault: (error: unknown) => void
   /** ms, never going back. Defaults to the wall clock at the start plus the time since. */
   readonly now?: () => number
+}
+
+/** 32 bytes each: one blinds mailbox ids, one signs tokens. */
+export interface RelaySecrets {
+  readonly boot: KeyObject
+  readonly token: KeyObject
+}
+
+/** All that a suspended relay holds for others, to be handed over (src/handover). */
+export interface Estate {
+  readonly secrets: RelaySecrets
+  readonly messages: number
+  held(): Iterator<HeldMessage, void>
+  /** Whether it is still what it was: the operator may wipe it meanwhile. */
+  intact(): boolean
 }
 
 const DISCARD: Receiver = {
@@ -54,7 +73,8 @@ export class Relay {
   readonly #limits: Limits
   readonly #mailboxes: MemoryMailboxes
   readonly #admission: Admission
-  #prover = createProver()
+  #secrets: RelaySecrets
+  #prover: Prover
   #tokens: Tokens
   readonly #ports: Omit<Ports, 'loginWait' | 'sendWait'>
   readonly #host: Host
@@ -68,8 +88,8 @@ export class Relay {
   #admit: ReadonlySet<string> | undefined
   #awake: Connection[] = []
   #nextOwner = 1
-  #closing: (() => void) | undefined
-  #accepting = true
+  #onEmpty: (() => void) | undefined
+  #state: 'open' | 'suspended' | 'closed'
 
   constructor(options: RelayOptions) {
     this.#limits = options.limits
@@ -77,7 +97,10 @@ export class Relay {
     this.#names = this.#nameAll(options.names)
     this.#now = options.now ?? (() => Math.floor(performance.timeOrigin + performance.now()))
     this.#admission = new Admission(options)
-    this.#tokens = createTokens(options.limits)
+    this.#state = options.inherited === undefined ? 'open' : 'suspended'
+    this.#secrets = options.inherited ?? createSecrets()
+    this.#prover = new Prover(this.#secrets.boot)
+    this.#tokens = new Tokens({ secret: this.#secrets.token, seconds: options.limits.tokenSeconds })
     this.#mailboxes = new MemoryMailboxes({
       limits: options.limits,
       budget: options.memory,
@@ -153,16 +176,18 @@ export class Relay {
   /** Takes a stream of a door over. */
   accept(stream: ByteStream, door: Door): Receiver {
     const now = this.#now()
+    if (this.#state !== 'open') {
+      this.counters.refused.restarting++
+      return turnAway(stream, 'restarting', this.#state === 'suspended' ? HANDOVER_SECONDS : RESTART_SECONDS)
+    }
     let connection: Connection | undefined
-    const place = this.#accepting
-      ? this.#admission.enter(stream.circuit, now, () => {
-          this.counters.turnedAway['gave-way']++
-          connection?.destroy()
-        })
-      : 'connections'
+    const place = this.#admission.enter(stream.circuit, now, () => {
+      this.counters.turnedAway['gave-way']++
+      connection?.destroy()
+    })
     if (typeof place === 'string') {
       this.counters.turnedAway[place]++
-      return turnAway(stream)
+      return turnAway(stream, 'rate-limited', COME_BACK_SECONDS)
     }
     this.counters.accepted[door]++
     const ports: Ports = { ...this.#ports, loginWait: place.loginWait, sendWait: place.sendWait }
@@ -180,7 +205,8 @@ export class Relay {
   /** What is due: expiry, deadlines, circuits to forget. Called every second; exposed for tests. */
   tick(): void {
     const now = this.#now()
-    this.#mailboxes.expire(now)
+    // What is being handed over stays as it is; a message that is due goes with its time used up.
+    if (this.#state === 'open') this.#mailboxes.expire(now)
     this.#admission.sweep(now)
     for (const connection of this.#connections) connection.onTick(now)
   }
@@ -189,7 +215,7 @@ export class Relay {
     const { mailboxes, subscribers, messages, bytes, budget } = this.#mailboxes.size
     return {
       counters: this.counters,
-      accepting: this.#accepting,
+      accepting: this.#state === 'open',
       names: this.#names,
       connections: this.#connections.size,
       proven: this.#connections.size - this.#admission.unproven,
@@ -212,24 +238,52 @@ export class Relay {
       connection.onEnd()
     }
     this.#mailboxes.eraseAll()
-    this.#tokens = createTokens(this.#limits)
-    this.#prover = createProver()
+    this.#secrets = createSecrets()
+    this.#tokens = new Tokens({ secret: this.#secrets.token, seconds: this.#limits.tokenSeconds })
+    this.#prover = new Prover(this.#secrets.boot)
     this.admit(this.#admitted)
+  }
+
+  /** Tells everybody to come back, ends every connection and takes no new one; leases have returned then. */
+  async suspend(): Promise<Estate> {
+    this.#state = 'suspended'
+    await this.#endConnections(HANDOVER_SECONDS)
+    const secrets = this.#secrets
+    return {
+      secrets,
+      messages: this.#mailboxes.size.messages,
+      held: () => this.#mailboxes.held(this.#now()),
+      intact: () => this.#secrets === secrets,
+    }
+  }
+
+  /** Takes connections, after `suspend` or all that was inherited. */
+  resume(): void {
+    if (this.#state === 'suspended') this.#state = 'open'
+  }
+
+  /** Takes over a message that the relay before held. */
+  restore(message: HeldMessage): void {
+    this.#mailboxes.restore(message, this.#now())
   }
 
   /** Tells everybody, ends every connection, overwrites every message. */
   async close(): Promise<void> {
-    this.#accepting = false
-    const ended = new Promise<void>((resolve) => (this.#closing = resolve))
-    for (const connection of this.#connections) connection.restart(RESTART_SECONDS)
-    if (this.#connections.size === 0) this.#closing!()
+    this.#state = 'closed'
+    await this.#endConnections(RESTART_SECONDS)
+    clearInterval(this.#timer)
+    this.#mailboxes.eraseAll()
+  }
+
+  async #endConnections(comeBackSeconds: number): Promise<void> {
+    if (this.#connections.size === 0) return
+    const ended = new Promise<void>((resolve) => (this.#onEmpty = resolve))
+    for (const connection of this.#connections) connection.restart(comeBackSeconds)
     const patience = setTimeout(() => {
       for (const connection of this.#connections) connection.destroy()
     }, LAST_WORDS_MS)
     await ended
     clearTimeout(patience)
-    clearInterval(this.#timer)
-    this.#mailboxes.eraseAll()
   }
 
   #wake(connection: Connection): void {
@@ -245,22 +299,17 @@ export class Relay {
   #leave(connection: Connection): void {
     connection.place.leave()
     this.#connections.delete(connection)
-    if (this.#connections.size === 0) this.#closing?.()
+    if (this.#connections.size === 0) this.#onEmpty?.()
   }
 }
 
-function createProver(): Prover {
-  return new Prover(createSecretKey(randomBytes(32)))
-}
-
-function createTokens({ tokenSeconds }: Limits): Tokens {
-  return new Tokens({ secret: createSecret(), seconds: tokenSeconds })
+function createSecrets(): RelaySecrets {
+  return { boot: createSecretKey(randomBytes(32)), token: createSecret() }
 }
 
 /** Says why before a packet was read, and holds nothing for the stream. */
-function turnAway(stream: ByteStream): Receiver {
-  const { text } = ERRORS['rate-limited']
-  const line = `${PACKETS.ERROR.no};rate-limited;${text};${COME_BACK_SECONDS}\n`
+function turnAway(stream: ByteStream, code: ErrorCode, seconds: number): Receiver {
+  const line = `${PACKETS.ERROR.no};${code};${ERRORS[code].text};${seconds}\n`
   stream.write(Buffer.from(line, 'latin1'), () => stream.end())
   return DISCARD
 }
