@@ -5,7 +5,7 @@
  */
 import { pino } from 'pino'
 import pretty from 'pino-pretty'
-import type { LogFormat, LogLevel } from './config.ts'
+import { CHECK_NAMES, type LogFormat, type LogLevel } from './config.ts'
 import { PROBE_PROBLEMS } from './operator/probe.ts'
 import { TOR_SUMMARIES } from './operator/tor-control.ts'
 import { DOORS } from './relay/counters.ts'
@@ -23,6 +23,7 @@ interface EventRow {
 const PERCENT = { most: 100 } as const
 
 export const EVENTS = {
+  unsafe: { level: 'warn', text: 'a check before the start failed; asfaleia doctor says why', fields: { check: CHECK_NAMES } },
   starting: { level: 'info', text: 'the relay is starting', fields: { version: [PACKAGE_VERSION] } },
   listening: { level: 'info', text: 'a listener is open', fields: { door: [...DOORS, 'operator'], port: { most: 65_535 } } },
   ready: { level: 'info', text: 'every listener is open', fields: {} },

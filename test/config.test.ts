@@ -56,6 +56,8 @@ test('the defaults: loopback, no name, the limits of the protocol', () => {
     perCircuit: 64,
     perSender: 67_108_864,
     limits: DEFAULT_LIMITS,
+    strict: false,
+    allowUnsafe: [],
     log: { level: 'info', format: 'json' },
   } satisfies Config)
 })
@@ -67,7 +69,7 @@ test('everything can be set', () => {
     ['--moved-from', OLD], ['--probe', 'unix:/socks'], ['--probe-every', '1m'], ['--admit', '/a'],
     ['--memory', '1G'], ['--connections', '100'], ['--unproven', '20'], ['--per-circuit', '3'], ['--per-sender', '1M'], ['--payload', '64K'],
     ['--mailbox-messages', '7'], ['--hold', '2d'], ['--window', '8'], ['--token', '90m'], ['--first-packet', '5s'],
-    ['--login', '6s'], ['--idle', '7s'], ['--log-level', 'warn'], ['--log-format', 'pretty'],
+    ['--login', '6s'], ['--idle', '7s'], ['--strict', 'on'], ['--allow-unsafe', 'swap,root'], ['--log-level', 'warn'], ['--log-format', 'pretty'],
   ].flat()
   expect(good({ argv })).toEqual({
     tcp: { kind: 'tcp', host: '::1', port: 1 },
@@ -98,6 +100,8 @@ test('everything can be set', () => {
       loginSeconds: 6,
       idleSeconds: 7,
     },
+    strict: true,
+    allowUnsafe: ['swap', 'root'],
     log: { level: 'warn', format: 'pretty' },
   } satisfies Config)
   expect(SETTING_KEYS.filter((key) => key !== 'config' && !argv.includes(`--${key}`))).toEqual([])

@@ -20,6 +20,9 @@ function createHost(startServer?: () => Promise<RunningServer>) {
   let config: Config | undefined
   let hangup = (): void => {}
   const host: Host = {
+    examine: () => [],
+    confine: () => true,
+    giveUp: () => {},
     async startServer(given) {
       config = given
       calls.push('start')

@@ -1,6 +1,7 @@
 /**
  * `asfaleia relay`: the relay as a process. Prints a line for each listener as taken, then `ready`, on
- * standard output; the log goes to standard error. Starts no other process.
+ * standard output; the log goes to standard error. Starts no other process, but replaces itself once by
+ * itself with less rights (src/cli/confinement.ts), before it loads anything that could hold data.
  */
 import { readFileSync } from 'node:fs'
 import {
@@ -14,13 +15,21 @@ import {
   SETTINGS,
   variableOf,
 } from '../../config.ts'
-import { createLog, type Log } from '../../log.ts'
+import type { Log } from '../../log.ts'
 import type { RunningServer } from '../../server.ts'
 import { PACKAGE_VERSION } from '../../version.ts'
+import { examine, type Finding, lookAround, UNCONFINED } from '../checks.ts'
+import { confine, giveUp, isConfined } from '../confinement.ts'
 import { EXIT, type Io, printProblem } from '../terminal.ts'
 
 /** What the command needs of the process, so that a test can stand in for it. */
 export interface Host {
+  /** What was found wrong with the process and the machine; nothing where that was looked at before. */
+  examine(): readonly Finding[]
+  /** Replaces the process by one that can keep nothing. Returns where that was done before, and with false where it cannot be. */
+  confine(config: Config, files: readonly string[]): boolean
+  /** Gives up the rights that only the start needed. */
+  giveUp(config: Config, files: readonly string[]): void
   startServer(config: Config, log: Log, version: string): Promise<RunningServer>
   /** SIGHUP. Gives the way to stop listening. */
   onHangup(listener: () => void): () => void
@@ -52,20 +61,33 @@ export async function run(argv: string[], io: Io, host: Host = PROCESS): Promise
     return EXIT.ok
   }
   const terminal = io.stderr.isTTY === true
-  const parsed = parseConfig({ env: io.env, argv, readFile: (path) => readFileSync(path, 'utf8'), terminal })
+  const files: string[] = []
+  const readFile = (path: string): string => {
+    files.push(path)
+    return readFileSync(path, 'utf8')
+  }
+  const parsed = parseConfig({ env: io.env, argv, readFile, terminal })
   if ('problems' in parsed) {
     printProblems(io, parsed.problems)
     return EXIT.usage
   }
   const { config } = parsed
-  const colors = terminal && io.env['NO_COLOR'] === undefined
-  const log = createLog({ ...config.log, colors, write: (line) => void io.stderr.write(line) })
+  const excused = ({ name }: Finding): boolean => config.allowUnsafe.includes(name)
+  const found = host.examine().filter((finding) => finding.problem !== undefined && !excused(finding))
+  if (config.strict && found.length > 0) return refuse(io, found)
+  // Only where there is something to say: the log is loaded in the process that stays.
+  if (found.length > 0) warn(await openLog(config, io), found)
+  if (!excused(UNCONFINED) && !host.confine(config, files)) {
+    if (config.strict) return refuse(io, [UNCONFINED])
+    warn(await openLog(config, io), [UNCONFINED])
+  }
+  const log = await openLog(config, io)
   const offCrash = host.onCrash((origin) => {
     log.event('internal-error', { origin })
     process.exit(EXIT.internal)
   })
   try {
-    return await serve(config, log, io, host)
+    return await serve(config, files, log, io, host)
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error
     printProblems(io, error.problems)
@@ -75,10 +97,28 @@ export async function run(argv: string[], io: Io, host: Host = PROCESS): Promise
   }
 }
 
-async function serve(config: Config, log: Log, io: Io, host: Host): Promise<number> {
+async function openLog(config: Config, io: Io): Promise<Log> {
+  const { createLog } = await import('../../log.ts')
+  const colors = io.stderr.isTTY === true && io.env['NO_COLOR'] === undefined
+  return createLog({ ...config.log, colors, write: (line) => void io.stderr.write(line) })
+}
+
+function refuse(io: Io, found: readonly Finding[]): number {
+  for (const { name, problem, hint } of found) {
+    printProblem(io, `${name}: ${problem}`, `${hint}; or start it all the same: --allow-unsafe ${name}`)
+  }
+  return EXIT.failed
+}
+
+function warn(log: Log, found: readonly Finding[]): void {
+  for (const { name } of found) log.event('unsafe', { check: name })
+}
+
+async function serve(config: Config, files: readonly string[], log: Log, io: Io, host: Host): Promise<number> {
   log.event('starting', { version: PACKAGE_VERSION })
   if (config.names.length === 0 && config.nameFile === undefined) log.event('no-name')
   const server = await host.startServer(config, log, PACKAGE_VERSION)
+  host.giveUp(config, files)
   const offHangup = host.onHangup(() => server.reload())
   for (const { door, address } of server.listening) {
     // The unix door's address is a path as --unix takes it; the others' are as their flags take them.
@@ -111,7 +151,19 @@ function formatAddress(address: Address, scheme: string): string {
 }
 
 const PROCESS: Host = {
+  examine() {
+    // The process that replaced itself was looked at before; of it there is one thing left to see.
+    return isConfined() ? [] : examine(lookAround())
+  },
+  confine(config, files) {
+    if (isConfined()) return true
+    confine(config, files)
+    return false
+  },
+  giveUp,
   async startServer(config, log, version) {
+    // Each would end the process or, without our flags, open the inspector or write a report.
+    for (const signal of ['SIGUSR1', 'SIGUSR2'] as const) process.on(signal, () => {})
     const { startServer } = await import('../../server.ts')
     return startServer(config, log, version)
   },

@@ -1,0 +1,143 @@
+/**
+ * The relay's process made unable to keep anything: Node's permission model, nothing that loads or writes, and memory
+ * that is overwritten when it is freed. Flags that Node takes only at its start, so the process replaces itself by
+ * itself with them: same pid, no child. It must run before anything that matters is in memory.
+ */
+import { realpathSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Address, Config } from '../config.ts'
+
+/** Whether this Node can replace its process: 23.11 and later, not on Windows. */
+export const CONFINES = typeof process.execve === 'function'
+
+/** Variables that make Node, or what it holds, write files. */
+export const WRITING_VARIABLES: readonly string[] = [
+  'NODE_V8_COVERAGE',
+  'NODE_COMPILE_CACHE',
+  'NODE_DEBUG',
+  'NODE_DEBUG_NATIVE',
+  'NODE_REDIRECT_WARNINGS',
+  'NODE_REPL_EXTERNAL_MODULE',
+  'SSLKEYLOGFILE',
+]
+
+/** The flags of Node that an operator may give; they are kept. */
+export const HARMLESS_FLAG = /^--(?:(?:max-old-space-size|max-semi-space-size|max-heap-size|stack-trace-limit|disable-warning)=\S+|no-warnings|enable-fips|force-fips)$/
+
+/** What the process may never do, whatever it is asked. */
+const DENIED = ['child', 'worker', 'wasi', 'addon', 'inspector'] as const
+
+const FLAGS: readonly string[] = [
+  '--permission',
+  // For listening and for tor; given up once every door is open, where nothing is to be dialled.
+  '--allow-net',
+  '--no-addons',
+  '--no-experimental-sqlite',
+  '--no-experimental-webstorage',
+  // Else SIGUSR1 opens the inspector.
+  '--disable-sigusr1',
+  // --allow-net says that it is new, on standard error, where the log is.
+  '--disable-warning=ExperimentalWarning',
+  // What V8's collector frees is zeroed, and soon: strings are nobody's else to overwrite.
+  '--clear-free-memory',
+  '--max-semi-space-size=1',
+]
+
+/** glibc, malloc tunables: memory is overwritten when it is freed; the per-thread cache would bypass that. */
+const TUNABLES = 'glibc.malloc.perturb=255:glibc.malloc.tcache_count=0'
+
+/** Whether this process is what `confine` makes. */
+export function isConfined(): boolean {
+  const { permission, execArgv, env } = process
+  if (permission === undefined || permission.has('fs.write') || DENIED.some((scope) => permission.has(scope))) return false
+  return supported(FLAGS).every((flag) => execArgv.includes(flag)) && env['GLIBC_TUNABLES']?.includes(TUNABLES) === true
+}
+
+/**
+ * Replaces this process by one that is confined; returns only where that cannot be done.
+ * @param files what the configuration was read from
+ */
+export function confine(config: Config, files: readonly string[]): void {
+  const [, main = ''] = process.argv
+  const { readable, writable, always } = findPaths(config, files)
+  const flags = [
+    ...supported(FLAGS),
+    ...[...readable, ...always].map((path) => `--allow-fs-read=${path}`),
+    ...writable.map((path) => `--allow-fs-write=${path}`),
+    ...process.execArgv.filter((flag) => HARMLESS_FLAG.test(flag)),
+  ]
+  try {
+    process.execve?.(process.execPath, [process.execPath, ...flags, realpathSync(main), ...process.argv.slice(2)], cleanEnvironment())
+  } catch {
+    // The system refused: the caller goes on, or does not.
+  }
+}
+
+/** Gives up what only the start needed. What is open stays open. */
+export function giveUp(config: Config, files: readonly string[]): void {
+  const { permission } = process as { permission?: { drop?(scope: string, path?: string): void } }
+  if (permission?.drop === undefined) return
+  permission.drop('fs.write')
+  // A grant of everything has no parts to give up.
+  const { readable } = findPaths(config, files)
+  if (!readable.includes('*')) for (const path of readable) permission.drop('fs.read', path)
+  if (!dials(config)) permission.drop('net')
+}
+
+/** Whether the relay opens connections of its own after its start. */
+function dials({ torControl, probe }: Config): boolean {
+  return torControl !== undefined || probe !== undefined
+}
+
+interface Paths {
+  /** Read, or looked at, at the start. */
+  readonly readable: readonly string[]
+  /** Sockets: made by the system without asking Node, but their mode is set, and stale ones are removed. */
+  readonly writable: readonly string[]
+  /** Read again while the relay runs. */
+  readonly always: readonly string[]
+}
+
+function findPaths(config: Config, files: readonly string[]): Paths {
+  const root = resolve(import.meta.dirname, '../..')
+  const sockets = Object.values(config as unknown as Record<string, Address | undefined>)
+    .filter((value) => value?.kind === 'unix')
+    .map((address) => resolve((address as Address & { kind: 'unix' }).path))
+  const always = [config.admit, config.nameFile].filter((path) => path !== undefined).map((path) => resolve(path))
+  // Tor says where its cookie is, and nobody knows before.
+  if (config.torControl !== undefined) return { readable: ['*'], writable: sockets, always: [] }
+  const code = [dirname(import.meta.dirname), join(root, 'package.json'), join(root, 'node_modules'), findPackages(root)]
+  const read = files.map((path) => resolve(path))
+  return { readable: [...new Set([...code, ...read, ...sockets])].filter((path) => !always.includes(path)), writable: sockets, always }
+}
+
+/** The outermost `node_modules` that our packages lie in: ours, or the one that we lie in beside them. */
+function findPackages(root: string): string {
+  const found = fileURLToPath(import.meta.resolve('fastify'))
+  const own = join(root, 'node_modules')
+  const marker = '/node_modules/'
+  return found.startsWith(`${own}/`) || !found.includes(marker) ? own : found.slice(0, found.indexOf(marker) + marker.length - 1)
+}
+
+/** Our environment without what makes Node write, and with freed memory overwritten. */
+function cleanEnvironment(): Record<string, string> {
+  const env: Record<string, string> = {}
+  for (const [name, value] of Object.entries(process.env)) if (value !== undefined && !WRITING_VARIABLES.includes(name)) env[name] = value
+  delete env['NODE_OPTIONS']
+  const options = splitOptions(process.env['NODE_OPTIONS']).filter((flag) => HARMLESS_FLAG.test(flag))
+  if (options.length > 0) env['NODE_OPTIONS'] = options.join(' ')
+  env['GLIBC_TUNABLES'] = [process.env['GLIBC_TUNABLES'], TUNABLES].filter((text) => text !== undefined && text !== '').join(':')
+  return env
+}
+
+/** The words of NODE_OPTIONS. One in quotes is no harmless flag, so quotes need no understanding. */
+export function splitOptions(text: string | undefined): string[] {
+  return (text ?? '').split(/\s+/).filter((word) => word !== '')
+}
+
+/** Those flags that this Node knows. */
+function supported(flags: readonly string[]): string[] {
+  // V8's own are not on Node's list of what NODE_OPTIONS may hold, and are in every Node from 24 on.
+  return flags.filter((flag) => flag === '--clear-free-memory' || process.allowedNodeEnvironmentFlags.has(flag.replace(/=.*/, '')))
+}
