@@ -17,6 +17,7 @@ const PARTS = [
   'transport/socks.ts', 'transport/',
   'operator/',
   'client/',
+  'onion/',
   'cli/',
   'config.ts', 'log.ts', 'version.ts', 'server.ts',
 ] as const
@@ -51,6 +52,7 @@ const ARROWS: readonly Arrow[] = [
   ['cli/', 'auth/', 'keys that the user names'],
   ['cli/', 'auth/private-key.ts', 'keys that the user has'],
   ['cli/', 'client/', 'send and get'],
+  ['cli/', 'onion/', "the operator's tasks on the service's keys"],
   ['cli/', 'protocol/', 'caps and codes that are told to a person'],
   ['cli/', 'transport/socks.ts', 'addresses that the user names'],
   ['cli/', 'operator/', 'what status shows, and what is watched for the log'],
@@ -75,8 +77,9 @@ const ARROWS: readonly Arrow[] = [
 
 /** Package, the files (or folders) that may import it, why. */
 const PACKAGES: readonly (readonly [name: string, users: readonly string[], why: string])[] = [
-  ['@noble/curves', ['auth/ssh-key.ts', 'auth/age-ssh.ts'], 'points that node:crypto does not check or convert'],
+  ['@noble/curves', ['auth/ssh-key.ts', 'auth/age-ssh.ts', 'onion/service.ts'], 'points that node:crypto does not check, convert or multiply'],
   ['age-encryption', ['auth/age-ssh.ts', 'client/envelope.ts'], "clients' messages"],
+  ['age-encryption', ['onion/backup.ts', 'cli/commands/backup.ts', 'cli/unlock.ts'], 'backups'],
   ['sshpk', ['auth/private-key.ts'], 'encrypted OpenSSH private keys'],
   ['jsonwebtoken', ['auth/token.ts'], 'tokens'],
   ['fastify', ['transport/websocket.ts', 'operator/http.ts'], 'HTTP'],
@@ -85,7 +88,7 @@ const PACKAGES: readonly (readonly [name: string, users: readonly string[], why:
   ['prom-client', ['operator/metrics.ts'], 'the text of metrics'],
   ['pino', ['log.ts'], 'the log'],
   ['pino-pretty', ['log.ts'], 'the log on a terminal'],
-  ['qrcode', ['cli/commands/start.ts'], 'the address for a phone'],
+  ['qrcode', ['cli/commands/address.ts'], 'the address for a phone'],
 ]
 
 /** Module of Node, the files or folders that may import it, why. */
@@ -93,6 +96,8 @@ const NODE: readonly (readonly [name: string, users: readonly string[], why: str
   ['crypto', ['auth/', 'relay/prover.ts', 'relay/relay.ts'], 'proofs, and the secrets of the process'],
   ['crypto', ['transport/socks.ts', 'config.ts'], "an onion address's checksum, and isolation credentials"],
   ['crypto', ['operator/tor-control.ts'], "tor's cookie authentication"],
+  ['crypto', ['onion/service.ts', 'cli/commands/client.ts'], "keys of an onion service and its clients"],
+  ['crypto', ['cli/service.ts'], 'what keys are overwritten with'],
   ['net', ['transport/'], 'sockets are opened here'],
   ['net', ['operator/tor-control.ts'], "tor's control port"],
   ['net', ['server.ts', 'client/connection.ts', 'operator/probe.ts'], 'the type of a socket'],

@@ -15,10 +15,17 @@ interface Command {
 export const COMMANDS: Readonly<Record<string, Command>> = Object.freeze({
   start: { about: 'run a relay and an onion service in front of it', load: () => import('./commands/start.ts'), stays: true },
   relay: { about: 'run the relay alone, for a tor that is set up by hand', load: () => import('./commands/relay.ts'), stays: true },
+  doctor: { about: 'look for what could let something of a relay out of its memory', load: () => import('./commands/doctor.ts') },
   status: { about: 'show how a relay of this machine is', load: () => import('./commands/status.ts') },
   key: { about: 'make an SSH key, or show one', load: () => import('./commands/key.ts') },
   send: { about: 'send a message', load: () => import('./commands/send.ts') },
   get: { about: 'show the messages that wait', load: () => import('./commands/get.ts') },
+  address: { about: "show the relay's onion address", load: () => import('./commands/address.ts') },
+  backup: { about: "put the onion service's keys into one encrypted file, or check one", load: () => import('./commands/backup.ts') },
+  restore: { about: 'make the onion service anew from a backup', load: () => import('./commands/restore.ts') },
+  rotate: { about: 'move the relay to a new address', load: () => import('./commands/rotate.ts') },
+  client: { about: 'say who may find the onion service', load: () => import('./commands/client.ts') },
+  panic: { about: 'wipe everything, now', load: () => import('./commands/panic.ts') },
 })
 
 const HINT = 'see `asfaleia --help`'

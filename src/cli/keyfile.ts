@@ -69,27 +69,32 @@ async function parseAsking(bytes: Uint8Array, path: string, io: Io): Promise<Ssh
   } catch (error) {
     if (!(error instanceof PrivateKeyError) || error.code !== 'needs-passphrase') throw error
   }
+  return parsePrivateKey(bytes, (await readPassphraseFile(io)) ?? (await askPassphrase(`passphrase of ${path}`, io)))
+}
+
+/** The passphrase in the file that ASFALEIA_PASSPHRASE_FILE names; undefined where it names none. @throws {CliError} */
+export async function readPassphraseFile(io: Pick<Io, 'env'>): Promise<string | undefined> {
   const given = io.env['ASFALEIA_PASSPHRASE_FILE']
-  if (given === undefined || given === '') return parsePrivateKey(bytes, await askPassphrase(path, io))
+  if (given === undefined || given === '') return undefined
   const text = await readFile(given, 'utf8').catch(() => {
     throw new CliError('cannot read the file that ASFALEIA_PASSPHRASE_FILE names')
   })
-  return parsePrivateKey(bytes, text.replace(/\r?\n$/, ''))
+  return text.replace(/\r?\n$/, '')
 }
 
 /** From the terminal itself, so that a message may come by stdin; without echo. */
-async function askPassphrase(path: string, io: Io): Promise<string> {
+export async function askPassphrase(prompt: string, io: Pick<Io, 'stderr'>): Promise<string> {
   let terminal: ReadStream
   try {
     terminal = new ReadStream(openSync('/dev/tty', 'r'))
   } catch {
-    throw new CliError('the key has a passphrase, and there is no terminal to ask for it', {
+    throw new CliError('a passphrase is wanted, and there is no terminal to ask for it', {
       hint: 'ASFALEIA_PASSPHRASE_FILE may name a file that holds it',
     })
   }
   try {
     terminal.setRawMode(true)
-    io.stderr.write(`passphrase of ${sanitizeLine(path)}: `)
+    io.stderr.write(`${sanitizeLine(prompt)}: `)
     let typed: string[] = []
     for await (const chunk of terminal.setEncoding('utf8')) {
       for (const character of chunk as string) {

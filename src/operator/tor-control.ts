@@ -65,28 +65,37 @@ const CONTROLLER_TO_SERVER = 'Tor safe cookie authentication controller-to-serve
 
 /** Never throws: what cannot be known is a state, too. */
 export async function readTorState(address: Address, options: { readonly timeoutMs?: number } = {}): Promise<TorState> {
+  return (await converse(address, options.timeoutMs ?? DEFAULT_TIMEOUT_MS, askTor)) ?? UNREACHABLE
+}
+
+/** Has `talk` ask tor; undefined where nobody answers, or not by the form, or not in time. */
+export async function converse<T>(address: Address, timeoutMs: number, talk: (ask: Ask) => Promise<T>): Promise<T | undefined> {
   const { promise: late, reject } = Promise.withResolvers<never>()
   // Nobody may be waiting any more when it fails.
   late.catch(() => {})
   const socket = connect(address.kind === 'tcp' ? { host: address.host, port: address.port } : { path: address.path })
-  const timer = setTimeout(() => socket.destroy(), options.timeoutMs ?? DEFAULT_TIMEOUT_MS)
+  const timer = setTimeout(() => socket.destroy(), timeoutMs)
   socket.on('error', () => {})
   socket.on('close', () => reject(new Error('closed')))
   try {
     // Reading the cookie is bounded by the same time: its path is tor's to say.
-    return await Promise.race([askTor(socket), late])
+    return await Promise.race([talk(createAsk(socket)), late])
   } catch {
-    return UNREACHABLE
+    return undefined
   } finally {
     clearTimeout(timer)
     socket.destroy()
   }
 }
 
-async function askTor(socket: Socket): Promise<TorState> {
-  const ask = createAsk(socket)
-  const proof = await authenticate(ask)
-  if (proof === undefined || !(await ask(proof)).ok) return UNAUTHORIZED
+/** Proves by tor's cookie that we may ask. */
+export async function authenticate(ask: Ask): Promise<boolean> {
+  const proof = await buildProof(ask)
+  return proof !== undefined && (await ask(proof)).ok
+}
+
+async function askTor(ask: Ask): Promise<TorState> {
+  if (!(await authenticate(ask))) return UNAUTHORIZED
   const { ok, lines } = await ask('GETINFO status/bootstrap-phase')
   if (!ok) return { reachable: true, bootstrap: undefined, summary: 'other' }
   const phase = lines.find((line) => line.startsWith('status/bootstrap-phase=')) ?? ''
@@ -100,7 +109,7 @@ async function askTor(socket: Socket): Promise<TorState> {
 }
 
 /** The AUTHENTICATE command that tor will take; undefined where it takes none that we have. */
-async function authenticate(ask: Ask): Promise<string | undefined> {
+async function buildProof(ask: Ask): Promise<string | undefined> {
   const { ok, lines } = await ask('PROTOCOLINFO 1')
   const [, methods = '', , quoted] = /^AUTH METHODS=([A-Z,]+)( COOKIEFILE="((?:[^"\\]|\\.)*)")?$/.exec(
     lines.find((line) => line.startsWith('AUTH ')) ?? '',
@@ -148,14 +157,15 @@ function unquote(text: string): string {
   return Buffer.from(plain, 'latin1').toString('utf8')
 }
 
-interface Reply {
+export interface Reply {
   /** The status began with 2. */
   readonly ok: boolean
   /** The reply's lines without their status. */
   readonly lines: readonly string[]
 }
 
-type Ask = (command: string) => Promise<Reply>
+/** Sends one command; a socket that breaks the form ends. */
+export type Ask = (command: string) => Promise<Reply>
 
 /** One command at a time. A reply that breaks the form or the bound ends the socket, and with it the wait. */
 function createAsk(socket: Socket): Ask {

@@ -1,10 +1,11 @@
 /** `asfaleia key`: makes an SSH key, or shows one. The relay never sees these files; ssh-keygen makes the same. */
-import { open, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { generatePrivateKey } from '../../auth/private-key.ts'
 import { formatFingerprint, type SshKey } from '../../auth/ssh-key.ts'
 import { parseCommandLine } from '../arguments.ts'
-import { isPrivateKey, readKeyFile, readPublicKey, systemCode, unlockPrivateKey } from '../keyfile.ts'
-import { CliError, EXIT, formatJson, type Io, UsageError } from '../terminal.ts'
+import { writeNew } from '../file.ts'
+import { isPrivateKey, readKeyFile, readPublicKey, unlockPrivateKey } from '../keyfile.ts'
+import { EXIT, formatJson, type Io, UsageError } from '../terminal.ts'
 
 const USAGE = 'asfaleia key --out FILE, or asfaleia key FILE'
 
@@ -57,16 +58,4 @@ async function makeKey(path: string): Promise<SshKey> {
     throw error
   }
   return readPublicKey(line, 'the new key')
-}
-
-/** @throws {CliError} if there is something already, or it cannot be written */
-async function writeNew(path: string, text: string, mode: number): Promise<void> {
-  try {
-    await using file = await open(path, 'wx', mode)
-    await file.writeFile(text)
-    await file.sync()
-  } catch (error) {
-    const why = { EEXIST: 'it is there already', ENOENT: 'there is no such folder', EACCES: 'permission denied' }[systemCode(error)]
-    throw new CliError(`cannot write ${path}: ${why ?? 'the system refuses'}`)
-  }
 }

@@ -13,8 +13,8 @@ import { tmpdir } from 'node:os'
 import { extname, join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
-import qrcode from 'qrcode'
 import { parseCommandLine } from '../arguments.ts'
+import { drawCode } from './address.ts'
 import { CliError, EXIT, type Io, sanitizeLine, UsageError } from '../terminal.ts'
 import { publication, quoted, startTor, TorError } from '../tor.ts'
 
@@ -349,11 +349,6 @@ async function aborted(signal: AbortSignal): Promise<undefined> {
 /** Clients take 127.0.0.1 for the name `localhost`; this spells out what stands in the challenge. */
 function localName(tcp: string): string {
   return `localhost:${tcp.split(':').at(-1)}`
-}
-
-/** Blocks that a telephone's camera reads; on a terminal in explicit black and white. */
-async function drawCode(text: string, io: Io): Promise<string> {
-  return io.stdout.isTTY ? qrcode.toString(text, { type: 'terminal', small: true }) : qrcode.toString(text, { type: 'utf8' })
 }
 
 function nextCommands(io: Io, relay: string, socks?: string): string {

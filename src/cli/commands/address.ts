@@ -1,0 +1,54 @@
+/** `asfaleia address`: the relay's address as tor wrote it, for people and for a telephone's camera. */
+import { join } from 'node:path'
+import qrcode from 'qrcode'
+import { isOnionName } from '../../config.ts'
+import { HOSTNAME } from '../../onion/service.ts'
+import { parseCommandLine } from '../arguments.ts'
+import { findService, readHostname, SERVICE_HELP } from '../service.ts'
+import { CliError, EXIT, formatJson, type Io, UsageError } from '../terminal.ts'
+
+const USAGE = 'asfaleia address [--name-file FILE | --service FOLDER] [--qr]'
+
+const HELP = `usage: ${USAGE}
+
+Shows the relay's onion address.
+
+  --name-file FILE    tor's \`hostname\` file, the relay's --name-file; also ASFALEIA_NAME_FILE
+${SERVICE_HELP}
+  --qr                a QR code of it, too
+  --json              one JSON object on stdout
+  -h, --help          this text
+`
+
+export async function run(argv: string[], io: Io): Promise<number> {
+  const options = {
+    'name-file': { type: 'string' },
+    service: { type: 'string' },
+    qr: { type: 'boolean' },
+    json: { type: 'boolean' },
+    help: { type: 'boolean', short: 'h' },
+  } as const
+  const { values, positionals } = parseCommandLine(argv, options, USAGE)
+  if (values.help === true) {
+    io.stdout.write(HELP)
+    return EXIT.ok
+  }
+  if (positionals.length > 0) throw new UsageError('too many words', { hint: USAGE })
+  if (values['name-file'] !== undefined && values.service !== undefined) {
+    throw new UsageError('--name-file and --service say the same', { hint: USAGE })
+  }
+  const given = values.service === undefined ? (values['name-file'] ?? (io.env['ASFALEIA_NAME_FILE'] || undefined)) : undefined
+  const path = given ?? join(findService(values.service, io), HOSTNAME)
+  const address = await readHostname(path)
+  if (!isOnionName(address)) {
+    throw new CliError(`${path} holds no onion address`, { hint: "it has to be the file `hostname` of tor's HiddenServiceDir" })
+  }
+  if (values.json === true) io.stdout.write(`${formatJson({ address })}\n`)
+  else io.stdout.write(`${address}\n${values.qr === true ? `\n${await drawCode(address, io)}\n` : ''}`)
+  return EXIT.ok
+}
+
+/** Blocks that a telephone's camera reads; on a terminal in explicit black and white. */
+export async function drawCode(text: string, io: Pick<Io, 'stdout'>): Promise<string> {
+  return io.stdout.isTTY ? qrcode.toString(text, { type: 'terminal', small: true }) : qrcode.toString(text, { type: 'utf8' })
+}

@@ -1,0 +1,96 @@
+/** New files and folders: never over anything that is there, whole or not at all, for their owner alone. */
+import { chown, mkdir, mkdtemp, open, rename, rm, stat } from 'node:fs/promises'
+import { basename, dirname, join, resolve } from 'node:path'
+import { systemCode } from './keyfile.ts'
+import { CliError } from './terminal.ts'
+
+const REASONS: Readonly<Record<string, string>> = {
+  EEXIST: 'it is there already',
+  ENOTEMPTY: 'it is there already',
+  ENOTDIR: 'it is there already, or a part of the path is no folder',
+  ENOENT: 'there is no such folder',
+  EACCES: 'permission denied',
+  EPERM: 'permission denied',
+  EROFS: 'nothing can be written there',
+  EISDIR: 'it is a folder',
+  EBUSY: 'it is a mount point: name a folder inside it',
+  ENOSPC: 'the disk is full',
+  EDQUOT: 'the disk is full',
+  EFBIG: 'the disk is full',
+}
+
+/** Why the system did not do something with a path, in our words. */
+export function systemReason(error: unknown): string {
+  return REASONS[systemCode(error)] ?? 'the system refuses'
+}
+
+/** @throws {CliError} if there is something already, or it cannot be written; then nothing of it stays */
+export async function writeNew(path: string, content: string | Uint8Array, mode: number): Promise<void> {
+  try {
+    await using file = await open(path, 'wx', mode)
+    try {
+      await file.writeFile(content)
+      await file.sync()
+    } catch (error) {
+      await rm(path)
+      throw error
+    }
+  } catch (error) {
+    throw new CliError(`cannot write ${path}: ${systemReason(error)}`)
+  }
+}
+
+/**
+ * A folder of mode 0700 with files of mode 0600, made beside its place and moved there when all of it is on the disk.
+ * What root makes belongs to the owner of the folder around it: tor refuses keys that are another's.
+ * @param files by path within the folder, of one level of folders at most
+ * @throws {CliError} if there is something already (an empty folder is nothing), or it cannot be written; then nothing of it stays
+ */
+export async function writeNewFolder(path: string, files: ReadonlyMap<string, Uint8Array>): Promise<void> {
+  const place = resolve(path)
+  let made: string | undefined
+  try {
+    const owner = await ownerOf(dirname(place))
+    made = await mkdtemp(join(dirname(place), `.${basename(place)}-`))
+    const folders = new Set(['.', ...[...files.keys()].map((each) => dirname(each))])
+    for (const folder of folders) {
+      await mkdir(join(made, folder), { recursive: true, mode: 0o700 })
+      await give(join(made, folder), owner)
+    }
+    for (const [name, content] of files) {
+      await writeNew(join(made, name), content, 0o600)
+      await give(join(made, name), owner)
+    }
+    for (const folder of folders) await flush(join(made, folder))
+    await rename(made, place)
+    made = undefined
+    await flush(dirname(place))
+  } catch (error) {
+    // Of what failed within, the place is what the person knows.
+    throw new CliError(`cannot write ${path}: ${error instanceof CliError ? error.message.split(': ').at(-1)! : systemReason(error)}`)
+  } finally {
+    if (made !== undefined) await rm(made, { recursive: true, force: true })
+  }
+}
+
+export interface Owner {
+  readonly uid: number
+  readonly gid: number
+}
+
+/** The owner of a path, where we are root and can give things away; undefined otherwise. */
+export async function ownerOf(path: string): Promise<Owner | undefined> {
+  if (process.getuid?.() !== 0) return undefined
+  const { uid, gid } = await stat(path)
+  return { uid, gid }
+}
+
+export async function give(path: string, owner: Owner | undefined): Promise<void> {
+  if (owner !== undefined) await chown(path, owner.uid, owner.gid)
+}
+
+/** Puts a folder's entries on the disk. */
+async function flush(folder: string): Promise<void> {
+  await using handle = await open(folder, 'r')
+  await handle.sync()
+}

@@ -1,0 +1,100 @@
+/**
+ * Files in one: a tar archive (POSIX.1-1988 `ustar`), so that a backup opens with `tar` where asfaleia is not. Writes
+ * and reads plain files with short names and nothing else: no links, no owners, no long names.
+ */
+
+const BLOCK = 512
+/** What an archive of ours can hold at most: keys, and some thousand clients. */
+const MOST_BYTES = 8 * 1_024 * 1_024
+const NAME_BYTES = 100
+const FILE = '0'
+const FOLDER = '5'
+
+/** Not an archive, or one with something in it that `encodeArchive` would not write. */
+export class ArchiveError extends Error {
+  constructor() {
+    super('not an archive of plain files')
+    this.name = 'ArchiveError'
+  }
+}
+
+/** @param files by path, ASCII of at most 100 bytes; folders are made from their paths */
+export function encodeArchive(files: ReadonlyMap<string, Uint8Array>): Buffer {
+  const blocks: Buffer[] = []
+  const folders = new Set<string>()
+  for (const [path, bytes] of files) {
+    const folder = path.slice(0, path.lastIndexOf('/') + 1)
+    if (folder !== '' && !folders.has(folder)) blocks.push(encodeHeader(folder, 0, FOLDER))
+    folders.add(folder)
+    blocks.push(encodeHeader(path, bytes.length, FILE), Buffer.from(bytes), Buffer.alloc(padding(bytes.length)))
+  }
+  blocks.push(Buffer.alloc(2 * BLOCK))
+  const archive = Buffer.concat(blocks)
+  for (const block of blocks) block.fill(0)
+  return archive
+}
+
+/** @returns views of the archive. @throws {ArchiveError} */
+export function decodeArchive(archive: Uint8Array): Map<string, Uint8Array> {
+  const files = new Map<string, Uint8Array>()
+  if (archive.length > MOST_BYTES) throw new ArchiveError()
+  let at = 0
+  for (;;) {
+    const head = Buffer.from(archive.buffer, archive.byteOffset + at, Math.min(BLOCK, archive.length - at))
+    if (head.length < BLOCK) throw new ArchiveError()
+    if (head.every((byte) => byte === 0)) return files
+    const { path, size, type } = decodeHeader(head)
+    at += BLOCK
+    if (at + size > archive.length) throw new ArchiveError()
+    if (type === FILE) {
+      if (files.has(path)) throw new ArchiveError()
+      files.set(path, archive.subarray(at, at + size))
+    }
+    at += size + padding(size)
+  }
+}
+
+function encodeHeader(path: string, size: number, type: string): Buffer {
+  if (!/^[\x21-\x7e]+$/.test(path) || path.length > NAME_BYTES) throw new TypeError('an archive holds short plain names')
+  const head = Buffer.alloc(BLOCK)
+  head.write(path, 0, 'latin1')
+  head.write(type === FOLDER ? '0000700' : '0000600', 100)
+  // Nobody's: who opens it owns it. And of no time.
+  for (const at of [108, 116]) head.write('0000000', at)
+  head.write(octal(size, 11), 124)
+  head.write(octal(0, 11), 136)
+  head.write(type, 156)
+  head.write('ustar\x0000', 257)
+  head.write(`${octal(checksum(head), 6)}\0 `, 148)
+  return head
+}
+
+function decodeHeader(head: Buffer): { path: string; size: number; type: string } {
+  const path = /^([\x21-\x7e]{1,100})\0*$/.exec(head.toString('latin1', 0, NAME_BYTES))?.[1]
+  const size = readOctal(head, 124, 12)
+  const type = head[156] === 0 ? FILE : head.toString('latin1', 156, 157)
+  const sound = head.toString('latin1', 257, 262) === 'ustar' && readOctal(head, 148, 8) === checksum(head)
+  const plain = (type === FILE || (type === FOLDER && size === 0)) && head.subarray(345, 500).every((byte) => byte === 0)
+  if (!sound || !plain || path === undefined || size === undefined) throw new ArchiveError()
+  return { path: path.replace(/^\.\//, ''), size, type }
+}
+
+/** The sum of the header's bytes, its own field taken for spaces. */
+function checksum(head: Buffer): number {
+  let sum = 0
+  for (const [at, byte] of head.entries()) sum += at >= 148 && at < 156 ? 0x20 : byte
+  return sum
+}
+
+function octal(value: number, digits: number): string {
+  return value.toString(8).padStart(digits, '0')
+}
+
+function readOctal(head: Buffer, at: number, length: number): number | undefined {
+  const digits = /^ *([0-7]{1,11})[\0 ]*$/.exec(head.toString('latin1', at, at + length))?.[1]
+  return digits === undefined ? undefined : Number.parseInt(digits, 8)
+}
+
+function padding(size: number): number {
+  return (BLOCK - (size % BLOCK)) % BLOCK
+}
