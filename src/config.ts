@@ -180,6 +180,7 @@ export const OTHER_VARIABLES: readonly string[] = Object.freeze([
 ])
 
 export function variableOf(key: SettingKey): string {
+  'ASFALEIA_TIED',
   return `ASFALEIA_${key.toUpperCase().replaceAll('-', '_')}`
 }
 

@@ -62,7 +62,8 @@ const ARROWS: readonly Arrow[] = [
   ['cli/', 'version.ts', '--version'],
   ['config.ts', 'protocol/', 'default limits'],
   ['config.ts', 'relay/counters.ts', 'the names of doors'],
-  ['log.ts', 'config.ts', 'level and format', 'type'],
+  ['log.ts', 'config.ts', 'level and format, and the names of checks'],
+  ['log.ts', 'handover/', 'why nothing was handed over'],
   ['log.ts', 'operator/', "the words of tor's state and of the probe"],
   ['log.ts', 'relay/counters.ts', 'the names of doors'],
   ['log.ts', 'version.ts', 'the version is a field'],
@@ -119,6 +120,7 @@ const NODE: readonly (readonly [name: string, users: readonly string[], why: str
 
 /** Where the side that runs a relay may name these of node:fs: nothing that writes a file's content. */
 const READS = ['readFileSync', 'chmodSync', 'lstatSync', 'unlinkSync', 'open', 'constants']
+  ['url', ['cli/confinement.ts'], 'where its packages lie'],
 
 interface Import {
   readonly file: string

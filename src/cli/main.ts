@@ -5,7 +5,7 @@
  */
 import { constants } from 'node:os'
 import { findCommand, runCommand } from './command.ts'
-import { EXIT, printError } from './terminal.ts'
+import { EXIT, printError, TIED } from './terminal.ts'
 
 const argv = process.argv.slice(2)
 const command = findCommand(argv)
@@ -22,8 +22,8 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     stop.abort()
   })
 }
-// `asfaleia start` holds a channel to its relay: when it dies, the relay ends, too.
-process.once('disconnect', () => stop.abort())
+// `asfaleia start` holds its relay's standard input: when it dies, the relay ends, too.
+if (env[TIED] !== undefined) stdin.once('end', () => stop.abort()).on('error', () => stop.abort()).resume()
 
 for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
   process.on(event, (error: unknown) => process.exit(printError({ stderr }, error)))

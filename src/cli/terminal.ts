@@ -14,6 +14,9 @@ export interface Io {
   readonly signal: AbortSignal
 }
 
+/** The variable of a program that ends when its standard input does. */
+export const TIED = 'ASFALEIA_TIED'
+
 /** What every command module of src/cli/commands exports as `run`; the number is the exit code. */
 export type Run = (argv: string[], io: Io) => Promise<number>
 

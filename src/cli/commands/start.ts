@@ -15,7 +15,7 @@ import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
 import { parseCommandLine } from '../arguments.ts'
 import { drawCode } from './address.ts'
-import { CliError, EXIT, type Io, sanitizeLine, UsageError } from '../terminal.ts'
+import { CliError, EXIT, type Io, sanitizeLine, TIED, UsageError } from '../terminal.ts'
 import { publication, quoted, startTor, TorError } from '../tor.ts'
 
 const USAGE = 'asfaleia start [--tcp ADDR] [--operator ADDR] [--state FOLDER] [--no-tor]'
@@ -176,8 +176,10 @@ function startRelay(args: readonly string[], io: Io, screen: Screen): Relay {
   const child = spawn(process.execPath, [main, 'relay', ...args, ...log], {
     // A process group of its own: Ctrl-C in a terminal reaches us, and we end the children in order.
     detached: true,
-    // The channel carries nothing. It closes when we die, whatever of, and the relay ends with us.
-    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    // Its standard input carries nothing. It ends when we die, whatever of, and the relay with it. (A channel of
+    // Node's would not outlive the relay's replacing itself, src/cli/confinement.ts.)
+    env: { ...io.env, [TIED]: '1' },
+    stdio: ['pipe', 'pipe', 'pipe'],
   })
   let stopping = false
   const killAtExit = (): void => {
@@ -188,7 +190,7 @@ function startRelay(args: readonly string[], io: Io, screen: Screen): Relay {
   const ended = gone.then(([code, signal]) => {
     if (!stopping) throw new CliError(`the relay ended (${signal ?? `exit code ${code}`}), so everything is stopped`)
   })
-  const doors = createInterface({ input: child.stdout! })
+  const doors = createInterface({ input: child.stdout })
   const ready = new Promise<string>((answer) => {
     let tcp = ''
     doors.on('line', (line) => {
@@ -196,7 +198,7 @@ function startRelay(args: readonly string[], io: Io, screen: Screen): Relay {
       if (line === 'ready') answer(tcp)
     })
   })
-  createInterface({ input: child.stderr! }).on('line', (line) => screen.pass(line))
+  createInterface({ input: child.stderr }).on('line', (line) => screen.pass(line))
   ended.catch(() => {})
   return {
     ready: Promise.race([ready, ended.then(() => ready)]),
