@@ -318,14 +318,16 @@ static void open_connection(struct connection *connection) {
       read_line(fd);
       break;
     case MQTT:
-      sprintf(name, "%c%u", mode == DRAIN ? 'r' : mode == IDLE ? 'i' : 'c', (unsigned)(connection - connections));
+      // A reader's name is its queue's; any other must not be another run's.
+      if (mode == DRAIN) sprintf(name, "r%u", (unsigned)(connection - connections));
+      else sprintf(name, "%d.%u", (int)getpid(), (unsigned)(connection - connections));
       mqtt_connect(fd, name, mode != DRAIN);
       if (connection->reader && mode != DRAIN) mqtt_subscribe(fd, connection->mailbox);
       break;
     case NATS:
       nats_connect(fd);
       if (connection->reader && mode != DRAIN) SAYF(&text, "SUB p.%u 1\r\n", connection->mailbox);
-      else say(&text, "SUB answer 1\r\n");
+      else SAYF(&text, "SUB answer.%u 1\r\n", (unsigned)(connection - connections));
       say(&text, "PING\r\n");
       write_all(fd, &text);
       if (strncmp(read_line(fd), "PONG", 4) != 0) fail("SUB was refused");
@@ -378,7 +380,7 @@ static void build_ring(struct connection *connection) {
         break;
       }
       case NATS:
-        if (mode == STORE) SAYF(&all, "PUB s%u answer %zu\r\n", m, (size_t)size);
+        if (mode == STORE) SAYF(&all, "PUB s%u answer.%u %zu\r\n", m, (unsigned)(connection - connections), (size_t)size);
         else SAYF(&all, "PUB p.%u %zu\r\n", m, (size_t)size);
         add(&all, payload, size);
         say(&all, "\r\n");
@@ -417,7 +419,8 @@ static void ask_for_more(struct connection *connection) {
       connection->asked += more;
       connection->batch = more;
       more = (uint64_t)snprintf(line, sizeof line, "{\"batch\":%u}", (unsigned)more);
-      SAYF(out, "PUB $JS.API.CONSUMER.MSG.NEXT.S%u.C answer %u\r\n%s\r\n", connection->mailbox, (unsigned)more, line);
+      SAYF(out, "PUB $JS.API.CONSUMER.MSG.NEXT.S%u.C answer.%u %u\r\n%s\r\n", connection->mailbox,
+           (unsigned)(connection - connections), (unsigned)more, line);
       return;
     case MQTT:
       return;
@@ -688,6 +691,18 @@ static void take(struct connection *connection) {
   if (connection->reader && connection->batch == 0 && protocol <= WS) put_acks(connection);
 }
 
+/* Ends each connection so that the server has read all that was said: closing with unread bytes would reset it. */
+static void hang_up(void) {
+  struct timeval most = { .tv_sec = 2 };
+  for (unsigned i = 0; i < connection_count; i++) {
+    int fd = connections[i].fd;
+    fcntl(fd, F_SETFL, 0);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &most, sizeof most);
+    shutdown(fd, SHUT_WR);
+  }
+  for (unsigned i = 0; i < connection_count; i++) while (read(connections[i].fd, buffer, READ) > 0) {}
+}
+
 static int is_over(uint64_t total) {
   if (mode == STORE) return all_answered >= total;
   return all_received >= total;
@@ -855,8 +870,12 @@ int main(int argc, char **argv) {
     connection->mailbox = (paired ? i / 2 : i) % mailbox_count;
     connection->drawn = 88172645463325252u + i;
     if (paired) connection->pair = &connections[i ^ 1];
-    open_connection(connection);
   }
+  // A broker sends what waits as soon as it knows who is there: then connecting is part of what is measured.
+  int late = protocol == MQTT && mode == DRAIN;
+  if (late) wait_for_line();
+  uint64_t start = now();
+  for (unsigned i = 0; i < connection_count; i++) open_connection(&connections[i]);
   if (mode == IDLE) {
     wait_for_line();
     return 0;
@@ -883,8 +902,10 @@ int main(int argc, char **argv) {
     struct timespec moment = { .tv_nsec = 100000000 };
     nanosleep(&moment, NULL);
   }
-  wait_for_line();
-  uint64_t start = now();
+  if (!late) {
+    wait_for_line();
+    start = now();
+  }
   if (mode == RATE) {
     run_at_rate(total);
   } else {
@@ -903,5 +924,7 @@ int main(int argc, char **argv) {
     printf(",\"p50\":%.1f,\"p99\":%.1f,\"p999\":%.1f", percentile(0.5), percentile(0.99), percentile(0.999));
   }
   printf("}\n");
+  fflush(stdout);
+  hang_up();
   return 0;
 }

@@ -1,100 +1,133 @@
 /**
- * A client for measuring: keeps a window of requests under way over one raw connection, and reads
- * answers by counting lines. No more than that, so that its own cost stays small beside the relay's.
+ * The load generators as processes on the second core: started, told when to begin, and their end awaited
+ * with what the server's CPU did meanwhile. Knows no figure.
  */
-import { connect, type Socket } from 'node:net'
-import { parsePrivateKey, generatePrivateKey, type SshPrivateKey } from '../src/auth/private-key.ts'
-import { AUTH_NAMESPACE, signMessage } from '../src/auth/sshsig.ts'
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import type { Mailbox } from './login.ts'
+import { LOAD_CORE, type Server } from './server.ts'
 
-const LF = 0x0a
+export type Protocol = 'asf' | 'ws' | 'redis' | 'mqtt' | 'nats'
+export type Mode = 'prepare' | 'store' | 'drain' | 'push' | 'rate' | 'idle' | 'flood'
 
-export interface Identity {
-  readonly key: SshPrivateKey
-  /** `type base64`, as AUTH and SEND take it. */
-  readonly text: string
+export interface Load {
+  readonly messages: number
+  readonly seconds: number
+  /** Of the server, for each message. */
+  readonly cpuMicroseconds: number
+  /** Microseconds; of `rate` alone. */
+  readonly p50?: number
+  readonly p99?: number
+  readonly p999?: number
 }
 
-export function createIdentity(): Identity {
-  const { file, public: line } = generatePrivateKey('')
-  return { key: parsePrivateKey(Buffer.from(file)), text: line.trim() }
+export interface LoadOptions {
+  readonly connections?: number
+  readonly mailboxes?: number
+  readonly messages?: number
+  readonly window?: number
+  readonly size?: number
+  readonly rate?: number
+  readonly seconds?: number
+  readonly keep?: number
+  readonly spin?: 0 | 1
+  readonly by?: 'get' | 'subscribe'
 }
 
-export class Load {
-  readonly socket: Socket
-  #lines: string[] = []
-  #partial = ''
-  #waiting: (() => void) | undefined
-  #count: ((lines: number) => void) | undefined
+export interface Under {
+  readonly load: string
+  readonly protocol: Protocol
+  readonly server: Server
+  readonly mailboxes: readonly Mailbox[]
+}
 
-  private constructor(socket: Socket) {
-    this.socket = socket
-    socket.setNoDelay(true)
-    socket.on('data', (chunk: Buffer) => {
-      if (this.#count !== undefined) {
-        let lines = 0
-        for (let at = chunk.indexOf(LF); at !== -1; at = chunk.indexOf(LF, at + 1)) lines++
-        this.#count(lines)
-        return
-      }
-      const lines = (this.#partial + chunk.toString('latin1')).split('\n')
-      this.#partial = lines.pop()!
-      this.#lines.push(...lines)
-      this.#waiting?.()
+/** A generator that is connected and waits. */
+export class Generator {
+  readonly #child: ChildProcessWithoutNullStreams
+  readonly #server: Server
+  readonly #exited: Promise<unknown[]>
+  #said = ''
+  #complained = ''
+  #heard = Promise.withResolvers<void>()
+
+  private constructor(command: readonly string[], server: Server, polite: boolean) {
+    // What only makes noise runs where nothing else wants to (SCHED_IDLE), so that it does not slow down who measures.
+    const wrap = polite ? ['-c', LOAD_CORE, 'chrt', '--idle', '0'] : ['-c', LOAD_CORE]
+    this.#child = spawn('taskset', [...wrap, ...command])
+    this.#server = server
+    this.#child.stdin.on('error', () => {})
+    this.#child.stdout.setEncoding('latin1').on('data', (text: string) => {
+      this.#said += text
+      this.#heard.resolve()
+    })
+    this.#child.stderr.setEncoding('latin1').on('data', (text: string) => (this.#complained += text))
+    const kill = (): void => void this.#child.kill('SIGKILL')
+    process.once('exit', kill)
+    this.#exited = once(this.#child, 'close')
+    void this.#exited.then(() => {
+      process.off('exit', kill)
+      this.#heard.resolve()
     })
   }
 
-  static open(port: number): Promise<Load> {
-    return new Promise((resolve, reject) => {
-      const socket = connect(port, '127.0.0.1', () => resolve(new Load(socket)))
-      socket.once('error', reject)
-    })
+  static async start(under: Under, mode: Mode, options: LoadOptions = {}, polite = false): Promise<Generator> {
+    const { load, protocol, server, mailboxes } = under
+    const port = protocol === 'ws' ? server.httpPort : server.port
+    const ours = protocol === 'asf' || protocol === 'ws'
+    const all: LoadOptions = { ...options, ...(ours ? { mailboxes: mailboxes.length } : {}) }
+    const args = Object.entries(all).map(([key, value]) => `${key}=${value}`)
+    const generator = new Generator([load, protocol, mode, `${port}`, ...args], server, polite)
+    if (ours) generator.#child.stdin.write(mailboxes.map(({ token, receiver }) => `${token}\t${receiver}\n`).join(''))
+    return mode === 'prepare' ? generator : generator.#ready()
   }
 
-  /** Sends a packet and gives the line that answers it. */
-  async ask(packet: string): Promise<string> {
-    this.socket.write(`${packet}\n`)
-    return this.line()
+  /** Logins instead of messages: bench/login.ts and bench/xmpp.ts. */
+  static async startScript(script: 'login.ts' | 'xmpp.ts', args: readonly string[], server: Server, polite = false): Promise<Generator> {
+    return new Generator([process.execPath, join(import.meta.dirname, script), ...args], server, polite).#ready()
   }
 
-  async line(): Promise<string> {
-    while (this.#lines.length === 0) await new Promise<void>((resolve) => (this.#waiting = resolve))
-    return this.#lines.shift()!
+  async #ready(): Promise<this> {
+    while (!this.#said.startsWith('ready\n')) await this.#more()
+    return this
   }
 
-  /** Logs in by signature and gives the token. */
-  async login({ key, text }: Identity): Promise<string> {
-    const [, handle, challenge] = (await this.ask(`0;${text};sign`)).split(';')
-    const signature = signMessage(key, AUTH_NAMESPACE, Buffer.from(challenge!, 'base64'))
-    const answer = await this.ask(`2;${handle};${Buffer.from(signature).toString('base64')}`)
-    if (!answer.startsWith('12;')) throw new Error(answer.slice(0, 40))
-    return answer.split(';')[1]!
+  async #more(): Promise<void> {
+    this.#heard = Promise.withResolvers()
+    if (this.#child.exitCode !== null) throw new Error(`${this.#server.name}: the load ended: ${this.#complained}`)
+    await this.#heard.promise
   }
 
-  /** Sends `total` packets with `window` of them unanswered at most; `perPacket` lines answer each. */
-  run(packet: Buffer, total: number, window: number, perPacket = 1): Promise<void> {
-    return new Promise((resolve) => {
-      let sent = 0
-      let lines = 0
-      const fill = (): void => {
-        const more = Math.min(total - sent, Math.floor(lines / perPacket) + window - sent)
-        if (more <= 0) return
-        sent += more
-        this.socket.write(more === 1 ? packet : Buffer.concat(Array<Buffer>(more).fill(packet)))
-      }
-      this.#count = (count) => {
-        lines += count
-        if (lines >= total * perPacket) {
-          this.#count = undefined
-          resolve()
-        } else {
-          fill()
-        }
-      }
-      fill()
-    })
+  /** Lets it begin, and gives what it measured. @throws Error with its complaint if it fails */
+  async run(): Promise<Load> {
+    const before = this.#server.cpuSeconds()
+    this.#child.stdin.write('go\n')
+    while (!this.#said.includes('}')) await this.#more()
+    const used = this.#server.cpuSeconds() - before
+    await this.#exited
+    const result = JSON.parse(this.#said.replace('ready\n', '')) as Omit<Load, 'cpuMicroseconds'>
+    return { ...result, cpuMicroseconds: (used * 1e6) / result.messages }
   }
 
-  close(): void {
-    this.socket.destroy()
+  /** Lets it begin, and goes on meanwhile. */
+  begin(): void {
+    this.#child.stdin.write('go\n')
   }
+
+  /** Ends what runs until then. */
+  async end(): Promise<void> {
+    this.#child.stdin.end()
+    await this.#exited
+  }
+
+  /** Waits for what ends by itself. */
+  async ended(): Promise<void> {
+    await this.#exited
+    if (this.#child.exitCode !== 0) throw new Error(`${this.#server.name}: the load ended: ${this.#complained}`)
+  }
+}
+
+export async function runLoad(under: Under, mode: Mode, options: LoadOptions): Promise<Load> {
+  const generator = await Generator.start(under, mode, options)
+  return generator.run()
 }

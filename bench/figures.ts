@@ -1,0 +1,431 @@
+/**
+ * The measurements: each part starts the servers it compares, takes turns between them for several rounds, and
+ * records samples. What a part cannot measure here it says. Judges nothing.
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { PROOFS } from './key.ts'
+import { Generator, type Load, type LoadOptions, type Mode, type Protocol, runLoad, type Under } from './load.ts'
+import { type Mailbox, openMailboxes } from './login.ts'
+import { measureTor } from './onion.ts'
+import type { Figure, Results, Subject } from './result.ts'
+import { missingServer, type RelayOptions, type Server, SERVER_CORE, type ServerName, SERVERS, startServer } from './server.ts'
+
+/** base64 of 1 KiB, 16 KiB. */
+export const PAYLOAD = 1_368
+const LARGE = 21_848
+const SENDERS = 16
+/** For up to 9,000 connections, as many of them to each. */
+const MANY_MAILBOXES = 20
+/** Of RSS to settle: allocators and collectors give memory back some time after the work. */
+const SETTLE_MS = 2_000
+
+export interface Bench {
+  readonly full: boolean
+  /** The programs in C; undefined where there is no compiler. */
+  readonly load: string
+  readonly floor: string
+  readonly results: Results
+  say(text: string): void
+}
+
+type Part = (bench: Bench) => Promise<void>
+
+const PROTOCOLS: Record<Exclude<ServerName, 'prosody'>, Protocol> = {
+  relay: 'asf', floor: 'asf', mosquitto: 'mqtt', redis: 'redis', nats: 'nats', aedes: 'mqtt',
+}
+
+interface Target {
+  readonly subject: Subject
+  readonly under: Under
+}
+
+class Recorder {
+  readonly #bench: Bench
+
+  constructor(bench: Bench) {
+    this.#bench = bench
+  }
+
+  figure(name: string, unit: string): void {
+    const figures: Figure[] = this.#bench.results.figures
+    if (!figures.some((figure) => figure.name === name)) figures.push({ name, unit })
+  }
+
+  value(figure: string, subject: Subject, round: number, value: number, cpu?: number): void {
+    this.#bench.results.samples.push({ figure, subject, round, value, ...(cpu === undefined ? {} : { cpu }) })
+  }
+
+  rate(figure: string, subject: Subject, round: number, load: Load): void {
+    this.figure(figure, 'messages/s')
+    this.value(figure, subject, round, load.messages / load.seconds, load.cpuMicroseconds)
+  }
+}
+
+async function withServers(bench: Bench, names: readonly ServerName[], work: (servers: Server[]) => Promise<void>, options?: RelayOptions): Promise<void> {
+  const servers: Server[] = []
+  try {
+    for (const name of names) {
+      const missing = missingServer(name)
+      const absent = `${name}: ${missing}`
+      if (missing === undefined) servers.push(await startServer(name, bench.floor, options))
+      else if (!bench.results.absent.includes(absent)) bench.results.absent.push(absent)
+    }
+    await work(servers)
+  } finally {
+    for (const server of servers) await server.stop()
+  }
+}
+
+/** Who is loaded how; queues, topics and streams are there. */
+async function prepare(bench: Bench, server: Server, mailboxes = SENDERS): Promise<Under> {
+  if (server.name === 'prosody') throw new TypeError('prosody has a client of its own')
+  const under = { load: bench.load, protocol: PROTOCOLS[server.name], server, mailboxes: await openAny(server, mailboxes) }
+  if (under.protocol === 'mqtt' || under.protocol === 'nats') await (await Generator.start(under, 'prepare', { mailboxes })).ended()
+  return under
+}
+
+async function openAny(server: Server, count: number): Promise<Mailbox[]> {
+  if (server.name === 'relay') return openMailboxes(server.port, count)
+  if (server.name !== 'floor') return []
+  // As long as the relay's own.
+  const key = `ssh-ed25519 ${'A'.repeat(60)}`
+  return Array.from({ length: count }, (_, n) => ({ token: `${'t'.repeat(240)}.${n}`, receiver: `${key}.${n}` }))
+}
+
+/** A relay is one subject by each of its doors. */
+function byDoor(under: Under): Target[] {
+  const subject = under.server.name
+  return subject === 'relay' ? [{ subject, under }, { subject: 'websocket', under: { ...under, protocol: 'ws' } }] : [{ subject, under }]
+}
+
+/** About half a second of work for each; a queue's depth is no part of what these figures are about. */
+const AMOUNT: Record<Subject, number> = {
+  relay: 96_000, websocket: 48_000, floor: 192_000, redis: 128_000, nats: 32_000, mosquitto: 32_000, aedes: 16_000, prosody: 1_600, bare: 0, own: 0,
+}
+
+const measureMessages: Part = async (bench) => {
+  const record = new Recorder(bench)
+  await withServers(bench, SERVERS, async (servers) => {
+    const targets: Target[] = []
+    let prosody: Server | undefined
+    for (const server of servers) {
+      if (server.name === 'prosody') prosody = server
+      else targets.push(...byDoor(await prepare(bench, server)))
+    }
+    const scale = bench.full ? 3 : 1
+    // Round 0 warms up what compiles as it runs, and is not recorded.
+    for (let round = 0; round <= (bench.full ? 7 : 3); round++) {
+      for (const { subject, under } of targets) {
+        const messages = AMOUNT[subject] * scale
+        const run = async (figure: string, mode: Mode, options: LoadOptions): Promise<void> => {
+          const load = await runLoad(under, mode, options)
+          if (round > 0) record.rate(figure, subject, round, load)
+        }
+        await run('store', 'store', { messages })
+        await run('drain', 'drain', { messages })
+        if (under.protocol === 'asf' || under.protocol === 'ws') {
+          await runLoad(under, 'store', { messages })
+          await run('subscription', 'drain', { messages, by: 'subscribe' })
+        }
+        await run('single', 'store', { messages: messages / 4, window: 1 })
+        await runLoad(under, 'drain', { messages: messages / 4 })
+        await run('push', 'push', { messages: messages / 4, window: 4 })
+      }
+      if (prosody !== undefined && round > 0) {
+        const generator = await Generator.startScript('xmpp.ts', ['store', `${prosody.port}`, `${AMOUNT.prosody}`], prosody)
+        record.rate('store', 'prosody', round, await generator.run())
+      }
+      bench.say(`messages, round ${round}`)
+    }
+  })
+}
+
+const measureLarge: Part = async (bench) => {
+  const record = new Recorder(bench)
+  await withServers(bench, ['relay', 'floor', 'mosquitto', 'redis'], async (servers) => {
+    const targets: Target[] = []
+    for (const server of servers) targets.push(...byDoor(await prepare(bench, server)))
+    const messages = bench.full ? 32_000 : 8_000
+    for (let round = 0; round <= (bench.full ? 7 : 3); round++) {
+      for (const { subject, under } of targets) {
+        const store = await runLoad(under, 'store', { messages, size: LARGE })
+        const drain = await runLoad(under, 'drain', { messages })
+        if (round === 0) continue
+        record.rate('large store', subject, round, store)
+        record.rate('large drain', subject, round, drain)
+      }
+    }
+  })
+}
+
+const measureLatency: Part = async (bench) => {
+  const record = new Recorder(bench)
+  for (const name of ['p50', 'p99', 'p99.9']) record.figure(name, 'µs')
+  await withServers(bench, ['relay', 'floor', 'mosquitto', 'redis'], async (servers) => {
+    const unders: Under[] = []
+    for (const server of servers) unders.push(await prepare(bench, server))
+    for (let round = 0; round <= (bench.full ? 9 : 5); round++) {
+      for (const under of unders) {
+        const { p50 = 0, p99 = 0, p999 = 0, cpuMicroseconds } = await runLoad(under, 'rate', { rate: 5_000, seconds: bench.full ? 4 : 1 })
+        if (round === 0) continue
+        record.value('p50', under.server.name, round, p50, cpuMicroseconds)
+        record.value('p99', under.server.name, round, p99)
+        record.value('p99.9', under.server.name, round, p999)
+      }
+    }
+  })
+}
+
+const measureMemory: Part = async (bench) => {
+  const record = new Recorder(bench)
+  record.figure('queued', 'B over the payload')
+  record.figure('drained', '% of the peak')
+  record.figure('thinned', '% of the peak')
+  const messages = bench.full ? 1_000_000 : 96_000
+  for (const name of ['relay', 'floor', 'mosquitto', 'redis', 'nats', 'aedes'] as const) {
+    await withServers(bench, [name], async ([server]) => {
+      if (server === undefined) return
+      const under = await prepare(bench, server)
+      const total = messages - (messages % SENDERS)
+      await runLoad(under, 'store', { messages: SENDERS * 500 })
+      await runLoad(under, 'drain', { messages: SENDERS * 500 })
+      const before = server.memory()
+      await runLoad(under, 'store', { messages: total })
+      const peak = server.memory()
+      record.value('queued', name, 1, (peak - before) / total - PAYLOAD)
+      await runLoad(under, 'drain', { messages: total })
+      await delay(SETTLE_MS)
+      record.value('drained', name, 1, (server.memory() / peak) * 100)
+    })
+    bench.say(`memory: ${name}`)
+  }
+  const boxes = 400
+  await withServers(bench, ['relay', 'floor'], async (servers) => {
+    for (const server of servers) {
+      const under = await prepare(bench, server, boxes)
+      const total = messages - (messages % boxes)
+      await runLoad(under, 'store', { messages: total, connections: boxes, window: 4 })
+      const peak = server.memory()
+      await runLoad(under, 'drain', { messages: total, connections: boxes, keep: 10 })
+      await delay(SETTLE_MS)
+      record.value('thinned', server.name, 1, (server.memory() / peak) * 100)
+    }
+  })
+}
+
+/** Pauses of the collector while messages come and go over a deep queue. */
+const measurePause: Part = async (bench) => {
+  const record = new Recorder(bench)
+  record.figure('pause', 'ms')
+  await withServers(bench, ['relay'], async ([server]) => {
+    const under = await prepare(bench, server!)
+    await runLoad(under, 'store', { messages: bench.full ? 1_000_000 : 96_000 })
+    const said = server!.said().length
+    for (let n = 0; n < (bench.full ? 8 : 3); n++) {
+      await runLoad(under, 'store', { messages: 96_000 })
+      await runLoad(under, 'drain', { messages: 96_000 })
+    }
+    const pauses = [...server!.said().slice(said).matchAll(/ MB, (?:pooled: [\d.]+ MB, )?([\d.]+) \/ [\d.]+ ms/g)].map((match) => Number(match[1]))
+    if (pauses.length === 0) bench.results.absent.push('pause: this node does not trace its collector')
+    else record.value('pause', 'relay', 1, Math.max(...pauses))
+  }, { node: ['--trace-gc'] })
+}
+
+const measureIdle: Part = async (bench) => {
+  const record = new Recorder(bench)
+  record.figure('idle', 'B')
+  const connections = bench.full ? 9_600 : 1_000
+  const measure = async (under: Under, subject: Subject): Promise<void> => {
+    // What the first connections make a server allocate once is not theirs alone.
+    const first = await Generator.start(under, 'idle', { connections: 200 })
+    const before = under.server.memory()
+    const rest = await Generator.start(under, 'idle', { connections })
+    await delay(bench.full ? SETTLE_MS : 500)
+    record.value('idle', subject, 1, (under.server.memory() - before) / connections)
+    await rest.end()
+    await first.end()
+  }
+  for (const name of ['relay', 'floor', 'mosquitto', 'redis', 'nats', 'aedes'] as const) {
+    await withServers(bench, [name], async ([server]) => {
+      if (server !== undefined) await measure(await prepare(bench, server, 1), name)
+    })
+  }
+  await withServers(bench, ['relay'], async ([server]) => {
+    await measure({ ...(await prepare(bench, server!, 1)), protocol: 'ws' }, 'websocket')
+  })
+}
+
+const measureLogins: Part = async (bench) => {
+  const record = new Recorder(bench)
+  const seconds = bench.full ? 4 : 1
+  const ceiling = async (proof: string, which: 'bare' | 'own', round: number): Promise<void> => {
+    const child = spawn('taskset', ['-c', SERVER_CORE, process.execPath, join(import.meta.dirname, 'ceiling.ts'), proof, which, `${seconds / 2}`])
+    const [chunks] = await Promise.all([child.stdout.setEncoding('utf8').toArray(), once(child, 'close')])
+    const { messages, cpuSeconds } = JSON.parse(chunks.join('')) as { messages: number; cpuSeconds: number }
+    record.value(`login ${proof}`, which, round, messages / cpuSeconds)
+  }
+  // By the server's CPU: a client of RSA works many times longer than the relay, and one core of them does not fill it.
+  const perCore = (load: Load): number => 1e6 / load.cpuMicroseconds
+  await withServers(bench, ['relay', 'prosody'], async ([relay, prosody]) => {
+    for (let round = 1; round <= (bench.full ? 5 : 2); round++) {
+      for (const proof of PROOFS) {
+        record.figure(`login ${proof}`, 'logins/s of one core')
+        const load = await (await Generator.startScript('login.ts', [proof, `${relay!.port}`, `${seconds}`], relay!)).run()
+        record.value(`login ${proof}`, 'relay', round, perCore(load))
+        await ceiling(proof, 'bare', round)
+        await ceiling(proof, 'own', round)
+      }
+      if (prosody === undefined) continue
+      record.figure('login prosody', 'logins/s of one core')
+      const load = await (await Generator.startScript('xmpp.ts', ['logins', `${prosody.port}`, `${seconds}`], prosody)).run()
+      record.value('login prosody', 'prosody', round, perCore(load))
+    }
+  })
+}
+
+/** Messages while strangers ask for challenges as fast as they get them. */
+const measureFlood: Part = async (bench) => {
+  const record = new Recorder(bench)
+  for (const name of ['p99 calm', 'p99 flooded', 'p50 calm', 'p50 flooded']) record.figure(name, 'µs')
+  await withServers(bench, ['relay'], async ([server]) => {
+    const under = await prepare(bench, server!)
+    const options = { rate: 5_000, seconds: bench.full ? 4 : 1, spin: 0 } as const
+    for (let round = 0; round <= (bench.full ? 7 : 3); round++) {
+      const calm = await runLoad(under, 'rate', options)
+      const generator = await Generator.start(under, 'rate', options)
+      const flood = await Generator.start(under, 'flood', {}, true)
+      flood.begin()
+      const flooded = await generator.run()
+      await flood.end()
+      if (round === 0) continue
+      record.value('p50 calm', 'relay', round, calm.p50!)
+      record.value('p99 calm', 'relay', round, calm.p99!)
+      record.value('p50 flooded', 'relay', round, flooded.p50!)
+      record.value('p99 flooded', 'relay', round, flooded.p99!)
+    }
+  })
+}
+
+const measureStart: Part = async (bench) => {
+  const record = new Recorder(bench)
+  record.figure('start', 's')
+  for (let round = 1; round <= (bench.full ? 7 : 3); round++) {
+    for (const name of SERVERS) {
+      await withServers(bench, [name], async ([server]) => {
+        if (server !== undefined) record.value('start', name, round, server.startSeconds)
+      })
+    }
+  }
+}
+
+const measureGrowth: Part = async (bench) => {
+  const record = new Recorder(bench)
+  const rounds = bench.full ? 7 : 3
+  const show = (count: number): string => count.toLocaleString('en-US')
+  const depths = bench.full ? [1_000, 10_000, 100_000, 1_000_000] : [1_000, 10_000, 100_000]
+  const deep: { depth: number; under: Under }[] = []
+  await withServers(bench, depths.map(() => 'relay' as const), async (servers) => {
+    for (const [n, server] of servers.entries()) {
+      const under = await prepare(bench, server)
+      await runLoad(under, 'store', { messages: 32_000 })
+      await runLoad(under, 'drain', { messages: 32_000 })
+      await runLoad(under, 'store', { messages: depths[n]! })
+      deep.push({ depth: depths[n]!, under })
+    }
+    const messages = bench.full ? 96_000 : 32_000
+    for (let round = 0; round <= rounds; round++) {
+      for (const { depth, under } of deep) {
+        const store = await runLoad(under, 'store', { messages })
+        const drain = await runLoad(under, 'drain', { messages })
+        if (round === 0) continue
+        const both = { messages, seconds: store.seconds + drain.seconds, cpuMicroseconds: store.cpuMicroseconds + drain.cpuMicroseconds }
+        record.rate(`queue of ${show(depth)}`, 'relay', round, both)
+      }
+    }
+  })
+  bench.say('growth: queued')
+  await withServers(bench, ['relay', 'floor'], async (servers) => {
+    const unders: Under[] = []
+    for (const server of servers) unders.push(await prepare(bench, server, MANY_MAILBOXES))
+    const messages = bench.full ? 90_000 : 45_000
+    for (let round = 0; round <= rounds; round++) {
+      for (const connections of [100, 1_000, 9_000]) {
+        for (const under of unders) {
+          const load = await runLoad(under, 'store', { messages, connections, window: 1 })
+          await runLoad(under, 'drain', { messages, connections: MANY_MAILBOXES })
+          if (round > 0) record.rate(`${show(connections)} connections`, under.server.name, round, load)
+        }
+      }
+    }
+    bench.say('growth: connections')
+    for (let round = 1; round <= rounds; round++) {
+      for (const size of [256, 1_368, 4_096, 8_192, 16_384, 32_768]) {
+        for (const under of unders) {
+          const amount = Math.floor(Math.min(48_000, 96_000_000 / size) / SENDERS) * SENDERS
+          const store = await runLoad(under, 'store', { messages: amount, size })
+          await runLoad(under, 'drain', { messages: amount })
+          record.rate(`${show(size)} characters`, under.server.name, round, store)
+        }
+      }
+    }
+  })
+}
+
+/** How late the event loop comes under load, as the operator's page says it. */
+const measureLoop: Part = async (bench) => {
+  const record = new Recorder(bench)
+  record.figure('loop storing', 'ms')
+  record.figure('loop pushing', 'ms')
+  await withServers(bench, ['relay'], async ([server]) => {
+    const under = await prepare(bench, server!)
+    const look = async (): Promise<number> => {
+      const status = (await (await fetch(`http://127.0.0.1:${server!.operatorPort}/status`)).json()) as { loopDelaySeconds: number }
+      return status.loopDelaySeconds * 1_000
+    }
+    for (let round = 0; round <= 3; round++) {
+      await look()
+      await runLoad(under, 'store', { messages: 96_000 })
+      const storing = await look()
+      await runLoad(under, 'drain', { messages: 96_000 })
+      await look()
+      await runLoad(under, 'push', { messages: 32_000, window: 4 })
+      const pushing = await look()
+      if (round === 0) continue
+      record.value('loop storing', 'relay', round, storing)
+      record.value('loop pushing', 'relay', round, pushing)
+    }
+  })
+}
+
+const measureOverTor: Part = async (bench) => {
+  const record = new Recorder(bench)
+  record.figure('tor', 'ms')
+  record.figure('tor send', 'ms')
+  await withServers(bench, ['relay'], async ([server]) => {
+    const outcome = await measureTor(server!, bench.full ? 12 : 4)
+    if ('absent' in outcome) {
+      bench.results.absent.push(`tor: ${outcome.absent}`)
+      return
+    }
+    for (const { figure, subject, round, milliseconds } of outcome.samples) record.value(figure, subject, round, milliseconds)
+  })
+}
+
+export const PARTS = {
+  messages: measureMessages,
+  large: measureLarge,
+  latency: measureLatency,
+  memory: measureMemory,
+  pause: measurePause,
+  idle: measureIdle,
+  logins: measureLogins,
+  flood: measureFlood,
+  start: measureStart,
+  growth: measureGrowth,
+  loop: measureLoop,
+  tor: measureOverTor,
+} as const satisfies Record<string, Part>
+export type PartName = keyof typeof PARTS

@@ -1,0 +1,129 @@
+/**
+ * `npm run bench`: measures the relay beside its peers and the floor, prints what is to be reached and what
+ * is, and keeps the samples under bench/results.
+ */
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { cpus, release, tmpdir, totalmem } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { type PartName, PARTS } from './figures.ts'
+import { writePage } from './page.ts'
+import { compile, findProgram } from './program.ts'
+import { formatTable, judge, type Results, show, spreadOf, SUBJECTS, type Subject } from './result.ts'
+
+const HELP = `usage: npm run bench -- [OPTION …]
+
+  --full        all amounts and rounds, and the private Tor network; takes most of an hour
+  --only PARTS  some parts alone: ${Object.keys(PARTS).join(', ')}
+  --tor         the private Tor network in the quick form, too
+  --page        write docs/performance.md from this run, and keep its samples
+  --from FILE   do not measure: print, and with --page write, what is kept in a file of samples
+`
+
+const ROOT = join(import.meta.dirname, '..')
+const say = (text: string): void => void process.stderr.write(`${text}\n`)
+
+function describeMachine(): string[] {
+  const [first] = cpus()
+  const memory = `${Math.round(totalmem() / 2 ** 30)} GiB of memory`
+  return [`${cpus().length} × ${first?.model ?? 'unknown processor'}`, memory, `Linux ${release()}`]
+}
+
+function findVersions(): Record<string, string> {
+  const ask = (program: string, args: readonly string[], pattern: RegExp): string => {
+    const path = findProgram(program)
+    if (path === undefined) return 'absent'
+    const { stdout, stderr } = spawnSync(path, args, { encoding: 'utf8' })
+    return pattern.exec(stdout + stderr)?.[1] ?? 'unknown'
+  }
+  const packageVersion = (path: string): string => (JSON.parse(readFileSync(join(ROOT, path), 'utf8')) as { version: string }).version
+  return {
+    asfaleia: packageVersion('package.json'),
+    Node: process.versions.node,
+    Mosquitto: ask('mosquitto', ['-h'], /version ([\d.]+)/),
+    Redis: ask('redis-server', ['--version'], /v=([\d.]+)/),
+    NATS: ask('nats-server', ['--version'], /v([\d.]+)/),
+    aedes: packageVersion('node_modules/aedes/package.json'),
+    Prosody: ask('prosody', ['--version'], /^Prosody ([\d.]+)/m),
+    tor: ask('tor', ['--version'], /version ([\d.]+\d)/),
+    'C compiler': ask('cc', ['--version'], /(\d+\.\d+\.\d+)/),
+  }
+}
+
+async function measure(parts: readonly PartName[], full: boolean): Promise<Results> {
+  if (findProgram('cc') === undefined) throw new Error('there is no C compiler, and without one no load generator and no floor; on Debian: apt-get install gcc libc6-dev')
+  if (findProgram('taskset') === undefined) throw new Error('there is no taskset; on Debian: apt-get install util-linux')
+  const folder = mkdtempSync(join(tmpdir(), 'asfaleia-bench-'))
+  try {
+    const results: Results = {
+      date: new Date().toISOString(),
+      form: full ? 'full' : 'quick',
+      machine: describeMachine(),
+      versions: findVersions(),
+      absent: [],
+      figures: [],
+      samples: [],
+    }
+    const bench = { full, load: compile('load', folder), floor: compile('floor', folder), results, say }
+    for (const name of parts) {
+      const began = performance.now()
+      await PARTS[name](bench)
+      say(`${name}: ${Math.round((performance.now() - began) / 1_000)} s`)
+    }
+    return results
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+function print(results: Results): void {
+  const cells = results.figures.flatMap(({ name, unit }) =>
+    (Object.keys(SUBJECTS) as Subject[]).flatMap((subject) => {
+      const found = spreadOf(results, name, subject)
+      if (found === undefined) return []
+      const cpu = spreadOf(results, name, subject, 'cpu')
+      return [[name, SUBJECTS[subject], show(found.median), `${show(found.least)}–${show(found.most)}`, unit, cpu === undefined ? '' : show(cpu.median)]]
+    }),
+  )
+  const verdicts = judge(results).filter(({ outcome }) => outcome !== 'not measured')
+  const table = verdicts.map(({ title, against, target, measured, cpu, outcome }) => [title, against, target, measured, cpu, outcome])
+  process.stdout.write(`${[
+    formatTable([['figure', 'of', 'median', 'least–most', 'unit', 'µs CPU'], ...cells]),
+    formatTable([['to reach', 'beside', 'target', 'measured', 'by CPU', ''], ...table]),
+    ...results.absent.map((absent) => `not measured: ${absent}`),
+  ].join('\n\n')}\n`)
+}
+
+const { values } = parseArgs({
+  options: {
+    full: { type: 'boolean', default: false },
+    tor: { type: 'boolean', default: false },
+    page: { type: 'boolean', default: false },
+    help: { type: 'boolean', short: 'h', default: false },
+    only: { type: 'string', multiple: true },
+    from: { type: 'string' },
+  },
+})
+if (values.help) {
+  process.stdout.write(HELP)
+} else {
+  const all = Object.keys(PARTS) as PartName[]
+  const wanted = values.only?.flatMap((names) => names.split(','))
+  const unknown = wanted?.filter((name) => !Object.hasOwn(PARTS, name)) ?? []
+  if (unknown.length > 0) {
+    say(`there is no such part: ${unknown.join(', ')}\n\n${HELP}`)
+    process.exit(2)
+  }
+  const parts = all.filter((name) => wanted?.includes(name) ?? (name !== 'tor' || values.full || values.tor))
+  const results = values.from === undefined ? await measure(parts, values.full) : (JSON.parse(readFileSync(values.from, 'utf8')) as Results)
+  const folder = join(ROOT, 'bench/results')
+  mkdirSync(folder, { recursive: true })
+  if (values.from === undefined) writeFileSync(join(folder, `${results.date.replaceAll(/[:.]/g, '-')}.json`), JSON.stringify(results))
+  print(results)
+  if (values.page) {
+    writeFileSync(join(folder, 'performance.json'), `${JSON.stringify(results)}\n`)
+    writePage(results, join(ROOT, 'docs'))
+    say('wrote docs/performance.md')
+  }
+}

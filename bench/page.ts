@@ -1,0 +1,192 @@
+/** docs/performance.md and its charts, from samples. Text and SVG alone: no script, no font, nothing loaded from elsewhere. */
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { judge, PROOF_TITLES, type Results, show, showSpread, spreadOf, SUBJECTS, type Subject } from './result.ts'
+
+export function writePage(results: Results, docs: string): void {
+  mkdirSync(join(docs, 'performance'), { recursive: true })
+  for (const [name, svg] of Object.entries(drawCharts(results))) writeFileSync(join(docs, 'performance', `${name}.svg`), svg)
+  writeFileSync(join(docs, 'performance.md'), `${buildPage(results)}\n`)
+}
+
+const ALL = Object.keys(SUBJECTS) as Subject[]
+
+const MESSAGES = {
+  store: 'store, window 64',
+  drain: 'drain and acknowledge',
+  subscription: 'drain by subscription, window 64',
+  single: 'store, one at a time',
+  push: 'online push, window 4',
+  'large store': '16 KiB, stored',
+  'large drain': '16 KiB, drained',
+}
+
+/** A row for each figure, a column for each subject that has any of them. */
+function table(results: Results, figures: Readonly<Record<string, string>>, cell: (figure: string, subject: Subject) => string): string {
+  const subjects = ALL.filter((subject) => Object.keys(figures).some((figure) => spreadOf(results, figure, subject) !== undefined))
+  const rows = Object.entries(figures).map(([figure, title]) => [title, ...subjects.map((subject) => cell(figure, subject))])
+  return markdown([['', ...subjects.map((subject) => SUBJECTS[subject])], ...rows.filter((row) => row.slice(1).some((text) => text !== ''))])
+}
+
+function markdown(rows: readonly (readonly string[])[]): string {
+  const [head, ...body] = rows as [readonly string[], ...(readonly string[])[]]
+  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`
+  return [line(head), `|${'---|'.repeat(head.length)}`, ...body.map(line)].join('\n')
+}
+
+function figuresLike(results: Results, pattern: RegExp, title: (match: RegExpExecArray) => string): Record<string, string> {
+  return Object.fromEntries(results.figures.flatMap(({ name }) => {
+    const match = pattern.exec(name)
+    return match === null ? [] : [[name, title(match)]]
+  }))
+}
+
+function buildPage(results: Results): string {
+  const values = (figures: Readonly<Record<string, string>>): string =>
+    table(results, figures, (figure, subject) => {
+      const found = spreadOf(results, figure, subject)
+      return found === undefined ? '' : showSpread(found)
+    })
+  const withCpu = (figures: Readonly<Record<string, string>>): string =>
+    table(results, figures, (figure, subject) => {
+      const found = spreadOf(results, figure, subject)
+      const cpu = spreadOf(results, figure, subject, 'cpu')
+      return found === undefined ? '' : `${show(found.median)}${cpu === undefined ? '' : ` (${show(cpu.median)})`}`
+    })
+  const cpuOnly = (figures: Readonly<Record<string, string>>): string =>
+    table(results, figures, (figure, subject) => {
+      const cpu = spreadOf(results, figure, subject, 'cpu')
+      return cpu === undefined ? '' : showSpread(cpu)
+    })
+  const verdicts = judge(results).map(({ title, against, target, measured, cpu, outcome }) => [title, against, target, measured, cpu, outcome])
+  const queued = figuresLike(results, /^queue of (.+)$/, ([, n]) => `${n} queued`)
+  const connections = figuresLike(results, /^(.+) connections$/, ([, n]) => `${n} connections`)
+  const sizes = figuresLike(results, /^(.+) characters$/, ([, n]) => `${n} characters`)
+  const logins = { ...Object.fromEntries(Object.entries(PROOF_TITLES).map(([proof, title]) => [`login ${proof}`, title])), 'login prosody': 'logins: Prosody, SASL PLAIN' }
+  const chart = (name: string, title: string): string => `![${title}](performance/${name}.svg)`
+  return [
+    '# Performance',
+    `Written by \`npm run bench -- --page\` on ${results.date.slice(0, 10)}, ${results.form} form, and not by hand. Every figure is of this one run, in which the servers took turns; each is the median of its rounds, with the least and the most where there is room.`,
+    `Machine: ${results.machine.join(', ')}. ${Object.entries(results.versions).map(([name, version]) => `${name} ${version}`).join(', ')}.`,
+    ...(results.absent.length > 0 ? [`Not measured: ${results.absent.join('; ')}.`] : []),
+    '## How it is measured',
+    [
+      '- The server has the first core to itself, and the load the second; nothing else is asked of the machine, though it may be busy with others. The CPU time of the server for each message, as the scheduler counts it, is the steadier figure beside the throughput.',
+      "- A message is 1 KiB of ciphertext in base64, 1,368 characters, for every server alike. 16 connections, each with its own mailbox, list, topic or stream, with a window of 64 (or 4, or 1) unanswered requests each.",
+      '- *C floor* is `bench/floor.c`: an epoll loop that speaks the same lines, and checks, limits, overwrites and expires nothing. The load is `bench/load.c` for every server but Prosody.',
+      '- Mosquitto and aedes: QoS 1 to persistent sessions, in memory. Redis: RPUSH; LRANGE and LTRIM of 64; BLPOP online. NATS: JetStream in memory, a work queue for each sender, pulled by 64; core NATS online. Prosody: messages to offline accounts in memory, stream management, no TLS.',
+      "- The relay drains by `GET …;lease` and ACK, 128 messages at most, or by SUBSCRIBE with its window of 64. Both are held against the others' one way.",
+      '- Latencies are from the moment a message was due, at a fixed rate, to its arrival at the reader online.',
+      '- Logins are what one core of the server would do, from its CPU time: a client of RSA works longer than the relay. Beside them: the calls of node:crypto that no implementation could leave out, in a bare loop, and the modules that the relay calls, in a loop.',
+      '- Memory is resident memory. An idle connection has proven its key.',
+    ].join('\n'),
+    '## To reach',
+    'A ratio is of two samples of the same round. *By CPU* is the same ratio by CPU time.',
+    markdown([['', 'beside', 'target', 'measured', 'by CPU', ''], ...verdicts]),
+    '## Messages',
+    "Messages a second, and in brackets microseconds of the server's CPU for each.",
+    withCpu(MESSAGES),
+    chart('messages', 'CPU time of a message'),
+    '## Latency',
+    'Microseconds at 5,000 messages a second, sender to reader.',
+    values({ p50: 'p50', p99: 'p99', 'p99.9': 'p99.9' }),
+    'The same with the second core shared and the load asleep between messages, while strangers ask for challenges as fast as they get them.',
+    values({ 'p50 calm': 'p50, calm', 'p50 flooded': 'p50, login flood', 'p99 calm': 'p99, calm', 'p99 flooded': 'p99, login flood' }),
+    'How late the event loop came, 99th percentile by the operator\'s page, in milliseconds.',
+    values({ 'loop storing': 'while storing', 'loop pushing': 'while pushing' }),
+    '## Memory',
+    values({
+      queued: 'B of a queued message, over its characters',
+      drained: '% of the peak kept after a full drain',
+      thinned: '% of the peak kept after draining 90 % at random',
+      idle: 'B of an idle connection',
+      pause: 'ms, longest pause of the collector',
+    }),
+    chart('memory', 'Memory of a queued message over its payload'),
+    '## Logins',
+    'Logins a second of one core.',
+    values(logins),
+    chart('logins', 'Logins a second of one core'),
+    '## Start',
+    'Seconds from the launch to the first connection taken.',
+    values({ start: 'start' }),
+    '## Growth',
+    "Microseconds of the server's CPU for a message: stored and drained over a queue of so many; stored by so many connections, one at a time; stored in so many characters, window 64.",
+    cpuOnly({ ...queued, ...connections, ...sizes }),
+    chart('growth', 'CPU time of a message as the relay grows'),
+    '## Over Tor',
+    'Milliseconds of a round trip through a private Tor network on the same machine: PING, and SEND of a message, beside a bare server behind the same onion service.',
+    values({ tor: 'PING', 'tor send': 'SEND' }),
+  ].join('\n\n').replaceAll(/\n\n\| {2}\|\n\|---\|(?=\n\n|$)/g, '\n\nNot measured in this run.')
+}
+
+function drawCharts(results: Results): Record<string, string> {
+  const bars = (figures: Readonly<Record<string, string>>, of: 'value' | 'cpu', unit: string, title: string): string =>
+    drawBars(title, unit, Object.entries(figures).flatMap(([figure, name]) => {
+      const rows = ALL.flatMap((subject) => {
+        const found = spreadOf(results, figure, subject, of)
+        return found === undefined ? [] : [{ label: SUBJECTS[subject], ...found, ours: subject === 'relay' || subject === 'websocket' }]
+      })
+      return rows.length === 0 ? [] : [{ title: name, rows }]
+    }))
+  const { store, drain, single, push } = MESSAGES
+  const growth = figuresLike(results, /^(?:queue of .+|.+ connections|.+ characters)$/, ([name]) => name)
+  return {
+    messages: bars({ store, drain, single, push }, 'cpu', 'µs', "CPU of the server for a message; shorter is better"),
+    memory: bars({ queued: 'a queued message, over its characters', idle: 'an idle connection' }, 'value', 'B', 'Memory; shorter is better'),
+    logins: bars(
+      { ...Object.fromEntries(Object.entries(PROOF_TITLES).map(([proof, title]) => [`login ${proof}`, title])), 'login prosody': 'Prosody' },
+      'value', '/s', 'Logins a second of one core; longer is better',
+    ),
+    growth: bars(growth, 'cpu', 'µs', 'CPU of the server for a message'),
+  }
+}
+
+interface Bar {
+  readonly label: string
+  readonly median: number
+  readonly least: number
+  readonly most: number
+  readonly ours: boolean
+}
+
+const WIDTH = 760
+const LABEL = 210
+const ROW = 18
+const ROOM = WIDTH - LABEL - 90
+
+/** Groups of bars, each group to its own scale, with a line from the least to the most. */
+function drawBars(title: string, unit: string, groups: readonly { title: string; rows: readonly Bar[] }[]): string {
+  const parts: string[] = []
+  let y = 40
+  for (const { title: name, rows } of groups) {
+    const scale = ROOM / Math.max(...rows.map(({ median }) => median), 1e-9)
+    parts.push(text(10, y + 12, name, 'bold'))
+    y += ROW + 4
+    for (const { label, median, least, most, ours } of rows) {
+      const length = Math.max(median * scale, 1)
+      const middle = y + ROW / 2 - 1
+      const ends = [least, most].map((value) => (LABEL + Math.min(Math.max(value, 0) * scale, ROOM)).toFixed(1))
+      parts.push(
+        text(LABEL - 8, y + 12, label, 'normal', 'end'),
+        `<rect x="${LABEL}" y="${y}" width="${length.toFixed(1)}" height="${ROW - 4}" fill="${ours ? '#2b6cb0' : '#a0aec0'}"/>`,
+        `<path d="M${ends[0]} ${middle}H${ends[1]}" stroke="#1a202c"/>`,
+        text(LABEL + Math.max(length, Number(ends[1]) - LABEL) + 6, y + 12, `${show(median)} ${unit}`),
+      )
+      y += ROW
+    }
+    y += 10
+  }
+  return [
+    `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${y + 6}" viewBox="0 0 ${WIDTH} ${y + 6}" font-family="sans-serif" font-size="12">`,
+    `<rect width="${WIDTH}" height="${y + 6}" fill="#ffffff"/>`,
+    text(10, 22, title, 'bold'),
+    ...parts,
+    '</svg>\n',
+  ].join('\n')
+}
+
+function text(x: number, y: number, words: string, weight = 'normal', anchor = 'start'): string {
+  const safe = words.replaceAll('&', '&amp;').replaceAll('<', '&lt;')
+  return `<text x="${x.toFixed(1)}" y="${y}" font-weight="${weight}" text-anchor="${anchor}" fill="#1a202c">${safe}</text>`
+}

@@ -1,0 +1,189 @@
+/**
+ * What was measured, and what it is compared with: samples by figure, subject and round, their medians and
+ * spreads, and the ratios of one round's samples to each other, held against what is to be reached.
+ */
+import type { ServerName } from './server.ts'
+
+export type Subject = Exclude<ServerName, 'relay'> | 'relay' | 'websocket' | 'bare' | 'own'
+
+export const SUBJECTS: Record<Subject, string> = {
+  relay: 'relay',
+  websocket: 'relay, WebSocket',
+  floor: 'C floor',
+  mosquitto: 'Mosquitto',
+  redis: 'Redis',
+  nats: 'NATS',
+  aedes: 'aedes',
+  prosody: 'Prosody',
+  bare: 'node:crypto alone',
+  own: "the relay's own cryptography alone",
+}
+
+export interface Sample {
+  readonly figure: string
+  readonly subject: Subject
+  readonly round: number
+  readonly value: number
+  /** Of the server, for each message, in microseconds. */
+  readonly cpu?: number
+}
+
+/** A figure and how its number reads. */
+export interface Figure {
+  readonly name: string
+  readonly unit: string
+}
+
+export interface Spread {
+  readonly median: number
+  readonly least: number
+  readonly most: number
+}
+
+export interface Results {
+  readonly date: string
+  readonly form: 'quick' | 'full'
+  readonly machine: readonly string[]
+  readonly versions: Readonly<Record<string, string>>
+  /** Parts that were not measured, and why. */
+  readonly absent: string[]
+  /** In the order in which they were measured. */
+  readonly figures: Figure[]
+  readonly samples: Sample[]
+}
+
+export function spread(values: readonly number[]): Spread | undefined {
+  const sorted = values.toSorted((a, b) => a - b)
+  const [least] = sorted
+  const most = sorted.at(-1)
+  if (least === undefined || most === undefined) return undefined
+  const middle = sorted.length / 2
+  const median = (sorted[Math.ceil(middle) - 1]! + sorted[Math.floor(middle)]!) / 2
+  return { median, least, most }
+}
+
+export function spreadOf(results: Results, figure: string, subject: Subject, of: 'value' | 'cpu' = 'value'): Spread | undefined {
+  return spread(results.samples.flatMap((sample) => (sample.figure === figure && sample.subject === subject ? (sample[of] ?? []) : [])))
+}
+
+/** Of the samples of one round each: what disturbs a round disturbs both. */
+export function ratioOf(
+  results: Results,
+  above: { figure: string; subject: Subject },
+  below: { figure: string; subject: Subject },
+  of: 'value' | 'cpu' = 'value',
+): Spread | undefined {
+  const values = (of_: { figure: string; subject: Subject }): Map<number, number> =>
+    new Map(
+      results.samples
+        .filter(({ figure, subject }) => figure === of_.figure && subject === of_.subject)
+        .flatMap((sample) => (sample[of] === undefined ? [] : [[sample.round, sample[of]] as const])),
+    )
+  const divisors = values(below)
+  return spread([...values(above)].flatMap(([round, value]) => (divisors.has(round) ? [value / divisors.get(round)!] : [])))
+}
+
+export type Target = {
+  readonly title: string
+  readonly figure: string
+  readonly subject: Subject
+  /** A figure of the full form, not to be judged by the quick one's smaller amounts. */
+  readonly full?: true
+} & (
+  | { readonly against: Subject; readonly of?: string; readonly atLeast: number }
+  | { readonly against: Subject; readonly of?: string; readonly atMost: number; readonly ratio: 'value' | 'cpu' }
+  | { readonly atMost: number; readonly unit: string }
+)
+
+const atLeast = (title: string, figure: string, subject: Subject, rows: [against: Subject, times: number, of?: string][]): Target[] =>
+  rows.map(([against, times, of = figure]) => ({ title, figure, subject, against, of, atLeast: times }))
+
+export const PROOF_TITLES = {
+  'decrypt-ed25519': 'logins: decrypt, ed25519',
+  'decrypt-rsa': 'logins: decrypt, rsa 2048',
+  'sign-ed25519': 'logins: sign, ed25519',
+  'sign-rsa': 'logins: sign, rsa 2048',
+  'sign-ecdsa': 'logins: sign, ecdsa p256',
+} as const
+
+/** The table `To reach` of the issue that asked for this. */
+export const TARGETS: readonly Target[] = [
+  ...atLeast('store, window 64', 'store', 'relay', [['mosquitto', 4], ['nats', 2], ['redis', 0.8], ['floor', 0.4]]),
+  ...atLeast('drain and acknowledge', 'drain', 'relay', [['mosquitto', 4], ['redis', 0.4], ['floor', 0.4]]),
+  ...atLeast('drain by subscription, window 64', 'subscription', 'relay', [['mosquitto', 4, 'drain'], ['redis', 0.4, 'drain'], ['floor', 0.4]]),
+  ...atLeast('store, one at a time', 'single', 'relay', [['mosquitto', 1], ['floor', 0.6]]),
+  ...atLeast('online push, window 4', 'push', 'relay', [['mosquitto', 1.3], ['aedes', 2], ['floor', 0.7]]),
+  { title: 'p50 at 5,000 messages/s', figure: 'p50', subject: 'relay', against: 'floor', atMost: 1.5, ratio: 'value' },
+  { title: 'p99 at 5,000 messages/s', figure: 'p99', subject: 'relay', against: 'floor', atMost: 3, ratio: 'value' },
+  { title: 'memory of a queued message, over its characters', figure: 'queued', subject: 'relay', full: true, atMost: 96, unit: 'B' },
+  { title: 'longest GC pause under churn', figure: 'pause', subject: 'relay', full: true, atMost: 15, unit: 'ms' },
+  { title: 'memory after a full drain, of the peak', figure: 'drained', subject: 'relay', full: true, atMost: 15, unit: '%' },
+  { title: 'memory after draining 90 % at random, of the peak', figure: 'thinned', subject: 'relay', full: true, atMost: 35, unit: '%' },
+  { title: 'memory of an idle connection', figure: 'idle', subject: 'relay', full: true, atMost: 6_000, unit: 'B' },
+  { title: 'memory of an idle connection, WebSocket', figure: 'idle', subject: 'websocket', full: true, atMost: 9_000, unit: 'B' },
+  ...Object.entries(PROOF_TITLES).flatMap(([proof, title]) => atLeast(title, `login ${proof}`, 'relay', [['bare', 0.4]])),
+  ...Object.entries(PROOF_TITLES).map(([proof, title]): Target => (
+    { title, figure: `login ${proof}`, subject: 'relay', against: 'prosody', of: 'login prosody', atLeast: 6 }
+  )),
+  { title: "messages' p99 during a login flood, beside without", figure: 'p99 flooded', subject: 'relay', against: 'relay', of: 'p99 calm', atMost: 2, ratio: 'value' },
+  { title: 'CPU a message, 100 k to 1 M queued', figure: 'queue of 1,000,000', subject: 'relay', against: 'relay', of: 'queue of 100,000', full: true, atMost: 1.15, ratio: 'cpu' },
+  { title: 'CPU a message, 100 to 9 k connections', figure: '9,000 connections', subject: 'relay', against: 'relay', of: '100 connections', atMost: 2, ratio: 'cpu' },
+  ...atLeast('16 KiB messages, stored', 'large store', 'relay', [['mosquitto', 1.2]]),
+  ...atLeast('16 KiB messages, drained', 'large drain', 'relay', [['mosquitto', 1.2]]),
+  ...atLeast('WebSocket, pipelined', 'store', 'websocket', [['relay', 0.55]]),
+  ...atLeast('WebSocket, one at a time', 'single', 'websocket', [['relay', 0.9]]),
+  { title: 'round trip over Tor, beside a bare echo server', figure: 'tor', subject: 'relay', against: 'bare', full: true, atMost: 1.05, ratio: 'value' },
+]
+
+export interface Verdict {
+  readonly title: string
+  readonly against: string
+  readonly target: string
+  readonly measured: string
+  /** The same by CPU time, which a busy machine disturbs less. */
+  readonly cpu: string
+  readonly outcome: 'reached' | 'not reached' | 'not measured' | 'full form only'
+}
+
+export function judge(results: Results): Verdict[] {
+  return TARGETS.map((target) => {
+    const { title, figure, subject } = target
+    const small = results.form === 'quick' && target.full === true
+    const decide = (reached: boolean): Verdict['outcome'] => (small ? 'full form only' : reached ? 'reached' : 'not reached')
+    if (!('against' in target)) {
+      const found = spreadOf(results, figure, subject)
+      const bound = `at most ${target.atMost} ${target.unit}`
+      if (found === undefined) return { title, against: '', target: bound, measured: '', cpu: '', outcome: small ? 'full form only' : 'not measured' }
+      return { title, against: '', target: bound, measured: `${showSpread(found)} ${target.unit}`, cpu: '', outcome: decide(found.median <= target.atMost) }
+    }
+    const other = { figure: target.of ?? figure, subject: target.against }
+    const isCpu = 'ratio' in target && target.ratio === 'cpu'
+    const found = ratioOf(results, { figure, subject }, other, isCpu ? 'cpu' : 'value')
+    const byCpu = isCpu || !('atLeast' in target) ? undefined : ratioOf(results, other, { figure, subject }, 'cpu')
+    const row = {
+      title,
+      against: target.against === subject ? '' : SUBJECTS[target.against],
+      target: 'atLeast' in target ? `${target.atLeast} ×` : `at most ${target.atMost} ×`,
+      cpu: byCpu === undefined ? '' : `${show(byCpu.median)} ×`,
+    }
+    if (found === undefined) return { ...row, measured: '', outcome: small ? 'full form only' : 'not measured' }
+    const reached = 'atLeast' in target ? found.median >= target.atLeast : found.median <= target.atMost
+    return { ...row, measured: `${showSpread(found)} ×`, outcome: decide(reached) }
+  })
+}
+
+/** Three digits at most, thousands apart. */
+export function show(value: number): string {
+  if (Math.abs(value) >= 1_000) return Math.round(Number(value.toPrecision(3))).toLocaleString('en-US')
+  return `${Number(value.toPrecision(Math.abs(value) < 1 ? 2 : 3))}`
+}
+
+export function showSpread({ median, least, most }: Spread): string {
+  return least === most ? show(median) : `${show(median)} (${show(least)}–${show(most)})`
+}
+
+/** Columns of equal width, for a terminal. */
+export function formatTable(rows: readonly (readonly string[])[]): string {
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)))
+  return rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column]!)).join('  ').trimEnd()).join('\n')
+}
