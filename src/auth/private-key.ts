@@ -92,13 +92,23 @@ function parseOpenSsh(text: string, base64: string, passphrase: string | undefin
   let keyObject: KeyObject
   try {
     const opened = sshpk.parsePrivateKey(text, 'ssh-private', encrypted ? { passphrase: passphrase! } : {})
-    keyObject = createPrivateKey(opened.toString('pkcs8'))
+    keyObject = opened.type === 'ed25519' ? importSeed(opened) : createPrivateKey(opened.toString('pkcs8'))
   } catch {
     throw new PrivateKeyError(encrypted ? 'wrong-passphrase' : 'not-a-private-key')
   }
   const checked = checkKey(keyObject)
   if (!Buffer.from(checked.public.blob).equals(publicBlob)) throw new PrivateKeyError('not-a-private-key')
   return checked
+}
+
+/** PKCS8 around an ed25519 seed (RFC 8410, section 7). */
+const ED25519_PKCS8 = Buffer.from('302e020100300506032b657004220420', 'hex')
+
+/** sshpk 1.18 takes a seed for a number: its own PKCS8 lacks the zeros that one key in 256 begins with. */
+function importSeed(opened: sshpk.PrivateKey): KeyObject {
+  const number = opened.parts.find(({ name }) => name === 'k')!.data
+  const seed = Buffer.concat([Buffer.alloc(32), number]).subarray(-32)
+  return createPrivateKey({ key: Buffer.concat([ED25519_PKCS8, seed]), format: 'der', type: 'pkcs8' })
 }
 
 function readPem(text: string, encrypted: boolean, passphrase: string | undefined): KeyObject {

@@ -1,4 +1,4 @@
-import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
+import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
@@ -65,6 +65,18 @@ test('a new key reads back, and its halves belong together', () => {
   expect(outcome(container({}))).toBeUndefined()
   expect(outcome(mine.file.replaceAll('\n', '\r\n'))).toBeUndefined()
   expect(outcome(mine.file.trimEnd())).toBeUndefined()
+})
+
+test('a key whose seed begins with zeros is read, which sshpk takes for a shorter number', () => {
+  for (const zeros of [1, 2, 31]) {
+    const small = Buffer.concat([Buffer.alloc(zeros), Buffer.alloc(32 - zeros, 0x51)])
+    const pkcs8 = Buffer.concat([Buffer.from('302e020100300506032b657004220420', 'hex'), small])
+    const { x } = createPublicKey(createPrivateKey({ key: pkcs8, format: 'der', type: 'pkcs8' })).export({ format: 'jwk' })
+    const a = Buffer.from(x!, 'base64url')
+    const inner = buildBlob(7, 7, 'ssh-ed25519', a, Buffer.concat([small, a]), 'me')
+    const padded = Buffer.concat([inner, Buffer.of(1, 2, 3, 4, 5, 6, 7).subarray(0, (8 - (inner.length % 8)) % 8)])
+    expect(outcome(container({ public: buildBlob('ssh-ed25519', a), private: padded }))).toBeUndefined()
+  }
 })
 
 test('a comment with a line break is refused', () => {
