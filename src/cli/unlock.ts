@@ -2,7 +2,7 @@
 import { open } from 'node:fs/promises'
 import type { Identity } from 'age-encryption'
 import { SshIdentity } from '../auth/age-ssh.ts'
-import { BackupError, kindOfBackup, openBackup, type Opener } from '../onion/backup.ts'
+import { BackupError, isIdentity, kindOfBackup, openBackup, type Opener } from '../onion/backup.ts'
 import { checkService, type ServiceFiles } from '../onion/service.ts'
 import { systemReason } from './file.ts'
 import { askPassphrase, isPrivateKey, readKeyFile, readPassphraseFile, systemCode, unlockPrivateKey } from './keyfile.ts'
@@ -53,10 +53,11 @@ async function readIdentities(path: string, io: Io): Promise<(string | Identity)
     if (!key.public.canDecrypt) throw new CliError(`${path} can sign, but not decrypt`)
     return [new SshIdentity(key)]
   }
-  const identities = file.bytes.toString('latin1').match(/^AGE-SECRET-KEY-(?:PQ-)?1[0-9A-Z]+\s*$/gm) ?? []
+  const lines = file.bytes.toString('latin1').split('\n').map((line) => line.trim())
   file.bytes.fill(0)
-  if (identities.length === 0) throw new CliError(`${path} holds no age identity and no private SSH key`)
-  return identities.map((line) => line.trim())
+  const identities = lines.filter((line) => line !== '' && !line.startsWith('#'))
+  if (identities.length === 0 || !identities.every(isIdentity)) throw new CliError(`${path} holds no age identity and no private SSH key`)
+  return identities
 }
 
 async function readBackup(path: string, io: Io): Promise<Buffer> {

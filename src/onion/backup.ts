@@ -37,12 +37,12 @@ export type Opener = { readonly identities: readonly (string | Identity)[] } | {
 const BEGIN = 'age-encryption.org/v1\n'
 const ARMOR = '-----BEGIN AGE ENCRYPTED FILE-----'
 
-/** @throws {ServiceError} if the files are no whole onion service; @throws {TypeError} for a recipient that is none */
+/** @throws {ServiceError} if the files are no whole onion service */
 export async function sealBackup(files: ServiceFiles, lock: Lock): Promise<Uint8Array> {
   checkService(files)
   const encrypter = new Encrypter()
   if ('passphrase' in lock) encrypter.setPassphrase(lock.passphrase)
-  else for (const recipient of lock.recipients) addRecipient(encrypter, recipient)
+  else for (const recipient of lock.recipients) encrypter.addRecipient(recipient)
   const archive = encodeArchive(files)
   try {
     return await encrypter.encrypt(archive)
@@ -99,11 +99,22 @@ export async function openBackup(file: Uint8Array, opener: Opener): Promise<Serv
   return files
 }
 
-function addRecipient(encrypter: Encrypter, recipient: string | Recipient): void {
+/** Whether age takes it for `age1…`. */
+export function isRecipient(text: string): boolean {
+  return holds(() => new Encrypter().addRecipient(text))
+}
+
+/** Whether age takes it for `AGE-SECRET-KEY-1…`. */
+export function isIdentity(text: string): boolean {
+  return holds(() => new Decrypter().addIdentity(text))
+}
+
+function holds(use: () => void): boolean {
   try {
-    encrypter.addRecipient(recipient)
+    use()
+    return true
   } catch {
-    throw new TypeError('that is no age recipient')
+    return false
   }
 }
 

@@ -5,7 +5,7 @@
 import type { Recipient } from 'age-encryption'
 import { SshRecipient } from '../../auth/age-ssh.ts'
 import { clientOf, type ServiceFiles } from '../../onion/service.ts'
-import { type Lock, sealBackup } from '../../onion/backup.ts'
+import { isRecipient, type Lock, sealBackup } from '../../onion/backup.ts'
 import { parseCommandLine } from '../arguments.ts'
 import { writeNew } from '../file.ts'
 import { askPassphrase, isPrivateKey, readKeyFile, readPassphraseFile, readPublicKey } from '../keyfile.ts'
@@ -100,7 +100,7 @@ async function readRecipients(given: string): Promise<(string | Recipient)[]> {
 
 function readRecipient(text: string, what: string): string | Recipient {
   if (text.startsWith('age1')) {
-    if (/^age1[0-9a-z]+$/.test(text)) return text
+    if (isRecipient(text)) return text
     throw new CliError(`${what} is no age recipient`, { hint: 'age1…, as `age-keygen` prints it' })
   }
   const key = readPublicKey(text, what)

@@ -1,0 +1,79 @@
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { ArchiveError, decodeArchive, encodeArchive } from '../../src/onion/archive.ts'
+import { list, scratch } from '../support/service.ts'
+
+const FILES = new Map([['hostname', Buffer.from('x.onion\n')], ['authorized_clients/alice.auth', Buffer.alloc(513, 7)], ['empty', Buffer.alloc(0)]])
+
+const plain = (files: ReadonlyMap<string, Uint8Array>): [string, string][] => [...files].map(([path, bytes]) => [path, Buffer.from(bytes).toString('hex')])
+
+test('what goes in comes out', () => {
+  const path = fc.stringMatching(/^[a-z][a-z0-9._-]{0,20}(?:\/[a-z][a-z0-9._-]{0,20})?$/)
+  fc.assert(
+    fc.property(fc.dictionary(path, fc.uint8Array({ maxLength: 2_000 })), (given) => {
+      const files = new Map(Object.entries(given))
+      const archive = encodeArchive(files)
+      expect(archive.length % 512).toBe(0)
+      expect(plain(decodeArchive(archive))).toEqual(plain(files))
+    }),
+  )
+})
+
+describe('tar', () => {
+  test('opens ours, for the owner alone', () => {
+    const folder = scratch()
+    execFileSync('tar', ['-x', '-C', folder], { input: encodeArchive(FILES) })
+    expect(list(folder)).toEqual({
+      authorized_clients: '700',
+      'authorized_clients/alice.auth': `600 ${'07'.repeat(513)}`,
+      empty: '600',
+      hostname: `600 ${Buffer.from('x.onion\n').toString('hex')}`,
+    })
+  })
+
+  test.each([['--format=ustar'], ['--format=gnu']])('makes what we open (%s)', (format) => {
+    const folder = scratch()
+    mkdirSync(join(folder, 'authorized_clients'))
+    for (const [path, bytes] of FILES) writeFileSync(join(folder, path), bytes)
+    const archive = execFileSync('tar', ['-c', format, '-C', folder, '.'])
+    expect(new Map(plain(decodeArchive(archive)))).toEqual(new Map(plain(FILES)))
+  })
+
+  test('a link in it is refused', () => {
+    const folder = scratch()
+    execFileSync('ln', ['-s', '/etc/passwd', join(folder, 'hostname')])
+    expect(readFileSync(join(folder, 'hostname'), 'utf8')).not.toBe('')
+    expect(() => decodeArchive(execFileSync('tar', ['-c', '-C', folder, '.']))).toThrow(ArchiveError)
+  })
+})
+
+test('every byte of a header counts, and so does the end', () => {
+  const archive = encodeArchive(FILES)
+  for (let at = 0; at < 512; at++) {
+    const changed = Buffer.from(archive)
+    changed[at]! ^= 4
+    // But the one after the checksum, which ends it whatever it is.
+    if (at !== 155) expect(() => plain(decodeArchive(changed)), `byte ${at}`).toThrow(ArchiveError)
+  }
+  for (let end = 0; end < archive.length - 1_024; end += 100) expect(() => decodeArchive(archive.subarray(0, end))).toThrow(ArchiveError)
+  expect(() => decodeArchive(new Uint8Array())).toThrow(ArchiveError)
+})
+
+test('nothing makes it throw anything else, or hold more than there is', () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 2_048 }), (bytes) => {
+      try {
+        decodeArchive(bytes)
+      } catch (error) {
+        expect(error).toBeInstanceOf(ArchiveError)
+      }
+    }),
+  )
+})
+
+test.each([['a space'], ['ü'], ['x'.repeat(101)], ['']])('the path %j is not written', (path) => {
+  expect(() => encodeArchive(new Map([[path, Buffer.alloc(1)]]))).toThrow(TypeError)
+})

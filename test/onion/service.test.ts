@@ -1,0 +1,69 @@
+import { describe, expect, test } from 'vitest'
+import { isOnionName } from '../../src/config.ts'
+import { encodeBase32 } from '../../src/onion/base32.ts'
+import { checkService, createService, ServiceError, type ServiceProblem } from '../../src/onion/service.ts'
+import { CLIENT, TORS } from '../support/service.ts'
+
+function without(name: string): Map<string, Uint8Array> {
+  return new Map([...TORS].filter(([path]) => path !== name))
+}
+
+function changed(name: string, bytes: Uint8Array | string): Map<string, Uint8Array> {
+  return new Map([...TORS, [name, Buffer.from(bytes)]])
+}
+
+function flipped(name: string, at: number): Map<string, Uint8Array> {
+  const bytes = Buffer.from(TORS.get(name)!)
+  bytes[at]! ^= 1
+  return changed(name, bytes)
+}
+
+test('what tor made is whole, with clients and without', () => {
+  const address = 'd6d5iaoxegv6q2ku3rsog2yybgdn74deulgwkrqlsyzb25ovulh6gzad.onion'
+  expect(checkService(TORS)).toBe(address)
+  expect(checkService(changed('authorized_clients/alice.auth', CLIENT))).toBe(address)
+})
+
+test('what we make is whole, each time another, and clamped as tor has it', () => {
+  const addresses = Array.from({ length: 20 }, () => {
+    const made = createService()
+    const secret = made.get('hs_ed25519_secret_key')!
+    expect([secret[32]! & 7, secret[63]! >> 6]).toEqual([0, 1])
+    return checkService(made)
+  })
+  expect(new Set(addresses).size).toBe(20)
+  for (const address of addresses) expect(isOnionName(address)).toBe(true)
+})
+
+describe('what does not belong together is refused', () => {
+  const other = createService()
+  test.each<[string, ServiceProblem, Map<string, Uint8Array>]>([
+    ['no secret key', 'no-secret-key', without('hs_ed25519_secret_key')],
+    ['no public key', 'foreign-public-key', without('hs_ed25519_public_key')],
+    ['no name', 'foreign-hostname', without('hostname')],
+    ["another service's secret key", 'foreign-public-key', changed('hs_ed25519_secret_key', other.get('hs_ed25519_secret_key')!)],
+    ["another service's public key", 'foreign-public-key', changed('hs_ed25519_public_key', other.get('hs_ed25519_public_key')!)],
+    ["another service's name", 'foreign-hostname', changed('hostname', other.get('hostname')!)],
+    ['a bit of the scalar', 'foreign-public-key', flipped('hs_ed25519_secret_key', 40)],
+    ['a bit of the public key', 'foreign-public-key', flipped('hs_ed25519_public_key', 40)],
+    ['a bit of the header', 'malformed-key', flipped('hs_ed25519_secret_key', 3)],
+    ['a key cut short', 'malformed-key', changed('hs_ed25519_secret_key', TORS.get('hs_ed25519_secret_key')!.subarray(0, 95))],
+    ['an empty key', 'malformed-key', changed('hs_ed25519_secret_key', '')],
+    ['a key of zeros', 'malformed-key', changed('hs_ed25519_secret_key', Buffer.concat([TORS.get('hs_ed25519_secret_key')!.subarray(0, 32), Buffer.alloc(64)]))],
+    ['a file of somebody else', 'strange-file', changed('torrc', 'x')],
+    ['a path out of it', 'strange-file', changed('../hostname', 'x')],
+    ['a client with a path for a name', 'strange-file', changed('authorized_clients/../../x.auth', CLIENT)],
+    ['a client that is none', 'malformed-client', changed('authorized_clients/alice.auth', 'descriptor:x25519:short\n')],
+    ['a second line in a client', 'malformed-client', changed('authorized_clients/alice.auth', `${CLIENT.toString()}x`)],
+  ])('%s: %s', (_name, code, files) => {
+    expect(() => checkService(files)).toThrow(new ServiceError(code))
+  })
+})
+
+// RFC 4648, section 10.
+test.each([['', ''], ['f', 'MY'], ['fo', 'MZXQ'], ['foo', 'MZXW6'], ['foob', 'MZXW6YQ'], ['fooba', 'MZXW6YTB'], ['foobar', 'MZXW6YTBOI']])(
+  'base32 of %j is %s',
+  (text, expected) => {
+    expect(encodeBase32(Buffer.from(text))).toBe(expected)
+  },
+)
