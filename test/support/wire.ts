@@ -31,11 +31,13 @@ export interface Wire {
   /** Stops taking bytes, and takes them again. */
   pause(): void
   resume(): void
+  /** Sends no more; the relay ends its side, too. */
+  finish(): void
   /** Gone without a word. */
   destroy(): void
 }
 
-type Transport = Pick<Wire, 'send' | 'pause' | 'resume' | 'destroy'>
+type Transport = Pick<Wire, 'send' | 'pause' | 'resume' | 'finish' | 'destroy'>
 
 function createWire(open: (onText: (text: string) => void, onEnd: () => void) => Transport): Wire {
   const lines: string[] = []
@@ -95,6 +97,7 @@ export async function connectRaw(address: Address, first = ''): Promise<Wire> {
       send: (text) => void opened.write(text, 'latin1'),
       pause: () => void opened.pause(),
       resume: () => void opened.resume(),
+      finish: () => void opened.end(),
       destroy: () => void opened.destroy(),
     }
   })
@@ -132,6 +135,7 @@ export async function connectWebSocket(address: Address, options: { binary?: boo
       },
       pause: () => socket.pause(),
       resume: () => socket.resume(),
+      finish: () => socket.close(1000),
       destroy: () => socket.terminate(),
     }
   })

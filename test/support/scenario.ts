@@ -1,0 +1,223 @@
+/**
+ * Everything that people do at a relay, over each of its doors, with bytes that are unique: whoever finds one of them
+ * afterwards knows what was kept, and of which step.
+ */
+import { randomBytes } from 'node:crypto'
+import { request } from 'node:http'
+import { Decrypter } from 'age-encryption'
+import { SshIdentity } from '../../src/auth/age-ssh.ts'
+import { formatFingerprint } from '../../src/auth/ssh-key.ts'
+import { AUTH_NAMESPACE, signMessage } from '../../src/auth/sshsig.ts'
+import type { Address } from '../../src/config.ts'
+import { ASFALEIA, start, type Running } from './process.ts'
+import { connectRaw, connectWebSocket, createPerson, type Person, type Wire } from './wire.ts'
+
+/** What a test machine may be like without the relay's warning of it. */
+export const ANYWHERE = ['--allow-unsafe', 'swap,core-dumps,root,working-directory']
+/** As is: for what plants a fault in the relay, to see that it is found. */
+export const FAULTY = ['--allow-unsafe', 'swap,core-dumps,root,working-directory,node-options,confinement']
+
+export interface RunningRelay extends Running {
+  readonly doors: Readonly<Record<'tcp' | 'unix' | 'http' | 'operator', Address>>
+}
+
+export interface RelayOptions {
+  /** Of the unix socket, and the working directory. */
+  readonly folder: string
+  readonly more?: readonly string[]
+  /** A module's source that is loaded before the relay's own, which then runs unconfined. */
+  readonly fault?: string
+  /** What stands before the command, such as strace and its options. */
+  readonly under?: readonly string[]
+}
+
+/** The built relay as a process, every door open; confined, unless a fault is planted. */
+export async function startRelay({ folder, more = [], fault, under = [] }: RelayOptions): Promise<RunningRelay> {
+  const [node, main] = ASFALEIA
+  const planted = fault === undefined ? [] : ['--import', `data:text/javascript,${encodeURIComponent(fault)}`]
+  const listeners = ['--tcp', '127.0.0.1:0', '--unix', `${folder}/r.sock`, '--http', '127.0.0.1:0', '--operator', '127.0.0.1:0']
+  const options = ['--name', 'localhost', '--log-level', 'debug', ...(fault === undefined ? ANYWHERE : FAULTY), ...more]
+  const relay = start([...under, node, ...planted, main, 'relay', ...listeners, ...options], { cwd: folder })
+  await relay.until(/^ready$/m)
+  const at = (door: string): Address => {
+    const [, host = '', port] = new RegExp(`^${door} (\\S+):(\\d+)$`, 'm').exec(relay.stdout()) ?? []
+    return { kind: 'tcp', host, port: Number(port) }
+  }
+  return { ...relay, doors: { tcp: at('tcp'), unix: { kind: 'unix', path: `${folder}/r.sock` }, http: at('http'), operator: at('operator') } }
+}
+
+export const WIRES = {
+  tcp: ({ doors }: RunningRelay) => connectRaw(doors.tcp),
+  unix: ({ doors }: RunningRelay) => connectRaw(doors.unix),
+  'websocket, text': ({ doors }: RunningRelay) => connectWebSocket(doors.http),
+  'websocket, binary': ({ doors }: RunningRelay) => connectWebSocket(doors.http, { binary: true }),
+} as const
+export type WireName = keyof typeof WIRES
+export const WIRE_NAMES = Object.keys(WIRES) as WireName[]
+
+/** Needles by name. Each is long enough not to be there by chance. */
+export type Canaries = Record<string, Uint8Array>
+
+/** Base64 text that is nowhere else, for a payload of many of it: what is left of any part of it shows. */
+export function drawMark(): string {
+  return randomBytes(12).toString('base64').replaceAll(/[+/]/g, 'x')
+}
+
+export function payloadOf(mark: string, times = 120): string {
+  return mark.repeat(times)
+}
+
+/** Logs in, and gives what of it is told to nobody else. */
+export async function login(wire: Wire, person: Person, method: 'decrypt' | 'sign'): Promise<{ token: string; handle: string; line: string }> {
+  const [, handle = '', challenge = ''] = (await wire.ask(`0;${person.line}${method === 'sign' ? ';sign' : ''}`)).split(';')
+  const bytes = Buffer.from(challenge, 'base64')
+  let line = bytes.toString('latin1')
+  let answer: string
+  if (method === 'sign') {
+    answer = Buffer.from(signMessage(person.key, AUTH_NAMESPACE, bytes)).toString('base64')
+  } else {
+    const decrypter = new Decrypter()
+    decrypter.addIdentity(new SshIdentity(person.key))
+    answer = line = await decrypter.decrypt(bytes, 'text')
+  }
+  const [number, token = ''] = (await wire.ask(`2;${handle};${answer}`)).split(';')
+  if (number !== '12') throw new Error('no token')
+  return { token, handle, line }
+}
+
+/** A key as it is written, as it is sent in a blob, and as programs like to print it. */
+export function keyCanaries(name: string, { key, line }: Person): { text: Canaries; bytes: Canaries } {
+  const { blob, material, fingerprint } = key.public
+  if (material.kind !== 'ed25519') throw new Error('people have ed25519 keys')
+  // Without the first and the last bytes, which an encoding of more than the key may mix with others.
+  const point = Buffer.from(material.point.slice(2, 30))
+  const [, base64 = ''] = line.split(' ')
+  return {
+    text: {
+      [`${name}: base64`]: Buffer.from(base64.slice(28)),
+      [`${name}: base64 in UTF-16`]: Buffer.from(base64.slice(28), 'utf16le'),
+      // As it comes inside a signature, shifted by one byte and by two.
+      [`${name}: base64, shifted by 1`]: Buffer.from(Buffer.concat([Buffer.of(0), blob]).toString('base64').slice(32, -4)),
+      [`${name}: base64, shifted by 2`]: Buffer.from(Buffer.concat([Buffer.of(0, 0), blob]).toString('base64').slice(32, -4)),
+      [`${name}: fingerprint`]: Buffer.from(formatFingerprint(fingerprint).slice('SHA256:'.length)),
+    },
+    bytes: {
+      [`${name}: point`]: point,
+      [`${name}: hex`]: Buffer.from(point.toString('hex')),
+      [`${name}: hex, little-endian`]: Buffer.from(Buffer.from(point.toReversed()).toString('hex')),
+      [`${name}: base64url`]: Buffer.from(Buffer.from(material.point).toString('base64url').slice(3, 40)),
+    },
+  }
+}
+
+export interface Played {
+  /** Of messages that are gone. */
+  readonly payloads: Canaries
+  /** Of people who left: the key as text, and as bytes. */
+  readonly keyTexts: Canaries
+  readonly keyBytes: Canaries
+  /** Tokens, handles, challenges and message ids. */
+  readonly secrets: Canaries
+}
+
+/** Sends `count` messages to oneself; gives their ids. */
+export async function sendOwn(wire: Wire, token: string, person: Person, payload: string, count = 5): Promise<string[]> {
+  const ids: string[] = []
+  for (let i = 0; i < count; i++) {
+    const [number, id = ''] = (await wire.ask(`3;${token};${person.line};${payload}`)).split(';')
+    if (number !== '13') throw new Error('not sent')
+    ids.push(id)
+  }
+  return ids
+}
+
+async function expect(wire: Wire, packet: string, answer: RegExp): Promise<void> {
+  const said = await wire.ask(packet)
+  if (!answer.test(said)) throw new Error(`expected ${answer}, not ${said.slice(0, 80)}`)
+}
+
+/** Each way in which a message leaves the relay but expiry. */
+export const WAYS = {
+  async ack(wire, token, ids) {
+    await expect(wire, `4;${token};lease`, /^14;5;0$/)
+    for (const _ of ids) await wire.line()
+    await expect(wire, `5;${token};${ids.join(';')}`, /^15;5$/)
+  },
+  async get(wire, token, ids) {
+    await expect(wire, `4;${token}`, /^14;5;0$/)
+    for (const _ of ids) await wire.line()
+    // Erased once they were written out, which an answer to something later shows.
+    await expect(wire, `4;${token}`, /^14;0;0$/)
+  },
+  async subscribe(wire, token, ids) {
+    await expect(wire, `6;${token}`, /^16;5$/)
+    for (const _ of ids) await wire.line()
+    await expect(wire, `5;${token};${ids.join(';')}`, /^15;5$/)
+  },
+  async wipe(wire, token) {
+    await expect(wire, `9;${token}`, /^19;5$/)
+  },
+} as const satisfies Record<string, (wire: Wire, token: string, ids: readonly string[]) => Promise<void>>
+
+/** Over each door: a person logs in by each proof, sends, takes in each way, errs in each way, and leaves. */
+export async function play(relay: RunningRelay): Promise<Played> {
+  const played: Played = { payloads: {}, keyTexts: {}, keyBytes: {}, secrets: {} }
+  for (const name of WIRE_NAMES) {
+    for (const [index, [way, take]] of Object.entries(WAYS).entries()) {
+      const method = index % 2 === 0 ? 'decrypt' : 'sign'
+      const step = `${name}, ${method}, ${way}`
+      const person = createPerson()
+      const wire = await WIRES[name](relay)
+      await expect(wire, '8;asfaleia/1;localhost', /^18;/)
+      const { token, handle, line } = await login(wire, person, method)
+      const mark = drawMark()
+      const ids = await sendOwn(wire, token, person, payloadOf(mark))
+      await take(wire, token, ids)
+      const { text, bytes } = keyCanaries(step, person)
+      Object.assign(played.keyTexts, text)
+      Object.assign(played.keyBytes, bytes)
+      played.payloads[step] = Buffer.from(mark)
+      const secrets = { token: token.slice(40, 100), handle, challenge: line.slice(-43), ...Object.fromEntries(ids.map((id, i) => [`id ${i}`, id])) }
+      for (const [kind, secret] of Object.entries(secrets)) played.secrets[`${step}: ${kind}`] = Buffer.from(secret)
+      await leave(wire)
+    }
+    const wire = await WIRES[name](relay)
+    const erring = `erring, ${name}`
+    const [mark, forged] = [drawMark(), drawMark()]
+    played.payloads[erring] = Buffer.from(mark)
+    played.secrets[`${erring}: token`] = Buffer.from(forged)
+    for (const packet of [`0;ssh-ed25519 ${mark}`, `4;${forged}`, `3;${forged};${mark};${mark}`, `77;${mark}`, `2;1;${mark}`, `8;${mark}`]) await expect(wire, packet, /^99;/)
+    await expect(wire, `4;${payloadOf(mark, 1_000)}`, /^99;too-large;/)
+    if ((await wire.line()) !== undefined) throw new Error('it was to close')
+  }
+  return played
+}
+
+/** Until the relay has ended its side, too: it then holds nothing of the connection. */
+export async function leave(wire: Wire): Promise<void> {
+  wire.finish()
+  while ((await wire.line()) !== undefined);
+}
+
+/** What a page says: status line, headers and body. */
+export function fetchPage(address: Address, path: string, method = 'GET'): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const where = address.kind === 'tcp' ? { host: address.host, port: address.port } : { socketPath: address.path }
+    const asked = request({ ...where, path, method, agent: false }, (response) => {
+      const chunks: Buffer[] = []
+      response.on('data', (chunk: Buffer) => chunks.push(chunk))
+      response.on('error', reject)
+      response.on('end', () => resolve(`${response.statusCode} ${JSON.stringify(response.rawHeaders)}\n${Buffer.concat(chunks).toString()}`))
+    })
+    asked.on('error', reject)
+    asked.end()
+  })
+}
+
+/** Waits until no message is held any more, asking the operator's page. */
+export async function untilEmpty(relay: RunningRelay): Promise<void> {
+  for (;;) {
+    const [, body = '{}'] = /\n(\{.*\})/.exec(await fetchPage(relay.doors.operator, '/status')) ?? []
+    if ((JSON.parse(body) as { messages?: number }).messages === 0) return
+  }
+}
