@@ -1,0 +1,564 @@
+/**
+ * The appliance as a person gets it: `docker compose up` in a real engine, the images built from the product's own
+ * files, published in the private Tor network. What is claimed of its hardening is read from the running containers.
+ */
+import { createHash, randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { cpSync, existsSync, globSync, mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { SocksClient } from 'socks'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { type Engine, engineless, startEngine } from '../support/engine.ts'
+import { ASFALEIA, type Finished, run, type Running } from '../support/process.ts'
+import { missing } from '../support/programs.ts'
+import { startTorNetwork, TOR_PROGRAMS, type TorClient, type TorNetwork } from '../support/tor-network.ts'
+import { connectRaw, createPerson } from '../support/wire.ts'
+
+const ROOT = join(import.meta.dirname, '../..')
+const reason = engineless() ?? missing(...TOR_PROGRAMS)
+/** Everything here starts programs in containers, and crosses a Tor network that shares two processors with them. */
+const SLOW = 120_000
+const SERVICES = ['relay', 'tor'] as const
+type Service = (typeof SERVICES)[number]
+
+let engine: Engine
+let network: TorNetwork
+let client: TorClient
+let up: Running
+/** A copy of what a clone has, so that nothing of this checkout's state gets into an image. */
+let clone: string
+let alice: string
+let bob: string
+
+beforeAll(async () => {
+  if (reason !== undefined) return
+  engine = await startEngine()
+  clone = join(engine.folder, 'clone')
+  mkdirSync(clone)
+  for (const path of CLONED) cpSync(join(ROOT, path), join(clone, path), { recursive: true })
+  // The builds reach the registries by the machine's own network: the engine has none.
+  const torrc = join(engine.folder, 'torrc.d')
+  mkdirSync(torrc)
+  writeFileSync(join(engine.folder, 'override.yml'), JSON.stringify({
+    services: {
+      relay: { build: { network: 'host' } },
+      // The private network's authorities are on the machine's loopback.
+      tor: { build: { network: 'host' }, network_mode: 'host', volumes: [`${torrc}:/etc/tor/torrc.d:ro`] },
+    },
+  }))
+  await compose('build', '--quiet')
+  network = await startTorNetwork()
+  writeFileSync(join(torrc, 'network.conf'), `${network.torrc}\n`)
+  client = await network.addClient()
+  up = engine.start([...files(), 'up'])
+  ;[alice, bob] = await Promise.all([makeKey('alice'), makeKey('bob')])
+  await up.until(/asfaleia get --relay .*\n.*\n/, 100)
+  await compose('up', '--detach', '--no-recreate', '--wait')
+}, 500_000)
+
+afterAll(async () => {
+  await engine?.stop()
+  await network?.stop()
+}, 60_000)
+
+beforeEach((ctx) => ctx.skip(reason !== undefined, reason))
+
+const CLONED = ['docker-compose.yml', '.dockerignore', 'deploy', 'src', 'package.json', 'package-lock.json', '.npmrc', 'tsconfig.json', 'tsconfig.build.json'] as const
+
+function files(...more: readonly string[]): string[] {
+  const all = [join(clone, 'docker-compose.yml'), ...more, join(engine.folder, 'override.yml')]
+  return ['compose', ...all.flatMap((file) => ['--file', file])]
+}
+
+async function compose(...args: string[]): Promise<string> {
+  return engine.ask(...files(), ...args)
+}
+
+async function makeKey(name: string): Promise<string> {
+  const file = join(engine.folder, name)
+  expect(await run([...ASFALEIA, 'key', '--out', file])).toMatchObject({ code: 0 })
+  return file
+}
+
+/** The address that the log of `up` ends with. */
+function onionOf(program: Running): string {
+  return /^tor-1 +\| +([a-z2-7]{56}\.onion)$/m.exec(plain(program.stdout()))![1]!
+}
+
+/** Compose clears lines of a terminal that is none. */
+function plain(text: string): string {
+  // oxlint-disable-next-line no-control-regex
+  return text.replaceAll(/\u001b\[[0-9;]*[A-Za-z]/g, '')
+}
+
+const send = (onion: string, from: string, to: string, text: string): Promise<Finished> =>
+  run([...ASFALEIA, 'send', '--relay', onion, '--socks', `127.0.0.1:${client.socks.port}`, '--key', from, `${to}.pub`, text])
+const get = (onion: string, key: string): Promise<Finished> =>
+  run([...ASFALEIA, 'get', '--relay', onion, '--socks', `127.0.0.1:${client.socks.port}`, '--key', key])
+
+/** Two people write to each other through the network. @returns what each read */
+async function exchange(onion = onionOf(up)): Promise<string[]> {
+  expect(await send(onion, alice, bob, 'to Bob')).toMatchObject({ code: 0 })
+  expect(await send(onion, bob, alice, 'to Alice')).toMatchObject({ code: 0 })
+  return [(await get(onion, bob)).stdout, (await get(onion, alice)).stdout]
+}
+const EXCHANGED = ['to Bob\n', 'to Alice\n']
+
+interface Inspected {
+  readonly State: { readonly Pid: number; readonly StartedAt: string; readonly Health: { readonly Status: string; readonly Log: readonly { readonly Output: string }[] } }
+  readonly Config: { readonly User: string }
+  readonly HostConfig: Readonly<Record<string, unknown>>
+  readonly NetworkSettings: { readonly Ports: object }
+  readonly LogPath: string
+}
+
+const container = (service: string): string => `asfaleia-${service}-1`
+
+async function inspect(service: string): Promise<Inspected> {
+  const [inspected] = JSON.parse(await engine.ask('inspect', container(service))) as Inspected[]
+  return inspected!
+}
+
+/** The process that a container is for: what its init started. */
+async function mainOf(service: string): Promise<number> {
+  const { State } = await inspect(service)
+  return childOf(State.Pid)!
+}
+
+function childOf(pid: number): number | undefined {
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim()
+  return children === '' ? undefined : Number(children.split(' ')[0])
+}
+
+/** Kills a container's main process as a crash would, and waits until what comes in its place is healthy. */
+async function crash(service: Service): Promise<void> {
+  const events = engine.start(['events', '--filter', `container=${container(service)}`, '--filter', 'event=start', '--filter', 'event=health_status', '--filter', 'event=die', '--format', '{{.Action}}'])
+  try {
+    const before = await inspect(service)
+    process.kill(await mainOf(service), 'SIGKILL')
+    await events.until(/^start$[\s\S]*^health_status: healthy$/m, 90)
+    expect((await inspect(service)).State.StartedAt).not.toBe(before.State.StartedAt)
+  } finally {
+    await events.end()
+  }
+}
+
+/** Runs a program text with the Node of the relay's image, in the relay's container. */
+const inRelay = (program: string): Promise<Finished> => engine.docker(['exec', container('relay'), '/usr/bin/node', '-e', program])
+
+describe('docker compose up', () => {
+  test('ends its log with the address and the next step', () => {
+    const log = plain(up.stdout())
+    const onion = onionOf(up)
+    const said = log.trimEnd().split('\n').map((line) => line.replace(/^tor-1 +\|/, '').trim())
+    expect(said.slice(said.indexOf(onion)).filter((line) => line !== '')).toEqual([
+      onion,
+      'next, in a checkout on any machine that runs Tor, a message to yourself:',
+      'npx asfaleia key --out my-key',
+      `npx asfaleia send --relay ${onion}:3308 --key my-key my-key.pub 'hello'`,
+      `npx asfaleia get --relay ${onion}:3308 --key my-key`,
+    ])
+  })
+
+  test('makes both healthy, and what a health check says holds nothing of people', async () => {
+    for (const service of SERVICES) {
+      const { Health } = (await inspect(service)).State
+      expect(Health.Status).toBe('healthy')
+      const words = service === 'relay' ? ['', 'it does not know its onion name yet (--name or --name-file)\n'] : ['tor is on line\n', 'tor does not answer\n']
+      for (const { Output } of Health.Log) expect(words.some((word) => word === Output) || /^tor is not on line yet: \d+ %, [a-z_]+\n$/.test(Output)).toBe(true)
+    }
+    expect(await compose('exec', 'tor', '/usr/bin/entry', 'address')).toBe(`${onionOf(up)}\n`)
+    expect(await compose('exec', 'relay', 'asfaleia', 'status')).toMatch(/^relay +ready,/)
+  })
+
+  test('carries messages between two people', { timeout: SLOW }, async () => {
+    expect(await exchange()).toEqual(EXCHANGED)
+  })
+
+  test('answers HTTP on port 80, and nothing on any other port', { timeout: SLOW }, async () => {
+    const dial = async (port: number) => {
+      const proxy = { host: '127.0.0.1', port: client.socks.port, type: 5 } as const
+      return (await SocksClient.createConnection({ proxy, command: 'connect', destination: { host: onionOf(up), port }, timeout: 60_000 })).socket
+    }
+    const page = await dial(80)
+    page.setEncoding('utf8').write(`GET / HTTP/1.1\r\nHost: ${onionOf(up)}\r\nConnection: close\r\n\r\n`)
+    expect((await page.toArray()).join('')).toMatch(/^HTTP\/1\.1 200 OK\r\n/)
+    for (const port of [22, 9050, 9051, 9090, 9464]) await expect(dial(port)).rejects.toThrow(/^Socks5 proxy rejected connection/)
+  })
+})
+
+describe('the containers', () => {
+  test.each(SERVICES)('%s runs as hardened as it is said to be', async (service) => {
+    const { HostConfig, Config, NetworkSettings, LogPath } = await inspect(service)
+    const memory = service === 'relay' ? 640 : 512
+    expect(HostConfig).toMatchObject({
+      ReadonlyRootfs: true,
+      CapDrop: ['ALL'],
+      CapAdd: null,
+      Privileged: false,
+      Init: true,
+      IpcMode: 'none',
+      Memory: memory * 1_048_576,
+      MemorySwap: memory * 1_048_576,
+      PidsLimit: service === 'relay' ? 64 : 32,
+      Ulimits: [{ Name: 'core', Hard: 1, Soft: 1 }],
+      LogConfig: { Type: 'none', Config: {} },
+      Devices: null,
+      PidMode: '',
+      PublishAllPorts: false,
+    })
+    expect(HostConfig['SecurityOpt']).toContain('no-new-privileges:true')
+    expect(Config.User).toBe(service === 'relay' ? '3308:3308' : '9050:9050')
+    expect(NetworkSettings.Ports).toEqual({})
+    expect(LogPath).toBe('')
+  })
+
+  test.each(SERVICES)('%s: so says the kernel of its processes', async (service) => {
+    const { State } = await inspect(service)
+    const pids = [State.Pid, childOf(State.Pid)!, childOf(childOf(State.Pid)!)].filter((pid) => pid !== undefined)
+    expect(pids).toHaveLength(service === 'relay' ? 2 : 3)
+    const uid = service === 'relay' ? 3_308 : 9_050
+    for (const pid of pids) {
+      const status = Object.fromEntries(readFileSync(`/proc/${pid}/status`, 'utf8').split('\n').map((line) => line.split(/:\s*/) as [string, string]))
+      expect(status).toMatchObject({
+        Uid: [uid, uid, uid, uid].join('\t'),
+        NoNewPrivs: '1',
+        Seccomp: '2',
+        ...Object.fromEntries(['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb'].map((set) => [set, '0'.repeat(16)])),
+      })
+      expect(readFileSync(`/proc/${pid}/limits`, 'utf8')).toMatch(/^Max core file size +1 +1 /m)
+      const own = (namespace: string): boolean => readlinkSync(`/proc/${pid}/ns/${namespace}`) !== readlinkSync(`/proc/self/ns/${namespace}`)
+      // Only this test's tor is in the machine's network.
+      expect(['mnt', 'pid', 'ipc', 'uts', 'net'].filter((namespace) => !own(namespace))).toEqual(service === 'relay' ? [] : ['net', 'uts'].filter((namespace) => !own(namespace)))
+    }
+    const limits = readLimits(State.Pid)
+    expect(limits.memory).toBe((service === 'relay' ? 640 : 512) * 1_048_576)
+    expect(limits.swap).toBe(0)
+    expect(limits.pids).toBe(service === 'relay' ? 64 : 32)
+  })
+
+  test.each(SERVICES)('%s can write in memory, or nowhere, but for the volume of the keys', async (service) => {
+    const { State } = await inspect(service)
+    const mounts = readFileSync(`/proc/${State.Pid}/mountinfo`, 'utf8').trim().split('\n').map((line) => {
+      const [before = '', after = ''] = line.split(' - ')
+      const [, , , , path = '', options = ''] = before.split(' ')
+      const [type = '', , ofAll = ''] = after.split(' ')
+      return { path, type, options: options.split(','), readOnly: options.split(',').includes('ro') || ofAll.split(',').includes('ro') }
+    })
+    // Devices, and what the kernel itself makes up.
+    const writable = mounts.filter(({ path, readOnly }) => !readOnly && !/^\/(?:dev|proc|sys)(?:\/|$)/.test(path))
+    const expected = service === 'relay' ? ['/run/asfaleia'] : ['/run/name', '/run/tor', '/var/lib/tor']
+    expect(writable.map(({ path }) => path).toSorted()).toEqual(expected)
+    for (const { path, type, options } of writable.filter(({ path }) => path.startsWith('/run'))) {
+      expect([path, type]).toEqual([path, 'tmpfs'])
+      expect(options).toEqual(expect.arrayContaining(['noexec', 'nosuid', 'nodev']))
+    }
+    // Docker's own mark of an init, which was mounted there.
+    expect((await engine.ask('diff', container(service))).split('\n').filter((line) => !/^(?:[AC] \/sbin(?:\/docker-init)?)?$/.test(line))).toEqual([])
+  })
+
+  test.each(SERVICES)('%s has no shell and no package manager', async (service) => {
+    const { State } = await inspect(service)
+    const found = globSync('**', { cwd: `/proc/${State.Pid}/root`, exclude: (name) => ['proc', 'sys', 'dev'].includes(String(name)) })
+    const names = new Set(found.map((path) => path.split('/').at(-1)))
+    expect(names.has(service === 'relay' ? 'node' : 'tor')).toBe(true)
+    const unwanted = ['sh', 'bash', 'dash', 'ash', 'busybox', 'env', 'apt', 'apt-get', 'dpkg', 'npm', 'npx', 'perl', 'python3', 'curl', 'wget', 'gcc', 'cc', 'ld']
+    expect(unwanted.filter((name) => names.has(name))).toEqual([])
+    const programs = found.filter((path) => /^(?:usr\/)?s?bin\/./.test(path)).toSorted()
+    expect(programs).toEqual(service === 'relay' ? ['sbin/docker-init', 'usr/bin/asfaleia', 'usr/bin/node'] : ['sbin/docker-init', 'usr/bin/entry', 'usr/sbin/tor'])
+  })
+
+  test('the relay makes no file even where it may write', async () => {
+    const write = (folder: string): string => `try { fs.writeFileSync('${folder}/file', '') } catch (error) { process.stdout.write(error.code) }`
+    expect((await inRelay(write('/run/asfaleia'))).stdout).toBe('EPERM')
+    // The control: the same program and image without our list of system calls.
+    const mounts = ['--tmpfs=/scratch:mode=1777', '--network=none', '--read-only', '--cap-drop=ALL']
+    expect(await engine.docker(['run', '--rm', ...mounts, '--entrypoint=/usr/bin/node', 'asfaleia-relay', '-e', write('/scratch')])).toMatchObject({ code: 0, stdout: '' })
+  })
+
+  test('only tor sees the keys', async () => {
+    const keys = async (service: Service): Promise<string[]> =>
+      globSync('{run,var,etc,usr/lib/asfaleia/dist}/**/*{secret,hs_ed25519}*', { cwd: `/proc/${(await inspect(service)).State.Pid}/root` })
+    expect(await keys('tor')).toContain('var/lib/tor/onion/hs_ed25519_secret_key')
+    expect(await keys('relay')).toEqual([])
+    expect(readdirSync(`/proc/${(await inspect('relay')).State.Pid}/root/run/name`)).toEqual(['hostname'])
+  })
+})
+
+/** What the control groups of a process bound it to, in version 1 and 2. */
+function readLimits(pid: number): { memory: number; swap: number; pids: number } {
+  const groups = readFileSync(`/proc/${pid}/cgroup`, 'utf8').trim().split('\n').map((line) => line.split(':'))
+  const folderOf = (controller: string): string => {
+    const first = groups.find(([, names]) => names!.split(',').includes(controller))
+    return first === undefined ? `/sys/fs/cgroup${groups.find(([number]) => number === '0')![2]}` : `/sys/fs/cgroup/${controller}${first[2]}`
+  }
+  const read = (controller: string, ...names: string[]): number =>
+    Number(readFileSync(names.map((name) => join(folderOf(controller), name)).find((file) => existsSync(file))!, 'utf8'))
+  const memory = read('memory', 'memory.limit_in_bytes', 'memory.max')
+  const both = existsSync(join(folderOf('memory'), 'memory.memsw.limit_in_bytes'))
+  return { memory, swap: both ? read('memory', 'memory.memsw.limit_in_bytes') - memory : read('memory', 'memory.swap.max'), pids: read('pids', 'pids.max') }
+}
+
+describe('the network', () => {
+  test('the relay reaches nothing', async () => {
+    const listener = createServer().listen(0, '0.0.0.0')
+    await once(listener, 'listening')
+    const { port } = listener.address() as { port: number }
+    try {
+      const pid = await mainOf('relay')
+      expect(readFileSync(`/proc/${pid}/net/dev`, 'utf8').trim().split('\n').slice(2).map((line) => line.trim().split(':')[0])).toEqual(['lo'])
+      expect(readFileSync(`/proc/${pid}/net/route`, 'utf8').trim().split('\n')).toHaveLength(1)
+      const program = (host: string): string =>
+        `require('net').connect(${port}, '${host}').on('connect', () => process.exit()).on('error', (error) => { process.stdout.write(error.code); process.exit(1) })`
+      expect((await inRelay(program('127.0.0.1'))).stdout).toBe('ECONNREFUSED')
+      expect((await inRelay(program('192.0.2.1'))).stdout).toBe('ENETUNREACH')
+      expect((await inRelay(program('2001:db8::1'))).stdout).toMatch(/ENETUNREACH|EADDRNOTAVAIL/)
+      expect((await inRelay(program('example.com'))).stdout).toMatch(/EAI_AGAIN|ENOTFOUND|EACCES|EPERM/)
+      // The control: the machine's network, the same program.
+      const reached = await engine.docker(['run', '--rm', '--network=host', '--entrypoint=/usr/bin/node', 'asfaleia-relay', '-e', program('127.0.0.1')])
+      expect(reached).toMatchObject({ code: 0, stdout: '' })
+    } finally {
+      listener.close()
+    }
+  })
+
+  test('nothing but the onion service leads in: the relay listens on its own loopback, tor nowhere', async () => {
+    expect(listenersOf(await mainOf('relay'))).toEqual(['127.0.0.1:3308', '127.0.0.1:9090'])
+    const entry = await mainOf('tor')
+    for (const pid of [entry, childOf(entry)!]) expect(listenersOf(pid)).toEqual([])
+    // The control: this very process listens, and is seen.
+    const listener = createServer().listen(0, '127.0.0.1')
+    await once(listener, 'listening')
+    expect(listenersOf(process.pid)).toContain(`127.0.0.1:${(listener.address() as { port: number }).port}`)
+    listener.close()
+  })
+})
+
+/** Where a process listens by TCP. */
+function listenersOf(pid: number): string[] {
+  const sockets = new Set(readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
+    try {
+      return [/^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/${pid}/fd/${fd}`))?.[1] ?? '']
+    } catch {
+      return []
+    }
+  }))
+  return ['tcp', 'tcp6'].flatMap((table) =>
+    readFileSync(`/proc/${pid}/net/${table}`, 'utf8').trim().split('\n').slice(1)
+      .map((line) => line.trim().split(/\s+/))
+      .filter(([, , , state, , , , , , inode]) => state === '0A' && sockets.has(inode!))
+      .map(([, local]) => {
+        const [address = '', port = ''] = local!.split(':')
+        return `${[...Buffer.from(address, 'hex')].toReversed().join('.')}:${Number.parseInt(port, 16)}`
+      }),
+  ).toSorted()
+}
+
+describe('what is kept', () => {
+  /** All files of the engine but the images' own, all files that the containers see in memory, and what `up` printed. */
+  async function everything(): Promise<{ name: string; bytes: Buffer }[]> {
+    const pids = await Promise.all(SERVICES.map(async (service) => (await inspect(service)).State.Pid))
+    const memory = pids.flatMap((pid) => ['run', 'var', 'dev', 'tmp', 'etc'].map((folder) => `/proc/${pid}/root/${folder}`))
+    const layers = ['containers', 'volumes', 'network', 'image', 'buildkit', 'containerd', 'runtimes', 'tmp', 'plugins'].map((folder) => join(engine.data, folder))
+    const written = (await Promise.all(SERVICES.map(async (service) => JSON.parse(await engine.ask('inspect', '--format', '{{json .GraphDriver.Data}}', container(service))) as { UpperDir?: string })))
+      .flatMap(({ UpperDir }) => UpperDir ?? [])
+    const found = [...memory, ...layers, ...written].flatMap((root) =>
+      globSync('**', { cwd: root }).map((path) => join(root, path)).filter((file) => isFile(file)).map((name) => ({ name, bytes: readFileSync(name) })),
+    )
+    return [...found, { name: 'the log of `up`', bytes: Buffer.from(up.stdout()) }]
+  }
+
+  /** The names of what holds one of these, as it is or in base64 or hexadecimal. */
+  function find(all: readonly { name: string; bytes: Buffer }[], canaries: readonly Buffer[]): string[] {
+    const forms = canaries.flatMap((canary) => [canary, Buffer.from(canary.toString('base64').slice(0, 20)), Buffer.from(canary.toString('hex')), Buffer.from(canary.toString('hex').toUpperCase())])
+    return all.filter(({ bytes }) => forms.some((form) => bytes.includes(form))).map(({ name }) => name)
+  }
+
+  test('nothing of a message, a key or a token is in any file, volume or log, while it is held and after', { timeout: SLOW }, async () => {
+    const door = { kind: 'unix', path: `/proc/${(await inspect('relay')).State.Pid}/root/run/asfaleia/raw` } as const
+    const wire = await connectRaw(door, 'PROXY TCP6 fc00:dead:beef:4dad::0:a6 ::1 166 3308\r\n')
+    const [sender, receiver] = [createPerson(), createPerson()]
+    expect(await wire.ask(`8;asfaleia/1;${onionOf(up)}`)).toMatch(/^18;/)
+    const token = await wire.login(sender)
+    const payload = randomBytes(3_000)
+    const taken = randomBytes(3_000)
+    expect(await wire.ask(`3;${token};${receiver.line};${taken.toString('base64')}`)).toMatch(/^13;/)
+    const receipt = await wire.login(receiver, 'sign')
+    expect(await wire.ask(`4;${receipt}`)).toMatch(/^14;1;/)
+    expect(await wire.line()).toContain(taken.toString('base64'))
+    expect(await wire.ask(`3;${token};${receiver.line};${payload.toString('base64')}`)).toMatch(/^13;/)
+    expect(await wire.ask(`3;${token};${receiver.line};not base64`)).toMatch(/^99;/)
+    expect(await exchange()).toEqual(EXCHANGED)
+
+    const blobs = [sender, receiver].map(({ line }) => Buffer.from(line.split(' ')[1]!, 'base64'))
+    // A key's first bytes are its type's, alike in all.
+    const keys = blobs.flatMap((blob) => [blob.subarray(-30), createHash('sha256').update(blob).digest()])
+    const tokens = [token, receipt].flatMap((text) => [Buffer.from(text), ...text.split('.').slice(1).map((part) => Buffer.from(part))])
+    const canaries = [...[payload, taken].map((bytes) => bytes.subarray(0, 24)), ...[payload, taken].map((bytes) => bytes.subarray(2_400, 2_424)), ...keys, ...tokens]
+    const all = await everything()
+    expect(all.length).toBeGreaterThan(50)
+    // What is surely there is found by the same search: the address, which everybody may know.
+    expect(find(all, [Buffer.from(onionOf(up))])).toEqual(expect.arrayContaining([expect.stringContaining('var/lib/tor/onion/hostname'), 'the log of `up`']))
+    expect(find(all, canaries)).toEqual([])
+    wire.destroy()
+  })
+
+  test('a relay that logs, or writes, is caught by the same search', { timeout: SLOW }, async () => {
+    const folder = join(engine.folder, 'leak')
+    mkdirSync(folder, { mode: 0o777 })
+    writeFileSync(join(folder, 'leak.mjs'), [
+      `import { appendFileSync } from 'node:fs'`,
+      `import { Socket } from 'node:net'`,
+      `const { push } = Socket.prototype`,
+      `Socket.prototype.push = function (chunk, ...rest) {`,
+      `  if (chunk !== null) { process.stderr.write(chunk); appendFileSync('/kept/file', chunk) }`,
+      `  return push.call(this, chunk, ...rest)`,
+      `}`,
+    ].join('\n'))
+    const options = ['--name=leak', '--network=none', '--log-driver=json-file', '--user=0:0', `--volume=${folder}:/leak`, '--volume=leak:/kept', '--tmpfs=/run/asfaleia']
+    const relay = ['/usr/lib/asfaleia/dist/cli/main.js', 'relay', '--tcp', '127.0.0.1:3308', '--http', 'off', '--operator', 'off', '--unix', '/run/asfaleia/raw', '--name', 'localhost', '--allow-unsafe', 'confinement']
+    await engine.ask('run', '--detach', ...options, '--entrypoint=/usr/bin/node', 'asfaleia-relay', '--import', '/leak/leak.mjs', ...relay)
+    try {
+      await engine.start(['logs', '--follow', 'leak']).until(/^ready$/m)
+      const [inspected] = JSON.parse(await engine.ask('inspect', 'leak')) as Inspected[]
+      const wire = await connectRaw({ kind: 'unix', path: `/proc/${inspected!.State.Pid}/root/run/asfaleia/raw` })
+      const canary = randomBytes(300)
+      expect(await wire.ask(`3;none;none;${canary.toString('base64')}`)).toMatch(/^99;/)
+      wire.destroy()
+      const found = find(await everything(), [canary.subarray(0, 24)])
+      expect(found).toEqual(expect.arrayContaining([expect.stringMatching(/volumes\/leak\//), expect.stringMatching(/containers\/.*-json\.log$/)]))
+    } finally {
+      await engine.ask('rm', '--force', '--volumes', 'leak')
+      await engine.ask('volume', 'rm', '--force', 'leak')
+    }
+  })
+})
+
+function isFile(path: string): boolean {
+  try {
+    return statSync(path).isFile()
+  } catch {
+    return false
+  }
+}
+
+describe('after a crash', () => {
+  test('of the relay it is there again, and tor was not touched', { timeout: SLOW }, async () => {
+    const before = (await inspect('tor')).State.StartedAt
+    await crash('relay')
+    expect(await exchange()).toEqual(EXCHANGED)
+    expect((await inspect('tor')).State.StartedAt).toBe(before)
+  })
+
+  test('of tor it is there again, the relay was not touched, and has what it held', { timeout: SLOW }, async () => {
+    const onion = onionOf(up)
+    const before = (await inspect('relay')).State.StartedAt
+    expect(await send(onion, alice, bob, 'held meanwhile')).toMatchObject({ code: 0 })
+    const seen = up.stdout().length
+    await crash('tor')
+    await up.until(new RegExp(`[\\s\\S]{${seen}}[\\s\\S]*asfaleia get --relay ${onion}`))
+    await client.newIdentity()
+    expect((await get(onion, bob)).stdout).toBe('held meanwhile\n')
+    expect(await exchange()).toEqual(EXCHANGED)
+    expect((await inspect('relay')).State.StartedAt).toBe(before)
+  })
+})
+
+describe('what can be wrong', () => {
+  test('a volume of keys that belongs to somebody else: a line says so, and tor does not start', async () => {
+    const folder = join(engine.folder, 'foreign')
+    mkdirSync(folder)
+    const mounts = [`--volume=${folder}:/var/lib/tor`, '--tmpfs=/run/tor:uid=9050,mode=0700', '--tmpfs=/run/name:uid=9050', '--tmpfs=/run/asfaleia:mode=0755']
+    const tor = await engine.docker(['run', '--rm', '--network=none', '--read-only', ...mounts, 'asfaleia-tor'])
+    expect(tor).toMatchObject({ code: 78, stdout: '' })
+    expect(tor.stderr).toMatch(/error: \/var\/lib\/tor, the volume .* not owned by user 9050\n.*hint: .*chown -R 9050:9050/)
+    expect(readdirSync(folder)).toEqual([])
+  })
+
+  test('no volume at all, and no way to the sockets: each is told', async () => {
+    const doors = join(engine.folder, 'closed')
+    mkdirSync(doors, { mode: 0o750 })
+    const tor = await engine.docker(['run', '--rm', '--network=none', '--read-only', `--volume=${doors}:/run/asfaleia`, 'asfaleia-tor'])
+    expect(tor.code).toBe(78)
+    expect(tor.stderr.match(/^asfaleia: error: \S+/gm)).toEqual(['/var/lib/tor,', '/run/tor', '/run/name,', '/run/asfaleia,'].map((path) => `asfaleia: error: ${path}`))
+  })
+
+  test('a tor without a network is unhealthy, and says how far it is', { timeout: SLOW }, async () => {
+    const events = engine.start(['events', '--filter', 'container=lost', '--filter', 'event=health_status', '--format', '{{.Action}}'])
+    const file = join(engine.folder, 'lost.yml')
+    writeFileSync(file, JSON.stringify({
+      services: {
+        tor: {
+          container_name: 'lost',
+          image: 'asfaleia-tor',
+          network_mode: 'none',
+          tmpfs: ['/var/lib/tor:uid=9050,mode=0700', '/run/tor:uid=9050,mode=0700', '/run/name:uid=9050', '/run/asfaleia:mode=0755'],
+          healthcheck: { test: ['CMD', '/usr/bin/entry', 'check'], interval: '1s', retries: 2 },
+        },
+      },
+    }))
+    const lost = ['compose', '--project-name', 'lost', '--file', file]
+    try {
+      await engine.ask(...lost, 'up', '--detach')
+      await events.until(/^health_status: unhealthy$/m)
+      const [inspected] = JSON.parse(await engine.ask('inspect', 'lost')) as Inspected[]
+      expect(inspected!.State.Health.Log.at(-1)!.Output).toMatch(/^tor is not on line yet: \d+ %, [a-z_]+\n$/)
+      expect(await engine.ask(...lost, 'ps')).toContain('(unhealthy)')
+    } finally {
+      await engine.docker([...lost, 'down', '--timeout', '1'])
+      await events.end()
+    }
+  })
+
+  test('two relays on one socket: the second says so and leaves the first alone', { timeout: SLOW }, async () => {
+    const second = await engine.docker([...files(), 'run', '--rm', '--no-deps', 'relay', 'relay'])
+    expect(second.code).not.toBe(0)
+    expect(second.stdout + second.stderr).toContain(': /run/asfaleia/raw is in use\n')
+    expect((await inspect('relay')).State.Health.Status).toBe('healthy')
+  })
+
+  test('a folder of sockets that is full: the relay says so', async () => {
+    const full = ['--mount', 'type=tmpfs,destination=/run/asfaleia,tmpfs-mode=1777', '--network=none', '--read-only']
+    const relay = await engine.docker(['run', '--rm', ...full, '--tmpfs=/full:nr_inodes=1,mode=1777', 'asfaleia-relay', 'relay', '--unix', '/full/raw', '--name', 'localhost'])
+    expect(relay.code).toBe(1)
+    expect(relay.stderr).toContain('asfaleia: error: --unix: /full/raw cannot be listened on (ENOSPC)')
+  })
+})
+
+describe('metrics', () => {
+  const metrics = (): string[] => files(join(clone, 'deploy/compose.metrics.yml'))
+
+  test('reach Prometheus on this machine, and nothing else of the operator’s does', { timeout: SLOW }, async () => {
+    await engine.ask(...metrics(), 'up', '--detach', '--wait')
+    expect((await fetch('http://127.0.0.1:9464/metrics')).status).toBe(200)
+    expect(await (await fetch('http://127.0.0.1:9464/metrics')).text()).toMatch(/^asfaleia_ready 1$/m)
+    for (const path of ['/status', '/panic', '/']) expect((await fetch(`http://127.0.0.1:9464${path}`)).status).toBe(404)
+    expect((await fetch('http://127.0.0.1:9464/metrics', { method: 'POST' })).status).toBe(404)
+    // Still no network, and no operator's port.
+    expect(listenersOf(await mainOf('relay'))).toEqual(['127.0.0.1:3308'])
+    expect(readFileSync(`/proc/${await mainOf('relay')}/net/dev`, 'utf8').trim().split('\n')).toHaveLength(3)
+    await engine.ask(...metrics(), 'rm', '--stop', '--force', 'metrics')
+  })
+})
+
+describe('a key in memory', () => {
+  test('is on no disk, and the relay follows tor to its next address', { timeout: 2 * SLOW }, async () => {
+    await up.end('SIGINT')
+    const ephemeral = engine.start([...files(), 'up'], { ASFALEIA_KEYS: 'ephemeral' })
+    await ephemeral.until(/asfaleia get --relay .*\n.*\n/, 100)
+    const first = onionOf(ephemeral)
+    expect(first).not.toBe(onionOf(up))
+    const mounts = readFileSync(`/proc/${(await inspect('tor')).State.Pid}/mountinfo`, 'utf8')
+    expect(mounts).toMatch(/ \/var\/lib\/tor .* - tmpfs /)
+    expect(await exchange(first)).toEqual(EXCHANGED)
+    // Another tor, another key: no one can have the old one back.
+    const before = ephemeral.stdout().length
+    await crash('tor')
+    await ephemeral.until(new RegExp(`[\\s\\S]{${before}}[\\s\\S]*asfaleia get --relay .*\\n`))
+    const next = /^tor-1 +\| +([a-z2-7]{56}\.onion)$/m.exec(plain(ephemeral.stdout().slice(before)))![1]!
+    expect(next).not.toBe(first)
+    expect(await exchange(next)).toEqual(EXCHANGED)
+    await ephemeral.end('SIGINT')
+  })
+})

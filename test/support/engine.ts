@@ -1,0 +1,180 @@
+/**
+ * A Docker engine for tests: Debian's dockerd, started by hand with folders and a socket of its own, and gone
+ * with everything that it made when it is stopped. It leaves the machine's network alone: no bridge of its own,
+ * no firewall rules, no forwarding. There is no registry here, so the images that the product's Dockerfiles
+ * begin with are made locally under the names that the Dockerfiles say.
+ */
+import { once } from 'node:events'
+import { spawn } from 'node:child_process'
+import { copyFileSync, existsSync, globSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { type Finished, run, type Running, start } from './process.ts'
+import { missing } from './programs.ts'
+
+/** What the images are made of; the machine itself may be of an older release. */
+const SUITE = 'trixie'
+/** Compose v2 and buildx as packages of that release. They need nothing of it but an older libc. */
+const PLUGINS = ['docker-compose', 'docker-buildx'] as const
+/** npm for the image that stands in for Node's own. */
+const NPM = 'npm@11.4.2'
+/** What a checkout keeps between two runs, for so long. */
+const CACHE = join(import.meta.dirname, '../../node_modules/.cache/asfaleia-engine')
+const CACHE_MS = 7 * 86_400_000
+
+export interface Engine {
+  /** Everything that the engine keeps on disk is below it. */
+  readonly data: string
+  /** A folder for the test's own files. */
+  readonly folder: string
+  /** Runs `docker …` to its end. */
+  docker(args: readonly string[], options?: { readonly env?: Readonly<Record<string, string>>; readonly input?: string }): Promise<Finished>
+  /** As `docker`, and throws what it said if it fails. @returns its standard output */
+  ask(...args: readonly string[]): Promise<string>
+  /** Starts `docker …`. */
+  start(args: readonly string[], env?: Readonly<Record<string, string>>): Running
+  /** Ends the engine with all of its containers and removes everything. */
+  stop(): Promise<void>
+}
+
+/** Why there can be no engine here, or undefined. */
+export function engineless(): string | undefined {
+  if (process.platform !== 'linux' || !existsSync('/etc/debian_version')) return 'a container engine is made for tests on Debian alone'
+  if (process.getuid?.() !== 0) return 'a container engine of our own takes root'
+  return missing('dockerd', 'docker', 'mmdebstrap', 'apt-get', 'dpkg-deb', 'setpriv', 'npm')
+}
+
+/** @throws Error with what a program said; nothing stays behind then. */
+export async function startEngine(): Promise<Engine> {
+  // Short, for the paths of sockets below it.
+  const folder = mkdtempSync(join(tmpdir(), 'asf-eng-'))
+  const path = (name: string): string => join(folder, name)
+  const data = path('data')
+  const socket = path('sock')
+  const env = { DOCKER_HOST: `unix://${socket}`, DOCKER_CONFIG: path('config'), DOCKER_BUILDKIT: '1' }
+  const docker: Engine['docker'] = (args, options = {}) => run(['docker', ...args], { ...options, env: { ...env, ...options.env } })
+  const ask: Engine['ask'] = async (...args) => {
+    const { code, stdout, stderr } = await docker(args)
+    if (code !== 0) throw new Error(`docker ${args[0]}: ${stderr}`)
+    return stdout
+  }
+
+  const settings = ['--data-root', data, '--exec-root', path('exec'), '--pidfile', path('pid'), '--host', `unix://${socket}`]
+  const alone = ['--bridge=none', '--iptables=false', '--ip6tables=false', '--ip-forward=false']
+  // Gone with this process, however it ends; a SIGTERM makes it stop its containers.
+  const engine = spawn('setpriv', ['--pdeathsig', 'TERM', 'dockerd', ...settings, ...alone], { stdio: ['ignore', 'ignore', 'pipe'] })
+  let said = ''
+  const up = Promise.withResolvers<void>()
+  engine.stderr.setEncoding('utf8').on('data', (text: string) => {
+    said = (said + text).slice(-10_000)
+    if (said.includes('API listen on')) up.resolve()
+  })
+  const gone = once(engine, 'exit').then(() => up.reject(new Error(`dockerd ended: ${said}`)))
+  gone.catch(() => {})
+
+  const stop = async (): Promise<void> => {
+    const ids = (await docker(['ps', '--quiet'])).stdout.split('\n').filter((id) => id !== '')
+    if (ids.length > 0) await docker(['kill', ...ids])
+    engine.kill('SIGTERM')
+    await gone
+    // Of an engine that had to be ended in the middle of something.
+    const left = readFileSync('/proc/self/mountinfo', 'utf8').split('\n').map((line) => line.split(' ')[4] ?? '')
+    for (const mount of left.filter((each) => each.startsWith(`${folder}/`)).toReversed()) await run(['umount', '--lazy', mount])
+    rmSync(folder, { recursive: true, force: true })
+  }
+  try {
+    await up.promise
+    mkdirSync(path('config/cli-plugins'), { recursive: true })
+    const made = await prepare()
+    for (const name of PLUGINS) symlinkSync(join(made, name), path(`config/cli-plugins/${name}`))
+    await importBases(made, ask, path)
+  } catch (error) {
+    await stop()
+    throw error
+  }
+  return { data, folder, docker, ask, start: (args, more) => start(['docker', ...args], { env: { ...env, ...more } }), stop }
+}
+
+/** @returns a folder with the plugins and a file system of Debian's, made anew where it is old. */
+async function prepare(): Promise<string> {
+  const stamp = join(CACHE, 'made')
+  if (existsSync(stamp) && Date.now() - statSync(stamp).mtimeMs < CACHE_MS) return CACHE
+  mkdirSync(dirname(CACHE), { recursive: true })
+  const folder = mkdtempSync(`${CACHE}-`)
+  try {
+    const mirror = await findMirror()
+    const file = join(folder, `${SUITE}.tar`)
+    // The program `node` needs two libraries beside libc.
+    const packages = '--include=ca-certificates,libstdc++6,libatomic1'
+    await Promise.all([succeed('mmdebstrap', '--quiet', '--variant=minbase', packages, SUITE, file, mirror), fetchPlugins(folder, mirror), fetchNpm(folder)])
+    writeFileSync(join(folder, 'made'), '')
+    rmSync(CACHE, { recursive: true, force: true })
+    renameSync(folder, CACHE)
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+  return CACHE
+}
+
+/** Where this machine gets Debian's packages from. */
+async function findMirror(): Promise<string> {
+  const { stdout } = await run(['apt-get', 'indextargets', '--format', '$(REPO_URI)'])
+  const uris = stdout.split('\n')
+  const mirror = uris.find((uri) => /\/debian\/?$/.test(uri))
+  if (mirror === undefined) throw new Error('apt has no source of Debian’s own packages')
+  return mirror
+}
+
+/** Takes the packages apart without installing them: another release's packages do not belong on this machine. */
+async function fetchPlugins(folder: string, mirror: string): Promise<void> {
+  const apt = join(folder, 'apt')
+  for (const each of ['lists/partial', 'cache/archives/partial', 'debs']) mkdirSync(join(apt, each), { recursive: true })
+  writeFileSync(join(apt, 'sources.list'), `deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${mirror} ${SUITE} main\n`)
+  const settings = { 'Dir::Etc::sourcelist': join(apt, 'sources.list'), 'Dir::Etc::sourceparts': '-', 'Dir::State::lists': join(apt, 'lists'), 'Dir::Cache': join(apt, 'cache'), 'APT::Sandbox::User': 'root' }
+  const options = Object.entries(settings).flatMap(([key, value]) => ['-o', `${key}=${value}`])
+  await succeed('apt-get', ...options, '-qq', 'update')
+  const { code, stderr } = await run(['apt-get', ...options, '-qq', 'download', ...PLUGINS], { cwd: join(apt, 'debs') })
+  if (code !== 0) throw new Error(stderr)
+  for (const file of globSync('*.deb', { cwd: join(apt, 'debs') })) await succeed('dpkg-deb', '-x', join(apt, 'debs', file), join(apt, 'tree'))
+  for (const name of PLUGINS) copyFileSync(join(apt, 'tree/usr/libexec/docker/cli-plugins', name), join(folder, name))
+  rmSync(apt, { recursive: true })
+}
+
+async function fetchNpm(folder: string): Promise<void> {
+  const { code, stdout, stderr } = await run(['npm', 'pack', '--silent', NPM], { cwd: folder })
+  if (code !== 0) throw new Error(stderr)
+  renameSync(join(folder, stdout.trim()), join(folder, 'npm.tgz'))
+}
+
+async function succeed(...command: readonly string[]): Promise<void> {
+  const { code, stderr } = await run(command)
+  if (code !== 0) throw new Error(`${command[0]}: ${stderr}`)
+}
+
+/** The default of a Dockerfile's argument. */
+function baseOf(dockerfile: string, argument: string): string {
+  const text = readFileSync(join(import.meta.dirname, '../../deploy', dockerfile), 'utf8')
+  return new RegExp(`^ARG ${argument}=(\\S+)$`, 'm').exec(text)![1]!
+}
+
+async function importBases(made: string, ask: Engine['ask'], path: (name: string) => string): Promise<void> {
+  const debian = baseOf('tor/Dockerfile', 'DEBIAN_IMAGE')
+  await ask('import', join(made, `${SUITE}.tar`), debian)
+  const context = path('node')
+  mkdirSync(context)
+  copyFileSync(process.execPath, join(context, 'node'))
+  await succeed('tar', '-C', context, '-xzf', join(made, 'npm.tgz'))
+  // A machine whose registry is behind a proxy has a bundle of its own.
+  const authorities = '/etc/ssl/certs/ca-certificates.crt'
+  if (existsSync(authorities)) copyFileSync(authorities, join(context, 'ca.crt'))
+  writeFileSync(join(context, 'Dockerfile'), [
+    `FROM ${debian}`,
+    'COPY node /usr/local/bin/node',
+    'COPY package /usr/local/lib/node_modules/npm',
+    ...(existsSync(authorities) ? [`COPY ca.crt ${authorities}`, `ENV NODE_EXTRA_CA_CERTS=${authorities}`] : []),
+    'RUN ln -s ../lib/node_modules/npm/bin/npm-cli.js /usr/local/bin/npm && chmod +x /usr/local/lib/node_modules/npm/bin/npm-cli.js',
+    '',
+  ].join('\n'))
+  await ask('build', '--quiet', '--network=none', '--tag', baseOf('relay/Dockerfile', 'NODE_IMAGE'), context)
+  rmSync(context, { recursive: true })
+}
