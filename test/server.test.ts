@@ -160,8 +160,19 @@ describe('doors', () => {
     expect(await ask('7\n')).toMatch(/^99;wrong-usage;/)
     expect(await ask('7\r')).toMatch(/^99;wrong-usage;/)
     expect(await ask('7')).toBe('17')
-    socket.send('x'.repeat(100_000))
-    expect(((await once(socket, 'close')) as [number])[0]).toBe(1009)
+    // Without end: refused before it is whole, however it is cut into frames.
+    const endless = new WebSocket(`ws://127.0.0.1:${port}/v1`, ['asfaleia.1'])
+    await once(endless, 'open')
+    for (let i = 0; i < 20; i++) endless.send('x'.repeat(1_000), { fin: false })
+    expect(String(((await once(endless, 'message')) as [Buffer])[0])).toMatch(/^99;too-large;/)
+    await once(endless, 'close')
+    const elsewhere = new WebSocket(`ws://127.0.0.1:${port}/`, ['asfaleia.1'])
+    const [, response] = (await once(elsewhere, 'unexpected-response')) as [unknown, { statusCode: number }]
+    expect(response.statusCode).toBe(404)
+    elsewhere.on('error', () => {})
+    elsewhere.terminate()
+    expect(await ask('x'.repeat(100_000))).toMatch(/^99;too-large;/)
+    await once(socket, 'close')
   })
 
   it('serve a page that loads nothing and tells no time, and nothing else', async () => {

@@ -31,7 +31,7 @@ export interface Limits {
   readonly tokenSeconds: number
   /** How long a CHALLENGE may be answered. */
   readonly handleSeconds: number
-  /** Unanswered CHALLENGEs on one connection. */
+  /** Unanswered CHALLENGEs of one connection; of more, the oldest is forgotten. */
   readonly handles: number
 }
 
@@ -50,5 +50,5 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   batchBytes: 1_048_576,
   tokenSeconds: 60 * 60,
   handleSeconds: 60,
-  handles: 8,
+  handles: 16,
 })

@@ -203,6 +203,12 @@ export class Session<P extends Proof = Proof> {
     return !this.#proving && this.#staged.length === 0 && this.#inFlight.length === 0
   }
 
+  /** Bytes that a packet may have now. */
+  get packetLimit(): number {
+    const { lineBeforeToken, payload, lineOverhead } = this.#limits
+    return this.#proven ? payload + lineOverhead : lineBeforeToken
+  }
+
   /** When the peer's patience with us, or ours with it, is over. */
   get #deadline(): number {
     const { firstPacketSeconds, loginSeconds, idleSeconds, writeSeconds } = this.#limits
@@ -253,6 +259,9 @@ export class Session<P extends Proof = Proof> {
     } else {
       this.#pending ??= new Map()
       const expires = now + this.#limits.handleSeconds * 1_000
+      this.#forgetExpired(now)
+      // Of too many that nobody answers the oldest goes, as if it had expired.
+      if (this.#pending.size === this.#limits.handles) this.#pending.delete(this.#pending.keys().next().value!)
       this.#pending.set(this.#challenging, { proof: result.proof, audience: this.#audience, expires })
       this.#output.packet(`${PACKETS.CHALLENGE.no};${this.#challenging};${result.challenge}`)
     }
@@ -365,8 +374,7 @@ export class Session<P extends Proof = Proof> {
 
   /** Reads one packet and answers it; false if there is none. */
   #readPacket(now: number): boolean {
-    const { lineBeforeToken, payload, lineOverhead } = this.#limits
-    const line = this.#source.next(this.#proven ? payload + lineOverhead : lineBeforeToken)
+    const line = this.#source.next(this.packetLimit)
     if (line === undefined) return false
     this.#heardPacket = true
     if (line === 'too-large') {
@@ -427,21 +435,13 @@ export class Session<P extends Proof = Proof> {
     if (key.length === 0 || (sign !== undefined && !isWord(sign, 'sign'))) throw new ProtocolError('wrong-usage')
     const relay = this.#name ?? this.#ports.names()[0]
     if (relay === undefined) throw new ProtocolError('not-ready')
-    const wait = this.#pendingWait(now) || this.#ports.loginWait(now)
+    const wait = this.#ports.loginWait(now)
     if (wait > 0) throw new ProtocolError('rate-limited', wait)
     const { handle, nonce } = this.#ports.drawChallenge()
     this.#proving = true
     this.#audience = relay
     this.#challenging = handle
     this.#effects.push({ kind: 'challenge', key, sign: sign !== undefined, challenge: { relay, handle, nonce } })
-  }
-
-  /** Seconds until one of too many unanswered challenges expires. */
-  #pendingWait(now: number): number {
-    this.#forgetExpired(now)
-    if (this.#pending === undefined || this.#pending.size < this.#limits.handles) return 0
-    const [oldest] = this.#pending.values()
-    return Math.ceil((oldest!.expires - now) / 1_000)
   }
 
   /** A proof says whose key was named: it is not kept longer than its challenge. */

@@ -6,8 +6,8 @@
  */
 
 /** Tries of a login at once, and how many come back each second, for one circuit (or one connection without). */
-const LOGIN_BURST = 60
-const LOGINS_PER_SECOND = 1
+const LOGIN_BURST = 256
+const LOGINS_PER_SECOND = 8
 /** What a sender has used up comes back over an hour. */
 const SENDING_SECONDS = 3_600
 
@@ -129,6 +129,11 @@ export class Admission {
 
   get streams(): number {
     return this.#streams
+  }
+
+  /** Circuits that are remembered. */
+  get circuits(): number {
+    return this.#circuits.size
   }
 
   get unproven(): number {

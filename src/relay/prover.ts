@@ -12,8 +12,8 @@ import { buildChallenge, type Challenge } from '../protocol/challenge.ts'
 import { ProtocolError } from '../protocol/errors.ts'
 import type { Challenged, Proof } from '../protocol/session.ts'
 
-/** Logins being worked on or waiting for it; at 2,000 a second the last waits an eighth of a second. */
-const QUEUE = 256
+/** Logins being worked on or waiting for it; at 2,000 a second the last waits for half a second. */
+const QUEUE = 1_024
 /** Pieces of cryptography under way; more than one only so that the thread pool has work. */
 const AT_ONCE = 2
 /** Keys known to lie on their curve, by blinded id: what SEND names again need not be proven again. */

@@ -63,6 +63,7 @@ export interface Estate {
 }
 
 const DISCARD: Receiver = {
+  packetLimit: 0,
   onChunk: (chunk) => void chunk.fill(0),
   onFinish: () => {},
   onEnd: () => {},

@@ -27,6 +27,8 @@ export interface ByteStream {
 
 /** The relay's side of an accepted stream; the door calls it. */
 export interface Receiver {
+  /** Bytes that a packet may have now; a door that gathers packets itself need not wait for the end of a longer one. */
+  readonly packetLimit: number
   /** The receiver owns the chunk from here on, and overwrites it. */
   onChunk(chunk: Uint8Array): void
   /** The peer sends no more; it still gets its answers (`printf … | nc`). */

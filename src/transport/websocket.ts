@@ -17,8 +17,12 @@ const LINGER_MS = 5_000
 /** HTTP has no business here but a page and an upgrade: slow or large requests are ended early. */
 const HEADERS_MS = 10_000
 const HEADER_BYTES = 8_192
+/** What the headers of a message's frames may take beside it. */
+const FRAMES_BYTES = 1_024
 const LF = 0x0a
 const MALFORMED = 'that request is malformed\n'
+
+const NOTHING_HERE = 'there is nothing here\n'
 
 const PAGE = `<!doctype html>
 <html lang="en">
@@ -91,13 +95,19 @@ export async function createPublicServer(options: {
         }
       },
     },
-    (socket, request) => serveWebSocket(socket, options.circuitOf(request.raw.socket), options.accept),
+    (socket, request) => serveWebSocket(socket, request.raw.socket, options.circuitOf(request.raw.socket), options.accept),
   )
   await app.ready()
   return { http: http!, close: () => app.close() }
 }
 
 function servePage(app: FastifyInstance): void {
+  // The library would upgrade any path, and then close.
+  app.addHook('onRequest', async (request, reply) => {
+    if (request.ws && request.routeOptions.url !== '/v1') {
+      await reply.code(404).type('text/plain').send(NOTHING_HERE)
+    }
+  })
   app.addHook('onSend', async (_request, reply) => {
     void reply.headers({
       'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
@@ -108,7 +118,7 @@ function servePage(app: FastifyInstance): void {
     })
   })
   app.get('/', async (_request, reply) => reply.type('text/html; charset=utf-8').send(PAGE))
-  app.setNotFoundHandler(async (_request, reply) => reply.code(404).type('text/plain').send('there is nothing here\n'))
+  app.setNotFoundHandler(async (_request, reply) => reply.code(404).type('text/plain').send(NOTHING_HERE))
   app.setErrorHandler(async (error: { statusCode?: number }, _request, reply) => {
     const code = error.statusCode ?? 500
     await reply.code(code).type('text/plain').send(code < 500 ? MALFORMED : 'the relay erred\n')
@@ -117,6 +127,7 @@ function servePage(app: FastifyInstance): void {
 
 function serveWebSocket(
   socket: WebSocket,
+  raw: Socket,
   circuit: string | undefined,
   accept: (stream: ByteStream) => Receiver,
 ): void {
@@ -148,12 +159,28 @@ function serveWebSocket(
   }
   socket.on('error', () => {})
   const receiver = accept(stream)
+  /** Bytes since the last whole message; frames' headers among them. */
+  let unfinished = 0
   socket.on('message', (message: Buffer) => {
+    // What a chunk holds behind the end of a message is not counted.
+    unfinished = -Infinity
     if (lingering === undefined) receiver.onChunk(message)
     else message.fill(0)
   })
+  socket.on('ping', () => {
+    unfinished = 0
+  })
+  // After the library's own listener, which has given out by then what was whole.
+  const onRaw = (chunk: Buffer): void => {
+    unfinished = unfinished < 0 ? 0 : unfinished + chunk.length
+    if (lingering !== undefined || unfinished <= receiver.packetLimit * 2 + FRAMES_BYTES) return
+    // A message without end, as a line without end: the session refuses it by its length.
+    receiver.onChunk(new Uint8Array(receiver.packetLimit + 1))
+  }
+  raw.on('data', onRaw)
   socket.on('close', () => {
     clearTimeout(lingering)
+    raw.off('data', onRaw)
     receiver.onEnd()
   })
 }

@@ -80,13 +80,13 @@ describe('before login', () => {
     expect(alice.say('0;key-alice\n')).toEqual([error('rate-limited', 7)])
   })
 
-  it('bounds unanswered challenges, and forgets them when they expire', () => {
-    const { handles, handleSeconds } = world.limits
-    expect(alice.say('0;key-alice\n'.repeat(handles))).toHaveLength(handles)
-    expect(alice.say('0;key-alice\n')).toEqual([error('rate-limited', handleSeconds)])
-    world.now += handleSeconds * 1_000
-    expect(alice.say('0;key-alice\n')).toHaveLength(1)
-    expect(alice.say('0;key-alice\n')).toEqual([expect.stringMatching(/^1;/)])
+  it('forgets the oldest of too many unanswered challenges', () => {
+    const { handles } = world.limits
+    const first = 100
+    expect(alice.say('0;key-alice\n'.repeat(handles + 1))).toHaveLength(handles + 1)
+    expect(alice.say(`2;${first};!alice\n`)).toEqual([error('auth-failed')])
+    expect(alice.say(`2;${first + 1};!alice\n`)).toEqual([expect.stringMatching(/^12;/)])
+    expect(alice.say(`2;${first + handles};!alice\n`)).toEqual([expect.stringMatching(/^12;/)])
   })
 })
 
