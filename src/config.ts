@@ -23,6 +23,10 @@ export interface Config {
   readonly http: Address | undefined
   /** The operator's listener. Loopback or unix; never behind the onion. */
   readonly operator: Address | undefined
+  /** Unix socket at which the next relay takes over, and where this one took over from the last. */
+  readonly handover: (Address & { readonly kind: 'unix' }) | undefined
+  /** File of the secret that both prove there. */
+  readonly handoverSecret: string | undefined
   /** Doors whose connections begin with a PROXY v1 line. */
   readonly proxy: readonly Door[]
   /** Names the relay is reached by, the first one counts without HELLO. */
@@ -131,6 +135,8 @@ export const SETTINGS = {
   unix: one('PATH', 'off', 'raw door on a unix socket, mode 0660', parseSocketPath),
   http: one('ADDRESS', '127.0.0.1:8080', 'public page and WebSocket', parseAddress),
   operator: one('ADDRESS', '127.0.0.1:9090', 'readiness, metrics and status; never put it behind the onion service', parseAddress),
+  handover: one('PATH', 'off', 'unix socket, mode 0600: a relay that is started with the same path takes everything over', parseSocketPath),
+  'handover-secret': one('FILE', undefined, 'both prove that they have the 32 bytes in it, in base64; else the folder of the socket has to do', parsePath),
   proxy: several('DOORS', 'doors whose connections begin with a PROXY v1 line (`HiddenServiceExportCircuitID haproxy`)', choice(DOORS)),
 
   name: several('NAMES', 'names that the relay is reached by, its own `….onion` or `localhost`; the first counts without HELLO', parseName),
@@ -174,13 +180,13 @@ export const SETTING_KEYS = Object.freeze(Object.keys(SETTINGS)) as readonly Set
 export const OTHER_VARIABLES: readonly string[] = Object.freeze([
   'ASFALEIA_SOCKS',
   'ASFALEIA_STATE',
+  'ASFALEIA_TIED',
   'ASFALEIA_SERVICE',
   'ASFALEIA_TORRC_EXTRA',
   'ASFALEIA_PASSPHRASE_FILE',
 ])
 
 export function variableOf(key: SettingKey): string {
-  'ASFALEIA_TIED',
   return `ASFALEIA_${key.toUpperCase().replaceAll('-', '_')}`
 }
 
@@ -250,6 +256,8 @@ export function parseConfig(input: ConfigInput): { readonly config: Config } | {
     unix: read('unix'),
     http: read('http'),
     operator: read('operator'),
+    handover: read('handover'),
+    handoverSecret: read('handover-secret'),
     proxy: read('proxy'),
     names: read('name'),
     nameFile: read('name-file'),
@@ -298,7 +306,7 @@ function checkTogether(
     problems.push({ key: 'tcp', problem: 'no door is open', hint: 'give --tcp, --unix or --http an address' })
   }
   const taken = new Map<string, SettingKey>()
-  for (const key of [...DOORS, 'operator'] as const) {
+  for (const key of [...DOORS, 'operator', 'handover'] as const) {
     const address = config[key]
     if (address === undefined || (address.kind === 'tcp' && address.port === 0)) continue
     const place = address.kind === 'tcp' ? `${address.host}:${address.port}` : normalize(address.path)
@@ -309,6 +317,9 @@ function checkTogether(
   for (const door of config.proxy) {
     if (!sound || config[door] !== undefined) continue
     problems.push({ ...where('proxy'), problem: `names the ${door} door, which is not open`, hint: `give --${door} an address, or leave it out here` })
+  }
+  if (sound && config.handoverSecret !== undefined && config.handover === undefined) {
+    problems.push({ ...where('handover-secret'), problem: 'is of no use without a path', hint: 'give --handover PATH' })
   }
   if (config.movedFrom.length > 0 && config.nameFile === undefined && !config.names.some((name) => name.endsWith('.onion'))) {
     problems.push({ ...where('moved-from'), problem: 'says what is left, and nothing says for what', hint: 'give the new address: --name-file or --name' })
@@ -443,7 +454,7 @@ export function parseAddress(text: string): Address | undefined {
   throw new Refused('is not an address of this machine alone', LOCAL_ONLY)
 }
 
-function parseSocketPath(text: string): Address | undefined {
+function parseSocketPath(text: string): (Address & { readonly kind: 'unix' }) | undefined {
   if (text === 'off') return undefined
   const path = text.startsWith('unix:') ? text.slice('unix:'.length) : text
   if (path === '' || path.includes('\0')) throw new Refused('is not a path', 'write a path such as /run/asfaleia/relay.sock')

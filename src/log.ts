@@ -6,6 +6,7 @@
 import { pino } from 'pino'
 import pretty from 'pino-pretty'
 import { CHECK_NAMES, type LogFormat, type LogLevel } from './config.ts'
+import { FAILURES, REFUSALS } from './handover/record.ts'
 import { PROBE_PROBLEMS } from './operator/probe.ts'
 import { TOR_SUMMARIES } from './operator/tor-control.ts'
 import { DOORS } from './relay/counters.ts'
@@ -38,12 +39,20 @@ export const EVENTS = {
   'onion-reached': { level: 'info', text: 'the relay reached itself through Tor', fields: {} },
   'onion-not-reached': { level: 'warn', text: 'the relay could not reach itself through Tor', fields: { problem: PROBE_PROBLEMS } },
   wiped: { level: 'warn', text: 'everything was wiped, as the operator said', fields: {} },
+  'taking-over': { level: 'info', text: 'another relay is running: taking over what it holds', fields: {} },
+  'taken-over': { level: 'info', text: 'everything that the other relay held is here', fields: {} },
+  'taken-over-partly': { level: 'error', text: 'the other relay died in the middle: what had come is kept', fields: { percent: PERCENT } },
+  'handover-started': { level: 'info', text: 'a successor takes over: clients are told to come back', fields: {} },
+  'handover-refused': { level: 'warn', text: 'a successor was refused', fields: { reason: ['proof', ...REFUSALS] } },
+  'handover-failed': { level: 'warn', text: 'the handover broke off: the relay goes on as before', fields: { reason: FAILURES } },
+  'handover-off': { level: 'error', text: 'the socket for a successor is in use: this relay cannot hand over', fields: {} },
+  'handed-over': { level: 'info', text: 'the successor holds everything and serves: this relay ends', fields: {} },
   stopping: { level: 'info', text: 'the relay is going down', fields: {} },
   stopped: { level: 'info', text: 'every message is erased, every listener closed', fields: {} },
   'internal-error': {
     level: 'error',
     text: 'a defect of asfaleia; its message is not shown since it may hold data',
-    fields: { origin: ['exception', 'rejection', 'connection', 'operator', 'log'] },
+    fields: { origin: ['exception', 'rejection', 'connection', 'operator', 'handover', 'log'] },
   },
 } as const satisfies Record<string, EventRow>
 

@@ -1,17 +1,22 @@
 /**
  * The relay with its doors and the operator's listener: the only file that names every part.
  */
-import { readFileSync } from 'node:fs'
-import type { Socket } from 'node:net'
+import { createSecretKey } from 'node:crypto'
+import { lstatSync, readFileSync } from 'node:fs'
+import type { Server, Socket } from 'node:net'
+import { dirname } from 'node:path'
 import { parsePublicKey } from './auth/ssh-key.ts'
 import { type Address, type Config, ConfigError, isOnionName, type Problem } from './config.ts'
+import { PSK_BYTES } from './handover/noise.ts'
+import { listenForSuccessor, type Predecessor } from './handover/predecessor.ts'
+import { findPredecessor, HandoverError, type HandoverProblem, type Succession } from './handover/successor.ts'
 import type { Log } from './log.ts'
-import { startOperator } from './operator/http.ts'
+import { type Operator, startOperator } from './operator/http.ts'
 import { probe, startProbe } from './operator/probe.ts'
 import { readTorState } from './operator/tor-control.ts'
 import { startWatch } from './operator/watch.ts'
 import type { Door } from './relay/counters.ts'
-import { Relay } from './relay/relay.ts'
+import { Relay, type RelaySecrets } from './relay/relay.ts'
 import { readProxyHeader } from './transport/proxy-header.ts'
 import { createSocketServer, listen, ListenError, serveSocket } from './transport/socket.ts'
 import { createPublicServer } from './transport/websocket.ts'
@@ -20,22 +25,44 @@ import { createPublicServer } from './transport/websocket.ts'
 const NAME_FILE_MS = 500
 /** For pages and connections that are told that there is no room. */
 const SPARE_SOCKETS = 256
+/** For an address of a process that ends, or that handed it over, to become free. */
+const FREE_MS = 10_000
+const TRY_AGAIN_MS = 20
 
 export interface RunningServer {
   readonly listening: readonly { readonly door: Door | 'operator'; readonly address: Address }[]
+  /** Resolves when another relay has taken everything over, and this one has only to close. */
+  readonly handedOver?: Promise<void>
   /** Reads the file of admitted keys again; keeps the list in force where it cannot be read. */
   reload(): void
   /** Says goodbye to every connection, overwrites every message and closes every listener. */
   close(): Promise<void>
 }
 
-/** @throws ConfigError for an address that cannot be had, or a file that cannot be read */
-export async function startServer(config: Config, log: Log, version: string): Promise<RunningServer> {
+/**
+ * Where a relay listens at `config.handover`, takes over what it holds, and serves when that one does no longer.
+ * @param signal ends a takeover that is under way; the other relay goes on then
+ * @throws ConfigError for an address that cannot be had, a file that cannot be read, or what cannot be taken over
+ */
+export async function startServer(
+  config: Config,
+  log: Log,
+  version: string,
+  signal: AbortSignal = new AbortController().signal,
+): Promise<RunningServer> {
+  const admit = config.admit === undefined ? undefined : readAdmitted(config.admit)
+  const handover = config.handover === undefined ? undefined : { address: config.handover, psk: readHandoverSecret(config) }
+  const succession = handover && (await findPredecessor({ ...handover, memory: config.memory, signal }).catch(rethrow))
   const relay = new Relay({
     ...config,
-    admit: config.admit === undefined ? undefined : readAdmitted(config.admit),
+    admit,
+    inherited: succession && inheritSecrets(succession),
     onFault: () => log.event('internal-error', { origin: 'connection' }),
   })
+  const doors: { readonly server: Server; readonly address: Address }[] = []
+  let operator: Operator | undefined
+  let predecessor: Predecessor | undefined
+  let closing = false
   const listening: { door: Door | 'operator'; address: Address }[] = []
   const closers: (() => Promise<void>)[] = []
   const sockets = new Set<Socket>()
@@ -55,10 +82,18 @@ export async function startServer(config: Config, log: Log, version: string): Pr
     })
     // Sockets that said no packet yet are not counted by the relay: the system's limit is not theirs to use up.
     server.maxConnections = config.connections + SPARE_SOCKETS
-    took(door, await listen(server, address).catch((error: unknown) => Promise.reject(asConfigError(door, error))))
+    const taken = await listenAt(server, address).catch((error: unknown) => Promise.reject(asConfigError(door, error)))
+    took(door, taken)
+    doors.push({ server, address: taken })
     closers.push(() => new Promise((resolve) => server.close(() => resolve())))
   }
+  /** Where a relay was before, its addresses may become free a moment later. */
+  const listenAt = (server: Server, address: Address): Promise<Address> =>
+    persist(() => listen(server, address), succession === undefined ? 0 : FREE_MS, () => closing)
   const close = async (): Promise<void> => {
+    closing = true
+    succession?.abandon()
+    await predecessor?.close()
     clearInterval(watch)
     const closed = Promise.all(closers.map((each) => each()))
     await relay.close()
@@ -74,6 +109,7 @@ export async function startServer(config: Config, log: Log, version: string): Pr
   }
   const watch = config.nameFile === undefined ? undefined : watchNameFile(config.nameFile, relay, log)
   try {
+    if (succession !== undefined) await takeOver(succession, relay, log)
     for (const door of ['tcp', 'unix'] as const) {
       await openDoor(door, (socket, circuit) => serveSocket(socket, circuit, (stream) => relay.accept(stream, door)))
     }
@@ -100,10 +136,11 @@ export async function startServer(config: Config, log: Log, version: string): Pr
       random: Math.random,
     }, log)
     closers.push(async () => probing?.stop())
-    if (config.operator !== undefined) {
-      const operator = await startOperator(config.operator, {
+    const startedAt = Date.now()
+    const openOperator = async (address: Address): Promise<Operator> =>
+      startOperator(address, {
         snapshot: () => relay.snapshot(),
-        startedAt: Date.now(),
+        startedAt,
         version,
         ...tor,
         ...(probing === undefined ? {} : { probe: probing.state }),
@@ -114,18 +151,53 @@ export async function startServer(config: Config, log: Log, version: string): Pr
           log.event('wiped')
         },
         onFault: () => log.event('internal-error', { origin: 'operator' }),
-      }).catch((error: unknown) => Promise.reject(asConfigError('operator', error)))
-      took('operator', operator.address)
-      closers.push(() => operator.close())
+      })
+    if (config.operator !== undefined) {
+      const { operator: address } = config
+      const opened = await persist(() => openOperator(address), succession === undefined ? 0 : FREE_MS, () => closing).catch(
+        (error: unknown) => Promise.reject(asConfigError('operator', error)),
+      )
+      operator = opened
+      took('operator', opened.address)
+      closers.push(async () => operator?.close())
+    }
+    if (succession !== undefined) {
+      if (signal.aborted) throw new HandoverError('interrupted')
+      await succession.opened()
+      relay.resume()
+    }
+    if (handover !== undefined) {
+      const handing = {
+        bytes: () => relay.snapshot().messageBytes,
+        suspend: () => relay.suspend(),
+        resume: () => relay.resume(),
+        async release() {
+          for (const { server } of doors) server.close()
+          await operator?.close()
+        },
+        async reopen() {
+          for (const { server, address } of doors) await persist(() => listen(server, address), Infinity, () => closing)
+          const former = operator?.address
+          if (former !== undefined) operator = await persist(() => openOperator(former), Infinity, () => closing)
+        },
+      }
+      const listened = persist(() => listenForSuccessor({ ...handover, handing, log }), FREE_MS, () => closing)
+      predecessor = await listened.catch((error: unknown) => {
+        // Who has taken over holds the only copy by now, and goes on.
+        if (succession === undefined) throw asConfigError('handover', error)
+        log.event('handover-off')
+        return undefined
+      })
     }
     const pressure = startWatch({ snapshot: () => relay.snapshot(), connections: config.connections, ...tor }, log)
     closers.push(async () => pressure.stop())
   } catch (error) {
     await close()
-    throw error
+    throw asConfigError('handover', error)
   }
   return {
     listening,
+    ...(predecessor === undefined ? {} : { handedOver: predecessor.handedOver }),
     reload() {
       if (config.admit === undefined) return
       try {
@@ -139,8 +211,88 @@ export async function startServer(config: Config, log: Log, version: string): Pr
   }
 }
 
+/** Tries again while the address is in use. */
+async function persist<T>(attempt: () => Promise<T>, ms: number, isOver: () => boolean): Promise<T> {
+  const until = performance.now() + ms
+  for (;;) {
+    try {
+      return await attempt()
+    } catch (error) {
+      const inUse = error instanceof ListenError && error.code === 'EADDRINUSE'
+      if (!inUse || isOver() || performance.now() >= until) throw error
+      await new Promise((resolve) => setTimeout(resolve, TRY_AGAIN_MS))
+    }
+  }
+}
+
+async function takeOver(succession: Succession, relay: Relay, log: Log): Promise<void> {
+  log.event('taking-over')
+  const percent = await succession.fill((message) => relay.restore(message))
+  if (percent === 100) log.event('taken-over')
+  else log.event('taken-over-partly', { percent })
+}
+
+function inheritSecrets({ secrets }: Succession): RelaySecrets {
+  const inherited = { boot: createSecretKey(secrets.boot), token: createSecretKey(secrets.token) }
+  for (const secret of [secrets.boot, secrets.token]) secret.fill(0)
+  return inherited
+}
+
+function rethrow(error: unknown): never {
+  throw asConfigError('handover', error)
+}
+
 function asConfigError(key: string, error: unknown): unknown {
+  if (error instanceof HandoverError) return new ConfigError([HANDOVER_PROBLEMS[error.problem]])
   return error instanceof ListenError ? new ConfigError([describeListen(key, error)]) : error
+}
+
+const HANDOVER_PROBLEMS: Readonly<Record<HandoverProblem, Problem>> = {
+  busy: { key: 'handover', problem: 'another relay is taking over already', hint: 'one of the two is enough' },
+  memory: { key: 'memory', problem: 'is less than the running relay holds', hint: 'give it as much as the running relay has; that one goes on' },
+  version: {
+    key: 'handover',
+    problem: 'the running relay hands over in another way',
+    hint: 'it goes on; stop it first, which loses what it holds, or upgrade by a version between',
+  },
+  proof: {
+    key: 'handover',
+    problem: 'what listens there does not take our proof',
+    hint: 'give both relays the same --handover-secret, or none; is it a relay?',
+  },
+  broken: { key: 'handover', problem: 'the running relay broke it off', hint: 'it goes on as before; its log says why. try again' },
+  interrupted: { key: 'handover', problem: 'interrupted', hint: 'the running relay goes on as before' },
+  unreachable: { key: 'handover', problem: 'its socket cannot be connected to', hint: 'run both relays as the same user' },
+}
+
+/** 32 bytes; zeros where there is no file, with which the socket's folder alone says who may take over. */
+function readHandoverSecret({ handover, handoverSecret }: Config): Uint8Array {
+  if (handover !== undefined) checkFolder(handover.path)
+  if (handoverSecret === undefined) return Buffer.alloc(PSK_BYTES)
+  let text: string
+  try {
+    text = readFileSync(handoverSecret, 'latin1').trim()
+  } catch {
+    throw new ConfigError([{ key: 'handover-secret', problem: 'the file cannot be read', hint: 'check that it is there and may be read by this user' }])
+  }
+  const secret = Buffer.from(text, 'base64')
+  if (secret.length === PSK_BYTES && secret.toString('base64') === text) return secret
+  throw new ConfigError([
+    { key: 'handover-secret', problem: 'the file does not hold 32 bytes in base64', hint: 'make it: head -c 32 /dev/urandom | base64' },
+  ])
+}
+
+/** Who may write to the folder may put another socket there. */
+function checkFolder(path: string): void {
+  const folder = lstatSync(dirname(path), { throwIfNoEntry: false })
+  if (folder?.isDirectory() !== true) {
+    throw new ConfigError([{ key: 'handover', problem: 'its folder is not there', hint: 'make the folder first' }])
+  }
+  const own = folder.uid === process.geteuid?.() || folder.uid === 0
+  if (own && (folder.mode & 0o022) === 0) return
+  throw new ConfigError([
+    { key: 'handover', problem: 'others may write to its folder', hint: 'give it a folder of the relay’s user, mode 0700' },
+  ])
 }
 
 function describeListen(key: string, { code, address }: ListenError): Problem {

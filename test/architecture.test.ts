@@ -16,6 +16,7 @@ const PARTS = [
   'relay/stream.ts', 'relay/counters.ts', 'relay/',
   'transport/socks.ts', 'transport/',
   'operator/',
+  'handover/',
   'client/',
   'onion/',
   'cli/',
@@ -45,6 +46,10 @@ const ARROWS: readonly Arrow[] = [
   ['operator/', 'protocol/', 'the probe speaks as a client'],
   ['operator/', 'config.ts', 'an address', 'type'],
   ['operator/', 'log.ts', 'what changed is an event', 'type'],
+  ['handover/', 'mailbox/', 'what is handed over', 'type'],
+  ['handover/', 'relay/', 'what is handed over', 'type'],
+  ['handover/', 'transport/', 'its socket is listened for as doors are'],
+  ['handover/', 'log.ts', 'what happened is an event', 'type'],
   ['client/', 'auth/', 'proofs, and what a message is encrypted to'],
   ['client/', 'auth/private-key.ts', 'whose client it is; the library gives its parser to programs'],
   ['client/', 'protocol/', 'a connection drives a client session'],
@@ -69,6 +74,7 @@ const ARROWS: readonly Arrow[] = [
   ['log.ts', 'version.ts', 'the version is a field'],
   ['server.ts', 'auth/', 'the file of admitted keys'],
   ['server.ts', 'config.ts', 'what is to be run'],
+  ['server.ts', 'handover/', 'the relay before and the relay after'],
   ['server.ts', 'log.ts', 'events', 'type'],
   ['server.ts', 'operator/', "the operator's listener"],
   ['server.ts', 'relay/', 'the relay'],
@@ -97,9 +103,12 @@ const NODE: readonly (readonly [name: string, users: readonly string[], why: str
   ['crypto', ['auth/', 'relay/prover.ts', 'relay/relay.ts'], 'proofs, and the secrets of the process'],
   ['crypto', ['transport/socks.ts', 'config.ts'], "an onion address's checksum, and isolation credentials"],
   ['crypto', ['operator/tor-control.ts'], "tor's cookie authentication"],
+  ['crypto', ['handover/noise.ts', 'server.ts'], 'what is handed over is encrypted, secrets among it'],
   ['crypto', ['onion/service.ts', 'cli/commands/client.ts'], "keys of an onion service and its clients"],
   ['crypto', ['cli/service.ts'], 'what keys are overwritten with'],
   ['net', ['transport/'], 'sockets are opened here'],
+  ['net', ['handover/'], 'the relay before is connected to'],
+  ['path', ['server.ts'], 'the folder of a socket'],
   ['net', ['operator/tor-control.ts'], "tor's control port"],
   ['net', ['server.ts', 'client/connection.ts', 'operator/probe.ts'], 'the type of a socket'],
   ['net', ['config.ts'], 'what an IP address is'],
@@ -111,6 +120,7 @@ const NODE: readonly (readonly [name: string, users: readonly string[], why: str
   ['events', ['transport/socks.ts', 'operator/probe.ts'], 'waiting for a socket'],
   ['path', ['config.ts'], 'two spellings of one path'],
   ['util', ['config.ts', 'cli/'], 'command lines'],
+  ['url', ['cli/confinement.ts'], 'where its packages lie'],
   ['perf_hooks', ['operator/http.ts'], "the event loop's delay"],
   ['child_process', ['cli/commands/start.ts', 'cli/tor.ts'], 'only `asfaleia start` starts programs: tor and the relay'],
   ...(['events', 'fs', 'fs/promises', 'http', 'net', 'os', 'path', 'readline', 'stream', 'timers/promises', 'tty'] as const).map(
@@ -120,7 +130,6 @@ const NODE: readonly (readonly [name: string, users: readonly string[], why: str
 
 /** Where the side that runs a relay may name these of node:fs: nothing that writes a file's content. */
 const READS = ['readFileSync', 'chmodSync', 'lstatSync', 'unlinkSync', 'open', 'constants']
-  ['url', ['cli/confinement.ts'], 'where its packages lie'],
 
 interface Import {
   readonly file: string

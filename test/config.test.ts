@@ -42,6 +42,8 @@ test('the defaults: loopback, no name, the limits of the protocol', () => {
     unix: undefined,
     http: { kind: 'tcp', host: '127.0.0.1', port: 8080 },
     operator: { kind: 'tcp', host: '127.0.0.1', port: 9090 },
+    handover: undefined,
+    handoverSecret: undefined,
     proxy: [],
     names: [],
     nameFile: undefined,
@@ -65,6 +67,7 @@ test('the defaults: loopback, no name, the limits of the protocol', () => {
 test('everything can be set', () => {
   const argv = [
     ['--tcp', '[::1]:1'], ['--unix', '/r.sock'], ['--http', 'unix:/h.sock'], ['--operator', 'off'], ['--proxy', 'tcp,http'],
+    ['--handover', '/t.sock'], ['--handover-secret', '/s'],
     ['--name', `localhost, ${ONION.toUpperCase()}`], ['--name-file', '/n'], ['--tor-control', 'localhost:9051'],
     ['--moved-from', OLD], ['--probe', 'unix:/socks'], ['--probe-every', '1m'], ['--admit', '/a'],
     ['--memory', '1G'], ['--connections', '100'], ['--unproven', '20'], ['--per-circuit', '3'], ['--per-sender', '1M'], ['--payload', '64K'],
@@ -76,6 +79,8 @@ test('everything can be set', () => {
     unix: { kind: 'unix', path: '/r.sock' },
     http: { kind: 'unix', path: '/h.sock' },
     operator: undefined,
+    handover: { kind: 'unix', path: '/t.sock' },
+    handoverSecret: '/s',
     proxy: ['tcp', 'http'],
     names: ['localhost', ONION],
     nameFile: '/n',

@@ -78,16 +78,17 @@ export function confine(config: Config, files: readonly string[]): void {
 export function giveUp(config: Config, files: readonly string[]): void {
   const { permission } = process as { permission?: { drop?(scope: string, path?: string): void } }
   if (permission?.drop === undefined) return
-  permission.drop('fs.write')
+  // A relay that may have to go on after a handover that broke off opens its doors again.
+  if (config.handover === undefined) permission.drop('fs.write')
   // A grant of everything has no parts to give up.
   const { readable } = findPaths(config, files)
   if (!readable.includes('*')) for (const path of readable) permission.drop('fs.read', path)
   if (!dials(config)) permission.drop('net')
 }
 
-/** Whether the relay opens connections of its own after its start. */
-function dials({ torControl, probe }: Config): boolean {
-  return torControl !== undefined || probe !== undefined
+/** Whether the relay opens connections of its own, or listens, after its start. */
+function dials({ torControl, probe, handover }: Config): boolean {
+  return torControl !== undefined || probe !== undefined || handover !== undefined
 }
 
 interface Paths {
@@ -104,12 +105,20 @@ function findPaths(config: Config, files: readonly string[]): Paths {
   const sockets = Object.values(config as unknown as Record<string, Address | undefined>)
     .filter((value) => value?.kind === 'unix')
     .map((address) => resolve((address as Address & { kind: 'unix' }).path))
-  const always = [config.admit, config.nameFile].filter((path) => path !== undefined).map((path) => resolve(path))
+  const { admit, nameFile, handover, handoverSecret } = config
+  const always = [admit, nameFile].filter((path) => path !== undefined).map((path) => resolve(path))
+  // The doors may be opened again.
+  if (handover !== undefined) always.push(...sockets)
   // Tor says where its cookie is, and nobody knows before.
   if (config.torControl !== undefined) return { readable: ['*'], writable: sockets, always: [] }
   const code = [dirname(import.meta.dirname), join(root, 'package.json'), join(root, 'node_modules'), findPackages(root)]
-  const read = files.map((path) => resolve(path))
-  return { readable: [...new Set([...code, ...read, ...sockets])].filter((path) => !always.includes(path)), writable: sockets, always }
+  const read = [...files, ...(handoverSecret === undefined ? [] : [handoverSecret])].map((path) => resolve(path))
+  const readable = [...new Set([...code, ...read, ...sockets])].filter((path) => !always.includes(path))
+  if (handover === undefined) return { readable, writable: sockets, always }
+  // Its folder is looked at. What lies in there is granted by it: Node forgets a folder where both are named.
+  const folder = dirname(resolve(handover.path))
+  const outside = (path: string): boolean => !path.startsWith(`${folder}/`)
+  return { readable: readable.filter(outside), writable: sockets, always: [folder, ...always.filter(outside)] }
 }
 
 /** The outermost `node_modules` that our packages lie in: ours, or the one that we lie in beside them. */

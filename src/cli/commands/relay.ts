@@ -30,7 +30,7 @@ export interface Host {
   confine(config: Config, files: readonly string[]): boolean
   /** Gives up the rights that only the start needed. */
   giveUp(config: Config, files: readonly string[]): void
-  startServer(config: Config, log: Log, version: string): Promise<RunningServer>
+  startServer(config: Config, log: Log, version: string, signal: AbortSignal): Promise<RunningServer>
   /** SIGHUP. Gives the way to stop listening. */
   onHangup(listener: () => void): () => void
   /** Called before the process ends of a defect; the listener ends it. */
@@ -117,7 +117,7 @@ function warn(log: Log, found: readonly Finding[]): void {
 async function serve(config: Config, files: readonly string[], log: Log, io: Io, host: Host): Promise<number> {
   log.event('starting', { version: PACKAGE_VERSION })
   if (config.names.length === 0 && config.nameFile === undefined) log.event('no-name')
-  const server = await host.startServer(config, log, PACKAGE_VERSION)
+  const server = await host.startServer(config, log, PACKAGE_VERSION, io.signal)
   host.giveUp(config, files)
   const offHangup = host.onHangup(() => server.reload())
   for (const { door, address } of server.listening) {
@@ -126,7 +126,7 @@ async function serve(config: Config, files: readonly string[], log: Log, io: Io,
   }
   io.stdout.write('ready\n')
   log.event('ready')
-  await aborted(io.signal)
+  await Promise.race([aborted(io.signal), server.handedOver ?? new Promise<never>(() => {})])
   log.event('stopping')
   offHangup()
   await server.close()
@@ -161,11 +161,11 @@ const PROCESS: Host = {
     return false
   },
   giveUp,
-  async startServer(config, log, version) {
+  async startServer(config, log, version, signal) {
     // Each would end the process or, without our flags, open the inspector or write a report.
     for (const signal of ['SIGUSR1', 'SIGUSR2'] as const) process.on(signal, () => {})
     const { startServer } = await import('../../server.ts')
-    return startServer(config, log, version)
+    return startServer(config, log, version, signal)
   },
   onHangup(listener) {
     process.on('SIGHUP', listener)

@@ -1,0 +1,122 @@
+/**
+ * Messages as bytes on their way from one relay to the next: 32 bytes of the mailbox's blinded id, 8 of the
+ * message id, 8 of the milliseconds left, 4 of the payload's length, the payload; numbers big endian. Payloads
+ * stay bytes, and every buffer of theirs is overwritten after use.
+ */
+import type { HeldMessage } from '../mailbox/mailbox.ts'
+import { ChannelError } from './channel.ts'
+
+/** The longest payload that any relay can be set to take. */
+const MAX_PAYLOAD_BYTES = 512 * 1_024
+const ID_BYTES = 32
+const HEAD_BYTES = ID_BYTES + 8 + 8 + 4
+
+/** Cuts what a relay holds into pieces that fit. */
+export class MessageWriter {
+  readonly #messages: Iterator<HeldMessage, void>
+  readonly #head = Buffer.alloc(HEAD_BYTES)
+  #payload: Uint8Array = new Uint8Array(0)
+  /** How much of head and payload was given out. */
+  #at = HEAD_BYTES
+  #count = 0
+
+  constructor(messages: Iterator<HeldMessage, void>) {
+    this.#messages = messages
+  }
+
+  /** Messages begun so far. */
+  get count(): number {
+    return this.#count
+  }
+
+  /** Fills the room from its beginning; gives how many bytes there are in it, 0 when all were given. */
+  fill(room: Uint8Array): number {
+    let filled = 0
+    while (filled < room.length) {
+      if (this.#at === HEAD_BYTES + this.#payload.length && !this.#next()) break
+      const rest = this.#at < HEAD_BYTES ? this.#head.subarray(this.#at) : this.#payload.subarray(this.#at - HEAD_BYTES)
+      const part = rest.subarray(0, room.length - filled)
+      room.set(part, filled)
+      filled += part.length
+      this.#at += part.length
+    }
+    return filled
+  }
+
+  #next(): boolean {
+    const { value, done } = this.#messages.next()
+    if (done === true || value === undefined) return false
+    const { mailbox, id, left, payload } = value
+    if (this.#head.write(mailbox, 'base64url') !== ID_BYTES) throw new TypeError('a blinded id is 32 bytes in base64url')
+    this.#head.writeUInt32BE(id.high, ID_BYTES)
+    this.#head.writeUInt32BE(id.low, ID_BYTES + 4)
+    this.#head.writeBigUInt64BE(BigInt(Math.max(0, Math.ceil(left))), ID_BYTES + 8)
+    this.#head.writeUInt32BE(payload.length, ID_BYTES + 16)
+    this.#payload = payload
+    this.#at = 0
+    this.#count++
+    return true
+  }
+}
+
+/** Puts pieces together again, whatever they were cut into. */
+export class MessageReader {
+  readonly #buffer = Buffer.alloc(HEAD_BYTES + MAX_PAYLOAD_BYTES)
+  readonly #onMessage: (message: HeldMessage) => void
+  #length = 0
+  #count = 0
+
+  /** `onMessage` gets a message whose payload is good until it returns. */
+  constructor(onMessage: (message: HeldMessage) => void) {
+    this.#onMessage = onMessage
+  }
+
+  /** Messages that are complete. */
+  get count(): number {
+    return this.#count
+  }
+
+  /** Whether the last message is complete. */
+  get isWhole(): boolean {
+    return this.#length === 0
+  }
+
+  /** The piece stays the caller's. @throws ChannelError `forged` for a length that no payload has */
+  push(piece: Uint8Array): void {
+    let at = 0
+    while (at < piece.length) {
+      const part = piece.subarray(at, at + this.#missing())
+      this.#buffer.set(part, this.#length)
+      this.#length += part.length
+      at += part.length
+      if (this.#missing() === 0) this.#give()
+    }
+  }
+
+  /** Overwrites what there is of a message that did not come whole. */
+  clear(): void {
+    this.#buffer.fill(0)
+    this.#length = 0
+  }
+
+  /** Bytes until the head, and then until the message, is complete. */
+  #missing(): number {
+    if (this.#length < HEAD_BYTES) return HEAD_BYTES - this.#length
+    const payload = this.#buffer.readUInt32BE(ID_BYTES + 16)
+    if (payload > MAX_PAYLOAD_BYTES) throw new ChannelError('forged')
+    return HEAD_BYTES + payload - this.#length
+  }
+
+  #give(): void {
+    const buffer = this.#buffer
+    this.#onMessage({
+      mailbox: buffer.toString('base64url', 0, ID_BYTES),
+      id: { high: buffer.readUInt32BE(ID_BYTES), low: buffer.readUInt32BE(ID_BYTES + 4) },
+      left: Number(buffer.readBigUInt64BE(ID_BYTES + 8)),
+      payload: buffer.subarray(HEAD_BYTES, this.#length),
+    })
+    buffer.fill(0, 0, this.#length)
+    this.#length = 0
+    this.#count++
+  }
+}

@@ -1,0 +1,179 @@
+/**
+ * The side that hands over: listens for a successor, and gives it all that the relay holds. Until the successor
+ * listens at its doors whatever goes wrong leaves the relay as it was; docs/decisions/0007-handover.md says why.
+ * Nothing is erased here: who is told that it was handed over does that.
+ */
+import type { Server, Socket } from 'node:net'
+import type { Log } from '../log.ts'
+import type { Estate } from '../relay/relay.ts'
+import { createSocketServer, listen, type LocalAddress } from '../transport/socket.ts'
+import { Channel, ChannelError, MAX_RECORD_BYTES } from './channel.ts'
+import { MessageWriter } from './message.ts'
+import {
+  decodeRecord, encodeRecord, type Failure, type HandoverRecord, MESSAGES_KIND, type Refusal, VERSION,
+} from './record.ts'
+
+/** How long each step of the other side's may take. */
+export const PATIENCE_MS = 30_000
+/** The user of the relay alone. */
+const SOCKET_MODE = 0o600
+/** Records that the successor did not read yet: a megabyte. */
+const WINDOW = 16
+/** Sockets at once, most of which prove nothing. */
+const SOCKETS = 8
+
+/** What a relay does around it. */
+export interface Handing {
+  /** Bytes that its messages take now. */
+  bytes(): number
+  /** Ends every connection and takes no new one; gives what there is to hand over. */
+  suspend(): Promise<Estate>
+  /** Goes on as before. */
+  resume(): void
+  /** Frees every address that the successor may want. */
+  release(): Promise<void>
+  /** Takes them again; tries until it has them, or is closed. */
+  reopen(): Promise<void>
+}
+
+export interface PredecessorOptions {
+  readonly address: LocalAddress
+  readonly psk: Uint8Array
+  readonly handing: Handing
+  readonly log: Log
+  readonly patience?: number
+}
+
+export interface Predecessor {
+  /** Resolves when a successor is the relay. */
+  readonly handedOver: Promise<void>
+  /** Lets a handover that is under way come to its end, and listens no more. */
+  close(): Promise<void>
+}
+
+class Wiped extends Error {}
+
+/** @throws ListenError of src/transport/socket.ts */
+export async function listenForSuccessor(options: PredecessorOptions): Promise<Predecessor> {
+  const { address, psk, handing, log, patience = PATIENCE_MS } = options
+  const sockets = new Set<Socket>()
+  const { promise: handedOver, resolve: onHandedOver } = Promise.withResolvers<void>()
+  let underWay: Promise<void> | undefined
+
+  const serve = async (socket: Socket): Promise<void> => {
+    let channel: Channel
+    let take: HandoverRecord
+    try {
+      channel = await Channel.accept(socket, { psk, patience })
+      take = decodeRecord(await channel.receive())
+      if (take.kind !== 'take') throw new ChannelError('forged')
+    } catch (error) {
+      socket.destroy()
+      if (!(error instanceof ChannelError)) throw error
+      // Who only looked whether somebody listens is no successor.
+      if (error.problem !== 'silent') log.event('handover-refused', { reason: 'proof' })
+      return
+    }
+    const refusal = refuse(take)
+    if (refusal !== undefined) {
+      log.event('handover-refused', { reason: refusal })
+      await channel.send(encodeRecord({ kind: 'refused', reason: refusal })).catch(() => {})
+      channel.close('after what was sent')
+      return
+    }
+    underWay = handOver(channel, handing, log, stop).then((done) => {
+      underWay = undefined
+      if (done) onHandedOver()
+    })
+    await underWay
+  }
+  const refuse = (take: HandoverRecord & { kind: 'take' }): Refusal | undefined => {
+    if (take.version !== VERSION) return 'version'
+    if (underWay !== undefined) return 'busy'
+    return take.memory < handing.bytes() ? 'memory' : undefined
+  }
+  const server: Server = createSocketServer((socket) => {
+    sockets.add(socket)
+    socket.on('close', () => sockets.delete(socket))
+    serve(socket).catch(() => {
+      socket.destroy()
+      log.event('internal-error', { origin: 'handover' })
+    })
+  })
+  server.maxConnections = SOCKETS
+  const stop = (): void => void server.close()
+  await listen(server, address, SOCKET_MODE)
+  return {
+    handedOver,
+    async close() {
+      await underWay
+      const closed = new Promise<void>((resolve) => (server.listening ? server.close(() => resolve()) : resolve()))
+      for (const socket of sockets) socket.destroy()
+      await closed
+    },
+  }
+}
+
+/** Whether the successor is the relay now. `stop` ends the listening for successors. */
+async function handOver(channel: Channel, handing: Handing, log: Log, stop: () => void): Promise<boolean> {
+  let released = false
+  log.event('handover-started')
+  try {
+    await giveAll(channel, await handing.suspend())
+    released = true
+    await handing.release()
+    await channel.send(encodeRecord({ kind: 'released' }))
+    await expectRecord(channel, 'opened')
+  } catch (error) {
+    log.event('handover-failed', { reason: reasonOf(error) })
+    await channel.send(encodeRecord({ kind: 'abort' })).catch(() => {})
+    channel.close('after what was sent')
+    if (released) await handing.reopen()
+    handing.resume()
+    return false
+  }
+  // From here on the successor serves, whether this is heard or not: it finds nobody listening here.
+  stop()
+  log.event('handed-over')
+  await channel.send(encodeRecord({ kind: 'done' })).catch(() => {})
+  channel.close('after what was sent')
+  return true
+}
+
+async function giveAll(channel: Channel, estate: Estate): Promise<void> {
+  const boot = estate.secrets.boot.export()
+  const token = estate.secrets.token.export()
+  const give = encodeRecord({ kind: 'give', boot, token, messages: estate.messages })
+  await channel.send(give)
+  for (const secret of [boot, token, give]) secret.fill(0)
+  const writer = new MessageWriter(estate.held())
+  const record = Buffer.alloc(MAX_RECORD_BYTES)
+  record[0] = MESSAGES_KIND
+  try {
+    let unread = 0
+    for (;;) {
+      const length = writer.fill(record.subarray(1))
+      if (!estate.intact()) throw new Wiped()
+      if (length === 0) break
+      await channel.send(record.subarray(0, 1 + length))
+      if (++unread < WINDOW) continue
+      await expectRecord(channel, 'read')
+      unread--
+    }
+    await channel.send(encodeRecord({ kind: 'end', messages: writer.count }))
+    for (; unread > 0; unread--) await expectRecord(channel, 'read')
+  } finally {
+    record.fill(0)
+  }
+  await expectRecord(channel, 'held')
+  if (!estate.intact()) throw new Wiped()
+}
+
+async function expectRecord(channel: Channel, kind: HandoverRecord['kind']): Promise<void> {
+  if (decodeRecord(await channel.receive()).kind !== kind) throw new ChannelError('forged')
+}
+
+function reasonOf(error: unknown): Failure {
+  if (error instanceof Wiped) return 'wiped'
+  return error instanceof ChannelError ? error.problem : 'fault'
+}

@@ -1,0 +1,119 @@
+/**
+ * What two relays say to each other at a handover, a table; docs/decisions/0007-handover.md has the order.
+ * A record is its kind in one byte and a body of fixed length; messages alone are as long as they are.
+ */
+import { ChannelError } from './channel.ts'
+
+export const VERSION = 1
+export const SECRET_BYTES = 32
+
+/** Why nothing is handed over. */
+export const REFUSALS = ['busy', 'memory', 'version'] as const
+export type Refusal = (typeof REFUSALS)[number]
+
+/** Why a handover broke off, for the log. */
+export const FAILURES = ['silent', 'ended', 'stalled', 'forged', 'wiped', 'fault'] as const
+export type Failure = (typeof FAILURES)[number]
+
+export type HandoverRecord =
+  /** The successor asks for all, and has so much memory for messages, bytes. */
+  | { readonly kind: 'take'; readonly version: number; readonly memory: number }
+  | { readonly kind: 'refused'; readonly reason: Refusal }
+  /** The secrets of the relay, and how many messages will come. */
+  | { readonly kind: 'give'; readonly boot: Uint8Array; readonly token: Uint8Array; readonly messages: number }
+  /** Some of the bytes that src/handover/message.ts makes of the messages, cut anywhere. */
+  | { readonly kind: 'messages'; readonly bytes: Uint8Array }
+  /** The successor read one `messages`. */
+  | { readonly kind: 'read' }
+  /** So many messages came. */
+  | { readonly kind: 'end'; readonly messages: number }
+  /** The successor holds them all. */
+  | { readonly kind: 'held' }
+  /** The doors are free. */
+  | { readonly kind: 'released' }
+  /** The successor listens at its doors. */
+  | { readonly kind: 'opened' }
+  /** The successor is the relay now. */
+  | { readonly kind: 'done' }
+  /** Nothing is handed over: the old relay goes on. */
+  | { readonly kind: 'abort' }
+
+/** The first byte of each. */
+const KINDS = ['take', 'refused', 'give', 'messages', 'read', 'end', 'held', 'released', 'opened', 'done', 'abort'] as const
+
+/** The kind's byte, for who fills `messages` in place. */
+export const MESSAGES_KIND = KINDS.indexOf('messages')
+
+export function encodeRecord(record: HandoverRecord): Buffer {
+  const kind = Buffer.of(KINDS.indexOf(record.kind))
+  switch (record.kind) {
+    case 'take':
+      return Buffer.concat([kind, Buffer.of(record.version), encodeNumber(record.memory)])
+    case 'refused':
+      return Buffer.concat([kind, Buffer.of(REFUSALS.indexOf(record.reason))])
+    case 'give':
+      return Buffer.concat([kind, record.boot, record.token, encodeNumber(record.messages)])
+    case 'messages':
+      return Buffer.concat([kind, record.bytes])
+    case 'end':
+      return Buffer.concat([kind, encodeNumber(record.messages)])
+    case 'read':
+    case 'held':
+    case 'released':
+    case 'opened':
+    case 'done':
+    case 'abort':
+      return kind
+  }
+}
+
+/** Views of the bytes where it has any. @throws ChannelError `forged` for what no relay says */
+export function decodeRecord(bytes: Buffer): HandoverRecord {
+  const kind = KINDS[bytes[0] ?? KINDS.length]
+  if (kind === undefined) throw new ChannelError('forged')
+  const body = bytes.subarray(1)
+  switch (kind) {
+    case 'take':
+      // What follows the version is that version's.
+      if (body.length > 0 && body[0] !== VERSION) return { kind, version: body[0]!, memory: 0 }
+      return { kind, version: sized(body, 9)[0]!, memory: decodeNumber(body.subarray(1)) }
+    case 'refused': {
+      const reason = REFUSALS[sized(body, 1)[0]!]
+      if (reason === undefined) throw new ChannelError('forged')
+      return { kind, reason }
+    }
+    case 'give': {
+      const messages = decodeNumber(sized(body, 2 * SECRET_BYTES + 8).subarray(2 * SECRET_BYTES))
+      return { kind, boot: body.subarray(0, SECRET_BYTES), token: body.subarray(SECRET_BYTES, 2 * SECRET_BYTES), messages }
+    }
+    case 'messages':
+      return { kind, bytes: body }
+    case 'end':
+      return { kind, messages: decodeNumber(sized(body, 8)) }
+    case 'read':
+    case 'held':
+    case 'released':
+    case 'opened':
+    case 'done':
+    case 'abort':
+      sized(body, 0)
+      return { kind }
+  }
+}
+
+function encodeNumber(value: number): Buffer {
+  const bytes = Buffer.alloc(8)
+  bytes.writeBigUInt64BE(BigInt(value))
+  return bytes
+}
+
+function decodeNumber(bytes: Buffer): number {
+  const value = Number(bytes.readBigUInt64BE())
+  if (!Number.isSafeInteger(value)) throw new ChannelError('forged')
+  return value
+}
+
+function sized(body: Buffer, length: number): Buffer {
+  if (body.length !== length) throw new ChannelError('forged')
+  return body
+}
