@@ -1,0 +1,116 @@
+/**
+ * The relay opens no file for writing, makes none and writes to nothing but sockets, pipes and the terminal: strace
+ * sees it through everything that people do, to its end by SIGTERM and by SIGKILL. Relays that do otherwise are found out.
+ */
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, onTestFinished, test, type TestContext, vi } from 'vitest'
+import { missing } from '../support/programs.ts'
+import { play, type RelayOptions, type RunningRelay, sendOwn, startRelay, untilEmpty, login, fetchPage } from '../support/scenario.ts'
+import { readTrace, type Trace, underStrace } from '../support/trace.ts'
+import { connectRaw, createPerson } from '../support/wire.ts'
+
+vi.setConfig({ testTimeout: 120_000 })
+
+interface Traced {
+  readonly relay: RunningRelay
+  readonly folder: string
+  /** Of the relay, not of strace. */
+  readonly pid: number
+  read(): Trace
+}
+
+async function begin(ctx: TestContext, options: Omit<RelayOptions, 'folder' | 'under'> = {}): Promise<Traced> {
+  const why = missing('strace')
+  if (why !== undefined) ctx.skip(why)
+  const outside = mkdtempSync(join(tmpdir(), 'asfaleia-trace-'))
+  const folder = mkdtempSync(join(tmpdir(), 'asfaleia-'))
+  const relay = await startRelay({ folder, under: underStrace(join(outside, 'trace')), ...options })
+  const pid = Number(readFileSync(`/proc/${relay.pid}/task/${relay.pid}/children`, 'utf8'))
+  onTestFinished(async () => {
+    // strace ends with what it traces.
+    if (isAlive(pid)) process.kill(pid, 'SIGKILL')
+    await relay.finished
+    rmSync(folder, { recursive: true })
+    rmSync(outside, { recursive: true })
+  })
+  return { relay, folder, pid, read: () => readTrace(join(outside, 'trace'), join(folder, 'r.sock')) }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}
+
+test('through everything that people do, to SIGTERM', async (ctx) => {
+  const { relay, folder, pid, read } = await begin(ctx, { more: ['--hold', '10s'] })
+  await play(relay)
+  const wire = await connectRaw(relay.doors.tcp)
+  const person = createPerson()
+  await sendOwn(wire, (await login(wire, person, 'sign')).token, person, 'AAAA')
+  await untilEmpty(relay)
+  for (const path of ['/livez', '/readyz', '/metrics', '/nothing', '/%zz']) await fetchPage(relay.doors.operator, path)
+  for (const path of ['/', '/v1', '/nothing', '/%zz']) await fetchPage(relay.doors.http, path)
+  for (const signal of ['SIGHUP', 'SIGUSR1', 'SIGUSR2', 'SIGTERM'] as const) process.kill(pid, signal)
+  expect(await relay.finished).toMatchObject({ code: 0 })
+  const { calls, violations } = read()
+  expect(violations).toEqual([])
+  // The trace saw what it had to: the replaced process, its sockets and what was written to them.
+  expect(calls).toMatchObject({ execve: expect.any(Number), bind: 4, chmod: 1, unlink: 1 })
+  expect(calls['openat']).toBeGreaterThan(100)
+  expect((calls['write'] ?? 0) + (calls['writev'] ?? 0)).toBeGreaterThan(200)
+  expect(readdirSync(folder)).toEqual([])
+})
+
+test('killed in the middle, with messages waiting', async (ctx) => {
+  const { relay, folder, pid, read } = await begin(ctx)
+  const wire = await connectRaw(relay.doors.unix)
+  const person = createPerson()
+  await sendOwn(wire, (await login(wire, person, 'decrypt')).token, person, 'AAAA', 100)
+  process.kill(pid, 'SIGKILL')
+  await relay.finished
+  expect(read().violations).toEqual([])
+  // The door's socket is left: a file without content, which the next relay removes.
+  expect(readdirSync(folder)).toEqual(['r.sock'])
+})
+
+const FAULTS = [
+  {
+    does: 'writes what comes into a file',
+    imports: "import { appendFileSync } from 'node:fs'",
+    keep: "appendFileSync('kept', chunk)",
+    seen: /O_APPEND/,
+  },
+  {
+    does: 'keeps what comes in shared memory',
+    imports: "import { openSync, writeSync } from 'node:fs'; const file = openSync('/dev/shm', 0x410002)",
+    keep: 'writeSync(file, chunk)',
+    seen: /O_TMPFILE/,
+  },
+  {
+    does: 'gives what comes to a child',
+    imports: "import { spawnSync } from 'node:child_process'",
+    keep: "spawnSync('true', { input: chunk })",
+    seen: /^\d+ +(?:clone|vfork|fork|execve)/,
+  },
+]
+
+test.for(FAULTS)('a relay that $does is found out', async ({ imports, keep, seen }, ctx) => {
+  const fault = `${imports}
+import { Socket } from 'node:net'
+const { emit } = Socket.prototype
+Socket.prototype.emit = function (event, chunk, ...more) {
+  if (event === 'data' && Buffer.isBuffer(chunk)) ${keep}
+  return emit.call(this, event, chunk, ...more)
+}`
+  const { relay, pid, read } = await begin(ctx, { fault })
+  const wire = await connectRaw(relay.doors.tcp)
+  expect(await wire.ask('7')).toBe('17')
+  process.kill(pid, 'SIGKILL')
+  await relay.finished
+  expect(read().violations).toContainEqual(expect.stringMatching(seen))
+})
