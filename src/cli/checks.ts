@@ -40,9 +40,11 @@ const CHECKS: Readonly<Record<CheckName, Check>> = {
   swap: {
     hint: 'turn swap off (swapoff -a), or give the relay none: MemorySwapMax=0 in systemd, memswap_limit in compose',
     look({ read }) {
+      if (hasNoSwap(read)) return undefined
       const swaps = read('/proc/swaps')
       if (swaps === undefined) return 'cannot be told: /proc/swaps cannot be read'
-      if (swaps.trim().split('\n').length <= 1 || hasNoSwap(read)) return undefined
+      // Its first line is the table's head.
+      if (swaps.trim().split('\n').length <= 1) return undefined
       return 'swap is on: what the relay holds in memory may be written to a disk'
     },
   },

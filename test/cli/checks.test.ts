@@ -34,6 +34,7 @@ describe('swap', () => {
     ['is on, but not within a container', { '/proc/self/cgroup': '0::/\n', '/sys/fs/cgroup/memory.swap.max': '0\n' }, []],
     ['is on and bounded', { '/proc/self/cgroup': '0::/a\n', '/sys/fs/cgroup/a/memory.swap.max': '4096\n' }, ['swap']],
     ['is on and not bounded', { '/proc/self/cgroup': '0::/a\n', '/sys/fs/cgroup/a/memory.swap.max': 'max\n' }, ['swap']],
+    ['cannot be told, but is off for the cgroup', { '/proc/swaps': undefined, '/proc/self/cgroup': '0::/a\n', '/sys/fs/cgroup/a/memory.swap.max': '0\n' }, []],
     ['is off for another cgroup', { '/proc/self/cgroup': '0::/a\n', '/sys/fs/cgroup/b/memory.swap.max': '0\n' }, ['swap']],
   ])('%s', (_name, files, expected) => {
     expect(failed({}, { '/proc/swaps': ON, ...files })).toEqual(expected)

@@ -1,0 +1,61 @@
+/** The units of deploy/systemd: systemd understands every line, rates the relay's sandbox, and its command is a command of ours. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { parseConfig } from '../src/config.ts'
+import { run } from './support/process.ts'
+import { missing } from './support/programs.ts'
+
+const UNITS = join(import.meta.dirname, '../deploy/systemd')
+const unit = readFileSync(join(UNITS, 'asfaleia-relay.service'), 'utf8')
+const dropIn = readFileSync(join(UNITS, 'tor-asfaleia.conf'), 'utf8')
+const [, command = ''] = /^ExecStart=((?:.*\\\n)*.*)$/m.exec(unit) ?? []
+const words = command.replaceAll('\\\n', ' ').split(/\s+/)
+
+function place(name: string, text: string): string {
+  const folder = mkdtempSync(join(tmpdir(), 'asfaleia-'))
+  onTestFinished(() => rmSync(folder, { recursive: true }))
+  writeFileSync(join(folder, name), text)
+  return join(folder, name)
+}
+
+test('the relay is exposed by no more than 0.5 of 10', async (ctx) => {
+  const why = missing('systemd-analyze')
+  if (why !== undefined) ctx.skip(why)
+  const rate = async (text: string): Promise<number> => {
+    const { stdout } = await run(['systemd-analyze', 'security', '--no-pager', '--offline=true', place('asfaleia-relay.service', text)])
+    return Number(/Overall exposure level for \S+: ([\d.]+)/.exec(stdout)?.[1])
+  }
+  expect(await rate(unit)).toBeLessThanOrEqual(0.5)
+  // The figure is of the unit's lines, and not of anything else.
+  expect(await rate(unit.replace(/^PrivateNetwork=yes$/m, '').replace(/^CapabilityBoundingSet=$/m, ''))).toBeGreaterThan(2)
+})
+
+test('systemd understands every line of both', async (ctx) => {
+  const why = missing('systemd-analyze')
+  if (why !== undefined) ctx.skip(why)
+  const verify = async (name: string, text: string): Promise<string> => {
+    const { stdout, stderr } = await run(['systemd-analyze', 'verify', '--man=no', place(name, text)])
+    // What is wrong with other units of the machine is theirs.
+    return (stdout + stderr).split('\n').filter((line) => line.includes(name)).join('\n')
+  }
+  expect(await verify('asfaleia-relay.service', unit.replace(words[0]!, process.execPath))).toBe('')
+  // A drop-in alone has no command.
+  const whole = dropIn.replace('[Service]', '[Service]\nExecStart=/bin/true')
+  expect(await verify('asfaleia-tor-test.service', whole)).toBe('')
+  expect(await verify('asfaleia-tor-test.service', whole.replace('MemorySwapMax', 'MemorySwapMost'))).toContain('MemorySwapMost')
+})
+
+test('what is started is the relay, strict, by options that it has', () => {
+  expect(words.slice(1, 3)).toEqual(['/usr/local/lib/node_modules/asfaleia/dist/cli/main.js', 'relay'])
+  const parsed = parseConfig({ env: {}, argv: words.slice(3), readFile: () => '' })
+  expect(parsed).toMatchObject({ config: { strict: true, allowUnsafe: [], tcp: undefined, unix: { path: '/run/asfaleia/raw' }, nameFile: '%d/hostname' } })
+})
+
+test('its sockets are those of torrc.example', () => {
+  const torrc = readFileSync(join(import.meta.dirname, '../torrc.example'), 'utf8')
+  const ports = [...torrc.matchAll(/^HiddenServicePort \d+ unix:(\S+)$/gm)].map(([, path]) => path)
+  expect(ports).toEqual(['/run/asfaleia/raw', '/run/asfaleia/http'])
+  expect(unit).toContain(`LoadCredential=hostname:${/^HiddenServiceDir (\S+)$/m.exec(torrc)?.[1]}/hostname`)
+})
