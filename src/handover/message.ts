@@ -29,8 +29,8 @@ export class MessageWriter {
     return this.#count
   }
 
-  /** Fills the room from its beginning; gives how many bytes there are in it, 0 when all were given. */
-  fill(room: Uint8Array): number {
+  /** Writes into the room from its beginning; gives how many bytes there are in it, 0 when all were given. */
+  write(room: Uint8Array): number {
     let filled = 0
     while (filled < room.length) {
       if (this.#at === HEAD_BYTES + this.#payload.length && !this.#next()) break

@@ -152,7 +152,7 @@ async function giveAll(channel: Channel, estate: Estate): Promise<void> {
   try {
     let unread = 0
     for (;;) {
-      const length = writer.fill(record.subarray(1))
+      const length = writer.write(record.subarray(1))
       if (!estate.intact()) throw new Wiped()
       if (length === 0) break
       await channel.send(record.subarray(0, 1 + length))

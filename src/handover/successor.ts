@@ -40,6 +40,8 @@ export interface SuccessorOptions {
   /** Ends it; the other relay goes on then. */
   readonly signal: AbortSignal
   readonly patience?: number
+  /** For how long a process that died may seem to listen still, ms. */
+  readonly dying?: number
 }
 
 /** What a relay that listens there gives; in this order, each once. */
@@ -59,7 +61,7 @@ export interface Succession {
 
 /** @returns undefined where no relay listens. @throws HandoverError */
 export async function findPredecessor(options: SuccessorOptions): Promise<Succession | undefined> {
-  const { address: { path }, psk, memory, signal, patience = PATIENCE_MS } = options
+  const { address: { path }, psk, memory, signal, patience = PATIENCE_MS, dying = DYING_MS } = options
   const socket = await reach(path)
   if (socket === undefined) return undefined
   const onAbort = (): void => void socket.destroy()
@@ -72,7 +74,7 @@ export async function findPredecessor(options: SuccessorOptions): Promise<Succes
     socket.destroy()
     if (!(error instanceof ChannelError)) throw error
     if (signal.aborted) throw new HandoverError('interrupted')
-    if (await listens(path)) throw new HandoverError(problem)
+    if (await listens(path, dying)) throw new HandoverError(problem)
     return undefined
   }
   let channel: Channel
@@ -172,8 +174,8 @@ function reach(path: string): Promise<Socket | undefined> {
 }
 
 /** Whether somebody listens there still, a moment from now. */
-async function listens(path: string): Promise<boolean> {
-  const until = performance.now() + DYING_MS
+async function listens(path: string, ms: number): Promise<boolean> {
+  const until = performance.now() + ms
   for (;;) {
     const socket = await reach(path)
     if (socket === undefined) return false

@@ -1,0 +1,168 @@
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { connect, createServer, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, describe, expect, it } from 'vitest'
+import { Channel, type ChannelError, MAX_RECORD_BYTES } from '../../src/handover/channel.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'asfaleia-channel-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+
+const psk = randomBytes(32)
+const options = { psk, patience: 10_000 }
+const sockets: Socket[] = []
+afterEach(() => {
+  for (const socket of sockets.splice(0)) socket.destroy()
+})
+
+let pairs = 0
+/** Two ends of one connection. */
+async function pair(): Promise<[Socket, Socket]> {
+  const server = createServer({ allowHalfOpen: true, pauseOnConnect: true })
+  server.listen(join(folder, `${pairs++}.sock`))
+  await once(server, 'listening')
+  const here = connect(server.address() as string)
+  const [there] = (await once(server, 'connection')) as [Socket]
+  await new Promise((resolve) => (here.connecting ? here.once('connect', resolve) : resolve(undefined)))
+  server.close()
+  sockets.push(here, there)
+  return [here, there]
+}
+
+async function channels(): Promise<{ here: Channel; there: Channel; sockets: [Socket, Socket] }> {
+  const both = await pair()
+  const [here, there] = await Promise.all([Channel.open(both[0], options), Channel.accept(both[1], options)])
+  return { here, there, sockets: both }
+}
+
+const problem = (name: ChannelError['problem']) => expect.objectContaining({ name: 'ChannelError', problem: name })
+
+describe('a channel', () => {
+  it('carries records of every length both ways', async () => {
+    const { here, there } = await channels()
+    for (const length of [1, 2, 1_000, MAX_RECORD_BYTES]) {
+      const record = randomBytes(length)
+      for (const [from, to] of [[here, there], [there, here]] as const) {
+        await from.send(record)
+        expect((await to.receive()).equals(record)).toBe(true)
+      }
+    }
+  })
+
+  it('carries nothing in the clear', async () => {
+    const { here, there, sockets: [, socket] } = await channels()
+    const seen: Buffer[] = []
+    const read = socket.read.bind(socket) as (size: number) => Buffer | null
+    socket.read = (size: number) => {
+      const bytes = read(size)
+      if (bytes !== null) seen.push(Buffer.from(bytes))
+      return bytes
+    }
+    await here.send(Buffer.from('canary in a coal mine'))
+    expect((await there.receive()).toString()).toBe('canary in a coal mine')
+    expect(Buffer.concat(seen).length).toBe(2 + 21 + 16)
+    expect(Buffer.concat(seen).includes('canary')).toBe(false)
+  })
+
+  it('has who is fast wait for who is slow', async () => {
+    const { here, there } = await channels()
+    const record = Buffer.alloc(MAX_RECORD_BYTES)
+    let sent = 0
+    const sending = (async () => {
+      for (; sent < 200; sent++) await here.send(record)
+    })()
+    // The kernel holds what it holds; more does not leave this process until somebody reads.
+    for (let read = 0; read < 200; read++) {
+      expect(sent - read).toBeLessThan(100)
+      await there.receive()
+    }
+    await sending
+  })
+
+  it('tells a peer that ended from one that never spoke', async () => {
+    const [here, there] = await pair()
+    const accepting = Channel.accept(there, options)
+    here.destroy()
+    await expect(accepting).rejects.toEqual(problem('silent'))
+    const both = await channels()
+    both.here.close()
+    await expect(both.there.receive()).rejects.toEqual(problem('ended'))
+    await expect(both.there.send(Buffer.alloc(1)).then(() => both.there.receive())).rejects.toEqual(problem('ended'))
+  })
+
+  it('delivers what was sent before its end', async () => {
+    const { here, there } = await channels()
+    await here.send(Buffer.from('last words'))
+    here.close('after what was sent')
+    expect((await there.receive()).toString()).toBe('last words')
+    await expect(there.receive()).rejects.toEqual(problem('ended'))
+  })
+
+  it('waits no longer than its patience', async () => {
+    const [, there] = await pair()
+    await expect(Channel.accept(there, { psk, patience: 1 })).rejects.toEqual(problem('stalled'))
+    expect(there.destroyed).toBe(true)
+  })
+
+  it('refuses another secret, on the side that hears it first, and says nothing', async () => {
+    const [here, there] = await pair()
+    const opening = Channel.open(here, { psk: randomBytes(32), patience: 10_000 })
+    const [opened, accepted] = await Promise.allSettled([opening, Channel.accept(there, options)])
+    expect(opened).toMatchObject({ reason: problem('silent') })
+    expect(accepted).toMatchObject({ reason: problem('forged') })
+  })
+
+  it('refuses an answer by who does not know the secret', async () => {
+    const [here, there] = await pair()
+    const opening = Channel.open(here, options)
+    there.write(Buffer.concat([Buffer.of(0, 48), randomBytes(48)]))
+    await expect(opening).rejects.toEqual(problem('forged'))
+  })
+
+  it.each([
+    ['a length that no handshake has', Buffer.of(0xff, 0xff, 1, 2, 3)],
+    ['no length at all', Buffer.of(0, 0)],
+    ['garbage', Buffer.concat([Buffer.of(0, 48), randomBytes(48)])],
+    ['a client that lost its way', Buffer.from('8;asfaleia/1\n')],
+  ])('refuses %s', async (_name, bytes) => {
+    const [here, there] = await pair()
+    const accepting = Channel.accept(there, options)
+    here.write(bytes)
+    await expect(accepting).rejects.toEqual(problem('forged'))
+    expect(there.destroyed).toBe(true)
+  })
+
+  it('takes a handshake that is cut for no handshake', async () => {
+    const [here, there] = await pair()
+    const accepting = Channel.accept(there, options)
+    here.end(Buffer.concat([Buffer.of(0, 48), randomBytes(47)]))
+    await expect(accepting).rejects.toEqual(problem('ended'))
+  })
+
+  it('refuses a record that was changed, or none', async () => {
+    for (const bytes of [Buffer.concat([Buffer.of(0, 20), randomBytes(20)]), Buffer.of(0, 0), Buffer.of(0, 3, 1, 2, 3)]) {
+      const { there, sockets: [socket] } = await channels()
+      socket.write(bytes)
+      await expect(there.receive()).rejects.toEqual(problem('forged'))
+    }
+  })
+
+  it('refuses a whole session that is sent again', async () => {
+    const [here, there] = await pair()
+    const said: Buffer[] = []
+    const write = here.write.bind(here)
+    here.write = ((bytes: Buffer) => {
+      said.push(Buffer.from(bytes))
+      return write(bytes)
+    }) as typeof here.write
+    const [opened, accepted] = await Promise.all([Channel.open(here, options), Channel.accept(there, options)])
+    await opened.send(Buffer.from('take'))
+    expect((await accepted.receive()).toString()).toBe('take')
+    const [replaying, victim] = await pair()
+    replaying.write(Buffer.concat(said))
+    const again = await Channel.accept(victim, options)
+    await expect(again.receive()).rejects.toEqual(problem('forged'))
+  })
+})

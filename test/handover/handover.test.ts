@@ -1,0 +1,392 @@
+/**
+ * Both sides against scripted others that go, stall or lie at every step: whatever happens, each message is in one
+ * relay at the end, and that relay serves.
+ */
+import { createSecretKey, randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { connect, createServer, type Server, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { Channel, MAX_RECORD_BYTES } from '../../src/handover/channel.ts'
+import { MessageReader, MessageWriter } from '../../src/handover/message.ts'
+import { type Handing, listenForSuccessor, type Predecessor } from '../../src/handover/predecessor.ts'
+import { decodeRecord, encodeRecord, type HandoverRecord, VERSION } from '../../src/handover/record.ts'
+import { findPredecessor, type Succession } from '../../src/handover/successor.ts'
+import type { HeldMessage } from '../../src/mailbox/mailbox.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'asfaleia-handover-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+
+const psk = randomBytes(32)
+const boot = randomBytes(32)
+const token = randomBytes(32)
+const PATIENCE = 10_000
+const forever = new AbortController().signal
+let paths = 0
+let address: { kind: 'unix'; path: string }
+let logged: string[]
+const log = { event: (name: string, fields?: object) => void logged.push([name, ...Object.values(fields ?? {})].join(' ')) }
+const cleanups: (() => unknown)[] = []
+beforeEach(() => {
+  address = { kind: 'unix', path: join(folder, `${paths++}.sock`) }
+  logged = []
+})
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).toReversed()) await cleanup()
+})
+
+function message(number: number, size = 1_000): HeldMessage {
+  const mailbox = Buffer.alloc(32, number % 5).toString('base64url')
+  return { mailbox, id: { high: number, low: ~number >>> 0 }, left: 1_000 + number, payload: Buffer.alloc(size, 65 + (number % 26)) }
+}
+
+const MESSAGES = Array.from({ length: 500 }, (_, number) => message(number))
+const numbersOf = (messages: readonly HeldMessage[]): number[] => messages.map(({ id }) => id.high)
+const ALL = numbersOf(MESSAGES)
+
+interface Owner extends Handing {
+  readonly state: { suspended: boolean; released: boolean; intact: boolean }
+}
+
+/** A relay as far as its predecessor side sees it. */
+function createOwner(messages: readonly HeldMessage[] = MESSAGES): Owner {
+  const state = { suspended: false, released: false, intact: true }
+  return {
+    state,
+    bytes: () => messages.length * 1_100,
+    async suspend() {
+      state.suspended = true
+      const secrets = { boot: createSecretKey(boot), token: createSecretKey(token) }
+      return { secrets, messages: messages.length, held: () => messages.values() as Iterator<HeldMessage, void>, intact: () => state.intact }
+    },
+    resume: () => void (state.suspended = false),
+    release: async () => void (state.released = true),
+    reopen: async () => void (state.released = false),
+  }
+}
+
+const AS_BEFORE = { suspended: false, released: false, intact: true }
+
+async function listenAs(owner: Owner, patience = PATIENCE): Promise<Predecessor> {
+  const predecessor = await listenForSuccessor({ address, psk, handing: owner, log, patience })
+  cleanups.push(() => predecessor.close())
+  return predecessor
+}
+
+const find = (options: { memory?: number; secret?: Uint8Array; signal?: AbortSignal; patience?: number } = {}): Promise<Succession | undefined> =>
+  findPredecessor({ address, psk: options.secret ?? psk, memory: options.memory ?? 1e9, signal: options.signal ?? forever, patience: options.patience ?? PATIENCE, dying: 30 })
+
+/** Takes everything over, as a relay does. */
+async function takeAll(): Promise<number[]> {
+  const succession = (await find())!
+  const got: number[] = []
+  expect([succession.secrets.boot.equals(boot), succession.secrets.token.equals(token)]).toEqual([true, true])
+  expect(await succession.fill(({ id }) => got.push(id.high))).toBe(100)
+  await succession.opened()
+  return got
+}
+
+const problem = (name: string) => expect.objectContaining({ name: 'HandoverError', problem: name })
+/** What was logged, once there is so much of it: the predecessor hears of the other's end a moment later. */
+async function until(count: number): Promise<string[]> {
+  while (logged.length < count) await new Promise((resolve) => setImmediate(resolve))
+  return logged
+}
+
+describe('a handover', () => {
+  it('moves everything once, in order, and ends the listening', async () => {
+    const owner = createOwner()
+    const predecessor = await listenAs(owner)
+    expect(await takeAll()).toEqual(ALL)
+    await predecessor.handedOver
+    expect(owner.state).toMatchObject({ suspended: true, released: true })
+    expect(logged).toEqual(['handover-started', 'handed-over'])
+    expect(await find()).toBeUndefined()
+  })
+
+  it('moves what is large and what is nothing', async () => {
+    const large = [message(1, 512 * 1_024), message(2, 1), message(3, MAX_RECORD_BYTES)]
+    await listenAs(createOwner(large))
+    const succession = (await find())!
+    const got: HeldMessage[] = []
+    await succession.fill((each) => got.push({ ...each, payload: Buffer.from(each.payload) }))
+    await succession.opened()
+    expect(got.map(({ payload }) => payload)).toEqual(large.map(({ payload }) => payload))
+    address = { kind: 'unix', path: join(folder, `${paths++}.sock`) }
+    await listenAs(createOwner([]))
+    expect(await takeAll()).toEqual([])
+  })
+
+  it('finds nobody where nobody listens', async () => {
+    expect(await find()).toBeUndefined()
+    const server = createServer().listen(address.path)
+    await once(server, 'listening')
+    server.close()
+    expect(await find()).toBeUndefined()
+  })
+})
+
+// The side that hands over.
+
+const STEPS = ['the connection', 'the handshake', 'take', 'give', 'the first messages', 'half of them', 'all, not held', 'held', 'released'] as const
+
+/** A successor that goes as far as that step, and no further. */
+async function goTo(step: (typeof STEPS)[number]): Promise<{ socket: Socket; channel: Channel | undefined }> {
+  const socket = connect(address.path)
+  await once(socket, 'connect')
+  cleanups.push(() => socket.destroy())
+  if (step === 'the connection') return { socket, channel: undefined }
+  const channel = await Channel.open(socket, { psk, patience: PATIENCE })
+  const at = { socket, channel }
+  const say = (record: HandoverRecord): Promise<void> => channel.send(encodeRecord(record))
+  const hear = async (): Promise<HandoverRecord> => decodeRecord(await channel.receive())
+  if (step === 'the handshake') return at
+  await say({ kind: 'take', version: VERSION, memory: 1e9 })
+  if (step === 'take') return at
+  expect((await hear()).kind).toBe('give')
+  if (step === 'give') return at
+  const reader = new MessageReader(() => {})
+  for (;;) {
+    const record = await hear()
+    if (record.kind !== 'messages') break
+    reader.push(record.bytes)
+    if (step === 'the first messages' || (step === 'half of them' && reader.count > MESSAGES.length / 2)) return at
+    await say({ kind: 'read' })
+  }
+  expect(reader.count).toBe(MESSAGES.length)
+  if (step === 'all, not held') return at
+  await say({ kind: 'held' })
+  if (step === 'held') return at
+  expect((await hear()).kind).toBe('released')
+  return at
+}
+
+describe('a relay that hands over', () => {
+  it.each(STEPS)('goes on as before when its successor dies after %s, and hands over to the next', async (step) => {
+    const owner = createOwner()
+    const predecessor = await listenAs(owner)
+    const { socket } = await goTo(step)
+    socket.destroy()
+    // One that never spoke is no successor, and none at all if it proved nothing.
+    const expected = step === 'the connection' ? [] : step === 'the handshake' ? ['handover-refused proof'] : ['handover-started', 'handover-failed ended']
+    expect(await until(expected.length)).toEqual(expected)
+    await predecessor.close()
+    expect(owner.state).toEqual(AS_BEFORE)
+    await listenAs(owner)
+    expect(await takeAll()).toEqual(ALL)
+  })
+
+  it.each(STEPS.slice(2))('goes on as before when its successor stalls after %s, and tells it so', async (step) => {
+    const owner = createOwner()
+    await listenAs(owner, 50)
+    const { channel } = await goTo(step)
+    expect(await until(2)).toEqual(['handover-started', 'handover-failed stalled'])
+    const heard: string[] = []
+    await expect(
+      (async () => {
+        for (;;) heard.push(decodeRecord(await channel!.receive()).kind)
+      })(),
+    ).rejects.toMatchObject({ problem: 'ended' })
+    expect(heard.at(-1)).toBe('abort')
+    expect(owner.state).toEqual(AS_BEFORE)
+    expect(await takeAll()).toEqual(ALL)
+  })
+
+  it.each(STEPS.slice(2))('goes on as before when its successor lies after %s', async (step) => {
+    const owner = createOwner()
+    await listenAs(owner)
+    const { channel } = await goTo(step)
+    await channel!.send(encodeRecord({ kind: 'done' }))
+    await expect(
+      (async () => {
+        for (;;) await channel!.receive()
+      })(),
+    ).rejects.toMatchObject({ problem: 'ended' })
+    expect(await until(2)).toEqual(['handover-started', 'handover-failed forged'])
+    expect(await takeAll()).toEqual(ALL)
+    expect(owner.state.intact).toBe(true)
+  })
+
+  it('refuses a second successor while there is one, which loses nothing by it', async () => {
+    await listenAs(createOwner())
+    const first = (await find())!
+    await expect(find()).rejects.toEqual(problem('busy'))
+    expect(await first.fill(() => {})).toBe(100)
+    await expect(find()).rejects.toEqual(problem('busy'))
+    await first.opened()
+    expect(logged).toEqual(['handover-started', 'handover-refused busy', 'handover-refused busy', 'handed-over'])
+  })
+
+  it('refuses one with too little memory before it suspends anything', async () => {
+    const owner = createOwner()
+    await listenAs(owner)
+    await expect(find({ memory: owner.bytes() - 1 })).rejects.toEqual(problem('memory'))
+    expect(logged).toEqual(['handover-refused memory'])
+    expect(await takeAll()).toEqual(ALL)
+  })
+
+  it('refuses another secret', async () => {
+    const owner = createOwner()
+    await listenAs(owner)
+    await expect(find({ secret: randomBytes(32) })).rejects.toEqual(problem('proof'))
+    expect(await until(1)).toEqual(['handover-refused proof'])
+    expect(owner.state).toEqual(AS_BEFORE)
+  })
+
+  it('refuses another version', async () => {
+    await listenAs(createOwner())
+    const { channel } = await goTo('the handshake')
+    await channel!.send(encodeRecord({ kind: 'take', version: VERSION + 1, memory: 1e9 }).subarray(0, 2))
+    expect(decodeRecord(await channel!.receive())).toEqual({ kind: 'refused', reason: 'version' })
+    expect(logged).toEqual(['handover-refused version'])
+  })
+
+  it('hands nothing over that the operator wiped meanwhile', async () => {
+    for (const step of ['give', 'half of them', 'all, not held'] as const) {
+      const owner = createOwner()
+      const predecessor = await listenAs(owner)
+      const { channel } = await goTo(step)
+      owner.state.intact = false
+      if (step === 'all, not held') await channel!.send(encodeRecord({ kind: 'held' }))
+      else for (let i = 0; i < 40; i++) await channel!.send(encodeRecord({ kind: 'read' }))
+      await expect(
+        (async () => {
+          for (;;) expect(decodeRecord(await channel!.receive()).kind).not.toBe('released')
+        })(),
+      ).rejects.toMatchObject({ problem: 'ended' })
+      expect(logged.splice(0)).toEqual(['handover-started', 'handover-failed wiped'])
+      await predecessor.close()
+    }
+  })
+
+  it('ends no handover that is under way when it is told to stop', async () => {
+    const predecessor = await listenAs(createOwner())
+    const succession = (await find())!
+    const closed = predecessor.close()
+    expect(await succession.fill(() => {})).toBe(100)
+    await succession.opened()
+    await closed
+    expect(logged).toEqual(['handover-started', 'handed-over'])
+  })
+})
+
+// The side that takes over.
+
+const ENDS = ['the connection', 'the handshake', 'give', 'half of them', 'all of them', 'end', 'released', 'opened'] as const
+const KEPT: Record<(typeof ENDS)[number], number | undefined> = {
+  'the connection': undefined, 'the handshake': undefined, give: 0, 'half of them': 50, 'all of them': 100, end: 100, released: 100, opened: 100,
+}
+
+/** A predecessor that goes as far as that step; then it is dead, or lives and says no more. */
+async function serveTo(step: (typeof ENDS)[number], then: 'dies' | 'lives' | 'aborts'): Promise<Server> {
+  const server = createServer((socket) => {
+    socket.on('error', () => {})
+    cleanups.push(() => socket.destroy())
+    void play(socket)
+      .then(async (channel) => {
+        if (then === 'aborts') await channel?.send(encodeRecord({ kind: 'abort' }))
+        if (then === 'dies') server.close()
+        socket.end(() => socket.destroy())
+      })
+      // Who looks whether we live says nothing.
+      .catch(() => socket.destroy())
+  })
+  const play = async (socket: Socket): Promise<Channel | undefined> => {
+    if (step === 'the connection') return undefined
+    const channel = await Channel.accept(socket, { psk, patience: PATIENCE })
+    const say = (record: HandoverRecord): Promise<void> => channel.send(encodeRecord(record))
+    const hear = async (kind: HandoverRecord['kind']): Promise<void> => expect(decodeRecord(await channel.receive()).kind).toBe(kind)
+    await hear('take')
+    if (step === 'the handshake') return channel
+    await say({ kind: 'give', boot, token, messages: MESSAGES.length })
+    if (step === 'give') return channel
+    const writer = new MessageWriter(MESSAGES.values() as Iterator<HeldMessage, void>)
+    const room = Buffer.alloc(2_000)
+    for (let length = writer.write(room); length > 0; length = writer.write(room)) {
+      await say({ kind: 'messages', bytes: room.subarray(0, length) })
+      await hear('read')
+      if (step === 'half of them' && writer.count > MESSAGES.length / 2) return channel
+    }
+    if (step === 'all of them') return channel
+    await say({ kind: 'end', messages: writer.count })
+    await hear('held')
+    if (step === 'end') return channel
+    await say({ kind: 'released' })
+    if (step === 'released') return channel
+    await hear('opened')
+    return channel
+  }
+  server.listen(address.path)
+  await once(server, 'listening')
+  cleanups.push(() => server.close())
+  return server
+}
+
+describe('a relay that takes over', () => {
+  it.each(ENDS)('keeps what has come when the other dies after %s', async (step) => {
+    await serveTo(step, 'dies')
+    const succession = await find()
+    const kept = KEPT[step]
+    if (kept === undefined) {
+      expect(succession).toBeUndefined()
+      return
+    }
+    const got: number[] = []
+    expect(await succession!.fill(({ id }) => got.push(id.high))).toBe(kept)
+    expect(got).toEqual(ALL.slice(0, got.length))
+    expect(Math.floor((got.length / ALL.length) * 100)).toBe(kept)
+    await succession!.opened()
+  })
+
+  it.each(ENDS.flatMap((step) => [[step, 'lives'], [step, 'aborts']] as const))('keeps nothing when the other breaks off after %s and %s', async (step, then) => {
+    await serveTo(step, then)
+    const taking = (async () => {
+      const succession = await find()
+      await succession!.fill(() => {})
+      await succession!.opened()
+    })()
+    await expect(taking).rejects.toEqual(problem(step === 'the connection' ? 'proof' : 'broken'))
+  })
+
+  it('waits no longer than its patience for one that does not move', async () => {
+    const server = createServer((socket) => cleanups.push(() => socket.destroy()))
+    server.listen(address.path)
+    await once(server, 'listening')
+    cleanups.push(() => server.close())
+    await expect(find({ patience: 1 })).rejects.toEqual(problem('proof'))
+  })
+
+  it('is interrupted at any step, and the other goes on', async () => {
+    const owner = createOwner()
+    await listenAs(owner)
+    const before = new AbortController()
+    before.abort()
+    await expect(find({ signal: before.signal })).rejects.toEqual(problem('interrupted'))
+    const within = new AbortController()
+    const succession = (await find({ signal: within.signal }))!
+    const filling = succession.fill(({ id }) => {
+      if (id.high === 250) within.abort()
+    })
+    await expect(filling).rejects.toEqual(problem('interrupted'))
+    await until(2)
+    expect(logged.at(-1)).toMatch(/^handover-failed (?:ended|silent)$/)
+    expect(await takeAll()).toEqual(ALL)
+  })
+
+  it('takes no count for another', async () => {
+    const server = createServer((socket) => {
+      void (async () => {
+        const channel = await Channel.accept(socket, { psk, patience: PATIENCE })
+        await channel.receive()
+        await channel.send(encodeRecord({ kind: 'give', boot, token, messages: 2 }))
+        await channel.send(encodeRecord({ kind: 'end', messages: 1 }))
+      })().catch(() => {})
+    })
+    server.listen(address.path)
+    await once(server, 'listening')
+    cleanups.push(() => server.close())
+    await expect((await find())!.fill(() => {})).rejects.toEqual(problem('broken'))
+  })
+})
