@@ -19,6 +19,10 @@ if ! cmp -s package-lock.json "$stamp" 2>/dev/null; then
   ln -sf ../../dist/cli/main.js node_modules/.bin/asfaleia
   cp package-lock.json "$stamp"
 fi
+if [ "${1:-}" = test ] && ! cmp -s test/node24/package-lock.json test/node24/node_modules/.asfaleia-lock 2>/dev/null; then
+  say "installing the other Node that the tests run on into test/node24/node_modules"
+  (cd test/node24 && npm ci --no-audit --no-fund --loglevel=error >&2 && cp package-lock.json node_modules/.asfaleia-lock)
+fi
 PATH=$own_path
 
 case "${1:-}" in
@@ -38,12 +42,14 @@ done
 if [ -f /etc/debian_version ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
   say "installing Debian packages:$missing"
   export DEBIAN_FRONTEND=noninteractive
+  log=$(mktemp)
   # Debian's packages of servers would start daemons; the project starts its own, or none.
   # shellcheck disable=SC2086
-  if { apt-get update -qq && RUNLEVEL=1 apt-get install -y -qq --no-install-recommends $missing; } >/tmp/asfaleia-apt.$$ 2>&1; then
-    rm -f /tmp/asfaleia-apt.$$
+  if { apt-get update -qq && RUNLEVEL=1 apt-get install -y -qq --no-install-recommends $missing; } >"$log" 2>&1; then
+    rm -f "$log"
   else
-    tail -5 /tmp/asfaleia-apt.$$ >&2; rm -f /tmp/asfaleia-apt.$$
+    tail -5 "$log" >&2
+    rm -f "$log"
     say "hint: the install failed; what is missing is said where it is needed. By hand: apt-get install$missing"
   fi
 else
