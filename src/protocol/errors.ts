@@ -19,10 +19,10 @@ export const ERRORS = {
   denied: { text: 'this relay does not admit that key', connection: 'stays' },
   'mailbox-full': { text: 'the receiver has too many messages waiting', connection: 'stays' },
   'relay-full': { text: 'the relay has no memory left for messages', connection: 'stays' },
-  'rate-limited': { text: 'too many; come back in the seconds that follow', connection: 'stays' },
+  'rate-limited': { text: 'too many, come back in the seconds that follow', connection: 'stays' },
   'not-ready': { text: 'the relay does not know its onion name yet', connection: 'stays' },
   timeout: { text: 'not authenticated in time, or idle too long', connection: 'closes' },
-  restarting: { text: 'the relay is going down; come back in the seconds that follow', connection: 'closes' },
+  restarting: { text: 'the relay is going down, come back in the seconds that follow', connection: 'closes' },
 } as const satisfies Record<string, ErrorRow>
 
 export type ErrorCode = keyof typeof ERRORS
