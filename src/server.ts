@@ -63,6 +63,7 @@ export async function startServer(
   let operator: Operator | undefined
   let predecessor: Predecessor | undefined
   let closing = false
+  const isOver = (): boolean => closing || signal.aborted
   const listening: { door: Door | 'operator'; address: Address }[] = []
   const closers: (() => Promise<void>)[] = []
   const sockets = new Set<Socket>()
@@ -89,7 +90,7 @@ export async function startServer(
   }
   /** Where a relay was before, its addresses may become free a moment later. */
   const listenAt = (server: Server, address: Address): Promise<Address> =>
-    persist(() => listen(server, address), succession === undefined ? 0 : FREE_MS, () => closing)
+    persist(() => listen(server, address), succession === undefined ? 0 : FREE_MS, isOver)
   const close = async (): Promise<void> => {
     closing = true
     succession?.abandon()
@@ -154,7 +155,7 @@ export async function startServer(
       })
     if (config.operator !== undefined) {
       const { operator: address } = config
-      const opened = await persist(() => openOperator(address), succession === undefined ? 0 : FREE_MS, () => closing).catch(
+      const opened = await persist(() => openOperator(address), succession === undefined ? 0 : FREE_MS, isOver).catch(
         (error: unknown) => Promise.reject(asConfigError('operator', error)),
       )
       operator = opened
@@ -181,7 +182,7 @@ export async function startServer(
           if (former !== undefined) operator = await persist(() => openOperator(former), Infinity, () => closing)
         },
       }
-      const listened = persist(() => listenForSuccessor({ ...handover, handing, log }), FREE_MS, () => closing)
+      const listened = persist(() => listenForSuccessor({ ...handover, handing, log }), FREE_MS, isOver)
       predecessor = await listened.catch((error: unknown) => {
         // Who has taken over holds the only copy by now, and goes on.
         if (succession === undefined) throw asConfigError('handover', error)

@@ -1,0 +1,295 @@
+/** One relay after another, as servers of this process and as processes of their own: nothing is lost, nothing comes twice. */
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { chmodSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { connect, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { type Address, parseConfig } from '../../src/config.ts'
+import { Channel } from '../../src/handover/channel.ts'
+import { decodeRecord, encodeRecord, VERSION } from '../../src/handover/record.ts'
+import { createLog } from '../../src/log.ts'
+import { type RunningServer, startServer } from '../../src/server.ts'
+import { ASFALEIA, type Running, start as startProgram } from '../support/process.ts'
+import { connectRaw, connectWebSocket, createPerson, type Wire } from '../support/wire.ts'
+
+const [alice, bob] = [createPerson(), createPerson()]
+let folder: string
+const running: Running[] = []
+const servers: RunningServer[] = []
+let logged: string[] = []
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'asfaleia-'))
+  logged = []
+})
+afterEach(async () => {
+  await Promise.all(running.splice(0).map((each) => each.end('SIGKILL')))
+  for (const server of servers.splice(0)) await server.close()
+  rmSync(folder, { recursive: true })
+})
+
+const at = (name: string): string => join(folder, name)
+const events = (): string[] => logged.map((line) => (JSON.parse(line) as { event: string }).event)
+
+interface Started extends RunningServer {
+  readonly tcp: Address
+  /** As the command does it: closes what has handed everything over. */
+  handed(): Promise<void>
+}
+
+async function start(options: { argv?: string[]; tcp?: string; unix?: string; signal?: AbortSignal } = {}): Promise<Started> {
+  const argv = ['--name', 'localhost', '--tcp', options.tcp ?? '127.0.0.1:0', '--unix', options.unix ?? at('raw'), '--http', `unix:${at('http')}`, '--operator', `unix:${at('operator')}`]
+  const parsed = parseConfig({ env: {}, argv: [...argv, '--mailbox-messages', '2000', '--handover', at('handover'), ...(options.argv ?? [])], readFile: () => '' })
+  if (!('config' in parsed)) throw new Error(JSON.stringify(parsed))
+  const log = createLog({ level: 'debug', format: 'json', write: (line) => logged.push(line) })
+  const server = await startServer(parsed.config, log, '0.0.0', options.signal)
+  servers.push(server)
+  return {
+    ...server,
+    tcp: server.listening.find(({ door }) => door === 'tcp')!.address,
+    async handed() {
+      await server.handedOver
+      servers.splice(servers.indexOf(server), 1)
+      await server.close()
+    },
+  }
+}
+
+async function startAfter(first: Started): Promise<Started> {
+  const second = await start({ tcp: portOf(first.tcp) })
+  await first.handed()
+  return second
+}
+
+const portOf = (address: Address): string => (address.kind === 'tcp' ? `127.0.0.1:${address.port}` : '')
+const unix = (): Promise<Wire> => connectRaw({ kind: 'unix', path: at('raw') })
+
+async function send(wire: Wire, token: string, count: number, size: number): Promise<string[]> {
+  const ids: string[] = []
+  for (let i = 0; i < count; i++) wire.send(`3;${token};${bob.line};${String(i).padStart(8, '0')}${'A'.repeat(size - 8)}\n`)
+  for (let i = 0; i < count; i++) ids.push((await wire.line())!.split(';')[1]!)
+  return ids
+}
+
+/** Leases all that waits, acknowledges it, and gives ids and the numbers in the payloads. */
+async function takeAll(wire: Wire, token: string): Promise<{ ids: string[]; numbers: number[] }> {
+  const ids: string[] = []
+  const numbers: number[] = []
+  for (;;) {
+    const [no, count] = (await wire.ask(`4;${token};lease`)).split(';')
+    expect(no).toBe('14')
+    if (count === '0') return { ids, numbers }
+    const got: string[] = []
+    for (let i = 0; i < Number(count); i++) {
+      const [, id, payload] = (await wire.line())!.split(';')
+      got.push(id!)
+      numbers.push(Number(payload!.slice(0, 8)))
+    }
+    expect(await wire.ask(`5;${token};${got.join(';')}`)).toBe(`15;${count}`)
+    ids.push(...got)
+  }
+}
+
+const upTo = (count: number): number[] => Array.from({ length: count }, (_, number) => number)
+
+describe('a relay after another', () => {
+  it('has the messages in order with their ids, once; takes the tokens; has what was leased wait; everybody is told', async () => {
+    const first = await start()
+    const sender = await connectRaw(first.tcp)
+    const sending = await sender.login(alice)
+    const ids = await send(sender, sending, 1_000, 1_000)
+    const reader = await unix()
+    const reading = await reader.login(bob)
+    expect(await reader.ask(`6;${reading}`)).toBe('16;1000')
+    for (let i = 0; i < 10; i++) expect((await reader.line())!.split(';')[1]).toBe(ids[i])
+    const page = await connectWebSocket({ kind: 'unix', path: at('http') })
+    await page.login(alice, 'sign')
+
+    const second = await startAfter(first)
+    expect(events().filter((event) => event !== 'listening')).toEqual(['handover-started', 'taking-over', 'taken-over', 'handed-over'])
+    for (const wire of [sender, page]) {
+      expect(await wire.line()).toBe('98;restarting;3')
+      expect(await wire.line()).toBeUndefined()
+    }
+
+    const again = await connectRaw(second.tcp)
+    const [, later] = (await again.ask(`3;${sending};${bob.line};${'00001000'}`)).split(';')
+    expect(await takeAll(await unix(), reading)).toEqual({ ids: [...ids, later], numbers: upTo(1_001) })
+    await (await connectWebSocket({ kind: 'unix', path: at('http') })).login(bob)
+  })
+
+  it('does it again and again', async () => {
+    let last = await start()
+    const wire = await unix()
+    const token = await wire.login(bob)
+    await send(wire, token, 20, 100)
+    for (let round = 0; round < 3; round++) last = await startAfter(last)
+    expect((await takeAll(await unix(), token)).numbers).toEqual(upTo(20))
+  })
+
+  it('answers `restarting` to who comes in between, on every door, and takes sends again when the other is gone', async () => {
+    const first = await start()
+    const wire = await connectRaw(first.tcp)
+    const token = await wire.login(bob)
+    await send(wire, token, 10, 100)
+    const socket = connect(at('handover'))
+    const channel = await Channel.open(socket, { psk: Buffer.alloc(32), patience: 10_000 })
+    await channel.send(encodeRecord({ kind: 'take', version: VERSION, memory: 2 ** 30 }))
+    expect(decodeRecord(await channel.receive()).kind).toBe('give')
+    expect(await wire.line()).toBe('98;restarting;3')
+    for (const open of [() => connectRaw(first.tcp), unix, () => connectWebSocket({ kind: 'unix', path: at('http') })]) {
+      const newcomer = await open()
+      expect(await newcomer.line()).toMatch(/^99;restarting;[^;]*;3$/)
+      expect(await newcomer.line()).toBeUndefined()
+    }
+    channel.close()
+    // The relay hears of it a moment later: until then it is as it was.
+    let answer = '99;restarting'
+    while (answer.startsWith('99;restarting')) answer = await (await unix()).ask(`3;${token};${bob.line};${'00000010'}`)
+    expect(answer).toMatch(/^13;/)
+    expect((await takeAll(await connectRaw(first.tcp), token)).numbers).toEqual(upTo(11))
+  })
+
+  it('goes on when the other cannot open a door, though its own were free by then', async () => {
+    const first = await start()
+    const wire = await connectRaw(first.tcp)
+    const token = await wire.login(bob)
+    await send(wire, token, 100, 1_000)
+    writeFileSync(at('file'), '')
+    const failing = start({ tcp: portOf(first.tcp), unix: at('file') })
+    await expect(failing).rejects.toMatchObject({ problems: [{ key: 'unix', problem: `${at('file')} is there and is not a socket` }] })
+    const second = await startAfter(first)
+    expect(events().filter((event) => event.startsWith('handover'))).toEqual(['handover-started', 'handover-failed', 'handover-started'])
+    expect((await takeAll(await connectRaw(second.tcp), token)).numbers).toEqual(upTo(100))
+  })
+
+  it('goes on when the other is told to stop before it serves', async () => {
+    const first = await start()
+    const wire = await connectRaw(first.tcp)
+    const token = await wire.login(bob)
+    await send(wire, token, 100, 1_000)
+    const stop = new AbortController()
+    stop.abort()
+    await expect(start({ tcp: portOf(first.tcp), signal: stop.signal })).rejects.toMatchObject({ problems: [{ problem: 'interrupted' }] })
+    expect((await takeAll(wire, token)).numbers).toEqual(upTo(100))
+  })
+
+  it('says what is wrong, and leaves the running relay alone', async () => {
+    const secret = at('secret')
+    writeFileSync(secret, `${randomBytes(32).toString('base64')}\n`)
+    const first = await start({ argv: ['--handover-secret', secret] })
+    const tcp = portOf(first.tcp)
+    const problem = (key: string, text: string) => ({ problems: [{ key, problem: text }] })
+    await expect(start({ tcp })).rejects.toMatchObject(problem('handover', 'what listens there does not take our proof'))
+    await expect(start({ tcp, argv: ['--handover-secret', at('none')] })).rejects.toMatchObject(problem('handover-secret', 'the file cannot be read'))
+    writeFileSync(at('short'), 'c2hvcnQ=')
+    await expect(start({ tcp, argv: ['--handover-secret', at('short')] })).rejects.toMatchObject(
+      problem('handover-secret', 'the file does not hold 32 bytes in base64'),
+    )
+    const wire = await connectRaw(first.tcp)
+    const token = await wire.login(bob)
+    for (let i = 0; i < 40; i++) await wire.ask(`3;${token};${bob.line};${'A'.repeat(32_768)}`)
+    await expect(start({ tcp, argv: ['--handover-secret', secret, '--memory', '1M'] })).rejects.toMatchObject(
+      problem('memory', 'is less than the running relay holds'),
+    )
+    expect(await wire.ask('7')).toBe('17')
+    const second = await start({ tcp, argv: ['--handover-secret', secret] })
+    await first.handed()
+    expect((await takeAll(await connectRaw(second.tcp), token)).ids).toHaveLength(40)
+  })
+
+  it('listens in no folder that others may write to', async () => {
+    chmodSync(folder, 0o777)
+    await expect(start()).rejects.toMatchObject({ problems: [{ key: 'handover', problem: 'others may write to its folder' }] })
+    chmodSync(folder, 0o700)
+    await start()
+    expect(statSync(at('handover')).mode & 0o777).toBe(0o600)
+  })
+})
+
+describe('as processes', () => {
+  const COUNT = 1_000
+  const boot = async (tcp: string, handover: string): Promise<Running> => {
+    const program = startProgram([...ASFALEIA, 'relay', '--name', 'localhost', '--tcp', tcp, '--http', 'off', '--operator', 'off', '--mailbox-messages', '2000', '--handover', at(handover)])
+    running.push(program)
+    return program
+  }
+  const ready = async (program: Running): Promise<Address> => {
+    await program.until(/^ready$/m)
+    return { kind: 'tcp', host: '127.0.0.1', port: Number(/^tcp 127\.0\.0\.1:(\d+)$/m.exec(program.stdout())![1]) }
+  }
+  /** A relay with messages. */
+  const fill = async (): Promise<{ program: Running; tcp: Address; token: string; ids: string[] }> => {
+    const program = await boot('127.0.0.1:0', 'handover')
+    const tcp = await ready(program)
+    const wire = await connectRaw(tcp)
+    const token = await wire.login(bob)
+    return { program, tcp, token, ids: await send(wire, token, COUNT, 2_000) }
+  }
+  /** A path that leads to the relay's until so many bytes of it went by; it does what it is told then, and is cut or silent. */
+  const passUntil = async (bytes: number, then: () => void, after: 'cut' | 'silent' = 'cut'): Promise<void> => {
+    const server = createServer((near) => {
+      const far = connect(at('handover'))
+      let passed = 0
+      for (const socket of [near, far]) socket.on('error', () => {})
+      near.pipe(far)
+      near.on('close', () => far.destroy())
+      far.on('data', (chunk: Buffer) => {
+        passed += chunk.length
+        if (passed < bytes) return void near.write(chunk)
+        far.pause()
+        if (after === 'silent') return then()
+        // Nobody listens there any more than where the relay did.
+        server.close()
+        then()
+        far.destroy()
+        near.destroy()
+      })
+    })
+    await once(server.listen(at('between')), 'listening')
+  }
+
+  it('the first ends with 0 when the second serves', async () => {
+    const { program, tcp, token, ids } = await fill()
+    const second = await boot(portOf(tcp), 'handover')
+    expect(await program.finished).toMatchObject({ code: 0 })
+    expect(await takeAll(await connectRaw(await ready(second)), token)).toEqual({ ids, numbers: upTo(COUNT) })
+    expect(await second.end()).toMatchObject({ code: 0 })
+  })
+
+  it.each([100, 300_000, 1_500_000])('the second is killed after %i bytes: the first has everything', async (bytes) => {
+    const { program, tcp, token, ids } = await fill()
+    const second = await boot(portOf(tcp), 'between')
+    await passUntil(bytes, () => process.kill(second.pid, 'SIGKILL'))
+    expect(await second.finished).toMatchObject({ signal: 'SIGKILL' })
+    await program.until(/"event":"handover-failed"/)
+    const third = await boot(portOf(tcp), 'handover')
+    expect(await program.finished).toMatchObject({ code: 0 })
+    expect(await takeAll(await connectRaw(await ready(third)), token)).toEqual({ ids, numbers: upTo(COUNT) })
+  })
+
+  it.each([300_000, 1_500_000])('the first is killed after %i bytes: the second has what came, and says so', async (bytes) => {
+    const { program, tcp, token, ids } = await fill()
+    await passUntil(bytes, () => process.kill(program.pid, 'SIGKILL'))
+    const second = await boot(portOf(tcp), 'between')
+    expect(await program.finished).toMatchObject({ signal: 'SIGKILL' })
+    const [, percent] = await second.until(/"event":"taken-over-partly","percent":(\d+)/)
+    const got = await takeAll(await connectRaw(await ready(second)), token)
+    expect(got).toEqual({ ids: ids.slice(0, got.ids.length), numbers: upTo(got.ids.length) })
+    expect(Number(percent)).toBe(Math.floor((got.ids.length / COUNT) * 100))
+    expect(got.ids.length).toBeGreaterThan(0)
+    expect(got.ids.length).toBeLessThan(COUNT)
+  })
+
+  it('the second, told to stop in the middle, leaves everything to the first', async () => {
+    const { program, tcp, token, ids } = await fill()
+    const second = await boot(portOf(tcp), 'between')
+    await passUntil(500_000, () => process.kill(second.pid, 'SIGTERM'), 'silent')
+    const { code, stderr } = await second.finished
+    expect(code).toBe(1)
+    expect(stderr).toContain('asfaleia: error: --handover: interrupted\n')
+    await program.until(/"event":"handover-failed"/)
+    expect(await takeAll(await connectRaw(tcp), token)).toEqual({ ids, numbers: upTo(COUNT) })
+  })
+})
