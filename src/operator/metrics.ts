@@ -20,7 +20,7 @@ export type Reason = (typeof REASONS)[number]
 
 /**
  * Failures of the probe in a row that make the relay not ready. One circuit fails now and then; three, each over
- * other relays, do not by chance (docs/decisions/0007-operators-tasks.md).
+ * other relays, do not by chance (docs/decisions/0008-panic-by-the-operators-listener.md).
  */
 const PROBE_FAILURES = 3
 

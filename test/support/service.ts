@@ -33,10 +33,15 @@ export function scratch(): string {
 /** A service's folder in `around`, and its address. */
 export function writeService(around: string, name = 'onion', files: ServiceFiles = createService()): { folder: string; address: string } {
   const folder = join(around, name)
+  writeFolder(folder, files)
+  return { folder, address: Buffer.from(files.get('hostname')!).toString().trim() }
+}
+
+/** As tor makes it. */
+export function writeFolder(folder: string, files: ServiceFiles): void {
   mkdirSync(folder, { mode: 0o700 })
   mkdirSync(join(folder, 'authorized_clients'), { mode: 0o700 })
   for (const [path, bytes] of files) writeFileSync(join(folder, path), bytes, { mode: 0o600 })
-  return { folder, address: Buffer.from(files.get('hostname')!).toString().trim() }
 }
 
 /** Every file and folder below, with its mode, and a file's bytes in hex. */

@@ -1,0 +1,70 @@
+/** docs/tasks.md: every command, run as it stands, one after the other, beside a relay and a tor's folder of this machine. */
+import { execFile } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { generatePrivateKey } from '../src/auth/private-key.ts'
+import { COMMANDS } from '../src/cli/command.ts'
+import { startOperator, type Operator } from '../src/operator/http.ts'
+import { createService } from '../src/onion/service.ts'
+import { createSnapshot } from './support/snapshot.ts'
+import { writeFolder } from './support/service.ts'
+
+const run = promisify(execFile)
+const root = join(import.meta.dirname, '..')
+const document = readFileSync(join(root, 'docs/tasks.md'), 'utf8')
+
+/** Each command of the `console` blocks with the lines that it prints; `…` stands for anything, alone on a line for any lines. */
+const steps: { command: string; printed: string[] }[] = []
+for (const [, block] of document.matchAll(/```console\n([^]*?)```/g)) {
+  for (const line of block!.trimEnd().split('\n')) {
+    if (line.startsWith('$ ')) steps.push({ command: line.slice(2), printed: [] })
+    else steps.at(-1)!.printed.push(line)
+  }
+}
+
+let folder: string
+let operator: Operator
+let panics = 0
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'asfaleia-'))
+  writeFileSync(join(folder, 'asfaleia'), `#!/bin/sh\nexec ${process.execPath} ${join(root, 'src/cli/main.ts')} "$@"\n`, { mode: 0o755 })
+  const key = generatePrivateKey('')
+  writeFileSync(join(folder, 'backup-key'), key.file, { mode: 0o600 })
+  writeFileSync(join(folder, 'backup-key.pub'), `${key.public}\n`)
+  writeFolder(join(folder, 'onion'), createService())
+  operator = await startOperator(
+    { kind: 'unix', path: join(folder, 'operator') },
+    {
+      snapshot: () => createSnapshot(),
+      startedAt: Date.now(),
+      version: '1.2.3',
+      probe: () => ({ reachable: true, seconds: 0.8, failures: 0, problem: undefined }),
+      panic: () => void panics++,
+    },
+  )
+})
+afterAll(async () => {
+  await operator.close()
+  rmSync(folder, { recursive: true })
+})
+
+test('every command does what stands there', { timeout: 60_000 }, async () => {
+  const env = { PATH: `${folder}:${process.env['PATH']}`, ASFALEIA_SERVICE: join(folder, 'onion'), ASFALEIA_OPERATOR: `unix:${join(folder, 'operator')}` }
+  for (const { command, printed } of steps) {
+    const { stdout, stderr } = await run('sh', ['-c', command], { cwd: folder, env })
+    const lines = printed.map((line) =>
+      line === '…' ? '[^]*?' : line.split('…').map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')).join('.*'),
+    )
+    expect(`${stdout}${stderr}`, command).toMatch(new RegExp(`^${lines.join('\n')}\n?$`))
+  }
+  expect(panics).toBe(1)
+})
+
+test('no command that an operator has is left out', () => {
+  const shown = new Set(steps.map(({ command }) => command.split(' ')[1]))
+  const people = ['start', 'relay', 'doctor', 'key', 'send', 'get']
+  expect([...shown].toSorted()).toEqual(Object.keys(COMMANDS).filter((name) => !people.includes(name)).toSorted())
+})
