@@ -60,7 +60,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await engine?.stop()
   await network?.stop()
-}, 60_000)
+}, 120_000)
 
 beforeEach((ctx) => ctx.skip(reason !== undefined, reason))
 
@@ -526,15 +526,37 @@ describe('what can be wrong', () => {
   })
 })
 
+describe('the keys', () => {
+  const keys = (...args: string[]): Promise<Finished> => engine.docker([...files(), 'run', '--rm', '--no-TTY', 'keys', ...args])
+
+  test('are backed up and verified, and clients are let in, by the commands of docs/appliance.md', { timeout: SLOW }, async () => {
+    expect((await keys('address')).stdout).toContain(onionOf(up))
+    const backup = await engine.docker([...files(), 'run', '--rm', '--no-TTY', 'keys', 'backup', '--to', readFileSync(`${alice}.pub`, 'utf8').trim(), '--out', '-'])
+    expect(backup).toMatchObject({ code: 0 })
+    expect(backup.stdout).toMatch(/^age-encryption\.org\/v1\n/)
+    expect(await keys('client', 'add', 'bob')).toMatchObject({ code: 0 })
+    const file = `/proc/${(await inspect('tor')).State.Pid}/root/var/lib/tor/onion/authorized_clients/bob.auth`
+    expect(statSync(file)).toMatchObject({ uid: 9_050, mode: 0o100600 })
+    expect(await keys('client', 'remove', '--open', 'bob')).toMatchObject({ code: 0 })
+    const tor = await mainOf('tor')
+    await compose('kill', '--signal', 'HUP', 'tor')
+    expect(await exchange()).toEqual(EXCHANGED)
+    expect(await mainOf('tor')).toBe(tor)
+  })
+})
+
 describe('metrics', () => {
   const metrics = (): string[] => files(join(clone, 'deploy/compose.metrics.yml'))
 
   test('reach Prometheus on this machine, and nothing else of the operator’s does', { timeout: SLOW }, async () => {
-    await engine.ask(...metrics(), 'up', '--detach', '--wait')
-    expect((await fetch('http://127.0.0.1:9464/metrics')).status).toBe(200)
-    expect(await (await fetch('http://127.0.0.1:9464/metrics')).text()).toMatch(/^asfaleia_ready 1$/m)
-    for (const path of ['/status', '/panic', '/']) expect((await fetch(`http://127.0.0.1:9464${path}`)).status).toBe(404)
-    expect((await fetch('http://127.0.0.1:9464/metrics', { method: 'POST' })).status).toBe(404)
+    const port = await freePort()
+    expect(await engine.docker([...metrics(), 'up', '--detach', '--wait'], { env: { METRICS_PORT: String(port) } })).toMatchObject({ code: 0 })
+    const url = `http://127.0.0.1:${port}`
+    const answer = await fetch(`${url}/metrics`)
+    expect(answer.status).toBe(200)
+    expect(await answer.text()).toMatch(/^asfaleia_ready 1$/m)
+    for (const path of ['/status', '/panic', '/']) expect((await fetch(`${url}${path}`)).status).toBe(404)
+    expect((await fetch(`${url}/metrics`, { method: 'POST' })).status).toBe(404)
     // Still no network, and no operator's port.
     expect(listenersOf(await mainOf('relay'))).toEqual(['127.0.0.1:3308'])
     expect(readFileSync(`/proc/${await mainOf('relay')}/net/dev`, 'utf8').trim().split('\n')).toHaveLength(3)
@@ -542,9 +564,20 @@ describe('metrics', () => {
   })
 })
 
+/** Compose publishes a port that it is told. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as { port: number }
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
 describe('a key in memory', () => {
   test('is on no disk, and the relay follows tor to its next address', { timeout: 2 * SLOW }, async () => {
-    await up.end('SIGINT')
+    await compose('stop')
+    await up.finished
     const ephemeral = engine.start([...files(), 'up'], { ASFALEIA_KEYS: 'ephemeral' })
     await ephemeral.until(/asfaleia get --relay .*\n.*\n/, 100)
     const first = onionOf(ephemeral)
@@ -559,6 +592,7 @@ describe('a key in memory', () => {
     const next = /^tor-1 +\| +([a-z2-7]{56}\.onion)$/m.exec(plain(ephemeral.stdout().slice(before)))![1]!
     expect(next).not.toBe(first)
     expect(await exchange(next)).toEqual(EXCHANGED)
-    await ephemeral.end('SIGINT')
+    await compose('stop')
+    await ephemeral.finished
   })
 })

@@ -60,7 +60,7 @@ export async function startEngine(): Promise<Engine> {
   }
 
   const settings = ['--data-root', data, '--exec-root', path('exec'), '--pidfile', path('pid'), '--host', `unix://${socket}`]
-  const alone = ['--bridge=none', '--iptables=false', '--ip6tables=false', '--ip-forward=false']
+  const alone = ['--shutdown-timeout=5', '--bridge=none', '--iptables=false', '--ip6tables=false', '--ip-forward=false']
   // Gone with this process, however it ends; a SIGTERM makes it stop its containers.
   const engine = spawn('setpriv', ['--pdeathsig', 'TERM', 'dockerd', ...settings, ...alone], { stdio: ['ignore', 'ignore', 'pipe'] })
   let said = ''
@@ -73,8 +73,10 @@ export async function startEngine(): Promise<Engine> {
   gone.catch(() => {})
 
   const stop = async (): Promise<void> => {
-    const ids = (await docker(['ps', '--quiet'])).stdout.split('\n').filter((id) => id !== '')
-    if (ids.length > 0) await docker(['kill', ...ids])
+    const ids = (await docker(['ps', '--all', '--quiet'])).stdout.split('\n').filter((id) => id !== '')
+    if (ids.length > 0) await docker(['rm', '--force', ...ids])
+    // A network is a bridge of the machine's.
+    await docker(['network', 'prune', '--force'])
     engine.kill('SIGTERM')
     await gone
     // Of an engine that had to be ended in the middle of something.
