@@ -132,7 +132,7 @@ describe('the key types of the protocol', () => {
   )
 })
 
-const documents = globSync(['*.md', 'docs/**/*.md', 'test/**/*.md', 'deploy/**/*.md'], { cwd: ROOT })
+const documents = globSync(['*.md', 'docs/**/*.md', 'test/**/*.md', 'deploy/**/*.md'], { cwd: ROOT, exclude: (path) => path.includes('node_modules') })
 
 /** As GitHub makes an anchor of a heading. */
 function anchorsOf(markdown: string): string[] {
