@@ -60,7 +60,35 @@ export function serveSocket(socket: Socket, circuit: string | undefined, accept:
 
 /** A server whose sockets stay half open: a peer that ends its side still gets its answers. */
 export function createSocketServer(onSocket: (socket: Socket) => void): Server {
-  return createServer({ allowHalfOpen: true, pauseOnConnect: false, noDelay: true }, onSocket)
+  return createServer({ allowHalfOpen: true, pauseOnConnect: false, noDelay: true }, (socket) => {
+    readThrough(READ, socket)
+    onSocket(socket)
+  })
+}
+
+/** What every socket is read into, one at a time; all zero between two reads. As large as libuv reads. */
+const READ = Buffer.alloc(65_536)
+
+/**
+ * Has the socket read into `buffer`, which is copied from and overwritten. Left to itself, Node reads into a buffer of
+ * its own, gives us copies, and keeps what it read there until something longer is read: payloads among it.
+ * Public is `onread` of sockets that connect; for those that were accepted there is only what it is made of inside
+ * (lib/net.js, initSocketHandle). Where a Node has it no more, test/proof/memory.test.ts fails.
+ */
+function readThrough(buffer: Buffer, socket: Socket): void {
+  const inside = socket as unknown as Record<symbol, unknown> & { _handle?: { useUserBuffer?(buffer: Buffer): void } }
+  const symbols = new Map(Object.getOwnPropertySymbols(socket).map((symbol) => [symbol.description, symbol]))
+  const [held, called] = [symbols.get('kBuffer'), symbols.get('kBufferCb')]
+  if (held === undefined || called === undefined || inside._handle?.useUserBuffer === undefined) return
+  inside[held] = buffer
+  // Gives whether more is wanted now.
+  inside[called] = (length: number): boolean => {
+    const chunk = Buffer.allocUnsafeSlow(length)
+    buffer.copy(chunk, 0, 0, length)
+    buffer.fill(0, 0, length)
+    return socket.push(chunk)
+  }
+  inside._handle.useUserBuffer(buffer)
 }
 
 /** A listener that could not be had; `code` is the system's (`EADDRINUSE` …), and nothing else of it is kept. */

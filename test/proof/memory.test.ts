@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { scanMemory } from '../support/memory.ts'
-import { type Canaries, drawMark, login, payloadOf, play, type RelayOptions, type RunningRelay, sendOwn, startRelay, untilEmpty, WIRE_NAMES, WIRES } from '../support/scenario.ts'
+import { type Canaries, drawMark, login, payloadOf, play, type RelayOptions, type RunningRelay, sendOwn, startRelay, untilEmpty, WIRE_NAMES, type WireName, WIRES } from '../support/scenario.ts'
 import { connectRaw, createPerson } from '../support/wire.ts'
 
 /** A relay that keeps what its sockets hand it. */
@@ -64,6 +64,29 @@ describe('after a message is acknowledged, taken, wiped, or refused', () => {
     // Masked by WebSocket, a frame shows nothing; what came by the sockets of lines shows all.
     const raw = Object.keys(payloads).filter((name) => /^(tcp|unix)|(tcp|unix)$/.test(name))
     expect(Object.keys(found(relay, payloads))).toEqual(expect.arrayContaining(raw))
+  })
+})
+
+describe('after a long message, when only short packets follow', () => {
+  /** A message, of which the longest read of the relay is full, acknowledged; then nothing long any more. */
+  async function sendLong(relay: RunningRelay, name: WireName): Promise<Canaries> {
+    const [wire, person, mark] = [await WIRES[name](relay), createPerson(), drawMark()]
+    const { token } = await login(wire, person, 'sign')
+    const [id] = await sendOwn(wire, token, person, payloadOf(mark, 1_500), 1)
+    await wire.ask(`4;${token};lease`)
+    await wire.line()
+    expect(await wire.ask(`5;${token};${id}`)).toBe('15;1')
+    return { [name]: Buffer.from(mark) }
+  }
+
+  test.each(WIRE_NAMES)('nothing of it is left in what sockets are read into: %s', async (name) => {
+    const relay = await begin()
+    expect(found(relay, await sendLong(relay, name))).toEqual({})
+  })
+
+  test("a relay that lets Node read into Node's own buffer is found out", async () => {
+    const relay = await begin({ fault: 'Object.getOwnPropertySymbols = () => []' })
+    expect(Object.keys(found(relay, await sendLong(relay, 'tcp')))).toEqual(['tcp'])
   })
 })
 
