@@ -58,7 +58,8 @@ test('every command does what stands there', { timeout: 60_000 }, async () => {
     const lines = printed.map((line) =>
       line === '…' ? '[^]*?' : line.split('…').map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')).join('.*'),
     )
-    expect(`${stdout}${stderr}`, command).toMatch(new RegExp(`^${lines.join('\n')}\n?$`))
+    // The command stands before what it printed, so that a failure says which it was.
+    expect(`${command}\n${stdout}${stderr}`).toMatch(new RegExp(`^.*\n${lines.join('\n')}\n?$`))
   }
   expect(panics).toBe(1)
 })

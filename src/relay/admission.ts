@@ -148,6 +148,12 @@ export class Admission {
     for (const [sender, bucket] of this.#senders) if (bucket.isFull(now)) this.#senders.delete(sender)
   }
 
+  /** Forgets who sent, and every circuit without a stream, whatever there is to hold against them. */
+  forget(): void {
+    this.#senders.clear()
+    for (const [number, { streams }] of this.#circuits) if (streams === 0) this.#circuits.delete(number)
+  }
+
   #createCircuit(now: number): Circuit {
     return { streams: 0, logins: createLogins(now), sends: this.#createSends(now) }
   }

@@ -239,6 +239,7 @@ export class Relay {
       connection.onEnd()
     }
     this.#mailboxes.eraseAll()
+    this.#admission.forget()
     this.#secrets = createSecrets()
     this.#tokens = new Tokens({ secret: this.#secrets.token, seconds: this.#limits.tokenSeconds })
     this.#prover = new Prover(this.#secrets.boot)

@@ -91,4 +91,15 @@ describe('admission', () => {
     admission.sweep(60_000)
     expect(admission.circuits).toBe(0)
   })
+
+  it('forgets, when it is told to, who sent and what circuits there were', () => {
+    const admission = new Admission(LIMITS)
+    const [gone, stays] = [enter(admission, 'a'), enter(admission, 'b')]
+    expect(gone.sendWait('alice', 3_600, 0)).toBe(0)
+    expect(stays.sendWait('alice', 1, 0)).toBeGreaterThan(0)
+    gone.leave()
+    admission.forget()
+    expect(admission.circuits).toBe(1)
+    expect(stays.sendWait('alice', 3_600, 0)).toBe(0)
+  })
 })

@@ -24,8 +24,8 @@ const DEADLINE_MS = 110_000
 export interface TorNetwork {
   /** torrc lines by which any tor joins this network, e.g. for ASFALEIA_TORRC_EXTRA. */
   readonly torrc: string
-  /** A client with a SOCKS port, ready to build circuits. */
-  addClient(): Promise<TorClient>
+  /** A client with a SOCKS port, ready to build circuits. @param more lines for its torrc */
+  addClient(more?: readonly string[]): Promise<TorClient>
   /** An onion service, reachable when this resolves. */
   addOnionHost(options: OnionHostOptions): Promise<OnionHost>
   /** Ends every tor of the network and removes its files. */
@@ -84,7 +84,7 @@ export async function startTorNetwork(options: { readonly signal?: AbortSignal }
     let members = 0
     return {
       torrc: torrc.join('\n'),
-      addClient: () => addClient(join(folder, `client${members++}`), torrc, launch),
+      addClient: (more = []) => addClient(join(folder, `client${members++}`), [...torrc, ...more], launch),
       addOnionHost: (options) => addOnionHost(join(folder, `onion${members++}`), torrc, options, launch),
       stop,
     }
@@ -244,7 +244,8 @@ async function addClient(folder: string, torrc: readonly string[], launch: Launc
   const ready = Promise.withResolvers<void>()
   const tor = await launch({
     folder,
-    torrc: [...torrc, 'SocksPort 127.0.0.1:auto'],
+    // Without extended errors tor has a client that lacks a key wait for two minutes.
+    torrc: [...torrc, 'SocksPort 127.0.0.1:auto ExtendedErrors'],
     events: ['STATUS_CLIENT'],
     onEvent: (event) => {
       if (/ BOOTSTRAP PROGRESS=100\b/.test(event)) ready.resolve()
