@@ -21,7 +21,7 @@ class Check:
 def check(name, doors='', slow=False, needs=None):
     """
     Registers a function as a check. By `doors` it runs once for each of these doors (`tcp unix ws`), otherwise by TCP.
-    @param needs the door or option without which it is no check at all (`ws`, `proxy`).
+    @param needs the door or the option of the relay's without which it is no check at all; `defaults`: no option at all.
     """
     def register(run):
         if not doors:
@@ -132,14 +132,15 @@ class Trial:
             self.notes.append(text)
 
     def every(self, rows, run):
-        """Runs each row, (name, arguments…), and fails with all that failed."""
+        """Runs each row, (name, arguments…), and fails with how many failed and the first of them."""
         wrong = []
         for name, *arguments in rows:
             try:
                 run(*arguments)
             except (Failure, OSError) as failure:
                 wrong.append(f'{name}: {failure}')
-        expect(not wrong, ' | '.join(wrong))
+        more = f' | and {len(wrong) - 8} more' if len(wrong) > 8 else ''
+        expect(not wrong, ' | '.join(wrong[:8]) + more)
 
     # proving keys
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """A client of `asfaleia/1` in another language, written from the protocol's text alone, that checks a running relay.
 
-    conformance.py --tcp HOST:PORT [--unix PATH] [--ws HOST:PORT] [--name NAME] [--only PATTERN] [--list] [--json] [--slow]
+    conformance.py --tcp HOST:PORT [--unix PATH] [--ws HOST:PORT] [--name NAME] [--only PATTERN] [--list] [--json]
+                   [--slow] [--proxy] [--brief] [--small]
 
 Prints `ok NAME` or `FAIL NAME: why` for each check, and `note NAME: what` for what the text leaves open and this relay
 decided. Exit code 0 if all are ok, 1 if one is not, 2 for wrong usage. With --json each line is one JSON object with
@@ -39,6 +40,8 @@ def options():
     parser.add_argument('--name', action='append', help='a name of the relay; the first is the one that counts without HELLO (localhost)')
     parser.add_argument('--only', metavar='PATTERN', help='only checks whose name contains this, or matches it with * and ?')
     parser.add_argument('--proxy', action='store_true', help='the raw doors want PROXY v1 lines')
+    parser.add_argument('--brief', action='store_true', help='the relay runs with --token 1m --hold 1m: only what that shows, in a minute')
+    parser.add_argument('--small', action='store_true', help='the relay runs with --memory 2M: only what that shows')
     parser.add_argument('--lenient', action='store_true', help='the relay holds messages and tokens for other times than the defaults')
     parser.add_argument('--slow', action='store_true', help='with the deadlines: a quarter of an hour')
     parser.add_argument('--list', action='store_true', help='print the names of the checks')
@@ -53,7 +56,12 @@ def options():
 def wanted(one, chosen):
     if one.slow and not chosen.slow:
         return False
-    if one.needs in ('unix', 'ws', 'proxy') and not getattr(chosen, one.needs):
+    special = [option for option in ('brief', 'small') if getattr(chosen, option)]
+    if special and one.needs not in special:
+        return False
+    if one.needs == 'defaults' and chosen.proxy:
+        return False
+    if one.needs in ('unix', 'ws', 'proxy', 'brief', 'small') and not getattr(chosen, one.needs):
         return False
     pattern = chosen.only
     return pattern is None or pattern in one.name or fnmatch.fnmatchcase(one.name, pattern)

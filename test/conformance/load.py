@@ -68,6 +68,7 @@ def _(t):
         for _ in range(300):
             heard = flood.hear()
             told = heard[0] if heard[0] != '99' else heard[1]
+            expect(told != 'rate-limited' or len(heard) > 3 and heard[3].isdigit(), 'rate-limited without the seconds')
             codes[told] = codes.get(told, 0) + 1
         flood.stays()
     except Ended:
@@ -159,6 +160,57 @@ def _(t):
         pass
     _exchange(beside, other, pass_)
     t.note(f'of pings whose answers nobody reads the relay and the kernels took {pushed >> 10} KiB at first')
+
+
+# --- a relay of short times, and one of little memory
+
+@check('expiry: a token and a message end when the relay said they would', needs='brief')
+def _(t):
+    conn, key, _ = t.joined()
+    begun = time.monotonic()
+    token, seconds = t.sign_in(conn, key)
+    expect(seconds == 60, f'a token of {seconds} s')
+    _, held = conn.answered(13, 3, token, key.line, payload())
+    expect(held == '60', f'held for {held} s')
+    # By the connection that proved the token, and has seen it good.
+    conn.answered(14, 4, token, 'lease')
+    conn.wants(20)
+    time.sleep(57)
+    expect(conn.answered(14, 4, token) == ['0', '0'], 'a leased message was shown again')
+    time.sleep(begun + 61.5 - time.monotonic())
+    conn.refused('bad-token', 4, token)
+    t.dial().refused('bad-token', 4, token)
+    conn.close()
+    again, _, token = t.joined(key)
+    expect(again.answered(14, 4, token) == ['0', '0'], 'the message is still there')
+
+
+@check('memory: relay-full refuses what is new and drops nothing that was taken', needs='small')
+def _(t):
+    sender, _, token = t.joined()
+    people = [t.person() for _ in range(6)]
+    sent = {key.line: [] for key in people}
+    refused = 0
+    for n in range(120):
+        key = people[n % 6]
+        text = payload(32768)
+        heard = sender.ask(3, token, key.line, text)
+        if heard[0] == '13':
+            sent[key.line].append(text)
+        else:
+            sender.wants_error('relay-full', heard)
+            refused += 1
+    expect(refused > 0, '3.75 MiB were taken')
+    expect(sum(map(len, sent.values())) > 20, 'nearly nothing was taken')
+    sender.stays()
+    for key in people:
+        conn, _, theirs = t.joined(key)
+        got, waiting = [], 1
+        while waiting:
+            count, waiting = map(int, conn.answered(14, 4, theirs))
+            got += [conn.wants(20)[1] for _ in range(count)]
+        expect(got == sent[key.line], 'a message that was taken is gone, or changed')
+    sender.answered(13, 3, token, people[0].line, payload(32768))
 
 
 # --- the clock of section 6

@@ -569,7 +569,6 @@ def _(t):
         # By a connection that proved this very token, by one that proved nothing, and of every request.
         conn.refused('bad-token', 4, forged)
         with t.dial() as fresh:
-            t.keep(fresh)
             fresh.refused('bad-token', 4, forged)
             fresh.refused('bad-token', 4, forged, 'lease')
             fresh.refused('bad-token', 6, forged)

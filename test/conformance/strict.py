@@ -48,11 +48,10 @@ def _refuse_all(t, rows, codes=BAD):
         body = encoded.split(b' ')[1] if b' ' in encoded else encoded
         t.forbid(body[:60].decode('latin-1'))
         with t.dial() as conn:
-            opened = t.keep(conn)
             for more in ([], ['sign']):
-                opened.refused(wanted, 0, encoded, *more)
-                opened.refused(wanted, 0, encoded + b' ' + t.mark.encode(), *more)
-            opened.stays()
+                conn.refused(wanted, 0, encoded, *more)
+                conn.refused(wanted, 0, encoded + b' ' + t.mark.encode(), *more)
+            conn.stays()
     t.every(rows, refuse)
 
 

@@ -35,7 +35,8 @@ interface Kind {
 
 const kinds: readonly Kind[] = [
   { title: 'the relay at its doors', relay: [], client: [] },
-  { title: 'the relay behind an onion service that tells circuits apart', relay: ['--proxy', 'tcp,unix'], client: ['--proxy', '--only', '*prox*'] },
+  { title: 'the relay behind circuits', relay: ['--proxy', 'tcp,unix'], client: ['--proxy', '--only', 'proxy: *'] },
+  { title: 'the relay of little memory', relay: ['--memory', '2M'], client: ['--small'] },
 ]
 
 describe.each(kinds)('$title', ({ relay: flags, client: options }) => {
