@@ -1,6 +1,6 @@
 /**
  * The side that hands over: listens for a successor, and gives it all that the relay holds. Until the successor
- * listens at its doors whatever goes wrong leaves the relay as it was; docs/decisions/0007-handover.md says why.
+ * listens at its doors whatever goes wrong leaves the relay as it was; docs/decisions/0009-handover.md says why.
  * Nothing is erased here: who is told that it was handed over does that.
  */
 import type { Server, Socket } from 'node:net'

@@ -1,5 +1,5 @@
 /**
- * What two relays say to each other at a handover, a table; docs/decisions/0007-handover.md has the order.
+ * What two relays say to each other at a handover, a table; docs/decisions/0009-handover.md has the order.
  * A record is its kind in one byte and a body of fixed length; messages alone are as long as they are.
  */
 import { ChannelError } from './channel.ts'
