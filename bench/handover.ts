@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { ASFALEIA, start } from '../test/support/process.ts'
 import { connectRaw, createPerson } from '../test/support/wire.ts'
 
+const say = (text: string): void => void process.stdout.write(`${text}\n`)
 const payload = Number(process.argv[2] ?? 1_368)
 const folder = mkdtempSync(join(tmpdir(), 'asfaleia-bench-'))
 const relay = (tcp: string) =>
@@ -63,7 +64,7 @@ const span = (outcome: 'restarting' | 'refused'): string => {
   const at = looks.flatMap((look, i) => (look.outcome === outcome ? [[look.at, looks[i + 1]?.at ?? look.at]] : []))
   return at.length === 0 ? 'never' : `${(at.at(-1)![1]! - at[0]![0]!).toFixed(0)} ms (${at.length} looks)`
 }
-console.log(`${held} messages of ${payload} characters, ${((held * payload) / 2 ** 20).toFixed(0)} MiB`)
-console.log(`suspended until served by the next: ${timeOf(before, 'handed-over') - timeOf(before, 'handover-started')} ms, of that moving: ${timeOf(stderr, 'taken-over') - timeOf(stderr, 'taking-over')} ms`)
-console.log(`answered restarting: ${span('restarting')}; could not connect: ${span('refused')}`)
+say(`${held} messages of ${payload} characters, ${((held * payload) / 2 ** 20).toFixed(0)} MiB`)
+say(`suspended until served by the next: ${timeOf(before, 'handed-over') - timeOf(before, 'handover-started')} ms, of that moving: ${timeOf(stderr, 'taken-over') - timeOf(stderr, 'taking-over')} ms`)
+say(`answered restarting: ${span('restarting')}; could not connect: ${span('refused')}`)
 rmSync(folder, { recursive: true })
