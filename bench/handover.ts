@@ -35,11 +35,11 @@ for (let full = false; !full; ) {
   }
 }
 
-/** When, and what came of, a connection that asks for the limits. */
+/** When, and what came of, a connection that says PING. */
 const looks: { at: number; outcome: 'served' | 'restarting' | 'refused' }[] = []
-let looking = true
+const state = { looking: true }
 const looker = (async () => {
-  while (looking) {
+  while (state.looking) {
     const at = performance.now()
     const outcome = await new Promise<'served' | 'restarting' | 'refused'>((resolve) => {
       const socket = connect(address.port, address.host, () => socket.write('7\n'))
@@ -55,7 +55,7 @@ const looker = (async () => {
 const second = relay(`127.0.0.1:${address.port}`)
 await second.until(/^ready$/m, 120)
 await first.finished
-looking = false
+state.looking = false
 await looker
 const { stderr } = await second.end()
 const { stderr: before } = await first.finished
