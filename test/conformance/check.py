@@ -6,8 +6,8 @@ import threading
 import time
 
 import connection
-from connection import CODES, Failure, expect, open_tcp, open_unix, open_websocket, shown
-from key import Ed25519, FileKey, Rsa, b64, b64url, sshsig
+from connection import Failure, expect, open_tcp, open_unix, open_websocket, shown
+from key import Ed25519, FileKey, Rsa, b64, sshsig
 
 ALL = []
 """Every check, in the order of the protocol's sections."""
@@ -199,7 +199,3 @@ def padded(token):
 
 def decode_url(text):
     return base64.urlsafe_b64decode(padded(text))
-
-
-__all__ = ['ALL', 'CHALLENGE', 'CODES', 'Check', 'Failure', 'Keyring', 'Trial', 'b64url', 'check', 'decode_url', 'expect',
-           'payload', 'shown']

@@ -37,12 +37,16 @@ def options():
     parser.add_argument('--tcp', metavar='HOST:PORT', help='the raw door')
     parser.add_argument('--unix', metavar='PATH', help='the raw door on a unix socket')
     parser.add_argument('--ws', metavar='HOST:PORT', help='the listener with the WebSocket door')
-    parser.add_argument('--name', action='append', help='a name of the relay; the first is the one that counts without HELLO (localhost)')
-    parser.add_argument('--only', metavar='PATTERN', help='only checks whose name contains this, or matches it with * and ?')
+    parser.add_argument('--name', action='append',
+        help='a name of the relay; the first is the one that counts without HELLO (localhost)')
+    parser.add_argument('--only', metavar='PATTERN',
+        help='only checks whose name contains this, or matches it with * and ?')
     parser.add_argument('--proxy', action='store_true', help='the raw doors want PROXY v1 lines')
-    parser.add_argument('--brief', action='store_true', help='the relay runs with --token 1m --hold 1m: only what that shows, in a minute')
+    parser.add_argument('--brief', action='store_true',
+        help='the relay runs with --token 1m --hold 1m: only what that shows, in a minute')
     parser.add_argument('--small', action='store_true', help='the relay runs with --memory 2M: only what that shows')
-    parser.add_argument('--lenient', action='store_true', help='the relay holds messages and tokens for other times than the defaults')
+    parser.add_argument('--lenient', action='store_true',
+        help='the relay holds messages and tokens for other times than the defaults')
     parser.add_argument('--slow', action='store_true', help='with the deadlines: a quarter of an hour')
     parser.add_argument('--list', action='store_true', help='print the names of the checks')
     parser.add_argument('--json', action='store_true', help='a JSON object a line')
@@ -101,7 +105,8 @@ def run(one, chosen, keys):
         why = f'{type(error).__name__}: {error} ({os.path.basename(where.filename)}:{where.lineno})'
     finally:
         trial.finish()
-    return {'name': one.name, 'ok': not why, 'why': why, 'notes': trial.notes, 'seconds': round(time.monotonic() - begun, 2)}
+    return {'name': one.name, 'ok': not why, 'why': why, 'notes': trial.notes,
+    'seconds': round(time.monotonic() - begun, 2)}
 
 
 def tell(result, chosen):
@@ -131,7 +136,8 @@ def main():
             keys.begin('rsa', bits)
         results = []
         # Those that only wait do so beside the others.
-        waiting = [threading.Thread(target=lambda one=one: results.append(run(one, chosen, keys))) for one in checks if one.slow]
+        waiting = [threading.Thread(target=lambda one=one: results.append(run(one, chosen,
+            keys))) for one in checks if one.slow]
         for thread in waiting:
             thread.start()
         failed = False

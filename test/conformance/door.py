@@ -9,7 +9,8 @@ from connection import (BINARY, CLOSE, CONTINUATION, PING, TEXT, Ended, WebSocke
 
 @check('websocket: /v1 with the subprotocol asfaleia.1 and no extension', needs='ws')
 def _(t):
-    sock, status, headers, _ = upgrade(t.options.ws, more=('Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits',))
+    sock, status, headers, _ = upgrade(t.options.ws,
+        more=('Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits',))
     sock.close()
     expect(' 101 ' in status + ' ', status)
     expect(headers.get('sec-websocket-protocol') == 'asfaleia.1', 'the subprotocol was not taken')
@@ -31,7 +32,8 @@ def _(t):
     for protocols in (None, 'asfaleia.2', 'chat'):
         sock, status, headers, _ = upgrade(t.options.ws, protocols=protocols)
         sock.close()
-        expect(headers.get('sec-websocket-protocol') is None, 'a subprotocol that was not offered, or is not known, was taken')
+        expect(headers.get('sec-websocket-protocol') is None,
+            'a subprotocol that was not offered, or is not known, was taken')
         t.note(f'with the subprotocol {protocols} the upgrade ' + ('is made' if ' 101 ' in status + ' ' else f'is refused: {status}'))
 
 
@@ -188,9 +190,12 @@ def _(t):
 def _(t):
     rows = [
         ('unmasked', dict(opcode=TEXT, payload=b'7', masked=False)), ('reserved opcode 3', dict(opcode=3, payload=b'7')),
-        ('reserved opcode 11', dict(opcode=11, payload=b'7')), ('reserved bit 1', dict(opcode=TEXT, payload=b'7', reserved=4)),
-        ('reserved bit 3', dict(opcode=TEXT, payload=b'7', reserved=1)), ('a continuation of nothing', dict(opcode=CONTINUATION, payload=b'7')),
-        ('a ping in fragments', dict(opcode=PING, payload=b'7', fin=False)), ('a ping of 126 bytes', dict(opcode=PING, payload=b'7' * 126)),
+        ('reserved opcode 11', dict(opcode=11, payload=b'7')),
+        ('reserved bit 1', dict(opcode=TEXT, payload=b'7', reserved=4)),
+        ('reserved bit 3', dict(opcode=TEXT, payload=b'7', reserved=1)),
+        ('a continuation of nothing', dict(opcode=CONTINUATION, payload=b'7')),
+        ('a ping in fragments', dict(opcode=PING, payload=b'7', fin=False)),
+        ('a ping of 126 bytes', dict(opcode=PING, payload=b'7' * 126)),
     ]
 
     def forbidden(frame):

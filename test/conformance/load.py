@@ -6,18 +6,13 @@ from check import check, expect, payload, shown
 from connection import Ended, Failure, open_tcp, pack
 from key import b64, sshsig
 
-BRISK = 5.0
-"""Seconds in which an answer comes on a machine that is busy, but not held up by somebody else."""
-
 
 def _exchange(conn, key, token, rounds=20):
     for _ in range(rounds):
         text = payload(1024)
-        conn.say(3, token, key.line, text)
-        conn.wants(13, conn.hear(BRISK))
-        conn.say(4, token)
-        conn.wants(14, conn.hear(BRISK))
-        expect(conn.hear(BRISK)[2] == text, 'not what was sent')
+        conn.answered(13, 3, token, key.line, text)
+        conn.answered(14, 4, token)
+        expect(conn.wants(20)[1] == text, 'not what was sent')
 
 
 def _narrow(conn):

@@ -100,7 +100,8 @@ def _(t):
 @check('mailbox: a fingerprint is what ssh-keygen -l prints')
 def _(t):
     key = t.keys.get('ed25519')
-    printed = subprocess.run(['ssh-keygen', '-l', '-f', key.path + '.pub'], stdout=subprocess.PIPE, check=True).stdout.decode().split()[1]
+    printed = subprocess.run(['ssh-keygen', '-l',
+        '-f', key.path + '.pub'], stdout=subprocess.PIPE, check=True).stdout.decode().split()[1]
     conn, _, token = t.joined()
     text = payload()
     conn.answered(13, 3, token, printed, text)
@@ -122,8 +123,10 @@ def _(t):
 @check('mailbox: payloads that are not padded base64 are wrong-usage')
 def _(t):
     rows = [(shown(p), p) for p in (
-        'A', 'AA', 'AAA', 'AAAAA', 'AA=', 'AAA==', 'A===', '====', '=', '==', 'AAAA=', 'AAAA====', 'AA==AAAA', 'A=AA', '=AAA', 'AAA=AAA=',
-        'AA-A', 'AA_A', 'AA A', ' AAAA', 'AAAA ', 'AA.A', 'AA*A', 'AAA\t', 'ÄÄ', b'\xff\xff\xff\xff', b'AA\xc3\xa4', 'AAAA,AAA', '@AAA', '[AAA', '`AAA', '{AAA',
+        'A', 'AA', 'AAA', 'AAAAA', 'AA=', 'AAA==', 'A===', '====', '=', '==', 'AAAA=', 'AAAA====', 'AA==AAAA', 'A=AA',
+        '=AAA', 'AAA=AAA=',
+        'AA-A', 'AA_A', 'AA A', ' AAAA', 'AAAA ', 'AA.A', 'AA*A', 'AAA\t', 'ÄÄ', b'\xff\xff\xff\xff', b'AA\xc3\xa4',
+        'AAAA,AAA', '@AAA', '[AAA', '`AAA', '{AAA',
         ':AAA', t.mark + '*')]
 
     def refuse(text):
@@ -151,7 +154,8 @@ def _(t):
     texts = []
     for _ in range(10):
         for conn, _, token in senders:
-            texts += _post(conn, token, fingerprint(key.blob), 2 if len(texts) % 3 else 1)[0] if t.door != 'ws' else _one(conn, token, key)
+            texts += _post(conn, token, fingerprint(key.blob),
+                2 if len(texts) % 3 else 1)[0] if t.door != 'ws' else _one(conn, token, key)
     conn, _, token = t.joined(key)
     expect(_texts(_get_all(conn, token)) == texts, 'another order')
 
@@ -219,7 +223,8 @@ def _(t):
     leased, waiting = _get(conn, token, 'lease')
     expect(_texts(leased) == texts and waiting == 0, 'not what was sent')
     other = t.dial()
-    expect(_get(other, token) == ([], 0) and _get(other, token, 'lease') == ([], 0), 'a leased message was shown to another')
+    expect(_get(other, token) == ([], 0) and _get(other, token, 'lease') == ([], 0),
+        'a leased message was shown to another')
     new = _one(conn, token, key)
     expect(_texts(_get(other, token)[0]) == new, 'a new message waits behind the leased')
     expect(conn.answered(15, 5, token, *(id_ for id_, _ in leased)) == ['3'], 'not acknowledged')
@@ -583,10 +588,12 @@ def _(t):
             mine = held.get(which, [])
             some = dice.sample(mine, dice.randrange(len(mine) + 1))
             if some:
-                expect(conn.answered(15, 5, theirs, *(id_ for id_, _ in some)) == [str(len(some))], why + 'ACK counted wrong')
+                expect(conn.answered(15, 5, theirs, *(id_ for id_, _ in some)) == [str(len(some))],
+                    why + 'ACK counted wrong')
                 held[which] = [message for message in mine if message not in some]
         else:
-            expect(conn.answered(19, 9, theirs) == [str(len(waiting) + sum(map(len, held.values())))], why + 'WIPE counted wrong')
+            expect(conn.answered(19, 9, theirs) == [str(len(waiting) + sum(map(len, held.values())))],
+                why + 'WIPE counted wrong')
             waiting, held = [], {}
     rest = sorted(_texts(waiting) + [text for messages in held.values() for text in _texts(messages)])
     for conn in opened:

@@ -7,7 +7,8 @@ import time
 
 from check import CHALLENGE, check, decode_url, expect, payload, shown
 from connection import Failure
-from key import (ORDER, Ed25519, P256, SkEcdsa, SkEd25519, b64, b64url, certify, check_by_openssh, fingerprint, hs256, mpint, sshsig,
+from key import (ORDER, Ed25519, P256, SkEcdsa, SkEd25519, b64, b64url, certify, check_by_openssh, fingerprint, hs256,
+    mpint, sshsig,
                  sshsig_blob, sshsig_signed, string)
 
 RSA_SIZES = (2048, 3072, 4096)
@@ -260,7 +261,8 @@ def _(t):
     size = len(handle)
     rows = [(shown(h), h) for h in ('1', '0', '9' * size, handle[:-1] + str((int(handle[-1]) + 1) % 10))]
     t.every(rows, lambda h: t.dial().refused('auth-failed', 2, h, 'x'))
-    rows = [(shown(h), h) for h in ('', '-1', '1e3', '0' + handle, handle + ' ', '+' + handle, '9' * 400, t.mark, '__proto__')]
+    rows = [(shown(h), h) for h in ('', '-1', '1e3', '0' + handle, handle + ' ', '+' + handle, '9' * 400, t.mark,
+        '__proto__')]
     t.every(rows, lambda h: t.dial().refused('auth-failed wrong-usage', 2, h, t.mark))
 
 
@@ -302,7 +304,8 @@ def _(t):
         ('the nonce alone', lambda line, _: line.rsplit(' ', 1)[1]), ('upper case', lambda line, _: line.upper()),
         ('base64 of the line', lambda line, _: b64(line.encode())), ('the line less one', lambda line, _: line[:-1]),
         ('the line and one more', lambda line, _: line + 'A'), ('the line twice', lambda line, _: line + line),
-        ('the challenge itself', lambda _, challenge: b64(challenge)), ('another relay\'s', lambda line, _: line.replace(t.name, 'x', 1)),
+        ('the challenge itself', lambda _, challenge: b64(challenge)),
+        ('another relay\'s', lambda line, _: line.replace(t.name, 'x', 1)),
         ('a signature of another key', lambda line, _: _signed(signer, line.encode())), ('a word', lambda *_: t.mark),
         ('a long answer', lambda line, _: line + 'x' * 7000),
     ]
@@ -326,8 +329,10 @@ def _refuse_signatures(t, key, rows, codes='auth-failed'):
 @check('sign: the line itself, or a word, is no answer')
 def _(t):
     _refuse_signatures(t, t.person(), [
-        ('the line', lambda text: text.decode()), ('base64 of the line', lambda text: b64(text)), ('a word', lambda _: t.mark),
-        ('base64 of a word', lambda _: b64(t.mark.encode())), ('AAAA', lambda _: 'AAAA'), ('zeros', lambda _: b64(bytes(183))),
+        ('the line', lambda text: text.decode()), ('base64 of the line', lambda text: b64(text)),
+        ('a word', lambda _: t.mark),
+        ('base64 of a word', lambda _: b64(t.mark.encode())), ('AAAA', lambda _: 'AAAA'),
+        ('zeros', lambda _: b64(bytes(183))),
     ])
 
 
@@ -337,22 +342,29 @@ def _(t):
     rows = [(f'namespace {shown(n)}', lambda text, n=n: sshsig(key, text, namespace=n)) for n in (
         b'file', b'', b'asfaleia', b'asfaleia-auth\0', b'asfaleia-auth ', b'ASFALEIA-AUTH', b'git', b'asfaleia-auth2')]
     rows += [
-        ('another namespace outside only', lambda text: sshsig_blob(key.blob, key.sign(sshsig_signed(text)), namespace=b'file')),
-        ('another namespace inside only', lambda text: sshsig_blob(key.blob, key.sign(sshsig_signed(text, namespace=b'file')))),
-        ('the line and a line break', lambda text: sshsig(key, text + b'\n')), ('base64 of the line', lambda text: sshsig(key, b64(text).encode())),
+        ('another namespace outside only',
+            lambda text: sshsig_blob(key.blob, key.sign(sshsig_signed(text)), namespace=b'file')),
+        ('another namespace inside only', lambda text: sshsig_blob(key.blob, key.sign(sshsig_signed(text,
+            namespace=b'file')))),
+        ('the line and a line break', lambda text: sshsig(key, text + b'\n')),
+        ('base64 of the line', lambda text: sshsig(key, b64(text).encode())),
         ('another text', lambda _: sshsig(key, t.mark.encode())), ('no text', lambda _: sshsig(key, b'')),
         ('another nonce', lambda text: sshsig(key, text[:-43] + b64url(os.urandom(32)).encode())),
-        ('another key', lambda text: sshsig(other, text)), ('another key\'s signature', lambda text: sshsig(other, text, blob=key.blob)),
+        ('another key', lambda text: sshsig(other, text)),
+        ('another key\'s signature', lambda text: sshsig(other, text, blob=key.blob)),
         ('the key\'s signature under another', lambda text: sshsig(key, text, blob=other.blob)),
         ('no key', lambda text: sshsig_blob(b'', key.sign(sshsig_signed(text)))),
         ('reserved not empty', lambda text: sshsig(key, text, reserved=b'x')),
-        ('reserved not empty outside only', lambda text: sshsig_blob(key.blob, key.sign(sshsig_signed(text)), reserved=b'x')),
-        ('version 0', lambda text: sshsig(key, text, version=0)), ('version 2', lambda text: sshsig(key, text, version=2)),
+        ('reserved not empty outside only',
+            lambda text: sshsig_blob(key.blob, key.sign(sshsig_signed(text)), reserved=b'x')),
+        ('version 0', lambda text: sshsig(key, text, version=0)),
+        ('version 2', lambda text: sshsig(key, text, version=2)),
         ('another magic', lambda text: sshsig_blob(key.blob, key.sign(sshsig_signed(text)), magic=b'SSHSIX')),
         ('no envelope signed', lambda text: sshsig_blob(key.blob, key.sign(text))),
         ('the hash alone signed', lambda text: sshsig_blob(key.blob, key.sign(sshsig_signed(text)[-64:]))),
     ]
-    rows += [(f'hash {h}', lambda text, h=h: sshsig(key, text, hash_name=h)) for h in ('md5', 'sha1', 'sha224', 'sha384', 'sha3_512', 'SHA512')]
+    rows += [(f'hash {h}', lambda text, h=h: sshsig(key, text, hash_name=h)) for h in ('md5', 'sha1', 'sha224',
+        'sha384', 'sha3_512', 'SHA512')]
     rows += [
         ('sha512 called sha256', lambda text: sshsig_blob(key.blob, key.sign(sshsig_signed(text)), hash_name='sha256')),
         ('a hash of nothing', lambda text: sshsig_blob(key.blob, key.sign(sshsig_signed(text)), hash_name='')),
@@ -368,14 +380,18 @@ def _(t):
         return lambda text: sshsig_blob(key.blob, change(key.sign_raw(sshsig_signed(text))))
     name = string(b'ssh-ed25519')
     rows = [
-        ('a byte after', lambda text: sshsig(key, text) + b'\0'), ('a string after', lambda text: sshsig(key, text) + string(b'')),
-        ('less a byte', lambda text: sshsig(key, text)[:-1]), ('less its signature', lambda text: sshsig(key, text)[:-83]),
+        ('a byte after', lambda text: sshsig(key, text) + b'\0'),
+        ('a string after', lambda text: sshsig(key, text) + string(b'')),
+        ('less a byte', lambda text: sshsig(key, text)[:-1]),
+        ('less its signature', lambda text: sshsig(key, text)[:-83]),
         ('a byte in front', lambda text: b'\0' + sshsig(key, text)), ('the magic alone', lambda _: b'SSHSIG'),
-        ('a byte after the inner signature', remade(lambda s: name + string(s) + b'\0')), ('63 bytes', remade(lambda s: name + string(s[:63]))),
+        ('a byte after the inner signature', remade(lambda s: name + string(s) + b'\0')),
+        ('63 bytes', remade(lambda s: name + string(s[:63]))),
         ('65 bytes', remade(lambda s: name + string(s + b'\0'))), ('no bytes', remade(lambda s: name + string(b''))),
         ('no signature', remade(lambda _: b'')), ('called ssh-rsa', remade(lambda s: string(b'ssh-rsa') + string(s))),
         ('called a security key\'s', remade(lambda s: string(SkEd25519.kind.encode()) + string(s) + b'\1\0\0\0\7')),
-        ('a bit', remade(lambda s: name + string(bytes([s[0] ^ 1]) + s[1:]))), ('the last bit', remade(lambda s: name + string(s[:63] + bytes([s[63] ^ 128])))),
+        ('a bit', remade(lambda s: name + string(bytes([s[0] ^ 1]) + s[1:]))),
+        ('the last bit', remade(lambda s: name + string(s[:63] + bytes([s[63] ^ 128])))),
         ('zeros', remade(lambda s: name + string(bytes(64)))),
         ('a huge length', lambda text: sshsig(key, text).replace(string(b'sha512'), b'\xff\xff\xff\xffsha512')),
         ('the key with a byte after it', lambda text: sshsig(key, text, blob=key.blob + b'\0')),
@@ -388,10 +404,13 @@ def _(t):
     key = SkEd25519()
     expect(len(sshsig(key, b'x')) % 3 != 0, 'the test needs padding')
     rows = [
-        ('no padding', lambda text: _signed(key, text).rstrip('=')), ('more padding', lambda text: _signed(key, text) + '===='),
-        ('a space in front', lambda text: ' ' + _signed(key, text)), ('a space within', lambda text: _signed(key, text)[:70] + ' ' + _signed(key, text)[70:]),
+        ('no padding', lambda text: _signed(key, text).rstrip('=')),
+        ('more padding', lambda text: _signed(key, text) + '===='),
+        ('a space in front', lambda text: ' ' + _signed(key, text)),
+        ('a space within', lambda text: _signed(key, text)[:70] + ' ' + _signed(key, text)[70:]),
         ('a space after', lambda text: _signed(key, text) + ' '), ('cut', lambda text: _signed(key, text)[:-6]),
-        ('in its armor', lambda text: '-----BEGIN SSH SIGNATURE-----' + _signed(key, text) + '-----END SSH SIGNATURE-----'),
+        ('in its armor', lambda text: '-----BEGIN SSH SIGNATURE-----' + _signed(key,
+            text) + '-----END SSH SIGNATURE-----'),
         ('a word after', lambda text: _signed(key, text) + t.mark),
     ]
     _refuse_signatures(t, key, rows, 'auth-failed wrong-usage')
@@ -420,10 +439,14 @@ def _(t):
         ('ssh-rsa', lambda text: sshsig_blob(key.blob, key.sign(sshsig_signed(text), 'ssh-rsa'))),
         ('sha1 called rsa-sha2-512', named(b'rsa-sha2-512', lambda d: key.sign_raw(d, 'ssh-rsa'))),
         ('sha256 called rsa-sha2-512', named(b'rsa-sha2-512', lambda d: key.sign_raw(d, 'rsa-sha2-256'))),
-        ('sha512 called ssh-rsa', named(b'ssh-rsa', key.sign_raw)), ('sha512 called ssh-ed25519', named(b'ssh-ed25519', key.sign_raw)),
-        ('a zero in front', named(b'rsa-sha2-512', lambda d: b'\0' + key.sign_raw(d))), ('a zero after', named(b'rsa-sha2-512', lambda d: key.sign_raw(d) + b'\0')),
-        ('zeros', named(b'rsa-sha2-512', lambda _: bytes(256))), ('one', named(b'rsa-sha2-512', lambda _: bytes(255) + b'\1')),
-        ('the modulus', named(b'rsa-sha2-512', lambda _: key.n.to_bytes(256, 'big'))), ('no bytes', named(b'rsa-sha2-512', lambda _: b'')),
+        ('sha512 called ssh-rsa', named(b'ssh-rsa', key.sign_raw)),
+        ('sha512 called ssh-ed25519', named(b'ssh-ed25519', key.sign_raw)),
+        ('a zero in front', named(b'rsa-sha2-512', lambda d: b'\0' + key.sign_raw(d))),
+        ('a zero after', named(b'rsa-sha2-512', lambda d: key.sign_raw(d) + b'\0')),
+        ('zeros', named(b'rsa-sha2-512', lambda _: bytes(256))),
+        ('one', named(b'rsa-sha2-512', lambda _: bytes(255) + b'\1')),
+        ('the modulus', named(b'rsa-sha2-512', lambda _: key.n.to_bytes(256, 'big'))),
+        ('no bytes', named(b'rsa-sha2-512', lambda _: b'')),
     ]
     _refuse_signatures(t, key, rows)
 
@@ -444,12 +467,17 @@ def _(t):
     rows = [
         ('zeros', numbers(lambda r, s: mpint(0) + mpint(0))), ('r of 0', numbers(lambda r, s: mpint(0) + mpint(s))),
         ('s of 0', numbers(lambda r, s: mpint(r) + mpint(0))), ('ones', numbers(lambda r, s: mpint(1) + mpint(1))),
-        ('s and the order', numbers(lambda r, s: mpint(r) + mpint(s + ORDER))), ('r and the order', numbers(lambda r, s: mpint(r + ORDER) + mpint(s))),
-        ('r is the order', numbers(lambda r, s: mpint(ORDER) + mpint(s))), ('exchanged', numbers(lambda r, s: mpint(s) + mpint(r))),
-        ('negative', numbers(lambda r, s: string(b'\xff' + r.to_bytes(32, 'big')) + mpint(s))), ('r alone', numbers(lambda r, s: mpint(r))),
+        ('s and the order', numbers(lambda r, s: mpint(r) + mpint(s + ORDER))),
+        ('r and the order', numbers(lambda r, s: mpint(r + ORDER) + mpint(s))),
+        ('r is the order', numbers(lambda r, s: mpint(ORDER) + mpint(s))),
+        ('exchanged', numbers(lambda r, s: mpint(s) + mpint(r))),
+        ('negative', numbers(lambda r, s: string(b'\xff' + r.to_bytes(32, 'big')) + mpint(s))),
+        ('r alone', numbers(lambda r, s: mpint(r))),
         ('DER', numbers(der)), ('fixed length', numbers(lambda r, s: r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))),
-        ('a byte after', numbers(lambda r, s: mpint(r) + mpint(s) + b'\0')), ('huge', numbers(lambda r, s: string(b'\1' * 500) + mpint(s))),
-        ('called nistp384', lambda text: sshsig_blob(key.blob, string(b'ecdsa-sha2-nistp384') + key.sign(sshsig_signed(text))[23:])),
+        ('a byte after', numbers(lambda r, s: mpint(r) + mpint(s) + b'\0')),
+        ('huge', numbers(lambda r, s: string(b'\1' * 500) + mpint(s))),
+        ('called nistp384', lambda text: sshsig_blob(key.blob,
+            string(b'ecdsa-sha2-nistp384') + key.sign(sshsig_signed(text))[23:])),
         ('another key', lambda text: sshsig(P256(), text, blob=key.blob)),
     ]
     _refuse_signatures(t, key, rows)
@@ -463,12 +491,18 @@ def _security_key(make):
         def changed(change):
             return lambda text: sshsig_blob(key.blob, change(key.sign(sshsig_signed(text))))
         rows = [
-            ('other flags', changed(lambda s: s[:-5] + bytes([s[-5] ^ 4]) + s[-4:])), ('another counter', changed(lambda s: s[:-1] + bytes([s[-1] ^ 1]))),
-            ('another application', lambda text: sshsig_blob(key.blob, key.sign(sshsig_signed(text), application=b'ssh:other'))),
-            ('a web application', lambda text: sshsig_blob(key.blob, key.sign(sshsig_signed(text), application=b'https://example.com'))),
-            ('no counter', changed(lambda s: s[:-4])), ('no flags', changed(lambda s: s[:-5])), ('a byte after', changed(lambda s: s + b'\0')),
+            ('other flags', changed(lambda s: s[:-5] + bytes([s[-5] ^ 4]) + s[-4:])),
+            ('another counter', changed(lambda s: s[:-1] + bytes([s[-1] ^ 1]))),
+            ('another application', lambda text: sshsig_blob(key.blob, key.sign(sshsig_signed(text),
+                application=b'ssh:other'))),
+            ('a web application', lambda text: sshsig_blob(key.blob, key.sign(sshsig_signed(text),
+                application=b'https://example.com'))),
+            ('no counter', changed(lambda s: s[:-4])), ('no flags', changed(lambda s: s[:-5])),
+            ('a byte after', changed(lambda s: s + b'\0')),
             ('the line signed without its hash', lambda text: sshsig_blob(key.blob, key.sign(text))),
-            ('signed as a plain key does', lambda text: sshsig_blob(key.blob, string(key.kind.encode()) + string(key._inner(sshsig_signed(text))) + b'\1\0\0\0\7')),
+            ('signed as a plain key does',
+                lambda text: sshsig_blob(key.blob,
+                    string(key.kind.encode()) + string(key._inner(sshsig_signed(text))) + b'\1\0\0\0\7')),
         ]
         _refuse_signatures(t, key, rows)
         for flags, what in ((0, 'without a touch'), (5, 'with a touch and a PIN')):
@@ -517,7 +551,8 @@ def _(t):
     expect(len({_claim(c, 'jti') for c in (claims, same, differs)}) == 3, 'a jti twice')
     digest = hashlib.sha256(key.blob).digest()
     told = _claim(claims, 'sub')
-    for known in (b64(digest).rstrip('='), b64url(digest), digest.hex(), fingerprint(key.blob), b64(key.blob), hashlib.sha256(digest).hexdigest()):
+    for known in (b64(digest).rstrip('='), b64url(digest), digest.hex(), fingerprint(key.blob), b64(key.blob),
+        hashlib.sha256(digest).hexdigest()):
         expect(known not in token and known not in claims and known != told, 'sub is what the key\'s fingerprint tells')
     t.note(f'the header is {header}, a token has {len(token)} characters')
 
@@ -547,22 +582,34 @@ def _(t):
     middle = len(signature) // 2
     swapped = signature[:middle] + ('A' if signature[middle] != 'A' else 'B') + signature[middle + 1:]
     rows = [
-        ('a word', t.mark), ('three words', 'a.b.c'), ('two dots', '..'), ('no signature', f'{head}.{body}.'), ('two parts', f'{head}.{body}'),
-        ('four parts', token + '.x'), ('a changed signature', f'{head}.{body}.{swapped}'), ('cut by one', token[:-1]), ('cut by ten', token[:-10]),
-        ('cut to half', token[:len(token) // 2]), ('one more', token + 'A'), ('a space after', token + ' '), ('a space in front', ' ' + token),
-        ('padded', token + '='), ('another secret', made(hs)), ('an empty secret', made(hs, secret=b'')), ('a secret of zeros', made(hs, secret=bytes(32))),
-        ('alg none', f'{b64url(b"{}")}.{body}.'), ('alg none by name', b64url(b'{"alg":"none","typ":"JWT"}') + f'.{body}.'),
-        ('alg None', b64url(b'{"alg":"None"}') + f'.{body}.'), ('alg none with the signature', b64url(b'{"alg":"none"}') + f'.{body}.{signature}'),
-        ('alg HS512 with the signature', b64url(b'{"alg":"HS512","typ":"JWT"}') + f'.{body}.{signature}'), ('RS256', made('{"alg":"RS256"}')),
-        ('a key of its own in the header', made('{"alg":"HS256","jwk":{"kty":"oct","k":"c2VjcmV0"}}')), ('a kid of a file', made('{"alg":"HS256","kid":"/dev/null"}', secret=b'')),
+        ('a word', t.mark), ('three words', 'a.b.c'), ('two dots', '..'), ('no signature', f'{head}.{body}.'),
+        ('two parts', f'{head}.{body}'),
+        ('four parts', token + '.x'), ('a changed signature', f'{head}.{body}.{swapped}'), ('cut by one', token[:-1]),
+        ('cut by ten', token[:-10]),
+        ('cut to half', token[:len(token) // 2]), ('one more', token + 'A'), ('a space after', token + ' '),
+        ('a space in front', ' ' + token),
+        ('padded', token + '='), ('another secret', made(hs)), ('an empty secret', made(hs, secret=b'')),
+        ('a secret of zeros', made(hs, secret=bytes(32))),
+        ('alg none', f'{b64url(b"{}")}.{body}.'),
+        ('alg none by name', b64url(b'{"alg":"none","typ":"JWT"}') + f'.{body}.'),
+        ('alg None', b64url(b'{"alg":"None"}') + f'.{body}.'),
+        ('alg none with the signature', b64url(b'{"alg":"none"}') + f'.{body}.{signature}'),
+        ('alg HS512 with the signature', b64url(b'{"alg":"HS512","typ":"JWT"}') + f'.{body}.{signature}'),
+        ('RS256', made('{"alg":"RS256"}')),
+        ('a key of its own in the header', made('{"alg":"HS256","jwk":{"kty":"oct","k":"c2VjcmV0"}}')),
+        ('a kid of a file', made('{"alg":"HS256","kid":"/dev/null"}', secret=b'')),
         ('a later end', f'{head}.' + b64url(re.sub(r'"exp":(\d)', r'"exp":9\1', claims).encode()) + f'.{signature}'),
-        ('claims not JSON', made(hs, 'x')), ('no claims', made(hs, '{}')), ('null', made(hs, 'null')), ('an empty header', f'.{body}.{signature}'),
-        ('upper case', token.upper()), ('base64 for base64url', 'A+/A.' + body + '.' + signature), ('500 more', token + 'A' * 500), ('7,000 more', token + 'A' * 7000),
-        ('7,000 letters', t.mark + 'A' * 7000), ('7,000 dots', '.' * 7000), ('bytes', b'\xff\xfe.\xff.\xff'), ('__proto__', '__proto__'),
+        ('claims not JSON', made(hs, 'x')), ('no claims', made(hs, '{}')), ('null', made(hs, 'null')),
+        ('an empty header', f'.{body}.{signature}'),
+        ('upper case', token.upper()), ('base64 for base64url', 'A+/A.' + body + '.' + signature),
+        ('500 more', token + 'A' * 500), ('7,000 more', token + 'A' * 7000),
+        ('7,000 letters', t.mark + 'A' * 7000), ('7,000 dots', '.' * 7000), ('bytes', b'\xff\xfe.\xff.\xff'),
+        ('__proto__', '__proto__'),
     ]
     # What was made here must not come back; what was taken over from the good token came in by TOKEN.
     for _, forged in rows:
-        if isinstance(forged, str) and not any(part[at:at + 12].lower() in forged.lower() for part in (body, signature) for at in range(0, len(part) - 12)):
+        if isinstance(forged, str) and not any(part[at:at + 12].lower() in forged.lower() for part in (body,
+            signature) for at in range(0, len(part) - 12)):
             t.forbid(forged[-60:])
 
     def refuse(forged):

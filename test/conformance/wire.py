@@ -30,7 +30,8 @@ def _(t):
 
 @check('bytes: no field holds CR or NUL')
 def _(t):
-    rows = [b'7\r\r', b'\r7', b'7\0', b'7;\0', b'8;asfaleia/1\0', b'8;asfaleia/1;local\rhost', b'8;asfaleia/1\r;localhost',
+    rows = [b'7\r\r', b'\r7', b'7\0', b'7;\0', b'8;asfaleia/1\0', b'8;asfaleia/1;local\rhost',
+        b'8;asfaleia/1\r;localhost',
             b'0;' + t.person().line.encode() + b' com\0ment;sign', b'0;' + t.person().line.encode() + b' com\rment;sign']
     t.every([(shown(row), row) for row in rows],
             lambda row: t.dial().refused(MALFORMED + ' bad-key', row))
@@ -161,7 +162,8 @@ def _(t):
         (pack(0, stranger.line), '1'), (b'7', '17'), (pack(2, handle, answer), '12'), (b'7', '17'),
         (pack(3, token, key.line, payload()), '13'), (pack(0, stranger.line, 'sign'), '1'),
         (pack(3, token[:-9] + 'AAAAAAAAA', key.line, payload()), '99'), (b'8;asfaleia/1', '18'), (pack(4, token), '14'),
-        (None, '20'), (pack(6, token), '16'), (b'55', '99'), (pack(9, token), '19'), (pack(5, token, 'x'), None), (b'7', '17'),
+        (None, '20'), (pack(6, token), '16'), (b'55', '99'), (pack(9, token), '19'), (pack(5, token, 'x'), None),
+        (b'7', '17'),
     ):
         if packet is not None:
             conn.send(packet)
@@ -172,7 +174,8 @@ def _(t):
 
 @check('packets: numbers that nobody has are unknown-packet', doors='tcp ws')
 def _(t):
-    numbers = [10, 11, 21, 22, 29, *range(30, 50), 50, 77, 97, 100, 255, 256, 65543, 2 ** 32 + 7, 2 ** 53 + 7, 2 ** 64 + 7, 10 ** 40]
+    numbers = [10, 11, 21, 22, 29, *range(30, 50), 50, 77, 97, 100, 255, 256, 65543, 2 ** 32 + 7, 2 ** 53 + 7,
+        2 ** 64 + 7, 10 ** 40]
     t.every([(str(n), n) for n in numbers], lambda n: t.dial().refused('unknown-packet', n, t.mark))
 
 
@@ -191,8 +194,10 @@ def _(t):
         ('AUTH with Sign', [0, line, 'Sign']), ('AUTH with an empty word', [0, line, '']),
         ('VERIFY', [2]), ('VERIFY without an answer', [2, '5']), ('VERIFY with more', [2, '5', m, m]),
         ('SEND', [3]), ('SEND of a token', [3, token]), ('SEND without a payload', [3, token, line]),
-        ('SEND with more', [3, token, line, payload(), m]), ('SEND with an empty field after', [3, token, line, payload(), '']),
-        ('GET with another word', [4, token, m]), ('GET with Lease', [4, token, 'LEASE']), ('GET with an empty word', [4, token, '']),
+        ('SEND with more', [3, token, line, payload(), m]),
+        ('SEND with an empty field after', [3, token, line, payload(), '']),
+        ('GET with another word', [4, token, m]), ('GET with Lease', [4, token, 'LEASE']),
+        ('GET with an empty word', [4, token, '']),
         ('GET with more', [4, token, 'lease', m]),
         ('ACK of nothing', [5, token]), ('SUBSCRIBE with more', [6, token, m]), ('PING with a field', [7, m]),
         ('PING with an empty field', [7, '']), ('HELLO', [8]), ('HELLO with more', [8, 'asfaleia/1', t.name, m]),
