@@ -41,8 +41,8 @@ export interface ProbeState {
   readonly problem: ProbeProblem | undefined
 }
 
-/** What Tor takes at most to find a service and a way to it. */
-const CONNECT_MS = 120_000
+/** Tor tries for two minutes what it does not find; who waits longer than this for a relay has given it up. */
+const CONNECT_MS = 60_000
 const ANSWER_MS = 60_000
 /** After a failure the next try comes in this part of the time: one circuit may fail, and three in a row say more. */
 const SOONER = 5
