@@ -512,7 +512,7 @@ describe('what can be wrong', () => {
   })
 
   test('two relays on one socket: the second says so and leaves the first alone', { timeout: SLOW }, async () => {
-    const second = await engine.docker([...files(), 'run', '--rm', '--no-deps', 'relay', 'relay'])
+    const second = await engine.docker([...files(), 'run', '--rm', '--no-deps', '--env', 'ASFALEIA_HANDOVER=off', 'relay', 'relay'])
     expect(second.code).not.toBe(0)
     expect(second.stdout + second.stderr).toContain(': /run/asfaleia/raw is in use\n')
     expect((await inspect('relay')).State.Health.Status).toBe('healthy')
@@ -523,6 +523,40 @@ describe('what can be wrong', () => {
     const relay = await engine.docker(['run', '--rm', ...full, '--tmpfs=/full:nr_inodes=1,mode=1777', 'asfaleia-relay', 'relay', '--unix', '/full/raw', '--name', 'localhost'])
     expect(relay.code).toBe(1)
     expect(relay.stderr).toContain('asfaleia: error: --unix: /full/raw cannot be listened on (ENOSPC)')
+  })
+})
+
+describe('an upgrade', () => {
+  /** deploy/upgrade of the clone, as the operator runs it. */
+  const upgrade = (env: Record<string, string> = {}): Promise<Finished> => {
+    const [, , first = '', , second = ''] = files()
+    const engineEnv = { DOCKER_HOST: `unix://${join(engine.folder, 'sock')}`, DOCKER_CONFIG: join(engine.folder, 'config'), COMPOSE_FILE: `${first}:${second}` }
+    return run(['sh', join(clone, 'deploy/upgrade')], { env: { ...engineEnv, ...env } })
+  }
+  const relays = async (): Promise<number> => (await compose('ps', '--all', '--quiet', 'relay')).trim().split('\n').length
+
+  test('has the new relay hold what the old one held, and touches tor not at all', { timeout: 2 * SLOW }, async () => {
+    const before = { relay: await engine.ask('inspect', '--format', '{{.Id}}', container('relay')), tor: (await inspect('tor')).State.StartedAt }
+    expect(await send(onionOf(up), alice, bob, 'held over')).toMatchObject({ code: 0 })
+    expect(await upgrade()).toMatchObject({ code: 0, stdout: expect.stringMatching(/^upgraded: .*\n$/m) })
+    expect(await engine.ask('inspect', '--format', '{{.Id}}', container('relay'))).not.toBe(before.relay)
+    expect((await get(onionOf(up), bob)).stdout).toBe('held over\n')
+    expect(await exchange()).toEqual(EXCHANGED)
+    expect((await inspect('tor')).State.StartedAt).toBe(before.tor)
+    expect((await inspect('relay')).HostConfig).toMatchObject({ RestartPolicy: { Name: 'unless-stopped' } })
+    expect(await relays()).toBe(1)
+  })
+
+  test('to a relay that does not start leaves the old one as it was', { timeout: 2 * SLOW }, async () => {
+    const before = await inspect('relay')
+    expect(await send(onionOf(up), alice, bob, 'held on')).toMatchObject({ code: 0 })
+    const { code, stderr } = await upgrade({ ASFALEIA_MEMORY: '1' })
+    expect(code).toBe(1)
+    expect(stderr).toContain('asfaleia: error: the new relay did not take over, and the old one goes on\n')
+    expect((await get(onionOf(up), bob)).stdout).toBe('held on\n')
+    const after = await inspect('relay')
+    expect([after.State.StartedAt, after.HostConfig['RestartPolicy']]).toEqual([before.State.StartedAt, before.HostConfig['RestartPolicy']])
+    expect(await relays()).toBe(1)
   })
 })
 
