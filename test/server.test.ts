@@ -171,6 +171,17 @@ describe('doors', () => {
     expect(response.statusCode).toBe(404)
     elsewhere.on('error', () => {})
     elsewhere.terminate()
+    // A frame's header alone, which claims a mebibyte.
+    const claims = connect(port, '127.0.0.1')
+    claims.write(
+      'GET /v1 HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n' +
+        'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: asfaleia.1\r\n\r\n',
+    )
+    await once(claims, 'data')
+    claims.write(Buffer.from('82ff00000000001000006d61736b', 'hex'))
+    const said: Buffer[] = []
+    for await (const chunk of claims) said.push(chunk as Buffer)
+    expect(Buffer.concat(said).toString('latin1')).toMatch(/^\x81.99;too-large;[^]*\x88\x02\x03\xf1$/)
     expect(await ask('x'.repeat(100_000))).toMatch(/^99;too-large;/)
     await once(socket, 'close')
   })

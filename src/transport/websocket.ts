@@ -17,6 +17,8 @@ const LINGER_MS = 5_000
 /** HTTP has no business here but a page and an upgrade: slow or large requests are ended early. */
 const HEADERS_MS = 10_000
 const HEADER_BYTES = 8_192
+/** RFC 6455, section 7.4.1. */
+const MESSAGE_TOO_BIG = 1009
 /** What the headers of a message's frames may take beside it. */
 const FRAMES_BYTES = 1_024
 const LF = 0x0a
@@ -159,6 +161,14 @@ function serveWebSocket(
   }
   socket.on('error', () => {})
   const receiver = accept(stream)
+  /** The session refuses it by its length, whatever it would have been. */
+  const refuseLong = (): void => receiver.onChunk(new Uint8Array(receiver.packetLimit + 1))
+  // For a frame that claims more than it takes the library closes at once: the session has its word before.
+  const close = socket.close.bind(socket)
+  socket.close = (code, reason) => {
+    if (code === MESSAGE_TOO_BIG && lingering === undefined) refuseLong()
+    close(code, reason)
+  }
   /** Bytes since the last whole message; frames' headers among them. */
   let unfinished = 0
   socket.on('message', (message: Buffer) => {
@@ -174,8 +184,8 @@ function serveWebSocket(
   const onRaw = (chunk: Buffer): void => {
     unfinished = unfinished < 0 ? 0 : unfinished + chunk.length
     if (lingering !== undefined || unfinished <= receiver.packetLimit * 2 + FRAMES_BYTES) return
-    // A message without end, as a line without end: the session refuses it by its length.
-    receiver.onChunk(new Uint8Array(receiver.packetLimit + 1))
+    // A message without end, as a line without end.
+    refuseLong()
   }
   raw.on('data', onRaw)
   socket.on('close', () => {
