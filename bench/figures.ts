@@ -103,7 +103,7 @@ function byDoor(under: Under): Target[] {
 
 /** About half a second of work for each; a queue's depth is no part of what these figures are about. */
 const AMOUNT: Record<Subject, number> = {
-  relay: 96_000, websocket: 48_000, floor: 192_000, redis: 128_000, nats: 32_000, mosquitto: 32_000, aedes: 16_000, prosody: 1_600, bare: 0, own: 0,
+  relay: 96_000, websocket: 48_000, floor: 192_000, redis: 128_000, nats: 32_000, mosquitto: 32_000, aedes: 16_000, prosody: 1_600, bare: 0, own: 0, echo: 0,
 }
 
 const measureMessages: Part = async (bench) => {
@@ -115,7 +115,7 @@ const measureMessages: Part = async (bench) => {
       if (server.name === 'prosody') prosody = server
       else targets.push(...byDoor(await prepare(bench, server)))
     }
-    const scale = bench.full ? 3 : 1
+    const scale = bench.full ? 3 : 0.5
     // Round 0 warms up what compiles as it runs, and is not recorded.
     for (let round = 0; round <= (bench.full ? 7 : 3); round++) {
       for (const { subject, under } of targets) {
@@ -148,7 +148,7 @@ const measureLarge: Part = async (bench) => {
   await withServers(bench, ['relay', 'floor', 'mosquitto', 'redis'], async (servers) => {
     const targets: Target[] = []
     for (const server of servers) targets.push(...byDoor(await prepare(bench, server)))
-    const messages = bench.full ? 32_000 : 8_000
+    const messages = bench.full ? 32_000 : 3_200
     for (let round = 0; round <= (bench.full ? 7 : 3); round++) {
       for (const { subject, under } of targets) {
         const store = await runLoad(under, 'store', { messages, size: LARGE })
@@ -167,7 +167,7 @@ const measureLatency: Part = async (bench) => {
   await withServers(bench, ['relay', 'floor', 'mosquitto', 'redis'], async (servers) => {
     const unders: Under[] = []
     for (const server of servers) unders.push(await prepare(bench, server))
-    for (let round = 0; round <= (bench.full ? 9 : 5); round++) {
+    for (let round = 0; round <= (bench.full ? 9 : 3); round++) {
       for (const under of unders) {
         const { p50 = 0, p99 = 0, p999 = 0, cpuMicroseconds } = await runLoad(under, 'rate', { rate: 5_000, seconds: bench.full ? 4 : 1 })
         if (round === 0) continue
@@ -184,7 +184,7 @@ const measureMemory: Part = async (bench) => {
   record.figure('queued', 'B over the payload')
   record.figure('drained', '% of the peak')
   record.figure('thinned', '% of the peak')
-  const messages = bench.full ? 1_000_000 : 96_000
+  const messages = bench.full ? 1_000_000 : 48_000
   for (const name of ['relay', 'floor', 'mosquitto', 'redis', 'nats', 'aedes'] as const) {
     await withServers(bench, [name], async ([server]) => {
       if (server === undefined) return
@@ -197,7 +197,7 @@ const measureMemory: Part = async (bench) => {
       const peak = server.memory()
       record.value('queued', name, 1, (peak - before) / total - PAYLOAD)
       await runLoad(under, 'drain', { messages: total })
-      await delay(SETTLE_MS)
+      await delay(bench.full ? SETTLE_MS : SETTLE_MS / 2)
       record.value('drained', name, 1, (server.memory() / peak) * 100)
     })
     bench.say(`memory: ${name}`)
@@ -210,7 +210,7 @@ const measureMemory: Part = async (bench) => {
       await runLoad(under, 'store', { messages: total, connections: boxes, window: 4 })
       const peak = server.memory()
       await runLoad(under, 'drain', { messages: total, connections: boxes, keep: 10 })
-      await delay(SETTLE_MS)
+      await delay(bench.full ? SETTLE_MS : SETTLE_MS / 2)
       record.value('thinned', server.name, 1, (server.memory() / peak) * 100)
     }
   })
@@ -231,7 +231,8 @@ const measurePause: Part = async (bench) => {
     const pauses = [...server!.said().slice(said).matchAll(/ MB, (?:pooled: [\d.]+ MB, )?([\d.]+) \/ [\d.]+ ms/g)].map((match) => Number(match[1]))
     if (pauses.length === 0) bench.results.absent.push('pause: this node does not trace its collector')
     else record.value('pause', 'relay', 1, Math.max(...pauses))
-  }, { node: ['--trace-gc'] })
+    // A relay that replaces itself drops flags for looking at it, so this one is made alike by hand.
+  }, { node: ['--trace-gc', '--clear-free-memory', '--max-semi-space-size=1'], flags: ['--allow-unsafe', 'confinement'] })
 }
 
 const measureIdle: Part = async (bench) => {
@@ -243,7 +244,7 @@ const measureIdle: Part = async (bench) => {
     const first = await Generator.start(under, 'idle', { connections: 200 })
     const before = under.server.memory()
     const rest = await Generator.start(under, 'idle', { connections })
-    await delay(bench.full ? SETTLE_MS : 500)
+    await delay(bench.full ? SETTLE_MS : SETTLE_MS / 4)
     record.value('idle', subject, 1, (under.server.memory() - before) / connections)
     await rest.end()
     await first.end()
@@ -260,7 +261,7 @@ const measureIdle: Part = async (bench) => {
 
 const measureLogins: Part = async (bench) => {
   const record = new Recorder(bench)
-  const seconds = bench.full ? 4 : 1
+  const seconds = bench.full ? 4 : 0.6
   const ceiling = async (proof: string, which: 'bare' | 'own', round: number): Promise<void> => {
     const child = spawn('taskset', ['-c', SERVER_CORE, process.execPath, join(import.meta.dirname, 'ceiling.ts'), proof, which, `${seconds / 2}`])
     const [chunks] = await Promise.all([child.stdout.setEncoding('utf8').toArray(), once(child, 'close')])
@@ -312,7 +313,7 @@ const measureFlood: Part = async (bench) => {
 const measureStart: Part = async (bench) => {
   const record = new Recorder(bench)
   record.figure('start', 's')
-  for (let round = 1; round <= (bench.full ? 7 : 3); round++) {
+  for (let round = 1; round <= (bench.full ? 7 : 2); round++) {
     for (const name of SERVERS) {
       await withServers(bench, [name], async ([server]) => {
         if (server !== undefined) record.value('start', name, round, server.startSeconds)
@@ -323,7 +324,7 @@ const measureStart: Part = async (bench) => {
 
 const measureGrowth: Part = async (bench) => {
   const record = new Recorder(bench)
-  const rounds = bench.full ? 7 : 3
+  const rounds = bench.full ? 7 : 2
   const show = (count: number): string => count.toLocaleString('en-US')
   const depths = bench.full ? [1_000, 10_000, 100_000, 1_000_000] : [1_000, 10_000, 100_000]
   const deep: { depth: number; under: Under }[] = []
@@ -335,7 +336,7 @@ const measureGrowth: Part = async (bench) => {
       await runLoad(under, 'store', { messages: depths[n]! })
       deep.push({ depth: depths[n]!, under })
     }
-    const messages = bench.full ? 96_000 : 32_000
+    const messages = bench.full ? 96_000 : 16_000
     for (let round = 0; round <= rounds; round++) {
       for (const { depth, under } of deep) {
         const store = await runLoad(under, 'store', { messages })
@@ -350,7 +351,7 @@ const measureGrowth: Part = async (bench) => {
   await withServers(bench, ['relay', 'floor'], async (servers) => {
     const unders: Under[] = []
     for (const server of servers) unders.push(await prepare(bench, server, MANY_MAILBOXES))
-    const messages = bench.full ? 90_000 : 45_000
+    const messages = bench.full ? 90_000 : 18_000
     for (let round = 0; round <= rounds; round++) {
       for (const connections of [100, 1_000, 9_000]) {
         for (const under of unders) {
@@ -364,7 +365,7 @@ const measureGrowth: Part = async (bench) => {
     for (let round = 1; round <= rounds; round++) {
       for (const size of [256, 1_368, 4_096, 8_192, 16_384, 32_768]) {
         for (const under of unders) {
-          const amount = Math.floor(Math.min(48_000, 96_000_000 / size) / SENDERS) * SENDERS
+          const amount = Math.floor(Math.min(48_000, 96_000_000 / size) / (bench.full ? 1 : 6) / SENDERS) * SENDERS
           const store = await runLoad(under, 'store', { messages: amount, size })
           await runLoad(under, 'drain', { messages: amount })
           record.rate(`${show(size)} characters`, under.server.name, round, store)
@@ -385,7 +386,7 @@ const measureLoop: Part = async (bench) => {
       const status = (await (await fetch(`http://127.0.0.1:${server!.operatorPort}/status`)).json()) as { loopDelaySeconds: number }
       return status.loopDelaySeconds * 1_000
     }
-    for (let round = 0; round <= 3; round++) {
+    for (let round = 0; round <= (bench.full ? 5 : 2); round++) {
       await look()
       await runLoad(under, 'store', { messages: 96_000 })
       const storing = await look()

@@ -4,7 +4,7 @@
  */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { spawnSync } from 'node:child_process'
-import { cpus, release, tmpdir, totalmem } from 'node:os'
+import { cpus, loadavg, release, setPriority, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { type PartName, PARTS } from './figures.ts'
@@ -17,9 +17,13 @@ const HELP = `usage: npm run bench -- [OPTION …]
   --full        all amounts and rounds, and the private Tor network; takes most of an hour
   --only PARTS  some parts alone: ${Object.keys(PARTS).join(', ')}
   --tor         the private Tor network in the quick form, too
+  --first       as root: before other processes, on a machine that does other work, too
   --page        write docs/performance.md from this run, and keep its samples
   --from FILE   do not measure: print, and with --page write, what is kept in a file of samples
 `
+
+// Servers and load end at this process's exit, which a signal alone would not be.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(1))
 
 const ROOT = join(import.meta.dirname, '..')
 const say = (text: string): void => void process.stderr.write(`${text}\n`)
@@ -27,14 +31,15 @@ const say = (text: string): void => void process.stderr.write(`${text}\n`)
 function describeMachine(): string[] {
   const [first] = cpus()
   const memory = `${Math.round(totalmem() / 2 ** 30)} GiB of memory`
-  return [`${cpus().length} × ${first?.model ?? 'unknown processor'}`, memory, `Linux ${release()}`]
+  const busy = `load average ${loadavg()[0]!.toFixed(1)} before the run`
+  return [`${cpus().length} × ${first?.model ?? 'unknown processor'}`, memory, `Linux ${release()}`, busy]
 }
 
 function findVersions(): Record<string, string> {
   const ask = (program: string, args: readonly string[], pattern: RegExp): string => {
     const path = findProgram(program)
     if (path === undefined) return 'absent'
-    const { stdout, stderr } = spawnSync(path, args, { encoding: 'utf8' })
+    const { stdout, stderr } = spawnSync(path, args, { encoding: 'utf8', timeout: 10_000 })
     return pattern.exec(stdout + stderr)?.[1] ?? 'unknown'
   }
   const packageVersion = (path: string): string => (JSON.parse(readFileSync(join(ROOT, path), 'utf8')) as { version: string }).version
@@ -45,7 +50,7 @@ function findVersions(): Record<string, string> {
     Redis: ask('redis-server', ['--version'], /v=([\d.]+)/),
     NATS: ask('nats-server', ['--version'], /v([\d.]+)/),
     aedes: packageVersion('node_modules/aedes/package.json'),
-    Prosody: ask('prosody', ['--version'], /^Prosody ([\d.]+)/m),
+    Prosody: ask('prosodyctl', ['about'], /^Prosody (\d[\d.]+)/m),
     tor: ask('tor', ['--version'], /version ([\d.]+\d)/),
     'C compiler': ask('cc', ['--version'], /(\d+\.\d+\.\d+)/),
   }
@@ -99,6 +104,7 @@ const { values } = parseArgs({
   options: {
     full: { type: 'boolean', default: false },
     tor: { type: 'boolean', default: false },
+    first: { type: 'boolean', default: false },
     page: { type: 'boolean', default: false },
     help: { type: 'boolean', short: 'h', default: false },
     only: { type: 'string', multiple: true },
@@ -108,6 +114,7 @@ const { values } = parseArgs({
 if (values.help) {
   process.stdout.write(HELP)
 } else {
+  if (values.first) setPriority(-10)
   const all = Object.keys(PARTS) as PartName[]
   const wanted = values.only?.flatMap((names) => names.split(','))
   const unknown = wanted?.filter((name) => !Object.hasOwn(PARTS, name)) ?? []

@@ -20,7 +20,7 @@ const SENT = '13;0123456789abcdef;604800\n'
 
 export interface Trip {
   readonly figure: 'tor' | 'tor send'
-  readonly subject: 'relay' | 'bare'
+  readonly subject: 'relay' | 'echo'
   readonly round: number
   readonly milliseconds: number
 }
@@ -52,20 +52,20 @@ export async function measureTor(relay: Server, rounds: number): Promise<{ absen
       const isolation = createIsolation()
       const wires = {
         relay: await dial(socks, isolation, host.onion, RELAY_PORT),
-        bare: await dial(socks, isolation, host.onion, ECHO_PORT),
+        echo: await dial(socks, isolation, host.onion, ECHO_PORT),
       }
       const figures = [{ figure: 'tor', packet: '7' }, { figure: 'tor send', packet: send }] as const
       for (const { figure, packet } of figures) {
-        const times = { relay: [] as number[], bare: [] as number[] }
+        const times = { relay: [] as number[], echo: [] as number[] }
         for (let trip = 0; trip < TRIPS; trip++) {
-          for (const subject of ['relay', 'bare'] as const) {
+          for (const subject of ['relay', 'echo'] as const) {
             const began = performance.now()
             const answer = await wires[subject].ask(packet)
             times[subject].push(performance.now() - began)
             if (!answer.startsWith('1')) throw new Error('a round trip over Tor was refused')
           }
         }
-        for (const subject of ['relay', 'bare'] as const) {
+        for (const subject of ['relay', 'echo'] as const) {
           samples.push({ figure, subject, round, milliseconds: spread(times[subject])!.median })
         }
       }

@@ -81,7 +81,7 @@ function buildPage(results: Results): string {
       '- Memory is resident memory. An idle connection has proven its key.',
     ].join('\n'),
     '## To reach',
-    'A ratio is of two samples of the same round. *By CPU* is the same ratio by CPU time.',
+    "A ratio is of two samples of the same round. *By CPU* is the same ratio by the server's CPU time, which other work on the machine disturbs less; a throughput is reached where both are.",
     markdown([['', 'beside', 'target', 'measured', 'by CPU', ''], ...verdicts]),
     '## Messages',
     "Messages a second, and in brackets microseconds of the server's CPU for each.",

@@ -4,7 +4,7 @@
  */
 import type { ServerName } from './server.ts'
 
-export type Subject = Exclude<ServerName, 'relay'> | 'relay' | 'websocket' | 'bare' | 'own'
+export type Subject = Exclude<ServerName, 'relay'> | 'relay' | 'websocket' | 'bare' | 'own' | 'echo'
 
 export const SUBJECTS: Record<Subject, string> = {
   relay: 'relay',
@@ -17,6 +17,7 @@ export const SUBJECTS: Record<Subject, string> = {
   prosody: 'Prosody',
   bare: 'node:crypto alone',
   own: "the relay's own cryptography alone",
+  echo: 'bare echo server',
 }
 
 export interface Sample {
@@ -132,7 +133,7 @@ export const TARGETS: readonly Target[] = [
   ...atLeast('16 KiB messages, drained', 'large drain', 'relay', [['mosquitto', 1.2]]),
   ...atLeast('WebSocket, pipelined', 'store', 'websocket', [['relay', 0.55]]),
   ...atLeast('WebSocket, one at a time', 'single', 'websocket', [['relay', 0.9]]),
-  { title: 'round trip over Tor, beside a bare echo server', figure: 'tor', subject: 'relay', against: 'bare', full: true, atMost: 1.05, ratio: 'value' },
+  { title: 'round trip over Tor, beside a bare echo server', figure: 'tor', subject: 'relay', against: 'echo', atMost: 1.05, ratio: 'value' },
 ]
 
 export interface Verdict {
@@ -142,7 +143,8 @@ export interface Verdict {
   readonly measured: string
   /** The same by CPU time, which a busy machine disturbs less. */
   readonly cpu: string
-  readonly outcome: 'reached' | 'not reached' | 'not measured' | 'full form only'
+  /** Of throughputs, both ratios must reach it: others' work on the machine can raise one of them, not both alike. */
+  readonly outcome: 'reached' | 'not reached' | 'by CPU alone' | 'not by CPU' | 'not measured' | 'full form only'
 }
 
 export function judge(results: Results): Verdict[] {
@@ -167,8 +169,12 @@ export function judge(results: Results): Verdict[] {
       cpu: byCpu === undefined ? '' : `${show(byCpu.median)} ×`,
     }
     if (found === undefined) return { ...row, measured: '', outcome: small ? 'full form only' : 'not measured' }
-    const reached = 'atLeast' in target ? found.median >= target.atLeast : found.median <= target.atMost
-    return { ...row, measured: `${showSpread(found)} ×`, outcome: decide(reached) }
+    const measured = `${showSpread(found)} ×`
+    if (!('atLeast' in target)) return { ...row, measured, outcome: decide(found.median <= target.atMost) }
+    const reached = found.median >= target.atLeast
+    const cheap = byCpu === undefined ? reached : byCpu.median >= target.atLeast
+    const outcome = reached === cheap ? decide(reached) : reached ? 'not by CPU' : 'by CPU alone'
+    return { ...row, measured, outcome }
   })
 }
 

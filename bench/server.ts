@@ -14,9 +14,20 @@ import { findProgram } from './program.ts'
 export const SERVERS = ['relay', 'floor', 'mosquitto', 'redis', 'nats', 'aedes', 'prosody'] as const
 export type ServerName = (typeof SERVERS)[number]
 
-/** Core of the server, and core of the load. On a machine with one core both are the same, and the figures say little. */
-export const SERVER_CORE = '0'
-export const LOAD_CORE = '1'
+/**
+ * Core of the server, and core of the load: the first two that this process may run on. Where there is one, both
+ * are the same, and only CPU times say anything.
+ */
+export const [SERVER_CORE, LOAD_CORE] = findCores()
+
+function findCores(): [string, string] {
+  const [, list = '0'] = /^Cpus_allowed_list:\s*(\S+)$/m.exec(readFileSync('/proc/self/status', 'latin1')) ?? []
+  const cores = list.split(',').flatMap((range) => {
+    const [first = 0, last = first] = range.split('-').map(Number)
+    return Array.from({ length: last - first + 1 }, (_, n) => `${first + n}`)
+  })
+  return [cores[0]!, cores[1] ?? cores[0]!]
+}
 
 const START_MS = 30_000
 
