@@ -73,7 +73,14 @@ async function measure(parts: readonly PartName[], full: boolean): Promise<Resul
     const bench = { full, load: compile('load', folder), floor: compile('floor', folder), results, say }
     for (const name of parts) {
       const began = performance.now()
-      await PARTS[name](bench)
+      try {
+        await PARTS[name](bench)
+      } catch (error) {
+        // What was measured before is not lost for it.
+        results.absent.push(`${name}: it failed`)
+        say(`${name} failed: ${error instanceof Error ? error.message : String(error)}`)
+        process.exitCode = 1
+      }
       say(`${name}: ${Math.round((performance.now() - began) / 1_000)} s`)
     }
     return results

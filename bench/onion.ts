@@ -70,7 +70,7 @@ export async function measureTor(relay: Server, rounds: number): Promise<{ absen
         }
       }
       wires.relay.close()
-      wires.bare.close()
+      wires.echo.close()
     }
     return { samples }
   } finally {
