@@ -113,10 +113,14 @@ interface Inspected {
   readonly LogPath: string
 }
 
-const container = (service: string): string => `asfaleia-${service}-1`
+/** By its label: the number in its name grows with an upgrade. */
+async function container(service: string): Promise<string> {
+  const [newest = ''] = (await engine.ask('ps', '--all', '--quiet', '--filter', `label=com.docker.compose.service=${service}`)).split('\n')
+  return newest
+}
 
 async function inspect(service: string): Promise<Inspected> {
-  const [inspected] = JSON.parse(await engine.ask('inspect', container(service))) as Inspected[]
+  const [inspected] = JSON.parse(await engine.ask('inspect', await container(service))) as Inspected[]
   return inspected!
 }
 
@@ -133,7 +137,7 @@ function childOf(pid: number): number | undefined {
 
 /** Kills a container's main process as a crash would, and waits until what comes in its place is healthy. */
 async function crash(service: Service): Promise<void> {
-  const events = engine.start(['events', '--filter', `container=${container(service)}`, '--filter', 'event=start', '--filter', 'event=health_status', '--filter', 'event=die', '--format', '{{.Action}}'])
+  const events = engine.start(['events', '--filter', `container=${await container(service)}`, '--filter', 'event=start', '--filter', 'event=health_status', '--filter', 'event=die', '--format', '{{.Action}}'])
   try {
     const before = await inspect(service)
     process.kill(await mainOf(service), 'SIGKILL')
@@ -145,7 +149,7 @@ async function crash(service: Service): Promise<void> {
 }
 
 /** Runs a program text with the Node of the relay's image, in the relay's container. */
-const inRelay = (program: string): Promise<Finished> => engine.docker(['exec', container('relay'), '/usr/bin/node', '-e', program])
+const inRelay = async (program: string): Promise<Finished> => engine.docker(['exec', await container('relay'), '/usr/bin/node', '-e', program])
 
 describe('docker compose up', () => {
   test('ends its log with the address and the next step', () => {
@@ -255,7 +259,7 @@ describe('the containers', () => {
       expect(options).toEqual(expect.arrayContaining(['noexec', 'nosuid', 'nodev']))
     }
     // Docker's own mark of an init, which was mounted there.
-    expect((await engine.ask('diff', container(service))).split('\n').filter((line) => !/^(?:[AC] \/sbin(?:\/docker-init)?)?$/.test(line))).toEqual([])
+    expect((await engine.ask('diff', await container(service))).split('\n').filter((line) => !/^(?:[AC] \/sbin(?:\/docker-init)?)?$/.test(line))).toEqual([])
   })
 
   test.each(SERVICES)('%s has no shell and no package manager', async (service) => {
@@ -361,7 +365,7 @@ describe('what is kept', () => {
     const pids = await Promise.all(SERVICES.map(async (service) => (await inspect(service)).State.Pid))
     const memory = pids.flatMap((pid) => ['run', 'var', 'dev', 'tmp', 'etc'].map((folder) => `/proc/${pid}/root/${folder}`))
     const layers = ['containers', 'volumes', 'network', 'image', 'buildkit', 'containerd', 'runtimes', 'tmp', 'plugins'].map((folder) => join(engine.data, folder))
-    const written = (await Promise.all(SERVICES.map(async (service) => JSON.parse(await engine.ask('inspect', '--format', '{{json .GraphDriver.Data}}', container(service))) as { UpperDir?: string })))
+    const written = (await Promise.all(SERVICES.map(async (service) => JSON.parse(await engine.ask('inspect', '--format', '{{json .GraphDriver.Data}}', await container(service))) as { UpperDir?: string })))
       .flatMap(({ UpperDir }) => UpperDir ?? [])
     const found = [...memory, ...layers, ...written].flatMap((root) =>
       globSync('**', { cwd: root }).map((path) => join(root, path)).filter((file) => isFile(file)).map((name) => ({ name, bytes: readFileSync(name) })),
@@ -536,10 +540,10 @@ describe('an upgrade', () => {
   const relays = async (): Promise<number> => (await compose('ps', '--all', '--quiet', 'relay')).trim().split('\n').length
 
   test('has the new relay hold what the old one held, and touches tor not at all', { timeout: 2 * SLOW }, async () => {
-    const before = { relay: await engine.ask('inspect', '--format', '{{.Id}}', container('relay')), tor: (await inspect('tor')).State.StartedAt }
+    const before = { relay: await engine.ask('inspect', '--format', '{{.Id}}', await container('relay')), tor: (await inspect('tor')).State.StartedAt }
     expect(await send(onionOf(up), alice, bob, 'held over')).toMatchObject({ code: 0 })
     expect(await upgrade()).toMatchObject({ code: 0, stdout: expect.stringMatching(/^upgraded: .*\n$/m) })
-    expect(await engine.ask('inspect', '--format', '{{.Id}}', container('relay'))).not.toBe(before.relay)
+    expect(await engine.ask('inspect', '--format', '{{.Id}}', await container('relay'))).not.toBe(before.relay)
     expect((await get(onionOf(up), bob)).stdout).toBe('held over\n')
     expect(await exchange()).toEqual(EXCHANGED)
     expect((await inspect('tor')).State.StartedAt).toBe(before.tor)
