@@ -5,11 +5,18 @@
  */
 import { constants } from 'node:os'
 import { findCommand, runCommand } from './command.ts'
-import { EXIT, printError, TIED } from './terminal.ts'
+import { isOldNode, runOnOwnNode } from './node.ts'
+import { CliError, EXIT, printError, TIED } from './terminal.ts'
 
 const argv = process.argv.slice(2)
 const command = findCommand(argv)
 const { stdin, stdout, stderr, env } = process
+
+if (isOldNode()) {
+  const code = await runOnOwnNode(command?.stays === true)
+  const hint = 'start it by npx in its checkout, or install Node 24 or later'
+  process.exit(code ?? printError({ stderr }, new CliError(`Node ${process.versions.node} is too old`, { hint })))
+}
 
 const stop = new AbortController()
 let askedAt = 0
