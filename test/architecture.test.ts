@@ -85,7 +85,7 @@ const ARROWS: readonly Arrow[] = [
 /** Package, the files (or folders) that may import it, why. */
 const PACKAGES: readonly (readonly [name: string, users: readonly string[], why: string])[] = [
   ['@noble/curves', ['auth/ssh-key.ts', 'auth/age-ssh.ts', 'onion/service.ts'], 'points that node:crypto does not check, convert or multiply'],
-  ['age-encryption', ['auth/age-ssh.ts', 'client/envelope.ts'], "clients' messages"],
+  ['age-encryption', ['auth/age-ssh.ts', 'client/envelope.ts', 'client/identity.ts'], "clients' messages"],
   ['age-encryption', ['onion/backup.ts', 'cli/commands/backup.ts', 'cli/unlock.ts'], 'backups'],
   ['sshpk', ['auth/private-key.ts'], 'encrypted OpenSSH private keys'],
   ['jsonwebtoken', ['auth/token.ts'], 'tokens'],

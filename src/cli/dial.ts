@@ -1,7 +1,7 @@
 /** What `send` and `get` have in common: the options that say which relay and which key, and the call itself. */
 import type { ParseArgsConfig } from 'node:util'
-import type { SshPrivateKey } from '../auth/private-key.ts'
 import { connectRelay, type RelayClient } from '../client/client.ts'
+import { type Identity, identityOf } from '../client/identity.ts'
 import { parseEndpoint, parseTarget } from '../transport/socks.ts'
 import { loadPrivateKey } from './keyfile.ts'
 import { type Io, UsageError } from './terminal.ts'
@@ -28,7 +28,7 @@ export const DIAL_HELP = `  --relay HOST[:PORT]   the relay: an onion address, a
 
 export interface Dial {
   readonly relay: string
-  readonly key: SshPrivateKey
+  readonly identity: Identity
   readonly socks?: string
   readonly sign: boolean
   readonly timeout?: number
@@ -59,7 +59,7 @@ export async function prepareDial(
   }
   return {
     relay: values.relay,
-    key: await loadPrivateKey(values.key, io),
+    identity: identityOf(await loadPrivateKey(values.key, io)),
     sign: values.sign === true,
     told: new Set(),
     ...(socks !== undefined && { socks }),

@@ -3,9 +3,8 @@
  * is needed, keeps the token fresh, and never gives a relay a text that is not its challenge
  * (docs/protocol.md, section 3; the rule itself is in protocol/client-session.ts). Keeps nothing, logs nothing.
  */
-import type { SshPrivateKey } from '../auth/private-key.ts'
 import { formatFingerprint, type SshKey } from '../auth/ssh-key.ts'
-import { AUTH_NAMESPACE, signMessage } from '../auth/sshsig.ts'
+import { AUTH_NAMESPACE } from '../auth/sshsig.ts'
 import type { Answers, ClientSession, Message, RelayLimits } from '../protocol/client-session.ts'
 import type { RequestName } from '../protocol/packets.ts'
 import {
@@ -23,11 +22,12 @@ import {
 import { Connection } from './connection.ts'
 import { open, seal } from './envelope.ts'
 import { RelayError } from './error.ts'
+import type { Identity } from './identity.ts'
 
 export interface ConnectOptions {
   /** `HOST[:PORT]` (3308 by default) or `unix:PATH`. Loopback and unix sockets are reached directly, the rest by `socks`. */
   readonly relay: string
-  readonly key: SshPrivateKey
+  readonly identity: Identity
   /** Tor's SOCKS port, `HOST[:PORT]`; 127.0.0.1:9050 by default. `off` connects directly, as under torsocks. */
   readonly socks?: string
   /** Prove the key by a signature even where it could decrypt. */
@@ -50,8 +50,8 @@ const ACKS = 64
 /** A token is renewed when this part of its time is over. */
 const RENEW = 0.8
 
-/** By key and relay: the credentials that keep one identity's circuits apart from another's. */
-const isolations = new WeakMap<SshPrivateKey, Map<string, Isolation>>()
+/** By identity and relay: the credentials that keep one identity's circuits apart from another's. */
+const isolations = new WeakMap<Identity, Map<string, Isolation>>()
 
 /**
  * Connects, says HELLO with the name dialled, and reads the relay's limits. The login comes with the first
@@ -68,8 +68,8 @@ export async function connectRelay(options: ConnectOptions): Promise<RelayClient
     throw error instanceof ConnectError ? new RelayError(error.code) : error
   })
   const client = new RelayClient({
-    key: options.key,
-    sign: options.sign === true || !options.key.public.canDecrypt,
+    identity: options.identity,
+    sign: options.sign === true || options.identity.proof === 'sign',
     onMoved: (name) => {
       if (isOnion(name)) options.onMoved?.(name)
     },
@@ -90,11 +90,11 @@ export async function connectRelay(options: ConnectOptions): Promise<RelayClient
   }
 }
 
-function routeOf({ socks, key }: ConnectOptions, target: Target): Route {
+function routeOf({ socks, identity }: ConnectOptions, target: Target): Route {
   if (socks === 'off') return { kind: 'direct' }
   const proxy = socks === undefined ? DEFAULT_SOCKS : parseEndpoint(socks, DEFAULT_SOCKS.port)
-  const relays = isolations.get(key) ?? new Map<string, Isolation>()
-  isolations.set(key, relays)
+  const relays = isolations.get(identity) ?? new Map<string, Isolation>()
+  isolations.set(identity, relays)
   const isolation = relays.get(target.name) ?? createIsolation()
   relays.set(target.name, isolation)
   return { kind: 'socks', proxy, isolation }
@@ -109,7 +109,7 @@ interface Handlers {
 
 /** Made by {@link connectRelay}. Requests may be made at once; they are answered in their order. */
 export class RelayClient {
-  readonly #key: SshPrivateKey
+  readonly #identity: Identity
   readonly #sign: boolean
   readonly #connection: Connection
   #limits: RelayLimits
@@ -120,8 +120,8 @@ export class RelayClient {
   readonly #onEnd: (() => void)[] = []
 
   /** Not for programs: use {@link connectRelay}. */
-  constructor(options: { key: SshPrivateKey; sign: boolean; onMoved: (name: string) => void; connect: (handlers: Handlers) => Connection }) {
-    this.#key = options.key
+  constructor(options: { identity: Identity; sign: boolean; onMoved: (name: string) => void; connect: (handlers: Handlers) => Connection }) {
+    this.#identity = options.identity
     this.#sign = options.sign
     this.#connection = options.connect({
       onMessage: (message) => this.#subscription?.push(message),
@@ -162,10 +162,10 @@ export class RelayClient {
   }
 
   async #login(): Promise<void> {
-    const { type, blob } = this.#key.public
+    const { type, blob } = this.#identity.key
     const line = `${type} ${Buffer.from(blob).toString('base64')}`
     const { body } = await this.#connection.request('AUTH', (session) => session.auth(line, this.#sign))
-    const text = this.#sign ? body : await open(this.#key, body)
+    const text = this.#sign ? body : await open(this.#identity, body)
     let challenge: string
     try {
       challenge = this.#connection.check((session) => (text === undefined ? session.refuseChallenge() : session.checkChallenge(text)))
@@ -173,7 +173,7 @@ export class RelayClient {
       text?.fill(0)
     }
     const answer = this.#sign
-      ? Buffer.from(signMessage(this.#key, AUTH_NAMESPACE, Buffer.from(challenge, 'latin1'))).toString('base64')
+      ? Buffer.from(await this.#identity.sign(AUTH_NAMESPACE, Buffer.from(challenge, 'latin1'))).toString('base64')
       : challenge
     const { seconds } = await this.#connection.request('VERIFY', (session) => session.verify(answer))
     this.#renewAt = performance.now() + seconds * 1_000 * RENEW
@@ -250,7 +250,7 @@ export class RelayClient {
 
   /** The text of a message; undefined if it is none that this key opens. */
   open(message: Message): Promise<Uint8Array | undefined> {
-    return open(this.#key, message.payload)
+    return open(this.#identity, message.payload)
   }
 
   /** Ends the connection at once; what is under way fails with `reason`, or as `closed`. */

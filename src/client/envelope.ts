@@ -4,9 +4,9 @@
  * `ssh-ed25519`/`ssh-rsa` stanza, and who wrote it is not proven unless the text inside proves it.
  */
 import { Decrypter, Encrypter } from 'age-encryption'
-import { SshIdentity, SshRecipient } from '../auth/age-ssh.ts'
-import type { SshPrivateKey } from '../auth/private-key.ts'
+import { SshRecipient } from '../auth/age-ssh.ts'
 import type { SshKey } from '../auth/ssh-key.ts'
+import type { Identity } from './identity.ts'
 
 /** @throws {TypeError} for a key that cannot decrypt (ECDSA and FIDO keys sign only). */
 export async function seal(receiver: SshKey, text: Uint8Array): Promise<Uint8Array> {
@@ -16,10 +16,10 @@ export async function seal(receiver: SshKey, text: Uint8Array): Promise<Uint8Arr
   return encrypter.encrypt(text)
 }
 
-/** The text of a payload; undefined if it is no age file that this key opens, whatever else it may be. */
-export async function open(key: SshPrivateKey, payload: Uint8Array): Promise<Uint8Array | undefined> {
+/** The text of a payload; undefined if it is no age file that this identity opens, whatever else it may be. */
+export async function open(identity: Pick<Identity, 'opens'>, payload: Uint8Array): Promise<Uint8Array | undefined> {
   const decrypter = new Decrypter()
-  decrypter.addIdentity(new SshIdentity(key))
+  for (const each of identity.opens) decrypter.addIdentity(each)
   try {
     return await decrypter.decrypt(payload)
   } catch {

@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, describe, expect, test } from 'vitest'
 import { runCommand } from '../../src/cli/command.ts'
-import { connectRelay, seal } from '../../src/client/index.ts'
+import { connectRelay, identityOf, seal } from '../../src/client/index.ts'
 import { asfaleia, createKeyFolder, type Outcome } from '../support/command.ts'
 import { challengePacket, honestly, type Peer, startHostileRelay } from '../support/hostile-relay.ts'
 import { run, start } from '../support/process.ts'
@@ -34,7 +34,7 @@ async function startScript(script: (peer: Peer) => Promise<void>) {
   return hostile
 }
 async function put(address: string, ...texts: (string | Uint8Array)[]): Promise<void> {
-  using client = await connectRelay({ relay: address, key: alice.key })
+  using client = await connectRelay({ relay: address, identity: identityOf(alice.key) })
   for (const text of texts) await client.send(bob.key.public, Buffer.from(text as string))
 }
 const get = (address: string, ...more: string[]): Promise<Outcome> => asfaleia(['get', '--relay', address, '--key', bob.file, ...more])
@@ -73,7 +73,7 @@ describe('get', () => {
 
   test('junk is said, not shown, and does not stay in the way', async () => {
     const { address, relay } = await startRelay()
-    using client = await connectRelay({ relay: address, key: alice.key })
+    using client = await connectRelay({ relay: address, identity: identityOf(alice.key) })
     await client.sendSealed(bob.key.public, Buffer.from('junk'))
     await client.send(bob.key.public, Buffer.from('good'))
     expect(await get(address)).toEqual({
@@ -174,7 +174,7 @@ describe('get --follow', () => {
     const { io, code } = follow(address)
     await put(address, 'x')
     await io.untilOut('x\n')
-    using newer = await connectRelay({ relay: address, key: bob.key })
+    using newer = await connectRelay({ relay: address, identity: identityOf(bob.key) })
     const waiting = newer.subscribe().next()
     waiting.catch(() => {})
     expect(await code).toBe(1)

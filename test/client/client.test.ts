@@ -3,7 +3,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
 import { parsePrivateKey, type SshPrivateKey } from '../../src/auth/private-key.ts'
 import { formatFingerprint } from '../../src/auth/ssh-key.ts'
-import { connectRelay, generatePrivateKey, type Message, parsePublicKey, type RelayClient, seal } from '../../src/client/index.ts'
+import { connectRelay, generatePrivateKey, type Identity, identityOf, type Message, parsePublicKey, type RelayClient, seal } from '../../src/client/index.ts'
 import { challengeLine, challengePacket, honestly, type Peer, startHostileRelay, TOKEN } from '../support/hostile-relay.ts'
 import { startTestRelay, type TestRelay, type TestRelayOptions } from '../support/relay.ts'
 import { startSocksServer } from '../support/socks-server.ts'
@@ -30,8 +30,12 @@ const bytes = (text: string): Uint8Array => Buffer.from(text)
 const openAll = async (client: RelayClient, messages: readonly Message[]): Promise<string[]> =>
   (await Promise.all(messages.map((message) => client.open(message)))).map((text) => Buffer.from(text ?? '').toString())
 
+/** One for a key: its circuits are the identity's. */
+const identities = new Map<SshPrivateKey, Identity>()
 async function dial(address: string, key: SshPrivateKey, more: object = {}): Promise<RelayClient> {
-  const client = await connectRelay({ relay: address, key, ...more })
+  const identity = identities.get(key) ?? identityOf(key)
+  identities.set(key, identity)
+  const client = await connectRelay({ relay: address, identity, ...more })
   closers.push(() => client.close())
   return client
 }

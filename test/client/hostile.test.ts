@@ -13,6 +13,7 @@ import { run as runGet } from '../../src/cli/commands/get.ts'
 import { run as runSend } from '../../src/cli/commands/send.ts'
 import { EXIT, printError } from '../../src/cli/terminal.ts'
 import { connectRelay } from '../../src/client/client.ts'
+import { identityOf } from '../../src/client/identity.ts'
 import { RelayError } from '../../src/client/error.ts'
 import {
   challengeLine,
@@ -95,7 +96,7 @@ describe('a text that is no challenge of this relay is not answered', () => {
         // Whatever it says after that, until it has gone.
         while ((await peer.line()) !== undefined);
       })
-      const client = await connectRelay({ relay: relay.address, key, sign })
+      const client = await connectRelay({ relay: relay.address, identity: identityOf(key), sign })
       const error: unknown = await client.login().catch((caught: unknown) => caught)
       expect(error).toMatchObject({ name: 'RelayError', code: 'hostile-challenge', reason: 'foreign-challenge' })
       expect(`${(error as Error).stack} ${JSON.stringify(error)}`).not.toContain(SECRET)
@@ -150,7 +151,7 @@ describe('a text that is no challenge of this relay is not answered', () => {
         await peer.say(await challengePacket(line, victim, !sign))
         while ((await peer.line()) !== undefined);
       })
-      const client = await connectRelay({ relay: hostile.address, key, sign })
+      const client = await connectRelay({ relay: hostile.address, identity: identityOf(key), sign })
       await expect(client.login()).rejects.toMatchObject({ code: 'hostile-challenge' })
       await hostile.close()
       expect(hostile.received()).not.toMatch(/^2;/m)
@@ -273,7 +274,7 @@ describe('what is not the protocol ends the connection, with one clear line', ()
       }
       await peer.gone
     })
-    const client = await connectRelay({ relay: relay.address, key })
+    const client = await connectRelay({ relay: relay.address, identity: identityOf(key) })
     const taken = (async () => {
       for await (const message of client.subscribe()) await new Promise((resolve) => client.onEnd(() => resolve(message)))
     })()
@@ -287,7 +288,7 @@ describe('what is not the protocol ends the connection, with one clear line', ()
       await peer.say(`13;m1;60\n`)
       await peer.gone
     })
-    const client = await connectRelay({ relay: relay.address, key })
+    const client = await connectRelay({ relay: relay.address, identity: identityOf(key) })
     expect(client.limits).toMatchObject({ payload: 1_048_576, window: 64, batch: 4_096, idle: 900 })
     await expect(client.sendSealed(victim, Buffer.alloc(1_048_576))).rejects.toMatchObject({ code: 'too-large' })
     expect(relay.received()).not.toMatch(/^3;/m)
@@ -423,7 +424,7 @@ describe('what a relay may do, and what it gets for it', () => {
       await peer.say('99;__proto__;text\n')
       await peer.gone
     })
-    const error: unknown = await connectRelay({ relay: relay.address, key }).catch((caught: unknown) => caught)
+    const error: unknown = await connectRelay({ relay: relay.address, identity: identityOf(key) }).catch((caught: unknown) => caught)
     expect(error).toBeInstanceOf(RelayError)
     expect(error).toMatchObject({ code: 'unknown' })
   })

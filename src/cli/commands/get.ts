@@ -36,7 +36,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
   }
   if (positionals.length > 0) throw new UsageError('too many words', { hint: USAGE })
   const dial = await prepareDial(values, io, USAGE)
-  if (!dial.key.public.canDecrypt) {
+  if (dial.identity.opens.length === 0) {
     throw new CliError('that key can sign, but not decrypt: no message can be for it', { hint: 'use an ssh-ed25519 or ssh-rsa key' })
   }
   const show = createShow(io, values.json === true)
