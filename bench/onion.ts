@@ -4,7 +4,8 @@
  */
 import { createServer } from 'node:net'
 import { once } from 'node:events'
-import { connectTarget, createIsolation, type Endpoint } from '../src/transport/socks.ts'
+import type { Endpoint } from '../src/transport/address.ts'
+import { connectTarget, createIsolation } from '../src/transport/socks.ts'
 import { missing } from '../test/support/programs.ts'
 import { startTorNetwork, TOR_PROGRAMS } from '../test/support/tor-network.ts'
 import { openMailboxes, Wire } from './login.ts'

@@ -2,7 +2,7 @@
 import type { ParseArgsConfig } from 'node:util'
 import { connectRelay, type RelayClient } from '../client/client.ts'
 import { type Identity, identityOf } from '../client/identity.ts'
-import { parseEndpoint, parseTarget } from '../transport/socks.ts'
+import { parseEndpoint, parseTarget } from '../transport/address.ts'
 import { loadPrivateKey } from './keyfile.ts'
 import { type Io, UsageError } from './terminal.ts'
 

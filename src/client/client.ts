@@ -7,19 +7,9 @@ import { formatFingerprint, type SshKey } from '../auth/ssh-key.ts'
 import { AUTH_NAMESPACE } from '../auth/sshsig.ts'
 import type { Answers, ClientSession, Message, RelayLimits } from '../protocol/client-session.ts'
 import type { RequestName } from '../protocol/packets.ts'
-import {
-  ConnectError,
-  connectTarget,
-  createIsolation,
-  DEFAULT_SOCKS,
-  type Isolation,
-  isOnion,
-  parseEndpoint,
-  parseTarget,
-  type Route,
-  type Target,
-} from '../transport/socks.ts'
+import { ConnectError, isOnion, parseTarget } from '../transport/address.ts'
 import { Connection } from './connection.ts'
+import { dial } from './dial.ts'
 import { open, seal } from './envelope.ts'
 import { RelayError } from './error.ts'
 import type { Identity } from './identity.ts'
@@ -50,9 +40,6 @@ const ACKS = 64
 /** A token is renewed when this part of its time is over. */
 const RENEW = 0.8
 
-/** By identity and relay: the credentials that keep one identity's circuits apart from another's. */
-const isolations = new WeakMap<Identity, Map<string, Isolation>>()
-
 /**
  * Connects, says HELLO with the name dialled, and reads the relay's limits. The login comes with the first
  * request that needs it, or by `login`.
@@ -63,8 +50,7 @@ const isolations = new WeakMap<Identity, Map<string, Isolation>>()
 export async function connectRelay(options: ConnectOptions): Promise<RelayClient> {
   const target = parseTarget(options.relay)
   const { signal, timeout = 60_000, connectTimeout = 120_000 } = options
-  const route = routeOf(options, target)
-  const socket = await connectTarget(target, route, { timeout: connectTimeout, ...(signal && { signal }) }).catch((error) => {
+  const stream = await dial(target, { identity: options.identity, timeout: connectTimeout, socks: options.socks, signal }).catch((error) => {
     throw error instanceof ConnectError ? new RelayError(error.code) : error
   })
   const client = new RelayClient({
@@ -73,7 +59,7 @@ export async function connectRelay(options: ConnectOptions): Promise<RelayClient
     onMoved: (name) => {
       if (isOnion(name)) options.onMoved?.(name)
     },
-    connect: (handlers) => new Connection(socket, { relay: target.name, timeout, ...handlers }),
+    connect: (handlers) => new Connection(stream, { relay: target.name, timeout, ...handlers }),
   })
   if (signal !== undefined) {
     const abort = (): void => client.close(signal.reason)
@@ -88,16 +74,6 @@ export async function connectRelay(options: ConnectOptions): Promise<RelayClient
     client.close()
     throw error
   }
-}
-
-function routeOf({ socks, identity }: ConnectOptions, target: Target): Route {
-  if (socks === 'off') return { kind: 'direct' }
-  const proxy = socks === undefined ? DEFAULT_SOCKS : parseEndpoint(socks, DEFAULT_SOCKS.port)
-  const relays = isolations.get(identity) ?? new Map<string, Isolation>()
-  isolations.set(identity, relays)
-  const isolation = relays.get(target.name) ?? createIsolation()
-  relays.set(target.name, isolation)
-  return { kind: 'socks', proxy, isolation }
 }
 
 interface Handlers {
@@ -116,7 +92,7 @@ export class RelayClient {
   #loginUnderWay: Promise<void> | undefined
   #renewAt = 0
   #subscription: Subscription | undefined
-  #keepalive: NodeJS.Timeout | undefined
+  #keepalive: ReturnType<typeof setInterval> | undefined
   readonly #onEnd: (() => void)[] = []
 
   /** Not for programs: use {@link connectRelay}. */

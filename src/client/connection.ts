@@ -1,11 +1,11 @@
 /**
- * Drives one ClientSession over one socket: the socket, the one timer and the promises of the
+ * Drives one ClientSession over one stream: the one timer and the promises of the
  * requests are here, and nothing else is. It decides nothing about what a relay sends.
  */
-import type { Socket } from 'node:net'
 import type { RequestName } from '../protocol/packets.ts'
 import { type Answers, BreachError, ClientSession, type Message, type SessionEvent } from '../protocol/client-session.ts'
 import { fromBreach, RelayError } from './error.ts'
+import type { Stream } from './stream.ts'
 
 interface Waiting {
   readonly resolve: (value: never) => void
@@ -27,21 +27,23 @@ export interface ConnectionOptions {
 
 export class Connection {
   readonly session: ClientSession
-  readonly #socket: Socket
+  readonly #stream: Stream
   readonly #options: ConnectionOptions
   readonly #waiting: Waiting[] = []
-  #timer: NodeJS.Timeout | undefined
+  #timer: ReturnType<typeof setTimeout> | undefined
   /** Set once the connection ended: what requests fail with from then on. */
   #ended: { readonly error: unknown } | undefined
   /** Why the relay is about to end the connection, as it said. */
   #farewell: RelayError | undefined
 
-  constructor(socket: Socket, options: ConnectionOptions) {
-    this.session = new ClientSession(options.relay)
-    this.#socket = socket
+  constructor(stream: Stream, options: ConnectionOptions) {
+    this.session = new ClientSession(options.relay, stream.framing)
+    this.#stream = stream
     this.#options = options
-    socket.on('data', (chunk: Buffer) => this.#onChunk(chunk))
-    socket.on('close', () => this.end(this.#farewell ?? new RelayError('closed')))
+    stream.start({
+      onChunk: (chunk) => this.#onChunk(chunk),
+      onEnd: () => this.end(this.#farewell ?? new RelayError('closed')),
+    })
   }
 
   /**
@@ -59,7 +61,7 @@ export class Connection {
     return new Promise<Answers[Name]>((resolve, reject) => {
       // Answers come in the order of the requests, so the oldest promise is the oldest request's.
       this.#waiting.push({ resolve, reject })
-      this.#socket.write(bytes)
+      this.#stream.write(bytes)
       if (this.#waiting.length === 1) this.#watch()
     })
   }
@@ -70,12 +72,12 @@ export class Connection {
     this.#ended = { error: error ?? new RelayError('closed') }
     clearTimeout(this.#timer)
     this.session.onEnd()
-    this.#socket.destroy()
+    this.#stream.close()
     for (const { reject } of this.#waiting.splice(0)) reject(this.#ended.error)
     this.#options.onEnd(error)
   }
 
-  #onChunk(chunk: Buffer): void {
+  #onChunk(chunk: Uint8Array): void {
     for (const event of this.session.onChunk(chunk)) {
       if (this.#ended !== undefined) return
       this.#onEvent(event)

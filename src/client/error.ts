@@ -3,7 +3,7 @@
  * code: nothing that a relay sent is in it.
  */
 import type { BreachReason, RefusalCode } from '../protocol/client-session.ts'
-import type { ConnectCode } from '../transport/socks.ts'
+import type { ConnectCode } from '../transport/address.ts'
 
 export type RelayErrorCode =
   /** The relay refused (docs/protocol.md, section 5). */

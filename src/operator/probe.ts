@@ -7,7 +7,8 @@ import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import type { Address } from '../config.ts'
 import { ClientSession } from '../protocol/client-session.ts'
-import { ConnectError, connectTarget, createIsolation, parseTarget, type Route } from '../transport/socks.ts'
+import { ConnectError, parseTarget } from '../transport/address.ts'
+import { connectTarget, createIsolation, type Route } from '../transport/socks.ts'
 import type { Log } from '../log.ts'
 
 /** Why the relay was not reached; `no-answer`: it ended the connection or was silent; `refused`: it refused, or is no relay. */

@@ -11,7 +11,7 @@
 import { parseChallenge, VERSION } from './challenge.ts'
 import { type ErrorCode, ERROR_CODES, NOTICE_CODES, type NoticeCode } from './errors.ts'
 import { DEFAULT_LIMITS } from './limits.ts'
-import { LineDecoder } from './line.ts'
+import { LineDecoder, MessageDecoder, type PacketSource } from './line.ts'
 import { type AnswerName, asciiText, decodeAnswer, isBase64, isWord, type Packet, PACKETS, type RequestName } from './packets.ts'
 
 /**
@@ -133,7 +133,7 @@ interface Batch {
 
 export class ClientSession {
   readonly #relay: string
-  readonly #decoder = new LineDecoder()
+  readonly #decoder: PacketSource
   readonly #open: RequestName[] = []
   /** Messages of the subscription that are not acknowledged, with their sizes. */
   readonly #unacknowledged = new Map<string, number>()
@@ -146,9 +146,13 @@ export class ClientSession {
   #notices = 0
   #over = false
 
-  /** `relay` is the name dialled: lower case, `localhost` for loopback and unix sockets. */
-  constructor(relay: string) {
+  /**
+   * @param relay the name dialled: lower case, `localhost` for loopback and unix sockets
+   * @param framing `message` where each chunk is one packet (WebSocket); requests end by LF all the same
+   */
+  constructor(relay: string, framing: 'line' | 'message' = 'line') {
     this.#relay = relay
+    this.#decoder = framing === 'line' ? new LineDecoder() : new MessageDecoder()
   }
 
   get limits(): RelayLimits {

@@ -4,7 +4,8 @@ import { type AddressInfo, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
-import { connectTarget, createIsolation, parseEndpoint, parseTarget, type Route } from '../../src/transport/socks.ts'
+import { parseEndpoint, parseTarget } from '../../src/transport/address.ts'
+import { connectTarget, createIsolation, type Route } from '../../src/transport/socks.ts'
 import { type SocksServer, startSocksServer } from '../support/socks-server.ts'
 
 // The address of the Tor Project's web site, to have a checksum that is right.

@@ -1,0 +1,93 @@
+/**
+ * Where a relay is, as a person writes it, and what can be wrong on the way there. Only reads text: nothing is
+ * resolved or connected to here, so that a page can use it, too.
+ */
+import { sha3_256 } from '@noble/hashes/sha3.js'
+
+export const DEFAULT_RELAY_PORT = 3308
+
+export interface Endpoint {
+  readonly host: string
+  readonly port: number
+}
+
+/** Where a relay is, and the name that has to stand in its challenges (docs/protocol.md, section 3). */
+export type Target =
+  | { readonly kind: 'unix'; readonly path: string; readonly name: 'localhost' }
+  | { readonly kind: 'loopback'; readonly host: string; readonly port: number; readonly name: 'localhost' }
+  | { readonly kind: 'name'; readonly host: string; readonly port: number; readonly name: string }
+
+export type ConnectCode =
+  /** Nobody listens at the SOCKS port. */
+  | 'proxy-down'
+  /** What listens there is no SOCKS5 with user and password, or gave up in the middle. */
+  | 'proxy-failed'
+  /** Tor found no (valid) descriptor of the onion service. */
+  | 'onion-not-found'
+  /** Tor found the onion service but no way to it. */
+  | 'onion-unreachable'
+  /** The onion service wants client authorization that Tor does not have. */
+  | 'onion-locked'
+  /** Not an onion address at all. */
+  | 'onion-malformed'
+  /** The host is there and nobody listens at the port. */
+  | 'relay-down'
+  | 'unreachable'
+  | 'connect-timeout'
+
+export class ConnectError extends Error {
+  readonly code: ConnectCode
+
+  constructor(code: ConnectCode) {
+    super(code)
+    this.name = 'ConnectError'
+    this.code = code
+  }
+}
+
+const LOOPBACK = /^127(?:\.(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])){3}$/
+const CHECKSUM_LABEL = new TextEncoder().encode('.onion checksum')
+
+/**
+ * Reads `HOST[:PORT]`, `[::1][:PORT]` or `unix:PATH`; the port is 3308 where none is given.
+ * @throws {TypeError} with a line of text for people, without what was given.
+ */
+export function parseTarget(text: string): Target {
+  if (text.startsWith('unix:')) {
+    const path = text.slice(5)
+    if (path === '' || path.includes('\0')) throw new TypeError('unix: wants the path of a socket')
+    return { kind: 'unix', path, name: 'localhost' }
+  }
+  const { host, port } = parseEndpoint(text, DEFAULT_RELAY_PORT)
+  if (host === 'localhost' || host === '::1' || LOOPBACK.test(host)) {
+    return { kind: 'loopback', host, port, name: 'localhost' }
+  }
+  if (host.endsWith('.onion') && !isOnion(host)) throw new TypeError('that onion address is mistyped: its checksum is wrong')
+  return { kind: 'name', host, port, name: host }
+}
+
+/**
+ * Reads `HOST[:PORT]`, in lower case, without the brackets of an IPv6 address.
+ * @throws {TypeError} with a line of text for people, without what was given.
+ */
+export function parseEndpoint(text: string, defaultPort: number): Endpoint {
+  const match = /^(?:\[(?<six>[0-9a-f:.]{2,45})\]|(?<host>[a-z0-9](?:[a-z0-9._-]{0,252})))(?::(?<port>[0-9]{1,5}))?$/.exec(
+    text.toLowerCase(),
+  )
+  const six = match?.groups?.['six']
+  const host = six ?? match?.groups?.['host']
+  const port = Number(match?.groups?.['port'] ?? defaultPort)
+  if (host === undefined || (six !== undefined && !URL.canParse(`http://[${six}]`)) || port < 1 || port > 65_535) throw new TypeError('an address is HOST[:PORT]')
+  return { host, port }
+}
+
+/** Whether it is an onion address: rend-spec-v3, ONIONADDRESS: key, checksum and version 3 in base32; subdomains are allowed. */
+export function isOnion(host: string): boolean {
+  const label = host.split('.').at(-2) ?? ''
+  if (!/^[a-z2-7]{56}$/.test(label)) return false
+  let bits = ''
+  for (const letter of label) bits += 'abcdefghijklmnopqrstuvwxyz234567'.indexOf(letter).toString(2).padStart(5, '0')
+  const bytes = Uint8Array.from(bits.match(/.{8}/g) ?? [], (byte) => Number.parseInt(byte, 2))
+  const checksum = sha3_256(Uint8Array.of(...CHECKSUM_LABEL, ...bytes.subarray(0, 32), 3))
+  return bytes[34] === 3 && bytes[32] === checksum[0] && bytes[33] === checksum[1]
+}
