@@ -1,8 +1,26 @@
-/** The public names of the package `asfaleia`: a client of a relay, and the keys it takes. */
+/** The public names of the package `asfaleia`: a client of a relay, the keys it takes, and what it sends. */
 export { connectRelay, type ConnectOptions, RelayClient } from './client.ts'
 export { RelayError, type RelayErrorCode } from './error.ts'
 export { type Identity, identityOf } from './identity.ts'
 export { open, seal } from './envelope.ts'
+export { type Card, CardError, type CardErrorCode, makeCard, normalizeRelay, parseCard } from './card.ts'
+export { isFileName, makeFileName, makeId } from './field.ts'
+export {
+  type Content,
+  type Correspondent,
+  countParts,
+  encodeMessage,
+  type Envelope,
+  type FilePart,
+  MessageError,
+  type MessageErrorCode,
+  type Opened,
+  openMessage,
+  PART_BYTES,
+  type PartRange,
+  roomFor,
+  type Verdict,
+} from './message.ts'
 export type { Message, RelayLimits } from '../protocol/client-session.ts'
 export { ProtocolError } from '../protocol/errors.ts'
 export { formatFingerprint, parsePublicKey, type SshKey } from '../auth/ssh-key.ts'
