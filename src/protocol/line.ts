@@ -7,10 +7,22 @@
 const LF = 0x0a
 const CR = 0x0d
 
+/** A copy that can be overwritten for good: V8 keeps short arrays in its own heap, moves them, and leaves what they were. */
+export function copyBytes(bytes: Uint8Array): Uint8Array {
+  const copy = new Uint8Array(new ArrayBuffer(bytes.length))
+  copy.set(bytes)
+  return copy
+}
+
 /** A pull decoder of packets. How bytes were cut into chunks never changes what `next` gives. */
 export interface PacketSource {
   /** Takes a chunk over; the decoder overwrites it when it was read. */
   push(chunk: Uint8Array): void
+  /**
+   * Gives the chunk that was pushed last back, overwritten: what was not read of it is copied. No packet that
+   * was given before is good any more.
+   */
+  giveBack(): void
   /**
    * The next packet without its line end, a view that is good until the following call;
    * `too-large` if it holds more than `limit` bytes (the source is of no use afterwards);
@@ -42,6 +54,18 @@ export class LineDecoder implements PacketSource {
 
   push(chunk: Uint8Array): void {
     if (chunk.length > 0) this.#chunks.push(chunk)
+  }
+
+  giveBack(): void {
+    if (this.#lent) this.#dropCarry()
+    // Chunks are read in order: if any is left, the last one is.
+    const chunk = this.#chunks.pop()
+    if (chunk === undefined) return
+    const isFirst = this.#chunks.length === 0
+    const rest = copyBytes(isFirst ? chunk.subarray(this.#at) : chunk)
+    if (isFirst) this.#at = 0
+    chunk.fill(0)
+    this.push(rest)
   }
 
   next(limit: number): Uint8Array | 'too-large' | undefined {
@@ -118,6 +142,15 @@ export class MessageDecoder implements PacketSource {
 
   push(chunk: Uint8Array): void {
     this.#messages.push(chunk)
+  }
+
+  giveBack(): void {
+    this.#lent?.fill(0)
+    this.#lent = undefined
+    const message = this.#messages.pop()
+    if (message === undefined) return
+    this.#messages.push(copyBytes(message))
+    message.fill(0)
   }
 
   next(limit: number): Uint8Array | 'too-large' | undefined {

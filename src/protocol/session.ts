@@ -6,7 +6,7 @@
 import { type Challenge, VERSION } from './challenge.ts'
 import { ERRORS, type ErrorCode, type NoticeCode, ProtocolError } from './errors.ts'
 import type { Limits } from './limits.ts'
-import { LineDecoder, MessageDecoder, type PacketSource } from './line.ts'
+import { copyBytes, LineDecoder, MessageDecoder, type PacketSource } from './line.ts'
 import { Output, type Stock } from './output.ts'
 import { asciiText, decodeRequest, isBase64, isWord, PACKETS, type Packet, type RequestName } from './packets.ts'
 
@@ -172,6 +172,8 @@ export class Session<P extends Proof = Proof> {
   #joined: Set<string> | undefined
   #strikes: Partial<Record<ErrorCode, number>> | undefined
   #takenOver = false
+  /** The key or the answer that is being looked at. */
+  #asked: Uint8Array | undefined
 
   /** `subscriber.owner` is the connection's number; its calls lead to `onWaiting` and `onTakenOver`. */
   constructor(ports: Ports, framing: 'line' | 'message', subscriber: Subscriber, now: number) {
@@ -225,7 +227,7 @@ export class Session<P extends Proof = Proof> {
     return oldest === undefined ? this.#deadline : Math.min(this.#deadline, oldest.expires)
   }
 
-  /** A chunk (or, framed by messages, a packet) arrived; the session overwrites it. */
+  /** A chunk (or, framed by messages, a packet) arrived; it is overwritten when the call returns. */
   onChunk(chunk: Uint8Array, now: number): Effect<P>[] {
     if (this.#state !== 'open') {
       chunk.fill(0)
@@ -233,7 +235,9 @@ export class Session<P extends Proof = Proof> {
     }
     this.#heardAt = now
     this.#source.push(chunk)
-    return this.#run(now)
+    const effects = this.#run(now)
+    this.#source.giveBack()
+    return effects
   }
 
   /** The peer sends no more; it gets the answers to what it sent. */
@@ -252,7 +256,7 @@ export class Session<P extends Proof = Proof> {
   }
 
   onChallenged(result: Challenged<P>, now: number): Effect<P>[] {
-    this.#proving = false
+    this.#settle()
     if (this.#state !== 'open') return this.#run(now)
     if ('refused' in result) {
       this.#refuse(result.refused, result.detail)
@@ -270,8 +274,8 @@ export class Session<P extends Proof = Proof> {
 
   onVerified(good: boolean, now: number): Effect<P>[] {
     const verified = this.#verifying
-    this.#proving = false
     this.#verifying = undefined
+    this.#settle()
     if (this.#state !== 'open') return this.#run(now)
     if (!good || verified === undefined) {
       this.#refuse('auth-failed')
@@ -287,6 +291,12 @@ export class Session<P extends Proof = Proof> {
       this.#ports.count(proof.method)
     }
     return this.#run(now)
+  }
+
+  #settle(): void {
+    this.#proving = false
+    this.#asked?.fill(0)
+    this.#asked = undefined
   }
 
   /** The mailbox told the subscriber that there may be something to take. */
@@ -329,6 +339,7 @@ export class Session<P extends Proof = Proof> {
     this.#subscription = undefined
     this.#pending = undefined
     this.#verifying = undefined
+    this.#settle()
     this.#staged = []
     this.#inFlight = []
     for (const token of this.#tokens) token.bytes.fill(0)
@@ -438,10 +449,9 @@ export class Session<P extends Proof = Proof> {
     const wait = this.#ports.loginWait(now)
     if (wait > 0) throw new ProtocolError('rate-limited', wait)
     const { handle, nonce } = this.#ports.drawChallenge()
-    this.#proving = true
     this.#audience = relay
     this.#challenging = handle
-    this.#effects.push({ kind: 'challenge', key, sign: sign !== undefined, challenge: { relay, handle, nonce } })
+    this.#effects.push({ kind: 'challenge', key: this.#ask(key), sign: sign !== undefined, challenge: { relay, handle, nonce } })
   }
 
   /** A proof says whose key was named: it is not kept longer than its challenge. */
@@ -457,8 +467,14 @@ export class Session<P extends Proof = Proof> {
     // Good once, whatever the answer.
     this.#pending?.delete(text)
     this.#verifying = pending !== undefined && pending.expires > now ? pending : undefined
+    this.#effects.push({ kind: 'verify', proof: this.#verifying?.proof, answer: this.#ask(answer) })
+  }
+
+  /** A copy for the time that a proof takes, which is longer than the chunk is there. */
+  #ask(field: Uint8Array): Uint8Array {
     this.#proving = true
-    this.#effects.push({ kind: 'verify', proof: this.#verifying?.proof, answer })
+    this.#asked = copyBytes(field)
+    return this.#asked
   }
 
   #onSend(token: Uint8Array, receiver: Uint8Array, payload: Uint8Array, now: number): void {
@@ -485,7 +501,7 @@ export class Session<P extends Proof = Proof> {
   #receiver(field: Uint8Array): string {
     const known = this.#receivers.find(({ bytes }) => isSame(bytes, field))
     if (known !== undefined) return known.mailbox
-    const receiver = { bytes: Uint8Array.from(field), mailbox: this.#ports.receiver(field) }
+    const receiver = { bytes: copyBytes(field), mailbox: this.#ports.receiver(field) }
     this.#receivers.push(receiver)
     if (this.#receivers.length > KNOWN_RECEIVERS) this.#receivers.shift()!.bytes.fill(0)
     return receiver.mailbox
@@ -570,7 +586,7 @@ export class Session<P extends Proof = Proof> {
     if (proven === undefined) {
       const verified = this.#ports.verifyToken(token, now)
       if (verified === undefined) throw new ProtocolError('bad-token')
-      proven = { bytes: Uint8Array.from(token), ...verified }
+      proven = { bytes: copyBytes(token), ...verified }
       this.#remember(proven)
     }
     if (proven.expires <= now || !this.#ports.admits(proven.mailbox)) throw new ProtocolError('bad-token')

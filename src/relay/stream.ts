@@ -29,7 +29,7 @@ export interface ByteStream {
 export interface Receiver {
   /** Bytes that a packet may have now; a door that gathers packets itself need not wait for the end of a longer one. */
   readonly packetLimit: number
-  /** The receiver owns the chunk from here on, and overwrites it. */
+  /** The chunk is lent: the receiver overwrites it before it returns, and keeps no view of it. */
   onChunk(chunk: Uint8Array): void
   /** The peer sends no more; it still gets its answers (`printf … | nc`). */
   onFinish(): void

@@ -45,10 +45,13 @@ export function serveSocket(socket: Socket, circuit: string | undefined, accept:
   // Its reason holds the peer's address; 'close' follows.
   socket.on('error', () => {})
   const receiver = accept(stream)
-  socket.on('data', (chunk: Buffer) => {
+  const onChunk = (chunk: Buffer): void => {
     if (lingering === undefined) receiver.onChunk(chunk)
     else chunk.fill(0)
-  })
+  }
+  // What lies in the stream already; all, where there is no reading past it.
+  socket.on('data', onChunk)
+  readPast(socket, onChunk)
   socket.on('end', () => {
     if (lingering === undefined) receiver.onFinish()
   })
@@ -61,7 +64,7 @@ export function serveSocket(socket: Socket, circuit: string | undefined, accept:
 /** A server whose sockets stay half open: a peer that ends its side still gets its answers. */
 export function createSocketServer(onSocket: (socket: Socket) => void): Server {
   return createServer({ allowHalfOpen: true, pauseOnConnect: false, noDelay: true }, (socket) => {
-    readThrough(READ, socket)
+    readThrough(socket)
     onSocket(socket)
   })
 }
@@ -69,26 +72,51 @@ export function createSocketServer(onSocket: (socket: Socket) => void): Server {
 /** What every socket is read into, one at a time; all zero between two reads. As large as libuv reads. */
 const READ = Buffer.alloc(65_536)
 
+/** What Node keeps in a socket for `onread`; the names are of lib/net.js, initSocketHandle. */
+interface Inside {
+  [symbol: symbol]: unknown
+  _handle?: { useUserBuffer?(buffer: Buffer): void }
+}
+
+function findInside(socket: Socket): { inside: Inside; held: symbol; called: symbol } | undefined {
+  const symbols = Object.getOwnPropertySymbols(socket)
+  const held = symbols.find(({ description }) => description === 'kBuffer')
+  const called = symbols.find(({ description }) => description === 'kBufferCb')
+  return held === undefined || called === undefined ? undefined : { inside: socket as unknown as Inside, held, called }
+}
+
 /**
- * Has the socket read into `buffer`, which is copied from and overwritten. Left to itself, Node reads into a buffer of
+ * Has the socket read into `READ`, of which the stream gets copies. Left to itself, Node reads into a buffer of
  * its own, gives us copies, and keeps what it read there until something longer is read: payloads among it.
- * Public is `onread` of sockets that connect; for those that were accepted there is only what it is made of inside
- * (lib/net.js, initSocketHandle). Where a Node has it no more, test/proof/memory.test.ts fails.
+ * Public is `onread` of sockets that connect; for those that were accepted there is only what it is made of inside.
+ * Where a Node has it no more, test/proof/memory.test.ts fails.
  */
-function readThrough(buffer: Buffer, socket: Socket): void {
-  const inside = socket as unknown as Record<symbol, unknown> & { _handle?: { useUserBuffer?(buffer: Buffer): void } }
-  const symbols = new Map(Object.getOwnPropertySymbols(socket).map((symbol) => [symbol.description, symbol]))
-  const [held, called] = [symbols.get('kBuffer'), symbols.get('kBufferCb')]
-  if (held === undefined || called === undefined || inside._handle?.useUserBuffer === undefined) return
-  inside[held] = buffer
+function readThrough(socket: Socket): void {
+  const found = findInside(socket)
+  if (found?.inside._handle?.useUserBuffer === undefined) return
+  const { inside, held, called } = found
+  inside[held] = READ
   // Gives whether more is wanted now.
   inside[called] = (length: number): boolean => {
     const chunk = Buffer.allocUnsafeSlow(length)
-    buffer.copy(chunk, 0, 0, length)
-    buffer.fill(0, 0, length)
+    READ.copy(chunk, 0, 0, length)
+    READ.fill(0, 0, length)
     return socket.push(chunk)
   }
-  inside._handle.useUserBuffer(buffer)
+  inside._handle!.useUserBuffer!(READ)
+}
+
+/**
+ * Has a socket that reads into `READ` lend it to `onChunk`, which overwrites it: no copy, nothing allocated by the
+ * length of what comes, and the stream between them stays empty. `pause` and `resume` of the socket mean what they did.
+ */
+function readPast(socket: Socket, onChunk: (chunk: Buffer) => void): void {
+  const found = findInside(socket)
+  if (found === undefined || found.inside[found.held] !== READ) return
+  found.inside[found.called] = (length: number): boolean => {
+    onChunk(READ.subarray(0, length))
+    return true
+  }
 }
 
 /** A listener that could not be had; `code` is the system's (`EADDRINUSE` …), and nothing else of it is kept. */

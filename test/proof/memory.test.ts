@@ -10,8 +10,11 @@ import { scanMemory } from '../support/memory.ts'
 import { type Canaries, drawMark, login, payloadOf, play, type RelayOptions, type RunningRelay, sendOwn, startRelay, untilEmpty, WIRE_NAMES, type WireName, WIRES } from '../support/scenario.ts'
 import { connectRaw, createPerson } from '../support/wire.ts'
 
+/** A relay whose sockets read into Node's own buffer. */
+const READS_AS_NODE_DOES = 'Object.getOwnPropertySymbols = () => []'
+
 /** A relay that keeps what its sockets hand it. */
-const KEEPS = `
+const KEEPS = `${READS_AS_NODE_DOES}
 import { Socket } from 'node:net'
 const { emit } = Socket.prototype
 globalThis.kept = []
@@ -85,7 +88,7 @@ describe('after a long message, when only short packets follow', () => {
   })
 
   test("a relay that lets Node read into Node's own buffer is found out", async () => {
-    const relay = await begin({ fault: 'Object.getOwnPropertySymbols = () => []' })
+    const relay = await begin({ fault: READS_AS_NODE_DOES })
     expect(Object.keys(found(relay, await sendLong(relay, 'tcp')))).toEqual(['tcp'])
   })
 })

@@ -66,6 +66,41 @@ describe('lines', () => {
   })
 })
 
+describe.each([
+  ['lines', (): PacketSource => new LineDecoder(), (packets: string[]) => packets.map((packet) => bytes(`${packet}\n`))],
+  ['messages', (): PacketSource => new MessageDecoder(), (packets: string[]) => packets.map(bytes)],
+])('%s that are given back', (_name, createSource, frame) => {
+  const packets = fc.array(fc.stringMatching(/^[ab;]{0,24}$/), { maxLength: 12 })
+
+  it('mean the same, however many of their packets were read before', () => {
+    const reads = fc.infiniteStream(fc.integer({ min: 0, max: 3 }))
+    const cuts = fc.infiniteStream(fc.integer({ min: 1, max: 40 }))
+    fc.assert(
+      fc.property(packets, reads, cuts, (all, many, lengths) => {
+        const source = createSource()
+        const read: string[] = []
+        const next = (): boolean => {
+          const packet = source.next(LIMIT)
+          if (packet !== undefined) read.push(Buffer.from(packet as Uint8Array).toString('latin1'))
+          return packet !== undefined
+        }
+        const framed = frame(all)
+        const chunks = source instanceof LineDecoder ? chunksOf(Buffer.concat(framed), lengths) : framed
+        for (const chunk of chunks) {
+          source.push(chunk)
+          for (let left = many.next().value!; left > 0 && next(); left--);
+          source.giveBack()
+          expect(chunk.every((byte) => byte === 0)).toBe(true)
+        }
+        while (next());
+        expect(read).toEqual(all)
+        expect(source.held).toBe(0)
+      }),
+      { numRuns: 300 },
+    )
+  })
+})
+
 describe('messages', () => {
   it('are a packet each, with nothing cut off', () => {
     expect(readAll(new MessageDecoder(), [bytes('7'), bytes('a\nb'), bytes('x'.repeat(LIMIT + 1))])).toEqual([
