@@ -88,9 +88,10 @@ const ARROWS: readonly Arrow[] = [
 /** Package, the files (or folders) that may import it, why. */
 const PACKAGES: readonly (readonly [name: string, users: readonly string[], why: string])[] = [
   ['@noble/curves', ['auth/ssh-key.ts', 'auth/age-ssh.ts', 'onion/service.ts'], 'points that node:crypto does not check, convert or multiply'],
-  ['@noble/hashes', ['transport/address.ts'], "an onion address's checksum, in a page too"],
+  ['@noble/hashes', ['transport/address.ts', 'client/seen.ts'], "an onion address's checksum and a message's tag, in a page too"],
   ['age-encryption', ['auth/age-ssh.ts', 'client/envelope.ts', 'client/identity.ts', 'client/message.ts'], "clients' messages"],
-  ['@scure/base', ['client/field.ts', 'client/signed.ts', 'client/card.ts'], 'strict base64, base64url and bech32, in a page too'],
+  ['@scure/bip39', ['client/safety.ts'], 'words that people can tell apart when they hear them'],
+  ['@scure/base', ['client/field.ts', 'client/signed.ts', 'client/card.ts', 'client/seen.ts'], 'strict base64, base64url and bech32, in a page too'],
   ['age-encryption', ['onion/backup.ts', 'cli/commands/backup.ts', 'cli/unlock.ts'], 'backups'],
   ['sshpk', ['auth/private-key.ts'], 'encrypted OpenSSH private keys'],
   ['jsonwebtoken', ['auth/token.ts'], 'tokens'],
