@@ -28,9 +28,8 @@ type Part = (typeof PARTS)[number]
 type Arrow = readonly [from: Part, to: Part, why: string, only?: 'type']
 
 const ARROWS: readonly Arrow[] = [
-  ['auth/', 'protocol/', 'what is wrong with a key is a ProtocolError'],
-  ['auth/', 'auth/private-key.ts', 'an identity and a signature take a private key', 'type'],
-  ['auth/private-key.ts', 'auth/', 'the public half is parsed as strictly as any'],
+  ['auth/', 'protocol/', 'what is wrong with a key is a ProtocolError; base64'],
+  ['auth/private-key.ts', 'auth/', 'the public half is parsed as strictly as any, and X25519 is of one place'],
   ['auth/private-key.ts', 'protocol/', 'it turns a ProtocolError into its own'],
   ['mailbox/', 'protocol/', 'the port that it fills, and the limits', 'type'],
   ['relay/', 'auth/', 'proofs and tokens'],
@@ -88,6 +87,9 @@ const ARROWS: readonly Arrow[] = [
 /** Package, the files (or folders) that may import it, why. */
 const PACKAGES: readonly (readonly [name: string, users: readonly string[], why: string])[] = [
   ['@noble/curves', ['auth/ssh-key.ts', 'auth/age-ssh.ts', 'onion/service.ts'], 'points that node:crypto does not check, convert or multiply'],
+  ['@noble/curves', ['auth/crypto.web.ts'], 'what node:crypto does in Node'],
+  ['@noble/ciphers', ['auth/crypto.web.ts'], 'what node:crypto does in Node'],
+  ['@noble/hashes', ['auth/crypto.web.ts'], 'what node:crypto does in Node'],
   ['@noble/hashes', ['transport/address.ts', 'client/seen.ts'], "an onion address's checksum and a message's tag, in a page too"],
   ['age-encryption', ['auth/age-ssh.ts', 'client/envelope.ts', 'client/identity.ts', 'client/message.ts'], "clients' messages"],
   ['@scure/bip39', ['client/safety.ts'], 'words that people can tell apart when they hear them'],
@@ -106,7 +108,8 @@ const PACKAGES: readonly (readonly [name: string, users: readonly string[], why:
 
 /** Module of Node, the files or folders that may import it, why. */
 const NODE: readonly (readonly [name: string, users: readonly string[], why: string])[] = [
-  ['crypto', ['auth/', 'relay/prover.ts', 'relay/relay.ts'], 'proofs, and the secrets of the process'],
+  ['crypto', ['auth/crypto.ts', 'auth/key-object.ts', 'auth/private-key.ts', 'auth/token.ts'], 'keys, age files and signatures; a page has auth/crypto.web.ts'],
+  ['crypto', ['relay/prover.ts', 'relay/relay.ts'], 'proofs, and the secrets of the process'],
   ['crypto', ['transport/socks.ts', 'config.ts'], 'isolation credentials, and what a name stands for'],
   ['crypto', ['operator/tor-control.ts'], "tor's cookie authentication"],
   ['crypto', ['handover/noise.ts', 'server.ts'], 'what is handed over is encrypted, secrets among it'],

@@ -89,10 +89,10 @@ describe('the key types of the protocol', () => {
     const part = (name: 'x' | 'y' | 'n' | 'e'): Buffer => Buffer.from(exported[name] ?? '', 'base64url')
     return { x: part('x'), y: part('y'), n: part('n'), e: part('e') }
   }
-  const ed25519Point = (): Buffer => encodeString(partsOf(generateKeyPairSync('ed25519')).x)
+  const ed25519Point = (): Uint8Array => encodeString(partsOf(generateKeyPairSync('ed25519')).x)
 
   /** What follows the type in a key's blob. */
-  function material(type: string): Buffer[] {
+  function material(type: string): Uint8Array[] {
     const [curve] = /nistp(256|384|521)/.exec(type) ?? []
     const application = type.startsWith('sk-') ? [encodeString('ssh:')] : []
     if (curve !== undefined) {
@@ -106,7 +106,7 @@ describe('the key types of the protocol', () => {
     return [ed25519Point(), ...application]
   }
 
-  const lineOf = (type: string, ...parts: Buffer[]): string => `${type} ${Buffer.concat([encodeString(type), ...parts]).toString('base64')}`
+  const lineOf = (type: string, ...parts: Uint8Array[]): string => `${type} ${Buffer.concat([encodeString(type), ...parts]).toString('base64')}`
 
   it.each(documented)('$type is taken', ({ type, canDecrypt }) => {
     const parts = material(type)

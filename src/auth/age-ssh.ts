@@ -1,45 +1,29 @@
 /**
  * age files (age-encryption.org/v1) to SSH keys: the `ssh-ed25519` and `ssh-rsa` stanzas of
- * filippo.io/age/agessh, which the age specification leaves to it, composed from node:crypto's
+ * filippo.io/age/agessh, which the age specification leaves to it, composed from crypto.ts's
  * primitives; @noble/curves only maps an ed25519 point to X25519.
  * Two ways in: `encryptToKey` for the relay's challenges, which need speed and are small, and a Recipient and an
  * Identity for age-encryption's Encrypter and Decrypter, for clients' messages.
  * Decides nothing about whether a text may be decrypted or returned: docs/protocol.md, section 3, is the client's duty.
  */
-import {
-  createCipheriv,
-  createDecipheriv,
-  createHash,
-  createHmac,
-  createPrivateKey,
-  createPublicKey,
-  diffieHellman,
-  generateKeyPairSync,
-  hkdfSync,
-  privateDecrypt,
-  publicEncrypt,
-  randomBytes,
-  type KeyObject,
-} from 'node:crypto'
 import { ed25519 } from '@noble/curves/ed25519.js'
 import { Stanza, type Identity, type Recipient } from 'age-encryption'
-import type { SshPrivateKey } from './private-key.ts'
-import { encodeKey, type SshKey } from './ssh-key.ts'
-import { asBuffer } from './ssh-wire.ts'
+import { encodeBase64 } from '../protocol/base64.ts'
+import { createShare, encryptOaep, hkdf, hmac, type Multiply, open, randomBytes, seal, TAG_BYTES, x25519 } from './crypto.ts'
+import type { SshKey, SshPrivateKey } from './ssh-key.ts'
+import { concat, decodeBase64 } from './ssh-wire.ts'
 
 const VERSION = 'age-encryption.org/v1'
 const ED25519_LABEL = `${VERSION}/ssh-ed25519`
-const RSA_LABEL = Buffer.from(`${VERSION}/ssh-rsa`)
+const utf8 = new TextEncoder()
+const RSA_LABEL = utf8.encode(`${VERSION}/ssh-rsa`)
 const FILE_KEY_BYTES = 16
-const TAG_BYTES = 16
 const CHUNK_BYTES = 65_536
 /** Wrap keys are used once, so their nonce is fixed (age specification, "ChaCha20-Poly1305"). */
-const WRAP_NONCE = Buffer.alloc(12)
+const WRAP_NONCE = new Uint8Array(12)
 /** STREAM's nonce of a first chunk that is the last: an 11-byte counter of 0, and the final flag. */
-const ONLY_CHUNK_NONCE = Buffer.from('000000000000000000000001', 'hex')
-/** PKCS8 around a raw X25519 scalar (RFC 8410, section 7): JWK would need the public half as well. */
-const X25519_PKCS8 = Buffer.from('302e020100300506032b656e04220420', 'hex')
-const NOTHING = Buffer.alloc(0)
+const ONLY_CHUNK_NONCE = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1)
+const NOTHING = new Uint8Array(0)
 
 /**
  * A whole binary age file of one chunk: a challenge.
@@ -53,12 +37,10 @@ export async function encryptToKey(plaintext: Uint8Array, key: SshKey): Promise<
   if (plaintext.length > CHUNK_BYTES) throw new RangeError('plaintext over one age chunk')
   const fileKey = randomBytes(FILE_KEY_BYTES)
   const nonce = randomBytes(16)
-  const header = encodeHeader(wrap(fileKey, key))
-  const mac = createHmac('sha256', hkdf(fileKey, NOTHING, 'header'))
-    .update(header)
-    .digest()
+  const header = encodeHeader(await wrap(fileKey, key))
+  const mac = hmac(hkdf(fileKey, NOTHING, 'header'), utf8.encode(header))
   const payload = seal(hkdf(fileKey, nonce, 'payload'), ONLY_CHUNK_NONCE, plaintext)
-  return Buffer.concat([Buffer.from(`${header} ${toUnpadded(mac)}\n`), nonce, payload])
+  return concat(utf8.encode(`${header} ${toUnpadded(mac)}\n`), nonce, payload)
 }
 
 /** For age-encryption's Encrypter: messages of any size to an SSH key. */
@@ -71,8 +53,8 @@ export class SshRecipient implements Recipient {
     this.#key = key
   }
 
-  wrapFileKey(fileKey: Uint8Array): Stanza[] {
-    return [wrap(fileKey, this.#key)]
+  async wrapFileKey(fileKey: Uint8Array): Promise<Stanza[]> {
+    return [await wrap(fileKey, this.#key)]
   }
 }
 
@@ -107,18 +89,15 @@ export class SshIdentity implements Identity {
     if (share?.length !== 32 || decodeUnpadded(args[1]!)?.length !== 4) throw malformed('ssh-ed25519')
     if (args[1] !== tag) return null
     if (body.length !== FILE_KEY_BYTES + TAG_BYTES) throw malformed('ssh-ed25519')
-    const { public: key, keyObject } = this.#key
-    const seed = Buffer.from(keyObject.export({ format: 'jwk' }).d!, 'base64url')
-    // RFC 8032, section 5.1.5: the scalar is the first half of the seed's hash; X25519 clamps it alike.
-    const scalar = createHash('sha512').update(seed).digest().subarray(0, 32)
-    let shared: Buffer
+    const key = this.#key.public
+    let shared: Uint8Array
     try {
-      shared = multiply(computeTweak(key), multiply(importScalar(scalar), share))
+      shared = computeTweak(key)(this.#key.multiply!(share))
     } catch {
-      // OpenSSL refuses an all-zero result (RFC 7748, section 6.1).
+      // An all-zero result (RFC 7748, section 6.1).
       throw malformed('ssh-ed25519')
     }
-    const salt = Buffer.concat([share, toMontgomery(key)])
+    const salt = concat(share, toMontgomery(key))
     return open(hkdf(shared, salt, ED25519_LABEL), WRAP_NONCE, body)
   }
 
@@ -126,7 +105,7 @@ export class SshIdentity implements Identity {
     if (args.length !== 2 || decodeUnpadded(args[1]!)?.length !== 4) throw malformed('ssh-rsa')
     if (args[1] !== tag) return null
     try {
-      const fileKey = privateDecrypt({ key: this.#key.keyObject, oaepHash: 'sha256', oaepLabel: RSA_LABEL }, body)
+      const fileKey = this.#key.decrypt!(body, RSA_LABEL)
       return fileKey.length === FILE_KEY_BYTES ? fileKey : null
     } catch {
       return null
@@ -138,19 +117,15 @@ function requireDecrypting(key: SshKey): void {
   if (!key.canDecrypt) throw new TypeError('age cannot encrypt to a key of this type')
 }
 
-function wrap(fileKey: Uint8Array, key: SshKey): Stanza {
+async function wrap(fileKey: Uint8Array, key: SshKey): Promise<Stanza> {
   requireDecrypting(key)
-  if (key.type === 'ssh-rsa') {
-    const encoded = encodeKey(key)
-    const body = publicEncrypt({ ...encoded, oaepHash: 'sha256', oaepLabel: RSA_LABEL }, fileKey)
-    encoded.key.fill(0)
-    return new Stanza(['ssh-rsa', computeTag(key)], body)
+  if (key.material.kind === 'rsa') {
+    return new Stanza(['ssh-rsa', computeTag(key)], await encryptOaep(key.material, fileKey, RSA_LABEL))
   }
-  const ephemeral = generateKeyPairSync('x25519')
-  const share = exportPoint(ephemeral.publicKey)
+  const { share, multiply } = createShare()
   const point = toMontgomery(key)
-  const shared = multiply(computeTweak(key), multiply(ephemeral.privateKey, point))
-  const wrapKey = hkdf(shared, Buffer.concat([share, point]), ED25519_LABEL)
+  const shared = computeTweak(key)(multiply(point))
+  const wrapKey = hkdf(shared, concat(share, point), ED25519_LABEL)
   return new Stanza(['ssh-ed25519', computeTag(key), toUnpadded(share)], seal(wrapKey, WRAP_NONCE, fileKey))
 }
 
@@ -160,57 +135,19 @@ function computeTag(key: SshKey): string {
 }
 
 /** agessh's tweak: binds the shared secret to the SSH key, so that it differs from a bare X25519 key's. */
-function computeTweak(key: SshKey): KeyObject {
-  return importScalar(hkdf(NOTHING, key.blob, ED25519_LABEL))
+function computeTweak(key: SshKey): Multiply {
+  return x25519(hkdf(NOTHING, key.blob, ED25519_LABEL))
 }
 
 /** An ed25519 key for X25519, u = (1 + y) / (1 - y) (RFC 7748, section 4.1). Its point was checked when parsed. */
-function toMontgomery({ material }: SshKey): Buffer {
+function toMontgomery({ material }: SshKey): Uint8Array {
   if (material.kind !== 'ed25519') throw new TypeError('not an ed25519 key')
   const { Fp } = ed25519.Point
   const encoded = Uint8Array.from(material.point)
   encoded[31]! &= 0x7f
   const y = Fp.fromBytes(encoded)
   encoded.fill(0)
-  return Buffer.from(Fp.toBytes(Fp.div(Fp.add(Fp.ONE, y), Fp.sub(Fp.ONE, y))))
-}
-
-function importScalar(scalar: Uint8Array): KeyObject {
-  return createPrivateKey({ key: Buffer.concat([X25519_PKCS8, scalar]), format: 'der', type: 'pkcs8' })
-}
-
-function exportPoint(key: KeyObject): Buffer {
-  return Buffer.from(key.export({ format: 'jwk' }).x!, 'base64url')
-}
-
-/** X25519. @throws where the result is all zero */
-function multiply(privateKey: KeyObject, point: Uint8Array): Buffer {
-  const x = asBuffer(point).toString('base64url')
-  return diffieHellman({
-    privateKey,
-    publicKey: createPublicKey({ key: { kty: 'OKP', crv: 'X25519', x }, format: 'jwk' }),
-  })
-}
-
-function hkdf(secret: Uint8Array, salt: Uint8Array, label: string): Buffer {
-  return Buffer.from(hkdfSync('sha256', secret, salt, label, 32))
-}
-
-function seal(key: Uint8Array, nonce: Uint8Array, plaintext: Uint8Array): Buffer {
-  const cipher = createCipheriv('chacha20-poly1305', key, nonce, { authTagLength: TAG_BYTES })
-  return Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()])
-}
-
-/** @returns null where the tag is wrong */
-function open(key: Uint8Array, nonce: Uint8Array, ciphertext: Uint8Array): Buffer | null {
-  const decipher = createDecipheriv('chacha20-poly1305', key, nonce, { authTagLength: TAG_BYTES })
-  decipher.setAuthTag(ciphertext.subarray(-TAG_BYTES))
-  const plaintext = decipher.update(ciphertext.subarray(0, -TAG_BYTES))
-  try {
-    return Buffer.concat([plaintext, decipher.final()])
-  } catch {
-    return null
-  }
+  return Fp.toBytes(Fp.div(Fp.add(Fp.ONE, y), Fp.sub(Fp.ONE, y)))
 }
 
 /** A header of one stanza up to and with `---`, which is what the MAC covers. */
@@ -221,13 +158,17 @@ function encodeHeader({ args, body }: Stanza): string {
 }
 
 function toUnpadded(bytes: Uint8Array): string {
-  return asBuffer(bytes).toString('base64').replace(/=+$/, '')
+  return encodeBase64(bytes).replace(/=+$/, '')
 }
 
 /** Canonical unpadded base64, as the age specification demands; undefined for anything else. */
-function decodeUnpadded(text: string): Buffer | undefined {
-  const bytes = Buffer.from(text, 'base64')
-  return toUnpadded(bytes) === text ? bytes : undefined
+function decodeUnpadded(text: string): Uint8Array | undefined {
+  if (text.includes('=')) return undefined
+  try {
+    return decodeBase64(text.padEnd(Math.ceil(text.length / 4) * 4, '='))
+  } catch {
+    return undefined
+  }
 }
 
 const malformed = (type: string): Error => new Error(`malformed ${type} stanza`)

@@ -3,14 +3,18 @@
  * this. OpenSSH's container is read strictly here and opened by sshpk, which knows its ciphers and
  * bcrypt; PEM (PKCS8, PKCS1, SEC1) by node:crypto. Errors never hold key material.
  */
-import { createPrivateKey, createPublicKey, generateKeyPairSync, sign, verify, type KeyObject } from 'node:crypto'
+import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, privateDecrypt, sign, verify, type KeyObject } from 'node:crypto'
 import sshpk from 'sshpk'
 import { ProtocolError } from '../protocol/errors.ts'
-import { createKeyObject, parseKeyBlob, type EcdsaCurve, type SshKey } from './ssh-key.ts'
-import { asBuffer, decodeBase64, encodeMpint, encodeString, WireError, WireReader } from './ssh-wire.ts'
+import { x25519 } from './crypto.ts'
+import { asBuffer, createKeyObject } from './key-object.ts'
+import { parseKeyBlob, type EcdsaCurve, type SshKey, type SshPrivateKey } from './ssh-key.ts'
+import { decodeBase64, encodeMpint, encodeString, WireError, WireReader } from './ssh-wire.ts'
 
-export interface SshPrivateKey {
-  readonly public: SshKey
+export type { SshPrivateKey } from './ssh-key.ts'
+
+/** A private key that node:crypto holds. */
+export interface FilePrivateKey extends SshPrivateKey {
   readonly keyObject: KeyObject
 }
 
@@ -53,7 +57,7 @@ const CIPHERS: ReadonlySet<string> = new Set([
  * @param passphrase ignored where the file isn't encrypted
  * @throws {PrivateKeyError}
  */
-export function parsePrivateKey(file: Uint8Array, passphrase?: string): SshPrivateKey {
+export function parsePrivateKey(file: Uint8Array, passphrase?: string): FilePrivateKey {
   const text = asBuffer(file).toString('latin1').replaceAll('\r\n', '\n').trim()
   const openssh = OPENSSH.exec(text)
   if (openssh !== null) return parseOpenSsh(text, openssh[1]!, passphrase)
@@ -64,12 +68,12 @@ export function parsePrivateKey(file: Uint8Array, passphrase?: string): SshPriva
 }
 
 /** OpenSSH, PROTOCOL.key. */
-function parseOpenSsh(text: string, base64: string, passphrase: string | undefined): SshPrivateKey {
-  let publicBlob: Buffer
+function parseOpenSsh(text: string, base64: string, passphrase: string | undefined): FilePrivateKey {
+  let publicBlob: Uint8Array
   let encrypted: boolean
   try {
     const reader = new WireReader(decodeBase64(base64.replaceAll('\n', '')))
-    if (!reader.bytes(MAGIC.length).equals(MAGIC)) throw new WireError()
+    if (!MAGIC.equals(reader.bytes(MAGIC.length))) throw new WireError()
     const cipher = reader.name()
     const kdf = reader.name()
     reader.string() // the kdf's options
@@ -121,7 +125,7 @@ function readPem(text: string, encrypted: boolean, passphrase: string | undefine
 }
 
 /** The public half from the private one, as strictly as any public key, and proof that they belong together. */
-function checkKey(keyObject: KeyObject): SshPrivateKey {
+function checkKey(keyObject: KeyObject): FilePrivateKey {
   const key = parsePublicBlob(encodePublicBlob(createPublicKey(keyObject)))
   const probe = Buffer.from('asfaleia key check')
   const algorithm = key.material.kind === 'ed25519' ? null : 'sha256'
@@ -132,7 +136,29 @@ function checkKey(keyObject: KeyObject): SshPrivateKey {
     matches = false
   }
   if (!matches) throw new PrivateKeyError('not-a-private-key')
-  return { public: key, keyObject }
+  return { public: key, keyObject, ...actionsOf(key, keyObject) }
+}
+
+const ECDSA_DIGESTS = { nistp256: 'sha256', nistp384: 'sha384', nistp521: 'sha512' } as const satisfies Record<EcdsaCurve, string>
+
+function actionsOf({ material }: SshKey, keyObject: KeyObject): Omit<SshPrivateKey, 'public'> {
+  switch (material.kind) {
+    case 'ed25519':
+      return { sign: (message) => sign(null, message, keyObject), multiply: (point) => x25519(scalarOf(keyObject))(point) }
+    case 'rsa':
+      return {
+        sign: (message) => sign('sha512', message, keyObject),
+        decrypt: (ciphertext, label) => privateDecrypt({ key: keyObject, oaepHash: 'sha256', oaepLabel: asBuffer(label) }, ciphertext),
+      }
+    case 'ecdsa':
+      return { sign: (message) => sign(ECDSA_DIGESTS[material.curve], message, { key: keyObject, dsaEncoding: 'ieee-p1363' }) }
+  }
+}
+
+/** RFC 8032, section 5.1.5: the scalar is the first half of the seed's hash; X25519 clamps it alike. */
+function scalarOf(keyObject: KeyObject): Uint8Array {
+  const seed = Buffer.from(keyObject.export({ format: 'jwk' }).d!, 'base64url')
+  return createHash('sha512').update(seed).digest().subarray(0, 32)
 }
 
 function parsePublicBlob(blob: Uint8Array): SshKey {

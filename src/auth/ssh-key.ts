@@ -1,15 +1,17 @@
 /**
  * Public keys as OpenSSH writes them, `type base64 [comment]`, parsed strictly (docs/protocol.md,
- * section 3). Every key goes through here before sshpk, node:crypto or age see it: sshpk 1.18
+ * section 3). Every key goes through here before sshpk, node:crypto, WebCrypto or age see it: sshpk 1.18
  * accepts trailing bytes, ed25519 keys of 31 bytes or off the curve, and RSA exponents of 1; and
  * node:crypto imports ed25519 points unchecked.
  * Must not keep comments, nor echo anything of a key in an error, nor make a string of a key, which nobody could overwrite.
  */
-import { createPublicKey, hash, type KeyObject } from 'node:crypto'
 import { ed25519 } from '@noble/curves/ed25519.js'
 import { p256, p384, p521 } from '@noble/curves/nist.js'
 import { ProtocolError } from '../protocol/errors.ts'
-import { asBuffer, decodeBase64, encodeString, WireError, WireReader } from './ssh-wire.ts'
+import { encodeBase64 } from '../protocol/base64.ts'
+import { asciiText, isWord } from '../protocol/packets.ts'
+import { sha256 } from './crypto.ts'
+import { concat, decodeBase64, encodeString, WireError, WireReader } from './ssh-wire.ts'
 
 export type EcdsaCurve = 'nistp256' | 'nistp384' | 'nistp521'
 
@@ -44,6 +46,23 @@ export interface SshKey {
   readonly material: KeyMaterial
 }
 
+/**
+ * A private key as what it does: the secret stays with what opened it, a KeyObject of node:crypto or the closure of
+ * an ed25519 key's seed.
+ */
+export interface SshPrivateKey {
+  readonly public: SshKey
+  /**
+   * The signature's bytes: of ed25519 (RFC 8032); of RSA by PKCS1 v1.5 and SHA-512; of ECDSA by its curve's hash
+   * (RFC 5656, section 6.2.1), r and s at the curve's full size.
+   */
+  sign(message: Uint8Array): Uint8Array
+  /** An ed25519 key's: X25519 of its scalar and a point. @throws where the result is all zero */
+  multiply?(point: Uint8Array): Uint8Array
+  /** An RSA key's: RSA-OAEP by SHA-256. @throws where it does not open */
+  decrypt?(ciphertext: Uint8Array, label: Uint8Array): Uint8Array
+}
+
 /** Overwrites the key but for its fingerprint: what held it is of no other use any more. */
 export function eraseKey(key: SshKey): void {
   key.blob.fill(0)
@@ -55,12 +74,10 @@ export function eraseKey(key: SshKey): void {
  */
 export type KeyCheck = 'full' | 'form'
 
-/** What stands before the point in a SubjectPublicKeyInfo. */
-const ED25519_SPKI = Buffer.from('302a300506032b6570032100', 'hex')
 const CURVES = {
-  nistp256: { bytes: 32, spki: Buffer.from('3059301306072a8648ce3d020106082a8648ce3d030107034200', 'hex'), Point: p256.Point },
-  nistp384: { bytes: 48, spki: Buffer.from('3076301006072a8648ce3d020106052b81040022036200', 'hex'), Point: p384.Point },
-  nistp521: { bytes: 66, spki: Buffer.from('30819b301006072a8648ce3d020106052b8104002303818600', 'hex'), Point: p521.Point },
+  nistp256: { bytes: 32, Point: p256.Point },
+  nistp384: { bytes: 48, Point: p384.Point },
+  nistp521: { bytes: 66, Point: p521.Point },
 } as const
 
 const RSA_BITS = { min: 2_048, max: 8_192 }
@@ -96,7 +113,7 @@ function readMaterial(type: SshKeyType, reader: WireReader): KeyMaterial {
 }
 
 /** A little-endian y below 2^255 - 19 and x's sign bit: 32 bytes, one spelling (RFC 8032, section 5.1.2). */
-function readEd25519(reader: WireReader): Buffer {
+function readEd25519(reader: WireReader): Uint8Array {
   const point = reader.string()
   if (point.length !== 32) throw new WireError()
   const high = (point[31]! & 0x7f) === 0x7f && point.subarray(1, 31).every((byte) => byte === 0xff)
@@ -110,18 +127,18 @@ function readRsa(reader: WireReader): KeyMaterial {
   const bits = modulus.length * 8 - (Math.clz32(modulus[0]!) - 24)
   if (bits < RSA_BITS.min || bits > RSA_BITS.max || modulus.at(-1)! % 2 === 0) throw new WireError()
   if (exponent.length > RSA_EXPONENT.maxBytes || exponent.at(-1)! % 2 === 0) throw new WireError()
-  if (BigInt(`0x${exponent.toString('hex')}`) < RSA_EXPONENT.min) throw new WireError()
+  if (exponent.reduce((sum, byte) => (sum << 8n) | BigInt(byte), 0n) < RSA_EXPONENT.min) throw new WireError()
   return { kind: 'rsa', modulus, exponent }
 }
 
-function readEcdsa(curve: EcdsaCurve, reader: WireReader): Buffer {
+function readEcdsa(curve: EcdsaCurve, reader: WireReader): Uint8Array {
   if (reader.name() !== curve) throw new WireError()
   const point = reader.string()
   if (point.length !== 1 + 2 * CURVES[curve].bytes || point[0] !== 0x04) throw new WireError()
   return point
 }
 
-function readApplication(reader: WireReader): Buffer {
+function readApplication(reader: WireReader): Uint8Array {
   const application = reader.string()
   if (application.length === 0 || application.length > APPLICATION_BYTES) throw new WireError()
   return application
@@ -210,7 +227,7 @@ const CERTIFICATES: ReadonlyMap<string, SshKeyType> = new Map(
  *   for host certificates and types that docs/protocol.md, section 3, doesn't list.
  */
 export function parseKeyBlob(bytes: Uint8Array, check: KeyCheck = 'full'): SshKey {
-  let blob: Buffer | undefined
+  let blob: Uint8Array | undefined
   try {
     const reader = new WireReader(bytes)
     const name = reader.name()
@@ -220,7 +237,7 @@ export function parseKeyBlob(bytes: Uint8Array, check: KeyCheck = 'full'): SshKe
     if (certificate) reader.string() // the authority's nonce
     const start = reader.position
     readMaterial(type, reader)
-    blob = join(encodeString(type), bytes.subarray(start, reader.position))
+    blob = concat(encodeString(type), bytes.subarray(start, reader.position))
     const material = readMaterial(type, new WireReader(blob.subarray(4 + type.length)))
     const role = certificate ? readCertificateTail(reader) : USER
     reader.end()
@@ -230,7 +247,7 @@ export function parseKeyBlob(bytes: Uint8Array, check: KeyCheck = 'full'): SshKe
       type,
       blob,
       canDecrypt: type === 'ssh-ed25519' || type === 'ssh-rsa',
-      fingerprint: hash('sha256', blob, 'buffer'),
+      fingerprint: sha256(blob),
       material,
     }
   } catch (error) {
@@ -240,7 +257,9 @@ export function parseKeyBlob(bytes: Uint8Array, check: KeyCheck = 'full'): SshKe
   }
 }
 
+const utf8 = new TextEncoder()
 const SPACE = 0x20
+const PADDING = 0x3d
 const NAME_BYTES = 64
 /** What a comment may not hold: NUL and line breaks. */
 const BREAKS = [0x00, 0x0a, 0x0d]
@@ -254,15 +273,15 @@ const BREAKS = [0x00, 0x0a, 0x0d]
  * @throws {ProtocolError} as {@link parseKeyBlob}
  */
 export function parsePublicKey(text: Uint8Array | string, check: KeyCheck = 'full'): SshKey {
-  const line = asBuffer(typeof text === 'string' ? Buffer.from(text) : text)
+  const line = typeof text === 'string' ? utf8.encode(text) : text
   const end = line.indexOf(SPACE)
   if (end < 1 || end > NAME_BYTES) throw new ProtocolError('bad-key')
   const comment = line.indexOf(SPACE, end + 1)
   if (comment !== -1 && BREAKS.some((byte) => line.includes(byte, comment))) throw new ProtocolError('bad-key')
-  let bytes: Buffer | undefined
+  let bytes: Uint8Array | undefined
   try {
     bytes = decodeBase64(line.subarray(end + 1, comment === -1 ? line.length : comment))
-    if (new WireReader(bytes).name() !== line.toString('latin1', 0, end)) throw new WireError()
+    if (new WireReader(bytes).name() !== asciiText(line.subarray(0, end))) throw new WireError()
     return parseKeyBlob(bytes, check)
   } catch (error) {
     if (error instanceof WireError) throw new ProtocolError('bad-key')
@@ -286,17 +305,16 @@ const FINGERPRINT_DIGITS = 43
  * @throws {ProtocolError} `bad-key`; `unsupported-key` for a sound line of a key that can have no mailbox
  */
 export function parseReceiver(field: Uint8Array, isKnown?: (fingerprint: Uint8Array) => boolean): Uint8Array {
-  const text = asBuffer(field)
-  if (text.toString('latin1', 0, FINGERPRINT.length) !== FINGERPRINT) {
-    const key = parsePublicKey(text, 'form')
+  if (!isWord(field.subarray(0, FINGERPRINT.length), FINGERPRINT)) {
+    const key = parsePublicKey(field, 'form')
     const sound = isKnown?.(key.fingerprint) === true || isSoundPoint(key.material)
     eraseKey(key)
     if (!sound) throw new ProtocolError('bad-key')
     return key.fingerprint
   }
-  if (text.length !== FINGERPRINT.length + FINGERPRINT_DIGITS) throw new ProtocolError('bad-key')
-  const padded = Buffer.alloc(FINGERPRINT_DIGITS + 1, '=')
-  padded.set(text.subarray(FINGERPRINT.length))
+  if (field.length !== FINGERPRINT.length + FINGERPRINT_DIGITS) throw new ProtocolError('bad-key')
+  const padded = new Uint8Array(FINGERPRINT_DIGITS + 1).fill(PADDING)
+  padded.set(field.subarray(FINGERPRINT.length))
   try {
     return decodeBase64(padded)
   } catch {
@@ -308,66 +326,5 @@ export function parseReceiver(field: Uint8Array, isKnown?: (fingerprint: Uint8Ar
 
 /** `SHA256:` and unpadded base64, as `ssh-keygen -l` prints it. */
 export function formatFingerprint(fingerprint: Uint8Array): string {
-  return FINGERPRINT + asBuffer(fingerprint).toString('base64').replace(/=+$/, '')
-}
-
-/**
- * The key for node:crypto: made when it is needed, since most keys of a relay are only hashed.
- *
- * @throws {Error} where the key was parsed by form only and is not on its curve (ECDSA; OpenSSL checks it)
- */
-export function createKeyObject(key: SshKey): KeyObject {
-  const encoded = encodeKey(key)
-  try {
-    return createPublicKey(encoded)
-  } finally {
-    encoded.key.fill(0)
-  }
-}
-
-/**
- * The key as a function of node:crypto takes it for one use: a KeyObject would keep OpenSSL's copy until V8
- * collects its old objects. By DER, though JWK is imported a little faster: a JWK is strings.
- * The caller overwrites `key`.
- */
-export function encodeKey({ material }: SshKey): { key: Buffer; format: 'der'; type: 'pkcs1' | 'spki' } {
-  return { key: encodeDer(material), format: 'der', type: material.kind === 'rsa' ? 'pkcs1' : 'spki' }
-}
-
-/** An RSAPublicKey (RFC 8017, appendix A.1.1), else a SubjectPublicKeyInfo (RFC 5480, RFC 8410). */
-function encodeDer(material: KeyMaterial): Buffer {
-  switch (material.kind) {
-    case 'ed25519':
-      return join(ED25519_SPKI, material.point)
-    case 'rsa':
-      return element(0x30, element(0x02, positive(material.modulus)), element(0x02, positive(material.exponent)))
-    case 'ecdsa':
-      return join(CURVES[material.curve].spki, material.point)
-  }
-}
-
-/** DER's INTEGER is signed. */
-function positive(magnitude: Uint8Array): Buffer {
-  return join(Buffer.alloc(magnitude[0]! >= 0x80 ? 1 : 0), magnitude)
-}
-
-/** One element of DER; overwrites its parts, which are copies already. */
-function element(tag: number, ...parts: Buffer[]): Buffer {
-  const content = join(...parts)
-  const { length } = content
-  const size = length < 0x80 ? [length] : length < 0x100 ? [0x81, length] : [0x82, length >> 8, length & 0xff]
-  const whole = join(Buffer.from([tag, ...size]), content)
-  for (const part of [content, ...parts]) part.fill(0)
-  return whole
-}
-
-/** As Buffer.concat, but not in Node's shared pool: it is overwritten as a whole. */
-function join(...parts: readonly Uint8Array[]): Buffer {
-  const whole = Buffer.alloc(parts.reduce((sum, part) => sum + part.length, 0))
-  let at = 0
-  for (const part of parts) {
-    whole.set(part, at)
-    at += part.length
-  }
-  return whole
+  return FINGERPRINT + encodeBase64(fingerprint).replace(/=+$/, '')
 }

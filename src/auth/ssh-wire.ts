@@ -4,6 +4,9 @@
  * Knows no key types and holds no bytes in its errors.
  */
 
+import { decodeBase64 as decode } from '../protocol/base64.ts'
+import { asciiText } from '../protocol/packets.ts'
+
 /** The bytes are not of the form asked for. Never leaves src/auth: each module turns it into its own refusal. */
 export class WireError extends Error {
   constructor() {
@@ -12,51 +15,48 @@ export class WireError extends Error {
   }
 }
 
-/** The same memory with Buffer's methods; nothing is copied. */
-export function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-}
-
 /** RFC 4251, section 6: names are printable US-ASCII without comma or space, at most 64 characters. */
 const NAME = /^[!-+\--~]{1,64}$/
+const NAME_BYTES = 64
 
 /** Reads one encoding from its start to its end. Every method throws {@link WireError}. */
 export class WireReader {
-  readonly #bytes: Buffer
+  readonly #bytes: Uint8Array
   #at = 0
 
   constructor(bytes: Uint8Array) {
-    this.#bytes = asBuffer(bytes)
+    this.#bytes = bytes
   }
 
   /** The next `length` bytes, as a view. */
-  bytes(length: number): Buffer {
+  bytes(length: number): Uint8Array {
     if (length > this.#bytes.length - this.#at) throw new WireError()
     this.#at += length
     return this.#bytes.subarray(this.#at - length, this.#at)
   }
 
   uint8(): number {
-    return this.bytes(1).readUInt8()
+    return this.bytes(1)[0]!
   }
 
   uint32(): number {
-    return this.bytes(4).readUInt32BE()
+    const [a, b, c, d] = this.bytes(4) as unknown as [number, number, number, number]
+    return ((a << 24) | (b << 16) | (c << 8) | d) >>> 0
   }
 
-  string(): Buffer {
+  string(): Uint8Array {
     return this.bytes(this.uint32())
   }
 
   /** A string that must be an algorithm's or key type's name. */
   name(): string {
-    const text = this.string().toString('latin1')
-    if (!NAME.test(text)) throw new WireError()
+    const text = asciiText(this.string().subarray(0, NAME_BYTES + 1))
+    if (text === undefined || !NAME.test(text)) throw new WireError()
     return text
   }
 
   /** A positive mpint in its only spelling, as its magnitude without the sign byte. */
-  mpint(): Buffer {
+  mpint(): Uint8Array {
     const bytes = this.string()
     const first = bytes[0]
     if (first === undefined || first >= 0x80) throw new WireError()
@@ -80,55 +80,47 @@ export class WireReader {
   }
 }
 
-export function encodeUint32(value: number): Buffer {
-  const bytes = Buffer.alloc(4)
-  bytes.writeUInt32BE(value)
-  return bytes
+const utf8 = new TextEncoder()
+
+/** The parts one after the other, in memory of their own, which may be overwritten as a whole. */
+export function concat(...parts: readonly Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
+  let at = 0
+  for (const part of parts) {
+    whole.set(part, at)
+    at += part.length
+  }
+  return whole
 }
 
-export function encodeString(value: Uint8Array | string): Buffer {
-  const bytes = typeof value === 'string' ? Buffer.from(value) : value
-  return Buffer.concat([encodeUint32(bytes.length), bytes])
+/** Whether they are the same bytes. Not in constant time: nothing secret is compared so. */
+export function isSame(one: Uint8Array, other: Uint8Array): boolean {
+  return one.length === other.length && one.every((byte, at) => byte === other[at])
+}
+
+export function encodeUint32(value: number): Uint8Array {
+  return Uint8Array.of(value >>> 24, value >>> 16, value >>> 8, value)
+}
+
+export function encodeString(value: Uint8Array | string): Uint8Array {
+  const bytes = typeof value === 'string' ? utf8.encode(value) : value
+  return concat(encodeUint32(bytes.length), bytes)
 }
 
 /** @param magnitude big-endian, unsigned; leading zeros are dropped. */
-export function encodeMpint(magnitude: Uint8Array): Buffer {
+export function encodeMpint(magnitude: Uint8Array): Uint8Array {
   const start = magnitude.findIndex((byte) => byte !== 0)
   if (start === -1) return encodeUint32(0)
   const bytes = magnitude.subarray(start)
-  return encodeString((bytes[0] ?? 0) >= 0x80 ? Buffer.concat([Buffer.of(0), bytes]) : bytes)
-}
-
-const PADDING = 0x3d
-/** The value of each of the 64 characters (RFC 4648, section 4), -1 for every other byte. */
-const DIGITS = new Int8Array(256).fill(-1)
-for (const [value, digit] of [...'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'].entries()) {
-  DIGITS[digit.charCodeAt(0)] = value
+  return encodeString(bytes[0]! >= 0x80 ? concat(Uint8Array.of(0), bytes) : bytes)
 }
 
 /**
  * The bytes that `text` is the canonical padded base64 of (RFC 4648, section 4), at least one, in memory of
- * their own for the caller to overwrite. Ours and not Node's, since that one reads strings, which nobody can
- * overwrite, and takes both alphabets, any padding and stray bits.
+ * their own for the caller to overwrite.
  */
-export function decodeBase64(text: Uint8Array | string): Buffer {
-  const digits = typeof text === 'string' ? Buffer.from(text) : text
-  const { length } = digits
-  if (length === 0 || length % 4 !== 0) throw new WireError()
-  const padding = digits[length - 1] !== PADDING ? 0 : digits[length - 2] !== PADDING ? 1 : 2
-  const bytes = Buffer.alloc((length / 4) * 3 - padding)
-  let bits = 0
-  let wrong = 0
-  let at = 0
-  for (let i = 0; i < length - padding; i++) {
-    const value = DIGITS[digits[i]!]!
-    wrong |= value
-    bits = (bits << 6) | value
-    // Of each four digits, the second, third and fourth complete a byte.
-    if ((i & 3) > 0) bytes[at++] = bits >> (6 - 2 * (i & 3))
-  }
-  const stray = bits & (padding === 0 ? 0 : padding === 1 ? 0b11 : 0b1111)
-  if (wrong >= 0 && stray === 0) return bytes
-  bytes.fill(0)
-  throw new WireError()
+export function decodeBase64(text: Uint8Array | string): Uint8Array {
+  const bytes = decode(typeof text === 'string' ? utf8.encode(text) : text)
+  if (bytes === undefined) throw new WireError()
+  return bytes
 }

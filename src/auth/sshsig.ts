@@ -4,39 +4,40 @@
  * signature is the base64 of its blob, without armor.
  * Must not say why a signature is refused.
  */
-import { createHash, hash, sign, timingSafeEqual, verify, type KeyObject } from 'node:crypto'
-import type { SshPrivateKey } from './private-key.ts'
-import { encodeKey, eraseKey, parseKeyBlob, type EcdsaCurve, type SshKey, type SshKeyType } from './ssh-key.ts'
-import { encodeMpint, encodeString, encodeUint32, WireError, WireReader } from './ssh-wire.ts'
+import { type Digest, isEqual, sha256, sha512, verify } from './crypto.ts'
+import { eraseKey, parseKeyBlob, type EcdsaCurve, type KeyMaterial, type SshKey, type SshKeyType, type SshPrivateKey } from './ssh-key.ts'
+import { concat, encodeMpint, encodeString, encodeUint32, isSame, WireError, WireReader } from './ssh-wire.ts'
 
 /** The namespace of a login's signatures: one made for anything else is no login. */
 export const AUTH_NAMESPACE = 'asfaleia-auth'
 
-const MAGIC = Buffer.from('SSHSIG')
+const utf8 = new TextEncoder()
+const MAGIC = utf8.encode('SSHSIG')
 const VERSION = 1
 const USER_PRESENT = 0x01
 
-type Hash = 'sha256' | 'sha512'
+type Hash = Exclude<Digest, 'sha384'>
 
 /** RFC 5656, section 6.2.1, and the size of r and s. */
 const CURVES = {
-  nistp256: { hash: 'sha256', bytes: 32 },
-  nistp384: { hash: 'sha384', bytes: 48 },
-  nistp521: { hash: 'sha512', bytes: 66 },
-} as const satisfies Record<EcdsaCurve, { hash: string; bytes: number }>
+  nistp256: { digest: 'sha256', bytes: 32 },
+  nistp384: { digest: 'sha384', bytes: 48 },
+  nistp521: { digest: 'sha512', bytes: 66 },
+} as const satisfies Record<EcdsaCurve, { digest: Digest; bytes: number }>
 
 interface Parsed {
   readonly key: SshKey
-  readonly namespace: Buffer
+  readonly namespace: Uint8Array
   readonly hash: Hash
-  readonly signature: Buffer
+  readonly signature: Uint8Array
 }
 
-/** What node:crypto is asked; `null` where the key's type implies the hash. */
+/** What crypto.ts is asked. */
 interface Check {
-  readonly algorithm: Hash | 'sha384' | null
+  readonly key: KeyMaterial
+  /** Undefined where the key's type implies it. */
+  readonly digest: Digest | undefined
   readonly signed: Uint8Array
-  readonly key: ReturnType<typeof encodeKey>
   readonly signature: Uint8Array
 }
 
@@ -60,9 +61,10 @@ export async function verifySignature(input: {
   let parsed: Parsed | undefined
   try {
     parsed = parseSignature(input.blob)
-    const sound = await checkSignature(prepare(parsed, encodeSigned(parsed.namespace, parsed.hash, input.message)))
-    const expected = timingSafeEqual(parsed.key.fingerprint, input.key.fingerprint)
-    return sound && expected && parsed.namespace.equals(Buffer.from(input.namespace))
+    const check = prepare(parsed, encodeSigned(parsed.namespace, parsed.hash, input.message))
+    const sound = await verify(check.key, check.digest, check.signed, check.signature)
+    const expected = isEqual(parsed.key.fingerprint, input.key.fingerprint)
+    return sound && expected && isSame(parsed.namespace, utf8.encode(input.namespace))
   } catch {
     return false
   } finally {
@@ -73,7 +75,7 @@ export async function verifySignature(input: {
 /** @throws {WireError} or what parseKeyBlob throws */
 function parseSignature(blob: Uint8Array): Parsed {
   const reader = new WireReader(blob)
-  if (!reader.bytes(MAGIC.length).equals(MAGIC) || reader.uint32() !== VERSION) throw new WireError()
+  if (!isSame(reader.bytes(MAGIC.length), MAGIC) || reader.uint32() !== VERSION) throw new WireError()
   // By form only: it counts for nothing unless it is the expected key, whose points were checked.
   const key = parseKeyBlob(reader.string(), 'form')
   const namespace = reader.string()
@@ -95,8 +97,7 @@ function prepare({ key, signature }: Parsed, signed: Uint8Array): Check {
     // Never `ssh-rsa`, which is SHA-1.
     if (algorithm !== 'rsa-sha2-256' && algorithm !== 'rsa-sha2-512') throw new WireError()
     reader.end()
-    const algorithmHash = algorithm === 'rsa-sha2-256' ? 'sha256' : 'sha512'
-    return { algorithm: algorithmHash, signed, key: encodeKey(key), signature: body }
+    return { key: material, digest: algorithm === 'rsa-sha2-256' ? 'sha256' : 'sha512', signed, signature: body }
   }
   if (algorithm !== key.type) throw new WireError()
   let message = signed
@@ -104,29 +105,19 @@ function prepare({ key, signature }: Parsed, signed: Uint8Array): Check {
     const flags = reader.bytes(1)
     const counter = reader.bytes(4)
     if ((flags[0]! & USER_PRESENT) === 0) throw new WireError()
-    message = Buffer.concat([sha256(material.application), flags, counter, sha256(signed)])
+    message = concat(sha256(material.application), flags, counter, sha256(signed))
   }
   reader.end()
   if (material.kind === 'ed25519') {
     if (body.length !== 64) throw new WireError()
-    return { algorithm: null, signed: message, key: encodeKey(key), signature: body }
+    return { key: material, digest: undefined, signed: message, signature: body }
   }
-  const { hash: algorithmHash, bytes } = CURVES[material.curve]
+  const { digest, bytes } = CURVES[material.curve]
   const numbers = new WireReader(body)
   const r = pad(numbers.mpint(), bytes)
   const s = pad(numbers.mpint(), bytes)
   numbers.end()
-  return { algorithm: algorithmHash, signed: message, key: encodeKey(key), signature: Buffer.concat([r, s]) }
-}
-
-/** On the thread pool: a flood of logins must not hold up everybody's messages. */
-function checkSignature({ algorithm, signed, key, signature }: Check): Promise<boolean> {
-  return new Promise((resolve) => {
-    verify(algorithm, signed, { ...key, dsaEncoding: 'ieee-p1363' }, signature, (error, good) => {
-      key.key.fill(0)
-      resolve(error === null && good)
-    })
-  })
+  return { key: material, digest, signed: message, signature: concat(r, s) }
 }
 
 /**
@@ -135,54 +126,49 @@ function checkSignature({ algorithm, signed, key, signature }: Check): Promise<b
  */
 export function signMessage(privateKey: SshPrivateKey, namespace: string, message: Uint8Array): Uint8Array {
   if (namespace === '') throw new TypeError('an SSHSIG has a namespace')
-  const { public: key, keyObject } = privateKey
-  const signed = encodeSigned(namespace, 'sha512', message)
-  return Buffer.concat([
+  const signature = privateKey.sign(encodeSigned(namespace, 'sha512', message))
+  return encodeSignature(privateKey.public, namespace, encodeKeySignature(privateKey.public, signature))
+}
+
+/** The SSHSIG's blob around a signature of {@link encodeSigned}'s bytes by SHA-512, whoever made it. */
+export function encodeSignature(key: SshKey, namespace: string, signature: Uint8Array): Uint8Array {
+  return concat(
     MAGIC,
     encodeUint32(VERSION),
     encodeString(key.blob),
     encodeString(namespace),
     encodeString(''),
     encodeString('sha512'),
-    encodeString(signWith(key, keyObject, signed)),
-  ])
+    encodeString(signature),
+  )
 }
 
-function signWith(key: SshKey, keyObject: KeyObject, signed: Uint8Array): Buffer {
-  const { material } = key
+/** What {@link SshPrivateKey.sign} gives, as SSH writes it: the algorithm, and the bytes or numbers. */
+function encodeKeySignature({ type, material }: SshKey, signature: Uint8Array): Uint8Array {
   switch (material.kind) {
     case 'ed25519':
-      return encodeBody(key.type, sign(null, signed, keyObject))
+      return encodeBody(type, signature)
     case 'rsa':
-      return encodeBody('rsa-sha2-512', sign('sha512', signed, keyObject))
+      return encodeBody('rsa-sha2-512', signature)
     case 'ecdsa': {
-      const { hash: algorithm, bytes } = CURVES[material.curve]
-      const both = sign(algorithm, signed, { key: keyObject, dsaEncoding: 'ieee-p1363' })
-      const numbers = [encodeMpint(both.subarray(0, bytes)), encodeMpint(both.subarray(bytes))]
-      return encodeBody(key.type, Buffer.concat(numbers))
+      const { bytes } = CURVES[material.curve]
+      return encodeBody(type, concat(encodeMpint(signature.subarray(0, bytes)), encodeMpint(signature.subarray(bytes))))
     }
   }
 }
 
-function encodeBody(algorithm: SshKeyType | 'rsa-sha2-512', body: Uint8Array): Buffer {
-  return Buffer.concat([encodeString(algorithm), encodeString(body)])
+function encodeBody(algorithm: SshKeyType | 'rsa-sha2-512', body: Uint8Array): Uint8Array {
+  return concat(encodeString(algorithm), encodeString(body))
 }
 
 /** What the key really signs: PROTOCOL.sshsig, section 3. */
-function encodeSigned(namespace: Uint8Array | string, algorithm: Hash, message: Uint8Array): Buffer {
-  return Buffer.concat([
-    MAGIC,
-    encodeString(namespace),
-    encodeString(''),
-    encodeString(algorithm),
-    encodeString(createHash(algorithm).update(message).digest()),
-  ])
+export function encodeSigned(namespace: Uint8Array | string, algorithm: Hash, message: Uint8Array): Uint8Array {
+  const digest = algorithm === 'sha256' ? sha256(message) : sha512(message)
+  return concat(MAGIC, encodeString(namespace), encodeString(''), encodeString(algorithm), encodeString(digest))
 }
 
-const sha256 = (bytes: Uint8Array): Buffer => hash('sha256', bytes, 'buffer')
-
 /** @throws {WireError} where it is longer than `bytes` */
-function pad(magnitude: Buffer, bytes: number): Buffer {
+function pad(magnitude: Uint8Array, bytes: number): Uint8Array {
   if (magnitude.length > bytes) throw new WireError()
-  return Buffer.concat([Buffer.alloc(bytes - magnitude.length), magnitude])
+  return concat(new Uint8Array(bytes - magnitude.length), magnitude)
 }

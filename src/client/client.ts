@@ -5,6 +5,7 @@
  */
 import { formatFingerprint, type SshKey } from '../auth/ssh-key.ts'
 import { AUTH_NAMESPACE } from '../auth/sshsig.ts'
+import { encodeBase64 } from '../protocol/base64.ts'
 import type { Answers, ClientSession, Message, RelayLimits } from '../protocol/client-session.ts'
 import type { RequestName } from '../protocol/packets.ts'
 import { ConnectError, isOnion, parseTarget } from '../transport/address.ts'
@@ -139,7 +140,7 @@ export class RelayClient {
 
   async #login(): Promise<void> {
     const { type, blob } = this.#identity.key
-    const line = `${type} ${Buffer.from(blob).toString('base64')}`
+    const line = `${type} ${encodeBase64(blob)}`
     const { body } = await this.#connection.request('AUTH', (session) => session.auth(line, this.#sign))
     const text = this.#sign ? body : await open(this.#identity, body)
     let challenge: string
@@ -149,7 +150,7 @@ export class RelayClient {
       text?.fill(0)
     }
     const answer = this.#sign
-      ? Buffer.from(await this.#identity.sign(AUTH_NAMESPACE, Buffer.from(challenge, 'latin1'))).toString('base64')
+      ? encodeBase64(await this.#identity.sign(AUTH_NAMESPACE, new TextEncoder().encode(challenge)))
       : challenge
     const { seconds } = await this.#connection.request('VERIFY', (session) => session.verify(answer))
     this.#renewAt = performance.now() + seconds * 1_000 * RENEW

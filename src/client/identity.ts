@@ -4,8 +4,7 @@
  */
 import type { Identity as AgeIdentity } from 'age-encryption'
 import { SshIdentity } from '../auth/age-ssh.ts'
-import type { SshPrivateKey } from '../auth/private-key.ts'
-import type { SshKey } from '../auth/ssh-key.ts'
+import type { SshKey, SshPrivateKey } from '../auth/ssh-key.ts'
 import { signMessage } from '../auth/sshsig.ts'
 
 export interface Identity {

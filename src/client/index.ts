@@ -26,5 +26,5 @@ export {
 } from './message.ts'
 export type { Message, RelayLimits } from '../protocol/client-session.ts'
 export { ProtocolError } from '../protocol/errors.ts'
-export { formatFingerprint, parsePublicKey, type SshKey } from '../auth/ssh-key.ts'
-export { generatePrivateKey, parsePrivateKey, PrivateKeyError, type SshPrivateKey } from '../auth/private-key.ts'
+export { formatFingerprint, parsePublicKey, type SshKey, type SshPrivateKey } from '../auth/ssh-key.ts'
+export { generatePrivateKey, parsePrivateKey, PrivateKeyError } from '../auth/private-key.ts'

@@ -8,11 +8,12 @@
  * `checkChallenge` found it to be a challenge of the relay dialled, with the handle of the one CHALLENGE
  * that answers the one AUTH. Who decrypts hands the text here and nowhere else.
  */
+import { decodeBase64, encodeBase64 } from './base64.ts'
 import { parseChallenge, VERSION } from './challenge.ts'
 import { type ErrorCode, ERROR_CODES, NOTICE_CODES, type NoticeCode } from './errors.ts'
 import { DEFAULT_LIMITS } from './limits.ts'
 import { LineDecoder, MessageDecoder, type PacketSource } from './line.ts'
-import { type AnswerName, asciiText, decodeAnswer, isBase64, isWord, type Packet, PACKETS, type RequestName } from './packets.ts'
+import { type AnswerName, asciiText, decodeAnswer, isWord, type Packet, PACKETS, type RequestName } from './packets.ts'
 
 /**
  * What a client holds at most of one relay, whatever WELCOME says: an operator may raise the limits of
@@ -131,6 +132,8 @@ interface Batch {
   bytes: number
 }
 
+const utf8 = new TextEncoder()
+
 export class ClientSession {
   readonly #relay: string
   readonly #decoder: PacketSource
@@ -190,10 +193,10 @@ export class ClientSession {
   checkChallenge(text: Uint8Array): string {
     const state = this.#challenge
     if (state.kind !== 'received') throw new TypeError('there is no challenge to check')
-    // latin1 keeps every byte apart, so that what parses is those bytes and no others.
-    const line = Buffer.from(text.buffer, text.byteOffset, text.byteLength).toString('latin1')
-    const challenge = parseChallenge(line)
-    if (challenge === undefined || challenge.relay !== this.#relay || challenge.handle !== state.handle) {
+    // Printable ASCII alone: what parses is those bytes and no others.
+    const line = asciiText(text)
+    const challenge = line === undefined ? undefined : parseChallenge(line)
+    if (line === undefined || challenge === undefined || challenge.relay !== this.#relay || challenge.handle !== state.handle) {
       this.refuseChallenge()
     }
     this.#challenge = { kind: 'checked', handle: state.handle }
@@ -216,7 +219,7 @@ export class ClientSession {
 
   /** @throws {TypeError} for a payload over the relay's limit: it would close the connection. */
   send(receiver: string, payload: Uint8Array): Uint8Array {
-    const base64 = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength).toString('base64')
+    const base64 = encodeBase64(payload)
     if (payload.length === 0 || base64.length > this.#limits.payload) throw new TypeError('the payload is empty or too large')
     return this.#request('SEND', [this.#mustHaveToken(), receiver, base64])
   }
@@ -397,7 +400,7 @@ export class ClientSession {
   #request(name: RequestName, fields: readonly string[]): Uint8Array {
     if (this.#over) throw new TypeError('the session is over')
     this.#open.push(name)
-    return Buffer.from(`${[PACKETS[name].no, ...fields].join(';')}\n`, 'latin1')
+    return utf8.encode(`${[PACKETS[name].no, ...fields].join(';')}\n`)
   }
 
   #mustHaveToken(): string {
@@ -463,7 +466,8 @@ function readSeconds(field: Uint8Array | undefined): number | undefined {
 }
 
 function readBase64(field: Uint8Array): Uint8Array {
-  if (!isBase64(field)) throw new BreachError('malformed-packet')
-  const text = Buffer.from(field.buffer, field.byteOffset, field.byteLength).toString('latin1')
-  return new Uint8Array(Buffer.from(text, 'base64'))
+  // Stray bits are their sender's doing, not the relay's, which does not look at them.
+  const bytes = decodeBase64(field, 'ignored')
+  if (bytes === undefined) throw new BreachError('malformed-packet')
+  return bytes
 }

@@ -4,7 +4,7 @@ import { Decrypter, Encrypter, Stanza } from 'age-encryption'
 import fc from 'fast-check'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { encryptToKey, SshIdentity, SshRecipient } from '../../src/auth/age-ssh.ts'
-import { generatePrivateKey, parsePrivateKey, type SshPrivateKey } from '../../src/auth/private-key.ts'
+import { type FilePrivateKey, generatePrivateKey, parsePrivateKey, type SshPrivateKey } from '../../src/auth/private-key.ts'
 import { parsePublicKey, type SshKey } from '../../src/auth/ssh-key.ts'
 import { certify, makeFidoKey, makeFolder, makeKey, needs, run } from './openssh.ts'
 
@@ -17,7 +17,7 @@ const vectors = JSON.parse(readFileSync(new URL('../vectors/age.json', import.me
 const line = Buffer.from(vectors.text)
 const keys = Object.fromEntries(
   vectors.files.map(({ name, privateKey }) => [name, parsePrivateKey(Buffer.from(privateKey))]),
-) as { readonly ed25519256: SshPrivateKey; readonly rsa2048: SshPrivateKey; readonly rsa6144: SshPrivateKey }
+) as { readonly ed25519256: FilePrivateKey; readonly rsa2048: FilePrivateKey; readonly rsa6144: FilePrivateKey }
 const ALL = Object.entries(keys)
 const stranger = parsePrivateKey(Buffer.from(generatePrivateKey('').file))
 
@@ -107,18 +107,18 @@ function next(character: string): string {
   return alphabet[alphabet.indexOf(character) + 1]!
 }
 
-describe('stanzas', () => {
+describe('stanzas', async () => {
   const fileKey = Buffer.alloc(16, 5)
-  const stanzaOf = (key: SshPrivateKey): Stanza => new SshRecipient(key.public).wrapFileKey(fileKey)[0]!
-  const ours = stanzaOf(keys.ed25519256)
-  const rsa = stanzaOf(keys.rsa2048)
+  const stanzaOf = async (key: SshPrivateKey): Promise<Stanza> => (await new SshRecipient(key.public).wrapFileKey(fileKey))[0]!
+  const ours = await stanzaOf(keys.ed25519256)
+  const rsa = await stanzaOf(keys.rsa2048)
   const [, tag, share] = ours.args as [string, string, string]
   const unwrap = (key: SshPrivateKey, ...stanzas: Stanza[]): Uint8Array | null => {
     return new SshIdentity(key).unwrapFileKey(stanzas)
   }
 
-  test('of unknown types, other keys and other methods are passed over', () => {
-    const others = [new Stanza(['X25519', share], ours.body), new Stanza(['joke'], Buffer.alloc(0)), stanzaOf(stranger)]
+  test('of unknown types, other keys and other methods are passed over', async () => {
+    const others = [new Stanza(['X25519', share], ours.body), new Stanza(['joke'], Buffer.alloc(0)), await stanzaOf(stranger)]
     expect(unwrap(keys.ed25519256, ...others, rsa)).toBeNull()
     expect(unwrap(keys.rsa2048, ...others, ours)).toBeNull()
     expect(unwrap(keys.ed25519256, ...others, rsa, ours)).toEqual(fileKey)
@@ -129,17 +129,18 @@ describe('stanzas', () => {
     expect(unwrap(keys.ed25519256, empty, ours)).toEqual(fileKey)
   })
 
-  test('with a file key of another length yield none', () => {
-    const wrong = (key: SshPrivateKey, length: number): Stanza =>
-      new SshRecipient(key.public).wrapFileKey(Buffer.alloc(length))[0]!
+  test('with a file key of another length yield none', async () => {
+    const wrong = async (key: SshPrivateKey, length: number): Promise<Stanza> =>
+      (await new SshRecipient(key.public).wrapFileKey(Buffer.alloc(length)))[0]!
     for (const length of [0, 15, 17, 32]) {
-      expect(unwrap(keys.rsa2048, wrong(keys.rsa2048, length))).toBeNull()
-      expect(() => unwrap(keys.ed25519256, wrong(keys.ed25519256, length))).toThrow('malformed ssh-ed25519 stanza')
+      const [rsa, ed25519] = [await wrong(keys.rsa2048, length), await wrong(keys.ed25519256, length)]
+      expect(unwrap(keys.rsa2048, rsa)).toBeNull()
+      expect(() => unwrap(keys.ed25519256, ed25519)).toThrow('malformed ssh-ed25519 stanza')
     }
   })
 
-  test("of somebody with our tag do not hide our own: a tag's 32 bits can meet", () => {
-    const theirs = stanzaOf(stranger)
+  test("of somebody with our tag do not hide our own: a tag's 32 bits can meet", async () => {
+    const theirs = await stanzaOf(stranger)
     const met = new Stanza(['ssh-ed25519', tag, theirs.args[2]!], theirs.body)
     expect(unwrap(keys.ed25519256, met)).toBeNull()
     expect(unwrap(keys.ed25519256, met, ours)).toEqual(fileKey)

@@ -4,8 +4,8 @@ import { ed25519 } from '@noble/curves/ed25519.js'
 import { p256 } from '@noble/curves/nist.js'
 import fc from 'fast-check'
 import { beforeEach, describe, expect, test } from 'vitest'
+import { createKeyObject } from '../../src/auth/key-object.ts'
 import {
-  createKeyObject,
   formatFingerprint,
   parseKeyBlob,
   parsePublicKey,

@@ -2,7 +2,7 @@ import { generateKeyPairSync, hash, sign } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { beforeEach, describe, expect, test } from 'vitest'
-import { parsePrivateKey, type SshPrivateKey } from '../../src/auth/private-key.ts'
+import { type FilePrivateKey, parsePrivateKey, type SshPrivateKey } from '../../src/auth/private-key.ts'
 import { parsePublicKey, type SshKey } from '../../src/auth/ssh-key.ts'
 import { AUTH_NAMESPACE, signMessage, verifySignature } from '../../src/auth/sshsig.ts'
 import {
@@ -34,7 +34,7 @@ const MAGIC = Buffer.from('SSHSIG')
 const verify = (blob: Uint8Array, key: SshKey, change: { namespace?: string; message?: Uint8Array } = {}) =>
   verifySignature({ blob, key, namespace, message, ...change })
 
-function pemKey(...args: ['rsa', number] | ['ec', string] | ['ed25519']): SshPrivateKey {
+function pemKey(...args: ['rsa', number] | ['ec', string] | ['ed25519']): FilePrivateKey {
   const { privateKey } =
     args[0] === 'rsa'
       ? generateKeyPairSync('rsa', { modulusLength: args[1] })

@@ -1,0 +1,69 @@
+/**
+ * Public keys as node:crypto takes them. For Node only: in a page WebCrypto takes their parts (crypto.web.ts).
+ */
+import { createPublicKey, type KeyObject } from 'node:crypto'
+import type { EcdsaCurve, KeyMaterial, SshKey } from './ssh-key.ts'
+import { concat } from './ssh-wire.ts'
+
+/** What stands before the point in a SubjectPublicKeyInfo. */
+const ED25519_SPKI = Buffer.from('302a300506032b6570032100', 'hex')
+const ECDSA_SPKI = {
+  nistp256: Buffer.from('3059301306072a8648ce3d020106082a8648ce3d030107034200', 'hex'),
+  nistp384: Buffer.from('3076301006072a8648ce3d020106052b81040022036200', 'hex'),
+  nistp521: Buffer.from('30819b301006072a8648ce3d020106052b8104002303818600', 'hex'),
+} as const satisfies Record<EcdsaCurve, Buffer>
+
+/** The same memory with Buffer's methods; nothing is copied. */
+export function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
+/**
+ * The key for node:crypto: made when it is needed, since most keys of a relay are only hashed.
+ *
+ * @throws {Error} where the key was parsed by form only and is not on its curve (ECDSA; OpenSSL checks it)
+ */
+export function createKeyObject({ material }: Pick<SshKey, 'material'>): KeyObject {
+  const encoded = encodeKey(material)
+  try {
+    return createPublicKey(encoded)
+  } finally {
+    encoded.key.fill(0)
+  }
+}
+
+/**
+ * The key as a function of node:crypto takes it for one use: a KeyObject would keep OpenSSL's copy until V8
+ * collects its old objects. By DER, though JWK is imported a little faster: a JWK is strings.
+ * The caller overwrites `key`.
+ */
+export function encodeKey(material: KeyMaterial): { key: Buffer; format: 'der'; type: 'pkcs1' | 'spki' } {
+  return { key: asBuffer(encodeDer(material)), format: 'der', type: material.kind === 'rsa' ? 'pkcs1' : 'spki' }
+}
+
+/** An RSAPublicKey (RFC 8017, appendix A.1.1), else a SubjectPublicKeyInfo (RFC 5480, RFC 8410). */
+function encodeDer(material: KeyMaterial): Uint8Array {
+  switch (material.kind) {
+    case 'ed25519':
+      return concat(ED25519_SPKI, material.point)
+    case 'rsa':
+      return element(0x30, element(0x02, positive(material.modulus)), element(0x02, positive(material.exponent)))
+    case 'ecdsa':
+      return concat(ECDSA_SPKI[material.curve], material.point)
+  }
+}
+
+/** DER's INTEGER is signed. */
+function positive(magnitude: Uint8Array): Uint8Array {
+  return concat(new Uint8Array(magnitude[0]! >= 0x80 ? 1 : 0), magnitude)
+}
+
+/** One element of DER; overwrites its parts, which are copies already. */
+function element(tag: number, ...parts: Uint8Array[]): Uint8Array {
+  const content = concat(...parts)
+  const { length } = content
+  const size = length < 0x80 ? [length] : length < 0x100 ? [0x81, length] : [0x82, length >> 8, length & 0xff]
+  const whole = concat(Uint8Array.of(tag, ...size), content)
+  for (const part of [content, ...parts]) part.fill(0)
+  return whole
+}

@@ -1,0 +1,57 @@
+/**
+ * Padded base64 (RFC 4648, section 4), in bytes and without Node, for a page has no Buffer. Decodes from bytes into memory of
+ * its own, and never makes a string of either, since nobody could overwrite it.
+ */
+
+const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'
+const CHARACTERS = Uint8Array.from(ALPHABET, (character) => character.charCodeAt(0))
+/** The value of each of the 64 characters, -1 for every other byte. */
+const DIGITS = new Int8Array(256).fill(-1)
+for (const [value, character] of CHARACTERS.entries()) DIGITS[character] = value
+const PADDING = 0x3d
+
+const ascii = new TextDecoder()
+
+export function encodeBase64(bytes: Uint8Array): string {
+  const { length } = bytes
+  const text = new Uint8Array(Math.ceil(length / 3) * 4)
+  let at = 0
+  for (let i = 0; i < length; i += 3) {
+    const [second, third] = [i + 1 < length ? bytes[i + 1]! : 0, i + 2 < length ? bytes[i + 2]! : 0]
+    const bits = (bytes[i]! << 16) | (second << 8) | third
+    text[at++] = CHARACTERS[bits >> 18]!
+    text[at++] = CHARACTERS[(bits >> 12) & 63]!
+    text[at++] = i + 1 < length ? CHARACTERS[(bits >> 6) & 63]! : PADDING
+    text[at++] = i + 2 < length ? CHARACTERS[bits & 63]! : PADDING
+  }
+  return ascii.decode(text)
+}
+
+/**
+ * The bytes that `digits` is the base64 of.
+ *
+ * @param stray whether bits beyond the last byte may be set, which nothing canonical has
+ * @returns undefined where the alphabet, the padding or the length is wrong, or it holds no byte at all
+ */
+export function decodeBase64(digits: Uint8Array, stray: 'refused' | 'ignored' = 'refused'): Uint8Array | undefined {
+  const { length } = digits
+  if (length === 0 || length % 4 !== 0) return undefined
+  const padding = digits[length - 1] !== PADDING ? 0 : digits[length - 2] !== PADDING ? 1 : 2
+  const bytes = new Uint8Array((length / 4) * 3 - padding)
+  let wrong = 0
+  let at = 0
+  for (let i = 0; i < length; i += 4) {
+    const last = i + 4 === length ? padding : 0
+    const [a, b] = [DIGITS[digits[i]!]!, DIGITS[digits[i + 1]!]!]
+    const c = last === 2 ? 0 : DIGITS[digits[i + 2]!]!
+    const d = last > 0 ? 0 : DIGITS[digits[i + 3]!]!
+    wrong |= a | b | c | d
+    bytes[at++] = (a << 2) | (b >> 4)
+    if (last < 2) bytes[at++] = (b << 4) | (c >> 2)
+    if (last < 1) bytes[at++] = (c << 6) | d
+    if (stray === 'refused') wrong |= last === 2 ? -(b & 0b1111) : last === 1 ? -(c & 0b11) : 0
+  }
+  if (wrong >= 0) return bytes
+  bytes.fill(0)
+  return undefined
+}
