@@ -21,8 +21,17 @@ export interface ConnectOptions {
   readonly identity: Identity
   /** Tor's SOCKS port, `HOST[:PORT]`; 127.0.0.1:9050 by default. `off` connects directly, as under torsocks. */
   readonly socks?: string
+  /**
+   * Names the circuits of Tor's that the connection may share, at most 255 printable characters: connections with the
+   * same isolation may go over the same circuit. Without one the connection has circuits of its own.
+   */
+  readonly isolation?: string
   /** Prove the key by a signature even where it could decrypt. */
   readonly sign?: boolean
+  /** Log in at once, together with HELLO: that saves the time of one way to the relay and back. */
+  readonly login?: boolean
+  /** Go on with the token of an earlier connection ({@link RelayClient.token}), if the relay knows it still. */
+  readonly token?: Token
   /**
    * The relay says that it is leaving the name dialled for this onion address (docs/protocol.md, NOTICE). Whoever has
    * the keys of the name dialled can say so: it is for a person to decide, and nothing to follow unasked.
@@ -36,8 +45,17 @@ export interface ConnectOptions {
   readonly connectTimeout?: number
 }
 
+/** What a relay gave for a proof of the key. Good on every connection to that relay. */
+export interface Token {
+  readonly text: string
+  /** When to have a new one, in milliseconds of `performance.now()`. */
+  readonly renewAt: number
+}
+
 /** Acknowledgements in one packet: some 64 characters each, well within a line. */
 const ACKS = 64
+/** Every ACK says whether its token is known, and that of an id which is none does nothing else. */
+const NO_ID = '0'
 /** A token is renewed when this part of its time is over. */
 const RENEW = 0.8
 
@@ -50,8 +68,9 @@ const RENEW = 0.8
  */
 export async function connectRelay(options: ConnectOptions): Promise<RelayClient> {
   const target = parseTarget(options.relay)
+  if (options.isolation !== undefined && !/^[!-~]{1,255}$/.test(options.isolation)) throw new TypeError('an isolation is 1 to 255 printable characters')
   const { signal, timeout = 60_000, connectTimeout = 120_000 } = options
-  const stream = await dial(target, { identity: options.identity, timeout: connectTimeout, socks: options.socks, signal }).catch((error) => {
+  const stream = await dial(target, { isolation: options.isolation, timeout: connectTimeout, socks: options.socks, signal }).catch((error) => {
     throw error instanceof ConnectError ? new RelayError(error.code) : error
   })
   const client = new RelayClient({
@@ -69,7 +88,7 @@ export async function connectRelay(options: ConnectOptions): Promise<RelayClient
     client.onEnd(() => signal.removeEventListener('abort', abort))
   }
   try {
-    await client.hello()
+    await client.start(options)
     return client
   } catch (error) {
     client.close()
@@ -92,9 +111,12 @@ export class RelayClient {
   #limits: RelayLimits
   #loginUnderWay: Promise<void> | undefined
   #renewAt = 0
+  #token: Token | undefined
+  #resumed: boolean | undefined
   #subscription: Subscription | undefined
   #keepalive: ReturnType<typeof setInterval> | undefined
-  readonly #onEnd: (() => void)[] = []
+  readonly #onEnd: ((error: unknown) => void)[] = []
+  #ended: { readonly error: unknown } | undefined
 
   /** Not for programs: use {@link connectRelay}. */
   constructor(options: { identity: Identity; sign: boolean; onMoved: (name: string) => void; connect: (handlers: Handlers) => Connection }) {
@@ -106,8 +128,9 @@ export class RelayClient {
       onMoved: options.onMoved,
       onEnd: (error) => {
         clearInterval(this.#keepalive)
+        this.#ended = { error }
         this.#subscription?.end(error)
-        for (const listener of this.#onEnd) listener()
+        for (const listener of this.#onEnd.splice(0)) listener(error)
       },
     })
     this.#limits = this.#connection.session.limits
@@ -118,17 +141,53 @@ export class RelayClient {
     return this.#limits
   }
 
-  /** Calls `listener` once, when the connection has ended. */
-  onEnd(listener: () => void): void {
-    this.#onEnd.push(listener)
+  /** Calls `listener` once, when the connection has ended, with what ended it; undefined if that was `close`. */
+  onEnd(listener: (error: unknown) => void): void {
+    if (this.#ended === undefined) this.#onEnd.push(listener)
+    else listener(this.#ended.error)
+  }
+
+  /** The last token that the relay gave us, also after the end; undefined before the login. */
+  get token(): Token | undefined {
+    return this.#token
+  }
+
+  /**
+   * Whether the relay knew the token that was brought along. A token lives as long as the relay's memory: one that is
+   * gone before its time means that all the relay held is gone, too. Undefined where none was brought.
+   */
+  get resumed(): boolean | undefined {
+    return this.#resumed
   }
 
   /** Done by {@link connectRelay}. @throws {RelayError} `wrong-name` if the relay is not reached by the name dialled */
-  async hello(): Promise<void> {
+  async start({ login = false, token }: { login?: boolean; token?: Token } = {}): Promise<void> {
+    const hello = this.#connection.request('HELLO', (session) => session.hello())
+    // What is sent behind HELLO is looked at after it: a relay of another name gets no answer to its challenge.
+    const behind = token === undefined ? (login ? this.login() : undefined) : this.#resume(token)
+    behind?.catch(() => {})
     try {
-      this.#limits = (await this.#connection.request('HELLO', (session) => session.hello())).limits
+      this.#limits = (await hello).limits
     } catch (error) {
       throw error instanceof RelayError && error.code === 'wrong-usage' ? new RelayError('wrong-name') : error
+    }
+    await behind
+    if (login && !this.#connection.session.hasToken) await this.login()
+  }
+
+  async #resume(token: Token): Promise<void> {
+    try {
+      await this.#connection.request('ACK', (session) => {
+        session.resume(token.text)
+        return session.ack([NO_ID])
+      })
+      this.#renewAt = token.renewAt
+      this.#token = token
+      this.#resumed = true
+    } catch (error) {
+      this.#connection.session.resume(undefined)
+      if (!(error instanceof RelayError) || error.code !== 'bad-token') throw error
+      this.#resumed = false
     }
   }
 
@@ -154,6 +213,7 @@ export class RelayClient {
       : challenge
     const { seconds } = await this.#connection.request('VERIFY', (session) => session.verify(answer))
     this.#renewAt = performance.now() + seconds * 1_000 * RENEW
+    this.#token = { text: this.#connection.session.token!, renewAt: this.#renewAt }
   }
 
   /** Encrypts a text to the receiver and sends it. */
@@ -194,14 +254,16 @@ export class RelayClient {
   /**
    * Messages as they come, each leased until it is acknowledged. Leaving the loop closes the connection, so
    * that what was not acknowledged waits again. Keeps the connection alive and the token fresh meanwhile.
+   * @param options.onSubscribed called with how many messages wait, before the first one comes
    * @throws {RelayError} `taken-over` when a newer subscriber has the mailbox; what ended the connection otherwise
    */
-  async *subscribe(): AsyncGenerator<Message, void> {
+  async *subscribe({ onSubscribed }: { onSubscribed?: (waiting: number) => void } = {}): AsyncGenerator<Message, void> {
     if (this.#subscription !== undefined) throw new TypeError('subscribed already')
     const subscription = new Subscription()
     this.#subscription = subscription
     try {
-      await this.#authorized('SUBSCRIBE', (session) => session.subscribe())
+      const { waiting } = await this.#authorized('SUBSCRIBE', (session) => session.subscribe())
+      onSubscribed?.(waiting)
       // Three tries within the relay's patience, at no moment that many clients share.
       const pause = Math.min(Math.max(this.#limits.idle / 3, 0.2), 3_600) * (900 + Math.random() * 100)
       this.#keepalive = setInterval(() => void this.#refresh(), pause)

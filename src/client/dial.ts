@@ -4,12 +4,12 @@
  */
 import type { Socket } from 'node:net'
 import { parseEndpoint, type Target } from '../transport/address.ts'
-import { connectTarget, createIsolation, DEFAULT_SOCKS, type Isolation, type Route } from '../transport/socks.ts'
-import type { Identity } from './identity.ts'
+import { connectTarget, createIsolation, DEFAULT_SOCKS, type Route } from '../transport/socks.ts'
 import type { Stream } from './stream.ts'
 
 export interface DialOptions {
-  readonly identity: Identity
+  /** Connections with the same share circuits; without one the connection has circuits of its own. */
+  readonly isolation: string | undefined
   /** `HOST[:PORT]`, or `off`. */
   readonly socks: string | undefined
   /** Milliseconds. */
@@ -17,23 +17,16 @@ export interface DialOptions {
   readonly signal: AbortSignal | undefined
 }
 
-/** By identity and relay: the credentials that keep one identity's circuits apart from another's. */
-const isolations = new WeakMap<Identity, Map<string, Isolation>>()
-
 /** @throws {ConnectError} when the relay cannot be reached; the signal's reason when it is aborted */
 export async function dial(target: Target, options: DialOptions): Promise<Stream> {
   const { timeout, signal } = options
-  return socketStream(await connectTarget(target, routeOf(options, target), { timeout, ...(signal && { signal }) }))
+  return socketStream(await connectTarget(target, routeOf(options), { timeout, ...(signal && { signal }) }))
 }
 
-function routeOf({ socks, identity }: DialOptions, target: Target): Route {
+function routeOf({ socks, isolation }: DialOptions): Route {
   if (socks === 'off') return { kind: 'direct' }
   const proxy = socks === undefined ? DEFAULT_SOCKS : parseEndpoint(socks, DEFAULT_SOCKS.port)
-  const relays = isolations.get(identity) ?? new Map<string, Isolation>()
-  isolations.set(identity, relays)
-  const isolation = relays.get(target.name) ?? createIsolation()
-  relays.set(target.name, isolation)
-  return { kind: 'socks', proxy, isolation }
+  return { kind: 'socks', proxy, isolation: isolation === undefined ? createIsolation() : { user: isolation, password: isolation } }
 }
 
 function socketStream(socket: Socket): Stream {

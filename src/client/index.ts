@@ -1,5 +1,20 @@
 /** The public names of the package `asfaleia`: a client of a relay, the keys it takes, and what it sends. */
-export { connectRelay, type ConnectOptions, RelayClient } from './client.ts'
+export { connectRelay, type ConnectOptions, RelayClient, type Token } from './client.ts'
+export {
+  type Contact,
+  type Delivery,
+  Messenger,
+  MessengerError,
+  type MessengerErrorCode,
+  type MessengerEvent,
+  type MessengerOptions,
+  openMessenger,
+  type OutboxStore,
+  type Received,
+  type SendOptions,
+} from './messenger.ts'
+export type { DeliveryState, OutboxEntry } from './outbox.ts'
+export type { Clock } from './clock.ts'
 export { RelayError, type RelayErrorCode } from './error.ts'
 export { type Identity, identityOf } from './identity.ts'
 export { compareGroups, type Group, type GroupChange, GroupError, type GroupErrorCode, makeGroup, parseGroup } from './group.ts'

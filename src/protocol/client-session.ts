@@ -166,6 +166,16 @@ export class ClientSession {
     return this.#token !== undefined
   }
 
+  /** Good on every connection to that relay until it ends. */
+  get token(): string | undefined {
+    return this.#token
+  }
+
+  /** Goes on with a token of an earlier connection to that relay; undefined forgets the one it has. */
+  resume(token: string | undefined): void {
+    this.#token = token
+  }
+
   /** Requests that are not answered yet. */
   get openRequests(): number {
     return this.#open.length

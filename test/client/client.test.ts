@@ -66,7 +66,7 @@ describe('with a relay', () => {
     await first.send(key.public, bytes('again'))
     expect((await first.get()).messages).toHaveLength(1)
     expect((await first.get()).messages).toHaveLength(0)
-    const gone = new Promise<void>((resolve) => first.onEnd(resolve))
+    const gone = new Promise<void>((resolve) => first.onEnd(() => resolve()))
     first.close()
     await gone
     const second = await dial(address, key)
@@ -167,20 +167,45 @@ describe('with a relay', () => {
 })
 
 describe('the way to the relay', () => {
-  test('by SOCKS: names unresolved, one pair of credentials for a key and a relay, another for another', async () => {
+  test('by SOCKS: names unresolved, credentials of its own for each connection, the same where it says so', async () => {
     const { port } = await startRelay({ names: ['relay.example', 'other.example'] })
     const proxy = await startSocksServer({ to: port })
     closers.push(() => proxy.close())
-    const [alice, bob] = [makeKey(), makeKey()]
+    const key = makeKey()
     const socks = `127.0.0.1:${proxy.port}`
-    for (const [key, relay] of [[alice, 'relay.example:1'], [alice, 'relay.example:1'], [bob, 'relay.example:1'], [alice, 'other.example:1']] as const) {
-      await (await dial(relay, key, { socks })).login()
+    const same = { isolation: 'one' }
+    for (const [relay, more] of [['relay.example:1', {}], ['relay.example:1', {}], ['other.example:1', {}], ['relay.example:1', same], ['other.example:1', same]] as const) {
+      await (await dial(relay, key, { socks, ...more })).login()
     }
-    const [first, again, other, elsewhere] = proxy.requests
+    const [first, again, other, named, namedAgain] = proxy.requests
     expect(first).toMatchObject({ type: 3, host: 'relay.example', port: 1 })
-    expect(again).toEqual(first)
-    expect(new Set([first, other, elsewhere].map((request) => request!.user)).size).toBe(3)
-    expect(new Set([first, other, elsewhere].map((request) => request!.password)).size).toBe(3)
+    expect(new Set([first, again, other, named].map((request) => request!.user)).size).toBe(4)
+    expect(new Set([first, again, other, named].map((request) => request!.password)).size).toBe(4)
+    expect(namedAgain).toMatchObject({ user: named!.user, password: named!.password, host: 'other.example' })
+    for (const isolation of ['', 'a b', 'x'.repeat(256)]) await expect(dial('relay.example:1', key, { socks, isolation })).rejects.toThrow(TypeError)
+  })
+
+  test('HELLO and the login go together where that is asked for, and a token is good on the next connection', async () => {
+    const { address, relay } = await startRelay()
+    const key = makeKey()
+    const first = await dial(address, key, { login: true })
+    expect(first.token?.text).toMatch(/^[\w-]+\.[\w-]+\.[\w-]+$/)
+    expect(first.resumed).toBeUndefined()
+    first.close()
+    const second = await dial(address, key, { token: first.token })
+    expect(second.resumed).toBe(true)
+    await second.send(key.public, bytes('one'))
+    expect(relay.snapshot().counters.logins).toMatchObject({ decrypt: 1, sign: 0 })
+    // Another relay knows nothing of it.
+    const other = await startRelay()
+    const third = await dial(other.address, key, { token: first.token, login: true })
+    expect(third.resumed).toBe(false)
+    expect(third.token).toBeDefined()
+    await third.send(key.public, bytes('two'))
+    // A login behind a HELLO that is refused answers nothing.
+    const named = await startRelay({ names: ['other.example'] })
+    for (const sign of [false, true]) await expect(dial(named.address, key, { login: true, sign })).rejects.toMatchObject({ code: 'wrong-name' })
+    expect(named.relay.snapshot().counters.logins).toEqual({ decrypt: 0, sign: 0 })
   })
 
   test('what does not answer is a code', async () => {

@@ -1,0 +1,715 @@
+/**
+ * Two-way messaging over relays that may fail, forget or lie: what `connectRelay` is for one connection, this is for
+ * a person. Messages leave by the receivers' relays and come by one's own; what was accepted is not lost while this
+ * process lives (or its outbox is kept), what comes twice is given once, and each sender's messages come in order. What
+ * became of a message is said as it is known, and no better.
+ *
+ * The rules are in outbox.ts, order.ts and receipts.ts, the connections in outgoing.ts and incoming.ts; here they are
+ * put together. It keeps nothing on disk itself and logs nothing.
+ */
+import type { SshKey } from '../auth/ssh-key.ts'
+import type { Message } from '../protocol/client-session.ts'
+import { Channel } from './channel.ts'
+import { type ConnectOptions, connectRelay } from './client.ts'
+import { type Clock, systemClock } from './clock.ts'
+import type { Identity } from './identity.ts'
+import { Incoming } from './incoming.ts'
+import { RelayError } from './error.ts'
+import { fingerprintOf, makeId } from './field.ts'
+import { type Content, encodeMessage, type Envelope, type Opened, openMessage, type Verdict } from './message.ts'
+import { Order, type Ordered } from './order.ts'
+import { Outbox, type OutboxChange, type OutboxEntry, type DeliveryState } from './outbox.ts'
+import { Outgoing } from './outgoing.ts'
+import { Receipts, type ReceiptState } from './receipts.ts'
+import { Seen, type SeenStore } from './seen.ts'
+
+/** Somebody to write to, or to hear from. */
+export interface Contact {
+  readonly name: string
+  readonly key: SshKey
+  /** In order of preference. */
+  readonly relays: readonly string[]
+  /** Of the card: an age recipient instead of the key. */
+  readonly recipient?: string
+  /** False: this one is not told that messages came or were read. */
+  readonly receipts?: boolean
+}
+
+/** Keeps what is unconfirmed from one run to the next. It holds whom one writes to: keep it encrypted. */
+export interface OutboxStore {
+  load(): Promise<readonly OutboxEntry[]>
+  /** All of it, in place of what was kept before. One call at a time. */
+  save(entries: readonly OutboxEntry[]): Promise<void>
+}
+
+export interface MessengerOptions {
+  readonly identity: Identity
+  /** One's own, messages are received from; with none, messages are only sent, and nothing is ever confirmed. */
+  readonly relays: readonly string[]
+  /** Who is who, by fingerprint (`SHA256:…`); asked whenever it matters. Only contacts are told that messages came. */
+  readonly contacts: { find(fingerprint: string): Contact | undefined }
+  /** As of {@link ConnectOptions}. */
+  readonly socks?: string
+  readonly sign?: boolean
+  readonly timeout?: number
+  readonly connectTimeout?: number
+  /** What contacts are told: that a message was shown or stored (yes by default), that it was read (no). */
+  readonly receipts?: { readonly delivered?: boolean; readonly read?: boolean }
+  /** What is unconfirmed, and which messages came: in memory by default. */
+  readonly outbox?: OutboxStore
+  readonly seen?: SeenStore
+  /** Closes the messenger. */
+  readonly signal?: AbortSignal
+  /** For tests: the way to a relay, time, and numbers in [0, 1). */
+  readonly connect?: typeof connectRelay
+  readonly clock?: Clock
+  readonly random?: () => number
+}
+
+export interface SendOptions {
+  /** Seconds until the message is given up; 7 days by default, at most 13. */
+  readonly deadline?: number
+  readonly group?: string
+  /** Takes the message back, if the receiver has not confirmed it: it goes out no more. */
+  readonly signal?: AbortSignal
+}
+
+/** What becomes of a message. */
+export interface Delivery {
+  readonly id: string
+  readonly to: Contact
+  readonly content: Content
+  readonly state: DeliveryState
+  /** The relay that took it, or that refused it last. */
+  readonly relay: string | undefined
+  /** Why it failed, or why it waits still. */
+  readonly error: unknown
+  /** Whether a relay took it, ever: what tells an `expired` message that was held from one that never left. */
+  readonly held: boolean
+  /** Resolves once a relay took it, or it is settled without. */
+  readonly accepted: Promise<DeliveryState>
+  /** Resolves when nothing more is tried: `delivered`, `expired` or `failed`; as it stands when the messenger closes. */
+  readonly settled: Promise<DeliveryState>
+}
+
+/** A message that came. What may be believed of it is its verdict. */
+export interface Received {
+  readonly verdict: Exclude<Verdict, 'replayed'>
+  readonly envelope?: Envelope
+  /** What was sent with age alone (`unsigned`): nothing says by whom. */
+  readonly text?: Uint8Array
+  /** The contact whose key signed it; not where it is forged. */
+  readonly from?: Contact
+  /** The relay that it came by. */
+  readonly relay: string
+  /** The message that its sender wrote before it did not come. */
+  readonly gap?: true
+  /** Later messages of its sender were given before it. */
+  readonly late?: true
+  /** It was shown or stored: now the relay may erase it, and its sender is told. Until then it comes again. */
+  done(): Promise<void>
+}
+
+export type MessengerEvent =
+  /** A message's state changed, or why it waits. */
+  | { readonly kind: 'delivery'; readonly delivery: Delivery }
+  | {
+      readonly kind: 'relay'
+      readonly relay: string
+      readonly purpose: 'receive' | 'send'
+      readonly state: 'connecting' | 'up' | 'down'
+      /** Why it is down; none where there was nothing to do. */
+      readonly error?: unknown
+      /** Messages that wait there. */
+      readonly waiting?: number
+      /** Milliseconds until the next try. */
+      readonly again?: number
+    }
+  /** Somebody with the same key receives from that relay now; this messenger does no more. */
+  | { readonly kind: 'taken-over'; readonly relay: string }
+  /** The relay lost what it held. What is unconfirmed is sent again. */
+  | { readonly kind: 'forgotten'; readonly relay: string }
+  /** The relay says that it is leaving its name for this one: for a person to decide. */
+  | { readonly kind: 'moved'; readonly relay: string; readonly name: string }
+  /** The outbox could not be kept: it is in memory all the same, and kept with the next change. */
+  | { readonly kind: 'not-kept'; readonly error: unknown }
+  /** A receipt could not be written: the key does not sign just now. */
+  | { readonly kind: 'no-receipt'; readonly to: Contact; readonly error: unknown }
+  /** A message came again, and was dropped. */
+  | { readonly kind: 'duplicate'; readonly relay: string; readonly from: SshKey; readonly id: string }
+
+export type MessengerErrorCode =
+  /** Too many messages, or too large ones, are unconfirmed. */
+  | 'outbox-full'
+  | 'closed'
+  /** The contact has no relay. */
+  | 'no-relay'
+  /** What was kept of the messages that came is not what this wrote. It is left as it is. */
+  | 'broken-store'
+
+export class MessengerError extends Error {
+  readonly code: MessengerErrorCode
+
+  constructor(code: MessengerErrorCode) {
+    super(code)
+    this.name = 'MessengerError'
+    this.code = code
+  }
+}
+
+const DEADLINE_SECONDS = 7 * 86_400
+/** A receiver takes no message that is older than 14 days. */
+const MOST_DEADLINE_SECONDS = 13 * 86_400
+/** Receipts are tried so long: who misses them asks again. */
+const RECEIPT_MS = 3_600_000
+/** Events that a slow reader can be behind. */
+const EVENTS = 4_096
+/** Deliveries that are remembered after they were confirmed, for a `read` that comes later. */
+const CONFIRMED = 4_096
+
+/** A delivery, and the hands that change it. */
+class Tracked {
+  readonly delivery: Delivery
+  readonly #state: { state: DeliveryState; relay: string | undefined; error: unknown; held: boolean } = { state: 'waiting', relay: undefined, error: undefined, held: false }
+  readonly #accepted = Promise.withResolvers<DeliveryState>()
+  readonly #settled = Promise.withResolvers<DeliveryState>()
+
+  constructor(id: string, to: Contact, content: Content) {
+    const now = this.#state
+    this.delivery = Object.freeze({
+      id,
+      to,
+      content,
+      get state() {
+        return now.state
+      },
+      get relay() {
+        return now.relay
+      },
+      get error() {
+        return now.error
+      },
+      get held() {
+        return now.held
+      },
+      accepted: this.#accepted.promise,
+      settled: this.#settled.promise,
+    })
+  }
+
+  get isSettled(): boolean {
+    const { state } = this.#state
+    return state !== 'waiting' && state !== 'held'
+  }
+
+  /** False if that is known already. */
+  change({ state, relay, error }: { state: DeliveryState; relay?: string | undefined; error?: unknown }): boolean {
+    const now = this.#state
+    if (now.state === 'read' || (this.isSettled && state !== 'read')) return false
+    if (now.state === state && now.relay === relay && codeOf(now.error) === codeOf(error)) return false
+    now.state = state
+    now.relay = relay ?? now.relay
+    now.error = error
+    now.held ||= state === 'held' || state === 'delivered' || state === 'read'
+    if (state !== 'waiting') this.#accepted.resolve(state)
+    if (this.isSettled) this.#settled.resolve(state)
+    return true
+  }
+
+  close(): void {
+    this.#accepted.resolve(this.#state.state)
+    this.#settled.resolve(this.#state.state)
+  }
+}
+
+const codeOf = (error: unknown): unknown => (error instanceof RelayError ? error.code : error)
+
+/** A message on its way to whoever takes it: all its copies are acknowledged together. */
+interface Pending {
+  readonly copies: { readonly incoming: Incoming; readonly id: string }[]
+  readonly opened: Exclude<Opened, { verdict: 'replayed' }>
+  readonly relay: string
+  readonly from: Contact | undefined
+  done: Promise<void> | undefined
+}
+
+/** Starts to receive at once. */
+export function openMessenger(options: MessengerOptions): Messenger {
+  return new Messenger(options)
+}
+
+/** Made by {@link openMessenger}. */
+export class Messenger {
+  readonly #options: MessengerOptions
+  readonly #clock: Clock
+  readonly #random: () => number
+  #seen = new Seen()
+  readonly #outbox: Outbox
+  readonly #order = new Order<Pending>()
+  readonly #receipts = new Receipts()
+  readonly #outgoing = new Map<string, Outgoing>()
+  readonly #incoming = new Map<string, Incoming>()
+  readonly #deliveries = new Map<string, Tracked>()
+  /** The last message to each contact, which the next one comes after; and the writing of it. */
+  readonly #writing = new Map<string, { last: string | undefined; tail: Promise<void> }>()
+  /** By sender and id: what came and is not done. */
+  readonly #pending = new Map<string, Pending>()
+  readonly #received = new Channel<Received>()
+  readonly #listeners = new Set<Channel<MessengerEvent>>()
+  readonly #quiet = new Set<() => void>()
+  /** Resolves when what was kept is read. Until then nothing is sent or received, and never if it rejects. */
+  readonly ready: Promise<void>
+  #busy = 0
+  #cancelTimer: (() => void) | undefined
+  #timerAt = Number.POSITIVE_INFINITY
+  #closed = false
+  #dirty = false
+  #saving: Promise<void> | undefined
+
+  /** Not for programs: use {@link openMessenger}. */
+  constructor(options: MessengerOptions) {
+    this.#options = options
+    this.#clock = options.clock ?? systemClock
+    this.#random = options.random ?? Math.random
+    this.#outbox = new Outbox((to) => options.contacts.find(to)?.relays)
+    const { signal } = options
+    signal?.throwIfAborted()
+    signal?.addEventListener('abort', () => void this.close(), { once: true })
+    this.ready = this.#load()
+    this.ready.catch(() => {})
+    for (const relay of new Set(options.relays)) this.#incoming.set(relay, this.#receiveFrom(relay))
+  }
+
+  /** Writes to somebody. It leaves after what was written to the same contact before. */
+  send(to: Contact, content: Content, options: SendOptions = {}): Delivery {
+    const tracked = new Tracked(makeId(), to, content)
+    if (this.#closed) {
+      tracked.change({ state: 'failed', error: new MessengerError('closed') })
+      return tracked.delivery
+    }
+    this.#deliveries.set(tracked.delivery.id, tracked)
+    const fingerprint = fingerprintOf(to.key)
+    const writing = this.#writing.get(fingerprint) ?? { last: undefined, tail: Promise.resolve() }
+    this.#writing.set(fingerprint, writing)
+    const before = writing.tail
+    writing.tail = this.#track(before.then(() => this.#write(tracked, writing, options)))
+    return tracked.delivery
+  }
+
+  /** What was sent, by this process or one before, and is not settled. */
+  deliveries(): Delivery[] {
+    return [...this.#deliveries.values()].filter(({ isSettled }) => !isSettled).map(({ delivery }) => delivery)
+  }
+
+  /**
+   * Messages as they come, each sender's in order. What is taken from here is acknowledged when its `done` is called. Two
+   * loops share what comes.
+   */
+  received(): AsyncIterable<Received> {
+    return this.#received
+  }
+
+  /** What happens, from now on. A loop that is 4,096 events behind misses the oldest. */
+  events(): AsyncIterable<MessengerEvent> {
+    const channel: Channel<MessengerEvent> = new Channel(EVENTS, () => this.#listeners.delete(channel))
+    if (this.#closed) channel.close()
+    else this.#listeners.add(channel)
+    return channel
+  }
+
+  /** Tells a contact that its messages were read, where that is switched on. */
+  read(from: Contact, ids: readonly string[]): void {
+    if (this.#options.receipts?.read !== true) return
+    for (const id of ids) this.#receipt(from, id, 'read')
+    this.#schedule()
+  }
+
+  /**
+   * Resolves when nothing is under way: every message is with a relay or settled, receipts and acknowledgements are out,
+   * and what is kept is kept. A relay that cannot be reached holds this up: bring a signal.
+   * @throws the signal's reason
+   */
+  async flush({ signal }: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    for (;;) {
+      signal?.throwIfAborted()
+      this.#sendReceipts(true)
+      this.#pump()
+      if (this.#closed || this.#isQuiet()) return
+      await new Promise<void>((resolve) => {
+        const wake = (): void => {
+          this.#quiet.delete(wake)
+          signal?.removeEventListener('abort', wake)
+          resolve()
+        }
+        this.#quiet.add(wake)
+        signal?.addEventListener('abort', wake)
+      })
+    }
+  }
+
+  /** Ends everything at once. What is not done comes again, what is unconfirmed stays in the outbox's store. */
+  async close(): Promise<void> {
+    if (!this.#closed) {
+      this.#closed = true
+      this.#cancelTimer?.()
+      for (const incoming of this.#incoming.values()) incoming.close()
+      for (const outgoing of this.#outgoing.values()) outgoing.close()
+      this.#received.close()
+      for (const listener of this.#listeners) listener.close()
+      for (const tracked of this.#deliveries.values()) tracked.close()
+      for (const wake of this.#quiet) wake()
+    }
+    await this.#saving
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  // Sending
+
+  async #load(): Promise<void> {
+    await this.#loadSeen()
+    const entries = (await this.#options.outbox?.load()) ?? []
+    for (const entry of entries) {
+      const contact = this.#options.contacts.find(entry.to)
+      if (!this.#outbox.add(entry) || contact === undefined) continue
+      const tracked = new Tracked(entry.id, contact, { type: 'unknown', name: 'kept', body: new Uint8Array(0) })
+      if (entry.held.length > 0) tracked.change({ state: 'held' })
+      this.#deliveries.set(entry.id, tracked)
+    }
+    this.#schedule()
+  }
+
+  async #loadSeen(): Promise<void> {
+    const store = this.#options.seen
+    const text = await store?.load()
+    const seen = text === undefined ? new Seen() : Seen.decode(text, this.#clock.now() / 1_000)
+    if (seen === undefined) throw new MessengerError('broken-store')
+    this.#seen = seen
+    // What is forgotten, and a line that was not written to its end, go now.
+    const all = seen.encode()
+    if (text === undefined || text.length !== all.length) await store?.replace(all)
+  }
+
+  async #write(tracked: Tracked, writing: { last: string | undefined }, { deadline, group, signal }: SendOptions): Promise<void> {
+    const { id, to, content } = tracked.delivery
+    const fingerprint = fingerprintOf(to.key)
+    const ordered = content.type !== 'file' && content.type !== 'have'
+    try {
+      await this.ready
+      const now = this.#clock.now()
+      const after = ordered ? (writing.last ?? this.#outbox.last(fingerprint)) : undefined
+      signal?.throwIfAborted()
+      if (this.#closed) throw new MessengerError('closed')
+      if (to.relays.length === 0) throw new MessengerError('no-relay')
+      const payload = await encodeMessage(this.#options.identity, {
+        to,
+        id,
+        time: Math.floor(now / 1_000),
+        content,
+        ...(after !== undefined && { after }),
+        ...(group !== undefined && { group }),
+      })
+      const seconds = Math.min(deadline ?? DEADLINE_SECONDS, MOST_DEADLINE_SECONDS)
+      const entry: OutboxEntry = { id, to: fingerprint, relays: to.relays, payload, time: now, deadline: now + seconds * 1_000, confirm: true, held: [] }
+      if (!this.#outbox.add(entry)) throw new MessengerError('outbox-full')
+      if (ordered) writing.last = id
+      const takeBack = (): void => {
+        if (!this.#outbox.remove(id)) return
+        this.#change({ id, state: 'failed', error: signal?.reason })
+      }
+      if (signal?.aborted === true) takeBack()
+      signal?.addEventListener('abort', takeBack, { once: true })
+      this.#save()
+      this.#schedule()
+    } catch (error) {
+      this.#change({ id, state: 'failed', error })
+    }
+  }
+
+  /** Does what is due, and comes back when more is. */
+  #pump(): void {
+    if (this.#closed) return
+    const now = this.#clock.now()
+    this.#sendReceipts(false)
+    this.#apply(this.#outbox.expire(now))
+    for (const each of this.#order.expire(now)) this.#give(each)
+    for (const task of this.#outbox.take(now)) {
+      const outgoing = this.#outgoing.get(task.relay) ?? this.#sendTo(task.relay)
+      this.#outgoing.set(task.relay, outgoing)
+      if (task.kind === 'send') outgoing.send(task.id, task.to, task.payload)
+      else outgoing.look()
+    }
+    const due = Math.min(this.#outbox.due(now), this.#order.due(), this.#receipts.due())
+    this.#timerAt = Number.POSITIVE_INFINITY
+    this.#cancelTimer?.()
+    this.#cancelTimer = undefined
+    if (due < Number.POSITIVE_INFINITY) this.#wakeAt(due)
+    for (const wake of this.#quiet) if (this.#isQuiet()) wake()
+  }
+
+  /** Has `#pump` called soon: once, for all that happens until then. */
+  #schedule(): void {
+    this.#wakeAt(0)
+  }
+
+  #wakeAt(time: number): void {
+    if (this.#closed || time >= this.#timerAt) return
+    this.#timerAt = time
+    this.#cancelTimer?.()
+    this.#cancelTimer = this.#clock.after(Math.max(0, time - this.#clock.now()), () => this.#pump())
+  }
+
+  #sendTo(relay: string): Outgoing {
+    const outbox = this.#outbox
+    const told = <T extends unknown[]>(work: (now: number, ...args: T) => OutboxChange[] | OutboxChange | undefined | void) => (...args: T): void => {
+      const changes = work(this.#clock.now(), ...args)
+      this.#apply(Array.isArray(changes) ? changes : changes ? [changes] : [])
+      this.#schedule()
+    }
+    return new Outgoing({
+      clock: this.#clock,
+      connect: (options) => this.#connect(relay, options),
+      onState: (state, error) => {
+        if (state === 'up') outbox.onUp(relay)
+        this.#emit({ kind: 'relay', relay, purpose: 'send', state, ...(error !== undefined && { error }) })
+      },
+      onSent: told((now, id: string, seconds: number) => outbox.onSent(id, relay, seconds, now)),
+      onRefused: told((now, id: string, code, seconds: number | undefined) => outbox.onRefused(id, relay, code, seconds, this.#random(), now)),
+      onLost: told((now, code, seconds: number | undefined) => outbox.onLost(relay, code, seconds, this.#random(), now)),
+      onForgot: (certain) => this.#onForgot(relay, certain),
+      onIdle: told((now) => outbox.onIdle(relay, this.#random(), now)),
+    })
+  }
+
+  #onForgot(relay: string, certain: boolean): void {
+    this.#outbox.onForgot(relay)
+    if (this.#incoming.has(relay)) this.#outbox.onReceiptsLost(this.#random(), this.#clock.now())
+    if (certain) this.#emit({ kind: 'forgotten', relay })
+    this.#schedule()
+  }
+
+  #connect(relay: string, more: Pick<ConnectOptions, 'token' | 'login' | 'isolation'>): ReturnType<typeof connectRelay> {
+    const { identity, socks, sign, timeout, connectTimeout, signal, connect = connectRelay } = this.#options
+    return connect({
+      relay,
+      identity,
+      onMoved: (name) => this.#emit({ kind: 'moved', relay, name }),
+      ...more,
+      ...(socks !== undefined && { socks }),
+      ...(sign !== undefined && { sign }),
+      ...(timeout !== undefined && { timeout }),
+      ...(connectTimeout !== undefined && { connectTimeout }),
+      ...(signal !== undefined && { signal }),
+    })
+  }
+
+  #apply(changes: readonly OutboxChange[]): void {
+    for (const { id, state, relay, code } of changes) this.#change({ id, state, relay, error: code === undefined ? undefined : new RelayError(code) })
+    if (changes.length > 0) this.#save()
+  }
+
+  #change({ id, state, relay, error }: { id: string; state: DeliveryState; relay?: string | undefined; error?: unknown }): void {
+    const tracked = this.#deliveries.get(id)
+    if (tracked === undefined || !tracked.change({ state, relay, error })) return
+    this.#emit({ kind: 'delivery', delivery: tracked.delivery })
+    if (!tracked.isSettled) return
+    // The oldest go first; those that are not settled stay.
+    this.#deliveries.delete(id)
+    if (state === 'delivered') this.#deliveries.set(id, tracked)
+    if (this.#deliveries.size > CONFIRMED) for (const [oldest, { isSettled }] of this.#deliveries) {
+      if (isSettled) this.#deliveries.delete(oldest)
+      if (this.#deliveries.size <= CONFIRMED) break
+    }
+  }
+
+  #save(): void {
+    const store = this.#options.outbox
+    if (store === undefined) return
+    this.#dirty = true
+    this.#saving ??= (async () => {
+      while (this.#dirty) {
+        this.#dirty = false
+        await store.save(this.#outbox.entries())
+      }
+    })().catch((error: unknown) => this.#emit({ kind: 'not-kept', error })).finally(() => {
+      this.#saving = undefined
+      this.#schedule()
+    })
+  }
+
+  // Receipts
+
+  #receipt(to: Contact, id: string, state: ReceiptState): void {
+    if (to.receipts !== false) this.#receipts.add(fingerprintOf(to.key), id, state, this.#clock.now())
+  }
+
+  #sendReceipts(all: boolean): void {
+    for (const { to, state, ids } of this.#receipts.take(this.#clock.now(), all)) {
+      const contact = this.#options.contacts.find(to)
+      if (contact === undefined || contact.relays.length === 0) continue
+      void this.#track(this.#sendUnconfirmed(contact, { type: 'receipt', state, ids }))
+    }
+  }
+
+  /** What nobody confirms, and nobody is told of. */
+  async #sendUnconfirmed(to: Contact, content: Content): Promise<void> {
+    const id = makeId()
+    const now = this.#clock.now()
+    try {
+      const payload = await encodeMessage(this.#options.identity, { to, id, time: Math.floor(now / 1_000), content })
+      const fingerprint = fingerprintOf(to.key)
+      this.#outbox.add({ id, to: fingerprint, relays: to.relays, payload, time: now, deadline: now + RECEIPT_MS, confirm: false, held: [] })
+    } catch (error) {
+      // The key cannot sign just now. Whoever misses the receipt sends its message again, and is told then.
+      this.#emit({ kind: 'no-receipt', to, error })
+    }
+    this.#schedule()
+  }
+
+  // Receiving
+
+  #receiveFrom(relay: string): Incoming {
+    const incoming: Incoming = new Incoming({
+      clock: this.#clock,
+      random: this.#random,
+      connect: async (options) => {
+        await this.ready
+        return this.#connect(relay, options)
+      },
+      onState: (state, more) => {
+        if (state === 'up') {
+          this.#outbox.onUp(relay)
+          this.#schedule()
+        }
+        this.#emit({ kind: 'relay', relay, purpose: 'receive', state, ...more })
+      },
+      onMessage: (message) => this.#onMessage(incoming, relay, message),
+      onTakenOver: () => this.#emit({ kind: 'taken-over', relay }),
+      onForgot: (certain) => this.#onForgot(relay, certain),
+    })
+    return incoming
+  }
+
+  async #onMessage(incoming: Incoming, relay: string, message: Message): Promise<void> {
+    const opened = await openMessage(this.#options.identity, message.payload, { now: this.#clock.now() / 1_000, seen: this.#seen })
+    if (this.#closed) return
+    const copy = { incoming, id: message.id }
+    switch (opened.verdict) {
+      case 'replayed':
+        this.#onDuplicate(relay, opened.envelope)
+        incoming.ack(message.id)
+        return
+      case 'genuine':
+      case 'future':
+      case 'stale':
+        this.#onGenuine(copy, relay, opened)
+        return
+      case 'unreadable':
+      case 'unsigned':
+      case 'unknown-version':
+      case 'truncated':
+      case 'malformed':
+      case 'forged':
+      case 'readdressed':
+        this.#give({ item: { copies: [copy], opened, relay, from: undefined, done: undefined } })
+    }
+  }
+
+  #onDuplicate(relay: string, { from, id }: Envelope): void {
+    // Its sender does not know yet that it came.
+    const contact = this.#find(from)
+    if (contact !== undefined && this.#options.receipts?.delivered !== false) this.#receipt(contact, id, 'delivered')
+    this.#emit({ kind: 'duplicate', relay, from, id })
+    this.#schedule()
+  }
+
+  #onGenuine(copy: Pending['copies'][number], relay: string, opened: Pending['opened'] & { envelope: Envelope }): void {
+    const { from, id, after, content } = opened.envelope
+    const fingerprint = fingerprintOf(from)
+    const contact = this.#find(from)
+    if (content.type === 'receipt') {
+      this.#apply(this.#outbox.onReceipt(fingerprint, content.ids, content.state))
+      copy.incoming.ack(copy.id)
+      this.#schedule()
+      return
+    }
+    const name = `${fingerprint} ${id}`
+    const known = this.#pending.get(name)
+    if (known !== undefined) {
+      known.copies.push(copy)
+      if (known.done !== undefined) copy.incoming.ack(copy.id)
+      this.#emit({ kind: 'duplicate', relay, from, id })
+      return
+    }
+    const pending: Pending = { copies: [copy], opened, relay, from: contact, done: undefined }
+    this.#pending.set(name, pending)
+    // Nothing is kept for strangers.
+    if (contact === undefined || content.type === 'file' || content.type === 'have') return this.#give({ item: pending })
+    const before = after !== undefined && this.#seen.has(from, after)
+    for (const each of this.#order.push(fingerprint, { id, after }, pending, this.#clock.now(), before)) this.#give(each)
+    this.#makeRoom(copy.incoming)
+    this.#schedule()
+  }
+
+  /** What is held back takes places in the relay's window, behind which the message may be that it waits for. */
+  #makeRoom(incoming: Incoming): void {
+    const most = Math.max(1, Math.floor(incoming.window / 2))
+    const isHere = ({ copies }: Pending): boolean => copies.some((copy) => copy.incoming === incoming)
+    while (this.#order.count(isHere) >= most) for (const each of this.#order.release(isHere)) this.#give(each)
+  }
+
+  #give({ item, gap, late }: Ordered<Pending>): void {
+    const { opened, relay, from } = item
+    this.#received.push({
+      ...(opened as Pick<Received, 'verdict'>),
+      relay,
+      ...(from !== undefined && { from }),
+      ...(gap && { gap }),
+      ...(late && { late }),
+      done: () =>
+        (item.done ??= this.#done(item).catch((error: unknown) => {
+          item.done = undefined
+          throw error
+        })),
+    })
+  }
+
+  async #done({ opened, copies, from }: Pending): Promise<void> {
+    if ('envelope' in opened && opened.verdict !== 'forged' && opened.verdict !== 'readdressed') {
+      const { envelope } = opened
+      const line = this.#seen.add(envelope, this.#clock.now() / 1_000)
+      await this.#options.seen?.append(line)
+      this.#pending.delete(`${fingerprintOf(envelope.from)} ${envelope.id}`)
+      if (from !== undefined && this.#options.receipts?.delivered !== false) this.#receipt(from, envelope.id, 'delivered')
+    }
+    for (const { incoming, id } of copies) incoming.ack(id)
+    this.#schedule()
+  }
+
+  #find(key: SshKey): Contact | undefined {
+    return this.#options.contacts.find(fingerprintOf(key))
+  }
+
+  // All
+
+  #emit(event: MessengerEvent): void {
+    for (const listener of this.#listeners) listener.push(event)
+  }
+
+  async #track(work: Promise<void>): Promise<void> {
+    this.#busy++
+    try {
+      await work
+    } finally {
+      this.#busy--
+      this.#schedule()
+    }
+  }
+
+  #isQuiet(): boolean {
+    const acking = [...this.#incoming.values()].some(({ busy }) => busy)
+    return this.#busy === 0 && !this.#outbox.busy && this.#receipts.size === 0 && !acking && this.#saving === undefined
+  }
+}

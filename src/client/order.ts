@@ -1,0 +1,173 @@
+/**
+ * Messages in the order in which their sender wrote them, as a machine without I/O; times are milliseconds. A
+ * message says which one its sender wrote before (`after`, docs/protocol.md, section 10). Where that one has not come
+ * it is held back: for a bounded time, and so many only. Then it is given with the gap before it said, and the one
+ * that is missing, should it come still, is given as late.
+ *
+ * What a sender says of its own order concerns nobody else: a sender can hold back its own messages alone.
+ */
+
+export const ORDER = Object.freeze({
+  /** How long a message waits for the one before it, ms. */
+  hold: 60_000,
+  /** Messages held back for one sender, and for all. */
+  sender: 128,
+  all: 1_024,
+  /** Ids of a sender that are remembered as given. */
+  given: 512,
+  /** Senders that are remembered. */
+  senders: 1_024,
+})
+
+export interface Ordered<T> {
+  readonly item: T
+  /** The message before it did not come in time. */
+  readonly gap?: true
+  /** Later ones of its sender were given before it. */
+  readonly late?: true
+}
+
+interface Held<T> {
+  readonly id: string
+  readonly after: string
+  readonly item: T
+  readonly until: number
+}
+
+interface Sender<T> {
+  /** Ids that were given, oldest first. */
+  readonly given: Set<string>
+  /** By the message that each waits for, in the order in which they came. */
+  readonly held: Map<string, Held<T>[]>
+  count: number
+  /** Messages that were given without the one that they came after: that one is late. */
+  readonly missed: Set<string>
+}
+
+export class Order<T> {
+  readonly #senders = new Map<string, Sender<T>>()
+  #count = 0
+
+  /** How many are held back. */
+  get held(): number {
+    return this.#count
+  }
+
+  /**
+   * A message came.
+   * @param known whether the one before it was given in an earlier run
+   * @returns what can be given now, in order
+   */
+  push(from: string, message: { readonly id: string; readonly after?: string | undefined }, item: T, now: number, known = false): Ordered<T>[] {
+    const fresh = !this.#senders.has(from)
+    const sender = this.#sender(from)
+    const { id, after } = message
+    // What a sender wrote before we knew of it is not waited for.
+    if (after === undefined || after === id || fresh || known || sender.given.has(after)) return this.#give(sender, id, item)
+    if (sender.missed.has(id)) return this.#give(sender, id, item)
+    const waiting = sender.held.get(after) ?? []
+    waiting.push({ id, after, item, until: now + ORDER.hold })
+    sender.held.set(after, waiting)
+    sender.count++
+    this.#count++
+    if (sender.count > ORDER.sender) return this.#giveOldest(sender)
+    if (this.#count > ORDER.all) return this.#giveOldest(this.#fullest())
+    return []
+  }
+
+  /** Gives what waited too long. */
+  expire(now: number): Ordered<T>[] {
+    const given: Ordered<T>[] = []
+    for (const sender of this.#senders.values()) {
+      for (let oldest = findOldest(sender); oldest !== undefined && oldest.until <= now; oldest = findOldest(sender)) given.push(...this.#giveOldest(sender))
+    }
+    return given
+  }
+
+  /** Gives the oldest that `choose` picks with what follows it, to make room. */
+  release(choose: (item: T) => boolean): Ordered<T>[] {
+    for (const sender of this.#senders.values()) {
+      for (const waiting of sender.held.values()) if (waiting.some(({ item }) => choose(item))) return this.#giveOldest(sender)
+    }
+    return []
+  }
+
+  /** When `expire` has something to give; infinite if nothing is held back. */
+  due(): number {
+    let due = Number.POSITIVE_INFINITY
+    for (const sender of this.#senders.values()) due = Math.min(due, findOldest(sender)?.until ?? due)
+    return due
+  }
+
+  /** How many of those that `choose` picks are held back. */
+  count(choose: (item: T) => boolean): number {
+    let count = 0
+    if (this.#count > 0) for (const { held } of this.#senders.values()) for (const waiting of held.values()) for (const { item } of waiting) if (choose(item)) count++
+    return count
+  }
+
+  #sender(from: string): Sender<T> {
+    const known = this.#senders.get(from)
+    if (known !== undefined) {
+      // The one that was heard of longest ago is forgotten first.
+      this.#senders.delete(from)
+      this.#senders.set(from, known)
+      return known
+    }
+    if (this.#senders.size >= ORDER.senders) for (const [name, { count }] of this.#senders) if (count === 0) {
+      this.#senders.delete(name)
+      break
+    }
+    const sender = { given: new Set<string>(), held: new Map(), count: 0, missed: new Set<string>() }
+    this.#senders.set(from, sender)
+    return sender
+  }
+
+  /** A message and all that waited for it. */
+  #give(sender: Sender<T>, id: string, item: T, gap = false): Ordered<T>[] {
+    const late = sender.missed.delete(id)
+    const given: Ordered<T>[] = [{ item, ...(gap && { gap: true as const }), ...(late && { late: true as const }) }]
+    const ids = [id]
+    for (let before = ids.pop(); before !== undefined; before = ids.pop()) {
+      remember(sender.given, before)
+      const waiting = sender.held.get(before)
+      if (waiting === undefined) continue
+      sender.held.delete(before)
+      sender.count -= waiting.length
+      this.#count -= waiting.length
+      for (const next of waiting) given.push({ item: next.item })
+      ids.push(...waiting.map((next) => next.id).toReversed())
+    }
+    return given
+  }
+
+  #giveOldest(sender: Sender<T>): Ordered<T>[] {
+    const oldest = findOldest(sender)
+    if (oldest === undefined) return []
+    const waiting = sender.held.get(oldest.after)!
+    waiting.splice(waiting.indexOf(oldest), 1)
+    if (waiting.length === 0) sender.held.delete(oldest.after)
+    sender.count--
+    this.#count--
+    remember(sender.missed, oldest.after)
+    return this.#give(sender, oldest.id, oldest.item, true)
+  }
+
+  #fullest(): Sender<T> {
+    let fullest: Sender<T> | undefined
+    for (const sender of this.#senders.values()) if (sender.count > (fullest?.count ?? 0)) fullest = sender
+    return fullest!
+  }
+}
+
+function findOldest<T>(sender: Sender<T>): Held<T> | undefined {
+  if (sender.count === 0) return undefined
+  let oldest: Held<T> | undefined
+  for (const [each] of sender.held.values()) if (each !== undefined && (oldest === undefined || each.until < oldest.until)) oldest = each
+  return oldest
+}
+
+function remember(ids: Set<string>, id: string): void {
+  ids.add(id)
+  if (ids.size > ORDER.given) ids.delete(ids.values().next().value!)
+}

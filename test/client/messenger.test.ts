@@ -1,0 +1,84 @@
+/** The messenger over relays of this process. */
+import { afterEach, describe, expect, test } from 'vitest'
+import { generatePrivateKey, parsePrivateKey } from '../../src/auth/private-key.ts'
+import { identityOf, type Identity } from '../../src/client/identity.ts'
+import { type Contact, type Messenger, type MessengerOptions, openMessenger, type Received } from '../../src/client/messenger.ts'
+import { fingerprintOf } from '../../src/client/field.ts'
+import { startTestRelay, type TestRelay, type TestRelayOptions } from '../support/relay.ts'
+
+const closers: (() => unknown)[] = []
+afterEach(async () => {
+  for (const close of closers.splice(0).toReversed()) await close()
+})
+
+async function startRelay(options?: TestRelayOptions): Promise<TestRelay> {
+  const started = await startTestRelay(options)
+  closers.push(() => started.close())
+  return started
+}
+
+interface Person extends Contact {
+  readonly identity: Identity
+}
+
+function makePerson(name: string, ...relays: string[]): Person {
+  const identity = identityOf(parsePrivateKey(Buffer.from(generatePrivateKey('').file)))
+  return { name, identity, key: identity.key, relays }
+}
+
+function open(person: Person, contacts: readonly Contact[], more: Partial<MessengerOptions> = {}): Messenger {
+  const messenger = openMessenger({
+    identity: person.identity,
+    relays: person.relays,
+    contacts: { find: (fingerprint) => contacts.find(({ key }) => fingerprintOf(key) === fingerprint) },
+    ...more,
+  })
+  closers.push(() => messenger.close())
+  return messenger
+}
+
+/** Takes so many messages, and is done with each. */
+async function take(messenger: Messenger, count: number): Promise<Received[]> {
+  const received: Received[] = []
+  if (count === 0) return received
+  for await (const each of messenger.received()) {
+    received.push(each)
+    await each.done()
+    if (received.length === count) break
+  }
+  return received
+}
+
+const textOf = ({ envelope }: Received): string | undefined => (envelope?.content.type === 'text' ? envelope.content.text : undefined)
+
+describe('two people on two relays', () => {
+  test('a message arrives once, in the sender’s name, and its sender is told', async () => {
+    const [first, second] = [await startRelay(), await startRelay()]
+    const [alice, bob] = [makePerson('alice', first.address), makePerson('bob', second.address)]
+    const [from, to] = [open(alice, [bob]), open(bob, [alice])]
+    const delivery = from.send(bob, { type: 'text', text: 'Hello Bob.' })
+    expect(delivery).toMatchObject({ state: 'waiting', to: bob, held: false })
+    expect(await delivery.accepted).toBe('held')
+    expect(delivery).toMatchObject({ relay: second.address })
+    const [received] = await take(to, 1)
+    expect(received).toMatchObject({ verdict: 'genuine', from: { name: 'alice' }, relay: second.address, envelope: { id: delivery.id } })
+    expect(textOf(received!)).toBe('Hello Bob.')
+    expect(await delivery.settled).toBe('delivered')
+    expect(delivery).toMatchObject({ state: 'delivered', held: true })
+    expect(from.deliveries()).toEqual([])
+    await to.flush()
+  })
+
+  test('many arrive in the order in which they were written, both ways at once', async () => {
+    const [first, second] = [await startRelay({ memory: 2 ** 24 }), await startRelay({ memory: 2 ** 24 })]
+    const [alice, bob] = [makePerson('alice', first.address), makePerson('bob', second.address)]
+    const [from, to] = [open(alice, [bob]), open(bob, [alice])]
+    const texts = Array.from({ length: 200 }, (_, n) => `message ${n}`)
+    const out = texts.map((text) => from.send(bob, { type: 'text', text }))
+    const back = texts.map((text) => to.send(alice, { type: 'text', text }))
+    const [came, cameBack] = await Promise.all([take(to, 200), take(from, 200)])
+    expect(came.map(textOf)).toEqual(texts)
+    expect(cameBack.map(textOf)).toEqual(texts)
+    expect(new Set(await Promise.all([...out, ...back].map(({ settled }) => settled)))).toEqual(new Set(['delivered']))
+  })
+})
