@@ -1,6 +1,6 @@
 /** The command line as node:util reads it, its complaints in our form: they would repeat what was typed. */
 import { parseArgs, type ParseArgsConfig } from 'node:util'
-import { UsageError } from './terminal.ts'
+import { type Io, UsageError } from './terminal.ts'
 
 const PROBLEMS: Readonly<Record<string, string>> = {
   ERR_PARSE_ARGS_UNKNOWN_OPTION: 'there is no such option',
@@ -16,4 +16,21 @@ export function parseCommandLine<Options extends NonNullable<ParseArgsConfig['op
     if (!code.startsWith('ERR_PARSE_ARGS')) throw error
     throw new UsageError(PROBLEMS[code] ?? 'the command line is wrong', { hint: usage })
   }
+}
+
+/** What a command says of itself, and the options that it takes beside `--help`. */
+export interface Form<Options> {
+  /** One line; the hint of what is wrong with a command line. */
+  readonly usage: string
+  /** All of `--help`. */
+  readonly help: string
+  readonly options: Options
+}
+
+/** How every command begins: `--help` is printed, and nothing is left to do; else what it was given. @throws {UsageError} */
+export function openCommandLine<Options extends NonNullable<ParseArgsConfig['options']>>(argv: string[], io: Pick<Io, 'stdout'>, form: Form<Options>) {
+  const given = parseCommandLine(argv, { ...form.options, help: { type: 'boolean', short: 'h' } } as const satisfies Options & ParseArgsConfig['options'], form.usage)
+  if ((given.values as { help?: boolean }).help !== true) return given
+  io.stdout.write(form.help)
+  return undefined
 }

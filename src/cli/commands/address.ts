@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import qrcode from 'qrcode'
 import { isOnionName } from '../../config.ts'
 import { HOSTNAME } from '../../onion/service.ts'
-import { parseCommandLine } from '../arguments.ts'
+import { openCommandLine } from '../arguments.ts'
 import { findService, readHostname, SERVICE_HELP } from '../service.ts'
 import { CliError, EXIT, formatJson, type Io, UsageError } from '../terminal.ts'
 
@@ -26,19 +26,16 @@ export async function run(argv: string[], io: Io): Promise<number> {
     service: { type: 'string' },
     qr: { type: 'boolean' },
     json: { type: 'boolean' },
-    help: { type: 'boolean', short: 'h' },
   } as const
-  const { values, positionals } = parseCommandLine(argv, options, USAGE)
-  if (values.help === true) {
-    io.stdout.write(HELP)
-    return EXIT.ok
-  }
+  const given = openCommandLine(argv, io, { usage: USAGE, help: HELP, options })
+  if (given === undefined) return EXIT.ok
+  const { values, positionals } = given
   if (positionals.length > 0) throw new UsageError('too many words', { hint: USAGE })
   if (values['name-file'] !== undefined && values.service !== undefined) {
     throw new UsageError('--name-file and --service say the same', { hint: USAGE })
   }
-  const given = values.service === undefined ? (values['name-file'] ?? (io.env['ASFALEIA_NAME_FILE'] || undefined)) : undefined
-  const path = given ?? join(findService(values.service, io), HOSTNAME)
+  const named = values.service === undefined ? (values['name-file'] ?? (io.env['ASFALEIA_NAME_FILE'] || undefined)) : undefined
+  const path = named ?? join(findService(values.service, io), HOSTNAME)
   const address = await readHostname(path)
   if (!isOnionName(address)) {
     throw new CliError(`${path} holds no onion address`, { hint: "it has to be the file `hostname` of tor's HiddenServiceDir" })

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { encodeBase32 } from '../../onion/base32.ts'
 import { CLIENT_NAME, clientOf, clientPath, CLIENTS, HOSTNAME } from '../../onion/service.ts'
 import { isOnionName } from '../../config.ts'
-import { parseCommandLine } from '../arguments.ts'
+import { openCommandLine } from '../arguments.ts'
 import { give, ownerOf, systemReason, writeNew } from '../file.ts'
 import { systemCode } from '../keyfile.ts'
 import { CONTROL_HELP, findControl, signalTor } from '../reload.ts'
@@ -39,13 +39,10 @@ export async function run(argv: string[], io: Io): Promise<number> {
     'tor-control': { type: 'string' },
     open: { type: 'boolean' },
     json: { type: 'boolean' },
-    help: { type: 'boolean', short: 'h' },
   } as const
-  const { values, positionals } = parseCommandLine(argv, options, USAGE)
-  if (values.help === true) {
-    io.stdout.write(HELP)
-    return EXIT.ok
-  }
+  const given = openCommandLine(argv, io, { usage: USAGE, help: HELP, options })
+  if (given === undefined) return EXIT.ok
+  const { values, positionals } = given
   const [verb, name, ...more] = positionals
   const json = values.json === true
   const open = values.open === true

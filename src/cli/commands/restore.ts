@@ -1,6 +1,6 @@
 /** `asfaleia restore`: an onion service's folder from a backup, all of it or nothing. */
 import { clientOf } from '../../onion/service.ts'
-import { parseCommandLine } from '../arguments.ts'
+import { openCommandLine } from '../arguments.ts'
 import { writeNewFolder } from '../file.ts'
 import { EXIT, formatJson, type Io, UsageError } from '../terminal.ts'
 import { erase, IDENTITY_HELP, openBackupFile } from '../unlock.ts'
@@ -24,13 +24,10 @@ export async function run(argv: string[], io: Io): Promise<number> {
     to: { type: 'string' },
     identity: { type: 'string' },
     json: { type: 'boolean' },
-    help: { type: 'boolean', short: 'h' },
   } as const
-  const { values, positionals } = parseCommandLine(argv, options, USAGE)
-  if (values.help === true) {
-    io.stdout.write(HELP)
-    return EXIT.ok
-  }
+  const given = openCommandLine(argv, io, { usage: USAGE, help: HELP, options })
+  if (given === undefined) return EXIT.ok
+  const { values, positionals } = given
   const [path, ...more] = positionals
   const { to } = values
   if (path === undefined || to === undefined || more.length > 0) throw new UsageError('a FILE and --to FOLDER are wanted', { hint: USAGE })

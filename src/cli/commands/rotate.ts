@@ -6,7 +6,7 @@
 import { resolve } from 'node:path'
 import { isOnionName } from '../../config.ts'
 import { checkService, clientOf, createService, HOSTNAME, type ServiceFiles } from '../../onion/service.ts'
-import { parseCommandLine } from '../arguments.ts'
+import { openCommandLine } from '../arguments.ts'
 import { writeNewFolder } from '../file.ts'
 import { describeService, destroyService, findService, readHostname, readService, SERVICE_HELP } from '../service.ts'
 import { CliError, EXIT, formatJson, type Io, sanitizeLine, UsageError } from '../terminal.ts'
@@ -33,13 +33,10 @@ export async function run(argv: string[], io: Io): Promise<number> {
     to: { type: 'string' },
     end: { type: 'string' },
     json: { type: 'boolean' },
-    help: { type: 'boolean', short: 'h' },
   } as const
-  const { values, positionals } = parseCommandLine(argv, options, USAGE)
-  if (values.help === true) {
-    io.stdout.write(HELP)
-    return EXIT.ok
-  }
+  const given = openCommandLine(argv, io, { usage: USAGE, help: HELP, options })
+  if (given === undefined) return EXIT.ok
+  const { values, positionals } = given
   if (positionals.length > 0) throw new UsageError('too many words', { hint: USAGE })
   const { to, end } = values
   if ((to === undefined) === (end === undefined)) throw new UsageError('either --to or --end is wanted', { hint: USAGE })
