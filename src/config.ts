@@ -178,6 +178,7 @@ export const SETTING_KEYS = Object.freeze(Object.keys(SETTINGS)) as readonly Set
 
 /** Variables that are ours but other commands'; any further `ASFALEIA_…` is a misspelt setting, and not ignored. */
 export const OTHER_VARIABLES: readonly string[] = Object.freeze([
+  'ASFALEIA_HOME',
   'ASFALEIA_SOCKS',
   'ASFALEIA_STATE',
   'ASFALEIA_TIED',

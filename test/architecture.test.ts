@@ -103,7 +103,7 @@ const PACKAGES: readonly (readonly [name: string, users: readonly string[], why:
   ['prom-client', ['operator/metrics.ts'], 'the text of metrics'],
   ['pino', ['log.ts'], 'the log'],
   ['pino-pretty', ['log.ts'], 'the log on a terminal'],
-  ['qrcode', ['cli/commands/address.ts'], 'the address for a phone'],
+  ['qrcode', ['cli/qr.ts'], 'an address or a card for a phone'],
 ]
 
 /** Module of Node, the files or folders that may import it, why. */
@@ -114,7 +114,7 @@ const NODE: readonly (readonly [name: string, users: readonly string[], why: str
   ['crypto', ['operator/tor-control.ts'], "tor's cookie authentication"],
   ['crypto', ['handover/noise.ts', 'server.ts'], 'what is handed over is encrypted, secrets among it'],
   ['crypto', ['onion/service.ts', 'cli/commands/client.ts'], "keys of an onion service and its clients"],
-  ['crypto', ['cli/service.ts'], 'what keys are overwritten with'],
+  ['crypto', ['cli/service.ts', 'cli/file.ts'], 'what keys are overwritten with, and names of files that are being written'],
   ['net', ['transport/'], 'sockets are opened here'],
   ['net', ['handover/'], 'the relay before is connected to'],
   ['path', ['server.ts'], 'the folder of a socket'],

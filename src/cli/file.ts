@@ -1,5 +1,7 @@
-/** New files and folders: never over anything that is there, whole or not at all, for their owner alone. */
-import { chown, mkdir, mkdtemp, open, rename, rm, stat } from 'node:fs/promises'
+/** Files and folders written whole or not at all, for their owner alone; and read without waiting for anybody. */
+import { randomBytes } from 'node:crypto'
+import { constants } from 'node:fs'
+import { chown, link, lstat, mkdir, mkdtemp, open, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { systemCode } from './keyfile.ts'
 import { CliError } from './terminal.ts'
@@ -13,6 +15,9 @@ const REASONS: Readonly<Record<string, string>> = {
   EPERM: 'permission denied',
   EROFS: 'nothing can be written there',
   EISDIR: 'it is a folder',
+  ELOOP: 'it is a symbolic link',
+  ENAMETOOLONG: 'its name is too long',
+  EIO: 'the disk has an error',
   EBUSY: 'it is a mount point: name a folder inside it',
   ENOSPC: 'the disk is full',
   EDQUOT: 'the disk is full',
@@ -37,6 +42,82 @@ export async function writeNew(path: string, content: string | Uint8Array, mode:
     }
   } catch (error) {
     throw new CliError(`cannot write ${path}: ${systemReason(error)}`)
+  }
+}
+
+/**
+ * A text of ours as it is on the disk; undefined where there is none. Whatever else is there (a folder, a pipe) is no
+ * such text, and a pipe is not waited for.
+ * @param most bytes
+ * @throws {CliError} that names the path
+ */
+export async function readText(path: string, most: number): Promise<string | undefined> {
+  const refused = (why: string): CliError => new CliError(`cannot read ${path}: ${why}`, { hint: 'nothing was changed; it is left as it is' })
+  try {
+    await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
+    const stat = await file.stat()
+    if (stat.isDirectory()) throw refused('it is a folder')
+    if (!stat.isFile()) throw refused('it is no file')
+    if (stat.size > most) throw refused('it is too large')
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(await file.readFile())
+  } catch (error) {
+    if (error instanceof CliError) throw error
+    if (error instanceof TypeError) throw refused('it is not text')
+    if (systemCode(error) === 'ENOENT') return undefined
+    throw refused(systemReason(error))
+  }
+}
+
+/**
+ * Writes a file of mode 0600 beside its place and moves it there once it is on the disk: whoever reads the place finds
+ * the old or the new content, whatever happens in between. A symbolic link is not written through, nor replaced.
+ * @param replace whether something may be there already
+ * @throws {CliError} that names the path; then what was there is there still
+ */
+export async function writeWhole(path: string, content: string | Uint8Array, { replace }: { readonly replace: boolean }): Promise<void> {
+  const folder = dirname(path)
+  const beside = join(folder, `.new-${randomBytes(8).toString('hex')}`)
+  try {
+    if (replace) await refuseOther(path)
+    try {
+      await using file = await open(beside, 'wx', 0o600)
+      await file.writeFile(content)
+      await file.sync()
+    } catch (error) {
+      await rm(beside, { force: true }).catch(() => {})
+      throw error
+    }
+    try {
+      if (replace) await rename(beside, path)
+      // Unlike rename, it never takes the place of anything.
+      else await link(beside, path)
+    } finally {
+      await rm(beside, { force: true }).catch(() => {})
+    }
+    await flush(folder)
+  } catch (error) {
+    if (error instanceof CliError) throw error
+    throw new CliError(`cannot write ${path}: ${systemReason(error)}`, { hint: 'nothing was changed' })
+  }
+}
+
+/** @throws {CliError} where something is there that is no plain file */
+async function refuseOther(path: string): Promise<void> {
+  const stat = await lstat(path).catch((error: unknown) => {
+    if (systemCode(error) === 'ENOENT') return undefined
+    throw error
+  })
+  if (stat === undefined || stat.isFile()) return
+  const what = stat.isSymbolicLink() ? 'it is a symbolic link' : stat.isDirectory() ? 'it is a folder' : 'it is no file'
+  throw new CliError(`cannot write ${path}: ${what}`, { hint: 'nothing was changed' })
+}
+
+/** A folder of mode 0700, and those above it, where they are not there yet. @throws {CliError} */
+export async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true, mode: 0o700 })
+  } catch (error) {
+    throw new CliError(`cannot make the folder ${path}: ${systemReason(error)}`)
   }
 }
 
@@ -90,7 +171,7 @@ export async function give(path: string, owner: Owner | undefined): Promise<void
 }
 
 /** Puts a folder's entries on the disk. */
-async function flush(folder: string): Promise<void> {
+export async function flush(folder: string): Promise<void> {
   await using handle = await open(folder, 'r')
   await handle.sync()
 }

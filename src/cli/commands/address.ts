@@ -1,9 +1,9 @@
 /** `asfaleia address`: the relay's address as tor wrote it, for people and for a telephone's camera. */
 import { join } from 'node:path'
-import qrcode from 'qrcode'
 import { isOnionName } from '../../config.ts'
 import { HOSTNAME } from '../../onion/service.ts'
 import { openCommandLine } from '../arguments.ts'
+import { drawCode } from '../qr.ts'
 import { findService, readHostname, SERVICE_HELP } from '../service.ts'
 import { CliError, EXIT, formatJson, type Io, UsageError } from '../terminal.ts'
 
@@ -43,9 +43,4 @@ export async function run(argv: string[], io: Io): Promise<number> {
   if (values.json === true) io.stdout.write(`${formatJson({ address })}\n`)
   else io.stdout.write(`${address}\n${values.qr === true ? `\n${await drawCode(address, io)}\n` : ''}`)
   return EXIT.ok
-}
-
-/** Blocks that a telephone's camera reads; on a terminal in explicit black and white. */
-export async function drawCode(text: string, io: Pick<Io, 'stdout'>): Promise<string> {
-  return io.stdout.isTTY ? qrcode.toString(text, { type: 'terminal', small: true }) : qrcode.toString(text, { type: 'utf8' })
 }

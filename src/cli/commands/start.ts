@@ -14,7 +14,7 @@ import { extname, join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
 import { parseCommandLine } from '../arguments.ts'
-import { drawCode } from './address.ts'
+import { drawCode } from '../qr.ts'
 import { CliError, EXIT, type Io, sanitizeLine, TIED, UsageError } from '../terminal.ts'
 import { publication, quoted, startTor, TorError } from '../tor.ts'
 

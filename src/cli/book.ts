@@ -1,0 +1,346 @@
+/**
+ * The contact book: a folder of text files, one a contact, that people can read, compare and back up. A file holds the
+ * contact's card as its maker signed it, and after it lines of ours; without a card, lines of ours alone. It is named
+ * by what its owner calls the contact. A key that is not the one known by that name is never taken in its place.
+ */
+import { readdir, rename as move, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { formatFingerprint, parsePublicKey, type SshKey } from '../auth/ssh-key.ts'
+import { type Card, CardError, normalizeRelay, parseCard } from '../client/card.ts'
+import { parseTarget } from '../transport/address.ts'
+import { formatKey, formatTime, parseTime } from '../client/field.ts'
+import { Fields } from './fields.ts'
+import { flush, makeFolder, readText, systemReason, writeWhole } from './file.ts'
+import { systemCode } from './keyfile.ts'
+import { CliError } from './terminal.ts'
+
+/** A contact as the messenger takes it, and what else is known. */
+export interface Known {
+  /** What its owner calls it: the name of the file. */
+  readonly name: string
+  readonly key: SshKey
+  /** In order of preference; none where nobody said any. */
+  readonly relays: readonly string[]
+  /** An age recipient, where the key itself cannot decrypt. */
+  readonly recipient?: string
+  /** As its maker signed it; without it the key came alone, and the relays were given by hand. */
+  readonly card?: Card
+  /** Seconds since 1970. */
+  readonly added?: number
+  /** When the safety words were compared, seconds since 1970. */
+  readonly verified?: number
+  /** Whether this contact gets receipts, where they are switched on at all. */
+  readonly receipts: boolean
+  readonly path: string
+}
+
+/** A file of the book that cannot be taken for what it should be. */
+export interface Problem {
+  readonly name: string
+  readonly error: CliError
+}
+
+/** What a contact is made of: a card, or a key with relays that are known otherwise. */
+export type Introduction = { readonly card: Card } | { readonly key: SshKey; readonly relays: readonly string[] }
+
+export interface Change {
+  readonly what: 'name' | 'relays' | 'encryption key'
+  readonly before: string
+  readonly after: string
+}
+
+export type Added =
+  | { readonly kind: 'added'; readonly contact: Known }
+  | { readonly kind: 'changed'; readonly contact: Known; readonly changes: readonly Change[] }
+  | { readonly kind: 'unchanged'; readonly contact: Known }
+
+/** A card of 8 relays and an RSA key of 8,192 bits takes less than 8 KiB; notes of one's own may stand after it. */
+const MOST_BYTES = 65_536
+const MOST_RELAYS = 8
+const NAME_BYTES = 200
+const FIRST_LINE = 'asfaleia-card/'
+const LAST_LINE = '-----END SSH SIGNATURE-----\n'
+// What a file system, a shell or a terminal would take for something else.
+const UNFIT = /^[.\-]|^\s|\s$|[\/\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/v
+
+/** Why a contact cannot be called so; undefined if it can. */
+export function refuseName(name: string): string | undefined {
+  if (name === '' || [...name].length > 64 || Buffer.byteLength(name) > NAME_BYTES) return 'a name has 1 to 64 characters'
+  if (UNFIT.test(name)) return 'a name does not begin with . or -, nor hold / or what cannot be seen'
+  return undefined
+}
+
+/** Names that differ in case, or in how their letters are composed, would be one file on some disks, and one word to a person. */
+const fold = (name: string): string => name.normalize('NFKC').toLowerCase()
+
+export class Book {
+  readonly #folder: string
+  readonly #now: () => number
+  #contacts: readonly Known[] = []
+  #problems: readonly Problem[] = []
+
+  private constructor(folder: string, now: () => number) {
+    this.#folder = folder
+    this.#now = now
+  }
+
+  /**
+   * Reads the contacts in `folder`, which need not be there. A file that cannot be read is one of `problems`, and no
+   * reason to do without the others.
+   * @param now seconds since 1970
+   * @throws {CliError} where the folder itself cannot be read
+   */
+  static async open(folder: string, now: () => number = () => Math.floor(Date.now() / 1_000)): Promise<Book> {
+    const book = new Book(folder, now)
+    await book.refresh()
+    return book
+  }
+
+  /** That of nobody, without a folder. */
+  static empty(): Book {
+    return new Book('', () => 0)
+  }
+
+  /** Reads the files again, which another program, or a person, may have changed. @throws {CliError} */
+  async refresh(): Promise<void> {
+    const names = await listNames(this.#folder)
+    const read = await Promise.allSettled(names.map((name) => this.#read(name)))
+    this.#contacts = read.flatMap((each) => (each.status === 'fulfilled' && each.value !== undefined ? [each.value] : []))
+    this.#problems = read.flatMap((each, index) => {
+      if (each.status === 'fulfilled') return []
+      if (each.reason instanceof CliError) return [{ name: names[index]!, error: each.reason }]
+      throw each.reason
+    })
+  }
+
+  /** By name. */
+  list(): readonly Known[] {
+    return this.#contacts
+  }
+
+  /** What is wrong with the files that could not be read. */
+  get problems(): readonly Problem[] {
+    return this.#problems
+  }
+
+  /** The contact of that key, `SHA256:…`. */
+  find(fingerprint: string): Known | undefined {
+    return this.#contacts.find(({ key }) => formatFingerprint(key.fingerprint) === fingerprint)
+  }
+
+  /** The contact that its owner calls so; the case does not matter. */
+  get(name: string): Known | undefined {
+    return this.#contacts.find((each) => each.name === name) ?? this.#contacts.find((each) => fold(each.name) === fold(name))
+  }
+
+  /** @throws {CliError} that says which there are */
+  need(name: string): Known {
+    const known = this.get(name)
+    if (known !== undefined) return known
+    throw this.#problems.find((each) => fold(each.name) === fold(name))?.error ?? new CliError('there is no contact of that name', { hint: '`asfaleia contact list` shows them; `asfaleia contact add` adds one' })
+  }
+
+  /**
+   * Takes a contact up, or a newer card of one that is known by the same key.
+   * @param name what to call it; the card's own name where it is not given
+   * @throws {CliError} where the name is taken by another key, the card is older than the known one, or the disk refuses
+   */
+  async add(introduction: Introduction, name?: string): Promise<Added> {
+    const key = 'card' in introduction ? introduction.card.key : introduction.key
+    const known = this.find(formatFingerprint(key.fingerprint))
+    if (known === undefined) return this.#addNew(introduction, key, name)
+    if (name !== undefined && fold(name) !== fold(known.name)) {
+      throw new CliError(`that key is known as ${known.name}`, { hint: '`asfaleia contact rename` gives it another name' })
+    }
+    return 'card' in introduction ? this.#addCard(known, introduction.card) : this.#addRelays(known, introduction.relays)
+  }
+
+  async #addNew(introduction: Introduction, key: SshKey, given: string | undefined): Promise<Added> {
+    const name = given ?? ('card' in introduction ? introduction.card.name : undefined)
+    if (name === undefined) throw new CliError('that key comes without a name', { hint: 'give one with --name' })
+    const unfit = refuseName(name)
+    if (unfit !== undefined) throw new CliError(unfit, { hint: 'give another with --name' })
+    const namesake = this.get(name)
+    if (namesake !== undefined) throw refuseKey(namesake, key)
+    const fields = new Fields()
+    if (!('card' in introduction)) {
+      fields.set('key', formatKey(key))
+      fields.set('relay', ...checkRelays(introduction.relays))
+    }
+    fields.set('added', formatTime(this.#now()))
+    await makeFolder(this.#folder)
+    await writeWhole(join(this.#folder, name), ('card' in introduction ? introduction.card.text : '') + fields, { replace: false })
+    await this.refresh()
+    return { kind: 'added', contact: this.need(name) }
+  }
+
+  async #addCard(known: Known, card: Card): Promise<Added> {
+    const { card: before } = known
+    if (before?.text === card.text) return { kind: 'unchanged', contact: known }
+    if (before !== undefined && before.time > card.time) {
+      throw new CliError(`that card is older than the one known of ${known.name}`, {
+        hint: `it is of ${formatTime(card.time)}, the known one of ${formatTime(before.time)}; nothing was changed`,
+      })
+    }
+    const changes = compare(known, card)
+    const { fields } = await this.#readParts(known.name)
+    // From now on they stand in the card.
+    fields.set('key')
+    fields.set('relay')
+    await writeWhole(known.path, card.text + fields, { replace: true })
+    await this.refresh()
+    return { kind: 'changed', contact: this.need(known.name), changes }
+  }
+
+  async #addRelays(known: Known, relays: readonly string[]): Promise<Added> {
+    if (known.card !== undefined || relays.join() === known.relays.join() || relays.length === 0) return { kind: 'unchanged', contact: known }
+    const { fields } = await this.#readParts(known.name)
+    fields.set('relay', ...checkRelays(relays))
+    await writeWhole(known.path, fields.toString(), { replace: true })
+    await this.refresh()
+    const changes = [{ what: 'relays', before: known.relays.join(', '), after: relays.join(', ') }] as const
+    return { kind: 'changed', contact: this.need(known.name), changes }
+  }
+
+  /** @throws {CliError} where the new name is taken, or the disk refuses */
+  async rename(known: Known, name: string): Promise<Known> {
+    const unfit = refuseName(name)
+    if (unfit !== undefined) throw new CliError(unfit)
+    const namesake = this.get(name)
+    if (namesake !== undefined && namesake !== known) throw new CliError(`there is a contact called ${namesake.name} already`)
+    const { card, fields } = await this.#readParts(known.name)
+    const path = join(this.#folder, name)
+    if (namesake === undefined) {
+      await writeWhole(path, card + fields, { replace: false })
+      await this.remove(known)
+    } else {
+      // Another case of the same name may be the same file.
+      await guard(path, () => move(known.path, path))
+      await guard(path, () => flush(this.#folder))
+    }
+    await this.refresh()
+    return this.need(name)
+  }
+
+  /** @throws {CliError} where the disk refuses */
+  async remove(known: Known): Promise<void> {
+    await guard(known.path, () => rm(known.path))
+    await guard(known.path, () => flush(this.#folder))
+    await this.refresh()
+  }
+
+  /** Notes that the safety words were compared, and are the same. @throws {CliError} */
+  async verify(known: Known): Promise<Known> {
+    const { card, fields } = await this.#readParts(known.name)
+    fields.set('verified', formatTime(this.#now()))
+    await writeWhole(known.path, card + fields, { replace: true })
+    await this.refresh()
+    return this.need(known.name)
+  }
+
+  async #readParts(name: string): Promise<{ card: string; fields: Fields }> {
+    const text = (await readText(join(this.#folder, name), MOST_BYTES))?.replaceAll('\r\n', '\n') ?? ''
+    const end = text.lastIndexOf(LAST_LINE)
+    const at = end === -1 ? 0 : end + LAST_LINE.length
+    return { card: text.slice(0, at), fields: new Fields(text.slice(at)) }
+  }
+
+  /** @throws {CliError} that names the file */
+  async #read(name: string): Promise<Known | undefined> {
+    const path = join(this.#folder, name)
+    const text = await readText(path, MOST_BYTES)
+    // Removed meanwhile.
+    if (text === undefined) return undefined
+    const broken = (why: string): CliError => new CliError(`${path}: ${why}`, { hint: 'it is left as it is; put it right, or remove it and add the contact again' })
+    const unfit = refuseName(name)
+    if (unfit !== undefined) throw broken(unfit)
+    const { card: signed, fields } = await this.#readParts(name)
+    const own = {
+      name,
+      path,
+      ...timeOf(fields, 'added', broken),
+      ...timeOf(fields, 'verified', broken),
+      receipts: fields.all('receipts')[0] !== 'no',
+    }
+    if (signed === '') {
+      if (text.startsWith(FIRST_LINE)) throw broken('the end of the card is missing')
+      return { ...own, ...readKey(fields, broken) }
+    }
+    try {
+      const card = await parseCard(signed)
+      return { ...own, card, key: card.key, relays: card.relays, ...(card.encrypt !== undefined && { recipient: card.encrypt }) }
+    } catch (error) {
+      if (error instanceof CardError) throw broken('the card is not as it was signed')
+      throw error
+    }
+  }
+}
+
+/** Names of files; ours that are being written, and what other programs leave, begin with a dot. */
+async function listNames(folder: string): Promise<string[]> {
+  try {
+    const names = await readdir(folder)
+    return names.filter((name) => !name.startsWith('.') && !name.endsWith('~')).toSorted((a, b) => (fold(a) < fold(b) ? -1 : 1))
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return []
+    throw new CliError(`cannot read the folder ${folder}: ${systemReason(error)}`)
+  }
+}
+
+async function guard(path: string, work: () => Promise<void>): Promise<void> {
+  try {
+    await work()
+  } catch (error) {
+    throw new CliError(`cannot change ${path}: ${systemReason(error)}`, { hint: 'nothing was changed' })
+  }
+}
+
+/** @throws {CliError} */
+export function checkRelays(relays: readonly string[]): readonly string[] {
+  if (relays.length > MOST_RELAYS) throw new CliError(`at most ${MOST_RELAYS} relays`)
+  return relays.map((relay) => {
+    try {
+      parseTarget(relay)
+      return normalizeRelay(relay) ?? relay
+    } catch (error) {
+      throw new CliError(`that is no address of a relay: ${(error as TypeError).message}`)
+    }
+  })
+}
+
+function readKey(fields: Fields, broken: (why: string) => CliError): Pick<Known, 'key' | 'relays'> {
+  const [line, ...more] = fields.all('key')
+  if (line === undefined || more.length > 0) throw broken('it holds neither a card nor one key')
+  try {
+    return { key: parsePublicKey(line), relays: checkRelays(fields.all('relay')) }
+  } catch (error) {
+    throw broken(error instanceof CliError ? error.message : 'the key is malformed or too weak')
+  }
+}
+
+function timeOf<Name extends 'added' | 'verified'>(fields: Fields, name: Name, broken: (why: string) => CliError): { [_ in Name]?: number } {
+  const [text, ...more] = fields.all(name)
+  if (text === undefined) return {}
+  const seconds = parseTime(text)
+  if (more.length > 0 || seconds === undefined) throw broken(`\`${name}\` is no time`)
+  return { [name]: seconds } as { [_ in Name]?: number }
+}
+
+function refuseKey(namesake: Known, key: SshKey): CliError {
+  const known = formatFingerprint(namesake.key.fingerprint)
+  return new CliError(`${namesake.name} is known by another key: ${known}, and this one is ${formatFingerprint(key.fingerprint)}`, {
+    hint:
+      'ask them on another way whether it is theirs. For another person give --name; if the key is new, ' +
+      '`asfaleia contact remove` the old one first',
+  })
+}
+
+/** What a card says otherwise than what was known. */
+function compare(known: Known, card: Card): Change[] {
+  const rows = [
+    { what: 'name', before: known.card?.name ?? known.name, after: card.name },
+    { what: 'relays', before: known.relays.join(', '), after: card.relays.join(', ') },
+    { what: 'encryption key', before: known.recipient ?? 'none', after: card.encrypt ?? 'none' },
+  ] as const
+  return rows.filter(({ before, after }) => before !== after)
+}
