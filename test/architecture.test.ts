@@ -41,6 +41,7 @@ const ARROWS: readonly Arrow[] = [
   ['transport/', 'relay/stream.ts', 'every door ends in a ByteStream', 'type'],
   ['operator/', 'relay/counters.ts', 'what it shows', 'type'],
   ['operator/', 'transport/', 'it listens where doors may listen, and nowhere else'],
+  ['transport/', 'transport/address.ts', 'where WebSockets are'],
   ['transport/socks.ts', 'transport/address.ts', 'whither it goes'],
   ['operator/', 'transport/address.ts', 'the probe goes the way of a client'],
   ['operator/', 'transport/socks.ts', 'the probe goes the way of a client'],

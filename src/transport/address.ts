@@ -5,6 +5,9 @@
 import { sha3_256 } from '@noble/hashes/sha3.js'
 
 export const DEFAULT_RELAY_PORT = 3308
+/** Of the public HTTP listener: where WebSockets are, and what they speak. */
+export const WEBSOCKET_PATH = '/v1'
+export const SUBPROTOCOL = 'asfaleia.1'
 
 export interface Endpoint {
   readonly host: string

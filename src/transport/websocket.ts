@@ -9,8 +9,7 @@ import fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
 import { createServer } from 'node:http'
 import type WebSocket from 'ws'
 import type { ByteStream, Receiver } from '../relay/stream.ts'
-
-export const SUBPROTOCOL = 'asfaleia.1'
+import { SUBPROTOCOL, WEBSOCKET_PATH } from './address.ts'
 
 /** For a peer to answer our close frame. */
 const LINGER_MS = 5_000
@@ -87,7 +86,7 @@ export async function createPublicServer(options: {
   })
   servePage(app)
   app.get(
-    '/v1',
+    WEBSOCKET_PATH,
     {
       websocket: true,
       preValidation: async (request, reply) => {
@@ -106,7 +105,7 @@ export async function createPublicServer(options: {
 function servePage(app: FastifyInstance): void {
   // The library would upgrade any path, and then close.
   app.addHook('onRequest', async (request, reply) => {
-    if (request.ws && request.routeOptions.url !== '/v1') {
+    if (request.ws && request.routeOptions.url !== WEBSOCKET_PATH) {
       await reply.code(404).type('text/plain').send(NOTHING_HERE)
     }
   })

@@ -1,0 +1,47 @@
+/**
+ * The public names of `asfaleia/core`: what runs in Node and in a page, and imports nothing of Node. A page's bundle has
+ * `*.web.ts` in place of their namesakes (package.json, `browser`).
+ */
+export { connectRelay, type ConnectOptions, RelayClient, type Token } from './client.ts'
+export {
+  type Contact,
+  type Delivery,
+  Messenger,
+  MessengerError,
+  type MessengerErrorCode,
+  type MessengerEvent,
+  type MessengerOptions,
+  openMessenger,
+  type OutboxStore,
+  type Received,
+  type SendOptions,
+} from './messenger.ts'
+export type { DeliveryState, OutboxEntry } from './outbox.ts'
+export type { Clock } from './clock.ts'
+export { RelayError, type RelayErrorCode } from './error.ts'
+export { type Identity, identityOf } from './identity.ts'
+export { compareGroups, type Group, type GroupChange, GroupError, type GroupErrorCode, makeGroup, parseGroup } from './group.ts'
+export { randomart, safetyWords } from './safety.ts'
+export { Seen, type SeenStore } from './seen.ts'
+export { open, seal } from './envelope.ts'
+export { type Card, CardError, type CardErrorCode, makeCard, normalizeRelay, parseCard } from './card.ts'
+export { isFileName, makeFileName, makeId } from './field.ts'
+export {
+  type Content,
+  type Correspondent,
+  countParts,
+  encodeMessage,
+  type Envelope,
+  type FilePart,
+  MessageError,
+  type MessageErrorCode,
+  type Opened,
+  openMessage,
+  PART_BYTES,
+  type PartRange,
+  roomFor,
+  type Verdict,
+} from './message.ts'
+export type { Message, RelayLimits } from '../protocol/client-session.ts'
+export { ProtocolError } from '../protocol/errors.ts'
+export { formatFingerprint, parsePublicKey, type SshKey, type SshPrivateKey } from '../auth/ssh-key.ts'
