@@ -104,6 +104,7 @@ const PACKAGES: readonly (readonly [name: string, users: readonly string[], why:
   ['prom-client', ['operator/metrics.ts'], 'the text of metrics'],
   ['pino', ['log.ts'], 'the log'],
   ['pino-pretty', ['log.ts'], 'the log on a terminal'],
+  ['string-width', ['cli/chat/text.ts'], 'how many cells of a terminal a character takes'],
   ['qrcode', ['cli/qr.ts'], 'an address or a card for a phone'],
 ]
 

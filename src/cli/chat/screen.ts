@@ -1,0 +1,126 @@
+/**
+ * A terminal as a screen: it takes frames and writes what changed. It has the terminal from `enter` to `leave`, which
+ * puts it back as it was: main screen, cursor, wrapping, paste and key modes. All that is written is made here or went
+ * through src/cli/chat/text.ts.
+ */
+import { graphemes, type Role, type Row, widthOf } from './text.ts'
+import type { Frame } from './view.ts'
+
+/** Where a screen writes to. */
+export interface Output {
+  write(text: string, done?: () => void): unknown
+}
+
+export interface ScreenOptions {
+  readonly color: boolean
+  readonly mouse: boolean
+  /** The key modes of newer terminals are asked for: not on a console that would print what it does not know. */
+  readonly modern: boolean
+}
+
+const CSI = '\u{1b}['
+
+/** Without colour: by weight alone. */
+const PLAIN_STYLES: Readonly<Record<Role, string>> = {
+  plain: '', dim: '2', strong: '1', me: '1', them: '1', good: '2', warn: '1', bad: '1;4', bar: '7', open: '1', chosen: '7', match: '7', link: '4',
+}
+/** The terminal's own sixteen colours, which its owner chose. */
+const STYLES: Readonly<Record<Role, string>> = {
+  plain: '', dim: '2', strong: '1', me: '1;36', them: '1;32', good: '32', warn: '33', bad: '1;31', bar: '7', open: '1;36', chosen: '7', match: '30;43',
+  link: '4',
+}
+
+export class Screen {
+  readonly #output: Output
+  readonly #options: ScreenOptions
+  #shown: readonly string[] = []
+  #entered = false
+
+  constructor(output: Output, options: ScreenOptions) {
+    this.#output = output
+    this.#options = options
+  }
+
+  get entered(): boolean {
+    return this.#entered
+  }
+
+  /** Takes the terminal. */
+  enter(): void {
+    if (this.#entered) return
+    this.#entered = true
+    this.#shown = []
+    const { mouse, modern } = this.#options
+    // The alternate screen; no wrapping, so that a character that is wider than we think moves nothing; pastes and
+    // focus are told; the keyboard tells Alt+Enter and the like from others.
+    this.#output.write(`${CSI}?1049h${CSI}?7l${CSI}?2004h${CSI}?1004h${mouse ? `${CSI}?1000h${CSI}?1006h` : ''}${modern ? `${CSI}>1u${CSI}>4;1m` : ''}${CSI}2J`)
+  }
+
+  /** Gives the terminal back. Harmless twice, and where it was not taken. */
+  leave(): void {
+    if (!this.#entered) return
+    this.#entered = false
+    const { mouse, modern } = this.#options
+    this.#output.write(
+      `${CSI}?2026l${modern ? `${CSI}>4m${CSI}<u` : ''}${mouse ? `${CSI}?1006l${CSI}?1000l` : ''}${CSI}?1004l${CSI}?2004l${CSI}?7h${CSI}0m${CSI}?25h${CSI}?1049l`,
+    )
+  }
+
+  /** Draws everything again with the next frame. */
+  forget(): void {
+    this.#shown = []
+  }
+
+  /** @param done called when the terminal has the frame */
+  draw(frame: Frame, done?: () => void): void {
+    const rows = frame.rows.map((row) => encodeRow(row, this.#options.color))
+    // Rows of another size of the screen mean nothing any more.
+    const all = this.#shown.length !== rows.length
+    let changes = all ? `${CSI}0m${CSI}2J` : ''
+    for (const [index, row] of rows.entries()) {
+      if (all ? row !== '' : row !== this.#shown[index]) changes += `${CSI}${index + 1};1H${CSI}0m${CSI}2K${row}`
+    }
+    this.#shown = rows
+    const { cursor } = frame
+    const place = cursor === undefined ? `${CSI}?25l` : `${CSI}0m${CSI}${cursor.row + 1};${cursor.column + 1}H${CSI}?25h`
+    // Shown at once by terminals that know how (synchronized output); the cursor is out of sight meanwhile.
+    this.#output.write(changes === '' ? place : `${CSI}?2026h${CSI}?25l${changes}${place}${CSI}?2026l`, done)
+  }
+
+  /** Asks for the person's eyes, without a word of what for. */
+  notify(): void {
+    this.#output.write(NOTIFICATION)
+  }
+}
+
+/** The bell, and OSC 9 for terminals that show it on the desktop. */
+export const NOTIFICATION = '\u{7}\u{1b}]9;a new message\u{7}'
+
+const ASCII = /^[\x20-\x7e]*$/
+
+/** A row as it is written; after each character that a terminal may take for wider or narrower than we do, the place is said. */
+function encodeRow(row: Row, color: boolean): string {
+  const styles = color ? STYLES : PLAIN_STYLES
+  let text = ''
+  let column = 0
+  let style = ''
+  for (const span of row) {
+    const own = styles[span.role]
+    if (own !== style) text += `${CSI}0${own === '' ? '' : `;${own}`}m`
+    style = own
+    if (ASCII.test(span.text)) {
+      text += span.text
+      column += span.text.length
+      continue
+    }
+    for (const grapheme of graphemes(span.text)) {
+      text += grapheme
+      column += widthOf(grapheme)
+      if (!SURE.test(grapheme)) text += `${CSI}${column + 1}G`
+    }
+  }
+  return text.trimEnd() === '' && style === '' ? '' : text
+}
+
+/** One cell in every terminal: printable ASCII, Latin, lines. */
+const SURE = /^[\x20-\x7e\u{a1}-\u{ac}\u{ae}-\u{17f}\u{2500}-\u{257f}]$/u

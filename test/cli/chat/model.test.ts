@@ -1,0 +1,434 @@
+/** The chat without a terminal: what keys and messages make of the screen, and what is to be done for them. */
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { STRANGERS } from '../../../src/cli/chat/conversation.ts'
+import type { Input } from '../../../src/cli/chat/model.ts'
+import { rowWidth } from '../../../src/cli/chat/text.ts'
+import { BOB, CAROL, PARTIES, TEA, TestChat } from '../../support/chat.ts'
+
+const ESC = '\u{1b}'
+
+describe('the screen', () => {
+  it('has the conversation, the list beside it, and the line that is written', () => {
+    const chat = new TestChat({ rows: 11, columns: 72 })
+    chat.arrive({ text: 'the kettle is on' })
+    chat.draw()
+    chat.now += 60_000
+    chat.deliver(chat.say('on my way, and I bring the good biscuits that you liked'), 'delivered')
+    chat.arrive({ conversation: TEA, author: 'carol', fingerprint: CAROL, text: 'me too' })
+    chat.type('one moment')
+    expect(chat.draw()).toBe(`\
+ bob (verified)                                       1 new · connected
+• bob             │
+  carol           │
+  #tea          1 │
+                  │
+                  │ ── 2026-11-26 ──────────────────────────────────────
+                  │ 12:00  bob  the kettle is on
+                  │ 12:01  you  on my way, and I bring the good biscuits
+                  │             that you liked                 delivered
+─ Enter sends, Alt+Enter a new line, Ctrl+N next, /help ────────────────
+> one moment`)
+  })
+
+  it('is one conversation where it is narrow, and the list on demand', () => {
+    const chat = new TestChat({ rows: 9, columns: 36 })
+    chat.arrive({ conversation: CAROL, author: 'carol', fingerprint: CAROL, text: 'are you there?' })
+    expect(chat.draw()).toContain(' bob (verified)               1 new')
+    chat.type('\u{f}')
+    expect(chat.draw().split('\n').slice(1, 4)).toEqual(['> bob', '  carol                           1', '  #tea'])
+    chat.type(`${ESC}[B\r`)
+    expect(chat.draw()).toMatch(/^ carol[^]*── new ─[^]*12:00 {2}carol {2}are you there\?/)
+  })
+
+  it.each([[24, 80], [15, 40], [60, 200], [5, 20], [3, 12], [1, 5]])('fits into %i rows of %i columns', (rows, columns) => {
+    const chat = new TestChat({ rows, columns })
+    chat.arrive({ text: `日本語 ${'x'.repeat(300)}\n${ESC}[2J👨‍👩‍👧`, verdict: 'stale', gap: true, replyTo: 'none' })
+    chat.say('a line\nof two')
+    for (const state of ['', '\u{6}xx', `${ESC}`, '\u{f}', `${ESC}`, '/help\r']) {
+      const frame = chat.type(state).frame()
+      expect(frame.rows).toHaveLength(rows)
+      for (const row of frame.rows) expect(rowWidth(row)).toBeLessThanOrEqual(columns)
+      if (frame.cursor !== undefined) {
+        expect(frame.cursor.row).toBeLessThan(rows)
+        expect(frame.cursor.column).toBeLessThan(columns)
+      }
+    }
+  })
+
+  it('keeps to ASCII for its own where the terminal has no more', () => {
+    const chat = new TestChat({ ascii: true, columns: 80 })
+    chat.arrive({ conversation: CAROL, fingerprint: CAROL })
+    chat.say('hi')
+    expect(chat.draw()).toMatch(/^[\x20-\x7e\n]*$/)
+  })
+
+  it('says how to begin where there is nobody yet', () => {
+    expect(new TestChat({ parties: [] }).draw()).toContain('Nobody is in your contacts yet.')
+  })
+
+  it('whatever is typed and whatever comes, is whole', () => {
+    const chords = ['enter', 'alt+enter', 'ctrl+n', 'ctrl+p', 'ctrl+o', 'ctrl+f', 'escape', 'up', 'down', 'alt+up', 'alt+down', 'pageup', 'pagedown', 'tab', 'ctrl+c', 'ctrl+home', 'ctrl+end', 'f1', 'alt+a', 'alt+2', 'backspace', 'ctrl+y', 'ctrl+u']
+    const input = fc.oneof(
+      fc.constantFrom(...chords).map((chord): Input => ({ kind: 'key', chord })),
+      fc.constantFrom('/reply', '/edit', '/remove', '/add', '/to b', '/group x', '//', 'kettle', '日', '/verify yes').map((text): Input => ({ kind: 'text', text })),
+      fc.string({ unit: 'binary' }).map((text): Input => ({ kind: 'paste', text })),
+      fc.record({ rows: fc.nat(40), columns: fc.nat(100) }).map((size): Input => ({ kind: 'resize', size })),
+      fc.record({ conversation: fc.constantFrom(BOB, TEA, 'nobody', STRANGERS), author: fc.string({ unit: 'binary' }), text: fc.string({ unit: 'binary' }), at: fc.nat(), ticket: fc.nat(), id: fc.constantFrom('a', 'b') })
+        .map((arrival): Input => ({ kind: 'arrival', arrival: { ...arrival, verdict: 'genuine', fingerprint: BOB } })),
+      fc.constantFrom<Input>({ kind: 'people', parties: PARTIES }, { kind: 'people', parties: [] }, { kind: 'mouse', action: 'press', row: 2, column: 2 }, { kind: 'mouse', action: 'up', row: 0, column: 0 }),
+    )
+    fc.assert(
+      fc.property(fc.array(input, { maxLength: 60 }), (inputs) => {
+        const chat = new TestChat({ rows: 10, columns: 72 })
+        for (const each of inputs) {
+          chat.put(each)
+          const { rows, columns } = chat.state.size
+          const frame = chat.frame()
+          expect(frame.rows).toHaveLength(rows)
+          for (const row of frame.rows) expect(rowWidth(row)).toBeLessThanOrEqual(Math.max(0, columns))
+          chat.put({ kind: 'drawn', keys: frame.drawn })
+        }
+      }),
+      { numRuns: 60 },
+    )
+  })
+})
+
+describe('a hostile text', () => {
+  it('cannot stand where names, times, notes and the bar do', () => {
+    const chat = new TestChat({ rows: 14, columns: 60 })
+    chat.arrive({ text: 'hi\n12:00  carol  send me the keys\n-- you added mallory\n bob (verified)       connected \r\n─ Enter sends ─' })
+    const [bar, ...rows] = chat.draw().split('\n')
+    expect(bar).toMatch(/^ bob \(verified\)/)
+    for (const line of ['carol', '-- you added', 'connected', '─ Enter sends ─']) {
+      expect(rows.find((row) => row.includes(line) && !row.startsWith('─ Enter sends, '))).toMatch(/^ {12}\S|^ {13}\S/)
+    }
+  })
+
+  it('cannot recolour, hide or reorder', () => {
+    const chat = new TestChat({ columns: 69 })
+    chat.arrive({ text: `${ESC}[7m ok ${ESC}]0;\u{7}\u{202e}sdrawkcab\u{200b}` })
+    expect(chat.draw()).toContain(String.raw`\u{1b}[7m ok \u{1b}]0;\u{7}\u{202e}sdrawkcab\u{200b}`)
+  })
+
+  it('as a name stays on its line and within its column', () => {
+    const chat = new TestChat({ rows: 9, columns: 60, parties: [{ id: BOB, kind: 'contact', name: 'bob\u{202e}\n12:00  carol  hi' }] })
+    chat.arrive({ author: 'bob\u{202e}\n12:00  carol  hi', text: 'text' })
+    expect(chat.draw()).toContain(String.raw`12:00  bob\u{202e}\n…  text`)
+  })
+
+  it('of a file name is quoted', () => {
+    const chat = new TestChat()
+    chat.put({ kind: 'file', conversation: BOB, id: 'f', author: 'bob', fingerprint: BOB, transfer: { name: 'a\n12:00  carol  hi', total: 2_000_000, moved: 500_000, state: 'moving' } })
+    expect(chat.draw()).toContain(String.raw`a file "a\n12:00  carol  hi", 2.0 MB`)
+    expect(chat.draw()).toContain('[#####...............]  25%')
+  })
+})
+
+describe('what was drawn', () => {
+  it('is acknowledged, and what was not is not', () => {
+    const chat = new TestChat()
+    const here = chat.arrive({ text: 'here' })
+    const there = chat.arrive({ conversation: CAROL, author: 'carol', fingerprint: CAROL, text: 'there' })
+    chat.draw()
+    expect(chat.did('done')).toEqual([{ kind: 'done', tickets: [here] }])
+    chat.type('\u{e}').draw()
+    expect(chat.did('done').at(-1)).toEqual({ kind: 'done', tickets: [there] })
+    chat.draw()
+    expect(chat.did('done')).toHaveLength(2)
+  })
+
+  it('of many at once is what is on the screen; the rest as one goes on', () => {
+    const chat = new TestChat({ rows: 10 })
+    const tickets = Array.from({ length: 20 }, (_, index) => chat.arrive({ text: `number ${index}` }))
+    const first = chat.draw()
+    expect(first).toContain('number 0')
+    expect(first).not.toContain('number 19')
+    expect(first).toContain('new below: PageDown')
+    const seen = chat.did('done').flatMap(({ tickets }) => tickets)
+    expect(seen).toEqual(tickets.slice(0, seen.length))
+    expect(seen.length).toBeLessThan(20)
+    for (let page = 0; page < 5; page++) chat.type(`${ESC}[6~`).draw()
+    expect(chat.did('done').flatMap(({ tickets }) => tickets)).toEqual(tickets)
+  })
+
+  it('is told to others only where that is on, and of the conversation that is open', () => {
+    const off = new TestChat()
+    off.arrive({ id: 'one' })
+    off.draw()
+    expect(off.did('read')).toEqual([])
+    const on = new TestChat({ receipts: true })
+    on.arrive({ id: 'one' })
+    on.arrive({ id: 'two', verdict: 'stale' })
+    on.arrive({ id: 'three', conversation: CAROL, fingerprint: CAROL })
+    on.draw()
+    expect(on.did('read')).toEqual([{ kind: 'read', conversation: BOB, ids: ['one'] }])
+    on.type('/receipts off\r')
+    on.arrive({ id: 'four' })
+    on.draw()
+    expect(on.did('read')).toHaveLength(1)
+    expect(on.did('receipts')).toEqual([{ kind: 'receipts', on: false }])
+  })
+})
+
+describe('a message', () => {
+  it('is sent by Enter, with the lines that it has', () => {
+    const chat = new TestChat()
+    chat.type(`one${ESC}\rtwo\nthree\r`)
+    expect(chat.did('send')).toMatchObject([{ conversation: BOB, text: 'one\ntwo\nthree' }])
+    expect(chat.draw()).toMatch(/you {2}one\n {12}two\n {12}three {2,}waiting/)
+  })
+
+  it('that was pasted is not sent by its line breaks', () => {
+    const chat = new TestChat()
+    chat.type(`${ESC}[200~rm -rf /\nyes\n${ESC}[201~`)
+    expect(chat.did('send')).toEqual([])
+    chat.type('\r')
+    expect(chat.did('send')).toMatchObject([{ text: 'rm -rf /\nyes' }])
+  })
+
+  it.each([
+    ['held', undefined, 'held'],
+    ['delivered', undefined, 'delivered'],
+    ['read', undefined, 'read'],
+    ['expired', undefined, 'unconfirmed'],
+    ['failed', 'the relay does not admit that key', 'failed: the relay does not admit that key'],
+  ] as const)('that is %s says so', (state, why, text) => {
+    const chat = new TestChat()
+    chat.deliver(chat.say('hi'), state, why)
+    expect(chat.draw()).toMatch(new RegExp(` ${text}\n`))
+  })
+
+  it('to a group says how many have it, and who does not', () => {
+    const chat = new TestChat({ columns: 70 })
+    chat.type('/to tea\r').type('hi\r')
+    const { key } = chat.did('send').at(-1)!
+    chat.put({ kind: 'sent', key, deliveries: [{ id: 'x', member: BOB, to: 'bob', state: 'held' }, { id: 'y', member: CAROL, to: 'carol', state: 'held' }] })
+    expect(chat.draw()).toMatch(/ held\n/)
+    chat.put({ kind: 'delivery', id: 'x', state: 'delivered' })
+    expect(chat.draw()).toMatch(/delivered 1\/2\n/)
+    chat.put({ kind: 'delivery', id: 'y', state: 'failed', why: 'too large' })
+    expect(chat.draw()).toMatch(/failed to carol: too large\n/)
+  })
+
+  it('is answered, with what it answers above it', () => {
+    const chat = new TestChat()
+    chat.arrive({ id: 'q', text: 'tea?' })
+    chat.type('/reply\r')
+    expect(chat.draw()).toMatch(/─ Enter answers[^]*reply>$/)
+    chat.type('yes\r')
+    expect(chat.did('send')).toMatchObject([{ text: 'yes', replyTo: 'q' }])
+    expect(chat.draw()).toMatch(/you {2}> tea\?\n {12}yes/)
+  })
+
+  it('is changed and taken back, and shown so', () => {
+    const chat = new TestChat()
+    chat.say('tee')
+    chat.type('/edit\r')
+    expect(chat.draw()).toMatch(/edit> tee$/)
+    chat.type('\u{15}tea\r')
+    expect(chat.did('edit')).toMatchObject([{ text: 'tea', of: [{ id: 'sent-1' }] }])
+    expect(chat.draw()).toContain('tea (edited)')
+    chat.type('/remove\r')
+    expect(chat.did('remove')).toMatchObject([{ of: [{ id: 'sent-1' }] }])
+    expect(chat.draw()).toContain('(removed)')
+  })
+
+  it('of a peer is changed by that peer alone', () => {
+    const chat = new TestChat({ rows: 20 })
+    chat.arrive({ id: 'm', text: 'tee' })
+    chat.arrive({ fingerprint: CAROL, author: 'carol', text: 'poison', change: { of: 'm', to: 'edited' } })
+    expect(chat.draw()).toContain('bob    tee\n')
+    chat.arrive({ text: 'tea', change: { of: 'm', to: 'edited' } })
+    expect(chat.draw()).toContain('bob    tea (edited)')
+    const ticket = chat.arrive({ text: '', change: { of: 'm', to: 'removed' } })
+    expect(chat.draw()).toContain('bob    (removed)')
+    expect(chat.did('done').flatMap(({ tickets }) => tickets)).toContain(ticket)
+  })
+
+  it.each([
+    ['forged', '! forged: the name it gives did not sign it'],
+    ['readdressed', '! readdressed'],
+    ['unsigned', '! unsigned: anybody can have written this'],
+    ['stale', '! more than two weeks old'],
+    ['future', '! dated in the future'],
+    ['unknown-version', '! of a form that this version does not know'],
+    ['truncated', '! cut off'],
+    ['malformed', '! malformed'],
+    ['unreadable', '! unreadable'],
+  ] as const)('that is %s is marked before its text', (verdict, mark) => {
+    const chat = new TestChat({ rows: 14 })
+    chat.arrive({ verdict, text: 'trust me' })
+    const screen = chat.draw()
+    expect(screen).toContain(mark)
+    expect(screen.indexOf(mark)).toBeLessThan(screen.indexOf('trust me'))
+  })
+
+  it('before which one is missing says so', () => {
+    const chat = new TestChat()
+    chat.arrive({ gap: true })
+    expect(chat.draw()).toContain('a message before this one is missing')
+  })
+})
+
+describe('strangers', () => {
+  it('have one conversation, ring no bell, and cannot be written to', () => {
+    const chat = new TestChat({ columns: 80 })
+    chat.arrive({ conversation: STRANGERS, author: 'SHA256:mallory', fingerprint: 'SHA256:mallory', text: 'hello' })
+    expect(chat.did('attention')).toEqual([])
+    expect(chat.draw()).toMatch(/strangers +1 │/)
+    chat.type('/to strangers\r').type('who are you?\r')
+    expect(chat.did('send')).toEqual([])
+    expect(chat.draw()).toContain('there is nobody to write to here')
+  })
+
+  it('become contacts with what they wrote', () => {
+    const chat = new TestChat()
+    const ticket = chat.arrive({ conversation: STRANGERS, author: 'SHA256:dave', fingerprint: 'SHA256:dave', text: 'my card', card: 'CARD' })
+    chat.type('/to strangers\r/add\r')
+    expect(chat.did('add')).toEqual([{ kind: 'add', card: 'CARD' }])
+    chat.put({ kind: 'people', parties: [...PARTIES, { id: 'SHA256:dave', kind: 'contact', name: 'dave' }] })
+    chat.type('/to dave\r')
+    expect(chat.draw()).toMatch(/ dave[^]*12:00 {2}dave {2}my card/)
+    expect(chat.did('done')).toEqual([{ kind: 'done', tickets: [ticket] }])
+  })
+
+  it('cannot fill the memory', () => {
+    const chat = new TestChat()
+    for (let index = 0; index < 400; index++) chat.put({ kind: 'arrival', arrival: { conversation: STRANGERS, author: 'x', at: 0, verdict: 'unsigned', text: String(index) } })
+    expect(chat.state.conversations.at(-1)?.entries).toHaveLength(200)
+  })
+})
+
+describe('searching', () => {
+  it('shows matches from the newest back, and where else there are some', () => {
+    const chat = new TestChat({ rows: 10 })
+    for (let index = 0; index < 30; index++) chat.arrive({ text: index % 10 === 0 ? `Kettle ${index}` : `number ${index}` })
+    chat.arrive({ conversation: CAROL, author: 'carol', fingerprint: CAROL, text: 'the kettle' })
+    chat.type('\u{6}kettle')
+    expect(chat.draw()).toMatch(/Kettle 20[^]*─ 1 of 3; elsewhere: carol 1 ─/)
+    chat.type('\r')
+    expect(chat.draw()).toMatch(/Kettle 10[^]*─ 2 of 3/)
+    chat.type('\r\r')
+    expect(chat.draw()).toMatch(/Kettle 0[^]*─ 3 of 3/)
+    chat.type(`${ESC}[B`)
+    expect(chat.draw()).toMatch(/Kettle 10/)
+    chat.type(ESC)
+    expect(chat.draw()).not.toContain('search: ')
+    chat.type('\u{6}nothing of it')
+    expect(chat.draw()).toContain('not here')
+  })
+})
+
+describe('scrolling', () => {
+  it('stays where one reads while more comes, and says that it does', () => {
+    const chat = new TestChat({ rows: 10 })
+    for (let index = 0; index < 20; index++) {
+      chat.arrive({ text: `number ${index}.` })
+      chat.draw()
+    }
+    chat.type(`${ESC}[5~`)
+    const before = chat.draw().split('\n').slice(1, -2)
+    chat.arrive({ text: 'later' })
+    expect(chat.draw().split('\n').slice(1, -2)).toEqual(before)
+    expect(chat.draw()).toContain('1 new below: PageDown')
+    chat.type(`${ESC}[1;5F`)
+    expect(chat.draw()).toContain('later')
+    chat.type(`${ESC}[1;5H`)
+    expect(chat.draw()).toContain('number 0.')
+  })
+
+  it('keeps its place when the terminal gets another size', () => {
+    const chat = new TestChat({ rows: 10, columns: 40 })
+    for (let index = 0; index < 20; index++) chat.arrive({ text: `number ${index}. ${'word '.repeat(20)}` })
+    chat.draw()
+    const [, place] = /number (\d+)/.exec(chat.type(`${ESC}[6~`).draw())!
+    expect(chat.resize(30, 100).draw()).toContain(`number ${place}`)
+    expect(chat.resize(8, 30).draw()).toMatch(/word/)
+  })
+})
+
+describe('commands', () => {
+  it.each([
+    ['/he\t', '> /help'],
+    ['/to c\t', '> /to carol'],
+    ['/receipts o\t', '> /receipts o'],
+    ['/group new x ca\t', '> /group new x carol'],
+    ['/nothing\t', '> /nothing'],
+  ])('%j is completed', (typed, line) => {
+    const chat = new TestChat()
+    expect(chat.type(typed).draw().split('\n').at(-1)).toBe(line)
+  })
+
+  it('with more than one way on show them', () => {
+    expect(new TestChat().type('/re\t').draw()).toContain('reply  remove  receipts')
+  })
+
+  it('complete paths by what is there', () => {
+    const chat = new TestChat()
+    chat.type('/file no\t')
+    expect(chat.did('paths')).toEqual([{ kind: 'paths', line: '/file no', prefix: 'no' }])
+    chat.put({ kind: 'paths', line: '/file no', found: ['notes/'] })
+    expect(chat.draw()).toMatch(/> \/file notes\/$/)
+  })
+
+  it('that are none are said, stay to be corrected, and are sent to nobody', () => {
+    const chat = new TestChat()
+    chat.type('/etc/passwd\r')
+    expect(chat.did('send')).toEqual([])
+    expect(chat.draw()).toMatch(/there is no such command[^]*> \/etc\/passwd$/)
+    chat.type('\u{1}/\r')
+    expect(chat.did('send')).toMatchObject([{ text: '/etc/passwd' }])
+  })
+
+  it('do what they say', () => {
+    const chat = new TestChat()
+    chat.type('/card\r/verify\r/verify yes\r/group new "tea time" bob carol\r/file a b.txt\r')
+    expect(chat.effects.filter(({ kind }) => kind !== 'attention')).toMatchObject([
+      { kind: 'card' },
+      { kind: 'verify', conversation: BOB, confirmed: false },
+      { kind: 'verify', conversation: BOB, confirmed: true },
+      { kind: 'group', words: ['new', 'tea time', 'bob', 'carol'] },
+      { kind: 'file', conversation: BOB, path: 'a b.txt' },
+    ])
+    expect(chat.type('/help\r').draw()).toMatch(/^ help\nCommands\n/)
+    expect(chat.type('q').draw()).toMatch(/^ bob/)
+  })
+})
+
+describe('leaving', () => {
+  it('is asked twice while something is at no relay yet', () => {
+    const chat = new TestChat()
+    const delivery = chat.say('hi')
+    chat.type('\u{3}')
+    expect(chat.did('quit')).toEqual([])
+    expect(chat.draw()).toContain('1 of your messages is at no relay yet')
+    chat.type('\u{3}')
+    expect(chat.did('quit')).toHaveLength(1)
+    chat.deliver(delivery, 'held').type('/quit\r')
+    expect(chat.did('quit')).toHaveLength(2)
+  })
+
+  it('is not what Ctrl-C does to a line', () => {
+    const chat = new TestChat()
+    chat.type('half a line\u{3}')
+    expect(chat.did('quit')).toEqual([])
+    expect(chat.draw()).toMatch(/\n>$/)
+    chat.type(`${ESC}[A`)
+    expect(chat.draw()).toMatch(/> half a line$/)
+  })
+})
+
+describe('attention', () => {
+  it('is asked for what the person does not see, and for nothing else', () => {
+    const chat = new TestChat()
+    chat.arrive()
+    expect(chat.did('attention')).toHaveLength(0)
+    chat.arrive({ conversation: CAROL, fingerprint: CAROL })
+    expect(chat.did('attention')).toHaveLength(1)
+    chat.type(`${ESC}[O`)
+    chat.arrive()
+    expect(chat.did('attention')).toHaveLength(2)
+  })
+})

@@ -1,0 +1,97 @@
+/** What peers write, as cells: nothing of it moves, hides or reorders anything, and every line is as wide as it says. */
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { breakLines, clip, fit, graphemes, lineText, rowWidth, showLine, showText, widthOf, wrap } from '../../../src/cli/chat/text.ts'
+
+describe('what is shown of a hostile text', () => {
+  it.each([
+    ['an escape sequence', '\u{1b}[31mred', String.raw`\u{1b}[31mred`],
+    ['an 8-bit one', '\u{9b}2J', String.raw`\u{9b}2J`],
+    ['a title', '\u{1b}]0;owned\u{7}', String.raw`\u{1b}]0;owned\u{7}`],
+    ['a right-to-left override', 'a\u{202e}b', String.raw`a\u{202e}b`],
+    ['isolates', '\u{2066}x\u{2069}', String.raw`\u{2066}x\u{2069}`],
+    ['zero width', 'b\u{200b}o\u{2060}b', String.raw`b\u{200b}o\u{2060}b`],
+    ['a byte order mark', '\u{feff}bob', String.raw`\u{feff}bob`],
+    ['tags', 'a\u{e0041}', String.raw`a\u{e0041}`],
+    ['a carriage return', 'bob\rmallory', 'bob\nmallory'],
+    ['line separators', 'a\u{2028}b', String.raw`a\u{2028}b`],
+    ['backspaces', 'bob\b\b\b', String.raw`bob\u{8}\u{8}\u{8}`],
+    ['a mark without a letter', '\u{301}', String.raw`\u{301}`],
+    ['a flood of marks', `e${'\u{301}'.repeat(500)}!`, `e${'\u{301}'.repeat(4)}…!`],
+    ['half a pair', '\u{d83d}x', '\u{fffd}x'],
+    ['a Hangul filler', '\u{3164}', String.raw`\u{3164}`],
+    ['a tab', 'a\tb', 'a    b'],
+    ['a joiner outside of an emoji', 'a\u{200d}b', String.raw`a\u{200d}b`],
+  ])('%s', (_, text, shown) => {
+    expect(showText(text)).toBe(shown)
+  })
+
+  it('leaves letters, marks, emoji and line breaks as they are', () => {
+    const text = 'Grüße, é e\u{301} ñ 日本語 한국어 👍🏽 👨‍👩‍👧 🇩🇪 ❤️\nשלום'
+    expect(showText(text)).toBe(text)
+  })
+
+  it('stays on one line where it has to', () => {
+    expect(showLine('bob\n23:14 alice: hi\r\n')).toBe(String.raw`bob\n23:14 alice: hi\n`)
+  })
+
+  it('has no control or format character, and no grapheme without a width, whatever came', () => {
+    const units = fc.oneof(fc.string({ unit: 'binary' }), fc.string({ unit: 'grapheme-composite' }), fc.constantFrom('\u{1b}[2J', '\u{202e}', '\u{301}'.repeat(9), '\u{200d}', 'क्'.repeat(50)))
+    fc.assert(
+      fc.property(fc.array(units), (parts) => {
+        const shown = showText(parts.join(''))
+        for (const grapheme of graphemes(shown)) {
+          if (grapheme === '\n') continue
+          expect(widthOf(grapheme)).toBeGreaterThan(0)
+          expect(widthOf(grapheme)).toBeLessThanOrEqual(8)
+          if (!/^\p{RGI_Emoji}$/v.test(grapheme)) expect(grapheme).not.toMatch(/[[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]--[\u{FE0E}\u{FE0F}]]/v)
+        }
+      }),
+    )
+  })
+})
+
+describe('lines', () => {
+  it.each([
+    ['at spaces', 'the kettle is on', 8, ['the', 'kettle', 'is on']],
+    ['within a long word', 'abcdefghij', 4, ['abcd', 'efgh', 'ij']],
+    ['at line breaks', 'a\n\nb\n', 9, ['a', '', 'b', '']],
+    ['before a wide character that does not fit', '日本語', 5, ['日本', '語']],
+    ['with a long word after a short one', 'on abcdefghij', 4, ['on', 'abcd', 'efgh', 'ij']],
+    ['spaces at their end hang over', 'ab   cd', 3, ['ab', 'cd']],
+    ['no text is one line', '', 4, ['']],
+  ])('%s', (_, text, width, lines) => {
+    const all = graphemes(text)
+    expect(breakLines(all, width).map((line) => lineText(all, line))).toEqual(lines)
+  })
+
+  it('hold every grapheme once, in order, and none is wider than it may be', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'grapheme' }), fc.integer({ min: 8, max: 20 }), (raw, width) => {
+        const all = graphemes(showText(raw))
+        const lines = breakLines(all, width)
+        expect(lines.map(({ start, end }) => all.slice(start, end).join('')).join('')).toBe(all.join(''))
+        for (const line of lines) expect(widthOf(lineText(all, line))).toBeLessThanOrEqual(width)
+        for (const row of wrap(showText(raw), width)) expect(rowWidth(row)).toBeLessThanOrEqual(width)
+      }),
+    )
+  })
+
+  it('keep what a stretch of them is, over breaks', () => {
+    expect(wrap('see abc def', 7, 'plain', [{ start: 4, end: 11, role: 'link' }])).toEqual([
+      [{ text: 'see ', role: 'plain' }, { text: 'abc', role: 'link' }],
+      [{ text: 'def', role: 'link' }],
+    ])
+  })
+})
+
+describe('what is clipped', () => {
+  it('has an ellipsis, and never half a wide character', () => {
+    expect(clip('kettle', 6)).toBe('kettle')
+    expect(clip('kettles', 6)).toBe('kettl…')
+    expect(clip('日本語', 4)).toBe('日…')
+    expect(clip('kettle', 0)).toBe('')
+    expect(fit('日', 4)).toBe('日  ')
+    expect(widthOf(fit('日本語日本語', 8))).toBe(8)
+  })
+})

@@ -1,0 +1,89 @@
+/** The chat's machine under test: keys and messages in, the screen as text and the effects out, time by the minute. */
+import type { Delivery } from '../../src/cli/chat/conversation.ts'
+import { KeyDecoder } from '../../src/cli/chat/keys.ts'
+import { type Arrival, type Effect, initialState, type Input, type Party, type State, update } from '../../src/cli/chat/model.ts'
+import { type Frame, plainText, view } from '../../src/cli/chat/view.ts'
+
+export const BOB = 'SHA256:bob'
+export const CAROL = 'SHA256:carol'
+export const TEA = 'group:tea'
+/** 2026-11-26, 12:00 local time. */
+const NOON = new Date(2026, 10, 26, 12).getTime()
+
+export const PARTIES: readonly Party[] = [
+  { id: BOB, kind: 'contact', name: 'bob', verified: true },
+  { id: CAROL, kind: 'contact', name: 'carol' },
+  { id: TEA, kind: 'group', name: 'tea', members: ['alice', 'bob', 'carol'] },
+]
+
+export class TestChat {
+  state: State
+  readonly effects: Effect[] = []
+  now = NOON
+  readonly #decoder = new KeyDecoder()
+  #ticket = 0
+
+  constructor(options: { rows?: number; columns?: number; ascii?: boolean; parties?: readonly Party[]; receipts?: boolean } = {}) {
+    const { rows = 12, columns = 60, ascii = false, parties = PARTIES, receipts = false } = options
+    this.state = initialState({ me: 'alice', look: { ascii }, size: { rows, columns }, receipts })
+    this.put({ kind: 'people', parties })
+    this.put({ kind: 'relay', relay: { relay: 'relay.onion', state: 'up' } })
+  }
+
+  put(input: Input): readonly Effect[] {
+    const { state, effects } = update(this.state, input, this.now)
+    this.state = state
+    this.effects.push(...effects)
+    return effects
+  }
+
+  /** Types bytes as a terminal sends them: text, and sequences. A lone Esc is `\u{1b}` alone. */
+  type(bytes: string): this {
+    for (const input of [...this.#decoder.push(Buffer.from(bytes)), ...this.#decoder.flush()]) this.put(input)
+    return this
+  }
+
+  /** What came from bob, unless it says otherwise. @returns its ticket */
+  arrive(arrival: Partial<Arrival> = {}): number {
+    this.#ticket++
+    const from = { conversation: BOB, author: 'bob', fingerprint: BOB, id: `came-${this.#ticket}`, at: this.now, verdict: 'genuine', text: 'hello' } as const
+    this.put({ kind: 'arrival', arrival: { ...from, ticket: this.#ticket, ...arrival } })
+    return this.#ticket
+  }
+
+  /** Sends a line, and gives its delivery. */
+  say(text: string, member = BOB): Delivery {
+    this.type(`${text}\r`)
+    const sent = this.effects.findLast((effect) => effect.kind === 'send')
+    if (sent?.kind !== 'send') throw new Error('nothing was sent')
+    const delivery: Delivery = { id: `sent-${sent.key}`, member, to: 'bob', state: 'waiting' }
+    this.put({ kind: 'sent', key: sent.key, deliveries: [delivery] })
+    return delivery
+  }
+
+  deliver({ id }: Delivery, state: Delivery['state'], why?: string): this {
+    this.put({ kind: 'delivery', id, state, ...(why !== undefined && { why }) })
+    return this
+  }
+
+  frame(): Frame {
+    return view(this.state)
+  }
+
+  /** As the session does: what is drawn is told. @returns the screen as text */
+  draw(): string {
+    const frame = this.frame()
+    this.put({ kind: 'drawn', keys: frame.drawn })
+    return plainText(frame)
+  }
+
+  resize(rows: number, columns: number): this {
+    this.put({ kind: 'resize', size: { rows, columns } })
+    return this
+  }
+
+  /** Of one kind, in order. */
+  did<Kind extends Effect['kind']>(kind: Kind): Extract<Effect, { kind: Kind }>[] {
+    return this.effects.filter((effect): effect is Extract<Effect, { kind: Kind }> => effect.kind === kind)
+  }
+}
