@@ -1,0 +1,270 @@
+/** `asfaleia me` and `asfaleia contact`: the first run, cards that go from one person to another, and what is refused. */
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { generatePrivateKey } from '../../src/auth/private-key.ts'
+import { parseCard } from '../../src/client/card.ts'
+import { runCommand } from '../../src/cli/command.ts'
+import { asfaleia, type Outcome } from '../support/command.ts'
+import { run } from '../support/process.ts'
+import { createTestIo } from '../support/terminal.ts'
+
+const ONION = '2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion'
+
+let root: string
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), 'asfaleia-people-'))
+})
+afterEach(() => {
+  rmSync(root, { recursive: true })
+})
+const home = (who: string): string => join(root, who)
+const as = (who: string, argv: readonly string[], input?: string): Promise<Outcome> =>
+  asfaleia(argv, { env: { ASFALEIA_HOME: home(who) }, ...(input !== undefined && { input }) })
+const begin = async (who: string, ...more: string[]): Promise<string> => {
+  const { code, out } = await as(who, ['me', '--name', who, '--relay', 'localhost', '--link', ...more])
+  expect(code).toBe(0)
+  return out.trim()
+}
+const parse = (out: string): Record<string, unknown>[] => out.trimEnd().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>)
+
+describe('asfaleia me', () => {
+  test('makes key, profile and card in one call, for nobody else to read', async () => {
+    const { code, out, err } = await as('Alice', ['me', '--name', 'Alice', '--relay', `${ONION.toUpperCase()}:3308`, '--relay', 'localhost:4000'])
+    expect(code).toBe(0)
+    expect(err).toBe(`asfaleia: made a new key, ${home('Alice')}/key\nasfaleia: made the profile in ${home('Alice')}; give your card to those who are to write to you\n`)
+    expect(await parseCard(out)).toMatchObject({ name: 'Alice', relays: [ONION, 'localhost:4000'] })
+    expect(readdirSync(home('Alice')).toSorted()).toEqual(['card', 'key', 'key.pub', 'profile'])
+    expect(readFileSync(join(home('Alice'), 'profile'), 'utf8')).toBe(`name: Alice\nkey: key\nrelay: ${ONION}\nrelay: localhost:4000\n`)
+    for (const name of readdirSync(home('Alice'))) expect(statSync(join(home('Alice'), name)).mode & 0o777).toBe(0o600)
+    expect(statSync(home('Alice')).mode & 0o777).toBe(0o700)
+    expect(await run(['ssh-keygen', '-y', '-f', join(home('Alice'), 'key')])).toMatchObject({ code: 0 })
+  })
+
+  test('shows the same card ever after, as text, link, code and picture', async () => {
+    const link = await begin('Alice')
+    const card = await parseCard(link)
+    expect(await as('Alice', ['me'])).toEqual({ code: 0, out: card.text, err: '' })
+    expect(parse((await as('Alice', ['me', '--json'])).out)).toEqual([expect.objectContaining({ name: 'Alice', link, text: card.text, relays: ['localhost'] })])
+    const code = await as('Alice', ['me', '--qr'])
+    expect(code.out.split('\n').slice(0, 2)).toEqual([link, ''])
+    expect(code.out).toMatch(/[▀▄█]{20}/)
+    const picture = join(root, 'card.png')
+    expect(await as('Alice', ['me', '--png', picture])).toEqual({ code: 0, out: '', err: '' })
+    expect(readFileSync(picture).subarray(0, 8)).toEqual(Buffer.from('\u{89}PNG\r\n\u{1a}\n', 'latin1'))
+    const before = readFileSync(picture)
+    expect(await as('Alice', ['me', '--png', picture])).toMatchObject({ code: 1, err: expect.stringContaining('there already') as string })
+    expect(readFileSync(picture)).toEqual(before)
+  })
+
+  test('a code that does not fit is said, not cut', async () => {
+    await begin('Alice')
+    const io = createTestIo({ ASFALEIA_HOME: home('Alice') })
+    Object.assign(io.stdout, { isTTY: true, columns: 40 })
+    expect(await runCommand(['me', '--qr'], io)).toBe(1)
+    expect(io.err()).toMatch(/the QR code is \d+ columns wide, and this terminal 40/)
+    // An RSA key of 8,192 bits makes a card that no code holds.
+    await run(['ssh-keygen', '-q', '-t', 'rsa', '-b', '8192', '-N', '', '-f', join(root, 'rsa')])
+    const large = await as('Rob', ['me', '--name', 'Rob', '--relay', 'localhost', '--key', join(root, 'rsa'), '--qr'])
+    expect(large).toMatchObject({ code: 1, out: '' })
+    expect(large.err).toContain('too large for a QR code')
+    expect(await as('Rob', ['me', '--link'])).toMatchObject({ code: 0 })
+  }, 120_000)
+
+  test('what is changed makes a newer card; the key stays, and other lines stay', async () => {
+    const first = await parseCard(await begin('Alice'))
+    const profile = join(home('Alice'), 'profile')
+    writeFileSync(profile, `# mine\r\n${readFileSync(profile, 'utf8')}later: on\r\n`)
+    const { out } = await as('Alice', ['me', '--name', 'Alice L.', '--link'])
+    const second = await parseCard(out.trim())
+    expect(second.name).toBe('Alice L.')
+    expect(second.time).toBeGreaterThan(first.time)
+    expect(second.key.fingerprint).toEqual(first.key.fingerprint)
+    expect(readFileSync(profile, 'utf8')).toBe('# mine\nname: Alice L.\nkey: key\nrelay: localhost\nlater: on\n')
+    // By hand, too.
+    writeFileSync(profile, readFileSync(profile, 'utf8').replace('Alice L.', 'Al'))
+    expect((await parseCard((await as('Alice', ['me'])).out)).name).toBe('Al')
+    const other = join(root, 'other')
+    writeFileSync(other, generatePrivateKey('other').file, { mode: 0o600 })
+    expect(await as('Alice', ['me', '--key', other])).toMatchObject({ code: 1, err: expect.stringContaining('by which your contacts know you') as string })
+  })
+
+  test.each<[string, string[], number, RegExp]>([
+    ['nothing', [], 1, /no profile yet, and --name and --relay are missing\nasfaleia: hint: asfaleia me --name/],
+    ['no relay', ['--name', 'A'], 1, /--relay is missing/],
+    ['a name that is none', ['--name', ' A', '--relay', 'localhost'], 1, /no card can be made: a name has/],
+    ['a relay that no card can name', ['--name', 'A', '--relay', 'relay.example'], 1, /an onion address or localhost/],
+    ['a mistyped address', ['--name', 'A', '--relay', ONION.replace('2g', '2h')], 1, /mistyped/],
+    ['too many words', ['word'], 2, /too many words/],
+  ])('%s', async (_name, words, code, problem) => {
+    const outcome = await as('A', ['me', ...words])
+    expect(outcome).toMatchObject({ code, out: '' })
+    expect(outcome.err).toMatch(problem)
+    expect(existsSync(join(home('A'), 'profile'))).toBe(false)
+  })
+
+  test('finds its folder by HOME and XDG_CONFIG_HOME, and says where there is none', async () => {
+    const me = ['me', '--name', 'A', '--relay', 'localhost']
+    expect((await asfaleia(me, { env: { HOME: root } })).code).toBe(0)
+    expect(existsSync(join(root, '.config/asfaleia/profile'))).toBe(true)
+    expect((await asfaleia(me, { env: { HOME: root, XDG_CONFIG_HOME: join(root, 'xdg') } })).code).toBe(0)
+    expect(existsSync(join(root, 'xdg/asfaleia/profile'))).toBe(true)
+    expect(await asfaleia(me)).toMatchObject({ code: 1, err: expect.stringContaining('ASFALEIA_HOME') as string })
+  })
+
+  test.each<[string, string, RegExp]>([
+    ['a line that is wrong', 'receipts: maybe\n', /profile: `receipts`: it is no, or/],
+    ['two keys', 'key: a\nkey: b\n', /profile: `key`: it stands there more than once/],
+    ['a relay that is none', 'relay: a b\n', /profile: `relay`: that is no address/],
+    ['yes or no', 'history: perhaps\n', /profile: `history`: it is either yes or no/],
+  ])('a profile with %s is named and left alone', async (_name, text, problem) => {
+    mkdirSync(home('A'))
+    writeFileSync(join(home('A'), 'profile'), text)
+    const outcome = await as('A', ['me', '--name', 'A', '--relay', 'localhost'])
+    expect(outcome).toMatchObject({ code: 1, out: '' })
+    expect(outcome.err).toMatch(problem)
+    expect(readFileSync(join(home('A'), 'profile'), 'utf8')).toBe(text)
+    expect(readdirSync(home('A'))).toEqual(['profile'])
+  })
+
+  test('a first run that broke off is gone on with: the key that it made is used', async () => {
+    mkdirSync(home('A'))
+    const { file, public: line } = generatePrivateKey('asfaleia')
+    writeFileSync(join(home('A'), 'key'), file, { mode: 0o600 })
+    const link = await begin('A')
+    expect(Buffer.from((await parseCard(link)).key.blob).toString('base64')).toBe(line.split(' ')[1])
+  })
+})
+
+describe('asfaleia contact', () => {
+  test.each<[string, (link: string) => Promise<{ word: string; input?: string }>]>([
+    ['a link', async (word) => ({ word })],
+    ['a link on standard input, with words around it', async (link) => ({ word: '-', input: `Hi! ${link} is me\r\n` })],
+    ['a card on standard input', async (link) => ({ word: '-', input: (await parseCard(link)).text })],
+    ['a card', async (link) => ({ word: (await parseCard(link)).text })],
+    ['a file, of another system', async (link) => {
+      const word = join(root, 'bob.card')
+      writeFileSync(word, `\r\n${(await parseCard(link)).text.replaceAll('\n', '\r\n')}\r\n`)
+      return { word }
+    }],
+  ])('takes up %s', async (_name, give) => {
+    await begin('Alice')
+    const { word, input } = await give(await begin('Bob'))
+    const { code, out, err } = await as('Alice', ['contact', 'add', word], input)
+    expect({ code, out }).toEqual({ code: 0, out: expect.stringMatching(/^added Bob SHA256:\S{43}\n$/) as string })
+    expect(err).toContain('asfaleia contact verify Bob')
+    expect((await as('Alice', ['contact', 'list'])).out).toMatch(/^Bob {2}SHA256:\S{43} {2}not verified\n$/)
+  })
+
+  test('takes up a bare key with a relay, from a file, in quotes, and with the options of authorized_keys', async () => {
+    const { public: line } = generatePrivateKey('bob@example')
+    const file = join(root, 'bob.pub')
+    writeFileSync(file, `# Bob's\n${line}\n`)
+    for (const [who, word] of [['A', file], ['B', line], ['C', `command="echo \\"ssh-rsa AAAA\\"",no-pty ${line}`]] as const) {
+      const without = await as(who, ['contact', 'add', word, '--name', 'bob'])
+      expect(without).toMatchObject({ code: 2, out: '', err: expect.stringContaining('--relay ADDRESS') as string })
+      expect(await as(who, ['contact', 'add', word, '--name', 'bob', '--relay', ONION])).toMatchObject({ code: 0 })
+      expect(parse((await as(who, ['contact', 'list', '--json'])).out)).toMatchObject([{ name: 'bob', relays: [ONION], verified: false, key: line.split(' ').slice(0, 2).join(' ') }])
+      expect(await as(who, ['contact', 'add', word, '--relay', 'localhost'])).toMatchObject({ code: 0, out: expect.stringContaining(`relays: ${ONION} → localhost`) as string })
+    }
+  })
+
+  test.each<[string, (link: string) => Promise<string[]>, number, RegExp]>([
+    ['a link that was changed', async (link) => [link.replace('name=Bob', 'name=Rob')], 1, /signature/],
+    ['a link that was cut', async (link) => [link.slice(0, -20)], 1, /cut off|not written|signature/],
+    ['a later version', async (link) => [link.replace('card/1', 'card/2')], 1, /version that this program does not know/],
+    ['a private key', async () => [join(home('Alice'), 'key')], 2, /private key/],
+    ['no file', async () => ['nobody.card'], 1, /there is no file nobody\.card/],
+    ['a folder', async () => [root], 1, /it is a folder/],
+    ['a key that only signs', async () => {
+      await run(['ssh-keygen', '-q', '-t', 'ecdsa', '-N', '', '-f', join(root, 'ec')])
+      return [join(root, 'ec.pub'), '--relay', 'localhost', '--name', 'ec']
+    }, 1, /only signs/],
+    ['relays beside a card', async (link) => [link, '--relay', 'localhost'], 2, /the card says the relays/],
+    ['a name that is none', async (link) => [link, '--name', '../bob'], 1, /a name does not begin/],
+    ['nothing', async () => [], 2, /a card is wanted/],
+  ])('refuses %s', async (_name, build, code, problem) => {
+    await begin('Alice')
+    const outcome = await as('Alice', ['contact', 'add', ...(await build(await begin('Bob')))])
+    expect(outcome).toMatchObject({ code, out: '' })
+    expect(outcome.err).toMatch(problem)
+    expect((await as('Alice', ['contact', 'list'])).out).toBe('')
+  })
+
+  test('refuses oneself, and another key for a known name, and says what to do', async () => {
+    const own = await begin('Alice')
+    expect(await as('Alice', ['contact', 'add', own])).toMatchObject({ code: 1, err: 'asfaleia: error: that is you\n' })
+    await as('Alice', ['contact', 'add', await begin('Bob')])
+    const before = readFileSync(join(home('Alice'), 'contacts/Bob'), 'utf8')
+    const impostor = (await as('Eve', ['me', '--name', 'Bob', '--relay', 'localhost', '--link'])).out.trim()
+    const outcome = await as('Alice', ['contact', 'add', impostor])
+    expect(outcome).toMatchObject({ code: 1, out: '' })
+    expect(outcome.err).toMatch(/Bob is known by another key: SHA256:\S+, and this one is SHA256:\S+\nasfaleia: hint: .*contact remove/)
+    expect(readFileSync(join(home('Alice'), 'contacts/Bob'), 'utf8')).toBe(before)
+  })
+
+  test('takes up a newer card and says what changed; the name that one gave stays', async () => {
+    await begin('Alice')
+    await as('Alice', ['contact', 'add', await begin('Bob'), '--name', 'bobby'])
+    const newer = (await as('Bob', ['me', '--name', 'Robert', '--relay', 'localhost:4000', '--link'])).out.trim()
+    expect(await as('Alice', ['contact', 'add', newer])).toEqual({ code: 0, out: 'bobby has a newer card:\n  name: Bob → Robert\n  relays: localhost → localhost:4000\n', err: '' })
+    expect(await as('Alice', ['contact', 'add', newer])).toEqual({ code: 0, out: 'bobby is known already, just so\n', err: '' })
+  })
+
+  test('show, rename and remove; a name with spaces', async () => {
+    await begin('Alice')
+    const link = await begin('Bob')
+    await as('Alice', ['contact', 'add', link])
+    expect(await as('Alice', ['contact', 'rename', 'bob', 'Bob B.'])).toEqual({ code: 0, out: 'renamed to Bob B.\n', err: '' })
+    const shown = await as('Alice', ['contact', 'show', 'bob b.'])
+    expect(shown.out).toMatch(/^name: {8}Bob B\.\ncalled: {6}Bob \(by their own card\)\nfingerprint: SHA256:\S+\nkey: {9}ssh-ed25519 \S+\nrelay: {7}localhost\n/)
+    expect((await as('Alice', ['contact', 'show', 'Bob B.', '--link'])).out.trim()).toBe(link)
+    expect(await as('Alice', ['contact', 'remove', 'Bob B.'])).toEqual({ code: 0, out: 'removed Bob B.\n', err: '' })
+    expect(await as('Alice', ['contact', 'show', 'Bob B.'])).toMatchObject({ code: 1, err: expect.stringContaining('no contact of that name') as string })
+  })
+
+  test('verify shows both the same words, and keeps that they were compared', async () => {
+    const [alice, bob] = [await begin('Alice'), await begin('Bob')]
+    await as('Alice', ['contact', 'add', bob])
+    await as('Bob', ['contact', 'add', alice])
+    const hers = await as('Alice', ['contact', 'verify', 'bob'])
+    const his = await as('Bob', ['contact', 'verify', 'alice'])
+    expect(hers.out).toMatch(/^(?: {2}[a-z]+ [a-z]+ [a-z]+ [a-z]+\n){3}\n {2}you +Bob\n {2}\+--\[ED25519 256\]--\+ {3}\+--\[ED25519 256\]--\+\n/)
+    expect(hers.out.split('\n').slice(0, 3)).toEqual(his.out.split('\n').slice(0, 3))
+    // The pictures are those of ssh-keygen.
+    const { stdout } = await run(['ssh-keygen', '-lv', '-f', join(home('Alice'), 'key.pub')])
+    const picture = stdout.trimEnd().split('\n').slice(1)
+    expect(hers.out.split('\n').slice(5, 16).map((line) => line.slice(2, 21))).toEqual(picture)
+    expect(hers.err).toContain('asfaleia contact verify Bob --confirm')
+    expect(await as('Alice', ['contact', 'verify', 'bob', '--confirm'])).toMatchObject({ code: 0, out: 'Bob is verified\n' })
+    expect((await as('Alice', ['contact', 'list'])).out).toMatch(/ {2}verified\n$/)
+    expect(parse((await as('Alice', ['contact', 'show', 'bob', '--json'])).out)[0]).toMatchObject({ verified: expect.stringMatching(/^\d{4}-/) as string })
+  }, 60_000)
+
+  test('one broken file is told of, and the others serve', async () => {
+    await begin('Alice')
+    await as('Alice', ['contact', 'add', await begin('Bob')])
+    writeFileSync(join(home('Alice'), 'contacts/Carol'), 'asfaleia-card/1\nname: Carol\n')
+    const { code, out, err } = await as('Alice', ['contact', 'list'])
+    expect({ code, out }).toEqual({ code: 0, out: expect.stringMatching(/^Bob {2}/) as string })
+    expect(err).toBe(`asfaleia: warning: ${home('Alice')}/contacts/Carol: the end of the card is missing\n`)
+    expect(await as('Alice', ['contact', 'remove', 'carol'])).toMatchObject({ code: 1, err: expect.stringContaining('left as it is') as string })
+  })
+
+  test('a folder that nothing can be written to', async () => {
+    await begin('Alice')
+    const link = await begin('Bob')
+    if (process.getuid?.() !== 0) {
+      chmodSync(home('Alice'), 0o500)
+      expect(await as('Alice', ['contact', 'add', link])).toMatchObject({ code: 1, err: expect.stringContaining('permission denied') as string })
+      chmodSync(home('Alice'), 0o700)
+    }
+    writeFileSync(join(home('Alice'), 'contacts'), 'mine')
+    expect(await as('Alice', ['contact', 'add', link])).toMatchObject({ code: 1, err: expect.stringContaining('cannot read the folder') as string })
+  })
+
+  test.each([[[]], [['frobnicate']], [['list', 'word']], [['rename', 'bob']], [['show']], [['add', 'a', 'b']]])('the command line %j', async (words) => {
+    expect(await as('Alice', ['contact', ...words])).toMatchObject({ code: 2, out: '' })
+  })
+})
