@@ -62,8 +62,9 @@ export function seal(key: Uint8Array, nonce: Uint8Array, plaintext: Uint8Array):
   return Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()])
 }
 
-/** The plaintext of {@link seal}; null where the tag is wrong. */
+/** The plaintext of {@link seal}; null where the tag is wrong, or there is none. */
 export function open(key: Uint8Array, nonce: Uint8Array, ciphertext: Uint8Array): Uint8Array | null {
+  if (ciphertext.length < TAG_BYTES) return null
   const decipher = createDecipheriv('chacha20-poly1305', key, nonce, { authTagLength: TAG_BYTES })
   decipher.setAuthTag(ciphertext.subarray(-TAG_BYTES))
   const plaintext = decipher.update(ciphertext.subarray(0, -TAG_BYTES))
@@ -129,9 +130,15 @@ export async function encryptOaep(key: RsaMaterial, plaintext: Uint8Array, label
 export function verify(key: KeyMaterial, digest: Digest | undefined, message: Uint8Array, signature: Uint8Array): Promise<boolean> {
   const encoded = encodeKey(key)
   return new Promise((resolve) => {
-    verifyAsync(digest, message, { ...encoded, dsaEncoding: 'ieee-p1363' }, signature, (error, good) => {
+    const settle = (good: boolean): void => {
       encoded.key.fill(0)
-      resolve(error === null && good)
-    })
+      resolve(good)
+    }
+    try {
+      verifyAsync(digest, message, { ...encoded, dsaEncoding: 'ieee-p1363' }, signature, (error, good) => settle(error === null && good))
+    } catch {
+      // OpenSSL imports no point that is off its curve.
+      settle(false)
+    }
   })
 }

@@ -7,34 +7,17 @@ import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, pri
 import sshpk from 'sshpk'
 import { ProtocolError } from '../protocol/errors.ts'
 import { x25519 } from './crypto.ts'
+import { PrivateKeyError } from './key-error.ts'
 import { asBuffer, createKeyObject } from './key-object.ts'
 import { parseKeyBlob, type EcdsaCurve, type SshKey, type SshPrivateKey } from './ssh-key.ts'
 import { decodeBase64, encodeMpint, encodeString, WireError, WireReader } from './ssh-wire.ts'
 
+export { PrivateKeyError, type PrivateKeyErrorCode } from './key-error.ts'
 export type { SshPrivateKey } from './ssh-key.ts'
 
 /** A private key that node:crypto holds. */
 export interface FilePrivateKey extends SshPrivateKey {
   readonly keyObject: KeyObject
-}
-
-export type PrivateKeyErrorCode = 'not-a-private-key' | 'needs-passphrase' | 'wrong-passphrase' | 'unsupported'
-
-const TEXTS = {
-  'not-a-private-key': 'the file holds no private key that can be read',
-  'needs-passphrase': 'the private key is encrypted and needs its passphrase',
-  'wrong-passphrase': 'the passphrase is wrong, or the encrypted key is damaged',
-  unsupported: 'the private key is of a type, size or encryption that is not supported',
-} as const satisfies Record<PrivateKeyErrorCode, string>
-
-export class PrivateKeyError extends Error {
-  readonly code: PrivateKeyErrorCode
-
-  constructor(code: PrivateKeyErrorCode) {
-    super(TEXTS[code])
-    this.name = 'PrivateKeyError'
-    this.code = code
-  }
 }
 
 const OPENSSH = /^-----BEGIN OPENSSH PRIVATE KEY-----\n([A-Za-z0-9+/=\n]+)\n-----END OPENSSH PRIVATE KEY-----$/

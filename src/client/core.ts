@@ -44,4 +44,6 @@ export {
 } from './message.ts'
 export type { Message, RelayLimits } from '../protocol/client-session.ts'
 export { ProtocolError } from '../protocol/errors.ts'
+export { PrivateKeyError, type PrivateKeyErrorCode } from '../auth/key-error.ts'
+export { generateSeedKey, parseSeedFile, type SeedKey, seedKey } from '../auth/seed.ts'
 export { formatFingerprint, parsePublicKey, type SshKey, type SshPrivateKey } from '../auth/ssh-key.ts'

@@ -1,3 +1,3 @@
 /** The public names of the package `asfaleia`, for Node: the core, and what opens private keys. */
 export * from './core.ts'
-export { generatePrivateKey, parsePrivateKey, PrivateKeyError } from '../auth/private-key.ts'
+export { type FilePrivateKey, generatePrivateKey, parsePrivateKey } from '../auth/private-key.ts'

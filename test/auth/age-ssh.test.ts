@@ -113,8 +113,9 @@ describe('stanzas', async () => {
   const ours = await stanzaOf(keys.ed25519256)
   const rsa = await stanzaOf(keys.rsa2048)
   const [, tag, share] = ours.args as [string, string, string]
-  const unwrap = (key: SshPrivateKey, ...stanzas: Stanza[]): Uint8Array | null => {
-    return new SshIdentity(key).unwrapFileKey(stanzas)
+  const unwrap = (key: SshPrivateKey, ...stanzas: Stanza[]): Buffer | null => {
+    const opened = new SshIdentity(key).unwrapFileKey(stanzas)
+    return opened === null ? null : Buffer.from(opened)
   }
 
   test('of unknown types, other keys and other methods are passed over', async () => {

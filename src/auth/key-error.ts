@@ -1,0 +1,19 @@
+/** What can be wrong with a private key's file, as one closed set of codes. */
+export type PrivateKeyErrorCode = 'not-a-private-key' | 'needs-passphrase' | 'wrong-passphrase' | 'unsupported'
+
+const TEXTS = {
+  'not-a-private-key': 'the file holds no private key that can be read',
+  'needs-passphrase': 'the private key is encrypted and needs its passphrase',
+  'wrong-passphrase': 'the passphrase is wrong, or the encrypted key is damaged',
+  unsupported: 'the private key is of a type, size or encryption that is not supported',
+} as const satisfies Record<PrivateKeyErrorCode, string>
+
+export class PrivateKeyError extends Error {
+  readonly code: PrivateKeyErrorCode
+
+  constructor(code: PrivateKeyErrorCode) {
+    super(TEXTS[code])
+    this.name = 'PrivateKeyError'
+    this.code = code
+  }
+}

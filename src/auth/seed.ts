@@ -1,0 +1,113 @@
+/**
+ * ed25519 private keys from their seed, without node:crypto's key objects: what a page holds. Reads and writes the file that
+ * ssh-keygen writes for one without a passphrase (OpenSSH, PROTOCOL.key); private-key.ts reads all others, in Node.
+ * Errors never hold key material.
+ */
+import { encodeBase64 } from '../protocol/base64.ts'
+import { ed25519, randomBytes, sha512, x25519 } from './crypto.ts'
+import { PrivateKeyError } from './key-error.ts'
+import { parseKeyBlob, type SshPrivateKey } from './ssh-key.ts'
+import { concat, decodeBase64, encodeString, encodeUint32, isSame, WireError, WireReader } from './ssh-wire.ts'
+
+const utf8 = new TextEncoder()
+const TYPE = 'ssh-ed25519'
+const SEED_BYTES = 32
+const MAGIC = utf8.encode('openssh-key-v1\0')
+const FILE = /^-----BEGIN OPENSSH PRIVATE KEY-----\n([A-Za-z0-9+/=\n]+)\n-----END OPENSSH PRIVATE KEY-----$/
+const COLUMNS = /.{1,70}/g
+/** Of the private part, where no cipher has blocks of its own. */
+const BLOCK_BYTES = 8
+
+/** An ed25519 key of a page, or of any program that wants none of Node's. */
+export interface SeedKey extends SshPrivateKey {
+  /**
+   * The key's file as ssh-keygen writes it without a passphrase: the secret itself, to be kept from others' eyes.
+   * @param comment one line
+   * @throws {TypeError} on a comment with a line break or NUL
+   */
+  toFile(comment?: string): string
+}
+
+/** @param seed 32 random bytes, which this key keeps a copy of */
+export function seedKey(seed: Uint8Array): SeedKey {
+  if (seed.length !== SEED_BYTES) throw new TypeError('a seed has 32 bytes')
+  const { point, sign } = ed25519(seed)
+  const own = Uint8Array.from(seed)
+  // RFC 8032, section 5.1.5: the scalar is the first half of the seed's hash; X25519 clamps it alike.
+  const multiply = x25519(sha512(own).subarray(0, 32))
+  const key = parseKeyBlob(concat(encodeString(TYPE), encodeString(point)))
+  return { public: key, sign, multiply, toFile: (comment = '') => encodeFile(own, point, comment) }
+}
+
+/** A new key. */
+export function generateSeedKey(): SeedKey {
+  return seedKey(randomBytes(SEED_BYTES))
+}
+
+function encodeFile(seed: Uint8Array, point: Uint8Array, comment: string): string {
+  if (/[\r\n\0]/.test(comment)) throw new TypeError('a comment is one line')
+  const blob = concat(encodeString(TYPE), encodeString(point))
+  const check = randomBytes(4)
+  const content = concat(check, check, blob, encodeString(concat(seed, point)), encodeString(comment))
+  const padding = Uint8Array.from({ length: -content.length & (BLOCK_BYTES - 1) }, (_, at) => at + 1)
+  const file = concat(
+    MAGIC,
+    encodeString('none'),
+    encodeString('none'),
+    encodeString(''),
+    encodeUint32(1),
+    encodeString(blob),
+    encodeString(concat(content, padding)),
+  )
+  const lines = encodeBase64(file).match(COLUMNS)!
+  return ['-----BEGIN OPENSSH PRIVATE KEY-----', ...lines, '-----END OPENSSH PRIVATE KEY-----', ''].join('\n')
+}
+
+/**
+ * The key of an OpenSSH private key file that holds an ed25519 key and is not encrypted.
+ *
+ * @throws {PrivateKeyError} `needs-passphrase` for an encrypted one, `unsupported` for a key of another type, and
+ *   `not-a-private-key`
+ */
+export function parseSeedFile(text: string): SeedKey {
+  const base64 = FILE.exec(text.replaceAll('\r\n', '\n').trim())?.[1]
+  if (base64 === undefined) throw new PrivateKeyError('not-a-private-key')
+  try {
+    return readFile(decodeBase64(base64.replaceAll('\n', '')))
+  } catch (error) {
+    if (error instanceof WireError) throw new PrivateKeyError('not-a-private-key')
+    throw error
+  }
+}
+
+function readFile(bytes: Uint8Array): SeedKey {
+  const reader = new WireReader(bytes)
+  if (!isSame(reader.bytes(MAGIC.length), MAGIC)) throw new WireError()
+  const cipher = reader.name()
+  const kdf = reader.name()
+  const options = reader.string()
+  if (reader.uint32() !== 1) throw new PrivateKeyError('unsupported')
+  const publicBlob = reader.string()
+  const content = reader.string()
+  reader.end()
+  if (new WireReader(publicBlob).name() !== TYPE) throw new PrivateKeyError('unsupported')
+  if (cipher !== 'none') throw new PrivateKeyError('needs-passphrase')
+  if (kdf !== 'none' || options.length > 0 || content.length % BLOCK_BYTES !== 0) throw new WireError()
+  return readContent(content, publicBlob)
+}
+
+function readContent(content: Uint8Array, publicBlob: Uint8Array): SeedKey {
+  const reader = new WireReader(content)
+  if (reader.uint32() !== reader.uint32() || reader.name() !== TYPE) throw new WireError()
+  const point = reader.string()
+  const secret = reader.string()
+  reader.string() // the comment
+  const padding = reader.bytes(content.length - reader.position)
+  if (padding.length >= BLOCK_BYTES || padding.some((byte, at) => byte !== at + 1)) throw new WireError()
+  if (secret.length !== 2 * SEED_BYTES) throw new WireError()
+  const key = seedKey(secret.subarray(0, SEED_BYTES))
+  // All three places say the same, and it is what the seed makes.
+  const blob = concat(encodeString(TYPE), encodeString(point))
+  if (!isSame(secret.subarray(SEED_BYTES), point) || !isSame(blob, publicBlob) || !isSame(blob, key.public.blob)) throw new WireError()
+  return key
+}

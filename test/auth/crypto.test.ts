@@ -1,0 +1,190 @@
+/** The two forms of the primitives beside each other: the same names, and the same from the same bytes. */
+import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import * as node from '../../src/auth/crypto.ts'
+import * as web from '../../src/auth/crypto.web.ts'
+import { parsePrivateKey } from '../../src/auth/private-key.ts'
+import { generateSeedKey } from '../../src/auth/seed.ts'
+
+// Where their types differ, this does not compile.
+const FORMS: readonly (typeof node)[] = [node, web]
+
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
+
+/** What both make of it, as text; an error is one whatever it says. */
+function both(work: (form: typeof node) => Uint8Array | boolean | null): string[] {
+  return FORMS.map((form) => {
+    try {
+      const result = work(form)
+      return result instanceof Uint8Array ? hex(result) : String(result)
+    } catch {
+      return 'error'
+    }
+  })
+}
+
+/** And that it is the same. */
+function expectSame(work: (form: typeof node) => Uint8Array | boolean | null): string {
+  const [one, other] = both(work)
+  expect(other).toBe(one)
+  return one!
+}
+
+const bytes = (length: number): fc.Arbitrary<Uint8Array> => fc.uint8Array({ minLength: length, maxLength: length })
+
+test('both have the same names', () => {
+  expect(Object.keys(web).toSorted()).toEqual(Object.keys(node).toSorted())
+})
+
+test('hashes, HMAC and HKDF are the same', () => {
+  fc.assert(
+    fc.property(fc.uint8Array(), fc.uint8Array(), fc.string(), (one, other, info) => {
+      const made = [
+        expectSame((form) => form.sha256(one)),
+        expectSame((form) => form.sha512(one)),
+        expectSame((form) => form.hmac(one, other)),
+        expectSame((form) => form.hkdf(one, other, info)),
+      ]
+      expect(made.map(({ length }) => length)).toEqual([64, 128, 64, 64])
+    }),
+  )
+})
+
+test('comparison is the same, and refuses lengths that differ', () => {
+  fc.assert(
+    fc.property(fc.uint8Array(), fc.uint8Array(), (one, other) => {
+      expect(expectSame((form) => form.isEqual(one, Uint8Array.from(one)))).toBe('true')
+      expectSame((form) => form.isEqual(one, other))
+    }),
+  )
+})
+
+test('what one seals the other opens; changed or cut anywhere, none', () => {
+  fc.assert(
+    fc.property(bytes(32), bytes(12), fc.uint8Array(), fc.nat(), fc.nat(7), (key, nonce, plaintext, at, bit) => {
+      const sealed = Buffer.from(expectSame((form) => form.seal(key, nonce, plaintext)), 'hex')
+      expect(expectSame((form) => form.open(key, nonce, sealed))).toBe(hex(plaintext))
+      expect(expectSame((form) => form.open(key, nonce, sealed.subarray(0, at % sealed.length)))).toBe('null')
+      sealed[at % sealed.length]! ^= 1 << bit
+      expect(expectSame((form) => form.open(key, nonce, sealed))).toBe('null')
+    }),
+  )
+})
+
+describe('X25519', () => {
+  test('is the same for any scalar and point, and refuses another length', () => {
+    fc.assert(
+      fc.property(bytes(32), bytes(32), (scalar, point) => {
+        expect(expectSame((form) => form.x25519(scalar)(point))).toMatch(/^[0-9a-f]{64}$/)
+      }),
+    )
+    for (const length of [0, 31, 33]) {
+      expect(expectSame((form) => form.x25519(new Uint8Array(32))(new Uint8Array(length)))).toBe('error')
+    }
+  })
+
+  // RFC 7748, section 5: a number over the prime is taken as its remainder, and the top bit is not looked at.
+  test.each([
+    ['over the prime', `f6${'ff'.repeat(30)}7f`],
+    ['with its top bit', `09${'00'.repeat(30)}80`],
+  ])('takes a point %s', (_name, point) => {
+    expect(expectSame((form) => form.x25519(new Uint8Array(32).fill(1))(Buffer.from(point, 'hex')))).toMatch(/^[0-9a-f]{64}$/)
+  })
+
+  // All points of small order, in every spelling: Curve25519's own list, https://cr.yp.to/ecdh.html#validate
+  test.each([
+    '0000000000000000000000000000000000000000000000000000000000000000',
+    '0100000000000000000000000000000000000000000000000000000000000000',
+    'e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800',
+    '5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157',
+    'ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f',
+    'edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f',
+    'eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f',
+    '0000000000000000000000000000000000000000000000000000000000000080',
+    '0100000000000000000000000000000000000000000000000000000000000080',
+  ])('refuses the point of small order %s', (point) => {
+    expect(expectSame((form) => form.x25519(new Uint8Array(32).fill(1))(Buffer.from(point, 'hex')))).toBe('error')
+  })
+
+  test('two shares meet, whichever form each is of', () => {
+    for (const form of FORMS) {
+      for (const other of FORMS) {
+        const [one, two] = [form.createShare(), other.createShare()]
+        expect(hex(one.multiply(two.share))).toBe(hex(two.multiply(one.share)))
+        expect(hex(one.share)).not.toBe(hex(form.createShare().share))
+      }
+    }
+  })
+})
+
+test('ed25519 keys and their signatures are the same', () => {
+  fc.assert(
+    fc.property(bytes(32), fc.uint8Array(), (seed, message) => {
+      expect(expectSame((form) => form.ed25519(seed).point)).toMatch(/^[0-9a-f]{64}$/)
+      expect(expectSame((form) => form.ed25519(seed).sign(message))).toMatch(/^[0-9a-f]{128}$/)
+    }),
+  )
+})
+
+test('random bytes are as many as asked for, and others each time', () => {
+  for (const form of FORMS) {
+    expect(form.randomBytes(24)).toHaveLength(24)
+    expect(hex(form.randomBytes(16))).not.toBe(hex(form.randomBytes(16)))
+  }
+})
+
+const pem = (key: KeyObject): Buffer => Buffer.from(key.export({ format: 'pem', type: 'pkcs8' }))
+const rsa = parsePrivateKey(pem(generateKeyPairSync('rsa', { modulusLength: 2_048 }).privateKey))
+
+test('RSA-OAEP of either opens, under its own label alone', async () => {
+  const { material } = rsa.public
+  if (material.kind !== 'rsa') throw new TypeError('no RSA key')
+  const [label, plaintext] = [Buffer.from('a label'), Buffer.alloc(16, 3)]
+  for (const form of FORMS) {
+    const sealed = await form.encryptOaep(material, plaintext, label)
+    expect(hex(rsa.decrypt!(sealed, label))).toBe(hex(plaintext))
+    expect(() => rsa.decrypt!(sealed, Buffer.from('another'))).toThrow(Error)
+  }
+})
+
+describe('signatures', () => {
+  const message = Buffer.from('a text')
+  const ec = (curve: string) => parsePrivateKey(pem(generateKeyPairSync('ec', { namedCurve: curve }).privateKey))
+  test.each([
+    ['ed25519', undefined, generateSeedKey()],
+    ['rsa', 'sha512', rsa],
+    ['nistp256', 'sha256', ec('P-256')],
+    ['nistp384', 'sha384', ec('P-384')],
+    ['nistp521', 'sha512', ec('P-521')],
+  ] as const)('of %s are good for both, and with any bit changed for none', async (_name, digest, key) => {
+    const { material } = key.public
+    const signature = key.sign(message)
+    for (const form of FORMS) {
+      expect(await form.verify(material, digest, message, signature)).toBe(true)
+      expect(await form.verify(material, digest, Buffer.from('another text'), signature)).toBe(false)
+      expect(await form.verify(material, digest, message, signature.subarray(1))).toBe(false)
+      expect(await form.verify(material, digest, message, new Uint8Array(0))).toBe(false)
+      for (let at = 0; at < signature.length; at += 7) {
+        const changed = Uint8Array.from(signature)
+        changed[at]! ^= 1
+        expect(await form.verify(material, digest, message, changed)).toBe(false)
+      }
+    }
+  })
+
+  test('of RSA by SHA-256 too', async () => {
+    const signature = sign('sha256', message, rsa.keyObject)
+    for (const form of FORMS) {
+      expect(await form.verify(rsa.public.material, 'sha256', message, signature)).toBe(true)
+      expect(await form.verify(rsa.public.material, 'sha512', message, signature)).toBe(false)
+    }
+  })
+
+  test('under a point that is on no curve are none', async () => {
+    const point = new Uint8Array(65).fill(4)
+    for (const form of FORMS) {
+      expect(await form.verify({ kind: 'ecdsa', curve: 'nistp256', point }, 'sha256', message, new Uint8Array(64).fill(1))).toBe(false)
+    }
+  })
+})
