@@ -22,6 +22,8 @@ import { Outbox, type OutboxChange, type OutboxEntry, type DeliveryState } from 
 import { Outgoing } from './outgoing.ts'
 import { Receipts, type ReceiptState } from './receipts.ts'
 import { Seen, type SeenStore } from './seen.ts'
+import type { FileSource } from './file.ts'
+import { type FileDelivery, type FileEvent, type FileReceiver, Transfers } from './transfers.ts'
 
 /** Somebody to write to, or to hear from. */
 export interface Contact {
@@ -58,6 +60,8 @@ export interface MessengerOptions {
   /** What is unconfirmed, and which messages came: in memory by default. */
   readonly outbox?: OutboxStore
   readonly seen?: SeenStore
+  /** Where files go that contacts send. Without it what comes of a file is given as any message. */
+  readonly files?: FileReceiver
   /** Closes the messenger. */
   readonly signal?: AbortSignal
   /** For tests: the way to a relay, time, and numbers in [0, 1). */
@@ -111,6 +115,7 @@ export interface Received {
 }
 
 export type MessengerEvent =
+  | FileEvent
   /** A message's state changed, or why it waits. */
   | { readonly kind: 'delivery'; readonly delivery: Delivery }
   | {
@@ -134,7 +139,7 @@ export type MessengerEvent =
   /** The outbox could not be kept: it is in memory all the same, and kept with the next change. */
   | { readonly kind: 'not-kept'; readonly error: unknown }
   /** A receipt could not be written: the key does not sign just now. */
-  | { readonly kind: 'no-receipt'; readonly to: Contact; readonly error: unknown }
+  | { readonly kind: 'not-said'; readonly to: Contact; readonly error: unknown }
   /** A message came again, and was dropped. */
   | { readonly kind: 'duplicate'; readonly relay: string; readonly from: SshKey; readonly id: string }
 
@@ -254,6 +259,9 @@ export class Messenger {
   readonly #writing = new Map<string, { last: string | undefined; tail: Promise<void> }>()
   /** By sender and id: what came and is not done. */
   readonly #pending = new Map<string, Pending>()
+  readonly #transfers: Transfers
+  /** Of what is sent for something larger: who is told what becomes of it. */
+  readonly #watchers = new Map<string, (state: DeliveryState, error: unknown) => void>()
   readonly #received = new Channel<Received>()
   readonly #listeners = new Set<Channel<MessengerEvent>>()
   readonly #quiet = new Set<() => void>()
@@ -272,6 +280,20 @@ export class Messenger {
     this.#clock = options.clock ?? systemClock
     this.#random = options.random ?? Math.random
     this.#outbox = new Outbox((to) => options.contacts.find(to)?.relays)
+    this.#transfers = new Transfers(
+      {
+        now: () => this.#clock.now(),
+        random: this.#random,
+        post: (...args) => this.#post(...args),
+        remove: (id) => {
+          this.#outbox.remove(id)
+          this.#watchers.delete(id)
+        },
+        emit: (event) => this.#emit(event),
+        schedule: () => this.#schedule(),
+      },
+      options.files,
+    )
     const { signal } = options
     signal?.throwIfAborted()
     signal?.addEventListener('abort', () => void this.close(), { once: true })
@@ -294,6 +316,18 @@ export class Messenger {
     const before = writing.tail
     writing.tail = this.#track(before.then(() => this.#write(tracked, writing, options)))
     return tracked.delivery
+  }
+
+  /**
+   * Sends a file in parts, once its hash is known. The receiver says what it has, so that an attempt after an
+   * interruption goes on where the former one ended.
+   * @throws {TypeError} for one over 1 GiB, or one that becomes shorter; what `source` throws; the signal's reason
+   */
+  async sendFile(to: Contact, source: FileSource, { deadline = DEADLINE_SECONDS, signal }: Omit<SendOptions, 'group'> = {}): Promise<FileDelivery> {
+    if (this.#closed) throw new MessengerError('closed')
+    if (to.relays.length === 0) throw new MessengerError('no-relay')
+    await this.ready
+    return this.#transfers.send(to, source, this.#clock.now() + Math.min(deadline, MOST_DEADLINE_SECONDS) * 1_000, signal)
   }
 
   /** What was sent, by this process or one before, and is not settled. */
@@ -357,6 +391,7 @@ export class Messenger {
       this.#received.close()
       for (const listener of this.#listeners) listener.close()
       for (const tracked of this.#deliveries.values()) tracked.close()
+      this.#transfers.close()
       for (const wake of this.#quiet) wake()
     }
     await this.#saving
@@ -435,13 +470,14 @@ export class Messenger {
     this.#sendReceipts(false)
     this.#apply(this.#outbox.expire(now))
     for (const each of this.#order.expire(now)) this.#give(each)
+    this.#transfers.pump()
     for (const task of this.#outbox.take(now)) {
       const outgoing = this.#outgoing.get(task.relay) ?? this.#sendTo(task.relay)
       this.#outgoing.set(task.relay, outgoing)
       if (task.kind === 'send') outgoing.send(task.id, task.to, task.payload)
       else outgoing.look()
     }
-    const due = Math.min(this.#outbox.due(now), this.#order.due(), this.#receipts.due())
+    const due = Math.min(this.#outbox.due(now), this.#order.due(), this.#receipts.due(), this.#transfers.due())
     this.#timerAt = Number.POSITIVE_INFINITY
     this.#cancelTimer?.()
     this.#cancelTimer = undefined
@@ -511,6 +547,11 @@ export class Messenger {
   }
 
   #change({ id, state, relay, error }: { id: string; state: DeliveryState; relay?: string | undefined; error?: unknown }): void {
+    const watcher = this.#watchers.get(id)
+    if (watcher !== undefined) {
+      if (state !== 'waiting' && state !== 'held') this.#watchers.delete(id)
+      return watcher(state, error)
+    }
     const tracked = this.#deliveries.get(id)
     if (tracked === undefined || !tracked.change({ state, relay, error })) return
     this.#emit({ kind: 'delivery', delivery: tracked.delivery })
@@ -541,31 +582,39 @@ export class Messenger {
 
   // Receipts
 
-  #receipt(to: Contact, id: string, state: ReceiptState): void {
-    if (to.receipts !== false) this.#receipts.add(fingerprintOf(to.key), id, state, this.#clock.now())
+  #receipt(to: Contact, id: string, state: ReceiptState, hurry = false): void {
+    if (to.receipts !== false) this.#receipts.add(fingerprintOf(to.key), id, state, this.#clock.now(), hurry)
   }
 
   #sendReceipts(all: boolean): void {
-    for (const { to, state, ids } of this.#receipts.take(this.#clock.now(), all)) {
+    const now = this.#clock.now()
+    for (const { to, state, ids } of this.#receipts.take(now, all)) {
       const contact = this.#options.contacts.find(to)
-      if (contact === undefined || contact.relays.length === 0) continue
-      void this.#track(this.#sendUnconfirmed(contact, { type: 'receipt', state, ids }))
+      if (contact !== undefined && contact.relays.length > 0) this.#post(contact, { type: 'receipt', state, ids }, now + RECEIPT_MS)
     }
   }
 
-  /** What nobody confirms, and nobody is told of. */
-  async #sendUnconfirmed(to: Contact, content: Content): Promise<void> {
+  /** Writes what is no message of its own: nothing comes after it, it is not kept, and confirmed only if somebody is told. */
+  #post(to: Contact, content: Content, deadline: number, onChange?: (state: DeliveryState, error: unknown) => void): string {
     const id = makeId()
-    const now = this.#clock.now()
-    try {
-      const payload = await encodeMessage(this.#options.identity, { to, id, time: Math.floor(now / 1_000), content })
-      const fingerprint = fingerprintOf(to.key)
-      this.#outbox.add({ id, to: fingerprint, relays: to.relays, payload, time: now, deadline: now + RECEIPT_MS, confirm: false, held: [] })
-    } catch (error) {
-      // The key cannot sign just now. Whoever misses the receipt sends its message again, and is told then.
-      this.#emit({ kind: 'no-receipt', to, error })
-    }
-    this.#schedule()
+    if (onChange !== undefined) this.#watchers.set(id, onChange)
+    void this.#track(
+      (async () => {
+        const now = this.#clock.now()
+        try {
+          const payload = await encodeMessage(this.#options.identity, { to, id, time: Math.floor(now / 1_000), content })
+          // It may have been taken back.
+          if (onChange !== undefined && !this.#watchers.has(id)) return
+          const entry = { id, to: fingerprintOf(to.key), relays: to.relays, payload, time: now, deadline, confirm: onChange !== undefined, keep: false, held: [] } as const
+          if (!this.#outbox.add(entry)) throw new MessengerError('outbox-full')
+        } catch (error) {
+          // The key cannot sign just now. Whoever misses what it would have said asks again.
+          if (onChange === undefined) this.#emit({ kind: 'not-said', to, error })
+          else this.#change({ id, state: 'failed', error })
+        }
+      })(),
+    )
+    return id
   }
 
   // Receiving
@@ -580,7 +629,7 @@ export class Messenger {
       },
       onState: (state, more) => {
         if (state === 'up') {
-          this.#outbox.onUp(relay)
+          this.#outbox.onReached(relay)
           this.#schedule()
         }
         this.#emit({ kind: 'relay', relay, purpose: 'receive', state, ...more })
@@ -635,6 +684,22 @@ export class Messenger {
       this.#schedule()
       return
     }
+    if (content.type === 'have') {
+      this.#transfers.onHave(fingerprint, content.file, content.parts)
+      // One that came again later would have a file sent again.
+      void this.#remember(opened.envelope).catch((error: unknown) => this.#emit({ kind: 'not-kept', error }))
+      copy.incoming.ack(copy.id)
+      return
+    }
+    if (content.type === 'file' && contact !== undefined && this.#options.files !== undefined) {
+      // Not waited for: whether a file is wanted may be asked of a person.
+      void this.#transfers.onPart(contact, content).then(() => {
+        this.#receipt(contact, id, 'delivered', true)
+        copy.incoming.ack(copy.id)
+        this.#schedule()
+      })
+      return
+    }
     const name = `${fingerprint} ${id}`
     const known = this.#pending.get(name)
     if (known !== undefined) {
@@ -646,7 +711,7 @@ export class Messenger {
     const pending: Pending = { copies: [copy], opened, relay, from: contact, done: undefined }
     this.#pending.set(name, pending)
     // Nothing is kept for strangers.
-    if (contact === undefined || content.type === 'file' || content.type === 'have') return this.#give({ item: pending })
+    if (contact === undefined || content.type === 'file') return this.#give({ item: pending })
     const before = after !== undefined && this.#seen.has(from, after)
     for (const each of this.#order.push(fingerprint, { id, after }, pending, this.#clock.now(), before)) this.#give(each)
     this.#makeRoom(copy.incoming)
@@ -679,13 +744,17 @@ export class Messenger {
   async #done({ opened, copies, from }: Pending): Promise<void> {
     if ('envelope' in opened && opened.verdict !== 'forged' && opened.verdict !== 'readdressed') {
       const { envelope } = opened
-      const line = this.#seen.add(envelope, this.#clock.now() / 1_000)
-      await this.#options.seen?.append(line)
+      await this.#remember(envelope)
       this.#pending.delete(`${fingerprintOf(envelope.from)} ${envelope.id}`)
       if (from !== undefined && this.#options.receipts?.delivered !== false) this.#receipt(from, envelope.id, 'delivered')
     }
     for (const { incoming, id } of copies) incoming.ack(id)
     this.#schedule()
+  }
+
+  async #remember(envelope: Envelope): Promise<void> {
+    const line = this.#seen.add(envelope, this.#clock.now() / 1_000)
+    await this.#options.seen?.append(line)
   }
 
   #find(key: SshKey): Contact | undefined {
@@ -710,6 +779,6 @@ export class Messenger {
 
   #isQuiet(): boolean {
     const acking = [...this.#incoming.values()].some(({ busy }) => busy)
-    return this.#busy === 0 && !this.#outbox.busy && this.#receipts.size === 0 && !acking && this.#saving === undefined
+    return this.#busy === 0 && !this.#transfers.isWriting && !this.#outbox.busy && this.#receipts.size === 0 && !acking && this.#saving === undefined
   }
 }

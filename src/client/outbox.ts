@@ -27,6 +27,8 @@ export interface OutboxEntry {
   readonly deadline: number
   /** False for what nobody confirms (receipts): that a relay took it is all that there is to know. */
   readonly confirm: boolean
+  /** False for what belongs to something larger (a part of a file): it is not kept, and nothing comes after it. */
+  readonly keep?: false
   /** The relays that took it, and have not forgotten it as far as is known. */
   readonly held: readonly string[]
 }
@@ -81,6 +83,7 @@ interface Entry {
   readonly time: number
   readonly deadline: number
   readonly confirm: boolean
+  readonly keep?: false
   /** Where its SEND is out and not answered. */
   flying: string | undefined
   /** Has to go out: nobody holds it, or whoever does is not counted on. */
@@ -108,7 +111,9 @@ export class Outbox {
   readonly #down = new Map<string, Block>()
   /** `to relay`: that mailbox is full, or closed to us. */
   readonly #shut = new Map<string, Block>()
-  /** Relays without a connection that hold something unconfirmed. */
+  /** Relays without a connection that held something: whether they do still has to be known before more is sent. */
+  readonly #doubted = new Set<string>()
+  /** When those are looked at. */
   readonly #looks = new Map<string, { at: number; pause: number }>()
   readonly #confirmed = new Map<string, string>()
   readonly #relaysOf: (to: string) => readonly string[] | undefined
@@ -131,7 +136,7 @@ export class Outbox {
   /** The last message to `to` that is not confirmed. */
   last(to: string): string | undefined {
     let last: string | undefined
-    for (const entry of this.#entries.values()) if (entry.to === to && entry.confirm) last = entry.id
+    for (const entry of this.#entries.values()) if (entry.to === to && entry.confirm && entry.keep !== false) last = entry.id
     return last
   }
 
@@ -166,7 +171,7 @@ export class Outbox {
   /** All that is unconfirmed and would be missed, oldest first. */
   entries(): OutboxEntry[] {
     return [...this.#entries.values()]
-      .filter(({ confirm }) => confirm)
+      .filter(({ confirm, keep }) => confirm && keep !== false)
       .map(({ id, to, relays, payload, time, deadline, confirm, held, state }) => {
         const where = held.size > 0 || state === 'waiting' ? [...held] : relays.slice(0, 1)
         return { id, to, relays, payload, time, deadline, confirm, held: where }
@@ -192,6 +197,14 @@ export class Outbox {
         continue
       }
       const count = flying.get(relay) ?? 0
+      if (this.#doubted.has(relay)) {
+        // What it has lost goes before what is new.
+        const look = this.#looks.get(relay)
+        if (look === undefined) this.#looks.set(relay, { at: now, pause: OUTBOX.look[0] })
+        else if (look.at < Number.POSITIVE_INFINITY) look.at = now
+        stopped.add(entry.to)
+        continue
+      }
       if (count >= OUTBOX.window) {
         stopped.add(entry.to)
         continue
@@ -205,7 +218,7 @@ export class Outbox {
     for (const [relay, look] of this.#looks) {
       if (look.at > now || this.#isDown(relay, now)) continue
       look.at = Number.POSITIVE_INFINITY
-      if (this.#holds(relay)) tasks.push({ kind: 'look', relay })
+      if (this.#doubted.has(relay)) tasks.push({ kind: 'look', relay })
       else this.#looks.delete(relay)
     }
     return tasks
@@ -294,19 +307,28 @@ export class Outbox {
       if (failed) this.remove(entry.id)
       changes.push({ id: entry.id, to: entry.to, state: failed ? 'failed' : 'waiting', relay, code })
     }
-    // Whether it still has what it held is to be seen as soon as it can be.
-    if (this.#holds(relay)) this.#looks.set(relay, { at: now, pause: OUTBOX.look[0] })
+    if (!this.#holds(relay)) return changes
+    // To be known as soon as it can be.
+    this.#doubted.add(relay)
+    this.#looks.set(relay, { at: now, pause: OUTBOX.look[0] })
     return changes
   }
 
-  /** The relay was reached, and knows us. */
+  /** The relay can be reached. */
+  onReached(relay: string): void {
+    this.#down.delete(relay)
+  }
+
+  /** We are connected for sending; if it forgot, that was said before. */
   onUp(relay: string): void {
     this.#down.delete(relay)
+    this.#doubted.delete(relay)
   }
 
   /** Our connection to the relay ended because nothing was to be done there. */
   onIdle(relay: string, random: number, now: number): void {
     if (!this.#holds(relay)) return
+    this.#doubted.add(relay)
     const pause = Math.min((this.#looks.get(relay)?.pause ?? OUTBOX.look[0] / 2) * 2, OUTBOX.look[1])
     this.#looks.set(relay, { at: now + pause * (0.75 + random / 4), pause })
   }
@@ -355,6 +377,10 @@ export class Outbox {
       if (deadline > now) continue
       this.remove(id)
       if (confirm) changes.push({ id, to, state: 'expired' })
+    }
+    for (const relay of this.#doubted) if (!this.#holds(relay)) {
+      this.#doubted.delete(relay)
+      this.#looks.delete(relay)
     }
     for (const [relay, { until }] of this.#down) if (until < now - OUTBOX.denied) this.#down.delete(relay)
     for (const [shut, { until }] of this.#shut) if (until < now - OUTBOX.denied) this.#shut.delete(shut)

@@ -143,14 +143,18 @@ describe('relays', () => {
   })
 
   test('a relay that forgot gets all again, in order, before what is new', () => {
-    const outbox = outboxOf('a', 'b', 'c')
+    const outbox = new Outbox()
+    for (const id of ['a', 'b', 'c']) outbox.add(entry(id, { relays: ['one'] }))
     take(outbox, 0)
     sent(outbox, ['a', 'b'], 'one')
-    outbox.add(entry('d'))
+    outbox.add(entry('d', { relays: ['one'] }))
     outbox.onLost('one', 'closed', undefined, 0, 0)
+    // Until that is known nothing goes there, or what is new would go first.
+    expect(take(outbox, 500)).toEqual(['look at one'])
+    expect(take(outbox, 500)).toEqual([])
     outbox.onForgot('one')
     outbox.onUp('one')
-    expect(take(outbox, 0)).toEqual(['a to one', 'b to one', 'c to one', 'd to one'])
+    expect(take(outbox, 500)).toEqual(['a to one', 'b to one', 'c to one', 'd to one'])
     // Held before, held again: nothing new to say.
     expect(sent(outbox, ['a', 'c'], 'one')).toEqual([undefined, 'held'])
   })
@@ -326,7 +330,10 @@ test('whatever relays do, nothing is lost, nothing is sent twice at once, and th
           outbox.add(entry(id, { deadline: Number.POSITIVE_INFINITY }))
         }
         for (const task of outbox.take(now)) {
-          if (task.kind === 'look') continue
+          if (task.kind === 'look') {
+            outbox.onUp(task.relay)
+            continue
+          }
           expect(flying.has(task.id)).toBe(false)
           flying.set(task.id, task.relay)
         }
@@ -350,14 +357,17 @@ test('whatever relays do, nothing is lost, nothing is sent twice at once, and th
       // Whatever is left gets its next try without anything else happening.
       for (let n = 0; n < 1_000 && open.size > 0; n++) {
         for (const task of outbox.take(now)) {
-          if (task.kind === 'look') continue
+          if (task.kind === 'look') {
+            outbox.onUp(task.relay)
+            continue
+          }
           outbox.onSent(task.id, task.relay, 604_800, now)
           outbox.onReceipt(BOB, [task.id], 'delivered')
           open.delete(task.id)
         }
         if (open.size === 0) break
-        expect(outbox.due(now)).toBeGreaterThan(now)
-        now = outbox.due(now)
+        // After a look there may be something to do at once.
+        now = Math.max(now + 1, Math.min(outbox.due(now), now + 3_600_000))
       }
       expect(open.size).toBe(0)
     }),

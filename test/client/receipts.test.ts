@@ -37,3 +37,13 @@ test('they are bounded', () => {
   expect(receipts.size).toBe(RECEIPTS.all)
   expect(receipts.take(0, true).flatMap(({ ids }) => ids)).toHaveLength(RECEIPTS.all)
 })
+
+test('those that a sender waits for go in small numbers', () => {
+  const receipts = new Receipts()
+  for (let n = 0; n < RECEIPTS.hurried; n++) {
+    expect(receipts.take(0)).toEqual([])
+    receipts.add(BOB, `${n}`, 'delivered', 0, true)
+  }
+  expect(receipts.due()).toBe(0)
+  expect(receipts.take(0)).toHaveLength(1)
+})

@@ -1,4 +1,5 @@
 /** A relay of this process at a port of loopback, for tests of clients. */
+import type { Socket } from 'node:net'
 import { DEFAULT_LIMITS, type Limits } from '../../src/protocol/limits.ts'
 import { Relay } from '../../src/relay/relay.ts'
 import { createSocketServer, listen, serveSocket } from '../../src/transport/socket.ts'
@@ -8,6 +9,10 @@ export interface TestRelay {
   readonly port: number
   /** `127.0.0.1:PORT` */
   readonly address: string
+  /** Ends every connection; what it holds stays. */
+  cut(): void
+  /** As if its process were killed: no word to anybody, and all that it held is gone. */
+  kill(): Promise<void>
   /** @throws what went wrong within it */
   close(): Promise<void>
 }
@@ -35,16 +40,30 @@ export async function startTestRelay(options: TestRelayOptions = {}): Promise<Te
     admit: options.admit,
     onFault: (error) => faults.push(error),
   })
-  const server = createSocketServer((socket) => serveSocket(socket, undefined, (stream) => relay.accept(stream, 'tcp')))
+  const sockets = new Set<Socket>()
+  const server = createSocketServer((socket) => {
+    sockets.add(socket)
+    socket.on('close', () => sockets.delete(socket))
+    serveSocket(socket, undefined, (stream) => relay.accept(stream, 'tcp'))
+  })
   const address = await listen(server, { kind: 'tcp', host: '127.0.0.1', port: options.port ?? 0 })
   if (address.kind !== 'tcp') throw new Error('no port was taken')
   return {
     relay,
     port: address.port,
     address: `127.0.0.1:${address.port}`,
+    cut() {
+      for (const socket of sockets) socket.destroy()
+    },
+    async kill() {
+      const closed = new Promise((resolve) => server.close(resolve))
+      for (const socket of sockets) socket.destroy()
+      await closed
+      await relay.close()
+    },
     async close() {
       await relay.close()
-      await new Promise((resolve) => server.close(resolve))
+      if (server.listening) await new Promise((resolve) => server.close(resolve))
       if (faults.length > 0) throw faults[0]
     },
   }

@@ -1,0 +1,44 @@
+/** Files in memory, for a messenger to send and to receive. */
+import { createHash } from 'node:crypto'
+import type { FileInfo, FileSink, FileSource } from '../../src/client/file.ts'
+import { countParts, PART_BYTES } from '../../src/client/message.ts'
+
+export function sourceOf(name: string, bytes: Uint8Array): FileSource {
+  return { name, size: bytes.length, read: async (offset, length) => bytes.slice(offset, offset + length) }
+}
+
+export const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
+
+export interface MemoryFile {
+  readonly sink: FileSink
+  readonly bytes: Uint8Array
+  /** Parts as they were written, again and again where they were. */
+  readonly written: number[]
+  outcome: 'open' | 'finished' | 'discarded'
+}
+
+/** @param have parts that are there, with their bytes in `bytes` */
+export function memoryFile({ total }: Pick<FileInfo, 'total'>, have: FileSink['have'] = [], bytes = new Uint8Array(total)): MemoryFile {
+  const file: MemoryFile = {
+    bytes,
+    written: [],
+    outcome: 'open',
+    sink: {
+      have,
+      async write(part, content) {
+        file.written.push(part)
+        bytes.set(content, (part - 1) * PART_BYTES)
+      },
+      async read(part) {
+        return bytes.slice((part - 1) * PART_BYTES, part === countParts(total) ? total : part * PART_BYTES)
+      },
+      async finish() {
+        file.outcome = 'finished'
+      },
+      async discard() {
+        file.outcome = 'discarded'
+      },
+    },
+  }
+  return file
+}
