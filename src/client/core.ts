@@ -16,6 +16,8 @@ export {
   type Received,
   type SendOptions,
 } from './messenger.ts'
+export type { FileArrival, FileInfo, FileSink, FileSource, FileState } from './file.ts'
+export type { FileDelivery, FileEvent, FileOffer, FileReceiver } from './transfers.ts'
 export type { DeliveryState, OutboxEntry } from './outbox.ts'
 export type { Clock } from './clock.ts'
 export { RelayError, type RelayErrorCode } from './error.ts'
