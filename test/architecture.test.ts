@@ -11,7 +11,7 @@ const ROOT = join(import.meta.dirname, '..')
 /** The parts, the most special first: a file belongs to the first that it begins with. */
 const PARTS = [
   'protocol/',
-  'auth/private-key.ts', 'auth/',
+  'auth/private-key.ts', 'auth/agent.ts', 'auth/',
   'mailbox/',
   'relay/stream.ts', 'relay/counters.ts', 'relay/',
   'transport/address.ts', 'transport/socks.ts', 'transport/',
@@ -31,6 +31,8 @@ const ARROWS: readonly Arrow[] = [
   ['auth/', 'protocol/', 'what is wrong with a key is a ProtocolError; base64'],
   ['auth/private-key.ts', 'auth/', 'the public half is parsed as strictly as any, and X25519 is of one place'],
   ['auth/private-key.ts', 'protocol/', 'it turns a ProtocolError into its own'],
+  ['auth/agent.ts', 'auth/', 'what an agent says is parsed and checked as strictly as any'],
+  ['auth/agent.ts', 'protocol/', 'a key that is refused is one of no use, and no error'],
   ['mailbox/', 'protocol/', 'the port that it fills, and the limits', 'type'],
   ['relay/', 'auth/', 'proofs and tokens'],
   ['relay/', 'mailbox/', 'the relay holds the mailboxes'],
@@ -59,6 +61,8 @@ const ARROWS: readonly Arrow[] = [
   ['client/', 'transport/socks.ts', 'the way to a relay'],
   ['cli/', 'auth/', 'keys that the user names'],
   ['cli/', 'auth/private-key.ts', 'keys that the user has'],
+  ['client/', 'auth/agent.ts', 'the library gives it to programs'],
+  ['cli/', 'auth/agent.ts', "keys that the user's agent has"],
   ['cli/', 'client/', 'send and get'],
   ['cli/', 'onion/', "the operator's tasks on the service's keys"],
   ['cli/', 'protocol/', 'caps and codes that are told to a person'],
@@ -117,6 +121,7 @@ const NODE: readonly (readonly [name: string, users: readonly string[], why: str
   ['crypto', ['handover/noise.ts', 'server.ts'], 'what is handed over is encrypted, secrets among it'],
   ['crypto', ['onion/service.ts', 'cli/commands/client.ts'], "keys of an onion service and its clients"],
   ['crypto', ['cli/service.ts', 'cli/file.ts'], 'what keys are overwritten with, and names of files that are being written'],
+  ['net', ['auth/agent.ts'], "the user's SSH agent"],
   ['net', ['transport/'], 'sockets are opened here'],
   ['net', ['handover/'], 'the relay before is connected to'],
   ['path', ['server.ts'], 'the folder of a socket'],
@@ -280,6 +285,7 @@ describe('what must never be', () => {
     visit('server.ts')
     expect(reached).toContain('auth/sshsig.ts')
     expect(reached).not.toContain('auth/private-key.ts')
+    expect(reached).not.toContain('auth/agent.ts')
     expect([...reached].filter((file) => file.startsWith('client/') || file.startsWith('cli/'))).toEqual([])
   })
 

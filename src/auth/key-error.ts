@@ -1,19 +1,25 @@
+import type { SshKey } from './ssh-key.ts'
+
 /** What can be wrong with a private key's file, as one closed set of codes. */
-export type PrivateKeyErrorCode = 'not-a-private-key' | 'needs-passphrase' | 'wrong-passphrase' | 'unsupported'
+export type PrivateKeyErrorCode = 'not-a-private-key' | 'needs-passphrase' | 'wrong-passphrase' | 'unsupported' | 'needs-token'
 
 const TEXTS = {
   'not-a-private-key': 'the file holds no private key that can be read',
   'needs-passphrase': 'the private key is encrypted and needs its passphrase',
   'wrong-passphrase': 'the passphrase is wrong, or the encrypted key is damaged',
   unsupported: 'the private key is of a type, size or encryption that is not supported',
+  'needs-token': 'the private key is a security key’s (FIDO), which signs by an agent alone',
 } as const satisfies Record<PrivateKeyErrorCode, string>
 
 export class PrivateKeyError extends Error {
   readonly code: PrivateKeyErrorCode
+  /** Whose file it is: with `needs-token` only. */
+  readonly key: SshKey | undefined
 
-  constructor(code: PrivateKeyErrorCode) {
+  constructor(code: PrivateKeyErrorCode, key?: SshKey) {
     super(TEXTS[code])
     this.name = 'PrivateKeyError'
     this.code = code
+    this.key = key
   }
 }

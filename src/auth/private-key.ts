@@ -74,7 +74,7 @@ function parseOpenSsh(text: string, base64: string, passphrase: string | undefin
   }
   // Before sshpk sees anything: it would take keys that parseKeyBlob refuses.
   const key = parsePublicBlob(publicBlob)
-  if (key.type.startsWith('sk-')) throw new PrivateKeyError('unsupported')
+  if (key.type.startsWith('sk-')) throw new PrivateKeyError('needs-token', key)
   if (encrypted && passphrase === undefined) throw new PrivateKeyError('needs-passphrase')
   let keyObject: KeyObject
   try {

@@ -1,9 +1,9 @@
 /** What `send` and `get` have in common: the options that say which relay and which key, and the call itself. */
 import type { ParseArgsConfig } from 'node:util'
 import { connectRelay, type RelayClient } from '../client/client.ts'
-import { type Identity, identityOf } from '../client/identity.ts'
+import type { Identity } from '../client/identity.ts'
 import { parseEndpoint, parseTarget } from '../transport/address.ts'
-import { loadPrivateKey } from './keyfile.ts'
+import { loadIdentity } from './identity.ts'
 import { type Io, UsageError } from './terminal.ts'
 
 export const DIAL_OPTIONS = {
@@ -17,7 +17,8 @@ export const DIAL_OPTIONS = {
 } as const satisfies ParseArgsConfig['options']
 
 export const DIAL_HELP = `  --relay HOST[:PORT]   the relay: an onion address, a loopback address or unix:PATH; port 3308 by default
-  --key FILE            your private SSH key; ASFALEIA_PASSPHRASE_FILE may name a file with its passphrase
+  --key KEY             your private SSH key: its FILE (ASFALEIA_PASSPHRASE_FILE may name a file with its
+                        passphrase), \`agent\` or \`agent:SHA256:…\`, or FILE.pub with the private half in the agent
   --sign                prove the key by a signature instead of decrypting
   --socks HOST:PORT     tor's SOCKS port, 127.0.0.1:9050 by default; also ASFALEIA_SOCKS. \`off\` connects
                         without it, as is done by itself under torsocks
@@ -59,7 +60,7 @@ export async function prepareDial(
   }
   return {
     relay: values.relay,
-    identity: identityOf(await loadPrivateKey(values.key, io)),
+    identity: await loadIdentity(values.key, io),
     sign: values.sign === true,
     told: new Set(),
     ...(socks !== undefined && { socks }),

@@ -6,7 +6,7 @@ import { openSync } from 'node:fs'
 import { open, readFile } from 'node:fs/promises'
 import { ReadStream } from 'node:tty'
 import { parsePrivateKey, PrivateKeyError, type SshPrivateKey } from '../auth/private-key.ts'
-import { parsePublicKey, type SshKey } from '../auth/ssh-key.ts'
+import { formatFingerprint, parsePublicKey, type SshKey } from '../auth/ssh-key.ts'
 import { ProtocolError } from '../protocol/errors.ts'
 import { CliError, type Io, sanitizeLine } from './terminal.ts'
 
@@ -40,27 +40,30 @@ export function isPrivateKey({ bytes }: KeyFile): boolean {
 }
 
 /** The private key of a file; says on stderr if others may read the file. @throws {CliError} */
-export async function loadPrivateKey(path: string, io: Io): Promise<SshPrivateKey> {
-  const file = await readKeyFile(path)
-  if (!isPrivateKey(file)) {
-    throw new CliError(`${path} holds no private key`, { hint: 'give the file without .pub; `asfaleia key --out FILE` makes one' })
+export async function unlockPrivateKey(file: KeyFile, path: string, io: Io): Promise<SshPrivateKey> {
+  try {
+    return await openPrivateKey(file, path, io)
+  } catch (error) {
+    throw error instanceof PrivateKeyError ? describePrivateKey(error, path) : error
   }
-  return unlockPrivateKey(file, path, io)
 }
 
-/** @throws {CliError} */
-export async function unlockPrivateKey(file: KeyFile, path: string, io: Io): Promise<SshPrivateKey> {
+/** As {@link unlockPrivateKey}, for who has more to do where the key is of no use. @throws {CliError | PrivateKeyError} */
+export async function openPrivateKey(file: KeyFile, path: string, io: Io): Promise<SshPrivateKey> {
   if (file.exposed) {
     io.stderr.write(`asfaleia: warning: others may read ${sanitizeLine(path)}; chmod 600 keeps them out\n`)
   }
   try {
     return await parseAsking(file.bytes, path, io)
-  } catch (error) {
-    if (!(error instanceof PrivateKeyError)) throw error
-    throw new CliError(`${path}: ${error.message}`)
   } finally {
     file.bytes.fill(0)
   }
+}
+
+/** What is wrong with the private key of `path`, as a failure of the command line. */
+export function describePrivateKey(error: PrivateKeyError, path: string): CliError {
+  const hint = error.key === undefined ? undefined : `\`ssh-add ${path}\` gives it to the agent; then --key agent:${formatFingerprint(error.key.fingerprint)}`
+  return new CliError(`${path}: ${error.message}`, { ...(hint !== undefined && { hint }) })
 }
 
 async function parseAsking(bytes: Uint8Array, path: string, io: Io): Promise<SshPrivateKey> {

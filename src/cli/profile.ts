@@ -6,12 +6,12 @@ import { homedir } from 'node:os'
 import { isAbsolute, join, resolve } from 'node:path'
 import { formatFingerprint } from '../auth/ssh-key.ts'
 import { type Card, CardError, makeCard, parseCard } from '../client/card.ts'
-import { type Identity, identityOf } from '../client/identity.ts'
+import type { Identity } from '../client/identity.ts'
 import { parseEndpoint } from '../transport/address.ts'
 import { Book, checkRelays } from './book.ts'
 import { Fields } from './fields.ts'
 import { makeFolder, readText, writeWhole } from './file.ts'
-import { loadPrivateKey } from './keyfile.ts'
+import { loadIdentity } from './identity.ts'
 import { CliError, type Io, sanitizeLine, UsageError } from './terminal.ts'
 
 /** What the file `profile` says; nothing where there is none. */
@@ -227,10 +227,6 @@ export async function openProfile(io: Io, given: Given): Promise<Profile> {
     ...(socks !== undefined && { socks }),
     ...(seconds !== undefined && { timeout: seconds * 1_000 }),
   }
-}
-
-export async function loadIdentity(spec: string, io: Io): Promise<Identity> {
-  return identityOf(await loadPrivateKey(spec, io))
 }
 
 /** Says which files of the book are not as they should be; the others do without them. */

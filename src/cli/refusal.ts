@@ -1,5 +1,7 @@
-/** What is said, in our own words, of everything that can go wrong with a relay; nothing of it is the relay's. */
+/** What is said, in our own words, of everything that can go wrong with a relay or an agent; nothing of it is the relay's. */
+import { AgentError } from '../auth/agent.ts'
 import { RelayError, type RelayErrorCode } from '../client/error.ts'
+import { describeAgent } from './identity.ts'
 import { CliError, EXIT, type ExitCode } from './terminal.ts'
 
 interface Row {
@@ -74,6 +76,7 @@ const ROWS: Record<RelayErrorCode, Row> = {
 /** An error of the library, or of an interruption, as one of the command line; others are given back as they are. */
 export function toCliError(error: unknown, signal: AbortSignal): unknown {
   if (signal.aborted) return new CliError('interrupted')
+  if (error instanceof AgentError) return describeAgent(error)
   if (!(error instanceof RelayError)) return error
   const { exit, text, hint } = ROWS[error.code]
   const wait = error.seconds === undefined ? undefined : `come back in ${duration(error.seconds)}`

@@ -21,7 +21,7 @@ export type { FileDelivery, FileEvent, FileOffer, FileReceiver } from './transfe
 export type { DeliveryState, OutboxEntry } from './outbox.ts'
 export type { Clock } from './clock.ts'
 export { RelayError, type RelayErrorCode } from './error.ts'
-export { type Identity, identityOf } from './identity.ts'
+export { generateEncryptionKey, type Identity, identityOf, type Signer, signingIdentity } from './identity.ts'
 export { compareGroups, type Group, type GroupChange, GroupError, type GroupErrorCode, makeGroup, parseGroup } from './group.ts'
 export { randomart, safetyWords } from './safety.ts'
 export { Seen, type SeenStore } from './seen.ts'

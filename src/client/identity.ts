@@ -2,7 +2,7 @@
  * Who one is to a relay and to others: an SSH key that signs, and what opens what is encrypted to it. The key may
  * lie in a file, in an agent, or on a token; whoever uses an identity does not know which.
  */
-import type { Identity as AgeIdentity } from 'age-encryption'
+import { generateX25519Identity, type Identity as AgeIdentity, identityToRecipient } from 'age-encryption'
 import { SshIdentity } from '../auth/age-ssh.ts'
 import type { SshKey, SshPrivateKey } from '../auth/ssh-key.ts'
 import { signMessage } from '../auth/sshsig.ts'
@@ -21,6 +21,38 @@ export interface Identity {
   readonly opens: readonly (AgeIdentity | string)[]
   /** An age recipient (`age1…`), where others have to encrypt to it instead of the key. */
   readonly recipient?: string
+}
+
+/** What signs for a key: an agent, a token, or an {@link Identity} that is to receive by another key than its own. */
+export type Signer = Pick<Identity, 'key' | 'sign'>
+
+/**
+ * The identity of a key that only signs, or whose private half only its agent has.
+ *
+ * @param encryptionKey an age X25519 identity, `AGE-SECRET-KEY-1…`, as {@link generateEncryptionKey} makes it. Others
+ *   encrypt to its recipient, which the key certifies in the card; without one, nothing can be received.
+ * @throws {TypeError} on an encryption key that is none
+ */
+export async function signingIdentity(signer: Signer, encryptionKey?: string): Promise<Identity> {
+  const sign: Signer['sign'] = (namespace, message) => signer.sign(namespace, message)
+  const identity = { key: signer.key, sign, proof: 'sign', opens: [] } as const
+  if (encryptionKey === undefined) return Object.freeze(identity)
+  return Object.freeze({ ...identity, opens: [encryptionKey], recipient: await recipientOf(encryptionKey) })
+}
+
+/** A new age X25519 identity for {@link signingIdentity}: a secret, for its owner to keep as their key. */
+export function generateEncryptionKey(): Promise<string> {
+  return generateX25519Identity()
+}
+
+async function recipientOf(encryptionKey: string): Promise<string> {
+  try {
+    // age has other kinds of identities, which a card does not.
+    if (encryptionKey.startsWith('AGE-SECRET-KEY-1')) return await identityToRecipient(encryptionKey)
+  } catch {
+    // The error could hold the key.
+  }
+  throw new TypeError('that is no age X25519 identity')
 }
 
 /** The identity of a private key that this process holds. */

@@ -113,6 +113,8 @@ export interface FidoKey {
   readonly blob: Buffer
   /** An SSHSIG blob over `message`, with these flags (1: the user was there; 4: and verified). */
   sign(namespace: string, message: Uint8Array, flags?: number): Buffer
+  /** What an agent answers that was asked to sign `data`: algorithm, signature, flags and counter. */
+  signData(data: Uint8Array, flags?: number): Buffer
 }
 
 const sha256 = (bytes: Uint8Array | string): Buffer => createHash('sha256').update(bytes).digest()
@@ -125,19 +127,19 @@ export function makeFidoKey(curve: 'ed25519' | 'nistp256', application = 'ssh:')
     curve === 'ed25519'
       ? buildBlob(type, exportPoint(publicKey), application)
       : buildBlob(type, 'nistp256', exportPoint(publicKey), application)
+  const signData = (data: Uint8Array, flags = 1): Buffer => {
+    const state = Buffer.concat([Buffer.of(flags), encodeUint32(7)])
+    const signed = Buffer.concat([sha256(application), state, sha256(data)])
+    return Buffer.concat([buildBlob(type, signRaw(privateKey, signed)), state])
+  }
   return {
     line: toLine(blob),
     blob,
-    sign(namespace, message, flags = 1) {
-      const state = Buffer.concat([Buffer.of(flags), encodeUint32(7)])
-      const signed = Buffer.concat([
-        sha256(application),
-        state,
-        sha256(Buffer.concat([Buffer.from('SSHSIG'), buildBlob(namespace, '', 'sha256', sha256(message))])),
-      ])
-      const body = Buffer.concat([buildBlob(type, signRaw(privateKey, signed)), state])
-      return Buffer.concat([Buffer.from('SSHSIG'), buildBlob(1, blob, namespace, '', 'sha256', body)])
+    sign(namespace, message, flags) {
+      const signed = Buffer.concat([Buffer.from('SSHSIG'), buildBlob(namespace, '', 'sha256', sha256(message))])
+      return Buffer.concat([Buffer.from('SSHSIG'), buildBlob(1, blob, namespace, '', 'sha256', signData(signed, flags))])
     },
+    signData,
   }
 }
 

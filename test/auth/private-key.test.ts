@@ -170,7 +170,7 @@ describe('the OpenSSH container', () => {
     ['unsupported', 'two keys', container({ keys: 2 })],
     ['unsupported', 'another kdf', container({ cipher: 'aes256-ctr', kdf: 'argon2' })],
     ['unsupported', 'another cipher', container({ cipher: 'rot13', kdf: 'bcrypt' })],
-    ['unsupported', 'a FIDO key', container({ public: makeFidoKey('ed25519').blob })],
+    ['needs-token', 'a FIDO key', container({ public: makeFidoKey('ed25519').blob })],
     [
       'unsupported',
       'a public half that is no sound key',
