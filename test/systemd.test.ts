@@ -9,6 +9,7 @@ import { missing } from './support/programs.ts'
 
 const UNITS = join(import.meta.dirname, '../deploy/systemd')
 const unit = readFileSync(join(UNITS, 'asfaleia-relay.service'), 'utf8')
+const doors = readFileSync(join(UNITS, 'asfaleia-doors.service'), 'utf8')
 const dropIn = readFileSync(join(UNITS, 'tor-asfaleia.conf'), 'utf8')
 const [, command = ''] = /^ExecStart=((?:.*\\\n)*.*)$/m.exec(unit) ?? []
 const words = command.replaceAll('\\\n', ' ').split(/\s+/)
@@ -32,7 +33,7 @@ test('the relay is exposed by no more than 0.5 of 10', async (ctx) => {
   expect(await rate(unit.replace(/^PrivateNetwork=yes$/m, '').replace(/^CapabilityBoundingSet=$/m, ''))).toBeGreaterThan(2)
 })
 
-test('systemd understands every line of both', async (ctx) => {
+test('systemd understands every line of all', async (ctx) => {
   const why = missing('systemd-analyze')
   if (why !== undefined) ctx.skip(why)
   const verify = async (name: string, text: string): Promise<string> => {
@@ -40,7 +41,10 @@ test('systemd understands every line of both', async (ctx) => {
     // What is wrong with other units of the machine is theirs.
     return (stdout + stderr).split('\n').filter((line) => line.includes(name)).join('\n')
   }
-  expect(await verify('asfaleia-relay.service', unit.replace(words[0]!, process.execPath))).toBe('')
+  expect(await verify('asfaleia-doors.service', doors)).toBe('')
+  // Where it stands it finds the unit of its folder.
+  const alone = unit.replace(words[0]!, process.execPath).replaceAll(/asfaleia-doors\.service/g, '')
+  expect(await verify('asfaleia-relay.service', alone)).toBe('')
   // A drop-in alone has no command.
   const whole = dropIn.replace('[Service]', '[Service]\nExecStart=/bin/true')
   expect(await verify('asfaleia-tor-test.service', whole)).toBe('')

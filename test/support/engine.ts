@@ -6,21 +6,17 @@
  */
 import { once } from 'node:events'
 import { spawn } from 'node:child_process'
-import { copyFileSync, existsSync, globSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, globSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
+import { cached, findMirror, makeDebian, succeed, SUITE } from './debian.ts'
 import { type Finished, run, type Running, start } from './process.ts'
 import { missing } from './programs.ts'
 
-/** What the images are made of; the machine itself may be of an older release. */
-const SUITE = 'trixie'
 /** Compose v2 and buildx as packages of that release. They need nothing of it but an older libc. */
 const PLUGINS = ['docker-compose', 'docker-buildx'] as const
 /** npm for the image that stands in for Node's own. */
 const NPM = 'npm@11.4.2'
-/** What a checkout keeps between two runs, for so long. */
-const CACHE = join(import.meta.dirname, '../../node_modules/.cache/asfaleia-engine')
-const CACHE_MS = 7 * 86_400_000
 
 export interface Engine {
   /** Everything that the engine keeps on disk is below it. */
@@ -97,34 +93,14 @@ export async function startEngine(): Promise<Engine> {
   return { data, folder, docker, ask, start: (args, more) => start(['docker', ...args], { env: { ...env, ...more } }), stop }
 }
 
-/** @returns a folder with the plugins and a file system of Debian's, made anew where it is old. */
+/** @returns a folder with the plugins and a file system of Debian's. */
 async function prepare(): Promise<string> {
-  const stamp = join(CACHE, 'made')
-  if (existsSync(stamp) && Date.now() - statSync(stamp).mtimeMs < CACHE_MS) return CACHE
-  mkdirSync(dirname(CACHE), { recursive: true })
-  const folder = mkdtempSync(`${CACHE}-`)
-  try {
+  return cached('asfaleia-engine', async (folder) => {
     const mirror = await findMirror()
-    const file = join(folder, `${SUITE}.tar`)
     // The program `node` needs two libraries beside libc.
-    const packages = '--include=ca-certificates,libstdc++6,libatomic1'
-    await Promise.all([succeed('mmdebstrap', '--quiet', '--variant=minbase', packages, SUITE, file, mirror), fetchPlugins(folder, mirror), fetchNpm(folder)])
-    writeFileSync(join(folder, 'made'), '')
-    rmSync(CACHE, { recursive: true, force: true })
-    renameSync(folder, CACHE)
-  } finally {
-    rmSync(folder, { recursive: true, force: true })
-  }
-  return CACHE
-}
-
-/** Where this machine gets Debian's packages from. */
-async function findMirror(): Promise<string> {
-  const { stdout } = await run(['apt-get', 'indextargets', '--format', '$(REPO_URI)'])
-  const uris = stdout.split('\n')
-  const mirror = uris.find((uri) => /\/debian\/?$/.test(uri))
-  if (mirror === undefined) throw new Error('apt has no source of Debian’s own packages')
-  return mirror
+    const debian = makeDebian(join(folder, `${SUITE}.tar`), mirror, ['ca-certificates', 'libstdc++6', 'libatomic1'])
+    await Promise.all([debian, fetchPlugins(folder, mirror), fetchNpm(folder)])
+  })
 }
 
 /** Takes the packages apart without installing them: another release's packages do not belong on this machine. */
@@ -146,11 +122,6 @@ async function fetchNpm(folder: string): Promise<void> {
   const { code, stdout, stderr } = await run(['npm', 'pack', '--silent', NPM], { cwd: folder })
   if (code !== 0) throw new Error(stderr)
   renameSync(join(folder, stdout.trim()), join(folder, 'npm.tgz'))
-}
-
-async function succeed(...command: readonly string[]): Promise<void> {
-  const { code, stderr } = await run(command)
-  if (code !== 0) throw new Error(`${command[0]}: ${stderr}`)
 }
 
 /** The default of a Dockerfile's argument. */

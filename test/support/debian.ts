@@ -1,0 +1,54 @@
+/**
+ * File systems of Debian's for tests, made from its packages by mmdebstrap and kept in the checkout's cache for a while:
+ * there is no registry of images here.
+ */
+import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { run } from './process.ts'
+
+/** What file systems are made of; the machine itself may be of an older release. */
+export const SUITE = 'trixie'
+const CACHE = join(import.meta.dirname, '../../node_modules/.cache')
+const CACHE_MS = 7 * 86_400_000
+
+/**
+ * A folder of the cache that `make` fills: whole or not at all, and anew where it is old.
+ * @throws what `make` does; nothing stays behind then
+ */
+export async function cached(name: string, make: (folder: string) => Promise<void>): Promise<string> {
+  const place = join(CACHE, name)
+  const stamp = join(place, 'made')
+  if (existsSync(stamp) && Date.now() - statSync(stamp).mtimeMs < CACHE_MS) return place
+  mkdirSync(dirname(place), { recursive: true })
+  const folder = mkdtempSync(`${place}-`)
+  try {
+    await make(folder)
+    writeFileSync(join(folder, 'made'), '')
+    rmSync(place, { recursive: true, force: true })
+    renameSync(folder, place)
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+  return place
+}
+
+/** Makes a tar file of a minimal Debian with these packages. */
+export async function makeDebian(file: string, mirror: string, packages: readonly string[]): Promise<void> {
+  await succeed('mmdebstrap', '--quiet', '--variant=minbase', `--include=${packages.join(',')}`, SUITE, file, mirror)
+}
+
+/** Where this machine gets Debian's packages from. */
+export async function findMirror(): Promise<string> {
+  const { stdout } = await run(['apt-get', 'indextargets', '--format', '$(REPO_URI)'])
+  const uris = stdout.split('\n')
+  const mirror = uris.find((uri) => /\/debian\/?$/.test(uri))
+  if (mirror === undefined) throw new Error('apt has no source of Debian’s own packages')
+  return mirror
+}
+
+/** @throws Error with what it said if it fails. @returns its standard output */
+export async function succeed(...command: readonly string[]): Promise<string> {
+  const { code, stdout, stderr } = await run(command)
+  if (code !== 0) throw new Error(`${command[0]}: ${stderr}`)
+  return stdout
+}
