@@ -9,6 +9,7 @@ import fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
 import { createServer } from 'node:http'
 import type WebSocket from 'ws'
 import type { ByteStream, Receiver } from '../relay/stream.ts'
+import { Frames } from './frames.ts'
 import { SUBPROTOCOL, WEBSOCKET_PATH } from './address.ts'
 
 /** For a peer to answer our close frame. */
@@ -96,7 +97,11 @@ export async function createPublicServer(options: {
         }
       },
     },
-    (socket, request) => serveWebSocket(socket, request.raw.socket, options.circuitOf(request.raw.socket), options.accept),
+    (socket, request) => {
+      const { socket: raw } = request.raw
+      const frames = new Frames(options.maxMessage * 2)
+      serveWebSocket(socket, raw, frames, options.circuitOf(raw), options.accept)
+    },
   )
   await app.ready()
   return { http: http!, close: () => app.close() }
@@ -129,6 +134,7 @@ function servePage(app: FastifyInstance): void {
 function serveWebSocket(
   socket: WebSocket,
   raw: Socket,
+  frames: Frames,
   circuit: string | undefined,
   accept: (stream: ByteStream) => Receiver,
 ): void {
@@ -186,10 +192,29 @@ function serveWebSocket(
     // A message without end, as a line without end.
     refuseLong()
   }
+  const offFrames = handWhole(raw, frames)
   raw.on('data', onRaw)
   socket.on('close', () => {
     clearTimeout(lingering)
     raw.off('data', onRaw)
+    offFrames()
     receiver.onEnd()
   })
+}
+
+/** Stands before the library's own listener, and hands it whole frames. Gives the way to end that, which overwrites. */
+function handWhole(raw: Socket, frames: Frames): () => void {
+  const listeners = raw.listeners('data') as ((chunk: Uint8Array) => void)[]
+  const hand = (chunk: Buffer): void => {
+    const whole = frames.push(chunk)
+    if (whole === undefined) return
+    for (const listener of listeners) listener.call(raw, whole)
+    frames.clear()
+  }
+  for (const listener of listeners) raw.off('data', listener)
+  raw.on('data', hand)
+  return () => {
+    raw.off('data', hand)
+    frames.end()
+  }
 }

@@ -6,9 +6,10 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import { findPredecessor } from '../../src/handover/successor.ts'
 import { scanMemory } from '../support/memory.ts'
 import { type Canaries, drawMark, login, payloadOf, play, type RelayOptions, type RunningRelay, sendOwn, startRelay, untilEmpty, WIRE_NAMES, type WireName, WIRES } from '../support/scenario.ts'
-import { connectRaw, createPerson } from '../support/wire.ts'
+import { connectRaw, connectWebSocket, createPerson, type Wire } from '../support/wire.ts'
 
 /** A relay whose sockets read into Node's own buffer. */
 const READS_AS_NODE_DOES = 'Object.getOwnPropertySymbols = () => []'
@@ -23,13 +24,15 @@ Socket.prototype.emit = function (event, chunk, ...more) {
   return emit.call(this, event, chunk, ...more)
 }`
 
-async function begin(options: Omit<RelayOptions, 'folder'> = {}): Promise<RunningRelay> {
+function ownFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'asfaleia-'))
-  const relay = await startRelay({ folder, ...options })
-  onTestFinished(async () => {
-    await relay.end('SIGKILL')
-    rmSync(folder, { recursive: true })
-  })
+  onTestFinished(() => rmSync(folder, { recursive: true }))
+  return folder
+}
+
+async function begin(options: Partial<RelayOptions> = {}): Promise<RunningRelay> {
+  const relay = await startRelay({ folder: options.folder ?? ownFolder(), ...options })
+  onTestFinished(async () => void (await relay.end('SIGKILL')))
   return relay
 }
 
@@ -90,6 +93,162 @@ describe('after a long message, when only short packets follow', () => {
   test("a relay that lets Node read into Node's own buffer is found out", async () => {
     const relay = await begin({ fault: READS_AS_NODE_DOES })
     expect(Object.keys(found(relay, await sendLong(relay, 'tcp')))).toEqual(['tcp'])
+  })
+})
+
+describe('after a message that came in pieces', () => {
+  /** A message, sent in these pieces one after the other, acknowledged. */
+  async function sendPieces(relay: RunningRelay, name: keyof typeof PIECES, erase = true): Promise<Canaries> {
+    const [person, mark] = [createPerson(), drawMark()]
+    const { wire, send } = await PIECES[name](relay)
+    const { token } = await login(wire, person, 'sign')
+    const packet = `3;${token};${person.line};${payloadOf(mark, 1_500)}`
+    const cuts = [0, 300, 5_000, 12_000, 20_001, packet.length]
+    for (const [n, cut] of cuts.slice(1).entries()) {
+      send(packet.slice(cuts[n], cut), n === cuts.length - 2, packet.length)
+      // What came before has been read once somebody else was answered.
+      const other = await connectRaw(relay.doors.tcp)
+      expect(await other.ask('7')).toBe('17')
+      other.destroy()
+    }
+    const [number, id] = (await wire.line())!.split(';')
+    expect(number).toBe('13')
+    if (erase) {
+      await wire.ask(`4;${token};lease`)
+      await wire.line()
+      expect(await wire.ask(`5;${token};${id}`)).toBe('15;1')
+    }
+    return { [name]: Buffer.from(mark) }
+  }
+  interface Sender {
+    readonly wire: Wire
+    /** Sends one piece of the one packet. */
+    send(piece: string, last: boolean, length: number): void
+  }
+  const lines = (door: 'tcp' | 'unix') => async ({ doors }: RunningRelay): Promise<Sender> => {
+    const wire = await connectRaw(doors[door])
+    return { wire, send: (piece, last) => wire.send(last ? `${piece}\n` : piece) }
+  }
+  /** A frame of a text message, or one that goes on with it; masked by zeros, so that it shows wherever it lies. */
+  const frame = (piece: string, first: boolean, last: boolean, length = piece.length): Buffer => {
+    const head = Buffer.of((last ? 0x80 : 0) | (first ? 1 : 0), 0x80 | 126, 0, 0, 0, 0, 0, 0)
+    head.writeUInt16BE(length, 2)
+    return Buffer.concat([head, Buffer.from(piece)])
+  }
+  const PIECES = {
+    tcp: lines('tcp'),
+    unix: lines('unix'),
+    async 'frames of one message'({ doors }: RunningRelay): Promise<Sender> {
+      const wire = await connectWebSocket(doors.http)
+      let first = true
+      return {
+        wire,
+        send(piece, last) {
+          wire.sendRaw(frame(piece, first, last))
+          first = false
+        },
+      }
+    },
+    async 'reads of one frame'({ doors }: RunningRelay): Promise<Sender> {
+      const wire = await connectWebSocket(doors.http)
+      let first = true
+      return {
+        wire,
+        send(piece, _last, length = 0) {
+          wire.sendRaw(first ? frame(piece, true, true, length) : Buffer.from(piece))
+          first = false
+        },
+      }
+    },
+  } satisfies Record<string, (relay: RunningRelay) => Promise<Sender>>
+
+  test.each(Object.keys(PIECES) as (keyof typeof PIECES)[])('nothing of it is left: %s', async (name) => {
+    const relay = await begin()
+    expect(found(relay, await sendPieces(relay, name))).toEqual({})
+  })
+
+  test('a message that waits is found, in pieces too', async () => {
+    const relay = await begin()
+    for (const name of Object.keys(PIECES) as (keyof typeof PIECES)[]) expect(Object.keys(found(relay, await sendPieces(relay, name, false)))).toEqual([name])
+  })
+})
+
+describe('after a handover', () => {
+  const COUNT = 60
+
+  /** A relay that holds messages of somebody; and how that one takes them. */
+  async function fill(folder: string): Promise<{ relay: RunningRelay; marks: Canaries; token: string }> {
+    const relay = await begin({ folder, more: ['--handover', join(folder, 'handover')] })
+    const [wire, person] = [await connectRaw(relay.doors.unix), createPerson()]
+    const { token } = await login(wire, person, 'sign')
+    const marks: Canaries = {}
+    for (let i = 0; i < COUNT; i++) {
+      const mark = drawMark()
+      await sendOwn(wire, token, person, payloadOf(mark, i % 2 === 0 ? 1_500 : 20), 1)
+      marks[`message ${i}`] = Buffer.from(mark)
+    }
+    return { relay, marks, token }
+  }
+  async function takeAll(relay: RunningRelay, token: string): Promise<void> {
+    let wire = await connectRaw(relay.doors.unix)
+    // A relay that goes on after all opens its doors a moment later.
+    while ((await wire.ask('7')) !== '17') wire = await connectRaw(relay.doors.unix)
+    for (let left = COUNT; left > 0; ) {
+      const [, count] = (await wire.ask(`4;${token};lease`)).split(';')
+      const ids: string[] = []
+      for (let i = 0; i < Number(count); i++) ids.push((await wire.line())!.split(';')[1]!)
+      expect(await wire.ask(`5;${token};${ids.join(';')}`)).toBe(`15;${count}`)
+      left -= ids.length
+    }
+  }
+
+  test('the successor holds the messages once, and nothing of them when they are taken', async () => {
+    const folder = ownFolder()
+    const { relay, marks, token } = await fill(folder)
+    const successor = await begin({ folder, more: ['--handover', join(folder, 'handover')] })
+    expect(await relay.finished).toMatchObject({ code: 0 })
+    // While they are held they are found, and no part of one is anywhere but in its place.
+    const held = scanMemory(successor.pid, marks).seen
+    for (const [i, name] of Object.keys(marks).entries()) expect([name, held[name]!.length]).toEqual([name, i % 2 === 0 ? 1_500 : 20])
+    await takeAll(successor, token)
+    expect(found(successor, marks)).toEqual({})
+  })
+
+  test('the predecessor, whose successor went at the end, holds nothing of what was taken from it later', async () => {
+    const folder = ownFolder()
+    const { relay, marks, token } = await fill(folder)
+    const address = { kind: 'unix', path: join(folder, 'handover') } as const
+    const succession = await findPredecessor({ address, psk: Buffer.alloc(32), memory: 2 ** 30, signal: new AbortController().signal })
+    expect(await succession!.fill(() => {})).toBe(100)
+    succession!.abandon()
+    await relay.until(/"event":"handover-failed"/)
+    await takeAll(relay, token)
+    expect(found(relay, marks)).toEqual({})
+  })
+
+  test('a relay that keeps what it takes over is found out', async () => {
+    const folder = ownFolder()
+    const { relay, marks, token } = await fill(folder)
+    const fault = `
+import crypto from 'node:crypto'
+import { syncBuiltinESMExports } from 'node:module'
+const { createDecipheriv } = crypto
+globalThis.kept = []
+crypto.createDecipheriv = (...given) => {
+  const decipher = createDecipheriv(...given)
+  const { update } = decipher
+  decipher.update = (...bytes) => {
+    const plain = update.apply(decipher, bytes)
+    globalThis.kept.push(Buffer.from(plain))
+    return plain
+  }
+  return decipher
+}
+syncBuiltinESMExports()`
+    const successor = await begin({ folder, fault, more: ['--handover', join(folder, 'handover')] })
+    expect(await relay.finished).toMatchObject({ code: 0 })
+    await takeAll(successor, token)
+    expect(Object.keys(found(successor, marks))).toEqual(Object.keys(marks))
   })
 })
 

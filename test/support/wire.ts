@@ -109,8 +109,16 @@ export async function connectRaw(address: Address, first = ''): Promise<Wire> {
   return wire
 }
 
+export interface FrameWire extends Wire {
+  /** Bytes as they are, below the frames. */
+  sendRaw(bytes: Uint8Array): void
+}
+
 /** Connects to `/v1` of the public listener. */
-export async function connectWebSocket(address: Address, options: { binary?: boolean; first?: string; protocols?: string[] } = {}): Promise<Wire> {
+export async function connectWebSocket(
+  address: Address,
+  options: { binary?: boolean; first?: string; protocols?: string[] } = {},
+): Promise<FrameWire> {
   const url = address.kind === 'tcp' ? `ws://127.0.0.1:${address.port}/v1` : `ws+unix:${address.path}:/v1`
   const { first } = options
   const socket = new WebSocket(url, options.protocols ?? ['asfaleia.1'], {
@@ -144,5 +152,6 @@ export async function connectWebSocket(address: Address, options: { binary?: boo
     socket.once('unexpected-response', (_request, response) => reject(new Error(`HTTP ${response.statusCode}`)))
     socket.once('close', () => resolve())
   })
-  return wire
+  const inside = socket as unknown as { readonly _socket: Socket }
+  return { ...wire, sendRaw: (bytes) => void inside._socket.write(bytes) }
 }
