@@ -3,12 +3,15 @@ import type { Socket } from 'node:net'
 import { DEFAULT_LIMITS, type Limits } from '../../src/protocol/limits.ts'
 import { Relay } from '../../src/relay/relay.ts'
 import { createSocketServer, listen, serveSocket } from '../../src/transport/socket.ts'
+import { createPublicServer } from '../../src/transport/websocket.ts'
 
 export interface TestRelay {
   readonly relay: Relay
   readonly port: number
   /** `127.0.0.1:PORT` */
   readonly address: string
+  /** Of the public HTTP listener, where {@link TestRelayOptions.http} asked for one. */
+  readonly httpAddress: string | undefined
   /** Ends every connection; what it holds stays. */
   cut(): void
   /** As if its process were killed: no word to anybody, and all that it held is gone. */
@@ -24,6 +27,8 @@ export interface TestRelayOptions {
   readonly memory?: number
   readonly admit?: readonly Uint8Array[]
   readonly port?: number
+  /** Listen for WebSockets too. */
+  readonly http?: boolean
 }
 
 export async function startTestRelay(options: TestRelayOptions = {}): Promise<TestRelay> {
@@ -48,10 +53,12 @@ export async function startTestRelay(options: TestRelayOptions = {}): Promise<Te
   })
   const address = await listen(server, { kind: 'tcp', host: '127.0.0.1', port: options.port ?? 0 })
   if (address.kind !== 'tcp') throw new Error('no port was taken')
+  const web = options.http === true ? await openHttp(relay) : undefined
   return {
     relay,
     port: address.port,
     address: `127.0.0.1:${address.port}`,
+    httpAddress: web?.address,
     cut() {
       for (const socket of sockets) socket.destroy()
     },
@@ -59,12 +66,32 @@ export async function startTestRelay(options: TestRelayOptions = {}): Promise<Te
       const closed = new Promise((resolve) => server.close(resolve))
       for (const socket of sockets) socket.destroy()
       await closed
+      await web?.close()
       await relay.close()
     },
     async close() {
       await relay.close()
+      await web?.close()
       if (server.listening) await new Promise((resolve) => server.close(resolve))
       if (faults.length > 0) throw faults[0]
+    },
+  }
+}
+
+async function openHttp(relay: Relay): Promise<{ address: string; close(): Promise<void> }> {
+  const { http, close } = await createPublicServer({
+    maxMessage: DEFAULT_LIMITS.payload + DEFAULT_LIMITS.lineOverhead,
+    circuitOf: () => undefined,
+    accept: (stream) => relay.accept(stream, 'http'),
+  })
+  const address = await listen(http, { kind: 'tcp', host: '127.0.0.1', port: 0 })
+  if (address.kind !== 'tcp') throw new Error('no port was taken')
+  return {
+    address: `127.0.0.1:${address.port}`,
+    async close() {
+      http.closeAllConnections()
+      await new Promise((resolve) => http.close(resolve))
+      await close()
     },
   }
 }
