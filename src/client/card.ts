@@ -8,7 +8,7 @@ import { parseKeyBlob, type SshKey } from '../auth/ssh-key.ts'
 import { DEFAULT_RELAY_PORT, isOnion } from '../transport/address.ts'
 import { decodeText, encodeText, formatKey, formatTime, isName, join, parseKey, parseTime } from './field.ts'
 import type { Identity } from './identity.ts'
-import { armor, encodeHeader, isSignedBy, parseHeader, split, versionOf, type Header } from './signed.ts'
+import { armor, encodeHeader, isSignedBy, parseHeader, sign, split, versionOf, type Header } from './signed.ts'
 
 export interface Card {
   readonly name: string
@@ -54,8 +54,8 @@ const NAMESPACE = 'asfaleia-card'
 const FORM = 'asfaleia-card'
 const VERSION = `${FORM}/1`
 const LINK = 'asfaleia:card/1?'
-/** Name, eight relays, and a key and a certificate's signature of 8,192 bits. */
-const CARD_CHARACTERS = 24_576
+/** A name of percent signs alone, eight relays, and a key and a signature of 8,192 bits. */
+const CARD_CHARACTERS = 16_384
 const HEADER_BYTES = 8_192
 const RELAYS = 8
 
@@ -75,7 +75,7 @@ export async function makeCard(
   const encrypt = recipient === undefined ? {} : { encrypt: recipient }
   const facts = checkFacts({ name: card.name, key, relays, ...encrypt, time: card.time })
   const signed = encodeFacts(facts)
-  return finish(facts, signed, await identity.sign(NAMESPACE, signed))
+  return finish(facts, signed, split(await sign(identity, NAMESPACE, signed))!.blob)
 }
 
 /**
@@ -87,8 +87,7 @@ export async function makeCard(
 export async function parseCard(textOrLink: string): Promise<Card> {
   const { facts, blob } = textOrLink.startsWith('asfaleia:') ? parseLink(textOrLink) : parseText(textOrLink)
   const signed = encodeFacts(checkFacts(facts))
-  const rest = new Uint8Array(0)
-  if (!(await isSignedBy(facts.key, NAMESPACE, { signed, blob, rest }))) throw new CardError('forged')
+  if (!(await isSignedBy(facts.key, NAMESPACE, { signed, blob }))) throw new CardError('forged')
   return finish(facts, signed, blob)
 }
 

@@ -3,6 +3,7 @@
  * one spelling: `parseX` gives undefined for any other, and `formatX` writes it. Pure, also in a browser.
  */
 import { base64, base64urlnopad } from '@scure/base'
+import { randomBytes } from '../auth/crypto.ts'
 import { formatFingerprint, parsePublicKey, type SshKey } from '../auth/ssh-key.ts'
 
 const encoder = new TextEncoder()
@@ -30,7 +31,7 @@ export function join(...parts: readonly Uint8Array[]): Uint8Array {
 
 /** 16 random bytes as 22 characters of base64url. */
 export function makeId(): string {
-  return base64urlnopad.encode(crypto.getRandomValues(new Uint8Array(16)))
+  return base64urlnopad.encode(randomBytes(16))
 }
 
 /** The last character holds two bits. */

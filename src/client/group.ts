@@ -7,7 +7,7 @@ import { type Card, CardError, parseCard } from './card.ts'
 import { decodeText, encodeText, fingerprintOf, formatKey, formatTime, isId, isName, join, parseKey, parseNumber, parseTime } from './field.ts'
 import type { Identity } from './identity.ts'
 import { roomFor } from './message.ts'
-import { armor, encodeHeader, isSignedBy, parseHeader, split, versionOf, type Header } from './signed.ts'
+import { armor, encodeHeader, isSignedBy, parseHeader, sign, split, versionOf, type Header } from './signed.ts'
 
 export interface Group {
   readonly id: string
@@ -74,7 +74,7 @@ export async function makeGroup(
     throw new TypeError('a group has an id, a version and a time')
   }
   const signed = encodeFacts(facts)
-  const text = join(signed, armor(await identity.sign(NAMESPACE, signed)))
+  const text = await sign(identity, NAMESPACE, signed)
   const room = roomFor(identity.key)
   if (text.length > room) throw new GroupError('too-large', countFitting(facts, room - (text.length - signed.length)))
   return Object.freeze({ ...facts, text: decodeText(text)! })

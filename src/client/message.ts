@@ -159,8 +159,7 @@ const NOTHING = new Uint8Array(0)
 export const countParts = (total: number): number => Math.max(1, Math.ceil(total / PART_BYTES))
 
 /**
- * Bytes of a body that surely fit a message of this key's, whatever headers it has. A certificate instead of the key
- * needs more.
+ * Bytes of a body that surely fit a message of this key's, whatever headers it has.
  */
 export function roomFor(key: SshKey): number {
   // SSHSIG: magic, version, the key, namespace, reserved, hash; the signature has at most 26 bytes around its numbers.

@@ -4,8 +4,8 @@
  * are `stale` anyway. Where the bound on their number is reached the oldest are forgotten, and whatever is from
  * before them is `stale` from then on: forgetting never makes an old message genuine. Pure, also in a browser.
  */
-import { sha256 } from '@noble/hashes/sha2.js'
 import { base64urlnopad } from '@scure/base'
+import { sha256 } from '../auth/crypto.ts'
 import type { SshKey } from '../auth/ssh-key.ts'
 import { decodeText, encodeText, join, parseNumber } from './field.ts'
 import type { SeenBefore } from './message.ts'

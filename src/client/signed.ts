@@ -25,8 +25,8 @@ const BEGIN = '-----BEGIN SSH SIGNATURE-----\n'
 const END = '-----END SSH SIGNATURE-----\n'
 /** As ssh-keygen breaks lines. */
 const COLUMNS = 70
-/** A certificate of an RSA key of 8,192 bits by such an authority, and its signature, take about 7,000. */
-const ARMOR_CHARACTERS = 12_288
+/** An RSA key of 8,192 bits and its signature take 2,905. */
+const ARMOR_CHARACTERS = 4_096
 const ARMOR = /^(?:[A-Za-z0-9+/=]{1,76}\n)+$/
 
 /** One character a byte: positions in the text are positions in the bytes. */
@@ -41,9 +41,12 @@ export function armor(blob: Uint8Array): Uint8Array {
  * @param signed ends in LF
  * @returns it, and the identity's signature of it
  * @throws what {@link Identity.sign} throws
+ * @throws {TypeError} where the signature has another key in it than the identity's, a certificate among others
  */
-export async function sign(identity: Pick<Identity, 'sign'>, namespace: Namespace, signed: Uint8Array): Promise<Uint8Array> {
-  return join(signed, armor(await identity.sign(namespace, signed)))
+export async function sign(identity: Pick<Identity, 'key' | 'sign'>, namespace: Namespace, signed: Uint8Array): Promise<Uint8Array> {
+  const blob = await identity.sign(namespace, signed)
+  if (!holdsKey(blob, identity.key)) throw new TypeError('the signature has another key in it')
+  return join(signed, armor(blob))
 }
 
 /** Takes the last signature of the bytes; undefined where there is no whole one. */
@@ -64,9 +67,18 @@ export function split(bytes: Uint8Array): Signed | undefined {
   }
 }
 
-/** Whether the signature is good, by this key (or a certificate of it), and in this namespace. */
-export function isSignedBy(key: SshKey, namespace: Namespace, { signed, blob }: Signed): Promise<boolean> {
-  return verifySignature({ blob, key, namespace, message: signed })
+/**
+ * Whether the signature is good, by this key, and in this namespace. A certificate in place of the key is not good
+ * here: who checks with ssh-keygen, and knows the key alone, could not tell that it is.
+ */
+export async function isSignedBy(key: SshKey, namespace: Namespace, { signed, blob }: Pick<Signed, 'signed' | 'blob'>): Promise<boolean> {
+  return holdsKey(blob, key) && (await verifySignature({ blob, key, namespace, message: signed }))
+}
+
+/** PROTOCOL.sshsig: the magic `SSHSIG`, a version of four bytes, then the key as a string. */
+function holdsKey(blob: Uint8Array, { blob: key }: SshKey): boolean {
+  const start = 6 + 4 + 4
+  return blob.length > start + key.length && key.every((byte, n) => blob[start + n] === byte)
 }
 
 /** A header's line. */

@@ -86,8 +86,8 @@ export function parseEndpoint(text: string, defaultPort: number): Endpoint {
 
 /** Whether it is an onion address: rend-spec-v3, ONIONADDRESS: key, checksum and version 3 in base32; subdomains are allowed. */
 export function isOnion(host: string): boolean {
-  const label = host.split('.').at(-2) ?? ''
-  if (!/^[a-z2-7]{56}$/.test(label)) return false
+  const [label = '', top] = host.split('.').slice(-2)
+  if (top !== 'onion' || !/^[a-z2-7]{56}$/.test(label)) return false
   let bits = ''
   for (const letter of label) bits += 'abcdefghijklmnopqrstuvwxyz234567'.indexOf(letter).toString(2).padStart(5, '0')
   const bytes = Uint8Array.from(bits.match(/.{8}/g) ?? [], (byte) => Number.parseInt(byte, 2))

@@ -1,0 +1,112 @@
+/** test/vectors/message.json, card.json and group.json: fixed texts, what each says, and what is refused. */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { beforeEach, describe, expect, it } from 'vitest'
+import { parsePrivateKey } from '../../src/auth/private-key.ts'
+import { parsePublicKey } from '../../src/auth/ssh-key.ts'
+import { parseCard } from '../../src/client/card.ts'
+import { encodeText, formatKey } from '../../src/client/field.ts'
+import { parseGroup } from '../../src/client/group.ts'
+import { type Identity, identityOf } from '../../src/client/identity.ts'
+import { judge, openMessage } from '../../src/client/message.ts'
+import { Seen } from '../../src/client/seen.ts'
+import { split } from '../../src/client/signed.ts'
+import { keygenVerifies, makeFolder, needs } from '../auth/openssh.ts'
+import { VECTORS } from '../support/example.ts'
+
+interface Named {
+  readonly name: string
+  readonly code?: string
+}
+
+const read = <T>(name: string): T => JSON.parse(readFileSync(join(VECTORS, '..', name), 'utf8')) as T
+const messages = read<{
+  now: number
+  keys: { rsa: string; ecdsa: string; age: string }
+  seen: { from: string; id: string }[]
+  texts: { name: string; verdict: string; text: string; padding?: number; content?: object }[]
+  payloads: { name: string; to: 'bob' | 'rsa' | 'ecdsa'; payload: string }[]
+}>('message.json')
+const cards = read<{ cards: { name: string; key: string; text: string; link: string }[]; refused: (Named & { card: string })[] }>('card.json')
+const groups = read<{ groups: { maker: string; members: string[]; text: string }[]; refused: (Named & { group: string })[] }>('group.json')
+
+const bob = identityOf(parsePrivateKey(readFileSync(join(VECTORS, 'bob'))))
+const people: Record<'bob' | 'rsa' | 'ecdsa', Identity> = {
+  bob,
+  rsa: identityOf(parsePrivateKey(Buffer.from(messages.keys.rsa))),
+  ecdsa: { ...identityOf(parsePrivateKey(Buffer.from(messages.keys.ecdsa))), opens: [messages.keys.age] },
+}
+const { now } = messages
+const seen = new Seen()
+for (const { from, id } of messages.seen) seen.add({ from: parsePublicKey(from), id, time: now }, now)
+
+/** As JSON has it. */
+const plain = (value: unknown): unknown =>
+  JSON.parse(JSON.stringify(value, (_, each: unknown) => (each instanceof Uint8Array ? Buffer.from(each).toString('base64') : each)))
+
+describe('messages', () => {
+  it.each(messages.texts)('$verdict: $name', async ({ verdict, text, padding = 0, content }) => {
+    const opened = await judge(bob.key, encodeText(text + '\n'.repeat(padding)), { now, seen })
+    expect(opened.verdict).toBe(verdict)
+    if (content !== undefined) expect(plain('envelope' in opened && opened.envelope.content)).toEqual(content)
+  })
+
+  it.each(messages.payloads)('to $name', async ({ to, payload }) => {
+    const opened = await openMessage(people[to], Buffer.from(payload, 'base64'), { now, seen })
+    expect(opened).toMatchObject({ verdict: 'genuine', envelope: { content: { type: 'text', text: `Hello ${to}.` } } })
+    const [other] = (['bob', 'rsa'] as const).filter((name) => name !== to)
+    expect(await openMessage(people[other!], Buffer.from(payload, 'base64'), { now, seen })).toEqual({ verdict: 'unreadable' })
+  })
+
+  it('have each verdict', () => {
+    const verdicts = new Set(messages.texts.map(({ verdict }) => verdict))
+    expect([...verdicts].toSorted()).toEqual(
+      ['forged', 'future', 'genuine', 'malformed', 'readdressed', 'replayed', 'stale', 'truncated', 'unknown-version', 'unsigned'],
+    )
+  })
+})
+
+describe('cards', () => {
+  it.each(cards.cards)('$name', async (card) => {
+    for (const spelling of [card.text, card.link]) {
+      const { key, ...others } = await parseCard(spelling)
+      expect({ key: formatKey(key), ...others }).toEqual(card)
+    }
+  })
+
+  it.each(cards.refused)('$code: $name', async ({ card, code }) => {
+    await expect(parseCard(card)).rejects.toMatchObject({ name: 'CardError', code })
+  })
+})
+
+describe('groups', () => {
+  it.each(groups.groups)('$name', async (group) => {
+    const { maker, members, ...others } = await parseGroup(group.text)
+    expect({ maker: formatKey(maker), members: members.map(({ link }) => link), ...others }).toEqual(group)
+  })
+
+  it.each(groups.refused)('$code: $name', async ({ group, code }) => {
+    await expect(parseGroup(group)).rejects.toMatchObject({ name: 'GroupError', code })
+  })
+})
+
+describe('by ssh-keygen', () => {
+  beforeEach(needs('ssh-keygen'))
+
+  it('what is genuine is good, and what is forged is not', () => {
+    const folder = makeFolder()
+    const judged = messages.texts.filter(({ verdict }) => verdict === 'genuine' || verdict === 'forged')
+    for (const { name, verdict, text } of judged) {
+      const { signed, blob } = split(encodeText(text))!
+      const line = /^from: (.*)$/m.exec(text)![1]!
+      const good = keygenVerifies(folder, { line, blob, namespace: 'asfaleia-message', message: signed })
+      expect([name, good]).toEqual([name, verdict === 'genuine'])
+    }
+    const signedBy = (text: string, line: string, namespace: string): boolean => {
+      const { signed, blob } = split(encodeText(text))!
+      return keygenVerifies(folder, { line, blob, namespace, message: signed })
+    }
+    for (const { text, key } of cards.cards) expect(signedBy(text, key, 'asfaleia-card')).toBe(true)
+    for (const { text, maker } of groups.groups) expect(signedBy(text, maker, 'asfaleia-group')).toBe(true)
+  })
+})
