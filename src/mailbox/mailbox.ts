@@ -65,7 +65,7 @@ export class MemoryMailboxes implements Mailboxes {
   #oldest = NONE
   #newest = NONE
   /** Random bytes for message ids, drawn many at a time. */
-  #random: Uint8Array = new Uint8Array(0)
+  #random: DataView = new DataView(new ArrayBuffer(0))
   #randomAt = 0
 
   constructor(options: {
@@ -211,24 +211,17 @@ export class MemoryMailboxes implements Mailboxes {
     this.#erase(row, 'taken')
   }
 
-  ack(id: string, messages: readonly Uint8Array[]): number {
+  ack(id: string, high: number, low: number): boolean {
     const mailbox = this.#mailboxes.get(id)
-    let erased = 0
-    if (mailbox === undefined) return erased
-    for (const message of messages) {
-      if (message.length !== 16) continue
-      const high = hexNumber(message, 0)
-      const low = hexNumber(message, 8)
-      const { next, idHigh, idLow } = this.#rows
-      // Messages are acknowledged in about the order they came, so the first rows are the likely ones.
-      for (let row = mailbox.head; row !== NONE; row = next[row]!) {
-        if (idLow[row] !== low || idHigh[row] !== high) continue
-        this.#erase(row, 'acked')
-        erased++
-        break
-      }
+    if (mailbox === undefined) return false
+    const { next, idHigh, idLow } = this.#rows
+    // Messages are acknowledged in about the order they came, so the first rows are the likely ones.
+    for (let row = mailbox.head; row !== NONE; row = next[row]!) {
+      if (idLow[row] !== low || idHigh[row] !== high) continue
+      this.#erase(row, 'acked')
+      return true
     }
-    return erased
+    return false
   }
 
   wipe(id: string): number {
@@ -358,13 +351,13 @@ export class MemoryMailboxes implements Mailboxes {
 
   /** 64 random bits, told to sender and receiver: a count would tell both how busy the relay is. */
   #drawId(row: number): void {
-    if (this.#randomAt === this.#random.length) {
-      this.#random = this.#randomBytes(4_096)
+    if (this.#randomAt === this.#random.byteLength) {
+      const { buffer, byteOffset, byteLength } = this.#randomBytes(4_096)
+      this.#random = new DataView(buffer, byteOffset, byteLength)
       this.#randomAt = 0
     }
-    const view = new DataView(this.#random.buffer, this.#random.byteOffset + this.#randomAt, 8)
-    this.#rows.idHigh[row] = view.getUint32(0)
-    this.#rows.idLow[row] = view.getUint32(4)
+    this.#rows.idHigh[row] = this.#random.getUint32(this.#randomAt)
+    this.#rows.idLow[row] = this.#random.getUint32(this.#randomAt + 4)
     this.#randomAt += 8
   }
 
@@ -408,16 +401,4 @@ function growRows(rows: Rows): Rows {
   const grown = createRows(rows.next.length * 2)
   for (const name of Object.keys(rows) as (keyof Rows)[]) grown[name].set(rows[name])
   return grown
-}
-
-/** Eight lower-case hexadecimal digits as a number; NaN, which no id equals, for anything else. */
-function hexNumber(text: Uint8Array, start: number): number {
-  let number = 0
-  for (let i = start; i < start + 8; i++) {
-    const byte = text[i]!
-    if (byte >= 0x30 && byte <= 0x39) number = number * 16 + byte - 0x30
-    else if (byte >= 0x61 && byte <= 0x66) number = number * 16 + byte - 0x57
-    else return NaN
-  }
-  return number
 }

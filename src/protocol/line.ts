@@ -8,10 +8,58 @@ const LF = 0x0a
 const CR = 0x0d
 
 /** A copy that can be overwritten for good: V8 keeps short arrays in its own heap, moves them, and leaves what they were. */
-export function copyBytes(bytes: Uint8Array): Uint8Array {
+export function copyBytes(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   const copy = new Uint8Array(new ArrayBuffer(bytes.length))
   copy.set(bytes)
   return copy
+}
+
+/** A whole ArrayBuffer, as bytes and as words. */
+interface Ground {
+  readonly buffer: ArrayBufferLike
+  readonly bytes: Uint8Array
+  readonly words: DataView
+}
+
+const NOTHING = groundOf(new ArrayBuffer(0))
+/** What was looked at last: sockets are all read into one buffer, whose views are made once. */
+let last = NOTHING
+
+function groundOf(buffer: ArrayBufferLike): Ground {
+  return { buffer, bytes: new Uint8Array(buffer), words: new DataView(buffer) }
+}
+
+/** Where a packet lies, with what reads its bytes; no object is made for it. Good until the next call of its source. */
+export class Found {
+  #ground = NOTHING
+  start = 0
+  end = 0
+
+  get bytes(): Uint8Array {
+    return this.#ground.bytes
+  }
+
+  get words(): DataView {
+    return this.#ground.words
+  }
+
+  set(bytes: Uint8Array, start: number, end: number): void {
+    const { buffer, byteOffset } = bytes
+    if (last.buffer !== buffer) last = groundOf(buffer)
+    this.#ground = last
+    this.start = byteOffset + start
+    this.end = byteOffset + end
+  }
+
+  clear(): void {
+    this.#ground = NOTHING
+    this.start = 0
+    this.end = 0
+  }
+
+  view(start = this.start, end = this.end): Uint8Array {
+    return new Uint8Array(this.#ground.buffer, start, end - start)
+  }
 }
 
 /** A pull decoder of packets. How bytes were cut into chunks never changes what `next` gives. */
@@ -23,11 +71,14 @@ export interface PacketSource {
    * was given before is good any more.
    */
   giveBack(): void
+  /** What `find` found. */
+  readonly found: Found
   /**
-   * The next packet without its line end, a view that is good until the following call;
-   * `too-large` if it holds more than `limit` bytes (the source is of no use afterwards);
-   * undefined if none is complete.
+   * Looks for the next packet, without its line end; `too-large` if it holds more than `limit` bytes (the
+   * source is of no use afterwards); undefined if none is complete.
    */
+  find(limit: number): 'found' | 'too-large' | undefined
+  /** The same, with the packet as a view. */
   next(limit: number): Uint8Array | 'too-large' | undefined
   /** Bytes held that no packet was made of yet. */
   readonly held: number
@@ -37,6 +88,7 @@ export interface PacketSource {
 
 /** Packets ended by LF, as TCP and unix sockets carry them; one CR before the LF is ignored. */
 export class LineDecoder implements PacketSource {
+  readonly found = new Found()
   #chunks: Uint8Array[] = []
   /** Where the unread part of the first chunk begins. */
   #at = 0
@@ -66,9 +118,15 @@ export class LineDecoder implements PacketSource {
     if (isFirst) this.#at = 0
     chunk.fill(0)
     this.push(rest)
+    this.found.clear()
   }
 
   next(limit: number): Uint8Array | 'too-large' | undefined {
+    const outcome = this.find(limit)
+    return outcome === 'found' ? this.found.view() : outcome
+  }
+
+  find(limit: number): 'found' | 'too-large' | undefined {
     if (this.#lent) this.#dropCarry()
     for (;;) {
       const chunk = this.#chunks[0]
@@ -86,15 +144,17 @@ export class LineDecoder implements PacketSource {
         this.#at = chunk.length
         continue
       }
-      let line = chunk.subarray(this.#at, end)
+      const { found } = this
       if (this.#carried > 0) {
-        if (!this.#take(line, limit)) return 'too-large'
-        line = this.#carry!.subarray(0, this.#carried)
+        if (!this.#take(chunk.subarray(this.#at, end), limit)) return 'too-large'
+        found.set(this.#carry!, 0, this.#carried)
         this.#lent = true
+      } else {
+        found.set(chunk, this.#at, end)
       }
       this.#at = end + 1
-      if (line[line.length - 1] === CR) line = line.subarray(0, -1)
-      return line.length > limit ? 'too-large' : line
+      if (found.end > found.start && found.bytes[found.end - 1] === CR) found.end--
+      return found.end - found.start > limit ? 'too-large' : 'found'
     }
   }
 
@@ -103,6 +163,7 @@ export class LineDecoder implements PacketSource {
     this.#chunks = []
     this.#at = 0
     this.#dropCarry()
+    this.found.clear()
   }
 
   /** Adds to the unfinished line; false if no end could make it fit. The one byte over may be a CR. */
@@ -133,6 +194,7 @@ export class LineDecoder implements PacketSource {
 
 /** Packets as WebSocket messages carry them: one message is one packet, and an LF in it is a malformed field. */
 export class MessageDecoder implements PacketSource {
+  readonly found = new Found()
   #messages: Uint8Array[] = []
   #lent: Uint8Array | undefined
 
@@ -154,11 +216,17 @@ export class MessageDecoder implements PacketSource {
   }
 
   next(limit: number): Uint8Array | 'too-large' | undefined {
+    const outcome = this.find(limit)
+    return outcome === 'found' ? this.found.view() : outcome
+  }
+
+  find(limit: number): 'found' | 'too-large' | undefined {
     this.#lent?.fill(0)
     const message = this.#messages.shift()
     this.#lent = message
     if (message === undefined) return undefined
-    return message.length > limit ? 'too-large' : message
+    this.found.set(message, 0, message.length)
+    return message.length > limit ? 'too-large' : 'found'
   }
 
   clear(): void {
@@ -166,5 +234,6 @@ export class MessageDecoder implements PacketSource {
     this.#lent = undefined
     for (const message of this.#messages) message.fill(0)
     this.#messages = []
+    this.found.clear()
   }
 }

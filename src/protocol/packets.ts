@@ -1,8 +1,9 @@
 /**
- * The packets of docs/protocol.md, section 2, as a table, and the relay's reading of requests.
- * Fields stay views of the line; nothing is decoded, copied or turned into text here.
+ * The packets of docs/protocol.md, section 2, as a table, and the reading of them. Fields stay where
+ * they are in the line; nothing is decoded, copied or turned into text here.
  */
 import { ProtocolError } from './errors.ts'
+import { Found } from './line.ts'
 
 export interface PacketRow {
   readonly no: number
@@ -48,6 +49,7 @@ export interface Packet<Name extends PacketName = PacketName> {
 }
 
 const SEPARATOR = 0x3b
+const FOUR_SEPARATORS = 0x3b3b3b3b
 const ZERO = 0x30
 const BASE64_EQUALS = 0x3d
 
@@ -60,39 +62,129 @@ function byNumber<Name extends PacketName>(from: 'client' | 'relay'): readonly (
 const REQUESTS = byNumber<RequestName>('client')
 const ANSWERS = byNumber<AnswerName>('relay')
 
-/** @throws ProtocolError `wrong-usage` or `unknown-packet` */
-export function decodeRequest(line: Uint8Array): Packet<RequestName> {
-  return decodePacket(line, REQUESTS)
-}
-
 /** The client's reading of what a relay sent. @throws ProtocolError `wrong-usage` or `unknown-packet` */
 export function decodeAnswer(line: Uint8Array): Packet<AnswerName> {
-  return decodePacket(line, ANSWERS)
+  const found = new Found()
+  found.set(line, 0, line.length)
+  const answer = new Fields(ANSWERS)
+  answer.read(found)
+  return { name: answer.name, fields: Array.from({ length: answer.count }, (_, n) => answer.field(n)) }
 }
 
-function decodePacket<Name extends PacketName>(line: Uint8Array, names: readonly (Name | undefined)[]): Packet<Name> {
-  let end = line.indexOf(SEPARATOR)
-  const name = names[packetNumber(line, end === -1 ? line.length : end)]
-  if (name === undefined) throw new ProtocolError('unknown-packet')
-  const { min, max } = PACKETS[name]
-  const fields: Uint8Array[] = []
-  while (end !== -1) {
-    if (fields.length === max) throw new ProtocolError('wrong-usage')
-    const start = end + 1
-    // The last field of a packet that cannot have more is not searched: a payload is long, and its
-    // own check of the alphabet refuses a separator.
-    end = name === 'SEND' && fields.length === 2 ? -1 : line.indexOf(SEPARATOR, start)
-    fields.push(line.subarray(start, end === -1 ? line.length : end))
+/** Reads requests, one after the other. */
+export function createRequest(): Fields<RequestName> {
+  return new Fields(REQUESTS)
+}
+
+/** A packet's name and where its fields lie; none of them is an object before it is asked for. Read into again and again. */
+export class Fields<Name extends PacketName> {
+  readonly #names: readonly (Name | undefined)[]
+  #found = new Found()
+  #name: Name | undefined
+  /** Where each field begins; behind the last one, where another would. */
+  #starts = new Uint32Array(8)
+  #count = 0
+
+  constructor(names: readonly (Name | undefined)[]) {
+    this.#names = names
   }
-  if (fields.length < min) throw new ProtocolError('wrong-usage')
-  return { name, fields }
+
+  /** @throws ProtocolError `wrong-usage` or `unknown-packet` */
+  read(found: Found): void {
+    const { bytes, start, end } = found
+    this.#found = found
+    this.#count = 0
+    let at = this.#separator(start, end)
+    const name = this.#names[packetNumber(bytes, start, at)]
+    if (name === undefined) throw new ProtocolError('unknown-packet')
+    this.#name = name
+    const { min, max } = PACKETS[name]
+    while (at < end) {
+      if (this.#count === max) throw new ProtocolError('wrong-usage')
+      this.#begin(++at)
+      // The last field of a packet that cannot have more is not searched: a payload is long, and its
+      // own check of the alphabet refuses a separator.
+      at = name === 'SEND' && this.#count === max ? end : this.#separator(at, end)
+    }
+    if (this.#count < min) throw new ProtocolError('wrong-usage')
+    this.#begin(end + 1)
+    this.#count--
+  }
+
+  /** The next separator, or `end`. Four bytes at a time: a byte of `x` is zero where one of the word is a separator. */
+  #separator(at: number, end: number): number {
+    const { bytes, words } = this.#found
+    for (; at + 4 <= end; at += 4) {
+      const x = words.getInt32(at, true) ^ FOUR_SEPARATORS
+      if (((x - 0x01010101) & ~x & 0x80808080) !== 0) break
+    }
+    while (at < end && bytes[at] !== SEPARATOR) at++
+    return at
+  }
+
+  #begin(at: number): void {
+    if (this.#count === this.#starts.length) {
+      const more = new Uint32Array(this.#count * 2)
+      more.set(this.#starts)
+      this.#starts = more
+    }
+    this.#starts[this.#count++] = at
+  }
+
+  get name(): Name {
+    return this.#name!
+  }
+
+  /** Fields after the number. */
+  get count(): number {
+    return this.#count
+  }
+
+  length(n: number): number {
+    return this.#starts[n + 1]! - 1 - this.#starts[n]!
+  }
+
+  /** A view of the field, good until the next packet is looked for. */
+  field(n: number): Uint8Array {
+    return this.#found.view(this.#starts[n]!, this.#starts[n + 1]! - 1)
+  }
+
+  /** Whether the field's bytes are these. */
+  isSame(n: number, known: DataView): boolean {
+    const length = this.length(n)
+    if (length !== known.byteLength) return false
+    const { words } = this.#found
+    const start = this.#starts[n]!
+    let at = 0
+    for (; at + 4 <= length; at += 4) if (words.getInt32(start + at, true) !== known.getInt32(at, true)) return false
+    for (; at < length; at++) if (words.getUint8(start + at) !== known.getUint8(at)) return false
+    return true
+  }
+
+  isBase64(n: number): boolean {
+    return isBase64Within(this.#found.words, this.#starts[n]!, this.length(n))
+  }
+
+  /** Eight lower-case hexadecimal digits of a field, from `skip` on, as a number; NaN for anything else. */
+  hex(n: number, skip: number): number {
+    const own = this.#found.bytes
+    const start = this.#starts[n]! + skip
+    let number = 0
+    for (let i = start; i < start + 8; i++) {
+      const byte = own[i]!
+      if (byte >= 0x30 && byte <= 0x39) number = number * 16 + byte - 0x30
+      else if (byte >= 0x61 && byte <= 0x66) number = number * 16 + byte - 0x57
+      else return NaN
+    }
+    return number
+  }
 }
 
-/** The decimal number in the first `end` bytes. A number too long to be ours is one that nobody has. */
-function packetNumber(line: Uint8Array, end: number): number {
-  if (end === 0 || (end > 1 && line[0] === ZERO)) throw new ProtocolError('wrong-usage')
+/** The decimal number from `start` to `end`. A number too long to be ours is one that nobody has. */
+function packetNumber(line: Uint8Array, start: number, end: number): number {
+  if (start === end || (end > start + 1 && line[start] === ZERO)) throw new ProtocolError('wrong-usage')
   let number = 0
-  for (let i = 0; i < end; i++) {
+  for (let i = start; i < end; i++) {
     const digit = line[i]! - ZERO
     if (digit < 0 || digit > 9) throw new ProtocolError('wrong-usage')
     number = Math.min(number * 10 + digit, 1_000)
@@ -110,19 +202,21 @@ const NOT_BASE64_PAIR = Uint8Array.from({ length: 65_536 }, (_, pair) => NOT_BAS
 
 /** Whether `field` is padded base64 of at least one byte: alphabet, padding and length, without decoding it. */
 export function isBase64(field: Uint8Array): boolean {
-  const { length } = field
+  return isBase64Within(new DataView(field.buffer, field.byteOffset, field.length), 0, field.length)
+}
+
+function isBase64Within(words: DataView, start: number, length: number): boolean {
   if (length === 0 || length % 4 !== 0) return false
-  const view = new DataView(field.buffer, field.byteOffset, length)
   let wrong = 0
-  const last = length - 4
-  for (let i = 0; i < last; i += 4) {
-    const word = view.getUint32(i)
+  let end = start + length
+  const last = end - 4
+  for (let i = start; i < last; i += 4) {
+    const word = words.getUint32(i, true)
     wrong |= NOT_BASE64_PAIR[word >>> 16]! | NOT_BASE64_PAIR[word & 0xffff]!
   }
-  let end = length
-  if (field[end - 1] === BASE64_EQUALS) end--
-  if (field[end - 1] === BASE64_EQUALS) end--
-  for (let i = last; i < end; i++) wrong |= NOT_BASE64[field[i]!]!
+  if (words.getUint8(end - 1) === BASE64_EQUALS) end--
+  if (words.getUint8(end - 1) === BASE64_EQUALS) end--
+  for (let i = last; i < end; i++) wrong |= NOT_BASE64[words.getUint8(i)]!
   return wrong === 0
 }
 

@@ -8,7 +8,7 @@ import { ERRORS, type ErrorCode, type NoticeCode, ProtocolError } from './errors
 import type { Limits } from './limits.ts'
 import { copyBytes, LineDecoder, MessageDecoder, type PacketSource } from './line.ts'
 import { Output, type Stock } from './output.ts'
-import { asciiText, decodeRequest, isBase64, isWord, PACKETS, type Packet, type RequestName } from './packets.ts'
+import { asciiText, createRequest, isWord, PACKETS } from './packets.ts'
 
 /** How a message is leased: by SUBSCRIBE, by `GET …;lease`, or by a plain GET until it was written out. */
 export type Lease = 'subscribe' | 'lease' | 'plain'
@@ -47,8 +47,8 @@ export interface Mailboxes {
   read(reference: number): { readonly id: MessageId; readonly payload: Uint8Array } | undefined
   /** Erases a message that a plain GET wrote out. */
   taken(reference: number, owner: number): void
-  /** Erases by message id, whoever leases them; gives how many there were. */
-  ack(id: string, messages: readonly Uint8Array[]): number
+  /** Erases by message id, whoever leases it; gives whether it was there. */
+  ack(id: string, high: number, low: number): boolean
   wipe(id: string): number
   /** Gives how many wait. */
   subscribe(id: string, subscriber: Subscriber): number
@@ -114,8 +114,12 @@ const OUTPUT_BYTES = 48 * 1_024
 const PROVEN_TOKENS = 4
 /** Receivers of a connection whose mailbox is remembered. */
 const KNOWN_RECEIVERS = 4
+const MESSAGE_ID_DIGITS = 16
 /** How many messages a subscription takes at a time. */
 const DELIVERY = 16
+
+/** One for all sessions: a packet is read and answered in one go. */
+const request = createRequest()
 
 interface Pending<P> {
   readonly proof: P
@@ -124,7 +128,7 @@ interface Pending<P> {
 }
 
 interface ProvenToken {
-  readonly bytes: Uint8Array
+  readonly bytes: DataView
   readonly mailbox: string
   readonly expires: number
 }
@@ -168,7 +172,7 @@ export class Session<P extends Proof = Proof> {
   #challenging = ''
   #pending: Map<string, Pending<P>> | undefined
   #tokens: ProvenToken[] = []
-  #receivers: { readonly bytes: Uint8Array; readonly mailbox: string }[] = []
+  #receivers: { readonly bytes: DataView; readonly mailbox: string }[] = []
   #joined: Set<string> | undefined
   #strikes: Partial<Record<ErrorCode, number>> | undefined
   #takenOver = false
@@ -286,7 +290,9 @@ export class Session<P extends Proof = Proof> {
       const { proof, audience } = verified
       const token = this.#ports.issueToken(proof.mailbox, audience, now)
       const seconds = this.#limits.tokenSeconds
-      this.#remember({ bytes: Buffer.from(token, 'latin1'), mailbox: proof.mailbox, expires: now + seconds * 1_000 })
+      const bytes = Buffer.from(token, 'latin1')
+      this.#remember({ bytes: copyWords(bytes), mailbox: proof.mailbox, expires: now + seconds * 1_000 })
+      bytes.fill(0)
       this.#output.packet(`${PACKETS.TOKEN.no};${token};${seconds}`)
       this.#ports.count(proof.method)
     }
@@ -342,9 +348,9 @@ export class Session<P extends Proof = Proof> {
     this.#settle()
     this.#staged = []
     this.#inFlight = []
-    for (const token of this.#tokens) token.bytes.fill(0)
+    for (const token of this.#tokens) overwrite(token.bytes)
     this.#tokens = []
-    for (const receiver of this.#receivers) receiver.bytes.fill(0)
+    for (const receiver of this.#receivers) overwrite(receiver.bytes)
     this.#receivers = []
     this.#source.clear()
     this.#output.clear()
@@ -385,15 +391,16 @@ export class Session<P extends Proof = Proof> {
 
   /** Reads one packet and answers it; false if there is none. */
   #readPacket(now: number): boolean {
-    const line = this.#source.next(this.packetLimit)
-    if (line === undefined) return false
+    const outcome = this.#source.find(this.packetLimit)
+    if (outcome === undefined) return false
     this.#heardPacket = true
-    if (line === 'too-large') {
+    if (outcome === 'too-large') {
       this.#refuse('too-large')
       return true
     }
     try {
-      this.#answer(decodeRequest(line), now)
+      request.read(this.#source.found)
+      this.#answer(now)
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error
       this.#refuse(error.code, error.detail)
@@ -401,35 +408,36 @@ export class Session<P extends Proof = Proof> {
     return true
   }
 
-  #answer({ name, fields }: Packet<RequestName>, now: number): void {
-    const [first, second, third] = fields as [Uint8Array, Uint8Array, Uint8Array]
-    switch (name) {
+  /** Answers the request. */
+  #answer(now: number): void {
+    switch (request.name) {
       case 'AUTH':
-        return this.#onAuth(first, second, now)
+        return this.#onAuth(now)
       case 'VERIFY':
-        return this.#onVerify(first, second, now)
+        return this.#onVerify(now)
       case 'SEND':
-        return this.#onSend(first, second, third, now)
+        return this.#onSend(now)
       case 'GET':
-        return this.#onGet(first, second, now)
+        return this.#onGet(now)
       case 'ACK':
-        return this.#onAck(fields, now)
+        return this.#onAck(now)
       case 'SUBSCRIBE':
-        return this.#onSubscribe(first, now)
+        return this.#onSubscribe(now)
       case 'PING':
         return this.#output.packet(`${PACKETS.PONG.no}`)
       case 'HELLO':
-        return this.#onHello(first, second)
+        return this.#onHello()
       case 'WIPE': {
-        const mailbox = this.#authorize(first, now)
+        const mailbox = this.#authorize(now)
         this.#output.packet(`${PACKETS.WIPED.no};${this.#ports.mailboxes.wipe(mailbox)}`)
         return this.#look(mailbox)
       }
     }
   }
 
-  #onHello(version: Uint8Array, name: Uint8Array | undefined): void {
-    if (!isWord(version, VERSION)) throw new ProtocolError('wrong-usage')
+  #onHello(): void {
+    const name = request.count === 2 ? request.field(1) : undefined
+    if (!isWord(request.field(0), VERSION)) throw new ProtocolError('wrong-usage')
     if (name !== undefined) {
       const names = this.#ports.names()
       if (names.length === 0) throw new ProtocolError('not-ready')
@@ -442,8 +450,10 @@ export class Session<P extends Proof = Proof> {
     if (moved !== undefined) this.#notice('moved', moved)
   }
 
-  #onAuth(key: Uint8Array, sign: Uint8Array | undefined, now: number): void {
-    if (key.length === 0 || (sign !== undefined && !isWord(sign, 'sign'))) throw new ProtocolError('wrong-usage')
+  #onAuth(now: number): void {
+    const key = request.field(0)
+    const sign = request.count === 2
+    if (key.length === 0 || (sign && !isWord(request.field(1), 'sign'))) throw new ProtocolError('wrong-usage')
     const relay = this.#name ?? this.#ports.names()[0]
     if (relay === undefined) throw new ProtocolError('not-ready')
     const wait = this.#ports.loginWait(now)
@@ -451,7 +461,7 @@ export class Session<P extends Proof = Proof> {
     const { handle, nonce } = this.#ports.drawChallenge()
     this.#audience = relay
     this.#challenging = handle
-    this.#effects.push({ kind: 'challenge', key: this.#ask(key), sign: sign !== undefined, challenge: { relay, handle, nonce } })
+    this.#effects.push({ kind: 'challenge', key: this.#ask(key), sign, challenge: { relay, handle, nonce } })
   }
 
   /** A proof says whose key was named: it is not kept longer than its challenge. */
@@ -460,14 +470,14 @@ export class Session<P extends Proof = Proof> {
     for (const [handle, { expires }] of this.#pending) if (expires <= now) this.#pending.delete(handle)
   }
 
-  #onVerify(handle: Uint8Array, answer: Uint8Array, now: number): void {
-    const text = asciiText(handle)
+  #onVerify(now: number): void {
+    const text = asciiText(request.field(0))
     if (text === undefined || !/^[0-9]{1,39}$/.test(text)) throw new ProtocolError('wrong-usage')
     const pending = this.#pending?.get(text)
     // Good once, whatever the answer.
     this.#pending?.delete(text)
     this.#verifying = pending !== undefined && pending.expires > now ? pending : undefined
-    this.#effects.push({ kind: 'verify', proof: this.#verifying?.proof, answer: this.#ask(answer) })
+    this.#effects.push({ kind: 'verify', proof: this.#verifying?.proof, answer: this.#ask(request.field(1)) })
   }
 
   /** A copy for the time that a proof takes, which is longer than the chunk is there. */
@@ -477,15 +487,16 @@ export class Session<P extends Proof = Proof> {
     return this.#asked
   }
 
-  #onSend(token: Uint8Array, receiver: Uint8Array, payload: Uint8Array, now: number): void {
-    const sender = this.#authorize(token, now)
-    if (payload.length > this.#limits.payload) throw new ProtocolError('too-large')
-    if (!isBase64(payload)) throw new ProtocolError('wrong-usage')
-    const mailbox = this.#receiver(receiver)
+  #onSend(now: number): void {
+    const sender = this.#authorize(now)
+    const length = request.length(2)
+    if (length > this.#limits.payload) throw new ProtocolError('too-large')
+    if (!request.isBase64(2)) throw new ProtocolError('wrong-usage')
+    const mailbox = this.#receiver()
     if (!this.#ports.admits(mailbox)) throw new ProtocolError('denied')
-    const wait = this.#ports.sendWait(sender, payload.length, now)
+    const wait = this.#ports.sendWait(sender, length, now)
     if (wait > 0) throw new ProtocolError('rate-limited', wait)
-    const put = this.#ports.mailboxes.put(mailbox, payload, now)
+    const put = this.#ports.mailboxes.put(mailbox, request.field(2), now)
     if ('refused' in put) throw new ProtocolError(put.refused)
     this.#ports.count('stored')
     this.#output.packetWithId(PACKETS.SENT.no, put.high, put.low, this.#held)
@@ -498,19 +509,19 @@ export class Session<P extends Proof = Proof> {
   }
 
   /** The receiver's mailbox: who writes to somebody writes to them again, so it is looked up, not computed. */
-  #receiver(field: Uint8Array): string {
-    const known = this.#receivers.find(({ bytes }) => isSame(bytes, field))
-    if (known !== undefined) return known.mailbox
-    const receiver = { bytes: copyBytes(field), mailbox: this.#ports.receiver(field) }
+  #receiver(): string {
+    for (const known of this.#receivers) if (request.isSame(1, known.bytes)) return known.mailbox
+    const field = request.field(1)
+    const receiver = { bytes: copyWords(field), mailbox: this.#ports.receiver(field) }
     this.#receivers.push(receiver)
-    if (this.#receivers.length > KNOWN_RECEIVERS) this.#receivers.shift()!.bytes.fill(0)
+    if (this.#receivers.length > KNOWN_RECEIVERS) overwrite(this.#receivers.shift()!.bytes)
     return receiver.mailbox
   }
 
-  #onGet(token: Uint8Array, lease: Uint8Array | undefined, now: number): void {
-    if (lease !== undefined && !isWord(lease, 'lease')) throw new ProtocolError('wrong-usage')
-    const mailbox = this.#authorize(token, now)
-    const plain = lease === undefined
+  #onGet(now: number): void {
+    const plain = request.count === 1
+    if (!plain && !isWord(request.field(1), 'lease')) throw new ProtocolError('wrong-usage')
+    const mailbox = this.#authorize(now)
     const { batchMessages, batchBytes } = this.#limits
     const how = { lease: plain ? 'plain' : 'lease', messages: batchMessages, bytes: batchBytes } as const
     this.#join(mailbox)
@@ -545,17 +556,21 @@ export class Session<P extends Proof = Proof> {
     return true
   }
 
-  #onAck(fields: readonly Uint8Array[], now: number): void {
-    const [token, ...messages] = fields
-    if (messages.some((message) => message.length === 0)) throw new ProtocolError('wrong-usage')
-    const mailbox = this.#authorize(token!, now)
-    this.#output.packet(`${PACKETS.ACKED.no};${this.#ports.mailboxes.ack(mailbox, messages)}`)
+  #onAck(now: number): void {
+    for (let n = 1; n < request.count; n++) if (request.length(n) === 0) throw new ProtocolError('wrong-usage')
+    const mailbox = this.#authorize(now)
+    let erased = 0
+    for (let n = 1; n < request.count; n++) {
+      if (request.length(n) !== MESSAGE_ID_DIGITS) continue
+      if (this.#ports.mailboxes.ack(mailbox, request.hex(n, 0), request.hex(n, MESSAGE_ID_DIGITS / 2))) erased++
+    }
+    this.#output.packet(`${PACKETS.ACKED.no};${erased}`)
     this.#look(mailbox)
   }
 
   /** A connection has one subscription; another SUBSCRIBE moves it. */
-  #onSubscribe(token: Uint8Array, now: number): void {
-    const mailbox = this.#authorize(token, now)
+  #onSubscribe(now: number): void {
+    const mailbox = this.#authorize(now)
     if (this.#subscription !== undefined && this.#subscription !== mailbox) {
       this.#ports.mailboxes.leave(this.#subscription, this.#subscriber.owner)
       this.#joined?.delete(this.#subscription)
@@ -580,13 +595,15 @@ export class Session<P extends Proof = Proof> {
     this.#joined.add(mailbox)
   }
 
-  /** The mailbox that the token is for. @throws ProtocolError `bad-token` */
-  #authorize(token: Uint8Array, now: number): string {
-    let proven = this.#tokens.find(({ bytes }) => isSame(bytes, token))
+  /** The mailbox that the request's token is for, its first field. @throws ProtocolError `bad-token` */
+  #authorize(now: number): string {
+    let proven: ProvenToken | undefined
+    for (const known of this.#tokens) if (request.isSame(0, known.bytes)) proven = known
     if (proven === undefined) {
+      const token = request.field(0)
       const verified = this.#ports.verifyToken(token, now)
       if (verified === undefined) throw new ProtocolError('bad-token')
-      proven = { bytes: copyBytes(token), ...verified }
+      proven = { bytes: copyWords(token), ...verified }
       this.#remember(proven)
     }
     if (proven.expires <= now || !this.#ports.admits(proven.mailbox)) throw new ProtocolError('bad-token')
@@ -596,7 +613,7 @@ export class Session<P extends Proof = Proof> {
   /** A token already proven here is not verified cryptographically again. */
   #remember(token: ProvenToken): void {
     this.#tokens.push(token)
-    if (this.#tokens.length > PROVEN_TOKENS) this.#tokens.shift()!.bytes.fill(0)
+    if (this.#tokens.length > PROVEN_TOKENS) overwrite(this.#tokens.shift()!.bytes)
     if (this.#proven) return
     this.#proven = true
     this.#effects.push({ kind: 'proven' })
@@ -632,8 +649,12 @@ export class Session<P extends Proof = Proof> {
   }
 }
 
-function isSame(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && Buffer.compare(a, b) === 0
+function copyWords(bytes: Uint8Array): DataView {
+  return new DataView(copyBytes(bytes).buffer)
+}
+
+function overwrite({ buffer }: DataView): void {
+  new Uint8Array(buffer).fill(0)
 }
 
 /** WELCOME's `key=value` fields: the limits in force, sizes in bytes, times in seconds. */

@@ -104,10 +104,12 @@ export class Admission {
         return wait
       },
       sendWait: (sender, bytes, at) => {
-        const buckets = [this.#sender(sender, at), ...(shared === undefined ? [] : [shared.sends])]
-        const wait = Math.max(...buckets.map((bucket) => bucket.wait(bytes, at)))
-        if (wait === 0) for (const bucket of buckets) bucket.take(bytes)
-        return wait
+        const own = this.#sender(sender, at)
+        const wait = Math.max(own.wait(bytes, at), shared?.sends.wait(bytes, at) ?? 0)
+        if (wait > 0) return wait
+        own.take(bytes)
+        shared?.sends.take(bytes)
+        return 0
       },
       prove: () => this.#unproven.delete(place),
       leave: () => {

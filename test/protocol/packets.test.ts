@@ -1,9 +1,22 @@
 import { assert as check, oneof, property, stringMatching, uint8Array } from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { ProtocolError } from '../../src/protocol/errors.ts'
-import { asciiText, decodeAnswer, decodeRequest, isBase64, isWord } from '../../src/protocol/packets.ts'
+import { Found } from '../../src/protocol/line.ts'
+import { asciiText, createRequest, decodeAnswer, type Fields, isBase64, isWord, type RequestName } from '../../src/protocol/packets.ts'
 
 const bytes = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, 'latin1'))
+
+const wordsOf = ({ buffer, byteOffset, byteLength }: Uint8Array): DataView => new DataView(buffer, byteOffset, byteLength)
+
+function readRequest(line: Uint8Array): Fields<RequestName> {
+  const found = new Found()
+  // Within more bytes, as lines lie in a chunk.
+  const around = Buffer.concat([Buffer.from('1;x\n'), line, Buffer.from('\n2;y')])
+  found.set(around, 4, 4 + line.length)
+  const request = createRequest()
+  request.read(found)
+  return request
+}
 
 describe('base64', () => {
   it('is what RFC 4648 section 4 allows, padded, at least a byte', () => {
@@ -38,24 +51,53 @@ describe('base64', () => {
 
 describe('packets', () => {
   it('are cut into fields that are views', () => {
-    const line = bytes('3;token;receiver;QUJD')
-    const { name, fields } = decodeRequest(line)
-    expect(name).toBe('SEND')
-    expect(fields.map((field) => Buffer.from(field).toString())).toEqual(['token', 'receiver', 'QUJD'])
+    const line = bytes('13;id;604800')
+    const { name, fields } = decodeAnswer(line)
+    expect(name).toBe('SENT')
+    expect(fields.map((field) => Buffer.from(field).toString())).toEqual(['id', '604800'])
     line.fill(0)
-    expect(fields[2]!.every((byte) => byte === 0)).toBe(true)
+    expect(fields[1]!.every((byte) => byte === 0)).toBe(true)
+  })
+
+  it.each([
+    ['3;token;receiver;QUJD', 'SEND', ['token', 'receiver', 'QUJD']],
+    ['3;;;', 'SEND', ['', '', '']],
+    ['3;a;b;c;d', 'SEND', ['a', 'b', 'c;d']],
+    ['4;token;', 'GET', ['token', '']],
+    [`5;t${';0123456789abcdef'.repeat(40)}`, 'ACK', ['t', ...Array<string>(40).fill('0123456789abcdef')]],
+    ['7', 'PING', []],
+  ])('that are requests are read where they lie: %s', (line, name, fields) => {
+    const request = readRequest(bytes(line))
+    const read = Array.from({ length: request.count }, (_, n) => request.field(n))
+    expect([request.name, read.map((field) => Buffer.from(field).toString())]).toEqual([name, fields])
+    expect(read.map((field, n) => request.isSame(n, wordsOf(field)))).toEqual(fields.map(() => true))
+    expect(read.map((_, n) => request.isSame(n, wordsOf(bytes(`${fields[n]!}x`))))).toEqual(fields.map(() => false))
+    const last = read.filter((field) => field.length > 0).map((field) => Uint8Array.from(field, (byte, i) => (i === field.length - 1 ? byte ^ 1 : byte)))
+    expect(last.some((field, n) => request.isSame(n, wordsOf(field)))).toBe(false)
+    expect(read.map((_, n) => request.isBase64(n))).toEqual(fields.map((field) => isBase64(bytes(field))))
+  })
+
+  it.each([
+    ['01234567', 0, 0x01234567],
+    ['fedcba98', 0, 0xfedcba98],
+    ['xx89abcdef', 2, 0x89abcdef],
+    ['ABCDEF01', 0, NaN],
+    ['0123456g', 0, NaN],
+    ['0123456', 0, NaN],
+  ])('hold numbers of eight hexadecimal digits: %s', (digits, skip, number) => {
+    expect(readRequest(bytes(`5;t;${digits};`)).hex(1, skip)).toBe(number)
   })
 
   it("are a request or an answer by who sent them", () => {
     expect(decodeAnswer(bytes('13;id;7')).name).toBe('SENT')
-    expect(() => decodeRequest(bytes('13;id;7'))).toThrow(new ProtocolError('unknown-packet'))
+    expect(() => readRequest(bytes('13;id;7'))).toThrow(new ProtocolError('unknown-packet'))
     expect(() => decodeAnswer(bytes('3;a;b;c'))).toThrow(new ProtocolError('unknown-packet'))
   })
 
   it('that are junk are refused by a code and nothing else', () => {
     check(
       property(uint8Array({ maxLength: 80 }), (junk) => {
-        for (const decode of [decodeRequest, decodeAnswer]) {
+        for (const decode of [readRequest, decodeAnswer]) {
           try {
             decode(junk)
           } catch (error) {
