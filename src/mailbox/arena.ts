@@ -15,6 +15,7 @@ const FREE_SLABS = 4
 const NOBODY = 0xffff_ffff
 
 interface Slab {
+  readonly buffer: ArrayBuffer
   readonly bytes: Uint8Array
   readonly words: Uint32Array
   /** Where the next payload goes, and how many of the bytes before it are in use. */
@@ -117,6 +118,8 @@ export class Arena {
     this.#capacity -= SLAB_BYTES
     slab.head = 0
     if (this.#spare.length < SPARE_SLABS) this.#spare.push(slab)
+    // Freed now: a relay that has nothing to do collects no garbage.
+    else slab.buffer.transfer(0)
   }
 
   /** Moves what lives in the sparsest slab to the current one. One slab a call bounds the pause. */
@@ -144,5 +147,5 @@ export class Arena {
 
 function createSlab(): Slab {
   const buffer = new ArrayBuffer(SLAB_BYTES)
-  return { bytes: new Uint8Array(buffer), words: new Uint32Array(buffer), head: 0, live: 0 }
+  return { buffer, bytes: new Uint8Array(buffer), words: new Uint32Array(buffer), head: 0, live: 0 }
 }
