@@ -18,6 +18,8 @@ export interface IncomingEvents {
   readonly onState: (state: 'connecting' | 'up' | 'down', more: { error?: unknown; waiting?: number; again?: number }) => void
   /** The next one comes when this resolves. */
   readonly onMessage: (message: Message) => Promise<void>
+  /** Nothing more is being acknowledged. */
+  readonly onAcked: () => void
   readonly onTakenOver: () => void
   readonly onForgot: (certain: boolean) => void
 }
@@ -68,10 +70,16 @@ export class Incoming {
     const ids = this.#acks
     this.#acks = []
     const client = this.#client
-    if (client === undefined) return
+    if (client === undefined) return this.#options.onAcked()
     this.#acking++
     // Not waited for: over Tor that would be a second for each message.
-    client.ack(ids).catch((error: unknown) => client.close(error)).finally(() => this.#acking--)
+    void client
+      .ack(ids)
+      .catch((error: unknown) => client.close(error))
+      .finally(() => {
+        this.#acking--
+        if (!this.busy) this.#options.onAcked()
+      })
   }
 
   async #run(): Promise<void> {

@@ -635,6 +635,9 @@ export class Messenger {
         this.#emit({ kind: 'relay', relay, purpose: 'receive', state, ...more })
       },
       onMessage: (message) => this.#onMessage(incoming, relay, message),
+      onAcked: () => {
+        if (this.#quiet.size > 0) this.#schedule()
+      },
       onTakenOver: () => this.#emit({ kind: 'taken-over', relay }),
       onForgot: (certain) => this.#onForgot(relay, certain),
     })

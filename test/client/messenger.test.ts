@@ -1,12 +1,10 @@
 /** The messenger over relays of this process. */
 import { randomBytes } from 'node:crypto'
 import { afterEach, describe, expect, test } from 'vitest'
-import { generatePrivateKey, parsePrivateKey } from '../../src/auth/private-key.ts'
-import { identityOf, type Identity } from '../../src/client/identity.ts'
-import { type Contact, type Messenger, type MessengerOptions, openMessenger, type Received } from '../../src/client/messenger.ts'
-import { fingerprintOf } from '../../src/client/field.ts'
+import type { Contact, Messenger, MessengerOptions } from '../../src/client/messenger.ts'
 import type { FileOffer } from '../../src/client/transfers.ts'
 import { memoryFile, type MemoryFile, sourceOf } from '../support/files.ts'
+import { makePerson, messengerOf, type Person, take, textOf } from '../support/people.ts'
 import { startTestRelay, type TestRelay, type TestRelayOptions } from '../support/relay.ts'
 
 const closers: (() => unknown)[] = []
@@ -20,39 +18,11 @@ async function startRelay(options?: TestRelayOptions): Promise<TestRelay> {
   return started
 }
 
-interface Person extends Contact {
-  readonly identity: Identity
-}
-
-function makePerson(name: string, ...relays: string[]): Person {
-  const identity = identityOf(parsePrivateKey(Buffer.from(generatePrivateKey('').file)))
-  return { name, identity, key: identity.key, relays }
-}
-
-function open(person: Person, contacts: readonly Contact[], more: Partial<MessengerOptions> = {}): Messenger {
-  const messenger = openMessenger({
-    identity: person.identity,
-    relays: person.relays,
-    contacts: { find: (fingerprint) => contacts.find(({ key }) => fingerprintOf(key) === fingerprint) },
-    ...more,
-  })
+function open(person: Person, contacts: readonly Contact[], more?: Partial<MessengerOptions>): Messenger {
+  const messenger = messengerOf(person, contacts, more)
   closers.push(() => messenger.close())
   return messenger
 }
-
-/** Takes so many messages, and is done with each. */
-async function take(messenger: Messenger, count: number): Promise<Received[]> {
-  const received: Received[] = []
-  if (count === 0) return received
-  for await (const each of messenger.received()) {
-    received.push(each)
-    await each.done()
-    if (received.length === count) break
-  }
-  return received
-}
-
-const textOf = ({ envelope }: Received): string | undefined => (envelope?.content.type === 'text' ? envelope.content.text : undefined)
 
 describe('two people on two relays', () => {
   test('a message arrives once, in the sender’s name, and its sender is told', async () => {

@@ -1,0 +1,38 @@
+/** People with keys of their own, and what they say to each other by a messenger. */
+import { generatePrivateKey, parsePrivateKey } from '../../src/auth/private-key.ts'
+import { fingerprintOf } from '../../src/client/field.ts'
+import { type Identity, identityOf } from '../../src/client/identity.ts'
+import { type Contact, type Messenger, type MessengerOptions, openMessenger, type Received } from '../../src/client/messenger.ts'
+
+export interface Person extends Contact {
+  readonly identity: Identity
+}
+
+export function makePerson(name: string, ...relays: string[]): Person {
+  const identity = identityOf(parsePrivateKey(Buffer.from(generatePrivateKey('').file)))
+  return { name, identity, key: identity.key, relays }
+}
+
+/** A messenger of a person who knows these. */
+export function messengerOf(person: Person, contacts: readonly Contact[], more: Partial<MessengerOptions> = {}): Messenger {
+  return openMessenger({
+    identity: person.identity,
+    relays: person.relays,
+    contacts: { find: (fingerprint) => contacts.find(({ key }) => fingerprintOf(key) === fingerprint) },
+    ...more,
+  })
+}
+
+/** Takes so many messages, and is done with each. */
+export async function take(messenger: Messenger, count: number): Promise<Received[]> {
+  const received: Received[] = []
+  if (count === 0) return received
+  for await (const each of messenger.received()) {
+    received.push(each)
+    await each.done()
+    if (received.length === count) break
+  }
+  return received
+}
+
+export const textOf = ({ envelope }: Received): string | undefined => (envelope?.content.type === 'text' ? envelope.content.text : undefined)
