@@ -143,7 +143,8 @@ function serveWebSocket(
     framing: 'message',
     circuit,
     write(bytes, done) {
-      // No field holds an LF, so the packets' ends are the only ones.
+      // All frames leave in one write. No field holds an LF, so the packets' ends are the only ones.
+      raw.cork()
       let start = 0
       while (start < bytes.length) {
         const end = bytes.indexOf(LF, start)
@@ -153,6 +154,7 @@ function serveWebSocket(
         })
         start = end + 1
       }
+      raw.uncork()
     },
     pause: () => socket.pause(),
     resume: () => socket.resume(),
