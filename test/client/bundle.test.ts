@@ -2,35 +2,14 @@
  * `asfaleia/core` for a page: the built package, bundled as a page's author would, holds nothing of Node, and of the rest what
  * is used alone.
  */
-import { build, type Metafile } from 'esbuild'
-import { isBuiltin } from 'node:module'
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { bundle } from '../support/bundle.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
-
-/** The package's own name leads to dist/: `npm run build` comes first. */
-async function bundle(code: string, platform: 'browser' | 'node' = 'browser'): Promise<{ bytes: Uint8Array; inputs: string[]; left: string[] }> {
-  const { outputFiles, metafile } = await build({
-    stdin: { contents: code, resolveDir: ROOT },
-    outfile: 'core.js',
-    bundle: true,
-    format: 'esm',
-    minify: true,
-    platform,
-    write: false,
-    metafile: true,
-    // So that what is left is told by the test, and not by a failure.
-    external: ['node:*'],
-    logLevel: 'silent',
-  })
-  return { bytes: outputFiles[0]!.contents, inputs: inputsOf(metafile), left: externalsOf(metafile) }
-}
-
-const inputsOf = ({ outputs }: Metafile): string[] => Object.values(outputs).flatMap(({ inputs }) => Object.keys(inputs))
-const externalsOf = ({ inputs }: Metafile): string[] =>
-  Object.values(inputs).flatMap((input) => input.imports.filter(({ external, path }) => external === true || isBuiltin(path)).map(({ path }) => path))
 
 describe('all of asfaleia/core', () => {
   test('holds no module of Node, and the files of a page in place of theirs', async () => {
@@ -72,5 +51,26 @@ describe('a part of it', () => {
     const { inputs } = await bundle("export { parsePublicKey } from 'asfaleia/core'")
     expect(inputs).toContain('dist/auth/ssh-key.js')
     expect(inputs.filter((file) => file.includes('age-encryption') || file.includes('client-session'))).toEqual([])
+  })
+})
+
+describe('its types', () => {
+  /** What the compiler says of a page's module, which has the types of a browser and none of Node. */
+  function check(code: string): string {
+    // Within the package, whose own name is then known.
+    const folder = mkdtempSync(join(import.meta.dirname, 'page-'))
+    onTestFinished(() => rmSync(folder, { recursive: true }))
+    writeFileSync(join(folder, 'page.ts'), code)
+    const options = '--noEmit --strict --ignoreConfig --target es2024 --module esnext --moduleResolution bundler --lib es2024,esnext.disposable,dom'
+    return spawnSync(join(ROOT, 'node_modules/.bin/tsc'), [...options.split(' '), '--types', '', join(folder, 'page.ts')], { encoding: 'utf8' }).stdout
+  }
+  const [, program] = /^```js\n(.*?)^```$/ms.exec(readFileSync(join(ROOT, 'docs/clients.md'), 'utf8'))!
+
+  test('need none of Node: the page of docs/clients.md compiles', () => {
+    expect(check(`export * from 'asfaleia/core'\n${program}`)).toBe('')
+  })
+
+  test('are looked at: a page with a mistake does not compile', () => {
+    expect(check(`${program}\nawait client.send('bob', key)\nBuffer.from('')\n`)).toMatch(/error TS2345[^]*Cannot find name 'Buffer'/)
   })
 })

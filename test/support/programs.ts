@@ -11,7 +11,8 @@ export function missing(...programs: readonly string[]): string | undefined {
   return absent.length === 0 ? undefined : `not installed here: ${absent.join(', ')}`
 }
 
-function findProgram(name: string): string | undefined {
+/** Its path, or undefined. */
+export function findProgram(name: string): string | undefined {
   const folders = (process.env['PATH'] ?? '').split(delimiter)
   return folders.map((folder) => join(folder, name)).find((path) => {
     try {

@@ -1,0 +1,57 @@
+/** Pages in Debian's Chromium, without a window, at an origin on loopback of their own. Nothing is fetched from elsewhere. */
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { type Browser, chromium, type Page } from 'playwright-core'
+import { findProgram } from './programs.ts'
+
+/** Chromium asks Google's hosts for this and that as soon as it runs; and as root it runs without its sandbox alone. */
+const FLAGS = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+]
+
+/** What a careful page allows itself: its own scripts, no evaluation of text, and WebSockets. */
+const POLICY = "default-src 'none'; script-src 'self'; connect-src ws:"
+
+export interface Pages {
+  /** A page of its own (memory, cookies), its module loaded. */
+  open(): Promise<Page>
+  /** Chromium's version. */
+  readonly version: string
+  /** Closes all. @throws what went wrong in a page and nobody caught */
+  close(): Promise<void>
+}
+
+/** @param module what the pages load */
+export async function startBrowser(module: Uint8Array): Promise<Pages> {
+  const server = createServer((request, response) => {
+    response.setHeader('content-security-policy', POLICY)
+    if (request.url === '/module.js') response.setHeader('content-type', 'text/javascript').end(module)
+    else response.setHeader('content-type', 'text/html').end('<!doctype html><title>a page</title><link rel="icon" href="data:,"><script type="module" src="module.js"></script>')
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const faults: unknown[] = []
+  const browser: Browser = await chromium.launch({ executablePath: findProgram('chromium')!, args: FLAGS })
+  return {
+    version: browser.version(),
+    async open() {
+      const page = await (await browser.newContext()).newPage()
+      page.on('pageerror', (error) => faults.push(error))
+      await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`)
+      return page
+    },
+    async close() {
+      await browser.close()
+      server.closeAllConnections()
+      await new Promise((resolve) => server.close(resolve))
+      if (faults.length > 0) throw faults[0]
+    },
+  }
+}
