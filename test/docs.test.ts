@@ -132,7 +132,7 @@ describe('the key types of the protocol', () => {
   )
 })
 
-const documents = globSync(['*.md', 'docs/**/*.md', 'test/**/*.md', 'deploy/**/*.md'], { cwd: ROOT, exclude: (path) => path.includes('node_modules') })
+const documents = globSync(['*.md', 'docs/**/*.md', 'test/**/*.md', 'deploy/**/*.md', 'examples/**/*.md'], { cwd: ROOT, exclude: (path) => path.includes('node_modules') })
 
 /** As GitHub makes an anchor of a heading. */
 function anchorsOf(markdown: string): string[] {
@@ -187,8 +187,29 @@ describe('the documents', () => {
 })
 
 describe('what is shown to be typed', () => {
+  const programs = [...read('docs/clients.md').matchAll(/^```ts\n(.*?)^```$/gms)].map(([, program]) => program!)
+
+  it('the messengers of docs/clients.md talk to each other', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'asf-docs-'))
+    const { port, close } = await startRelay()
+    try {
+      for (const name of ['alice', 'bob', 'bob.pub', 'alice.pub']) copyFileSync(join(VECTORS, name), join(folder, name))
+      const here = programs[0]!
+        .replace("'asfaleia'", JSON.stringify(pathToFileURL(join(ROOT, 'src/client/index.ts')).href))
+        .replaceAll("'localhost'", `'localhost:${port}'`)
+      writeFileSync(join(folder, 'alice.ts'), here)
+      const there = here.replace("'alice'", "'bob'").replace("'bob.pub'", "'alice.pub'").replaceAll('Bob', 'Alice')
+      writeFileSync(join(folder, 'bob.ts'), there)
+      const said = await Promise.all([runNode(folder, 'alice.ts'), runNode(folder, 'bob.ts')])
+      expect(said).toEqual(['Bob: Hello Alice.\ndelivered\n', 'Alice: Hello Bob.\ndelivered\n'])
+    } finally {
+      await close()
+      rmSync(folder, { recursive: true, force: true })
+    }
+  })
+
   it('the program of docs/clients.md sends and gets', async () => {
-    const [, program] = /^```ts\n(.*?)^```$/ms.exec(read('docs/clients.md'))!
+    const program = programs[1]
     const folder = mkdtempSync(join(tmpdir(), 'asf-docs-'))
     const { relay, port, close } = await startRelay()
     try {

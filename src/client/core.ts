@@ -5,6 +5,9 @@
 export { connectRelay, type ConnectOptions, RelayClient, type Token } from './client.ts'
 export {
   type Contact,
+  contactOf,
+  type Contacts,
+  contactsOf,
   type Delivery,
   Messenger,
   MessengerError,
@@ -14,6 +17,7 @@ export {
   openMessenger,
   type OutboxStore,
   type Received,
+  type ReceivedContent,
   type SendOptions,
 } from './messenger.ts'
 export type { FileArrival, FileInfo, FileSink, FileSource, FileState } from './file.ts'

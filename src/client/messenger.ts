@@ -9,6 +9,7 @@
  */
 import type { SshKey } from '../auth/ssh-key.ts'
 import type { Message } from '../protocol/client-session.ts'
+import type { Card } from './card.ts'
 import { Channel } from './channel.ts'
 import { type ConnectOptions, connectRelay } from './client.ts'
 import { type Clock, systemClock } from './clock.ts'
@@ -16,7 +17,7 @@ import type { Identity } from './identity.ts'
 import { Incoming } from './incoming.ts'
 import { RelayError } from './error.ts'
 import { fingerprintOf, makeId } from './field.ts'
-import { type Content, encodeMessage, type Envelope, type Opened, openMessage, type Verdict } from './message.ts'
+import { type Content, encodeMessage, type Envelope, type Opened, openMessage } from './message.ts'
 import { Order, type Ordered } from './order.ts'
 import { Outbox, type OutboxChange, type OutboxEntry, type DeliveryState } from './outbox.ts'
 import { Outgoing } from './outgoing.ts'
@@ -37,6 +38,23 @@ export interface Contact {
   readonly receipts?: boolean
 }
 
+/** Who is who. */
+export interface Contacts {
+  /** @param fingerprint `SHA256:…` */
+  find(fingerprint: string): Contact | undefined
+}
+
+/** A contact as its card says. */
+export function contactOf({ name, key, relays, encrypt }: Card): Contact {
+  return { name, key, relays, ...(encrypt !== undefined && { recipient: encrypt }) }
+}
+
+/** Contacts that stay as they are. */
+export function contactsOf(contacts: Iterable<Contact>): Contacts {
+  const byKey = new Map(Array.from(contacts, (contact) => [fingerprintOf(contact.key), contact]))
+  return { find: (fingerprint) => byKey.get(fingerprint) }
+}
+
 /** Keeps what is unconfirmed from one run to the next. It holds whom one writes to: keep it encrypted. */
 export interface OutboxStore {
   load(): Promise<readonly OutboxEntry[]>
@@ -48,8 +66,8 @@ export interface MessengerOptions {
   readonly identity: Identity
   /** One's own, messages are received from; with none, messages are only sent, and nothing is ever confirmed. */
   readonly relays: readonly string[]
-  /** Who is who, by fingerprint (`SHA256:…`); asked whenever it matters. Only contacts are told that messages came. */
-  readonly contacts: { find(fingerprint: string): Contact | undefined }
+  /** Asked whenever it matters. Only contacts are told that messages came. */
+  readonly contacts: Contacts
   /** As of {@link ConnectOptions}. */
   readonly socks?: string
   readonly sign?: boolean
@@ -97,12 +115,8 @@ export interface Delivery {
 }
 
 /** A message that came. What may be believed of it is its verdict. */
-export interface Received {
-  readonly verdict: Exclude<Verdict, 'replayed'>
-  readonly envelope?: Envelope
-  /** What was sent with age alone (`unsigned`): nothing says by whom. */
-  readonly text?: Uint8Array
-  /** The contact whose key signed it; not where it is forged. */
+export type Received = ReceivedContent & {
+  /** The contact whose key signed it. */
   readonly from?: Contact
   /** The relay that it came by. */
   readonly relay: string
@@ -113,6 +127,13 @@ export interface Received {
   /** It was shown or stored: now the relay may erase it, and its sender is told. Until then it comes again. */
   done(): Promise<void>
 }
+
+/** As {@link Opened}, without those that came before. */
+export type ReceivedContent =
+  | { readonly verdict: 'genuine' | 'future' | 'stale' | 'forged' | 'readdressed'; readonly envelope: Envelope; readonly text?: undefined }
+  /** What was sent with age alone: nothing says by whom. */
+  | { readonly verdict: 'unsigned'; readonly text: Uint8Array; readonly envelope?: undefined }
+  | { readonly verdict: 'unreadable' | 'unknown-version' | 'truncated' | 'malformed'; readonly text?: undefined; readonly envelope?: undefined }
 
 export type MessengerEvent =
   | FileEvent
@@ -731,7 +752,7 @@ export class Messenger {
   #give({ item, gap, late }: Ordered<Pending>): void {
     const { opened, relay, from } = item
     this.#received.push({
-      ...(opened as Pick<Received, 'verdict'>),
+      ...(opened as ReceivedContent),
       relay,
       ...(from !== undefined && { from }),
       ...(gap && { gap }),

@@ -42,7 +42,7 @@ describe('two people on two relays', () => {
     await to.flush()
   })
 
-  test('many arrive in the order in which they were written, both ways at once', async () => {
+  test('many arrive in the order in which they were written, both ways at once', { timeout: 60_000 }, async () => {
     const [first, second] = [await startRelay({ memory: 2 ** 24 }), await startRelay({ memory: 2 ** 24 })]
     const [alice, bob] = [makePerson('alice', first.address), makePerson('bob', second.address)]
     const [from, to] = [open(alice, [bob]), open(bob, [alice])]

@@ -1,0 +1,27 @@
+/** A bot that answers the people it knows: node examples/bot.ts KEY RELAY CARD… */
+import { readFileSync } from 'node:fs'
+import { contactOf, contactsOf, identityOf, openMessenger, parseCard, parsePrivateKey } from 'asfaleia'
+
+const [key = '', relay = '', ...cards] = process.argv.slice(2)
+const known = await Promise.all(cards.map((card) => parseCard(readFileSync(card, 'utf8'))))
+const stop = new AbortController()
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort())
+
+const messenger = openMessenger({
+  identity: identityOf(parsePrivateKey(readFileSync(key))),
+  relays: [relay],
+  contacts: contactsOf(known.map(contactOf)),
+  signal: stop.signal,
+})
+
+for await (const message of messenger.received()) {
+  const { verdict, from, envelope } = message
+  // Whoever is no contact, and whatever is not surely theirs and new, gets no answer.
+  if (verdict === 'genuine' && from !== undefined && envelope?.content.type === 'text') {
+    const { text } = envelope.content
+    const answer = text === 'time' ? new Date().toISOString() : `You wrote ${text.length} characters. I know \`time\`.`
+    messenger.send(from, { type: 'text', text: answer, replyTo: envelope.id })
+  }
+  // Only now the relay erases it: a bot that is killed before answers when it is back.
+  await message.done()
+}
