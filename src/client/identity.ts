@@ -11,7 +11,7 @@ export interface Identity {
   readonly key: SshKey
   /**
    * @param namespace SSHSIG's: what the signature is for
-   * @returns the blob of an SSHSIG over `message`, whose key is {@link key} or a certificate of it
+   * @returns the blob of an SSHSIG over `message`, whose key is {@link key}
    * @throws where the key cannot be reached, or its owner does not let it sign
    */
   sign(namespace: string, message: Uint8Array): Promise<Uint8Array>

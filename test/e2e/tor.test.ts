@@ -134,7 +134,7 @@ describe('the relay', () => {
   /** The ways in: each a command that sends a text from a key to a public key, and one that gets what waits. */
   const ways = {
     'torsocks nc and age': {
-      send: (key: string, to: string, text: string) => shell('send', key, `${to}.pub`, text),
+      send: (key: string, to: string, text: string) => shell('seal', key, `${to}.pub`, text),
       get: (key: string) => shell('get', key),
     },
     'our client, by SOCKS': {
@@ -196,7 +196,9 @@ describe('the relay', () => {
     const carol = await makeKey('carol', 'ecdsa')
     expect(await shell('login', carol)).toMatchObject({ code: 0 })
     expect(await shell('send', carol, `${bob}.pub`, 'signed')).toMatchObject({ code: 0 })
-    expect((await shell('get', bob)).stdout).toBe('signed\n')
+    const people = join(folder, 'people')
+    await writeFile(people, `carol ${await readFile(`${carol}.pub`, 'utf8')}`)
+    expect(await shell('get', bob, people)).toMatchObject({ stdout: 'signed\n', stderr: expect.stringContaining('from carol, ') })
   })
 
   test('answers on a WebSocket', { timeout: SLOW }, async () => {
