@@ -275,18 +275,37 @@ describe('what must never be', () => {
     expect(foreign.map(say)).toEqual([])
   })
 
-  it('the side that runs a relay loads no module that reads a private key', () => {
+  /** What is loaded with a file, itself included. */
+  function reachedFrom(file: string, replace: (file: string) => string = (file) => file): Set<string> {
     const reached = new Set<string>()
     const visit = (file: string): void => {
       if (reached.has(file)) return
       reached.add(file)
-      for (const each of inside) if (each.file === file && !each.type) visit(each.to)
+      for (const each of inside) if (each.file === file && !each.type) visit(replace(each.to))
     }
-    visit('server.ts')
+    visit(file)
+    return reached
+  }
+
+  it('the side that runs a relay loads no module that reads a private key', () => {
+    const reached = reachedFrom('server.ts')
     expect(reached).toContain('auth/sshsig.ts')
     expect(reached).not.toContain('auth/private-key.ts')
     expect(reached).not.toContain('auth/agent.ts')
     expect([...reached].filter((file) => file.startsWith('client/') || file.startsWith('cli/'))).toEqual([])
+  })
+
+  it('what a page loads needs Node, or a package that does', () => {
+    const { browser } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { browser: Record<string, string> }
+    const source = (built: string): string => built.replace('./dist/', '').replace(/\.js$/, '.ts')
+    const replaced = new Map(Object.entries(browser).map(([from, to]) => [source(from), source(to)]))
+    for (const [from, to] of replaced) expect([from.replace('.ts', '.web.ts'), files.includes(from)]).toEqual([to, true])
+    expect(files.filter((file) => file.endsWith('.web.ts')).toSorted()).toEqual([...replaced.values()].toSorted())
+    const reached = reachedFrom('client/core.ts', (file) => replaced.get(file) ?? file)
+    expect(reached).toContain('auth/crypto.web.ts')
+    expect(node.filter(({ file, type }) => reached.has(file) && !type).map(say)).toEqual([])
+    const named = packages.filter(({ file, type }) => reached.has(file) && !type).map(({ name }) => name.replace(/(?<=^@(noble|scure))\/.*/, ''))
+    expect([...new Set(named)].toSorted()).toEqual(['@noble', '@scure', 'age-encryption'])
   })
 
   it('the side that runs a relay writes no file', () => {

@@ -66,11 +66,11 @@ describe('its types', () => {
   }
   const [, program] = /^```js\n(.*?)^```$/ms.exec(readFileSync(join(ROOT, 'docs/clients.md'), 'utf8'))!
 
-  test('need none of Node: the page of docs/clients.md compiles', () => {
+  test('need none of Node: the page of docs/clients.md compiles', { timeout: 60_000 }, () => {
     expect(check(`export * from 'asfaleia/core'\n${program}`)).toBe('')
   })
 
-  test('are looked at: a page with a mistake does not compile', () => {
+  test('are looked at: a page with a mistake does not compile', { timeout: 60_000 }, () => {
     expect(check(`${program}\nawait client.send('bob', key)\nBuffer.from('')\n`)).toMatch(/error TS2345[^]*Cannot find name 'Buffer'/)
   })
 })

@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs'
 import { Decrypter } from 'age-encryption'
 import type { Page } from 'playwright-core'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { SshIdentity } from '../../src/auth/age-ssh.ts'
 import type * as ageSsh from '../../src/auth/age-ssh.ts'
 import { parsePrivateKey } from '../../src/auth/private-key.ts'
@@ -42,6 +42,8 @@ const vectors = {
 
 const latin1 = (text: string): Uint8Array => Buffer.from(text, 'latin1')
 const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64')
+
+vi.setConfig({ testTimeout: 60_000 })
 
 let pages: Pages | undefined
 const closers: (() => unknown)[] = []
