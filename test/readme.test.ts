@@ -12,12 +12,13 @@ import { type RunningServer, startServer } from '../src/server.ts'
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const run = promisify(execFile)
 
-/** Each command of the first `console` block, with the lines that it prints; `…` stands for anything. */
-function readTranscript(): { command: string; printed: string[] }[] {
+/** Each command of the first `console` block, who types it, and the lines that it prints; `…` stands for anything. */
+function readTranscript(): { who: string; command: string; printed: string[] }[] {
   const block = /```console\n([^]*?)```/.exec(readFileSync(join(root, 'README.md'), 'utf8'))![1]!
-  const steps: { command: string; printed: string[] }[] = []
+  const steps: { who: string; command: string; printed: string[] }[] = []
   for (const line of block.trimEnd().split('\n')) {
-    if (line.startsWith('$ ')) steps.push({ command: line.slice(2), printed: [] })
+    const [, who, command] = /^(alice|bob)\$ (.*)$/.exec(line) ?? []
+    if (who !== undefined && command !== undefined) steps.push({ who, command, printed: [] })
     else steps.at(-1)!.printed.push(line)
   }
   return steps
@@ -43,11 +44,20 @@ afterAll(async () => {
 it("runs the README's transcript", async () => {
   const steps = readTranscript()
   expect(steps.length).toBeGreaterThan(3)
+  // From nothing to the first message received.
+  const received = steps.findIndex(({ printed }) => printed.includes('Alice: the kettle is on'))
+  for (const person of ['alice', 'bob']) {
+    const count = steps.slice(0, received + 1).filter(({ who }) => who === person).length
+    expect(count).toBeGreaterThan(0)
+    expect(count).toBeLessThanOrEqual(5)
+  }
   const { address } = server.listening[0]!
-  const env = { PATH: `${folder}:${process.env['PATH']}`, HOME: folder, RELAY: address.kind === 'tcp' ? `localhost:${address.port}` : '' }
-  for (const { command, printed } of steps) {
-    const { stdout, stderr } = await run('sh', ['-c', command], { cwd: folder, env })
+  const env: Record<string, string> = { PATH: `${folder}:${process.env['PATH']}`, RELAY: address.kind === 'tcp' ? `localhost:${address.port}` : '' }
+  for (const { who, command, printed } of steps) {
+    const { stdout, stderr } = await run('sh', ['-c', command], { cwd: folder, env: { ...env, HOME: join(folder, who) } })
+    // The link of one is what the other was given.
+    if (stdout.startsWith('asfaleia:card/')) env[who.toUpperCase()] = stdout.trim()
     const pattern = printed.map((line) => line.split('…').map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')).join('.*'))
     expect(`${stdout}${stderr}`).toMatch(new RegExp(`^${pattern.join('\n')}\n$`))
   }
-}, 60_000)
+}, 120_000)

@@ -71,7 +71,7 @@ export function refuseName(name: string): string | undefined {
 }
 
 /** Names that differ in case, or in how their letters are composed, would be one file on some disks, and one word to a person. */
-const fold = (name: string): string => name.normalize('NFKC').toLowerCase()
+export const fold = (name: string): string => name.normalize('NFKC').toLowerCase()
 
 export class Book {
   readonly #folder: string
@@ -277,7 +277,7 @@ export class Book {
 }
 
 /** Names of files; ours that are being written, and what other programs leave, begin with a dot. */
-async function listNames(folder: string): Promise<string[]> {
+export async function listNames(folder: string): Promise<string[]> {
   try {
     const names = await readdir(folder)
     return names.filter((name) => !name.startsWith('.') && !name.endsWith('~')).toSorted((a, b) => (fold(a) < fold(b) ? -1 : 1))

@@ -6,9 +6,10 @@ import { homedir } from 'node:os'
 import { isAbsolute, join, resolve } from 'node:path'
 import { formatFingerprint } from '../auth/ssh-key.ts'
 import { type Card, CardError, makeCard, parseCard } from '../client/card.ts'
-import type { Identity } from '../client/identity.ts'
+import { generateEncryptionKey, type Identity, signingIdentity } from '../client/identity.ts'
 import { parseEndpoint } from '../transport/address.ts'
 import { Book, checkRelays } from './book.ts'
+import { Groups } from './groups.ts'
 import { Fields } from './fields.ts'
 import { makeFolder, readText, writeWhole } from './file.ts'
 import { loadIdentity } from './identity.ts'
@@ -35,6 +36,7 @@ export interface Profile extends Settings {
   readonly home?: Home
   readonly identity: Identity
   readonly book: Book
+  readonly groups: Groups
   readonly sign: boolean
   /** Milliseconds. */
   readonly timeout?: number
@@ -147,8 +149,36 @@ export class Home {
     return card
   }
 
+  /**
+   * The identity with what others encrypt to, where its key cannot decrypt: an age key of its own, made when it is
+   * wanted first, which one's card certifies.
+   * @param make whether to make it; else an identity without one stays as it is
+   * @throws {CliError}
+   */
+  async completeIdentity(identity: Identity, make: boolean): Promise<Identity> {
+    if (identity.opens.length > 0) return identity
+    const path = this.#file('encryption-key')
+    let secret = (await readText(path, MOST_BYTES))?.split(/\r?\n/).find((line) => line !== '' && !line.startsWith('#'))?.trim()
+    if (secret === undefined) {
+      if (!make) return identity
+      secret = await generateEncryptionKey()
+      await makeFolder(this.path)
+      await writeWhole(path, `${secret}\n`, { replace: false })
+    }
+    try {
+      return await signingIdentity(identity, secret)
+    } catch (error) {
+      if (!(error instanceof TypeError)) throw error
+      throw new CliError(`${path}: it holds no age identity`, { hint: 'it is left as it is; without it no message can be read' })
+    }
+  }
+
   openBook(): Promise<Book> {
     return Book.open(join(this.path, 'contacts'))
+  }
+
+  openGroups(): Promise<Groups> {
+    return Groups.open(join(this.path, 'groups'))
   }
 
   get stateFolder(): string {
@@ -203,7 +233,7 @@ export async function openProfile(io: Io, given: Given): Promise<Profile> {
   const home = findHome(io.env)
   const settings = (await home?.readSettings()) ?? NO_SETTINGS
   const key = given.key ?? settings.key
-  if (key === undefined) throw new CliError('there is no key: no profile was made yet, and --key is not given', { hint: FIRST_RUN })
+  if (key === undefined) throw new UsageError('--key is missing, and there is no profile yet', { hint: FIRST_RUN })
   const relays = given.relay === undefined ? settings.relays : checkGiven(given.relay)
   const seconds = given.timeout === undefined ? undefined : Number(given.timeout)
   if (seconds !== undefined && !(seconds > 0 && seconds <= 86_400)) throw new UsageError('--timeout wants a number of seconds')
@@ -215,23 +245,27 @@ export async function openProfile(io: Io, given: Given): Promise<Profile> {
     throw new UsageError('--socks, ASFALEIA_SOCKS and `socks` of the profile want HOST:PORT or off')
   }
   const book = (await home?.openBook()) ?? Book.empty()
+  const groups = (await home?.openGroups()) ?? Groups.empty()
   warnOf(book, io)
+  warnOf(groups, io)
   const identity = await loadIdentity(key, io)
   return {
     ...rest,
     relays,
     book,
+    groups,
     sign: given.sign === true,
-    identity,
+    // What was made for the profile's key is no other's.
+    identity: home !== undefined && key === settings.key ? await home.completeIdentity(identity, false) : identity,
     ...(home !== undefined && { home }),
     ...(socks !== undefined && { socks }),
     ...(seconds !== undefined && { timeout: seconds * 1_000 }),
   }
 }
 
-/** Says which files of the book are not as they should be; the others do without them. */
-export function warnOf(book: Book, io: Pick<Io, 'stderr'>): void {
-  for (const { error } of book.problems) io.stderr.write(`asfaleia: warning: ${sanitizeLine(error.message)}\n`)
+/** Says which files are not as they should be; the others do without them. */
+export function warnOf({ problems }: Pick<Book | Groups, 'problems'>, io: Pick<Io, 'stderr'>): void {
+  for (const { error } of problems) io.stderr.write(`asfaleia: warning: ${sanitizeLine(error.message)}\n`)
 }
 
 function checkGiven(relays: readonly string[]): readonly string[] {

@@ -1,6 +1,8 @@
 /** What is said, in our own words, of everything that can go wrong with a relay or an agent; nothing of it is the relay's. */
 import { AgentError } from '../auth/agent.ts'
 import { RelayError, type RelayErrorCode } from '../client/error.ts'
+import { MessageError } from '../client/message.ts'
+import { MessengerError, type MessengerErrorCode } from '../client/messenger.ts'
 import { describeAgent } from './identity.ts'
 import { CliError, EXIT, type ExitCode } from './terminal.ts'
 
@@ -73,10 +75,19 @@ const ROWS: Record<RelayErrorCode, Row> = {
   unknown: { exit: EXIT.refused, text: 'the relay refused, for a reason that this version does not know' },
 }
 
+const MESSENGER_ROWS: Record<MessengerErrorCode, [text: string, more?: { readonly hint: string }]> = {
+  'outbox-full': ['too many messages are on their way', { hint: 'nothing was sent; try again when some have arrived' }],
+  closed: ['interrupted'],
+  'no-relay': ['that contact has no relay', { hint: 'ask for their card, or give --relay' }],
+  'broken-store': ['`state/seen` of the profile is not what this program wrote', { hint: 'it is left as it is; move it away to go on without it' }],
+}
+
 /** An error of the library, or of an interruption, as one of the command line; others are given back as they are. */
 export function toCliError(error: unknown, signal: AbortSignal): unknown {
   if (signal.aborted) return new CliError('interrupted')
   if (error instanceof AgentError) return describeAgent(error)
+  if (error instanceof MessengerError) return new CliError(...MESSENGER_ROWS[error.code])
+  if (error instanceof MessageError) return new CliError(error.message)
   if (!(error instanceof RelayError)) return error
   const { exit, text, hint } = ROWS[error.code]
   const wait = error.seconds === undefined ? undefined : `come back in ${duration(error.seconds)}`

@@ -16,6 +16,17 @@ export async function seal(receiver: SshKey, text: Uint8Array): Promise<Uint8Arr
   return encrypter.encrypt(text)
 }
 
+/**
+ * Encrypts to somebody's recipient, where there is one, else to the key; to oneself, too.
+ * @throws {TypeError} where there is nothing to encrypt to
+ */
+export async function sealFor({ key, recipient }: Pick<Identity, 'key' | 'recipient'>, text: Uint8Array): Promise<Uint8Array> {
+  if (recipient === undefined) return seal(key, text)
+  const encrypter = new Encrypter()
+  encrypter.addRecipient(recipient)
+  return encrypter.encrypt(text)
+}
+
 /** The text of a payload; undefined if it is no age file that this identity opens, whatever else it may be. */
 export async function open(identity: Pick<Identity, 'opens'>, payload: Uint8Array): Promise<Uint8Array | undefined> {
   const decrypter = new Decrypter()

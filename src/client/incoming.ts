@@ -12,6 +12,8 @@ import { randomIsolation } from './outgoing.ts'
 
 /** A connection that held so long, ms, was a good one: the next pause is short again. */
 const HELD_MS = 60_000
+/** Where a relay announced more than comes, ms without any are taken for the end: messages expire, and relays lie. */
+const QUIET_MS = 10_000
 
 export interface IncomingEvents {
   /** @param more.waiting messages that wait there; @param more.again ms until the next try */
@@ -38,6 +40,9 @@ export class Incoming {
   #wake: (() => void) | undefined
   #acks: string[] = []
   #acking = 0
+  readonly #fetched = Promise.withResolvers<void>()
+  /** Resolves once what waited at the relay was given, or the relay was not reached. */
+  readonly fetched: Promise<void> = this.#fetched.promise
 
   constructor(options: IncomingOptions) {
     this.#options = options
@@ -62,6 +67,7 @@ export class Incoming {
 
   close(): void {
     this.#closed = true
+    this.#fetched.resolve()
     this.#wake?.()
     this.#client?.close()
   }
@@ -95,6 +101,7 @@ export class Incoming {
         throw new RelayError('closed')
       } catch (error) {
         this.#client = undefined
+        this.#fetched.resolve()
         if (this.#closed) return
         if (error instanceof RelayError && error.code === 'taken-over') {
           onState('down', { error })
@@ -124,18 +131,30 @@ export class Incoming {
     this.#client = client
     this.#token = client.token
     if (token !== undefined && client.resumed === false) onForgot(performance.now() < token.renewAt)
+    let left = Number.POSITIVE_INFINITY
+    let cancelQuiet = (): void => {}
+    const countDown = (): void => {
+      cancelQuiet()
+      if (left <= 0) this.#fetched.resolve()
+      else cancelQuiet = this.#options.clock.after(QUIET_MS, () => this.#fetched.resolve())
+    }
     const messages = client.subscribe({
       onSubscribed: (waiting) => {
+        left = waiting
         onUp()
         onState('up', { waiting })
+        countDown()
       },
     })
     try {
       for await (const message of messages) {
         await onMessage(message)
         if (this.#closed) return
+        left--
+        if (left >= 0) countDown()
       }
     } finally {
+      cancelQuiet()
       this.#token = client.token
     }
   }

@@ -364,6 +364,15 @@ export class Messenger {
     return this.#received
   }
 
+  /**
+   * Resolves when what waited at one's own relays was given: for who looks once and leaves. What was held back for a
+   * message before it is given then as well, and a relay that was not reached is not waited for.
+   */
+  async fetched(): Promise<void> {
+    await Promise.all([...this.#incoming.values()].map((incoming) => incoming.fetched))
+    for (const each of this.#order.expire(Number.POSITIVE_INFINITY)) this.#give(each)
+  }
+
   /** What happens, from now on. A loop that is 4,096 events behind misses the oldest. */
   events(): AsyncIterable<MessengerEvent> {
     const channel: Channel<MessengerEvent> = new Channel(EVENTS, () => this.#listeners.delete(channel))

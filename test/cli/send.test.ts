@@ -1,6 +1,7 @@
 import { chmodSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { formatFingerprint } from '../../src/auth/ssh-key.ts'
 import { asfaleia, createKeyFolder, type Outcome } from '../support/command.ts'
 import { startHostileRelay } from '../support/hostile-relay.ts'
 import { startTestRelay, type TestRelay, type TestRelayOptions } from '../support/relay.ts'
@@ -31,8 +32,8 @@ async function startOther(options: TestRelayOptions): Promise<string> {
 
 const send = (words: readonly string[], more: { to?: string; input?: string | Uint8Array; env?: Record<string, string> } = {}): Promise<Outcome> =>
   asfaleia(['send', '--relay', more.to ?? relay.address, '--key', alice.file, ...words], more)
-const received = async (to = relay.address): Promise<object[]> => {
-  const { out } = await asfaleia(['get', '--json', '--relay', to, '--key', bob.file])
+const received = async (to = relay.address, more: readonly string[] = []): Promise<object[]> => {
+  const { out } = await asfaleia(['get', '--json', '--relay', to, '--key', bob.file, ...more])
   return out.split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as object)
 }
 
@@ -43,13 +44,28 @@ describe('a message', () => {
     ['the key without its comment', bob.line.split(' ').slice(0, 2).join(' ')],
   ])('goes to %s', async (_name, receiver) => {
     expect(await send([receiver, 'hello bob'])).toEqual({ code: 0, out: 'held for 7 days at most\n', err: '' })
-    expect(await received()).toEqual([{ id: expect.any(String) as string, text: 'hello bob' }])
+    expect(await received()).toEqual([
+      {
+        verdict: 'genuine',
+        relay: relay.address,
+        from: { fingerprint: formatFingerprint(alice.key.public.fingerprint), key: alice.line.split(' ').slice(0, 2).join(' ') },
+        to: formatFingerprint(bob.key.public.fingerprint),
+        id: expect.stringMatching(/^[\w-]{22}$/) as string,
+        time: expect.stringMatching(/^\d{4}-\d\d-\d\dT/) as string,
+        type: 'text',
+        text: 'hello bob',
+      },
+    ])
   })
 
-  test('comes from standard input, byte for byte, and the proof may be a signature', async () => {
-    const input = Uint8Array.from({ length: 256 }, (_, i) => i)
-    expect(await send(['--sign', '--json', `${bob.file}.pub`], { input })).toEqual({ code: 0, out: '{"held":604800}\n', err: '' })
-    expect(await received()).toEqual([{ id: expect.any(String) as string, base64: Buffer.from(input).toString('base64') }])
+  test('comes from standard input as it is, and the proof may be a signature', async () => {
+    const input = 'two\r\nlines\0\u{feff}\u{1b}[31m 🙂\n\n'
+    const sent = await send(['--sign', '--json', '--reply-to', 'AAAAAAAAAAAAAAAAAAAAAA', `${bob.file}.pub`], { input })
+    expect(sent).toMatchObject({ code: 0, err: '' })
+    const { id, ...outcome } = JSON.parse(sent.out) as Record<string, unknown>
+    expect(outcome).toEqual({ to: 'receiver', state: 'held', held: 604_800, relay: relay.address })
+    expect(await received()).toMatchObject([{ id, text: input, replyTo: 'AAAAAAAAAAAAAAAAAAAAAA' }])
+    expect(await send([`${bob.file}.pub`], { input: Uint8Array.of(0xff) })).toMatchObject({ code: 1, err: expect.stringContaining('UTF-8') as string })
   })
 
   test('by a relay that is moving goes to the relay dialled, and the person is told once', async () => {
@@ -63,8 +79,7 @@ describe('a message', () => {
   test('that does not fit is not sent, and it says what would', async () => {
     const { code, out, err } = await send([`${bob.file}.pub`], { input: 'x'.repeat(30_000) })
     expect({ code, out }).toEqual({ code: 1, out: '' })
-    const most = Number(/^asfaleia: error: the text has 30000 bytes, and this relay takes (\d+)\n/.exec(err)?.[1])
-    expect(await send([`${bob.file}.pub`], { input: 'x'.repeat(most + 1) })).toMatchObject({ code: 1 })
+    const most = Number(/^asfaleia: error: the text has 30000 bytes, and a message takes (\d+)\n/.exec(err)?.[1])
     expect(await send([`${bob.file}.pub`], { input: 'x'.repeat(most) })).toMatchObject({ code: 0 })
     expect(await received()).toHaveLength(1)
     expect(await send([`${bob.file}.pub`], { input: 'x'.repeat(2_000_000) })).toMatchObject({ code: 1 })
@@ -121,6 +136,9 @@ describe('the command line', () => {
     ['a key that cannot decrypt', [ECDSA, 'x'], 1, /cannot|not decrypt/],
     ['a key that is none', ['ssh-ed25519 AAAA', 'x'], 1, /no public key/],
     ['no such file', ['nobody.pub', 'x'], 1, /there is none/],
+    ['nobody of that name', ['nobody', 'x'], 1, /there is no contact, group or key file nobody/],
+    ['a receipt without a place to come to', ['--wait', bob.line, 'x'], 2, /relays of your own/],
+    ['an answer to what is no id', ['--reply-to', 'x', bob.line, 'x'], 2, /22 characters/],
     ['a timeout that is none', ['--timeout', '-1', bob.line, 'x'], 2, /./],
     ['a SOCKS port that is none', ['--socks', 'x:y', bob.line, 'x'], 2, /--socks/],
   ])('%s', async (_name, words, code, text) => {
@@ -130,7 +148,7 @@ describe('the command line', () => {
   })
 
   test('wants a relay and a key', async () => {
-    expect(await asfaleia(['send', bob.line, 'x'])).toMatchObject({ code: 2, err: expect.stringContaining('--relay is missing') as string })
+    expect(await asfaleia(['send', '--key', alice.file, bob.line, 'x'])).toMatchObject({ code: 2, err: expect.stringContaining('--relay is missing') as string })
     expect(await asfaleia(['send', '--relay', 'x', bob.line, 'x'])).toMatchObject({ code: 2, err: expect.stringContaining('--key is missing') as string })
     for (const to of ['', 'a b', 'tooshort.onion', 'host:0']) {
       expect(await asfaleia(['send', '--relay', to, '--key', alice.file, bob.line, 'x'])).toMatchObject({ code: 2, out: '' })

@@ -101,7 +101,8 @@ const get = (onion: string, key: string): Promise<Finished> =>
 async function exchange(onion = onionOf(up)): Promise<string[]> {
   expect(await send(onion, alice, bob, 'to Bob')).toMatchObject({ code: 0 })
   expect(await send(onion, bob, alice, 'to Alice')).toMatchObject({ code: 0 })
-  return [(await get(onion, bob)).stdout, (await get(onion, alice)).stdout]
+  // Before the text stands who signed it.
+  return [await get(onion, bob), await get(onion, alice)].map(({ stdout }) => stdout.replace(/^SHA256:\S{43} \[no contact\]: /, ''))
 }
 const EXCHANGED = ['to Bob\n', 'to Alice\n']
 

@@ -1,129 +1,258 @@
 /**
- * `asfaleia get`: fetches what waits, decrypts and shows it. A message is acknowledged only after it was
- * written to stdout. One that does not open is said and acknowledged, too: anybody can send junk, which
+ * `asfaleia get`: shows the messages that wait at one's own relays, each as what it is. A message is acknowledged only
+ * after it was written to stdout. One that does not open is said and acknowledged, too: anybody can send junk, which
  * must not fill the mailbox for good, and a relay must not learn from our ACKs what opens with our key.
  */
-import { setTimeout as sleep } from 'node:timers/promises'
-import type { RelayClient } from '../../client/client.ts'
-import { backoff } from '../../client/backoff.ts'
+import { join } from 'node:path'
 import { RelayError } from '../../client/error.ts'
-import type { Message } from '../../protocol/client-session.ts'
-import { parseCommandLine } from '../arguments.ts'
-import { type Dial, DIAL_HELP, DIAL_OPTIONS, dialRelay, prepareDial } from '../dial.ts'
+import { fingerprintOf } from '../../client/field.ts'
+import type { Messenger, MessengerEvent, Received } from '../../client/messenger.ts'
+import type { FileOffer } from '../../client/transfers.ts'
+import { openCommandLine } from '../arguments.ts'
+import { Arrivals } from '../arrival.ts'
+import { openProfile, type Profile } from '../profile.ts'
 import { duration, mayPass, toCliError } from '../refusal.ts'
-import { CliError, EXIT, formatJson, type Io, sanitize, UsageError } from '../terminal.ts'
+import { describeReceived, type Enclosed, formatReceived, readEnclosed } from '../report.ts'
+import { createMoveTeller, openTalk, type Talk, TALK_HELP, TALK_OPTIONS } from '../talk.ts'
+import { CliError, EXIT, formatJson, type Io, sanitizeLine, UsageError } from '../terminal.ts'
 
-const USAGE = 'asfaleia get --relay HOST[:PORT] --key FILE [--follow]'
+const USAGE = 'asfaleia get [--follow] [--files FOLDER] [--json]'
 
 const HELP = `usage: ${USAGE}
 
-Shows the messages that wait for your key, and has the relay erase them. What could confuse a terminal stands
-as \\u{…}. With --json a line is {"id", "text"}, {"id", "base64"} where the text is no UTF-8, or
-{"id", "unreadable": true} where it does not open with your key; the id tells a message that comes twice.
+Shows the messages that wait for you at your relays, and has the relays erase them. A sender is named where the signature
+proves it; what is forged, re-addressed, unsigned, dated ahead or old is said to be. Lines that belong to one message are
+indented; what could confuse a terminal stands as \\u{…}. With --json a line has all that the message has: "verdict", "from"
+("claimed" where it is forged) with "name", "fingerprint" and "key", "to", "id", "time", "after", "group", "gap", "late",
+"relay", "type" and what belongs to the type; "base64" stands for "text" where it is no UTF-8.
 
   --follow              go on showing messages as they come, through lost connections, until Ctrl-C
-${DIAL_HELP}`
+  --files FOLDER        take files that contacts send, into that folder; also \`files\` of the profile
+  --outbox              send what was kept in the outbox, too
+  --relay HOST[:PORT]   a relay to receive from, instead of the profile's; again for more
+${TALK_HELP}`
 
-/** A connection that held so long, ms, was a good one: the next wait is short again. */
-const HELD_MS = 60_000
+/** How long receipts and acknowledgements may take when all is shown, ms. */
+const FLUSH_MS = 30_000
 
 export async function run(argv: string[], io: Io): Promise<number> {
-  const options = { ...DIAL_OPTIONS, follow: { type: 'boolean' } } as const
-  const { values, positionals } = parseCommandLine(argv, options, USAGE)
-  if (values.help === true) {
-    io.stdout.write(HELP)
-    return EXIT.ok
-  }
+  const options = { ...TALK_OPTIONS, follow: { type: 'boolean' }, files: { type: 'string' }, outbox: { type: 'boolean' } } as const
+  const given = openCommandLine(argv, io, { usage: USAGE, help: HELP, options })
+  if (given === undefined) return EXIT.ok
+  const { values, positionals } = given
   if (positionals.length > 0) throw new UsageError('too many words', { hint: USAGE })
-  const dial = await prepareDial(values, io, USAGE)
-  if (dial.identity.opens.length === 0) {
-    throw new CliError('that key can sign, but not decrypt: no message can be for it', { hint: 'use an ssh-ed25519 or ssh-rsa key' })
+  const profile = await openProfile(io, values)
+  const { relays, identity, home } = profile
+  if (relays.length === 0) throw new UsageError('--relay is missing: the profile names no relay to receive from', { hint: USAGE })
+  if (identity.opens.length === 0) {
+    throw new CliError('that key can sign, but not decrypt: no message can be for it', { hint: 'use an ssh-ed25519 or ssh-rsa key, or `asfaleia me --key`, which makes a key to encrypt to' })
   }
-  const show = createShow(io, values.json === true)
   // Its failures reject the write; without a listener they would end the process as well.
   io.stdout.on('error', () => {})
+  const show = new Show(profile, io, values.json === true)
+  const folder = values.files ?? profile.files
+  const done = home === undefined ? undefined : join(home.stateFolder, 'files')
+  const files = folder === undefined ? {} : { files: new Arrivals(folder, done, (offer, path) => void show.file(offer, path)) }
+  const outbox = values.outbox === true || profile.outbox
+  const follow = values.follow === true
+  let talk: Talk | undefined
   try {
-    if (values.follow === true) await follow(dial, io, show)
-    else await fetchAll(dial, io, show)
+    talk = await openTalk(profile, io, { relays, outbox, ...files })
+    const { messenger } = talk
+    const watch = new Watch(messenger, relays, follow, show, io)
+    await takeAll(messenger, watch, show, follow)
+    if (io.signal.aborted && !follow) throw new CliError('interrupted')
+    if (!follow) {
+      if (show.count > 0 || outbox) await messenger.flush({ signal: AbortSignal.any([io.signal, AbortSignal.timeout(FLUSH_MS)]) }).catch(() => {})
+      watch.conclude(show.count)
+    }
     return EXIT.ok
   } catch (error) {
-    if (values.follow === true && io.signal.aborted) return EXIT.ok
+    if (follow && io.signal.aborted) return EXIT.ok
     throw toCliError(error, io.signal)
+  } finally {
+    await talk?.close()
   }
 }
 
-type Show = (client: RelayClient, message: Message) => Promise<void>
-
-async function fetchAll(dial: Dial, io: Io, show: Show): Promise<void> {
-  using client = await dialRelay(dial, io)
-  let shown = 0
+/** Shows messages until all that waited are shown, or for good. @throws what ended it */
+async function takeAll(messenger: Messenger, watch: Watch, show: Show, follow: boolean): Promise<void> {
+  const messages = messenger.received()[Symbol.asyncIterator]()
+  const over = follow ? new Promise<never>(() => {}) : messenger.fetched().then(() => undefined)
+  // A store of what came that cannot be read.
+  const broken = messenger.ready.then(() => new Promise<never>(() => {}))
   for (;;) {
-    const { messages, waiting } = await client.get()
-    for (const message of messages) await show(client, message)
-    if (messages.length > 0) await client.ack(messages.map(({ id }) => id))
-    shown += messages.length
-    // A relay that says that some wait and gives none would keep us here.
-    if (waiting === 0 || messages.length === 0) break
+    // What is there already comes first: `over` says only that nothing more will be.
+    const next = await Promise.race([messages.next(), over, watch.failure, broken])
+    if (next === undefined || next.done === true) return
+    if (!(await show.message(next.value, messenger))) continue
+    await next.value.done()
   }
-  if (shown === 0) io.stderr.write('asfaleia: no messages wait\n')
 }
 
-/** Ends only by an error: the first connection has to succeed, later ones are tried again. */
-async function follow(dial: Dial, io: Io, show: Show): Promise<never> {
-  let wasUp = false
-  let failures = 0
-  for (;;) {
-    const since = performance.now()
-    try {
-      using client = await dialRelay(dial, io)
-      await client.login()
-      wasUp = true
-      for await (const message of client.subscribe()) {
-        await show(client, message)
-        failures = 0
-        // Not waited for: over Tor that would be a second for each message. What is lost comes again.
-        client.ack([message.id]).catch((error: unknown) => client.close(error))
+/** What happens beside the messages. */
+class Watch {
+  readonly #io: Io
+  readonly #relays: readonly string[]
+  readonly #follow: boolean
+  readonly #up = new Set<string>()
+  readonly #errors = new Map<string, unknown>()
+  readonly #failure = Promise.withResolvers<never>()
+  /** Rejects when there is nothing more to wait for. */
+  readonly failure: Promise<never> = this.#failure.promise
+
+  constructor(messenger: Messenger, relays: readonly string[], follow: boolean, show: Show, io: Io) {
+    this.#io = io
+    this.#relays = relays
+    this.#follow = follow
+    this.failure.catch(() => {})
+    const tellMove = createMoveTeller(io)
+    const events = messenger.events()
+    void (async () => {
+      for await (const event of events) {
+        if (event.kind === 'moved') tellMove(event)
+        else if (event.kind === 'relay' && event.purpose === 'receive') this.#onRelay(event)
+        else if (event.kind === 'duplicate') show.duplicate(event)
+        else if (event.kind === 'file-received') show.progress(event)
+        else if (event.kind === 'not-kept') show.note('the outbox cannot be kept; it is in memory still')
       }
-      throw new RelayError('closed')
-    } catch (error) {
-      if (io.signal.aborted || !wasUp || !mayPass(error)) throw error
-      failures = performance.now() - since > HELD_MS ? 1 : failures + 1
-      const pause = backoff(failures, Math.random(), error.seconds)
-      const { message } = toCliError(error, io.signal) as CliError
-      io.stderr.write(`asfaleia: ${message}; trying again in ${duration(Math.ceil(pause / 1_000))}\n`)
-      await sleep(pause, undefined, { signal: io.signal })
+    })()
+  }
+
+  #onRelay({ relay, state, error, again }: Extract<MessengerEvent, { kind: 'relay' }>): void {
+    if (state === 'up') this.#up.add(relay)
+    if (state === 'up') this.#errors.delete(relay)
+    if (state !== 'down' || error === undefined) return
+    this.#errors.set(relay, error)
+    const errors = [...this.#errors.values()]
+    const allDown = errors.length === this.#relays.length
+    if (allDown && (errors.every((each) => !mayPass(each)) || (this.#follow && this.#up.size === 0))) this.#failure.reject(errors[0])
+    else if (this.#follow) {
+      const pause = mayPass(error) && again !== undefined ? `; trying again in ${duration(Math.ceil(again / 1_000))}` : ''
+      this.#io.stderr.write(`asfaleia: ${this.#nameOf(relay)}${describeError(error)}${pause}\n`)
     }
   }
+
+  /** When all that could be had was shown. @throws the error where no relay was reached */
+  conclude(shown: number): void {
+    const errors = [...this.#errors].filter(([relay]) => !this.#up.has(relay))
+    if (this.#up.size === 0 && errors.length > 0) throw errors[0]![1]
+    for (const [relay, error] of errors) this.#io.stderr.write(`asfaleia: ${this.#nameOf(relay)}${describeError(error)}\n`)
+    if (shown === 0) this.#io.stderr.write('asfaleia: no messages wait\n')
+  }
+
+  /** Which it was matters where there are several. */
+  #nameOf(relay: string): string {
+    return this.#relays.length > 1 ? `${sanitizeLine(relay)}: ` : ''
+  }
 }
 
-function createShow(io: Io, json: boolean): Show {
-  return async (client, message) => {
-    const text = await client.open(message)
-    if (json) return write(io, `${formatJson(describe(message, text))}\n`)
-    if (text === undefined) {
-      io.stderr.write('asfaleia: a message that does not open with this key was dropped\n')
-      return
+function describeError(error: unknown): string {
+  return error instanceof RelayError ? (toCliError(error, NEVER) as CliError).message : 'the relay cannot be used'
+}
+
+const NEVER = new AbortController().signal
+
+/** What is printed. */
+class Show {
+  readonly #profile: Profile
+  readonly #io: Io
+  readonly #json: boolean
+  /** By file, the last offer of a file that nobody took: it waits at the relay for who takes it. */
+  readonly #offers = new Map<string, Received>()
+  count = 0
+
+  constructor(profile: Profile, io: Io, json: boolean) {
+    this.#profile = profile
+    this.#io = io
+    this.#json = json
+  }
+
+  /** @returns whether it may be acknowledged @throws {CliError} if nobody takes what is printed */
+  async message(received: Received, messenger: Messenger): Promise<boolean> {
+    const { groups } = this.#profile
+    const content = received.envelope?.content
+    if (content?.type === 'file' && received.from !== undefined && received.verdict === 'genuine') {
+      // Parts of what an earlier run took: they wait for the next that takes files.
+      if (content.part > 0) return false
+      const name = `${fingerprintOf(received.from.key)} ${content.file}`
+      const before = this.#offers.get(name)
+      this.#offers.set(name, received)
+      await before?.done()
+      if (before === undefined) await this.#print(received, await readEnclosed(received, groups))
+      return false
     }
-    const shown = sanitize(new TextDecoder('utf-8', { ignoreBOM: true }).decode(text))
-    await write(io, shown.endsWith('\n') ? shown : `${shown}\n`)
+    const enclosed = await readEnclosed(received, groups)
+    await this.#print(received, enclosed)
+    await this.#apply(received, enclosed)
+    if (received.from !== undefined && received.envelope !== undefined && received.verdict === 'genuine') messenger.read(received.from, [received.envelope.id])
+    return true
   }
-}
 
-function describe({ id }: Message, text: Uint8Array | undefined): object {
-  if (text === undefined) return { id, unreadable: true }
-  try {
-    return { id, text: new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(text) }
-  } catch {
-    return { id, base64: Buffer.from(text).toString('base64') }
+  async #print(received: Received, enclosed: Enclosed): Promise<void> {
+    this.count++
+    const { book } = this.#profile
+    if (this.#json) return this.#write(`${formatJson(describeReceived(received, enclosed, book))}\n`)
+    const { text, note } = formatReceived(received, enclosed, book)
+    if (note !== undefined) this.note(note)
+    if (text !== undefined) await this.#write(text)
   }
-}
 
-/** Resolves when the bytes were handed to the system. @throws {CliError} if nobody takes them */
-function write(io: Io, text: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    io.stdout.write(text, (error) => {
-      if (error) reject(new CliError('stdout is closed', { hint: 'messages that were not shown wait still' }))
-      else resolve()
+  /** Takes up what a group's maker says of it, and who left. Nothing but a proven message of a contact changes anything. */
+  async #apply({ verdict, envelope, from }: Received, { group, within }: Enclosed): Promise<void> {
+    if (verdict !== 'genuine' || from === undefined || envelope === undefined) return
+    const { book, groups, identity, home } = this.#profile
+    const sender = fingerprintOf(envelope.from)
+    if (envelope.content.type === 'leave' && within !== undefined) return groups.leave(within, sender)
+    if (group === undefined || home === undefined || fingerprintOf(group.maker) !== sender) return
+    const own = fingerprintOf(identity.key)
+    const isMember = group.members.some(({ key }) => fingerprintOf(key) === own)
+    if (!isMember && groups.find(group.id) === undefined) return
+    const { known, change } = await groups.take(group, (name) => book.get(name) !== undefined)
+    const name = sanitizeLine(known.name)
+    if (change === undefined) this.note(`you are in the group ${name}: \`asfaleia group show\` says who is`)
+    else if (change.kind === 'conflict') this.note(`the maker of the group ${name} signed two of one version: the first one stays`)
+    else if (change.kind === 'newer') {
+      const joined = change.joined.map((card) => `${sanitizeLine(card.name)} joined`)
+      const left = change.left.map((card) => `${sanitizeLine(card.name)} left`)
+      this.note(`the group ${name} is another: ${[...joined, ...left, ...(isMember ? [] : ['you are no longer in it'])].join(', ') || 'a card changed'}`)
+    }
+  }
+
+  duplicate({ from, id }: Extract<MessengerEvent, { kind: 'duplicate' }>): void {
+    const fingerprint = fingerprintOf(from)
+    const name = this.#profile.book.find(fingerprint)?.name
+    if (this.#json) this.#io.stdout.write(`${formatJson({ verdict: 'replayed', from: { ...(name !== undefined && { name }), fingerprint }, id })}\n`)
+    else this.note(`a message of ${name ?? fingerprint} that came before came again, and was dropped`)
+  }
+
+  /** A file is there. */
+  async file({ from, name, total, hash, file }: FileOffer, path: string): Promise<void> {
+    this.count++
+    const fingerprint = fingerprintOf(from.key)
+    const line = this.#json
+      ? formatJson({ type: 'file', state: 'done', from: { name: from.name, fingerprint }, file, name, total, hash, path })
+      : `${sanitizeLine(from.name)}: [a file: ${sanitizeLine(path)}, ${total} bytes]`
+    await this.#write(`${line}\n`).catch(() => {})
+  }
+
+  progress({ offer, state, error }: Extract<MessengerEvent, { kind: 'file-received' }>): void {
+    const what = `the file ${offer.name} of ${offer.from.name}`
+    if (state === 'damaged') this.note(`${what} came damaged, and was thrown away`)
+    if (state === 'failed') this.note(`${what} could not be taken${error instanceof CliError ? `: ${error.message}` : ''}`)
+  }
+
+  note(text: string): void {
+    this.#io.stderr.write(`asfaleia: ${sanitizeLine(text)}\n`)
+  }
+
+  /** Resolves when the bytes were handed to the system. @throws {CliError} if nobody takes them */
+  #write(text: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#io.stdout.write(text, (error) => {
+        if (error) reject(new CliError('stdout is closed', { hint: 'messages that were not shown wait still' }))
+        else resolve()
+      })
     })
-  })
+  }
 }

@@ -89,7 +89,7 @@ async function bringUpToDate(home: Home, wanted: Wanted, io: Io): Promise<Card> 
     if (card !== undefined && card.name === name && card.relays.join() === relays.join()) return card
   }
   const spec = wanted.key === undefined ? (settings.key ?? (await makeKey(home, io))) : await pin(wanted.key, io)
-  const identity = await loadIdentity(spec, io)
+  const identity = await home.completeIdentity(await loadIdentity(spec, io), true)
   await refuseOtherKey(home, identity)
   const card = await home.makeCard(identity, name, relays, Math.floor(Date.now() / 1_000))
   const fields = await home.readFields()

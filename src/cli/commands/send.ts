@@ -1,70 +1,148 @@
-/** `asfaleia send`: encrypts a text to somebody's SSH key and leaves it at a relay. */
+/** `asfaleia send`: writes to a contact, a group or a bare key, and says what became of it, and no more than is known. */
 import type { SshKey } from '../../auth/ssh-key.ts'
-import { seal } from '../../client/envelope.ts'
+import { fingerprintOf, isId } from '../../client/field.ts'
+import { roomFor } from '../../client/message.ts'
+import type { Contact, Delivery, Messenger } from '../../client/messenger.ts'
 import { CLIENT_CAPS } from '../../protocol/client-session.ts'
-import { parseCommandLine } from '../arguments.ts'
-import { DIAL_HELP, DIAL_OPTIONS, dialRelay, prepareDial } from '../dial.ts'
+import { openCommandLine } from '../arguments.ts'
+import { checkRelays } from '../book.ts'
 import { isPrivateKey, readKeyFile, readPublicKey } from '../keyfile.ts'
+import { openProfile, type Profile } from '../profile.ts'
 import { duration, toCliError } from '../refusal.ts'
-import { CliError, EXIT, formatJson, type Io, UsageError } from '../terminal.ts'
+import { createMoveTeller, openTalk, type Talk, TALK_HELP, TALK_OPTIONS } from '../talk.ts'
+import { CliError, EXIT, formatJson, type Io, printProblem, sanitizeLine, UsageError } from '../terminal.ts'
 
-const USAGE = 'asfaleia send --relay HOST[:PORT] --key FILE RECEIVER [TEXT]'
+const USAGE = 'asfaleia send RECEIVER [TEXT]'
 
-const HELP = `usage: ${USAGE}
+const HELP = `usage: asfaleia send RECEIVER [TEXT] [--wait[=SECONDS]] [--outbox] [--reply-to ID]
+       asfaleia send --relay HOST[:PORT] --key KEY RECEIVER [TEXT]
 
-Encrypts TEXT to RECEIVER, a public SSH key (ssh-ed25519 or ssh-rsa, in quotes) or a file of one, and leaves
-it at the relay. Without TEXT, standard input is sent: prefer that where other people use the machine, since
-the command line shows in \`ps\` and in the shell's history.
+Writes to RECEIVER: a contact or a group of yours, or else a public SSH key (ssh-ed25519 or ssh-rsa, in quotes) or a file of
+one, with --relay. Without TEXT, standard input is sent: prefer that where other people use the machine, since the command
+line shows in \`ps\` and in the shell's history. Done is done when a relay holds it; with --wait, when the receiver has it.
 
-${DIAL_HELP}`
+  --wait[=SECONDS]      wait for the receiver's receipt, 60 seconds by default. Receives from your relays meanwhile, and
+                        so takes your mailbox over from a \`get --follow\` or a chat
+  --outbox              keep what no relay takes now on disk, encrypted to yourself: the next \`send\`, \`get\` or chat
+                        with the outbox sends it
+  --reply-to ID         the message that this answers, as \`get --json\` gives its id
+  --relay HOST[:PORT]   the receiver's relay, for a bare key, or instead of a contact's; again for more. An onion
+                        address, a loopback address or unix:PATH; port 3308 by default
+${TALK_HELP}`
+
+const WAIT_SECONDS = 60
 
 export async function run(argv: string[], io: Io): Promise<number> {
-  const { values, positionals } = parseCommandLine(argv, DIAL_OPTIONS, USAGE)
-  if (values.help === true) {
-    io.stdout.write(HELP)
-    return EXIT.ok
-  }
+  const options = {
+    ...TALK_OPTIONS,
+    wait: { type: 'string' },
+    outbox: { type: 'boolean' },
+    'reply-to': { type: 'string' },
+  } as const
+  // An option whose value may be left off is none that node:util knows.
+  const words = argv.map((word, index) => (word === '--wait' && !argv.slice(0, index).includes('--') ? `--wait=${WAIT_SECONDS}` : word))
+  const given = openCommandLine(words, io, { usage: USAGE, help: HELP, options })
+  if (given === undefined) return EXIT.ok
+  const { values, positionals } = given
   const [receiver, text, ...more] = positionals
   if (receiver === undefined) throw new UsageError('the receiver is missing', { hint: USAGE })
-  if (more.length > 0) throw new UsageError('too many words', { hint: 'a key and a text with spaces in them want quotes' })
-  const key = await readReceiver(receiver)
-  const dial = await prepareDial(values, io, USAGE)
-  const bytes = text === undefined ? await readInput(io) : Buffer.from(text)
-  if (bytes.length === 0) throw new UsageError('there is no text to send')
+  if (more.length > 0) throw new UsageError('too many words', { hint: 'a key, a name or a text with spaces in it wants quotes' })
+  const wait = readWait(values.wait)
+  const replyTo = values['reply-to']
+  if (replyTo !== undefined && !isId(replyTo)) throw new UsageError('--reply-to wants a message’s id, 22 characters')
+  const { relay: to, ...mine } = values
+  const profile = await openProfile(io, mine)
+  if (wait !== undefined && profile.relays.length === 0) {
+    throw new UsageError('--wait wants relays of your own, where a receipt could come', { hint: '`asfaleia me --relay ADDRESS` says where you receive' })
+  }
+  const receivers = await findReceivers(profile, receiver, to)
+  const body = text ?? (await readInput(io))
+  if (body === '') throw new UsageError('there is no text to send')
+  const outbox = values.outbox === true || profile.outbox
+  let talk: Talk | undefined
   try {
-    const payload = await seal(key, bytes)
-    using client = await dialRelay(dial, io)
-    checkSize(bytes.length, payload.length, client.limits.payload)
-    const { seconds } = await client.sendSealed(key, payload)
-    io.stdout.write(values.json === true ? `${formatJson({ held: seconds })}\n` : `held for ${duration(seconds)} at most\n`)
-    return EXIT.ok
+    talk = await openTalk(profile, io, { relays: wait === undefined ? [] : profile.relays, more: receivers.contacts, outbox })
+    const { messenger } = talk
+    const content = { type: 'text', text: body, ...(replyTo !== undefined && { replyTo }) } as const
+    const send = { ...(receivers.group !== undefined && { group: receivers.group }) }
+    const attempts = follow(messenger, io)
+    const deliveries = receivers.contacts.map((contact) => messenger.send(contact, content, send))
+    const shown = { room: roomFor(profile.identity.key), length: Buffer.byteLength(body), named: receivers.contacts.length > 1, outbox, wait, json: values.json === true }
+    const codes = await Promise.all(deliveries.map((delivery) => settle(delivery, attempts, talk!, shown, io)))
+    return codes.find((code) => code !== EXIT.ok && code !== EXIT.unconfirmed) ?? codes.find((code) => code !== EXIT.ok) ?? EXIT.ok
   } catch (error) {
     throw toCliError(error, io.signal)
   } finally {
-    bytes.fill(0)
+    await talk?.close()
   }
 }
 
-/** A public key, or a file of one. @throws {CliError} */
+function readWait(value: string | undefined): number | undefined {
+  if (value === undefined) return undefined
+  const seconds = Number(value)
+  if (!(seconds > 0 && seconds <= 1_000_000)) throw new UsageError('--wait wants a number of seconds', { hint: '--wait=SECONDS' })
+  return seconds
+}
+
+interface Receivers {
+  readonly contacts: readonly Contact[]
+  /** A group's id. */
+  readonly group?: string
+}
+
+/** A contact or a group by name, else a public key, or a file of one. @throws {CliError} */
+async function findReceivers(profile: Profile, word: string, given: readonly string[] | undefined): Promise<Receivers> {
+  const relays = given === undefined ? undefined : readRelays(given)
+  const contact = profile.book.get(word)
+  if (contact !== undefined) return { contacts: [relays === undefined ? contact : { ...contact, relays }] }
+  const known = profile.groups.get(word)
+  if (known !== undefined) {
+    const own = fingerprintOf(profile.identity.key)
+    const members = known.group.members.filter(({ key }) => fingerprintOf(key) !== own && !known.left.includes(fingerprintOf(key)))
+    const contacts = members.map((card) => profile.book.find(fingerprintOf(card.key)) ?? { ...card, ...(card.encrypt !== undefined && { recipient: card.encrypt }) })
+    if (contacts.length === 0) throw new CliError('nobody else is in that group')
+    return { contacts, group: known.group.id }
+  }
+  const broken = [...profile.book.problems, ...profile.groups.problems].find(({ name }) => name === word)
+  if (broken !== undefined) throw broken.error
+  const key = await readReceiver(word)
+  if (relays === undefined) throw new UsageError('--relay is missing: a bare key says no relay', { hint: 'or take its owner up: `asfaleia contact add`' })
+  return { contacts: [{ name: 'receiver', key, relays }] }
+}
+
+function readRelays(relays: readonly string[]): readonly string[] {
+  try {
+    return checkRelays(relays)
+  } catch (error) {
+    throw new UsageError(`--relay: ${(error as CliError).message}`)
+  }
+}
+
 async function readReceiver(receiver: string): Promise<SshKey> {
   if (receiver.startsWith('SHA256:')) {
     throw new UsageError('a fingerprint is not enough', { hint: 'nothing can be encrypted to it: the receiver’s public key is wanted' })
   }
-  const key = /^\S+ \S/.test(receiver) && /^(?:ssh|ecdsa|sk)-/.test(receiver) ? readPublicKey(receiver, 'the receiver') : await readReceiverFile(receiver)
+  const key = /^(?:ssh|ecdsa|sk)-\S+ \S/.test(receiver) ? readPublicKey(receiver, 'the receiver') : await readReceiverFile(receiver)
   if (!key.canDecrypt) {
-    throw new CliError('the receiver’s key can sign, but not decrypt', { hint: 'ask for an ssh-ed25519 or ssh-rsa key' })
+    throw new CliError('the receiver’s key can sign, but not decrypt', { hint: 'ask for their card, and take it up: `asfaleia contact add`' })
   }
   return key
 }
 
 async function readReceiverFile(path: string): Promise<SshKey> {
-  const file = await readKeyFile(path)
+  let file
+  try {
+    file = await readKeyFile(path)
+  } catch (error) {
+    if (!(error instanceof CliError) || /[/.]/.test(path)) throw error
+    throw new CliError(`there is no contact, group or key file ${path}`, { hint: '`asfaleia contact list` shows whom you know' })
+  }
   if (isPrivateKey(file)) throw new UsageError('the receiver is a private key', { hint: 'give the .pub file' })
   return readPublicKey(file.bytes.toString('latin1'), path)
 }
 
-/** Standard input, up to what no relay takes. @throws {CliError} */
-async function readInput(io: Io): Promise<Buffer> {
+/** Standard input as text, up to what no relay takes. @throws {CliError} */
+async function readInput(io: Io): Promise<string> {
   if (io.stdin.isTTY === true) io.stderr.write('write your message, and end it with Ctrl-D on an empty line\n')
   const chunks: Buffer[] = []
   let length = 0
@@ -74,15 +152,116 @@ async function readInput(io: Io): Promise<Buffer> {
     if (length > CLIENT_CAPS.payload) throw new CliError('the text is too long for any relay')
     chunks.push(bytes)
   }
-  return Buffer.concat(chunks)
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(Buffer.concat(chunks))
+  } catch {
+    throw new CliError('that is no text in UTF-8')
+  }
 }
 
-/** @throws {CliError} that says how much fits */
-function checkSize(text: number, payload: number, limit: number): void {
-  const most = Math.floor(limit / 4) * 3
-  if (payload <= most) return
-  // age's header takes some hundred bytes, which depend on the receiver's key.
-  throw new CliError(`the text has ${text} bytes, and this relay takes ${Math.max(0, most - (payload - text))}`, {
-    hint: 'nothing was sent; send it in parts',
+/** What happened on the way: by relay the last failure, by message the relays that did not take it. */
+interface Attempts {
+  readonly errors: ReadonlyMap<string, unknown>
+  /** Resolves when every relay of the receiver's was tried, and none took it. */
+  givenUp(delivery: Delivery): Promise<'given-up'>
+}
+
+function follow(messenger: Messenger, io: Io): Attempts {
+  const errors = new Map<string, unknown>()
+  const failed = new Map<string, Set<string>>()
+  const waiting: { readonly delivery: Delivery; readonly resolve: () => void }[] = []
+  const tellMove = createMoveTeller(io)
+  const events = messenger.events()
+  void (async () => {
+    for await (const event of events) {
+      if (event.kind === 'moved') tellMove(event)
+      if (event.kind === 'relay' && event.error !== undefined) errors.set(event.relay, event.error)
+      if (event.kind === 'not-kept') printProblem(io, event.error instanceof CliError ? event.error.message : 'the outbox cannot be kept')
+      if (event.kind !== 'delivery' || event.delivery.state !== 'waiting' || event.delivery.relay === undefined) continue
+      const { id, relay, to } = event.delivery
+      const relays = failed.get(id) ?? new Set()
+      failed.set(id, relays.add(relay))
+      if (to.relays.every((each) => relays.has(each))) for (const each of waiting) if (each.delivery.id === id) each.resolve()
+    }
+  })()
+  return {
+    errors,
+    givenUp: (delivery) => new Promise((resolve) => waiting.push({ delivery, resolve: () => resolve('given-up') })),
+  }
+}
+
+interface Shown {
+  readonly room: number
+  readonly length: number
+  /** More than one receiver: each line says whose it is. */
+  readonly named: boolean
+  readonly outbox: boolean
+  readonly wait: number | undefined
+  readonly json: boolean
+}
+
+/** Waits for what is to be known of one message, and says it. @returns the exit code */
+async function settle(delivery: Delivery, attempts: Attempts, talk: Talk, shown: Shown, io: Io): Promise<number> {
+  const first = await Promise.race([delivery.accepted, attempts.givenUp(delivery)])
+  io.signal.throwIfAborted()
+  const isHeld = first !== 'given-up' && delivery.held
+  if (isHeld && shown.wait !== undefined) await Promise.race([delivery.settled, pause(shown.wait * 1_000, io.signal)])
+  io.signal.throwIfAborted()
+  const { state, to, id, relay } = delivery
+  const held = relay === undefined ? undefined : talk.holds(relay)
+  const kept = !isHeld && shown.outbox && state === 'waiting'
+  if (shown.json) {
+    const outcome = isHeld || kept ? {} : { error: codeOf(delivery.error) }
+    io.stdout.write(`${formatJson({ id, to: to.name, state, ...(isHeld && held !== undefined && { held, relay }), ...(kept && { kept: true }), ...outcome })}\n`)
+  }
+  const prefix = shown.named ? `${sanitizeLine(to.name)}: ` : ''
+  const say = (text: string): void => void (shown.json || io.stdout.write(`${prefix}${text}\n`))
+  if (state === 'delivered' || state === 'read') {
+    say(state)
+    return EXIT.ok
+  }
+  if (isHeld) {
+    say(held === undefined ? 'held by a relay' : `held for ${duration(held)} at most`)
+    if (shown.wait === undefined) return EXIT.ok
+    io.stderr.write(`asfaleia: ${prefix}no receipt came in ${duration(shown.wait)}: the relay holds it, and whether it was read is not known\n`)
+    return EXIT.unconfirmed
+  }
+  const error = describeFailure(delivery, attempts, shown)
+  if (kept) {
+    say('kept in the outbox, not sent yet')
+    io.stderr.write(`asfaleia: ${prefix}${error instanceof CliError ? sanitizeLine(error.message) : 'no relay took it'}\n`)
+    return EXIT.unconfirmed
+  }
+  if (!shown.named) throw error
+  const { message, hint, exitCode } = error instanceof CliError ? error : { message: 'internal error', hint: undefined, exitCode: EXIT.internal }
+  printProblem(io, `${to.name}: ${message}`, hint)
+  return exitCode
+}
+
+function describeFailure(delivery: Delivery, attempts: Attempts, { room, length }: Shown): unknown {
+  const { error, relay } = delivery
+  if (codeOf(error) === 'too-large') {
+    return new CliError(`the text has ${length} bytes, and a message takes ${room}`, { hint: 'nothing was sent; send it in parts, or as a file' })
+  }
+  // The relay's own error says when to come back, too.
+  const last = relay === undefined ? undefined : attempts.errors.get(relay)
+  return toCliError(codeOf(last) === codeOf(error) ? last : error, NEVER)
+}
+
+const NEVER = new AbortController().signal
+
+function codeOf(error: unknown): unknown {
+  return (error as { readonly code?: unknown } | undefined)?.code
+}
+
+function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(done, milliseconds)
+    function done(): void {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', done)
+      resolve()
+    }
+    signal.addEventListener('abort', done, { once: true })
   })
 }
