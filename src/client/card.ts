@@ -5,8 +5,9 @@
  */
 import { base64urlnopad, bech32 } from '@scure/base'
 import { parseKeyBlob, type SshKey } from '../auth/ssh-key.ts'
+import { concat } from '../auth/ssh-wire.ts'
 import { DEFAULT_RELAY_PORT, isOnion } from '../transport/address.ts'
-import { decodeText, encodeText, formatKey, formatTime, isName, join, parseKey, parseTime } from './field.ts'
+import { decodeText, encodeText, formatKey, formatTime, isName, parseKey, parseTime } from './field.ts'
 import type { Identity } from './identity.ts'
 import { armor, encodeHeader, isSignedBy, parseHeader, sign, split, versionOf, type Header } from './signed.ts'
 
@@ -135,7 +136,7 @@ function encodeFacts({ name, key, relays, encrypt, time }: Facts): Uint8Array {
 }
 
 function finish(facts: Facts, signed: Uint8Array, blob: Uint8Array): Card {
-  return Object.freeze({ ...facts, text: decodeText(join(signed, armor(blob)))!, link: formatLink(facts, blob) })
+  return Object.freeze({ ...facts, text: decodeText(concat(signed, armor(blob)))!, link: formatLink(facts, blob) })
 }
 
 interface Unproven {
@@ -155,7 +156,7 @@ function parseText(text: string): Unproven {
   if (parsed === undefined || parsed.form !== VERSION) refuse('malformed')
   const facts = readFacts(parsed.headers, parseKey)
   // One card, one text: another order, a line that is not known and other line lengths are no other spellings of it.
-  if (decodeText(join(encodeFacts(facts), armor(parts.blob))) !== text) refuse('malformed')
+  if (decodeText(concat(encodeFacts(facts), armor(parts.blob))) !== text) refuse('malformed')
   return { facts, blob: parts.blob }
 }
 

@@ -2,9 +2,10 @@
  * The values that stand in the headers of messages, cards and groups (docs/protocol.md, sections 10 to 12). Each has
  * one spelling: `parseX` gives undefined for any other, and `formatX` writes it. Pure, also in a browser.
  */
-import { base64, base64urlnopad } from '@scure/base'
+import { base64urlnopad } from '@scure/base'
 import { randomBytes } from '../auth/crypto.ts'
 import { formatFingerprint, parsePublicKey, type SshKey } from '../auth/ssh-key.ts'
+import { encodeBase64 } from '../protocol/base64.ts'
 
 const encoder = new TextEncoder()
 
@@ -17,16 +18,6 @@ export function decodeText(bytes: Uint8Array): string | undefined {
   } catch {
     return undefined
   }
-}
-
-export function join(...parts: readonly Uint8Array[]): Uint8Array {
-  const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0))
-  let at = 0
-  for (const part of parts) {
-    whole.set(part, at)
-    at += part.length
-  }
-  return whole
 }
 
 /** 16 random bytes as 22 characters of base64url. */
@@ -51,7 +42,7 @@ export function parseTime(value: string): number | undefined {
 
 /** `type base64`, without a comment. */
 export function formatKey(key: SshKey): string {
-  return `${key.type} ${base64.encode(key.blob)}`
+  return `${key.type} ${encodeBase64(key.blob)}`
 }
 
 /** A plain key, no certificate, as {@link formatKey} writes it. */

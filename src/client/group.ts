@@ -3,8 +3,9 @@
  * its members' cards; a message to it goes to each of them. Pure, also in a browser.
  */
 import type { SshKey } from '../auth/ssh-key.ts'
+import { concat } from '../auth/ssh-wire.ts'
 import { type Card, CardError, parseCard } from './card.ts'
-import { decodeText, encodeText, fingerprintOf, formatKey, formatTime, isId, isName, join, parseKey, parseNumber, parseTime } from './field.ts'
+import { decodeText, encodeText, fingerprintOf, formatKey, formatTime, isId, isName, parseKey, parseNumber, parseTime } from './field.ts'
 import type { Identity } from './identity.ts'
 import { roomFor } from './message.ts'
 import { armor, encodeHeader, isSignedBy, parseHeader, sign, split, versionOf, type Header } from './signed.ts'
@@ -111,7 +112,7 @@ export async function parseGroup(text: string): Promise<Group> {
   for (const link of links) members.push(await readMember(link))
   const facts = checkFacts({ ...others, maker, members })
   // One group, one text: as with cards.
-  if (decodeText(join(encodeFacts(facts), armor(parts.blob))) !== text) throw new GroupError('malformed')
+  if (decodeText(concat(encodeFacts(facts), armor(parts.blob))) !== text) throw new GroupError('malformed')
   return Object.freeze({ ...facts, text })
 }
 

@@ -6,6 +6,7 @@
 import { Encrypter } from 'age-encryption'
 import { SshRecipient } from '../auth/age-ssh.ts'
 import type { SshKey } from '../auth/ssh-key.ts'
+import { concat } from '../auth/ssh-wire.ts'
 import { open } from './envelope.ts'
 import {
   decodeText,
@@ -16,7 +17,6 @@ import {
   isFileName,
   isFingerprint,
   isId,
-  join,
   parseKey,
   parseNumber,
   parseTime,
@@ -196,7 +196,7 @@ export async function encodeMessage(
     ...optional('group', message.group),
     ...headers,
   ])
-  const signed = join(header, Uint8Array.of(LF), body, Uint8Array.of(LF))
+  const signed = concat(header, Uint8Array.of(LF), body, Uint8Array.of(LF))
   if (parseSigned(signed) === undefined) throw new TypeError('no receiver takes a message like that')
   const text = await sign(identity, NAMESPACE, signed)
   const size = PADDED_BYTES.find((each) => each >= text.length)

@@ -7,7 +7,8 @@
 import { base64urlnopad } from '@scure/base'
 import { sha256 } from '../auth/crypto.ts'
 import type { SshKey } from '../auth/ssh-key.ts'
-import { decodeText, encodeText, join, parseNumber } from './field.ts'
+import { concat } from '../auth/ssh-wire.ts'
+import { decodeText, encodeText, parseNumber } from './field.ts'
 import type { SeenBefore } from './message.ts'
 
 const FORM = 'asfaleia-seen/1'
@@ -109,5 +110,5 @@ export class Seen implements SeenBefore {
 }
 
 function tagOf(from: Pick<SshKey, 'fingerprint'>, id: string): string {
-  return base64urlnopad.encode(sha256(join(from.fingerprint, encodeText(id))).subarray(0, TAG_BYTES))
+  return base64urlnopad.encode(sha256(concat(from.fingerprint, encodeText(id))).subarray(0, TAG_BYTES))
 }

@@ -3,10 +3,11 @@
  * then an SSHSIG of them in ssh-keygen's armor, so that `head`, `tail` and `ssh-keygen -Y verify` take one apart and
  * `ssh-keygen -Y sign` and `cat` make one. What the bytes say is for others. Pure, also in a browser.
  */
-import { base64 } from '@scure/base'
 import { verifySignature } from '../auth/sshsig.ts'
 import type { SshKey } from '../auth/ssh-key.ts'
-import { decodeText, encodeText, join } from './field.ts'
+import { concat, decodeBase64 } from '../auth/ssh-wire.ts'
+import { encodeBase64 } from '../protocol/base64.ts'
+import { decodeText, encodeText } from './field.ts'
 import type { Identity } from './identity.ts'
 
 /** What a signature is for: one made for anything else is none. */
@@ -33,7 +34,7 @@ const ARMOR = /^(?:[A-Za-z0-9+/=]{1,76}\n)+$/
 const latin1 = new TextDecoder('latin1')
 
 export function armor(blob: Uint8Array): Uint8Array {
-  const lines = base64.encode(blob).match(new RegExp(`.{1,${COLUMNS}}`, 'g')) ?? []
+  const lines = encodeBase64(blob).match(new RegExp(`.{1,${COLUMNS}}`, 'g')) ?? []
   return encodeText(`${BEGIN}${lines.join('\n')}\n${END}`)
 }
 
@@ -46,7 +47,7 @@ export function armor(blob: Uint8Array): Uint8Array {
 export async function sign(identity: Pick<Identity, 'key' | 'sign'>, namespace: Namespace, signed: Uint8Array): Promise<Uint8Array> {
   const blob = await identity.sign(namespace, signed)
   if (!holdsKey(blob, identity.key)) throw new TypeError('the signature has another key in it')
-  return join(signed, armor(blob))
+  return concat(signed, armor(blob))
 }
 
 /** Takes the last signature of the bytes; undefined where there is no whole one. */
@@ -60,7 +61,7 @@ export function split(bytes: Uint8Array): Signed | undefined {
   const lines = text.slice(start, end)
   if (!ARMOR.test(lines)) return undefined
   try {
-    const blob = base64.decode(lines.replaceAll('\n', ''))
+    const blob = decodeBase64(lines.replaceAll('\n', ''))
     return { signed: bytes.subarray(0, before), blob, rest: bytes.subarray(end + END.length) }
   } catch {
     return undefined

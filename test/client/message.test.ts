@@ -7,7 +7,7 @@ import { parsePublicKey } from '../../src/auth/ssh-key.ts'
 import { AUTH_NAMESPACE } from '../../src/auth/sshsig.ts'
 import { makeCard } from '../../src/client/card.ts'
 import { seal } from '../../src/client/envelope.ts'
-import { encodeText, fingerprintOf, formatKey, formatTime, join, makeId } from '../../src/client/field.ts'
+import { encodeText, fingerprintOf, formatKey, formatTime, makeId } from '../../src/client/field.ts'
 import {
   type Content,
   countParts,
@@ -31,6 +31,7 @@ import {
 import { Seen } from '../../src/client/seen.ts'
 import { armor, split } from '../../src/client/signed.ts'
 import { buildCertificate, certify, dearmor, makeFidoKey, makeFolder, makeKey, needs, run } from '../auth/openssh.ts'
+import { concat } from '../../src/auth/ssh-wire.ts'
 import { KINDS, makePerson, NOW, ONION, type Person, signText, withKey } from './people.ts'
 
 const [alice, bob, carol] = [await makePerson('ed25519'), await makePerson('ed25519'), await makePerson('ed25519')]
@@ -47,7 +48,7 @@ function headerOf(changes: Readonly<Record<string, string>> = {}, from: Person =
 const textOf = (lines: readonly string[], body = 'hello'): string => `${lines.join('\n')}\n\n${body}\n`
 const make = (changes: Readonly<Record<string, string>> = {}, body = 'hello', from = alice): Promise<Uint8Array> =>
   signText(from, 'asfaleia-message', textOf(headerOf(changes, from), body))
-const pad = (text: Uint8Array, size: number = PADDED_BYTES[0]): Uint8Array => join(text, new Uint8Array(size - text.length).fill(0x0a))
+const pad = (text: Uint8Array, size: number = PADDED_BYTES[0]): Uint8Array => concat(text, new Uint8Array(size - text.length).fill(0x0a))
 const ask = (text: Uint8Array | string, options: { now?: number; seen?: Seen } = {}): Promise<Opened> =>
   judge(bob.identity.key, typeof text === 'string' ? encodeText(text) : text, { now: NOW, ...options })
 const verdictOf = async (text: Uint8Array | string, options: { now?: number; seen?: Seen } = {}): Promise<Verdict> =>
@@ -199,9 +200,9 @@ describe('each verdict, by what is in an age file to Bob', async () => {
       bytes: randomBytes(500),
       'a card': card.text,
       'a word like ours': 'asfaleia-message',
-      'a space before it': join(encodeText(' '), good),
-      'a line before it': join(encodeText('\n'), good),
-      'a byte order mark before it': join(encodeText('\ufeff'), good),
+      'a space before it': concat(encodeText(' '), good),
+      'a line before it': concat(encodeText('\n'), good),
+      'a byte order mark before it': concat(encodeText('\ufeff'), good),
       'capital letters': replace(good, 'asfaleia', 'Asfaleia'),
     },
     'unknown-version': {
@@ -216,16 +217,16 @@ describe('each verdict, by what is in an age file to Bob', async () => {
       'no signature': textOf(headerOf()),
       'no end': good.subarray(0, -10),
       'no last line end': good.subarray(0, -1),
-      'something after it': join(good, encodeText('x')),
-      'a space after it': join(good, encodeText('\n \n')),
-      'a NUL after it': join(good, Uint8Array.of(0)),
+      'something after it': concat(good, encodeText('x')),
+      'a space after it': concat(good, encodeText('\n \n')),
+      'a NUL after it': concat(good, Uint8Array.of(0)),
       'line ends with CR': replace(good, /\n/g, '\r\n'),
       'no base64': replace(good, /U1NIU0lH/, 'U1NI!0lH'),
-      'base64 with stray bits': join(encodeText(textOf(headerOf())), encodeText('-----BEGIN SSH SIGNATURE-----\nAB==\n-----END SSH SIGNATURE-----\n')),
+      'base64 with stray bits': concat(encodeText(textOf(headerOf())), encodeText('-----BEGIN SSH SIGNATURE-----\nAB==\n-----END SSH SIGNATURE-----\n')),
       'lines of 77': replace(good, /(U1NI.{66})\n(.{7})/, '$1$2\n'),
       'an empty line in the signature': replace(good, /U1NIU0lH/, '\nU1NIU0lH'),
-      'a signature without end': join(encodeText(textOf(headerOf())), armor(randomBytes(100_000))),
-      'binary zeros': join(encodeText('asfaleia-message/1\n'), new Uint8Array(4_000)),
+      'a signature without end': concat(encodeText(textOf(headerOf())), armor(randomBytes(100_000))),
+      'binary zeros': concat(encodeText('asfaleia-message/1\n'), new Uint8Array(4_000)),
     },
     malformed: await malformed(),
     forged: {
@@ -234,16 +235,16 @@ describe('each verdict, by what is in an age file to Bob', async () => {
       'another sender': replace(good, /from: .*/, `from: ${formatKey(carol.identity.key)}`),
       'a receiver that was changed': replace(good, /to: .*/, `to: ${fingerprintOf(carol.identity.key)}`),
       'the signature of somebody else': await signText(carol, 'asfaleia-message', textOf(headerOf())),
-      'the signature of another message': join(encodeText(textOf(headerOf({ id: makeId() }))), encodeText(signature(good))),
+      'the signature of another message': concat(encodeText(textOf(headerOf({ id: makeId() }))), encodeText(signature(good))),
       "a login's signature": await signText(alice, AUTH_NAMESPACE, textOf(headerOf())),
       "a card's signature": await signText(alice, 'asfaleia-card', textOf(headerOf())),
       "a group's signature": await signText(alice, 'asfaleia-group', textOf(headerOf())),
       'a signature without a purpose of ours': await signText(alice, 'file', textOf(headerOf())),
-      'a signature that is none': join(encodeText(textOf(headerOf())), armor(randomBytes(183))),
-      'a byte after the signature': join(encodeText(textOf(headerOf())), armor(join(split(good)!.blob, Uint8Array.of(0)))),
+      'a signature that is none': concat(encodeText(textOf(headerOf())), armor(randomBytes(183))),
+      'a byte after the signature': concat(encodeText(textOf(headerOf())), armor(concat(split(good)!.blob, Uint8Array.of(0)))),
       "somebody else's signature after the own one": await signText(carol, 'asfaleia-message', good),
       'no signature but one in the body': textOf(headerOf(), Buffer.from(good).toString()),
-      'a certificate of the key': join(encodeText(textOf(headerOf())), armor(withCertificate(split(good)!.blob))),
+      'a certificate of the key': concat(encodeText(textOf(headerOf())), armor(withCertificate(split(good)!.blob))),
     },
     readdressed: {
       'to Carol': await signText(alice, 'asfaleia-message', textOf(headerOf({}, alice, carol))),
@@ -484,14 +485,14 @@ describe('what is genuine', () => {
     const fido = makeFidoKey('ed25519')
     const person = { ...alice, identity: { ...alice.identity, key: parsePublicKey(fido.line) } }
     const text = encodeText(textOf(headerOf({}, person)))
-    expect(await verdictOf(join(text, armor(fido.sign('asfaleia-message', text))))).toBe('genuine')
-    expect(await verdictOf(join(text, armor(fido.sign('asfaleia-message', text, 0))))).toBe('forged')
+    expect(await verdictOf(concat(text, armor(fido.sign('asfaleia-message', text))))).toBe('genuine')
+    expect(await verdictOf(concat(text, armor(fido.sign('asfaleia-message', text, 0))))).toBe('forged')
   })
 
   it('never comes of bytes that somebody made up', async () => {
     await fc.assert(
       fc.asyncProperty(fc.uint8Array({ maxLength: 300 }), fc.boolean(), async (bytes, begun) => {
-        const text = begun ? join(encodeText('asfaleia-message/1\n'), bytes) : bytes
+        const text = begun ? concat(encodeText('asfaleia-message/1\n'), bytes) : bytes
         expect(['unsigned', 'truncated', 'malformed', 'unknown-version']).toContain(await verdictOf(text))
       }),
     )
@@ -511,8 +512,8 @@ describe('with the real tools', () => {
     const text = textOf(['asfaleia-message/1', 'type: text', `from: ${files.line.split(' ').slice(0, 2).join(' ')}`, ...headerOf().slice(3)])
     for (const hash of ['sha256', 'sha512']) {
       const signature = run('ssh-keygen', ['-q', '-Y', 'sign', '-n', 'asfaleia-message', '-O', `hashalg=${hash}`, '-f', files.path], text)
-      expect(await verdictOf(join(encodeText(text), signature))).toBe('genuine')
-      expect(await verdictOf(pad(join(encodeText(text), signature)))).toBe('genuine')
+      expect(await verdictOf(concat(encodeText(text), signature))).toBe('genuine')
+      expect(await verdictOf(pad(concat(encodeText(text), signature)))).toBe('genuine')
     }
   })
 
@@ -522,8 +523,8 @@ describe('with the real tools', () => {
     const certificate = Buffer.from(certify(authority, files).split(' ')[1]!, 'base64')
     const text = textOf(['asfaleia-message/1', 'type: text', `from: ${files.line.split(' ').slice(0, 2).join(' ')}`, ...headerOf().slice(3)])
     const blob = dearmor(run('ssh-keygen', ['-q', '-Y', 'sign', '-n', 'asfaleia-message', '-f', files.path], text).toString())
-    expect(await verdictOf(join(encodeText(text), armor(blob)))).toBe('genuine')
-    expect(await verdictOf(join(encodeText(text), armor(withKey(blob, certificate))))).toBe('forged')
+    expect(await verdictOf(concat(encodeText(text), armor(blob)))).toBe('genuine')
+    expect(await verdictOf(concat(encodeText(text), armor(withKey(blob, certificate))))).toBe('forged')
   })
 })
 

@@ -3,11 +3,12 @@ import { generateKeyPairSync } from 'node:crypto'
 import { generateX25519Identity, identityToRecipient } from 'age-encryption'
 import { parsePrivateKey } from '../../src/auth/private-key.ts'
 import { parsePublicKey } from '../../src/auth/ssh-key.ts'
-import { encodeText, join } from '../../src/client/field.ts'
+import { encodeText } from '../../src/client/field.ts'
 import { type Identity, identityOf } from '../../src/client/identity.ts'
 import type { Correspondent } from '../../src/client/message.ts'
 import { armor } from '../../src/client/signed.ts'
 import { makeFidoKey } from '../auth/openssh.ts'
+import { concat } from '../../src/auth/ssh-wire.ts'
 
 export const NOW = 1_795_000_000
 export const ONION = '2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion'
@@ -48,7 +49,7 @@ function makeSigner(kind: KeyKind): Identity {
 /** A text with the person's signature, whatever it says. */
 export async function signText(person: Person, namespace: string, text: string | Uint8Array): Promise<Uint8Array> {
   const signed = typeof text === 'string' ? encodeText(text) : text
-  return join(signed, armor(await person.identity.sign(namespace, signed)))
+  return concat(signed, armor(await person.identity.sign(namespace, signed)))
 }
 
 /** The blob of a signature with another key in it, which is still good: what is signed does not have the key. */
