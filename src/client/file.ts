@@ -32,6 +32,8 @@ export interface FileSink {
   finish(): Promise<void>
   /** All is there, and its hash is wrong: nothing of it can be used. */
   discard(): Promise<void>
+  /** Nothing more comes for now; the file may be opened again. Not called after `finish` and `discard`. */
+  close?(): Promise<void>
 }
 
 export const FILE = Object.freeze({
@@ -235,9 +237,11 @@ export class FileReceiving {
     this.#parts.addAll(sink.have)
   }
 
-  /** Whether it announces the same file. */
-  isOf({ name, total, hash }: FileInfo): boolean {
-    return total === this.info.total && hash === this.info.hash && name === this.info.name
+  /** Nothing more comes for now: after what is under way, what is there is left as it is. */
+  close(): Promise<void> {
+    const closed = this.#tail.then(() => (this.#state === 'receiving' ? this.#sink.close?.() : undefined))
+    this.#tail = closed.catch(() => {})
+    return closed
   }
 
   take(part: FilePart): Promise<FileProgress> {

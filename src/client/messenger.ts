@@ -9,6 +9,7 @@
  */
 import type { SshKey } from '../auth/ssh-key.ts'
 import type { Message } from '../protocol/client-session.ts'
+import { parseTarget } from '../transport/address.ts'
 import type { Card } from './card.ts'
 import { Channel } from './channel.ts'
 import { type ConnectOptions, connectRelay } from './client.ts'
@@ -100,7 +101,8 @@ export interface SendOptions {
 export interface Delivery {
   readonly id: string
   readonly to: Contact
-  readonly content: Content
+  /** Not known of what was kept from an earlier run: it is encrypted to its receiver. */
+  readonly content: Content | undefined
   readonly state: DeliveryState
   /** The relay that took it, or that refused it last. */
   readonly relay: string | undefined
@@ -190,6 +192,8 @@ const MOST_DEADLINE_SECONDS = 13 * 86_400
 const RECEIPT_MS = 3_600_000
 /** Events that a slow reader can be behind. */
 const EVENTS = 4_096
+/** Copies of a message that are acknowledged together with it. */
+const COPIES = 16
 /** Deliveries that are remembered after they were confirmed, for a `read` that comes later. */
 const CONFIRMED = 4_096
 
@@ -200,7 +204,7 @@ class Tracked {
   readonly #accepted = Promise.withResolvers<DeliveryState>()
   readonly #settled = Promise.withResolvers<DeliveryState>()
 
-  constructor(id: string, to: Contact, content: Content) {
+  constructor(id: string, to: Contact, content: Content | undefined) {
     const now = this.#state
     this.delivery = Object.freeze({
       id,
@@ -259,7 +263,16 @@ interface Pending {
   done: Promise<void> | undefined
 }
 
-/** Starts to receive at once. */
+/** @throws {MessengerError} `no-relay` @throws {TypeError} for an address that is none */
+function checkRelays({ relays }: Contact): void {
+  if (relays.length === 0) throw new MessengerError('no-relay')
+  for (const relay of relays) parseTarget(relay)
+}
+
+/**
+ * Starts to receive at once.
+ * @throws {TypeError} for an address that is none; the signal's reason if it is aborted
+ */
 export function openMessenger(options: MessengerOptions): Messenger {
   return new Messenger(options)
 }
@@ -275,7 +288,9 @@ export class Messenger {
   readonly #receipts = new Receipts()
   readonly #outgoing = new Map<string, Outgoing>()
   readonly #incoming = new Map<string, Incoming>()
+  /** What is not settled, and what was confirmed and may be read yet. */
   readonly #deliveries = new Map<string, Tracked>()
+  readonly #confirmed = new Map<string, Tracked>()
   /** The last message to each contact, which the next one comes after; and the writing of it. */
   readonly #writing = new Map<string, { last: string | undefined; tail: Promise<void> }>()
   /** By sender and id: what came and is not done. */
@@ -317,6 +332,7 @@ export class Messenger {
     )
     const { signal } = options
     signal?.throwIfAborted()
+    for (const relay of options.relays) parseTarget(relay)
     signal?.addEventListener('abort', () => void this.close(), { once: true })
     this.ready = this.#load()
     this.ready.catch(() => {})
@@ -335,7 +351,7 @@ export class Messenger {
     const writing = this.#writing.get(fingerprint) ?? { last: undefined, tail: Promise.resolve() }
     this.#writing.set(fingerprint, writing)
     const before = writing.tail
-    writing.tail = this.#track(before.then(() => this.#write(tracked, writing, options)))
+    writing.tail = this.#track(before.then(() => this.#write(tracked, content, writing, options)))
     return tracked.delivery
   }
 
@@ -346,14 +362,14 @@ export class Messenger {
    */
   async sendFile(to: Contact, source: FileSource, { deadline = DEADLINE_SECONDS, signal }: Omit<SendOptions, 'group'> = {}): Promise<FileDelivery> {
     if (this.#closed) throw new MessengerError('closed')
-    if (to.relays.length === 0) throw new MessengerError('no-relay')
+    checkRelays(to)
     await this.ready
     return this.#transfers.send(to, source, this.#clock.now() + Math.min(deadline, MOST_DEADLINE_SECONDS) * 1_000, signal)
   }
 
   /** What was sent, by this process or one before, and is not settled. */
   deliveries(): Delivery[] {
-    return [...this.#deliveries.values()].filter(({ isSettled }) => !isSettled).map(({ delivery }) => delivery)
+    return Array.from(this.#deliveries.values(), ({ delivery }) => delivery)
   }
 
   /**
@@ -439,7 +455,7 @@ export class Messenger {
     for (const entry of entries) {
       const contact = this.#options.contacts.find(entry.to)
       if (!this.#outbox.add(entry) || contact === undefined) continue
-      const tracked = new Tracked(entry.id, contact, { type: 'unknown', name: 'kept', body: new Uint8Array(0) })
+      const tracked = new Tracked(entry.id, contact, undefined)
       if (entry.held.length > 0) tracked.change({ state: 'held' })
       this.#deliveries.set(entry.id, tracked)
     }
@@ -457,8 +473,8 @@ export class Messenger {
     if (text === undefined || text.length !== all.length) await store?.replace(all)
   }
 
-  async #write(tracked: Tracked, writing: { last: string | undefined }, { deadline, group, signal }: SendOptions): Promise<void> {
-    const { id, to, content } = tracked.delivery
+  async #write(tracked: Tracked, content: Content, writing: { last: string | undefined }, { deadline, group, signal }: SendOptions): Promise<void> {
+    const { id, to } = tracked.delivery
     const fingerprint = fingerprintOf(to.key)
     const ordered = content.type !== 'file' && content.type !== 'have'
     try {
@@ -467,7 +483,7 @@ export class Messenger {
       const after = ordered ? (writing.last ?? this.#outbox.last(fingerprint)) : undefined
       signal?.throwIfAborted()
       if (this.#closed) throw new MessengerError('closed')
-      if (to.relays.length === 0) throw new MessengerError('no-relay')
+      checkRelays(to)
       const payload = await encodeMessage(this.#options.identity, {
         to,
         id,
@@ -582,17 +598,14 @@ export class Messenger {
       if (state !== 'waiting' && state !== 'held') this.#watchers.delete(id)
       return watcher(state, error)
     }
-    const tracked = this.#deliveries.get(id)
+    const tracked = this.#deliveries.get(id) ?? this.#confirmed.get(id)
     if (tracked === undefined || !tracked.change({ state, relay, error })) return
     this.#emit({ kind: 'delivery', delivery: tracked.delivery })
     if (!tracked.isSettled) return
-    // The oldest go first; those that are not settled stay.
     this.#deliveries.delete(id)
-    if (state === 'delivered') this.#deliveries.set(id, tracked)
-    if (this.#deliveries.size > CONFIRMED) for (const [oldest, { isSettled }] of this.#deliveries) {
-      if (isSettled) this.#deliveries.delete(oldest)
-      if (this.#deliveries.size <= CONFIRMED) break
-    }
+    this.#confirmed.delete(id)
+    if (state === 'delivered') this.#confirmed.set(id, tracked)
+    if (this.#confirmed.size > CONFIRMED) this.#confirmed.delete(this.#confirmed.keys().next().value!)
   }
 
   #save(): void {
@@ -736,8 +749,9 @@ export class Messenger {
     const name = `${fingerprint} ${id}`
     const known = this.#pending.get(name)
     if (known !== undefined) {
-      known.copies.push(copy)
       if (known.done !== undefined) copy.incoming.ack(copy.id)
+      // One that is forgotten comes again, and is known then.
+      else if (known.copies.length < COPIES && !known.copies.some((each) => each.incoming === copy.incoming && each.id === copy.id)) known.copies.push(copy)
       this.#emit({ kind: 'duplicate', relay, from, id })
       return
     }

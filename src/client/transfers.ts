@@ -68,17 +68,23 @@ interface Incoming {
   readonly offer: FileOffer
   readonly receiving: Promise<FileReceiving | 'done' | 'refused'>
   told: boolean
+  /** Parts under way. */
+  taking: number
 }
 
-/** Files that are settled and remembered, so that what comes late is answered. */
+/** Files whose end is remembered. */
 const REMEMBERED = 256
 
 export class Transfers {
   readonly #port: TransferPort
   readonly #receiver: FileReceiver | undefined
   readonly #outgoing = new Map<string, Outgoing>()
-  /** By sender and file; the settled ones, which hold nothing, until there are too many. */
+  /**
+   * By sender and content, the one that was heard of longest ago first: a sender that begins again, under another id, goes
+   * on with the same file.
+   */
   readonly #incoming = new Map<string, Incoming>()
+  /** By sender and id. */
   readonly #settled = new Map<string, 'done' | 'refused'>()
   #writing = 0
 
@@ -169,35 +175,41 @@ export class Transfers {
    * goes wrong with a file makes it reject: then the file is refused.
    */
   async onPart(from: Contact, part: FilePart): Promise<void> {
-    const name = `${fingerprintOf(from.key)} ${part.file}`
-    const settled = this.#settled.get(name)
+    const sender = fingerprintOf(from.key)
+    const settled = this.#settled.get(`${sender} ${part.file}`)
     if (settled !== undefined) {
       if (part.part === 0) this.#answer(from, part.file, settled)
       return
     }
-    const incoming = this.#incoming.get(name) ?? this.#open(name, { from, file: part.file, name: part.name, total: part.total, hash: part.hash })
+    const name = `${sender} ${part.hash} ${part.total} ${part.name}`
+    const incoming = this.#incoming.get(name) ?? this.#open({ from, file: part.file, name: part.name, total: part.total, hash: part.hash })
+    this.#incoming.delete(name)
+    this.#incoming.set(name, incoming)
+    incoming.taking++
     try {
       const receiving = await incoming.receiving
       if (typeof receiving === 'string') {
-        this.#settle(name, incoming, receiving, receiving, receiving === 'done' ? part.total : 0)
-        return this.#answer(from, part.file, receiving)
+        this.#settle(name, incoming, receiving, receiving === 'done' ? part.total : 0)
+        return this.#say(from, part.file, receiving)
       }
-      // Another file under the same id: no honest sender's.
-      if (!receiving.isOf(part)) return this.#answer(from, part.file, 'refused')
       this.#writing++
       const { state, answer, bytes } = await receiving.take(part).finally(() => this.#writing--)
-      if (answer !== undefined) this.#answer(from, part.file, answer)
       if (state === 'receiving') this.#port.emit({ kind: 'file-received', offer: incoming.offer, state, bytes })
-      else this.#settle(name, incoming, state === 'done' ? 'done' : 'refused', state, bytes)
+      else this.#settle(name, incoming, state, bytes)
+      if (answer === 'done' || answer === 'refused') this.#say(from, part.file, answer)
+      else if (answer !== undefined) this.#answer(from, part.file, answer)
     } catch (error) {
-      this.#settle(name, incoming, 'refused', 'failed', 0, error)
-      this.#answer(from, part.file, 'refused')
+      this.#settle(name, incoming, 'failed', 0, error)
+      this.#say(from, part.file, 'refused')
+    } finally {
+      incoming.taking--
     }
   }
 
   close(): void {
     for (const { settle, sending } of this.#outgoing.values()) settle(sending.state)
     this.#outgoing.clear()
+    for (const name of this.#incoming.keys()) this.#leave(name)
   }
 
   // Out
@@ -242,28 +254,42 @@ export class Transfers {
 
   // In
 
-  #open(name: string, offer: FileOffer): Incoming {
-    const incoming: Incoming = { offer, receiving: this.#ask(name, offer), told: false }
-    this.#incoming.set(name, incoming)
-    return incoming
+  #open(offer: FileOffer): Incoming {
+    const sender = `${fingerprintOf(offer.from.key)} `
+    const ofSender = [...this.#incoming].filter(([name]) => name.startsWith(sender))
+    // The one that nothing came of for longest makes room; whoever asks for it again finds what is there.
+    const crowded = ofSender.length >= FILE.contact ? ofSender : this.#incoming.size >= FILE.all ? [...this.#incoming] : []
+    const [idle] = crowded.find(([, { taking }]) => taking === 0) ?? []
+    if (idle !== undefined) this.#leave(idle)
+    const isFull = crowded.length > 0 && idle === undefined
+    return { offer, receiving: isFull ? Promise.resolve('refused') : this.#ask(offer), told: false, taking: 0 }
   }
 
-  async #ask(name: string, { from, ...info }: FileOffer): Promise<FileReceiving | 'done' | 'refused'> {
-    const [sender] = name.split(' ', 1)
-    const ofSender = [...this.#incoming.keys()].filter((each) => each.startsWith(`${sender} `)).length
-    if (this.#receiver === undefined || this.#incoming.size >= FILE.all || ofSender >= FILE.contact) return 'refused'
+  async #ask({ from, ...info }: FileOffer): Promise<FileReceiving | 'done' | 'refused'> {
+    if (this.#receiver === undefined) return 'refused'
     const sink = await this.#receiver.open({ from, ...info })
     return sink === undefined ? 'refused' : sink === 'done' ? 'done' : new FileReceiving(info, sink)
   }
 
+  #leave(name: string): void {
+    const incoming = this.#incoming.get(name)
+    this.#incoming.delete(name)
+    void incoming?.receiving.then((receiving) => (typeof receiving === 'string' ? undefined : receiving.close())).catch(() => {})
+  }
+
   /** Says once what came of a file, and lets it go. */
-  #settle(name: string, incoming: Incoming, remembered: 'done' | 'refused', state: FileArrival, bytes: number, error?: unknown): void {
+  #settle(name: string, incoming: Incoming, state: FileArrival, bytes: number, error?: unknown): void {
     if (incoming.told) return
     incoming.told = true
-    this.#incoming.delete(name)
-    this.#settled.set(name, remembered)
-    if (this.#settled.size > REMEMBERED) this.#settled.delete(this.#settled.keys().next().value!)
+    if (this.#incoming.get(name) === incoming) this.#incoming.delete(name)
     this.#port.emit({ kind: 'file-received', offer: incoming.offer, state, bytes, ...(error !== undefined && { error }) })
+  }
+
+  /** The last word on a file, which is remembered for what comes late. */
+  #say(to: Contact, file: string, word: 'done' | 'refused'): void {
+    this.#settled.set(`${fingerprintOf(to.key)} ${file}`, word)
+    if (this.#settled.size > REMEMBERED) this.#settled.delete(this.#settled.keys().next().value!)
+    this.#answer(to, file, word)
   }
 
   #answer(to: Contact, file: string, parts: readonly PartRange[] | 'done' | 'refused'): void {

@@ -1,10 +1,16 @@
 /** The messenger over relays of this process. */
 import { randomBytes } from 'node:crypto'
 import { afterEach, describe, expect, test } from 'vitest'
-import type { Contact, Messenger, MessengerOptions } from '../../src/client/messenger.ts'
-import type { FileOffer } from '../../src/client/transfers.ts'
+import { connectRelay } from '../../src/client/client.ts'
+import { Parts } from '../../src/client/file.ts'
+import { countParts, encodeMessage } from '../../src/client/message.ts'
+import type { Contact, Messenger, MessengerEvent, MessengerOptions, OutboxStore } from '../../src/client/messenger.ts'
+import type { OutboxEntry } from '../../src/client/outbox.ts'
+import type { SeenStore } from '../../src/client/seen.ts'
+import type { FileOffer, FileReceiver } from '../../src/client/transfers.ts'
 import { memoryFile, type MemoryFile, sourceOf } from '../support/files.ts'
 import { makePerson, messengerOf, type Person, take, textOf } from '../support/people.ts'
+import { startSocksServer } from '../support/socks-server.ts'
 import { startTestRelay, type TestRelay, type TestRelayOptions } from '../support/relay.ts'
 
 const closers: (() => unknown)[] = []
@@ -122,5 +128,277 @@ describe('files', () => {
     expect(Buffer.compare(file!.bytes, bytes)).toBe(0)
     // What came twice was written once.
     expect(file!.written.length).toBe(new Set(file!.written).size)
+  })
+
+  test('go on where they were when their sender, or their receiver, begins again', async () => {
+    const relay = await startRelay({ memory: 2 ** 24 })
+    const [alice, bob] = [makePerson('alice', relay.address), makePerson('bob', relay.address)]
+    const bytes = new Uint8Array(randomBytes(2_000_000))
+    let file: MemoryFile | undefined
+    let closed = 0
+    const files: FileReceiver = {
+      async open(offer) {
+        const have = new Parts(countParts(offer.total))
+        for (const part of file?.written ?? []) have.add(part)
+        const written = file?.written ?? []
+        file = memoryFile(offer, have.ranges(), file && new Uint8Array(file.bytes))
+        file.written.push(...written)
+        return { ...file.sink, close: async () => void closed++ }
+      },
+    }
+    const half = async (messenger: Messenger, most: number): Promise<void> => {
+      for await (const event of messenger.events()) if (event.kind === 'file-received' && event.bytes > most) return
+    }
+    const first = open(alice, [bob])
+    const receiver = open(bob, [alice], { files })
+    const half1 = half(receiver, 500_000)
+    const interrupted = await first.sendFile(bob, sourceOf('x', bytes))
+    await half1
+    await first.close()
+    expect(await interrupted.settled).toBe('sending')
+
+    const second = open(alice, [bob])
+    const half2 = half(receiver, 1_000_000)
+    const delivery = await second.sendFile(bob, sourceOf('x', bytes))
+    await half2
+    await receiver.close()
+    const again = open(bob, [alice], { files })
+    expect(await delivery.settled).toBe('done')
+    expect(file).toMatchObject({ outcome: 'finished' })
+    expect(Buffer.compare(file!.bytes, bytes)).toBe(0)
+    expect(file!.written.length).toBe(new Set(file!.written).size)
+    expect(closed).toBe(1)
+    await again.close()
+  })
+
+  test('that cannot be written, or are not wanted, are refused, and nothing else is held up', async () => {
+    const relay = await startRelay({ memory: 2 ** 24 })
+    const [alice, bob] = [makePerson('alice', relay.address), makePerson('bob', relay.address)]
+    const from = open(alice, [bob])
+    const to = open(bob, [alice], {
+      files: {
+        async open(offer) {
+          if (offer.name === 'unwanted') return undefined
+          if (offer.name === 'known') return 'done'
+          return { ...memoryFile(offer).sink, write: () => Promise.reject(new Error('the disk is full')) }
+        },
+      },
+    })
+    const failed = (async () => {
+      for await (const event of to.events()) if (event.kind === 'file-received' && event.state === 'failed') return event
+      return undefined
+    })()
+    const bytes = new Uint8Array(100_000)
+    const deliveries = await Promise.all(['unwanted', 'known', 'unwritable'].map((name) => from.sendFile(bob, sourceOf(name, bytes))))
+    expect(await Promise.all(deliveries.map(({ settled }) => settled))).toEqual(['refused', 'done', 'refused'])
+    expect(await failed).toMatchObject({ error: { message: 'the disk is full' } })
+    const after = from.send(bob, { type: 'text', text: 'after them' })
+    expect((await take(to, 1)).map(textOf)).toEqual(['after them'])
+    expect(await after.settled).toBe('delivered')
+  })
+
+  test('that are taken back, or become shorter, end', async () => {
+    const relay = await startRelay({ memory: 2 ** 24 })
+    const [alice, bob] = [makePerson('alice', relay.address), makePerson('bob', relay.address)]
+    const from = open(alice, [bob])
+    const stop = new AbortController()
+    const delivery = await from.sendFile(bob, sourceOf('x', new Uint8Array(10)), { signal: stop.signal })
+    stop.abort(new Error('never mind'))
+    expect(await delivery.settled).toBe('failed')
+    expect(delivery.error).toMatchObject({ message: 'never mind' })
+    await expect(from.sendFile(bob, { name: 'x', size: 10, read: async () => new Uint8Array(9) })).rejects.toThrow(TypeError)
+    await expect(from.sendFile(bob, { name: 'x', size: 2 ** 53, read: async () => new Uint8Array(0) })).rejects.toThrow(TypeError)
+  })
+})
+
+describe('what is kept', () => {
+  test('an outbox goes on in the next process, and what came before is known there', async () => {
+    const first = await startRelay()
+    const down = await startRelay()
+    await down.close()
+    const [alice, bob] = [makePerson('alice', first.address), makePerson('bob', down.address)]
+    let kept: readonly OutboxEntry[] = []
+    let saves = 0
+    const outbox: OutboxStore = {
+      load: async () => kept,
+      async save(entries) {
+        saves++
+        // Not at once, as a disk.
+        await new Promise((resolve) => setImmediate(resolve))
+        kept = structuredClone(entries)
+      },
+    }
+    const before = open(alice, [bob], { outbox })
+    const texts = ['one', 'two', 'three']
+    const lost = texts.map((text) => before.send(bob, { type: 'text', text }))
+    while (lost[0]!.error === undefined) await new Promise((resolve) => setImmediate(resolve))
+    expect(lost[0]).toMatchObject({ state: 'waiting', held: false, error: { code: 'relay-down' } })
+    await before.close()
+    expect(await Promise.all(lost.map(({ settled }) => settled))).toEqual(['waiting', 'waiting', 'waiting'])
+    expect(kept.map(({ id }) => id)).toEqual(lost.map(({ id }) => id))
+    expect(saves).toBeGreaterThan(0)
+
+    // Bob has moved to another relay meanwhile, and Alice knows.
+    const moved = { ...bob, relays: [first.address] }
+    let lines = new Uint8Array(0)
+    const seen: SeenStore = {
+      load: async () => (lines.length === 0 ? undefined : lines),
+      append: async (line) => void (lines = Uint8Array.of(...lines, ...line)),
+      replace: async (text) => void (lines = Uint8Array.from(text)),
+    }
+    const receiver = open(moved, [alice], { seen })
+    const after = open(alice, [moved], { outbox })
+    await after.ready
+    expect(after.deliveries()).toMatchObject(lost.map(({ id }) => ({ id, state: 'waiting', content: undefined })))
+    const states = after.deliveries().map(({ settled }) => settled)
+    const fourth = after.send(moved, { type: 'text', text: 'four' })
+    const received = await take(receiver, 4)
+    expect(received.map(textOf)).toEqual([...texts, 'four'])
+    // It comes after the last one of the run before.
+    expect(received[3]!.envelope?.after).toBe(lost[2]!.id)
+    expect(await Promise.all([...states, fourth.settled])).toEqual(['delivered', 'delivered', 'delivered', 'delivered'])
+    await after.flush()
+    expect(kept).toEqual([])
+
+    // The same again, to a receiver who has begun again: known, and not given.
+    await receiver.close()
+    const again = open(moved, [alice], { seen })
+    const duplicate = (async () => {
+      for await (const event of again.events()) if (event.kind === 'duplicate') return event
+      return undefined
+    })()
+    const copy = { ...lost[0]!, payload: await encodeMessage(alice.identity, { to: moved, id: lost[0]!.id, time: Math.floor(Date.now() / 1_000), content: { type: 'text', text: 'one' } }) }
+    using client = await connectRelay({ relay: first.address, identity: alice.identity })
+    await client.sendSealed(moved.key, copy.payload)
+    expect(await duplicate).toMatchObject({ id: lost[0]!.id })
+  })
+
+  test('what was kept and is broken is left as it is, and nothing is sent or received', async () => {
+    const relay = await startRelay()
+    const alice = makePerson('alice', relay.address)
+    let replaced = false
+    const seen: SeenStore = { load: async () => Buffer.from('something else'), append: async () => {}, replace: async () => void (replaced = true) }
+    const messenger = open(alice, [alice], { seen })
+    await expect(messenger.ready).rejects.toMatchObject({ code: 'broken-store' })
+    expect(await messenger.send(alice, { type: 'text', text: 'x' }).settled).toBe('failed')
+    expect(replaced).toBe(false)
+    expect(relay.relay.snapshot().messages).toBe(0)
+  })
+})
+
+describe('ends and limits', () => {
+  test('a message can be taken back until it is confirmed', async () => {
+    const down = await startRelay()
+    await down.close()
+    const [alice, bob] = [makePerson('alice'), makePerson('bob', down.address)]
+    const messenger = open(alice, [bob])
+    const stop = new AbortController()
+    const delivery = messenger.send(bob, { type: 'text', text: 'x' }, { signal: stop.signal })
+    while (delivery.error === undefined) await new Promise((resolve) => setImmediate(resolve))
+    stop.abort(new Error('never mind'))
+    expect(await delivery.settled).toBe('failed')
+    expect(delivery.error).toMatchObject({ message: 'never mind' })
+    expect(messenger.deliveries()).toEqual([])
+    const late = messenger.send(bob, { type: 'text', text: 'x' }, { signal: AbortSignal.abort() })
+    expect(await late.settled).toBe('failed')
+  })
+
+  test('what cannot be sent fails at once, and the next message does not wait for it', async () => {
+    const relay = await startRelay()
+    const [alice, bob] = [makePerson('alice', relay.address), makePerson('bob', relay.address)]
+    const messenger = open(alice, [bob])
+    const states = [
+      messenger.send({ ...bob, relays: [] }, { type: 'text', text: 'x' }),
+      messenger.send({ ...bob, relays: ['no address'] }, { type: 'text', text: 'x' }),
+      messenger.send(bob, { type: 'text', text: 'x'.repeat(30_000) }),
+      messenger.send(bob, { type: 'text', text: 'fits' }),
+    ]
+    expect(await Promise.all(states.map(({ accepted }) => accepted))).toEqual(['failed', 'failed', 'failed', 'held'])
+    expect(states.slice(0, 3).map(({ error }) => error)).toMatchObject([{ code: 'no-relay' }, { name: 'TypeError' }, { code: 'too-large' }])
+    // It comes after none of them.
+    const [received] = await take(open(bob, [alice]), 1)
+    expect(received!.envelope).not.toHaveProperty('after')
+    expect(() => open({ ...alice, relays: ['no address'] }, [])).toThrow(TypeError)
+  })
+
+  test('flush waits for what is under way, and for no longer than its signal', async () => {
+    const relay = await startRelay()
+    const [alice, bob] = [makePerson('alice', relay.address), makePerson('bob', relay.address)]
+    const messenger = open(alice, [bob])
+    const delivery = messenger.send(bob, { type: 'text', text: 'x' })
+    await messenger.flush()
+    expect(delivery.state).toBe('held')
+    await relay.kill()
+    messenger.send(bob, { type: 'text', text: 'y' })
+    const stop = new AbortController()
+    const flushed = messenger.flush({ signal: stop.signal })
+    stop.abort(new Error('enough'))
+    await expect(flushed).rejects.toThrow('enough')
+  })
+
+  test('a signal closes it: its loops end, and what is unconfirmed is said to be', async () => {
+    const relay = await startRelay()
+    const [alice, bob] = [makePerson('alice', relay.address), makePerson('bob', relay.address)]
+    const stop = new AbortController()
+    const messenger = open(alice, [bob], { signal: stop.signal })
+    const delivery = messenger.send(bob, { type: 'text', text: 'x' })
+    await delivery.accepted
+    const loops = [messenger.received(), messenger.events()].map(async (each) => {
+      for await (const _ of each);
+      return 'ended'
+    })
+    stop.abort()
+    expect(await Promise.all(loops)).toEqual(['ended', 'ended'])
+    expect(await delivery.settled).toBe('held')
+    expect(await messenger.send(bob, { type: 'text', text: 'x' }).settled).toBe('failed')
+    expect(() => open(alice, [], { signal: stop.signal })).toThrow('aborted')
+  })
+
+  test('each relay, sending and receiving, has circuits of its own, and others after a failure', async () => {
+    const { port } = await startRelay({ names: ['one.example', 'two.example'] })
+    const proxy = await startSocksServer({ to: port })
+    closers.push(() => proxy.close())
+    const [alice, bob, carol] = [makePerson('alice', 'one.example'), makePerson('bob', 'one.example'), makePerson('carol', 'two.example')]
+    const messenger = open(alice, [bob, carol], { socks: `127.0.0.1:${proxy.port}` })
+    const deliveries = [messenger.send(bob, { type: 'text', text: 'x' }), messenger.send(carol, { type: 'text', text: 'x' })]
+    expect(await Promise.all(deliveries.map(({ accepted }) => accepted))).toEqual(['held', 'held'])
+    while (proxy.requests.length < 3) await new Promise((resolve) => setImmediate(resolve))
+    proxy.cut()
+    while (proxy.requests.length < 6) await new Promise((resolve) => setTimeout(resolve, 10))
+    expect(new Set(proxy.requests.map(({ user }) => user)).size).toBe(6)
+    expect(proxy.requests.map(({ host }) => host).toSorted()).toEqual(['one.example', 'one.example', 'one.example', 'one.example', 'two.example', 'two.example'])
+  })
+
+  test('a relay that goes down says when to come back, and is not asked before', async () => {
+    const relay = await startRelay()
+    const alice = makePerson('alice', relay.address)
+    const messenger = open(alice, [])
+    const events = messenger.events()[Symbol.asyncIterator]()
+    const next = async (state: string): Promise<MessengerEvent> => {
+      for (;;) {
+        const { value } = await events.next()
+        if (value?.kind === 'relay' && value.state === state) return value
+      }
+    }
+    await next('up')
+    await relay.relay.close()
+    const down = await next('down')
+    expect(down).toMatchObject({ error: { code: 'restarting', seconds: 10 } })
+    expect((down as { again: number }).again).toBeGreaterThanOrEqual(10_000)
+  })
+
+  test('what a relay says of where it is going is told, and not followed', async () => {
+    const name = '2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion'
+    const relay = await startRelay({ names: [name, 'localhost'], movedFrom: ['localhost'] })
+    const alice = makePerson('alice', relay.address)
+    const messenger = open(alice, [alice])
+    for await (const event of messenger.events()) {
+      if (event.kind !== 'moved') continue
+      expect(event).toEqual({ kind: 'moved', relay: relay.address, name })
+      break
+    }
+    const delivery = messenger.send(alice, { type: 'text', text: 'still here' })
+    expect((await take(messenger, 1)).map(textOf)).toEqual(['still here'])
+    expect(await delivery.accepted).toBe('held')
   })
 })

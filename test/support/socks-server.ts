@@ -17,6 +17,8 @@ export interface SocksRequest {
 export interface SocksServer {
   readonly port: number
   readonly requests: SocksRequest[]
+  /** Ends every connection. */
+  cut(): void
   close(): Promise<void>
 }
 
@@ -35,6 +37,9 @@ export async function startSocksServer(answer: { readonly to: number } | { reado
   return {
     port: (server.address() as AddressInfo).port,
     requests,
+    cut() {
+      for (const socket of sockets) socket.destroy()
+    },
     async close() {
       for (const socket of sockets) socket.destroy()
       server.close()
