@@ -134,7 +134,7 @@ describe('the relay', () => {
   /** The ways in: each a command that sends a text from a key to a public key, and one that gets what waits. */
   const ways = {
     'torsocks nc and age': {
-      send: (key: string, to: string, text: string) => shell('seal', key, `${to}.pub`, text),
+      send: (key: string, to: string, text: string) => shell('send', key, `${to}.pub`, text),
       get: (key: string) => shell('get', key),
     },
     'our client, by SOCKS': {
@@ -169,7 +169,7 @@ describe('the relay', () => {
       // The last one finds nothing: what was read is acknowledged and gone.
       for (const got of [await way.get(bob), await otherWay.get(alice), await way.get(alice)]) {
         expect(got).toMatchObject({ code: 0 })
-        // Around the text stand our client's word about its sender, or the header and signature that the shell shows as they are.
+        // Before the text stands our client's word about its sender; the shell's goes to its standard error.
         read.push(/^.*?(to (?:Bob|Alice) by .*)$/m.exec(got.stdout)?.[1] ?? got.stdout)
       }
     }
@@ -200,6 +200,9 @@ describe('the relay', () => {
     const people = join(folder, 'people')
     await writeFile(people, `carol ${await readFile(`${carol}.pub`, 'utf8')}`)
     expect(await shell('get', bob, people)).toMatchObject({ stdout: 'signed\n', stderr: expect.stringContaining('from carol, ') })
+    expect(await shell('send', carol, `${bob}.pub`, 'signed for ours')).toMatchObject({ code: 0 })
+    const { stdout } = await ours([], 'get', '--socks', socks(), '--key', bob, '--json')
+    expect(JSON.parse(stdout)).toMatchObject({ verdict: 'genuine', type: 'text', text: 'signed for ours' })
   })
 
   test('answers on a WebSocket', { timeout: SLOW }, async () => {
