@@ -20,6 +20,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = Object.freeze({
   key: { about: 'make an SSH key, or show one', load: () => import('./commands/key.ts') },
   me: { about: 'make your profile, and show your contact card', load: () => import('./commands/me.ts') },
   contact: { about: 'take up contacts, and compare safety words', load: () => import('./commands/contact.ts') },
+  group: { about: 'make groups of contacts, and leave them', load: () => import('./commands/group.ts') },
   send: { about: 'send a message', load: () => import('./commands/send.ts') },
   get: { about: 'show the messages that wait', load: () => import('./commands/get.ts') },
   address: { about: "show the relay's onion address", load: () => import('./commands/address.ts') },

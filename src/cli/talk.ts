@@ -2,10 +2,10 @@
 import type { ParseArgsConfig } from 'node:util'
 import { connectRelay } from '../client/client.ts'
 import { fingerprintOf } from '../client/field.ts'
-import { type Contact, type Messenger, type MessengerEvent, type MessengerOptions, openMessenger } from '../client/messenger.ts'
+import { type Contact, type Delivery, type Messenger, type MessengerEvent, type MessengerOptions, openMessenger } from '../client/messenger.ts'
 import type { Profile } from './profile.ts'
 import { openOutbox, openSeen } from './state.ts'
-import { CliError, type Io } from './terminal.ts'
+import { CliError, type Io, printProblem } from './terminal.ts'
 
 export const TALK_OPTIONS = {
   relay: { type: 'string', multiple: true },
@@ -28,6 +28,8 @@ export const TALK_HELP = `  --key KEY             your SSH key, instead of the p
 
 export interface Talk {
   readonly messenger: Messenger
+  /** Resolves when every relay of the receiver's was tried and none took the message, with why not. */
+  refused(delivery: Delivery): Promise<unknown>
   /** Seconds that a relay says it holds messages, where it was reached. */
   holds(relay: string): number | undefined
   /** Ends the messenger; what is kept is kept. */
@@ -69,14 +71,54 @@ export async function openTalk(
     // Without a folder, and for who only sends, nothing is kept.
     ...(profile.seen && home !== undefined && options.relays.length > 0 && { seen: openSeen(home.stateFolder) }),
   })
+  const attempts = watch(messenger, io)
   return {
     messenger,
+    refused: attempts.refused,
     holds: (relay) => holds.get(relay),
     async close() {
       await messenger.close()
       await outbox?.release()
     },
   }
+}
+
+/** Follows what happens on the way out. */
+function watch(messenger: Messenger, io: Io): Pick<Talk, 'refused'> {
+  /** By relay the last failure, which says when to come back, too. */
+  const errors = new Map<string, unknown>()
+  /** By message the relays that did not take it. */
+  const failed = new Map<string, Set<string>>()
+  const waiting: { readonly delivery: Delivery; readonly resolve: (error: unknown) => void }[] = []
+  const tellMove = createMoveTeller(io)
+  const look = ({ to, id, relay, error }: Delivery): void => {
+    if (relay === undefined || !to.relays.every((each) => failed.get(id)?.has(each))) return
+    const last = errors.get(relay)
+    for (const each of waiting) if (each.delivery.id === id) each.resolve(codeOf(last) === codeOf(error) ? last : error)
+  }
+  const events = messenger.events()
+  void (async () => {
+    for await (const event of events) {
+      if (event.kind === 'moved') tellMove(event)
+      if (event.kind === 'relay' && event.error !== undefined) errors.set(event.relay, event.error)
+      if (event.kind === 'not-kept') printProblem(io, event.error instanceof CliError ? event.error.message : 'the outbox cannot be kept')
+      if (event.kind !== 'delivery' || event.delivery.state !== 'waiting' || event.delivery.relay === undefined) continue
+      const { id, relay } = event.delivery
+      failed.set(id, (failed.get(id) ?? new Set()).add(relay))
+      look(event.delivery)
+    }
+  })()
+  return {
+    refused: (delivery) =>
+      new Promise((resolve) => {
+        waiting.push({ delivery, resolve })
+        look(delivery)
+      }),
+  }
+}
+
+export function codeOf(error: unknown): unknown {
+  return (error as { readonly code?: unknown } | undefined)?.code
 }
 
 /** Says once for each address that a relay is moving to it. */

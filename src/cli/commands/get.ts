@@ -13,7 +13,7 @@ import { Arrivals } from '../arrival.ts'
 import { openProfile, type Profile } from '../profile.ts'
 import { duration, mayPass, toCliError } from '../refusal.ts'
 import { describeReceived, type Enclosed, formatReceived, readEnclosed } from '../report.ts'
-import { createMoveTeller, openTalk, type Talk, TALK_HELP, TALK_OPTIONS } from '../talk.ts'
+import { openTalk, type Talk, TALK_HELP, TALK_OPTIONS } from '../talk.ts'
 import { CliError, EXIT, formatJson, type Io, sanitizeLine, UsageError } from '../terminal.ts'
 
 const USAGE = 'asfaleia get [--follow] [--files FOLDER] [--json]'
@@ -63,7 +63,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
     await takeAll(messenger, watch, show, follow)
     if (io.signal.aborted && !follow) throw new CliError('interrupted')
     if (!follow) {
-      if (show.count > 0 || outbox) await messenger.flush({ signal: AbortSignal.any([io.signal, AbortSignal.timeout(FLUSH_MS)]) }).catch(() => {})
+      await messenger.flush({ signal: AbortSignal.any([io.signal, AbortSignal.timeout(FLUSH_MS)]) }).catch(() => {})
       watch.conclude(show.count)
     }
     return EXIT.ok
@@ -106,15 +106,12 @@ class Watch {
     this.#relays = relays
     this.#follow = follow
     this.failure.catch(() => {})
-    const tellMove = createMoveTeller(io)
     const events = messenger.events()
     void (async () => {
       for await (const event of events) {
-        if (event.kind === 'moved') tellMove(event)
-        else if (event.kind === 'relay' && event.purpose === 'receive') this.#onRelay(event)
+        if (event.kind === 'relay' && event.purpose === 'receive') this.#onRelay(event)
         else if (event.kind === 'duplicate') show.duplicate(event)
         else if (event.kind === 'file-received') show.progress(event)
-        else if (event.kind === 'not-kept') show.note('the outbox cannot be kept; it is in memory still')
       }
     })()
   }

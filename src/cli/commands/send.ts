@@ -1,20 +1,22 @@
 /** `asfaleia send`: writes to a contact, a group or a bare key, and says what became of it, and no more than is known. */
 import type { SshKey } from '../../auth/ssh-key.ts'
 import { fingerprintOf, isId } from '../../client/field.ts'
-import { roomFor } from '../../client/message.ts'
-import type { Contact, Delivery, Messenger } from '../../client/messenger.ts'
+import { MessageError, roomFor } from '../../client/message.ts'
+import type { Contact, Delivery } from '../../client/messenger.ts'
 import { CLIENT_CAPS } from '../../protocol/client-session.ts'
 import { openCommandLine } from '../arguments.ts'
 import { checkRelays } from '../book.ts'
+import { sendFile } from '../departure.ts'
 import { isPrivateKey, readKeyFile, readPublicKey } from '../keyfile.ts'
 import { openProfile, type Profile } from '../profile.ts'
 import { duration, toCliError } from '../refusal.ts'
-import { createMoveTeller, openTalk, type Talk, TALK_HELP, TALK_OPTIONS } from '../talk.ts'
+import { codeOf, openTalk, type Talk, TALK_HELP, TALK_OPTIONS } from '../talk.ts'
 import { CliError, EXIT, formatJson, type Io, printProblem, sanitizeLine, UsageError } from '../terminal.ts'
 
 const USAGE = 'asfaleia send RECEIVER [TEXT]'
 
 const HELP = `usage: asfaleia send RECEIVER [TEXT] [--wait[=SECONDS]] [--outbox] [--reply-to ID]
+       asfaleia send RECEIVER --file FILE
        asfaleia send --relay HOST[:PORT] --key KEY RECEIVER [TEXT]
 
 Writes to RECEIVER: a contact or a group of yours, or else a public SSH key (ssh-ed25519 or ssh-rsa, in quotes) or a file of
@@ -25,6 +27,8 @@ line shows in \`ps\` and in the shell's history. Done is done when a relay holds
                         so takes your mailbox over from a \`get --follow\` or a chat
   --outbox              keep what no relay takes now on disk, encrypted to yourself: the next \`send\`, \`get\` or chat
                         with the outbox sends it
+  --file FILE           send a file instead of a text, to one contact. Ends when the contact has all of it; the same command
+                        after an interruption goes on where it ended
   --reply-to ID         the message that this answers, as \`get --json\` gives its id
   --relay HOST[:PORT]   the receiver's relay, for a bare key, or instead of a contact's; again for more. An onion
                         address, a loopback address or unix:PATH; port 3308 by default
@@ -37,6 +41,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
     ...TALK_OPTIONS,
     wait: { type: 'string' },
     outbox: { type: 'boolean' },
+    file: { type: 'string' },
     'reply-to': { type: 'string' },
   } as const
   // An option whose value may be left off is none that node:util knows.
@@ -56,6 +61,11 @@ export async function run(argv: string[], io: Io): Promise<number> {
     throw new UsageError('--wait wants relays of your own, where a receipt could come', { hint: '`asfaleia me --relay ADDRESS` says where you receive' })
   }
   const receivers = await findReceivers(profile, receiver, to)
+  if (values.file !== undefined) {
+    if (text !== undefined || replyTo !== undefined || values.outbox === true) throw new UsageError('--file goes without a text, --reply-to and --outbox')
+    if (receivers.group !== undefined) throw new UsageError('a file goes to one contact')
+    return sendFile(profile, receivers.contacts[0]!, { path: values.file, wait, json: values.json === true }, io)
+  }
   const body = text ?? (await readInput(io))
   if (body === '') throw new UsageError('there is no text to send')
   const outbox = values.outbox === true || profile.outbox
@@ -65,10 +75,9 @@ export async function run(argv: string[], io: Io): Promise<number> {
     const { messenger } = talk
     const content = { type: 'text', text: body, ...(replyTo !== undefined && { replyTo }) } as const
     const send = { ...(receivers.group !== undefined && { group: receivers.group }) }
-    const attempts = follow(messenger, io)
     const deliveries = receivers.contacts.map((contact) => messenger.send(contact, content, send))
     const shown = { room: roomFor(profile.identity.key), length: Buffer.byteLength(body), named: receivers.contacts.length > 1, outbox, wait, json: values.json === true }
-    const codes = await Promise.all(deliveries.map((delivery) => settle(delivery, attempts, talk!, shown, io)))
+    const codes = await Promise.all(deliveries.map((delivery) => settle(delivery, talk!, shown, io)))
     return codes.find((code) => code !== EXIT.ok && code !== EXIT.unconfirmed) ?? codes.find((code) => code !== EXIT.ok) ?? EXIT.ok
   } catch (error) {
     throw toCliError(error, io.signal)
@@ -98,6 +107,7 @@ async function findReceivers(profile: Profile, word: string, given: readonly str
   const known = profile.groups.get(word)
   if (known !== undefined) {
     const own = fingerprintOf(profile.identity.key)
+    if (!known.group.members.some(({ key }) => fingerprintOf(key) === own)) throw new CliError('you are not in that group any more')
     const members = known.group.members.filter(({ key }) => fingerprintOf(key) !== own && !known.left.includes(fingerprintOf(key)))
     const contacts = members.map((card) => profile.book.find(fingerprintOf(card.key)) ?? { ...card, ...(card.encrypt !== undefined && { recipient: card.encrypt }) })
     if (contacts.length === 0) throw new CliError('nobody else is in that group')
@@ -159,37 +169,6 @@ async function readInput(io: Io): Promise<string> {
   }
 }
 
-/** What happened on the way: by relay the last failure, by message the relays that did not take it. */
-interface Attempts {
-  readonly errors: ReadonlyMap<string, unknown>
-  /** Resolves when every relay of the receiver's was tried, and none took it. */
-  givenUp(delivery: Delivery): Promise<'given-up'>
-}
-
-function follow(messenger: Messenger, io: Io): Attempts {
-  const errors = new Map<string, unknown>()
-  const failed = new Map<string, Set<string>>()
-  const waiting: { readonly delivery: Delivery; readonly resolve: () => void }[] = []
-  const tellMove = createMoveTeller(io)
-  const events = messenger.events()
-  void (async () => {
-    for await (const event of events) {
-      if (event.kind === 'moved') tellMove(event)
-      if (event.kind === 'relay' && event.error !== undefined) errors.set(event.relay, event.error)
-      if (event.kind === 'not-kept') printProblem(io, event.error instanceof CliError ? event.error.message : 'the outbox cannot be kept')
-      if (event.kind !== 'delivery' || event.delivery.state !== 'waiting' || event.delivery.relay === undefined) continue
-      const { id, relay, to } = event.delivery
-      const relays = failed.get(id) ?? new Set()
-      failed.set(id, relays.add(relay))
-      if (to.relays.every((each) => relays.has(each))) for (const each of waiting) if (each.delivery.id === id) each.resolve()
-    }
-  })()
-  return {
-    errors,
-    givenUp: (delivery) => new Promise((resolve) => waiting.push({ delivery, resolve: () => resolve('given-up') })),
-  }
-}
-
 interface Shown {
   readonly room: number
   readonly length: number
@@ -201,10 +180,11 @@ interface Shown {
 }
 
 /** Waits for what is to be known of one message, and says it. @returns the exit code */
-async function settle(delivery: Delivery, attempts: Attempts, talk: Talk, shown: Shown, io: Io): Promise<number> {
-  const first = await Promise.race([delivery.accepted, attempts.givenUp(delivery)])
+async function settle(delivery: Delivery, talk: Talk, shown: Shown, io: Io): Promise<number> {
+  let refusal: unknown
+  await Promise.race([delivery.accepted, talk.refused(delivery).then((error) => (refusal = error))])
   io.signal.throwIfAborted()
-  const isHeld = first !== 'given-up' && delivery.held
+  const isHeld = delivery.held
   if (isHeld && shown.wait !== undefined) await Promise.race([delivery.settled, pause(shown.wait * 1_000, io.signal)])
   io.signal.throwIfAborted()
   const { state, to, id, relay } = delivery
@@ -226,7 +206,7 @@ async function settle(delivery: Delivery, attempts: Attempts, talk: Talk, shown:
     io.stderr.write(`asfaleia: ${prefix}no receipt came in ${duration(shown.wait)}: the relay holds it, and whether it was read is not known\n`)
     return EXIT.unconfirmed
   }
-  const error = describeFailure(delivery, attempts, shown)
+  const error = describeFailure(refusal ?? delivery.error, shown)
   if (kept) {
     say('kept in the outbox, not sent yet')
     io.stderr.write(`asfaleia: ${prefix}${error instanceof CliError ? sanitizeLine(error.message) : 'no relay took it'}\n`)
@@ -238,21 +218,12 @@ async function settle(delivery: Delivery, attempts: Attempts, talk: Talk, shown:
   return exitCode
 }
 
-function describeFailure(delivery: Delivery, attempts: Attempts, { room, length }: Shown): unknown {
-  const { error, relay } = delivery
-  if (codeOf(error) === 'too-large') {
-    return new CliError(`the text has ${length} bytes, and a message takes ${room}`, { hint: 'nothing was sent; send it in parts, or as a file' })
-  }
-  // The relay's own error says when to come back, too.
-  const last = relay === undefined ? undefined : attempts.errors.get(relay)
-  return toCliError(codeOf(last) === codeOf(error) ? last : error, NEVER)
+function describeFailure(error: unknown, { room, length }: Shown): unknown {
+  if (!(error instanceof MessageError) || error.code !== 'too-large') return toCliError(error, NEVER)
+  return new CliError(`the text has ${length} bytes, and a message takes ${room}`, { hint: 'nothing was sent; send it in parts, or as a file' })
 }
 
 const NEVER = new AbortController().signal
-
-function codeOf(error: unknown): unknown {
-  return (error as { readonly code?: unknown } | undefined)?.code
-}
 
 function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
