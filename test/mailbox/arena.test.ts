@@ -13,10 +13,12 @@ function shadowed(): { arena: Arena; held: Map<number, { position: number; paylo
     held,
     check() {
       let live = 0
+      let wrong = 0
       for (const { position, payload } of held.values()) {
-        expect(Buffer.compare(arena.read(position), payload)).toBe(0)
+        if (Buffer.compare(arena.read(position), payload) !== 0) wrong++
         live += footprint(payload.length)
       }
+      expect(wrong).toBe(0)
       expect(arena.live).toBe(live)
     },
   }
@@ -73,6 +75,34 @@ describe('arena', () => {
     for (const { position } of held.values()) arena.erase(position)
     expect(arena.live).toBe(0)
     expect(arena.reserved / peak).toBeLessThan(0.15)
+  })
+
+  it.each([
+    ['a small one behind each large one, then the large ones go', [32_768, 1]],
+    ['none fits behind another in a slab', [SLAB_BYTES / 2, SLAB_BYTES / 2 - 7]],
+    ['one more does not fit into the rest of a slab, by eight bytes', [32_768, 32_760]],
+    ['every length about a step of eight', [1_359, 1_360, 1_361, 1_367, 1_368, 1_369]],
+  ])('stays within its bound where sizes are chosen to fragment it: %s', (_name, lengths) => {
+    const { arena, held, check } = shadowed()
+    const payloads = lengths.map((length, n) => payloadOf(n, length))
+    const mean = lengths.reduce((sum, length) => sum + length, 0) / lengths.length
+    let owner = 0
+    let over = -Infinity
+    for (let round = 0; round < 4; round++) {
+      for (const until = owner + (16 * SLAB_BYTES) / mean; owner < until; owner++) {
+        const payload = payloads[owner % payloads.length]!
+        held.set(owner, { position: arena.store(owner, payload), payload })
+      }
+      // All but the last size go, in the order that they came; then every second of what is left.
+      for (const [each, { position, payload }] of held) {
+        if (payload === payloads.at(-1) && each % 4 !== 1) continue
+        arena.erase(position)
+        held.delete(each)
+        over = Math.max(over, arena.reserved - (arena.live * 2 + 7 * SLAB_BYTES))
+      }
+      check()
+    }
+    expect(over).toBeLessThanOrEqual(0)
   })
 
   it('gives the memory of empty slabs back at once, without a collection', () => {

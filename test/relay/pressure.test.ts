@@ -1,0 +1,299 @@
+/**
+ * What people do who mean a relay ill, or are many: its bounds hold, others are served, and nothing that was accepted
+ * is lost. The streams are of this process, so that thousands of them cost little, and no test waits for a clock.
+ */
+import { randomBytes } from 'node:crypto'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { AUTH_NAMESPACE, signMessage } from '../../src/auth/sshsig.ts'
+import { MAILBOX_BYTES, MemoryMailboxes, MESSAGE_BYTES } from '../../src/mailbox/mailbox.ts'
+import { footprint } from '../../src/mailbox/arena.ts'
+import { DEFAULT_LIMITS } from '../../src/protocol/limits.ts'
+import { Relay } from '../../src/relay/relay.ts'
+import type { ByteStream, Receiver } from '../../src/relay/stream.ts'
+import { createPerson, type Person } from '../support/wire.ts'
+
+const UNPROVEN = 2_000
+const CONNECTIONS = 3_000
+/** What the session gathers at most for a reader, and as much on its way, each with a message more. */
+const OUTPUT_MOST = 2 * (48 * 1_024 + DEFAULT_LIMITS.payload + 64)
+
+let relay: Relay
+let faults: unknown[]
+
+beforeEach(() => {
+  faults = []
+  relay = new Relay({
+    limits: DEFAULT_LIMITS,
+    memory: 2 ** 26,
+    connections: CONNECTIONS,
+    unproven: UNPROVEN,
+    perCircuit: 64,
+    perSender: 2 ** 30,
+    names: ['localhost'],
+    onFault: (error) => faults.push(error),
+  })
+})
+
+afterEach(async () => {
+  await relay.close()
+  if (faults.length > 0) throw new AggregateError(faults)
+})
+
+interface Peer {
+  /** Sends text, in pieces of so many bytes; what comes when the relay does not read is lost. */
+  send(text: string, piece?: number): void
+  /** What was written to it since. */
+  read(): string[]
+  /** The next line, when it comes. */
+  line(): Promise<string>
+  /** Bytes that were handed out for it and that it did not take. */
+  readonly untaken: number
+  /** Takes no more of what is written to it. */
+  stall(): void
+  readonly ended: boolean
+  hangUp(): void
+}
+
+function connect(): Peer {
+  const state = { said: '', reading: true, ended: false, stalled: false }
+  let pending: { readonly bytes: Uint8Array; readonly done: () => void } | undefined
+  let heard = (): void => {}
+  const flush = (): void => {
+    while (pending !== undefined && !state.stalled) {
+      const { bytes, done } = pending
+      pending = undefined
+      state.said += Buffer.from(bytes).toString('latin1')
+      done()
+    }
+    heard()
+  }
+  const end = (): void => {
+    if (state.ended) return
+    state.ended = true
+    receiver.onEnd()
+  }
+  const stream: ByteStream = {
+    framing: 'line',
+    circuit: undefined,
+    write(bytes, done) {
+      pending = { bytes, done }
+      queueMicrotask(flush)
+    },
+    pause: () => void (state.reading = false),
+    resume: () => void (state.reading = true),
+    end: () => queueMicrotask(end),
+    destroy: () => queueMicrotask(end),
+  }
+  const receiver: Receiver = relay.accept(stream, 'tcp')
+  return {
+    send(text, piece = text.length) {
+      for (let at = 0; at < text.length && state.reading && !state.ended; at += piece) {
+        receiver.onChunk(Buffer.from(text.slice(at, at + piece), 'latin1'))
+      }
+    },
+    read() {
+      const lines = state.said.split('\n')
+      state.said = lines.pop()!
+      return lines
+    },
+    async line() {
+      while (!state.said.includes('\n')) await new Promise<void>((resolve) => (heard = resolve))
+      const [line = '', ...rest] = state.said.split('\n')
+      state.said = rest.join('\n')
+      return line
+    },
+    get untaken() {
+      return pending?.bytes.length ?? 0
+    },
+    stall: () => void (state.stalled = true),
+    get ended() {
+      return state.ended
+    },
+    hangUp: end,
+  }
+}
+
+/** Lets run what the relay does after the turn. */
+const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+async function login(person: Person): Promise<{ peer: Peer; token: string }> {
+  const peer = connect()
+  peer.send(`0;${person.line};sign\n`)
+  const [, handle, challenge = ''] = (await peer.line()).split(';')
+  const answer = Buffer.from(signMessage(person.key, AUTH_NAMESPACE, Buffer.from(challenge, 'base64'))).toString('base64')
+  peer.send(`2;${handle};${answer}\n`)
+  const [no, token = ''] = (await peer.line()).split(';')
+  expect(no).toBe('12')
+  return { peer, token }
+}
+
+const payloadOf = (n: number, length = 64): string => `${n}`.padStart(8, '0').padEnd(length, 'A')
+
+describe('many streams', () => {
+  it('that prove nothing give way to the newer, and people log in still', async () => {
+    const strangers: Peer[] = []
+    for (let n = 0; n < 10_000; n++) {
+      const peer = connect()
+      // Half of a first packet, or nothing.
+      if (n % 2 === 0) peer.send('0;ssh-ed25519 AAAA')
+      strangers.push(peer)
+      if (n % 500 === 0) await settle()
+    }
+    await settle()
+    expect(strangers.map(({ ended }) => ended)).toEqual(strangers.map((_, n) => n < 10_000 - UNPROVEN))
+    const bob = createPerson()
+    const { peer, token } = await login(bob)
+    peer.send(`3;${token};${bob.line};QUJD\n`)
+    expect(await peer.line()).toMatch(/^13;/)
+    expect(relay.snapshot()).toMatchObject({ proven: 1, messages: 1 })
+  })
+
+  it('that proved a key are kept, and who comes then is turned away with a word', async () => {
+    const { token } = await login(createPerson())
+    const proven = Array.from({ length: CONNECTIONS - 1 }, () => {
+      const peer = connect()
+      peer.send(`5;${token};0000000000000000\n`)
+      return peer
+    })
+    await settle()
+    expect(new Set(proven.flatMap((peer) => peer.read()))).toEqual(new Set(['15;0']))
+    const late = connect()
+    await settle()
+    expect(late.read()).toEqual([expect.stringMatching(/^99;rate-limited;/)])
+    expect(late.ended).toBe(true)
+    expect(relay.snapshot()).toMatchObject({ connections: CONNECTIONS, proven: CONNECTIONS })
+  })
+})
+
+describe('slow-drip senders', () => {
+  it('hold nobody up, and what they send arrives whole', async () => {
+    const bob = createPerson()
+    const { peer, token } = await login(bob)
+    const senders = Array.from({ length: 100 }, () => connect())
+    const packets = senders.map((_, n) => `3;${token};${bob.line};${payloadOf(n)}\n`)
+    // A byte of each in turn; meanwhile Bob is answered at once.
+    for (let at = 0; at < packets[0]!.length; at++) {
+      senders.forEach((sender, n) => sender.send(packets[n]![at]!))
+      if (at % 100 !== 0) continue
+      peer.send('7\n')
+      expect(await peer.line()).toBe('17')
+    }
+    await settle()
+    expect(senders.flatMap((sender) => sender.read()).every((line) => line.startsWith('13;'))).toBe(true)
+    peer.send(`4;${token}\n`)
+    await settle()
+    const [count, ...messages] = peer.read()
+    expect(count).toBe('14;100;0')
+    expect(messages.map((line) => line.split(';')[2])).toEqual(senders.map((_, n) => payloadOf(n)))
+  })
+
+  it('of a line that never ends are refused at its limit', async () => {
+    const peer = connect()
+    peer.send('3;'.padEnd(DEFAULT_LIMITS.lineBeforeToken + 1, 'x'), 1)
+    await settle()
+    expect(peer.read()).toEqual([expect.stringMatching(/^99;too-large;/)])
+    expect(peer.ended).toBe(true)
+  })
+})
+
+describe('readers that stop', () => {
+  it('make the relay hold a bounded amount each, and lose nothing', async () => {
+    const [alice, bob] = [createPerson(), createPerson()]
+    const [sender, reader] = [await login(alice), await login(bob)]
+    const others = Array.from({ length: 50 }, () => connect())
+    for (const each of [reader.peer, ...others]) {
+      each.stall()
+      // Asks again and again for what waits, and does not take the answers.
+      each.send(`4;${reader.token};lease\n`)
+    }
+    const sent = Array.from({ length: DEFAULT_LIMITS.mailboxMessages }, (_, n) => payloadOf(n, DEFAULT_LIMITS.payload))
+    for (const payload of sent) {
+      sender.peer.send(`3;${sender.token};${bob.line};${payload}\n`)
+      expect(await sender.peer.line()).toMatch(/^13;/)
+    }
+    for (const each of others) {
+      each.send(`6;${reader.token}\n`)
+      for (let n = 0; n < 100; n++) each.send(`4;${reader.token};lease\n7\n`)
+    }
+    await settle()
+    for (const each of [reader.peer, ...others]) {
+      expect(each.untaken).toBeGreaterThan(0)
+      expect(each.untaken).toBeLessThan(OUTPUT_MOST)
+    }
+    sender.peer.send('7\n')
+    expect(await sender.peer.line()).toBe('17')
+    // They go; what they had leased waits again, at its place.
+    for (const each of [reader.peer, ...others]) each.hangUp()
+    const again = connect()
+    const got: string[] = []
+    while (got.length < sent.length) {
+      again.send(`4;${reader.token}\n`)
+      await settle()
+      got.push(...again.read().filter((line) => line.startsWith('20;')).map((line) => line.split(';')[2]!))
+    }
+    expect(got).toEqual(sent)
+    expect(relay.snapshot().messages).toBe(0)
+  })
+})
+
+describe('one mailbox, hammered by all', () => {
+  it('takes its quota, refuses the rest by code, and gives what it took', async () => {
+    const bob = createPerson()
+    const { peer, token } = await login(bob)
+    const senders = Array.from({ length: 500 }, () => connect())
+    senders.forEach((sender, n) => sender.send(Array.from({ length: 4 }, (_, i) => `3;${token};${bob.line};${payloadOf(n * 4 + i)}\n`).join('')))
+    await settle()
+    const answers = senders.flatMap((sender) => sender.read().map((line) => (line.startsWith('13;') ? 'SENT' : line.split(';')[1]!)))
+    expect(answers).toHaveLength(2_000)
+    const accepted = answers.flatMap((answer, n) => (answer === 'SENT' ? [payloadOf(n)] : []))
+    expect(accepted).toHaveLength(DEFAULT_LIMITS.mailboxMessages)
+    expect(new Set(answers)).toEqual(new Set(['SENT', 'mailbox-full']))
+    peer.send(`4;${token}\n`)
+    await settle()
+    expect(peer.read().slice(1).map((line) => line.split(';')[2])).toEqual(accepted)
+  })
+})
+
+describe('payloads', () => {
+  it.each([4, 8, 12, 16, 1_020, 1_024, 1_028, 16_384, 32_760, 32_764, 32_768])('of %i characters come back as they were', async (length) => {
+    const bob = createPerson()
+    const { peer, token } = await login(bob)
+    const payload = payloadOf(7, length).slice(0, length)
+    peer.send(`3;${token};${bob.line};${payload}\n`.repeat(3), 999)
+    await settle()
+    expect(peer.read().map((line) => line.slice(0, 3))).toEqual(['13;', '13;', '13;'])
+    peer.send(`4;${token}\n`)
+    await settle()
+    expect(peer.read().slice(1).map((line) => line.split(';')[2])).toEqual([payload, payload, payload])
+  })
+
+  it('over the limit are refused', async () => {
+    const bob = createPerson()
+    const { peer, token } = await login(bob)
+    peer.send(`3;${token};${bob.line};${'A'.repeat(DEFAULT_LIMITS.payload + 4)}\n`)
+    expect(await peer.line()).toMatch(/^99;too-large;/)
+  })
+})
+
+describe('100,000 mailboxes with a message each', () => {
+  const MAILBOXES = 100_000
+  const payload = Buffer.alloc(64, 'A')
+  const cost = MAILBOX_BYTES + MESSAGE_BYTES + footprint(payload.length)
+
+  it('are counted by the budget, given one by one, and forgotten when they are empty', () => {
+    const mailboxes = new MemoryMailboxes({ limits: DEFAULT_LIMITS, budget: MAILBOXES * cost, randomBytes })
+    let refused = 0
+    for (let n = 0; n < MAILBOXES; n++) if ('refused' in mailboxes.put(`mailbox ${n}`, payload, 0)) refused++
+    expect(refused).toBe(0)
+    expect(mailboxes.size).toMatchObject({ mailboxes: MAILBOXES, messages: MAILBOXES, bytes: MAILBOXES * cost })
+    expect(mailboxes.put('one more', payload, 0)).toEqual({ refused: 'relay-full' })
+    let taken = 0
+    for (let n = 0; n < MAILBOXES; n++) {
+      const { references } = mailboxes.take(`mailbox ${n}`, 1, { lease: 'plain', messages: 9, bytes: 9_999 }, 0)
+      taken += references.length
+      for (const reference of references) mailboxes.taken(reference, 1)
+    }
+    expect(taken).toBe(MAILBOXES)
+    expect(mailboxes.size).toMatchObject({ mailboxes: 0, messages: 0, bytes: 0 })
+  })
+})
