@@ -94,13 +94,15 @@ const PACKAGES: readonly (readonly [name: string, users: readonly string[], why:
   ['@noble/curves', ['auth/ssh-key.ts', 'auth/age-ssh.ts', 'onion/service.ts'], 'points that node:crypto does not check, convert or multiply'],
   ['@noble/curves', ['auth/crypto.web.ts'], 'what node:crypto does in Node'],
   ['@noble/ciphers', ['auth/crypto.web.ts'], 'what node:crypto does in Node'],
+  ['@noble/ciphers', ['auth/container.ts'], 'Poly1305 alone, as OpenSSH uses it'],
   ['@noble/hashes', ['auth/crypto.web.ts'], 'what node:crypto does in Node'],
   ['@noble/hashes', ['client/file.ts', 'transport/address.ts'], "a file's hash part by part, an onion address's checksum, in a page too"],
   ['age-encryption', ['auth/age-ssh.ts', 'client/envelope.ts', 'client/identity.ts', 'client/message.ts'], "clients' messages"],
   ['@scure/bip39', ['client/safety.ts'], 'words that people can tell apart when they hear them'],
   ['@scure/base', ['client/field.ts', 'client/card.ts', 'client/seen.ts'], 'strict base64url and bech32, in a page too'],
   ['age-encryption', ['onion/backup.ts', 'cli/commands/backup.ts', 'cli/unlock.ts'], 'backups'],
-  ['sshpk', ['auth/private-key.ts'], 'encrypted OpenSSH private keys'],
+  ['sshpk', ['auth/private-key.ts'], 'what stands in OpenSSH private keys'],
+  ['bcrypt-pbkdf', ['auth/container.ts'], 'passphrases of OpenSSH private keys: a round at a time, which sshpk does not give'],
   ['jsonwebtoken', ['auth/token.ts'], 'tokens'],
   ['fastify', ['transport/websocket.ts', 'operator/http.ts'], 'HTTP'],
   ['@fastify/websocket', ['transport/websocket.ts'], 'WebSockets'],
@@ -114,7 +116,7 @@ const PACKAGES: readonly (readonly [name: string, users: readonly string[], why:
 
 /** Module of Node, the files or folders that may import it, why. */
 const NODE: readonly (readonly [name: string, users: readonly string[], why: string])[] = [
-  ['crypto', ['auth/crypto.ts', 'auth/key-object.ts', 'auth/private-key.ts', 'auth/token.ts'], 'keys, age files and signatures; a page has auth/crypto.web.ts'],
+  ['crypto', ['auth/crypto.ts', 'auth/key-object.ts', 'auth/private-key.ts', 'auth/container.ts', 'auth/pem.ts', 'auth/token.ts'], 'keys, age files and signatures; a page has auth/crypto.web.ts'],
   ['crypto', ['relay/prover.ts', 'relay/relay.ts'], 'proofs, and the secrets of the process'],
   ['crypto', ['transport/socks.ts', 'config.ts'], 'isolation credentials, and what a name stands for'],
   ['crypto', ['operator/tor-control.ts'], "tor's cookie authentication"],
@@ -292,6 +294,8 @@ describe('what must never be', () => {
     expect(reached).toContain('auth/sshsig.ts')
     expect(reached).not.toContain('auth/private-key.ts')
     expect(reached).not.toContain('auth/agent.ts')
+    expect(reached).not.toContain('auth/container.ts')
+    expect(reached).not.toContain('auth/pem.ts')
     expect([...reached].filter((file) => file.startsWith('client/') || file.startsWith('cli/'))).toEqual([])
   })
 

@@ -1,16 +1,18 @@
 /**
  * Private keys in the files that ssh-keygen and openssl write: for clients; the relay never imports
- * this. OpenSSH's container is read strictly here and opened by sshpk, which knows its ciphers and
- * bcrypt; PEM (PKCS8, PKCS1, SEC1) by node:crypto. Errors never hold key material.
+ * this. container.ts opens OpenSSH's container, and sshpk reads the key in it; PEM (PKCS8, PKCS1, SEC1) is
+ * node:crypto's. Errors never hold key material.
  */
 import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, privateDecrypt, sign, verify, type KeyObject } from 'node:crypto'
 import sshpk from 'sshpk'
 import { ProtocolError } from '../protocol/errors.ts'
+import { type Container, encodePlain, openContainer, parseContainer } from './container.ts'
 import { x25519 } from './crypto.ts'
 import { PrivateKeyError } from './key-error.ts'
 import { asBuffer, createKeyObject } from './key-object.ts'
+import { openPem } from './pem.ts'
 import { parseKeyBlob, type EcdsaCurve, type SshKey, type SshPrivateKey } from './ssh-key.ts'
-import { decodeBase64, encodeMpint, encodeString, WireError, WireReader } from './ssh-wire.ts'
+import { encodeMpint, encodeString, isSame, WireError } from './ssh-wire.ts'
 
 export { PrivateKeyError, type PrivateKeyErrorCode } from './key-error.ts'
 export type { SshPrivateKey } from './ssh-key.ts'
@@ -20,71 +22,86 @@ export interface FilePrivateKey extends SshPrivateKey {
   readonly keyObject: KeyObject
 }
 
-const OPENSSH = /^-----BEGIN OPENSSH PRIVATE KEY-----\n([A-Za-z0-9+/=\n]+)\n-----END OPENSSH PRIVATE KEY-----$/
-const PEM =
-  /^-----BEGIN ((?:ENCRYPTED |RSA |EC )?PRIVATE KEY)-----\n(Proc-Type: 4,ENCRYPTED\n)?[\s\S]+\n-----END \1-----$/
-const MAGIC = Buffer.from('openssh-key-v1\0')
-/** What sshpk 1.18 can decrypt, of what ssh-keygen can write. */
-const CIPHERS: ReadonlySet<string> = new Set([
-  'aes128-ctr',
-  'aes192-ctr',
-  'aes256-ctr',
-  'aes128-cbc',
-  'aes192-cbc',
-  'aes256-cbc',
-  '3des-cbc',
-])
+const BEGIN = /^-----BEGIN ((?:OPENSSH |ENCRYPTED |RSA |EC )?PRIVATE KEY)-----$/gm
 
 /**
- * @param file the file's bytes: an OpenSSH private key, or PEM (PKCS8, PKCS1 or SEC1), encrypted or not
+ * Computes until it is done, which is seconds for a passphrase of many rounds: {@link readPrivateKey} does not hold
+ * up anything else meanwhile.
+ *
+ * @param file the file's bytes: an OpenSSH private key, or PEM (PKCS8, PKCS1 or SEC1), encrypted or not. What stands
+ *   before or after the key is nothing to it.
  * @param passphrase ignored where the file isn't encrypted
  * @throws {PrivateKeyError}
  */
 export function parsePrivateKey(file: Uint8Array, passphrase?: string): FilePrivateKey {
-  const text = asBuffer(file).toString('latin1').replaceAll('\r\n', '\n').trim()
-  const openssh = OPENSSH.exec(text)
-  if (openssh !== null) return parseOpenSsh(text, openssh[1]!, passphrase)
-  const pem = PEM.exec(text)
-  if (pem === null) throw new PrivateKeyError('not-a-private-key')
-  const encrypted = pem[1] === 'ENCRYPTED PRIVATE KEY' || pem[2] !== undefined
-  return checkKey(readPem(text, encrypted, passphrase))
+  const steps = open(file, passphrase)
+  for (;;) {
+    const { done, value } = steps.next()
+    if (done === true) return value
+  }
+}
+
+/**
+ * As {@link parsePrivateKey}, a piece of the work a turn of the event loop.
+ *
+ * @param options.onRounds told once how many rounds of bcrypt there are, of some milliseconds each, before the first
+ * @throws {PrivateKeyError} and the signal's reason
+ */
+export async function readPrivateKey(
+  file: Uint8Array,
+  passphrase?: string,
+  options: { readonly signal?: AbortSignal; readonly onRounds?: (rounds: number) => void } = {},
+): Promise<FilePrivateKey> {
+  const steps = open(file, passphrase)
+  for (let told = false; ; told = true) {
+    const { done, value } = steps.next()
+    if (done === true) return value
+    if (!told) options.onRounds?.(value)
+    await new Promise((resolve) => setImmediate(resolve))
+    options.signal?.throwIfAborted()
+  }
+}
+
+function* open(file: Uint8Array, passphrase: string | undefined): Generator<number, FilePrivateKey, void> {
+  const text = asBuffer(file).toString('latin1').replaceAll('\r\n', '\n')
+  const [block, ...more] = [...text.matchAll(BEGIN)]
+  if (block === undefined) throw new PrivateKeyError('not-a-private-key')
+  if (more.length > 0) throw new PrivateKeyError('several-keys')
+  const label = block[1]!
+  const end = `\n-----END ${label}-----`
+  const length = text.slice(block.index).indexOf(end)
+  if (length === -1) throw new PrivateKeyError('damaged')
+  const pem = text.slice(block.index, block.index + length + end.length)
+  if (label !== 'OPENSSH PRIVATE KEY') return checkKey(openPem(pem, label, passphrase))
+  return yield* openOpenSsh(pem.slice(block[0].length, -end.length), passphrase)
 }
 
 /** OpenSSH, PROTOCOL.key. */
-function parseOpenSsh(text: string, base64: string, passphrase: string | undefined): FilePrivateKey {
-  let publicBlob: Uint8Array
-  let encrypted: boolean
+function* openOpenSsh(base64: string, passphrase: string | undefined): Generator<number, FilePrivateKey, void> {
+  let container: Container
   try {
-    const reader = new WireReader(decodeBase64(base64.replaceAll('\n', '')))
-    if (!MAGIC.equals(reader.bytes(MAGIC.length))) throw new WireError()
-    const cipher = reader.name()
-    const kdf = reader.name()
-    reader.string() // the kdf's options
-    const keys = reader.uint32()
-    publicBlob = reader.string()
-    encrypted = cipher !== 'none'
-    if (encrypted !== (kdf !== 'none')) throw new WireError()
-    const readable = !encrypted || (kdf === 'bcrypt' && CIPHERS.has(cipher))
-    if (keys !== 1 || !readable) throw new PrivateKeyError('unsupported')
-    reader.string() // the private part
-    reader.end()
+    container = parseContainer(base64)
   } catch (error) {
-    if (error instanceof WireError) throw new PrivateKeyError('not-a-private-key')
+    if (error instanceof WireError) throw new PrivateKeyError('damaged')
     throw error
   }
+  const { publicBlob, lock } = container
   // Before sshpk sees anything: it would take keys that parseKeyBlob refuses.
   const key = parsePublicBlob(publicBlob)
   if (key.type.startsWith('sk-')) throw new PrivateKeyError('needs-token', key)
-  if (encrypted && passphrase === undefined) throw new PrivateKeyError('needs-passphrase')
+  if (lock !== undefined && passphrase === undefined) throw new PrivateKeyError('needs-passphrase')
+  const content = yield* openContainer(container, Buffer.from(passphrase ?? ''))
   let keyObject: KeyObject
   try {
-    const opened = sshpk.parsePrivateKey(text, 'ssh-private', encrypted ? { passphrase: passphrase! } : {})
+    const opened = sshpk.parsePrivateKey(encodePlain(publicBlob, content), 'ssh-private')
     keyObject = opened.type === 'ed25519' ? importSeed(opened) : createPrivateKey(opened.toString('pkcs8'))
   } catch {
-    throw new PrivateKeyError(encrypted ? 'wrong-passphrase' : 'not-a-private-key')
+    throw new PrivateKeyError('damaged')
+  } finally {
+    content.fill(0)
   }
   const checked = checkKey(keyObject)
-  if (!Buffer.from(checked.public.blob).equals(publicBlob)) throw new PrivateKeyError('not-a-private-key')
+  if (!isSame(checked.public.blob, publicBlob)) throw new PrivateKeyError('damaged')
   return checked
 }
 
@@ -98,15 +115,6 @@ function importSeed(opened: sshpk.PrivateKey): KeyObject {
   return createPrivateKey({ key: Buffer.concat([ED25519_PKCS8, seed]), format: 'der', type: 'pkcs8' })
 }
 
-function readPem(text: string, encrypted: boolean, passphrase: string | undefined): KeyObject {
-  if (encrypted && passphrase === undefined) throw new PrivateKeyError('needs-passphrase')
-  try {
-    return createPrivateKey(encrypted ? { key: text, passphrase: passphrase! } : text)
-  } catch {
-    throw new PrivateKeyError(encrypted ? 'wrong-passphrase' : 'not-a-private-key')
-  }
-}
-
 /** The public half from the private one, as strictly as any public key, and proof that they belong together. */
 function checkKey(keyObject: KeyObject): FilePrivateKey {
   const key = parsePublicBlob(encodePublicBlob(createPublicKey(keyObject)))
@@ -118,7 +126,7 @@ function checkKey(keyObject: KeyObject): FilePrivateKey {
   } catch {
     matches = false
   }
-  if (!matches) throw new PrivateKeyError('not-a-private-key')
+  if (!matches) throw new PrivateKeyError('damaged')
   return { public: key, keyObject, ...actionsOf(key, keyObject) }
 }
 
@@ -185,19 +193,25 @@ function exportPart(key: KeyObject, name: 'x' | 'y' | 'n' | 'e'): Buffer {
   return Buffer.from(key.export({ format: 'jwk' })[name] ?? '', 'base64url')
 }
 
+/** What ssh-keygen writes, and age reads, too. */
+const NEW_CIPHER = 'aes256-ctr'
+
 /**
- * A new ed25519 key in the two texts that ssh-keygen writes, the private one not encrypted: the caller
- * keeps it from others' eyes (mode 0600).
+ * A new ed25519 key in the two texts that ssh-keygen writes: the caller keeps the private one from others' eyes
+ * (mode 0600).
  *
  * @param comment one line; it stands in both
+ * @param passphrase what the private one is encrypted by, through 16 rounds of bcrypt; not at all without one
  * @returns `file`, an OPENSSH PRIVATE KEY, and `public`, the `.pub` line without its line break
- * @throws {TypeError} on a comment with a line break or NUL
+ * @throws {TypeError} on a comment with a line break or NUL, and on an empty passphrase
  */
-export function generatePrivateKey(comment: string): { file: string; public: string } {
+export function generatePrivateKey(comment: string, passphrase?: string): { file: string; public: string } {
   if (/[\r\n\0]/.test(comment)) throw new TypeError('a comment is one line')
+  if (passphrase === '') throw new TypeError('a passphrase is not empty')
   const { privateKey, publicKey } = generateKeyPairSync('ed25519')
   const key = sshpk.parsePrivateKey(privateKey.export({ format: 'pem', type: 'pkcs8' }), 'pkcs8')
   key.comment = comment
   const base64 = Buffer.from(encodePublicBlob(publicKey)).toString('base64')
-  return { file: key.toString('ssh-private'), public: `ssh-ed25519 ${base64} ${comment}`.trimEnd() }
+  const file = key.toString('ssh-private', passphrase === undefined ? {} : { passphrase, cipher: NEW_CIPHER })
+  return { file, public: `ssh-ed25519 ${base64} ${comment}`.trimEnd() }
 }

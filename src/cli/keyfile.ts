@@ -2,10 +2,11 @@
  * Key files: reads a private one (asking for its passphrase where it has one), reads a public one, and
  * never writes over anything. Prints no part of a private key.
  */
-import { openSync } from 'node:fs'
+import { closeSync, openSync, writeSync } from 'node:fs'
 import { open, readFile } from 'node:fs/promises'
+import { addAbortSignal } from 'node:stream'
 import { ReadStream } from 'node:tty'
-import { parsePrivateKey, PrivateKeyError, type SshPrivateKey } from '../auth/private-key.ts'
+import { PrivateKeyError, readPrivateKey, type SshPrivateKey } from '../auth/private-key.ts'
 import { formatFingerprint, parsePublicKey, type SshKey } from '../auth/ssh-key.ts'
 import { ProtocolError } from '../protocol/errors.ts'
 import { CliError, type Io, sanitizeLine } from './terminal.ts'
@@ -62,17 +63,34 @@ export async function openPrivateKey(file: KeyFile, path: string, io: Io): Promi
 
 /** What is wrong with the private key of `path`, as a failure of the command line. */
 export function describePrivateKey(error: PrivateKeyError, path: string): CliError {
-  const hint = error.key === undefined ? undefined : `\`ssh-add ${path}\` gives it to the agent; then --key agent:${formatFingerprint(error.key.fingerprint)}`
+  const hint = hintOf(error, path)
   return new CliError(`${path}: ${error.message}`, { ...(hint !== undefined && { hint }) })
 }
 
+function hintOf({ code, key }: PrivateKeyError, path: string): string | undefined {
+  if (key !== undefined) return `\`ssh-add ${path}\` gives it to the agent; then --key agent:${formatFingerprint(key.fingerprint)}`
+  if (code === 'too-costly') return `\`ssh-keygen -p -a 100 -f ${path}\` makes them fewer`
+  return code === 'several-keys' ? 'put each into a file of its own' : undefined
+}
+
+/** More rounds than ssh-keygen takes unless it is told to. */
+const MANY_ROUNDS = 64
+
 async function parseAsking(bytes: Uint8Array, path: string, io: Io): Promise<SshPrivateKey> {
   try {
-    return parsePrivateKey(bytes)
+    return await readPrivateKey(bytes)
   } catch (error) {
     if (!(error instanceof PrivateKeyError) || error.code !== 'needs-passphrase') throw error
   }
-  return parsePrivateKey(bytes, (await readPassphraseFile(io)) ?? (await askPassphrase(`passphrase of ${path}`, io)))
+  const passphrase = (await readPassphraseFile(io)) ?? (await askPassphrase(`passphrase of ${path}`, io))
+  const onRounds = (rounds: number): void => {
+    if (rounds > MANY_ROUNDS) io.stderr.write(`asfaleia: opening the key takes ${rounds} rounds, of some milliseconds each\n`)
+  }
+  try {
+    return await readPrivateKey(bytes, passphrase, { signal: io.signal, onRounds })
+  } catch (error) {
+    throw io.signal.aborted ? new CliError('interrupted') : error
+  }
 }
 
 /** The passphrase in the file that ASFALEIA_PASSPHRASE_FILE names; undefined where it names none. @throws {CliError} */
@@ -85,11 +103,18 @@ export async function readPassphraseFile(io: Pick<Io, 'env'>): Promise<string | 
   return text.replace(/\r?\n$/, '')
 }
 
-/** From the terminal itself, so that a message may come by stdin; without echo. */
-export async function askPassphrase(prompt: string, io: Pick<Io, 'stderr'>): Promise<string> {
+/** Of a passphrase, in characters. */
+const MOST_TYPED = 1_024
+/** Control characters mean nothing in a passphrase, but for the tab. */
+const MEANINGLESS = /(?!\t)\p{Cc}/u
+
+/** From the terminal itself, prompt and answer, so that all three streams may be pipes; without echo. @throws {CliError} */
+export async function askPassphrase(prompt: string, io: Pick<Io, 'signal'>): Promise<string> {
   let terminal: ReadStream
+  let screen: number
   try {
     terminal = new ReadStream(openSync('/dev/tty', 'r'))
+    screen = openSync('/dev/tty', 'w')
   } catch {
     throw new CliError('a passphrase is wanted, and there is no terminal to ask for it', {
       hint: 'ASFALEIA_PASSPHRASE_FILE may name a file that holds it',
@@ -97,7 +122,8 @@ export async function askPassphrase(prompt: string, io: Pick<Io, 'stderr'>): Pro
   }
   try {
     terminal.setRawMode(true)
-    io.stderr.write(`${sanitizeLine(prompt)}: `)
+    addAbortSignal(io.signal, terminal)
+    writeSync(screen, `${sanitizeLine(prompt)}: `)
     let typed: string[] = []
     for await (const chunk of terminal.setEncoding('utf8')) {
       for (const character of chunk as string) {
@@ -106,14 +132,19 @@ export async function askPassphrase(prompt: string, io: Pick<Io, 'stderr'>): Pro
         if (character === '\u{3}' || character === '\u{4}') throw new CliError('no passphrase was given')
         if (character === '\u{7f}' || character === '\b') typed.pop()
         else if (character === '\u{15}') typed = []
-        else typed.push(character)
+        else if (!MEANINGLESS.test(character)) typed.push(character)
+        if (typed.length > MOST_TYPED) throw new CliError('that is too long for a passphrase')
       }
     }
     throw new CliError('no passphrase was given')
+  } catch (error) {
+    throw io.signal.aborted ? new CliError('interrupted') : error
   } finally {
+    // Before the stream is gone, which an abort destroys: the mode is the terminal's, and stays.
     terminal.setRawMode(false)
     terminal.destroy()
-    io.stderr.write('\n')
+    writeSync(screen, '\n')
+    closeSync(screen)
   }
 }
 

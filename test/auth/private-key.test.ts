@@ -1,5 +1,5 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
 import fc from 'fast-check'
@@ -7,10 +7,12 @@ import { beforeEach, describe, expect, test } from 'vitest'
 import {
   generatePrivateKey,
   parsePrivateKey,
+  readPrivateKey,
   PrivateKeyError,
   type PrivateKeyErrorCode,
 } from '../../src/auth/private-key.ts'
 import { parsePublicKey } from '../../src/auth/ssh-key.ts'
+import { missing } from '../support/programs.ts'
 import { buildBlob, makeFidoKey, makeFolder, makeKey, needs, run, toBlob } from './openssh.ts'
 
 /** The code that parsing is refused with; undefined where it is not. */
@@ -53,6 +55,18 @@ function container(change: {
       MAGIC,
       buildBlob(change.cipher ?? 'none', change.kdf ?? 'none', '', change.keys ?? 1),
       buildBlob(change.public ?? toBlob(mine.public), change.private ?? padded),
+    ]),
+  )
+}
+
+/** The same under a lock, which no passphrase opens. */
+function locked(change: { cipher?: string; options?: string; salt?: Uint8Array | string; rounds?: number; tag?: number }): string {
+  const { cipher = 'aes256-ctr', salt = Buffer.alloc(16, 1), rounds = 1, tag = 0 } = change
+  return toPem(
+    Buffer.concat([
+      MAGIC,
+      buildBlob(cipher, 'bcrypt', change.options ?? buildBlob(salt, rounds), 1, toBlob(mine.public), Buffer.alloc(160, 9)),
+      Buffer.alloc(tag),
     ]),
   )
 }
@@ -131,8 +145,8 @@ describe('PEM', () => {
       'a public key',
       generateKeyPairSync('ed25519').publicKey.export({ format: 'pem', type: 'spki' }).toString(),
     ],
-    ['not-a-private-key', 'another label', toPem(Buffer.alloc(48), 'RSA PRIVATE KEY')],
-    ['not-a-private-key', 'junk in a label', toPem(Buffer.alloc(48), 'PRIVATE KEY')],
+    ['damaged', 'another label', toPem(Buffer.alloc(48), 'RSA PRIVATE KEY')],
+    ['damaged', 'junk in a label', toPem(Buffer.alloc(48), 'PRIVATE KEY')],
   ])('%s: %s', (code, _name, file) => {
     expect(outcome(file)).toBe(code)
   })
@@ -146,30 +160,42 @@ describe('the OpenSSH container', () => {
     ['not-a-private-key', 'nothing', ''],
     ['not-a-private-key', 'a public key', mine.public],
     [
-      'not-a-private-key',
+      'damaged',
       'nothing between the lines',
       '-----BEGIN OPENSSH PRIVATE KEY-----\n-----END OPENSSH PRIVATE KEY-----\n',
     ],
-    ['not-a-private-key', 'a text before it', `x\n${mine.file}`],
-    ['not-a-private-key', 'two of them', mine.file + other.file],
-    ['not-a-private-key', 'another magic', toPem(Buffer.concat([Buffer.from('openssh-key-v2\0'), blob.subarray(15)]))],
-    ['not-a-private-key', 'a byte after it', toPem(Buffer.concat([blob, Buffer.of(0)]))],
-    ['not-a-private-key', 'a byte less', toPem(blob.subarray(0, -1))],
-    ['not-a-private-key', 'base64 with a character less', mine.file.replace(/.=*\n-----END/, '\n-----END')],
-    ['not-a-private-key', 'the public half of another key', container({ public: toBlob(other.public) })],
-    ['not-a-private-key', 'a seed that is not the key’s', toPem(flipped)],
-    ['not-a-private-key', 'a private part that is empty', container({ private: Buffer.alloc(0) })],
+    ['several-keys', 'two of them', mine.file + other.file],
+    ['damaged', 'cut off', mine.file.slice(0, 200)],
+    ['damaged', 'without its last line', mine.file.replace(/-----END.*/, '')],
+    ['damaged', 'ended as another', mine.file.replace('END OPENSSH', 'END RSA')],
+    ['not-a-private-key', 'begun in the middle of a line', `x${mine.file}`],
+    ['damaged', 'another magic', toPem(Buffer.concat([Buffer.from('openssh-key-v2\0'), blob.subarray(15)]))],
+    ['damaged', 'a byte after it', toPem(Buffer.concat([blob, Buffer.of(0)]))],
+    ['damaged', 'a byte less', toPem(blob.subarray(0, -1))],
+    ['damaged', 'base64 with a character less', mine.file.replace(/.=*\n-----END/, '\n-----END')],
+    ['damaged', 'the public half of another key', container({ public: toBlob(other.public) })],
+    ['damaged', 'a seed that is not the key’s', toPem(flipped)],
+    ['damaged', 'a private part that is empty', container({ private: Buffer.alloc(0) })],
     [
-      'not-a-private-key',
+      'damaged',
       'check numbers that differ',
       container({ private: buildBlob(7, 8, 'ssh-ed25519', point, Buffer.concat([seed, point]), 'me') }),
     ],
-    ['not-a-private-key', 'a cipher without a kdf', container({ cipher: 'aes256-ctr' })],
-    ['not-a-private-key', 'a kdf without a cipher', container({ kdf: 'bcrypt' })],
+    ['damaged', 'a cipher without a kdf', container({ cipher: 'aes256-ctr' })],
+    ['damaged', 'a kdf without a cipher', container({ kdf: 'bcrypt' })],
     ['unsupported', 'no key', container({ keys: 0 })],
     ['unsupported', 'two keys', container({ keys: 2 })],
     ['unsupported', 'another kdf', container({ cipher: 'aes256-ctr', kdf: 'argon2' })],
     ['unsupported', 'another cipher', container({ cipher: 'rot13', kdf: 'bcrypt' })],
+    ['damaged', 'a private part that is no whole block', container({ private: Buffer.alloc(12) })],
+    ['damaged', 'options of bcrypt that are none', locked({ options: 'x' })],
+    ['damaged', 'no salt', locked({ salt: '' })],
+    ['damaged', 'a salt without end', locked({ salt: Buffer.alloc(2_000) })],
+    ['damaged', 'no rounds', locked({ rounds: 0 })],
+    ['damaged', 'no authenticator', locked({ cipher: 'aes256-gcm@openssh.com' })],
+    ['damaged', 'an authenticator that is too short', locked({ cipher: 'chacha20-poly1305@openssh.com', tag: 15 })],
+    ['damaged', 'an authenticator where none belongs', locked({ tag: 16 })],
+    ['needs-passphrase', 'a lock', locked({})],
     ['needs-token', 'a FIDO key', container({ public: makeFidoKey('ed25519').blob })],
     [
       'unsupported',
@@ -179,6 +205,40 @@ describe('the OpenSSH container', () => {
     ['unsupported', 'ssh-dss', container({ public: buildBlob('ssh-dss', 1n, 1n, 1n, 1n) })],
   ])('%s: %s', (code, _name, file) => {
     expect(outcome(file)).toBe(code)
+  })
+
+  test.each([4_097, 1_000_000_000, 0xffff_ffff])('%i rounds are not begun', (rounds) => {
+    expect(outcome(locked({ rounds }), 'x')).toBe('too-costly')
+  })
+
+  test('an empty passphrase, and one that is wrong', () => {
+    for (const cipher of ['aes128-ctr', '3des-cbc']) for (const word of ['', 'x']) expect(outcome(locked({ cipher }), word)).toBe('wrong-passphrase')
+    for (const cipher of ['aes128-gcm@openssh.com', 'chacha20-poly1305@openssh.com']) expect(outcome(locked({ cipher, tag: 16 }), 'x')).toBe('wrong-passphrase')
+  })
+
+  test('what stands around it is nothing to it', () => {
+    expect(outcome(`\uFEFFBag Attributes\n  a name\n${mine.file}a note, and ----- dashes\n${mine.public}\n`)).toBeUndefined()
+    expect(outcome(`a note\r\n${mine.file}more\n`.replaceAll(/\r?\n/g, '\r\n'))).toBeUndefined()
+  })
+
+  test('its rounds are told, and nothing else waits for them', async () => {
+    const file = Buffer.from(locked({ rounds: 3 }))
+    const told: number[] = []
+    let turns = 0
+    const stop = new AbortController()
+    const count = (): void => {
+      turns++
+      if (!stop.signal.aborted) setImmediate(count)
+    }
+    setImmediate(count)
+    await expect(readPrivateKey(file, 'x', { onRounds: (rounds) => told.push(rounds) })).rejects.toMatchObject({ code: 'wrong-passphrase' })
+    // The key and the nonce of AES-256 are two blocks.
+    expect(told).toEqual([6])
+    expect(turns).toBeGreaterThanOrEqual(6)
+    const work = readPrivateKey(Buffer.from(locked({ rounds: 4_000 })), 'x', { signal: stop.signal, onRounds: () => stop.abort(new Error('enough')) })
+    await expect(work).rejects.toThrow('enough')
+    expect((await readPrivateKey(Buffer.from(mine.file), undefined, { onRounds: () => told.push(0) })).public.type).toBe('ssh-ed25519')
+    expect(told).toEqual([6])
   })
 })
 
@@ -261,20 +321,156 @@ describe('beside ssh-keygen', () => {
     }
   })
 
-  test.each(['aes128-ctr', 'aes192-ctr', 'aes256-ctr', 'aes128-cbc', 'aes192-cbc', 'aes256-cbc', '3des-cbc'])(
-    'encrypted by %s',
-    (cipher) => {
-      const files = makeKey(makeFolder(), 'key', ['-t', 'ed25519', '-Z', cipher, '-a', '1'], 'open')
-      expect(parsePrivateKey(files.file, 'open').public.fingerprint).toEqual(parsePublicKey(files.line).fingerprint)
-      expect(outcome(files.file, 'shut')).toBe('wrong-passphrase')
-    },
-  )
+  const ciphers = missing('ssh') === undefined ? run('ssh', ['-Q', 'cipher']).toString().trim().split('\n') : []
 
-  test.each(['aes256-gcm@openssh.com', 'chacha20-poly1305@openssh.com'])(
-    '%s is told apart as unsupported',
-    (cipher) => {
-      const files = makeKey(makeFolder(), 'key', ['-t', 'ed25519', '-Z', cipher, '-a', '1'], 'open')
-      expect(outcome(files.file, 'open')).toBe('unsupported')
-    },
-  )
+  test('names the ciphers that are looked at here', (ctx) => {
+    const why = missing('ssh')
+    if (why !== undefined) ctx.skip(why)
+    expect(ciphers).toEqual(expect.arrayContaining(['3des-cbc', 'aes256-ctr', 'aes256-gcm@openssh.com', 'chacha20-poly1305@openssh.com']))
+  })
+
+  test('its keys of every type under each of them', () => {
+    const folder = makeFolder()
+    for (const [type, bits] of [['ed25519', '256'], ['rsa', '2048'], ['ecdsa', '256'], ['ecdsa', '384'], ['ecdsa', '521']] as const) {
+      const files = makeKey(folder, `${type}-${bits}`, ['-t', type, '-b', bits])
+      const { fingerprint } = parsePublicKey(files.line)
+      let last = ''
+      for (const cipher of ciphers) {
+        run('ssh-keygen', ['-q', '-p', '-P', last, '-N', 'öffne dich', '-Z', cipher, '-a', '1', '-f', files.path])
+        last = 'öffne dich'
+        const file = readFileSync(files.path)
+        expect(parsePrivateKey(file, last).public.fingerprint).toEqual(fingerprint)
+        expect(outcome(file)).toBe('needs-passphrase')
+        expect(outcome(file, 'offne dich')).toBe('wrong-passphrase')
+      }
+    }
+  })
+
+  test.each(ciphers)('a file under %s that was changed or cut opens as the same key, or not at all', (cipher) => {
+    const files = makeKey(makeFolder(), 'key', ['-t', 'ed25519', '-Z', cipher, '-a', '1'], 'open')
+    const whole = fromPem(files.file.toString())
+    const { fingerprint } = parsePublicKey(files.line)
+    const authenticated = cipher.includes('@')
+    // Other numbers of rounds only take their time: the magic, three lengths, two names, the salt and its length are before.
+    const rounds = MAGIC.length + 3 * 4 + cipher.length + 'bcrypt'.length + 4 + 16
+    expect(whole.readUInt32BE(rounds)).toBe(1)
+    const place = fc.nat(whole.length - 1).filter((at) => at < rounds || at >= rounds + 4)
+    fc.assert(
+      fc.property(place, fc.integer({ min: 1, max: 255 }), (at, change) => {
+        const bytes = Buffer.from(whole)
+        bytes[at]! ^= change
+        const file = Buffer.from(toPem(bytes))
+        const code = outcome(file, 'open')
+        // Without an authenticator, the comment and the padding may differ.
+        if (code === undefined) expect({ authenticated, key: parsePrivateKey(file, 'open').public.fingerprint }).toEqual({ authenticated: false, key: fingerprint })
+        else expect(['damaged', 'wrong-passphrase', 'unsupported', 'too-costly', 'needs-token', 'needs-passphrase']).toContain(code)
+        expect(outcome(toPem(whole.subarray(0, at)), 'open')).toBe('damaged')
+      }),
+      { numRuns: 20 },
+    )
+  })
+
+  test('as many rounds as a careful person takes', () => {
+    const files = makeKey(makeFolder(), 'key', ['-t', 'ed25519', '-a', '100'], 'open')
+    expect(parsePrivateKey(files.file, 'open').public.fingerprint).toEqual(parsePublicKey(files.line).fingerprint)
+  })
+
+  test('a new key under a passphrase is one to it', () => {
+    const path = join(makeFolder(), 'key')
+    const key = generatePrivateKey('a comment', 'öffne dich')
+    writeFileSync(path, key.file, { mode: 0o600 })
+    expect(run('ssh-keygen', ['-y', '-P', 'öffne dich', '-f', path]).toString().trimEnd()).toBe(key.public)
+    expect(() => run('ssh-keygen', ['-y', '-P', 'other', '-f', path])).toThrow(/incorrect passphrase/)
+    expect(outcome(key.file)).toBe('needs-passphrase')
+    expect(parsePrivateKey(Buffer.from(key.file), 'öffne dich').public.fingerprint).toEqual(parsePublicKey(key.public).fingerprint)
+    expect(() => generatePrivateKey('a comment', '')).toThrow(TypeError)
+  })
+})
+
+describe('beside openssl', () => {
+  beforeEach(needs('openssl'))
+
+  const makePem = (folder: string, ...args: string[]): string => {
+    const path = join(folder, 'plain.pem')
+    run('openssl', ['genpkey', '-algorithm', ...args, '-out', path])
+    return path
+  }
+
+  test.each([
+    ['aes-256-cbc', ['-v2', 'aes-256-cbc']],
+    ['aes-128-cbc by HMAC-SHA-512', ['-v2', 'aes-128-cbc', '-v2prf', 'hmacWithSHA512']],
+    ['3DES', ['-v2', 'des3']],
+    ['scrypt', ['-scrypt']],
+    ['PKCS12’s 3DES', ['-v1', 'PBE-SHA1-3DES']],
+  ])('PKCS8 under %s', (_name, args) => {
+    const folder = makeFolder()
+    for (const algorithm of [['ed25519'], ['rsa'], ['EC', '-pkeyopt', 'ec_paramgen_curve:P-256'], ['EC', '-pkeyopt', 'ec_paramgen_curve:P-521']]) {
+      const plain = makePem(folder, ...algorithm)
+      const file = run('openssl', ['pkcs8', '-topk8', '-in', plain, '-passout', 'pass:open', ...args])
+      const expected = parsePrivateKey(readFileSync(plain)).public.fingerprint
+      expect(parsePrivateKey(file, 'open').public.fingerprint).toEqual(expected)
+      expect(outcome(file)).toBe('needs-passphrase')
+      expect(outcome(file, 'shut')).toBe('wrong-passphrase')
+    }
+  })
+
+  test('a curve’s parameters before the key are passed over', () => {
+    const file = run('openssl', ['ecparam', '-name', 'prime256v1', '-genkey'])
+    expect(file.toString()).toContain('BEGIN EC PARAMETERS')
+    expect(parsePrivateKey(file).public.type).toBe('ecdsa-sha2-nistp256')
+  })
+
+  // Another key may come of it: PKCS8 has neither an authenticator nor the public half.
+  test('PKCS8 that was changed or cut is refused in our words', () => {
+    const folder = makeFolder()
+    const plain = makePem(folder, 'ed25519')
+    const whole = fromPem(run('openssl', ['pkcs8', '-topk8', '-in', plain, '-passout', 'pass:open']).toString())
+    const label = 'ENCRYPTED PRIVATE KEY'
+    fc.assert(
+      fc.property(fc.nat(whole.length - 1), fc.integer({ min: 1, max: 255 }), (at, change) => {
+        const bytes = Buffer.from(whole)
+        bytes[at]! ^= change
+        const codes = [undefined, 'damaged', 'wrong-passphrase', 'unsupported', 'too-costly']
+        expect(codes).toContain(outcome(toPem(bytes, label), 'open'))
+        expect(outcome(toPem(whole.subarray(0, at), label), 'open')).toBe('damaged')
+      }),
+      { numRuns: 200 },
+    )
+  })
+})
+
+describe('PKCS8 under a derivation', () => {
+  const der = (tag: number, ...parts: Uint8Array[]): Buffer => {
+    const content = Buffer.concat(parts)
+    return Buffer.concat([content.length < 0x80 ? Buffer.of(tag, content.length) : Buffer.of(tag, 0x82, content.length >> 8, content.length & 0xff), content])
+  }
+  const sequence = (...parts: Uint8Array[]): Buffer => der(0x30, ...parts)
+  const id = (hex: string): Buffer => der(0x06, Buffer.from(hex, 'hex'))
+  const integer = (value: number): Buffer => der(0x02, Buffer.from(value.toString(16).padStart(10, '0'), 'hex').subarray(value < 2 ** 23 ? 2 : 0))
+  const salt = der(0x04, Buffer.alloc(8, 1))
+  const aes = sequence(id('60864801650304012a'), der(0x04, Buffer.alloc(16)))
+  const build = (algorithm: Uint8Array): string => toPem(sequence(algorithm, der(0x04, Buffer.alloc(64, 9))), 'ENCRYPTED PRIVATE KEY')
+  const pbes2 = (derivation: Uint8Array): string => build(sequence(id('2a864886f70d01050d'), sequence(derivation, aes)))
+  const pbkdf2 = (rounds: number): string => pbes2(sequence(id('2a864886f70d01050c'), sequence(salt, integer(rounds))))
+  const scrypt = (n: number, r: number, p: number): string => pbes2(sequence(id('2b06010401da47040b'), sequence(salt, integer(n), integer(r), integer(p))))
+  const pkcs12 = (rounds: number): string => build(sequence(id('2a864886f70d010c0103'), sequence(salt, integer(rounds))))
+
+  test.each<[PrivateKeyErrorCode, string, string]>([
+    ['wrong-passphrase', '2,048 rounds of PBKDF2', pbkdf2(2_048)],
+    ['too-costly', 'a few more than ten million', pbkdf2(10_000_001)],
+    ['too-costly', 'a billion', pbkdf2(1_000_000_000)],
+    ['wrong-passphrase', "openssl's scrypt", scrypt(16_384, 8, 1)],
+    ['too-costly', 'scrypt of a large N', scrypt(2 ** 20, 8, 1)],
+    ['too-costly', 'scrypt of a large r', scrypt(16_384, 2 ** 20, 1)],
+    ['too-costly', 'scrypt of a large p', scrypt(16_384, 8, 2 ** 20)],
+    ['wrong-passphrase', "2,048 rounds of PKCS12's", pkcs12(2_048)],
+    ['too-costly', "a billion of PKCS12's", pkcs12(1_000_000_000)],
+    ['damaged', 'no rounds', pbes2(sequence(id('2a864886f70d01050c'), sequence(salt)))],
+    ['damaged', 'rounds that are no number', pbes2(sequence(id('2a864886f70d01050c'), sequence(salt, salt)))],
+    ['damaged', 'nothing within', build(sequence())],
+    ['damaged', 'no algorithm', toPem(sequence(), 'ENCRYPTED PRIVATE KEY')],
+    ['damaged', 'a length without end', toPem(Buffer.from('30800000', 'hex'), 'ENCRYPTED PRIVATE KEY')],
+  ])('%s: %s', (code, _name, file) => {
+    expect(outcome(file, 'x')).toBe(code)
+  })
 })

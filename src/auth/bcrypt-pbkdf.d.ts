@@ -1,0 +1,8 @@
+/** The part of bcrypt-pbkdf 1.0.2 that container.ts uses; the package has no types. */
+declare module 'bcrypt-pbkdf' {
+  /**
+   * The core of bcrypt_pbkdf: 64 rounds of Blowfish's expensive key schedule.
+   * @param out 32 bytes that are written
+   */
+  export function hash(password: Uint8Array, salt: Uint8Array, out: Uint8Array): void
+}
