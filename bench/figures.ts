@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { MEMORY_FLAGS } from '../src/cli/confinement.ts'
 import { PROOFS } from './key.ts'
 import { Generator, type Load, type LoadOptions, type Mode, type Protocol, runLoad, type Under } from './load.ts'
 import { type Mailbox, openMailboxes } from './login.ts'
@@ -233,7 +234,7 @@ const measurePause: Part = async (bench) => {
     if (pauses.length === 0) bench.results.absent.push('pause: this node does not trace its collector')
     else record.value('pause', 'relay', 1, Math.max(...pauses))
     // A relay that replaces itself drops flags for looking at it, so this one is made alike by hand.
-  }, { node: ['--trace-gc', '--clear-free-memory', '--max-semi-space-size=1'], flags: ['--allow-unsafe', 'confinement'] })
+  }, { node: ['--trace-gc', ...MEMORY_FLAGS], flags: ['--allow-unsafe', 'confinement'] })
 }
 
 const measureIdle: Part = async (bench) => {

@@ -28,6 +28,16 @@ export const HARMLESS_FLAG = /^--(?:(?:max-old-space-size|max-semi-space-size|ma
 /** What the process may never do, whatever it is asked. */
 const DENIED = ['child', 'worker', 'wasi', 'addon', 'inspector'] as const
 
+/** V8's own: how it frees. */
+export const MEMORY_FLAGS: readonly string[] = [
+  // What V8's collector frees is zeroed, and soon: strings are nobody's else to overwrite.
+  '--clear-free-memory',
+  '--max-semi-space-size=1',
+  // V8 holds its limits against what lies outside of its heap, too: slabs of messages that come would have it collect
+  // all the time. The factor that it uses at most anyway (docs/decisions/0012-when-memory-is-freed.md).
+  '--heap-growing-percent=300',
+]
+
 const FLAGS: readonly string[] = [
   '--permission',
   // For listening and for tor; given up once every door is open, where nothing is to be dialled.
@@ -39,12 +49,7 @@ const FLAGS: readonly string[] = [
   '--disable-sigusr1',
   // --allow-net says that it is new, on standard error, where the log is.
   '--disable-warning=ExperimentalWarning',
-  // What V8's collector frees is zeroed, and soon: strings are nobody's else to overwrite.
-  '--clear-free-memory',
-  '--max-semi-space-size=1',
-  // V8 holds its limits against what lies outside of its heap, too: slabs of messages that come would have it collect
-  // all the time. The factor that it uses at most anyway (docs/decisions/0012-when-memory-is-freed.md).
-  '--heap-growing-percent=300',
+  ...MEMORY_FLAGS,
 ]
 
 /**
@@ -154,6 +159,5 @@ export function splitOptions(text: string | undefined): string[] {
 /** Those flags that this Node knows. */
 function supported(flags: readonly string[]): string[] {
   // V8's own are not on Node's list of what NODE_OPTIONS may hold, and are in every Node from 24 on.
-  const ofV8 = ['--clear-free-memory', '--heap-growing-percent=300']
-  return flags.filter((flag) => ofV8.includes(flag) || process.allowedNodeEnvironmentFlags.has(flag.replace(/=.*/, '')))
+  return flags.filter((flag) => MEMORY_FLAGS.includes(flag) || process.allowedNodeEnvironmentFlags.has(flag.replace(/=.*/, '')))
 }
