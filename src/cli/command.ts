@@ -21,6 +21,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = Object.freeze({
   me: { about: 'make your profile, and show your contact card', load: () => import('./commands/me.ts') },
   contact: { about: 'take up contacts, and compare safety words', load: () => import('./commands/contact.ts') },
   group: { about: 'make groups of contacts, and leave them', load: () => import('./commands/group.ts') },
+  chat: { about: 'talk, on the whole terminal or line by line', load: () => import('./commands/chat.ts') },
   send: { about: 'send a message', load: () => import('./commands/send.ts') },
   get: { about: 'show the messages that wait', load: () => import('./commands/get.ts') },
   address: { about: "show the relay's onion address", load: () => import('./commands/address.ts') },

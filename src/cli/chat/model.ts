@@ -124,7 +124,7 @@ export type Effect =
   /** Shown: acknowledge these. */
   | { readonly kind: 'done'; readonly tickets: readonly number[] }
   /** Read, in a conversation that is open. */
-  | { readonly kind: 'read'; readonly conversation: string; readonly ids: readonly string[] }
+  | { readonly kind: 'read'; readonly messages: readonly { readonly from: string; readonly id: string }[] }
   /** Something came that the person does not see. */
   | { readonly kind: 'attention' }
   | { readonly kind: 'redraw' }
@@ -211,7 +211,7 @@ export const KEYS: readonly (readonly [keys: string, about: string])[] = [
 ]
 
 /** Left and right in two columns, the right one broken into lines of its own; one below the other where there is little room. */
-function helpText(columns: number): string {
+function helpText({ columns }: Size, { plain }: Look): string {
   const wide = columns >= 64
   const indent = wide ? 24 : 6
   const rows = (all: readonly (readonly [string, string])[]): string[] =>
@@ -221,7 +221,7 @@ function helpText(columns: number): string {
       return wide && head.length < indent - 1 ? [head.padEnd(indent) + about[0]!.slice(indent), ...about.slice(1)] : [head, ...about]
     })
   const commands = Object.entries(COMMANDS).map(([name, { takes, about }]) => [`/${name} ${takes}`.trim(), about] as const)
-  return ['Commands', ...rows(commands), '', 'Keys', ...rows(KEYS)].join('\n')
+  return ['Commands', ...rows(commands), ...(plain === true ? [] : ['', 'Keys', ...rows(KEYS)])].join('\n')
 }
 
 class Step {
@@ -543,7 +543,7 @@ class Step {
   }
 
   #help(): void {
-    this.#set({ overlay: { title: 'help', text: helpText(this.state.size.columns), top: 0 } })
+    this.#set({ overlay: { title: 'help', text: helpText(this.state.size, this.state.look), top: 0 } })
   }
 
   // --- writing ---
@@ -881,9 +881,11 @@ class Step {
     if (entries.length === 0) return
     const tickets = entries.flatMap(({ tickets }) => tickets)
     if (tickets.length > 0) this.effects.push({ kind: 'done', tickets })
-    const open = openConversation(this.state)
-    const ids = entries.filter((each) => open?.entries.includes(each) === true).filter(({ verdict, from, file }) => verdict === 'genuine' && from === 'them' && file === undefined).flatMap(({ id }) => id ?? [])
-    if (open !== undefined && ids.length > 0 && this.state.receipts) this.effects.push({ kind: 'read', conversation: open.id, ids })
+    const open = openConversation(this.state)?.entries ?? []
+    const messages = entries
+      .filter((each) => each.verdict === 'genuine' && each.from === 'them' && each.file === undefined && open.includes(each))
+      .flatMap(({ id, fingerprint }) => (id === undefined || fingerprint === undefined ? [] : [{ from: fingerprint, id }]))
+    if (messages.length > 0 && this.state.receipts) this.effects.push({ kind: 'read', messages })
     this.#set({
       conversations: this.state.conversations.map((each) =>
         each.entries.some(({ key, unseen }) => unseen && drawn.has(key))

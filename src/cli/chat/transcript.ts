@@ -9,6 +9,8 @@ import { clip, fit, graphemes, type Role, type Row, rowWidth, type Span, type St
 export interface Look {
   /** No characters outside ASCII for lines and marks. */
   readonly ascii: boolean
+  /** Line by line: there are no keys but those of the terminal's own line. */
+  readonly plain?: true
 }
 
 export interface Line {

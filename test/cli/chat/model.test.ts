@@ -163,7 +163,7 @@ describe('what was drawn', () => {
     on.arrive({ id: 'two', verdict: 'stale' })
     on.arrive({ id: 'three', conversation: CAROL, fingerprint: CAROL })
     on.draw()
-    expect(on.did('read')).toEqual([{ kind: 'read', conversation: BOB, ids: ['one'] }])
+    expect(on.did('read')).toEqual([{ kind: 'read', messages: [{ from: BOB, id: 'one' }] }])
     on.type('/receipts off\r')
     on.arrive({ id: 'four' })
     on.draw()

@@ -1,0 +1,158 @@
+/**
+ * The chat on a terminal's whole screen. It has the terminal in raw mode, and gives it back on every way out: leaving,
+ * signals, an error that nobody foresaw, and while the process is suspended.
+ */
+import type { ReadStream, WriteStream } from 'node:tty'
+import type { Front } from './front.ts'
+import { KeyDecoder } from './keys.ts'
+import type { Input, State } from './model.ts'
+import { Screen, type ScreenOptions } from './screen.ts'
+import { view } from './view.ts'
+
+/** What follows an ESC within so long belongs to it. Milliseconds; over a slow line it is the user's Alt that suffers. */
+const ESCAPE_MS = 50
+
+/** The process, as far as a terminal needs it. */
+export interface Host {
+  on(event: string, listener: () => void): unknown
+  prependListener(event: string, listener: () => void): unknown
+  off(event: string, listener: () => void): unknown
+  /** Stops this process and those that it was started with, as the terminal's driver does for Ctrl-Z. */
+  stop(): void
+}
+
+export class FullScreen implements Front {
+  readonly #stdin: ReadStream
+  readonly #stdout: WriteStream
+  readonly #host: Host
+  readonly #screen: Screen
+  readonly #decoder = new KeyDecoder()
+  #onInput: (input: Input) => void = () => {}
+  #onEnd: () => void = () => {}
+  #timer: NodeJS.Timeout | undefined
+  /** The newest state that was not drawn yet, and whether the terminal still takes a frame. */
+  #next: State | undefined
+  #drawing = false
+  #scheduled: NodeJS.Immediate | undefined
+  #stopped = false
+
+  constructor(streams: { readonly stdin: ReadStream; readonly stdout: WriteStream }, host: Host, options: ScreenOptions) {
+    this.#stdin = streams.stdin
+    this.#stdout = streams.stdout
+    this.#host = host
+    this.#screen = new Screen({ write: (text, done) => streams.stdout.write(text, () => done?.()) }, options)
+  }
+
+  start({ onInput, onEnd }: Parameters<Front['start']>[0]): void {
+    this.#onInput = onInput
+    this.#onEnd = onEnd
+    this.#take()
+    this.#stdin.on('data', this.#onData)
+    this.#stdin.on('end', this.#onClosed).on('error', this.#onClosed)
+    this.#stdout.on('resize', this.#onResize)
+    this.#host.on('exit', this.#giveBack)
+    // Before what prints the error, which the screen would swallow.
+    for (const event of ['uncaughtException', 'unhandledRejection']) this.#host.prependListener(event, this.#giveBack)
+    this.#host.on('SIGHUP', this.#onClosed)
+    this.#host.on('SIGTSTP', this.#onSuspend)
+    this.#host.on('SIGCONT', this.#onContinue)
+    this.#onResize()
+  }
+
+  show(state: State): void {
+    this.#next = state
+    if (this.#drawing || this.#stopped) return
+    this.#scheduled ??= setImmediate(() => this.#draw())
+  }
+
+  stop(): void {
+    if (this.#stopped) return
+    this.#stopped = true
+    clearTimeout(this.#timer)
+    clearImmediate(this.#scheduled)
+    this.#giveBack()
+    this.#stdin.off('data', this.#onData).off('end', this.#onClosed).off('error', this.#onClosed)
+    this.#stdin.pause()
+    this.#stdout.off('resize', this.#onResize)
+    for (const event of ['exit', 'uncaughtException', 'unhandledRejection']) this.#host.off(event, this.#giveBack)
+    this.#host.off('SIGHUP', this.#onClosed)
+    this.#host.off('SIGTSTP', this.#onSuspend)
+    this.#host.off('SIGCONT', this.#onContinue)
+  }
+
+  notify(): void {
+    this.#screen.notify()
+  }
+
+  redraw(): void {
+    this.#screen.forget()
+  }
+
+  suspend(): void {
+    this.#giveBack()
+    // Without our listener the signal does what it always does.
+    this.#host.off('SIGTSTP', this.#onSuspend)
+    this.#host.stop()
+  }
+
+  #draw(): void {
+    this.#scheduled = undefined
+    const state = this.#next
+    if (state === undefined || this.#stopped || !this.#screen.entered) return
+    this.#next = undefined
+    this.#drawing = true
+    const frame = view(state)
+    this.#screen.draw(frame, () => {
+      this.#drawing = false
+      if (frame.drawn.length > 0) this.#onInput({ kind: 'drawn', keys: frame.drawn })
+      if (this.#next !== undefined) this.show(this.#next)
+    })
+  }
+
+  #take(): void {
+    this.#stdin.setRawMode(true)
+    this.#stdin.resume()
+    this.#screen.enter()
+  }
+
+  readonly #giveBack = (): void => {
+    if (!this.#screen.entered) return
+    this.#screen.leave()
+    try {
+      this.#stdin.setRawMode(false)
+    } catch {
+      // The terminal has gone.
+    }
+  }
+
+  readonly #onData = (chunk: Buffer | string): void => {
+    clearTimeout(this.#timer)
+    for (const input of this.#decoder.push(Buffer.from(chunk))) this.#onInput(input)
+    if (this.#decoder.pending) {
+      this.#timer = setTimeout(() => {
+        for (const input of this.#decoder.flush()) this.#onInput(input)
+      }, ESCAPE_MS)
+    }
+  }
+
+  readonly #onClosed = (): void => {
+    this.#onEnd()
+  }
+
+  readonly #onResize = (): void => {
+    this.#screen.forget()
+    this.#onInput({ kind: 'resize', size: { rows: this.#stdout.rows || 24, columns: this.#stdout.columns || 80 } })
+  }
+
+  readonly #onSuspend = (): void => {
+    this.suspend()
+  }
+
+  readonly #onContinue = (): void => {
+    if (this.#stopped) return
+    this.#host.off('SIGTSTP', this.#onSuspend)
+    this.#host.on('SIGTSTP', this.#onSuspend)
+    if (!this.#screen.entered) this.#take()
+    this.#onResize()
+  }
+}

@@ -1,0 +1,138 @@
+/**
+ * What was said, kept for oneself: only where that is switched on. One file a session, in a folder of its own; a line of
+ * it is the base64 of an age file to one's own key, so that it can only grow, and a person with `base64` and `age` reads
+ * it. A line that cannot be read, half-written ones too, is said and left alone.
+ */
+import { open as openFile, readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { open, sealFor } from '../../client/envelope.ts'
+import { decodeText, encodeText } from '../../client/field.ts'
+import type { Identity } from '../../client/identity.ts'
+import { makeFolder, systemReason } from '../file.ts'
+import { systemCode } from '../keyfile.ts'
+import { CliError } from '../terminal.ts'
+import type { DeliveryState, Verdict } from './conversation.ts'
+import type { Kept } from './model.ts'
+
+/** One thing that happened: a message, or how one of one's own got on. */
+export type Happened =
+  | { readonly kind: 'message'; readonly message: Kept }
+  | { readonly kind: 'state'; readonly id: string; readonly state: DeliveryState; readonly why?: string }
+
+/** Messages that are shown at the start, the newest. */
+const MOST_MESSAGES = 500
+const SUFFIX = '.history'
+const VERDICTS: ReadonlySet<string> = new Set<Verdict>([
+  'unreadable', 'unsigned', 'unknown-version', 'truncated', 'malformed', 'forged', 'readdressed', 'replayed', 'future', 'stale', 'genuine',
+])
+
+export interface Earlier {
+  readonly kept: readonly Kept[]
+  /** What could not be read, in words. */
+  readonly problems: readonly string[]
+}
+
+export class History {
+  readonly #folder: string
+  readonly #owner: Pick<Identity, 'key' | 'opens' | 'recipient'>
+  readonly #path: string
+  #tail: Promise<void> = Promise.resolve()
+
+  /** @param session names this session's file: the time, and something that no other has */
+  constructor(folder: string, owner: Pick<Identity, 'key' | 'opens' | 'recipient'>, session: string) {
+    this.#folder = folder
+    this.#owner = owner
+    this.#path = join(folder, session + SUFFIX)
+  }
+
+  /** The messages of earlier sessions, the oldest first. @throws {CliError} where the folder cannot be read */
+  async read(): Promise<Earlier> {
+    let found: Happened[] = []
+    const problems: string[] = []
+    for (const name of (await this.#names()).toReversed()) {
+      const { happened, broken } = await this.#readFile(name)
+      if (broken > 0) problems.push(`${join(this.#folder, name)}: ${broken} of its lines cannot be read; it is left as it is`)
+      found = [...happened, ...found]
+      if (found.filter(({ kind }) => kind === 'message').length >= MOST_MESSAGES) break
+    }
+    return { kept: fold(found).slice(-MOST_MESSAGES), problems }
+  }
+
+  /** Resolves when it is on the disk. @throws {CliError} where the disk refuses; nothing is lost of what was there */
+  append(happened: readonly Happened[]): Promise<void> {
+    const appended = this.#tail.then(() => this.#append(happened))
+    this.#tail = appended.catch(() => {})
+    return appended
+  }
+
+  /** Resolves when nothing is being written. */
+  idle(): Promise<void> {
+    return this.#tail
+  }
+
+  async #append(happened: readonly Happened[]): Promise<void> {
+    const sealed = await sealFor(this.#owner, encodeText(happened.map((each) => `${JSON.stringify(each)}\n`).join('')))
+    try {
+      await makeFolder(this.#folder)
+      await using file = await openFile(this.#path, 'a', 0o600)
+      await file.appendFile(`${Buffer.from(sealed).toString('base64')}\n`)
+      await file.datasync()
+    } catch (error) {
+      if (error instanceof CliError) throw error
+      throw new CliError(`the history is not kept: ${systemReason(error)}`)
+    }
+  }
+
+  async #names(): Promise<string[]> {
+    try {
+      return (await readdir(this.#folder)).filter((name) => name.endsWith(SUFFIX)).toSorted()
+    } catch (error) {
+      if (systemCode(error) === 'ENOENT') return []
+      throw new CliError(`cannot read ${this.#folder}: ${systemReason(error)}`)
+    }
+  }
+
+  async #readFile(name: string): Promise<{ happened: Happened[]; broken: number }> {
+    const text = await readFile(join(this.#folder, name), 'latin1').catch(() => undefined)
+    if (text === undefined) return { happened: [], broken: 1 }
+    const lines = text.split('\n')
+    // A whole file ends with a line break.
+    const half = lines.pop() === '' ? 0 : 1
+    const read = await Promise.all(lines.map((line) => this.#readLine(line)))
+    return { happened: read.flatMap((each) => each ?? []), broken: half + read.filter((each) => each === undefined).length }
+  }
+
+  async #readLine(line: string): Promise<Happened[] | undefined> {
+    const bytes = await open(this.#owner, Buffer.from(line, 'base64'))
+    const text = bytes === undefined ? undefined : decodeText(bytes)
+    try {
+      const happened = text?.trimEnd().split('\n').map((each) => JSON.parse(each) as unknown)
+      return happened?.every(isHappened) === true ? happened : undefined
+    } catch {
+      return undefined
+    }
+  }
+}
+
+function isHappened(value: unknown): value is Happened {
+  const { kind, message, id, state } = (value ?? {}) as Record<string, unknown>
+  if (kind === 'state') return typeof id === 'string' && typeof state === 'string'
+  const { conversation, author, at, text, verdict, mine, deliveries } = (message ?? {}) as Record<string, unknown>
+  return (
+    kind === 'message' && typeof conversation === 'string' && typeof author === 'string' && typeof at === 'number' && typeof text === 'string' &&
+    typeof verdict === 'string' && VERDICTS.has(verdict) && typeof mine === 'boolean' && Array.isArray(deliveries)
+  )
+}
+
+/** Messages with how they got on last. */
+function fold(happened: readonly Happened[]): Kept[] {
+  const states = new Map(happened.flatMap((each) => (each.kind === 'state' ? [[each.id, each] as const] : [])))
+  return happened.flatMap((each) => {
+    if (each.kind === 'state') return []
+    const deliveries = each.message.deliveries.map((delivery) => {
+      const last = states.get(delivery.id)
+      return last === undefined ? delivery : { ...delivery, state: last.state, ...(last.why !== undefined && { why: last.why }) }
+    })
+    return [{ ...each.message, deliveries }]
+  })
+}

@@ -1,0 +1,96 @@
+/** Whom one talks to, by fingerprint: the contact book, and the members of groups that one is in. */
+import type { Card } from '../../client/card.ts'
+import { fingerprintOf } from '../../client/field.ts'
+import type { Contact } from '../../client/messenger.ts'
+import type { SshKey } from '../../auth/ssh-key.ts'
+import type { Book } from '../book.ts'
+import type { Groups, KnownGroup } from '../groups.ts'
+import type { Party } from './model.ts'
+
+export const GROUP = 'group:'
+
+export class People {
+  readonly book: Book
+  readonly groups: Groups
+  readonly #me: string
+  readonly #guest: Contact | undefined
+  /** Groups that were left in this session. */
+  readonly #left = new Map<string, KnownGroup>()
+
+  /** @param guest somebody who is in no book, named on the command line */
+  constructor(book: Book, groups: Groups, me: SshKey, guest?: Contact) {
+    this.book = book
+    this.groups = groups
+    this.#me = fingerprintOf(me)
+    this.#guest = guest
+  }
+
+  /** Somebody to write to; members of a group whom one does not know otherwise are marked by `~`, since the maker named them. */
+  find(fingerprint: string): Contact | undefined {
+    const known = this.book.find(fingerprint)
+    if (known !== undefined) return known
+    if (this.#guest !== undefined && fingerprintOf(this.#guest.key) === fingerprint) return this.#guest
+    for (const { group } of this.groups.list()) {
+      const card = group.members.find(({ key }) => fingerprintOf(key) === fingerprint)
+      if (card !== undefined && fingerprint !== this.#me) return contactOf(card)
+    }
+    return undefined
+  }
+
+  nameOf(fingerprint: string): string {
+    return fingerprint === this.#me ? 'you' : (this.find(fingerprint)?.name ?? fingerprint)
+  }
+
+  /** What a card's maker is called here. */
+  callOf({ key, name }: Card): string {
+    const fingerprint = fingerprintOf(key)
+    return fingerprint === this.#me ? 'you' : (this.find(fingerprint)?.name ?? `~${name}`)
+  }
+
+  groupOf(conversation: string | undefined): KnownGroup | undefined {
+    return conversation?.startsWith(GROUP) === true ? this.groups.find(conversation.slice(GROUP.length)) : undefined
+  }
+
+  /** Whom a line in that conversation goes to. */
+  receivers(conversation: string): Contact[] {
+    const known = this.groupOf(conversation)
+    const one = known === undefined ? this.find(conversation) : undefined
+    if (known === undefined) return one === undefined ? [] : [one]
+    return membersOf(known).flatMap((card) => (fingerprintOf(card.key) === this.#me ? [] : (this.find(fingerprintOf(card.key)) ?? [])))
+  }
+
+  isMember(known: KnownGroup, fingerprint: string): boolean {
+    return membersOf(known).some(({ key }) => fingerprintOf(key) === fingerprint)
+  }
+
+  /** Whether something is called so already. */
+  readonly isTaken = (name: string): boolean => this.book.get(name) !== undefined
+
+  async leave(known: KnownGroup): Promise<void> {
+    await this.groups.remove(known)
+    this.#left.set(known.group.id, known)
+  }
+
+  parties(): Party[] {
+    const guest = this.#guest !== undefined && this.book.find(fingerprintOf(this.#guest.key)) === undefined ? [this.#guest] : []
+    const left = [...this.#left.values()].filter(({ group }) => this.groups.find(group.id) === undefined)
+    const party = (known: KnownGroup): Party => ({
+      id: GROUP + known.group.id, kind: 'group', name: known.name, members: membersOf(known).map((card) => this.callOf(card)),
+    })
+    return [
+      ...guest.map(({ key, name }): Party => ({ id: fingerprintOf(key), kind: 'contact', name })),
+      ...this.book.list().map(({ key, name, verified }): Party => ({ id: fingerprintOf(key), kind: 'contact', name, verified: verified !== undefined })),
+      ...this.groups.list().map(party),
+      ...left.map((known): Party => ({ ...party(known), left: true })),
+    ]
+  }
+}
+
+/** The members who have not left. */
+function membersOf({ group, left }: KnownGroup): Card[] {
+  return group.members.filter(({ key }) => !left.includes(fingerprintOf(key)))
+}
+
+function contactOf({ name, key, relays, encrypt }: Card): Contact {
+  return { name: `~${name}`, key, relays, ...(encrypt !== undefined && { recipient: encrypt }) }
+}

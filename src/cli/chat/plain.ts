@@ -1,0 +1,148 @@
+/**
+ * The chat line by line, for screen readers, for terminals that can do nothing else, and for programs: no cursor is
+ * moved, nothing is drawn twice, and every line says by its beginning what it is. Lines of ours begin with `--`; what
+ * somebody wrote begins with the time and their name, its further lines with spaces and `|`.
+ */
+import type { Readable, Writable } from 'node:stream'
+import { createInterface, type Interface } from 'node:readline'
+import { type Conversation, deliveryText, type Entry } from './conversation.ts'
+import type { Front } from './front.ts'
+import type { Input, State } from './model.ts'
+import { clip } from './text.ts'
+import { clock, formatBytes, VERDICTS } from './transcript.ts'
+
+/** Of a text that a line about it names. */
+const QUOTE = 40
+
+export class Plain implements Front {
+  readonly #stdin: Readable
+  readonly #stdout: Writable
+  #lines: Interface | undefined
+  #onInput: (input: Input) => void = () => {}
+  #last: State | undefined
+  #stopped = false
+  /** What was written of an entry last: its text as it stood, and how it got on. */
+  readonly #written = new Map<number, { readonly body: string; readonly state: string }>()
+
+  constructor(streams: { readonly stdin: Readable; readonly stdout: Writable }) {
+    this.#stdin = streams.stdin
+    this.#stdout = streams.stdout
+  }
+
+  start({ onInput, onEnd }: Parameters<Front['start']>[0]): void {
+    this.#onInput = onInput
+    // The terminal's own line editing: what reads a screen aloud knows it.
+    this.#lines = createInterface({ input: this.#stdin, terminal: false, crlfDelay: Infinity })
+    let held = ''
+    this.#lines.on('line', (line) => {
+      if (line.endsWith('\\') && !line.endsWith('\\\\')) {
+        held += `${line.slice(0, -1)}\n`
+        return
+      }
+      const text = held + line.replace(/\\\\$/, '\\')
+      held = ''
+      onInput({ kind: 'line', text })
+    })
+    this.#lines.on('close', () => {
+      if (held !== '') onInput({ kind: 'line', text: held.trimEnd() })
+      if (!this.#stopped) onEnd()
+    })
+  }
+
+  show(state: State): void {
+    const before = this.#last
+    this.#last = state
+    if (this.#stopped || state === before) return
+    const lines: string[] = []
+    if (state.open !== before?.open) {
+      const open = state.conversations.find(({ id }) => id === state.open)
+      if (open !== undefined) lines.push(`-- ${open.kind === 'strangers' ? 'strangers' : `to ${open.name}`}`)
+    }
+    if (state.relays !== before?.relays) lines.push(...relayLines(before, state))
+    const fresh: number[] = []
+    for (const conversation of state.conversations) {
+      if (before?.conversations.includes(conversation) === true) continue
+      for (const entry of conversation.entries) lines.push(...this.#entryLines(conversation, entry, fresh))
+    }
+    if (state.told !== undefined && state.told !== before?.told) lines.push(`-- ${state.told.text}`)
+    if (state.overlay !== undefined && state.overlay !== before?.overlay) {
+      lines.push(`-- ${state.overlay.title}`, ...state.overlay.text.split('\n').map((line) => `   ${line}`.trimEnd()))
+    }
+    if (lines.length === 0) return
+    this.#stdout.write(`${lines.join('\n')}\n`, (error) => {
+      if (!error && fresh.length > 0) this.#onInput({ kind: 'drawn', keys: fresh })
+    })
+  }
+
+  stop(): void {
+    if (this.#stopped) return
+    this.#stopped = true
+    this.#lines?.close()
+    this.#stdin.pause()
+  }
+
+  notify(): void {
+    this.#stdout.write('\u{7}')
+  }
+
+  redraw(): void {}
+
+  suspend(): void {}
+
+  #entryLines(conversation: Conversation, entry: Entry, fresh: number[]): string[] {
+    const known = this.#written.get(entry.key)
+    const state = stateOf(conversation, entry)
+    const body = bodyOf(entry)
+    if (entry.unseen) fresh.push(entry.key)
+    if (known?.body === body && known.state === state) return []
+    this.#written.set(entry.key, { body, state })
+    if (entry.from === 'note') return [`-- ${conversation.name}: ${body}`]
+    const lines: string[] = []
+    if (known?.body !== body && !(entry.from === 'me' && known === undefined && entry.earlier !== true)) lines.push(...entryText(conversation, entry, body))
+    if (state !== '' && state !== known?.state) lines.push(state)
+    return lines
+  }
+}
+
+function relayLines(before: State | undefined, { relays }: State): string[] {
+  return relays.flatMap(({ relay, state, why }) => {
+    const old = before?.relays.find((each) => each.relay === relay)
+    if (old?.state === state && old.why === why) return []
+    switch (state) {
+      case 'up':
+        return [`-- connected to ${relay}`]
+      case 'down':
+        return [`-- not connected to ${relay}${why === undefined ? '' : `: ${why}`}`]
+      case 'connecting':
+        return []
+    }
+  })
+}
+
+function bodyOf({ text, changed, file }: Entry): string {
+  if (changed === 'removed') return '(removed)'
+  // Its progress is said by its state.
+  if (file !== undefined) return `(file "${file.name}"${file.total === 0 ? '' : `, ${formatBytes(file.total)}`})`
+  return changed === 'edited' ? `${text} (edited)` : text
+}
+
+function entryText({ kind, name }: Conversation, entry: Entry, body: string): string[] {
+  const who = kind === 'group' ? `#${name} ${entry.author}` : entry.from === 'me' ? `to ${name}` : kind === 'strangers' ? `strangers ${entry.author}` : entry.author
+  const marks = [
+    ...(entry.gap === true ? ['(a message before this one is missing)'] : []),
+    ...(entry.verdict === 'genuine' ? [] : [`(${VERDICTS[entry.verdict]})`]),
+    ...(entry.reply === undefined ? [] : [`(answers: ${clip(entry.reply, QUOTE)})`]),
+  ]
+  const [first = '', ...more] = body.split('\n')
+  return [[`${clock(entry.at)} ${who}:`, ...marks, first].join(' ').trimEnd(), ...more.map((line) => `      | ${line}`.trimEnd())]
+}
+
+/** A line of its own that says how it got on; '' while there is nothing to say. */
+function stateOf({ name }: Conversation, entry: Entry): string {
+  const { file, from } = entry
+  if (from === 'them') return file === undefined || file.state === 'moving' ? '' : `-- file "${file.name}" of ${entry.author}: ${file.note ?? file.state}`
+  const state = deliveryText(entry)
+  if (state === undefined || state.text === 'waiting' || state.text === 'on its way') return ''
+  const what = clip((file === undefined ? entry.text : file.name).replaceAll('\n', ' '), QUOTE)
+  return `-- ${state.text}, to ${name}: ${what}`
+}

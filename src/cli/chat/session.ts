@@ -1,0 +1,590 @@
+/**
+ * A chat that runs: it gives what comes to the model and the model's states to the front, and does what the model
+ * wants done. A message is acknowledged after it was shown, or after it was kept where a history is kept, never before.
+ */
+import { readdir } from 'node:fs/promises'
+import { homedir } from 'node:os'
+import { basename, dirname, join, resolve } from 'node:path'
+import { type Card, CardError, parseCard } from '../../client/card.ts'
+import { decodeText, fingerprintOf, makeId } from '../../client/field.ts'
+import { compareGroups, type Group, type GroupChange, GroupError, makeGroup, parseGroup } from '../../client/group.ts'
+import type { Identity } from '../../client/identity.ts'
+import type { Content } from '../../client/message.ts'
+import type { Contact, Delivery, Messenger, MessengerEvent, Received } from '../../client/messenger.ts'
+import { randomart, safetyWords } from '../../client/safety.ts'
+import type { KnownGroup } from '../groups.ts'
+import { toCliError } from '../refusal.ts'
+import { CliError } from '../terminal.ts'
+import { type Delivery as Shown, STRANGERS } from './conversation.ts'
+import type { Front } from './front.ts'
+import type { Happened, History } from './history.ts'
+import { type Arrival, type Effect, initialState, type Input, type State, update } from './model.ts'
+import { GROUP, type People } from './people.ts'
+import type { Look } from './transcript.ts'
+
+export interface SessionOptions {
+  readonly messenger: Pick<Messenger, 'send' | 'received' | 'events' | 'read' | 'flush'>
+  readonly people: People
+  readonly identity: Identity
+  /** How one is called, and one's own card where there is one. */
+  readonly name: string
+  readonly card?: Card
+  /** One's own. */
+  readonly relays: readonly string[]
+  readonly front: Front
+  readonly history?: History
+  readonly look: Look
+  readonly receipts: boolean
+  /** Ask for attention when something comes that the person does not see. */
+  readonly notify: boolean
+  /** At the end of what is typed, wait until a relay has all of it: for pipes. */
+  readonly patient: boolean
+  /** Milliseconds since 1970. */
+  readonly now?: () => number
+}
+
+/** Strangers' messages that are not acknowledged before they were shown: with more, they could take all of a relay's window. */
+const STRANGERS_HELD = 16
+/** What is on its way out when one leaves has so long. Milliseconds. */
+const FLUSH_MS = 3_000
+const ATTENTION_MS = 5_000
+const SIZE = { rows: 24, columns: 80 }
+
+export class Session {
+  readonly #options: SessionOptions
+  readonly #events: AsyncIterable<MessengerEvent>
+  #state: State
+  readonly #tickets = new Map<number, Received>()
+  #nextTicket = 1
+  readonly #sent = new Map<string, Delivery>()
+  /** One's own messages that a history has. */
+  readonly #inHistory = new Set<string>()
+  readonly #quit = Promise.withResolvers<void>()
+  #attentionAt = -Infinity
+  #isShown = false
+  #over = false
+
+  /** From now on it hears what the messenger says. */
+  constructor(options: SessionOptions) {
+    this.#options = options
+    this.#events = options.messenger.events()
+    this.#state = initialState({ me: options.name, look: options.look, size: SIZE, receipts: options.receipts })
+  }
+
+  /**
+   * Talks until the person leaves, or the signal says so.
+   * @param open the conversation to begin with
+   * @returns whether everything that was written is with a relay at least
+   */
+  async run(open: string | undefined, signal: AbortSignal): Promise<boolean> {
+    const { front, messenger, people, history } = this.#options
+    for (const relay of this.#options.relays) this.#put({ kind: 'relay', relay: { relay, state: 'connecting' } })
+    this.#put({ kind: 'people', parties: people.parties() })
+    if (open !== undefined) this.#put({ kind: 'open', conversation: open })
+    if (history !== undefined) await this.#recall(history)
+    const stop = (): void => this.#quit.resolve()
+    if (signal.aborted) stop()
+    signal.addEventListener('abort', stop, { once: true })
+    this.#isShown = true
+    front.start({ onInput: (input) => this.#put(input), onEnd: () => void this.#end(signal) })
+    front.show(this.#state)
+    const loops = [this.#listen(this.#events), this.#receive(messenger.received())]
+    for (const loop of loops) loop.catch((error: unknown) => this.#quit.reject(error))
+    try {
+      await this.#quit.promise
+    } finally {
+      this.#over = true
+      front.stop()
+    }
+    await history?.idle()
+    // Acknowledgements and receipts of what was shown; a relay that cannot be reached is not waited for.
+    await messenger.flush({ signal: AbortSignal.timeout(FLUSH_MS) }).catch(() => {})
+    return [...this.#sent.values()].every(({ state }) => state !== 'waiting' && state !== 'failed')
+  }
+
+  #put(input: Input): void {
+    if (this.#over) return
+    const { state, effects } = update(this.#state, input, this.#now())
+    const isOther = state !== this.#state
+    this.#state = state
+    for (const effect of effects) this.#do(effect)
+    if (isOther && this.#isShown) this.#options.front.show(this.#state)
+  }
+
+  #now(): number {
+    return this.#options.now?.() ?? Date.now()
+  }
+
+  #tell(text: string, bad = false): void {
+    this.#put({ kind: 'told', text, role: bad ? 'bad' : 'plain' })
+  }
+
+  /** Does it, and tells why not. */
+  #try(work: () => Promise<void>): void {
+    work().catch((error: unknown) => {
+      const told = describeError(error)
+      if (told === undefined) this.#quit.reject(error)
+      else this.#tell(told, true)
+    })
+  }
+
+  /** Nothing more will be typed. */
+  async #end(signal: AbortSignal): Promise<void> {
+    if (this.#options.patient) {
+      const aborted = new Promise<void>((done) => signal.addEventListener('abort', () => done(), { once: true }))
+      await Promise.race([aborted, Promise.all([...this.#sent.values()].map(({ accepted }) => accepted))])
+    }
+    this.#quit.resolve()
+  }
+
+  // --- what is to be done ---
+
+  #do(effect: Effect): void {
+    const { front, messenger, people, card } = this.#options
+    switch (effect.kind) {
+      case 'send':
+        return this.#send(effect)
+      case 'edit':
+        return this.#change(effect.of, effect.conversation, (of) => ({ type: 'edit', of, text: effect.text }))
+      case 'remove':
+        return this.#change(effect.of, effect.conversation, (of) => ({ type: 'remove', of }))
+      case 'file':
+        return this.#put({ kind: 'unsent', key: effect.key, why: 'files are sent by `asfaleia send --file`' })
+      case 'card':
+        if (card === undefined) return this.#tell('you have no card yet: `asfaleia me` makes it', true)
+        return this.#put({ kind: 'show', title: 'your card, for those who should write to you', text: `${card.link}\n\n${card.text}` })
+      case 'verify':
+        return this.#try(() => this.#verify(effect.conversation, effect.confirmed))
+      case 'add':
+        return this.#try(() => this.#add(effect.card, effect.name))
+      case 'group':
+        return this.#try(() => this.#group(people.groupOf(effect.conversation), effect.words))
+      case 'receipts':
+        // The model asks for none while they are off.
+        return
+      case 'paths':
+        return this.#try(async () => this.#put({ kind: 'paths', line: effect.line, found: await listPaths(effect.prefix) }))
+      case 'done':
+        return effect.tickets.forEach((ticket) => this.#done(ticket))
+      case 'read':
+        for (const { from, id } of effect.messages) {
+          const contact = people.find(from)
+          if (contact !== undefined) messenger.read(contact, [id])
+        }
+        return
+      case 'attention':
+        if (!this.#options.notify || this.#now() < this.#attentionAt) return
+        this.#attentionAt = this.#now() + ATTENTION_MS
+        return front.notify()
+      case 'redraw':
+        return front.redraw()
+      case 'suspend':
+        return front.suspend()
+      case 'quit':
+        return this.#quit.resolve()
+    }
+  }
+
+  #send({ key, conversation, text, replyTo }: Extract<Effect, { kind: 'send' }>): void {
+    const { people } = this.#options
+    const receivers = people.receivers(conversation)
+    if (receivers.length === 0) return this.#put({ kind: 'unsent', key, why: 'there is nobody left to write to' })
+    const group = people.groupOf(conversation)?.group.id
+    const replied = this.#state.conversations.find(({ id }) => id === conversation)?.entries.find(({ id, from }) => from === 'them' && id === replyTo)
+    const deliveries = receivers.map((contact) => {
+      const member = fingerprintOf(contact.key)
+      // In a group, only who wrote it knows the message by that id: the others get its first words.
+      const knows = replyTo === undefined || group === undefined || replied?.fingerprint === member
+      const content: Content = knows
+        ? { type: 'text', text, ...(replyTo !== undefined && { replyTo }) }
+        : { type: 'text', text: `> ${replied?.author ?? ''}: ${(replied?.text ?? '').split('\n')[0]}\n${text}` }
+      return this.#dispatch(contact, content, group)
+    })
+    const shown = deliveries.map((delivery) => shownDelivery(delivery))
+    this.#put({ kind: 'sent', key, deliveries: shown })
+    this.#keep([
+      { kind: 'message', message: { conversation, author: this.#options.name, at: this.#now(), verdict: 'genuine', text, mine: true, deliveries: shown, id: shown[0]!.id, ...(replyTo !== undefined && { replyTo }) } },
+    ])
+    for (const { id } of shown) this.#inHistory.add(id)
+  }
+
+  #dispatch(contact: Contact, content: Content, group: string | undefined): Delivery {
+    const delivery = this.#options.messenger.send(contact, content, { ...(group !== undefined && { group }) })
+    this.#sent.set(delivery.id, delivery)
+    return delivery
+  }
+
+  #change(of: readonly Shown[], conversation: string, build: (id: string) => Content): void {
+    const { people } = this.#options
+    const group = people.groupOf(conversation)?.group.id
+    for (const { id, member } of of) {
+      const contact = people.find(member)
+      if (contact === undefined || id === '') continue
+      const content = build(id)
+      this.#dispatch(contact, content, group)
+    }
+    const [first] = of
+    const content = build(first?.id ?? '')
+    const change = content.type === 'edit' ? { of: content.of, to: 'edited' as const } : { of: first?.id ?? '', to: 'removed' as const }
+    const text = content.type === 'edit' ? content.text : ''
+    this.#keep([{ kind: 'message', message: { conversation, author: this.#options.name, at: this.#now(), verdict: 'genuine', text, mine: true, deliveries: [], change } }])
+  }
+
+  async #verify(fingerprint: string, confirmed: boolean): Promise<void> {
+    const { people, identity } = this.#options
+    const known = people.book.find(fingerprint)
+    if (known === undefined) throw new CliError('that contact is not in the book')
+    if (confirmed) {
+      await people.book.verify(known)
+      this.#put({ kind: 'people', parties: people.parties() })
+      return this.#tell(`${known.name} is verified`)
+    }
+    const words = await safetyWords(identity.key, known.key)
+    const lines = [0, 4, 8].map((start) => `  ${words.slice(start, start + 4).join('  ')}`)
+    this.#put({
+      kind: 'show',
+      title: `is this ${known.name}?`,
+      text: `Read these words to each other, on another way than this:\n\n${lines.join('\n')}\n\nThey are the same for both of you, or somebody is between you.\nThen: /verify yes\n\n${fingerprint}\n${randomart(known.key).join('\n')}`,
+    })
+  }
+
+  async #add(text: string, name: string | undefined): Promise<void> {
+    const { people } = this.#options
+    if (text.startsWith('asfaleia-group/')) {
+      const { known } = await people.groups.take(await parseGroup(text), people.isTaken)
+      this.#put({ kind: 'people', parties: people.parties() })
+      return this.#put({ kind: 'open', conversation: GROUP + known.group.id })
+    }
+    const added = await people.book.add({ card: await parseCard(text) }, name)
+    this.#put({ kind: 'people', parties: people.parties() })
+    switch (added.kind) {
+      case 'added':
+        this.#put({ kind: 'open', conversation: fingerprintOf(added.contact.key) })
+        return this.#tell(`${added.contact.name} is a contact now; /verify shows the words to compare`)
+      case 'changed':
+        return this.#tell(`${added.contact.name}: ${added.changes.map(({ what, before, after }) => `${what} ${before} → ${after}`).join('; ') || 'a newer card'}`)
+      case 'unchanged':
+        return this.#tell(`${added.contact.name} is known by that card already`)
+    }
+  }
+
+  // --- groups ---
+
+  async #group(known: KnownGroup | undefined, [verb, ...names]: readonly string[]): Promise<void> {
+    const { people, identity, card } = this.#options
+    if (verb === 'new') {
+      const [name, ...members] = names
+      if (name === undefined || members.length === 0) throw new CliError('/group new NAME MEMBER …')
+      if (card === undefined) throw new CliError('you have no card yet: `asfaleia me` makes it')
+      const made = await makeGroup(identity, { id: makeId(), name, version: 1, time: this.#seconds(), members: [card, ...members.map((each) => this.#cardOf(each))] })
+      return this.#announce(made, made.members)
+    }
+    if (known === undefined) throw new CliError('this is no group: /to NAME opens one, /group new makes one')
+    const { group } = known
+    if (verb === 'leave') {
+      for (const contact of people.receivers(GROUP + group.id)) this.#dispatch(contact, { type: 'leave' }, group.id)
+      await people.leave(known)
+      this.#put({ kind: 'people', parties: people.parties() })
+      return this.#put({ kind: 'note', conversation: GROUP + group.id, text: 'you left' })
+    }
+    const [name] = names
+    if ((verb !== 'add' && verb !== 'drop') || name === undefined) throw new CliError('/group add NAME, drop NAME, or leave')
+    if (fingerprintOf(group.maker) !== fingerprintOf(identity.key)) throw new CliError(`only ${people.nameOf(fingerprintOf(group.maker))}, who made this group, changes it`)
+    const who = verb === 'add' ? this.#cardOf(name) : group.members.find((card) => people.callOf(card).replace(/^~/, '') === name)
+    if (who === undefined) throw new CliError('there is no member of that name')
+    const others = group.members.filter(({ key }) => fingerprintOf(key) !== fingerprintOf(who.key))
+    const members = verb === 'add' ? [...others, who] : others
+    const next = await makeGroup(identity, { id: group.id, name: group.name, version: group.version + 1, time: Math.max(this.#seconds(), group.time), members })
+    // Who is out of it is told, too.
+    await this.#announce(next, [...next.members, ...(verb === 'drop' ? [who] : [])])
+  }
+
+  #seconds(): number {
+    return Math.floor(this.#now() / 1_000)
+  }
+
+  #cardOf(name: string): Card {
+    const { card } = this.#options.people.book.need(name)
+    if (card === undefined) throw new CliError(`${name} is known without a card: ask for it`)
+    return card
+  }
+
+  async #announce(group: Group, told: readonly Card[]): Promise<void> {
+    const { people, identity } = this.#options
+    const { change } = await people.groups.take(group, people.isTaken)
+    this.#put({ kind: 'people', parties: people.parties() })
+    const me = fingerprintOf(identity.key)
+    for (const { key, name, relays, encrypt } of told) {
+      const fingerprint = fingerprintOf(key)
+      if (fingerprint === me) continue
+      const contact = people.find(fingerprint) ?? { name, key, relays, ...(encrypt !== undefined && { recipient: encrypt }) }
+      this.#dispatch(contact, { type: 'group', card: group.text }, group.id)
+    }
+    this.#put({ kind: 'open', conversation: GROUP + group.id })
+    this.#put({ kind: 'note', conversation: GROUP + group.id, text: change === undefined ? 'you made this group' : this.#changes(change) })
+  }
+
+  #changes(change: GroupChange): string {
+    if (change.kind !== 'newer') return 'nothing changed'
+    const names = (cards: readonly Card[]): string => cards.map((card) => this.#options.people.callOf(card)).join(', ')
+    return [
+      ...(change.joined.length === 0 ? [] : [`joined: ${names(change.joined)}`]),
+      ...(change.left.length === 0 ? [] : [`out: ${names(change.left)}`]),
+      ...(change.renamed === undefined ? [] : [`its maker called it ${change.renamed} before`]),
+      ...(change.changed.length === 0 ? [] : [`new card: ${names(change.changed)}`]),
+    ].join('; ') || 'signed again'
+  }
+
+  /** A group card that came from a contact. @returns what is shown of it */
+  async #onGroup(text: string, from: string): Promise<{ conversation: string; text: string; card?: string } | { conversation: string; note: string }> {
+    const { people, identity } = this.#options
+    let group: Group
+    try {
+      group = await parseGroup(text)
+    } catch (error) {
+      if (!(error instanceof GroupError)) throw error
+      return { conversation: from, text: `(the card of a group that is not good: ${error.message})` }
+    }
+    const conversation = GROUP + group.id
+    const known = people.groupOf(conversation)
+    if (known === undefined) {
+      if (fingerprintOf(group.maker) !== from) return { conversation: from, text: `(passes on the card of a group that somebody else made: "${group.name}")` }
+      const names = group.members.map((card) => people.callOf(card)).join(', ')
+      return { conversation: from, text: `asks you into the group "${group.name}": ${names}. /add takes part`, card: text }
+    }
+    const isMember = group.members.some(({ key }) => fingerprintOf(key) === fingerprintOf(identity.key))
+    const change = compareGroups(known.group, group)
+    switch (change.kind) {
+      case 'other':
+        return { conversation: from, text: '(the card of another group under the id of one that you are in; it was not taken)' }
+      case 'same':
+      case 'older':
+        return { conversation, note: `${people.nameOf(from)} sent the card of the group again` }
+      case 'conflict':
+        return { conversation, note: 'the maker signed two cards of one version; the first one is kept' }
+      case 'newer': {
+        const note = isMember ? this.#changes(change) : 'you are out of this group'
+        if (isMember) await people.groups.take(group, people.isTaken)
+        else await people.leave(known)
+        this.#put({ kind: 'people', parties: people.parties() })
+        return { conversation, note }
+      }
+    }
+  }
+
+  // --- what comes ---
+
+  async #receive(received: AsyncIterable<Received>): Promise<void> {
+    for await (const each of received) await this.#onReceived(each)
+  }
+
+  async #onReceived(received: Received): Promise<void> {
+    const described = await this.#describe(received)
+    if ('note' in described) {
+      this.#put({ kind: 'note', conversation: described.conversation, text: described.note })
+      return this.#finish(received)
+    }
+    if (this.#options.history !== undefined && described.conversation !== STRANGERS && (await this.#keepArrival(described, this.#options.history))) {
+      await this.#finish(received)
+      return this.#put({ kind: 'arrival', arrival: described })
+    }
+    const heldOfStrangers = [...this.#tickets.values()].filter(({ from }) => from === undefined).length
+    if (described.conversation === STRANGERS && heldOfStrangers >= STRANGERS_HELD) {
+      this.#put({ kind: 'arrival', arrival: described })
+      return this.#finish(received)
+    }
+    const ticket = this.#nextTicket++
+    this.#tickets.set(ticket, received)
+    this.#put({ kind: 'arrival', arrival: { ...described, ticket } })
+  }
+
+  #done(ticket: number): void {
+    const received = this.#tickets.get(ticket)
+    this.#tickets.delete(ticket)
+    if (received !== undefined) this.#try(() => this.#finish(received))
+  }
+
+  async #finish(received: Received): Promise<void> {
+    try {
+      await received.done()
+    } catch (error) {
+      this.#tell(describeError(error) ?? 'a message could not be confirmed; it will come again', true)
+    }
+  }
+
+  /** As it is shown, and where. */
+  async #describe(received: Received): Promise<Arrival | { conversation: string; note: string }> {
+    const { verdict, envelope, from } = received
+    const at = envelope === undefined ? this.#now() : envelope.time * 1_000
+    const gap = received.gap === true ? ({ gap: true } as const) : {}
+    if (envelope === undefined) {
+      const text = received.text === undefined ? '' : (decodeText(received.text) ?? '(bytes that are no text)')
+      return { conversation: STRANGERS, author: 'nobody', at, verdict, text }
+    }
+    const fingerprint = fingerprintOf(envelope.from)
+    const { content, id } = envelope
+    const facts = { at, verdict, fingerprint, id, ...gap }
+    if (from === undefined || verdict === 'forged' || verdict === 'readdressed') {
+      const named = this.#options.people.find(fingerprint)
+      const says = verdict === 'forged' ? `says that it is from ${named === undefined ? fingerprint : `${named.name}, ${fingerprint}`}` : `from ${named === undefined ? fingerprint : `${named.name}, ${fingerprint}`}`
+      const { text, card } = await describeContent(content)
+      return { ...facts, conversation: STRANGERS, author: verdict === 'forged' ? 'forged' : 'stranger', text: `${says}\n${text}`, ...(card !== undefined && verdict !== 'forged' && { card }) }
+    }
+    const group = envelope.group === undefined ? undefined : this.#options.people.groupOf(GROUP + envelope.group)
+    const inGroup = group !== undefined && this.#options.people.isMember(group, fingerprint)
+    const conversation = inGroup ? GROUP + group.group.id : fingerprint
+    const author = from.name
+    switch (content.type) {
+      case 'text': {
+        const foreign = envelope.group !== undefined && !inGroup ? '(to a group that you are not in) ' : ''
+        return { ...facts, conversation, author, text: foreign + content.text, ...(content.replyTo !== undefined && { replyTo: content.replyTo }) }
+      }
+      case 'edit':
+        return { ...facts, conversation, author, text: content.text, change: { of: content.of, to: 'edited' } }
+      case 'remove':
+        return { ...facts, conversation, author, text: '', change: { of: content.of, to: 'removed' } }
+      case 'group': {
+        const shown = await this.#onGroup(content.card, fingerprint)
+        return 'note' in shown ? shown : { ...facts, author, ...shown }
+      }
+      case 'leave':
+        if (!inGroup) return { ...facts, conversation, author, text: '(left a group that you are not in)' }
+        await this.#options.people.groups.leave(group, fingerprint)
+        this.#put({ kind: 'people', parties: this.#options.people.parties() })
+        return { conversation, note: `${author} left` }
+      case 'receipt':
+      case 'file':
+      case 'have':
+      case 'card':
+      case 'unknown': {
+        const { text, card } = await describeContent(content)
+        return { ...facts, conversation, author, text, ...(card !== undefined && { card }) }
+      }
+    }
+  }
+
+  async #listen(events: AsyncIterable<MessengerEvent>): Promise<void> {
+    for await (const event of events) this.#onEvent(event)
+  }
+
+  #onEvent(event: MessengerEvent): void {
+    switch (event.kind) {
+      case 'delivery': {
+        const { id, state, error } = event.delivery
+        const why = error === undefined ? undefined : describeError(error)
+        this.#put({ kind: 'delivery', id, state, ...(why !== undefined && { why }) })
+        if (this.#inHistory.has(id) && state !== 'waiting') this.#keep([{ kind: 'state', id, state, ...(why !== undefined && { why }) }])
+        return
+      }
+      case 'relay': {
+        if (event.purpose !== 'receive') return
+        const why = event.error === undefined ? undefined : describeError(event.error)
+        return this.#put({ kind: 'relay', relay: { relay: event.relay, state: event.state, ...(why !== undefined && { why }) } })
+      }
+      case 'taken-over':
+        return this.#put({ kind: 'relay', relay: { relay: event.relay, state: 'down', why: 'another program of yours reads this mailbox now' } })
+      case 'forgotten':
+        return this.#tell(`${event.relay} was restarted: what is unconfirmed goes again`)
+      case 'moved':
+        return this.#tell(`${event.relay} is moving to ${event.name}: put that into your profile if you trust it`, true)
+      case 'not-kept':
+        return this.#tell(`the outbox is not kept: ${describeError(event.error) ?? 'it could not be written'}`, true)
+      case 'not-said':
+        return this.#tell(`${event.to.name} was not told that a message came: your key does not sign just now`, true)
+      case 'duplicate':
+      case 'file-sent':
+      case 'file-received':
+        return
+    }
+  }
+
+  // --- history ---
+
+  async #recall(history: History): Promise<void> {
+    try {
+      const { kept, problems } = await history.read()
+      this.#put({ kind: 'earlier', kept })
+      for (const { deliveries } of kept) for (const { id } of deliveries) this.#inHistory.add(id)
+      for (const problem of problems) this.#tell(problem, true)
+    } catch (error) {
+      const told = describeError(error)
+      if (told === undefined) throw error
+      this.#tell(told, true)
+    }
+  }
+
+  #keep(happened: readonly Happened[]): void {
+    const { history } = this.#options
+    if (history !== undefined) this.#try(() => history.append(happened))
+  }
+
+  /** @returns whether it is on the disk */
+  async #keepArrival(message: Arrival, history: History): Promise<boolean> {
+    try {
+      await history.append([{ kind: 'message', message: { ...message, mine: false, deliveries: [] } }])
+      return true
+    } catch (error) {
+      this.#tell(describeError(error) ?? 'the history is not kept', true)
+      return false
+    }
+  }
+}
+
+function shownDelivery({ id, to, state }: Delivery): Shown {
+  return { id, member: fingerprintOf(to.key), to: to.name, state }
+}
+
+/** In our words; undefined for what nobody foresaw. */
+function describeError(error: unknown): string | undefined {
+  const known = toCliError(error, NEVER)
+  return known instanceof CliError || known instanceof CardError || known instanceof GroupError ? known.message : undefined
+}
+
+const NEVER = new AbortController().signal
+
+/** What is not a text, in words. */
+async function describeContent(content: Content): Promise<{ readonly text: string; readonly card?: string }> {
+  switch (content.type) {
+    case 'text':
+      return { text: content.text }
+    case 'edit':
+      return { text: `(changes a message) ${content.text}` }
+    case 'remove':
+      return { text: '(takes back a message)' }
+    case 'receipt':
+      return { text: `(says that ${content.ids.length} messages were ${content.state})` }
+    case 'file':
+      return { text: `(a part of the file "${content.name}")` }
+    case 'have':
+      return { text: '(what it has of a file)' }
+    case 'group':
+      return { text: '(the card of a group)' }
+    case 'leave':
+      return { text: '(leaves a group)' }
+    case 'unknown':
+      return { text: `(a message of a type that this version does not know: ${content.name})` }
+    case 'card':
+      try {
+        const { name, key, relays } = await parseCard(content.card)
+        return { text: `(the card of "${name}", ${fingerprintOf(key)}, at ${relays.join(', ')}: /add takes it)`, card: content.card }
+      } catch (error) {
+        if (!(error instanceof CardError)) throw error
+        return { text: `(a card that is not good: ${error.message})` }
+      }
+  }
+}
+
+/** What is there for a path that begins so, folders with a slash; at most a screenful. */
+async function listPaths(prefix: string): Promise<string[]> {
+  const full = prefix.startsWith('~/') ? join(homedir(), prefix.slice(2)) : prefix
+  const isFolder = prefix === '' || prefix.endsWith('/')
+  const folder = isFolder ? full || '.' : dirname(full)
+  const start = isFolder ? '' : basename(full)
+  const head = prefix.slice(0, prefix.length - start.length)
+  const entries = await readdir(resolve(folder), { withFileTypes: true }).catch(() => [])
+  return entries
+    .filter(({ name }) => name.startsWith(start) && (start.startsWith('.') || !name.startsWith('.')))
+    .map((entry) => `${head}${entry.name}${entry.isDirectory() ? '/' : ''}`)
+    .toSorted()
+    .slice(0, 100)
+}

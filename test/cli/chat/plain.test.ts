@@ -1,0 +1,93 @@
+/** The chat line by line: what a screen reader reads aloud, and what a program reads. */
+import type { PassThrough } from 'node:stream'
+import { setImmediate as turn } from 'node:timers/promises'
+import { expect, it } from 'vitest'
+import { STRANGERS } from '../../../src/cli/chat/conversation.ts'
+import { Plain } from '../../../src/cli/chat/plain.ts'
+import { CAROL, TEA, TestChat } from '../../support/chat.ts'
+import { createTestIo } from '../../support/terminal.ts'
+
+function createPlain(): { chat: TestChat; stdin: PassThrough; said: () => Promise<string>; ended: () => boolean } {
+  const io = createTestIo()
+  const chat = new TestChat({ receipts: true, columns: 80 })
+  const plain = new Plain(io)
+  let ended = false
+  plain.start({ onInput: (input) => chat.put(input), onEnd: () => (ended = true) })
+  let read = 0
+  return {
+    chat,
+    stdin: io.stdin,
+    ended: () => ended,
+    /** What was written since the last time. */
+    async said() {
+      await turn()
+      plain.show(chat.state)
+      await turn()
+      const all = io.out()
+      const fresh = all.slice(read)
+      read = all.length
+      return fresh
+    },
+  }
+}
+
+it('says who wrote what, and begins every line so that nobody else can', async () => {
+  const { chat, said } = createPlain()
+  expect(await said()).toBe('-- to bob\n-- connected to relay.onion\n')
+  chat.arrive({ text: 'hello\n12:00 carol: send money\n-- delivered, to carol: x' })
+  chat.arrive({ conversation: TEA, author: 'carol', fingerprint: CAROL, text: 'hi all' })
+  chat.arrive({ conversation: STRANGERS, author: 'forged', fingerprint: 'SHA256:x', verdict: 'forged', text: 'says that it is from bob\n\u{1b}[2J' })
+  expect(await said()).toBe(`\
+12:00 bob: hello
+      | 12:00 carol: send money
+      | -- delivered, to carol: x
+12:00 #tea carol: hi all
+12:00 strangers forged: (forged: the name it gives did not sign it) says that it is from bob
+      | \\u{1b}[2J
+`)
+})
+
+it('acknowledges what it wrote, and tells as read what is of the conversation that is open', async () => {
+  const { chat, said } = createPlain()
+  const tickets = [chat.arrive({ id: 'one' }), chat.arrive({ id: 'two', conversation: CAROL, author: 'carol', fingerprint: CAROL })]
+  expect(chat.did('done')).toEqual([])
+  await said()
+  expect(chat.did('done')).toEqual([{ kind: 'done', tickets }])
+  expect(chat.did('read').flatMap(({ messages }) => messages.map(({ id }) => id))).toEqual(['one'])
+})
+
+it('sends lines, and says once how each got on', async () => {
+  const { chat, stdin, said } = createPlain()
+  await said()
+  stdin.write('hello\nof two \\\nlines\n/to carol\n')
+  expect(await said()).toBe('-- to carol\n')
+  const [first, second] = chat.did('send')
+  expect([first?.text, second?.text]).toEqual(['hello', 'of two \nlines'])
+  const delivery = { id: 'm', member: 'SHA256:bob', to: 'bob', state: 'waiting' } as const
+  chat.put({ kind: 'sent', key: first!.key, deliveries: [delivery] })
+  expect(await said()).toBe('')
+  chat.deliver(delivery, 'delivered')
+  expect(await said()).toBe('-- delivered, to bob: hello\n')
+  expect(await said()).toBe('')
+})
+
+it('shows help and answers as text, and ends with its input', async () => {
+  const { stdin, said, ended } = createPlain()
+  await said()
+  stdin.write('/help\n')
+  expect(await said()).toMatch(/^-- help\n {3}Commands\n {5}\/help +keys and commands\n/)
+  stdin.write('/nonsense\n')
+  expect(await said()).toMatch(/^-- there is no such command/)
+  expect(ended()).toBe(false)
+  stdin.end()
+  await said()
+  expect(ended()).toBe(true)
+})
+
+it('writes no control character but line breaks', async () => {
+  const { chat, said } = createPlain()
+  chat.arrive({ author: 'bob\u{1b}', text: '\u{1b}[31m\u{7}\r\u{202e}' })
+  chat.put({ kind: 'told', text: 'a\u{1b}b' })
+  chat.put({ kind: 'show', title: 't\u{1b}', text: 'x\u{9b}y' })
+  expect(await said()).not.toMatch(/[[\p{Cc}\p{Cf}]--\n]/v)
+})

@@ -1,0 +1,464 @@
+/** A chat between a messenger and a front that the test plays: what is sent, acknowledged, kept and shown, and when. */
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setImmediate as turn } from 'node:timers/promises'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { Front } from '../../../src/cli/chat/front.ts'
+import { History } from '../../../src/cli/chat/history.ts'
+import type { Input, State } from '../../../src/cli/chat/model.ts'
+import { Session, type SessionOptions } from '../../../src/cli/chat/session.ts'
+import { plainText, view } from '../../../src/cli/chat/view.ts'
+import { Channel } from '../../../src/client/channel.ts'
+import { RelayError } from '../../../src/client/error.ts'
+import { makeId } from '../../../src/client/field.ts'
+import { makeGroup } from '../../../src/client/group.ts'
+import type { Content, Envelope } from '../../../src/client/message.ts'
+import type { Contact, Delivery, MessengerEvent, Received } from '../../../src/client/messenger.ts'
+import { createVillage, type Person, type Village } from '../../support/village.ts'
+
+const NOON = new Date(2026, 10, 26, 12).getTime()
+
+type Sent = { -readonly [key in keyof Delivery]: Delivery[key] } & { readonly group: string | undefined; accept(): void }
+
+class FakeMessenger {
+  readonly sent: Sent[] = []
+  readonly reads: (readonly [name: string, ids: readonly string[]])[] = []
+  readonly incoming = new Channel<Received>()
+  readonly happening = new Channel<MessengerEvent>()
+  readonly ready = Promise.resolve()
+
+  send(to: Contact, content: Content, { group }: { group?: string } = {}): Delivery {
+    const accepted = Promise.withResolvers<Delivery['state']>()
+    const delivery: Sent = {
+      id: makeId(), to, content, state: 'waiting', relay: undefined, error: undefined, held: false, group,
+      accepted: accepted.promise, settled: accepted.promise,
+      accept: () => {
+        delivery.state = 'held'
+        accepted.resolve('held')
+        this.happening.push({ kind: 'delivery', delivery })
+      },
+    }
+    this.sent.push(delivery)
+    return delivery
+  }
+
+  received(): AsyncIterable<Received> {
+    return this.incoming
+  }
+
+  events(): AsyncIterable<MessengerEvent> {
+    return this.happening
+  }
+
+  read(from: Contact, ids: readonly string[]): void {
+    this.reads.push([from.name, ids])
+  }
+
+  flush(): Promise<void> {
+    return Promise.resolve()
+  }
+}
+
+class FakeFront implements Front {
+  state: State | undefined
+  notified = 0
+  stopped = false
+  #onInput: (input: Input) => void = () => {}
+  #onEnd: () => void = () => {}
+
+  start({ onInput, onEnd }: Parameters<Front['start']>[0]): void {
+    this.#onInput = onInput
+    this.#onEnd = onEnd
+    onInput({ kind: 'resize', size: { rows: 16, columns: 160 } })
+  }
+
+  show(state: State): void {
+    this.state = state
+  }
+
+  stop(): void {
+    this.stopped = true
+  }
+
+  notify(): void {
+    this.notified++
+  }
+
+  redraw(): void {}
+
+  suspend(): void {}
+
+  put(input: Input): void {
+    this.#onInput(input)
+  }
+
+  type(line: string): void {
+    this.put({ kind: 'line', text: line })
+  }
+
+  end(): void {
+    this.#onEnd()
+  }
+
+  look(): string {
+    return plainText(view(this.state!))
+  }
+
+  /** The terminal has what is to be seen. */
+  draw(): string {
+    const frame = view(this.state!)
+    this.put({ kind: 'drawn', keys: frame.drawn })
+    return plainText(frame)
+  }
+}
+
+let village: Village
+let [alice, bob, carol]: Person[] = []
+let messenger: FakeMessenger
+let front: FakeFront
+let stop: AbortController
+let running: Promise<boolean> | undefined
+
+beforeEach(async () => {
+  village = createVillage()
+  bob = await village.add('bob')
+  carol = await village.add('carol')
+  alice = await village.add('alice', [bob, carol])
+  messenger = new FakeMessenger()
+  front = new FakeFront()
+  stop = new AbortController()
+})
+
+afterEach(async () => {
+  stop.abort()
+  await running
+  running = undefined
+  village.remove()
+})
+
+function begin(options: Partial<SessionOptions> = {}, who: Person = alice!): Session {
+  const session = new Session({
+    messenger, people: who.people, identity: who.identity, name: who.name, card: who.card, front, relays: ['localhost'], look: { ascii: false }, receipts: false,
+    notify: false, patient: false, now: () => NOON, ...options,
+  })
+  running = session.run(undefined, stop.signal)
+  return session
+}
+
+/** Lets what is under way come to rest: the condition is looked at after every turn of the event loop. */
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await turn()
+}
+
+function arrives(from: Person | undefined, content: Content | undefined, more: Omit<Partial<Received>, 'envelope'> & { envelope?: Partial<Envelope>;  stranger?: boolean } = {}): { id: string; done: () => number } {
+  let done = 0
+  const id = makeId()
+  const { envelope, stranger, ...rest } = more
+  const whole = from === undefined || content === undefined ? undefined : { id, from: from.identity.key, to: alice!.fingerprint, time: NOON / 1_000, content, ...envelope }
+  const contact = from === undefined || stranger === true ? undefined : alice!.people.find(from.fingerprint)
+  messenger.incoming.push({
+    verdict: 'genuine', relay: 'localhost',
+    ...(whole !== undefined && { envelope: whole }),
+    ...(contact !== undefined && rest.verdict !== 'forged' && { from: contact }),
+    ...rest,
+    async done() {
+      done++
+    },
+  } as Received)
+  return { id, done: () => done }
+}
+
+/** Lets what is under way come to rest, until the screen shows the text. */
+async function shows(words: string): Promise<void> {
+  const deadline = performance.now() + 10_000
+  while (!(front.state !== undefined && front.look().includes(words)) && performance.now() < deadline) await turn()
+  expect(front.look()).toContain(words)
+}
+
+const text = (words: string): Content => ({ type: 'text', text: words })
+
+describe('what comes', () => {
+  it('is acknowledged once it was drawn, and not before', async () => {
+    begin()
+    const message = arrives(bob, text('the kettle is on'))
+    await shows('the kettle is on')
+    expect(message.done()).toBe(0)
+    front.draw()
+    await until(() => message.done() > 0)
+    front.draw()
+    await turn()
+    expect(message.done()).toBe(1)
+  })
+
+  it('waits with its acknowledgement until its conversation is opened', async () => {
+    begin({ notify: true })
+    const message = arrives(carol, text('are you there?'))
+    await until(() => front.notified === 1)
+    front.draw()
+    await turn()
+    expect(message.done()).toBe(0)
+    front.type('/to carol')
+    expect(front.draw()).toContain('are you there?')
+    await until(() => message.done() === 1)
+  })
+
+  it('of strangers is acknowledged unseen where there is too much of it', async () => {
+    begin()
+    const messages = Array.from({ length: 20 }, (_, index) => arrives(undefined, undefined, { verdict: 'unsigned', text: Buffer.from(`junk ${index}`) }))
+    await until(() => messages.filter((each) => each.done() === 1).length === 4)
+    expect(messages.slice(0, 16).every((each) => each.done() === 0)).toBe(true)
+  })
+
+  it('is told as read only when that is on', async () => {
+    begin({ receipts: true })
+    const { id } = arrives(bob, text('read me'))
+    await shows('read me')
+    expect(messenger.reads).toEqual([])
+    front.draw()
+    expect(messenger.reads).toEqual([['bob', [id]]])
+  })
+
+  it('and is forged says whom it names, apart from what they wrote', async () => {
+    begin()
+    arrives(bob, text('send money'), { verdict: 'forged' })
+    await until(() => front.state?.conversations.length === 3)
+    expect(front.look()).not.toContain('send money')
+    front.type('/to strangers')
+    const screen = front.draw()
+    expect(screen).toContain(`says that it is from bob, ${bob!.fingerprint}`)
+    expect(screen).toContain('! forged')
+    expect(screen).toContain('send money')
+  })
+
+  it('of a type that nobody knows yet says so', async () => {
+    begin()
+    arrives(bob, { type: 'unknown', name: 'dance', body: Buffer.from('x') })
+    await shows('a message of a type that this version does not know')
+    expect(front.look()).toContain('dance')
+  })
+
+  it('as a card is added when the person says so', async () => {
+    const dave = await village.add('dave')
+    begin()
+    arrives(bob, { type: 'card', card: dave.card.text })
+    await shows('the card of "dave"')
+    expect(alice!.people.book.get('dave')).toBeUndefined()
+    front.type('/add')
+    await shows('dave is a contact now')
+    expect(alice!.people.book.get('dave')?.card?.text).toBe(dave.card.text)
+  })
+
+  it('as a card with a known name and another key is refused', async () => {
+    const impostor = await village.add('bob')
+    begin()
+    arrives(impostor, { type: 'card', card: impostor.card.text }, { stranger: true })
+    await until(() => front.state?.conversations.length === 3)
+    front.type('/to strangers')
+    front.type('/add')
+    await shows('bob is known by another key')
+    expect(alice!.people.book.list()).toHaveLength(2)
+  })
+})
+
+describe('what is written', () => {
+  it('goes to the contact, and shows how it gets on', async () => {
+    begin()
+    front.type('hello')
+    const [delivery] = messenger.sent
+    expect(delivery).toMatchObject({ to: { name: 'bob' }, content: { type: 'text', text: 'hello' }, group: undefined })
+    expect(front.look()).toContain('waiting')
+    for (const [state, shown] of [['held', 'held'], ['delivered', 'delivered'], ['read', 'read']] as const) {
+      delivery!.state = state
+      messenger.happening.push({ kind: 'delivery', delivery: delivery! })
+      await shows(shown)
+    }
+  })
+
+  it('and does not arrive says why', async () => {
+    begin()
+    front.type('hello')
+    const [delivery] = messenger.sent
+    Object.assign(delivery!, { state: 'failed', error: new RelayError('denied') })
+    messenger.happening.push({ kind: 'delivery', delivery: delivery! })
+    await shows('failed: the relay does not admit that key')
+    expect(front.state?.conversations[0]?.entries[0]?.deliveries).toMatchObject([{ state: 'failed' }])
+  })
+
+  it('is answered, changed and taken back by the ids that its receiver knows', async () => {
+    begin()
+    const { id } = arrives(bob, text('tea?'))
+    await shows('tea?')
+    front.type('/reply yes')
+    front.type('/edit yes!')
+    front.type('/remove')
+    const [reply, ...changes] = messenger.sent
+    expect(reply!.content).toEqual({ type: 'text', text: 'yes', replyTo: id })
+    expect(changes.map(({ content }) => content)).toEqual([{ type: 'edit', of: reply!.id, text: 'yes!' }, { type: 'remove', of: reply!.id }])
+  })
+})
+
+describe('a group', () => {
+  it('is made, written to, changed and left', async () => {
+    begin()
+    front.type('/group new "tea time" bob carol')
+    await shows('you made this group')
+    const [group] = alice!.people.groups.list()
+    expect(messenger.sent.map(({ to, content, group }) => [to.name, content?.type, group])).toEqual([['bob', 'group', group!.group.id], ['carol', 'group', group!.group.id]])
+    messenger.sent.length = 0
+    front.type('tea?')
+    expect(messenger.sent.map(({ to, content, group }) => [to.name, content, group])).toEqual([
+      ['bob', text('tea?'), group!.group.id], ['carol', text('tea?'), group!.group.id],
+    ])
+    // To bob it is an answer to what he wrote; to carol, who has another id of that, its words.
+    const { id } = arrives(bob, text('yes'), { envelope: { group: group!.group.id } })
+    await until(() => / bob +yes/.test(front.look()))
+    messenger.sent.length = 0
+    front.type('/reply good')
+    expect(messenger.sent.map(({ content }) => content)).toEqual([{ type: 'text', text: 'good', replyTo: id }, text('> bob: yes\ngood')])
+    arrives(carol, { type: 'leave' }, { envelope: { group: group!.group.id } })
+    await shows('carol left')
+    messenger.sent.length = 0
+    front.type('only us')
+    expect(messenger.sent.map(({ to }) => to.name)).toEqual(['bob'])
+    front.type('/group drop carol')
+    await shows('out: carol')
+    expect(alice!.people.groups.list()[0]!.group).toMatchObject({ version: 2, members: [{ name: 'alice' }, { name: 'bob' }] })
+    front.type('/group leave')
+    await shows('you left')
+    messenger.sent.length = 0
+    front.type('hello?')
+    expect(messenger.sent).toEqual([])
+    expect(front.look()).toContain('you left this group')
+  })
+
+  it('of others is joined when the person says so, and changed by its maker alone', async () => {
+    const dave = await village.add('dave')
+    const facts = { id: makeId(), name: 'tea', version: 1, time: NOON / 1_000, members: [bob!.card, alice!.card, dave.card] }
+    const group = await makeGroup(bob!.identity, facts)
+    begin()
+    arrives(bob, { type: 'group', card: group.text }, { envelope: { group: group.id } })
+    await shows('asks you into the group "tea": bob, you, ~dave. /add takes part')
+    expect(alice!.people.groups.list()).toEqual([])
+    front.type('/add')
+    await shows('tea: bob, you, ~dave')
+    // A member of the group who is no contact is heard, marked.
+    arrives(dave, text('hello all'), { from: alice!.people.find(dave.fingerprint)!, envelope: { group: group.id } })
+    await shows('~dave  hello all')
+    const forged = await makeGroup(dave.identity, { ...facts, version: 2, members: [dave.card, alice!.card] })
+    arrives(dave, { type: 'group', card: forged.text }, { from: alice!.people.find(dave.fingerprint)!, envelope: { group: group.id } })
+    const next = await makeGroup(bob!.identity, { ...facts, version: 2, members: [bob!.card, alice!.card, carol!.card] })
+    arrives(bob, { type: 'group', card: next.text }, { envelope: { group: group.id } })
+    await shows('joined: carol; out: ~dave')
+    expect(alice!.people.groups.list()[0]!.group.text).toBe(next.text)
+  })
+})
+
+describe('a history', () => {
+  const open = (): History => new History(join(alice!.folder, 'history'), alice!.identity, `2026-11-26-${makeId()}`)
+
+  it('holds what was said, and acknowledges what it holds', async () => {
+    begin({ history: open() })
+    const message = arrives(carol, text('keep this'))
+    await until(() => message.done() === 1)
+    front.type('and this')
+    const [delivery] = messenger.sent
+    delivery!.accept()
+    await shows('held')
+    front.type('/edit and that')
+    messenger.sent.at(-1)!.accept()
+    front.type('/quit')
+    expect(await running).toBe(true)
+    const stored = readdirSync(join(alice!.folder, 'history')).map((name) => readFileSync(join(alice!.folder, 'history', name), 'latin1')).join('')
+    expect(stored).not.toMatch(/keep|this|carol|text/)
+
+    ;[messenger, front] = [new FakeMessenger(), new FakeFront()]
+    begin({ history: open() })
+    await shows('and that')
+    expect(front.draw()).toMatch(/you {2}and that \(edited\) +held/)
+    front.type('/to carol')
+    expect(front.draw()).toContain('keep this')
+  })
+
+  it('that cannot be written acknowledges nothing by itself, and says so', async () => {
+    writeFileSync(join(alice!.folder, 'history'), 'a file where the folder would be')
+    begin({ history: open() })
+    const message = arrives(bob, text('the kettle'))
+    await shows('the kettle')
+    expect(message.done()).toBe(0)
+    expect(front.look()).toMatch(/the history is not kept|cannot (?:read|make)/)
+    front.draw()
+    await until(() => message.done() === 1)
+  })
+
+  it('does not keep what strangers wrote', async () => {
+    begin({ history: open() })
+    arrives(carol, text('junk'), { stranger: true })
+    await until(() => front.state?.conversations.length === 3)
+    expect(() => readdirSync(join(alice!.folder, 'history'))).toThrow('ENOENT')
+  })
+
+  it('that is damaged is said, and left as it is', async () => {
+    const folder = join(alice!.folder, 'history')
+    await open().append([{ kind: 'message', message: { conversation: bob!.fingerprint, author: 'bob', at: NOON, verdict: 'genuine', text: 'whole', mine: false, deliveries: [] } }])
+    const [name] = readdirSync(folder)
+    writeFileSync(join(folder, name!), `${readFileSync(join(folder, name!), 'latin1')}bm90IGFnZQ==\nYWdlLWVuY3J5`)
+    const before = readFileSync(join(folder, name!))
+    begin({ history: open() })
+    await shows('whole')
+    expect(front.look()).toContain('2 of its lines cannot be read')
+    expect(readFileSync(join(folder, name!))).toEqual(before)
+  })
+})
+
+describe('the relays', () => {
+  it('and why they are not reached are shown', async () => {
+    begin()
+    messenger.happening.push({ kind: 'relay', relay: 'localhost', purpose: 'receive', state: 'down', error: new RelayError('proxy-down') })
+    await shows('not connected')
+    expect(front.look()).toContain('nobody listens at the SOCKS port')
+    messenger.happening.push({ kind: 'relay', relay: 'localhost', purpose: 'receive', state: 'up' })
+    await until(() => / connected/.test(front.look()))
+    messenger.happening.push({ kind: 'moved', relay: 'localhost', name: 'x.onion' })
+    await shows('localhost is moving to x.onion')
+  })
+})
+
+describe('the end', () => {
+  it('comes with the signal, and gives the terminal back', async () => {
+    begin()
+    stop.abort()
+    expect(await running).toBe(true)
+    expect(front.stopped).toBe(true)
+  })
+
+  it('of a pipe comes when a relay has all of it', async () => {
+    begin({ patient: true })
+    front.type('by pipe')
+    front.end()
+    await turn()
+    expect(front.stopped).toBe(false)
+    messenger.sent[0]!.accept()
+    expect(await running).toBe(true)
+  })
+
+  it('says whether something is at no relay', async () => {
+    begin()
+    front.type('never sent')
+    stop.abort()
+    expect(await running).toBe(false)
+  })
+})
+
+describe('safety words', () => {
+  it('are shown, and confirmed', async () => {
+    begin()
+    front.type('/verify')
+    await shows('is this bob?')
+    expect(front.look()).toContain('+--[ED25519 256]--+')
+    front.put({ kind: 'key', chord: 'escape' })
+    front.type('/verify yes')
+    await shows('bob (verified)')
+    expect(alice!.people.book.get('bob')?.verified).toBeDefined()
+  })
+})
+
