@@ -554,7 +554,10 @@ export class Messenger {
       clock: this.#clock,
       connect: (options) => this.#connect(relay, options),
       onState: (state, error) => {
-        if (state === 'up') outbox.onUp(relay)
+        if (state === 'up') {
+          outbox.onUp(relay)
+          this.#schedule()
+        }
         this.#emit({ kind: 'relay', relay, purpose: 'send', state, ...(error !== undefined && { error }) })
       },
       onSent: told((now, id: string, seconds: number) => outbox.onSent(id, relay, seconds, now)),

@@ -9,6 +9,7 @@ import { type Content, encodeMessage, type FilePart, PART_BYTES } from '../../sr
 import type { Contact, Messenger, MessengerEvent, MessengerOptions, Received } from '../../src/client/messenger.ts'
 import type { FileOffer } from '../../src/client/transfers.ts'
 import { ORDER } from '../../src/client/order.ts'
+import { createClock } from '../support/clock.ts'
 import { memoryFile, type MemoryFile, sha256 } from '../support/files.ts'
 import { challengeLine, challengePacket, honestly, type HostileRelay, type Peer, startHostileRelay, TOKEN } from '../support/hostile-relay.ts'
 import { makePerson, messengerOf, type Person, take, textOf } from '../support/people.ts'
@@ -279,27 +280,7 @@ describe('a hostile relay', () => {
         if (name === '5') await peer.say('15;0\n')
       }
     })
-    // An hour passes in a moment.
-    let ahead = 0
-    const timers = new Set<() => void>()
-    const clock = {
-      now: () => Date.now() + ahead,
-      after(milliseconds: number, work: () => void) {
-        const wake = (): void => {
-          if (clock.now() < due) return
-          timers.delete(wake)
-          clearTimeout(timer)
-          work()
-        }
-        const due = clock.now() + milliseconds
-        const timer = setTimeout(wake, Math.min(milliseconds, 2 ** 31 - 1) + 1)
-        timers.add(wake)
-        return () => {
-          timers.delete(wake)
-          clearTimeout(timer)
-        }
-      },
-    }
+    const clock = createClock()
     const bob = makePerson('bob', hostile.address, honest.address)
     const messenger = open(alice, [bob], { clock })
     const to = open({ ...bob, relays: [honest.address] }, [alice])
@@ -308,12 +289,10 @@ describe('a hostile relay', () => {
     expect(await delivery.accepted).toBe('held')
     expect(await never.accepted).toBe('held')
     expect(taken).toBe(2)
-    ahead += 61_000
-    for (const wake of timers) wake()
+    clock.skip(61_000)
     expect((await take(to, 1)).map(textOf)).toEqual(['hello'])
     expect(await delivery.settled).toBe('delivered')
-    ahead += 7_200_000
-    for (const wake of timers) wake()
+    clock.skip(7_200_000)
     expect(await never.settled).toBe('expired')
     expect(never).toMatchObject({ held: true })
   })

@@ -1,5 +1,6 @@
 /** The messenger over relays of this process. */
 import { randomBytes } from 'node:crypto'
+import { setImmediate as turn } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
 import { connectRelay } from '../../src/client/client.ts'
 import { Parts } from '../../src/client/file.ts'
@@ -8,6 +9,7 @@ import type { Contact, Messenger, MessengerEvent, MessengerOptions, OutboxStore 
 import type { OutboxEntry } from '../../src/client/outbox.ts'
 import type { SeenStore } from '../../src/client/seen.ts'
 import type { FileOffer, FileReceiver } from '../../src/client/transfers.ts'
+import { createClock } from '../support/clock.ts'
 import { memoryFile, type MemoryFile, sourceOf } from '../support/files.ts'
 import { makePerson, messengerOf, type Person, take, textOf } from '../support/people.ts'
 import { startSocksServer } from '../support/socks-server.ts'
@@ -224,14 +226,14 @@ describe('what is kept', () => {
       async save(entries) {
         saves++
         // Not at once, as a disk.
-        await new Promise((resolve) => setImmediate(resolve))
+        await turn()
         kept = structuredClone(entries)
       },
     }
     const before = open(alice, [bob], { outbox })
     const texts = ['one', 'two', 'three']
     const lost = texts.map((text) => before.send(bob, { type: 'text', text }))
-    while (lost[0]!.error === undefined) await new Promise((resolve) => setImmediate(resolve))
+    while (lost[0]!.error === undefined) await turn()
     expect(lost[0]).toMatchObject({ state: 'waiting', held: false, error: { code: 'relay-down' } })
     await before.close()
     expect(await Promise.all(lost.map(({ settled }) => settled))).toEqual(['waiting', 'waiting', 'waiting'])
@@ -294,7 +296,7 @@ describe('ends and limits', () => {
     const messenger = open(alice, [bob])
     const stop = new AbortController()
     const delivery = messenger.send(bob, { type: 'text', text: 'x' }, { signal: stop.signal })
-    while (delivery.error === undefined) await new Promise((resolve) => setImmediate(resolve))
+    while (delivery.error === undefined) await turn()
     stop.abort(new Error('never mind'))
     expect(await delivery.settled).toBe('failed')
     expect(delivery.error).toMatchObject({ message: 'never mind' })
@@ -362,11 +364,68 @@ describe('ends and limits', () => {
     const messenger = open(alice, [bob, carol], { socks: `127.0.0.1:${proxy.port}` })
     const deliveries = [messenger.send(bob, { type: 'text', text: 'x' }), messenger.send(carol, { type: 'text', text: 'x' })]
     expect(await Promise.all(deliveries.map(({ accepted }) => accepted))).toEqual(['held', 'held'])
-    while (proxy.requests.length < 3) await new Promise((resolve) => setImmediate(resolve))
+    while (proxy.requests.length < 3) await turn()
     proxy.cut()
     while (proxy.requests.length < 6) await new Promise((resolve) => setTimeout(resolve, 10))
     expect(new Set(proxy.requests.map(({ user }) => user)).size).toBe(6)
     expect(proxy.requests.map(({ host }) => host).toSorted()).toEqual(['one.example', 'one.example', 'one.example', 'one.example', 'two.example', 'two.example'])
+  })
+
+  test('a connection for sending ends when it is idle; the next one goes on with its token', async () => {
+    const relay = await startRelay()
+    const [alice, bob] = [makePerson('alice'), makePerson('bob', relay.address)]
+    const clock = createClock()
+    const messenger = open(alice, [bob], { clock })
+    const states: string[] = []
+    const events = messenger.events()[Symbol.asyncIterator]()
+    const next = async (state: string): Promise<void> => {
+      for (;;) {
+        const { value } = await events.next()
+        if (value?.kind === 'relay') states.push(value.error === undefined ? value.state : 'failed')
+        if (value?.kind === 'relay' && value.state === state) return
+      }
+    }
+    expect(await messenger.send(bob, { type: 'text', text: 'one' }).accepted).toBe('held')
+    await next('up')
+    await turn()
+    clock.skip(60_000)
+    await next('down')
+    expect(await messenger.send(bob, { type: 'text', text: 'two' }).accepted).toBe('held')
+    await next('up')
+    await turn()
+    clock.skip(60_000)
+    await next('down')
+    // Nothing is to be sent: it is looked whether the relay has still what it took.
+    await turn()
+    clock.skip(480_000)
+    await next('up')
+    expect(states).toEqual(['connecting', 'up', 'down', 'connecting', 'up', 'down', 'connecting', 'up'])
+    expect(relay.relay.snapshot()).toMatchObject({ messages: 2, counters: { logins: { decrypt: 1 } } })
+  })
+
+  test('a relay that was started again while nobody looked gets what it lost, once it is looked at', async () => {
+    let relay = await startRelay()
+    const [alice, bob] = [makePerson('alice'), makePerson('bob', relay.address)]
+    const clock = createClock()
+    const messenger = open(alice, [bob], { clock })
+    const events = messenger.events()[Symbol.asyncIterator]()
+    const until = async (found: (event: MessengerEvent) => boolean): Promise<void> => {
+      for (;;) {
+        const { value } = await events.next()
+        if (value !== undefined && found(value)) return
+      }
+    }
+    const deliveries = ['one', 'two'].map((text) => messenger.send(bob, { type: 'text', text }))
+    await Promise.all(deliveries.map(({ accepted }) => accepted))
+    await turn()
+    clock.skip(60_000)
+    await until((event) => event.kind === 'relay' && event.state === 'down')
+    await relay.kill()
+    relay = await startRelay({ port: relay.port })
+    await turn()
+    clock.skip(240_000)
+    await until(({ kind }) => kind === 'forgotten')
+    expect((await take(open(bob, [alice]), 2)).map(textOf)).toEqual(['one', 'two'])
   })
 
   test('a relay that goes down says when to come back, and is not asked before', async () => {

@@ -1,0 +1,36 @@
+/** A clock that runs as the system's, and can be put forward. */
+import type { Clock } from '../../src/client/clock.ts'
+
+export interface TestClock extends Clock {
+  /** What would have run in that time runs now, in its order, once each. */
+  skip(milliseconds: number): void
+}
+
+export function createClock(): TestClock {
+  let ahead = 0
+  const waiting = new Set<{ readonly due: number; readonly run: () => void }>()
+  const now = (): number => Date.now() + ahead
+  return {
+    now,
+    after(milliseconds, work) {
+      const each = {
+        due: now() + milliseconds,
+        run: () => {
+          cancel()
+          work()
+        },
+      }
+      const timer = setTimeout(() => each.run(), Math.min(milliseconds, 2 ** 31 - 1))
+      const cancel = (): void => {
+        clearTimeout(timer)
+        waiting.delete(each)
+      }
+      waiting.add(each)
+      return cancel
+    },
+    skip(milliseconds) {
+      ahead += milliseconds
+      for (const each of [...waiting].toSorted((a, b) => a.due - b.due)) if (each.due <= now() && waiting.has(each)) each.run()
+    },
+  }
+}
