@@ -116,9 +116,9 @@ const measureMessages: Part = async (bench) => {
       if (server.name === 'prosody') prosody = server
       else targets.push(...byDoor(await prepare(bench, server)))
     }
-    const scale = bench.full ? 3 : 0.5
+    const scale = bench.full ? 1.5 : 0.5
     // Round 0 warms up what compiles as it runs, and is not recorded.
-    for (let round = 0; round <= (bench.full ? 7 : 3); round++) {
+    for (let round = 0; round <= (bench.full ? 5 : 3); round++) {
       for (const { subject, under } of targets) {
         const messages = AMOUNT[subject] * scale
         const run = async (figure: string, mode: Mode, options: LoadOptions): Promise<void> => {
@@ -149,8 +149,8 @@ const measureLarge: Part = async (bench) => {
   await withServers(bench, ['relay', 'floor', 'mosquitto', 'redis'], async (servers) => {
     const targets: Target[] = []
     for (const server of servers) targets.push(...byDoor(await prepare(bench, server)))
-    const messages = bench.full ? 32_000 : 3_200
-    for (let round = 0; round <= (bench.full ? 7 : 3); round++) {
+    const messages = bench.full ? 16_000 : 3_200
+    for (let round = 0; round <= (bench.full ? 5 : 3); round++) {
       for (const { subject, under } of targets) {
         const store = await runLoad(under, 'store', { messages, size: LARGE })
         const drain = await runLoad(under, 'drain', { messages })
@@ -168,7 +168,7 @@ const measureLatency: Part = async (bench) => {
   await withServers(bench, ['relay', 'floor', 'mosquitto'], async (servers) => {
     const unders: Under[] = []
     for (const server of servers) unders.push(await prepare(bench, server))
-    for (let round = 0; round <= (bench.full ? 9 : 3); round++) {
+    for (let round = 0; round <= (bench.full ? 5 : 3); round++) {
       for (const under of unders) {
         const { p50 = 0, p99 = 0, p999 = 0, cpuMicroseconds } = await runLoad(under, 'rate', { rate: 5_000, seconds: bench.full ? 4 : 1 })
         if (round === 0) continue
@@ -296,7 +296,7 @@ const measureFlood: Part = async (bench) => {
   await withServers(bench, ['relay'], async ([server]) => {
     const under = await prepare(bench, server!)
     const options = { rate: 5_000, seconds: bench.full ? 4 : 1, spin: 0 } as const
-    for (let round = 0; round <= (bench.full ? 7 : 3); round++) {
+    for (let round = 0; round <= (bench.full ? 5 : 3); round++) {
       const calm = await runLoad(under, 'rate', options)
       const generator = await Generator.start(under, 'rate', options)
       const flood = await Generator.start(under, 'flood', {}, true)
@@ -315,7 +315,7 @@ const measureFlood: Part = async (bench) => {
 const measureStart: Part = async (bench) => {
   const record = new Recorder(bench)
   record.figure('start', 's')
-  for (let round = 1; round <= (bench.full ? 7 : 2); round++) {
+  for (let round = 1; round <= (bench.full ? 5 : 2); round++) {
     for (const name of SERVERS) {
       await withServers(bench, [name], async ([server]) => {
         if (server !== undefined) record.value('start', name, round, server.startSeconds)
@@ -326,7 +326,7 @@ const measureStart: Part = async (bench) => {
 
 const measureGrowth: Part = async (bench) => {
   const record = new Recorder(bench)
-  const rounds = bench.full ? 7 : 2
+  const rounds = bench.full ? 3 : 2
   const show = (count: number): string => count.toLocaleString('en-US')
   const depths = bench.full ? [1_000, 10_000, 100_000, 1_000_000] : [1_000, 10_000, 100_000]
   const deep: { depth: number; under: Under }[] = []
@@ -388,7 +388,7 @@ const measureLoop: Part = async (bench) => {
       const status = (await (await fetch(`http://127.0.0.1:${server!.operatorPort}/status`)).json()) as { loopDelaySeconds: number }
       return status.loopDelaySeconds * 1_000
     }
-    for (let round = 0; round <= (bench.full ? 5 : 2); round++) {
+    for (let round = 0; round <= (bench.full ? 3 : 2); round++) {
       await look()
       await runLoad(under, 'store', { messages: 96_000 })
       const storing = await look()

@@ -14,7 +14,7 @@ import { formatTable, judge, type Results, show, spreadOf, SUBJECTS, type Subjec
 
 const HELP = `usage: npm run bench -- [OPTION …]
 
-  --full        all amounts and rounds, and the private Tor network; takes about half an hour
+  --full        all amounts and rounds, and the private Tor network; takes half an hour or more
   --only PARTS  some parts alone: ${Object.keys(PARTS).join(', ')}
   --tor         the private Tor network in the quick form, too
   --first       as root: before other processes, on a machine that does other work, too
