@@ -66,7 +66,8 @@ function conclude({ state, confirmed, total, name, to, file, error }: FileDelive
   }
 }
 
-async function openFile(path: string): Promise<FileHandle> {
+/** @throws {CliError} where it cannot be read, or is no file */
+export async function openFile(path: string): Promise<FileHandle> {
   try {
     const file = await open(path, 'r')
     if ((await file.stat()).isFile()) return file
@@ -77,7 +78,8 @@ async function openFile(path: string): Promise<FileHandle> {
   throw new CliError(`cannot read ${path}: it is no file`)
 }
 
-function sourceOf(file: FileHandle, name: string, size: number): FileSource {
+/** @param name as the receiver sees it @param size bytes */
+export function sourceOf(file: FileHandle, name: string, size: number): FileSource {
   return {
     name,
     size,

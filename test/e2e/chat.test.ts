@@ -1,5 +1,6 @@
 /** Two people talk by `asfaleia chat` in a real terminal, over a relay that is killed meanwhile; and one who has no asfaleia. */
 import { execFileSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -100,6 +101,21 @@ describe('the chat in a terminal', () => {
     await alice.press('M-a')
     await alice.until(/carol {2}are you there\?/)
     await expect.poll(() => relay.relay.snapshot().counters.erased.acked).toBe(1)
+  }, 120_000)
+
+  it('sends a file, whose path Tab completes, into the folder that the receiver chose', async (ctx) => {
+    if (without !== undefined) return ctx.skip(without)
+    const bytes = randomBytes(100_000)
+    writeFileSync(path('picture.png'), bytes)
+    const alice = await chat('alice', 'bob')
+    const bob = await chat('bob', `alice --files ${path('taken')}`)
+    await alice.type(`/file ${path('pic')}`)
+    await alice.press('Tab')
+    await alice.until(/picture\.png\s*$/)
+    await alice.press('Enter')
+    await alice.until(/file "picture\.png", 100\.0 kB\n[^\n]*arrived, and its hash is right/, 60)
+    await bob.until(/a file "picture\.png", 100\.0 kB\n[^\n]* in /)
+    expect(readFileSync(join(path('taken'), 'picture.png')).equals(bytes)).toBe(true)
   }, 120_000)
 
   it('goes on when the relay is killed and comes back', async (ctx) => {

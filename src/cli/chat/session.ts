@@ -10,8 +10,10 @@ import { decodeText, fingerprintOf, makeId } from '../../client/field.ts'
 import { compareGroups, type Group, type GroupChange, GroupError, makeGroup, parseGroup } from '../../client/group.ts'
 import type { Identity } from '../../client/identity.ts'
 import type { Content } from '../../client/message.ts'
+import type { FileDelivery } from '../../client/transfers.ts'
 import type { Contact, Delivery, Messenger, MessengerEvent, Received } from '../../client/messenger.ts'
 import { randomart, safetyWords } from '../../client/safety.ts'
+import { openFile, sourceOf } from '../departure.ts'
 import type { KnownGroup } from '../groups.ts'
 import { toCliError } from '../refusal.ts'
 import { CliError } from '../terminal.ts'
@@ -20,15 +22,17 @@ import type { Front } from './front.ts'
 import type { Happened, History } from './history.ts'
 import { type Arrival, type Effect, initialState, type Input, type State, update } from './model.ts'
 import { GROUP, type People } from './people.ts'
-import type { Look } from './transcript.ts'
+import { formatBytes, type Look } from './transcript.ts'
 
 export interface SessionOptions {
-  readonly messenger: Pick<Messenger, 'send' | 'received' | 'events' | 'read' | 'flush'>
+  readonly messenger: Pick<Messenger, 'send' | 'sendFile' | 'received' | 'events' | 'read' | 'flush'>
   readonly people: People
   readonly identity: Identity
   /** How one is called, and one's own card where there is one. */
   readonly name: string
   readonly card?: Card
+  /** Where a file that came was put, by its id. */
+  readonly places: ReadonlyMap<string, string>
   /** One's own. */
   readonly relays: readonly string[]
   readonly front: Front
@@ -57,6 +61,8 @@ export class Session {
   readonly #tickets = new Map<number, Received>()
   #nextTicket = 1
   readonly #sent = new Map<string, Delivery>()
+  /** Files on their way out, by their entry; of a group, one for each member. */
+  readonly #files = new Map<number, readonly FileDelivery[]>()
   /** One's own messages that a history has. */
   readonly #inHistory = new Set<string>()
   readonly #quit = Promise.withResolvers<void>()
@@ -99,7 +105,8 @@ export class Session {
     await history?.idle()
     // Acknowledgements and receipts of what was shown; a relay that cannot be reached is not waited for.
     await messenger.flush({ signal: AbortSignal.timeout(FLUSH_MS) }).catch(() => {})
-    return [...this.#sent.values()].every(({ state }) => state !== 'waiting' && state !== 'failed')
+    const areFilesThere = [...this.#files.values()].flat().every(({ state }) => state === 'done')
+    return areFilesThere && [...this.#sent.values()].every(({ state }) => state !== 'waiting' && state !== 'failed')
   }
 
   #put(input: Input): void {
@@ -132,7 +139,8 @@ export class Session {
   async #end(signal: AbortSignal): Promise<void> {
     if (this.#options.patient) {
       const aborted = new Promise<void>((done) => signal.addEventListener('abort', () => done(), { once: true }))
-      await Promise.race([aborted, Promise.all([...this.#sent.values()].map(({ accepted }) => accepted))])
+      const files = [...this.#files.values()].flat()
+      await Promise.race([aborted, Promise.all([...[...this.#sent.values()].map(({ accepted }) => accepted), ...files.map(({ settled }) => settled)])])
     }
     this.#quit.resolve()
   }
@@ -149,7 +157,12 @@ export class Session {
       case 'remove':
         return this.#change(effect.of, effect.conversation, (of) => ({ type: 'remove', of }))
       case 'file':
-        return this.#put({ kind: 'unsent', key: effect.key, why: 'files are sent by `asfaleia send --file`' })
+        this.#sendFile(effect).catch((error: unknown) => {
+          const why = error instanceof TypeError ? error.message : describeError(error)
+          if (why === undefined) this.#quit.reject(error)
+          else this.#failFile(effect, why)
+        })
+        return
       case 'card':
         if (card === undefined) return this.#tell('you have no card yet: `asfaleia me` makes it', true)
         return this.#put({ kind: 'show', title: 'your card, for those who should write to you', text: `${card.link}\n\n${card.text}` })
@@ -206,6 +219,45 @@ export class Session {
       { kind: 'message', message: { conversation, author: this.#options.name, at: this.#now(), verdict: 'genuine', text, mine: true, deliveries: shown, id: shown[0]!.id, ...(replyTo !== undefined && { replyTo }) } },
     ])
     for (const { id } of shown) this.#inHistory.add(id)
+  }
+
+  async #sendFile({ key, conversation, path }: Extract<Effect, { kind: 'file' }>): Promise<void> {
+    const { people, messenger } = this.#options
+    const receivers = people.receivers(conversation)
+    if (receivers.length === 0) throw new CliError('there is nobody left to send it to')
+    const file = await openFile(resolve(path.replace(/^~(?=\/)/, homedir())))
+    try {
+      const { size } = await file.stat()
+      const source = sourceOf(file, basename(path), size)
+      const deliveries: FileDelivery[] = []
+      for (const contact of receivers) deliveries.push(await messenger.sendFile(contact, source))
+      this.#files.set(key, deliveries)
+      this.#showFile(key, deliveries)
+      const states = await Promise.all(deliveries.map(({ settled }) => settled))
+      if (states.every((state) => state === 'done')) this.#keepFile(conversation, { name: basename(path), total: size }, true)
+    } finally {
+      await file.close()
+    }
+  }
+
+  #failFile({ key, path }: Extract<Effect, { kind: 'file' }>, why: string): void {
+    this.#put({ kind: 'transfer', key, transfer: { name: basename(path), total: 0, moved: 0, state: 'failed', note: why } })
+    this.#put({ kind: 'sent', key, deliveries: [] })
+  }
+
+  #showFile(key: number, deliveries: readonly FileDelivery[]): void {
+    const [first] = deliveries
+    if (first === undefined) return
+    const failed = deliveries.find(({ state }) => state === 'refused' || state === 'expired' || state === 'failed')
+    const isDone = deliveries.every(({ state }) => state === 'done')
+    const moved = deliveries.reduce((least, { confirmed }) => Math.min(least, confirmed), first.total)
+    const note = failed === undefined ? (isDone ? 'arrived, and its hash is right' : undefined) : fileFailure(failed)
+    this.#put({
+      kind: 'transfer', key,
+      transfer: { name: first.name, total: first.total, moved, state: failed !== undefined ? 'failed' : isDone ? 'done' : 'moving', ...(note !== undefined && { note }) },
+    })
+    // Its progress says how it gets on.
+    this.#put({ kind: 'sent', key, deliveries: [] })
   }
 
   #dispatch(contact: Contact, content: Content, group: string | undefined): Delivery {
@@ -492,10 +544,34 @@ export class Session {
       case 'not-said':
         return this.#tell(`${event.to.name} was not told that a message came: your key does not sign just now`, true)
       case 'duplicate':
-      case 'file-sent':
-      case 'file-received':
         return
+      case 'file-sent':
+        for (const [key, deliveries] of this.#files) if (deliveries.some(({ file }) => file === event.file.file)) this.#showFile(key, deliveries)
+        return
+      case 'file-received':
+        return this.#onFile(event)
     }
+  }
+
+  #keepFile(conversation: string, { name, total }: { name: string; total: number }, mine: boolean, author = this.#options.name): void {
+    const text = `(file "${name}", ${formatBytes(total)})`
+    this.#keep([{ kind: 'message', message: { conversation, author, at: this.#now(), verdict: 'genuine', text, mine, deliveries: [] } }])
+  }
+
+  #onFile({ offer, state, bytes, error }: Extract<MessengerEvent, { kind: 'file-received' }>): void {
+    const fingerprint = fingerprintOf(offer.from.key)
+    const place = this.#options.places.get(offer.file)
+    const facts = { name: offer.name, total: offer.total, moved: bytes }
+    if (state === 'done' && place !== undefined) this.#keepFile(fingerprint, offer, false, offer.from.name)
+    this.#put({
+      kind: 'file', conversation: fingerprint, id: offer.file, author: offer.from.name, fingerprint,
+      transfer:
+        state === 'receiving'
+          ? { ...facts, state: 'moving' }
+          : state === 'done'
+            ? { ...facts, state: 'done', note: place === undefined ? 'it came before' : `in ${place}` }
+            : { ...facts, state: 'failed', note: ARRIVAL_FAILURES[state] + (error === undefined ? '' : `: ${describeError(error) ?? 'it cannot be written'}`) },
+    })
   }
 
   // --- history ---
@@ -532,6 +608,26 @@ export class Session {
 
 function shownDelivery({ id, to, state }: Delivery): Shown {
   return { id, member: fingerprintOf(to.key), to: to.name, state }
+}
+
+function fileFailure({ state, to, error }: FileDelivery): string {
+  switch (state) {
+    case 'refused':
+      return `${to.name} does not take it`
+    case 'expired':
+      return `${to.name} did not take it in time`
+    case 'failed':
+    case 'offered':
+    case 'sending':
+    case 'done':
+      return `not sent to ${to.name}${error === undefined ? '' : `: ${describeError(error) ?? 'it cannot be read'}`}`
+  }
+}
+
+const ARRIVAL_FAILURES: Readonly<Record<'damaged' | 'refused' | 'failed', string>> = {
+  damaged: 'what came is not what was announced',
+  refused: 'not taken: `--files FOLDER`, or `files` of the profile, says where files go',
+  failed: 'not taken',
 }
 
 /** In our words; undefined for what nobody foresaw. */

@@ -4,6 +4,7 @@ import type { ReadStream, WriteStream } from 'node:tty'
 import { fingerprintOf, makeId } from '../../client/field.ts'
 import { type Contact, openMessenger } from '../../client/messenger.ts'
 import { openCommandLine } from '../arguments.ts'
+import { Arrivals } from '../arrival.ts'
 import type { Front } from '../chat/front.ts'
 import { FullScreen } from '../chat/fullscreen.ts'
 import { History } from '../chat/history.ts'
@@ -30,6 +31,7 @@ shown. Nothing is kept of what is said, unless --history says so.
                       profile
   --notify            ring, and ask for a desktop notification, when something comes that you do not see: never what,
                       nor from whom
+  --files FOLDER      where files go that contacts send; also \`files\` of the profile; without it none are taken
   --mouse             the wheel scrolls, a click opens a conversation; the terminal's own selection then takes Shift
   --relay ADDRESS     a relay of yours instead of the profile's; again for more
   --key KEY           your key instead of the profile's
@@ -47,6 +49,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
       plain: { type: 'boolean' },
       history: { type: 'boolean' },
       notify: { type: 'boolean' },
+      files: { type: 'string' },
       mouse: { type: 'boolean' },
       relay: { type: 'string', multiple: true },
       key: { type: 'string' },
@@ -68,12 +71,17 @@ export async function run(argv: string[], io: Io): Promise<number> {
   const people = new People(book, groups, identity.key, guest)
   const open = known === undefined ? guest && fingerprintOf(guest.key) : 'group' in known ? GROUP + known.group.id : fingerprintOf(known.key)
 
+  const places = new Map<string, string>()
+  const folder = values.files ?? profile.files
+  const done = home === undefined ? undefined : join(home.stateFolder, 'files')
+  const files = folder === undefined ? { open: () => Promise.resolve(undefined) } : new Arrivals(folder, done, ({ file }, path) => void places.set(file, path))
   const ended = new AbortController()
   const outbox = home !== undefined && profile.outbox ? await openOutbox(home.stateFolder, identity) : undefined
   const messenger = openMessenger({
     identity,
     relays: profile.relays,
     contacts: people,
+    files,
     sign: profile.sign,
     // The chat says itself when something was read.
     receipts: { delivered: profile.receipts.delivered, read: true },
@@ -94,6 +102,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
       identity,
       name: profile.name ?? 'you',
       relays: profile.relays,
+      places,
       front: isPlain ? new Plain(io) : createFullScreen(io, values.mouse === true),
       look: { ascii: !isUtf8(io.env), ...(isPlain && { plain: true }) },
       receipts: profile.receipts.read,

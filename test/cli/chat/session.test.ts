@@ -11,17 +11,22 @@ import { plainText, view } from '../../../src/cli/chat/view.ts'
 import { Channel } from '../../../src/client/channel.ts'
 import { RelayError } from '../../../src/client/error.ts'
 import { makeId } from '../../../src/client/field.ts'
+import type { FileSource, FileState } from '../../../src/client/file.ts'
 import { makeGroup } from '../../../src/client/group.ts'
 import type { Content, Envelope } from '../../../src/client/message.ts'
 import type { Contact, Delivery, MessengerEvent, Received } from '../../../src/client/messenger.ts'
+import type { FileDelivery } from '../../../src/client/transfers.ts'
 import { createVillage, type Person, type Village } from '../../support/village.ts'
 
 const NOON = new Date(2026, 10, 26, 12).getTime()
 
 type Sent = { -readonly [key in keyof Delivery]: Delivery[key] } & { readonly group: string | undefined; accept(): void }
 
+type SentFile = { -readonly [key in keyof FileDelivery]: FileDelivery[key] } & { readonly source: FileSource; change(state: FileState, confirmed: number): void }
+
 class FakeMessenger {
   readonly sent: Sent[] = []
+  readonly files: SentFile[] = []
   readonly reads: (readonly [name: string, ids: readonly string[]])[] = []
   readonly incoming = new Channel<Received>()
   readonly happening = new Channel<MessengerEvent>()
@@ -40,6 +45,20 @@ class FakeMessenger {
     }
     this.sent.push(delivery)
     return delivery
+  }
+
+  async sendFile(to: Contact, source: FileSource): Promise<FileDelivery> {
+    const settled = Promise.withResolvers<FileState>()
+    const file: SentFile = {
+      file: makeId(), to, name: source.name, total: source.size, confirmed: 0, state: 'offered', error: undefined, settled: settled.promise, source,
+      change: (state, confirmed) => {
+        Object.assign(file, { state, confirmed })
+        if (state !== 'sending') settled.resolve(state)
+        this.happening.push({ kind: 'file-sent', file })
+      },
+    }
+    this.files.push(file)
+    return file
   }
 
   received(): AsyncIterable<Received> {
@@ -138,7 +157,7 @@ afterEach(async () => {
 
 function begin(options: Partial<SessionOptions> = {}, who: Person = alice!): Session {
   const session = new Session({
-    messenger, people: who.people, identity: who.identity, name: who.name, card: who.card, front, relays: ['localhost'], look: { ascii: false }, receipts: false,
+    messenger, people: who.people, identity: who.identity, name: who.name, card: who.card, front, relays: ['localhost'], places: new Map(), look: { ascii: false }, receipts: false,
     notify: false, patient: false, now: () => NOON, ...options,
   })
   running = session.run(undefined, stop.signal)
@@ -350,6 +369,49 @@ describe('a group', () => {
     arrives(bob, { type: 'group', card: next.text }, { envelope: { group: group.id } })
     await shows('joined: carol; out: ~dave')
     expect(alice!.people.groups.list()[0]!.group.text).toBe(next.text)
+  })
+})
+
+describe('a file', () => {
+  it('is read as it is sent, and shows how far it is', async () => {
+    writeFileSync(join(alice!.folder, 'recipe.txt'), 'butter and flour')
+    begin()
+    front.type(`/file ${join(alice!.folder, 'recipe.txt')}`)
+    await shows('file "recipe.txt", 16 bytes')
+    const [file] = messenger.files
+    expect(file).toMatchObject({ to: { name: 'bob' }, name: 'recipe.txt', total: 16 })
+    expect(Buffer.from(await file!.source.read(7, 9)).toString()).toBe('and flour')
+    file!.change('sending', 8)
+    await shows(']  50%')
+    file!.change('done', 16)
+    await shows('arrived, and its hash is right')
+  })
+
+  it('that nobody takes, or that is not there, says so', async () => {
+    writeFileSync(join(alice!.folder, 'x'), 'x')
+    begin()
+    front.type(`/file ${join(alice!.folder, 'x')}`)
+    await until(() => messenger.files.length === 1)
+    messenger.files[0]!.change('refused', 0)
+    await shows('bob does not take it')
+    front.type('/file /nowhere/y')
+    await shows('there is no such folder')
+    stop.abort()
+    expect(await running).toBe(false)
+  })
+
+  it('that comes shows how far it is, and where it was put', async () => {
+    const places = new Map<string, string>()
+    begin({ places })
+    const offer = { file: makeId(), name: 'map.png', total: 40_000, hash: '', from: alice!.people.find(bob!.fingerprint)! }
+    messenger.happening.push({ kind: 'file-received', offer, state: 'receiving', bytes: 10_000 })
+    await shows('a file "map.png", 40.0 kB')
+    expect(front.look()).toContain(' 25%')
+    places.set(offer.file, '/folder/map.png')
+    messenger.happening.push({ kind: 'file-received', offer, state: 'done', bytes: 40_000 })
+    await shows('in /folder/map.png')
+    messenger.happening.push({ kind: 'file-received', offer: { ...offer, file: makeId() }, state: 'refused', bytes: 0 })
+    await shows('not taken: `--files FOLDER`')
   })
 })
 
