@@ -25,11 +25,6 @@ const HINTS: Readonly<Record<AgentErrorCode, string>> = {
 /** Of those that the hint names. */
 const MOST_NAMED = 4
 
-/** An agent's failure as one of the command line. */
-export function describeAgent(error: AgentError): CliError {
-  return new CliError(error.message, { hint: HINTS[error.code] })
-}
-
 /** The agent that SSH_AUTH_SOCK names. @throws {CliError} where it names none */
 export function findAgent(io: Pick<Io, 'env' | 'signal'>): SshAgent {
   const path = io.env['SSH_AUTH_SOCK']
@@ -39,11 +34,15 @@ export function findAgent(io: Pick<Io, 'env' | 'signal'>): SshAgent {
 
 /** What the agent holds. @throws {CliError} */
 export async function listAgent(agent: SshAgent, io: Pick<Io, 'signal'>): Promise<AgentKey[]> {
+  return telling(() => agent.list(), io)
+}
+
+async function telling<Value>(ask: () => Promise<Value>, io: Pick<Io, 'signal'>): Promise<Value> {
   try {
-    return await agent.list()
+    return await ask()
   } catch (error) {
     if (io.signal.aborted) throw new CliError('interrupted')
-    throw error instanceof AgentError ? describeAgent(error) : error
+    throw error instanceof AgentError ? new CliError(error.message, { hint: HINTS[error.code] }) : error
   }
 }
 
@@ -51,7 +50,7 @@ export async function listAgent(agent: SshAgent, io: Pick<Io, 'signal'>): Promis
  * @param spec FILE, a private key's; FILE.pub, whose private half is in the agent; `agent`, for the only key that it
  *   holds; or `agent:SHA256:…`
  * @returns an identity that signs; `opens` is empty where the key cannot decrypt, or only the agent has it
- * @throws {CliError}; later, by `sign`, an AgentError
+ * @throws {CliError}, and so does its `sign`
  */
 export async function loadIdentity(spec: string, io: Io): Promise<Identity> {
   const named = /^agent(?:[: ](.*))?$/s.exec(spec)
@@ -131,7 +130,7 @@ function identify(held: Usable, agent: SshAgent, io: Io): Promise<Identity> {
     key: held.key,
     sign(namespace, message) {
       if (held.key.type.startsWith('sk-')) io.stderr.write('asfaleia: touch your security key\n')
-      return agent.sign(held, namespace, message)
+      return telling(() => agent.sign(held, namespace, message), io)
     },
   })
 }

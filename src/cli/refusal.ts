@@ -1,9 +1,7 @@
-/** What is said, in our own words, of everything that can go wrong with a relay or an agent; nothing of it is the relay's. */
-import { AgentError } from '../auth/agent.ts'
+/** What is said, in our own words, of everything that can go wrong with a relay; nothing of it is the relay's. */
 import { RelayError, type RelayErrorCode } from '../client/error.ts'
 import { MessageError } from '../client/message.ts'
 import { MessengerError, type MessengerErrorCode } from '../client/messenger.ts'
-import { describeAgent } from './identity.ts'
 import { CliError, EXIT, type ExitCode } from './terminal.ts'
 
 interface Row {
@@ -85,7 +83,6 @@ const MESSENGER_ROWS: Record<MessengerErrorCode, [text: string, more?: { readonl
 /** An error of the library, or of an interruption, as one of the command line; others are given back as they are. */
 export function toCliError(error: unknown, signal: AbortSignal): unknown {
   if (signal.aborted) return new CliError('interrupted')
-  if (error instanceof AgentError) return describeAgent(error)
   if (error instanceof MessengerError) return new CliError(...MESSENGER_ROWS[error.code])
   if (error instanceof MessageError) return new CliError(error.message)
   if (!(error instanceof RelayError)) return error

@@ -208,12 +208,20 @@ export class RelayClient {
     } finally {
       text?.fill(0)
     }
-    const answer = this.#sign
-      ? encodeBase64(await this.#identity.sign(AUTH_NAMESPACE, new TextEncoder().encode(challenge)))
-      : challenge
+    const answer = this.#sign ? await this.#signChallenge(challenge) : challenge
     const { seconds } = await this.#connection.request('VERIFY', (session) => session.verify(answer))
     this.#renewAt = performance.now() + seconds * 1_000 * RENEW
     this.#token = { text: this.#connection.session.token!, renewAt: this.#renewAt }
+  }
+
+  async #signChallenge(challenge: string): Promise<string> {
+    try {
+      return encodeBase64(await this.#identity.sign(AUTH_NAMESPACE, new TextEncoder().encode(challenge)))
+    } catch (error) {
+      // An agent that refused, for one. The challenge stays open, and no other login could begin on this connection.
+      this.close(error)
+      throw error
+    }
   }
 
   /** Encrypts a text to the receiver and sends it. */

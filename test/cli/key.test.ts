@@ -2,7 +2,8 @@ import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, existsSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeEach, describe, expect, test } from 'vitest'
+import { needs } from '../auth/openssh.ts'
 import { asfaleia, createKeyFolder } from '../support/command.ts'
 import { missing } from '../support/programs.ts'
 
@@ -115,6 +116,47 @@ describe('a key that is there', () => {
     await once(child, 'close')
     expect(shown).toContain(fingerprint)
     expect(shown).not.toContain('secret')
+  })
+})
+
+describe('a terminal that is asked for a passphrase', () => {
+  beforeEach(needs('ssh-keygen', 'script'))
+
+  const script = async (typed: string, signal?: NodeJS.Signals): Promise<string> => {
+    execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-a', '1', '-N', 'secret-word', '-f', at('asked')])
+    // Standard input is a pipe, and so are the outputs: what is asked goes to the terminal itself.
+    const ask = `sh -c 'echo $$ >${at('pid')}; exec ${process.execPath} ${MAIN} key ${at('asked')}'`
+    writeFileSync(at('ask.sh'), `stty -g\necho piped | ${ask} 2>${at('err')} | cat >${at('out')}\nstty -g\n`)
+    const child = spawn('script', ['-qec', `sh ${at('ask.sh')}`, '/dev/null'])
+    let shown = ''
+    let asked = false
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      shown += text
+      if (asked || !shown.includes('passphrase of')) return
+      asked = true
+      child.stdin.write(typed)
+      if (signal !== undefined) process.kill(Number(readFileSync(at('pid'), 'utf8')), signal)
+    })
+    await once(child, 'close')
+    execFileSync('rm', [at('asked'), at('asked.pub')])
+    const [before, after] = shown.split(/\r?\n/).filter((line) => /^[0-9a-f]+(:[0-9a-f]+){8,}$/.test(line))
+    expect(before).toBeDefined()
+    expect(after).toBe(before)
+    expect(shown).not.toContain('secret')
+    return readFileSync(at('err'), 'utf8')
+  }
+
+  test.each<[string, string, NodeJS.Signals | undefined, string]>([
+    ['an answer', 'secret-word\r', undefined, ''],
+    ['an answer with keys that mean nothing, and corrections', 'wrong\u{15}secre\u{1a}\u{0}t-wox\u{7f}rd\n', undefined, ''],
+    ['Ctrl-C', 'secret\u{3}', undefined, 'asfaleia: error: no passphrase was given\n'],
+    ['Ctrl-D', 'secret\u{4}', undefined, 'asfaleia: error: no passphrase was given\n'],
+    ['no end', 'secret'.repeat(300), undefined, 'asfaleia: error: that is too long for a passphrase\n'],
+    ['SIGTERM', 'secret', 'SIGTERM', 'asfaleia: error: interrupted\n'],
+    ['SIGINT', 'secret', 'SIGINT', 'asfaleia: error: interrupted\n'],
+  ])('shows nothing of it, and is as before after %s', async (_name, typed, signal, err) => {
+    expect(await script(typed, signal)).toBe(err)
+    expect(readFileSync(at('out'), 'utf8')).toMatch(err === '' ? /^ssh-ed25519 / : /^$/)
   })
 })
 
