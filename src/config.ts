@@ -37,6 +37,7 @@ export interface Config {
   readonly movedFrom: readonly string[]
   /** Tor's SOCKS port, through which the relay tries to reach itself, and how often. */
   readonly probe: Address | undefined
+  readonly probeFile: string | undefined
   readonly probeSeconds: number
   /** Tor's control port, asked for its bootstrap state. */
   readonly torControl: Address | undefined
@@ -58,7 +59,7 @@ export interface Config {
 }
 
 /** The checks before a start, src/cli/checks.ts. */
-export const CHECK_NAMES = ['swap', 'core-dumps', 'root', 'working-directory', 'node-options', 'confinement'] as const
+export const CHECK_NAMES = ['swap', 'core-dumps', 'root', 'working-directory', 'node-options', 'confinement', 'read-buffer'] as const
 export type CheckName = (typeof CHECK_NAMES)[number]
 
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const
@@ -140,10 +141,11 @@ export const SETTINGS = {
   proxy: several('DOORS', 'doors whose connections begin with a PROXY v1 line (`HiddenServiceExportCircuitID haproxy`)', choice(DOORS)),
 
   name: several('NAMES', 'names that the relay is reached by, its own `….onion` or `localhost`; the first counts without HELLO', parseName),
-  'name-file': one('FILE', undefined, "tor's `hostname` file of the onion service; read again and again, for it may come late or change", parsePath),
+  'name-file': one('FILE', undefined, "tor's `hostname` file, read again and again, for it may come late or change; more lines are addresses that are being left", parsePath),
   'moved-from': several('NAMES', 'onion addresses that are being left: who dials one is told the new one (`98;moved`)', parseOnion),
   'tor-control': one('ADDRESS', 'off', "tor's control port or socket, asked how far tor is; cookie authentication", parsePeer),
   probe: one('ADDRESS', 'off', "tor's SOCKS port or socket: the relay tries to reach itself through Tor, at port 3308 of its address", parsePeer),
+  'probe-file': one('FILE', undefined, 'what another program writes that tries in its stead: whether the relay can be reached through Tor', parsePath),
   'probe-every': one('TIME', '5m', 'how often; after a failure five times as often', ...duration(SECOND, DAY, 'each try is a circuit through Tor')),
   admit: one('FILE', undefined, 'only keys of this file may log in, one `type base64 [comment]` a line; SIGHUP reads it again', parsePath),
 
@@ -265,6 +267,7 @@ export function parseConfig(input: ConfigInput): { readonly config: Config } | {
     movedFrom: read('moved-from'),
     torControl: read('tor-control'),
     probe: read('probe'),
+    probeFile: read('probe-file'),
     probeSeconds: number('probe-every'),
     admit: read('admit'),
     memory: number('memory'),

@@ -12,7 +12,7 @@ import { listenForSuccessor, type Predecessor } from './handover/predecessor.ts'
 import { findPredecessor, HandoverError, type HandoverProblem, type Succession } from './handover/successor.ts'
 import type { Log } from './log.ts'
 import { type Operator, startOperator } from './operator/http.ts'
-import { probe, startProbe } from './operator/probe.ts'
+import { followProbe, probe, type Report, startProbe } from './operator/probe.ts'
 import { readTorState } from './operator/tor-control.ts'
 import { startWatch } from './operator/watch.ts'
 import type { Door } from './relay/counters.ts'
@@ -23,6 +23,8 @@ import { createPublicServer } from './transport/websocket.ts'
 
 /** tor writes its `hostname` file moments after its start; a look at it takes some 20 microseconds. */
 const NAME_FILE_MS = 500
+/** The longest report of another program that tries whether the relay can be reached. */
+const REPORT_BYTES = 128
 /** For pages and connections that are told that there is no room. */
 const SPARE_SOCKETS = 256
 /** For an address of a process that ends, or that handed it over, to become free. */
@@ -67,6 +69,11 @@ export async function startServer(
   const listening: { door: Door | 'operator'; address: Address }[] = []
   const closers: (() => Promise<void>)[] = []
   const sockets = new Set<Socket>()
+  let kept = false
+  const onKept = (): void => {
+    if (!kept) log.event('unsafe', { check: 'read-buffer' })
+    kept = true
+  }
   /** Opens a door whose sockets are handed on with the circuit they came by. */
   const openDoor = async (door: Door, onSocket: (socket: Socket, circuit: string | undefined) => void): Promise<void> => {
     const address = config[door]
@@ -80,7 +87,7 @@ export async function startServer(
         (circuit) => onSocket(socket, circuit),
         () => relay.counters.turnedAway['proxy-header']++,
       )
-    })
+    }, onKept)
     // Sockets that said no packet yet are not counted by the relay: the system's limit is not theirs to use up.
     server.maxConnections = config.connections + SPARE_SOCKETS
     const taken = await listenAt(server, address).catch((error: unknown) => Promise.reject(asConfigError(door, error)))
@@ -128,14 +135,7 @@ export async function startServer(
         page.http.emit('connection', socket)
       })
     }
-    const { probe: socks } = config
-    const probing = socks === undefined ? undefined : startProbe({
-      // Not a name that is left: people are told to use the other.
-      name: () => relay.snapshot().names.find((name) => name.endsWith('.onion') && !config.movedFrom.includes(name)),
-      probe: (name, signal) => probe(name, socks, signal),
-      everySeconds: config.probeSeconds,
-      random: Math.random,
-    }, log)
+    const probing = startProbing(config, relay, log)
     closers.push(async () => probing?.stop())
     const startedAt = Date.now()
     const openOperator = async (address: Address): Promise<Operator> =>
@@ -228,7 +228,7 @@ async function persist<T>(attempt: () => Promise<T>, ms: number, isOver: () => b
 
 async function takeOver(succession: Succession, relay: Relay, log: Log): Promise<void> {
   log.event('taking-over')
-  const percent = await succession.fill((message) => relay.restore(message))
+  const percent = await succession.fill((message) => relay.restore(message), (spent) => relay.spend(spent))
   if (percent === 100) log.event('taken-over')
   else log.event('taken-over-partly', { percent })
 }
@@ -338,18 +338,48 @@ function readAdmitted(path: string): Uint8Array[] {
   return keys
 }
 
-/** Follows tor's `hostname` file: it may come late, and a tor whose keys are gone with it comes back by another name. */
+/** How it is known whether the relay can be reached; undefined where nobody tries. */
+function startProbing({ probe: socks, probeFile, probeSeconds }: Config, relay: Relay, log: Log): ReturnType<typeof startProbe> | undefined {
+  if (probeFile !== undefined) return followProbe({ read: () => readReport(probeFile), everySeconds: probeSeconds }, log)
+  if (socks === undefined) return undefined
+  return startProbe({
+    // Those that are left come last: people are told to use the other.
+    name: () => relay.snapshot().names.find((name) => name.endsWith('.onion')),
+    probe: (name, signal) => probe(name, socks, signal),
+    everySeconds: probeSeconds,
+    random: Math.random,
+  }, log)
+}
+
+function readReport(path: string): Report | undefined {
+  try {
+    const { mtimeMs, size } = lstatSync(path)
+    return size > REPORT_BYTES ? undefined : { text: readFileSync(path, 'latin1'), ageSeconds: (Date.now() - mtimeMs) / 1_000 }
+  } catch {
+    return undefined
+  }
+}
+
+/**
+ * Follows the file of the onion service's name: it may come late, a tor whose keys are gone with it comes back by another
+ * name, and a relay that moves has the name that it is leaving on a line of its own. `asfaleia start` says `localhost`
+ * there while Tor has no network.
+ */
 function watchNameFile(path: string, relay: Relay, log: Log): NodeJS.Timeout {
   let known: string | undefined
+  let text: string | undefined
   const read = (): void => {
-    let name: string
+    let now: string
     try {
-      name = readFileSync(path, 'latin1').trim()
+      now = readFileSync(path, 'latin1').trim()
     } catch {
       return
     }
-    if (name === known || !isOnionName(name)) return
-    relay.addName(name, known)
+    if (now === text) return
+    text = now
+    const [name = '', ...left] = now.split('\n')
+    if (!(isOnionName(name) || name === 'localhost') || !left.every((each) => isOnionName(each) && each !== name)) return
+    relay.addName(name, known, left)
     known = name
     log.event('name-known', {})
   }

@@ -66,6 +66,7 @@ const ARROWS: readonly Arrow[] = [
   ['cli/', 'client/', 'send and get'],
   ['cli/', 'onion/', "the operator's tasks on the service's keys"],
   ['cli/', 'protocol/', 'caps and codes that are told to a person'],
+  ['cli/', 'transport/', 'whether sockets are read past Node is one of the checks'],
   ['cli/', 'transport/address.ts', 'addresses that the user names'],
   ['cli/', 'operator/', 'what status shows, and what is watched for the log'],
   ['cli/', 'config.ts', 'the relay command reads it'],

@@ -290,6 +290,50 @@ describe('the relay', () => {
     expect(await wire.ask(`8;asfaleia/1;${OLD}`)).toMatch(/^99;wrong-usage;/)
   })
 
+  it('goes by `localhost` only until its file has an onion name', async () => {
+    const nameFile = join(folder, 'late-hostname')
+    writeFileSync(nameFile, 'localhost\n')
+    const { at } = await start('--name-file', nameFile)
+    const wire = await connectRaw(at('tcp'))
+    expect(await wire.ask('8;asfaleia/1;localhost')).toMatch(/^18;/)
+    const token = await wire.login(alice)
+    expect(await wire.ask(`3;${token};${alice.line};QUJD`)).toMatch(/^13;/)
+    writeFileSync(nameFile, `${ONION}\n`)
+    while (logged.filter((line) => line.includes('"name-known"')).length < 2) expect(await wire.ask('7')).toBe('17')
+    const later = await connectRaw(at('tcp'))
+    expect(await later.ask('8;asfaleia/1;localhost')).toMatch(/^99;wrong-usage;/)
+    expect(await later.ask(`8;asfaleia/1;${ONION}`)).toMatch(/^18;/)
+    // What was stored in the meantime is there still.
+    expect(await later.ask(`4;${await later.login(alice)}`)).toBe('14;1;0')
+  })
+
+  it('moves by its file alone, while it runs: the address that is left stands on the second line', async () => {
+    const nameFile = join(folder, 'moving-hostname')
+    writeFileSync(nameFile, `${OLD}\n`)
+    const { at } = await start('--name-file', nameFile)
+    const known = async (times: number): Promise<void> => {
+      while (logged.filter((line) => line.includes('"name-known"')).length < times) await (await connectRaw(at('tcp'))).ask('7')
+    }
+    const hello = async (name: string): Promise<(string | undefined)[]> => {
+      const wire = await connectRaw(at('tcp'))
+      const answer = (await wire.ask(`8;asfaleia/1;${name}`)).split(';')[0]
+      wire.send('7\n')
+      return [answer, await wire.line()]
+    }
+    expect(await hello(OLD)).toEqual(['18', '17'])
+    writeFileSync(nameFile, `${ONION}\n${OLD}\n`)
+    await known(2)
+    expect(await hello(OLD)).toEqual(['18', `98;moved;${ONION}`])
+    expect(await hello(ONION)).toEqual(['18', '17'])
+    writeFileSync(nameFile, `${ONION}\n`)
+    await known(3)
+    expect(await hello(OLD)).toEqual(['99', '17'])
+    expect(await hello(ONION)).toEqual(['18', '17'])
+    // Half a file, and names that are none, change nothing.
+    for (const text of [`${ONION}\nnot a name\n`, `${OLD}\nlocalhost\n`, `${OLD}\n${OLD}\n`]) writeFileSync(nameFile, text)
+    expect(await hello(ONION)).toEqual(['18', '17'])
+  })
+
   it('is known by the name that it is leaving as well, and tells who dials that', async () => {
     const { at } = await start('--name', ONION, '--moved-from', OLD)
     const wire = await connectRaw(at('tcp'))

@@ -7,8 +7,12 @@
  *   entry address  print the service's address; 1 if there is none yet
  *
  * It asks tor's control socket (control-spec.txt: AUTHENTICATE, SETEVENTS HS_DESC, GETINFO
- * status/bootstrap-phase) and nothing else, gives out nothing of the service's folder but the file
+ * status/bootstrap-phase) and nothing else, gives out nothing of the services' folders but the files
  * `hostname`, and never reads a key.
+ *
+ * Now and then it goes through Tor to the service's own address, as people do, and leaves what came of it where the
+ * relay reads it (docs/decisions/0010-who-probes.md). Where there is a second service, in NEXT, tor serves both, and the
+ * relay is told which is being left; once the first is gone, the second takes its place.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -21,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -30,12 +35,25 @@
 #include <unistd.h>
 
 #define DATA "/var/lib/tor"
-#define HOSTNAME DATA "/onion/hostname"
+#define SERVICE DATA "/onion"
+#define HOSTNAME SERVICE "/hostname"
+/* A new address for the relay, beside the old one: `asfaleia rotate --to` makes it. */
+#define NEXT DATA "/next"
+#define NEXT_HOSTNAME NEXT "/hostname"
+/* Keys of clients of services that want authorization: for the service itself, so that it finds itself. */
+#define CLIENTS DATA "/clients"
+#define TORRC "/etc/tor/torrc"
+/* What TORRC includes: the lines for NEXT, if it is there. */
+#define NEXT_TORRC "/run/tor/next.conf"
+#define SOCKS "/run/tor/socks"
 #define CONTROL "/run/tor/control"
 #define COOKIE "/run/tor/cookie"
 #define DOORS "/run/asfaleia"
 #define NAMES "/run/name"
+/* The address on one line, and on the next one that is being left, if there is one. */
 #define NAME NAMES "/hostname"
+/* What came of the last try: `reached MILLISECONDS`, or `failed TRIES PROBLEM`. */
+#define REACHED NAMES "/reached"
 
 /* An address of version 3: 56 characters of base32, ".onion". */
 #define ONION_LENGTH 62
@@ -45,6 +63,12 @@
 /* Tor without a step forward for so long most likely has no network. */
 #define PATIENCE_S 60
 #define CHECK_S 5
+/* To our own address: how long a connection through Tor, and then an answer, may take. */
+#define TRY_MS 60000
+/* How often, where ASFALEIA_PROBE_EVERY does not say; after a failure in this part of the time. */
+#define PROBE_S 300
+#define SOONER 5
+#define PORT 3308
 
 static void say(const char *format, ...) {
   va_list arguments;
@@ -61,9 +85,9 @@ static time_t seconds(void) {
   return now.tv_sec;
 }
 
-/* Reads a file that holds one onion address. */
+/* Reads the onion address that a file begins with. */
 static bool read_name(const char *path, char name[ONION_LENGTH + 1]) {
-  char text[ONION_LENGTH + 2];
+  char text[ONION_LENGTH + 1];
   int file = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
   if (file < 0) return false;
   ssize_t length = read(file, text, sizeof text);
@@ -76,12 +100,47 @@ static bool read_name(const char *path, char name[ONION_LENGTH + 1]) {
   return true;
 }
 
-/* Puts the name where the relay reads it: all of it or nothing. */
-static bool publish_name(const char *name) {
-  int file = open(NAME ".new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+/* Puts text where others read it: all of it or nothing. `path` and `beside` are in one folder. */
+static bool publish(const char *path, const char *beside, const char *format, ...) {
+  va_list arguments;
+  int file = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (file < 0) return false;
-  bool written = dprintf(file, "%s\n", name) == ONION_LENGTH + 1;
-  return close(file) == 0 && written && rename(NAME ".new", NAME) == 0;
+  va_start(arguments, format);
+  bool written = vdprintf(file, format, arguments) >= 0;
+  va_end(arguments);
+  return close(file) == 0 && written && rename(beside, path) == 0;
+}
+
+/* The services' addresses: the one that people shall use, and the one that is being left, or "". */
+static bool read_names(char name[ONION_LENGTH + 1], char left[ONION_LENGTH + 1]) {
+  left[0] = '\0';
+  if (!read_name(NEXT_HOSTNAME, name)) return read_name(HOSTNAME, name);
+  (void)read_name(HOSTNAME, left);
+  return true;
+}
+
+static bool publish_names(const char *name, const char *left) {
+  return publish(NAME, NAME ".new", left[0] == '\0' ? "%s\n" : "%s\n%s\n", name, left);
+}
+
+/*
+ * Before tor reads its torrc: lines for NEXT, which are those of the first service with another folder; where there is no
+ * first service any more, NEXT takes its place.
+ */
+static bool arrange_services(void) {
+  char line[1024];
+  if (access(NEXT_HOSTNAME, F_OK) == 0 && access(HOSTNAME, F_OK) != 0 && rename(NEXT, SERVICE) != 0) return false;
+  if (mkdir(CLIENTS, 0700) != 0 && errno != EEXIST) return false;
+  FILE *lines = fopen(TORRC, "re");
+  FILE *next = fopen(NEXT_TORRC, "we");
+  bool arranged = lines != NULL && next != NULL;
+  bool both = access(NEXT_HOSTNAME, F_OK) == 0;
+  while (arranged && both && fgets(line, sizeof line, lines) != NULL) {
+    if (strncmp(line, "HiddenServiceDir ", 17) == 0) fputs("HiddenServiceDir " NEXT "\n", next);
+    else if (strncmp(line, "HiddenService", 13) == 0) fputs(line, next);
+  }
+  if (lines != NULL) fclose(lines);
+  return (next == NULL || fclose(next) == 0) && arranged;
 }
 
 /* A connection to tor's control socket; lines that are longer than the buffer are cut. */
@@ -215,8 +274,149 @@ static bool check_folders(void) {
   return sound;
 }
 
+/* A try to reach ourselves: a socket, and until when (ms) its next word has to be there. */
+struct try {
+  int socket;
+  long late;
+};
+
+static long milliseconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1000L + now.tv_nsec / 1000000;
+}
+
+static bool put(struct try *try, const void *bytes, size_t length) {
+  return send(try->socket, bytes, length, MSG_NOSIGNAL) == (ssize_t)length;
+}
+
+/* Exactly so many bytes, in time. */
+static bool take(struct try *try, void *bytes, size_t length) {
+  for (size_t at = 0; at < length;) {
+    struct pollfd waiting = {.fd = try->socket, .events = POLLIN};
+    long left = try->late - milliseconds();
+    if (left <= 0 || poll(&waiting, 1, (int)left) <= 0) return false;
+    ssize_t got = read(try->socket, (char *)bytes + at, length - at);
+    if (got <= 0) return false;
+    at += (size_t)got;
+  }
+  return true;
+}
+
+/* One line of the relay's, cut to the buffer, without its end; what it only tells (98) is passed over. */
+static bool take_line(struct try *try, char *line, size_t size) {
+  do {
+    size_t length = 0;
+    for (;;) {
+      char byte;
+      if (!take(try, &byte, 1)) return false;
+      if (byte == '\n') break;
+      if (length < size - 1) line[length++] = byte;
+    }
+    line[length] = '\0';
+  } while (strncmp(line, "98;", 3) == 0);
+  return true;
+}
+
+/* RFC 1928, section 6, and tor's ExtendedErrors; the words are the relay's (src/operator/probe.ts). */
+static const char *explain(unsigned char reply) {
+  switch (reply) {
+    case 0x04:
+    case 0xf0:
+    case 0xf1: return "onion-not-found";
+    case 0xf2:
+    case 0xf3:
+    case 0xf7: return "onion-unreachable";
+    case 0xf4:
+    case 0xf5: return "onion-locked";
+    case 0xf6: return "onion-malformed";
+    case 0x05: return "relay-down";
+    case 0x06: return "connect-timeout";
+    default: return "unreachable";
+  }
+}
+
+/* Connects through tor's SOCKS5 (RFC 1928, 1929), over circuits of its own; gives what is wrong, or NULL. */
+static const char *connect_through(struct try *try, const char *name) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = SOCKS};
+  unsigned char drawn[16], isolation[3 + 2 * 32], request[7 + ONION_LENGTH], answer[4], rest[255];
+  if (connect(try->socket, (struct sockaddr *)&address, sizeof address) != 0) return "proxy-down";
+  if (getrandom(drawn, sizeof drawn, 0) != sizeof drawn) return "proxy-failed";
+  /* Version 1, a user of 32 letters, a password of as many: streams of another pair are on other circuits. */
+  isolation[0] = 1, isolation[1] = isolation[34] = 32;
+  for (size_t i = 0; i < 32; i++) isolation[2 + i] = isolation[35 + i] = "0123456789abcdef"[drawn[i / 2] >> (i % 2 * 4) & 15];
+  if (!put(try, "\5\1\2", 3) || !take(try, answer, 2) || answer[0] != 5 || answer[1] != 2) return "proxy-failed";
+  if (!put(try, isolation, sizeof isolation) || !take(try, answer, 2) || answer[1] != 0) return "proxy-failed";
+  memcpy(request, "\5\1\0\3", 4);
+  request[4] = ONION_LENGTH;
+  memcpy(request + 5, name, ONION_LENGTH);
+  request[5 + ONION_LENGTH] = PORT >> 8, request[6 + ONION_LENGTH] = PORT & 255;
+  if (!put(try, request, sizeof request)) return "proxy-failed";
+  if (!take(try, answer, 4)) return milliseconds() >= try->late ? "connect-timeout" : "proxy-failed";
+  if (answer[1] != 0) return explain(answer[1]);
+  size_t length = answer[3] == 1 ? 4 : 16;
+  if (answer[3] == 3 && take(try, rest, 1)) length = rest[0];
+  return take(try, rest, length) && take(try, rest, 2) ? NULL : "proxy-failed";
+}
+
+/* HELLO and PING (docs/protocol.md), as anybody; gives what is wrong, or NULL and the time from PING to PONG. */
+static const char *greet(struct try *try, const char *name, long *took) {
+  char line[128];
+  int length = snprintf(line, sizeof line, "8;asfaleia/1;%s\n", name);
+  if (!put(try, line, (size_t)length) || !take_line(try, line, sizeof line)) return "no-answer";
+  if (strncmp(line, "18;", 3) != 0) return "refused";
+  long sent = milliseconds();
+  if (!put(try, "7\n", 2) || !take_line(try, line, sizeof line)) return "no-answer";
+  if (strcmp(line, "17") != 0) return "refused";
+  *took = milliseconds() - sent;
+  return NULL;
+}
+
+static const char *try_ourselves(const char *name, long *took) {
+  struct try try = {.socket = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), .late = milliseconds() + TRY_MS};
+  if (try.socket < 0) return "proxy-down";
+  const char *problem = connect_through(&try, name);
+  if (problem == NULL) {
+    try.late = milliseconds() + TRY_MS;
+    problem = greet(&try, name, took);
+  }
+  close(try.socket);
+  return problem;
+}
+
+/* Seconds of a time such as the relay takes: 30s, 5m, 1h. */
+static long probe_seconds(void) {
+  const char *text = getenv("ASFALEIA_PROBE_EVERY");
+  char *unit;
+  if (text == NULL) return PROBE_S;
+  long number = strtol(text, &unit, 10);
+  long factor = strcmp(unit, "s") == 0 ? 1 : strcmp(unit, "m") == 0 ? 60 : strcmp(unit, "h") == 0 ? 3600 : 0;
+  return number < 1 || number > 86400 || factor == 0 ? PROBE_S : number * factor;
+}
+
+/* A process of its own beside tor, until that is over: whatever a try takes, nothing waits for it. */
+static void probe_forever(void) {
+  char name[ONION_LENGTH + 1];
+  long every = probe_seconds();
+  for (int tries = 0;;) {
+    long took = 0;
+    const char *problem = read_name(NAME, name) ? try_ourselves(name, &took) : "onion-not-found";
+    tries = problem == NULL || tries > 9998 ? 0 : tries + 1;
+    if (problem == NULL) (void)publish(REACHED, REACHED ".new", "reached %ld\n", took);
+    else (void)publish(REACHED, REACHED ".new", "failed %d %s\n", tries, problem);
+    /* Not at moments that could be told from outside: a tenth more or less. */
+    unsigned char drawn = 0;
+    (void)!getrandom(&drawn, 1, 0);
+    long wait = (problem == NULL ? every * 1000 : every * 1000 / SOONER) * (900 + drawn * 200L / 255) / 1000;
+    struct timespec pause = {.tv_sec = wait / 1000, .tv_nsec = wait % 1000 * 1000000};
+    nanosleep(&pause, NULL);
+  }
+}
+
 /* Everything that the loop of `run` knows. */
 struct watch {
+  char name[ONION_LENGTH + 1];
+  char left[ONION_LENGTH + 1];
   bool found;          /* the service can be found by clients */
   int pending;         /* descriptor uploads begun */
   int uploaded;
@@ -236,6 +436,9 @@ static void hear_event(void *state, const char *line) {
   }
   if (strncmp(line, "650 HS_DESC ", 12) != 0) return;
   const char *action = line + 12;
+  const char *whose = strchr(action, ' ');
+  /* Of another service, which is not waited for. */
+  if (whose == NULL || strncmp(whose + 1, watch->name, ONION_LENGTH - 6) != 0) return;
   if (strncmp(action, "UPLOAD ", 7) == 0) watch->pending++;
   else if (strncmp(action, "UPLOADED ", 9) == 0) watch->pending--, watch->uploaded++;
   else if (strncmp(action, "FAILED ", 7) == 0) watch->pending--;
@@ -262,8 +465,41 @@ static void announce(const char *name) {
   fflush(stdout);
 }
 
+/* Starts a program of ours, or tor, which ends when we do. */
+static pid_t start(void (*program)(void), const sigset_t *handled) {
+  pid_t us = getpid();
+  pid_t child = fork();
+  if (child != 0) return child;
+  prctl(PR_SET_PDEATHSIG, SIGTERM);
+  if (getppid() != us) _exit(1);
+  sigprocmask(SIG_UNBLOCK, handled, NULL);
+  program();
+  _exit(127);
+}
+
+static void run_tor(void) {
+  execl("/usr/sbin/tor", "tor", "--defaults-torrc", "/etc/tor/defaults", "-f", TORRC, (char *)NULL);
+}
+
+/* Tells the relay of the service's names where they are new; an address that is new is announced. */
+static bool follow_names(struct watch *watch) {
+  char name[ONION_LENGTH + 1], left[ONION_LENGTH + 1];
+  if (!read_names(name, left)) return false;
+  if (strcmp(name, watch->name) == 0 && strcmp(left, watch->left) == 0) return false;
+  if (!publish_names(name, left)) return false;
+  bool other = strcmp(name, watch->name) != 0;
+  memcpy(watch->name, name, sizeof name);
+  memcpy(watch->left, left, sizeof left);
+  return other;
+}
+
 static int run(void) {
   if (!check_folders()) return 78;
+  (void)unlink(REACHED);
+  if (!arrange_services()) {
+    say("error: the lines for the second service in " NEXT " could not be written (%s)", strerror(errno));
+    return 78;
+  }
   sigset_t handled;
   sigemptyset(&handled);
   const int handed_on[] = {SIGTERM, SIGINT, SIGHUP};
@@ -272,15 +508,8 @@ static int run(void) {
   sigprocmask(SIG_BLOCK, &handled, NULL);
   int signals = signalfd(-1, &handled, SFD_CLOEXEC | SFD_NONBLOCK);
 
-  pid_t us = getpid();
-  pid_t tor = fork();
-  if (tor == 0) {
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
-    if (getppid() != us) _exit(1);
-    sigprocmask(SIG_UNBLOCK, &handled, NULL);
-    execl("/usr/sbin/tor", "tor", "--defaults-torrc", "/etc/tor/defaults", "-f", "/etc/tor/torrc", (char *)NULL);
-    _exit(127);
-  }
+  pid_t tor = start(run_tor, &handled);
+  pid_t prober = 0;
   if (signals < 0 || tor < 0) {
     say("error: tor could not be started");
     return 71;
@@ -288,7 +517,6 @@ static int run(void) {
 
   struct watch watch = {.progressed = seconds()};
   struct control control = {.socket = -1};
-  char name[ONION_LENGTH + 1] = "";
   bool announced = false;
   for (;;) {
     /* A tick only as long as there is something to wait for that no descriptor tells of. */
@@ -298,9 +526,19 @@ static int run(void) {
     struct signalfd_siginfo signal;
     while (read(signals, &signal, sizeof signal) == sizeof signal) {
       int status;
-      if (signal.ssi_signo != SIGCHLD) {
-        kill(tor, (int)signal.ssi_signo);
-      } else if (waitpid(tor, &status, WNOHANG) == tor) {
+      if (signal.ssi_signo == SIGHUP && !arrange_services()) say("error: the lines for the second service could not be written");
+      if (signal.ssi_signo != SIGCHLD) kill(tor, (int)signal.ssi_signo);
+      if (signal.ssi_signo == SIGHUP && follow_names(&watch)) {
+        announced = watch.found = false;
+        watch.pending = watch.uploaded = 0;
+      }
+      for (pid_t ended; signal.ssi_signo == SIGCHLD && (ended = waitpid(-1, &status, WNOHANG)) > 0;) {
+        if (ended == prober) prober = 0;
+        if (ended != tor) continue;
+        if (WIFEXITED(status) && WEXITSTATUS(status) != 0) {
+          say("error: tor ended with exit code %d; what it said stands above", WEXITSTATUS(status));
+          say("hint: keys of the service that cannot be read or are damaged come back from a backup: docs/appliance.md");
+        }
         if (WIFEXITED(status)) return WEXITSTATUS(status);
         say("error: tor was killed by signal %d", WTERMSIG(status));
         return 128 + WTERMSIG(status);
@@ -313,10 +551,11 @@ static int run(void) {
       close(control.socket);
       control.socket = -1;
     }
-    if (name[0] == '\0' && read_name(HOSTNAME, name) && !publish_name(name)) name[0] = '\0';
-    if (!announced && watch.found && name[0] != '\0' && relay_is_there()) {
-      announce(name);
+    if (watch.name[0] == '\0') (void)follow_names(&watch);
+    if (!announced && watch.found && watch.name[0] != '\0' && relay_is_there()) {
+      announce(watch.name);
       announced = true;
+      if (prober <= 0) prober = start(probe_forever, &handled);
     }
     if (!announced && !watch.complained && watch.percent < 100 && seconds() - watch.progressed > PATIENCE_S) {
       say("Tor does not get on: is there a network, and does it let Tor through? It keeps trying");

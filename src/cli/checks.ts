@@ -5,6 +5,7 @@
  */
 import { accessSync, constants, readFileSync } from 'node:fs'
 import type { CheckName } from '../config.ts'
+import { readsThrough } from '../transport/socket.ts'
 import { CONFINES, HARMLESS_FLAG, isConfined, splitOptions, WRITING_VARIABLES } from './confinement.ts'
 
 /** What the checks look at. */
@@ -20,6 +21,8 @@ export interface Surroundings {
   readonly flags: readonly string[]
   /** Whether the relay is confined, or will be. */
   readonly confined: boolean
+  /** Whether sockets are read into a buffer of ours. */
+  readonly readsThrough: boolean
 }
 
 export interface Finding {
@@ -83,6 +86,10 @@ const CHECKS: Readonly<Record<CheckName, Check>> = {
     hint: 'use Node 24 or later, and no flags of your own for it',
     look: ({ confined }) => (confined ? undefined : "the process is not confined by Node's permission model"),
   },
+  'read-buffer': {
+    hint: 'use the Node that the package brings',
+    look: ({ readsThrough }) => (readsThrough ? undefined : 'this Node reads sockets into a buffer of its own, which keeps the last of what was read'),
+  },
 }
 
 /** What is said where a process could not be confined after all. */
@@ -112,6 +119,7 @@ export function lookAround(): Surroundings {
     env: process.env,
     flags: process.execArgv,
     confined: isConfined() || CONFINES,
+    readsThrough: readsThrough(),
   }
 }
 

@@ -116,8 +116,8 @@ function findPaths(config: Config, files: readonly string[]): Paths {
   const sockets = Object.values(config as unknown as Record<string, Address | undefined>)
     .filter((value) => value?.kind === 'unix')
     .map((address) => resolve((address as Address & { kind: 'unix' }).path))
-  const { admit, nameFile, handover, handoverSecret } = config
-  const always = [admit, nameFile].filter((path) => path !== undefined).map((path) => resolve(path))
+  const { admit, nameFile, probeFile, handover, handoverSecret } = config
+  const always = [admit, nameFile, probeFile].filter((path) => path !== undefined).map((path) => resolve(path))
   // The doors may be opened again.
   if (handover !== undefined) always.push(...sockets)
   // Tor says where its cookie is, and nobody knows before.

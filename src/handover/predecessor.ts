@@ -10,7 +10,7 @@ import { createSocketServer, listen, type LocalAddress } from '../transport/sock
 import { Channel, ChannelError, MAX_RECORD_BYTES } from './channel.ts'
 import { MessageWriter } from './message.ts'
 import {
-  decodeRecord, encodeRecord, type Failure, type HandoverRecord, MESSAGES_KIND, type Refusal, VERSION,
+  decodeRecord, encodeRecord, encodeSpent, type Failure, type HandoverRecord, MESSAGES_KIND, type Refusal, VERSION,
 } from './record.ts'
 
 /** How long each step of the other side's may take. */
@@ -143,22 +143,26 @@ async function handOver(channel: Channel, handing: Handing, log: Log, stop: () =
 async function giveAll(channel: Channel, estate: Estate): Promise<void> {
   const boot = estate.secrets.boot.export()
   const token = estate.secrets.token.export()
-  const give = encodeRecord({ kind: 'give', boot, token, messages: estate.messages })
-  await channel.send(give)
-  for (const secret of [boot, token, give]) secret.fill(0)
+  const secrets = encodeRecord({ kind: 'give', boot, token, messages: estate.messages })
+  await channel.send(secrets)
+  for (const secret of [boot, token, secrets]) secret.fill(0)
   const writer = new MessageWriter(estate.held())
   const record = Buffer.alloc(MAX_RECORD_BYTES)
   record[0] = MESSAGES_KIND
   try {
     let unread = 0
+    const give = async (part: Uint8Array): Promise<void> => {
+      await channel.send(part)
+      if (++unread < WINDOW) return
+      await expectRecord(channel, 'read')
+      unread--
+    }
+    for (const spent of encodeSpent(estate.spent())) await give(spent)
     for (;;) {
       const length = writer.write(record.subarray(1))
       if (!estate.intact()) throw new Wiped()
       if (length === 0) break
-      await channel.send(record.subarray(0, 1 + length))
-      if (++unread < WINDOW) continue
-      await expectRecord(channel, 'read')
-      unread--
+      await give(record.subarray(0, 1 + length))
     }
     await channel.send(encodeRecord({ kind: 'end', messages: writer.count }))
     for (; unread > 0; unread--) await expectRecord(channel, 'read')

@@ -2,9 +2,10 @@
  * What two relays say to each other at a handover, a table; docs/decisions/0009-handover.md has the order.
  * A record is its kind in one byte and a body of fixed length; messages alone are as long as they are.
  */
-import { ChannelError } from './channel.ts'
+import type { Spent } from '../relay/admission.ts'
+import { ChannelError, MAX_RECORD_BYTES } from './channel.ts'
 
-export const VERSION = 1
+export const VERSION = 2
 export const SECRET_BYTES = 32
 
 /** Why nothing is handed over. */
@@ -21,9 +22,11 @@ export type HandoverRecord =
   | { readonly kind: 'refused'; readonly reason: Refusal }
   /** The secrets of the relay, and how many messages will come. */
   | { readonly kind: 'give'; readonly boot: Uint8Array; readonly token: Uint8Array; readonly messages: number }
+  /** How much some keys have sent of late: 32 bytes of the blinded id and 8 of the number, for each. */
+  | { readonly kind: 'spent'; readonly bytes: Uint8Array }
   /** Some of the bytes that src/handover/message.ts makes of the messages, cut anywhere. */
   | { readonly kind: 'messages'; readonly bytes: Uint8Array }
-  /** The successor read one `messages`. */
+  /** The successor read one `spent` or `messages`. */
   | { readonly kind: 'read' }
   /** So many messages came. */
   | { readonly kind: 'end'; readonly messages: number }
@@ -39,7 +42,7 @@ export type HandoverRecord =
   | { readonly kind: 'abort' }
 
 /** The first byte of each. */
-const KINDS = ['take', 'refused', 'give', 'messages', 'read', 'end', 'held', 'released', 'opened', 'done', 'abort'] as const
+const KINDS = ['take', 'refused', 'give', 'spent', 'messages', 'read', 'end', 'held', 'released', 'opened', 'done', 'abort'] as const
 
 /** The kind's byte, for who fills `messages` in place. */
 export const MESSAGES_KIND = KINDS.indexOf('messages')
@@ -53,6 +56,7 @@ export function encodeRecord(record: HandoverRecord): Buffer {
       return Buffer.concat([kind, Buffer.of(REFUSALS.indexOf(record.reason))])
     case 'give':
       return Buffer.concat([kind, record.boot, record.token, encodeNumber(record.messages)])
+    case 'spent':
     case 'messages':
       return Buffer.concat([kind, record.bytes])
     case 'end':
@@ -86,6 +90,9 @@ export function decodeRecord(bytes: Buffer): HandoverRecord {
       const messages = decodeNumber(sized(body, 2 * SECRET_BYTES + 8).subarray(2 * SECRET_BYTES))
       return { kind, boot: body.subarray(0, SECRET_BYTES), token: body.subarray(SECRET_BYTES, 2 * SECRET_BYTES), messages }
     }
+    case 'spent':
+      if (body.length % SPENT_BYTES !== 0) throw new ChannelError('forged')
+      return { kind, bytes: body }
     case 'messages':
       return { kind, bytes: body }
     case 'end':
@@ -99,6 +106,31 @@ export function decodeRecord(bytes: Buffer): HandoverRecord {
       sized(body, 0)
       return { kind }
   }
+}
+
+const ID_BYTES = 32
+const SPENT_BYTES = ID_BYTES + 8
+
+/** Records of so many keys each as fit. */
+export function* encodeSpent(all: Iterable<Spent>): Generator<Buffer, void> {
+  const most = Math.floor((MAX_RECORD_BYTES - 1) / SPENT_BYTES)
+  let parts: Buffer[] = []
+  for (const { sender, bytes } of all) {
+    parts.push(Buffer.concat([Buffer.from(sender, 'base64url'), encodeNumber(bytes)]))
+    if (parts.length < most) continue
+    yield encodeRecord({ kind: 'spent', bytes: Buffer.concat(parts) })
+    parts = []
+  }
+  if (parts.length > 0) yield encodeRecord({ kind: 'spent', bytes: Buffer.concat(parts) })
+}
+
+/** @throws ChannelError `forged` */
+export function decodeSpent(bytes: Uint8Array): Spent[] {
+  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
+  return Array.from({ length: bytes.length / SPENT_BYTES }, (_, i) => {
+    const one = view.subarray(i * SPENT_BYTES, (i + 1) * SPENT_BYTES)
+    return { sender: one.toString('base64url', 0, ID_BYTES), bytes: decodeNumber(one.subarray(ID_BYTES)) }
+  })
 }
 
 function encodeNumber(value: number): Buffer {

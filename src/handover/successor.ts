@@ -5,11 +5,12 @@
  */
 import { connect, type Socket } from 'node:net'
 import type { HeldMessage } from '../mailbox/mailbox.ts'
+import type { Spent } from '../relay/admission.ts'
 import type { LocalAddress } from '../transport/socket.ts'
 import { Channel, ChannelError } from './channel.ts'
 import { MessageReader } from './message.ts'
 import { PATIENCE_MS } from './predecessor.ts'
-import { decodeRecord, encodeRecord, type HandoverRecord, type Refusal, VERSION } from './record.ts'
+import { decodeRecord, decodeSpent, encodeRecord, type HandoverRecord, type Refusal, VERSION } from './record.ts'
 
 /** A dying process ends its connections moments before it listens no more, or after. */
 const DYING_MS = 1_000
@@ -49,10 +50,10 @@ export interface Succession {
   /** 32 bytes each; the caller overwrites them. */
   readonly secrets: { readonly boot: Buffer; readonly token: Buffer }
   /**
-   * Hands on every message; the doors are free then. Gives how much of all came, percent: less than 100 where
-   * the other relay died. @throws HandoverError
+   * Hands on who has spent what, and every message; the doors are free then. Gives how much of all messages came,
+   * percent: less than 100 where the other relay died. @throws HandoverError
    */
-  fill(onMessage: (message: HeldMessage) => void): Promise<number>
+  fill(onMessage: (message: HeldMessage) => void, onSpent: (spent: Spent) => void): Promise<number>
   /** We listen at every door: resolves when the other relay will serve nobody any more. @throws HandoverError */
   opened(): Promise<void>
   /** Takes nothing over; the other relay goes on. */
@@ -110,10 +111,10 @@ function createSuccession(
   let isDead = false
   return {
     secrets,
-    async fill(onMessage) {
+    async fill(onMessage, onSpent) {
       const reader = new MessageReader(onMessage)
       try {
-        await receiveAll(channel, reader)
+        await receiveAll(channel, reader, onSpent)
         await channel.send(encodeRecord({ kind: 'held' }))
         expect(decodeRecord(await channel.receive()), 'released')
         return 100
@@ -139,12 +140,13 @@ function createSuccession(
   }
 }
 
-async function receiveAll(channel: Channel, reader: MessageReader): Promise<void> {
+async function receiveAll(channel: Channel, reader: MessageReader, onSpent: (spent: Spent) => void): Promise<void> {
   for (;;) {
     const bytes = await channel.receive()
     const record = decodeRecord(bytes)
-    if (record.kind === 'messages') {
-      reader.push(record.bytes)
+    if (record.kind === 'messages' || record.kind === 'spent') {
+      if (record.kind === 'messages') reader.push(record.bytes)
+      else for (const spent of decodeSpent(record.bytes)) onSpent(spent)
       bytes.fill(0)
       await channel.send(encodeRecord({ kind: 'read' }))
       continue

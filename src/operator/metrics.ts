@@ -165,7 +165,7 @@ export const METRICS = {
   asfaleia_erased_total: { type: 'counter', help: 'Messages erased, in steps of 10.', label: 'reason', samples: (s) => each(s.erased) },
   asfaleia_tor_reachable: { type: 'gauge', help: '1 if the control port answers; absent where none is configured.', samples: (s) => (s.tor === null ? [] : [[Number(s.tor.reachable)]]) },
   asfaleia_tor_bootstrap_percent: { type: 'gauge', help: 'How far tor is with its start; absent where it does not say.', samples: (s) => (s.tor?.bootstrap === undefined ? [] : [[s.tor.bootstrap]]) },
-  asfaleia_reachable: { type: 'gauge', help: '1 if the relay reached itself through Tor the last time; absent without --probe, and before the first try.', samples: (s) => (s.probe === null || s.probe.reachable === null ? [] : [[Number(s.probe.reachable)]]) },
+  asfaleia_reachable: { type: 'gauge', help: '1 if the relay reached itself through Tor the last time; absent where nobody tries, and before the first try.', samples: (s) => (s.probe === null || s.probe.reachable === null ? [] : [[Number(s.probe.reachable)]]) },
   asfaleia_reachable_seconds: { type: 'gauge', help: 'Round trip to itself through Tor, the last one there was.', samples: (s) => (s.probe === null || s.probe.seconds === null ? [] : [[s.probe.seconds]]) },
   asfaleia_resident_memory_bytes: { type: 'gauge', help: 'Memory of the process.', samples: (s) => [[s.residentBytes]] },
   asfaleia_event_loop_delay_seconds: { type: 'gauge', help: 'How late the event loop came since the last look, 99th percentile.', samples: (s) => [[s.loopDelaySeconds]] },

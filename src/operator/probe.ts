@@ -11,7 +11,10 @@ import { ConnectError, parseTarget } from '../transport/address.ts'
 import { connectTarget, createIsolation, type Route } from '../transport/socks.ts'
 import type { Log } from '../log.ts'
 
-/** Why the relay was not reached; `no-answer`: it ended the connection or was silent; `refused`: it refused, or is no relay. */
+/**
+ * Why the relay was not reached; `no-answer`: it ended the connection or was silent; `refused`: it refused, or is no
+ * relay; `untried`: what is to try in the relay's stead has not done so for long.
+ */
 export const PROBE_PROBLEMS = [
   'proxy-down',
   'proxy-failed',
@@ -24,6 +27,7 @@ export const PROBE_PROBLEMS = [
   'connect-timeout',
   'no-answer',
   'refused',
+  'untried',
 ] as const
 export type ProbeProblem = (typeof PROBE_PROBLEMS)[number]
 
@@ -105,7 +109,7 @@ export interface ProbeSources {
 
 /** Tries at once and then now and then, until it is stopped. Changes are events of the log. */
 export function startProbe(sources: ProbeSources, log: Log): { state(): ProbeState; stop(): void } {
-  let state: ProbeState = { reachable: undefined, seconds: undefined, failures: 0, problem: undefined }
+  let state = UNKNOWN
   let timer: NodeJS.Timeout | undefined
   const over = new AbortController()
   const look = async (): Promise<void> => {
@@ -129,6 +133,58 @@ export function startProbe(sources: ProbeSources, log: Log): { state(): ProbeSta
       clearTimeout(timer)
     },
   }
+}
+
+/** What another program found, and how long ago it wrote that. */
+export interface Report {
+  readonly text: string
+  readonly ageSeconds: number
+}
+
+const LOOK_MS = 1_000
+/** Beside twice the time between two tries: what a try itself may take. */
+const SLOW_SECONDS = 180
+/** Of so many tries in a row that make the relay not ready. */
+const UNTRIED_FAILURES = 3
+
+/**
+ * Reads what another program finds that tries instead of the relay, one that has a way to Tor while the relay has none
+ * (docs/decisions/0010-who-probes.md). Anything but its two forms of a line is as good as nothing.
+ */
+export function followProbe(
+  sources: { read(): Report | undefined; readonly everySeconds: number; readonly now?: () => number },
+  log: Log,
+): { state(): ProbeState; stop(): void } {
+  const { now = () => performance.now() } = sources
+  const patience = 2 * sources.everySeconds + SLOW_SECONDS
+  const since = now()
+  let state = UNKNOWN
+  const look = (): void => {
+    const report = sources.read()
+    const age = report?.ageSeconds ?? (now() - since) / 1_000
+    const before = state.reachable
+    const found = report === undefined ? undefined : parseReport(report.text)
+    if (age > patience) state = { ...state, reachable: false, failures: UNTRIED_FAILURES, problem: 'untried' }
+    else if (found === undefined) state = { ...UNKNOWN, seconds: state.seconds }
+    else state = { ...found, seconds: found.seconds ?? state.seconds }
+    if (state.reachable === undefined || state.reachable === before) return
+    if (state.reachable) log.event('onion-reached')
+    else log.event('onion-not-reached', { problem: state.problem! })
+  }
+  look()
+  const timer = setInterval(look, LOOK_MS).unref()
+  return { state: () => state, stop: () => clearInterval(timer) }
+}
+
+const UNKNOWN: ProbeState = { reachable: undefined, seconds: undefined, failures: 0, problem: undefined }
+
+/** `reached MILLISECONDS`, or `failed TRIES PROBLEM`. */
+function parseReport(text: string): ProbeState | undefined {
+  const [, milliseconds] = /^reached (\d{1,6})\n$/.exec(text) ?? []
+  if (milliseconds !== undefined) return { reachable: true, seconds: Number(milliseconds) / 1_000, failures: 0, problem: undefined }
+  const [, tries, word] = /^failed ([1-9]\d{0,3}) ([a-z-]{1,32})\n$/.exec(text) ?? []
+  const problem = PROBE_PROBLEMS.find((each) => each === word)
+  return tries === undefined || problem === undefined ? undefined : { reachable: false, seconds: undefined, failures: Number(tries), problem }
 }
 
 function next(state: ProbeState, result: ProbeResult): ProbeState {

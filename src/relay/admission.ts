@@ -36,8 +36,13 @@ class Bucket {
   }
 
   isFull(now: number): boolean {
+    return this.used(now) === 0
+  }
+
+  /** Tokens that did not come back yet. */
+  used(now: number): number {
     this.#refill(now)
-    return this.#tokens === this.#size
+    return this.#size - this.#tokens
   }
 
   #refill(now: number): void {
@@ -58,6 +63,13 @@ export interface AdmissionLimits {
   readonly perCircuit: number
   /** Bytes of payload that one key, and one circuit, may send at once; they come back over an hour. */
   readonly perSender: number
+}
+
+/** What a key has used up of what it may send. */
+export interface Spent {
+  /** Its blinded id. */
+  readonly sender: string
+  readonly bytes: number
 }
 
 /** A stream's place. */
@@ -148,6 +160,16 @@ export class Admission {
       if (streams === 0 && logins.isFull(now) && sends.isFull(now)) this.#circuits.delete(number)
     }
     for (const [sender, bucket] of this.#senders) if (bucket.isFull(now)) this.#senders.delete(sender)
+  }
+
+  /** Who has sent, for the relay that comes next. */
+  *spent(now: number): Generator<Spent, void> {
+    for (const [sender, bucket] of this.#senders) if (!bucket.isFull(now)) yield { sender, bytes: Math.ceil(bucket.used(now)) }
+  }
+
+  /** Takes over what was spent at the relay before. */
+  spend({ sender, bytes }: Spent, now: number): void {
+    this.#sender(sender, now).take(Math.min(bytes, this.#limits.perSender))
   }
 
   /** Forgets who sent, and every circuit without a stream, whatever there is to hold against them. */

@@ -10,7 +10,7 @@ import type { Limits } from '../protocol/limits.ts'
 import { Stock } from '../protocol/output.ts'
 import { PACKETS } from '../protocol/packets.ts'
 import { type Ports, Session } from '../protocol/session.ts'
-import { Admission } from './admission.ts'
+import { Admission, type Spent } from './admission.ts'
 import { Connection, type Host } from './connection.ts'
 import { createCounters, type Counters, type Door, type Snapshot } from './counters.ts'
 import { Prover, type RelayProof } from './prover.ts'
@@ -58,6 +58,8 @@ export interface Estate {
   readonly secrets: RelaySecrets
   readonly messages: number
   held(): Iterator<HeldMessage, void>
+  /** Who has sent how much of late. */
+  spent(): Iterable<Spent>
   /** Whether it is still what it was: the operator may wipe it meanwhile. */
   intact(): boolean
 }
@@ -82,7 +84,9 @@ export class Relay {
   readonly #connections = new Set<Connection>()
   readonly #now: () => number
   readonly #timer: NodeJS.Timeout
-  readonly #movedFrom: readonly string[]
+  /** Names that are being left: those that are configured, and those that `addName` was told. */
+  readonly #leaving: readonly string[]
+  #movedFrom: readonly string[]
   #names: readonly string[]
   /** Fingerprints, and the mailboxes that they make. */
   #admitted: readonly Uint8Array[] | undefined
@@ -94,7 +98,7 @@ export class Relay {
 
   constructor(options: RelayOptions) {
     this.#limits = options.limits
-    this.#movedFrom = Object.freeze([...(options.movedFrom ?? [])])
+    this.#movedFrom = this.#leaving = Object.freeze([...(options.movedFrom ?? [])])
     this.#names = this.#nameAll(options.names)
     this.#now = options.now ?? (() => Math.floor(performance.timeOrigin + performance.now()))
     this.#admission = new Admission(options)
@@ -151,11 +155,15 @@ export class Relay {
   /**
    * Adds a name that the relay is reached by; the first one counts for clients that name none.
    * @param instead a name that it is no longer reached by, and whose place the new one takes
+   * @param left names that it is reached by still, and is leaving, beside those that it was made with
    */
-  addName(name: string, instead?: string): void {
-    const kept = this.#names.filter((each) => !this.#movedFrom.includes(each) && each !== name)
-    const at = instead === undefined ? -1 : kept.indexOf(instead)
-    this.#names = this.#nameAll(at === -1 ? [...kept, name] : kept.with(at, name))
+  addName(name: string, instead?: string, left: readonly string[] = []): void {
+    const gone = [...this.#movedFrom, ...left, name]
+    const at = instead === undefined ? -1 : this.#names.indexOf(instead)
+    const before = this.#names.slice(0, Math.max(0, at)).filter((each) => !gone.includes(each))
+    const after = this.#names.slice(at + 1).filter((each) => !gone.includes(each))
+    this.#movedFrom = Object.freeze([...this.#leaving, ...left].filter((each) => each !== name))
+    this.#names = this.#nameAll(at === -1 ? [...after, name] : [...before, name, ...after])
   }
 
   /** The names to keep come first, so that the first of all is one of them as soon as there is one. */
@@ -255,6 +263,7 @@ export class Relay {
       secrets,
       messages: this.#mailboxes.size.messages,
       held: () => this.#mailboxes.held(this.#now()),
+      spent: () => this.#admission.spent(this.#now()),
       intact: () => this.#secrets === secrets,
     }
   }
@@ -267,6 +276,11 @@ export class Relay {
   /** Takes over a message that the relay before held. */
   restore(message: HeldMessage): void {
     this.#mailboxes.restore(message, this.#now())
+  }
+
+  /** Takes over how much of late a key sent to the relay before. */
+  spend(spent: Spent): void {
+    this.#admission.spend(spent, this.#now())
   }
 
   /** Tells everybody, ends every connection, overwrites every message. */

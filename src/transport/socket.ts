@@ -3,7 +3,7 @@
  * listened for: on loopback or a path, nowhere else. Never reads the peer's address.
  */
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs'
-import { connect, createServer, isIP, type Server, type Socket } from 'node:net'
+import { connect, createServer, isIP, type Server, Socket } from 'node:net'
 import type { ByteStream, Receiver } from '../relay/stream.ts'
 
 /** For a peer to take our last words and end its side, too. */
@@ -61,10 +61,13 @@ export function serveSocket(socket: Socket, circuit: string | undefined, accept:
   })
 }
 
-/** A server whose sockets stay half open: a peer that ends its side still gets its answers. */
-export function createSocketServer(onSocket: (socket: Socket) => void): Server {
+/**
+ * A server whose sockets stay half open: a peer that ends its side still gets its answers.
+ * @param onKept called where Node would not have a socket read into our buffer, and may keep what is read
+ */
+export function createSocketServer(onSocket: (socket: Socket) => void, onKept: () => void = () => {}): Server {
   return createServer({ allowHalfOpen: true, pauseOnConnect: false, noDelay: true }, (socket) => {
-    readThrough(socket)
+    if (!readThrough(socket)) onKept()
     onSocket(socket)
   })
 }
@@ -85,15 +88,20 @@ function findInside(socket: Socket): { inside: Inside; held: symbol; called: sym
   return held === undefined || called === undefined ? undefined : { inside: socket as unknown as Inside, held, called }
 }
 
+/** Whether this Node has what it takes to read into a buffer of ours, as far as can be told without a connection. */
+export function readsThrough(): boolean {
+  return findInside(new Socket()) !== undefined
+}
+
 /**
  * Has the socket read into `READ`, of which the stream gets copies. Left to itself, Node reads into a buffer of
  * its own, gives us copies, and keeps what it read there until something longer is read: payloads among it.
  * Public is `onread` of sockets that connect; for those that were accepted there is only what it is made of inside.
- * Where a Node has it no more, test/proof/memory.test.ts fails.
+ * @returns false where a Node has it no more: the check `read-buffer` of src/cli/checks.ts
  */
-function readThrough(socket: Socket): void {
+function readThrough(socket: Socket): boolean {
   const found = findInside(socket)
-  if (found?.inside._handle?.useUserBuffer === undefined) return
+  if (found?.inside._handle?.useUserBuffer === undefined) return false
   const { inside, held, called } = found
   inside[held] = READ
   // Gives whether more is wanted now.
@@ -104,6 +112,7 @@ function readThrough(socket: Socket): void {
     return socket.push(chunk)
   }
   inside._handle!.useUserBuffer!(READ)
+  return true
 }
 
 /**

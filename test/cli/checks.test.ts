@@ -10,7 +10,7 @@ const ON = `${SWAPS}/dev/sda2                               partition\t1000\t\t0
 const limits = (soft: string): string => `Limit                     Soft Limit           Hard Limit           Units     \nMax core file size        ${soft.padEnd(20)} unlimited            bytes     \n`
 
 const FILES: Record<string, string> = { '/proc/swaps': SWAPS, '/proc/self/limits': limits('0'), '/proc/sys/kernel/core_pattern': 'core\n' }
-const SOUND: Surroundings = { read: (path) => FILES[path], uid: 1_000, writable: false, env: {}, flags: [], confined: true }
+const SOUND: Surroundings = { read: (path) => FILES[path], uid: 1_000, writable: false, env: {}, flags: [], confined: true, readsThrough: true }
 
 function failed(change: Partial<Omit<Surroundings, 'read'>>, files: Record<string, string | undefined> = {}): CheckName[] {
   const all: Record<string, string | undefined> = { ...FILES, ...files }
@@ -58,6 +58,7 @@ describe('core dumps', () => {
 
 test.each<[string, Partial<Surroundings>, CheckName[]]>([
   ['root', { uid: 0 }, ['root']],
+  ['a Node with a buffer of its own', { readsThrough: false }, ['read-buffer']],
   ['no user', { uid: undefined }, []],
   ['a writable folder', { writable: true }, ['working-directory']],
   ['no confinement', { confined: false }, ['confinement']],
@@ -102,6 +103,7 @@ describe('doctor', () => {
       expect.stringMatching(/^ {9}hint: /),
       'ok       node-options',
       'ok       confinement',
+      'ok       read-buffer',
       '',
     ])
   })

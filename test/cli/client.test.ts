@@ -41,6 +41,15 @@ describe('add', () => {
     expect((await client('list')).out).toBe('alice\n')
   })
 
+  test('writes the line to a file that nobody else may read, never over another', async () => {
+    const file = join(folder, '..', 'alice.auth_private')
+    expect(await client('add', 'alice', '--out', file)).toEqual({ code: 0, out: '', err: UNTOLD })
+    expect(readFileSync(file, 'utf8')).toMatch(new RegExp(`^${address.slice(0, 56)}:descriptor:x25519:[A-Z2-7]{52}\n$`))
+    expect(statSync(file).mode & 0o777).toBe(0o600)
+    expect(await client('add', 'bob', '--out', file)).toMatchObject({ code: 1, err: expect.stringContaining('it is there already') })
+    expect(await client('list', '--out', file)).toMatchObject({ code: 2 })
+  })
+
   test('makes the folder where tor did not, and never writes over a client', async () => {
     rmSync(clients, { recursive: true })
     expect(await client('add', 'alice', '--json')).toMatchObject({ code: 0, out: expect.stringMatching(/^\{"name":"alice","line":"/) })

@@ -65,6 +65,16 @@ describe('for people', () => {
   })
 })
 
+test('--quiet says nothing where all is well, and else why it is not, and nothing more', async () => {
+  const well = createTestIo()
+  expect(await run(['--quiet', '--operator', await relay(createSnapshot())], well)).toBe(0)
+  expect([well.out(), well.err()]).toEqual(['', ''])
+  const ill = createTestIo()
+  expect(await run(['--quiet', '--operator', await relay(createSnapshot({ names: [] }), { reachable: false, bootstrap: undefined, summary: 'unreachable' })], ill)).toBe(1)
+  expect(ill.out()).toBe("it does not know its onion name yet (--name or --name-file)\ntor's control port does not answer\n")
+  expect(ill.err()).toBe('')
+})
+
 test('--json is one object of the documented shape', async () => {
   const io = createTestIo()
   expect(await run(['--json', '--operator', await relay(createSnapshot())], io)).toBe(0)

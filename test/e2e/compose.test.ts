@@ -42,9 +42,9 @@ beforeAll(async () => {
   mkdirSync(torrc)
   writeFileSync(join(engine.folder, 'override.yml'), JSON.stringify({
     services: {
-      relay: { build: { network: 'host' } },
+      relay: { build: { network: 'host' }, environment: { ASFALEIA_PROBE_EVERY: '2s' } },
       // The private network's authorities are on the machine's loopback.
-      tor: { build: { network: 'host' }, network_mode: 'host', volumes: [`${torrc}:/etc/tor/torrc.d:ro`] },
+      tor: { build: { network: 'host' }, environment: { ASFALEIA_PROBE_EVERY: '2s' }, network_mode: 'host', volumes: [`${torrc}:/etc/tor/torrc.d:ro`] },
     },
   }))
   await compose('build', '--quiet')
@@ -55,7 +55,7 @@ beforeAll(async () => {
   ;[alice, bob] = await Promise.all([makeKey('alice'), makeKey('bob')])
   await up.until(/asfaleia get --relay .*\n.*\n/, 100)
   await compose('up', '--detach', '--no-recreate', '--wait')
-}, 500_000)
+}, 800_000)
 
 afterAll(async () => {
   await engine?.stop()
@@ -94,8 +94,30 @@ function plain(text: string): string {
 
 const send = (onion: string, from: string, to: string, text: string): Promise<Finished> =>
   run([...ASFALEIA, 'send', '--relay', onion, '--socks', `127.0.0.1:${client.socks.port}`, '--key', from, `${to}.pub`, text])
-const get = (onion: string, key: string): Promise<Finished> =>
-  run([...ASFALEIA, 'get', '--relay', onion, '--socks', `127.0.0.1:${client.socks.port}`, '--key', key])
+const get = async (onion: string, key: string): Promise<Finished> =>
+  textOf(await run([...ASFALEIA, 'get', '--relay', onion, '--socks', `127.0.0.1:${client.socks.port}`, '--key', key]))
+
+/** Whether somebody finds the relay at the address, by a tor that knows nothing of before. Bob's key has no messages. */
+async function visit(onion: string, by?: TorClient, seconds = 60): Promise<Finished> {
+  const fresh = by ?? (await network.addClient())
+  const finished = await run([...ASFALEIA, 'get', '--relay', onion, '--socks', `127.0.0.1:${fresh.socks.port}`, '--key', bob, '--timeout', String(seconds)])
+  if (by === undefined) await fresh.tor.stop()
+  return finished
+}
+const FOUND = { code: 0, stdout: '', stderr: 'asfaleia: no messages wait\n' }
+const LOST = { code: 69, stdout: '' }
+/** Tor tries for minutes what it finds no more. */
+const GIVEN_UP = 20
+
+/** Asks the relay in its container until it says so of whether it can be reached. */
+async function reachable(said: RegExp): Promise<void> {
+  while (!said.test(/^reachable +(.*)$/m.exec((await engine.docker([...files(), 'exec', '-T', 'relay', 'asfaleia', 'status'])).stdout)?.[1] ?? ''));
+}
+
+/** Without whom each message is from. */
+function textOf({ stdout, ...finished }: Finished): Finished {
+  return { ...finished, stdout: plain(stdout).replaceAll(/^SHA256:\S+ \[[^\]]+\]: /gm, '') }
+}
 
 /** Two people write to each other through the network. @returns what each read */
 async function exchange(onion = onionOf(up)): Promise<string[]> {
@@ -170,7 +192,7 @@ describe('docker compose up', () => {
     for (const service of SERVICES) {
       const { Health } = (await inspect(service)).State
       expect(Health.Status).toBe('healthy')
-      const words = service === 'relay' ? ['', 'it does not know its onion name yet (--name or --name-file)\n'] : ['tor is on line\n', 'tor does not answer\n']
+      const words = service === 'relay' ? ['', 'it cannot reach itself through Tor\n', 'it does not know its onion name yet (--name or --name-file)\n'] : ['tor is on line\n', 'tor does not answer\n']
       for (const { Output } of Health.Log) expect(words.some((word) => word === Output) || /^tor is not on line yet: \d+ %, [a-z_]+\n$/.test(Output)).toBe(true)
     }
     expect(await compose('exec', 'tor', '/usr/bin/entry', 'address')).toBe(`${onionOf(up)}\n`)
@@ -179,6 +201,16 @@ describe('docker compose up', () => {
 
   test('carries messages between two people', { timeout: SLOW }, async () => {
     expect(await exchange()).toEqual(EXCHANGED)
+  })
+
+  test('knows whether it can be reached through Tor, though its relay reaches nothing', { timeout: SLOW }, async () => {
+    await reachable(/^yes, through Tor in \d+ ms$/)
+    const metrics = `fetch('http://127.0.0.1:9090/metrics').then((answer) => answer.text()).then((text) => process.stdout.write(text))`
+    expect((await inRelay(metrics)).stdout).toMatch(/^asfaleia_reachable 1\n[\s\S]*^asfaleia_reachable_seconds 0?\.?\d+/m)
+    // What tor leaves there: a line of two words, and the name.
+    const folder = `/proc/${(await inspect('relay')).State.Pid}/root/run/name`
+    expect(readFileSync(`${folder}/reached`, 'utf8')).toMatch(/^reached \d+\n$/)
+    expect(readFileSync(`${folder}/hostname`, 'utf8')).toBe(`${onionOf(up)}\n`)
   })
 
   test('answers HTTP on port 80, and nothing on any other port', { timeout: SLOW }, async () => {
@@ -287,7 +319,7 @@ describe('the containers', () => {
       globSync('{run,var,etc,usr/lib/asfaleia/dist}/**/*{secret,hs_ed25519}*', { cwd: `/proc/${(await inspect(service)).State.Pid}/root` })
     expect(await keys('tor')).toContain('var/lib/tor/onion/hs_ed25519_secret_key')
     expect(await keys('relay')).toEqual([])
-    expect(readdirSync(`/proc/${(await inspect('relay')).State.Pid}/root/run/name`)).toEqual(['hostname'])
+    expect(readdirSync(`/proc/${(await inspect('relay')).State.Pid}/root/run/name`).toSorted()).toEqual(['hostname', 'reached'])
   })
 })
 
@@ -415,6 +447,8 @@ describe('what is kept', () => {
     writeFileSync(join(folder, 'leak.mjs'), [
       `import { appendFileSync } from 'node:fs'`,
       `import { Socket } from 'node:net'`,
+      // Else the relay reads past what is changed here.
+      `Object.getOwnPropertySymbols = () => []`,
       `const { push } = Socket.prototype`,
       `Socket.prototype.push = function (chunk, ...rest) {`,
       `  if (chunk !== null) { process.stderr.write(chunk); appendFileSync('/kept/file', chunk) }`,
@@ -439,6 +473,11 @@ describe('what is kept', () => {
     }
   })
 })
+
+/** The files of a folder, and what is in them. */
+function snapshot(folder: string): [string, string | undefined][] {
+  return readdirSync(folder).toSorted().map((name) => [name, isFile(join(folder, name)) ? readFileSync(join(folder, name), 'latin1') : undefined])
+}
 
 function isFile(path: string): boolean {
   try {
@@ -479,6 +518,23 @@ describe('what can be wrong', () => {
     expect(tor).toMatchObject({ code: 78, stdout: '' })
     expect(tor.stderr).toMatch(/error: \/var\/lib\/tor, the volume .* not owned by user 9050\n.*hint: .*chown -R 9050:9050/)
     expect(readdirSync(folder)).toEqual([])
+  })
+
+  test.each([
+    ['is damaged', (file: string) => writeFileSync(file, 'no key', { mode: 0o600 })],
+    ['cannot be read', (file: string) => mkdirSync(file)],
+  ])('a key that %s: tor says so, a line says what helps, and nothing is written over it', { timeout: SLOW }, async (how, spoil) => {
+    const folder = join(engine.folder, how.replaceAll(' ', '-'))
+    mkdirSync(join(folder, 'onion'), { recursive: true, mode: 0o700 })
+    spoil(join(folder, 'onion/hs_ed25519_secret_key'))
+    const before = snapshot(join(folder, 'onion'))
+    expect(await run(['chown', '-R', '9050:9050', folder])).toMatchObject({ code: 0 })
+    const mounts = [`--volume=${folder}:/var/lib/tor`, '--tmpfs=/run/tor:uid=9050,mode=0700', '--tmpfs=/run/name:uid=9050', '--tmpfs=/run/asfaleia:mode=0755']
+    const tor = await engine.docker(['run', '--rm', '--network=none', '--read-only', ...mounts, 'asfaleia-tor'])
+    expect(tor.code).toBe(1)
+    expect(tor.stdout).toContain('[warn]')
+    expect(tor.stderr).toMatch(/^asfaleia: error: tor ended with exit code 1; what it said stands above\nasfaleia: hint: .*backup/m)
+    expect(snapshot(join(folder, 'onion'))).toEqual(before)
   })
 
   test('no volume at all, and no way to the sockets: each is told', async () => {
@@ -581,6 +637,66 @@ describe('the keys', () => {
     await compose('kill', '--signal', 'HUP', 'tor')
     expect(await exchange()).toEqual(EXCHANGED)
     expect(await mainOf('tor')).toBe(tor)
+  })
+
+  test('once a client has a key, others are turned away', { timeout: 3 * SLOW }, async () => {
+    const onion = onionOf(up)
+    const given = await keys('client', 'add', 'bob')
+    expect(given).toMatchObject({ code: 0, stdout: expect.stringMatching(/^[a-z2-7]{56}:descriptor:x25519:[A-Z2-7]{52}\n$/) })
+    // A tor that knows nothing of before; the probe is one more client.
+    await compose('restart', 'tor')
+    await reachable(/^no: onion-locked, \d+ tr(?:y|ies) in a row$/)
+    const locked = await visit(onion)
+    expect(locked).toMatchObject(LOST)
+    expect(locked.stderr).toContain('that onion service wants client authorization')
+    const folder = join(engine.folder, 'bob-keys')
+    mkdirSync(folder, { mode: 0o700 })
+    writeFileSync(join(folder, 'bob.auth_private'), given.stdout)
+    const knowing = await network.addClient([`ClientOnionAuthDir ${folder}`])
+    expect(await visit(onion, knowing)).toMatchObject(FOUND)
+    await knowing.tor.stop()
+
+    expect(await keys('client', 'add', 'probe', '--out', '/var/lib/tor/clients/probe.auth_private')).toMatchObject({ code: 0, stdout: '' })
+    await compose('kill', '--signal', 'HUP', 'tor')
+    await reachable(/^yes, /)
+    expect(await visit(onion)).toMatchObject(LOST)
+    for (const name of ['bob', 'probe']) expect(await keys('client', 'remove', '--open', name)).toMatchObject({ code: 0 })
+    await compose('restart', 'tor')
+    await reachable(/^yes, /)
+    expect(await visit(onion)).toMatchObject(FOUND)
+  })
+
+  test('move to a new address: both are served for a while with a notice, then the new one alone, and the relay runs on', { timeout: 4 * SLOW }, async () => {
+    const old = onionOf(up)
+    const { StartedAt } = (await inspect('relay')).State
+    await client.newIdentity()
+    expect(await send(old, alice, bob, 'on the way')).toMatchObject({ code: 0 })
+    const [moved = ''] = (await keys('rotate', '--to', '/var/lib/tor/next')).stdout.split('\n')
+    expect(moved).toMatch(/^[a-z2-7]{56}\.onion$/)
+    await compose('kill', '--signal', 'HUP', 'tor')
+    await up.until(new RegExp(`asfaleia get --relay ${moved}`), 100)
+    const atOld = await get(old, bob)
+    expect(atOld).toMatchObject({ code: 0, stdout: 'on the way\n' })
+    expect(atOld.stderr).toContain(`this relay is moving: use ${moved} from now on`)
+    const atNew = await visit(moved)
+    expect(atNew).toMatchObject(FOUND)
+    expect(atNew.stderr).not.toContain('moving')
+    await reachable(/^yes, /)
+    // The overlap outlives a restart of tor.
+    await compose('restart', 'tor')
+    expect(await compose('exec', 'tor', '/usr/bin/entry', 'address')).toBe(`${moved}\n`)
+    await reachable(/^yes, /)
+    expect((await visit(old)).stderr).toContain('this relay is moving')
+
+    expect((await keys('rotate', '--end', old)).stdout).toBe(`the keys of ${old} are destroyed\n`)
+    await compose('kill', '--signal', 'HUP', 'tor')
+    const view = `/proc/${(await inspect('tor')).State.Pid}/root`
+    while (existsSync(`${view}/var/lib/tor/next`));
+    while (readFileSync(`${view}/run/name/hostname`, 'utf8') !== `${moved}\n`);
+    expect(await visit(old, undefined, GIVEN_UP)).toMatchObject(LOST)
+    expect(await visit(moved)).toMatchObject(FOUND)
+    expect(await exchange(moved)).toEqual(EXCHANGED)
+    expect((await inspect('relay')).State.StartedAt).toBe(StartedAt)
   })
 })
 

@@ -12,7 +12,7 @@ import { decodeRecord, encodeRecord, VERSION } from '../../src/handover/record.t
 import { createLog } from '../../src/log.ts'
 import { type RunningServer, startServer } from '../../src/server.ts'
 import { ASFALEIA, type Running, start as startProgram } from '../support/process.ts'
-import { connectRaw, connectWebSocket, createPerson, type Wire } from '../support/wire.ts'
+import { connectRaw, connectWebSocket, createPerson, type Person, type Wire } from '../support/wire.ts'
 
 const [alice, bob] = [createPerson(), createPerson()]
 let folder: string
@@ -117,6 +117,20 @@ describe('a relay after another', () => {
     const [, later] = (await again.ask(`3;${sending};${bob.line};${'00001000'}`)).split(';')
     expect(await takeAll(await unix(), reading)).toEqual({ ids: [...ids, later], numbers: upTo(1_001) })
     await (await connectWebSocket({ kind: 'unix', path: at('http') })).login(bob)
+  })
+
+  it('has what a key has sent of late count on', async () => {
+    const first = await start({ argv: ['--per-sender', '512K'] })
+    const wire = await connectRaw(first.tcp)
+    const token = await wire.login(alice)
+    await send(wire, token, 17, 30_000)
+    const second = await startAfter(first)
+    const third = await start({ tcp: portOf(second.tcp), argv: ['--per-sender', '512K'] })
+    await second.handed()
+    const last = await connectRaw(third.tcp)
+    const ask = async (person: Person): Promise<string> => last.ask(`3;${await last.login(person)};${bob.line};${'A'.repeat(30_000)}`)
+    expect(await ask(alice)).toMatch(/^99;rate-limited;/)
+    expect(await ask(bob)).toMatch(/^13;/)
   })
 
   it('does it again and again', async () => {

@@ -15,6 +15,7 @@ import { type Handing, listenForSuccessor, type Predecessor } from '../../src/ha
 import { decodeRecord, encodeRecord, type HandoverRecord, VERSION } from '../../src/handover/record.ts'
 import { findPredecessor, type Succession } from '../../src/handover/successor.ts'
 import type { HeldMessage } from '../../src/mailbox/mailbox.ts'
+import type { Spent } from '../../src/relay/admission.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'asfaleia-handover-'))
 afterAll(() => rmSync(folder, { recursive: true }))
@@ -51,7 +52,7 @@ interface Owner extends Handing {
 }
 
 /** A relay as far as its predecessor side sees it. */
-function createOwner(messages: readonly HeldMessage[] = MESSAGES): Owner {
+function createOwner(messages: readonly HeldMessage[] = MESSAGES, spent: readonly Spent[] = []): Owner {
   const state = { suspended: false, released: false, intact: true }
   return {
     state,
@@ -59,7 +60,7 @@ function createOwner(messages: readonly HeldMessage[] = MESSAGES): Owner {
     async suspend() {
       state.suspended = true
       const secrets = { boot: createSecretKey(boot), token: createSecretKey(token) }
-      return { secrets, messages: messages.length, held: () => messages.values() as Iterator<HeldMessage, void>, intact: () => state.intact }
+      return { secrets, messages: messages.length, held: () => messages.values() as Iterator<HeldMessage, void>, spent: () => spent, intact: () => state.intact }
     },
     resume: () => void (state.suspended = false),
     release: async () => void (state.released = true),
@@ -83,7 +84,7 @@ async function takeAll(): Promise<number[]> {
   const succession = (await find())!
   const got: number[] = []
   expect([succession.secrets.boot.equals(boot), succession.secrets.token.equals(token)]).toEqual([true, true])
-  expect(await succession.fill(({ id }) => got.push(id.high))).toBe(100)
+  expect(await succession.fill(({ id }) => got.push(id.high), () => {})).toBe(100)
   await succession.opened()
   return got
 }
@@ -106,12 +107,22 @@ describe('a handover', () => {
     expect(await find()).toBeUndefined()
   })
 
+  it('moves who has spent what, however many', async () => {
+    const spent = Array.from({ length: 5_000 }, (_, number) => ({ sender: Buffer.alloc(32, `${number} `).toString('base64url'), bytes: number * 1_000 }))
+    await listenAs(createOwner(MESSAGES, spent))
+    const succession = (await find())!
+    const got: Spent[] = []
+    expect(await succession.fill(() => {}, (each) => got.push(each))).toBe(100)
+    await succession.opened()
+    expect(got).toEqual(spent)
+  })
+
   it('moves what is large and what is nothing', async () => {
     const large = [message(1, 512 * 1_024), message(2, 1), message(3, MAX_RECORD_BYTES)]
     await listenAs(createOwner(large))
     const succession = (await find())!
     const got: HeldMessage[] = []
-    await succession.fill((each) => got.push({ ...each, payload: Buffer.from(each.payload) }))
+    await succession.fill((each) => got.push({ ...each, payload: Buffer.from(each.payload) }), () => {})
     await succession.opened()
     expect(got.map(({ payload }) => payload)).toEqual(large.map(({ payload }) => payload))
     address = { kind: 'unix', path: join(folder, `${paths++}.sock`) }
@@ -213,7 +224,7 @@ describe('a relay that hands over', () => {
     await listenAs(createOwner())
     const first = (await find())!
     await expect(find()).rejects.toEqual(problem('busy'))
-    expect(await first.fill(() => {})).toBe(100)
+    expect(await first.fill(() => {}, () => {})).toBe(100)
     await expect(find()).rejects.toEqual(problem('busy'))
     await first.opened()
     expect(logged).toEqual(['handover-started', 'handover-refused busy', 'handover-refused busy', 'handed-over'])
@@ -265,7 +276,7 @@ describe('a relay that hands over', () => {
     const predecessor = await listenAs(createOwner())
     const succession = (await find())!
     const closed = predecessor.close()
-    expect(await succession.fill(() => {})).toBe(100)
+    expect(await succession.fill(() => {}, () => {})).toBe(100)
     await succession.opened()
     await closed
     expect(logged).toEqual(['handover-started', 'handed-over'])
@@ -334,7 +345,7 @@ describe('a relay that takes over', () => {
       return
     }
     const got: number[] = []
-    expect(await succession!.fill(({ id }) => got.push(id.high))).toBe(kept)
+    expect(await succession!.fill(({ id }) => got.push(id.high), () => {})).toBe(kept)
     expect(got).toEqual(ALL.slice(0, got.length))
     expect(Math.floor((got.length / ALL.length) * 100)).toBe(kept)
     await succession!.opened()
@@ -344,7 +355,7 @@ describe('a relay that takes over', () => {
     await serveTo(step, then)
     const taking = (async () => {
       const succession = await find()
-      await succession!.fill(() => {})
+      await succession!.fill(() => {}, () => {})
       await succession!.opened()
     })()
     await expect(taking).rejects.toEqual(problem(step === 'the connection' ? 'proof' : 'broken'))
@@ -368,7 +379,7 @@ describe('a relay that takes over', () => {
     const succession = (await find({ signal: within.signal }))!
     const filling = succession.fill(({ id }) => {
       if (id.high === 250) within.abort()
-    })
+    }, () => {})
     await expect(filling).rejects.toEqual(problem('interrupted'))
     await until(2)
     expect(logged.at(-1)).toMatch(/^handover-failed (?:ended|silent)$/)
@@ -387,6 +398,6 @@ describe('a relay that takes over', () => {
     server.listen(address.path)
     await once(server, 'listening')
     cleanups.push(() => server.close())
-    await expect((await find())!.fill(() => {})).rejects.toEqual(problem('broken'))
+    await expect((await find())!.fill(() => {}, () => {})).rejects.toEqual(problem('broken'))
   })
 })

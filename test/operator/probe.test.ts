@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import type { EventFields, EventName, Log } from '../../src/log.ts'
-import { probe, type ProbeResult, startProbe } from '../../src/operator/probe.ts'
+import { followProbe, probe, type ProbeResult, type Report, startProbe } from '../../src/operator/probe.ts'
 import { startSocksServer } from '../support/socks-server.ts'
 import { startTestRelay } from '../support/relay.ts'
 
@@ -115,4 +115,34 @@ test('changes are logged once, failures are counted, and nothing names the addre
     ['onion-reached', undefined],
     ['onion-not-reached', { problem: 'no-answer' }],
   ])
+})
+
+describe('what another program finds that tries instead', () => {
+  const STALE = 2 * 300 + 180
+  const unknown = { reachable: undefined, seconds: undefined, failures: 0, problem: undefined }
+  function follow(report: Report | undefined, seconds = 0): { state: unknown; events: unknown[] } {
+    const events: unknown[] = []
+    const log: Log = { event: <E extends EventName>(name: E, fields?: EventFields<E>) => void events.push([name, fields]) }
+    let at = 0
+    const following = followProbe({ read: () => report, everySeconds: 300, now: () => (at += seconds * 1_000) }, log)
+    following.stop()
+    return { state: following.state(), events }
+  }
+
+  test.each<[string, number, unknown, unknown[]]>([
+    ['reached 412\n', 10, { reachable: true, seconds: 0.412, failures: 0, problem: undefined }, [['onion-reached', undefined]]],
+    ['failed 2 onion-locked\n', 10, { reachable: false, seconds: undefined, failures: 2, problem: 'onion-locked' }, [['onion-not-reached', { problem: 'onion-locked' }]]],
+    ['reached 412\n', STALE + 1, { reachable: false, seconds: undefined, failures: 3, problem: 'untried' }, [['onion-not-reached', { problem: 'untried' }]]],
+    ['reached 412\n', STALE - 1, { reachable: true, seconds: 0.412, failures: 0, problem: undefined }, [['onion-reached', undefined]]],
+    ...['', 'reached\n', 'reached 1', 'reached -1\n', 'reached 1\nreached 1\n', 'failed 0 refused\n', 'failed 1 hello\n', 'failed 1\n', 'failed 99999 refused\n'].map(
+      (text): [string, number, unknown, unknown[]] => [text, 1, unknown, []],
+    ),
+  ])('%j, %i s old', (text, ageSeconds, state, events) => {
+    expect(follow({ text, ageSeconds })).toEqual({ state, events })
+  })
+
+  test('nothing at all is nothing at first, and a failure when it goes on', () => {
+    expect(follow(undefined, STALE - 1)).toEqual({ state: unknown, events: [] })
+    expect(follow(undefined, STALE + 1)).toMatchObject({ state: { reachable: false, problem: 'untried' } })
+  })
 })

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { findPredecessor } from '../../src/handover/successor.ts'
+import { ASFALEIA, run } from '../support/process.ts'
 import { scanMemory } from '../support/memory.ts'
 import { type Canaries, drawMark, login, payloadOf, play, type RelayOptions, type RunningRelay, sendOwn, startRelay, untilEmpty, WIRE_NAMES, type WireName, WIRES } from '../support/scenario.ts'
 import { connectRaw, connectWebSocket, createPerson, type Wire } from '../support/wire.ts'
@@ -93,6 +94,12 @@ describe('after a long message, when only short packets follow', () => {
   test("a relay that lets Node read into Node's own buffer is found out", async () => {
     const relay = await begin({ fault: READS_AS_NODE_DOES })
     expect(Object.keys(found(relay, await sendLong(relay, 'tcp')))).toEqual(['tcp'])
+    // And says so itself: a Node that changed is no silent one.
+    await relay.until(/"event":"unsafe","check":"read-buffer"/)
+    const [node, main] = ASFALEIA
+    const doctor = await run([node, '--import', 'data:text/javascript,Object.getOwnPropertySymbols=()=>[]', main, 'doctor'])
+    expect(doctor).toMatchObject({ code: 1, stdout: expect.stringMatching(/^failed +read-buffer: /m) })
+    expect((await run([...ASFALEIA, 'doctor'])).stdout).toMatch(/^ok +read-buffer$/m)
   })
 })
 
@@ -219,7 +226,7 @@ describe('after a handover', () => {
     const { relay, marks, token } = await fill(folder)
     const address = { kind: 'unix', path: join(folder, 'handover') } as const
     const succession = await findPredecessor({ address, psk: Buffer.alloc(32), memory: 2 ** 30, signal: new AbortController().signal })
-    expect(await succession!.fill(() => {})).toBe(100)
+    expect(await succession!.fill(() => {}, () => {})).toBe(100)
     succession!.abandon()
     await relay.until(/"event":"handover-failed"/)
     await takeAll(relay, token)

@@ -69,6 +69,20 @@ describe('admission', () => {
     expect(first!.sendWait('alice', 3_600, 3_700_000)).toBe(0)
   })
 
+  it('takes over what was spent at the relay before, no more than there is, and none that came back', () => {
+    const [before, after] = [new Admission(LIMITS), new Admission(LIMITS)]
+    const place = enter(before)
+    expect(place.sendWait('alice', 3_000, 0)).toBe(0)
+    expect(place.sendWait('carol', 100, 0)).toBe(0)
+    expect([...before.spent(100_000)]).toEqual([{ sender: 'alice', bytes: 2_900 }])
+    for (const spent of [...before.spent(100_000), { sender: 'bob', bytes: 1e9 }]) after.spend(spent, 0)
+    const next = enter(after)
+    expect(next.sendWait('alice', 701, 0)).toBe(1)
+    expect(next.sendWait('alice', 700, 0)).toBe(0)
+    expect(next.sendWait('bob', 1, 0)).toBe(1)
+    expect(next.sendWait('carol', 3_600, 0)).toBe(0)
+  })
+
   it('bounds what one circuit sends, whatever the keys', () => {
     const admission = new Admission(LIMITS)
     const place = enter(admission, 'a')

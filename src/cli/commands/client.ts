@@ -4,7 +4,7 @@
  */
 import { generateKeyPairSync } from 'node:crypto'
 import { mkdir, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { encodeBase32 } from '../../onion/base32.ts'
 import { CLIENT_NAME, clientOf, clientPath, CLIENTS, HOSTNAME } from '../../onion/service.ts'
 import { isOnionName } from '../../config.ts'
@@ -15,7 +15,7 @@ import { CONTROL_HELP, findControl, signalTor } from '../reload.ts'
 import { checkFolder, findService, listClients, readHostname, SERVICE_HELP } from '../service.ts'
 import { CliError, EXIT, formatJson, type Io, UsageError } from '../terminal.ts'
 
-const USAGE = 'asfaleia client add NAME, asfaleia client list, or asfaleia client remove NAME [--open]'
+const USAGE = 'asfaleia client add NAME [--out FILE], asfaleia client list, or asfaleia client remove NAME [--open]'
 
 const HELP = `usage: ${USAGE}
 
@@ -25,6 +25,7 @@ their private key, which is kept nowhere else; hand it over as you would a passw
 
 ${SERVICE_HELP}
 ${CONTROL_HELP}
+  --out FILE          with \`add\`: write the line there, mode 0600, instead of printing it
   --open              with \`remove\` of the last one: let everybody in. Without it nobody can come in then
   --json              one JSON object on stdout
   -h, --help          this text
@@ -38,6 +39,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
     service: { type: 'string' },
     'tor-control': { type: 'string' },
     open: { type: 'boolean' },
+    out: { type: 'string' },
     json: { type: 'boolean' },
   } as const
   const given = openCommandLine(argv, io, { usage: USAGE, help: HELP, options })
@@ -46,7 +48,8 @@ export async function run(argv: string[], io: Io): Promise<number> {
   const [verb, name, ...more] = positionals
   const json = values.json === true
   const open = values.open === true
-  if (more.length > 0 || (open && verb !== 'remove')) throw new UsageError('too many words', { hint: USAGE })
+  const { out } = values
+  if (more.length > 0 || (open && verb !== 'remove') || (out !== undefined && verb !== 'add')) throw new UsageError('too many words', { hint: USAGE })
   const folder = findService(values.service, io)
   const control = findControl(values['tor-control'], io, USAGE)
   const tellTor = async (): Promise<void> => {
@@ -56,7 +59,8 @@ export async function run(argv: string[], io: Io): Promise<number> {
   switch (verb) {
     case 'add': {
       const line = await addClient(folder, checkName(name), io)
-      io.stdout.write(json ? `${formatJson({ name, line })}\n` : `${line}\n`)
+      if (out !== undefined) await writeLine(out, line)
+      else io.stdout.write(json ? `${formatJson({ name, line })}\n` : `${line}\n`)
       await tellTor()
       return EXIT.ok
     }
@@ -77,6 +81,12 @@ export async function run(argv: string[], io: Io): Promise<number> {
     }
   }
   throw new UsageError('add, list or remove is wanted', { hint: USAGE })
+}
+
+/** For a tor of this machine: the file belongs to the owner of its folder. */
+async function writeLine(path: string, line: string): Promise<void> {
+  await writeNew(path, `${line}\n`, 0o600)
+  await give(path, await ownerOf(dirname(resolve(path))))
 }
 
 function checkName(name: string | undefined): string {

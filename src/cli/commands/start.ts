@@ -7,7 +7,7 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { chmod, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { extname, join, resolve } from 'node:path'
@@ -62,6 +62,9 @@ interface Service {
   /** The relay's doors that only tor can reach. */
   readonly raw: string
   readonly http: string
+  /** Tor's file of the service's name. */
+  readonly hostname: string
+  /** Ours, by which the relay goes: `localhost` while Tor has no network, then the service's name and no other. */
   readonly nameFile: string
 }
 
@@ -81,7 +84,8 @@ export async function run(argv: string[], io: Io): Promise<number> {
     tor: join(runtime, 'tor'),
     raw: join(runtime, 'raw'),
     http: join(runtime, 'http'),
-    nameFile: join(state, 'onion', 'hostname'),
+    hostname: join(state, 'onion', 'hostname'),
+    nameFile: join(runtime, 'name'),
   }
   const { tcp = await freeAddress(3308), operator = await freeAddress(9090) } = options
   const doors = ['--tcp', tcp, '--operator', operator]
@@ -120,7 +124,7 @@ async function serveOnion(doors: readonly string[], service: Service, io: Io, sc
   const args = [...doors, ...onionDoors, '--name-file', service.nameFile, '--tor-control', control]
   const stopping = new AbortController()
   const over = AbortSignal.any([io.signal, stopping.signal])
-  let relay = startRelay(args, io, screen)
+  const relay = startRelay(args, io, screen)
   // Rejects when a relay ends that was not told to.
   const failed = Promise.withResolvers<never>()
   relay.ended.catch(failed.reject)
@@ -130,17 +134,15 @@ async function serveOnion(doors: readonly string[], service: Service, io: Io, sc
     screen.say('the relay runs; Tor is starting, which can take a minute; Ctrl-C stops both')
     await keepTor(service, io, screen, over, {
       async onReachable(name, socks) {
+        await tellName(service, name)
         screen.say('the onion service can be reached')
         io.stdout.write(`\n${name}\n\n${await drawCode(name, io)}\n${nextCommands(io, `${name}:${ONION_PORT}`, socks)}`)
       },
       async onNoNetwork() {
         screen.say('Tor does not get on: is there a network, and does it let Tor through? It keeps trying')
-        // `localhost` is no name of an onion relay: whoever can listen on a client's machine could use it to
-        // pass our challenges on. So it is given only now, to a relay that nobody can have reached yet.
-        await relay.stop()
-        if (over.aborted) return
-        relay = startRelay([...args, '--name', 'localhost'], io, screen)
-        relay.ended.catch(failed.reject)
+        // `localhost` is no name of a relay that others can reach: whoever can listen on a client's machine could use it
+        // to pass our challenges on. So it is given only now, and taken away as soon as the service is known.
+        await tellName(service, 'localhost')
         const tcp = await relay.ready
         screen.say('until it does, the relay runs on this machine only, by the name localhost')
         if (tcp !== '') io.stdout.write(nextCommands(io, localName(tcp)))
@@ -212,6 +214,12 @@ function startRelay(args: readonly string[], io: Io, screen: Screen): Relay {
   }
 }
 
+/** Has the relay go by the name, and by no other: it reads the file again and again. */
+async function tellName({ nameFile }: Service, name: string): Promise<void> {
+  await writeFile(`${nameFile}.new`, `${name}\n`, { mode: 0o600 })
+  await rename(`${nameFile}.new`, nameFile)
+}
+
 interface TorListener {
   /** The service can be found. `socks` is the SOCKS port of this tor, for clients on this machine. */
   onReachable(name: string, socks: string): Promise<void>
@@ -261,7 +269,9 @@ async function keepTor(service: Service, io: Io, screen: Screen, over: AbortSign
       if (how === 'reachable') {
         wait = 1_000
         clearTimeout(patience)
-        const name = (await readFile(service.nameFile, 'utf8')).trim()
+        // What it says of a name must not come after what is said now.
+        await noNetwork
+        const name = (await readFile(service.hostname, 'utf8')).trim()
         const listeners = (await tor.control.ask('GETINFO net/listeners/socks')).join(' ')
         if (!reached) await listener.onReachable(name, /"([^"]+)"/.exec(listeners)?.[1] ?? '')
         else screen.say('Tor is back, and the onion service with it')

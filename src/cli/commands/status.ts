@@ -85,7 +85,7 @@ function describeStatus(status: Status): string {
 
 /** The one answer to 'is it up?': what somebody out there would find. */
 function describeProbe(probe: Status['probe']): string {
-  if (probe === null) return 'not tried (--probe)'
+  if (probe === null) return 'not tried (--probe, --probe-file)'
   const { reachable, seconds, failures, problem } = probe
   if (reachable === null) return 'not tried yet'
   if (reachable) return `yes, through Tor in ${Math.round((seconds ?? 0) * 1_000)} ms`
