@@ -8,7 +8,7 @@
  *
  * It asks tor's control socket (control-spec.txt: AUTHENTICATE, SETEVENTS HS_DESC, GETINFO
  * status/bootstrap-phase) and nothing else, gives out nothing of the services' folders but the files
- * `hostname`, and never reads a key.
+ * `hostname`, and never reads a key, but for the header before it.
  *
  * Now and then it goes through Tor to the service's own address, as people do, and leaves what came of it where the
  * relay reads it (docs/decisions/0010-who-probes.md). Where there is a second service, in NEXT, tor serves both, and the
@@ -413,6 +413,25 @@ static void probe_forever(void) {
   }
 }
 
+/*
+ * Tor makes a new key over one that is damaged, without a word, and the address would be gone: such a key is left as it is,
+ * for somebody to look at. Of a key its length is looked at, and the header that tor puts before it.
+ */
+static bool check_key(const char *path) {
+  static const char header[] = "== ed25519v1-secret: type0 ==";
+  char begin[sizeof header - 1];
+  struct stat key;
+  if (lstat(path, &key) != 0 && errno == ENOENT) return true;
+  int file = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  bool sound = file >= 0 && fstat(file, &key) == 0 && S_ISREG(key.st_mode) && key.st_size == 96 &&
+               read(file, begin, sizeof begin) == (ssize_t)sizeof begin && memcmp(begin, header, sizeof begin) == 0;
+  if (file >= 0) close(file);
+  if (sound) return true;
+  say("error: %s is damaged, or cannot be read; it is left as it is, and tor is not started", path);
+  say("hint: restore the keys from a backup (docs/appliance.md), or give the file back to user %d", geteuid());
+  return false;
+}
+
 /* Everything that the loop of `run` knows. */
 struct watch {
   char name[ONION_LENGTH + 1];
@@ -495,6 +514,7 @@ static bool follow_names(struct watch *watch) {
 
 static int run(void) {
   if (!check_folders()) return 78;
+  if (!check_key(SERVICE "/hs_ed25519_secret_key") || !check_key(NEXT "/hs_ed25519_secret_key")) return 78;
   (void)unlink(REACHED);
   if (!arrange_services()) {
     say("error: the lines for the second service in " NEXT " could not be written (%s)", strerror(errno));
@@ -535,10 +555,7 @@ static int run(void) {
       for (pid_t ended; signal.ssi_signo == SIGCHLD && (ended = waitpid(-1, &status, WNOHANG)) > 0;) {
         if (ended == prober) prober = 0;
         if (ended != tor) continue;
-        if (WIFEXITED(status) && WEXITSTATUS(status) != 0) {
-          say("error: tor ended with exit code %d; what it said stands above", WEXITSTATUS(status));
-          say("hint: keys of the service that cannot be read or are damaged come back from a backup: docs/appliance.md");
-        }
+        if (WIFEXITED(status) && WEXITSTATUS(status) != 0) say("error: tor ended with exit code %d; what it said stands above", WEXITSTATUS(status));
         if (WIFEXITED(status)) return WEXITSTATUS(status);
         say("error: tor was killed by signal %d", WTERMSIG(status));
         return 128 + WTERMSIG(status);

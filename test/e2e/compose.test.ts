@@ -521,20 +521,21 @@ describe('what can be wrong', () => {
   })
 
   test.each([
-    ['is damaged', (file: string) => writeFileSync(file, 'no key', { mode: 0o600 })],
-    ['cannot be read', (file: string) => mkdirSync(file)],
-  ])('a key that %s: tor says so, a line says what helps, and nothing is written over it', { timeout: SLOW }, async (how, spoil) => {
+    ['too short', (file: string) => writeFileSync(file, 'no key', { mode: 0o600 })],
+    ['of another form', (file: string) => writeFileSync(file, Buffer.alloc(96), { mode: 0o600 })],
+    ['no file', (file: string) => mkdirSync(file)],
+  ])('a key that is damaged, %s: a line says so, and tor, which would make another over it, is not started', { timeout: SLOW }, async (how, spoil) => {
     const folder = join(engine.folder, how.replaceAll(' ', '-'))
-    mkdirSync(join(folder, 'onion'), { recursive: true, mode: 0o700 })
-    spoil(join(folder, 'onion/hs_ed25519_secret_key'))
-    const before = snapshot(join(folder, 'onion'))
+    const service = join(folder, 'onion')
+    mkdirSync(service, { recursive: true, mode: 0o700 })
+    spoil(join(service, 'hs_ed25519_secret_key'))
+    const before = snapshot(service)
     expect(await run(['chown', '-R', '9050:9050', folder])).toMatchObject({ code: 0 })
     const mounts = [`--volume=${folder}:/var/lib/tor`, '--tmpfs=/run/tor:uid=9050,mode=0700', '--tmpfs=/run/name:uid=9050', '--tmpfs=/run/asfaleia:mode=0755']
     const tor = await engine.docker(['run', '--rm', '--network=none', '--read-only', ...mounts, 'asfaleia-tor'])
-    expect(tor.code).toBe(1)
-    expect(tor.stdout).toContain('[warn]')
-    expect(tor.stderr).toMatch(/^asfaleia: error: tor ended with exit code 1; what it said stands above\nasfaleia: hint: .*backup/m)
-    expect(snapshot(join(folder, 'onion'))).toEqual(before)
+    expect(tor).toMatchObject({ code: 78, stdout: '' })
+    expect(tor.stderr).toMatch(/^asfaleia: error: \/var\/lib\/tor\/onion\/hs_ed25519_secret_key is damaged.*\nasfaleia: hint: restore/m)
+    expect(snapshot(service)).toEqual(before)
   })
 
   test('no volume at all, and no way to the sockets: each is told', async () => {
