@@ -191,7 +191,8 @@ describe('a relay that hands over', () => {
 
   it.each(STEPS.slice(2))('goes on as before when its successor stalls after %s, and tells it so', async (step) => {
     const owner = createOwner()
-    await listenAs(owner, 50)
+    // Long enough for the successor that comes after, on a busy machine.
+    await listenAs(owner, 500)
     const { channel } = await goTo(step)
     expect(await until(2)).toEqual(['handover-started', 'handover-failed stalled'])
     const heard: string[] = []
