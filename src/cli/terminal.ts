@@ -30,10 +30,10 @@ export const EXIT = Object.freeze({
   usage: 2,
   /** Nobody answers at the relay or the operator's listener. */
   unreachable: 69,
-  /** Sent, or kept to be sent, and not confirmed by its receiver. */
-  unconfirmed: 75,
   /** A defect of this program. */
   internal: 70,
+  /** Sent, or kept to be sent, and not confirmed by its receiver. */
+  unconfirmed: 75,
   /** The relay refused, or we refused the relay. */
   refused: 77,
 })
