@@ -1,8 +1,8 @@
 #!/bin/sh
 # Installs what a command needs, and says so: npm packages always; for `tor` (npm start), `test`
 # (npm test) and `bench` (npm run bench) also Debian packages, as root on Debian. Elsewhere it says
-# exactly what to install.
-# Usage: sh deploy/setup.sh [tor|test|bench]
+# exactly what to install. `docs` is what `npm run docs` needs.
+# Usage: sh deploy/setup.sh [tor|test|bench|docs]
 set -eu
 cd "$(dirname "$0")/.."
 say() { printf 'asfaleia: %s\n' "$*" >&2; }
@@ -23,14 +23,22 @@ if [ "${1:-}" = test ] && ! cmp -s test/node24/package-lock.json test/node24/nod
   say "installing the other Node that the tests run on into test/node24/node_modules"
   (cd test/node24 && npm ci --no-audit --no-fund --loglevel=error >&2 && cp package-lock.json node_modules/.asfaleia-lock)
 fi
+case "${1:-}" in
+  test | docs)
+    if ! cmp -s deploy/typedoc/package-lock.json deploy/typedoc/node_modules/.asfaleia-lock 2>/dev/null; then
+      say "installing TypeDoc into deploy/typedoc/node_modules"
+      (cd deploy/typedoc && npm ci --no-audit --no-fund --loglevel=error >&2 && cp package-lock.json node_modules/.asfaleia-lock)
+    fi
+    ;;
+esac
 PATH=$own_path
 
 case "${1:-}" in
-  '') want='' ;;
+  '' | docs) want='' ;;
   tor) want='tor:tor' ;;
   test) want='tor:tor torsocks:torsocks age:age ssh-keygen:openssh-client nc:netcat-openbsd python3:python3-minimal strace:strace tmux:tmux systemd-analyze:systemd systemd-nspawn:systemd-container cc:gcc,libc6-dev dockerd:docker.io mmdebstrap:mmdebstrap chromium:chromium' ;;
   bench) want='tor:tor cc:gcc,libc6-dev redis-server:redis-server mosquitto:mosquitto nats-server:nats-server prosody:prosody' ;;
-  *) say "error: deploy/setup.sh takes nothing, tor, test or bench"; exit 2 ;;
+  *) say "error: deploy/setup.sh takes nothing, tor, test, bench or docs"; exit 2 ;;
 esac
 
 missing=''

@@ -189,7 +189,7 @@ describe('the documents', () => {
 describe('what is shown to be typed', () => {
   const programs = [...read('docs/clients.md').matchAll(/^```ts\n(.*?)^```$/gms)].map(([, program]) => program!)
 
-  it('the messengers of docs/clients.md talk to each other', async () => {
+  it('the messengers of docs/clients.md talk to each other', { timeout: 60_000 }, async () => {
     const folder = mkdtempSync(join(tmpdir(), 'asf-docs-'))
     const { port, close } = await startRelay()
     try {

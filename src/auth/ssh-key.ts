@@ -270,7 +270,7 @@ const BREAKS = [0x00, 0x0a, 0x0d]
  *
  * @param text without its line break
  * @param check see {@link KeyCheck}
- * @throws {ProtocolError} as {@link parseKeyBlob}
+ * @throws {ProtocolError} `bad-key`, `unsupported-key`
  */
 export function parsePublicKey(text: Uint8Array | string, check: KeyCheck = 'full'): SshKey {
   const line = typeof text === 'string' ? utf8.encode(text) : text

@@ -118,7 +118,7 @@ export class RelayClient {
   readonly #onEnd: ((error: unknown) => void)[] = []
   #ended: { readonly error: unknown } | undefined
 
-  /** Not for programs: use {@link connectRelay}. */
+  /** @internal use {@link connectRelay} */
   constructor(options: { identity: Identity; sign: boolean; onMoved: (name: string) => void; connect: (handlers: Handlers) => Connection }) {
     this.#identity = options.identity
     this.#sign = options.sign
@@ -262,7 +262,7 @@ export class RelayClient {
   /**
    * Messages as they come, each leased until it is acknowledged. Leaving the loop closes the connection, so
    * that what was not acknowledged waits again. Keeps the connection alive and the token fresh meanwhile.
-   * @param options.onSubscribed called with how many messages wait, before the first one comes
+   * `onSubscribed` is told how many messages wait, before the first one comes.
    * @throws {RelayError} `taken-over` when a newer subscriber has the mailbox; what ended the connection otherwise
    */
   async *subscribe({ onSubscribed }: { onSubscribed?: (waiting: number) => void } = {}): AsyncGenerator<Message, void> {

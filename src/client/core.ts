@@ -46,10 +46,12 @@ export {
   PART_BYTES,
   type PartRange,
   roomFor,
+  type SeenBefore,
   type Verdict,
 } from './message.ts'
-export type { Message, RelayLimits } from '../protocol/client-session.ts'
-export { ProtocolError } from '../protocol/errors.ts'
+export type { BreachReason, Message, RefusalCode, RelayLimits } from '../protocol/client-session.ts'
+export { type ErrorCode, ProtocolError } from '../protocol/errors.ts'
 export { PrivateKeyError, type PrivateKeyErrorCode } from '../auth/key-error.ts'
 export { generateSeedKey, parseSeedFile, type SeedKey, seedKey } from '../auth/seed.ts'
-export { formatFingerprint, parsePublicKey, type SshKey, type SshPrivateKey } from '../auth/ssh-key.ts'
+export type { ConnectCode } from '../transport/address.ts'
+export { type EcdsaCurve, formatFingerprint, type KeyCheck, type KeyMaterial, parsePublicKey, type SshKey, type SshKeyType, type SshPrivateKey } from '../auth/ssh-key.ts'

@@ -216,9 +216,8 @@ function encrypt({ key, recipient }: Correspondent, text: Uint8Array): Promise<U
 }
 
 /**
- * Opens a payload and judges what is in it. Marks nothing as seen: that is for whoever showed or stored it.
- *
- * @param options.now in seconds since 1970
+ * Opens a payload and judges what is in it. Marks nothing as seen: that is for whoever showed or stored it. The time
+ * is in seconds since 1970.
  */
 export async function openMessage(
   identity: Pick<Identity, 'key' | 'opens'>,

@@ -310,7 +310,7 @@ export class Messenger {
   #dirty = false
   #saving: Promise<void> | undefined
 
-  /** Not for programs: use {@link openMessenger}. */
+  /** @internal use {@link openMessenger} */
   constructor(options: MessengerOptions) {
     this.#options = options
     this.#clock = options.clock ?? systemClock
