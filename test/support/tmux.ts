@@ -40,8 +40,9 @@ export function startTerminal(): Terminal {
       const variables = Object.entries({ LANG: 'C.UTF-8', LC_ALL: 'C.UTF-8', ...env }).flatMap(([variable, value]) => ['-e', `${variable}=${value}`])
       await tmux('new-session', '-d', '-s', name, '-x', String(columns), '-y', String(rows), ...variables, command)
       await tmux('set-option', '-g', 'focus-events', 'off')
+      const target = `=${name}:`
       const pane: Pane = {
-        screen: () => tmux('capture-pane', '-p', '-t', name),
+        screen: () => tmux('capture-pane', '-p', '-t', target),
         async until(pattern, seconds = 30) {
           const deadline = performance.now() + seconds * 1_000
           for (;;) {
@@ -51,14 +52,14 @@ export function startTerminal(): Terminal {
             await pause(50)
           }
         },
-        press: async (...keys) => void (await tmux('send-keys', '-t', name, ...keys)),
-        type: async (text) => void (await tmux('send-keys', '-t', name, '-l', text)),
+        press: async (...keys) => void (await tmux('send-keys', '-t', target, ...keys)),
+        type: async (text) => void (await tmux('send-keys', '-t', target, '-l', text)),
         async paste(text) {
           await tmux('set-buffer', '-b', 'test', text)
-          await tmux('paste-buffer', '-p', '-d', '-b', 'test', '-t', name)
+          await tmux('paste-buffer', '-p', '-d', '-b', 'test', '-t', target)
         },
-        resize: async (columns, rows) => void (await tmux('resize-window', '-t', name, '-x', String(columns), '-y', String(rows))),
-        value: async (value) => (await tmux('display-message', '-p', '-t', name, `#{${value}}`)).trimEnd(),
+        resize: async (columns, rows) => void (await tmux('resize-window', '-t', target, '-x', String(columns), '-y', String(rows))),
+        value: async (value) => (await tmux('display-message', '-p', '-t', target, `#{${value}}`)).trimEnd(),
       }
       return pane
     },

@@ -49,6 +49,8 @@ export interface Entry {
   readonly changed?: 'edited' | 'removed'
   /** Something that the same sender sent before it is missing. */
   readonly gap?: true
+  /** What the same sender sent after it came before it. */
+  readonly late?: true
   /** From an earlier session. */
   readonly earlier?: true
   /** A contact's card, to be added. */

@@ -74,11 +74,12 @@ export interface Arrival {
   readonly change?: { readonly of: string; readonly to: 'edited' | 'removed' }
   readonly replyTo?: string
   readonly gap?: true
+  readonly late?: true
   readonly card?: string
 }
 
 /** What an earlier session kept. */
-export interface Kept extends Omit<Arrival, 'ticket' | 'gap'> {
+export interface Kept extends Omit<Arrival, 'ticket' | 'gap' | 'late'> {
   readonly mine: boolean
   readonly deliveries: readonly Delivery[]
 }
@@ -788,6 +789,7 @@ class Step {
       ...(arrival.id !== undefined && { id: arrival.id }),
       ...(arrival.replyTo !== undefined && { reply: replied === undefined ? '(a message that is not here)' : quote(replied) }),
       ...(arrival.gap === true && { gap: true }),
+      ...(arrival.late === true && { late: true }),
       ...(arrival.card !== undefined && { card: arrival.card }),
     })
     this.#fresh(id, entry)

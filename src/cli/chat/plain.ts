@@ -130,6 +130,7 @@ function entryText({ kind, name }: Conversation, entry: Entry, body: string): st
   const who = kind === 'group' ? `#${name} ${entry.author}` : entry.from === 'me' ? `to ${name}` : kind === 'strangers' ? `strangers ${entry.author}` : entry.author
   const marks = [
     ...(entry.gap === true ? ['(a message before this one is missing)'] : []),
+    ...(entry.late === true ? ['(late: it was written before what came last)'] : []),
     ...(entry.verdict === 'genuine' ? [] : [`(${VERDICTS[entry.verdict]})`]),
     ...(entry.reply === undefined ? [] : [`(answers: ${clip(entry.reply, QUOTE)})`]),
   ]

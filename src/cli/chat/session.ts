@@ -25,7 +25,7 @@ import { GROUP, type People } from './people.ts'
 import { formatBytes, type Look } from './transcript.ts'
 
 export interface SessionOptions {
-  readonly messenger: Pick<Messenger, 'send' | 'sendFile' | 'received' | 'events' | 'read' | 'flush'>
+  readonly messenger: Pick<Messenger, 'send' | 'sendFile' | 'received' | 'events' | 'read' | 'flush' | 'deliveries'>
   readonly people: People
   readonly identity: Identity
   /** How one is called, and one's own card where there is one. */
@@ -88,6 +88,8 @@ export class Session {
     this.#put({ kind: 'people', parties: people.parties() })
     if (open !== undefined) this.#put({ kind: 'open', conversation: open })
     if (history !== undefined) await this.#recall(history)
+    const left = messenger.deliveries().length
+    if (left > 0) this.#tell(`${left} of your messages from before ${left === 1 ? 'is' : 'are'} on the way still`)
     const stop = (): void => this.#quit.resolve()
     if (signal.aborted) stop()
     signal.addEventListener('abort', stop, { once: true })
@@ -468,14 +470,14 @@ export class Session {
   async #describe(received: Received): Promise<Arrival | { conversation: string; note: string }> {
     const { verdict, envelope, from } = received
     const at = envelope === undefined ? this.#now() : envelope.time * 1_000
-    const gap = received.gap === true ? ({ gap: true } as const) : {}
+    const order = { ...(received.gap === true && { gap: true as const }), ...(received.late === true && { late: true as const }) }
     if (envelope === undefined) {
       const text = received.text === undefined ? '' : (decodeText(received.text) ?? '(bytes that are no text)')
       return { conversation: STRANGERS, author: 'nobody', at, verdict, text }
     }
     const fingerprint = fingerprintOf(envelope.from)
     const { content, id } = envelope
-    const facts = { at, verdict, fingerprint, id, ...gap }
+    const facts = { at, verdict, fingerprint, id, ...order }
     if (from === undefined || verdict === 'forged' || verdict === 'readdressed') {
       const named = this.#options.people.find(fingerprint)
       const says = verdict === 'forged' ? `says that it is from ${named === undefined ? fingerprint : `${named.name}, ${fingerprint}`}` : `from ${named === undefined ? fingerprint : `${named.name}, ${fingerprint}`}`
@@ -522,8 +524,10 @@ export class Session {
   #onEvent(event: MessengerEvent): void {
     switch (event.kind) {
       case 'delivery': {
-        const { id, state, error } = event.delivery
+        const { id, state, error, to } = event.delivery
         const why = error === undefined ? undefined : describeError(error)
+        // A change of a message, a card: what has no place of its own.
+        if ((state === 'failed' || state === 'expired') && this.#sent.has(id) && !this.#isShownAs(id)) this.#tell(`a change did not get to ${to.name}${why === undefined ? '' : `: ${why}`}`, true)
         this.#put({ kind: 'delivery', id, state, ...(why !== undefined && { why }) })
         if (this.#inHistory.has(id) && state !== 'waiting') this.#keep([{ kind: 'state', id, state, ...(why !== undefined && { why }) }])
         return
@@ -556,6 +560,10 @@ export class Session {
   #keepFile(conversation: string, { name, total }: { name: string; total: number }, mine: boolean, author = this.#options.name): void {
     const text = `(file "${name}", ${formatBytes(total)})`
     this.#keep([{ kind: 'message', message: { conversation, author, at: this.#now(), verdict: 'genuine', text, mine, deliveries: [] } }])
+  }
+
+  #isShownAs(id: string): boolean {
+    return this.#state.conversations.some(({ entries }) => entries.some(({ deliveries }) => deliveries.some((each) => each.id === id)))
   }
 
   #onFile({ offer, state, bytes, error }: Extract<MessengerEvent, { kind: 'file-received' }>): void {

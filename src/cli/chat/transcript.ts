@@ -96,6 +96,7 @@ function entryRows(entry: Entry, drawing: Drawing): Row[] {
   const room = Math.max(8, width - gutter)
   const body: Row[] = [
     ...(entry.gap === true ? wrap('a message before this one is missing', room, 'bad') : []),
+    ...(entry.late === true ? wrap('late: it was written before what stands above', room, 'dim') : []),
     ...(entry.verdict === 'genuine' ? [] : wrap(`! ${VERDICTS[entry.verdict]}`, room, 'bad')),
     ...(entry.reply === undefined ? [] : [[{ text: clip(`> ${entry.reply.replaceAll('\n', ' ')}`, room), role: 'dim' } as const]]),
     ...textRows(entry, room, highlight.query),

@@ -268,7 +268,9 @@ describe('a message', () => {
   it('before which one is missing says so', () => {
     const chat = new TestChat()
     chat.arrive({ gap: true })
+    chat.arrive({ late: true })
     expect(chat.draw()).toContain('a message before this one is missing')
+    expect(chat.draw()).toContain('late: it was written before what stands above')
   })
 })
 

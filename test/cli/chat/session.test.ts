@@ -26,6 +26,8 @@ type SentFile = { -readonly [key in keyof FileDelivery]: FileDelivery[key] } & {
 
 class FakeMessenger {
   readonly sent: Sent[] = []
+  /** From a former run. */
+  readonly before: Delivery[] = []
   readonly files: SentFile[] = []
   readonly reads: (readonly [name: string, ids: readonly string[]])[] = []
   readonly incoming = new Channel<Received>()
@@ -71,6 +73,10 @@ class FakeMessenger {
 
   read(from: Contact, ids: readonly string[]): void {
     this.reads.push([from.name, ids])
+  }
+
+  deliveries(): Delivery[] {
+    return this.before
   }
 
   flush(): Promise<void> {
@@ -313,6 +319,21 @@ describe('what is written', () => {
     const [reply, ...changes] = messenger.sent
     expect(reply!.content).toEqual({ type: 'text', text: 'yes', replyTo: id })
     expect(changes.map(({ content }) => content)).toEqual([{ type: 'edit', of: reply!.id, text: 'yes!' }, { type: 'remove', of: reply!.id }])
+  })
+})
+
+describe('what has no place of its own', () => {
+  it('is told: a change that does not arrive, what a former run left', async () => {
+    messenger.before.push(messenger.send(alice!.people.find(bob!.fingerprint)!, text('from before')))
+    begin()
+    await shows('1 of your messages from before is on the way still')
+    front.type('tee')
+    front.type('/edit tea')
+    const change = messenger.sent.at(-1)!
+    Object.assign(change, { state: 'failed', error: new RelayError('denied') })
+    messenger.happening.push({ kind: 'delivery', delivery: change })
+    await shows('a change did not get to bob: the relay does not admit that key')
+    expect(front.look()).toContain('tea (edited)')
   })
 })
 
