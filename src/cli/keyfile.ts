@@ -148,6 +148,19 @@ export async function askPassphrase(prompt: string, io: Pick<Io, 'signal'>): Pro
   }
 }
 
+/**
+ * A passphrase for something new: from the file that ASFALEIA_PASSPHRASE_FILE names, else asked for twice.
+ * @param hint for an empty one
+ * @throws {CliError}
+ */
+export async function newPassphrase(prompt: string, hint: string, io: Pick<Io, 'env' | 'signal'>): Promise<string> {
+  const given = await readPassphraseFile(io)
+  const passphrase = given ?? (await askPassphrase(prompt, io))
+  if (passphrase === '') throw new CliError('the passphrase is empty', { hint })
+  if (given === undefined && (await askPassphrase('again', io)) !== passphrase) throw new CliError('the passphrases differ')
+  return passphrase
+}
+
 /** The key in a text such as a `.pub` file: its first line that is no comment. @throws {CliError} */
 export function readPublicKey(text: string, what: string): SshKey {
   const line = text.split('\n').find((each) => each.trim() !== '' && !each.startsWith('#'))

@@ -8,7 +8,7 @@ import { clientOf, type ServiceFiles } from '../../onion/service.ts'
 import { isRecipient, type Lock, sealBackup } from '../../onion/backup.ts'
 import { parseCommandLine } from '../arguments.ts'
 import { writeNew } from '../file.ts'
-import { askPassphrase, isPrivateKey, readKeyFile, readPassphraseFile, readPublicKey } from '../keyfile.ts'
+import { isPrivateKey, newPassphrase, readKeyFile, readPublicKey } from '../keyfile.ts'
 import { describeService, findService, readService, SERVICE_HELP } from '../service.ts'
 import { CliError, EXIT, formatJson, type Io, UsageError } from '../terminal.ts'
 import { erase, IDENTITY_HELP, openBackupFile } from '../unlock.ts'
@@ -42,6 +42,8 @@ const OPTIONS = {
   help: { type: 'boolean', short: 'h' },
 } as const
 
+const WEAK = 'whoever has the file could be the relay: take several random words'
+
 export async function run(argv: string[], io: Io): Promise<number> {
   const { values, positionals } = parseCommandLine(argv, OPTIONS, USAGE)
   if (values.help === true) {
@@ -63,7 +65,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
   const folder = findService(values.service, io)
   const files = await readService(folder, io)
   try {
-    const lock: Lock = to.length > 0 ? { recipients: (await Promise.all(to.map(readRecipients))).flat() } : { passphrase: await newPassphrase(io) }
+    const lock: Lock = to.length > 0 ? { recipients: (await Promise.all(to.map(readRecipients))).flat() } : { passphrase: await newPassphrase('passphrase for the backup', WEAK, io) }
     const sealed = await sealBackup(files, lock).catch((error: unknown) => Promise.reject(describeService(folder, error)))
     const address = Buffer.from(files.get('hostname')!).toString('latin1').trim()
     if (out === '-') {
@@ -106,12 +108,4 @@ function readRecipient(text: string, what: string): string | Recipient {
   const key = readPublicKey(text, what)
   if (!key.canDecrypt) throw new CliError(`${what} is a key that can sign, but not decrypt`, { hint: 'an ssh-ed25519 or ssh-rsa key can' })
   return new SshRecipient(key)
-}
-
-async function newPassphrase(io: Io): Promise<string> {
-  const given = await readPassphraseFile(io)
-  const passphrase = given ?? (await askPassphrase('passphrase for the backup', io))
-  if (passphrase === '') throw new CliError('the passphrase is empty', { hint: 'whoever has the file could be the relay: take several random words' })
-  if (given === undefined && (await askPassphrase('again', io)) !== passphrase) throw new CliError('the passphrases differ')
-  return passphrase
 }

@@ -10,9 +10,9 @@ import { formatFingerprint, type SshKey } from '../../auth/ssh-key.ts'
 import { openCommandLine } from '../arguments.ts'
 import { makeFolder, writeNew } from '../file.ts'
 import { findAgent, listAgent } from '../identity.ts'
-import { askPassphrase, isPrivateKey, readKeyFile, readPassphraseFile, readPublicKey, unlockPrivateKey } from '../keyfile.ts'
+import { isPrivateKey, newPassphrase, readKeyFile, readPublicKey, unlockPrivateKey } from '../keyfile.ts'
 import { needHome } from '../profile.ts'
-import { CliError, EXIT, formatJson, type Io, sanitizeLine, UsageError } from '../terminal.ts'
+import { EXIT, formatJson, type Io, sanitizeLine, UsageError } from '../terminal.ts'
 
 const USAGE = 'asfaleia key new [--out FILE] [--passphrase], asfaleia key list, or asfaleia key FILE'
 
@@ -66,22 +66,13 @@ async function loadPublicPart(path: string, io: Io): Promise<SshKey> {
 
 async function make(out: string | undefined, talks: boolean, encrypts: boolean, json: boolean, io: Io): Promise<void> {
   const path = out ?? needHome(io.env).keyFile
-  const passphrase = encrypts ? await newPassphrase(io) : undefined
+  const passphrase = encrypts ? await newPassphrase('passphrase for the new key', 'without --passphrase a key has none', io) : undefined
   if (out === undefined) await makeFolder(dirname(path))
   const key = await writeKey(path, passphrase)
   tell(key, path, json, io)
   if (!talks) return
   const lock = encrypts ? '' : '; it has no passphrase (--passphrase asks for one)'
   io.stderr.write(`asfaleia: made ${sanitizeLine(path)} and ${sanitizeLine(path)}.pub${lock}\nasfaleia: ${WHY}\n`)
-}
-
-/** @throws {CliError} */
-async function newPassphrase(io: Io): Promise<string> {
-  const given = await readPassphraseFile(io)
-  const passphrase = given ?? (await askPassphrase('passphrase for the new key', io))
-  if (passphrase === '') throw new CliError('the passphrase is empty', { hint: 'without --passphrase a key has none' })
-  if (given === undefined && (await askPassphrase('again', io)) !== passphrase) throw new CliError('the passphrases differ')
-  return passphrase
 }
 
 async function writeKey(path: string, passphrase: string | undefined): Promise<SshKey> {
