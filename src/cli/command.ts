@@ -5,7 +5,7 @@
 import { PACKAGE_VERSION } from '../version.ts'
 import { EXIT, type Io, printError, type Run, UsageError } from './terminal.ts'
 
-interface Command {
+export interface Command {
   readonly about: string
   readonly load: () => Promise<{ readonly run: Run }>
   /** Goes on when nobody reads its standard output any more. */
@@ -22,6 +22,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = Object.freeze({
   contact: { about: 'take up contacts, and compare safety words', load: () => import('./commands/contact.ts') },
   group: { about: 'make groups of contacts, and leave them', load: () => import('./commands/group.ts') },
   chat: { about: 'talk, on the whole terminal or line by line', load: () => import('./commands/chat.ts') },
+  onion: { about: 'keep keys for onion services that only let some people in', load: () => import('./commands/onion.ts') },
   send: { about: 'send a message', load: () => import('./commands/send.ts') },
   get: { about: 'show the messages that wait', load: () => import('./commands/get.ts') },
   address: { about: "show the relay's onion address", load: () => import('./commands/address.ts') },
@@ -29,8 +30,15 @@ export const COMMANDS: Readonly<Record<string, Command>> = Object.freeze({
   restore: { about: 'make the onion service anew from a backup', load: () => import('./commands/restore.ts') },
   rotate: { about: 'move the relay to a new address', load: () => import('./commands/rotate.ts') },
   client: { about: 'say who may find the onion service', load: () => import('./commands/client.ts') },
+  completion: { about: 'print completions for a shell, or the man page', load: loadCompletion },
   panic: { about: 'wipe everything, now', load: () => import('./commands/panic.ts') },
 })
+
+/** It reads the table that it stands in. */
+async function loadCompletion(): Promise<{ readonly run: Run }> {
+  const { createRun } = await import('./commands/completion.ts')
+  return { run: createRun(COMMANDS) }
+}
 
 const HINT = 'see `asfaleia --help`'
 
@@ -39,7 +47,7 @@ export const HELP = `usage: asfaleia COMMAND [OPTION …]
 A chat relay behind a Tor onion service, and its client.
 
 ${Object.entries(COMMANDS)
-  .map(([name, { about }]) => `  ${name.padEnd(8)} ${about}`)
+  .map(([name, { about }]) => `  ${name.padEnd(10)} ${about}`)
   .join('\n')}
 
   -h, --help     this text; after a command, that command's

@@ -185,6 +185,10 @@ export class Home {
     return this.#file('state')
   }
 
+  get onionFolder(): string {
+    return this.#file('onions')
+  }
+
   get keyFile(): string {
     return this.#file('key')
   }

@@ -28,7 +28,7 @@ const ROWS: Record<RelayErrorCode, Row> = {
   'onion-locked': {
     exit: EXIT.unreachable,
     text: 'that onion service wants client authorization',
-    hint: 'give your tor its key (ClientOnionAuthDir)',
+    hint: 'ask its operator for a key, and give it to tor: `asfaleia onion add -`',
   },
   'onion-malformed': { exit: EXIT.unreachable, text: 'tor says that this is no onion address' },
   'relay-down': { exit: EXIT.unreachable, text: 'nobody listens there', hint: 'is the relay running, at that port?', passes: true },

@@ -3,6 +3,9 @@ import type { ParseArgsConfig } from 'node:util'
 import { connectRelay } from '../client/client.ts'
 import { fingerprintOf } from '../client/field.ts'
 import { type Contact, type Delivery, type Messenger, type MessengerEvent, type MessengerOptions, openMessenger } from '../client/messenger.ts'
+import { isOnion, parseEndpoint } from '../transport/address.ts'
+import { describeStart, findControls } from './diagnosis.ts'
+import { handToTor, Onions } from './onions.ts'
 import type { Profile } from './profile.ts'
 import { openOutbox, openSeen } from './state.ts'
 import { CliError, type Io, printProblem } from './terminal.ts'
@@ -52,6 +55,15 @@ export async function openTalk(
   const others = new Map((options.more ?? []).map((contact) => [fingerprintOf(contact.key), contact]))
   const outbox = options.outbox && home !== undefined ? await openOutbox(home.stateFolder, identity) : undefined
   const holds = new Map<string, number>()
+  const unlock = createUnlock(profile, io)
+  let isTold = false
+  /** Tor's SOCKS port keeps quiet while tor has no network. */
+  const tellStart = async (): Promise<void> => {
+    if (isTold || socks === 'off') return
+    isTold = true
+    const start = await describeStart(io).catch(() => undefined)
+    if (start !== undefined) io.stderr.write(`asfaleia: ${start}\n`)
+  }
   const messenger = openMessenger({
     identity,
     relays: options.relays,
@@ -60,9 +72,15 @@ export async function openTalk(
     receipts,
     signal: io.signal,
     async connect(to) {
-      const client = await connectRelay(to)
-      holds.set(to.relay, client.limits.hold)
-      return client
+      await unlock(to.relay)
+      const slow = setTimeout(() => void tellStart(), SLOW_MS)
+      try {
+        const client = await connectRelay(to)
+        holds.set(to.relay, client.limits.hold)
+        return client
+      } finally {
+        clearTimeout(slow)
+      }
     },
     ...(options.files !== undefined && { files: options.files }),
     ...(socks !== undefined && { socks }),
@@ -80,6 +98,18 @@ export async function openTalk(
       await messenger.close()
       await outbox?.release()
     },
+  }
+}
+
+/** How long a relay may take to be reached before it is asked whether tor is the reason, ms. */
+const SLOW_MS = 10_000
+
+/** Hands tor the key of an onion service, where there is one, each time before it is dialled: tor forgets it with its process. */
+function createUnlock({ home }: Profile, io: Io): (relay: string) => Promise<void> {
+  return async (relay) => {
+    const { host } = relay.startsWith('unix:') ? { host: '' } : parseEndpoint(relay, 3_308)
+    const key = home === undefined || !isOnion(host) ? undefined : await new Onions(home.onionFolder).read(host)
+    if (key !== undefined) await handToTor(key, findControls(io))
   }
 }
 

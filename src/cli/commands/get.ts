@@ -10,6 +10,7 @@ import type { Messenger, MessengerEvent, Received } from '../../client/messenger
 import type { FileOffer } from '../../client/transfers.ts'
 import { openCommandLine } from '../arguments.ts'
 import { Arrivals } from '../arrival.ts'
+import { diagnose } from '../diagnosis.ts'
 import { openProfile, type Profile } from '../profile.ts'
 import { duration, mayPass, toCliError } from '../refusal.ts'
 import { describeReceived, type Enclosed, formatReceived, readEnclosed } from '../report.ts'
@@ -69,7 +70,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
     return EXIT.ok
   } catch (error) {
     if (follow && io.signal.aborted) return EXIT.ok
-    throw toCliError(error, io.signal)
+    throw await diagnose(error, io, profile.socks)
   } finally {
     await talk?.close()
   }

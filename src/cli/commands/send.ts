@@ -6,6 +6,7 @@ import type { Contact, Delivery } from '../../client/messenger.ts'
 import { CLIENT_CAPS } from '../../protocol/client-session.ts'
 import { openCommandLine } from '../arguments.ts'
 import { checkRelays } from '../book.ts'
+import { diagnose } from '../diagnosis.ts'
 import { sendFile } from '../departure.ts'
 import { isPrivateKey, readKeyFile, readPublicKey } from '../keyfile.ts'
 import { openProfile, type Profile } from '../profile.ts'
@@ -76,7 +77,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
     const content = { type: 'text', text: body, ...(replyTo !== undefined && { replyTo }) } as const
     const send = { ...(receivers.group !== undefined && { group: receivers.group }) }
     const deliveries = receivers.contacts.map((contact) => messenger.send(contact, content, send))
-    const shown = { room: roomFor(profile.identity.key), length: Buffer.byteLength(body), named: receivers.contacts.length > 1, outbox, wait, json: values.json === true }
+    const shown = { room: roomFor(profile.identity.key), length: Buffer.byteLength(body), named: receivers.contacts.length > 1, outbox, wait, json: values.json === true, socks: profile.socks }
     const codes = await Promise.all(deliveries.map((delivery) => settle(delivery, talk!, shown, io)))
     return codes.find((code) => code !== EXIT.ok && code !== EXIT.unconfirmed) ?? codes.find((code) => code !== EXIT.ok) ?? EXIT.ok
   } catch (error) {
@@ -177,6 +178,7 @@ interface Shown {
   readonly outbox: boolean
   readonly wait: number | undefined
   readonly json: boolean
+  readonly socks: string | undefined
 }
 
 /** Waits for what is to be known of one message, and says it. @returns the exit code */
@@ -206,7 +208,7 @@ async function settle(delivery: Delivery, talk: Talk, shown: Shown, io: Io): Pro
     io.stderr.write(`asfaleia: ${prefix}no receipt came in ${duration(shown.wait)}: the relay holds it, and whether it was read is not known\n`)
     return EXIT.unconfirmed
   }
-  const error = describeFailure(refusal ?? delivery.error, shown)
+  const error = await describeFailure(refusal ?? delivery.error, shown, io)
   if (kept) {
     say('kept in the outbox, not sent yet')
     io.stderr.write(`asfaleia: ${prefix}${error instanceof CliError ? sanitizeLine(error.message) : 'no relay took it'}\n`)
@@ -218,12 +220,10 @@ async function settle(delivery: Delivery, talk: Talk, shown: Shown, io: Io): Pro
   return exitCode
 }
 
-function describeFailure(error: unknown, { room, length }: Shown): unknown {
-  if (!(error instanceof MessageError) || error.code !== 'too-large') return toCliError(error, NEVER)
+async function describeFailure(error: unknown, { room, length, socks }: Shown, io: Io): Promise<unknown> {
+  if (!(error instanceof MessageError) || error.code !== 'too-large') return diagnose(error, io, socks)
   return new CliError(`the text has ${length} bytes, and a message takes ${room}`, { hint: 'nothing was sent; send it in parts, or as a file' })
 }
-
-const NEVER = new AbortController().signal
 
 function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
