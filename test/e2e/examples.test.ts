@@ -47,7 +47,7 @@ function run(name: string, args: readonly string[] = [], input = ''): Running {
   return running
 }
 
-test('the bot answers whom it knows, and nobody else', async () => {
+test('the bot answers whom it knows, and nobody else', { timeout: 60_000 }, async () => {
   const bot = run('bot.ts')
   const stranger = makePerson('stranger', address)
   const other = messengerOf(stranger, [program])
@@ -68,7 +68,7 @@ test('the bot answers whom it knows, and nobody else', async () => {
   }
 })
 
-test('the bridge sends lines, writes lines, and ends when all have arrived', async () => {
+test('the bridge sends lines, writes lines, and ends when all have arrived', { timeout: 60_000 }, async () => {
   const sent = messenger.send(program, { type: 'text', text: 'two\nlines \u{1b}[31m' })
   await sent.accepted
   const bridge = run('bridge.ts', [], 'first\nsecond\n')
@@ -79,7 +79,7 @@ test('the bridge sends lines, writes lines, and ends when all have arrived', asy
 test.each([
   [0, 'true', /^true is done \(\d+ min\)$/],
   [1, 'false', /^false FAILED with 1 \(\d+ min\)$/],
-])('the notifier tells how a program ended (%i)', async (code, command, words) => {
+])('the notifier tells how a program ended (%i)', { timeout: 60_000 }, async (code, command, words) => {
   const notifier = run('notify.ts', ['--', command])
   expect(textOf((await take(messenger, 1))[0]!)).toMatch(words)
   expect(await notifier.finished).toMatchObject({ code, stdout: '', stderr: '' })
