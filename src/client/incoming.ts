@@ -40,9 +40,9 @@ export class Incoming {
   #wake: (() => void) | undefined
   #acks: string[] = []
   #acking = 0
-  readonly #fetched = Promise.withResolvers<void>()
-  /** Resolves once what waited at the relay was given, or the relay was not reached. */
-  readonly fetched: Promise<void> = this.#fetched.promise
+  readonly #fetched = Promise.withResolvers<unknown>()
+  /** Resolves once what waited at the relay was given; with the error where the relay was not reached, or left before. */
+  readonly fetched: Promise<unknown> = this.#fetched.promise
 
   constructor(options: IncomingOptions) {
     this.#options = options
@@ -67,7 +67,7 @@ export class Incoming {
 
   close(): void {
     this.#closed = true
-    this.#fetched.resolve()
+    this.#fetched.resolve(undefined)
     this.#wake?.()
     this.#client?.close()
   }
@@ -101,8 +101,8 @@ export class Incoming {
         throw new RelayError('closed')
       } catch (error) {
         this.#client = undefined
-        this.#fetched.resolve()
         if (this.#closed) return
+        this.#fetched.resolve(error)
         if (error instanceof RelayError && error.code === 'taken-over') {
           onState('down', { error })
           onTakenOver()
@@ -135,8 +135,8 @@ export class Incoming {
     let cancelQuiet = (): void => {}
     const countDown = (): void => {
       cancelQuiet()
-      if (left <= 0) this.#fetched.resolve()
-      else cancelQuiet = this.#options.clock.after(QUIET_MS, () => this.#fetched.resolve())
+      if (left <= 0) this.#fetched.resolve(undefined)
+      else cancelQuiet = this.#options.clock.after(QUIET_MS, () => this.#fetched.resolve(undefined))
     }
     const messages = client.subscribe({
       onSubscribed: (waiting) => {

@@ -383,10 +383,12 @@ export class Messenger {
   /**
    * Resolves when what waited at one's own relays was given: for who looks once and leaves. What was held back for a
    * message before it is given then as well, and a relay that was not reached is not waited for.
+   * @returns the relays of which not all came, with why
    */
-  async fetched(): Promise<void> {
-    await Promise.all([...this.#incoming.values()].map((incoming) => incoming.fetched))
+  async fetched(): Promise<ReadonlyMap<string, unknown>> {
+    const fetched = await Promise.all([...this.#incoming].map(async ([relay, incoming]) => [relay, await incoming.fetched] as const))
     for (const each of this.#order.expire(Number.POSITIVE_INFINITY)) this.#give(each)
+    return new Map(fetched.filter(([, error]) => error !== undefined))
   }
 
   /** What happens, from now on. A loop that is 4,096 events behind misses the oldest. */

@@ -61,11 +61,11 @@ export async function run(argv: string[], io: Io): Promise<number> {
     talk = await openTalk(profile, io, { relays, outbox, ...files })
     const { messenger } = talk
     const watch = new Watch(messenger, relays, follow, show, io)
-    await takeAll(messenger, watch, show, follow)
+    const missed = await takeAll(messenger, watch, show, follow)
     if (io.signal.aborted && !follow) throw new CliError('interrupted')
     if (!follow) {
       await messenger.flush({ signal: AbortSignal.any([io.signal, AbortSignal.timeout(FLUSH_MS)]) }).catch(() => {})
-      watch.conclude(show.count)
+      watch.conclude(missed, show.count)
     }
     return EXIT.ok
   } catch (error) {
@@ -76,16 +76,21 @@ export async function run(argv: string[], io: Io): Promise<number> {
   }
 }
 
-/** Shows messages until all that waited are shown, or for good. @throws what ended it */
-async function takeAll(messenger: Messenger, watch: Watch, show: Show, follow: boolean): Promise<void> {
+/**
+ * Shows messages until all that waited are shown, or for good.
+ * @returns the relays of which not all came, with why
+ * @throws what ended it
+ */
+async function takeAll(messenger: Messenger, watch: Watch, show: Show, follow: boolean): Promise<ReadonlyMap<string, unknown>> {
   const messages = messenger.received()[Symbol.asyncIterator]()
-  const over = follow ? new Promise<never>(() => {}) : messenger.fetched().then(() => undefined)
+  const over = follow ? new Promise<never>(() => {}) : messenger.fetched().then((missed) => ({ missed }))
   // A store of what came that cannot be read.
   const broken = messenger.ready.then(() => new Promise<never>(() => {}))
   for (;;) {
     // What is there already comes first: `over` says only that nothing more will be.
     const next = await Promise.race([messages.next(), over, watch.failure, broken])
-    if (next === undefined || next.done === true) return
+    if ('missed' in next) return next.missed
+    if (next.done === true) return new Map()
     if (!(await show.message(next.value, messenger))) continue
     await next.value.done()
   }
@@ -131,10 +136,10 @@ class Watch {
     }
   }
 
-  /** When all that could be had was shown. @throws the error where no relay was reached */
-  conclude(shown: number): void {
-    const errors = [...this.#errors].filter(([relay]) => !this.#up.has(relay))
-    if (this.#up.size === 0 && errors.length > 0) throw errors[0]![1]
+  /** When all that could be had was shown. @throws the error where no relay gave all that it had */
+  conclude(missed: ReadonlyMap<string, unknown>, shown: number): void {
+    const errors = [...missed]
+    if (errors.length === this.#relays.length && errors.length > 0) throw errors[0]![1]
     for (const [relay, error] of errors) this.#io.stderr.write(`asfaleia: ${this.#nameOf(relay)}${describeError(error)}\n`)
     if (shown === 0) this.#io.stderr.write('asfaleia: no messages wait\n')
   }
