@@ -7,7 +7,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:f
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { type Canaries, drawMark, fetchPage, type Played, play, type RelayOptions, type RunningRelay, startRelay } from '../support/scenario.ts'
+import { type Canaries, drawMark, fetchPage, type Played, play, type RelayOptions, type RunningRelay, startRelay, READS_AS_NODE_DOES } from '../support/scenario.ts'
 
 interface Outlets {
   readonly log: string
@@ -68,6 +68,7 @@ test.each([['JSON'], ['pretty', '--log-format', 'pretty']])('nothing is let out,
 
 const HEAR = (heard: string, imports = ''): string => `${imports}
 import { Socket } from 'node:net'
+${READS_AS_NODE_DOES}
 const { emit } = Socket.prototype
 Socket.prototype.emit = function (event, chunk, ...more) {
   if (event === 'data' && Buffer.isBuffer(chunk)) { ${heard} }

@@ -9,11 +9,8 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 import { findPredecessor } from '../../src/handover/successor.ts'
 import { ASFALEIA, run } from '../support/process.ts'
 import { scanMemory } from '../support/memory.ts'
-import { type Canaries, drawMark, login, payloadOf, play, type RelayOptions, type RunningRelay, sendOwn, startRelay, untilEmpty, WIRE_NAMES, type WireName, WIRES } from '../support/scenario.ts'
+import { type Canaries, drawMark, login, payloadOf, play, READS_AS_NODE_DOES, type RelayOptions, type RunningRelay, sendOwn, startRelay, untilEmpty, WIRE_NAMES, type WireName, WIRES } from '../support/scenario.ts'
 import { connectRaw, connectWebSocket, createPerson, type Wire } from '../support/wire.ts'
-
-/** A relay whose sockets read into Node's own buffer. */
-const READS_AS_NODE_DOES = 'Object.getOwnPropertySymbols = () => []'
 
 /** A relay that keeps what its sockets hand it. */
 const KEEPS = `${READS_AS_NODE_DOES}

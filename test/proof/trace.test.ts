@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test, type TestContext, vi } from 'vitest'
 import { missing } from '../support/programs.ts'
-import { play, type RelayOptions, type RunningRelay, sendOwn, startRelay, untilEmpty, login, fetchPage } from '../support/scenario.ts'
+import { play, type RelayOptions, type RunningRelay, sendOwn, startRelay, untilEmpty, login, fetchPage, READS_AS_NODE_DOES } from '../support/scenario.ts'
 import { readTrace, type Trace, underStrace } from '../support/trace.ts'
 import { connectRaw, createPerson } from '../support/wire.ts'
 
@@ -102,6 +102,7 @@ const FAULTS = [
 test.for(FAULTS)('a relay that $does is found out', async ({ imports, keep, seen }, ctx) => {
   const fault = `${imports}
 import { Socket } from 'node:net'
+${READS_AS_NODE_DOES}
 const { emit } = Socket.prototype
 Socket.prototype.emit = function (event, chunk, ...more) {
   if (event === 'data' && Buffer.isBuffer(chunk)) ${keep}

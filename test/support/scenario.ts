@@ -17,6 +17,9 @@ export const ANYWHERE = ['--allow-unsafe', 'swap,core-dumps,root,working-directo
 /** As is: for what plants a fault in the relay, to see that it is found. */
 export const FAULTY = ['--allow-unsafe', 'swap,core-dumps,root,working-directory,node-options,confinement']
 
+/** The source of a fault: sockets read into Node's own buffer, and their events tell of all that comes. */
+export const READS_AS_NODE_DOES = 'Object.getOwnPropertySymbols = () => []'
+
 export interface RunningRelay extends Running {
   readonly doors: Readonly<Record<'tcp' | 'unix' | 'http' | 'operator', Address>>
 }
