@@ -42,13 +42,21 @@ export class Arrivals implements FileReceiver {
     if ((await this.#readDone()).includes(tagOf(offer, offer.file))) return 'done'
     await makeFolder(this.#folder)
     const { bavail, bsize } = await statfs(this.#folder)
-    const base = join(this.#folder, `.asfaleia-${tagOf(offer, offer.hash)}`)
+    // The name, too: the same bytes under another name are a file of their own, which nobody else writes to.
+    const base = join(this.#folder, `.asfaleia-${tagOf(offer, `${offer.hash} ${offer.name}`)}`)
     const parts = await readRecord(`${base}.have`, offer)
     if (parts.length === 0 && BigInt(bavail) * BigInt(bsize) < BigInt(offer.total)) throw new CliError(`there is no room for ${offer.name} in ${this.#folder}`)
-    const file = await openPart(`${base}.part`, parts.length > 0)
-    const have = file === undefined ? [] : parts
-    if (have.length === 0) await writeWhole(`${base}.have`, `${formatOffer(offer)}\n`, { replace: true })
-    return this.#sink(offer, base, file ?? (await openPart(`${base}.part`, false))!, have)
+    const before = parts.length > 0 ? await openPart(`${base}.part`, true) : undefined
+    const file = before ?? (await openPart(`${base}.part`, false))!
+    const have = before === undefined ? [] : parts
+    try {
+      // As a whole: what is added to it must not go on with half a line.
+      await writeWhole(`${base}.have`, `${formatOffer(offer)}\n${formatParts(have)}`, { replace: true })
+    } catch (error) {
+      await file.close()
+      throw error
+    }
+    return this.#sink(offer, base, file, have)
   }
 
   #sink(offer: FileOffer, base: string, file: FileHandle, have: readonly PartRange[]): FileSink {
@@ -70,14 +78,16 @@ export class Arrivals implements FileReceiver {
           await file.sync()
           const path = await this.#place(`${base}.part`, offer.name)
           await leave()
-          await this.#remember(tagOf(offer, offer.file))
           this.#onDone(offer, path)
+          // The file is there; what is not remembered would at most come a second time.
+          await this.#remember(tagOf(offer, offer.file)).catch(() => {})
         }),
       discard: () =>
         guard(this.#folder, async () => {
           await leave()
           await rm(`${base}.part`, { force: true })
         }),
+      close: () => file.close(),
     }
   }
 
@@ -131,6 +141,10 @@ function tagOf({ from, total }: FileOffer, what: string): string {
 
 function formatOffer({ total, hash }: FileOffer): string {
   return `asfaleia-have/1 ${total} ${hash}`
+}
+
+function formatParts(ranges: readonly PartRange[]): string {
+  return ranges.flatMap(([first, last]) => Array.from({ length: last - first + 1 }, (_, index) => `${first + index}\n`)).join('')
 }
 
 /** Parts that a former attempt wrote; a last line that was not written to its end is left out. */

@@ -32,7 +32,7 @@ export interface FileSink {
   finish(): Promise<void>
   /** All is there, and its hash is wrong: nothing of it can be used. */
   discard(): Promise<void>
-  /** Nothing more comes for now; the file may be opened again. Not called after `finish` and `discard`. */
+  /** Nothing more comes for now; the file may be opened again. Not called after a `finish` or `discard` that went well. */
   close?(): Promise<void>
 }
 
@@ -250,8 +250,18 @@ export class FileReceiving {
     return taken
   }
 
-  /** @throws what the sink throws: the part is not there then, and may come again */
-  async #take({ part, bytes }: FilePart): Promise<FileProgress> {
+  /** @throws what the sink throws: then nothing more is taken, and what is there is left as it is */
+  async #take(part: FilePart): Promise<FileProgress> {
+    try {
+      return await this.#put(part)
+    } catch (error) {
+      this.#state = 'failed'
+      await this.#sink.close?.().catch(() => {})
+      throw error
+    }
+  }
+
+  async #put({ part, bytes }: FilePart): Promise<FileProgress> {
     if (this.#state === 'receiving' && part > 0 && !this.#parts.has(part)) {
       await this.#sink.write(part, bytes)
       this.#parts.add(part)

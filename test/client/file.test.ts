@@ -167,18 +167,23 @@ describe('receiving', () => {
     expect(file.written).toEqual([1, 2, 3, 4])
   })
 
-  test('a part that could not be written is not there, and may come again', async () => {
+  test('a part that could not be written is the end of it, and nothing stays open', async () => {
     const file = memoryFile(info)
-    let broken = true
+    let [broken, closed] = [true, 0]
     const sink = {
       ...file.sink,
       write: (part: number, content: Uint8Array) => (broken ? Promise.reject(new Error('no space')) : file.sink.write(part, content)),
+      close: () => Promise.resolve(void closed++),
     }
     const receiving = new FileReceiving(info, sink)
     await expect(receiving.take(partOf(bytes, 1))).rejects.toThrow('no space')
+    expect(closed).toBe(1)
     broken = false
-    expect(await receiving.take(partOf(bytes, 0))).toMatchObject({ answer: [] })
-    expect(await receiving.take(partOf(bytes, 1))).toMatchObject({ bytes: PART_BYTES })
+    expect(await receiving.take(partOf(bytes, 0))).toMatchObject({ state: 'failed', answer: 'refused' })
+    expect(await receiving.take(partOf(bytes, 1))).toMatchObject({ state: 'failed' })
+    expect(file.written).toEqual([])
+    await receiving.close()
+    expect(closed).toBe(1)
   })
 
   test('an empty file', async () => {
