@@ -84,12 +84,17 @@ export class Order<T> {
     return given
   }
 
-  /** Gives the oldest that `choose` picks with what follows it, to make room. */
+  /**
+   * Gives the oldest that `choose` picks with what follows it, to make room: of the sender that holds back most of them,
+   * so that nobody's are given early for another's.
+   */
   release(choose: (item: T) => boolean): Ordered<T>[] {
+    let [fullest, most]: [Sender<T> | undefined, number] = [undefined, 0]
     for (const sender of this.#senders.values()) {
-      for (const waiting of sender.held.values()) if (waiting.some(({ item }) => choose(item))) return this.#giveOldest(sender)
+      const count = countHeld(sender, choose)
+      if (count > most) [fullest, most] = [sender, count]
     }
-    return []
+    return fullest === undefined ? [] : this.#giveOldest(fullest)
   }
 
   /** When `expire` has something to give; infinite if nothing is held back. */
@@ -102,7 +107,7 @@ export class Order<T> {
   /** How many of those that `choose` picks are held back. */
   count(choose: (item: T) => boolean): number {
     let count = 0
-    if (this.#count > 0) for (const { held } of this.#senders.values()) for (const waiting of held.values()) for (const { item } of waiting) if (choose(item)) count++
+    if (this.#count > 0) for (const sender of this.#senders.values()) count += countHeld(sender, choose)
     return count
   }
 
@@ -158,6 +163,12 @@ export class Order<T> {
     for (const sender of this.#senders.values()) if (sender.count > (fullest?.count ?? 0)) fullest = sender
     return fullest!
   }
+}
+
+function countHeld<T>({ held, count }: Sender<T>, choose: (item: T) => boolean): number {
+  let chosen = 0
+  if (count > 0) for (const waiting of held.values()) for (const { item } of waiting) if (choose(item)) chosen++
+  return chosen
 }
 
 function findOldest<T>(sender: Sender<T>): Held<T> | undefined {

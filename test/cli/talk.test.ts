@@ -288,6 +288,21 @@ describe('a file', () => {
     expect(readFileSync(join(files, 'long')).equals(bytes)).toBe(true)
   }, 60_000)
 
+  test('that nobody takes does not keep the messages of others at the relay', async () => {
+    await meet('Alice', 'Mallory', 'Bob')
+    const [mallory, bob] = [identity('Mallory'), identity('Bob')]
+    const facts = { type: 'file', name: 'x', total: 16_384 * 100, hash: 'a'.repeat(64) } as const
+    const parts = Array.from({ length: 50 }, (_, n): Content => ({ ...facts, file: 'A'.repeat(22), part: n + 1, bytes: new Uint8Array(16_384) }))
+    const offers = Array.from({ length: 50 }, (): Content => ({ ...facts, file: makeId(), part: 0, bytes: new Uint8Array(0) }))
+    await put('Mallory', 'Bob', ...(await Promise.all([...parts, ...offers].map((each) => message(mallory, bob, each)))))
+    await as('Alice', ['send', 'bob', 'hello'])
+    const { code, out } = await as('Bob', ['get'])
+    expect(code).toBe(0)
+    expect(out.split('\n').at(-2)).toBe('Alice: hello')
+    // The newest wait still.
+    expect(await as('Bob', ['get'])).toMatchObject({ code: 0, out: 'Mallory: [a file, x, 1638400 bytes; --files FOLDER takes such]\n'.repeat(24) })
+  }, 60_000)
+
   test.each<[string, string[], number, RegExp]>([
     ['that is none', ['--file', 'nothing-there'], 1, /there is no such folder|there is none|cannot read nothing-there/],
     ['beside a text', ['text', '--file', 'x'], 2, /goes without a text/],

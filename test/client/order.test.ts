@@ -97,3 +97,15 @@ test('room is made by giving the oldest of what is chosen, with what follows it'
   expect(order.count(late)).toBe(1)
   expect(order.release((item) => item === 'none')).toEqual([])
 })
+
+test('room is made by the sender that takes most of it, whoever wrote first', () => {
+  const order = new Order<string>()
+  push(order, 0, 0, 'bob')
+  push(order, 0, 0, 'mallory')
+  push(order, 2, 0, 'bob')
+  for (const n of [2, 4, 6]) push(order, n, 10, 'mallory')
+  expect(items(order.release(() => true))).toEqual(['2 after a gap'])
+  expect(items(order.release(() => true))).toEqual(['4 after a gap'])
+  // Bob's waits still for the one before it.
+  expect(push(order, 1, 20, 'bob')).toEqual(['1', '2'])
+})

@@ -6,6 +6,7 @@
 import { join } from 'node:path'
 import { RelayError } from '../../client/error.ts'
 import { fingerprintOf } from '../../client/field.ts'
+import { FILE } from '../../client/file.ts'
 import type { Messenger, MessengerEvent, Received } from '../../client/messenger.ts'
 import type { FileOffer } from '../../client/transfers.ts'
 import { openCommandLine } from '../arguments.ts'
@@ -35,6 +36,8 @@ ${TALK_HELP}`
 
 /** How long receipts and acknowledgements may take when all is shown, ms. */
 const FLUSH_MS = 30_000
+/** What of files is left at the relays, and not acknowledged: what a sender has under way at once, and less than a relay's window. */
+const FILES_HELD = FILE.window
 
 export async function run(argv: string[], io: Io): Promise<number> {
   const options = { ...TALK_OPTIONS, follow: { type: 'boolean' }, files: { type: 'string' }, outbox: { type: 'boolean' } } as const
@@ -161,8 +164,8 @@ class Show {
   readonly #profile: Profile
   readonly #io: Io
   readonly #json: boolean
-  /** By file, the last offer of a file that nobody took: it waits at the relay for who takes it. */
-  readonly #offers = new Map<string, Received>()
+  /** Offers and parts of files that nobody takes, the oldest first: they wait at the relay for who takes them. */
+  readonly #files = new Map<string, Received>()
   count = 0
 
   constructor(profile: Profile, io: Io, json: boolean) {
@@ -176,13 +179,18 @@ class Show {
     const { groups } = this.#profile
     const content = received.envelope?.content
     if (content?.type === 'file' && received.from !== undefined && received.verdict === 'genuine') {
-      // Parts of what an earlier run took: they wait for the next that takes files.
-      if (content.part > 0) return false
-      const name = `${fingerprintOf(received.from.key)} ${content.file}`
-      const before = this.#offers.get(name)
-      this.#offers.set(name, received)
+      const name = `${fingerprintOf(received.from.key)} ${content.file} ${content.part}`
+      const before = this.#files.get(name)
+      this.#files.delete(name)
+      this.#files.set(name, received)
       await before?.done()
-      if (before === undefined) await this.#print(received, await readEnclosed(received, groups))
+      // They must not take all of a relay's window: what the receiver does not have is sent again when it is asked for.
+      const [oldest] = this.#files
+      if (oldest !== undefined && this.#files.size > FILES_HELD) {
+        this.#files.delete(oldest[0])
+        await oldest[1].done()
+      }
+      if (before === undefined && content.part === 0) await this.#print(received, await readEnclosed(received, groups))
       return false
     }
     const enclosed = await readEnclosed(received, groups)
