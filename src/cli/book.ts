@@ -7,6 +7,7 @@ import { readdir, rename as move, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { formatFingerprint, parsePublicKey, type SshKey } from '../auth/ssh-key.ts'
 import { type Card, CardError, normalizeRelay, parseCard } from '../client/card.ts'
+import type { Contact } from '../client/messenger.ts'
 import { parseTarget } from '../transport/address.ts'
 import { formatKey, formatTime, parseTime } from '../client/field.ts'
 import { Fields } from './fields.ts'
@@ -76,29 +77,33 @@ export const fold = (name: string): string => name.normalize('NFKC').toLowerCase
 export class Book {
   readonly #folder: string
   readonly #now: () => number
+  readonly #isLocal: boolean
   #contacts: readonly Known[] = []
   #problems: readonly Problem[] = []
 
-  private constructor(folder: string, now: () => number) {
+  private constructor(folder: string, now: () => number, isLocal: boolean) {
     this.#folder = folder
     this.#now = now
+    this.#isLocal = isLocal
   }
 
   /**
    * Reads the contacts in `folder`, which need not be there. A file that cannot be read is one of `problems`, and no
    * reason to do without the others.
+   * @param isLocal whether cards may name relays of this machine, since its owner receives at one: else whoever wrote a
+   * card could have this machine's programs dialled. What its owner gave by hand may anyway.
    * @param now seconds since 1970
    * @throws {CliError} where the folder itself cannot be read
    */
-  static async open(folder: string, now: () => number = () => Math.floor(Date.now() / 1_000)): Promise<Book> {
-    const book = new Book(folder, now)
+  static async open(folder: string, isLocal: boolean, now: () => number = () => Math.floor(Date.now() / 1_000)): Promise<Book> {
+    const book = new Book(folder, now, isLocal)
     await book.refresh()
     return book
   }
 
   /** That of nobody, without a folder. */
-  static empty(): Book {
-    return new Book('', () => 0)
+  static empty(isLocal: boolean): Book {
+    return new Book('', () => 0, isLocal)
   }
 
   /** Reads the files again, which another program, or a person, may have changed. @throws {CliError} */
@@ -140,12 +145,31 @@ export class Book {
     throw this.#problems.find((each) => fold(each.name) === fold(name))?.error ?? new CliError('there is no contact of that name', { hint: '`asfaleia contact list` shows them; `asfaleia contact add` adds one' })
   }
 
+  /** Whoever wrote that card, as somebody to write to: at relays that it may name. */
+  contactOf({ name, key, relays, encrypt }: Card): Contact {
+    return { name, key, relays: this.#dialled(relays), ...(encrypt !== undefined && { recipient: encrypt }) }
+  }
+
+  /** @throws {CliError} where the card names a relay that it may not */
+  check({ relays }: Card): void {
+    if (this.#dialled(relays).length === relays.length) return
+    throw new CliError('that card names localhost, which is this machine and not its owner’s', {
+      hint: 'ask for a card with their onion address; who shares this machine with you can be added once you receive at localhost, too',
+    })
+  }
+
+  #dialled(relays: readonly string[]): readonly string[] {
+    return this.#isLocal ? relays : relays.filter((relay) => !isLocal(relay))
+  }
+
   /**
    * Takes a contact up, or a newer card of one that is known by the same key.
    * @param name what to call it; the card's own name where it is not given
-   * @throws {CliError} where the name is taken by another key, the card is older than the known one, or the disk refuses
+   * @throws {CliError} where the name is taken by another key, the card is older than the known one or names a relay that it
+   * may not, or the disk refuses
    */
   async add(introduction: Introduction, name?: string): Promise<Added> {
+    if ('card' in introduction) this.check(introduction.card)
     const key = 'card' in introduction ? introduction.card.key : introduction.key
     const known = this.find(formatFingerprint(key.fingerprint))
     if (known === undefined) return this.#addNew(introduction, key, name)
@@ -268,7 +292,7 @@ export class Book {
     }
     try {
       const card = await parseCard(signed)
-      return { ...own, card, key: card.key, relays: card.relays, ...(card.encrypt !== undefined && { recipient: card.encrypt }) }
+      return { ...own, card, key: card.key, relays: this.#dialled(card.relays), ...(card.encrypt !== undefined && { recipient: card.encrypt }) }
     } catch (error) {
       if (error instanceof CardError) throw broken('the card is not as it was signed')
       throw error
@@ -293,6 +317,11 @@ async function guard(path: string, work: () => Promise<void>): Promise<void> {
   } catch (error) {
     throw new CliError(`cannot change ${path}: ${systemReason(error)}`, { hint: 'nothing was changed' })
   }
+}
+
+/** Whether a relay is at this machine. */
+export function isLocal(relay: string): boolean {
+  return parseTarget(relay).kind !== 'name'
 }
 
 /** @throws {CliError} */

@@ -8,7 +8,7 @@ import { formatFingerprint } from '../auth/ssh-key.ts'
 import { type Card, CardError, makeCard, parseCard } from '../client/card.ts'
 import { generateEncryptionKey, type Identity, signingIdentity } from '../client/identity.ts'
 import { parseEndpoint } from '../transport/address.ts'
-import { Book, checkRelays } from './book.ts'
+import { Book, checkRelays, isLocal } from './book.ts'
 import { Groups } from './groups.ts'
 import { Fields } from './fields.ts'
 import { makeFolder, readText, writeWhole } from './file.ts'
@@ -173,8 +173,9 @@ export class Home {
     }
   }
 
-  openBook(): Promise<Book> {
-    return Book.open(join(this.path, 'contacts'))
+  /** @param relays one's own */
+  openBook(relays: readonly string[]): Promise<Book> {
+    return Book.open(join(this.path, 'contacts'), relays.some(isLocal))
   }
 
   openGroups(): Promise<Groups> {
@@ -248,7 +249,7 @@ export async function openProfile(io: Io, given: Given): Promise<Profile> {
   } catch {
     throw new UsageError('--socks, ASFALEIA_SOCKS and `socks` of the profile want HOST:PORT or off')
   }
-  const book = (await home?.openBook()) ?? Book.empty()
+  const book = (await home?.openBook(relays)) ?? Book.empty(relays.some(isLocal))
   const groups = (await home?.openGroups()) ?? Groups.empty()
   warnOf(book, io)
   warnOf(groups, io)

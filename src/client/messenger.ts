@@ -45,7 +45,7 @@ export interface Contacts {
   find(fingerprint: string): Contact | undefined
 }
 
-/** A contact as its card says. */
+/** A contact as its card says. Whether a relay `localhost`, which is whoever's machine dials it, may be dialled is the caller's to say. */
 export function contactOf({ name, key, relays, encrypt }: Card): Contact {
   return { name, key, relays, ...(encrypt !== undefined && { recipient: encrypt }) }
 }

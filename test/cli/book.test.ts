@@ -1,5 +1,5 @@
 /** The contact book as files: what is written, what is refused, and that a broken disk loses nothing. */
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -25,7 +25,7 @@ beforeEach(() => {
 afterEach(() => {
   rmSync(home, { recursive: true })
 })
-const open = (): Promise<Book> => Book.open(folder, () => NOW)
+const open = (): Promise<Book> => Book.open(folder, true, () => NOW)
 const read = (name: string): string => readFileSync(join(folder, name), 'utf8')
 
 describe('a contact', () => {
@@ -40,6 +40,24 @@ describe('a contact', () => {
     expect(again.get('bob')).toMatchObject({ name: 'Bob', added: NOW })
     expect(again.find(formatFingerprint(bob.key.fingerprint))?.name).toBe('Bob')
     expect(await again.add({ card })).toMatchObject({ kind: 'unchanged' })
+  })
+
+  test('names no relay of this machine, unless its owner receives here: what others wrote is not dialled', async () => {
+    const onion = '2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion'
+    const card = await cardOf(bob, 'Bob', NOW, [onion, 'localhost:22'])
+    const away = (): Promise<Book> => Book.open(folder, false, () => NOW)
+    await expect((await away()).add({ card })).rejects.toThrow('names localhost')
+    expect(existsSync(join(folder, 'Bob'))).toBe(false)
+    expect((await away()).contactOf(card)).toMatchObject({ relays: [onion] })
+    // One from the time when its owner received here, and a newer one.
+    await (await open()).add({ card })
+    expect((await open()).find(formatFingerprint(bob.key.fingerprint))?.relays).toEqual([onion, 'localhost:22'])
+    const book = await away()
+    expect(book.find(formatFingerprint(bob.key.fingerprint))?.relays).toEqual([onion])
+    await expect(book.add({ card: await cardOf(bob, 'Bob', NOW + 1, ['localhost:23']) })).rejects.toThrow('names localhost')
+    // What a person gave by hand is theirs to say.
+    await book.add({ key: eve.key, relays: ['localhost:4000', '127.0.0.1:1'] }, 'Eve')
+    expect((await away()).get('Eve')?.relays).toEqual(['localhost:4000', '127.0.0.1:1'])
   })
 
   test('can be a key alone, with relays given by hand, and gets its card later', async () => {
@@ -171,7 +189,7 @@ describe('a broken disk is named, and nothing is lost', () => {
     // Writing in a process whose files must stay empty fails as on a full disk.
     const script = `
       import { Book } from ${JSON.stringify(join(import.meta.dirname, '../../src/cli/book.ts'))}
-      const book = await Book.open(${JSON.stringify(folder)})
+      const book = await Book.open(${JSON.stringify(folder)}, true)
       process.stdout.write('read ')
       await book.verify(book.need('Bob')).catch((error) => process.stdout.write(error.message))`
     const { stdout } = await run(['sh', '-c', 'ulimit -f 0; exec "$@"', 'sh', process.execPath, '--input-type=module', '-e', script])
@@ -189,7 +207,7 @@ describe('a broken disk is named, and nothing is lost', () => {
     chmodSync(join(folder, 'Bob'), 0o644)
     const script = `
       import { Book } from ${JSON.stringify(join(import.meta.dirname, '../../src/cli/book.ts'))}
-      const book = await Book.open(${JSON.stringify(folder)})
+      const book = await Book.open(${JSON.stringify(folder)}, true)
       for (const work of [() => book.verify(book.need('Bob')), () => book.remove(book.need('Bob')), () => book.rename(book.need('Bob'), 'Rob')]) {
         await work().catch((error) => process.stdout.write(error.message.replace(/^.*: /, '') + ';'))
       }`

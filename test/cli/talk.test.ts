@@ -5,9 +5,11 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { parsePrivateKey } from '../../src/auth/private-key.ts'
 import { runCommand } from '../../src/cli/command.ts'
+import { parseCard } from '../../src/client/card.ts'
 import { connectRelay } from '../../src/client/client.ts'
 import { open as openSealed, seal } from '../../src/client/envelope.ts'
 import { makeId } from '../../src/client/field.ts'
+import { makeGroup } from '../../src/client/group.ts'
 import { type Identity, identityOf } from '../../src/client/identity.ts'
 import { type Content, encodeMessage } from '../../src/client/message.ts'
 import { asfaleia, type Outcome } from '../support/command.ts'
@@ -56,6 +58,25 @@ async function put(from: string, to: string, ...payloads: Uint8Array[]): Promise
 const message = (from: Identity, to: Identity, content: Content, more: { time?: number; id?: string; group?: string } = {}): Promise<Uint8Array> =>
   encodeMessage(from, { to, id: makeId(), time: Math.floor(Date.now() / 1_000), content, ...more })
 const text = (words: string): Content => ({ type: 'text', text: words })
+
+test('a card of somebody else has nobody dial their own machine', async () => {
+  const onion = '2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion'
+  expect(await as('Alice', ['me', '--name', 'Alice', '--relay', onion])).toMatchObject({ code: 0 })
+  const link = (await as('Mallory', ['me', '--name', 'Mallory', '--relay', `localhost:${relay.port}`, '--link'])).out.trim()
+  expect(await as('Alice', ['contact', 'add', link])).toEqual({
+    code: 1,
+    out: '',
+    err: expect.stringMatching(/names localhost, which is this machine.*\nasfaleia: hint: ask for a card with their onion address/) as string,
+  })
+  // A group whose maker put such a card into it.
+  const card = await parseCard(link)
+  const own = await parseCard((await as('Alice', ['me'])).out)
+  const group = await makeGroup(identity('Mallory'), { id: makeId(), name: 'Trap', version: 1, time: card.time, members: [card, own] })
+  mkdirSync(join(home('Alice'), 'groups'))
+  writeFileSync(join(home('Alice'), 'groups', 'Trap'), group.text)
+  expect(await as('Alice', ['send', 'Trap', 'hello'])).toMatchObject({ code: 1, err: expect.stringContaining('that contact has no relay') as string })
+  expect(relay.relay.snapshot().messages).toBe(0)
+})
 
 describe('a message', () => {
   test('goes to a contact by name, however it is written, and comes from one', async () => {

@@ -34,7 +34,7 @@ export function createVillage(relay = 'localhost'): Village {
       const identity = identityOf(parsePrivateKey(Buffer.from(generatePrivateKey(name).file)))
       const card = await makeCard(identity, { name, relays: [relay], time: Math.floor(Date.now() / 1_000) })
       const own = join(folder, name)
-      const book = await Book.open(join(own, 'contacts'))
+      const book = await Book.open(join(own, 'contacts'), true)
       for (const each of knows) await book.add({ card: each.card })
       const groups = await Groups.open(join(own, 'groups'))
       return { name, identity, fingerprint: fingerprintOf(identity.key), card, folder: own, people: new People(book, groups, identity.key) }

@@ -32,7 +32,7 @@ export class People {
     if (this.#guest !== undefined && fingerprintOf(this.#guest.key) === fingerprint) return this.#guest
     for (const { group } of this.groups.list()) {
       const card = group.members.find(({ key }) => fingerprintOf(key) === fingerprint)
-      if (card !== undefined && fingerprint !== this.#me) return contactOf(card)
+      if (card !== undefined && fingerprint !== this.#me) return { ...this.book.contactOf(card), name: `~${card.name}` }
     }
     return undefined
   }
@@ -89,8 +89,4 @@ export class People {
 /** The members who have not left. */
 function membersOf({ group, left }: KnownGroup): Card[] {
   return group.members.filter(({ key }) => !left.includes(fingerprintOf(key)))
-}
-
-function contactOf({ name, key, relays, encrypt }: Card): Contact {
-  return { name: `~${name}`, key, relays, ...(encrypt !== undefined && { recipient: encrypt }) }
 }

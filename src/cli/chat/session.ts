@@ -368,10 +368,10 @@ export class Session {
     const { change } = await people.groups.take(group, people.isTaken)
     this.#put({ kind: 'people', parties: people.parties() })
     const me = fingerprintOf(identity.key)
-    for (const { key, name, relays, encrypt } of told) {
-      const fingerprint = fingerprintOf(key)
+    for (const each of told) {
+      const fingerprint = fingerprintOf(each.key)
       if (fingerprint === me) continue
-      const contact = people.find(fingerprint) ?? { name, key, relays, ...(encrypt !== undefined && { recipient: encrypt }) }
+      const contact = people.find(fingerprint) ?? people.book.contactOf(each)
       this.#dispatch(contact, { type: 'group', card: group.text }, group.id)
     }
     this.#put({ kind: 'open', conversation: GROUP + group.id })

@@ -128,8 +128,8 @@ async function readGuest(word: string, { book, relays }: Profile, given: readonl
   const introduction = looksLikeFile ? await readIntroduction(word, io) : undefined
   if (introduction === undefined) return book.need(word)
   if (introduction.kind === 'card') {
-    const { name, key, relays: own, encrypt } = introduction.card
-    return { name, key, relays: own, ...(encrypt !== undefined && { recipient: encrypt }) }
+    book.check(introduction.card)
+    return book.contactOf(introduction.card)
   }
   if (!introduction.key.canDecrypt) throw new CliError('nothing can be encrypted to that key', { hint: 'ask for a card: it says how' })
   return { name: basename(word.split(' ').at(-1) ?? word).replace(/\.pub$/, ''), key: introduction.key, relays: given ?? relays }

@@ -51,7 +51,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
   const { values, positionals } = given
   const [verb, ...words] = positionals
   const home = needHome(io.env)
-  const book = await home.openBook()
+  const book = await home.openBook((await home.readSettings()).relays)
   warnOf(book, io)
   switch (verb) {
     case 'add':

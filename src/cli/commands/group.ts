@@ -108,7 +108,7 @@ async function publish(profile: Profile, group: Group, gone: readonly Card[], js
 
 /** Tells each of them; who was not reached is said. @returns the exit code */
 async function tell(profile: Profile, cards: readonly Card[], content: Content, group: string, io: Io): Promise<number> {
-  const contacts = cards.map((card): Contact => profile.book.find(fingerprintOf(card)) ?? { ...card, ...(card.encrypt !== undefined && { recipient: card.encrypt }) })
+  const contacts = cards.map((card): Contact => profile.book.find(fingerprintOf(card)) ?? profile.book.contactOf(card))
   const talk = await openTalk(profile, io, { relays: [], more: contacts, outbox: profile.outbox })
   try {
     const deliveries = contacts.map((contact) => talk.messenger.send(contact, content, { group }))

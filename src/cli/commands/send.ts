@@ -110,7 +110,7 @@ async function findReceivers(profile: Profile, word: string, given: readonly str
     const own = fingerprintOf(profile.identity.key)
     if (!known.group.members.some(({ key }) => fingerprintOf(key) === own)) throw new CliError('you are not in that group any more')
     const members = known.group.members.filter(({ key }) => fingerprintOf(key) !== own && !known.left.includes(fingerprintOf(key)))
-    const contacts = members.map((card) => profile.book.find(fingerprintOf(card.key)) ?? { ...card, ...(card.encrypt !== undefined && { recipient: card.encrypt }) })
+    const contacts = members.map((card) => profile.book.find(fingerprintOf(card.key)) ?? profile.book.contactOf(card))
     if (contacts.length === 0) throw new CliError('nobody else is in that group')
     return { contacts, group: known.group.id }
   }
