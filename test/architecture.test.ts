@@ -123,7 +123,7 @@ const NODE: readonly (readonly [name: string, users: readonly string[], why: str
   ['crypto', ['operator/tor-control.ts'], "tor's cookie authentication"],
   ['crypto', ['handover/noise.ts', 'server.ts'], 'what is handed over is encrypted, secrets among it'],
   ['crypto', ['onion/service.ts', 'cli/commands/client.ts'], "keys of an onion service and its clients"],
-  ['crypto', ['cli/service.ts', 'cli/file.ts', 'cli/arrival.ts'], 'what keys are overwritten with, and names of files that are being written'],
+  ['crypto', ['cli/service.ts', 'cli/file.ts', 'cli/arrival.ts', 'cli/state.ts'], 'what keys are overwritten with, and names of files that are being written'],
   ['net', ['auth/agent.ts'], "the user's SSH agent"],
   ['net', ['transport/'], 'sockets are opened here'],
   ['net', ['handover/'], 'the relay before is connected to'],

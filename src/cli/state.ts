@@ -2,14 +2,16 @@
  * What outlives a client's process, where that is switched on: the tags of messages that came, and the outbox, encrypted
  * to oneself. One process has the outbox at a time.
  */
-import { open, readFile, rm } from 'node:fs/promises'
+import { randomBytes } from 'node:crypto'
+import { constants } from 'node:fs'
+import { link, open, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { open as openSealed, sealFor } from '../client/envelope.ts'
 import type { Identity } from '../client/identity.ts'
 import type { OutboxStore } from '../client/messenger.ts'
 import type { OutboxEntry } from '../client/outbox.ts'
 import type { SeenStore } from '../client/seen.ts'
-import { makeFolder, systemReason, writeNew, writeWhole } from './file.ts'
+import { makeFolder, systemReason, writeWhole } from './file.ts'
 import { systemCode } from './keyfile.ts'
 import { CliError } from './terminal.ts'
 
@@ -20,8 +22,16 @@ export function openSeen(folder: string): SeenStore {
     load: () => readBytes(path),
     async append(line) {
       try {
-        await using file = await open(path, 'a', 0o600)
-        await file.appendFile(line)
+        // It is there: `load` and `replace` came before. A new one would lack its first line.
+        await using file = await open(path, constants.O_WRONLY | constants.O_APPEND)
+        const { size } = await file.stat()
+        try {
+          await file.appendFile(line)
+        } catch (error) {
+          // Half a line would be the beginning of the next one.
+          await file.truncate(size).catch(() => {})
+          throw error
+        }
       } catch (error) {
         throw new CliError(`cannot write ${path}: ${systemReason(error)}`, { hint: 'the message waits still; it comes again' })
       }
@@ -60,19 +70,51 @@ export async function openOutbox(folder: string, identity: Identity): Promise<Lo
   }
 }
 
-/** The lock holds its owner's process id; one of a process that died is nobody's. */
+/**
+ * The lock holds its owner's process id, and when that process was started, where the system says it: after a start of
+ * the machine another program has the id. One of a process that died is nobody's.
+ */
 async function takeLock(path: string): Promise<void> {
-  for (const last of [false, true]) {
+  const ours = `${process.pid} ${(await readStart(process.pid)) ?? ''}\n`
+  for (let tries = 1; ; tries++) {
     try {
-      return await writeNew(path, `${process.pid}\n`, 0o600)
+      // Never half written: who finds it can say whose it is.
+      return await writeWhole(path, ours, { replace: false })
     } catch (error) {
-      const owner = Number((await readBytes(path))?.toString())
-      if (last || (Number.isSafeInteger(owner) && owner > 0 && owner !== process.pid && isAlive(owner))) {
-        throw last ? error : new CliError('another asfaleia has the outbox', { hint: `process ${owner}; end it, or send without --outbox` })
-      }
-      await remove(path)
+      const found = await readBytes(path)
+      const [id, start] = found?.toString().trim().split(' ') ?? []
+      if (await isAnother(Number(id), start)) throw new CliError('another asfaleia has the outbox', { hint: `process ${id}; end it, or send without --outbox` })
+      if (tries === LOCK_TRIES) throw error
+      if (found !== undefined) await takeAway(path, found)
     }
   }
+}
+
+const LOCK_TRIES = 5
+
+/** Of several who found the same lock of a dead process one moves it; who moved another's lock by that puts it back. */
+async function takeAway(path: string, found: Buffer): Promise<void> {
+  const aside = `${path}.${randomBytes(8).toString('hex')}`
+  try {
+    await rename(path, aside)
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return
+    throw new CliError(`cannot remove ${path}: ${systemReason(error)}`)
+  }
+  if ((await readBytes(aside))?.equals(found) === false) await link(aside, path).catch(() => {})
+  await remove(aside)
+}
+
+async function isAnother(pid: number, start: string | undefined): Promise<boolean> {
+  if (!Number.isSafeInteger(pid) || pid <= 0 || pid === process.pid || !isAlive(pid)) return false
+  const now = start === undefined ? undefined : await readStart(pid)
+  return now === undefined || now === start
+}
+
+/** proc(5), /proc/PID/stat: the 22nd field, and the second may hold spaces. Ticks of a clock since the machine's start. */
+async function readStart(pid: number): Promise<string | undefined> {
+  const text = await readFile(`/proc/${pid}/stat`, 'latin1').catch(() => undefined)
+  return text?.slice(text.lastIndexOf(')') + 2).split(' ')[19]
 }
 
 function isAlive(pid: number): boolean {
