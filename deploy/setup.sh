@@ -36,7 +36,7 @@ PATH=$own_path
 case "${1:-}" in
   '' | docs) want='' ;;
   tor) want='tor:tor' ;;
-  test) want='tor:tor torsocks:torsocks age:age ssh-keygen:openssh-client nc:netcat-openbsd python3:python3-minimal strace:strace tmux:tmux systemd-analyze:systemd systemd-nspawn:systemd-container cc:gcc,libc6-dev dockerd:docker.io mmdebstrap:mmdebstrap chromium:chromium zsh:zsh fish:fish man:man-db groff:groff' ;;
+  test) want='tor:tor torsocks:torsocks age:age ssh-keygen:openssh-client nc:netcat-openbsd python3:python3-minimal strace:strace tmux:tmux systemd-analyze:systemd systemd-nspawn:systemd-container cc:gcc,libc6-dev dockerd:docker.io mmdebstrap:mmdebstrap chromium:chromium zsh:zsh fish:fish man:man-db groff:groff zbarimg:zbar-tools' ;;
   bench) want='tor:tor cc:gcc,libc6-dev redis-server:redis-server mosquitto:mosquitto nats-server:nats-server prosody:prosody' ;;
   *) say "error: deploy/setup.sh takes nothing, tor, test, bench or docs"; exit 2 ;;
 esac

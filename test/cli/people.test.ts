@@ -29,6 +29,21 @@ const begin = async (who: string, ...more: string[]): Promise<string> => {
 }
 const parse = (out: string): Record<string, unknown>[] => out.trimEnd().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>)
 
+/** What a camera makes of a picture. */
+async function readCode(path: string): Promise<string> {
+  const { code, stdout, stderr } = await run(['zbarimg', '--nodbus', '--quiet', '--raw', '-Sdisable', '-Sqrcode.enable', path])
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  return stdout.trimEnd()
+}
+
+/** Half blocks as a terminal with dark letters shows them, each half a square of 4 by 4 dots; pbm(5). */
+function toBitmap(rows: readonly string[]): string {
+  const width = Math.max(...rows.map(({ length }) => length))
+  const halves = rows.flatMap((row) => ['█▀', '█▄'].map((dark) => [...row.padEnd(width)].map((each) => (dark.includes(each) ? '1111' : '0000')).join('')))
+  const lines = halves.flatMap((half) => Array<string>(4).fill(half))
+  return `P1\n${width * 4} ${lines.length}\n${lines.map((line) => line.replace(/.{64}/g, '$&\n')).join('\n')}\n`
+}
+
 describe('asfaleia me', () => {
   test('makes key, profile and card in one call, for nobody else to read', async () => {
     const { code, out, err } = await as('Alice', ['me', '--name', 'Alice', '--relay', `${ONION.toUpperCase()}:3308`, '--relay', 'localhost:4000'])
@@ -49,11 +64,13 @@ describe('asfaleia me', () => {
     expect(parse((await as('Alice', ['me', '--json'])).out)).toEqual([expect.objectContaining({ name: 'Alice', link, text: card.text, relays: ['localhost'] })])
     const code = await as('Alice', ['me', '--qr'])
     expect(code.out.split('\n').slice(0, 2)).toEqual([link, ''])
-    // Two of the three marks that a camera looks for.
-    expect(code.out).toMatch(/█▀▀▀▀▀█[ ▀▄█]+█▀▀▀▀▀█/)
+    const drawn = join(root, 'code.pbm')
+    writeFileSync(drawn, toBitmap(code.out.split('\n').slice(2)))
+    expect(await readCode(drawn)).toBe(link)
     const picture = join(root, 'card.png')
     expect(await as('Alice', ['me', '--png', picture])).toEqual({ code: 0, out: '', err: '' })
     expect(readFileSync(picture).subarray(0, 8)).toEqual(Buffer.from('\u{89}PNG\r\n\u{1a}\n', 'latin1'))
+    expect(await readCode(picture)).toBe(link)
     const before = readFileSync(picture)
     expect(await as('Alice', ['me', '--png', picture])).toMatchObject({ code: 1, err: expect.stringContaining('there already') as string })
     expect(readFileSync(picture)).toEqual(before)
