@@ -52,6 +52,14 @@ export interface Token {
   readonly renewAt: number
 }
 
+export interface RequestOptions {
+  /**
+   * Gives a request up: it rejects with the signal's reason. What was sent by then is done by the relay all the same, and its
+   * answer is thrown away; the connection stays.
+   */
+  readonly signal?: AbortSignal
+}
+
 /** Acknowledgements in one packet: some 64 characters each, well within a line. */
 const ACKS = 64
 /** Every ACK says whether its token is known, and that of an id which is none does nothing else. */
@@ -192,7 +200,12 @@ export class RelayClient {
   }
 
   /** Proves the key. @throws {RelayError} `hostile-challenge` before anything was answered, and all of section 5 */
-  login(): Promise<void> {
+  login({ signal }: RequestOptions = {}): Promise<void> {
+    return abortable(signal, () => this.#share())
+  }
+
+  /** One login at a time: whoever else wants one waits for it. */
+  #share(): Promise<void> {
     this.#loginUnderWay ??= this.#login().finally(() => (this.#loginUnderWay = undefined))
     return this.#loginUnderWay
   }
@@ -225,8 +238,8 @@ export class RelayClient {
   }
 
   /** Encrypts a text to the receiver and sends it. */
-  async send(receiver: SshKey, text: Uint8Array): Promise<Answers['SEND']> {
-    return this.sendSealed(receiver, await seal(receiver, text))
+  async send(receiver: SshKey, text: Uint8Array, options: RequestOptions = {}): Promise<Answers['SEND']> {
+    return this.sendSealed(receiver, await seal(receiver, text), options)
   }
 
   /**
@@ -234,26 +247,26 @@ export class RelayClient {
    * @param receiver a key, or a fingerprint `SHA256:…`
    * @throws {RelayError} `too-large` before it is sent, if it is over the relay's limit
    */
-  sendSealed(receiver: SshKey | string, payload: Uint8Array): Promise<Answers['SEND']> {
+  sendSealed(receiver: SshKey | string, payload: Uint8Array, { signal }: RequestOptions = {}): Promise<Answers['SEND']> {
     if (Math.ceil(payload.length / 3) * 4 > this.#limits.payload) return Promise.reject(new RelayError('too-large'))
     const field = typeof receiver === 'string' ? receiver : formatFingerprint(receiver.fingerprint)
     if (!/^SHA256:[A-Za-z0-9+/]{43}$/.test(field)) return Promise.reject(new TypeError('a receiver is a key or its fingerprint'))
-    return this.#authorized('SEND', (session) => session.send(field, payload))
+    return this.#authorized('SEND', (session) => session.send(field, payload), signal)
   }
 
   /**
    * What waits, in order. Leased by default: hidden from others until it is acknowledged or this connection ends.
-   * With `lease: false` the relay erases what it wrote out, and what a cut connection lost is lost.
+   * With `lease: false` the relay erases what it wrote out, and what a cut connection, or a signal, lost is lost.
    */
-  get({ lease = true }: { lease?: boolean } = {}): Promise<Answers['GET']> {
-    return this.#authorized('GET', (session) => session.get(lease))
+  get({ lease = true, signal }: { lease?: boolean } & RequestOptions = {}): Promise<Answers['GET']> {
+    return this.#authorized('GET', (session) => session.get(lease), signal)
   }
 
   /** Has the relay erase messages; gives how many it still had. */
-  async ack(ids: readonly string[]): Promise<number> {
+  async ack(ids: readonly string[], { signal }: RequestOptions = {}): Promise<number> {
     let erased = 0
     for (let start = 0; start < ids.length; start += ACKS) {
-      const answer = await this.#authorized('ACK', (session) => session.ack(ids.slice(start, start + ACKS)))
+      const answer = await this.#authorized('ACK', (session) => session.ack(ids.slice(start, start + ACKS)), signal)
       erased += answer.erased
     }
     return erased
@@ -263,12 +276,17 @@ export class RelayClient {
    * Messages as they come, each leased until it is acknowledged. Leaving the loop closes the connection, so
    * that what was not acknowledged waits again. Keeps the connection alive and the token fresh meanwhile.
    * `onSubscribed` is told how many messages wait, before the first one comes.
+   * @param options.signal ends the loop, and the connection with it
    * @throws {RelayError} `taken-over` when a newer subscriber has the mailbox; what ended the connection otherwise
+   * @throws the signal's reason
    */
-  async *subscribe({ onSubscribed }: { onSubscribed?: (waiting: number) => void } = {}): AsyncGenerator<Message, void> {
+  async *subscribe({ onSubscribed, signal }: { onSubscribed?: (waiting: number) => void } & RequestOptions = {}): AsyncGenerator<Message, void> {
+    signal?.throwIfAborted()
     if (this.#subscription !== undefined) throw new TypeError('subscribed already')
     const subscription = new Subscription()
     this.#subscription = subscription
+    const abort = (): void => this.close(signal?.reason)
+    signal?.addEventListener('abort', abort, { once: true })
     try {
       const { waiting } = await this.#authorized('SUBSCRIBE', (session) => session.subscribe())
       onSubscribed?.(waiting)
@@ -281,18 +299,19 @@ export class RelayClient {
         yield message
       }
     } finally {
+      signal?.removeEventListener('abort', abort)
       clearInterval(this.#keepalive)
       this.close()
     }
   }
 
   /** Has the relay erase the whole mailbox, leased messages too; gives how many there were. */
-  async wipe(): Promise<number> {
-    return (await this.#authorized('WIPE', (session) => session.wipe())).erased
+  async wipe({ signal }: RequestOptions = {}): Promise<number> {
+    return (await this.#authorized('WIPE', (session) => session.wipe(), signal)).erased
   }
 
-  async ping(): Promise<void> {
-    await this.#connection.request('PING', (session) => session.ping())
+  async ping({ signal }: RequestOptions = {}): Promise<void> {
+    await abortable(signal, () => this.#connection.request('PING', (session) => session.ping()))
   }
 
   /** The text of a message; undefined if it is none that this key opens. */
@@ -310,14 +329,21 @@ export class RelayClient {
   }
 
   /** A request that wants a token: logs in where there is none, or where it is about to end. */
-  async #authorized<Name extends RequestName>(name: Name, build: (session: ClientSession) => Uint8Array): Promise<Answers[Name]> {
-    if (!this.#connection.session.hasToken || performance.now() >= this.#renewAt) await this.login()
+  #authorized<Name extends RequestName>(name: Name, build: (session: ClientSession) => Uint8Array, signal?: AbortSignal): Promise<Answers[Name]> {
+    return abortable(signal, () => this.#request(name, build, signal))
+  }
+
+  async #request<Name extends RequestName>(name: Name, build: (session: ClientSession) => Uint8Array, signal: AbortSignal | undefined): Promise<Answers[Name]> {
+    if (!this.#connection.session.hasToken || performance.now() >= this.#renewAt) await this.#share()
+    // Nothing is sent that was given up.
+    signal?.throwIfAborted()
     try {
       return await this.#connection.request(name, build)
     } catch (error) {
       // Once: the machine may have slept, or the relay lost its secret.
       if (!(error instanceof RelayError) || error.code !== 'bad-token') throw error
-      await this.login()
+      await this.#share()
+      signal?.throwIfAborted()
       return this.#connection.request(name, build)
     }
   }
@@ -331,6 +357,17 @@ export class RelayClient {
       // See above.
     }
   }
+}
+
+/** What `work` gives, unless the signal comes first; then what it gives still is thrown away. */
+function abortable<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+  if (signal === undefined) return work()
+  if (signal.aborted) return Promise.reject(signal.reason)
+  return new Promise((resolve, reject) => {
+    const abort = (): void => reject(signal.reason)
+    signal.addEventListener('abort', abort, { once: true })
+    void work().then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
+  })
 }
 
 /** Messages between the connection and who takes them; the session bounds how many there can be. */

@@ -208,6 +208,38 @@ describe('the way to the relay', () => {
     expect(named.relay.snapshot().counters.logins).toEqual({ decrypt: 0, sign: 0 })
   })
 
+  test('a request is given up alone: what was sent is answered in its order, and what was not is not sent', async () => {
+    const { address, relay } = await startRelay()
+    const [alice, bob] = [makeKey(), makeKey()]
+    const client = await dial(address, alice)
+    const reason = new Error('enough')
+    const giveUp = async (ask: (signal: AbortSignal) => Promise<unknown>): Promise<void> => {
+      const controller = new AbortController()
+      const asked = ask(controller.signal)
+      controller.abort(reason)
+      await expect(asked).rejects.toBe(reason)
+    }
+    // In the middle of the login, which goes on.
+    await giveUp((signal) => client.send(bob.public, bytes('never'), { signal }))
+    await giveUp((signal) => client.login({ signal }))
+    await client.login()
+    await giveUp((signal) => client.ping({ signal }))
+    await giveUp((signal) => client.get({ signal }))
+    await giveUp((signal) => client.ack(['x'], { signal }))
+    await giveUp((signal) => client.wipe({ signal }))
+    // On its way.
+    await giveUp((signal) => client.sendSealed(formatFingerprint(bob.public.fingerprint), bytes('sealed'), { signal }))
+    const gone = AbortSignal.abort(reason)
+    await expect(client.sendSealed(formatFingerprint(bob.public.fingerprint), bytes('never'), { signal: gone })).rejects.toBe(reason)
+    expect(await client.get()).toEqual({ messages: [], waiting: 0 })
+    expect(relay.snapshot().messages).toBe(1)
+
+    const controller = new AbortController()
+    const subscription = client.subscribe({ signal: controller.signal, onSubscribed: () => controller.abort(reason) })
+    await expect(subscription.next()).rejects.toBe(reason)
+    await expect(client.ping()).rejects.toBe(reason)
+  })
+
   test('what does not answer is a code', async () => {
     const key = makeKey()
     const proxy = await startSocksServer({ code: 0xf0 })
