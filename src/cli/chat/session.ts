@@ -488,6 +488,9 @@ export class Session {
     const inGroup = group !== undefined && this.#options.people.isMember(group, fingerprint)
     const conversation = inGroup ? GROUP + group.group.id : fingerprint
     const author = from.name
+    // One that may have come before (an old one), or is dated ahead, is shown as what it is, and changes nothing.
+    const isChange = content.type === 'edit' || content.type === 'remove' || content.type === 'group' || content.type === 'leave'
+    if (isChange && verdict !== 'genuine') return { ...facts, conversation, author, text: (await describeContent(content)).text }
     switch (content.type) {
       case 'text': {
         const foreign = envelope.group !== undefined && !inGroup ? '(to a group that you are not in) ' : ''

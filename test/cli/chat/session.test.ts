@@ -355,6 +355,13 @@ describe('a group', () => {
     messenger.sent.length = 0
     front.type('/reply good')
     expect(messenger.sent.map(({ content }) => content)).toEqual([{ type: 'text', text: 'good', replyTo: id }, text('> bob: yes\ngood')])
+    // An old one may have come before: a relay that kept it can bring it again after carol came back.
+    arrives(carol, { type: 'leave' }, { verdict: 'stale', envelope: { group: group!.group.id } })
+    await shows('(leaves a group)')
+    arrives(bob, { type: 'edit', of: id, text: 'no' }, { verdict: 'stale', envelope: { group: group!.group.id } })
+    await shows('(changes a message) no')
+    expect(front.look()).not.toContain('carol left')
+    expect(front.look()).not.toContain('no (edited)')
     arrives(carol, { type: 'leave' }, { envelope: { group: group!.group.id } })
     await shows('carol left')
     messenger.sent.length = 0
