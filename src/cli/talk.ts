@@ -151,11 +151,14 @@ export function codeOf(error: unknown): unknown {
   return (error as { readonly code?: unknown } | undefined)?.code
 }
 
-/** Says once for each address that a relay is moving to it. */
+/** A relay that says more is no help to anybody. */
+const MOVES = 8
+
+/** Says once for each address that a relay is moving to it, and of a few addresses only. */
 export function createMoveTeller(io: Pick<Io, 'stderr'>): (event: Extract<MessengerEvent, { kind: 'moved' }>) => void {
   const told = new Set<string>()
   return ({ name }) => {
-    if (told.has(name)) return
+    if (told.has(name) || told.size === MOVES) return
     told.add(name)
     io.stderr.write(`asfaleia: this relay is moving: use ${name} from now on (if you trust it still)\n`)
   }

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { parsePrivateKey } from '../../src/auth/private-key.ts'
 import { runCommand } from '../../src/cli/command.ts'
 import { parseCard } from '../../src/client/card.ts'
+import { createMoveTeller } from '../../src/cli/talk.ts'
 import { connectRelay } from '../../src/client/client.ts'
 import { open as openSealed, seal } from '../../src/client/envelope.ts'
 import { makeId } from '../../src/client/field.ts'
@@ -58,6 +59,13 @@ async function put(from: string, to: string, ...payloads: Uint8Array[]): Promise
 const message = (from: Identity, to: Identity, content: Content, more: { time?: number; id?: string; group?: string } = {}): Promise<Uint8Array> =>
   encodeMessage(from, { to, id: makeId(), time: Math.floor(Date.now() / 1_000), content, ...more })
 const text = (words: string): Content => ({ type: 'text', text: words })
+
+test('a relay that says that it moves again and again is heard a few times', () => {
+  const io = createTestIo({})
+  const tell = createMoveTeller(io)
+  for (let n = 0; n < 100; n++) tell({ kind: 'moved', relay: 'localhost', name: `name${n % 50}` })
+  expect(io.err().split('\n').filter((line) => line.includes('is moving'))).toHaveLength(8)
+})
 
 test('a card of somebody else has nobody dial their own machine', async () => {
   const onion = '2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion'
@@ -255,6 +263,22 @@ describe('a group', () => {
     expect(out).toMatch(/^SHA256:\S+ \[no contact\]: \[the group Tea: Mallory, Bob\]\n/)
     expect(readdirSync(join(home('Bob'), 'groups'))).toEqual(['Tea'])
     expect(readFileSync(join(home('Bob'), 'groups/Tea'), 'utf8')).toBe(before)
+  }, 60_000)
+
+  test('is taken up unasked until there are 64: a contact can make as many as it likes', async () => {
+    await meet('Mallory', 'Bob')
+    const [mallory, bob] = [identity('Mallory'), identity('Bob')]
+    const members = await Promise.all(['Mallory', 'Bob'].map(async (who) => parseCard((await as(who, ['me'])).out)))
+    const payloads = Array.from({ length: 66 }, async (_, n) => {
+      const group = await makeGroup(mallory, { id: makeId(), name: `Trap ${n}`, version: 1, time: members[0]!.time, members })
+      return message(mallory, bob, { type: 'group', card: group.text }, { group: group.id })
+    })
+    await put('Mallory', 'Bob', ...(await Promise.all(payloads)))
+    const { code, err } = await as('Bob', ['get'])
+    expect(code).toBe(0)
+    expect(err.split('\n').slice(-3)).toEqual([64, 65].map((n) => `asfaleia: the group Trap ${n} was not taken: you are in 64 already; \`asfaleia group leave\` leaves one`).concat(''))
+    expect(readdirSync(join(home('Bob'), 'groups'))).toHaveLength(64)
+    expect(await as('Bob', ['get'])).toEqual({ code: 0, out: '', err: 'asfaleia: no messages wait\n' })
   }, 60_000)
 
   test.each<[string[], number, RegExp]>([

@@ -34,6 +34,9 @@ indented; what could confuse a terminal stands as \\u{…}. With --json a line h
   --relay HOST[:PORT]   a relay to receive from, instead of the profile's; again for more
 ${TALK_HELP}`
 
+/** Groups that are taken up unasked. */
+const MOST_GROUPS = 64
+
 /** How long receipts and acknowledgements may take when all is shown, ms. */
 const FLUSH_MS = 30_000
 /** What of files is left at the relays, and not acknowledged: what a sender has under way at once, and less than a relay's window. */
@@ -218,7 +221,10 @@ class Show {
     if (group === undefined || home === undefined || fingerprintOf(group.maker) !== sender) return
     const own = fingerprintOf(identity.key)
     const isMember = group.members.some(({ key }) => fingerprintOf(key) === own)
-    if (!isMember && groups.find(group.id) === undefined) return
+    const isKnown = groups.find(group.id) !== undefined
+    if (!isMember && !isKnown) return
+    // A contact can ask into as many groups as it likes.
+    if (!isKnown && groups.list().length >= MOST_GROUPS) return this.note(`the group ${group.name} was not taken: you are in ${MOST_GROUPS} already; \`asfaleia group leave\` leaves one`)
     const { known, change } = await groups.take(group, (name) => book.get(name) !== undefined)
     const name = sanitizeLine(known.name)
     if (change === undefined) this.note(`you are in the group ${name}: \`asfaleia group show\` says who is`)
