@@ -37,6 +37,11 @@ export class People {
     return undefined
   }
 
+  /** Whether the person took them up by themselves: members whom a group's maker named send no files. */
+  isContact(fingerprint: string): boolean {
+    return this.book.find(fingerprint) !== undefined || (this.#guest !== undefined && fingerprintOf(this.#guest.key) === fingerprint)
+  }
+
   nameOf(fingerprint: string): string {
     return fingerprint === this.#me ? 'you' : (this.find(fingerprint)?.name ?? fingerprint)
   }

@@ -637,7 +637,7 @@ function fileFailure({ state, to, error }: FileDelivery): string {
 
 const ARRIVAL_FAILURES: Readonly<Record<'damaged' | 'refused' | 'failed', string>> = {
   damaged: 'what came is not what was announced',
-  refused: 'not taken: `--files FOLDER`, or `files` of the profile, says where files go',
+  refused: 'not taken: `--files FOLDER`, or `files` of the profile, says where files of contacts go',
   failed: 'not taken',
 }
 

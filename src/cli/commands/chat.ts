@@ -3,6 +3,7 @@ import { basename, join } from 'node:path'
 import type { ReadStream, WriteStream } from 'node:tty'
 import { fingerprintOf, makeId } from '../../client/field.ts'
 import { type Contact, openMessenger } from '../../client/messenger.ts'
+import type { FileReceiver } from '../../client/transfers.ts'
 import { openCommandLine } from '../arguments.ts'
 import { Arrivals } from '../arrival.ts'
 import type { Front } from '../chat/front.ts'
@@ -74,7 +75,8 @@ export async function run(argv: string[], io: Io): Promise<number> {
   const places = new Map<string, string>()
   const folder = values.files ?? profile.files
   const done = home === undefined ? undefined : join(home.stateFolder, 'files')
-  const files = folder === undefined ? { open: () => Promise.resolve(undefined) } : new Arrivals(folder, done, ({ file }, path) => void places.set(file, path))
+  const arrivals = folder === undefined ? undefined : new Arrivals(folder, done, ({ file }, path) => void places.set(file, path))
+  const files: FileReceiver = { open: async (offer) => (people.isContact(fingerprintOf(offer.from.key)) ? arrivals?.open(offer) : undefined) }
   const ended = new AbortController()
   const outbox = home !== undefined && profile.outbox ? await openOutbox(home.stateFolder, identity) : undefined
   const messenger = openMessenger({

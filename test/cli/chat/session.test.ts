@@ -391,6 +391,8 @@ describe('a group', () => {
     // A member of the group who is no contact is heard, marked.
     arrives(dave, text('hello all'), { from: alice!.people.find(dave.fingerprint)!, envelope: { group: group.id } })
     await shows('~dave  hello all')
+    // But no file of theirs is taken.
+    expect([bob!, dave].map(({ fingerprint }) => alice!.people.isContact(fingerprint))).toEqual([true, false])
     const forged = await makeGroup(dave.identity, { ...facts, version: 2, members: [dave.card, alice!.card] })
     arrives(dave, { type: 'group', card: forged.text }, { from: alice!.people.find(dave.fingerprint)!, envelope: { group: group.id } })
     const next = await makeGroup(bob!.identity, { ...facts, version: 2, members: [bob!.card, alice!.card, carol!.card] })
