@@ -258,7 +258,8 @@ describe('as processes', () => {
         server.close()
         then()
         far.destroy()
-        near.destroy()
+        // What went by arrives, as it does where a process is killed.
+        near.end()
       })
     })
     await once(server.listen(at('between')), 'listening')
