@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { asfaleia } from '../support/command.ts'
@@ -24,6 +24,26 @@ test('makes a new address with the same clients, leaves the old one as it is, an
   expect(Object.keys(list(to))).toEqual(Object.keys(before))
   expect(list(to)['authorized_clients/alice.auth']).toBe(before['authorized_clients/alice.auth'])
   expect((await asfaleia(['address', '--service', to])).out).toBe(`${address}\n`)
+})
+
+test('in the appliance it says what is to be done there, and makes nothing that would not be served', async () => {
+  const around = scratch()
+  const { folder } = writeService(around, 'onion', TORS)
+  const env = { ASFALEIA_SERVICE: folder, ASFALEIA_APPLIANCE: 'on' }
+  const before = list(around)
+  const elsewhere = await asfaleia(['rotate', '--to', join(around, 'second')], { env })
+  expect(elsewhere).toMatchObject({ code: 2, out: '', err: expect.stringContaining(`--to ${join(around, 'next')}`) })
+  expect(list(around)).toEqual(before)
+  const { code, out } = await asfaleia(['rotate', '--to', join(around, 'next')], { env })
+  expect(code).toBe(0)
+  expect(out).not.toMatch(/HiddenService|--name-file|torrc/)
+  // Each line of the document's, in its order.
+  const document = readFileSync(join(import.meta.dirname, '../../docs/appliance.md'), 'utf8')
+  const [, section] = document.split('## Move to a new address')
+  const commands = section!.split('\n## ')[0]!.match(/^ {4}docker compose .*$/gm)!.map((line) => line.trim())
+  expect(commands[0]).toMatch(/^docker compose run --rm -T keys rotate --to /)
+  const said = out.match(/^ {5}docker compose .*$/gm)!.map((line) => line.trim().replace(OLD, 'OLD.onion'))
+  expect(said.filter((line) => !line.includes(' backup '))).toEqual(commands.slice(1))
 })
 
 test('--end destroys the old keys, and no others', async () => {

@@ -672,7 +672,9 @@ describe('the keys', () => {
     const { StartedAt } = (await inspect('relay')).State
     await client.newIdentity()
     expect(await send(old, alice, bob, 'on the way')).toMatchObject({ code: 0 })
-    const [moved = ''] = (await keys('rotate', '--to', '/var/lib/tor/next')).stdout.split('\n')
+    const { stdout } = await keys('rotate', '--to', '/var/lib/tor/next')
+    expect(stdout).toContain('     docker compose kill --signal HUP tor\n')
+    const [moved = ''] = stdout.split('\n')
     expect(moved).toMatch(/^[a-z2-7]{56}\.onion$/)
     await compose('kill', '--signal', 'HUP', 'tor')
     await up.until(new RegExp(`asfaleia get --relay ${moved}`), 100)

@@ -3,7 +3,7 @@
  * and says what to tell tor and the relay; for a while both addresses lead to the relay, and whoever comes by the old
  * one is told the new one (`98;moved`). In the end it destroys the old keys.
  */
-import { resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { isOnionName } from '../../config.ts'
 import { checkService, clientOf, createService, HOSTNAME, type ServiceFiles } from '../../onion/service.ts'
 import { openCommandLine } from '../arguments.ts'
@@ -45,6 +45,10 @@ export async function run(argv: string[], io: Io): Promise<number> {
     await endOld(folder, end, io)
     return EXIT.ok
   }
+  // Set in docker-compose.yml, where `entry` serves one folder beside the old one, and arranges the rest.
+  const appliance = io.env['ASFALEIA_APPLIANCE'] === 'on'
+  const served = join(dirname(resolve(folder)), 'next')
+  if (appliance && resolve(to!) !== served) throw new UsageError(`the appliance serves the new address from ${served} alone`, { hint: `--to ${served}` })
   const [old, made] = await makeNew(folder, io)
   const address = checkService(made)
   try {
@@ -53,7 +57,8 @@ export async function run(argv: string[], io: Io): Promise<number> {
     erase(made)
   }
   const clients = [...made.keys()].filter((path) => clientOf(path) !== undefined).length
-  io.stdout.write(values.json === true ? `${formatJson({ address, old, clients, folder: to! })}\n` : describeNext(address, old, to!, clients))
+  const said = [address, '', ...(appliance ? stepsInAppliance(old, to!) : steps(old, to!)), ...describeClients(clients), ''].join('\n')
+  io.stdout.write(values.json === true ? `${formatJson({ address, old, clients, folder: to! })}\n` : said)
   return EXIT.ok
 }
 
@@ -72,11 +77,9 @@ async function makeNew(folder: string, io: Io): Promise<[old: string, made: Serv
   }
 }
 
-function describeNext(address: string, old: string, folder: string, clients: number): string {
+function steps(old: string, folder: string): string[] {
   const asFolder = sanitizeLine(resolve(folder))
-  const lines = [
-    address,
-    '',
+  return [
     `1. Back it up: asfaleia backup --service ${asFolder} …`,
     "2. Give tor these lines beside those of the old service, with the same HiddenServicePort lines after them, and reload it:",
     `     HiddenServiceDir ${asFolder}`,
@@ -84,10 +87,24 @@ function describeNext(address: string, old: string, folder: string, clients: num
     `     --name-file ${asFolder}/${HOSTNAME} --moved-from ${old}`,
     '4. When the people have moved: take the old service out of torrc, reload tor, start the relay without --moved-from, and',
     `     asfaleia rotate --end ${old}`,
-    ...(clients === 0 ? [] : ['', `The ${clients} authorized client${clients === 1 ? '' : 's'} came along: each changes the address in their line for tor.`]),
-    '',
   ]
-  return lines.join('\n')
+}
+
+/** Those of docs/appliance.md: what is said of torrc and of the relay's options above, `entry` does. */
+function stepsInAppliance(old: string, folder: string): string[] {
+  return [
+    '1. Back it up:',
+    `     docker compose run --rm -T keys backup --service ${sanitizeLine(resolve(folder))} --to RECIPIENT --out - >next.age`,
+    '2. Serve both addresses:',
+    '     docker compose kill --signal HUP tor',
+    '3. When the people have moved:',
+    `     docker compose run --rm -T keys rotate --end ${old}`,
+    '     docker compose kill --signal HUP tor',
+  ]
+}
+
+function describeClients(clients: number): string[] {
+  return clients === 0 ? [] : ['', `The ${clients} authorized client${clients === 1 ? '' : 's'} came along: each changes the address in their line for tor.`]
 }
 
 async function endOld(folder: string, address: string, io: Io): Promise<void> {
