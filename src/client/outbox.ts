@@ -187,6 +187,8 @@ export class Outbox {
     const stopped = new Set<string>()
     for (const entry of this.#entries.values()) {
       if (entry.flying !== undefined || entry.deadline <= now || stopped.has(entry.to)) continue
+      // Most of many are held, and rest: they cost a look each, whenever anything is sent.
+      if (!entry.wanted && entry.again > now && this.#down.size === 0) continue
       if (entry.again <= now) {
         entry.wanted = true
         entry.again = Number.POSITIVE_INFINITY
@@ -227,16 +229,16 @@ export class Outbox {
   /** When `take` or `expire` has something to do next; infinite if only an input can tell. */
   due(now: number): number {
     let due = Number.POSITIVE_INFINITY
+    /** By receiver: its relays that open again, and when. */
+    const opening = new Map<string, readonly (readonly [relay: string, until: number])[]>()
     for (const entry of this.#entries.values()) {
       due = Math.min(due, entry.deadline)
       if (entry.flying !== undefined) continue
       due = Math.min(due, entry.again)
       if (!entry.wanted && entry.held.size === 0) continue
-      for (const relay of this.#relays(entry)) {
-        if (entry.refused.has(relay)) continue
-        const until = Math.max(this.#down.get(relay)?.until ?? 0, this.#shut.get(`${entry.to} ${relay}`)?.until ?? 0)
-        if (until > now) due = Math.min(due, until)
-      }
+      let relays = opening.get(entry.to)
+      if (relays === undefined) opening.set(entry.to, (relays = this.#opening(entry, now)))
+      for (const [relay, until] of relays) if (!entry.refused.has(relay)) due = Math.min(due, until)
     }
     for (const [relay, { at }] of this.#looks) due = Math.min(due, Math.max(at, this.#down.get(relay)?.until ?? 0))
     return due
@@ -390,6 +392,13 @@ export class Outbox {
   #relays(entry: Entry): readonly string[] {
     const known = this.#relaysOf(entry.to)
     return known === undefined || known.length === 0 ? entry.relays : known
+  }
+
+  /** The relays of the entry's receiver that cannot take anything now, and when they are tried again. */
+  #opening(entry: Entry, now: number): (readonly [relay: string, until: number])[] {
+    return this.#relays(entry)
+      .map((relay) => [relay, Math.max(this.#down.get(relay)?.until ?? 0, this.#shut.get(`${entry.to} ${relay}`)?.until ?? 0)] as const)
+      .filter(([, until]) => until > now)
   }
 
   #isDown(relay: string, now: number): boolean {
