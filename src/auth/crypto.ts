@@ -78,9 +78,18 @@ export function open(key: Uint8Array, nonce: Uint8Array, ciphertext: Uint8Array)
 /** X25519 (RFC 7748) by one scalar. @throws where the result is all zero */
 export type Multiply = (point: Uint8Array) => Uint8Array
 
-/** @param scalar 32 bytes, clamped here */
+/** @param scalar 32 bytes, clamped and copied here */
 export function x25519(scalar: Uint8Array): Multiply {
-  return multiplyBy(createPrivateKey({ key: Buffer.concat([X25519_PKCS8, scalar]), format: 'der', type: 'pkcs8' }))
+  return multiplyBy(importPrivateKey(X25519_PKCS8, scalar))
+}
+
+function importPrivateKey(prefix: Uint8Array, secret: Uint8Array): KeyObject {
+  const key = Buffer.concat([prefix, secret])
+  try {
+    return createPrivateKey({ key, format: 'der', type: 'pkcs8' })
+  } finally {
+    key.fill(0)
+  }
 }
 
 /** A new scalar and its point. */
@@ -105,7 +114,7 @@ function multiplyBy(privateKey: KeyObject): Multiply {
 
 /** The ed25519 key (RFC 8032) of a seed of 32 bytes: its public point, and what signs. */
 export function ed25519(seed: Uint8Array): { readonly point: Uint8Array; sign(message: Uint8Array): Uint8Array } {
-  const privateKey = createPrivateKey({ key: Buffer.concat([ED25519_PKCS8, seed]), format: 'der', type: 'pkcs8' })
+  const privateKey = importPrivateKey(ED25519_PKCS8, seed)
   const point = Buffer.from(createPublicKey(privateKey).export({ format: 'jwk' }).x!, 'base64url')
   return { point, sign: (message) => sign(null, message, privateKey) }
 }
