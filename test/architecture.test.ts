@@ -98,7 +98,7 @@ const PACKAGES: readonly (readonly [name: string, users: readonly string[], why:
   ['@noble/ciphers', ['auth/container.ts'], 'Poly1305 alone, as OpenSSH uses it'],
   ['@noble/hashes', ['auth/crypto.web.ts'], 'what node:crypto does in Node'],
   ['@noble/hashes', ['client/file.ts', 'transport/address.ts'], "a file's hash part by part, an onion address's checksum, in a page too"],
-  ['age-encryption', ['auth/age-ssh.ts', 'client/envelope.ts', 'client/identity.ts', 'client/message.ts'], "clients' messages"],
+  ['age-encryption', ['auth/age-ssh.ts', 'client/envelope.ts', 'client/identity.ts'], "clients' messages"],
   ['@scure/bip39', ['client/safety.ts'], 'words that people can tell apart when they hear them'],
   ['@scure/base', ['client/field.ts', 'client/card.ts', 'client/seen.ts'], 'strict base64url and bech32, in a page too'],
   ['age-encryption', ['onion/backup.ts', 'cli/commands/backup.ts', 'cli/unlock.ts'], 'backups'],

@@ -37,7 +37,7 @@ export async function encryptToKey(plaintext: Uint8Array, key: SshKey): Promise<
   if (plaintext.length > CHUNK_BYTES) throw new RangeError('plaintext over one age chunk')
   const fileKey = randomBytes(FILE_KEY_BYTES)
   const nonce = randomBytes(16)
-  const header = encodeHeader(await wrap(fileKey, key))
+  const header = encodeHeader(await createWrap(key)(fileKey))
   const mac = hmac(hkdf(fileKey, NOTHING, 'header'), utf8.encode(header))
   const payload = seal(hkdf(fileKey, nonce, 'payload'), ONLY_CHUNK_NONCE, plaintext)
   return concat(utf8.encode(`${header} ${toUnpadded(mac)}\n`), nonce, payload)
@@ -45,27 +45,29 @@ export async function encryptToKey(plaintext: Uint8Array, key: SshKey): Promise<
 
 /** For age-encryption's Encrypter: messages of any size to an SSH key. */
 export class SshRecipient implements Recipient {
-  readonly #key: SshKey
+  readonly #wrap: (fileKey: Uint8Array) => Promise<Stanza>
 
   /** @throws {TypeError} on a key that cannot decrypt */
   constructor(key: SshKey) {
-    requireDecrypting(key)
-    this.#key = key
+    this.#wrap = createWrap(key)
   }
 
   async wrapFileKey(fileKey: Uint8Array): Promise<Stanza[]> {
-    return [await wrap(fileKey, this.#key)]
+    return [await this.#wrap(fileKey)]
   }
 }
 
 /** For age-encryption's Decrypter. */
 export class SshIdentity implements Identity {
   readonly #key: SshPrivateKey
+  /** Of an ed25519 key: nothing of it is secret. */
+  readonly #converted: Converted | undefined
 
   /** @throws {TypeError} on a key that cannot decrypt */
   constructor(privateKey: SshPrivateKey) {
     requireDecrypting(privateKey.public)
     this.#key = privateKey
+    this.#converted = privateKey.public.material.kind === 'ed25519' ? convert(privateKey.public) : undefined
   }
 
   /**
@@ -89,15 +91,15 @@ export class SshIdentity implements Identity {
     if (share?.length !== 32 || decodeUnpadded(args[1]!)?.length !== 4) throw malformed('ssh-ed25519')
     if (args[1] !== tag) return null
     if (body.length !== FILE_KEY_BYTES + TAG_BYTES) throw malformed('ssh-ed25519')
-    const key = this.#key.public
+    const { point, tweak } = this.#converted!
     let shared: Uint8Array
     try {
-      shared = computeTweak(key)(this.#key.multiply!(share))
+      shared = tweak(this.#key.multiply!(share))
     } catch {
       // An all-zero result (RFC 7748, section 6.1).
       throw malformed('ssh-ed25519')
     }
-    const salt = concat(share, toMontgomery(key))
+    const salt = concat(share, point)
     return open(hkdf(shared, salt, ED25519_LABEL), WRAP_NONCE, body)
   }
 
@@ -117,16 +119,18 @@ function requireDecrypting(key: SshKey): void {
   if (!key.canDecrypt) throw new TypeError('age cannot encrypt to a key of this type')
 }
 
-async function wrap(fileKey: Uint8Array, key: SshKey): Promise<Stanza> {
+/** @throws {TypeError} on a key that cannot decrypt */
+function createWrap(key: SshKey): (fileKey: Uint8Array) => Promise<Stanza> {
   requireDecrypting(key)
-  if (key.material.kind === 'rsa') {
-    return new Stanza(['ssh-rsa', computeTag(key)], await encryptOaep(key.material, fileKey, RSA_LABEL))
+  const { material } = key
+  const tag = computeTag(key)
+  if (material.kind === 'rsa') return async (fileKey) => new Stanza(['ssh-rsa', tag], await encryptOaep(material, fileKey, RSA_LABEL))
+  const { point, tweak } = convert(key)
+  return async (fileKey) => {
+    const { share, multiply } = createShare()
+    const wrapKey = hkdf(tweak(multiply(point)), concat(share, point), ED25519_LABEL)
+    return new Stanza(['ssh-ed25519', tag, toUnpadded(share)], seal(wrapKey, WRAP_NONCE, fileKey))
   }
-  const { share, multiply } = createShare()
-  const point = toMontgomery(key)
-  const shared = computeTweak(key)(multiply(point))
-  const wrapKey = hkdf(shared, concat(share, point), ED25519_LABEL)
-  return new Stanza(['ssh-ed25519', computeTag(key), toUnpadded(share)], seal(wrapKey, WRAP_NONCE, fileKey))
 }
 
 /** agessh's tag: how a stanza says whose it is. */
@@ -134,9 +138,15 @@ function computeTag(key: SshKey): string {
   return toUnpadded(key.fingerprint.subarray(0, 4))
 }
 
-/** agessh's tweak: binds the shared secret to the SSH key, so that it differs from a bare X25519 key's. */
-function computeTweak(key: SshKey): Multiply {
-  return x25519(hkdf(NOTHING, key.blob, ED25519_LABEL))
+/** What an ed25519 key is to X25519: the same for every file. */
+interface Converted {
+  readonly point: Uint8Array
+  /** agessh's: binds the shared secret to the SSH key, so that it differs from a bare X25519 key's. */
+  readonly tweak: Multiply
+}
+
+function convert(key: SshKey): Converted {
+  return { point: toMontgomery(key), tweak: x25519(hkdf(NOTHING, key.blob, ED25519_LABEL)) }
 }
 
 /** An ed25519 key for X25519, u = (1 + y) / (1 - y) (RFC 7748, section 4.1). Its point was checked when parsed. */

@@ -7,7 +7,7 @@ import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, pri
 import sshpk from 'sshpk'
 import { ProtocolError } from '../protocol/errors.ts'
 import { type Container, encodePlain, openContainer, parseContainer } from './container.ts'
-import { x25519 } from './crypto.ts'
+import { type Multiply, x25519 } from './crypto.ts'
 import { PrivateKeyError } from './key-error.ts'
 import { asBuffer, createKeyObject } from './key-object.ts'
 import { openPem } from './pem.ts'
@@ -135,7 +135,7 @@ const ECDSA_DIGESTS = { nistp256: 'sha256', nistp384: 'sha384', nistp521: 'sha51
 function actionsOf({ material }: SshKey, keyObject: KeyObject): Omit<SshPrivateKey, 'public'> {
   switch (material.kind) {
     case 'ed25519':
-      return { sign: (message) => sign(null, message, keyObject), multiply: (point) => x25519(scalarOf(keyObject))(point) }
+      return { sign: (message) => sign(null, message, keyObject), multiply: multiplierOf(keyObject) }
     case 'rsa':
       return {
         sign: (message) => sign('sha512', message, keyObject),
@@ -147,9 +147,15 @@ function actionsOf({ material }: SshKey, keyObject: KeyObject): Omit<SshPrivateK
 }
 
 /** RFC 8032, section 5.1.5: the scalar is the first half of the seed's hash; X25519 clamps it alike. */
-function scalarOf(keyObject: KeyObject): Uint8Array {
+function multiplierOf(keyObject: KeyObject): Multiply {
   const seed = Buffer.from(keyObject.export({ format: 'jwk' }).d!, 'base64url')
-  return createHash('sha512').update(seed).digest().subarray(0, 32)
+  const digest = createHash('sha512').update(seed).digest()
+  try {
+    return x25519(digest.subarray(0, 32))
+  } finally {
+    digest.fill(0)
+    seed.fill(0)
+  }
 }
 
 function parsePublicBlob(blob: Uint8Array): SshKey {

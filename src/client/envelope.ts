@@ -11,10 +11,15 @@ import type { Identity } from './identity.ts'
 /** @throws {TypeError} for a key that cannot decrypt (ECDSA and FIDO keys sign only). */
 export async function seal(receiver: SshKey, text: Uint8Array): Promise<Uint8Array> {
   if (!receiver.canDecrypt) throw new TypeError('that key can sign, but not decrypt')
+  let recipient = recipients.get(receiver)
+  if (recipient === undefined) recipients.set(receiver, (recipient = new SshRecipient(receiver)))
   const encrypter = new Encrypter()
-  encrypter.addRecipient(new SshRecipient(receiver))
+  encrypter.addRecipient(recipient)
   return encrypter.encrypt(text)
 }
+
+/** What a key is to age, as long as somebody has the key. */
+const recipients = new WeakMap<SshKey, SshRecipient>()
 
 /**
  * Encrypts to somebody's recipient, where there is one, else to the key; to oneself, too.

@@ -45,11 +45,20 @@ export function formatKey(key: SshKey): string {
   return `${key.type} ${encodeBase64(key.blob)}`
 }
 
-/** A plain key, no certificate, as {@link formatKey} writes it. */
+/** Keys that were parsed last, by line: a sender's stands in each of its messages, and its point is checked once. */
+const parsed = new Map<string, SshKey>()
+const PARSED = 64
+
+/** A plain key, no certificate, as {@link formatKey} writes it. Of the same line it may be the same object. */
 export function parseKey(value: string): SshKey | undefined {
+  const known = parsed.get(value)
+  if (known !== undefined) return known
   try {
     const key = parsePublicKey(value)
-    return formatKey(key) === value ? key : undefined
+    if (formatKey(key) !== value) return undefined
+    parsed.set(value, key)
+    if (parsed.size > PARSED) parsed.delete(parsed.keys().next().value!)
+    return key
   } catch {
     return undefined
   }

@@ -3,11 +3,9 @@
  * signature over both and over whom it is for, then padding to one of a few sizes. Every message that comes has
  * one verdict, and none is thrown away for its verdict here. Pure, also in a browser; the time is an argument.
  */
-import { Encrypter } from 'age-encryption'
-import { SshRecipient } from '../auth/age-ssh.ts'
 import type { SshKey } from '../auth/ssh-key.ts'
 import { concat } from '../auth/ssh-wire.ts'
-import { open } from './envelope.ts'
+import { open, sealFor } from './envelope.ts'
 import {
   decodeText,
   encodeText,
@@ -203,16 +201,10 @@ export async function encodeMessage(
   if (size === undefined) throw new MessageError('too-large')
   const padded = new Uint8Array(size).fill(LF)
   padded.set(text)
-  const payload = await encrypt(to, padded)
+  if (to.recipient === undefined && !to.key.canDecrypt) throw new MessageError('no-recipient')
+  const payload = await sealFor(to, padded)
   if (payload.length > most) throw new MessageError('too-large')
   return payload
-}
-
-function encrypt({ key, recipient }: Correspondent, text: Uint8Array): Promise<Uint8Array> {
-  if (recipient === undefined && !key.canDecrypt) throw new MessageError('no-recipient')
-  const encrypter = new Encrypter()
-  encrypter.addRecipient(recipient ?? new SshRecipient(key))
-  return encrypter.encrypt(text)
 }
 
 /**
