@@ -15,7 +15,7 @@ import { flush, makeFolder, readText, systemReason, writeWhole } from './file.ts
 import { systemCode } from './keyfile.ts'
 import { CliError } from './terminal.ts'
 
-/** A record has a line of at most 7 bytes for each of 52,429 parts. */
+/** A record has a line of at most 7 bytes for each of 65,536 parts. */
 const RECORD_BYTES = 1_048_576
 /** Files that are remembered as done, so that an offer that comes again brings no second one. */
 const REMEMBERED = 1_000

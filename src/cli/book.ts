@@ -79,6 +79,7 @@ export class Book {
   readonly #now: () => number
   readonly #isLocal: boolean
   #contacts: readonly Known[] = []
+  #byKey: ReadonlyMap<string, Known> = new Map()
   #problems: readonly Problem[] = []
 
   private constructor(folder: string, now: () => number, isLocal: boolean) {
@@ -111,6 +112,8 @@ export class Book {
     const names = await listNames(this.#folder)
     const read = await Promise.allSettled(names.map((name) => this.#read(name)))
     this.#contacts = read.flatMap((each) => (each.status === 'fulfilled' && each.value !== undefined ? [each.value] : []))
+    // Of two files with one key the first counts.
+    this.#byKey = new Map(this.#contacts.map((each) => [formatFingerprint(each.key.fingerprint), each] as const).toReversed())
     this.#problems = read.flatMap((each, index) => {
       if (each.status === 'fulfilled') return []
       if (each.reason instanceof CliError) return [{ name: names[index]!, error: each.reason }]
@@ -130,7 +133,7 @@ export class Book {
 
   /** The contact of that key, `SHA256:…`. */
   find(fingerprint: string): Known | undefined {
-    return this.#contacts.find(({ key }) => formatFingerprint(key.fingerprint) === fingerprint)
+    return this.#byKey.get(fingerprint)
   }
 
   /** The contact that its owner calls so; the case does not matter. */

@@ -273,7 +273,8 @@ export function warnOf({ problems }: Pick<Book | Groups, 'problems'>, io: Pick<I
   for (const { error } of problems) io.stderr.write(`asfaleia: warning: ${sanitizeLine(error.message)}\n`)
 }
 
-function checkGiven(relays: readonly string[]): readonly string[] {
+/** The relays of the command line. @throws {UsageError} */
+export function checkGiven(relays: readonly string[]): readonly string[] {
   try {
     return checkRelays(relays)
   } catch (error) {

@@ -5,11 +5,10 @@ import { MessageError, roomFor } from '../../client/message.ts'
 import type { Contact, Delivery } from '../../client/messenger.ts'
 import { CLIENT_CAPS } from '../../protocol/client-session.ts'
 import { openCommandLine } from '../arguments.ts'
-import { checkRelays } from '../book.ts'
 import { diagnose } from '../diagnosis.ts'
 import { sendFile } from '../departure.ts'
 import { isPrivateKey, readKeyFile, readPublicKey } from '../keyfile.ts'
-import { openProfile, type Profile } from '../profile.ts'
+import { checkGiven, openProfile, type Profile } from '../profile.ts'
 import { duration, toCliError } from '../refusal.ts'
 import { codeOf, openTalk, type Talk, TALK_HELP, TALK_OPTIONS } from '../talk.ts'
 import { CliError, EXIT, formatJson, type Io, printProblem, sanitizeLine, UsageError } from '../terminal.ts'
@@ -102,7 +101,7 @@ interface Receivers {
 
 /** A contact or a group by name, else a public key, or a file of one. @throws {CliError} */
 async function findReceivers(profile: Profile, word: string, given: readonly string[] | undefined): Promise<Receivers> {
-  const relays = given === undefined ? undefined : readRelays(given)
+  const relays = given === undefined ? undefined : checkGiven(given)
   const contact = profile.book.get(word)
   if (contact !== undefined) return { contacts: [relays === undefined ? contact : { ...contact, relays }] }
   const known = profile.groups.get(word)
@@ -119,14 +118,6 @@ async function findReceivers(profile: Profile, word: string, given: readonly str
   const key = await readReceiver(word)
   if (relays === undefined) throw new UsageError('--relay is missing: a bare key says no relay', { hint: 'or take its owner up: `asfaleia contact add`' })
   return { contacts: [{ name: 'receiver', key, relays }] }
-}
-
-function readRelays(relays: readonly string[]): readonly string[] {
-  try {
-    return checkRelays(relays)
-  } catch (error) {
-    throw new UsageError(`--relay: ${(error as CliError).message}`)
-  }
 }
 
 async function readReceiver(receiver: string): Promise<SshKey> {
