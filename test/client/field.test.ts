@@ -1,7 +1,8 @@
 /** The values of headers, and what a file that somebody sends may be called. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { encodeText, isFileName, isId, isName, makeFileName, makeId } from '../../src/client/field.ts'
+import { generatePrivateKey } from '../../src/auth/private-key.ts'
+import { encodeText, formatKey, isFileName, isId, isName, makeFileName, makeId, parseKey } from '../../src/client/field.ts'
 
 const GOOD = [
   'a', 'holiday.jpeg', 'a b.txt', 'Zoë.txt', '報告書.pdf', '🎉.png', 'archive.tar.gz', 'no ending', 'console.log', 'nulls.txt', 'com10', "it's (1) [final] #2 & 50%.txt",
@@ -112,4 +113,25 @@ it('ids are 22 characters that nobody guesses', () => {
   const ids = Array.from({ length: 1_000 }, makeId)
   expect(ids.every(isId)).toBe(true)
   expect(new Set(ids).size).toBe(1_000)
+})
+
+describe("a sender's line", () => {
+  const makeLine = (): string => generatePrivateKey('').public
+
+  it('is parsed once, as long as no 64 others came', () => {
+    const line = makeLine()
+    const key = parseKey(line)!
+    expect(formatKey(key)).toBe(line)
+    for (let n = 0; n < 63; n++) parseKey(makeLine())
+    expect(parseKey(line)).toBe(key)
+    parseKey(makeLine())
+    expect(parseKey(line)).not.toBe(key)
+    expect(parseKey(line)).toEqual(key)
+  })
+
+  it('has one spelling, also where the key is known', () => {
+    const line = makeLine()
+    expect(parseKey(line)).toBeDefined()
+    for (const other of [`${line} `, `${line} comment`, line.toUpperCase(), line.slice(0, -1), ` ${line}`, '', '__proto__']) expect(parseKey(other)).toBeUndefined()
+  })
 })
