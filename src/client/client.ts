@@ -275,8 +275,8 @@ export class RelayClient {
   /**
    * Messages as they come, each leased until it is acknowledged. Leaving the loop closes the connection, so
    * that what was not acknowledged waits again. Keeps the connection alive and the token fresh meanwhile.
-   * `onSubscribed` is told how many messages wait, before the first one comes.
-   * @param options.signal ends the loop, and the connection with it
+   * `onSubscribed` is told how many messages wait, before the first one comes. `signal` ends the loop, and the connection
+   * with it.
    * @throws {RelayError} `taken-over` when a newer subscriber has the mailbox; what ended the connection otherwise
    * @throws the signal's reason
    */

@@ -107,13 +107,12 @@ describe('arena', () => {
 
   it('gives the memory of empty slabs back at once, without a collection', () => {
     const { arena, held } = shadowed()
-    const before = process.memoryUsage().arrayBuffers
     const payload = payloadOf(0, SLAB_BYTES / 2)
     for (let owner = 0; owner < 64; owner++) held.set(owner, { position: arena.store(owner, payload), payload })
     const full = process.memoryUsage().arrayBuffers
     for (const { position } of held.values()) arena.erase(position)
     const emptied = process.memoryUsage().arrayBuffers
-    expect(full - before).toBeGreaterThan(50 * SLAB_BYTES)
+    // Not beside what there was before: what others left is collected in between, or not.
     expect(full - emptied).toBeGreaterThan(50 * SLAB_BYTES)
     expect(arena.reserved).toBeLessThanOrEqual(3 * SLAB_BYTES)
   })
