@@ -10,14 +10,14 @@ const node24 = join(root, 'test/node24/node_modules/.bin/node')
 /** What the relay and its clients are made of; the tests of files and documents do not depend on Node. */
 const PARTS = ['auth', 'client', 'config', 'log', 'mailbox', 'operator', 'protocol', 'relay', 'server', 'transport', 'handover', 'cli/send', 'cli/get', 'cli/key']
 
-it('runs on Node 24', { timeout: 300_000 }, async (context) => {
+it('runs on Node 24', { timeout: 600_000 }, async (context) => {
   if (!existsSync(node24)) context.skip('Node 24 is not installed below test/node24: sh deploy/setup.sh test')
   const version = await run([node24, '--version'])
   expect(version.stdout).toMatch(/^v24\./)
   const command = [node24, join(root, 'node_modules/vitest/vitest.mjs'), 'run', '--maxWorkers', '1', ...PARTS.map((part) => `test/${part}`)]
   // Programs that a test starts by name are of the same Node.
   const tests = await run(command, { cwd: root, env: { PATH: `${dirname(node24)}:${process.env['PATH']}` } })
-  expect(tests.stdout.split('\n').filter((line) => line.includes(' FAIL '))).toEqual([])
+  expect(`${tests.stdout}${tests.stderr}`.split('\n').filter((line) => line.includes(' FAIL '))).toEqual([])
   expect(tests.stdout.trimEnd().split('\n').at(-1)).toMatch(/^[0-9]{3,} passed, 0 failed$/)
   expect(tests.code).toBe(0)
 })
