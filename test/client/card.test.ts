@@ -166,7 +166,7 @@ describe('no card', async () => {
     ['a mistyped recipient', await sign(change(/^encrypt: age1./, 'encrypt: age1q', certified), 'asfaleia-card', carol), 'bad-recipient'],
     ['a recipient of another kind', await sign(change(/^encrypt: age1/, 'encrypt: age1pq1', certified), 'asfaleia-card', carol), 'bad-recipient'],
     ['no recipient where the key cannot decrypt', await sign(header(certified).filter((line) => !line.startsWith('encrypt')), 'asfaleia-card', carol), 'bad-recipient'],
-    ['a time without zone', await sign(change(/Z$/, '')), 'bad-time'],
+    ['a time without zone', await sign(change(/^(time: .*)Z$/, '$1')), 'bad-time'],
     ['a time that is none', await sign(change(/^time: .*/, 'time: now')), 'bad-time'],
 
     ['a link of something else', 'asfaleia:', 'not-a-card'],
