@@ -2,7 +2,7 @@
 import { type FileHandle, open } from 'node:fs/promises'
 import { basename } from 'node:path'
 import type { FileSource } from '../client/file.ts'
-import type { Contact } from '../client/messenger.ts'
+import type { Contact } from '../client/contact.ts'
 import type { FileDelivery } from '../client/transfers.ts'
 import { systemReason } from './file.ts'
 import type { Profile } from './profile.ts'

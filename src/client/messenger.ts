@@ -10,10 +10,10 @@
 import type { SshKey } from '../auth/ssh-key.ts'
 import type { Message } from '../protocol/client-session.ts'
 import { parseTarget } from '../transport/address.ts'
-import type { Card } from './card.ts'
 import { Channel } from './channel.ts'
 import { type ConnectOptions, connectRelay } from './client.ts'
 import { type Clock, systemClock } from './clock.ts'
+import type { Contact, Contacts } from './contact.ts'
 import type { Identity } from './identity.ts'
 import { Incoming } from './incoming.ts'
 import { RelayError } from './error.ts'
@@ -26,35 +26,6 @@ import { Receipts, type ReceiptState } from './receipts.ts'
 import { Seen, type SeenStore } from './seen.ts'
 import type { FileSource } from './file.ts'
 import { type FileDelivery, type FileEvent, type FileReceiver, Transfers } from './transfers.ts'
-
-/** Somebody to write to, or to hear from. */
-export interface Contact {
-  readonly name: string
-  readonly key: SshKey
-  /** In order of preference. */
-  readonly relays: readonly string[]
-  /** Of the card: an age recipient instead of the key. */
-  readonly recipient?: string
-  /** False: this one is not told that messages came or were read. */
-  readonly receipts?: boolean
-}
-
-/** Who is who. */
-export interface Contacts {
-  /** @param fingerprint `SHA256:…` */
-  find(fingerprint: string): Contact | undefined
-}
-
-/** A contact as its card says. Whether a relay `localhost`, which is whoever's machine dials it, may be dialled is the caller's to say. */
-export function contactOf({ name, key, relays, encrypt }: Card): Contact {
-  return { name, key, relays, ...(encrypt !== undefined && { recipient: encrypt }) }
-}
-
-/** Contacts that stay as they are. */
-export function contactsOf(contacts: Iterable<Contact>): Contacts {
-  const byKey = new Map(Array.from(contacts, (contact) => [fingerprintOf(contact.key), contact]))
-  return { find: (fingerprint) => byKey.get(fingerprint) }
-}
 
 /** Keeps what is unconfirmed from one run to the next. It holds whom one writes to: keep it encrypted. */
 export interface OutboxStore {

@@ -2,7 +2,7 @@
  * Files on their way out and in, for a messenger: it makes messages of the parts, and says what came of a file. The
  * rules are in file.ts.
  */
-import type { Contact } from './messenger.ts'
+import type { Contact } from './contact.ts'
 import { fingerprintOf, makeFileName, makeId } from './field.ts'
 import { FILE, type FileArrival, type FileInfo, FileReceiving, FileSending, type FileSink, type FileSource, type FileState, hashOf } from './file.ts'
 import { type Content, countParts, type FilePart, PART_BYTES, PARTS, type PartRange } from './message.ts'

@@ -10,7 +10,7 @@ import { Arrivals } from '../../src/cli/arrival.ts'
 import { makeId } from '../../src/client/field.ts'
 import { FILE, FileReceiving } from '../../src/client/file.ts'
 import { type FilePart, PART_BYTES } from '../../src/client/message.ts'
-import type { Contact } from '../../src/client/messenger.ts'
+import type { Contact } from '../../src/client/contact.ts'
 import { type FileOffer, Transfers } from '../../src/client/transfers.ts'
 
 let root: string

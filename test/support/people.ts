@@ -2,7 +2,8 @@
 import { generatePrivateKey, parsePrivateKey } from '../../src/auth/private-key.ts'
 import { fingerprintOf } from '../../src/client/field.ts'
 import { type Identity, identityOf } from '../../src/client/identity.ts'
-import { type Contact, type Messenger, type MessengerOptions, openMessenger, type Received } from '../../src/client/messenger.ts'
+import type { Contact } from '../../src/client/contact.ts'
+import { type Messenger, type MessengerOptions, openMessenger, type Received } from '../../src/client/messenger.ts'
 
 export interface Person extends Contact {
   readonly identity: Identity

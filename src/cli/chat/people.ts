@@ -1,7 +1,7 @@
 /** Whom one talks to, by fingerprint: the contact book, and the members of groups that one is in. */
 import type { Card } from '../../client/card.ts'
 import { fingerprintOf } from '../../client/field.ts'
-import type { Contact } from '../../client/messenger.ts'
+import type { Contact } from '../../client/contact.ts'
 import type { SshKey } from '../../auth/ssh-key.ts'
 import type { Book } from '../book.ts'
 import type { Groups, KnownGroup } from '../groups.ts'
