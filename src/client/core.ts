@@ -4,7 +4,6 @@
  */
 export { connectRelay, type ConnectOptions, RelayClient, type RequestOptions, type Token } from './client.ts'
 export {
-  type Delivery,
   Messenger,
   MessengerError,
   type MessengerErrorCode,
@@ -17,6 +16,7 @@ export {
   type SendOptions,
 } from './messenger.ts'
 export { type Contact, contactOf, type Contacts, contactsOf } from './contact.ts'
+export type { Delivery } from './delivery.ts'
 export type { FileArrival, FileInfo, FileSink, FileSource, FileState } from './file.ts'
 export type { FileDelivery, FileEvent, FileOffer, FileReceiver } from './transfers.ts'
 export type { DeliveryState, OutboxEntry } from './outbox.ts'

@@ -14,6 +14,7 @@ import { Channel } from './channel.ts'
 import { type ConnectOptions, connectRelay } from './client.ts'
 import { type Clock, systemClock } from './clock.ts'
 import type { Contact, Contacts } from './contact.ts'
+import { Deliveries, type Delivery, type DeliveryChange } from './delivery.ts'
 import type { Identity } from './identity.ts'
 import { Incoming } from './incoming.ts'
 import { RelayError } from './error.ts'
@@ -66,25 +67,6 @@ export interface SendOptions {
   readonly group?: string
   /** Takes the message back, if the receiver has not confirmed it: it goes out no more. */
   readonly signal?: AbortSignal
-}
-
-/** What becomes of a message. */
-export interface Delivery {
-  readonly id: string
-  readonly to: Contact
-  /** Not known of what was kept from an earlier run: it is encrypted to its receiver. */
-  readonly content: Content | undefined
-  readonly state: DeliveryState
-  /** The relay that took it, or that refused it last. */
-  readonly relay: string | undefined
-  /** Why it failed, or why it waits still. */
-  readonly error: unknown
-  /** Whether a relay took it, ever: what tells an `expired` message that was held from one that never left. */
-  readonly held: boolean
-  /** Resolves once a relay took it, or it is settled without. */
-  readonly accepted: Promise<DeliveryState>
-  /** Resolves when nothing more is tried: `delivered`, `expired` or `failed`; as it stands when the messenger closes. */
-  readonly settled: Promise<DeliveryState>
 }
 
 /** A message that came. What may be believed of it is its verdict. */
@@ -165,65 +147,6 @@ const RECEIPT_MS = 3_600_000
 const EVENTS = 4_096
 /** Copies of a message that are acknowledged together with it. */
 const COPIES = 16
-/** Deliveries that are remembered after they were confirmed, for a `read` that comes later. */
-const CONFIRMED = 4_096
-
-/** A delivery, and the hands that change it. */
-class Tracked {
-  readonly delivery: Delivery
-  readonly #state: { state: DeliveryState; relay: string | undefined; error: unknown; held: boolean } = { state: 'waiting', relay: undefined, error: undefined, held: false }
-  readonly #accepted = Promise.withResolvers<DeliveryState>()
-  readonly #settled = Promise.withResolvers<DeliveryState>()
-
-  constructor(id: string, to: Contact, content: Content | undefined) {
-    const now = this.#state
-    this.delivery = Object.freeze({
-      id,
-      to,
-      content,
-      get state() {
-        return now.state
-      },
-      get relay() {
-        return now.relay
-      },
-      get error() {
-        return now.error
-      },
-      get held() {
-        return now.held
-      },
-      accepted: this.#accepted.promise,
-      settled: this.#settled.promise,
-    })
-  }
-
-  get isSettled(): boolean {
-    const { state } = this.#state
-    return state !== 'waiting' && state !== 'held'
-  }
-
-  /** False if that is known already. */
-  change({ state, relay, error }: { state: DeliveryState; relay?: string | undefined; error?: unknown }): boolean {
-    const now = this.#state
-    if (now.state === 'read' || (this.isSettled && state !== 'read')) return false
-    if (now.state === state && now.relay === relay && codeOf(now.error) === codeOf(error)) return false
-    now.state = state
-    now.relay = relay ?? now.relay
-    now.error = error
-    now.held ||= state === 'held' || state === 'delivered' || state === 'read'
-    if (state !== 'waiting') this.#accepted.resolve(state)
-    if (this.isSettled) this.#settled.resolve(state)
-    return true
-  }
-
-  close(): void {
-    this.#accepted.resolve(this.#state.state)
-    this.#settled.resolve(this.#state.state)
-  }
-}
-
-const codeOf = (error: unknown): unknown => (error instanceof RelayError ? error.code : error)
 
 /** A message on its way to whoever takes it: all its copies are acknowledged together. */
 interface Pending {
@@ -259,9 +182,7 @@ export class Messenger {
   readonly #receipts = new Receipts()
   readonly #outgoing = new Map<string, Outgoing>()
   readonly #incoming = new Map<string, Incoming>()
-  /** What is not settled, and what was confirmed and may be read yet. */
-  readonly #deliveries = new Map<string, Tracked>()
-  readonly #confirmed = new Map<string, Tracked>()
+  readonly #deliveries = new Deliveries()
   /** The last message to each contact, which the next one comes after; and the writing of it. */
   readonly #writing = new Map<string, { last: string | undefined; tail: Promise<void> }>()
   /** By sender and id: what came and is not done. */
@@ -312,18 +233,17 @@ export class Messenger {
 
   /** Writes to somebody. It leaves after what was written to the same contact before. */
   send(to: Contact, content: Content, options: SendOptions = {}): Delivery {
-    const tracked = new Tracked(makeId(), to, content)
+    const delivery = this.#deliveries.add(makeId(), to, content)
     if (this.#closed) {
-      tracked.change({ state: 'failed', error: new MessengerError('closed') })
-      return tracked.delivery
+      this.#deliveries.change({ id: delivery.id, state: 'failed', error: new MessengerError('closed') })
+      return delivery
     }
-    this.#deliveries.set(tracked.delivery.id, tracked)
     const fingerprint = fingerprintOf(to.key)
     const writing = this.#writing.get(fingerprint) ?? { last: undefined, tail: Promise.resolve() }
     this.#writing.set(fingerprint, writing)
     const before = writing.tail
-    writing.tail = this.#track(before.then(() => this.#write(tracked, content, writing, options)))
-    return tracked.delivery
+    writing.tail = this.#track(before.then(() => this.#write(delivery, content, writing, options)))
+    return delivery
   }
 
   /**
@@ -340,7 +260,7 @@ export class Messenger {
 
   /** What was sent, by this process or one before, and is not settled. */
   deliveries(): Delivery[] {
-    return Array.from(this.#deliveries.values(), ({ delivery }) => delivery)
+    return this.#deliveries.list()
   }
 
   /**
@@ -409,7 +329,7 @@ export class Messenger {
       for (const outgoing of this.#outgoing.values()) outgoing.close()
       this.#received.close()
       for (const listener of this.#listeners) listener.close()
-      for (const tracked of this.#deliveries.values()) tracked.close()
+      this.#deliveries.close()
       this.#transfers.close()
       for (const wake of this.#quiet) wake()
     }
@@ -428,9 +348,8 @@ export class Messenger {
     for (const entry of entries) {
       const contact = this.#options.contacts.find(entry.to)
       if (!this.#outbox.add(entry) || contact === undefined) continue
-      const tracked = new Tracked(entry.id, contact, undefined)
-      if (entry.held.length > 0) tracked.change({ state: 'held' })
-      this.#deliveries.set(entry.id, tracked)
+      this.#deliveries.add(entry.id, contact, undefined)
+      if (entry.held.length > 0) this.#deliveries.change({ id: entry.id, state: 'held' })
     }
     this.#schedule()
   }
@@ -446,8 +365,7 @@ export class Messenger {
     if (text === undefined || text.length !== all.length) await store?.replace(all)
   }
 
-  async #write(tracked: Tracked, content: Content, writing: { last: string | undefined }, { deadline, group, signal }: SendOptions): Promise<void> {
-    const { id, to } = tracked.delivery
+  async #write({ id, to }: Delivery, content: Content, writing: { last: string | undefined }, { deadline, group, signal }: SendOptions): Promise<void> {
     const fingerprint = fingerprintOf(to.key)
     const ordered = content.type !== 'file' && content.type !== 'have'
     try {
@@ -568,20 +486,15 @@ export class Messenger {
     if (changes.length > 0) this.#save()
   }
 
-  #change({ id, state, relay, error }: { id: string; state: DeliveryState; relay?: string | undefined; error?: unknown }): void {
+  #change(change: DeliveryChange): void {
+    const { id, state, error } = change
     const watcher = this.#watchers.get(id)
     if (watcher !== undefined) {
       if (state !== 'waiting' && state !== 'held') this.#watchers.delete(id)
       return watcher(state, error)
     }
-    const tracked = this.#deliveries.get(id) ?? this.#confirmed.get(id)
-    if (tracked === undefined || !tracked.change({ state, relay, error })) return
-    this.#emit({ kind: 'delivery', delivery: tracked.delivery })
-    if (!tracked.isSettled) return
-    this.#deliveries.delete(id)
-    this.#confirmed.delete(id)
-    if (state === 'delivered') this.#confirmed.set(id, tracked)
-    if (this.#confirmed.size > CONFIRMED) this.#confirmed.delete(this.#confirmed.keys().next().value!)
+    const delivery = this.#deliveries.change(change)
+    if (delivery !== undefined) this.#emit({ kind: 'delivery', delivery })
   }
 
   #save(): void {
