@@ -11,12 +11,11 @@ export {
   type MessengerOptions,
   openMessenger,
   type OutboxStore,
-  type Received,
-  type ReceivedContent,
   type SendOptions,
 } from './messenger.ts'
 export { type Contact, contactOf, type Contacts, contactsOf } from './contact.ts'
 export type { Delivery } from './delivery.ts'
+export type { Received, ReceivedContent } from './reception.ts'
 export type { FileArrival, FileInfo, FileSink, FileSource, FileState } from './file.ts'
 export type { FileDelivery, FileEvent, FileOffer, FileReceiver } from './transfers.ts'
 export type { DeliveryState, OutboxEntry } from './outbox.ts'

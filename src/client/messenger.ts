@@ -4,8 +4,8 @@
  * process lives (or its outbox is kept), what comes twice is given once, and each sender's messages come in order. What
  * became of a message is said as it is known, and no better.
  *
- * The rules are in outbox.ts, order.ts and receipts.ts, the connections in outgoing.ts and incoming.ts; here they are
- * put together. It keeps nothing on disk itself and logs nothing.
+ * The rules are in outbox.ts, order.ts and receipts.ts, the connections in outgoing.ts and incoming.ts, what came in
+ * reception.ts; here they are put together. It keeps nothing on disk itself and logs nothing.
  */
 import type { SshKey } from '../auth/ssh-key.ts'
 import type { Message } from '../protocol/client-session.ts'
@@ -19,11 +19,11 @@ import type { Identity } from './identity.ts'
 import { Incoming } from './incoming.ts'
 import { RelayError } from './error.ts'
 import { fingerprintOf, makeId } from './field.ts'
-import { type Content, encodeMessage, type Envelope, type Opened, openMessage } from './message.ts'
-import { Order, type Ordered } from './order.ts'
+import { type Content, encodeMessage, type Envelope, openMessage } from './message.ts'
 import { Outbox, type OutboxChange, type OutboxEntry, type DeliveryState } from './outbox.ts'
 import { Outgoing } from './outgoing.ts'
 import { Receipts, type ReceiptState } from './receipts.ts'
+import { type Copy, type Given, type Received, Reception, type Signed } from './reception.ts'
 import { Seen, type SeenStore } from './seen.ts'
 import type { FileSource } from './file.ts'
 import { type FileDelivery, type FileEvent, type FileReceiver, Transfers } from './transfers.ts'
@@ -68,27 +68,6 @@ export interface SendOptions {
   /** Takes the message back, if the receiver has not confirmed it: it goes out no more. */
   readonly signal?: AbortSignal
 }
-
-/** A message that came. What may be believed of it is its verdict. */
-export type Received = ReceivedContent & {
-  /** The contact whose key signed it. */
-  readonly from?: Contact
-  /** The relay that it came by. */
-  readonly relay: string
-  /** The message that its sender wrote before it did not come. */
-  readonly gap?: true
-  /** Later messages of its sender were given before it. */
-  readonly late?: true
-  /** It was shown or stored: now the relay may erase it, and its sender is told. Until then it comes again. */
-  done(): Promise<void>
-}
-
-/** As {@link Opened}, without those that came before. */
-export type ReceivedContent =
-  | { readonly verdict: 'genuine' | 'future' | 'stale' | 'forged' | 'readdressed'; readonly envelope: Envelope; readonly text?: undefined }
-  /** What was sent with age alone: nothing says by whom. */
-  | { readonly verdict: 'unsigned'; readonly text: Uint8Array; readonly envelope?: undefined }
-  | { readonly verdict: 'unreadable' | 'unknown-version' | 'truncated' | 'malformed'; readonly text?: undefined; readonly envelope?: undefined }
 
 export type MessengerEvent =
   | FileEvent
@@ -145,18 +124,6 @@ const MOST_DEADLINE_SECONDS = 13 * 86_400
 const RECEIPT_MS = 3_600_000
 /** Events that a slow reader can be behind. */
 const EVENTS = 4_096
-/** Copies of a message that are acknowledged together with it. */
-const COPIES = 16
-
-/** A message on its way to whoever takes it: all its copies are acknowledged together. */
-interface Pending {
-  readonly copies: { readonly incoming: Incoming; readonly id: string }[]
-  readonly opened: Exclude<Opened, { verdict: 'replayed' }>
-  readonly relay: string
-  readonly from: Contact | undefined
-  done: Promise<void> | undefined
-}
-
 /** @throws {MessengerError} `no-relay` @throws {TypeError} for an address that is none */
 function checkRelays({ relays }: Contact): void {
   if (relays.length === 0) throw new MessengerError('no-relay')
@@ -178,19 +145,16 @@ export class Messenger {
   readonly #random: () => number
   #seen = new Seen()
   readonly #outbox: Outbox
-  readonly #order = new Order<Pending>()
   readonly #receipts = new Receipts()
+  readonly #reception: Reception = new Reception((opened, from) => this.#onDone(opened, from))
   readonly #outgoing = new Map<string, Outgoing>()
   readonly #incoming = new Map<string, Incoming>()
   readonly #deliveries = new Deliveries()
   /** The last message to each contact, which the next one comes after; and the writing of it. */
   readonly #writing = new Map<string, { last: string | undefined; tail: Promise<void> }>()
-  /** By sender and id: what came and is not done. */
-  readonly #pending = new Map<string, Pending>()
   readonly #transfers: Transfers
   /** Of what is sent for something larger: who is told what becomes of it. */
   readonly #watchers = new Map<string, (state: DeliveryState, error: unknown) => void>()
-  readonly #received = new Channel<Received>()
   readonly #listeners = new Set<Channel<MessengerEvent>>()
   readonly #quiet = new Set<() => void>()
   /** Resolves when what was kept is read. Until then nothing is sent or received, and never if it rejects. */
@@ -268,7 +232,7 @@ export class Messenger {
    * loops share what comes.
    */
   received(): AsyncIterable<Received> {
-    return this.#received
+    return this.#reception.received
   }
 
   /**
@@ -278,7 +242,7 @@ export class Messenger {
    */
   async fetched(): Promise<ReadonlyMap<string, unknown>> {
     const fetched = await Promise.all([...this.#incoming].map(async ([relay, incoming]) => [relay, await incoming.fetched] as const))
-    for (const each of this.#order.expire(Number.POSITIVE_INFINITY)) this.#give(each)
+    this.#reception.expire(Number.POSITIVE_INFINITY)
     return new Map(fetched.filter(([, error]) => error !== undefined))
   }
 
@@ -327,7 +291,7 @@ export class Messenger {
       this.#cancelTimer?.()
       for (const incoming of this.#incoming.values()) incoming.close()
       for (const outgoing of this.#outgoing.values()) outgoing.close()
-      this.#received.close()
+      this.#reception.close()
       for (const listener of this.#listeners) listener.close()
       this.#deliveries.close()
       this.#transfers.close()
@@ -406,7 +370,7 @@ export class Messenger {
     const now = this.#clock.now()
     this.#sendReceipts(false)
     this.#apply(this.#outbox.expire(now))
-    for (const each of this.#order.expire(now)) this.#give(each)
+    this.#reception.expire(now)
     this.#transfers.pump()
     for (const task of this.#outbox.take(now)) {
       const outgoing = this.#outgoing.get(task.relay) ?? this.#sendTo(task.relay)
@@ -414,7 +378,7 @@ export class Messenger {
       if (task.kind === 'send') outgoing.send(task.id, task.to, task.payload)
       else outgoing.look()
     }
-    const due = Math.min(this.#outbox.due(now), this.#order.due(), this.#receipts.due(), this.#transfers.due())
+    const due = Math.min(this.#outbox.due(now), this.#reception.due(), this.#receipts.due(), this.#transfers.due())
     this.#timerAt = Number.POSITIVE_INFINITY
     this.#cancelTimer?.()
     this.#cancelTimer = undefined
@@ -579,7 +543,7 @@ export class Messenger {
   async #onMessage(incoming: Incoming, relay: string, message: Message): Promise<void> {
     const opened = await openMessage(this.#options.identity, message.payload, { now: this.#clock.now() / 1_000, seen: this.#seen })
     if (this.#closed) return
-    const copy = { incoming, id: message.id }
+    const copy: Copy = { incoming, relay, id: message.id }
     switch (opened.verdict) {
       case 'replayed':
         this.#onDuplicate(relay, opened.envelope)
@@ -588,7 +552,7 @@ export class Messenger {
       case 'genuine':
       case 'future':
       case 'stale':
-        this.#onGenuine(copy, relay, opened)
+        this.#onGenuine(copy, opened)
         return
       case 'unreadable':
       case 'unsigned':
@@ -597,7 +561,7 @@ export class Messenger {
       case 'malformed':
       case 'forged':
       case 'readdressed':
-        this.#give({ item: { copies: [copy], opened, relay, from: undefined, done: undefined } })
+        this.#reception.give(copy, opened)
     }
   }
 
@@ -609,7 +573,7 @@ export class Messenger {
     this.#schedule()
   }
 
-  #onGenuine(copy: Pending['copies'][number], relay: string, opened: Pending['opened'] & { envelope: Envelope }): void {
+  #onGenuine(copy: Copy, opened: Signed): void {
     const { from, id, after, content } = opened.envelope
     const fingerprint = fingerprintOf(from)
     const contact = this.#find(from)
@@ -635,56 +599,17 @@ export class Messenger {
       })
       return
     }
-    const name = `${fingerprint} ${id}`
-    const known = this.#pending.get(name)
-    if (known !== undefined) {
-      if (known.done !== undefined) copy.incoming.ack(copy.id)
-      // One that is forgotten comes again, and is known then.
-      else if (known.copies.length < COPIES && !known.copies.some((each) => each.incoming === copy.incoming && each.id === copy.id)) known.copies.push(copy)
-      this.#emit({ kind: 'duplicate', relay, from, id })
-      return
-    }
-    const pending: Pending = { copies: [copy], opened, relay, from: contact, done: undefined }
-    this.#pending.set(name, pending)
-    // Nothing is kept for strangers.
-    if (contact === undefined || content.type === 'file') return this.#give({ item: pending })
-    const before = after !== undefined && this.#seen.has(from, after)
-    for (const each of this.#order.push(fingerprint, { id, after }, pending, this.#clock.now(), before)) this.#give(each)
-    this.#makeRoom(copy.incoming)
+    const known = after !== undefined && this.#seen.has(from, after)
+    if (!this.#reception.take(copy, opened, contact, this.#clock.now(), known)) this.#emit({ kind: 'duplicate', relay: copy.relay, from, id })
     this.#schedule()
   }
 
-  /** What is held back takes places in the relay's window, behind which the message may be that it waits for. */
-  #makeRoom(incoming: Incoming): void {
-    const most = Math.max(1, Math.floor(incoming.window / 2))
-    const isHere = ({ copies }: Pending): boolean => copies.some((copy) => copy.incoming === incoming)
-    while (this.#order.count(isHere) >= most) for (const each of this.#order.release(isHere)) this.#give(each)
-  }
-
-  #give({ item, gap, late }: Ordered<Pending>): void {
-    const { opened, relay, from } = item
-    this.#received.push({
-      ...(opened as ReceivedContent),
-      relay,
-      ...(from !== undefined && { from }),
-      ...(gap && { gap }),
-      ...(late && { late }),
-      done: () =>
-        (item.done ??= this.#done(item).catch((error: unknown) => {
-          item.done = undefined
-          throw error
-        })),
-    })
-  }
-
-  async #done({ opened, copies, from }: Pending): Promise<void> {
+  async #onDone(opened: Given, from: Contact | undefined): Promise<void> {
     if ('envelope' in opened && opened.verdict !== 'forged' && opened.verdict !== 'readdressed') {
       const { envelope } = opened
       await this.#remember(envelope)
-      this.#pending.delete(`${fingerprintOf(envelope.from)} ${envelope.id}`)
       if (from !== undefined && this.#options.receipts?.delivered !== false) this.#receipt(from, envelope.id, 'delivered')
     }
-    for (const { incoming, id } of copies) incoming.ack(id)
     this.#schedule()
   }
 

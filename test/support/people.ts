@@ -3,7 +3,8 @@ import { generatePrivateKey, parsePrivateKey } from '../../src/auth/private-key.
 import { fingerprintOf } from '../../src/client/field.ts'
 import { type Identity, identityOf } from '../../src/client/identity.ts'
 import type { Contact } from '../../src/client/contact.ts'
-import { type Messenger, type MessengerOptions, openMessenger, type Received } from '../../src/client/messenger.ts'
+import { type Messenger, type MessengerOptions, openMessenger } from '../../src/client/messenger.ts'
+import type { Received } from '../../src/client/reception.ts'
 
 export interface Person extends Contact {
   readonly identity: Identity
