@@ -8,7 +8,7 @@ const PROBLEMS: Readonly<Record<string, string>> = {
 }
 
 /** @throws {UsageError} with `usage` as its hint */
-export function parseCommandLine<Options extends NonNullable<ParseArgsConfig['options']>>(argv: string[], options: Options, usage: string) {
+function parseCommandLine<Options extends NonNullable<ParseArgsConfig['options']>>(argv: string[], options: Options, usage: string) {
   try {
     return parseArgs({ args: argv, options, allowPositionals: true, strict: true })
   } catch (error) {
@@ -25,12 +25,17 @@ export interface Form<Options> {
   /** All of `--help`. */
   readonly help: string
   readonly options: Options
+  /** So many words beside the options at most. */
+  readonly words?: number
 }
 
 /** How every command begins: `--help` is printed, and nothing is left to do; else what it was given. @throws {UsageError} */
 export function openCommandLine<Options extends NonNullable<ParseArgsConfig['options']>>(argv: string[], io: Pick<Io, 'stdout'>, form: Form<Options>) {
   const given = parseCommandLine(argv, { ...form.options, help: { type: 'boolean', short: 'h' } } as const satisfies Options & ParseArgsConfig['options'], form.usage)
-  if ((given.values as { help?: boolean }).help !== true) return given
-  io.stdout.write(form.help)
-  return undefined
+  if ((given.values as { help?: boolean }).help === true) {
+    io.stdout.write(form.help)
+    return undefined
+  }
+  if (given.positionals.length > (form.words ?? Infinity)) throw new UsageError('too many words', { hint: form.usage })
+  return given
 }

@@ -27,10 +27,9 @@ export async function run(argv: string[], io: Io): Promise<number> {
     qr: { type: 'boolean' },
     json: { type: 'boolean' },
   } as const
-  const given = openCommandLine(argv, io, { usage: USAGE, help: HELP, options })
+  const given = openCommandLine(argv, io, { usage: USAGE, help: HELP, options, words: 0 })
   if (given === undefined) return EXIT.ok
-  const { values, positionals } = given
-  if (positionals.length > 0) throw new UsageError('too many words', { hint: USAGE })
+  const { values } = given
   if (values['name-file'] !== undefined && values.service !== undefined) {
     throw new UsageError('--name-file and --service say the same', { hint: USAGE })
   }

@@ -6,7 +6,7 @@ import type { Recipient } from 'age-encryption'
 import { SshRecipient } from '../../auth/age-ssh.ts'
 import { clientOf, type ServiceFiles } from '../../onion/service.ts'
 import { isRecipient, type Lock, sealBackup } from '../../onion/backup.ts'
-import { parseCommandLine } from '../arguments.ts'
+import { openCommandLine } from '../arguments.ts'
 import { writeNew } from '../file.ts'
 import { isPrivateKey, newPassphrase, readKeyFile, readPublicKey } from '../keyfile.ts'
 import { describeService, findService, readService, SERVICE_HELP } from '../service.ts'
@@ -39,18 +39,14 @@ const OPTIONS = {
   verify: { type: 'string' },
   identity: { type: 'string' },
   json: { type: 'boolean' },
-  help: { type: 'boolean', short: 'h' },
 } as const
 
 const WEAK = 'whoever has the file could be the relay: take several random words'
 
 export async function run(argv: string[], io: Io): Promise<number> {
-  const { values, positionals } = parseCommandLine(argv, OPTIONS, USAGE)
-  if (values.help === true) {
-    io.stdout.write(HELP)
-    return EXIT.ok
-  }
-  if (positionals.length > 0) throw new UsageError('too many words', { hint: USAGE })
+  const given = openCommandLine(argv, io, { usage: USAGE, help: HELP, options: OPTIONS, words: 0 })
+  if (given === undefined) return EXIT.ok
+  const { values } = given
   const { verify, out, to = [], identity } = values
   if (verify !== undefined) {
     if (out !== undefined || to.length > 0 || values.passphrase === true) throw new UsageError('--verify goes with --identity alone', { hint: USAGE })

@@ -16,7 +16,7 @@ import { Session } from '../chat/session.ts'
 import { readIntroduction } from '../introduction.ts'
 import { openProfile, type Profile } from '../profile.ts'
 import { openOutbox, openSeen } from '../state.ts'
-import { CliError, EXIT, type Io, UsageError } from '../terminal.ts'
+import { CliError, EXIT, type Io } from '../terminal.ts'
 
 const USAGE = 'asfaleia chat [NAME] [--plain] [--history]'
 
@@ -59,11 +59,11 @@ export async function run(argv: string[], io: Io): Promise<number> {
       socks: { type: 'string' },
       timeout: { type: 'string' },
     },
+    words: 1,
   })
   if (given === undefined) return EXIT.ok
   const { values, positionals } = given
-  const [name, ...more] = positionals
-  if (more.length > 0) throw new UsageError('too many words', { hint: USAGE })
+  const [name] = positionals
   const profile = await openProfile(io, values)
   const { identity, home, book, groups } = profile
   if (identity.opens.length === 0) throw new CliError('nothing can be encrypted to that key', { hint: '`asfaleia me` makes a profile with an encryption key beside it' })

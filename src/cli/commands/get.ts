@@ -45,10 +45,9 @@ const FILES_HELD = FILE.window
 
 export async function run(argv: string[], io: Io): Promise<number> {
   const options = { ...TALK_OPTIONS, follow: { type: 'boolean' }, files: { type: 'string' }, outbox: { type: 'boolean' } } as const
-  const given = openCommandLine(argv, io, { usage: USAGE, help: HELP, options })
+  const given = openCommandLine(argv, io, { usage: USAGE, help: HELP, options, words: 0 })
   if (given === undefined) return EXIT.ok
-  const { values, positionals } = given
-  if (positionals.length > 0) throw new UsageError('too many words', { hint: USAGE })
+  const { values } = given
   const profile = await openProfile(io, values)
   const { relays, identity, home } = profile
   if (relays.length === 0) throw new UsageError('--relay is missing: the profile names no relay to receive from', { hint: USAGE })

@@ -37,11 +37,10 @@ const WHY = 'a key for this alone names you to nobody; the one that is public on
 
 export async function run(argv: string[], io: Io): Promise<number> {
   const options = { out: { type: 'string' }, passphrase: { type: 'boolean' }, json: { type: 'boolean' } } as const
-  const given = openCommandLine(argv, io, { usage: USAGE, help: HELP, options })
+  const given = openCommandLine(argv, io, { usage: USAGE, help: HELP, options, words: 1 })
   if (given === undefined) return EXIT.ok
   const { out, passphrase = false, json = false } = given.values
-  const [word, ...more] = given.positionals
-  if (more.length > 0) throw new UsageError('too many words', { hint: USAGE })
+  const [word] = given.positionals
   const makes = word === 'new' || (word === undefined && out !== undefined)
   if (!makes && (word === undefined || out !== undefined || passphrase)) {
     throw new UsageError('new, list or the FILE to show is wanted; --out and --passphrase are for a new one', { hint: USAGE })

@@ -10,7 +10,7 @@ import { makeFolder, readText, writeNew, writeWhole } from '../file.ts'
 import { loadIdentity } from '../identity.ts'
 import { type Home, needHome } from '../profile.ts'
 import { checkWidth, drawCode, encodePicture } from '../qr.ts'
-import { CliError, EXIT, formatJson, type Io, UsageError } from '../terminal.ts'
+import { CliError, EXIT, formatJson, type Io } from '../terminal.ts'
 
 const USAGE = 'asfaleia me [--name NAME] [--relay ADDRESS …] [--link | --qr | --png FILE]'
 
@@ -47,10 +47,9 @@ export async function run(argv: string[], io: Io): Promise<number> {
     png: { type: 'string' },
     json: { type: 'boolean' },
   } as const
-  const given = openCommandLine(argv, io, { usage: USAGE, help: HELP, options })
+  const given = openCommandLine(argv, io, { usage: USAGE, help: HELP, options, words: 0 })
   if (given === undefined) return EXIT.ok
-  const { values, positionals } = given
-  if (positionals.length > 0) throw new UsageError('too many words', { hint: USAGE })
+  const { values } = given
   const home = needHome(io.env)
   const card = await bringUpToDate(home, values, io)
   if (values.qr === true) checkWidth(card.link, io)

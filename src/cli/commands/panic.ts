@@ -2,11 +2,11 @@
  * `asfaleia panic`: everything is to be gone, now. Asks nothing. Each part is tried whatever became of the others: the
  * relay's messages, tokens and connections; the onion service's keys; the tor that has them in memory.
  */
-import { parseCommandLine } from '../arguments.ts'
+import { openCommandLine } from '../arguments.ts'
 import { askOperator, OPERATOR_HELP, parseOperator } from '../operator.ts'
 import { CONTROL_HELP, findControl, signalTor } from '../reload.ts'
 import { destroyService } from '../service.ts'
-import { CliError, EXIT, type Io, printError, sanitizeLine, UsageError } from '../terminal.ts'
+import { CliError, EXIT, type Io, printError, sanitizeLine } from '../terminal.ts'
 
 const USAGE = 'asfaleia panic [--keys FOLDER] [--tor-control ADDR]'
 
@@ -28,14 +28,10 @@ export async function run(argv: string[], io: Io): Promise<number> {
     operator: { type: 'string' },
     keys: { type: 'string' },
     'tor-control': { type: 'string' },
-    help: { type: 'boolean', short: 'h' },
   } as const
-  const { values, positionals } = parseCommandLine(argv, options, USAGE)
-  if (values.help === true) {
-    io.stdout.write(HELP)
-    return EXIT.ok
-  }
-  if (positionals.length > 0) throw new UsageError('too many words', { hint: USAGE })
+  const given = openCommandLine(argv, io, { usage: USAGE, help: HELP, options, words: 0 })
+  if (given === undefined) return EXIT.ok
+  const { values } = given
   const { keys } = values
   const operator = parseOperator(values.operator, io, USAGE)
   const control = findControl(values['tor-control'], io, USAGE)

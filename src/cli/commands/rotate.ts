@@ -34,10 +34,9 @@ export async function run(argv: string[], io: Io): Promise<number> {
     end: { type: 'string' },
     json: { type: 'boolean' },
   } as const
-  const given = openCommandLine(argv, io, { usage: USAGE, help: HELP, options })
+  const given = openCommandLine(argv, io, { usage: USAGE, help: HELP, options, words: 0 })
   if (given === undefined) return EXIT.ok
-  const { values, positionals } = given
-  if (positionals.length > 0) throw new UsageError('too many words', { hint: USAGE })
+  const { values } = given
   const { to, end } = values
   if ((to === undefined) === (end === undefined)) throw new UsageError('either --to or --end is wanted', { hint: USAGE })
   const folder = findService(values.service, io)

@@ -13,9 +13,9 @@ import { tmpdir } from 'node:os'
 import { extname, join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
-import { parseCommandLine } from '../arguments.ts'
+import { openCommandLine } from '../arguments.ts'
 import { drawCode } from '../qr.ts'
-import { CliError, EXIT, type Io, sanitizeLine, TIED, UsageError } from '../terminal.ts'
+import { CliError, EXIT, type Io, sanitizeLine, TIED } from '../terminal.ts'
 import { publication, quoted, startTor, TorError } from '../tor.ts'
 
 const USAGE = 'asfaleia start [--tcp ADDR] [--operator ADDR] [--state FOLDER] [--no-tor]'
@@ -39,7 +39,6 @@ const OPTIONS = {
   operator: { type: 'string' },
   state: { type: 'string' },
   'no-tor': { type: 'boolean' },
-  help: { type: 'boolean', short: 'h' },
 } as const
 
 /** The ports of the onion service: the raw door's, and a web browser's. */
@@ -70,12 +69,9 @@ interface Service {
 
 /** @throws UsageError, or CliError if the relay cannot run; ends with 0 on SIGINT and SIGTERM. */
 export async function run(argv: string[], io: Io): Promise<number> {
-  const { values: options, positionals } = parseCommandLine(argv, OPTIONS, USAGE)
-  if (positionals.length > 0) throw new UsageError('too many words', { hint: USAGE })
-  if (options.help === true) {
-    io.stdout.write(HELP)
-    return EXIT.ok
-  }
+  const given = openCommandLine(argv, io, { usage: USAGE, help: HELP, options: OPTIONS, words: 0 })
+  if (given === undefined) return EXIT.ok
+  const { values: options } = given
   // Short, since the paths of unix sockets end at 107 bytes; mkdtemp makes it ours alone.
   const runtime = await mkdtemp(join(io.env['XDG_RUNTIME_DIR'] ?? tmpdir(), 'asfaleia-'))
   const state = resolve(options.state ?? io.env['ASFALEIA_STATE'] ?? join('state', 'tor'))

@@ -3,9 +3,9 @@
  * --json, as it came. It asks loopback or a unix socket and nothing else.
  */
 import type { Reason, Status } from '../../operator/metrics.ts'
-import { parseCommandLine } from '../arguments.ts'
+import { openCommandLine } from '../arguments.ts'
 import { askOperator, OPERATOR_HELP, parseOperator } from '../operator.ts'
-import { CliError, EXIT, formatJson, type Io, sanitizeLine, UsageError } from '../terminal.ts'
+import { CliError, EXIT, formatJson, type Io, sanitizeLine } from '../terminal.ts'
 
 const USAGE = 'asfaleia status [--operator ADDRESS] [--json | --quiet]'
 
@@ -20,13 +20,10 @@ ${OPERATOR_HELP}
 `
 
 export async function run(argv: string[], io: Io): Promise<number> {
-  const options = { operator: { type: 'string' }, json: { type: 'boolean' }, quiet: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } } as const
-  const { values, positionals } = parseCommandLine(argv, options, USAGE)
-  if (values.help === true) {
-    io.stdout.write(HELP)
-    return EXIT.ok
-  }
-  if (positionals.length > 0) throw new UsageError('too many words', { hint: USAGE })
+  const options = { operator: { type: 'string' }, json: { type: 'boolean' }, quiet: { type: 'boolean' } } as const
+  const given = openCommandLine(argv, io, { usage: USAGE, help: HELP, options, words: 0 })
+  if (given === undefined) return EXIT.ok
+  const { values } = given
   const address = parseOperator(values.operator, io, USAGE)
   const text = await askOperator(address, { path: '/status' }, io.signal)
   const status = parseStatus(text)
