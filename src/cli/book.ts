@@ -5,11 +5,11 @@
  */
 import { readdir, rename as move, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { formatFingerprint, parsePublicKey, type SshKey } from '../auth/ssh-key.ts'
+import { parsePublicKey, type SshKey } from '../auth/ssh-key.ts'
 import { type Card, CardError, normalizeRelay, parseCard } from '../client/card.ts'
 import type { Contact } from '../client/contact.ts'
 import { parseTarget } from '../transport/address.ts'
-import { formatKey, formatTime, parseTime } from '../client/field.ts'
+import { fingerprintOf, formatKey, formatTime, parseTime } from '../client/field.ts'
 import { Fields } from './fields.ts'
 import { flush, makeFolder, readText, systemReason, writeWhole } from './file.ts'
 import { systemCode } from './keyfile.ts'
@@ -113,7 +113,7 @@ export class Book {
     const read = await Promise.allSettled(names.map((name) => this.#read(name)))
     this.#contacts = read.flatMap((each) => (each.status === 'fulfilled' && each.value !== undefined ? [each.value] : []))
     // Of two files with one key the first counts.
-    this.#byKey = new Map(this.#contacts.map((each) => [formatFingerprint(each.key.fingerprint), each] as const).toReversed())
+    this.#byKey = new Map(this.#contacts.map((each) => [fingerprintOf(each.key), each] as const).toReversed())
     this.#problems = read.flatMap((each, index) => {
       if (each.status === 'fulfilled') return []
       if (each.reason instanceof CliError) return [{ name: names[index]!, error: each.reason }]
@@ -174,7 +174,7 @@ export class Book {
   async add(introduction: Introduction, name?: string): Promise<Added> {
     if ('card' in introduction) this.check(introduction.card)
     const key = 'card' in introduction ? introduction.card.key : introduction.key
-    const known = this.find(formatFingerprint(key.fingerprint))
+    const known = this.find(fingerprintOf(key))
     if (known === undefined) return this.#addNew(introduction, key, name)
     if (name !== undefined && fold(name) !== fold(known.name)) {
       throw new CliError(`that key is known as ${known.name}`, { hint: '`asfaleia contact rename` gives it another name' })
@@ -359,8 +359,8 @@ function timeOf<Name extends 'added' | 'verified'>(fields: Fields, name: Name, b
 }
 
 function refuseKey(namesake: Known, key: SshKey): CliError {
-  const known = formatFingerprint(namesake.key.fingerprint)
-  return new CliError(`${namesake.name} is known by another key: ${known}, and this one is ${formatFingerprint(key.fingerprint)}`, {
+  const known = fingerprintOf(namesake.key)
+  return new CliError(`${namesake.name} is known by another key: ${known}, and this one is ${fingerprintOf(key)}`, {
     hint:
       'ask them on another way whether it is theirs. For another person give --name; if the key is new, ' +
       '`asfaleia contact remove` the old one first',

@@ -1,8 +1,7 @@
 /** The groups that one belongs to: a folder of files, each a group as its maker signed it, and lines of ours after it. */
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { formatFingerprint } from '../auth/ssh-key.ts'
-import type { Card } from '../client/card.ts'
+import { fingerprintOf } from '../client/field.ts'
 import { compareGroups, type Group, type GroupChange, GroupError, parseGroup } from '../client/group.ts'
 import { fold, listNames, type Problem, refuseName } from './book.ts'
 import { Fields } from './fields.ts'
@@ -94,8 +93,8 @@ export class Groups {
     if (change.kind !== 'newer') return { known: before, change }
     const fields = await this.#readFields(before.name)
     // Whoever is in the new version is in it by a card that is newer than their leave, or was asked again.
-    const members = new Set(group.members.map(fingerprintOf))
-    fields.set('left', ...before.left.filter((fingerprint) => members.has(fingerprint) && !change.joined.some((card) => fingerprintOf(card) === fingerprint)))
+    const members = new Set(group.members.map(({ key }) => fingerprintOf(key)))
+    fields.set('left', ...before.left.filter((fingerprint) => members.has(fingerprint) && !change.joined.some(({ key }) => fingerprintOf(key) === fingerprint)))
     await writeWhole(before.path, group.text + fields, { replace: true })
     await this.refresh()
     return { known: this.need(before.name), change }
@@ -103,7 +102,7 @@ export class Groups {
 
   /** Notes that a member left. @throws {CliError} */
   async leave(known: KnownGroup, fingerprint: string): Promise<void> {
-    if (known.left.includes(fingerprint) || !known.group.members.some((card) => fingerprintOf(card) === fingerprint)) return
+    if (known.left.includes(fingerprint) || !known.group.members.some(({ key }) => fingerprintOf(key) === fingerprint)) return
     const fields = await this.#readFields(known.name)
     fields.set('left', ...known.left, fingerprint)
     await writeWhole(known.path, known.group.text + fields, { replace: true })
@@ -154,8 +153,4 @@ function split(text: string): { signed: string; fields: Fields } {
   const end = plain.lastIndexOf(LAST_LINE)
   const at = end === -1 ? plain.length : end + LAST_LINE.length
   return { signed: plain.slice(0, at), fields: new Fields(plain.slice(at)) }
-}
-
-export function fingerprintOf({ key }: Pick<Card, 'key'>): string {
-  return formatFingerprint(key.fingerprint)
 }

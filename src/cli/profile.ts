@@ -4,8 +4,8 @@
  */
 import { homedir } from 'node:os'
 import { isAbsolute, join, resolve } from 'node:path'
-import { formatFingerprint } from '../auth/ssh-key.ts'
 import { type Card, CardError, makeCard, parseCard } from '../client/card.ts'
+import { fingerprintOf } from '../client/field.ts'
 import { generateEncryptionKey, type Identity, signingIdentity } from '../client/identity.ts'
 import { parseEndpoint } from '../transport/address.ts'
 import { Book, checkRelays, isLocal } from './book.ts'
@@ -140,7 +140,7 @@ export class Home {
       old.name === name &&
       old.relays.join() === relays.join() &&
       old.encrypt === identity.recipient &&
-      formatFingerprint(old.key.fingerprint) === formatFingerprint(identity.key.fingerprint)
+      fingerprintOf(old.key) === fingerprintOf(identity.key)
     if (isSame) return old
     // Of two cards the newer counts, whatever a clock says.
     const card = await signCard(identity, { name, relays, time: Math.max(now, (old?.time ?? 0) + 1) })

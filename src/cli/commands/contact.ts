@@ -1,6 +1,5 @@
 /** `asfaleia contact`: whom one knows. Takes up cards and keys, shows them, and has safety words compared. */
-import { formatFingerprint } from '../../auth/ssh-key.ts'
-import { formatKey, formatTime } from '../../client/field.ts'
+import { fingerprintOf, formatKey, formatTime } from '../../client/field.ts'
 import { randomart, safetyWords } from '../../client/safety.ts'
 import { openCommandLine } from '../arguments.ts'
 import { type Added, type Book, checkRelays, type Introduction, type Known } from '../book.ts'
@@ -96,7 +95,7 @@ async function add(book: Book, home: Home, word: string, values: Values, io: Io)
   const given = await readIntroduction(word, io)
   const { key } = given.kind === 'card' ? given.card : given
   const own = await home.readCard()
-  if (own !== undefined && fingerprintOf(own) === formatFingerprint(key.fingerprint)) throw new CliError('that is you')
+  if (own !== undefined && fingerprintOf(own.key) === fingerprintOf(key)) throw new CliError('that is you')
   const added = await book.add(introduce(given, book, values), values.name)
   if (values.json === true) {
     const changes = added.kind === 'changed' ? { changes: added.changes } : {}
@@ -119,7 +118,7 @@ function introduce(given: Awaited<ReturnType<typeof readIntroduction>>, book: Bo
   if (!key.canDecrypt) {
     throw new CliError('nothing can be encrypted to that key, which only signs', { hint: 'ask for their card: it names a key to encrypt to' })
   }
-  if (values.relay === undefined && book.find(formatFingerprint(key.fingerprint)) === undefined) {
+  if (values.relay === undefined && book.find(fingerprintOf(key)) === undefined) {
     throw new UsageError('a bare key says no relay', { hint: 'give the one where they receive: --relay ADDRESS' })
   }
   return { key, relays: checkRelays(values.relay ?? []) }
@@ -130,7 +129,7 @@ function tell(added: Added): string {
   const name = sanitizeLine(contact.name)
   switch (added.kind) {
     case 'added':
-      return `added ${name} ${fingerprintOf(contact)}\n`
+      return `added ${name} ${fingerprintOf(contact.key)}\n`
     case 'unchanged':
       return `${name} is known already, just so\n`
     case 'changed': {
@@ -149,7 +148,7 @@ function list(book: Book, values: Values, io: Io): number {
   if (contacts.length === 0) io.stderr.write('asfaleia: no contacts yet; `asfaleia contact add CARD` takes one up\n')
   const width = Math.max(0, ...contacts.map(({ name }) => name.length))
   for (const known of contacts) {
-    io.stdout.write(`${known.name.padEnd(width)}  ${fingerprintOf(known)}  ${known.verified === undefined ? 'not verified' : 'verified'}\n`)
+    io.stdout.write(`${known.name.padEnd(width)}  ${fingerprintOf(known.key)}  ${known.verified === undefined ? 'not verified' : 'verified'}\n`)
   }
   return EXIT.ok
 }
@@ -168,7 +167,7 @@ function show(known: Known, values: Values, io: Io): number {
   const rows: readonly (readonly [string, string | undefined])[] = [
     ['name', known.name],
     ['called', card === undefined || card.name === known.name ? undefined : `${card.name} (by their own card)`],
-    ['fingerprint', fingerprintOf(known)],
+    ['fingerprint', fingerprintOf(known.key)],
     ['key', formatKey(known.key)],
     ...known.relays.map((relay) => ['relay', relay] as const),
     ['encrypt', known.recipient],
@@ -216,7 +215,7 @@ function describe(known: Known): object {
   const { name, key, relays, recipient, card, added, verified, receipts, path } = known
   return {
     name,
-    fingerprint: fingerprintOf(known),
+    fingerprint: fingerprintOf(known.key),
     key: formatKey(key),
     relays,
     ...(recipient !== undefined && { encrypt: recipient }),
@@ -226,10 +225,6 @@ function describe(known: Known): object {
     receipts,
     file: path,
   }
-}
-
-function fingerprintOf({ key }: Pick<Known, 'key'>): string {
-  return formatFingerprint(key.fingerprint)
 }
 
 /** As a shell takes it for one word. */

@@ -1,11 +1,11 @@
 /** `asfaleia group`: groups of contacts. Their maker says, signed, who is in them; everybody else can leave. */
-import { makeId } from '../../client/field.ts'
+import { fingerprintOf, makeId } from '../../client/field.ts'
 import type { Card } from '../../client/card.ts'
 import { type Group, GroupError, makeGroup } from '../../client/group.ts'
 import type { Content } from '../../client/message.ts'
 import type { Contact } from '../../client/contact.ts'
 import { openCommandLine } from '../arguments.ts'
-import { fingerprintOf, type Groups, type KnownGroup } from '../groups.ts'
+import type { Groups, KnownGroup } from '../groups.ts'
 import { needHome, openProfile, type Profile, warnOf } from '../profile.ts'
 import { toCliError } from '../refusal.ts'
 import { openTalk } from '../talk.ts'
@@ -66,21 +66,21 @@ async function make(profile: Profile, name: string, words: readonly string[]): P
 
 async function change(profile: Profile, known: KnownGroup, isAdding: boolean, words: readonly string[], json: boolean, io: Io): Promise<number> {
   const { group } = known
-  const own = fingerprintOf(profile.identity)
-  if (fingerprintOf({ key: group.maker }) !== own) throw new CliError('that group was made by somebody else, who alone can change it', { hint: '`asfaleia group leave` leaves it' })
+  const own = fingerprintOf(profile.identity.key)
+  if (fingerprintOf(group.maker) !== own) throw new CliError('that group was made by somebody else, who alone can change it', { hint: '`asfaleia group leave` leaves it' })
   const cards = words.map((word) => (isAdding ? cardOf(profile, word) : memberOf(profile, group, word)))
-  const named = new Set(cards.map(fingerprintOf))
+  const named = new Set(cards.map(({ key }) => fingerprintOf(key)))
   if (named.has(own)) throw new CliError('that is you', { hint: '`asfaleia group leave` leaves it' })
   // Everybody by the card that is known now.
-  const others = group.members.filter((card) => !named.has(fingerprintOf(card)) && fingerprintOf(card) !== own).map((card) => profile.book.find(fingerprintOf(card))?.card ?? card)
+  const others = group.members.filter((card) => !named.has(fingerprintOf(card.key)) && fingerprintOf(card.key) !== own).map((card) => profile.book.find(fingerprintOf(card.key))?.card ?? card)
   const members = [await ownCard(profile), ...others, ...(isAdding ? cards : [])]
   const next = await sign(profile, { id: group.id, name: group.name, version: group.version + 1, members })
   return publish(profile, next, isAdding ? [] : cards, json, io)
 }
 
 async function leave(profile: Profile, known: KnownGroup, json: boolean, io: Io): Promise<number> {
-  const own = fingerprintOf(profile.identity)
-  const others = known.group.members.filter((card) => fingerprintOf(card) !== own && !known.left.includes(fingerprintOf(card)))
+  const own = fingerprintOf(profile.identity.key)
+  const others = known.group.members.filter((card) => fingerprintOf(card.key) !== own && !known.left.includes(fingerprintOf(card.key)))
   const code = await tell(profile, others, { type: 'leave' }, known.group.id, io)
   await profile.groups.remove(known)
   io.stdout.write(json ? `${formatJson({ left: known.name, id: known.group.id })}\n` : `left ${sanitizeLine(known.name)}\n`)
@@ -99,8 +99,8 @@ async function sign(profile: Profile, group: Pick<Group, 'id' | 'name' | 'versio
 /** Keeps the group, and sends it to all who are in it, and to who is no longer. */
 async function publish(profile: Profile, group: Group, gone: readonly Card[], json: boolean, io: Io): Promise<number> {
   const { known } = await profile.groups.take(group, (name) => profile.book.get(name) !== undefined)
-  const own = fingerprintOf(profile.identity)
-  const to = [...group.members.filter((card) => fingerprintOf(card) !== own), ...gone]
+  const own = fingerprintOf(profile.identity.key)
+  const to = [...group.members.filter((card) => fingerprintOf(card.key) !== own), ...gone]
   const code = await tell(profile, to, { type: 'group', card: group.text }, group.id, io)
   show(known, json, io)
   return code
@@ -108,7 +108,7 @@ async function publish(profile: Profile, group: Group, gone: readonly Card[], js
 
 /** Tells each of them; who was not reached is said. @returns the exit code */
 async function tell(profile: Profile, cards: readonly Card[], content: Content, group: string, io: Io): Promise<number> {
-  const contacts = cards.map((card): Contact => profile.book.find(fingerprintOf(card)) ?? profile.book.contactOf(card))
+  const contacts = cards.map((card): Contact => profile.book.find(fingerprintOf(card.key)) ?? profile.book.contactOf(card))
   const talk = await openTalk(profile, io, { relays: [], more: contacts, outbox: profile.outbox })
   try {
     const deliveries = contacts.map((contact) => talk.messenger.send(contact, content, { group }))
@@ -142,7 +142,7 @@ function cardOf({ book }: Profile, word: string): Card {
 /** A member by what its owner calls them, or by the name of their card. */
 function memberOf({ book }: Profile, group: Group, word: string): Card {
   const contact = book.get(word)
-  const card = group.members.find((each) => (contact === undefined ? each.name === word : fingerprintOf(each) === fingerprintOf(contact)))
+  const card = group.members.find((each) => (contact === undefined ? each.name === word : fingerprintOf(each.key) === fingerprintOf(contact.key)))
   if (card === undefined) throw new CliError('nobody of that name is in the group', { hint: '`asfaleia group show` says who is' })
   return card
 }
@@ -159,10 +159,10 @@ function show(known: KnownGroup, json: boolean, io: Io): number {
     return EXIT.ok
   }
   const { group, left } = known
-  const maker = fingerprintOf({ key: group.maker })
+  const maker = fingerprintOf(group.maker)
   io.stdout.write(`${sanitizeLine(known.name)}, version ${group.version}\n`)
   for (const card of group.members) {
-    const fingerprint = fingerprintOf(card)
+    const fingerprint = fingerprintOf(card.key)
     const note = fingerprint === maker ? '  made it' : left.includes(fingerprint) ? '  left' : ''
     io.stdout.write(`  ${fingerprint}  ${sanitizeLine(card.name)}${note}\n`)
   }
@@ -170,6 +170,6 @@ function show(known: KnownGroup, json: boolean, io: Io): number {
 }
 
 function describe({ name, group, left }: KnownGroup): object {
-  const members = group.members.map((card) => ({ name: card.name, fingerprint: fingerprintOf(card), ...(left.includes(fingerprintOf(card)) && { left: true }) }))
-  return { name, id: group.id, version: group.version, maker: fingerprintOf({ key: group.maker }), members }
+  const members = group.members.map((card) => ({ name: card.name, fingerprint: fingerprintOf(card.key), ...(left.includes(fingerprintOf(card.key)) && { left: true }) }))
+  return { name, id: group.id, version: group.version, maker: fingerprintOf(group.maker), members }
 }

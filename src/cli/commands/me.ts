@@ -1,8 +1,8 @@
 /** `asfaleia me`: one's own profile, made by the first call and changed by later ones, and the card to hand to others. */
 import { isAbsolute, relative, resolve } from 'node:path'
 import { generatePrivateKey } from '../../auth/private-key.ts'
-import { formatFingerprint } from '../../auth/ssh-key.ts'
 import type { Card } from '../../client/card.ts'
+import { fingerprintOf } from '../../client/field.ts'
 import type { Identity } from '../../client/identity.ts'
 import { openCommandLine } from '../arguments.ts'
 import { checkRelays } from '../book.ts'
@@ -61,7 +61,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
 }
 
 function describe({ name, key, relays, encrypt, time, text, link }: Card): object {
-  const fingerprint = formatFingerprint(key.fingerprint)
+  const fingerprint = fingerprintOf(key)
   return { name, fingerprint, relays, ...(encrypt !== undefined && { encrypt }), time, text, link }
 }
 
@@ -115,14 +115,14 @@ async function makeKey(home: Home, io: Io): Promise<string> {
 /** An agent's only key by its fingerprint: it may hold others tomorrow. */
 async function pin(spec: string, io: Io): Promise<string> {
   if (spec.startsWith('agent:')) return spec
-  if (spec === 'agent') return `agent:${formatFingerprint((await loadIdentity(spec, io)).key.fingerprint)}`
+  if (spec === 'agent') return `agent:${fingerprintOf((await loadIdentity(spec, io)).key)}`
   return resolve(spec)
 }
 
 /** Contacts know the key: another one is another person to them. */
 async function refuseOtherKey(home: Home, identity: Identity): Promise<void> {
   const card = await home.readCard()
-  if (card === undefined || formatFingerprint(card.key.fingerprint) === formatFingerprint(identity.key.fingerprint)) return
+  if (card === undefined || fingerprintOf(card.key) === fingerprintOf(identity.key)) return
   throw new CliError('this profile is of another key, by which your contacts know you', {
     hint: 'ASFALEIA_HOME=FOLDER makes a profile of its own for another key',
   })
