@@ -7,7 +7,7 @@ import { readdir, rename as move, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parsePublicKey, type SshKey } from '../auth/ssh-key.ts'
 import { type Card, CardError, normalizeRelay, parseCard } from '../client/card.ts'
-import type { Contact } from '../client/contact.ts'
+import { type Contact, contactOf } from '../client/contact.ts'
 import { parseTarget } from '../transport/address.ts'
 import { fingerprintOf, formatKey, formatTime, parseTime } from '../client/field.ts'
 import { Fields } from './fields.ts'
@@ -148,9 +148,13 @@ export class Book {
     throw this.#problems.find((each) => fold(each.name) === fold(name))?.error ?? new CliError('there is no contact of that name', { hint: '`asfaleia contact list` shows them; `asfaleia contact add` adds one' })
   }
 
-  /** Whoever wrote that card, as somebody to write to: at relays that it may name. */
-  contactOf({ name, key, relays, encrypt }: Card): Contact {
-    return { name, key, relays: this.#dialled(relays), ...(encrypt !== undefined && { recipient: encrypt }) }
+  /** Whoever wrote that card, as somebody to write to: as they are known here, else by the card, at relays that it may name. */
+  contactOf(card: Card): Contact {
+    return this.find(fingerprintOf(card.key)) ?? this.#byCard(card)
+  }
+
+  #byCard(card: Card): Contact {
+    return { ...contactOf(card), relays: this.#dialled(card.relays) }
   }
 
   /** @throws {CliError} where the card names a relay that it may not */
@@ -295,7 +299,7 @@ export class Book {
     }
     try {
       const card = await parseCard(signed)
-      return { ...own, card, key: card.key, relays: this.#dialled(card.relays), ...(card.encrypt !== undefined && { recipient: card.encrypt }) }
+      return { ...this.#byCard(card), ...own, card }
     } catch (error) {
       if (error instanceof CardError) throw broken('the card is not as it was signed')
       throw error

@@ -1,6 +1,7 @@
 /** The groups that one belongs to: a folder of files, each a group as its maker signed it, and lines of ours after it. */
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { Card } from '../client/card.ts'
 import { fingerprintOf } from '../client/field.ts'
 import { compareGroups, type Group, type GroupChange, GroupError, parseGroup } from '../client/group.ts'
 import { fold, listNames, type Problem, refuseName } from './book.ts'
@@ -146,6 +147,11 @@ export class Groups {
       throw new CliError(`${path}: ${error.message}`, { hint: 'it is left as it is; put it right, or remove it' })
     }
   }
+}
+
+/** The members who have not left. */
+export function membersOf({ group, left }: KnownGroup): Card[] {
+  return group.members.filter(({ key }) => !left.includes(fingerprintOf(key)))
 }
 
 function split(text: string): { signed: string; fields: Fields } {

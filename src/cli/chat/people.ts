@@ -4,7 +4,7 @@ import { fingerprintOf } from '../../client/field.ts'
 import type { Contact } from '../../client/contact.ts'
 import type { SshKey } from '../../auth/ssh-key.ts'
 import type { Book } from '../book.ts'
-import type { Groups, KnownGroup } from '../groups.ts'
+import { type Groups, type KnownGroup, membersOf } from '../groups.ts'
 import type { Party } from './model.ts'
 
 export const GROUP = 'group:'
@@ -89,9 +89,4 @@ export class People {
       ...left.map((known): Party => ({ ...party(known), left: true })),
     ]
   }
-}
-
-/** The members who have not left. */
-function membersOf({ group, left }: KnownGroup): Card[] {
-  return group.members.filter(({ key }) => !left.includes(fingerprintOf(key)))
 }

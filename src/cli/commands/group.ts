@@ -3,9 +3,8 @@ import { fingerprintOf, makeId } from '../../client/field.ts'
 import type { Card } from '../../client/card.ts'
 import { type Group, GroupError, makeGroup } from '../../client/group.ts'
 import type { Content } from '../../client/message.ts'
-import type { Contact } from '../../client/contact.ts'
 import { openCommandLine } from '../arguments.ts'
-import type { Groups, KnownGroup } from '../groups.ts'
+import { type Groups, type KnownGroup, membersOf } from '../groups.ts'
 import { needHome, openProfile, type Profile, warnOf } from '../profile.ts'
 import { toCliError } from '../refusal.ts'
 import { openTalk } from '../talk.ts'
@@ -80,7 +79,7 @@ async function change(profile: Profile, known: KnownGroup, isAdding: boolean, wo
 
 async function leave(profile: Profile, known: KnownGroup, json: boolean, io: Io): Promise<number> {
   const own = fingerprintOf(profile.identity.key)
-  const others = known.group.members.filter((card) => fingerprintOf(card.key) !== own && !known.left.includes(fingerprintOf(card.key)))
+  const others = membersOf(known).filter(({ key }) => fingerprintOf(key) !== own)
   const code = await tell(profile, others, { type: 'leave' }, known.group.id, io)
   await profile.groups.remove(known)
   io.stdout.write(json ? `${formatJson({ left: known.name, id: known.group.id })}\n` : `left ${sanitizeLine(known.name)}\n`)
@@ -108,7 +107,7 @@ async function publish(profile: Profile, group: Group, gone: readonly Card[], js
 
 /** Tells each of them; who was not reached is said. @returns the exit code */
 async function tell(profile: Profile, cards: readonly Card[], content: Content, group: string, io: Io): Promise<number> {
-  const contacts = cards.map((card): Contact => profile.book.find(fingerprintOf(card.key)) ?? profile.book.contactOf(card))
+  const contacts = cards.map((card) => profile.book.contactOf(card))
   const talk = await openTalk(profile, io, { relays: [], more: contacts, outbox: profile.outbox })
   try {
     const deliveries = contacts.map((contact) => talk.messenger.send(contact, content, { group }))

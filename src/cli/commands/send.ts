@@ -8,6 +8,7 @@ import { CLIENT_CAPS } from '../../protocol/client-session.ts'
 import { openCommandLine } from '../arguments.ts'
 import { diagnose } from '../diagnosis.ts'
 import { sendFile } from '../departure.ts'
+import { membersOf } from '../groups.ts'
 import { isPrivateKey, readKeyFile, readPublicKey } from '../keyfile.ts'
 import { checkGiven, openProfile, type Profile } from '../profile.ts'
 import { duration, toCliError } from '../refusal.ts'
@@ -109,8 +110,8 @@ async function findReceivers(profile: Profile, word: string, given: readonly str
   if (known !== undefined) {
     const own = fingerprintOf(profile.identity.key)
     if (!known.group.members.some(({ key }) => fingerprintOf(key) === own)) throw new CliError('you are not in that group any more')
-    const members = known.group.members.filter(({ key }) => fingerprintOf(key) !== own && !known.left.includes(fingerprintOf(key)))
-    const contacts = members.map((card) => profile.book.find(fingerprintOf(card.key)) ?? profile.book.contactOf(card))
+    const members = membersOf(known).filter(({ key }) => fingerprintOf(key) !== own)
+    const contacts = members.map((card) => profile.book.contactOf(card))
     if (contacts.length === 0) throw new CliError('nobody else is in that group')
     return { contacts, group: known.group.id }
   }
