@@ -3,22 +3,18 @@
  * contact's card as its maker signed it, and after it lines of ours; without a card, lines of ours alone. It is named
  * by what its owner calls the contact. A key that is not the one known by that name is never taken in its place.
  */
-import { readdir, rename as move, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { rename as move } from 'node:fs/promises'
 import { parsePublicKey, type SshKey } from '../auth/ssh-key.ts'
 import { type Card, CardError, normalizeRelay, parseCard } from '../client/card.ts'
 import { type Contact, contactOf } from '../client/contact.ts'
 import { parseTarget } from '../transport/address.ts'
 import { fingerprintOf, formatKey, formatTime, parseTime } from '../client/field.ts'
 import { Fields } from './fields.ts'
-import { flush, makeFolder, readText, systemReason, writeWhole } from './file.ts'
-import { systemCode } from './keyfile.ts'
+import { fold, Folder, type Kind, type Named, type Parts, refuseName } from './folder.ts'
 import { CliError } from './terminal.ts'
 
 /** A contact as the messenger takes it, and what else is known. */
-export interface Known {
-  /** What its owner calls it: the name of the file. */
-  readonly name: string
+export interface Known extends Named {
   readonly key: SshKey
   /** In order of preference; none where nobody said any. */
   readonly relays: readonly string[]
@@ -32,13 +28,6 @@ export interface Known {
   readonly verified?: number
   /** Whether this contact gets receipts, where they are switched on at all. */
   readonly receipts: boolean
-  readonly path: string
-}
-
-/** A file of the book that cannot be taken for what it should be. */
-export interface Problem {
-  readonly name: string
-  readonly error: CliError
 }
 
 /** What a contact is made of: a card, or a key with relays that are known otherwise. */
@@ -55,42 +44,28 @@ export type Added =
   | { readonly kind: 'changed'; readonly contact: Known; readonly changes: readonly Change[] }
   | { readonly kind: 'unchanged'; readonly contact: Known }
 
-/** A card of 8 relays and an RSA key of 8,192 bits takes less than 8 KiB; notes of one's own may stand after it. */
-const MOST_BYTES = 65_536
 const MOST_RELAYS = 8
-const NAME_BYTES = 200
 const FIRST_LINE = 'asfaleia-card/'
-const LAST_LINE = '-----END SSH SIGNATURE-----\n'
-// What a file system, a shell or a terminal would take for something else.
-const UNFIT = /^[.\-]|^\s|\s$|[\/\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/v
-
-/** Why a contact cannot be called so; undefined if it can. */
-export function refuseName(name: string): string | undefined {
-  if (name === '' || [...name].length > 64 || Buffer.byteLength(name) > NAME_BYTES) return 'a name has 1 to 64 characters'
-  if (UNFIT.test(name)) return 'a name does not begin with . or -, nor hold / or what cannot be seen'
-  return undefined
+const KIND: Kind = {
+  what: 'contact',
+  hint: '`asfaleia contact list` shows them; `asfaleia contact add` adds one',
+  // A card of 8 relays and an RSA key of 8,192 bits takes less than 8 KiB; notes of one's own may stand after it.
+  mostBytes: 65_536,
 }
 
-/** Names that differ in case, or in how their letters are composed, would be one file on some disks, and one word to a person. */
-export const fold = (name: string): string => name.normalize('NFKC').toLowerCase()
-
-export class Book {
-  readonly #folder: string
+export class Book extends Folder<Known> {
   readonly #now: () => number
   readonly #isLocal: boolean
-  #contacts: readonly Known[] = []
   #byKey: ReadonlyMap<string, Known> = new Map()
-  #problems: readonly Problem[] = []
 
   private constructor(folder: string, now: () => number, isLocal: boolean) {
-    this.#folder = folder
+    super(folder, KIND)
     this.#now = now
     this.#isLocal = isLocal
   }
 
   /**
-   * Reads the contacts in `folder`, which need not be there. A file that cannot be read is one of `problems`, and no
-   * reason to do without the others.
+   * Reads the contacts in `folder`, which need not be there.
    * @param isLocal whether cards may name relays of this machine, since its owner receives at one: else whoever wrote a
    * card could have this machine's programs dialled. What its owner gave by hand may anyway.
    * @param now seconds since 1970
@@ -107,45 +82,15 @@ export class Book {
     return new Book('', () => 0, isLocal)
   }
 
-  /** Reads the files again, which another program, or a person, may have changed. @throws {CliError} */
-  async refresh(): Promise<void> {
-    const names = await listNames(this.#folder)
-    const read = await Promise.allSettled(names.map((name) => this.#read(name)))
-    this.#contacts = read.flatMap((each) => (each.status === 'fulfilled' && each.value !== undefined ? [each.value] : []))
+  override async refresh(): Promise<void> {
+    await super.refresh()
     // Of two files with one key the first counts.
-    this.#byKey = new Map(this.#contacts.map((each) => [fingerprintOf(each.key), each] as const).toReversed())
-    this.#problems = read.flatMap((each, index) => {
-      if (each.status === 'fulfilled') return []
-      if (each.reason instanceof CliError) return [{ name: names[index]!, error: each.reason }]
-      throw each.reason
-    })
-  }
-
-  /** By name. */
-  list(): readonly Known[] {
-    return this.#contacts
-  }
-
-  /** What is wrong with the files that could not be read. */
-  get problems(): readonly Problem[] {
-    return this.#problems
+    this.#byKey = new Map(this.list().map((each) => [fingerprintOf(each.key), each] as const).toReversed())
   }
 
   /** The contact of that key, `SHA256:…`. */
   find(fingerprint: string): Known | undefined {
     return this.#byKey.get(fingerprint)
-  }
-
-  /** The contact that its owner calls so; the case does not matter. */
-  get(name: string): Known | undefined {
-    return this.#contacts.find((each) => each.name === name) ?? this.#contacts.find((each) => fold(each.name) === fold(name))
-  }
-
-  /** @throws {CliError} that says which there are */
-  need(name: string): Known {
-    const known = this.get(name)
-    if (known !== undefined) return known
-    throw this.#problems.find((each) => fold(each.name) === fold(name))?.error ?? new CliError('there is no contact of that name', { hint: '`asfaleia contact list` shows them; `asfaleia contact add` adds one' })
   }
 
   /** Whoever wrote that card, as somebody to write to: as they are known here, else by the card, at relays that it may name. */
@@ -199,10 +144,8 @@ export class Book {
       fields.set('relay', ...checkRelays(introduction.relays))
     }
     fields.set('added', formatTime(this.#now()))
-    await makeFolder(this.#folder)
-    await writeWhole(join(this.#folder, name), ('card' in introduction ? introduction.card.text : '') + fields, { replace: false })
-    await this.refresh()
-    return { kind: 'added', contact: this.need(name) }
+    const card = 'card' in introduction ? introduction.card.text : ''
+    return { kind: 'added', contact: await this.write(name, card + fields, { replace: false }) }
   }
 
   async #addCard(known: Known, card: Card): Promise<Added> {
@@ -214,23 +157,19 @@ export class Book {
       })
     }
     const changes = compare(known, card)
-    const { fields } = await this.#readParts(known.name)
+    const { fields } = await this.readParts(known.name)
     // From now on they stand in the card.
     fields.set('key')
     fields.set('relay')
-    await writeWhole(known.path, card.text + fields, { replace: true })
-    await this.refresh()
-    return { kind: 'changed', contact: this.need(known.name), changes }
+    return { kind: 'changed', contact: await this.write(known.name, card.text + fields, { replace: true }), changes }
   }
 
   async #addRelays(known: Known, relays: readonly string[]): Promise<Added> {
     if (known.card !== undefined || relays.join() === known.relays.join() || relays.length === 0) return { kind: 'unchanged', contact: known }
-    const { fields } = await this.#readParts(known.name)
+    const { fields } = await this.readParts(known.name)
     fields.set('relay', ...checkRelays(relays))
-    await writeWhole(known.path, fields.toString(), { replace: true })
-    await this.refresh()
     const changes = [{ what: 'relays', before: known.relays.join(', '), after: relays.join(', ') }] as const
-    return { kind: 'changed', contact: this.need(known.name), changes }
+    return { kind: 'changed', contact: await this.write(known.name, fields.toString(), { replace: true }), changes }
   }
 
   /** @throws {CliError} where the new name is taken, or the disk refuses */
@@ -239,53 +178,29 @@ export class Book {
     if (unfit !== undefined) throw new CliError(unfit)
     const namesake = this.get(name)
     if (namesake !== undefined && namesake !== known) throw new CliError(`there is a contact called ${namesake.name} already`)
-    const { card, fields } = await this.#readParts(known.name)
-    const path = join(this.#folder, name)
+    const { signed, fields } = await this.readParts(known.name)
+    const path = this.pathOf(name)
     if (namesake === undefined) {
-      await writeWhole(path, card + fields, { replace: false })
+      await this.write(name, signed + fields, { replace: false })
       await this.remove(known)
     } else {
       // Another case of the same name may be the same file.
-      await guard(path, () => move(known.path, path))
-      await guard(path, () => flush(this.#folder))
+      await this.change(path, () => move(known.path, path))
     }
-    await this.refresh()
     return this.need(name)
-  }
-
-  /** @throws {CliError} where the disk refuses */
-  async remove(known: Known): Promise<void> {
-    await guard(known.path, () => rm(known.path))
-    await guard(known.path, () => flush(this.#folder))
-    await this.refresh()
   }
 
   /** Notes that the safety words were compared, and are the same. @throws {CliError} */
   async verify(known: Known): Promise<Known> {
-    const { card, fields } = await this.#readParts(known.name)
+    const { signed, fields } = await this.readParts(known.name)
     fields.set('verified', formatTime(this.#now()))
-    await writeWhole(known.path, card + fields, { replace: true })
-    await this.refresh()
-    return this.need(known.name)
+    return this.write(known.name, signed + fields, { replace: true })
   }
 
-  async #readParts(name: string): Promise<{ card: string; fields: Fields }> {
-    const text = (await readText(join(this.#folder, name), MOST_BYTES))?.replaceAll('\r\n', '\n') ?? ''
-    const end = text.lastIndexOf(LAST_LINE)
-    const at = end === -1 ? 0 : end + LAST_LINE.length
-    return { card: text.slice(0, at), fields: new Fields(text.slice(at)) }
-  }
-
-  /** @throws {CliError} that names the file */
-  async #read(name: string): Promise<Known | undefined> {
-    const path = join(this.#folder, name)
-    const text = await readText(path, MOST_BYTES)
-    // Removed meanwhile.
-    if (text === undefined) return undefined
+  protected async parse({ name, path }: Named, { signed, fields }: Parts): Promise<Known> {
     const broken = (why: string): CliError => new CliError(`${path}: ${why}`, { hint: 'it is left as it is; put it right, or remove it and add the contact again' })
     const unfit = refuseName(name)
     if (unfit !== undefined) throw broken(unfit)
-    const { card: signed, fields } = await this.#readParts(name)
     const own = {
       name,
       path,
@@ -294,7 +209,7 @@ export class Book {
       receipts: fields.all('receipts')[0] !== 'no',
     }
     if (signed === '') {
-      if (text.startsWith(FIRST_LINE)) throw broken('the end of the card is missing')
+      if (fields.toString().startsWith(FIRST_LINE)) throw broken('the end of the card is missing')
       return { ...own, ...readKey(fields, broken) }
     }
     try {
@@ -304,25 +219,6 @@ export class Book {
       if (error instanceof CardError) throw broken('the card is not as it was signed')
       throw error
     }
-  }
-}
-
-/** Names of files; ours that are being written, and what other programs leave, begin with a dot. */
-export async function listNames(folder: string): Promise<string[]> {
-  try {
-    const names = await readdir(folder)
-    return names.filter((name) => !name.startsWith('.') && !name.endsWith('~')).toSorted((a, b) => (fold(a) < fold(b) ? -1 : 1))
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return []
-    throw new CliError(`cannot read the folder ${folder}: ${systemReason(error)}`)
-  }
-}
-
-async function guard(path: string, work: () => Promise<void>): Promise<void> {
-  try {
-    await work()
-  } catch (error) {
-    throw new CliError(`cannot change ${path}: ${systemReason(error)}`, { hint: 'nothing was changed' })
   }
 }
 
