@@ -75,15 +75,7 @@ export const OUTBOX = Object.freeze({
 /** What a relay says to us as a whole and will say again, until a person changes something. */
 const LASTING: readonly RelayErrorCode[] = ['denied', 'bad-key', 'unsupported-key', 'onion-malformed']
 
-interface Entry {
-  readonly id: string
-  readonly to: string
-  readonly relays: readonly string[]
-  readonly payload: Uint8Array
-  readonly time: number
-  readonly deadline: number
-  readonly confirm: boolean
-  readonly keep?: false
+interface Entry extends Omit<OutboxEntry, 'held'> {
   /** Where its SEND is out and not answered. */
   flying: string | undefined
   /** Has to go out: nobody holds it, or whoever does is not counted on. */
