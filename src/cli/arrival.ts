@@ -11,7 +11,7 @@ import { fingerprintOf, isFileName } from '../client/field.ts'
 import type { FileSink } from '../client/file.ts'
 import { countParts, PART_BYTES, type PartRange } from '../client/message.ts'
 import type { FileOffer, FileReceiver } from '../client/transfers.ts'
-import { flush, makeFolder, readText, systemReason, writeWhole } from './file.ts'
+import { flush, makeFolder, readAt, readText, systemReason, writeAt, writeWhole } from './file.ts'
 import { systemCode } from './keyfile.ts'
 import { CliError } from './terminal.ts'
 
@@ -68,7 +68,7 @@ export class Arrivals implements FileReceiver {
       have,
       write: (part, bytes) =>
         guard(`${base}.part`, async () => {
-          await writeAll(file, bytes, (part - 1) * PART_BYTES)
+          await writeAt(file, bytes, (part - 1) * PART_BYTES)
           await appendFile(`${base}.have`, `${part}\n`)
         }),
       read: (part) => readPart(file, offer, part),
@@ -175,20 +175,10 @@ async function openPart(path: string, again: boolean): Promise<FileHandle | unde
   return undefined
 }
 
-async function writeAll(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
-  let written = 0
-  while (written < bytes.length) written += (await file.write(bytes, written, bytes.length - written, position + written)).bytesWritten
-}
-
 async function readPart(file: FileHandle, { total }: FileOffer, part: number): Promise<Uint8Array> {
   const offset = (part - 1) * PART_BYTES
   const bytes = new Uint8Array(Math.min(PART_BYTES, total - offset))
-  let read = 0
-  while (read < bytes.length) {
-    const { bytesRead } = await file.read(bytes, read, bytes.length - read, offset + read)
-    if (bytesRead === 0) break
-    read += bytesRead
-  }
+  await readAt(file, bytes, offset)
   return bytes
 }
 

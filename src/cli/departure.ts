@@ -4,7 +4,7 @@ import { basename } from 'node:path'
 import type { FileSource } from '../client/file.ts'
 import type { Contact } from '../client/contact.ts'
 import type { FileDelivery } from '../client/transfers.ts'
-import { systemReason } from './file.ts'
+import { readAt, systemReason } from './file.ts'
 import type { Profile } from './profile.ts'
 import { duration, toCliError } from './refusal.ts'
 import { openTalk, type Talk } from './talk.ts'
@@ -85,13 +85,7 @@ export function sourceOf(file: FileHandle, name: string, size: number): FileSour
     size,
     async read(offset, length) {
       const bytes = new Uint8Array(length)
-      let read = 0
-      while (read < length) {
-        const { bytesRead } = await file.read(bytes, read, length - read, offset + read)
-        if (bytesRead === 0) break
-        read += bytesRead
-      }
-      return bytes.subarray(0, read)
+      return bytes.subarray(0, await readAt(file, bytes, offset))
     },
   }
 }

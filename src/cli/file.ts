@@ -1,7 +1,7 @@
 /** Files and folders written whole or not at all, for their owner alone; and read without waiting for anybody. */
 import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
-import { chown, link, lstat, mkdir, mkdtemp, open, rename, rm, stat } from 'node:fs/promises'
+import { chown, type FileHandle, link, lstat, mkdir, mkdtemp, open, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { systemCode } from './keyfile.ts'
 import { CliError } from './terminal.ts'
@@ -152,6 +152,22 @@ export async function writeNewFolder(path: string, files: ReadonlyMap<string, Ui
   } finally {
     if (made !== undefined) await rm(made, { recursive: true, force: true })
   }
+}
+
+/** Fills `bytes` with what the file has at `offset`. @returns how many it had: less where it ends before */
+export async function readAt(file: FileHandle, bytes: Uint8Array, offset: number): Promise<number> {
+  let read = 0
+  while (read < bytes.length) {
+    const { bytesRead } = await file.read(bytes, read, bytes.length - read, offset + read)
+    if (bytesRead === 0) break
+    read += bytesRead
+  }
+  return read
+}
+
+export async function writeAt(file: FileHandle, bytes: Uint8Array, offset: number): Promise<void> {
+  let written = 0
+  while (written < bytes.length) written += (await file.write(bytes, written, bytes.length - written, offset + written)).bytesWritten
 }
 
 export interface Owner {
