@@ -3,12 +3,12 @@
  * docs/operations.md. A pure function of its inputs; every problem is reported at once, and none of
  * them repeats a value. Fails closed: what it does not know or cannot read is a problem, never ignored.
  */
-import { createHash } from 'node:crypto'
 import { isIPv4 } from 'node:net'
 import { normalize } from 'node:path'
 import { parseArgs } from 'node:util'
 import { DEFAULT_LIMITS, type Limits } from './protocol/limits.ts'
 import { DOORS, type Door } from './relay/counters.ts'
+import { isOnion } from './transport/address.ts'
 
 export type Address =
   | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
@@ -494,27 +494,9 @@ function parseName(text: string): string {
   throw new Refused('is not a v3 onion address', "its checksum does not hold; copy it from tor's hostname file")
 }
 
-/**
- * Whether it is a v3 onion address in lower case, its checksum and version right: base32 of
- * key (32 bytes), SHA3-256('.onion checksum' | key | version) cut to 2 bytes, version (rend-spec-v3, ONIONADDRESS).
- */
+/** Whether it is a v3 onion address as tor writes it: in lower case, its checksum and version right, nothing before it. */
 export function isOnionName(name: string): boolean {
-  if (!/^[a-z2-7]{56}\.onion$/.test(name)) return false
-  const bytes = Buffer.alloc(35)
-  let bits = 0
-  let held = 0
-  let at = 0
-  for (const letter of name.slice(0, 56)) {
-    bits = ((bits << 5) | 'abcdefghijklmnopqrstuvwxyz234567'.indexOf(letter)) & 0xfff
-    held += 5
-    if (held < 8) continue
-    held -= 8
-    bytes[at++] = bits >> held
-  }
-  const key = bytes.subarray(0, 32)
-  const version = bytes.subarray(34)
-  const sum = createHash('sha3-256').update('.onion checksum').update(key).update(version).digest()
-  return version[0] === 3 && sum.subarray(0, 2).equals(bytes.subarray(32, 34))
+  return /^[a-z2-7]{56}\.onion$/.test(name) && isOnion(name)
 }
 
 function choice<T extends string>(values: readonly T[]): Parse<T> {

@@ -75,6 +75,7 @@ const ARROWS: readonly Arrow[] = [
   ['cli/', 'version.ts', '--version'],
   ['config.ts', 'protocol/', 'default limits'],
   ['config.ts', 'relay/counters.ts', 'the names of doors'],
+  ['config.ts', 'transport/address.ts', 'what an onion address is'],
   ['log.ts', 'config.ts', 'level and format, and the names of checks'],
   ['log.ts', 'handover/', 'why nothing was handed over'],
   ['log.ts', 'operator/', "the words of tor's state and of the probe"],
@@ -119,7 +120,7 @@ const PACKAGES: readonly (readonly [name: string, users: readonly string[], why:
 const NODE: readonly (readonly [name: string, users: readonly string[], why: string])[] = [
   ['crypto', ['auth/crypto.ts', 'auth/key-object.ts', 'auth/private-key.ts', 'auth/container.ts', 'auth/pem.ts', 'auth/token.ts'], 'keys, age files and signatures; a page has auth/crypto.web.ts'],
   ['crypto', ['relay/prover.ts', 'relay/relay.ts'], 'proofs, and the secrets of the process'],
-  ['crypto', ['transport/socks.ts', 'config.ts'], 'isolation credentials, and what a name stands for'],
+  ['crypto', ['transport/socks.ts'], 'isolation credentials'],
   ['crypto', ['operator/tor-control.ts'], "tor's cookie authentication"],
   ['crypto', ['handover/noise.ts', 'server.ts'], 'what is handed over is encrypted, secrets among it'],
   ['crypto', ['onion/service.ts', 'cli/commands/client.ts'], "keys of an onion service and its clients"],
