@@ -1,7 +1,9 @@
 /** The chat's machine under test: keys and messages in, the screen as text and the effects out, time by the minute. */
 import type { Delivery } from '../../src/cli/chat/conversation.ts'
 import { KeyDecoder } from '../../src/cli/chat/keys.ts'
-import { type Arrival, type Effect, initialState, type Input, type Party, type State, update } from '../../src/cli/chat/model.ts'
+import type { Arrival, Effect, Input, Party } from '../../src/cli/chat/input.ts'
+import { update } from '../../src/cli/chat/model.ts'
+import { initialState, type State } from '../../src/cli/chat/state.ts'
 import { type Frame, plainText, view } from '../../src/cli/chat/view.ts'
 
 export const BOB = 'SHA256:bob'

@@ -1,5 +1,5 @@
 /** Conversations and what stands in them: values that the model changes and the view draws. All text in them can be shown. */
-import type { Editor } from './editor.ts'
+import { type Editor, EMPTY } from './editor.ts'
 
 /** What is known of a message that came (docs/protocol.md, section 10). */
 export type Verdict =
@@ -95,6 +95,35 @@ export interface Conversation {
 }
 
 export const STRANGERS = 'strangers'
+
+const QUOTE = 80
+
+export function blank(id: string, kind: Conversation['kind']): Conversation {
+  return {
+    id, kind, name: 'strangers', verified: false, members: [], entries: [], editor: EMPTY, compose: { kind: 'new' }, chosen: undefined,
+    scroll: undefined, newFrom: undefined,
+  }
+}
+
+/** No message is chosen, answered or changed any more; the text of one that was being changed goes. */
+export function letGo(conversation: Conversation): Conversation {
+  const editor = conversation.compose.kind === 'edit' ? { ...conversation.editor, text: [], cursor: 0 } : conversation.editor
+  return { ...conversation, compose: { kind: 'new' }, chosen: undefined, editor }
+}
+
+export function isOf(entry: Entry, id: string): boolean {
+  return id !== '' && (entry.id === id || entry.deliveries.some((each) => each.id === id))
+}
+
+/** At least one of its messages is known by an id: it went out, or is about to. */
+export function isOut({ deliveries }: Entry): boolean {
+  return deliveries.some(({ id }) => id !== '')
+}
+
+export function quote({ text, file }: Entry): string {
+  const line = (file === undefined ? text : `file "${file.name}"`).replaceAll('\n', ' ')
+  return line.length > QUOTE ? `${line.slice(0, QUOTE).toWellFormed()}…` : line
+}
 
 export function unreadOf({ entries }: Pick<Conversation, 'entries'>): number {
   return entries.reduce((sum, { unseen }) => sum + (unseen ? 1 : 0), 0)

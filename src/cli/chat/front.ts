@@ -1,5 +1,6 @@
 /** How a chat meets the person: a screen, or lines. The session gives it states, it gives the session inputs. */
-import type { Input, State } from './model.ts'
+import type { Input } from './input.ts'
+import type { State } from './state.ts'
 
 export interface Front {
   /** Takes the terminal. What is typed goes to `onInput`; `onEnd` says that nothing more will be typed. */

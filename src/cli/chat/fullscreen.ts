@@ -5,7 +5,8 @@
 import type { ReadStream, WriteStream } from 'node:tty'
 import type { Front } from './front.ts'
 import { KeyDecoder } from './keys.ts'
-import type { Input, State } from './model.ts'
+import type { Input } from './input.ts'
+import type { State } from './state.ts'
 import { Screen, type ScreenOptions } from './screen.ts'
 import { view } from './view.ts'
 

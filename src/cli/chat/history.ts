@@ -12,7 +12,7 @@ import { makeFolder, systemReason } from '../file.ts'
 import { systemCode } from '../keyfile.ts'
 import { CliError } from '../terminal.ts'
 import type { DeliveryState, Verdict } from './conversation.ts'
-import type { Kept } from './model.ts'
+import type { Kept } from './input.ts'
 
 /** One thing that happened: a message, or how one of one's own got on. */
 export type Happened =

@@ -5,7 +5,7 @@ import type { Contact } from '../../client/contact.ts'
 import type { SshKey } from '../../auth/ssh-key.ts'
 import type { Book } from '../book.ts'
 import { type Groups, type KnownGroup, membersOf } from '../groups.ts'
-import type { Party } from './model.ts'
+import type { Party } from './input.ts'
 
 export const GROUP = 'group:'
 

@@ -23,8 +23,10 @@ import { CliError } from '../terminal.ts'
 import { type Delivery as Shown, STRANGERS } from './conversation.ts'
 import type { Front } from './front.ts'
 import type { Happened, History } from './history.ts'
-import { type Arrival, type Effect, initialState, type Input, type State, update } from './model.ts'
+import type { Arrival, Effect, Input } from './input.ts'
+import { update } from './model.ts'
 import { GROUP, type People } from './people.ts'
+import { initialState, type State } from './state.ts'
 import { formatBytes, type Look } from './transcript.ts'
 
 export interface SessionOptions {

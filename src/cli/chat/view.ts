@@ -2,7 +2,7 @@
 import { type Conversation, STRANGERS, unreadOf } from './conversation.ts'
 import { cursorPlace } from './editor.ts'
 import type { Geometry } from './geometry.ts'
-import { editorOf, geometry, linesOf, openConversation, promptOf, type State } from './model.ts'
+import { editorOf, geometry, linesOf, openConversation, promptOf, type State } from './state.ts'
 import { breakLines, clip, fit, lineText, type Role, type Row, rowWidth, type Span, widthOf, wrap } from './text.ts'
 import { windowOf } from './transcript.ts'
 

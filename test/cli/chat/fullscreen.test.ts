@@ -4,7 +4,7 @@ import { PassThrough } from 'node:stream'
 import type { ReadStream, WriteStream } from 'node:tty'
 import { describe, expect, it } from 'vitest'
 import { FullScreen } from '../../../src/cli/chat/fullscreen.ts'
-import type { Input } from '../../../src/cli/chat/model.ts'
+import type { Input } from '../../../src/cli/chat/input.ts'
 import { TestChat } from '../../support/chat.ts'
 
 const MAIN_SCREEN = '\u{1b}[?1049l'

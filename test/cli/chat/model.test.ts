@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { STRANGERS } from '../../../src/cli/chat/conversation.ts'
-import type { Input } from '../../../src/cli/chat/model.ts'
+import type { Input } from '../../../src/cli/chat/input.ts'
 import { rowWidth } from '../../../src/cli/chat/text.ts'
 import { BOB, CAROL, PARTIES, TEA, TestChat } from '../../support/chat.ts'
 

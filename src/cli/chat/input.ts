@@ -1,0 +1,89 @@
+/** What the chat's machine takes, and what it wants done outside. Texts of somebody else's are as they came. */
+import type { Delivery, DeliveryState, Transfer, Verdict } from './conversation.ts'
+import type { Size } from './geometry.ts'
+import type { KeyInput } from './keys.ts'
+import type { RelayState } from './state.ts'
+import type { Role } from './text.ts'
+
+/** A person or a group of the book. */
+export interface Party {
+  readonly id: string
+  readonly kind: 'contact' | 'group'
+  readonly name: string
+  readonly verified?: boolean
+  readonly members?: readonly string[]
+  readonly left?: true
+}
+
+/** Something that came; texts as their sender wrote them. */
+export interface Arrival {
+  /** What it is acknowledged by; undefined where there is nothing to be. */
+  readonly ticket?: number
+  readonly conversation: string
+  readonly author: string
+  readonly fingerprint?: string
+  readonly id?: string
+  readonly at: number
+  readonly verdict: Verdict
+  readonly text: string
+  /** It changes an earlier one of the same author. */
+  readonly change?: { readonly of: string; readonly to: 'edited' | 'removed' }
+  readonly replyTo?: string
+  readonly gap?: true
+  readonly late?: true
+  readonly card?: string
+}
+
+/** What an earlier session kept. */
+export interface Kept extends Omit<Arrival, 'ticket' | 'gap' | 'late'> {
+  readonly mine: boolean
+  readonly deliveries: readonly Delivery[]
+}
+
+export type Input =
+  | KeyInput
+  | { readonly kind: 'resize'; readonly size: Size }
+  | { readonly kind: 'people'; readonly parties: readonly Party[] }
+  | { readonly kind: 'open'; readonly conversation: string }
+  | { readonly kind: 'arrival'; readonly arrival: Arrival }
+  | { readonly kind: 'earlier'; readonly kept: readonly Kept[] }
+  | { readonly kind: 'sent'; readonly key: number; readonly deliveries: readonly Delivery[] }
+  | { readonly kind: 'unsent'; readonly key: number; readonly why: string }
+  | { readonly kind: 'delivery'; readonly id: string; readonly state: DeliveryState; readonly why?: string }
+  | { readonly kind: 'transfer'; readonly key: number; readonly transfer: Transfer }
+  /** A file that comes: `id` is the file's. */
+  | {
+      readonly kind: 'file'; readonly conversation: string; readonly id: string; readonly author: string; readonly fingerprint: string
+      readonly transfer: Transfer
+    }
+  | { readonly kind: 'relay'; readonly relay: RelayState }
+  | { readonly kind: 'told'; readonly text: string; readonly role?: Role }
+  | { readonly kind: 'note'; readonly conversation: string; readonly text: string }
+  | { readonly kind: 'show'; readonly title: string; readonly text: string }
+  | { readonly kind: 'receipts'; readonly on: boolean }
+  /** These entries' last rows are on the screen (or written, in plain mode). */
+  | { readonly kind: 'drawn'; readonly keys: readonly number[] }
+  | { readonly kind: 'paths'; readonly line: string; readonly found: readonly string[] }
+  /** A whole line, as plain mode reads them. */
+  | { readonly kind: 'line'; readonly text: string }
+
+export type Effect =
+  | { readonly kind: 'send'; readonly key: number; readonly conversation: string; readonly text: string; readonly replyTo?: string }
+  | { readonly kind: 'edit'; readonly conversation: string; readonly of: readonly Delivery[]; readonly text: string }
+  | { readonly kind: 'remove'; readonly conversation: string; readonly of: readonly Delivery[] }
+  | { readonly kind: 'file'; readonly key: number; readonly conversation: string; readonly path: string }
+  | { readonly kind: 'card' }
+  | { readonly kind: 'verify'; readonly conversation: string; readonly confirmed: boolean }
+  | { readonly kind: 'add'; readonly card: string; readonly name?: string }
+  | { readonly kind: 'group'; readonly conversation: string | undefined; readonly words: readonly string[] }
+  | { readonly kind: 'receipts'; readonly on: boolean }
+  | { readonly kind: 'paths'; readonly line: string; readonly prefix: string }
+  /** Shown: acknowledge these. */
+  | { readonly kind: 'done'; readonly tickets: readonly number[] }
+  /** Read, in a conversation that is open. */
+  | { readonly kind: 'read'; readonly messages: readonly { readonly from: string; readonly id: string }[] }
+  /** Something came that the person does not see. */
+  | { readonly kind: 'attention' }
+  | { readonly kind: 'redraw' }
+  | { readonly kind: 'suspend' }
+  | { readonly kind: 'quit' }

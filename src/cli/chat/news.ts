@@ -1,0 +1,182 @@
+/** What comes: people, messages, files, and how one's own got on. Every text of somebody else's becomes one that can be shown here. */
+import { blank, type Conversation, type DeliveryState, type Entry, isOf, quote, STRANGERS, type Transfer } from './conversation.ts'
+import type { Arrival, Input, Kept, Party } from './input.ts'
+import { showUnseen, turnTo } from './navigation.ts'
+import { openConversation, type RelayState } from './state.ts'
+import type { Step } from './step.ts'
+import { showLine, showText } from './text.ts'
+
+export function onPeople(step: Step, parties: readonly Party[]): void {
+  const before = new Map(step.state.conversations.map((each) => [each.id, each]))
+  const known = parties.map((party): Conversation => {
+    const old = before.get(party.id) ?? blank(party.id, party.kind)
+    const { left: _, ...rest } = old
+    return {
+      ...rest, kind: party.kind, name: showLine(party.name), verified: party.verified === true,
+      members: (party.members ?? []).map(showLine), ...(party.left === true && { left: true }),
+    }
+  })
+  known.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
+  const strangers = before.get(STRANGERS)
+  step.set({ conversations: strangers === undefined ? known : [...known, strangers] })
+  if (strangers !== undefined) introduce(step, strangers)
+  const open = openConversation(step.state)
+  if (open === undefined) {
+    step.set({ open: undefined })
+    const [first] = step.state.conversations
+    if (first !== undefined) turnTo(step, first.id)
+  }
+}
+
+/** What strangers wrote who are contacts now. */
+function introduce(step: Step, strangers: Conversation): void {
+  for (const { id, kind, name } of step.state.conversations) {
+    if (kind !== 'contact') continue
+    const own = strangers.entries.filter(({ fingerprint, verdict }) => fingerprint === id && verdict !== 'forged' && verdict !== 'readdressed' && verdict !== 'replayed')
+    if (own.length === 0) continue
+    const keys = new Set(own.map(({ key }) => key))
+    step.change(STRANGERS, (each) => ({ ...each, entries: each.entries.filter(({ key }) => !keys.has(key)), scroll: undefined, chosen: undefined }))
+    step.change(id, (each) => ({
+      ...each,
+      entries: [...each.entries, ...own.map((entry) => ({ ...entry, author: name }))].toSorted((a, b) => a.key - b.key),
+    }))
+  }
+}
+
+export function onArrival(step: Step, arrival: Arrival): void {
+  const id = placeFor(step, arrival.conversation)
+  const conversation = step.state.conversations.find((each) => each.id === id)!
+  const tickets = arrival.ticket === undefined ? [] : [arrival.ticket]
+  const { change } = arrival
+  if (change !== undefined) {
+    const target = conversation.entries.find((each) => each.from === 'them' && each.id === change.of && each.fingerprint === arrival.fingerprint)
+    if (target !== undefined) {
+      return step.changeEntry(target.key, (each) => ({
+        ...each, text: change.to === 'removed' ? '' : showText(arrival.text), changed: change.to, unseen: true, tickets: [...each.tickets, ...tickets],
+      }))
+    }
+  }
+  const unknown = change === undefined ? '' : change.to === 'removed' ? '(took back a message that is not here)' : '(changed a message that is not here) '
+  const replied = arrival.replyTo === undefined ? undefined : conversation.entries.find((each) => isOf(each, arrival.replyTo!))
+  const entry = step.append(id, {
+    at: arrival.at, from: 'them', author: showLine(arrival.author), text: unknown + showText(arrival.text), verdict: arrival.verdict, unseen: true, tickets,
+    ...(arrival.fingerprint !== undefined && { fingerprint: arrival.fingerprint }),
+    ...(arrival.id !== undefined && { id: arrival.id }),
+    ...(arrival.replyTo !== undefined && { reply: replied === undefined ? '(a message that is not here)' : quote(replied) }),
+    ...(arrival.gap === true && { gap: true }),
+    ...(arrival.late === true && { late: true }),
+    ...(arrival.card !== undefined && { card: arrival.card }),
+  })
+  ring(step, id, entry)
+}
+
+/** Something new stands in a conversation. */
+function ring(step: Step, id: string, { key }: Entry): void {
+  const open = openConversation(step.state)
+  if (open?.id === id) {
+    if (open.scroll === undefined) showUnseen(step)
+    if (!step.state.focused && open.newFrom === undefined) step.change(id, (each) => ({ ...each, newFrom: key }))
+  }
+  // Strangers must not be able to ring.
+  if (id !== STRANGERS && (open?.id !== id || !step.state.focused)) step.effects.push({ kind: 'attention' })
+}
+
+/** The conversation of that id, made where it is that of the strangers; a group that is not known is theirs, too. */
+function placeFor(step: Step, id: string): string {
+  if (step.state.conversations.some((each) => each.id === id)) return id
+  if (!step.state.conversations.some((each) => each.id === STRANGERS)) {
+    step.set({ conversations: [...step.state.conversations, blank(STRANGERS, 'strangers')] })
+    if (step.state.open === undefined) turnTo(step, STRANGERS)
+  }
+  return STRANGERS
+}
+
+export function onEarlier(step: Step, kept: readonly Kept[]): void {
+  for (const each of kept) {
+    const conversation = step.state.conversations.find(({ id }) => id === each.conversation)
+    if (conversation === undefined) continue
+    const { change } = each
+    const target = change === undefined ? undefined : conversation.entries.find((entry) => isOf(entry, change.of) && (entry.from === 'me') === each.mine)
+    if (change !== undefined) {
+      if (target !== undefined) {
+        step.changeEntry(target.key, (entry) => ({ ...entry, text: change.to === 'removed' ? '' : showText(each.text), changed: change.to }))
+      }
+      continue
+    }
+    const replied = each.replyTo === undefined ? undefined : conversation.entries.find((entry) => isOf(entry, each.replyTo!))
+    step.append(each.conversation, {
+      at: each.at, from: each.mine ? 'me' : 'them', author: each.mine ? 'you' : showLine(each.author), text: showText(each.text), verdict: each.verdict,
+      deliveries: each.deliveries, earlier: true,
+      ...(each.fingerprint !== undefined && { fingerprint: each.fingerprint }),
+      ...(each.id !== undefined && { id: each.id }),
+      ...(replied !== undefined && { reply: quote(replied) }),
+      ...(each.card !== undefined && { card: each.card }),
+    })
+  }
+}
+
+export function onDelivery(step: Step, id: string, state: DeliveryState, why: string | undefined): void {
+  const holder = step.state.conversations.flatMap(({ entries }) => entries).findLast((entry) => entry.deliveries.some((each) => each.id === id))
+  if (holder === undefined || id === '') return
+  step.changeEntry(holder.key, (entry) => ({
+    ...entry,
+    deliveries: entry.deliveries.map((each) => {
+      if (each.id !== id) return each
+      const { why: _, ...rest } = each
+      return { ...rest, state, ...(why !== undefined && { why: showLine(why) }) }
+    }),
+  }))
+}
+
+export function onFile(step: Step, input: Extract<Input, { kind: 'file' }>): void {
+  const id = placeFor(step, input.conversation)
+  const transfer = shownTransfer(input.transfer)
+  const known = step.state.conversations.find((each) => each.id === id)?.entries.find((each) => each.id === input.id && each.fingerprint === input.fingerprint)
+  if (known !== undefined) return step.changeEntry(known.key, (entry) => ({ ...entry, file: transfer }))
+  const entry = step.append(id, {
+    id: input.id, at: step.now, from: 'them', author: showLine(input.author), fingerprint: input.fingerprint, text: '', file: transfer, unseen: true,
+  })
+  ring(step, id, entry)
+}
+
+export function onRelay(step: Step, relay: RelayState): void {
+  const why = relay.why === undefined ? {} : { why: showLine(relay.why) }
+  const shown = { relay: showLine(relay.relay), state: relay.state, ...why }
+  const known = step.state.relays.some((each) => each.relay === shown.relay)
+  step.set({ relays: known ? step.state.relays.map((each) => (each.relay === shown.relay ? shown : each)) : [...step.state.relays, shown] })
+}
+
+export function onNote(step: Step, conversation: string, text: string): void {
+  if (step.state.conversations.some(({ id }) => id === conversation)) {
+    step.append(conversation, { at: step.now, from: 'note', author: '', text: showText(text) })
+  }
+}
+
+export function onDrawn(step: Step, keys: readonly number[]): void {
+  const drawn = new Set(keys)
+  const entries = step.state.conversations.flatMap(({ entries }) => entries).filter(({ key, unseen }) => unseen && drawn.has(key))
+  if (entries.length === 0) return
+  const tickets = entries.flatMap(({ tickets }) => tickets)
+  if (tickets.length > 0) step.effects.push({ kind: 'done', tickets })
+  const open = openConversation(step.state)?.entries ?? []
+  const messages = entries
+    .filter((each) => each.verdict === 'genuine' && each.from === 'them' && each.file === undefined && open.includes(each))
+    .flatMap(({ id, fingerprint }) => (id === undefined || fingerprint === undefined ? [] : [{ from: fingerprint, id }]))
+  if (messages.length > 0 && step.state.receipts) step.effects.push({ kind: 'read', messages })
+  step.set({
+    conversations: step.state.conversations.map((each) =>
+      each.entries.some(({ key, unseen }) => unseen && drawn.has(key))
+        ? { ...each, entries: each.entries.map((entry) => (drawn.has(entry.key) ? { ...entry, unseen: false, tickets: [] } : entry)) }
+        : each,
+    ),
+  })
+}
+
+/** How a file on its way out gets on. */
+export function onTransfer(step: Step, key: number, transfer: Transfer): void {
+  step.changeEntry(key, (entry) => ({ ...entry, file: shownTransfer(transfer) }))
+}
+
+function shownTransfer(transfer: Transfer): Transfer {
+  return { ...transfer, name: showLine(transfer.name), ...(transfer.note !== undefined && { note: showLine(transfer.note) }) }
+}
