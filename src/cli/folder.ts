@@ -31,13 +31,13 @@ export interface Problem {
 
 const NAME_BYTES = 200
 const LAST_LINE = '-----END SSH SIGNATURE-----\n'
-// What a file system, a shell or a terminal would take for something else.
-const UNFIT = /^[.\-]|^\s|\s$|[\/\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/v
+// What a file system, a shell, a terminal or listNames would take for something else.
+const UNFIT = /^[.\-]|^\s|[\s~]$|[\/\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/v
 
 /** Why nothing can be called so; undefined if it can. */
 export function refuseName(name: string): string | undefined {
   if (name === '' || [...name].length > 64 || Buffer.byteLength(name) > NAME_BYTES) return 'a name has 1 to 64 characters'
-  if (UNFIT.test(name)) return 'a name does not begin with . or -, nor hold / or what cannot be seen'
+  if (UNFIT.test(name)) return 'a name does not begin with . or -, end with ~, nor hold / or what cannot be seen'
   return undefined
 }
 

@@ -281,6 +281,23 @@ describe('a group', () => {
     expect(await as('Bob', ['get'])).toEqual({ code: 0, out: '', err: 'asfaleia: no messages wait\n' })
   }, 60_000)
 
+  test('is taken whatever its maker called it: no name of a group keeps messages from being taken', async () => {
+    await meet('Mallory', 'Bob')
+    const [mallory, bob] = [identity('Mallory'), identity('Bob')]
+    const members = await Promise.all(['Mallory', 'Bob'].map(async (who) => parseCard((await as(who, ['me'])).out)))
+    const names = ['Tea~', '.tea', '-rf', '../Tea', 'Bob', 'group', '\u{1f642}'.repeat(64)]
+    const payloads = names.map(async (name) => {
+      const group = await makeGroup(mallory, { id: makeId(), name, version: 1, time: members[0]!.time, members })
+      return message(mallory, bob, { type: 'group', card: group.text }, { group: group.id })
+    })
+    await put('Mallory', 'Bob', ...(await Promise.all(payloads)), await message(mallory, bob, text('hello')))
+    const { code, out, err } = await as('Bob', ['get'])
+    expect([code, err]).toEqual([0, expect.not.stringContaining('error')])
+    expect(out).toContain('Mallory: hello\n')
+    expect(parse((await as('Bob', ['group', 'list', '--json'])).out).map(({ name }) => name)).toHaveLength(names.length)
+    expect(await as('Bob', ['get'])).toMatchObject({ out: '', err: 'asfaleia: no messages wait\n' })
+  }, 60_000)
+
   test.each<[string[], number, RegExp]>([
     [['frobnicate'], 2, /is wanted/],
     [['new', 'Tea'], 2, /a CONTACT is wanted/],
