@@ -56,7 +56,8 @@ async function readCard(text: string, what: string): Promise<Card> {
 /** sshd(8), AUTHORIZED_KEYS FILE FORMAT: options stand before the key's type, without spaces but in double quotes. */
 function dropOptions(line: string): string {
   if (KEY_TYPE.test(line)) return line
-  const [options = ''] = /^(?:"(?:\\"|[^"])*"|[^\s"])+\s+/.exec(line) ?? []
+  // A backslash escapes a quote and nothing else. Each character can be read in one way alone, or a line could take years.
+  const [options = ''] = /^(?:"(?:\\"|\\(?!")|[^"\\])*"|[^\s"])+\s+/.exec(line) ?? []
   return line.slice(options.length)
 }
 

@@ -201,6 +201,11 @@ describe('asfaleia contact', () => {
     }, 1, /only signs/],
     ['relays beside a card', async (link) => [link, '--relay', 'localhost'], 2, /the card says the relays/],
     ['a name that is none', async (link) => [link, '--name', '../bob'], 1, /a name does not begin/],
+    ['a line made to be read in more ways than there is time for', async () => {
+      const file = join(root, 'line')
+      writeFileSync(file, `"${'\\"'.repeat(2_000)}x\n`)
+      return [file, '--relay', 'localhost', '--name', 'mallory']
+    }, 1, /no public key/],
     ['nothing', async () => [], 2, /a card is wanted/],
   ])('refuses %s', async (_name, build, code, problem) => {
     await begin('Alice')
