@@ -6,6 +6,8 @@ export class Channel<T> implements AsyncIterable<T> {
   readonly #queue: T[] = []
   readonly #most: number
   readonly #waiting: ((result: IteratorResult<T, undefined>) => void)[] = []
+  /** Who waits until there is less. */
+  readonly #patient: { readonly most: number; readonly resolve: () => void }[] = []
   readonly #onLeave: (() => void) | undefined
   #closed = false
 
@@ -30,10 +32,17 @@ export class Channel<T> implements AsyncIterable<T> {
   close(): void {
     this.#closed = true
     for (const waiting of this.#waiting.splice(0)) waiting({ value: undefined, done: true })
+    for (const { resolve } of this.#patient.splice(0)) resolve()
+  }
+
+  /** Resolves when at most so many values wait, or it is closed. */
+  async until(most: number): Promise<void> {
+    if (this.#queue.length > most && !this.#closed) await new Promise<void>((resolve) => this.#patient.push({ most, resolve }))
   }
 
   next(): Promise<IteratorResult<T, undefined>> {
     const value = this.#queue.shift()
+    for (let at = this.#patient.length - 1; at >= 0; at--) if (this.#queue.length <= this.#patient[at]!.most) this.#patient.splice(at, 1)[0]!.resolve()
     if (value !== undefined) return Promise.resolve({ value, done: false })
     if (this.#closed) return Promise.resolve({ value: undefined, done: true })
     return new Promise((resolve) => this.#waiting.push(resolve))

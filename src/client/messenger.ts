@@ -553,7 +553,7 @@ export class Messenger {
       case 'future':
       case 'stale':
         this.#onGenuine(copy, opened)
-        return
+        break
       case 'unreadable':
       case 'unsigned':
       case 'unknown-version':
@@ -563,6 +563,7 @@ export class Messenger {
       case 'readdressed':
         this.#reception.give(copy, opened)
     }
+    await this.#reception.room()
   }
 
   #onDuplicate(relay: string, { from, id }: Envelope): void {

@@ -45,14 +45,16 @@ export interface Copy {
 
 /** A message on its way to whoever takes it: all its copies are acknowledged together. */
 interface Pending {
-  /** Its sender and id; none where nobody's key answers for them. */
-  readonly name?: string
+  /** Its sender and id; where nobody's key answers for them, a relay and the relay's id. */
+  readonly name: string
   readonly copies: [Copy, ...Copy[]]
   readonly opened: Given
   readonly from: Contact | undefined
   done: Promise<void> | undefined
 }
 
+/** Messages that wait for who takes them: with more, no relay is listened to. An honest one has 64 unacknowledged at most. */
+const UNTAKEN = 256
 /** Copies of a message that are acknowledged together with it. */
 const COPIES = 16
 
@@ -72,9 +74,15 @@ export class Reception {
     return this.#received
   }
 
-  /** For what no key answers for: nothing is known of it but that it came. */
+  /** For what no key answers for: nothing is known of it but that it came, and, where it comes again, by which relay. */
   give(copy: Copy, opened: Given): void {
-    this.#give({ item: { copies: [copy], opened, from: undefined, done: undefined } })
+    const name = `${copy.relay} ${copy.id}`
+    if (!this.#isHere(name, copy)) this.#give({ item: this.#keep({ name, copies: [copy], opened, from: undefined, done: undefined }) })
+  }
+
+  /** Resolves when few enough messages wait for who takes them. */
+  room(): Promise<void> {
+    return this.#received.until(UNTAKEN)
   }
 
   /**
@@ -86,15 +94,8 @@ export class Reception {
     const { id, after, content } = opened.envelope
     const sender = fingerprintOf(opened.envelope.from)
     const name = `${sender} ${id}`
-    const here = this.#pending.get(name)
-    if (here !== undefined) {
-      if (here.done !== undefined) copy.incoming.ack(copy.id)
-      // One that is forgotten comes again, and is known then.
-      else if (here.copies.length < COPIES && !here.copies.some((each) => each.incoming === copy.incoming && each.id === copy.id)) here.copies.push(copy)
-      return false
-    }
-    const pending: Pending = { name, copies: [copy], opened, from, done: undefined }
-    this.#pending.set(name, pending)
+    if (this.#isHere(name, copy)) return false
+    const pending = this.#keep({ name, copies: [copy], opened, from, done: undefined })
     // Nothing is kept for strangers.
     if (from === undefined || content.type === 'file') this.#give({ item: pending })
     else {
@@ -115,6 +116,21 @@ export class Reception {
 
   close(): void {
     this.#received.close()
+  }
+
+  #keep(pending: Pending): Pending {
+    this.#pending.set(pending.name, pending)
+    return pending
+  }
+
+  /** Whether that came before and is not done: then this is one more copy of it. */
+  #isHere(name: string, copy: Copy): boolean {
+    const here = this.#pending.get(name)
+    if (here === undefined) return false
+    if (here.done !== undefined) copy.incoming.ack(copy.id)
+    // One that is forgotten comes again, and is known then.
+    else if (here.copies.length < COPIES && !here.copies.some((each) => each.incoming === copy.incoming && each.id === copy.id)) here.copies.push(copy)
+    return true
   }
 
   /** What is held back takes places in the relay's window, behind which the message may be that it waits for. */
@@ -142,7 +158,7 @@ export class Reception {
 
   async #done({ name, opened, copies, from }: Pending): Promise<void> {
     await this.#onDone(opened, from)
-    if (name !== undefined) this.#pending.delete(name)
+    this.#pending.delete(name)
     for (const { incoming, id } of copies) incoming.ack(id)
   }
 }

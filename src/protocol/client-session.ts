@@ -138,9 +138,9 @@ export class ClientSession {
   readonly #relay: string
   readonly #decoder: PacketSource
   readonly #open: RequestName[] = []
-  /** Messages of the subscription that are not acknowledged, with their sizes. */
-  readonly #unacknowledged = new Map<string, number>()
-  #unacknowledgedBytes = 0
+  /** Sizes of the subscription's messages that are not acknowledged, by id: a relay can deliver one again and again. */
+  readonly #unacknowledged = new Map<string, number[]>()
+  readonly #held = { count: 0, bytes: 0 }
   #subscribed = false
   #batch: Batch | undefined
   #challenge: ChallengeState = { kind: 'none' }
@@ -241,8 +241,13 @@ export class ClientSession {
 
   ack(ids: readonly string[]): Uint8Array {
     for (const id of ids) {
-      this.#unacknowledgedBytes -= this.#unacknowledged.get(id) ?? 0
-      this.#unacknowledged.delete(id)
+      const copies = this.#unacknowledged.get(id)
+      const bytes = copies?.shift()
+      if (bytes === undefined) continue
+      // One copy: the others are somewhere still.
+      this.#held.count--
+      this.#held.bytes -= bytes
+      if (copies?.length === 0) this.#unacknowledged.delete(id)
     }
     return this.#request('ACK', [this.#mustHaveToken(), ...ids])
   }
@@ -344,7 +349,7 @@ export class ClientSession {
       case 'SUBSCRIBE':
         // Those of an earlier subscription may have gone to another subscriber.
         this.#unacknowledged.clear()
-        this.#unacknowledgedBytes = 0
+        this.#held.count = this.#held.bytes = 0
         this.#subscribed = true
         return { name, value: { waiting: readCount(first) } }
       case 'ACK':
@@ -370,12 +375,12 @@ export class ClientSession {
   #onSubscribed(fields: readonly Uint8Array[]): SessionEvent {
     if (!this.#subscribed) throw new BreachError('unasked-packet')
     const message = this.#readMessage(fields)
-    this.#unacknowledgedBytes += message.payload.length - (this.#unacknowledged.get(message.id) ?? 0)
-    this.#unacknowledged.set(message.id, message.payload.length)
+    const { length } = message.payload
+    const copies = this.#unacknowledged.get(message.id)
+    if (copies === undefined) this.#unacknowledged.set(message.id, [length])
+    else copies.push(length)
     // Not held to its window: what expired or was wiped makes room there that we cannot know of.
-    if (this.#unacknowledged.size > CLIENT_CAPS.messages || this.#unacknowledgedBytes > CLIENT_CAPS.bytes) {
-      throw new BreachError('too-much')
-    }
+    if (++this.#held.count > CLIENT_CAPS.messages || (this.#held.bytes += length) > CLIENT_CAPS.bytes) throw new BreachError('too-much')
     return { kind: 'message', message }
   }
 

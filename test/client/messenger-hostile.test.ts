@@ -263,8 +263,10 @@ describe('a hostile correspondent', () => {
 
 describe('a hostile relay', () => {
   /** Past the login, or past a token that it is shown: then each line that the client sends, without its token. */
-  async function* requests(peer: Peer, victim: Person): AsyncGenerator<readonly string[]> {
-    await honestly(peer, victim.key)
+  async function* requests(peer: Peer, victim: Person, knows = false): AsyncGenerator<readonly string[]> {
+    if (knows) await peer.line()
+    if (knows) await peer.say('18;asfaleia/1\n')
+    else await honestly(peer, victim.key)
     for (let line = await peer.line(); line !== undefined; line = await peer.line()) yield line.split(';')
   }
 
@@ -363,6 +365,54 @@ describe('a hostile relay', () => {
       expect(hostile.received()).not.toMatch(/^2;/m)
       expect(hostile.received()).not.toContain(TOKEN)
     }
+  })
+
+  test('delivers what nobody takes, without an end: of it no more is held than a client holds, and the connection ends', async () => {
+    const alice = makePerson('alice')
+    const overrun = Promise.withResolvers<void>()
+    const hostile = await startScript(async (peer) => {
+      for await (const [name] of requests(peer, alice)) {
+        if (name !== '6') continue
+        await peer.say('16;1\n')
+        // One id: whatever is counted by it is one message.
+        while (await peer.say('20;m;anVuaw==\n'.repeat(1_000)));
+        overrun.resolve()
+      }
+    })
+    const messenger = open({ ...alice, relays: [hostile.address] }, [])
+    const heard = listen(messenger)
+    await overrun.promise
+    const down = await heard.until((event) => event.kind === 'relay' && event.state === 'down')
+    expect(down).toMatchObject({ error: { code: 'broken-relay', reason: 'too-much' } })
+  })
+
+  test('loses the connection before what came was taken: it comes again, and is given once, junk too', async () => {
+    const [alice, bob] = [makePerson('alice'), makePerson('bob')]
+    const base64 = (payload: Uint8Array): string => Buffer.from(payload).toString('base64')
+    const packets = [Buffer.from('junk'), Buffer.from('junk'), await write(alice, bob, text('hello'))].map((payload, n) => `20;m${n};${base64(payload)}\n`)
+    let connections = 0
+    const acked: string[] = []
+    const hostile = await startScript(async (peer) => {
+      const isFirst = ++connections === 1
+      for await (const [name, , ...rest] of requests(peer, bob, !isFirst)) {
+        if (name === '5') acked.push(...rest)
+        if (name === '5') await peer.say(`15;${rest.length}\n`)
+        if (name === '6') await peer.say(`16;3\n${packets.join('')}`)
+        if (name === '6' && isFirst) return peer.end()
+      }
+    })
+    const clock = createClock()
+    const messenger = open({ ...bob, relays: [hostile.address] }, [alice], { clock })
+    const heard = listen(messenger)
+    await heard.until((event) => event.kind === 'relay' && event.state === 'down')
+    clock.skip(60_000)
+    // Said of the message that is signed, and so of what came before it.
+    await heard.until(({ kind }) => kind === 'duplicate')
+    const received = await take(messenger, 3)
+    expect(received.map(({ verdict }) => verdict)).toEqual(['unreadable', 'unreadable', 'genuine'])
+    while (acked.filter((id) => id.startsWith('m')).length < 3) await new Promise((resolve) => setImmediate(resolve))
+    expect(acked.toSorted().filter((id) => id.startsWith('m'))).toEqual(['m0', 'm1', 'm2'])
+    expect(await Promise.race([take(messenger, 1), messenger.flush()])).toBeUndefined()
   })
 
   test('takes the mailbox over: that is told, and not fought over', async () => {

@@ -187,6 +187,17 @@ describe('what the protocol does not let a relay send ends the session', () => {
     expect(feed(session, '20;o;aGk=\n')).toEqual([{ kind: 'broken', reason: 'too-much' }])
   })
 
+  test('one message again and again, which is not acknowledged', () => {
+    const session = loggedIn()
+    session.subscribe()
+    feed(session, '16;0\n')
+    for (let i = 0; i < CLIENT_CAPS.messages; i++) expect(feed(session, '20;m;aGk=\n')).toHaveLength(1)
+    // Done with one of them is done with one of them.
+    session.ack(['m', 'm'])
+    for (let i = 0; i < 2; i++) expect(feed(session, '20;m;aGk=\n')).toMatchObject([{ kind: 'message' }])
+    expect(feed(session, '20;m;aGk=\n')).toEqual([{ kind: 'broken', reason: 'too-much' }])
+  })
+
   test('more bytes than a client holds', () => {
     const session = new ClientSession('localhost')
     session.hello()
