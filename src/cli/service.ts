@@ -77,30 +77,42 @@ export async function readHostname(path: string): Promise<string> {
 }
 
 /**
- * Overwrites the secret key and removes the service. What stands in old blocks of a flash disk, a journal or a
- * snapshot is out of our reach: only a disk that was encrypted, and whose key is gone, forgets.
+ * Overwrites the secret key and removes the service; goes on where an earlier call was broken off. What stands in old
+ * blocks of a flash disk, a journal or a snapshot is out of our reach: only a disk that was encrypted, and whose key is
+ * gone, forgets.
  * @returns what of the folder is left over, because it is not the service's
  * @throws {CliError} if there are no keys, or they cannot be destroyed
  */
 export async function destroyService(folder: string): Promise<string[]> {
-  const clients = await listClients(folder)
   try {
-    // Gone for tor at once, and only then slowly.
-    const doomed = join(folder, `.${randomBytes(8).toString('hex')}`)
-    await rename(join(folder, SECRET_KEY), doomed)
-    await overwrite(doomed)
-    await rm(doomed)
+    // Gone for tor at once, and only then slowly; before anything else that could fail.
+    await rename(join(folder, SECRET_KEY), join(folder, `${DOOMED}${randomBytes(8).toString('hex')}`)).catch(async (error: unknown) => {
+      if (systemCode(error) !== 'ENOENT' || (await listDoomed(folder)).length === 0) throw error
+    })
+    for (const name of await listDoomed(folder)) {
+      await overwrite(join(folder, name))
+      await rm(join(folder, name))
+    }
+    const clients = await listClients(folder)
     for (const name of [PUBLIC_KEY, HOSTNAME, ...clients]) await rm(join(folder, name), { force: true })
     await rmdir(join(folder, CLIENTS)).catch(() => {})
     const rest = await readdir(folder)
     if (rest.length === 0) await rmdir(folder).catch(() => {})
     return rest
   } catch (error) {
+    if (error instanceof CliError) throw error
     const missing = systemCode(error) === 'ENOENT'
     throw new CliError(missing ? `${folder} holds no keys of an onion service` : `cannot destroy the keys in ${folder}: ${systemReason(error)}`, {
       hint: missing ? HINT : USER_HINT,
     })
   }
+}
+
+/** What a secret key is called while it is being overwritten. */
+const DOOMED = '.destroyed-'
+
+async function listDoomed(folder: string): Promise<string[]> {
+  return (await readdir(folder)).filter((name) => name.startsWith(DOOMED))
 }
 
 async function overwrite(path: string): Promise<void> {

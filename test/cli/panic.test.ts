@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { closeSync, existsSync, openSync, readdirSync, readSync, writeFileSync } from 'node:fs'
+import { closeSync, existsSync, openSync, readdirSync, readSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { createServer as createControl } from 'node:net'
@@ -44,6 +44,23 @@ describe('with --keys', () => {
     const now = Buffer.alloc(96)
     expect(readSync(opened, now, 0, 96, 0)).toBe(96)
     for (let at = 0; at < 96; at += 16) expect(now.includes(secret.subarray(at, at + 16))).toBe(false)
+  })
+
+  test('the secret key goes first, whatever else of the folder is not as it should be', async () => {
+    const { operator } = await relay()
+    const { folder } = writeService(scratch())
+    rmSync(join(folder, 'authorized_clients'), { recursive: true })
+    writeFileSync(join(folder, 'authorized_clients'), 'no folder')
+    expect(await asfaleia(['panic', '--operator', operator, '--keys', folder])).toMatchObject({ code: 1, err: expect.stringContaining('authorized_clients') as string })
+    expect(readdirSync(folder).filter((name) => name.includes('secret') || name.startsWith('.'))).toEqual([])
+  })
+
+  test('goes on where it was broken off', async () => {
+    const { operator } = await relay()
+    const { folder } = writeService(scratch())
+    renameSync(join(folder, 'hs_ed25519_secret_key'), join(folder, '.destroyed-0123456789abcdef'))
+    expect(await asfaleia(['panic', '--operator', operator, '--keys', folder])).toMatchObject({ code: 0, out: expect.stringContaining('are destroyed') as string })
+    expect(existsSync(folder)).toBe(false)
   })
 
   test('each part is tried whatever became of the others', async () => {
