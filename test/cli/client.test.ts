@@ -47,6 +47,8 @@ describe('add', () => {
     expect(readFileSync(file, 'utf8')).toMatch(new RegExp(`^${address.slice(0, 56)}:descriptor:x25519:[A-Z2-7]{52}\n$`))
     expect(statSync(file).mode & 0o777).toBe(0o600)
     expect(await client('add', 'bob', '--out', file)).toMatchObject({ code: 1, err: expect.stringContaining('it is there already') })
+    // Nobody has a key of his: he must not count as a client, the less where he would be the only one.
+    expect((await client('list')).out).toBe('alice\n')
     expect(await client('list', '--out', file)).toMatchObject({ code: 2 })
   })
 

@@ -58,9 +58,8 @@ export async function run(argv: string[], io: Io): Promise<number> {
   }
   switch (verb) {
     case 'add': {
-      const line = await addClient(folder, checkName(name), io)
-      if (out !== undefined) await writeLine(out, line)
-      else io.stdout.write(json ? `${formatJson({ name, line })}\n` : `${line}\n`)
+      const line = await addClient(folder, checkName(name), out, io)
+      if (out === undefined) io.stdout.write(json ? `${formatJson({ name, line })}\n` : `${line}\n`)
       await tellTor()
       return EXIT.ok
     }
@@ -107,12 +106,19 @@ async function readClients(folder: string): Promise<{ names: string[]; locked: b
   return { names: all.filter((name) => name !== NOBODY), locked: all.includes(NOBODY) }
 }
 
-/** @returns the line for the client's tor */
-async function addClient(folder: string, name: string, io: Io): Promise<string> {
+/** @returns the line for the client's tor, which is in `out`, too, where that is given */
+async function addClient(folder: string, name: string, out: string | undefined, io: Io): Promise<string> {
   await checkFolder(folder, io)
   const address = await readHostname(join(folder, HOSTNAME))
   if (!isOnionName(address)) throw new CliError(`${folder} holds no onion address`)
   const line = `${address.slice(0, -'.onion'.length)}:descriptor:x25519:${await writeClient(folder, name)}`
+  try {
+    if (out !== undefined) await writeLine(out, line)
+  } catch (error) {
+    // A client whose key nobody has would close a service that was open.
+    await rm(join(folder, clientPath(name)))
+    throw error
+  }
   // Only now: there is never a moment without any client.
   await rm(join(folder, clientPath(NOBODY)), { force: true })
   return line
