@@ -5,9 +5,9 @@
  */
 import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
-import { appendFile, type FileHandle, link, open, rename, rm, statfs } from 'node:fs/promises'
+import { appendFile, type FileHandle, link, open, readdir, rename, rm, stat, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fingerprintOf, isFileName } from '../client/field.ts'
+import { FILE_NAME_BYTES, fingerprintOf, isFileName } from '../client/field.ts'
 import type { FileSink } from '../client/file.ts'
 import { countParts, PART_BYTES, type PartRange } from '../client/message.ts'
 import type { FileOffer, FileReceiver } from '../client/transfers.ts'
@@ -17,6 +17,8 @@ import { CliError } from './terminal.ts'
 
 /** A record has a line of at most 7 bytes for each of 65,536 parts. */
 const RECORD_BYTES = 1_048_576
+/** Files that are kept unfinished: those that nothing came of for longest go, since whoever sends them can begin as many as it likes. */
+const UNFINISHED = 64
 /** Files that are remembered as done, so that an offer that comes again brings no second one. */
 const REMEMBERED = 1_000
 
@@ -24,6 +26,8 @@ export class Arrivals implements FileReceiver {
   readonly #folder: string
   readonly #done: string | undefined
   readonly #onDone: (offer: FileOffer, path: string) => void
+  /** How often each is open. */
+  readonly #open = new Map<string, number>()
 
   /**
    * @param folder made where it is not there
@@ -44,6 +48,7 @@ export class Arrivals implements FileReceiver {
     const { bavail, bsize } = await statfs(this.#folder)
     // The name, too: the same bytes under another name are a file of their own, which nobody else writes to.
     const base = join(this.#folder, `.asfaleia-${tagOf(offer, `${offer.hash} ${offer.name}`)}`)
+    await this.#makeRoom(base)
     const parts = await readRecord(`${base}.have`, offer)
     if (parts.length === 0 && BigInt(bavail) * BigInt(bsize) < BigInt(offer.total)) throw new CliError(`there is no room for ${offer.name} in ${this.#folder}`)
     const before = parts.length > 0 ? await openPart(`${base}.part`, true) : undefined
@@ -59,9 +64,32 @@ export class Arrivals implements FileReceiver {
     return this.#sink(offer, base, file, have)
   }
 
+  /** For one more unfinished file, where `base` is not among them already. */
+  async #makeRoom(base: string): Promise<void> {
+    const found = (await readdir(this.#folder)).flatMap((name) => UNFINISHED_NAME.exec(name)?.[1] ?? [])
+    const all = new Set(found.map((name) => join(this.#folder, name)))
+    if (all.size < UNFINISHED || all.has(base)) return
+    const idle = [...all].filter((each) => !this.#open.has(each))
+    const aged = await Promise.all(idle.map(async (each) => ({ each, time: (await stat(`${each}.have`).catch(() => undefined))?.mtimeMs ?? 0 })))
+    for (const { each } of aged.toSorted((one, other) => one.time - other.time).slice(0, all.size - UNFINISHED + 1)) {
+      // The record first: bytes without one are begun anew.
+      for (const ending of ['have', 'part']) await rm(`${each}.${ending}`, { force: true })
+    }
+  }
+
   #sink(offer: FileOffer, base: string, file: FileHandle, have: readonly PartRange[]): FileSink {
-    const leave = async (): Promise<void> => {
+    this.#open.set(base, (this.#open.get(base) ?? 0) + 1)
+    let isOpen = true
+    const close = async (): Promise<void> => {
+      if (!isOpen) return
+      isOpen = false
+      const others = (this.#open.get(base) ?? 1) - 1
+      if (others > 0) this.#open.set(base, others)
+      else this.#open.delete(base)
       await file.close()
+    }
+    const leave = async (): Promise<void> => {
+      await close()
       await rm(`${base}.have`, { force: true })
     }
     return {
@@ -69,6 +97,8 @@ export class Arrivals implements FileReceiver {
       write: (part, bytes) =>
         guard(`${base}.part`, async () => {
           await writeAt(file, bytes, (part - 1) * PART_BYTES)
+          // What the record says is on the disk, whatever the machine does next: a file with a hole in it would be refused.
+          await file.datasync()
           await appendFile(`${base}.have`, `${part}\n`)
         }),
       read: (part) => readPart(file, offer, part),
@@ -87,7 +117,7 @@ export class Arrivals implements FileReceiver {
           await leave()
           await rm(`${base}.part`, { force: true })
         }),
-      close: () => file.close(),
+      close,
     }
   }
 
@@ -128,11 +158,17 @@ export class Arrivals implements FileReceiver {
   }
 }
 
-/** `name (2).ending`. */
+/** `name (2).ending`, of at most 255 bytes. */
 function withNumber(name: string, number: number): string {
   const [, base = name, ending = ''] = /^(.+?)((?:\.tar)?\.[A-Za-z0-9]{1,10})$/.exec(name) ?? []
-  return `${base} (${number})${ending}`
+  const kept = Array.from(base)
+  const build = (): string => `${kept.join('')} (${number})${ending}`
+  while (Buffer.byteLength(build()) > FILE_NAME_BYTES) kept.pop()
+  return build()
 }
+
+/** The bytes of an unfinished file, and which of them are there. */
+const UNFINISHED_NAME = /^(\.asfaleia-[0-9a-f]{32})\.(?:have|part)$/
 
 /** Says nothing of who sent what to whoever finds it. */
 function tagOf({ from, total }: FileOffer, what: string): string {

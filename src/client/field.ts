@@ -90,7 +90,8 @@ export function isName(value: string): boolean {
   return !INVISIBLE.test(value) && !ODD_SPACE.test(value) && value.trim() === value && value.normalize('NFC') === value
 }
 
-const FILE_NAME_BYTES = 255
+/** Most bytes of a file's name. */
+export const FILE_NAME_BYTES = 255
 /** What a path, a shell or Windows reads as something else than a name. */
 const FILE_MARKS = /[\/\\<>:"\|?*]/v
 /** Windows' devices, which a name with an ending means as well. */

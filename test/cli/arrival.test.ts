@@ -64,6 +64,36 @@ test('who offers file after file has few of them opened', async () => {
   await expect.poll(openFiles).toEqual([])
 })
 
+test('who begins file after file has few of them kept, and a file that others send is gone on with', async () => {
+  const arrivals = new Arrivals(folder, undefined, () => {})
+  const whole = Buffer.alloc(PART_BYTES * 2, 'z')
+  const [mine, open] = [offerOf('mine', whole), offerOf('open', whole)]
+  const begin = async (offer: FileOffer): Promise<FileReceiving> => new FileReceiving(offer, await arrivals.open(offer) as never)
+  const first = await begin(open)
+  for (let n = 0; n < 70; n++) {
+    if (n === 60) await begin(mine).then(async (receiving) => receiving.take(part(mine, 1, whole.subarray(0, PART_BYTES))).then(() => receiving.close()))
+    await (await begin(offerOf(`file ${n}`, Buffer.alloc(40_000, n)))).close()
+  }
+  expect(readdirSync(folder).filter((name) => name.endsWith('.part'))).toHaveLength(64)
+  expect(readdirSync(folder).filter((name) => name.endsWith('.have'))).toHaveLength(64)
+  // The one that is open is nobody's to take away.
+  await first.take(part(open, 1, whole.subarray(0, PART_BYTES)))
+  expect(await first.take(part(open, 2, whole.subarray(PART_BYTES)))).toMatchObject({ state: 'done' })
+  expect(await (await begin(mine)).take(part(mine, 2, whole.subarray(PART_BYTES)))).toMatchObject({ state: 'done' })
+})
+
+test('a name that is taken, and as long as a name can be, gets a number all the same', async () => {
+  const placed: string[] = []
+  const arrivals = new Arrivals(folder, undefined, (_offer, path) => placed.push(path))
+  const name = `${'n'.repeat(246)}.tar.gz`
+  for (const fill of ['a', 'b']) {
+    const offer = offerOf(name, Buffer.alloc(5, fill))
+    const receiving = new FileReceiving(offer, await arrivals.open(offer) as never)
+    expect(await receiving.take(part(offer, 1, Buffer.alloc(5, fill)))).toMatchObject({ state: 'done' })
+  }
+  expect(placed).toEqual([join(folder, name), join(folder, `${'n'.repeat(244)} (2).tar.gz`)])
+})
+
 test('a record whose last line is half there is written again, and gone on with', async () => {
   const arrivals = new Arrivals(folder, undefined, () => {})
   const whole = Buffer.alloc(PART_BYTES * 12, 'y')
