@@ -150,7 +150,8 @@ export class FileSending {
   take(random: number, now: number): number[] {
     if (this.isSettled) return []
     const parts: number[] = []
-    if (this.#offerAt <= now && (this.#state === 'offered' || (this.#flying.size === 0 && this.#findMissing() === undefined))) {
+    // Further ahead than any pause is: the clock was set back.
+    if ((this.#offerAt <= now || this.#offerAt > now + FILE.offer[1]) && (this.#state === 'offered' || (this.#flying.size === 0 && this.#findMissing() === undefined))) {
       this.#isAsked = true
       const [first, most] = FILE.offer
       this.#offerAt = now + Math.min(first * 2 ** this.#offers++, most) * (0.75 + random / 4)

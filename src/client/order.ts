@@ -79,7 +79,7 @@ export class Order<T> {
   expire(now: number): Ordered<T>[] {
     const given: Ordered<T>[] = []
     for (const sender of this.#senders.values()) {
-      for (let oldest = findOldest(sender); oldest !== undefined && oldest.until <= now; oldest = findOldest(sender)) given.push(...this.#giveOldest(sender))
+      for (let over = findOver(sender, now); over !== undefined; over = findOver(sender, now)) given.push(...this.#giveHeld(sender, over))
     }
     return given
   }
@@ -148,14 +148,18 @@ export class Order<T> {
 
   #giveOldest(sender: Sender<T>): Ordered<T>[] {
     const oldest = findOldest(sender)
-    if (oldest === undefined) return []
-    const waiting = sender.held.get(oldest.after)!
-    waiting.splice(waiting.indexOf(oldest), 1)
-    if (waiting.length === 0) sender.held.delete(oldest.after)
+    return oldest === undefined ? [] : this.#giveHeld(sender, oldest)
+  }
+
+  /** Without the one before it. */
+  #giveHeld(sender: Sender<T>, held: Held<T>): Ordered<T>[] {
+    const waiting = sender.held.get(held.after)!
+    waiting.splice(waiting.indexOf(held), 1)
+    if (waiting.length === 0) sender.held.delete(held.after)
     sender.count--
     this.#count--
-    remember(sender.missed, oldest.after)
-    return this.#give(sender, oldest.id, oldest.item, true)
+    remember(sender.missed, held.after)
+    return this.#give(sender, held.id, held.item, true)
   }
 
   #fullest(): Sender<T> {
@@ -176,6 +180,12 @@ function findOldest<T>(sender: Sender<T>): Held<T> | undefined {
   let oldest: Held<T> | undefined
   for (const [each] of sender.held.values()) if (each !== undefined && (oldest === undefined || each.until < oldest.until)) oldest = each
   return oldest
+}
+
+/** The first whose time is over; also one that would wait for longer than any does, because the clock was set back. */
+function findOver<T>({ held, count }: Sender<T>, now: number): Held<T> | undefined {
+  if (count > 0) for (const [each] of held.values()) if (each !== undefined && (each.until <= now || each.until > now + ORDER.hold)) return each
+  return undefined
 }
 
 function remember(ids: Set<string>, id: string): void {

@@ -72,6 +72,10 @@ export const OUTBOX = Object.freeze({
   confirmed: 4_096,
 })
 
+/** The longest pauses, ms: of a message that is held, and of a relay, which may ask for an hour and gets a little more. */
+const MOST_AGAIN = OUTBOX.again.at(-1)!
+const MOST_BLOCKED = 2 * OUTBOX.denied
+
 /** What a relay says to us as a whole and will say again, until a person changes something. */
 const LASTING: readonly RelayErrorCode[] = ['denied', 'bad-key', 'unsupported-key', 'onion-malformed']
 
@@ -180,8 +184,8 @@ export class Outbox {
     for (const entry of this.#entries.values()) {
       if (entry.flying !== undefined || entry.deadline <= now || stopped.has(entry.to)) continue
       // Most of many are held, and rest: they cost a look each, whenever anything is sent.
-      if (!entry.wanted && entry.again > now && this.#down.size === 0) continue
-      if (entry.again <= now) {
+      if (!entry.wanted && !isOver(entry.again, now, MOST_AGAIN) && this.#down.size === 0) continue
+      if (isOver(entry.again, now, MOST_AGAIN)) {
         entry.wanted = true
         entry.again = Number.POSITIVE_INFINITY
       }
@@ -210,7 +214,7 @@ export class Outbox {
       tasks.push({ kind: 'send', relay, id: entry.id, to: entry.to, payload: entry.payload })
     }
     for (const [relay, look] of this.#looks) {
-      if (look.at > now || this.#isDown(relay, now)) continue
+      if (!isOver(look.at, now, OUTBOX.look[1]) || this.#isDown(relay, now)) continue
       look.at = Number.POSITIVE_INFINITY
       if (this.#doubted.has(relay)) tasks.push({ kind: 'look', relay })
       else this.#looks.delete(relay)
@@ -390,18 +394,18 @@ export class Outbox {
   #opening(entry: Entry, now: number): (readonly [relay: string, until: number])[] {
     return this.#relays(entry)
       .map((relay) => [relay, Math.max(this.#down.get(relay)?.until ?? 0, this.#shut.get(`${entry.to} ${relay}`)?.until ?? 0)] as const)
-      .filter(([, until]) => until > now)
+      .filter(([, until]) => !isOver(until, now))
   }
 
   #isDown(relay: string, now: number): boolean {
-    return (this.#down.get(relay)?.until ?? 0) > now
+    return !isOver(this.#down.get(relay)?.until ?? 0, now)
   }
 
   /** Where an entry goes now, if it has to go anywhere. */
   #choose(entry: Entry, now: number): string | undefined {
     const relays = this.#relays(entry)
     const open = (relay: string): boolean =>
-      !entry.refused.has(relay) && !this.#isDown(relay, now) && (this.#shut.get(`${entry.to} ${relay}`)?.until ?? 0) <= now
+      !entry.refused.has(relay) && !this.#isDown(relay, now) && isOver(this.#shut.get(`${entry.to} ${relay}`)?.until ?? 0, now)
     if (entry.wanted) {
       // A relay that took it and left it unconfirmed comes after those that did not have it yet.
       return relays.find((relay) => open(relay) && !entry.held.has(relay)) ?? relays.find(open)
@@ -420,9 +424,14 @@ export class Outbox {
 function block(blocks: Map<string, Block>, name: string, code: RelayErrorCode, now: number, pause: (failures: number) => number): void {
   const before = blocks.get(name)
   // Many refusals that were under way together are one.
-  if (before !== undefined && before.until > now) return
+  if (before !== undefined && !isOver(before.until, now)) return
   const failures = (before?.failures ?? 0) + 1
   blocks.set(name, { until: now + pause(failures), failures, code })
+}
+
+/** Whether a time has come; also one that is further ahead than any pause is, because the clock was set back. */
+function isOver(time: number, now: number, most = MOST_BLOCKED): boolean {
+  return time <= now || (time < Number.POSITIVE_INFINITY && time > now + most)
 }
 
 /** What was under way before a refusal came may have been taken: that takes nothing back. */

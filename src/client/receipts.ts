@@ -48,7 +48,8 @@ export class Receipts {
     const taken: Receipt[] = []
     for (const [name, waiting] of this.#waiting) {
       const { since, ids } = waiting
-      if (!all && since + RECEIPTS.pause > now && !isFull(waiting)) continue
+      // Not yet; unless they are from later than now, because the clock was set back.
+      if (!all && since + RECEIPTS.pause > now && since <= now && !isFull(waiting)) continue
       this.#waiting.delete(name)
       this.#count -= ids.size
       const [state, to] = name.split(' ', 2) as [ReceiptState, string]

@@ -97,15 +97,18 @@ export class Seen implements SeenBefore {
   }
 
   #forget(now: number): void {
-    for (const [tag, until] of this.#until) if (until < now) this.#until.delete(tag)
+    for (const [tag, until] of this.#until) if (until < now) this.#drop(tag, until)
     if (this.#until.size <= this.#most) return
     const oldest = [...this.#until].toSorted(([, one], [, other]) => one - other)
     const kept = Math.floor(this.#most * (1 - FORGOTTEN))
-    for (const [tag, until] of oldest.slice(0, oldest.length - kept)) {
-      this.#until.delete(tag)
-      // A message is not younger than this, unless it came from the future.
-      this.#since = Math.max(this.#since, until - KEPT + 1)
-    }
+    for (const [tag, until] of oldest.slice(0, oldest.length - kept)) this.#drop(tag, until)
+  }
+
+  /** Also one whose time is over: the clock that says so may be set back again. */
+  #drop(tag: string, until: number): void {
+    this.#until.delete(tag)
+    // A message is not younger than this, unless it came from the future.
+    this.#since = Math.max(this.#since, until - KEPT + 1)
   }
 }
 

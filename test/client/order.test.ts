@@ -52,6 +52,15 @@ test('what is missing is waited for so long and no longer, and is late afterward
   expect(push(order, 4, 0)).toEqual(['4'])
 })
 
+test('a clock that is set back holds nothing back for longer', () => {
+  const order = new Order<string>()
+  push(order, 0, 90_000_000)
+  expect(push(order, 2, 90_000_000)).toEqual([])
+  expect(push(order, 4, 0)).toEqual([])
+  expect(items(order.expire(0))).toEqual(['2 after a gap'])
+  expect(order.due()).toBe(ORDER.hold)
+})
+
 test('one sender holds back nobody else', () => {
   const order = new Order<string>()
   push(order, 0, 0)

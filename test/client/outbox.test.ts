@@ -313,6 +313,20 @@ describe('refusals', () => {
   })
 })
 
+test('a clock that is set back far blocks no relay, and holds nothing back, for that long', () => {
+  const outbox = new Outbox()
+  const noon = 20_000 * DAY
+  outbox.add(entry('a', { deadline: noon + DAY }))
+  take(outbox, noon)
+  outbox.onRefused('a', 'one', 'mailbox-full', undefined, 0, noon)
+  outbox.onLost('two', 'relay-down', undefined, 0, noon)
+  expect(take(outbox, noon)).toEqual([])
+  expect(take(outbox, noon - DAY)).toEqual(['a to one'])
+  expect(sent(outbox, ['a'], 'one', noon)).toEqual(['held'])
+  expect(take(outbox, noon)).toEqual([])
+  expect(take(outbox, noon - DAY)).toEqual(['a to two'])
+})
+
 test('whatever relays do, nothing is lost, nothing is sent twice at once, and there is always a next step', () => {
   const steps = fc.array(fc.tuple(fc.nat(7), fc.nat(9), fc.double({ min: 0, max: 0.999, noNaN: true })), { maxLength: 200 })
   fc.assert(

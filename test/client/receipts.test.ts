@@ -47,3 +47,10 @@ test('those that a sender waits for go in small numbers', () => {
   expect(receipts.due()).toBe(0)
   expect(receipts.take(0)).toHaveLength(1)
 })
+
+test('a clock that is set back does not keep them', () => {
+  const receipts = new Receipts()
+  receipts.add('bob', 'one', 'delivered', 90_000_000)
+  expect(receipts.take(90_000_000)).toEqual([])
+  expect(receipts.take(0)).toEqual([{ to: 'bob', state: 'delivered', ids: ['one'] }])
+})

@@ -74,6 +74,16 @@ describe('what came before', () => {
     }
   })
 
+  it('does not come again as new where a clock ran ahead, and was set back', () => {
+    const seen = new Seen()
+    const id = makeId()
+    seen.add({ from, id, time: NOW }, NOW)
+    const ahead = Seen.decode(seen.encode(), NOW + 30 * DAY)!
+    const back = Seen.decode(ahead.encode(), NOW + 60)!
+    expect(back.has(from, id) || NOW < back.since).toBe(true)
+    expect(back.since).toBeLessThanOrEqual(NOW + 1)
+  })
+
   it('is kept for as long when the message was stale already, and longer when it was from the future', () => {
     const seen = new Seen()
     const [old, ahead, far] = [makeId(), makeId(), makeId()]
