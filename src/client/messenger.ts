@@ -329,7 +329,7 @@ export class Messenger {
     if (text === undefined || text.length !== all.length) await store?.replace(all)
   }
 
-  async #write({ id, to }: Delivery, content: Content, writing: { last: string | undefined }, { deadline, group, signal }: SendOptions): Promise<void> {
+  async #write({ id, to, settled }: Delivery, content: Content, writing: { last: string | undefined }, { deadline, group, signal }: SendOptions): Promise<void> {
     const fingerprint = fingerprintOf(to.key)
     const ordered = content.type !== 'file' && content.type !== 'have'
     try {
@@ -357,6 +357,8 @@ export class Messenger {
       }
       if (signal?.aborted === true) takeBack()
       signal?.addEventListener('abort', takeBack, { once: true })
+      // Who has one signal for all that it sends has not to carry all that it sent.
+      void settled.then(() => signal?.removeEventListener('abort', takeBack))
       this.#save()
       this.#schedule()
     } catch (error) {
@@ -585,9 +587,8 @@ export class Messenger {
       return
     }
     if (content.type === 'have') {
-      this.#transfers.onHave(fingerprint, content.file, content.parts)
-      // One that came again later would have a file sent again.
-      void this.#remember(opened.envelope).catch((error: unknown) => this.#emit({ kind: 'not-kept', error }))
+      // One that came again later would have a file sent again. Of others nothing is kept: anybody can send them.
+      if (this.#transfers.onHave(fingerprint, content.file, content.parts)) void this.#remember(opened.envelope).catch((error: unknown) => this.#emit({ kind: 'not-kept', error }))
       copy.incoming.ack(copy.id)
       return
     }

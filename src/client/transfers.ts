@@ -135,6 +135,7 @@ export class Transfers {
     const takeBack = (): void => this.#fail(outgoing, 'failed', signal?.reason)
     if (signal?.aborted === true) takeBack()
     signal?.addEventListener('abort', takeBack, { once: true })
+    void settled.promise.then(() => signal?.removeEventListener('abort', takeBack))
     this.#port.schedule()
     return outgoing.delivery
   }
@@ -162,12 +163,16 @@ export class Transfers {
     return this.#writing > 0
   }
 
-  /** `from` (a fingerprint) says what it has of a file. Of files that were not sent to it, it has nothing to say. */
-  onHave(from: string, file: string, parts: readonly PartRange[] | 'done' | 'refused'): void {
+  /**
+   * `from` (a fingerprint) says what it has of a file. Of files that were not sent to it, it has nothing to say.
+   * @returns whether that changed anything
+   */
+  onHave(from: string, file: string, parts: readonly PartRange[] | 'done' | 'refused'): boolean {
     const outgoing = this.#outgoing.get(file)
-    if (outgoing === undefined || fingerprintOf(outgoing.to.key) !== from) return
+    if (outgoing === undefined || fingerprintOf(outgoing.to.key) !== from) return false
     outgoing.sending.onHave(parts, this.#port.now())
     this.#tell(outgoing)
+    return true
   }
 
   /**

@@ -1,5 +1,6 @@
 /** The messenger over relays of this process. */
 import { randomBytes } from 'node:crypto'
+import { getEventListeners } from 'node:events'
 import { setImmediate as turn } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
 import { connectRelay } from '../../src/client/client.ts'
@@ -304,6 +305,19 @@ describe('ends and limits', () => {
     expect(messenger.deliveries()).toEqual([])
     const late = messenger.send(bob, { type: 'text', text: 'x' }, { signal: AbortSignal.abort() })
     expect(await late.settled).toBe('failed')
+  })
+
+  test('one signal for all that is sent holds nothing of what is settled', async () => {
+    const relay = await startRelay()
+    const [alice, bob] = [makePerson('alice', relay.address), makePerson('bob', relay.address)]
+    const [from, to] = [open(alice, [bob]), open(bob, [alice], { files: { open: async (offer) => memoryFile(offer).sink } })]
+    const stop = new AbortController()
+    const delivery = from.send(bob, { type: 'text', text: 'x' }, { signal: stop.signal })
+    await take(to, 1)
+    expect(await delivery.settled).toBe('delivered')
+    expect(await (await from.sendFile(bob, sourceOf('x', new Uint8Array(10)), { signal: stop.signal })).settled).toBe('done')
+    await turn()
+    expect(getEventListeners(stop.signal, 'abort')).toEqual([])
   })
 
   test('what cannot be sent fails at once, and the next message does not wait for it', async () => {
