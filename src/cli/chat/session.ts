@@ -2,12 +2,10 @@
  * A chat that runs: it gives what comes to the model and the model's states to the front, and does what the model
  * wants done. A message is acknowledged after it was shown, or after it was kept where a history is kept, never before.
  */
-import { readdir } from 'node:fs/promises'
-import { homedir } from 'node:os'
-import { basename, dirname, join, resolve } from 'node:path'
-import { type Card, CardError, parseCard } from '../../client/card.ts'
-import { decodeText, fingerprintOf, makeId } from '../../client/field.ts'
-import { compareGroups, type Group, type GroupChange, GroupError, makeGroup, parseGroup } from '../../client/group.ts'
+import { basename } from 'node:path'
+import { type Card, parseCard } from '../../client/card.ts'
+import { decodeText, fingerprintOf } from '../../client/field.ts'
+import { type Group, parseGroup } from '../../client/group.ts'
 import type { Identity } from '../../client/identity.ts'
 import type { Content } from '../../client/message.ts'
 import type { FileDelivery } from '../../client/transfers.ts'
@@ -18,16 +16,18 @@ import type { Received } from '../../client/reception.ts'
 import { randomart, safetyWords } from '../../client/safety.ts'
 import { openFile, sourceOf } from '../departure.ts'
 import type { KnownGroup } from '../groups.ts'
-import { toCliError } from '../refusal.ts'
 import { CliError } from '../terminal.ts'
 import { type Delivery as Shown, STRANGERS } from './conversation.ts'
 import type { Front } from './front.ts'
+import { describeChange, drawUp, takeCard } from './group.ts'
 import type { Happened, History } from './history.ts'
 import type { Arrival, Effect, Input } from './input.ts'
 import { update } from './model.ts'
+import { listPaths, resolvePath } from './path.ts'
 import { GROUP, type People } from './people.ts'
 import { initialState, type State } from './state.ts'
 import { formatBytes, type Look } from './transcript.ts'
+import { ARRIVAL_FAILURES, describeContent, describeError, fileFailure, shownDelivery } from './wording.ts'
 
 export interface SessionOptions {
   readonly messenger: Pick<Messenger, 'send' | 'sendFile' | 'received' | 'events' | 'read' | 'flush' | 'deliveries'>
@@ -88,9 +88,9 @@ export class Session {
    * @returns whether everything that was written is with a relay at least
    */
   async run(open: string | undefined, signal: AbortSignal): Promise<boolean> {
-    const { front, messenger, people, history } = this.#options
+    const { front, messenger, history } = this.#options
     for (const relay of this.#options.relays) this.#put({ kind: 'relay', relay: { relay, state: 'connecting' } })
-    this.#put({ kind: 'people', parties: people.parties() })
+    this.#showPeople()
     if (open !== undefined) this.#put({ kind: 'open', conversation: open })
     if (history !== undefined) await this.#recall(history)
     const left = messenger.deliveries().length
@@ -127,6 +127,11 @@ export class Session {
 
   #now(): number {
     return this.#options.now?.() ?? Date.now()
+  }
+
+  /** Contacts or groups are others now. */
+  #showPeople(): void {
+    this.#put({ kind: 'people', parties: this.#options.people.parties() })
   }
 
   #tell(text: string, bad = false): void {
@@ -232,7 +237,7 @@ export class Session {
     const { people, messenger } = this.#options
     const receivers = people.receivers(conversation)
     if (receivers.length === 0) throw new CliError('there is nobody left to send it to')
-    const file = await openFile(resolve(path.replace(/^~(?=\/)/, homedir())))
+    const file = await openFile(resolvePath(path))
     try {
       const { size } = await file.stat()
       const source = sourceOf(file, basename(path), size)
@@ -295,7 +300,7 @@ export class Session {
     if (known === undefined) throw new CliError('that contact is not in the book')
     if (confirmed) {
       await people.book.verify(known)
-      this.#put({ kind: 'people', parties: people.parties() })
+      this.#showPeople()
       return this.#tell(`${known.name} is verified`)
     }
     const words = await safetyWords(identity.key, known.key)
@@ -311,11 +316,11 @@ export class Session {
     const { people } = this.#options
     if (text.startsWith('asfaleia-group/')) {
       const { known } = await people.groups.take(await parseGroup(text), people.isTaken)
-      this.#put({ kind: 'people', parties: people.parties() })
+      this.#showPeople()
       return this.#put({ kind: 'open', conversation: GROUP + known.group.id })
     }
     const added = await people.book.add({ card: await parseCard(text) }, name)
-    this.#put({ kind: 'people', parties: people.parties() })
+    this.#showPeople()
     switch (added.kind) {
       case 'added':
         this.#put({ kind: 'open', conversation: fingerprintOf(added.contact.key) })
@@ -329,49 +334,25 @@ export class Session {
 
   // --- groups ---
 
-  async #group(known: KnownGroup | undefined, [verb, ...names]: readonly string[]): Promise<void> {
-    const { people, identity, card } = this.#options
-    if (verb === 'new') {
-      const [name, ...members] = names
-      if (name === undefined || members.length === 0) throw new CliError('/group new NAME MEMBER …')
-      if (card === undefined) throw new CliError('you have no card yet: `asfaleia me` makes it')
-      const made = await makeGroup(identity, { id: makeId(), name, version: 1, time: this.#seconds(), members: [card, ...members.map((each) => this.#cardOf(each))] })
-      return this.#announce(made, made.members)
-    }
-    if (known === undefined) throw new CliError('this is no group: /to NAME opens one, /group new makes one')
+  async #group(known: KnownGroup | undefined, words: readonly string[]): Promise<void> {
+    if (known !== undefined && words[0] === 'leave') return this.#leave(known)
+    const { group, told } = await drawUp(known, words, this.#options, Math.floor(this.#now() / 1_000))
+    await this.#announce(group, told)
+  }
+
+  async #leave(known: KnownGroup): Promise<void> {
+    const { people } = this.#options
     const { group } = known
-    if (verb === 'leave') {
-      for (const contact of people.receivers(GROUP + group.id)) this.#dispatch(contact, { type: 'leave' }, group.id)
-      await people.leave(known)
-      this.#put({ kind: 'people', parties: people.parties() })
-      return this.#put({ kind: 'note', conversation: GROUP + group.id, text: 'you left' })
-    }
-    const [name] = names
-    if ((verb !== 'add' && verb !== 'drop') || name === undefined) throw new CliError('/group add NAME, drop NAME, or leave')
-    if (fingerprintOf(group.maker) !== fingerprintOf(identity.key)) throw new CliError(`only ${people.nameOf(fingerprintOf(group.maker))}, who made this group, changes it`)
-    const who = verb === 'add' ? this.#cardOf(name) : group.members.find((card) => people.callOf(card).replace(/^~/, '') === name)
-    if (who === undefined) throw new CliError('there is no member of that name')
-    const others = group.members.filter(({ key }) => fingerprintOf(key) !== fingerprintOf(who.key))
-    const members = verb === 'add' ? [...others, who] : others
-    const next = await makeGroup(identity, { id: group.id, name: group.name, version: group.version + 1, time: Math.max(this.#seconds(), group.time), members })
-    // Who is out of it is told, too.
-    await this.#announce(next, [...next.members, ...(verb === 'drop' ? [who] : [])])
-  }
-
-  #seconds(): number {
-    return Math.floor(this.#now() / 1_000)
-  }
-
-  #cardOf(name: string): Card {
-    const { card } = this.#options.people.book.need(name)
-    if (card === undefined) throw new CliError(`${name} is known without a card: ask for it`)
-    return card
+    for (const contact of people.receivers(GROUP + group.id)) this.#dispatch(contact, { type: 'leave' }, group.id)
+    await people.leave(known)
+    this.#showPeople()
+    this.#put({ kind: 'note', conversation: GROUP + group.id, text: 'you left' })
   }
 
   async #announce(group: Group, told: readonly Card[]): Promise<void> {
     const { people, identity } = this.#options
     const { change } = await people.groups.take(group, people.isTaken)
-    this.#put({ kind: 'people', parties: people.parties() })
+    this.#showPeople()
     const me = fingerprintOf(identity.key)
     for (const each of told) {
       const fingerprint = fingerprintOf(each.key)
@@ -380,55 +361,7 @@ export class Session {
       this.#dispatch(contact, { type: 'group', card: group.text }, group.id)
     }
     this.#put({ kind: 'open', conversation: GROUP + group.id })
-    this.#put({ kind: 'note', conversation: GROUP + group.id, text: change === undefined ? 'you made this group' : this.#changes(change) })
-  }
-
-  #changes(change: GroupChange): string {
-    if (change.kind !== 'newer') return 'nothing changed'
-    const names = (cards: readonly Card[]): string => cards.map((card) => this.#options.people.callOf(card)).join(', ')
-    return [
-      ...(change.joined.length === 0 ? [] : [`joined: ${names(change.joined)}`]),
-      ...(change.left.length === 0 ? [] : [`out: ${names(change.left)}`]),
-      ...(change.renamed === undefined ? [] : [`its maker called it ${change.renamed} before`]),
-      ...(change.changed.length === 0 ? [] : [`new card: ${names(change.changed)}`]),
-    ].join('; ') || 'signed again'
-  }
-
-  /** A group card that came from a contact. @returns what is shown of it */
-  async #onGroup(text: string, from: string): Promise<{ conversation: string; text: string; card?: string } | { conversation: string; note: string }> {
-    const { people, identity } = this.#options
-    let group: Group
-    try {
-      group = await parseGroup(text)
-    } catch (error) {
-      if (!(error instanceof GroupError)) throw error
-      return { conversation: from, text: `(the card of a group that is not good: ${error.message})` }
-    }
-    const conversation = GROUP + group.id
-    const known = people.groupOf(conversation)
-    if (known === undefined) {
-      if (fingerprintOf(group.maker) !== from) return { conversation: from, text: `(passes on the card of a group that somebody else made: "${group.name}")` }
-      const names = group.members.map((card) => people.callOf(card)).join(', ')
-      return { conversation: from, text: `asks you into the group "${group.name}": ${names}. /add takes part`, card: text }
-    }
-    const isMember = group.members.some(({ key }) => fingerprintOf(key) === fingerprintOf(identity.key))
-    const change = compareGroups(known.group, group)
-    switch (change.kind) {
-      case 'other':
-        return { conversation: from, text: '(the card of another group under the id of one that you are in; it was not taken)' }
-      case 'same':
-      case 'older':
-        return { conversation, note: `${people.nameOf(from)} sent the card of the group again` }
-      case 'conflict':
-        return { conversation, note: 'the maker signed two cards of one version; the first one is kept' }
-      case 'newer': {
-        const note = isMember ? this.#changes(change) : 'you are out of this group'
-        if (isMember) await people.groups.take(group, people.isTaken)
-        else await people.leave(known)
-        this.#put({ kind: 'people', parties: people.parties() })
-        return { conversation, note }
-      }
-    }
+    this.#put({ kind: 'note', conversation: GROUP + group.id, text: change === undefined ? 'you made this group' : describeChange(change, people) })
   }
 
   // --- what comes ---
@@ -506,13 +439,14 @@ export class Session {
       case 'remove':
         return { ...facts, conversation, author, text: '', change: { of: content.of, to: 'removed' } }
       case 'group': {
-        const shown = await this.#onGroup(content.card, fingerprint)
+        const shown = await takeCard(content.card, fingerprint, this.#options)
+        if ('isTaken' in shown) this.#showPeople()
         return 'note' in shown ? shown : { ...facts, author, ...shown }
       }
       case 'leave':
         if (!inGroup) return { ...facts, conversation, author, text: '(left a group that you are not in)' }
         await this.#options.people.groups.leave(group, fingerprint)
-        this.#put({ kind: 'people', parties: this.#options.people.parties() })
+        this.#showPeople()
         return { conversation, note: `${author} left` }
       case 'receipt':
       case 'file':
@@ -620,83 +554,4 @@ export class Session {
       return false
     }
   }
-}
-
-function shownDelivery({ id, to, state }: Delivery): Shown {
-  return { id, member: fingerprintOf(to.key), to: to.name, state }
-}
-
-function fileFailure({ state, to, error }: FileDelivery): string {
-  switch (state) {
-    case 'refused':
-      return `${to.name} does not take it`
-    case 'expired':
-      return `${to.name} did not take it in time`
-    case 'failed':
-    case 'offered':
-    case 'sending':
-    case 'done':
-      return `not sent to ${to.name}${error === undefined ? '' : `: ${describeError(error) ?? 'it cannot be read'}`}`
-  }
-}
-
-const ARRIVAL_FAILURES: Readonly<Record<'damaged' | 'refused' | 'failed', string>> = {
-  damaged: 'what came is not what was announced',
-  refused: 'not taken: `--files FOLDER`, or `files` of the profile, says where files of contacts go',
-  failed: 'not taken',
-}
-
-/** In our words; undefined for what nobody foresaw. */
-function describeError(error: unknown): string | undefined {
-  const known = toCliError(error, NEVER)
-  return known instanceof CliError || known instanceof CardError || known instanceof GroupError ? known.message : undefined
-}
-
-const NEVER = new AbortController().signal
-
-/** What is not a text, in words. */
-async function describeContent(content: Content): Promise<{ readonly text: string; readonly card?: string }> {
-  switch (content.type) {
-    case 'text':
-      return { text: content.text }
-    case 'edit':
-      return { text: `(changes a message) ${content.text}` }
-    case 'remove':
-      return { text: '(takes back a message)' }
-    case 'receipt':
-      return { text: `(says that ${content.ids.length} messages were ${content.state})` }
-    case 'file':
-      return { text: `(a part of the file "${content.name}")` }
-    case 'have':
-      return { text: '(what it has of a file)' }
-    case 'group':
-      return { text: '(the card of a group)' }
-    case 'leave':
-      return { text: '(leaves a group)' }
-    case 'unknown':
-      return { text: `(a message of a type that this version does not know: ${content.name})` }
-    case 'card':
-      try {
-        const { name, key, relays } = await parseCard(content.card)
-        return { text: `(the card of "${name}", ${fingerprintOf(key)}, at ${relays.join(', ')}: /add takes it)`, card: content.card }
-      } catch (error) {
-        if (!(error instanceof CardError)) throw error
-        return { text: `(a card that is not good: ${error.message})` }
-      }
-  }
-}
-
-/** What is there for a path that begins so, folders with a slash; at most a screenful. */
-async function listPaths(prefix: string): Promise<string[]> {
-  const full = prefix.startsWith('~/') ? join(homedir(), prefix.slice(2)) : prefix
-  const isFolder = prefix === '' || prefix.endsWith('/')
-  const folder = isFolder ? full || '.' : dirname(full)
-  const start = isFolder ? '' : basename(full)
-  const head = prefix.slice(0, prefix.length - start.length)
-  const entries = await readdir(resolve(folder), { withFileTypes: true }).catch(() => [])
-  return entries
-    .filter(({ name }) => name.startsWith(start) && (start.startsWith('.') || !name.startsWith('.')))
-    .map((entry) => `${head}${entry.name}${entry.isDirectory() ? '/' : ''}`)
-    .toSorted()
-    .slice(0, 100)
 }

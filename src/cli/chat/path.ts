@@ -1,0 +1,23 @@
+/** Paths as a person writes them: `~` is their home. */
+import { readdir } from 'node:fs/promises'
+import { homedir } from 'node:os'
+import { basename, dirname, join, resolve } from 'node:path'
+
+export function resolvePath(path: string): string {
+  return resolve(path.replace(/^~(?=\/)/, homedir()))
+}
+
+/** What is there for a path that begins so, folders with a slash; at most a screenful. */
+export async function listPaths(prefix: string): Promise<string[]> {
+  const full = prefix.startsWith('~/') ? join(homedir(), prefix.slice(2)) : prefix
+  const isFolder = prefix === '' || prefix.endsWith('/')
+  const folder = isFolder ? full || '.' : dirname(full)
+  const start = isFolder ? '' : basename(full)
+  const head = prefix.slice(0, prefix.length - start.length)
+  const entries = await readdir(resolve(folder), { withFileTypes: true }).catch(() => [])
+  return entries
+    .filter(({ name }) => name.startsWith(start) && (start.startsWith('.') || !name.startsWith('.')))
+    .map((entry) => `${head}${entry.name}${entry.isDirectory() ? '/' : ''}`)
+    .toSorted()
+    .slice(0, 100)
+}
