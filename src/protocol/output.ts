@@ -7,6 +7,17 @@
 const SEMICOLON = 0x3b
 const LF = 0x0a
 
+/**
+ * How packets are told apart: by an LF behind each (a byte stream), or by the head of a frame before it (WebSocket; RFC
+ * 6455, section 5.2: whole, text, not masked, a length of 7, 16 or 64 bits).
+ */
+export type Framing = 'line' | 'message'
+/** The longest of either. */
+const FRAME_BYTES = 10
+const FRAME = 0x81
+const LENGTH_2 = 126
+const LENGTH_8 = 127
+
 /** A turn's answers, and a turn's messages: what a session gathers at most, and one packet. */
 const SMALL_BYTES = 1_024
 const LARGE_BYTES = 96 * 1_024
@@ -38,13 +49,15 @@ export class Stock {
 
 export class Output {
   readonly #stock: Stock
+  readonly #framing: Framing
   #buffer: Buffer | undefined
   #length = 0
   #inFlight: Buffer | undefined
   #inFlightBytes = 0
 
-  constructor(stock: Stock) {
+  constructor(stock: Stock, framing: Framing) {
     this.#stock = stock
+    this.#framing = framing
   }
 
   /** Bytes gathered and not yet taken. */
@@ -52,13 +65,12 @@ export class Output {
     return this.#length
   }
 
-  /** Appends a packet of ASCII fields, its LF included. */
+  /** Appends a packet of ASCII fields. */
   packet(fields: string): void {
-    const room = this.#reserve(fields.length + 1)
+    const room = this.#begin(fields.length)
     let at = this.#length
     for (let i = 0; i < fields.length; i++) room[at++] = fields.charCodeAt(i)
-    room[at++] = LF
-    this.#length = at
+    this.#end(room, at)
   }
 
   /**
@@ -66,7 +78,7 @@ export class Output {
    * a string) or ASCII text.
    */
   packetWithId(no: number, idHigh: number, idLow: number, last: Uint8Array | string): void {
-    const room = this.#reserve(21 + last.length)
+    const room = this.#begin(20 + last.length)
     let at = this.#length
     // Both packets of this form have two digits.
     room[at++] = 0x30 + Math.floor(no / 10)
@@ -77,9 +89,7 @@ export class Output {
     room[at++] = SEMICOLON
     if (typeof last === 'string') for (let i = 0; i < last.length; i++) room[at + i] = last.charCodeAt(i)
     else room.set(last, at)
-    at += last.length
-    room[at++] = LF
-    this.#length = at
+    this.#end(room, at + last.length)
   }
 
   /** All that was gathered, to be written; `written` says when it was. */
@@ -105,6 +115,18 @@ export class Output {
     this.#length = 0
   }
 
+  /** Makes room for a packet of so many bytes, and says what comes before it. */
+  #begin(length: number): Buffer {
+    const room = this.#reserve(length + FRAME_BYTES)
+    if (this.#framing === 'message') this.#length = writeHead(room, this.#length, length)
+    return room
+  }
+
+  #end(room: Buffer, at: number): void {
+    if (this.#framing === 'line') room[at++] = LF
+    this.#length = at
+  }
+
   #reserve(bytes: number): Buffer {
     const need = this.#length + bytes
     const buffer = this.#buffer
@@ -124,6 +146,22 @@ function writeHex(room: Buffer, at: number, word: number): number {
     const pair = ((word >>> shift) & 0xff) * 2
     room[at++] = HEX[pair]!
     room[at++] = HEX[pair + 1]!
+  }
+  return at
+}
+
+function writeHead(room: Buffer, at: number, length: number): number {
+  room[at++] = FRAME
+  if (length < LENGTH_2) {
+    room[at++] = length
+  } else if (length < 65_536) {
+    room[at++] = LENGTH_2
+    room[at++] = length >>> 8
+    room[at++] = length & 0xff
+  } else {
+    room[at++] = LENGTH_8
+    at = room.writeUInt32BE(0, at)
+    at = room.writeUInt32BE(length, at)
   }
   return at
 }

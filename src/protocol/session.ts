@@ -6,8 +6,8 @@
 import { type Challenge, VERSION } from './challenge.ts'
 import { ERRORS, type ErrorCode, type NoticeCode, ProtocolError } from './errors.ts'
 import type { Limits } from './limits.ts'
-import { copyBytes, LineDecoder, MessageDecoder, type PacketSource } from './line.ts'
-import { Output, type Stock } from './output.ts'
+import { copyBytes, LineDecoder } from './line.ts'
+import { type Framing, Output, type Stock } from './output.ts'
 import { asciiText, createRequest, isWord, PACKETS } from './packets.ts'
 
 /** How a message is leased: by SUBSCRIBE, by `GET …;lease`, or by a plain GET until it was written out. */
@@ -142,7 +142,7 @@ interface Batch {
 export class Session<P extends Proof = Proof> {
   readonly #ports: Ports
   readonly #limits: Limits
-  readonly #source: PacketSource
+  readonly #source = new LineDecoder()
   readonly #subscriber: Subscriber
   readonly #output: Output
   readonly #startedAt: number
@@ -179,13 +179,15 @@ export class Session<P extends Proof = Proof> {
   /** The key or the answer that is being looked at. */
   #asked: Uint8Array | undefined
 
-  /** `subscriber.owner` is the connection's number; its calls lead to `onWaiting` and `onTakenOver`. */
-  constructor(ports: Ports, framing: 'line' | 'message', subscriber: Subscriber, now: number) {
+  /**
+   * @param framing of what is written; what comes is lines
+   * @param subscriber its `owner` is the connection's number, its calls lead to `onWaiting` and `onTakenOver`
+   */
+  constructor(ports: Ports, framing: Framing, subscriber: Subscriber, now: number) {
     this.#ports = ports
     this.#limits = ports.limits
-    this.#output = new Output(ports.stock)
+    this.#output = new Output(ports.stock, framing)
     this.#held = `${ports.limits.holdSeconds}`
-    this.#source = framing === 'line' ? new LineDecoder() : new MessageDecoder()
     this.#subscriber = subscriber
     this.#startedAt = now
     this.#heardAt = now
@@ -231,7 +233,7 @@ export class Session<P extends Proof = Proof> {
     return oldest === undefined ? this.#deadline : Math.min(this.#deadline, oldest.expires)
   }
 
-  /** A chunk (or, framed by messages, a packet) arrived; it is overwritten when the call returns. */
+  /** A chunk arrived; it is overwritten when the call returns. */
   onChunk(chunk: Uint8Array, now: number): Effect<P>[] {
     if (this.#state !== 'open') {
       chunk.fill(0)

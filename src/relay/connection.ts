@@ -48,10 +48,6 @@ export class Connection implements Receiver, Subscriber {
     return this.#session.proven
   }
 
-  get packetLimit(): number {
-    return this.#session.packetLimit
-  }
-
   onChunk(chunk: Uint8Array): void {
     this.#perform((now) => this.#session.onChunk(chunk, now))
   }

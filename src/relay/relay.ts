@@ -7,7 +7,7 @@ import { createSecret, MAX_TOKEN_BYTES, Tokens } from '../auth/token.ts'
 import { type HeldMessage, MemoryMailboxes } from '../mailbox/mailbox.ts'
 import { type ErrorCode, ERRORS } from '../protocol/errors.ts'
 import type { Limits } from '../protocol/limits.ts'
-import { Stock } from '../protocol/output.ts'
+import { Output, Stock } from '../protocol/output.ts'
 import { PACKETS } from '../protocol/packets.ts'
 import { type Ports, Session } from '../protocol/session.ts'
 import { Admission, type Spent } from './admission.ts'
@@ -65,7 +65,6 @@ export interface Estate {
 }
 
 const DISCARD: Receiver = {
-  packetLimit: 0,
   onChunk: (chunk) => void chunk.fill(0),
   onFinish: () => {},
   onEnd: () => {},
@@ -187,7 +186,7 @@ export class Relay {
     const now = this.#now()
     if (this.#state !== 'open') {
       this.counters.refused.restarting++
-      return turnAway(stream, 'restarting', this.#state === 'suspended' ? HANDOVER_SECONDS : RESTART_SECONDS)
+      return turnAway(stream, this.#ports.stock, 'restarting', this.#state === 'suspended' ? HANDOVER_SECONDS : RESTART_SECONDS)
     }
     let connection: Connection | undefined
     const place = this.#admission.enter(stream.circuit, now, () => {
@@ -196,7 +195,7 @@ export class Relay {
     })
     if (typeof place === 'string') {
       this.counters.turnedAway[place]++
-      return turnAway(stream, 'rate-limited', COME_BACK_SECONDS)
+      return turnAway(stream, this.#ports.stock, 'rate-limited', COME_BACK_SECONDS)
     }
     this.counters.accepted[door]++
     const ports: Ports = { ...this.#ports, loginWait: place.loginWait, sendWait: place.sendWait }
@@ -324,8 +323,12 @@ function createSecrets(): RelaySecrets {
 }
 
 /** Says why before a packet was read, and holds nothing for the stream. */
-function turnAway(stream: ByteStream, code: ErrorCode, seconds: number): Receiver {
-  const line = `${PACKETS.ERROR.no};${code};${ERRORS[code].text};${seconds}\n`
-  stream.write(Buffer.from(line, 'latin1'), () => stream.end())
+function turnAway(stream: ByteStream, stock: Stock, code: ErrorCode, seconds: number): Receiver {
+  const output = new Output(stock, stream.framing)
+  output.packet(`${PACKETS.ERROR.no};${code};${ERRORS[code].text};${seconds}`)
+  stream.write(output.take(), () => {
+    output.written()
+    stream.end()
+  })
   return DISCARD
 }

@@ -2,16 +2,18 @@
  * What every door hands to `relay.accept`: a byte stream, deliberately narrow, so that the relay
  * cannot know (or log) where a peer comes from. TCP, unix sockets and WebSocket all end in it.
  */
+import type { Framing } from '../protocol/output.ts'
+
 export interface ByteStream {
   /**
-   * `line`: packets are cut by LF, however the chunks fall.
-   * `message`: each chunk handed to the receiver is one packet (WebSocket).
+   * Of the packets that are written: `line`, each ended by LF; `message`, each a frame (WebSocket). What the receiver
+   * is handed is lines either way, however the chunks fall.
    */
-  readonly framing: 'line' | 'message'
+  readonly framing: Framing
   /** The onion service's circuit number where it is exported; streams of one circuit share it. */
   readonly circuit: string | undefined
   /**
-   * Sends whole packets, each ended by LF. One write at a time: `done` is called once, when the
+   * Sends whole packets. One write at a time: `done` is called once, when the
    * bytes were handed to the system, or never if the stream ends first. The caller owns `bytes`
    * and overwrites them after `done`, or after `onEnd`.
    */
@@ -27,8 +29,6 @@ export interface ByteStream {
 
 /** The relay's side of an accepted stream; the door calls it. */
 export interface Receiver {
-  /** Bytes that a packet may have now; a door that gathers packets itself need not wait for the end of a longer one. */
-  readonly packetLimit: number
   /** The chunk is lent: the receiver overwrites it before it returns, and keeps no view of it. */
   onChunk(chunk: Uint8Array): void
   /** The peer sends no more; it still gets its answers (`printf … | nc`). */

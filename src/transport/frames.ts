@@ -1,133 +1,257 @@
 /**
- * Cuts what a WebSocket sends at the ends of its frames (RFC 6455, section 5.2), so that the library is handed whole
- * frames alone: of half a frame it makes copies that nobody can overwrite. Knows nothing of what is in a frame.
+ * Reads the frames of a WebSocket's client (RFC 6455, section 5) as lines: each message, in however many frames and
+ * chunks it comes, stands there with an LF behind it. Strict, and in place: of a chunk that is read nothing is kept but
+ * the state of one frame, and what a ping carries. Knows nothing of what is in a message.
  */
 
-/** FIN, and the opcodes that are control frames, of a frame's first byte; the mask's bit and the length of its second. */
+/** RFC 6455, section 5.2. */
 const FIN = 0x80
+const RESERVED = 0x70
 const CONTROL = 0x08
 const MASKED = 0x80
-const LENGTH = 0x7f
+const CONTINUATION = 0x0
+const TEXT = 0x1
+const BINARY = 0x2
+const CLOSE = 0x8
+const PING = 0x9
+const PONG = 0xa
 /** A longer length is in the next two bytes, or eight. */
 const LENGTH_2 = 126
 const LENGTH_8 = 127
-const LONGEST_HEAD = 14
-/** What the first piece of a frame takes at least. */
-const SMALLEST_PENDING = 1_024
-const NOTHING = new Uint8Array(0)
+const MASK_BYTES = 4
+const LONGEST_CONTROL = 125
 
-export class Frames {
+/** Why a connection is closed: RFC 6455, section 7.4.1. */
+export const NORMAL = 1000
+export const BREACH = 1002
+export const TOO_BIG = 1009
+type Refusal = typeof BREACH | typeof TOO_BIG
+const CODE_BYTES = 2
+
+const LF = 0x0a
+const CR = 0x0d
+/** All bytes of a word below 0x0e, LF and CR among them, have their highest bit in `(word - LOW) & ~word`. */
+const LOW = 0x0e0e0e0e
+const HIGHEST = 0x80808080
+/** In the place of an LF or CR, which no field may hold either. */
+const NUL = 0
+
+/** Who is told what the frames come to. */
+export interface FrameReceiver {
+  /** Lines, and parts of them; nothing, where control frames came alone. Lent for the call, and to be overwritten. */
+  onLines(chunk: Uint8Array): void
+  /** `payload` is the receiver's. */
+  onPing(payload: Uint8Array): void
+  /** The peer's close frame, and its code where it has one. Nothing is read after it. */
+  onClose(code: number | undefined): void
+  /** What came, or what was claimed, is against the rules. Nothing is read after it. */
+  onRefused(code: Refusal): void
+}
+
+export class FrameReader {
   readonly #longest: number
-  readonly #head = new Uint8Array(LONGEST_HEAD)
-  #headLength = 0
-  /** Bytes of the payload that are to come; undefined while the head is. */
-  #left: number | undefined
-  /** The beginning of a frame whose end did not come yet: so many bytes of the buffer, which grows with them. */
-  #pending: Uint8Array = NOTHING
-  #pendingLength = 0
-  /** Payloads of the frames of one message, but of a message that is one frame. */
-  #parts: Uint8Array[] = []
-  #fragmented = false
-  /** A frame that is too long for us: the library has to see it at once, and ends the connection. */
-  #open = false
+  readonly #receiver: FrameReceiver
+  #opcode = 0
+  #fin = false
+  /** How many bytes of the head were read, and how many it has as far as is known. */
+  #headRead = 0
+  #headLength = 2
+  /** The payload's length; while it is read, how many bytes of it are to come. */
+  #left = 0
+  /** As a word whose lowest byte is the next. */
+  #mask = 0
+  /** A message was begun; so many bytes of it are known. */
+  #inMessage = false
+  #message = 0
+  /** What came of a control frame's payload. */
+  #control: Uint8Array | undefined
+  #over = false
 
-  /** @param longest bytes of a frame's payload */
-  constructor(longest: number) {
+  /** @param longest bytes that a message may have */
+  constructor(longest: number, receiver: FrameReceiver) {
     this.#longest = longest
+    this.#receiver = receiver
   }
 
-  /** @returns whole frames, where the chunk completes any. The chunk is ours; what is returned is the caller's. */
-  push(chunk: Uint8Array): Uint8Array | undefined {
-    if (this.#open) return chunk
-    /** Up to where there are whole frames, and the payloads in there that are parts of a message. */
-    let end = 0
-    const parts: [from: number, to: number][] = []
-    const before = this.#pendingLength
-    for (let at = 0; at < chunk.length; ) {
-      if (this.#left === undefined) {
-        this.#head[this.#headLength++] = chunk[at++]!
-        this.#left = this.#readHead()
-        if (this.#left !== undefined && this.#left > this.#longest) this.#open = true
+  /** Reads a chunk, which is lent: it is overwritten when the call returns. */
+  read(chunk: Uint8Array): void {
+    /** Lines stand in the chunk up to here: behind what was read, for a frame's head is at least six bytes. */
+    let to = 0
+    /** A line is to be ended, as soon as a byte of the next head was read, and there is room. */
+    let ended = false
+    let refused: Refusal | undefined
+    let closed: Uint8Array | undefined
+    for (let at = 0; at < chunk.length && !this.#over; ) {
+      if (this.#headRead < this.#headLength) {
+        const byte = chunk[at++]!
+        if (ended) chunk[to++] = LF
+        ended = false
+        refused = this.#readHead(byte)
+        if (refused !== undefined) this.#over = true
+        if (this.#over || this.#headRead < this.#headLength) continue
+      } else {
+        const length = Math.min(this.#left, chunk.length - at)
+        if (this.#control === undefined) {
+          if (unmask(chunk, at, length, this.#mask, to)) blank(chunk.subarray(to, to + length))
+          to += length
+        } else {
+          unmask(chunk, at, length, this.#mask, at)
+          this.#control.set(chunk.subarray(at, at + length), this.#control.length - this.#left)
+        }
+        at += length
+        this.#left -= length
+        this.#turnMask(length)
       }
-      if (this.#open) return this.#join(chunk, chunk.length)
-      if (this.#left === undefined) continue
-      const step = Math.min(this.#left, chunk.length - at)
-      at += step
-      this.#left -= step
       if (this.#left > 0) continue
-      if (this.#isPart()) parts.push([before + at - this.#payloadLength(), before + at])
-      end = at
-      this.#left = undefined
-      this.#headLength = 0
+      // A whole frame.
+      this.#headRead = 0
+      this.#headLength = 2
+      const control = this.#control
+      this.#control = undefined
+      if (control === undefined) {
+        if (!this.#fin) continue
+        this.#inMessage = false
+        this.#message = 0
+        ended = true
+      } else if (this.#opcode === CLOSE) {
+        this.#over = true
+        closed = control
+      } else if (this.#opcode === PING) {
+        this.#receiver.onPing(control)
+      } else {
+        control.fill(0)
+      }
     }
-    const whole = end === 0 ? undefined : this.#join(chunk, end)
-    if (end < chunk.length) this.#hold(chunk.subarray(end))
-    if (whole === undefined) return undefined
-    for (const [from, to] of parts) this.#parts.push(whole.subarray(from, to))
-    return whole
+    this.#give(chunk, to, ended)
+    if (closed !== undefined) this.#close(closed)
+    if (refused !== undefined) this.#receiver.onRefused(refused)
   }
 
-  /** Overwrites the parts that messages were put together from. Called once the library had what `push` gave. */
+  /** Overwrites what is held. */
   clear(): void {
-    if (this.#fragmented) return
-    for (const part of this.#parts) part.fill(0)
-    this.#parts = []
+    this.#control?.fill(0)
+    this.#control = undefined
+    this.#over = true
   }
 
-  /** Overwrites everything that is held. */
-  end(): void {
-    for (const bytes of [this.#pending, ...this.#parts]) bytes.fill(0)
-    this.#pending = NOTHING
-    this.#pendingLength = 0
-    this.#parts = []
+  #give(chunk: Uint8Array, to: number, ended: boolean): void {
+    // There is no room where a line that began in another chunk ends with this one.
+    const isFull = ended && to === chunk.length
+    if (ended && !isFull) chunk[to++] = LF
+    chunk.fill(0, to)
+    this.#receiver.onLines(chunk.subarray(0, to))
+    if (isFull) this.#receiver.onLines(Uint8Array.of(LF))
   }
 
-  #join(chunk: Uint8Array, end: number): Uint8Array {
-    if (this.#pendingLength === 0) return chunk.subarray(0, end)
-    this.#hold(chunk.subarray(0, end))
-    const whole = this.#pending.subarray(0, this.#pendingLength)
-    this.#pending = NOTHING
-    this.#pendingLength = 0
-    return whole
+  #close(payload: Uint8Array): void {
+    const code = payload.length < CODE_BYTES ? undefined : payload[0]! * 256 + payload[1]!
+    payload.fill(0)
+    if (code === undefined || mayClose(code)) this.#receiver.onClose(code)
+    else this.#receiver.onRefused(BREACH)
   }
 
-  /** Moves the bytes to those that wait; at most twice as much is taken as came. */
-  #hold(bytes: Uint8Array): void {
-    const length = this.#pendingLength + bytes.length
-    if (length > this.#pending.length) {
-      // Not of a pool, which would keep it.
-      const larger = Buffer.allocUnsafeSlow(Math.max(SMALLEST_PENDING, 2 * this.#pending.length, length))
-      larger.set(this.#pending.subarray(0, this.#pendingLength))
-      this.#pending.fill(0)
-      this.#pending = larger
+  /** Reads the head's next byte. */
+  #readHead(byte: number): Refusal | undefined {
+    const n = this.#headRead++
+    if (n === 0) return this.#readFirst(byte)
+    if (n === 1) return this.#readLength(byte)
+    const maskAt = this.#headLength - MASK_BYTES
+    if (n >= maskAt) {
+      this.#mask |= byte << ((n - maskAt) * 8)
+      return undefined
     }
-    this.#pending.set(bytes, this.#pendingLength)
-    this.#pendingLength = length
-    bytes.fill(0)
+    // The highest bit of eight bytes must be clear.
+    if (n === 2 && maskAt === 10 && byte > 0x7f) return BREACH
+    this.#left = this.#left * 256 + byte
+    if (n + 1 < maskAt) return undefined
+    // So must be a length that fewer bytes could say.
+    return this.#left < (maskAt === 10 ? 65_536 : LENGTH_2) ? BREACH : this.#begin()
   }
 
-  /** The length of the payload, once the whole head is there. */
-  #readHead(): number | undefined {
-    if (this.#headLength < 2) return undefined
-    const short = this.#head[1]! & LENGTH
-    const extended = short === LENGTH_2 ? 2 : short === LENGTH_8 ? 8 : 0
-    const mask = (this.#head[1]! & MASKED) === 0 ? 0 : 4
-    return this.#headLength < 2 + extended + mask ? undefined : this.#payloadLength()
+  #readFirst(byte: number): typeof BREACH | undefined {
+    const opcode = byte & 0x0f
+    this.#opcode = opcode
+    this.#fin = (byte & FIN) !== 0
+    if ((byte & RESERVED) !== 0) return BREACH
+    if ((opcode & CONTROL) !== 0) return this.#fin && (opcode === CLOSE || opcode === PING || opcode === PONG) ? undefined : BREACH
+    if (opcode === CONTINUATION) return this.#inMessage ? undefined : BREACH
+    return (opcode === TEXT || opcode === BINARY) && !this.#inMessage ? undefined : BREACH
   }
 
-  #payloadLength(): number {
-    const view = new DataView(this.#head.buffer)
-    const short = this.#head[1]! & LENGTH
-    if (short === LENGTH_2) return view.getUint16(2)
-    return short === LENGTH_8 ? Number(view.getBigUint64(2)) : short
+  #readLength(byte: number): Refusal | undefined {
+    if ((byte & MASKED) === 0) return BREACH
+    const short = byte & ~MASKED
+    this.#mask = 0
+    this.#headLength = 2 + (short === LENGTH_2 ? 2 : short === LENGTH_8 ? 8 : 0) + MASK_BYTES
+    this.#left = short >= LENGTH_2 ? 0 : short
+    if ((this.#opcode & CONTROL) === 0) return short >= LENGTH_2 ? undefined : this.#begin()
+    // A code is two bytes.
+    if (short > LONGEST_CONTROL || (this.#opcode === CLOSE && short === 1)) return BREACH
+    this.#control = allocate(short)
+    return undefined
   }
 
-  /** Of the frame that is complete: whether its message has others. */
-  #isPart(): boolean {
-    const first = this.#head[0]!
-    if ((first & CONTROL) !== 0) return false
-    const was = this.#fragmented
-    this.#fragmented = (first & FIN) === 0
-    return was || this.#fragmented
+  /** The length of a frame of a message is known. */
+  #begin(): typeof TOO_BIG | undefined {
+    this.#inMessage = true
+    this.#message += this.#left
+    return this.#message > this.#longest ? TOO_BIG : undefined
   }
+
+  /** So many bytes were read: the mask goes on behind them. */
+  #turnMask(length: number): void {
+    const bits = (length & 3) * 8
+    if (bits > 0) this.#mask = (this.#mask >>> bits) | (this.#mask << (32 - bits))
+  }
+}
+
+/** Bytes that can be overwritten for good: V8 keeps short arrays in its own heap, moves them, and leaves what they were. */
+function allocate(length: number): Uint8Array {
+  return new Uint8Array(new ArrayBuffer(length))
+}
+
+/** What was looked at last: sockets are all read into one buffer, whose view is made once. */
+let words: DataView = new DataView(new ArrayBuffer(0))
+
+/** Unmasks bytes to where they are, or further in front; gives whether any is as low as LF and CR are. */
+function unmask(chunk: Uint8Array, from: number, length: number, mask: number, to: number): boolean {
+  if (words.buffer !== chunk.buffer) words = new DataView(chunk.buffer)
+  const source = chunk.byteOffset + from
+  const target = chunk.byteOffset + to
+  let low = 0
+  let i = 0
+  for (; i + 4 <= length; i += 4) {
+    const word = words.getInt32(source + i, true) ^ mask
+    words.setInt32(target + i, word, true)
+    low |= (word - LOW) & ~word
+  }
+  for (; i < length; i++) {
+    const byte = chunk[from + i]! ^ ((mask >>> ((i & 3) * 8)) & 0xff)
+    chunk[to + i] = byte
+    if (byte < 0x0e) low = HIGHEST
+  }
+  return (low & HIGHEST) !== 0
+}
+
+function blank(bytes: Uint8Array): void {
+  for (let i = 0; i < bytes.length; i++) if (bytes[i] === LF || bytes[i] === CR) bytes[i] = NUL
+}
+
+/** Whether a close frame may hold the code: RFC 6455, section 7.4, and the registry it names. */
+function mayClose(code: number): boolean {
+  return (code >= 1000 && code <= 1014 && code !== 1004 && code !== 1005 && code !== 1006) || (code >= 3000 && code <= 4999)
+}
+
+/** A close frame of the relay. */
+export function encodeClose(code: number | undefined): Uint8Array {
+  return code === undefined ? Uint8Array.of(FIN | CLOSE, 0) : Uint8Array.of(FIN | CLOSE, CODE_BYTES, code >>> 8, code & 0xff)
+}
+
+/** What answers a ping; may be overwritten. */
+export function encodePong(payload: Uint8Array): Uint8Array {
+  const frame = allocate(2 + payload.length)
+  frame[0] = FIN | PONG
+  frame[1] = payload.length
+  frame.set(payload, 2)
+  return frame
 }

@@ -4,24 +4,20 @@
  */
 import type { Server as HttpServer } from 'node:http'
 import type { Socket } from 'node:net'
-import websocket from '@fastify/websocket'
+import websocket, { type WebsocketPluginOptions } from '@fastify/websocket'
 import fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
 import { createServer } from 'node:http'
-import type WebSocket from 'ws'
+import { WebSocket } from 'ws'
 import type { ByteStream, Receiver } from '../relay/stream.ts'
-import { Frames } from './frames.ts'
 import { SUBPROTOCOL, WEBSOCKET_PATH } from './address.ts'
+import { encodeClose, encodePong, FrameReader, type FrameReceiver, NORMAL, TOO_BIG } from './frames.ts'
+import { serveSocket } from './socket.ts'
 
 /** For a peer to answer our close frame. */
 const LINGER_MS = 5_000
 /** HTTP has no business here but a page and an upgrade: slow or large requests are ended early. */
 const HEADERS_MS = 10_000
 const HEADER_BYTES = 8_192
-/** RFC 6455, section 7.4.1. */
-const MESSAGE_TOO_BIG = 1009
-/** What the headers of a message's frames may take beside it. */
-const FRAMES_BYTES = 1_024
-const LF = 0x0a
 const MALFORMED = 'that request is malformed\n'
 
 const NOTHING_HERE = 'there is nothing here\n'
@@ -75,8 +71,8 @@ export async function createPublicServer(options: {
   })
   await app.register(websocket, {
     options: {
-      // Over the limit by a little, the session answers `too-large` itself; far over, the library ends it unread.
-      maxPayload: options.maxMessage * 2,
+      WebSocket: Upgraded as unknown as SocketClass,
+      autoPong: false,
       perMessageDeflate: false,
       clientTracking: false,
       handleProtocols: (protocols: Set<string>) => (protocols.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
@@ -97,10 +93,9 @@ export async function createPublicServer(options: {
         }
       },
     },
-    (socket, request) => {
-      const { socket: raw } = request.raw
-      const frames = new Frames(options.maxMessage * 2)
-      serveWebSocket(socket, raw, frames, options.circuitOf(raw), options.accept)
+    (upgraded) => {
+      const socket = (upgraded as Upgraded).release()
+      serveSocket(socket, options.circuitOf(socket), (stream) => new MessageStream(stream, options.maxMessage, options.accept))
     },
   )
   await app.ready()
@@ -131,92 +126,164 @@ function servePage(app: FastifyInstance): void {
   })
 }
 
-function serveWebSocket(
-  socket: WebSocket,
-  raw: Socket,
-  frames: Frames,
-  circuit: string | undefined,
-  accept: (stream: ByteStream) => Receiver,
-): void {
-  let lingering: NodeJS.Timeout | undefined
-  const stream: ByteStream = {
-    framing: 'message',
-    circuit,
-    write(bytes, done) {
-      // All frames leave in one write. No field holds an LF, so the packets' ends are the only ones.
-      raw.cork()
-      let start = 0
-      while (start < bytes.length) {
-        const end = bytes.indexOf(LF, start)
-        const last = end + 1 === bytes.length
-        socket.send(bytes.subarray(start, end), { binary: false, compress: false }, (error) => {
-          if (last && (error === null || error === undefined)) done()
-        })
-        start = end + 1
-      }
-      raw.uncork()
-    },
-    pause: () => socket.pause(),
-    resume: () => socket.resume(),
-    end() {
-      if (lingering !== undefined || socket.readyState === socket.CLOSED) return
-      socket.close(1000)
-      socket.resume()
-      lingering = setTimeout(() => socket.terminate(), LINGER_MS)
-    },
-    destroy: () => socket.terminate(),
+/** Their type asks for more than the class: for all that their module exports. */
+type SocketClass = NonNullable<NonNullable<WebsocketPluginOptions['options']>['WebSocket']>
+
+/** The class of the library's that is made when a handshake is done; of all that it could do it hands the socket over. */
+class Upgraded extends WebSocket {
+  #socket: Socket | undefined
+
+  /** The library's own would read the socket from here on. `head` came behind the request. */
+  setSocket(socket: Socket, head: Buffer): void {
+    this.#socket = socket
+    if (head.length > 0) socket.unshift(head)
   }
-  socket.on('error', () => {})
-  const receiver = accept(stream)
-  /** The session refuses it by its length, whatever it would have been. */
-  const refuseLong = (): void => receiver.onChunk(new Uint8Array(receiver.packetLimit + 1))
-  // For a frame that claims more than it takes the library closes at once: the session has its word before.
-  const close = socket.close.bind(socket)
-  socket.close = (code, reason) => {
-    if (code === MESSAGE_TOO_BIG && lingering === undefined) refuseLong()
-    close(code, reason)
+
+  release(): Socket {
+    return this.#socket!
   }
-  /** Bytes since the last whole message; frames' headers among them. */
-  let unfinished = 0
-  socket.on('message', (message: Buffer) => {
-    // What a chunk holds behind the end of a message is not counted.
-    unfinished = -Infinity
-    if (lingering === undefined) receiver.onChunk(message)
-    else message.fill(0)
-  })
-  socket.on('ping', () => {
-    unfinished = 0
-  })
-  // After the library's own listener, which has given out by then what was whole.
-  const onRaw = (chunk: Buffer): void => {
-    unfinished = unfinished < 0 ? 0 : unfinished + chunk.length
-    if (lingering !== undefined || unfinished <= receiver.packetLimit * 2 + FRAMES_BYTES) return
-    // A message without end, as a line without end.
-    refuseLong()
+
+  override terminate(): void {
+    this.#socket?.destroy()
   }
-  const offFrames = handWhole(raw, frames)
-  raw.on('data', onRaw)
-  socket.on('close', () => {
-    clearTimeout(lingering)
-    raw.off('data', onRaw)
-    offFrames()
-    receiver.onEnd()
-  })
 }
 
-/** Stands before the library's own listener, and hands it whole frames. Gives the way to end that, which overwrites. */
-function handWhole(raw: Socket, frames: Frames): () => void {
-  const listeners = raw.listeners('data') as ((chunk: Uint8Array) => void)[]
-  const hand = (chunk: Buffer): void => {
-    const whole = frames.push(chunk)
-    if (whole === undefined) return
-    for (const listener of listeners) listener.call(raw, whole)
-    frames.clear()
+/**
+ * A WebSocket as the relay's stream, over the stream of its socket: lines go in, frames come out. Frames of its own, pongs
+ * and a close, go between those of the relay, for the socket takes one write at a time.
+ */
+class MessageStream implements ByteStream, Receiver, FrameReceiver {
+  readonly framing = 'message'
+  readonly #stream: ByteStream
+  readonly #receiver: Receiver
+  readonly #frames: FrameReader
+  readonly #longest: number
+  /** Refused: nothing more is taken, and the session has its last word. Closing: our close frame was said, or is about to be. */
+  #state: 'open' | 'refused' | 'closing' = 'open'
+  #writing = false
+  /** What the relay wants to be written while something of our own is. */
+  #next: Uint8Array | undefined
+  #onNext = (): void => {}
+  /** The newest ping's, as RFC 6455 has it in section 5.5.3: who pings and does not read makes nobody hold more. */
+  #pong: Uint8Array | undefined
+  #close: Uint8Array | undefined
+  /** No close frame of the peer is to be waited for: it came, or cannot come any more. */
+  #peerClosed = false
+  #lingering: NodeJS.Timeout | undefined
+
+  constructor(stream: ByteStream, longest: number, accept: (stream: ByteStream) => Receiver) {
+    this.#stream = stream
+    this.#longest = longest
+    this.#frames = new FrameReader(longest, this)
+    this.#receiver = accept(this)
   }
-  for (const listener of listeners) raw.off('data', listener)
-  raw.on('data', hand)
-  return () => {
-    raw.off('data', hand)
-    frames.end()
+
+  get circuit(): string | undefined {
+    return this.#stream.circuit
+  }
+
+  write(bytes: Uint8Array, done: () => void): void {
+    if (this.#state === 'closing') return
+    if (!this.#writing) return this.#send(bytes, done)
+    this.#next = bytes
+    this.#onNext = done
+  }
+
+  pause(): void {
+    if (this.#state !== 'closing') this.#stream.pause()
+  }
+
+  resume(): void {
+    this.#stream.resume()
+  }
+
+  end(): void {
+    this.#sayClose(this.#state === 'refused' ? TOO_BIG : NORMAL)
+  }
+
+  destroy(): void {
+    this.#stream.destroy()
+  }
+
+  onChunk(chunk: Uint8Array): void {
+    this.#frames.read(chunk)
+    this.#sayOwn()
+  }
+
+  onFinish(): void {
+    this.#peerClosed = true
+    if (this.#state !== 'closing') this.#receiver.onFinish()
+    this.#sayOwn()
+  }
+
+  onEnd(): void {
+    clearTimeout(this.#lingering)
+    this.#frames.clear()
+    this.#pong?.fill(0)
+    this.#next = undefined
+    this.#receiver.onEnd()
+  }
+
+  onLines(chunk: Uint8Array): void {
+    if (this.#state === 'open') this.#receiver.onChunk(chunk)
+    else chunk.fill(0)
+  }
+
+  onPing(payload: Uint8Array): void {
+    this.#pong?.fill(0)
+    this.#pong = this.#state === 'closing' ? undefined : encodePong(payload)
+    payload.fill(0)
+  }
+
+  onClose(code: number | undefined): void {
+    this.#peerClosed = true
+    this.#sayClose(code)
+  }
+
+  onRefused(code: number): void {
+    this.#peerClosed = true
+    if (code !== TOO_BIG || this.#state !== 'open') return this.#sayClose(code)
+    // The session refuses it by its length, whatever it would have been, and ends the stream.
+    this.#receiver.onChunk(new Uint8Array(this.#longest + 2))
+    this.#state = 'refused'
+  }
+
+  #send(bytes: Uint8Array, done: () => void): void {
+    this.#writing = true
+    this.#stream.write(bytes, () => {
+      this.#writing = false
+      this.#sayOwn()
+      done()
+    })
+  }
+
+  #sayClose(code: number | undefined): void {
+    if (this.#state !== 'closing') {
+      this.#state = 'closing'
+      this.#next = undefined
+      this.#close = encodeClose(code)
+      // For the peer's.
+      this.#stream.resume()
+    }
+    this.#sayOwn()
+  }
+
+  /** Writes what waits, and leaves after the last of all. */
+  #sayOwn(): void {
+    if (this.#writing) return
+    const pong = this.#pong
+    const next = this.#close ?? this.#next
+    if (pong !== undefined) {
+      this.#pong = undefined
+      this.#send(pong, () => void pong.fill(0))
+    } else if (next !== undefined) {
+      const done = this.#onNext
+      this.#close = this.#next = undefined
+      this.#onNext = () => {}
+      this.#send(next, done)
+    } else if (this.#state === 'closing') {
+      if (this.#peerClosed) this.#stream.end()
+      else this.#lingering ??= setTimeout(() => this.#stream.destroy(), LINGER_MS)
+    }
   }
 }

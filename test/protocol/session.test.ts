@@ -442,15 +442,17 @@ describe('bytes', () => {
     expect(masked(all.flatMap((packet) => bob.say(packet)))).toEqual(expected)
   })
 
-  it('mean the same as WebSocket messages', () => {
-    const framed = ['7', '8;asfaleia/1', '0;key-alice', '2;100;!alice', 'x'.repeat(8_193)]
-    const lines = createWorld().open().say(`${framed.join('\n')}\n`)
-    const messages = createWorld().open('message').feed(framed.map((packet) => new Uint8Array(Buffer.from(packet))))
-    expect(messages).toEqual(lines)
-  })
-
-  it('with an LF within a WebSocket message are no two packets', () => {
-    expect(world.open('message').say('7\n7')).toEqual([error('wrong-usage')])
+  it('are answered alike in lines and in frames, of each of their lengths', () => {
+    const limits = { payload: 70_000, batchBytes: 200_000 }
+    const all = (framing: 'line' | 'message'): string[] => {
+      const peer = createWorld(limits).open(framing)
+      const said = peer.say('7\n8;asfaleia/1\n0;key-alice\n2;100;!alice\n')
+      const token = said.at(-1)!.split(';')[1]!
+      for (const length of [4, 92, 96, 100, 104, 108, 1_000, 65_516, 65_520, 65_524]) said.push(...peer.say(`3;${token};key-alice;${'A'.repeat(length)}\n`))
+      return masked([...said, ...peer.say(`4;${token};lease\n${'x'.repeat(80_000)}\n`)])
+    }
+    expect(all('message')).toEqual(all('line'))
+    expect(all('message').slice(-2)).toEqual([error('too-large'), '<end>'])
   })
 
   it('are overwritten once read', () => {

@@ -8,6 +8,7 @@ import { ProtocolError } from '../../src/protocol/errors.ts'
 import { DEFAULT_LIMITS, type Limits } from '../../src/protocol/limits.ts'
 import { Stock } from '../../src/protocol/output.ts'
 import { type Effect, type Ports, type Proof, Session } from '../../src/protocol/session.ts'
+import { decodeFrames } from './frames.ts'
 
 export interface World {
   now: number
@@ -123,7 +124,8 @@ export function createWorld(limits: Partial<Limits> = {}, budget = 1e6): World {
       world.now,
     )
     const deliver = (bytes: Uint8Array): void => {
-      written.push(...Buffer.from(bytes).toString('latin1').split('\n').slice(0, -1))
+      if (framing === 'line') written.push(...Buffer.from(bytes).toString('latin1').split('\n').slice(0, -1))
+      else written.push(...decodeFrames(bytes).frames.map(({ payload }) => payload.toString('latin1')))
       perform(session.onWritten(world.now))
     }
     function perform(effects: Effect[]): void {

@@ -1,98 +1,168 @@
-import { randomInt } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { Frames } from '../../src/transport/frames.ts'
+import { BREACH, encodePong, FrameReader, TOO_BIG } from '../../src/transport/frames.ts'
+import { chunksOf } from '../support/chunks.ts'
+import { BINARY, CLOSE, CONTINUATION, decodeFrames, encodeFrame, PING, PONG, TEXT } from '../support/frames.ts'
 
-/** RFC 6455, section 5.2; masked by zeros. */
-function frame(length: number, { opcode = 1, fin = true, masked = true, fill = 'x' } = {}): Buffer {
-  const size = length < 126 ? Buffer.of(length) : Buffer.alloc(length < 65_536 ? 3 : 9, 0)
-  if (size.length === 3) size.writeUInt16BE(length, 1)
-  if (size.length === 9) size.writeBigUInt64BE(BigInt(length), 1)
-  if (size.length > 1) size[0] = size.length === 3 ? 126 : 127
-  if (masked) size[0]! |= 0x80
-  return Buffer.concat([Buffer.of((fin ? 0x80 : 0) | opcode), size, Buffer.alloc(masked ? 4 : 0), Buffer.alloc(length, fill)])
-}
+const LONGEST = 1_000
 
-/** A message in three parts with a ping between them, among messages of one frame. */
-const SENT = [
-  frame(0), frame(5), frame(300, { opcode: 2 }), frame(10, { fin: false, fill: 'a' }), frame(200, { opcode: 0, fin: false, fill: 'b' }),
-  frame(4, { opcode: 9 }), frame(70_000, { opcode: 0, fill: 'c' }), frame(20, { masked: false }),
-]
-const BYTES = Buffer.concat(SENT)
-const ENDS = SENT.map((_, i) => SENT.slice(0, i + 1).reduce((sum, { length }) => sum + length, 0))
-
-function cut(bytes: Buffer, size: () => number): Buffer[] {
-  const chunks: Buffer[] = []
-  for (let at = 0; at < bytes.length; ) {
-    const length = size()
-    chunks.push(Buffer.from(bytes.subarray(at, at + length)))
-    at += length
+/** What a reader makes of chunks: the lines in one piece, and all else that it told. */
+function read(chunks: readonly Uint8Array[], longest = LONGEST): { lines: string; told: string[]; calls: number } {
+  let lines = ''
+  let calls = 0
+  const told: string[] = []
+  const reader = new FrameReader(longest, {
+    onLines(chunk) {
+      if (chunk.length > 0) calls++
+      lines += Buffer.from(chunk).toString('latin1')
+      chunk.fill(0)
+    },
+    onPing: (payload) => told.push(`ping ${Buffer.from(payload).toString('latin1')}`),
+    onClose: (code) => told.push(`close ${code}`),
+    onRefused: (code) => told.push(`refused ${code}`),
+  })
+  for (const chunk of chunks) {
+    reader.read(chunk)
+    // Whatever it was: nothing is left in what was lent.
+    expect(chunk.every((byte) => byte === 0)).toBe(true)
   }
-  return chunks
+  return { lines, told, calls }
 }
+
+const join = (frames: readonly Uint8Array[]): Uint8Array => Uint8Array.from(Buffer.concat(frames))
+const byteByByte = (bytes: Uint8Array): Uint8Array[] => chunksOf(bytes, Array.from(bytes, () => 1))
 
 describe('frames', () => {
-  it.each([
-    ['byte by byte', (): number => 1],
-    ['in pieces', (): number => randomInt(1, 400)],
-    ['whole', (): number => BYTES.length],
-  ] as const)('are given whole and in order, however they come: %s', (_how, size) => {
-    const frames = new Frames(100_000)
-    const given: Buffer[] = []
-    let at = 0
-    for (const chunk of cut(BYTES, size)) {
-      const whole: Uint8Array | undefined = frames.push(chunk)
-      if (whole === undefined) continue
-      at += whole.length
-      expect(ENDS).toContain(at)
-      given.push(Buffer.from(whole))
+  const mask = fc.oneof(fc.constant(Uint8Array.of(0, 0, 0, 0)), fc.uint8Array({ minLength: 4, maxLength: 4 }))
+  const payload = fc.oneof(
+    { weight: 4, arbitrary: fc.uint8Array({ maxLength: 140 }) },
+    { weight: 1, arbitrary: fc.uint8Array({ minLength: 200, maxLength: 70_000, size: 'max' }) },
+  )
+  /** A message in parts, each perhaps behind a ping or a pong. */
+  const message = fc.record({
+    binary: fc.boolean(),
+    parts: fc.array(fc.record({ payload, mask, before: fc.constantFrom(undefined, PING, PONG) }), { minLength: 1, maxLength: 4 }),
+  })
+
+  it('mean the same, however they are masked and cut into frames and chunks', () => {
+    fc.assert(
+      fc.property(fc.array(message, { maxLength: 6 }), fc.infiniteStream(fc.oneof(fc.integer({ min: 1, max: 20 }), fc.integer({ min: 1, max: 65_536 }))), (messages, cuts) => {
+        const frames: Uint8Array[] = []
+        let lines = ''
+        const told: string[] = []
+        for (const { binary, parts } of messages) {
+          for (const [n, part] of parts.entries()) {
+            if (part.before !== undefined) frames.push(encodeFrame(`at\r\n${n}`, { opcode: part.before, mask: part.mask }))
+            if (part.before === PING) told.push(`ping at\r\n${n}`)
+            frames.push(encodeFrame(part.payload, { opcode: n > 0 ? CONTINUATION : binary ? BINARY : TEXT, fin: n === parts.length - 1, mask: part.mask }))
+            lines += Buffer.from(part.payload).toString('latin1').replaceAll(/[\r\n]/g, '\0')
+          }
+          lines += '\n'
+        }
+        const all = join(frames)
+        for (const chunks of [[Uint8Array.from(all)], chunksOf(all, cuts)]) {
+          const outcome = read(chunks, 1_000_000)
+          expect(outcome.lines === lines).toBe(true)
+          expect(outcome.told).toEqual(told)
+          // One call for a chunk; and one for the end of a line where there is no room for it.
+          expect(outcome.calls).toBeLessThanOrEqual(chunks.length * 2)
+        }
+      }),
+      { numRuns: 150 },
+    )
+  })
+
+  it('mean the same byte by byte, at each length of a payload beside a word', () => {
+    for (let length = 0; length < 140; length++) {
+      const text = randomBytes(length).toString('hex').slice(0, length)
+      const frames = join([encodeFrame('7'), encodeFrame(text, { fin: false }), encodeFrame('', { opcode: PING }), encodeFrame(text, { opcode: CONTINUATION }), encodeFrame('')])
+      const expected = { lines: `7\n${text}${text}\n\n`, told: ['ping '] }
+      expect(read(byteByByte(frames))).toMatchObject(expected)
+      expect(read([frames])).toMatchObject({ ...expected, calls: 1 })
     }
-    expect(Buffer.concat(given).equals(BYTES)).toBe(true)
   })
 
-  it.each([
-    ['in pieces', (): number => 97],
-    ['frame by frame', (): number => 0],
-  ] as const)('the parts of a message, and chunks that were put together, are overwritten once it was given: %s', (how, size) => {
-    const frames = new Frames(100_000)
-    const sent = SENT.slice(3, 7)
-    const chunks = how === 'frame by frame' ? sent.map((bytes) => Buffer.from(bytes)) : cut(Buffer.concat(sent), size)
-    const given: Uint8Array[] = []
-    for (const chunk of chunks) {
-      const whole: Uint8Array | undefined = frames.push(chunk)
-      if (whole === undefined) continue
-      given.push(whole)
-      // Until the last frame they are wanted.
-      const ended: boolean = Buffer.from(whole).includes('c')
-      if (!ended && given.length === 1) expect(Buffer.from(whole).includes('aaaa')).toBe(true)
-      frames.clear()
-    }
-    for (const letter of ['aaaa', 'bbbb', 'cccc']) {
-      expect(given.some((bytes) => Buffer.from(bytes).includes(letter))).toBe(false)
-      expect(chunks.some((chunk) => chunk.includes(letter))).toBe(false)
+  it('are read where a chunk lies, and write over nothing beside it', () => {
+    for (let offset = 0; offset < 9; offset++) {
+      const around = new Uint8Array(600).fill(0x78)
+      const frames = join([encodeFrame('a'.repeat(101)), encodeFrame('b'.repeat(203)), encodeFrame('c'.repeat(49)).subarray(0, 30)])
+      around.set(frames, offset)
+      expect(read([around.subarray(offset, offset + frames.length)]).lines).toBe(`${'a'.repeat(101)}\n${'b'.repeat(203)}\n${'c'.repeat(24)}`)
+      expect(around.every((byte, at) => byte === (at >= offset && at < offset + frames.length ? 0 : 0x78))).toBe(true)
     }
   })
 
-  it('a message of one frame is the receiver’s to overwrite', () => {
-    const frames = new Frames(1_000)
-    const whole = frames.push(frame(300))!
-    frames.clear()
-    expect(Buffer.from(whole).includes('xxxx')).toBe(true)
+  it('with line ends in a message are no two lines, wherever they are', () => {
+    for (const end of ['\n', '\r', '\r\n']) {
+      for (const text of [end, `7${end}`, `${end}7`, `1234${end}`, `12345678${end}12`, `${'\x0d'.repeat(9)}${end}`]) {
+        expect(read([encodeFrame(text)]).lines).toBe(`${text.replaceAll(/[\r\n]/g, '\0')}\n`)
+        expect(read(byteByByte(encodeFrame(text))).lines).toBe(`${text.replaceAll(/[\r\n]/g, '\0')}\n`)
+      }
+    }
+    expect(read([encodeFrame('\0\t\x0b\x0c\x0e\x7f\x80\xff7654')]).lines).toBe('\0\t\x0b\x0c\x0e\x7f\x80\xff7654\n')
+  })
+})
+
+describe('what RFC 6455 forbids', () => {
+  const breach = `refused ${BREACH}`
+  const tooBig = `refused ${TOO_BIG}`
+  const close = (code: number, reason = ''): Uint8Array => encodeFrame(Buffer.concat([Buffer.of(code >>> 8, code & 0xff), Buffer.from(reason)]), { opcode: CLOSE })
+  const first = encodeFrame('a', { fin: false })
+  const rows: [what: string, frames: Uint8Array[], told: string, lines?: string][] = [
+    ['a frame without a mask', [encodeFrame('7', { mask: undefined })], breach],
+    ['a frame without a mask behind good ones', [encodeFrame('7'), encodeFrame('8'), encodeFrame('7', { mask: undefined })], breach, '7\n8\n'],
+    ...[1, 2, 4, 7].map((reserved): [string, Uint8Array[], string] => [`the reserved bits ${reserved}`, [encodeFrame('7', { reserved })], breach]),
+    ...[3, 4, 5, 6, 7, 11, 12, 13, 14, 15].map((opcode): [string, Uint8Array[], string] => [`the opcode ${opcode}`, [encodeFrame('7', { opcode })], breach]),
+    ['a continuation of nothing', [encodeFrame('7', { opcode: CONTINUATION })], breach],
+    ['a continuation of a message that has ended', [encodeFrame('7'), encodeFrame('7', { opcode: CONTINUATION })], breach, '7\n'],
+    ['a message within a message', [first, encodeFrame('7')], breach, 'a'],
+    ['a binary message within a message', [first, encodeFrame('7', { opcode: BINARY })], breach, 'a'],
+    ...[CLOSE, PING, PONG].map((opcode): [string, Uint8Array[], string] => [`a part of ${opcode}`, [encodeFrame('77', { opcode, fin: false })], breach]),
+    ...[CLOSE, PING, PONG].map((opcode): [string, Uint8Array[], string] => [`126 bytes of ${opcode}`, [encodeFrame('7'.repeat(126), { opcode })], breach]),
+    ...[0, 1, 125].map((length): [string, Uint8Array[], string] => [`a length of ${length} in two bytes`, [encodeFrame('x'.repeat(length), { lengthBytes: 2 })], breach]),
+    ...[0, 125, 126, 65_535].map((length): [string, Uint8Array[], string] => [`a length of ${length} in eight bytes`, [encodeFrame('', { length, lengthBytes: 8 })], breach]),
+    ['the highest bit of a length', [Uint8Array.of(0x81, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 1)], breach],
+    ['a length over the limit, claimed', [encodeFrame('', { length: LONGEST + 1 })], tooBig],
+    ['a length of 2^32', [encodeFrame('', { length: 2 ** 32, lengthBytes: 8 })], tooBig],
+    ['a length of 2^63 - 1', [Uint8Array.of(0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff)], tooBig],
+    ['a message over the limit in parts', [encodeFrame('x'.repeat(600), { fin: false }), encodeFrame('', { opcode: CONTINUATION, fin: false, length: 401 })], tooBig, 'x'.repeat(600)],
+    ['a close of one byte', [encodeFrame('7', { opcode: CLOSE })], breach],
+    ...[0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65_535].map((code): [string, Uint8Array[], string] => [`the close code ${code}`, [close(code)], breach]),
+    // And what it allows.
+    ...[1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999].map((code): [string, Uint8Array[], string] => [`not the close code ${code}`, [close(code)], `close ${code}`]),
+    ['not a close without a code', [encodeFrame('', { opcode: CLOSE })], 'close undefined'],
+    ['not a close with a reason', [close(1000, 'x'.repeat(123))], 'close 1000'],
+    ['not a close within a message', [first, close(1001)], 'close 1001', 'a'],
+    ['not a ping of 125 bytes', [encodeFrame('7'.repeat(125), { opcode: PING })], `ping ${'7'.repeat(125)}`],
+    ['not a message of the limit, in parts', [encodeFrame('x'.repeat(600), { fin: false }), encodeFrame('x'.repeat(400), { opcode: CONTINUATION }), close(1000)], 'close 1000', `${'x'.repeat(1_000)}\n`],
+  ]
+
+  it.each(rows)('%s', (_what, frames, told, lines = '') => {
+    // Whatever comes behind it is not read, unless it is a ping.
+    const all = join(told.startsWith('ping') ? frames : [...frames, encodeFrame('7'), encodeFrame('', { opcode: PING })])
+    for (const chunks of [[Uint8Array.from(all)], byteByByte(all), frames.map((frame) => Uint8Array.from(frame))]) {
+      expect(read(chunks)).toMatchObject({ lines, told: [told] })
+    }
+  })
+})
+
+describe('control frames', () => {
+  it('that were begun are not waited for any more after the end of all', () => {
+    const pings: Uint8Array[] = []
+    const reader = new FrameReader(LONGEST, { onLines: () => {}, onPing: (payload) => pings.push(payload), onClose: () => {}, onRefused: () => {} })
+    const half = encodeFrame('secret', { opcode: PING })
+    reader.read(Uint8Array.from(half))
+    reader.read(half.subarray(0, 9))
+    reader.clear()
+    reader.read(half.subarray(9))
+    expect(pings.map((payload) => Buffer.from(payload).toString())).toEqual(['secret'])
   })
 
-  it('what is longer than it may be is given at once, as it comes', () => {
-    const frames = new Frames(1_000)
-    const long = frame(1_001)
-    expect(frames.push(long.subarray(0, 1))).toBeUndefined()
-    expect(frames.push(long.subarray(1, 50))?.length).toBe(50)
-    expect(frames.push(long.subarray(50, 60))?.length).toBe(10)
-  })
-
-  it('what did not come to its end is overwritten at the end', () => {
-    const frames = new Frames(1_000)
-    const [part, half] = [frame(50, { fin: false }), frame(100, { opcode: 0 }).subarray(0, 60)]
-    const whole = frames.push(part)!
-    expect(frames.push(half)).toBeUndefined()
-    frames.end()
-    for (const bytes of [whole, half]) expect(Buffer.from(bytes).includes('xxxx')).toBe(false)
+  it('of a ping are answered by as long a pong', () => {
+    for (const length of [0, 1, 125]) {
+      const { frames, rest } = decodeFrames(encodePong(randomBytes(length)))
+      expect([frames.length, frames[0]!.opcode, frames[0]!.payload.length, rest.length]).toEqual([1, PONG, length, 0])
+    }
   })
 })

@@ -81,7 +81,6 @@ describe('a socket as a stream', () => {
           streams.push(stream)
           record('open')
           return {
-            packetLimit: Infinity,
             onChunk: (chunk) => record(Buffer.from(chunk).toString()),
             onFinish: () => record('<finish>'),
             onEnd: () => record('<end>'),

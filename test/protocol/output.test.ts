@@ -1,0 +1,23 @@
+import { expect, test } from 'vitest'
+import { Output, Stock } from '../../src/protocol/output.ts'
+import { decodeFrames } from '../support/frames.ts'
+
+test('frames say each length in the fewest bytes, and hold the same packets as lines', () => {
+  const [lines, frames] = [new Output(new Stock(), 'line'), new Output(new Stock(), 'message')]
+  const lengths = [0, 1, 125, 126, 127, 65_535, 65_536, 70_000]
+  for (const output of [lines, frames]) {
+    for (const length of lengths) output.packet('x'.repeat(length))
+    for (const last of ['604800', new Uint8Array(Buffer.from('QUJD'))]) output.packetWithId(20, 0x0123_4567, 0xfedc_ba98, last)
+  }
+  const expected = [...lengths.map((length) => 'x'.repeat(length)), '20;01234567fedcba98;604800', '20;01234567fedcba98;QUJD']
+  const [inLines, inFrames] = [lines.take(), frames.take()]
+  expect(Buffer.from(inLines).toString()).toBe(expected.map((packet) => `${packet}\n`).join(''))
+  const decoded = decodeFrames(inFrames)
+  expect(decoded.rest).toHaveLength(0)
+  expect(decoded.frames.map(({ opcode, payload }) => [opcode, payload.toString()])).toEqual(expected.map((packet) => [1, packet]))
+  const heads = lengths.reduce((sum, length) => sum + (length < 126 ? 2 : length < 65_536 ? 4 : 10), 2 * 2)
+  expect(inFrames).toHaveLength(heads + expected.join('').length)
+  // Overwritten, whatever was in front of them.
+  for (const output of [lines, frames]) output.written()
+  for (const bytes of [inLines, inFrames]) expect(bytes.every((byte) => byte === 0)).toBe(true)
+})
