@@ -207,7 +207,6 @@ class MessageStream implements ByteStream, Receiver, FrameReceiver {
 
   onChunk(chunk: Uint8Array): void {
     this.#frames.read(chunk)
-    this.#sayOwn()
   }
 
   onFinish(): void {
@@ -233,6 +232,7 @@ class MessageStream implements ByteStream, Receiver, FrameReceiver {
     this.#pong?.fill(0)
     this.#pong = this.#state === 'closing' ? undefined : encodePong(payload)
     payload.fill(0)
+    this.#sayOwn()
   }
 
   onClose(code: number | undefined): void {
