@@ -2,6 +2,7 @@
 import { readdir } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
+import { showLine } from './text.ts'
 
 export function resolvePath(path: string): string {
   return resolve(path.replace(/^~(?=\/)/, homedir()))
@@ -16,7 +17,8 @@ export async function listPaths(prefix: string): Promise<string[]> {
   const head = prefix.slice(0, prefix.length - start.length)
   const entries = await readdir(resolve(folder), { withFileTypes: true }).catch(() => [])
   return entries
-    .filter(({ name }) => name.startsWith(start) && (start.startsWith('.') || !name.startsWith('.')))
+    // What cannot be shown as it is would move the terminal as it is.
+    .filter(({ name }) => name.startsWith(start) && (start.startsWith('.') || !name.startsWith('.')) && showLine(name) === name)
     .map((entry) => `${head}${entry.name}${entry.isDirectory() ? '/' : ''}`)
     .toSorted()
     .slice(0, 100)

@@ -1,5 +1,5 @@
 /** A chat between a messenger and a front that the test plays: what is sent, acknowledged, kept and shown, and when. */
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -447,6 +447,18 @@ describe('a file', () => {
     messenger.happening.push({ kind: 'file-received', offer: { ...offer, file: makeId() }, state: 'refused', bytes: 0 })
     await shows('not taken: `--files FOLDER`')
   })
+})
+
+it('completes no path that would move the terminal', async () => {
+  begin()
+  const folder = join(alice!.folder, 'paths')
+  mkdirSync(folder)
+  for (const name of ['note', 'no\u{1b}[2J', 'no\u{202e}gnp', 'no\n']) writeFileSync(join(folder, name), '')
+  front.put({ kind: 'text', text: `/file ${folder}/no` })
+  front.put({ kind: 'key', chord: 'tab' })
+  await until(() => front.draw().includes('/note'))
+  expect(front.draw()).not.toContain('\u{1b}')
+  expect(front.draw()).not.toContain('\u{202e}')
 })
 
 describe('a history', () => {
