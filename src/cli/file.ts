@@ -36,6 +36,7 @@ export async function writeNew(path: string, content: string | Uint8Array, mode:
     try {
       await file.writeFile(content)
       await file.sync()
+      await flush(dirname(path))
     } catch (error) {
       await rm(path)
       throw error

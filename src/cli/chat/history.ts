@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { open, sealFor } from '../../client/envelope.ts'
 import { decodeText, encodeText } from '../../client/field.ts'
 import type { Identity } from '../../client/identity.ts'
-import { makeFolder, systemReason } from '../file.ts'
+import { flush, makeFolder, systemReason } from '../file.ts'
 import { systemCode } from '../keyfile.ts'
 import { CliError } from '../terminal.ts'
 import type { DeliveryState, Verdict } from './conversation.ts'
@@ -75,8 +75,16 @@ export class History {
     try {
       await makeFolder(this.#folder)
       await using file = await openFile(this.#path, 'a', 0o600)
-      await file.appendFile(`${Buffer.from(sealed).toString('base64')}\n`)
-      await file.datasync()
+      const { size } = await file.stat()
+      try {
+        await file.appendFile(`${Buffer.from(sealed).toString('base64')}\n`)
+        await file.datasync()
+      } catch (error) {
+        // Half a line would be the beginning of the next one.
+        await file.truncate(size).catch(() => {})
+        throw error
+      }
+      if (size === 0) await flush(this.#folder)
     } catch (error) {
       if (error instanceof CliError) throw error
       throw new CliError(`the history is not kept: ${systemReason(error)}`)
