@@ -35,7 +35,7 @@ export function parseOnionKey(line: string): OnionKey {
   return { address, key: key.toUpperCase() }
 }
 
-export function formatOnionKey({ address, key }: OnionKey): string {
+function formatOnionKey({ address, key }: OnionKey): string {
   return `${address.replace(/\.onion$/, '')}:descriptor:x25519:${key}`
 }
 
@@ -48,7 +48,7 @@ export class Onions {
 
   /** @throws {CliError} that names the file */
   async read(address: string): Promise<OnionKey | undefined> {
-    const path = this.#path(address)
+    const path = this.path(address)
     const text = await readText(path, MOST_BYTES)
     if (text === undefined) return undefined
     try {
@@ -73,19 +73,20 @@ export class Onions {
   async add(key: OnionKey): Promise<void> {
     await makeFolder(this.#folder)
     await chmod(this.#folder, 0o700)
-    await writeWhole(this.#path(key.address), `${formatOnionKey(key)}\n`, { replace: true })
+    await writeWhole(this.path(key.address), `${formatOnionKey(key)}\n`, { replace: true })
   }
 
   /** @throws {CliError} where there is none */
   async remove(address: string): Promise<void> {
     try {
-      await rm(this.#path(address))
+      await rm(this.path(address))
     } catch (error) {
       throw new CliError(systemCode(error) === 'ENOENT' ? 'there is no key for that onion service' : `cannot remove it: ${systemReason(error)}`)
     }
   }
 
-  #path(address: string): string {
+  /** The file of its key: a line as tor has it. */
+  path(address: string): string {
     return join(this.#folder, address)
   }
 }

@@ -1,6 +1,6 @@
 /** What is said when a relay cannot be reached, against real tors: without a network, in front of nobody, behind a lock. */
 import { once } from 'node:events'
-import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -134,7 +134,9 @@ describe('an onion service with client authorization', () => {
     expect(await asfaleia(['onion', 'list'], { env })).toMatchObject({ code: 0, out: `${first.onion}\n` })
     // Where tor cannot be told, it is said what to do.
     const off = await asfaleia(['onion', 'add', added.out.trim()], { env: { ...env, ASFALEIA_TOR_CONTROL: 'off' } })
-    expect(off).toMatchObject({ code: 0, err: expect.stringContaining(`ClientOnionAuthDir, and reload it: ${added.out.trim()}`) as string })
+    expect(off).toMatchObject({ code: 0, err: expect.stringContaining(`ClientOnionAuthDir, and reload it: ${at('home')}/onions/${first.onion}\n`) as string })
+    expect(off.err).not.toContain(added.out.trim().split(':').at(-1))
+    expect(readFileSync(join(at('home'), 'onions', first.onion), 'utf8')).toBe(added.out)
     expect(await asfaleia(['onion', 'remove', first.onion], { env })).toMatchObject({ code: 0, out: `removed ${first.onion}\n` })
   })
 })

@@ -2,9 +2,9 @@
 import { isOnion } from '../../transport/address.ts'
 import { openCommandLine } from '../arguments.ts'
 import { findControls } from '../diagnosis.ts'
-import { formatOnionKey, handToTor, Onions, parseOnionKey, takeFromTor } from '../onions.ts'
+import { handToTor, Onions, parseOnionKey, takeFromTor } from '../onions.ts'
 import { needHome } from '../profile.ts'
-import { CliError, EXIT, formatJson, type Io, UsageError } from '../terminal.ts'
+import { CliError, EXIT, formatJson, type Io, sanitizeLine, UsageError } from '../terminal.ts'
 
 const USAGE = 'asfaleia onion add LINE|-, asfaleia onion list, or asfaleia onion remove ADDRESS'
 
@@ -35,8 +35,8 @@ export async function run(argv: string[], io: Io): Promise<number> {
       const known = await handToTor(key, findControls(io))
       io.stdout.write(json ? `${formatJson({ address: key.address, tor: known })}\n` : `added ${key.address}\n`)
       if (!known) {
-        io.stderr.write('asfaleia: tor’s control port did not take it. For a tor that cannot be asked, put this line into a file\n')
-        io.stderr.write(`asfaleia: NAME.auth_private of its ClientOnionAuthDir, and reload it: ${word === '-' ? 'the line that you gave' : formatOnionKey(key)}\n`)
+        io.stderr.write('asfaleia: tor’s control port did not take it. For a tor that cannot be asked, copy this file to NAME.auth_private in\n')
+        io.stderr.write(`asfaleia: its ClientOnionAuthDir, and reload it: ${sanitizeLine(onions.path(key.address))}\n`)
       }
       return EXIT.ok
     }
