@@ -1,9 +1,11 @@
 /** A file on its way to a contact: read from the disk as it is sent, with its progress on a terminal. */
+import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { basename } from 'node:path'
 import type { FileSource } from '../client/file.ts'
 import type { Contact } from '../client/contact.ts'
 import type { FileDelivery } from '../client/transfers.ts'
+import { diagnose } from './diagnosis.ts'
 import { readAt, systemReason } from './file.ts'
 import type { Profile } from './profile.ts'
 import { duration, toCliError } from './refusal.ts'
@@ -28,8 +30,17 @@ export async function sendFile(profile: Profile, to: Contact, { path, wait, json
     const { messenger } = talk
     const progress = new Progress(io)
     const events = messenger.events()
+    const told = new Set<string>()
     void (async () => {
-      for await (const event of events) if (event.kind === 'file-sent') progress.show(event.file)
+      for await (const event of events) {
+        if (event.kind === 'file-sent') progress.show(event.file)
+        // It goes on trying, and says once of each relay what keeps it.
+        if (event.kind !== 'relay' || event.state !== 'down' || event.error === undefined || io.signal.aborted) continue
+        const why = await diagnose(event.error, io, profile.socks).catch(() => undefined)
+        const line = `${event.relay}: ${why instanceof CliError ? why.message : 'the relay cannot be used'}`
+        if (!told.has(line)) progress.note(line)
+        told.add(line)
+      }
     })()
     const delivery = await messenger.sendFile(to, sourceOf(file, basename(path), size), { signal: io.signal })
     progress.show(delivery)
@@ -69,7 +80,8 @@ function conclude({ state, confirmed, total, name, to, file, error }: FileDelive
 /** @throws {CliError} where it cannot be read, or is no file */
 export async function openFile(path: string): Promise<FileHandle> {
   try {
-    const file = await open(path, 'r')
+    // A pipe is not waited for.
+    const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
     if ((await file.stat()).isFile()) return file
     await file.close()
   } catch (error) {
@@ -109,6 +121,12 @@ class Progress {
     if (line === this.#drawn) return
     this.#drawn = line
     this.#io.stderr.write(`\r\u{1b}[K${line}`)
+  }
+
+  /** A line above it. */
+  note(text: string): void {
+    this.clear()
+    this.#io.stderr.write(`asfaleia: ${sanitizeLine(text)}\n${this.#drawn}`)
   }
 
   clear(): void {

@@ -2,8 +2,8 @@
  * Key files: reads a private one (asking for its passphrase where it has one), reads a public one, and
  * never writes over anything. Prints no part of a private key.
  */
-import { closeSync, openSync, writeSync } from 'node:fs'
-import { open, readFile } from 'node:fs/promises'
+import { closeSync, constants, openSync, writeSync } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { addAbortSignal } from 'node:stream'
 import { ReadStream } from 'node:tty'
 import { PrivateKeyError, readPrivateKey, type SshPrivateKey } from '../auth/private-key.ts'
@@ -24,7 +24,8 @@ export interface KeyFile {
 export async function readKeyFile(path: string): Promise<KeyFile> {
   const unreadable = (why: string): CliError => new CliError(`cannot read the key file ${path}: ${why}`)
   try {
-    await using file = await open(path, 'r')
+    // A pipe is not waited for.
+    await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
     const stat = await file.stat()
     if (!stat.isFile()) throw unreadable('it is no file')
     if (stat.size > MOST_BYTES) throw unreadable('it is too large for a key')
@@ -97,10 +98,17 @@ async function parseAsking(bytes: Uint8Array, path: string, io: Io): Promise<Ssh
 export async function readPassphraseFile(io: Pick<Io, 'env'>): Promise<string | undefined> {
   const given = io.env['ASFALEIA_PASSPHRASE_FILE']
   if (given === undefined || given === '') return undefined
-  const text = await readFile(given, 'utf8').catch(() => {
-    throw new CliError('cannot read the file that ASFALEIA_PASSPHRASE_FILE names')
-  })
-  return text.replace(/\r?\n$/, '')
+  try {
+    // It may be a pipe, of a program that knows the passphrase.
+    await using file = await open(given, 'r')
+    const bytes = Buffer.alloc(MOST_BYTES)
+    let length = 0
+    for (let read = -1; read !== 0 && length < MOST_BYTES; length += read) ({ bytesRead: read } = await file.read(bytes, length, MOST_BYTES - length))
+    if (length === MOST_BYTES) throw new CliError('the file that ASFALEIA_PASSPHRASE_FILE names is too large for a passphrase')
+    return bytes.toString('utf8', 0, length).replace(/\r?\n$/, '')
+  } catch (error) {
+    throw error instanceof CliError ? error : new CliError('cannot read the file that ASFALEIA_PASSPHRASE_FILE names')
+  }
 }
 
 /** Of a passphrase, in characters. */

@@ -107,7 +107,7 @@ export async function openTalk(
 const SLOW_MS = 10_000
 
 /** Hands tor the key of an onion service, where there is one, each time before it is dialled: tor forgets it with its process. */
-function createUnlock({ home }: Profile, io: Io): (relay: string) => Promise<void> {
+export function createUnlock({ home }: Pick<Profile, 'home'>, io: Io): (relay: string) => Promise<void> {
   return async (relay) => {
     const { host } = relay.startsWith('unix:') ? { host: '' } : parseEndpoint(relay, 3_308)
     const key = home === undefined || !isOnion(host) ? undefined : await new Onions(home.onionFolder).read(host)

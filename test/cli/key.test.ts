@@ -1,6 +1,7 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, existsSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeEach, describe, expect, test } from 'vitest'
 import { needs } from '../auth/openssh.ts'
@@ -98,6 +99,14 @@ describe('a key that is there', () => {
     const fromFile = await asfaleia(['key', at('locked')], { env: { ASFALEIA_PASSPHRASE_FILE: at('words') } })
     expect(fromFile).toMatchObject({ code: 0, err: '' })
     expect(fromFile.out).toContain(fingerprint)
+    // What a program that knows it writes into a pipe.
+    execFileSync('mkfifo', [at('pipe')])
+    const piped = asfaleia(['key', at('locked')], { env: { ASFALEIA_PASSPHRASE_FILE: at('pipe') } })
+    await writeFile(at('pipe'), 'secret-word\n')
+    expect(await piped).toMatchObject({ code: 0, err: '' })
+    expect(await asfaleia(['key', at('locked')], { env: { ASFALEIA_PASSPHRASE_FILE: '/dev/zero' } })).toMatchObject({
+      code: 1, err: 'asfaleia: error: the file that ASFALEIA_PASSPHRASE_FILE names is too large for a passphrase\n',
+    })
     writeFileSync(at('words'), 'wrong-word\n')
     const wrong = await asfaleia(['key', at('locked')], { env: { ASFALEIA_PASSPHRASE_FILE: at('words') } })
     expect(wrong).toMatchObject({ code: 1, out: '' })

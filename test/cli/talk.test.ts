@@ -1,5 +1,7 @@
 /** `send`, `get` and `group` by profiles: what is said of a message is what is known of it, and a file comes whole or not at all. */
+import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -14,6 +16,7 @@ import { makeGroup } from '../../src/client/group.ts'
 import { type Identity, identityOf } from '../../src/client/identity.ts'
 import { type Content, encodeMessage } from '../../src/client/message.ts'
 import { asfaleia, type Outcome } from '../support/command.ts'
+import { run } from '../support/process.ts'
 import { startTestRelay, type TestRelay } from '../support/relay.ts'
 import { createTestIo, type TestIo } from '../support/terminal.ts'
 
@@ -59,6 +62,33 @@ async function put(from: string, to: string, ...payloads: Uint8Array[]): Promise
 const message = (from: Identity, to: Identity, content: Content, more: { time?: number; id?: string; group?: string } = {}): Promise<Uint8Array> =>
   encodeMessage(from, { to, id: makeId(), time: Math.floor(Date.now() / 1_000), content, ...more })
 const text = (words: string): Content => ({ type: 'text', text: words })
+
+test.each([['get', '--follow'], ['send', 'bob', 'hello'], ['send', 'bob', '--file', '/etc/hostname'], ['chat', '--plain']])(
+  'tor is handed the key of an onion service before it is dialled by %s %s',
+  async (...argv) => {
+    const onion = '2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion'
+    const told = Promise.withResolvers<string>()
+    const tor = createServer((socket) => {
+      socket.setEncoding('latin1').on('data', (line: string) => {
+        if (line.startsWith('ONION_CLIENT_AUTH_ADD')) told.resolve(line.trim())
+        socket.write(line.startsWith('PROTOCOLINFO') ? '250-PROTOCOLINFO 1\r\n250-AUTH METHODS=NULL\r\n250 OK\r\n' : '250 OK\r\n')
+      })
+    }).listen(0, '127.0.0.1')
+    await once(tor, 'listening')
+    closers.push(() => tor.close())
+    const link = (await as('Bob', ['me', '--name', 'Bob', '--relay', onion, '--link'])).out.trim()
+    await as('Alice', ['me', '--name', 'Alice', '--relay', onion])
+    await as('Alice', ['contact', 'add', link])
+    const env = { ASFALEIA_HOME: home('Alice'), ASFALEIA_TOR_CONTROL: `127.0.0.1:${(tor.address() as AddressInfo).port}`, ASFALEIA_SOCKS: '127.0.0.1:1' }
+    mkdirSync(join(home('Alice'), 'onions'))
+    writeFileSync(join(home('Alice'), 'onions', onion), `${onion.slice(0, 56)}:descriptor:x25519:${'A'.repeat(51)}Q\n`)
+    const io = createTestIo(env)
+    const code = runCommand(argv, io)
+    expect(await told.promise).toMatch(new RegExp(`^ONION_CLIENT_AUTH_ADD ${onion.slice(0, 56)} x25519:[A-Za-z0-9+/]{43}=$`))
+    io.interrupt()
+    await code
+  },
+)
 
 test('a relay that says that it moves again and again is heard a few times', () => {
   const io = createTestIo({})
@@ -348,6 +378,22 @@ describe('a file', () => {
     await bob.io.untilOut('"state":"done"')
     expect(parse(bob.io.out()).at(-1)).toMatchObject({ type: 'file', state: 'done', name: 'long', path: join(files, 'long'), total: 100_000 })
     expect(readFileSync(join(files, 'long')).equals(bytes)).toBe(true)
+  }, 60_000)
+
+  test('says once what keeps it while no relay of its receiver is reached', async () => {
+    await meet('Alice', 'Bob')
+    const path = join(root, 'x')
+    writeFileSync(path, bytes)
+    const outcome = await as('Alice', ['send', 'bob', '--relay', 'localhost:1', '--file', path, '--wait=2'])
+    expect(outcome).toEqual({ code: 75, out: '', err: 'asfaleia: localhost:1: nobody listens there\nasfaleia: Bob has 0 of 100000 bytes after 2 seconds; the same command goes on\n' })
+  }, 60_000)
+
+  test('that is a pipe is not waited for', async () => {
+    await meet('Alice', 'Bob')
+    const pipe = join(root, 'pipe')
+    await run(['mkfifo', pipe])
+    expect(await as('Alice', ['send', 'bob', '--file', pipe])).toMatchObject({ code: 1, err: expect.stringContaining('it is no file') as string })
+    expect(await as('Alice', ['send', 'bob', '--key', pipe, 'hello'])).toMatchObject({ code: 1, err: expect.stringContaining('it is no file') as string })
   }, 60_000)
 
   test('that nobody takes does not keep the messages of others at the relay', async () => {

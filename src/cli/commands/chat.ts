@@ -1,6 +1,7 @@
 /** `asfaleia chat`: talks, on the whole terminal or line by line. */
 import { basename, join } from 'node:path'
 import type { ReadStream, WriteStream } from 'node:tty'
+import { connectRelay } from '../../client/client.ts'
 import { fingerprintOf, makeId } from '../../client/field.ts'
 import type { Contact } from '../../client/contact.ts'
 import { openMessenger } from '../../client/messenger.ts'
@@ -16,6 +17,7 @@ import { Session } from '../chat/session.ts'
 import { readIntroduction } from '../introduction.ts'
 import { openProfile, type Profile } from '../profile.ts'
 import { openOutbox, openSeen } from '../state.ts'
+import { createUnlock } from '../talk.ts'
 import { CliError, EXIT, type Io } from '../terminal.ts'
 
 const USAGE = 'asfaleia chat [NAME] [--plain] [--history]'
@@ -80,11 +82,16 @@ export async function run(argv: string[], io: Io): Promise<number> {
   const files: FileReceiver = { open: async (offer) => (people.isContact(fingerprintOf(offer.from.key)) ? arrivals?.open(offer) : undefined) }
   const ended = new AbortController()
   const outbox = home !== undefined && profile.outbox ? await openOutbox(home.stateFolder, identity) : undefined
+  const unlock = createUnlock(profile, io)
   const messenger = openMessenger({
     identity,
     relays: profile.relays,
     contacts: people,
     files,
+    async connect(to) {
+      await unlock(to.relay)
+      return connectRelay(to)
+    },
     sign: profile.sign,
     // The chat says itself when something was read.
     receipts: { delivered: profile.receipts.delivered, read: true },
