@@ -38,6 +38,24 @@ test('a line that a full disk took half of is none, and the next one is whole', 
   expect(Seen.decode(readFileSync(path), 1_795_000_000)?.size).toBe(15)
 })
 
+test('a history of which a full disk took half a line has no half a line, and the next one is whole', async () => {
+  const script = `
+    import { History } from ${JSON.stringify(join(import.meta.dirname, '../../src/cli/chat/history.ts'))}
+    import { generateSeedKey } from ${JSON.stringify(join(import.meta.dirname, '../../src/auth/seed.ts'))}
+    import { identityOf } from ${JSON.stringify(join(import.meta.dirname, '../../src/client/identity.ts'))}
+    const owner = identityOf(generateSeedKey())
+    const open = (name) => new History(${JSON.stringify(root)}, owner, name)
+    const said = (text) => [{ kind: 'message', message: { conversation: 'x', author: 'x', at: 0, verdict: 'genuine', text, mine: true, deliveries: [] } }]
+    const history = open('1')
+    await history.append(said('one'))
+    await history.append(said('x'.repeat(2_000))).catch((error) => process.stdout.write(error.message + '\\n'))
+    await history.append(said('two'))
+    const { kept, problems } = await open('2').read()
+    process.stdout.write(JSON.stringify([kept.map(({ text }) => text), problems]))`
+  const { stdout, stderr } = await run(['sh', '-c', 'ulimit -f 4; exec "$@"', 'sh', process.execPath, '--input-type=module', '-e', script])
+  expect([stdout, stderr]).toEqual(['the history is not kept: the disk is full\n[["one","two"],[]]', ''])
+})
+
 test('tags are added to no file that was taken away meanwhile', async () => {
   await expect(openSeen(root).append(encodeText('x 1\n'))).rejects.toThrow('cannot write')
 })
