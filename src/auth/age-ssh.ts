@@ -18,6 +18,7 @@ const ED25519_LABEL = `${VERSION}/ssh-ed25519`
 const utf8 = new TextEncoder()
 const RSA_LABEL = utf8.encode(`${VERSION}/ssh-rsa`)
 const FILE_KEY_BYTES = 16
+const NONCE_BYTES = 16
 const CHUNK_BYTES = 65_536
 /** Wrap keys are used once, so their nonce is fixed (age specification, "ChaCha20-Poly1305"). */
 const WRAP_NONCE = new Uint8Array(12)
@@ -30,22 +31,32 @@ const NOTHING = new Uint8Array(0)
  *
  * @param plaintext at most 64 KiB
  * @param key `ssh-ed25519` or `ssh-rsa`, parsed with the full check
+ * @param pause awaited between pieces of some 100 µs, for others to be served
  * @throws {RangeError} on a longer plaintext
  * @throws {TypeError} on a key that cannot decrypt
  */
-export async function encryptToKey(plaintext: Uint8Array, key: SshKey): Promise<Uint8Array> {
+export async function encryptToKey(plaintext: Uint8Array, key: SshKey, pause: Pause = goOn): Promise<Uint8Array> {
   if (plaintext.length > CHUNK_BYTES) throw new RangeError('plaintext over one age chunk')
-  const fileKey = randomBytes(FILE_KEY_BYTES)
-  const nonce = randomBytes(16)
-  const header = encodeHeader(await createWrap(key)(fileKey))
+  const drawn = randomBytes(FILE_KEY_BYTES + NONCE_BYTES)
+  const fileKey = drawn.subarray(0, FILE_KEY_BYTES)
+  const nonce = drawn.subarray(FILE_KEY_BYTES)
+  const wrap = createWrap(key)
+  await pause()
+  const header = encodeHeader(await wrap(fileKey, pause))
   const mac = hmac(hkdf(fileKey, NOTHING, 'header'), utf8.encode(header))
   const payload = seal(hkdf(fileKey, nonce, 'payload'), ONLY_CHUNK_NONCE, plaintext)
+  fileKey.fill(0)
   return concat(utf8.encode(`${header} ${toUnpadded(mac)}\n`), nonce, payload)
 }
 
+type Pause = () => Promise<void>
+type Wrap = (fileKey: Uint8Array, pause?: Pause) => Promise<Stanza>
+
+const goOn: Pause = async () => {}
+
 /** For age-encryption's Encrypter: messages of any size to an SSH key. */
 export class SshRecipient implements Recipient {
-  readonly #wrap: (fileKey: Uint8Array) => Promise<Stanza>
+  readonly #wrap: Wrap
 
   /** @throws {TypeError} on a key that cannot decrypt */
   constructor(key: SshKey) {
@@ -120,15 +131,17 @@ function requireDecrypting(key: SshKey): void {
 }
 
 /** @throws {TypeError} on a key that cannot decrypt */
-function createWrap(key: SshKey): (fileKey: Uint8Array) => Promise<Stanza> {
+function createWrap(key: SshKey): Wrap {
   requireDecrypting(key)
   const { material } = key
   const tag = computeTag(key)
   if (material.kind === 'rsa') return async (fileKey) => new Stanza(['ssh-rsa', tag], await encryptOaep(material, fileKey, RSA_LABEL))
   const { point, tweak } = convert(key)
-  return async (fileKey) => {
+  return async (fileKey, pause = goOn) => {
     const { share, multiply } = createShare()
-    const wrapKey = hkdf(tweak(multiply(point)), concat(share, point), ED25519_LABEL)
+    const shared = multiply(point)
+    await pause()
+    const wrapKey = hkdf(tweak(shared), concat(share, point), ED25519_LABEL)
     return new Stanza(['ssh-ed25519', tag, toUnpadded(share)], seal(wrapKey, WRAP_NONCE, fileKey))
   }
 }

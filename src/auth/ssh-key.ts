@@ -144,8 +144,8 @@ function readApplication(reader: WireReader): Uint8Array {
   return application
 }
 
-/** Whether the point is on its curve and, for ed25519, not of small order. */
-function isSoundPoint(material: KeyMaterial): boolean {
+/** What the full check adds to the form: whether the point is on its curve and, for ed25519, not of small order. */
+export function isSound({ material }: Pick<SshKey, 'material'>): boolean {
   try {
     switch (material.kind) {
       case 'rsa':
@@ -241,7 +241,7 @@ export function parseKeyBlob(bytes: Uint8Array, check: KeyCheck = 'full'): SshKe
     const material = readMaterial(type, new WireReader(blob.subarray(4 + type.length)))
     const role = certificate ? readCertificateTail(reader) : USER
     reader.end()
-    if (check === 'full' && !isSoundPoint(material)) throw new WireError()
+    if (check === 'full' && !isSound({ material })) throw new WireError()
     if (role !== USER) throw new ProtocolError('unsupported-key')
     return {
       type,
@@ -307,7 +307,7 @@ const FINGERPRINT_DIGITS = 43
 export function parseReceiver(field: Uint8Array, isKnown?: (fingerprint: Uint8Array) => boolean): Uint8Array {
   if (!isWord(field.subarray(0, FINGERPRINT.length), FINGERPRINT)) {
     const key = parsePublicKey(field, 'form')
-    const sound = isKnown?.(key.fingerprint) === true || isSoundPoint(key.material)
+    const sound = isKnown?.(key.fingerprint) === true || isSound(key)
     eraseKey(key)
     if (!sound) throw new ProtocolError('bad-key')
     return key.fingerprint

@@ -1,20 +1,22 @@
 /**
  * Proving keys, docs/protocol.md section 3: makes challenges, checks answers, knows mailboxes by
- * their blinded ids. Cryptography is done one piece a turn of the event loop and the queue for it is
- * bounded, so that a flood of logins delays logins and nobody's messages.
+ * their blinded ids. Cryptography is done in pieces of some 100 µs, one a turn of the event loop, and the queue for
+ * it is bounded, so that a flood of logins delays logins and nobody's messages
+ * (docs/decisions/0016-logins-in-pieces.md).
  */
 import { createHmac, randomBytes, randomInt, timingSafeEqual, type KeyObject } from 'node:crypto'
 import { encryptToKey } from '../auth/age-ssh.ts'
-import { eraseKey, parsePublicKey, parseReceiver, type SshKey } from '../auth/ssh-key.ts'
+import { asBuffer } from '../auth/key-object.ts'
+import { eraseKey, isSound, parsePublicKey, parseReceiver, type SshKey } from '../auth/ssh-key.ts'
 import { decodeBase64 } from '../auth/ssh-wire.ts'
 import { AUTH_NAMESPACE, verifySignature } from '../auth/sshsig.ts'
 import { buildChallenge, type Challenge } from '../protocol/challenge.ts'
 import { ProtocolError } from '../protocol/errors.ts'
 import type { Challenged, Proof } from '../protocol/session.ts'
 
-/** Logins being worked on or waiting for it; at 2,000 a second the last waits for half a second. */
+/** Logins that wait to be worked on; at 2,000 a second the last waits for half a second. */
 const QUEUE = 1_024
-/** Pieces of cryptography under way; more than one only so that the thread pool has work. */
+/** Logins that are worked on: more than one, so that who needs the thread pool keeps nobody waiting who does not. */
 const AT_ONCE = 2
 /** Keys known to lie on their curve, by blinded id: what SEND names again need not be proven again. */
 const KNOWN_KEYS = 16_384
@@ -33,6 +35,8 @@ export class Prover {
   readonly #secret: KeyObject
   readonly #known = new Set<string>()
   readonly #queue: (() => Promise<void>)[] = []
+  /** Pieces that wait for a turn of the event loop: of each login under way, one at most. */
+  readonly #pieces: (() => void)[] = []
   /** Stands in where there is no proof, so that a wrong handle costs the same work as a wrong answer. */
   readonly #nobody: RelayProof
   #running = 0
@@ -74,16 +78,15 @@ export class Prover {
         const { fingerprint } = key
         const mailbox = this.mailbox(fingerprint)
         if (!this.#known.has(mailbox)) {
-          eraseKey(parsePublicKey(publicKey))
+          await this.#turn()
+          if (!isSound(key)) return { refused: 'bad-key' }
           this.#remember(mailbox)
+          await this.#turn()
         }
         const line = Buffer.from(buildChallenge(challenge))
         const method = sign || !key.canDecrypt ? 'sign' : 'decrypt'
-        const text = method === 'sign' ? line : await encryptToKey(line, key)
-        return {
-          proof: { method, mailbox, fingerprint, line },
-          challenge: Buffer.from(text).toString('base64'),
-        }
+        const text = method === 'sign' ? line : asBuffer(await encryptToKey(line, key, () => this.#turn()))
+        return { proof: { method, mailbox, fingerprint, line }, challenge: text.toString('base64') }
       } catch (error) {
         if (!(error instanceof ProtocolError)) throw error
         return { refused: error.code }
@@ -107,8 +110,7 @@ export class Prover {
         blob.fill(0)
         good = checked && expected.method === 'sign'
       } else {
-        const same = timingSafeEqual(digest(answer, this.#secret), digest(expected.line, this.#secret))
-        good = same && expected.method === 'decrypt'
+        good = isLine(answer, expected.line) && expected.method === 'decrypt'
       }
       return good && proof !== undefined
     })
@@ -124,28 +126,38 @@ export class Prover {
   #enqueue<T>(work: () => Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       this.#queue.push(() => work().then(resolve, reject))
-      if (this.#running < AT_ONCE) this.#start()
+      if (this.#running < AT_ONCE) void this.#work()
     })
   }
 
-  #start(): void {
+  /** Works until nobody waits. */
+  async #work(): Promise<void> {
     this.#running++
-    setImmediate(() => this.#next())
+    while (this.#queue.length > 0) {
+      await this.#turn()
+      await this.#queue.shift()?.()
+    }
+    this.#running--
   }
 
-  #next(): void {
-    const work = this.#queue.shift()
-    if (work === undefined) {
-      this.#running--
-      return
-    }
-    void work().finally(() => setImmediate(() => this.#next()))
+  /** The next turn of the event loop that no other piece has: messages are served before it. */
+  #turn(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#pieces.push(resolve)
+      if (this.#pieces.length === 1) setImmediate(() => this.#goOn())
+    })
+  }
+
+  #goOn(): void {
+    this.#pieces.shift()?.()
+    if (this.#pieces.length > 0) setImmediate(() => this.#goOn())
   }
 }
 
-/** Equal length for timingSafeEqual, and nothing learned from where two texts differ. */
-function digest(bytes: Uint8Array, secret: KeyObject): Buffer {
-  return createHmac('sha256', secret).update('answer').update(bytes).digest()
+/** In the same time wherever they differ; how long the line is, everybody knows. */
+function isLine(answer: Uint8Array, line: Uint8Array): boolean {
+  const fits = answer.length === line.length
+  return timingSafeEqual(fits ? answer : line, line) && fits
 }
 
 /** Canonical base64 only, so that a signature has one spelling; anything else is an empty blob, which fails. */
