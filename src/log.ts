@@ -5,7 +5,7 @@
  */
 import { pino } from 'pino'
 import pretty from 'pino-pretty'
-import { CHECK_NAMES, type LogFormat, type LogLevel } from './config.ts'
+import { CHECK_NAMES, type LogFormat, type LogLevel } from './config/setting.ts'
 import { FAILURES, REFUSALS } from './handover/record.ts'
 import { PROBE_PROBLEMS } from './operator/probe.ts'
 import { TOR_SUMMARIES } from './operator/tor-control.ts'

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { LogFormat, LogLevel } from '../src/config.ts'
+import type { LogFormat, LogLevel } from '../src/config/setting.ts'
 import { createLog, type EventName, EVENTS, type Log } from '../src/log.ts'
 import { PACKAGE_VERSION } from '../src/version.ts'
 

@@ -4,7 +4,7 @@
  * nothing; what cannot be looked at has failed.
  */
 import { accessSync, constants, readFileSync } from 'node:fs'
-import type { CheckName } from '../config.ts'
+import type { CheckName } from '../config/setting.ts'
 import { readsThrough } from '../transport/socket.ts'
 import { CONFINES, HARMLESS_FLAG, isConfined, splitOptions, WRITING_VARIABLES } from './confinement.ts'
 

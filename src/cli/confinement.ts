@@ -6,7 +6,8 @@
 import { realpathSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { Address, Config } from '../config.ts'
+import type { Config } from '../config/config.ts'
+import type { Address } from '../config/value.ts'
 
 /** Whether this Node can replace its process: 23.11 and later, not on Windows. */
 export const CONFINES = typeof process.execve === 'function'

@@ -3,7 +3,7 @@
  * port, where this user may ask it, tells why. Asks and changes nothing; a tor that is not the one that was dialled by is
  * not believed.
  */
-import { type Address, parseAddress } from '../config.ts'
+import { type Address, parseAddress } from '../config/value.ts'
 import { RelayError, type RelayErrorCode } from '../client/error.ts'
 import { authenticate, converse, readTorState } from '../operator/tor-control.ts'
 import { parseEndpoint } from '../transport/address.ts'

@@ -5,7 +5,7 @@
  */
 import { chmod, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Address } from '../config.ts'
+import type { Address } from '../config/value.ts'
 import { decodeBase32 } from '../onion/base32.ts'
 import { authenticate, converse } from '../operator/tor-control.ts'
 import { isOnion } from '../transport/address.ts'

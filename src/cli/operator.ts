@@ -3,7 +3,8 @@
  * there may be anybody: the answer is bounded, and for the caller to check.
  */
 import { request } from 'node:http'
-import { type Address, parseAddress, SETTINGS } from '../config.ts'
+import { SETTINGS } from '../config/setting.ts'
+import { type Address, parseAddress } from '../config/value.ts'
 import { CliError, EXIT, type Io, UsageError } from './terminal.ts'
 
 const TIMEOUT_MS = 10_000

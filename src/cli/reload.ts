@@ -1,5 +1,5 @@
 /** Tells a running tor, by its control port, to look at its folders again or to end. The relay itself never does. */
-import { type Address, parseAddress } from '../config.ts'
+import { type Address, parseAddress } from '../config/value.ts'
 import { authenticate, converse } from '../operator/tor-control.ts'
 import { CliError, type Io, UsageError } from './terminal.ts'
 

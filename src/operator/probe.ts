@@ -5,7 +5,7 @@
  */
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
-import type { Address } from '../config.ts'
+import type { Address } from '../config/value.ts'
 import { ClientSession } from '../protocol/client-session.ts'
 import { ConnectError, parseTarget } from '../transport/address.ts'
 import { connectTarget, createIsolation, type Route } from '../transport/socks.ts'

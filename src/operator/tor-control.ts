@@ -7,7 +7,7 @@ import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
-import type { Address } from '../config.ts'
+import type { Address } from '../config/value.ts'
 
 /** Tor's tags of bootstrap phases (control-spec.txt, BOOTSTRAP), and our own words for what keeps us from asking. */
 export const TOR_SUMMARIES = [

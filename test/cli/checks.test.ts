@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { examine, type Surroundings } from '../../src/cli/checks.ts'
 import { run } from '../../src/cli/commands/doctor.ts'
-import { CHECK_NAMES, type CheckName } from '../../src/config.ts'
+import { CHECK_NAMES, type CheckName } from '../../src/config/setting.ts'
 import { createTestIo } from '../support/terminal.ts'
 
 const SWAPS = 'Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n'

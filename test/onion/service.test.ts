@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { isOnionName } from '../../src/config.ts'
+import { isOnionName } from '../../src/config/value.ts'
 import { encodeBase32 } from '../../src/onion/base32.ts'
 import { checkService, createService, ServiceError, type ServiceProblem } from '../../src/onion/service.ts'
 import { CLIENT, TORS } from '../support/service.ts'

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { startTor } from '../../src/cli/tor.ts'
-import type { Address } from '../../src/config.ts'
+import type { Address } from '../../src/config/value.ts'
 import { readTorState, TOR_SUMMARIES, type TorState } from '../../src/operator/tor-control.ts'
 import { missing } from '../support/programs.ts'
 

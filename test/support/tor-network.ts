@@ -11,7 +11,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { Address } from '../../src/config.ts'
+import type { Address } from '../../src/config/value.ts'
 import { publication, quoted, startTor, type Tor } from '../../src/cli/tor.ts'
 
 /** Programs without which there is no network: `missing(...TOR_PROGRAMS)` is the reason to skip. */

@@ -1,6 +1,6 @@
 /** `asfaleia address`: the relay's address as tor wrote it, for people and for a telephone's camera. */
 import { join } from 'node:path'
-import { isOnionName } from '../../config.ts'
+import { isOnionName } from '../../config/value.ts'
 import { HOSTNAME } from '../../onion/service.ts'
 import { openCommandLine } from '../arguments.ts'
 import { drawCode } from '../qr.ts'

@@ -4,7 +4,7 @@
  * environment and limits. Changes nothing, and opens no listener.
  */
 import { readFileSync } from 'node:fs'
-import { parseConfig } from '../../config.ts'
+import { parseConfig } from '../../config/config.ts'
 import { examine, type Finding, lookAround } from '../checks.ts'
 import { EXIT, formatJson, type Io, printProblem } from '../terminal.ts'
 

@@ -4,17 +4,10 @@
  * itself with less rights (src/cli/confinement.ts), before it loads anything that could hold data.
  */
 import { readFileSync } from 'node:fs'
-import {
-  type Address,
-  type Config,
-  ConfigError,
-  parseConfig,
-  type Problem,
-  type Setting,
-  SETTING_KEYS,
-  SETTINGS,
-  variableOf,
-} from '../../config.ts'
+import { type Config, parseConfig } from '../../config/config.ts'
+import { ConfigError, type Problem } from '../../config/problem.ts'
+import { type Setting, SETTING_KEYS, SETTINGS, variableOf } from '../../config/setting.ts'
+import type { Address } from '../../config/value.ts'
 import type { Log } from '../../log.ts'
 import type { RunningServer } from '../../server.ts'
 import { PACKAGE_VERSION } from '../../version.ts'

@@ -4,7 +4,7 @@
  * one is told the new one (`98;moved`). In the end it destroys the old keys.
  */
 import { dirname, join, resolve } from 'node:path'
-import { isOnionName } from '../../config.ts'
+import { isOnionName } from '../../config/value.ts'
 import { checkService, clientOf, createService, HOSTNAME, type ServiceFiles } from '../../onion/service.ts'
 import { openCommandLine } from '../arguments.ts'
 import { writeNewFolder } from '../file.ts'

@@ -3,8 +3,11 @@ import { globSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { type Config, isOnionName, OTHER_VARIABLES, parseConfig, type Problem, SETTING_KEYS, SETTINGS, variableOf } from '../src/config.ts'
-import { DEFAULT_LIMITS } from '../src/protocol/limits.ts'
+import { type Config, parseConfig } from '../../src/config/config.ts'
+import type { Problem } from '../../src/config/problem.ts'
+import { OTHER_VARIABLES, SETTING_KEYS, SETTINGS, variableOf } from '../../src/config/setting.ts'
+import { isOnionName } from '../../src/config/value.ts'
+import { DEFAULT_LIMITS } from '../../src/protocol/limits.ts'
 
 interface Given {
   argv?: string[]
@@ -345,7 +348,7 @@ test.each(SETTING_KEYS.filter((key) => SETTINGS[key].fallback !== undefined))('t
 })
 
 test('the variables of other commands are those that the sources name', () => {
-  const root = join(import.meta.dirname, '../src')
+  const root = join(import.meta.dirname, '../../src')
   const named = globSync('**/*.ts', { cwd: root }).flatMap((path) => readFileSync(join(root, path), 'utf8').match(/\bASFALEIA_[A-Z][A-Z_]*/g) ?? [])
   const ours = SETTING_KEYS.map((key) => variableOf(key))
   expect([...new Set(named)].filter((name) => !ours.includes(name)).toSorted()).toEqual(OTHER_VARIABLES.toSorted())

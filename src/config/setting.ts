@@ -1,0 +1,109 @@
+/**
+ * The settings: one table is the schema of flags, environment, file, `--help` and docs/operations.md. Reads nothing, and knows
+ * no configuration.
+ */
+import { DOORS } from '../relay/counters.ts'
+import {
+  choice, count, DAY, duration, HOUR, K, MINUTE, type Parse, parseAddress, parseName, parseOnion, parsePath, parsePeer, parseSocketPath, SECOND, size,
+} from './value.ts'
+
+/** The checks before a start, src/cli/checks.ts. */
+export const CHECK_NAMES = ['swap', 'core-dumps', 'root', 'working-directory', 'node-options', 'confinement', 'read-buffer'] as const
+export type CheckName = (typeof CHECK_NAMES)[number]
+
+export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const
+export type LogLevel = (typeof LOG_LEVELS)[number]
+export type LogFormat = 'json' | 'pretty'
+
+export interface Setting<T = unknown> {
+  /** What stands for the value in `--help`. */
+  readonly value: string
+  /** The default as a person would write it; undefined: none. */
+  readonly fallback: string | undefined
+  /** What it is, one line. */
+  readonly about: string
+  /** The bounds of a quantity, `1M to 32G`. */
+  readonly takes?: string
+  /** Several values: given again, or separated by commas. */
+  readonly list?: true
+  /** @throws Refused */
+  readonly parse: (text: string) => T
+}
+
+function one<T>(value: string, fallback: string | undefined, about: string, parse: Parse<T>, takes?: string): Setting<T> {
+  return { value, fallback, about, parse, ...(takes === undefined ? {} : { takes }) }
+}
+
+function several<T>(value: string, about: string, parse: Parse<T>): Setting<T> & { readonly list: true } {
+  return { value, fallback: undefined, about, parse, list: true }
+}
+
+/** A key is the flag's name, the file's key and, in upper case with `_`, the environment's `ASFALEIA_…`. */
+export const SETTINGS = {
+  config: one('FILE', undefined, 'file of `key = value` lines, `#` begins a comment line', parsePath),
+
+  tcp: one('ADDRESS', '127.0.0.1:3308', 'raw door', parseAddress),
+  unix: one('PATH', 'off', 'raw door on a unix socket, mode 0660', parseSocketPath),
+  http: one('ADDRESS', '127.0.0.1:8080', 'public page and WebSocket', parseAddress),
+  operator: one('ADDRESS', '127.0.0.1:9090', 'readiness, metrics and status; never put it behind the onion service', parseAddress),
+  handover: one('PATH', 'off', 'unix socket, mode 0600: a relay that is started with the same path takes everything over', parseSocketPath),
+  'handover-secret': one('FILE', undefined, 'both prove that they have the 32 bytes in it, in base64; else the folder of the socket has to do', parsePath),
+  proxy: several('DOORS', 'doors whose connections begin with a PROXY v1 line (`HiddenServiceExportCircuitID haproxy`)', choice(DOORS)),
+
+  name: several('NAMES', 'names that the relay is reached by, its own `….onion` or `localhost`; the first counts without HELLO', parseName),
+  'name-file': one('FILE', undefined, "tor's `hostname` file, read again and again, for it may come late or change; more lines are addresses that are being left", parsePath),
+  'moved-from': several('NAMES', 'onion addresses that are being left: who dials one is told the new one (`98;moved`)', parseOnion),
+  'tor-control': one('ADDRESS', 'off', "tor's control port or socket, asked how far tor is; cookie authentication", parsePeer),
+  probe: one('ADDRESS', 'off', "tor's SOCKS port or socket: the relay tries to reach itself through Tor, at port 3308 of its address", parsePeer),
+  'probe-file': one('FILE', undefined, 'what another program writes that tries in its stead: whether the relay can be reached through Tor', parsePath),
+  'probe-every': one('TIME', '5m', 'how often; after a failure five times as often', ...duration(SECOND, DAY, 'each try is a circuit through Tor')),
+  admit: one('FILE', undefined, 'only keys of this file may log in, one `type base64 [comment]` a line; SIGHUP reads it again', parsePath),
+
+  // Positions in the arena are uint32 of eight bytes: 32 GiB.
+  memory: one('SIZE', '256M', 'memory for messages; when it is full, SEND is refused', ...size(K * K, 32 * K ** 3, 'less holds no load, more cannot be addressed')),
+  connections: one('COUNT', '10000', 'connections at once', ...count(1, 1_000_000, 'each costs a file descriptor and some memory')),
+  unproven: one('COUNT', '2000', 'connections that proved no key yet; at most `connections`', ...count(1, 1_000_000, 'each may cost a login')),
+  'per-sender': one('SIZE', '64M', 'payload that one key, and one circuit, may send at once; comes back over an hour', ...size(512 * K, 32 * K ** 3, 'a message must pass, and one sender must not take all memory')),
+  'per-circuit': one('COUNT', '64', 'connections of one circuit, where `proxy` tells circuits apart; at most `connections`', ...count(1, 1_000_000, 'one circuit is one client')),
+
+  // A payload lies in one slab of the arena, and a login line has to be shorter than the longest other.
+  payload: one('SIZE', '32K', 'characters of one payload', ...size(4 * K, 512 * K, 'less holds no age file worth sending, more does not fit a slab of memory')),
+  'mailbox-messages': one('COUNT', '128', 'messages waiting in one mailbox', ...count(1, 100_000, 'one mailbox must not take all memory')),
+  hold: one('TIME', '7d', 'how long a message is held', ...duration(SECOND, 30 * DAY, 'memory does not last longer')),
+  window: one('COUNT', '64', 'messages under SUBSCRIBE that are not acknowledged yet', ...count(1, 10_000, 'each is leased')),
+  token: one('TIME', '1h', 'how long a token is good', ...duration(MINUTE, DAY, 'shorter makes clients log in all the time, longer makes a stolen token worth more')),
+  'first-packet': one('TIME', '30s', 'until the first packet', ...duration(SECOND, HOUR, 'a silent connection takes the place of another')),
+  login: one('TIME', '2m', 'until a key is proven; at least `first-packet`', ...duration(SECOND, HOUR, 'somebody may have to touch a security key')),
+  idle: one('TIME', '15m', 'without a byte from the peer', ...duration(SECOND, DAY, 'clients send PING before it')),
+
+  strict: one('MODE', 'off', '`on`: do not start where a check of `asfaleia doctor` fails; `off`: warn', choice(['on', 'off'] as const)),
+  'allow-unsafe': several('CHECKS', 'checks that may fail, by name; `confinement` also leaves the process as it is', choice(CHECK_NAMES)),
+  'log-level': one('LEVEL', 'info', '`debug`, `info`, `warn` or `error`', choice(LOG_LEVELS)),
+  'log-format': one('FORMAT', 'auto', '`json`, `pretty`, or `auto`: pretty on a terminal', choice(['auto', 'json', 'pretty'] as const)),
+} as const satisfies Record<string, Setting>
+
+export type SettingKey = keyof typeof SETTINGS
+type One<K extends SettingKey> = ReturnType<(typeof SETTINGS)[K]['parse']>
+export type Value<K extends SettingKey> = (typeof SETTINGS)[K] extends { readonly list: true } ? One<K>[] : One<K> | undefined
+
+export const SETTING_KEYS = Object.freeze(Object.keys(SETTINGS)) as readonly SettingKey[]
+
+/** Variables that are ours but other commands'; any further `ASFALEIA_…` is a misspelt setting, and not ignored. */
+export const OTHER_VARIABLES: readonly string[] = Object.freeze([
+  'ASFALEIA_HOME',
+  'ASFALEIA_SOCKS',
+  'ASFALEIA_STATE',
+  'ASFALEIA_TIED',
+  'ASFALEIA_SERVICE',
+  'ASFALEIA_APPLIANCE',
+  'ASFALEIA_TORRC_EXTRA',
+  'ASFALEIA_PASSPHRASE_FILE',
+])
+
+export function variableOf(key: SettingKey): string {
+  return `ASFALEIA_${key.toUpperCase().replaceAll('-', '_')}`
+}
+
+export function isKey(name: string): name is SettingKey {
+  return Object.hasOwn(SETTINGS, name)
+}
