@@ -92,8 +92,6 @@ export interface Ports {
 }
 
 export type Effect<P extends Proof = Proof> =
-  /** Write, then call `onWritten`, which overwrites the bytes; no other write comes before. */
-  | { readonly kind: 'write'; readonly bytes: Uint8Array }
   /** Parse the key, make its challenge, then call `onChallenged`. `key` is good until then. */
   | { readonly kind: 'challenge'; readonly key: Uint8Array; readonly sign: boolean; readonly challenge: Challenge }
   /** Check the answer, then call `onVerified`; alike long with a proof and without. `answer` is good until then. */
@@ -114,6 +112,7 @@ const OUTPUT_BYTES = 48 * 1_024
 const PROVEN_TOKENS = 4
 /** Receivers of a connection whose mailbox is remembered. */
 const KNOWN_RECEIVERS = 4
+const NO_EFFECTS: readonly never[] = Object.freeze([])
 const MESSAGE_ID_DIGITS = 16
 /** How many messages a subscription takes at a time. */
 const DELIVERY = 16
@@ -234,10 +233,10 @@ export class Session<P extends Proof = Proof> {
   }
 
   /** A chunk arrived; it is overwritten when the call returns. */
-  onChunk(chunk: Uint8Array, now: number): Effect<P>[] {
+  onChunk(chunk: Uint8Array, now: number): readonly Effect<P>[] {
     if (this.#state !== 'open') {
       chunk.fill(0)
-      return []
+      return NO_EFFECTS
     }
     this.#heardAt = now
     this.#source.push(chunk)
@@ -247,13 +246,35 @@ export class Session<P extends Proof = Proof> {
   }
 
   /** The peer sends no more; it gets the answers to what it sent. */
-  onFinish(now: number): Effect<P>[] {
+  onFinish(now: number): readonly Effect<P>[] {
     this.#finished = true
     return this.#run(now)
   }
 
-  /** The bytes of the last `write` were handed to the system. */
-  onWritten(now: number): Effect<P>[] {
+  /** Whether something was gathered that `flush` gives. */
+  get unsaid(): boolean {
+    return this.#writingSince === undefined && this.#output.length > 0
+  }
+
+  /**
+   * What was gathered, to be written now, and then `onWritten` or `onWriting` to be called; undefined where there is
+   * nothing, or the write before is under way. Called once after a turn: all its answers leave in one write.
+   */
+  flush(now: number): Uint8Array | undefined {
+    if (!this.unsaid) return undefined
+    this.#writingSince = now
+    this.#inFlight = this.#staged
+    this.#staged = []
+    return this.#output.take()
+  }
+
+  /** The system did not take all that `flush` gave yet: there is room again, and what was read does not wait for the reader. */
+  onWriting(now: number): readonly Effect<P>[] {
+    return this.#run(now)
+  }
+
+  /** The bytes of `flush` were handed to the system; they are overwritten. */
+  onWritten(now: number): readonly Effect<P>[] {
     this.#writingSince = undefined
     this.#output.written()
     for (const reference of this.#inFlight) this.#ports.mailboxes.taken(reference, this.#subscriber.owner)
@@ -261,7 +282,7 @@ export class Session<P extends Proof = Proof> {
     return this.#run(now)
   }
 
-  onChallenged(result: Challenged<P>, now: number): Effect<P>[] {
+  onChallenged(result: Challenged<P>, now: number): readonly Effect<P>[] {
     this.#settle()
     if (this.#state !== 'open') return this.#run(now)
     if ('refused' in result) {
@@ -278,7 +299,7 @@ export class Session<P extends Proof = Proof> {
     return this.#run(now)
   }
 
-  onVerified(good: boolean, now: number): Effect<P>[] {
+  onVerified(good: boolean, now: number): readonly Effect<P>[] {
     const verified = this.#verifying
     this.#verifying = undefined
     this.#settle()
@@ -308,29 +329,29 @@ export class Session<P extends Proof = Proof> {
   }
 
   /** The mailbox told the subscriber that there may be something to take. */
-  onWaiting(now: number): Effect<P>[] {
+  onWaiting(now: number): readonly Effect<P>[] {
     this.#hasWaiting = true
     return this.#run(now)
   }
 
-  onTakenOver(now: number): Effect<P>[] {
+  onTakenOver(now: number): readonly Effect<P>[] {
     this.#subscription = undefined
     this.#takenOver = true
     return this.#run(now)
   }
 
   /** The relay goes down, and is back in about so many seconds. */
-  onRestarting(seconds: number, now: number): Effect<P>[] {
-    if (this.#state !== 'open') return []
+  onRestarting(seconds: number, now: number): readonly Effect<P>[] {
+    if (this.#state !== 'open') return NO_EFFECTS
     if (this.#batch === undefined) this.#notice('restarting', seconds)
     this.#close()
     return this.#run(now)
   }
 
   /** `due` is over. */
-  onTime(now: number): Effect<P>[] {
+  onTime(now: number): readonly Effect<P>[] {
     this.#forgetExpired(now)
-    if (this.#state === 'over' || now < this.#deadline) return []
+    if (this.#state === 'over' || now < this.#deadline) return NO_EFFECTS
     const stalled = this.#writingSince !== undefined
     if (this.#state === 'open') this.#refuse('timeout')
     // A peer that does not read gets no last word.
@@ -359,23 +380,16 @@ export class Session<P extends Proof = Proof> {
   }
 
   /** Does all that can be done now, and gives what it comes to. */
-  #run(now: number): Effect<P>[] {
-    if (this.#state === 'over') return []
+  #run(now: number): readonly Effect<P>[] {
+    if (this.#state === 'over') return NO_EFFECTS
     this.#gather(now)
-    if (this.#writingSince === undefined && this.#output.length > 0) {
-      this.#writingSince = now
-      this.#inFlight = this.#staged
-      this.#staged = []
-      this.#effects.push({ kind: 'write', bytes: this.#output.take() })
-      // There is room again, and what was read is not kept waiting for the reader.
-      this.#gather(now)
-    }
     const said = this.#writingSince === undefined && this.#output.length === 0
     if (said && (this.#state === 'closing' || (this.#finished && !this.#proving))) {
       this.#close()
       this.#state = 'over'
       this.#effects.push({ kind: 'end' })
     }
+    if (this.#effects.length === 0) return NO_EFFECTS
     const effects = this.#effects
     this.#effects = []
     return effects

@@ -11,13 +11,17 @@ import type { ByteStream, Receiver } from './stream.ts'
 export interface Host {
   prover(): Prover
   now(): number
-  /** Runs `onTurn` of the connection after the current turn of the event loop. */
+  /** Runs `onTurn` of the connection at the end of the current turn of the event loop. */
   wake(connection: Connection): void
+  /** A chunk was dealt with, and no connection is in the middle of anything. */
+  onRest(): void
   onProven(connection: Connection): void
   onEnded(connection: Connection): void
   /** Our own mistake: the connection ends, the relay goes on. */
   onFault(error: unknown): void
 }
+
+type Input = (session: Session<RelayProof>, now: number) => readonly Effect<RelayProof>[]
 
 export class Connection implements Receiver, Subscriber {
   readonly owner: number
@@ -28,7 +32,12 @@ export class Connection implements Receiver, Subscriber {
   #flowing = true
   #ended = false
   #awake = false
+  #waiting = false
   #takenOver = false
+  readonly #onWritten = (): void => {
+    this.#perform((session, now) => session.onWritten(now))
+    this.flush()
+  }
 
   constructor(options: {
     owner: number
@@ -49,11 +58,12 @@ export class Connection implements Receiver, Subscriber {
   }
 
   onChunk(chunk: Uint8Array): void {
-    this.#perform((now) => this.#session.onChunk(chunk, now))
+    this.#perform((session, now) => session.onChunk(chunk, now))
+    this.#host.onRest()
   }
 
   onFinish(): void {
-    this.#perform((now) => this.#session.onFinish(now))
+    this.#perform((session, now) => session.onFinish(now))
   }
 
   onEnd(): void {
@@ -65,46 +75,59 @@ export class Connection implements Receiver, Subscriber {
 
   // A sender's turn may wake many readers, and one reader many times: they are served once, after it.
   onWaiting(): void {
+    this.#waiting = true
+    this.#wake()
+  }
+
+  onTakenOver(): void {
+    this.#takenOver = true
+    this.#wake()
+  }
+
+  #wake(): void {
     if (this.#awake || this.#ended) return
     this.#awake = true
     this.#host.wake(this)
   }
 
-  onTakenOver(): void {
-    this.#takenOver = true
-    this.onWaiting()
-  }
-
-  /** After the turn in which the connection was woken. */
+  /** The end of the turn in which the connection was woken: what came to wait is gathered, and all is written. */
   onTurn(): void {
     this.#awake = false
-    if (this.#takenOver) {
-      this.#takenOver = false
-      this.#perform((now) => this.#session.onTakenOver(now))
-    } else {
-      this.#perform((now) => this.#session.onWaiting(now))
+    if (this.#takenOver) this.#perform((session, now) => session.onTakenOver(now))
+    else if (this.#waiting) this.#perform((session, now) => session.onWaiting(now))
+    this.#takenOver = this.#waiting = false
+    this.flush()
+  }
+
+  flush(): void {
+    while (!this.#ended) {
+      const bytes = this.#session.flush(this.#host.now())
+      if (bytes === undefined) return
+      if (this.#stream.write(bytes, this.#onWritten)) this.#perform((session, now) => session.onWritten(now))
+      else this.#perform((session, now) => session.onWriting(now))
     }
   }
 
   /** Called about once a second. */
   onTick(now: number): void {
-    if (now >= this.#session.due) this.#perform(() => this.#session.onTime(now))
+    if (now >= this.#session.due) this.#perform((session) => session.onTime(now))
   }
 
   /** The relay goes down. */
   restart(seconds: number): void {
-    this.#perform((now) => this.#session.onRestarting(seconds, now))
+    this.#perform((session, now) => session.onRestarting(seconds, now))
   }
 
   destroy(): void {
     this.#stream.destroy()
   }
 
-  #perform(input: (now: number) => Effect<RelayProof>[]): void {
+  #perform(input: Input): void {
     if (this.#ended) return
     try {
-      for (const effect of input(this.#host.now())) this.#do(effect)
+      for (const effect of input(this.#session, this.#host.now())) this.#do(effect)
       this.#steer()
+      if (this.#session.unsaid) this.#wake()
     } catch (error) {
       this.#host.onFault(error)
       this.#stream.destroy()
@@ -113,19 +136,16 @@ export class Connection implements Receiver, Subscriber {
 
   #do(effect: Effect<RelayProof>): void {
     switch (effect.kind) {
-      case 'write':
-        this.#stream.write(effect.bytes, () => this.#perform((now) => this.#session.onWritten(now)))
-        return
       case 'challenge': {
         const { key, sign, challenge } = effect
-        this.#settle(this.#host.prover().challenge(key, sign, challenge), (result, now) =>
-          this.#session.onChallenged(result, now),
+        this.#settle(this.#host.prover().challenge(key, sign, challenge), (result) => (session, now) =>
+          session.onChallenged(result, now),
         )
         return
       }
       case 'verify':
-        this.#settle(this.#host.prover().verify(effect.proof, effect.answer), (good, now) =>
-          this.#session.onVerified(good, now),
+        this.#settle(this.#host.prover().verify(effect.proof, effect.answer), (good) => (session, now) =>
+          session.onVerified(good, now),
         )
         return
       case 'proven':
@@ -140,9 +160,9 @@ export class Connection implements Receiver, Subscriber {
     }
   }
 
-  #settle<T>(work: Promise<T>, then: (value: T, now: number) => Effect<RelayProof>[]): void {
+  #settle<T>(work: Promise<T>, inputOf: (value: T) => Input): void {
     work.then(
-      (value) => this.#perform((now) => then(value, now)),
+      (value) => this.#perform(inputOf(value)),
       (error: unknown) => {
         this.#host.onFault(error)
         this.#stream.destroy()

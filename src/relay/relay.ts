@@ -23,6 +23,8 @@ const COME_BACK_SECONDS = 10
 const RESTART_SECONDS = 10
 /** What they are told when another relay takes over at once. */
 const HANDOVER_SECONDS = 3
+/** As many connections as have buffers of answers at a time; where a turn comes to more, it is ended early. */
+const TURN_CONNECTIONS = 64
 /** For the notice of a restart to reach who reads. */
 const LAST_WORDS_MS = 2_000
 
@@ -66,6 +68,7 @@ export interface Estate {
 
 const DISCARD: Receiver = {
   onChunk: (chunk) => void chunk.fill(0),
+  flush: () => {},
   onFinish: () => {},
   onEnd: () => {},
 }
@@ -91,6 +94,7 @@ export class Relay {
   #admitted: readonly Uint8Array[] | undefined
   #admit: ReadonlySet<string> | undefined
   #awake: Connection[] = []
+  readonly #onTurn = (): void => this.#turn()
   #nextOwner = 1
   #onEmpty: (() => void) | undefined
   #state: 'open' | 'suspended' | 'closed'
@@ -117,6 +121,9 @@ export class Relay {
       prover: () => this.#prover,
       now: this.#now,
       wake: (connection) => this.#wake(connection),
+      onRest: () => {
+        if (this.#awake.length >= TURN_CONNECTIONS) this.#turn()
+      },
       onProven: (connection) => connection.place.prove(),
       onEnded: (connection) => this.#leave(connection),
       onFault: options.onFault,
@@ -303,12 +310,14 @@ export class Relay {
 
   #wake(connection: Connection): void {
     this.#awake.push(connection)
-    if (this.#awake.length > 1) return
-    queueMicrotask(() => {
-      const awake = this.#awake
-      this.#awake = []
-      for (const each of awake) each.onTurn()
-    })
+    if (this.#awake.length === 1) setImmediate(this.#onTurn)
+  }
+
+  /** The end of a turn of the event loop: whoever was woken in it gathers and writes, one after the other. */
+  #turn(): void {
+    const awake = this.#awake
+    this.#awake = []
+    for (const each of awake) each.onTurn()
   }
 
   #leave(connection: Connection): void {
@@ -326,9 +335,10 @@ function createSecrets(): RelaySecrets {
 function turnAway(stream: ByteStream, stock: Stock, code: ErrorCode, seconds: number): Receiver {
   const output = new Output(stock, stream.framing)
   output.packet(`${PACKETS.ERROR.no};${code};${ERRORS[code].text};${seconds}`)
-  stream.write(output.take(), () => {
+  const end = (): void => {
     output.written()
     stream.end()
-  })
+  }
+  if (stream.write(output.take(), end)) end()
   return DISCARD
 }

@@ -13,11 +13,11 @@ export interface ByteStream {
   /** The onion service's circuit number where it is exported; streams of one circuit share it. */
   readonly circuit: string | undefined
   /**
-   * Sends whole packets. One write at a time: `done` is called once, when the
-   * bytes were handed to the system, or never if the stream ends first. The caller owns `bytes`
-   * and overwrites them after `done`, or after `onEnd`.
+   * Sends whole packets. One write at a time.
+   * @returns true where the system took all of them at once. Otherwise `done` is called once, when it has, or
+   * never if the stream ends first. The caller owns `bytes`, and overwrites them then, or after `onEnd`.
    */
-  write(bytes: Uint8Array, done: () => void): void
+  write(bytes: Uint8Array, done: () => void): boolean
   /** Stops and restarts the receiver's chunks. A few may still come after `pause`. */
   pause(): void
   resume(): void
@@ -31,6 +31,8 @@ export interface ByteStream {
 export interface Receiver {
   /** The chunk is lent: the receiver overwrites it before it returns, and keeps no view of it. */
   onChunk(chunk: Uint8Array): void
+  /** Writes now what would be written at the end of the turn: the stream is about to end. */
+  flush(): void
   /** The peer sends no more; it still gets its answers (`printf … | nc`). */
   onFinish(): void
   /** Called once, whoever ended the stream. Nothing is called after it. */

@@ -182,11 +182,12 @@ class MessageStream implements ByteStream, Receiver, FrameReceiver {
     return this.#stream.circuit
   }
 
-  write(bytes: Uint8Array, done: () => void): void {
-    if (this.#state === 'closing') return
+  write(bytes: Uint8Array, done: () => void): boolean {
+    if (this.#state === 'closing') return false
     if (!this.#writing) return this.#send(bytes, done)
     this.#next = bytes
     this.#onNext = done
+    return false
   }
 
   pause(): void {
@@ -207,6 +208,7 @@ class MessageStream implements ByteStream, Receiver, FrameReceiver {
 
   onChunk(chunk: Uint8Array): void {
     this.#frames.read(chunk)
+    if (this.#pong !== undefined) this.#sayOwn()
   }
 
   onFinish(): void {
@@ -232,29 +234,35 @@ class MessageStream implements ByteStream, Receiver, FrameReceiver {
     this.#pong?.fill(0)
     this.#pong = this.#state === 'closing' ? undefined : encodePong(payload)
     payload.fill(0)
-    this.#sayOwn()
+  }
+
+  flush(): void {
+    if (this.#state === 'open') this.#receiver.flush()
   }
 
   onClose(code: number | undefined): void {
+    // It has the answers to what it sent before.
+    this.flush()
     this.#peerClosed = true
     this.#sayClose(code)
   }
 
   onRefused(code: number): void {
+    this.flush()
     this.#peerClosed = true
     if (code !== TOO_BIG || this.#state !== 'open') return this.#sayClose(code)
     // The session refuses it by its length, whatever it would have been, and ends the stream.
-    this.#receiver.onChunk(new Uint8Array(this.#longest + 2))
     this.#state = 'refused'
+    this.#receiver.onChunk(new Uint8Array(this.#longest + 2))
   }
 
-  #send(bytes: Uint8Array, done: () => void): void {
-    this.#writing = true
-    this.#stream.write(bytes, () => {
+  #send(bytes: Uint8Array, done: () => void): boolean {
+    this.#writing = !this.#stream.write(bytes, () => {
       this.#writing = false
       this.#sayOwn()
       done()
     })
+    return !this.#writing
   }
 
   #sayClose(code: number | undefined): void {
@@ -270,20 +278,24 @@ class MessageStream implements ByteStream, Receiver, FrameReceiver {
 
   /** Writes what waits, and leaves after the last of all. */
   #sayOwn(): void {
-    if (this.#writing) return
-    const pong = this.#pong
-    const next = this.#close ?? this.#next
-    if (pong !== undefined) {
-      this.#pong = undefined
-      this.#send(pong, () => void pong.fill(0))
-    } else if (next !== undefined) {
-      const done = this.#onNext
-      this.#close = this.#next = undefined
-      this.#onNext = () => {}
-      this.#send(next, done)
-    } else if (this.#state === 'closing') {
-      if (this.#peerClosed) this.#stream.end()
-      else this.#lingering ??= setTimeout(() => this.#stream.destroy(), LINGER_MS)
+    while (!this.#writing) {
+      const pong = this.#pong
+      const next = this.#close ?? this.#next
+      if (pong !== undefined) {
+        const done = (): void => void pong.fill(0)
+        this.#pong = undefined
+        if (this.#send(pong, done)) done()
+      } else if (next !== undefined) {
+        const done = this.#onNext
+        this.#close = this.#next = undefined
+        this.#onNext = () => {}
+        if (this.#send(next, done)) done()
+      } else {
+        if (this.#state !== 'closing') return
+        if (this.#peerClosed) this.#stream.end()
+        else this.#lingering ??= setTimeout(() => this.#stream.destroy(), LINGER_MS)
+        return
+      }
     }
   }
 }

@@ -390,8 +390,9 @@ describe('time', () => {
   it('is short when the relay goes down', () => {
     alice.session.onRestarting(10, world.now)
     const bob = world.open()
-    const written = bob.session.onRestarting(10, world.now)
-    expect(Buffer.from((written[0] as { bytes: Uint8Array }).bytes).toString()).toBe('98;restarting;10\n')
+    expect(bob.session.onRestarting(10, world.now)).toEqual([])
+    expect(Buffer.from(bob.session.flush(world.now)!).toString()).toBe('98;restarting;10\n')
+    expect(bob.session.onWritten(world.now)).toEqual([{ kind: 'end' }])
   })
 })
 

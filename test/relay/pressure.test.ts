@@ -78,6 +78,7 @@ function connect(): Peer {
     write(bytes, done) {
       pending = { bytes, done }
       queueMicrotask(flush)
+      return false
     },
     pause: () => void (state.reading = false),
     resume: () => void (state.reading = true),

@@ -99,7 +99,7 @@ export function createWorld(limits: Partial<Limits> = {}, budget = 1e6): World {
   function open(framing: 'line' | 'message' = 'line'): Peer {
     let written: string[] = []
     let stalled = false
-    let pending: (() => Effect[])[] = []
+    let pending: (() => readonly Effect[])[] = []
     let takenOver = false
     const held: Uint8Array[] = []
     const owner = ++owners
@@ -128,13 +128,16 @@ export function createWorld(limits: Partial<Limits> = {}, budget = 1e6): World {
       else written.push(...decodeFrames(bytes).frames.map(({ payload }) => payload.toString('latin1')))
       perform(session.onWritten(world.now))
     }
-    function perform(effects: Effect[]): void {
+    function flush(): void {
+      const bytes = session.flush(world.now)
+      if (bytes === undefined) return
+      if (!stalled) return deliver(bytes)
+      held.push(bytes)
+      perform(session.onWriting(world.now))
+    }
+    function perform(effects: readonly Effect[]): void {
       for (const effect of effects) {
         switch (effect.kind) {
-          case 'write':
-            if (stalled) held.push(effect.bytes)
-            else deliver(effect.bytes)
-            break
           case 'challenge': {
             const name = Buffer.from(effect.key).toString('latin1')
             const proof: Proof = { method: effect.sign ? 'sign' : 'decrypt', mailbox: name.slice(4) }
@@ -159,6 +162,7 @@ export function createWorld(limits: Partial<Limits> = {}, budget = 1e6): World {
             break
         }
       }
+      flush()
       if (world.eager) settle()
     }
     function settle(): void {

@@ -66,6 +66,11 @@ describe('listening', () => {
 })
 
 describe('a socket as a stream', () => {
+  const say = (stream: ByteStream, last: string): void => {
+    const end = (): void => stream.end()
+    if (stream.write(Buffer.from(last), end)) end()
+  }
+
   /** A server whose streams are given to the test, and what came in on them. */
   async function open(): Promise<{ port: number; streams: ByteStream[]; events: string[]; changed: () => Promise<void> }> {
     const streams: ByteStream[] = []
@@ -82,6 +87,7 @@ describe('a socket as a stream', () => {
           record('open')
           return {
             onChunk: (chunk) => record(Buffer.from(chunk).toString()),
+            flush: () => {},
             onFinish: () => record('<finish>'),
             onEnd: () => record('<end>'),
           }
@@ -98,7 +104,7 @@ describe('a socket as a stream', () => {
     const peer = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
     peer.end('question')
     while (!events.includes('<finish>')) await changed()
-    streams[0]!.write(Buffer.from('answer\n'), () => streams[0]!.end())
+    say(streams[0]!, 'answer\n')
     const chunks: Buffer[] = []
     for await (const chunk of peer) chunks.push(chunk as Buffer)
     expect(Buffer.concat(chunks).toString()).toBe('answer\n')
@@ -115,7 +121,7 @@ describe('a socket as a stream', () => {
     streams[0]!.pause()
     const flood = Buffer.alloc(1 << 20, 0x78)
     peer.write(flood)
-    streams[0]!.write(Buffer.from('99;too-large\n'), () => streams[0]!.end())
+    say(streams[0]!, '99;too-large\n')
     const [said] = (await once(peer, 'data')) as [Buffer]
     expect(said.toString()).toBe('99;too-large\n')
     peer.destroy()

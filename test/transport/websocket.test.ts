@@ -32,6 +32,11 @@ interface Pair {
   onChunk(does: () => void): void
 }
 
+/** `done` is called when the bytes were handed to the system, be it at once. */
+function write(stream: ByteStream, bytes: Uint8Array, done: () => void): void {
+  if (stream.write(bytes, done)) done()
+}
+
 async function open(behind = ''): Promise<Pair> {
   let heard = ''
   let answer = (): void => {}
@@ -53,6 +58,7 @@ async function open(behind = ''): Promise<Pair> {
           chunk.fill(0)
           answer()
         },
+        flush: () => {},
         onFinish: () => tell('<finish>'),
         onEnd: () => tell('<end>'),
       }
@@ -121,7 +127,7 @@ describe('a WebSocket as a stream', () => {
     pair.client.write(Buffer.concat([encodeFrame('7'), encodeFrame('8;asf', { fin: false }), encodeFrame('eleia/1', { opcode: CONTINUATION })]))
     await pair.until(/^7\n8;asfeleia\/1\n$/)
     expect(chunks).toBe(1)
-    await new Promise<void>((resolve) => pair.stream.write(Buffer.concat([packet('17'), packet('18')]), resolve))
+    await new Promise<void>((resolve) => write(pair.stream, Buffer.concat([packet('17'), packet('18')]), resolve))
     expect([text(await pair.frame()), text(await pair.frame())]).toEqual(['1 17', '1 18'])
   })
 
@@ -134,7 +140,7 @@ describe('a WebSocket as a stream', () => {
   it('answers pings, between the parts of a message and between writes', async () => {
     const pair = await open()
     const order: string[] = []
-    pair.onChunk(() => pair.stream.write(packet('answer'), () => order.push('written')))
+    pair.onChunk(() => write(pair.stream, packet('answer'), () => order.push('written')))
     pair.send('a', { fin: false })
     await pair.until(/a/)
     expect(text(await pair.frame())).toBe('1 answer')
@@ -179,14 +185,14 @@ describe('a WebSocket as a stream', () => {
 
   it('says what it has to say before it closes, waits for the close of the peer, and takes nothing more', async () => {
     const pair = await open()
-    pair.stream.write(packet('99;timeout'), () => pair.stream.end())
+    write(pair.stream, packet('99;timeout'), () => pair.stream.end())
     expect(text(await pair.frame())).toBe('1 99;timeout')
     const close = await pair.frame()
     expect([close?.opcode, close?.payload.readUInt16BE()]).toEqual([CLOSE, 1000])
     pair.send('7'.repeat(900))
     pair.send('x', { opcode: PING })
     let written = false
-    pair.stream.write(packet('too late'), () => (written = true))
+    write(pair.stream, packet('too late'), () => (written = true))
     pair.stream.end()
     pair.send(CODE_1000, { opcode: CLOSE })
     expect(await pair.frame()).toBeUndefined()
@@ -200,7 +206,7 @@ describe('a WebSocket as a stream', () => {
     pair.send('7')
     pair.client.end()
     await pair.until(/^7\n<finish>$/)
-    pair.stream.write(packet('17'), () => pair.stream.end())
+    write(pair.stream, packet('17'), () => pair.stream.end())
     expect(text(await pair.frame())).toBe('1 17')
     expect(await pair.closed()).toBe(1000)
     await pair.until(/<end>$/)
@@ -226,7 +232,7 @@ describe('a WebSocket as a stream', () => {
 describe('a peer that breaks the rules', () => {
   it('gets the answers to what it said before, then a close of 1002', async () => {
     const pair = await open()
-    pair.onChunk(() => pair.stream.write(packet('17'), () => {}))
+    pair.onChunk(() => write(pair.stream, packet('17'), () => {}))
     pair.client.write(Buffer.concat([encodeFrame('7'), encodeFrame('7', { mask: undefined }), encodeFrame('7')]))
     expect(text(await pair.frame())).toBe('1 17')
     expect(await pair.closed()).toBe(1002)
@@ -240,7 +246,7 @@ describe('a peer that breaks the rules', () => {
   ] as const)('by a message over its length: the relay is handed one, has its word, and closes by 1009: %s', async (_how, frames, before) => {
     const pair = await open()
     pair.onChunk(() => {
-      if (pair.heard().length === before + LONGEST + 2) pair.stream.write(packet('99;too-large'), () => pair.stream.end())
+      if (pair.heard().length === before + LONGEST + 2) write(pair.stream, packet('99;too-large'), () => pair.stream.end())
     })
     pair.client.write(Buffer.concat([...frames, encodeFrame('7')]))
     expect(text(await pair.frame())).toBe('1 99;too-large')
@@ -264,14 +270,14 @@ describe('a peer that breaks the rules', () => {
     pair.client.pause()
     let written = false
     const large = packet('y'.repeat(8 << 20))
-    pair.stream.write(large, () => (written = true))
+    write(pair.stream, large, () => (written = true))
     pair.send('meanwhile', { opcode: PING })
     pair.send('7')
     await pair.until(/^7\n$/)
     expect(written).toBe(false)
     expect((await pair.frame())?.payload.length).toBe(8 << 20)
     expect(text(await pair.frame())).toBe(`${PONG} meanwhile`)
-    pair.stream.write(packet('17'), () => {})
+    write(pair.stream, packet('17'), () => {})
     expect(text(await pair.frame())).toBe(`${TEXT} 17`)
   })
 })
