@@ -62,7 +62,7 @@ const ARROWS: readonly Arrow[] = [
   ['client/', 'transport/address.ts', 'where a relay is'],
   ['client/', 'transport/socks.ts', 'the way to a relay'],
   ['cli/', 'auth/', 'keys that the user names'],
-  ['cli/', 'auth/private-key.ts', 'keys that the user has'],
+  ['cli/', 'auth/private-key.ts', 'keys that the user has, but for plain ed25519 ones'],
   ['client/', 'auth/agent.ts', 'the library gives it to programs'],
   ['cli/', 'auth/agent.ts', "keys that the user's agent has"],
   ['cli/', 'client/', 'send and get'],

@@ -34,7 +34,9 @@ export function seedKey(seed: Uint8Array): SeedKey {
   const { point, sign } = ed25519(seed)
   const own = Uint8Array.from(seed)
   // RFC 8032, section 5.1.5: the scalar is the first half of the seed's hash; X25519 clamps it alike.
-  const multiply = x25519(sha512(own).subarray(0, 32))
+  const digest = sha512(own)
+  const multiply = x25519(digest.subarray(0, 32))
+  digest.fill(0)
   const key = parseKeyBlob(concat(encodeString(TYPE), encodeString(point)))
   return { public: key, sign, multiply, toFile: (comment = '') => encodeFile(own, point, comment) }
 }
@@ -72,11 +74,15 @@ function encodeFile(seed: Uint8Array, point: Uint8Array, comment: string): strin
 export function parseSeedFile(text: string): SeedKey {
   const base64 = FILE.exec(text.replaceAll('\r\n', '\n').trim())?.[1]
   if (base64 === undefined) throw new PrivateKeyError('not-a-private-key')
+  let bytes: Uint8Array | undefined
   try {
-    return readFile(decodeBase64(base64.replaceAll('\n', '')))
+    bytes = decodeBase64(base64.replaceAll('\n', ''))
+    return readFile(bytes)
   } catch (error) {
     if (error instanceof WireError) throw new PrivateKeyError('not-a-private-key')
     throw error
+  } finally {
+    bytes?.fill(0)
   }
 }
 

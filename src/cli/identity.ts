@@ -3,7 +3,7 @@
  * each signature, so that one that is started anew, locked or unplugged meanwhile is told as what it is.
  */
 import { AgentError, type AgentErrorCode, type AgentKey, SshAgent } from '../auth/agent.ts'
-import { PrivateKeyError } from '../auth/private-key.ts'
+import { PrivateKeyError } from '../auth/key-error.ts'
 import { formatFingerprint, type SshKey } from '../auth/ssh-key.ts'
 import { type Identity, identityOf, signingIdentity } from '../client/identity.ts'
 import { describePrivateKey, isPrivateKey, type KeyFile, openPrivateKey, readKeyFile, readPublicKey } from './keyfile.ts'

@@ -77,6 +77,21 @@ describe('a key in a file', () => {
   describe('by ssh-keygen', () => {
     beforeEach(needs('ssh-keygen'))
 
+    test('is read without what reads other keys where it is a plain ed25519 one, as `me` makes it', async () => {
+      const folder = makeFolder()
+      expect(await asfaleia(['me', '--name', 'Alice', '--relay', 'localhost'], { env: { ASFALEIA_HOME: folder } })).toMatchObject({ code: 0 })
+      const { path: rsa } = makeKey(folder, 'rsa', ['-t', 'rsa', '-b', '2048'])
+      const script = `
+        import { createRequire } from 'node:module'
+        import { loadIdentity } from ${JSON.stringify(join(import.meta.dirname, '../../src/cli/identity.ts'))}
+        const { cache } = createRequire(import.meta.url)
+        for (const spec of process.argv.slice(1)) {
+          await loadIdentity(spec, { env: {}, stderr: process.stderr, signal: new AbortController().signal })
+          console.log(Object.keys(cache).some((path) => path.includes('/sshpk/')))
+        }`
+      expect(run(process.execPath, ['--input-type=module', '-e', script, join(folder, 'key'), rsa]).toString()).toBe('false\ntrue\n')
+    })
+
     test('under a billion rounds is refused at once, and told how to be helped', async () => {
       const files = makeKey(makeFolder(), 'key', ['-t', 'ed25519', '-a', '1'], 'open')
       const bytes = Buffer.from(files.file.toString().replaceAll(/-----.*-----|\n/g, ''), 'base64')

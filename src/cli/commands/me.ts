@@ -1,8 +1,8 @@
 /** `asfaleia me`: one's own profile, made by the first call and changed by later ones, and the card to hand to others. */
 import { isAbsolute, relative, resolve } from 'node:path'
-import { generatePrivateKey } from '../../auth/private-key.ts'
+import { generateSeedKey } from '../../auth/seed.ts'
 import type { Card } from '../../client/card.ts'
-import { fingerprintOf } from '../../client/field.ts'
+import { fingerprintOf, formatKey } from '../../client/field.ts'
 import type { Identity } from '../../client/identity.ts'
 import { openCommandLine } from '../arguments.ts'
 import { checkRelays } from '../book.ts'
@@ -104,9 +104,9 @@ async function bringUpToDate(home: Home, wanted: Wanted, io: Io): Promise<Card> 
 async function makeKey(home: Home, io: Io): Promise<string> {
   await makeFolder(home.path)
   if ((await readText(home.keyFile, 65_536)) === undefined) {
-    const { file, public: line } = generatePrivateKey(COMMENT)
-    await writeWhole(home.keyFile, file, { replace: false })
-    await writeWhole(`${home.keyFile}.pub`, `${line}\n`, { replace: true })
+    const key = generateSeedKey()
+    await writeWhole(home.keyFile, key.toFile(COMMENT), { replace: false })
+    await writeWhole(`${home.keyFile}.pub`, `${formatKey(key.public)} ${COMMENT}\n`, { replace: true })
     io.stderr.write(`asfaleia: made a new key, ${home.keyFile}\n`)
   }
   return home.keyFile
