@@ -1,7 +1,7 @@
 /** Files and folders written whole or not at all, for their owner alone; and read without waiting for anybody. */
 import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
-import { chown, type FileHandle, link, lstat, mkdir, mkdtemp, open, rename, rm, stat } from 'node:fs/promises'
+import { chown, type FileHandle, link, lstat, mkdir, mkdtemp, open, readdir, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { systemCode } from './keyfile.ts'
 import { CliError } from './terminal.ts'
@@ -99,6 +99,24 @@ export async function writeWhole(path: string, content: string | Uint8Array, { r
   } catch (error) {
     if (error instanceof CliError) throw error
     throw new CliError(`cannot write ${path}: ${systemReason(error)}`, { hint: 'nothing was changed' })
+  }
+  await sweep(folder).catch(() => {})
+}
+
+/** Folders in which this process looked for what others left. */
+const swept = new Set<string>()
+const BESIDE = /^\.new-[0-9a-f]{16}$/
+/** Nobody writes for so long, ms. */
+const LEFT = 3_600_000
+
+/** A process that was killed while it wrote left a file beside the place: a key, it may be. */
+async function sweep(folder: string): Promise<void> {
+  if (swept.has(folder)) return
+  swept.add(folder)
+  for (const name of await readdir(folder)) {
+    if (!BESIDE.test(name)) continue
+    const path = join(folder, name)
+    if ((await lstat(path)).mtimeMs < Date.now() - LEFT) await rm(path, { force: true })
   }
 }
 

@@ -1,9 +1,10 @@
 /** What outlives a process, where the disk is full, where a process was killed, and where two begin at once. */
 import { spawn } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { writeWhole } from '../../src/cli/file.ts'
 import { openOutbox, openSeen } from '../../src/cli/state.ts'
 import { encodeText } from '../../src/client/field.ts'
 import { Seen } from '../../src/client/seen.ts'
@@ -54,6 +55,14 @@ test('a history of which a full disk took half a line has no half a line, and th
     process.stdout.write(JSON.stringify([kept.map(({ text }) => text), problems]))`
   const { stdout, stderr } = await run(['sh', '-c', 'ulimit -f 4; exec "$@"', 'sh', process.execPath, '--input-type=module', '-e', script])
   expect([stdout, stderr]).toEqual(['the history is not kept: the disk is full\n[["one","two"],[]]', ''])
+})
+
+test('what a process that was killed left beside its file goes with the next one that is written, and nothing else', async () => {
+  const names = ['.new-0123456789abcdef', '.new-0123456789abcdee', '.new-0123456789abcdefg', '.newer', 'x']
+  for (const name of names) writeFileSync(join(root, name), '')
+  for (const name of names) if (name !== '.new-0123456789abcdee') utimesSync(join(root, name), 0, 0)
+  await writeWhole(join(root, 'x'), 'x', { replace: true })
+  expect(readdirSync(root).toSorted()).toEqual(names.slice(1).toSorted())
 })
 
 test('tags are added to no file that was taken away meanwhile', async () => {
