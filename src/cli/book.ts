@@ -5,10 +5,10 @@
  */
 import { rename as move } from 'node:fs/promises'
 import { parsePublicKey, type SshKey } from '../auth/ssh-key.ts'
-import { type Card, CardError, normalizeRelay, parseCard } from '../client/card.ts'
+import { type Card, CardError, parseCard } from '../client/card.ts'
 import { type Contact, contactOf } from '../client/contact.ts'
-import { parseTarget } from '../transport/address.ts'
 import { fingerprintOf, formatKey, formatTime, parseTime } from '../client/field.ts'
+import { checkRelays, isLocal } from './address.ts'
 import { Fields } from './fields.ts'
 import { fold, Folder, type Kind, type Named, type Parts, refuseName } from './folder.ts'
 import { CliError } from './terminal.ts'
@@ -44,7 +44,6 @@ export type Added =
   | { readonly kind: 'changed'; readonly contact: Known; readonly changes: readonly Change[] }
   | { readonly kind: 'unchanged'; readonly contact: Known }
 
-const MOST_RELAYS = 8
 const FIRST_LINE = 'asfaleia-card/'
 const KIND: Kind = {
   what: 'contact',
@@ -220,24 +219,6 @@ export class Book extends Folder<Known> {
       throw error
     }
   }
-}
-
-/** Whether a relay is at this machine. */
-export function isLocal(relay: string): boolean {
-  return parseTarget(relay).kind !== 'name'
-}
-
-/** @throws {CliError} */
-export function checkRelays(relays: readonly string[]): readonly string[] {
-  if (relays.length > MOST_RELAYS) throw new CliError(`at most ${MOST_RELAYS} relays`)
-  return relays.map((relay) => {
-    try {
-      parseTarget(relay)
-      return normalizeRelay(relay) ?? relay
-    } catch (error) {
-      throw new CliError(`that is no address of a relay: ${(error as TypeError).message}`)
-    }
-  })
 }
 
 function readKey(fields: Fields, broken: (why: string) => CliError): Pick<Known, 'key' | 'relays'> {

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
 import { chown, type FileHandle, link, lstat, mkdir, mkdtemp, open, readdir, rename, rm, stat } from 'node:fs/promises'
+import { homedir } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
 import { systemCode } from './keyfile.ts'
 import { CliError } from './terminal.ts'
@@ -44,6 +45,11 @@ export async function writeNew(path: string, content: string | Uint8Array, mode:
   } catch (error) {
     throw new CliError(`cannot write ${path}: ${systemReason(error)}`)
   }
+}
+
+/** A path as a person writes it: `~` is their home. @param folder that of what does not begin at the root */
+export function resolvePath(path: string, folder = '.'): string {
+  return resolve(folder, path.replace(/^~(?=\/)/, homedir()))
 }
 
 /**

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { Fields } from './fields.ts'
 import { flush, makeFolder, readText, systemReason, writeWhole } from './file.ts'
 import { systemCode } from './keyfile.ts'
-import { CliError } from './terminal.ts'
+import { CliError, type Io, sanitizeLine } from './terminal.ts'
 
 /** What a file holds. */
 export interface Parts {
@@ -145,6 +145,11 @@ export abstract class Folder<T extends Named> {
     // Removed meanwhile.
     return text === undefined ? undefined : this.parse({ name, path }, splitParts(text))
   }
+}
+
+/** Says which files are not as they should be; the others do without them. */
+export function warnOf({ problems }: { readonly problems: readonly Problem[] }, io: Pick<Io, 'stderr'>): void {
+  for (const { error } of problems) io.stderr.write(`asfaleia: warning: ${sanitizeLine(error.message)}\n`)
 }
 
 function splitParts(text: string): Parts {

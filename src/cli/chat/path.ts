@@ -1,12 +1,8 @@
-/** Paths as a person writes them: `~` is their home. */
+/** Paths of this machine, as Tab completes them: `~` is the home of who types it. */
 import { readdir } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
 import { showLine } from './text.ts'
-
-export function resolvePath(path: string): string {
-  return resolve(path.replace(/^~(?=\/)/, homedir()))
-}
 
 /** What is there for a path that begins so, folders with a slash; at most a screenful. */
 export async function listPaths(prefix: string): Promise<string[]> {

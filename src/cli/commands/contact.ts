@@ -2,9 +2,11 @@
 import { fingerprintOf, formatKey, formatTime } from '../../client/field.ts'
 import { randomart, safetyWords } from '../../client/safety.ts'
 import { openCommandLine } from '../arguments.ts'
-import { type Added, type Book, checkRelays, type Introduction, type Known } from '../book.ts'
+import { checkRelays } from '../address.ts'
+import { type Added, type Book, type Introduction, type Known } from '../book.ts'
+import { warnOf } from '../folder.ts'
+import { type Home, needHome } from '../home.ts'
 import { readIntroduction } from '../introduction.ts'
-import { type Home, needHome, warnOf } from '../profile.ts'
 import { CliError, EXIT, formatJson, type Io, sanitizeLine, UsageError } from '../terminal.ts'
 
 const USAGE = 'asfaleia contact add|list|show|rename|remove|verify …'

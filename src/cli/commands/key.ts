@@ -11,7 +11,7 @@ import { openCommandLine } from '../arguments.ts'
 import { makeFolder, writeNew } from '../file.ts'
 import { findAgent, listAgent } from '../identity.ts'
 import { isPrivateKey, newPassphrase, readKeyFile, readPublicKey, unlockPrivateKey } from '../keyfile.ts'
-import { needHome } from '../profile.ts'
+import { needHome } from '../home.ts'
 import { EXIT, formatJson, type Io, sanitizeLine, UsageError } from '../terminal.ts'
 
 const USAGE = 'asfaleia key new [--out FILE] [--passphrase], asfaleia key list, or asfaleia key FILE'

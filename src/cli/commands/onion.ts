@@ -3,7 +3,7 @@ import { isOnion } from '../../transport/address.ts'
 import { openCommandLine } from '../arguments.ts'
 import { findControls } from '../diagnosis.ts'
 import { handToTor, Onions, parseOnionKey, takeFromTor } from '../onions.ts'
-import { needHome } from '../profile.ts'
+import { needHome } from '../home.ts'
 import { CliError, EXIT, formatJson, type Io, sanitizeLine, UsageError } from '../terminal.ts'
 
 const USAGE = 'asfaleia onion add LINE|-, asfaleia onion list, or asfaleia onion remove ADDRESS'
