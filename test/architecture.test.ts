@@ -144,7 +144,7 @@ const NODE: readonly (readonly [name: string, users: readonly string[], why: str
   ['util', ['config/source.ts', 'cli/'], 'command lines'],
   ['url', ['cli/confinement.ts'], 'where its packages lie'],
   ['perf_hooks', ['operator/http.ts'], "the event loop's delay"],
-  ['child_process', ['cli/commands/start.ts', 'cli/tor.ts'], 'only `asfaleia start` starts programs: tor and the relay'],
+  ['child_process', ['cli/relay.ts', 'cli/tor.ts'], 'only `asfaleia start` starts programs: tor and the relay'],
   ['child_process', ['cli/node.ts'], 'an older Node hands over to the one of the checkout'],
   ['module', ['cli/node.ts'], 'where the Node of the checkout lies'],
   ...(['events', 'fs', 'fs/promises', 'http', 'net', 'os', 'path', 'readline', 'stream', 'timers/promises', 'tty'] as const).map(

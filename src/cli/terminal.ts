@@ -2,6 +2,7 @@
  * How a command meets a person: its streams, its exit codes, its errors, and what may be shown of a
  * text that came from a peer. It must not print a stack, nor a control character that it did not make.
  */
+import { once } from 'node:events'
 import type { Readable, Writable } from 'node:stream'
 
 /** A command's surroundings, so that a test can be its terminal. */
@@ -102,4 +103,9 @@ export function printError(io: Pick<Io, 'stderr'>, error: unknown): number {
   }
   printProblem(io, 'internal error', 'this is a defect of asfaleia; please report what you did')
   return EXIT.internal
+}
+
+/** Resolves when somebody asked for the end. */
+export async function aborted(signal: AbortSignal): Promise<undefined> {
+  if (!signal.aborted) await once(signal, 'abort')
 }

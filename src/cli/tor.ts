@@ -3,12 +3,13 @@
  * and by the tests' private network. It must not print or keep what tor says beyond a few lines, which
  * explain a start that failed.
  */
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { chmod, mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { type Control, openControl } from './control.ts'
+import type { Io } from './terminal.ts'
 
 export interface TorOptions {
   /** torrc lines: everything but what `startTor` adds (data and control, see below). */
@@ -172,4 +173,11 @@ export function quoted(path: string): string {
 async function abortion(signal: AbortSignal): Promise<never> {
   if (!signal.aborted) await once(signal, 'abort')
   throw signal.reason
+}
+
+/** What the tor program was built with, or undefined where there is none. */
+export function torModules({ env: { PATH } }: Pick<Io, 'env'>): string | undefined {
+  const env = PATH === undefined ? {} : { PATH }
+  const { status, stdout } = spawnSync('tor', ['--list-modules'], { stdio: ['ignore', 'pipe', 'ignore'], env })
+  return status === 0 ? String(stdout) : undefined
 }
