@@ -144,6 +144,7 @@ export class Messenger {
   readonly #clock: Clock
   readonly #random: () => number
   #seen = new Seen()
+  #reread: Promise<void> | undefined
   readonly #outbox: Outbox
   readonly #receipts = new Receipts()
   readonly #reception: Reception = new Reception((opened, from) => this.#onDone(opened, from))
@@ -327,6 +328,14 @@ export class Messenger {
     // What is forgotten, and a line that was not written to its end, go now.
     const all = seen.encode()
     if (text === undefined || text.length !== all.length) await store?.replace(all)
+  }
+
+  /** Another program with the same store had the mailbox until now: what it was given, and did not get acknowledged, comes here. */
+  async #rereadSeen(): Promise<void> {
+    const now = this.#clock.now() / 1_000
+    const text = await this.#options.seen?.load()
+    const seen = text === undefined ? undefined : Seen.decode(text, now)
+    if (seen !== undefined) this.#seen.merge(seen, now)
   }
 
   async #write({ id, to, settled }: Delivery, content: Content, writing: { last: string | undefined }, { deadline, group, signal }: SendOptions): Promise<void> {
@@ -527,6 +536,8 @@ export class Messenger {
       },
       onState: (state, more) => {
         if (state === 'up') {
+          // A store that cannot be read just now is no reason to do without what comes.
+          this.#reread = this.#rereadSeen().catch(() => {})
           this.#outbox.onReached(relay)
           this.#schedule()
         }
@@ -543,6 +554,7 @@ export class Messenger {
   }
 
   async #onMessage(incoming: Incoming, relay: string, message: Message): Promise<void> {
+    await this.#reread
     const opened = await openMessage(this.#options.identity, message.payload, { now: this.#clock.now() / 1_000, seen: this.#seen })
     if (this.#closed) return
     const copy: Copy = { incoming, relay, id: message.id }

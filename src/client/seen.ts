@@ -71,6 +71,13 @@ export class Seen implements SeenBefore {
     return this.#since
   }
 
+  /** What another program of the same person knows, too. */
+  merge(other: Seen, now: number): void {
+    for (const [tag, until] of other.#until) this.#until.set(tag, Math.max(until, this.#until.get(tag) ?? 0))
+    this.#since = Math.max(this.#since, other.#since)
+    if (this.#until.size > this.#most) this.#forget(now)
+  }
+
   has(from: Pick<SshKey, 'fingerprint'>, id: string): boolean {
     return this.#until.has(tagOf(from, id))
   }

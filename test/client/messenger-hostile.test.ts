@@ -419,6 +419,29 @@ describe('a hostile relay', () => {
     expect(await Promise.race([take(messenger, 1), messenger.flush()])).toBeUndefined()
   })
 
+  test('loses the acknowledgement of one program, and delivers again to another with the same store: it is known there', async () => {
+    const [alice, bob] = [makePerson('alice'), makePerson('bob')]
+    const packet = `20;m;${Buffer.from(await write(alice, bob, text('hello'))).toString('base64')}\n`
+    const hostile = await startScript(async (peer) => {
+      for await (const [name] of requests(peer, bob)) if (name === '6') await peer.say(`16;1\n${packet}`)
+    })
+    let stored = ''
+    const seen = {
+      load: async () => (stored === '' ? undefined : Buffer.from(stored)),
+      replace: async (all: Uint8Array) => void (stored = Buffer.from(all).toString()),
+      append: async (line: Uint8Array) => void (stored += Buffer.from(line).toString()),
+    }
+    const first = open({ ...bob, relays: [hostile.address] }, [alice], { seen })
+    const gate = Promise.withResolvers<void>()
+    const connect: typeof connectRelay = (options) => gate.promise.then(() => connectRelay(options))
+    const second = open({ ...bob, relays: [hostile.address] }, [alice], { seen, connect })
+    await second.ready
+    const heard = listen(second)
+    expect((await take(first, 1)).map(textOf)).toEqual(['hello'])
+    gate.resolve()
+    expect(await Promise.race([heard.until(({ kind }) => kind === 'duplicate'), take(second, 1)])).toMatchObject({ kind: 'duplicate' })
+  })
+
   test('takes the mailbox over: that is told, and not fought over', async () => {
     const relay = await startRelay()
     const alice = makePerson('alice', relay.address)
