@@ -17,7 +17,8 @@ const messenger = openMessenger({
 for await (const message of messenger.received()) {
   const { verdict, from, envelope } = message
   // Whoever is no contact, and whatever is not surely theirs and new, gets no answer.
-  if (verdict === 'genuine' && from !== undefined && envelope?.content.type === 'text') {
+  // Nor does an answer: two bots would talk for good.
+  if (verdict === 'genuine' && from !== undefined && envelope?.content.type === 'text' && envelope.content.replyTo === undefined) {
     const { text } = envelope.content
     const answer = text === 'time' ? new Date().toISOString() : `You wrote ${text.length} characters. I know \`time\`.`
     messenger.send(from, { type: 'text', text: answer, replyTo: envelope.id })

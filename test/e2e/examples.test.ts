@@ -60,6 +60,7 @@ test('the bot answers whom it knows, and nobody else', { timeout: 60_000 }, asyn
     expect(textOf(answer!)).toBe('You wrote 6 characters. I know `time`.')
     expect(answer!.envelope?.content).toMatchObject({ replyTo: asked.id })
     expect(await asked.settled).toBe('delivered')
+    messenger.send(program, { type: 'text', text: 'thanks', replyTo: answer!.envelope!.id })
     messenger.send(program, { type: 'text', text: 'time' })
     expect(textOf((await take(messenger, 1))[0]!)).toMatch(/^\d{4}-\d\d-\d\dT/)
     expect(ignored.state).toBe('held')
