@@ -7,6 +7,7 @@ import type { Delivery } from '../client/delivery.ts'
 import { type Messenger, type MessengerEvent, type MessengerOptions, openMessenger } from '../client/messenger.ts'
 import { isOnion, parseEndpoint } from '../transport/address.ts'
 import { describeStart, findControls } from './diagnosis.ts'
+import type { Home } from './home.ts'
 import { handToTor, Onions } from './onions.ts'
 import type { Profile } from './profile.ts'
 import { openOutbox, openSeen } from './state.ts'
@@ -52,12 +53,9 @@ export async function openTalk(
   io: Io,
   options: { readonly relays: readonly string[]; readonly more?: readonly Contact[]; readonly outbox: boolean } & Pick<MessengerOptions, 'files'>,
 ): Promise<Talk> {
-  const { home, identity, book, socks, sign, timeout, receipts } = profile
-  if (options.outbox && home === undefined) throw new CliError('there is no folder for an outbox', { hint: 'set HOME, or ASFALEIA_HOME' })
+  const { book, socks, receipts } = profile
   const others = new Map((options.more ?? []).map((contact) => [fingerprintOf(contact.key), contact]))
-  const outbox = options.outbox && home !== undefined ? await openOutbox(home.stateFolder, identity) : undefined
   const holds = new Map<string, number>()
-  const unlock = createUnlock(profile, io)
   let isTold = false
   /** Tor's SOCKS port keeps quiet while tor has no network. */
   const tellStart = async (): Promise<void> => {
@@ -66,39 +64,57 @@ export async function openTalk(
     const start = await describeStart(io).catch(() => undefined)
     if (start !== undefined) io.stderr.write(`asfaleia: ${start}\n`)
   }
+  const dial: typeof connectRelay = async (to) => {
+    const slow = setTimeout(() => void tellStart(), SLOW_MS)
+    try {
+      const client = await connectRelay(to)
+      holds.set(to.relay, client.limits.hold)
+      return client
+    } finally {
+      clearTimeout(slow)
+    }
+  }
+  const contacts = { find: (fingerprint: string) => others.get(fingerprint) ?? book.find(fingerprint) }
+  const { relays, outbox, files } = options
+  const opened = await openMessengerOf(profile, io, { relays, contacts, receipts, signal: io.signal, ...(files !== undefined && { files }) }, outbox, dial)
+  const attempts = watch(opened.messenger, io)
+  return { ...opened, refused: attempts.refused, holds: (relay) => holds.get(relay) }
+}
+
+/**
+ * A messenger of the profile's owner, by the profile's way to relays, with what the profile keeps.
+ * @param outbox whether what is unconfirmed is kept on disk
+ * @throws {CliError}
+ */
+export async function openMessengerOf(
+  { home, identity, sign, socks, timeout, seen }: Profile,
+  io: Io,
+  options: Pick<MessengerOptions, 'relays' | 'contacts' | 'receipts' | 'files' | 'signal'>,
+  outbox: boolean,
+  dial = connectRelay,
+): Promise<Pick<Talk, 'messenger' | 'close'>> {
+  if (outbox && home === undefined) throw new CliError('there is no folder for an outbox', { hint: 'set HOME, or ASFALEIA_HOME' })
+  const store = outbox && home !== undefined ? await openOutbox(home.stateFolder, identity) : undefined
+  const unlock = createUnlock(home, io)
   const messenger = openMessenger({
+    ...options,
     identity,
-    relays: options.relays,
-    contacts: { find: (fingerprint) => others.get(fingerprint) ?? book.find(fingerprint) },
     sign,
-    receipts,
-    signal: io.signal,
     async connect(to) {
       await unlock(to.relay)
-      const slow = setTimeout(() => void tellStart(), SLOW_MS)
-      try {
-        const client = await connectRelay(to)
-        holds.set(to.relay, client.limits.hold)
-        return client
-      } finally {
-        clearTimeout(slow)
-      }
+      return dial(to)
     },
-    ...(options.files !== undefined && { files: options.files }),
     ...(socks !== undefined && { socks }),
     ...(timeout !== undefined && { timeout, connectTimeout: timeout }),
-    ...(outbox !== undefined && { outbox }),
+    ...(store !== undefined && { outbox: store }),
     // Without a folder, and for who only sends, nothing is kept.
-    ...(profile.seen && home !== undefined && options.relays.length > 0 && { seen: openSeen(home.stateFolder) }),
+    ...(seen && home !== undefined && options.relays.length > 0 && { seen: openSeen(home.stateFolder) }),
   })
-  const attempts = watch(messenger, io)
   return {
     messenger,
-    refused: attempts.refused,
-    holds: (relay) => holds.get(relay),
     async close() {
       await messenger.close()
-      await outbox?.release()
+      await store?.release()
     },
   }
 }
@@ -107,7 +123,7 @@ export async function openTalk(
 const SLOW_MS = 10_000
 
 /** Hands tor the key of an onion service, where there is one, each time before it is dialled: tor forgets it with its process. */
-export function createUnlock({ home }: Pick<Profile, 'home'>, io: Io): (relay: string) => Promise<void> {
+function createUnlock(home: Home | undefined, io: Io): (relay: string) => Promise<void> {
   return async (relay) => {
     const { host } = relay.startsWith('unix:') ? { host: '' } : parseEndpoint(relay, 3_308)
     const key = home === undefined || !isOnion(host) ? undefined : await new Onions(home.onionFolder).read(host)

@@ -1,10 +1,8 @@
 /** `asfaleia chat`: talks, on the whole terminal or line by line. */
 import { basename, join } from 'node:path'
 import type { ReadStream, WriteStream } from 'node:tty'
-import { connectRelay } from '../../client/client.ts'
 import { fingerprintOf, makeId } from '../../client/field.ts'
 import type { Contact } from '../../client/contact.ts'
-import { openMessenger } from '../../client/messenger.ts'
 import type { FileReceiver } from '../../client/transfers.ts'
 import { openCommandLine } from '../arguments.ts'
 import { Arrivals } from '../arrival.ts'
@@ -16,8 +14,7 @@ import { Plain } from '../chat/plain.ts'
 import { Session } from '../chat/session.ts'
 import { readIntroduction } from '../introduction.ts'
 import { openProfile, type Profile } from '../profile.ts'
-import { openOutbox, openSeen } from '../state.ts'
-import { createUnlock } from '../talk.ts'
+import { openMessengerOf } from '../talk.ts'
 import { CliError, EXIT, type Io } from '../terminal.ts'
 
 const USAGE = 'asfaleia chat [NAME] [--plain] [--history]'
@@ -81,26 +78,9 @@ export async function run(argv: string[], io: Io): Promise<number> {
   const arrivals = folder === undefined ? undefined : new Arrivals(folder, done, ({ file }, path) => void places.set(file, path))
   const files: FileReceiver = { open: async (offer) => (people.isContact(fingerprintOf(offer.from.key)) ? arrivals?.open(offer) : undefined) }
   const ended = new AbortController()
-  const outbox = home !== undefined && profile.outbox ? await openOutbox(home.stateFolder, identity) : undefined
-  const unlock = createUnlock(profile, io)
-  const messenger = openMessenger({
-    identity,
-    relays: profile.relays,
-    contacts: people,
-    files,
-    async connect(to) {
-      await unlock(to.relay)
-      return connectRelay(to)
-    },
-    sign: profile.sign,
-    // The chat says itself when something was read.
-    receipts: { delivered: profile.receipts.delivered, read: true },
-    ...(profile.socks !== undefined && { socks: profile.socks }),
-    ...(profile.timeout !== undefined && { timeout: profile.timeout, connectTimeout: profile.timeout }),
-    ...(outbox !== undefined && { outbox }),
-    ...(home !== undefined && profile.seen && { seen: openSeen(home.stateFolder) }),
-    signal: ended.signal,
-  })
+  // The chat says itself when something was read.
+  const receipts = { delivered: profile.receipts.delivered, read: true }
+  const { messenger, close } = await openMessengerOf(profile, io, { relays: profile.relays, contacts: people, files, receipts, signal: ended.signal }, profile.outbox)
   try {
     const isPlain = values.plain === true || io.stdin.isTTY !== true || io.stdout.isTTY !== true || io.env['TERM'] === 'dumb'
     const keeps = values.history === true || profile.history
@@ -126,9 +106,8 @@ export async function run(argv: string[], io: Io): Promise<number> {
     if (isAway) return EXIT.ok
     throw new CliError('not all of what you wrote is with a relay', { hint: profile.outbox ? 'it goes out with the next chat' : '`outbox: yes` in the profile would keep it' })
   } finally {
-    await messenger.close()
+    await close()
     ended.abort()
-    await outbox?.release()
   }
 }
 
