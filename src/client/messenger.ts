@@ -124,6 +124,7 @@ const MOST_DEADLINE_SECONDS = 13 * 86_400
 const RECEIPT_MS = 3_600_000
 /** Events that a slow reader can be behind. */
 const EVENTS = 4_096
+
 /** @throws {MessengerError} `no-relay` @throws {TypeError} for an address that is none */
 function checkRelays({ relays }: Contact): void {
   if (relays.length === 0) throw new MessengerError('no-relay')
