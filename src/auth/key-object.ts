@@ -46,24 +46,22 @@ function encodeDer(material: KeyMaterial): Uint8Array {
   switch (material.kind) {
     case 'ed25519':
       return concat(ED25519_SPKI, material.point)
-    case 'rsa':
-      return element(0x30, element(0x02, positive(material.modulus)), element(0x02, positive(material.exponent)))
+    case 'rsa': {
+      const { modulus, exponent } = material
+      const parts = [beginInteger(modulus), modulus, beginInteger(exponent), exponent]
+      return concat(begin(0x30, parts.reduce((sum, part) => sum + part.length, 0)), ...parts)
+    }
     case 'ecdsa':
       return concat(ECDSA_SPKI[material.curve], material.point)
   }
 }
 
-/** DER's INTEGER is signed. */
-function positive(magnitude: Uint8Array): Uint8Array {
-  return concat(new Uint8Array(magnitude[0]! >= 0x80 ? 1 : 0), magnitude)
+/** What stands before a positive INTEGER's bytes, which DER reads with a sign. */
+function beginInteger(magnitude: Uint8Array): Uint8Array {
+  return magnitude[0]! < 0x80 ? begin(0x02, magnitude.length) : concat(begin(0x02, magnitude.length + 1), Uint8Array.of(0))
 }
 
-/** One element of DER; overwrites its parts, which are copies already. */
-function element(tag: number, ...parts: Uint8Array[]): Uint8Array {
-  const content = concat(...parts)
-  const { length } = content
-  const size = length < 0x80 ? [length] : length < 0x100 ? [0x81, length] : [0x82, length >> 8, length & 0xff]
-  const whole = concat(Uint8Array.of(tag, ...size), content)
-  for (const part of [content, ...parts]) part.fill(0)
-  return whole
+/** What stands before an element's content. */
+function begin(tag: number, length: number): Uint8Array {
+  return length < 0x80 ? Uint8Array.of(tag, length) : length < 0x100 ? Uint8Array.of(tag, 0x81, length) : Uint8Array.of(tag, 0x82, length >> 8, length & 0xff)
 }

@@ -9,9 +9,9 @@ import { ed25519 } from '@noble/curves/ed25519.js'
 import { p256, p384, p521 } from '@noble/curves/nist.js'
 import { ProtocolError } from '../protocol/errors.ts'
 import { encodeBase64 } from '../protocol/base64.ts'
-import { asciiText, isWord } from '../protocol/packets.ts'
+import { isWord } from '../protocol/packets.ts'
 import { sha256 } from './crypto.ts'
-import { concat, decodeBase64, encodeString, WireError, WireReader } from './ssh-wire.ts'
+import { concat, decodeBase64, encodeString, isSame, WireError, WireReader } from './ssh-wire.ts'
 
 export type EcdsaCurve = 'nistp256' | 'nistp384' | 'nistp521'
 
@@ -82,7 +82,7 @@ const CURVES = {
 
 const RSA_BITS = { min: 2_048, max: 8_192 }
 /** 65537 is the protocol's; 64 bits is where OpenSSL stops for large moduli, and bounds the work of a check. */
-const RSA_EXPONENT = { min: 65_537n, maxBytes: 8 }
+const RSA_EXPONENT = { min: 65_537, maxBytes: 8 }
 /** FIDO application strings are `ssh:` and a short label; the bound is ours. */
 const APPLICATION_BYTES = 255
 /** A certificate's type in OpenSSH's PROTOCOL.certkeys. */
@@ -127,7 +127,7 @@ function readRsa(reader: WireReader): KeyMaterial {
   const bits = modulus.length * 8 - (Math.clz32(modulus[0]!) - 24)
   if (bits < RSA_BITS.min || bits > RSA_BITS.max || modulus.at(-1)! % 2 === 0) throw new WireError()
   if (exponent.length > RSA_EXPONENT.maxBytes || exponent.at(-1)! % 2 === 0) throw new WireError()
-  if (exponent.reduce((sum, byte) => (sum << 8n) | BigInt(byte), 0n) < RSA_EXPONENT.min) throw new WireError()
+  if (exponent.reduce((sum, byte) => sum * 256 + byte, 0) < RSA_EXPONENT.min) throw new WireError()
   return { kind: 'rsa', modulus, exponent }
 }
 
@@ -227,22 +227,35 @@ const CERTIFICATES: ReadonlyMap<string, SshKeyType> = new Map(
  *   for host certificates and types that docs/protocol.md, section 3, doesn't list.
  */
 export function parseKeyBlob(bytes: Uint8Array, check: KeyCheck = 'full'): SshKey {
+  return parseOwn(concat(bytes), check)
+}
+
+/** The same of bytes that are nobody else's: they become the key's blob, or are overwritten. */
+function parseOwn(bytes: Uint8Array, check: KeyCheck): SshKey {
   let blob: Uint8Array | undefined
+  let kept = false
   try {
     const reader = new WireReader(bytes)
     const name = reader.name()
     const type = isKeyType(name) ? name : CERTIFICATES.get(name)
     if (type === undefined) throw new ProtocolError('unsupported-key')
-    const certificate = type !== name
-    if (certificate) reader.string() // the authority's nonce
-    const start = reader.position
-    readMaterial(type, reader)
-    blob = concat(encodeString(type), bytes.subarray(start, reader.position))
-    const material = readMaterial(type, new WireReader(blob.subarray(4 + type.length)))
-    const role = certificate ? readCertificateTail(reader) : USER
+    let material: KeyMaterial
+    let role: typeof USER | typeof HOST = USER
+    if (type === name) {
+      blob = bytes
+      material = readMaterial(type, reader)
+    } else {
+      reader.string() // the authority's nonce
+      const start = reader.position
+      readMaterial(type, reader)
+      blob = concat(encodeString(type), bytes.subarray(start, reader.position))
+      material = readMaterial(type, new WireReader(blob.subarray(4 + type.length)))
+      role = readCertificateTail(reader)
+    }
     reader.end()
     if (check === 'full' && !isSound({ material })) throw new WireError()
     if (role !== USER) throw new ProtocolError('unsupported-key')
+    kept = true
     return {
       type,
       blob,
@@ -251,9 +264,11 @@ export function parseKeyBlob(bytes: Uint8Array, check: KeyCheck = 'full'): SshKe
       material,
     }
   } catch (error) {
-    blob?.fill(0)
     if (error instanceof WireError) throw new ProtocolError('bad-key')
     throw error
+  } finally {
+    if (!kept) blob?.fill(0)
+    if (!kept || blob !== bytes) bytes.fill(0)
   }
 }
 
@@ -281,14 +296,12 @@ export function parsePublicKey(text: Uint8Array | string, check: KeyCheck = 'ful
   let bytes: Uint8Array | undefined
   try {
     bytes = decodeBase64(line.subarray(end + 1, comment === -1 ? line.length : comment))
-    if (new WireReader(bytes).name() !== asciiText(line.subarray(0, end))) throw new WireError()
-    return parseKeyBlob(bytes, check)
-  } catch (error) {
-    if (error instanceof WireError) throw new ProtocolError('bad-key')
-    throw error
-  } finally {
+    if (!isSame(new WireReader(bytes).string(), line.subarray(0, end))) throw new WireError()
+  } catch {
     bytes?.fill(0)
+    throw new ProtocolError('bad-key')
   }
+  return parseOwn(bytes, check)
 }
 
 const FINGERPRINT = 'SHA256:'

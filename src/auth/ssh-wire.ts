@@ -5,7 +5,6 @@
  */
 
 import { decodeBase64 as decode } from '../protocol/base64.ts'
-import { asciiText } from '../protocol/packets.ts'
 
 /** The bytes are not of the form asked for. Never leaves src/auth: each module turns it into its own refusal. */
 export class WireError extends Error {
@@ -50,8 +49,8 @@ export class WireReader {
 
   /** A string that must be an algorithm's or key type's name. */
   name(): string {
-    const text = asciiText(this.string().subarray(0, NAME_BYTES + 1))
-    if (text === undefined || !NAME.test(text)) throw new WireError()
+    const text = String.fromCharCode(...this.string().subarray(0, NAME_BYTES + 1))
+    if (!NAME.test(text)) throw new WireError()
     return text
   }
 

@@ -25,6 +25,12 @@ const CURVES = {
   nistp521: { digest: 'sha512', bytes: 66 },
 } as const satisfies Record<EcdsaCurve, { digest: Digest; bytes: number }>
 
+/** What stands before a digest in what is signed: nothing reserved, the algorithm, the digest's length. */
+const BEFORE_DIGEST = {
+  sha256: concat(encodeString(''), encodeString('sha256'), encodeUint32(32)),
+  sha512: concat(encodeString(''), encodeString('sha512'), encodeUint32(64)),
+} as const satisfies Record<Hash, Uint8Array>
+
 interface Parsed {
   readonly key: SshKey
   readonly namespace: Uint8Array
@@ -164,7 +170,7 @@ function encodeBody(algorithm: SshKeyType | 'rsa-sha2-512', body: Uint8Array): U
 /** What the key really signs: PROTOCOL.sshsig, section 3. */
 export function encodeSigned(namespace: Uint8Array | string, algorithm: Hash, message: Uint8Array): Uint8Array {
   const digest = algorithm === 'sha256' ? sha256(message) : sha512(message)
-  return concat(MAGIC, encodeString(namespace), encodeString(''), encodeString(algorithm), encodeString(digest))
+  return concat(MAGIC, encodeString(namespace), BEFORE_DIGEST[algorithm], digest)
 }
 
 /** @throws {WireError} where it is longer than `bytes` */

@@ -4,7 +4,7 @@
  * it is bounded, so that a flood of logins delays logins and nobody's messages
  * (docs/decisions/0016-logins-in-pieces.md).
  */
-import { createHmac, randomBytes, randomInt, timingSafeEqual, type KeyObject } from 'node:crypto'
+import { createHmac, randomFillSync, randomInt, timingSafeEqual, type KeyObject } from 'node:crypto'
 import { encryptToKey } from '../auth/age-ssh.ts'
 import { asBuffer } from '../auth/key-object.ts'
 import { eraseKey, isSound, parsePublicKey, parseReceiver, type SshKey } from '../auth/ssh-key.ts'
@@ -20,6 +20,8 @@ const QUEUE = 1_024
 const AT_ONCE = 2
 /** Keys known to lie on their curve, by blinded id: what SEND names again need not be proven again. */
 const KNOWN_KEYS = 16_384
+/** Drawn at once. */
+const RANDOM_BYTES = 4_096
 /** The base64 of `SSHSIG`, with which a signed answer begins. */
 const SIGNATURE_START = Buffer.from('U1NIU0lH')
 
@@ -40,6 +42,8 @@ export class Prover {
   /** Stands in where there is no proof, so that a wrong handle costs the same work as a wrong answer. */
   readonly #nobody: RelayProof
   #running = 0
+  readonly #random = Buffer.alloc(RANDOM_BYTES)
+  #at = RANDOM_BYTES
 
   /** `secret` is the boot secret that blinds mailbox ids. */
   constructor(secret: KeyObject) {
@@ -65,7 +69,19 @@ export class Prover {
   }
 
   drawChallenge(): Pick<Challenge, 'handle' | 'nonce'> {
-    return { handle: String(randomInt(2 ** 47, 2 ** 48 - 1)), nonce: randomBytes(32).toString('base64url') }
+    return { handle: String(randomInt(2 ** 47, 2 ** 48 - 1)), nonce: this.draw(32) }
+  }
+
+  /** So many random bytes in base64url. They are drawn many at a time: a call takes 3 µs, however few it draws. */
+  draw(bytes: number): string {
+    if (this.#at + bytes > this.#random.length) {
+      randomFillSync(this.#random)
+      this.#at = 0
+    }
+    const drawn = this.#random.subarray(this.#at, (this.#at += bytes))
+    const text = drawn.toString('base64url')
+    drawn.fill(0)
+    return text
   }
 
   /** `publicKey` may be a view: it must stay as it is until the promise settles. */

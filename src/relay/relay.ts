@@ -143,7 +143,7 @@ export class Relay {
       receiver: (field) => this.#prover.receiver(field),
       drawChallenge: () => this.#prover.drawChallenge(),
       issueToken: (subject, audience, now) =>
-        this.#tokens.issue({ subject, audience, now, id: randomBytes(12).toString('base64url') }),
+        this.#tokens.issue({ subject, audience, now, id: this.#prover.draw(12) }),
       verifyToken: (token, now) => {
         if (token.length > MAX_TOKEN_BYTES) return undefined
         const text = Buffer.from(token.buffer, token.byteOffset, token.length).toString('latin1')
