@@ -1,15 +1,56 @@
 /**
- * What a login costs in cryptography alone, in a bare loop: `own` by the modules that the relay calls (the key
- * parsed, the challenge made, the answer checked, the token issued), `bare` by the calls of node:crypto that no
- * implementation of the proof could leave out. Usage: ceiling.ts PROOF own|bare SECONDS; prints JSON.
+ * What a login costs in cryptography alone, in a loop: `own` by the modules that the relay calls, one piece a turn
+ * of the event loop as there, `bare` by the calls of node:crypto that no implementation of the proof could leave out,
+ * each by the cheapest spelling. Usage as a process: ceiling.ts PROOF own|bare SECONDS; warms up for so long, says
+ * `ready`, and for every line of standard input, a number of seconds, measures and prints a line of JSON.
  */
-import { createCipheriv, createHmac, createPublicKey, generateKeyPairSync, hkdfSync, publicEncrypt, randomBytes, sign, timingSafeEqual, verify } from 'node:crypto'
-import { encryptToKey } from '../src/auth/age-ssh.ts'
-import { parsePublicKey } from '../src/auth/ssh-key.ts'
-import { AUTH_NAMESPACE, verifySignature } from '../src/auth/sshsig.ts'
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
+import {
+  createCipheriv, createHmac, createPublicKey, createSecretKey, diffieHellman, generateKeyPairSync, hkdfSync, type KeyObject, publicEncrypt,
+  randomBytes, sign, verify,
+} from 'node:crypto'
+import { createInterface } from 'node:readline'
 import { createSecret, Tokens } from '../src/auth/token.ts'
 import { buildChallenge } from '../src/protocol/challenge.ts'
-import { type BenchKey, createKey, importX25519, multiply, type Proof } from './key.ts'
+import { Prover } from '../src/relay/prover.ts'
+import { type BenchKey, createKey, importX25519, type Proof } from './key.ts'
+
+/** A loop as a process on a core of its own. */
+export class Ceiling {
+  readonly #child: ChildProcessWithoutNullStreams
+  readonly #lines: AsyncIterator<string>
+
+  private constructor(child: ChildProcessWithoutNullStreams) {
+    this.#child = child
+    this.#lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+  }
+
+  /** Gives it once it is warm. */
+  static async start(proof: Proof, which: 'own' | 'bare', core: string, warmSeconds: number): Promise<Ceiling> {
+    const child = spawn('taskset', ['-c', core, process.execPath, import.meta.filename, proof, which, `${warmSeconds}`])
+    // It ends with its standard input, and so with who started it.
+    child.stdin.on('error', () => {})
+    const ceiling = new Ceiling(child)
+    await ceiling.#line()
+    return ceiling
+  }
+
+  async #line(): Promise<string> {
+    const { value, done } = await this.#lines.next()
+    if (done === true) throw new Error('a loop ended')
+    return value
+  }
+
+  /** Logins a second, by its CPU time. */
+  async run(seconds: number): Promise<number> {
+    this.#child.stdin.write(`${seconds}\n`)
+    return Number(await this.#line())
+  }
+
+  end(): void {
+    this.#child.stdin.end()
+  }
+}
 
 const secret = createSecret()
 const tokens = new Tokens({ secret, seconds: 3_600 })
@@ -23,23 +64,20 @@ function issue(): void {
   tokens.issue({ subject, audience: 'localhost', now: Date.now(), id: randomBytes(16).toString('base64url') })
 }
 
-function own(proof: Proof, key: BenchKey): () => Promise<void> {
-  if (proof.startsWith('decrypt')) {
-    return async () => {
-      const line = drawLine()
-      const parsed = parsePublicKey(key.text)
-      await encryptToKey(line, parsed)
-      const digest = (): Buffer => createHmac('sha256', secret).update(line).digest()
-      timingSafeEqual(digest(), digest())
-      issue()
-    }
+/** The same answer again and again: what a client computes is no part of it. */
+async function own(proof: Proof, key: BenchKey): Promise<() => Promise<void>> {
+  const prover = new Prover(createSecretKey(randomBytes(32)))
+  const text = Buffer.from(key.text)
+  const ask = async () => {
+    const challenged = await prover.challenge(text, proof.startsWith('sign'), { relay: 'localhost', ...prover.drawChallenge() })
+    if ('refused' in challenged) throw new Error(challenged.refused)
+    return challenged
   }
-  const message = drawLine()
-  const blob = Buffer.from(key.answer(message.toString('base64')), 'base64')
+  const first = await ask()
+  const answer = Buffer.from(key.answer(first.challenge))
   return async () => {
-    drawLine()
-    const parsed = parsePublicKey(key.text)
-    if (!(await verifySignature({ blob, key: parsed, namespace: AUTH_NAMESPACE, message }))) throw new Error('not verified')
+    await ask()
+    if (!(await prover.verify(first.proof, answer))) throw new Error('not verified')
     issue()
   }
 }
@@ -63,41 +101,45 @@ function bare(proof: Proof, key: BenchKey): () => Promise<void> {
     seal(derive(fileKey, randomBytes(16)), drawLine())
     jwt()
   }
-  const spki = key.publicKey.export({ format: 'der', type: 'spki' })
   switch (proof) {
     case 'decrypt-ed25519': {
-      const point = createPublicKey(importX25519(randomBytes(32))).export({ format: 'der', type: 'spki' }).subarray(-32)
+      const { x = '' } = createPublicKey(importX25519(randomBytes(32))).export({ format: 'jwk' })
+      const importPoint = (x: string): KeyObject => createPublicKey({ key: { kty: 'OKP', crv: 'X25519', x }, format: 'jwk' })
       return async () => {
         const ephemeral = generateKeyPairSync('x25519')
-        const share = ephemeral.publicKey.export({ format: 'der', type: 'spki' }).subarray(-32)
-        const shared = multiply(importX25519(derive(Buffer.alloc(0), key.blob)), multiply(ephemeral.privateKey, point))
+        const share = Buffer.from(ephemeral.publicKey.export({ format: 'jwk' }).x!, 'base64url')
+        const inner = diffieHellman({ privateKey: ephemeral.privateKey, publicKey: importPoint(x) })
+        const tweak = importX25519(derive(Buffer.alloc(0), key.blob))
+        const shared = diffieHellman({ privateKey: tweak, publicKey: importPoint(inner.toString('base64url')) })
         const fileKey = randomBytes(16)
         seal(derive(shared, share), fileKey)
         file(fileKey)
       }
     }
-    case 'decrypt-rsa':
+    case 'decrypt-rsa': {
+      const pkcs1 = key.publicKey.export({ format: 'der', type: 'pkcs1' })
       return async () => {
         const fileKey = randomBytes(16)
-        publicEncrypt({ key: createPublicKey({ key: spki, format: 'der', type: 'spki' }), oaepHash: 'sha256' }, fileKey)
+        publicEncrypt({ key: pkcs1, format: 'der', type: 'pkcs1', oaepHash: 'sha256' }, fileKey)
         file(fileKey)
       }
+    }
     case 'sign-ed25519':
     case 'sign-rsa':
     case 'sign-ecdsa': {
       const message = randomBytes(128)
-      const { algorithm, signature } = signBare(proof, message)
+      const { algorithm, publicKey, bytes } = signBare(proof, message)
+      const jwk = publicKey.export({ format: 'jwk' })
       return async () => {
         drawLine()
-        const publicKey = createPublicKey({ key: signature.spki, format: 'der', type: 'spki' })
-        if (!verify(algorithm, message, { key: publicKey, dsaEncoding: 'ieee-p1363' }, signature.bytes)) throw new Error('not verified')
+        if (!verify(algorithm, message, { key: jwk, format: 'jwk', dsaEncoding: 'ieee-p1363' }, bytes)) throw new Error('not verified')
         jwt()
       }
     }
   }
 }
 
-function signBare(proof: 'sign-ed25519' | 'sign-rsa' | 'sign-ecdsa', message: Buffer): { algorithm: string | null; signature: { spki: Buffer; bytes: Buffer } } {
+function signBare(proof: 'sign-ed25519' | 'sign-rsa' | 'sign-ecdsa', message: Buffer): { algorithm: string | null; publicKey: KeyObject; bytes: Buffer } {
   const { publicKey, privateKey } =
     proof === 'sign-ed25519'
       ? generateKeyPairSync('ed25519')
@@ -105,20 +147,29 @@ function signBare(proof: 'sign-ed25519' | 'sign-rsa' | 'sign-ecdsa', message: Bu
         ? generateKeyPairSync('rsa', { modulusLength: 2048 })
         : generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const algorithm = proof === 'sign-ed25519' ? null : proof === 'sign-rsa' ? 'sha512' : 'sha256'
-  const bytes = sign(algorithm, message, { key: privateKey, dsaEncoding: 'ieee-p1363' })
-  return { algorithm, signature: { spki: publicKey.export({ format: 'der', type: 'spki' }), bytes } }
+  return { algorithm, publicKey, bytes: sign(algorithm, message, { key: privateKey, dsaEncoding: 'ieee-p1363' }) }
 }
 
-const [proof, which, seconds] = process.argv.slice(2) as [Proof, 'own' | 'bare', string]
-const step = (which === 'own' ? own : bare)(proof, createKey(proof))
-for (let i = 0; i < 200; i++) await step()
-const began = performance.now()
-const used = process.cpuUsage()
-const end = began + Number(seconds) * 1_000
-let messages = 0
-while (performance.now() < end) {
-  await step()
-  messages++
+/** @returns logins a second of CPU time */
+async function measure(step: () => Promise<void>, seconds: number): Promise<number> {
+  const used = process.cpuUsage()
+  const end = performance.now() + seconds * 1_000
+  let logins = 0
+  while (performance.now() < end) {
+    await step()
+    logins++
+  }
+  const { user, system } = process.cpuUsage(used)
+  return (logins * 1e6) / (user + system)
 }
-const { user, system } = process.cpuUsage(used)
-process.stdout.write(`${JSON.stringify({ messages, seconds: (performance.now() - began) / 1_000, cpuSeconds: (user + system) / 1e6 })}\n`)
+
+if (import.meta.main) {
+  const [proof, which, warmSeconds] = process.argv.slice(2) as [Proof, 'own' | 'bare', string]
+  const key = createKey(proof)
+  const step = which === 'own' ? await own(proof, key) : bare(proof, key)
+  await measure(step, Number(warmSeconds))
+  process.stdout.write('ready\n')
+  for await (const seconds of createInterface({ input: process.stdin })) {
+    process.stdout.write(`${await measure(step, Number(seconds))}\n`)
+  }
+}

@@ -2,17 +2,15 @@
  * The measurements: each part starts the servers it compares, takes turns between them for several rounds, and
  * records samples. What a part cannot measure here it says. Judges nothing.
  */
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { MEMORY_FLAGS } from '../src/cli/confinement.ts'
-import { PROOFS } from './key.ts'
+import { Ceiling } from './ceiling.ts'
+import { type Proof, PROOFS } from './key.ts'
 import { Generator, type Load, type LoadOptions, type Mode, type Protocol, runLoad, type Under } from './load.ts'
 import { type Mailbox, openMailboxes } from './login.ts'
 import { measureTor } from './onion.ts'
 import type { Figure, Results, Subject } from './result.ts'
-import { missingServer, type RelayOptions, type Server, SERVER_CORE, type ServerName, SERVERS, startServer } from './server.ts'
+import { LOAD_CORE, missingServer, type RelayOptions, type Server, SERVER_CORE, type ServerName, SERVERS, startServer } from './server.ts'
 
 /** base64 of 1 KiB, 16 KiB. */
 export const PAYLOAD = 1_368
@@ -264,29 +262,45 @@ const measureIdle: Part = async (bench) => {
 const measureLogins: Part = async (bench) => {
   const record = new Recorder(bench)
   const seconds = bench.full ? 4 : 0.6
-  const ceiling = async (proof: string, which: 'bare' | 'own', round: number): Promise<void> => {
-    const child = spawn('taskset', ['-c', SERVER_CORE, process.execPath, join(import.meta.dirname, 'ceiling.ts'), proof, which, `${seconds / 2}`])
-    const [chunks] = await Promise.all([child.stdout.setEncoding('utf8').toArray(), once(child, 'close')])
-    const { messages, cpuSeconds } = JSON.parse(chunks.join('')) as { messages: number; cpuSeconds: number }
-    record.value(`login ${proof}`, which, round, messages / cpuSeconds)
-  }
-  // By the server's CPU: a client of RSA works many times longer than the relay, and one core of them does not fill it.
+  const warmSeconds = bench.full ? 6 : 2
+  // By the server's CPU: a client of RSA works longer than the relay, and one core of them does not fill it.
   const perCore = (load: Load): number => 1e6 / load.cpuMicroseconds
-  await withServers(bench, ['relay', 'prosody'], async ([relay, prosody]) => {
-    for (let round = 1; round <= (bench.full ? 5 : 2); round++) {
+  const ceilings: Ceiling[] = []
+  try {
+    await withServers(bench, ['relay', 'prosody'], async ([relay, prosody]) => {
+      const run = async (script: 'login.ts' | 'xmpp.ts', args: readonly string[], server: Server): Promise<Load> =>
+        (await Generator.startScript(script, args, server)).run()
+      const logIn = (proof: Proof, time: number): Promise<Load> => run('login.ts', [proof, `${relay!.port}`, `${time}`], relay!)
+      // What compiles as it runs has run as long, whoever it is; and beside each other, for a core is slower while the
+      // one beside it is busy, as it is with clients.
+      const loops: { proof: Proof; bare: Ceiling; own: Ceiling }[] = []
       for (const proof of PROOFS) {
-        record.figure(`login ${proof}`, 'logins/s of one core')
-        const load = await (await Generator.startScript('login.ts', [proof, `${relay!.port}`, `${seconds}`], relay!)).run()
-        record.value(`login ${proof}`, 'relay', round, perCore(load))
-        await ceiling(proof, 'bare', round)
-        await ceiling(proof, 'own', round)
+        const start = async (which: 'bare' | 'own', core: string): Promise<Ceiling> => {
+          const ceiling = await Ceiling.start(proof, which, core, warmSeconds)
+          ceilings.push(ceiling)
+          return ceiling
+        }
+        const [bare, own] = await Promise.all([start('bare', SERVER_CORE), start('own', LOAD_CORE)])
+        loops.push({ proof, bare, own })
+        await logIn(proof, warmSeconds)
       }
-      if (prosody === undefined) continue
-      record.figure('login prosody', 'logins/s of one core')
-      const load = await (await Generator.startScript('xmpp.ts', ['logins', `${prosody.port}`, `${seconds}`], prosody)).run()
-      record.value('login prosody', 'prosody', round, perCore(load))
-    }
-  })
+      if (prosody !== undefined) await run('xmpp.ts', ['logins', `${prosody.port}`, `${warmSeconds}`], prosody)
+      for (let round = 1; round <= (bench.full ? 5 : 2); round++) {
+        for (const { proof, bare, own } of loops) {
+          record.figure(`login ${proof}`, 'logins/s of one core')
+          record.value(`login ${proof}`, 'relay', round, perCore(await logIn(proof, seconds)))
+          const [least, ours] = await Promise.all([bare.run(seconds), own.run(seconds)])
+          record.value(`login ${proof}`, 'bare', round, least)
+          record.value(`login ${proof}`, 'own', round, ours)
+        }
+        if (prosody === undefined) continue
+        record.figure('login prosody', 'logins/s of one core')
+        record.value('login prosody', 'prosody', round, perCore(await run('xmpp.ts', ['logins', `${prosody.port}`, `${seconds}`], prosody)))
+      }
+    })
+  } finally {
+    for (const ceiling of ceilings) ceiling.end()
+  }
 }
 
 /** Messages while strangers ask for challenges as fast as they get them. */
