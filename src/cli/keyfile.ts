@@ -81,7 +81,7 @@ const MANY_ROUNDS = 64
 async function parseAsking(bytes: Buffer, path: string, io: Io): Promise<SshPrivateKey> {
   const plain = parsePlain(bytes)
   if (plain !== undefined) return plain
-  // A sixth of the time that `send` takes goes into loading what reads all other keys.
+  // What reads all other keys takes some 50 ms to load.
   const { readPrivateKey } = await import('../auth/private-key.ts')
   try {
     return await readPrivateKey(bytes)
