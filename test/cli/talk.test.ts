@@ -295,6 +295,18 @@ describe('a group', () => {
     expect(readFileSync(join(home('Bob'), 'groups/Tea'), 'utf8')).toBe(before)
   }, 60_000)
 
+  test('of an id that another maker’s group has is not taken, and that is said', async () => {
+    await meet('Alice', 'Bob', 'Mallory')
+    await as('Alice', ['group', 'new', 'Tea', 'bob'])
+    await as('Bob', ['get'])
+    const before = readFileSync(join(home('Bob'), 'groups/Tea'), 'utf8')
+    const members = await Promise.all(['Mallory', 'Bob'].map(async (who) => parseCard((await as(who, ['me'])).out)))
+    const group = await makeGroup(identity('Mallory'), { id: /^id: (\S+)$/m.exec(before)![1]!, name: 'Trap', version: 9, time: members[0]!.time, members })
+    await put('Mallory', 'Bob', await message(identity('Mallory'), identity('Bob'), { type: 'group', card: group.text }, { group: group.id }))
+    expect(await as('Bob', ['get'])).toMatchObject({ code: 0, err: 'asfaleia: the group Trap was not taken: the group Tea of somebody else has its id\n' })
+    expect(readFileSync(join(home('Bob'), 'groups/Tea'), 'utf8')).toBe(before)
+  }, 60_000)
+
   test('is taken up unasked until there are 64: a contact can make as many as it likes', async () => {
     await meet('Mallory', 'Bob')
     const [mallory, bob] = [identity('Mallory'), identity('Bob')]

@@ -228,6 +228,7 @@ class Show {
     const { known, change } = await groups.take(group, (name) => book.get(name) !== undefined)
     const name = sanitizeLine(known.name)
     if (change === undefined) this.note(`you are in the group ${name}: \`asfaleia group show\` says who is`)
+    else if (change.kind === 'other') this.note(`the group ${group.name} was not taken: the group ${name} of somebody else has its id`)
     else if (change.kind === 'conflict') this.note(`the maker of the group ${name} signed two of one version: the first one stays`)
     else if (change.kind === 'newer') {
       const joined = change.joined.map((card) => `${sanitizeLine(card.name)} joined`)
