@@ -114,8 +114,9 @@ static void say(struct text *text, const char *string) { add(text, string, strle
 /* Of at most 512 bytes. */
 #define SAYF(text, ...) ((text)->length += (size_t)sprintf(room(text, 512), __VA_ARGS__))
 
-/* A WebSocket frame of a client (RFC 6455, section 5.2): binary, masked with zeros. */
+/* A WebSocket frame of a client (RFC 6455, section 5.2): binary, and masked, always alike. */
 static void frame(struct text *text, const void *bytes, size_t length) {
+  static const unsigned char mask[4] = { 0x37, 0xfa, 0x21, 0x3d };
   unsigned char head[14] = { 0x82 };
   size_t n = 2;
   if (length < 126) {
@@ -130,8 +131,11 @@ static void frame(struct text *text, const void *bytes, size_t length) {
     for (int i = 0; i < 8; i++) head[2 + i] = (unsigned char)((uint64_t)length >> (56 - 8 * i));
     n = 10;
   }
+  memcpy(head + n, mask, 4);
   add(text, head, n + 4);
   add(text, bytes, length);
+  char *masked = text->at + text->length - length;
+  for (size_t i = 0; i < length; i++) masked[i] ^= (char)mask[i & 3];
 }
 
 /* One of our packets, without its LF, as the door carries it. */

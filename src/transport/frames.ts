@@ -216,18 +216,26 @@ let words: DataView = new DataView(new ArrayBuffer(0))
 /** Unmasks bytes to where they are, or further in front; gives whether any is as low as LF and CR are. */
 function unmask(chunk: Uint8Array, from: number, length: number, mask: number, to: number): boolean {
   if (words.buffer !== chunk.buffer) words = new DataView(chunk.buffer)
-  const source = chunk.byteOffset + from
-  const target = chunk.byteOffset + to
+  const view = words
   let low = 0
-  let i = 0
-  for (; i + 4 <= length; i += 4) {
-    const word = words.getInt32(source + i, true) ^ mask
-    words.setInt32(target + i, word, true)
-    low |= (word - LOW) & ~word
+  let source = chunk.byteOffset + from
+  let target = chunk.byteOffset + to
+  const end = source + length
+  // Four words at a time, which takes two thirds of the time.
+  for (; source + 16 <= end; source += 16, target += 16) {
+    const a = view.getInt32(source, true) ^ mask
+    const b = view.getInt32(source + 4, true) ^ mask
+    const c = view.getInt32(source + 8, true) ^ mask
+    const d = view.getInt32(source + 12, true) ^ mask
+    view.setInt32(target, a, true)
+    view.setInt32(target + 4, b, true)
+    view.setInt32(target + 8, c, true)
+    view.setInt32(target + 12, d, true)
+    low |= ((a - LOW) & ~a) | ((b - LOW) & ~b) | ((c - LOW) & ~c) | ((d - LOW) & ~d)
   }
-  for (; i < length; i++) {
-    const byte = chunk[from + i]! ^ ((mask >>> ((i & 3) * 8)) & 0xff)
-    chunk[to + i] = byte
+  for (let shift = 0; source < end; source++, target++, shift += 8) {
+    const byte = (view.getUint8(source) ^ (mask >>> (shift & 24))) & 0xff
+    view.setUint8(target, byte)
     if (byte < 0x0e) low = HIGHEST
   }
   return (low & HIGHEST) !== 0

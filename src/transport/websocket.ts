@@ -90,6 +90,9 @@ export async function createPublicServer(options: {
         const offered = request.headers['sec-websocket-protocol'] ?? ''
         if (request.ws && !offered.split(/\s*,\s*/).includes(SUBPROTOCOL)) {
           await reply.code(400).type('text/plain').send(`this WebSocket speaks the subprotocol ${SUBPROTOCOL}\n`)
+        } else if (request.ws) {
+          // The library answers on the socket itself, which would keep the request and its answer for as long as it lives.
+          reply.raw.detachSocket(request.raw.socket)
         }
       },
     },
@@ -163,7 +166,7 @@ class MessageStream implements ByteStream, Receiver, FrameReceiver {
   #writing = false
   /** What the relay wants to be written while something of our own is. */
   #next: Uint8Array | undefined
-  #onNext = (): void => {}
+  #onNext: (() => void) | undefined
   /** The newest ping's, as RFC 6455 has it in section 5.5.3: who pings and does not read makes nobody hold more. */
   #pong: Uint8Array | undefined
   #close: Uint8Array | undefined
@@ -256,11 +259,11 @@ class MessageStream implements ByteStream, Receiver, FrameReceiver {
     this.#receiver.onChunk(new Uint8Array(this.#longest + 2))
   }
 
-  #send(bytes: Uint8Array, done: () => void): boolean {
+  #send(bytes: Uint8Array, done?: () => void): boolean {
     this.#writing = !this.#stream.write(bytes, () => {
       this.#writing = false
       this.#sayOwn()
-      done()
+      done?.()
     })
     return !this.#writing
   }
@@ -286,10 +289,9 @@ class MessageStream implements ByteStream, Receiver, FrameReceiver {
         this.#pong = undefined
         if (this.#send(pong, done)) done()
       } else if (next !== undefined) {
-        const done = this.#onNext
-        this.#close = this.#next = undefined
-        this.#onNext = () => {}
-        if (this.#send(next, done)) done()
+        const done = this.#close === undefined ? this.#onNext : undefined
+        this.#close = this.#next = this.#onNext = undefined
+        if (this.#send(next, done)) done?.()
       } else {
         if (this.#state !== 'closing') return
         if (this.#peerClosed) this.#stream.end()

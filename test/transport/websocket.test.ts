@@ -1,7 +1,7 @@
 /** The WebSocket door with a relay's place taken by the test: what goes over the socket, byte by byte. */
 import { connect, type Server, type Socket } from 'node:net'
-import { afterEach, describe, expect, it } from 'vitest'
-import type { ByteStream } from '../../src/relay/stream.ts'
+import { afterEach, describe, expect, it, test } from 'vitest'
+import type { ByteStream, Receiver } from '../../src/relay/stream.ts'
 import { createSocketServer, listen } from '../../src/transport/socket.ts'
 import { createPublicServer } from '../../src/transport/websocket.ts'
 import { CLOSE, CONTINUATION, decodeFrames, encodeFrame, type Frame, type FrameOptions, PING, PONG, TEXT } from '../support/frames.ts'
@@ -37,33 +37,9 @@ function write(stream: ByteStream, bytes: Uint8Array, done: () => void): void {
   if (stream.write(bytes, done)) done()
 }
 
-async function open(behind = ''): Promise<Pair> {
-  let heard = ''
-  let answer = (): void => {}
-  let changed = Promise.withResolvers<void>()
-  const tell = (what: string): void => {
-    heard += what
-    changed.resolve()
-    changed = Promise.withResolvers()
-  }
-  const accepted = Promise.withResolvers<ByteStream>()
-  const page = await createPublicServer({
-    maxMessage: LONGEST,
-    circuitOf: () => undefined,
-    accept(stream) {
-      accepted.resolve(stream)
-      return {
-        onChunk(chunk) {
-          tell(Buffer.from(chunk).toString('latin1'))
-          chunk.fill(0)
-          answer()
-        },
-        flush: () => {},
-        onFinish: () => tell('<finish>'),
-        onEnd: () => tell('<end>'),
-      }
-    },
-  })
+/** Opens a door, and a connection to it that has sent the request. */
+async function dial(accept: (stream: ByteStream) => Receiver, request: string): Promise<Socket> {
+  const page = await createPublicServer({ maxMessage: LONGEST, circuitOf: () => undefined, accept })
   const server: Server = createSocketServer((socket) => void page.http.emit('connection', socket))
   const address = await listen(server, { kind: 'tcp', host: '127.0.0.1', port: 0 })
   if (address.kind !== 'tcp') throw new Error('not TCP')
@@ -74,7 +50,34 @@ async function open(behind = ''): Promise<Pair> {
     await page.close()
   })
   client.on('error', () => {})
-  client.write(Buffer.from(REQUEST + behind, 'latin1'))
+  client.write(Buffer.from(request, 'latin1'))
+  return client
+}
+
+async function open(behind = ''): Promise<Pair> {
+  let heard = ''
+  let answer = (): void => {}
+  let changed = Promise.withResolvers<void>()
+  const tell = (what: string): void => {
+    heard += what
+    changed.resolve()
+    changed = Promise.withResolvers()
+  }
+  const accepted = Promise.withResolvers<ByteStream>()
+  const accept = (stream: ByteStream): Receiver => {
+    accepted.resolve(stream)
+    return {
+      onChunk(chunk) {
+        tell(Buffer.from(chunk).toString('latin1'))
+        chunk.fill(0)
+        answer()
+      },
+      flush: () => {},
+      onFinish: () => tell('<finish>'),
+      onEnd: () => tell('<end>'),
+    }
+  }
+  const client = await dial(accept, REQUEST + behind)
   const incoming = client[Symbol.asyncIterator]() as AsyncIterator<Buffer>
   let bytes: Buffer = Buffer.alloc(0)
   const more = async (): Promise<boolean> => {
@@ -118,6 +121,22 @@ async function open(behind = ''): Promise<Pair> {
 const packet = (text: string): Uint8Array => encodeFrame(text, { mask: undefined })
 const text = (frame: Frame | undefined): string => `${frame?.opcode} ${frame?.payload.toString('latin1')}`
 const CODE_1000 = '\x03\xe8'
+
+test.each([
+  ['a key that is none', REQUEST.replace('AAAAAAAA', 'AAAA'), 400],
+  ['no key', REQUEST.replace('-Key:', '-Kex:'), 400],
+  ['a version that is none', REQUEST.replace('Version: 13', 'Version: 7'), 400],
+  ['no version', REQUEST.replace('Version: 13', 'Version:'), 400],
+  ['another protocol', REQUEST.replace('Upgrade: websocket', 'Upgrade: other'), 400],
+  ['another subprotocol', REQUEST.replace('asfaleia.1', 'asfaleia.2'), 400],
+  ['another path', REQUEST.replace('/v1', '/v2'), 404],
+])('a handshake with %s is refused, and its connection ends', async (_what, request, status) => {
+  const client = await dial(() => {
+    throw new Error('taken')
+  }, request)
+  const said = Buffer.concat((await client.toArray()) as Buffer[]).toString('latin1')
+  expect(said).toMatch(new RegExp(`^HTTP/1.1 ${status} `))
+})
 
 describe('a WebSocket as a stream', () => {
   it('hands over what one read brought in one chunk, and sends frames as they are', async () => {
