@@ -26,7 +26,7 @@ const IN_THE_WAY = [
   '- **Store, window 64.** The floor looks at no byte of a payload, overwrites nothing and frees nothing. Of the relay\'s time a SEND in the session takes 30 % (the alphabet 7, token and receiver 7, mailbox and slab 11), memory that is touched first and overwritten 14, of which page faults, which the floor has, too, are 11, system calls 13, V8\'s marking on a second thread 14: it holds slabs against a limit that goes by its own small heap.',
   '- **One at a time, and push.** Half of the time is the kernel\'s, 38 % in the one `write` of each answer, with which loopback delivers it; the floor makes the same calls, and no more. Of the other half the session takes 22 %, the stream and the ticks after each write 8, and the way from epoll into JavaScript the rest.',
   '- **16 KiB.** Page faults 18 %, the alphabet 16 (a table of two bytes at once; there is nothing for it in Node that does not make a string), system calls 16, lines put together from several reads 6, overwriting 7.',
-  '- **WebSocket.** Of a store 43 % is the library\'s way of a frame, the session\'s 23 % in it; V8\'s collector has 10 %, for the objects of each frame and each answer.',
+  '- **WebSocket.** Of a store and its drain 8 % is the unmasking of frames, four words at a time, and 2 the reading of their heads; one at a time 3 and 1. The rest is what the raw door does.',
   '- **Logins by RSA, and by signature.** The check of an RSA signature is 2 %, the encryption to an RSA key 4. The rest is spread over the parsing of keys and signatures, keys made from DER, HMACs, the token, the way to the thread pool and back (22 % by signature), and the compiler, 12 to 26 % in runs of a few seconds; nothing else is above 5 %.',
 ].join('\n')
 
