@@ -33,7 +33,9 @@ const DENIED = ['child', 'worker', 'wasi', 'addon', 'inspector'] as const
 export const MEMORY_FLAGS: readonly string[] = [
   // What V8's collector frees is zeroed, and soon: strings are nobody's else to overwrite.
   '--clear-free-memory',
-  '--max-semi-space-size=1',
+  '--max-semi-space-size=2',
+  // What lives there is little: helpers would wait for a core longer than they take.
+  '--no-parallel-scavenge',
   // V8 holds its limits against what lies outside of its heap, too: slabs of messages that come would have it collect
   // all the time. The factor that it uses at most anyway (docs/decisions/0012-when-memory-is-freed.md).
   '--heap-growing-percent=300',

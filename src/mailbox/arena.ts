@@ -79,6 +79,12 @@ export class Arena {
     return slab.bytes.subarray(start, start + slab.words[(at >> 2) + 1]!)
   }
 
+  /** Of the payload at a position. */
+  length(position: number): number {
+    const slab = this.#slabs[Math.floor(position / (SLAB_BYTES / 8))]!
+    return slab.words[(position % (SLAB_BYTES / 8)) * 2 + 1]!
+  }
+
   /** Overwrites the payload with zeros and frees its place. */
   erase(position: number): void {
     this.#clear(position)

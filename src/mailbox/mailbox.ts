@@ -4,7 +4,7 @@
  * Knows no keys (a mailbox's id is blinded), no sockets, no clock; senders are not recorded.
  */
 import type { Limits } from '../protocol/limits.ts'
-import type { Lease, Mailboxes, MessageId, Put, Subscriber, Taken } from '../protocol/session.ts'
+import type { Lease, Mailboxes, MessageId, Put, Subscriber } from '../protocol/session.ts'
 import { Arena, footprint } from './arena.ts'
 
 /** What a message costs beside its payload: its row in the tables below, rounded up. */
@@ -170,33 +170,32 @@ export class MemoryMailboxes implements Mailboxes {
     return row
   }
 
-  take(
-    id: string,
-    owner: number,
-    how: { lease: Lease; messages: number; bytes: number },
-    now: number,
-  ): Taken {
+  waiting(id: string): number {
+    return this.#mailboxes.get(id)?.waiting ?? 0
+  }
+
+  take(id: string, owner: number, how: { readonly lease: Lease; readonly bytes: number }, now: number, into: Float64Array): number {
     this.expire(now)
     const mailbox = this.#mailboxes.get(id)
-    const references: number[] = []
-    if (mailbox === undefined) return { references, waiting: 0 }
+    if (mailbox === undefined) return 0
     const rows = this.#rows
-    let most = how.messages
+    let most = into.length
+    let count = 0
     if (how.lease === 'subscribe') most = Math.min(most, this.#limits.window - mailbox.window)
     let bytes = 0
     let row = mailbox.first
-    for (; row !== NONE && references.length < most; row = rows.next[row]!) {
+    for (; row !== NONE && count < most; row = rows.next[row]!) {
       if (rows.lease[row] !== FREE) continue
-      bytes += this.#arena.read(rows.position[row]!).length
-      if (bytes > how.bytes && references.length > 0) break
+      bytes += this.#arena.length(rows.position[row]!)
+      if (bytes > how.bytes && count > 0) break
       rows.lease[row] = LEASES[how.lease]
       rows.owner[row] = owner
       mailbox.waiting--
       if (mailbox.subscriber?.owner === owner) mailbox.window++
-      references.push(rows.generation[row]! * ROWS + row)
+      into[count++] = rows.generation[row]! * ROWS + row
     }
     mailbox.first = row
-    return { references, waiting: mailbox.waiting }
+    return count
   }
 
   read(reference: number): { id: MessageId; payload: Uint8Array } | undefined {

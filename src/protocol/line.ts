@@ -89,8 +89,10 @@ export interface PacketSource {
 /** Packets ended by LF, as TCP and unix sockets carry them; one CR before the LF is ignored. */
 export class LineDecoder implements PacketSource {
   readonly found = new Found()
-  #chunks: Uint8Array[] = []
-  /** Where the unread part of the first chunk begins. */
+  /** The chunk that is read, and the unread ones behind it: hardly ever any, so that no array grows for each chunk. */
+  #chunk: Uint8Array | undefined
+  #later: Uint8Array[] = []
+  /** Where the unread part of the chunk begins. */
   #at = 0
   /** A line begun in chunks that are gone; `#carried` bytes of it are known. */
   #carry: Uint8Array | undefined
@@ -99,24 +101,29 @@ export class LineDecoder implements PacketSource {
   #lent = false
 
   get held(): number {
-    let held = this.#carried - this.#at
-    for (const chunk of this.#chunks) held += chunk.length
+    let held = this.#carried - this.#at + (this.#chunk?.length ?? 0)
+    for (const chunk of this.#later) held += chunk.length
     return held
   }
 
   push(chunk: Uint8Array): void {
-    if (chunk.length > 0) this.#chunks.push(chunk)
+    if (chunk.length === 0) return
+    if (this.#chunk === undefined) this.#chunk = chunk
+    else this.#later.push(chunk)
   }
 
   giveBack(): void {
     if (this.#lent) this.#dropCarry()
     // Chunks are read in order: if any is left, the last one is.
-    const chunk = this.#chunks.pop()
-    if (chunk === undefined) return
-    const isFirst = this.#chunks.length === 0
-    const rest = copyBytes(isFirst ? chunk.subarray(this.#at) : chunk)
-    if (isFirst) this.#at = 0
-    chunk.fill(0)
+    const last = this.#later.length > 0 ? this.#later.pop() : this.#chunk
+    if (last === undefined) return
+    const isFirst = last === this.#chunk
+    const rest = copyBytes(isFirst ? last.subarray(this.#at) : last)
+    if (isFirst) {
+      this.#chunk = undefined
+      this.#at = 0
+    }
+    last.fill(0)
     this.push(rest)
     this.found.clear()
   }
@@ -129,11 +136,11 @@ export class LineDecoder implements PacketSource {
   find(limit: number): 'found' | 'too-large' | undefined {
     if (this.#lent) this.#dropCarry()
     for (;;) {
-      const chunk = this.#chunks[0]
+      const chunk = this.#chunk
       if (chunk === undefined) return undefined
       if (this.#at === chunk.length) {
         chunk.fill(0)
-        this.#chunks.shift()
+        this.#chunk = this.#later.shift()
         this.#at = 0
         continue
       }
@@ -159,8 +166,10 @@ export class LineDecoder implements PacketSource {
   }
 
   clear(): void {
-    for (const chunk of this.#chunks) chunk.fill(0)
-    this.#chunks = []
+    this.#chunk?.fill(0)
+    this.#chunk = undefined
+    for (const chunk of this.#later) chunk.fill(0)
+    this.#later = []
     this.#at = 0
     this.#dropCarry()
     this.found.clear()

@@ -13,13 +13,6 @@ import { asciiText, createRequest, isWord, PACKETS } from './packets.ts'
 /** How a message is leased: by SUBSCRIBE, by `GET …;lease`, or by a plain GET until it was written out. */
 export type Lease = 'subscribe' | 'lease' | 'plain'
 
-/** A message's reference stays a plain number, and is told from a later message in the same place. */
-export interface Taken {
-  readonly references: readonly number[]
-  /** Messages that wait still, leased ones not among them. */
-  readonly waiting: number
-}
-
 /** A message id: 64 random bits as two uint32, told as 16 hexadecimal digits. */
 export interface MessageId {
   readonly high: number
@@ -41,8 +34,14 @@ export interface Subscriber {
 /** What the session asks of the mailboxes (src/mailbox/mailbox.ts); `id` is a mailbox's blinded id. */
 export interface Mailboxes {
   put(id: string, payload: Uint8Array, now: number): Put
-  /** Leases what waits, in order, bounded in messages and bytes (one message always fits). */
-  take(id: string, owner: number, how: { lease: Lease; messages: number; bytes: number }, now: number): Taken
+  /**
+   * Leases what waits, in order, bounded in messages (by the length of `into`) and bytes (one message always fits).
+   * A message's reference is a plain number, and is told from a later message in the same place.
+   * @returns how many references stand in `into`
+   */
+  take(id: string, owner: number, how: { readonly lease: Lease; readonly bytes: number }, now: number, into: Float64Array): number
+  /** Messages that wait, leased ones not among them. */
+  waiting(id: string): number
   /** A message while it lives; what is given is good until the next call. */
   read(reference: number): { readonly id: MessageId; readonly payload: Uint8Array } | undefined
   /** Erases a message that a plain GET wrote out. */
@@ -114,8 +113,9 @@ const PROVEN_TOKENS = 4
 const KNOWN_RECEIVERS = 4
 const NO_EFFECTS: readonly never[] = Object.freeze([])
 const MESSAGE_ID_DIGITS = 16
-/** How many messages a subscription takes at a time. */
-const DELIVERY = 16
+/** A subscription takes so many messages at a time. */
+const delivery = new Float64Array(16)
+const DELIVERY = { lease: 'subscribe', bytes: OUTPUT_BYTES } as const
 
 /** One for all sessions: a packet is read and answered in one go. */
 const request = createRequest()
@@ -133,7 +133,7 @@ interface ProvenToken {
 }
 
 interface Batch {
-  readonly references: readonly number[]
+  readonly references: Float64Array
   readonly plain: boolean
   at: number
 }
@@ -539,11 +539,13 @@ export class Session<P extends Proof = Proof> {
     if (!plain && !isWord(request.field(1), 'lease')) throw new ProtocolError('wrong-usage')
     const mailbox = this.#authorize(now)
     const { batchMessages, batchBytes } = this.#limits
-    const how = { lease: plain ? 'plain' : 'lease', messages: batchMessages, bytes: batchBytes } as const
+    const how = { lease: plain ? 'plain' : 'lease', bytes: batchBytes } as const
     this.#join(mailbox)
-    const { references, waiting } = this.#ports.mailboxes.take(mailbox, this.#subscriber.owner, how, now)
-    this.#output.packet(`${PACKETS.MESSAGES.no};${references.length};${waiting}`)
-    if (references.length > 0) this.#batch = { references, plain, at: 0 }
+    const { mailboxes } = this.#ports
+    const references = new Float64Array(Math.min(batchMessages, mailboxes.waiting(mailbox)))
+    const count = mailboxes.take(mailbox, this.#subscriber.owner, how, now, references)
+    this.#output.packet(`${PACKETS.MESSAGES.no};${count};${mailboxes.waiting(mailbox)}`)
+    if (count > 0) this.#batch = { references: references.subarray(0, count), plain, at: 0 }
   }
 
   /** Sends what there is room for of a batch. */
@@ -599,11 +601,10 @@ export class Session<P extends Proof = Proof> {
   }
 
   #deliver(mailbox: string, now: number): void {
-    const how = { lease: 'subscribe', messages: DELIVERY, bytes: OUTPUT_BYTES } as const
-    const { references } = this.#ports.mailboxes.take(mailbox, this.#subscriber.owner, how, now)
+    const count = this.#ports.mailboxes.take(mailbox, this.#subscriber.owner, DELIVERY, now, delivery)
     // Nothing waits, or the window is used up: the mailbox calls when that changes.
-    if (references.length === 0) this.#hasWaiting = false
-    for (const reference of references) this.#sendMessage(reference)
+    if (count === 0) this.#hasWaiting = false
+    for (let n = 0; n < count; n++) this.#sendMessage(delivery[n]!)
   }
 
   #join(mailbox: string): void {

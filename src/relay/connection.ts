@@ -21,7 +21,14 @@ export interface Host {
   onFault(error: unknown): void
 }
 
-type Input = (session: Session<RelayProof>, now: number) => readonly Effect<RelayProof>[]
+type Input<T = undefined> = (session: Session<RelayProof>, now: number, given: T) => readonly Effect<RelayProof>[]
+
+// What comes often has no closure made for it: the young collector's pauses are what a message waits for.
+const onChunk: Input<Uint8Array> = (session, now, chunk) => session.onChunk(chunk, now)
+const onWritten: Input = (session, now) => session.onWritten(now)
+const onWriting: Input = (session, now) => session.onWriting(now)
+const onWaiting: Input = (session, now) => session.onWaiting(now)
+const onTakenOver: Input = (session, now) => session.onTakenOver(now)
 
 export class Connection implements Receiver, Subscriber {
   readonly owner: number
@@ -35,7 +42,7 @@ export class Connection implements Receiver, Subscriber {
   #waiting = false
   #takenOver = false
   readonly #onWritten = (): void => {
-    this.#perform((session, now) => session.onWritten(now))
+    this.#perform(onWritten, undefined)
     this.flush()
   }
 
@@ -58,12 +65,12 @@ export class Connection implements Receiver, Subscriber {
   }
 
   onChunk(chunk: Uint8Array): void {
-    this.#perform((session, now) => session.onChunk(chunk, now))
+    this.#perform(onChunk, chunk)
     this.#host.onRest()
   }
 
   onFinish(): void {
-    this.#perform((session, now) => session.onFinish(now))
+    this.#perform((session, now) => session.onFinish(now), undefined)
   }
 
   onEnd(): void {
@@ -93,8 +100,8 @@ export class Connection implements Receiver, Subscriber {
   /** The end of the turn in which the connection was woken: what came to wait is gathered, and all is written. */
   onTurn(): void {
     this.#awake = false
-    if (this.#takenOver) this.#perform((session, now) => session.onTakenOver(now))
-    else if (this.#waiting) this.#perform((session, now) => session.onWaiting(now))
+    if (this.#takenOver) this.#perform(onTakenOver, undefined)
+    else if (this.#waiting) this.#perform(onWaiting, undefined)
     this.#takenOver = this.#waiting = false
     this.flush()
   }
@@ -103,29 +110,29 @@ export class Connection implements Receiver, Subscriber {
     while (!this.#ended) {
       const bytes = this.#session.flush(this.#host.now())
       if (bytes === undefined) return
-      if (this.#stream.write(bytes, this.#onWritten)) this.#perform((session, now) => session.onWritten(now))
-      else this.#perform((session, now) => session.onWriting(now))
+      this.#perform(this.#stream.write(bytes, this.#onWritten) ? onWritten : onWriting, undefined)
     }
   }
 
   /** Called about once a second. */
   onTick(now: number): void {
-    if (now >= this.#session.due) this.#perform((session) => session.onTime(now))
+    if (now >= this.#session.due) this.#perform((session) => session.onTime(now), undefined)
   }
 
   /** The relay goes down. */
   restart(seconds: number): void {
-    this.#perform((session, now) => session.onRestarting(seconds, now))
+    this.#perform((session, now) => session.onRestarting(seconds, now), undefined)
   }
 
   destroy(): void {
     this.#stream.destroy()
   }
 
-  #perform(input: Input): void {
+  #perform<T>(input: Input<T>, given: T): void {
     if (this.#ended) return
     try {
-      for (const effect of input(this.#session, this.#host.now())) this.#do(effect)
+      const effects = input(this.#session, this.#host.now(), given)
+      if (effects.length > 0) for (const effect of effects) this.#do(effect)
       this.#steer()
       if (this.#session.unsaid) this.#wake()
     } catch (error) {
@@ -162,7 +169,7 @@ export class Connection implements Receiver, Subscriber {
 
   #settle<T>(work: Promise<T>, inputOf: (value: T) => Input): void {
     work.then(
-      (value) => this.#perform(inputOf(value)),
+      (value) => this.#perform(inputOf(value), undefined),
       (error: unknown) => {
         this.#host.onFault(error)
         this.#stream.destroy()

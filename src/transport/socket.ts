@@ -75,7 +75,7 @@ export function createSocketServer(onSocket: (socket: Socket) => void, onKept: (
   })
 }
 
-/** What every socket is read into, one at a time; all zero between two reads. As large as libuv reads. */
+/** What every socket is read into, one at a time; all zero between two reads. A long line is in few parts then. */
 const READ = Buffer.alloc(131_072)
 
 /** What Node keeps in a socket for `onread`; the names are of lib/net.js, initSocketHandle. */
