@@ -94,6 +94,19 @@ async function openAny(server: Server, count: number): Promise<Mailbox[]> {
   return Array.from({ length: count }, (_, n) => ({ token: `${'t'.repeat(240)}.${n}`, receiver: `${key}.${n}` }))
 }
 
+/** Messages of every kind, for what compiles as it runs; the same time for everybody. */
+async function warmUp(bench: Bench, { subject, under }: Target): Promise<void> {
+  const until = performance.now() + warmSeconds(bench) * 1_000
+  const messages = AMOUNT[subject] / 4
+  while (performance.now() < until) {
+    await runLoad(under, 'store', { messages })
+    await runLoad(under, 'drain', { messages })
+    await runLoad(under, 'push', { messages: messages / 2, window: 4 })
+  }
+}
+
+const warmSeconds = (bench: Bench): number => (bench.full ? 6 : 1.5)
+
 /** A relay is one subject by each of its doors. */
 function byDoor(under: Under): Target[] {
   const subject = under.server.name
@@ -115,13 +128,12 @@ const measureMessages: Part = async (bench) => {
       else targets.push(...byDoor(await prepare(bench, server)))
     }
     const scale = bench.full ? 1.5 : 0.5
-    // Round 0 warms up what compiles as it runs, and is not recorded.
-    for (let round = 0; round <= (bench.full ? 5 : 3); round++) {
+    for (const target of targets) await warmUp(bench, target)
+    for (let round = 1; round <= (bench.full ? 5 : 3); round++) {
       for (const { subject, under } of targets) {
         const messages = AMOUNT[subject] * scale
         const run = async (figure: string, mode: Mode, options: LoadOptions): Promise<void> => {
-          const load = await runLoad(under, mode, options)
-          if (round > 0) record.rate(figure, subject, round, load)
+          record.rate(figure, subject, round, await runLoad(under, mode, options))
         }
         await run('store', 'store', { messages })
         await run('drain', 'drain', { messages })
@@ -133,7 +145,7 @@ const measureMessages: Part = async (bench) => {
         await runLoad(under, 'drain', { messages: messages / 4 })
         await run('push', 'push', { messages: messages / 4, window: 4 })
       }
-      if (prosody !== undefined && round > 0) {
+      if (prosody !== undefined && (bench.full || round === 1)) {
         const generator = await Generator.startScript('xmpp.ts', ['store', `${prosody.port}`, `${AMOUNT.prosody}`], prosody)
         record.rate('store', 'prosody', round, await generator.run())
       }
@@ -148,11 +160,11 @@ const measureLarge: Part = async (bench) => {
     const targets: Target[] = []
     for (const server of servers) targets.push(...byDoor(await prepare(bench, server)))
     const messages = bench.full ? 16_000 : 3_200
-    for (let round = 0; round <= (bench.full ? 5 : 3); round++) {
+    for (const target of targets) await warmUp(bench, target)
+    for (let round = 1; round <= (bench.full ? 5 : 2); round++) {
       for (const { subject, under } of targets) {
         const store = await runLoad(under, 'store', { messages, size: LARGE })
         const drain = await runLoad(under, 'drain', { messages })
-        if (round === 0) continue
         record.rate('large store', subject, round, store)
         record.rate('large drain', subject, round, drain)
       }
@@ -165,11 +177,14 @@ const measureLatency: Part = async (bench) => {
   for (const name of ['p50', 'p99', 'p99.9']) record.figure(name, 'µs')
   await withServers(bench, ['relay', 'floor', 'mosquitto'], async (servers) => {
     const unders: Under[] = []
-    for (const server of servers) unders.push(await prepare(bench, server))
-    for (let round = 0; round <= (bench.full ? 5 : 3); round++) {
+    for (const server of servers) {
+      const under = await prepare(bench, server)
+      await warmUp(bench, { subject: server.name, under })
+      unders.push(under)
+    }
+    for (let round = 1; round <= (bench.full ? 5 : 2); round++) {
       for (const under of unders) {
         const { p50 = 0, p99 = 0, p999 = 0, cpuMicroseconds } = await runLoad(under, 'rate', { rate: 5_000, seconds: bench.full ? 4 : 1 })
-        if (round === 0) continue
         record.value('p50', under.server.name, round, p50, cpuMicroseconds)
         record.value('p99', under.server.name, round, p99)
         record.value('p99.9', under.server.name, round, p999)
@@ -178,13 +193,17 @@ const measureLatency: Part = async (bench) => {
   })
 }
 
+/** Whose memory is looked at: in the quick form those that there is something to reach beside. */
+const remembering = (bench: Bench): readonly Exclude<ServerName, 'prosody'>[] =>
+  bench.full ? ['relay', 'floor', 'mosquitto', 'redis', 'nats', 'aedes'] : ['relay', 'floor', 'mosquitto', 'redis']
+
 const measureMemory: Part = async (bench) => {
   const record = new Recorder(bench)
   record.figure('queued', 'B over the payload')
   record.figure('drained', '% of the peak')
   record.figure('thinned', '% of the peak')
-  const messages = bench.full ? 1_000_000 : 96_000
-  for (const name of ['relay', 'floor', 'mosquitto', 'redis', 'nats', 'aedes'] as const) {
+  const messages = bench.full ? 1_000_000 : 64_000
+  for (const name of remembering(bench)) {
     await withServers(bench, [name], async ([server]) => {
       if (server === undefined) return
       const under = await prepare(bench, server)
@@ -249,7 +268,7 @@ const measureIdle: Part = async (bench) => {
     await rest.end()
     await first.end()
   }
-  for (const name of ['relay', 'floor', 'mosquitto', 'redis', 'nats', 'aedes'] as const) {
+  for (const name of remembering(bench)) {
     await withServers(bench, [name], async ([server]) => {
       if (server !== undefined) await measure(await prepare(bench, server, 1), name)
     })
@@ -262,7 +281,7 @@ const measureIdle: Part = async (bench) => {
 const measureLogins: Part = async (bench) => {
   const record = new Recorder(bench)
   const seconds = bench.full ? 4 : 0.6
-  const warmSeconds = bench.full ? 6 : 2
+  const warm = warmSeconds(bench)
   // By the server's CPU: a client of RSA works longer than the relay, and one core of them does not fill it.
   const perCore = (load: Load): number => 1e6 / load.cpuMicroseconds
   const ceilings: Ceiling[] = []
@@ -276,15 +295,15 @@ const measureLogins: Part = async (bench) => {
       const loops: { proof: Proof; bare: Ceiling; own: Ceiling }[] = []
       for (const proof of PROOFS) {
         const start = async (which: 'bare' | 'own', core: string): Promise<Ceiling> => {
-          const ceiling = await Ceiling.start(proof, which, core, warmSeconds)
+          const ceiling = await Ceiling.start(proof, which, core, warm)
           ceilings.push(ceiling)
           return ceiling
         }
         const [bare, own] = await Promise.all([start('bare', SERVER_CORE), start('own', LOAD_CORE)])
         loops.push({ proof, bare, own })
-        await logIn(proof, warmSeconds)
+        await logIn(proof, warm)
       }
-      if (prosody !== undefined) await run('xmpp.ts', ['logins', `${prosody.port}`, `${warmSeconds}`], prosody)
+      if (prosody !== undefined) await run('xmpp.ts', ['logins', `${prosody.port}`, `${warm}`], prosody)
       for (let round = 1; round <= (bench.full ? 5 : 2); round++) {
         for (const { proof, bare, own } of loops) {
           record.figure(`login ${proof}`, 'logins/s of one core')
@@ -310,7 +329,9 @@ const measureFlood: Part = async (bench) => {
   await withServers(bench, ['relay'], async ([server]) => {
     const under = await prepare(bench, server!)
     const options = { rate: 5_000, seconds: bench.full ? 4 : 1, spin: 0 } as const
-    for (let round = 0; round <= (bench.full ? 5 : 3); round++) {
+    await warmUp(bench, { subject: 'relay', under })
+    // Round 0 is for logins.
+    for (let round = 0; round <= (bench.full ? 5 : 2); round++) {
       const calm = await runLoad(under, 'rate', options)
       const generator = await Generator.start(under, 'rate', options)
       const flood = await Generator.start(under, 'flood', {}, true)
@@ -340,24 +361,22 @@ const measureStart: Part = async (bench) => {
 
 const measureGrowth: Part = async (bench) => {
   const record = new Recorder(bench)
-  const rounds = bench.full ? 3 : 2
+  const rounds = bench.full ? 3 : 1
   const show = (count: number): string => count.toLocaleString('en-US')
-  const depths = bench.full ? [1_000, 10_000, 100_000, 1_000_000] : [1_000, 10_000, 100_000]
+  const depths = bench.full ? [1_000, 10_000, 100_000, 1_000_000] : [1_000, 100_000]
   const deep: { depth: number; under: Under }[] = []
   await withServers(bench, depths.map(() => 'relay' as const), async (servers) => {
     for (const [n, server] of servers.entries()) {
       const under = await prepare(bench, server)
-      await runLoad(under, 'store', { messages: 32_000 })
-      await runLoad(under, 'drain', { messages: 32_000 })
+      await warmUp(bench, { subject: 'relay', under })
       await runLoad(under, 'store', { messages: depths[n]! })
       deep.push({ depth: depths[n]!, under })
     }
     const messages = bench.full ? 96_000 : 16_000
-    for (let round = 0; round <= rounds; round++) {
+    for (let round = 1; round <= rounds; round++) {
       for (const { depth, under } of deep) {
         const store = await runLoad(under, 'store', { messages })
         const drain = await runLoad(under, 'drain', { messages })
-        if (round === 0) continue
         const both = { messages, seconds: store.seconds + drain.seconds, cpuMicroseconds: store.cpuMicroseconds + drain.cpuMicroseconds }
         record.rate(`queue of ${show(depth)}`, 'relay', round, both)
       }
@@ -366,20 +385,24 @@ const measureGrowth: Part = async (bench) => {
   bench.say('growth: queued')
   await withServers(bench, ['relay', 'floor'], async (servers) => {
     const unders: Under[] = []
-    for (const server of servers) unders.push(await prepare(bench, server, MANY_MAILBOXES))
+    for (const server of servers) {
+      const under = await prepare(bench, server, MANY_MAILBOXES)
+      await warmUp(bench, { subject: server.name, under })
+      unders.push(under)
+    }
     const messages = bench.full ? 90_000 : 18_000
-    for (let round = 0; round <= rounds; round++) {
+    for (let round = 1; round <= rounds; round++) {
       for (const connections of [100, 1_000, 9_000]) {
         for (const under of unders) {
           const load = await runLoad(under, 'store', { messages, connections, window: 1 })
           await runLoad(under, 'drain', { messages, connections: MANY_MAILBOXES })
-          if (round > 0) record.rate(`${show(connections)} connections`, under.server.name, round, load)
+          record.rate(`${show(connections)} connections`, under.server.name, round, load)
         }
       }
     }
     bench.say('growth: connections')
     for (let round = 1; round <= rounds; round++) {
-      for (const size of [256, 1_368, 4_096, 16_384, 32_768]) {
+      for (const size of bench.full ? [256, 1_368, 4_096, 16_384, 32_768] : [256, 1_368, 16_384]) {
         for (const under of unders) {
           const amount = Math.floor(Math.min(48_000, 96_000_000 / size) / (bench.full ? 1 : 6) / SENDERS) * SENDERS
           const store = await runLoad(under, 'store', { messages: amount, size })
@@ -402,7 +425,7 @@ const measureLoop: Part = async (bench) => {
       const status = (await (await fetch(`http://127.0.0.1:${server!.operatorPort}/status`)).json()) as { loopDelaySeconds: number }
       return status.loopDelaySeconds * 1_000
     }
-    for (let round = 0; round <= (bench.full ? 3 : 2); round++) {
+    for (let round = 0; round <= (bench.full ? 3 : 1); round++) {
       await look()
       await runLoad(under, 'store', { messages: 96_000 })
       const storing = await look()
