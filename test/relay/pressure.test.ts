@@ -130,6 +130,34 @@ async function login(person: Person): Promise<{ peer: Peer; token: string }> {
 
 const payloadOf = (n: number, length = 64): string => `${n}`.padStart(8, '0').padEnd(length, 'A')
 
+describe('a turn of the event loop', () => {
+  it('comes to one write for each connection, of what it asked and of what others sent it', async () => {
+    const bob = createPerson()
+    const { peer, token } = await login(bob)
+    peer.send(`6;${token}\n`)
+    expect(await peer.line()).toBe('16;0')
+    const other = await login(createPerson())
+    other.peer.send(`3;${other.token};${bob.line};${payloadOf(1)}\n`)
+    peer.send('7\n')
+    expect([peer.untaken, other.peer.untaken]).toEqual([0, 0])
+    peer.stall()
+    await settle()
+    const [pong, message] = ['17\n', `20;${'0'.repeat(16)};${payloadOf(1)}\n`]
+    expect(peer.untaken).toBe(pong.length + message.length)
+    expect(other.peer.read()).toEqual([expect.stringMatching(/^13;[0-9a-f]{16};/)])
+  })
+
+  it('is ended early by the 64th that has something to be written', () => {
+    const peers = Array.from({ length: 65 }, connect)
+    for (const peer of peers.slice(0, 63)) peer.send('7\n')
+    expect(peers.filter(({ untaken }) => untaken > 0)).toEqual([])
+    peers[63]!.send('7\n')
+    expect(peers.filter(({ untaken }) => untaken > 0)).toEqual(peers.slice(0, 64))
+    peers[64]!.send('7\n')
+    expect(peers[64]!.untaken).toBe(0)
+  })
+})
+
 describe('many streams', () => {
   it('that prove nothing give way to the newer, and people log in still', async () => {
     const strangers: Peer[] = []
