@@ -135,7 +135,7 @@ const NODE: readonly (readonly [name: string, users: readonly string[], why: str
   ['net', ['server.ts', 'client/dial.ts', 'operator/probe.ts'], 'the type of a socket'],
   ['net', ['config/value.ts'], 'what an IP address is'],
   ['http', ['transport/websocket.ts'], 'the public listener'],
-  ['fs', ['transport/socket.ts'], 'a unix socket is a file'],
+  ['fs', ['transport/socket.ts'], 'a unix socket is a file, and a socket has a descriptor to write to'],
   ['fs', ['server.ts', 'version.ts'], "the admitted keys, tor's hostname file, package.json: read only"],
   ['fs', ['operator/tor-control.ts'], "flags for opening tor's cookie"],
   ['fs/promises', ['operator/tor-control.ts'], "tor's cookie, read only"],

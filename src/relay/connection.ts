@@ -21,10 +21,11 @@ export interface Host {
   onFault(error: unknown): void
 }
 
-type Input<T = undefined> = (session: Session<RelayProof>, now: number, given: T) => readonly Effect<RelayProof>[]
+type Input = (session: Session<RelayProof>, now: number, chunk: Uint8Array) => readonly Effect<RelayProof>[]
 
-// What comes often has no closure made for it: the young collector's pauses are what a message waits for.
-const onChunk: Input<Uint8Array> = (session, now, chunk) => session.onChunk(chunk, now)
+const NOTHING = new Uint8Array(0)
+// What comes often has no closure made for it: everybody waits while the young collector clears such things away.
+const onChunk: Input = (session, now, chunk) => session.onChunk(chunk, now)
 const onWritten: Input = (session, now) => session.onWritten(now)
 const onWriting: Input = (session, now) => session.onWriting(now)
 const onWaiting: Input = (session, now) => session.onWaiting(now)
@@ -42,7 +43,7 @@ export class Connection implements Receiver, Subscriber {
   #waiting = false
   #takenOver = false
   readonly #onWritten = (): void => {
-    this.#perform(onWritten, undefined)
+    this.#perform(onWritten)
     this.flush()
   }
 
@@ -70,7 +71,7 @@ export class Connection implements Receiver, Subscriber {
   }
 
   onFinish(): void {
-    this.#perform((session, now) => session.onFinish(now), undefined)
+    this.#perform((session, now) => session.onFinish(now))
   }
 
   onEnd(): void {
@@ -100,8 +101,8 @@ export class Connection implements Receiver, Subscriber {
   /** The end of the turn in which the connection was woken: what came to wait is gathered, and all is written. */
   onTurn(): void {
     this.#awake = false
-    if (this.#takenOver) this.#perform(onTakenOver, undefined)
-    else if (this.#waiting) this.#perform(onWaiting, undefined)
+    if (this.#takenOver) this.#perform(onTakenOver)
+    else if (this.#waiting) this.#perform(onWaiting)
     this.#takenOver = this.#waiting = false
     this.flush()
   }
@@ -110,28 +111,28 @@ export class Connection implements Receiver, Subscriber {
     while (!this.#ended) {
       const bytes = this.#session.flush(this.#host.now())
       if (bytes === undefined) return
-      this.#perform(this.#stream.write(bytes, this.#onWritten) ? onWritten : onWriting, undefined)
+      this.#perform(this.#stream.write(bytes, this.#onWritten) ? onWritten : onWriting)
     }
   }
 
   /** Called about once a second. */
   onTick(now: number): void {
-    if (now >= this.#session.due) this.#perform((session) => session.onTime(now), undefined)
+    if (now >= this.#session.due) this.#perform((session) => session.onTime(now))
   }
 
   /** The relay goes down. */
   restart(seconds: number): void {
-    this.#perform((session, now) => session.onRestarting(seconds, now), undefined)
+    this.#perform((session, now) => session.onRestarting(seconds, now))
   }
 
   destroy(): void {
     this.#stream.destroy()
   }
 
-  #perform<T>(input: Input<T>, given: T): void {
+  #perform(input: Input, chunk: Uint8Array = NOTHING): void {
     if (this.#ended) return
     try {
-      const effects = input(this.#session, this.#host.now(), given)
+      const effects = input(this.#session, this.#host.now(), chunk)
       if (effects.length > 0) for (const effect of effects) this.#do(effect)
       this.#steer()
       if (this.#session.unsaid) this.#wake()
@@ -169,7 +170,7 @@ export class Connection implements Receiver, Subscriber {
 
   #settle<T>(work: Promise<T>, inputOf: (value: T) => Input): void {
     work.then(
-      (value) => this.#perform(inputOf(value), undefined),
+      (value) => this.#perform(inputOf(value)),
       (error: unknown) => {
         this.#host.onFault(error)
         this.#stream.destroy()

@@ -129,6 +129,46 @@ describe('a socket as a stream', () => {
     expect(events).toEqual(['open', 'x', '<end>'])
   })
 
+  it('says when the system has taken what it did not take at once, and all of it comes', async () => {
+    const { port, streams, events, changed } = await open()
+    const peer = connect({ port, host: '127.0.0.1' }).pause()
+    while (!events.includes('open')) await changed()
+    const bytes = Buffer.alloc(16 << 20)
+    for (let at = 0; at < bytes.length; at += 4) bytes.writeUInt32LE(at, at)
+    const taken = Promise.withResolvers<void>()
+    let isTaken = false
+    expect(streams[0]!.write(bytes, taken.resolve)).toBe(false)
+    void taken.promise.then(() => (isTaken = true))
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(isTaken).toBe(false)
+    const chunks: Buffer[] = []
+    peer.on('data', (chunk: Buffer) => chunks.push(chunk)).resume()
+    await taken.promise
+    say(streams[0]!, 'the last\n')
+    await once(peer, 'end')
+    const came = Buffer.concat(chunks)
+    expect(came.subarray(0, bytes.length).equals(bytes)).toBe(true)
+    expect(came.toString('latin1', bytes.length)).toBe('the last\n')
+    peer.destroy()
+  })
+
+  it('takes nothing for a peer that is gone, and says that it is', async () => {
+    const { port, streams, events, changed } = await open()
+    const peer = connect({ port, host: '127.0.0.1' })
+    while (!events.includes('open')) await changed()
+    // Not read from, the relay hears of a reset only when it writes.
+    streams[0]!.pause()
+    const closed = once(peer, 'close')
+    peer.resetAndDestroy()
+    await closed
+    let isTaken = false
+    expect(streams[0]!.write(Buffer.from('17\n'), () => (isTaken = true))).toBe(false)
+    while (!events.includes('<end>')) await changed()
+    expect(streams[0]!.write(Buffer.from('17\n'), () => (isTaken = true))).toBe(false)
+    await new Promise((resolve) => setImmediate(resolve))
+    expect([events, isTaken]).toEqual([['open', '<end>'], false])
+  })
+
   it('is told of an end once, whoever it was', async () => {
     const { port, streams, events, changed } = await open()
     const peer = connect({ port, host: '127.0.0.1' })
