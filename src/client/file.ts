@@ -39,7 +39,7 @@ export interface FileSink {
 export const FILE = Object.freeze({
   /** Parts that are sent and not confirmed: fewer than a relay is sent at once, so that texts pass between them. */
   window: 24,
-  /** The first pause until an offer without an answer goes again, ms; it doubles up to the second. */
+  /** Without a word of the receiver's for the first, ms, an offer goes, again; it doubles up to the second. */
   offer: Object.freeze([30_000, 600_000] as const),
   /** Files that are received at once, from one contact and from all. */
   contact: 4,
@@ -151,7 +151,7 @@ export class FileSending {
     if (this.isSettled) return []
     const parts: number[] = []
     // Further ahead than any pause is: the clock was set back.
-    if ((this.#offerAt <= now || this.#offerAt > now + FILE.offer[1]) && (this.#state === 'offered' || (this.#flying.size === 0 && this.#findMissing() === undefined))) {
+    if (this.#offerAt <= now || this.#offerAt > now + FILE.offer[1]) {
       this.#isAsked = true
       const [first, most] = FILE.offer
       this.#offerAt = now + Math.min(first * 2 ** this.#offers++, most) * (0.75 + random / 4)
@@ -167,8 +167,7 @@ export class FileSending {
 
   /** When `take` has an offer to make. */
   due(): number {
-    const asks = !this.isSettled && (this.#state === 'offered' || (this.#flying.size === 0 && this.#findMissing() === undefined))
-    return asks ? this.#offerAt : Number.POSITIVE_INFINITY
+    return this.isSettled ? Number.POSITIVE_INFINITY : this.#offerAt
   }
 
   /** The receiver says what it has. */
@@ -186,19 +185,31 @@ export class FileSending {
       this.#next = 1
     }
     this.#theirs.addAll(parts)
-    if (this.#theirs.isWhole) this.#offerAt = Math.max(this.#offerAt, now + FILE.offer[0])
+    // It may have taken parts and ended before it could confirm them.
+    for (const part of this.#flying) if (this.#theirs.has(part)) this.#flying.delete(part)
+    this.#onWord(now)
+  }
+
+  /** Whether the receiver said that it has it. */
+  has(part: number): boolean {
+    return this.#theirs.has(part)
   }
 
   /** The receiver confirmed a part. */
   onConfirmed(part: number, now: number): void {
     this.#flying.delete(part)
     this.#theirs.add(part)
-    // It looks at the whole now, and says what it found.
-    if (this.#theirs.isWhole) this.#offerAt = now + FILE.offer[0]
+    this.#onWord(now)
   }
 
   onEnd(state: 'expired' | 'failed'): void {
     if (!this.isSettled) this.#state = state
+  }
+
+  /** As long as it says something it need not be asked. */
+  #onWord(now: number): void {
+    this.#offers = 0
+    this.#offerAt = now + FILE.offer[0]
   }
 
   #findMissing(): number | undefined {

@@ -57,6 +57,7 @@ interface Outgoing {
   readonly sending: FileSending
   readonly deadline: number
   readonly delivery: FileDelivery
+  /** By message: the part, 0 for an offer. */
   readonly flying: Map<string, number>
   readonly settle: (state: FileState) => void
   error: unknown
@@ -171,6 +172,7 @@ export class Transfers {
     const outgoing = this.#outgoing.get(file)
     if (outgoing === undefined || fingerprintOf(outgoing.to.key) !== from) return false
     outgoing.sending.onHave(parts, this.#port.now())
+    this.#takeBack(outgoing, (part) => part > 0 && outgoing.sending.has(part))
     this.#tell(outgoing)
     return true
   }
@@ -224,6 +226,8 @@ export class Transfers {
     if (sending.isSettled) return
     try {
       const bytes = part === 0 ? new Uint8Array(0) : await readPart(source, part)
+      // The answer to the newest offer says all.
+      if (part === 0) this.#takeBack(outgoing, (each) => each === 0)
       const id: string = this.#port.post(to, { type: 'file', ...sending.info, part, bytes }, deadline, (state, error) => {
         if (state === 'waiting' || state === 'held') return
         flying.delete(id)
@@ -245,16 +249,23 @@ export class Transfers {
   }
 
   #tell(outgoing: Outgoing): void {
-    const { sending, delivery, flying, settle } = outgoing
+    const { sending, delivery, settle } = outgoing
     if (!this.#outgoing.has(delivery.file)) return
     if (sending.isSettled) {
       this.#outgoing.delete(delivery.file)
-      for (const id of flying.keys()) this.#port.remove(id)
-      flying.clear()
+      this.#takeBack(outgoing, () => true)
       settle(sending.state)
     }
     this.#port.emit({ kind: 'file-sent', file: delivery })
     this.#port.schedule()
+  }
+
+  #takeBack({ flying }: Outgoing, isOver: (part: number) => boolean): void {
+    for (const [id, part] of flying) {
+      if (!isOver(part)) continue
+      this.#port.remove(id)
+      flying.delete(id)
+    }
   }
 
   // In

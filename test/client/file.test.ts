@@ -117,6 +117,21 @@ describe('sending', () => {
     expect(sending.take(0, 31_000)).toEqual([])
   })
 
+  test('a receiver that took parts, and ended before it could confirm them, is asked what it has', () => {
+    const sending = new FileSending(infoOf(bytes))
+    sending.take(0, 0)
+    sending.onHave([], 0)
+    expect(sending.take(0, 0)).toHaveLength(FILE.window)
+    sending.onConfirmed(1, 5_000)
+    expect(sending.take(0, 34_999)).toEqual([FILE.window + 1])
+    expect(sending.due()).toBe(35_000)
+    expect(sending.take(0, 35_000)).toEqual([0])
+    sending.onHave([[1, 20]], 36_000)
+    // 21 to 25 are under way still.
+    expect(sending.take(0, 36_000)).toEqual(Array.from({ length: 15 }, (_, n) => n + 26))
+    expect(sending.due()).toBe(66_000)
+  })
+
   test('one that is not wanted is not sent', () => {
     const sending = new FileSending(infoOf(bytes))
     sending.take(0, 0)

@@ -1,11 +1,11 @@
 /** The messenger over relays of this process. */
 import { randomBytes } from 'node:crypto'
 import { getEventListeners } from 'node:events'
-import { setImmediate as turn } from 'node:timers/promises'
+import { setImmediate as turn, setTimeout as later } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
 import { connectRelay } from '../../src/client/client.ts'
-import { Parts } from '../../src/client/file.ts'
-import { countParts, encodeMessage } from '../../src/client/message.ts'
+import { FILE, Parts } from '../../src/client/file.ts'
+import { countParts, encodeMessage, PART_BYTES } from '../../src/client/message.ts'
 import type { Contact } from '../../src/client/contact.ts'
 import type { Messenger, MessengerEvent, MessengerOptions, OutboxStore } from '../../src/client/messenger.ts'
 import type { OutboxEntry } from '../../src/client/outbox.ts'
@@ -161,18 +161,67 @@ describe('files', () => {
     await first.close()
     expect(await interrupted.settled).toBe('sending')
 
-    const second = open(alice, [bob])
+    const clock = createClock()
+    const second = open(alice, [bob], { clock })
     const half2 = half(receiver, 1_000_000)
     const delivery = await second.sendFile(bob, sourceOf('x', bytes))
     await half2
     await receiver.close()
     const again = open(bob, [alice], { files })
+    // What the receiver took and did not confirm before it was closed, its sender asks for when it heard nothing for a while.
+    for (let asked = 0; delivery.state === 'sending' && asked < 10; asked++) {
+      await Promise.race([delivery.settled, later(1_000)])
+      clock.skip(FILE.offer[0])
+    }
     expect(await delivery.settled).toBe('done')
     expect(file).toMatchObject({ outcome: 'finished' })
     expect(Buffer.compare(file!.bytes, bytes)).toBe(0)
     expect(file!.written.length).toBe(new Set(file!.written).size)
     expect(closed).toBe(1)
     await again.close()
+  })
+
+  test('of which nothing taken could be confirmed go on when their receiver begins again', async () => {
+    const [relay, own] = [await startRelay(), await startRelay({ memory: 2 ** 24 })]
+    const [alice, bob] = [makePerson('alice', relay.address), makePerson('bob', own.address)]
+    const bytes = new Uint8Array(randomBytes(FILE.window * PART_BYTES + 100_000))
+    let file: MemoryFile | undefined
+    const taken = Promise.withResolvers<void>()
+    const files: FileReceiver = {
+      async open(offer) {
+        const have = new Parts(countParts(offer.total))
+        for (const part of file?.written ?? []) have.add(part)
+        const former = file
+        file = memoryFile(offer, have.ranges(), former && new Uint8Array(former.bytes))
+        file.written.push(...(former?.written ?? []))
+        return {
+          ...file.sink,
+          write: async (part, content) => {
+            await file!.sink.write(part, content)
+            if (file!.written.length === FILE.window) taken.resolve()
+          },
+        }
+      },
+    }
+    const clock = createClock()
+    const from = open(alice, [bob], { clock })
+    let away = false
+    const nowhere = { ...alice, relays: ['127.0.0.1:1'] }
+    const first = open(bob, [alice], { files, contacts: { find: () => (away ? nowhere : alice) } })
+    void (async () => {
+      // The parts come; from here on nothing that bob says arrives.
+      for await (const event of first.events()) if (event.kind === 'file-received' && event.bytes > 0) away = true
+    })()
+    const delivery = await from.sendFile(bob, sourceOf('x', bytes))
+    await taken.promise
+    while (own.relay.snapshot().messages > 0) await later(10)
+    await first.close()
+    expect(delivery).toMatchObject({ state: 'sending', confirmed: 0 })
+    open(bob, [alice], { files })
+    clock.skip(FILE.offer[0])
+    expect(await delivery.settled).toBe('done')
+    expect(Buffer.compare(file!.bytes, bytes)).toBe(0)
+    expect(file!.written.length).toBe(new Set(file!.written).size)
   })
 
   test('that cannot be written, or are not wanted, are refused, and nothing else is held up', async () => {
