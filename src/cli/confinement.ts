@@ -39,6 +39,9 @@ export const MEMORY_FLAGS: readonly string[] = [
   // V8 holds its limits against what lies outside of its heap, too: slabs of messages that come would have it collect
   // all the time. The factor that it uses at most anyway (docs/decisions/0012-when-memory-is-freed.md).
   '--heap-growing-percent=300',
+  // And it looks at that memory apart, every 64 MiB, unless it is told to count all as one.
+  '--external-memory-accounted-in-global-limit',
+  ...(Number.parseInt(process.versions.node, 10) >= 26 ? ['--external-memory-max-growing-factor=4'] : []),
 ]
 
 const FLAGS: readonly string[] = [
@@ -161,6 +164,6 @@ export function splitOptions(text: string | undefined): string[] {
 
 /** Those flags that this Node knows. */
 function supported(flags: readonly string[]): string[] {
-  // V8's own are not on Node's list of what NODE_OPTIONS may hold, and are in every Node from 24 on.
+  // V8's own are not on Node's list of what NODE_OPTIONS may hold; each is asked for only where it is.
   return flags.filter((flag) => MEMORY_FLAGS.includes(flag) || process.allowedNodeEnvironmentFlags.has(flag.replace(/=.*/, '')))
 }
