@@ -41,7 +41,7 @@ export const MEMORY_FLAGS: readonly string[] = [
   '--heap-growing-percent=300',
   // And it looks at that memory apart, every 64 MiB, unless it is told to count all as one.
   '--external-memory-accounted-in-global-limit',
-  ...(Number.parseInt(process.versions.node, 10) >= 26 ? ['--external-memory-max-growing-factor=4'] : []),
+  ...(Number.parseInt(process.versions.node, 10) >= 26 ? ['--external-memory-max-growing-factor=2'] : []),
 ]
 
 const FLAGS: readonly string[] = [

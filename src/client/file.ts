@@ -39,7 +39,10 @@ export interface FileSink {
 export const FILE = Object.freeze({
   /** Parts that are sent and not confirmed: fewer than a relay is sent at once, so that texts pass between them. */
   window: 24,
-  /** Without a word of the receiver's for the first, ms, an offer goes, again; it doubles up to the second. */
+  /**
+   * Without a word of the receiver's for the first, ms, it is asked what it has, by an offer; after one that came and had no
+   * answer, for twice as long, up to the second.
+   */
   offer: Object.freeze([30_000, 600_000] as const),
   /** Files that are received at once, from one contact and from all. */
   contact: 4,
@@ -125,7 +128,10 @@ export class FileSending {
   #state: FileState = 'offered'
   /** An offer is out whose answer says all that the receiver has. */
   #isAsked = false
+  /** It did not come yet, as far as is known: that is the outbox's to see to, and another would only fill the mailbox. */
+  #isUnderWay = false
   #offers = 0
+  #pause = 0
   #offerAt = 0
 
   constructor(info: FileInfo) {
@@ -151,10 +157,11 @@ export class FileSending {
     if (this.isSettled) return []
     const parts: number[] = []
     // Further ahead than any pause is: the clock was set back.
-    if (this.#offerAt <= now || this.#offerAt > now + FILE.offer[1]) {
+    if (!this.#isUnderWay && (this.#offerAt <= now || this.#offerAt > now + FILE.offer[1])) {
       this.#isAsked = true
+      this.#isUnderWay = true
       const [first, most] = FILE.offer
-      this.#offerAt = now + Math.min(first * 2 ** this.#offers++, most) * (0.75 + random / 4)
+      this.#pause = Math.min(first * 2 ** this.#offers++, most) * (0.75 + random / 4)
       parts.push(0)
     }
     if (this.#state === 'offered') return parts
@@ -167,7 +174,7 @@ export class FileSending {
 
   /** When `take` has an offer to make. */
   due(): number {
-    return this.isSettled ? Number.POSITIVE_INFINITY : this.#offerAt
+    return this.isSettled || this.#isUnderWay ? Number.POSITIVE_INFINITY : this.#offerAt
   }
 
   /** The receiver says what it has. */
@@ -181,6 +188,7 @@ export class FileSending {
     this.#state = 'sending'
     if (this.#isAsked) {
       this.#isAsked = false
+      this.#isUnderWay = false
       this.#theirs = new Parts(this.#theirs.count)
       this.#next = 1
     }
@@ -195,8 +203,13 @@ export class FileSending {
     return this.#theirs.has(part)
   }
 
-  /** The receiver confirmed a part. */
+  /** The receiver confirmed a part, or that the offer came: its answer is another message. */
   onConfirmed(part: number, now: number): void {
+    if (part === 0) {
+      if (this.#isUnderWay) this.#offerAt = now + this.#pause
+      this.#isUnderWay = false
+      return
+    }
     this.#flying.delete(part)
     this.#theirs.add(part)
     this.#onWord(now)

@@ -226,13 +226,11 @@ export class Transfers {
     if (sending.isSettled) return
     try {
       const bytes = part === 0 ? new Uint8Array(0) : await readPart(source, part)
-      // The answer to the newest offer says all.
-      if (part === 0) this.#takeBack(outgoing, (each) => each === 0)
       const id: string = this.#port.post(to, { type: 'file', ...sending.info, part, bytes }, deadline, (state, error) => {
         if (state === 'waiting' || state === 'held') return
         flying.delete(id)
         if (state === 'expired' || state === 'failed') return this.#fail(outgoing, state, error)
-        if (part > 0) sending.onConfirmed(part, this.#port.now())
+        sending.onConfirmed(part, this.#port.now())
         this.#tell(outgoing)
       })
       flying.set(id, part)

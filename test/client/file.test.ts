@@ -87,16 +87,30 @@ describe('sending', () => {
     expect(sending.state).toBe('done')
   })
 
-  test('an offer without an answer goes again, in growing pauses', () => {
+  test('an offer that came and had no answer goes again, in growing pauses', () => {
     const sending = new FileSending(infoOf(bytes))
     const pauses: number[] = []
     let now = 0
     for (let n = 0; n < 7; n++) {
       expect(sending.take(1, now)).toEqual([0])
+      now += 5
+      sending.onConfirmed(0, now)
       pauses.push(sending.due() - now)
       now = sending.due()
     }
     expect(pauses).toEqual([30_000, 60_000, 120_000, 240_000, 480_000, 600_000, 600_000])
+  })
+
+  test('an offer to somebody who is away is one message, however long', () => {
+    const sending = new FileSending(infoOf(bytes))
+    expect(sending.take(0, 0)).toEqual([0])
+    expect(sending.due()).toBe(Number.POSITIVE_INFINITY)
+    expect(sending.take(0, 1e12)).toEqual([])
+    // It came, and what it has comes right after.
+    sending.onConfirmed(0, 1e12)
+    expect(sending.take(0, 1e12)).toEqual([])
+    sending.onHave([[1, 39]], 1e12)
+    expect(sending.take(0, 1e12)).toEqual([40])
   })
 
   test('after the last part it asks what the receiver found, and sends what that one lost', () => {
@@ -109,6 +123,7 @@ describe('sending', () => {
     expect(sending.take(0, 1_000)).toEqual([])
     expect(sending.due()).toBe(31_000)
     expect(sending.take(0, 31_000)).toEqual([0])
+    expect(sending.take(0, 99_000)).toEqual([])
     sending.onHave([[2, 2]], 31_000)
     expect(sending.take(0, 31_000)).toEqual([1])
     // Of what was said before nothing is taken back: an answer counts once.
