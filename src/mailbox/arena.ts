@@ -17,6 +17,8 @@ const NOBODY = 0xffff_ffff
 interface Slab {
   readonly buffer: ArrayBuffer
   readonly bytes: Uint8Array
+  /** The same, as what copies without a view. */
+  readonly source: Buffer
   readonly words: Uint32Array
   /** Where the next payload goes, and how many of the bytes before it are in use. */
   head: number
@@ -77,6 +79,15 @@ export class Arena {
     const at = (position % (SLAB_BYTES / 8)) * 8
     const start = at + HEADER_BYTES
     return slab.bytes.subarray(start, start + slab.words[(at >> 2) + 1]!)
+  }
+
+  /** Where the payload at a position lies, good until the next call that changes the arena: no view is made. */
+  find(position: number, into: { bytes: Buffer; start: number; end: number }): void {
+    const slab = this.#slabs[Math.floor(position / (SLAB_BYTES / 8))]!
+    const at = (position % (SLAB_BYTES / 8)) * 8
+    into.bytes = slab.source
+    into.start = at + HEADER_BYTES
+    into.end = into.start + slab.words[(at >> 2) + 1]!
   }
 
   /** Of the payload at a position. */
@@ -153,5 +164,5 @@ export class Arena {
 
 function createSlab(): Slab {
   const buffer = new ArrayBuffer(SLAB_BYTES)
-  return { buffer, bytes: new Uint8Array(buffer), words: new Uint32Array(buffer), head: 0, live: 0 }
+  return { buffer, bytes: new Uint8Array(buffer), source: Buffer.from(buffer), words: new Uint32Array(buffer), head: 0, live: 0 }
 }

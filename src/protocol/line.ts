@@ -91,7 +91,7 @@ export class LineDecoder implements PacketSource {
   readonly found = new Found()
   /** The chunk that is read, and the unread ones behind it: hardly ever any, so that no array grows for each chunk. */
   #chunk: Uint8Array | undefined
-  #later: Uint8Array[] = []
+  #later: Uint8Array[] | undefined
   /** Where the unread part of the chunk begins. */
   #at = 0
   /** A line begun in chunks that are gone; `#carried` bytes of it are known. */
@@ -102,20 +102,20 @@ export class LineDecoder implements PacketSource {
 
   get held(): number {
     let held = this.#carried - this.#at + (this.#chunk?.length ?? 0)
-    for (const chunk of this.#later) held += chunk.length
+    for (const chunk of this.#later ?? []) held += chunk.length
     return held
   }
 
   push(chunk: Uint8Array): void {
     if (chunk.length === 0) return
     if (this.#chunk === undefined) this.#chunk = chunk
-    else this.#later.push(chunk)
+    else (this.#later ??= []).push(chunk)
   }
 
   giveBack(): void {
     if (this.#lent) this.#dropCarry()
     // Chunks are read in order: if any is left, the last one is.
-    const last = this.#later.length > 0 ? this.#later.pop() : this.#chunk
+    const last = this.#later?.pop() ?? this.#chunk
     if (last === undefined) return
     const isFirst = last === this.#chunk
     const rest = copyBytes(isFirst ? last.subarray(this.#at) : last)
@@ -140,7 +140,7 @@ export class LineDecoder implements PacketSource {
       if (chunk === undefined) return undefined
       if (this.#at === chunk.length) {
         chunk.fill(0)
-        this.#chunk = this.#later.shift()
+        this.#chunk = this.#later?.shift()
         this.#at = 0
         continue
       }
@@ -168,8 +168,8 @@ export class LineDecoder implements PacketSource {
   clear(): void {
     this.#chunk?.fill(0)
     this.#chunk = undefined
-    for (const chunk of this.#later) chunk.fill(0)
-    this.#later = []
+    for (const chunk of this.#later ?? []) chunk.fill(0)
+    this.#later = undefined
     this.#at = 0
     this.#dropCarry()
     this.found.clear()

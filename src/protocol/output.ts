@@ -18,6 +18,9 @@ const FRAME = 0x81
 const LENGTH_2 = 126
 const LENGTH_8 = 127
 
+/** A packet's number, a message id, and a semicolon behind each. */
+const ID_BYTES = 20
+
 /** A turn's answers, and a turn's messages: what a session gathers at most, and one packet. */
 const SMALL_BYTES = 1_024
 const LARGE_BYTES = 96 * 1_024
@@ -73,23 +76,20 @@ export class Output {
     this.#end(room, at)
   }
 
-  /**
-   * Appends a packet with a message id after its number, and a last field of bytes (they never become
-   * a string) or ASCII text.
-   */
-  packetWithId(no: number, idHigh: number, idLow: number, last: Uint8Array | string): void {
-    const room = this.#begin(20 + last.length)
-    let at = this.#length
-    // Both packets of this form have two digits.
-    room[at++] = 0x30 + Math.floor(no / 10)
-    room[at++] = 0x30 + (no % 10)
-    room[at++] = SEMICOLON
-    at = writeHex(room, at, idHigh)
-    at = writeHex(room, at, idLow)
-    room[at++] = SEMICOLON
-    if (typeof last === 'string') for (let i = 0; i < last.length; i++) room[at + i] = last.charCodeAt(i)
-    else room.set(last, at)
+  /** Appends a packet with a message id after its number, and a last field of ASCII text. */
+  packetWithId(no: number, idHigh: number, idLow: number, last: string): void {
+    const room = this.#begin(ID_BYTES + last.length)
+    const at = writeNumberAndId(room, this.#length, no, idHigh, idLow)
+    for (let i = 0; i < last.length; i++) room[at + i] = last.charCodeAt(i)
     this.#end(room, at + last.length)
+  }
+
+  /** The same, with the bytes from `start` to `end`, which never become a string, nor a view. */
+  packetWithBytes(no: number, idHigh: number, idLow: number, bytes: Buffer, start: number, end: number): void {
+    const room = this.#begin(ID_BYTES + end - start)
+    const at = writeNumberAndId(room, this.#length, no, idHigh, idLow)
+    bytes.copy(room, at, start, end)
+    this.#end(room, at + end - start)
   }
 
   /** All that was gathered, to be written; `written` says when it was. */
@@ -139,6 +139,17 @@ export class Output {
     this.#buffer = grown
     return grown
   }
+}
+
+function writeNumberAndId(room: Buffer, at: number, no: number, idHigh: number, idLow: number): number {
+  // Both packets of this form have two digits.
+  room[at++] = 0x30 + Math.floor(no / 10)
+  room[at++] = 0x30 + (no % 10)
+  room[at++] = SEMICOLON
+  at = writeHex(room, at, idHigh)
+  at = writeHex(room, at, idLow)
+  room[at++] = SEMICOLON
+  return at
 }
 
 function writeHex(room: Buffer, at: number, word: number): number {

@@ -19,6 +19,13 @@ export interface MessageId {
   readonly low: number
 }
 
+/** A message in the mailboxes' memory: its id, and between which bytes its payload lies. */
+export interface Lying extends MessageId {
+  readonly bytes: Buffer
+  readonly start: number
+  readonly end: number
+}
+
 export type Put = MessageId | { readonly refused: 'mailbox-full' | 'relay-full' }
 
 /** Who reads a mailbox as its messages come. */
@@ -42,8 +49,8 @@ export interface Mailboxes {
   take(id: string, owner: number, how: { readonly lease: Lease; readonly bytes: number }, now: number, into: Float64Array): number
   /** Messages that wait, leased ones not among them. */
   waiting(id: string): number
-  /** A message while it lives; what is given is good until the next call. */
-  read(reference: number): { readonly id: MessageId; readonly payload: Uint8Array } | undefined
+  /** A message while it lives; what is given is one object for all, and good until the next call. */
+  read(reference: number): Lying | undefined
   /** Erases a message that a plain GET wrote out. */
   taken(reference: number, owner: number): void
   /** Erases by message id, whoever leases it; gives whether it was there. */
@@ -147,7 +154,8 @@ export class Session<P extends Proof = Proof> {
   readonly #startedAt: number
   /** SENT's second field. */
   readonly #held: string
-  #effects: Effect<P>[] = []
+  // What hardly any connection has at a given time is no empty array of each: there are thousands that wait.
+  #effects: Effect<P>[] | undefined
   /** Open, until something was said that ends the connection; over, once it ended. */
   #state: 'open' | 'closing' | 'over' = 'open'
   #heardAt: number
@@ -159,8 +167,8 @@ export class Session<P extends Proof = Proof> {
   #proving = false
   #writingSince: number | undefined
   /** Messages of a plain GET, gathered and in flight. */
-  #staged: number[] = []
-  #inFlight: number[] = []
+  #staged: number[] | undefined
+  #inFlight: number[] | undefined
   #batch: Batch | undefined
   #subscription: string | undefined
   #hasWaiting = false
@@ -171,7 +179,7 @@ export class Session<P extends Proof = Proof> {
   #challenging = ''
   #pending: Map<string, Pending<P>> | undefined
   #tokens: ProvenToken[] = []
-  #receivers: { readonly bytes: DataView; readonly mailbox: string }[] = []
+  #receivers: { readonly bytes: DataView; readonly mailbox: string }[] | undefined
   #joined: Set<string> | undefined
   #strikes: Partial<Record<ErrorCode, number>> | undefined
   #takenOver = false
@@ -207,7 +215,7 @@ export class Session<P extends Proof = Proof> {
    * So what packets mean does not depend on how many of them came in a chunk.
    */
   get #mayRead(): boolean {
-    return !this.#proving && this.#staged.length === 0 && this.#inFlight.length === 0
+    return !this.#proving && this.#staged === undefined && this.#inFlight === undefined
   }
 
   /** Bytes that a packet may have now. */
@@ -264,7 +272,7 @@ export class Session<P extends Proof = Proof> {
     if (!this.unsaid) return undefined
     this.#writingSince = now
     this.#inFlight = this.#staged
-    this.#staged = []
+    this.#staged = undefined
     return this.#output.take()
   }
 
@@ -277,8 +285,8 @@ export class Session<P extends Proof = Proof> {
   onWritten(now: number): readonly Effect<P>[] {
     this.#writingSince = undefined
     this.#output.written()
-    for (const reference of this.#inFlight) this.#ports.mailboxes.taken(reference, this.#subscriber.owner)
-    this.#inFlight = []
+    if (this.#inFlight !== undefined) for (const reference of this.#inFlight) this.#ports.mailboxes.taken(reference, this.#subscriber.owner)
+    this.#inFlight = undefined
     return this.#run(now)
   }
 
@@ -288,9 +296,9 @@ export class Session<P extends Proof = Proof> {
     if ('refused' in result) {
       this.#refuse(result.refused, result.detail)
     } else {
+      this.#forgetExpired(now)
       this.#pending ??= new Map()
       const expires = now + this.#limits.handleSeconds * 1_000
-      this.#forgetExpired(now)
       // Of too many that nobody answers the oldest goes, as if it had expired.
       if (this.#pending.size === this.#limits.handles) this.#pending.delete(this.#pending.keys().next().value!)
       this.#pending.set(this.#challenging, { proof: result.proof, audience: this.#audience, expires })
@@ -355,7 +363,7 @@ export class Session<P extends Proof = Proof> {
     const stalled = this.#writingSince !== undefined
     if (this.#state === 'open') this.#refuse('timeout')
     // A peer that does not read gets no last word.
-    if (stalled) this.#effects.push({ kind: 'destroy' })
+    if (stalled) this.#effect({ kind: 'destroy' })
     return this.#run(now)
   }
 
@@ -369,12 +377,12 @@ export class Session<P extends Proof = Proof> {
     this.#pending = undefined
     this.#verifying = undefined
     this.#settle()
-    this.#staged = []
-    this.#inFlight = []
+    this.#staged = undefined
+    this.#inFlight = undefined
     for (const token of this.#tokens) overwrite(token.bytes)
     this.#tokens = []
-    for (const receiver of this.#receivers) overwrite(receiver.bytes)
-    this.#receivers = []
+    for (const receiver of this.#receivers ?? []) overwrite(receiver.bytes)
+    this.#receivers = undefined
     this.#source.clear()
     this.#output.clear()
   }
@@ -387,12 +395,16 @@ export class Session<P extends Proof = Proof> {
     if (said && (this.#state === 'closing' || (this.#finished && !this.#proving))) {
       this.#close()
       this.#state = 'over'
-      this.#effects.push({ kind: 'end' })
+      this.#effect({ kind: 'end' })
     }
-    if (this.#effects.length === 0) return NO_EFFECTS
     const effects = this.#effects
-    this.#effects = []
-    return effects
+    this.#effects = undefined
+    return effects ?? NO_EFFECTS
+  }
+
+  #effect(effect: Effect<P>): void {
+    this.#effects ??= []
+    this.#effects.push(effect)
   }
 
   /** Answers and delivers while there is something to, and room for it. */
@@ -477,13 +489,14 @@ export class Session<P extends Proof = Proof> {
     const { handle, nonce } = this.#ports.drawChallenge()
     this.#audience = relay
     this.#challenging = handle
-    this.#effects.push({ kind: 'challenge', key: this.#ask(key), sign, challenge: { relay, handle, nonce } })
+    this.#effect({ kind: 'challenge', key: this.#ask(key), sign, challenge: { relay, handle, nonce } })
   }
 
   /** A proof says whose key was named: it is not kept longer than its challenge. */
   #forgetExpired(now: number): void {
     if (this.#pending === undefined) return
     for (const [handle, { expires }] of this.#pending) if (expires <= now) this.#pending.delete(handle)
+    if (this.#pending.size === 0) this.#pending = undefined
   }
 
   #onVerify(now: number): void {
@@ -492,8 +505,9 @@ export class Session<P extends Proof = Proof> {
     const pending = this.#pending?.get(text)
     // Good once, whatever the answer.
     this.#pending?.delete(text)
+    if (this.#pending?.size === 0) this.#pending = undefined
     this.#verifying = pending !== undefined && pending.expires > now ? pending : undefined
-    this.#effects.push({ kind: 'verify', proof: this.#verifying?.proof, answer: this.#ask(request.field(1)) })
+    this.#effect({ kind: 'verify', proof: this.#verifying?.proof, answer: this.#ask(request.field(1)) })
   }
 
   /** A copy for the time that a proof takes, which is longer than the chunk is there. */
@@ -526,6 +540,7 @@ export class Session<P extends Proof = Proof> {
 
   /** The receiver's mailbox: who writes to somebody writes to them again, so it is looked up, not computed. */
   #receiver(): string {
+    this.#receivers ??= []
     for (const known of this.#receivers) if (request.isSame(1, known.bytes)) return known.mailbox
     const field = request.field(1)
     const receiver = { bytes: copyWords(field), mailbox: this.#ports.receiver(field) }
@@ -562,14 +577,17 @@ export class Session<P extends Proof = Proof> {
         this.#close()
         return
       }
-      if (batch.plain) this.#staged.push(reference)
+      if (batch.plain) {
+        this.#staged ??= []
+        this.#staged.push(reference)
+      }
     }
   }
 
   #sendMessage(reference: number): boolean {
     const message = this.#ports.mailboxes.read(reference)
     if (message === undefined) return false
-    this.#output.packetWithId(PACKETS.MESSAGE.no, message.id.high, message.id.low, message.payload)
+    this.#output.packetWithBytes(PACKETS.MESSAGE.no, message.high, message.low, message.bytes, message.start, message.end)
     this.#ports.count('delivered')
     return true
   }
@@ -633,7 +651,7 @@ export class Session<P extends Proof = Proof> {
     if (this.#tokens.length > PROVEN_TOKENS) overwrite(this.#tokens.shift()!.bytes)
     if (this.#proven) return
     this.#proven = true
-    this.#effects.push({ kind: 'proven' })
+    this.#effect({ kind: 'proven' })
   }
 
   #refuse(code: ErrorCode, detail?: number): void {

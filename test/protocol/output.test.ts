@@ -7,7 +7,8 @@ test('frames say each length in the fewest bytes, and hold the same packets as l
   const lengths = [0, 1, 125, 126, 127, 65_535, 65_536, 70_000]
   for (const output of [lines, frames]) {
     for (const length of lengths) output.packet('x'.repeat(length))
-    for (const last of ['604800', new Uint8Array(Buffer.from('QUJD'))]) output.packetWithId(20, 0x0123_4567, 0xfedc_ba98, last)
+    output.packetWithId(20, 0x0123_4567, 0xfedc_ba98, '604800')
+    output.packetWithBytes(20, 0x0123_4567, 0xfedc_ba98, Buffer.from('xxQUJDxx'), 2, 6)
   }
   const expected = [...lengths.map((length) => 'x'.repeat(length)), '20;01234567fedcba98;604800', '20;01234567fedcba98;QUJD']
   const [inLines, inFrames] = [lines.take(), frames.take()]
