@@ -328,6 +328,7 @@ export class MemoryMailboxes implements Mailboxes {
     rows.owner[row] = 0
     rows.idHigh[row] = 0
     rows.idLow[row] = 0
+    this.#lying.high = this.#lying.low = 0
     this.#boxes[row] = undefined
     rows.next[row] = this.#unused
     this.#unused = row
