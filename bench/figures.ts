@@ -280,7 +280,7 @@ const measureIdle: Part = async (bench) => {
 
 const measureLogins: Part = async (bench) => {
   const record = new Recorder(bench)
-  const seconds = bench.full ? 4 : 0.6
+  const seconds = bench.full ? 4 : 0.5
   const warm = warmSeconds(bench)
   // By the server's CPU: a client of RSA works longer than the relay, and one core of them does not fill it.
   const perCore = (load: Load): number => 1e6 / load.cpuMicroseconds
