@@ -4,7 +4,7 @@
  * Knows no keys (a mailbox's id is blinded), no sockets, no clock; senders are not recorded.
  */
 import type { Limits } from '../protocol/limits.ts'
-import type { Lease, Lying, Mailboxes, MessageId, Put, Subscriber } from '../protocol/session.ts'
+import type { Lease, Mailboxes, MessageId, Put, Stored, Subscriber } from '../protocol/ports.ts'
 import { Arena, footprint } from './arena.ts'
 
 /** What a message costs beside its payload: its row in the tables below, rounded up. */
@@ -67,7 +67,7 @@ export class MemoryMailboxes implements Mailboxes {
   /** Random bytes for message ids, drawn many at a time. */
   #random: DataView = new DataView(new ArrayBuffer(0))
   #randomAt = 0
-  readonly #lying = { high: 0, low: 0, bytes: Buffer.alloc(0), start: 0, end: 0 }
+  readonly #stored = { high: 0, low: 0, bytes: Buffer.alloc(0), start: 0, end: 0 }
 
   constructor(options: {
     limits: Limits
@@ -199,14 +199,14 @@ export class MemoryMailboxes implements Mailboxes {
     return count
   }
 
-  read(reference: number): Lying | undefined {
+  read(reference: number): Stored | undefined {
     const row = this.#find(reference)
     if (row === undefined) return undefined
-    const lying = this.#lying
-    lying.high = this.#rows.idHigh[row]!
-    lying.low = this.#rows.idLow[row]!
-    this.#arena.find(this.#rows.position[row]!, lying)
-    return lying
+    const stored = this.#stored
+    stored.high = this.#rows.idHigh[row]!
+    stored.low = this.#rows.idLow[row]!
+    this.#arena.find(this.#rows.position[row]!, stored)
+    return stored
   }
 
   taken(reference: number, owner: number): void {
@@ -328,7 +328,7 @@ export class MemoryMailboxes implements Mailboxes {
     rows.owner[row] = 0
     rows.idHigh[row] = 0
     rows.idLow[row] = 0
-    this.#lying.high = this.#lying.low = 0
+    this.#stored.high = this.#stored.low = 0
     this.#boxes[row] = undefined
     rows.next[row] = this.#unused
     this.#unused = row

@@ -2,7 +2,8 @@
  * Drives one session over one stream: hands it bytes and the time, and does what it says. Decides
  * nothing about the protocol, and knows nothing of where the peer is.
  */
-import type { Effect, Session, Subscriber } from '../protocol/session.ts'
+import type { Effect, Subscriber } from '../protocol/ports.ts'
+import type { Session } from '../protocol/session.ts'
 import type { Place } from './admission.ts'
 import type { Prover, RelayProof } from './prover.ts'
 import type { ByteStream, Receiver } from './stream.ts'

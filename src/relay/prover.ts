@@ -12,7 +12,7 @@ import { decodeBase64 } from '../auth/ssh-wire.ts'
 import { AUTH_NAMESPACE, verifySignature } from '../auth/sshsig.ts'
 import { buildChallenge, type Challenge } from '../protocol/challenge.ts'
 import { ProtocolError } from '../protocol/errors.ts'
-import type { Challenged, Proof } from '../protocol/session.ts'
+import type { Challenged, Proof } from '../protocol/ports.ts'
 
 /** Logins that wait to be worked on; at 2,000 a second the last waits for half a second. */
 const QUEUE = 1_024

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { footprint } from '../../src/mailbox/arena.ts'
 import { type Erased, MAILBOX_BYTES, MemoryMailboxes, MESSAGE_BYTES } from '../../src/mailbox/mailbox.ts'
 import { DEFAULT_LIMITS, type Limits } from '../../src/protocol/limits.ts'
-import type { Lease, Put, Subscriber } from '../../src/protocol/session.ts'
+import type { Lease, Put, Subscriber } from '../../src/protocol/ports.ts'
 
 const LIMITS: Limits = { ...DEFAULT_LIMITS, mailboxMessages: 6, window: 3, holdSeconds: 10 }
 const BUDGET = 6_000

@@ -4,7 +4,7 @@ import { Decrypter } from 'age-encryption'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { SshIdentity } from '../../src/auth/age-ssh.ts'
 import { AUTH_NAMESPACE, signMessage } from '../../src/auth/sshsig.ts'
-import type { Challenged } from '../../src/protocol/session.ts'
+import type { Challenged } from '../../src/protocol/ports.ts'
 import { Prover, type RelayProof } from '../../src/relay/prover.ts'
 import { createPerson, type Person } from '../support/wire.ts'
 
