@@ -39,7 +39,8 @@ export const MEMORY_FLAGS: readonly string[] = [
   // V8 holds its limits against what lies outside of its heap, too: slabs of messages that come would have it collect
   // all the time. The factor that it uses at most anyway (docs/decisions/0012-when-memory-is-freed.md).
   '--heap-growing-percent=300',
-  // And it looks at that memory apart, every 64 MiB, unless it is told to count all as one.
+  // And it looks at that memory apart, every 64 MiB, unless it is told to count all as one; Node 24 has no flag for how
+  // much that may grow.
   '--external-memory-accounted-in-global-limit',
   ...(Number.parseInt(process.versions.node, 10) >= 26 ? ['--external-memory-max-growing-factor=2'] : []),
 ]

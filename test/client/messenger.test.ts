@@ -4,7 +4,7 @@ import { getEventListeners } from 'node:events'
 import { setImmediate as turn, setTimeout as later } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
 import { connectRelay } from '../../src/client/client.ts'
-import { FILE, Parts } from '../../src/client/file.ts'
+import { FILE, type FileSink, Parts } from '../../src/client/file.ts'
 import { countParts, encodeMessage, PART_BYTES } from '../../src/client/message.ts'
 import type { Contact } from '../../src/client/contact.ts'
 import type { Messenger, MessengerEvent, MessengerOptions, OutboxStore } from '../../src/client/messenger.ts'
@@ -92,6 +92,24 @@ describe('a relay that is killed and started again', () => {
   })
 })
 
+/** Takes one file, and goes on with what it wrote of it before; `more` is what its sinks do beside. */
+function keepOne(more: (file: MemoryFile) => Partial<FileSink>): { readonly files: FileReceiver; file: MemoryFile | undefined } {
+  const kept: ReturnType<typeof keepOne> = {
+    file: undefined,
+    files: {
+      async open(offer) {
+        const { written = [], bytes } = kept.file ?? {}
+        const have = new Parts(countParts(offer.total))
+        for (const part of written) have.add(part)
+        kept.file = memoryFile(offer, have.ranges(), bytes && new Uint8Array(bytes))
+        kept.file.written.push(...written)
+        return { ...kept.file.sink, ...more(kept.file) }
+      },
+    },
+  }
+  return kept
+}
+
 describe('files', () => {
   test('arrive whole though the connections are cut three times', { timeout: 60_000 }, async () => {
     const [first, second] = [await startRelay({ memory: 2 ** 24 }), await startRelay({ memory: 2 ** 24 })]
@@ -138,18 +156,9 @@ describe('files', () => {
     const relay = await startRelay({ memory: 2 ** 24 })
     const [alice, bob] = [makePerson('alice', relay.address), makePerson('bob', relay.address)]
     const bytes = new Uint8Array(randomBytes(2_000_000))
-    let file: MemoryFile | undefined
     let closed = 0
-    const files: FileReceiver = {
-      async open(offer) {
-        const have = new Parts(countParts(offer.total))
-        for (const part of file?.written ?? []) have.add(part)
-        const written = file?.written ?? []
-        file = memoryFile(offer, have.ranges(), file && new Uint8Array(file.bytes))
-        file.written.push(...written)
-        return { ...file.sink, close: async () => void closed++ }
-      },
-    }
+    const kept = keepOne(() => ({ close: async () => void closed++ }))
+    const { files } = kept
     const half = async (messenger: Messenger, most: number): Promise<void> => {
       for await (const event of messenger.events()) if (event.kind === 'file-received' && event.bytes > most) return
     }
@@ -174,9 +183,9 @@ describe('files', () => {
       clock.skip(FILE.offer[0])
     }
     expect(await delivery.settled).toBe('done')
-    expect(file).toMatchObject({ outcome: 'finished' })
-    expect(Buffer.compare(file!.bytes, bytes)).toBe(0)
-    expect(file!.written.length).toBe(new Set(file!.written).size)
+    expect(kept.file).toMatchObject({ outcome: 'finished' })
+    expect(Buffer.compare(kept.file!.bytes, bytes)).toBe(0)
+    expect(kept.file!.written.length).toBe(new Set(kept.file!.written).size)
     expect(closed).toBe(1)
     await again.close()
   })
@@ -185,24 +194,14 @@ describe('files', () => {
     const [relay, own] = [await startRelay(), await startRelay({ memory: 2 ** 24 })]
     const [alice, bob] = [makePerson('alice', relay.address), makePerson('bob', own.address)]
     const bytes = new Uint8Array(randomBytes(FILE.window * PART_BYTES + 100_000))
-    let file: MemoryFile | undefined
     const taken = Promise.withResolvers<void>()
-    const files: FileReceiver = {
-      async open(offer) {
-        const have = new Parts(countParts(offer.total))
-        for (const part of file?.written ?? []) have.add(part)
-        const former = file
-        file = memoryFile(offer, have.ranges(), former && new Uint8Array(former.bytes))
-        file.written.push(...(former?.written ?? []))
-        return {
-          ...file.sink,
-          write: async (part, content) => {
-            await file!.sink.write(part, content)
-            if (file!.written.length === FILE.window) taken.resolve()
-          },
-        }
+    const kept = keepOne(({ sink, written }) => ({
+      write: async (part, content) => {
+        await sink.write(part, content)
+        if (written.length === FILE.window) taken.resolve()
       },
-    }
+    }))
+    const { files } = kept
     const clock = createClock()
     const from = open(alice, [bob], { clock })
     let away = false
@@ -220,8 +219,8 @@ describe('files', () => {
     open(bob, [alice], { files })
     clock.skip(FILE.offer[0])
     expect(await delivery.settled).toBe('done')
-    expect(Buffer.compare(file!.bytes, bytes)).toBe(0)
-    expect(file!.written.length).toBe(new Set(file!.written).size)
+    expect(Buffer.compare(kept.file!.bytes, bytes)).toBe(0)
+    expect(kept.file!.written.length).toBe(new Set(kept.file!.written).size)
   })
 
   test('that cannot be written, or are not wanted, are refused, and nothing else is held up', async () => {
