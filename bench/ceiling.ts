@@ -6,8 +6,18 @@
  */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import {
-  createCipheriv, createHmac, createPublicKey, createSecretKey, diffieHellman, generateKeyPairSync, hkdfSync, type KeyObject, publicEncrypt,
-  randomBytes, sign, verify,
+  createCipheriv,
+  createHmac,
+  createPublicKey,
+  createSecretKey,
+  diffieHellman,
+  generateKeyPairSync,
+  hkdfSync,
+  type KeyObject,
+  publicEncrypt,
+  randomBytes,
+  sign,
+  verify,
 } from 'node:crypto'
 import { createInterface } from 'node:readline'
 import { createSecret, Tokens } from '../src/auth/token.ts'
@@ -97,7 +107,9 @@ function jwt(): void {
 function bare(proof: Proof, key: BenchKey): () => Promise<void> {
   const derive = (secret: Uint8Array, salt: Uint8Array): Buffer => Buffer.from(hkdfSync('sha256', secret, salt, 'label', 32))
   const file = (fileKey: Buffer): void => {
-    createHmac('sha256', derive(fileKey, Buffer.alloc(0))).update('header').digest()
+    createHmac('sha256', derive(fileKey, Buffer.alloc(0)))
+      .update('header')
+      .digest()
     seal(derive(fileKey, randomBytes(16)), drawLine())
     jwt()
   }
@@ -139,7 +151,10 @@ function bare(proof: Proof, key: BenchKey): () => Promise<void> {
   }
 }
 
-function signBare(proof: 'sign-ed25519' | 'sign-rsa' | 'sign-ecdsa', message: Buffer): { algorithm: string | null; publicKey: KeyObject; bytes: Buffer } {
+function signBare(
+  proof: 'sign-ed25519' | 'sign-rsa' | 'sign-ecdsa',
+  message: Buffer,
+): { algorithm: string | null; publicKey: KeyObject; bytes: Buffer } {
   const { publicKey, privateKey } =
     proof === 'sign-ed25519'
       ? generateKeyPairSync('ed25519')

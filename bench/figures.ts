@@ -33,7 +33,12 @@ export interface Bench {
 type Part = (bench: Bench) => Promise<void>
 
 const PROTOCOLS: Record<Exclude<ServerName, 'prosody'>, Protocol> = {
-  relay: 'asf', floor: 'asf', mosquitto: 'mqtt', redis: 'redis', nats: 'nats', aedes: 'mqtt',
+  relay: 'asf',
+  floor: 'asf',
+  mosquitto: 'mqtt',
+  redis: 'redis',
+  nats: 'nats',
+  aedes: 'mqtt',
 }
 
 interface Target {
@@ -63,7 +68,12 @@ class Recorder {
   }
 }
 
-async function withServers(bench: Bench, names: readonly ServerName[], work: (servers: Server[]) => Promise<void>, options?: RelayOptions): Promise<void> {
+async function withServers(
+  bench: Bench,
+  names: readonly ServerName[],
+  work: (servers: Server[]) => Promise<void>,
+  options?: RelayOptions,
+): Promise<void> {
   const servers: Server[] = []
   try {
     for (const name of names) {
@@ -110,12 +120,27 @@ const warmSeconds = (bench: Bench): number => (bench.full ? 6 : 1.5)
 /** A relay is one subject by each of its doors. */
 function byDoor(under: Under): Target[] {
   const subject = under.server.name
-  return subject === 'relay' ? [{ subject, under }, { subject: 'websocket', under: { ...under, protocol: 'ws' } }] : [{ subject, under }]
+  return subject === 'relay'
+    ? [
+        { subject, under },
+        { subject: 'websocket', under: { ...under, protocol: 'ws' } },
+      ]
+    : [{ subject, under }]
 }
 
 /** About half a second of work for each; a queue's depth is no part of what these figures are about. */
 const AMOUNT: Record<Subject, number> = {
-  relay: 96_000, websocket: 48_000, floor: 192_000, redis: 128_000, nats: 32_000, mosquitto: 32_000, aedes: 16_000, prosody: 1_600, bare: 0, own: 0, echo: 0,
+  relay: 96_000,
+  websocket: 48_000,
+  floor: 192_000,
+  redis: 128_000,
+  nats: 32_000,
+  mosquitto: 32_000,
+  aedes: 16_000,
+  prosody: 1_600,
+  bare: 0,
+  own: 0,
+  echo: 0,
 }
 
 const measureMessages: Part = async (bench) => {
@@ -239,19 +264,29 @@ const measureMemory: Part = async (bench) => {
 const measurePause: Part = async (bench) => {
   const record = new Recorder(bench)
   record.figure('pause', 'ms')
-  await withServers(bench, ['relay'], async ([server]) => {
-    const under = await prepare(bench, server!)
-    await runLoad(under, 'store', { messages: bench.full ? 1_000_000 : 96_000 })
-    const said = server!.said().length
-    for (let n = 0; n < (bench.full ? 8 : 2); n++) {
-      await runLoad(under, 'store', { messages: 96_000 })
-      await runLoad(under, 'drain', { messages: 96_000 })
-    }
-    const pauses = [...server!.said().slice(said).matchAll(/ MB, (?:pooled: [\d.]+ MB, )?([\d.]+) \/ [\d.]+ ms/g)].map((match) => Number(match[1]))
-    if (pauses.length === 0) bench.results.absent.push('pause: this node does not trace its collector')
-    else record.value('pause', 'relay', 1, Math.max(...pauses))
-    // A relay that replaces itself drops flags for looking at it, so this one is made alike by hand.
-  }, { node: ['--trace-gc', ...MEMORY_FLAGS], flags: ['--allow-unsafe', 'confinement'] })
+  await withServers(
+    bench,
+    ['relay'],
+    async ([server]) => {
+      const under = await prepare(bench, server!)
+      await runLoad(under, 'store', { messages: bench.full ? 1_000_000 : 96_000 })
+      const said = server!.said().length
+      for (let n = 0; n < (bench.full ? 8 : 2); n++) {
+        await runLoad(under, 'store', { messages: 96_000 })
+        await runLoad(under, 'drain', { messages: 96_000 })
+      }
+      const pauses = [
+        ...server!
+          .said()
+          .slice(said)
+          .matchAll(/ MB, (?:pooled: [\d.]+ MB, )?([\d.]+) \/ [\d.]+ ms/g),
+      ].map((match) => Number(match[1]))
+      if (pauses.length === 0) bench.results.absent.push('pause: this node does not trace its collector')
+      else record.value('pause', 'relay', 1, Math.max(...pauses))
+      // A relay that replaces itself drops flags for looking at it, so this one is made alike by hand.
+    },
+    { node: ['--trace-gc', ...MEMORY_FLAGS], flags: ['--allow-unsafe', 'confinement'] },
+  )
 }
 
 const measureIdle: Part = async (bench) => {
@@ -365,23 +400,27 @@ const measureGrowth: Part = async (bench) => {
   const show = (count: number): string => count.toLocaleString('en-US')
   const depths = bench.full ? [1_000, 10_000, 100_000, 1_000_000] : [1_000, 100_000]
   const deep: { depth: number; under: Under }[] = []
-  await withServers(bench, depths.map(() => 'relay' as const), async (servers) => {
-    for (const [n, server] of servers.entries()) {
-      const under = await prepare(bench, server)
-      await warmUp(bench, { subject: 'relay', under })
-      await runLoad(under, 'store', { messages: depths[n]! })
-      deep.push({ depth: depths[n]!, under })
-    }
-    const messages = bench.full ? 96_000 : 16_000
-    for (let round = 1; round <= rounds; round++) {
-      for (const { depth, under } of deep) {
-        const store = await runLoad(under, 'store', { messages })
-        const drain = await runLoad(under, 'drain', { messages })
-        const both = { messages, seconds: store.seconds + drain.seconds, cpuMicroseconds: store.cpuMicroseconds + drain.cpuMicroseconds }
-        record.rate(`queue of ${show(depth)}`, 'relay', round, both)
+  await withServers(
+    bench,
+    depths.map(() => 'relay' as const),
+    async (servers) => {
+      for (const [n, server] of servers.entries()) {
+        const under = await prepare(bench, server)
+        await warmUp(bench, { subject: 'relay', under })
+        await runLoad(under, 'store', { messages: depths[n]! })
+        deep.push({ depth: depths[n]!, under })
       }
-    }
-  })
+      const messages = bench.full ? 96_000 : 16_000
+      for (let round = 1; round <= rounds; round++) {
+        for (const { depth, under } of deep) {
+          const store = await runLoad(under, 'store', { messages })
+          const drain = await runLoad(under, 'drain', { messages })
+          const both = { messages, seconds: store.seconds + drain.seconds, cpuMicroseconds: store.cpuMicroseconds + drain.cpuMicroseconds }
+          record.rate(`queue of ${show(depth)}`, 'relay', round, both)
+        }
+      }
+    },
+  )
   bench.say('growth: queued')
   await withServers(bench, ['relay', 'floor'], async (servers) => {
     const unders: Under[] = []

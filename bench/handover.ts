@@ -13,15 +13,35 @@ const say = (text: string): void => void process.stdout.write(`${text}\n`)
 const payload = Number(process.argv[2] ?? 1_368)
 const folder = mkdtempSync(join(tmpdir(), 'asfaleia-bench-'))
 const relay = (tcp: string) =>
-  start([...ASFALEIA, 'relay', '--name', 'localhost', '--tcp', tcp, '--http', 'off', '--operator', 'off', '--log-level', 'info', '--memory', '256M',
-    '--mailbox-messages', '100000', '--per-sender', '32G', '--handover', join(folder, 'handover')])
+  start([
+    ...ASFALEIA,
+    'relay',
+    '--name',
+    'localhost',
+    '--tcp',
+    tcp,
+    '--http',
+    'off',
+    '--operator',
+    'off',
+    '--log-level',
+    'info',
+    '--memory',
+    '256M',
+    '--mailbox-messages',
+    '100000',
+    '--per-sender',
+    '32G',
+    '--handover',
+    join(folder, 'handover'),
+  ])
 const first = relay('127.0.0.1:0')
 const [, port] = await first.until(/^tcp 127\.0\.0\.1:(\d+)\n(?:.*\n)*ready$/m)
 const address = { kind: 'tcp', host: '127.0.0.1', port: Number(port) } as const
 
 const wire = await connectRaw(address)
 let held = 0
-for (let full = false; !full; ) {
+for (let full = false; !full;) {
   const person = createPerson()
   const token = await wire.login(createPerson())
   for (let batch = 0; batch < 60 && !full; batch++) {
@@ -59,12 +79,15 @@ state.looking = false
 await looker
 const { stderr } = await second.end()
 const { stderr: before } = await first.finished
-const timeOf = (log: string, event: string): number => Date.parse(/"time":"([^"]+)"/.exec(log.split('\n').find((line) => line.includes(`"event":"${event}"`))!)![1]!)
+const timeOf = (log: string, event: string): number =>
+  Date.parse(/"time":"([^"]+)"/.exec(log.split('\n').find((line) => line.includes(`"event":"${event}"`))!)![1]!)
 const span = (outcome: 'restarting' | 'refused'): string => {
   const at = looks.flatMap((look, i) => (look.outcome === outcome ? [[look.at, looks[i + 1]?.at ?? look.at]] : []))
   return at.length === 0 ? 'never' : `${(at.at(-1)![1]! - at[0]![0]!).toFixed(0)} ms (${at.length} looks)`
 }
 say(`${held} messages of ${payload} characters, ${((held * payload) / 2 ** 20).toFixed(0)} MiB`)
-say(`suspended until served by the next: ${timeOf(before, 'handed-over') - timeOf(before, 'handover-started')} ms, of that moving: ${timeOf(stderr, 'taken-over') - timeOf(stderr, 'taking-over')} ms`)
+say(
+  `suspended until served by the next: ${timeOf(before, 'handed-over') - timeOf(before, 'handover-started')} ms, of that moving: ${timeOf(stderr, 'taken-over') - timeOf(stderr, 'taking-over')} ms`,
+)
 say(`answered restarting: ${span('restarting')}; could not connect: ${span('refused')}`)
 rmSync(folder, { recursive: true })

@@ -4,8 +4,16 @@
  * checked. For measuring only; the client that people use is src/client.
  */
 import {
-  createDecipheriv, createHash, createPrivateKey, createPublicKey, diffieHellman, generateKeyPairSync, hkdfSync, type KeyObject,
-  privateDecrypt, sign,
+  createDecipheriv,
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  diffieHellman,
+  generateKeyPairSync,
+  hkdfSync,
+  type KeyObject,
+  privateDecrypt,
+  sign,
 } from 'node:crypto'
 
 export const PROOFS = ['decrypt-ed25519', 'decrypt-rsa', 'sign-ed25519', 'sign-rsa', 'sign-ecdsa'] as const

@@ -57,7 +57,8 @@ function findVersions(): Record<string, string> {
 }
 
 async function measure(parts: readonly PartName[], full: boolean): Promise<Results> {
-  if (findProgram('cc') === undefined) throw new Error('there is no C compiler, and without one no load generator and no floor; on Debian: apt-get install gcc libc6-dev')
+  if (findProgram('cc') === undefined)
+    throw new Error('there is no C compiler, and without one no load generator and no floor; on Debian: apt-get install gcc libc6-dev')
   if (findProgram('taskset') === undefined) throw new Error('there is no taskset; on Debian: apt-get install util-linux')
   const folder = mkdtempSync(join(tmpdir(), 'asfaleia-bench-'))
   try {
@@ -95,16 +96,27 @@ function print(results: Results): void {
       const found = spreadOf(results, name, subject)
       if (found === undefined) return []
       const cpu = spreadOf(results, name, subject, 'cpu')
-      return [[name, SUBJECTS[subject], show(found.median), `${show(found.least)}–${show(found.most)}`, unit, cpu === undefined ? '' : show(cpu.median)]]
+      return [
+        [
+          name,
+          SUBJECTS[subject],
+          show(found.median),
+          `${show(found.least)}–${show(found.most)}`,
+          unit,
+          cpu === undefined ? '' : show(cpu.median),
+        ],
+      ]
     }),
   )
   const verdicts = judge(results).filter(({ outcome }) => outcome !== 'not measured')
   const table = verdicts.map(({ title, against, target, measured, cpu, outcome }) => [title, against, target, measured, cpu, outcome])
-  process.stdout.write(`${[
-    formatTable([['figure', 'of', 'median', 'least–most', 'unit', 'µs CPU'], ...cells]),
-    formatTable([['to reach', 'beside', 'target', 'measured', 'by CPU', ''], ...table]),
-    ...results.absent.map((absent) => `not measured: ${absent}`),
-  ].join('\n\n')}\n`)
+  process.stdout.write(
+    `${[
+      formatTable([['figure', 'of', 'median', 'least–most', 'unit', 'µs CPU'], ...cells]),
+      formatTable([['to reach', 'beside', 'target', 'measured', 'by CPU', ''], ...table]),
+      ...results.absent.map((absent) => `not measured: ${absent}`),
+    ].join('\n\n')}\n`,
+  )
 }
 
 const { values } = parseArgs({

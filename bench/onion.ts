@@ -42,7 +42,10 @@ export async function measureTor(relay: Server, rounds: number): Promise<{ absen
   try {
     const target = (port: number): { kind: 'tcp'; host: string; port: number } => ({ kind: 'tcp', host: '127.0.0.1', port })
     const host = await network.addOnionHost({
-      doors: [{ port: RELAY_PORT, target: target(relay.port) }, { port: ECHO_PORT, target: target(echoPort) }],
+      doors: [
+        { port: RELAY_PORT, target: target(relay.port) },
+        { port: ECHO_PORT, target: target(echoPort) },
+      ],
     })
     const { socks } = await network.addClient()
     const samples: Trip[] = []
@@ -55,7 +58,10 @@ export async function measureTor(relay: Server, rounds: number): Promise<{ absen
         relay: await dial(socks, isolation, host.onion, RELAY_PORT),
         echo: await dial(socks, isolation, host.onion, ECHO_PORT),
       }
-      const figures = [{ figure: 'tor', packet: '7' }, { figure: 'tor send', packet: send }] as const
+      const figures = [
+        { figure: 'tor', packet: '7' },
+        { figure: 'tor send', packet: send },
+      ] as const
       for (const { figure, packet } of figures) {
         const times = { relay: [] as number[], echo: [] as number[] }
         for (let trip = 0; trip < TRIPS; trip++) {

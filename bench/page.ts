@@ -23,20 +23,23 @@ const MESSAGES = {
 
 /** From profiles of the relay, a load at a time, on 2 × AMD EPYC; by hand, and to be looked at again when the relay changes. */
 const IN_THE_WAY = [
-  '- **Store and drain, window 64.** The floor looks at no byte of a payload, overwrites nothing and frees nothing. Of the relay\'s time for storing and draining JavaScript has 38 %, in which the alphabet has 7, token and receiver 5, the rows of mailboxes 12 and nothing else above 3, the kernel 33, of which page faults, which the floor has, too, are 6, copying and overwriting 9, what V8 does to make views of buffers 5, the young collector 2, marking 1. On a machine with busy neighbours the relay slows down by half, the floor by a third: it has the larger code and tables to lose from the caches.',
-  '- **One at a time, and push.** The kernel has 48 %, 36 in the one `write` of each answer, with which loopback delivers it; the floor has 86 % there. Of the rest the session takes a quarter, most of it cold, since each `write` evicts what the next packet needs; the collector 3 to 5, reading 6, and Node\'s way from epoll into JavaScript and to the end of the turn what is left.',
-  '- **The 99th percentile, in runs where it is not reached.** A message costs the relay twice the floor\'s time at that rate, so that what waits behind a pause takes longer to be gone. Of one second the relay works for 0.6, the floor for a third. The scheduler\'s own trace shows what it waits for: a kernel thread of this machine that looks through memory takes the core for 3 to 7 ms, two or three times a second, 0.7 % of the time, and the young collector for 1 ms, 8 times. At that load the relay needs longer than the pause itself to catch up, the floor half of it: of the one a little more than a hundredth of the messages is late, of the other a little less, and shows in its 99.9th percentile. Of a message\'s five system calls none can be left out; Node adds a look at what is there, for a measure that cannot be switched off.',
+  "- **Store and drain, window 64.** The floor looks at no byte of a payload, overwrites nothing and frees nothing. Of the relay's time for storing and draining JavaScript has 38 %, in which the alphabet has 7, token and receiver 5, the rows of mailboxes 12 and nothing else above 3, the kernel 33, of which page faults, which the floor has, too, are 6, copying and overwriting 9, what V8 does to make views of buffers 5, the young collector 2, marking 1. On a machine with busy neighbours the relay slows down by half, the floor by a third: it has the larger code and tables to lose from the caches.",
+  "- **One at a time, and push.** The kernel has 48 %, 36 in the one `write` of each answer, with which loopback delivers it; the floor has 86 % there. Of the rest the session takes a quarter, most of it cold, since each `write` evicts what the next packet needs; the collector 3 to 5, reading 6, and Node's way from epoll into JavaScript and to the end of the turn what is left.",
+  "- **The 99th percentile, in runs where it is not reached.** A message costs the relay twice the floor's time at that rate, so that what waits behind a pause takes longer to be gone. Of one second the relay works for 0.6, the floor for a third. The scheduler's own trace shows what it waits for: a kernel thread of this machine that looks through memory takes the core for 3 to 7 ms, two or three times a second, 0.7 % of the time, and the young collector for 1 ms, 8 times. At that load the relay needs longer than the pause itself to catch up, the floor half of it: of the one a little more than a hundredth of the messages is late, of the other a little less, and shows in its 99.9th percentile. Of a message's five system calls none can be left out; Node adds a look at what is there, for a measure that cannot be switched off.",
   '- **16 KiB.** The alphabet 10 % (a table of two bytes at once; there is nothing for it in Node that does not make a string), overwriting 10, page faults 8, copying 5.',
-  '- **An idle connection.** By raw TCP 6,120 to 6,510 B in the runs of that figure; where V8 does not count slabs to its heap\'s limit 5,990 and 6,120, so that it is hardly that. What a connection holds has no profile yet.',
+  "- **An idle connection.** By raw TCP 6,120 to 6,510 B in the runs of that figure; where V8 does not count slabs to its heap's limit 5,990 and 6,120, so that it is hardly that. What a connection holds has no profile yet.",
   '- **WebSocket.** Of a store and its drain 8 % is the unmasking of frames, four words at a time, and 2 the reading of their heads; one at a time 3 and 1. The rest is what the raw door does.',
-  '- **Logins by RSA, and by signature.** The bare loop does nothing but the check: of a login by an RSA signature that is 8 %, 16 with the key\'s import and Node\'s way into OpenSSL, by an ed25519 signature 30 and 38; the encryption to an RSA key is 13, and 17. Of the first the kernel takes 12 % (half of it the two `write`), the collector 8, malloc 8, without the cache that would keep freed memory from being overwritten, reading key and signature 6, the compiler 4 after eight seconds; of the rest, session, stream and promises, nothing is above 5. Every call of node:crypto takes half as much again as in a loop of its own, where caches hold nothing else. A table of the keys that were imported would save the import; the relay remembers nobody\'s key.',
+  "- **Logins by RSA, and by signature.** The bare loop does nothing but the check: of a login by an RSA signature that is 8 %, 16 with the key's import and Node's way into OpenSSL, by an ed25519 signature 30 and 38; the encryption to an RSA key is 13, and 17. Of the first the kernel takes 12 % (half of it the two `write`), the collector 8, malloc 8, without the cache that would keep freed memory from being overwritten, reading key and signature 6, the compiler 4 after eight seconds; of the rest, session, stream and promises, nothing is above 5. Every call of node:crypto takes half as much again as in a loop of its own, where caches hold nothing else. A table of the keys that were imported would save the import; the relay remembers nobody's key.",
 ].join('\n')
 
 /** A row for each figure, a column for each subject that has any of them. */
 function table(results: Results, figures: Readonly<Record<string, string>>, cell: (figure: string, subject: Subject) => string): string {
   const subjects = ALL.filter((subject) => Object.keys(figures).some((figure) => spreadOf(results, figure, subject) !== undefined))
   const rows = Object.entries(figures).map(([figure, title]) => [title, ...subjects.map((subject) => cell(figure, subject))])
-  return markdown([['', ...subjects.map((subject) => SUBJECTS[subject])], ...rows.filter((row) => row.slice(1).some((text) => text !== ''))])
+  return markdown([
+    ['', ...subjects.map((subject) => SUBJECTS[subject])],
+    ...rows.filter((row) => row.slice(1).some((text) => text !== '')),
+  ])
 }
 
 function markdown(rows: readonly (readonly string[])[]): string {
@@ -46,10 +49,12 @@ function markdown(rows: readonly (readonly string[])[]): string {
 }
 
 function figuresLike(results: Results, pattern: RegExp, title: (match: RegExpExecArray) => string): Record<string, string> {
-  return Object.fromEntries(results.figures.flatMap(({ name }) => {
-    const match = pattern.exec(name)
-    return match === null ? [] : [[name, title(match)]]
-  }))
+  return Object.fromEntries(
+    results.figures.flatMap(({ name }) => {
+      const match = pattern.exec(name)
+      return match === null ? [] : [[name, title(match)]]
+    }),
+  )
 }
 
 function buildPage(results: Results): string {
@@ -69,21 +74,33 @@ function buildPage(results: Results): string {
       const cpu = spreadOf(results, figure, subject, 'cpu')
       return cpu === undefined ? '' : showSpread(cpu)
     })
-  const verdicts = judge(results).map(({ title, against, target, measured, cpu, outcome }) => [title, against, target, measured, cpu, outcome])
+  const verdicts = judge(results).map(({ title, against, target, measured, cpu, outcome }) => [
+    title,
+    against,
+    target,
+    measured,
+    cpu,
+    outcome,
+  ])
   const queued = figuresLike(results, /^queue of (.+)$/, ([, n]) => `${n} queued`)
   const connections = figuresLike(results, /^(.+) connections$/, ([, n]) => `${n} connections`)
   const sizes = figuresLike(results, /^(.+) characters$/, ([, n]) => `${n} characters`)
-  const logins = { ...Object.fromEntries(Object.entries(PROOF_TITLES).map(([proof, title]) => [`login ${proof}`, title])), 'login prosody': 'logins: Prosody, SASL PLAIN' }
+  const logins = {
+    ...Object.fromEntries(Object.entries(PROOF_TITLES).map(([proof, title]) => [`login ${proof}`, title])),
+    'login prosody': 'logins: Prosody, SASL PLAIN',
+  }
   const chart = (name: string, title: string): string => `![${title}](performance/${name}.svg)`
   return [
     '# Performance',
     `Written by \`npm run bench -- --page\` on ${results.date.slice(0, 10)}, ${results.form} form, and not by hand. Every figure is of this one run, in which the servers took turns; each is the median of its rounds, with the least and the most where there is room.`,
-    `Machine: ${results.machine.join(', ')}. ${Object.entries(results.versions).map(([name, version]) => `${name} ${version}`).join(', ')}.`,
+    `Machine: ${results.machine.join(', ')}. ${Object.entries(results.versions)
+      .map(([name, version]) => `${name} ${version}`)
+      .join(', ')}.`,
     ...(results.absent.length > 0 ? [`Not measured: ${results.absent.join('; ')}.`] : []),
     '## How it is measured',
     [
       '- The server has the first core to itself, and the load the second; nothing else is asked of the machine, though it may be busy with others: the load average says how much. The CPU time of the server for each message, as the scheduler counts it, is the steadier figure beside the throughput.',
-      "- A message is 1 KiB of ciphertext in base64, 1,368 characters, for every server alike. 16 connections, each with its own mailbox, list, topic or stream, with a window of 64 (or 4, or 1) unanswered requests each.",
+      '- A message is 1 KiB of ciphertext in base64, 1,368 characters, for every server alike. 16 connections, each with its own mailbox, list, topic or stream, with a window of 64 (or 4, or 1) unanswered requests each.',
       '- *C floor* is `bench/floor.c`: an epoll loop that speaks the same lines, and checks, limits, overwrites and expires nothing. The load is `bench/load.c` for every server but Prosody.',
       '- Mosquitto and aedes: QoS 1 to persistent sessions, in memory. Redis: RPUSH; LRANGE and LTRIM of 64; BLPOP online. NATS: JetStream in memory, a work queue for each sender, pulled by 64; core NATS online. Prosody: messages to offline accounts in memory, stream management, no TLS.',
       "- The relay drains by `GET …;lease` and ACK, 128 messages at most, or by SUBSCRIBE with its window of 64. Both are held against the others' one way.",
@@ -106,7 +123,7 @@ function buildPage(results: Results): string {
     values({ p50: 'p50', p99: 'p99', 'p99.9': 'p99.9' }),
     'The same with the second core shared and the load asleep between messages, while strangers ask for challenges as fast as they get them.',
     values({ 'p50 calm': 'p50, calm', 'p50 flooded': 'p50, login flood', 'p99 calm': 'p99, calm', 'p99 flooded': 'p99, login flood' }),
-    'How late the event loop came, 99th percentile by the operator\'s page, in milliseconds.',
+    "How late the event loop came, 99th percentile by the operator's page, in milliseconds.",
     values({ 'loop storing': 'while storing', 'loop pushing': 'while pushing' }),
     '## Memory',
     values({
@@ -131,26 +148,42 @@ function buildPage(results: Results): string {
     '## Over Tor',
     'Milliseconds of a round trip through a private Tor network on the same machine: PING, and SEND of a message, beside a bare server behind the same onion service.',
     values({ tor: 'PING', 'tor send': 'SEND' }),
-  ].join('\n\n').replaceAll(/\n\n\| {2}\|\n\|---\|(?=\n\n|$)/g, '\n\nNot measured in this run.')
+  ]
+    .join('\n\n')
+    .replaceAll(/\n\n\| {2}\|\n\|---\|(?=\n\n|$)/g, '\n\nNot measured in this run.')
 }
 
 function drawCharts(results: Results): Record<string, string> {
   const bars = (figures: Readonly<Record<string, string>>, of: 'value' | 'cpu', unit: string, title: string): string =>
-    drawBars(title, unit, Object.entries(figures).flatMap(([figure, name]) => {
-      const rows = ALL.flatMap((subject) => {
-        const found = spreadOf(results, figure, subject, of)
-        return found === undefined ? [] : [{ label: SUBJECTS[subject], ...found, ours: subject === 'relay' || subject === 'websocket' }]
-      })
-      return rows.length === 0 ? [] : [{ title: name, rows }]
-    }))
+    drawBars(
+      title,
+      unit,
+      Object.entries(figures).flatMap(([figure, name]) => {
+        const rows = ALL.flatMap((subject) => {
+          const found = spreadOf(results, figure, subject, of)
+          return found === undefined ? [] : [{ label: SUBJECTS[subject], ...found, ours: subject === 'relay' || subject === 'websocket' }]
+        })
+        return rows.length === 0 ? [] : [{ title: name, rows }]
+      }),
+    )
   const { store, drain, single, push } = MESSAGES
   const growth = figuresLike(results, /^(?:queue of .+|.+ connections|.+ characters)$/, ([name]) => name)
   return {
-    messages: bars({ store, drain, single, push }, 'cpu', 'µs', "CPU of the server for a message; shorter is better"),
-    memory: bars({ queued: 'a queued message, over its characters', idle: 'an idle connection' }, 'value', 'B', 'Memory; shorter is better'),
+    messages: bars({ store, drain, single, push }, 'cpu', 'µs', 'CPU of the server for a message; shorter is better'),
+    memory: bars(
+      { queued: 'a queued message, over its characters', idle: 'an idle connection' },
+      'value',
+      'B',
+      'Memory; shorter is better',
+    ),
     logins: bars(
-      { ...Object.fromEntries(Object.entries(PROOF_TITLES).map(([proof, title]) => [`login ${proof}`, title])), 'login prosody': 'Prosody' },
-      'value', '/s', 'Logins a second of one core; longer is better',
+      {
+        ...Object.fromEntries(Object.entries(PROOF_TITLES).map(([proof, title]) => [`login ${proof}`, title])),
+        'login prosody': 'Prosody',
+      },
+      'value',
+      '/s',
+      'Logins a second of one core; longer is better',
     ),
     growth: bars(growth, 'cpu', 'µs', 'CPU of the server for a message'),
   }

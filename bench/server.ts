@@ -75,8 +75,24 @@ const PROGRAMS: Record<ServerName, string | undefined> = {
 }
 
 const RELAY_FLAGS = [
-  '--tcp', '127.0.0.1:0', '--http', '127.0.0.1:0', '--operator', '127.0.0.1:0', '--name', 'localhost',
-  '--log-level', 'error', '--memory', '16G', '--per-sender', '32G', '--mailbox-messages', '100000', '--connections', '12000',
+  '--tcp',
+  '127.0.0.1:0',
+  '--http',
+  '127.0.0.1:0',
+  '--operator',
+  '127.0.0.1:0',
+  '--name',
+  'localhost',
+  '--log-level',
+  'error',
+  '--memory',
+  '16G',
+  '--per-sender',
+  '32G',
+  '--mailbox-messages',
+  '100000',
+  '--connections',
+  '12000',
 ]
 
 /** Ends with the process that started it, at the latest. */
@@ -138,35 +154,85 @@ function command(
   const here = import.meta.dirname
   switch (name) {
     case 'relay':
-      return [process.execPath, ...(options.node ?? []), join(here, '../dist/cli/main.js'), 'relay', ...RELAY_FLAGS, ...(options.flags ?? [])]
+      return [
+        process.execPath,
+        ...(options.node ?? []),
+        join(here, '../dist/cli/main.js'),
+        'relay',
+        ...RELAY_FLAGS,
+        ...(options.flags ?? []),
+      ]
     case 'floor':
       return [floor]
     case 'redis':
-      return ['redis-server', '--bind', '127.0.0.1', '--port', `${port}`, '--save', '', '--appendonly', 'no', '--dir', folder, '--maxclients', '12000']
+      return [
+        'redis-server',
+        '--bind',
+        '127.0.0.1',
+        '--port',
+        `${port}`,
+        '--save',
+        '',
+        '--appendonly',
+        'no',
+        '--dir',
+        folder,
+        '--maxclients',
+        '12000',
+      ]
     case 'mosquitto': {
       const file = join(folder, 'mosquitto.conf')
-      writeFileSync(file, [
-        `listener ${port} 127.0.0.1`, 'allow_anonymous true', 'persistence false', 'log_type none', 'set_tcp_nodelay true',
-        'max_queued_messages 0', 'max_queued_bytes 0', 'max_inflight_messages 64', 'memory_limit 0', '',
-      ].join('\n'))
+      writeFileSync(
+        file,
+        [
+          `listener ${port} 127.0.0.1`,
+          'allow_anonymous true',
+          'persistence false',
+          'log_type none',
+          'set_tcp_nodelay true',
+          'max_queued_messages 0',
+          'max_queued_bytes 0',
+          'max_inflight_messages 64',
+          'memory_limit 0',
+          '',
+        ].join('\n'),
+      )
       return ['mosquitto', '-c', file]
     }
     case 'nats': {
       const file = join(folder, 'nats.conf')
-      writeFileSync(file, `listen: "127.0.0.1:${port}"\nmax_connections: 12000\njetstream { store_dir: "${folder}", max_memory_store: 16GB }\n`)
+      writeFileSync(
+        file,
+        `listen: "127.0.0.1:${port}"\nmax_connections: 12000\njetstream { store_dir: "${folder}", max_memory_store: 16GB }\n`,
+      )
       return ['nats-server', '-c', file]
     }
     case 'aedes':
       return [process.execPath, join(here, 'broker.ts'), `${port}`]
     case 'prosody': {
       const file = join(folder, 'prosody.cfg.lua')
-      writeFileSync(file, [
-        'run_as_root = true', `pidfile = "${folder}/prosody.pid"`, `data_path = "${folder}"`, 'storage = "memory"',
-        'authentication = "internal_hashed"', 'allow_unencrypted_plain_auth = true', 'c2s_require_encryption = false',
-        'modules_enabled = { "saslauth", "offline", "smacks", "message", "register_ibr" }', 'modules_disabled = { "s2s", "tls" }',
-        'allow_registration = true', 'unlimited_jids = {}', 'limits = { }',
-        `interfaces = { "127.0.0.1" }`, `c2s_ports = { ${port} }`, 'log = { }', 'VirtualHost "localhost"', '',
-      ].join('\n'))
+      writeFileSync(
+        file,
+        [
+          'run_as_root = true',
+          `pidfile = "${folder}/prosody.pid"`,
+          `data_path = "${folder}"`,
+          'storage = "memory"',
+          'authentication = "internal_hashed"',
+          'allow_unencrypted_plain_auth = true',
+          'c2s_require_encryption = false',
+          'modules_enabled = { "saslauth", "offline", "smacks", "message", "register_ibr" }',
+          'modules_disabled = { "s2s", "tls" }',
+          'allow_registration = true',
+          'unlimited_jids = {}',
+          'limits = { }',
+          `interfaces = { "127.0.0.1" }`,
+          `c2s_ports = { ${port} }`,
+          'log = { }',
+          'VirtualHost "localhost"',
+          '',
+        ].join('\n'),
+      )
       return ['prosody', '--config', file, '-F']
     }
   }

@@ -18,7 +18,10 @@ const server = createServer((asked, answer) => {
   relay.on('error', fail)
   relay.on('response', (response) => {
     response.on('error', fail)
-    answer.writeHead(response.statusCode ?? 502, { 'content-type': response.headers['content-type'] ?? 'text/plain', 'cache-control': 'no-store' })
+    answer.writeHead(response.statusCode ?? 502, {
+      'content-type': response.headers['content-type'] ?? 'text/plain',
+      'cache-control': 'no-store',
+    })
     response.pipe(answer)
   })
   relay.end()

@@ -18,7 +18,10 @@ const messenger = openMessenger({
 
 const started = Date.now()
 const child = spawn(program, args, { stdio: 'inherit' })
-const code = await once(child, 'close').then(([code]) => code as number | null, () => null)
+const code = await once(child, 'close').then(
+  ([code]) => code as number | null,
+  () => null,
+)
 const minutes = Math.round((Date.now() - started) / 60_000)
 const text = code === 0 ? `${program} is done (${minutes} min)` : `${program} FAILED with ${code ?? 'a signal'} (${minutes} min)`
 

@@ -30,7 +30,11 @@ export const EVENTS = {
   ready: { level: 'info', text: 'every listener is open', fields: {} },
   'name-known': { level: 'info', text: 'the onion name is known', fields: {} },
   'no-name': { level: 'warn', text: 'neither a name nor a name file is configured: clients are answered not-ready', fields: {} },
-  'admit-reloaded': { level: 'info', text: 'the admitted keys were read again; where not ok, the former ones stay', fields: { ok: 'flag' } },
+  'admit-reloaded': {
+    level: 'info',
+    text: 'the admitted keys were read again; where not ok, the former ones stay',
+    fields: { ok: 'flag' },
+  },
   'memory-high': { level: 'warn', text: 'the memory for messages is nearly used up', fields: { percent: PERCENT } },
   'memory-ok': { level: 'info', text: 'the memory for messages has room again', fields: { percent: PERCENT } },
   'connections-high': { level: 'warn', text: 'nearly all connections are taken', fields: { percent: PERCENT } },

@@ -157,8 +157,8 @@ export async function startServer(
       })
     if (config.operator !== undefined) {
       const { operator: address } = config
-      const opened = await persist(() => openOperator(address), succession === undefined ? 0 : FREE_MS, isOver).catch(
-        (error: unknown) => Promise.reject(asConfigError('operator', error)),
+      const opened = await persist(() => openOperator(address), succession === undefined ? 0 : FREE_MS, isOver).catch((error: unknown) =>
+        Promise.reject(asConfigError('operator', error)),
       )
       operator = opened
       took('operator', opened.address)
@@ -179,9 +179,19 @@ export async function startServer(
           await operator?.close()
         },
         async reopen() {
-          for (const { server, address } of doors) await persist(() => listen(server, address), Infinity, () => closing)
+          for (const { server, address } of doors)
+            await persist(
+              () => listen(server, address),
+              Infinity,
+              () => closing,
+            )
           const former = operator?.address
-          if (former !== undefined) operator = await persist(() => openOperator(former), Infinity, () => closing)
+          if (former !== undefined)
+            operator = await persist(
+              () => openOperator(former),
+              Infinity,
+              () => closing,
+            )
         },
       }
       const listened = persist(() => listenForSuccessor({ ...handover, handing, log }), FREE_MS, isOver)
@@ -230,7 +240,10 @@ async function persist<T>(attempt: () => Promise<T>, ms: number, isOver: () => b
 
 async function takeOver(succession: Succession, relay: Relay, log: Log): Promise<void> {
   log.event('taking-over')
-  const percent = await succession.fill((message) => relay.restore(message), (spent) => relay.spend(spent))
+  const percent = await succession.fill(
+    (message) => relay.restore(message),
+    (spent) => relay.spend(spent),
+  )
   if (percent === 100) log.event('taken-over')
   else log.event('taken-over-partly', { percent })
 }
@@ -252,7 +265,11 @@ function asConfigError(key: string, error: unknown): unknown {
 
 const HANDOVER_PROBLEMS: Readonly<Record<HandoverProblem, Problem>> = {
   busy: { key: 'handover', problem: 'another relay is taking over already', hint: 'one of the two is enough' },
-  memory: { key: 'memory', problem: 'is less than the running relay holds', hint: 'give it as much as the running relay has; that one goes on' },
+  memory: {
+    key: 'memory',
+    problem: 'is less than the running relay holds',
+    hint: 'give it as much as the running relay has; that one goes on',
+  },
   version: {
     key: 'handover',
     problem: 'the running relay hands over in another way',
@@ -276,7 +293,9 @@ function readHandoverSecret({ handover, handoverSecret }: Config): Uint8Array {
   try {
     text = readFileSync(handoverSecret, 'latin1').trim()
   } catch {
-    throw new ConfigError([{ key: 'handover-secret', problem: 'the file cannot be read', hint: 'check that it is there and may be read by this user' }])
+    throw new ConfigError([
+      { key: 'handover-secret', problem: 'the file cannot be read', hint: 'check that it is there and may be read by this user' },
+    ])
   }
   const secret = Buffer.from(text, 'base64')
   if (secret.length === PSK_BYTES && secret.toString('base64') === text) return secret
@@ -304,13 +323,21 @@ function describeListen(key: string, { code, address }: ListenError): Problem {
     case 'EADDRINUSE':
       return { key, problem: `${where} is in use`, hint: `another relay runs already? choose another with --${key}, or \`--${key} off\`` }
     case 'NOT_LOCAL':
-      return { key, problem: `${where} is not local`, hint: 'the relay listens on loopback or a unix socket only, behind the onion service' }
+      return {
+        key,
+        problem: `${where} is not local`,
+        hint: 'the relay listens on loopback or a unix socket only, behind the onion service',
+      }
     case 'EEXIST':
       return { key, problem: `${where} is there and is not a socket`, hint: 'choose another path' }
     case 'EACCES':
       if (address.kind === 'tcp') return { key, problem: `${where}: permission denied`, hint: 'choose a port from 1024 up' }
       // libuv says so of a folder that is not there, too.
-      return { key, problem: `${where}: its folder is not there, or not writable`, hint: 'make the folder first, and let this user write to it' }
+      return {
+        key,
+        problem: `${where}: its folder is not there, or not writable`,
+        hint: 'make the folder first, and let this user write to it',
+      }
     case 'ENOENT':
       return { key, problem: `${where}: its folder is not there`, hint: 'make the folder first' }
     default:
@@ -333,7 +360,11 @@ function readAdmitted(path: string): Uint8Array[] {
     try {
       keys.push(parsePublicKey(line.trim()).fingerprint)
     } catch {
-      problems.push({ key: 'admit', problem: `line ${index + 1} is not a key that can log in`, hint: 'give `type base64`, without options' })
+      problems.push({
+        key: 'admit',
+        problem: `line ${index + 1} is not a key that can log in`,
+        hint: 'give `type base64`, without options',
+      })
     }
   }
   if (problems.length > 0) throw new ConfigError(problems)
@@ -341,16 +372,23 @@ function readAdmitted(path: string): Uint8Array[] {
 }
 
 /** How it is known whether the relay can be reached; undefined where nobody tries. */
-function startProbing({ probe: socks, probeFile, probeSeconds }: Config, relay: Relay, log: Log): ReturnType<typeof startProbe> | undefined {
+function startProbing(
+  { probe: socks, probeFile, probeSeconds }: Config,
+  relay: Relay,
+  log: Log,
+): ReturnType<typeof startProbe> | undefined {
   if (probeFile !== undefined) return followProbe({ read: () => readReport(probeFile), everySeconds: probeSeconds }, log)
   if (socks === undefined) return undefined
-  return startProbe({
-    // Those that are left come last: people are told to use the other.
-    name: () => relay.snapshot().names.find((name) => name.endsWith('.onion')),
-    probe: (name, signal) => probe(name, socks, signal),
-    everySeconds: probeSeconds,
-    random: Math.random,
-  }, log)
+  return startProbe(
+    {
+      // Those that are left come last: people are told to use the other.
+      name: () => relay.snapshot().names.find((name) => name.endsWith('.onion')),
+      probe: (name, signal) => probe(name, socks, signal),
+      everySeconds: probeSeconds,
+      random: Math.random,
+    },
+    log,
+  )
 }
 
 function readReport(path: string): Report | undefined {

@@ -11,17 +11,25 @@ const ROOT = join(import.meta.dirname, '..')
 /** The parts, the most special first: a file belongs to the first that it begins with. */
 const PARTS = [
   'protocol/',
-  'auth/private-key.ts', 'auth/agent.ts', 'auth/',
+  'auth/private-key.ts',
+  'auth/agent.ts',
+  'auth/',
   'mailbox/',
-  'relay/stream.ts', 'relay/counters.ts', 'relay/',
-  'transport/address.ts', 'transport/socks.ts', 'transport/',
+  'relay/stream.ts',
+  'relay/counters.ts',
+  'relay/',
+  'transport/address.ts',
+  'transport/socks.ts',
+  'transport/',
   'operator/',
   'handover/',
   'client/',
   'onion/',
   'cli/',
   'config/',
-  'log.ts', 'version.ts', 'server.ts',
+  'log.ts',
+  'version.ts',
+  'server.ts',
 ] as const
 type Part = (typeof PARTS)[number]
 
@@ -95,7 +103,11 @@ const ARROWS: readonly Arrow[] = [
 
 /** Package, the files (or folders) that may import it, why. */
 const PACKAGES: readonly (readonly [name: string, users: readonly string[], why: string])[] = [
-  ['@noble/curves', ['auth/ssh-key.ts', 'auth/age-ssh.ts', 'onion/service.ts'], 'points that node:crypto does not check, convert or multiply'],
+  [
+    '@noble/curves',
+    ['auth/ssh-key.ts', 'auth/age-ssh.ts', 'onion/service.ts'],
+    'points that node:crypto does not check, convert or multiply',
+  ],
   ['@noble/curves', ['auth/crypto.web.ts'], 'what node:crypto does in Node'],
   ['@noble/ciphers', ['auth/crypto.web.ts'], 'what node:crypto does in Node'],
   ['@noble/ciphers', ['auth/container.ts'], 'Poly1305 alone, as OpenSSH uses it'],
@@ -120,13 +132,21 @@ const PACKAGES: readonly (readonly [name: string, users: readonly string[], why:
 
 /** Module of Node, the files or folders that may import it, why. */
 const NODE: readonly (readonly [name: string, users: readonly string[], why: string])[] = [
-  ['crypto', ['auth/crypto.ts', 'auth/key-object.ts', 'auth/private-key.ts', 'auth/container.ts', 'auth/pem.ts', 'auth/token.ts'], 'keys, age files and signatures; a page has auth/crypto.web.ts'],
+  [
+    'crypto',
+    ['auth/crypto.ts', 'auth/key-object.ts', 'auth/private-key.ts', 'auth/container.ts', 'auth/pem.ts', 'auth/token.ts'],
+    'keys, age files and signatures; a page has auth/crypto.web.ts',
+  ],
   ['crypto', ['relay/prover.ts', 'relay/relay.ts'], 'proofs, and the secrets of the process'],
   ['crypto', ['transport/socks.ts'], 'isolation credentials'],
   ['crypto', ['operator/tor-control.ts'], "tor's cookie authentication"],
   ['crypto', ['handover/noise.ts', 'server.ts'], 'what is handed over is encrypted, secrets among it'],
-  ['crypto', ['onion/service.ts', 'cli/commands/client.ts'], "keys of an onion service and its clients"],
-  ['crypto', ['cli/service.ts', 'cli/file.ts', 'cli/arrival.ts', 'cli/state.ts'], 'what keys are overwritten with, and names of files that are being written'],
+  ['crypto', ['onion/service.ts', 'cli/commands/client.ts'], 'keys of an onion service and its clients'],
+  [
+    'crypto',
+    ['cli/service.ts', 'cli/file.ts', 'cli/arrival.ts', 'cli/state.ts'],
+    'what keys are overwritten with, and names of files that are being written',
+  ],
   ['net', ['auth/agent.ts'], "the user's SSH agent"],
   ['net', ['transport/'], 'sockets are opened here'],
   ['net', ['handover/'], 'the relay before is connected to'],
@@ -169,9 +189,12 @@ const imports: readonly Import[] = files.flatMap((file) => {
   const statements = [...source.matchAll(/^(?:import|export)\s+(type\s+)?([^'"`;]*?)\s*from\s+'([^']+)'/gm)].map(
     ([, type, names, from]) => ({ file, from: from!, type: type !== undefined, names: names! }),
   )
-  const others = [...source.matchAll(/(?:^import\s+|\bimport\(\s*|\brequire\(\s*)'([^']+)'/gm)].map(
-    ([, from]) => ({ file, from: from!, type: false, names: '' }),
-  )
+  const others = [...source.matchAll(/(?:^import\s+|\bimport\(\s*|\brequire\(\s*)'([^']+)'/gm)].map(([, from]) => ({
+    file,
+    from: from!,
+    type: false,
+    names: '',
+  }))
   return [...statements, ...others]
 })
 
@@ -185,7 +208,10 @@ function isIn(file: string, users: readonly string[]): boolean {
 
 /** `@scope/name` or `name` of what is imported from a package. */
 function packageOf(from: string): string {
-  return from.split('/').slice(0, from.startsWith('@') ? 2 : 1).join('/')
+  return from
+    .split('/')
+    .slice(0, from.startsWith('@') ? 2 : 1)
+    .join('/')
 }
 
 const inside = imports
@@ -312,14 +338,21 @@ describe('what must never be', () => {
     const reached = reachedFrom('client/core.ts', (file) => replaced.get(file) ?? file)
     expect(reached).toContain('auth/crypto.web.ts')
     expect(node.filter(({ file, type }) => reached.has(file) && !type).map(say)).toEqual([])
-    const named = packages.filter(({ file, type }) => reached.has(file) && !type).map(({ name }) => name.replace(/(?<=^@(noble|scure))\/.*/, ''))
+    const named = packages
+      .filter(({ file, type }) => reached.has(file) && !type)
+      .map(({ name }) => name.replace(/(?<=^@(noble|scure))\/.*/, ''))
     expect([...new Set(named)].toSorted()).toEqual(['@noble', '@scure', 'age-encryption'])
   })
 
   it('the side that runs a relay writes no file', () => {
     const named = node
       .filter(({ name, file }) => name.startsWith('fs') && !file.startsWith('cli/'))
-      .flatMap(({ names, file }) => names.replaceAll(/[{}\s]/g, '').split(',').map((name) => ({ name, file })))
+      .flatMap(({ names, file }) =>
+        names
+          .replaceAll(/[{}\s]/g, '')
+          .split(',')
+          .map((name) => ({ name, file })),
+      )
       .filter(({ name }) => name !== '' && !READS.includes(name))
     // To a socket's descriptor: docs/decisions/0017-one-write-a-turn.md.
     expect(named).toEqual([{ name: 'writeSync', file: 'transport/socket.ts' }])

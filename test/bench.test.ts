@@ -85,20 +85,24 @@ describe('CPU beside the floor', () => {
     ['to store', 10, ['store', { messages: 32_000 }], ['drain', { messages: 32_000 }]],
     ['to drain', 8, ['drain', { messages: 32_000 }], ['store', { messages: 32_000 }]],
     ['to push', 7, ['push', { messages: 8_000, window: 4 }], undefined],
-  ] as const)('of a message %s is at most %i times as much', { timeout: 60_000 }, async ([what, times, [mode, options], other], context) => {
-    if (absent !== undefined) context.skip(absent)
-    const ratios: number[] = []
-    for (let round = 0; round < 3; round++) {
-      const costs: number[] = []
-      for (const under of [relay, floor]) {
-        if (what === 'to drain') await runLoad(under, ...other)
-        costs.push((await runLoad(under, mode, options)).cpuMicroseconds)
-        if (what === 'to store') await runLoad(under, ...other)
+  ] as const)(
+    'of a message %s is at most %i times as much',
+    { timeout: 60_000 },
+    async ([what, times, [mode, options], other], context) => {
+      if (absent !== undefined) context.skip(absent)
+      const ratios: number[] = []
+      for (let round = 0; round < 3; round++) {
+        const costs: number[] = []
+        for (const under of [relay, floor]) {
+          if (what === 'to drain') await runLoad(under, ...other)
+          costs.push((await runLoad(under, mode, options)).cpuMicroseconds)
+          if (what === 'to store') await runLoad(under, ...other)
+        }
+        ratios.push(costs[0]! / costs[1]!)
       }
-      ratios.push(costs[0]! / costs[1]!)
-    }
-    const { median } = spread(ratios)!
-    expect(median).toBeGreaterThan(0)
-    expect(median).toBeLessThan(times)
-  })
+      const { median } = spread(ratios)!
+      expect(median).toBeGreaterThan(0)
+      expect(median).toBeLessThan(times)
+    },
+  )
 })

@@ -25,11 +25,20 @@ const protocol = read('docs/protocol.md')
 /** The rows of the table whose head begins with these cells; each row its cells, without the marks of code. */
 function table(...head: string[]): string[][] {
   const lines = protocol.split('\n')
-  const cells = (line: string): string[] => line.split('|').slice(1, -1).map((cell) => cell.trim().replaceAll('`', ''))
+  const cells = (line: string): string[] =>
+    line
+      .split('|')
+      .slice(1, -1)
+      .map((cell) => cell.trim().replaceAll('`', ''))
   const at = lines.findIndex((line) => line.startsWith('|') && head.every((cell, index) => cells(line)[index] === cell))
   if (at === -1) throw new Error(`there is no table ${head.join(' | ')}`)
   const rows = lines.slice(at + 2)
-  return rows.slice(0, rows.findIndex((line) => !line.startsWith('|'))).map(cells)
+  return rows
+    .slice(
+      0,
+      rows.findIndex((line) => !line.startsWith('|')),
+    )
+    .map(cells)
 }
 
 describe('the tables of the protocol', () => {
@@ -39,7 +48,10 @@ describe('the tables of the protocol', () => {
       const [required = '', optional] = text.split('[')
       const count = (fields: string): number => fields.split(';').filter((field) => field.trim() !== '').length
       const min = count(required)
-      return [name, { no: Number(no), from, min, max: optional?.includes('…') ? Infinity : min + count(optional?.replace(/\]$/, '') ?? '') }]
+      return [
+        name,
+        { no: Number(no), from, min, max: optional?.includes('…') ? Infinity : min + count(optional?.replace(/\]$/, '') ?? '') },
+      ]
     })
     expect(Object.fromEntries(rows)).toEqual(PACKETS)
     expect(rows).toHaveLength(Object.keys(PACKETS).length)
@@ -47,7 +59,9 @@ describe('the tables of the protocol', () => {
 
   it('have an answer of the relay for each request, and for nothing else', () => {
     const answers = table('no', 'name', 'from', 'fields', 'answer').map(([, name, from, , answer]) => ({ name, from, answer: answer! }))
-    const relays = Object.values(PACKETS).filter(({ from }) => from === 'relay').map(({ no }) => no)
+    const relays = Object.values(PACKETS)
+      .filter(({ from }) => from === 'relay')
+      .map(({ no }) => no)
     for (const { from, answer } of answers.filter(({ name }) => name !== 'NOTICE')) {
       if (from === 'client') expect(relays).toContain(Number(/^\d+/.exec(answer)?.[0]))
       else expect(answer).toBe('')
@@ -56,7 +70,8 @@ describe('the tables of the protocol', () => {
 
   it('have its errors, and what they do', () => {
     const rows = table('code', 'when').map(([code, , connection]) => [code, connection])
-    const does = (connection: string | number): string => (typeof connection === 'number' ? `stays; closes after ${connection}` : connection)
+    const does = (connection: string | number): string =>
+      typeof connection === 'number' ? `stays; closes after ${connection}` : connection
     expect(rows).toEqual(Object.entries(ERRORS).map(([code, { connection }]) => [code, does(connection)]))
   })
 
@@ -71,7 +86,9 @@ describe('the tables of the protocol', () => {
       const [, number, unit] = /^([\d,]+) ?(\w*)$/.exec(text!)!
       return { limit, key: key!, value: Number(number!.replaceAll(',', '')) * units[unit!]! }
     })
-    const told = describeLimits(DEFAULT_LIMITS).split(';').map((field) => field.split('='))
+    const told = describeLimits(DEFAULT_LIMITS)
+      .split(';')
+      .map((field) => field.split('='))
     const documented = rows.filter(({ key }) => key !== '').map(({ key, value }) => [key, String(value)])
     expect(Object.fromEntries(documented)).toEqual(Object.fromEntries(told))
     const { handleSeconds, handles, writeSeconds } = DEFAULT_LIMITS
@@ -106,7 +123,8 @@ describe('the key types of the protocol', () => {
     return [ed25519Point(), ...application]
   }
 
-  const lineOf = (type: string, ...parts: Uint8Array[]): string => `${type} ${Buffer.concat([encodeString(type), ...parts]).toString('base64')}`
+  const lineOf = (type: string, ...parts: Uint8Array[]): string =>
+    `${type} ${Buffer.concat([encodeString(type), ...parts]).toString('base64')}`
 
   it.each(documented)('$type is taken', ({ type, canDecrypt }) => {
     const parts = material(type)
@@ -132,17 +150,35 @@ describe('the key types of the protocol', () => {
   )
 })
 
-const documents = globSync(['*.md', 'docs/**/*.md', 'test/**/*.md', 'deploy/**/*.md', 'examples/**/*.md'], { cwd: ROOT, exclude: (path) => path.includes('node_modules') })
+const documents = globSync(['*.md', 'docs/**/*.md', 'test/**/*.md', 'deploy/**/*.md', 'examples/**/*.md'], {
+  cwd: ROOT,
+  exclude: (path) => path.includes('node_modules'),
+})
 
 /** As GitHub makes an anchor of a heading. */
 function anchorsOf(markdown: string): string[] {
   const headings = markdown.replaceAll(/^```.*?^```$/gms, '').matchAll(/^#{1,6} (.+)$/gm)
-  return [...headings].map(([, text]) => text!.toLowerCase().replaceAll(/[^\p{L}\p{N} _-]/gu, '').replaceAll(' ', '-'))
+  return [...headings].map(([, text]) =>
+    text!
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-'),
+  )
 }
 
 describe('the documents', () => {
   it('are all there', () => {
-    const expected = ['README', 'SECURITY', 'CONTRIBUTING', 'CHANGELOG', 'docs/protocol', 'docs/threat-model', 'docs/architecture', 'docs/operations', 'docs/clients']
+    const expected = [
+      'README',
+      'SECURITY',
+      'CONTRIBUTING',
+      'CHANGELOG',
+      'docs/protocol',
+      'docs/threat-model',
+      'docs/architecture',
+      'docs/operations',
+      'docs/clients',
+    ]
     expect(documents).toEqual(expect.arrayContaining(expected.map((name) => `${name}.md`)))
   })
 
@@ -160,9 +196,13 @@ describe('the documents', () => {
   })
 
   it.each(documents)('%s names only files that are there', (path) => {
-    const named = [...read(path).matchAll(/`((?:src|test|docs|deploy|bench)\/[\w./*-]*|[\w-]+\.(?:md|json|example))`/g)].map(([, file]) => file!)
+    const named = [...read(path).matchAll(/`((?:src|test|docs|deploy|bench)\/[\w./*-]*|[\w-]+\.(?:md|json|example))`/g)].map(
+      ([, file]) => file!,
+    )
     const here = (file: string): boolean =>
-      [ROOT, join(ROOT, dirname(path))].some((base) => (file.includes('*') ? globSync(file, { cwd: base }).length > 0 : existsSync(join(base, file))))
+      [ROOT, join(ROOT, dirname(path))].some((base) =>
+        file.includes('*') ? globSync(file, { cwd: base }).length > 0 : existsSync(join(base, file)),
+      )
     expect(named.filter((file) => !here(file))).toEqual([])
   })
 
@@ -218,7 +258,10 @@ describe('what is shown to be typed', () => {
         .replace("'asfaleia'", JSON.stringify(pathToFileURL(join(ROOT, 'src/client/index.ts')).href))
         .replace("'localhost'", `'localhost:${port}'`)
       writeFileSync(join(folder, 'alice.ts'), here)
-      writeFileSync(join(folder, 'bob.ts'), here.replace("'alice'", "'bob'").replace("'bob.pub'", "'alice.pub'").replace('Hello Bob', 'Hello Alice'))
+      writeFileSync(
+        join(folder, 'bob.ts'),
+        here.replace("'alice'", "'bob'").replace("'bob.pub'", "'alice.pub'").replace('Hello Bob', 'Hello Alice'),
+      )
       expect(await runNode(folder, 'alice.ts')).toBe('')
       expect(await runNode(folder, 'bob.ts')).toBe('Hello Bob.')
       expect(await runNode(folder, 'alice.ts')).toBe('Hello Alice.')

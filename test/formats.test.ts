@@ -45,7 +45,8 @@ beforeEach((ctx) => ctx.skip(reason !== undefined, reason))
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'asfaleia-'))
   // Not as copies: ssh-keygen wants a private key to be readable by nobody else.
-  for (const name of ['alice', 'alice.pub', 'bob', 'bob.pub']) writeFileSync(join(folder, name), readFileSync(join(VECTORS, name)), { mode: 0o600 })
+  for (const name of ['alice', 'alice.pub', 'bob', 'bob.pub'])
+    writeFileSync(join(folder, name), readFileSync(join(VECTORS, name)), { mode: 0o600 })
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
@@ -57,7 +58,12 @@ async function follow(steps: readonly Step[]): Promise<void> {
   expect(steps.length).toBeGreaterThan(0)
   for (const { command, printed } of steps) {
     const { stdout, stderr } = await run('sh', ['-c', command], { cwd: folder })
-    const lines = printed.map((line) => line.split('…').map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')).join('.*'))
+    const lines = printed.map((line) =>
+      line
+        .split('…')
+        .map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'))
+        .join('.*'),
+    )
     // The command stands before what it printed, so that a failure says which it was.
     const after = lines.map((line) => `${line}\n`).join('')
     expect(`${command}\n${stdout}${stderr}`).toMatch(new RegExp(`^${command.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}\n${after}$`))
@@ -90,7 +96,12 @@ function readTable(...head: readonly string[]): string[] {
   const lines = document.split('\n')
   const at = lines.indexOf(lines.find((line) => line.startsWith(`| ${head.join(' | ')} |`))!)
   const rows = lines.slice(at + 2)
-  return rows.slice(0, rows.findIndex((line) => !line.startsWith('|'))).map((row) => row.split('|')[1]!.trim().replaceAll('`', ''))
+  return rows
+    .slice(
+      0,
+      rows.findIndex((line) => !line.startsWith('|')),
+    )
+    .map((row) => row.split('|')[1]!.trim().replaceAll('`', ''))
 }
 
 test('the verdicts and the types that stand there are those of the code', () => {
@@ -144,7 +155,8 @@ describe('from any key to any key', () => {
 
   beforeAll(async () => {
     if (reason !== undefined) return
-    for (const [name, args] of Object.entries(types)) await run('ssh-keygen', ['-q', '-N', '', '-C', name, ...args, '-f', join(folder, name)])
+    for (const [name, args] of Object.entries(types))
+      await run('ssh-keygen', ['-q', '-N', '', '-C', name, ...args, '-f', join(folder, name)])
     age = await generateX25519Identity()
     writeFileSync(join(folder, 'age'), `${age}\n`, { mode: 0o600 })
   })

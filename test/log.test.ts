@@ -4,7 +4,10 @@ import type { LogFormat, LogLevel } from '../src/config/setting.ts'
 import { createLog, type EventName, EVENTS, type Log } from '../src/log.ts'
 import { PACKAGE_VERSION } from '../src/version.ts'
 
-function capture(format: LogFormat = 'json', level: LogLevel = 'debug'): { log: Log; lines: string[]; last: () => Record<string, unknown> } {
+function capture(
+  format: LogFormat = 'json',
+  level: LogLevel = 'debug',
+): { log: Log; lines: string[]; last: () => Record<string, unknown> } {
   const lines: string[] = []
   const log = createLog({ format, level, write: (line) => lines.push(line) })
   return { log, lines, last: () => JSON.parse(lines.at(-1)!) as Record<string, unknown> }
@@ -102,7 +105,10 @@ describe('what the types forbid does not get in either', () => {
 })
 
 test('the table itself holds nothing but short words', () => {
-  const words = Object.values(EVENTS).flatMap(({ fields }) => Object.values<unknown>(fields)).filter(Array.isArray).flat()
+  const words = Object.values(EVENTS)
+    .flatMap(({ fields }) => Object.values<unknown>(fields))
+    .filter(Array.isArray)
+    .flat()
   expect(words).toContain(PACKAGE_VERSION)
   for (const word of words) expect(word).toMatch(/^[A-Za-z0-9_.-]{1,25}$/)
 })

@@ -16,7 +16,17 @@ function table(head: string): string[][] {
   const at = lines.indexOf(head)
   if (at === -1) throw new Error(`there is no table ${head}`)
   const rows = lines.slice(at + 2)
-  return rows.slice(0, rows.findIndex((line) => !line.startsWith('|'))).map((line) => line.split('|').slice(1, -1).map((cell) => cell.trim()))
+  return rows
+    .slice(
+      0,
+      rows.findIndex((line) => !line.startsWith('|')),
+    )
+    .map((line) =>
+      line
+        .split('|')
+        .slice(1, -1)
+        .map((cell) => cell.trim()),
+    )
 }
 
 const code = (text: string | undefined): string => (text === undefined ? '' : `\`${text}\``)
@@ -35,7 +45,12 @@ test('metrics', () => {
 })
 
 test('events', () => {
-  const rows = Object.entries(EVENTS).map(([name, { level, fields, text }]) => [code(name), level, Object.keys(fields).map(code).join(', '), text])
+  const rows = Object.entries(EVENTS).map(([name, { level, fields, text }]) => [
+    code(name),
+    level,
+    Object.keys(fields).map(code).join(', '),
+    text,
+  ])
   expect(table('| event | level | fields | text |')).toEqual(rows)
 })
 
@@ -44,7 +59,14 @@ test('reasons', () => {
 })
 
 test('fields of the status', () => {
-  const status = buildStatus({ snapshot: createSnapshot(), tor: undefined, version: '', uptimeSeconds: 0, residentBytes: 0, loopDelaySeconds: 0 })
+  const status = buildStatus({
+    snapshot: createSnapshot(),
+    tor: undefined,
+    version: '',
+    uptimeSeconds: 0,
+    residentBytes: 0,
+    loopDelaySeconds: 0,
+  })
   expect(table('| field | what it is |').map(([field]) => field)).toEqual(Object.keys(status).map(code))
 })
 

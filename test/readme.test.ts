@@ -52,12 +52,20 @@ it("runs the README's transcript", async () => {
     expect(count).toBeLessThanOrEqual(5)
   }
   const { address } = server.listening[0]!
-  const env: Record<string, string> = { PATH: `${folder}:${process.env['PATH']}`, RELAY: address.kind === 'tcp' ? `localhost:${address.port}` : '' }
+  const env: Record<string, string> = {
+    PATH: `${folder}:${process.env['PATH']}`,
+    RELAY: address.kind === 'tcp' ? `localhost:${address.port}` : '',
+  }
   for (const { who, command, printed } of steps) {
     const { stdout, stderr } = await run('sh', ['-c', command], { cwd: folder, env: { ...env, HOME: join(folder, who) } })
     // The link of one is what the other was given.
     if (stdout.startsWith('asfaleia:card/')) env[who.toUpperCase()] = stdout.trim()
-    const pattern = printed.map((line) => line.split('…').map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')).join('.*'))
+    const pattern = printed.map((line) =>
+      line
+        .split('…')
+        .map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'))
+        .join('.*'),
+    )
     expect(`${stdout}${stderr}`).toMatch(new RegExp(`^${pattern.join('\n')}\n$`))
   }
 }, 120_000)

@@ -350,7 +350,8 @@ describe('the relay', () => {
     const nameFile = join(folder, 'new-hostname')
     const { at } = await start('--name-file', nameFile, '--moved-from', OLD)
     const wire = await connectRaw(at('tcp'))
-    const challenged = async (): Promise<string> => Buffer.from((await wire.ask(`0;${alice.line};sign`)).split(';')[2]!, 'base64').toString()
+    const challenged = async (): Promise<string> =>
+      Buffer.from((await wire.ask(`0;${alice.line};sign`)).split(';')[2]!, 'base64').toString()
     expect(await challenged()).toMatch(`asfaleia/1 auth ${OLD} `)
     writeFileSync(nameFile, `${ONION}\n`)
     while (!logged.some((line) => line.includes('"name-known"'))) expect(await wire.ask('7')).toBe('17')
@@ -383,7 +384,9 @@ describe('the relay', () => {
     await expect(failed).rejects.toMatchObject({ problems: [{ key: 'tcp', problem: `127.0.0.1:${port} is in use` }] })
     const list = join(folder, 'broken')
     writeFileSync(list, `${alice.line}\nnonsense\nmore\n`)
-    await expect(start('--admit', list)).rejects.toMatchObject({ problems: [{ problem: 'line 2 is not a key that can log in' }, { problem: 'line 3 is not a key that can log in' }] })
+    await expect(start('--admit', list)).rejects.toMatchObject({
+      problems: [{ problem: 'line 2 is not a key that can log in' }, { problem: 'line 3 is not a key that can log in' }],
+    })
   })
 
   it('writes nothing about anybody into its log', async () => {
@@ -395,7 +398,8 @@ describe('the relay', () => {
     await servers.pop()!.close()
     const log = logged.join('')
     expect(log).toContain('"event":"listening"')
-    for (const secret of [token, id!, 'UEFZTE9BRA', 'MARKER', alice.line.split(' ')[1]!, bob.line.split(' ')[1]!]) expect(log).not.toContain(secret)
+    for (const secret of [token, id!, 'UEFZTE9BRA', 'MARKER', alice.line.split(' ')[1]!, bob.line.split(' ')[1]!])
+      expect(log).not.toContain(secret)
   })
 
   it('takes bytes that are cut anywhere', async () => {

@@ -39,7 +39,10 @@ test('systemd understands every line of all', async (ctx) => {
   const verify = async (name: string, text: string): Promise<string> => {
     const { stdout, stderr } = await run(['systemd-analyze', 'verify', '--man=no', place(name, text)])
     // What is wrong with other units of the machine is theirs.
-    return (stdout + stderr).split('\n').filter((line) => line.includes(name)).join('\n')
+    return (stdout + stderr)
+      .split('\n')
+      .filter((line) => line.includes(name))
+      .join('\n')
   }
   expect(await verify('asfaleia-doors.service', doors)).toBe('')
   // Where it stands it finds the unit of its folder.
@@ -54,7 +57,9 @@ test('systemd understands every line of all', async (ctx) => {
 test('what is started is the relay, strict, by options that it has', () => {
   expect(words.slice(1, 3)).toEqual(['/usr/local/lib/node_modules/asfaleia/dist/cli/main.js', 'relay'])
   const parsed = parseConfig({ env: {}, argv: words.slice(3), readFile: () => '' })
-  expect(parsed).toMatchObject({ config: { strict: true, allowUnsafe: [], tcp: undefined, unix: { path: '/run/asfaleia/raw' }, nameFile: '%d/hostname' } })
+  expect(parsed).toMatchObject({
+    config: { strict: true, allowUnsafe: [], tcp: undefined, unix: { path: '/run/asfaleia/raw' }, nameFile: '%d/hostname' },
+  })
 })
 
 test('its sockets are those of torrc.example', () => {

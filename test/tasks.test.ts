@@ -52,11 +52,20 @@ afterAll(async () => {
 })
 
 test('every command does what stands there', { timeout: 60_000 }, async () => {
-  const env = { PATH: `${folder}:${process.env['PATH']}`, ASFALEIA_SERVICE: join(folder, 'onion'), ASFALEIA_OPERATOR: `unix:${join(folder, 'operator')}` }
+  const env = {
+    PATH: `${folder}:${process.env['PATH']}`,
+    ASFALEIA_SERVICE: join(folder, 'onion'),
+    ASFALEIA_OPERATOR: `unix:${join(folder, 'operator')}`,
+  }
   for (const { command, printed } of steps) {
     const { stdout, stderr } = await run('sh', ['-c', command], { cwd: folder, env })
     const lines = printed.map((line) =>
-      line === '…' ? '[^]*?' : line.split('…').map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')).join('.*'),
+      line === '…'
+        ? '[^]*?'
+        : line
+            .split('…')
+            .map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'))
+            .join('.*'),
     )
     // The command stands before what it printed, so that a failure says which it was.
     expect(`${command}\n${stdout}${stderr}`).toMatch(new RegExp(`^.*\n${lines.join('\n')}\n?$`))
@@ -67,5 +76,9 @@ test('every command does what stands there', { timeout: 60_000 }, async () => {
 test('no command that an operator has is left out', () => {
   const shown = new Set(steps.map(({ command }) => command.split(' ')[1]))
   const people = ['start', 'relay', 'doctor', 'key', 'me', 'contact', 'group', 'chat', 'onion', 'completion', 'send', 'get']
-  expect([...shown].toSorted()).toEqual(Object.keys(COMMANDS).filter((name) => !people.includes(name)).toSorted())
+  expect([...shown].toSorted()).toEqual(
+    Object.keys(COMMANDS)
+      .filter((name) => !people.includes(name))
+      .toSorted(),
+  )
 })

@@ -172,7 +172,15 @@ function sha512(bytes: Uint8Array): Uint8Array {
 
 /** The same key in a container without a cipher. */
 export function encodePlain(publicBlob: Uint8Array, content: Uint8Array): string {
-  const bytes = concat(MAGIC, encodeString('none'), encodeString('none'), encodeString(''), encodeUint32(1), encodeString(publicBlob), encodeString(content))
+  const bytes = concat(
+    MAGIC,
+    encodeString('none'),
+    encodeString('none'),
+    encodeString(''),
+    encodeUint32(1),
+    encodeString(publicBlob),
+    encodeString(content),
+  )
   const base64 = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64')
   return `-----BEGIN OPENSSH PRIVATE KEY-----\n${base64}\n-----END OPENSSH PRIVATE KEY-----\n`
 }

@@ -91,7 +91,10 @@ export async function verify(key: KeyMaterial, digest: Digest | undefined, messa
 const HASHES = { sha256: 'SHA-256', sha384: 'SHA-384', sha512: 'SHA-512' } as const satisfies Record<Digest, string>
 const CURVES = { nistp256: 'P-256', nistp384: 'P-384', nistp521: 'P-521' } as const
 
-async function importVerifying(key: KeyMaterial, digest: Digest | undefined): Promise<{ imported: CryptoKey; algorithm: { name: string; hash?: string } }> {
+async function importVerifying(
+  key: KeyMaterial,
+  digest: Digest | undefined,
+): Promise<{ imported: CryptoKey; algorithm: { name: string; hash?: string } }> {
   switch (key.kind) {
     case 'ed25519': {
       const algorithm = { name: 'Ed25519' }

@@ -2,14 +2,7 @@ import type { SshKey } from './ssh-key.ts'
 
 /** What can be wrong with a private key's file, as one closed set of codes. */
 export type PrivateKeyErrorCode =
-  | 'not-a-private-key'
-  | 'several-keys'
-  | 'damaged'
-  | 'needs-passphrase'
-  | 'wrong-passphrase'
-  | 'too-costly'
-  | 'unsupported'
-  | 'needs-token'
+  'not-a-private-key' | 'several-keys' | 'damaged' | 'needs-passphrase' | 'wrong-passphrase' | 'too-costly' | 'unsupported' | 'needs-token'
 
 const TEXTS = {
   'not-a-private-key': 'the file holds no private key that can be read',

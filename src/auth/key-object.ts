@@ -49,7 +49,13 @@ function encodeDer(material: KeyMaterial): Uint8Array {
     case 'rsa': {
       const { modulus, exponent } = material
       const parts = [beginInteger(modulus), modulus, beginInteger(exponent), exponent]
-      return concat(begin(0x30, parts.reduce((sum, part) => sum + part.length, 0)), ...parts)
+      return concat(
+        begin(
+          0x30,
+          parts.reduce((sum, part) => sum + part.length, 0),
+        ),
+        ...parts,
+      )
     }
     case 'ecdsa':
       return concat(ECDSA_SPKI[material.curve], material.point)
@@ -63,5 +69,9 @@ function beginInteger(magnitude: Uint8Array): Uint8Array {
 
 /** What stands before an element's content. */
 function begin(tag: number, length: number): Uint8Array {
-  return length < 0x80 ? Uint8Array.of(tag, length) : length < 0x100 ? Uint8Array.of(tag, 0x81, length) : Uint8Array.of(tag, 0x82, length >> 8, length & 0xff)
+  return length < 0x80
+    ? Uint8Array.of(tag, length)
+    : length < 0x100
+      ? Uint8Array.of(tag, 0x81, length)
+      : Uint8Array.of(tag, 0x82, length >> 8, length & 0xff)
 }

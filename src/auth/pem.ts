@@ -69,7 +69,7 @@ function toNumber(element: Element | undefined): bigint {
 /** The elements of DER (X.690) that `bytes` is a row of. */
 function children(bytes: Buffer): Element[] {
   const all: Element[] = []
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const first = bytes[at + 1] ?? 0x80
     const more = first < 0x80 ? 0 : first & 0x7f
     if (first === 0x80 || more > 4 || at + 2 + more > bytes.length) throw new WireError()

@@ -3,7 +3,16 @@
  * this. container.ts opens OpenSSH's container, and sshpk reads the key in it; PEM (PKCS8, PKCS1, SEC1) is
  * node:crypto's. Errors never hold key material.
  */
-import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, privateDecrypt, sign, verify, type KeyObject } from 'node:crypto'
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  privateDecrypt,
+  sign,
+  verify,
+  type KeyObject,
+} from 'node:crypto'
 import sshpk from 'sshpk'
 import { ProtocolError } from '../protocol/errors.ts'
 import { type Container, encodePlain, openContainer, parseContainer } from './container.ts'
@@ -181,11 +190,7 @@ function encodePublicBlob(key: KeyObject): Uint8Array {
     case 'ed25519':
       return Buffer.concat([encodeString('ssh-ed25519'), encodeString(exportPart(key, 'x'))])
     case 'rsa':
-      return Buffer.concat([
-        encodeString('ssh-rsa'),
-        encodeMpint(exportPart(key, 'e')),
-        encodeMpint(exportPart(key, 'n')),
-      ])
+      return Buffer.concat([encodeString('ssh-rsa'), encodeMpint(exportPart(key, 'e')), encodeMpint(exportPart(key, 'n'))])
     case 'ec': {
       if (curve === undefined) break
       const point = Buffer.concat([Buffer.of(0x04), exportPart(key, 'x'), exportPart(key, 'y')])

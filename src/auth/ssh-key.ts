@@ -16,11 +16,7 @@ import { concat, decodeBase64, encodeString, isSame, WireError, WireReader } fro
 export type EcdsaCurve = 'nistp256' | 'nistp384' | 'nistp521'
 
 export type SshKeyType =
-  | 'ssh-ed25519'
-  | 'ssh-rsa'
-  | `ecdsa-sha2-${EcdsaCurve}`
-  | 'sk-ssh-ed25519@openssh.com'
-  | 'sk-ecdsa-sha2-nistp256@openssh.com'
+  'ssh-ed25519' | 'ssh-rsa' | `ecdsa-sha2-${EcdsaCurve}` | 'sk-ssh-ed25519@openssh.com' | 'sk-ecdsa-sha2-nistp256@openssh.com'
 
 /** A key's numbers, big-endian as on the wire. `application` is a FIDO key's, hashed into its signatures. */
 export type KeyMaterial =

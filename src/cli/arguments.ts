@@ -30,8 +30,16 @@ export interface Form<Options> {
 }
 
 /** How every command begins: `--help` is printed, and nothing is left to do; else what it was given. @throws {UsageError} */
-export function openCommandLine<Options extends NonNullable<ParseArgsConfig['options']>>(argv: string[], io: Pick<Io, 'stdout'>, form: Form<Options>) {
-  const given = parseCommandLine(argv, { ...form.options, help: { type: 'boolean', short: 'h' } } as const satisfies Options & ParseArgsConfig['options'], form.usage)
+export function openCommandLine<Options extends NonNullable<ParseArgsConfig['options']>>(
+  argv: string[],
+  io: Pick<Io, 'stdout'>,
+  form: Form<Options>,
+) {
+  const given = parseCommandLine(
+    argv,
+    { ...form.options, help: { type: 'boolean', short: 'h' } } as const satisfies Options & ParseArgsConfig['options'],
+    form.usage,
+  )
   if ((given.values as { help?: boolean }).help === true) {
     io.stdout.write(form.help)
     return undefined

@@ -50,7 +50,8 @@ export class Arrivals implements FileReceiver {
     const base = join(this.#folder, `.asfaleia-${tagOf(offer, `${offer.hash} ${offer.name}`)}`)
     await this.#makeRoom(base)
     const parts = await readRecord(`${base}.have`, offer)
-    if (parts.length === 0 && BigInt(bavail) * BigInt(bsize) < BigInt(offer.total)) throw new CliError(`there is no room for ${offer.name} in ${this.#folder}`)
+    if (parts.length === 0 && BigInt(bavail) * BigInt(bsize) < BigInt(offer.total))
+      throw new CliError(`there is no room for ${offer.name} in ${this.#folder}`)
     const before = parts.length > 0 ? await openPart(`${base}.part`, true) : undefined
     const file = before ?? (await openPart(`${base}.part`, false))!
     const have = before === undefined ? [] : parts
@@ -70,7 +71,9 @@ export class Arrivals implements FileReceiver {
     const all = new Set(found.map((name) => join(this.#folder, name)))
     if (all.size < UNFINISHED || all.has(base)) return
     const idle = [...all].filter((each) => !this.#open.has(each))
-    const aged = await Promise.all(idle.map(async (each) => ({ each, time: (await stat(`${each}.have`).catch(() => undefined))?.mtimeMs ?? 0 })))
+    const aged = await Promise.all(
+      idle.map(async (each) => ({ each, time: (await stat(`${each}.have`).catch(() => undefined))?.mtimeMs ?? 0 })),
+    )
     for (const { each } of aged.toSorted((one, other) => one.time - other.time).slice(0, all.size - UNFINISHED + 1)) {
       // The record first: bytes without one are begun anew.
       for (const ending of ['have', 'part']) await rm(`${each}.${ending}`, { force: true })
@@ -172,7 +175,10 @@ const UNFINISHED_NAME = /^(\.asfaleia-[0-9a-f]{32})\.(?:have|part)$/
 
 /** Says nothing of who sent what to whoever finds it. */
 function tagOf({ from, total }: FileOffer, what: string): string {
-  return createHash('sha256').update(`${fingerprintOf(from.key)} ${total} ${what}`).digest('hex').slice(0, 32)
+  return createHash('sha256')
+    .update(`${fingerprintOf(from.key)} ${total} ${what}`)
+    .digest('hex')
+    .slice(0, 32)
 }
 
 function formatOffer({ total, hash }: FileOffer): string {
@@ -187,7 +193,9 @@ function formatParts(ranges: readonly PartRange[]): string {
 async function readRecord(path: string, offer: FileOffer): Promise<PartRange[]> {
   const [form, ...lines] = ((await readText(path, RECORD_BYTES)) ?? '').split('\n')
   if (form !== formatOffer(offer)) return []
-  const numbers = [...new Set(lines.slice(0, -1).map(Number))].filter((part) => Number.isSafeInteger(part) && part >= 1 && part <= countParts(offer.total))
+  const numbers = [...new Set(lines.slice(0, -1).map(Number))].filter(
+    (part) => Number.isSafeInteger(part) && part >= 1 && part <= countParts(offer.total),
+  )
   const ranges: [number, number][] = []
   for (const part of numbers.toSorted((a, b) => a - b)) {
     const last = ranges.at(-1)

@@ -84,7 +84,11 @@ export class Book extends Folder<Known> {
   override async refresh(): Promise<void> {
     await super.refresh()
     // Of two files with one key the first counts.
-    this.#byKey = new Map(this.list().map((each) => [fingerprintOf(each.key), each] as const).toReversed())
+    this.#byKey = new Map(
+      this.list()
+        .map((each) => [fingerprintOf(each.key), each] as const)
+        .toReversed(),
+    )
   }
 
   /** The contact of that key, `SHA256:…`. */
@@ -164,7 +168,8 @@ export class Book extends Folder<Known> {
   }
 
   async #addRelays(known: Known, relays: readonly string[]): Promise<Added> {
-    if (known.card !== undefined || relays.join() === known.relays.join() || relays.length === 0) return { kind: 'unchanged', contact: known }
+    if (known.card !== undefined || relays.join() === known.relays.join() || relays.length === 0)
+      return { kind: 'unchanged', contact: known }
     const { fields } = await this.readParts(known.name)
     fields.set('relay', ...checkRelays(relays))
     const changes = [{ what: 'relays', before: known.relays.join(', '), after: relays.join(', ') }] as const
@@ -197,7 +202,8 @@ export class Book extends Folder<Known> {
   }
 
   protected async parse({ name, path }: Named, { signed, fields }: Parts): Promise<Known> {
-    const broken = (why: string): CliError => new CliError(`${path}: ${why}`, { hint: 'it is left as it is; put it right, or remove it and add the contact again' })
+    const broken = (why: string): CliError =>
+      new CliError(`${path}: ${why}`, { hint: 'it is left as it is; put it right, or remove it and add the contact again' })
     const unfit = refuseName(name)
     if (unfit !== undefined) throw broken(unfit)
     const own = {
@@ -231,7 +237,11 @@ function readKey(fields: Fields, broken: (why: string) => CliError): Pick<Known,
   }
 }
 
-function timeOf<Name extends 'added' | 'verified'>(fields: Fields, name: Name, broken: (why: string) => CliError): { [_ in Name]?: number } {
+function timeOf<Name extends 'added' | 'verified'>(
+  fields: Fields,
+  name: Name,
+  broken: (why: string) => CliError,
+): { [_ in Name]?: number } {
   const [text, ...more] = fields.all(name)
   if (text === undefined) return {}
   const seconds = parseTime(text)

@@ -61,7 +61,9 @@ const CHECKS: Readonly<Record<CheckName, Check>> = {
       if (soft !== '0') return 'a crash would write the memory to a core file'
       // A program that takes dumps is not bound by the limit; systemd's obeys it.
       const pattern = read('/proc/sys/kernel/core_pattern') ?? '|'
-      return !pattern.startsWith('|') || pattern.includes('/systemd-coredump') ? undefined : 'a crash would hand the memory to another program'
+      return !pattern.startsWith('|') || pattern.includes('/systemd-coredump')
+        ? undefined
+        : 'a crash would hand the memory to another program'
     },
   },
   root: {
@@ -88,7 +90,8 @@ const CHECKS: Readonly<Record<CheckName, Check>> = {
   },
   'read-buffer': {
     hint: 'use the Node that the package brings',
-    look: ({ readsThrough }) => (readsThrough ? undefined : 'this Node reads sockets into a buffer of its own, which keeps the last of what was read'),
+    look: ({ readsThrough }) =>
+      readsThrough ? undefined : 'this Node reads sockets into a buffer of its own, which keeps the last of what was read',
   },
 }
 

@@ -14,8 +14,14 @@ export function buildBash(pages: readonly Page[]): string {
     ({ name, options, verbs }) => `    ${name})
       words='${options.map((option) => option.name).join(' ')}'
       verbs='${verbs.join(' ')}'
-      files='${options.filter(isFile).map((option) => option.name).join('|')}'
-      values='${options.filter(({ value }) => value !== undefined).map((option) => option.name).join('|')}' ;;`,
+      files='${options
+        .filter(isFile)
+        .map((option) => option.name)
+        .join('|')}'
+      values='${options
+        .filter(({ value }) => value !== undefined)
+        .map((option) => option.name)
+        .join('|')}' ;;`,
   )
   return `# bash completion of asfaleia, made by \`asfaleia completion bash\`
 _asfaleia() {
@@ -68,13 +74,19 @@ function zshText(text: string): string {
 export function buildZsh(pages: readonly Page[]): string {
   const specs = ({ options }: Page): string =>
     options
-      .map((option) => `      '*${option.name}${option.value === undefined ? '' : '='}[${zshText(option.about)}]${option.value === undefined ? '' : `:${zshText(option.value)}:${isFile(option) ? '_files' : ' '}`}'`)
+      .map(
+        (option) =>
+          `      '*${option.name}${option.value === undefined ? '' : '='}[${zshText(option.about)}]${option.value === undefined ? '' : `:${zshText(option.value)}:${isFile(option) ? '_files' : ' '}`}'`,
+      )
       .join(' \\\n')
   const rest = ({ name, verbs }: Page): string[] => {
     const named = NAMED.includes(name) ? '_asfaleia_names' : '_files'
     return verbs.length > 0 ? [`'1:verb:(${verbs.join(' ')})'`, `'*:name:${named}'`] : [`'*:name:${named}'`]
   }
-  const cases = pages.map((page) => `    ${page.name})\n      _arguments -s \\\n${[specs(page), ...rest(page).map((line) => `      ${line}`)].filter((part) => part !== '').join(' \\\n')} ;;`)
+  const cases = pages.map(
+    (page) =>
+      `    ${page.name})\n      _arguments -s \\\n${[specs(page), ...rest(page).map((line) => `      ${line}`)].filter((part) => part !== '').join(' \\\n')} ;;`,
+  )
   return `#compdef asfaleia
 # zsh completion of asfaleia, made by \`asfaleia completion zsh\`
 _asfaleia_names() {
@@ -114,7 +126,11 @@ export function buildFish(pages: readonly Page[]): string {
       (option) =>
         `complete -c asfaleia ${of(page.name)} -l ${option.name.slice(2)}${option.short === undefined ? '' : ` -s ${option.short.slice(1)}`}${option.value === undefined ? '' : isFile(option) ? ' -r -F' : ' -x'} -d ${fishText(option.about)}`,
     ),
-    ...(page.verbs.length > 0 ? [`complete -c asfaleia -n '__fish_seen_subcommand_from ${page.name}; and test (count (commandline -opc)) -eq 2' -f -a '${page.verbs.join(' ')}'`] : []),
+    ...(page.verbs.length > 0
+      ? [
+          `complete -c asfaleia -n '__fish_seen_subcommand_from ${page.name}; and test (count (commandline -opc)) -eq 2' -f -a '${page.verbs.join(' ')}'`,
+        ]
+      : []),
     ...(NAMED.includes(page.name) ? [`complete -c asfaleia ${of(page.name)} -a '(__asfaleia_names)'`] : []),
   ])
   return `# fish completion of asfaleia, made by \`asfaleia completion fish\`

@@ -24,7 +24,8 @@ export const WRITING_VARIABLES: readonly string[] = [
 ]
 
 /** The flags of Node that an operator may give; they are kept. */
-export const HARMLESS_FLAG = /^--(?:(?:max-old-space-size|max-semi-space-size|max-heap-size|stack-trace-limit|disable-warning)=\S+|no-warnings|enable-fips|force-fips)$/
+export const HARMLESS_FLAG =
+  /^--(?:(?:max-old-space-size|max-semi-space-size|max-heap-size|stack-trace-limit|disable-warning)=\S+|no-warnings|enable-fips|force-fips)$/
 
 /** What the process may never do, whatever it is asked. */
 const DENIED = ['child', 'worker', 'wasi', 'addon', 'inspector'] as const

@@ -21,7 +21,10 @@ export interface FileWanted {
 
 /** @returns the exit code @throws {CliError} */
 export async function sendFile(profile: Profile, to: Contact, { path, wait, json }: FileWanted, io: Io): Promise<number> {
-  if (profile.relays.length === 0) throw new UsageError('--file wants relays of your own, where the receiver says what has come', { hint: '`asfaleia me --relay ADDRESS` says where you receive' })
+  if (profile.relays.length === 0)
+    throw new UsageError('--file wants relays of your own, where the receiver says what has come', {
+      hint: '`asfaleia me --relay ADDRESS` says where you receive',
+    })
   await using file = await openFile(path)
   const { size } = await file.stat()
   let talk: Talk | undefined
@@ -44,7 +47,10 @@ export async function sendFile(profile: Profile, to: Contact, { path, wait, json
     })()
     const delivery = await messenger.sendFile(to, sourceOf(file, basename(path), size), { signal: io.signal })
     progress.show(delivery)
-    await Promise.race([delivery.settled, new Promise((resolve) => setTimeout(resolve, Math.min((wait ?? Infinity) * 1_000, 2_147_483_647)).unref())])
+    await Promise.race([
+      delivery.settled,
+      new Promise((resolve) => setTimeout(resolve, Math.min((wait ?? Infinity) * 1_000, 2_147_483_647)).unref()),
+    ])
     progress.clear()
     return conclude(delivery, wait, json, io)
   } catch (error) {
@@ -55,7 +61,12 @@ export async function sendFile(profile: Profile, to: Contact, { path, wait, json
   }
 }
 
-function conclude({ state, confirmed, total, name, to, file, error }: FileDelivery, wait: number | undefined, json: boolean, io: Io): number {
+function conclude(
+  { state, confirmed, total, name, to, file, error }: FileDelivery,
+  wait: number | undefined,
+  json: boolean,
+  io: Io,
+): number {
   if (json) io.stdout.write(`${formatJson({ file, to: to.name, name, total, confirmed, state })}\n`)
   const who = sanitizeLine(to.name)
   switch (state) {
@@ -68,7 +79,9 @@ function conclude({ state, confirmed, total, name, to, file, error }: FileDelive
       io.stderr.write(`asfaleia: ${who} has ${confirmed} of ${total} bytes after ${duration(wait ?? 0)}; the same command goes on\n`)
       return EXIT.unconfirmed
     case 'refused':
-      throw new CliError(`${to.name} does not take the file, or found it damaged`, { hint: 'they take files by `asfaleia get --files FOLDER`' })
+      throw new CliError(`${to.name} does not take the file, or found it damaged`, {
+        hint: 'they take files by `asfaleia get --files FOLDER`',
+      })
     case 'expired':
       throw new CliError(`${to.name} did not take the file in time`)
     case 'failed':
@@ -117,7 +130,10 @@ class Progress {
     if (this.#io.stderr.isTTY !== true) return
     const part = total === 0 ? 1 : confirmed / total
     const bar = '#'.repeat(Math.floor(part * BAR)).padEnd(BAR, '.')
-    const line = state === 'offered' ? `waiting until ${sanitizeLine(to.name)} takes it` : `[${bar}] ${Math.floor(part * 100)} %, ${confirmed} of ${total} bytes`
+    const line =
+      state === 'offered'
+        ? `waiting until ${sanitizeLine(to.name)} takes it`
+        : `[${bar}] ${Math.floor(part * 100)} %, ${confirmed} of ${total} bytes`
     if (line === this.#drawn) return
     this.#drawn = line
     this.#io.stderr.write(`\r\u{1b}[K${line}`)

@@ -15,7 +15,14 @@ const USUAL = ['unix:/run/tor/control', '127.0.0.1:9051'] as const
 const TIMEOUT_MS = 3_000
 const SOCKS = '127.0.0.1:9050'
 /** Failures that may be tor's and not the relay's. */
-const ASKED: readonly RelayErrorCode[] = ['proxy-down', 'proxy-failed', 'onion-not-found', 'onion-unreachable', 'unreachable', 'connect-timeout']
+const ASKED: readonly RelayErrorCode[] = [
+  'proxy-down',
+  'proxy-failed',
+  'onion-not-found',
+  'onion-unreachable',
+  'unreachable',
+  'connect-timeout',
+]
 
 export interface TorTrouble {
   /** Percent of its start. */
@@ -50,12 +57,15 @@ export async function askTrouble(controls: readonly Address[]): Promise<TorTroub
         return ok ? (lines.find((line) => line.startsWith(`${key}=`))?.slice(key.length + 1) ?? '') : ''
       }
       const phase = await get('status/bootstrap-phase')
-      const [from, until] = [await get('consensus/valid-after'), await get('consensus/valid-until')].map((text) => Date.parse(`${text.replaceAll('"', '').replace(' ', 'T')}Z`) / 1_000)
+      const [from, until] = [await get('consensus/valid-after'), await get('consensus/valid-until')].map(
+        (text) => Date.parse(`${text.replaceAll('"', '').replace(' ', 'T')}Z`) / 1_000,
+      )
       return {
         bootstrap: Number(/ PROGRESS=(\d{1,3})(?: |$)/.exec(phase)?.[1] ?? 0),
         phase: / TAG=([a-z_]{1,40})(?: |$)/.exec(phase)?.[1] ?? 'other',
         reason: / REASON=([A-Z_]{1,40})(?: |$)/.exec(phase)?.[1],
-        valid: from === undefined || until === undefined || Number.isNaN(from) || Number.isNaN(until) ? undefined : ([from, until] as const),
+        valid:
+          from === undefined || until === undefined || Number.isNaN(from) || Number.isNaN(until) ? undefined : ([from, until] as const),
         socks: [...(await get('net/listeners/socks')).matchAll(/"([^"]{1,200})"/g)].map(([, address]) => address!),
       }
     })
@@ -71,11 +81,15 @@ export async function askTrouble(controls: readonly Address[]): Promise<TorTroub
  */
 export async function diagnose(error: unknown, io: Io, socks: string | undefined, now: number = Date.now() / 1_000): Promise<unknown> {
   const plain = toCliError(error, io.signal)
-  if (!(error instanceof RelayError) || !(plain instanceof CliError) || !ASKED.includes(error.code) || socks === 'off' || io.signal.aborted) return plain
+  if (!(error instanceof RelayError) || !(plain instanceof CliError) || !ASKED.includes(error.code) || socks === 'off' || io.signal.aborted)
+    return plain
   const trouble = await askTrouble(findControls(io))
   if (trouble === undefined) {
     if (error.code !== 'connect-timeout') return plain
-    return unreachable(plain.message, 'tor says nothing while it is not connected to its network: see its log, or let this user ask its control port (ASFALEIA_TOR_CONTROL)')
+    return unreachable(
+      plain.message,
+      'tor says nothing while it is not connected to its network: see its log, or let this user ask its control port (ASFALEIA_TOR_CONTROL)',
+    )
   }
   return describeTrouble(error.code, trouble, socks ?? SOCKS, now) ?? plain
 }
@@ -90,7 +104,10 @@ export function describeTrouble(code: RelayErrorCode, trouble: TorTrouble, socks
   }
   if (reason === 'CLOCK_SKEW') return unreachable('tor says that the clock of this machine is wrong', clockHint(valid, now))
   if (valid !== undefined && now < valid[0] - 3_600) {
-    return unreachable(`the clock of this machine is behind, by ${duration(Math.round(valid[0] - now))} at least, or tor’s directory is from the future`, clockHint(valid, now))
+    return unreachable(
+      `the clock of this machine is behind, by ${duration(Math.round(valid[0] - now))} at least, or tor’s directory is from the future`,
+      clockHint(valid, now),
+    )
   }
   if (bootstrap < 100) {
     const hint = reason === undefined ? 'wait a moment, and try again' : `tor gives the reason ${reason}; its log has more`
@@ -126,7 +143,10 @@ function endpoint(socks: string): string {
 export async function describeStart(io: Io): Promise<string | undefined> {
   for (const control of findControls(io)) {
     const { reachable, bootstrap, summary } = await readTorState(control)
-    if (reachable) return bootstrap === undefined || bootstrap === 100 ? undefined : `tor is not connected to its network yet: ${bootstrap} %, ${summary}; waiting`
+    if (reachable)
+      return bootstrap === undefined || bootstrap === 100
+        ? undefined
+        : `tor is not connected to its network yet: ${bootstrap} %, ${summary}; waiting`
   }
   return undefined
 }

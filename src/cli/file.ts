@@ -59,7 +59,8 @@ export function resolvePath(path: string, folder = '.'): string {
  * @throws {CliError} that names the path
  */
 export async function readText(path: string, most: number): Promise<string | undefined> {
-  const refused = (why: string): CliError => new CliError(`cannot read ${path}: ${why}`, { hint: 'nothing was changed; it is left as it is' })
+  const refused = (why: string): CliError =>
+    new CliError(`cannot read ${path}: ${why}`, { hint: 'nothing was changed; it is left as it is' })
   try {
     await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
     const stat = await file.stat()

@@ -38,7 +38,10 @@ export class Groups extends Folder<KnownGroup> {
    * @param isTaken whether something else is called so already
    * @throws {CliError} where the disk refuses
    */
-  async take(group: Group, isTaken: (name: string) => boolean): Promise<{ readonly known: KnownGroup; readonly change: GroupChange | undefined }> {
+  async take(
+    group: Group,
+    isTaken: (name: string) => boolean,
+  ): Promise<{ readonly known: KnownGroup; readonly change: GroupChange | undefined }> {
     const before = this.find(group.id)
     if (before === undefined) {
       const name = this.#nameFor(group.name, isTaken)
@@ -49,7 +52,12 @@ export class Groups extends Folder<KnownGroup> {
     const { fields } = await this.readParts(before.name)
     // Whoever is in the new version is in it by a card that is newer than their leave, or was asked again.
     const members = new Set(group.members.map(({ key }) => fingerprintOf(key)))
-    fields.set('left', ...before.left.filter((fingerprint) => members.has(fingerprint) && !change.joined.some(({ key }) => fingerprintOf(key) === fingerprint)))
+    fields.set(
+      'left',
+      ...before.left.filter(
+        (fingerprint) => members.has(fingerprint) && !change.joined.some(({ key }) => fingerprintOf(key) === fingerprint),
+      ),
+    )
     return { known: await this.write(before.name, group.text + fields, { replace: true }), change }
   }
 

@@ -63,8 +63,10 @@ export class Home {
       if (value !== 'yes' && value !== 'no') throw broken(line, 'it is either yes or no')
       return value === 'yes'
     }
-    const receipts = fields.all('receipts').length === 0 ? ['delivered'] : (one('receipts') ?? '').split(/[ ,]+/).filter((word) => word !== '')
-    if (receipts.some((word) => !['delivered', 'read', 'no'].includes(word))) throw broken('receipts', 'it is no, or what to send: delivered, read')
+    const receipts =
+      fields.all('receipts').length === 0 ? ['delivered'] : (one('receipts') ?? '').split(/[ ,]+/).filter((word) => word !== '')
+    if (receipts.some((word) => !['delivered', 'read', 'no'].includes(word)))
+      throw broken('receipts', 'it is no, or what to send: delivered, read')
     let relays: readonly string[]
     try {
       relays = checkRelays(fields.all('relay'))
@@ -134,7 +136,10 @@ export class Home {
   async completeIdentity(identity: Identity, make: boolean): Promise<Identity> {
     if (identity.opens.length > 0) return identity
     const path = this.#file('encryption-key')
-    let secret = (await readText(path, MOST_BYTES))?.split(/\r?\n/).find((line) => line !== '' && !line.startsWith('#'))?.trim()
+    let secret = (await readText(path, MOST_BYTES))
+      ?.split(/\r?\n/)
+      .find((line) => line !== '' && !line.startsWith('#'))
+      ?.trim()
     if (secret === undefined) {
       if (!make) return identity
       secret = await generateEncryptionKey()

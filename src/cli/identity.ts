@@ -97,12 +97,15 @@ async function loadFromAgent(fingerprint: string | undefined, io: Io): Promise<I
   const [only] = held
   if (only !== undefined && held.length === 1) return identify(only, agent, io)
   if (held.length > 1) {
-    const names = held.length > MOST_NAMED ? '`asfaleia key list` shows them' : held.map((each) => `agent:${nameOf(each)}${comment(each)}`).join(', ')
+    const names =
+      held.length > MOST_NAMED ? '`asfaleia key list` shows them' : held.map((each) => `agent:${nameOf(each)}${comment(each)}`).join(', ')
     throw new CliError(`the SSH agent holds ${held.length} keys`, { hint: `say which by --key: ${names}` })
   }
   if (fingerprint !== undefined) throw new CliError('the SSH agent does not hold that key, or is locked', { hint: HINTS['no-such-key'] })
   throw unusable > 0
-    ? new CliError('the SSH agent holds no key that can be used here', { hint: 'ed25519, RSA of 2048 bits or more, ECDSA and security keys can; `asfaleia key list` shows what it has' })
+    ? new CliError('the SSH agent holds no key that can be used here', {
+        hint: 'ed25519, RSA of 2048 bits or more, ECDSA and security keys can; `asfaleia key list` shows what it has',
+      })
     : new CliError('the SSH agent holds no key, or is locked', { hint: HINTS['no-such-key'].replace('it', 'one') })
 }
 

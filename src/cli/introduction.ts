@@ -27,7 +27,9 @@ export async function readIntroduction(word: string, io: Io): Promise<Given> {
   if (word.startsWith('asfaleia:') || word.startsWith('asfaleia-card/') || KEY.test(word)) return parseIntroduction(word, 'that')
   const text = await readText(word, MOST_BYTES)
   if (text === undefined) {
-    throw new CliError(`there is no file ${word}`, { hint: 'a card, its link in quotes, a .pub file, a line of authorized_keys in quotes, or - is wanted' })
+    throw new CliError(`there is no file ${word}`, {
+      hint: 'a card, its link in quotes, a .pub file, a line of authorized_keys in quotes, or - is wanted',
+    })
   }
   return parseIntroduction(text, word)
 }
@@ -35,11 +37,15 @@ export async function readIntroduction(word: string, io: Io): Promise<Given> {
 /** @throws {CliError} */
 async function parseIntroduction(given: string, what: string): Promise<Given> {
   const text = given.replaceAll('\r\n', '\n')
-  if (text.includes('PRIVATE KEY-----')) throw new UsageError('that is a private key', { hint: 'it is its owner’s alone; the public one is in the .pub file' })
+  if (text.includes('PRIVATE KEY-----'))
+    throw new UsageError('that is a private key', { hint: 'it is its owner’s alone; the public one is in the .pub file' })
   const signed = CARD.exec(text)?.[0]
   const card = signed === undefined ? LINK.exec(text)?.[0] : `${signed}\n`
   if (card !== undefined || text.startsWith('asfaleia')) return { kind: 'card', card: await readCard(card ?? text.trim(), what) }
-  const lines = text.split('\n').map((line) => line.trim()).filter((line) => line !== '' && !line.startsWith('#'))
+  const lines = text
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '' && !line.startsWith('#'))
   if (lines.length > 1) throw new CliError(`there are ${lines.length} lines in ${what}`, { hint: 'give the one that is wanted, in quotes' })
   return { kind: 'key', key: readPublicKey(dropOptions(lines[0] ?? ''), what) }
 }

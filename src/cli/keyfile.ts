@@ -118,7 +118,8 @@ export async function readPassphraseFile(io: Pick<Io, 'env'>): Promise<string | 
     await using file = await open(given, 'r')
     const bytes = Buffer.alloc(MOST_BYTES)
     let length = 0
-    for (let read = -1; read !== 0 && length < MOST_BYTES; length += read) ({ bytesRead: read } = await file.read(bytes, length, MOST_BYTES - length))
+    for (let read = -1; read !== 0 && length < MOST_BYTES; length += read)
+      ({ bytesRead: read } = await file.read(bytes, length, MOST_BYTES - length))
     if (length === MOST_BYTES) throw new CliError('the file that ASFALEIA_PASSPHRASE_FILE names is too large for a passphrase')
     return bytes.toString('utf8', 0, length).replace(/\r?\n$/, '')
   } catch (error) {

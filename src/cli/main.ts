@@ -30,7 +30,11 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   })
 }
 // `asfaleia start` holds its relay's standard input: when it dies, the relay ends, too.
-if (env[TIED] !== undefined) stdin.once('end', () => stop.abort()).on('error', () => stop.abort()).resume()
+if (env[TIED] !== undefined)
+  stdin
+    .once('end', () => stop.abort())
+    .on('error', () => stop.abort())
+    .resume()
 
 for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
   process.on(event, (error: unknown) => process.exit(printError({ stderr }, error)))

@@ -38,7 +38,10 @@ export function buildManual(pages: readonly Page[], version: string): string {
       `${roff(about.replace(/^./, (first) => first.toUpperCase()))}.`,
       ...usages.map((usage) => `.PP\n.B asfaleia ${roff(usage)}`),
       ...text.map(block),
-      ...options.map((option) => `.TP\n.B ${roff([option.short, option.name].filter((each) => each !== undefined).join(', '))}${option.value === undefined ? '' : ` ${roff(option.value)}`}\n${roff(option.about === '' ? option.name : option.about)}`),
+      ...options.map(
+        (option) =>
+          `.TP\n.B ${roff([option.short, option.name].filter((each) => each !== undefined).join(', '))}${option.value === undefined ? '' : ` ${roff(option.value)}`}\n${roff(option.about === '' ? option.name : option.about)}`,
+      ),
     ].join('\n'),
   )
   const codes = Object.entries(EXIT).toSorted(([, a], [, b]) => a - b)

@@ -28,7 +28,9 @@ const MOST_BYTES = 4_096
 export function parseOnionKey(line: string): OnionKey {
   const [, name, key] = /^([a-z2-7]{56})(?:\.onion)?:descriptor:x25519:([A-Za-z2-7]{52})$/i.exec(line.trim()) ?? []
   if (name === undefined || key === undefined || decodeBase32(key) === undefined) {
-    throw new UsageError('that is no key of an onion service', { hint: 'it is one line, ADDRESS:descriptor:x25519:KEY, as `asfaleia client add` of the operator printed it' })
+    throw new UsageError('that is no key of an onion service', {
+      hint: 'it is one line, ADDRESS:descriptor:x25519:KEY, as `asfaleia client add` of the operator printed it',
+    })
   }
   const address = `${name.toLowerCase()}.onion`
   if (!isOnion(address)) throw new UsageError('the onion address in that line is mistyped: its checksum is wrong')
@@ -57,7 +59,9 @@ export class Onions {
     } catch (error) {
       if (!(error instanceof UsageError)) throw error
     }
-    throw new CliError(`${path}: it holds no key of that onion service`, { hint: 'it is left as it is; `asfaleia onion add` writes another' })
+    throw new CliError(`${path}: it holds no key of that onion service`, {
+      hint: 'it is left as it is; `asfaleia onion add` writes another',
+    })
   }
 
   /** Addresses that there are keys for. @throws {CliError} */
@@ -81,7 +85,9 @@ export class Onions {
     try {
       await rm(this.path(address))
     } catch (error) {
-      throw new CliError(systemCode(error) === 'ENOENT' ? 'there is no key for that onion service' : `cannot remove it: ${systemReason(error)}`)
+      throw new CliError(
+        systemCode(error) === 'ENOENT' ? 'there is no key for that onion service' : `cannot remove it: ${systemReason(error)}`,
+      )
     }
   }
 

@@ -20,7 +20,8 @@ export function parseOperator(flag: string | undefined, io: Pick<Io, 'env'>, usa
   } catch (error) {
     throw new UsageError(`--operator: ${(error as Error).message}`, { hint: usage })
   }
-  if (address === undefined) throw new UsageError('--operator: is off', { hint: 'the relay has to run with an operator listener to be asked' })
+  if (address === undefined)
+    throw new UsageError('--operator: is off', { hint: 'the relay has to run with an operator listener to be asked' })
   return address
 }
 

@@ -41,7 +41,8 @@ export function parseHelp(name: string, about: string, help: string): Page {
     if (all !== undefined && long !== undefined) {
       options.push({ name: long, about: what.trim(), ...(short !== undefined && { short }), ...(value !== undefined && { value }) })
       text.push([])
-    } else if (last !== undefined && /^ {8,}\S/.test(line)) options[options.length - 1] = { ...last, about: `${last.about} ${line.trim()}`.trim() }
+    } else if (last !== undefined && /^ {8,}\S/.test(line))
+      options[options.length - 1] = { ...last, about: `${last.about} ${line.trim()}`.trim() }
     else if (line.trim() === '') text.push([])
     else text.at(-1)!.push(line)
   }

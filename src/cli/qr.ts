@@ -8,7 +8,9 @@ const OPTIONS = { errorCorrectionLevel: 'L' } as const
 /** On a terminal in explicit black and white. @throws {CliError} where the text is too long for any code */
 export async function drawCode(text: string, io: Pick<Io, 'stdout'>): Promise<string> {
   measure(text)
-  return io.stdout.isTTY ? qrcode.toString(text, { ...OPTIONS, type: 'terminal', small: true }) : qrcode.toString(text, { ...OPTIONS, type: 'utf8' })
+  return io.stdout.isTTY
+    ? qrcode.toString(text, { ...OPTIONS, type: 'terminal', small: true })
+    : qrcode.toString(text, { ...OPTIONS, type: 'utf8' })
 }
 
 /** Says where the terminal is too narrow for the code of a text: broken lines are no code. @throws {CliError} */
@@ -17,7 +19,9 @@ export function checkWidth(text: string, io: Pick<Io, 'stdout'>): void {
   const width = measure(text) + 8
   const { isTTY, columns } = io.stdout as Io['stdout'] & { readonly columns?: number }
   if (isTTY !== true || columns === undefined || columns >= width) return
-  throw new CliError(`the QR code is ${width} columns wide, and this terminal ${columns}`, { hint: 'make it wider, or its letters smaller; --png writes a picture' })
+  throw new CliError(`the QR code is ${width} columns wide, and this terminal ${columns}`, {
+    hint: 'make it wider, or its letters smaller; --png writes a picture',
+  })
 }
 
 /** @throws {CliError} where the text is too long for any code */

@@ -77,7 +77,10 @@ const MESSENGER_ROWS: Record<MessengerErrorCode, [text: string, more?: { readonl
   'outbox-full': ['too many messages are on their way', { hint: 'nothing was sent; try again when some have arrived' }],
   closed: ['interrupted'],
   'no-relay': ['that contact has no relay', { hint: 'ask for their card, or give --relay' }],
-  'broken-store': ['`state/seen` of the profile is not what this program wrote', { hint: 'it is left as it is; move it away to go on without it' }],
+  'broken-store': [
+    '`state/seen` of the profile is not what this program wrote',
+    { hint: 'it is left as it is; move it away to go on without it' },
+  ],
 }
 
 /** An error of the library, or of an interruption, as one of the command line; others are given back as they are. */
@@ -98,7 +101,11 @@ export function mayPass(error: unknown): error is RelayError {
 
 /** Seconds in the largest unit that they fill, rounded down: `7 days`, `1 hour`, `30 seconds`. */
 export function duration(seconds: number): string {
-  for (const [size, unit] of [[86_400, 'day'], [3_600, 'hour'], [60, 'minute']] as const) {
+  for (const [size, unit] of [
+    [86_400, 'day'],
+    [3_600, 'hour'],
+    [60, 'minute'],
+  ] as const) {
     const count = Math.floor(seconds / size)
     if (count >= 1) return `${count} ${unit}${count === 1 ? '' : 's'}`
   }

@@ -31,7 +31,9 @@ export async function signalTor(control: Address, signal: 'RELOAD' | 'HALT'): Pr
     case undefined:
       throw new CliError("tor's control port does not answer", { hint: 'is tor running? --tor-control is its ControlPort' })
     case 'unauthorized':
-      throw new CliError("tor's control port does not let us", { hint: 'CookieAuthentication 1, and this user must be able to read the cookie' })
+      throw new CliError("tor's control port does not let us", {
+        hint: 'CookieAuthentication 1, and this user must be able to read the cookie',
+      })
     case 'refused':
       throw new CliError('tor refused to be told')
   }

@@ -100,9 +100,13 @@ function textOf(content: Content, { card, group, isBroken }: Enclosed): string {
     case 'remove':
       return `[takes back ${content.of}]`
     case 'card':
-      return card === undefined || isBroken ? '[a card that is not good]' : `[the card of ${card.name}, ${fingerprintOf(card.key)}; to take it up: asfaleia contact add '${card.link}']`
+      return card === undefined || isBroken
+        ? '[a card that is not good]'
+        : `[the card of ${card.name}, ${fingerprintOf(card.key)}; to take it up: asfaleia contact add '${card.link}']`
     case 'group':
-      return group === undefined || isBroken ? '[a group that is not good]' : `[the group ${group.name}: ${group.members.map(({ name }) => name).join(', ')}]`
+      return group === undefined || isBroken
+        ? '[a group that is not good]'
+        : `[the group ${group.name}: ${group.members.map(({ name }) => name).join(', ')}]`
     case 'leave':
       return '[leaves the group]'
     case 'file':
@@ -141,7 +145,9 @@ export function describeReceived(received: Received, enclosed: Enclosed, book: B
     id: envelope.id,
     time: formatTime(envelope.time),
     ...(envelope.after !== undefined && { after: envelope.after }),
-    ...(envelope.group !== undefined && { group: { id: envelope.group, ...(enclosed.within !== undefined && { name: enclosed.within.name }) } }),
+    ...(envelope.group !== undefined && {
+      group: { id: envelope.group, ...(enclosed.within !== undefined && { name: enclosed.within.name }) },
+    }),
     ...describeContent(envelope.content, enclosed),
   }
 }
@@ -156,13 +162,33 @@ function describeContent(content: Content, { card, group, isBroken }: Enclosed):
     case 'remove':
       return { type, of: content.of }
     case 'card':
-      return { type, ...(isBroken ? { broken: true } : { name: card?.name, fingerprint: card && fingerprintOf(card.key), link: card?.link }) }
+      return {
+        type,
+        ...(isBroken ? { broken: true } : { name: card?.name, fingerprint: card && fingerprintOf(card.key), link: card?.link }),
+      }
     case 'group':
-      return { type, ...(isBroken ? { broken: true } : { name: group?.name, version: group?.version, members: group?.members.map((each) => ({ name: each.name, fingerprint: fingerprintOf(each.key) })) }) }
+      return {
+        type,
+        ...(isBroken
+          ? { broken: true }
+          : {
+              name: group?.name,
+              version: group?.version,
+              members: group?.members.map((each) => ({ name: each.name, fingerprint: fingerprintOf(each.key) })),
+            }),
+      }
     case 'leave':
       return { type }
     case 'file':
-      return { type, file: content.file, name: content.name, total: content.total, hash: content.hash, part: content.part, base64: Buffer.from(content.bytes).toString('base64') }
+      return {
+        type,
+        file: content.file,
+        name: content.name,
+        total: content.total,
+        hash: content.hash,
+        part: content.part,
+        base64: Buffer.from(content.bytes).toString('base64'),
+      }
     case 'receipt':
       return { type, state: content.state, ids: content.ids }
     case 'have':

@@ -43,7 +43,10 @@ export async function readService(folder: string, io: Pick<Io, 'stderr'>): Promi
 export async function listClients(folder: string): Promise<string[]> {
   try {
     const names = await readdir(join(folder, CLIENTS))
-    return names.filter((name) => name.endsWith('.auth')).toSorted().map((name) => `${CLIENTS}/${name}`)
+    return names
+      .filter((name) => name.endsWith('.auth'))
+      .toSorted()
+      .map((name) => `${CLIENTS}/${name}`)
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return []
     throw new CliError(`cannot read ${join(folder, CLIENTS)}: ${systemReason(error)}`, { hint: USER_HINT })
@@ -55,12 +58,15 @@ export async function checkFolder(folder: string, io: Pick<Io, 'stderr'>): Promi
   try {
     const found = await stat(folder)
     if (!found.isDirectory()) throw new CliError(`${folder} is no folder`, { hint: HINT })
-    if ((found.mode & 0o077) !== 0) io.stderr.write(`asfaleia: warning: others may enter ${sanitizeLine(folder)}; chmod 700 keeps them out\n`)
+    if ((found.mode & 0o077) !== 0)
+      io.stderr.write(`asfaleia: warning: others may enter ${sanitizeLine(folder)}; chmod 700 keeps them out\n`)
     await readdir(folder)
   } catch (error) {
     if (error instanceof CliError) throw error
     const missing = systemCode(error) === 'ENOENT'
-    throw new CliError(missing ? `there is no folder ${folder}` : `cannot read ${folder}: ${systemReason(error)}`, { hint: missing ? HINT : USER_HINT })
+    throw new CliError(missing ? `there is no folder ${folder}` : `cannot read ${folder}: ${systemReason(error)}`, {
+      hint: missing ? HINT : USER_HINT,
+    })
   }
 }
 
@@ -70,7 +76,10 @@ export async function readHostname(path: string): Promise<string> {
   try {
     text = (await readFile(path, 'latin1')).trim()
   } catch (error) {
-    const hint = systemCode(error) === 'ENOENT' ? "tor writes it at its first start; name it with --name-file, or tor's HiddenServiceDir with --service" : USER_HINT
+    const hint =
+      systemCode(error) === 'ENOENT'
+        ? "tor writes it at its first start; name it with --name-file, or tor's HiddenServiceDir with --service"
+        : USER_HINT
     throw new CliError(`cannot read ${path}: ${systemCode(error) === 'ENOENT' ? 'there is none' : systemReason(error)}`, { hint })
   }
   return text
@@ -102,9 +111,12 @@ export async function destroyService(folder: string): Promise<string[]> {
   } catch (error) {
     if (error instanceof CliError) throw error
     const missing = systemCode(error) === 'ENOENT'
-    throw new CliError(missing ? `${folder} holds no keys of an onion service` : `cannot destroy the keys in ${folder}: ${systemReason(error)}`, {
-      hint: missing ? HINT : USER_HINT,
-    })
+    throw new CliError(
+      missing ? `${folder} holds no keys of an onion service` : `cannot destroy the keys in ${folder}: ${systemReason(error)}`,
+      {
+        hint: missing ? HINT : USER_HINT,
+      },
+    )
   }
 }
 

@@ -59,7 +59,10 @@ export async function openOutbox(folder: string, identity: Identity): Promise<Lo
       const sealed = await readBytes(path)
       if (sealed === undefined) return []
       const entries = decodeEntries(await openSealed(identity, sealed))
-      if (entries === undefined) throw new CliError(`${path}: it is not what this program wrote, or not for this key`, { hint: 'it is left as it is; move it away to go on without it' })
+      if (entries === undefined)
+        throw new CliError(`${path}: it is not what this program wrote, or not for this key`, {
+          hint: 'it is left as it is; move it away to go on without it',
+        })
       return entries
     },
     async save(entries) {
@@ -83,7 +86,8 @@ async function takeLock(path: string): Promise<void> {
     } catch (error) {
       const found = await readBytes(path)
       const [id, start] = found?.toString().trim().split(' ') ?? []
-      if (await isAnother(Number(id), start)) throw new CliError('another asfaleia has the outbox', { hint: `process ${id}; end it, or send without --outbox` })
+      if (await isAnother(Number(id), start))
+        throw new CliError('another asfaleia has the outbox', { hint: `process ${id}; end it, or send without --outbox` })
       if (tries === LOCK_TRIES) throw error
       if (found !== undefined) await takeAway(path, found)
     }
@@ -146,7 +150,9 @@ async function readBytes(path: string): Promise<Buffer | undefined> {
 const FORM = 'asfaleia-outbox/1'
 
 function encodeEntries(entries: readonly OutboxEntry[]): Uint8Array {
-  const lines = entries.map(({ payload, ...entry }) => `${JSON.stringify({ ...entry, payload: Buffer.from(payload).toString('base64') })}\n`)
+  const lines = entries.map(
+    ({ payload, ...entry }) => `${JSON.stringify({ ...entry, payload: Buffer.from(payload).toString('base64') })}\n`,
+  )
   return Buffer.from(`${FORM}\n${lines.join('')}`)
 }
 
@@ -157,7 +163,8 @@ function decodeEntries(text: Uint8Array | undefined): OutboxEntry[] | undefined 
   try {
     return lines.map((line) => {
       const { payload, ...entry } = JSON.parse(line) as Omit<OutboxEntry, 'payload'> & { payload: string }
-      if (typeof entry.id !== 'string' || typeof entry.to !== 'string' || !Array.isArray(entry.relays) || !Array.isArray(entry.held)) throw new TypeError()
+      if (typeof entry.id !== 'string' || typeof entry.to !== 'string' || !Array.isArray(entry.relays) || !Array.isArray(entry.held))
+        throw new TypeError()
       if (typeof entry.time !== 'number' || typeof entry.deadline !== 'number') throw new TypeError()
       return { ...entry, payload: Buffer.from(payload, 'base64') }
     })

@@ -51,7 +51,10 @@ export interface Talk {
 export async function openTalk(
   profile: Profile,
   io: Io,
-  options: { readonly relays: readonly string[]; readonly more?: readonly Contact[]; readonly outbox: boolean } & Pick<MessengerOptions, 'files'>,
+  options: { readonly relays: readonly string[]; readonly more?: readonly Contact[]; readonly outbox: boolean } & Pick<
+    MessengerOptions,
+    'files'
+  >,
 ): Promise<Talk> {
   const { book, socks, receipts } = profile
   const others = new Map((options.more ?? []).map((contact) => [fingerprintOf(contact.key), contact]))
@@ -76,7 +79,13 @@ export async function openTalk(
   }
   const contacts = { find: (fingerprint: string) => others.get(fingerprint) ?? book.find(fingerprint) }
   const { relays, outbox, files } = options
-  const opened = await openMessengerOf(profile, io, { relays, contacts, receipts, signal: io.signal, ...(files !== undefined && { files }) }, outbox, dial)
+  const opened = await openMessengerOf(
+    profile,
+    io,
+    { relays, contacts, receipts, signal: io.signal, ...(files !== undefined && { files }) },
+    outbox,
+    dial,
+  )
   const attempts = watch(opened.messenger, io)
   return { ...opened, refused: attempts.refused, holds: (relay) => holds.get(relay) }
 }

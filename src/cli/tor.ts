@@ -134,9 +134,7 @@ export async function startTor(options: TorOptions): Promise<Tor> {
   } catch (error) {
     control?.close()
     await end('SIGKILL')
-    throw error instanceof TorError || signal?.aborted === true
-      ? error
-      : new TorError('tor ended while it started', said)
+    throw error instanceof TorError || signal?.aborted === true ? error : new TorError('tor ended while it started', said)
   }
   const { close } = control
   void exited.then(close)

@@ -53,7 +53,10 @@ async function readIdentities(path: string, io: Io): Promise<(string | Identity)
     if (!key.public.canDecrypt) throw new CliError(`${path} can sign, but not decrypt`)
     return [new SshIdentity(key)]
   }
-  const lines = file.bytes.toString('latin1').split('\n').map((line) => line.trim())
+  const lines = file.bytes
+    .toString('latin1')
+    .split('\n')
+    .map((line) => line.trim())
   file.bytes.fill(0)
   const identities = lines.filter((line) => line !== '' && !line.startsWith('#'))
   if (identities.length === 0 || !identities.every(isIdentity)) throw new CliError(`${path} holds no age identity and no private SSH key`)

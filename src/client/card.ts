@@ -194,7 +194,12 @@ function listFields({ name, key, relays, encrypt, time }: Facts, blob: Uint8Arra
 }
 
 function formatLink(facts: Facts, blob: Uint8Array): string {
-  return LINK + listFields(facts, blob).map(([field, value]) => `${field}=${encodeField(value)}`).join('&')
+  return (
+    LINK +
+    listFields(facts, blob)
+      .map(([field, value]) => `${field}=${encodeField(value)}`)
+      .join('&')
+  )
 }
 
 function parseLink(link: string): Unproven {

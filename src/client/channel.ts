@@ -42,7 +42,8 @@ export class Channel<T> implements AsyncIterable<T> {
 
   next(): Promise<IteratorResult<T, undefined>> {
     const value = this.#queue.shift()
-    for (let at = this.#patient.length - 1; at >= 0; at--) if (this.#queue.length <= this.#patient[at]!.most) this.#patient.splice(at, 1)[0]!.resolve()
+    for (let at = this.#patient.length - 1; at >= 0; at--)
+      if (this.#queue.length <= this.#patient[at]!.most) this.#patient.splice(at, 1)[0]!.resolve()
     if (value !== undefined) return Promise.resolve({ value, done: false })
     if (this.#closed) return Promise.resolve({ value: undefined, done: true })
     return new Promise((resolve) => this.#waiting.push(resolve))

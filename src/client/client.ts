@@ -76,11 +76,14 @@ const RENEW = 0.8
  */
 export async function connectRelay(options: ConnectOptions): Promise<RelayClient> {
   const target = parseTarget(options.relay)
-  if (options.isolation !== undefined && !/^[!-~]{1,255}$/.test(options.isolation)) throw new TypeError('an isolation is 1 to 255 printable characters')
+  if (options.isolation !== undefined && !/^[!-~]{1,255}$/.test(options.isolation))
+    throw new TypeError('an isolation is 1 to 255 printable characters')
   const { signal, timeout = 60_000, connectTimeout = 120_000 } = options
-  const stream = await dial(target, { isolation: options.isolation, timeout: connectTimeout, socks: options.socks, signal }).catch((error) => {
-    throw error instanceof ConnectError ? new RelayError(error.code) : error
-  })
+  const stream = await dial(target, { isolation: options.isolation, timeout: connectTimeout, socks: options.socks, signal }).catch(
+    (error) => {
+      throw error instanceof ConnectError ? new RelayError(error.code) : error
+    },
+  )
   const client = new RelayClient({
     identity: options.identity,
     sign: options.sign === true || options.identity.proof === 'sign',
@@ -127,7 +130,12 @@ export class RelayClient {
   #ended: { readonly error: unknown } | undefined
 
   /** @internal use {@link connectRelay} */
-  constructor(options: { identity: Identity; sign: boolean; onMoved: (name: string) => void; connect: (handlers: Handlers) => Connection }) {
+  constructor(options: {
+    identity: Identity
+    sign: boolean
+    onMoved: (name: string) => void
+    connect: (handlers: Handlers) => Connection
+  }) {
     this.#identity = options.identity
     this.#sign = options.sign
     this.#connection = options.connect({
@@ -280,7 +288,10 @@ export class RelayClient {
    * @throws {RelayError} `taken-over` when a newer subscriber has the mailbox; what ended the connection otherwise
    * @throws the signal's reason
    */
-  async *subscribe({ onSubscribed, signal }: { onSubscribed?: (waiting: number) => void } & RequestOptions = {}): AsyncGenerator<Message, void> {
+  async *subscribe({ onSubscribed, signal }: { onSubscribed?: (waiting: number) => void } & RequestOptions = {}): AsyncGenerator<
+    Message,
+    void
+  > {
     signal?.throwIfAborted()
     if (this.#subscription !== undefined) throw new TypeError('subscribed already')
     const subscription = new Subscription()
@@ -329,11 +340,19 @@ export class RelayClient {
   }
 
   /** A request that wants a token: logs in where there is none, or where it is about to end. */
-  #authorized<Name extends RequestName>(name: Name, build: (session: ClientSession) => Uint8Array, signal?: AbortSignal): Promise<Answers[Name]> {
+  #authorized<Name extends RequestName>(
+    name: Name,
+    build: (session: ClientSession) => Uint8Array,
+    signal?: AbortSignal,
+  ): Promise<Answers[Name]> {
     return abortable(signal, () => this.#request(name, build, signal))
   }
 
-  async #request<Name extends RequestName>(name: Name, build: (session: ClientSession) => Uint8Array, signal: AbortSignal | undefined): Promise<Answers[Name]> {
+  async #request<Name extends RequestName>(
+    name: Name,
+    build: (session: ClientSession) => Uint8Array,
+    signal: AbortSignal | undefined,
+  ): Promise<Answers[Name]> {
     if (!this.#connection.session.hasToken || performance.now() >= this.#renewAt) await this.#share()
     // Nothing is sent that was given up.
     signal?.throwIfAborted()
@@ -366,7 +385,9 @@ function abortable<T>(signal: AbortSignal | undefined, work: () => Promise<T>): 
   return new Promise((resolve, reject) => {
     const abort = (): void => reject(signal.reason)
     signal.addEventListener('abort', abort, { once: true })
-    void work().then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
+    void work()
+      .then(resolve, reject)
+      .finally(() => signal.removeEventListener('abort', abort))
   })
 }
 

@@ -37,7 +37,12 @@ export interface DeliveryChange {
 /** A delivery, and the hands that change it. */
 class Tracked {
   readonly delivery: Delivery
-  readonly #state: { state: DeliveryState; relay: string | undefined; error: unknown; held: boolean } = { state: 'waiting', relay: undefined, error: undefined, held: false }
+  readonly #state: { state: DeliveryState; relay: string | undefined; error: unknown; held: boolean } = {
+    state: 'waiting',
+    relay: undefined,
+    error: undefined,
+    held: false,
+  }
   readonly #accepted = Promise.withResolvers<DeliveryState>()
   readonly #settled = Promise.withResolvers<DeliveryState>()
 

@@ -105,7 +105,11 @@ export function isFileName(value: string): boolean {
 
 /** A name of that form, as near as can be to the last part of a path that one has; `file` where nothing is left. */
 export function makeFileName(path: string): string {
-  const last = path.toWellFormed().split(/[/\\]/).findLast((part) => part !== '') ?? ''
+  const last =
+    path
+      .toWellFormed()
+      .split(/[/\\]/)
+      .findLast((part) => part !== '') ?? ''
   const clean = [...last.normalize('NFC')].map((each) => (INVISIBLE.test(each) || FILE_MARKS.test(each) ? '_' : each)).join('')
   const begun = clean.replace(/^[.\-~\s]+/, '').replace(/[.\s]+$/, '')
   const name = shorten(DEVICE.test(begun) ? `_${begun}` : begun)

@@ -226,7 +226,8 @@ export class FileSending {
   }
 
   #findMissing(): number | undefined {
-    for (; this.#next <= this.#theirs.count; this.#next++) if (!this.#theirs.has(this.#next) && !this.#flying.has(this.#next)) return this.#next
+    for (; this.#next <= this.#theirs.count; this.#next++)
+      if (!this.#theirs.has(this.#next) && !this.#flying.has(this.#next)) return this.#next
     return undefined
   }
 }

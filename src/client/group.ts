@@ -66,10 +66,7 @@ type Facts = Omit<Group, 'text'>
  * @throws {GroupError} `bad-name`, `bad-members` or `too-large`, and what the identity throws when it signs
  * @throws {TypeError} where the id, the version or the time is of another form
  */
-export async function makeGroup(
-  identity: Pick<Identity, 'key' | 'sign'>,
-  group: Omit<Facts, 'maker'>,
-): Promise<Group> {
+export async function makeGroup(identity: Pick<Identity, 'key' | 'sign'>, group: Omit<Facts, 'maker'>): Promise<Group> {
   const facts = checkFacts({ ...group, maker: identity.key })
   if (!isId(facts.id) || !isVersion(facts.version) || parseTime(formatTime(facts.time)) !== facts.time) {
     throw new TypeError('a group has an id, a version and a time')

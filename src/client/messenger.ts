@@ -217,7 +217,11 @@ export class Messenger {
    * interruption goes on where the former one ended.
    * @throws {TypeError} for one over 1 GiB, or one that becomes shorter; what `source` throws; the signal's reason
    */
-  async sendFile(to: Contact, source: FileSource, { deadline = DEADLINE_SECONDS, signal }: Omit<SendOptions, 'group'> = {}): Promise<FileDelivery> {
+  async sendFile(
+    to: Contact,
+    source: FileSource,
+    { deadline = DEADLINE_SECONDS, signal }: Omit<SendOptions, 'group'> = {},
+  ): Promise<FileDelivery> {
     if (this.#closed) throw new MessengerError('closed')
     checkRelays(to)
     await this.ready
@@ -339,7 +343,12 @@ export class Messenger {
     if (seen !== undefined) this.#seen.merge(seen, now)
   }
 
-  async #write({ id, to, settled }: Delivery, content: Content, writing: { last: string | undefined }, { deadline, group, signal }: SendOptions): Promise<void> {
+  async #write(
+    { id, to, settled }: Delivery,
+    content: Content,
+    writing: { last: string | undefined },
+    { deadline, group, signal }: SendOptions,
+  ): Promise<void> {
     const fingerprint = fingerprintOf(to.key)
     const ordered = content.type !== 'file' && content.type !== 'have'
     try {
@@ -358,7 +367,16 @@ export class Messenger {
         ...(group !== undefined && { group }),
       })
       const seconds = Math.min(deadline ?? DEADLINE_SECONDS, MOST_DEADLINE_SECONDS)
-      const entry: OutboxEntry = { id, to: fingerprint, relays: to.relays, payload, time: now, deadline: now + seconds * 1_000, confirm: true, held: [] }
+      const entry: OutboxEntry = {
+        id,
+        to: fingerprint,
+        relays: to.relays,
+        payload,
+        time: now,
+        deadline: now + seconds * 1_000,
+        confirm: true,
+        held: [],
+      }
       if (!this.#outbox.add(entry)) throw new MessengerError('outbox-full')
       if (ordered) writing.last = id
       const takeBack = (): void => {
@@ -412,11 +430,13 @@ export class Messenger {
 
   #sendTo(relay: string): Outgoing {
     const outbox = this.#outbox
-    const told = <T extends unknown[]>(work: (now: number, ...args: T) => OutboxChange[] | OutboxChange | undefined | void) => (...args: T): void => {
-      const changes = work(this.#clock.now(), ...args)
-      this.#apply(Array.isArray(changes) ? changes : changes ? [changes] : [])
-      this.#schedule()
-    }
+    const told =
+      <T extends unknown[]>(work: (now: number, ...args: T) => OutboxChange[] | OutboxChange | undefined | void) =>
+      (...args: T): void => {
+        const changes = work(this.#clock.now(), ...args)
+        this.#apply(Array.isArray(changes) ? changes : changes ? [changes] : [])
+        this.#schedule()
+      }
     return new Outgoing({
       clock: this.#clock,
       connect: (options) => this.#connect(relay, options),
@@ -428,7 +448,9 @@ export class Messenger {
         this.#emit({ kind: 'relay', relay, purpose: 'send', state, ...(error !== undefined && { error }) })
       },
       onSent: told((now, id: string, seconds: number) => outbox.onSent(id, relay, seconds, now)),
-      onRefused: told((now, id: string, code, seconds: number | undefined) => outbox.onRefused(id, relay, code, seconds, this.#random(), now)),
+      onRefused: told((now, id: string, code, seconds: number | undefined) =>
+        outbox.onRefused(id, relay, code, seconds, this.#random(), now),
+      ),
       onLost: told((now, code, seconds: number | undefined) => outbox.onLost(relay, code, seconds, this.#random(), now)),
       onForgot: (certain) => this.#onForgot(relay, certain),
       onIdle: told((now) => outbox.onIdle(relay, this.#random(), now)),
@@ -458,7 +480,8 @@ export class Messenger {
   }
 
   #apply(changes: readonly OutboxChange[]): void {
-    for (const { id, state, relay, code } of changes) this.#change({ id, state, relay, error: code === undefined ? undefined : new RelayError(code) })
+    for (const { id, state, relay, code } of changes)
+      this.#change({ id, state, relay, error: code === undefined ? undefined : new RelayError(code) })
     if (changes.length > 0) this.#save()
   }
 
@@ -482,10 +505,12 @@ export class Messenger {
         this.#dirty = false
         await store.save(this.#outbox.entries())
       }
-    })().catch((error: unknown) => this.#emit({ kind: 'not-kept', error })).finally(() => {
-      this.#saving = undefined
-      this.#schedule()
-    })
+    })()
+      .catch((error: unknown) => this.#emit({ kind: 'not-kept', error }))
+      .finally(() => {
+        this.#saving = undefined
+        this.#schedule()
+      })
   }
 
   // Receipts
@@ -513,7 +538,17 @@ export class Messenger {
           const payload = await encodeMessage(this.#options.identity, { to, id, time: Math.floor(now / 1_000), content })
           // It may have been taken back.
           if (onChange !== undefined && !this.#watchers.has(id)) return
-          const entry = { id, to: fingerprintOf(to.key), relays: to.relays, payload, time: now, deadline, confirm: onChange !== undefined, keep: false, held: [] } as const
+          const entry = {
+            id,
+            to: fingerprintOf(to.key),
+            relays: to.relays,
+            payload,
+            time: now,
+            deadline,
+            confirm: onChange !== undefined,
+            keep: false,
+            held: [],
+          } as const
           if (!this.#outbox.add(entry)) throw new MessengerError('outbox-full')
         } catch (error) {
           // The key cannot sign just now. Whoever misses what it would have said asks again.
@@ -601,7 +636,8 @@ export class Messenger {
     }
     if (content.type === 'have') {
       // One that came again later would have a file sent again. Of others nothing is kept: anybody can send them.
-      if (this.#transfers.onHave(fingerprint, content.file, content.parts)) void this.#remember(opened.envelope).catch((error: unknown) => this.#emit({ kind: 'not-kept', error }))
+      if (this.#transfers.onHave(fingerprint, content.file, content.parts))
+        void this.#remember(opened.envelope).catch((error: unknown) => this.#emit({ kind: 'not-kept', error }))
       copy.incoming.ack(copy.id)
       return
     }
@@ -615,7 +651,8 @@ export class Messenger {
       return
     }
     const known = after !== undefined && this.#seen.has(from, after)
-    if (!this.#reception.take(copy, opened, contact, this.#clock.now(), known)) this.#emit({ kind: 'duplicate', relay: copy.relay, from, id })
+    if (!this.#reception.take(copy, opened, contact, this.#clock.now(), known))
+      this.#emit({ kind: 'duplicate', relay: copy.relay, from, id })
     this.#schedule()
   }
 
@@ -655,6 +692,13 @@ export class Messenger {
 
   #isQuiet(): boolean {
     const acking = [...this.#incoming.values()].some(({ busy }) => busy)
-    return this.#busy === 0 && !this.#transfers.isWriting && !this.#outbox.busy && this.#receipts.size === 0 && !acking && this.#saving === undefined
+    return (
+      this.#busy === 0 &&
+      !this.#transfers.isWriting &&
+      !this.#outbox.busy &&
+      this.#receipts.size === 0 &&
+      !acking &&
+      this.#saving === undefined
+    )
   }
 }

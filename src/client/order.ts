@@ -58,7 +58,13 @@ export class Order<T> {
    * @param known whether the one before it was given in an earlier run
    * @returns what can be given now, in order
    */
-  push(from: string, message: { readonly id: string; readonly after?: string | undefined }, item: T, now: number, known = false): Ordered<T>[] {
+  push(
+    from: string,
+    message: { readonly id: string; readonly after?: string | undefined },
+    item: T,
+    now: number,
+    known = false,
+  ): Ordered<T>[] {
     const fresh = !this.#senders.has(from)
     const sender = this.#sender(from)
     const { id, after } = message
@@ -119,10 +125,12 @@ export class Order<T> {
       this.#senders.set(from, known)
       return known
     }
-    if (this.#senders.size >= ORDER.senders) for (const [name, { count }] of this.#senders) if (count === 0) {
-      this.#senders.delete(name)
-      break
-    }
+    if (this.#senders.size >= ORDER.senders)
+      for (const [name, { count }] of this.#senders)
+        if (count === 0) {
+          this.#senders.delete(name)
+          break
+        }
     const sender = { given: new Set<string>(), held: new Map(), count: 0, missed: new Set<string>() }
     this.#senders.set(from, sender)
     return sender
@@ -184,7 +192,8 @@ function findOldest<T>(sender: Sender<T>): Held<T> | undefined {
 
 /** The first whose time is over; also one that would wait for longer than any does, because the clock was set back. */
 function findOver<T>({ held, count }: Sender<T>, now: number): Held<T> | undefined {
-  if (count > 0) for (const [each] of held.values()) if (each !== undefined && (each.until <= now || each.until > now + ORDER.hold)) return each
+  if (count > 0)
+    for (const [each] of held.values()) if (each !== undefined && (each.until <= now || each.until > now + ORDER.hold)) return each
   return undefined
 }
 

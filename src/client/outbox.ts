@@ -138,7 +138,8 @@ export class Outbox {
 
   /** False if there is no room for it, or if it is there already. */
   add(entry: OutboxEntry): boolean {
-    if (this.#entries.has(entry.id) || this.#entries.size >= OUTBOX.entries || this.#bytes + entry.payload.length > OUTBOX.bytes) return false
+    if (this.#entries.has(entry.id) || this.#entries.size >= OUTBOX.entries || this.#bytes + entry.payload.length > OUTBOX.bytes)
+      return false
     this.#bytes += entry.payload.length
     const held = entry.held.length > 0
     this.#entries.set(entry.id, {
@@ -262,7 +263,14 @@ export class Outbox {
    * @param seconds what the relay said about coming back
    * @param random in [0, 1)
    */
-  onRefused(id: string, relay: string, code: RelayErrorCode, seconds: number | undefined, random: number, now: number): OutboxChange | undefined {
+  onRefused(
+    id: string,
+    relay: string,
+    code: RelayErrorCode,
+    seconds: number | undefined,
+    random: number,
+    now: number,
+  ): OutboxChange | undefined {
     const entry = this.#entries.get(id)
     if (entry?.flying !== relay) return undefined
     entry.flying = undefined
@@ -364,7 +372,8 @@ export class Outbox {
       changes.push({ id, to: from, state })
     }
     // Who takes messages has room for more.
-    if (changes.length > 0) for (const [shut, { code }] of this.#shut) if (code === 'mailbox-full' && shut.startsWith(`${from} `)) this.#shut.delete(shut)
+    if (changes.length > 0)
+      for (const [shut, { code }] of this.#shut) if (code === 'mailbox-full' && shut.startsWith(`${from} `)) this.#shut.delete(shut)
     return changes
   }
 
@@ -376,10 +385,11 @@ export class Outbox {
       this.remove(id)
       if (confirm) changes.push({ id, to, state: 'expired' })
     }
-    for (const relay of this.#doubted) if (!this.#holds(relay)) {
-      this.#doubted.delete(relay)
-      this.#looks.delete(relay)
-    }
+    for (const relay of this.#doubted)
+      if (!this.#holds(relay)) {
+        this.#doubted.delete(relay)
+        this.#looks.delete(relay)
+      }
     for (const [relay, { until }] of this.#down) if (until < now - OUTBOX.denied) this.#down.delete(relay)
     for (const [shut, { until }] of this.#shut) if (until < now - OUTBOX.denied) this.#shut.delete(shut)
     return changes

@@ -87,20 +87,23 @@ export class Outgoing {
   #send(client: RelayClient, id: string, to: string, payload: Uint8Array): void {
     this.#cancelIdle?.()
     this.#flying++
-    client.sendSealed(to, payload).then(
-      ({ seconds }) => {
-        if (this.#client === client) this.#options.onSent(id, seconds)
-      },
-      (error: unknown) => {
-        // What ends the connection is told once, by its end.
-        if (this.#client !== client) return
-        if (error instanceof RelayError && error.code !== 'closed') this.#options.onRefused(id, error.code, error.seconds)
-        else if (!(error instanceof RelayError)) client.close(error)
-      },
-    ).finally(() => {
-      this.#flying--
-      this.#rest(client)
-    })
+    client
+      .sendSealed(to, payload)
+      .then(
+        ({ seconds }) => {
+          if (this.#client === client) this.#options.onSent(id, seconds)
+        },
+        (error: unknown) => {
+          // What ends the connection is told once, by its end.
+          if (this.#client !== client) return
+          if (error instanceof RelayError && error.code !== 'closed') this.#options.onRefused(id, error.code, error.seconds)
+          else if (!(error instanceof RelayError)) client.close(error)
+        },
+      )
+      .finally(() => {
+        this.#flying--
+        this.#rest(client)
+      })
   }
 
   #rest(client: RelayClient): void {

@@ -54,7 +54,8 @@ export class Receipts {
       this.#count -= ids.size
       const [state, to] = name.split(' ', 2) as [ReceiptState, string]
       const each = [...ids]
-      for (let start = 0; start < each.length; start += RECEIPTS.most) taken.push({ to, state, ids: each.slice(start, start + RECEIPTS.most) })
+      for (let start = 0; start < each.length; start += RECEIPTS.most)
+        taken.push({ to, state, ids: each.slice(start, start + RECEIPTS.most) })
     }
     return taken
   }

@@ -29,7 +29,11 @@ export type ReceivedContent =
   | { readonly verdict: 'genuine' | 'future' | 'stale' | 'forged' | 'readdressed'; readonly envelope: Envelope; readonly text?: undefined }
   /** What was sent with age alone: nothing says by whom. */
   | { readonly verdict: 'unsigned'; readonly text: Uint8Array; readonly envelope?: undefined }
-  | { readonly verdict: 'unreadable' | 'unknown-version' | 'truncated' | 'malformed'; readonly text?: undefined; readonly envelope?: undefined }
+  | {
+      readonly verdict: 'unreadable' | 'unknown-version' | 'truncated' | 'malformed'
+      readonly text?: undefined
+      readonly envelope?: undefined
+    }
 
 /** What is given. */
 export type Given = Exclude<Opened, { verdict: 'replayed' }>
@@ -129,7 +133,8 @@ export class Reception {
     if (here === undefined) return false
     if (here.done !== undefined) copy.incoming.ack(copy.id)
     // One that is forgotten comes again, and is known then.
-    else if (here.copies.length < COPIES && !here.copies.some((each) => each.incoming === copy.incoming && each.id === copy.id)) here.copies.push(copy)
+    else if (here.copies.length < COPIES && !here.copies.some((each) => each.incoming === copy.incoming && each.id === copy.id))
+      here.copies.push(copy)
     return true
   }
 

@@ -25,7 +25,9 @@ export async function safetyWords(a: SshKey, b: SshKey): Promise<string[]> {
   const text = `${LABEL}\n${[fingerprintOf(a), fingerprintOf(b)].toSorted().join('\n')}\n`
   const secret = await crypto.subtle.importKey('raw', Uint8Array.from(encodeText(text)), 'PBKDF2', false, ['deriveBits'])
   const salt = Uint8Array.from(encodeText(LABEL))
-  const bits = new Uint8Array(await crypto.subtle.deriveBits({ name: 'PBKDF2', hash: 'SHA-512', salt, iterations: ITERATIONS }, secret, 136))
+  const bits = new Uint8Array(
+    await crypto.subtle.deriveBits({ name: 'PBKDF2', hash: 'SHA-512', salt, iterations: ITERATIONS }, secret, 136),
+  )
   const digits = Array.from(bits, (byte) => byte.toString(2).padStart(8, '0')).join('')
   return Array.from({ length: WORDS }, (_, n) => wordlist[Number.parseInt(digits.slice(n * WORD_BITS, (n + 1) * WORD_BITS), 2)]!)
 }

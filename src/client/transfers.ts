@@ -4,7 +4,17 @@
  */
 import type { Contact } from './contact.ts'
 import { fingerprintOf, makeFileName, makeId } from './field.ts'
-import { FILE, type FileArrival, type FileInfo, FileReceiving, FileSending, type FileSink, type FileSource, type FileState, hashOf } from './file.ts'
+import {
+  FILE,
+  type FileArrival,
+  type FileInfo,
+  FileReceiving,
+  FileSending,
+  type FileSink,
+  type FileSource,
+  type FileState,
+  hashOf,
+} from './file.ts'
 import { type Content, countParts, type FilePart, PART_BYTES, PARTS, type PartRange } from './message.ts'
 import type { DeliveryState } from './outbox.ts'
 
@@ -29,7 +39,13 @@ export interface FileDelivery {
 
 export type FileEvent =
   | { readonly kind: 'file-sent'; readonly file: FileDelivery }
-  | { readonly kind: 'file-received'; readonly offer: FileOffer; readonly state: FileArrival; /** That are there. */ readonly bytes: number; readonly error?: unknown }
+  | {
+      readonly kind: 'file-received'
+      readonly offer: FileOffer
+      readonly state: FileArrival
+      /** That are there. */ readonly bytes: number
+      readonly error?: unknown
+    }
 
 /** Decides which files are wanted, and where they go. */
 export interface FileReceiver {
@@ -149,7 +165,8 @@ export class Transfers {
         this.#fail(outgoing, 'expired', undefined)
         continue
       }
-      for (const part of outgoing.sending.take(this.#port.random(), now)) outgoing.tail = outgoing.tail.then(() => this.#sendPart(outgoing, part))
+      for (const part of outgoing.sending.take(this.#port.random(), now))
+        outgoing.tail = outgoing.tail.then(() => this.#sendPart(outgoing, part))
     }
   }
 

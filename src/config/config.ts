@@ -96,7 +96,8 @@ export function parseConfig(input: ConfigInput): { readonly config: Config } | {
     return (row.list ? [...new Set(values)] : values[0]) as Value<K>
   }
   // Where a value was refused there is a problem already, and zero is never seen.
-  const number = (key: 'memory' | 'connections' | 'unproven' | 'per-circuit' | 'per-sender' | 'probe-every' | LimitKey): number => read(key) ?? 0
+  const number = (key: 'memory' | 'connections' | 'unproven' | 'per-circuit' | 'per-sender' | 'probe-every' | LimitKey): number =>
+    read(key) ?? 0
 
   const connections = number('connections')
   const share = (key: 'unproven' | 'per-circuit'): number => {
@@ -154,11 +155,7 @@ export function parseConfig(input: ConfigInput): { readonly config: Config } | {
 type LimitKey = 'payload' | 'mailbox-messages' | 'hold' | 'window' | 'token' | 'first-packet' | 'login' | 'idle'
 
 /** What no value is wrong in by itself. Skipped where a value is missing already. */
-function checkTogether(
-  config: Config,
-  problems: Problem[],
-  where: (key: SettingKey) => { key: string; where?: string },
-): void {
+function checkTogether(config: Config, problems: Problem[], where: (key: SettingKey) => { key: string; where?: string }): void {
   const sound = problems.length === 0
   if (sound && DOORS.every((door) => config[door] === undefined)) {
     problems.push({ key: 'tcp', problem: 'no door is open', hint: 'give --tcp, --unix or --http an address' })
@@ -174,16 +171,28 @@ function checkTogether(
   }
   for (const door of config.proxy) {
     if (!sound || config[door] !== undefined) continue
-    problems.push({ ...where('proxy'), problem: `names the ${door} door, which is not open`, hint: `give --${door} an address, or leave it out here` })
+    problems.push({
+      ...where('proxy'),
+      problem: `names the ${door} door, which is not open`,
+      hint: `give --${door} an address, or leave it out here`,
+    })
   }
   if (sound && config.handoverSecret !== undefined && config.handover === undefined) {
     problems.push({ ...where('handover-secret'), problem: 'is of no use without a path', hint: 'give --handover PATH' })
   }
   if (config.movedFrom.length > 0 && config.nameFile === undefined && !config.names.some((name) => name.endsWith('.onion'))) {
-    problems.push({ ...where('moved-from'), problem: 'says what is left, and nothing says for what', hint: 'give the new address: --name-file or --name' })
+    problems.push({
+      ...where('moved-from'),
+      problem: 'says what is left, and nothing says for what',
+      hint: 'give the new address: --name-file or --name',
+    })
   }
   if (config.movedFrom.some((name) => config.names.includes(name))) {
-    problems.push({ ...where('moved-from'), problem: 'names an address that --name names, too', hint: 'leave it out of --name: it stays a name of the relay' })
+    problems.push({
+      ...where('moved-from'),
+      problem: 'names an address that --name names, too',
+      hint: 'leave it out of --name: it stays a name of the relay',
+    })
   }
   const { firstPacketSeconds, loginSeconds } = config.limits
   if (loginSeconds > 0 && loginSeconds < firstPacketSeconds) {

@@ -4,7 +4,22 @@
  */
 import { DOORS } from '../relay/counters.ts'
 import {
-  choice, count, DAY, duration, HOUR, K, MINUTE, type Parse, parseAddress, parseName, parseOnion, parsePath, parsePeer, parseSocketPath, SECOND, size,
+  choice,
+  count,
+  DAY,
+  duration,
+  HOUR,
+  K,
+  MINUTE,
+  type Parse,
+  parseAddress,
+  parseName,
+  parseOnion,
+  parsePath,
+  parsePeer,
+  parseSocketPath,
+  SECOND,
+  size,
 } from './value.ts'
 
 /** The checks before a start, src/cli/checks.ts. */
@@ -47,33 +62,93 @@ export const SETTINGS = {
   http: one('ADDRESS', '127.0.0.1:8080', 'public page and WebSocket', parseAddress),
   operator: one('ADDRESS', '127.0.0.1:9090', 'readiness, metrics and status; never put it behind the onion service', parseAddress),
   handover: one('PATH', 'off', 'unix socket, mode 0600: a relay that is started with the same path takes everything over', parseSocketPath),
-  'handover-secret': one('FILE', undefined, 'both prove that they have the 32 bytes in it, in base64; else the folder of the socket has to do', parsePath),
+  'handover-secret': one(
+    'FILE',
+    undefined,
+    'both prove that they have the 32 bytes in it, in base64; else the folder of the socket has to do',
+    parsePath,
+  ),
   proxy: several('DOORS', 'doors whose connections begin with a PROXY v1 line (`HiddenServiceExportCircuitID haproxy`)', choice(DOORS)),
 
   name: several('NAMES', 'names that the relay is reached by, its own `….onion` or `localhost`; the first counts without HELLO', parseName),
-  'name-file': one('FILE', undefined, "tor's `hostname` file, read again and again, for it may come late or change; more lines are addresses that are being left", parsePath),
+  'name-file': one(
+    'FILE',
+    undefined,
+    "tor's `hostname` file, read again and again, for it may come late or change; more lines are addresses that are being left",
+    parsePath,
+  ),
   'moved-from': several('NAMES', 'onion addresses that are being left: who dials one is told the new one (`98;moved`)', parseOnion),
   'tor-control': one('ADDRESS', 'off', "tor's control port or socket, asked how far tor is; cookie authentication", parsePeer),
-  probe: one('ADDRESS', 'off', "tor's SOCKS port or socket: the relay tries to reach itself through Tor, at port 3308 of its address", parsePeer),
-  'probe-file': one('FILE', undefined, 'what another program writes that tries in its stead: whether the relay can be reached through Tor', parsePath),
-  'probe-every': one('TIME', '5m', 'how often; after a failure five times as often', ...duration(SECOND, DAY, 'each try is a circuit through Tor')),
+  probe: one(
+    'ADDRESS',
+    'off',
+    "tor's SOCKS port or socket: the relay tries to reach itself through Tor, at port 3308 of its address",
+    parsePeer,
+  ),
+  'probe-file': one(
+    'FILE',
+    undefined,
+    'what another program writes that tries in its stead: whether the relay can be reached through Tor',
+    parsePath,
+  ),
+  'probe-every': one(
+    'TIME',
+    '5m',
+    'how often; after a failure five times as often',
+    ...duration(SECOND, DAY, 'each try is a circuit through Tor'),
+  ),
   admit: one('FILE', undefined, 'only keys of this file may log in, one `type base64 [comment]` a line; SIGHUP reads it again', parsePath),
 
   // Positions in the arena are uint32 of eight bytes: 32 GiB.
-  memory: one('SIZE', '256M', 'memory for messages; when it is full, SEND is refused', ...size(K * K, 32 * K ** 3, 'less holds no load, more cannot be addressed')),
+  memory: one(
+    'SIZE',
+    '256M',
+    'memory for messages; when it is full, SEND is refused',
+    ...size(K * K, 32 * K ** 3, 'less holds no load, more cannot be addressed'),
+  ),
   connections: one('COUNT', '10000', 'connections at once', ...count(1, 1_000_000, 'each costs a file descriptor and some memory')),
-  unproven: one('COUNT', '2000', 'connections that proved no key yet; at most `connections`', ...count(1, 1_000_000, 'each may cost a login')),
-  'per-sender': one('SIZE', '64M', 'payload that one key, and one circuit, may send at once; comes back over an hour', ...size(512 * K, 32 * K ** 3, 'a message must pass, and one sender must not take all memory')),
-  'per-circuit': one('COUNT', '64', 'connections of one circuit, where `proxy` tells circuits apart; at most `connections`', ...count(1, 1_000_000, 'one circuit is one client')),
+  unproven: one(
+    'COUNT',
+    '2000',
+    'connections that proved no key yet; at most `connections`',
+    ...count(1, 1_000_000, 'each may cost a login'),
+  ),
+  'per-sender': one(
+    'SIZE',
+    '64M',
+    'payload that one key, and one circuit, may send at once; comes back over an hour',
+    ...size(512 * K, 32 * K ** 3, 'a message must pass, and one sender must not take all memory'),
+  ),
+  'per-circuit': one(
+    'COUNT',
+    '64',
+    'connections of one circuit, where `proxy` tells circuits apart; at most `connections`',
+    ...count(1, 1_000_000, 'one circuit is one client'),
+  ),
 
   // A payload lies in one slab of the arena, and a login line has to be shorter than the longest other.
-  payload: one('SIZE', '32K', 'characters of one payload', ...size(4 * K, 512 * K, 'less holds no age file worth sending, more does not fit a slab of memory')),
+  payload: one(
+    'SIZE',
+    '32K',
+    'characters of one payload',
+    ...size(4 * K, 512 * K, 'less holds no age file worth sending, more does not fit a slab of memory'),
+  ),
   'mailbox-messages': one('COUNT', '128', 'messages waiting in one mailbox', ...count(1, 100_000, 'one mailbox must not take all memory')),
   hold: one('TIME', '7d', 'how long a message is held', ...duration(SECOND, 30 * DAY, 'memory does not last longer')),
   window: one('COUNT', '64', 'messages under SUBSCRIBE that are not acknowledged yet', ...count(1, 10_000, 'each is leased')),
-  token: one('TIME', '1h', 'how long a token is good', ...duration(MINUTE, DAY, 'shorter makes clients log in all the time, longer makes a stolen token worth more')),
+  token: one(
+    'TIME',
+    '1h',
+    'how long a token is good',
+    ...duration(MINUTE, DAY, 'shorter makes clients log in all the time, longer makes a stolen token worth more'),
+  ),
   'first-packet': one('TIME', '30s', 'until the first packet', ...duration(SECOND, HOUR, 'a silent connection takes the place of another')),
-  login: one('TIME', '2m', 'until a key is proven; at least `first-packet`', ...duration(SECOND, HOUR, 'somebody may have to touch a security key')),
+  login: one(
+    'TIME',
+    '2m',
+    'until a key is proven; at least `first-packet`',
+    ...duration(SECOND, HOUR, 'somebody may have to touch a security key'),
+  ),
   idle: one('TIME', '15m', 'without a byte from the peer', ...duration(SECOND, DAY, 'clients send PING before it')),
 
   strict: one('MODE', 'off', '`on`: do not start where a check of `asfaleia doctor` fails; `off`: warn', choice(['on', 'off'] as const)),

@@ -75,7 +75,10 @@ export function readConfigFile(named: Given | undefined, readFile: (path: string
     problems.push({ key: 'config', where: named.where, problem, hint: 'check that it is there and may be read by this user' })
     return source
   }
-  for (const [index, raw] of text.replace(/^\uFEFF/, '').split('\n').entries()) {
+  for (const [index, raw] of text
+    .replace(/^\uFEFF/, '')
+    .split('\n')
+    .entries()) {
     const line = raw.trim()
     if (line === '' || line.startsWith('#')) continue
     const where = `line ${index + 1} of the config file`
@@ -84,7 +87,12 @@ export function readConfigFile(named: Given | undefined, readFile: (path: string
     if (equals === -1) {
       problems.push({ key: 'config', where, problem: 'is not `key = value`', hint: '`#` begins a comment line' })
     } else if (key === 'config' || !isKey(key)) {
-      problems.push({ key: 'config', where, problem: 'there is no such key', hint: 'keys are the flags without `--`; see `asfaleia relay --help`' })
+      problems.push({
+        key: 'config',
+        where,
+        problem: 'there is no such key',
+        hint: 'keys are the flags without `--`; see `asfaleia relay --help`',
+      })
     } else {
       add(source, key, line.slice(equals + 1).trim(), where, problems)
     }

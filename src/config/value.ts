@@ -6,8 +6,7 @@ import { isIPv4 } from 'node:net'
 import { isOnion } from '../transport/address.ts'
 
 export type Address =
-  | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
-  | { readonly kind: 'unix'; readonly path: string }
+  { readonly kind: 'tcp'; readonly host: string; readonly port: number } | { readonly kind: 'unix'; readonly path: string }
 
 /** A value that its setting does not take; caught where a setting is read (config.ts). */
 export class Refused extends Error {

@@ -4,7 +4,13 @@
  * Knows no sockets and nothing of what is carried.
  */
 import {
-  createCipheriv, createDecipheriv, createHash, createHmac, createPublicKey, diffieHellman, generateKeyPairSync,
+  createCipheriv,
+  createDecipheriv,
+  createHash,
+  createHmac,
+  createPublicKey,
+  diffieHellman,
+  generateKeyPairSync,
   type KeyObject,
 } from 'node:crypto'
 
@@ -236,7 +242,12 @@ function hkdf(chain: Uint8Array, input: Uint8Array, outputs: 2 | 3): Buffer[] {
   const key = createHmac('sha256', chain).update(input).digest()
   const made: Buffer[] = []
   for (let i = 1; i <= outputs; i++) {
-    made.push(createHmac('sha256', key).update(made.at(-1) ?? NOTHING).update(Buffer.of(i)).digest())
+    made.push(
+      createHmac('sha256', key)
+        .update(made.at(-1) ?? NOTHING)
+        .update(Buffer.of(i))
+        .digest(),
+    )
   }
   key.fill(0)
   return made

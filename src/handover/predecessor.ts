@@ -10,7 +10,14 @@ import { createSocketServer, listen, type LocalAddress } from '../transport/sock
 import { Channel, ChannelError, MAX_RECORD_BYTES } from './channel.ts'
 import { MessageWriter } from './message.ts'
 import {
-  decodeRecord, encodeRecord, encodeSpent, type Failure, type HandoverRecord, MESSAGES_KIND, type Refusal, VERSION,
+  decodeRecord,
+  encodeRecord,
+  encodeSpent,
+  type Failure,
+  type HandoverRecord,
+  MESSAGES_KIND,
+  type Refusal,
+  VERSION,
 } from './record.ts'
 
 /** How long each step of the other side's may take. */

@@ -62,7 +62,14 @@ export interface Succession {
 
 /** @returns undefined where no relay listens. @throws HandoverError */
 export async function findPredecessor(options: SuccessorOptions): Promise<Succession | undefined> {
-  const { address: { path }, psk, memory, signal, patience = PATIENCE_MS, dying = DYING_MS } = options
+  const {
+    address: { path },
+    psk,
+    memory,
+    signal,
+    patience = PATIENCE_MS,
+    dying = DYING_MS,
+  } = options
   const socket = await reach(path)
   if (socket === undefined) return undefined
   const onAbort = (): void => void socket.destroy()

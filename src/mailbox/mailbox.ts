@@ -273,7 +273,14 @@ export class MemoryMailboxes implements Mailboxes {
 
   #open(id: string): Mailbox {
     const mailbox: Mailbox = {
-      id, head: NONE, tail: NONE, count: 0, waiting: 0, first: NONE, subscriber: undefined, window: 0,
+      id,
+      head: NONE,
+      tail: NONE,
+      count: 0,
+      waiting: 0,
+      first: NONE,
+      subscriber: undefined,
+      window: 0,
     }
     this.#mailboxes.set(id, mailbox)
     return mailbox

@@ -7,7 +7,8 @@ import { armor, Decrypter, Encrypter, type Identity, type Recipient } from 'age-
 import { ArchiveError, decodeArchive, encodeArchive } from './archive.ts'
 import { checkService, type ServiceFiles } from './service.ts'
 
-export type BackupProblem = 'no-age-file' | 'wants-passphrase' | 'wants-identity' | 'wrong-passphrase' | 'wrong-identity' | 'damaged' | 'no-archive'
+export type BackupProblem =
+  'no-age-file' | 'wants-passphrase' | 'wants-identity' | 'wrong-passphrase' | 'wrong-identity' | 'damaged' | 'no-archive'
 
 const TEXTS = {
   'no-age-file': 'it is no age file',

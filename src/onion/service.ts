@@ -27,7 +27,8 @@ const PUBLIC_HEADER = header('== ed25519v1-public: type0 ==')
 const SECRET_BYTES = 64
 const ONION_VERSION = 3
 
-export type ServiceProblem = 'no-secret-key' | 'malformed-key' | 'foreign-public-key' | 'foreign-hostname' | 'strange-file' | 'malformed-client'
+export type ServiceProblem =
+  'no-secret-key' | 'malformed-key' | 'foreign-public-key' | 'foreign-hostname' | 'strange-file' | 'malformed-client'
 
 const TEXTS = {
   'no-secret-key': 'there is no secret key of an onion service in it',
@@ -59,9 +60,15 @@ export function checkService(files: ServiceFiles): string {
   if (secret === undefined) throw new ServiceError('no-secret-key')
   const publicKey = derivePublicKey(cutHeader(secret, SECRET_HEADER, SECRET_BYTES))
   const told = files.get(PUBLIC_KEY)
-  if (told === undefined || Buffer.compare(cutHeader(told, PUBLIC_HEADER, 32), publicKey) !== 0) throw new ServiceError('foreign-public-key')
+  if (told === undefined || Buffer.compare(cutHeader(told, PUBLIC_HEADER, 32), publicKey) !== 0)
+    throw new ServiceError('foreign-public-key')
   const onion = encodeOnion(publicKey)
-  if (Buffer.from(files.get(HOSTNAME) ?? []).toString('latin1').trim() !== onion) throw new ServiceError('foreign-hostname')
+  if (
+    Buffer.from(files.get(HOSTNAME) ?? [])
+      .toString('latin1')
+      .trim() !== onion
+  )
+    throw new ServiceError('foreign-hostname')
   for (const [path, bytes] of files) {
     if (path === HOSTNAME || path === SECRET_KEY || path === PUBLIC_KEY) continue
     const client = clientOf(path)

@@ -130,7 +130,10 @@ function guard(app: FastifyInstance, kind: Address['kind'], onFault: (() => void
   app.setErrorHandler(async (error: { statusCode?: number }, _request, reply) => {
     const code = error.statusCode ?? 500
     if (code >= 500) onFault?.()
-    return reply.code(code).type('text/plain').send(code < 500 ? MALFORMED : 'the relay erred\n')
+    return reply
+      .code(code)
+      .type('text/plain')
+      .send(code < 500 ? MALFORMED : 'the relay erred\n')
   })
 }
 

@@ -156,19 +156,53 @@ export const METRICS = {
   asfaleia_messages: { type: 'gauge', help: 'Messages held, in steps of 10.', samples: (s) => [[s.messages]] },
   asfaleia_message_bytes: { type: 'gauge', help: 'Memory that messages take, in steps of 65536.', samples: (s) => [[s.messageBytes]] },
   asfaleia_message_budget_bytes: { type: 'gauge', help: 'Memory that messages may take.', samples: (s) => [[s.messageBudget]] },
-  asfaleia_accepted_total: { type: 'counter', help: 'Connections accepted, in steps of 10.', label: 'door', samples: (s) => each(s.accepted) },
-  asfaleia_turned_away_total: { type: 'counter', help: 'Connections turned away before a packet was read.', label: 'reason', samples: (s) => each(s.turnedAway) },
+  asfaleia_accepted_total: {
+    type: 'counter',
+    help: 'Connections accepted, in steps of 10.',
+    label: 'door',
+    samples: (s) => each(s.accepted),
+  },
+  asfaleia_turned_away_total: {
+    type: 'counter',
+    help: 'Connections turned away before a packet was read.',
+    label: 'reason',
+    samples: (s) => each(s.turnedAway),
+  },
   asfaleia_logins_total: { type: 'counter', help: 'Keys proven, in steps of 10.', label: 'proof', samples: (s) => each(s.logins) },
   asfaleia_refused_total: { type: 'counter', help: 'Errors answered.', label: 'code', samples: (s) => each(s.refused) },
   asfaleia_stored_total: { type: 'counter', help: 'Messages stored, in steps of 10.', samples: (s) => [[s.stored]] },
-  asfaleia_delivered_total: { type: 'counter', help: 'Messages written out to a receiver, in steps of 10.', samples: (s) => [[s.delivered]] },
+  asfaleia_delivered_total: {
+    type: 'counter',
+    help: 'Messages written out to a receiver, in steps of 10.',
+    samples: (s) => [[s.delivered]],
+  },
   asfaleia_erased_total: { type: 'counter', help: 'Messages erased, in steps of 10.', label: 'reason', samples: (s) => each(s.erased) },
-  asfaleia_tor_reachable: { type: 'gauge', help: '1 if the control port answers; absent where none is configured.', samples: (s) => (s.tor === null ? [] : [[Number(s.tor.reachable)]]) },
-  asfaleia_tor_bootstrap_percent: { type: 'gauge', help: 'How far tor is with its start; absent where it does not say.', samples: (s) => (s.tor?.bootstrap === undefined ? [] : [[s.tor.bootstrap]]) },
-  asfaleia_reachable: { type: 'gauge', help: '1 if the relay reached itself through Tor the last time; absent where nobody tries, and before the first try.', samples: (s) => (s.probe === null || s.probe.reachable === null ? [] : [[Number(s.probe.reachable)]]) },
-  asfaleia_reachable_seconds: { type: 'gauge', help: 'Round trip to itself through Tor, the last one there was.', samples: (s) => (s.probe === null || s.probe.seconds === null ? [] : [[s.probe.seconds]]) },
+  asfaleia_tor_reachable: {
+    type: 'gauge',
+    help: '1 if the control port answers; absent where none is configured.',
+    samples: (s) => (s.tor === null ? [] : [[Number(s.tor.reachable)]]),
+  },
+  asfaleia_tor_bootstrap_percent: {
+    type: 'gauge',
+    help: 'How far tor is with its start; absent where it does not say.',
+    samples: (s) => (s.tor?.bootstrap === undefined ? [] : [[s.tor.bootstrap]]),
+  },
+  asfaleia_reachable: {
+    type: 'gauge',
+    help: '1 if the relay reached itself through Tor the last time; absent where nobody tries, and before the first try.',
+    samples: (s) => (s.probe === null || s.probe.reachable === null ? [] : [[Number(s.probe.reachable)]]),
+  },
+  asfaleia_reachable_seconds: {
+    type: 'gauge',
+    help: 'Round trip to itself through Tor, the last one there was.',
+    samples: (s) => (s.probe === null || s.probe.seconds === null ? [] : [[s.probe.seconds]]),
+  },
   asfaleia_resident_memory_bytes: { type: 'gauge', help: 'Memory of the process.', samples: (s) => [[s.residentBytes]] },
-  asfaleia_event_loop_delay_seconds: { type: 'gauge', help: 'How late the event loop came since the last look, 99th percentile.', samples: (s) => [[s.loopDelaySeconds]] },
+  asfaleia_event_loop_delay_seconds: {
+    type: 'gauge',
+    help: 'How late the event loop came since the last look, 99th percentile.',
+    samples: (s) => [[s.loopDelaySeconds]],
+  },
 } as const satisfies Record<string, MetricRow>
 
 export const METRICS_TYPE = Registry.PROMETHEUS_CONTENT_TYPE

@@ -184,7 +184,9 @@ function parseReport(text: string): ProbeState | undefined {
   if (milliseconds !== undefined) return { reachable: true, seconds: Number(milliseconds) / 1_000, failures: 0, problem: undefined }
   const [, tries, word] = /^failed ([1-9]\d{0,3}) ([a-z-]{1,32})\n$/.exec(text) ?? []
   const problem = PROBE_PROBLEMS.find((each) => each === word)
-  return tries === undefined || problem === undefined ? undefined : { reachable: false, seconds: undefined, failures: Number(tries), problem }
+  return tries === undefined || problem === undefined
+    ? undefined
+    : { reachable: false, seconds: undefined, failures: Number(tries), problem }
 }
 
 function next(state: ProbeState, result: ProbeResult): ProbeState {

@@ -111,9 +111,8 @@ async function askTor(ask: Ask): Promise<TorState> {
 /** The AUTHENTICATE command that tor will take; undefined where it takes none that we have. */
 async function buildProof(ask: Ask): Promise<string | undefined> {
   const { ok, lines } = await ask('PROTOCOLINFO 1')
-  const [, methods = '', , quoted] = /^AUTH METHODS=([A-Z,]+)( COOKIEFILE="((?:[^"\\]|\\.)*)")?$/.exec(
-    lines.find((line) => line.startsWith('AUTH ')) ?? '',
-  ) ?? []
+  const [, methods = '', , quoted] =
+    /^AUTH METHODS=([A-Z,]+)( COOKIEFILE="((?:[^"\\]|\\.)*)")?$/.exec(lines.find((line) => line.startsWith('AUTH ')) ?? '') ?? []
   if (!ok) return undefined
   const offered = methods.split(',')
   if (offered.includes('NULL')) return 'AUTHENTICATE'

@@ -66,8 +66,7 @@ export interface Proof {
 }
 
 export type Challenged<P extends Proof> =
-  | { readonly proof: P; /** base64 */ readonly challenge: string }
-  | { readonly refused: ErrorCode; readonly detail?: number }
+  { readonly proof: P; /** base64 */ readonly challenge: string } | { readonly refused: ErrorCode; readonly detail?: number }
 
 export interface Ports {
   readonly limits: Limits

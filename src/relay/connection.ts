@@ -147,15 +147,11 @@ export class Connection implements Receiver, Subscriber {
     switch (effect.kind) {
       case 'challenge': {
         const { key, sign, challenge } = effect
-        this.#settle(this.#host.prover().challenge(key, sign, challenge), (result) => (session, now) =>
-          session.onChallenged(result, now),
-        )
+        this.#settle(this.#host.prover().challenge(key, sign, challenge), (result) => (session, now) => session.onChallenged(result, now))
         return
       }
       case 'verify':
-        this.#settle(this.#host.prover().verify(effect.proof, effect.answer), (good) => (session, now) =>
-          session.onVerified(good, now),
-        )
+        this.#settle(this.#host.prover().verify(effect.proof, effect.answer), (good) => (session, now) => session.onVerified(good, now))
         return
       case 'proven':
         this.#host.onProven(this)

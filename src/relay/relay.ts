@@ -143,8 +143,7 @@ export class Relay {
       admits: (mailbox) => this.#admit === undefined || this.#admit.has(mailbox),
       receiver: (field) => this.#prover.receiver(field),
       drawChallenge: () => this.#prover.drawChallenge(),
-      issueToken: (subject, audience, now) =>
-        this.#tokens.issue({ subject, audience, now, id: this.#prover.draw(12) }),
+      issueToken: (subject, audience, now) => this.#tokens.issue({ subject, audience, now, id: this.#prover.draw(12) }),
       verifyToken: (token, now) => {
         if (token.length > MAX_TOKEN_BYTES) return undefined
         const text = Buffer.from(token.buffer, token.byteOffset, token.length).toString('latin1')

@@ -80,7 +80,8 @@ export function parseEndpoint(text: string, defaultPort: number): Endpoint {
   const six = match?.groups?.['six']
   const host = six ?? match?.groups?.['host']
   const port = Number(match?.groups?.['port'] ?? defaultPort)
-  if (host === undefined || (six !== undefined && !URL.canParse(`http://[${six}]`)) || port < 1 || port > 65_535) throw new TypeError('an address is HOST[:PORT]')
+  if (host === undefined || (six !== undefined && !URL.canParse(`http://[${six}]`)) || port < 1 || port > 65_535)
+    throw new TypeError('an address is HOST[:PORT]')
   return { host, port }
 }
 

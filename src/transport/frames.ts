@@ -81,7 +81,7 @@ export class FrameReader {
     let ended = false
     let refused: Refusal | undefined
     let closed: Uint8Array | undefined
-    for (let at = 0; at < chunk.length && !this.#over; ) {
+    for (let at = 0; at < chunk.length && !this.#over;) {
       if (this.#headRead < this.#headLength) {
         const byte = chunk[at++]!
         if (ended) chunk[to++] = LF

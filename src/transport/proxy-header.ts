@@ -22,11 +22,7 @@ export function parseProxyHeader(line: string): { circuit: string | undefined } 
  * Reads the header off a socket that was just accepted, then gives the socket back with what came
  * behind the line still to be read: it flows on once `onHeader` has returned. A socket without a sound header is ended: this door was told to expect one.
  */
-export function readProxyHeader(
-  socket: Socket,
-  onHeader: (circuit: string | undefined) => void,
-  onRefused: () => void,
-): void {
+export function readProxyHeader(socket: Socket, onHeader: (circuit: string | undefined) => void, onRefused: () => void): void {
   let head = Buffer.alloc(0)
   const refuse = (): void => {
     stop()

@@ -10,8 +10,7 @@ import type { ByteStream, Receiver } from '../relay/stream.ts'
 const LINGER_MS = 5_000
 
 export type LocalAddress =
-  | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
-  | { readonly kind: 'unix'; readonly path: string }
+  { readonly kind: 'tcp'; readonly host: string; readonly port: number } | { readonly kind: 'unix'; readonly path: string }
 
 /** Whether the host is an IP address of this machine's loopback: 127.0.0.0/8 or ::1, spelled plainly. */
 export function isLoopback(host: string): boolean {

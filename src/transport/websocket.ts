@@ -125,7 +125,10 @@ function servePage(app: FastifyInstance): void {
   app.setNotFoundHandler(async (_request, reply) => reply.code(404).type('text/plain').send(NOTHING_HERE))
   app.setErrorHandler(async (error: { statusCode?: number }, _request, reply) => {
     const code = error.statusCode ?? 500
-    await reply.code(code).type('text/plain').send(code < 500 ? MALFORMED : 'the relay erred\n')
+    await reply
+      .code(code)
+      .type('text/plain')
+      .send(code < 500 ? MALFORMED : 'the relay erred\n')
   })
 }
 

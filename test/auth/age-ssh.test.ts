@@ -15,9 +15,11 @@ interface Vectors {
 
 const vectors = JSON.parse(readFileSync(new URL('../vectors/age.json', import.meta.url), 'utf8')) as Vectors
 const line = Buffer.from(vectors.text)
-const keys = Object.fromEntries(
-  vectors.files.map(({ name, privateKey }) => [name, parsePrivateKey(Buffer.from(privateKey))]),
-) as { readonly ed25519256: FilePrivateKey; readonly rsa2048: FilePrivateKey; readonly rsa6144: FilePrivateKey }
+const keys = Object.fromEntries(vectors.files.map(({ name, privateKey }) => [name, parsePrivateKey(Buffer.from(privateKey))])) as {
+  readonly ed25519256: FilePrivateKey
+  readonly rsa2048: FilePrivateKey
+  readonly rsa6144: FilePrivateKey
+}
 const ALL = Object.entries(keys)
 const stranger = parsePrivateKey(Buffer.from(generatePrivateKey('').file))
 

@@ -121,7 +121,6 @@ describe('nobody there', () => {
   ])('%s', async (_name, path) => {
     expect(await failure(new SshAgent({ path }).list())).toBe('no-agent')
   })
-
 })
 
 describe('an agent that lies', () => {
@@ -263,7 +262,12 @@ describe('a signature', () => {
     ['bad-signature', 'is of nothing', blob, () => message(14, buildBlob('ssh-ed25519', Buffer.alloc(64)))],
     ['bad-signature', 'is of another key', blob, (data) => message(14, buildBlob('ssh-ed25519', signRaw(null, data, other.keyObject)))],
     ['bad-signature', 'has the name of another type', blob, () => message(14, buildBlob('ecdsa-sha2-nistp256', Buffer.alloc(64)))],
-    ['broken-agent', 'of a security key lacks its counter', fido.blob, () => message(14, buildBlob('sk-ssh-ed25519@openssh.com', Buffer.alloc(64)))],
+    [
+      'broken-agent',
+      'of a security key lacks its counter',
+      fido.blob,
+      () => message(14, buildBlob('sk-ssh-ed25519@openssh.com', Buffer.alloc(64))),
+    ],
     ['untouched', 'was made without a touch', fido.blob, (data) => message(14, fido.signData(data, 0))],
     ['bad-signature', 'is of another security key', fido.blob, (data) => message(14, makeFidoKey('ed25519').signData(data))],
     ['sha1-only', 'is by SHA-1', rsaKey.blob, (data) => message(14, buildBlob('ssh-rsa', signRaw('sha1', data, rsa.privateKey)))],

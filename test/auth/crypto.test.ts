@@ -63,7 +63,10 @@ test('comparison is the same, and refuses lengths that differ', () => {
 test('what one seals the other opens; changed or cut anywhere, none', () => {
   fc.assert(
     fc.property(bytes(32), bytes(12), fc.uint8Array(), fc.nat(), fc.nat(7), (key, nonce, plaintext, at, bit) => {
-      const sealed = Buffer.from(expectSame((form) => form.seal(key, nonce, plaintext)), 'hex')
+      const sealed = Buffer.from(
+        expectSame((form) => form.seal(key, nonce, plaintext)),
+        'hex',
+      )
       expect(expectSame((form) => form.open(key, nonce, sealed))).toBe(hex(plaintext))
       expect(expectSame((form) => form.open(key, nonce, sealed.subarray(0, at % sealed.length)))).toBe('null')
       sealed[at % sealed.length]! ^= 1 << bit

@@ -166,19 +166,12 @@ export function dearmor(text: string): Buffer {
 }
 
 /** Whether `ssh-keygen -Y verify` takes it. */
-export function keygenVerifies(
-  folder: string,
-  input: { line: string; blob: Uint8Array; namespace: string; message: Uint8Array },
-): boolean {
+export function keygenVerifies(folder: string, input: { line: string; blob: Uint8Array; namespace: string; message: Uint8Array }): boolean {
   const [allowed, signature] = [join(folder, 'allowed'), join(folder, 'signature')]
   writeFileSync(allowed, `me ${input.line}\n`)
   writeFileSync(signature, armor(input.blob))
   try {
-    run(
-      'ssh-keygen',
-      ['-Y', 'verify', '-f', allowed, '-I', 'me', '-n', input.namespace, '-s', signature],
-      input.message,
-    )
+    run('ssh-keygen', ['-Y', 'verify', '-f', allowed, '-I', 'me', '-n', input.namespace, '-s', signature], input.message)
     return true
   } catch {
     return false

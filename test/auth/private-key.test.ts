@@ -41,13 +41,7 @@ const point = toBlob(mine.public).subarray(-32)
 const seed = blob.subarray(blob.lastIndexOf(point) - 32, blob.lastIndexOf(point))
 
 /** An OpenSSH container around the key in `mine`, with its parts exchanged. */
-function container(change: {
-  cipher?: string
-  kdf?: string
-  keys?: number
-  public?: Uint8Array
-  private?: Uint8Array
-}): string {
+function container(change: { cipher?: string; kdf?: string; keys?: number; public?: Uint8Array; private?: Uint8Array }): string {
   const inner = buildBlob(7, 7, 'ssh-ed25519', point, Buffer.concat([seed, point]), 'me')
   const padded = Buffer.concat([inner, Buffer.of(1, 2, 3, 4, 5, 6, 7).subarray(0, (8 - (inner.length % 8)) % 8)])
   return toPem(
@@ -133,18 +127,10 @@ describe('PEM', () => {
     ],
     ['unsupported', 'RSA-PSS', pem(generateKeyPairSync('rsa-pss', { modulusLength: 2048 }).privateKey, 'pkcs8')],
     ['unsupported', 'another curve', pem(generateKeyPairSync('ec', { namedCurve: 'secp256k1' }).privateKey, 'pkcs8')],
-    [
-      'unsupported',
-      'a curve without a name in JWK',
-      pem(generateKeyPairSync('ec', { namedCurve: 'brainpoolP256r1' }).privateKey, 'pkcs8'),
-    ],
+    ['unsupported', 'a curve without a name in JWK', pem(generateKeyPairSync('ec', { namedCurve: 'brainpoolP256r1' }).privateKey, 'pkcs8')],
     ['unsupported', 'x25519', pem(generateKeyPairSync('x25519').privateKey, 'pkcs8')],
     ['unsupported', 'ed448', pem(generateKeyPairSync('ed448').privateKey, 'pkcs8')],
-    [
-      'not-a-private-key',
-      'a public key',
-      generateKeyPairSync('ed25519').publicKey.export({ format: 'pem', type: 'spki' }).toString(),
-    ],
+    ['not-a-private-key', 'a public key', generateKeyPairSync('ed25519').publicKey.export({ format: 'pem', type: 'spki' }).toString()],
     ['damaged', 'another label', toPem(Buffer.alloc(48), 'RSA PRIVATE KEY')],
     ['damaged', 'junk in a label', toPem(Buffer.alloc(48), 'PRIVATE KEY')],
   ])('%s: %s', (code, _name, file) => {
@@ -159,11 +145,7 @@ describe('the OpenSSH container', () => {
   test.each<[PrivateKeyErrorCode, string, string]>([
     ['not-a-private-key', 'nothing', ''],
     ['not-a-private-key', 'a public key', mine.public],
-    [
-      'damaged',
-      'nothing between the lines',
-      '-----BEGIN OPENSSH PRIVATE KEY-----\n-----END OPENSSH PRIVATE KEY-----\n',
-    ],
+    ['damaged', 'nothing between the lines', '-----BEGIN OPENSSH PRIVATE KEY-----\n-----END OPENSSH PRIVATE KEY-----\n'],
     ['several-keys', 'two of them', mine.file + other.file],
     ['damaged', 'cut off', mine.file.slice(0, 200)],
     ['damaged', 'without its last line', mine.file.replace(/-----END.*/, '')],
@@ -197,11 +179,7 @@ describe('the OpenSSH container', () => {
     ['damaged', 'an authenticator where none belongs', locked({ tag: 16 })],
     ['needs-passphrase', 'a lock', locked({})],
     ['needs-token', 'a FIDO key', container({ public: makeFidoKey('ed25519').blob })],
-    [
-      'unsupported',
-      'a public half that is no sound key',
-      container({ public: buildBlob('ssh-ed25519', point.subarray(1)) }),
-    ],
+    ['unsupported', 'a public half that is no sound key', container({ public: buildBlob('ssh-ed25519', point.subarray(1)) })],
     ['unsupported', 'ssh-dss', container({ public: buildBlob('ssh-dss', 1n, 1n, 1n, 1n) })],
   ])('%s: %s', (code, _name, file) => {
     expect(outcome(file)).toBe(code)
@@ -212,8 +190,10 @@ describe('the OpenSSH container', () => {
   })
 
   test('an empty passphrase, and one that is wrong', () => {
-    for (const cipher of ['aes128-ctr', '3des-cbc']) for (const word of ['', 'x']) expect(outcome(locked({ cipher }), word)).toBe('wrong-passphrase')
-    for (const cipher of ['aes128-gcm@openssh.com', 'chacha20-poly1305@openssh.com']) expect(outcome(locked({ cipher, tag: 16 }), 'x')).toBe('wrong-passphrase')
+    for (const cipher of ['aes128-ctr', '3des-cbc'])
+      for (const word of ['', 'x']) expect(outcome(locked({ cipher }), word)).toBe('wrong-passphrase')
+    for (const cipher of ['aes128-gcm@openssh.com', 'chacha20-poly1305@openssh.com'])
+      expect(outcome(locked({ cipher, tag: 16 }), 'x')).toBe('wrong-passphrase')
   })
 
   test('what stands around it is nothing to it', () => {
@@ -235,7 +215,10 @@ describe('the OpenSSH container', () => {
     // The key and the nonce of AES-256 are two blocks.
     expect(told).toEqual([6])
     expect(turns).toBeGreaterThanOrEqual(6)
-    const work = readPrivateKey(Buffer.from(locked({ rounds: 4_000 })), 'x', { signal: stop.signal, onRounds: () => stop.abort(new Error('enough')) })
+    const work = readPrivateKey(Buffer.from(locked({ rounds: 4_000 })), 'x', {
+      signal: stop.signal,
+      onRounds: () => stop.abort(new Error('enough')),
+    })
     await expect(work).rejects.toThrow('enough')
     expect((await readPrivateKey(Buffer.from(mine.file), undefined, { onRounds: () => told.push(0) })).public.type).toBe('ssh-ed25519')
     expect(told).toEqual([6])
@@ -331,7 +314,13 @@ describe('beside ssh-keygen', () => {
 
   test('its keys of every type under each of them', () => {
     const folder = makeFolder()
-    for (const [type, bits] of [['ed25519', '256'], ['rsa', '2048'], ['ecdsa', '256'], ['ecdsa', '384'], ['ecdsa', '521']] as const) {
+    for (const [type, bits] of [
+      ['ed25519', '256'],
+      ['rsa', '2048'],
+      ['ecdsa', '256'],
+      ['ecdsa', '384'],
+      ['ecdsa', '521'],
+    ] as const) {
       const files = makeKey(folder, `${type}-${bits}`, ['-t', type, '-b', bits])
       const { fingerprint } = parsePublicKey(files.line)
       let last = ''
@@ -362,7 +351,11 @@ describe('beside ssh-keygen', () => {
         const file = Buffer.from(toPem(bytes))
         const code = outcome(file, 'open')
         // Without an authenticator, the comment and the padding may differ.
-        if (code === undefined) expect({ authenticated, key: parsePrivateKey(file, 'open').public.fingerprint }).toEqual({ authenticated: false, key: fingerprint })
+        if (code === undefined)
+          expect({ authenticated, key: parsePrivateKey(file, 'open').public.fingerprint }).toEqual({
+            authenticated: false,
+            key: fingerprint,
+          })
         else expect(['damaged', 'wrong-passphrase', 'unsupported', 'too-costly', 'needs-token', 'needs-passphrase']).toContain(code)
         expect(outcome(toPem(whole.subarray(0, at)), 'open')).toBe('damaged')
       }),
@@ -404,7 +397,12 @@ describe('beside openssl', () => {
     ['PKCS12’s 3DES', ['-v1', 'PBE-SHA1-3DES']],
   ])('PKCS8 under %s', (_name, args) => {
     const folder = makeFolder()
-    for (const algorithm of [['ed25519'], ['rsa'], ['EC', '-pkeyopt', 'ec_paramgen_curve:P-256'], ['EC', '-pkeyopt', 'ec_paramgen_curve:P-521']]) {
+    for (const algorithm of [
+      ['ed25519'],
+      ['rsa'],
+      ['EC', '-pkeyopt', 'ec_paramgen_curve:P-256'],
+      ['EC', '-pkeyopt', 'ec_paramgen_curve:P-521'],
+    ]) {
       const plain = makePem(folder, ...algorithm)
       const file = run('openssl', ['pkcs8', '-topk8', '-in', plain, '-passout', 'pass:open', ...args])
       const expected = parsePrivateKey(readFileSync(plain)).public.fingerprint
@@ -442,17 +440,22 @@ describe('beside openssl', () => {
 describe('PKCS8 under a derivation', () => {
   const der = (tag: number, ...parts: Uint8Array[]): Buffer => {
     const content = Buffer.concat(parts)
-    return Buffer.concat([content.length < 0x80 ? Buffer.of(tag, content.length) : Buffer.of(tag, 0x82, content.length >> 8, content.length & 0xff), content])
+    return Buffer.concat([
+      content.length < 0x80 ? Buffer.of(tag, content.length) : Buffer.of(tag, 0x82, content.length >> 8, content.length & 0xff),
+      content,
+    ])
   }
   const sequence = (...parts: Uint8Array[]): Buffer => der(0x30, ...parts)
   const id = (hex: string): Buffer => der(0x06, Buffer.from(hex, 'hex'))
-  const integer = (value: number): Buffer => der(0x02, Buffer.from(value.toString(16).padStart(10, '0'), 'hex').subarray(value < 2 ** 23 ? 2 : 0))
+  const integer = (value: number): Buffer =>
+    der(0x02, Buffer.from(value.toString(16).padStart(10, '0'), 'hex').subarray(value < 2 ** 23 ? 2 : 0))
   const salt = der(0x04, Buffer.alloc(8, 1))
   const aes = sequence(id('60864801650304012a'), der(0x04, Buffer.alloc(16)))
   const build = (algorithm: Uint8Array): string => toPem(sequence(algorithm, der(0x04, Buffer.alloc(64, 9))), 'ENCRYPTED PRIVATE KEY')
   const pbes2 = (derivation: Uint8Array): string => build(sequence(id('2a864886f70d01050d'), sequence(derivation, aes)))
   const pbkdf2 = (rounds: number): string => pbes2(sequence(id('2a864886f70d01050c'), sequence(salt, integer(rounds))))
-  const scrypt = (n: number, r: number, p: number): string => pbes2(sequence(id('2b06010401da47040b'), sequence(salt, integer(n), integer(r), integer(p))))
+  const scrypt = (n: number, r: number, p: number): string =>
+    pbes2(sequence(id('2b06010401da47040b'), sequence(salt, integer(n), integer(r), integer(p))))
   const pkcs12 = (rounds: number): string => build(sequence(id('2a864886f70d010c0103'), sequence(salt, integer(rounds))))
 
   test.each<[PrivateKeyErrorCode, string, string]>([

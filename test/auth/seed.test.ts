@@ -96,7 +96,11 @@ describe('files', () => {
   const parts = { magic: Buffer.from('openssh-key-v1\0'), cipher: 'none', kdf: 'none', options: '', keys: 1, blob: Buffer.from(blob) }
   const content = { one: 5, two: 5, type: 'ssh-ed25519', point, secret: Buffer.concat([seed, point]), comment: 'me' }
 
-  function toFile(change: Partial<Record<keyof typeof parts, Field>> = {}, inner: Partial<Record<keyof typeof content, Field>> = {}, padding?: Buffer): string {
+  function toFile(
+    change: Partial<Record<keyof typeof parts, Field>> = {},
+    inner: Partial<Record<keyof typeof content, Field>> = {},
+    padding?: Buffer,
+  ): string {
     const { magic, ...rest } = { ...parts, ...change }
     const unpadded = buildBlob(...Object.values({ ...content, ...inner }))
     const pad = padding ?? Buffer.from(Array.from({ length: -unpadded.length & 7 }, (_, at) => at + 1))
@@ -169,7 +173,9 @@ describe('beside ssh-keygen', () => {
       writeFileSync(path, key.toFile(comment), { mode: 0o600 })
       expect(run('ssh-keygen', ['-y', '-f', path]).toString().trimEnd()).toBe(`${toLine(key.public.blob)} ${comment}`.trimEnd())
       const message = Buffer.from('a text')
-      expect(keygenVerifies(folder, { line: toLine(key.public.blob), blob: signMessage(key, 'test', message), namespace: 'test', message })).toBe(true)
+      expect(
+        keygenVerifies(folder, { line: toLine(key.public.blob), blob: signMessage(key, 'test', message), namespace: 'test', message }),
+      ).toBe(true)
     }
   })
 })

@@ -5,27 +5,9 @@ import { p256 } from '@noble/curves/nist.js'
 import fc from 'fast-check'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { createKeyObject } from '../../src/auth/key-object.ts'
-import {
-  formatFingerprint,
-  parseKeyBlob,
-  parsePublicKey,
-  parseReceiver,
-  type SshKey,
-} from '../../src/auth/ssh-key.ts'
+import { formatFingerprint, parseKeyBlob, parsePublicKey, parseReceiver, type SshKey } from '../../src/auth/ssh-key.ts'
 import { ProtocolError, type ErrorCode } from '../../src/protocol/errors.ts'
-import {
-  bigBytes,
-  buildBlob,
-  buildCertificate,
-  certify,
-  makeFolder,
-  makeKey,
-  needs,
-  run,
-  toBlob,
-  toLine,
-  type Field,
-} from './openssh.ts'
+import { bigBytes, buildBlob, buildCertificate, certify, makeFolder, makeKey, needs, run, toBlob, toLine, type Field } from './openssh.ts'
 
 interface Vectors {
   readonly accept: readonly { type: string; line: string; fingerprint: string }[]
@@ -152,11 +134,7 @@ describe('by the bytes of the blob', () => {
     ['bad-key', 'rsa: no modulus', buildBlob(RSA, 65_537n, 0n)],
     ['bad-key', 'rsa: a negative modulus', buildBlob(RSA, 65_537n, bigBytes(odd(2048)))],
     ['bad-key', 'rsa: a zero before the exponent', buildBlob(RSA, Buffer.of(0, 1, 0, 1), odd(2048))],
-    [
-      'bad-key',
-      'rsa: a zero too many before the modulus',
-      buildBlob(RSA, 65_537n, Buffer.concat([Buffer.alloc(2), bigBytes(odd(2048))])),
-    ],
+    ['bad-key', 'rsa: a zero too many before the modulus', buildBlob(RSA, 65_537n, Buffer.concat([Buffer.alloc(2), bigBytes(odd(2048))]))],
     ['bad-key', 'rsa: a byte after it', Buffer.concat([buildBlob(RSA, 65_537n, odd(2048)), Buffer.of(0)])],
 
     [EC, 'the base point', buildBlob(EC, 'nistp256', g)],
@@ -165,11 +143,7 @@ describe('by the bytes of the blob', () => {
     ['bad-key', 'ecdsa: hybrid', buildBlob(EC, 'nistp256', withByte(g, 0, 0x07))],
     ['bad-key', 'ecdsa: infinity', buildBlob(EC, 'nistp256', Buffer.of(0))],
     ['bad-key', 'ecdsa: zeros', buildBlob(EC, 'nistp256', withByte(Buffer.alloc(65), 0, 4))],
-    [
-      'bad-key',
-      'ecdsa: x over p',
-      buildBlob(EC, 'nistp256', Buffer.concat([Buffer.of(4), Buffer.alloc(32, 0xff), g.subarray(33)])),
-    ],
+    ['bad-key', 'ecdsa: x over p', buildBlob(EC, 'nistp256', Buffer.concat([Buffer.of(4), Buffer.alloc(32, 0xff), g.subarray(33)]))],
     ['bad-key', 'ecdsa: a byte too many', buildBlob(EC, 'nistp256', Buffer.concat([g, Buffer.of(0)]))],
     ['bad-key', 'ecdsa: another curve', buildBlob(EC, 'nistp384', g)],
     ['bad-key', 'ecdsa: the point of another curve', buildBlob('ecdsa-sha2-nistp384', 'nistp384', g)],
@@ -185,11 +159,7 @@ describe('by the bytes of the blob', () => {
     ['bad-key', 'sk-ecdsa: off the curve', buildBlob(SK_EC, 'nistp256', withByte(g, 64, g[64]! ^ 1), 'ssh:')],
 
     [ED, 'a user certificate', certificate()],
-    [
-      ED,
-      'a certificate for anybody, without options',
-      certificate({ principals: Buffer.alloc(0), extensions: Buffer.alloc(0) }),
-    ],
+    [ED, 'a certificate for anybody, without options', certificate({ principals: Buffer.alloc(0), extensions: Buffer.alloc(0) })],
     [
       ED,
       'a certificate by a FIDO key',
@@ -215,16 +185,8 @@ describe('by the bytes of the blob', () => {
       certificate({ signature: Buffer.concat([buildBlob(ED, 'x'), Buffer.of(0)]) }),
     ],
     ['bad-key', 'a certificate of a small point', buildCertificate('ssh-ed25519-cert-v01@openssh.com', [encodeY(1n)])],
-    [
-      'bad-key',
-      'a host certificate of a small point',
-      buildCertificate('ssh-ed25519-cert-v01@openssh.com', [encodeY(1n)], { role: 2 }),
-    ],
-    [
-      'bad-key',
-      'a certificate of a weak rsa key',
-      buildCertificate('ssh-rsa-cert-v01@openssh.com', [65_537n, odd(1024)]),
-    ],
+    ['bad-key', 'a host certificate of a small point', buildCertificate('ssh-ed25519-cert-v01@openssh.com', [encodeY(1n)], { role: 2 })],
+    ['bad-key', 'a certificate of a weak rsa key', buildCertificate('ssh-rsa-cert-v01@openssh.com', [65_537n, odd(1024)])],
 
     ['unsupported-key', 'ssh-dss', buildBlob('ssh-dss', odd(1024), odd(160), 2n, 4n)],
     ['unsupported-key', 'ssh-ed448', buildBlob('ssh-ed448', Buffer.alloc(57, 3))],
@@ -439,9 +401,7 @@ describe('beside ssh-keygen', () => {
     const authority = makeKey(folder, 'authority', ['-t', 'ecdsa'])
     const files = makeKey(folder, 'key', ['-t', type, '-b', bits])
     const key = parsePublicKey(files.line)
-    expect(run('ssh-keygen', ['-lf', `${files.path}.pub`]).toString()).toContain(
-      ` ${formatFingerprint(key.fingerprint)} `,
-    )
+    expect(run('ssh-keygen', ['-lf', `${files.path}.pub`]).toString()).toContain(` ${formatFingerprint(key.fingerprint)} `)
     // ssh-keygen writes no ed25519 key so; test/auth/sshsig.test.ts uses those.
     if (type !== 'ed25519') {
       const theirs = createPublicKey(run('ssh-keygen', ['-e', '-m', 'PKCS8', '-f', `${files.path}.pub`]))
@@ -449,18 +409,7 @@ describe('beside ssh-keygen', () => {
     }
     expect(key.canDecrypt).toBe(type === 'ed25519' || type === 'rsa')
 
-    const options = [
-      '-n',
-      'me,you',
-      '-O',
-      'force-command=true',
-      '-O',
-      'extension:login@example.com=me',
-      '-V',
-      '+1d',
-      '-z',
-      '9',
-    ]
+    const options = ['-n', 'me,you', '-O', 'force-command=true', '-O', 'extension:login@example.com=me', '-V', '+1d', '-z', '9']
     const inner = parsePublicKey(certify(authority, files, options))
     expect(inner.type).toBe(key.type)
     expect(inner.canDecrypt).toBe(key.canDecrypt)

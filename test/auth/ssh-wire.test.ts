@@ -1,13 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import {
-  decodeBase64,
-  encodeMpint,
-  encodeString,
-  encodeUint32,
-  WireError,
-  WireReader,
-} from '../../src/auth/ssh-wire.ts'
+import { decodeBase64, encodeMpint, encodeString, encodeUint32, WireError, WireReader } from '../../src/auth/ssh-wire.ts'
 
 const bytes = (hex: string): Buffer => Buffer.from(hex, 'hex')
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')

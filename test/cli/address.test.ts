@@ -12,7 +12,9 @@ test('the address, by flag, by environment, and where `asfaleia start` has it', 
   expect(await asfaleia(['address', '--service', folder])).toEqual(shown)
   expect(await asfaleia(['address', '--name-file', join(folder, 'hostname')])).toEqual(shown)
   expect(await asfaleia(['address'], { env: { ASFALEIA_SERVICE: folder } })).toEqual(shown)
-  expect(await asfaleia(['address'], { env: { ASFALEIA_NAME_FILE: join(folder, 'hostname'), ASFALEIA_SERVICE: '/nowhere' } })).toEqual(shown)
+  expect(await asfaleia(['address'], { env: { ASFALEIA_NAME_FILE: join(folder, 'hostname'), ASFALEIA_SERVICE: '/nowhere' } })).toEqual(
+    shown,
+  )
   expect(await asfaleia(['address'], { env: { ASFALEIA_STATE: join(around, 'state') } })).toEqual(shown)
   expect(await asfaleia(['address', '--json', '--service', folder])).toEqual({ code: 0, out: `{"address":"${address}"}\n`, err: '' })
 })

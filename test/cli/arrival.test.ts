@@ -25,9 +25,17 @@ afterEach(() => {
 
 const from: Contact = { name: 'Mallory', key: parsePublicKey(generatePrivateKey('mallory').public), relays: ['localhost'] }
 const bytes = Buffer.alloc(PART_BYTES + 5, 'x')
-const part = (offer: FileOffer, number: number, content: Uint8Array = bytes.subarray((number - 1) * PART_BYTES, number * PART_BYTES)): FilePart => ({ type: 'file', ...offer, part: number, bytes: content })
+const part = (
+  offer: FileOffer,
+  number: number,
+  content: Uint8Array = bytes.subarray((number - 1) * PART_BYTES, number * PART_BYTES),
+): FilePart => ({ type: 'file', ...offer, part: number, bytes: content })
 const offerOf = (name: string, whole: Uint8Array = bytes): FileOffer => ({
-  from, name, file: makeId(), total: whole.length, hash: createHash('sha256').update(whole).digest('hex'),
+  from,
+  name,
+  file: makeId(),
+  total: whole.length,
+  hash: createHash('sha256').update(whole).digest('hex'),
 })
 /** Names of the files in the folder that this process has open. */
 const openFiles = (): string[] =>
@@ -44,7 +52,9 @@ test('the same bytes under two names are two files: none is written to after it 
   const placed: string[] = []
   const arrivals = new Arrivals(folder, undefined, (_offer, path) => placed.push(path))
   const [one, other] = [offerOf('one'), offerOf('other')]
-  const [first, second] = await Promise.all([one, other].map(async (offer) => new FileReceiving(offer, await arrivals.open(offer) as never)))
+  const [first, second] = await Promise.all(
+    [one, other].map(async (offer) => new FileReceiving(offer, (await arrivals.open(offer)) as never)),
+  )
   await first!.take(part(one, 1))
   await first!.take(part(one, 2))
   expect(placed).toEqual([join(folder, 'one')])
@@ -68,10 +78,13 @@ test('who begins file after file has few of them kept, and a file that others se
   const arrivals = new Arrivals(folder, undefined, () => {})
   const whole = Buffer.alloc(PART_BYTES * 2, 'z')
   const [mine, open] = [offerOf('mine', whole), offerOf('open', whole)]
-  const begin = async (offer: FileOffer): Promise<FileReceiving> => new FileReceiving(offer, await arrivals.open(offer) as never)
+  const begin = async (offer: FileOffer): Promise<FileReceiving> => new FileReceiving(offer, (await arrivals.open(offer)) as never)
   const first = await begin(open)
   for (let n = 0; n < 70; n++) {
-    if (n === 60) await begin(mine).then(async (receiving) => receiving.take(part(mine, 1, whole.subarray(0, PART_BYTES))).then(() => receiving.close()))
+    if (n === 60)
+      await begin(mine).then(async (receiving) =>
+        receiving.take(part(mine, 1, whole.subarray(0, PART_BYTES))).then(() => receiving.close()),
+      )
     await (await begin(offerOf(`file ${n}`, Buffer.alloc(40_000, n)))).close()
   }
   expect(readdirSync(folder).filter((name) => name.endsWith('.part'))).toHaveLength(64)
@@ -88,7 +101,7 @@ test('a name that is taken, and as long as a name can be, gets a number all the 
   const name = `${'n'.repeat(246)}.tar.gz`
   for (const fill of ['a', 'b']) {
     const offer = offerOf(name, Buffer.alloc(5, fill))
-    const receiving = new FileReceiving(offer, await arrivals.open(offer) as never)
+    const receiving = new FileReceiving(offer, (await arrivals.open(offer)) as never)
     expect(await receiving.take(part(offer, 1, Buffer.alloc(5, fill)))).toMatchObject({ state: 'done' })
   }
   expect(placed).toEqual([join(folder, name), join(folder, `${'n'.repeat(244)} (2).tar.gz`)])
@@ -98,13 +111,16 @@ test('a record whose last line is half there is written again, and gone on with'
   const arrivals = new Arrivals(folder, undefined, () => {})
   const whole = Buffer.alloc(PART_BYTES * 12, 'y')
   const offer = offerOf('x', whole)
-  const open = async (): Promise<FileReceiving> => new FileReceiving(offer, await arrivals.open(offer) as never)
+  const open = async (): Promise<FileReceiving> => new FileReceiving(offer, (await arrivals.open(offer)) as never)
   const take = (receiving: FileReceiving, number: number): ReturnType<FileReceiving['take']> =>
     receiving.take(part(offer, number, whole.subarray((number - 1) * PART_BYTES, number * PART_BYTES)))
   const before = await open()
   await take(before, 3)
   await before.close()
-  const record = join(folder, readdirSync(folder).find((name) => name.endsWith('.have'))!)
+  const record = join(
+    folder,
+    readdirSync(folder).find((name) => name.endsWith('.have'))!,
+  )
   // A disk that was full.
   writeFileSync(record, `${readFileSync(record, 'utf8')}1`)
   const again = await open()

@@ -83,7 +83,10 @@ describe('there and back', () => {
   test('through pipes, by standard output and input', async () => {
     const env = { ASFALEIA_SERVICE: folder }
     const program = ASFALEIA.map((part) => `'${part}'`).join(' ')
-    const { code, stdout } = await run(['sh', '-c', `${program} backup --to ${recipient} --out - | ${program} backup --verify - --identity ${identity}`], { env })
+    const { code, stdout } = await run(
+      ['sh', '-c', `${program} backup --to ${recipient} --out - | ${program} backup --verify - --identity ${identity}`],
+      { env },
+    )
     expect([code, stdout]).toEqual([0, `a good backup of ${ADDRESS}, with 1 authorized client\n`])
   })
 })
@@ -109,15 +112,22 @@ describe('age and tar', () => {
 describe('what is there is never written over', () => {
   test('a file in place of the backup', async () => {
     writeFileSync(file, 'mine')
-    expect(await backup('--to', recipient)).toEqual({ code: 1, out: '', err: `asfaleia: error: cannot write ${file}: it is there already\n` })
+    expect(await backup('--to', recipient)).toEqual({
+      code: 1,
+      out: '',
+      err: `asfaleia: error: cannot write ${file}: it is there already\n`,
+    })
     expect(readFileSync(file, 'utf8')).toBe('mine')
   })
 
   test.each<[string, (path: string) => void]>([
-    ['a folder with something in it', (path) => {
-      mkdirSync(path)
-      writeFileSync(join(path, 'hostname'), 'mine')
-    }],
+    [
+      'a folder with something in it',
+      (path) => {
+        mkdirSync(path)
+        writeFileSync(join(path, 'hostname'), 'mine')
+      },
+    ],
     ['a file', (path) => writeFileSync(path, 'mine')],
   ])('%s in place of the service', async (_name, put) => {
     await backup('--to', recipient)
@@ -180,17 +190,33 @@ describe('nothing is written of', () => {
 describe('a service that is not whole is said so, in a line and a hint', () => {
   test.each<[string, () => void, RegExp]>([
     ['no folder', () => rmSync(folder, { recursive: true }), /error: there is no folder .*\n.*hint: name tor's HiddenServiceDir/],
-    ['a file in its place', () => {
-      rmSync(folder, { recursive: true })
-      writeFileSync(folder, '')
-    }, /is no folder\n.*hint:/],
+    [
+      'a file in its place',
+      () => {
+        rmSync(folder, { recursive: true })
+        writeFileSync(folder, '')
+      },
+      /is no folder\n.*hint:/,
+    ],
     ['no key', () => rmSync(join(folder, 'hs_ed25519_secret_key')), /is no onion service: it has no hs_ed25519_secret_key\n.*hint:/],
-    ['a folder in a key’s place', () => {
-      rmSync(join(folder, 'hostname'))
-      mkdirSync(join(folder, 'hostname'))
-    }, /hostname (?:is not what tor writes|: it is a folder)/],
-    ['a key that is not its address’s', () => writeFileSync(join(folder, 'hostname'), `${'a'.repeat(56)}.onion\n`), /the secret key does not make the address/],
-    ['a client that tor would not take', () => writeFileSync(join(folder, 'authorized_clients/bob.auth'), 'x'), /an authorized client is not of the form/],
+    [
+      'a folder in a key’s place',
+      () => {
+        rmSync(join(folder, 'hostname'))
+        mkdirSync(join(folder, 'hostname'))
+      },
+      /hostname (?:is not what tor writes|: it is a folder)/,
+    ],
+    [
+      'a key that is not its address’s',
+      () => writeFileSync(join(folder, 'hostname'), `${'a'.repeat(56)}.onion\n`),
+      /the secret key does not make the address/,
+    ],
+    [
+      'a client that tor would not take',
+      () => writeFileSync(join(folder, 'authorized_clients/bob.auth'), 'x'),
+      /an authorized client is not of the form/,
+    ],
   ])('%s', async (_name, spoil, problem) => {
     spoil()
     const { code, out, err } = await backup('--to', recipient)
@@ -200,16 +226,26 @@ describe('a service that is not whole is said so, in a line and a hint', () => {
 
   test('a folder that others may enter is a warning', async () => {
     chmodSync(folder, 0o755)
-    expect(await backup('--to', recipient)).toMatchObject({ code: 0, err: `asfaleia: warning: others may enter ${folder}; chmod 700 keeps them out\n` })
+    expect(await backup('--to', recipient)).toMatchObject({
+      code: 0,
+      err: `asfaleia: warning: others may enter ${folder}; chmod 700 keeps them out\n`,
+    })
   })
 
   test("another user's keys are not read", async () => {
     chmodSync(around, 0o755)
     if (!isRoot) chmodSync(folder, 0)
     const argv = ['backup', '--service', folder, '--to', recipient, '--out', file]
-    const { code, stderr } = await run([...(isRoot ? ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'] : []), ...ASFALEIA, ...argv])
+    const { code, stderr } = await run([
+      ...(isRoot ? ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'] : []),
+      ...ASFALEIA,
+      ...argv,
+    ])
     chmodSync(folder, 0o700)
-    expect([code, stderr]).toEqual([1, `asfaleia: error: cannot read ${folder}: permission denied\nasfaleia: hint: run this as tor's user: on Debian \`sudo -u debian-tor …\`\n`])
+    expect([code, stderr]).toEqual([
+      1,
+      `asfaleia: error: cannot read ${folder}: permission denied\nasfaleia: hint: run this as tor's user: on Debian \`sudo -u debian-tor …\`\n`,
+    ])
   })
 
   test('what root restores belongs to the owner of the folder around it', async () => {

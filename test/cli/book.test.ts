@@ -1,5 +1,16 @@
 /** The contact book as files: what is written, what is refused, and that a broken disk loses nothing. */
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -15,7 +26,8 @@ const NOW = 1_790_000_000
 const makeIdentity = (): Identity => identityOf(parsePrivateKey(Buffer.from(generatePrivateKey('test').file)))
 const bob = makeIdentity()
 const eve = makeIdentity()
-const cardOf = (identity: Identity, name: string, time = NOW, relays: readonly string[] = ['localhost']): Promise<Card> => makeCard(identity, { name, relays, time })
+const cardOf = (identity: Identity, name: string, time = NOW, relays: readonly string[] = ['localhost']): Promise<Card> =>
+  makeCard(identity, { name, relays, time })
 
 let home: string
 let folder: string
@@ -32,7 +44,10 @@ const read = (name: string): string => readFileSync(join(folder, name), 'utf8')
 describe('a contact', () => {
   test('is the card as it was signed and a line of ours, for nobody else to read', async () => {
     const card = await cardOf(bob, 'Bob')
-    expect(await (await open()).add({ card })).toMatchObject({ kind: 'added', contact: { name: 'Bob', relays: ['localhost'], receipts: true } })
+    expect(await (await open()).add({ card })).toMatchObject({
+      kind: 'added',
+      contact: { name: 'Bob', relays: ['localhost'], receipts: true },
+    })
     expect(read('Bob')).toBe(`${card.text}added: 2026-09-21T14:13:20Z\n`)
     expect(statSync(join(folder, 'Bob')).mode & 0o777).toBe(0o600)
     expect(statSync(folder).mode & 0o777).toBe(0o700)
@@ -69,7 +84,10 @@ describe('a contact', () => {
     expect(await book.add({ card })).toMatchObject({
       kind: 'changed',
       contact: { name: 'Bob', relays: ['localhost'] },
-      changes: [{ what: 'name', before: 'Bob', after: 'Robert' }, { what: 'relays', before: 'localhost, unix:/run/Relay', after: 'localhost' }],
+      changes: [
+        { what: 'name', before: 'Bob', after: 'Robert' },
+        { what: 'relays', before: 'localhost, unix:/run/Relay', after: 'localhost' },
+      ],
     })
     expect(read('Bob')).toBe(`${card.text}added: 2026-09-21T14:13:20Z\n`)
   })
@@ -83,7 +101,10 @@ describe('a contact', () => {
     await book.refresh()
     expect(book.problems).toEqual([])
     const newer = await cardOf(bob, 'Bob', NOW + 60, ['localhost:4000'])
-    expect(await book.add({ card: newer })).toMatchObject({ kind: 'changed', changes: [{ what: 'relays', before: 'localhost', after: 'localhost:4000' }] })
+    expect(await book.add({ card: newer })).toMatchObject({
+      kind: 'changed',
+      changes: [{ what: 'relays', before: 'localhost', after: 'localhost:4000' }],
+    })
     expect(read('Bob')).toBe(`${newer.text}${notes}`)
     expect((await book.verify(book.need('Bob'))).verified).toBe(NOW)
     expect(read('Bob')).toBe(`${newer.text}${notes}verified: 2026-09-21T14:13:20Z\n`)
@@ -103,7 +124,10 @@ describe('what is never taken in silence', () => {
     const before = read('Bob')
     for (const name of ['Bob', 'bob', 'BOB']) {
       const error = await book.add({ card: await cardOf(eve, name, NOW + 60) }).catch((each: unknown) => each as Error & { hint: string })
-      expect(error).toMatchObject({ message: expect.stringContaining(formatFingerprint(eve.key.fingerprint)) as string, hint: expect.stringContaining('remove') as string })
+      expect(error).toMatchObject({
+        message: expect.stringContaining(formatFingerprint(eve.key.fingerprint)) as string,
+        hint: expect.stringContaining('remove') as string,
+      })
       await expect(book.add({ key: eve.key, relays: ['localhost'] }, name)).rejects.toThrow(formatFingerprint(bob.key.fingerprint))
     }
     expect(read('Bob')).toBe(before)
@@ -122,18 +146,34 @@ describe('what is never taken in silence', () => {
   test('relays for a contact whose card says them, and a second name for one key', async () => {
     const book = await open()
     await book.add({ card: await cardOf(bob, 'Bob') })
-    expect(await book.add({ key: bob.key, relays: ['localhost:1'] })).toMatchObject({ kind: 'unchanged', contact: { relays: ['localhost'] } })
+    expect(await book.add({ key: bob.key, relays: ['localhost:1'] })).toMatchObject({
+      kind: 'unchanged',
+      contact: { relays: ['localhost'] },
+    })
     await expect(book.add({ card: await cardOf(bob, 'Bob', NOW + 1) }, 'Robert')).rejects.toThrow('known as Bob')
   })
 })
 
-test.each(['', '.', '..', '.hidden', '-rf', 'a/b', '../up', ' a', 'a ', 'a\nb', 'a\u{202e}b', 'a\u{200b}', 'a~', 'x'.repeat(65), '\u{1f642}'.repeat(60)])(
-  '%j is no name of a contact',
-  async (name) => {
-    expect(refuseName(name)).toBeDefined()
-    await expect((await open()).add({ key: bob.key, relays: ['localhost'] }, name)).rejects.toThrow(/name/)
-  },
-)
+test.each([
+  '',
+  '.',
+  '..',
+  '.hidden',
+  '-rf',
+  'a/b',
+  '../up',
+  ' a',
+  'a ',
+  'a\nb',
+  'a\u{202e}b',
+  'a\u{200b}',
+  'a~',
+  'x'.repeat(65),
+  '\u{1f642}'.repeat(60),
+])('%j is no name of a contact', async (name) => {
+  expect(refuseName(name)).toBeDefined()
+  await expect((await open()).add({ key: bob.key, relays: ['localhost'] }, name)).rejects.toThrow(/name/)
+})
 
 describe('a broken disk is named, and nothing is lost', () => {
   test.each<[string, (path: string, text: string) => void, RegExp]>([
@@ -145,7 +185,11 @@ describe('a broken disk is named, and nothing is lost', () => {
     ['a folder', (path) => mkdirSync(path), /it is a folder/],
     ['two keys', (path) => writeFileSync(path, 'key: a\nkey: b\n'), /neither a card nor one key/],
     ['a key that is none', (path) => writeFileSync(path, 'key: ssh-ed25519 AAAA\n'), /malformed/],
-    ['a relay that is none', (path) => writeFileSync(path, `key: ${'ssh-ed25519 '}${Buffer.from(bob.key.blob).toString('base64')}\nrelay: a b\n`), /address/],
+    [
+      'a relay that is none',
+      (path) => writeFileSync(path, `key: ${'ssh-ed25519 '}${Buffer.from(bob.key.blob).toString('base64')}\nrelay: a b\n`),
+      /address/,
+    ],
     ['a time that is none', (path, text) => writeFileSync(path, `${text}added: yesterday\n`), /`added` is no time/],
     ['a link that leads nowhere further', (path) => symlinkSync(path, path), /symbolic link/],
   ])('%s', async (_name, damage, problem) => {
@@ -157,7 +201,9 @@ describe('a broken disk is named, and nothing is lost', () => {
     const before = readAny(path)
     await book.refresh()
     expect(book.list().map(({ name }) => name)).toEqual(['Eve'])
-    expect(book.problems).toEqual([{ name: 'Bob', error: expect.objectContaining({ message: expect.stringMatching(problem) as string }) as unknown }])
+    expect(book.problems).toEqual([
+      { name: 'Bob', error: expect.objectContaining({ message: expect.stringMatching(problem) as string }) as unknown },
+    ])
     expect(book.problems[0]!.error.message).toContain(path)
     expect(() => book.need('bob')).toThrow(problem)
     // Not even a good card takes its place.

@@ -7,14 +7,25 @@ import { createTestIo } from '../support/terminal.ts'
 
 const SWAPS = 'Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n'
 const ON = `${SWAPS}/dev/sda2                               partition\t1000\t\t0\t\t-2\n`
-const limits = (soft: string): string => `Limit                     Soft Limit           Hard Limit           Units     \nMax core file size        ${soft.padEnd(20)} unlimited            bytes     \n`
+const limits = (soft: string): string =>
+  `Limit                     Soft Limit           Hard Limit           Units     \nMax core file size        ${soft.padEnd(20)} unlimited            bytes     \n`
 
 const FILES: Record<string, string> = { '/proc/swaps': SWAPS, '/proc/self/limits': limits('0'), '/proc/sys/kernel/core_pattern': 'core\n' }
-const SOUND: Surroundings = { read: (path) => FILES[path], uid: 1_000, writable: false, env: {}, flags: [], confined: true, readsThrough: true }
+const SOUND: Surroundings = {
+  read: (path) => FILES[path],
+  uid: 1_000,
+  writable: false,
+  env: {},
+  flags: [],
+  confined: true,
+  readsThrough: true,
+}
 
 function failed(change: Partial<Omit<Surroundings, 'read'>>, files: Record<string, string | undefined> = {}): CheckName[] {
   const all: Record<string, string | undefined> = { ...FILES, ...files }
-  return examine({ ...SOUND, read: (path) => all[path], ...change }).filter(({ problem }) => problem !== undefined).map(({ name }) => name)
+  return examine({ ...SOUND, read: (path) => all[path], ...change })
+    .filter(({ problem }) => problem !== undefined)
+    .map(({ name }) => name)
 }
 
 test('a sound place fails none of them, and each is there, in order', () => {
@@ -34,7 +45,11 @@ describe('swap', () => {
     ['is on, but not within a container', { '/proc/self/cgroup': '0::/\n', '/sys/fs/cgroup/memory.swap.max': '0\n' }, []],
     ['is on and bounded', { '/proc/self/cgroup': '0::/a\n', '/sys/fs/cgroup/a/memory.swap.max': '4096\n' }, ['swap']],
     ['is on and not bounded', { '/proc/self/cgroup': '0::/a\n', '/sys/fs/cgroup/a/memory.swap.max': 'max\n' }, ['swap']],
-    ['cannot be told, but is off for the cgroup', { '/proc/swaps': undefined, '/proc/self/cgroup': '0::/a\n', '/sys/fs/cgroup/a/memory.swap.max': '0\n' }, []],
+    [
+      'cannot be told, but is off for the cgroup',
+      { '/proc/swaps': undefined, '/proc/self/cgroup': '0::/a\n', '/sys/fs/cgroup/a/memory.swap.max': '0\n' },
+      [],
+    ],
     ['is off for another cgroup', { '/proc/self/cgroup': '0::/a\n', '/sys/fs/cgroup/b/memory.swap.max': '0\n' }, ['swap']],
   ])('%s', (_name, files, expected) => {
     expect(failed({}, { '/proc/swaps': ON, ...files })).toEqual(expected)
@@ -111,7 +126,11 @@ describe('doctor', () => {
   test('takes what is excused for good', async () => {
     const io = createTestIo()
     expect(await run(['--json', '--allow-unsafe', 'root,working-directory'], io, look)).toBe(0)
-    const lines = io.out().trimEnd().split('\n').map((line) => JSON.parse(line) as { check: string; state: string })
+    const lines = io
+      .out()
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { check: string; state: string })
     expect(lines.map(({ check }) => check)).toEqual(CHECK_NAMES)
     expect(lines.filter(({ state }) => state === 'excused').map(({ check }) => check)).toEqual(['root', 'working-directory'])
     expect(lines[0]).toEqual({ check: 'swap', state: 'ok' })

@@ -110,9 +110,12 @@ test('bad folders are said so', async () => {
   expect(existsSync(join(around, 'empty', 'authorized_clients'))).toBe(false)
 })
 
-test.each([[[]], [['sing']], [['add']], [['add', 'a', 'b']], [['list', 'a']], [['add', 'a', '--open']]])('%j is a usage error', async (argv) => {
-  expect(await client(...argv)).toMatchObject({ code: 2, out: '' })
-})
+test.each([[[]], [['sing']], [['add']], [['add', 'a', 'b']], [['list', 'a']], [['add', 'a', '--open']]])(
+  '%j is a usage error',
+  async (argv) => {
+    expect(await client(...argv)).toMatchObject({ code: 2, out: '' })
+  },
+)
 
 test('tor is told by its control port, and it is said where it does not listen', async () => {
   const heard: string[] = []
@@ -129,5 +132,9 @@ test('tor is told by its control port, and it is said where it does not listen',
   expect(await client('remove', 'carol', '--tor-control', `127.0.0.1:${port}`)).toMatchObject({ code: 0, err: '' })
   expect(heard).toEqual(['PROTOCOLINFO 1', 'AUTHENTICATE', 'SIGNAL RELOAD'])
   const untold = await client('add', 'alice', '--tor-control', 'unix:/nowhere/control')
-  expect(untold).toMatchObject({ code: 1, out: expect.stringMatching(/:descriptor:x25519:/), err: expect.stringContaining("tor's control port does not answer") })
+  expect(untold).toMatchObject({
+    code: 1,
+    out: expect.stringMatching(/:descriptor:x25519:/),
+    err: expect.stringContaining("tor's control port does not answer"),
+  })
 })

@@ -32,22 +32,34 @@ test('every command says its options in a form that can be read, and its verbs',
     expect(usages.length).toBeGreaterThan(0)
   }
   const verbs = Object.fromEntries(pages.map((page) => [page.name, page.verbs]))
-  expect(verbs).toMatchObject({ contact: ['add', 'list', 'show', 'rename', 'remove', 'verify'], client: ['add', 'list', 'remove'], onion: ['add', 'list', 'remove'] })
+  expect(verbs).toMatchObject({
+    contact: ['add', 'list', 'show', 'rename', 'remove', 'verify'],
+    client: ['add', 'list', 'remove'],
+    onion: ['add', 'list', 'remove'],
+  })
 })
 
 describe('bash', () => {
   const complete = async (...words: string[]): Promise<string[]> => {
     const script = 'source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _asfaleia; printf "%s\\n" "${COMPREPLY[@]}"'
-    const { code, stdout, stderr } = await run(['bash', '-c', script, 'bash', at('bash'), 'asfaleia', ...words], { env: { ASFALEIA_HOME: at('home') } })
+    const { code, stdout, stderr } = await run(['bash', '-c', script, 'bash', at('bash'), 'asfaleia', ...words], {
+      env: { ASFALEIA_HOME: at('home') },
+    })
     expect([code, stderr]).toEqual([0, ''])
     return stdout.split('\n').filter((line) => line !== '')
   }
   test.each<[string[], string[]]>([
     [['pan'], ['panic']],
     [['con'], ['contact']],
-    [['contact', 're'], ['rename', 'remove']],
+    [
+      ['contact', 're'],
+      ['rename', 'remove'],
+    ],
     [['send', '--out'], ['--outbox']],
-    [['send', 'bo'], ['Bob', 'Bob\\ B.']],
+    [
+      ['send', 'bo'],
+      ['Bob', 'Bob\\ B.'],
+    ],
     [['contact', 'show', 'T'], ['Tea']],
     [['get', '--timeout', ''], []],
   ])('%j', async (words, expected) => {
@@ -59,9 +71,14 @@ test('fish', async (context) => {
   const why = missing('fish')
   if (why !== undefined) return context.skip(why)
   const complete = async (line: string): Promise<string[]> => {
-    const { code, stdout, stderr } = await run(['fish', '--no-config', '-c', `source ${at('fish')}; complete -C '${line}'`], { env: { ASFALEIA_HOME: at('home'), HOME: folder } })
+    const { code, stdout, stderr } = await run(['fish', '--no-config', '-c', `source ${at('fish')}; complete -C '${line}'`], {
+      env: { ASFALEIA_HOME: at('home'), HOME: folder },
+    })
     expect([code, stderr]).toEqual([0, ''])
-    return stdout.trimEnd().split('\n').map((each) => each.split('\t')[0]!)
+    return stdout
+      .trimEnd()
+      .split('\n')
+      .map((each) => each.split('\t')[0]!)
   }
   expect(await complete('asfaleia pan')).toEqual(['panic'])
   expect(await complete('asfaleia contact re')).toEqual(expect.arrayContaining(['remove', 'rename']))
@@ -80,7 +97,9 @@ test('zsh', async (context) => {
     zpty -r -m shell seen '*READY-_asfaleia*'
     zpty -w -n shell $'asfaleia contact ren\\t'
     zpty -r -m shell seen '*rename*' && print completed`
-  const { stdout, code } = await run(['timeout', '30', 'zsh', '-f', '-c', script], { env: { ASFALEIA_HOME: at('home'), HOME: folder, TERM: 'dumb' } })
+  const { stdout, code } = await run(['timeout', '30', 'zsh', '-f', '-c', script], {
+    env: { ASFALEIA_HOME: at('home'), HOME: folder, TERM: 'dumb' },
+  })
   expect({ code, stdout }).toEqual({ code: 0, stdout: 'completed\n' })
 }, 60_000)
 
@@ -88,7 +107,9 @@ test('the man page has no warning, and every command', async (context) => {
   const why = missing('man', 'groff')
   if (why !== undefined) return context.skip(why)
   expect(await run(['groff', '-man', '-ww', '-z', at('man')])).toMatchObject({ code: 0, stdout: '', stderr: '' })
-  const { code, stdout, stderr } = await run(['man', '--warnings', '-l', at('man')], { env: { MANWIDTH: '100', LC_ALL: 'C.UTF-8', MANPAGER: 'cat', MAN_KEEP_FORMATTING: '' } })
+  const { code, stdout, stderr } = await run(['man', '--warnings', '-l', at('man')], {
+    env: { MANWIDTH: '100', LC_ALL: 'C.UTF-8', MANPAGER: 'cat', MAN_KEEP_FORMATTING: '' },
+  })
   expect([code, stderr]).toEqual([0, ''])
   for (const name of Object.keys(COMMANDS)) expect(stdout).toMatch(new RegExp(`^ {3}${name}$`, 'm'))
   expect(stdout).toMatch(/^EXIT STATUS$/m)

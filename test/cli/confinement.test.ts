@@ -22,9 +22,14 @@ afterAll(async () => {
 /** Node's flags of the relay, and its environment. */
 function conditions(pid: number): { flags: string[]; env: Record<string, string> } {
   const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')
-  const env = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0').filter((line) => line !== '')
+  const env = readFileSync(`/proc/${pid}/environ`, 'utf8')
+    .split('\0')
+    .filter((line) => line !== '')
   return {
-    flags: words.slice(1, words.findIndex((word) => word.endsWith('main.js'))),
+    flags: words.slice(
+      1,
+      words.findIndex((word) => word.endsWith('main.js')),
+    ),
     env: Object.fromEntries(env.map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)])),
   }
 }
@@ -55,7 +60,9 @@ import child from 'node:child_process'
 import worker from 'node:worker_threads'
 import inspector from 'node:inspector'
 import v8 from 'node:v8'
-const tries = { ${Object.entries(TRIES).map(([name, source]) => `${JSON.stringify(name)}: () => { ${source} }`).join(', ')} }
+const tries = { ${Object.entries(TRIES)
+      .map(([name, source]) => `${JSON.stringify(name)}: () => { ${source} }`)
+      .join(', ')} }
 for (const [name, attempt] of Object.entries(tries)) {
   let outcome = 'let through'
   try { attempt() } catch (error) { outcome = error.code }
@@ -64,11 +71,18 @@ for (const [name, attempt] of Object.entries(tries)) {
   )
   const tried = async (given: readonly string[]): Promise<Record<string, string>> => {
     const { stdout } = await run([process.execPath, ...given, probe, folder], { env, cwd: folder })
-    return Object.fromEntries(stdout.trim().split('\n').map((line) => line.split(': ') as [string, string]))
+    return Object.fromEntries(
+      stdout
+        .trim()
+        .split('\n')
+        .map((line) => line.split(': ') as [string, string]),
+    )
   }
   const outcomes = await tried([...flags, `--allow-fs-read=${probe}`])
   expect(Object.keys(outcomes)).toEqual(Object.keys(TRIES))
-  expect(Object.entries(outcomes).filter(([, outcome]) => !['ERR_ACCESS_DENIED', 'ERR_DLOPEN_DISABLED', 'absent'].includes(outcome))).toEqual([])
+  expect(
+    Object.entries(outcomes).filter(([, outcome]) => !['ERR_ACCESS_DENIED', 'ERR_DLOPEN_DISABLED', 'absent'].includes(outcome)),
+  ).toEqual([])
   // Without them, what is tried is possible: it is the flags that refuse.
   const { 'write a file': write, 'read another file': read } = await tried([])
   expect([write, read]).toEqual(['let through', 'let through'])
@@ -98,7 +112,8 @@ test('what is needed still works after that', async () => {
   await relay.until(/"event":"admit-reloaded","ok":true/)
   const wire = await connectRaw(relay.doors.tcp)
   await expect(wire.login(createPerson())).rejects.toThrow('99;denied;')
-  for (const path of ['/livez', '/readyz', '/metrics', '/status', '/nothing', '/%zz']) expect(await fetchPage(relay.doors.operator, path)).toMatch(/^[24]0\d /)
+  for (const path of ['/livez', '/readyz', '/metrics', '/status', '/nothing', '/%zz'])
+    expect(await fetchPage(relay.doors.operator, path)).toMatch(/^[24]0\d /)
 })
 
 test('signals that would open the inspector, report or end it are ignored', async () => {
@@ -112,7 +127,11 @@ describe('the environment', () => {
   const options = ['--name', 'localhost', '--tcp', '127.0.0.1:0', '--http', 'off', '--operator', 'off']
 
   test('loses what makes Node write, and says so; what is harmless stays', async () => {
-    const env = { NODE_OPTIONS: '--max-old-space-size=512 --report-on-fatalerror', NODE_V8_COVERAGE: join(folder, 'coverage'), NODE_DEBUG: 'net' }
+    const env = {
+      NODE_OPTIONS: '--max-old-space-size=512 --report-on-fatalerror',
+      NODE_V8_COVERAGE: join(folder, 'coverage'),
+      NODE_DEBUG: 'net',
+    }
     const child = start([...ASFALEIA, 'relay', ...options], { env })
     onTestFinished(async () => void (await child.end('SIGKILL')))
     await child.until(/^ready$/m)

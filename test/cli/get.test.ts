@@ -75,7 +75,12 @@ describe('get', () => {
     await put(address, text, Uint8Array.of(0xff, 0x1b, 0x41))
     const json = await get(address, '--json')
     expect(json.out).toMatch(/^[\x20-\x7e\n]*$/)
-    expect(json.out.trimEnd().split('\n').map((line) => JSON.parse(line) as object)).toEqual([
+    expect(
+      json.out
+        .trimEnd()
+        .split('\n')
+        .map((line) => JSON.parse(line) as object),
+    ).toEqual([
       { verdict: 'unsigned', relay: address, text },
       { verdict: 'unsigned', relay: address, base64: '/xtB' },
     ])
@@ -97,7 +102,9 @@ describe('get', () => {
   test('a key that only signs has no messages', async () => {
     const file = join(folder.path, 'ecdsa')
     const { generateKeyPairSync } = await import('node:crypto')
-    writeFileSync(file, generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'pem', type: 'pkcs8' }), { mode: 0o600 })
+    writeFileSync(file, generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'pem', type: 'pkcs8' }), {
+      mode: 0o600,
+    })
     const outcome = await asfaleia(['get', '--relay', '127.0.0.1:1', '--key', file])
     expect(outcome).toMatchObject({ code: 1, out: '' })
     expect(outcome.err).toContain('not decrypt')

@@ -38,7 +38,10 @@ const ONE_LINE = /^asfaleia: error: [^\n]*the SSH agent refused[^\n]*\nasfaleia:
 const fingerprint = (line: string): string => formatFingerprint(parsePublicKey(line).fingerprint)
 
 /** The error and the hint that a key is refused with. */
-async function refusal(spec: string, env: Record<string, string>): Promise<{ message: string; hint: string | undefined; exitCode: number }> {
+async function refusal(
+  spec: string,
+  env: Record<string, string>,
+): Promise<{ message: string; hint: string | undefined; exitCode: number }> {
   try {
     await loadIdentity(spec, createTestIo(env))
   } catch (error) {
@@ -79,7 +82,9 @@ describe('a key in a file', () => {
 
     test('is read without what reads other keys where it is a plain ed25519 one, as `me` makes it', async () => {
       const folder = makeFolder()
-      expect(await asfaleia(['me', '--name', 'Alice', '--relay', 'localhost'], { env: { ASFALEIA_HOME: folder } })).toMatchObject({ code: 0 })
+      expect(await asfaleia(['me', '--name', 'Alice', '--relay', 'localhost'], { env: { ASFALEIA_HOME: folder } })).toMatchObject({
+        code: 0,
+      })
       const { path: rsa } = makeKey(folder, 'rsa', ['-t', 'rsa', '-b', '2048'])
       const script = `
         import { createRequire } from 'node:module'
@@ -99,7 +104,9 @@ describe('a key in a file', () => {
       expect(bytes.readUInt32BE(options + 24)).toBe(1)
       bytes.writeUInt32BE(1_000_000_000, options + 24)
       const path = join(makeFolder(), 'key')
-      writeFileSync(path, `-----BEGIN OPENSSH PRIVATE KEY-----\n${bytes.toString('base64')}\n-----END OPENSSH PRIVATE KEY-----\n`, { mode: 0o600 })
+      writeFileSync(path, `-----BEGIN OPENSSH PRIVATE KEY-----\n${bytes.toString('base64')}\n-----END OPENSSH PRIVATE KEY-----\n`, {
+        mode: 0o600,
+      })
       const words = join(makeFolder(), 'words')
       writeFileSync(words, 'open\n')
       expect(await refusal(path, { ASFALEIA_PASSPHRASE_FILE: words })).toMatchObject({
@@ -166,20 +173,28 @@ describe('a key in ssh-agent', () => {
     const folder = makeFolder()
     const agent = await startAgent()
     const env = { SSH_AUTH_SOCK: agent.path }
-    expect(await refusal('agent', env)).toMatchObject({ message: 'the SSH agent holds no key, or is locked', hint: '`ssh-add FILE` adds one, `ssh-add -X` unlocks' })
+    expect(await refusal('agent', env)).toMatchObject({
+      message: 'the SSH agent holds no key, or is locked',
+      hint: '`ssh-add FILE` adds one, `ssh-add -X` unlocks',
+    })
     const [one, two] = ['one', 'two'].map((name) => makeKey(folder, name, ['-t', 'ed25519']))
     for (const key of [one!, two!]) agent.add(['-q', key.path])
     const { message, hint } = await refusal('agent', env)
     expect(message).toBe('the SSH agent holds 2 keys')
     for (const key of [one!, two!]) expect(hint).toContain(`agent:${fingerprint(key.line)} (a test)`)
     await login(`agent:${fingerprint(two!.line)}`, env)
-    expect(await refusal(`agent:${fingerprint(alice.line)}`, env)).toMatchObject({ message: 'the SSH agent does not hold that key, or is locked' })
+    expect(await refusal(`agent:${fingerprint(alice.line)}`, env)).toMatchObject({
+      message: 'the SSH agent does not hold that key, or is locked',
+    })
     expect((await refusal(`${alice.file}.pub`, env)).hint).toContain('or give the file without .pub')
 
     const identity = await loadIdentity(`agent:${fingerprint(one!.line)}`, createTestIo(env))
     using client = await connectRelay({ relay: relay.address, identity })
     agent.add(['-x'], 'word')
-    await expect(client.login()).rejects.toMatchObject({ message: 'the SSH agent does not hold that key, or is locked', hint: expect.stringContaining('ssh-add -X') as string })
+    await expect(client.login()).rejects.toMatchObject({
+      message: 'the SSH agent does not hold that key, or is locked',
+      hint: expect.stringContaining('ssh-add -X') as string,
+    })
     expect((await refusal('agent', env)).message).toMatch(/or is locked$/)
     await agent.stop()
     expect(await refusal('agent', env)).toMatchObject({ message: 'no SSH agent listens there', exitCode: 1 })
@@ -217,7 +232,11 @@ describe('a key in ssh-agent', () => {
     const home = { ASFALEIA_HOME: join(folder, 'home'), ASFALEIA_SOCKS: 'off' }
     const [yes, no] = [willing, unwilling].map(({ path }) => ({ ...home, SSH_AUTH_SOCK: path }))
     const card = await asfaleia(['me', '--name', 'Me', '--relay', `localhost:${relay.port}`, '--key', 'agent', '--link'], { env: yes! })
-    expect(await asfaleia(['me', '--name', 'Other', '--key', 'agent'], { env: no! })).toMatchObject({ code: 1, out: '', err: expect.stringMatching(ONE_LINE) as string })
+    expect(await asfaleia(['me', '--name', 'Other', '--key', 'agent'], { env: no! })).toMatchObject({
+      code: 1,
+      out: '',
+      err: expect.stringMatching(ONE_LINE) as string,
+    })
     writeFileSync(join(folder, 'card'), card.out)
     for (const argv of [['get'], ['send', '--key', 'agent', '--relay', relay.address, `${alice.file}.pub`, 'hello']]) {
       const { code, out, err } = await asfaleia(argv, { env: no! })
@@ -248,8 +267,13 @@ describe('a security key', () => {
     const fido = makeFidoKey('ed25519')
     const path = join(makeFolder(), 'key')
     const bytes = Buffer.concat([Buffer.from('openssh-key-v1\0'), buildBlob('none', 'none', '', 1, fido.blob, Buffer.alloc(64))])
-    writeFileSync(path, `-----BEGIN OPENSSH PRIVATE KEY-----\n${bytes.toString('base64')}\n-----END OPENSSH PRIVATE KEY-----\n`, { mode: 0o600 })
-    const told = { message: `${path}: the private key is a security key’s (FIDO), which signs by an agent alone`, hint: `\`ssh-add ${path}\` gives it to the agent; then --key agent:${fingerprint(fido.line)}` }
+    writeFileSync(path, `-----BEGIN OPENSSH PRIVATE KEY-----\n${bytes.toString('base64')}\n-----END OPENSSH PRIVATE KEY-----\n`, {
+      mode: 0o600,
+    })
+    const told = {
+      message: `${path}: the private key is a security key’s (FIDO), which signs by an agent alone`,
+      hint: `\`ssh-add ${path}\` gives it to the agent; then --key agent:${fingerprint(fido.line)}`,
+    }
     expect(await refusal(path, {})).toMatchObject(told)
     const other = await startFakeAgent((request) => answer(request, toBlob(alice.line), () => Buffer.alloc(0)))
     expect(await refusal(path, { SSH_AUTH_SOCK: other })).toMatchObject(told)
@@ -271,7 +295,10 @@ function answer(request: Buffer, blob: Uint8Array, sign: (data: Buffer) => Uint8
 describe('no agent', () => {
   test.each([{}, { SSH_AUTH_SOCK: '' }])('%j', async (env) => {
     for (const spec of ['agent', `agent:${fingerprint(alice.line)}`, `${alice.file}.pub`]) {
-      expect(await refusal(spec, env)).toMatchObject({ message: 'there is no SSH agent: SSH_AUTH_SOCK is not set', hint: expect.stringContaining('ssh-agent') as string })
+      expect(await refusal(spec, env)).toMatchObject({
+        message: 'there is no SSH agent: SSH_AUTH_SOCK is not set',
+        hint: expect.stringContaining('ssh-agent') as string,
+      })
     }
   })
 
@@ -281,7 +308,9 @@ describe('no agent', () => {
 
   test('one that talks nonsense, and one that holds junk', async () => {
     const junk = await startFakeAgent(() => Buffer.from('HTTP/1.1 400 Bad Request\r\n'))
-    expect(await refusal('agent', { SSH_AUTH_SOCK: junk })).toMatchObject({ message: 'what answers there does not speak as an SSH agent does' })
+    expect(await refusal('agent', { SSH_AUTH_SOCK: junk })).toMatchObject({
+      message: 'what answers there does not speak as an SSH agent does',
+    })
     const weak = await startFakeAgent((request) => answer(request, buildBlob('ssh-dss', 1n, 1n, 1n, 1n), () => Buffer.alloc(0)))
     expect((await refusal('agent', { SSH_AUTH_SOCK: weak })).message).toBe('the SSH agent holds no key that can be used here')
   })
@@ -292,7 +321,9 @@ describe('asfaleia key list', () => {
     const hostile = '\u001B[2Jme\nSHA256:fake \u202E'
     const fido = makeFidoKey('nistp256')
     const blobs = [toBlob(alice.line), fido.blob, buildBlob('ssh-dss', 1n, 1n, 1n, 1n)]
-    const path = await startFakeAgent(() => buildBlob(Buffer.concat([Buffer.of(12), buildBlob(3, ...blobs.flatMap((blob) => [blob, hostile]))])))
+    const path = await startFakeAgent(() =>
+      buildBlob(Buffer.concat([Buffer.of(12), buildBlob(3, ...blobs.flatMap((blob) => [blob, hostile]))])),
+    )
     const env = { SSH_AUTH_SOCK: path }
     const { code, out, err } = await asfaleia(['key', 'list'], { env })
     expect(code).toBe(0)
@@ -304,7 +335,10 @@ describe('asfaleia key list', () => {
       '',
     ])
     expect(err).toMatch(/^(asfaleia: [^\n]+\n)+$/)
-    const lines = (await asfaleia(['key', 'list', '--json'], { env })).out.trim().split('\n').map((line) => JSON.parse(line) as object)
+    const lines = (await asfaleia(['key', 'list', '--json'], { env })).out
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as object)
     expect(lines).toMatchObject([
       { fingerprint: fingerprint(alice.line), type: 'ssh-ed25519', certificate: false, use: 'signs', comment: hostile },
       { fingerprint: fingerprint(fido.line), use: 'touch' },
@@ -314,8 +348,16 @@ describe('asfaleia key list', () => {
 
   test('of nothing, and of no agent', async () => {
     const path = await startFakeAgent(() => buildBlob(Buffer.concat([Buffer.of(12), buildBlob(0)])))
-    expect(await asfaleia(['key', 'list'], { env: { SSH_AUTH_SOCK: path } })).toMatchObject({ code: 0, out: '', err: expect.stringContaining('or is locked') as string })
-    expect(await asfaleia(['key', 'list'])).toMatchObject({ code: 1, out: '', err: expect.stringContaining('SSH_AUTH_SOCK is not set') as string })
+    expect(await asfaleia(['key', 'list'], { env: { SSH_AUTH_SOCK: path } })).toMatchObject({
+      code: 0,
+      out: '',
+      err: expect.stringContaining('or is locked') as string,
+    })
+    expect(await asfaleia(['key', 'list'])).toMatchObject({
+      code: 1,
+      out: '',
+      err: expect.stringContaining('SSH_AUTH_SOCK is not set') as string,
+    })
   })
 })
 
@@ -331,7 +373,11 @@ describe('asfaleia key new', () => {
     )
     const me = await asfaleia(['me', '--name', 'Me', '--relay', 'localhost'], { env: { ASFALEIA_HOME: home } })
     expect(me.out).toContain(`key: ${out.split('\n')[0]!}`)
-    expect(await asfaleia(['key', 'new'], { env: { ASFALEIA_HOME: home } })).toMatchObject({ code: 1, out: '', err: expect.stringContaining('it is there already') as string })
+    expect(await asfaleia(['key', 'new'], { env: { ASFALEIA_HOME: home } })).toMatchObject({
+      code: 1,
+      out: '',
+      err: expect.stringContaining('it is there already') as string,
+    })
     const other = join(home, 'other')
     expect(JSON.parse((await asfaleia(['key', 'new', '--json', '--out', other])).out)).toMatchObject({ file: other })
   })
@@ -353,16 +399,27 @@ describe('asfaleia key new', () => {
     const shown = run('script', ['-qec', `age -d -i ${file} ${sealed}`, '/dev/null'], 'a secret\n').toString()
     expect(shown).toContain('for the key')
     writeFileSync(words, '\n')
-    expect(await asfaleia(['key', 'new', '--passphrase', '--out', join(folder, 'more')], { env })).toMatchObject({ code: 1, out: '', err: expect.stringContaining('the passphrase is empty') as string })
+    expect(await asfaleia(['key', 'new', '--passphrase', '--out', join(folder, 'more')], { env })).toMatchObject({
+      code: 1,
+      out: '',
+      err: expect.stringContaining('the passphrase is empty') as string,
+    })
   })
 
-  test.each([[['new', 'x']], [['list', '--out', 'x']], [['--passphrase']], [['FILE', '--passphrase']]])('the command line %j', async (words) => {
-    expect(await asfaleia(['key', ...words])).toMatchObject({ code: 2, out: '' })
-  })
+  test.each([[['new', 'x']], [['list', '--out', 'x']], [['--passphrase']], [['FILE', '--passphrase']]])(
+    'the command line %j',
+    async (words) => {
+      expect(await asfaleia(['key', ...words])).toMatchObject({ code: 2, out: '' })
+    },
+  )
 
   test('where nothing can be written', async () => {
     const folder = makeFolder()
     writeFileSync(join(folder, 'file'), '')
-    expect(await asfaleia(['key', 'new'], { env: { ASFALEIA_HOME: join(folder, 'file', 'home') } })).toMatchObject({ code: 1, out: '', err: expect.stringMatching(/^asfaleia: error: [^\n]+\n/) as string })
+    expect(await asfaleia(['key', 'new'], { env: { ASFALEIA_HOME: join(folder, 'file', 'home') } })).toMatchObject({
+      code: 1,
+      out: '',
+      err: expect.stringMatching(/^asfaleia: error: [^\n]+\n/) as string,
+    })
   })
 })

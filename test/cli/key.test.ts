@@ -105,7 +105,8 @@ describe('a key that is there', () => {
     await writeFile(at('pipe'), 'secret-word\n')
     expect(await piped).toMatchObject({ code: 0, err: '' })
     expect(await asfaleia(['key', at('locked')], { env: { ASFALEIA_PASSPHRASE_FILE: '/dev/zero' } })).toMatchObject({
-      code: 1, err: 'asfaleia: error: the file that ASFALEIA_PASSPHRASE_FILE names is too large for a passphrase\n',
+      code: 1,
+      err: 'asfaleia: error: the file that ASFALEIA_PASSPHRASE_FILE names is too large for a passphrase\n',
     })
     writeFileSync(at('words'), 'wrong-word\n')
     const wrong = await asfaleia(['key', at('locked')], { env: { ASFALEIA_PASSPHRASE_FILE: at('words') } })
@@ -177,5 +178,9 @@ test.each([[[]], [['a', 'b']], [['--out', 'x', 'y']], [['--no-such']], [['--out'
 })
 
 test('help', async () => {
-  expect(await asfaleia(['key', '--help'])).toMatchObject({ code: 0, err: '', out: expect.stringMatching(/^usage: asfaleia key/) as string })
+  expect(await asfaleia(['key', '--help'])).toMatchObject({
+    code: 0,
+    err: '',
+    out: expect.stringMatching(/^usage: asfaleia key/) as string,
+  })
 })

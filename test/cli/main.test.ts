@@ -31,7 +31,10 @@ function scratch(): string {
 
 /** Events of a log as JSON. */
 function events(stderr: string): Record<string, unknown>[] {
-  return stderr.split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as Record<string, unknown>)
+  return stderr
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as Record<string, unknown>)
 }
 
 describe('the command line', () => {
@@ -78,7 +81,10 @@ describe('the relay as a process', () => {
     expect(events(stderr).map(({ event }) => event)).toEqual(['starting', 'listening', 'ready', 'stopping', 'stopped'])
   })
 
-  test.each([['SIGTERM', 143], ['SIGINT', 130]] as const)('a second %s does not wait for peers', async (signal, expected) => {
+  test.each([
+    ['SIGTERM', 143],
+    ['SIGINT', 130],
+  ] as const)('a second %s does not wait for peers', async (signal, expected) => {
     const relay = startRelay()
     const [, port] = await relay.until(/^tcp 127\.0\.0\.1:(\d+)/)
     // A peer that keeps its side open makes the relay wait for its last words to arrive.
@@ -114,9 +120,25 @@ describe('the relay as a process', () => {
     const [, address = ''] = await relay.until(/^tcp (\S+)/)
     for (const [argv, problem] of [
       [['--tcp', address], /^asfaleia: error: --tcp: .* is in use\nasfaleia: hint: [^\n]+\n$/],
-      [['--tcp', 'off', '--unix', join(scratch(), 'no/r.sock')], /^asfaleia: error: --unix: .* folder is not there, or not writable\nasfaleia: hint: [^\n]+\n$/],
+      [
+        ['--tcp', 'off', '--unix', join(scratch(), 'no/r.sock')],
+        /^asfaleia: error: --unix: .* folder is not there, or not writable\nasfaleia: hint: [^\n]+\n$/,
+      ],
     ] as const) {
-      const { code, stdout, stderr } = await run([...ASFALEIA, 'relay', '--http', 'off', '--operator', 'off', '--name', 'localhost', '--log-level', 'warn', ...ANYWHERE, ...argv])
+      const { code, stdout, stderr } = await run([
+        ...ASFALEIA,
+        'relay',
+        '--http',
+        'off',
+        '--operator',
+        'off',
+        '--name',
+        'localhost',
+        '--log-level',
+        'warn',
+        ...ANYWHERE,
+        ...argv,
+      ])
       expect([code, stdout]).toEqual([1, ''])
       expect(stderr).toMatch(problem)
     }
@@ -124,7 +146,9 @@ describe('the relay as a process', () => {
 
   test('goes on when nobody reads what it printed', async () => {
     const operator = join(scratch(), 'o.sock')
-    const child = spawn(process.execPath, [ASFALEIA[1]!, 'relay', ...DOORS.slice(0, 6), '--operator', `unix:${operator}`], { stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(process.execPath, [ASFALEIA[1]!, 'relay', ...DOORS.slice(0, 6), '--operator', `unix:${operator}`], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
     onTestFinished(() => void child.kill('SIGKILL'))
     child.stdout.destroy()
     await new Promise<void>((resolve) => {

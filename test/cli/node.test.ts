@@ -11,7 +11,9 @@ test.each([true, false])('the same command line runs on the own Node, with its e
   const folder = mkdtempSync(join(tmpdir(), 'asfaleia-'))
   onTestFinished(() => rmSync(folder, { recursive: true }))
   const script = join(folder, 'script.mts')
-  writeFileSync(script, `
+  writeFileSync(
+    script,
+    `
     import { runOnOwnNode } from ${JSON.stringify(MODULE)}
     if (process.env.AGAIN === undefined) {
       process.env.AGAIN = 'yes'
@@ -19,7 +21,8 @@ test.each([true, false])('the same command line runs on the own Node, with its e
     }
     console.log(process.execPath, process.argv[2], process.env.ASFALEIA_TIED)
     process.exit(7)
-  `)
+  `,
+  )
   const { code, stdout } = await run([process.execPath, script, 'argument'])
   expect(stdout).toMatch(new RegExp(`/node-linux-[a-z0-9]+/bin/node argument ${stays ? '1' : 'undefined'}\\n$`))
   expect(code).toBe(7)

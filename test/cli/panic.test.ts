@@ -13,7 +13,12 @@ import { createSnapshot } from '../support/snapshot.ts'
 async function relay(unix?: string): Promise<{ operator: string; panics: () => number }> {
   let panics = 0
   const address = unix === undefined ? ({ kind: 'tcp', host: '127.0.0.1', port: 0 } as const) : ({ kind: 'unix', path: unix } as const)
-  const operator = await startOperator(address, { snapshot: () => createSnapshot(), startedAt: 0, version: '1', panic: () => void panics++ })
+  const operator = await startOperator(address, {
+    snapshot: () => createSnapshot(),
+    startedAt: 0,
+    version: '1',
+    panic: () => void panics++,
+  })
   onTestFinished(() => operator.close())
   const taken = operator.address
   return { operator: taken.kind === 'unix' ? `unix:${taken.path}` : `${taken.host}:${taken.port}`, panics: () => panics }
@@ -51,7 +56,10 @@ describe('with --keys', () => {
     const { folder } = writeService(scratch())
     rmSync(join(folder, 'authorized_clients'), { recursive: true })
     writeFileSync(join(folder, 'authorized_clients'), 'no folder')
-    expect(await asfaleia(['panic', '--operator', operator, '--keys', folder])).toMatchObject({ code: 1, err: expect.stringContaining('authorized_clients') as string })
+    expect(await asfaleia(['panic', '--operator', operator, '--keys', folder])).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('authorized_clients') as string,
+    })
     expect(readdirSync(folder).filter((name) => name.includes('secret') || name.startsWith('.'))).toEqual([])
   })
 
@@ -59,7 +67,10 @@ describe('with --keys', () => {
     const { operator } = await relay()
     const { folder } = writeService(scratch())
     renameSync(join(folder, 'hs_ed25519_secret_key'), join(folder, '.destroyed-0123456789abcdef'))
-    expect(await asfaleia(['panic', '--operator', operator, '--keys', folder])).toMatchObject({ code: 0, out: expect.stringContaining('are destroyed') as string })
+    expect(await asfaleia(['panic', '--operator', operator, '--keys', folder])).toMatchObject({
+      code: 0,
+      out: expect.stringContaining('are destroyed') as string,
+    })
     expect(existsSync(folder)).toBe(false)
   })
 
@@ -105,6 +116,9 @@ test.each<[string, RequestListener]>([
   expect(await asfaleia(['panic', '--operator', operator])).toMatchObject({ code: 69, out: '' })
 })
 
-test.each([[['x']], [['--operator', 'off']], [['--operator', '10.0.0.1:1']], [['--tor-control', 'nowhere']]])('%j is a usage error', async (argv) => {
-  expect(await asfaleia(['panic', ...argv])).toMatchObject({ code: 2, out: '' })
-})
+test.each([[['x']], [['--operator', 'off']], [['--operator', '10.0.0.1:1']], [['--tor-control', 'nowhere']]])(
+  '%j is a usage error',
+  async (argv) => {
+    expect(await asfaleia(['panic', ...argv])).toMatchObject({ code: 2, out: '' })
+  },
+)

@@ -27,7 +27,11 @@ const begin = async (who: string, ...more: string[]): Promise<string> => {
   expect(code).toBe(0)
   return out.trim()
 }
-const parse = (out: string): Record<string, unknown>[] => out.trimEnd().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>)
+const parse = (out: string): Record<string, unknown>[] =>
+  out
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, unknown>)
 
 /** What a camera makes of a picture. */
 async function readCode(path: string): Promise<string> {
@@ -39,16 +43,28 @@ async function readCode(path: string): Promise<string> {
 /** Half blocks as a terminal with dark letters shows them, each half a square of 4 by 4 dots; pbm(5). */
 function toBitmap(rows: readonly string[]): string {
   const width = Math.max(...rows.map(({ length }) => length))
-  const halves = rows.flatMap((row) => ['█▀', '█▄'].map((dark) => [...row.padEnd(width)].map((each) => (dark.includes(each) ? '1111' : '0000')).join('')))
+  const halves = rows.flatMap((row) =>
+    ['█▀', '█▄'].map((dark) => [...row.padEnd(width)].map((each) => (dark.includes(each) ? '1111' : '0000')).join('')),
+  )
   const lines = halves.flatMap((half) => Array<string>(4).fill(half))
   return `P1\n${width * 4} ${lines.length}\n${lines.map((line) => line.replace(/.{64}/g, '$&\n')).join('\n')}\n`
 }
 
 describe('asfaleia me', () => {
   test('makes key, profile and card in one call, for nobody else to read', async () => {
-    const { code, out, err } = await as('Alice', ['me', '--name', 'Alice', '--relay', `${ONION.toUpperCase()}:3308`, '--relay', 'localhost:4000'])
+    const { code, out, err } = await as('Alice', [
+      'me',
+      '--name',
+      'Alice',
+      '--relay',
+      `${ONION.toUpperCase()}:3308`,
+      '--relay',
+      'localhost:4000',
+    ])
     expect(code).toBe(0)
-    expect(err).toBe(`asfaleia: made a new key, ${home('Alice')}/key\nasfaleia: made the profile in ${home('Alice')}; give your card to those who are to write to you\n`)
+    expect(err).toBe(
+      `asfaleia: made a new key, ${home('Alice')}/key\nasfaleia: made the profile in ${home('Alice')}; give your card to those who are to write to you\n`,
+    )
     expect(await parseCard(out)).toMatchObject({ name: 'Alice', relays: [ONION, 'localhost:4000'] })
     expect(readdirSync(home('Alice')).toSorted()).toEqual(['card', 'key', 'key.pub', 'profile'])
     expect(readFileSync(join(home('Alice'), 'profile'), 'utf8')).toBe(`name: Alice\nkey: key\nrelay: ${ONION}\nrelay: localhost:4000\n`)
@@ -61,7 +77,9 @@ describe('asfaleia me', () => {
     const link = await begin('Alice')
     const card = await parseCard(link)
     expect(await as('Alice', ['me'])).toEqual({ code: 0, out: card.text, err: '' })
-    expect(parse((await as('Alice', ['me', '--json'])).out)).toEqual([expect.objectContaining({ name: 'Alice', link, text: card.text, relays: ['localhost'] })])
+    expect(parse((await as('Alice', ['me', '--json'])).out)).toEqual([
+      expect.objectContaining({ name: 'Alice', link, text: card.text, relays: ['localhost'] }),
+    ])
     const code = await as('Alice', ['me', '--qr'])
     expect(code.out.split('\n').slice(0, 2)).toEqual([link, ''])
     const drawn = join(root, 'code.pbm')
@@ -105,7 +123,10 @@ describe('asfaleia me', () => {
     expect((await parseCard((await as('Alice', ['me'])).out)).name).toBe('Al')
     const other = join(root, 'other')
     writeFileSync(other, generatePrivateKey('other').file, { mode: 0o600 })
-    expect(await as('Alice', ['me', '--key', other])).toMatchObject({ code: 1, err: expect.stringContaining('by which your contacts know you') as string })
+    expect(await as('Alice', ['me', '--key', other])).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('by which your contacts know you') as string,
+    })
   })
 
   test.each<[string, string[], number, RegExp]>([
@@ -161,11 +182,14 @@ describe('asfaleia contact', () => {
     ['a link on standard input, with words around it', async (link) => ({ word: '-', input: `Hi! ${link} is me\r\n` })],
     ['a card on standard input', async (link) => ({ word: '-', input: (await parseCard(link)).text })],
     ['a card', async (link) => ({ word: (await parseCard(link)).text })],
-    ['a file, of another system', async (link) => {
-      const word = join(root, 'bob.card')
-      writeFileSync(word, `\r\n${(await parseCard(link)).text.replaceAll('\n', '\r\n')}\r\n`)
-      return { word }
-    }],
+    [
+      'a file, of another system',
+      async (link) => {
+        const word = join(root, 'bob.card')
+        writeFileSync(word, `\r\n${(await parseCard(link)).text.replaceAll('\n', '\r\n')}\r\n`)
+        return { word }
+      },
+    ],
   ])('takes up %s', async (_name, give) => {
     await begin('Alice')
     const { word, input } = await give(await begin('Bob'))
@@ -179,12 +203,21 @@ describe('asfaleia contact', () => {
     const { public: line } = generatePrivateKey('bob@example')
     const file = join(root, 'bob.pub')
     writeFileSync(file, `# Bob's\n${line}\n`)
-    for (const [who, word] of [['A', file], ['B', line], ['C', `command="echo \\"ssh-rsa AAAA\\"",no-pty ${line}`]] as const) {
+    for (const [who, word] of [
+      ['A', file],
+      ['B', line],
+      ['C', `command="echo \\"ssh-rsa AAAA\\"",no-pty ${line}`],
+    ] as const) {
       const without = await as(who, ['contact', 'add', word, '--name', 'bob'])
       expect(without).toMatchObject({ code: 2, out: '', err: expect.stringContaining('--relay ADDRESS') as string })
       expect(await as(who, ['contact', 'add', word, '--name', 'bob', '--relay', ONION])).toMatchObject({ code: 0 })
-      expect(parse((await as(who, ['contact', 'list', '--json'])).out)).toMatchObject([{ name: 'bob', relays: [ONION], verified: false, key: line.split(' ').slice(0, 2).join(' ') }])
-      expect(await as(who, ['contact', 'add', word, '--relay', 'localhost'])).toMatchObject({ code: 0, out: expect.stringContaining(`relays: ${ONION} → localhost`) as string })
+      expect(parse((await as(who, ['contact', 'list', '--json'])).out)).toMatchObject([
+        { name: 'bob', relays: [ONION], verified: false, key: line.split(' ').slice(0, 2).join(' ') },
+      ])
+      expect(await as(who, ['contact', 'add', word, '--relay', 'localhost'])).toMatchObject({
+        code: 0,
+        out: expect.stringContaining(`relays: ${ONION} → localhost`) as string,
+      })
     }
   })
 
@@ -195,17 +228,27 @@ describe('asfaleia contact', () => {
     ['a private key', async () => [join(home('Alice'), 'key')], 2, /private key/],
     ['no file', async () => ['nobody.card'], 1, /there is no file nobody\.card/],
     ['a folder', async () => [root], 1, /it is a folder/],
-    ['a key that only signs', async () => {
-      await run(['ssh-keygen', '-q', '-t', 'ecdsa', '-N', '', '-f', join(root, 'ec')])
-      return [join(root, 'ec.pub'), '--relay', 'localhost', '--name', 'ec']
-    }, 1, /only signs/],
+    [
+      'a key that only signs',
+      async () => {
+        await run(['ssh-keygen', '-q', '-t', 'ecdsa', '-N', '', '-f', join(root, 'ec')])
+        return [join(root, 'ec.pub'), '--relay', 'localhost', '--name', 'ec']
+      },
+      1,
+      /only signs/,
+    ],
     ['relays beside a card', async (link) => [link, '--relay', 'localhost'], 2, /the card says the relays/],
     ['a name that is none', async (link) => [link, '--name', '../bob'], 1, /a name does not begin/],
-    ['a line made to be read in more ways than there is time for', async () => {
-      const file = join(root, 'line')
-      writeFileSync(file, `"${'\\"'.repeat(2_000)}x\n`)
-      return [file, '--relay', 'localhost', '--name', 'mallory']
-    }, 1, /no public key/],
+    [
+      'a line made to be read in more ways than there is time for',
+      async () => {
+        const file = join(root, 'line')
+        writeFileSync(file, `"${'\\"'.repeat(2_000)}x\n`)
+        return [file, '--relay', 'localhost', '--name', 'mallory']
+      },
+      1,
+      /no public key/,
+    ],
     ['nothing', async () => [], 2, /a card is wanted/],
   ])('refuses %s', async (_name, build, code, problem) => {
     await begin('Alice')
@@ -231,7 +274,11 @@ describe('asfaleia contact', () => {
     await begin('Alice')
     await as('Alice', ['contact', 'add', await begin('Bob'), '--name', 'bobby'])
     const newer = (await as('Bob', ['me', '--name', 'Robert', '--relay', 'localhost:4000', '--link'])).out.trim()
-    expect(await as('Alice', ['contact', 'add', newer])).toEqual({ code: 0, out: 'bobby has a newer card:\n  name: Bob → Robert\n  relays: localhost → localhost:4000\n', err: '' })
+    expect(await as('Alice', ['contact', 'add', newer])).toEqual({
+      code: 0,
+      out: 'bobby has a newer card:\n  name: Bob → Robert\n  relays: localhost → localhost:4000\n',
+      err: '',
+    })
     expect(await as('Alice', ['contact', 'add', newer])).toEqual({ code: 0, out: 'bobby is known already, just so\n', err: '' })
   })
 
@@ -241,10 +288,15 @@ describe('asfaleia contact', () => {
     await as('Alice', ['contact', 'add', link])
     expect(await as('Alice', ['contact', 'rename', 'bob', 'Bob B.'])).toEqual({ code: 0, out: 'renamed to Bob B.\n', err: '' })
     const shown = await as('Alice', ['contact', 'show', 'bob b.'])
-    expect(shown.out).toMatch(/^name: {8}Bob B\.\ncalled: {6}Bob \(by their own card\)\nfingerprint: SHA256:\S+\nkey: {9}ssh-ed25519 \S+\nrelay: {7}localhost\n/)
+    expect(shown.out).toMatch(
+      /^name: {8}Bob B\.\ncalled: {6}Bob \(by their own card\)\nfingerprint: SHA256:\S+\nkey: {9}ssh-ed25519 \S+\nrelay: {7}localhost\n/,
+    )
     expect((await as('Alice', ['contact', 'show', 'Bob B.', '--link'])).out.trim()).toBe(link)
     expect(await as('Alice', ['contact', 'remove', 'Bob B.'])).toEqual({ code: 0, out: 'removed Bob B.\n', err: '' })
-    expect(await as('Alice', ['contact', 'show', 'Bob B.'])).toMatchObject({ code: 1, err: expect.stringContaining('no contact of that name') as string })
+    expect(await as('Alice', ['contact', 'show', 'Bob B.'])).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('no contact of that name') as string,
+    })
   })
 
   test('verify shows both the same words, and keeps that they were compared', async () => {
@@ -253,16 +305,25 @@ describe('asfaleia contact', () => {
     await as('Bob', ['contact', 'add', alice])
     const hers = await as('Alice', ['contact', 'verify', 'bob'])
     const his = await as('Bob', ['contact', 'verify', 'alice'])
-    expect(hers.out).toMatch(/^(?: {2}[a-z]+ [a-z]+ [a-z]+ [a-z]+\n){3}\n {2}you +Bob\n {2}\+--\[ED25519 256\]--\+ {3}\+--\[ED25519 256\]--\+\n/)
+    expect(hers.out).toMatch(
+      /^(?: {2}[a-z]+ [a-z]+ [a-z]+ [a-z]+\n){3}\n {2}you +Bob\n {2}\+--\[ED25519 256\]--\+ {3}\+--\[ED25519 256\]--\+\n/,
+    )
     expect(hers.out.split('\n').slice(0, 3)).toEqual(his.out.split('\n').slice(0, 3))
     // The pictures are those of ssh-keygen.
     const { stdout } = await run(['ssh-keygen', '-lv', '-f', join(home('Alice'), 'key.pub')])
     const picture = stdout.trimEnd().split('\n').slice(1)
-    expect(hers.out.split('\n').slice(5, 16).map((line) => line.slice(2, 21))).toEqual(picture)
+    expect(
+      hers.out
+        .split('\n')
+        .slice(5, 16)
+        .map((line) => line.slice(2, 21)),
+    ).toEqual(picture)
     expect(hers.err).toContain('asfaleia contact verify Bob --confirm')
     expect(await as('Alice', ['contact', 'verify', 'bob', '--confirm'])).toMatchObject({ code: 0, out: 'Bob is verified\n' })
     expect((await as('Alice', ['contact', 'list'])).out).toMatch(/ {2}verified\n$/)
-    expect(parse((await as('Alice', ['contact', 'show', 'bob', '--json'])).out)[0]).toMatchObject({ verified: expect.stringMatching(/^\d{4}-/) as string })
+    expect(parse((await as('Alice', ['contact', 'show', 'bob', '--json'])).out)[0]).toMatchObject({
+      verified: expect.stringMatching(/^\d{4}-/) as string,
+    })
   }, 60_000)
 
   test('one broken file is told of, and the others serve', async () => {
@@ -272,7 +333,10 @@ describe('asfaleia contact', () => {
     const { code, out, err } = await as('Alice', ['contact', 'list'])
     expect({ code, out }).toEqual({ code: 0, out: expect.stringMatching(/^Bob {2}/) as string })
     expect(err).toBe(`asfaleia: warning: ${home('Alice')}/contacts/Carol: the end of the card is missing\n`)
-    expect(await as('Alice', ['contact', 'remove', 'carol'])).toMatchObject({ code: 1, err: expect.stringContaining('left as it is') as string })
+    expect(await as('Alice', ['contact', 'remove', 'carol'])).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('left as it is') as string,
+    })
   })
 
   test('a folder that nothing can be written to', async () => {
@@ -280,14 +344,23 @@ describe('asfaleia contact', () => {
     const link = await begin('Bob')
     if (process.getuid?.() !== 0) {
       chmodSync(home('Alice'), 0o500)
-      expect(await as('Alice', ['contact', 'add', link])).toMatchObject({ code: 1, err: expect.stringContaining('permission denied') as string })
+      expect(await as('Alice', ['contact', 'add', link])).toMatchObject({
+        code: 1,
+        err: expect.stringContaining('permission denied') as string,
+      })
       chmodSync(home('Alice'), 0o700)
     }
     writeFileSync(join(home('Alice'), 'contacts'), 'mine')
-    expect(await as('Alice', ['contact', 'add', link])).toMatchObject({ code: 1, err: expect.stringContaining('cannot read the folder') as string })
+    expect(await as('Alice', ['contact', 'add', link])).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('cannot read the folder') as string,
+    })
   })
 
-  test.each([[[]], [['frobnicate']], [['list', 'word']], [['rename', 'bob']], [['show']], [['add', 'a', 'b']]])('the command line %j', async (words) => {
-    expect(await as('Alice', ['contact', ...words])).toMatchObject({ code: 2, out: '' })
-  })
+  test.each([[[]], [['frobnicate']], [['list', 'word']], [['rename', 'bob']], [['show']], [['add', 'a', 'b']]])(
+    'the command line %j',
+    async (words) => {
+      expect(await as('Alice', ['contact', ...words])).toMatchObject({ code: 2, out: '' })
+    },
+  )
 })

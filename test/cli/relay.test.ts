@@ -41,7 +41,11 @@ function createHost(startServer?: () => Promise<RunningServer>) {
 }
 
 function events(io: TestIo): unknown[] {
-  return io.err().split('\n').filter((line) => line.startsWith('{')).map((line) => (JSON.parse(line) as { event: string }).event)
+  return io
+    .err()
+    .split('\n')
+    .filter((line) => line.startsWith('{'))
+    .map((line) => (JSON.parse(line) as { event: string }).event)
 }
 
 test('prints each listener as taken, then ready; serves until it is interrupted', async () => {
@@ -80,7 +84,12 @@ test('every problem of the configuration is told at once, exit code 2, and nothi
   expect(calls).toEqual([])
   expect(io.out()).toBe('')
   expect(io.err()).not.toContain('zQ9')
-  expect(io.err().split('\n').filter((line) => line.startsWith('asfaleia: error: '))).toEqual([
+  expect(
+    io
+      .err()
+      .split('\n')
+      .filter((line) => line.startsWith('asfaleia: error: ')),
+  ).toEqual([
     'asfaleia: error: --zq: there is no such flag',
     'asfaleia: error: --tcp: is not an address of this machine alone',
     'asfaleia: error: --memory: is not a size from 1M to 32G',

@@ -40,7 +40,10 @@ test('in the appliance it says what is to be done there, and makes nothing that 
   // Each line of the document's, in its order.
   const document = readFileSync(join(import.meta.dirname, '../../docs/appliance.md'), 'utf8')
   const [, section] = document.split('## Move to a new address')
-  const commands = section!.split('\n## ')[0]!.match(/^ {4}docker compose .*$/gm)!.map((line) => line.trim())
+  const commands = section!
+    .split('\n## ')[0]!
+    .match(/^ {4}docker compose .*$/gm)!
+    .map((line) => line.trim())
   expect(commands[0]).toMatch(/^docker compose run --rm -T keys rotate --to /)
   const said = out.match(/^ {5}docker compose .*$/gm)!.map((line) => line.trim().replace(OLD, 'OLD.onion'))
   expect(said.filter((line) => !line.includes(' backup '))).toEqual(commands.slice(1))
@@ -55,7 +58,11 @@ test('--end destroys the old keys, and no others', async () => {
   expect(wrong).toMatchObject({ code: 1, err: expect.stringContaining('is not the folder of that address') })
   expect(await asfaleia(['rotate', '--service', folder, '--end', 'old'])).toMatchObject({ code: 2 })
   expect(list(around)).toEqual(before)
-  expect(await asfaleia(['rotate', '--service', folder, '--end', address])).toEqual({ code: 0, out: `the keys of ${address} are destroyed\n`, err: '' })
+  expect(await asfaleia(['rotate', '--service', folder, '--end', address])).toEqual({
+    code: 0,
+    out: `the keys of ${address} are destroyed\n`,
+    err: '',
+  })
   expect(existsSync(folder)).toBe(false)
   expect(existsSync(other.folder)).toBe(true)
 })

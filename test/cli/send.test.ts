@@ -30,11 +30,16 @@ async function startOther(options: TestRelayOptions): Promise<string> {
   return other.address
 }
 
-const send = (words: readonly string[], more: { to?: string; input?: string | Uint8Array; env?: Record<string, string> } = {}): Promise<Outcome> =>
-  asfaleia(['send', '--relay', more.to ?? relay.address, '--key', alice.file, ...words], more)
+const send = (
+  words: readonly string[],
+  more: { to?: string; input?: string | Uint8Array; env?: Record<string, string> } = {},
+): Promise<Outcome> => asfaleia(['send', '--relay', more.to ?? relay.address, '--key', alice.file, ...words], more)
 const received = async (to = relay.address, more: readonly string[] = []): Promise<object[]> => {
   const { out } = await asfaleia(['get', '--json', '--relay', to, '--key', bob.file, ...more])
-  return out.split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as object)
+  return out
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as object)
 }
 
 describe('a message', () => {
@@ -65,7 +70,10 @@ describe('a message', () => {
     const { id, ...outcome } = JSON.parse(sent.out) as Record<string, unknown>
     expect(outcome).toEqual({ to: 'receiver', state: 'held', held: 604_800, relay: relay.address })
     expect(await received()).toMatchObject([{ id, text: input, replyTo: 'AAAAAAAAAAAAAAAAAAAAAA' }])
-    expect(await send([`${bob.file}.pub`], { input: Uint8Array.of(0xff) })).toMatchObject({ code: 1, err: expect.stringContaining('UTF-8') as string })
+    expect(await send([`${bob.file}.pub`], { input: Uint8Array.of(0xff) })).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('UTF-8') as string,
+    })
   })
 
   test('by a relay that is moving goes to the relay dialled, and the person is told once', async () => {
@@ -148,8 +156,14 @@ describe('the command line', () => {
   })
 
   test('wants a relay and a key', async () => {
-    expect(await asfaleia(['send', '--key', alice.file, bob.line, 'x'])).toMatchObject({ code: 2, err: expect.stringContaining('--relay is missing') as string })
-    expect(await asfaleia(['send', '--relay', 'x', bob.line, 'x'])).toMatchObject({ code: 2, err: expect.stringContaining('--key is missing') as string })
+    expect(await asfaleia(['send', '--key', alice.file, bob.line, 'x'])).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('--relay is missing') as string,
+    })
+    expect(await asfaleia(['send', '--relay', 'x', bob.line, 'x'])).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('--key is missing') as string,
+    })
     for (const to of ['', 'a b', 'tooshort.onion', 'host:0']) {
       expect(await asfaleia(['send', '--relay', to, '--key', alice.file, bob.line, 'x'])).toMatchObject({ code: 2, out: '' })
     }

@@ -52,7 +52,10 @@ describe('asfaleia start --no-tor', () => {
   test('prints commands that work as they stand', async () => {
     const relay = startThere(['--no-tor'])
     await relay.until(/ get .*\n/)
-    const commands = relay.stdout().split('\n').filter((line) => line.startsWith('  '))
+    const commands = relay
+      .stdout()
+      .split('\n')
+      .filter((line) => line.startsWith('  '))
     expect(commands).toHaveLength(3)
     await symlink(ASFALEIA[1], join(folder, 'asfaleia'))
     const env = { PATH: `${folder}:${process.env['PATH']}` }
@@ -126,10 +129,7 @@ describe('with a tor that has no network', () => {
   beforeEach((ctx) => ctx.skip(reason !== undefined, reason))
 
   /** Directory authorities where nobody listens: as a machine without a network, and never leaving it. */
-  const nowhere = [
-    'TestingTorNetwork 1',
-    `DirAuthority nobody orport=1 no-v2 v3ident=${'A'.repeat(40)} 127.0.0.1:1 ${'B'.repeat(40)}`,
-  ]
+  const nowhere = ['TestingTorNetwork 1', `DirAuthority nobody orport=1 no-v2 v3ident=${'A'.repeat(40)} 127.0.0.1:1 ${'B'.repeat(40)}`]
   async function startOffline(): Promise<Running> {
     const extra = join(folder, 'torrc-extra')
     await writeFile(extra, nowhere.join('\n'))

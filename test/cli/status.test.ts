@@ -70,7 +70,16 @@ test('--quiet says nothing where all is well, and else why it is not, and nothin
   expect(await run(['--quiet', '--operator', await relay(createSnapshot())], well)).toBe(0)
   expect([well.out(), well.err()]).toEqual(['', ''])
   const ill = createTestIo()
-  expect(await run(['--quiet', '--operator', await relay(createSnapshot({ names: [] }), { reachable: false, bootstrap: undefined, summary: 'unreachable' })], ill)).toBe(1)
+  expect(
+    await run(
+      [
+        '--quiet',
+        '--operator',
+        await relay(createSnapshot({ names: [] }), { reachable: false, bootstrap: undefined, summary: 'unreachable' }),
+      ],
+      ill,
+    ),
+  ).toBe(1)
   expect(ill.out()).toBe("it does not know its onion name yet (--name or --name-file)\ntor's control port does not answer\n")
   expect(ill.err()).toBe('')
 })
@@ -78,7 +87,14 @@ test('--quiet says nothing where all is well, and else why it is not, and nothin
 test('--json is one object of the documented shape', async () => {
   const io = createTestIo()
   expect(await run(['--json', '--operator', await relay(createSnapshot())], io)).toBe(0)
-  const shape = buildStatus({ snapshot: createSnapshot(), tor: undefined, version: '1.2.3', uptimeSeconds: 0, residentBytes: 0, loopDelaySeconds: 0 })
+  const shape = buildStatus({
+    snapshot: createSnapshot(),
+    tor: undefined,
+    version: '1.2.3',
+    uptimeSeconds: 0,
+    residentBytes: 0,
+    loopDelaySeconds: 0,
+  })
   expect(io.out()).toMatch(/^\{.*\}\n$/)
   expect(Object.keys(JSON.parse(io.out()) as Status)).toEqual(Object.keys(shape))
 })
@@ -96,10 +112,13 @@ describe('who is no relay', () => {
     ['null', (_request, response) => void response.end('null')],
     ['a refusal', (_request, response) => void response.writeHead(404).end('{}')],
     ['an endless answer', (_request, response) => void response.end('1'.repeat(1_000_000))],
-    ['an answer that breaks off', (_request, response) => {
-      response.writeHead(200, { 'content-length': '100' }).write('{')
-      response.destroy()
-    }],
+    [
+      'an answer that breaks off',
+      (_request, response) => {
+        response.writeHead(200, { 'content-length': '100' }).write('{')
+        response.destroy()
+      },
+    ],
   ])('%s: 69', async (_name, listener) => {
     const io = createTestIo()
     expect(await runCommand(['status', '--operator', await stranger(listener)], io)).toBe(69)
@@ -107,7 +126,14 @@ describe('who is no relay', () => {
   })
 
   test('what it says cannot steer a terminal', async () => {
-    const status = buildStatus({ snapshot: createSnapshot(), tor: undefined, version: '\u001B[2J\n1', uptimeSeconds: 0, residentBytes: 0, loopDelaySeconds: 0 })
+    const status = buildStatus({
+      snapshot: createSnapshot(),
+      tor: undefined,
+      version: '\u001B[2J\n1',
+      uptimeSeconds: 0,
+      residentBytes: 0,
+      loopDelaySeconds: 0,
+    })
     const operator = await stranger((_request, response) => void response.end(JSON.stringify({ ...status, reasons: ['\u009B31m'] })))
     for (const more of [[], ['--json']]) {
       const io = createTestIo()

@@ -38,11 +38,17 @@ const as = (who: string, argv: readonly string[], input?: string): Promise<Outco
   asfaleia(argv, { env: { ASFALEIA_HOME: home(who) }, ...(input !== undefined && { input }) })
 async function meet(...people: string[]): Promise<void> {
   const links = new Map<string, string>()
-  for (const who of people) links.set(who, (await as(who, ['me', '--name', who, '--relay', `localhost:${relay.port}`, '--link'])).out.trim())
-  for (const who of people) for (const [other, link] of links) if (other !== who) expect(await as(who, ['contact', 'add', link])).toMatchObject({ code: 0 })
+  for (const who of people)
+    links.set(who, (await as(who, ['me', '--name', who, '--relay', `localhost:${relay.port}`, '--link'])).out.trim())
+  for (const who of people)
+    for (const [other, link] of links) if (other !== who) expect(await as(who, ['contact', 'add', link])).toMatchObject({ code: 0 })
 }
 const identity = (who: string): Identity => identityOf(parsePrivateKey(readFileSync(join(home(who), 'key'))))
-const parse = (out: string): Record<string, unknown>[] => out.split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as Record<string, unknown>)
+const parse = (out: string): Record<string, unknown>[] =>
+  out
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as Record<string, unknown>)
 /** A command that goes on until it is interrupted. */
 function stay(who: string, argv: readonly string[]): { io: TestIo; code: Promise<number> } {
   const io = createTestIo({ ASFALEIA_HOME: home(who) })
@@ -59,42 +65,57 @@ async function put(from: string, to: string, ...payloads: Uint8Array[]): Promise
   using client = await connectRelay({ relay: relay.address, identity: identity(from) })
   for (const payload of payloads) await client.sendSealed(identity(to).key, payload)
 }
-const message = (from: Identity, to: Identity, content: Content, more: { time?: number; id?: string; group?: string } = {}): Promise<Uint8Array> =>
-  encodeMessage(from, { to, id: makeId(), time: Math.floor(Date.now() / 1_000), content, ...more })
+const message = (
+  from: Identity,
+  to: Identity,
+  content: Content,
+  more: { time?: number; id?: string; group?: string } = {},
+): Promise<Uint8Array> => encodeMessage(from, { to, id: makeId(), time: Math.floor(Date.now() / 1_000), content, ...more })
 const text = (words: string): Content => ({ type: 'text', text: words })
 
-test.each([['get', '--follow'], ['send', 'bob', 'hello'], ['send', 'bob', '--file', '/etc/hostname'], ['chat', '--plain']])(
-  'tor is handed the key of an onion service before it is dialled by %s %s',
-  async (...argv) => {
-    const onion = '2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion'
-    const told = Promise.withResolvers<string>()
-    const tor = createServer((socket) => {
-      socket.setEncoding('latin1').on('data', (line: string) => {
-        if (line.startsWith('ONION_CLIENT_AUTH_ADD')) told.resolve(line.trim())
-        socket.write(line.startsWith('PROTOCOLINFO') ? '250-PROTOCOLINFO 1\r\n250-AUTH METHODS=NULL\r\n250 OK\r\n' : '250 OK\r\n')
-      })
-    }).listen(0, '127.0.0.1')
-    await once(tor, 'listening')
-    closers.push(() => tor.close())
-    const link = (await as('Bob', ['me', '--name', 'Bob', '--relay', onion, '--link'])).out.trim()
-    await as('Alice', ['me', '--name', 'Alice', '--relay', onion])
-    await as('Alice', ['contact', 'add', link])
-    const env = { ASFALEIA_HOME: home('Alice'), ASFALEIA_TOR_CONTROL: `127.0.0.1:${(tor.address() as AddressInfo).port}`, ASFALEIA_SOCKS: '127.0.0.1:1' }
-    mkdirSync(join(home('Alice'), 'onions'))
-    writeFileSync(join(home('Alice'), 'onions', onion), `${onion.slice(0, 56)}:descriptor:x25519:${'A'.repeat(51)}Q\n`)
-    const io = createTestIo(env)
-    const code = runCommand(argv, io)
-    expect(await told.promise).toMatch(new RegExp(`^ONION_CLIENT_AUTH_ADD ${onion.slice(0, 56)} x25519:[A-Za-z0-9+/]{43}=$`))
-    io.interrupt()
-    await code
-  },
-)
+test.each([
+  ['get', '--follow'],
+  ['send', 'bob', 'hello'],
+  ['send', 'bob', '--file', '/etc/hostname'],
+  ['chat', '--plain'],
+])('tor is handed the key of an onion service before it is dialled by %s %s', async (...argv) => {
+  const onion = '2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion'
+  const told = Promise.withResolvers<string>()
+  const tor = createServer((socket) => {
+    socket.setEncoding('latin1').on('data', (line: string) => {
+      if (line.startsWith('ONION_CLIENT_AUTH_ADD')) told.resolve(line.trim())
+      socket.write(line.startsWith('PROTOCOLINFO') ? '250-PROTOCOLINFO 1\r\n250-AUTH METHODS=NULL\r\n250 OK\r\n' : '250 OK\r\n')
+    })
+  }).listen(0, '127.0.0.1')
+  await once(tor, 'listening')
+  closers.push(() => tor.close())
+  const link = (await as('Bob', ['me', '--name', 'Bob', '--relay', onion, '--link'])).out.trim()
+  await as('Alice', ['me', '--name', 'Alice', '--relay', onion])
+  await as('Alice', ['contact', 'add', link])
+  const env = {
+    ASFALEIA_HOME: home('Alice'),
+    ASFALEIA_TOR_CONTROL: `127.0.0.1:${(tor.address() as AddressInfo).port}`,
+    ASFALEIA_SOCKS: '127.0.0.1:1',
+  }
+  mkdirSync(join(home('Alice'), 'onions'))
+  writeFileSync(join(home('Alice'), 'onions', onion), `${onion.slice(0, 56)}:descriptor:x25519:${'A'.repeat(51)}Q\n`)
+  const io = createTestIo(env)
+  const code = runCommand(argv, io)
+  expect(await told.promise).toMatch(new RegExp(`^ONION_CLIENT_AUTH_ADD ${onion.slice(0, 56)} x25519:[A-Za-z0-9+/]{43}=$`))
+  io.interrupt()
+  await code
+})
 
 test('a relay that says that it moves again and again is heard a few times', () => {
   const io = createTestIo({})
   const tell = createMoveTeller(io)
   for (let n = 0; n < 100; n++) tell({ kind: 'moved', relay: 'localhost', name: `name${n % 50}` })
-  expect(io.err().split('\n').filter((line) => line.includes('is moving'))).toHaveLength(8)
+  expect(
+    io
+      .err()
+      .split('\n')
+      .filter((line) => line.includes('is moving')),
+  ).toHaveLength(8)
 })
 
 test('a card of somebody else has nobody dial their own machine', async () => {
@@ -104,7 +125,9 @@ test('a card of somebody else has nobody dial their own machine', async () => {
   expect(await as('Alice', ['contact', 'add', link])).toEqual({
     code: 1,
     out: '',
-    err: expect.stringMatching(/names localhost, which is this machine.*\nasfaleia: hint: ask for a card with their onion address/) as string,
+    err: expect.stringMatching(
+      /names localhost, which is this machine.*\nasfaleia: hint: ask for a card with their onion address/,
+    ) as string,
   })
   // A group whose maker put such a card into it.
   const card = await parseCard(link)
@@ -112,7 +135,10 @@ test('a card of somebody else has nobody dial their own machine', async () => {
   const group = await makeGroup(identity('Mallory'), { id: makeId(), name: 'Trap', version: 1, time: card.time, members: [card, own] })
   mkdirSync(join(home('Alice'), 'groups'))
   writeFileSync(join(home('Alice'), 'groups', 'Trap'), group.text)
-  expect(await as('Alice', ['send', 'Trap', 'hello'])).toMatchObject({ code: 1, err: expect.stringContaining('that contact has no relay') as string })
+  expect(await as('Alice', ['send', 'Trap', 'hello'])).toMatchObject({
+    code: 1,
+    err: expect.stringContaining('that contact has no relay') as string,
+  })
   expect(relay.relay.snapshot().messages).toBe(0)
 })
 
@@ -139,7 +165,11 @@ describe('a message', () => {
 
   test('that nobody confirms is not said to have arrived', async () => {
     await meet('Alice', 'Bob')
-    expect(await as('Alice', ['send', 'bob', 'hello', '--wait=0.5'])).toMatchObject({ code: 75, out: 'held for 7 days at most\n', err: expect.stringContaining('no receipt came') as string })
+    expect(await as('Alice', ['send', 'bob', 'hello', '--wait=0.5'])).toMatchObject({
+      code: 75,
+      out: 'held for 7 days at most\n',
+      err: expect.stringContaining('no receipt came') as string,
+    })
     writeFileSync(join(home('Bob'), 'contacts/Alice'), `${readFileSync(join(home('Bob'), 'contacts/Alice'), 'utf8')}receipts: no\n`)
     expect((await as('Bob', ['get'])).out).toBe('Alice: hello\n')
     expect(relay.relay.snapshot().messages).toBe(0)
@@ -150,7 +180,11 @@ describe('a message', () => {
     const { port } = relay
     await relay.close()
     closers.pop()
-    expect(await as('Alice', ['send', 'bob', 'lost?'])).toMatchObject({ code: 69, out: '', err: expect.stringContaining('nobody listens there') as string })
+    expect(await as('Alice', ['send', 'bob', 'lost?'])).toMatchObject({
+      code: 69,
+      out: '',
+      err: expect.stringContaining('nobody listens there') as string,
+    })
     const kept = await as('Alice', ['send', 'bob', 'kept-text', '--outbox'])
     expect(kept).toMatchObject({ code: 75, out: 'kept in the outbox, not sent yet\n' })
     const path = join(home('Alice'), 'state/outbox.age')
@@ -171,11 +205,17 @@ describe('a message', () => {
     mkdirSync(join(home('Alice'), 'state'))
     const lock = join(home('Alice'), 'state/outbox.lock')
     writeFileSync(lock, `${process.ppid}\n`)
-    expect(await as('Alice', ['send', 'bob', 'x', '--outbox'])).toMatchObject({ code: 1, err: expect.stringContaining('another asfaleia has the outbox') as string })
+    expect(await as('Alice', ['send', 'bob', 'x', '--outbox'])).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('another asfaleia has the outbox') as string,
+    })
     // A process that died has nothing.
     writeFileSync(lock, '999999999\n')
     writeFileSync(join(home('Alice'), 'state/outbox.age'), 'mine')
-    expect(await as('Alice', ['send', 'bob', 'x', '--outbox'])).toMatchObject({ code: 1, err: expect.stringMatching(/outbox\.age: it is not what this program wrote/) as string })
+    expect(await as('Alice', ['send', 'bob', 'x', '--outbox'])).toMatchObject({
+      code: 1,
+      err: expect.stringMatching(/outbox\.age: it is not what this program wrote/) as string,
+    })
     expect(readFileSync(join(home('Alice'), 'state/outbox.age'), 'utf8')).toBe('mine')
     expect(readdirSync(join(home('Alice'), 'state'))).toEqual(['outbox.age'])
   })
@@ -197,7 +237,20 @@ describe('what came is shown as what it is', () => {
     const old = await message(alice, bob, text('from last month'), { time: now - 30 * 86_400 })
     const cut = await sealed(other.trimEnd().slice(0, -60))
     const later = await sealed(other.replace('asfaleia-message/1', 'asfaleia-message/2'))
-    await put('Eve', 'Bob', good, forged, passedOn, ahead, old, await sealed('by age alone'), cut, later, Buffer.from('junk'), await message(eve, bob, { type: 'unknown', name: 'poll', body: Buffer.from('yes?') }))
+    await put(
+      'Eve',
+      'Bob',
+      good,
+      forged,
+      passedOn,
+      ahead,
+      old,
+      await sealed('by age alone'),
+      cut,
+      later,
+      Buffer.from('junk'),
+      await message(eve, bob, { type: 'unknown', name: 'poll', body: Buffer.from('yes?') }),
+    )
     const { code, out, err } = await as('Bob', ['get'])
     expect(code).toBe(0)
     expect(out.split('\n')).toEqual([
@@ -218,9 +271,16 @@ describe('what came is shown as what it is', () => {
     // By another process, too: what came is known by its tag, and by nothing else.
     expect(readFileSync(join(home('Bob'), 'state/seen'), 'utf8')).toMatch(/^asfaleia-seen\/1\n(?:[\w-]{22} \d+\n)+$/)
     await put('Eve', 'Bob', good)
-    expect(await as('Bob', ['get'])).toMatchObject({ code: 0, out: '', err: expect.stringContaining('a message of Alice that came before came again') as string })
+    expect(await as('Bob', ['get'])).toMatchObject({
+      code: 0,
+      out: '',
+      err: expect.stringContaining('a message of Alice that came before came again') as string,
+    })
     await put('Eve', 'Bob', good, forged)
-    expect(parse((await as('Bob', ['get', '--json'])).out)).toMatchObject([{ verdict: 'replayed', from: { name: 'Alice' } }, { verdict: 'forged', claimed: { name: 'Alice' }, text: 'by Alice!' }])
+    expect(parse((await as('Bob', ['get', '--json'])).out)).toMatchObject([
+      { verdict: 'replayed', from: { name: 'Alice' } },
+      { verdict: 'forged', claimed: { name: 'Alice' }, text: 'by Alice!' },
+    ])
   }, 60_000)
 
   test('edits, cards with how to take them up, and nothing that moves a terminal', async () => {
@@ -228,7 +288,13 @@ describe('what came is shown as what it is', () => {
     const [alice, bob] = ['Alice', 'Bob'].map(identity) as [Identity, Identity]
     const id = makeId()
     const carol = (await as('Carol', ['me', '--name', 'Carol', '--relay', 'localhost'])).out
-    const payloads = [text('\u{1b}[2Jclear\u{202e}'), { type: 'edit', of: id, text: 'new' }, { type: 'remove', of: id }, { type: 'card', card: carol }, { type: 'card', card: carol.replace('Carol', 'Karl') }] satisfies Content[]
+    const payloads = [
+      text('\u{1b}[2Jclear\u{202e}'),
+      { type: 'edit', of: id, text: 'new' },
+      { type: 'remove', of: id },
+      { type: 'card', card: carol },
+      { type: 'card', card: carol.replace('Carol', 'Karl') },
+    ] satisfies Content[]
     await put('Alice', 'Bob', ...(await Promise.all(payloads.map((content) => message(alice, bob, content)))))
     const { out } = await as('Bob', ['get'])
     const lines = out.trimEnd().split('\n')
@@ -259,8 +325,15 @@ describe('what came is shown as what it is', () => {
 describe('a group', () => {
   test('is made, written to, changed and left', async () => {
     await meet('Alice', 'Bob', 'Carol')
-    expect(await as('Alice', ['group', 'new', 'Tea', 'bob'])).toMatchObject({ code: 0, out: expect.stringMatching(/^Tea, version 1\n {2}SHA256:\S+ {2}Alice {2}made it\n {2}SHA256:\S+ {2}Bob\n$/) as string })
-    expect(await as('Bob', ['get'])).toMatchObject({ code: 0, out: 'Alice: [the group Tea: Alice, Bob]\n', err: expect.stringContaining('you are in the group Tea') as string })
+    expect(await as('Alice', ['group', 'new', 'Tea', 'bob'])).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^Tea, version 1\n {2}SHA256:\S+ {2}Alice {2}made it\n {2}SHA256:\S+ {2}Bob\n$/) as string,
+    })
+    expect(await as('Bob', ['get'])).toMatchObject({
+      code: 0,
+      out: 'Alice: [the group Tea: Alice, Bob]\n',
+      err: expect.stringContaining('you are in the group Tea') as string,
+    })
     expect(await as('Alice', ['group', 'add', 'tea', 'carol'])).toMatchObject({ code: 0 })
     expect((await as('Bob', ['get'])).err).toContain('the group Tea is another: Carol joined')
     expect(await as('Carol', ['get'])).toMatchObject({ code: 0 })
@@ -268,15 +341,23 @@ describe('a group', () => {
     expect(sent).toMatchObject({ code: 0, err: '' })
     expect(sent.out.trimEnd().split('\n').toSorted()).toEqual(['Alice: held for 7 days at most', 'Carol: held for 7 days at most'])
     for (const who of ['Alice', 'Carol']) expect(await as(who, ['get'])).toMatchObject({ code: 0, out: 'Bob in Tea: the kettle is on\n' })
-    expect(await as('Bob', ['group', 'add', 'tea', 'carol'])).toMatchObject({ code: 1, err: expect.stringContaining('made by somebody else') as string })
+    expect(await as('Bob', ['group', 'add', 'tea', 'carol'])).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('made by somebody else') as string,
+    })
     expect(await as('Carol', ['group', 'leave', 'Tea'])).toMatchObject({ code: 0, out: 'left Tea\n' })
     for (const who of ['Alice', 'Bob']) expect((await as(who, ['get'])).out).toBe('Carol in Tea: [leaves the group]\n')
     expect((await as('Bob', ['group', 'show', 'Tea'])).out).toMatch(/Carol {2}left\n/)
     expect((await as('Bob', ['send', 'tea', 'just us'])).out).toBe('held for 7 days at most\n')
     expect((await as('Alice', ['get'])).out).toBe('Bob in Tea: just us\n')
-    expect(await as('Alice', ['group', 'remove', 'Tea', 'carol'])).toMatchObject({ code: 0, out: expect.stringMatching(/^Tea, version 3\n/) as string })
+    expect(await as('Alice', ['group', 'remove', 'Tea', 'carol'])).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^Tea, version 3\n/) as string,
+    })
     expect((await as('Bob', ['get'])).err).toContain('Carol left')
-    expect(parse((await as('Bob', ['group', 'list', '--json'])).out)).toMatchObject([{ name: 'Tea', version: 3, members: [{ name: 'Alice' }, { name: 'Bob' }] }])
+    expect(parse((await as('Bob', ['group', 'list', '--json'])).out)).toMatchObject([
+      { name: 'Tea', version: 3, members: [{ name: 'Alice' }, { name: 'Bob' }] },
+    ])
   }, 120_000)
 
   test('is nothing that a stranger, or one who did not make it, can change', async () => {
@@ -288,7 +369,11 @@ describe('a group', () => {
     await meet('Mallory', 'Bob')
     await as('Bob', ['contact', 'remove', 'Mallory'])
     await as('Mallory', ['group', 'new', 'Tea', 'Bob'])
-    await put('Mallory', 'Bob', await message(identity('Mallory'), identity('Bob'), { type: 'group', card: before }, { group: /^id: (\S+)$/m.exec(before)![1]! }))
+    await put(
+      'Mallory',
+      'Bob',
+      await message(identity('Mallory'), identity('Bob'), { type: 'group', card: before }, { group: /^id: (\S+)$/m.exec(before)![1]! }),
+    )
     const { out } = await as('Bob', ['get'])
     expect(out).toMatch(/^SHA256:\S+ \[no contact\]: \[the group Tea: Mallory, Bob\]\n/)
     expect(readdirSync(join(home('Bob'), 'groups'))).toEqual(['Tea'])
@@ -301,9 +386,22 @@ describe('a group', () => {
     await as('Bob', ['get'])
     const before = readFileSync(join(home('Bob'), 'groups/Tea'), 'utf8')
     const members = await Promise.all(['Mallory', 'Bob'].map(async (who) => parseCard((await as(who, ['me'])).out)))
-    const group = await makeGroup(identity('Mallory'), { id: /^id: (\S+)$/m.exec(before)![1]!, name: 'Trap', version: 9, time: members[0]!.time, members })
-    await put('Mallory', 'Bob', await message(identity('Mallory'), identity('Bob'), { type: 'group', card: group.text }, { group: group.id }))
-    expect(await as('Bob', ['get'])).toMatchObject({ code: 0, err: 'asfaleia: the group Trap was not taken: the group Tea of somebody else has its id\n' })
+    const group = await makeGroup(identity('Mallory'), {
+      id: /^id: (\S+)$/m.exec(before)![1]!,
+      name: 'Trap',
+      version: 9,
+      time: members[0]!.time,
+      members,
+    })
+    await put(
+      'Mallory',
+      'Bob',
+      await message(identity('Mallory'), identity('Bob'), { type: 'group', card: group.text }, { group: group.id }),
+    )
+    expect(await as('Bob', ['get'])).toMatchObject({
+      code: 0,
+      err: 'asfaleia: the group Trap was not taken: the group Tea of somebody else has its id\n',
+    })
     expect(readFileSync(join(home('Bob'), 'groups/Tea'), 'utf8')).toBe(before)
   }, 60_000)
 
@@ -318,7 +416,11 @@ describe('a group', () => {
     await put('Mallory', 'Bob', ...(await Promise.all(payloads)))
     const { code, err } = await as('Bob', ['get'])
     expect(code).toBe(0)
-    expect(err.split('\n').slice(-3)).toEqual([64, 65].map((n) => `asfaleia: the group Trap ${n} was not taken: you are in 64 already; \`asfaleia group leave\` leaves one`).concat(''))
+    expect(err.split('\n').slice(-3)).toEqual(
+      [64, 65]
+        .map((n) => `asfaleia: the group Trap ${n} was not taken: you are in 64 already; \`asfaleia group leave\` leaves one`)
+        .concat(''),
+    )
     expect(readdirSync(join(home('Bob'), 'groups'))).toHaveLength(64)
     expect(await as('Bob', ['get'])).toEqual({ code: 0, out: '', err: 'asfaleia: no messages wait\n' })
   }, 60_000)
@@ -388,7 +490,13 @@ describe('a file', () => {
     const bob = stay('Bob', ['get', '--follow', '--json', '--files', files])
     expect(await as('Alice', ['send', 'bob', '--file', path])).toMatchObject({ code: 0 })
     await bob.io.untilOut('"state":"done"')
-    expect(parse(bob.io.out()).at(-1)).toMatchObject({ type: 'file', state: 'done', name: 'long', path: join(files, 'long'), total: 100_000 })
+    expect(parse(bob.io.out()).at(-1)).toMatchObject({
+      type: 'file',
+      state: 'done',
+      name: 'long',
+      path: join(files, 'long'),
+      total: 100_000,
+    })
     expect(readFileSync(join(files, 'long')).equals(bytes)).toBe(true)
   }, 60_000)
 
@@ -397,22 +505,37 @@ describe('a file', () => {
     const path = join(root, 'x')
     writeFileSync(path, bytes)
     const outcome = await as('Alice', ['send', 'bob', '--relay', 'localhost:1', '--file', path, '--wait=2'])
-    expect(outcome).toEqual({ code: 75, out: '', err: 'asfaleia: localhost:1: nobody listens there\nasfaleia: Bob has 0 of 100000 bytes after 2 seconds; the same command goes on\n' })
+    expect(outcome).toEqual({
+      code: 75,
+      out: '',
+      err: 'asfaleia: localhost:1: nobody listens there\nasfaleia: Bob has 0 of 100000 bytes after 2 seconds; the same command goes on\n',
+    })
   }, 60_000)
 
   test('that is a pipe is not waited for', async () => {
     await meet('Alice', 'Bob')
     const pipe = join(root, 'pipe')
     await run(['mkfifo', pipe])
-    expect(await as('Alice', ['send', 'bob', '--file', pipe])).toMatchObject({ code: 1, err: expect.stringContaining('it is no file') as string })
-    expect(await as('Alice', ['send', 'bob', '--key', pipe, 'hello'])).toMatchObject({ code: 1, err: expect.stringContaining('it is no file') as string })
+    expect(await as('Alice', ['send', 'bob', '--file', pipe])).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('it is no file') as string,
+    })
+    expect(await as('Alice', ['send', 'bob', '--key', pipe, 'hello'])).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('it is no file') as string,
+    })
   }, 60_000)
 
   test('that nobody takes does not keep the messages of others at the relay', async () => {
     await meet('Alice', 'Mallory', 'Bob')
     const [mallory, bob] = [identity('Mallory'), identity('Bob')]
     const facts = { type: 'file', name: 'x', total: 16_384 * 100, hash: 'a'.repeat(64) } as const
-    const parts = Array.from({ length: 50 }, (_, n): Content => ({ ...facts, file: 'A'.repeat(22), part: n + 1, bytes: new Uint8Array(16_384) }))
+    const parts = Array.from({ length: 50 }, (_, n): Content => ({
+      ...facts,
+      file: 'A'.repeat(22),
+      part: n + 1,
+      bytes: new Uint8Array(16_384),
+    }))
     const offers = Array.from({ length: 50 }, (): Content => ({ ...facts, file: makeId(), part: 0, bytes: new Uint8Array(0) }))
     await put('Mallory', 'Bob', ...(await Promise.all([...parts, ...offers].map((each) => message(mallory, bob, each)))))
     await as('Alice', ['send', 'bob', 'hello'])
@@ -420,7 +543,10 @@ describe('a file', () => {
     expect(code).toBe(0)
     expect(out.split('\n').at(-2)).toBe('Alice: hello')
     // The newest wait still.
-    expect(await as('Bob', ['get'])).toMatchObject({ code: 0, out: 'Mallory: [a file, x, 1638400 bytes; --files FOLDER takes such]\n'.repeat(24) })
+    expect(await as('Bob', ['get'])).toMatchObject({
+      code: 0,
+      out: 'Mallory: [a file, x, 1638400 bytes; --files FOLDER takes such]\n'.repeat(24),
+    })
   }, 60_000)
 
   test.each<[string, string[], number, RegExp]>([

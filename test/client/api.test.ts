@@ -15,7 +15,9 @@ test('are written without a warning', { timeout: 180_000 }, async (ctx) => {
     const { code, stdout, stderr } = await run([process.execPath, program, '--options', join(TYPEDOC, 'typedoc.json'), '--out', out])
     expect(`${stdout}${stderr}`).not.toMatch(/warning\]|error\]/)
     expect(code).toBe(0)
-    expect(readdirSync(join(out, 'functions'))).toEqual(expect.arrayContaining(['openMessenger.html', 'connectRelay.html', 'parseCard.html']))
+    expect(readdirSync(join(out, 'functions'))).toEqual(
+      expect.arrayContaining(['openMessenger.html', 'connectRelay.html', 'parseCard.html']),
+    )
   } finally {
     rmSync(out, { recursive: true, force: true })
   }

@@ -3,7 +3,12 @@ import { backoff } from '../../src/client/backoff.ts'
 
 test('waits double from a second to a minute, half of each left to chance', () => {
   expect([1, 2, 3, 7, 8, 1_000].map((failures) => [backoff(failures, 0), backoff(failures, 1)])).toEqual([
-    [500, 1_000], [1_000, 2_000], [2_000, 4_000], [30_000, 60_000], [30_000, 60_000], [30_000, 60_000],
+    [500, 1_000],
+    [1_000, 2_000],
+    [2_000, 4_000],
+    [30_000, 60_000],
+    [30_000, 60_000],
+    [30_000, 60_000],
   ])
 })
 

@@ -61,8 +61,11 @@ describe('its types', () => {
     const folder = mkdtempSync(join(import.meta.dirname, 'page-'))
     onTestFinished(() => rmSync(folder, { recursive: true }))
     writeFileSync(join(folder, 'page.ts'), code)
-    const options = '--noEmit --strict --ignoreConfig --target es2024 --module esnext --moduleResolution bundler --lib es2024,esnext.disposable,dom'
-    return spawnSync(join(ROOT, 'node_modules/.bin/tsc'), [...options.split(' '), '--types', '', join(folder, 'page.ts')], { encoding: 'utf8' }).stdout
+    const options =
+      '--noEmit --strict --ignoreConfig --target es2024 --module esnext --moduleResolution bundler --lib es2024,esnext.disposable,dom'
+    return spawnSync(join(ROOT, 'node_modules/.bin/tsc'), [...options.split(' '), '--types', '', join(folder, 'page.ts')], {
+      encoding: 'utf8',
+    }).stdout
   }
   const [, program] = /^```js\n(.*?)^```$/ms.exec(readFileSync(join(ROOT, 'docs/clients.md'), 'utf8'))!
 

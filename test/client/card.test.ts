@@ -35,14 +35,26 @@ describe('a card', () => {
     expect(plain(await parseCard(made.text))).toEqual(plain(made))
     expect(plain(await parseCard(made.link))).toEqual(plain(made))
     expect(made.link).toMatch(/^asfaleia:card\/1\?[A-Za-z0-9._~:=&%-]+$/)
-    expect(header(made).map((line) => line.split(':')[0])).toEqual(
-      ['asfaleia-card/1', 'name', 'key', 'relay', 'relay', 'relay', ...(identity.key.canDecrypt ? [] : ['encrypt']), 'time'],
-    )
+    expect(header(made).map((line) => line.split(':')[0])).toEqual([
+      'asfaleia-card/1',
+      'name',
+      'key',
+      'relay',
+      'relay',
+      'relay',
+      ...(identity.key.canDecrypt ? [] : ['encrypt']),
+      'time',
+    ])
   })
 
   it('is read as it was made, whatever it is of', async () => {
-    const name = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 20 }).map((each) => each.normalize('NFC')).filter(isName)
-    const relay = fc.tuple(fc.constantFrom(ONION, 'localhost'), fc.integer({ min: 1, max: 65_535 })).map(([host, port]) => (port === 3308 ? host : `${host}:${port}`))
+    const name = fc
+      .string({ unit: 'grapheme', minLength: 1, maxLength: 20 })
+      .map((each) => each.normalize('NFC'))
+      .filter(isName)
+    const relay = fc
+      .tuple(fc.constantFrom(ONION, 'localhost'), fc.integer({ min: 1, max: 65_535 }))
+      .map(([host, port]) => (port === 3308 ? host : `${host}:${port}`))
     const relays = fc.uniqueArray(relay, { minLength: 1, maxLength: 8 })
     await fc.assert(
       fc.asyncProperty(fc.constantFrom(...KINDS), name, relays, fc.integer({ min: 0, max: 4e9 }), async (kind, name, relays, time) => {
@@ -131,7 +143,11 @@ describe('no card', async () => {
     ["a group's signature", await sign(header(), 'asfaleia-group'), 'forged'],
     ["a login's signature", await sign(header(), AUTH_NAMESPACE), 'forged'],
     ["somebody else's signature", await sign(header(), 'asfaleia-card', carol), 'forged'],
-    ['a certificate of the key in its signature', `${header().join('\n')}\n${Buffer.from(armor(withKey(blob, certificate))).toString()}`, 'forged'],
+    [
+      'a certificate of the key in its signature',
+      `${header().join('\n')}\n${Buffer.from(armor(withKey(blob, certificate))).toString()}`,
+      'forged',
+    ],
     ['two signatures', await sign(card.text.trimEnd().split('\n')), 'malformed'],
     ['an unknown header', await sign([...header(), 'colour: red']), 'malformed'],
     ['a header twice', await sign([...header(), header().at(-1)!]), 'malformed'],
@@ -151,7 +167,11 @@ describe('no card', async () => {
     ['a name with a space after it', await sign(change(/Alice/, 'Alice ')), 'bad-name'],
     ['a name of 65', await sign(change(/Alice/, 'x'.repeat(65))), 'bad-name'],
     ['a key with a comment', await sign(change(/^(key: .*)/, '$1 alice@home')), 'bad-key'],
-    ['a certificate for a key', await sign(change(/^key: .*/, `key: ssh-ed25519-cert-v01@openssh.com ${certificate.toString('base64')}`)), 'bad-key'],
+    [
+      'a certificate for a key',
+      await sign(change(/^key: .*/, `key: ssh-ed25519-cert-v01@openssh.com ${certificate.toString('base64')}`)),
+      'bad-key',
+    ],
     ['a key that is none', await sign(change(/^key: .*/, 'key: ssh-ed25519 AAAA')), 'bad-key'],
     ['a relay in capitals', await sign(change(/^relay: .*/, `relay: ${ONION.toUpperCase()}`)), 'bad-relay'],
     ['the usual port', await sign(change(/^(relay: .*)/, '$1:3308')), 'bad-relay'],
@@ -162,10 +182,26 @@ describe('no card', async () => {
     ['a host on the open network', await sign(change(/^relay: .*/, 'relay: example.org')), 'bad-relay'],
     ['no relay', await sign([...header().slice(0, 3), header().at(-1)!]), 'bad-relay'],
     ['a relay twice', await sign([...header().slice(0, 4), ...header().slice(3)]), 'bad-relay'],
-    ['nine relays', await sign([...header().slice(0, 3), ...Array.from({ length: 9 }, (_, n) => `relay: localhost:${n + 1}`), header().at(-1)!]), 'bad-relay'],
+    [
+      'nine relays',
+      await sign([...header().slice(0, 3), ...Array.from({ length: 9 }, (_, n) => `relay: localhost:${n + 1}`), header().at(-1)!]),
+      'bad-relay',
+    ],
     ['a mistyped recipient', await sign(change(/^(encrypt: age1)(.)(.)/, '$1b$3', certified), 'asfaleia-card', carol), 'bad-recipient'],
-    ['a recipient of another kind', await sign(change(/^encrypt: age1/, 'encrypt: age1pq1', certified), 'asfaleia-card', carol), 'bad-recipient'],
-    ['no recipient where the key cannot decrypt', await sign(header(certified).filter((line) => !line.startsWith('encrypt')), 'asfaleia-card', carol), 'bad-recipient'],
+    [
+      'a recipient of another kind',
+      await sign(change(/^encrypt: age1/, 'encrypt: age1pq1', certified), 'asfaleia-card', carol),
+      'bad-recipient',
+    ],
+    [
+      'no recipient where the key cannot decrypt',
+      await sign(
+        header(certified).filter((line) => !line.startsWith('encrypt')),
+        'asfaleia-card',
+        carol,
+      ),
+      'bad-recipient',
+    ],
     ['a time without zone', await sign(change(/^(time: .*)Z$/, '$1')), 'bad-time'],
     ['a time that is none', await sign(change(/^time: .*/, 'time: now')), 'bad-time'],
 
@@ -194,7 +230,8 @@ describe('no card', async () => {
 
   it('any part of one, as a text and as a link', async () => {
     for (const whole of [card.text, card.link]) {
-      for (let length = 0; length < whole.length; length++) await expect(parseCard(whole.slice(0, length))).rejects.toMatchObject({ name: 'CardError' })
+      for (let length = 0; length < whole.length; length++)
+        await expect(parseCard(whole.slice(0, length))).rejects.toMatchObject({ name: 'CardError' })
     }
   })
 
@@ -210,9 +247,13 @@ describe('no card', async () => {
 
   it('bytes that somebody made up', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.string({ unit: 'binary' }), fc.constantFrom('', 'asfaleia:card/1?', 'asfaleia-card/1\n', `${card.link}&`), async (text, begun) => {
-        await expect(parseCard(begun + text)).rejects.toMatchObject({ name: 'CardError' })
-      }),
+      fc.asyncProperty(
+        fc.string({ unit: 'binary' }),
+        fc.constantFrom('', 'asfaleia:card/1?', 'asfaleia-card/1\n', `${card.link}&`),
+        async (text, begun) => {
+          await expect(parseCard(begun + text)).rejects.toMatchObject({ name: 'CardError' })
+        },
+      ),
     )
   })
 })
@@ -249,7 +290,8 @@ describe('a relay', () => {
 it('a recipient is one by its checksum', () => {
   const recipient = certified.encrypt!
   expect(isRecipient(recipient)).toBe(true)
-  for (const wrong of [recipient.toUpperCase(), recipient.slice(0, -1), `${recipient}q`, `age1${'q'.repeat(58)}`, '', 'age1']) expect(isRecipient(wrong)).toBe(false)
+  for (const wrong of [recipient.toUpperCase(), recipient.slice(0, -1), `${recipient}q`, `age1${'q'.repeat(58)}`, '', 'age1'])
+    expect(isRecipient(wrong)).toBe(false)
 })
 
 it('cards say whose they are', () => {

@@ -3,7 +3,16 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
 import { parsePrivateKey, type SshPrivateKey } from '../../src/auth/private-key.ts'
 import { formatFingerprint } from '../../src/auth/ssh-key.ts'
-import { connectRelay, generatePrivateKey, type Identity, identityOf, type Message, parsePublicKey, type RelayClient, seal } from '../../src/client/index.ts'
+import {
+  connectRelay,
+  generatePrivateKey,
+  type Identity,
+  identityOf,
+  type Message,
+  parsePublicKey,
+  type RelayClient,
+  seal,
+} from '../../src/client/index.ts'
 import { challengeLine, challengePacket, honestly, type Peer, startHostileRelay, TOKEN } from '../support/hostile-relay.ts'
 import { startTestRelay, type TestRelay, type TestRelayOptions } from '../support/relay.ts'
 import { startSocksServer } from '../support/socks-server.ts'
@@ -174,7 +183,13 @@ describe('the way to the relay', () => {
     const key = makeKey()
     const socks = `127.0.0.1:${proxy.port}`
     const same = { isolation: 'one' }
-    for (const [relay, more] of [['relay.example:1', {}], ['relay.example:1', {}], ['other.example:1', {}], ['relay.example:1', same], ['other.example:1', same]] as const) {
+    for (const [relay, more] of [
+      ['relay.example:1', {}],
+      ['relay.example:1', {}],
+      ['other.example:1', {}],
+      ['relay.example:1', same],
+      ['other.example:1', same],
+    ] as const) {
       await (await dial(relay, key, { socks, ...more })).login()
     }
     const [first, again, other, named, namedAgain] = proxy.requests
@@ -182,7 +197,8 @@ describe('the way to the relay', () => {
     expect(new Set([first, again, other, named].map((request) => request!.user)).size).toBe(4)
     expect(new Set([first, again, other, named].map((request) => request!.password)).size).toBe(4)
     expect(namedAgain).toMatchObject({ user: named!.user, password: named!.password, host: 'other.example' })
-    for (const isolation of ['', 'a b', 'x'.repeat(256)]) await expect(dial('relay.example:1', key, { socks, isolation })).rejects.toThrow(TypeError)
+    for (const isolation of ['', 'a b', 'x'.repeat(256)])
+      await expect(dial('relay.example:1', key, { socks, isolation })).rejects.toThrow(TypeError)
   })
 
   test('HELLO and the login go together where that is asked for, and a token is good on the next connection', async () => {
@@ -204,7 +220,8 @@ describe('the way to the relay', () => {
     await third.send(key.public, bytes('two'))
     // A login behind a HELLO that is refused answers nothing.
     const named = await startRelay({ names: ['other.example'] })
-    for (const sign of [false, true]) await expect(dial(named.address, key, { login: true, sign })).rejects.toMatchObject({ code: 'wrong-name' })
+    for (const sign of [false, true])
+      await expect(dial(named.address, key, { login: true, sign })).rejects.toMatchObject({ code: 'wrong-name' })
     expect(named.relay.snapshot().counters.logins).toEqual({ decrypt: 0, sign: 0 })
   })
 
@@ -244,7 +261,10 @@ describe('the way to the relay', () => {
     const key = makeKey()
     const proxy = await startSocksServer({ code: 0xf0 })
     closers.push(() => proxy.close())
-    await expect(dial('relay.example', key, { socks: `127.0.0.1:${proxy.port}` })).rejects.toMatchObject({ name: 'RelayError', code: 'onion-not-found' })
+    await expect(dial('relay.example', key, { socks: `127.0.0.1:${proxy.port}` })).rejects.toMatchObject({
+      name: 'RelayError',
+      code: 'onion-not-found',
+    })
     await expect(dial('relay.example', key, { socks: '127.0.0.1:1' })).rejects.toMatchObject({ code: 'proxy-down' })
     await expect(dial('127.0.0.1:1', key)).rejects.toMatchObject({ code: 'relay-down' })
     await expect(dial('', key)).rejects.toThrow(TypeError)

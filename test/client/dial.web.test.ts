@@ -103,7 +103,9 @@ describe('a relay that cannot be reached', () => {
 
   test('it does not answer in time, or the caller does not want it any more', async () => {
     const address = await listenSilently()
-    await expect(connectRelay({ relay: address, identity: person(), connectTimeout: 50 })).rejects.toMatchObject({ code: 'connect-timeout' })
+    await expect(connectRelay({ relay: address, identity: person(), connectTimeout: 50 })).rejects.toMatchObject({
+      code: 'connect-timeout',
+    })
     const abort = new AbortController()
     const connecting = connectRelay({ relay: address, identity: person(), signal: abort.signal })
     abort.abort(new Error('enough'))
@@ -173,6 +175,9 @@ describe('a hostile relay', () => {
       await peer.say(`18;asfaleia/1;${'x'.repeat(100_000)}\n`)
       await peer.gone
     })
-    await expect(connectRelay({ relay: hostile.address, identity })).rejects.toMatchObject({ code: 'broken-relay', reason: 'line-too-long' })
+    await expect(connectRelay({ relay: hostile.address, identity })).rejects.toMatchObject({
+      code: 'broken-relay',
+      reason: 'line-too-long',
+    })
   })
 })

@@ -5,8 +5,20 @@ import { generatePrivateKey } from '../../src/auth/private-key.ts'
 import { encodeText, formatKey, isFileName, isId, isName, makeFileName, makeId, parseKey } from '../../src/client/field.ts'
 
 const GOOD = [
-  'a', 'holiday.jpeg', 'a b.txt', 'Zoë.txt', '報告書.pdf', '🎉.png', 'archive.tar.gz', 'no ending', 'console.log', 'nulls.txt', 'com10', "it's (1) [final] #2 & 50%.txt",
-  'Screenshot 2026-11-26 at 3.04.05\u202fPM.png', `${'x'.repeat(251)}.txt`,
+  'a',
+  'holiday.jpeg',
+  'a b.txt',
+  'Zoë.txt',
+  '報告書.pdf',
+  '🎉.png',
+  'archive.tar.gz',
+  'no ending',
+  'console.log',
+  'nulls.txt',
+  'com10',
+  "it's (1) [final] #2 & 50%.txt",
+  'Screenshot 2026-11-26 at 3.04.05\u202fPM.png',
+  `${'x'.repeat(251)}.txt`,
 ]
 
 const BAD: readonly (readonly [what: string, name: string])[] = [
@@ -101,12 +113,26 @@ describe('the name of a person', () => {
     expect(isName(name)).toBe(true)
   })
 
-  it.each(['', ' ', ' a', 'a ', 'a\tb', 'a\nb', 'a\u00a0b', 'a\u3000b', 'a\u200db', 'a\u202eb', 'a\u00adb', 'a\ufe0f', 'a\ud800', 'Zoe\u0308', 'x'.repeat(65), '🎉'.repeat(65)])(
-    '%j is none',
-    (name) => {
-      expect(isName(name)).toBe(false)
-    },
-  )
+  it.each([
+    '',
+    ' ',
+    ' a',
+    'a ',
+    'a\tb',
+    'a\nb',
+    'a\u00a0b',
+    'a\u3000b',
+    'a\u200db',
+    'a\u202eb',
+    'a\u00adb',
+    'a\ufe0f',
+    'a\ud800',
+    'Zoe\u0308',
+    'x'.repeat(65),
+    '🎉'.repeat(65),
+  ])('%j is none', (name) => {
+    expect(isName(name)).toBe(false)
+  })
 })
 
 it('ids are 22 characters that nobody guesses', () => {
@@ -132,6 +158,7 @@ describe("a sender's line", () => {
   it('has one spelling, also where the key is known', () => {
     const line = makeLine()
     expect(parseKey(line)).toBeDefined()
-    for (const other of [`${line} `, `${line} comment`, line.toUpperCase(), line.slice(0, -1), ` ${line}`, '', '__proto__']) expect(parseKey(other)).toBeUndefined()
+    for (const other of [`${line} `, `${line} comment`, line.toUpperCase(), line.slice(0, -1), ` ${line}`, '', '__proto__'])
+      expect(parseKey(other)).toBeUndefined()
   })
 })

@@ -42,8 +42,15 @@ describe('parts', () => {
 
   test('ranges that go far beyond the file cost nothing', () => {
     const parts = new Parts(10)
-    parts.addAll([[5, Number.MAX_SAFE_INTEGER], [1, 1], [-5, 0]])
-    expect(parts.ranges()).toEqual([[1, 1], [5, 10]])
+    parts.addAll([
+      [5, Number.MAX_SAFE_INTEGER],
+      [1, 1],
+      [-5, 0],
+    ])
+    expect(parts.ranges()).toEqual([
+      [1, 1],
+      [5, 10],
+    ])
   })
 
   test('bytes of a file whose last part is short', () => {

@@ -45,7 +45,14 @@ describe('a group', () => {
   it('has up to 32 members, which fit one message', async () => {
     const group = await make({ members: cards(...people.slice(0, 32)) })
     const content = { type: 'group', card: group.text } as const
-    const payload = await encodeMessage(alice.identity, { to: bob.card, id: makeId(), after: makeId(), time: NOW, group: group.id, content })
+    const payload = await encodeMessage(alice.identity, {
+      to: bob.card,
+      id: makeId(),
+      after: makeId(),
+      time: NOW,
+      group: group.id,
+      content,
+    })
     const opened = await openMessage(bob.identity, payload, { now: NOW })
     expect(opened).toMatchObject({ verdict: 'genuine', envelope: { group: group.id, content } })
     expect(await parseGroup(group.text)).toEqual(group)
@@ -68,7 +75,12 @@ describe('a group', () => {
 
   it('says how many members fit where not all do', async () => {
     const long = await Promise.all(
-      Array.from({ length: 30 }, (_, n) => person(`Person ${n}`, Array.from({ length: 8 }, (_, port) => `${ONION}:${10_000 + port}`))),
+      Array.from({ length: 30 }, (_, n) =>
+        person(
+          `Person ${n}`,
+          Array.from({ length: 8 }, (_, port) => `${ONION}:${10_000 + port}`),
+        ),
+      ),
     )
     const maker = long[0]!
     const all = { ...facts, members: cards(...long) }
@@ -76,7 +88,10 @@ describe('a group', () => {
     expect(fit).toBeGreaterThan(2)
     const members = all.members.slice(0, fit)
     const group = await makeGroup(maker.identity, { ...all, members })
-    await expect(makeGroup(maker.identity, { ...all, members: all.members.slice(0, fit + 1) })).rejects.toMatchObject({ code: 'too-large', fit })
+    await expect(makeGroup(maker.identity, { ...all, members: all.members.slice(0, fit + 1) })).rejects.toMatchObject({
+      code: 'too-large',
+      fit,
+    })
     const message = { to: bob.card, id: makeId(), after: makeId(), time: NOW, group: group.id }
     await encodeMessage(maker.identity, { ...message, content: { type: 'group', card: group.text } })
   })
@@ -108,7 +123,11 @@ describe('no group', async () => {
     ['a time of another form', await signLines(replace(/^time: .*/, 'time: 2026-11-18 11:06:40')), 'malformed'],
     ['one member', await signLines(lines.slice(0, 7)), 'bad-members'],
     ['a member twice', await signLines([...lines, lines[7]!]), 'bad-members'],
-    ['33 members', await signLines([...lines.slice(0, 6), ...people.slice(0, 33).map(({ card }) => `member: ${card.link}`)]), 'bad-members'],
+    [
+      '33 members',
+      await signLines([...lines.slice(0, 6), ...people.slice(0, 33).map(({ card }) => `member: ${card.link}`)]),
+      'bad-members',
+    ],
     ['no maker among them', await signLines([...lines.slice(0, 6), ...lines.slice(7)]), 'bad-members'],
     ["a member's card that was changed", await signLines(replace(/name=Person%201/, 'name=Person%209')), 'bad-card'],
     ["a member's card in another spelling", await signLines(replace(/name=Person%201/, 'name=%50erson%201')), 'bad-card'],
@@ -133,7 +152,12 @@ describe('from one version to the next', () => {
     const next = await make({ version: 2, name: 'Old friends', members: [alice.card, moved, dave.card] })
     const change = compareGroups(known, next)
     if (change.kind !== 'newer') throw new Error(change.kind)
-    expect([names(change.joined), names(change.left), names(change.changed), change.renamed]).toEqual([['Person 3'], ['Person 1'], ['Carol'], 'Friends'])
+    expect([names(change.joined), names(change.left), names(change.changed), change.renamed]).toEqual([
+      ['Person 3'],
+      ['Person 1'],
+      ['Carol'],
+      'Friends',
+    ])
     expect(compareGroups(next, known)).toEqual({ kind: 'older' })
   })
 

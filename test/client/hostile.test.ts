@@ -106,7 +106,12 @@ describe('a text that is no challenge of this relay is not answered', () => {
       expect(outcome).toMatchObject({ code: EXIT.refused, out: '' })
       expectOurWords(outcome)
       await relay.close()
-      expect(relay.received().split('\n').map((sent) => sent.split(';')[0])).toEqual(['8', '0', '8', '0', ''])
+      expect(
+        relay
+          .received()
+          .split('\n')
+          .map((sent) => sent.split(';')[0]),
+      ).toEqual(['8', '0', '8', '0', ''])
       expect(relay.received()).not.toContain(SECRET)
     })
   }
@@ -250,19 +255,22 @@ describe('what is not the protocol ends the connection, with one clear line', ()
     expect(said).toBeLessThan(64 * 1_048_576)
   })
 
-  test.each([['answers', '17\n'], ['notices', '98;x\n'], ['empty lines', '\n'], ['messages', '20;m1;aGk=\n'], ['errors', '99;denied;text\n']])(
-    'a million short lines: %s',
-    async (_name, line) => {
-      relay = await startHostileRelay(async (peer) => {
-        await peer.line()
-        for (let i = 0; i < 1_000 && (await peer.say(line.repeat(1_000))); i++);
-        await peer.gone
-      })
-      const outcome = await get(relay.address)
-      expect(outcome.code).toBe(EXIT.refused)
-      expectOurWords(outcome)
-    },
-  )
+  test.each([
+    ['answers', '17\n'],
+    ['notices', '98;x\n'],
+    ['empty lines', '\n'],
+    ['messages', '20;m1;aGk=\n'],
+    ['errors', '99;denied;text\n'],
+  ])('a million short lines: %s', async (_name, line) => {
+    relay = await startHostileRelay(async (peer) => {
+      await peer.line()
+      for (let i = 0; i < 1_000 && (await peer.say(line.repeat(1_000))); i++);
+      await peer.gone
+    })
+    const outcome = await get(relay.address)
+    expect(outcome.code).toBe(EXIT.refused)
+    expectOurWords(outcome)
+  })
 
   test('a million messages of a subscription that are faster than they are taken', async () => {
     relay = await startHostileRelay(async (peer) => {
@@ -380,7 +388,12 @@ describe('what a relay may do, and what it gets for it', () => {
 
     const json = await get(relay.address, '--json')
     expect(json.out).toMatch(/^[\x20-\x7e\n]*$/)
-    expect(json.out.trimEnd().split('\n').map((line) => JSON.parse(line) as object)).toEqual([
+    expect(
+      json.out
+        .trimEnd()
+        .split('\n')
+        .map((line) => JSON.parse(line) as object),
+    ).toEqual([
       { verdict: 'unsigned', relay: relay.address, text },
       { verdict: 'unreadable', relay: relay.address },
     ])

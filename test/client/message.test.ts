@@ -81,7 +81,14 @@ describe('a message', () => {
     filePart({ part: 1, total: 0 }),
     filePart({ part: PARTS, total: PARTS * PART_BYTES }),
     { type: 'have', file: makeId(), parts: [] },
-    { type: 'have', file: makeId(), parts: [[1, 12], [14, 14]] },
+    {
+      type: 'have',
+      file: makeId(),
+      parts: [
+        [1, 12],
+        [14, 14],
+      ],
+    },
     { type: 'have', file: makeId(), parts: 'done' },
     { type: 'have', file: makeId(), parts: 'refused' },
     { type: 'edit', of: makeId(), text: 'better' },
@@ -175,7 +182,19 @@ describe('a message', () => {
     ['a path', { content: { ...filePart({ part: 0, total: 1 }), name: '../x' } }],
     ['a part too far', { content: { ...filePart({ part: 1, total: 1 }), part: 2 } }],
     ['a short part', { content: { ...filePart({ part: 1, total: 2 }), bytes: new Uint8Array(1) } }],
-    ['ranges that fall', { content: { type: 'have', file: makeId(), parts: [[2, 2], [1, 1]] } }],
+    [
+      'ranges that fall',
+      {
+        content: {
+          type: 'have',
+          file: makeId(),
+          parts: [
+            [2, 2],
+            [1, 1],
+          ],
+        },
+      },
+    ],
     ['a name of a type', { content: { type: 'unknown', name: 'A', body: new Uint8Array() } }],
   ] as const)('is not made with %s of another form', async (_, wrong) => {
     const message = { to: bob.to, id: makeId(), time: NOW, content: { type: 'text', text: '' }, ...wrong } as const
@@ -222,7 +241,10 @@ describe('each verdict, by what is in an age file to Bob', async () => {
       'a NUL after it': concat(good, Uint8Array.of(0)),
       'line ends with CR': replace(good, /\n/g, '\r\n'),
       'no base64': replace(good, /U1NIU0lH/, 'U1NI!0lH'),
-      'base64 with stray bits': concat(encodeText(textOf(headerOf())), encodeText('-----BEGIN SSH SIGNATURE-----\nAB==\n-----END SSH SIGNATURE-----\n')),
+      'base64 with stray bits': concat(
+        encodeText(textOf(headerOf())),
+        encodeText('-----BEGIN SSH SIGNATURE-----\nAB==\n-----END SSH SIGNATURE-----\n'),
+      ),
       'lines of 77': replace(good, /(U1NI.{66})\n(.{7})/, '$1$2\n'),
       'an empty line in the signature': replace(good, /U1NIU0lH/, '\nU1NIU0lH'),
       'a signature without end': concat(encodeText(textOf(headerOf())), armor(randomBytes(100_000))),
@@ -266,8 +288,14 @@ describe('each verdict, by what is in an age file to Bob', async () => {
       'in short lines': replace(good, /(U1NI.{6})(.{60})\n/, '$1\n$2\n'),
       'in lines of 76': replace(good, /(U1NI.{66})\n(.{6})/, '$1$2\n'),
       'with headers that are not known': await make({ 'x-later': 'some', zzz: '\u202eturned', 'to-be': 'ignored' }),
-      'with headers in another order': await signText(alice, 'asfaleia-message', textOf([headerOf()[0]!, ...headerOf().slice(1).toReversed()])),
-      'with 64 headers': await make(Object.fromEntries(Array.from({ length: 59 }, (_, n) => [`x${'a'.repeat(1 + (n % 30))}${'b'.repeat(Math.floor(n / 30))}`, '1']))),
+      'with headers in another order': await signText(
+        alice,
+        'asfaleia-message',
+        textOf([headerOf()[0]!, ...headerOf().slice(1).toReversed()]),
+      ),
+      'with 64 headers': await make(
+        Object.fromEntries(Array.from({ length: 59 }, (_, n) => [`x${'a'.repeat(1 + (n % 30))}${'b'.repeat(Math.floor(n / 30))}`, '1'])),
+      ),
       'with a body of signatures': await make({}, `${Buffer.from(good).toString()}\n${signature(good)}`),
       'with a body that begins a signature': await make({}, '-----BEGIN SSH SIGNATURE-----'),
       'with an empty body': await make({}, ''),
@@ -275,7 +303,9 @@ describe('each verdict, by what is in an age file to Bob', async () => {
       'fourteen days ago': await make({ time: formatTime(NOW - STALE) }),
     },
   }
-  const cases = Object.entries(rows).flatMap(([verdict, texts]) => Object.entries(texts).map(([what, text]) => [verdict, what, text] as const))
+  const cases = Object.entries(rows).flatMap(([verdict, texts]) =>
+    Object.entries(texts).map(([what, text]) => [verdict, what, text] as const),
+  )
   const seen = seenWith([alice, 'AAAAAAAAAAAAAAAAAAAAAA'], [bob, ID], [alice, makeId()])
 
   it.each(cases)('%s: %s', async (verdict, _, text) => {
@@ -356,9 +386,20 @@ async function malformed(): Promise<Record<string, Uint8Array>> {
     'no empty line': await raw(`${lines.join('\n')}\n`),
     'no line end of its body': await raw(`${lines.join('\n')}\n\n`),
     'no header': await raw('asfaleia-message/1\n\nhello\n'),
-    ...Object.fromEntries(await Promise.all(['type', 'from', 'to', 'id', 'time'].map(async (name) => [`no ${name}`, await make({ [name]: '' })]))),
-    ...Object.fromEntries(await Promise.all([...lines.slice(1), 'x-later: 1'].map(async (line) => [`${line.split(':')[0]} twice`, await raw(textOf([...lines, line, 'x-later: 1']))]))),
-    '65 headers': await make(Object.fromEntries(Array.from({ length: 60 }, (_, n) => [`x${'a'.repeat(1 + (n % 30))}${'b'.repeat(Math.floor(n / 30))}`, '1']))),
+    ...Object.fromEntries(
+      await Promise.all(['type', 'from', 'to', 'id', 'time'].map(async (name) => [`no ${name}`, await make({ [name]: '' })])),
+    ),
+    ...Object.fromEntries(
+      await Promise.all(
+        [...lines.slice(1), 'x-later: 1'].map(async (line) => [
+          `${line.split(':')[0]} twice`,
+          await raw(textOf([...lines, line, 'x-later: 1'])),
+        ]),
+      ),
+    ),
+    '65 headers': await make(
+      Object.fromEntries(Array.from({ length: 60 }, (_, n) => [`x${'a'.repeat(1 + (n % 30))}${'b'.repeat(Math.floor(n / 30))}`, '1'])),
+    ),
     'a header of 8 KiB': await make({ x: 'y'.repeat(8_192) }),
     'a header without end': await make({ x: 'y'.repeat(500_000) }),
     'a control character': await make({ x: 'a\u001b[2Jb' }),
@@ -378,7 +419,9 @@ async function malformed(): Promise<Record<string, Uint8Array>> {
     'a key with two spaces': await make({ from: key.replace(' ', '  ') }),
     'a key that is none': await make({ from: key.slice(0, -8) }),
     'a key of an unknown type': await make({ from: key.replaceAll('ed25519', 'ed25518') }),
-    'a small point': await make({ from: `ssh-ed25519 ${Buffer.concat([Buffer.from('0000000b7373682d6564323535313900000020', 'hex'), Buffer.alloc(32)]).toString('base64')}` }),
+    'a small point': await make({
+      from: `ssh-ed25519 ${Buffer.concat([Buffer.from('0000000b7373682d6564323535313900000020', 'hex'), Buffer.alloc(32)]).toString('base64')}`,
+    }),
     'a certificate': await make({ from: `ssh-ed25519-cert-v01@openssh.com ${certificateOf(alice).toString('base64')}` }),
     'a fingerprint of MD5': await make({ to: 'MD5:00:11:22:33:44:55:66:77:88:99:aa:bb:cc:dd:ee:ff' }),
     'a fingerprint with padding': await make({ to: `${fingerprintOf(bob.identity.key)}=` }),
@@ -465,21 +508,25 @@ describe('what is genuine', () => {
     expect(await verdictOf(text)).toBe('genuine')
   })
 
-  it.each(['ed25519', 'rsa2048', 'ecdsa256', 'sk-ed25519'] as const)('is not so with any byte changed, by %s', { timeout: 120_000 }, async (kind) => {
-    const text = pad(await make({}, 'hello', everybody.get(kind)), 2_048)
-    expect(await verdictOf(text)).toBe('genuine')
-    const verdicts = new Set<Verdict>()
-    for (let at = 0; at < text.length; at++) {
-      // One bit, and any other byte.
-      for (const change of [1 << (at % 8), 1 + ((at * 37) % 255)]) {
-        const changed = Uint8Array.from(text)
-        changed[at]! ^= change
-        verdicts.add(await verdictOf(changed))
+  it.each(['ed25519', 'rsa2048', 'ecdsa256', 'sk-ed25519'] as const)(
+    'is not so with any byte changed, by %s',
+    { timeout: 120_000 },
+    async (kind) => {
+      const text = pad(await make({}, 'hello', everybody.get(kind)), 2_048)
+      expect(await verdictOf(text)).toBe('genuine')
+      const verdicts = new Set<Verdict>()
+      for (let at = 0; at < text.length; at++) {
+        // One bit, and any other byte.
+        for (const change of [1 << (at % 8), 1 + ((at * 37) % 255)]) {
+          const changed = Uint8Array.from(text)
+          changed[at]! ^= change
+          verdicts.add(await verdictOf(changed))
+        }
       }
-    }
-    expect(verdicts).not.toContain('genuine')
-    expect([...verdicts]).toEqual(expect.arrayContaining(['unsigned', 'truncated', 'malformed', 'forged']))
-  })
+      expect(verdicts).not.toContain('genuine')
+      expect([...verdicts]).toEqual(expect.arrayContaining(['unsigned', 'truncated', 'malformed', 'forged']))
+    },
+  )
 
   it('is not so by a key whose owner was not there', async () => {
     const fido = makeFidoKey('ed25519')
@@ -509,7 +556,12 @@ describe('with the real tools', () => {
   ] as const)('a signature of ssh-keygen is taken, by either hash: %s', async (_, args) => {
     const folder = makeFolder()
     const files = makeKey(folder, 'key', args)
-    const text = textOf(['asfaleia-message/1', 'type: text', `from: ${files.line.split(' ').slice(0, 2).join(' ')}`, ...headerOf().slice(3)])
+    const text = textOf([
+      'asfaleia-message/1',
+      'type: text',
+      `from: ${files.line.split(' ').slice(0, 2).join(' ')}`,
+      ...headerOf().slice(3),
+    ])
     for (const hash of ['sha256', 'sha512']) {
       const signature = run('ssh-keygen', ['-q', '-Y', 'sign', '-n', 'asfaleia-message', '-O', `hashalg=${hash}`, '-f', files.path], text)
       expect(await verdictOf(concat(encodeText(text), signature))).toBe('genuine')
@@ -521,7 +573,12 @@ describe('with the real tools', () => {
     const folder = makeFolder()
     const [authority, files] = [makeKey(folder, 'authority', ['-t', 'ed25519']), makeKey(folder, 'key', ['-t', 'ed25519'])]
     const certificate = Buffer.from(certify(authority, files).split(' ')[1]!, 'base64')
-    const text = textOf(['asfaleia-message/1', 'type: text', `from: ${files.line.split(' ').slice(0, 2).join(' ')}`, ...headerOf().slice(3)])
+    const text = textOf([
+      'asfaleia-message/1',
+      'type: text',
+      `from: ${files.line.split(' ').slice(0, 2).join(' ')}`,
+      ...headerOf().slice(3),
+    ])
     const blob = dearmor(run('ssh-keygen', ['-q', '-Y', 'sign', '-n', 'asfaleia-message', '-f', files.path], text).toString())
     expect(await verdictOf(concat(encodeText(text), armor(blob)))).toBe('genuine')
     expect(await verdictOf(concat(encodeText(text), armor(withKey(blob, certificate))))).toBe('forged')
@@ -569,9 +626,17 @@ function arbitraryMessage(): fc.Arbitrary<Omit<Envelope, 'from' | 'to'>> {
   })
   const content: fc.Arbitrary<Content> = fc.oneof(
     fc.record({ type: fc.constant('text' as const), text, replyTo: id }, { requiredKeys: ['type', 'text'] }),
-    fc.record({ type: fc.constant('receipt' as const), state: fc.constantFrom('delivered' as const, 'read' as const), ids: fc.array(id, { minLength: 1, maxLength: RECEIPT_IDS }) }),
+    fc.record({
+      type: fc.constant('receipt' as const),
+      state: fc.constantFrom('delivered' as const, 'read' as const),
+      ids: fc.array(id, { minLength: 1, maxLength: RECEIPT_IDS }),
+    }),
     fc.nat(PARTS * PART_BYTES).chain((total) => fc.nat(countParts(total)).map((part) => filePart({ part, total }))),
-    fc.record({ type: fc.constant('have' as const), file: id, parts: fc.oneof(ranges, fc.constantFrom('done' as const, 'refused' as const)) }),
+    fc.record({
+      type: fc.constant('have' as const),
+      file: id,
+      parts: fc.oneof(ranges, fc.constantFrom('done' as const, 'refused' as const)),
+    }),
     fc.record({ type: fc.constant('edit' as const), of: id, text }),
     fc.record({ type: fc.constant('remove' as const), of: id }),
     fc.record({ type: fc.constantFrom('card' as const, 'group' as const), card: text }),

@@ -13,7 +13,15 @@ import type { FileOffer } from '../../src/client/transfers.ts'
 import { ORDER } from '../../src/client/order.ts'
 import { createClock } from '../support/clock.ts'
 import { memoryFile, type MemoryFile, sha256 } from '../support/files.ts'
-import { challengeLine, challengePacket, honestly, type HostileRelay, type Peer, startHostileRelay, TOKEN } from '../support/hostile-relay.ts'
+import {
+  challengeLine,
+  challengePacket,
+  honestly,
+  type HostileRelay,
+  type Peer,
+  startHostileRelay,
+  TOKEN,
+} from '../support/hostile-relay.ts'
 import { makePerson, messengerOf, type Person, take, textOf } from '../support/people.ts'
 import { startTestRelay, type TestRelay } from '../support/relay.ts'
 
@@ -41,7 +49,10 @@ function open(person: Person, contacts: readonly Contact[], more?: Partial<Messe
 }
 
 /** Every event from now on. */
-function listen(messenger: Messenger): { readonly events: MessengerEvent[]; until(found: (event: MessengerEvent) => boolean): Promise<MessengerEvent> } {
+function listen(messenger: Messenger): {
+  readonly events: MessengerEvent[]
+  until(found: (event: MessengerEvent) => boolean): Promise<MessengerEvent>
+} {
   const events: MessengerEvent[] = []
   const watchers = new Set<() => void>()
   void (async () => {
@@ -70,7 +81,12 @@ const now = (): number => Math.floor(Date.now() / 1_000)
 const text = (words: string): Content => ({ type: 'text', text: words })
 
 /** A payload, as any client can write one. */
-function write(from: Person, to: Contact, content: Content, more: { id?: string; after?: string; time?: number } = {}): Promise<Uint8Array> {
+function write(
+  from: Person,
+  to: Contact,
+  content: Content,
+  more: { id?: string; after?: string; time?: number } = {},
+): Promise<Uint8Array> {
   const { id = makeId(), after, time = now() } = more
   return encodeMessage(from.identity, { to, id, time, content, ...(after !== undefined && { after }) })
 }
@@ -84,7 +100,11 @@ async function post(relay: string, from: Person, to: Contact, payloads: readonly
 describe('a hostile correspondent', () => {
   test('cannot confirm what was sent to another, nor what was never sent', async () => {
     const [first, second] = [await startRelay(), await startRelay()]
-    const [alice, bob, mallory] = [makePerson('alice', first.address), makePerson('bob', second.address), makePerson('mallory', second.address)]
+    const [alice, bob, mallory] = [
+      makePerson('alice', first.address),
+      makePerson('bob', second.address),
+      makePerson('mallory', second.address),
+    ]
     const messenger = open(alice, [bob, mallory])
     const heard = listen(messenger)
     const delivery = messenger.send(bob, text('for Bob'))
@@ -104,12 +124,19 @@ describe('a hostile correspondent', () => {
 
   test('gets no receipt as a stranger, and none for what is not its own', async () => {
     const first = await startRelay()
-    const [alice, bob, stranger] = [makePerson('alice', first.address), makePerson('bob', first.address), makePerson('stranger', first.address)]
+    const [alice, bob, stranger] = [
+      makePerson('alice', first.address),
+      makePerson('bob', first.address),
+      makePerson('stranger', first.address),
+    ]
     const messenger = open(alice, [bob])
     const id = makeId()
     await post(first.address, stranger, alice, [await write(stranger, alice, text('one'), { id })])
     // The same again: known, dropped, and still no word to a stranger.
-    await post(first.address, stranger, alice, [await write(stranger, alice, text('one'), { id }), await write(stranger, alice, text('two'))])
+    await post(first.address, stranger, alice, [
+      await write(stranger, alice, text('one'), { id }),
+      await write(stranger, alice, text('two')),
+    ])
     const received = await take(messenger, 2)
     expect(received.map(textOf)).toEqual(['one', 'two'])
     expect(received.map(({ from }) => from)).toEqual([undefined, undefined])
@@ -120,7 +147,11 @@ describe('a hostile correspondent', () => {
 
   test('junk, forgeries and what was meant for others are given as what they are, and change nothing', async () => {
     const first = await startRelay()
-    const [alice, bob, mallory] = [makePerson('alice', first.address), makePerson('bob', first.address), makePerson('mallory', first.address)]
+    const [alice, bob, mallory] = [
+      makePerson('alice', first.address),
+      makePerson('bob', first.address),
+      makePerson('mallory', first.address),
+    ]
     const messenger = open(alice, [bob])
     const delivery = messenger.send(bob, text('for Bob'))
     await delivery.accepted
@@ -130,8 +161,16 @@ describe('a hostile correspondent', () => {
       blob.set(bob.key.blob, Buffer.from(blob).indexOf(mallory.key.blob))
       return blob
     }
-    const forged = await encodeMessage({ key: bob.key, sign }, { to: alice, id: makeId(), time: now(), content: { type: 'receipt', state: 'read', ids: [delivery.id] } })
-    await post(first.address, mallory, alice, [new Uint8Array(100), forged, await write(bob, alice, text('genuine')), await write(bob, alice, text('old'), { time: now() - 15 * 86_400 })])
+    const forged = await encodeMessage(
+      { key: bob.key, sign },
+      { to: alice, id: makeId(), time: now(), content: { type: 'receipt', state: 'read', ids: [delivery.id] } },
+    )
+    await post(first.address, mallory, alice, [
+      new Uint8Array(100),
+      forged,
+      await write(bob, alice, text('genuine')),
+      await write(bob, alice, text('old'), { time: now() - 15 * 86_400 }),
+    ])
     const received = await take(messenger, 4)
     expect(received.map(({ verdict }) => verdict)).toEqual(['unreadable', 'forged', 'genuine', 'stale'])
     expect(received[1]!.from).toBeUndefined()
@@ -143,7 +182,11 @@ describe('a hostile correspondent', () => {
 
   test('an endless chain of messages that come after none holds up nobody else, and not its own for long', async () => {
     const first = await startRelay()
-    const [alice, bob, mallory] = [makePerson('alice', first.address), makePerson('bob', first.address), makePerson('mallory', first.address)]
+    const [alice, bob, mallory] = [
+      makePerson('alice', first.address),
+      makePerson('bob', first.address),
+      makePerson('mallory', first.address),
+    ]
     const messenger = open(alice, [bob, mallory])
     await post(first.address, mallory, alice, [await write(mallory, alice, text('begins'))])
     const chain = await Promise.all(Array.from({ length: 60 }, (_, n) => write(mallory, alice, text(`${n}`), { after: makeId() })))
@@ -163,7 +206,11 @@ describe('a hostile correspondent', () => {
 
   test('file offers and parts: those without an end, twice, in the wrong place, of another file under the same id', async () => {
     const first = await startRelay()
-    const [alice, bob, mallory] = [makePerson('alice', first.address), makePerson('bob', first.address), makePerson('mallory', first.address)]
+    const [alice, bob, mallory] = [
+      makePerson('alice', first.address),
+      makePerson('bob', first.address),
+      makePerson('mallory', first.address),
+    ]
     const offers: FileOffer[] = []
     const files: MemoryFile[] = []
     const messenger = open(alice, [bob, mallory], {
@@ -232,7 +279,11 @@ describe('a hostile correspondent', () => {
       },
     })
     const heard = listen(messenger)
-    const offers = Array.from({ length: 20 }, (_, n) => ({ type: 'file', file: makeId(), name: `${n}`, total: 2 ** 30, hash: '0'.repeat(64), part: 0, bytes: new Uint8Array(0) }) as const)
+    const offers = Array.from(
+      { length: 20 },
+      (_, n) =>
+        ({ type: 'file', file: makeId(), name: `${n}`, total: 2 ** 30, hash: '0'.repeat(64), part: 0, bytes: new Uint8Array(0) }) as const,
+    )
     for (const offer of offers) {
       await post(first.address, mallory, alice, [await write(mallory, alice, offer)])
       await heard.until((event) => event.kind === 'file-received' && event.offer.name === offer.name)
@@ -246,9 +297,17 @@ describe('a hostile correspondent', () => {
 
   test('says that it has files that were never sent to it', async () => {
     const [first, second] = [await startRelay(), await startRelay()]
-    const [alice, bob, mallory] = [makePerson('alice', first.address), makePerson('bob', second.address), makePerson('mallory', second.address)]
+    const [alice, bob, mallory] = [
+      makePerson('alice', first.address),
+      makePerson('bob', second.address),
+      makePerson('mallory', second.address),
+    ]
     const kept: string[] = []
-    const seen = { load: async () => undefined, replace: async () => {}, append: async (line: Uint8Array) => void kept.push(Buffer.from(line).toString()) }
+    const seen = {
+      load: async () => undefined,
+      replace: async () => {},
+      append: async (line: Uint8Array) => void kept.push(Buffer.from(line).toString()),
+    }
     const messenger = open(alice, [bob, mallory], { seen })
     const delivery = await messenger.sendFile(bob, { name: 'x', size: 3, read: async () => new Uint8Array(3) })
     await post(first.address, mallory, alice, [
@@ -393,7 +452,9 @@ describe('a hostile relay', () => {
   test('loses the connection before what came was taken: it comes again, and is given once, junk too', async () => {
     const [alice, bob] = [makePerson('alice'), makePerson('bob')]
     const base64 = (payload: Uint8Array): string => Buffer.from(payload).toString('base64')
-    const packets = [Buffer.from('junk'), Buffer.from('junk'), await write(alice, bob, text('hello'))].map((payload, n) => `20;m${n};${base64(payload)}\n`)
+    const packets = [Buffer.from('junk'), Buffer.from('junk'), await write(alice, bob, text('hello'))].map(
+      (payload, n) => `20;m${n};${base64(payload)}\n`,
+    )
     let connections = 0
     const acked: string[] = []
     const hostile = await startScript(async (peer) => {

@@ -67,29 +67,33 @@ describe('two people on two relays', () => {
 })
 
 describe('a relay that is killed and started again', () => {
-  test('in the middle of 200 messages each way: all arrive once, in the order of their sender, and are confirmed', { timeout: 60_000 }, async () => {
-    let first = await startRelay({ memory: 2 ** 24 })
-    const second = await startRelay({ memory: 2 ** 24 })
-    const [alice, bob] = [makePerson('alice', first.address), makePerson('bob', second.address)]
-    const [from, to] = [open(alice, [bob]), open(bob, [alice])]
-    const forgotten: string[] = []
-    void (async () => {
-      for await (const event of to.events()) if (event.kind === 'forgotten') forgotten.push(event.relay)
-    })()
-    const texts = Array.from({ length: 200 }, (_, n) => `message ${n}`)
-    const out = texts.map((text) => from.send(bob, { type: 'text', text }))
-    const back = texts.map((text) => to.send(alice, { type: 'text', text }))
-    const came = take(to, 200)
-    const cameBack = await take(from, 40)
-    await first.kill()
-    first = await startRelay({ memory: 2 ** 24, port: first.port })
-    cameBack.push(...(await take(from, 160)))
-    expect((await came).map(textOf)).toEqual(texts)
-    expect(cameBack.map(textOf)).toEqual(texts)
-    expect(cameBack.filter(({ gap, late }) => gap || late)).toEqual([])
-    expect(new Set(await Promise.all([...out, ...back].map(({ settled }) => settled)))).toEqual(new Set(['delivered']))
-    expect(forgotten).toContain(first.address)
-  })
+  test(
+    'in the middle of 200 messages each way: all arrive once, in the order of their sender, and are confirmed',
+    { timeout: 60_000 },
+    async () => {
+      let first = await startRelay({ memory: 2 ** 24 })
+      const second = await startRelay({ memory: 2 ** 24 })
+      const [alice, bob] = [makePerson('alice', first.address), makePerson('bob', second.address)]
+      const [from, to] = [open(alice, [bob]), open(bob, [alice])]
+      const forgotten: string[] = []
+      void (async () => {
+        for await (const event of to.events()) if (event.kind === 'forgotten') forgotten.push(event.relay)
+      })()
+      const texts = Array.from({ length: 200 }, (_, n) => `message ${n}`)
+      const out = texts.map((text) => from.send(bob, { type: 'text', text }))
+      const back = texts.map((text) => to.send(alice, { type: 'text', text }))
+      const came = take(to, 200)
+      const cameBack = await take(from, 40)
+      await first.kill()
+      first = await startRelay({ memory: 2 ** 24, port: first.port })
+      cameBack.push(...(await take(from, 160)))
+      expect((await came).map(textOf)).toEqual(texts)
+      expect(cameBack.map(textOf)).toEqual(texts)
+      expect(cameBack.filter(({ gap, late }) => gap || late)).toEqual([])
+      expect(new Set(await Promise.all([...out, ...back].map(({ settled }) => settled)))).toEqual(new Set(['delivered']))
+      expect(forgotten).toContain(first.address)
+    },
+  )
 })
 
 /** Takes one file, and goes on with what it wrote of it before; `more` is what its sinks do beside. */
@@ -319,7 +323,15 @@ describe('what is kept', () => {
       for await (const event of again.events()) if (event.kind === 'duplicate') return event
       return undefined
     })()
-    const copy = { ...lost[0]!, payload: await encodeMessage(alice.identity, { to: moved, id: lost[0]!.id, time: Math.floor(Date.now() / 1_000), content: { type: 'text', text: 'one' } }) }
+    const copy = {
+      ...lost[0]!,
+      payload: await encodeMessage(alice.identity, {
+        to: moved,
+        id: lost[0]!.id,
+        time: Math.floor(Date.now() / 1_000),
+        content: { type: 'text', text: 'one' },
+      }),
+    }
     using client = await connectRelay({ relay: first.address, identity: alice.identity })
     await client.sendSealed(moved.key, copy.payload)
     expect(await duplicate).toMatchObject({ id: lost[0]!.id })
@@ -329,7 +341,11 @@ describe('what is kept', () => {
     const relay = await startRelay()
     const alice = makePerson('alice', relay.address)
     let replaced = false
-    const seen: SeenStore = { load: async () => Buffer.from('something else'), append: async () => {}, replace: async () => void (replaced = true) }
+    const seen: SeenStore = {
+      load: async () => Buffer.from('something else'),
+      append: async () => {},
+      replace: async () => void (replaced = true),
+    }
     const messenger = open(alice, [alice], { seen })
     await expect(messenger.ready).rejects.toMatchObject({ code: 'broken-store' })
     expect(await messenger.send(alice, { type: 'text', text: 'x' }).settled).toBe('failed')
@@ -431,7 +447,14 @@ describe('ends and limits', () => {
     proxy.cut()
     while (proxy.requests.length < 6) await new Promise((resolve) => setTimeout(resolve, 10))
     expect(new Set(proxy.requests.map(({ user }) => user)).size).toBe(6)
-    expect(proxy.requests.map(({ host }) => host).toSorted()).toEqual(['one.example', 'one.example', 'one.example', 'one.example', 'two.example', 'two.example'])
+    expect(proxy.requests.map(({ host }) => host).toSorted()).toEqual([
+      'one.example',
+      'one.example',
+      'one.example',
+      'one.example',
+      'two.example',
+      'two.example',
+    ])
   })
 
   test('a connection for sending ends when it is idle; the next one goes on with its token', async () => {

@@ -16,9 +16,11 @@ function outboxOf(...ids: readonly string[]): Outbox {
   return outbox
 }
 
-const short = (tasks: readonly OutboxTask[]): string[] => tasks.map((task) => (task.kind === 'send' ? `${task.id} to ${task.relay}` : `look at ${task.relay}`))
+const short = (tasks: readonly OutboxTask[]): string[] =>
+  tasks.map((task) => (task.kind === 'send' ? `${task.id} to ${task.relay}` : `look at ${task.relay}`))
 const take = (outbox: Outbox, now: number): string[] => short(outbox.take(now))
-const sent = (outbox: Outbox, ids: readonly string[], relay: string, now = 0): unknown[] => ids.map((id) => outbox.onSent(id, relay, 604_800, now)?.state)
+const sent = (outbox: Outbox, ids: readonly string[], relay: string, now = 0): unknown[] =>
+  ids.map((id) => outbox.onSent(id, relay, 604_800, now)?.state)
 
 describe('the way of a message', () => {
   test('to the first relay, held there, delivered, read', () => {
@@ -102,7 +104,9 @@ describe('relays', () => {
   test('the next one where the first cannot be reached, the first again when it can', () => {
     const outbox = outboxOf('a')
     expect(take(outbox, 0)).toEqual(['a to one'])
-    expect(outbox.onLost('one', 'relay-down', undefined, 0, 0)).toEqual([{ id: 'a', to: BOB, state: 'waiting', relay: 'one', code: 'relay-down' }])
+    expect(outbox.onLost('one', 'relay-down', undefined, 0, 0)).toEqual([
+      { id: 'a', to: BOB, state: 'waiting', relay: 'one', code: 'relay-down' },
+    ])
     expect(take(outbox, 0)).toEqual(['a to two'])
     outbox.onLost('two', 'relay-down', undefined, 0, 0)
     expect(take(outbox, 0)).toEqual([])
@@ -210,7 +214,17 @@ describe('relays', () => {
         if (task.kind === 'send') outbox.onSent(task.id, task.relay, 604_800, now)
       }
     }
-    expect(times).toEqual(['0 h to one', '1 h to two', '5 h to one', '17 h to one', '41 h to one', '65 h to one', '89 h to one', '113 h to one', '137 h to one'])
+    expect(times).toEqual([
+      '0 h to one',
+      '1 h to two',
+      '5 h to one',
+      '17 h to one',
+      '41 h to one',
+      '65 h to one',
+      '89 h to one',
+      '113 h to one',
+      '137 h to one',
+    ])
   })
 
   test('it goes again when the relay will have given it up', () => {
@@ -248,7 +262,8 @@ describe('relays', () => {
 })
 
 describe('refusals', () => {
-  const refuse = (outbox: Outbox, id: string, relay: string, code: Parameters<Outbox['onRefused']>[2], now = 0): unknown => outbox.onRefused(id, relay, code, undefined, 0, now)
+  const refuse = (outbox: Outbox, id: string, relay: string, code: Parameters<Outbox['onRefused']>[2], now = 0): unknown =>
+    outbox.onRefused(id, relay, code, undefined, 0, now)
 
   test('a full mailbox: its messages wait in order, or go to the next relay; others are not held up', () => {
     const outbox = outboxOf('a', 'b')

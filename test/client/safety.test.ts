@@ -65,7 +65,11 @@ describe('randomart', () => {
   const drawn = (path: string): string[] => run('ssh-keygen', ['-l', '-v', '-f', path]).toString().trimEnd().split('\n').slice(1)
 
   it.each(KEYS)('is what ssh-keygen draws: %s %s %s %s', (...args) => {
-    const { path, line } = makeKey(makeFolder(), 'key', args.filter((each) => each !== undefined))
+    const { path, line } = makeKey(
+      makeFolder(),
+      'key',
+      args.filter((each) => each !== undefined),
+    )
     expect(randomart(parsePublicKey(line))).toEqual(drawn(`${path}.pub`))
   })
 

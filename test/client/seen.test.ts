@@ -54,12 +54,17 @@ describe('what came before', () => {
     expect([cut.has(from, first), cut.has(from, last)]).toEqual([true, false])
   })
 
-  it.each(['', 'asfaleia-seen/2\n', 'asfaleia-seen/1\nx 1\n', 'asfaleia-seen/1\n\n', `asfaleia-seen/1\n${'A'.repeat(22)}\n`, `asfaleia-seen/1\n${'A'.repeat(22)} -1\n`, `asfaleia-seen/1\nsince x\n`])(
-    'is not read from %j',
-    (stored) => {
-      expect(Seen.decode(encodeText(stored), NOW)).toBeUndefined()
-    },
-  )
+  it.each([
+    '',
+    'asfaleia-seen/2\n',
+    'asfaleia-seen/1\nx 1\n',
+    'asfaleia-seen/1\n\n',
+    `asfaleia-seen/1\n${'A'.repeat(22)}\n`,
+    `asfaleia-seen/1\n${'A'.repeat(22)} -1\n`,
+    `asfaleia-seen/1\nsince x\n`,
+  ])('is not read from %j', (stored) => {
+    expect(Seen.decode(encodeText(stored), NOW)).toBeUndefined()
+  })
 
   it('is forgotten once the message is stale anyway, and not before', () => {
     const seen = new Seen()

@@ -28,7 +28,11 @@ test('a messenger', () => {
   expectTypeOf<typeof openMessenger>().parameter(0).toEqualTypeOf<MessengerOptions>()
   expectTypeOf<typeof openMessenger>().returns.toEqualTypeOf<Messenger>()
   // No more has to be said than who one is, where one receives, and whom one knows.
-  expectTypeOf<{ identity: MessengerOptions['identity']; relays: string[]; contacts: ReturnType<typeof contactsOf> }>().toExtend<MessengerOptions>()
+  expectTypeOf<{
+    identity: MessengerOptions['identity']
+    relays: string[]
+    contacts: ReturnType<typeof contactsOf>
+  }>().toExtend<MessengerOptions>()
   expectTypeOf<Messenger>().toExtend<AsyncDisposable>()
   expectTypeOf<MessengerOptions['signal']>().toEqualTypeOf<AbortSignal | undefined>()
   expectTypeOf<Messenger['send']>().toBeCallableWith({} as Contact, { type: 'text', text: '' }, { deadline: 60 })
@@ -55,12 +59,18 @@ test('what came: its verdict says what there is', () => {
   expectTypeOf<Received['verdict']>().not.toExtend<'genuine'>()
   // What came before is dropped, and never given.
   expectTypeOf<'replayed'>().not.toExtend<Received['verdict']>()
-  expectTypeOf<Content['type']>().toEqualTypeOf<'text' | 'receipt' | 'file' | 'have' | 'edit' | 'remove' | 'card' | 'group' | 'leave' | 'unknown'>()
+  expectTypeOf<Content['type']>().toEqualTypeOf<
+    'text' | 'receipt' | 'file' | 'have' | 'edit' | 'remove' | 'card' | 'group' | 'leave' | 'unknown'
+  >()
 })
 
 test('events are told apart by their kind', () => {
   expectTypeOf<Extract<MessengerEvent, { kind: 'delivery' }>['delivery']>().toEqualTypeOf<Delivery>()
-  expectTypeOf<Extract<MessengerEvent, { kind: 'moved' }>>().toEqualTypeOf<{ readonly kind: 'moved'; readonly relay: string; readonly name: string }>()
+  expectTypeOf<Extract<MessengerEvent, { kind: 'moved' }>>().toEqualTypeOf<{
+    readonly kind: 'moved'
+    readonly relay: string
+    readonly name: string
+  }>()
 })
 
 test('errors are told apart by their code', () => {

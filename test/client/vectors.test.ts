@@ -27,7 +27,9 @@ const messages = read<{
   texts: { name: string; verdict: string; text: string; padding?: number; content?: object }[]
   payloads: { name: string; to: 'bob' | 'rsa' | 'ecdsa'; payload: string }[]
 }>('message.json')
-const cards = read<{ cards: { name: string; key: string; text: string; link: string }[]; refused: (Named & { card: string })[] }>('card.json')
+const cards = read<{ cards: { name: string; key: string; text: string; link: string }[]; refused: (Named & { card: string })[] }>(
+  'card.json',
+)
 const groups = read<{ groups: { maker: string; members: string[]; text: string }[]; refused: (Named & { group: string })[] }>('group.json')
 
 const bob = identityOf(parsePrivateKey(readFileSync(join(VECTORS, 'bob'))))
@@ -60,9 +62,18 @@ describe('messages', () => {
 
   it('have each verdict', () => {
     const verdicts = new Set(messages.texts.map(({ verdict }) => verdict))
-    expect([...verdicts].toSorted()).toEqual(
-      ['forged', 'future', 'genuine', 'malformed', 'readdressed', 'replayed', 'stale', 'truncated', 'unknown-version', 'unsigned'],
-    )
+    expect([...verdicts].toSorted()).toEqual([
+      'forged',
+      'future',
+      'genuine',
+      'malformed',
+      'readdressed',
+      'replayed',
+      'stale',
+      'truncated',
+      'unknown-version',
+      'unsigned',
+    ])
   })
 })
 

@@ -70,13 +70,38 @@ test('the defaults: loopback, no name, the limits of the protocol', () => {
 
 test('everything can be set', () => {
   const argv = [
-    ['--tcp', '[::1]:1'], ['--unix', '/r.sock'], ['--http', 'unix:/h.sock'], ['--operator', 'off'], ['--proxy', 'tcp,http'],
-    ['--handover', '/t.sock'], ['--handover-secret', '/s'],
-    ['--name', `localhost, ${ONION.toUpperCase()}`], ['--name-file', '/n'], ['--tor-control', 'localhost:9051'],
-    ['--moved-from', OLD], ['--probe', 'unix:/socks'], ['--probe-file', '/r'], ['--probe-every', '1m'], ['--admit', '/a'],
-    ['--memory', '1G'], ['--connections', '100'], ['--unproven', '20'], ['--per-circuit', '3'], ['--per-sender', '1M'], ['--payload', '64K'],
-    ['--mailbox-messages', '7'], ['--hold', '2d'], ['--window', '8'], ['--token', '90m'], ['--first-packet', '5s'],
-    ['--login', '6s'], ['--idle', '7s'], ['--strict', 'on'], ['--allow-unsafe', 'swap,root'], ['--log-level', 'warn'], ['--log-format', 'pretty'],
+    ['--tcp', '[::1]:1'],
+    ['--unix', '/r.sock'],
+    ['--http', 'unix:/h.sock'],
+    ['--operator', 'off'],
+    ['--proxy', 'tcp,http'],
+    ['--handover', '/t.sock'],
+    ['--handover-secret', '/s'],
+    ['--name', `localhost, ${ONION.toUpperCase()}`],
+    ['--name-file', '/n'],
+    ['--tor-control', 'localhost:9051'],
+    ['--moved-from', OLD],
+    ['--probe', 'unix:/socks'],
+    ['--probe-file', '/r'],
+    ['--probe-every', '1m'],
+    ['--admit', '/a'],
+    ['--memory', '1G'],
+    ['--connections', '100'],
+    ['--unproven', '20'],
+    ['--per-circuit', '3'],
+    ['--per-sender', '1M'],
+    ['--payload', '64K'],
+    ['--mailbox-messages', '7'],
+    ['--hold', '2d'],
+    ['--window', '8'],
+    ['--token', '90m'],
+    ['--first-packet', '5s'],
+    ['--login', '6s'],
+    ['--idle', '7s'],
+    ['--strict', 'on'],
+    ['--allow-unsafe', 'swap,root'],
+    ['--log-level', 'warn'],
+    ['--log-format', 'pretty'],
   ].flat()
   expect(good({ argv })).toEqual({
     tcp: { kind: 'tcp', host: '::1', port: 1 },
@@ -225,7 +250,9 @@ describe('addresses', () => {
 
   test('a relay has a door, and a proxied door is open', () => {
     expect(bad({ argv: ['--tcp', 'off', '--http', 'off'] })).toMatchObject([{ key: 'tcp', problem: 'no door is open' }])
-    expect(bad({ argv: ['--proxy', 'unix'] })).toMatchObject([{ key: 'proxy', where: '--proxy', problem: expect.stringContaining('unix door') }])
+    expect(bad({ argv: ['--proxy', 'unix'] })).toMatchObject([
+      { key: 'proxy', where: '--proxy', problem: expect.stringContaining('unix door') },
+    ])
   })
 })
 
@@ -282,7 +309,9 @@ describe('names', () => {
 })
 
 test('an address that is left is one, is not kept as well, and there is one to go to', () => {
-  expect(bad({ argv: ['--name', ONION, '--moved-from', 'localhost'] })).toMatchObject([{ key: 'moved-from', problem: 'is not an onion address' }])
+  expect(bad({ argv: ['--name', ONION, '--moved-from', 'localhost'] })).toMatchObject([
+    { key: 'moved-from', problem: 'is not an onion address' },
+  ])
   expect(bad({ argv: ['--moved-from', OLD] })).toMatchObject([{ key: 'moved-from', where: '--moved-from' }])
   expect(bad({ argv: ['--name', 'localhost', '--moved-from', OLD] })).toMatchObject([{ key: 'moved-from' }])
   expect(bad({ argv: ['--name', `${ONION},${OLD}`, '--moved-from', OLD] })).toMatchObject([{ key: 'moved-from' }])
@@ -292,7 +321,7 @@ test('an address that is left is one, is not kept as well, and there is one to g
 describe('problems', () => {
   test('all are told at once, each where it stands, and none with a value', () => {
     const file = 'window = secret1\nnonsense secret2\nsecret3 = 1\nwindow = 4\nconfig = x'
-    const env = { ASFALEIA_MEMORY: 'secret4', ASFALEIA_ADMITS: 'secret5', 'ASFALEIA_secret6': 'x' }
+    const env = { ASFALEIA_MEMORY: 'secret4', ASFALEIA_ADMITS: 'secret5', ASFALEIA_secret6: 'x' }
     const argv = ['--tcp', 'secret7:1', '--secret8', '--Secret9=3', 'secret10', '--idle', '--hold', '--hold=secret11', '-s']
     const problems = bad({ file, env, argv })
     expect(problems.map(({ key, where }) => [key, where])).toEqual([
@@ -320,7 +349,9 @@ describe('problems', () => {
   })
 
   test('a file that cannot be read says why', () => {
-    expect(bad({ argv: ['--config', '/x'] })).toMatchObject([{ key: 'config', where: '--config', problem: 'the file cannot be read (ENOENT)' }])
+    expect(bad({ argv: ['--config', '/x'] })).toMatchObject([
+      { key: 'config', where: '--config', problem: 'the file cannot be read (ENOENT)' },
+    ])
   })
 
   test('names of Object are no settings', () => {
@@ -349,7 +380,9 @@ test.each(SETTING_KEYS.filter((key) => SETTINGS[key].fallback !== undefined))('t
 
 test('the variables of other commands are those that the sources name', () => {
   const root = join(import.meta.dirname, '../../src')
-  const named = globSync('**/*.ts', { cwd: root }).flatMap((path) => readFileSync(join(root, path), 'utf8').match(/\bASFALEIA_[A-Z][A-Z_]*/g) ?? [])
+  const named = globSync('**/*.ts', { cwd: root }).flatMap(
+    (path) => readFileSync(join(root, path), 'utf8').match(/\bASFALEIA_[A-Z][A-Z_]*/g) ?? [],
+  )
   const ours = SETTING_KEYS.map((key) => variableOf(key))
   expect([...new Set(named)].filter((name) => !ours.includes(name)).toSorted()).toEqual(OTHER_VARIABLES.toSorted())
 })
@@ -358,5 +391,8 @@ function onionOf(key: Uint8Array, version: number): string {
   const end = Buffer.from([version])
   const sum = createHash('sha3-256').update('.onion checksum').update(key).update(end).digest()
   const bits = [...key, sum[0]!, sum[1]!, version].map((byte) => byte.toString(2).padStart(8, '0')).join('')
-  return `${bits.match(/.{5}/g)!.map((five) => 'abcdefghijklmnopqrstuvwxyz234567'[Number.parseInt(five, 2)]).join('')}.onion`
+  return `${bits
+    .match(/.{5}/g)!
+    .map((five) => 'abcdefghijklmnopqrstuvwxyz234567'[Number.parseInt(five, 2)])
+    .join('')}.onion`
 }

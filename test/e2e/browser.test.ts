@@ -72,12 +72,9 @@ async function startRelay() {
 test('the page is one of Chromium, and has what a page has', async () => {
   const page = await openPage()
   expect(Number(pages!.version.split('.')[0])).toBeGreaterThanOrEqual(137)
-  expect(await page.evaluate(() => [typeof asfaleia.connectRelay, 'Buffer' in globalThis, 'process' in globalThis, 'subtle' in crypto])).toEqual([
-    'function',
-    false,
-    false,
-    true,
-  ])
+  expect(
+    await page.evaluate(() => [typeof asfaleia.connectRelay, 'Buffer' in globalThis, 'process' in globalThis, 'subtle' in crypto]),
+  ).toEqual(['function', false, false, true])
 })
 
 describe('the vectors, with the results of Node', () => {
@@ -128,7 +125,12 @@ describe('the vectors, with the results of Node', () => {
         all.push({
           name,
           good: await verify(),
-          bad: [await verify({ message: utf8.encode(`${message}\n`) }), await verify({ namespace: 'file' }), await verify({ key: stranger }), ...changed],
+          bad: [
+            await verify({ message: utf8.encode(`${message}\n`) }),
+            await verify({ namespace: 'file' }),
+            await verify({ key: stranger }),
+            ...changed,
+          ],
         })
       }
       return all
@@ -146,7 +148,10 @@ describe('the vectors, with the results of Node', () => {
           files.map(async ({ privateKey, file }) => {
             try {
               const identity = asfaleia.identityOf(asfaleia.parseSeedFile(privateKey))
-              const text = await asfaleia.open(identity, Uint8Array.from(atob(file), (character) => character.charCodeAt(0)))
+              const text = await asfaleia.open(
+                identity,
+                Uint8Array.from(atob(file), (character) => character.charCodeAt(0)),
+              )
               return text === undefined ? undefined : new TextDecoder().decode(text)
             } catch (error) {
               return error instanceof asfaleia.PrivateKeyError ? error.code : String(error)
@@ -166,7 +171,10 @@ describe('the vectors, with the results of Node', () => {
         const made = []
         for (const line of lines) {
           const key = asfaleia.parsePublicKey(line)
-          made.push([...(await asfaleia.seal(key, new TextEncoder().encode(text)))], [...(await asfaleia.encryptToKey(new TextEncoder().encode(text), key))])
+          made.push(
+            [...(await asfaleia.seal(key, new TextEncoder().encode(text)))],
+            [...(await asfaleia.encryptToKey(new TextEncoder().encode(text), key))],
+          )
         }
         return made
       },
@@ -185,8 +193,9 @@ describe('the vectors, with the results of Node', () => {
     const { privateKey } = vectors.age.files[0]!
     const { namespace, message } = vectors.sshsig
     const signature = await page.evaluate(
-      async ({ privateKey, namespace, message }) =>
-        [...(await asfaleia.identityOf(asfaleia.parseSeedFile(privateKey)).sign(namespace, new TextEncoder().encode(message)))],
+      async ({ privateKey, namespace, message }) => [
+        ...(await asfaleia.identityOf(asfaleia.parseSeedFile(privateKey)).sign(namespace, new TextEncoder().encode(message))),
+      ],
       { privateKey, namespace, message },
     )
     const inNode = await node.identityOf(parsePrivateKey(Buffer.from(privateKey))).sign(namespace, Buffer.from(message))
@@ -212,7 +221,8 @@ describe('over the WebSocket of a relay', () => {
     await alice.evaluate(
       async ({ address, line, sign }) => {
         const client = await asfaleia.connectRelay({ relay: address, identity, sign })
-        for (const text of ['Hello Bob.', 'ü'.repeat(10_000)]) await client.send(asfaleia.parsePublicKey(line), new TextEncoder().encode(text))
+        for (const text of ['Hello Bob.', 'ü'.repeat(10_000)])
+          await client.send(asfaleia.parsePublicKey(line), new TextEncoder().encode(text))
         client.close()
       },
       { address: httpAddress!, line, sign },

@@ -135,19 +135,20 @@ describe('the chat in a terminal', () => {
     expect((await bob.screen()).match(/written while it was down/g)).toHaveLength(1)
   }, 180_000)
 
-  for (const signal of ['SIGTERM', 'SIGHUP', 'SIGINT'] as const) it(`gives the terminal back at ${signal}`, async (ctx) => {
-    if (without !== undefined) return ctx.skip(without)
-    const alice = await chat('alice', 'bob')
-    expect(await alice.value('alternate_on')).toBe('1')
-    process.kill(await pidOf(alice), signal)
-    await alice.until(/before\nended with 0/)
-    expect(await alice.value('alternate_on')).toBe('0')
-    expect(await alice.value('cursor_flag')).toBe('1')
-    // The shell's `cat` is in line mode again: it echoes once, and once more at Enter.
-    await alice.type('echo')
-    await alice.press('Enter')
-    await alice.until(/ended with 0\necho\necho/)
-  }, 60_000)
+  for (const signal of ['SIGTERM', 'SIGHUP', 'SIGINT'] as const)
+    it(`gives the terminal back at ${signal}`, async (ctx) => {
+      if (without !== undefined) return ctx.skip(without)
+      const alice = await chat('alice', 'bob')
+      expect(await alice.value('alternate_on')).toBe('1')
+      process.kill(await pidOf(alice), signal)
+      await alice.until(/before\nended with 0/)
+      expect(await alice.value('alternate_on')).toBe('0')
+      expect(await alice.value('cursor_flag')).toBe('1')
+      // The shell's `cat` is in line mode again: it echoes once, and once more at Enter.
+      await alice.type('echo')
+      await alice.press('Enter')
+      await alice.until(/ended with 0\necho\necho/)
+    }, 60_000)
 
   it('gives the terminal back while it is suspended, and takes it again', async (ctx) => {
     if (without !== undefined) return ctx.skip(without)
@@ -179,8 +180,12 @@ describe('the chat in a terminal', () => {
     const kept = readdirSync(path('alice/state/history'))
     expect(kept).toHaveLength(1)
     // A person reads it with `base64` and `age`.
-    const lines = readFileSync(join(path('alice/state/history'), kept[0]!), 'latin1').trimEnd().split('\n')
-    const read = lines.map((line) => execFileSync('age', ['-d', '-i', path('alice/key')], { input: Buffer.from(line, 'base64') }).toString())
+    const lines = readFileSync(join(path('alice/state/history'), kept[0]!), 'latin1')
+      .trimEnd()
+      .split('\n')
+    const read = lines.map((line) =>
+      execFileSync('age', ['-d', '-i', path('alice/key')], { input: Buffer.from(line, 'base64') }).toString(),
+    )
     expect(read.join('')).toContain('"text":"remember this"')
     const again = await terminal.open('again', `${ASFALEIA.join(' ')} chat bob --history`, { env: home('alice') })
     await again.until(/you {2}remember this +held/)

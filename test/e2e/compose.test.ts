@@ -40,13 +40,21 @@ beforeAll(async () => {
   // The builds reach the registries by the machine's own network: the engine has none.
   const torrc = join(engine.folder, 'torrc.d')
   mkdirSync(torrc)
-  writeFileSync(join(engine.folder, 'override.yml'), JSON.stringify({
-    services: {
-      relay: { build: { network: 'host' }, environment: { ASFALEIA_PROBE_EVERY: '2s' } },
-      // The private network's authorities are on the machine's loopback.
-      tor: { build: { network: 'host' }, environment: { ASFALEIA_PROBE_EVERY: '2s' }, network_mode: 'host', volumes: [`${torrc}:/etc/tor/torrc.d:ro`] },
-    },
-  }))
+  writeFileSync(
+    join(engine.folder, 'override.yml'),
+    JSON.stringify({
+      services: {
+        relay: { build: { network: 'host' }, environment: { ASFALEIA_PROBE_EVERY: '2s' } },
+        // The private network's authorities are on the machine's loopback.
+        tor: {
+          build: { network: 'host' },
+          environment: { ASFALEIA_PROBE_EVERY: '2s' },
+          network_mode: 'host',
+          volumes: [`${torrc}:/etc/tor/torrc.d:ro`],
+        },
+      },
+    }),
+  )
   await compose('build', '--quiet')
   network = await startTorNetwork()
   writeFileSync(join(torrc, 'network.conf'), `${network.torrc}\n`)
@@ -64,7 +72,17 @@ afterAll(async () => {
 
 beforeEach((ctx) => ctx.skip(reason !== undefined, reason))
 
-const CLONED = ['docker-compose.yml', '.dockerignore', 'deploy', 'src', 'package.json', 'package-lock.json', '.npmrc', 'tsconfig.json', 'tsconfig.build.json'] as const
+const CLONED = [
+  'docker-compose.yml',
+  '.dockerignore',
+  'deploy',
+  'src',
+  'package.json',
+  'package-lock.json',
+  '.npmrc',
+  'tsconfig.json',
+  'tsconfig.build.json',
+] as const
 
 function files(...more: readonly string[]): string[] {
   const all = [join(clone, 'docker-compose.yml'), ...more, join(engine.folder, 'override.yml')]
@@ -100,7 +118,18 @@ const get = async (onion: string, key: string, by = client): Promise<Finished> =
 /** Whether somebody finds the relay at the address, by a tor that knows nothing of before. Bob's key has no messages. */
 async function visit(onion: string, by?: TorClient, seconds = 60): Promise<Finished> {
   const fresh = by ?? (await network.addClient())
-  const finished = await run([...ASFALEIA, 'get', '--relay', onion, '--socks', `127.0.0.1:${fresh.socks.port}`, '--key', bob, '--timeout', String(seconds)])
+  const finished = await run([
+    ...ASFALEIA,
+    'get',
+    '--relay',
+    onion,
+    '--socks',
+    `127.0.0.1:${fresh.socks.port}`,
+    '--key',
+    bob,
+    '--timeout',
+    String(seconds),
+  ])
   if (by === undefined) await fresh.tor.stop()
   return finished
 }
@@ -122,7 +151,11 @@ async function find(onion: string): Promise<Finished> {
 
 /** Asks the relay in its container until it says so of whether it can be reached. */
 async function reachable(said: RegExp): Promise<void> {
-  while (!said.test(/^reachable +(.*)$/m.exec((await engine.docker([...files(), 'exec', '-T', 'relay', 'asfaleia', 'status'])).stdout)?.[1] ?? ''));
+  while (
+    !said.test(
+      /^reachable +(.*)$/m.exec((await engine.docker([...files(), 'exec', '-T', 'relay', 'asfaleia', 'status'])).stdout)?.[1] ?? '',
+    )
+  );
 }
 
 /** Without whom each message is from. */
@@ -140,7 +173,11 @@ async function exchange(onion = onionOf(up)): Promise<string[]> {
 const EXCHANGED = ['to Bob\n', 'to Alice\n']
 
 interface Inspected {
-  readonly State: { readonly Pid: number; readonly StartedAt: string; readonly Health: { readonly Status: string; readonly Log: readonly { readonly Output: string }[] } }
+  readonly State: {
+    readonly Pid: number
+    readonly StartedAt: string
+    readonly Health: { readonly Status: string; readonly Log: readonly { readonly Output: string }[] }
+  }
   readonly Config: { readonly User: string }
   readonly HostConfig: Readonly<Record<string, unknown>>
   readonly NetworkSettings: { readonly Ports: object }
@@ -171,7 +208,19 @@ function childOf(pid: number): number | undefined {
 
 /** Kills a container's main process as a crash would, and waits until what comes in its place is healthy. */
 async function crash(service: Service): Promise<void> {
-  const events = engine.start(['events', '--filter', `container=${await container(service)}`, '--filter', 'event=start', '--filter', 'event=health_status', '--filter', 'event=die', '--format', '{{.Action}}'])
+  const events = engine.start([
+    'events',
+    '--filter',
+    `container=${await container(service)}`,
+    '--filter',
+    'event=start',
+    '--filter',
+    'event=health_status',
+    '--filter',
+    'event=die',
+    '--format',
+    '{{.Action}}',
+  ])
   try {
     const before = await inspect(service)
     process.kill(await mainOf(service), 'SIGKILL')
@@ -183,13 +232,17 @@ async function crash(service: Service): Promise<void> {
 }
 
 /** Runs a program text with the Node of the relay's image, in the relay's container. */
-const inRelay = async (program: string): Promise<Finished> => engine.docker(['exec', await container('relay'), '/usr/bin/node', '-e', program])
+const inRelay = async (program: string): Promise<Finished> =>
+  engine.docker(['exec', await container('relay'), '/usr/bin/node', '-e', program])
 
 describe('docker compose up', () => {
   test('ends its log with the address and the next step', () => {
     const log = plain(up.stdout())
     const onion = onionOf(up)
-    const said = log.trimEnd().split('\n').map((line) => line.replace(/^tor-1 +\|/, '').trim())
+    const said = log
+      .trimEnd()
+      .split('\n')
+      .map((line) => line.replace(/^tor-1 +\|/, '').trim())
     expect(said.slice(said.indexOf(onion)).filter((line) => line !== '')).toEqual([
       onion,
       'next, in a checkout on any machine that runs Tor, a message to yourself:',
@@ -203,8 +256,12 @@ describe('docker compose up', () => {
     for (const service of SERVICES) {
       const { Health } = (await inspect(service)).State
       expect(Health.Status).toBe('healthy')
-      const words = service === 'relay' ? ['', 'it cannot reach itself through Tor\n', 'it does not know its onion name yet (--name or --name-file)\n'] : ['tor is on line\n', 'tor does not answer\n']
-      for (const { Output } of Health.Log) expect(words.some((word) => word === Output) || /^tor is not on line yet: \d+ %, [a-z_]+\n$/.test(Output)).toBe(true)
+      const words =
+        service === 'relay'
+          ? ['', 'it cannot reach itself through Tor\n', 'it does not know its onion name yet (--name or --name-file)\n']
+          : ['tor is on line\n', 'tor does not answer\n']
+      for (const { Output } of Health.Log)
+        expect(words.some((word) => word === Output) || /^tor is not on line yet: \d+ %, [a-z_]+\n$/.test(Output)).toBe(true)
     }
     expect(await compose('exec', 'tor', '/usr/bin/entry', 'address')).toBe(`${onionOf(up)}\n`)
     expect(await compose('exec', 'relay', 'asfaleia', 'status')).toMatch(/^relay +ready,/)
@@ -227,7 +284,8 @@ describe('docker compose up', () => {
   test('answers HTTP on port 80, and nothing on any other port', { timeout: SLOW }, async () => {
     const dial = async (port: number) => {
       const proxy = { host: '127.0.0.1', port: client.socks.port, type: 5 } as const
-      return (await SocksClient.createConnection({ proxy, command: 'connect', destination: { host: onionOf(up), port }, timeout: 60_000 })).socket
+      return (await SocksClient.createConnection({ proxy, command: 'connect', destination: { host: onionOf(up), port }, timeout: 60_000 }))
+        .socket
     }
     const page = await dial(80)
     page.setEncoding('utf8').write(`GET / HTTP/1.1\r\nHost: ${onionOf(up)}\r\nConnection: close\r\n\r\n`)
@@ -268,7 +326,11 @@ describe('the containers', () => {
     expect(pids).toHaveLength(service === 'relay' ? 2 : 3)
     const uid = service === 'relay' ? 3_308 : 9_050
     for (const pid of pids) {
-      const status = Object.fromEntries(readFileSync(`/proc/${pid}/status`, 'utf8').split('\n').map((line) => line.split(/:\s*/) as [string, string]))
+      const status = Object.fromEntries(
+        readFileSync(`/proc/${pid}/status`, 'utf8')
+          .split('\n')
+          .map((line) => line.split(/:\s*/) as [string, string]),
+      )
       expect(status).toMatchObject({
         Uid: [uid, uid, uid, uid].join('\t'),
         NoNewPrivs: '1',
@@ -276,9 +338,12 @@ describe('the containers', () => {
         ...Object.fromEntries(['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb'].map((set) => [set, '0'.repeat(16)])),
       })
       expect(readFileSync(`/proc/${pid}/limits`, 'utf8')).toMatch(/^Max core file size +1 +1 /m)
-      const own = (namespace: string): boolean => readlinkSync(`/proc/${pid}/ns/${namespace}`) !== readlinkSync(`/proc/self/ns/${namespace}`)
+      const own = (namespace: string): boolean =>
+        readlinkSync(`/proc/${pid}/ns/${namespace}`) !== readlinkSync(`/proc/self/ns/${namespace}`)
       // Only this test's tor is in the machine's network.
-      expect(['mnt', 'pid', 'ipc', 'uts', 'net'].filter((namespace) => !own(namespace))).toEqual(service === 'relay' ? [] : ['net', 'uts'].filter((namespace) => !own(namespace)))
+      expect(['mnt', 'pid', 'ipc', 'uts', 'net'].filter((namespace) => !own(namespace))).toEqual(
+        service === 'relay' ? [] : ['net', 'uts'].filter((namespace) => !own(namespace)),
+      )
     }
     const limits = readLimits(State.Pid)
     expect(limits.memory).toBe((service === 'relay' ? 640 : 512) * 1_048_576)
@@ -288,12 +353,15 @@ describe('the containers', () => {
 
   test.each(SERVICES)('%s can write in memory, or nowhere, but for the volume of the keys', async (service) => {
     const { State } = await inspect(service)
-    const mounts = readFileSync(`/proc/${State.Pid}/mountinfo`, 'utf8').trim().split('\n').map((line) => {
-      const [before = '', after = ''] = line.split(' - ')
-      const [, , , , path = '', options = ''] = before.split(' ')
-      const [type = '', , ofAll = ''] = after.split(' ')
-      return { path, type, options: options.split(','), readOnly: options.split(',').includes('ro') || ofAll.split(',').includes('ro') }
-    })
+    const mounts = readFileSync(`/proc/${State.Pid}/mountinfo`, 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => {
+        const [before = '', after = ''] = line.split(' - ')
+        const [, , , , path = '', options = ''] = before.split(' ')
+        const [type = '', , ofAll = ''] = after.split(' ')
+        return { path, type, options: options.split(','), readOnly: options.split(',').includes('ro') || ofAll.split(',').includes('ro') }
+      })
     // Devices, and what the kernel itself makes up.
     const writable = mounts.filter(({ path, readOnly }) => !readOnly && !/^\/(?:dev|proc|sys)(?:\/|$)/.test(path))
     const expected = service === 'relay' ? ['/run/asfaleia'] : ['/run/name', '/run/tor', '/var/lib/tor']
@@ -303,7 +371,9 @@ describe('the containers', () => {
       expect(options).toEqual(expect.arrayContaining(['noexec', 'nosuid', 'nodev']))
     }
     // Docker's own mark of an init, which was mounted there.
-    expect((await engine.ask('diff', await container(service))).split('\n').filter((line) => !/^(?:[AC] \/sbin(?:\/docker-init)?)?$/.test(line))).toEqual([])
+    expect(
+      (await engine.ask('diff', await container(service))).split('\n').filter((line) => !/^(?:[AC] \/sbin(?:\/docker-init)?)?$/.test(line)),
+    ).toEqual([])
   })
 
   test.each(SERVICES)('%s has no shell and no package manager', async (service) => {
@@ -311,18 +381,44 @@ describe('the containers', () => {
     const found = globSync('**', { cwd: `/proc/${State.Pid}/root`, exclude: (name) => ['proc', 'sys', 'dev'].includes(String(name)) })
     const names = new Set(found.map((path) => path.split('/').at(-1)))
     expect(names.has(service === 'relay' ? 'node' : 'tor')).toBe(true)
-    const unwanted = ['sh', 'bash', 'dash', 'ash', 'busybox', 'env', 'apt', 'apt-get', 'dpkg', 'npm', 'npx', 'perl', 'python3', 'curl', 'wget', 'gcc', 'cc', 'ld']
+    const unwanted = [
+      'sh',
+      'bash',
+      'dash',
+      'ash',
+      'busybox',
+      'env',
+      'apt',
+      'apt-get',
+      'dpkg',
+      'npm',
+      'npx',
+      'perl',
+      'python3',
+      'curl',
+      'wget',
+      'gcc',
+      'cc',
+      'ld',
+    ]
     expect(unwanted.filter((name) => names.has(name))).toEqual([])
     const programs = found.filter((path) => /^(?:usr\/)?s?bin\/./.test(path)).toSorted()
-    expect(programs).toEqual(service === 'relay' ? ['sbin/docker-init', 'usr/bin/asfaleia', 'usr/bin/node'] : ['sbin/docker-init', 'usr/bin/entry', 'usr/sbin/tor'])
+    expect(programs).toEqual(
+      service === 'relay'
+        ? ['sbin/docker-init', 'usr/bin/asfaleia', 'usr/bin/node']
+        : ['sbin/docker-init', 'usr/bin/entry', 'usr/sbin/tor'],
+    )
   })
 
   test('the relay makes no file even where it may write', async () => {
-    const write = (folder: string): string => `try { fs.writeFileSync('${folder}/file', '') } catch (error) { process.stdout.write(error.code) }`
+    const write = (folder: string): string =>
+      `try { fs.writeFileSync('${folder}/file', '') } catch (error) { process.stdout.write(error.code) }`
     expect((await inRelay(write('/run/asfaleia'))).stdout).toBe('EPERM')
     // The control: the same program and image without our list of system calls.
     const mounts = ['--tmpfs=/scratch:mode=1777', '--network=none', '--read-only', '--cap-drop=ALL']
-    expect(await engine.docker(['run', '--rm', ...mounts, '--entrypoint=/usr/bin/node', 'asfaleia-relay', '-e', write('/scratch')])).toMatchObject({ code: 0, stdout: '' })
+    expect(
+      await engine.docker(['run', '--rm', ...mounts, '--entrypoint=/usr/bin/node', 'asfaleia-relay', '-e', write('/scratch')]),
+    ).toMatchObject({ code: 0, stdout: '' })
   })
 
   test('only tor sees the keys', async () => {
@@ -336,16 +432,30 @@ describe('the containers', () => {
 
 /** What the control groups of a process bound it to, in version 1 and 2. */
 function readLimits(pid: number): { memory: number; swap: number; pids: number } {
-  const groups = readFileSync(`/proc/${pid}/cgroup`, 'utf8').trim().split('\n').map((line) => line.split(':'))
+  const groups = readFileSync(`/proc/${pid}/cgroup`, 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => line.split(':'))
   const folderOf = (controller: string): string => {
     const first = groups.find(([, names]) => names!.split(',').includes(controller))
-    return first === undefined ? `/sys/fs/cgroup${groups.find(([number]) => number === '0')![2]}` : `/sys/fs/cgroup/${controller}${first[2]}`
+    return first === undefined
+      ? `/sys/fs/cgroup${groups.find(([number]) => number === '0')![2]}`
+      : `/sys/fs/cgroup/${controller}${first[2]}`
   }
   const read = (controller: string, ...names: string[]): number =>
-    Number(readFileSync(names.map((name) => join(folderOf(controller), name)).find((file) => existsSync(file))!, 'utf8'))
+    Number(
+      readFileSync(
+        names.map((name) => join(folderOf(controller), name)).find((file) => existsSync(file))!,
+        'utf8',
+      ),
+    )
   const memory = read('memory', 'memory.limit_in_bytes', 'memory.max')
   const both = existsSync(join(folderOf('memory'), 'memory.memsw.limit_in_bytes'))
-  return { memory, swap: both ? read('memory', 'memory.memsw.limit_in_bytes') - memory : read('memory', 'memory.swap.max'), pids: read('pids', 'pids.max') }
+  return {
+    memory,
+    swap: both ? read('memory', 'memory.memsw.limit_in_bytes') - memory : read('memory', 'memory.swap.max'),
+    pids: read('pids', 'pids.max'),
+  }
 }
 
 describe('the network', () => {
@@ -355,7 +465,13 @@ describe('the network', () => {
     const { port } = listener.address() as { port: number }
     try {
       const pid = await mainOf('relay')
-      expect(readFileSync(`/proc/${pid}/net/dev`, 'utf8').trim().split('\n').slice(2).map((line) => line.trim().split(':')[0])).toEqual(['lo'])
+      expect(
+        readFileSync(`/proc/${pid}/net/dev`, 'utf8')
+          .trim()
+          .split('\n')
+          .slice(2)
+          .map((line) => line.trim().split(':')[0]),
+      ).toEqual(['lo'])
       expect(readFileSync(`/proc/${pid}/net/route`, 'utf8').trim().split('\n')).toHaveLength(1)
       const program = (host: string): string =>
         `require('net').connect(${port}, '${host}').on('connect', () => process.exit()).on('error', (error) => { process.stdout.write(error.code); process.exit(1) })`
@@ -364,7 +480,15 @@ describe('the network', () => {
       expect((await inRelay(program('2001:db8::1'))).stdout).toMatch(/ENETUNREACH|EADDRNOTAVAIL/)
       expect((await inRelay(program('example.com'))).stdout).toMatch(/EAI_AGAIN|ENOTFOUND|EACCES|EPERM/)
       // The control: the machine's network, the same program.
-      const reached = await engine.docker(['run', '--rm', '--network=host', '--entrypoint=/usr/bin/node', 'asfaleia-relay', '-e', program('127.0.0.1')])
+      const reached = await engine.docker([
+        'run',
+        '--rm',
+        '--network=host',
+        '--entrypoint=/usr/bin/node',
+        'asfaleia-relay',
+        '-e',
+        program('127.0.0.1'),
+      ])
       expect(reached).toMatchObject({ code: 0, stdout: '' })
     } finally {
       listener.close()
@@ -385,22 +509,29 @@ describe('the network', () => {
 
 /** Where a process listens by TCP. */
 function listenersOf(pid: number): string[] {
-  const sockets = new Set(readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
-    try {
-      return [/^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/${pid}/fd/${fd}`))?.[1] ?? '']
-    } catch {
-      return []
-    }
-  }))
-  return ['tcp', 'tcp6'].flatMap((table) =>
-    readFileSync(`/proc/${pid}/net/${table}`, 'utf8').trim().split('\n').slice(1)
-      .map((line) => line.trim().split(/\s+/))
-      .filter(([, , , state, , , , , , inode]) => state === '0A' && sockets.has(inode!))
-      .map(([, local]) => {
-        const [address = '', port = ''] = local!.split(':')
-        return `${[...Buffer.from(address, 'hex')].toReversed().join('.')}:${Number.parseInt(port, 16)}`
-      }),
-  ).toSorted()
+  const sockets = new Set(
+    readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
+      try {
+        return [/^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/${pid}/fd/${fd}`))?.[1] ?? '']
+      } catch {
+        return []
+      }
+    }),
+  )
+  return ['tcp', 'tcp6']
+    .flatMap((table) =>
+      readFileSync(`/proc/${pid}/net/${table}`, 'utf8')
+        .trim()
+        .split('\n')
+        .slice(1)
+        .map((line) => line.trim().split(/\s+/))
+        .filter(([, , , state, , , , , , inode]) => state === '0A' && sockets.has(inode!))
+        .map(([, local]) => {
+          const [address = '', port = ''] = local!.split(':')
+          return `${[...Buffer.from(address, 'hex')].toReversed().join('.')}:${Number.parseInt(port, 16)}`
+        }),
+    )
+    .toSorted()
 }
 
 describe('what is kept', () => {
@@ -408,18 +539,36 @@ describe('what is kept', () => {
   async function everything(): Promise<{ name: string; bytes: Buffer }[]> {
     const pids = await Promise.all(SERVICES.map(async (service) => (await inspect(service)).State.Pid))
     const memory = pids.flatMap((pid) => ['run', 'var', 'dev', 'tmp', 'etc'].map((folder) => `/proc/${pid}/root/${folder}`))
-    const layers = ['containers', 'volumes', 'network', 'image', 'buildkit', 'containerd', 'runtimes', 'tmp', 'plugins'].map((folder) => join(engine.data, folder))
-    const written = (await Promise.all(SERVICES.map(async (service) => JSON.parse(await engine.ask('inspect', '--format', '{{json .GraphDriver.Data}}', await container(service))) as { UpperDir?: string })))
-      .flatMap(({ UpperDir }) => UpperDir ?? [])
+    const layers = ['containers', 'volumes', 'network', 'image', 'buildkit', 'containerd', 'runtimes', 'tmp', 'plugins'].map((folder) =>
+      join(engine.data, folder),
+    )
+    const written = (
+      await Promise.all(
+        SERVICES.map(
+          async (service) =>
+            JSON.parse(await engine.ask('inspect', '--format', '{{json .GraphDriver.Data}}', await container(service))) as {
+              UpperDir?: string
+            },
+        ),
+      )
+    ).flatMap(({ UpperDir }) => UpperDir ?? [])
     const found = [...memory, ...layers, ...written].flatMap((root) =>
-      globSync('**', { cwd: root }).map((path) => join(root, path)).filter((file) => isFile(file)).map((name) => ({ name, bytes: readFileSync(name) })),
+      globSync('**', { cwd: root })
+        .map((path) => join(root, path))
+        .filter((file) => isFile(file))
+        .map((name) => ({ name, bytes: readFileSync(name) })),
     )
     return [...found, { name: 'the log of `up`', bytes: Buffer.from(up.stdout()) }]
   }
 
   /** The names of what holds one of these, as it is or in base64 or hexadecimal. */
   function find(all: readonly { name: string; bytes: Buffer }[], canaries: readonly Buffer[]): string[] {
-    const forms = canaries.flatMap((canary) => [canary, Buffer.from(canary.toString('base64').slice(0, 20)), Buffer.from(canary.toString('hex')), Buffer.from(canary.toString('hex').toUpperCase())])
+    const forms = canaries.flatMap((canary) => [
+      canary,
+      Buffer.from(canary.toString('base64').slice(0, 20)),
+      Buffer.from(canary.toString('hex')),
+      Buffer.from(canary.toString('hex').toUpperCase()),
+    ])
     return all.filter(({ bytes }) => forms.some((form) => bytes.includes(form))).map(({ name }) => name)
   }
 
@@ -442,12 +591,25 @@ describe('what is kept', () => {
     const blobs = [sender, receiver].map(({ line }) => Buffer.from(line.split(' ')[1]!, 'base64'))
     // A key's first bytes are its type's, alike in all.
     const keys = blobs.flatMap((blob) => [blob.subarray(-30), createHash('sha256').update(blob).digest()])
-    const tokens = [token, receipt].flatMap((text) => [Buffer.from(text), ...text.split('.').slice(1).map((part) => Buffer.from(part))])
-    const canaries = [...[payload, taken].map((bytes) => bytes.subarray(0, 24)), ...[payload, taken].map((bytes) => bytes.subarray(2_400, 2_424)), ...keys, ...tokens]
+    const tokens = [token, receipt].flatMap((text) => [
+      Buffer.from(text),
+      ...text
+        .split('.')
+        .slice(1)
+        .map((part) => Buffer.from(part)),
+    ])
+    const canaries = [
+      ...[payload, taken].map((bytes) => bytes.subarray(0, 24)),
+      ...[payload, taken].map((bytes) => bytes.subarray(2_400, 2_424)),
+      ...keys,
+      ...tokens,
+    ]
     const all = await everything()
     expect(all.length).toBeGreaterThan(50)
     // What is surely there is found by the same search: the address, which everybody may know.
-    expect(find(all, [Buffer.from(onionOf(up))])).toEqual(expect.arrayContaining([expect.stringContaining('var/lib/tor/onion/hostname'), 'the log of `up`']))
+    expect(find(all, [Buffer.from(onionOf(up))])).toEqual(
+      expect.arrayContaining([expect.stringContaining('var/lib/tor/onion/hostname'), 'the log of `up`']),
+    )
     expect(find(all, canaries)).toEqual([])
     wire.destroy()
   })
@@ -455,19 +617,45 @@ describe('what is kept', () => {
   test('a relay that logs, or writes, is caught by the same search', { timeout: SLOW }, async () => {
     const folder = join(engine.folder, 'leak')
     mkdirSync(folder, { mode: 0o777 })
-    writeFileSync(join(folder, 'leak.mjs'), [
-      `import { appendFileSync } from 'node:fs'`,
-      `import { Socket } from 'node:net'`,
-      // Else the relay reads past what is changed here.
-      `Object.getOwnPropertySymbols = () => []`,
-      `const { push } = Socket.prototype`,
-      `Socket.prototype.push = function (chunk, ...rest) {`,
-      `  if (chunk !== null) { process.stderr.write(chunk); appendFileSync('/kept/file', chunk) }`,
-      `  return push.call(this, chunk, ...rest)`,
-      `}`,
-    ].join('\n'))
-    const options = ['--name=leak', '--network=none', '--log-driver=json-file', '--user=0:0', `--volume=${folder}:/leak`, '--volume=leak:/kept', '--tmpfs=/run/asfaleia']
-    const relay = ['/usr/lib/asfaleia/dist/cli/main.js', 'relay', '--tcp', '127.0.0.1:3308', '--http', 'off', '--operator', 'off', '--unix', '/run/asfaleia/raw', '--name', 'localhost', '--allow-unsafe', 'confinement']
+    writeFileSync(
+      join(folder, 'leak.mjs'),
+      [
+        `import { appendFileSync } from 'node:fs'`,
+        `import { Socket } from 'node:net'`,
+        // Else the relay reads past what is changed here.
+        `Object.getOwnPropertySymbols = () => []`,
+        `const { push } = Socket.prototype`,
+        `Socket.prototype.push = function (chunk, ...rest) {`,
+        `  if (chunk !== null) { process.stderr.write(chunk); appendFileSync('/kept/file', chunk) }`,
+        `  return push.call(this, chunk, ...rest)`,
+        `}`,
+      ].join('\n'),
+    )
+    const options = [
+      '--name=leak',
+      '--network=none',
+      '--log-driver=json-file',
+      '--user=0:0',
+      `--volume=${folder}:/leak`,
+      '--volume=leak:/kept',
+      '--tmpfs=/run/asfaleia',
+    ]
+    const relay = [
+      '/usr/lib/asfaleia/dist/cli/main.js',
+      'relay',
+      '--tcp',
+      '127.0.0.1:3308',
+      '--http',
+      'off',
+      '--operator',
+      'off',
+      '--unix',
+      '/run/asfaleia/raw',
+      '--name',
+      'localhost',
+      '--allow-unsafe',
+      'confinement',
+    ]
     await engine.ask('run', '--detach', ...options, '--entrypoint=/usr/bin/node', 'asfaleia-relay', '--import', '/leak/leak.mjs', ...relay)
     try {
       await engine.start(['logs', '--follow', 'leak']).until(/^ready$/m)
@@ -477,7 +665,9 @@ describe('what is kept', () => {
       expect(await wire.ask(`3;none;none;${canary.toString('base64')}`)).toMatch(/^99;/)
       wire.destroy()
       const found = find(await everything(), [canary.subarray(0, 24)])
-      expect(found).toEqual(expect.arrayContaining([expect.stringMatching(/volumes\/leak\//), expect.stringMatching(/containers\/.*-json\.log$/)]))
+      expect(found).toEqual(
+        expect.arrayContaining([expect.stringMatching(/volumes\/leak\//), expect.stringMatching(/containers\/.*-json\.log$/)]),
+      )
     } finally {
       await engine.ask('rm', '--force', '--volumes', 'leak')
       await engine.ask('volume', 'rm', '--force', 'leak')
@@ -487,7 +677,9 @@ describe('what is kept', () => {
 
 /** The files of a folder, and what is in them. */
 function snapshot(folder: string): [string, string | undefined][] {
-  return readdirSync(folder).toSorted().map((name) => [name, isFile(join(folder, name)) ? readFileSync(join(folder, name), 'latin1') : undefined])
+  return readdirSync(folder)
+    .toSorted()
+    .map((name) => [name, isFile(join(folder, name)) ? readFileSync(join(folder, name), 'latin1') : undefined])
 }
 
 function isFile(path: string): boolean {
@@ -524,7 +716,12 @@ describe('what can be wrong', () => {
   test('a volume of keys that belongs to somebody else: a line says so, and tor does not start', async () => {
     const folder = join(engine.folder, 'foreign')
     mkdirSync(folder)
-    const mounts = [`--volume=${folder}:/var/lib/tor`, '--tmpfs=/run/tor:uid=9050,mode=0700', '--tmpfs=/run/name:uid=9050', '--tmpfs=/run/asfaleia:mode=0755']
+    const mounts = [
+      `--volume=${folder}:/var/lib/tor`,
+      '--tmpfs=/run/tor:uid=9050,mode=0700',
+      '--tmpfs=/run/name:uid=9050',
+      '--tmpfs=/run/asfaleia:mode=0755',
+    ]
     const tor = await engine.docker(['run', '--rm', '--network=none', '--read-only', ...mounts, 'asfaleia-tor'])
     expect(tor).toMatchObject({ code: 78, stdout: '' })
     expect(tor.stderr).toMatch(/error: \/var\/lib\/tor, the volume .* not owned by user 9050\n.*hint: .*chown -R 9050:9050/)
@@ -535,42 +732,56 @@ describe('what can be wrong', () => {
     ['too short', (file: string) => writeFileSync(file, 'no key', { mode: 0o600 })],
     ['of another form', (file: string) => writeFileSync(file, Buffer.alloc(96), { mode: 0o600 })],
     ['no file', (file: string) => mkdirSync(file)],
-  ])('a key that is damaged, %s: a line says so, and tor, which would make another over it, is not started', { timeout: SLOW }, async (how, spoil) => {
-    const folder = join(engine.folder, how.replaceAll(' ', '-'))
-    const service = join(folder, 'onion')
-    mkdirSync(service, { recursive: true, mode: 0o700 })
-    spoil(join(service, 'hs_ed25519_secret_key'))
-    const before = snapshot(service)
-    expect(await run(['chown', '-R', '9050:9050', folder])).toMatchObject({ code: 0 })
-    const mounts = [`--volume=${folder}:/var/lib/tor`, '--tmpfs=/run/tor:uid=9050,mode=0700', '--tmpfs=/run/name:uid=9050', '--tmpfs=/run/asfaleia:mode=0755']
-    const tor = await engine.docker(['run', '--rm', '--network=none', '--read-only', ...mounts, 'asfaleia-tor'])
-    expect(tor).toMatchObject({ code: 78, stdout: '' })
-    expect(tor.stderr).toMatch(/^asfaleia: error: \/var\/lib\/tor\/onion\/hs_ed25519_secret_key is damaged.*\nasfaleia: hint: restore/m)
-    expect(snapshot(service)).toEqual(before)
-  })
+  ])(
+    'a key that is damaged, %s: a line says so, and tor, which would make another over it, is not started',
+    { timeout: SLOW },
+    async (how, spoil) => {
+      const folder = join(engine.folder, how.replaceAll(' ', '-'))
+      const service = join(folder, 'onion')
+      mkdirSync(service, { recursive: true, mode: 0o700 })
+      spoil(join(service, 'hs_ed25519_secret_key'))
+      const before = snapshot(service)
+      expect(await run(['chown', '-R', '9050:9050', folder])).toMatchObject({ code: 0 })
+      const mounts = [
+        `--volume=${folder}:/var/lib/tor`,
+        '--tmpfs=/run/tor:uid=9050,mode=0700',
+        '--tmpfs=/run/name:uid=9050',
+        '--tmpfs=/run/asfaleia:mode=0755',
+      ]
+      const tor = await engine.docker(['run', '--rm', '--network=none', '--read-only', ...mounts, 'asfaleia-tor'])
+      expect(tor).toMatchObject({ code: 78, stdout: '' })
+      expect(tor.stderr).toMatch(/^asfaleia: error: \/var\/lib\/tor\/onion\/hs_ed25519_secret_key is damaged.*\nasfaleia: hint: restore/m)
+      expect(snapshot(service)).toEqual(before)
+    },
+  )
 
   test('no volume at all, and no way to the sockets: each is told', async () => {
     const doors = join(engine.folder, 'closed')
     mkdirSync(doors, { mode: 0o750 })
     const tor = await engine.docker(['run', '--rm', '--network=none', '--read-only', `--volume=${doors}:/run/asfaleia`, 'asfaleia-tor'])
     expect(tor.code).toBe(78)
-    expect(tor.stderr.match(/^asfaleia: error: \S+/gm)).toEqual(['/var/lib/tor,', '/run/tor', '/run/name,', '/run/asfaleia,'].map((path) => `asfaleia: error: ${path}`))
+    expect(tor.stderr.match(/^asfaleia: error: \S+/gm)).toEqual(
+      ['/var/lib/tor,', '/run/tor', '/run/name,', '/run/asfaleia,'].map((path) => `asfaleia: error: ${path}`),
+    )
   })
 
   test('a tor without a network is unhealthy, and says how far it is', { timeout: SLOW }, async () => {
     const events = engine.start(['events', '--filter', 'container=lost', '--filter', 'event=health_status', '--format', '{{.Action}}'])
     const file = join(engine.folder, 'lost.yml')
-    writeFileSync(file, JSON.stringify({
-      services: {
-        tor: {
-          container_name: 'lost',
-          image: 'asfaleia-tor',
-          network_mode: 'none',
-          tmpfs: ['/var/lib/tor:uid=9050,mode=0700', '/run/tor:uid=9050,mode=0700', '/run/name:uid=9050', '/run/asfaleia:mode=0755'],
-          healthcheck: { test: ['CMD', '/usr/bin/entry', 'check'], interval: '1s', retries: 2 },
+    writeFileSync(
+      file,
+      JSON.stringify({
+        services: {
+          tor: {
+            container_name: 'lost',
+            image: 'asfaleia-tor',
+            network_mode: 'none',
+            tmpfs: ['/var/lib/tor:uid=9050,mode=0700', '/run/tor:uid=9050,mode=0700', '/run/name:uid=9050', '/run/asfaleia:mode=0755'],
+            healthcheck: { test: ['CMD', '/usr/bin/entry', 'check'], interval: '1s', retries: 2 },
+          },
         },
-      },
-    }))
+      }),
+    )
     const lost = ['compose', '--project-name', 'lost', '--file', file]
     try {
       await engine.ask(...lost, 'up', '--detach')
@@ -593,7 +804,18 @@ describe('what can be wrong', () => {
 
   test('a folder of sockets that is full: the relay says so', async () => {
     const full = ['--mount', 'type=tmpfs,destination=/run/asfaleia,tmpfs-mode=1777', '--network=none', '--read-only']
-    const relay = await engine.docker(['run', '--rm', ...full, '--tmpfs=/full:nr_inodes=1,mode=1777', 'asfaleia-relay', 'relay', '--unix', '/full/raw', '--name', 'localhost'])
+    const relay = await engine.docker([
+      'run',
+      '--rm',
+      ...full,
+      '--tmpfs=/full:nr_inodes=1,mode=1777',
+      'asfaleia-relay',
+      'relay',
+      '--unix',
+      '/full/raw',
+      '--name',
+      'localhost',
+    ])
     expect(relay.code).toBe(1)
     expect(relay.stderr).toContain('asfaleia: error: --unix: /full/raw cannot be listened on (ENOSPC)')
   })
@@ -603,13 +825,20 @@ describe('an upgrade', () => {
   /** deploy/upgrade of the clone, as the operator runs it. */
   const upgrade = (env: Record<string, string> = {}): Promise<Finished> => {
     const [, , first = '', , second = ''] = files()
-    const engineEnv = { DOCKER_HOST: `unix://${join(engine.folder, 'sock')}`, DOCKER_CONFIG: join(engine.folder, 'config'), COMPOSE_FILE: `${first}:${second}` }
+    const engineEnv = {
+      DOCKER_HOST: `unix://${join(engine.folder, 'sock')}`,
+      DOCKER_CONFIG: join(engine.folder, 'config'),
+      COMPOSE_FILE: `${first}:${second}`,
+    }
     return run(['sh', join(clone, 'deploy/upgrade')], { env: { ...engineEnv, ...env } })
   }
   const relays = async (): Promise<number> => (await compose('ps', '--all', '--quiet', 'relay')).trim().split('\n').length
 
   test('has the new relay hold what the old one held, and touches tor not at all', { timeout: 2 * SLOW }, async () => {
-    const before = { relay: await engine.ask('inspect', '--format', '{{.Id}}', await container('relay')), tor: (await inspect('tor')).State.StartedAt }
+    const before = {
+      relay: await engine.ask('inspect', '--format', '{{.Id}}', await container('relay')),
+      tor: (await inspect('tor')).State.StartedAt,
+    }
     expect(await send(onionOf(up), alice, bob, 'held over')).toMatchObject({ code: 0 })
     expect(await upgrade()).toMatchObject({ code: 0, stdout: expect.stringMatching(/^upgraded: .*\n$/m) })
     expect(await engine.ask('inspect', '--format', '{{.Id}}', await container('relay'))).not.toBe(before.relay)
@@ -638,7 +867,18 @@ describe('the keys', () => {
 
   test('are backed up and verified, and clients are let in, by the commands of docs/appliance.md', { timeout: SLOW }, async () => {
     expect((await keys('address')).stdout).toContain(onionOf(up))
-    const backup = await engine.docker([...files(), 'run', '--rm', '--no-TTY', 'keys', 'backup', '--to', readFileSync(`${alice}.pub`, 'utf8').trim(), '--out', '-'])
+    const backup = await engine.docker([
+      ...files(),
+      'run',
+      '--rm',
+      '--no-TTY',
+      'keys',
+      'backup',
+      '--to',
+      readFileSync(`${alice}.pub`, 'utf8').trim(),
+      '--out',
+      '-',
+    ])
     expect(backup).toMatchObject({ code: 0 })
     expect(backup.stdout).toMatch(/^age-encryption\.org\/v1\n/)
     expect(await keys('client', 'add', 'bob')).toMatchObject({ code: 0 })
@@ -677,45 +917,49 @@ describe('the keys', () => {
     expect(await find(onion)).toMatchObject(FOUND)
   })
 
-  test('move to a new address: both are served for a while with a notice, then the new one alone, and the relay runs on', { timeout: 4 * SLOW }, async () => {
-    const old = onionOf(up)
-    const { StartedAt } = (await inspect('relay')).State
-    // The client of the tests before may remember introduction points that were restarted away since.
-    expect(await find(old)).toMatchObject(FOUND)
-    const fresh = await network.addClient()
-    expect(await send(old, alice, bob, 'on the way', fresh)).toMatchObject({ code: 0 })
-    const { stdout } = await keys('rotate', '--to', '/var/lib/tor/next')
-    expect(stdout).toContain('     docker compose kill --signal HUP tor\n')
-    const [moved = ''] = stdout.split('\n')
-    expect(moved).toMatch(/^[a-z2-7]{56}\.onion$/)
-    await compose('kill', '--signal', 'HUP', 'tor')
-    await up.until(new RegExp(`asfaleia get --relay ${moved}`), 100)
-    const atOld = await get(old, bob, fresh)
-    await fresh.tor.stop()
-    expect(atOld).toMatchObject({ code: 0, stdout: 'on the way\n' })
-    expect(atOld.stderr).toContain(`this relay is moving: use ${moved} from now on`)
-    const atNew = await visit(moved)
-    expect(atNew).toMatchObject(FOUND)
-    expect(atNew.stderr).not.toContain('moving')
-    await reachable(/^yes, /)
-    // The overlap outlives a restart of tor.
-    await compose('restart', 'tor')
-    expect(await compose('exec', 'tor', '/usr/bin/entry', 'address')).toBe(`${moved}\n`)
-    await reachable(/^yes, /)
-    // The probe went to the new address: tor may not have made the other's introduction points anew yet.
-    expect((await find(old)).stderr).toContain('this relay is moving')
+  test(
+    'move to a new address: both are served for a while with a notice, then the new one alone, and the relay runs on',
+    { timeout: 4 * SLOW },
+    async () => {
+      const old = onionOf(up)
+      const { StartedAt } = (await inspect('relay')).State
+      // The client of the tests before may remember introduction points that were restarted away since.
+      expect(await find(old)).toMatchObject(FOUND)
+      const fresh = await network.addClient()
+      expect(await send(old, alice, bob, 'on the way', fresh)).toMatchObject({ code: 0 })
+      const { stdout } = await keys('rotate', '--to', '/var/lib/tor/next')
+      expect(stdout).toContain('     docker compose kill --signal HUP tor\n')
+      const [moved = ''] = stdout.split('\n')
+      expect(moved).toMatch(/^[a-z2-7]{56}\.onion$/)
+      await compose('kill', '--signal', 'HUP', 'tor')
+      await up.until(new RegExp(`asfaleia get --relay ${moved}`), 100)
+      const atOld = await get(old, bob, fresh)
+      await fresh.tor.stop()
+      expect(atOld).toMatchObject({ code: 0, stdout: 'on the way\n' })
+      expect(atOld.stderr).toContain(`this relay is moving: use ${moved} from now on`)
+      const atNew = await visit(moved)
+      expect(atNew).toMatchObject(FOUND)
+      expect(atNew.stderr).not.toContain('moving')
+      await reachable(/^yes, /)
+      // The overlap outlives a restart of tor.
+      await compose('restart', 'tor')
+      expect(await compose('exec', 'tor', '/usr/bin/entry', 'address')).toBe(`${moved}\n`)
+      await reachable(/^yes, /)
+      // The probe went to the new address: tor may not have made the other's introduction points anew yet.
+      expect((await find(old)).stderr).toContain('this relay is moving')
 
-    expect((await keys('rotate', '--end', old)).stdout).toBe(`the keys of ${old} are destroyed\n`)
-    await compose('kill', '--signal', 'HUP', 'tor')
-    const view = `/proc/${(await inspect('tor')).State.Pid}/root`
-    while (existsSync(`${view}/var/lib/tor/next`));
-    while (readFileSync(`${view}/run/name/hostname`, 'utf8') !== `${moved}\n`);
-    expect(await visit(old, undefined, GIVEN_UP)).toMatchObject(LOST)
-    // To tor the service in its new folder is another one: it makes its introduction points anew.
-    expect(await find(moved)).toMatchObject(FOUND)
-    expect(await exchange(moved)).toEqual(EXCHANGED)
-    expect((await inspect('relay')).State.StartedAt).toBe(StartedAt)
-  })
+      expect((await keys('rotate', '--end', old)).stdout).toBe(`the keys of ${old} are destroyed\n`)
+      await compose('kill', '--signal', 'HUP', 'tor')
+      const view = `/proc/${(await inspect('tor')).State.Pid}/root`
+      while (existsSync(`${view}/var/lib/tor/next`));
+      while (readFileSync(`${view}/run/name/hostname`, 'utf8') !== `${moved}\n`);
+      expect(await visit(old, undefined, GIVEN_UP)).toMatchObject(LOST)
+      // To tor the service in its new folder is another one: it makes its introduction points anew.
+      expect(await find(moved)).toMatchObject(FOUND)
+      expect(await exchange(moved)).toEqual(EXCHANGED)
+      expect((await inspect('relay')).State.StartedAt).toBe(StartedAt)
+    },
+  )
 })
 
 describe('metrics', () => {
@@ -723,7 +967,9 @@ describe('metrics', () => {
 
   test('reach Prometheus on this machine, and nothing else of the operator’s does', { timeout: SLOW }, async () => {
     const port = await freePort()
-    expect(await engine.docker([...metrics(), 'up', '--detach', '--wait'], { env: { METRICS_PORT: String(port) } })).toMatchObject({ code: 0 })
+    expect(await engine.docker([...metrics(), 'up', '--detach', '--wait'], { env: { METRICS_PORT: String(port) } })).toMatchObject({
+      code: 0,
+    })
     const url = `http://127.0.0.1:${port}`
     const answer = await fetch(`${url}/metrics`)
     expect(answer.status).toBe(200)
@@ -732,7 +978,11 @@ describe('metrics', () => {
     expect((await fetch(`${url}/metrics`, { method: 'POST' })).status).toBe(404)
     // Still no network, and no operator's port.
     expect(listenersOf(await mainOf('relay'))).toEqual(['127.0.0.1:3308'])
-    expect(readFileSync(`/proc/${await mainOf('relay')}/net/dev`, 'utf8').trim().split('\n')).toHaveLength(3)
+    expect(
+      readFileSync(`/proc/${await mainOf('relay')}/net/dev`, 'utf8')
+        .trim()
+        .split('\n'),
+    ).toHaveLength(3)
     await engine.ask(...metrics(), 'rm', '--stop', '--force', 'metrics')
   })
 })

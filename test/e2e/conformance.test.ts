@@ -24,7 +24,10 @@ function names(...options: readonly string[]): readonly string[] {
   if (missing('python3') !== undefined) return ['every check']
   const [program, ...args] = CLIENT
   const listed = execFileSync(program, [...args, '--list', ...options], { encoding: 'utf8' })
-  return listed.trim().split('\n').map((line) => JSON.parse(line) as string)
+  return listed
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as string)
 }
 
 interface Kind {
@@ -49,8 +52,19 @@ describe.each(kinds)('$title', ({ relay: flags, client: options }) => {
     folder = await mkdtemp(join(tmpdir(), 'asf-conformance-'))
     const unix = join(folder, 'door')
     relay = start([
-      ...ASFALEIA, 'relay', '--tcp', '127.0.0.1:0', '--unix', unix, '--http', '127.0.0.1:0', '--operator', 'off',
-      '--name', 'localhost', ...flags,
+      ...ASFALEIA,
+      'relay',
+      '--tcp',
+      '127.0.0.1:0',
+      '--unix',
+      unix,
+      '--http',
+      '127.0.0.1:0',
+      '--operator',
+      'off',
+      '--name',
+      'localhost',
+      ...flags,
     ])
     await relay.until(/^ready$/m)
     const address = (door: string): string => new RegExp(`^${door} (\\S+)$`, 'm').exec(relay?.stdout() ?? '')?.[1] ?? ''
@@ -59,7 +73,13 @@ describe.each(kinds)('$title', ({ relay: flags, client: options }) => {
       { env: { TMPDIR: folder } },
     )
     if (done.stderr !== '') throw new Error(`the client broke off: ${done.stderr}`)
-    results = new Map(done.stdout.trim().split('\n').map((line) => JSON.parse(line) as Result).map((one) => [one.name, one]))
+    results = new Map(
+      done.stdout
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line) as Result)
+        .map((one) => [one.name, one]),
+    )
   }, 180_000)
   afterAll(async () => {
     await relay?.end()

@@ -9,7 +9,17 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { AUTH_NAMESPACE, verifySignature } from '../../src/auth/sshsig.ts'
 import { parseChallenge } from '../../src/protocol/challenge.ts'
-import { answerChallenge, type Line, openAge, playExample, readDocument, readExample, readKey, type Talk, VECTORS } from '../support/example.ts'
+import {
+  answerChallenge,
+  type Line,
+  openAge,
+  playExample,
+  readDocument,
+  readExample,
+  readKey,
+  type Talk,
+  VECTORS,
+} from '../support/example.ts'
 import { missing } from '../support/programs.ts'
 
 const TEXT = 'Hello Bob, it is Alice.'
@@ -60,7 +70,10 @@ describe('what stands in the document', () => {
     expect(await verifySignature(check)).toBe(true)
   })
 
-  it.each([['alice', alice], ['bob', bob]] as const)('has a token for %s, which they show', (_name, talk) => {
+  it.each([
+    ['alice', alice],
+    ['bob', bob],
+  ] as const)('has a token for %s, which they show', (_name, talk) => {
     const [token] = fieldsOf(talk, 12) as [string]
     const [header, claims] = token.split('.').map((part) => Buffer.from(part, 'base64url').toString())
     expect(JSON.parse(header!)).toEqual({ alg: 'HS256', typ: 'JWT' })
@@ -91,7 +104,15 @@ describe('a relay of today', () => {
   /** The cells of the rows below the document's line that begins so. */
   const rowsBelow = (head: string): string[][] => {
     const [, body] = document.split(`\n${head}`)[1]!.split(/\n\|---.*\n/)
-    return body!.split('\n\n')[0]!.split('\n').map((row) => row.split('|').slice(1).map((cell) => cell.trim()))
+    return body!
+      .split('\n\n')[0]!
+      .split('\n')
+      .map((row) =>
+        row
+          .split('|')
+          .slice(1)
+          .map((cell) => cell.trim()),
+      )
   }
   const named = new Map(rowsBelow('| no | name |').map(([no, , , fields]) => [no, fields!.split(/[;[]/).map((field) => field.trim())]))
   /** By packet, which fields the document calls random. */
@@ -99,7 +120,10 @@ describe('a relay of today', () => {
   for (const [numbers, fields] of rowsBelow('| packet | fields |')) {
     for (const number of numbers!.split(', ')) {
       const indexes = fields!.split('; ').map((field) => named.get(number)!.indexOf(field) + 1)
-      random.set(number, indexes.filter((index) => index > 0))
+      random.set(
+        number,
+        indexes.filter((index) => index > 0),
+      )
     }
   }
 
@@ -117,7 +141,14 @@ describe('a relay of today', () => {
   })
 
   it('draws anew what is random', () => {
-    for (const [talk, number, field] of [[0, 1, 0], [0, 1, 1], [0, 12, 0], [0, 13, 0], [1, 1, 0], [1, 12, 0]] as const) {
+    for (const [talk, number, field] of [
+      [0, 1, 0],
+      [0, 1, 1],
+      [0, 12, 0],
+      [0, 13, 0],
+      [1, 1, 0],
+      [1, 12, 0],
+    ] as const) {
       expect(fieldsOf(played[talk]!, number)[field]).not.toBe(fieldsOf(talks[talk]!, number)[field])
     }
   })

@@ -40,8 +40,23 @@ interface Started extends RunningServer {
 }
 
 async function start(options: { argv?: string[]; tcp?: string; unix?: string; signal?: AbortSignal } = {}): Promise<Started> {
-  const argv = ['--name', 'localhost', '--tcp', options.tcp ?? '127.0.0.1:0', '--unix', options.unix ?? at('raw'), '--http', `unix:${at('http')}`, '--operator', `unix:${at('operator')}`]
-  const parsed = parseConfig({ env: {}, argv: [...argv, '--mailbox-messages', '2000', '--handover', at('handover'), ...(options.argv ?? [])], readFile: () => '' })
+  const argv = [
+    '--name',
+    'localhost',
+    '--tcp',
+    options.tcp ?? '127.0.0.1:0',
+    '--unix',
+    options.unix ?? at('raw'),
+    '--http',
+    `unix:${at('http')}`,
+    '--operator',
+    `unix:${at('operator')}`,
+  ]
+  const parsed = parseConfig({
+    env: {},
+    argv: [...argv, '--mailbox-messages', '2000', '--handover', at('handover'), ...(options.argv ?? [])],
+    readFile: () => '',
+  })
   if (!('config' in parsed)) throw new Error(JSON.stringify(parsed))
   const log = createLog({ level: 'debug', format: 'json', write: (line) => logged.push(line) })
   const server = await startServer(parsed.config, log, '0.0.0', options.signal)
@@ -197,7 +212,9 @@ describe('a relay after another', () => {
     const tcp = portOf(first.tcp)
     const problem = (key: string, text: string) => ({ problems: [{ key, problem: text }] })
     await expect(start({ tcp })).rejects.toMatchObject(problem('handover', 'what listens there does not take our proof'))
-    await expect(start({ tcp, argv: ['--handover-secret', at('none')] })).rejects.toMatchObject(problem('handover-secret', 'the file cannot be read'))
+    await expect(start({ tcp, argv: ['--handover-secret', at('none')] })).rejects.toMatchObject(
+      problem('handover-secret', 'the file cannot be read'),
+    )
     writeFileSync(at('short'), 'c2hvcnQ=')
     await expect(start({ tcp, argv: ['--handover-secret', at('short')] })).rejects.toMatchObject(
       problem('handover-secret', 'the file does not hold 32 bytes in base64'),
@@ -226,7 +243,22 @@ describe('a relay after another', () => {
 describe('as processes', () => {
   const COUNT = 1_000
   const boot = async (tcp: string, handover: string): Promise<Running> => {
-    const program = startProgram([...ASFALEIA, 'relay', '--name', 'localhost', '--tcp', tcp, '--http', 'off', '--operator', 'off', '--mailbox-messages', '2000', '--handover', at(handover)])
+    const program = startProgram([
+      ...ASFALEIA,
+      'relay',
+      '--name',
+      'localhost',
+      '--tcp',
+      tcp,
+      '--http',
+      'off',
+      '--operator',
+      'off',
+      '--mailbox-messages',
+      '2000',
+      '--handover',
+      at(handover),
+    ])
     running.push(program)
     return program
   }

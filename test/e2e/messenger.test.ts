@@ -30,7 +30,22 @@ let sides: Side[]
 const open: Messenger[] = []
 
 async function startRelay(host: OnionHost, door: string): Promise<Running> {
-  const started = start([...ASFALEIA, 'relay', '--tcp', 'off', '--unix', door, '--http', 'off', '--operator', 'off', '--proxy', 'unix', '--name-file', host.nameFile])
+  const started = start([
+    ...ASFALEIA,
+    'relay',
+    '--tcp',
+    'off',
+    '--unix',
+    door,
+    '--http',
+    'off',
+    '--operator',
+    'off',
+    '--proxy',
+    'unix',
+    '--name-file',
+    host.nameFile,
+  ])
   await started.until(/^ready$/m)
   return started
 }

@@ -8,7 +8,22 @@ import { run } from '../support/process.ts'
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
 const node24 = join(root, 'test/node24/node_modules/.bin/node')
 /** What the relay and its clients are made of; the tests of files and documents do not depend on Node. */
-const PARTS = ['auth', 'client', 'config', 'log', 'mailbox', 'operator', 'protocol', 'relay', 'server', 'transport', 'handover', 'cli/send', 'cli/get', 'cli/key']
+const PARTS = [
+  'auth',
+  'client',
+  'config',
+  'log',
+  'mailbox',
+  'operator',
+  'protocol',
+  'relay',
+  'server',
+  'transport',
+  'handover',
+  'cli/send',
+  'cli/get',
+  'cli/key',
+]
 
 it('runs on Node 24', { timeout: 600_000 }, async (context) => {
   if (!existsSync(node24)) context.skip('Node 24 is not installed below test/node24: sh deploy/setup.sh test')

@@ -29,7 +29,12 @@ beforeAll(async () => {
   if (reason !== undefined) return
   folder = mkdtempSync(join(tmpdir(), 'asf-shell-'))
   relay = await startRelay()
-  for (const [name, type] of [['alice', 'ed25519'], ['bob', 'ed25519'], ['carol', 'ecdsa'], ['dora', 'rsa']] as const) {
+  for (const [name, type] of [
+    ['alice', 'ed25519'],
+    ['bob', 'ed25519'],
+    ['carol', 'ecdsa'],
+    ['dora', 'rsa'],
+  ] as const) {
     await run(['ssh-keygen', '-q', '-t', type, '-N', '', '-C', name, '-f', join(folder, name)])
   }
   writeFileSync(join(folder, 'carol.age'), `${await generateX25519Identity()}\n`)
@@ -86,11 +91,17 @@ describe('what the shell writes', () => {
     expect(await shell('send', 'alice', 'carol.card', 'to Carol')).toMatchObject({ code: 0 })
     expect(await take('carol')).toMatchObject([{ verdict: 'genuine', envelope: { content: { text: 'to Carol' } } }])
     writeFileSync(join(folder, 'carol.card'), card.text.replace('Carol', 'Karol'))
-    expect(await shell('send', 'alice', 'carol.card', 'to Carol')).toMatchObject({ code: 1, stderr: expect.stringContaining('the card is not good') })
+    expect(await shell('send', 'alice', 'carol.card', 'to Carol')).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('the card is not good'),
+    })
   })
 
   test('is refused where it fits no message', async () => {
-    expect(await shell('send', 'alice', 'bob.pub', 'x'.repeat(PADDED_BYTES[2]))).toMatchObject({ code: 1, stderr: expect.stringContaining('too much') })
+    expect(await shell('send', 'alice', 'bob.pub', 'x'.repeat(PADDED_BYTES[2]))).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('too much'),
+    })
   })
 
   test('is unsigned when it is sealed alone', async () => {
@@ -103,7 +114,10 @@ describe('what the shell reads', () => {
   const get = (): Promise<Finished> => shell('get', 'bob', 'people')
 
   test('is by whom the list says', async () => {
-    await leave(await write({ type: 'text', text: 'hello\n-----BEGIN SSH SIGNATURE-----' }), await write({ type: 'text', text: 'again' }, { from: 'dora' }))
+    await leave(
+      await write({ type: 'text', text: 'hello\n-----BEGIN SSH SIGNATURE-----' }),
+      await write({ type: 'text', text: 'again' }, { from: 'dora' }),
+    )
     const got = await get()
     expect(got).toMatchObject({ code: 0, stdout: 'hello\n-----BEGIN SSH SIGNATURE-----\nagain\n' })
     expect(got.stderr).toMatch(/^shell-client: from alice, 20\S+Z\nshell-client: from dora, 20\S+Z\n$/)
@@ -118,10 +132,20 @@ describe('what the shell reads', () => {
   })
 
   test('comes to a key that cannot decrypt', async () => {
-    expect(await shell('send', 'alice', 'carol.pub', 'hello')).toMatchObject({ code: 1, stderr: expect.stringContaining('age did not encrypt') })
-    writeFileSync(join(folder, 'carol.card'), (await makeCard(await identity('carol'), { name: 'Carol', relays: ['localhost'], time: now() })).text)
+    expect(await shell('send', 'alice', 'carol.pub', 'hello')).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('age did not encrypt'),
+    })
+    writeFileSync(
+      join(folder, 'carol.card'),
+      (await makeCard(await identity('carol'), { name: 'Carol', relays: ['localhost'], time: now() })).text,
+    )
     expect(await shell('send', 'alice', 'carol.card', 'hello')).toMatchObject({ code: 0 })
-    expect(await shell('get', 'carol', 'people')).toMatchObject({ code: 0, stdout: 'hello\n', stderr: expect.stringContaining('from alice') })
+    expect(await shell('get', 'carol', 'people')).toMatchObject({
+      code: 0,
+      stdout: 'hello\n',
+      stderr: expect.stringContaining('from alice'),
+    })
   })
 
   test('cannot steer the terminal', async () => {
@@ -131,10 +155,19 @@ describe('what the shell reads', () => {
 
   const [alice, bob] = ['alice', 'bob'].map((name) => () => identity(name)) as [() => Promise<Identity>, () => Promise<Identity>]
   const lines = async (changes: Readonly<Record<string, string>> = {}): Promise<string> => {
-    const usual = { type: 'text', from: formatKey((await alice()).key), to: fingerprintOf((await bob()).key), id: makeId(), time: formatTime(now()) }
-    return `asfaleia-message/1\n${Object.entries({ ...usual, ...changes }).map(([name, value]) => `${name}: ${value}\n`).join('')}\nhello\n`
+    const usual = {
+      type: 'text',
+      from: formatKey((await alice()).key),
+      to: fingerprintOf((await bob()).key),
+      id: makeId(),
+      time: formatTime(now()),
+    }
+    return `asfaleia-message/1\n${Object.entries({ ...usual, ...changes })
+      .map(([name, value]) => `${name}: ${value}\n`)
+      .join('')}\nhello\n`
   }
-  const sealed = async (text: Uint8Array | string): Promise<Uint8Array> => seal((await bob()).key, typeof text === 'string' ? encodeText(text) : text)
+  const sealed = async (text: Uint8Array | string): Promise<Uint8Array> =>
+    seal((await bob()).key, typeof text === 'string' ? encodeText(text) : text)
   const signed = async (text: string, namespace = 'asfaleia-message', by = alice): Promise<Uint8Array> => {
     const own = await by()
     return signText({ identity: own, to: own }, namespace, text)
@@ -148,7 +181,17 @@ describe('what the shell reads', () => {
     ['a NUL after it', '', 'truncated', async () => sealed(`${Buffer.from(await signed(await lines())).toString()}\0`)],
     ['no id', '', 'malformed', async () => sealed(await signed((await lines()).replace(/id: .*\n/, '')))],
     ['a header twice', '', 'malformed', async () => sealed(await signed((await lines()).replace(/(type: .*\n)/, '$1$1')))],
-    ['another body', '', 'FORGED', async () => sealed(Buffer.from(await signed(await lines())).toString().replace('hello', 'hallo'))],
+    [
+      'another body',
+      '',
+      'FORGED',
+      async () =>
+        sealed(
+          Buffer.from(await signed(await lines()))
+            .toString()
+            .replace('hello', 'hallo'),
+        ),
+    ],
     ['another sender', '', 'FORGED', async () => sealed(await signed(await lines(), 'asfaleia-message', bob))],
     ["a login's signature", '', 'FORGED', async () => sealed(await signed(await lines(), 'asfaleia-auth'))],
     ['to somebody else', '', 'READDRESSED', async () => sealed(await signed(await lines({ to: fingerprintOf((await alice()).key) })))],

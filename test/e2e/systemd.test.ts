@@ -33,7 +33,17 @@ beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'asf-units-'))
   // What `npm install --global asfaleia` makes of the package.
   const packed = await succeed('npm', 'pack', '--silent', '--ignore-scripts', '--pack-destination', folder, ROOT)
-  const installed = succeed('npm', 'install', '--global', '--silent', '--no-audit', '--no-fund', '--prefix', at('usr/local'), at(packed.trim()))
+  const installed = succeed(
+    'npm',
+    'install',
+    '--global',
+    '--silent',
+    '--no-audit',
+    '--no-fund',
+    '--prefix',
+    at('usr/local'),
+    at(packed.trim()),
+  )
   ;[network] = await Promise.all([startTorNetwork(), installed])
   client = await network.addClient()
   await Promise.all(['alice', 'bob'].map((name) => succeed(...ASFALEIA, 'key', '--out', at(name))))
@@ -68,8 +78,10 @@ function installLines(): string {
 }
 
 const journal = (...more: string[]): Promise<string> => machine.ask('journalctl', '--no-pager', '--namespace', 'asfaleia', ...more)
-const show = async (unit: string, property: string): Promise<string> => (await machine.ask('systemctl', 'show', '--property', property, '--value', unit)).trim()
-const status = (): Promise<Finished> => machine.run([`${PACKAGE}/node_modules/.bin/node`, `${PACKAGE}/dist/cli/main.js`, 'status', '--operator', 'unix:/run/asfaleia/operator'])
+const show = async (unit: string, property: string): Promise<string> =>
+  (await machine.ask('systemctl', 'show', '--property', property, '--value', unit)).trim()
+const status = (): Promise<Finished> =>
+  machine.run([`${PACKAGE}/node_modules/.bin/node`, `${PACKAGE}/dist/cli/main.js`, 'status', '--operator', 'unix:/run/asfaleia/operator'])
 const upgrade = (): Promise<Finished> => machine.run(['sh', `${PACKAGE}/deploy/upgrade`, 'systemd'])
 
 async function untilListening(): Promise<void> {
@@ -93,7 +105,11 @@ describe('the relay', () => {
 
   test('is shut in, as the kernel says', async () => {
     const pid = await machine.mainOf(RELAY)
-    const of = Object.fromEntries(readFileSync(`/proc/${pid}/status`, 'utf8').split('\n').map((line) => line.split(/:\s*/) as [string, string]))
+    const of = Object.fromEntries(
+      readFileSync(`/proc/${pid}/status`, 'utf8')
+        .split('\n')
+        .map((line) => line.split(/:\s*/) as [string, string]),
+    )
     const none = Object.fromEntries(['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb'].map((set) => [set, '0'.repeat(16)]))
     expect(of).toMatchObject({ NoNewPrivs: '1', Seccomp: '2', ...none })
     const [uid, ...others] = of['Uid']!.split('\t').map(Number)
@@ -103,7 +119,13 @@ describe('the relay', () => {
     expect(uid).toBeLessThanOrEqual(65_519)
     expect(readFileSync(`${machine.root}/etc/passwd`, 'utf8')).not.toContain('asfaleia')
     expect(readFileSync(`/proc/${pid}/limits`, 'utf8')).toMatch(/^Max core file size +1 +1 /m)
-    expect(readFileSync(`/proc/${pid}/net/dev`, 'utf8').trim().split('\n').slice(2).map((line) => line.trim().split(':')[0])).toEqual(['lo'])
+    expect(
+      readFileSync(`/proc/${pid}/net/dev`, 'utf8')
+        .trim()
+        .split('\n')
+        .slice(2)
+        .map((line) => line.trim().split(':')[0]),
+    ).toEqual(['lo'])
     for (const namespace of ['net', 'user', 'mnt', 'ipc']) {
       expect(readlinkSync(`/proc/${pid}/ns/${namespace}`)).not.toBe(readlinkSync(`${machine.root}/proc/1/ns/${namespace}`))
     }
@@ -111,17 +133,25 @@ describe('the relay', () => {
 
   test('can write to the folder of its sockets and to nothing that lasts, and sees neither homes nor keys', async () => {
     const pid = await machine.mainOf(RELAY)
-    const mounts = readFileSync(`/proc/${pid}/mountinfo`, 'utf8').trim().split('\n').map((line) => {
-      const [before = '', after = ''] = line.split(' - ')
-      return [before.split(' ')[4]!, after.split(' ')[0]!] as const
-    })
+    const mounts = readFileSync(`/proc/${pid}/mountinfo`, 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => {
+        const [before = '', after = ''] = line.split(' - ')
+        return [before.split(' ')[4]!, after.split(' ')[0]!] as const
+      })
     // What nspawn shares with this very machine is its own.
     const types = new Map(mounts.filter(([path]) => !path.startsWith('/run/host/')))
     const writable = async (within: number): Promise<string[]> => {
       const look = 'for path; do if [ -w "$path" ]; then echo "$path"; fi; done'
       // As root, who is kept out by nothing but a file system that cannot be written to.
       const { stdout } = await run(['nsenter', '--target', String(within), '--mount', '--root', 'sh', '-c', look, 'sh', ...types.keys()])
-      return stdout.trim().split('\n').filter((path) => !['tmpfs', 'ramfs', 'proc', 'sysfs', 'cgroup2', 'devpts', 'devtmpfs', 'mqueue', 'hugetlbfs'].includes(types.get(path)!))
+      return stdout
+        .trim()
+        .split('\n')
+        .filter(
+          (path) => !['tmpfs', 'ramfs', 'proc', 'sysfs', 'cgroup2', 'devpts', 'devtmpfs', 'mqueue', 'hugetlbfs'].includes(types.get(path)!),
+        )
     }
     expect(await writable(pid)).toEqual([])
     expect(readFileSync(`/proc/${pid}/mountinfo`, 'utf8')).toMatch(/ \/run\/asfaleia rw,\S*noexec/)
@@ -163,7 +193,8 @@ describe('an upgrade', () => {
     await wire.ask(`8;asfaleia/1;${onion}`)
     const token = await wire.login(person)
     const ids: string[] = []
-    for (let i = 0; i < COUNT; i++) ids.push((await wire.ask(`3;${token};${person.line};${randomBytes(1_500).toString('base64')}`)).split(';')[1]!)
+    for (let i = 0; i < COUNT; i++)
+      ids.push((await wire.ask(`3;${token};${person.line};${randomBytes(1_500).toString('base64')}`)).split(';')[1]!)
     wire.destroy()
     return { token, ids }
   }
@@ -190,7 +221,11 @@ describe('an upgrade', () => {
     expect(await take(token)).toEqual(ids)
     expect(await get('bob')).toMatchObject({ code: 0, stdout: expect.stringMatching(/: held over\n$/) as string })
     expect(await machine.mainOf('tor@default.service')).toBe(tor)
-    expect((await machine.ask('systemctl', 'list-units', '--all', '--plain', '--no-legend', 'asfaleia*')).split('\n').map((line) => line.split(' ')[0])).toEqual(['asfaleia-doors.service', RELAY, ''])
+    expect(
+      (await machine.ask('systemctl', 'list-units', '--all', '--plain', '--no-legend', 'asfaleia*'))
+        .split('\n')
+        .map((line) => line.split(' ')[0]),
+    ).toEqual(['asfaleia-doors.service', RELAY, ''])
     expect(readdirSync(`${machine.root}/run/systemd/system`)).not.toContain('asfaleia-relay-bridge.service')
   })
 
@@ -203,7 +238,9 @@ describe('an upgrade', () => {
     const { code, stderr } = await upgrade()
     cpSync(at('server.js'), program)
     expect(code).toBe(1)
-    expect(stderr).toMatch(/^asfaleia: error: asfaleia-relay-bridge\.service did not take over from asfaleia-relay\.service, which goes on\nasfaleia: hint: .*\n$/m)
+    expect(stderr).toMatch(
+      /^asfaleia: error: asfaleia-relay-bridge\.service did not take over from asfaleia-relay\.service, which goes on\nasfaleia: hint: .*\n$/m,
+    )
     expect(await machine.mainOf(RELAY)).toBe(before)
     expect(await take(token)).toEqual(ids)
     expect(await upgrade()).toMatchObject({ code: 0 })
@@ -213,6 +250,9 @@ describe('an upgrade', () => {
     await machine.ask('systemctl', 'stop', RELAY)
     while ((await show('asfaleia-doors.service', 'ActiveState')) !== 'inactive');
     expect(existsSync(`${machine.root}/run/asfaleia`)).toBe(false)
-    expect(await upgrade()).toMatchObject({ code: 1, stderr: 'asfaleia: error: no relay is running\nasfaleia: hint: start it: systemctl start asfaleia-relay.service\n' })
+    expect(await upgrade()).toMatchObject({
+      code: 1,
+      stderr: 'asfaleia: error: no relay is running\nasfaleia: hint: start it: systemctl start asfaleia-relay.service\n',
+    })
   })
 })

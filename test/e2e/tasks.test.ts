@@ -44,7 +44,11 @@ interface Host {
 async function startHost(name: string, ...folders: string[]): Promise<Host> {
   const watchers = new Set<(event: string) => void>()
   const services = (dirs: readonly string[]): string[] =>
-    dirs.flatMap((dir) => [`HiddenServiceDir ${quoted(dir)}`, `HiddenServicePort 3308 unix:${quoted(at('raw'))}`, 'HiddenServiceExportCircuitID haproxy'])
+    dirs.flatMap((dir) => [
+      `HiddenServiceDir ${quoted(dir)}`,
+      `HiddenServicePort 3308 unix:${quoted(at('raw'))}`,
+      'HiddenServiceExportCircuitID haproxy',
+    ])
   const lines = [...network.torrc.split('\n'), 'SocksPort 0']
   const publishing = async (work: () => Promise<unknown>): Promise<void> => {
     const published = publication()
@@ -68,8 +72,15 @@ async function startHost(name: string, ...folders: string[]): Promise<Host> {
     })
   })
   const torrc = async (dirs: readonly string[]): Promise<void> => {
-    const fixed = [`DataDirectory ${quoted(join(own, 'data'))}`, `ControlPort unix:${quoted(join(own, 'control'))}`, 'CookieAuthentication 1']
-    await writeFile(join(own, 'torrc'), [...fixed, `__OwningControllerProcess ${process.pid}`, 'Log notice stdout', ...lines, ...services(dirs), ''].join('\n'))
+    const fixed = [
+      `DataDirectory ${quoted(join(own, 'data'))}`,
+      `ControlPort unix:${quoted(join(own, 'control'))}`,
+      'CookieAuthentication 1',
+    ]
+    await writeFile(
+      join(own, 'torrc'),
+      [...fixed, `__OwningControllerProcess ${process.pid}`, 'Log notice stdout', ...lines, ...services(dirs), ''].join('\n'),
+    )
   }
   return {
     tor: started!,

@@ -138,13 +138,11 @@ describe('the relay', () => {
       get: (key: string) => shell('get', key),
     },
     'our client, by SOCKS': {
-      send: (key: string, to: string, text: string) =>
-        ours([], 'send', '--socks', socks(), '--key', key, `${to}.pub`, text),
+      send: (key: string, to: string, text: string) => ours([], 'send', '--socks', socks(), '--key', key, `${to}.pub`, text),
       get: (key: string) => ours([], 'get', '--socks', socks(), '--key', key),
     },
     'our client, under torsocks': {
-      send: (key: string, to: string, text: string) =>
-        ours(['torsocks'], 'send', '--socks', 'off', '--key', key, `${to}.pub`, text),
+      send: (key: string, to: string, text: string) => ours(['torsocks'], 'send', '--socks', 'off', '--key', key, `${to}.pub`, text),
       get: (key: string) => ours(['torsocks'], 'get', '--socks', 'off', '--key', key),
     },
   } as const
@@ -226,52 +224,52 @@ describe('the relay', () => {
   })
 })
 
-  describe('the shell client', () => {
+describe('the shell client', () => {
   let key: string
 
   beforeAll(async () => {
     if (reason === undefined) key = await makeKey('erin')
   })
 
-    test.each([
-      ['a text of another form', 'a message that somebody caught'],
-      ['another relay’s challenge', `asfaleia/1 auth ${'a'.repeat(56)}.onion 1 ${'A'.repeat(43)}`],
-      ['another handle', `asfaleia/1 auth localhost 2 ${'A'.repeat(43)}`],
-      ['a line break after it', `asfaleia/1 auth localhost 1 ${'A'.repeat(43)}\n`],
-      ['a short nonce', `asfaleia/1 auth localhost 1 ${'A'.repeat(42)}`],
-    ])('does not answer %s', async (_, text) => {
-      const heard = await hostileLogin(key, text)
-      expect(heard.said).not.toContain('2;')
-      expect(heard.client.code).toBe(1)
-      expect(heard.client.stderr).toContain('not one of this relay')
-    })
+  test.each([
+    ['a text of another form', 'a message that somebody caught'],
+    ['another relay’s challenge', `asfaleia/1 auth ${'a'.repeat(56)}.onion 1 ${'A'.repeat(43)}`],
+    ['another handle', `asfaleia/1 auth localhost 2 ${'A'.repeat(43)}`],
+    ['a line break after it', `asfaleia/1 auth localhost 1 ${'A'.repeat(43)}\n`],
+    ['a short nonce', `asfaleia/1 auth localhost 1 ${'A'.repeat(42)}`],
+  ])('does not answer %s', async (_, text) => {
+    const heard = await hostileLogin(key, text)
+    expect(heard.said).not.toContain('2;')
+    expect(heard.client.code).toBe(1)
+    expect(heard.client.stderr).toContain('not one of this relay')
+  })
 
-    test('answers the challenge of the relay it dialled', async () => {
-      const text = `asfaleia/1 auth localhost 1 ${'A'.repeat(43)}`
-      expect((await hostileLogin(key, text)).said).toContain(`2;1;${text}\n`)
-    })
+  test('answers the challenge of the relay it dialled', async () => {
+    const text = `asfaleia/1 auth localhost 1 ${'A'.repeat(43)}`
+    expect((await hostileLogin(key, text)).said).toContain(`2;1;${text}\n`)
+  })
 })
 
 /** A relay that serves `text` as its challenge, and what the shell client said to it. */
-  async function hostileLogin(key: string, text: string) {
-    const pub = (await readFile(`${key}.pub`, 'utf8')).trim()
-    const sealed = await run(['sh', '-c', 'age -r "$0" | base64 | tr -d "\\n"', pub], { input: text })
-    let said = ''
-    const hostile = createServer((socket) => {
-      socket.on('error', () => {})
-      socket.setEncoding('utf8').on('data', (data: string) => {
-        said += data
-        if (data.includes('8;')) socket.write('18;asfaleia/1\n')
-        if (data.includes('0;ssh')) socket.write(`1;1;${sealed.stdout}\n`)
-        if (data.includes('2;1;')) socket.end('99;auth-failed;no\n')
-      })
-    }).listen(0, '127.0.0.1')
-    await once(hostile, 'listening')
-    const { port } = hostile.address() as { port: number }
-    const done = await run(['sh', SHELL_CLIENT, 'login', 'localhost', String(port), key])
-    hostile.close()
-    return { client: done, said }
-  }
+async function hostileLogin(key: string, text: string) {
+  const pub = (await readFile(`${key}.pub`, 'utf8')).trim()
+  const sealed = await run(['sh', '-c', 'age -r "$0" | base64 | tr -d "\\n"', pub], { input: text })
+  let said = ''
+  const hostile = createServer((socket) => {
+    socket.on('error', () => {})
+    socket.setEncoding('utf8').on('data', (data: string) => {
+      said += data
+      if (data.includes('8;')) socket.write('18;asfaleia/1\n')
+      if (data.includes('0;ssh')) socket.write(`1;1;${sealed.stdout}\n`)
+      if (data.includes('2;1;')) socket.end('99;auth-failed;no\n')
+    })
+  }).listen(0, '127.0.0.1')
+  await once(hostile, 'listening')
+  const { port } = hostile.address() as { port: number }
+  const done = await run(['sh', SHELL_CLIENT, 'login', 'localhost', String(port), key])
+  hostile.close()
+  return { client: done, said }
+}
 
 describe('asfaleia start', () => {
   test('makes a relay that others reach through the network, and stops', { timeout: SLOW }, async () => {

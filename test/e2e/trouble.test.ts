@@ -47,10 +47,19 @@ beforeEach((context) => {
   if (reason !== undefined) context.skip(reason)
 })
 
-const send = (to: string, socks: string, control: string, more: readonly string[] = [], env: Record<string, string> = {}): Promise<Outcome> =>
-  asfaleia(['send', '--relay', to, '--socks', socks, '--key', alice.file, ...more, `${bob.file}.pub`, 'hello'], { env: { ASFALEIA_TOR_CONTROL: control, ...env } })
+const send = (
+  to: string,
+  socks: string,
+  control: string,
+  more: readonly string[] = [],
+  env: Record<string, string> = {},
+): Promise<Outcome> =>
+  asfaleia(['send', '--relay', to, '--socks', socks, '--key', alice.file, ...more, `${bob.file}.pub`, 'hello'], {
+    env: { ASFALEIA_TOR_CONTROL: control, ...env },
+  })
 const controlOf = (tor: Tor): string => `unix:${tor.controlPath}`
-const socksOf = async (tor: Tor): Promise<string> => /127\.0\.0\.1:\d+/.exec((await tor.control.ask('GETINFO net/listeners/socks')).join())![0]
+const socksOf = async (tor: Tor): Promise<string> =>
+  /127\.0\.0\.1:\d+/.exec((await tor.control.ask('GETINFO net/listeners/socks')).join())![0]
 
 describe('a tor without a network', () => {
   let tor: Tor
@@ -64,23 +73,34 @@ describe('a tor without a network', () => {
   test('is said to be on its way, and how far, and why it gets no further', { timeout: SLOW }, async () => {
     const outcome = await send(ELSEWHERE, await socksOf(tor), controlOf(tor), ['--timeout', '3'])
     expect(outcome).toMatchObject({ code: 69, out: '' })
-    expect(outcome.err).toMatch(/^asfaleia: error: tor is not connected to its network yet: \d+ %, conn\w*\nasfaleia: hint: tor gives the reason CONNECTREFUSED; its log has more\n$/)
+    expect(outcome.err).toMatch(
+      /^asfaleia: error: tor is not connected to its network yet: \d+ %, conn\w*\nasfaleia: hint: tor gives the reason CONNECTREFUSED; its log has more\n$/,
+    )
   })
 
   test('that may not be asked leaves it at what is known', { timeout: SLOW }, async () => {
     const outcome = await send(ELSEWHERE, await socksOf(tor), 'off', ['--timeout', '3'])
-    expect(outcome).toMatchObject({ code: 69, err: expect.stringMatching(/not reached in time\nasfaleia: hint: tor says nothing while it is not connected/) as string })
+    expect(outcome).toMatchObject({
+      code: 69,
+      err: expect.stringMatching(/not reached in time\nasfaleia: hint: tor says nothing while it is not connected/) as string,
+    })
   })
 
   test('whose SOCKS port is another: which one it is', async () => {
     const outcome = await send(ELSEWHERE, '127.0.0.1:1', controlOf(tor))
-    expect(outcome).toMatchObject({ code: 69, err: `asfaleia: error: nobody listens at the SOCKS port\nasfaleia: hint: tor runs, and its SOCKS port is another: --socks ${await socksOf(tor)}\n` })
+    expect(outcome).toMatchObject({
+      code: 69,
+      err: `asfaleia: error: nobody listens at the SOCKS port\nasfaleia: hint: tor runs, and its SOCKS port is another: --socks ${await socksOf(tor)}\n`,
+    })
   })
 })
 
 test('no tor at all', async () => {
   const outcome = await send(ELSEWHERE, '127.0.0.1:1', 'unix:/no/such/socket')
-  expect(outcome).toMatchObject({ code: 69, err: expect.stringMatching(/nobody listens at the SOCKS port\nasfaleia: hint: is tor running\?/) as string })
+  expect(outcome).toMatchObject({
+    code: 69,
+    err: expect.stringMatching(/nobody listens at the SOCKS port\nasfaleia: hint: is tor running\?/) as string,
+  })
 })
 
 test('what listens is no tor', async () => {
@@ -97,11 +117,17 @@ describe('a tor with a network', () => {
 
   test('reaches what is there, and nothing is said of tor', { timeout: SLOW }, async () => {
     // The relay's own name is `localhost`: that it is reached shows in its refusal.
-    expect(await send(host.onion, socks(), controlOf(client.tor))).toMatchObject({ code: 77, err: expect.stringContaining('does not go by the name') as string })
+    expect(await send(host.onion, socks(), controlOf(client.tor))).toMatchObject({
+      code: 77,
+      err: expect.stringContaining('does not go by the name') as string,
+    })
   })
 
   test('an onion service that is not there', { timeout: SLOW }, async () => {
-    expect(await send(ELSEWHERE, socks(), controlOf(client.tor))).toMatchObject({ code: 69, err: expect.stringMatching(/tor does not find that onion service\nasfaleia: hint: check the address/) as string })
+    expect(await send(ELSEWHERE, socks(), controlOf(client.tor))).toMatchObject({
+      code: 69,
+      err: expect.stringMatching(/tor does not find that onion service\nasfaleia: hint: check the address/) as string,
+    })
   })
 
   test('an onion service whose relay is down', { timeout: SLOW }, async () => {
@@ -123,10 +149,16 @@ describe('an onion service with client authorization', () => {
     const fresh = await network.addClient()
     const [socks, control] = [`127.0.0.1:${fresh.socks.port}`, controlOf(fresh.tor)]
     const locked = await send(first.onion, socks, control)
-    expect(locked).toMatchObject({ code: 69, err: expect.stringMatching(/wants client authorization\nasfaleia: hint: .*asfaleia onion add/) as string })
+    expect(locked).toMatchObject({
+      code: 69,
+      err: expect.stringMatching(/wants client authorization\nasfaleia: hint: .*asfaleia onion add/) as string,
+    })
     const env = { ASFALEIA_HOME: at('home'), ASFALEIA_TOR_CONTROL: control }
     expect(await asfaleia(['onion', 'add', '-'], { env, input: added.out })).toEqual({ code: 0, out: `added ${first.onion}\n`, err: '' })
-    expect(await send(first.onion, socks, control, [], env)).toMatchObject({ code: 77, err: expect.stringContaining('does not go by the name') as string })
+    expect(await send(first.onion, socks, control, [], env)).toMatchObject({
+      code: 77,
+      err: expect.stringContaining('does not go by the name') as string,
+    })
     // A tor that was started anew has forgotten it, and is told again.
     await fresh.tor.control.ask(`ONION_CLIENT_AUTH_REMOVE ${first.onion.slice(0, -6)}`)
     await fresh.newIdentity()
@@ -134,7 +166,10 @@ describe('an onion service with client authorization', () => {
     expect(await asfaleia(['onion', 'list'], { env })).toMatchObject({ code: 0, out: `${first.onion}\n` })
     // Where tor cannot be told, it is said what to do.
     const off = await asfaleia(['onion', 'add', added.out.trim()], { env: { ...env, ASFALEIA_TOR_CONTROL: 'off' } })
-    expect(off).toMatchObject({ code: 0, err: expect.stringContaining(`ClientOnionAuthDir, and reload it: ${at('home')}/onions/${first.onion}\n`) as string })
+    expect(off).toMatchObject({
+      code: 0,
+      err: expect.stringContaining(`ClientOnionAuthDir, and reload it: ${at('home')}/onions/${first.onion}\n`) as string,
+    })
     expect(off.err).not.toContain(added.out.trim().split(':').at(-1))
     expect(readFileSync(join(at('home'), 'onions', first.onion), 'utf8')).toBe(added.out)
     expect(await asfaleia(['onion', 'remove', first.onion], { env })).toMatchObject({ code: 0, out: `removed ${first.onion}\n` })

@@ -44,7 +44,10 @@ describe('a channel', () => {
     const { here, there } = await channels()
     for (const length of [1, 2, 1_000, MAX_RECORD_BYTES]) {
       const record = randomBytes(length)
-      for (const [from, to] of [[here, there], [there, here]] as const) {
+      for (const [from, to] of [
+        [here, there],
+        [there, here],
+      ] as const) {
         await from.send(record)
         expect((await to.receive()).equals(record)).toBe(true)
       }
@@ -52,7 +55,11 @@ describe('a channel', () => {
   })
 
   it('carries nothing in the clear', async () => {
-    const { here, there, sockets: [, socket] } = await channels()
+    const {
+      here,
+      there,
+      sockets: [, socket],
+    } = await channels()
     const seen: Buffer[] = []
     const read = socket.read.bind(socket) as (size: number) => Buffer | null
     socket.read = (size: number) => {
@@ -143,7 +150,10 @@ describe('a channel', () => {
 
   it('refuses a record that was changed, or none', async () => {
     for (const bytes of [Buffer.concat([Buffer.of(0, 20), randomBytes(20)]), Buffer.of(0, 0), Buffer.of(0, 3, 1, 2, 3)]) {
-      const { there, sockets: [socket] } = await channels()
+      const {
+        there,
+        sockets: [socket],
+      } = await channels()
       socket.write(bytes)
       await expect(there.receive()).rejects.toEqual(problem('forged'))
     }

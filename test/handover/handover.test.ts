@@ -60,7 +60,13 @@ function createOwner(messages: readonly HeldMessage[] = MESSAGES, spent: readonl
     async suspend() {
       state.suspended = true
       const secrets = { boot: createSecretKey(boot), token: createSecretKey(token) }
-      return { secrets, messages: messages.length, held: () => messages.values() as Iterator<HeldMessage, void>, spent: () => spent, intact: () => state.intact }
+      return {
+        secrets,
+        messages: messages.length,
+        held: () => messages.values() as Iterator<HeldMessage, void>,
+        spent: () => spent,
+        intact: () => state.intact,
+      }
     },
     resume: () => void (state.suspended = false),
     release: async () => void (state.released = true),
@@ -76,15 +82,29 @@ async function listenAs(owner: Owner, patience = PATIENCE): Promise<Predecessor>
   return predecessor
 }
 
-const find = (options: { memory?: number; secret?: Uint8Array; signal?: AbortSignal; patience?: number } = {}): Promise<Succession | undefined> =>
-  findPredecessor({ address, psk: options.secret ?? psk, memory: options.memory ?? 1e9, signal: options.signal ?? forever, patience: options.patience ?? PATIENCE, dying: 30 })
+const find = (
+  options: { memory?: number; secret?: Uint8Array; signal?: AbortSignal; patience?: number } = {},
+): Promise<Succession | undefined> =>
+  findPredecessor({
+    address,
+    psk: options.secret ?? psk,
+    memory: options.memory ?? 1e9,
+    signal: options.signal ?? forever,
+    patience: options.patience ?? PATIENCE,
+    dying: 30,
+  })
 
 /** Takes everything over, as a relay does. */
 async function takeAll(): Promise<number[]> {
   const succession = (await find())!
   const got: number[] = []
   expect([succession.secrets.boot.equals(boot), succession.secrets.token.equals(token)]).toEqual([true, true])
-  expect(await succession.fill(({ id }) => got.push(id.high), () => {})).toBe(100)
+  expect(
+    await succession.fill(
+      ({ id }) => got.push(id.high),
+      () => {},
+    ),
+  ).toBe(100)
   await succession.opened()
   return got
 }
@@ -108,11 +128,19 @@ describe('a handover', () => {
   })
 
   it('moves who has spent what, however many', async () => {
-    const spent = Array.from({ length: 5_000 }, (_, number) => ({ sender: Buffer.alloc(32, `${number} `).toString('base64url'), bytes: number * 1_000 }))
+    const spent = Array.from({ length: 5_000 }, (_, number) => ({
+      sender: Buffer.alloc(32, `${number} `).toString('base64url'),
+      bytes: number * 1_000,
+    }))
     await listenAs(createOwner(MESSAGES, spent))
     const succession = (await find())!
     const got: Spent[] = []
-    expect(await succession.fill(() => {}, (each) => got.push(each))).toBe(100)
+    expect(
+      await succession.fill(
+        () => {},
+        (each) => got.push(each),
+      ),
+    ).toBe(100)
     await succession.opened()
     expect(got).toEqual(spent)
   })
@@ -122,7 +150,10 @@ describe('a handover', () => {
     await listenAs(createOwner(large))
     const succession = (await find())!
     const got: HeldMessage[] = []
-    await succession.fill((each) => got.push({ ...each, payload: Buffer.from(each.payload) }), () => {})
+    await succession.fill(
+      (each) => got.push({ ...each, payload: Buffer.from(each.payload) }),
+      () => {},
+    )
     await succession.opened()
     expect(got.map(({ payload }) => payload)).toEqual(large.map(({ payload }) => payload))
     address = { kind: 'unix', path: join(folder, `${paths++}.sock`) }
@@ -141,7 +172,17 @@ describe('a handover', () => {
 
 // The side that hands over.
 
-const STEPS = ['the connection', 'the handshake', 'take', 'give', 'the first messages', 'half of them', 'all, not held', 'held', 'released'] as const
+const STEPS = [
+  'the connection',
+  'the handshake',
+  'take',
+  'give',
+  'the first messages',
+  'half of them',
+  'all, not held',
+  'held',
+  'released',
+] as const
 
 /** A successor that goes as far as that step, and no further. */
 async function goTo(step: (typeof STEPS)[number]): Promise<{ socket: Socket; channel: Channel | undefined }> {
@@ -181,7 +222,8 @@ describe('a relay that hands over', () => {
     const { socket } = await goTo(step)
     socket.destroy()
     // One that never spoke is no successor, and none at all if it proved nothing.
-    const expected = step === 'the connection' ? [] : step === 'the handshake' ? ['handover-refused proof'] : ['handover-started', 'handover-failed ended']
+    const expected =
+      step === 'the connection' ? [] : step === 'the handshake' ? ['handover-refused proof'] : ['handover-started', 'handover-failed ended']
     expect(await until(expected.length)).toEqual(expected)
     await predecessor.close()
     expect(owner.state).toEqual(AS_BEFORE)
@@ -225,7 +267,12 @@ describe('a relay that hands over', () => {
     await listenAs(createOwner())
     const first = (await find())!
     await expect(find()).rejects.toEqual(problem('busy'))
-    expect(await first.fill(() => {}, () => {})).toBe(100)
+    expect(
+      await first.fill(
+        () => {},
+        () => {},
+      ),
+    ).toBe(100)
     await expect(find()).rejects.toEqual(problem('busy'))
     await first.opened()
     expect(logged).toEqual(['handover-started', 'handover-refused busy', 'handover-refused busy', 'handed-over'])
@@ -277,7 +324,12 @@ describe('a relay that hands over', () => {
     const predecessor = await listenAs(createOwner())
     const succession = (await find())!
     const closed = predecessor.close()
-    expect(await succession.fill(() => {}, () => {})).toBe(100)
+    expect(
+      await succession.fill(
+        () => {},
+        () => {},
+      ),
+    ).toBe(100)
     await succession.opened()
     await closed
     expect(logged).toEqual(['handover-started', 'handed-over'])
@@ -288,7 +340,14 @@ describe('a relay that hands over', () => {
 
 const ENDS = ['the connection', 'the handshake', 'give', 'half of them', 'all of them', 'end', 'released', 'opened'] as const
 const KEPT: Record<(typeof ENDS)[number], number | undefined> = {
-  'the connection': undefined, 'the handshake': undefined, give: 0, 'half of them': 50, 'all of them': 100, end: 100, released: 100, opened: 100,
+  'the connection': undefined,
+  'the handshake': undefined,
+  give: 0,
+  'half of them': 50,
+  'all of them': 100,
+  end: 100,
+  released: 100,
+  opened: 100,
 }
 
 /** A predecessor that goes as far as that step; then it is dead, or lives and says no more. */
@@ -346,17 +405,33 @@ describe('a relay that takes over', () => {
       return
     }
     const got: number[] = []
-    expect(await succession!.fill(({ id }) => got.push(id.high), () => {})).toBe(kept)
+    expect(
+      await succession!.fill(
+        ({ id }) => got.push(id.high),
+        () => {},
+      ),
+    ).toBe(kept)
     expect(got).toEqual(ALL.slice(0, got.length))
     expect(Math.floor((got.length / ALL.length) * 100)).toBe(kept)
     await succession!.opened()
   })
 
-  it.each(ENDS.flatMap((step) => [[step, 'lives'], [step, 'aborts']] as const))('keeps nothing when the other breaks off after %s and %s', async (step, then) => {
+  it.each(
+    ENDS.flatMap(
+      (step) =>
+        [
+          [step, 'lives'],
+          [step, 'aborts'],
+        ] as const,
+    ),
+  )('keeps nothing when the other breaks off after %s and %s', async (step, then) => {
     await serveTo(step, then)
     const taking = (async () => {
       const succession = await find()
-      await succession!.fill(() => {}, () => {})
+      await succession!.fill(
+        () => {},
+        () => {},
+      )
       await succession!.opened()
     })()
     await expect(taking).rejects.toEqual(problem(step === 'the connection' ? 'proof' : 'broken'))
@@ -378,9 +453,12 @@ describe('a relay that takes over', () => {
     await expect(find({ signal: before.signal })).rejects.toEqual(problem('interrupted'))
     const within = new AbortController()
     const succession = (await find({ signal: within.signal }))!
-    const filling = succession.fill(({ id }) => {
-      if (id.high === 250) within.abort()
-    }, () => {})
+    const filling = succession.fill(
+      ({ id }) => {
+        if (id.high === 250) within.abort()
+      },
+      () => {},
+    )
     await expect(filling).rejects.toEqual(problem('interrupted'))
     await until(2)
     expect(logged.at(-1)).toMatch(/^handover-failed (?:ended|silent)$/)
@@ -399,6 +477,11 @@ describe('a relay that takes over', () => {
     server.listen(address.path)
     await once(server, 'listening')
     cleanups.push(() => server.close())
-    await expect((await find())!.fill(() => {}, () => {})).rejects.toEqual(problem('broken'))
+    await expect(
+      (await find())!.fill(
+        () => {},
+        () => {},
+      ),
+    ).rejects.toEqual(problem('broken'))
   })
 })

@@ -8,7 +8,10 @@ const message = fc.record({
   mailbox: fc.uint8Array({ minLength: 32, maxLength: 32 }).map((bytes) => Buffer.from(bytes).toString('base64url')),
   id: fc.record({ high: fc.nat(2 ** 32 - 1), low: fc.nat(2 ** 32 - 1) }),
   left: fc.nat(30 * 86_400_000),
-  payload: fc.oneof(fc.uint8Array({ minLength: 1, maxLength: 300 }), fc.constantFrom(65_518, 65_519, 512 * 1_024).map((size) => new Uint8Array(size).fill(65))),
+  payload: fc.oneof(
+    fc.uint8Array({ minLength: 1, maxLength: 300 }),
+    fc.constantFrom(65_518, 65_519, 512 * 1_024).map((size) => new Uint8Array(size).fill(65)),
+  ),
 })
 
 /** All that a writer gives, in pieces of that size, read again. */
@@ -33,7 +36,12 @@ it('messages come out as they went in, whatever the pieces', () => {
   )
 })
 
-const one = (payload: Uint8Array, left = 5): HeldMessage => ({ mailbox: Buffer.alloc(32, 7).toString('base64url'), id: { high: 1, low: 2 }, left, payload })
+const one = (payload: Uint8Array, left = 5): HeldMessage => ({
+  mailbox: Buffer.alloc(32, 7).toString('base64url'),
+  id: { high: 1, low: 2 },
+  left,
+  payload,
+})
 
 it('a message whose time ran out on the way has none left', () => {
   expect(carry([one(Uint8Array.of(65), -3), one(Uint8Array.of(66), 0.5)], 1_000).map(({ left }) => left)).toEqual([0, 1])

@@ -89,7 +89,12 @@ describe('mailbox', () => {
     const mailboxes = create({ ...LIMITS, mailboxMessages: 2 }, 2 * MAILBOX_BYTES + 3 * cost)
     const results = ['m', 'm', 'm', 'n', 'n', 'o'].map((id) => mailboxes.put(id, bytes('text'), 0))
     expect(results.map((result) => ('refused' in result ? result.refused : 'held'))).toEqual([
-      'held', 'held', 'mailbox-full', 'held', 'relay-full', 'relay-full',
+      'held',
+      'held',
+      'mailbox-full',
+      'held',
+      'relay-full',
+      'relay-full',
     ])
     expect(take(mailboxes, 'm', 1, 'plain')).toEqual(['text', 'text'])
   })
@@ -97,7 +102,10 @@ describe('mailbox', () => {
   it('erases what expires, leased or not, and says when the next does', () => {
     const erased: Erased[] = []
     const mailboxes = new MemoryMailboxes({
-      limits: LIMITS, budget: BUDGET, randomBytes, onErased: (reason) => erased.push(reason),
+      limits: LIMITS,
+      budget: BUDGET,
+      randomBytes,
+      onErased: (reason) => erased.push(reason),
     })
     mailboxes.put('m', bytes('a'), 0)
     mailboxes.put('m', bytes('b'), 5_000)
@@ -234,7 +242,16 @@ describe('mailbox, by model', () => {
   const ids = fc.constantFrom('m', 'n')
   const command = fc.oneof(
     { weight: 5, arbitrary: fc.record({ do: fc.constant('put'), id: ids, length: fc.integer({ min: 1, max: 900 }) }) },
-    { weight: 4, arbitrary: fc.record({ do: fc.constant('take'), id: ids, owner: owners, kind: fc.constantFrom<Lease>('subscribe', 'lease', 'plain'), messages: fc.integer({ min: 1, max: 4 }) }) },
+    {
+      weight: 4,
+      arbitrary: fc.record({
+        do: fc.constant('take'),
+        id: ids,
+        owner: owners,
+        kind: fc.constantFrom<Lease>('subscribe', 'lease', 'plain'),
+        messages: fc.integer({ min: 1, max: 4 }),
+      }),
+    },
     { weight: 2, arbitrary: fc.record({ do: fc.constant('written'), id: ids, owner: owners }) },
     { weight: 3, arbitrary: fc.record({ do: fc.constant('ack'), id: ids, which: fc.nat(5) }) },
     { weight: 1, arbitrary: fc.record({ do: fc.constant('wipe'), id: ids }) },
@@ -270,8 +287,7 @@ describe('mailbox, by model', () => {
               const text = `${count++}:`.padEnd(length, 'x')
               const opens = box!.held.length === 0 && box!.subscriber === undefined ? MAILBOX_BYTES : 0
               const cost = footprint(text.length) + MESSAGE_BYTES + opens
-              const expected =
-                box!.held.length >= LIMITS.mailboxMessages ? 'mailbox-full' : used() + cost > BUDGET ? 'relay-full' : 'held'
+              const expected = box!.held.length >= LIMITS.mailboxMessages ? 'mailbox-full' : used() + cost > BUDGET ? 'relay-full' : 'held'
               const result = mailboxes.put(id, bytes(text), now)
               expect('refused' in result ? result.refused : 'held').toBe(expected)
               if (!('refused' in result)) box!.held.push({ id: idOf(result), text, expires: now + LIMITS.holdSeconds * 1_000 })

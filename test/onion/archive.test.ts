@@ -6,9 +6,14 @@ import { describe, expect, test } from 'vitest'
 import { ArchiveError, decodeArchive, encodeArchive } from '../../src/onion/archive.ts'
 import { list, scratch } from '../support/service.ts'
 
-const FILES = new Map([['hostname', Buffer.from('x.onion\n')], ['authorized_clients/alice.auth', Buffer.alloc(513, 7)], ['empty', Buffer.alloc(0)]])
+const FILES = new Map([
+  ['hostname', Buffer.from('x.onion\n')],
+  ['authorized_clients/alice.auth', Buffer.alloc(513, 7)],
+  ['empty', Buffer.alloc(0)],
+])
 
-const plain = (files: ReadonlyMap<string, Uint8Array>): [string, string][] => [...files].map(([path, bytes]) => [path, Buffer.from(bytes).toString('hex')])
+const plain = (files: ReadonlyMap<string, Uint8Array>): [string, string][] =>
+  [...files].map(([path, bytes]) => [path, Buffer.from(bytes).toString('hex')])
 
 test('what goes in comes out', () => {
   const path = fc.stringMatching(/^[a-z][a-z0-9._-]{0,20}(?:\/[a-z][a-z0-9._-]{0,20})?$/)

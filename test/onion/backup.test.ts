@@ -42,7 +42,10 @@ test('a flipped byte anywhere is noticed, and nothing is given out', async () =>
     const flipped = Uint8Array.from(sealed)
     flipped[at]! ^= 1
     const problems: BackupProblem[] = at > header ? ['damaged'] : ['no-age-file', 'wrong-identity']
-    const failed = await open(flipped).then(() => 'opened', (error: unknown) => (error instanceof BackupError ? error.code : error))
+    const failed = await open(flipped).then(
+      () => 'opened',
+      (error: unknown) => (error instanceof BackupError ? error.code : error),
+    )
     expect(problems, `byte ${at}`).toContain(failed)
   }
 })

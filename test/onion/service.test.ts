@@ -49,7 +49,11 @@ describe('what does not belong together is refused', () => {
     ['a bit of the header', 'malformed-key', flipped('hs_ed25519_secret_key', 3)],
     ['a key cut short', 'malformed-key', changed('hs_ed25519_secret_key', TORS.get('hs_ed25519_secret_key')!.subarray(0, 95))],
     ['an empty key', 'malformed-key', changed('hs_ed25519_secret_key', '')],
-    ['a key of zeros', 'malformed-key', changed('hs_ed25519_secret_key', Buffer.concat([TORS.get('hs_ed25519_secret_key')!.subarray(0, 32), Buffer.alloc(64)]))],
+    [
+      'a key of zeros',
+      'malformed-key',
+      changed('hs_ed25519_secret_key', Buffer.concat([TORS.get('hs_ed25519_secret_key')!.subarray(0, 32), Buffer.alloc(64)])),
+    ],
     ['a file of somebody else', 'strange-file', changed('torrc', 'x')],
     ['a path out of it', 'strange-file', changed('../hostname', 'x')],
     ['a client with a path for a name', 'strange-file', changed('authorized_clients/../../x.auth', CLIENT)],
@@ -61,9 +65,14 @@ describe('what does not belong together is refused', () => {
 })
 
 // RFC 4648, section 10.
-test.each([['', ''], ['f', 'MY'], ['fo', 'MZXQ'], ['foo', 'MZXW6'], ['foob', 'MZXW6YQ'], ['fooba', 'MZXW6YTB'], ['foobar', 'MZXW6YTBOI']])(
-  'base32 of %j is %s',
-  (text, expected) => {
-    expect(encodeBase32(Buffer.from(text))).toBe(expected)
-  },
-)
+test.each([
+  ['', ''],
+  ['f', 'MY'],
+  ['fo', 'MZXQ'],
+  ['foo', 'MZXW6'],
+  ['foob', 'MZXW6YQ'],
+  ['fooba', 'MZXW6YTB'],
+  ['foobar', 'MZXW6YTBOI'],
+])('base32 of %j is %s', (text, expected) => {
+  expect(encodeBase32(Buffer.from(text))).toBe(expected)
+})

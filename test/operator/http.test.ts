@@ -104,7 +104,14 @@ test('metrics: Prometheus text, of this very moment', async () => {
 test('status: JSON of the documented shape', async () => {
   const { status, headers, body } = await ask(await start(), '/status')
   expect([status, headers['content-type']]).toEqual([200, 'application/json; charset=utf-8'])
-  const shape = buildStatus({ snapshot: createSnapshot(), tor: undefined, version: '1.2.3', uptimeSeconds: 0, residentBytes: 0, loopDelaySeconds: 0 })
+  const shape = buildStatus({
+    snapshot: createSnapshot(),
+    tor: undefined,
+    version: '1.2.3',
+    uptimeSeconds: 0,
+    residentBytes: 0,
+    loopDelaySeconds: 0,
+  })
   const parsed = JSON.parse(body) as typeof shape
   expect(parsed).toEqual({
     ...shape,
@@ -165,17 +172,24 @@ describe('panic', () => {
 })
 
 describe('another host name is answered 421', () => {
-  test.each(['example.org', 'example.org:9090', 'localhost.example.org', '127.0.0.1.example.org', 'relay.onion', '[::2]', '10.0.0.1', ' ', 'localhost:9090@x'])(
-    '%j',
-    async (host) => {
-      const address = await start()
-      for (const path of ['/livez', '/readyz', '/metrics', '/status', '/nowhere']) {
-        const { status, body } = await ask(address, path, { headers: { host } })
-        expect([path, status]).toEqual([path, 421])
-        expect(body).toBe('this listener answers to localhost only\n')
-      }
-    },
-  )
+  test.each([
+    'example.org',
+    'example.org:9090',
+    'localhost.example.org',
+    '127.0.0.1.example.org',
+    'relay.onion',
+    '[::2]',
+    '10.0.0.1',
+    ' ',
+    'localhost:9090@x',
+  ])('%j', async (host) => {
+    const address = await start()
+    for (const path of ['/livez', '/readyz', '/metrics', '/status', '/nowhere']) {
+      const { status, body } = await ask(address, path, { headers: { host } })
+      expect([path, status]).toEqual([path, 421])
+      expect(body).toBe('this listener answers to localhost only\n')
+    }
+  })
 
   test.each(['localhost', 'LOCALHOST:1', '127.0.0.1:9090', '127.1.2.3', '[::1]:9090'])('%s is ours', async (host) => {
     expect(await ask(await start(), '/livez', { headers: { host } })).toMatchObject({ status: 200 })

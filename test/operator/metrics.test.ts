@@ -37,7 +37,14 @@ describe('rounding', () => {
   counters.refused['auth-failed'] = 3
   counters.turnedAway.circuit = 1
   const snapshot = createSnapshot({
-    counters, connections: 1, proven: 10, mailboxes: 11, subscribers: 99, messages: 5, messageBytes: 1, messageBudget: 1_000_001,
+    counters,
+    connections: 1,
+    proven: 10,
+    mailboxes: 11,
+    subscribers: 99,
+    messages: 5,
+    messageBytes: 1,
+    messageBudget: 1_000_001,
   })
 
   test('what counts people, messages and deeds goes in steps; refusals and budgets are exact', () => {
@@ -91,7 +98,10 @@ describe('rounding', () => {
 
   test('one person more or less does not show', () => {
     for (const count of ['connections', 'proven', 'mailboxes', 'subscribers', 'messages'] as const) {
-      const [before, after] = [buildStatus(moment({ snapshot: createSnapshot({ [count]: 13 }) })), buildStatus(moment({ snapshot: createSnapshot({ [count]: 14 }) }))]
+      const [before, after] = [
+        buildStatus(moment({ snapshot: createSnapshot({ [count]: 13 }) })),
+        buildStatus(moment({ snapshot: createSnapshot({ [count]: 14 }) })),
+      ]
       expect(before).toEqual(after)
     }
   })
@@ -136,7 +146,12 @@ describe('the probe', () => {
     expect([lost.get('asfaleia_reachable'), lost.get('asfaleia_reachable_seconds')]).toEqual([0, 0.812])
   })
 
-  test.each([[0, []], [2, []], [3, ['onion-unreachable']], [9, ['onion-unreachable']]])('%i failures in a row: %j', (failures, reasons) => {
+  test.each([
+    [0, []],
+    [2, []],
+    [3, ['onion-unreachable']],
+    [9, ['onion-unreachable']],
+  ])('%i failures in a row: %j', (failures, reasons) => {
     const probe: ProbeState = { reachable: failures === 0, seconds: undefined, failures, problem: undefined }
     expect(findReasons({ snapshot: createSnapshot(), tor: undefined, probe })).toEqual(reasons)
   })
@@ -150,7 +165,12 @@ test.each([
   ['tor is away', {}, { reachable: false, bootstrap: undefined, summary: 'unreachable' } as const, ['tor-unreachable']],
   ['tor starts', {}, { reachable: true, bootstrap: 99, summary: 'circuit_create' } as const, ['tor-bootstrapping']],
   ['tor does not say', {}, { reachable: true, bootstrap: undefined, summary: 'other' } as const, ['tor-bootstrapping']],
-  ['everything', { accepting: false, names: [] }, { reachable: true, bootstrap: 0, summary: 'starting' } as const, ['not-accepting', 'no-name', 'tor-bootstrapping']],
+  [
+    'everything',
+    { accepting: false, names: [] },
+    { reachable: true, bootstrap: 0, summary: 'starting' } as const,
+    ['not-accepting', 'no-name', 'tor-bootstrapping'],
+  ],
 ])('readiness: %s', (_name, differing, tor, reasons) => {
   expect(findReasons({ snapshot: createSnapshot(differing), tor })).toEqual(reasons)
 })

@@ -33,14 +33,16 @@ describe('one try', () => {
     expect(await probe(ONION, at(socks.port), never)).toEqual({ reached: false, problem: 'refused' })
   })
 
-  test.each([[0xf0, 'onion-not-found'], [0xf2, 'onion-unreachable'], [0xf4, 'onion-locked'], [5, 'relay-down']])(
-    'tells what tor says: %i is %s',
-    async (code, problem) => {
-      const socks = await startSocksServer({ code })
-      onTestFinished(() => socks.close())
-      expect(await probe(ONION, at(socks.port), never)).toEqual({ reached: false, problem })
-    },
-  )
+  test.each([
+    [0xf0, 'onion-not-found'],
+    [0xf2, 'onion-unreachable'],
+    [0xf4, 'onion-locked'],
+    [5, 'relay-down'],
+  ])('tells what tor says: %i is %s', async (code, problem) => {
+    const socks = await startSocksServer({ code })
+    onTestFinished(() => socks.close())
+    expect(await probe(ONION, at(socks.port), never)).toEqual({ reached: false, problem })
+  })
 
   test('tells that nobody listens at the SOCKS port, and that somebody else does at the other end', async () => {
     const closed = createServer().listen(0, '127.0.0.1')
@@ -131,12 +133,30 @@ describe('what another program finds that tries instead', () => {
 
   test.each<[string, number, unknown, unknown[]]>([
     ['reached 412\n', 10, { reachable: true, seconds: 0.412, failures: 0, problem: undefined }, [['onion-reached', undefined]]],
-    ['failed 2 onion-locked\n', 10, { reachable: false, seconds: undefined, failures: 2, problem: 'onion-locked' }, [['onion-not-reached', { problem: 'onion-locked' }]]],
-    ['reached 412\n', STALE + 1, { reachable: false, seconds: undefined, failures: 3, problem: 'untried' }, [['onion-not-reached', { problem: 'untried' }]]],
+    [
+      'failed 2 onion-locked\n',
+      10,
+      { reachable: false, seconds: undefined, failures: 2, problem: 'onion-locked' },
+      [['onion-not-reached', { problem: 'onion-locked' }]],
+    ],
+    [
+      'reached 412\n',
+      STALE + 1,
+      { reachable: false, seconds: undefined, failures: 3, problem: 'untried' },
+      [['onion-not-reached', { problem: 'untried' }]],
+    ],
     ['reached 412\n', STALE - 1, { reachable: true, seconds: 0.412, failures: 0, problem: undefined }, [['onion-reached', undefined]]],
-    ...['', 'reached\n', 'reached 1', 'reached -1\n', 'reached 1\nreached 1\n', 'failed 0 refused\n', 'failed 1 hello\n', 'failed 1\n', 'failed 99999 refused\n'].map(
-      (text): [string, number, unknown, unknown[]] => [text, 1, unknown, []],
-    ),
+    ...[
+      '',
+      'reached\n',
+      'reached 1',
+      'reached -1\n',
+      'reached 1\nreached 1\n',
+      'failed 0 refused\n',
+      'failed 1 hello\n',
+      'failed 1\n',
+      'failed 99999 refused\n',
+    ].map((text): [string, number, unknown, unknown[]] => [text, 1, unknown, []]),
   ])('%j, %i s old', (text, ageSeconds, state, events) => {
     expect(follow({ text, ageSeconds })).toEqual({ state, events })
   })

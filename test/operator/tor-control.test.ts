@@ -85,14 +85,21 @@ function cookieFile(bytes: Uint8Array, name = 'cookie'): string {
 describe('authentication', () => {
   test('none, where tor wants none', async () => {
     const heard: string[] = []
-    expect(await readTorState(await listen(tor({ methods: 'NULL' }), heard))).toEqual({ reachable: true, bootstrap: 80, summary: 'ap_conn' })
+    expect(await readTorState(await listen(tor({ methods: 'NULL' }), heard))).toEqual({
+      reachable: true,
+      bootstrap: 80,
+      summary: 'ap_conn',
+    })
     expect(heard).toEqual(['PROTOCOLINFO 1', 'AUTHENTICATE', 'GETINFO status/bootstrap-phase'])
   })
 
   test('by SAFECOOKIE, whose path may be quoted; the cookie itself is not sent', async () => {
     const cookie = randomBytes(32)
     const path = cookieFile(cookie, 'a "cookie" of Jürgen')
-    const quoted = Buffer.from(path).toString('latin1').replace(/["\\]/g, '\\$&').replace(/[\x80-\xFF]/g, (byte) => `\\${byte.charCodeAt(0).toString(8)}`)
+    const quoted = Buffer.from(path)
+      .toString('latin1')
+      .replace(/["\\]/g, '\\$&')
+      .replace(/[\x80-\xFF]/g, (byte) => `\\${byte.charCodeAt(0).toString(8)}`)
     const heard: string[] = []
     const address = await listen(tor({ methods: 'COOKIE,SAFECOOKIE,HASHEDPASSWORD', cookie, path: quoted }), heard)
     expect(await readTorState(address)).toEqual({ reachable: true, bootstrap: 80, summary: 'ap_conn' })

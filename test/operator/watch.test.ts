@@ -29,7 +29,10 @@ test('memory and connections: only changes are told, and a margin lies between h
   }
   expect(await look(0, 0)).toEqual([])
   expect(await look(899, 179)).toEqual([])
-  expect(await look(900, 180)).toEqual([{ event: 'memory-high', percent: 90 }, { event: 'connections-high', percent: 90 }])
+  expect(await look(900, 180)).toEqual([
+    { event: 'memory-high', percent: 90 },
+    { event: 'connections-high', percent: 90 },
+  ])
   expect(await look(1_000, 200)).toEqual([])
   expect(await look(800, 152)).toEqual([])
   expect(await look(900, 180)).toEqual([])

@@ -7,7 +7,17 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:f
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { type Canaries, drawMark, fetchPage, type Played, play, type RelayOptions, type RunningRelay, startRelay, READS_AS_NODE_DOES } from '../support/scenario.ts'
+import {
+  type Canaries,
+  drawMark,
+  fetchPage,
+  type Played,
+  play,
+  type RelayOptions,
+  type RunningRelay,
+  startRelay,
+  READS_AS_NODE_DOES,
+} from '../support/scenario.ts'
 
 interface Outlets {
   readonly log: string
@@ -35,7 +45,8 @@ async function askPages({ doors }: RunningRelay): Promise<{ operator: string; pa
   const mark = drawMark()
   const ask = async (door: 'operator' | 'http', ...paths: string[]): Promise<string> => {
     const pages: string[] = []
-    for (const path of [...paths, `/${mark}`, `/%zz${mark}`, `/?${mark}`]) pages.push(await fetchPage(doors[door], path), await fetchPage(doors[door], path, 'POST'))
+    for (const path of [...paths, `/${mark}`, `/%zz${mark}`, `/?${mark}`])
+      pages.push(await fetchPage(doors[door], path), await fetchPage(doors[door], path, 'POST'))
     return pages.join('\n')
   }
   return {
@@ -48,23 +59,36 @@ async function askPages({ doors }: RunningRelay): Promise<{ operator: string; pa
 /** Names and contents of what the relay left in its working directory. */
 function readFolder(folder: string): string {
   const names = readdirSync(folder, { recursive: true, encoding: 'utf8' })
-  return names.map((name) => `${name}\n${statSync(join(folder, name)).isFile() ? readFileSync(join(folder, name), 'latin1') : ''}`).join('\n')
+  return names
+    .map((name) => `${name}\n${statSync(join(folder, name)).isFile() ? readFileSync(join(folder, name), 'latin1') : ''}`)
+    .join('\n')
 }
 
 function findAll(text: string, { payloads, keyTexts, keyBytes, secrets }: Played): string[] {
   const bytes = Buffer.from(text)
-  return Object.entries({ ...payloads, ...keyTexts, ...keyBytes, ...secrets }).filter(([, needle]) => bytes.includes(needle)).map(([name]) => name)
+  return Object.entries({ ...payloads, ...keyTexts, ...keyBytes, ...secrets })
+    .filter(([, needle]) => bytes.includes(needle))
+    .map(([name]) => name)
 }
 
-test.each([['JSON'], ['pretty', '--log-format', 'pretty']])('nothing is let out, the log being %s', async (_name, ...more) => {
-  const { played, outlets } = await listen({ more })
-  expect(Object.fromEntries(Object.entries(outlets).map(([outlet, text]) => [outlet, findAll(text, played)]))).toEqual({ log: [], operator: [], page: [], files: [] })
-  // They were all there to be looked into, and people really were at the relay.
-  expect(outlets.log).toMatch(/ready[^]*every message is erased/)
-  expect(outlets.operator).toMatch(/^asfaleia_logins_total\{proof="sign"\} 10$/m)
-  expect(outlets.operator).toMatch(/"loopDelaySeconds"/)
-  expect(outlets.page).toContain('This is an Asfaleia relay')
-}, 60_000)
+test.each([['JSON'], ['pretty', '--log-format', 'pretty']])(
+  'nothing is let out, the log being %s',
+  async (_name, ...more) => {
+    const { played, outlets } = await listen({ more })
+    expect(Object.fromEntries(Object.entries(outlets).map(([outlet, text]) => [outlet, findAll(text, played)]))).toEqual({
+      log: [],
+      operator: [],
+      page: [],
+      files: [],
+    })
+    // They were all there to be looked into, and people really were at the relay.
+    expect(outlets.log).toMatch(/ready[^]*every message is erased/)
+    expect(outlets.operator).toMatch(/^asfaleia_logins_total\{proof="sign"\} 10$/m)
+    expect(outlets.operator).toMatch(/"loopDelaySeconds"/)
+    expect(outlets.page).toContain('This is an Asfaleia relay')
+  },
+  60_000,
+)
 
 const HEAR = (heard: string, imports = ''): string => `${imports}
 import { Socket } from 'node:net'
@@ -93,7 +117,11 @@ ServerResponse.prototype.end = function (body, ...more) {
 }`,
     'operator',
   ],
-] as const)('a relay that %s what it hears is found out', async (_name, fault, outlet) => {
-  const { played, outlets } = await listen({ fault })
-  expect(findAll(outlets[outlet], played)).toEqual(expect.arrayContaining(HEARD))
-}, 60_000)
+] as const)(
+  'a relay that %s what it hears is found out',
+  async (_name, fault, outlet) => {
+    const { played, outlets } = await listen({ fault })
+    expect(findAll(outlets[outlet], played)).toEqual(expect.arrayContaining(HEARD))
+  },
+  60_000,
+)

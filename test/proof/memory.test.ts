@@ -9,7 +9,22 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 import { findPredecessor } from '../../src/handover/successor.ts'
 import { ASFALEIA, run } from '../support/process.ts'
 import { scanMemory } from '../support/memory.ts'
-import { type Canaries, drawMark, login, payloadOf, play, READS_AS_NODE_DOES, type RelayOptions, type RunningRelay, sendOwn, startRelay, untilEmpty, WIRE_NAMES, type WireName, WIRES } from '../support/scenario.ts'
+import {
+  type Canaries,
+  drawMark,
+  login,
+  payloadOf,
+  play,
+  READS_AS_NODE_DOES,
+  type RelayOptions,
+  type RunningRelay,
+  sendOwn,
+  startRelay,
+  untilEmpty,
+  WIRE_NAMES,
+  type WireName,
+  WIRES,
+} from '../support/scenario.ts'
 import { connectRaw, connectWebSocket, createPerson, type Wire } from '../support/wire.ts'
 
 /** A relay that keeps what its sockets hand it. */
@@ -129,10 +144,12 @@ describe('after a message that came in pieces', () => {
     /** Sends one piece of the one packet. */
     send(piece: string, last: boolean, length: number): void
   }
-  const lines = (door: 'tcp' | 'unix') => async ({ doors }: RunningRelay): Promise<Sender> => {
-    const wire = await connectRaw(doors[door])
-    return { wire, send: (piece, last) => wire.send(last ? `${piece}\n` : piece) }
-  }
+  const lines =
+    (door: 'tcp' | 'unix') =>
+    async ({ doors }: RunningRelay): Promise<Sender> => {
+      const wire = await connectRaw(doors[door])
+      return { wire, send: (piece, last) => wire.send(last ? `${piece}\n` : piece) }
+    }
   /** A frame of a text message, or one that goes on with it; masked by zeros, so that it shows wherever it lies. */
   const frame = (piece: string, first: boolean, last: boolean, length = piece.length): Buffer => {
     const head = Buffer.of((last ? 0x80 : 0) | (first ? 1 : 0), 0x80 | 126, 0, 0, 0, 0, 0, 0)
@@ -173,7 +190,8 @@ describe('after a message that came in pieces', () => {
 
   test('a message that waits is found, in pieces too', async () => {
     const relay = await begin()
-    for (const name of Object.keys(PIECES) as (keyof typeof PIECES)[]) expect(Object.keys(found(relay, await sendPieces(relay, name, false)))).toEqual([name])
+    for (const name of Object.keys(PIECES) as (keyof typeof PIECES)[])
+      expect(Object.keys(found(relay, await sendPieces(relay, name, false)))).toEqual([name])
   })
 })
 
@@ -197,7 +215,7 @@ describe('after a handover', () => {
     let wire = await connectRaw(relay.doors.unix)
     // A relay that goes on after all opens its doors a moment later.
     while ((await wire.ask('7')) !== '17') wire = await connectRaw(relay.doors.unix)
-    for (let left = COUNT; left > 0; ) {
+    for (let left = COUNT; left > 0;) {
       const [, count] = (await wire.ask(`4;${token};lease`)).split(';')
       const ids: string[] = []
       for (let i = 0; i < Number(count); i++) ids.push((await wire.line())!.split(';')[1]!)
@@ -223,7 +241,12 @@ describe('after a handover', () => {
     const { relay, marks, token } = await fill(folder)
     const address = { kind: 'unix', path: join(folder, 'handover') } as const
     const succession = await findPredecessor({ address, psk: Buffer.alloc(32), memory: 2 ** 30, signal: new AbortController().signal })
-    expect(await succession!.fill(() => {}, () => {})).toBe(100)
+    expect(
+      await succession!.fill(
+        () => {},
+        () => {},
+      ),
+    ).toBe(100)
     succession!.abandon()
     await relay.until(/"event":"handover-failed"/)
     await takeAll(relay, token)

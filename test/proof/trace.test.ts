@@ -7,7 +7,17 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test, type TestContext, vi } from 'vitest'
 import { missing } from '../support/programs.ts'
-import { play, type RelayOptions, type RunningRelay, sendOwn, startRelay, untilEmpty, login, fetchPage, READS_AS_NODE_DOES } from '../support/scenario.ts'
+import {
+  play,
+  type RelayOptions,
+  type RunningRelay,
+  sendOwn,
+  startRelay,
+  untilEmpty,
+  login,
+  fetchPage,
+  READS_AS_NODE_DOES,
+} from '../support/scenario.ts'
 import { readTrace, type Trace, underStrace } from '../support/trace.ts'
 import { connectRaw, createPerson } from '../support/wire.ts'
 

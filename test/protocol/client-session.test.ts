@@ -45,7 +45,9 @@ test('answers come in the order of the requests, with what is unasked between th
   session.ping()
   session.get(true)
   session.ack(['m1'])
-  expect(feed(session, '16;1\n20;m1;aGk=\n99;mailbox-full;text;ignored\n98;restarting;10;ignored\n17\n14;2;5\n20;m2;aGk=\n20;m3;aGk=\n15;1\n')).toEqual([
+  expect(
+    feed(session, '16;1\n20;m1;aGk=\n99;mailbox-full;text;ignored\n98;restarting;10;ignored\n17\n14;2;5\n20;m2;aGk=\n20;m3;aGk=\n15;1\n'),
+  ).toEqual([
     { kind: 'answer', answer: { name: 'SUBSCRIBE', value: { waiting: 1 } } },
     { kind: 'message', message: { id: 'm1', payload: new Uint8Array([104, 105]) } },
     { kind: 'refused', code: 'mailbox-full', seconds: undefined },
@@ -161,15 +163,18 @@ describe('what the protocol does not let a relay send ends the session', () => {
     expect(() => session.ping()).toThrow(TypeError)
   })
 
-  test.each(['junk', 'a.b', 'a.b.c.d', 'a.b.\u{1b}', `a.b.${'c'.repeat(CLIENT_CAPS.token)}`])('a token that is no JWT or has no end (%#)', (token) => {
-    const session = new ClientSession('localhost')
-    session.auth('ssh-ed25519 AAAA', false)
-    feed(session, '1;42;aGk=\n')
-    session.checkChallenge(Buffer.from(LINE))
-    session.verify(LINE)
-    expect(feed(session, `12;${token};3600\n`)).toMatchObject([{ kind: 'broken' }])
-    expect(session.hasToken).toBe(false)
-  })
+  test.each(['junk', 'a.b', 'a.b.c.d', 'a.b.\u{1b}', `a.b.${'c'.repeat(CLIENT_CAPS.token)}`])(
+    'a token that is no JWT or has no end (%#)',
+    (token) => {
+      const session = new ClientSession('localhost')
+      session.auth('ssh-ed25519 AAAA', false)
+      feed(session, '1;42;aGk=\n')
+      session.checkChallenge(Buffer.from(LINE))
+      session.verify(LINE)
+      expect(feed(session, `12;${token};3600\n`)).toMatchObject([{ kind: 'broken' }])
+      expect(session.hasToken).toBe(false)
+    },
+  )
 
   test('a line of the later length before the login', () => {
     const session = new ClientSession('localhost')
@@ -286,8 +291,26 @@ describe('the challenge rule', () => {
 
 test('how the bytes are cut never changes what they mean', () => {
   const packet = fc.constantFrom(
-    '17', '16;1', '20;m1;aGk=', '14;2;0', '14;0;0', '13;m1;60', '15;1', '19;3', '99;denied;text', '98;taken-over', '98;x', '98;restarting;5',
-    '', '21', '17;x', '20;m1;', '18;asfaleia/1;payload=4', '12;a.b.c;1', '1;42;aGk=', 'x',
+    '17',
+    '16;1',
+    '20;m1;aGk=',
+    '14;2;0',
+    '14;0;0',
+    '13;m1;60',
+    '15;1',
+    '19;3',
+    '99;denied;text',
+    '98;taken-over',
+    '98;x',
+    '98;restarting;5',
+    '',
+    '21',
+    '17;x',
+    '20;m1;',
+    '18;asfaleia/1;payload=4',
+    '12;a.b.c;1',
+    '1;42;aGk=',
+    'x',
   )
   const lines = fc.array(fc.tuple(packet, fc.constantFrom('\n', '\r\n')), { maxLength: 20 })
   fc.assert(
@@ -305,7 +328,14 @@ test('how the bytes are cut never changes what they mean', () => {
       }
       const whole = play([Uint8Array.from(bytes)])
       expect(play(chunksOf(bytes, cuts))).toEqual(whole)
-      expect(play(chunksOf(bytes, [...bytes].map(() => 1)))).toEqual(whole)
+      expect(
+        play(
+          chunksOf(
+            bytes,
+            [...bytes].map(() => 1),
+          ),
+        ),
+      ).toEqual(whole)
     }),
   )
 })

@@ -44,7 +44,12 @@ describe('lines', () => {
       fc.property(text, fc.infiniteStream(fc.integer({ min: 1, max: 9 })), (all, cuts) => {
         const whole = readAll(new LineDecoder(), [bytes(all)])
         expect(readAll(new LineDecoder(), chunksOf(bytes(all), cuts))).toEqual(whole)
-        expect(readAll(new LineDecoder(), [...bytes(all)].map((byte) => Uint8Array.of(byte)))).toEqual(whole)
+        expect(
+          readAll(
+            new LineDecoder(),
+            [...bytes(all)].map((byte) => Uint8Array.of(byte)),
+          ),
+        ).toEqual(whole)
       }),
       { numRuns: 500 },
     )
@@ -103,9 +108,7 @@ describe.each([
 
 describe('messages', () => {
   it('are a packet each, with nothing cut off', () => {
-    expect(readAll(new MessageDecoder(), [bytes('7'), bytes('a\nb'), bytes('x'.repeat(LIMIT + 1))])).toEqual([
-      '7', 'a\nb', 'too-large',
-    ])
+    expect(readAll(new MessageDecoder(), [bytes('7'), bytes('a\nb'), bytes('x'.repeat(LIMIT + 1))])).toEqual(['7', 'a\nb', 'too-large'])
   })
 
   it('are overwritten once read', () => {

@@ -72,7 +72,9 @@ describe('packets', () => {
     expect([request.name, read.map((field) => Buffer.from(field).toString())]).toEqual([name, fields])
     expect(read.map((field, n) => request.isSame(n, wordsOf(field)))).toEqual(fields.map(() => true))
     expect(read.map((_, n) => request.isSame(n, wordsOf(bytes(`${fields[n]!}x`))))).toEqual(fields.map(() => false))
-    const last = read.filter((field) => field.length > 0).map((field) => Uint8Array.from(field, (byte, i) => (i === field.length - 1 ? byte ^ 1 : byte)))
+    const last = read
+      .filter((field) => field.length > 0)
+      .map((field) => Uint8Array.from(field, (byte, i) => (i === field.length - 1 ? byte ^ 1 : byte)))
     expect(last.some((field, n) => request.isSame(n, wordsOf(field)))).toBe(false)
     expect(read.map((_, n) => request.isBase64(n))).toEqual(fields.map((field) => isBase64(bytes(field))))
   })
@@ -88,7 +90,7 @@ describe('packets', () => {
     expect(readRequest(bytes(`5;t;${digits};`)).hex(1, skip)).toBe(number)
   })
 
-  it("are a request or an answer by who sent them", () => {
+  it('are a request or an answer by who sent them', () => {
     expect(decodeAnswer(bytes('13;id;7')).name).toBe('SENT')
     expect(() => readRequest(bytes('13;id;7'))).toThrow(new ProtocolError('unknown-packet'))
     expect(() => decodeAnswer(bytes('3;a;b;c'))).toThrow(new ProtocolError('unknown-packet'))
@@ -112,7 +114,11 @@ describe('packets', () => {
 
 describe('short fields', () => {
   it('compare byte by byte', () => {
-    expect([isWord(bytes('lease'), 'lease'), isWord(bytes('lease '), 'lease'), isWord(bytes('Lease'), 'lease')]).toEqual([true, false, false])
+    expect([isWord(bytes('lease'), 'lease'), isWord(bytes('lease '), 'lease'), isWord(bytes('Lease'), 'lease')]).toEqual([
+      true,
+      false,
+      false,
+    ])
   })
 
   it('are text only if they are printable ASCII', () => {

@@ -4,8 +4,7 @@ import { ERRORS, type ErrorCode } from '../../src/protocol/errors.ts'
 import { chunksOf } from '../support/chunks.ts'
 import { createWorld, type Peer, type World } from '../support/session.ts'
 
-const error = (code: ErrorCode, detail?: number): string =>
-  `99;${code};${ERRORS[code].text}${detail === undefined ? '' : `;${detail}`}`
+const error = (code: ErrorCode, detail?: number): string => `99;${code};${ERRORS[code].text}${detail === undefined ? '' : `;${detail}`}`
 
 /** Message ids are random: `#` stands for one. */
 const masked = (lines: string[]): string[] => lines.map((line) => line.replace(/\b[0-9a-f]{16}\b/g, '#'))
@@ -221,7 +220,9 @@ describe('messages', () => {
     alice = world.open()
     token = alice.login('alice')
     expect(masked(alice.say(`3;${token};key-a;QUJD\n3;${token};key-a;QUJD\n3;${token};key-b;${'QUJD'.repeat(400)}\n`))).toEqual([
-      '13;#;604800', error('mailbox-full'), error('relay-full'),
+      '13;#;604800',
+      error('mailbox-full'),
+      error('relay-full'),
     ])
     expect(world.mailboxes.size.messages).toBe(1)
   })
@@ -239,7 +240,13 @@ describe('messages', () => {
     token = alice.login('alice')
     for (const text of ['AAAA', 'BBBB', 'CCCC', 'DDDDDDDD', 'EEEE']) alice.say(`3;${token};key-alice;${text}\n`)
     expect(masked(alice.say(`4;${token}\n4;${token}\n4;${token}\n`))).toEqual([
-      '14;2;3', '20;#;AAAA', '20;#;BBBB', '14;1;2', '20;#;CCCC', '14;1;1', '20;#;DDDDDDDD',
+      '14;2;3',
+      '20;#;AAAA',
+      '20;#;BBBB',
+      '14;1;2',
+      '20;#;CCCC',
+      '14;1;1',
+      '20;#;DDDDDDDD',
     ])
   })
 
@@ -411,13 +418,33 @@ describe('a slow reader', () => {
 
 describe('bytes', () => {
   const packets = [
-    '7\n', '7\r\n', '8;asfaleia/1\n', '0;key-alice\n', '0;bad\n', '2;100;!alice\n', '2;101;!alice\n', '2;102;!bob\n', '2;100;?\n',
-    '3;token/alice/localhost/9999999999999;key-alice;QUJD\n', '3;;key-alice;QUJD\n', '4;token/alice/localhost/9999999999999\n',
-    '4;token/alice/localhost/9999999999999;lease\n', '5;token/alice/localhost/9999999999999;0000000000000000\n',
-    '6;token/alice/localhost/9999999999999\n', '9;token/alice/localhost/9999999999999\n', '\n', ';\n', '77\n', '07\n', 'junk',
-    `3;token/alice/localhost/9999999999999;key-alice;${'QUJD'.repeat(2_500)}\n`, `${'x'.repeat(9_000)}\n`,
+    '7\n',
+    '7\r\n',
+    '8;asfaleia/1\n',
+    '0;key-alice\n',
+    '0;bad\n',
+    '2;100;!alice\n',
+    '2;101;!alice\n',
+    '2;102;!bob\n',
+    '2;100;?\n',
+    '3;token/alice/localhost/9999999999999;key-alice;QUJD\n',
+    '3;;key-alice;QUJD\n',
+    '4;token/alice/localhost/9999999999999\n',
+    '4;token/alice/localhost/9999999999999;lease\n',
+    '5;token/alice/localhost/9999999999999;0000000000000000\n',
+    '6;token/alice/localhost/9999999999999\n',
+    '9;token/alice/localhost/9999999999999\n',
+    '\n',
+    ';\n',
+    '77\n',
+    '07\n',
+    'junk',
+    `3;token/alice/localhost/9999999999999;key-alice;${'QUJD'.repeat(2_500)}\n`,
+    `${'x'.repeat(9_000)}\n`,
   ]
-  const stream = array(oneof({ weight: 20, arbitrary: constantFrom(...packets) }, { weight: 1, arbitrary: constant('\0\xff\n') }), { maxLength: 30 })
+  const stream = array(oneof({ weight: 20, arbitrary: constantFrom(...packets) }, { weight: 1, arbitrary: constant('\0\xff\n') }), {
+    maxLength: 30,
+  })
 
   it('mean the same whole, in chunks and byte by byte', () => {
     check(
@@ -449,7 +476,8 @@ describe('bytes', () => {
       const peer = createWorld(limits).open(framing)
       const said = peer.say('7\n8;asfaleia/1\n0;key-alice\n2;100;!alice\n')
       const token = said.at(-1)!.split(';')[1]!
-      for (const length of [4, 92, 96, 100, 104, 108, 1_000, 65_516, 65_520, 65_524]) said.push(...peer.say(`3;${token};key-alice;${'A'.repeat(length)}\n`))
+      for (const length of [4, 92, 96, 100, 104, 108, 1_000, 65_516, 65_520, 65_524])
+        said.push(...peer.say(`3;${token};key-alice;${'A'.repeat(length)}\n`))
       return masked([...said, ...peer.say(`4;${token};lease\n${'x'.repeat(80_000)}\n`)])
     }
     expect(all('message')).toEqual(all('line'))

@@ -258,7 +258,12 @@ describe('readers that stop', () => {
     while (got.length < sent.length) {
       again.send(`4;${reader.token}\n`)
       await settle()
-      got.push(...again.read().filter((line) => line.startsWith('20;')).map((line) => line.split(';')[2]!))
+      got.push(
+        ...again
+          .read()
+          .filter((line) => line.startsWith('20;'))
+          .map((line) => line.split(';')[2]!),
+      )
     }
     expect(got).toEqual(sent)
     expect(relay.snapshot().messages).toBe(0)
@@ -270,7 +275,9 @@ describe('one mailbox, hammered by all', () => {
     const bob = createPerson()
     const { peer, token } = await login(bob)
     const senders = Array.from({ length: 500 }, () => connect())
-    senders.forEach((sender, n) => sender.send(Array.from({ length: 4 }, (_, i) => `3;${token};${bob.line};${payloadOf(n * 4 + i)}\n`).join('')))
+    senders.forEach((sender, n) =>
+      sender.send(Array.from({ length: 4 }, (_, i) => `3;${token};${bob.line};${payloadOf(n * 4 + i)}\n`).join('')),
+    )
     await settle()
     const answers = senders.flatMap((sender) => sender.read().map((line) => (line.startsWith('13;') ? 'SENT' : line.split(';')[1]!)))
     expect(answers).toHaveLength(2_000)
@@ -279,22 +286,35 @@ describe('one mailbox, hammered by all', () => {
     expect(new Set(answers)).toEqual(new Set(['SENT', 'mailbox-full']))
     peer.send(`4;${token}\n`)
     await settle()
-    expect(peer.read().slice(1).map((line) => line.split(';')[2])).toEqual(accepted)
+    expect(
+      peer
+        .read()
+        .slice(1)
+        .map((line) => line.split(';')[2]),
+    ).toEqual(accepted)
   })
 })
 
 describe('payloads', () => {
-  it.each([4, 8, 12, 16, 1_020, 1_024, 1_028, 16_384, 32_760, 32_764, 32_768])('of %i characters come back as they were', async (length) => {
-    const bob = createPerson()
-    const { peer, token } = await login(bob)
-    const payload = payloadOf(7, length).slice(0, length)
-    peer.send(`3;${token};${bob.line};${payload}\n`.repeat(3), 999)
-    await settle()
-    expect(peer.read().map((line) => line.slice(0, 3))).toEqual(['13;', '13;', '13;'])
-    peer.send(`4;${token}\n`)
-    await settle()
-    expect(peer.read().slice(1).map((line) => line.split(';')[2])).toEqual([payload, payload, payload])
-  })
+  it.each([4, 8, 12, 16, 1_020, 1_024, 1_028, 16_384, 32_760, 32_764, 32_768])(
+    'of %i characters come back as they were',
+    async (length) => {
+      const bob = createPerson()
+      const { peer, token } = await login(bob)
+      const payload = payloadOf(7, length).slice(0, length)
+      peer.send(`3;${token};${bob.line};${payload}\n`.repeat(3), 999)
+      await settle()
+      expect(peer.read().map((line) => line.slice(0, 3))).toEqual(['13;', '13;', '13;'])
+      peer.send(`4;${token}\n`)
+      await settle()
+      expect(
+        peer
+          .read()
+          .slice(1)
+          .map((line) => line.split(';')[2]),
+      ).toEqual([payload, payload, payload])
+    },
+  )
 
   it('over the limit are refused', async () => {
     const bob = createPerson()

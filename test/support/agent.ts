@@ -19,7 +19,10 @@ export interface RealAgent {
 export async function startAgent(options: { consents?: boolean } = {}): Promise<RealAgent> {
   const folder = makeFolder()
   const path = join(folder, 'agent')
-  const askpass = writeScript(join(folder, 'ask'), `[ "$SSH_ASKPASS_PROMPT" = confirm ] && exit ${options.consents === true ? 0 : 1}; cat ${folder}/word`)
+  const askpass = writeScript(
+    join(folder, 'ask'),
+    `[ "$SSH_ASKPASS_PROMPT" = confirm ] && exit ${options.consents === true ? 0 : 1}; cat ${folder}/word`,
+  )
   const env = { ...process.env, SSH_ASKPASS: askpass, SSH_ASKPASS_REQUIRE: 'force', DISPLAY: ':0' }
   const child = spawn('ssh-agent', ['-D', '-a', path], { env, stdio: ['ignore', 'pipe', 'ignore'] })
   const ended = once(child, 'exit')

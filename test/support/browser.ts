@@ -33,7 +33,10 @@ export async function startBrowser(module: Uint8Array): Promise<Pages> {
   const server = createServer((request, response) => {
     response.setHeader('content-security-policy', POLICY)
     if (request.url === '/module.js') response.setHeader('content-type', 'text/javascript').end(module)
-    else response.setHeader('content-type', 'text/html').end('<!doctype html><title>a page</title><link rel="icon" href="data:,"><script type="module" src="module.js"></script>')
+    else
+      response
+        .setHeader('content-type', 'text/html')
+        .end('<!doctype html><title>a page</title><link rel="icon" href="data:,"><script type="module" src="module.js"></script>')
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')

@@ -48,7 +48,15 @@ export class TestChat {
   /** What came from bob, unless it says otherwise. @returns its ticket */
   arrive(arrival: Partial<Arrival> = {}): number {
     this.#ticket++
-    const from = { conversation: BOB, author: 'bob', fingerprint: BOB, id: `came-${this.#ticket}`, at: this.now, verdict: 'genuine', text: 'hello' } as const
+    const from = {
+      conversation: BOB,
+      author: 'bob',
+      fingerprint: BOB,
+      id: `came-${this.#ticket}`,
+      at: this.now,
+      verdict: 'genuine',
+      text: 'hello',
+    } as const
     this.put({ kind: 'arrival', arrival: { ...from, ticket: this.#ticket, ...arrival } })
     return this.#ticket
   }

@@ -2,7 +2,7 @@
 export function chunksOf(bytes: Uint8Array, cuts: Iterable<number>): Uint8Array[] {
   const chunks: Uint8Array[] = []
   const lengths = cuts[Symbol.iterator]()
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const { value, done } = lengths.next()
     const end = done === true ? bytes.length : Math.min(bytes.length, at + value)
     chunks.push(Uint8Array.from(bytes.subarray(at, end)))

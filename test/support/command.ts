@@ -13,7 +13,10 @@ export interface Outcome {
 }
 
 /** The command line in this process, as src/cli/main.ts runs it. */
-export async function asfaleia(argv: readonly string[], options: { input?: string | Uint8Array; env?: Record<string, string> } = {}): Promise<Outcome> {
+export async function asfaleia(
+  argv: readonly string[],
+  options: { input?: string | Uint8Array; env?: Record<string, string> } = {},
+): Promise<Outcome> {
   const io = createTestIo(options.env)
   io.stdin.end(options.input)
   const code = await runCommand(argv, io)

@@ -28,7 +28,12 @@ const orStop = async <T>(work: Promise<T>): Promise<T> => {
 async function demo(folder: string, cleanUp: (() => Promise<unknown>)[]): Promise<void> {
   tell(bold('A Tor network of our own: five directory authorities, an onion host and a client, on this machine alone.'))
   const starting = startTorNetwork({ signal: stop.signal })
-  cleanUp.push(() => starting.then((network: TorNetwork) => network.stop(), () => {}))
+  cleanUp.push(() =>
+    starting.then(
+      (network: TorNetwork) => network.stop(),
+      () => {},
+    ),
+  )
   const network = await orStop(starting)
   tell('The network agreed on a consensus. Now an onion service for the relay, and a client for Alice and Bob.')
   const [host, client] = await orStop(

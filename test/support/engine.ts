@@ -6,7 +6,18 @@
  */
 import { once } from 'node:events'
 import { spawn } from 'node:child_process'
-import { copyFileSync, existsSync, globSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  existsSync,
+  globSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { cached, findMirror, makeDebian, succeed, SUITE } from './debian.ts'
@@ -76,7 +87,9 @@ export async function startEngine(): Promise<Engine> {
     engine.kill('SIGTERM')
     await gone
     // Of an engine that had to be ended in the middle of something.
-    const left = readFileSync('/proc/self/mountinfo', 'utf8').split('\n').map((line) => line.split(' ')[4] ?? '')
+    const left = readFileSync('/proc/self/mountinfo', 'utf8')
+      .split('\n')
+      .map((line) => line.split(' ')[4] ?? '')
     for (const mount of left.filter((each) => each.startsWith(`${folder}/`)).toReversed()) await run(['umount', '--lazy', mount])
     rmSync(folder, { recursive: true, force: true })
   }
@@ -108,12 +121,19 @@ async function fetchPlugins(folder: string, mirror: string): Promise<void> {
   const apt = join(folder, 'apt')
   for (const each of ['lists/partial', 'cache/archives/partial', 'debs']) mkdirSync(join(apt, each), { recursive: true })
   writeFileSync(join(apt, 'sources.list'), `deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${mirror} ${SUITE} main\n`)
-  const settings = { 'Dir::Etc::sourcelist': join(apt, 'sources.list'), 'Dir::Etc::sourceparts': '-', 'Dir::State::lists': join(apt, 'lists'), 'Dir::Cache': join(apt, 'cache'), 'APT::Sandbox::User': 'root' }
+  const settings = {
+    'Dir::Etc::sourcelist': join(apt, 'sources.list'),
+    'Dir::Etc::sourceparts': '-',
+    'Dir::State::lists': join(apt, 'lists'),
+    'Dir::Cache': join(apt, 'cache'),
+    'APT::Sandbox::User': 'root',
+  }
   const options = Object.entries(settings).flatMap(([key, value]) => ['-o', `${key}=${value}`])
   await succeed('apt-get', ...options, '-qq', 'update')
   const { code, stderr } = await run(['apt-get', ...options, '-qq', 'download', ...PLUGINS], { cwd: join(apt, 'debs') })
   if (code !== 0) throw new Error(stderr)
-  for (const file of globSync('*.deb', { cwd: join(apt, 'debs') })) await succeed('dpkg-deb', '-x', join(apt, 'debs', file), join(apt, 'tree'))
+  for (const file of globSync('*.deb', { cwd: join(apt, 'debs') }))
+    await succeed('dpkg-deb', '-x', join(apt, 'debs', file), join(apt, 'tree'))
   for (const name of PLUGINS) copyFileSync(join(apt, 'tree/usr/libexec/docker/cli-plugins', name), join(folder, name))
   rmSync(apt, { recursive: true })
 }
@@ -140,14 +160,17 @@ async function importBases(made: string, ask: Engine['ask'], path: (name: string
   // A machine whose registry is behind a proxy has a bundle of its own.
   const authorities = '/etc/ssl/certs/ca-certificates.crt'
   if (existsSync(authorities)) copyFileSync(authorities, join(context, 'ca.crt'))
-  writeFileSync(join(context, 'Dockerfile'), [
-    `FROM ${debian}`,
-    'COPY node /usr/local/bin/node',
-    'COPY package /usr/local/lib/node_modules/npm',
-    ...(existsSync(authorities) ? [`COPY ca.crt ${authorities}`, `ENV NODE_EXTRA_CA_CERTS=${authorities}`] : []),
-    'RUN ln -s ../lib/node_modules/npm/bin/npm-cli.js /usr/local/bin/npm && chmod +x /usr/local/lib/node_modules/npm/bin/npm-cli.js',
-    '',
-  ].join('\n'))
+  writeFileSync(
+    join(context, 'Dockerfile'),
+    [
+      `FROM ${debian}`,
+      'COPY node /usr/local/bin/node',
+      'COPY package /usr/local/lib/node_modules/npm',
+      ...(existsSync(authorities) ? [`COPY ca.crt ${authorities}`, `ENV NODE_EXTRA_CA_CERTS=${authorities}`] : []),
+      'RUN ln -s ../lib/node_modules/npm/bin/npm-cli.js /usr/local/bin/npm && chmod +x /usr/local/lib/node_modules/npm/bin/npm-cli.js',
+      '',
+    ].join('\n'),
+  )
   await ask('build', '--quiet', '--network=none', '--tag', baseOf('relay/Dockerfile', 'NODE_IMAGE'), context)
   rmSync(context, { recursive: true })
 }

@@ -37,11 +37,14 @@ export interface Talk {
 export function readExample(document: string): Talk[] {
   return [...document.matchAll(/^```session (alice|bob)\n(.*?)^```$/gms)].map(([, person, body]) => ({
     person: person as Person,
-    lines: body!.trimEnd().split('\n').map((line) => {
-      const match = /^([<>]) (.+)$/.exec(line)
-      if (match === null) throw new Error('a line of the example has no direction')
-      return { from: match[1] === '>' ? 'client' : 'relay', packet: match[2]! }
-    }),
+    lines: body!
+      .trimEnd()
+      .split('\n')
+      .map((line) => {
+        const match = /^([<>]) (.+)$/.exec(line)
+        if (match === null) throw new Error('a line of the example has no direction')
+        return { from: match[1] === '>' ? 'client' : 'relay', packet: match[2]! }
+      }),
   }))
 }
 
@@ -57,7 +60,13 @@ export function readKey(person: Person): SshPrivateKey {
 export async function startRelay(): Promise<{ readonly relay: Relay; readonly port: number; close(): Promise<void> }> {
   const faults: unknown[] = []
   const relay = new Relay({
-    limits: DEFAULT_LIMITS, memory: 2 ** 20, connections: 10, unproven: 10, perCircuit: 10, perSender: 2 ** 26, names: ['localhost'],
+    limits: DEFAULT_LIMITS,
+    memory: 2 ** 20,
+    connections: 10,
+    unproven: 10,
+    perCircuit: 10,
+    perSender: 2 ** 26,
+    names: ['localhost'],
     onFault: (error) => faults.push(error),
   })
   const server = createSocketServer((socket) => serveSocket(socket, undefined, (stream) => relay.accept(stream, 'tcp')))

@@ -37,4 +37,5 @@ export async function take(messenger: Messenger, count: number): Promise<Receive
   return received
 }
 
-export const textOf = ({ envelope }: Received): string | undefined => (envelope?.content.type === 'text' ? envelope.content.text : undefined)
+export const textOf = ({ envelope }: Received): string | undefined =>
+  envelope?.content.type === 'text' ? envelope.content.text : undefined

@@ -16,8 +16,19 @@ const EDGE = 14
 
 /** Colours that are read as well on a light page as on a dark one: the picture brings its own ground. */
 const COLORS: Readonly<Record<Role, string>> = {
-  plain: '#d8dee9', dim: '#7b8494', strong: '#ffffff', me: '#7fd1de', them: '#a3d977', good: '#8fbf7f', warn: '#e5c07b', bad: '#f0716b',
-  bar: '#1e232b', open: '#7fd1de', chosen: '#1e232b', match: '#1e232b', link: '#d8dee9',
+  plain: '#d8dee9',
+  dim: '#7b8494',
+  strong: '#ffffff',
+  me: '#7fd1de',
+  them: '#a3d977',
+  good: '#8fbf7f',
+  warn: '#e5c07b',
+  bad: '#f0716b',
+  bar: '#1e232b',
+  open: '#7fd1de',
+  chosen: '#1e232b',
+  match: '#1e232b',
+  link: '#d8dee9',
 }
 const GROUNDS: Partial<Record<Role, string>> = { bar: '#c8ced9', chosen: '#c8ced9', match: '#e5c07b' }
 const BOLD: ReadonlySet<Role> = new Set<Role>(['strong', 'me', 'them', 'open', 'bad'])
@@ -40,7 +51,14 @@ export function playScene(): TestChat {
   chat.type('/reply\r')
   chat.deliver(chat.say('found them'), 'delivered')
   minutes(3)
-  chat.put({ kind: 'file', conversation: BOB, id: 'file', author: 'bob', fingerprint: BOB, transfer: { name: 'recipe.pdf', total: 482_133, moved: 331_000, state: 'moving' } })
+  chat.put({
+    kind: 'file',
+    conversation: BOB,
+    id: 'file',
+    author: 'bob',
+    fingerprint: BOB,
+    transfer: { name: 'recipe.pdf', total: 482_133, moved: 331_000, state: 'moving' },
+  })
   chat.draw()
   chat.deliver(chat.say('is there any of the blackberry jam left?'), 'held')
   chat.arrive({ conversation: 'strangers', author: 'stranger', fingerprint: 'SHA256:x', text: 'hello' })
@@ -58,11 +76,14 @@ function rowToSvg(row: Row, index: number): string {
     const x = EDGE + column * CELL.width
     const wide = widthOf(text) * CELL.width
     const ground = GROUNDS[role]
-    if (ground !== undefined) parts.push(`<rect x="${x.toFixed(1)}" y="${y}" width="${wide.toFixed(1)}" height="${CELL.height}" fill="${ground}"/>`)
+    if (ground !== undefined)
+      parts.push(`<rect x="${x.toFixed(1)}" y="${y}" width="${wide.toFixed(1)}" height="${CELL.height}" fill="${ground}"/>`)
     if (text.trim() !== '') {
       const weight = BOLD.has(role) ? ' font-weight="bold"' : ''
       const line = role === 'link' ? ' text-decoration="underline"' : ''
-      parts.push(`<text x="${x.toFixed(1)}" y="${y + 13}" textLength="${wide.toFixed(1)}" fill="${COLORS[role]}"${weight}${line}>${escape(text)}</text>`)
+      parts.push(
+        `<text x="${x.toFixed(1)}" y="${y + 13}" textLength="${wide.toFixed(1)}" fill="${COLORS[role]}"${weight}${line}>${escape(text)}</text>`,
+      )
     }
     column += widthOf(text)
   }
@@ -73,11 +94,17 @@ export function drawPicture(): string {
   const { rows, cursor } = playScene().frame()
   const width = Math.ceil(COLUMNS * CELL.width + 2 * EDGE)
   const height = ROWS * CELL.height + 2 * EDGE
-  const block = cursor === undefined ? '' : `<rect x="${(EDGE + cursor.column * CELL.width).toFixed(1)}" y="${EDGE + cursor.row * CELL.height}" width="${CELL.width}" height="${CELL.height}" fill="#d8dee9"/>\n`
+  const block =
+    cursor === undefined
+      ? ''
+      : `<rect x="${(EDGE + cursor.column * CELL.width).toFixed(1)}" y="${EDGE + cursor.row * CELL.height}" width="${CELL.width}" height="${CELL.height}" fill="#d8dee9"/>\n`
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="asfaleia chat: a list of conversations, messages with how they got on, and a line being written">
 <style>text { font: 14px ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; white-space: pre }</style>
 <rect width="${width}" height="${height}" rx="8" fill="#1e232b"/>
-${rows.map(rowToSvg).filter((row) => row !== '').join('\n')}
+${rows
+  .map(rowToSvg)
+  .filter((row) => row !== '')
+  .join('\n')}
 ${block}</svg>
 `
 }

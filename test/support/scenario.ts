@@ -46,7 +46,10 @@ export async function startRelay({ folder, more = [], fault, under = [] }: Relay
     const [, host = '', port] = new RegExp(`^${door} (\\S+):(\\d+)$`, 'm').exec(relay.stdout()) ?? []
     return { kind: 'tcp', host, port: Number(port) }
   }
-  return { ...relay, doors: { tcp: at('tcp'), unix: { kind: 'unix', path: `${folder}/r.sock` }, http: at('http'), operator: at('operator') } }
+  return {
+    ...relay,
+    doors: { tcp: at('tcp'), unix: { kind: 'unix', path: `${folder}/r.sock` }, http: at('http'), operator: at('operator') },
+  }
 }
 
 export const WIRES = {
@@ -71,7 +74,11 @@ export function payloadOf(mark: string, times = 120): string {
 }
 
 /** Logs in, and gives what of it is told to nobody else. */
-export async function login(wire: Wire, person: Person, method: 'decrypt' | 'sign'): Promise<{ token: string; handle: string; line: string }> {
+export async function login(
+  wire: Wire,
+  person: Person,
+  method: 'decrypt' | 'sign',
+): Promise<{ token: string; handle: string; line: string }> {
   const [, handle = '', challenge = ''] = (await wire.ask(`0;${person.line}${method === 'sign' ? ';sign' : ''}`)).split(';')
   const bytes = Buffer.from(challenge, 'base64')
   let line = bytes.toString('latin1')
@@ -100,8 +107,16 @@ export function keyCanaries(name: string, { key, line }: Person): { text: Canari
       [`${name}: base64`]: Buffer.from(base64.slice(28)),
       [`${name}: base64 in UTF-16`]: Buffer.from(base64.slice(28), 'utf16le'),
       // As it comes inside a signature, shifted by one byte and by two.
-      [`${name}: base64, shifted by 1`]: Buffer.from(Buffer.concat([Buffer.of(0), blob]).toString('base64').slice(32, -4)),
-      [`${name}: base64, shifted by 2`]: Buffer.from(Buffer.concat([Buffer.of(0, 0), blob]).toString('base64').slice(32, -4)),
+      [`${name}: base64, shifted by 1`]: Buffer.from(
+        Buffer.concat([Buffer.of(0), blob])
+          .toString('base64')
+          .slice(32, -4),
+      ),
+      [`${name}: base64, shifted by 2`]: Buffer.from(
+        Buffer.concat([Buffer.of(0, 0), blob])
+          .toString('base64')
+          .slice(32, -4),
+      ),
       [`${name}: fingerprint`]: Buffer.from(formatFingerprint(fingerprint).slice('SHA256:'.length)),
     },
     bytes: {
@@ -180,7 +195,12 @@ export async function play(relay: RunningRelay): Promise<Played> {
       Object.assign(played.keyTexts, text)
       Object.assign(played.keyBytes, bytes)
       played.payloads[step] = Buffer.from(mark)
-      const secrets = { token: token.slice(40, 100), handle, challenge: line.slice(-43), ...Object.fromEntries(ids.map((id, i) => [`id ${i}`, id])) }
+      const secrets = {
+        token: token.slice(40, 100),
+        handle,
+        challenge: line.slice(-43),
+        ...Object.fromEntries(ids.map((id, i) => [`id ${i}`, id])),
+      }
       for (const [kind, secret] of Object.entries(secrets)) played.secrets[`${step}: ${kind}`] = Buffer.from(secret)
       await leave(wire)
     }
@@ -189,7 +209,8 @@ export async function play(relay: RunningRelay): Promise<Played> {
     const [mark, forged] = [drawMark(), drawMark()]
     played.payloads[erring] = Buffer.from(mark)
     played.secrets[`${erring}: token`] = Buffer.from(forged)
-    for (const packet of [`0;ssh-ed25519 ${mark}`, `4;${forged}`, `3;${forged};${mark};${mark}`, `77;${mark}`, `2;1;${mark}`, `8;${mark}`]) await expect(wire, packet, /^99;/)
+    for (const packet of [`0;ssh-ed25519 ${mark}`, `4;${forged}`, `3;${forged};${mark};${mark}`, `77;${mark}`, `2;1;${mark}`, `8;${mark}`])
+      await expect(wire, packet, /^99;/)
     await expect(wire, `4;${payloadOf(mark, 1_000)}`, /^99;too-large;/)
     if ((await wire.line()) !== undefined) throw new Error('it was to close')
   }
@@ -210,7 +231,9 @@ export function fetchPage(address: Address, path: string, method = 'GET'): Promi
       const chunks: Buffer[] = []
       response.on('data', (chunk: Buffer) => chunks.push(chunk))
       response.on('error', reject)
-      response.on('end', () => resolve(`${response.statusCode} ${JSON.stringify(response.rawHeaders)}\n${Buffer.concat(chunks).toString()}`))
+      response.on('end', () =>
+        resolve(`${response.statusCode} ${JSON.stringify(response.rawHeaders)}\n${Buffer.concat(chunks).toString()}`),
+      )
     })
     asked.on('error', reject)
     asked.end()

@@ -10,7 +10,10 @@ export const TORS: ServiceFiles = new Map([
   ['hostname', Buffer.from('d6d5iaoxegv6q2ku3rsog2yybgdn74deulgwkrqlsyzb25ovulh6gzad.onion\n')],
   [
     'hs_ed25519_public_key',
-    Buffer.from('3d3d206564323535313976312d7075626c69633a207479706530203d3d0000001f87d401d721abe86954dc64e36b180986dff064a2cd65460b96321d75d5a2cf', 'hex'),
+    Buffer.from(
+      '3d3d206564323535313976312d7075626c69633a207479706530203d3d0000001f87d401d721abe86954dc64e36b180986dff064a2cd65460b96321d75d5a2cf',
+      'hex',
+    ),
   ],
   [
     'hs_ed25519_secret_key',

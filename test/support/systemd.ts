@@ -116,7 +116,9 @@ function firstOf(nspawn: number): number | undefined {
   try {
     const [child = ''] = readFileSync(`/proc/${nspawn}/task/${nspawn}/children`, 'utf8').trim().split(' ')
     // Nspawn's own child makes the container first; in there it is number 1.
-    return child !== '' && numberInside(child) === '1' && /systemd|init/.test(readFileSync(`/proc/${child}/comm`, 'utf8')) ? Number(child) : undefined
+    return child !== '' && numberInside(child) === '1' && /systemd|init/.test(readFileSync(`/proc/${child}/comm`, 'utf8'))
+      ? Number(child)
+      : undefined
   } catch {
     return undefined
   }

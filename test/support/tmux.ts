@@ -28,16 +28,24 @@ export interface Pane {
 
 export interface Terminal {
   /** @param command as `sh` runs it */
-  open(name: string, command: string, options?: { readonly columns?: number; readonly rows?: number; readonly env?: Readonly<Record<string, string>> }): Promise<Pane>
+  open(
+    name: string,
+    command: string,
+    options?: { readonly columns?: number; readonly rows?: number; readonly env?: Readonly<Record<string, string>> },
+  ): Promise<Pane>
   stop(): Promise<void>
 }
 
 export function startTerminal(): Terminal {
   const folder = mkdtempSync(join(tmpdir(), 'asf-tmux-'))
-  const tmux = async (...args: readonly string[]): Promise<string> => (await exec('tmux', ['-S', join(folder, 'sock'), '-f', '/dev/null', ...args])).stdout
+  const tmux = async (...args: readonly string[]): Promise<string> =>
+    (await exec('tmux', ['-S', join(folder, 'sock'), '-f', '/dev/null', ...args])).stdout
   return {
     async open(name, command, { columns = 80, rows = 24, env = {} } = {}) {
-      const variables = Object.entries({ LANG: 'C.UTF-8', LC_ALL: 'C.UTF-8', ...env }).flatMap(([variable, value]) => ['-e', `${variable}=${value}`])
+      const variables = Object.entries({ LANG: 'C.UTF-8', LC_ALL: 'C.UTF-8', ...env }).flatMap(([variable, value]) => [
+        '-e',
+        `${variable}=${value}`,
+      ])
       await tmux('new-session', '-d', '-s', name, '-x', String(columns), '-y', String(rows), ...variables, command)
       await tmux('set-option', '-g', 'focus-events', 'off')
       const target = `=${name}:`

@@ -131,12 +131,7 @@ interface Authority {
  * Starts the authorities and waits for their first consensus.
  * @returns whether every one has one that lists all relays; if not, they are ended and forget it.
  */
-async function elect(
-  authorities: readonly Authority[],
-  torrc: readonly string[],
-  launch: Launch,
-  deadline: AbortSignal,
-): Promise<boolean> {
+async function elect(authorities: readonly Authority[], torrc: readonly string[], launch: Launch, deadline: AbortSignal): Promise<boolean> {
   // Consensuses fall on multiples of the interval on the wall clock, moved by this; the votes come 4 s before.
   const votingOffset = Math.round(Date.now() / 1_000 + LEAD_SECONDS + 4) % VOTING_SECONDS
   const tors = await Promise.all(
@@ -255,14 +250,10 @@ async function addClient(folder: string, torrc: readonly string[], launch: Launc
   await within(deadline, tor, ready.promise)
   const port = Number(/"127\.0\.0\.1:(\d+)"/.exec((await tor.control.ask('GETINFO net/listeners/socks')).join(' '))?.[1])
   const torsocksConf = join(folder, 'torsocks.conf')
-  await writeFile(torsocksConf, [
-    'TorAddress 127.0.0.1',
-    `TorPort ${port}`,
-    'OnionAddrRange 127.42.42.0/24',
-    'AllowOutboundLocalhost 1',
-    'IsolatePID 0',
-    '',
-  ].join('\n'))
+  await writeFile(
+    torsocksConf,
+    ['TorAddress 127.0.0.1', `TorPort ${port}`, 'OnionAddrRange 127.42.42.0/24', 'AllowOutboundLocalhost 1', 'IsolatePID 0', ''].join('\n'),
+  )
   return {
     socks: { host: '127.0.0.1', port },
     torsocksConf,
@@ -273,12 +264,7 @@ async function addClient(folder: string, torrc: readonly string[], launch: Launc
   }
 }
 
-async function addOnionHost(
-  folder: string,
-  torrc: readonly string[],
-  options: OnionHostOptions,
-  launch: Launch,
-): Promise<OnionHost> {
+async function addOnionHost(folder: string, torrc: readonly string[], options: OnionHostOptions, launch: Launch): Promise<OnionHost> {
   const { doors, proxyHeader = false, dir = join(folder, 'service') } = options
   const lines = [
     ...torrc,

@@ -6,9 +6,39 @@ import { readFileSync } from 'node:fs'
 
 /** Calls that open, make, change, share or write, and those that start something. */
 const CALLS = [
-  '%file', '%process', 'write', 'writev', 'pwrite64', 'pwritev', 'pwritev2', 'sendto', 'sendmsg', 'sendmmsg', 'sendfile', 'splice', 'vmsplice', 'tee',
-  'copy_file_range', 'ftruncate', 'fallocate', 'fchmod', 'fchown', 'fsetxattr', 'memfd_create', 'memfd_secret', 'mmap', 'shmget', 'mq_open',
-  'open_by_handle_at', 'bind', 'io_uring_setup', 'io_setup', 'ptrace', 'process_vm_writev', 'add_key', 'syslog',
+  '%file',
+  '%process',
+  'write',
+  'writev',
+  'pwrite64',
+  'pwritev',
+  'pwritev2',
+  'sendto',
+  'sendmsg',
+  'sendmmsg',
+  'sendfile',
+  'splice',
+  'vmsplice',
+  'tee',
+  'copy_file_range',
+  'ftruncate',
+  'fallocate',
+  'fchmod',
+  'fchown',
+  'fsetxattr',
+  'memfd_create',
+  'memfd_secret',
+  'mmap',
+  'shmget',
+  'mq_open',
+  'open_by_handle_at',
+  'bind',
+  'io_uring_setup',
+  'io_setup',
+  'ptrace',
+  'process_vm_writev',
+  'add_key',
+  'syslog',
 ]
 
 /** What stands before a command to trace it, its threads and whatever it starts, into `file`. No data is traced. */
@@ -25,7 +55,8 @@ export interface Trace {
 }
 
 /** Where writing leaves nothing: sockets, pipes, terminals, and the counter by which libuv wakes itself. */
-const PASSING = /^(?:socket:\[\d+\]|(?:UNIX|TCP|TCPv6|UNIX-STREAM):\[.*\]|pipe:\[\d+\]|anon_inode:\[eventfd\]|\/dev\/(?:pts\/\d+|tty|null)(?:<char .*>)?)$/
+const PASSING =
+  /^(?:socket:\[\d+\]|(?:UNIX|TCP|TCPv6|UNIX-STREAM):\[.*\]|pipe:\[\d+\]|anon_inode:\[eventfd\]|\/dev\/(?:pts\/\d+|tty|null)(?:<char .*>)?)$/
 
 /** Judges a trace. `socket` is the path of the unix socket that the process may make and remove. */
 export function readTrace(file: string, socket: string): Trace {

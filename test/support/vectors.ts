@@ -22,7 +22,9 @@ import { VECTORS } from './example.ts'
 const NOW = 1_795_734_000
 const ONION = '2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion'
 const file = (name: string): string => join(VECTORS, '..', name)
-const old = existsSync(file('message.json')) ? (JSON.parse(readFileSync(file('message.json'), 'utf8')) as { keys: Record<string, string> }).keys : {}
+const old = existsSync(file('message.json'))
+  ? (JSON.parse(readFileSync(file('message.json'), 'utf8')) as { keys: Record<string, string> }).keys
+  : {}
 const write = (name: string, value: object): void => writeFileSync(file(name), `${JSON.stringify(value, undefined, 2)}\n`)
 const PEM = { format: 'pem', type: 'pkcs8' } as const
 
@@ -39,7 +41,13 @@ const people = {
   bob: identityOf(parsePrivateKey(readFileSync(join(VECTORS, 'bob')))),
   rsa: identityOf(parsePrivateKey(Buffer.from(keys.rsa))),
   ecdsa: { ...identityOf(parsePrivateKey(Buffer.from(keys.ecdsa))), opens: [keys.age], recipient },
-  fido: { key: parsePublicKey(fido.line), sign: async (namespace: string, message: Uint8Array) => fido.sign(namespace, message), proof: 'sign', opens: [], recipient },
+  fido: {
+    key: parsePublicKey(fido.line),
+    sign: async (namespace: string, message: Uint8Array) => fido.sign(namespace, message),
+    proof: 'sign',
+    opens: [],
+    recipient,
+  },
 } as const satisfies Record<string, Identity>
 const { alice, bob, rsa, ecdsa } = people
 
@@ -56,33 +64,79 @@ const lines = (headers: Readonly<Record<string, string>>, body: string, by: Iden
 }
 const seen = { from: formatKey(alice.key), id: idOf('seen before') }
 const good = await sign(alice, lines({}, 'Hello Bob.'))
-const fileHeaders = { type: 'file', file: idOf('a file'), name: 'picture.jpeg', total: '5', hash: createHash('sha256').update('12345').digest('hex') }
+const fileHeaders = {
+  type: 'file',
+  file: idOf('a file'),
+  name: 'picture.jpeg',
+  total: '5',
+  hash: createHash('sha256').update('12345').digest('hex'),
+}
 
 const texts: { name: string; verdict: string; text: string; padding?: number; content?: Content | { type: 'file'; bytes: string } }[] = [
   { name: 'a text', verdict: 'genuine', text: good, content: { type: 'text', text: 'Hello Bob.' } },
-  { name: 'padded to 4,096 bytes', verdict: 'genuine', text: good, padding: 4_096 - good.length, content: { type: 'text', text: 'Hello Bob.' } },
+  {
+    name: 'padded to 4,096 bytes',
+    verdict: 'genuine',
+    text: good,
+    padding: 4_096 - good.length,
+    content: { type: 'text', text: 'Hello Bob.' },
+  },
 ]
 for (const [name, by] of Object.entries(people)) {
-  texts.push({ name: `signed by ${by.key.type}`, verdict: 'genuine', text: await sign(by, lines({}, name, by)), content: { type: 'text', text: name } })
+  texts.push({
+    name: `signed by ${by.key.type}`,
+    verdict: 'genuine',
+    text: await sign(by, lines({}, name, by)),
+    content: { type: 'text', text: name },
+  })
 }
-const contents: readonly (readonly [headers: Record<string, string>, body: string, content: Content | { type: 'file'; bytes: string }])[] = [
-  [{ 'reply-to': idOf('x') }, 'an answer', { type: 'text', text: 'an answer', replyTo: idOf('x') }],
-  [{ type: 'receipt', state: 'delivered' }, `${idOf('x')}\n${idOf('y')}`, { type: 'receipt', state: 'delivered', ids: [idOf('x'), idOf('y')] }],
-  [{ type: 'have', file: idOf('a file') }, '1-12 14', { type: 'have', file: idOf('a file'), parts: [[1, 12], [14, 14]] }],
-  [{ type: 'have', file: idOf('a file') }, 'done', { type: 'have', file: idOf('a file'), parts: 'done' }],
-  [{ type: 'edit', of: idOf('x') }, 'better', { type: 'edit', of: idOf('x'), text: 'better' }],
-  [{ type: 'remove', of: idOf('x') }, '', { type: 'remove', of: idOf('x') }],
-  [{ type: 'leave', group: idOf('g') }, '', { type: 'leave' }],
-  [{ ...fileHeaders, part: '0/1' }, '', { type: 'file', file: idOf('a file'), name: 'picture.jpeg', total: 5, hash: fileHeaders.hash, part: 0, bytes: '' }],
-  [{ ...fileHeaders, part: '1/1' }, '12345', { type: 'file', file: idOf('a file'), name: 'picture.jpeg', total: 5, hash: fileHeaders.hash, part: 1, bytes: 'MTIzNDU=' }],
-  [{ type: 'dance' }, 'a waltz', { type: 'unknown', name: 'dance', body: 'YSB3YWx0eg==' as never }],
-]
+const contents: readonly (readonly [headers: Record<string, string>, body: string, content: Content | { type: 'file'; bytes: string }])[] =
+  [
+    [{ 'reply-to': idOf('x') }, 'an answer', { type: 'text', text: 'an answer', replyTo: idOf('x') }],
+    [
+      { type: 'receipt', state: 'delivered' },
+      `${idOf('x')}\n${idOf('y')}`,
+      { type: 'receipt', state: 'delivered', ids: [idOf('x'), idOf('y')] },
+    ],
+    [
+      { type: 'have', file: idOf('a file') },
+      '1-12 14',
+      {
+        type: 'have',
+        file: idOf('a file'),
+        parts: [
+          [1, 12],
+          [14, 14],
+        ],
+      },
+    ],
+    [{ type: 'have', file: idOf('a file') }, 'done', { type: 'have', file: idOf('a file'), parts: 'done' }],
+    [{ type: 'edit', of: idOf('x') }, 'better', { type: 'edit', of: idOf('x'), text: 'better' }],
+    [{ type: 'remove', of: idOf('x') }, '', { type: 'remove', of: idOf('x') }],
+    [{ type: 'leave', group: idOf('g') }, '', { type: 'leave' }],
+    [
+      { ...fileHeaders, part: '0/1' },
+      '',
+      { type: 'file', file: idOf('a file'), name: 'picture.jpeg', total: 5, hash: fileHeaders.hash, part: 0, bytes: '' },
+    ],
+    [
+      { ...fileHeaders, part: '1/1' },
+      '12345',
+      { type: 'file', file: idOf('a file'), name: 'picture.jpeg', total: 5, hash: fileHeaders.hash, part: 1, bytes: 'MTIzNDU=' },
+    ],
+    [{ type: 'dance' }, 'a waltz', { type: 'unknown', name: 'dance', body: 'YSB3YWx0eg==' as never }],
+  ]
 for (const [headers, body, content] of contents) {
   texts.push({ name: `of type ${content.type}: ${body}`, verdict: 'genuine', text: await sign(alice, lines(headers, body)), content })
 }
 const quoted = `${good}and that was it`
 texts.push(
-  { name: 'a body with a signature in it', verdict: 'genuine', text: await sign(alice, lines({}, quoted)), content: { type: 'text', text: quoted } },
+  {
+    name: 'a body with a signature in it',
+    verdict: 'genuine',
+    text: await sign(alice, lines({}, quoted)),
+    content: { type: 'text', text: quoted },
+  },
   { name: 'ten minutes ahead', verdict: 'genuine', text: await sign(alice, lines({ time: formatTime(NOW + 600) }, 'early')) },
   { name: 'fourteen days ago', verdict: 'genuine', text: await sign(alice, lines({ time: formatTime(NOW - 14 * 86_400) }, 'late')) },
   { name: 'a text of nobody', verdict: 'unsigned', text: 'Hello Bob.' },
@@ -91,10 +145,18 @@ texts.push(
   { name: 'no signature', verdict: 'truncated', text: lines({}, 'Hello Bob.') },
   { name: 'spaces for padding', verdict: 'truncated', text: `${good}  \n` },
   { name: 'line ends with CR', verdict: 'truncated', text: good.replaceAll('\n', '\r\n') },
-  { name: 'a header twice', verdict: 'malformed', text: await sign(alice, lines({}, 'Hello').replace('type: text\n', 'type: text\ntype: text\n')) },
+  {
+    name: 'a header twice',
+    verdict: 'malformed',
+    text: await sign(alice, lines({}, 'Hello').replace('type: text\n', 'type: text\ntype: text\n')),
+  },
   { name: 'no id', verdict: 'malformed', text: await sign(alice, lines({ id: '' }, 'Hello')) },
   { name: 'an escape in a header', verdict: 'malformed', text: await sign(alice, lines({ note: 'a\u001b[2Jb' }, 'Hello')) },
-  { name: 'the name of a file is a path', verdict: 'malformed', text: await sign(alice, lines({ ...fileHeaders, part: '1/1', name: '../picture.jpeg' }, '12345')) },
+  {
+    name: 'the name of a file is a path',
+    verdict: 'malformed',
+    text: await sign(alice, lines({ ...fileHeaders, part: '1/1', name: '../picture.jpeg' }, '12345')),
+  },
   { name: 'part 2 of 1', verdict: 'malformed', text: await sign(alice, lines({ ...fileHeaders, part: '2/1' }, '12345')) },
   { name: 'part 0 of 0', verdict: 'malformed', text: await sign(alice, lines({ ...fileHeaders, total: '0', part: '0/0' }, '')) },
   { name: 'a part of another length', verdict: 'malformed', text: await sign(alice, lines({ ...fileHeaders, part: '1/1' }, '1234')) },
@@ -116,7 +178,8 @@ for (const to of ['bob', 'rsa', 'ecdsa'] as const) {
   payloads.push({ name: more.recipient === undefined ? key.type : 'age', to, payload: Buffer.from(payload).toString('base64') })
 }
 write('message.json', {
-  about: 'Messages to test/vectors/example/bob, docs/protocol.md section 10: what an age file says, with its verdict at `now`; and age files by Alice. `padding` line feeds follow a text; bytes are base64.',
+  about:
+    'Messages to test/vectors/example/bob, docs/protocol.md section 10: what an age file says, with its verdict at `now`; and age files by Alice. `padding` line feeds follow a text; bytes are base64.',
   now: NOW,
   keys,
   seen: [seen],
@@ -138,10 +201,18 @@ const refused = [
   { name: 'version 2', code: 'unknown-version', card: await sign(alice, cardText.replace('/1', '/2'), 'asfaleia-card') },
   { name: 'something after it', code: 'truncated', card: `${card.text}\n` },
   { name: 'an unknown header', code: 'malformed', card: await sign(alice, `${cardText}colour: red\n`, 'asfaleia-card') },
-  { name: 'a name that turns around', code: 'bad-name', card: await sign(alice, cardText.replace('Alice', 'Ali\u202ece'), 'asfaleia-card') },
+  {
+    name: 'a name that turns around',
+    code: 'bad-name',
+    card: await sign(alice, cardText.replace('Alice', 'Ali\u202ece'), 'asfaleia-card'),
+  },
   { name: 'a key with a comment', code: 'bad-key', card: await sign(alice, cardText.replace(/^(key: .*)/m, '$1 alice'), 'asfaleia-card') },
   { name: 'the usual port', code: 'bad-relay', card: await sign(alice, cardText.replace(ONION, `${ONION}:3308`), 'asfaleia-card') },
-  { name: 'no recipient', code: 'bad-recipient', card: await sign(ecdsa, cards[2]!.text.replace(/^encrypt.*\n|-----[^]*/gm, ''), 'asfaleia-card') },
+  {
+    name: 'no recipient',
+    code: 'bad-recipient',
+    card: await sign(ecdsa, cards[2]!.text.replace(/^encrypt.*\n|-----[^]*/gm, ''), 'asfaleia-card'),
+  },
   { name: 'a time that is none', code: 'bad-time', card: await sign(alice, cardText.replace(/Z$/m, ''), 'asfaleia-card') },
   { name: 'another name', code: 'forged', card: card.text.replace('Alice', 'Malice') },
   { name: 'another name in the link', code: 'forged', card: card.link.replace('Alice', 'Malice') },
@@ -150,7 +221,15 @@ const refused = [
 ]
 write('card.json', {
   about: 'Cards, docs/protocol.md section 11: as text and as link, and what is refused, with the code.',
-  cards: cards.map(({ name, key, relays, encrypt, time, text, link }) => ({ name, key: formatKey(key), relays, encrypt, time, text, link })),
+  cards: cards.map(({ name, key, relays, encrypt, time, text, link }) => ({
+    name,
+    key: formatKey(key),
+    relays,
+    encrypt,
+    time,
+    text,
+    link,
+  })),
   refused,
 })
 
@@ -159,13 +238,31 @@ const group = await makeGroup(alice, { id: idOf('a group'), name: 'Friends', ver
 const groupText = group.text.slice(0, group.text.indexOf('-----BEGIN'))
 write('group.json', {
   about: 'Groups, docs/protocol.md section 12, and what is refused, with the code.',
-  groups: [{ id: group.id, name: group.name, maker: formatKey(group.maker), version: 1, time: NOW, members: cards.map(({ link }) => link), text: group.text }],
+  groups: [
+    {
+      id: group.id,
+      name: group.name,
+      maker: formatKey(group.maker),
+      version: 1,
+      time: NOW,
+      members: cards.map(({ link }) => link),
+      text: group.text,
+    },
+  ],
   refused: [
     { name: 'a card', code: 'not-a-group', group: card.text },
     { name: 'cut off', code: 'truncated', group: group.text.slice(0, -30) },
     { name: 'an unknown header', code: 'malformed', group: await sign(alice, `${groupText}colour: red\n`, 'asfaleia-group') },
-    { name: 'no maker among them', code: 'bad-members', group: await sign(alice, groupText.replace(`member: ${card.link}\n`, ''), 'asfaleia-group') },
-    { name: "a member's card that was changed", code: 'bad-card', group: await sign(alice, groupText.replace('name=Alice', 'name=Malice'), 'asfaleia-group') },
+    {
+      name: 'no maker among them',
+      code: 'bad-members',
+      group: await sign(alice, groupText.replace(`member: ${card.link}\n`, ''), 'asfaleia-group'),
+    },
+    {
+      name: "a member's card that was changed",
+      code: 'bad-card',
+      group: await sign(alice, groupText.replace('name=Alice', 'name=Malice'), 'asfaleia-group'),
+    },
     { name: 'another name', code: 'forged', group: group.text.replace('Friends', 'Enemies') },
   ],
 })

@@ -31,7 +31,11 @@ function read(chunks: readonly Uint8Array[], longest = LONGEST): { lines: string
 }
 
 const join = (frames: readonly Uint8Array[]): Uint8Array => Uint8Array.from(Buffer.concat(frames))
-const byteByByte = (bytes: Uint8Array): Uint8Array[] => chunksOf(bytes, Array.from(bytes, () => 1))
+const byteByByte = (bytes: Uint8Array): Uint8Array[] =>
+  chunksOf(
+    bytes,
+    Array.from(bytes, () => 1),
+  )
 
 describe('frames', () => {
   const mask = fc.oneof(fc.constant(Uint8Array.of(0, 0, 0, 0)), fc.uint8Array({ minLength: 4, maxLength: 4 }))
@@ -47,28 +51,40 @@ describe('frames', () => {
 
   it('mean the same, however they are masked and cut into frames and chunks', () => {
     fc.assert(
-      fc.property(fc.array(message, { maxLength: 6 }), fc.infiniteStream(fc.oneof(fc.integer({ min: 1, max: 20 }), fc.integer({ min: 1, max: 65_536 }))), (messages, cuts) => {
-        const frames: Uint8Array[] = []
-        let lines = ''
-        const told: string[] = []
-        for (const { binary, parts } of messages) {
-          for (const [n, part] of parts.entries()) {
-            if (part.before !== undefined) frames.push(encodeFrame(`at\r\n${n}`, { opcode: part.before, mask: part.mask }))
-            if (part.before === PING) told.push(`ping at\r\n${n}`)
-            frames.push(encodeFrame(part.payload, { opcode: n > 0 ? CONTINUATION : binary ? BINARY : TEXT, fin: n === parts.length - 1, mask: part.mask }))
-            lines += Buffer.from(part.payload).toString('latin1').replaceAll(/[\r\n]/g, '\0')
+      fc.property(
+        fc.array(message, { maxLength: 6 }),
+        fc.infiniteStream(fc.oneof(fc.integer({ min: 1, max: 20 }), fc.integer({ min: 1, max: 65_536 }))),
+        (messages, cuts) => {
+          const frames: Uint8Array[] = []
+          let lines = ''
+          const told: string[] = []
+          for (const { binary, parts } of messages) {
+            for (const [n, part] of parts.entries()) {
+              if (part.before !== undefined) frames.push(encodeFrame(`at\r\n${n}`, { opcode: part.before, mask: part.mask }))
+              if (part.before === PING) told.push(`ping at\r\n${n}`)
+              frames.push(
+                encodeFrame(part.payload, {
+                  opcode: n > 0 ? CONTINUATION : binary ? BINARY : TEXT,
+                  fin: n === parts.length - 1,
+                  mask: part.mask,
+                }),
+              )
+              lines += Buffer.from(part.payload)
+                .toString('latin1')
+                .replaceAll(/[\r\n]/g, '\0')
+            }
+            lines += '\n'
           }
-          lines += '\n'
-        }
-        const all = join(frames)
-        for (const chunks of [[Uint8Array.from(all)], chunksOf(all, cuts)]) {
-          const outcome = read(chunks, 1_000_000)
-          expect(outcome.lines === lines).toBe(true)
-          expect(outcome.told).toEqual(told)
-          // One call for a chunk; and one for the end of a line where there is no room for it.
-          expect(outcome.calls).toBeLessThanOrEqual(chunks.length * 2)
-        }
-      }),
+          const all = join(frames)
+          for (const chunks of [[Uint8Array.from(all)], chunksOf(all, cuts)]) {
+            const outcome = read(chunks, 1_000_000)
+            expect(outcome.lines === lines).toBe(true)
+            expect(outcome.told).toEqual(told)
+            // One call for a chunk; and one for the end of a line where there is no room for it.
+            expect(outcome.calls).toBeLessThanOrEqual(chunks.length * 2)
+          }
+        },
+      ),
       { numRuns: 150 },
     )
   })
@@ -76,7 +92,13 @@ describe('frames', () => {
   it('mean the same byte by byte, at each length of a payload beside a word', () => {
     for (let length = 0; length < 140; length++) {
       const text = randomBytes(length).toString('hex').slice(0, length)
-      const frames = join([encodeFrame('7'), encodeFrame(text, { fin: false }), encodeFrame('', { opcode: PING }), encodeFrame(text, { opcode: CONTINUATION }), encodeFrame('')])
+      const frames = join([
+        encodeFrame('7'),
+        encodeFrame(text, { fin: false }),
+        encodeFrame('', { opcode: PING }),
+        encodeFrame(text, { opcode: CONTINUATION }),
+        encodeFrame(''),
+      ])
       const expected = { lines: `7\n${text}${text}\n\n`, told: ['ping '] }
       expect(read(byteByByte(frames))).toMatchObject(expected)
       expect(read([frames])).toMatchObject({ ...expected, calls: 1 })
@@ -88,7 +110,9 @@ describe('frames', () => {
       const around = new Uint8Array(600).fill(0x78)
       const frames = join([encodeFrame('a'.repeat(101)), encodeFrame('b'.repeat(203)), encodeFrame('c'.repeat(49)).subarray(0, 30)])
       around.set(frames, offset)
-      expect(read([around.subarray(offset, offset + frames.length)]).lines).toBe(`${'a'.repeat(101)}\n${'b'.repeat(203)}\n${'c'.repeat(24)}`)
+      expect(read([around.subarray(offset, offset + frames.length)]).lines).toBe(
+        `${'a'.repeat(101)}\n${'b'.repeat(203)}\n${'c'.repeat(24)}`,
+      )
       expect(around.every((byte, at) => byte === (at >= offset && at < offset + frames.length ? 0 : 0x78))).toBe(true)
     }
   })
@@ -107,35 +131,81 @@ describe('frames', () => {
 describe('what RFC 6455 forbids', () => {
   const breach = `refused ${BREACH}`
   const tooBig = `refused ${TOO_BIG}`
-  const close = (code: number, reason = ''): Uint8Array => encodeFrame(Buffer.concat([Buffer.of(code >>> 8, code & 0xff), Buffer.from(reason)]), { opcode: CLOSE })
+  const close = (code: number, reason = ''): Uint8Array =>
+    encodeFrame(Buffer.concat([Buffer.of(code >>> 8, code & 0xff), Buffer.from(reason)]), { opcode: CLOSE })
   const first = encodeFrame('a', { fin: false })
   const rows: [what: string, frames: Uint8Array[], told: string, lines?: string][] = [
     ['a frame without a mask', [encodeFrame('7', { mask: undefined })], breach],
-    ['a frame without a mask behind good ones', [encodeFrame('7'), encodeFrame('8'), encodeFrame('7', { mask: undefined })], breach, '7\n8\n'],
-    ...[1, 2, 4, 7].map((reserved): [string, Uint8Array[], string] => [`the reserved bits ${reserved}`, [encodeFrame('7', { reserved })], breach]),
-    ...[3, 4, 5, 6, 7, 11, 12, 13, 14, 15].map((opcode): [string, Uint8Array[], string] => [`the opcode ${opcode}`, [encodeFrame('7', { opcode })], breach]),
+    [
+      'a frame without a mask behind good ones',
+      [encodeFrame('7'), encodeFrame('8'), encodeFrame('7', { mask: undefined })],
+      breach,
+      '7\n8\n',
+    ],
+    ...[1, 2, 4, 7].map((reserved): [string, Uint8Array[], string] => [
+      `the reserved bits ${reserved}`,
+      [encodeFrame('7', { reserved })],
+      breach,
+    ]),
+    ...[3, 4, 5, 6, 7, 11, 12, 13, 14, 15].map((opcode): [string, Uint8Array[], string] => [
+      `the opcode ${opcode}`,
+      [encodeFrame('7', { opcode })],
+      breach,
+    ]),
     ['a continuation of nothing', [encodeFrame('7', { opcode: CONTINUATION })], breach],
     ['a continuation of a message that has ended', [encodeFrame('7'), encodeFrame('7', { opcode: CONTINUATION })], breach, '7\n'],
     ['a message within a message', [first, encodeFrame('7')], breach, 'a'],
     ['a binary message within a message', [first, encodeFrame('7', { opcode: BINARY })], breach, 'a'],
-    ...[CLOSE, PING, PONG].map((opcode): [string, Uint8Array[], string] => [`a part of ${opcode}`, [encodeFrame('77', { opcode, fin: false })], breach]),
-    ...[CLOSE, PING, PONG].map((opcode): [string, Uint8Array[], string] => [`126 bytes of ${opcode}`, [encodeFrame('7'.repeat(126), { opcode })], breach]),
-    ...[0, 1, 125].map((length): [string, Uint8Array[], string] => [`a length of ${length} in two bytes`, [encodeFrame('x'.repeat(length), { lengthBytes: 2 })], breach]),
-    ...[0, 125, 126, 65_535].map((length): [string, Uint8Array[], string] => [`a length of ${length} in eight bytes`, [encodeFrame('', { length, lengthBytes: 8 })], breach]),
+    ...[CLOSE, PING, PONG].map((opcode): [string, Uint8Array[], string] => [
+      `a part of ${opcode}`,
+      [encodeFrame('77', { opcode, fin: false })],
+      breach,
+    ]),
+    ...[CLOSE, PING, PONG].map((opcode): [string, Uint8Array[], string] => [
+      `126 bytes of ${opcode}`,
+      [encodeFrame('7'.repeat(126), { opcode })],
+      breach,
+    ]),
+    ...[0, 1, 125].map((length): [string, Uint8Array[], string] => [
+      `a length of ${length} in two bytes`,
+      [encodeFrame('x'.repeat(length), { lengthBytes: 2 })],
+      breach,
+    ]),
+    ...[0, 125, 126, 65_535].map((length): [string, Uint8Array[], string] => [
+      `a length of ${length} in eight bytes`,
+      [encodeFrame('', { length, lengthBytes: 8 })],
+      breach,
+    ]),
     ['the highest bit of a length', [Uint8Array.of(0x81, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 1)], breach],
     ['a length over the limit, claimed', [encodeFrame('', { length: LONGEST + 1 })], tooBig],
     ['a length of 2^32', [encodeFrame('', { length: 2 ** 32, lengthBytes: 8 })], tooBig],
     ['a length of 2^63 - 1', [Uint8Array.of(0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff)], tooBig],
-    ['a message over the limit in parts', [encodeFrame('x'.repeat(600), { fin: false }), encodeFrame('', { opcode: CONTINUATION, fin: false, length: 401 })], tooBig, 'x'.repeat(600)],
+    [
+      'a message over the limit in parts',
+      [encodeFrame('x'.repeat(600), { fin: false }), encodeFrame('', { opcode: CONTINUATION, fin: false, length: 401 })],
+      tooBig,
+      'x'.repeat(600),
+    ],
     ['a close of one byte', [encodeFrame('7', { opcode: CLOSE })], breach],
-    ...[0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65_535].map((code): [string, Uint8Array[], string] => [`the close code ${code}`, [close(code)], breach]),
+    ...[0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65_535].map((code): [string, Uint8Array[], string] => [
+      `the close code ${code}`,
+      [close(code)],
+      breach,
+    ]),
     // And what it allows.
-    ...[1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999].map((code): [string, Uint8Array[], string] => [`not the close code ${code}`, [close(code)], `close ${code}`]),
+    ...[1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999].map(
+      (code): [string, Uint8Array[], string] => [`not the close code ${code}`, [close(code)], `close ${code}`],
+    ),
     ['not a close without a code', [encodeFrame('', { opcode: CLOSE })], 'close undefined'],
     ['not a close with a reason', [close(1000, 'x'.repeat(123))], 'close 1000'],
     ['not a close within a message', [first, close(1001)], 'close 1001', 'a'],
     ['not a ping of 125 bytes', [encodeFrame('7'.repeat(125), { opcode: PING })], `ping ${'7'.repeat(125)}`],
-    ['not a message of the limit, in parts', [encodeFrame('x'.repeat(600), { fin: false }), encodeFrame('x'.repeat(400), { opcode: CONTINUATION }), close(1000)], 'close 1000', `${'x'.repeat(1_000)}\n`],
+    [
+      'not a message of the limit, in parts',
+      [encodeFrame('x'.repeat(600), { fin: false }), encodeFrame('x'.repeat(400), { opcode: CONTINUATION }), close(1000)],
+      'close 1000',
+      `${'x'.repeat(1_000)}\n`,
+    ],
   ]
 
   it.each(rows)('%s', (_what, frames, told, lines = '') => {
@@ -150,7 +220,12 @@ describe('what RFC 6455 forbids', () => {
 describe('control frames', () => {
   it('that were begun are not waited for any more after the end of all', () => {
     const pings: Uint8Array[] = []
-    const reader = new FrameReader(LONGEST, { onLines: () => {}, onPing: (payload) => pings.push(payload), onClose: () => {}, onRefused: () => {} })
+    const reader = new FrameReader(LONGEST, {
+      onLines: () => {},
+      onPing: (payload) => pings.push(payload),
+      onClose: () => {},
+      onRefused: () => {},
+    })
     const half = encodeFrame('secret', { opcode: PING })
     reader.read(Uint8Array.from(half))
     reader.read(half.subarray(0, 9))

@@ -29,8 +29,24 @@ describe('parseTarget', () => {
   })
 
   test.each([
-    '', ':1', 'host:0', 'host:65536', 'host:x', 'host:1:2', '::1', '[::1', '[zz]', 'ho st', 'host\n', 'user@host', 'unix:a\0b',
-    'a'.repeat(254), `${ONION.slice(1)}`, ONION.replace('2g', '2h'), 'tooshort.onion', '\u{2100}.example',
+    '',
+    ':1',
+    'host:0',
+    'host:65536',
+    'host:x',
+    'host:1:2',
+    '::1',
+    '[::1',
+    '[zz]',
+    'ho st',
+    'host\n',
+    'user@host',
+    'unix:a\0b',
+    'a'.repeat(254),
+    `${ONION.slice(1)}`,
+    ONION.replace('2g', '2h'),
+    'tooshort.onion',
+    '\u{2100}.example',
   ])('%j is refused, and not repeated', (text) => {
     expect(() => parseTarget(text)).toThrow(TypeError)
     expect(() => parseTarget(text)).not.toThrow(text === '' ? 'never' : text)
@@ -92,9 +108,21 @@ describe('connectTarget', () => {
   })
 
   test.each([
-    [0x01, 'unreachable'], [0x02, 'unreachable'], [0x03, 'unreachable'], [0x04, 'onion-not-found'], [0x05, 'relay-down'], [0x06, 'connect-timeout'],
-    [0xf0, 'onion-not-found'], [0xf1, 'onion-not-found'], [0xf2, 'onion-unreachable'], [0xf3, 'onion-unreachable'],
-    [0xf4, 'onion-locked'], [0xf5, 'onion-locked'], [0xf6, 'onion-malformed'], [0xf7, 'onion-unreachable'], [0xff, 'unreachable'],
+    [0x01, 'unreachable'],
+    [0x02, 'unreachable'],
+    [0x03, 'unreachable'],
+    [0x04, 'onion-not-found'],
+    [0x05, 'relay-down'],
+    [0x06, 'connect-timeout'],
+    [0xf0, 'onion-not-found'],
+    [0xf1, 'onion-not-found'],
+    [0xf2, 'onion-unreachable'],
+    [0xf3, 'onion-unreachable'],
+    [0xf4, 'onion-locked'],
+    [0xf5, 'onion-locked'],
+    [0xf6, 'onion-malformed'],
+    [0xf7, 'onion-unreachable'],
+    [0xff, 'unreachable'],
   ])('the reply %i', async (code, expected) => {
     const { route } = await socksTo({ code })
     await expect(connectTarget(parseTarget(ONION), route, options)).rejects.toMatchObject({ name: 'ConnectError', code: expected })

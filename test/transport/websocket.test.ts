@@ -143,7 +143,9 @@ describe('a WebSocket as a stream', () => {
     const pair = await open()
     let chunks = 0
     pair.onChunk(() => chunks++)
-    pair.client.write(Buffer.concat([encodeFrame('7'), encodeFrame('8;asf', { fin: false }), encodeFrame('eleia/1', { opcode: CONTINUATION })]))
+    pair.client.write(
+      Buffer.concat([encodeFrame('7'), encodeFrame('8;asf', { fin: false }), encodeFrame('eleia/1', { opcode: CONTINUATION })]),
+    )
     await pair.until(/^7\n8;asfeleia\/1\n$/)
     expect(chunks).toBe(1)
     await new Promise<void>((resolve) => write(pair.stream, Buffer.concat([packet('17'), packet('18')]), resolve))
@@ -188,7 +190,11 @@ describe('a WebSocket as a stream', () => {
   })
 
   it('pauses and goes on, and ends as the peer wants: with its code, or none', async () => {
-    for (const [payload, code] of [[CODE_1000, 1000], ['\x0f\xa0why', 4000], ['', undefined]] as const) {
+    for (const [payload, code] of [
+      [CODE_1000, 1000],
+      ['\x0f\xa0why', 4000],
+      ['', undefined],
+    ] as const) {
       const pair = await open()
       pair.stream.pause()
       pair.send('7')
@@ -262,18 +268,21 @@ describe('a peer that breaks the rules', () => {
   it.each([
     ['in a frame that only claims it', [encodeFrame('x', { length: 1 << 20 })], 0],
     ['in parts', [encodeFrame('x'.repeat(900), { fin: false }), encodeFrame('x'.repeat(101), { opcode: CONTINUATION, fin: false })], 900],
-  ] as const)('by a message over its length: the relay is handed one, has its word, and closes by 1009: %s', async (_how, frames, before) => {
-    const pair = await open()
-    pair.onChunk(() => {
-      if (pair.heard().length === before + LONGEST + 2) write(pair.stream, packet('99;too-large'), () => pair.stream.end())
-    })
-    pair.client.write(Buffer.concat([...frames, encodeFrame('7')]))
-    expect(text(await pair.frame())).toBe('1 99;too-large')
-    expect(await pair.closed()).toBe(1009)
-    pair.client.end()
-    await pair.until(/<end>$/)
-    expect(pair.heard()).toBe(`${'x'.repeat(before)}${'\0'.repeat(LONGEST + 2)}<end>`)
-  })
+  ] as const)(
+    'by a message over its length: the relay is handed one, has its word, and closes by 1009: %s',
+    async (_how, frames, before) => {
+      const pair = await open()
+      pair.onChunk(() => {
+        if (pair.heard().length === before + LONGEST + 2) write(pair.stream, packet('99;too-large'), () => pair.stream.end())
+      })
+      pair.client.write(Buffer.concat([...frames, encodeFrame('7')]))
+      expect(text(await pair.frame())).toBe('1 99;too-large')
+      expect(await pair.closed()).toBe(1009)
+      pair.client.end()
+      await pair.until(/<end>$/)
+      expect(pair.heard()).toBe(`${'x'.repeat(before)}${'\0'.repeat(LONGEST + 2)}<end>`)
+    },
+  )
 
   it('by a close that is none, though the relay closes', async () => {
     const pair = await open()

@@ -63,13 +63,33 @@ export function complete(line: string, names: readonly string[], paths: readonly
   const head = `/${name}${gap}`
   switch (name) {
     case 'to':
-      return finish(head, rest, names.filter((each) => begins(each, rest)), line)
+      return finish(
+        head,
+        rest,
+        names.filter((each) => begins(each, rest)),
+        line,
+      )
     case 'file':
-      return finish(head, rest, paths.filter((each) => each.startsWith(rest)), line)
+      return finish(
+        head,
+        rest,
+        paths.filter((each) => each.startsWith(rest)),
+        line,
+      )
     case 'group':
-      return finish(line.slice(0, line.length - last.length), last, names.filter((each) => begins(each, last)), line)
+      return finish(
+        line.slice(0, line.length - last.length),
+        last,
+        names.filter((each) => begins(each, last)),
+        line,
+      )
     case 'receipts':
-      return finish(head, rest, ['on', 'off'].filter((each) => each.startsWith(rest)), line)
+      return finish(
+        head,
+        rest,
+        ['on', 'off'].filter((each) => each.startsWith(rest)),
+        line,
+      )
     default:
       return { line, candidates: [] }
   }

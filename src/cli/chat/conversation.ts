@@ -3,7 +3,17 @@ import { type Editor, EMPTY } from './editor.ts'
 
 /** What is known of a message that came (docs/protocol.md, section 10). */
 export type Verdict =
-  | 'unreadable' | 'unsigned' | 'unknown-version' | 'truncated' | 'malformed' | 'forged' | 'readdressed' | 'replayed' | 'future' | 'stale' | 'genuine'
+  | 'unreadable'
+  | 'unsigned'
+  | 'unknown-version'
+  | 'truncated'
+  | 'malformed'
+  | 'forged'
+  | 'readdressed'
+  | 'replayed'
+  | 'future'
+  | 'stale'
+  | 'genuine'
 
 export type DeliveryState = 'waiting' | 'held' | 'delivered' | 'read' | 'expired' | 'failed'
 
@@ -69,9 +79,7 @@ export interface Anchor {
 
 /** What the next line is. */
 export type Compose =
-  | { readonly kind: 'new' }
-  | { readonly kind: 'reply'; readonly key: number }
-  | { readonly kind: 'edit'; readonly key: number }
+  { readonly kind: 'new' } | { readonly kind: 'reply'; readonly key: number } | { readonly kind: 'edit'; readonly key: number }
 
 export interface Conversation {
   /** A contact's fingerprint, `group:` and a group's id, or {@link STRANGERS}. */
@@ -100,8 +108,17 @@ const QUOTE = 80
 
 export function blank(id: string, kind: Conversation['kind']): Conversation {
   return {
-    id, kind, name: 'strangers', verified: false, members: [], entries: [], editor: EMPTY, compose: { kind: 'new' }, chosen: undefined,
-    scroll: undefined, newFrom: undefined,
+    id,
+    kind,
+    name: 'strangers',
+    verified: false,
+    members: [],
+    entries: [],
+    editor: EMPTY,
+    compose: { kind: 'new' },
+    chosen: undefined,
+    scroll: undefined,
+    newFrom: undefined,
   }
 }
 
@@ -130,13 +147,19 @@ export function unreadOf({ entries }: Pick<Conversation, 'entries'>): number {
 }
 
 /** In one word or two how what one sent got on; of a group, the least of them and how many have it. */
-export function deliveryText({ deliveries, file }: Pick<Entry, 'deliveries' | 'file'>): { readonly text: string; readonly role: 'good' | 'warn' | 'bad' | 'dim' } | undefined {
+export function deliveryText({
+  deliveries,
+  file,
+}: Pick<Entry, 'deliveries' | 'file'>): { readonly text: string; readonly role: 'good' | 'warn' | 'bad' | 'dim' } | undefined {
   const [first] = deliveries
   if (first === undefined) return undefined
   const failed = deliveries.find(({ state }) => state === 'failed' || state === 'expired')
   if (failed !== undefined) {
     const whom = deliveries.length > 1 ? ` to ${failed.to}` : ''
-    return { text: `${failed.state === 'failed' ? 'failed' : 'unconfirmed'}${whom}${failed.why === undefined ? '' : `: ${failed.why}`}`, role: 'bad' }
+    return {
+      text: `${failed.state === 'failed' ? 'failed' : 'unconfirmed'}${whom}${failed.why === undefined ? '' : `: ${failed.why}`}`,
+      role: 'bad',
+    }
   }
   const order = ['waiting', 'held', 'delivered', 'read'] as const
   const least = order.find((state) => deliveries.some((each) => each.state === state)) ?? 'waiting'

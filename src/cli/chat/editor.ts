@@ -28,7 +28,14 @@ const MOST_PAST = 100
 export const MOST_TEXT = 65_536
 
 export const EMPTY: Editor = Object.freeze({
-  text: [], cursor: 0, killed: '', sent: [], at: undefined, draft: '', goal: undefined, past: [],
+  text: [],
+  cursor: 0,
+  killed: '',
+  sent: [],
+  at: undefined,
+  draft: '',
+  goal: undefined,
+  past: [],
 })
 
 export function textOf({ text }: Editor): string {
@@ -109,7 +116,9 @@ export function edit(editor: Editor, what: Edit, width: number): Editor {
     }
     case 'undo': {
       const before = editor.past.at(-1)
-      return before === undefined ? editor : { ...editor, text: before[0], cursor: before[1], goal: undefined, past: editor.past.slice(0, -1) }
+      return before === undefined
+        ? editor
+        : { ...editor, text: before[0], cursor: before[1], goal: undefined, past: editor.past.slice(0, -1) }
     }
   }
 }

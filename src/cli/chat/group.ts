@@ -30,24 +30,42 @@ export type Shown =
  * @param now seconds since 1970
  * @throws {CliError | GroupError}
  */
-export async function drawUp(known: KnownGroup | undefined, [verb, ...names]: readonly string[], { people, identity, card }: Maker, now: number): Promise<Drawn> {
+export async function drawUp(
+  known: KnownGroup | undefined,
+  [verb, ...names]: readonly string[],
+  { people, identity, card }: Maker,
+  now: number,
+): Promise<Drawn> {
   if (verb === 'new') {
     const [name, ...members] = names
     if (name === undefined || members.length === 0) throw new CliError('/group new NAME MEMBER …')
     if (card === undefined) throw new CliError('you have no card yet: `asfaleia me` makes it')
-    const made = await makeGroup(identity, { id: makeId(), name, version: 1, time: now, members: [card, ...members.map((each) => cardOf(people, each))] })
+    const made = await makeGroup(identity, {
+      id: makeId(),
+      name,
+      version: 1,
+      time: now,
+      members: [card, ...members.map((each) => cardOf(people, each))],
+    })
     return { group: made, told: made.members }
   }
   if (known === undefined) throw new CliError('this is no group: /to NAME opens one, /group new makes one')
   const { group } = known
   const [name] = names
   if ((verb !== 'add' && verb !== 'drop') || name === undefined) throw new CliError('/group add NAME, drop NAME, or leave')
-  if (fingerprintOf(group.maker) !== fingerprintOf(identity.key)) throw new CliError(`only ${people.nameOf(fingerprintOf(group.maker))}, who made this group, changes it`)
+  if (fingerprintOf(group.maker) !== fingerprintOf(identity.key))
+    throw new CliError(`only ${people.nameOf(fingerprintOf(group.maker))}, who made this group, changes it`)
   const who = verb === 'add' ? cardOf(people, name) : group.members.find((card) => people.callOf(card).replace(/^~/, '') === name)
   if (who === undefined) throw new CliError('there is no member of that name')
   const others = group.members.filter(({ key }) => fingerprintOf(key) !== fingerprintOf(who.key))
   const members = verb === 'add' ? [...others, who] : others
-  const next = await makeGroup(identity, { id: group.id, name: group.name, version: group.version + 1, time: Math.max(now, group.time), members })
+  const next = await makeGroup(identity, {
+    id: group.id,
+    name: group.name,
+    version: group.version + 1,
+    time: Math.max(now, group.time),
+    members,
+  })
   // Who is out of it is told, too.
   return { group: next, told: [...next.members, ...(verb === 'drop' ? [who] : [])] }
 }
@@ -62,12 +80,14 @@ function cardOf({ book }: People, name: string): Card {
 export function describeChange(change: GroupChange, people: People): string {
   if (change.kind !== 'newer') return 'nothing changed'
   const names = (cards: readonly Card[]): string => cards.map((card) => people.callOf(card)).join(', ')
-  return [
-    ...(change.joined.length === 0 ? [] : [`joined: ${names(change.joined)}`]),
-    ...(change.left.length === 0 ? [] : [`out: ${names(change.left)}`]),
-    ...(change.renamed === undefined ? [] : [`its maker called it ${change.renamed} before`]),
-    ...(change.changed.length === 0 ? [] : [`new card: ${names(change.changed)}`]),
-  ].join('; ') || 'signed again'
+  return (
+    [
+      ...(change.joined.length === 0 ? [] : [`joined: ${names(change.joined)}`]),
+      ...(change.left.length === 0 ? [] : [`out: ${names(change.left)}`]),
+      ...(change.renamed === undefined ? [] : [`its maker called it ${change.renamed} before`]),
+      ...(change.changed.length === 0 ? [] : [`new card: ${names(change.changed)}`]),
+    ].join('; ') || 'signed again'
+  )
 }
 
 /** A group card that came from a contact: a newer one of a group that one is in is taken. @returns what is shown of it */
@@ -82,7 +102,8 @@ export async function takeCard(text: string, from: string, { people, identity }:
   const conversation = GROUP + group.id
   const known = people.groupOf(conversation)
   if (known === undefined) {
-    if (fingerprintOf(group.maker) !== from) return { conversation: from, text: `(passes on the card of a group that somebody else made: "${group.name}")` }
+    if (fingerprintOf(group.maker) !== from)
+      return { conversation: from, text: `(passes on the card of a group that somebody else made: "${group.name}")` }
     const names = group.members.map((card) => people.callOf(card)).join(', ')
     return { conversation: from, text: `asks you into the group "${group.name}": ${names}. /add takes part`, card: text }
   }

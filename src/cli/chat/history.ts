@@ -23,7 +23,17 @@ export type Happened =
 const MOST_MESSAGES = 500
 const SUFFIX = '.history'
 const VERDICTS: ReadonlySet<string> = new Set<Verdict>([
-  'unreadable', 'unsigned', 'unknown-version', 'truncated', 'malformed', 'forged', 'readdressed', 'replayed', 'future', 'stale', 'genuine',
+  'unreadable',
+  'unsigned',
+  'unknown-version',
+  'truncated',
+  'malformed',
+  'forged',
+  'readdressed',
+  'replayed',
+  'future',
+  'stale',
+  'genuine',
 ])
 
 export interface Earlier {
@@ -114,7 +124,10 @@ export class History {
     const bytes = await open(this.#owner, Buffer.from(line, 'base64'))
     const text = bytes === undefined ? undefined : decodeText(bytes)
     try {
-      const happened = text?.trimEnd().split('\n').map((each) => JSON.parse(each) as unknown)
+      const happened = text
+        ?.trimEnd()
+        .split('\n')
+        .map((each) => JSON.parse(each) as unknown)
       return happened?.every(isHappened) === true ? happened : undefined
     } catch {
       return undefined
@@ -127,8 +140,15 @@ function isHappened(value: unknown): value is Happened {
   if (kind === 'state') return typeof id === 'string' && typeof state === 'string'
   const { conversation, author, at, text, verdict, mine, deliveries } = (message ?? {}) as Record<string, unknown>
   return (
-    kind === 'message' && typeof conversation === 'string' && typeof author === 'string' && typeof at === 'number' && typeof text === 'string' &&
-    typeof verdict === 'string' && VERDICTS.has(verdict) && typeof mine === 'boolean' && Array.isArray(deliveries)
+    kind === 'message' &&
+    typeof conversation === 'string' &&
+    typeof author === 'string' &&
+    typeof at === 'number' &&
+    typeof text === 'string' &&
+    typeof verdict === 'string' &&
+    VERDICTS.has(verdict) &&
+    typeof mine === 'boolean' &&
+    Array.isArray(deliveries)
   )
 }
 

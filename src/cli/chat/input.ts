@@ -53,7 +53,11 @@ export type Input =
   | { readonly kind: 'transfer'; readonly key: number; readonly transfer: Transfer }
   /** A file that comes: `id` is the file's. */
   | {
-      readonly kind: 'file'; readonly conversation: string; readonly id: string; readonly author: string; readonly fingerprint: string
+      readonly kind: 'file'
+      readonly conversation: string
+      readonly id: string
+      readonly author: string
+      readonly fingerprint: string
       readonly transfer: Transfer
     }
   | { readonly kind: 'relay'; readonly relay: RelayState }

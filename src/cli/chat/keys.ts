@@ -21,16 +21,58 @@ const MOST_SEQUENCE = 64
 export const MOST_PASTE = 262_144
 
 const LETTERS: Readonly<Record<string, string>> = {
-  A: 'up', B: 'down', C: 'right', D: 'left', E: 'begin', F: 'end', H: 'home', M: 'enter', P: 'f1', Q: 'f2', R: 'f3', S: 'f4',
+  A: 'up',
+  B: 'down',
+  C: 'right',
+  D: 'left',
+  E: 'begin',
+  F: 'end',
+  H: 'home',
+  M: 'enter',
+  P: 'f1',
+  Q: 'f2',
+  R: 'f3',
+  S: 'f4',
 }
 const NUMBERS: Readonly<Record<number, string>> = {
-  1: 'home', 2: 'insert', 3: 'delete', 4: 'end', 5: 'pageup', 6: 'pagedown', 7: 'home', 8: 'end', 11: 'f1', 12: 'f2', 13: 'f3', 14: 'f4',
-  15: 'f5', 17: 'f6', 18: 'f7', 19: 'f8', 20: 'f9', 21: 'f10', 23: 'f11', 24: 'f12',
+  1: 'home',
+  2: 'insert',
+  3: 'delete',
+  4: 'end',
+  5: 'pageup',
+  6: 'pagedown',
+  7: 'home',
+  8: 'end',
+  11: 'f1',
+  12: 'f2',
+  13: 'f3',
+  14: 'f4',
+  15: 'f5',
+  17: 'f6',
+  18: 'f7',
+  19: 'f8',
+  20: 'f9',
+  21: 'f10',
+  23: 'f11',
+  24: 'f12',
 }
 /** Keys that kitty's protocol and xterm's modifyOtherKeys name by their code. */
 const CODES: Readonly<Record<number, string>> = {
-  9: 'tab', 13: 'enter', 27: 'escape', 32: 'space', 127: 'backspace', 57_414: 'enter', 57_417: 'left', 57_418: 'right', 57_419: 'up',
-  57_420: 'down', 57_421: 'pageup', 57_422: 'pagedown', 57_423: 'home', 57_424: 'end', 57_426: 'delete',
+  9: 'tab',
+  13: 'enter',
+  27: 'escape',
+  32: 'space',
+  127: 'backspace',
+  57_414: 'enter',
+  57_417: 'left',
+  57_418: 'right',
+  57_419: 'up',
+  57_420: 'down',
+  57_421: 'pageup',
+  57_422: 'pagedown',
+  57_423: 'home',
+  57_424: 'end',
+  57_426: 'delete',
 }
 const LINUX_CONSOLE: Readonly<Record<string, string>> = { A: 'f1', B: 'f2', C: 'f3', D: 'f4', E: 'f5' }
 
@@ -118,7 +160,8 @@ export class KeyDecoder {
     switch (next) {
       case 0x5b: // [
         return this.#takeCsi(at, whole, emit)
-      case 0x4f: { // O
+      case 0x4f: {
+        // O
         const [, modifier = '', letter] = /^O(\d?)([A-Za-z])/.exec(rest.toString('latin1', 0, 3)) ?? []
         const name = letter === undefined ? undefined : LETTERS[letter]
         if (letter === undefined && !whole && rest.length < 3) return 0

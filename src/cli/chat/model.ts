@@ -22,11 +22,35 @@ export function update(state: State, input: Input, now: number): { readonly stat
 }
 
 const EDITS: Readonly<Record<string, Edit>> = {
-  'left': 'left', 'right': 'right', 'ctrl+b': 'left', 'ctrl+left': 'word-left', 'ctrl+right': 'word-right', 'alt+left': 'word-left',
-  'alt+right': 'word-right', 'alt+b': 'word-left', 'alt+f': 'word-right', 'home': 'home', 'end': 'end', 'ctrl+a': 'home', 'ctrl+e': 'end',
-  'up': 'up', 'down': 'down', 'backspace': 'backspace', 'shift+backspace': 'backspace', 'delete': 'delete', 'ctrl+d': 'delete',
-  'ctrl+w': 'word-back', 'alt+backspace': 'word-back', 'ctrl+backspace': 'word-back', 'alt+d': 'word-forward', 'ctrl+delete': 'word-forward',
-  'ctrl+u': 'to-home', 'ctrl+k': 'to-end', 'ctrl+y': 'yank', 'ctrl+t': 'transpose', 'ctrl+_': 'undo',
+  left: 'left',
+  right: 'right',
+  'ctrl+b': 'left',
+  'ctrl+left': 'word-left',
+  'ctrl+right': 'word-right',
+  'alt+left': 'word-left',
+  'alt+right': 'word-right',
+  'alt+b': 'word-left',
+  'alt+f': 'word-right',
+  home: 'home',
+  end: 'end',
+  'ctrl+a': 'home',
+  'ctrl+e': 'end',
+  up: 'up',
+  down: 'down',
+  backspace: 'backspace',
+  'shift+backspace': 'backspace',
+  delete: 'delete',
+  'ctrl+d': 'delete',
+  'ctrl+w': 'word-back',
+  'alt+backspace': 'word-back',
+  'ctrl+backspace': 'word-back',
+  'alt+d': 'word-forward',
+  'ctrl+delete': 'word-forward',
+  'ctrl+u': 'to-home',
+  'ctrl+k': 'to-end',
+  'ctrl+y': 'yank',
+  'ctrl+t': 'transpose',
+  'ctrl+_': 'undo',
 }
 const NEW_LINE = new Set(['alt+enter', 'ctrl+j', 'shift+enter', 'ctrl+enter'])
 
@@ -56,7 +80,8 @@ function take(step: Step, input: Input): void {
       return step.changeEntry(input.key, (entry) => ({ ...entry, deliveries: input.deliveries, id: input.deliveries[0]?.id ?? '' }))
     case 'unsent':
       return step.changeEntry(input.key, (entry) => ({
-        ...entry, deliveries: [{ id: '', member: '', to: '', state: 'failed', why: showLine(input.why) }],
+        ...entry,
+        deliveries: [{ id: '', member: '', to: '', state: 'failed', why: showLine(input.why) }],
       }))
     case 'delivery':
       return onDelivery(step, input.id, input.state, input.why)
@@ -206,7 +231,10 @@ function writeKey(step: Step, chord: string, leaving: boolean): void {
       return step.changeOpen((each) => letGo(each))
     case 'ctrl+c':
       if (isEmpty && (open === undefined || open.compose.kind === 'new')) return quit(step, leaving)
-      return step.changeOpen((each) => ({ ...letGo(each), editor: clear(each.compose.kind === 'edit' ? { ...each.editor, text: [] } : each.editor) }))
+      return step.changeOpen((each) => ({
+        ...letGo(each),
+        editor: clear(each.compose.kind === 'edit' ? { ...each.editor, text: [] } : each.editor),
+      }))
     case 'ctrl+d':
       return isEmpty ? quit(step, leaving) : write(step, edit(editor, 'delete', 0))
     default: {

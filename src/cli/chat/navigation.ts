@@ -58,9 +58,10 @@ export function find(step: Step, by: -1 | 0 | 1): void {
   if (open === undefined || query === '') return
   const found = open.entries.filter((each) => isFound(each, query)).map(({ key }) => key)
   const current = open.chosen ?? Infinity
-  const next = by === 1
-    ? found.find((key) => key > current)
-    : (found.findLast((key) => (by === 0 ? key <= current : key < current)) ?? (by === 0 ? found.at(-1) : undefined))
+  const next =
+    by === 1
+      ? found.find((key) => key > current)
+      : (found.findLast((key) => (by === 0 ? key <= current : key < current)) ?? (by === 0 ? found.at(-1) : undefined))
   const elsewhere = step.state.conversations
     .filter(({ id }) => id !== open.id)
     .map(({ name, entries }) => ({ name, count: entries.filter((each) => isFound(each, query)).length }))

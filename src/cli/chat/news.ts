@@ -12,8 +12,12 @@ export function onPeople(step: Step, parties: readonly Party[]): void {
     const old = before.get(party.id) ?? blank(party.id, party.kind)
     const { left: _, ...rest } = old
     return {
-      ...rest, kind: party.kind, name: showLine(party.name), verified: party.verified === true,
-      members: (party.members ?? []).map(showLine), ...(party.left === true && { left: true }),
+      ...rest,
+      kind: party.kind,
+      name: showLine(party.name),
+      verified: party.verified === true,
+      members: (party.members ?? []).map(showLine),
+      ...(party.left === true && { left: true }),
     }
   })
   known.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
@@ -32,10 +36,17 @@ export function onPeople(step: Step, parties: readonly Party[]): void {
 function introduce(step: Step, strangers: Conversation): void {
   for (const { id, kind, name } of step.state.conversations) {
     if (kind !== 'contact') continue
-    const own = strangers.entries.filter(({ fingerprint, verdict }) => fingerprint === id && verdict !== 'forged' && verdict !== 'readdressed' && verdict !== 'replayed')
+    const own = strangers.entries.filter(
+      ({ fingerprint, verdict }) => fingerprint === id && verdict !== 'forged' && verdict !== 'readdressed' && verdict !== 'replayed',
+    )
     if (own.length === 0) continue
     const keys = new Set(own.map(({ key }) => key))
-    step.change(STRANGERS, (each) => ({ ...each, entries: each.entries.filter(({ key }) => !keys.has(key)), scroll: undefined, chosen: undefined }))
+    step.change(STRANGERS, (each) => ({
+      ...each,
+      entries: each.entries.filter(({ key }) => !keys.has(key)),
+      scroll: undefined,
+      chosen: undefined,
+    }))
     step.change(id, (each) => ({
       ...each,
       entries: [...each.entries, ...own.map((entry) => ({ ...entry, author: name }))].toSorted((a, b) => a.key - b.key),
@@ -49,17 +60,30 @@ export function onArrival(step: Step, arrival: Arrival): void {
   const tickets = arrival.ticket === undefined ? [] : [arrival.ticket]
   const { change } = arrival
   if (change !== undefined) {
-    const target = conversation.entries.find((each) => each.from === 'them' && each.id === change.of && each.fingerprint === arrival.fingerprint)
+    const target = conversation.entries.find(
+      (each) => each.from === 'them' && each.id === change.of && each.fingerprint === arrival.fingerprint,
+    )
     if (target !== undefined) {
       return step.changeEntry(target.key, (each) => ({
-        ...each, text: change.to === 'removed' ? '' : showText(arrival.text), changed: change.to, unseen: true, tickets: [...each.tickets, ...tickets],
+        ...each,
+        text: change.to === 'removed' ? '' : showText(arrival.text),
+        changed: change.to,
+        unseen: true,
+        tickets: [...each.tickets, ...tickets],
       }))
     }
   }
-  const unknown = change === undefined ? '' : change.to === 'removed' ? '(took back a message that is not here)' : '(changed a message that is not here) '
+  const unknown =
+    change === undefined ? '' : change.to === 'removed' ? '(took back a message that is not here)' : '(changed a message that is not here) '
   const replied = arrival.replyTo === undefined ? undefined : conversation.entries.find((each) => isOf(each, arrival.replyTo!))
   const entry = step.append(id, {
-    at: arrival.at, from: 'them', author: showLine(arrival.author), text: unknown + showText(arrival.text), verdict: arrival.verdict, unseen: true, tickets,
+    at: arrival.at,
+    from: 'them',
+    author: showLine(arrival.author),
+    text: unknown + showText(arrival.text),
+    verdict: arrival.verdict,
+    unseen: true,
+    tickets,
     ...(arrival.fingerprint !== undefined && { fingerprint: arrival.fingerprint }),
     ...(arrival.id !== undefined && { id: arrival.id }),
     ...(arrival.replyTo !== undefined && { reply: replied === undefined ? '(a message that is not here)' : quote(replied) }),
@@ -96,17 +120,27 @@ export function onEarlier(step: Step, kept: readonly Kept[]): void {
     const conversation = step.state.conversations.find(({ id }) => id === each.conversation)
     if (conversation === undefined) continue
     const { change } = each
-    const target = change === undefined ? undefined : conversation.entries.find((entry) => isOf(entry, change.of) && (entry.from === 'me') === each.mine)
+    const target =
+      change === undefined ? undefined : conversation.entries.find((entry) => isOf(entry, change.of) && (entry.from === 'me') === each.mine)
     if (change !== undefined) {
       if (target !== undefined) {
-        step.changeEntry(target.key, (entry) => ({ ...entry, text: change.to === 'removed' ? '' : showText(each.text), changed: change.to }))
+        step.changeEntry(target.key, (entry) => ({
+          ...entry,
+          text: change.to === 'removed' ? '' : showText(each.text),
+          changed: change.to,
+        }))
       }
       continue
     }
     const replied = each.replyTo === undefined ? undefined : conversation.entries.find((entry) => isOf(entry, each.replyTo!))
     step.append(each.conversation, {
-      at: each.at, from: each.mine ? 'me' : 'them', author: each.mine ? 'you' : showLine(each.author), text: showText(each.text), verdict: each.verdict,
-      deliveries: each.deliveries, earlier: true,
+      at: each.at,
+      from: each.mine ? 'me' : 'them',
+      author: each.mine ? 'you' : showLine(each.author),
+      text: showText(each.text),
+      verdict: each.verdict,
+      deliveries: each.deliveries,
+      earlier: true,
       ...(each.fingerprint !== undefined && { fingerprint: each.fingerprint }),
       ...(each.id !== undefined && { id: each.id }),
       ...(replied !== undefined && { reply: quote(replied) }),
@@ -116,7 +150,9 @@ export function onEarlier(step: Step, kept: readonly Kept[]): void {
 }
 
 export function onDelivery(step: Step, id: string, state: DeliveryState, why: string | undefined): void {
-  const holder = step.state.conversations.flatMap(({ entries }) => entries).findLast((entry) => entry.deliveries.some((each) => each.id === id))
+  const holder = step.state.conversations
+    .flatMap(({ entries }) => entries)
+    .findLast((entry) => entry.deliveries.some((each) => each.id === id))
   if (holder === undefined || id === '') return
   step.changeEntry(holder.key, (entry) => ({
     ...entry,
@@ -131,10 +167,19 @@ export function onDelivery(step: Step, id: string, state: DeliveryState, why: st
 export function onFile(step: Step, input: Extract<Input, { kind: 'file' }>): void {
   const id = placeFor(step, input.conversation)
   const transfer = shownTransfer(input.transfer)
-  const known = step.state.conversations.find((each) => each.id === id)?.entries.find((each) => each.id === input.id && each.fingerprint === input.fingerprint)
+  const known = step.state.conversations
+    .find((each) => each.id === id)
+    ?.entries.find((each) => each.id === input.id && each.fingerprint === input.fingerprint)
   if (known !== undefined) return step.changeEntry(known.key, (entry) => ({ ...entry, file: transfer }))
   const entry = step.append(id, {
-    id: input.id, at: step.now, from: 'them', author: showLine(input.author), fingerprint: input.fingerprint, text: '', file: transfer, unseen: true,
+    id: input.id,
+    at: step.now,
+    from: 'them',
+    author: showLine(input.author),
+    fingerprint: input.fingerprint,
+    text: '',
+    file: transfer,
+    unseen: true,
   })
   ring(step, id, entry)
 }

@@ -12,10 +12,12 @@ export async function listPaths(prefix: string): Promise<string[]> {
   const start = isFolder ? '' : basename(full)
   const head = prefix.slice(0, prefix.length - start.length)
   const entries = await readdir(resolve(folder), { withFileTypes: true }).catch(() => [])
-  return entries
-    // What cannot be shown as it is would move the terminal as it is.
-    .filter(({ name }) => name.startsWith(start) && (start.startsWith('.') || !name.startsWith('.')) && showLine(name) === name)
-    .map((entry) => `${head}${entry.name}${entry.isDirectory() ? '/' : ''}`)
-    .toSorted()
-    .slice(0, 100)
+  return (
+    entries
+      // What cannot be shown as it is would move the terminal as it is.
+      .filter(({ name }) => name.startsWith(start) && (start.startsWith('.') || !name.startsWith('.')) && showLine(name) === name)
+      .map((entry) => `${head}${entry.name}${entry.isDirectory() ? '/' : ''}`)
+      .toSorted()
+      .slice(0, 100)
+  )
 }

@@ -80,11 +80,16 @@ export class People {
     const guest = this.#guest !== undefined && this.book.find(fingerprintOf(this.#guest.key)) === undefined ? [this.#guest] : []
     const left = [...this.#left.values()].filter(({ group }) => this.groups.find(group.id) === undefined)
     const party = (known: KnownGroup): Party => ({
-      id: GROUP + known.group.id, kind: 'group', name: known.name, members: membersOf(known).map((card) => this.callOf(card)),
+      id: GROUP + known.group.id,
+      kind: 'group',
+      name: known.name,
+      members: membersOf(known).map((card) => this.callOf(card)),
     })
     return [
       ...guest.map(({ key, name }): Party => ({ id: fingerprintOf(key), kind: 'contact', name })),
-      ...this.book.list().map(({ key, name, verified }): Party => ({ id: fingerprintOf(key), kind: 'contact', name, verified: verified !== undefined })),
+      ...this.book
+        .list()
+        .map(({ key, name, verified }): Party => ({ id: fingerprintOf(key), kind: 'contact', name, verified: verified !== undefined })),
       ...this.groups.list().map(party),
       ...left.map((known): Party => ({ ...party(known), left: true })),
     ]

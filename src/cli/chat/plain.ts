@@ -99,7 +99,8 @@ export class Plain implements Front {
     this.#written.set(entry.key, { body, state })
     if (entry.from === 'note') return [`-- ${conversation.name}: ${body}`]
     const lines: string[] = []
-    if (known?.body !== body && !(entry.from === 'me' && known === undefined && entry.earlier !== true)) lines.push(...entryText(conversation, entry, body))
+    if (known?.body !== body && !(entry.from === 'me' && known === undefined && entry.earlier !== true))
+      lines.push(...entryText(conversation, entry, body))
     if (state !== '' && state !== known?.state) lines.push(state)
     return lines
   }
@@ -128,7 +129,14 @@ function bodyOf({ text, changed, file }: Entry): string {
 }
 
 function entryText({ kind, name }: Conversation, entry: Entry, body: string): string[] {
-  const who = kind === 'group' ? `#${name} ${entry.author}` : entry.from === 'me' ? `to ${name}` : kind === 'strangers' ? `strangers ${entry.author}` : entry.author
+  const who =
+    kind === 'group'
+      ? `#${name} ${entry.author}`
+      : entry.from === 'me'
+        ? `to ${name}`
+        : kind === 'strangers'
+          ? `strangers ${entry.author}`
+          : entry.author
   const marks = [
     ...(entry.gap === true ? ['(a message before this one is missing)'] : []),
     ...(entry.late === true ? ['(late: it was written before what came last)'] : []),
@@ -142,7 +150,8 @@ function entryText({ kind, name }: Conversation, entry: Entry, body: string): st
 /** A line of its own that says how it got on; '' while there is nothing to say. */
 function stateOf({ name }: Conversation, entry: Entry): string {
   const { file, from } = entry
-  if (from === 'them') return file === undefined || file.state === 'moving' ? '' : `-- file "${file.name}" of ${entry.author}: ${file.note ?? file.state}`
+  if (from === 'them')
+    return file === undefined || file.state === 'moving' ? '' : `-- file "${file.name}" of ${entry.author}: ${file.note ?? file.state}`
   const state = deliveryText(entry)
   if (state === undefined || state.text === 'waiting' || state.text === 'on its way') return ''
   const what = clip((file === undefined ? entry.text : file.name).replaceAll('\n', ' '), QUOTE)

@@ -22,11 +22,34 @@ const CSI = '\u{1b}['
 
 /** Without colour: by weight alone. */
 const PLAIN_STYLES: Readonly<Record<Role, string>> = {
-  plain: '', dim: '2', strong: '1', me: '1', them: '1', good: '2', warn: '1', bad: '1;4', bar: '7', open: '1', chosen: '7', match: '7', link: '4',
+  plain: '',
+  dim: '2',
+  strong: '1',
+  me: '1',
+  them: '1',
+  good: '2',
+  warn: '1',
+  bad: '1;4',
+  bar: '7',
+  open: '1',
+  chosen: '7',
+  match: '7',
+  link: '4',
 }
 /** The terminal's own sixteen colours, which its owner chose. */
 const STYLES: Readonly<Record<Role, string>> = {
-  plain: '', dim: '2', strong: '1', me: '1;36', them: '1;32', good: '32', warn: '33', bad: '1;31', bar: '7', open: '1;36', chosen: '7', match: '30;43',
+  plain: '',
+  dim: '2',
+  strong: '1',
+  me: '1;36',
+  them: '1;32',
+  good: '32',
+  warn: '33',
+  bad: '1;31',
+  bar: '7',
+  open: '1;36',
+  chosen: '7',
+  match: '30;43',
   link: '4',
 }
 
@@ -53,7 +76,9 @@ export class Screen {
     const { mouse, modern } = this.#options
     // The alternate screen; no wrapping, so that a character that is wider than we think moves nothing; pastes and
     // focus are told; the keyboard tells Alt+Enter and the like from others.
-    this.#output.write(`${CSI}?1049h${CSI}?7l${CSI}?2004h${CSI}?1004h${mouse ? `${CSI}?1000h${CSI}?1006h` : ''}${modern ? `${CSI}>1u${CSI}>4;1m` : ''}${CSI}2J`)
+    this.#output.write(
+      `${CSI}?1049h${CSI}?7l${CSI}?2004h${CSI}?1004h${mouse ? `${CSI}?1000h${CSI}?1006h` : ''}${modern ? `${CSI}>1u${CSI}>4;1m` : ''}${CSI}2J`,
+    )
   }
 
   /** Gives the terminal back. Harmless twice, and where it was not taken. */

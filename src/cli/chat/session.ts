@@ -153,7 +153,10 @@ export class Session {
     if (this.#options.patient) {
       const aborted = new Promise<void>((done) => signal.addEventListener('abort', () => done(), { once: true }))
       const files = [...this.#files.values()].flat()
-      await Promise.race([aborted, Promise.all([...[...this.#sent.values()].map(({ accepted }) => accepted), ...files.map(({ settled }) => settled)])])
+      await Promise.race([
+        aborted,
+        Promise.all([...[...this.#sent.values()].map(({ accepted }) => accepted), ...files.map(({ settled }) => settled)]),
+      ])
     }
     this.#quit.resolve()
   }
@@ -216,7 +219,9 @@ export class Session {
     const receivers = people.receivers(conversation)
     if (receivers.length === 0) return this.#put({ kind: 'unsent', key, why: 'there is nobody left to write to' })
     const group = people.groupOf(conversation)?.group.id
-    const replied = this.#state.conversations.find(({ id }) => id === conversation)?.entries.find(({ id, from }) => from === 'them' && id === replyTo)
+    const replied = this.#state.conversations
+      .find(({ id }) => id === conversation)
+      ?.entries.find(({ id, from }) => from === 'them' && id === replyTo)
     const deliveries = receivers.map((contact) => {
       const member = fingerprintOf(contact.key)
       // In a group, only who wrote it knows the message by that id: the others get its first words.
@@ -229,7 +234,20 @@ export class Session {
     const shown = deliveries.map((delivery) => shownDelivery(delivery))
     this.#put({ kind: 'sent', key, deliveries: shown })
     this.#keep([
-      { kind: 'message', message: { conversation, author: this.#options.name, at: this.#now(), verdict: 'genuine', text, mine: true, deliveries: shown, id: shown[0]!.id, ...(replyTo !== undefined && { replyTo }) } },
+      {
+        kind: 'message',
+        message: {
+          conversation,
+          author: this.#options.name,
+          at: this.#now(),
+          verdict: 'genuine',
+          text,
+          mine: true,
+          deliveries: shown,
+          id: shown[0]!.id,
+          ...(replyTo !== undefined && { replyTo }),
+        },
+      },
     ])
     for (const { id } of shown) this.#inHistory.add(id)
   }
@@ -266,8 +284,15 @@ export class Session {
     const moved = deliveries.reduce((least, { confirmed }) => Math.min(least, confirmed), first.total)
     const note = failed === undefined ? (isDone ? 'arrived, and its hash is right' : undefined) : fileFailure(failed)
     this.#put({
-      kind: 'transfer', key,
-      transfer: { name: first.name, total: first.total, moved, state: failed !== undefined ? 'failed' : isDone ? 'done' : 'moving', ...(note !== undefined && { note }) },
+      kind: 'transfer',
+      key,
+      transfer: {
+        name: first.name,
+        total: first.total,
+        moved,
+        state: failed !== undefined ? 'failed' : isDone ? 'done' : 'moving',
+        ...(note !== undefined && { note }),
+      },
     })
     // Its progress says how it gets on.
     this.#put({ kind: 'sent', key, deliveries: [] })
@@ -292,7 +317,21 @@ export class Session {
     const content = build(first?.id ?? '')
     const change = content.type === 'edit' ? { of: content.of, to: 'edited' as const } : { of: first?.id ?? '', to: 'removed' as const }
     const text = content.type === 'edit' ? content.text : ''
-    this.#keep([{ kind: 'message', message: { conversation, author: this.#options.name, at: this.#now(), verdict: 'genuine', text, mine: true, deliveries: [], change } }])
+    this.#keep([
+      {
+        kind: 'message',
+        message: {
+          conversation,
+          author: this.#options.name,
+          at: this.#now(),
+          verdict: 'genuine',
+          text,
+          mine: true,
+          deliveries: [],
+          change,
+        },
+      },
+    ])
   }
 
   async #verify(fingerprint: string, confirmed: boolean): Promise<void> {
@@ -327,7 +366,9 @@ export class Session {
         this.#put({ kind: 'open', conversation: fingerprintOf(added.contact.key) })
         return this.#tell(`${added.contact.name} is a contact now; /verify shows the words to compare`)
       case 'changed':
-        return this.#tell(`${added.contact.name}: ${added.changes.map(({ what, before, after }) => `${what} ${before} → ${after}`).join('; ') || 'a newer card'}`)
+        return this.#tell(
+          `${added.contact.name}: ${added.changes.map(({ what, before, after }) => `${what} ${before} → ${after}`).join('; ') || 'a newer card'}`,
+        )
       case 'unchanged':
         return this.#tell(`${added.contact.name} is known by that card already`)
     }
@@ -362,7 +403,11 @@ export class Session {
       this.#dispatch(contact, { type: 'group', card: group.text }, group.id)
     }
     this.#put({ kind: 'open', conversation: GROUP + group.id })
-    this.#put({ kind: 'note', conversation: GROUP + group.id, text: change === undefined ? 'you made this group' : describeChange(change, people) })
+    this.#put({
+      kind: 'note',
+      conversation: GROUP + group.id,
+      text: change === undefined ? 'you made this group' : describeChange(change, people),
+    })
   }
 
   // --- what comes ---
@@ -377,7 +422,11 @@ export class Session {
       this.#put({ kind: 'note', conversation: described.conversation, text: described.note })
       return this.#finish(received)
     }
-    if (this.#options.history !== undefined && described.conversation !== STRANGERS && (await this.#keepArrival(described, this.#options.history))) {
+    if (
+      this.#options.history !== undefined &&
+      described.conversation !== STRANGERS &&
+      (await this.#keepArrival(described, this.#options.history))
+    ) {
       await this.#finish(received)
       return this.#put({ kind: 'arrival', arrival: described })
     }
@@ -419,9 +468,18 @@ export class Session {
     const facts = { at, verdict, fingerprint, id, ...order }
     if (from === undefined || verdict === 'forged' || verdict === 'readdressed') {
       const named = this.#options.people.find(fingerprint)
-      const says = verdict === 'forged' ? `says that it is from ${named === undefined ? fingerprint : `${named.name}, ${fingerprint}`}` : `from ${named === undefined ? fingerprint : `${named.name}, ${fingerprint}`}`
+      const says =
+        verdict === 'forged'
+          ? `says that it is from ${named === undefined ? fingerprint : `${named.name}, ${fingerprint}`}`
+          : `from ${named === undefined ? fingerprint : `${named.name}, ${fingerprint}`}`
       const { text, card } = await describeContent(content)
-      return { ...facts, conversation: STRANGERS, author: verdict === 'forged' ? 'forged' : 'stranger', text: `${says}\n${text}`, ...(card !== undefined && verdict !== 'forged' && { card }) }
+      return {
+        ...facts,
+        conversation: STRANGERS,
+        author: verdict === 'forged' ? 'forged' : 'stranger',
+        text: `${says}\n${text}`,
+        ...(card !== undefined && verdict !== 'forged' && { card }),
+      }
     }
     const group = envelope.group === undefined ? undefined : this.#options.people.groupOf(GROUP + envelope.group)
     const inGroup = group !== undefined && this.#options.people.isMember(group, fingerprint)
@@ -433,7 +491,13 @@ export class Session {
     switch (content.type) {
       case 'text': {
         const foreign = envelope.group !== undefined && !inGroup ? '(to a group that you are not in) ' : ''
-        return { ...facts, conversation, author, text: foreign + content.text, ...(content.replyTo !== undefined && { replyTo: content.replyTo }) }
+        return {
+          ...facts,
+          conversation,
+          author,
+          text: foreign + content.text,
+          ...(content.replyTo !== undefined && { replyTo: content.replyTo }),
+        }
       }
       case 'edit':
         return { ...facts, conversation, author, text: content.text, change: { of: content.of, to: 'edited' } }
@@ -470,7 +534,8 @@ export class Session {
         const { id, state, error, to } = event.delivery
         const why = error === undefined ? undefined : describeError(error)
         // A change of a message, a card: what has no place of its own.
-        if ((state === 'failed' || state === 'expired') && this.#sent.has(id) && !this.#isShownAs(id)) this.#tell(`a change did not get to ${to.name}${why === undefined ? '' : `: ${why}`}`, true)
+        if ((state === 'failed' || state === 'expired') && this.#sent.has(id) && !this.#isShownAs(id))
+          this.#tell(`a change did not get to ${to.name}${why === undefined ? '' : `: ${why}`}`, true)
         this.#put({ kind: 'delivery', id, state, ...(why !== undefined && { why }) })
         if (this.#inHistory.has(id) && state !== 'waiting') this.#keep([{ kind: 'state', id, state, ...(why !== undefined && { why }) }])
         return
@@ -481,7 +546,10 @@ export class Session {
         return this.#put({ kind: 'relay', relay: { relay: event.relay, state: event.state, ...(why !== undefined && { why }) } })
       }
       case 'taken-over':
-        return this.#put({ kind: 'relay', relay: { relay: event.relay, state: 'down', why: 'another program of yours reads this mailbox now' } })
+        return this.#put({
+          kind: 'relay',
+          relay: { relay: event.relay, state: 'down', why: 'another program of yours reads this mailbox now' },
+        })
       case 'forgotten':
         return this.#tell(`${event.relay} was restarted: what is unconfirmed goes again`)
       case 'moved':
@@ -493,7 +561,8 @@ export class Session {
       case 'duplicate':
         return
       case 'file-sent':
-        for (const [key, deliveries] of this.#files) if (deliveries.some(({ file }) => file === event.file.file)) this.#showFile(key, deliveries)
+        for (const [key, deliveries] of this.#files)
+          if (deliveries.some(({ file }) => file === event.file.file)) this.#showFile(key, deliveries)
         return
       case 'file-received':
         return this.#onFile(event)
@@ -515,13 +584,21 @@ export class Session {
     const facts = { name: offer.name, total: offer.total, moved: bytes }
     if (state === 'done' && place !== undefined) this.#keepFile(fingerprint, offer, false, offer.from.name)
     this.#put({
-      kind: 'file', conversation: fingerprint, id: offer.file, author: offer.from.name, fingerprint,
+      kind: 'file',
+      conversation: fingerprint,
+      id: offer.file,
+      author: offer.from.name,
+      fingerprint,
       transfer:
         state === 'receiving'
           ? { ...facts, state: 'moving' }
           : state === 'done'
             ? { ...facts, state: 'done', note: place === undefined ? 'it came before' : `in ${place}` }
-            : { ...facts, state: 'failed', note: ARRIVAL_FAILURES[state] + (error === undefined ? '' : `: ${describeError(error) ?? 'it cannot be written'}`) },
+            : {
+                ...facts,
+                state: 'failed',
+                note: ARRIVAL_FAILURES[state] + (error === undefined ? '' : `: ${describeError(error) ?? 'it cannot be written'}`),
+              },
     })
   }
 

@@ -41,10 +41,25 @@ export interface State {
   readonly nextKey: number
 }
 
-export function initialState(options: { readonly me: string; readonly look: Look; readonly size: Size; readonly receipts: boolean }): State {
+export function initialState(options: {
+  readonly me: string
+  readonly look: Look
+  readonly size: Size
+  readonly receipts: boolean
+}): State {
   return {
-    ...options, me: showLine(options.me), conversations: [], open: undefined, picking: undefined, search: undefined, overlay: undefined,
-    told: undefined, relays: [], focused: true, leaving: false, nextKey: 1,
+    ...options,
+    me: showLine(options.me),
+    conversations: [],
+    open: undefined,
+    picking: undefined,
+    search: undefined,
+    overlay: undefined,
+    told: undefined,
+    relays: [],
+    focused: true,
+    leaving: false,
+    nextKey: 1,
   }
 }
 

@@ -8,13 +8,22 @@ import { sanitize } from '../terminal.ts'
 
 /** What a piece of text is; src/cli/chat/screen.ts says how that looks. */
 export type Role =
-  | 'plain' | 'dim' | 'strong'
+  | 'plain'
+  | 'dim'
+  | 'strong'
   /** Names: one's own, somebody else's. */
-  | 'me' | 'them'
+  | 'me'
+  | 'them'
   /** How a message got on: it arrived, it is under way, it did not. */
-  | 'good' | 'warn' | 'bad'
+  | 'good'
+  | 'warn'
+  | 'bad'
   /** The bar at the top, the conversation that is open, a message that is chosen, what a search found, an address of the web. */
-  | 'bar' | 'open' | 'chosen' | 'match' | 'link'
+  | 'bar'
+  | 'open'
+  | 'chosen'
+  | 'match'
+  | 'link'
 
 export interface Span {
   readonly text: string
@@ -141,7 +150,10 @@ export function breakLines(all: readonly string[], width: number): Break[] {
 
 /** The text of one of these lines, without what it ends with. */
 export function lineText(all: readonly string[], { start, end }: Break): string {
-  return all.slice(start, end).join('').replace(/[ \n]+$/, '')
+  return all
+    .slice(start, end)
+    .join('')
+    .replace(/[ \n]+$/, '')
 }
 
 /** From grapheme `start` to before `end`. */

@@ -152,7 +152,8 @@ function addState(body: Row[], state: { readonly text: string; readonly role: Ro
   const last = body.at(-1) ?? []
   const used = rowWidth(last)
   const wide = widthOf(state.text)
-  if (used + 2 + wide <= room) body[Math.max(0, body.length - 1)] = [...last, { text: ' '.repeat(room - used - wide), role: 'plain' }, state]
+  if (used + 2 + wide <= room)
+    body[Math.max(0, body.length - 1)] = [...last, { text: ' '.repeat(room - used - wide), role: 'plain' }, state]
   else if (wide <= room) body.push([{ text: ' '.repeat(room - wide), role: 'plain' }, state])
   else body.push(...wrap(state.text, room, state.role))
 }

@@ -39,11 +39,22 @@ function viewChat(state: State): Frame {
   const narrowList = state.picking !== undefined && shape.list === 0
   const middle = narrowList
     ? viewList(state, state.size.columns, shape.pane.rows)
-    : shape.list === 0 ? pane.rows : beside(viewList(state, shape.list, shape.pane.rows), pane.rows, shape.list, state.look.ascii ? '|' : '│')
-  const rows = [...(shape.bar === 1 ? [viewBar(state, open)] : []), ...middle, ...(shape.rule === 1 ? [viewRule(state, open, pane)] : []), ...editor.rows]
+    : shape.list === 0
+      ? pane.rows
+      : beside(viewList(state, shape.list, shape.pane.rows), pane.rows, shape.list, state.look.ascii ? '|' : '│')
+  const rows = [
+    ...(shape.bar === 1 ? [viewBar(state, open)] : []),
+    ...middle,
+    ...(shape.rule === 1 ? [viewRule(state, open, pane)] : []),
+    ...editor.rows,
+  ]
   const top = shape.bar + shape.pane.rows + shape.rule
   const writes = state.picking === undefined
-  return { rows, cursor: writes ? { row: top + editor.cursor.row, column: editor.cursor.column } : undefined, drawn: narrowList ? [] : pane.drawn }
+  return {
+    rows,
+    cursor: writes ? { row: top + editor.cursor.row, column: editor.cursor.column } : undefined,
+    drawn: narrowList ? [] : pane.drawn,
+  }
 }
 
 /** One's own name, whom one writes to, what is new elsewhere, and how the relays are. */
@@ -104,7 +115,12 @@ function viewList(state: State, width: number, rows: number): Row[] {
 function beside(left: readonly Row[], right: readonly Row[], width: number, line: string): Row[] {
   return right.map((row, index) => {
     const before = left[index] ?? []
-    return [...before, { text: ' '.repeat(Math.max(0, width - rowWidth(before))), role: 'plain' }, { text: `${line} `, role: 'dim' }, ...row]
+    return [
+      ...before,
+      { text: ' '.repeat(Math.max(0, width - rowWidth(before))), role: 'plain' },
+      { text: `${line} `, role: 'dim' },
+      ...row,
+    ]
   })
 }
 
@@ -124,7 +140,15 @@ function viewPane(state: State, open: Conversation | undefined, { pane }: Geomet
   const ended = new Set(shown.filter(({ last }) => last).map(({ key }) => key))
   const drawn = open.entries.filter(({ key, unseen }) => unseen && ended.has(key)).map(({ key }) => key)
   const unseenBelow = open.entries.filter(({ key, unseen }) => unseen && !ended.has(key)).length
-  return { rows: pad(shown.map(({ spans }) => spans), pane.rows), drawn, below: lines.length - end, unseenBelow }
+  return {
+    rows: pad(
+      shown.map(({ spans }) => spans),
+      pane.rows,
+    ),
+    drawn,
+    below: lines.length - end,
+    unseenBelow,
+  }
 }
 
 /** Fewer rows than there is room for stand at its end, where the next one comes. */
@@ -137,12 +161,13 @@ function viewRule(state: State, open: Conversation | undefined, { below, unseenB
   const { columns } = state.size
   const line = state.look.ascii ? '-' : '─'
   const down = state.relays.filter((each) => each.state === 'down' && each.why !== undefined)
-  const told = state.told
-    ?? (unseenBelow > 0 ? ({ text: `${unseenBelow} new below: PageDown`, role: 'warn' } as const) : undefined)
-    ?? (below > 0 ? ({ text: `${below} rows below: PageDown`, role: 'dim' } as const) : undefined)
-    ?? replied(open)
-    ?? (down.length > 0 && down.length === state.relays.length ? ({ text: down[0]!.why!, role: 'bad' } as const) : undefined)
-    ?? ({ text: hint(state, open), role: 'dim' } as const)
+  const told =
+    state.told ??
+    (unseenBelow > 0 ? ({ text: `${unseenBelow} new below: PageDown`, role: 'warn' } as const) : undefined) ??
+    (below > 0 ? ({ text: `${below} rows below: PageDown`, role: 'dim' } as const) : undefined) ??
+    replied(open) ??
+    (down.length > 0 && down.length === state.relays.length ? ({ text: down[0]!.why!, role: 'bad' } as const) : undefined) ??
+    ({ text: hint(state, open), role: 'dim' } as const)
   const text = clip(told.text, Math.max(0, columns - 4))
   return [
     { text: `${line} `, role: 'dim' },
@@ -211,5 +236,12 @@ function cut(row: Row, columns: number): Row {
 
 /** The screen as text, for tests and those who read it so. */
 export function plainText({ rows }: Pick<Frame, 'rows'>): string {
-  return rows.map((row) => row.map(({ text }) => text).join('').trimEnd()).join('\n')
+  return rows
+    .map((row) =>
+      row
+        .map(({ text }) => text)
+        .join('')
+        .trimEnd(),
+    )
+    .join('\n')
 }

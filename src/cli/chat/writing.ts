@@ -22,14 +22,20 @@ export function onLine(step: Step, line: string): void {
 
 function say(step: Step, text: string): void {
   const open = openConversation(step.state)
-  if (open === undefined || open.kind === 'strangers') return step.tell('there is nobody to write to here: /to NAME opens a conversation', 'bad')
+  if (open === undefined || open.kind === 'strangers')
+    return step.tell('there is nobody to write to here: /to NAME opens a conversation', 'bad')
   if (open.left === true) return step.tell('you left this group', 'bad')
   const { compose } = open
   switch (compose.kind) {
     case 'new':
       return send(step, open, text, undefined)
     case 'reply':
-      return send(step, open, text, open.entries.find(({ key }) => key === compose.key))
+      return send(
+        step,
+        open,
+        text,
+        open.entries.find(({ key }) => key === compose.key),
+      )
     case 'edit':
       return rewrite(step, open, compose.key, text)
   }
@@ -38,7 +44,11 @@ function say(step: Step, text: string): void {
 function send(step: Step, open: Conversation, text: string, replied: Entry | undefined): void {
   const replyTo = replied?.id
   const entry = step.append(open.id, {
-    at: step.now, from: 'me', author: 'you', text: showText(text), written: text,
+    at: step.now,
+    from: 'me',
+    author: 'you',
+    text: showText(text),
+    written: text,
     deliveries: [{ id: '', member: '', to: '', state: 'waiting' }],
     ...(replied !== undefined && { reply: quote(replied) }),
   })
@@ -78,7 +88,8 @@ function command(step: Step, name: CommandName, rest: string): void {
       done()
       return void step.effects.push({ kind: 'verify', conversation: open.id, confirmed: rest === 'yes' })
     case 'receipts':
-      if (rest !== 'on' && rest !== 'off') return step.tell(`receipts of reading are ${step.state.receipts ? 'on' : 'off'}: /receipts on, or off`)
+      if (rest !== 'on' && rest !== 'off')
+        return step.tell(`receipts of reading are ${step.state.receipts ? 'on' : 'off'}: /receipts on, or off`)
       done()
       step.set({ receipts: rest === 'on' })
       step.tell(rest === 'on' ? 'others learn when you read their messages' : 'nobody learns when you read')
@@ -104,7 +115,9 @@ function command(step: Step, name: CommandName, rest: string): void {
 
 function about(step: Step, name: 'reply' | 'edit' | 'remove', open: Conversation | undefined, rest: string): void {
   const wanted = (entry: Entry): boolean =>
-    name === 'reply' ? entry.from === 'them' && entry.id !== undefined : entry.from === 'me' && entry.changed !== 'removed' && isOut(entry) && entry.file === undefined
+    name === 'reply'
+      ? entry.from === 'them' && entry.id !== undefined
+      : entry.from === 'me' && entry.changed !== 'removed' && isOut(entry) && entry.file === undefined
   const entry = meant(open, wanted)
   if (open === undefined || open.kind === 'strangers' || entry === undefined) return step.tell(`there is nothing to ${name}`, 'bad')
   switch (name) {
@@ -122,7 +135,12 @@ function about(step: Step, name: 'reply' | 'edit' | 'remove', open: Conversation
 }
 
 function begin(step: Step, open: Conversation, compose: Compose, text: string): void {
-  step.change(open.id, (each) => ({ ...each, compose, chosen: compose.kind === 'new' ? undefined : compose.key, editor: replace(clear(each.editor), text) }))
+  step.change(open.id, (each) => ({
+    ...each,
+    compose,
+    chosen: compose.kind === 'new' ? undefined : compose.key,
+    editor: replace(clear(each.editor), text),
+  }))
   step.tell(compose.kind === 'edit' ? 'Enter changes the message, Esc leaves it' : 'Enter answers, Esc does not')
 }
 
@@ -136,7 +154,11 @@ function sendFile(step: Step, open: Conversation | undefined, path: string): voi
   if (open === undefined || open.kind === 'strangers' || open.left === true) return step.tell('there is nobody to send it to here', 'bad')
   if (path === '') return step.tell('which file? /file PATH; Tab completes it', 'bad')
   const { key } = step.append(open.id, {
-    at: step.now, from: 'me', author: 'you', text: '', deliveries: [{ id: '', member: '', to: '', state: 'waiting' }],
+    at: step.now,
+    from: 'me',
+    author: 'you',
+    text: '',
+    deliveries: [{ id: '', member: '', to: '', state: 'waiting' }],
     file: { name: showLine(path.split('/').at(-1) ?? path), total: 0, moved: 0, state: 'moving' },
   })
   step.change(open.id, (each) => ({ ...each, editor: clear(each.editor), scroll: undefined }))
@@ -144,7 +166,9 @@ function sendFile(step: Step, open: Conversation | undefined, path: string): voi
 }
 
 export function quit(step: Step, leaving: boolean): void {
-  const waiting = step.state.conversations.flatMap(({ entries }) => entries).filter(({ deliveries }) => deliveries.some(({ state }) => state === 'waiting')).length
+  const waiting = step.state.conversations
+    .flatMap(({ entries }) => entries)
+    .filter(({ deliveries }) => deliveries.some(({ state }) => state === 'waiting')).length
   if (waiting > 0 && !leaving) {
     step.set({ leaving: true })
     return step.tell(`${waiting} of your messages ${waiting === 1 ? 'is' : 'are'} at no relay yet: again to leave all the same`, 'bad')
@@ -170,7 +194,11 @@ export function completeLine(step: Step, line: string): void {
 export function onPaths(step: Step, line: string, paths: readonly string[]): void {
   const editor = editorOf(step.state)
   if (textOf(editor) !== line || step.state.search !== undefined) return
-  const completion = complete(line, step.state.conversations.map(({ name }) => name), paths)
+  const completion = complete(
+    line,
+    step.state.conversations.map(({ name }) => name),
+    paths,
+  )
   if (completion.line !== line) write(step, replace(editor, completion.line))
   if (completion.candidates.length > 1) step.tell(completion.candidates.join('  '))
 }

@@ -49,19 +49,23 @@ export async function run(argv: string[], io: Io): Promise<number> {
   const { values } = given
   const { verify, out, to = [], identity } = values
   if (verify !== undefined) {
-    if (out !== undefined || to.length > 0 || values.passphrase === true) throw new UsageError('--verify goes with --identity alone', { hint: USAGE })
+    if (out !== undefined || to.length > 0 || values.passphrase === true)
+      throw new UsageError('--verify goes with --identity alone', { hint: USAGE })
     const { address, files } = await openBackupFile(verify, identity, io)
     tell(io, values.json === true, 'a good backup of', address, files)
     erase(files)
     return EXIT.ok
   }
   if (out === undefined) throw new UsageError('--out or --verify is wanted', { hint: USAGE })
-  if ((to.length > 0) === (values.passphrase === true)) throw new UsageError('either --to or --passphrase is wanted', { hint: USAGE })
+  if (to.length > 0 === (values.passphrase === true)) throw new UsageError('either --to or --passphrase is wanted', { hint: USAGE })
   if (out === '-' && io.stdout.isTTY === true) throw new UsageError('that is no text for a terminal', { hint: 'send it to a file' })
   const folder = findService(values.service, io)
   const files = await readService(folder, io)
   try {
-    const lock: Lock = to.length > 0 ? { recipients: (await Promise.all(to.map(readRecipients))).flat() } : { passphrase: await newPassphrase('passphrase for the backup', WEAK, io) }
+    const lock: Lock =
+      to.length > 0
+        ? { recipients: (await Promise.all(to.map(readRecipients))).flat() }
+        : { passphrase: await newPassphrase('passphrase for the backup', WEAK, io) }
     const sealed = await sealBackup(files, lock).catch((error: unknown) => Promise.reject(describeService(folder, error)))
     const address = Buffer.from(files.get('hostname')!).toString('latin1').trim()
     if (out === '-') {
@@ -89,8 +93,12 @@ async function readRecipients(given: string): Promise<(string | Recipient)[]> {
   const isText = given.startsWith('age1') || /^(?:ssh|ecdsa|sk)-\S+ \S/.test(given)
   if (isText) return [readRecipient(given, '--to')]
   const file = await readKeyFile(given)
-  if (isPrivateKey(file) || file.bytes.includes('AGE-SECRET-KEY-')) throw new UsageError('--to is a private key', { hint: 'give the public one' })
-  const lines = file.bytes.toString('latin1').split('\n').map((line) => line.trim())
+  if (isPrivateKey(file) || file.bytes.includes('AGE-SECRET-KEY-'))
+    throw new UsageError('--to is a private key', { hint: 'give the public one' })
+  const lines = file.bytes
+    .toString('latin1')
+    .split('\n')
+    .map((line) => line.trim())
   const recipients = lines.filter((line) => line !== '' && !line.startsWith('#')).map((line) => readRecipient(line, given))
   if (recipients.length === 0) throw new CliError(`${given} holds no recipient`)
   return recipients

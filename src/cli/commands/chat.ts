@@ -65,22 +65,32 @@ export async function run(argv: string[], io: Io): Promise<number> {
   const [name] = positionals
   const profile = await openProfile(io, values)
   const { identity, home, book, groups } = profile
-  if (identity.opens.length === 0) throw new CliError('nothing can be encrypted to that key', { hint: '`asfaleia me` makes a profile with an encryption key beside it' })
-  if (profile.relays.length === 0) throw new CliError('no relay of yours is known', { hint: 'give one with --relay, or `asfaleia me --relay ADDRESS`' })
+  if (identity.opens.length === 0)
+    throw new CliError('nothing can be encrypted to that key', { hint: '`asfaleia me` makes a profile with an encryption key beside it' })
+  if (profile.relays.length === 0)
+    throw new CliError('no relay of yours is known', { hint: 'give one with --relay, or `asfaleia me --relay ADDRESS`' })
   const known = name === undefined ? undefined : (book.get(name) ?? groups.get(name))
   const guest = name === undefined || known !== undefined ? undefined : await readGuest(name, profile, values.relay, io)
   const people = new People(book, groups, identity.key, guest)
-  const open = known === undefined ? guest && fingerprintOf(guest.key) : 'group' in known ? GROUP + known.group.id : fingerprintOf(known.key)
+  const open =
+    known === undefined ? guest && fingerprintOf(guest.key) : 'group' in known ? GROUP + known.group.id : fingerprintOf(known.key)
 
   const places = new Map<string, string>()
   const folder = values.files ?? profile.files
   const done = home === undefined ? undefined : join(home.stateFolder, 'files')
   const arrivals = folder === undefined ? undefined : new Arrivals(folder, done, ({ file }, path) => void places.set(file, path))
-  const files: FileReceiver = { open: async (offer) => (people.isContact(fingerprintOf(offer.from.key)) ? arrivals?.open(offer) : undefined) }
+  const files: FileReceiver = {
+    open: async (offer) => (people.isContact(fingerprintOf(offer.from.key)) ? arrivals?.open(offer) : undefined),
+  }
   const ended = new AbortController()
   // The chat says itself when something was read.
   const receipts = { delivered: profile.receipts.delivered, read: true }
-  const { messenger, close } = await openMessengerOf(profile, io, { relays: profile.relays, contacts: people, files, receipts, signal: ended.signal }, profile.outbox)
+  const { messenger, close } = await openMessengerOf(
+    profile,
+    io,
+    { relays: profile.relays, contacts: people, files, receipts, signal: ended.signal },
+    profile.outbox,
+  )
   try {
     const isPlain = values.plain === true || io.stdin.isTTY !== true || io.stdout.isTTY !== true || io.env['TERM'] === 'dumb'
     const keeps = values.history === true || profile.history
@@ -104,7 +114,9 @@ export async function run(argv: string[], io: Io): Promise<number> {
     await messenger.ready
     const isAway = await session.run(open, io.signal)
     if (isAway) return EXIT.ok
-    throw new CliError('not all of what you wrote is with a relay', { hint: profile.outbox ? 'it goes out with the next chat' : '`outbox: yes` in the profile would keep it' })
+    throw new CliError('not all of what you wrote is with a relay', {
+      hint: profile.outbox ? 'it goes out with the next chat' : '`outbox: yes` in the profile would keep it',
+    })
   } finally {
     await close()
     ended.abort()
@@ -143,5 +155,8 @@ function isUtf8(env: Io['env']): boolean {
 
 /** Sorts by time, and is nobody else's. */
 function sessionName(): string {
-  return `${new Date().toISOString().replace(/\.\d+Z$/, 'Z').replaceAll(':', '-')}-${makeId().slice(0, 8)}`
+  return `${new Date()
+    .toISOString()
+    .replace(/\.\d+Z$/, 'Z')
+    .replaceAll(':', '-')}-${makeId().slice(0, 8)}`
 }

@@ -49,7 +49,8 @@ export async function run(argv: string[], io: Io): Promise<number> {
   const json = values.json === true
   const open = values.open === true
   const { out } = values
-  if (more.length > 0 || (open && verb !== 'remove') || (out !== undefined && verb !== 'add')) throw new UsageError('too many words', { hint: USAGE })
+  if (more.length > 0 || (open && verb !== 'remove') || (out !== undefined && verb !== 'add'))
+    throw new UsageError('too many words', { hint: USAGE })
   const folder = findService(values.service, io)
   const control = findControl(values['tor-control'], io, USAGE)
   const tellTor = async (): Promise<void> => {
@@ -91,7 +92,9 @@ async function writeLine(path: string, line: string): Promise<void> {
 function checkName(name: string | undefined): string {
   if (name === undefined) throw new UsageError('the client has no name', { hint: USAGE })
   if (!CLIENT_NAME.test(name) || name === NOBODY) {
-    throw new UsageError('that is no name for a client', { hint: 'up to 64 of A–Z a–z 0–9 _ -, not beginning with _ or -; `nobody` is ours' })
+    throw new UsageError('that is no name for a client', {
+      hint: 'up to 64 of A–Z a–z 0–9 _ -, not beginning with _ or -; `nobody` is ours',
+    })
   }
   return name
 }
@@ -146,7 +149,8 @@ async function writeClient(folder: string, name: string): Promise<string> {
     await mkdir(clients, { mode: 0o700 })
     await give(clients, await ownerOf(folder))
   } catch (error) {
-    if (systemCode(error) !== 'EEXIST') throw new CliError(`cannot write ${clients}: ${systemReason(error)}`, { hint: "run this as tor's user" })
+    if (systemCode(error) !== 'EEXIST')
+      throw new CliError(`cannot write ${clients}: ${systemReason(error)}`, { hint: "run this as tor's user" })
   }
   const pair = generateKeyPairSync('x25519')
   const { x, d } = pair.privateKey.export({ format: 'jwk' })

@@ -64,7 +64,8 @@ export async function run(argv: string[], io: Io): Promise<number> {
       return show(book.need(one(words, 'a NAME is wanted')), values, io)
     case 'rename': {
       const [name, to, ...more] = words
-      if (name === undefined || to === undefined || more.length > 0) throw new UsageError('a NAME and its NEW one are wanted', { hint: USAGE })
+      if (name === undefined || to === undefined || more.length > 0)
+        throw new UsageError('a NAME and its NEW one are wanted', { hint: USAGE })
       return done(await book.rename(book.need(name), to), 'renamed to', values, io)
     }
     case 'remove': {
@@ -106,7 +107,9 @@ async function add(book: Book, home: Home, word: string, values: Values, io: Io)
     io.stdout.write(tell(added))
   }
   if (added.kind === 'added') {
-    io.stderr.write(`asfaleia: whether it is theirs only they can tell: \`asfaleia contact verify ${sanitizeLine(quote(added.contact.name))}\`\n`)
+    io.stderr.write(
+      `asfaleia: whether it is theirs only they can tell: \`asfaleia contact verify ${sanitizeLine(quote(added.contact.name))}\`\n`,
+    )
   }
   return EXIT.ok
 }
@@ -118,7 +121,9 @@ function introduce(given: Awaited<ReturnType<typeof readIntroduction>>, book: Bo
   }
   const { key } = given
   if (!key.canDecrypt) {
-    throw new CliError('nothing can be encrypted to that key, which only signs', { hint: 'ask for their card: it names a key to encrypt to' })
+    throw new CliError('nothing can be encrypted to that key, which only signs', {
+      hint: 'ask for their card: it names a key to encrypt to',
+    })
   }
   if (values.relay === undefined && book.find(fingerprintOf(key)) === undefined) {
     throw new UsageError('a bare key says no relay', { hint: 'give the one where they receive: --relay ADDRESS' })
@@ -150,7 +155,9 @@ function list(book: Book, values: Values, io: Io): number {
   if (contacts.length === 0) io.stderr.write('asfaleia: no contacts yet; `asfaleia contact add CARD` takes one up\n')
   const width = Math.max(0, ...contacts.map(({ name }) => name.length))
   for (const known of contacts) {
-    io.stdout.write(`${known.name.padEnd(width)}  ${fingerprintOf(known.key)}  ${known.verified === undefined ? 'not verified' : 'verified'}\n`)
+    io.stdout.write(
+      `${known.name.padEnd(width)}  ${fingerprintOf(known.key)}  ${known.verified === undefined ? 'not verified' : 'verified'}\n`,
+    )
   }
   return EXIT.ok
 }
@@ -185,7 +192,8 @@ function show(known: Known, values: Values, io: Io): number {
 async function verify(book: Book, home: Home, name: string, values: Values, io: Io): Promise<number> {
   const known = book.need(name)
   const own = await home.readCard()
-  if (own === undefined) throw new CliError('there is no card of yours to compare with', { hint: '`asfaleia me --name NAME --relay ADDRESS` makes it' })
+  if (own === undefined)
+    throw new CliError('there is no card of yours to compare with', { hint: '`asfaleia me --name NAME --relay ADDRESS` makes it' })
   const words = await safetyWords(own.key, known.key)
   if (values.confirm === true) {
     const verified = await book.verify(known)

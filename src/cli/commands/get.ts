@@ -52,7 +52,9 @@ export async function run(argv: string[], io: Io): Promise<number> {
   const { relays, identity, home } = profile
   if (relays.length === 0) throw new UsageError('--relay is missing: the profile names no relay to receive from', { hint: USAGE })
   if (identity.opens.length === 0) {
-    throw new CliError('that key can sign, but not decrypt: no message can be for it', { hint: 'use an ssh-ed25519 or ssh-rsa key, or `asfaleia me --key`, which makes a key to encrypt to' })
+    throw new CliError('that key can sign, but not decrypt: no message can be for it', {
+      hint: 'use an ssh-ed25519 or ssh-rsa key, or `asfaleia me --key`, which makes a key to encrypt to',
+    })
   }
   // Its failures reject the write; without a listener they would end the process as well.
   io.stdout.on('error', () => {})
@@ -199,7 +201,8 @@ class Show {
     const enclosed = await readEnclosed(received, groups)
     await this.#print(received, enclosed)
     await this.#apply(received, enclosed)
-    if (received.from !== undefined && received.envelope !== undefined && received.verdict === 'genuine') messenger.read(received.from, [received.envelope.id])
+    if (received.from !== undefined && received.envelope !== undefined && received.verdict === 'genuine')
+      messenger.read(received.from, [received.envelope.id])
     return true
   }
 
@@ -224,7 +227,8 @@ class Show {
     const isKnown = groups.find(group.id) !== undefined
     if (!isMember && !isKnown) return
     // A contact can ask into as many groups as it likes.
-    if (!isKnown && groups.list().length >= MOST_GROUPS) return this.note(`the group ${group.name} was not taken: you are in ${MOST_GROUPS} already; \`asfaleia group leave\` leaves one`)
+    if (!isKnown && groups.list().length >= MOST_GROUPS)
+      return this.note(`the group ${group.name} was not taken: you are in ${MOST_GROUPS} already; \`asfaleia group leave\` leaves one`)
     const { known, change } = await groups.take(group, (name) => book.get(name) !== undefined)
     const name = sanitizeLine(known.name)
     if (change === undefined) this.note(`you are in the group ${name}: \`asfaleia group show\` says who is`)
@@ -233,14 +237,17 @@ class Show {
     else if (change.kind === 'newer') {
       const joined = change.joined.map((card) => `${sanitizeLine(card.name)} joined`)
       const left = change.left.map((card) => `${sanitizeLine(card.name)} left`)
-      this.note(`the group ${name} is another: ${[...joined, ...left, ...(isMember ? [] : ['you are no longer in it'])].join(', ') || 'a card changed'}`)
+      this.note(
+        `the group ${name} is another: ${[...joined, ...left, ...(isMember ? [] : ['you are no longer in it'])].join(', ') || 'a card changed'}`,
+      )
     }
   }
 
   duplicate({ from, id }: Extract<MessengerEvent, { kind: 'duplicate' }>): void {
     const fingerprint = fingerprintOf(from)
     const name = this.#profile.book.find(fingerprint)?.name
-    if (this.#json) this.#io.stdout.write(`${formatJson({ verdict: 'replayed', from: { ...(name !== undefined && { name }), fingerprint }, id })}\n`)
+    if (this.#json)
+      this.#io.stdout.write(`${formatJson({ verdict: 'replayed', from: { ...(name !== undefined && { name }), fingerprint }, id })}\n`)
     else this.note(`a message of ${name ?? fingerprint} that came before came again, and was dropped`)
   }
 

@@ -41,12 +41,15 @@ export async function run(argv: string[], io: Io): Promise<number> {
   if (verb === 'list' || verb === 'show') {
     const groups = await needHome(io.env).openGroups()
     warnOf(groups, io)
-    if ((verb === 'list') !== (name === undefined) || words.length > 0) throw new UsageError(verb === 'list' ? 'too many words' : 'a NAME is wanted', { hint: USAGE })
+    if ((verb === 'list') !== (name === undefined) || words.length > 0)
+      throw new UsageError(verb === 'list' ? 'too many words' : 'a NAME is wanted', { hint: USAGE })
     return verb === 'list' ? list(groups, json, io) : show(groups.need(name!), json, io)
   }
-  if (verb === undefined || !['new', 'add', 'remove', 'leave'].includes(verb)) throw new UsageError('new, add, remove, list, show or leave is wanted', { hint: USAGE })
+  if (verb === undefined || !['new', 'add', 'remove', 'leave'].includes(verb))
+    throw new UsageError('new, add, remove, list, show or leave is wanted', { hint: USAGE })
   if (name === undefined) throw new UsageError('a NAME is wanted', { hint: USAGE })
-  if ((verb === 'leave') !== (words.length === 0)) throw new UsageError(verb === 'leave' ? 'too many words' : 'a CONTACT is wanted', { hint: USAGE })
+  if ((verb === 'leave') !== (words.length === 0))
+    throw new UsageError(verb === 'leave' ? 'too many words' : 'a CONTACT is wanted', { hint: USAGE })
   needHome(io.env)
   const profile = await openProfile(io, values)
   switch (verb) {
@@ -61,19 +64,30 @@ export async function run(argv: string[], io: Io): Promise<number> {
 
 /** @throws {CliError} */
 async function make(profile: Profile, name: string, words: readonly string[]): Promise<Group> {
-  if (profile.book.get(name) !== undefined || profile.groups.get(name) !== undefined) throw new CliError('there is a contact or a group called so already')
+  if (profile.book.get(name) !== undefined || profile.groups.get(name) !== undefined)
+    throw new CliError('there is a contact or a group called so already')
   return sign(profile, { id: makeId(), name, version: 1, members: [await ownCard(profile), ...words.map((word) => cardOf(profile, word))] })
 }
 
-async function change(profile: Profile, known: KnownGroup, isAdding: boolean, words: readonly string[], json: boolean, io: Io): Promise<number> {
+async function change(
+  profile: Profile,
+  known: KnownGroup,
+  isAdding: boolean,
+  words: readonly string[],
+  json: boolean,
+  io: Io,
+): Promise<number> {
   const { group } = known
   const own = fingerprintOf(profile.identity.key)
-  if (fingerprintOf(group.maker) !== own) throw new CliError('that group was made by somebody else, who alone can change it', { hint: '`asfaleia group leave` leaves it' })
+  if (fingerprintOf(group.maker) !== own)
+    throw new CliError('that group was made by somebody else, who alone can change it', { hint: '`asfaleia group leave` leaves it' })
   const cards = words.map((word) => (isAdding ? cardOf(profile, word) : memberOf(profile, group, word)))
   const named = new Set(cards.map(({ key }) => fingerprintOf(key)))
   if (named.has(own)) throw new CliError('that is you', { hint: '`asfaleia group leave` leaves it' })
   // Everybody by the card that is known now.
-  const others = group.members.filter((card) => !named.has(fingerprintOf(card.key)) && fingerprintOf(card.key) !== own).map((card) => profile.book.find(fingerprintOf(card.key))?.card ?? card)
+  const others = group.members
+    .filter((card) => !named.has(fingerprintOf(card.key)) && fingerprintOf(card.key) !== own)
+    .map((card) => profile.book.find(fingerprintOf(card.key))?.card ?? card)
   const members = [await ownCard(profile), ...others, ...(isAdding ? cards : [])]
   const next = await sign(profile, { id: group.id, name: group.name, version: group.version + 1, members })
   return publish(profile, next, isAdding ? [] : cards, json, io)
@@ -93,7 +107,9 @@ async function sign(profile: Profile, group: Pick<Group, 'id' | 'name' | 'versio
     return await makeGroup(profile.identity, { ...group, time: Math.floor(Date.now() / 1_000) })
   } catch (error) {
     if (!(error instanceof GroupError)) throw error
-    throw new CliError(error.message, { hint: error.fit === undefined ? 'nothing was changed' : `${error.fit} of them fit; nothing was changed` })
+    throw new CliError(error.message, {
+      hint: error.fit === undefined ? 'nothing was changed' : `${error.fit} of them fit; nothing was changed`,
+    })
   }
 }
 
@@ -114,7 +130,11 @@ async function tell(profile: Profile, cards: readonly Card[], content: Content, 
   try {
     const deliveries = contacts.map((contact) => talk.messenger.send(contact, content, { group }))
     const failed = new Map<string, unknown>()
-    const outcomes = await Promise.all(deliveries.map((delivery) => Promise.race([delivery.accepted, talk.refused(delivery).then((error) => void failed.set(delivery.id, error))])))
+    const outcomes = await Promise.all(
+      deliveries.map((delivery) =>
+        Promise.race([delivery.accepted, talk.refused(delivery).then((error) => void failed.set(delivery.id, error))]),
+      ),
+    )
     if (io.signal.aborted) throw new CliError('interrupted')
     for (const [index, { id, to, held, error }] of deliveries.entries()) {
       if (outcomes[index] !== undefined && held) continue
@@ -136,21 +156,29 @@ async function ownCard({ home }: Profile): Promise<Card> {
 
 function cardOf({ book }: Profile, word: string): Card {
   const { card, name } = book.need(word)
-  if (card === undefined) throw new CliError(`${name} gave no card, but a key alone`, { hint: 'ask for their card: the others need it to write to them' })
+  if (card === undefined)
+    throw new CliError(`${name} gave no card, but a key alone`, { hint: 'ask for their card: the others need it to write to them' })
   return card
 }
 
 /** A member by what its owner calls them, or by the name of their card. */
 function memberOf({ book }: Profile, group: Group, word: string): Card {
   const contact = book.get(word)
-  const card = group.members.find((each) => (contact === undefined ? each.name === word : fingerprintOf(each.key) === fingerprintOf(contact.key)))
+  const card = group.members.find((each) =>
+    contact === undefined ? each.name === word : fingerprintOf(each.key) === fingerprintOf(contact.key),
+  )
   if (card === undefined) throw new CliError('nobody of that name is in the group', { hint: '`asfaleia group show` says who is' })
   return card
 }
 
 function list(groups: Groups, json: boolean, io: Io): number {
   if (groups.list().length === 0 && !json) io.stderr.write('asfaleia: no groups yet; `asfaleia group new NAME CONTACT …` makes one\n')
-  for (const known of groups.list()) io.stdout.write(json ? `${formatJson(describe(known))}\n` : `${sanitizeLine(known.name)}  ${known.group.members.map(({ name }) => sanitizeLine(name)).join(', ')}\n`)
+  for (const known of groups.list())
+    io.stdout.write(
+      json
+        ? `${formatJson(describe(known))}\n`
+        : `${sanitizeLine(known.name)}  ${known.group.members.map(({ name }) => sanitizeLine(name)).join(', ')}\n`,
+    )
   return EXIT.ok
 }
 
@@ -171,6 +199,10 @@ function show(known: KnownGroup, json: boolean, io: Io): number {
 }
 
 function describe({ name, group, left }: KnownGroup): object {
-  const members = group.members.map((card) => ({ name: card.name, fingerprint: fingerprintOf(card.key), ...(left.includes(fingerprintOf(card.key)) && { left: true }) }))
+  const members = group.members.map((card) => ({
+    name: card.name,
+    fingerprint: fingerprintOf(card.key),
+    ...(left.includes(fingerprintOf(card.key)) && { left: true }),
+  }))
   return { name, id: group.id, version: group.version, maker: fingerprintOf(group.maker), members }
 }

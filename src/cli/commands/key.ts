@@ -54,7 +54,9 @@ export async function run(argv: string[], io: Io): Promise<number> {
 function tell(key: SshKey, file: string | undefined, json: boolean, io: Io): void {
   const line = `${key.type} ${Buffer.from(key.blob).toString('base64')}`
   const fingerprint = formatFingerprint(key.fingerprint)
-  io.stdout.write(json ? `${formatJson({ public: line, fingerprint, ...(file !== undefined && { file }) })}\n` : `${line}\n${fingerprint}\n`)
+  io.stdout.write(
+    json ? `${formatJson({ public: line, fingerprint, ...(file !== undefined && { file }) })}\n` : `${line}\n${fingerprint}\n`,
+  )
 }
 
 async function loadPublicPart(path: string, io: Io): Promise<SshKey> {
@@ -96,9 +98,12 @@ const USES = {
 async function list(json: boolean, io: Io): Promise<void> {
   const keys = await listAgent(findAgent(io), io)
   for (const each of keys) io.stdout.write(json ? `${formatJson(describe(each))}\n` : `${row(each)}\n`)
-  if (keys.length === 0) io.stderr.write('asfaleia: the SSH agent holds no key, or is locked; `ssh-add FILE` adds one, `ssh-add -X` unlocks\n')
+  if (keys.length === 0)
+    io.stderr.write('asfaleia: the SSH agent holds no key, or is locked; `ssh-add FILE` adds one, `ssh-add -X` unlocks\n')
   else if (!json) {
-    io.stderr.write('asfaleia: --key agent:SHA256:… names one. The agent never gives a key away, and so none decrypts: with them you log in\n')
+    io.stderr.write(
+      'asfaleia: --key agent:SHA256:… names one. The agent never gives a key away, and so none decrypts: with them you log in\n',
+    )
     io.stderr.write('asfaleia: by signature, and receive by an encryption key that `asfaleia me` makes and your card certifies\n')
   }
 }

@@ -35,7 +35,9 @@ export async function run(argv: string[], io: Io): Promise<number> {
       const known = await handToTor(key, findControls(io))
       io.stdout.write(json ? `${formatJson({ address: key.address, tor: known })}\n` : `added ${key.address}\n`)
       if (!known) {
-        io.stderr.write('asfaleia: tor’s control port did not take it. For a tor that cannot be asked, copy this file to NAME.auth_private in\n')
+        io.stderr.write(
+          'asfaleia: tor’s control port did not take it. For a tor that cannot be asked, copy this file to NAME.auth_private in\n',
+        )
         io.stderr.write(`asfaleia: its ClientOnionAuthDir, and reload it: ${sanitizeLine(onions.path(key.address))}\n`)
       }
       return EXIT.ok

@@ -53,7 +53,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
   if (keys !== undefined) {
     await attempt(async () => {
       const rest = await destroyService(keys)
-      return `the keys in ${keys} are destroyed${rest.length === 0 ? '' : '; what is no onion service\'s was left there'}`
+      return `the keys in ${keys} are destroyed${rest.length === 0 ? '' : "; what is no onion service's was left there"}`
     })
     if (control === undefined) {
       io.stderr.write('asfaleia: tor has the keys in its memory until it ends: stop it\n')

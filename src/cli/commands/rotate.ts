@@ -47,7 +47,8 @@ export async function run(argv: string[], io: Io): Promise<number> {
   // Set in docker-compose.yml, where `entry` serves one folder beside the old one, and arranges the rest.
   const appliance = io.env['ASFALEIA_APPLIANCE'] === 'on'
   const served = join(dirname(resolve(folder)), 'next')
-  if (appliance && resolve(to!) !== served) throw new UsageError(`the appliance serves the new address from ${served} alone`, { hint: `--to ${served}` })
+  if (appliance && resolve(to!) !== served)
+    throw new UsageError(`the appliance serves the new address from ${served} alone`, { hint: `--to ${served}` })
   const [old, made] = await makeNew(folder, io)
   const address = checkService(made)
   try {
@@ -80,7 +81,7 @@ function steps(old: string, folder: string): string[] {
   const asFolder = sanitizeLine(resolve(folder))
   return [
     `1. Back it up: asfaleia backup --service ${asFolder} …`,
-    "2. Give tor these lines beside those of the old service, with the same HiddenServicePort lines after them, and reload it:",
+    '2. Give tor these lines beside those of the old service, with the same HiddenServicePort lines after them, and reload it:',
     `     HiddenServiceDir ${asFolder}`,
     '3. Start the relay with these, instead of its old --name-file or --name:',
     `     --name-file ${asFolder}/${HOSTNAME} --moved-from ${old}`,
@@ -103,13 +104,16 @@ function stepsInAppliance(old: string, folder: string): string[] {
 }
 
 function describeClients(clients: number): string[] {
-  return clients === 0 ? [] : ['', `The ${clients} authorized client${clients === 1 ? '' : 's'} came along: each changes the address in their line for tor.`]
+  return clients === 0
+    ? []
+    : ['', `The ${clients} authorized client${clients === 1 ? '' : 's'} came along: each changes the address in their line for tor.`]
 }
 
 async function endOld(folder: string, address: string, io: Io): Promise<void> {
   if (!isOnionName(address)) throw new UsageError('--end wants the old address', { hint: USAGE })
   const found = await readHostname(`${folder}/${HOSTNAME}`)
-  if (found !== address) throw new CliError(`${folder} is not the folder of that address`, { hint: 'nothing was destroyed; name the old one with --service' })
+  if (found !== address)
+    throw new CliError(`${folder} is not the folder of that address`, { hint: 'nothing was destroyed; name the old one with --service' })
   await destroyService(folder)
   io.stdout.write(`the keys of ${address} are destroyed\n`)
 }

@@ -61,11 +61,14 @@ export async function run(argv: string[], io: Io): Promise<number> {
   const { relay: to, ...mine } = values
   const profile = await openProfile(io, mine)
   if (wait !== undefined && profile.relays.length === 0) {
-    throw new UsageError('--wait wants relays of your own, where a receipt could come', { hint: '`asfaleia me --relay ADDRESS` says where you receive' })
+    throw new UsageError('--wait wants relays of your own, where a receipt could come', {
+      hint: '`asfaleia me --relay ADDRESS` says where you receive',
+    })
   }
   const receivers = await findReceivers(profile, receiver, to)
   if (values.file !== undefined) {
-    if (text !== undefined || replyTo !== undefined || values.outbox === true) throw new UsageError('--file goes without a text, --reply-to and --outbox')
+    if (text !== undefined || replyTo !== undefined || values.outbox === true)
+      throw new UsageError('--file goes without a text, --reply-to and --outbox')
     if (receivers.group !== undefined) throw new UsageError('a file goes to one contact')
     return sendFile(profile, receivers.contacts[0]!, { path: values.file, wait, json: values.json === true }, io)
   }
@@ -79,7 +82,15 @@ export async function run(argv: string[], io: Io): Promise<number> {
     const content = { type: 'text', text: body, ...(replyTo !== undefined && { replyTo }) } as const
     const send = { ...(receivers.group !== undefined && { group: receivers.group }) }
     const deliveries = receivers.contacts.map((contact) => messenger.send(contact, content, send))
-    const shown = { room: roomFor(profile.identity.key), length: Buffer.byteLength(body), named: receivers.contacts.length > 1, outbox, wait, json: values.json === true, socks: profile.socks }
+    const shown = {
+      room: roomFor(profile.identity.key),
+      length: Buffer.byteLength(body),
+      named: receivers.contacts.length > 1,
+      outbox,
+      wait,
+      json: values.json === true,
+      socks: profile.socks,
+    }
     const codes = await Promise.all(deliveries.map((delivery) => settle(delivery, talk!, shown, io)))
     return codes.find((code) => code !== EXIT.ok && code !== EXIT.unconfirmed) ?? codes.find((code) => code !== EXIT.ok) ?? EXIT.ok
   } catch (error) {
@@ -119,7 +130,8 @@ async function findReceivers(profile: Profile, word: string, given: readonly str
   const broken = [...profile.book.problems, ...profile.groups.problems].find(({ name }) => name === word)
   if (broken !== undefined) throw broken.error
   const key = await readReceiver(word)
-  if (relays === undefined) throw new UsageError('--relay is missing: a bare key says no relay', { hint: 'or take its owner up: `asfaleia contact add`' })
+  if (relays === undefined)
+    throw new UsageError('--relay is missing: a bare key says no relay', { hint: 'or take its owner up: `asfaleia contact add`' })
   return { contacts: [{ name: 'receiver', key, relays }] }
 }
 
@@ -129,7 +141,9 @@ async function readReceiver(receiver: string): Promise<SshKey> {
   }
   const key = /^(?:ssh|ecdsa|sk)-\S+ \S/.test(receiver) ? readPublicKey(receiver, 'the receiver') : await readReceiverFile(receiver)
   if (!key.canDecrypt) {
-    throw new CliError('the receiver’s key can sign, but not decrypt', { hint: 'ask for their card, and take it up: `asfaleia contact add`' })
+    throw new CliError('the receiver’s key can sign, but not decrypt', {
+      hint: 'ask for their card, and take it up: `asfaleia contact add`',
+    })
   }
   return key
 }
@@ -188,7 +202,9 @@ async function settle(delivery: Delivery, talk: Talk, shown: Shown, io: Io): Pro
   const kept = !isHeld && shown.outbox && state === 'waiting'
   if (shown.json) {
     const outcome = isHeld || kept ? {} : { error: codeOf(delivery.error) }
-    io.stdout.write(`${formatJson({ id, to: to.name, state, ...(isHeld && held !== undefined && { held, relay }), ...(kept && { kept: true }), ...outcome })}\n`)
+    io.stdout.write(
+      `${formatJson({ id, to: to.name, state, ...(isHeld && held !== undefined && { held, relay }), ...(kept && { kept: true }), ...outcome })}\n`,
+    )
   }
   const prefix = shown.named ? `${sanitizeLine(to.name)}: ` : ''
   const say = (text: string): void => void (shown.json || io.stdout.write(`${prefix}${text}\n`))
@@ -199,7 +215,9 @@ async function settle(delivery: Delivery, talk: Talk, shown: Shown, io: Io): Pro
   if (isHeld) {
     say(held === undefined ? 'held by a relay' : `held for ${duration(held)} at most`)
     if (shown.wait === undefined) return EXIT.ok
-    io.stderr.write(`asfaleia: ${prefix}no receipt came in ${duration(shown.wait)}: the relay holds it, and whether it was read is not known\n`)
+    io.stderr.write(
+      `asfaleia: ${prefix}no receipt came in ${duration(shown.wait)}: the relay holds it, and whether it was read is not known\n`,
+    )
     return EXIT.unconfirmed
   }
   const error = await describeFailure(refusal ?? delivery.error, shown, io)
@@ -209,14 +227,17 @@ async function settle(delivery: Delivery, talk: Talk, shown: Shown, io: Io): Pro
     return EXIT.unconfirmed
   }
   if (!shown.named) throw error
-  const { message, hint, exitCode } = error instanceof CliError ? error : { message: 'internal error', hint: undefined, exitCode: EXIT.internal }
+  const { message, hint, exitCode } =
+    error instanceof CliError ? error : { message: 'internal error', hint: undefined, exitCode: EXIT.internal }
   printProblem(io, `${to.name}: ${message}`, hint)
   return exitCode
 }
 
 async function describeFailure(error: unknown, { room, length, socks }: Shown, io: Io): Promise<unknown> {
   if (!(error instanceof MessageError) || error.code !== 'too-large') return diagnose(error, io, socks)
-  return new CliError(`the text has ${length} bytes, and a message takes ${room}`, { hint: 'nothing was sent; send it in parts, or as a file' })
+  return new CliError(`the text has ${length} bytes, and a message takes ${room}`, {
+    hint: 'nothing was sent; send it in parts, or as a file',
+  })
 }
 
 function pause(milliseconds: number, signal: AbortSignal): Promise<void> {

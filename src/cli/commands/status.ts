@@ -70,7 +70,10 @@ function describeStatus(status: Status): string {
     ['mailboxes', `~${status.mailboxes}, ~${status.subscribers} subscribed to`],
     ['messages', `~${status.messages} held; ~${status.stored} stored, ~${status.delivered} delivered since the start`],
     ['erased', formatCounts(erased)],
-    ['memory', `${formatSize(status.messageBytes)} of ${formatSize(status.messageBudget)} for messages; ${formatSize(status.residentBytes)} in all`],
+    [
+      'memory',
+      `${formatSize(status.messageBytes)} of ${formatSize(status.messageBudget)} for messages; ${formatSize(status.residentBytes)} in all`,
+    ],
     ['event loop', `${Math.round(status.loopDelaySeconds * 1_000)} ms late`],
     ['logins', formatCounts(status.logins)],
     ['turned away', formatCounts(status.turnedAway)],
@@ -90,18 +93,29 @@ function describeProbe(probe: Status['probe']): string {
 }
 
 function formatCounts(counts: Readonly<Record<string, number>>): string {
-  const parts = Object.entries(counts).filter(([, count]) => count > 0).map(([name, count]) => `${name} ${count}`)
+  const parts = Object.entries(counts)
+    .filter(([, count]) => count > 0)
+    .map(([name, count]) => `${name} ${count}`)
   return parts.length === 0 ? 'none' : parts.join(', ')
 }
 
 function formatTime(seconds: number): string {
-  const units = [['d', 86_400], ['h', 3_600], ['min', 60], ['s', 1]] as const
+  const units = [
+    ['d', 86_400],
+    ['h', 3_600],
+    ['min', 60],
+    ['s', 1],
+  ] as const
   const [unit, factor] = units.find(([, factor]) => seconds >= factor) ?? ['s', 1]
   return `${Math.floor(seconds / factor)} ${unit}`
 }
 
 function formatSize(bytes: number): string {
-  const units = [['GiB', 1_024 ** 3], ['MiB', 1_024 ** 2], ['KiB', 1_024]] as const
+  const units = [
+    ['GiB', 1_024 ** 3],
+    ['MiB', 1_024 ** 2],
+    ['KiB', 1_024],
+  ] as const
   const [unit, factor] = units.find(([, factor]) => bytes >= factor) ?? ['B', 1]
   return `${(bytes / factor).toFixed(bytes >= 1_024 ? 1 : 0)} ${unit}`
 }

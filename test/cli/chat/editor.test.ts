@@ -1,7 +1,18 @@
 /** The line that is written: motions and kills by graphemes and words, several lines, what was sent before. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { clear, cursorPlace, type Edit, edit, type Editor, EMPTY, insert, MOST_TEXT, replace, textOf } from '../../../src/cli/chat/editor.ts'
+import {
+  clear,
+  cursorPlace,
+  type Edit,
+  edit,
+  type Editor,
+  EMPTY,
+  insert,
+  MOST_TEXT,
+  replace,
+  textOf,
+} from '../../../src/cli/chat/editor.ts'
 
 const WIDTH = 20
 
@@ -83,17 +94,46 @@ describe('the cursor', () => {
   })
 
   it('is within the text after whatever', () => {
-    const edits = fc.constantFrom<Edit>('left', 'right', 'word-left', 'word-right', 'home', 'end', 'up', 'down', 'backspace', 'delete', 'word-back', 'word-forward', 'to-home', 'to-end', 'yank', 'transpose', 'undo')
+    const edits = fc.constantFrom<Edit>(
+      'left',
+      'right',
+      'word-left',
+      'word-right',
+      'home',
+      'end',
+      'up',
+      'down',
+      'backspace',
+      'delete',
+      'word-back',
+      'word-forward',
+      'to-home',
+      'to-end',
+      'yank',
+      'transpose',
+      'undo',
+    )
     fc.assert(
-      fc.property(fc.array(fc.oneof(edits.map((what) => ({ what })), fc.string({ unit: 'grapheme' }).map((typed) => ({ typed })))), (steps) => {
-        const editor = steps.reduce((now: Editor, step) => ('what' in step ? edit(now, step.what, WIDTH) : insert(now, step.typed)), EMPTY)
-        expect(editor.cursor).toBeGreaterThanOrEqual(0)
-        expect(editor.cursor).toBeLessThanOrEqual(editor.text.length)
-        expect(replace(editor, textOf(editor)).text).toEqual(editor.text)
-        const { row, column } = cursorPlace(editor, WIDTH)
-        expect(row).toBeGreaterThanOrEqual(0)
-        expect(column).toBeLessThanOrEqual(WIDTH)
-      }),
+      fc.property(
+        fc.array(
+          fc.oneof(
+            edits.map((what) => ({ what })),
+            fc.string({ unit: 'grapheme' }).map((typed) => ({ typed })),
+          ),
+        ),
+        (steps) => {
+          const editor = steps.reduce(
+            (now: Editor, step) => ('what' in step ? edit(now, step.what, WIDTH) : insert(now, step.typed)),
+            EMPTY,
+          )
+          expect(editor.cursor).toBeGreaterThanOrEqual(0)
+          expect(editor.cursor).toBeLessThanOrEqual(editor.text.length)
+          expect(replace(editor, textOf(editor)).text).toEqual(editor.text)
+          const { row, column } = cursorPlace(editor, WIDTH)
+          expect(row).toBeGreaterThanOrEqual(0)
+          expect(column).toBeLessThanOrEqual(WIDTH)
+        },
+      ),
     )
   })
 })

@@ -20,7 +20,11 @@ function createFullScreen() {
   const host = Object.assign(new EventEmitter(), { stop: () => stops++ })
   const inputs: Input[] = []
   let ends = 0
-  const screen = new FullScreen({ stdin: stdin as unknown as ReadStream, stdout: stdout as unknown as WriteStream }, host, { color: true, mouse: false, modern: true })
+  const screen = new FullScreen({ stdin: stdin as unknown as ReadStream, stdout: stdout as unknown as WriteStream }, host, {
+    color: true,
+    mouse: false,
+    modern: true,
+  })
   screen.start({ onInput: (input) => inputs.push(input), onEnd: () => ends++ })
   return { screen, stdin, stdout, host, inputs, raw, written: () => written, ends: () => ends, stops: () => stops }
 }
@@ -67,7 +71,12 @@ describe('a terminal', () => {
     const { stdin, stdout, inputs } = createFullScreen()
     inputs.length = 0
     stdin.write('a\u{1b}')
-    await expect.poll(() => inputs).toEqual([{ kind: 'text', text: 'a' }, { kind: 'key', chord: 'escape' }])
+    await expect
+      .poll(() => inputs)
+      .toEqual([
+        { kind: 'text', text: 'a' },
+        { kind: 'key', chord: 'escape' },
+      ])
     stdout.columns = 80
     stdout.emit('resize')
     expect(inputs.at(-1)).toEqual({ kind: 'resize', size: { rows: 10, columns: 80 } })

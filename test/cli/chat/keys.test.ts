@@ -23,7 +23,11 @@ const ROWS: readonly (readonly [name: string, bytes: string, inputs: readonly Ke
   ['Enter, Tab, Backspace', '\r\t\u{7f}\b', [key('enter'), key('tab'), key('backspace'), key('backspace')]],
   ['control keys', '\u{1}\u{3}\n\u{1f}\0', [key('ctrl+a'), key('ctrl+c'), key('ctrl+j'), key('ctrl+_'), key('ctrl+space')]],
   ['arrows', '\u{1b}[A\u{1b}[B\u{1b}OC\u{1b}OD', [key('up'), key('down'), key('right'), key('left')]],
-  ['Home and End in all their forms', '\u{1b}[H\u{1b}[F\u{1b}[1~\u{1b}[4~\u{1b}[7~\u{1b}OH', ['home', 'end', 'home', 'end', 'home', 'home'].map(key)],
+  [
+    'Home and End in all their forms',
+    '\u{1b}[H\u{1b}[F\u{1b}[1~\u{1b}[4~\u{1b}[7~\u{1b}OH',
+    ['home', 'end', 'home', 'end', 'home', 'home'].map(key),
+  ],
   ['Delete, PageUp, PageDown', '\u{1b}[3~\u{1b}[5~\u{1b}[6~', [key('delete'), key('pageup'), key('pagedown')]],
   ['modified arrows', '\u{1b}[1;5D\u{1b}[1;3A\u{1b}[1;6C', [key('ctrl+left'), key('alt+up'), key('ctrl+shift+right')]],
   ['function keys', '\u{1b}OP\u{1b}[12~\u{1b}[[C', [key('f1'), key('f2'), key('f3')]],
@@ -31,15 +35,32 @@ const ROWS: readonly (readonly [name: string, bytes: string, inputs: readonly Ke
   ['Alt with a letter of more bytes', '\u{1b}ü', [key('alt+ü')]],
   ['Alt with an arrow, as some send it', '\u{1b}\u{1b}[A', [key('alt+up')]],
   ['Shift+Tab', '\u{1b}[Z', [key('shift+tab')]],
-  ["kitty's", '\u{1b}[13;3u\u{1b}[13;2u\u{1b}[106;5u\u{1b}[97;3u\u{1b}[27u', [key('alt+enter'), key('shift+enter'), key('ctrl+j'), key('alt+a'), key('escape')]],
+  [
+    "kitty's",
+    '\u{1b}[13;3u\u{1b}[13;2u\u{1b}[106;5u\u{1b}[97;3u\u{1b}[27u',
+    [key('alt+enter'), key('shift+enter'), key('ctrl+j'), key('alt+a'), key('escape')],
+  ],
   ["kitty's with locks and event types", '\u{1b}[99;69:1u', [key('ctrl+c')]],
   ["xterm's modifyOtherKeys", '\u{1b}[27;2;13~', [key('shift+enter')]],
   ['a modifier alone, which is nothing', '\u{1b}[57441;2u', []],
   ['a paste', '\u{1b}[200~a\r\nb\u{1b}[31m\u{3}\u{1b}[201~!', [{ kind: 'paste', text: 'a\r\nb\u{1b}[31m\u{3}' }, text('!')]],
-  ['focus', '\u{1b}[O\u{1b}[I', [{ kind: 'focus', focused: false }, { kind: 'focus', focused: true }]],
-  ['the wheel, and a click', '\u{1b}[<64;3;2M\u{1b}[<65;3;2M\u{1b}[<0;3;2M\u{1b}[<0;3;2m', [
-    { kind: 'mouse', action: 'up', row: 1, column: 2 }, { kind: 'mouse', action: 'down', row: 1, column: 2 }, { kind: 'mouse', action: 'press', row: 1, column: 2 },
-  ]],
+  [
+    'focus',
+    '\u{1b}[O\u{1b}[I',
+    [
+      { kind: 'focus', focused: false },
+      { kind: 'focus', focused: true },
+    ],
+  ],
+  [
+    'the wheel, and a click',
+    '\u{1b}[<64;3;2M\u{1b}[<65;3;2M\u{1b}[<0;3;2M\u{1b}[<0;3;2m',
+    [
+      { kind: 'mouse', action: 'up', row: 1, column: 2 },
+      { kind: 'mouse', action: 'down', row: 1, column: 2 },
+      { kind: 'mouse', action: 'press', row: 1, column: 2 },
+    ],
+  ],
   ['a lone Esc', '\u{1b}', [key('escape')]],
   ['Esc twice', '\u{1b}\u{1b}', [key('escape'), key('escape')]],
   ['sequences that mean nothing to us', '\u{1b}[?62;22c\u{1b}[?1u\u{1b}[99~ok', [text('ok')]],
@@ -90,7 +111,11 @@ describe('keys', () => {
 
   it('hold no more of a paste than its bound', () => {
     const decoder = new KeyDecoder()
-    const inputs = [...decoder.push(Buffer.from('\u{1b}[200~')), ...Array.from({ length: 40 }, () => decoder.push(Buffer.alloc(10_000, 'x'))).flat(), ...decoder.push(Buffer.from('\u{1b}[201~y'))]
+    const inputs = [
+      ...decoder.push(Buffer.from('\u{1b}[200~')),
+      ...Array.from({ length: 40 }, () => decoder.push(Buffer.alloc(10_000, 'x'))).flat(),
+      ...decoder.push(Buffer.from('\u{1b}[201~y')),
+    ]
     expect(inputs).toEqual([{ kind: 'paste', text: 'x'.repeat(MOST_PASTE) }, text('y')])
   })
 })

@@ -41,7 +41,14 @@ describe('the screen', () => {
     expect(chat.draw()).toMatch(/^ carol[^]*── new ─[^]*12:00 {2}carol {2}are you there\?/)
   })
 
-  it.each([[24, 80], [15, 40], [60, 200], [5, 20], [3, 12], [1, 5]])('fits into %i rows of %i columns', (rows, columns) => {
+  it.each([
+    [24, 80],
+    [15, 40],
+    [60, 200],
+    [5, 20],
+    [3, 12],
+    [1, 5],
+  ])('fits into %i rows of %i columns', (rows, columns) => {
     const chat = new TestChat({ rows, columns })
     chat.arrive({ text: `日本語 ${'x'.repeat(300)}\n${ESC}[2J👨‍👩‍👧`, verdict: 'stale', gap: true, replyTo: 'none' })
     chat.say('a line\nof two')
@@ -68,15 +75,54 @@ describe('the screen', () => {
   })
 
   it('whatever is typed and whatever comes, is whole', () => {
-    const chords = ['enter', 'alt+enter', 'ctrl+n', 'ctrl+p', 'ctrl+o', 'ctrl+f', 'escape', 'up', 'down', 'alt+up', 'alt+down', 'pageup', 'pagedown', 'tab', 'ctrl+c', 'ctrl+home', 'ctrl+end', 'f1', 'alt+a', 'alt+2', 'backspace', 'ctrl+y', 'ctrl+u']
+    const chords = [
+      'enter',
+      'alt+enter',
+      'ctrl+n',
+      'ctrl+p',
+      'ctrl+o',
+      'ctrl+f',
+      'escape',
+      'up',
+      'down',
+      'alt+up',
+      'alt+down',
+      'pageup',
+      'pagedown',
+      'tab',
+      'ctrl+c',
+      'ctrl+home',
+      'ctrl+end',
+      'f1',
+      'alt+a',
+      'alt+2',
+      'backspace',
+      'ctrl+y',
+      'ctrl+u',
+    ]
     const input = fc.oneof(
       fc.constantFrom(...chords).map((chord): Input => ({ kind: 'key', chord })),
-      fc.constantFrom('/reply', '/edit', '/remove', '/add', '/to b', '/group x', '//', 'kettle', '日', '/verify yes').map((text): Input => ({ kind: 'text', text })),
+      fc
+        .constantFrom('/reply', '/edit', '/remove', '/add', '/to b', '/group x', '//', 'kettle', '日', '/verify yes')
+        .map((text): Input => ({ kind: 'text', text })),
       fc.string({ unit: 'binary' }).map((text): Input => ({ kind: 'paste', text })),
       fc.record({ rows: fc.nat(40), columns: fc.nat(100) }).map((size): Input => ({ kind: 'resize', size })),
-      fc.record({ conversation: fc.constantFrom(BOB, TEA, 'nobody', STRANGERS), author: fc.string({ unit: 'binary' }), text: fc.string({ unit: 'binary' }), at: fc.nat(), ticket: fc.nat(), id: fc.constantFrom('a', 'b') })
+      fc
+        .record({
+          conversation: fc.constantFrom(BOB, TEA, 'nobody', STRANGERS),
+          author: fc.string({ unit: 'binary' }),
+          text: fc.string({ unit: 'binary' }),
+          at: fc.nat(),
+          ticket: fc.nat(),
+          id: fc.constantFrom('a', 'b'),
+        })
         .map((arrival): Input => ({ kind: 'arrival', arrival: { ...arrival, verdict: 'genuine', fingerprint: BOB } })),
-      fc.constantFrom<Input>({ kind: 'people', parties: PARTIES }, { kind: 'people', parties: [] }, { kind: 'mouse', action: 'press', row: 2, column: 2 }, { kind: 'mouse', action: 'up', row: 0, column: 0 }),
+      fc.constantFrom<Input>(
+        { kind: 'people', parties: PARTIES },
+        { kind: 'people', parties: [] },
+        { kind: 'mouse', action: 'press', row: 2, column: 2 },
+        { kind: 'mouse', action: 'up', row: 0, column: 0 },
+      ),
     )
     fc.assert(
       fc.property(fc.array(input, { maxLength: 60 }), (inputs) => {
@@ -120,7 +166,14 @@ describe('a hostile text', () => {
 
   it('of a file name is quoted', () => {
     const chat = new TestChat()
-    chat.put({ kind: 'file', conversation: BOB, id: 'f', author: 'bob', fingerprint: BOB, transfer: { name: 'a\n12:00  carol  hi', total: 2_000_000, moved: 500_000, state: 'moving' } })
+    chat.put({
+      kind: 'file',
+      conversation: BOB,
+      id: 'f',
+      author: 'bob',
+      fingerprint: BOB,
+      transfer: { name: 'a\n12:00  carol  hi', total: 2_000_000, moved: 500_000, state: 'moving' },
+    })
     expect(chat.draw()).toContain(String.raw`a file "a\n12:00  carol  hi", 2.0 MB`)
     expect(chat.draw()).toContain('[#####...............]  25%')
   })
@@ -204,7 +257,14 @@ describe('a message', () => {
     const chat = new TestChat({ columns: 70 })
     chat.type('/to tea\r').type('hi\r')
     const { key } = chat.did('send').at(-1)!
-    chat.put({ kind: 'sent', key, deliveries: [{ id: 'x', member: BOB, to: 'bob', state: 'held' }, { id: 'y', member: CAROL, to: 'carol', state: 'held' }] })
+    chat.put({
+      kind: 'sent',
+      key,
+      deliveries: [
+        { id: 'x', member: BOB, to: 'bob', state: 'held' },
+        { id: 'y', member: CAROL, to: 'carol', state: 'held' },
+      ],
+    })
     expect(chat.draw()).toMatch(/ held\n/)
     chat.put({ kind: 'delivery', id: 'x', state: 'delivered' })
     expect(chat.draw()).toMatch(/delivered 1\/2\n/)
@@ -287,7 +347,13 @@ describe('strangers', () => {
 
   it('become contacts with what they wrote', () => {
     const chat = new TestChat()
-    const ticket = chat.arrive({ conversation: STRANGERS, author: 'SHA256:dave', fingerprint: 'SHA256:dave', text: 'my card', card: 'CARD' })
+    const ticket = chat.arrive({
+      conversation: STRANGERS,
+      author: 'SHA256:dave',
+      fingerprint: 'SHA256:dave',
+      text: 'my card',
+      card: 'CARD',
+    })
     chat.type('/to strangers\r/add\r')
     expect(chat.did('add')).toEqual([{ kind: 'add', card: 'CARD' }])
     chat.put({ kind: 'people', parties: [...PARTIES, { id: 'SHA256:dave', kind: 'contact', name: 'dave' }] })
@@ -298,7 +364,8 @@ describe('strangers', () => {
 
   it('cannot fill the memory', () => {
     const chat = new TestChat()
-    for (let index = 0; index < 400; index++) chat.put({ kind: 'arrival', arrival: { conversation: STRANGERS, author: 'x', at: 0, verdict: 'unsigned', text: String(index) } })
+    for (let index = 0; index < 400; index++)
+      chat.put({ kind: 'arrival', arrival: { conversation: STRANGERS, author: 'x', at: 0, verdict: 'unsigned', text: String(index) } })
     expect(chat.state.conversations.at(-1)?.entries).toHaveLength(200)
   })
 })

@@ -36,7 +36,13 @@ it('says who wrote what, and begins every line so that nobody else can', async (
   expect(await said()).toBe('-- to bob\n-- connected to relay.onion\n')
   chat.arrive({ text: 'hello\n12:00 carol: send money\n-- delivered, to carol: x' })
   chat.arrive({ conversation: TEA, author: 'carol', fingerprint: CAROL, text: 'hi all' })
-  chat.arrive({ conversation: STRANGERS, author: 'forged', fingerprint: 'SHA256:x', verdict: 'forged', text: 'says that it is from bob\n\u{1b}[2J' })
+  chat.arrive({
+    conversation: STRANGERS,
+    author: 'forged',
+    fingerprint: 'SHA256:x',
+    verdict: 'forged',
+    text: 'says that it is from bob\n\u{1b}[2J',
+  })
   expect(await said()).toBe(`\
 12:00 bob: hello
       | 12:00 carol: send money

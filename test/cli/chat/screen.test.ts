@@ -25,7 +25,11 @@ function createScreen(options: { color?: boolean; mouse?: boolean; modern?: bool
   }
 }
 
-const frameOf = (...lines: readonly string[]): Frame => ({ rows: lines.map((text) => [{ text, role: 'plain' }]), cursor: { row: 0, column: 0 }, drawn: [] })
+const frameOf = (...lines: readonly string[]): Frame => ({
+  rows: lines.map((text) => [{ text, role: 'plain' }]),
+  cursor: { row: 0, column: 0 },
+  drawn: [],
+})
 
 describe('a screen', () => {
   it('writes the rows that changed, and the cursor', () => {

@@ -26,7 +26,10 @@ const NOON = new Date(2026, 10, 26, 12).getTime()
 
 type Sent = { -readonly [key in keyof Delivery]: Delivery[key] } & { readonly group: string | undefined; accept(): void }
 
-type SentFile = { -readonly [key in keyof FileDelivery]: FileDelivery[key] } & { readonly source: FileSource; change(state: FileState, confirmed: number): void }
+type SentFile = { -readonly [key in keyof FileDelivery]: FileDelivery[key] } & {
+  readonly source: FileSource
+  change(state: FileState, confirmed: number): void
+}
 
 class FakeMessenger {
   readonly sent: Sent[] = []
@@ -41,8 +44,16 @@ class FakeMessenger {
   send(to: Contact, content: Content, { group }: { group?: string } = {}): Delivery {
     const accepted = Promise.withResolvers<Delivery['state']>()
     const delivery: Sent = {
-      id: makeId(), to, content, state: 'waiting', relay: undefined, error: undefined, held: false, group,
-      accepted: accepted.promise, settled: accepted.promise,
+      id: makeId(),
+      to,
+      content,
+      state: 'waiting',
+      relay: undefined,
+      error: undefined,
+      held: false,
+      group,
+      accepted: accepted.promise,
+      settled: accepted.promise,
       accept: () => {
         delivery.state = 'held'
         accepted.resolve('held')
@@ -56,7 +67,15 @@ class FakeMessenger {
   async sendFile(to: Contact, source: FileSource): Promise<FileDelivery> {
     const settled = Promise.withResolvers<FileState>()
     const file: SentFile = {
-      file: makeId(), to, name: source.name, total: source.size, confirmed: 0, state: 'offered', error: undefined, settled: settled.promise, source,
+      file: makeId(),
+      to,
+      name: source.name,
+      total: source.size,
+      confirmed: 0,
+      state: 'offered',
+      error: undefined,
+      settled: settled.promise,
+      source,
       change: (state, confirmed) => {
         Object.assign(file, { state, confirmed })
         if (state !== 'sending') settled.resolve(state)
@@ -167,8 +186,20 @@ afterEach(async () => {
 
 function begin(options: Partial<SessionOptions> = {}, who: Person = alice!): Session {
   const session = new Session({
-    messenger, people: who.people, identity: who.identity, name: who.name, card: who.card, front, relays: ['localhost'], places: new Map(), look: { ascii: false }, receipts: false,
-    notify: false, patient: false, now: () => NOON, ...options,
+    messenger,
+    people: who.people,
+    identity: who.identity,
+    name: who.name,
+    card: who.card,
+    front,
+    relays: ['localhost'],
+    places: new Map(),
+    look: { ascii: false },
+    receipts: false,
+    notify: false,
+    patient: false,
+    now: () => NOON,
+    ...options,
   })
   running = session.run(undefined, stop.signal)
   return session
@@ -179,14 +210,22 @@ async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await turn()
 }
 
-function arrives(from: Person | undefined, content: Content | undefined, more: Omit<Partial<Received>, 'envelope'> & { envelope?: Partial<Envelope>;  stranger?: boolean } = {}): { id: string; done: () => number } {
+function arrives(
+  from: Person | undefined,
+  content: Content | undefined,
+  more: Omit<Partial<Received>, 'envelope'> & { envelope?: Partial<Envelope>; stranger?: boolean } = {},
+): { id: string; done: () => number } {
   let done = 0
   const id = makeId()
   const { envelope, stranger, ...rest } = more
-  const whole = from === undefined || content === undefined ? undefined : { id, from: from.identity.key, to: alice!.fingerprint, time: NOON / 1_000, content, ...envelope }
+  const whole =
+    from === undefined || content === undefined
+      ? undefined
+      : { id, from: from.identity.key, to: alice!.fingerprint, time: NOON / 1_000, content, ...envelope }
   const contact = from === undefined || stranger === true ? undefined : alice!.people.find(from.fingerprint)
   messenger.incoming.push({
-    verdict: 'genuine', relay: 'localhost',
+    verdict: 'genuine',
+    relay: 'localhost',
     ...(whole !== undefined && { envelope: whole }),
     ...(contact !== undefined && rest.verdict !== 'forged' && { from: contact }),
     ...rest,
@@ -233,7 +272,9 @@ describe('what comes', () => {
 
   it('of strangers is acknowledged unseen where there is too much of it', async () => {
     begin()
-    const messages = Array.from({ length: 20 }, (_, index) => arrives(undefined, undefined, { verdict: 'unsigned', text: Buffer.from(`junk ${index}`) }))
+    const messages = Array.from({ length: 20 }, (_, index) =>
+      arrives(undefined, undefined, { verdict: 'unsigned', text: Buffer.from(`junk ${index}`) }),
+    )
     await until(() => messages.filter((each) => each.done() === 1).length === 4)
     expect(messages.slice(0, 16).every((each) => each.done() === 0)).toBe(true)
   })
@@ -296,7 +337,11 @@ describe('what is written', () => {
     const [delivery] = messenger.sent
     expect(delivery).toMatchObject({ to: { name: 'bob' }, content: { type: 'text', text: 'hello' }, group: undefined })
     expect(front.look()).toContain('waiting')
-    for (const [state, shown] of [['held', 'held'], ['delivered', 'delivered'], ['read', 'read']] as const) {
+    for (const [state, shown] of [
+      ['held', 'held'],
+      ['delivered', 'delivered'],
+      ['read', 'read'],
+    ] as const) {
       delivery!.state = state
       messenger.happening.push({ kind: 'delivery', delivery: delivery! })
       await shows(shown)
@@ -322,7 +367,10 @@ describe('what is written', () => {
     front.type('/remove')
     const [reply, ...changes] = messenger.sent
     expect(reply!.content).toEqual({ type: 'text', text: 'yes', replyTo: id })
-    expect(changes.map(({ content }) => content)).toEqual([{ type: 'edit', of: reply!.id, text: 'yes!' }, { type: 'remove', of: reply!.id }])
+    expect(changes.map(({ content }) => content)).toEqual([
+      { type: 'edit', of: reply!.id, text: 'yes!' },
+      { type: 'remove', of: reply!.id },
+    ])
   })
 })
 
@@ -347,11 +395,15 @@ describe('a group', () => {
     front.type('/group new "tea time" bob carol')
     await shows('you made this group')
     const [group] = alice!.people.groups.list()
-    expect(messenger.sent.map(({ to, content, group }) => [to.name, content?.type, group])).toEqual([['bob', 'group', group!.group.id], ['carol', 'group', group!.group.id]])
+    expect(messenger.sent.map(({ to, content, group }) => [to.name, content?.type, group])).toEqual([
+      ['bob', 'group', group!.group.id],
+      ['carol', 'group', group!.group.id],
+    ])
     messenger.sent.length = 0
     front.type('tea?')
     expect(messenger.sent.map(({ to, content, group }) => [to.name, content, group])).toEqual([
-      ['bob', text('tea?'), group!.group.id], ['carol', text('tea?'), group!.group.id],
+      ['bob', text('tea?'), group!.group.id],
+      ['carol', text('tea?'), group!.group.id],
     ])
     // To bob it is an answer to what he wrote; to carol, who has another id of that, its words.
     const { id } = arrives(bob, text('yes'), { envelope: { group: group!.group.id } })
@@ -475,7 +527,9 @@ describe('a history', () => {
     messenger.sent.at(-1)!.accept()
     front.type('/quit')
     expect(await running).toBe(true)
-    const stored = readdirSync(join(alice!.folder, 'history')).map((name) => readFileSync(join(alice!.folder, 'history', name), 'latin1')).join('')
+    const stored = readdirSync(join(alice!.folder, 'history'))
+      .map((name) => readFileSync(join(alice!.folder, 'history', name), 'latin1'))
+      .join('')
     expect(stored).not.toMatch(/keep|this|carol|text/)
 
     ;[messenger, front] = [new FakeMessenger(), new FakeFront()]
@@ -506,7 +560,20 @@ describe('a history', () => {
 
   it('that is damaged is said, and left as it is', async () => {
     const folder = join(alice!.folder, 'history')
-    await open().append([{ kind: 'message', message: { conversation: bob!.fingerprint, author: 'bob', at: NOON, verdict: 'genuine', text: 'whole', mine: false, deliveries: [] } }])
+    await open().append([
+      {
+        kind: 'message',
+        message: {
+          conversation: bob!.fingerprint,
+          author: 'bob',
+          at: NOON,
+          verdict: 'genuine',
+          text: 'whole',
+          mine: false,
+          deliveries: [],
+        },
+      },
+    ])
     const [name] = readdirSync(folder)
     writeFileSync(join(folder, name!), `${readFileSync(join(folder, name!), 'latin1')}bm90IGFnZQ==\nYWdlLWVuY3J5`)
     const before = readFileSync(join(folder, name!))
@@ -568,4 +635,3 @@ describe('safety words', () => {
     expect(alice!.people.book.get('bob')?.verified).toBeDefined()
   })
 })
-

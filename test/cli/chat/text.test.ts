@@ -36,7 +36,11 @@ describe('what is shown of a hostile text', () => {
   })
 
   it('has no control or format character, and no grapheme without a width, whatever came', () => {
-    const units = fc.oneof(fc.string({ unit: 'binary' }), fc.string({ unit: 'grapheme-composite' }), fc.constantFrom('\u{1b}[2J', '\u{202e}', '\u{301}'.repeat(9), '\u{200d}', 'क्'.repeat(50)))
+    const units = fc.oneof(
+      fc.string({ unit: 'binary' }),
+      fc.string({ unit: 'grapheme-composite' }),
+      fc.constantFrom('\u{1b}[2J', '\u{202e}', '\u{301}'.repeat(9), '\u{200d}', 'क्'.repeat(50)),
+    )
     fc.assert(
       fc.property(fc.array(units), (parts) => {
         const shown = showText(parts.join(''))
@@ -44,7 +48,8 @@ describe('what is shown of a hostile text', () => {
           if (grapheme === '\n') continue
           expect(widthOf(grapheme)).toBeGreaterThan(0)
           expect(widthOf(grapheme)).toBeLessThanOrEqual(8)
-          if (!/^\p{RGI_Emoji}$/v.test(grapheme)) expect(grapheme).not.toMatch(/[[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]--[\u{FE0E}\u{FE0F}]]/v)
+          if (!/^\p{RGI_Emoji}$/v.test(grapheme))
+            expect(grapheme).not.toMatch(/[[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]--[\u{FE0E}\u{FE0F}]]/v)
         }
       }),
     )
@@ -79,7 +84,10 @@ describe('lines', () => {
 
   it('keep what a stretch of them is, over breaks', () => {
     expect(wrap('see abc def', 7, 'plain', [{ start: 4, end: 11, role: 'link' }])).toEqual([
-      [{ text: 'see ', role: 'plain' }, { text: 'abc', role: 'link' }],
+      [
+        { text: 'see ', role: 'plain' },
+        { text: 'abc', role: 'link' },
+      ],
       [{ text: 'def', role: 'link' }],
     ])
   })
