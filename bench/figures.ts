@@ -3,7 +3,7 @@
  * records samples. What a part cannot measure here it says. Judges nothing.
  */
 import { setTimeout as delay } from 'node:timers/promises'
-import { MEMORY_FLAGS } from '../src/cli/confinement.ts'
+import { MEMORY_FLAGS } from '../src/cli/relay/confinement.ts'
 import { Ceiling } from './ceiling.ts'
 import { type Proof, PROOFS } from './key.ts'
 import { Generator, type Load, type LoadOptions, type Mode, type Protocol, runLoad, type Under } from './load.ts'

@@ -14,7 +14,7 @@ import { encodeMpint, encodeString, encodeUint32 } from '../src/auth/ssh-wire.ts
 import { ProtocolError, ERRORS, NOTICE_CODES } from '../src/protocol/errors.ts'
 import { DEFAULT_LIMITS } from '../src/protocol/limits.ts'
 import { PACKETS } from '../src/protocol/packets.ts'
-import { describeLimits } from '../src/protocol/session.ts'
+import { describeLimits } from '../src/protocol/relay-session.ts'
 import { PACKAGE_VERSION } from '../src/version.ts'
 import { startRelay, VECTORS } from './support/example.ts'
 

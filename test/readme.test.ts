@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { parseConfig } from '../src/config/config.ts'
-import { type RunningServer, startServer } from '../src/server.ts'
+import { type RunningServer, startServer } from '../src/server/server.ts'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const run = promisify(execFile)

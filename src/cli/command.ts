@@ -3,7 +3,7 @@
  * pays for another. Must not touch the process: streams, environment and signal come as `Io`.
  */
 import { PACKAGE_VERSION } from '../version.ts'
-import { EXIT, type Io, printError, type Run, UsageError } from './terminal.ts'
+import { EXIT, type Io, printError, type Run, UsageError } from './program/terminal.ts'
 
 export interface Command {
   readonly about: string

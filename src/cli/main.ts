@@ -6,7 +6,7 @@
 import { constants } from 'node:os'
 import { findCommand, runCommand } from './command.ts'
 import { isOldNode, runOnOwnNode } from './node.ts'
-import { CliError, EXIT, printError, TIED } from './terminal.ts'
+import { CliError, EXIT, printError, TIED } from './program/terminal.ts'
 
 const argv = process.argv.slice(2)
 const command = findCommand(argv)

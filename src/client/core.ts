@@ -2,7 +2,7 @@
  * The public names of `asfaleia/core`: what runs in Node and in a page, and imports nothing of Node. A page's bundle has
  * `*.web.ts` in place of their namesakes (package.json, `browser`).
  */
-export { connectRelay, type ConnectOptions, RelayClient, type RequestOptions, type Token } from './client.ts'
+export { connectRelay, type ConnectOptions, RelayClient, type RequestOptions, type Token } from './wire/client.ts'
 export {
   Messenger,
   MessengerError,
@@ -12,22 +12,22 @@ export {
   openMessenger,
   type OutboxStore,
   type SendOptions,
-} from './messenger.ts'
-export { type Contact, contactOf, type Contacts, contactsOf } from './contact.ts'
-export type { Delivery } from './delivery.ts'
-export type { Received, ReceivedContent } from './reception.ts'
-export type { FileArrival, FileInfo, FileSink, FileSource, FileState } from './file.ts'
-export type { FileDelivery, FileEvent, FileOffer, FileReceiver } from './transfers.ts'
-export type { DeliveryState, OutboxEntry } from './outbox.ts'
-export type { Clock } from './clock.ts'
-export { RelayError, type RelayErrorCode } from './error.ts'
-export { generateEncryptionKey, type Identity, identityOf, type Signer, signingIdentity } from './identity.ts'
-export { compareGroups, type Group, type GroupChange, GroupError, type GroupErrorCode, makeGroup, parseGroup } from './group.ts'
-export { randomart, safetyWords } from './safety.ts'
-export { Seen, type SeenStore } from './seen.ts'
-export { open, seal } from './envelope.ts'
-export { type Card, CardError, type CardErrorCode, makeCard, normalizeRelay, parseCard } from './card.ts'
-export { isFileName, makeFileName, makeId } from './field.ts'
+} from './messenger/messenger.ts'
+export { type Contact, contactOf, type Contacts, contactsOf } from './messenger/contact.ts'
+export type { Delivery } from './messenger/delivery.ts'
+export type { Received, ReceivedContent } from './messenger/reception.ts'
+export type { FileArrival, FileInfo, FileSink, FileSource, FileState } from './delivery/file.ts'
+export type { FileDelivery, FileEvent, FileOffer, FileReceiver } from './messenger/transfers.ts'
+export type { DeliveryState, OutboxEntry } from './delivery/outbox.ts'
+export type { Clock } from './messenger/clock.ts'
+export { RelayError, type RelayErrorCode } from './wire/error.ts'
+export { generateEncryptionKey, type Identity, identityOf, type Signer, signingIdentity } from './format/identity.ts'
+export { compareGroups, type Group, type GroupChange, GroupError, type GroupErrorCode, makeGroup, parseGroup } from './format/group.ts'
+export { randomart, safetyWords } from './format/safety.ts'
+export { Seen, type SeenStore } from './delivery/seen.ts'
+export { open, seal } from './format/envelope.ts'
+export { type Card, CardError, type CardErrorCode, makeCard, normalizeRelay, parseCard } from './format/card.ts'
+export { isFileName, makeFileName, makeId } from './format/field.ts'
 export {
   type Content,
   type Correspondent,
@@ -44,7 +44,7 @@ export {
   roomFor,
   type SeenBefore,
   type Verdict,
-} from './message.ts'
+} from './format/message.ts'
 export type { BreachReason, Message, RefusalCode, RelayLimits } from '../protocol/client-session.ts'
 export { type ErrorCode, ProtocolError } from '../protocol/errors.ts'
 export { PrivateKeyError, type PrivateKeyErrorCode } from '../auth/key-error.ts'

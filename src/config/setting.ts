@@ -22,7 +22,7 @@ import {
   size,
 } from './value.ts'
 
-/** The checks before a start, src/cli/checks.ts. */
+/** The checks before a start, src/cli/relay/checks.ts. */
 export const CHECK_NAMES = ['swap', 'core-dumps', 'root', 'working-directory', 'node-options', 'confinement', 'read-buffer'] as const
 export type CheckName = (typeof CHECK_NAMES)[number]
 

@@ -10,7 +10,7 @@ import type { Snapshot } from '../relay/counters.ts'
 import { listen } from '../transport/socket.ts'
 import { buildStatus, findReasons, METRICS_TYPE, type Moment, renderMetrics } from './metrics.ts'
 import type { ProbeState } from './probe.ts'
-import type { TorState } from './tor-control.ts'
+import type { TorState } from '../tor/control.ts'
 
 export interface OperatorSources {
   snapshot(): Snapshot

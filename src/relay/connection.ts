@@ -3,7 +3,7 @@
  * nothing about the protocol, and knows nothing of where the peer is.
  */
 import type { Effect, Subscriber } from '../protocol/ports.ts'
-import type { Session } from '../protocol/session.ts'
+import type { Session } from '../protocol/relay-session.ts'
 import type { Place } from './admission.ts'
 import type { Prover, RelayProof } from './prover.ts'
 import type { ByteStream, Receiver } from './stream.ts'

@@ -99,7 +99,7 @@ export function readsThrough(): boolean {
  * Has the socket read into `READ`, of which the stream gets copies. Left to itself, Node reads into a buffer of
  * its own, gives us copies, and keeps what it read there until something longer is read: payloads among it.
  * Public is `onread` of sockets that connect; for those that were accepted there is only what it is made of inside.
- * @returns false where a Node has it no more: the check `read-buffer` of src/cli/checks.ts
+ * @returns false where a Node has it no more: the check `read-buffer` of src/cli/relay/checks.ts
  */
 function readThrough(socket: Socket): boolean {
   const found = findInside(socket)

@@ -17,7 +17,7 @@ describe('all of asfaleia/core', () => {
     expect(left).toEqual([])
     expect(inputs.filter((file) => file.startsWith('dist/') && file.endsWith('.web.js')).toSorted()).toEqual([
       'dist/auth/crypto.web.js',
-      'dist/client/dial.web.js',
+      'dist/client/wire/dial.web.js',
     ])
   })
 
@@ -31,7 +31,7 @@ describe('all of asfaleia/core', () => {
   test('would be found out if it did: for Node it is another', async () => {
     const { bytes, inputs, left } = await bundle("export * from 'asfaleia/core'", 'node')
     expect(left).toEqual(expect.arrayContaining(['node:crypto', 'node:net']))
-    expect(inputs).toEqual(expect.arrayContaining(['dist/auth/crypto.js', 'dist/client/dial.js']))
+    expect(inputs).toEqual(expect.arrayContaining(['dist/auth/crypto.js', 'dist/client/wire/dial.js']))
     expect(new TextDecoder().decode(bytes)).toMatch(/\bBuffer\b/)
   })
 

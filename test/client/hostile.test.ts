@@ -11,10 +11,10 @@ import { encryptToKey } from '../../src/auth/age-ssh.ts'
 import { generatePrivateKey, parsePrivateKey } from '../../src/auth/private-key.ts'
 import { run as runGet } from '../../src/cli/commands/get.ts'
 import { run as runSend } from '../../src/cli/commands/send.ts'
-import { EXIT, printError } from '../../src/cli/terminal.ts'
-import { connectRelay } from '../../src/client/client.ts'
-import { identityOf } from '../../src/client/identity.ts'
-import { RelayError } from '../../src/client/error.ts'
+import { EXIT, printError } from '../../src/cli/program/terminal.ts'
+import { connectRelay } from '../../src/client/wire/client.ts'
+import { identityOf } from '../../src/client/format/identity.ts'
+import { RelayError } from '../../src/client/wire/error.ts'
 import {
   challengeLine,
   challengePacket,

@@ -11,7 +11,7 @@ import type { Address } from '../../src/config/value.ts'
 import { Channel } from '../../src/handover/channel.ts'
 import { decodeRecord, encodeRecord, VERSION } from '../../src/handover/record.ts'
 import { createLog } from '../../src/log.ts'
-import { type RunningServer, startServer } from '../../src/server.ts'
+import { type RunningServer, startServer } from '../../src/server/server.ts'
 import { ASFALEIA, type Running, start as startProgram } from '../support/process.ts'
 import { connectRaw, connectWebSocket, createPerson, type Person, type Wire } from '../support/wire.ts'
 

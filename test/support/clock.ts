@@ -1,5 +1,5 @@
 /** A clock that runs as the system's, and can be put forward. */
-import type { Clock } from '../../src/client/clock.ts'
+import type { Clock } from '../../src/client/messenger/clock.ts'
 
 export interface TestClock extends Clock {
   /** What would have run in that time runs now, in its order, once each. */

@@ -1,10 +1,10 @@
 /** People with keys of their own, and what they say to each other by a messenger. */
 import { generatePrivateKey, parsePrivateKey } from '../../src/auth/private-key.ts'
-import { fingerprintOf } from '../../src/client/field.ts'
-import { type Identity, identityOf } from '../../src/client/identity.ts'
-import type { Contact } from '../../src/client/contact.ts'
-import { type Messenger, type MessengerOptions, openMessenger } from '../../src/client/messenger.ts'
-import type { Received } from '../../src/client/reception.ts'
+import { fingerprintOf } from '../../src/client/format/field.ts'
+import { type Identity, identityOf } from '../../src/client/format/identity.ts'
+import type { Contact } from '../../src/client/messenger/contact.ts'
+import { type Messenger, type MessengerOptions, openMessenger } from '../../src/client/messenger/messenger.ts'
+import type { Received } from '../../src/client/messenger/reception.ts'
 
 export interface Person extends Contact {
   readonly identity: Identity

@@ -8,7 +8,7 @@ import { ProtocolError } from '../../src/protocol/errors.ts'
 import { DEFAULT_LIMITS, type Limits } from '../../src/protocol/limits.ts'
 import { Stock } from '../../src/protocol/output.ts'
 import type { Effect, Ports, Proof } from '../../src/protocol/ports.ts'
-import { Session } from '../../src/protocol/session.ts'
+import { Session } from '../../src/protocol/relay-session.ts'
 import { decodeFrames } from './frames.ts'
 
 export interface World {

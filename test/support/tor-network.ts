@@ -12,7 +12,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Address } from '../../src/config/value.ts'
-import { publication, quoted, startTor, type Tor } from '../../src/cli/tor.ts'
+import { publication, quoted, startTor, type Tor } from '../../src/tor/process.ts'
 
 /** Programs without which there is no network: `missing(...TOR_PROGRAMS)` is the reason to skip. */
 export const TOR_PROGRAMS = ['tor', 'tor-gencert'] as const

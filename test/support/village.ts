@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { generatePrivateKey, parsePrivateKey } from '../../src/auth/private-key.ts'
 import { People } from '../../src/cli/chat/people.ts'
-import { Book } from '../../src/cli/book.ts'
-import { Groups } from '../../src/cli/groups.ts'
-import { type Card, makeCard } from '../../src/client/card.ts'
-import { fingerprintOf } from '../../src/client/field.ts'
-import { type Identity, identityOf } from '../../src/client/identity.ts'
+import { Book } from '../../src/cli/profile/book.ts'
+import { Groups } from '../../src/cli/profile/groups.ts'
+import { type Card, makeCard } from '../../src/client/format/card.ts'
+import { fingerprintOf } from '../../src/client/format/field.ts'
+import { type Identity, identityOf } from '../../src/client/format/identity.ts'
 
 export interface Person {
   readonly name: string

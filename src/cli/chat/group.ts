@@ -1,10 +1,10 @@
 /** Groups as the chat changes them: by `/group`, and by the cards that contacts send. Who is told of it is the session's. */
-import type { Card } from '../../client/card.ts'
-import { fingerprintOf, makeId } from '../../client/field.ts'
-import { compareGroups, type Group, type GroupChange, GroupError, makeGroup, parseGroup } from '../../client/group.ts'
-import type { Identity } from '../../client/identity.ts'
-import type { KnownGroup } from '../groups.ts'
-import { CliError } from '../terminal.ts'
+import type { Card } from '../../client/format/card.ts'
+import { fingerprintOf, makeId } from '../../client/format/field.ts'
+import { compareGroups, type Group, type GroupChange, GroupError, makeGroup, parseGroup } from '../../client/format/group.ts'
+import type { Identity } from '../../client/format/identity.ts'
+import type { KnownGroup } from '../profile/groups.ts'
+import { CliError } from '../program/terminal.ts'
 import { GROUP, type People } from './people.ts'
 
 /** Who changes them. */

@@ -5,12 +5,12 @@
  */
 import { open as openFile, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { open, sealFor } from '../../client/envelope.ts'
-import { decodeText, encodeText } from '../../client/field.ts'
-import type { Identity } from '../../client/identity.ts'
-import { flush, makeFolder, systemReason } from '../file.ts'
-import { systemCode } from '../keyfile.ts'
-import { CliError } from '../terminal.ts'
+import { open, sealFor } from '../../client/format/envelope.ts'
+import { decodeText, encodeText } from '../../client/format/field.ts'
+import type { Identity } from '../../client/format/identity.ts'
+import { flush, makeFolder, systemReason } from '../disk/file.ts'
+import { systemCode } from '../disk/keyfile.ts'
+import { CliError } from '../program/terminal.ts'
 import type { DeliveryState, Verdict } from './conversation.ts'
 import type { Kept } from './input.ts'
 

@@ -1,10 +1,10 @@
 /** Whom one talks to, by fingerprint: the contact book, and the members of groups that one is in. */
-import type { Card } from '../../client/card.ts'
-import { fingerprintOf } from '../../client/field.ts'
-import type { Contact } from '../../client/contact.ts'
+import type { Card } from '../../client/format/card.ts'
+import { fingerprintOf } from '../../client/format/field.ts'
+import type { Contact } from '../../client/messenger/contact.ts'
 import type { SshKey } from '../../auth/ssh-key.ts'
-import type { Book } from '../book.ts'
-import { type Groups, type KnownGroup, membersOf } from '../groups.ts'
+import type { Book } from '../profile/book.ts'
+import { type Groups, type KnownGroup, membersOf } from '../profile/groups.ts'
 import type { Party } from './input.ts'
 
 export const GROUP = 'group:'

@@ -1,12 +1,12 @@
 /** What happened, in words: errors, contents of messages that are no text, and how files got on. None repeats what is not ours unasked. */
-import { CardError, parseCard } from '../../client/card.ts'
-import type { Delivery } from '../../client/delivery.ts'
-import { fingerprintOf } from '../../client/field.ts'
-import { GroupError } from '../../client/group.ts'
-import type { Content } from '../../client/message.ts'
-import type { FileDelivery } from '../../client/transfers.ts'
-import { toCliError } from '../refusal.ts'
-import { CliError } from '../terminal.ts'
+import { CardError, parseCard } from '../../client/format/card.ts'
+import type { Delivery } from '../../client/messenger/delivery.ts'
+import { fingerprintOf } from '../../client/format/field.ts'
+import { GroupError } from '../../client/format/group.ts'
+import type { Content } from '../../client/format/message.ts'
+import type { FileDelivery } from '../../client/messenger/transfers.ts'
+import { toCliError } from '../talk/refusal.ts'
+import { CliError } from '../program/terminal.ts'
 import type { Delivery as Shown } from './conversation.ts'
 
 export function shownDelivery({ id, to, state }: Delivery): Shown {

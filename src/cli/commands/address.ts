@@ -2,10 +2,10 @@
 import { join } from 'node:path'
 import { isOnionName } from '../../config/value.ts'
 import { HOSTNAME } from '../../onion/service.ts'
-import { openCommandLine } from '../arguments.ts'
-import { drawCode } from '../qr.ts'
-import { findService, readHostname, SERVICE_HELP } from '../service.ts'
-import { CliError, EXIT, formatJson, type Io, UsageError } from '../terminal.ts'
+import { openCommandLine } from '../program/arguments.ts'
+import { drawCode } from '../program/qr.ts'
+import { findService, readHostname, SERVICE_HELP } from '../service/folder.ts'
+import { CliError, EXIT, formatJson, type Io, UsageError } from '../program/terminal.ts'
 
 const USAGE = 'asfaleia address [--name-file FILE | --service FOLDER] [--qr]'
 

@@ -3,12 +3,12 @@
  * by `--help`, so that they cannot say anything else.
  */
 import { PassThrough, Writable } from 'node:stream'
-import { openCommandLine } from '../arguments.ts'
+import { openCommandLine } from '../program/arguments.ts'
 import type { Command } from '../command.ts'
-import { buildBash, buildFish, buildZsh } from '../completion.ts'
-import { buildManual } from '../manual.ts'
-import { parseHelp, type Page } from '../page.ts'
-import { EXIT, type Io, type Run, UsageError } from '../terminal.ts'
+import { buildBash, buildFish, buildZsh } from '../program/completion.ts'
+import { buildManual } from '../program/manual.ts'
+import { parseHelp, type Page } from '../program/page.ts'
+import { EXIT, type Io, type Run, UsageError } from '../program/terminal.ts'
 import { PACKAGE_VERSION } from '../../version.ts'
 
 const USAGE = 'asfaleia completion bash|zsh|fish|man'

@@ -1,13 +1,13 @@
 /** `asfaleia contact`: whom one knows. Takes up cards and keys, shows them, and has safety words compared. */
-import { fingerprintOf, formatKey, formatTime } from '../../client/field.ts'
-import { randomart, safetyWords } from '../../client/safety.ts'
-import { openCommandLine } from '../arguments.ts'
-import { checkRelays } from '../address.ts'
-import { type Added, type Book, type Introduction, type Known } from '../book.ts'
-import { warnOf } from '../folder.ts'
-import { type Home, needHome } from '../home.ts'
-import { readIntroduction } from '../introduction.ts'
-import { CliError, EXIT, formatJson, type Io, sanitizeLine, UsageError } from '../terminal.ts'
+import { fingerprintOf, formatKey, formatTime } from '../../client/format/field.ts'
+import { randomart, safetyWords } from '../../client/format/safety.ts'
+import { openCommandLine } from '../program/arguments.ts'
+import { checkRelays } from '../profile/address.ts'
+import { type Added, type Book, type Introduction, type Known } from '../profile/book.ts'
+import { warnOf } from '../disk/folder.ts'
+import { type Home, needHome } from '../profile/home.ts'
+import { readIntroduction } from '../profile/introduction.ts'
+import { CliError, EXIT, formatJson, type Io, sanitizeLine, UsageError } from '../program/terminal.ts'
 
 const USAGE = 'asfaleia contact add|list|show|rename|remove|verify …'
 

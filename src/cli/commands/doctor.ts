@@ -5,8 +5,8 @@
  */
 import { readFileSync } from 'node:fs'
 import { parseConfig } from '../../config/config.ts'
-import { examine, type Finding, lookAround } from '../checks.ts'
-import { EXIT, formatJson, type Io, printProblem } from '../terminal.ts'
+import { examine, type Finding, lookAround } from '../relay/checks.ts'
+import { EXIT, formatJson, type Io, printProblem } from '../program/terminal.ts'
 
 export const HELP = `usage: asfaleia doctor [--json] [OPTION …]
 

@@ -1,10 +1,10 @@
 /** `asfaleia onion`: one's keys for onion services that only let some people in. */
 import { isOnion } from '../../transport/address.ts'
-import { openCommandLine } from '../arguments.ts'
-import { findControls } from '../diagnosis.ts'
-import { handToTor, Onions, parseOnionKey, takeFromTor } from '../onions.ts'
-import { needHome } from '../home.ts'
-import { CliError, EXIT, formatJson, type Io, sanitizeLine, UsageError } from '../terminal.ts'
+import { openCommandLine } from '../program/arguments.ts'
+import { findControls } from '../talk/diagnosis.ts'
+import { handToTor, Onions, parseOnionKey, takeFromTor } from '../profile/onions.ts'
+import { needHome } from '../profile/home.ts'
+import { CliError, EXIT, formatJson, type Io, sanitizeLine, UsageError } from '../program/terminal.ts'
 
 const USAGE = 'asfaleia onion add LINE|-, asfaleia onion list, or asfaleia onion remove ADDRESS'
 

@@ -2,11 +2,11 @@
  * `asfaleia panic`: everything is to be gone, now. Asks nothing. Each part is tried whatever became of the others: the
  * relay's messages, tokens and connections; the onion service's keys; the tor that has them in memory.
  */
-import { openCommandLine } from '../arguments.ts'
-import { askOperator, OPERATOR_HELP, parseOperator } from '../operator.ts'
-import { CONTROL_HELP, findControl, signalTor } from '../reload.ts'
-import { destroyService } from '../service.ts'
-import { CliError, EXIT, type Io, printError, sanitizeLine } from '../terminal.ts'
+import { openCommandLine } from '../program/arguments.ts'
+import { askOperator, OPERATOR_HELP, parseOperator } from '../service/operator.ts'
+import { CONTROL_HELP, findControl, signalTor } from '../service/reload.ts'
+import { destroyService } from '../service/folder.ts'
+import { CliError, EXIT, type Io, printError, sanitizeLine } from '../program/terminal.ts'
 
 const USAGE = 'asfaleia panic [--keys FOLDER] [--tor-control ADDR]'
 

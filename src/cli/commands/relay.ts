@@ -1,7 +1,7 @@
 /**
  * `asfaleia relay`: the relay as a process. Prints a line for each listener as taken, then `ready`, on
  * standard output; the log goes to standard error. Starts no other process, but replaces itself once by
- * itself with less rights (src/cli/confinement.ts), before it loads anything that could hold data.
+ * itself with less rights (src/cli/relay/confinement.ts), before it loads anything that could hold data.
  */
 import { readFileSync } from 'node:fs'
 import { type Config, parseConfig } from '../../config/config.ts'
@@ -9,11 +9,11 @@ import { ConfigError, type Problem } from '../../config/problem.ts'
 import { type Setting, SETTING_KEYS, SETTINGS, variableOf } from '../../config/setting.ts'
 import type { Address } from '../../config/value.ts'
 import type { Log } from '../../log.ts'
-import type { RunningServer } from '../../server.ts'
+import type { RunningServer } from '../../server/server.ts'
 import { PACKAGE_VERSION } from '../../version.ts'
-import { examine, type Finding, lookAround, UNCONFINED } from '../checks.ts'
-import { confine, giveUp, isConfined } from '../confinement.ts'
-import { EXIT, type Io, printProblem } from '../terminal.ts'
+import { examine, type Finding, lookAround, UNCONFINED } from '../relay/checks.ts'
+import { confine, giveUp, isConfined } from '../relay/confinement.ts'
+import { EXIT, type Io, printProblem } from '../program/terminal.ts'
 
 /** What the command needs of the process, so that a test can stand in for it. */
 export interface Host {
@@ -157,7 +157,7 @@ const PROCESS: Host = {
   async startServer(config, log, version, signal) {
     // Each would end the process or, without our flags, open the inspector or write a report.
     for (const signal of ['SIGUSR1', 'SIGUSR2'] as const) process.on(signal, () => {})
-    const { startServer } = await import('../../server.ts')
+    const { startServer } = await import('../../server/server.ts')
     return startServer(config, log, version, signal)
   },
   onHangup(listener) {

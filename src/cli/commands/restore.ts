@@ -1,9 +1,9 @@
 /** `asfaleia restore`: an onion service's folder from a backup, all of it or nothing. */
 import { clientOf } from '../../onion/service.ts'
-import { openCommandLine } from '../arguments.ts'
-import { writeNewFolder } from '../file.ts'
-import { EXIT, formatJson, type Io, UsageError } from '../terminal.ts'
-import { erase, IDENTITY_HELP, openBackupFile } from '../unlock.ts'
+import { openCommandLine } from '../program/arguments.ts'
+import { writeNewFolder } from '../disk/file.ts'
+import { EXIT, formatJson, type Io, UsageError } from '../program/terminal.ts'
+import { erase, IDENTITY_HELP, openBackupFile } from '../service/unlock.ts'
 
 const USAGE = 'asfaleia restore FILE --to FOLDER [--identity FILE]'
 

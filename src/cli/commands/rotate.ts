@@ -6,11 +6,11 @@
 import { dirname, join, resolve } from 'node:path'
 import { isOnionName } from '../../config/value.ts'
 import { checkService, clientOf, createService, HOSTNAME, type ServiceFiles } from '../../onion/service.ts'
-import { openCommandLine } from '../arguments.ts'
-import { writeNewFolder } from '../file.ts'
-import { describeService, destroyService, findService, readHostname, readService, SERVICE_HELP } from '../service.ts'
-import { CliError, EXIT, formatJson, type Io, sanitizeLine, UsageError } from '../terminal.ts'
-import { erase } from '../unlock.ts'
+import { openCommandLine } from '../program/arguments.ts'
+import { writeNewFolder } from '../disk/file.ts'
+import { describeService, destroyService, findService, readHostname, readService, SERVICE_HELP } from '../service/folder.ts'
+import { CliError, EXIT, formatJson, type Io, sanitizeLine, UsageError } from '../program/terminal.ts'
+import { erase } from '../service/unlock.ts'
 
 const USAGE = 'asfaleia rotate --to FOLDER, or asfaleia rotate --end ADDRESS'
 

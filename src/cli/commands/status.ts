@@ -3,9 +3,9 @@
  * --json, as it came. It asks loopback or a unix socket and nothing else.
  */
 import type { Reason, Status } from '../../operator/metrics.ts'
-import { openCommandLine } from '../arguments.ts'
-import { askOperator, OPERATOR_HELP, parseOperator } from '../operator.ts'
-import { CliError, EXIT, formatJson, type Io, sanitizeLine } from '../terminal.ts'
+import { openCommandLine } from '../program/arguments.ts'
+import { askOperator, OPERATOR_HELP, parseOperator } from '../service/operator.ts'
+import { CliError, EXIT, formatJson, type Io, sanitizeLine } from '../program/terminal.ts'
 
 const USAGE = 'asfaleia status [--operator ADDRESS] [--json | --quiet]'
 

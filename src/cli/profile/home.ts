@@ -1,0 +1,211 @@
+/**
+ * The client's folder on this machine: the profile, one's own card and keys, the contact book and the groups, and where what
+ * is kept of messages is kept. Only what is asked for is read, and nothing is made before something is written.
+ */
+import { isAbsolute, join, resolve } from 'node:path'
+import { type Card, CardError, makeCard, parseCard } from '../../client/format/card.ts'
+import { fingerprintOf } from '../../client/format/field.ts'
+import { generateEncryptionKey, type Identity, signingIdentity } from '../../client/format/identity.ts'
+import { checkRelays, isLocal } from './address.ts'
+import { Book } from './book.ts'
+import { Fields } from '../disk/fields.ts'
+import { makeFolder, readText, resolvePath, writeWhole } from '../disk/file.ts'
+import { Groups } from './groups.ts'
+import { CliError, type Io } from '../program/terminal.ts'
+
+/** What the file `profile` says; nothing where there is none. */
+export interface Settings {
+  readonly name?: string
+  /** As `--key` takes it. */
+  readonly key?: string
+  readonly relays: readonly string[]
+  readonly socks?: string
+  readonly receipts: { readonly delivered: boolean; readonly read: boolean }
+  /** Where files that came are put, absolute. */
+  readonly files?: string
+  readonly history: boolean
+  readonly outbox: boolean
+  /** Whether the tags of messages that came are kept, by which one that comes again is known for what it is. */
+  readonly seen: boolean
+}
+
+/** Those of no profile. */
+export const NO_SETTINGS: Settings = Object.freeze({
+  relays: [],
+  receipts: Object.freeze({ delivered: true, read: false }),
+  history: false,
+  outbox: false,
+  seen: true,
+})
+
+const MOST_BYTES = 65_536
+
+export class Home {
+  readonly path: string
+
+  constructor(path: string) {
+    this.path = path
+  }
+
+  /** @throws {CliError} that names the file */
+  async readSettings(): Promise<Settings> {
+    const fields = await this.readFields()
+    const broken = (line: string, why: string): CliError =>
+      new CliError(`${this.#file('profile')}: \`${line}\`: ${why}`, { hint: 'it is left as it is; put the line right' })
+    const one = (line: string): string | undefined => {
+      const [value, ...more] = fields.all(line)
+      if (more.length > 0) throw broken(line, 'it stands there more than once')
+      return value === '' ? undefined : value
+    }
+    const isOn = (line: string, fallback: boolean): boolean => {
+      const value = one(line)
+      if (value === undefined) return fallback
+      if (value !== 'yes' && value !== 'no') throw broken(line, 'it is either yes or no')
+      return value === 'yes'
+    }
+    const receipts =
+      fields.all('receipts').length === 0 ? ['delivered'] : (one('receipts') ?? '').split(/[ ,]+/).filter((word) => word !== '')
+    if (receipts.some((word) => !['delivered', 'read', 'no'].includes(word)))
+      throw broken('receipts', 'it is no, or what to send: delivered, read')
+    let relays: readonly string[]
+    try {
+      relays = checkRelays(fields.all('relay'))
+    } catch (error) {
+      throw broken('relay', (error as CliError).message)
+    }
+    const [name, key, socks, files] = ['name', 'key', 'socks', 'files'].map(one)
+    return {
+      relays,
+      receipts: { delivered: receipts.includes('delivered'), read: receipts.includes('read') },
+      history: isOn('history', false),
+      outbox: isOn('outbox', false),
+      seen: isOn('seen', true),
+      ...(name !== undefined && { name }),
+      ...(key !== undefined && { key: this.#locate(key) }),
+      ...(socks !== undefined && { socks }),
+      ...(files !== undefined && { files: resolvePath(files, this.path) }),
+    }
+  }
+
+  async readFields(): Promise<Fields> {
+    return new Fields(await readText(this.#file('profile'), MOST_BYTES))
+  }
+
+  /** @throws {CliError} */
+  async writeFields(fields: Fields): Promise<void> {
+    await makeFolder(this.path)
+    await writeWhole(this.#file('profile'), fields.toString(), { replace: true })
+  }
+
+  /** One's own card as it was made last; undefined where there is none. @throws {CliError} */
+  async readCard(): Promise<Card | undefined> {
+    const text = await readText(this.#file('card'), MOST_BYTES)
+    if (text === undefined) return undefined
+    try {
+      return await parseCard(text)
+    } catch (error) {
+      // It is made anew from the profile.
+      if (error instanceof CardError) return undefined
+      throw error
+    }
+  }
+
+  /** One's own card by the profile: the one that is there, or a new one where the profile says something else. @throws {CliError} */
+  async makeCard(identity: Identity, name: string, relays: readonly string[], now: number): Promise<Card> {
+    const old = await this.readCard()
+    const isSame =
+      old !== undefined &&
+      old.name === name &&
+      old.relays.join() === relays.join() &&
+      old.encrypt === identity.recipient &&
+      fingerprintOf(old.key) === fingerprintOf(identity.key)
+    if (isSame) return old
+    // Of two cards the newer counts, whatever a clock says.
+    const card = await signCard(identity, { name, relays, time: Math.max(now, (old?.time ?? 0) + 1) })
+    await makeFolder(this.path)
+    await writeWhole(this.#file('card'), card.text, { replace: true })
+    return card
+  }
+
+  /**
+   * The identity with what others encrypt to, where its key cannot decrypt: an age key of its own, made when it is
+   * wanted first, which one's card certifies.
+   * @param make whether to make it; else an identity without one stays as it is
+   * @throws {CliError}
+   */
+  async completeIdentity(identity: Identity, make: boolean): Promise<Identity> {
+    if (identity.opens.length > 0) return identity
+    const path = this.#file('encryption-key')
+    let secret = (await readText(path, MOST_BYTES))
+      ?.split(/\r?\n/)
+      .find((line) => line !== '' && !line.startsWith('#'))
+      ?.trim()
+    if (secret === undefined) {
+      if (!make) return identity
+      secret = await generateEncryptionKey()
+      await makeFolder(this.path)
+      await writeWhole(path, `${secret}\n`, { replace: false })
+    }
+    try {
+      return await signingIdentity(identity, secret)
+    } catch (error) {
+      if (!(error instanceof TypeError)) throw error
+      throw new CliError(`${path}: it holds no age identity`, { hint: 'it is left as it is; without it no message can be read' })
+    }
+  }
+
+  /** @param relays one's own */
+  openBook(relays: readonly string[]): Promise<Book> {
+    return Book.open(join(this.path, 'contacts'), relays.some(isLocal))
+  }
+
+  openGroups(): Promise<Groups> {
+    return Groups.open(join(this.path, 'groups'))
+  }
+
+  get stateFolder(): string {
+    return this.#file('state')
+  }
+
+  get onionFolder(): string {
+    return this.#file('onions')
+  }
+
+  get keyFile(): string {
+    return this.#file('key')
+  }
+
+  #file(name: string): string {
+    return join(this.path, name)
+  }
+
+  /** `agent` and `agent:SHA256:…` are no paths. */
+  #locate(key: string): string {
+    if (/^agent(?:$|:)/.test(key)) return key
+    return isAbsolute(key) ? key : resolvePath(key, this.path)
+  }
+}
+
+async function signCard(...args: Parameters<typeof makeCard>): Promise<Card> {
+  try {
+    return await makeCard(...args)
+  } catch (error) {
+    if (error instanceof CardError) throw new CliError(`no card can be made: ${error.message}`)
+    throw error
+  }
+}
+
+/** Where the client's folder is: ASFALEIA_HOME, XDG_CONFIG_HOME/asfaleia, ~/.config/asfaleia; undefined where nothing says. */
+export function findHome(env: Io['env']): Home | undefined {
+  const given = env['ASFALEIA_HOME'] || undefined
+  const config = env['XDG_CONFIG_HOME'] || (env['HOME'] && join(env['HOME'], '.config')) || undefined
+  const path = given ?? (config && join(config, 'asfaleia'))
+  return path === undefined ? undefined : new Home(resolve(path))
+}
+
+/** @throws {CliError} */
+export function needHome(env: Io['env']): Home {
+  const home = findHome(env)
+  if (home === undefined) throw new CliError('there is no folder for a profile', { hint: 'set HOME, or ASFALEIA_HOME' })
+  return home
+}

@@ -1,0 +1,139 @@
+/**
+ * Who the person is: the key that `--key` names, in a file of theirs or in their SSH agent. The agent is asked again for
+ * each signature, so that one that is started anew, locked or unplugged meanwhile is told as what it is.
+ */
+import { AgentError, type AgentErrorCode, type AgentKey, SshAgent } from '../../auth/agent.ts'
+import { PrivateKeyError } from '../../auth/key-error.ts'
+import { formatFingerprint, type SshKey } from '../../auth/ssh-key.ts'
+import { type Identity, identityOf, signingIdentity } from '../../client/format/identity.ts'
+import { describePrivateKey, isPrivateKey, type KeyFile, openPrivateKey, readKeyFile, readPublicKey } from '../disk/keyfile.ts'
+import { CliError, type Io, sanitizeLine, UsageError } from '../program/terminal.ts'
+
+const HINTS: Readonly<Record<AgentErrorCode, string>> = {
+  'no-agent': '`eval "$(ssh-agent)"` starts one and names its socket in SSH_AUTH_SOCK, `ssh-add FILE` gives it a key',
+  'not-allowed': 'SSH_AUTH_SOCK names the socket of another user',
+  'no-answer': 'it may be waiting for you: for a touch of the security key, or an answer to its question',
+  gone: 'is it running still? `ssh-add -l` asks it, too',
+  'broken-agent': 'SSH_AUTH_SOCK names something else',
+  refused: 'it asked somebody who said no, the security key is not plugged in, or it was locked; `ssh-add -l` shows what it holds',
+  'no-such-key': '`ssh-add FILE` adds it, `ssh-add -X` unlocks',
+  'sha1-only': 'use a newer agent, or an ed25519 key',
+  untouched: 'it was made with no-touch-required; make another one',
+  'bad-signature': 'do not use this agent',
+}
+
+/** Of those that the hint names. */
+const MOST_NAMED = 4
+
+/** The agent that SSH_AUTH_SOCK names. @throws {CliError} where it names none */
+export function findAgent(io: Pick<Io, 'env' | 'signal'>): SshAgent {
+  const path = io.env['SSH_AUTH_SOCK']
+  if (path === undefined || path === '') throw new CliError('there is no SSH agent: SSH_AUTH_SOCK is not set', { hint: HINTS['no-agent'] })
+  return new SshAgent({ path, signal: io.signal })
+}
+
+/** What the agent holds. @throws {CliError} */
+export async function listAgent(agent: SshAgent, io: Pick<Io, 'signal'>): Promise<AgentKey[]> {
+  return telling(() => agent.list(), io)
+}
+
+async function telling<Value>(ask: () => Promise<Value>, io: Pick<Io, 'signal'>): Promise<Value> {
+  try {
+    return await ask()
+  } catch (error) {
+    if (io.signal.aborted) throw new CliError('interrupted')
+    throw error instanceof AgentError ? new CliError(error.message, { hint: HINTS[error.code] }) : error
+  }
+}
+
+/**
+ * @param spec FILE, a private key's; FILE.pub, whose private half is in the agent; `agent`, for the only key that it
+ *   holds; or `agent:SHA256:…`
+ * @returns an identity that signs; `opens` is empty where the key cannot decrypt, or only the agent has it
+ * @throws {CliError}, and so does its `sign`
+ */
+export async function loadIdentity(spec: string, io: Io): Promise<Identity> {
+  const named = /^agent(?:[: ](.*))?$/s.exec(spec)
+  if (named !== null) return loadFromAgent(named[1], io)
+  const file = await readKeyFile(spec)
+  return isPrivateKey(file) ? loadFromFile(file, spec, io) : loadByPublicPart(file, spec, io)
+}
+
+async function loadFromFile(file: KeyFile, path: string, io: Io): Promise<Identity> {
+  try {
+    return identityOf(await openPrivateKey(file, path, io))
+  } catch (error) {
+    if (!(error instanceof PrivateKeyError)) throw error
+    if (error.key === undefined) throw describePrivateKey(error, path)
+    // A FIDO key's file: the agent may reach the token, as it does for ssh.
+    const held = io.env['SSH_AUTH_SOCK'] ? await find(error.key, findAgent(io), io) : undefined
+    if (held === undefined) throw describePrivateKey(error, path)
+    return held
+  }
+}
+
+async function loadByPublicPart(file: KeyFile, path: string, io: Io): Promise<Identity> {
+  const key = readPublicKey(file.bytes.toString('latin1'), path)
+  const identity = await find(key, findAgent(io), io)
+  if (identity !== undefined) return identity
+  throw new CliError(`the SSH agent does not hold the key of ${path}, or is locked`, {
+    hint: `${HINTS['no-such-key']}; or give the file without .pub`,
+  })
+}
+
+async function find(key: SshKey, agent: SshAgent, io: Io): Promise<Identity | undefined> {
+  const fingerprint = formatFingerprint(key.fingerprint)
+  const held = (await listUsable(agent, io)).keys.get(fingerprint)
+  return held === undefined ? undefined : identify(held, agent, io)
+}
+
+async function loadFromAgent(fingerprint: string | undefined, io: Io): Promise<Identity> {
+  if (fingerprint !== undefined && !/^SHA256:[A-Za-z0-9+/]{43}$/.test(fingerprint)) {
+    throw new UsageError('--key agent:SHA256:… wants a fingerprint', { hint: '`asfaleia key list` shows those of the agent' })
+  }
+  const agent = findAgent(io)
+  const { keys, unusable } = await listUsable(agent, io)
+  const held = fingerprint === undefined ? [...keys.values()] : [...keys.values()].filter((each) => nameOf(each) === fingerprint)
+  const [only] = held
+  if (only !== undefined && held.length === 1) return identify(only, agent, io)
+  if (held.length > 1) {
+    const names =
+      held.length > MOST_NAMED ? '`asfaleia key list` shows them' : held.map((each) => `agent:${nameOf(each)}${comment(each)}`).join(', ')
+    throw new CliError(`the SSH agent holds ${held.length} keys`, { hint: `say which by --key: ${names}` })
+  }
+  if (fingerprint !== undefined) throw new CliError('the SSH agent does not hold that key, or is locked', { hint: HINTS['no-such-key'] })
+  throw unusable > 0
+    ? new CliError('the SSH agent holds no key that can be used here', {
+        hint: 'ed25519, RSA of 2048 bits or more, ECDSA and security keys can; `asfaleia key list` shows what it has',
+      })
+    : new CliError('the SSH agent holds no key, or is locked', { hint: HINTS['no-such-key'].replace('it', 'one') })
+}
+
+type Usable = AgentKey & { readonly key: SshKey }
+
+/** Once each by fingerprint, the plain key before its certificates. */
+async function listUsable(agent: SshAgent, io: Io): Promise<{ keys: Map<string, Usable>; unusable: number }> {
+  const all = await listAgent(agent, io)
+  const usable = all.filter((each): each is Usable => each.key !== undefined)
+  const keys = new Map<string, Usable>()
+  for (const each of usable) if (!each.certificate || !keys.has(nameOf(each))) keys.set(nameOf(each), each)
+  return { keys, unusable: all.length - usable.length }
+}
+
+function nameOf({ key }: Usable): string {
+  return formatFingerprint(key.fingerprint)
+}
+
+function comment({ comment }: AgentKey): string {
+  return comment === '' ? '' : ` (${sanitizeLine(comment.slice(0, 64))})`
+}
+
+function identify(held: Usable, agent: SshAgent, io: Io): Promise<Identity> {
+  return signingIdentity({
+    key: held.key,
+    sign(namespace, message) {
+      if (held.key.type.startsWith('sk-')) io.stderr.write('asfaleia: touch your security key\n')
+      return telling(() => agent.sign(held, namespace, message), io)
+    },
+  })
+}

@@ -1,0 +1,86 @@
+/** Opens a backup of an onion service by what a person has: a passphrase, an age identity or an SSH key. */
+import { open } from 'node:fs/promises'
+import type { Identity } from 'age-encryption'
+import { SshIdentity } from '../../auth/age-ssh.ts'
+import { BackupError, isIdentity, kindOfBackup, openBackup, type Opener } from '../../onion/backup.ts'
+import { checkService, type ServiceFiles } from '../../onion/service.ts'
+import { systemReason } from '../disk/file.ts'
+import { askPassphrase, isPrivateKey, readKeyFile, readPassphraseFile, systemCode, unlockPrivateKey } from '../disk/keyfile.ts'
+import { describeService } from './folder.ts'
+import { CliError, type Io } from '../program/terminal.ts'
+
+export const IDENTITY_HELP = `  --identity FILE     for a backup to a key: the age identity, or the private SSH key`
+
+/** A backup has some kilobytes. */
+const MOST_BYTES = 8 * 1_024 * 1_024
+
+/** The service in a backup, whole and sound. `path` may be `-`. @throws {CliError} that says why it does not open */
+export async function openBackupFile(
+  path: string,
+  identity: string | undefined,
+  io: Io,
+): Promise<{ readonly address: string; readonly files: ServiceFiles }> {
+  const what = path === '-' ? 'the backup' : path
+  const file = await readBackup(path, io)
+  const kind = kindOfBackup(file)
+  if (kind === 'identity' && identity === undefined) {
+    throw new CliError(`${what} was encrypted to a key`, { hint: 'give the age identity or the private SSH key with --identity' })
+  }
+  try {
+    const files = await openBackup(file, await readOpener(kind, what, identity, io))
+    return { address: checkService(files), files }
+  } catch (error) {
+    if (!(error instanceof BackupError)) throw describeService(what, error)
+    throw new CliError(`${what}: ${error.message}`, { hint: 'nothing was written' })
+  }
+}
+
+/** Overwrites keys that are no longer needed. */
+export function erase(files: ServiceFiles): void {
+  for (const bytes of files.values()) bytes.fill(0)
+}
+
+async function readOpener(kind: ReturnType<typeof kindOfBackup>, what: string, identity: string | undefined, io: Io): Promise<Opener> {
+  if (kind === undefined) return { identities: [] }
+  if (kind === 'identity') return { identities: await readIdentities(identity!, io) }
+  return { passphrase: (await readPassphraseFile(io)) ?? (await askPassphrase(`passphrase of ${what}`, io)) }
+}
+
+async function readIdentities(path: string, io: Io): Promise<(string | Identity)[]> {
+  const file = await readKeyFile(path)
+  if (isPrivateKey(file)) {
+    const key = await unlockPrivateKey(file, path, io)
+    if (!key.public.canDecrypt) throw new CliError(`${path} can sign, but not decrypt`)
+    return [new SshIdentity(key)]
+  }
+  const lines = file.bytes
+    .toString('latin1')
+    .split('\n')
+    .map((line) => line.trim())
+  file.bytes.fill(0)
+  const identities = lines.filter((line) => line !== '' && !line.startsWith('#'))
+  if (identities.length === 0 || !identities.every(isIdentity)) throw new CliError(`${path} holds no age identity and no private SSH key`)
+  return identities
+}
+
+async function readBackup(path: string, io: Io): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  let length = 0
+  const take = (chunk: Uint8Array | string): void => {
+    length += chunk.length
+    if (length > MOST_BYTES) throw new CliError(`${path} is too large for a backup`)
+    chunks.push(Buffer.from(chunk as Uint8Array))
+  }
+  if (path === '-') {
+    for await (const chunk of io.stdin) take(chunk as Uint8Array | string)
+    return Buffer.concat(chunks)
+  }
+  try {
+    await using file = await open(path, 'r')
+    for await (const chunk of file.createReadStream({ autoClose: false })) take(chunk as Uint8Array)
+    return Buffer.concat(chunks)
+  } catch (error) {
+    if (error instanceof CliError) throw error
+    throw new CliError(`cannot read ${path}: ${systemCode(error) === 'ENOENT' ? 'there is none' : systemReason(error)}`)
+  }
+}

@@ -1,0 +1,192 @@
+/** What `send`, `get` and `chat` have in common: the options of somebody who talks, and the messenger by a profile. */
+import type { ParseArgsConfig } from 'node:util'
+import { connectRelay } from '../../client/wire/client.ts'
+import { fingerprintOf } from '../../client/format/field.ts'
+import type { Contact } from '../../client/messenger/contact.ts'
+import type { Delivery } from '../../client/messenger/delivery.ts'
+import { type Messenger, type MessengerEvent, type MessengerOptions, openMessenger } from '../../client/messenger/messenger.ts'
+import { isOnion, parseEndpoint } from '../../transport/address.ts'
+import { describeStart, findControls } from './diagnosis.ts'
+import type { Home } from '../profile/home.ts'
+import { handToTor, Onions } from '../profile/onions.ts'
+import type { Profile } from '../profile/profile.ts'
+import { openOutbox, openSeen } from '../profile/state.ts'
+import { CliError, type Io, printProblem } from '../program/terminal.ts'
+
+export const TALK_OPTIONS = {
+  relay: { type: 'string', multiple: true },
+  key: { type: 'string' },
+  sign: { type: 'boolean' },
+  socks: { type: 'string' },
+  timeout: { type: 'string' },
+  json: { type: 'boolean' },
+} as const satisfies ParseArgsConfig['options']
+
+export const TALK_HELP = `  --key KEY             your SSH key, instead of the profile's: its FILE (ASFALEIA_PASSPHRASE_FILE may name a file with its
+                        passphrase), \`agent\` or \`agent:SHA256:…\`, or FILE.pub with the private half in the agent
+  --sign                prove the key by a signature instead of decrypting
+  --socks HOST:PORT     tor's SOCKS port, 127.0.0.1:9050 by default; also ASFALEIA_SOCKS. \`off\` connects
+                        without it, as is done by itself under torsocks
+  --timeout SECONDS     how long a relay may take to be reached, or to answer; 120 and 60 by default
+  --json                one JSON object a line on stdout
+  -h, --help            this text
+`
+
+export interface Talk {
+  readonly messenger: Messenger
+  /** Resolves when every relay of the receiver's was tried and none took the message, with why not. */
+  refused(delivery: Delivery): Promise<unknown>
+  /** Seconds that a relay says it holds messages, where it was reached. */
+  holds(relay: string): number | undefined
+  /** Ends the messenger; what is kept is kept. */
+  close(): Promise<void>
+}
+
+/**
+ * @param options.relays one's own that are received from
+ * @param options.more contacts beside those of the book, who come before them
+ * @param options.outbox whether what is unconfirmed is kept on disk
+ * @throws {CliError}
+ */
+export async function openTalk(
+  profile: Profile,
+  io: Io,
+  options: { readonly relays: readonly string[]; readonly more?: readonly Contact[]; readonly outbox: boolean } & Pick<
+    MessengerOptions,
+    'files'
+  >,
+): Promise<Talk> {
+  const { book, socks, receipts } = profile
+  const others = new Map((options.more ?? []).map((contact) => [fingerprintOf(contact.key), contact]))
+  const holds = new Map<string, number>()
+  let isTold = false
+  /** Tor's SOCKS port keeps quiet while tor has no network. */
+  const tellStart = async (): Promise<void> => {
+    if (isTold || socks === 'off') return
+    isTold = true
+    const start = await describeStart(io).catch(() => undefined)
+    if (start !== undefined) io.stderr.write(`asfaleia: ${start}\n`)
+  }
+  const dial: typeof connectRelay = async (to) => {
+    const slow = setTimeout(() => void tellStart(), SLOW_MS)
+    try {
+      const client = await connectRelay(to)
+      holds.set(to.relay, client.limits.hold)
+      return client
+    } finally {
+      clearTimeout(slow)
+    }
+  }
+  const contacts = { find: (fingerprint: string) => others.get(fingerprint) ?? book.find(fingerprint) }
+  const { relays, outbox, files } = options
+  const opened = await openMessengerOf(
+    profile,
+    io,
+    { relays, contacts, receipts, signal: io.signal, ...(files !== undefined && { files }) },
+    outbox,
+    dial,
+  )
+  const attempts = watch(opened.messenger, io)
+  return { ...opened, refused: attempts.refused, holds: (relay) => holds.get(relay) }
+}
+
+/**
+ * A messenger of the profile's owner, by the profile's way to relays, with what the profile keeps.
+ * @param outbox whether what is unconfirmed is kept on disk
+ * @throws {CliError}
+ */
+export async function openMessengerOf(
+  { home, identity, sign, socks, timeout, seen }: Profile,
+  io: Io,
+  options: Pick<MessengerOptions, 'relays' | 'contacts' | 'receipts' | 'files' | 'signal'>,
+  outbox: boolean,
+  dial = connectRelay,
+): Promise<Pick<Talk, 'messenger' | 'close'>> {
+  if (outbox && home === undefined) throw new CliError('there is no folder for an outbox', { hint: 'set HOME, or ASFALEIA_HOME' })
+  const store = outbox && home !== undefined ? await openOutbox(home.stateFolder, identity) : undefined
+  const unlock = createUnlock(home, io)
+  const messenger = openMessenger({
+    ...options,
+    identity,
+    sign,
+    async connect(to) {
+      await unlock(to.relay)
+      return dial(to)
+    },
+    ...(socks !== undefined && { socks }),
+    ...(timeout !== undefined && { timeout, connectTimeout: timeout }),
+    ...(store !== undefined && { outbox: store }),
+    // Without a folder, and for who only sends, nothing is kept.
+    ...(seen && home !== undefined && options.relays.length > 0 && { seen: openSeen(home.stateFolder) }),
+  })
+  return {
+    messenger,
+    async close() {
+      await messenger.close()
+      await store?.release()
+    },
+  }
+}
+
+/** How long a relay may take to be reached before it is asked whether tor is the reason, ms. */
+const SLOW_MS = 10_000
+
+/** Hands tor the key of an onion service, where there is one, each time before it is dialled: tor forgets it with its process. */
+function createUnlock(home: Home | undefined, io: Io): (relay: string) => Promise<void> {
+  return async (relay) => {
+    const { host } = relay.startsWith('unix:') ? { host: '' } : parseEndpoint(relay, 3_308)
+    const key = home === undefined || !isOnion(host) ? undefined : await new Onions(home.onionFolder).read(host)
+    if (key !== undefined) await handToTor(key, findControls(io))
+  }
+}
+
+/** Follows what happens on the way out. */
+function watch(messenger: Messenger, io: Io): Pick<Talk, 'refused'> {
+  /** By relay the last failure, which says when to come back, too. */
+  const errors = new Map<string, unknown>()
+  /** By message the relays that did not take it. */
+  const failed = new Map<string, Set<string>>()
+  const waiting: { readonly delivery: Delivery; readonly resolve: (error: unknown) => void }[] = []
+  const tellMove = createMoveTeller(io)
+  const look = ({ to, id, relay, error }: Delivery): void => {
+    if (relay === undefined || !to.relays.every((each) => failed.get(id)?.has(each))) return
+    const last = errors.get(relay)
+    for (const each of waiting) if (each.delivery.id === id) each.resolve(codeOf(last) === codeOf(error) ? last : error)
+  }
+  const events = messenger.events()
+  void (async () => {
+    for await (const event of events) {
+      if (event.kind === 'moved') tellMove(event)
+      if (event.kind === 'relay' && event.error !== undefined) errors.set(event.relay, event.error)
+      if (event.kind === 'not-kept') printProblem(io, event.error instanceof CliError ? event.error.message : 'the outbox cannot be kept')
+      if (event.kind !== 'delivery' || event.delivery.state !== 'waiting' || event.delivery.relay === undefined) continue
+      const { id, relay } = event.delivery
+      failed.set(id, (failed.get(id) ?? new Set()).add(relay))
+      look(event.delivery)
+    }
+  })()
+  return {
+    refused: (delivery) =>
+      new Promise((resolve) => {
+        waiting.push({ delivery, resolve })
+        look(delivery)
+      }),
+  }
+}
+
+export function codeOf(error: unknown): unknown {
+  return (error as { readonly code?: unknown } | undefined)?.code
+}
+
+/** A relay that says more is no help to anybody. */
+const MOVES = 8
+
+/** Says once for each address that a relay is moving to it, and of a few addresses only. */
+export function createMoveTeller(io: Pick<Io, 'stderr'>): (event: Extract<MessengerEvent, { kind: 'moved' }>) => void {
+  const told = new Set<string>()
+  return ({ name }) => {
+    if (told.has(name) || told.size === MOVES) return
+    told.add(name)
+    io.stderr.write(`asfaleia: this relay is moving: use ${name} from now on (if you trust it still)\n`)
+  }
+}

@@ -1,0 +1,73 @@
+/**
+ * The way to a relay in a page: the WebSocket of its public listener (docs/protocol.md, section 1). A page goes where
+ * its browser goes: to an onion address in Tor Browser alone, and no isolation of circuits is in its hands.
+ */
+import { ConnectError, DEFAULT_RELAY_PORT, isOnion, SUBPROTOCOL, type Target, WEBSOCKET_PATH } from '../../transport/address.ts'
+import type { DialOptions } from './dial.ts'
+import type { Stream } from './stream.ts'
+
+/** The public listener's own, where an address names the raw door's or none. */
+const ONION_PORT = 80
+const LOOPBACK_PORT = 8080
+
+const utf8 = new TextEncoder()
+
+/**
+ * @throws {ConnectError} when the relay cannot be reached; the signal's reason when it is aborted
+ * @throws {TypeError} for a unix socket, and for a name that is no onion address: what passes there is not hidden
+ */
+export async function dial(target: Target, { timeout, signal }: Pick<DialOptions, 'timeout' | 'signal'>): Promise<Stream> {
+  const url = urlOf(target)
+  signal?.throwIfAborted()
+  const socket = new WebSocket(url, SUBPROTOCOL)
+  socket.binaryType = 'arraybuffer'
+  const deadline = AbortSignal.timeout(timeout)
+  const given = signal === undefined ? deadline : AbortSignal.any([signal, deadline])
+  try {
+    await opened(socket, given)
+    return webSocketStream(socket)
+  } catch (error) {
+    socket.close()
+    signal?.throwIfAborted()
+    throw deadline.aborted ? new ConnectError('connect-timeout') : error
+  }
+}
+
+function urlOf(target: Target): string {
+  if (target.kind === 'unix') throw new TypeError('a page reaches no unix socket')
+  if (target.kind === 'name' && !isOnion(target.host)) throw new TypeError('a page reaches onion addresses and this machine alone')
+  const usual = target.kind === 'loopback' ? LOOPBACK_PORT : ONION_PORT
+  const host = target.host.includes(':') ? `[${target.host}]` : target.host
+  return `ws://${host}:${target.port === DEFAULT_RELAY_PORT ? usual : target.port}${WEBSOCKET_PATH}`
+}
+
+/** Browsers do not say why a WebSocket failed. */
+function opened(socket: WebSocket, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const settle = (): void => {
+      for (const event of ['open', 'close'] as const) socket.removeEventListener(event, settle)
+      signal.removeEventListener('abort', settle)
+      if (socket.readyState === WebSocket.OPEN && socket.protocol === SUBPROTOCOL && !signal.aborted) resolve()
+      else reject(new ConnectError('unreachable'))
+    }
+    for (const event of ['open', 'close'] as const) socket.addEventListener(event, settle)
+    signal.addEventListener('abort', settle)
+  })
+}
+
+function webSocketStream(socket: WebSocket): Stream {
+  return {
+    framing: 'message',
+    start({ onChunk, onEnd }) {
+      socket.addEventListener('message', ({ data }: { readonly data: unknown }) => {
+        onChunk(typeof data === 'string' ? utf8.encode(data) : new Uint8Array(data as ArrayBuffer))
+      })
+      socket.addEventListener('close', () => onEnd())
+    },
+    write(packet) {
+      // One message is one packet, whose end says itself.
+      if (socket.readyState === WebSocket.OPEN) socket.send(Uint8Array.from(packet.subarray(0, -1)))
+    },
+    close: () => socket.close(),
+  }
+}

@@ -1,0 +1,299 @@
+/** `asfaleia backup` and `asfaleia restore`, and age and tar beside them. */
+import { execFileSync } from 'node:child_process'
+import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { generateX25519Identity, identityToRecipient } from 'age-encryption'
+import { beforeEach, describe, expect, test } from 'vitest'
+import { generatePrivateKey } from '../../../src/auth/private-key.ts'
+import { asfaleia, type Outcome } from '../../support/command.ts'
+import { ASFALEIA, run } from '../../support/process.ts'
+import { missing } from '../../support/programs.ts'
+import { CLIENT, list, scratch, TORS, writeService } from '../../support/service.ts'
+
+const ADDRESS = 'd6d5iaoxegv6q2ku3rsog2yybgdn74deulgwkrqlsyzb25ovulh6gzad.onion'
+const isRoot = process.getuid?.() === 0
+/** scrypt as age has it takes a second or two. */
+const SLOW = 60_000
+
+let around: string
+let folder: string
+let recipient: string
+let identity: string
+let file: string
+
+beforeEach(async () => {
+  around = scratch()
+  folder = writeService(around, 'onion', new Map([...TORS, ['authorized_clients/alice.auth', CLIENT]])).folder
+  const secret = await generateX25519Identity()
+  recipient = await identityToRecipient(secret)
+  identity = join(around, 'identity')
+  writeFileSync(identity, `# a key\n${secret}\n`, { mode: 0o600 })
+  file = join(around, 'backup.age')
+})
+
+const backup = (...more: string[]): Promise<Outcome> => asfaleia(['backup', '--service', folder, '--out', file, ...more])
+const restore = (...more: string[]): Promise<Outcome> => asfaleia(['restore', file, '--to', join(around, 'new'), ...more])
+const secret = TORS.get('hs_ed25519_secret_key')!
+
+function passphraseFile(text = 'correct horse\n'): { ASFALEIA_PASSPHRASE_FILE: string } {
+  const path = join(around, 'passphrase')
+  writeFileSync(path, text, { mode: 0o600 })
+  return { ASFALEIA_PASSPHRASE_FILE: path }
+}
+
+describe('there and back', () => {
+  test('by an age recipient', async () => {
+    expect(await backup('--to', recipient)).toEqual({ code: 0, out: `backed up ${ADDRESS}, with 1 authorized client\n`, err: '' })
+    expect(statSync(file).mode & 0o777).toBe(0o600)
+    expect(readFileSync(file).includes(secret.subarray(32, 48))).toBe(false)
+    const verified = await asfaleia(['backup', '--verify', file, '--identity', identity])
+    expect(verified).toEqual({ code: 0, out: `a good backup of ${ADDRESS}, with 1 authorized client\n`, err: '' })
+    expect(readdirSync(around).toSorted()).toEqual(['backup.age', 'identity', 'onion'])
+    expect(await restore('--identity', identity)).toEqual({ code: 0, out: `restored ${ADDRESS} to ${join(around, 'new')}\n`, err: '' })
+    expect(list(join(around, 'new'))).toEqual(list(folder))
+    expect(statSync(join(around, 'new')).mode & 0o777).toBe(0o700)
+  })
+
+  test('by an SSH key, and by a file of several recipients', async () => {
+    const ssh = join(around, 'ssh')
+    const made = generatePrivateKey('')
+    writeFileSync(ssh, made.file, { mode: 0o600 })
+    writeFileSync(join(around, 'recipients'), `# both\n${recipient}\n\n${made.public}\n`)
+    expect(await backup('--to', join(around, 'recipients'))).toMatchObject({ code: 0 })
+    for (const by of [ssh, identity]) expect(await asfaleia(['backup', '--verify', file, '--identity', by])).toMatchObject({ code: 0 })
+    rmSync(file)
+    expect(await backup('--to', made.public, '--to', recipient)).toMatchObject({ code: 0 })
+    for (const by of [ssh, identity]) expect(await asfaleia(['backup', '--verify', file, '--identity', by])).toMatchObject({ code: 0 })
+  })
+
+  test('by a passphrase; another one writes nothing', { timeout: SLOW }, async () => {
+    const env = passphraseFile()
+    expect(await asfaleia(['backup', '--service', folder, '--out', file, '--passphrase'], { env })).toMatchObject({ code: 0, err: '' })
+    const wrong = await asfaleia(['restore', file, '--to', join(around, 'new')], { env: passphraseFile('correct horsf\n') })
+    expect(wrong).toEqual({
+      code: 1,
+      out: '',
+      err: `asfaleia: error: ${file}: the passphrase is wrong, or the beginning of the file is damaged\nasfaleia: hint: nothing was written\n`,
+    })
+    expect(existsSync(join(around, 'new'))).toBe(false)
+    const right = await asfaleia(['restore', file, '--to', join(around, 'new'), '--json'], { env: passphraseFile() })
+    expect([right.code, JSON.parse(right.out)]).toEqual([0, { address: ADDRESS, clients: 1, folder: join(around, 'new') }])
+  })
+
+  test('through pipes, by standard output and input', async () => {
+    const env = { ASFALEIA_SERVICE: folder }
+    const program = ASFALEIA.map((part) => `'${part}'`).join(' ')
+    const { code, stdout } = await run(
+      ['sh', '-c', `${program} backup --to ${recipient} --out - | ${program} backup --verify - --identity ${identity}`],
+      { env },
+    )
+    expect([code, stdout]).toEqual([0, `a good backup of ${ADDRESS}, with 1 authorized client\n`])
+  })
+})
+
+describe('age and tar', () => {
+  const reason = missing('age', 'tar')
+  beforeEach((ctx) => ctx.skip(reason !== undefined, reason))
+
+  test('open our backups', async () => {
+    expect(await backup('--to', recipient)).toMatchObject({ code: 0 })
+    mkdirSync(join(around, 'new'))
+    execFileSync('sh', ['-c', 'age -d -i "$0" "$1" | tar -x -C "$2"', identity, file, join(around, 'new')])
+    expect(list(join(around, 'new'))).toEqual(list(folder))
+  })
+
+  test('make backups that we restore', async () => {
+    execFileSync('sh', ['-c', 'tar -c -C "$0" . | age -r "$1" -a -o "$2"', folder, recipient, file])
+    expect(await restore('--identity', identity)).toMatchObject({ code: 0 })
+    expect(list(join(around, 'new'))).toEqual(list(folder))
+  })
+})
+
+describe('what is there is never written over', () => {
+  test('a file in place of the backup', async () => {
+    writeFileSync(file, 'mine')
+    expect(await backup('--to', recipient)).toEqual({
+      code: 1,
+      out: '',
+      err: `asfaleia: error: cannot write ${file}: it is there already\n`,
+    })
+    expect(readFileSync(file, 'utf8')).toBe('mine')
+  })
+
+  test.each<[string, (path: string) => void]>([
+    [
+      'a folder with something in it',
+      (path) => {
+        mkdirSync(path)
+        writeFileSync(join(path, 'hostname'), 'mine')
+      },
+    ],
+    ['a file', (path) => writeFileSync(path, 'mine')],
+  ])('%s in place of the service', async (_name, put) => {
+    await backup('--to', recipient)
+    put(join(around, 'new'))
+    const before = list(around)
+    const { code, err } = await restore('--identity', identity)
+    expect([code, err]).toEqual([1, expect.stringContaining(`cannot write ${join(around, 'new')}: it is there already`)])
+    expect(list(around)).toEqual(before)
+  })
+
+  test('an empty folder is nothing', async () => {
+    await backup('--to', recipient)
+    mkdirSync(join(around, 'new'))
+    expect(await restore('--identity', identity)).toMatchObject({ code: 0 })
+  })
+})
+
+describe('nothing is written of', () => {
+  test.each([
+    ['a flipped byte', (bytes: Buffer) => void (bytes[1_000]! ^= 1), /damaged: a byte of it was changed/],
+    ['an end that is missing', (bytes: Buffer) => bytes.subarray(0, 900), /damaged: a byte of it was changed/],
+    ['a flipped byte in the header', (bytes: Buffer) => void (bytes[60]! ^= 1), /another key, or the beginning of the file is damaged/],
+    ['something else', () => Buffer.from('hello'), /it is no age file/],
+  ])('%s', async (_name, spoil, problem) => {
+    await backup('--to', recipient)
+    const bytes = readFileSync(file)
+    writeFileSync(file, spoil(bytes) ?? bytes)
+    const before = list(around)
+    const failed = await restore('--identity', identity)
+    expect(failed).toEqual({ code: 1, out: '', err: expect.stringMatching(problem) as unknown as string })
+    expect(failed.err).toContain('nothing was written')
+    expect(await asfaleia(['backup', '--verify', file, '--identity', identity])).toMatchObject({ code: 1, out: '' })
+    expect(list(around)).toEqual(before)
+  })
+
+  test('a disk that is full', async () => {
+    await backup('--to', recipient)
+    const before = list(around)
+    // Files of no size: the system's way to be out of room for one process alone.
+    const full = (...argv: string[]) => run(['sh', '-c', 'ulimit -f 0; exec "$@"', 'sh', ...ASFALEIA, ...argv])
+    expect(await full('restore', file, '--identity', identity, '--to', join(around, 'new'))).toMatchObject({
+      code: 1,
+      stderr: `asfaleia: error: cannot write ${join(around, 'new')}: the disk is full\n`,
+    })
+    const second = join(around, 'second.age')
+    expect(await full('backup', '--service', folder, '--to', recipient, '--out', second)).toMatchObject({
+      code: 1,
+      stderr: `asfaleia: error: cannot write ${second}: the disk is full\n`,
+    })
+    expect(list(around)).toEqual(before)
+  })
+
+  test('a folder that is not there', async () => {
+    await backup('--to', recipient)
+    const { code, err } = await asfaleia(['restore', file, '--identity', identity, '--to', join(around, 'no', 'new')])
+    expect([code, err]).toEqual([1, `asfaleia: error: cannot write ${join(around, 'no', 'new')}: there is no such folder\n`])
+  })
+})
+
+describe('a service that is not whole is said so, in a line and a hint', () => {
+  test.each<[string, () => void, RegExp]>([
+    ['no folder', () => rmSync(folder, { recursive: true }), /error: there is no folder .*\n.*hint: name tor's HiddenServiceDir/],
+    [
+      'a file in its place',
+      () => {
+        rmSync(folder, { recursive: true })
+        writeFileSync(folder, '')
+      },
+      /is no folder\n.*hint:/,
+    ],
+    ['no key', () => rmSync(join(folder, 'hs_ed25519_secret_key')), /is no onion service: it has no hs_ed25519_secret_key\n.*hint:/],
+    [
+      'a folder in a key’s place',
+      () => {
+        rmSync(join(folder, 'hostname'))
+        mkdirSync(join(folder, 'hostname'))
+      },
+      /hostname (?:is not what tor writes|: it is a folder)/,
+    ],
+    [
+      'a key that is not its address’s',
+      () => writeFileSync(join(folder, 'hostname'), `${'a'.repeat(56)}.onion\n`),
+      /the secret key does not make the address/,
+    ],
+    [
+      'a client that tor would not take',
+      () => writeFileSync(join(folder, 'authorized_clients/bob.auth'), 'x'),
+      /an authorized client is not of the form/,
+    ],
+  ])('%s', async (_name, spoil, problem) => {
+    spoil()
+    const { code, out, err } = await backup('--to', recipient)
+    expect({ code, out, err }).toEqual({ code: 1, out: '', err: expect.stringMatching(problem) as unknown as string })
+    expect(existsSync(file)).toBe(false)
+  })
+
+  test('a folder that others may enter is a warning', async () => {
+    chmodSync(folder, 0o755)
+    expect(await backup('--to', recipient)).toMatchObject({
+      code: 0,
+      err: `asfaleia: warning: others may enter ${folder}; chmod 700 keeps them out\n`,
+    })
+  })
+
+  test("another user's keys are not read", async () => {
+    chmodSync(around, 0o755)
+    if (!isRoot) chmodSync(folder, 0)
+    const argv = ['backup', '--service', folder, '--to', recipient, '--out', file]
+    const { code, stderr } = await run([
+      ...(isRoot ? ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'] : []),
+      ...ASFALEIA,
+      ...argv,
+    ])
+    chmodSync(folder, 0o700)
+    expect([code, stderr]).toEqual([
+      1,
+      `asfaleia: error: cannot read ${folder}: permission denied\nasfaleia: hint: run this as tor's user: on Debian \`sudo -u debian-tor …\`\n`,
+    ])
+  })
+
+  test('what root restores belongs to the owner of the folder around it', async () => {
+    await backup('--to', recipient)
+    // For anybody else there is nothing to give away.
+    if (isRoot) chownSync(around, 65_534, 65_534)
+    const { uid, gid } = statSync(around)
+    expect(await restore('--identity', identity)).toMatchObject({ code: 0 })
+    for (const path of ['', 'hostname', 'authorized_clients', 'authorized_clients/alice.auth']) {
+      expect(statSync(join(around, 'new', path))).toMatchObject({ uid, gid })
+    }
+  })
+})
+
+test.each([
+  [['backup'], /--out or --verify is wanted/],
+  [['backup', '--out', 'x'], /either --to or --passphrase is wanted/],
+  [['backup', '--out', 'x', '--passphrase', '--to', 'age1x'], /either --to or --passphrase/],
+  [['backup', '--verify', 'x', '--out', 'y'], /--verify goes with --identity alone/],
+  [['backup', 'x'], /too many words/],
+  [['restore', 'x'], /a FILE and --to FOLDER are wanted/],
+  [['restore', '--to', 'x'], /a FILE and --to FOLDER are wanted/],
+])('%j is a usage error', async (argv, problem) => {
+  const { code, err } = await asfaleia(argv)
+  expect([code, err]).toEqual([2, expect.stringMatching(problem)])
+})
+
+test.each([
+  ['age1nonsense', /--to is no age recipient/],
+  ['ssh-ed25519 AAAA', /is no public key/],
+  ['/nowhere/key.pub', /cannot read the key file \/nowhere\/key.pub: there is none/],
+])('the recipient %j is refused, and nothing written', async (given, problem) => {
+  const { code, err } = await backup('--to', given)
+  expect([code, err]).toEqual([1, expect.stringMatching(problem)])
+  expect(existsSync(file)).toBe(false)
+})
+
+test('a private key is no recipient, and a passphrase is not empty', async () => {
+  expect(await backup('--to', identity)).toMatchObject({ code: 2, err: expect.stringContaining('--to is a private key') })
+  const empty = await asfaleia(['backup', '--service', folder, '--out', file, '--passphrase'], { env: passphraseFile('\n') })
+  expect(empty).toMatchObject({ code: 1, err: expect.stringContaining('the passphrase is empty') })
+  expect(existsSync(file)).toBe(false)
+})
+
+test('a key that is wanted, missing or not one is said so', async () => {
+  await backup('--to', recipient)
+  expect((await restore()).err).toContain('was encrypted to a key\nasfaleia: hint: give the age identity')
+  expect((await restore('--identity', file)).err).toContain('holds no age identity')
+  expect((await restore('--identity', '/nowhere')).err).toContain('there is none')
+  expect((await asfaleia(['restore', '/nowhere', '--to', 'x'])).err).toBe('asfaleia: error: cannot read /nowhere: there is none\n')
+})

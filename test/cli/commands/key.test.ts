@@ -1,0 +1,186 @@
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chmodSync, existsSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterAll, beforeEach, describe, expect, test } from 'vitest'
+import { needs } from '../../auth/openssh.ts'
+import { asfaleia, createKeyFolder } from '../../support/command.ts'
+import { missing } from '../../support/programs.ts'
+
+const folder = createKeyFolder()
+afterAll(() => folder.remove())
+const at = (name: string): string => join(folder.path, name)
+const MAIN = join(import.meta.dirname, '../../../src/cli/main.ts')
+
+describe('a new key', () => {
+  test('is for nobody else, and its public part stands beside it', async () => {
+    const { code, out, err } = await asfaleia(['key', '--out', at('new')])
+    expect({ code, err }).toEqual({ code: 0, err: '' })
+    expect(out).toMatch(/^ssh-ed25519 [A-Za-z0-9+/=]{68}\nSHA256:[A-Za-z0-9+/]{43}\n$/)
+    expect(statSync(at('new')).mode & 0o777).toBe(0o600)
+    expect(statSync(at('new.pub')).mode & 0o777).toBe(0o644)
+    expect(readFileSync(at('new.pub'), 'utf8')).toBe(`${out.split('\n')[0]} asfaleia\n`)
+    for (const file of [at('new'), at('new.pub')]) expect(await asfaleia(['key', file])).toEqual({ code: 0, out, err: '' })
+  })
+
+  test('is one that ssh-keygen reads', async (context) => {
+    const why = missing('ssh-keygen')
+    if (why !== undefined) return context.skip(why)
+    const { out } = await asfaleia(['key', '--out', at('interop'), '--json'])
+    const shown = JSON.parse(out) as Record<string, string>
+    expect(shown['file']).toBe(at('interop'))
+    const fromPrivate = execFileSync('ssh-keygen', ['-y', '-f', at('interop')], { encoding: 'utf8' })
+    expect(fromPrivate.split(' ').slice(0, 2).join(' ').trim()).toBe(shown['public'])
+    expect(execFileSync('ssh-keygen', ['-lf', at('interop.pub')], { encoding: 'utf8' })).toContain(shown['fingerprint'])
+  })
+
+  test.each(['', '.pub'])('never goes over what is there: FILE%s', async (suffix) => {
+    const file = at(`there${suffix === '' ? '-a' : '-b'}`)
+    writeFileSync(`${file}${suffix}`, 'precious')
+    const { code, out, err } = await asfaleia(['key', '--out', file])
+    expect(code).toBe(1)
+    expect(out).toBe('')
+    expect(err).toBe(`asfaleia: error: cannot write ${file}${suffix}: it is there already\n`)
+    expect(readFileSync(`${file}${suffix}`, 'utf8')).toBe('precious')
+    // And leaves no half of a pair.
+    expect([existsSync(file), existsSync(`${file}.pub`)]).toEqual([suffix === '', suffix === '.pub'])
+  })
+
+  test('does not follow a link to nowhere', async () => {
+    symlinkSync(at('nowhere'), at('link'))
+    expect(await asfaleia(['key', '--out', at('link')])).toMatchObject({ code: 1 })
+    expect(existsSync(at('nowhere'))).toBe(false)
+  })
+
+  test('wants its folder', async () => {
+    const { code, err } = await asfaleia(['key', '--out', at('no/such')])
+    expect(code).toBe(1)
+    expect(err).toContain('there is no such folder')
+  })
+})
+
+describe('a key that is there', () => {
+  test('others may read: a warning, and no more', async () => {
+    const { file } = folder.make('open')
+    chmodSync(file, 0o640)
+    const { code, err } = await asfaleia(['key', file])
+    expect(code).toBe(0)
+    expect(err).toBe(`asfaleia: warning: others may read ${file}; chmod 600 keeps them out\n`)
+  })
+
+  test.each([
+    ['none', at('none'), 'there is none'],
+    ['a folder', folder.path, 'it is no file'],
+    ['a device', '/dev/zero', 'it is no file'],
+  ])('%s', async (_name, file, why) => {
+    expect(await asfaleia(['key', file])).toEqual({ code: 1, out: '', err: `asfaleia: error: cannot read the key file ${file}: ${why}\n` })
+  })
+
+  test.each([
+    ['empty', ''],
+    ['no key', 'hello\n'],
+    ['a weak key', 'ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAAwEAAQ==\n'],
+    ['a private key cut short', '-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk\n'],
+    ['too long', 'x'.repeat(70_000)],
+  ])('%s', async (_name, text) => {
+    writeFileSync(at('bad'), text, { mode: 0o600 })
+    const { code, out, err } = await asfaleia(['key', at('bad')])
+    expect({ code, out }).toEqual({ code: 1, out: '' })
+    expect(err).toMatch(/^asfaleia: error: [^\n]+\n(asfaleia: hint: [^\n]+\n)?$/)
+  })
+
+  test('with a passphrase: from a file, or asked for at the terminal without an echo', async (context) => {
+    const why = missing('ssh-keygen', 'script')
+    if (why !== undefined) return context.skip(why)
+    execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', 'secret-word', '-f', at('locked')])
+    const fingerprint = execFileSync('ssh-keygen', ['-lf', at('locked.pub')], { encoding: 'utf8' }).split(' ')[1]!
+    writeFileSync(at('words'), 'secret-word\n')
+    const fromFile = await asfaleia(['key', at('locked')], { env: { ASFALEIA_PASSPHRASE_FILE: at('words') } })
+    expect(fromFile).toMatchObject({ code: 0, err: '' })
+    expect(fromFile.out).toContain(fingerprint)
+    // What a program that knows it writes into a pipe.
+    execFileSync('mkfifo', [at('pipe')])
+    const piped = asfaleia(['key', at('locked')], { env: { ASFALEIA_PASSPHRASE_FILE: at('pipe') } })
+    await writeFile(at('pipe'), 'secret-word\n')
+    expect(await piped).toMatchObject({ code: 0, err: '' })
+    expect(await asfaleia(['key', at('locked')], { env: { ASFALEIA_PASSPHRASE_FILE: '/dev/zero' } })).toMatchObject({
+      code: 1,
+      err: 'asfaleia: error: the file that ASFALEIA_PASSPHRASE_FILE names is too large for a passphrase\n',
+    })
+    writeFileSync(at('words'), 'wrong-word\n')
+    const wrong = await asfaleia(['key', at('locked')], { env: { ASFALEIA_PASSPHRASE_FILE: at('words') } })
+    expect(wrong).toMatchObject({ code: 1, out: '' })
+    expect(wrong.err).not.toContain('word')
+
+    // A terminal of its own: what it shows is what the program wrote and what the terminal echoed.
+    const child = spawn('script', ['-qec', `${process.execPath} ${MAIN} key ${at('locked')}`, '/dev/null'])
+    let shown = ''
+    let asked = false
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      shown += text
+      if (asked || !shown.includes('passphrase of')) return
+      asked = true
+      child.stdin.write('secret-worx\u{7f}d\r')
+    })
+    await once(child, 'close')
+    expect(shown).toContain(fingerprint)
+    expect(shown).not.toContain('secret')
+  })
+})
+
+describe('a terminal that is asked for a passphrase', () => {
+  beforeEach(needs('ssh-keygen', 'script'))
+
+  const script = async (typed: string, signal?: NodeJS.Signals): Promise<string> => {
+    execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-a', '1', '-N', 'secret-word', '-f', at('asked')])
+    // Standard input is a pipe, and so are the outputs: what is asked goes to the terminal itself.
+    const ask = `sh -c 'echo $$ >${at('pid')}; exec ${process.execPath} ${MAIN} key ${at('asked')}'`
+    writeFileSync(at('ask.sh'), `stty -g\necho piped | ${ask} 2>${at('err')} | cat >${at('out')}\nstty -g\n`)
+    const child = spawn('script', ['-qec', `sh ${at('ask.sh')}`, '/dev/null'])
+    let shown = ''
+    let asked = false
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      shown += text
+      if (asked || !shown.includes('passphrase of')) return
+      asked = true
+      child.stdin.write(typed)
+      if (signal !== undefined) process.kill(Number(readFileSync(at('pid'), 'utf8')), signal)
+    })
+    await once(child, 'close')
+    execFileSync('rm', [at('asked'), at('asked.pub')])
+    const [before, after] = shown.split(/\r?\n/).filter((line) => /^[0-9a-f]+(:[0-9a-f]+){8,}$/.test(line))
+    expect(before).toBeDefined()
+    expect(after).toBe(before)
+    expect(shown).not.toContain('secret')
+    return readFileSync(at('err'), 'utf8')
+  }
+
+  test.each<[string, string, NodeJS.Signals | undefined, string]>([
+    ['an answer', 'secret-word\r', undefined, ''],
+    ['an answer with keys that mean nothing, and corrections', 'wrong\u{15}secre\u{1a}\u{0}t-wox\u{7f}rd\n', undefined, ''],
+    ['Ctrl-C', 'secret\u{3}', undefined, 'asfaleia: error: no passphrase was given\n'],
+    ['Ctrl-D', 'secret\u{4}', undefined, 'asfaleia: error: no passphrase was given\n'],
+    ['no end', 'secret'.repeat(300), undefined, 'asfaleia: error: that is too long for a passphrase\n'],
+    // Nothing typed: what comes after the end is the shell's to echo.
+    ['SIGTERM', '', 'SIGTERM', 'asfaleia: error: interrupted\n'],
+    ['SIGINT', '', 'SIGINT', 'asfaleia: error: interrupted\n'],
+  ])('shows nothing of it, and is as before after %s', async (_name, typed, signal, err) => {
+    expect(await script(typed, signal)).toBe(err)
+    expect(readFileSync(at('out'), 'utf8')).toMatch(err === '' ? /^ssh-ed25519 / : /^$/)
+  })
+})
+
+test.each([[[]], [['a', 'b']], [['--out', 'x', 'y']], [['--no-such']], [['--out']]])('the command line %j', async (argv) => {
+  const { code, err } = await asfaleia(['key', ...argv])
+  expect(code).toBe(2)
+  expect(err).toMatch(/^asfaleia: error: [^\n]+\nasfaleia: hint: asfaleia key[^\n]+\n$/)
+})
+
+test('help', async () => {
+  expect(await asfaleia(['key', '--help'])).toMatchObject({
+    code: 0,
+    err: '',
+    out: expect.stringMatching(/^usage: asfaleia key/) as string,
+  })
+})

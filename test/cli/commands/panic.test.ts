@@ -1,0 +1,124 @@
+import { once } from 'node:events'
+import { closeSync, existsSync, openSync, readdirSync, readSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, type RequestListener } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { createServer as createControl } from 'node:net'
+import { join } from 'node:path'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { startOperator } from '../../../src/operator/http.ts'
+import { asfaleia } from '../../support/command.ts'
+import { scratch, writeService } from '../../support/service.ts'
+import { createSnapshot } from '../../support/snapshot.ts'
+
+async function relay(unix?: string): Promise<{ operator: string; panics: () => number }> {
+  let panics = 0
+  const address = unix === undefined ? ({ kind: 'tcp', host: '127.0.0.1', port: 0 } as const) : ({ kind: 'unix', path: unix } as const)
+  const operator = await startOperator(address, {
+    snapshot: () => createSnapshot(),
+    startedAt: 0,
+    version: '1',
+    panic: () => void panics++,
+  })
+  onTestFinished(() => operator.close())
+  const taken = operator.address
+  return { operator: taken.kind === 'unix' ? `unix:${taken.path}` : `${taken.host}:${taken.port}`, panics: () => panics }
+}
+
+test('wipes the relay, over loopback and over a unix socket', async () => {
+  for (const unix of [undefined, join(scratch(), 'o.sock')]) {
+    const { operator, panics } = await relay(unix)
+    expect(await asfaleia(['panic', '--operator', operator])).toEqual({ code: 0, out: 'the relay is wiped\n', err: '' })
+    expect(panics()).toBe(1)
+  }
+})
+
+describe('with --keys', () => {
+  test('the keys are overwritten and gone, what is not the service’s stays, and tor is to be stopped', async () => {
+    const { operator } = await relay()
+    const { folder } = writeService(scratch())
+    writeFileSync(join(folder, 'mine'), '')
+    // Whoever has the file open sees what became of it.
+    const opened = openSync(join(folder, 'hs_ed25519_secret_key'), 'r')
+    onTestFinished(() => closeSync(opened))
+    const secret = Buffer.alloc(96)
+    readSync(opened, secret, 0, 96, 0)
+    const { code, out, err } = await asfaleia(['panic', '--operator', operator, '--keys', folder])
+    expect([code, out]).toEqual([0, `the relay is wiped\nthe keys in ${folder} are destroyed; what is no onion service's was left there\n`])
+    expect(err).toContain('tor has the keys in its memory until it ends')
+    expect(readdirSync(folder)).toEqual(['mine'])
+    const now = Buffer.alloc(96)
+    expect(readSync(opened, now, 0, 96, 0)).toBe(96)
+    for (let at = 0; at < 96; at += 16) expect(now.includes(secret.subarray(at, at + 16))).toBe(false)
+  })
+
+  test('the secret key goes first, whatever else of the folder is not as it should be', async () => {
+    const { operator } = await relay()
+    const { folder } = writeService(scratch())
+    rmSync(join(folder, 'authorized_clients'), { recursive: true })
+    writeFileSync(join(folder, 'authorized_clients'), 'no folder')
+    expect(await asfaleia(['panic', '--operator', operator, '--keys', folder])).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('authorized_clients') as string,
+    })
+    expect(readdirSync(folder).filter((name) => name.includes('secret') || name.startsWith('.'))).toEqual([])
+  })
+
+  test('goes on where it was broken off', async () => {
+    const { operator } = await relay()
+    const { folder } = writeService(scratch())
+    renameSync(join(folder, 'hs_ed25519_secret_key'), join(folder, '.destroyed-0123456789abcdef'))
+    expect(await asfaleia(['panic', '--operator', operator, '--keys', folder])).toMatchObject({
+      code: 0,
+      out: expect.stringContaining('are destroyed') as string,
+    })
+    expect(existsSync(folder)).toBe(false)
+  })
+
+  test('each part is tried whatever became of the others', async () => {
+    const { folder } = writeService(scratch())
+    const heard: string[] = []
+    const tor = createControl((socket) => {
+      socket.setEncoding('latin1').on('data', (text: string) => {
+        heard.push(text.trim())
+        socket.write(text.startsWith('PROTOCOLINFO') ? '250-PROTOCOLINFO 1\r\n250-AUTH METHODS=NULL\r\n250 OK\r\n' : '250 OK\r\n')
+      })
+    }).listen(0, '127.0.0.1')
+    await once(tor, 'listening')
+    onTestFinished(() => void tor.close())
+    const control = `127.0.0.1:${(tor.address() as AddressInfo).port}`
+    const { code, out, err } = await asfaleia(['panic', '--operator', 'unix:/nowhere/o.sock', '--keys', folder, '--tor-control', control])
+    expect([code, out]).toEqual([69, `the keys in ${folder} are destroyed\ntor is ended\n`])
+    expect(err).toContain('error: no relay answers at the operator address\n')
+    expect(heard.at(-1)).toBe('SIGNAL HALT')
+    expect(existsSync(folder)).toBe(false)
+  })
+
+  test('a folder without keys is said so, and nothing in it is touched', async () => {
+    const { operator, panics } = await relay()
+    const folder = scratch()
+    writeFileSync(join(folder, 'hostname'), 'mine')
+    const { code, err } = await asfaleia(['panic', '--operator', operator, '--keys', folder])
+    expect([code, panics()]).toEqual([1, 1])
+    expect(err).toContain('holds no keys of an onion service\n')
+    expect(readdirSync(folder)).toEqual(['hostname'])
+  })
+})
+
+test.each<[string, RequestListener]>([
+  ['says so', (_request, response) => void response.end('{"wiped":false}')],
+  ['says something else', (_request, response) => void response.end('hello')],
+  ['refuses', (_request, response) => void response.writeHead(403).end()],
+])('a listener that did not wipe and %s is no success', async (_name, listener) => {
+  const server = createServer(listener).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  onTestFinished(() => void server.close())
+  const operator = `127.0.0.1:${(server.address() as AddressInfo).port}`
+  expect(await asfaleia(['panic', '--operator', operator])).toMatchObject({ code: 69, out: '' })
+})
+
+test.each([[['x']], [['--operator', 'off']], [['--operator', '10.0.0.1:1']], [['--tor-control', 'nowhere']]])(
+  '%j is a usage error',
+  async (argv) => {
+    expect(await asfaleia(['panic', ...argv])).toMatchObject({ code: 2, out: '' })
+  },
+)

@@ -1,0 +1,189 @@
+import { chmodSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { formatFingerprint } from '../../../src/auth/ssh-key.ts'
+import { asfaleia, createKeyFolder, type Outcome } from '../../support/command.ts'
+import { startHostileRelay } from '../../support/hostile-relay.ts'
+import { startTestRelay, type TestRelay, type TestRelayOptions } from '../../support/relay.ts'
+
+const folder = createKeyFolder()
+const alice = folder.make('alice')
+const bob = folder.make('bob')
+const ECDSA =
+  'ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBGsX0fLhLEJH+Lzm5WOkQPJ3A32BLeszoPShOUXYmMKWT+NC4v4af5uO5+tKfA+eFivOM1drMV7Oy7ZAaDe/UfU='
+
+let relay: TestRelay
+beforeAll(async () => {
+  relay = await startTestRelay()
+})
+afterAll(async () => {
+  await relay.close()
+  folder.remove()
+})
+const others: TestRelay[] = []
+afterEach(async () => {
+  for (const other of others.splice(0)) await other.close()
+})
+async function startOther(options: TestRelayOptions): Promise<string> {
+  const other = await startTestRelay(options)
+  others.push(other)
+  return other.address
+}
+
+const send = (
+  words: readonly string[],
+  more: { to?: string; input?: string | Uint8Array; env?: Record<string, string> } = {},
+): Promise<Outcome> => asfaleia(['send', '--relay', more.to ?? relay.address, '--key', alice.file, ...words], more)
+const received = async (to = relay.address, more: readonly string[] = []): Promise<object[]> => {
+  const { out } = await asfaleia(['get', '--json', '--relay', to, '--key', bob.file, ...more])
+  return out
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as object)
+}
+
+describe('a message', () => {
+  test.each([
+    ['a .pub file', `${bob.file}.pub`],
+    ['the key', bob.line],
+    ['the key without its comment', bob.line.split(' ').slice(0, 2).join(' ')],
+  ])('goes to %s', async (_name, receiver) => {
+    expect(await send([receiver, 'hello bob'])).toEqual({ code: 0, out: 'held for 7 days at most\n', err: '' })
+    expect(await received()).toEqual([
+      {
+        verdict: 'genuine',
+        relay: relay.address,
+        from: { fingerprint: formatFingerprint(alice.key.public.fingerprint), key: alice.line.split(' ').slice(0, 2).join(' ') },
+        to: formatFingerprint(bob.key.public.fingerprint),
+        id: expect.stringMatching(/^[\w-]{22}$/) as string,
+        time: expect.stringMatching(/^\d{4}-\d\d-\d\dT/) as string,
+        type: 'text',
+        text: 'hello bob',
+      },
+    ])
+  })
+
+  test('comes from standard input as it is, and the proof may be a signature', async () => {
+    const input = 'two\r\nlines\0\u{feff}\u{1b}[31m 🙂\n\n'
+    const sent = await send(['--sign', '--json', '--reply-to', 'AAAAAAAAAAAAAAAAAAAAAA', `${bob.file}.pub`], { input })
+    expect(sent).toMatchObject({ code: 0, err: '' })
+    const { id, ...outcome } = JSON.parse(sent.out) as Record<string, unknown>
+    expect(outcome).toEqual({ to: 'receiver', state: 'held', held: 604_800, relay: relay.address })
+    expect(await received()).toMatchObject([{ id, text: input, replyTo: 'AAAAAAAAAAAAAAAAAAAAAA' }])
+    expect(await send([`${bob.file}.pub`], { input: Uint8Array.of(0xff) })).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('UTF-8') as string,
+    })
+  })
+
+  test('by a relay that is moving goes to the relay dialled, and the person is told once', async () => {
+    const name = 'pg6mmjiyjmcrsslvykfwnntlaru7p5svn6y2ymmju6nubxndf4pscryd.onion'
+    const to = await startOther({ names: [name], movedFrom: ['localhost'] })
+    const { code, err } = await send([`${bob.file}.pub`, 'hi'], { to })
+    expect({ code, err }).toEqual({ code: 0, err: `asfaleia: this relay is moving: use ${name} from now on (if you trust it still)\n` })
+    expect(await received(to)).toHaveLength(1)
+  })
+
+  test('that does not fit is not sent, and it says what would', async () => {
+    const { code, out, err } = await send([`${bob.file}.pub`], { input: 'x'.repeat(30_000) })
+    expect({ code, out }).toEqual({ code: 1, out: '' })
+    const most = Number(/^asfaleia: error: the text has 30000 bytes, and a message takes (\d+)\n/.exec(err)?.[1])
+    expect(await send([`${bob.file}.pub`], { input: 'x'.repeat(most) })).toMatchObject({ code: 0 })
+    expect(await received()).toHaveLength(1)
+    expect(await send([`${bob.file}.pub`], { input: 'x'.repeat(2_000_000) })).toMatchObject({ code: 1 })
+  })
+})
+
+describe('a refusal is one clear line, its hint, and its exit code', () => {
+  test.each<[string, TestRelayOptions, number, RegExp]>([
+    ['mailbox-full', { limits: { mailboxMessages: 1 } }, 1, /too many messages waiting/],
+    ['relay-full', { memory: 512 }, 1, /no memory left/],
+    ['denied', { admit: [] }, 77, /does not admit/],
+    ['not-ready', { names: [] }, 69, /does not know its onion name/],
+    ['wrong-name', { names: ['other.example'] }, 77, /does not go by the name/],
+  ])('%s', async (name, options, code, text) => {
+    const to = await startOther(options)
+    if (name === 'mailbox-full') await send([bob.line, 'first'], { to })
+    const outcome = await send([bob.line, 'secret-text'], { to })
+    expect(outcome).toMatchObject({ code, out: '' })
+    expect(outcome.err).toMatch(text)
+    expect(outcome.err).toMatch(/^asfaleia: error: [^\n]+\nasfaleia: hint: [^\n]+\n$/)
+    expect(outcome.err).not.toContain('secret-text')
+  })
+
+  test('rate-limited: when to come back', async () => {
+    const hostile = await startHostileRelay(async (peer) => {
+      await peer.line()
+      await peer.say('99;rate-limited;RELAYTEXT;90\n')
+    })
+    const { code, err } = await send([bob.line, 'x'], { to: hostile.address })
+    await hostile.close()
+    expect(code).toBe(1)
+    expect(err).toBe('asfaleia: error: the relay has too much to do\nasfaleia: hint: come back in 1 minute\n')
+  })
+
+  test.each([
+    ['127.0.0.1:1', {}, /nobody listens there/],
+    ['unix:/no/such/socket', {}, /cannot be reached/],
+    ['relay.example', { ASFALEIA_SOCKS: '127.0.0.1:1' }, /nobody listens at the SOCKS port\nasfaleia: hint: is tor running/],
+  ])('nobody at %s', async (to, env, text) => {
+    const outcome = await send([bob.line, 'x'], { to, env })
+    expect(outcome).toMatchObject({ code: 69, out: '' })
+    expect(outcome.err).toMatch(text)
+  })
+})
+
+describe('the command line', () => {
+  test.each<[string, string[], number, RegExp]>([
+    ['no receiver', [], 2, /receiver is missing/],
+    ['too many words', [bob.line, 'a', 'b'], 2, /too many words/],
+    ['no text', [bob.line, ''], 2, /no text/],
+    ['an unknown option', ['--frobnicate', bob.line], 2, /no such option/],
+    ['a fingerprint', ['SHA256:8uJbf6SwT8bkx3jqywfivfnrOJDaDWFamTMvm8fGxcM', 'x'], 2, /fingerprint is not enough/],
+    ['a private key', [bob.file, 'x'], 2, /private key/],
+    ['a key that cannot decrypt', [ECDSA, 'x'], 1, /cannot|not decrypt/],
+    ['a key that is none', ['ssh-ed25519 AAAA', 'x'], 1, /no public key/],
+    ['no such file', ['nobody.pub', 'x'], 1, /there is none/],
+    ['nobody of that name', ['nobody', 'x'], 1, /there is no contact, group or key file nobody/],
+    ['a receipt without a place to come to', ['--wait', bob.line, 'x'], 2, /relays of your own/],
+    ['an answer to what is no id', ['--reply-to', 'x', bob.line, 'x'], 2, /22 characters/],
+    ['a timeout that is none', ['--timeout', '-1', bob.line, 'x'], 2, /./],
+    ['a SOCKS port that is none', ['--socks', 'x:y', bob.line, 'x'], 2, /--socks/],
+  ])('%s', async (_name, words, code, text) => {
+    const outcome = await send(words)
+    expect(outcome).toMatchObject({ code, out: '' })
+    expect(outcome.err).toMatch(text)
+  })
+
+  test('wants a relay and a key', async () => {
+    expect(await asfaleia(['send', '--key', alice.file, bob.line, 'x'])).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('--relay is missing') as string,
+    })
+    expect(await asfaleia(['send', '--relay', 'x', bob.line, 'x'])).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('--key is missing') as string,
+    })
+    for (const to of ['', 'a b', 'tooshort.onion', 'host:0']) {
+      expect(await asfaleia(['send', '--relay', to, '--key', alice.file, bob.line, 'x'])).toMatchObject({ code: 2, out: '' })
+    }
+  })
+
+  test('a key that is none of ours to read', async () => {
+    const file = join(folder.path, 'junk')
+    writeFileSync(file, 'junk', { mode: 0o600 })
+    expect(await asfaleia(['send', '--relay', relay.address, '--key', file, bob.line, 'x'])).toMatchObject({ code: 1, out: '' })
+    expect(await asfaleia(['send', '--relay', relay.address, '--key', `${alice.file}.pub`, bob.line, 'x'])).toMatchObject({ code: 1 })
+    chmodSync(alice.file, 0o604)
+    const open = await send([bob.line, 'x'])
+    chmodSync(alice.file, 0o600)
+    expect(open.code).toBe(0)
+    expect(open.err).toMatch(/^asfaleia: warning: others may read [^\n]+\n$/)
+  })
+
+  test('help says that a text on the command line shows', async () => {
+    const { code, out } = await asfaleia(['send', '--help'])
+    expect(code).toBe(0)
+    expect(out).toMatch(/`ps`/)
+  })
+})

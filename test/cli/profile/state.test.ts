@@ -1,0 +1,111 @@
+/** What outlives a process, where the disk is full, where a process was killed, and where two begin at once. */
+import { spawn } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { writeWhole } from '../../../src/cli/disk/file.ts'
+import { openOutbox, openSeen } from '../../../src/cli/profile/state.ts'
+import { encodeText } from '../../../src/client/format/field.ts'
+import { Seen } from '../../../src/client/delivery/seen.ts'
+import { run } from '../../support/process.ts'
+
+const STATE = join(import.meta.dirname, '../../../src/cli/profile/state.ts')
+let root: string
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), 'asfaleia-state-'))
+})
+afterEach(() => {
+  rmSync(root, { recursive: true })
+})
+/** A process id that was a process's, and is none's. */
+const deadId = async (): Promise<number> => Number((await run(['sh', '-c', 'echo $$'])).stdout)
+
+test('a line that a full disk took half of is none, and the next one is whole', async () => {
+  const path = join(root, 'seen')
+  const line = (n: number): string => `${String(n).padStart(22, 'A')} 2000000000\n`
+  const before = `asfaleia-seen/1\n${Array.from({ length: 14 }, (_, n) => line(n)).join('')}`
+  writeFileSync(path, before)
+  // Files of this process end at 512 bytes: as on a disk that is full within the line.
+  expect(512 - before.length).toBeGreaterThan(0)
+  expect(512 - before.length).toBeLessThan(line(14).length)
+  const script = `
+    import { openSeen } from ${JSON.stringify(STATE)}
+    await openSeen(${JSON.stringify(root)}).append(Buffer.from(${JSON.stringify(line(14))})).catch((error) => process.stdout.write(error.message))`
+  const { stdout } = await run(['sh', '-c', 'ulimit -f 1; exec "$@"', 'sh', process.execPath, '--input-type=module', '-e', script])
+  expect(stdout).toBe(`cannot write ${path}: the disk is full`)
+  expect(readFileSync(path, 'utf8')).toBe(before)
+  await openSeen(root).append(encodeText(line(15)))
+  expect(Seen.decode(readFileSync(path), 1_795_000_000)?.size).toBe(15)
+})
+
+test('a history of which a full disk took half a line has no half a line, and the next one is whole', async () => {
+  const script = `
+    import { History } from ${JSON.stringify(join(import.meta.dirname, '../../../src/cli/chat/history.ts'))}
+    import { generateSeedKey } from ${JSON.stringify(join(import.meta.dirname, '../../../src/auth/seed.ts'))}
+    import { identityOf } from ${JSON.stringify(join(import.meta.dirname, '../../../src/client/format/identity.ts'))}
+    const owner = identityOf(generateSeedKey())
+    const open = (name) => new History(${JSON.stringify(root)}, owner, name)
+    const said = (text) => [{ kind: 'message', message: { conversation: 'x', author: 'x', at: 0, verdict: 'genuine', text, mine: true, deliveries: [] } }]
+    const history = open('1')
+    await history.append(said('one'))
+    await history.append(said('x'.repeat(2_000))).catch((error) => process.stdout.write(error.message + '\\n'))
+    await history.append(said('two'))
+    const { kept, problems } = await open('2').read()
+    process.stdout.write(JSON.stringify([kept.map(({ text }) => text), problems]))`
+  const { stdout, stderr } = await run(['sh', '-c', 'ulimit -f 4; exec "$@"', 'sh', process.execPath, '--input-type=module', '-e', script])
+  expect([stdout, stderr]).toEqual(['the history is not kept: the disk is full\n[["one","two"],[]]', ''])
+})
+
+test('what a process that was killed left beside its file goes with the next one that is written, and nothing else', async () => {
+  const names = ['.new-0123456789abcdef', '.new-0123456789abcdee', '.new-0123456789abcdefg', '.newer', 'x']
+  for (const name of names) writeFileSync(join(root, name), '')
+  for (const name of names) if (name !== '.new-0123456789abcdee') utimesSync(join(root, name), 0, 0)
+  await writeWhole(join(root, 'x'), 'x', { replace: true })
+  expect(readdirSync(root).toSorted()).toEqual(names.slice(1).toSorted())
+})
+
+test('tags are added to no file that was taken away meanwhile', async () => {
+  await expect(openSeen(root).append(encodeText('x 1\n'))).rejects.toThrow('cannot write')
+})
+
+test('of several processes that begin at once, one has the outbox, also where a dead one left its lock', async () => {
+  const dead = await deadId()
+  const folders = Array.from({ length: 60 }, (_, n) => join(root, String(n)))
+  for (const [n, folder] of folders.entries()) {
+    mkdirSync(folder)
+    if (n % 2 === 0) writeFileSync(join(folder, 'outbox.lock'), `${dead}\n`)
+  }
+  const script = `
+    import { openOutbox } from ${JSON.stringify(STATE)}
+    process.stdout.write('ready\\n')
+    await new Promise((resolve) => process.stdin.once('data', resolve))
+    for (const folder of ${JSON.stringify(folders)}) await openOutbox(folder, {}).then(() => process.stdout.write(folder + '\\n'), () => {})
+    process.stdout.write('done\\n')
+    // The locks are this process's as long as it lives.
+    await new Promise((resolve) => process.stdin.once('end', resolve))`
+  const processes = Array.from({ length: 3 }, () => {
+    const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['pipe', 'pipe', 'inherit'] })
+    let out = ''
+    child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text))
+    return { child, out: () => out }
+  })
+  try {
+    await expect.poll(() => processes.every(({ out }) => out().startsWith('ready\n')), { timeout: 30_000 }).toBe(true)
+    for (const { child } of processes) child.stdin.write('go\n')
+    await expect.poll(() => processes.every(({ out }) => out().endsWith('done\n')), { timeout: 30_000 }).toBe(true)
+    const taken = processes.flatMap(({ out }) => out().split('\n').slice(1, -2))
+    expect(taken.toSorted()).toEqual(folders.toSorted())
+  } finally {
+    for (const { child } of processes) child.stdin.end()
+  }
+}, 90_000)
+
+test('a lock whose process id another program has by now is nobody’s', async () => {
+  mkdirSync(join(root, 'state'))
+  const lock = join(root, 'state/outbox.lock')
+  writeFileSync(lock, `${process.ppid} 1\n`)
+  const outbox = await openOutbox(join(root, 'state'), {} as never)
+  expect(readFileSync(lock, 'utf8')).toMatch(new RegExp(`^${process.pid} \\d+\n$`))
+  await outbox.release()
+})

@@ -1,0 +1,120 @@
+/** Completions in the shells that they are for, and the man page by the programs that show it. */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { COMMANDS } from '../../../src/cli/command.ts'
+import { readPages } from '../../../src/cli/commands/completion.ts'
+import { asfaleia } from '../../support/command.ts'
+import { run } from '../../support/process.ts'
+import { missing } from '../../support/programs.ts'
+
+let folder: string
+const at = (name: string): string => join(folder, name)
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'asfaleia-shell-'))
+  for (const shell of ['bash', 'zsh', 'fish', 'man']) {
+    const { code, out } = await asfaleia(['completion', shell])
+    if (code !== 0) throw new Error(`no completion for ${shell}`)
+    writeFileSync(at(shell), out)
+  }
+  mkdirSync(at('home/contacts'), { recursive: true })
+  mkdirSync(at('home/groups'))
+  for (const name of ['contacts/Bob', 'contacts/Bob B.', 'groups/Tea']) writeFileSync(at(join('home', name)), '')
+})
+afterAll(() => rmSync(folder, { recursive: true }))
+
+test('every command says its options in a form that can be read, and its verbs', async () => {
+  const pages = await readPages(COMMANDS)
+  expect(pages.map(({ name }) => name)).toEqual(Object.keys(COMMANDS))
+  for (const { options, usages } of pages) {
+    expect(options.map(({ name }) => name)).toContain('--help')
+    expect(usages.length).toBeGreaterThan(0)
+  }
+  const verbs = Object.fromEntries(pages.map((page) => [page.name, page.verbs]))
+  expect(verbs).toMatchObject({
+    contact: ['add', 'list', 'show', 'rename', 'remove', 'verify'],
+    client: ['add', 'list', 'remove'],
+    onion: ['add', 'list', 'remove'],
+  })
+})
+
+describe('bash', () => {
+  const complete = async (...words: string[]): Promise<string[]> => {
+    const script = 'source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _asfaleia; printf "%s\\n" "${COMPREPLY[@]}"'
+    const { code, stdout, stderr } = await run(['bash', '-c', script, 'bash', at('bash'), 'asfaleia', ...words], {
+      env: { ASFALEIA_HOME: at('home') },
+    })
+    expect([code, stderr]).toEqual([0, ''])
+    return stdout.split('\n').filter((line) => line !== '')
+  }
+  test.each<[string[], string[]]>([
+    [['pan'], ['panic']],
+    [['con'], ['contact']],
+    [
+      ['contact', 're'],
+      ['rename', 'remove'],
+    ],
+    [['send', '--out'], ['--outbox']],
+    [
+      ['send', 'bo'],
+      ['Bob', 'Bob\\ B.'],
+    ],
+    [['contact', 'show', 'T'], ['Tea']],
+    [['get', '--timeout', ''], []],
+  ])('%j', async (words, expected) => {
+    expect(await complete(...words)).toEqual(expected)
+  })
+})
+
+test('fish', async (context) => {
+  const why = missing('fish')
+  if (why !== undefined) return context.skip(why)
+  const complete = async (line: string): Promise<string[]> => {
+    const { code, stdout, stderr } = await run(['fish', '--no-config', '-c', `source ${at('fish')}; complete -C '${line}'`], {
+      env: { ASFALEIA_HOME: at('home'), HOME: folder },
+    })
+    expect([code, stderr]).toEqual([0, ''])
+    return stdout
+      .trimEnd()
+      .split('\n')
+      .map((each) => each.split('\t')[0]!)
+  }
+  expect(await complete('asfaleia pan')).toEqual(['panic'])
+  expect(await complete('asfaleia contact re')).toEqual(expect.arrayContaining(['remove', 'rename']))
+  expect(await complete('asfaleia send --out')).toEqual(['--outbox'])
+  expect(await complete('asfaleia send Te')).toContain('Tea')
+})
+
+test('zsh', async (context) => {
+  const why = missing('zsh')
+  if (why !== undefined) return context.skip(why)
+  // A shell of its own, in which Tab is pressed.
+  const script = `
+    zmodload zsh/zpty
+    zpty shell zsh -f -i
+    zpty -w shell 'PS1= PROMPT_EOL_MARK=; autoload -Uz compinit; compinit -u -D; source ${at('zsh')}; zstyle ":completion:*" list-colors ""; print READY-\${_comps[asfaleia]}'
+    zpty -r -m shell seen '*READY-_asfaleia*'
+    zpty -w -n shell $'asfaleia contact ren\\t'
+    zpty -r -m shell seen '*rename*' && print completed`
+  const { stdout, code } = await run(['timeout', '30', 'zsh', '-f', '-c', script], {
+    env: { ASFALEIA_HOME: at('home'), HOME: folder, TERM: 'dumb' },
+  })
+  expect({ code, stdout }).toEqual({ code: 0, stdout: 'completed\n' })
+}, 60_000)
+
+test('the man page has no warning, and every command', async (context) => {
+  const why = missing('man', 'groff')
+  if (why !== undefined) return context.skip(why)
+  expect(await run(['groff', '-man', '-ww', '-z', at('man')])).toMatchObject({ code: 0, stdout: '', stderr: '' })
+  const { code, stdout, stderr } = await run(['man', '--warnings', '-l', at('man')], {
+    env: { MANWIDTH: '100', LC_ALL: 'C.UTF-8', MANPAGER: 'cat', MAN_KEEP_FORMATTING: '' },
+  })
+  expect([code, stderr]).toEqual([0, ''])
+  for (const name of Object.keys(COMMANDS)) expect(stdout).toMatch(new RegExp(`^ {3}${name}$`, 'm'))
+  expect(stdout).toMatch(/^EXIT STATUS$/m)
+})
+
+test.each([[[]], [['tcsh']], [['bash', 'zsh']]])('the command line %j', async (words) => {
+  expect(await asfaleia(['completion', ...words])).toMatchObject({ code: 2, out: '' })
+})

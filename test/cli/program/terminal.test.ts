@@ -1,0 +1,66 @@
+import * as fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { CliError, EXIT, printError, sanitize, sanitizeLine, UsageError } from '../../../src/cli/program/terminal.ts'
+import { createTestIo } from '../../support/terminal.ts'
+
+describe('sanitize', () => {
+  test.each([
+    ['an escape sequence', '\u001B[31mred', '\\u{1b}[31mred'],
+    ['an operating system command', '\u001B]0;title\u0007', '\\u{1b}]0;title\\u{7}'],
+    ['a C1 control sequence introducer', '\u009B31m', '\\u{9b}31m'],
+    ['a carriage return', 'good\rbad', 'good\\u{d}bad'],
+    ['backspace and delete', 'a\b\u007F', 'a\\u{8}\\u{7f}'],
+    ['NUL', '\0', '\\u{0}'],
+    ['a bidi override', 'a\u202Eb', 'a\\u{202e}b'],
+    ['a bidi isolate', '\u2066\u2069', '\\u{2066}\\u{2069}'],
+    ['direction marks', '\u200E\u200F\u061C', '\\u{200e}\\u{200f}\\u{61c}'],
+    ['zero-width characters', '\u200B\u200C\u200D\uFEFF\u2060', '\\u{200b}\\u{200c}\\u{200d}\\u{feff}\\u{2060}'],
+    ['a soft hyphen', '\u00AD', '\\u{ad}'],
+    ['line and paragraph separators', '\u2028\u2029', '\\u{2028}\\u{2029}'],
+    ['a tag outside the basic plane', '\u{E0041}', '\\u{e0041}'],
+    ['a Hangul filler', '\u3164', '\\u{3164}'],
+    ['a lone surrogate', '\uD800', '\\u{d800}'],
+  ])('shows %s', (_name, text, shown) => {
+    expect(sanitize(text)).toBe(shown)
+  })
+
+  test.each(['plain', 'two\nlines\tand a tab', 'Grüße, 你好, שלום, مرحبا', '🙂 ❤️', '\\u{1b} as written', ''])(
+    'leaves %j as it is',
+    (text) => {
+      expect(sanitize(text)).toBe(text)
+    },
+  )
+
+  test('leaves nothing that a terminal obeys, whatever the text', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary' }), (text) => {
+        const shown = sanitize(text)
+        // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
+        expect(/[\u0000-\u0008\u000B-\u001F\u007F-\u009F\u200B-\u200F\u2028-\u202E\u2066-\u2069]/.test(shown)).toBe(false)
+        expect(sanitize(shown)).toBe(shown)
+        expect(sanitizeLine(text)).not.toMatch(/[\n\t]/)
+      }),
+    )
+  })
+})
+
+describe('printError', () => {
+  test('says the error and its hint, a line each, and gives its code', () => {
+    const io = createTestIo()
+    const error = new CliError('it failed\u001B[2J', { exitCode: EXIT.refused, hint: 'try\nagain' })
+    expect(printError(io, error)).toBe(77)
+    expect(io.err()).toBe('asfaleia: error: it failed\\u{1b}[2J\nasfaleia: hint: try\\nagain\n')
+  })
+
+  test('a usage error is 2, any other 1', () => {
+    expect(printError(createTestIo(), new UsageError('no'))).toBe(2)
+    expect(printError(createTestIo(), new CliError('no'))).toBe(1)
+  })
+
+  test('shows nothing of an error that is not ours', () => {
+    const io = createTestIo()
+    expect(printError(io, new Error('the secret'))).toBe(70)
+    expect(io.err()).toContain('asfaleia: error: internal error\n')
+    expect(io.err()).not.toMatch(/secret|at .*\.ts/)
+  })
+})

@@ -1,0 +1,145 @@
+/** Each check of the start finds what it is for, and nothing where that is not; what cannot be read has failed. */
+import { describe, expect, test } from 'vitest'
+import { examine, type Surroundings } from '../../../src/cli/relay/checks.ts'
+import { run } from '../../../src/cli/commands/doctor.ts'
+import { CHECK_NAMES, type CheckName } from '../../../src/config/setting.ts'
+import { createTestIo } from '../../support/terminal.ts'
+
+const SWAPS = 'Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n'
+const ON = `${SWAPS}/dev/sda2                               partition\t1000\t\t0\t\t-2\n`
+const limits = (soft: string): string =>
+  `Limit                     Soft Limit           Hard Limit           Units     \nMax core file size        ${soft.padEnd(20)} unlimited            bytes     \n`
+
+const FILES: Record<string, string> = { '/proc/swaps': SWAPS, '/proc/self/limits': limits('0'), '/proc/sys/kernel/core_pattern': 'core\n' }
+const SOUND: Surroundings = {
+  read: (path) => FILES[path],
+  uid: 1_000,
+  writable: false,
+  env: {},
+  flags: [],
+  confined: true,
+  readsThrough: true,
+}
+
+function failed(change: Partial<Omit<Surroundings, 'read'>>, files: Record<string, string | undefined> = {}): CheckName[] {
+  const all: Record<string, string | undefined> = { ...FILES, ...files }
+  return examine({ ...SOUND, read: (path) => all[path], ...change })
+    .filter(({ problem }) => problem !== undefined)
+    .map(({ name }) => name)
+}
+
+test('a sound place fails none of them, and each is there, in order', () => {
+  expect(failed({})).toEqual([])
+  expect(examine(SOUND).map(({ name }) => name)).toEqual(CHECK_NAMES)
+})
+
+test('a place of which nothing can be told fails', () => {
+  expect(failed({}, { '/proc/swaps': undefined, '/proc/self/limits': undefined })).toEqual(['swap', 'core-dumps'])
+})
+
+describe('swap', () => {
+  test.each([
+    ['is on', {}, ['swap']],
+    ['is on, but not for the cgroup', { '/proc/self/cgroup': '0::/a/b\n', '/sys/fs/cgroup/a/b/memory.swap.max': '0\n' }, []],
+    ['is on, but not for a cgroup above', { '/proc/self/cgroup': '1:cpu:/x\n0::/a/b\n', '/sys/fs/cgroup/a/memory.swap.max': '0\n' }, []],
+    ['is on, but not within a container', { '/proc/self/cgroup': '0::/\n', '/sys/fs/cgroup/memory.swap.max': '0\n' }, []],
+    ['is on and bounded', { '/proc/self/cgroup': '0::/a\n', '/sys/fs/cgroup/a/memory.swap.max': '4096\n' }, ['swap']],
+    ['is on and not bounded', { '/proc/self/cgroup': '0::/a\n', '/sys/fs/cgroup/a/memory.swap.max': 'max\n' }, ['swap']],
+    [
+      'cannot be told, but is off for the cgroup',
+      { '/proc/swaps': undefined, '/proc/self/cgroup': '0::/a\n', '/sys/fs/cgroup/a/memory.swap.max': '0\n' },
+      [],
+    ],
+    ['is off for another cgroup', { '/proc/self/cgroup': '0::/a\n', '/sys/fs/cgroup/b/memory.swap.max': '0\n' }, ['swap']],
+  ])('%s', (_name, files, expected) => {
+    expect(failed({}, { '/proc/swaps': ON, ...files })).toEqual(expected)
+  })
+})
+
+describe('core dumps', () => {
+  test.each([
+    ['unlimited', 'core', false],
+    ['0', 'core', true],
+    ['0', '|/usr/lib/systemd/systemd-coredump %P', true],
+    ['0', '|/usr/share/apport/apport %p', false],
+    ['1', '|/usr/share/apport/apport %p', true],
+    ['4096', 'core', false],
+    ['0', undefined, false],
+  ])('a limit of %s and the pattern %s', (soft, pattern, good) => {
+    const files = { '/proc/self/limits': limits(soft), '/proc/sys/kernel/core_pattern': pattern }
+    expect(failed({}, files)).toEqual(good ? [] : ['core-dumps'])
+  })
+})
+
+test.each<[string, Partial<Surroundings>, CheckName[]]>([
+  ['root', { uid: 0 }, ['root']],
+  ['a Node with a buffer of its own', { readsThrough: false }, ['read-buffer']],
+  ['no user', { uid: undefined }, []],
+  ['a writable folder', { writable: true }, ['working-directory']],
+  ['no confinement', { confined: false }, ['confinement']],
+])('%s', (_name, change, expected) => {
+  expect(failed(change)).toEqual(expected)
+})
+
+describe('what makes Node write', () => {
+  test.each<[string, Partial<Surroundings>, boolean]>([
+    ['coverage', { env: { NODE_V8_COVERAGE: '/c' } }, false],
+    ['an empty variable', { env: { NODE_V8_COVERAGE: '' } }, true],
+    ['a compile cache', { env: { NODE_COMPILE_CACHE: '/c' } }, false],
+    ['debug output', { env: { NODE_DEBUG: 'net' } }, false],
+    ['TLS keys', { env: { SSLKEYLOGFILE: '/k' } }, false],
+    ['a report in NODE_OPTIONS', { env: { NODE_OPTIONS: '--max-old-space-size=512 --report-on-fatalerror' } }, false],
+    ['memory in NODE_OPTIONS', { env: { NODE_OPTIONS: ' --max-old-space-size=512  --no-warnings' } }, true],
+    ['a profile', { flags: ['--cpu-prof'] }, false],
+    ['a heap profile', { flags: ['--heap-prof'] }, false],
+    ['a heap snapshot', { flags: ['--heapsnapshot-signal=SIGUSR2'] }, false],
+    ['a folder for reports', { flags: ['--diagnostic-dir=/d'] }, false],
+    ['a trace', { flags: ['--trace-event-categories=v8'] }, false],
+    ['a preload', { flags: ['--import=/p.mjs'] }, false],
+    ['an inspector', { flags: ['--inspect'] }, false],
+    ['memory', { flags: ['--max-old-space-size=512'] }, true],
+  ])('%s', (_name, change, good) => {
+    expect(failed(change)).toEqual(good ? [] : ['node-options'])
+  })
+})
+
+describe('doctor', () => {
+  const look = () => examine({ ...SOUND, uid: 0, writable: true })
+
+  test('says each check, what is wrong and what to do, and ends with 1', async () => {
+    const io = createTestIo()
+    expect(await run(['--name', 'localhost'], io, look)).toBe(1)
+    expect(io.out().split('\n')).toEqual([
+      'ok       swap',
+      'ok       core-dumps',
+      'failed   root: the relay runs as root, who may do everything',
+      '         hint: run it as a user of its own',
+      expect.stringMatching(/^failed {3}working-directory: /),
+      expect.stringMatching(/^ {9}hint: /),
+      'ok       node-options',
+      'ok       confinement',
+      'ok       read-buffer',
+      '',
+    ])
+  })
+
+  test('takes what is excused for good', async () => {
+    const io = createTestIo()
+    expect(await run(['--json', '--allow-unsafe', 'root,working-directory'], io, look)).toBe(0)
+    const lines = io
+      .out()
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { check: string; state: string })
+    expect(lines.map(({ check }) => check)).toEqual(CHECK_NAMES)
+    expect(lines.filter(({ state }) => state === 'excused').map(({ check }) => check)).toEqual(['root', 'working-directory'])
+    expect(lines[0]).toEqual({ check: 'swap', state: 'ok' })
+  })
+
+  test('a listener that is not local is a wrong configuration', async () => {
+    const io = createTestIo()
+    expect(await run(['--tcp', '0.0.0.0:1'], io, look)).toBe(2)
+    expect(io.out()).toBe('')
+    expect(io.err()).toContain('--tcp: is not an address of this machine alone')
+  })
+})

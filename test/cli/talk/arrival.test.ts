@@ -1,0 +1,130 @@
+/** Files that come from somebody who means no good: into the folder, each by itself, and nothing stays open. */
+import { createHash } from 'node:crypto'
+import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { parsePublicKey } from '../../../src/auth/ssh-key.ts'
+import { generatePrivateKey } from '../../../src/auth/private-key.ts'
+import { Arrivals } from '../../../src/cli/talk/arrival.ts'
+import { makeId } from '../../../src/client/format/field.ts'
+import { FILE, FileReceiving } from '../../../src/client/delivery/file.ts'
+import { type FilePart, PART_BYTES } from '../../../src/client/format/message.ts'
+import type { Contact } from '../../../src/client/messenger/contact.ts'
+import { type FileOffer, Transfers } from '../../../src/client/messenger/transfers.ts'
+
+let root: string
+let folder: string
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), 'asfaleia-arrival-'))
+  folder = join(root, 'files')
+})
+afterEach(() => {
+  rmSync(root, { recursive: true })
+})
+
+const from: Contact = { name: 'Mallory', key: parsePublicKey(generatePrivateKey('mallory').public), relays: ['localhost'] }
+const bytes = Buffer.alloc(PART_BYTES + 5, 'x')
+const part = (
+  offer: FileOffer,
+  number: number,
+  content: Uint8Array = bytes.subarray((number - 1) * PART_BYTES, number * PART_BYTES),
+): FilePart => ({ type: 'file', ...offer, part: number, bytes: content })
+const offerOf = (name: string, whole: Uint8Array = bytes): FileOffer => ({
+  from,
+  name,
+  file: makeId(),
+  total: whole.length,
+  hash: createHash('sha256').update(whole).digest('hex'),
+})
+/** Names of the files in the folder that this process has open. */
+const openFiles = (): string[] =>
+  readdirSync('/proc/self/fd').flatMap((fd) => {
+    try {
+      const target = readlinkSync(`/proc/self/fd/${fd}`)
+      return target.startsWith(folder) ? [target] : []
+    } catch {
+      return []
+    }
+  })
+
+test('the same bytes under two names are two files: none is written to after it was checked', async () => {
+  const placed: string[] = []
+  const arrivals = new Arrivals(folder, undefined, (_offer, path) => placed.push(path))
+  const [one, other] = [offerOf('one'), offerOf('other')]
+  const [first, second] = await Promise.all(
+    [one, other].map(async (offer) => new FileReceiving(offer, (await arrivals.open(offer)) as never)),
+  )
+  await first!.take(part(one, 1))
+  await first!.take(part(one, 2))
+  expect(placed).toEqual([join(folder, 'one')])
+  await second!.take(part(other, 1, Buffer.alloc(PART_BYTES, 'evil')))
+  expect(readFileSync(join(folder, 'one'))).toEqual(bytes)
+  expect(await second!.take(part(other, 2))).toMatchObject({ state: 'damaged', answer: 'refused' })
+  expect(readdirSync(folder)).toEqual(['one'])
+})
+
+test('who offers file after file has few of them opened', async () => {
+  const arrivals = new Arrivals(folder, undefined, () => {})
+  const quiet = { now: () => 0, random: () => 0, post: () => makeId(), remove: () => {}, emit: () => {}, schedule: () => {} }
+  const transfers = new Transfers(quiet, arrivals)
+  for (let n = 0; n < 50; n++) await transfers.onPart(from, part(offerOf(`file ${n}`, Buffer.alloc(40_000, n)), 0, new Uint8Array(0)))
+  await expect.poll(() => openFiles().length).toBe(FILE.contact)
+  transfers.close()
+  await expect.poll(openFiles).toEqual([])
+})
+
+test('who begins file after file has few of them kept, and a file that others send is gone on with', async () => {
+  const arrivals = new Arrivals(folder, undefined, () => {})
+  const whole = Buffer.alloc(PART_BYTES * 2, 'z')
+  const [mine, open] = [offerOf('mine', whole), offerOf('open', whole)]
+  const begin = async (offer: FileOffer): Promise<FileReceiving> => new FileReceiving(offer, (await arrivals.open(offer)) as never)
+  const first = await begin(open)
+  for (let n = 0; n < 70; n++) {
+    if (n === 60)
+      await begin(mine).then(async (receiving) =>
+        receiving.take(part(mine, 1, whole.subarray(0, PART_BYTES))).then(() => receiving.close()),
+      )
+    await (await begin(offerOf(`file ${n}`, Buffer.alloc(40_000, n)))).close()
+  }
+  expect(readdirSync(folder).filter((name) => name.endsWith('.part'))).toHaveLength(64)
+  expect(readdirSync(folder).filter((name) => name.endsWith('.have'))).toHaveLength(64)
+  // The one that is open is nobody's to take away.
+  await first.take(part(open, 1, whole.subarray(0, PART_BYTES)))
+  expect(await first.take(part(open, 2, whole.subarray(PART_BYTES)))).toMatchObject({ state: 'done' })
+  expect(await (await begin(mine)).take(part(mine, 2, whole.subarray(PART_BYTES)))).toMatchObject({ state: 'done' })
+})
+
+test('a name that is taken, and as long as a name can be, gets a number all the same', async () => {
+  const placed: string[] = []
+  const arrivals = new Arrivals(folder, undefined, (_offer, path) => placed.push(path))
+  const name = `${'n'.repeat(246)}.tar.gz`
+  for (const fill of ['a', 'b']) {
+    const offer = offerOf(name, Buffer.alloc(5, fill))
+    const receiving = new FileReceiving(offer, (await arrivals.open(offer)) as never)
+    expect(await receiving.take(part(offer, 1, Buffer.alloc(5, fill)))).toMatchObject({ state: 'done' })
+  }
+  expect(placed).toEqual([join(folder, name), join(folder, `${'n'.repeat(244)} (2).tar.gz`)])
+})
+
+test('a record whose last line is half there is written again, and gone on with', async () => {
+  const arrivals = new Arrivals(folder, undefined, () => {})
+  const whole = Buffer.alloc(PART_BYTES * 12, 'y')
+  const offer = offerOf('x', whole)
+  const open = async (): Promise<FileReceiving> => new FileReceiving(offer, (await arrivals.open(offer)) as never)
+  const take = (receiving: FileReceiving, number: number): ReturnType<FileReceiving['take']> =>
+    receiving.take(part(offer, number, whole.subarray((number - 1) * PART_BYTES, number * PART_BYTES)))
+  const before = await open()
+  await take(before, 3)
+  await before.close()
+  const record = join(
+    folder,
+    readdirSync(folder).find((name) => name.endsWith('.have'))!,
+  )
+  // A disk that was full.
+  writeFileSync(record, `${readFileSync(record, 'utf8')}1`)
+  const again = await open()
+  await take(again, 2)
+  await again.close()
+  expect(await (await open()).take(part(offer, 0, new Uint8Array(0)))).toMatchObject({ answer: [[2, 3]] })
+})

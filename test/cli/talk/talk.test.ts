@@ -1,0 +1,561 @@
+/** `send`, `get` and `group` by profiles: what is said of a message is what is known of it, and a file comes whole or not at all. */
+import { once } from 'node:events'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { parsePrivateKey } from '../../../src/auth/private-key.ts'
+import { runCommand } from '../../../src/cli/command.ts'
+import { parseCard } from '../../../src/client/format/card.ts'
+import { createMoveTeller } from '../../../src/cli/talk/talk.ts'
+import { connectRelay } from '../../../src/client/wire/client.ts'
+import { open as openSealed, seal } from '../../../src/client/format/envelope.ts'
+import { makeId } from '../../../src/client/format/field.ts'
+import { makeGroup } from '../../../src/client/format/group.ts'
+import { type Identity, identityOf } from '../../../src/client/format/identity.ts'
+import { type Content, encodeMessage } from '../../../src/client/format/message.ts'
+import { asfaleia, type Outcome } from '../../support/command.ts'
+import { run } from '../../support/process.ts'
+import { startTestRelay, type TestRelay } from '../../support/relay.ts'
+import { createTestIo, type TestIo } from '../../support/terminal.ts'
+
+let root: string
+let relay: TestRelay
+const closers: (() => unknown)[] = []
+beforeEach(async () => {
+  root = mkdtempSync(join(tmpdir(), 'asfaleia-talk-'))
+  relay = await startTestRelay({ memory: 2 ** 24 })
+  closers.push(() => relay.close())
+})
+afterEach(async () => {
+  for (const close of closers.splice(0).toReversed()) await close()
+  rmSync(root, { recursive: true })
+})
+
+const home = (who: string): string => join(root, who)
+const as = (who: string, argv: readonly string[], input?: string): Promise<Outcome> =>
+  asfaleia(argv, { env: { ASFALEIA_HOME: home(who) }, ...(input !== undefined && { input }) })
+async function meet(...people: string[]): Promise<void> {
+  const links = new Map<string, string>()
+  for (const who of people)
+    links.set(who, (await as(who, ['me', '--name', who, '--relay', `localhost:${relay.port}`, '--link'])).out.trim())
+  for (const who of people)
+    for (const [other, link] of links) if (other !== who) expect(await as(who, ['contact', 'add', link])).toMatchObject({ code: 0 })
+}
+const identity = (who: string): Identity => identityOf(parsePrivateKey(readFileSync(join(home(who), 'key'))))
+const parse = (out: string): Record<string, unknown>[] =>
+  out
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as Record<string, unknown>)
+/** A command that goes on until it is interrupted. */
+function stay(who: string, argv: readonly string[]): { io: TestIo; code: Promise<number> } {
+  const io = createTestIo({ ASFALEIA_HOME: home(who) })
+  io.stdin.end()
+  const code = runCommand(argv, io)
+  closers.push(async () => {
+    io.interrupt()
+    await code
+  })
+  return { io, code }
+}
+/** Puts payloads into somebody's mailbox, as `from`. */
+async function put(from: string, to: string, ...payloads: Uint8Array[]): Promise<void> {
+  using client = await connectRelay({ relay: relay.address, identity: identity(from) })
+  for (const payload of payloads) await client.sendSealed(identity(to).key, payload)
+}
+const message = (
+  from: Identity,
+  to: Identity,
+  content: Content,
+  more: { time?: number; id?: string; group?: string } = {},
+): Promise<Uint8Array> => encodeMessage(from, { to, id: makeId(), time: Math.floor(Date.now() / 1_000), content, ...more })
+const text = (words: string): Content => ({ type: 'text', text: words })
+
+test.each([
+  ['get', '--follow'],
+  ['send', 'bob', 'hello'],
+  ['send', 'bob', '--file', '/etc/hostname'],
+  ['chat', '--plain'],
+])('tor is handed the key of an onion service before it is dialled by %s %s', async (...argv) => {
+  const onion = '2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion'
+  const told = Promise.withResolvers<string>()
+  const tor = createServer((socket) => {
+    socket.setEncoding('latin1').on('data', (line: string) => {
+      if (line.startsWith('ONION_CLIENT_AUTH_ADD')) told.resolve(line.trim())
+      socket.write(line.startsWith('PROTOCOLINFO') ? '250-PROTOCOLINFO 1\r\n250-AUTH METHODS=NULL\r\n250 OK\r\n' : '250 OK\r\n')
+    })
+  }).listen(0, '127.0.0.1')
+  await once(tor, 'listening')
+  closers.push(() => tor.close())
+  const link = (await as('Bob', ['me', '--name', 'Bob', '--relay', onion, '--link'])).out.trim()
+  await as('Alice', ['me', '--name', 'Alice', '--relay', onion])
+  await as('Alice', ['contact', 'add', link])
+  const env = {
+    ASFALEIA_HOME: home('Alice'),
+    ASFALEIA_TOR_CONTROL: `127.0.0.1:${(tor.address() as AddressInfo).port}`,
+    ASFALEIA_SOCKS: '127.0.0.1:1',
+  }
+  mkdirSync(join(home('Alice'), 'onions'))
+  writeFileSync(join(home('Alice'), 'onions', onion), `${onion.slice(0, 56)}:descriptor:x25519:${'A'.repeat(51)}Q\n`)
+  const io = createTestIo(env)
+  const code = runCommand(argv, io)
+  expect(await told.promise).toMatch(new RegExp(`^ONION_CLIENT_AUTH_ADD ${onion.slice(0, 56)} x25519:[A-Za-z0-9+/]{43}=$`))
+  io.interrupt()
+  await code
+})
+
+test('a relay that says that it moves again and again is heard a few times', () => {
+  const io = createTestIo({})
+  const tell = createMoveTeller(io)
+  for (let n = 0; n < 100; n++) tell({ kind: 'moved', relay: 'localhost', name: `name${n % 50}` })
+  expect(
+    io
+      .err()
+      .split('\n')
+      .filter((line) => line.includes('is moving')),
+  ).toHaveLength(8)
+})
+
+test('a card of somebody else has nobody dial their own machine', async () => {
+  const onion = '2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion'
+  expect(await as('Alice', ['me', '--name', 'Alice', '--relay', onion])).toMatchObject({ code: 0 })
+  const link = (await as('Mallory', ['me', '--name', 'Mallory', '--relay', `localhost:${relay.port}`, '--link'])).out.trim()
+  expect(await as('Alice', ['contact', 'add', link])).toEqual({
+    code: 1,
+    out: '',
+    err: expect.stringMatching(
+      /names localhost, which is this machine.*\nasfaleia: hint: ask for a card with their onion address/,
+    ) as string,
+  })
+  // A group whose maker put such a card into it.
+  const card = await parseCard(link)
+  const own = await parseCard((await as('Alice', ['me'])).out)
+  const group = await makeGroup(identity('Mallory'), { id: makeId(), name: 'Trap', version: 1, time: card.time, members: [card, own] })
+  mkdirSync(join(home('Alice'), 'groups'))
+  writeFileSync(join(home('Alice'), 'groups', 'Trap'), group.text)
+  expect(await as('Alice', ['send', 'Trap', 'hello'])).toMatchObject({
+    code: 1,
+    err: expect.stringContaining('that contact has no relay') as string,
+  })
+  expect(relay.relay.snapshot().messages).toBe(0)
+})
+
+describe('a message', () => {
+  test('goes to a contact by name, however it is written, and comes from one', async () => {
+    await meet('Alice', 'Bob')
+    expect(await as('Alice', ['send', 'bob', 'one'])).toEqual({ code: 0, out: 'held for 7 days at most\n', err: '' })
+    expect(await as('Alice', ['send', 'BOB'], 'two\nBob: not by Bob\n')).toMatchObject({ code: 0 })
+    expect(await as('Bob', ['get'])).toEqual({ code: 0, out: 'Alice: one\nAlice: two\n  Bob: not by Bob\n', err: '' })
+    expect(await as('Bob', ['get'])).toEqual({ code: 0, out: '', err: 'asfaleia: no messages wait\n' })
+    // The receipt that Bob's `get` sent is Alice's to take, and no message.
+    expect(await as('Alice', ['get'])).toEqual({ code: 0, out: '', err: 'asfaleia: no messages wait\n' })
+    expect(relay.relay.snapshot().messages).toBe(0)
+  })
+
+  test('is waited for until its receiver has it', async () => {
+    await meet('Alice', 'Bob')
+    const bob = stay('Bob', ['get', '--follow', '--json'])
+    expect(await as('Alice', ['send', 'bob', 'hello', '--wait'])).toEqual({ code: 0, out: 'delivered\n', err: '' })
+    expect(parse(bob.io.out())).toMatchObject([{ verdict: 'genuine', from: { name: 'Alice' }, type: 'text', text: 'hello' }])
+    const again = parse((await as('Alice', ['send', 'bob', 'answer me', '--wait=60', '--json'])).out)
+    expect(again).toMatchObject([{ to: 'Bob', state: 'delivered' }])
+  })
+
+  test('that nobody confirms is not said to have arrived', async () => {
+    await meet('Alice', 'Bob')
+    expect(await as('Alice', ['send', 'bob', 'hello', '--wait=0.5'])).toMatchObject({
+      code: 75,
+      out: 'held for 7 days at most\n',
+      err: expect.stringContaining('no receipt came') as string,
+    })
+    writeFileSync(join(home('Bob'), 'contacts/Alice'), `${readFileSync(join(home('Bob'), 'contacts/Alice'), 'utf8')}receipts: no\n`)
+    expect((await as('Bob', ['get'])).out).toBe('Alice: hello\n')
+    expect(relay.relay.snapshot().messages).toBe(0)
+  })
+
+  test('that no relay takes is kept in the outbox, encrypted, and sent by the next command that has it', async () => {
+    await meet('Alice', 'Bob')
+    const { port } = relay
+    await relay.close()
+    closers.pop()
+    expect(await as('Alice', ['send', 'bob', 'lost?'])).toMatchObject({
+      code: 69,
+      out: '',
+      err: expect.stringContaining('nobody listens there') as string,
+    })
+    const kept = await as('Alice', ['send', 'bob', 'kept-text', '--outbox'])
+    expect(kept).toMatchObject({ code: 75, out: 'kept in the outbox, not sent yet\n' })
+    const path = join(home('Alice'), 'state/outbox.age')
+    expect(statSync(path).mode & 0o777).toBe(0o600)
+    expect(readFileSync(path, 'latin1')).toMatch(/^age-encryption\.org\/v1\n/)
+    expect(Buffer.from((await openSealed(identity('Alice'), readFileSync(path)))!).toString()).toMatch(/^asfaleia-outbox\/1\n\{[^\n]*\}\n$/)
+    relay = await startTestRelay({ port })
+    closers.push(() => relay.close())
+    expect(await as('Alice', ['get', '--outbox'])).toMatchObject({ code: 0 })
+    expect((await as('Bob', ['get'])).out).toBe('Alice: kept-text\n')
+    // Confirmed, it is in the outbox no more.
+    expect(await as('Alice', ['get', '--outbox'])).toMatchObject({ code: 0 })
+    expect(readdirSync(join(home('Alice'), 'state'))).toEqual(['seen'])
+  }, 60_000)
+
+  test('is not sent where another process has the outbox, or what is in it is not ours', async () => {
+    await meet('Alice', 'Bob')
+    mkdirSync(join(home('Alice'), 'state'))
+    const lock = join(home('Alice'), 'state/outbox.lock')
+    writeFileSync(lock, `${process.ppid}\n`)
+    expect(await as('Alice', ['send', 'bob', 'x', '--outbox'])).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('another asfaleia has the outbox') as string,
+    })
+    // A process that died has nothing.
+    writeFileSync(lock, '999999999\n')
+    writeFileSync(join(home('Alice'), 'state/outbox.age'), 'mine')
+    expect(await as('Alice', ['send', 'bob', 'x', '--outbox'])).toMatchObject({
+      code: 1,
+      err: expect.stringMatching(/outbox\.age: it is not what this program wrote/) as string,
+    })
+    expect(readFileSync(join(home('Alice'), 'state/outbox.age'), 'utf8')).toBe('mine')
+    expect(readdirSync(join(home('Alice'), 'state'))).toEqual(['outbox.age'])
+  })
+})
+
+describe('what came is shown as what it is', () => {
+  test('forged, re-addressed, replayed, dated ahead, old, unsigned, cut off, of a later version, unreadable', async () => {
+    await meet('Alice', 'Bob', 'Eve')
+    const [alice, bob, eve] = ['Alice', 'Bob', 'Eve'].map(identity) as [Identity, Identity, Identity]
+    const now = Math.floor(Date.now() / 1_000)
+    const open = async (payload: Uint8Array, who: Identity): Promise<string> => Buffer.from((await openSealed(who, payload))!).toString()
+    const sealed = (words: string): Promise<Uint8Array> => seal(bob.key, Buffer.from(words))
+    const good = await message(alice, bob, text('good'))
+    const other = await open(await message(alice, bob, text('by Alice?')), bob)
+    // Eve puts words of her own above Alice's signature, and passes on what Alice wrote to her.
+    const forged = await sealed(other.replace('by Alice?', 'by Alice!'))
+    const passedOn = await sealed(await open(await message(alice, eve, text('for Eve')), eve))
+    const ahead = await message(alice, bob, text('from tomorrow'), { time: now + 86_400 })
+    const old = await message(alice, bob, text('from last month'), { time: now - 30 * 86_400 })
+    const cut = await sealed(other.trimEnd().slice(0, -60))
+    const later = await sealed(other.replace('asfaleia-message/1', 'asfaleia-message/2'))
+    await put(
+      'Eve',
+      'Bob',
+      good,
+      forged,
+      passedOn,
+      ahead,
+      old,
+      await sealed('by age alone'),
+      cut,
+      later,
+      Buffer.from('junk'),
+      await message(eve, bob, { type: 'unknown', name: 'poll', body: Buffer.from('yes?') }),
+    )
+    const { code, out, err } = await as('Bob', ['get'])
+    expect(code).toBe(0)
+    expect(out.split('\n')).toEqual([
+      'Alice: good',
+      '[forged: it says that it is by Alice, and is not]: by Alice!',
+      '[to somebody else: by Alice, and passed on by nobody knows whom]: for Eve',
+      expect.stringMatching(/^Alice \[dated ahead, 20\S+Z\]: from tomorrow$/),
+      expect.stringMatching(/^Alice \[old, of 20\S+Z: it may have come before\]: from last month$/),
+      '[unsigned: anybody may have written it]: by age alone',
+      'Eve: [a message of a type that this version does not know: poll]',
+      '',
+    ])
+    expect(err.trimEnd().split('\n').toSorted()).toEqual([
+      'asfaleia: a message of a version that this program does not know was dropped',
+      'asfaleia: a message that does not open with this key was dropped',
+      'asfaleia: a message whose end is missing was dropped',
+    ])
+    // By another process, too: what came is known by its tag, and by nothing else.
+    expect(readFileSync(join(home('Bob'), 'state/seen'), 'utf8')).toMatch(/^asfaleia-seen\/1\n(?:[\w-]{22} \d+\n)+$/)
+    await put('Eve', 'Bob', good)
+    expect(await as('Bob', ['get'])).toMatchObject({
+      code: 0,
+      out: '',
+      err: expect.stringContaining('a message of Alice that came before came again') as string,
+    })
+    await put('Eve', 'Bob', good, forged)
+    expect(parse((await as('Bob', ['get', '--json'])).out)).toMatchObject([
+      { verdict: 'replayed', from: { name: 'Alice' } },
+      { verdict: 'forged', claimed: { name: 'Alice' }, text: 'by Alice!' },
+    ])
+  }, 60_000)
+
+  test('edits, cards with how to take them up, and nothing that moves a terminal', async () => {
+    await meet('Alice', 'Bob')
+    const [alice, bob] = ['Alice', 'Bob'].map(identity) as [Identity, Identity]
+    const id = makeId()
+    const carol = (await as('Carol', ['me', '--name', 'Carol', '--relay', 'localhost'])).out
+    const payloads = [
+      text('\u{1b}[2Jclear\u{202e}'),
+      { type: 'edit', of: id, text: 'new' },
+      { type: 'remove', of: id },
+      { type: 'card', card: carol },
+      { type: 'card', card: carol.replace('Carol', 'Karl') },
+    ] satisfies Content[]
+    await put('Alice', 'Bob', ...(await Promise.all(payloads.map((content) => message(alice, bob, content)))))
+    const { out } = await as('Bob', ['get'])
+    const lines = out.trimEnd().split('\n')
+    expect(lines.slice(0, 3)).toEqual(['Alice: \\u{1b}[2Jclear\\u{202e}', `Alice: [instead of ${id}] new`, `Alice: [takes back ${id}]`])
+    expect(lines[4]).toBe('Alice: [a card that is not good]')
+    const link = /asfaleia contact add '(\S+)'/.exec(lines[3]!)![1]!
+    expect(await as('Bob', ['contact', 'add', link])).toMatchObject({ code: 0, out: expect.stringMatching(/^added Carol /) as string })
+  })
+
+  test('one relay of several that is down is said, and the other serves', async () => {
+    await meet('Alice', 'Bob')
+    await as('Alice', ['send', 'bob', 'hello'])
+    const { code, out, err } = await as('Bob', ['get', '--relay', '127.0.0.1:1', '--relay', `localhost:${relay.port}`])
+    expect({ code, out, err }).toEqual({ code: 0, out: 'Alice: hello\n', err: 'asfaleia: 127.0.0.1:1: nobody listens there\n' })
+  })
+
+  test('a broken state is named and left alone', async () => {
+    await meet('Alice', 'Bob')
+    await as('Alice', ['send', 'bob', 'hello'])
+    mkdirSync(join(home('Bob'), 'state'))
+    writeFileSync(join(home('Bob'), 'state/seen'), 'mine')
+    expect(await as('Bob', ['get'])).toMatchObject({ code: 1, out: '', err: expect.stringContaining('state/seen') as string })
+    expect(readFileSync(join(home('Bob'), 'state/seen'), 'utf8')).toBe('mine')
+    expect(relay.relay.snapshot().messages).toBe(1)
+  })
+})
+
+describe('a group', () => {
+  test('is made, written to, changed and left', async () => {
+    await meet('Alice', 'Bob', 'Carol')
+    expect(await as('Alice', ['group', 'new', 'Tea', 'bob'])).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^Tea, version 1\n {2}SHA256:\S+ {2}Alice {2}made it\n {2}SHA256:\S+ {2}Bob\n$/) as string,
+    })
+    expect(await as('Bob', ['get'])).toMatchObject({
+      code: 0,
+      out: 'Alice: [the group Tea: Alice, Bob]\n',
+      err: expect.stringContaining('you are in the group Tea') as string,
+    })
+    expect(await as('Alice', ['group', 'add', 'tea', 'carol'])).toMatchObject({ code: 0 })
+    expect((await as('Bob', ['get'])).err).toContain('the group Tea is another: Carol joined')
+    expect(await as('Carol', ['get'])).toMatchObject({ code: 0 })
+    const sent = await as('Bob', ['send', 'tea', 'the kettle is on'])
+    expect(sent).toMatchObject({ code: 0, err: '' })
+    expect(sent.out.trimEnd().split('\n').toSorted()).toEqual(['Alice: held for 7 days at most', 'Carol: held for 7 days at most'])
+    for (const who of ['Alice', 'Carol']) expect(await as(who, ['get'])).toMatchObject({ code: 0, out: 'Bob in Tea: the kettle is on\n' })
+    expect(await as('Bob', ['group', 'add', 'tea', 'carol'])).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('made by somebody else') as string,
+    })
+    expect(await as('Carol', ['group', 'leave', 'Tea'])).toMatchObject({ code: 0, out: 'left Tea\n' })
+    for (const who of ['Alice', 'Bob']) expect((await as(who, ['get'])).out).toBe('Carol in Tea: [leaves the group]\n')
+    expect((await as('Bob', ['group', 'show', 'Tea'])).out).toMatch(/Carol {2}left\n/)
+    expect((await as('Bob', ['send', 'tea', 'just us'])).out).toBe('held for 7 days at most\n')
+    expect((await as('Alice', ['get'])).out).toBe('Bob in Tea: just us\n')
+    expect(await as('Alice', ['group', 'remove', 'Tea', 'carol'])).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^Tea, version 3\n/) as string,
+    })
+    expect((await as('Bob', ['get'])).err).toContain('Carol left')
+    expect(parse((await as('Bob', ['group', 'list', '--json'])).out)).toMatchObject([
+      { name: 'Tea', version: 3, members: [{ name: 'Alice' }, { name: 'Bob' }] },
+    ])
+  }, 120_000)
+
+  test('is nothing that a stranger, or one who did not make it, can change', async () => {
+    await meet('Alice', 'Bob')
+    await as('Alice', ['group', 'new', 'Tea', 'bob'])
+    await as('Bob', ['get'])
+    const before = readFileSync(join(home('Bob'), 'groups/Tea'), 'utf8')
+    // The same group, passed on by somebody else; and one of a stranger's.
+    await meet('Mallory', 'Bob')
+    await as('Bob', ['contact', 'remove', 'Mallory'])
+    await as('Mallory', ['group', 'new', 'Tea', 'Bob'])
+    await put(
+      'Mallory',
+      'Bob',
+      await message(identity('Mallory'), identity('Bob'), { type: 'group', card: before }, { group: /^id: (\S+)$/m.exec(before)![1]! }),
+    )
+    const { out } = await as('Bob', ['get'])
+    expect(out).toMatch(/^SHA256:\S+ \[no contact\]: \[the group Tea: Mallory, Bob\]\n/)
+    expect(readdirSync(join(home('Bob'), 'groups'))).toEqual(['Tea'])
+    expect(readFileSync(join(home('Bob'), 'groups/Tea'), 'utf8')).toBe(before)
+  }, 60_000)
+
+  test('of an id that another maker’s group has is not taken, and that is said', async () => {
+    await meet('Alice', 'Bob', 'Mallory')
+    await as('Alice', ['group', 'new', 'Tea', 'bob'])
+    await as('Bob', ['get'])
+    const before = readFileSync(join(home('Bob'), 'groups/Tea'), 'utf8')
+    const members = await Promise.all(['Mallory', 'Bob'].map(async (who) => parseCard((await as(who, ['me'])).out)))
+    const group = await makeGroup(identity('Mallory'), {
+      id: /^id: (\S+)$/m.exec(before)![1]!,
+      name: 'Trap',
+      version: 9,
+      time: members[0]!.time,
+      members,
+    })
+    await put(
+      'Mallory',
+      'Bob',
+      await message(identity('Mallory'), identity('Bob'), { type: 'group', card: group.text }, { group: group.id }),
+    )
+    expect(await as('Bob', ['get'])).toMatchObject({
+      code: 0,
+      err: 'asfaleia: the group Trap was not taken: the group Tea of somebody else has its id\n',
+    })
+    expect(readFileSync(join(home('Bob'), 'groups/Tea'), 'utf8')).toBe(before)
+  }, 60_000)
+
+  test('is taken up unasked until there are 64: a contact can make as many as it likes', async () => {
+    await meet('Mallory', 'Bob')
+    const [mallory, bob] = [identity('Mallory'), identity('Bob')]
+    const members = await Promise.all(['Mallory', 'Bob'].map(async (who) => parseCard((await as(who, ['me'])).out)))
+    const payloads = Array.from({ length: 66 }, async (_, n) => {
+      const group = await makeGroup(mallory, { id: makeId(), name: `Trap ${n}`, version: 1, time: members[0]!.time, members })
+      return message(mallory, bob, { type: 'group', card: group.text }, { group: group.id })
+    })
+    await put('Mallory', 'Bob', ...(await Promise.all(payloads)))
+    const { code, err } = await as('Bob', ['get'])
+    expect(code).toBe(0)
+    expect(err.split('\n').slice(-3)).toEqual(
+      [64, 65]
+        .map((n) => `asfaleia: the group Trap ${n} was not taken: you are in 64 already; \`asfaleia group leave\` leaves one`)
+        .concat(''),
+    )
+    expect(readdirSync(join(home('Bob'), 'groups'))).toHaveLength(64)
+    expect(await as('Bob', ['get'])).toEqual({ code: 0, out: '', err: 'asfaleia: no messages wait\n' })
+  }, 60_000)
+
+  test('is taken whatever its maker called it: no name of a group keeps messages from being taken', async () => {
+    await meet('Mallory', 'Bob')
+    const [mallory, bob] = [identity('Mallory'), identity('Bob')]
+    const members = await Promise.all(['Mallory', 'Bob'].map(async (who) => parseCard((await as(who, ['me'])).out)))
+    const names = ['Tea~', '.tea', '-rf', '../Tea', 'Bob', 'group', '\u{1f642}'.repeat(64)]
+    const payloads = names.map(async (name) => {
+      const group = await makeGroup(mallory, { id: makeId(), name, version: 1, time: members[0]!.time, members })
+      return message(mallory, bob, { type: 'group', card: group.text }, { group: group.id })
+    })
+    await put('Mallory', 'Bob', ...(await Promise.all(payloads)), await message(mallory, bob, text('hello')))
+    const { code, out, err } = await as('Bob', ['get'])
+    expect([code, err]).toEqual([0, expect.not.stringContaining('error')])
+    expect(out).toContain('Mallory: hello\n')
+    expect(parse((await as('Bob', ['group', 'list', '--json'])).out).map(({ name }) => name)).toHaveLength(names.length)
+    expect(await as('Bob', ['get'])).toMatchObject({ out: '', err: 'asfaleia: no messages wait\n' })
+  }, 60_000)
+
+  test.each<[string[], number, RegExp]>([
+    [['frobnicate'], 2, /is wanted/],
+    [['new', 'Tea'], 2, /a CONTACT is wanted/],
+    [['show'], 2, /a NAME is wanted/],
+    [['new', 'bob', 'bob'], 1, /called so already/],
+    [['new', 'Tea', 'nobody'], 1, /no contact of that name/],
+    [['leave', 'Tea'], 1, /no group of that name/],
+  ])('the command line %j', async (words, code, problem) => {
+    await meet('Alice', 'Bob')
+    const outcome = await as('Alice', ['group', ...words])
+    expect(outcome).toMatchObject({ code, out: '' })
+    expect(outcome.err).toMatch(problem)
+  })
+})
+
+describe('a file', () => {
+  const bytes = Buffer.from(Array.from({ length: 100_000 }, (_, n) => (n * 7) % 251))
+
+  test('comes whole into the folder, under a name that was free, for nobody else to read', async () => {
+    await meet('Alice', 'Bob')
+    const path = join(root, 'tea.tar.gz')
+    writeFileSync(path, bytes)
+    const files = join(root, 'files')
+    mkdirSync(files)
+    writeFileSync(join(files, 'tea.tar.gz'), 'mine')
+    symlinkSync('/dev/null', join(files, 'tea (2).tar.gz'))
+    const bob = stay('Bob', ['get', '--follow', '--files', files])
+    const sent = await as('Alice', ['send', 'bob', '--file', path])
+    expect(sent).toMatchObject({ code: 0, out: 'Bob has tea.tar.gz, 100000 bytes, and its hash is right\n' })
+    await bob.io.untilOut('100000 bytes]\n')
+    expect(bob.io.out()).toBe(`Alice: [a file: ${files}/tea (3).tar.gz, 100000 bytes]\n`)
+    expect(readFileSync(join(files, 'tea (3).tar.gz')).equals(bytes)).toBe(true)
+    expect(statSync(join(files, 'tea (3).tar.gz')).mode & 0o777).toBe(0o600)
+    expect(readdirSync(files).toSorted()).toEqual(['tea (2).tar.gz', 'tea (3).tar.gz', 'tea.tar.gz'])
+    expect(readFileSync(join(files, 'tea.tar.gz'), 'utf8')).toBe('mine')
+  }, 60_000)
+
+  test('that nobody takes waits at the relay, and is gone on with where it ended', async () => {
+    await meet('Alice', 'Bob')
+    const path = join(root, 'long')
+    writeFileSync(path, bytes)
+    const first = await as('Alice', ['send', 'bob', '--file', path, '--wait=1'])
+    expect(first).toMatchObject({ code: 75, err: expect.stringContaining('0 of 100000 bytes') as string })
+    expect(await as('Bob', ['get'])).toMatchObject({ code: 0, out: 'Alice: [a file, long, 100000 bytes; --files FOLDER takes such]\n' })
+    const files = join(root, 'files')
+    const bob = stay('Bob', ['get', '--follow', '--json', '--files', files])
+    expect(await as('Alice', ['send', 'bob', '--file', path])).toMatchObject({ code: 0 })
+    await bob.io.untilOut('"state":"done"')
+    expect(parse(bob.io.out()).at(-1)).toMatchObject({
+      type: 'file',
+      state: 'done',
+      name: 'long',
+      path: join(files, 'long'),
+      total: 100_000,
+    })
+    expect(readFileSync(join(files, 'long')).equals(bytes)).toBe(true)
+  }, 60_000)
+
+  test('says once what keeps it while no relay of its receiver is reached', async () => {
+    await meet('Alice', 'Bob')
+    const path = join(root, 'x')
+    writeFileSync(path, bytes)
+    const outcome = await as('Alice', ['send', 'bob', '--relay', 'localhost:1', '--file', path, '--wait=2'])
+    expect(outcome).toEqual({
+      code: 75,
+      out: '',
+      err: 'asfaleia: localhost:1: nobody listens there\nasfaleia: Bob has 0 of 100000 bytes after 2 seconds; the same command goes on\n',
+    })
+  }, 60_000)
+
+  test('that is a pipe is not waited for', async () => {
+    await meet('Alice', 'Bob')
+    const pipe = join(root, 'pipe')
+    await run(['mkfifo', pipe])
+    expect(await as('Alice', ['send', 'bob', '--file', pipe])).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('it is no file') as string,
+    })
+    expect(await as('Alice', ['send', 'bob', '--key', pipe, 'hello'])).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('it is no file') as string,
+    })
+  }, 60_000)
+
+  test('that nobody takes does not keep the messages of others at the relay', async () => {
+    await meet('Alice', 'Mallory', 'Bob')
+    const [mallory, bob] = [identity('Mallory'), identity('Bob')]
+    const facts = { type: 'file', name: 'x', total: 16_384 * 100, hash: 'a'.repeat(64) } as const
+    const parts = Array.from({ length: 50 }, (_, n): Content => ({
+      ...facts,
+      file: 'A'.repeat(22),
+      part: n + 1,
+      bytes: new Uint8Array(16_384),
+    }))
+    const offers = Array.from({ length: 50 }, (): Content => ({ ...facts, file: makeId(), part: 0, bytes: new Uint8Array(0) }))
+    await put('Mallory', 'Bob', ...(await Promise.all([...parts, ...offers].map((each) => message(mallory, bob, each)))))
+    await as('Alice', ['send', 'bob', 'hello'])
+    const { code, out } = await as('Bob', ['get'])
+    expect(code).toBe(0)
+    expect(out.split('\n').at(-2)).toBe('Alice: hello')
+    // The newest wait still.
+    expect(await as('Bob', ['get'])).toMatchObject({
+      code: 0,
+      out: 'Mallory: [a file, x, 1638400 bytes; --files FOLDER takes such]\n'.repeat(24),
+    })
+  }, 60_000)
+
+  test.each<[string, string[], number, RegExp]>([
+    ['that is none', ['--file', 'nothing-there'], 1, /there is no such folder|there is none|cannot read nothing-there/],
+    ['beside a text', ['text', '--file', 'x'], 2, /goes without a text/],
+  ])('%s', async (_name, words, code, problem) => {
+    await meet('Alice', 'Bob')
+    const outcome = await as('Alice', ['send', 'bob', ...words])
+    expect(outcome).toMatchObject({ code, out: '' })
+    expect(outcome.err).toMatch(problem)
+  })
+})

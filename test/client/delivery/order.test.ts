@@ -1,0 +1,120 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { Order, ORDER, type Ordered } from '../../../src/client/delivery/order.ts'
+
+const ALICE = 'alice'
+const items = (given: readonly Ordered<string>[]): unknown[] =>
+  given.map(({ item, gap, late }) => (gap ? `${item} after a gap` : late ? `${item} late` : item))
+
+/** Message n comes after message n − 1. */
+function push(order: Order<string>, n: number, now: number, from = ALICE): unknown[] {
+  return items(order.push(from, { id: `${n}`, ...(n > 0 && { after: `${n - 1}` }) }, `${n}`, now))
+}
+
+test('in any order of arrival, each comes once and after the one before it', () => {
+  const shuffled = fc.integer({ min: 1, max: 60 }).chain((count) => {
+    const all = Array.from({ length: count }, (_, n) => n)
+    return fc.shuffledSubarray(all, { minLength: count, maxLength: count })
+  })
+  fc.assert(
+    fc.property(shuffled, (arrival) => {
+      const order = new Order<string>()
+      // What was before anything is known of a sender is not waited for: the first one begins.
+      order.push(ALICE, { id: 'start' }, 'start', 0)
+      const given = arrival.flatMap((n) => push(order, n, 0))
+      expect(given).toEqual(arrival.toSorted((a, b) => a - b).map(String))
+      expect(order.held).toBe(0)
+    }),
+  )
+})
+
+test('the first message of a sender is not held back, whatever it comes after', () => {
+  expect(push(new Order(), 7, 0)).toEqual(['7'])
+})
+
+test('the one before it may have come in an earlier run', () => {
+  const order = new Order<string>()
+  push(order, 0, 0)
+  expect(items(order.push(ALICE, { id: '9', after: '8' }, '9', 0, true))).toEqual(['9'])
+})
+
+test('what is missing is waited for so long and no longer, and is late afterwards', () => {
+  const order = new Order<string>()
+  expect(push(order, 0, 0)).toEqual(['0'])
+  expect(order.due()).toBe(Number.POSITIVE_INFINITY)
+  expect(push(order, 2, 100)).toEqual([])
+  expect(push(order, 3, 200)).toEqual([])
+  expect(order.due()).toBe(100 + ORDER.hold)
+  expect(order.expire(99 + ORDER.hold)).toEqual([])
+  expect(items(order.expire(100 + ORDER.hold))).toEqual(['2 after a gap', '3'])
+  expect(order.due()).toBe(Number.POSITIVE_INFINITY)
+  expect(push(order, 1, 0)).toEqual(['1 late'])
+  expect(push(order, 4, 0)).toEqual(['4'])
+})
+
+test('a clock that is set back holds nothing back for longer', () => {
+  const order = new Order<string>()
+  push(order, 0, 90_000_000)
+  expect(push(order, 2, 90_000_000)).toEqual([])
+  expect(push(order, 4, 0)).toEqual([])
+  expect(items(order.expire(0))).toEqual(['2 after a gap'])
+  expect(order.due()).toBe(ORDER.hold)
+})
+
+test('one sender holds back nobody else', () => {
+  const order = new Order<string>()
+  push(order, 0, 0)
+  push(order, 2, 0)
+  expect(push(order, 0, 0, 'bob')).toEqual(['0'])
+  expect(push(order, 1, 0, 'bob')).toEqual(['1'])
+  expect(order.held).toBe(1)
+})
+
+test('an endless chain of messages that come after none is bounded', () => {
+  const order = new Order<string>()
+  push(order, 0, 0)
+  let given = 0
+  for (let n = 0; n < 10_000; n++) given += order.push(ALICE, { id: `x${n}`, after: `y${n}` }, `${n}`, n).length
+  expect(order.held).toBe(ORDER.sender)
+  expect(given).toBe(10_000 - ORDER.sender)
+  for (let s = 0; s < 100; s++) {
+    push(order, 0, 0, `s${s}`)
+    for (let n = 0; n < 50; n++) order.push(`s${s}`, { id: `x${n}`, after: `y${n}` }, '', 0)
+  }
+  expect(order.held).toBe(ORDER.all)
+})
+
+test('a chain that goes round is given all the same', () => {
+  const order = new Order<string>()
+  push(order, 0, 0)
+  expect(order.push(ALICE, { id: 'a', after: 'b' }, 'a', 0)).toEqual([])
+  expect(order.push(ALICE, { id: 'b', after: 'a' }, 'b', 0)).toEqual([])
+  expect(items(order.push(ALICE, { id: 'c', after: 'c' }, 'c', 0))).toEqual(['c'])
+  expect(items(order.expire(ORDER.hold))).toEqual(['a after a gap', 'b'])
+  expect(order.held).toBe(0)
+})
+
+test('room is made by giving the oldest of what is chosen, with what follows it', () => {
+  const order = new Order<string>()
+  push(order, 0, 0)
+  push(order, 3, 10)
+  push(order, 4, 20)
+  push(order, 6, 30)
+  const late = (item: string): boolean => Number(item) >= 3
+  expect(order.count(late)).toBe(3)
+  expect(items(order.release(late))).toEqual(['3 after a gap', '4'])
+  expect(order.count(late)).toBe(1)
+  expect(order.release((item) => item === 'none')).toEqual([])
+})
+
+test('room is made by the sender that takes most of it, whoever wrote first', () => {
+  const order = new Order<string>()
+  push(order, 0, 0, 'bob')
+  push(order, 0, 0, 'mallory')
+  push(order, 2, 0, 'bob')
+  for (const n of [2, 4, 6]) push(order, n, 10, 'mallory')
+  expect(items(order.release(() => true))).toEqual(['2 after a gap'])
+  expect(items(order.release(() => true))).toEqual(['4 after a gap'])
+  // Bob's waits still for the one before it.
+  expect(push(order, 1, 20, 'bob')).toEqual(['1', '2'])
+})

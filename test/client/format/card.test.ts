@@ -1,0 +1,300 @@
+/** Cards (docs/protocol.md, section 11): one card, one text, one link. */
+import fc from 'fast-check'
+import { beforeEach, describe, expect, it } from 'vitest'
+import { AUTH_NAMESPACE } from '../../../src/auth/sshsig.ts'
+import { type Card, type CardErrorCode, isRecipient, makeCard, normalizeRelay, parseCard } from '../../../src/client/format/card.ts'
+import { fingerprintOf, formatKey, formatTime, isName, NAME_CHARACTERS } from '../../../src/client/format/field.ts'
+import { armor, split } from '../../../src/client/format/signed.ts'
+import { buildCertificate, keygenVerifies, makeFolder, needs } from '../../auth/openssh.ts'
+import { KINDS, makePerson, NOW, ONION, signText, withKey } from '../people.ts'
+
+const alice = await makePerson('ed25519')
+const carol = await makePerson('ecdsa256')
+const everybody = new Map(await Promise.all(KINDS.map(async (kind) => [kind, await makePerson(kind)] as const)))
+const facts = { name: 'Alice', relays: [ONION], time: NOW }
+const card = await makeCard(alice.identity, facts)
+const certified = await makeCard(carol.identity, facts)
+
+const header = (of: Card = card): string[] => of.text.slice(0, of.text.indexOf('-----BEGIN')).trimEnd().split('\n')
+const sign = async (lines: readonly string[], namespace = 'asfaleia-card', by = alice): Promise<string> =>
+  Buffer.from(await signText(by, namespace, `${lines.join('\n')}\n`)).toString()
+const change = (from: RegExp, to: string, of: Card = card): string[] => {
+  const lines = header(of).map((line) => line.replace(from, to))
+  expect(lines).not.toEqual(header(of))
+  return lines
+}
+/** Keys are the same by what they are, not by what holds their bytes. */
+const plain = ({ key, ...others }: Card): object => ({ key: formatKey(key), ...others })
+
+describe('a card', () => {
+  it.each(KINDS)('is the same as a text and as a link: %s', async (kind) => {
+    const { identity } = everybody.get(kind)!
+    const made = await makeCard(identity, { name: 'Zoë & Co', relays: [`${ONION}:9`, ONION, 'localhost:4000'], time: NOW })
+    expect(made.key.fingerprint).toEqual(identity.key.fingerprint)
+    expect(made.encrypt).toBe(identity.recipient)
+    expect(plain(await parseCard(made.text))).toEqual(plain(made))
+    expect(plain(await parseCard(made.link))).toEqual(plain(made))
+    expect(made.link).toMatch(/^asfaleia:card\/1\?[A-Za-z0-9._~:=&%-]+$/)
+    expect(header(made).map((line) => line.split(':')[0])).toEqual([
+      'asfaleia-card/1',
+      'name',
+      'key',
+      'relay',
+      'relay',
+      'relay',
+      ...(identity.key.canDecrypt ? [] : ['encrypt']),
+      'time',
+    ])
+  })
+
+  it('is read as it was made, whatever it is of', async () => {
+    const name = fc
+      .string({ unit: 'grapheme', minLength: 1, maxLength: 20 })
+      .map((each) => each.normalize('NFC'))
+      .filter(isName)
+    const relay = fc
+      .tuple(fc.constantFrom(ONION, 'localhost'), fc.integer({ min: 1, max: 65_535 }))
+      .map(([host, port]) => (port === 3308 ? host : `${host}:${port}`))
+    const relays = fc.uniqueArray(relay, { minLength: 1, maxLength: 8 })
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom(...KINDS), name, relays, fc.integer({ min: 0, max: 4e9 }), async (kind, name, relays, time) => {
+        const made = await makeCard(everybody.get(kind)!.identity, { name, relays, time })
+        expect(made).toMatchObject({ name, relays, time })
+        expect(plain(await parseCard(made.text))).toEqual(plain(made))
+        expect(plain(await parseCard(made.link))).toEqual(plain(made))
+      }),
+    )
+  })
+
+  it('has its relays in one spelling, whatever they are given in', async () => {
+    const made = await makeCard(alice.identity, { ...facts, relays: [ONION.toUpperCase(), `${ONION}:0443`, 'LocalHost:03308'] })
+    expect(made.relays).toEqual([ONION, `${ONION}:443`, 'localhost'])
+  })
+
+  it('has a recipient also where the key could decrypt, but whoever has it cannot', async () => {
+    const { encrypt } = certified
+    const made = await makeCard({ ...alice.identity, recipient: encrypt! }, facts)
+    expect(plain(await parseCard(made.link))).toEqual(plain(made))
+    expect(made.encrypt).toBe(encrypt)
+  })
+
+  it('may come with other percent signs in its link', async () => {
+    const spaced = await makeCard(alice.identity, { ...facts, name: 'Älice A' })
+    const spellings = [
+      spaced.link.replace('Alice', '%41lice'),
+      spaced.link.replace('%C3%84', '%c3%84'),
+      spaced.link.replace('%C3%84', 'Ä'),
+      spaced.link.replaceAll(':0', '%3A0'),
+      spaced.link.replace('%20', ' '),
+    ]
+    for (const link of spellings) expect(plain(await parseCard(link))).toEqual(plain(spaced))
+  })
+
+  it.each([
+    ['no name', { name: '' }, 'bad-name'],
+    ['a space before the name', { name: ' Alice' }, 'bad-name'],
+    ['a name of 65', { name: 'x'.repeat(NAME_CHARACTERS + 1) }, 'bad-name'],
+    ['no relay', { relays: [] }, 'bad-relay'],
+    ['nine relays', { relays: Array.from({ length: 9 }, (_, n) => `localhost:${n + 1}`) }, 'bad-relay'],
+    ['a relay twice', { relays: ['localhost', 'localhost:3308'] }, 'bad-relay'],
+    ['a relay by its number', { relays: ['127.0.0.1:3308'] }, 'bad-relay'],
+    ['a relay on the open network', { relays: ['relay.example.org'] }, 'bad-relay'],
+    ['a unix socket', { relays: ['unix:relay'] }, 'bad-relay'],
+    ['a mistyped onion address', { relays: [ONION.replace('2', '3')] }, 'bad-relay'],
+    ['a time with fractions', { time: NOW + 0.5 }, 'bad-time'],
+    ['a time after the year 9999', { time: 1e12 }, 'bad-time'],
+  ] as const)('is not made with %s', async (_, wrong, code) => {
+    await expect(makeCard(alice.identity, { ...facts, ...wrong })).rejects.toMatchObject({ name: 'CardError', code })
+  })
+
+  it('is not made of a key that nothing can be encrypted to', async () => {
+    const { key, sign } = carol.identity
+    await expect(makeCard({ key, sign }, facts)).rejects.toMatchObject({ code: 'bad-recipient' })
+  })
+
+  it('is not made with what signs for another key', async () => {
+    await expect(makeCard({ key: alice.identity.key, sign: carol.identity.sign }, facts)).rejects.toThrow(TypeError)
+  })
+})
+
+describe('no card', async () => {
+  const blob = split(Buffer.from(card.text))!.blob
+  const other = await makeCard((await makePerson('ed25519')).identity, facts)
+  const recipient = certified.encrypt!
+  const { material } = alice.identity.key
+  const certificate = buildCertificate('ssh-ed25519-cert-v01@openssh.com', [material.kind === 'ed25519' ? material.point : ''])
+  const rows: readonly (readonly [what: string, text: string, code: CardErrorCode])[] = [
+    ['nothing', '', 'not-a-card'],
+    ['a key', formatKey(alice.identity.key), 'not-a-card'],
+    ['a line before it', `\n${card.text}`, 'not-a-card'],
+    ['capital letters', card.text.replace('asf', 'Asf'), 'not-a-card'],
+    ['version 2', await sign(change(/\/1$/, '/2')), 'unknown-version'],
+    ['version 2, and no more', 'asfaleia-card/2', 'unknown-version'],
+    ['a line after it', `${card.text}\n`, 'truncated'],
+    ['a line of somebody after it', `${card.text}verified: yes\n`, 'truncated'],
+    ['no last line end', card.text.slice(0, -1), 'truncated'],
+    ['no signature', `${header().join('\n')}\n`, 'truncated'],
+    ['CR LF', card.text.replaceAll('\n', '\r\n'), 'truncated'],
+    ['another name', card.text.replace('Alice', 'Malice'), 'forged'],
+    ['another relay', card.text.replace(ONION, 'localhost'), 'forged'],
+    ['another key', card.text.replace(formatKey(card.key), formatKey(other.key)), 'forged'],
+    ['a recipient added', card.text.replace('time:', `encrypt: ${recipient}\ntime:`), 'forged'],
+    ["a message's signature", await sign(header(), 'asfaleia-message'), 'forged'],
+    ["a group's signature", await sign(header(), 'asfaleia-group'), 'forged'],
+    ["a login's signature", await sign(header(), AUTH_NAMESPACE), 'forged'],
+    ["somebody else's signature", await sign(header(), 'asfaleia-card', carol), 'forged'],
+    [
+      'a certificate of the key in its signature',
+      `${header().join('\n')}\n${Buffer.from(armor(withKey(blob, certificate))).toString()}`,
+      'forged',
+    ],
+    ['two signatures', await sign(card.text.trimEnd().split('\n')), 'malformed'],
+    ['an unknown header', await sign([...header(), 'colour: red']), 'malformed'],
+    ['a header twice', await sign([...header(), header().at(-1)!]), 'malformed'],
+    ['another order', await sign([header()[0]!, ...header().slice(1).toReversed()]), 'malformed'],
+    ['no time', await sign(header().slice(0, -1)), 'malformed'],
+    ['no key', await sign([...header().slice(0, 2), ...header().slice(3)]), 'malformed'],
+    ['no name', await sign([header()[0]!, ...header().slice(2)]), 'malformed'],
+    ['an empty line', await sign([...header(), '']), 'malformed'],
+    ['a NUL', await sign(change(/Alice/, 'Al\0ice')), 'malformed'],
+    ['more than 8 KiB', await sign(change(/Alice/, 'A'.repeat(8_192))), 'malformed'],
+    ['more than anybody has', 'asfaleia-card/1\n'.padEnd(1_000_000, 'x'), 'malformed'],
+    ['half a character', card.text.replace('Alice', '\ud800'), 'malformed'],
+    ['a signature in other lines', card.text.replace(/(-----BEGIN[^\n]*\n.{70})\n(.{6})/, '$1$2\n'), 'malformed'],
+    ['a name that turns around', await sign(change(/Alice/, 'Ali\u202ece')), 'bad-name'],
+    ['a name with nothing in it', await sign(change(/Alice/, 'Ali\u200bce')), 'bad-name'],
+    ['a name that is not composed', await sign(change(/Alice/, 'A\u0308lice')), 'bad-name'],
+    ['a name with a space after it', await sign(change(/Alice/, 'Alice ')), 'bad-name'],
+    ['a name of 65', await sign(change(/Alice/, 'x'.repeat(65))), 'bad-name'],
+    ['a key with a comment', await sign(change(/^(key: .*)/, '$1 alice@home')), 'bad-key'],
+    [
+      'a certificate for a key',
+      await sign(change(/^key: .*/, `key: ssh-ed25519-cert-v01@openssh.com ${certificate.toString('base64')}`)),
+      'bad-key',
+    ],
+    ['a key that is none', await sign(change(/^key: .*/, 'key: ssh-ed25519 AAAA')), 'bad-key'],
+    ['a relay in capitals', await sign(change(/^relay: .*/, `relay: ${ONION.toUpperCase()}`)), 'bad-relay'],
+    ['the usual port', await sign(change(/^(relay: .*)/, '$1:3308')), 'bad-relay'],
+    ['port 0', await sign(change(/^(relay: .*)/, '$1:0')), 'bad-relay'],
+    ['port 65536', await sign(change(/^(relay: .*)/, '$1:65536')), 'bad-relay'],
+    ['a mistyped onion address', await sign(change(/^relay: 2/, 'relay: 3')), 'bad-relay'],
+    ['a subdomain', await sign(change(/^relay: /, 'relay: www.')), 'bad-relay'],
+    ['a host on the open network', await sign(change(/^relay: .*/, 'relay: example.org')), 'bad-relay'],
+    ['no relay', await sign([...header().slice(0, 3), header().at(-1)!]), 'bad-relay'],
+    ['a relay twice', await sign([...header().slice(0, 4), ...header().slice(3)]), 'bad-relay'],
+    [
+      'nine relays',
+      await sign([...header().slice(0, 3), ...Array.from({ length: 9 }, (_, n) => `relay: localhost:${n + 1}`), header().at(-1)!]),
+      'bad-relay',
+    ],
+    ['a mistyped recipient', await sign(change(/^(encrypt: age1)(.)(.)/, '$1b$3', certified), 'asfaleia-card', carol), 'bad-recipient'],
+    [
+      'a recipient of another kind',
+      await sign(change(/^encrypt: age1/, 'encrypt: age1pq1', certified), 'asfaleia-card', carol),
+      'bad-recipient',
+    ],
+    [
+      'no recipient where the key cannot decrypt',
+      await sign(
+        header(certified).filter((line) => !line.startsWith('encrypt')),
+        'asfaleia-card',
+        carol,
+      ),
+      'bad-recipient',
+    ],
+    ['a time without zone', await sign(change(/^(time: .*)Z$/, '$1')), 'bad-time'],
+    ['a time that is none', await sign(change(/^time: .*/, 'time: now')), 'bad-time'],
+
+    ['a link of something else', 'asfaleia:', 'not-a-card'],
+    ['a link of version 2', card.link.replace('/1?', '/2?'), 'unknown-version'],
+    ['a link in capitals', card.link.replace('asfaleia:', 'ASFALEIA:'), 'not-a-card'],
+    ['a link without its signature', card.link.replace(/&sig=.*/, ''), 'truncated'],
+    ['a link with something after it', `${card.link}&x=y`, 'malformed'],
+    ['a link with a line end', `${card.link}\n`, 'truncated'],
+    ['a link in another order', card.link.replace(/(name=.*?)&(key=.*?)&/, '$2&$1&'), 'malformed'],
+    ['a link with a field twice', card.link.replace('&key', '&name=Alice&key'), 'malformed'],
+    ['a link with a bad percent sign', card.link.replace('Alice', '%ZZ'), 'malformed'],
+    ['a link that is no UTF-8', card.link.replace('Alice', '%FF'), 'malformed'],
+    ['a link with a field of no value', card.link.replace('&key', '&x&key'), 'malformed'],
+    ['a link with another name', card.link.replace('Alice', 'Malice'), 'forged'],
+    ['a link with a plus for a space', (await makeCard(alice.identity, { ...facts, name: 'A B' })).link.replace('%20', '+'), 'forged'],
+    ['a link with padding', card.link.replace(/(key=[^&]*)/, '$1='), 'bad-key'],
+    ['a link with base64', card.link.replace(/key=AAAA/, 'key=+AAA'), 'bad-key'],
+    ['a link with a certificate', card.link.replace(/key=[^&]*/, `key=${certificate.toString('base64url')}`), 'malformed'],
+    ['a link without end', card.link.padEnd(100_000, 'A'), 'malformed'],
+  ]
+
+  it.each(rows)('%s', async (_, text, code) => {
+    await expect(parseCard(text)).rejects.toMatchObject({ name: 'CardError', code })
+  })
+
+  it('any part of one, as a text and as a link', async () => {
+    for (const whole of [card.text, card.link]) {
+      for (let length = 0; length < whole.length; length++)
+        await expect(parseCard(whole.slice(0, length))).rejects.toMatchObject({ name: 'CardError' })
+    }
+  })
+
+  it('one with any character changed', { timeout: 60_000 }, async () => {
+    for (const whole of [card.text, card.link]) {
+      for (let at = 0; at < whole.length; at++) {
+        const code = whole.charCodeAt(at) ^ (1 << (at % 7))
+        const changed = whole.slice(0, at) + String.fromCharCode(code) + whole.slice(at + 1)
+        await expect(parseCard(changed), `${at}`).rejects.toMatchObject({ name: 'CardError' })
+      }
+    }
+  })
+
+  it('bytes that somebody made up', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.string({ unit: 'binary' }),
+        fc.constantFrom('', 'asfaleia:card/1?', 'asfaleia-card/1\n', `${card.link}&`),
+        async (text, begun) => {
+          await expect(parseCard(begun + text)).rejects.toMatchObject({ name: 'CardError' })
+        },
+      ),
+    )
+  })
+})
+
+describe('the signature of a card', () => {
+  beforeEach(needs('ssh-keygen'))
+
+  it.each(KINDS)('is taken by ssh-keygen: %s', async (kind) => {
+    const { identity } = everybody.get(kind)!
+    const { text } = await makeCard(identity, facts)
+    const { signed, blob } = split(Buffer.from(text))!
+    expect(keygenVerifies(makeFolder(), { line: formatKey(identity.key), blob, namespace: 'asfaleia-card', message: signed })).toBe(true)
+  })
+})
+
+describe('a relay', () => {
+  it.each([
+    ['localhost', 'localhost'],
+    ['LOCALHOST:3308', 'localhost'],
+    [`${ONION}:3309`, `${ONION}:3309`],
+    ['', undefined],
+    ['localhost:', undefined],
+    ['localhost:65536', undefined],
+    ['localhost:1:2', undefined],
+    ['user@localhost', undefined],
+    [`${ONION}.`, undefined],
+    ['[::1]', undefined],
+    [ONION.replace('.onion', '.anion'), undefined],
+  ])('%j is %j', (relay, normal) => {
+    expect(normalizeRelay(relay)).toBe(normal)
+  })
+})
+
+it('a recipient is one by its checksum', () => {
+  const recipient = certified.encrypt!
+  expect(isRecipient(recipient)).toBe(true)
+  for (const wrong of [recipient.toUpperCase(), recipient.slice(0, -1), `${recipient}q`, `age1${'q'.repeat(58)}`, '', 'age1'])
+    expect(isRecipient(wrong)).toBe(false)
+})
+
+it('cards say whose they are', () => {
+  expect(fingerprintOf(card.key)).toBe(fingerprintOf(alice.identity.key))
+  expect(formatTime(card.time)).toBe('2026-11-18T11:06:40Z')
+})

@@ -1,0 +1,178 @@
+/** Groups (docs/protocol.md, section 12). */
+import { describe, expect, it } from 'vitest'
+import { generatePrivateKey, parsePrivateKey } from '../../../src/auth/private-key.ts'
+import { type Card, makeCard } from '../../../src/client/format/card.ts'
+import { encodeText, fingerprintOf, makeId } from '../../../src/client/format/field.ts'
+import { compareGroups, type Group, type GroupErrorCode, makeGroup, parseGroup } from '../../../src/client/format/group.ts'
+import { type Identity, identityOf } from '../../../src/client/format/identity.ts'
+import { encodeMessage, openMessage } from '../../../src/client/format/message.ts'
+import { sign } from '../../../src/client/format/signed.ts'
+
+const NOW = 1_795_000_000
+const ONION = '2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion'
+
+interface Person {
+  readonly identity: Identity
+  readonly card: Card
+}
+
+async function person(name: string, relays: readonly string[] = [ONION]): Promise<Person> {
+  const identity = identityOf(parsePrivateKey(Buffer.from(generatePrivateKey('').file)))
+  return { identity, card: await makeCard(identity, { name, relays, time: NOW }) }
+}
+
+const people = await Promise.all(Array.from({ length: 40 }, (_, n) => person(`Person ${n}`)))
+const [alice, bob, carol, dave] = people as [Person, Person, Person, Person]
+const cards = (...of: readonly Person[]): Card[] => of.map(({ card }) => card)
+const facts = { id: makeId(), name: 'Friends', version: 1, time: NOW }
+const make = (more: Partial<Parameters<typeof makeGroup>[1]> = {}, maker = alice): Promise<Group> =>
+  makeGroup(maker.identity, { ...facts, members: cards(alice, bob, carol), ...more })
+
+/** A text as `lines` say, signed by Alice. */
+async function signLines(lines: readonly string[], namespace: 'asfaleia-group' | 'asfaleia-card' = 'asfaleia-group'): Promise<string> {
+  return Buffer.from(await sign(alice.identity, namespace, encodeText(`${lines.join('\n')}\n`))).toString()
+}
+
+const header = (group: Group): string[] => group.text.slice(0, group.text.indexOf('-----BEGIN')).trimEnd().split('\n')
+
+describe('a group', () => {
+  it('is read as it was made', async () => {
+    const group = await make()
+    expect(await parseGroup(group.text)).toEqual(group)
+    expect(group.members.map(({ name }) => name)).toEqual(['Person 0', 'Person 1', 'Person 2'])
+  })
+
+  it('has up to 32 members, which fit one message', async () => {
+    const group = await make({ members: cards(...people.slice(0, 32)) })
+    const content = { type: 'group', card: group.text } as const
+    const payload = await encodeMessage(alice.identity, {
+      to: bob.card,
+      id: makeId(),
+      after: makeId(),
+      time: NOW,
+      group: group.id,
+      content,
+    })
+    const opened = await openMessage(bob.identity, payload, { now: NOW })
+    expect(opened).toMatchObject({ verdict: 'genuine', envelope: { group: group.id, content } })
+    expect(await parseGroup(group.text)).toEqual(group)
+  })
+
+  it.each([
+    ['one member', { members: cards(alice) }, 'bad-members'],
+    ['33 members', { members: cards(...people.slice(0, 33)) }, 'bad-members'],
+    ['a member twice', { members: cards(alice, bob, bob) }, 'bad-members'],
+    ['no maker among them', { members: cards(bob, carol) }, 'bad-members'],
+    ['no name', { name: '' }, 'bad-name'],
+    ['a name that turns around', { name: 'a\u202eb' }, 'bad-name'],
+  ] as const)('is not made with %s', async (_, more, code) => {
+    await expect(make(more)).rejects.toMatchObject({ name: 'GroupError', code })
+  })
+
+  it.each([{ id: 'short' }, { version: 0 }, { version: 1.5 }, { time: NOW + 0.5 }])('is not made with %j', async (more) => {
+    await expect(make(more)).rejects.toThrow(TypeError)
+  })
+
+  it('says how many members fit where not all do', async () => {
+    const long = await Promise.all(
+      Array.from({ length: 30 }, (_, n) =>
+        person(
+          `Person ${n}`,
+          Array.from({ length: 8 }, (_, port) => `${ONION}:${10_000 + port}`),
+        ),
+      ),
+    )
+    const maker = long[0]!
+    const all = { ...facts, members: cards(...long) }
+    const { fit } = (await makeGroup(maker.identity, all).catch((error: unknown) => error)) as { fit: number }
+    expect(fit).toBeGreaterThan(2)
+    const members = all.members.slice(0, fit)
+    const group = await makeGroup(maker.identity, { ...all, members })
+    await expect(makeGroup(maker.identity, { ...all, members: all.members.slice(0, fit + 1) })).rejects.toMatchObject({
+      code: 'too-large',
+      fit,
+    })
+    const message = { to: bob.card, id: makeId(), after: makeId(), time: NOW, group: group.id }
+    await encodeMessage(maker.identity, { ...message, content: { type: 'group', card: group.text } })
+  })
+})
+
+describe('no group', async () => {
+  const group = await make()
+  const lines = header(group)
+  const replace = (from: RegExp, to: string): string[] => lines.map((line) => line.replace(from, to))
+  const rows: readonly (readonly [what: string, text: string, code: GroupErrorCode])[] = [
+    ['nothing', '', 'not-a-group'],
+    ['a card', alice.card.text, 'not-a-group'],
+    ['a later version', group.text.replace('/1\n', '/2\n'), 'unknown-version'],
+    ['its header alone', `${lines.join('\n')}\n`, 'truncated'],
+    ['half of it', group.text.slice(0, -100), 'truncated'],
+    ['something after it', `${group.text}\n`, 'truncated'],
+    ['something before it', `\n${group.text}`, 'not-a-group'],
+    ['another name', group.text.replace('Friends', 'Enemies'), 'forged'],
+    ['a member fewer', group.text.replace(`member: ${bob.card.link}\n`, ''), 'forged'],
+    ['another maker', group.text.replace(/maker: .*/, `maker: ${header(await make({}, bob))[3]!.slice(7)}`), 'forged'],
+    ["a card's signature", await signLines(lines, 'asfaleia-card'), 'forged'],
+    ['CR LF', group.text.replaceAll('\n', '\r\n'), 'truncated'],
+    ['another order', await signLines([lines[0]!, lines[2]!, lines[1]!, ...lines.slice(3)]), 'malformed'],
+    ['an unknown header', await signLines([...lines, 'colour: red']), 'malformed'],
+    ['a header twice', await signLines([...lines.slice(0, 3), lines[2]!, ...lines.slice(3)]), 'malformed'],
+    ['version 0', await signLines(replace(/^version: 1/, 'version: 0')), 'malformed'],
+    ['version 01', await signLines(replace(/^version: 1/, 'version: 01')), 'malformed'],
+    ['an id of another form', await signLines(replace(/^id: .*/, `id: ${'x'.repeat(22)}`)), 'malformed'],
+    ['a time of another form', await signLines(replace(/^time: .*/, 'time: 2026-11-18 11:06:40')), 'malformed'],
+    ['one member', await signLines(lines.slice(0, 7)), 'bad-members'],
+    ['a member twice', await signLines([...lines, lines[7]!]), 'bad-members'],
+    [
+      '33 members',
+      await signLines([...lines.slice(0, 6), ...people.slice(0, 33).map(({ card }) => `member: ${card.link}`)]),
+      'bad-members',
+    ],
+    ['no maker among them', await signLines([...lines.slice(0, 6), ...lines.slice(7)]), 'bad-members'],
+    ["a member's card that was changed", await signLines(replace(/name=Person%201/, 'name=Person%209')), 'bad-card'],
+    ["a member's card in another spelling", await signLines(replace(/name=Person%201/, 'name=%50erson%201')), 'bad-card'],
+    ["a member's card as a text", await signLines(replace(/asfaleia:card.*/, 'asfaleia-card/1')), 'bad-card'],
+    ['a name with a space after it', await signLines(replace(/Friends/, 'Friends ')), 'bad-name'],
+    ['65 headers', await signLines([...lines, ...Array.from({ length: 60 }, () => 'x: y')]), 'malformed'],
+    ['more than 64 KiB', await signLines([...lines, `x: ${'y'.repeat(65_536)}`]), 'malformed'],
+    ['a signature in other lines', group.text.replace(/(-----BEGIN[^\n]*\n.{70})\n(.{6})/, '$1$2\n'), 'malformed'],
+  ]
+
+  it.each(rows)('%s', async (_, text, code) => {
+    await expect(parseGroup(text)).rejects.toMatchObject({ name: 'GroupError', code })
+  })
+})
+
+describe('from one version to the next', () => {
+  const names = (of: readonly Card[]): string[] => of.map(({ name }) => name)
+
+  it('people join and leave, cards and the name change', async () => {
+    const known = await make()
+    const moved = await makeCard(carol.identity, { name: 'Carol', relays: ['localhost'], time: NOW + 1 })
+    const next = await make({ version: 2, name: 'Old friends', members: [alice.card, moved, dave.card] })
+    const change = compareGroups(known, next)
+    if (change.kind !== 'newer') throw new Error(change.kind)
+    expect([names(change.joined), names(change.left), names(change.changed), change.renamed]).toEqual([
+      ['Person 3'],
+      ['Person 1'],
+      ['Carol'],
+      'Friends',
+    ])
+    expect(compareGroups(next, known)).toEqual({ kind: 'older' })
+  })
+
+  it('the same is the same, however often it was signed', async () => {
+    expect(compareGroups(await make(), await make())).toEqual({ kind: 'same' })
+    expect(compareGroups(await make(), await make({ version: 3 }))).toEqual({ kind: 'newer', joined: [], left: [], changed: [] })
+  })
+
+  it('two of one version are a conflict', async () => {
+    expect(compareGroups(await make(), await make({ members: cards(alice, bob) }))).toEqual({ kind: 'conflict' })
+  })
+
+  it('another id, or another maker with that id, is another group', async () => {
+    expect(compareGroups(await make(), await make({ id: makeId(), version: 2 }))).toEqual({ kind: 'other' })
+    expect(compareGroups(await make(), await make({ version: 2 }, bob))).toEqual({ kind: 'other' })
+    expect(fingerprintOf((await make({}, bob)).maker)).toBe(fingerprintOf(bob.card.key))
+  })
+})

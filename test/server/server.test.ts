@@ -1,0 +1,416 @@
+/** The whole relay over each of its doors: what holds must hold on all of them. */
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { WebSocket } from 'ws'
+import { parseConfig } from '../../src/config/config.ts'
+import { ConfigError } from '../../src/config/problem.ts'
+import type { Address } from '../../src/config/value.ts'
+import { createLog } from '../../src/log.ts'
+import { type RunningServer, startServer } from '../../src/server/server.ts'
+import { connectRaw, connectWebSocket, createPerson, type Wire } from '../support/wire.ts'
+
+const PROXY_LINE = 'PROXY TCP6 fc00:dead:beef:4dad::0:a6 ::1 166 7777\r\n'
+const ONION = 'pg6mmjiyjmcrsslvykfwnntlaru7p5svn6y2ymmju6nubxndf4pscryd.onion'
+const OLD = '2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion'
+const [alice, bob] = [createPerson(), createPerson()]
+
+let folder: string
+let logged: string[] = []
+const servers: RunningServer[] = []
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'asfaleia-'))
+})
+afterAll(() => rmSync(folder, { recursive: true }))
+beforeEach(() => {
+  logged = []
+})
+afterEach(async () => {
+  for (const server of servers.splice(0)) await server.close()
+})
+
+let sockets = 0
+const DOORS = (): string[] => ['--unix', join(folder, `${sockets++}.sock`), '--http', '127.0.0.1:0', '--operator', '127.0.0.1:0']
+async function start(...given: string[]): Promise<RunningServer & { at(door: string): Address }> {
+  const parsed = parseConfig({
+    env: {},
+    argv: [...(given.includes('--tcp') ? [] : ['--tcp', '127.0.0.1:0']), ...DOORS(), ...given],
+    readFile: () => '',
+  })
+  if (!('config' in parsed)) throw new Error(JSON.stringify(parsed))
+  const log = createLog({ level: 'debug', format: 'json', write: (line) => logged.push(line) })
+  const server = await startServer(parsed.config, log, '0.0.0')
+  servers.push(server)
+  return { ...server, at: (door) => server.listening.find((each) => each.door === door)!.address }
+}
+
+const OPEN: Record<string, (at: (door: string) => Address, first?: string) => Promise<Wire>> = {
+  TCP: (at, first) => connectRaw(at('tcp'), first),
+  'a unix socket': (at, first) => connectRaw(at('unix'), first),
+  'WebSocket, text': (at, first) => connectWebSocket(at('http'), first === undefined ? {} : { first }),
+  'WebSocket, binary': (at, first) => connectWebSocket(at('http'), { binary: true, ...(first === undefined ? {} : { first }) }),
+}
+
+describe.each(Object.entries(OPEN))('over %s', (_name, open) => {
+  it('two people exchange messages, by both proofs', async () => {
+    const { at } = await start('--name', 'localhost')
+    const a = await open(at)
+    const b = await open(at)
+    expect(await a.ask('8;asfaleia/1;localhost')).toMatch(/^18;asfaleia\/1;/)
+    const aliceToken = await a.login(alice, 'decrypt')
+    const bobToken = await b.login(bob, 'sign')
+    const [, id] = (await a.ask(`3;${aliceToken};${bob.line};QUJD`)).split(';')
+    expect(await b.ask(`4;${bobToken};lease`)).toBe('14;1;0')
+    expect(await b.line()).toBe(`20;${id};QUJD`)
+    expect(await b.ask(`5;${bobToken};${id}`)).toBe('15;1')
+    expect(await b.ask(`6;${bobToken}`)).toBe('16;0')
+    const [, next] = (await a.ask(`3;${aliceToken};${bob.line};REVG`)).split(';')
+    expect(await b.line()).toBe(`20;${next};REVG`)
+  })
+
+  it('what a connection leases waits again when it is cut', async () => {
+    const { at } = await start('--name', 'localhost')
+    const sender = await open(at)
+    const token = await sender.login(alice)
+    const ids: string[] = []
+    for (const payload of ['AAAA', 'BBBB', 'CCCC']) ids.push((await sender.ask(`3;${token};${alice.line};${payload}`)).split(';')[1]!)
+    const reader = await open(at)
+    expect(await reader.ask(`6;${token}`)).toBe('16;3')
+    for (const id of ids) expect(await reader.line()).toMatch(`20;${id};`)
+    reader.destroy()
+    // The end of a stream is an event of its own: ask until the relay has seen it.
+    let count = '14;0;0'
+    while (count === '14;0;0') count = await sender.ask(`4;${token};lease`)
+    expect(count).toBe('14;3;0')
+    for (const id of ids) expect(await sender.line()).toMatch(`20;${id};`)
+  })
+
+  it('refusals are told by their code, and the connection closes where it must', async () => {
+    const { at } = await start('--name', 'localhost')
+    const wire = await open(at)
+    expect(await wire.ask('0;ssh-ed25519 AAAA')).toMatch(/^99;bad-key;/)
+    expect(await wire.ask('4;forged')).toMatch(/^99;bad-token;/)
+    expect(await wire.ask('x'.repeat(8_193))).toMatch(/^99;too-large;/)
+    expect(await wire.line()).toBeUndefined()
+  })
+
+  it('a reader that stops reading delays nobody else', async () => {
+    const { at } = await start('--name', 'localhost', '--mailbox-messages', '1000')
+    const sender = await open(at)
+    const token = await sender.login(alice)
+    const payload = 'A'.repeat(30_000)
+    for (let i = 0; i < 200; i++) expect(await sender.ask(`3;${token};${alice.line};${payload}`)).toMatch(/^13;/)
+    const stopped = await open(at)
+    await stopped.ask(`4;${token}`)
+    stopped.pause()
+    for (let i = 0; i < 20; i++) stopped.send(`4;${token}\n`)
+    expect(await sender.ask(`3;${token};${bob.line};QUJD`)).toMatch(/^13;/)
+    const other = await open(at)
+    expect(await other.ask(`4;${await other.login(bob)}`)).toBe('14;1;0')
+    stopped.destroy()
+  })
+
+  it('the relay says goodbye when it goes down', async () => {
+    const { at } = await start('--name', 'localhost')
+    const wire = await open(at)
+    await wire.login(alice)
+    await servers.pop()!.close()
+    expect(await wire.line()).toBe('98;restarting;10')
+    expect(await wire.line()).toBeUndefined()
+  })
+
+  it('streams of one circuit share their place, where circuits are told', async () => {
+    const { at } = await start('--name', 'localhost', '--proxy', 'tcp,unix,http', '--per-circuit', '2')
+    const wires = [await open(at, PROXY_LINE), await open(at, PROXY_LINE)]
+    for (const wire of wires) expect(await wire.ask('7')).toBe('17')
+    const third = await open(at, PROXY_LINE)
+    expect(await third.line()).toMatch(/^99;rate-limited;.*;10$/)
+    expect(await third.line()).toBeUndefined()
+    const other = await open(at, PROXY_LINE.replace('a6', 'a7'))
+    expect(await other.ask('7')).toBe('17')
+  })
+})
+
+describe('doors', () => {
+  it('refuse a connection without the PROXY line they were told to expect', async () => {
+    const { at } = await start('--name', 'localhost', '--proxy', 'tcp')
+    const wire = await connectRaw(at('tcp'), '8;asfaleia/1\n')
+    expect(await wire.line()).toBeUndefined()
+  })
+
+  it('of WebSocket take their subprotocol only', async () => {
+    const { at } = await start('--name', 'localhost')
+    await expect(connectWebSocket(at('http'), { protocols: ['chat'] })).rejects.toThrow('HTTP 400')
+    await expect(connectWebSocket(at('http'), { protocols: [] })).rejects.toThrow('HTTP 400')
+    const wire = await connectWebSocket(at('http'), { protocols: ['chat', 'asfaleia.1'] })
+    expect(await wire.ask('7')).toBe('17')
+  })
+
+  it('of WebSocket refuse messages that are no packet, and end what is far over the limit', async () => {
+    const { at } = await start('--name', 'localhost')
+    const { port } = at('http') as Address & { kind: 'tcp' }
+    const socket = new WebSocket(`ws://127.0.0.1:${port}/v1`, ['asfaleia.1'])
+    await once(socket, 'open')
+    const ask = async (message: string): Promise<string> => {
+      socket.send(message)
+      return String(((await once(socket, 'message')) as [Buffer])[0])
+    }
+    expect(await ask('7\n')).toMatch(/^99;wrong-usage;/)
+    expect(await ask('7\r')).toMatch(/^99;wrong-usage;/)
+    expect(await ask('7')).toBe('17')
+    // Without end: refused before it is whole, however it is cut into frames.
+    const endless = new WebSocket(`ws://127.0.0.1:${port}/v1`, ['asfaleia.1'])
+    await once(endless, 'open')
+    for (let i = 0; i < 20; i++) endless.send('x'.repeat(1_000), { fin: false })
+    expect(String(((await once(endless, 'message')) as [Buffer])[0])).toMatch(/^99;too-large;/)
+    await once(endless, 'close')
+    const elsewhere = new WebSocket(`ws://127.0.0.1:${port}/`, ['asfaleia.1'])
+    const [, response] = (await once(elsewhere, 'unexpected-response')) as [unknown, { statusCode: number }]
+    expect(response.statusCode).toBe(404)
+    elsewhere.on('error', () => {})
+    elsewhere.terminate()
+    // A frame's header alone, which claims a mebibyte.
+    const claims = connect(port, '127.0.0.1')
+    claims.write(
+      'GET /v1 HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n' +
+        'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: asfaleia.1\r\n\r\n',
+    )
+    await once(claims, 'data')
+    claims.write(Buffer.from('82ff00000000001000006d61736b', 'hex'))
+    const said: Buffer[] = []
+    for await (const chunk of claims) said.push(chunk as Buffer)
+    // A text frame, then a close frame of code 1009.
+    expect(Buffer.concat(said).toString('latin1', 2)).toMatch(/^99;too-large;/)
+    expect(Buffer.concat(said).subarray(-4).toString('hex')).toBe('880203f1')
+    expect(await ask('x'.repeat(100_000))).toMatch(/^99;too-large;/)
+    await once(socket, 'close')
+  })
+
+  it('serve a page that loads nothing and tells no time, and nothing else', async () => {
+    const { at } = await start('--name', 'localhost')
+    const address = at('http') as Address & { kind: 'tcp' }
+    const page = await fetch(`http://127.0.0.1:${address.port}/`)
+    expect(page.status).toBe(200)
+    expect(await page.text()).toContain('This is an Asfaleia relay')
+    expect(page.headers.get('content-security-policy')).toContain("default-src 'none'")
+    expect(page.headers.get('date')).toBeNull()
+    const marker = 'marker-that-must-not-come-back'
+    for (const path of [`/${marker}`, `/?${marker}`, '/metrics', '/livez', '/v1', `/%zz${marker}`]) {
+      const answer = await fetch(`http://127.0.0.1:${address.port}${path}`)
+      if (path !== `/?${marker}`) expect(answer.status).toBeGreaterThanOrEqual(400)
+      expect(await answer.text()).not.toContain(marker)
+    }
+  })
+
+  it('stay responsive under silent connections, the oldest of which give way', async () => {
+    const { at } = await start('--name', 'localhost', '--unproven', '50', '--connections', '200')
+    const proven = await connectRaw(at('tcp'))
+    const token = await proven.login(alice)
+    const flood: Wire[] = []
+    for (let i = 0; i < 120; i++) flood.push(await connectRaw(at('tcp')))
+    expect(await proven.ask(`4;${token}`)).toBe('14;0;0')
+    const newcomer = await connectRaw(at('tcp'))
+    await newcomer.login(bob)
+    expect(await flood[0]!.line()).toBeUndefined()
+    expect(await flood.at(-1)!.ask('7')).toBe('17')
+    for (const wire of flood) wire.destroy()
+  })
+
+  it('turn away what is over the limit of connections, and say so', async () => {
+    const { at } = await start('--name', 'localhost', '--connections', '2', '--unproven', '2', '--per-circuit', '2')
+    const wires = [await connectRaw(at('tcp')), await connectRaw(at('unix'))]
+    for (const wire of wires) expect(await wire.ask('7')).toBe('17')
+    expect(await (await connectRaw(at('tcp'))).line()).toMatch(/^99;rate-limited;/)
+    expect(await wires[0]!.ask('7')).toBe('17')
+  })
+})
+
+describe('panic', () => {
+  it('ends every connection, erases every message, forgets every token, and the relay goes on', async () => {
+    const list = join(folder, 'admitted-in-panic')
+    writeFileSync(list, `${alice.line}\n`)
+    const { at } = await start('--name', 'localhost', '--admit', list)
+    const wires = await Promise.all([connectRaw(at('tcp')), connectRaw(at('unix')), connectWebSocket(at('http'))])
+    const [sender, subscriber, proving] = wires
+    const silent = await connectRaw(at('tcp'))
+    const token = await sender!.login(alice)
+    expect(await sender!.ask(`3;${token};${alice.line};QUJD`)).toMatch(/^13;/)
+    expect(await subscriber!.ask(`6;${token}`)).toBe('16;1')
+    // A proof is under way, and a message waits behind it.
+    expect(await proving!.ask(`4;${token}`)).toBe('14;0;0')
+    proving!.send(`0;${alice.line}\n3;${token};${alice.line};REVG\n`)
+
+    const { port } = at('operator') as Address & { kind: 'tcp' }
+    const panicked = await fetch(`http://127.0.0.1:${port}/panic`, { method: 'POST', headers: { 'asfaleia-panic': 'now' } })
+    expect(panicked.status).toBe(200)
+    const status = (await (await fetch(`http://127.0.0.1:${port}/status`)).json()) as Record<string, unknown>
+    expect(status).toMatchObject({ ready: true, connections: 0, mailboxes: 0, messages: 0, messageBytes: 0 })
+    for (const wire of [...wires, silent]) {
+      let line = await wire.line()
+      while (line !== undefined) line = await wire.line()
+    }
+    expect(logged.filter((line) => line.includes('"event":"wiped"'))).toHaveLength(1)
+
+    const again = await connectRaw(at('tcp'))
+    expect(await again.ask(`4;${token}`)).toMatch(/^99;bad-token;/)
+    expect(await again.ask(`4;${await again.login(alice)};lease`)).toBe('14;0;0')
+    const stranger = await connectRaw(at('tcp'))
+    await expect(stranger.login(bob)).rejects.toThrow('99;denied;')
+  })
+})
+
+describe('the relay', () => {
+  it('answers not-ready until its name file is there, then by that name', async () => {
+    const nameFile = join(folder, 'hostname')
+    const { at } = await start('--name-file', nameFile)
+    const wire = await connectRaw(at('tcp'))
+    expect(await wire.ask(`0;${alice.line}`)).toMatch(/^99;not-ready;/)
+    writeFileSync(nameFile, 'not a name\n')
+    expect(await wire.ask(`0;${alice.line}`)).toMatch(/^99;not-ready;/)
+    writeFileSync(nameFile, `${ONION}\n`)
+    let answer = '99'
+    while (answer.startsWith('99')) answer = await wire.ask(`8;asfaleia/1;${ONION}`)
+    expect(answer).toMatch(/^18;/)
+    const [, , challenge] = (await wire.ask(`0;${alice.line};sign`)).split(';')
+    expect(Buffer.from(challenge!, 'base64').toString()).toMatch(`asfaleia/1 auth ${ONION} `)
+  })
+
+  it('takes another name from its file when tor came back by another one, in the place of the former', async () => {
+    const nameFile = join(folder, 'changing-hostname')
+    writeFileSync(nameFile, `${OLD}\n`)
+    const { at } = await start('--name-file', nameFile, '--name', 'localhost')
+    const wire = await connectRaw(at('tcp'))
+    expect(await wire.ask(`8;asfaleia/1;${OLD}`)).toMatch(/^18;/)
+    writeFileSync(nameFile, '')
+    writeFileSync(nameFile, `${ONION}\n`)
+    while (logged.filter((line) => line.includes('"name-known"')).length < 2) expect(await wire.ask('7')).toBe('17')
+    expect(await wire.ask(`8;asfaleia/1;${ONION}`)).toMatch(/^18;/)
+    expect(await wire.ask(`8;asfaleia/1;${OLD}`)).toMatch(/^99;wrong-usage;/)
+  })
+
+  it('goes by `localhost` only until its file has an onion name', async () => {
+    const nameFile = join(folder, 'late-hostname')
+    writeFileSync(nameFile, 'localhost\n')
+    const { at } = await start('--name-file', nameFile)
+    const wire = await connectRaw(at('tcp'))
+    expect(await wire.ask('8;asfaleia/1;localhost')).toMatch(/^18;/)
+    const token = await wire.login(alice)
+    expect(await wire.ask(`3;${token};${alice.line};QUJD`)).toMatch(/^13;/)
+    writeFileSync(nameFile, `${ONION}\n`)
+    while (logged.filter((line) => line.includes('"name-known"')).length < 2) expect(await wire.ask('7')).toBe('17')
+    const later = await connectRaw(at('tcp'))
+    expect(await later.ask('8;asfaleia/1;localhost')).toMatch(/^99;wrong-usage;/)
+    expect(await later.ask(`8;asfaleia/1;${ONION}`)).toMatch(/^18;/)
+    // What was stored in the meantime is there still.
+    expect(await later.ask(`4;${await later.login(alice)}`)).toBe('14;1;0')
+  })
+
+  it('moves by its file alone, while it runs: the address that is left stands on the second line', async () => {
+    const nameFile = join(folder, 'moving-hostname')
+    writeFileSync(nameFile, `${OLD}\n`)
+    const { at } = await start('--name-file', nameFile)
+    const known = async (times: number): Promise<void> => {
+      while (logged.filter((line) => line.includes('"name-known"')).length < times) await (await connectRaw(at('tcp'))).ask('7')
+    }
+    const hello = async (name: string): Promise<(string | undefined)[]> => {
+      const wire = await connectRaw(at('tcp'))
+      const answer = (await wire.ask(`8;asfaleia/1;${name}`)).split(';')[0]
+      wire.send('7\n')
+      return [answer, await wire.line()]
+    }
+    expect(await hello(OLD)).toEqual(['18', '17'])
+    writeFileSync(nameFile, `${ONION}\n${OLD}\n`)
+    await known(2)
+    expect(await hello(OLD)).toEqual(['18', `98;moved;${ONION}`])
+    expect(await hello(ONION)).toEqual(['18', '17'])
+    writeFileSync(nameFile, `${ONION}\n`)
+    await known(3)
+    expect(await hello(OLD)).toEqual(['99', '17'])
+    expect(await hello(ONION)).toEqual(['18', '17'])
+    // Half a file, and names that are none, change nothing.
+    for (const text of [`${ONION}\nnot a name\n`, `${OLD}\nlocalhost\n`, `${OLD}\n${OLD}\n`]) writeFileSync(nameFile, text)
+    expect(await hello(ONION)).toEqual(['18', '17'])
+  })
+
+  it('is known by the name that it is leaving as well, and tells who dials that', async () => {
+    const { at } = await start('--name', ONION, '--moved-from', OLD)
+    const wire = await connectRaw(at('tcp'))
+    expect(await wire.ask(`8;asfaleia/1;${OLD}`)).toMatch(/^18;/)
+    expect(await wire.line()).toBe(`98;moved;${ONION}`)
+    const token = await wire.login(alice)
+    expect(await wire.ask(`8;asfaleia/1;${ONION}`)).toMatch(/^18;/)
+    expect(await wire.ask(`4;${token}`)).toBe('14;0;0')
+  })
+
+  it('challenges for the name of its file as soon as it is there, not for the one that it is leaving', async () => {
+    const nameFile = join(folder, 'new-hostname')
+    const { at } = await start('--name-file', nameFile, '--moved-from', OLD)
+    const wire = await connectRaw(at('tcp'))
+    const challenged = async (): Promise<string> =>
+      Buffer.from((await wire.ask(`0;${alice.line};sign`)).split(';')[2]!, 'base64').toString()
+    expect(await challenged()).toMatch(`asfaleia/1 auth ${OLD} `)
+    writeFileSync(nameFile, `${ONION}\n`)
+    while (!logged.some((line) => line.includes('"name-known"'))) expect(await wire.ask('7')).toBe('17')
+    expect(await challenged()).toMatch(`asfaleia/1 auth ${ONION} `)
+  })
+
+  it('admits only the keys of its list, read again when told', async () => {
+    const list = join(folder, 'admitted')
+    writeFileSync(list, `# people\n\n${alice.line} alice\n`)
+    const server = await start('--name', 'localhost', '--admit', list)
+    const a = await connectRaw(server.at('tcp'))
+    const token = await a.login(alice)
+    expect(await a.ask(`3;${token};${bob.line};QUJD`)).toMatch(/^99;denied;/)
+    const b = await connectRaw(server.at('tcp'))
+    await expect(b.login(bob, 'sign')).rejects.toThrow('99;denied;')
+    writeFileSync(list, `${bob.line}\n`)
+    server.reload()
+    await b.login(bob, 'sign')
+    expect(await a.ask(`4;${token}`)).toMatch(/^99;bad-token;/)
+    writeFileSync(list, 'nonsense\n')
+    server.reload()
+    await b.login(bob)
+  })
+
+  it('says every reason why it cannot start, and holds nothing open', async () => {
+    const first = await start('--name', 'localhost')
+    const { port } = first.at('tcp') as Address & { kind: 'tcp' }
+    const failed = start('--name', 'localhost', '--tcp', `127.0.0.1:${port}`)
+    await expect(failed).rejects.toBeInstanceOf(ConfigError)
+    await expect(failed).rejects.toMatchObject({ problems: [{ key: 'tcp', problem: `127.0.0.1:${port} is in use` }] })
+    const list = join(folder, 'broken')
+    writeFileSync(list, `${alice.line}\nnonsense\nmore\n`)
+    await expect(start('--admit', list)).rejects.toMatchObject({
+      problems: [{ problem: 'line 2 is not a key that can log in' }, { problem: 'line 3 is not a key that can log in' }],
+    })
+  })
+
+  it('writes nothing about anybody into its log', async () => {
+    const { at } = await start('--name', 'localhost')
+    const wire = await connectRaw(at('tcp'))
+    const token = await wire.login(alice)
+    const [, id] = (await wire.ask(`3;${token};${bob.line};UEFZTE9BRA==`)).split(';')
+    await wire.ask('0;ssh-ed25519 MARKER')
+    await servers.pop()!.close()
+    const log = logged.join('')
+    expect(log).toContain('"event":"listening"')
+    for (const secret of [token, id!, 'UEFZTE9BRA', 'MARKER', alice.line.split(' ')[1]!, bob.line.split(' ')[1]!])
+      expect(log).not.toContain(secret)
+  })
+
+  it('takes bytes that are cut anywhere', async () => {
+    const { at } = await start('--name', 'localhost')
+    const address = at('tcp') as Address & { kind: 'tcp' }
+    const socket = connect(address.port, address.host)
+    socket.setNoDelay(true)
+    for (const byte of '8;asfaleia/1;localhost\r\n7\n') await new Promise((resolve) => socket.write(byte, resolve))
+    socket.end()
+    const chunks: Buffer[] = []
+    for await (const chunk of socket) chunks.push(chunk as Buffer)
+    expect(Buffer.concat(chunks).toString()).toMatch(/^18;asfaleia\/1;[^\n]*\n17\n$/)
+  })
+})
