@@ -94,11 +94,11 @@ test('what only the start needed is given up: writing, dialling, its own code', 
   const dist = join(import.meta.dirname, '../../../dist')
   writeFileSync(
     probe,
-    `const { giveUp } = await import(${JSON.stringify(join(dist, 'cli/confinement.js'))})
+    `const { giveUp } = await import(${JSON.stringify(join(dist, 'cli/relay/confinement.js'))})
 const socket = ${JSON.stringify(join(folder, 'r.sock'))}
 const admit = ${JSON.stringify(join(folder, 'admit'))}
 const { permission } = process
-const rights = () => [permission.has('fs.write', socket), permission.has('fs.read', ${JSON.stringify(join(dist, 'server.js'))}), permission.has('fs.read', admit)].join()
+const rights = () => [permission.has('fs.write', socket), permission.has('fs.read', ${JSON.stringify(join(dist, 'server/server.js'))}), permission.has('fs.read', admit)].join()
 const before = rights()
 giveUp({ unix: { kind: 'unix', path: socket }, admit }, [])
 console.log(before, rights(), permission.has('net'))`,
