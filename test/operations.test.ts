@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { EXIT } from '../src/cli/program/terminal.ts'
+import { EXIT } from '../src/cli/program/exit.ts'
 import { SETTING_KEYS, type Setting, SETTINGS } from '../src/config/setting.ts'
 import { EVENTS } from '../src/log.ts'
 import { buildStatus, METRICS, REASONS } from '../src/operator/metrics.ts'

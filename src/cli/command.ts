@@ -3,7 +3,9 @@
  * pays for another. Must not touch the process: streams, environment and signal come as `Io`.
  */
 import { PACKAGE_VERSION } from '../version.ts'
-import { EXIT, type Io, printError, type Run, UsageError } from './program/terminal.ts'
+import { printError, UsageError } from './program/error.ts'
+import { EXIT } from './program/exit.ts'
+import type { Io, Run } from './program/io.ts'
 
 export interface Command {
   readonly about: string

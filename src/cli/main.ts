@@ -6,7 +6,9 @@
 import { constants } from 'node:os'
 import { findCommand, runCommand } from './command.ts'
 import { isOldNode, runOnOwnNode } from './node.ts'
-import { CliError, EXIT, printError, TIED } from './program/terminal.ts'
+import { CliError, printError } from './program/error.ts'
+import { EXIT } from './program/exit.ts'
+import { TIED } from './program/io.ts'
 
 const argv = process.argv.slice(2)
 const command = findCommand(argv)

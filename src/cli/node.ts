@@ -6,7 +6,7 @@
 import { spawn } from 'node:child_process'
 import { createRequire } from 'node:module'
 import { constants } from 'node:os'
-import { TIED } from './program/terminal.ts'
+import { TIED } from './program/io.ts'
 
 /** package.json, `engines`. */
 const OLDEST = 24

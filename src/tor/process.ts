@@ -9,7 +9,7 @@ import { chmod, mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { type Control, openControl } from './session.ts'
-import type { Io } from '../cli/program/terminal.ts'
+import type { Io } from '../cli/program/io.ts'
 
 export interface TorOptions {
   /** torrc lines: everything but what `startTor` adds (data and control, see below). */

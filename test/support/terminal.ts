@@ -1,6 +1,6 @@
 /** A terminal for commands under test: what they wrote is kept as text. */
 import { PassThrough, Writable } from 'node:stream'
-import type { Io } from '../../src/cli/program/terminal.ts'
+import type { Io } from '../../src/cli/program/io.ts'
 
 export interface TestIo extends Io {
   readonly stdin: PassThrough

@@ -4,7 +4,7 @@ import { fingerprintOf, makeId } from '../../client/format/field.ts'
 import { compareGroups, type Group, type GroupChange, GroupError, makeGroup, parseGroup } from '../../client/format/group.ts'
 import type { Identity } from '../../client/format/identity.ts'
 import type { KnownGroup } from '../profile/groups.ts'
-import { CliError } from '../program/terminal.ts'
+import { CliError } from '../program/error.ts'
 import { GROUP, type People } from './people.ts'
 
 /** Who changes them. */

@@ -4,7 +4,7 @@
  * gets into a span; from then on each grapheme has a cell of its own at least, and none moves, hides or reorders another.
  */
 import stringWidth from 'string-width'
-import { sanitize } from '../program/terminal.ts'
+import { sanitize } from '../program/show.ts'
 
 /** What a piece of text is; src/cli/chat/screen.ts says how that looks. */
 export type Role =

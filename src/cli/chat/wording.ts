@@ -6,7 +6,7 @@ import { GroupError } from '../../client/format/group.ts'
 import type { Content } from '../../client/format/message.ts'
 import type { FileDelivery } from '../../client/messenger/transfers.ts'
 import { toCliError } from '../talk/refusal.ts'
-import { CliError } from '../program/terminal.ts'
+import { CliError } from '../program/error.ts'
 import type { Delivery as Shown } from './conversation.ts'
 
 export function shownDelivery({ id, to, state }: Delivery): Shown {

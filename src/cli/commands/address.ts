@@ -5,7 +5,10 @@ import { HOSTNAME } from '../../onion/service.ts'
 import { openCommandLine } from '../program/arguments.ts'
 import { drawCode } from '../program/qr.ts'
 import { findService, readHostname, SERVICE_HELP } from '../service/folder.ts'
-import { CliError, EXIT, formatJson, type Io, UsageError } from '../program/terminal.ts'
+import { CliError, UsageError } from '../program/error.ts'
+import { EXIT } from '../program/exit.ts'
+import type { Io } from '../program/io.ts'
+import { formatJson } from '../program/show.ts'
 
 const USAGE = 'asfaleia address [--name-file FILE | --service FOLDER] [--qr]'
 

@@ -15,7 +15,9 @@ import { Session } from '../chat/session.ts'
 import { readIntroduction } from '../profile/introduction.ts'
 import { openProfile, type Profile } from '../profile/profile.ts'
 import { openMessengerOf } from '../talk/talk.ts'
-import { CliError, EXIT, type Io } from '../program/terminal.ts'
+import { CliError } from '../program/error.ts'
+import { EXIT } from '../program/exit.ts'
+import type { Io } from '../program/io.ts'
 
 const USAGE = 'asfaleia chat [NAME] [--plain] [--history]'
 

@@ -7,7 +7,10 @@ import { type Added, type Book, type Introduction, type Known } from '../profile
 import { warnOf } from '../disk/folder.ts'
 import { type Home, needHome } from '../profile/home.ts'
 import { readIntroduction } from '../profile/introduction.ts'
-import { CliError, EXIT, formatJson, type Io, sanitizeLine, UsageError } from '../program/terminal.ts'
+import { CliError, UsageError } from '../program/error.ts'
+import { EXIT } from '../program/exit.ts'
+import type { Io } from '../program/io.ts'
+import { formatJson, sanitizeLine } from '../program/show.ts'
 
 const USAGE = 'asfaleia contact add|list|show|rename|remove|verify …'
 

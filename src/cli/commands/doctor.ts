@@ -6,7 +6,10 @@
 import { readFileSync } from 'node:fs'
 import { parseConfig } from '../../config/config.ts'
 import { examine, type Finding, lookAround } from '../relay/checks.ts'
-import { EXIT, formatJson, type Io, printProblem } from '../program/terminal.ts'
+import { printProblem } from '../program/error.ts'
+import { EXIT } from '../program/exit.ts'
+import type { Io } from '../program/io.ts'
+import { formatJson } from '../program/show.ts'
 
 export const HELP = `usage: asfaleia doctor [--json] [OPTION …]
 

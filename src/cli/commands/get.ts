@@ -17,7 +17,10 @@ import { openProfile, type Profile } from '../profile/profile.ts'
 import { duration, mayPass, toCliError } from '../talk/refusal.ts'
 import { describeReceived, type Enclosed, formatReceived, readEnclosed } from '../talk/report.ts'
 import { openTalk, type Talk, TALK_HELP, TALK_OPTIONS } from '../talk/talk.ts'
-import { CliError, EXIT, formatJson, type Io, sanitizeLine, UsageError } from '../program/terminal.ts'
+import { CliError, UsageError } from '../program/error.ts'
+import { EXIT } from '../program/exit.ts'
+import type { Io } from '../program/io.ts'
+import { formatJson, sanitizeLine } from '../program/show.ts'
 
 const USAGE = 'asfaleia get [--follow] [--files FOLDER] [--json]'
 

@@ -10,7 +10,10 @@ import { needHome } from '../profile/home.ts'
 import { openProfile, type Profile } from '../profile/profile.ts'
 import { toCliError } from '../talk/refusal.ts'
 import { openTalk } from '../talk/talk.ts'
-import { CliError, EXIT, formatJson, type Io, printProblem, sanitizeLine, UsageError } from '../program/terminal.ts'
+import { CliError, printProblem, UsageError } from '../program/error.ts'
+import { EXIT } from '../program/exit.ts'
+import type { Io } from '../program/io.ts'
+import { formatJson, sanitizeLine } from '../program/show.ts'
 
 const USAGE = 'asfaleia group new|add|remove|list|show|leave …'
 

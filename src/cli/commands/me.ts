@@ -10,7 +10,10 @@ import { makeFolder, readText, writeNew, writeWhole } from '../disk/file.ts'
 import { loadIdentity } from '../profile/identity.ts'
 import { type Home, needHome } from '../profile/home.ts'
 import { checkWidth, drawCode, encodePicture } from '../program/qr.ts'
-import { CliError, EXIT, formatJson, type Io } from '../program/terminal.ts'
+import { CliError } from '../program/error.ts'
+import { EXIT } from '../program/exit.ts'
+import type { Io } from '../program/io.ts'
+import { formatJson } from '../program/show.ts'
 
 const USAGE = 'asfaleia me [--name NAME] [--relay ADDRESS …] [--link | --qr | --png FILE]'
 

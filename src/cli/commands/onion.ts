@@ -4,7 +4,10 @@ import { openCommandLine } from '../program/arguments.ts'
 import { findControls } from '../talk/diagnosis.ts'
 import { handToTor, Onions, parseOnionKey, takeFromTor } from '../profile/onions.ts'
 import { needHome } from '../profile/home.ts'
-import { CliError, EXIT, formatJson, type Io, sanitizeLine, UsageError } from '../program/terminal.ts'
+import { CliError, UsageError } from '../program/error.ts'
+import { EXIT } from '../program/exit.ts'
+import type { Io } from '../program/io.ts'
+import { formatJson, sanitizeLine } from '../program/show.ts'
 
 const USAGE = 'asfaleia onion add LINE|-, asfaleia onion list, or asfaleia onion remove ADDRESS'
 

@@ -6,7 +6,10 @@ import { openCommandLine } from '../program/arguments.ts'
 import { askOperator, OPERATOR_HELP, parseOperator } from '../service/operator.ts'
 import { CONTROL_HELP, findControl, signalTor } from '../service/reload.ts'
 import { destroyService } from '../service/folder.ts'
-import { CliError, EXIT, type Io, printError, sanitizeLine } from '../program/terminal.ts'
+import { CliError, printError } from '../program/error.ts'
+import { EXIT } from '../program/exit.ts'
+import type { Io } from '../program/io.ts'
+import { sanitizeLine } from '../program/show.ts'
 
 const USAGE = 'asfaleia panic [--keys FOLDER] [--tor-control ADDR]'
 

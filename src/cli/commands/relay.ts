@@ -13,7 +13,9 @@ import type { RunningServer } from '../../server/server.ts'
 import { PACKAGE_VERSION } from '../../version.ts'
 import { examine, type Finding, lookAround, UNCONFINED } from '../relay/checks.ts'
 import { confine, giveUp, isConfined } from '../relay/confinement.ts'
-import { EXIT, type Io, printProblem } from '../program/terminal.ts'
+import { printProblem } from '../program/error.ts'
+import { EXIT } from '../program/exit.ts'
+import type { Io } from '../program/io.ts'
 
 /** What the command needs of the process, so that a test can stand in for it. */
 export interface Host {

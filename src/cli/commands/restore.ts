@@ -2,7 +2,10 @@
 import { clientOf } from '../../onion/service.ts'
 import { openCommandLine } from '../program/arguments.ts'
 import { writeNewFolder } from '../disk/file.ts'
-import { EXIT, formatJson, type Io, UsageError } from '../program/terminal.ts'
+import { UsageError } from '../program/error.ts'
+import { EXIT } from '../program/exit.ts'
+import type { Io } from '../program/io.ts'
+import { formatJson } from '../program/show.ts'
 import { erase, IDENTITY_HELP, openBackupFile } from '../service/unlock.ts'
 
 const USAGE = 'asfaleia restore FILE --to FOLDER [--identity FILE]'

@@ -9,7 +9,10 @@ import { checkService, clientOf, createService, HOSTNAME, type ServiceFiles } fr
 import { openCommandLine } from '../program/arguments.ts'
 import { writeNewFolder } from '../disk/file.ts'
 import { describeService, destroyService, findService, readHostname, readService, SERVICE_HELP } from '../service/folder.ts'
-import { CliError, EXIT, formatJson, type Io, sanitizeLine, UsageError } from '../program/terminal.ts'
+import { CliError, UsageError } from '../program/error.ts'
+import { EXIT } from '../program/exit.ts'
+import type { Io } from '../program/io.ts'
+import { formatJson, sanitizeLine } from '../program/show.ts'
 import { erase } from '../service/unlock.ts'
 
 const USAGE = 'asfaleia rotate --to FOLDER, or asfaleia rotate --end ADDRESS'

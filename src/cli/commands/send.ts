@@ -14,7 +14,10 @@ import { isPrivateKey, readKeyFile, readPublicKey } from '../disk/keyfile.ts'
 import { openProfile, type Profile } from '../profile/profile.ts'
 import { duration, toCliError } from '../talk/refusal.ts'
 import { codeOf, openTalk, type Talk, TALK_HELP, TALK_OPTIONS } from '../talk/talk.ts'
-import { CliError, EXIT, formatJson, type Io, printProblem, sanitizeLine, UsageError } from '../program/terminal.ts'
+import { CliError, printProblem, UsageError } from '../program/error.ts'
+import { EXIT } from '../program/exit.ts'
+import type { Io } from '../program/io.ts'
+import { formatJson, sanitizeLine } from '../program/show.ts'
 
 const USAGE = 'asfaleia send RECEIVER [TEXT]'
 

@@ -5,7 +5,10 @@
 import type { Reason, Status } from '../../operator/metrics.ts'
 import { openCommandLine } from '../program/arguments.ts'
 import { askOperator, OPERATOR_HELP, parseOperator } from '../service/operator.ts'
-import { CliError, EXIT, formatJson, type Io, sanitizeLine } from '../program/terminal.ts'
+import { CliError } from '../program/error.ts'
+import { EXIT } from '../program/exit.ts'
+import type { Io } from '../program/io.ts'
+import { formatJson, sanitizeLine } from '../program/show.ts'
 
 const USAGE = 'asfaleia status [--operator ADDRESS] [--json | --quiet]'
 

@@ -4,31 +4,8 @@ import { constants } from 'node:fs'
 import { chown, type FileHandle, link, lstat, mkdir, mkdtemp, open, readdir, rename, rm, stat } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
-import { systemCode } from './keyfile.ts'
-import { CliError } from '../program/terminal.ts'
-
-const REASONS: Readonly<Record<string, string>> = {
-  EEXIST: 'it is there already',
-  ENOTEMPTY: 'it is there already',
-  ENOTDIR: 'it is there already, or a part of the path is no folder',
-  ENOENT: 'there is no such folder',
-  EACCES: 'permission denied',
-  EPERM: 'permission denied',
-  EROFS: 'nothing can be written there',
-  EISDIR: 'it is a folder',
-  ELOOP: 'it is a symbolic link',
-  ENAMETOOLONG: 'its name is too long',
-  EIO: 'the disk has an error',
-  EBUSY: 'it is a mount point: name a folder inside it',
-  ENOSPC: 'the disk is full',
-  EDQUOT: 'the disk is full',
-  EFBIG: 'the disk is full',
-}
-
-/** Why the system did not do something with a path, in our words. */
-export function systemReason(error: unknown): string {
-  return REASONS[systemCode(error)] ?? 'the system refuses'
-}
+import { systemCode, systemReason } from './system.ts'
+import { CliError } from '../program/error.ts'
 
 /** @throws {CliError} if there is something already, or it cannot be written; then nothing of it stays */
 export async function writeNew(path: string, content: string | Uint8Array, mode: number): Promise<void> {

@@ -6,9 +6,11 @@
 import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Fields } from './fields.ts'
-import { flush, makeFolder, readText, systemReason, writeWhole } from './file.ts'
-import { systemCode } from './keyfile.ts'
-import { CliError, type Io, sanitizeLine } from '../program/terminal.ts'
+import { flush, makeFolder, readText, writeWhole } from './file.ts'
+import { systemCode, systemReason } from './system.ts'
+import { CliError } from '../program/error.ts'
+import type { Io } from '../program/io.ts'
+import { sanitizeLine } from '../program/show.ts'
 
 /** What a file holds. */
 export interface Parts {

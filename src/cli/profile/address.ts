@@ -1,7 +1,7 @@
 /** Addresses of relays as people give them: on the command line, in the profile, in the file of a contact. */
 import { normalizeRelay } from '../../client/format/card.ts'
 import { parseTarget } from '../../transport/address.ts'
-import { CliError, UsageError } from '../program/terminal.ts'
+import { CliError, UsageError } from '../program/error.ts'
 
 const MOST_RELAYS = 8
 

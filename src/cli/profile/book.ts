@@ -11,7 +11,7 @@ import { fingerprintOf, formatKey, formatTime, parseTime } from '../../client/fo
 import { checkRelays, isLocal } from './address.ts'
 import { Fields } from '../disk/fields.ts'
 import { fold, Folder, type Kind, type Named, type Parts, refuseName } from '../disk/folder.ts'
-import { CliError } from '../program/terminal.ts'
+import { CliError } from '../program/error.ts'
 
 /** A contact as the messenger takes it, and what else is known. */
 export interface Known extends Named {

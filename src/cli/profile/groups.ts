@@ -3,7 +3,7 @@ import type { Card } from '../../client/format/card.ts'
 import { fingerprintOf } from '../../client/format/field.ts'
 import { compareGroups, type Group, type GroupChange, GroupError, parseGroup } from '../../client/format/group.ts'
 import { Folder, type Kind, type Named, type Parts, refuseName } from '../disk/folder.ts'
-import { CliError } from '../program/terminal.ts'
+import { CliError } from '../program/error.ts'
 
 export interface KnownGroup extends Named {
   readonly group: Group

@@ -11,7 +11,8 @@ import { Book } from './book.ts'
 import { Fields } from '../disk/fields.ts'
 import { makeFolder, readText, resolvePath, writeWhole } from '../disk/file.ts'
 import { Groups } from './groups.ts'
-import { CliError, type Io } from '../program/terminal.ts'
+import { CliError } from '../program/error.ts'
+import type { Io } from '../program/io.ts'
 
 /** What the file `profile` says; nothing where there is none. */
 export interface Settings {

@@ -7,7 +7,9 @@ import { PrivateKeyError } from '../../auth/key-error.ts'
 import { formatFingerprint, type SshKey } from '../../auth/ssh-key.ts'
 import { type Identity, identityOf, signingIdentity } from '../../client/format/identity.ts'
 import { describePrivateKey, isPrivateKey, type KeyFile, openPrivateKey, readKeyFile, readPublicKey } from '../disk/keyfile.ts'
-import { CliError, type Io, sanitizeLine, UsageError } from '../program/terminal.ts'
+import { CliError, UsageError } from '../program/error.ts'
+import type { Io } from '../program/io.ts'
+import { sanitizeLine } from '../program/show.ts'
 
 const HINTS: Readonly<Record<AgentErrorCode, string>> = {
   'no-agent': '`eval "$(ssh-agent)"` starts one and names its socket in SSH_AUTH_SOCK, `ssh-add FILE` gives it a key',

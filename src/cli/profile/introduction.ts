@@ -7,7 +7,8 @@ import type { SshKey } from '../../auth/ssh-key.ts'
 import type { Card } from '../../client/format/card.ts'
 import { readText } from '../disk/file.ts'
 import { readPublicKey } from '../disk/keyfile.ts'
-import { CliError, type Io, UsageError } from '../program/terminal.ts'
+import { CliError, UsageError } from '../program/error.ts'
+import type { Io } from '../program/io.ts'
 
 export type Given = { readonly kind: 'card'; readonly card: Card } | { readonly kind: 'key'; readonly key: SshKey }
 

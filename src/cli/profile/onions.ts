@@ -9,9 +9,9 @@ import type { Address } from '../../config/value.ts'
 import { decodeBase32 } from '../../onion/base32.ts'
 import { authenticate, converse } from '../../tor/control.ts'
 import { isOnion } from '../../transport/address.ts'
-import { makeFolder, readText, systemReason, writeWhole } from '../disk/file.ts'
-import { systemCode } from '../disk/keyfile.ts'
-import { CliError, UsageError } from '../program/terminal.ts'
+import { makeFolder, readText, writeWhole } from '../disk/file.ts'
+import { systemCode, systemReason } from '../disk/system.ts'
+import { CliError, UsageError } from '../program/error.ts'
 
 /** `ADDRESS:descriptor:x25519:KEY`, as a file of tor's ClientOnionAuthDir and `asfaleia client add` have it. */
 export interface OnionKey {

@@ -10,7 +10,8 @@ import { warnOf } from '../disk/folder.ts'
 import { Groups } from './groups.ts'
 import { findHome, type Home, NO_SETTINGS, type Settings } from './home.ts'
 import { loadIdentity } from './identity.ts'
-import { type Io, UsageError } from '../program/terminal.ts'
+import { UsageError } from '../program/error.ts'
+import type { Io } from '../program/io.ts'
 
 export interface Profile extends Settings {
   /** Where what is kept is kept; nothing is where there is none. */

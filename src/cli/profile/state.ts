@@ -11,9 +11,9 @@ import type { Identity } from '../../client/format/identity.ts'
 import type { OutboxStore } from '../../client/messenger/messenger.ts'
 import type { OutboxEntry } from '../../client/delivery/outbox.ts'
 import type { SeenStore } from '../../client/delivery/seen.ts'
-import { makeFolder, systemReason, writeWhole } from '../disk/file.ts'
-import { systemCode } from '../disk/keyfile.ts'
-import { CliError } from '../program/terminal.ts'
+import { makeFolder, writeWhole } from '../disk/file.ts'
+import { systemCode, systemReason } from '../disk/system.ts'
+import { CliError } from '../program/error.ts'
 
 /** The file `seen` of the folder. */
 export function openSeen(folder: string): SeenStore {

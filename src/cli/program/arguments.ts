@@ -1,6 +1,7 @@
 /** The command line as node:util reads it, its complaints in our form: they would repeat what was typed. */
 import { parseArgs, type ParseArgsConfig } from 'node:util'
-import { type Io, UsageError } from './terminal.ts'
+import { UsageError } from './error.ts'
+import type { Io } from './io.ts'
 
 const PROBLEMS: Readonly<Record<string, string>> = {
   ERR_PARSE_ARGS_UNKNOWN_OPTION: 'there is no such option',

@@ -1,6 +1,6 @@
 /** The man page in roff (man(7)), from the pages of all commands. */
 import type { Page } from './page.ts'
-import { EXIT } from './terminal.ts'
+import { EXIT } from './exit.ts'
 
 /** A line that begins with a dot or a quote would be a request; backslashes and hyphens have a meaning. */
 function roff(text: string): string {

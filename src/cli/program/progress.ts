@@ -1,5 +1,5 @@
 /** What a command that stays says of how it gets on, line by line; on a terminal the last line can change. */
-import type { Io } from './terminal.ts'
+import type { Io } from './io.ts'
 
 export interface Screen {
   /** A line for the person. */

@@ -1,6 +1,7 @@
 /** QR codes for a telephone's camera: as blocks of a terminal, and as a picture. */
 import qrcode from 'qrcode'
-import { CliError, type Io } from './terminal.ts'
+import { CliError } from './error.ts'
+import type { Io } from './io.ts'
 
 /** The least correction, since a card is long: screens and paper are read well. */
 const OPTIONS = { errorCorrectionLevel: 'L' } as const

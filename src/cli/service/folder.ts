@@ -6,9 +6,10 @@ import { open, readdir, readFile, rename, rm, rmdir, stat } from 'node:fs/promis
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { CLIENTS, HOSTNAME, PUBLIC_KEY, SECRET_KEY, ServiceError, type ServiceFiles } from '../../onion/service.ts'
-import { systemReason } from '../disk/file.ts'
-import { systemCode } from '../disk/keyfile.ts'
-import { CliError, type Io, sanitizeLine } from '../program/terminal.ts'
+import { systemCode, systemReason } from '../disk/system.ts'
+import { CliError } from '../program/error.ts'
+import type { Io } from '../program/io.ts'
+import { sanitizeLine } from '../program/show.ts'
 
 export const SERVICE_HELP = `  --service FOLDER    the onion service's folder, tor's HiddenServiceDir; also ASFALEIA_SERVICE
                       (onion in ASFALEIA_STATE, or in state/tor: what \`asfaleia start\` has)`

@@ -5,7 +5,9 @@
 import { request } from 'node:http'
 import { SETTINGS } from '../../config/setting.ts'
 import { type Address, parseAddress } from '../../config/value.ts'
-import { CliError, EXIT, type Io, UsageError } from '../program/terminal.ts'
+import { CliError, UsageError } from '../program/error.ts'
+import { EXIT } from '../program/exit.ts'
+import type { Io } from '../program/io.ts'
 
 const TIMEOUT_MS = 10_000
 const MAX_BYTES = 65_536

@@ -1,7 +1,8 @@
 /** Tells a running tor, by its control port, to look at its folders again or to end. The relay itself never does. */
 import { type Address, parseAddress } from '../../config/value.ts'
 import { authenticate, converse } from '../../tor/control.ts'
-import { CliError, type Io, UsageError } from '../program/terminal.ts'
+import { CliError, UsageError } from '../program/error.ts'
+import type { Io } from '../program/io.ts'
 
 export const CONTROL_HELP = `  --tor-control ADDR  tor's control port or socket, to tell tor at once; also ASFALEIA_TOR_CONTROL`
 

@@ -4,10 +4,12 @@ import type { Identity } from 'age-encryption'
 import { SshIdentity } from '../../auth/age-ssh.ts'
 import { BackupError, isIdentity, kindOfBackup, openBackup, type Opener } from '../../onion/backup.ts'
 import { checkService, type ServiceFiles } from '../../onion/service.ts'
-import { systemReason } from '../disk/file.ts'
-import { askPassphrase, isPrivateKey, readKeyFile, readPassphraseFile, systemCode, unlockPrivateKey } from '../disk/keyfile.ts'
+import { systemCode, systemReason } from '../disk/system.ts'
+import { isPrivateKey, readKeyFile, unlockPrivateKey } from '../disk/keyfile.ts'
+import { askPassphrase, readPassphraseFile } from '../disk/passphrase.ts'
 import { describeService } from './folder.ts'
-import { CliError, type Io } from '../program/terminal.ts'
+import { CliError } from '../program/error.ts'
+import type { Io } from '../program/io.ts'
 
 export const IDENTITY_HELP = `  --identity FILE     for a backup to a key: the age identity, or the private SSH key`
 

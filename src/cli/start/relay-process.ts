@@ -4,7 +4,8 @@ import { once } from 'node:events'
 import { extname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Screen } from '../program/progress.ts'
-import { CliError, type Io, TIED } from '../program/terminal.ts'
+import { CliError } from '../program/error.ts'
+import { type Io, TIED } from '../program/io.ts'
 
 export interface Relay {
   /** The address of its TCP door, '' without one, once its doors are open. Rejects as `ended` does. */

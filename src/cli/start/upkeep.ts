@@ -7,7 +7,9 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { FREE, freeAddress } from './port.ts'
 import type { Screen } from '../program/progress.ts'
-import { aborted, CliError, type Io, sanitizeLine } from '../program/terminal.ts'
+import { CliError } from '../program/error.ts'
+import { aborted, type Io } from '../program/io.ts'
+import { sanitizeLine } from '../program/show.ts'
 import { publication, quoted, startTor, TorError } from '../../tor/process.ts'
 
 /** The ports of the onion service: the raw door's, and a web browser's. */

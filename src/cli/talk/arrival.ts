@@ -11,9 +11,9 @@ import { FILE_NAME_BYTES, fingerprintOf, isFileName } from '../../client/format/
 import type { FileSink } from '../../client/delivery/file.ts'
 import { countParts, PART_BYTES, type PartRange } from '../../client/format/message.ts'
 import type { FileOffer, FileReceiver } from '../../client/messenger/transfers.ts'
-import { flush, makeFolder, readAt, readText, systemReason, writeAt, writeWhole } from '../disk/file.ts'
-import { systemCode } from '../disk/keyfile.ts'
-import { CliError } from '../program/terminal.ts'
+import { flush, makeFolder, readAt, readText, writeAt, writeWhole } from '../disk/file.ts'
+import { systemCode, systemReason } from '../disk/system.ts'
+import { CliError } from '../program/error.ts'
 
 /** A record has a line of at most 7 bytes for each of 65,536 parts. */
 const RECORD_BYTES = 1_048_576

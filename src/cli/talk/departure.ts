@@ -6,11 +6,15 @@ import type { FileSource } from '../../client/delivery/file.ts'
 import type { Contact } from '../../client/messenger/contact.ts'
 import type { FileDelivery } from '../../client/messenger/transfers.ts'
 import { diagnose } from './diagnosis.ts'
-import { readAt, systemReason } from '../disk/file.ts'
+import { readAt } from '../disk/file.ts'
+import { systemReason } from '../disk/system.ts'
 import type { Profile } from '../profile/profile.ts'
 import { duration, toCliError } from './refusal.ts'
 import { openTalk, type Talk } from './talk.ts'
-import { CliError, EXIT, formatJson, type Io, sanitizeLine, UsageError } from '../program/terminal.ts'
+import { CliError, UsageError } from '../program/error.ts'
+import { EXIT } from '../program/exit.ts'
+import type { Io } from '../program/io.ts'
+import { formatJson, sanitizeLine } from '../program/show.ts'
 
 export interface FileWanted {
   readonly path: string

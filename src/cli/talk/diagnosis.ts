@@ -8,7 +8,9 @@ import { RelayError, type RelayErrorCode } from '../../client/wire/error.ts'
 import { authenticate, converse, readTorState } from '../../tor/control.ts'
 import { parseEndpoint } from '../../transport/address.ts'
 import { duration, toCliError } from './refusal.ts'
-import { CliError, EXIT, type Io, UsageError } from '../program/terminal.ts'
+import { CliError, UsageError } from '../program/error.ts'
+import { EXIT } from '../program/exit.ts'
+import type { Io } from '../program/io.ts'
 
 /** Where tor's control port is on most machines: Debian's socket, and the usual port. */
 const USUAL = ['unix:/run/tor/control', '127.0.0.1:9051'] as const

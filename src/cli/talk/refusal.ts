@@ -2,7 +2,8 @@
 import { RelayError, type RelayErrorCode } from '../../client/wire/error.ts'
 import { MessageError } from '../../client/format/message.ts'
 import { MessengerError, type MessengerErrorCode } from '../../client/messenger/messenger.ts'
-import { CliError, EXIT, type ExitCode } from '../program/terminal.ts'
+import { CliError } from '../program/error.ts'
+import { EXIT, type ExitCode } from '../program/exit.ts'
 
 interface Row {
   readonly exit: ExitCode

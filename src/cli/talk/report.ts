@@ -9,7 +9,7 @@ import type { Content, Envelope, Verdict } from '../../client/format/message.ts'
 import type { Received } from '../../client/messenger/reception.ts'
 import type { Book } from '../profile/book.ts'
 import type { Groups, KnownGroup } from '../profile/groups.ts'
-import { sanitize, sanitizeLine } from '../program/terminal.ts'
+import { sanitize, sanitizeLine } from '../program/show.ts'
 
 /** What is there beside the message: a card or a group that it holds, read, and the group that it belongs to. */
 export interface Enclosed {

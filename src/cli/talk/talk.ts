@@ -11,7 +11,8 @@ import type { Home } from '../profile/home.ts'
 import { handToTor, Onions } from '../profile/onions.ts'
 import type { Profile } from '../profile/profile.ts'
 import { openOutbox, openSeen } from '../profile/state.ts'
-import { CliError, type Io, printProblem } from '../program/terminal.ts'
+import { CliError, printProblem } from '../program/error.ts'
+import type { Io } from '../program/io.ts'
 
 export const TALK_OPTIONS = {
   relay: { type: 'string', multiple: true },
