@@ -24,7 +24,7 @@ function loggedIn(): ClientSession {
   return session
 }
 
-test('requests are the packets of section 2', () => {
+test('each request is encoded as section 2 of the protocol specifies', () => {
   const session = loggedIn()
   expect(text(new ClientSession('x.onion').hello())).toBe('8;asfaleia/1;x.onion\n')
   expect(text(session.send('SHA256:x', Buffer.from('hi')))).toBe('3;a.b.c;SHA256:x;aGk=\n')
@@ -38,7 +38,7 @@ test('requests are the packets of section 2', () => {
   expect(session.openRequests).toBe(8)
 })
 
-test('answers come in the order of the requests, with what is unasked between them', () => {
+test('answers are matched to requests in order, with messages and notices between them', () => {
   const session = loggedIn()
   session.subscribe()
   session.send('SHA256:x', Buffer.from('hi'))
@@ -73,14 +73,14 @@ test('answers come in the order of the requests, with what is unasked between th
   expect(session.openRequests).toBe(0)
 })
 
-test('codes and notices of a later version are neither shown nor fatal', () => {
+test('error codes and notices of a later version neither end the session nor reach the user verbatim', () => {
   const session = loggedIn()
   session.ping()
   expect(feed(session, '98;new-thing;1\n99;new-code;text;7\n')).toEqual([{ kind: 'refused', code: 'unknown', seconds: 7 }])
   expect(feed(session, '99;timeout;text\n')).toEqual([{ kind: 'farewell', code: 'timeout', seconds: undefined }])
 })
 
-test('a relay that moves says where to; what is no onion address has no meaning', () => {
+test('a moved notice gives the new onion name, and is ignored if it holds anything else', () => {
   const session = loggedIn()
   const name = `${'a'.repeat(56)}.onion`
   expect(feed(session, `98;moved;${name};ignored\n`)).toEqual([{ kind: 'moved', name }])
@@ -95,7 +95,7 @@ describe('WELCOME', () => {
     feed(session, said)
     return session.limits
   }
-  test('is read where it is known, and the defaults hold where it is not', () => {
+  test('sets the limits that are valid and keeps the defaults for the others', () => {
     expect(limits('18;asfaleia/1;payload=100;junk;x=1;hold=60;idle=-1;window=;token=1e9\n')).toMatchObject({
       payload: 100,
       hold: 60,
@@ -105,7 +105,7 @@ describe('WELCOME', () => {
       batch: 128,
     })
   })
-  test('cannot raise what we hold', () => {
+  test("cannot raise a limit above the client's cap", () => {
     expect(limits('18;asfaleia/1;payload=999999999999999;batch=999999999999999\n')).toMatchObject({
       payload: CLIENT_CAPS.payload,
       batch: CLIENT_CAPS.messages,
@@ -113,7 +113,7 @@ describe('WELCOME', () => {
   })
 })
 
-describe('what the protocol does not let a relay send ends the session', () => {
+describe('the session ends if the relay sends', () => {
   const ask = {
     nothing: () => {},
     ping: (session: ClientSession) => void session.ping(),
@@ -124,14 +124,14 @@ describe('what the protocol does not let a relay send ends the session', () => {
     hello: (session: ClientSession) => void session.hello(),
   }
   const cases: [name: string, asked: keyof typeof ask, said: string, reason: BreachReason][] = [
-    ['an answer that nobody asked for', 'nothing', '17\n', 'unasked-packet'],
+    ['an answer without a request', 'nothing', '17\n', 'unasked-packet'],
     ['a message without a subscription', 'nothing', '20;m1;aGk=\n', 'unasked-packet'],
-    ['a challenge that nobody asked for', 'nothing', '1;42;aGk=\n', 'unasked-packet'],
+    ['a challenge without a request', 'nothing', '1;42;aGk=\n', 'unasked-packet'],
     ['a second challenge', 'login', '1;42;aGk=\n1;43;aGk=\n', 'unasked-packet'],
     ['a challenge as the answer to something else', 'ping', '1;42;aGk=\n', 'wrong-answer'],
     ['the answer to another request', 'ping', '13;m1;60\n', 'wrong-answer'],
     ['a client’s packet', 'ping', '7\n', 'unknown-packet'],
-    ['a number that is none of ours', 'ping', '21\n', 'unknown-packet'],
+    ['an unknown packet number', 'ping', '21\n', 'unknown-packet'],
     ['an empty line', 'ping', '\n', 'malformed-packet'],
     ['a leading zero', 'ping', '017\n', 'malformed-packet'],
     ['too many fields', 'ping', '17;more\n', 'malformed-packet'],
@@ -139,21 +139,21 @@ describe('what the protocol does not let a relay send ends the session', () => {
     ['a gigantic number', 'get', '14;9999999999999999;0\n', 'malformed-packet'],
     ['a negative number', 'get', '14;-1;0\n', 'malformed-packet'],
     ['a gigantic count', 'get', '14;999999999999999;0\n', 'too-much'],
-    ['a count over the batch that it told', 'get', '14;129;0\n', 'too-much'],
+    ['a count over the batch limit that it announced', 'get', '14;129;0\n', 'too-much'],
     ['an answer inside a batch', 'get', '14;2;0\n20;m1;aGk=\n17\n', 'wrong-batch'],
     ['an error inside a batch', 'get', '14;2;0\n20;m1;aGk=\n99;timeout;text\n', 'wrong-batch'],
     ['a notice inside a batch', 'get', '14;1;0\n98;taken-over\n', 'wrong-batch'],
-    ['a message more than the batch', 'get', '14;1;0\n20;m1;aGk=\n20;m2;aGk=\n', 'unasked-packet'],
-    ['a payload that is no base64', 'get', '14;1;0\n20;m1;aGk\n', 'malformed-packet'],
+    ['one message more than the batch announced', 'get', '14;1;0\n20;m1;aGk=\n20;m2;aGk=\n', 'unasked-packet'],
+    ['a payload that is not base64', 'get', '14;1;0\n20;m1;aGk\n', 'malformed-packet'],
     ['an empty payload', 'get', '14;1;0\n20;m1;\n', 'malformed-packet'],
     ['a payload over the limit', 'get', `14;1;0\n20;m1;${'A'.repeat(32_772)}\n`, 'too-much'],
     ['an id with an escape sequence', 'get', '14;1;0\n20;\u{1b}[2J;aGk=\n', 'malformed-packet'],
-    ['an id without an end', 'get', `14;1;0\n20;${'1'.repeat(65)};aGk=\n`, 'malformed-packet'],
-    ['a handle that is no number', 'login', '1;x42;aGk=\n', 'malformed-packet'],
-    ['a challenge that is no base64', 'login', '1;42;<age>\n', 'malformed-packet'],
+    ['an id over the length limit', 'get', `14;1;0\n20;${'1'.repeat(65)};aGk=\n`, 'malformed-packet'],
+    ['a handle that is not a number', 'login', '1;x42;aGk=\n', 'malformed-packet'],
+    ['a challenge that is not base64', 'login', '1;42;<age>\n', 'malformed-packet'],
     ['another version', 'hello', '18;asfaleia/2\n', 'wrong-version'],
-    ['more notices than anybody needs', 'nothing', '98;x\n'.repeat(CLIENT_CAPS.notices + 1), 'too-many-notices'],
-    ['a line without an end', 'ping', 'x'.repeat(40_000), 'line-too-long'],
+    ['more notices than the cap', 'nothing', '98;x\n'.repeat(CLIENT_CAPS.notices + 1), 'too-many-notices'],
+    ['an endless line', 'ping', 'x'.repeat(40_000), 'line-too-long'],
   ]
   test.each(cases)('%s', (_name, asked, said, reason) => {
     const session = loggedIn()
@@ -164,7 +164,7 @@ describe('what the protocol does not let a relay send ends the session', () => {
   })
 
   test.each(['junk', 'a.b', 'a.b.c.d', 'a.b.\u{1b}', `a.b.${'c'.repeat(CLIENT_CAPS.token)}`])(
-    'a token that is no JWT or has no end (%#)',
+    'a token that is not a JWT or is too long (%#)',
     (token) => {
       const session = new ClientSession('localhost')
       session.auth('ssh-ed25519 AAAA', false)
@@ -176,13 +176,13 @@ describe('what the protocol does not let a relay send ends the session', () => {
     },
   )
 
-  test('a line of the later length before the login', () => {
+  test('a line before login that is as long as only a later line may be', () => {
     const session = new ClientSession('localhost')
     session.hello()
     expect(feed(session, `18;asfaleia/1;${'x'.repeat(8_192)}\n`)).toEqual([{ kind: 'broken', reason: 'line-too-long' }])
   })
 
-  test('more messages than a window can hold, none of them acknowledged', () => {
+  test('more unacknowledged messages than a window can hold', () => {
     const session = loggedIn()
     session.subscribe()
     feed(session, '16;0\n')
@@ -192,12 +192,12 @@ describe('what the protocol does not let a relay send ends the session', () => {
     expect(feed(session, '20;o;aGk=\n')).toEqual([{ kind: 'broken', reason: 'too-much' }])
   })
 
-  test('one message again and again, which is not acknowledged', () => {
+  test('one message repeated more often than it is acknowledged', () => {
     const session = loggedIn()
     session.subscribe()
     feed(session, '16;0\n')
     for (let i = 0; i < CLIENT_CAPS.messages; i++) expect(feed(session, '20;m;aGk=\n')).toHaveLength(1)
-    // Done with one of them is done with one of them.
+    // Each acknowledged id frees one place, even if it is the same id.
     session.ack(['m', 'm'])
     for (let i = 0; i < 2; i++) expect(feed(session, '20;m;aGk=\n')).toMatchObject([{ kind: 'message' }])
     expect(feed(session, '20;m;aGk=\n')).toEqual([{ kind: 'broken', reason: 'too-much' }])
@@ -223,7 +223,7 @@ describe('what the protocol does not let a relay send ends the session', () => {
   })
 })
 
-describe('the challenge rule', () => {
+describe('checkChallenge', () => {
   function challenged(): ClientSession {
     const session = new ClientSession('localhost')
     session.auth('ssh-ed25519 AAAA', false)
@@ -231,7 +231,7 @@ describe('the challenge rule', () => {
     return session
   }
 
-  test('a challenge of the relay dialled with its own handle is answered once', () => {
+  test('accepts a challenge of the dialled relay with its own handle, once', () => {
     const session = challenged()
     expect(session.checkChallenge(Buffer.from(LINE))).toBe(LINE)
     expect(text(session.verify(LINE))).toBe(`2;42;${LINE}\n`)
@@ -240,9 +240,9 @@ describe('the challenge rule', () => {
   })
 
   test.each([
-    ['a message', 'meet me at noon'],
-    ['nothing', ''],
-    ['another relay’s', LINE.replace('localhost', 'other.onion')],
+    ['a text that is not a challenge', 'meet me at noon'],
+    ['an empty challenge', ''],
+    ['a challenge of another relay', LINE.replace('localhost', 'other.onion')],
     ['another handle', LINE.replace('42', '43')],
     ['the handle with a leading zero', LINE.replace('42', '042')],
     ['a byte after it', `${LINE}x`],
@@ -254,13 +254,13 @@ describe('the challenge rule', () => {
     ['upper case', LINE.toUpperCase()],
     ['the relay in upper case', LINE.replace('localhost', 'LOCALHOST')],
     ['two spaces', LINE.replace(' 42', '  42')],
-    ['a short nonce', LINE.slice(0, -1)],
-    ['a nonce of other letters', LINE.replace(NONCE, '+'.repeat(43))],
-    ['a nonce in its second spelling', LINE.replace(NONCE, `${'A'.repeat(42)}B`)],
-    ['a letter beyond latin1 that would fold into one of ours', LINE.replace('l', '\u{16c}')],
+    ['a nonce that is too short', LINE.slice(0, -1)],
+    ['a nonce outside the alphabet', LINE.replace(NONCE, '+'.repeat(43))],
+    ['a nonce with a non-canonical last letter', LINE.replace(NONCE, `${'A'.repeat(42)}B`)],
+    ['a letter beyond latin1 that would truncate to an expected one', LINE.replace('l', '\u{16c}')],
     ['a NUL', LINE.replace('auth', 'auth\0')],
     ['another version', LINE.replace('/1', '/2')],
-  ])('%s is not', (_name, served) => {
+  ])('refuses %s', (_name, served) => {
     const session = challenged()
     const error = catchError(() => session.checkChallenge(Buffer.from(served)))
     expect(error).toBeInstanceOf(BreachError)
@@ -273,12 +273,12 @@ describe('the challenge rule', () => {
     expect(() => session.ping()).toThrow(TypeError)
   })
 
-  test('nothing is verified that was not checked', () => {
+  test('verify refuses a challenge that was not checked', () => {
     expect(() => challenged().verify(LINE)).toThrow(TypeError)
     expect(() => new ClientSession('localhost').verify(LINE)).toThrow(TypeError)
   })
 
-  test('one AUTH at a time; a refused one makes way', () => {
+  test('a second AUTH is refused while one is open, and allowed after the relay refused the first', () => {
     const session = new ClientSession('localhost')
     session.auth('ssh-ed25519 AAAA', false)
     expect(() => session.auth('ssh-ed25519 AAAA', false)).toThrow(TypeError)
@@ -289,7 +289,7 @@ describe('the challenge rule', () => {
   })
 })
 
-test('how the bytes are cut never changes what they mean', () => {
+test('the session yields the same events however the bytes are cut into chunks', () => {
   const packet = fc.constantFrom(
     '17',
     '16;1',

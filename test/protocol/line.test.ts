@@ -21,24 +21,24 @@ function readAll(source: PacketSource, chunks: Uint8Array[], limit = LIMIT): str
 
 const bytes = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, 'latin1'))
 
-describe('lines', () => {
+describe('LineDecoder', () => {
   it.each([
-    ['one', 'a;b\n', ['a;b']],
-    ['several', '7\n8;x\n\n', ['7', '8;x', '']],
-    ['one CR before the LF is ignored', 'a\r\n', ['a']],
-    ['only one CR', 'a\r\r\n', ['a\r']],
-    ['a CR elsewhere stays', 'a\rb\n', ['a\rb']],
-    ['an unfinished line is nothing yet', 'abc', []],
-    ['a line of the limit', `${'x'.repeat(LIMIT)}\n`, ['x'.repeat(LIMIT)]],
-    ['a line of the limit with CR', `${'x'.repeat(LIMIT)}\r\n`, ['x'.repeat(LIMIT)]],
-    ['one byte over', `ok\n${'x'.repeat(LIMIT + 1)}\n`, ['ok', 'too-large']],
-    ['endless, refused before it ends', 'x'.repeat(LIMIT + 1), ['too-large']],
-    ['two CRs over', `${'x'.repeat(LIMIT)}\r\r`, ['too-large']],
+    ['reads one line', 'a;b\n', ['a;b']],
+    ['reads several lines, an empty one too', '7\n8;x\n\n', ['7', '8;x', '']],
+    ['ignores one CR before the LF', 'a\r\n', ['a']],
+    ['ignores only one CR', 'a\r\r\n', ['a\r']],
+    ['keeps a CR elsewhere', 'a\rb\n', ['a\rb']],
+    ['returns nothing for an unfinished line', 'abc', []],
+    ['accepts a line of exactly the limit', `${'x'.repeat(LIMIT)}\n`, ['x'.repeat(LIMIT)]],
+    ['accepts a line of exactly the limit with CR', `${'x'.repeat(LIMIT)}\r\n`, ['x'.repeat(LIMIT)]],
+    ['refuses a line one byte over the limit', `ok\n${'x'.repeat(LIMIT + 1)}\n`, ['ok', 'too-large']],
+    ['refuses a line over the limit before it ends', 'x'.repeat(LIMIT + 1), ['too-large']],
+    ['refuses a line that two CRs put over the limit', `${'x'.repeat(LIMIT)}\r\r`, ['too-large']],
   ])('%s', (_name, text, expected) => {
     expect(readAll(new LineDecoder(), [bytes(text)])).toEqual(expected)
   })
 
-  it('mean the same whole, in chunks and byte by byte', () => {
+  it('reads the same lines from whole input, from chunks and byte by byte', () => {
     const text = fc.stringMatching(/^([ab;\r]{0,27}\n){0,6}[ab\r]{0,27}$/)
     fc.assert(
       fc.property(text, fc.infiniteStream(fc.integer({ min: 1, max: 9 })), (all, cuts) => {
@@ -55,7 +55,7 @@ describe('lines', () => {
     )
   })
 
-  it('overwrites chunks once they were read, and what it carried', () => {
+  it('overwrites chunks after their lines are read, and counts and clears the carried bytes', () => {
     const chunks = [bytes('sec'), bytes('ret\nmore'), bytes('\nrest')]
     const decoder = new LineDecoder()
     const views: Uint8Array[] = []
@@ -72,12 +72,12 @@ describe('lines', () => {
 })
 
 describe.each([
-  ['lines', (): PacketSource => new LineDecoder(), (packets: string[]) => packets.map((packet) => bytes(`${packet}\n`))],
-  ['messages', (): PacketSource => new MessageDecoder(), (packets: string[]) => packets.map(bytes)],
-])('%s that are given back', (_name, createSource, frame) => {
+  ['LineDecoder', (): PacketSource => new LineDecoder(), (packets: string[]) => packets.map((packet) => bytes(`${packet}\n`))],
+  ['MessageDecoder', (): PacketSource => new MessageDecoder(), (packets: string[]) => packets.map(bytes)],
+])('%s.giveBack', (_name, createSource, frame) => {
   const packets = fc.array(fc.stringMatching(/^[ab;]{0,24}$/), { maxLength: 12 })
 
-  it('mean the same, however many of their packets were read before', () => {
+  it('overwrites the chunk and loses no packet, however many packets were read before', () => {
     const reads = fc.infiniteStream(fc.integer({ min: 0, max: 3 }))
     const cuts = fc.infiniteStream(fc.integer({ min: 1, max: 40 }))
     fc.assert(
@@ -106,12 +106,12 @@ describe.each([
   })
 })
 
-describe('messages', () => {
-  it('are a packet each, with nothing cut off', () => {
+describe('MessageDecoder', () => {
+  it('reads one packet from each message and removes no bytes', () => {
     expect(readAll(new MessageDecoder(), [bytes('7'), bytes('a\nb'), bytes('x'.repeat(LIMIT + 1))])).toEqual(['7', 'a\nb', 'too-large'])
   })
 
-  it('are overwritten once read', () => {
+  it('overwrites a message after it is read', () => {
     const message = bytes('secret')
     const decoder = new MessageDecoder()
     decoder.push(message)

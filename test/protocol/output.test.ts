@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { Output, Stock } from '../../src/protocol/output.ts'
 import { decodeFrames } from '../support/frames.ts'
 
-test('frames say each length in the fewest bytes, and hold the same packets as lines', () => {
+test('frames encode each length in the fewest bytes and carry the same packets as lines', () => {
   const [lines, frames] = [new Output(new Stock(), 'line'), new Output(new Stock(), 'message')]
   const lengths = [0, 1, 125, 126, 127, 65_535, 65_536, 70_000]
   for (const output of [lines, frames]) {
@@ -18,7 +18,7 @@ test('frames say each length in the fewest bytes, and hold the same packets as l
   expect(decoded.frames.map(({ opcode, payload }) => [opcode, payload.toString()])).toEqual(expected.map((packet) => [1, packet]))
   const heads = lengths.reduce((sum, length) => sum + (length < 126 ? 2 : length < 65_536 ? 4 : 10), 2 * 2)
   expect(inFrames).toHaveLength(heads + expected.join('').length)
-  // Overwritten, whatever was in front of them.
+  // `written` must overwrite the whole chunk, frame heads included.
   for (const output of [lines, frames]) output.written()
   for (const bytes of [inLines, inFrames]) expect(bytes.every((byte) => byte === 0)).toBe(true)
 })

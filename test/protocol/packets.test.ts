@@ -10,7 +10,7 @@ const wordsOf = ({ buffer, byteOffset, byteLength }: Uint8Array): DataView => ne
 
 function readRequest(line: Uint8Array): Fields<RequestName> {
   const found = new Found()
-  // Within more bytes, as lines lie in a chunk.
+  // Surround the line with other bytes, as it is surrounded in a chunk.
   const around = Buffer.concat([Buffer.from('1;x\n'), line, Buffer.from('\n2;y')])
   found.set(around, 4, 4 + line.length)
   const request = createRequest()
@@ -18,14 +18,14 @@ function readRequest(line: Uint8Array): Fields<RequestName> {
   return request
 }
 
-describe('base64', () => {
-  it('is what RFC 4648 section 4 allows, padded, at least a byte', () => {
+describe('isBase64', () => {
+  it('accepts exactly non-empty, padded base64 of RFC 4648 section 4', () => {
     const right = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{4})$/
     const near = stringMatching(/^[A-Za-z0-9+/=_ ;-]{0,24}$/)
     const whole = stringMatching(/^([A-Za-z0-9+/]{4}){0,6}([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/)
     check(
       property(oneof(near, whole), (text) => {
-        // At every alignment within a buffer, as fields of a line are.
+        // Try every alignment within a buffer, because fields start anywhere in a line.
         for (const shift of [0, 1, 2, 3]) {
           const line = bytes(`${'x'.repeat(shift)}${text}`)
           expect(isBase64(line.subarray(shift))).toBe(right.test(text))
@@ -35,14 +35,14 @@ describe('base64', () => {
     )
   })
 
-  it('is refused for a wrong byte at any place', () => {
+  it('refuses a wrong byte at any position', () => {
     const good = bytes('QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo=')
     expect(isBase64(good)).toBe(true)
     for (let at = 0; at < good.length - 1; at++) {
       for (const wrong of [0, 0x0d, 0x20, 0x2d, 0x3b, 0x3d, 0x5f, 0x80, 0xff]) {
         const broken = Uint8Array.from(good)
         broken[at] = wrong
-        // `=` before the last `=` is padding of two.
+        // `=` just before the final `=` is valid padding.
         expect(isBase64(broken)).toBe(wrong === 0x3d && at === good.length - 2)
       }
     }
@@ -50,7 +50,7 @@ describe('base64', () => {
 })
 
 describe('packets', () => {
-  it('are cut into fields that are views', () => {
+  it('decodes an answer into fields that are views of the line', () => {
     const line = bytes('13;id;604800')
     const { name, fields } = decodeAnswer(line)
     expect(name).toBe('SENT')
@@ -66,7 +66,7 @@ describe('packets', () => {
     ['4;token;', 'GET', ['token', '']],
     [`5;t${';0123456789abcdef'.repeat(40)}`, 'ACK', ['t', ...Array<string>(40).fill('0123456789abcdef')]],
     ['7', 'PING', []],
-  ])('that are requests are read where they lie: %s', (line, name, fields) => {
+  ])('reads a request in place, inside a larger buffer: %s', (line, name, fields) => {
     const request = readRequest(bytes(line))
     const read = Array.from({ length: request.count }, (_, n) => request.field(n))
     expect([request.name, read.map((field) => Buffer.from(field).toString())]).toEqual([name, fields])
@@ -86,17 +86,17 @@ describe('packets', () => {
     ['ABCDEF01', 0, NaN],
     ['0123456g', 0, NaN],
     ['0123456', 0, NaN],
-  ])('hold numbers of eight hexadecimal digits: %s', (digits, skip, number) => {
+  ])('reads eight hexadecimal digits as a number and anything else as NaN: %s', (digits, skip, number) => {
     expect(readRequest(bytes(`5;t;${digits};`)).hex(1, skip)).toBe(number)
   })
 
-  it('are a request or an answer by who sent them', () => {
+  it("reads a number as a request or as an answer, depending on the sender's side", () => {
     expect(decodeAnswer(bytes('13;id;7')).name).toBe('SENT')
     expect(() => readRequest(bytes('13;id;7'))).toThrow(new ProtocolError('unknown-packet'))
     expect(() => decodeAnswer(bytes('3;a;b;c'))).toThrow(new ProtocolError('unknown-packet'))
   })
 
-  it('that are junk are refused by a code and nothing else', () => {
+  it('refuses junk only with a ProtocolError', () => {
     check(
       property(uint8Array({ maxLength: 80 }), (junk) => {
         for (const decode of [readRequest, decodeAnswer]) {
@@ -113,7 +113,7 @@ describe('packets', () => {
 })
 
 describe('short fields', () => {
-  it('compare byte by byte', () => {
+  it('compares a field with a word byte by byte', () => {
     expect([isWord(bytes('lease'), 'lease'), isWord(bytes('lease '), 'lease'), isWord(bytes('Lease'), 'lease')]).toEqual([
       true,
       false,
@@ -121,7 +121,7 @@ describe('short fields', () => {
     ])
   })
 
-  it('are text only if they are printable ASCII', () => {
+  it('returns text only for printable ASCII', () => {
     expect(asciiText(bytes('a b~'))).toBe('a b~')
     for (const text of ['\0', '\x1b[1m', '\x7f', '\xe9']) expect(asciiText(bytes(text))).toBeUndefined()
   })

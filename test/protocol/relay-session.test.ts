@@ -6,7 +6,7 @@ import { createWorld, type Peer, type World } from '../support/session.ts'
 
 const error = (code: ErrorCode, detail?: number): string => `99;${code};${ERRORS[code].text}${detail === undefined ? '' : `;${detail}`}`
 
-/** Message ids are random: `#` stands for one. */
+/** Replaces message ids, which are random, by `#`. */
 const masked = (lines: string[]): string[] => lines.map((line) => line.replace(/\b[0-9a-f]{16}\b/g, '#'))
 
 let world: World
@@ -17,13 +17,13 @@ beforeEach(() => {
   alice = world.open()
 })
 
-describe('before login', () => {
+describe('before login, a relay session answers', () => {
   it.each<[string, string, string[]]>([
     ['PING', '7\n', ['17']],
     ['pipelined', '7\r\n7\n', ['17', '17']],
     ['HELLO without a name', '8;asfaleia/1\n', [expect.stringMatching(/^18;asfaleia\/1;payload=32768;line=36864;/) as unknown as string]],
     ['HELLO with its name', '8;asfaleia/1;localhost\n', [expect.stringMatching(/^18;asfaleia\/1;/) as unknown as string]],
-    ["HELLO with another's name", '8;asfaleia/1;example.onion\n', [error('wrong-usage')]],
+    ['HELLO with the name of another relay', '8;asfaleia/1;example.onion\n', [error('wrong-usage')]],
     ['HELLO of another version', '8;asfaleia/2\n', [error('wrong-usage')]],
     ['AUTH', '0;key-alice\n', ['1;100;?alice@localhost']],
     ['AUTH by signature', '0;key-alice;sign\n', ['1;100;?alice@localhost']],
@@ -37,11 +37,11 @@ describe('before login', () => {
     ['GET with an expired token', '4;token/bob/localhost/999999\n', [error('bad-token')]],
     ['GET without the field', '4\n', [error('wrong-usage')]],
     ['GET with another word', '4;token;leased\n', [error('wrong-usage')]],
-    ['fields too many', '7;\n6;a;b\n', [error('wrong-usage'), error('wrong-usage')]],
-    ['no number', ';\n\nx\n', [error('wrong-usage'), error('wrong-usage'), error('wrong-usage')]],
+    ['packets with too many fields', '7;\n6;a;b\n', [error('wrong-usage'), error('wrong-usage')]],
+    ['packets without a number', ';\n\nx\n', [error('wrong-usage'), error('wrong-usage'), error('wrong-usage')]],
     ['a leading zero', '07\n', [error('wrong-usage')]],
-    ['a number that nobody has', '10\n30\n100\n99999999999999999999\n', Array(4).fill(error('unknown-packet')) as string[]],
-    ["a relay's number", '13;x;1\n', [error('unknown-packet')]],
+    ['unassigned packet numbers', '10\n30\n100\n99999999999999999999\n', Array(4).fill(error('unknown-packet')) as string[]],
+    ['a packet that only a relay sends', '13;x;1\n', [error('unknown-packet')]],
     ['ten mistakes', '07\n'.repeat(11), [...(Array(10).fill(error('wrong-usage')) as string[]), '<end>']],
     ['ten unknown packets', '10\n'.repeat(11), [...(Array(10).fill(error('unknown-packet')) as string[]), '<end>']],
     ['a line over the limit', `7\n${'x'.repeat(8_193)}\n7\n`, ['17', error('too-large'), '<end>']],
@@ -50,36 +50,36 @@ describe('before login', () => {
     expect(alice.say(text)).toEqual(expected)
   })
 
-  it('answers not-ready while the relay has no name', () => {
+  it('not-ready while the relay has no name', () => {
     world.names = []
     expect(alice.say('0;key-alice\n8;asfaleia/1;localhost\n7\n')).toEqual([error('not-ready'), error('not-ready'), '17'])
     world.names = ['localhost']
     expect(alice.say('0;key-alice\n')).toEqual(['1;100;?alice@localhost'])
   })
 
-  it('challenges under the name that was dialled, the first without HELLO', () => {
+  it('AUTH with a challenge under the dialled name, or under the first name without HELLO', () => {
     world.names = ['first.onion', 'second.onion']
     expect(alice.say('0;key-alice\n')).toEqual(['1;100;?alice@first.onion'])
     alice.say('8;asfaleia/1;second.onion\n')
     expect(alice.say('0;key-alice\n')).toEqual(['1;101;?alice@second.onion'])
   })
 
-  it('tells who dialled a name that it is leaving, after WELCOME, where to go', () => {
+  it('HELLO to a name that is being replaced with WELCOME and the new name', () => {
     world.names = ['new.onion', 'old.onion']
     world.moved = { 'old.onion': 'new.onion' }
     const welcome = expect.stringMatching(/^18;/) as unknown as string
     expect(alice.say('8;asfaleia/1;old.onion\n7\n')).toEqual([welcome, '98;moved;new.onion', '17'])
     expect(alice.say('0;key-alice\n')).toEqual(['1;100;?alice@old.onion'])
-    // Nobody knows which name who names none came by.
+    // Without a name in HELLO the relay cannot tell which name the client dialled.
     expect(alice.say('8;asfaleia/1\n8;asfaleia/1;new.onion\n')).toEqual([welcome, welcome])
   })
 
-  it('says when to come back', () => {
+  it('AUTH over the login rate limit with the seconds to wait', () => {
     world.loginWait = 7
     expect(alice.say('0;key-alice\n')).toEqual([error('rate-limited', 7)])
   })
 
-  it('forgets the oldest of too many unanswered challenges', () => {
+  it('VERIFY for the oldest of too many open challenges with auth-failed', () => {
     const { handles } = world.limits
     const first = 100
     expect(alice.say('0;key-alice\n'.repeat(handles + 1))).toHaveLength(handles + 1)
@@ -89,8 +89,8 @@ describe('before login', () => {
   })
 })
 
-describe('proof', () => {
-  it('gives a token, counted', () => {
+describe('VERIFY', () => {
+  it('gives a token and counts the login', () => {
     alice.say('0;key-alice;sign\n')
     const expires = world.now + 3_600_000
     expect(alice.say('2;100;!alice\n')).toEqual([`12;token/alice/localhost/${expires};3600`])
@@ -107,7 +107,7 @@ describe('proof', () => {
     expect(alice.say(text)).toEqual([error('auth-failed')])
   })
 
-  it('takes a handle once, right or wrong', () => {
+  it('accepts each handle once, whether the answer was right or wrong', () => {
     alice.say('0;key-alice\n0;key-alice\n')
     alice.say('2;100;!wrong\n')
     expect(alice.say('2;100;!alice\n')).toEqual([error('auth-failed')])
@@ -115,12 +115,12 @@ describe('proof', () => {
     expect(alice.say('2;101;!alice\n')).toEqual([error('auth-failed'), '<end>'])
   })
 
-  it('knows no handle of another connection', () => {
+  it('refuses a handle of another connection', () => {
     alice.say('0;key-alice\n')
     expect(world.open().say('2;100;!alice\n')).toEqual([error('auth-failed')])
   })
 
-  it('expires handles to the millisecond', () => {
+  it('expires handles exactly after 60 seconds', () => {
     alice.say('0;key-alice\n0;key-alice\n')
     world.now += 59_999
     expect(alice.say('2;100;!alice\n')).toEqual([expect.stringMatching(/^12;/)])
@@ -132,7 +132,7 @@ describe('proof', () => {
     expect(alice.say('2;1;x\n2;1;x\n2;1;x\n7\n')).toEqual([...(Array(3).fill(error('auth-failed')) as string[]), '<end>'])
   })
 
-  it('tells that a key is not admitted only to who proved it', () => {
+  it('answers denied only to a client that proved its key, if the key is not admitted', () => {
     world.admitted = (mailbox) => mailbox !== 'alice'
     alice.say('0;key-alice\n')
     expect(alice.say('2;100;!wrong\n')).toEqual([error('auth-failed')])
@@ -140,7 +140,7 @@ describe('proof', () => {
     expect(alice.say('2;101;!alice\n')).toEqual([error('denied')])
   })
 
-  it('answers in the order of the requests while a proof is under way', () => {
+  it('holds later answers back while a proof is computed, so that they keep the order of the requests', () => {
     world.eager = false
     expect(alice.say('7\n0;key-alice\n7\n')).toEqual(['17'])
     expect(alice.session.reading).toBe(false)
@@ -149,7 +149,7 @@ describe('proof', () => {
     expect(alice.session.reading).toBe(true)
   })
 
-  it('answers what a peer asked that ended its side, then ends', () => {
+  it('answers everything a peer asked before it closed its side, then ends the connection', () => {
     world.eager = false
     alice.say('0;key-alice\n7\nunfinished')
     expect(alice.finish()).toEqual([])
@@ -172,7 +172,7 @@ describe('messages', () => {
     expect(world.counts).toEqual(['stored', 'delivered'])
   })
 
-  it('are kept under a lease until ACK', () => {
+  it('stay under a lease until ACK, and are delivered again if the connection ends', () => {
     const [sent] = alice.say(`3;${token};key-alice;QUJD\n`)
     const id = sent!.split(';')[1]
     expect(alice.say(`4;${token};lease\n4;${token};lease\n`)).toEqual(['14;1;0', `20;${id};QUJD`, '14;0;0'])
@@ -189,33 +189,33 @@ describe('messages', () => {
     ['padding within', (t) => `3;${t};key-alice;QQ==QUJD\n`, 'wrong-usage'],
     ['padding alone', (t) => `3;${t};key-alice;====\n`, 'wrong-usage'],
     ['an empty payload', (t) => `3;${t};key-alice;\n`, 'wrong-usage'],
-    ['a field too many', (t) => `3;${t};key-alice;QUJD;QUJD\n`, 'wrong-usage'],
-    ['a field too few', (t) => `3;${t};key-alice\n`, 'wrong-usage'],
+    ['one field too many', (t) => `3;${t};key-alice;QUJD;QUJD\n`, 'wrong-usage'],
+    ['one field too few', (t) => `3;${t};key-alice\n`, 'wrong-usage'],
     ['a NUL', (t) => `3;${t};key-alice;QU\0D\n`, 'wrong-usage'],
-    ['a receiver that is no key', (t) => `3;${t};nobody;QUJD\n`, 'bad-key'],
+    ['a receiver that is not a key', (t) => `3;${t};nobody;QUJD\n`, 'bad-key'],
     ['a forged token', (t) => `3;x${t};key-alice;QUJD\n`, 'bad-token'],
     ['an ACK without an id', (t) => `5;${t}\n`, 'wrong-usage'],
     ['an ACK with an empty id', (t) => `5;${t};\n`, 'wrong-usage'],
-  ])('refuses %s, and stays', (_name, text, code) => {
+  ])('with %s are refused, and the connection stays open', (_name, text, code) => {
     expect(alice.say(text(token))).toEqual([error(code)])
     expect(alice.say('7\n')).toEqual(['17'])
     expect(world.mailboxes.size.messages).toBe(0)
   })
 
-  it('may be as long as the limit and no longer', () => {
+  it('are accepted up to the payload limit and end the connection above it', () => {
     const { payload } = world.limits
     expect(alice.say(`3;${token};key-alice;${'A'.repeat(payload)}\n`)).toEqual([expect.stringMatching(/^13;/)])
     expect(alice.say(`3;${token};key-alice;${'A'.repeat(payload + 4)}\n7\n`)).toEqual([error('too-large'), '<end>'])
   })
 
-  it('may be long on a connection only after it proved a key', () => {
+  it('are accepted in full length only on a connection that proved a key', () => {
     const other = world.open()
     expect(other.say(`3;${token};key-alice;${'A'.repeat(9_000)}\n`)).toEqual([error('too-large'), '<end>'])
     const third = world.open()
     expect(third.say(`4;${token}\n3;${token};key-alice;${'A'.repeat(12_000)}\n`)).toHaveLength(2)
   })
 
-  it('to a full mailbox or relay are refused, and lose nothing', () => {
+  it('to a full mailbox or a full relay are refused, and no stored message is lost', () => {
     world = createWorld({ mailboxMessages: 1 }, 2_000)
     alice = world.open()
     token = alice.login('alice')
@@ -227,14 +227,14 @@ describe('messages', () => {
     expect(world.mailboxes.size.messages).toBe(1)
   })
 
-  it('of who sends too much are refused for a while, and the rest stays', () => {
+  it('over the send rate limit are refused with the seconds to wait, and stored messages stay', () => {
     alice.say(`3;${token};key-alice;QUJD\n`)
     world.sendWait = 30
     expect(alice.say(`3;${token};key-alice;QUJD\n`)).toEqual([error('rate-limited', 30)])
     expect(world.mailboxes.size.messages).toBe(1)
   })
 
-  it('come in bounded batches that say how many still wait', () => {
+  it('come in bounded batches that say how many messages still wait', () => {
     world = createWorld({ batchMessages: 2, batchBytes: 10 })
     alice = world.open()
     token = alice.login('alice')
@@ -250,7 +250,7 @@ describe('messages', () => {
     ])
   })
 
-  it('of a plain GET wait again if the connection ends before they were written out', () => {
+  it('of a plain GET wait again if the connection ends before they are written out', () => {
     alice.say(`3;${token};key-alice;QUJD\n`)
     alice.stall()
     alice.say(`4;${token}\n`)
@@ -258,7 +258,7 @@ describe('messages', () => {
     expect(masked(world.open().say(`4;${token}\n`))).toEqual(['14;1;0', '20;#;QUJD'])
   })
 
-  it('that were written out are erased, though the connection ends', () => {
+  it('of a plain GET are erased once written out, even if the connection then ends', () => {
     alice.say(`3;${token};key-alice;QUJD\n`)
     alice.say(`4;${token}\n`)
     alice.hangUp()
@@ -272,7 +272,7 @@ describe('messages', () => {
     expect(alice.say(`9;${token}\n9;${token}\n`)).toEqual(['19;4', '19;0'])
   })
 
-  it('verifies a token once on a connection, and its expiry each time', () => {
+  it('are fetched with a token that is verified once on a connection, while its expiry is checked each time', () => {
     const other = world.open()
     other.say(`4;${token}\n4;${token}\n`)
     expect(world.counts).toEqual(['verify-token'])
@@ -280,7 +280,7 @@ describe('messages', () => {
     expect(other.say(`4;${token}\n`)).toEqual([error('bad-token')])
   })
 
-  it('revokes tokens of keys that are no longer admitted, and denies their mailboxes', () => {
+  it("are refused if the receiver's or the sender's key is no longer admitted", () => {
     world.admitted = (mailbox) => mailbox !== 'bob'
     expect(alice.say(`3;${token};key-bob;QUJD\n`)).toEqual([error('denied')])
     world.admitted = () => false
@@ -299,7 +299,7 @@ describe('subscription', () => {
   const send = (peer: Peer, payload: string): string =>
     peer.say(`3;token/bob/localhost/9999999999999;key-alice;${payload}\n`)[0]!.split(';')[1]!
 
-  it('gives what waits, then what comes, within its window', () => {
+  it('delivers the waiting messages, then new ones, within its window', () => {
     world = createWorld({ window: 2 })
     alice = world.open()
     bob = world.open()
@@ -315,7 +315,7 @@ describe('subscription', () => {
     expect(masked(world.open().say(`4;${token}\n`))).toEqual(['14;3;0', '20;#;BBBB', '20;#;CCCC', '20;#;DDDD'])
   })
 
-  it('goes to the newest subscriber, which the older is told', () => {
+  it('moves to the newest subscriber, and the older one gets a taken-over notice', () => {
     send(bob, 'AAAA')
     expect(alice.say(`6;${token}\n`)).toHaveLength(2)
     const newer = world.open()
@@ -326,13 +326,13 @@ describe('subscription', () => {
     expect(alice.read()).toEqual([])
   })
 
-  it('asked for twice stays one', () => {
+  it('stays a single one if requested twice', () => {
     send(bob, 'AAAA')
     expect(masked(alice.say(`6;${token}\n6;${token}\n`))).toEqual(['16;1', '20;#;AAAA', '16;0'])
   })
 
-  it('never comes between the messages of a batch', () => {
-    // A batch too large to be gathered at once, to a reader that stops.
+  it('never delivers between the messages of a batch', () => {
+    // The batch is too large for one write and its reader stalls.
     const payload = 'A'.repeat(30_000)
     for (let i = 0; i < 8; i++) send(bob, payload)
     const reader = world.open()
@@ -346,8 +346,8 @@ describe('subscription', () => {
   })
 })
 
-describe('a batch', () => {
-  it('of which a message was erased before it could be sent ends the connection, and the rest is there again', () => {
+describe('a batch of GET', () => {
+  it('ends the connection if one of its messages is erased before it is sent, and the others wait again', () => {
     const token = alice.login('alice')
     const payload = 'A'.repeat(30_000)
     const ids = Array.from({ length: 8 }, () => alice.say(`3;${token};key-alice;${payload}\n`)[0]!.split(';')[1]!)
@@ -364,13 +364,13 @@ describe('a batch', () => {
   })
 })
 
-describe('time', () => {
+describe('time limits', () => {
   it.each<[string, (peer: Peer) => void, number]>([
-    ['no packet', () => {}, 30_000],
-    ['a packet that never ends', (peer) => peer.say('8;asf'), 30_000],
-    ['no token', (peer) => peer.say('7\n'), 120_000],
-    ['nothing from a peer that proved its key', (peer) => peer.login('alice'), 900_000],
-  ])('is over with %s', (_name, prepare, ms) => {
+    ['no packet for 30 seconds', () => {}, 30_000],
+    ['an unfinished packet for 30 seconds', (peer) => peer.say('8;asf'), 30_000],
+    ['no token for 2 minutes', (peer) => peer.say('7\n'), 120_000],
+    ['a proved key and silence for 15 minutes', (peer) => peer.login('alice'), 900_000],
+  ])('end a connection with %s', (_name, prepare, ms) => {
     prepare(alice)
     world.now += ms - 1
     expect(alice.tick()).toEqual([])
@@ -378,7 +378,7 @@ describe('time', () => {
     expect(alice.tick()).toEqual([error('timeout'), '<end>'])
   })
 
-  it('of idling starts again with each byte', () => {
+  it('start again with each packet of an idle peer', () => {
     alice.login('alice')
     for (let i = 0; i < 5; i++) {
       world.now += 800_000
@@ -386,7 +386,7 @@ describe('time', () => {
     }
   })
 
-  it('ends a reader that does not read, without a word', () => {
+  it('destroy the connection of a stalled reader without an error packet', () => {
     alice.login('alice')
     alice.stall()
     alice.say('7\n')
@@ -394,7 +394,7 @@ describe('time', () => {
     expect(alice.tick()).toEqual(['<destroy>'])
   })
 
-  it('is short when the relay goes down', () => {
+  it('do not delay a restart: the notice is written and the connection ends', () => {
     alice.session.onRestarting(10, world.now)
     const bob = world.open()
     expect(bob.session.onRestarting(10, world.now)).toEqual([])
@@ -403,8 +403,8 @@ describe('time', () => {
   })
 })
 
-describe('a slow reader', () => {
-  it('is not read from, and nothing more is gathered for it than the bound', () => {
+describe('a reader that stalls', () => {
+  it('is no longer read from until it reads again, and then gets every answer', () => {
     const token = alice.login('alice')
     alice.stall()
     const pings = alice.say('7\n'.repeat(40_000))
@@ -416,7 +416,7 @@ describe('a slow reader', () => {
   })
 })
 
-describe('bytes', () => {
+describe('the bytes of a relay session', () => {
   const packets = [
     '7\n',
     '7\r\n',
@@ -460,7 +460,7 @@ describe('bytes', () => {
     )
   })
 
-  it('that erase and count mean the same, pipelined or not', () => {
+  it('mean the same whether requests are pipelined or not, even if they erase and count', () => {
     const token = 'token/alice/localhost/9999999999999'
     const sent = [`3;${token};key-alice;QUJD`, `4;${token}`, `9;${token}`, `6;${token}`, `3;${token};key-alice;QUJD`, `4;${token}`, '7']
     const all = sent.map((packet) => `${packet}\n`)
@@ -470,7 +470,7 @@ describe('bytes', () => {
     expect(masked(all.flatMap((packet) => bob.say(packet)))).toEqual(expected)
   })
 
-  it('are answered alike in lines and in frames, of each of their lengths', () => {
+  it('give the same answers in lines and in frames, for every length of frame head', () => {
     const limits = { payload: 70_000, batchBytes: 200_000 }
     const all = (framing: 'line' | 'message'): string[] => {
       const peer = createWorld(limits).open(framing)
