@@ -6,6 +6,7 @@
  * add, remove or unlock anything.
  */
 import { connect } from 'node:net'
+import { CodedError } from '../protocol/coded-error.ts'
 import { ProtocolError } from '../protocol/errors.ts'
 import { parseKeyBlob, type SshKey } from './ssh-key.ts'
 import { encodeString, encodeUint32, WireError, WireReader } from './ssh-wire.ts'
@@ -36,13 +37,9 @@ const TEXTS = {
   'bad-signature': 'the SSH agent gave a signature that is not of that key',
 } as const satisfies Record<AgentErrorCode, string>
 
-export class AgentError extends Error {
-  readonly code: AgentErrorCode
-
+export class AgentError extends CodedError<AgentErrorCode> {
   constructor(code: AgentErrorCode) {
-    super(TEXTS[code])
-    this.name = 'AgentError'
-    this.code = code
+    super('AgentError', code, TEXTS[code])
   }
 }
 

@@ -1,3 +1,4 @@
+import { CodedError } from '../protocol/coded-error.ts'
 import type { SshKey } from './ssh-key.ts'
 
 /** What can be wrong with a private key's file, as one closed set of codes. */
@@ -15,15 +16,12 @@ const TEXTS = {
   'needs-token': 'the private key is a security key’s (FIDO), which signs by an agent alone',
 } as const satisfies Record<PrivateKeyErrorCode, string>
 
-export class PrivateKeyError extends Error {
-  readonly code: PrivateKeyErrorCode
+export class PrivateKeyError extends CodedError<PrivateKeyErrorCode> {
   /** Whose file it is: with `needs-token` only. */
   readonly key: SshKey | undefined
 
   constructor(code: PrivateKeyErrorCode, key?: SshKey) {
-    super(TEXTS[code])
-    this.name = 'PrivateKeyError'
-    this.code = code
+    super('PrivateKeyError', code, TEXTS[code])
     this.key = key
   }
 }

@@ -4,6 +4,7 @@
  * is given out before all of it was found sound. Touches no disk.
  */
 import { armor, Decrypter, Encrypter, type Identity, type Recipient } from 'age-encryption'
+import { CodedError } from '../protocol/coded-error.ts'
 import { ArchiveError, decodeArchive, encodeArchive } from './archive.ts'
 import { checkService, type ServiceFiles } from './service.ts'
 
@@ -20,13 +21,9 @@ const TEXTS = {
   'no-archive': 'what is in it is no archive of an onion service',
 } as const satisfies Record<BackupProblem, string>
 
-export class BackupError extends Error {
-  readonly code: BackupProblem
-
+export class BackupError extends CodedError<BackupProblem> {
   constructor(code: BackupProblem) {
-    super(TEXTS[code])
-    this.name = 'BackupError'
-    this.code = code
+    super('BackupError', code, TEXTS[code])
   }
 }
 

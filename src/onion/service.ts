@@ -6,6 +6,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { ed25519 } from '@noble/curves/ed25519.js'
 import { bytesToNumberLE } from '@noble/curves/utils.js'
+import { CodedError } from '../protocol/coded-error.ts'
 import { encodeBase32 } from './base32.ts'
 
 /** The files by their paths within the folder. */
@@ -39,13 +40,9 @@ const TEXTS = {
   'malformed-client': 'an authorized client is not of the form that tor takes',
 } as const satisfies Record<ServiceProblem, string>
 
-export class ServiceError extends Error {
-  readonly code: ServiceProblem
-
+export class ServiceError extends CodedError<ServiceProblem> {
   constructor(code: ServiceProblem) {
-    super(TEXTS[code])
-    this.name = 'ServiceError'
-    this.code = code
+    super('ServiceError', code, TEXTS[code])
   }
 }
 

@@ -2,6 +2,8 @@
  * The refusals of docs/protocol.md, section 5: a closed set of codes, each with what it does to the
  * connection and one fixed line of text. The text is for people and never holds what a peer sent.
  */
+import { CodedError } from './coded-error.ts'
+
 export interface ErrorRow {
   readonly text: string
   /** `stays`, `closes`, or how many of this code on one connection close it. */
@@ -37,15 +39,12 @@ export type NoticeCode = (typeof NOTICE_CODES)[number]
  * The peer erred: answered with its code, counted, never logged.
  * Carries no text of its own, so nothing that a peer sent can get into it.
  */
-export class ProtocolError extends Error {
-  readonly code: ErrorCode
+export class ProtocolError extends CodedError<ErrorCode> {
   /** Third field of the ERROR: seconds to wait, where the code has them. */
   readonly detail: number | undefined
 
   constructor(code: ErrorCode, detail?: number) {
-    super(code)
-    this.name = 'ProtocolError'
-    this.code = code
+    super('ProtocolError', code)
     this.detail = detail
   }
 }

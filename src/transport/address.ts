@@ -3,6 +3,7 @@
  * resolved or connected to here, so that a page can use it, too.
  */
 import { sha3_256 } from '@noble/hashes/sha3.js'
+import { CodedError } from '../protocol/coded-error.ts'
 
 export const DEFAULT_RELAY_PORT = 3308
 /** Of the public HTTP listener: where WebSockets are, and what they speak. */
@@ -38,13 +39,9 @@ export type ConnectCode =
   | 'unreachable'
   | 'connect-timeout'
 
-export class ConnectError extends Error {
-  readonly code: ConnectCode
-
+export class ConnectError extends CodedError<ConnectCode> {
   constructor(code: ConnectCode) {
-    super(code)
-    this.name = 'ConnectError'
-    this.code = code
+    super('ConnectError', code)
   }
 }
 

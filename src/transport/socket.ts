@@ -4,6 +4,7 @@
  */
 import { chmodSync, lstatSync, unlinkSync, writeSync } from 'node:fs'
 import { connect, createServer, isIP, type Server, Socket } from 'node:net'
+import { CodedError } from '../protocol/coded-error.ts'
 import type { ByteStream, Receiver } from '../relay/stream.ts'
 
 /** For a peer to take our last words and end its side, too. */
@@ -145,14 +146,11 @@ function writeNow(socket: Socket, bytes: Uint8Array): number {
 }
 
 /** A listener that could not be had; `code` is the system's (`EADDRINUSE` …), and nothing else of it is kept. */
-export class ListenError extends Error {
-  readonly code: string
+export class ListenError extends CodedError<string> {
   readonly address: LocalAddress
 
   constructor(code: string, address: LocalAddress) {
-    super(code)
-    this.name = 'ListenError'
-    this.code = code
+    super('ListenError', code)
     this.address = address
   }
 }

@@ -6,6 +6,7 @@
 import { base64urlnopad, bech32 } from '@scure/base'
 import { parseKeyBlob, type SshKey } from '../../auth/ssh-key.ts'
 import { concat } from '../../auth/ssh-wire.ts'
+import { CodedError } from '../../protocol/coded-error.ts'
 import { DEFAULT_RELAY_PORT, isOnion } from '../../transport/address.ts'
 import { decodeText, encodeText, formatKey, formatTime, isName, parseKey, parseTime } from './field.ts'
 import type { Identity } from './identity.ts'
@@ -41,13 +42,9 @@ const TEXTS = {
 
 export type CardErrorCode = keyof typeof TEXTS
 
-export class CardError extends Error {
-  readonly code: CardErrorCode
-
+export class CardError extends CodedError<CardErrorCode> {
   constructor(code: CardErrorCode) {
-    super(TEXTS[code])
-    this.name = 'CardError'
-    this.code = code
+    super('CardError', code, TEXTS[code])
   }
 }
 

@@ -4,6 +4,7 @@
  */
 import type { SshKey } from '../../auth/ssh-key.ts'
 import { concat } from '../../auth/ssh-wire.ts'
+import { CodedError } from '../../protocol/coded-error.ts'
 import { type Card, CardError, parseCard } from './card.ts'
 import { decodeText, encodeText, fingerprintOf, formatKey, formatTime, isId, isName, parseKey, parseNumber, parseTime } from './field.ts'
 import type { Identity } from './identity.ts'
@@ -39,15 +40,12 @@ const TEXTS = {
 
 export type GroupErrorCode = keyof typeof TEXTS
 
-export class GroupError extends Error {
-  readonly code: GroupErrorCode
+export class GroupError extends CodedError<GroupErrorCode> {
   /** With `too-large`: how many of the members given, from the first, fit. */
   readonly fit: number | undefined
 
   constructor(code: GroupErrorCode, fit?: number) {
-    super(TEXTS[code])
-    this.name = 'GroupError'
-    this.code = code
+    super('GroupError', code, TEXTS[code])
     this.fit = fit
   }
 }

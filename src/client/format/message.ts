@@ -5,6 +5,7 @@
  */
 import type { SshKey } from '../../auth/ssh-key.ts'
 import { concat } from '../../auth/ssh-wire.ts'
+import { CodedError } from '../../protocol/coded-error.ts'
 import { open, sealFor } from './envelope.ts'
 import {
   decodeText,
@@ -116,13 +117,9 @@ const TEXTS = {
   'no-recipient': 'nothing can be encrypted to that key: it takes the card of its owner',
 } as const satisfies Record<MessageErrorCode, string>
 
-export class MessageError extends Error {
-  readonly code: MessageErrorCode
-
+export class MessageError extends CodedError<MessageErrorCode> {
   constructor(code: MessageErrorCode) {
-    super(TEXTS[code])
-    this.name = 'MessageError'
-    this.code = code
+    super('MessageError', code, TEXTS[code])
   }
 }
 

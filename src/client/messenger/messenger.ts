@@ -8,6 +8,7 @@
  * reception.ts; here they are put together. It keeps nothing on disk itself and logs nothing.
  */
 import type { SshKey } from '../../auth/ssh-key.ts'
+import { CodedError } from '../../protocol/coded-error.ts'
 import type { Message } from '../../protocol/client-session.ts'
 import { parseTarget } from '../../transport/address.ts'
 import { Channel } from './channel.ts'
@@ -107,13 +108,9 @@ export type MessengerErrorCode =
   /** What was kept of the messages that came is not what this wrote. It is left as it is. */
   | 'broken-store'
 
-export class MessengerError extends Error {
-  readonly code: MessengerErrorCode
-
+export class MessengerError extends CodedError<MessengerErrorCode> {
   constructor(code: MessengerErrorCode) {
-    super(code)
-    this.name = 'MessengerError'
-    this.code = code
+    super('MessengerError', code)
   }
 }
 

@@ -2,6 +2,7 @@
  * What can go wrong between a client and a relay, as one closed set of codes. An error's text is its
  * code: nothing that a relay sent is in it.
  */
+import { CodedError } from '../../protocol/coded-error.ts'
 import type { BreachReason, RefusalCode } from '../../protocol/client-session.ts'
 import type { ConnectCode } from '../../transport/address.ts'
 
@@ -23,16 +24,13 @@ export type RelayErrorCode =
   /** The relay does not speak the protocol. `reason` says where it left it. */
   | 'broken-relay'
 
-export class RelayError extends Error {
-  readonly code: RelayErrorCode
+export class RelayError extends CodedError<RelayErrorCode> {
   /** When to come back, where the relay said so. */
   readonly seconds: number | undefined
   readonly reason: BreachReason | undefined
 
   constructor(code: RelayErrorCode, more: { seconds?: number | undefined; reason?: BreachReason } = {}) {
-    super(more.reason === undefined ? code : `${code}: ${more.reason}`)
-    this.name = 'RelayError'
-    this.code = code
+    super('RelayError', code, more.reason === undefined ? code : `${code}: ${more.reason}`)
     this.seconds = more.seconds
     this.reason = more.reason
   }
