@@ -1,0 +1,34 @@
+/** The file of admitted keys: authorized_keys without options, one key a line; `#` begins a comment. */
+import { readFileSync } from 'node:fs'
+import { parsePublicKey } from '../auth/ssh-key.ts'
+import { ConfigError, type Problem } from '../config/problem.ts'
+
+/**
+ * Reads the file.
+ * @returns the SHA-256 fingerprints of its keys
+ * @throws ConfigError with every bad line at once
+ */
+export function readAdmitted(path: string): Uint8Array[] {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch {
+    throw new ConfigError([{ key: 'admit', problem: 'the file of admitted keys cannot be read', hint: 'give one public key a line' }])
+  }
+  const problems: Problem[] = []
+  const keys: Uint8Array[] = []
+  for (const [index, line] of text.split('\n').entries()) {
+    if (line.trim() === '' || line.startsWith('#')) continue
+    try {
+      keys.push(parsePublicKey(line.trim()).fingerprint)
+    } catch {
+      problems.push({
+        key: 'admit',
+        problem: `line ${index + 1} is not a key that can log in`,
+        hint: 'give `type base64`, without options',
+      })
+    }
+  }
+  if (problems.length > 0) throw new ConfigError(problems)
+  return keys
+}
