@@ -21,11 +21,10 @@ import {
   timingSafeEqual,
   verify as verifySignature,
 } from 'node:crypto'
+import type { KeyMaterial, RsaMaterial } from './key-material.ts'
 import { asBuffer, encodeKey } from './key-object.ts'
-import type { KeyMaterial } from './ssh-key.ts'
 
 export type Digest = 'sha256' | 'sha384' | 'sha512'
-export type RsaMaterial = KeyMaterial & { readonly kind: 'rsa' }
 
 export const TAG_BYTES = 16
 

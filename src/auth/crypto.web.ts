@@ -10,10 +10,10 @@ import { hkdf as nobleHkdf } from '@noble/hashes/hkdf.js'
 import { hmac as nobleHmac } from '@noble/hashes/hmac.js'
 import { sha256 as sha2_256, sha512 as sha2_512 } from '@noble/hashes/sha2.js'
 import { encodeBase64 } from '../protocol/base64.ts'
-import type { Digest, Multiply, RsaMaterial } from './crypto.ts'
-import type { KeyMaterial } from './ssh-key.ts'
+import type { Digest, Multiply } from './crypto.ts'
+import type { KeyMaterial, RsaMaterial } from './key-material.ts'
 
-export type { Digest, Multiply, RsaMaterial } from './crypto.ts'
+export type { Digest, Multiply } from './crypto.ts'
 
 export const TAG_BYTES = 16
 const SCALAR_BYTES = 32

@@ -2,7 +2,7 @@
  * Public keys as node:crypto takes them. For Node only: in a page WebCrypto takes their parts (crypto.web.ts).
  */
 import { createPublicKey, type KeyObject } from 'node:crypto'
-import type { EcdsaCurve, KeyMaterial, SshKey } from './ssh-key.ts'
+import type { EcdsaCurve, KeyMaterial } from './key-material.ts'
 import { concat } from './ssh-wire.ts'
 
 /** What stands before the point in a SubjectPublicKeyInfo. */
@@ -23,7 +23,7 @@ export function asBuffer(bytes: Uint8Array): Buffer {
  *
  * @throws {Error} where the key was parsed by form only and is not on its curve (ECDSA; OpenSSL checks it)
  */
-export function createKeyObject({ material }: Pick<SshKey, 'material'>): KeyObject {
+export function createKeyObject(material: KeyMaterial): KeyObject {
   const encoded = encodeKey(material)
   try {
     return createPublicKey(encoded)

@@ -18,9 +18,10 @@ import { ProtocolError } from '../protocol/errors.ts'
 import { type Container, encodePlain, openContainer, parseContainer } from './container.ts'
 import { type Multiply, x25519 } from './crypto.ts'
 import { PrivateKeyError } from './key-error.ts'
+import type { EcdsaCurve } from './key-material.ts'
 import { asBuffer, createKeyObject } from './key-object.ts'
 import { openPem } from './pem.ts'
-import { parseKeyBlob, type EcdsaCurve, type SshKey, type SshPrivateKey } from './ssh-key.ts'
+import { parseKeyBlob, type SshKey, type SshPrivateKey } from './ssh-key.ts'
 import { encodeMpint, encodeString, isSame, WireError } from './ssh-wire.ts'
 
 export { PrivateKeyError, type PrivateKeyErrorCode } from './key-error.ts'
@@ -131,7 +132,7 @@ function checkKey(keyObject: KeyObject): FilePrivateKey {
   const algorithm = key.material.kind === 'ed25519' ? null : 'sha256'
   let matches: boolean
   try {
-    matches = verify(algorithm, probe, createKeyObject(key), sign(algorithm, probe, keyObject))
+    matches = verify(algorithm, probe, createKeyObject(key.material), sign(algorithm, probe, keyObject))
   } catch {
     matches = false
   }

@@ -11,24 +11,11 @@ import { ProtocolError } from '../protocol/errors.ts'
 import { encodeBase64 } from '../protocol/base64.ts'
 import { isWord } from '../protocol/packets.ts'
 import { sha256 } from './crypto.ts'
+import type { EcdsaCurve, KeyMaterial } from './key-material.ts'
 import { concat, decodeBase64, encodeString, isSame, WireError, WireReader } from './ssh-wire.ts'
-
-export type EcdsaCurve = 'nistp256' | 'nistp384' | 'nistp521'
 
 export type SshKeyType =
   'ssh-ed25519' | 'ssh-rsa' | `ecdsa-sha2-${EcdsaCurve}` | 'sk-ssh-ed25519@openssh.com' | 'sk-ecdsa-sha2-nistp256@openssh.com'
-
-/** A key's numbers, big-endian as on the wire. `application` is a FIDO key's, hashed into its signatures. */
-export type KeyMaterial =
-  | { readonly kind: 'ed25519'; readonly point: Uint8Array; readonly application?: Uint8Array }
-  | { readonly kind: 'rsa'; readonly modulus: Uint8Array; readonly exponent: Uint8Array }
-  | {
-      readonly kind: 'ecdsa'
-      readonly curve: EcdsaCurve
-      /** Uncompressed: 0x04, x, y. */
-      readonly point: Uint8Array
-      readonly application?: Uint8Array
-    }
 
 export interface SshKey {
   readonly type: SshKeyType

@@ -5,7 +5,8 @@
  * Must not say why a signature is refused.
  */
 import { type Digest, isEqual, sha256, sha512, verify } from './crypto.ts'
-import { eraseKey, parseKeyBlob, type EcdsaCurve, type KeyMaterial, type SshKey, type SshKeyType, type SshPrivateKey } from './ssh-key.ts'
+import type { EcdsaCurve, KeyMaterial } from './key-material.ts'
+import { eraseKey, parseKeyBlob, type SshKey, type SshKeyType, type SshPrivateKey } from './ssh-key.ts'
 import { concat, encodeMpint, encodeString, encodeUint32, isSame, WireError, WireReader } from './ssh-wire.ts'
 
 /** The namespace of a login's signatures: one made for anything else is no login. */

@@ -50,13 +50,5 @@ export { type ErrorCode, ProtocolError } from '../protocol/errors.ts'
 export { PrivateKeyError, type PrivateKeyErrorCode } from '../auth/key-error.ts'
 export { generateSeedKey, parseSeedFile, type SeedKey, seedKey } from '../auth/seed.ts'
 export type { ConnectCode } from '../transport/address.ts'
-export {
-  type EcdsaCurve,
-  formatFingerprint,
-  type KeyCheck,
-  type KeyMaterial,
-  parsePublicKey,
-  type SshKey,
-  type SshKeyType,
-  type SshPrivateKey,
-} from '../auth/ssh-key.ts'
+export type { EcdsaCurve, KeyMaterial } from '../auth/key-material.ts'
+export { formatFingerprint, type KeyCheck, parsePublicKey, type SshKey, type SshKeyType, type SshPrivateKey } from '../auth/ssh-key.ts'

@@ -3,7 +3,8 @@
  * of one key (docs/protocol.md, section 11). Pure, also in a browser.
  */
 import { wordlist } from '@scure/bip39/wordlists/english.js'
-import type { KeyMaterial, SshKey } from '../../auth/ssh-key.ts'
+import type { KeyMaterial } from '../../auth/key-material.ts'
+import type { SshKey } from '../../auth/ssh-key.ts'
 import { encodeText, fingerprintOf } from './field.ts'
 
 const LABEL = 'asfaleia-safety/1'
