@@ -41,6 +41,7 @@ test('it holds the claims of the protocol, and what forge makes is taken: the re
   expect(JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString())).toEqual(claims)
   expect(JSON.parse(Buffer.from(token.split('.')[0]!, 'base64url').toString())).toEqual(HEADER)
   expect(tokens.verify(forge(HEADER, claims), input)).toBeDefined()
+  expect(token).toBe(forge(HEADER, claims))
 })
 
 const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 })
