@@ -37,40 +37,40 @@ function encrypter(...to: readonly SshKey[]): Encrypter {
 
 const NO_IDENTITY = 'no identity matched'
 
-test.each(vectors.files)("age's file to $name", async ({ privateKey, line: publicLine, file }) => {
+test.each(vectors.files)("age's file to $name decrypts with its key", async ({ privateKey, line: publicLine, file }) => {
   const key = parsePrivateKey(Buffer.from(privateKey))
   expect(key.public.fingerprint).toEqual(parsePublicKey(publicLine).fingerprint)
   expect(await decrypter(key).decrypt(Buffer.from(file, 'base64'), 'text')).toBe(vectors.text)
 })
 
 describe.each(ALL)('%s', (_name, key) => {
-  test('what encryptToKey writes, age-encryption reads', async () => {
+  test('age-encryption decrypts the output of encryptToKey', async () => {
     for (const plaintext of [Buffer.alloc(0), line, Buffer.alloc(65_536, 7)]) {
       const file = await encryptToKey(plaintext, key.public)
       expect(Buffer.compare(await decrypter(key).decrypt(file), plaintext)).toBe(0)
     }
   })
 
-  test('no two files are alike, but for the first line and the tag', async () => {
+  test('two files of the same text share only the first line and the tag', async () => {
     const [one, two] = [await encryptToKey(line, key.public), await encryptToKey(line, key.public)]
     const parts = (file: Uint8Array): string[] => Buffer.from(file).toString('latin1').split(/[ \n]/)
     expect(parts(one).slice(0, 4)).toEqual(parts(two).slice(0, 4))
     expect(Buffer.from(one).subarray(60).equals(Buffer.from(two).subarray(60))).toBe(false)
   })
 
-  test('more than one chunk is refused by encryptToKey, and goes by SshRecipient', async () => {
+  test('encryptToKey refuses more than one chunk, which SshRecipient encrypts', async () => {
     const plaintext = Buffer.alloc(65_537, 9)
     await expect(encryptToKey(plaintext, key.public)).rejects.toThrow(RangeError)
     const file = await encrypter(key.public).encrypt(plaintext)
     expect(Buffer.compare(await decrypter(key).decrypt(file), plaintext)).toBe(0)
   })
 
-  test('another key does not open it', async () => {
+  test('another key does not decrypt the file', async () => {
     const file = await encryptToKey(line, key.public)
     await expect(decrypter(stranger).decrypt(file)).rejects.toThrow(NO_IDENTITY)
   })
 
-  test('no byte of a file may differ', async () => {
+  test('a file with any byte changed does not decrypt', async () => {
     const file = await encryptToKey(line, key.public)
     await fc.assert(
       fc.asyncProperty(fc.nat(file.length - 1), fc.integer({ min: 1, max: 255 }), async (at, change) => {
@@ -81,7 +81,7 @@ describe.each(ALL)('%s', (_name, key) => {
     )
   })
 
-  test('no file may be cut', async () => {
+  test('a truncated file does not decrypt', async () => {
     const file = await encryptToKey(line, key.public)
     for (let length = 0; length < file.length; length += 7) {
       await expect(decrypter(key).decrypt(file.subarray(0, length))).rejects.toThrow(Error)
@@ -89,13 +89,13 @@ describe.each(ALL)('%s', (_name, key) => {
   })
 })
 
-test('a file for several people opens for each of them, and for nobody else', async () => {
+test('a file to several keys decrypts with each of them and with no other key', async () => {
   const file = await encrypter(...ALL.map(([, key]) => key.public)).encrypt(line)
   for (const [, key] of ALL) expect(await decrypter(key).decrypt(file, 'text')).toBe(vectors.text)
   await expect(decrypter(stranger).decrypt(file)).rejects.toThrow(NO_IDENTITY)
 })
 
-test('keys that cannot decrypt are refused, as recipients and as identities', async () => {
+test('keys that cannot decrypt are refused as recipients and as identities', async () => {
   const key = parsePublicKey(makeFidoKey('ed25519').line)
   expect(() => new SshRecipient(key)).toThrow(TypeError)
   expect(() => new SshIdentity({ ...stranger, public: key })).toThrow(TypeError)
@@ -120,19 +120,19 @@ describe('stanzas', async () => {
     return opened === null ? null : Buffer.from(opened)
   }
 
-  test('of unknown types, other keys and other methods are passed over', async () => {
+  test('of unknown types, other keys and other methods are skipped', async () => {
     const others = [new Stanza(['X25519', share], ours.body), new Stanza(['joke'], Buffer.alloc(0)), await stanzaOf(stranger)]
     expect(unwrap(keys.ed25519256, ...others, rsa)).toBeNull()
     expect(unwrap(keys.rsa2048, ...others, ours)).toBeNull()
     expect(unwrap(keys.ed25519256, ...others, rsa, ours)).toEqual(fileKey)
     expect(unwrap(keys.rsa2048, ...others, ours, rsa)).toEqual(fileKey)
     expect(unwrap(keys.rsa2048)).toBeNull()
-    // Of another tag: not ours to judge, whatever its body.
+    // The tag belongs to another key, so the stanza is skipped whatever its body.
     const empty = new Stanza(['ssh-ed25519', 'AAAAAA', share], Buffer.alloc(0))
     expect(unwrap(keys.ed25519256, empty, ours)).toEqual(fileKey)
   })
 
-  test('with a file key of another length yield none', async () => {
+  test('with a file key of another length yield no file key', async () => {
     const wrong = async (key: SshPrivateKey, length: number): Promise<Stanza> =>
       (await new SshRecipient(key.public).wrapFileKey(Buffer.alloc(length)))[0]!
     for (const length of [0, 15, 17, 32]) {
@@ -142,7 +142,7 @@ describe('stanzas', async () => {
     }
   })
 
-  test("of somebody with our tag do not hide our own: a tag's 32 bits can meet", async () => {
+  test('of another key whose 32-bit tag collides do not hide the right stanza', async () => {
     const theirs = await stanzaOf(stranger)
     const met = new Stanza(['ssh-ed25519', tag, theirs.args[2]!], theirs.body)
     expect(unwrap(keys.ed25519256, met)).toBeNull()
@@ -156,33 +156,33 @@ describe('stanzas', async () => {
   const b64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64').replace(/=+$/, '')
 
   test.each<[string, string[], Uint8Array?]>([
-    ['without a share', ['ssh-ed25519', tag]],
-    ['with one argument more', ['ssh-ed25519', tag, share, 'x']],
-    ['with a share of 31 bytes', ['ssh-ed25519', tag, b64(zero.subarray(1))]],
-    ['with a share of 33 bytes', ['ssh-ed25519', tag, b64(Buffer.alloc(33))]],
-    ['with a padded share', ['ssh-ed25519', tag, `${share}=`]],
-    ['with stray bits in the share', ['ssh-ed25519', tag, share.slice(0, -1) + next(share.at(-1)!)]],
-    ['with a padded tag', ['ssh-ed25519', `${tag}==`, share]],
-    ['with a short tag', ['ssh-ed25519', tag.slice(0, 4), share]],
-    ['with a short body', ['ssh-ed25519', tag, share], ours.body.subarray(1)],
-    ['with a long body', ['ssh-ed25519', tag, share], Buffer.concat([ours.body, Buffer.of(0)])],
-    ['without a body', ['ssh-ed25519', tag, share], Buffer.alloc(0)],
-    ['of small order: zero', ['ssh-ed25519', tag, b64(zero)]],
-    ['of small order: one', ['ssh-ed25519', tag, b64(Buffer.concat([Buffer.of(1), zero.subarray(1)]))]],
-    // RFC 7748's curve25519: a point of order 8.
-    ['of small order: 8', ['ssh-ed25519', tag, b64(Buffer.from(ORDER_8, 'hex'))]],
-  ])('of ours %s are an error', (_name, args, body = ours.body) => {
+    ['has no share', ['ssh-ed25519', tag]],
+    ['has one argument more', ['ssh-ed25519', tag, share, 'x']],
+    ['has a share of 31 bytes', ['ssh-ed25519', tag, b64(zero.subarray(1))]],
+    ['has a share of 33 bytes', ['ssh-ed25519', tag, b64(Buffer.alloc(33))]],
+    ['has a padded share', ['ssh-ed25519', tag, `${share}=`]],
+    ['has stray bits in the share', ['ssh-ed25519', tag, share.slice(0, -1) + next(share.at(-1)!)]],
+    ['has a padded tag', ['ssh-ed25519', `${tag}==`, share]],
+    ['has a short tag', ['ssh-ed25519', tag.slice(0, 4), share]],
+    ['has a short body', ['ssh-ed25519', tag, share], ours.body.subarray(1)],
+    ['has a long body', ['ssh-ed25519', tag, share], Buffer.concat([ours.body, Buffer.of(0)])],
+    ['has no body', ['ssh-ed25519', tag, share], Buffer.alloc(0)],
+    ['has a share of small order: zero', ['ssh-ed25519', tag, b64(zero)]],
+    ['has a share of small order: one', ['ssh-ed25519', tag, b64(Buffer.concat([Buffer.of(1), zero.subarray(1)]))]],
+    // A point of order 8 on RFC 7748's curve25519.
+    ['has a share of small order: 8', ['ssh-ed25519', tag, b64(Buffer.from(ORDER_8, 'hex'))]],
+  ])('of type ssh-ed25519 are refused if one %s', (_name, args, body = ours.body) => {
     expect(() => unwrap(keys.ed25519256, new Stanza(args, body))).toThrow('malformed ssh-ed25519 stanza')
   })
 
   test.each([[['ssh-rsa']], [['ssh-rsa', rsa.args[1]!, 'x']], [['ssh-rsa', `${rsa.args[1]}==`]], [['ssh-rsa', '']]])(
-    'of ours with the arguments %j are an error',
+    'of type ssh-rsa are refused with the arguments %j',
     (args) => {
       expect(() => unwrap(keys.rsa2048, new Stanza(args, rsa.body))).toThrow('malformed ssh-rsa stanza')
     },
   )
 
-  test('in which anything was changed yield no key', () => {
+  test('yield no file key if their body was changed', () => {
     for (const [key, stanza] of [
       [keys.ed25519256, ours],
       [keys.rsa2048, rsa],
@@ -193,7 +193,7 @@ describe('stanzas', async () => {
     }
   })
 
-  test('of RSA whose body is a multiple of 48 bytes end in an empty line', async () => {
+  test('of RSA end in an empty line if their body is a multiple of 48 bytes', async () => {
     const header = Buffer.from(await encryptToKey(line, keys.rsa6144.public))
       .toString('latin1')
       .split('\n')
@@ -203,29 +203,32 @@ describe('stanzas', async () => {
   })
 })
 
-describe('beside age', () => {
+describe('interoperation with age', () => {
   beforeEach(needs('age', 'ssh-keygen'))
 
-  // RSA-6144 is where the stanza's body ends in an empty line; new keys of that size take seconds.
-  test.each(vectors.files)('$name, both ways, certificates too', async ({ privateKey, line: publicLine }) => {
-    const folder = makeFolder()
-    const files = { path: join(folder, 'key'), file: Buffer.from(privateKey), line: publicLine }
-    writeFileSync(files.path, files.file, { mode: 0o600 })
-    writeFileSync(`${files.path}.pub`, publicLine)
-    const key = parsePrivateKey(files.file)
-    const certificate = parsePublicKey(certify(makeKey(folder, 'authority', ['-t', 'ed25519']), files))
+  // The stanza body of RSA-6144 ends in an empty line; generating keys of that size takes seconds.
+  test.each(vectors.files)(
+    "age and we decrypt each other's files to $name and to its certificate",
+    async ({ privateKey, line: publicLine }) => {
+      const folder = makeFolder()
+      const files = { path: join(folder, 'key'), file: Buffer.from(privateKey), line: publicLine }
+      writeFileSync(files.path, files.file, { mode: 0o600 })
+      writeFileSync(`${files.path}.pub`, publicLine)
+      const key = parsePrivateKey(files.file)
+      const certificate = parsePublicKey(certify(makeKey(folder, 'authority', ['-t', 'ed25519']), files))
 
-    for (const file of [
-      await encryptToKey(line, parsePublicKey(files.line)),
-      await encryptToKey(line, certificate),
-      await encrypter(stranger.public, key.public).encrypt(line),
-    ]) {
-      const path = join(folder, 'file.age')
-      writeFileSync(path, file)
-      expect(run('age', ['-d', '-i', files.path, path]).toString()).toBe(vectors.text)
-    }
-    const large = Buffer.alloc(200_000, 'large')
-    const theirs = run('age', ['-R', `${files.path}.pub`], large)
-    expect(Buffer.compare(await decrypter(key).decrypt(theirs), large)).toBe(0)
-  })
+      for (const file of [
+        await encryptToKey(line, parsePublicKey(files.line)),
+        await encryptToKey(line, certificate),
+        await encrypter(stranger.public, key.public).encrypt(line),
+      ]) {
+        const path = join(folder, 'file.age')
+        writeFileSync(path, file)
+        expect(run('age', ['-d', '-i', files.path, path]).toString()).toBe(vectors.text)
+      }
+      const large = Buffer.alloc(200_000, 'large')
+      const theirs = run('age', ['-R', `${files.path}.pub`], large)
+      expect(Buffer.compare(await decrypter(key).decrypt(theirs), large)).toBe(0)
+    },
+  )
 })

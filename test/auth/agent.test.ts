@@ -11,9 +11,9 @@ import { startAgent, startFakeAgent } from '../support/agent.ts'
 import { bigBytes, buildBlob, certify, type Field, keygenVerifies, makeFidoKey, makeFolder, makeKey, needs, toBlob } from './openssh.ts'
 
 const NAMESPACE = 'a-test'
-const MESSAGE = Buffer.from('what is signed')
+const MESSAGE = Buffer.from('the signed text')
 
-/** The code of the AgentError that it fails with. */
+/** Returns the code of the AgentError with which the work fails. */
 async function failure(work: Promise<unknown>): Promise<AgentErrorCode | undefined> {
   try {
     await work
@@ -34,7 +34,7 @@ describe('ssh-agent', () => {
     ['ecdsa', '256'],
     ['ecdsa', '384'],
     ['ecdsa', '521'],
-  ])('signs by a key of type %s, %s bits, and by its certificate', async (type, bits) => {
+  ])('signs with a key of type %s, %s bits, and with its certificate', async (type, bits) => {
     const folder = makeFolder()
     const key = makeKey(folder, 'key', ['-t', type, '-b', bits])
     certify(makeKey(folder, 'authority', ['-t', 'ed25519']), key)
@@ -52,7 +52,7 @@ describe('ssh-agent', () => {
       expect(await verifySignature({ blob, key: each.key!, namespace: NAMESPACE, message: MESSAGE })).toBe(true)
       expect(keygenVerifies(folder, { line: key.line, blob, namespace: NAMESPACE, message: MESSAGE })).toBe(true)
     }
-    // What does not depend on chance is what the file would have signed.
+    // RSA and ed25519 are deterministic, so the agent signs exactly as the key file would.
     if (type !== 'ecdsa') {
       expect(Buffer.from(await agent.sign(keys[0]!, NAMESPACE, MESSAGE))).toEqual(
         Buffer.from(signMessage(parsePrivateKey(key.file), NAMESPACE, MESSAGE)),
@@ -60,7 +60,7 @@ describe('ssh-agent', () => {
     }
   })
 
-  test('that is locked, lost the key, was refused, or is gone says so', async () => {
+  test('fails with the right code if it is locked, lost the key, refused, or is gone', async () => {
     const folder = makeFolder()
     const key = makeKey(folder, 'key', ['-t', 'ed25519'])
     const other = makeKey(folder, 'other', ['-t', 'ed25519'])
@@ -86,7 +86,7 @@ describe('ssh-agent', () => {
     expect(await failure(agent.list())).toBe('no-agent')
   })
 
-  test('asks whether a key may be used, and signs when it may', async () => {
+  test('asks for consent to use a key, and signs after the consent', async () => {
     const key = makeKey(makeFolder(), 'key', ['-t', 'ed25519'])
     const real = await startAgent({ consents: true })
     real.add(['-q', '-c', key.path])
@@ -94,7 +94,7 @@ describe('ssh-agent', () => {
     expect(await failure(agent.sign((await agent.list())[0]!, NAMESPACE, MESSAGE))).toBeUndefined()
   })
 
-  test('holds keys that are of no use here: they are listed as such', async () => {
+  test('lists keys that are too weak for us without a usable key', async () => {
     const weak = makeKey(makeFolder(), 'key', ['-t', 'rsa', '-b', '1024'])
     const real = await startAgent()
     real.add(['-q', weak.path])
@@ -111,42 +111,42 @@ const mine = generatePrivateKey('me')
 const other = parsePrivateKey(Buffer.from(generatePrivateKey('other').file))
 const blob = toBlob(mine.public)
 
-describe('nobody there', () => {
+describe('list fails with no-agent if the path is', () => {
   test.each([
-    ['no file', '/nonexistent/agent'],
-    ['a file that is no socket', import.meta.filename],
+    ['missing', '/nonexistent/agent'],
+    ['a file that is not a socket', import.meta.filename],
     ['a folder', import.meta.dirname],
-    ['a path of no length', ''],
-    ['a path longer than a socket may have', `/${'x'.repeat(4_000)}`],
+    ['empty', ''],
+    ['longer than the limit of a socket path', `/${'x'.repeat(4_000)}`],
   ])('%s', async (_name, path) => {
     expect(await failure(new SshAgent({ path }).list())).toBe('no-agent')
   })
 })
 
-describe('an agent that lies', () => {
+describe('a misbehaving agent', () => {
   const listed = message(12, 1, blob, 'me')
   test.each<[AgentErrorCode, string, Uint8Array]>([
     ['refused', 'a failure', message(5)],
     ['refused', "an extension's failure", message(28)],
-    ['broken-agent', 'another answer', message(14, 'x')],
-    ['broken-agent', 'an answer of no length', Buffer.alloc(4)],
-    ['broken-agent', 'a length that no agent sends', Buffer.from('0004000100', 'hex')],
+    ['broken-agent', 'an answer of another type', message(14, 'x')],
+    ['broken-agent', 'an empty answer', Buffer.alloc(4)],
+    ['broken-agent', 'a length over the limit', Buffer.from('0004000100', 'hex')],
     ['broken-agent', 'a length of four gigabytes', Buffer.from('ffffffff0c', 'hex')],
     ['broken-agent', 'two answers', Buffer.concat([listed, listed])],
     ['broken-agent', 'text', Buffer.from('HTTP/1.1 400 Bad Request\r\n\r\n')],
-    ['broken-agent', 'no count', message(12)],
-    ['broken-agent', 'more keys than it sends', message(12, 2, blob, 'me')],
-    ['broken-agent', 'fewer keys than it sends', message(12, 0, blob, 'me')],
-    ['broken-agent', 'more keys than anybody has', message(12, 513, ...Array.from({ length: 513 }, () => ['', '']).flat())],
+    ['broken-agent', 'a list without a count', message(12)],
+    ['broken-agent', 'a count above the number of keys', message(12, 2, blob, 'me')],
+    ['broken-agent', 'a count below the number of keys', message(12, 0, blob, 'me')],
+    ['broken-agent', 'more keys than the limit', message(12, 513, ...Array.from({ length: 513 }, () => ['', '']).flat())],
     ['broken-agent', 'a key without a comment', message(12, 1, blob)],
-    ['broken-agent', 'a key that is no blob', message(12, 1, 'x', 'me')],
+    ['broken-agent', 'a key that is not a blob', message(12, 1, 'x', 'me')],
     ['broken-agent', 'a key without a type', message(12, 1, buildBlob(''), 'me')],
-  ])('%s: %s', async (code, _name, answer) => {
+  ])('fails list with %s if it answers with %s', async (code, _name, answer) => {
     const path = await startFakeAgent(() => answer)
     expect(await failure(new SshAgent({ path }).list())).toBe(code)
   })
 
-  test('whatever it answers, only an AgentError comes of it', async () => {
+  test('causes only an AgentError, whatever it answers', async () => {
     let answer: Uint8Array = Buffer.alloc(0)
     const path = await startFakeAgent((_request, socket) => {
       socket.end(answer)
@@ -174,7 +174,7 @@ describe('an agent that lies', () => {
     )
   })
 
-  test('says nothing, goes away, goes away in the middle, or sends byte by byte', async () => {
+  test('fails with the right code if it stays silent or hangs up, and may send its answer byte by byte', async () => {
     const silent = await startFakeAgent(() => undefined)
     expect(await failure(new SshAgent({ path: silent, timeout: 20 }).list())).toBe('no-answer')
     const gone = await startFakeAgent((_request, socket) => void socket.destroy())
@@ -188,7 +188,7 @@ describe('an agent that lies', () => {
     expect(await new SshAgent({ path: slow }).list()).toMatchObject([{ comment: 'me' }])
   })
 
-  test('is no longer waited for when the work is stopped', async () => {
+  test("is abandoned when the caller's signal aborts", async () => {
     const stop = new AbortController()
     const path = await startFakeAgent(() => {
       stop.abort(new Error('enough'))
@@ -200,7 +200,7 @@ describe('an agent that lies', () => {
   })
 })
 
-/** An agent of one key, which answers a request to sign `data` under `flags` as the test says. */
+/** Starts an agent with one key; `answer` answers each request to sign `data` under `flags`. */
 async function agentOf(key: Uint8Array, answer: (data: Buffer, flags: number) => Uint8Array): Promise<{ agent: SshAgent; held: AgentKey }> {
   const path = await startFakeAgent((request) => {
     if (request[0] === 11) return message(12, 1, key, 'me')
@@ -213,18 +213,21 @@ async function agentOf(key: Uint8Array, answer: (data: Buffer, flags: number) =>
   return { agent, held: (await agent.list())[0]! }
 }
 
-describe('a signature', () => {
-  test.each(['ed25519', 'nistp256'] as const)('by a security key of %s, with its flags and counter', async (curve) => {
-    const fido = makeFidoKey(curve)
-    const { agent, held } = await agentOf(fido.blob, (data) => message(14, fido.signData(data)))
-    const signature = await agent.sign(held, NAMESPACE, MESSAGE)
-    expect(await verifySignature({ blob: signature, key: held.key!, namespace: NAMESPACE, message: MESSAGE })).toBe(true)
-  })
+describe('SshAgent.sign', () => {
+  test.each(['ed25519', 'nistp256'] as const)(
+    'returns a valid signature of a security key of %s, with its flags and counter',
+    async (curve) => {
+      const fido = makeFidoKey(curve)
+      const { agent, held } = await agentOf(fido.blob, (data) => message(14, fido.signData(data)))
+      const signature = await agent.sign(held, NAMESPACE, MESSAGE)
+      expect(await verifySignature({ blob: signature, key: held.key!, namespace: NAMESPACE, message: MESSAGE })).toBe(true)
+    },
+  )
 
-  describe('beside ssh-keygen', () => {
+  describe('interoperation with ssh-keygen', () => {
     beforeEach(needs('ssh-keygen'))
 
-    test.each(['ed25519', 'nistp256'] as const)('by a security key of %s is one to ssh-keygen', async (curve) => {
+    test.each(['ed25519', 'nistp256'] as const)('ssh-keygen verifies the signature of a security key of %s', async (curve) => {
       const fido = makeFidoKey(curve)
       const { agent, held } = await agentOf(fido.blob, (data) => message(14, fido.signData(data)))
       const signature = await agent.sign(held, NAMESPACE, MESSAGE)
@@ -237,7 +240,7 @@ describe('a signature', () => {
   const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 })
   const rsaKey = parsePrivateKey(Buffer.from(rsa.privateKey.export({ format: 'pem', type: 'pkcs8' }))).public
 
-  test('by RSA is asked for by SHA-512, and gets the zeros back that an agent takes from its front', async () => {
+  test('requests SHA-512 for RSA and restores leading zeros that the agent stripped', async () => {
     const asked: number[] = []
     const taken: number[] = []
     const { agent, held } = await agentOf(rsaKey.blob, (data, flags) => {
@@ -247,32 +250,42 @@ describe('a signature', () => {
       if (body.length < whole.length) taken.push(body.length)
       return message(14, buildBlob('rsa-sha2-512', body))
     })
-    // One in 256 begins with a zero.
+    // One signature in 256 begins with a zero.
     for (let i = 0; taken.length === 0; i++) await agent.sign(held, NAMESPACE, Buffer.from(`${i}`))
     expect(new Set(asked)).toEqual(new Set([4]))
   })
 
   const fido = makeFidoKey('ed25519')
   test.each<[AgentErrorCode, string, Uint8Array, (data: Buffer) => Uint8Array]>([
-    ['refused', 'is refused', blob, () => message(5)],
-    ['broken-agent', 'is a list', blob, () => message(12, 0)],
-    ['broken-agent', 'is nothing', blob, () => message(14, '')],
-    ['broken-agent', 'has something behind it', blob, () => message(14, buildBlob('ssh-ed25519', Buffer.alloc(64)), 'more')],
-    ['bad-signature', 'is too short', blob, () => message(14, buildBlob('ssh-ed25519', Buffer.alloc(63)))],
-    ['bad-signature', 'is of nothing', blob, () => message(14, buildBlob('ssh-ed25519', Buffer.alloc(64)))],
-    ['bad-signature', 'is of another key', blob, (data) => message(14, buildBlob('ssh-ed25519', signRaw(null, data, other.keyObject)))],
-    ['bad-signature', 'has the name of another type', blob, () => message(14, buildBlob('ecdsa-sha2-nistp256', Buffer.alloc(64)))],
+    ['refused', 'refuses', blob, () => message(5)],
+    ['broken-agent', 'answers with a list', blob, () => message(12, 0)],
+    ['broken-agent', 'answers with an empty signature', blob, () => message(14, '')],
+    ['broken-agent', 'appends bytes to the signature', blob, () => message(14, buildBlob('ssh-ed25519', Buffer.alloc(64)), 'more')],
+    ['bad-signature', 'answers with too short a signature', blob, () => message(14, buildBlob('ssh-ed25519', Buffer.alloc(63)))],
+    ['bad-signature', 'answers with zeros', blob, () => message(14, buildBlob('ssh-ed25519', Buffer.alloc(64)))],
+    [
+      'bad-signature',
+      'signs with another key',
+      blob,
+      (data) => message(14, buildBlob('ssh-ed25519', signRaw(null, data, other.keyObject))),
+    ],
+    ['bad-signature', 'names another key type', blob, () => message(14, buildBlob('ecdsa-sha2-nistp256', Buffer.alloc(64)))],
     [
       'broken-agent',
-      'of a security key lacks its counter',
+      "omits a security key's counter",
       fido.blob,
       () => message(14, buildBlob('sk-ssh-ed25519@openssh.com', Buffer.alloc(64))),
     ],
-    ['untouched', 'was made without a touch', fido.blob, (data) => message(14, fido.signData(data, 0))],
-    ['bad-signature', 'is of another security key', fido.blob, (data) => message(14, makeFidoKey('ed25519').signData(data))],
-    ['sha1-only', 'is by SHA-1', rsaKey.blob, (data) => message(14, buildBlob('ssh-rsa', signRaw('sha1', data, rsa.privateKey)))],
-    ['bad-signature', 'is longer than the key', rsaKey.blob, () => message(14, buildBlob('rsa-sha2-512', Buffer.alloc(257, 1)))],
-  ])('%s: that %s', async (code, _name, key, answer) => {
+    ['untouched', 'signs without a touch', fido.blob, (data) => message(14, fido.signData(data, 0))],
+    ['bad-signature', 'signs with another security key', fido.blob, (data) => message(14, makeFidoKey('ed25519').signData(data))],
+    ['sha1-only', 'signs by SHA-1', rsaKey.blob, (data) => message(14, buildBlob('ssh-rsa', signRaw('sha1', data, rsa.privateKey)))],
+    [
+      'bad-signature',
+      'answers with a signature longer than the key',
+      rsaKey.blob,
+      () => message(14, buildBlob('rsa-sha2-512', Buffer.alloc(257, 1))),
+    ],
+  ])('fails with %s if the agent %s', async (code, _name, key, answer) => {
     const { agent, held } = await agentOf(key, answer)
     expect(await failure(agent.sign(held, NAMESPACE, MESSAGE))).toBe(code)
   })

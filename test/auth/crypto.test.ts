@@ -1,4 +1,4 @@
-/** The two forms of the primitives beside each other: the same names, and the same from the same bytes. */
+/** Compares the two implementations of the primitives: they export the same names and compute the same bytes. */
 import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
@@ -7,12 +7,12 @@ import * as web from '../../src/auth/crypto.web.ts'
 import { parsePrivateKey } from '../../src/auth/private-key.ts'
 import { generateSeedKey } from '../../src/auth/seed.ts'
 
-// Where their types differ, this does not compile.
+// This line does not compile if their types differ.
 const FORMS: readonly (typeof node)[] = [node, web]
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
 
-/** What both make of it, as text; an error is one whatever it says. */
+/** Returns both implementations' results as text; any error becomes `error`. */
 function both(work: (form: typeof node) => Uint8Array | boolean | null): string[] {
   return FORMS.map((form) => {
     try {
@@ -24,7 +24,7 @@ function both(work: (form: typeof node) => Uint8Array | boolean | null): string[
   })
 }
 
-/** And that it is the same. */
+/** Expects both results to be equal and returns the result. */
 function expectSame(work: (form: typeof node) => Uint8Array | boolean | null): string {
   const [one, other] = both(work)
   expect(other).toBe(one)
@@ -33,11 +33,11 @@ function expectSame(work: (form: typeof node) => Uint8Array | boolean | null): s
 
 const bytes = (length: number): fc.Arbitrary<Uint8Array> => fc.uint8Array({ minLength: length, maxLength: length })
 
-test('both have the same names', () => {
+test('node:crypto and the web primitives export the same names', () => {
   expect(Object.keys(web).toSorted()).toEqual(Object.keys(node).toSorted())
 })
 
-test('hashes, HMAC and HKDF are the same', () => {
+test('both implementations compute the same hashes, HMAC and HKDF', () => {
   fc.assert(
     fc.property(fc.uint8Array(), fc.uint8Array(), fc.string(), (one, other, info) => {
       const made = [
@@ -51,7 +51,7 @@ test('hashes, HMAC and HKDF are the same', () => {
   )
 })
 
-test('comparison is the same, and refuses lengths that differ', () => {
+test('both implementations of isEqual agree, also for different lengths', () => {
   fc.assert(
     fc.property(fc.uint8Array(), fc.uint8Array(), (one, other) => {
       expect(expectSame((form) => form.isEqual(one, Uint8Array.from(one)))).toBe('true')
@@ -60,7 +60,7 @@ test('comparison is the same, and refuses lengths that differ', () => {
   )
 })
 
-test('what one seals the other opens; changed or cut anywhere, none', () => {
+test("each implementation opens the other's sealed bytes, and neither opens changed or truncated ones", () => {
   fc.assert(
     fc.property(bytes(32), bytes(12), fc.uint8Array(), fc.nat(), fc.nat(7), (key, nonce, plaintext, at, bit) => {
       const sealed = Buffer.from(
@@ -76,7 +76,7 @@ test('what one seals the other opens; changed or cut anywhere, none', () => {
 })
 
 describe('X25519', () => {
-  test('is the same for any scalar and point, and refuses another length', () => {
+  test('is the same for any scalar and point, and refuses points of another length', () => {
     fc.assert(
       fc.property(bytes(32), bytes(32), (scalar, point) => {
         expect(expectSame((form) => form.x25519(scalar)(point))).toMatch(/^[0-9a-f]{64}$/)
@@ -87,15 +87,15 @@ describe('X25519', () => {
     }
   })
 
-  // RFC 7748, section 5: a number over the prime is taken as its remainder, and the top bit is not looked at.
+  // RFC 7748, section 5: a number above the prime is reduced, and the top bit is ignored.
   test.each([
-    ['over the prime', `f6${'ff'.repeat(30)}7f`],
-    ['with its top bit', `09${'00'.repeat(30)}80`],
-  ])('takes a point %s', (_name, point) => {
+    ['above the prime', `f6${'ff'.repeat(30)}7f`],
+    ['with its top bit set', `09${'00'.repeat(30)}80`],
+  ])('accepts a point %s', (_name, point) => {
     expect(expectSame((form) => form.x25519(new Uint8Array(32).fill(1))(Buffer.from(point, 'hex')))).toMatch(/^[0-9a-f]{64}$/)
   })
 
-  // All points of small order, in every spelling: Curve25519's own list, https://cr.yp.to/ecdh.html#validate
+  // All points of small order, in every encoding: Curve25519's own list, https://cr.yp.to/ecdh.html#validate
   test.each([
     '0000000000000000000000000000000000000000000000000000000000000000',
     '0100000000000000000000000000000000000000000000000000000000000000',
@@ -110,7 +110,7 @@ describe('X25519', () => {
     expect(expectSame((form) => form.x25519(new Uint8Array(32).fill(1))(Buffer.from(point, 'hex')))).toBe('error')
   })
 
-  test('two shares meet, whichever form each is of', () => {
+  test('key agreement works between any two implementations', () => {
     for (const form of FORMS) {
       for (const other of FORMS) {
         const [one, two] = [form.createShare(), other.createShare()]
@@ -121,7 +121,7 @@ describe('X25519', () => {
   })
 })
 
-test('ed25519 keys and their signatures are the same', () => {
+test('both implementations derive the same ed25519 keys and signatures', () => {
   fc.assert(
     fc.property(bytes(32), fc.uint8Array(), (seed, message) => {
       expect(expectSame((form) => form.ed25519(seed).point)).toMatch(/^[0-9a-f]{64}$/)
@@ -130,7 +130,7 @@ test('ed25519 keys and their signatures are the same', () => {
   )
 })
 
-test('random bytes are as many as asked for, and others each time', () => {
+test('randomBytes returns as many bytes as requested, and different ones each time', () => {
   for (const form of FORMS) {
     expect(form.randomBytes(24)).toHaveLength(24)
     expect(hex(form.randomBytes(16))).not.toBe(hex(form.randomBytes(16)))
@@ -140,7 +140,7 @@ test('random bytes are as many as asked for, and others each time', () => {
 const pem = (key: KeyObject): Buffer => Buffer.from(key.export({ format: 'pem', type: 'pkcs8' }))
 const rsa = parsePrivateKey(pem(generateKeyPairSync('rsa', { modulusLength: 2_048 }).privateKey))
 
-test('RSA-OAEP of either opens, under its own label alone', async () => {
+test('both implementations encrypt by RSA-OAEP, and the ciphertext opens only under the same label', async () => {
   const { material } = rsa.public
   if (material.kind !== 'rsa') throw new TypeError('no RSA key')
   const [label, plaintext] = [Buffer.from('a label'), Buffer.alloc(16, 3)]
@@ -160,7 +160,7 @@ describe('signatures', () => {
     ['nistp256', 'sha256', ec('P-256')],
     ['nistp384', 'sha384', ec('P-384')],
     ['nistp521', 'sha512', ec('P-521')],
-  ] as const)('of %s are good for both, and with any bit changed for none', async (_name, digest, key) => {
+  ] as const)('of %s verify with both implementations, and neither accepts them after any change', async (_name, digest, key) => {
     const { material } = key.public
     const signature = key.sign(message)
     for (const form of FORMS) {
@@ -176,7 +176,7 @@ describe('signatures', () => {
     }
   })
 
-  test('of RSA by SHA-256 too', async () => {
+  test('of RSA by SHA-256 verify with both implementations', async () => {
     const signature = sign('sha256', message, rsa.keyObject)
     for (const form of FORMS) {
       expect(await form.verify(rsa.public.material, 'sha256', message, signature)).toBe(true)
@@ -184,7 +184,7 @@ describe('signatures', () => {
     }
   })
 
-  test('under a point that is on no curve are none', async () => {
+  test('under a point off the curve are refused', async () => {
     const point = new Uint8Array(65).fill(4)
     for (const form of FORMS) {
       expect(await form.verify({ kind: 'ecdsa', curve: 'nistp256', point }, 'sha256', message, new Uint8Array(64).fill(1))).toBe(false)

@@ -1,6 +1,6 @@
 /**
- * Every test of keys, age files and signatures once more, with what a page has in the place of node:crypto. The
- * same in a browser itself: test/e2e/browser.test.ts.
+ * Runs every test of keys, age files and signatures again with the primitives that a page uses instead of
+ * node:crypto. test/e2e/browser.test.ts does the same in a real browser.
  */
 import fc from 'fast-check'
 import { describe, expect, test, vi } from 'vitest'
@@ -9,11 +9,11 @@ import * as web from '../../src/auth/crypto.web.ts'
 
 vi.mock('../../src/auth/crypto.ts', () => import('../../src/auth/crypto.web.ts'))
 
-// Noble is slower; the full number of tries is made beside node:crypto, in crypto.test.ts and the files themselves.
+// Noble is slower. The full number of runs happens in crypto.test.ts and in the imported files themselves.
 fc.configureGlobal({ numRuns: 20 })
 
-describe("with a page's primitives", async () => {
-  test('which are in the place of the others', () => {
+describe('with the primitives of a page', async () => {
+  test('the mock replaces node:crypto', () => {
     expect(crypto.verify).toBe(web.verify)
     expect(crypto.sha256).toBe(web.sha256)
   })

@@ -1,6 +1,6 @@
 /**
- * What the tests of src/auth share: ssh-keygen's own keys, keys and certificates put together byte by byte, and a
- * FIDO key in software.
+ * Helpers shared by the tests of src/auth: keys made by ssh-keygen, keys and certificates built byte by byte,
+ * and a FIDO key in software.
  */
 import { execFileSync } from 'node:child_process'
 import { createHash, generateKeyPairSync, sign, type KeyObject } from 'node:crypto'
@@ -11,7 +11,7 @@ import { onTestFinished, type TestContext } from 'vitest'
 import { encodeMpint, encodeString, encodeUint32 } from '../../src/auth/ssh-wire.ts'
 import { missing } from '../support/programs.ts'
 
-/** For `beforeEach`: skips, and says so, where a program is missing. */
+/** For `beforeEach`: skips the test with a reason if a program is missing. */
 export const needs =
   (...programs: readonly string[]) =>
   (ctx: TestContext): void => {
@@ -19,7 +19,7 @@ export const needs =
     if (reason !== undefined) ctx.skip(reason)
   }
 
-/** A folder that is gone when the test is over. */
+/** Makes a folder that is removed when the test ends. */
 export function makeFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'asfaleia-auth-'))
   onTestFinished(() => rmSync(folder, { recursive: true }))
@@ -31,13 +31,13 @@ export function run(program: string, args: readonly string[], input?: Uint8Array
 }
 
 export interface KeyFiles {
-  /** The private key's path; the public key is beside it. */
+  /** The private key's path; the public key's file is `${path}.pub`. */
   readonly path: string
   readonly file: Buffer
   readonly line: string
 }
 
-/** A key by ssh-keygen; `args` as `['-t', 'rsa', '-b', '2048']`. */
+/** Makes a key with ssh-keygen; `args` is for example `['-t', 'rsa', '-b', '2048']`. */
 export function makeKey(folder: string, name: string, args: readonly string[], passphrase = ''): KeyFiles {
   const path = join(folder, name)
   run('ssh-keygen', ['-q', '-N', passphrase, '-C', 'a test', '-f', path, ...args])
@@ -52,7 +52,7 @@ export function certify(authority: KeyFiles, key: KeyFiles, args: readonly strin
 
 export type Field = Uint8Array | string | number | bigint
 
-/** Strings and byte strings with their length, numbers as uint32, bigints as mpints. */
+/** Encodes strings and byte strings with their length, numbers as uint32, bigints as mpints. */
 export function buildBlob(...fields: readonly Field[]): Buffer {
   return Buffer.concat(
     fields.map((field) => {
@@ -68,7 +68,7 @@ export function bigBytes(value: bigint): Buffer {
   return Buffer.from(hex.padStart(hex.length + (hex.length % 2), '0'), 'hex')
 }
 
-/** The line of a blob, with its own type. */
+/** Formats a blob as a public key line, with the blob's own type. */
 export function toLine(blob: Uint8Array): string {
   const bytes = Buffer.from(blob)
   return `${bytes.subarray(4, 4 + bytes.readUInt32BE()).toString('latin1')} ${bytes.toString('base64')}`
@@ -78,7 +78,7 @@ export function toBlob(line: string): Buffer {
   return Buffer.from(line.split(' ')[1]!, 'base64')
 }
 
-/** A user certificate of `fields`, in a form that only the bytes given may spoil. Its signature is junk. */
+/** Builds a well-formed user certificate of `fields`; only `change` can spoil its form. Its signature is junk. */
 export function buildCertificate(
   type: string,
   fields: readonly Field[],
@@ -107,13 +107,13 @@ export function buildCertificate(
   ])
 }
 
-/** A FIDO key without the hardware: OpenSSH's PROTOCOL.u2f. */
+/** A FIDO key without the hardware, as OpenSSH's PROTOCOL.u2f describes it. */
 export interface FidoKey {
   readonly line: string
   readonly blob: Buffer
-  /** An SSHSIG blob over `message`, with these flags (1: the user was there; 4: and verified). */
+  /** Returns an SSHSIG blob over `message` with these flags (1: user present; 4: user verified). */
   sign(namespace: string, message: Uint8Array, flags?: number): Buffer
-  /** What an agent answers that was asked to sign `data`: algorithm, signature, flags and counter. */
+  /** Returns an agent's answer to a request to sign `data`: algorithm, signature, flags and counter. */
   signData(data: Uint8Array, flags?: number): Buffer
 }
 
@@ -165,7 +165,7 @@ export function dearmor(text: string): Buffer {
   return Buffer.from(text.replace(ARMOR[0], '').replace(ARMOR[1], '').replaceAll('\n', ''), 'base64')
 }
 
-/** Whether `ssh-keygen -Y verify` takes it. */
+/** Whether `ssh-keygen -Y verify` accepts the signature. */
 export function keygenVerifies(folder: string, input: { line: string; blob: Uint8Array; namespace: string; message: Uint8Array }): boolean {
   const [allowed, signature] = [join(folder, 'allowed'), join(folder, 'signature')]
   writeFileSync(allowed, `me ${input.line}\n`)

@@ -15,7 +15,7 @@ import { parsePublicKey } from '../../src/auth/ssh-key.ts'
 import { missing } from '../support/programs.ts'
 import { buildBlob, makeFidoKey, makeFolder, makeKey, needs, run, toBlob } from './openssh.ts'
 
-/** The code that parsing is refused with; undefined where it is not. */
+/** Returns the code with which parsing is refused, or undefined if it succeeds. */
 function outcome(file: Uint8Array | string, passphrase?: string): PrivateKeyErrorCode | undefined {
   try {
     parsePrivateKey(Buffer.from(file), passphrase)
@@ -40,7 +40,7 @@ const blob = fromPem(mine.file)
 const point = toBlob(mine.public).subarray(-32)
 const seed = blob.subarray(blob.lastIndexOf(point) - 32, blob.lastIndexOf(point))
 
-/** An OpenSSH container around the key in `mine`, with its parts exchanged. */
+/** Builds an OpenSSH container around the key in `mine`, with some parts replaced. */
 function container(change: { cipher?: string; kdf?: string; keys?: number; public?: Uint8Array; private?: Uint8Array }): string {
   const inner = buildBlob(7, 7, 'ssh-ed25519', point, Buffer.concat([seed, point]), 'me')
   const padded = Buffer.concat([inner, Buffer.of(1, 2, 3, 4, 5, 6, 7).subarray(0, (8 - (inner.length % 8)) % 8)])
@@ -53,7 +53,7 @@ function container(change: { cipher?: string; kdf?: string; keys?: number; publi
   )
 }
 
-/** The same under a lock, which no passphrase opens. */
+/** Builds the same container encrypted, so that no passphrase opens it. */
 function locked(change: { cipher?: string; options?: string; salt?: Uint8Array | string; rounds?: number; tag?: number }): string {
   const { cipher = 'aes256-ctr', salt = Buffer.alloc(16, 1), rounds = 1, tag = 0 } = change
   return toPem(
@@ -65,7 +65,7 @@ function locked(change: { cipher?: string; options?: string; salt?: Uint8Array |
   )
 }
 
-test('a new key reads back, and its halves belong together', () => {
+test('a generated key reads back, and its public line matches its private file', () => {
   const key = parsePrivateKey(Buffer.from(mine.file))
   expect(key.public.fingerprint).toEqual(parsePublicKey(mine.public).fingerprint)
   expect(mine.public.endsWith(' me')).toBe(true)
@@ -75,7 +75,7 @@ test('a new key reads back, and its halves belong together', () => {
   expect(outcome(mine.file.trimEnd())).toBeUndefined()
 })
 
-test('a key whose seed begins with zeros is read, which sshpk takes for a shorter number', () => {
+test('a key whose seed begins with zeros is read, although sshpk would read it as a shorter number', () => {
   for (const zeros of [1, 2, 31]) {
     const small = Buffer.concat([Buffer.alloc(zeros), Buffer.alloc(32 - zeros, 0x51)])
     const pkcs8 = Buffer.concat([Buffer.from('302e020100300506032b657004220420', 'hex'), small])
@@ -87,7 +87,7 @@ test('a key whose seed begins with zeros is read, which sshpk takes for a shorte
   }
 })
 
-test('a comment with a line break is refused', () => {
+test('generatePrivateKey refuses a comment with a line break or NUL', () => {
   for (const comment of ['a\nb', 'a\rb', 'a\0b']) expect(() => generatePrivateKey(comment)).toThrow(TypeError)
 })
 
@@ -107,7 +107,7 @@ describe('PEM', () => {
     ['ecdsa-sha2-nistp384', 'pkcs8', ec],
     ['ecdsa-sha2-nistp384', 'sec1', ec],
     ['ssh-ed25519', 'pkcs8', ed25519],
-  ] as const)('%s as %s, encrypted and not', (type, form, key) => {
+  ] as const)('reads %s as %s, encrypted and plain', (type, form, key) => {
     const plain = parsePrivateKey(Buffer.from(pem(key, form)))
     expect(plain.public.type).toBe(type)
     expect(plain.keyObject.equals(key)).toBe(true)
@@ -131,9 +131,9 @@ describe('PEM', () => {
     ['unsupported', 'x25519', pem(generateKeyPairSync('x25519').privateKey, 'pkcs8')],
     ['unsupported', 'ed448', pem(generateKeyPairSync('ed448').privateKey, 'pkcs8')],
     ['not-a-private-key', 'a public key', generateKeyPairSync('ed25519').publicKey.export({ format: 'pem', type: 'spki' }).toString()],
-    ['damaged', 'another label', toPem(Buffer.alloc(48), 'RSA PRIVATE KEY')],
-    ['damaged', 'junk in a label', toPem(Buffer.alloc(48), 'PRIVATE KEY')],
-  ])('%s: %s', (code, _name, file) => {
+    ['damaged', 'the label of another type', toPem(Buffer.alloc(48), 'RSA PRIVATE KEY')],
+    ['damaged', 'junk under a valid label', toPem(Buffer.alloc(48), 'PRIVATE KEY')],
+  ])('fails with %s: %s', (code, _name, file) => {
     expect(outcome(file)).toBe(code)
   })
 })
@@ -143,21 +143,21 @@ describe('the OpenSSH container', () => {
   flipped[blob.indexOf(seed) + 3]! ^= 1
 
   test.each<[PrivateKeyErrorCode, string, string]>([
-    ['not-a-private-key', 'nothing', ''],
+    ['not-a-private-key', 'an empty file', ''],
     ['not-a-private-key', 'a public key', mine.public],
-    ['damaged', 'nothing between the lines', '-----BEGIN OPENSSH PRIVATE KEY-----\n-----END OPENSSH PRIVATE KEY-----\n'],
-    ['several-keys', 'two of them', mine.file + other.file],
-    ['damaged', 'cut off', mine.file.slice(0, 200)],
-    ['damaged', 'without its last line', mine.file.replace(/-----END.*/, '')],
-    ['damaged', 'ended as another', mine.file.replace('END OPENSSH', 'END RSA')],
-    ['not-a-private-key', 'begun in the middle of a line', `x${mine.file}`],
+    ['damaged', 'no base64', '-----BEGIN OPENSSH PRIVATE KEY-----\n-----END OPENSSH PRIVATE KEY-----\n'],
+    ['several-keys', 'two files in one', mine.file + other.file],
+    ['damaged', 'a truncated file', mine.file.slice(0, 200)],
+    ['damaged', 'no last line', mine.file.replace(/-----END.*/, '')],
+    ['damaged', 'an END line of another label', mine.file.replace('END OPENSSH', 'END RSA')],
+    ['not-a-private-key', 'a BEGIN line that starts inside a line', `x${mine.file}`],
     ['damaged', 'another magic', toPem(Buffer.concat([Buffer.from('openssh-key-v2\0'), blob.subarray(15)]))],
-    ['damaged', 'a byte after it', toPem(Buffer.concat([blob, Buffer.of(0)]))],
-    ['damaged', 'a byte less', toPem(blob.subarray(0, -1))],
-    ['damaged', 'base64 with a character less', mine.file.replace(/.=*\n-----END/, '\n-----END')],
+    ['damaged', 'a byte after the container', toPem(Buffer.concat([blob, Buffer.of(0)]))],
+    ['damaged', 'a missing last byte', toPem(blob.subarray(0, -1))],
+    ['damaged', 'base64 with a missing character', mine.file.replace(/.=*\n-----END/, '\n-----END')],
     ['damaged', 'the public half of another key', container({ public: toBlob(other.public) })],
-    ['damaged', 'a seed that is not the key’s', toPem(flipped)],
-    ['damaged', 'a private part that is empty', container({ private: Buffer.alloc(0) })],
+    ['damaged', 'a seed of another key', toPem(flipped)],
+    ['damaged', 'an empty private part', container({ private: Buffer.alloc(0) })],
     [
       'damaged',
       'check numbers that differ',
@@ -169,39 +169,39 @@ describe('the OpenSSH container', () => {
     ['unsupported', 'two keys', container({ keys: 2 })],
     ['unsupported', 'another kdf', container({ cipher: 'aes256-ctr', kdf: 'argon2' })],
     ['unsupported', 'another cipher', container({ cipher: 'rot13', kdf: 'bcrypt' })],
-    ['damaged', 'a private part that is no whole block', container({ private: Buffer.alloc(12) })],
-    ['damaged', 'options of bcrypt that are none', locked({ options: 'x' })],
+    ['damaged', 'a private part of an incomplete block', container({ private: Buffer.alloc(12) })],
+    ['damaged', 'malformed options of bcrypt', locked({ options: 'x' })],
     ['damaged', 'no salt', locked({ salt: '' })],
-    ['damaged', 'a salt without end', locked({ salt: Buffer.alloc(2_000) })],
+    ['damaged', 'a salt over the length limit', locked({ salt: Buffer.alloc(2_000) })],
     ['damaged', 'no rounds', locked({ rounds: 0 })],
     ['damaged', 'no authenticator', locked({ cipher: 'aes256-gcm@openssh.com' })],
     ['damaged', 'an authenticator that is too short', locked({ cipher: 'chacha20-poly1305@openssh.com', tag: 15 })],
-    ['damaged', 'an authenticator where none belongs', locked({ tag: 16 })],
-    ['needs-passphrase', 'a lock', locked({})],
+    ['damaged', 'an authenticator for a cipher without one', locked({ tag: 16 })],
+    ['needs-passphrase', 'an encrypted key', locked({})],
     ['needs-token', 'a FIDO key', container({ public: makeFidoKey('ed25519').blob })],
-    ['unsupported', 'a public half that is no sound key', container({ public: buildBlob('ssh-ed25519', point.subarray(1)) })],
+    ['unsupported', 'a malformed public half', container({ public: buildBlob('ssh-ed25519', point.subarray(1)) })],
     ['unsupported', 'ssh-dss', container({ public: buildBlob('ssh-dss', 1n, 1n, 1n, 1n) })],
-  ])('%s: %s', (code, _name, file) => {
+  ])('fails with %s: %s', (code, _name, file) => {
     expect(outcome(file)).toBe(code)
   })
 
-  test.each([4_097, 1_000_000_000, 0xffff_ffff])('%i rounds are not begun', (rounds) => {
+  test.each([4_097, 1_000_000_000, 0xffff_ffff])('refuses %i rounds before it starts to derive', (rounds) => {
     expect(outcome(locked({ rounds }), 'x')).toBe('too-costly')
   })
 
-  test('an empty passphrase, and one that is wrong', () => {
+  test('fails with wrong-passphrase for an empty or wrong passphrase', () => {
     for (const cipher of ['aes128-ctr', '3des-cbc'])
       for (const word of ['', 'x']) expect(outcome(locked({ cipher }), word)).toBe('wrong-passphrase')
     for (const cipher of ['aes128-gcm@openssh.com', 'chacha20-poly1305@openssh.com'])
       expect(outcome(locked({ cipher, tag: 16 }), 'x')).toBe('wrong-passphrase')
   })
 
-  test('what stands around it is nothing to it', () => {
+  test('is found among other text in the file', () => {
     expect(outcome(`\uFEFFBag Attributes\n  a name\n${mine.file}a note, and ----- dashes\n${mine.public}\n`)).toBeUndefined()
     expect(outcome(`a note\r\n${mine.file}more\n`.replaceAll(/\r?\n/g, '\r\n'))).toBeUndefined()
   })
 
-  test('its rounds are told, and nothing else waits for them', async () => {
+  test('reports its rounds, yields to other work between them, and stops when the signal aborts', async () => {
     const file = Buffer.from(locked({ rounds: 3 }))
     const told: number[] = []
     let turns = 0
@@ -212,7 +212,7 @@ describe('the OpenSSH container', () => {
     }
     setImmediate(count)
     await expect(readPrivateKey(file, 'x', { onRounds: (rounds) => told.push(rounds) })).rejects.toMatchObject({ code: 'wrong-passphrase' })
-    // The key and the nonce of AES-256 are two blocks.
+    // The key and the counter block of AES-256 are two bcrypt blocks, of 3 rounds each.
     expect(told).toEqual([6])
     expect(turns).toBeGreaterThanOrEqual(6)
     const work = readPrivateKey(Buffer.from(locked({ rounds: 4_000 })), 'x', {
@@ -225,14 +225,14 @@ describe('the OpenSSH container', () => {
   })
 })
 
-test('whatever comes, only a PrivateKeyError is thrown, and it holds nothing of the file', () => {
+test('parsePrivateKey throws only a PrivateKeyError, and the error holds no secret of the file', () => {
   const secrets = [seed.toString('base64').slice(0, 20), seed.toString('hex'), seed.toString('latin1')]
   fc.assert(
     fc.property(fc.nat(blob.length - 1), fc.integer({ min: 1, max: 255 }), (at, change) => {
       const bytes = Buffer.from(blob)
       bytes[at]! ^= change
       try {
-        // Check numbers, comment and padding do not count; the key is the same, or there is none.
+        // A change to the check numbers, comment or padding leaves the key as it was.
         const key = parsePrivateKey(Buffer.from(toPem(bytes)), 'x')
         expect(key.public.fingerprint).toEqual(parsePublicKey(mine.public).fingerprint)
       } catch (error) {
@@ -256,7 +256,7 @@ test('whatever comes, only a PrivateKeyError is thrown, and it holds nothing of 
   )
 })
 
-test('a key that is printed shows nothing secret', () => {
+test('printing a key shows no secret bytes', () => {
   const key = parsePrivateKey(Buffer.from(mine.file))
   const jwk = createPrivateKey(pem(key.keyObject, 'pkcs8')).export({ format: 'jwk' })
   expect(Buffer.from(jwk.d!, 'base64url')).toEqual(Buffer.from(seed))
@@ -265,10 +265,10 @@ test('a key that is printed shows nothing secret', () => {
   expect(text).not.toContain(seed.toString('hex').replaceAll(/../g, '$& ').trim().slice(0, 30))
 })
 
-describe('beside ssh-keygen', () => {
+describe('interoperation with ssh-keygen', () => {
   beforeEach(needs('ssh-keygen'))
 
-  test('it takes a new key and its comment', () => {
+  test('it reads a generated key and its comment', () => {
     const folder = makeFolder()
     for (const comment of ['', 'me@here', 'two words ü']) {
       const key = generatePrivateKey(comment)
@@ -284,12 +284,12 @@ describe('beside ssh-keygen', () => {
     ['ecdsa', '256'],
     ['ecdsa', '384'],
     ['ecdsa', '521'],
-  ])('its %s keys of %s bits, encrypted and in every form', (type, bits) => {
+  ])('its %s keys of %s bits are read, encrypted and in every form', (type, bits) => {
     const folder = makeFolder()
     const files = makeKey(folder, 'key', ['-t', type, '-b', bits])
     const { fingerprint } = parsePublicKey(files.line)
     expect(parsePrivateKey(files.file).public.fingerprint).toEqual(fingerprint)
-    // ssh-keygen knows other forms for all but ed25519.
+    // ssh-keygen writes ed25519 in one form only.
     for (const form of type === 'ed25519' ? ['RFC4716'] : ['RFC4716', 'PKCS8', 'PEM']) {
       for (const passphrase of ['', 'öffne dich']) {
         run('ssh-keygen', ['-q', '-p', '-P', '', '-N', passphrase, '-m', form, '-a', '2', '-f', files.path])
@@ -306,13 +306,13 @@ describe('beside ssh-keygen', () => {
 
   const ciphers = missing('ssh') === undefined ? run('ssh', ['-Q', 'cipher']).toString().trim().split('\n') : []
 
-  test('names the ciphers that are looked at here', (ctx) => {
+  test('ssh offers the ciphers that the next tests rely on', (ctx) => {
     const why = missing('ssh')
     if (why !== undefined) ctx.skip(why)
     expect(ciphers).toEqual(expect.arrayContaining(['3des-cbc', 'aes256-ctr', 'aes256-gcm@openssh.com', 'chacha20-poly1305@openssh.com']))
   })
 
-  test('its keys of every type under each of them', () => {
+  test('its keys of every type are read under each cipher', () => {
     const folder = makeFolder()
     for (const [type, bits] of [
       ['ed25519', '256'],
@@ -335,12 +335,13 @@ describe('beside ssh-keygen', () => {
     }
   })
 
-  test.each(ciphers)('a file under %s that was changed or cut opens as the same key, or not at all', (cipher) => {
+  test.each(ciphers)('a changed or truncated file under %s gives the same key or an error', (cipher) => {
     const files = makeKey(makeFolder(), 'key', ['-t', 'ed25519', '-Z', cipher, '-a', '1'], 'open')
     const whole = fromPem(files.file.toString())
     const { fingerprint } = parsePublicKey(files.line)
     const authenticated = cipher.includes('@')
-    // Other numbers of rounds only take their time: the magic, three lengths, two names, the salt and its length are before.
+    // A changed number of rounds only costs time, so skip it. Before it lie the magic, three lengths, two
+    // names, the salt and the salt's length.
     const rounds = MAGIC.length + 3 * 4 + cipher.length + 'bcrypt'.length + 4 + 16
     expect(whole.readUInt32BE(rounds)).toBe(1)
     const place = fc.nat(whole.length - 1).filter((at) => at < rounds || at >= rounds + 4)
@@ -350,7 +351,7 @@ describe('beside ssh-keygen', () => {
         bytes[at]! ^= change
         const file = Buffer.from(toPem(bytes))
         const code = outcome(file, 'open')
-        // Without an authenticator, the comment and the padding may differ.
+        // Without an authenticator, a change to the comment or the padding goes unnoticed.
         if (code === undefined)
           expect({ authenticated, key: parsePrivateKey(file, 'open').public.fingerprint }).toEqual({
             authenticated: false,
@@ -363,12 +364,12 @@ describe('beside ssh-keygen', () => {
     )
   })
 
-  test('as many rounds as a careful person takes', () => {
+  test('a key with 100 rounds is read', () => {
     const files = makeKey(makeFolder(), 'key', ['-t', 'ed25519', '-a', '100'], 'open')
     expect(parsePrivateKey(files.file, 'open').public.fingerprint).toEqual(parsePublicKey(files.line).fingerprint)
   })
 
-  test('a new key under a passphrase is one to it', () => {
+  test('it reads a key generated with a passphrase', () => {
     const path = join(makeFolder(), 'key')
     const key = generatePrivateKey('a comment', 'öffne dich')
     writeFileSync(path, key.file, { mode: 0o600 })
@@ -380,7 +381,7 @@ describe('beside ssh-keygen', () => {
   })
 })
 
-describe('beside openssl', () => {
+describe('interoperation with openssl', () => {
   beforeEach(needs('openssl'))
 
   const makePem = (folder: string, ...args: string[]): string => {
@@ -395,7 +396,7 @@ describe('beside openssl', () => {
     ['3DES', ['-v2', 'des3']],
     ['scrypt', ['-scrypt']],
     ['PKCS12’s 3DES', ['-v1', 'PBE-SHA1-3DES']],
-  ])('PKCS8 under %s', (_name, args) => {
+  ])('its PKCS8 under %s is read', (_name, args) => {
     const folder = makeFolder()
     for (const algorithm of [
       ['ed25519'],
@@ -412,14 +413,14 @@ describe('beside openssl', () => {
     }
   })
 
-  test('a curve’s parameters before the key are passed over', () => {
+  test('the curve parameters before a key are skipped', () => {
     const file = run('openssl', ['ecparam', '-name', 'prime256v1', '-genkey'])
     expect(file.toString()).toContain('BEGIN EC PARAMETERS')
     expect(parsePrivateKey(file).public.type).toBe('ecdsa-sha2-nistp256')
   })
 
-  // Another key may come of it: PKCS8 has neither an authenticator nor the public half.
-  test('PKCS8 that was changed or cut is refused in our words', () => {
+  // A change may yield another key: PKCS8 has neither an authenticator nor the public half.
+  test('changed PKCS8 fails with a known code at worst, and truncated PKCS8 is damaged', () => {
     const folder = makeFolder()
     const plain = makePem(folder, 'ed25519')
     const whole = fromPem(run('openssl', ['pkcs8', '-topk8', '-in', plain, '-passout', 'pass:open']).toString())
@@ -437,7 +438,7 @@ describe('beside openssl', () => {
   })
 })
 
-describe('PKCS8 under a derivation', () => {
+describe('PKCS8 with a key derivation', () => {
   const der = (tag: number, ...parts: Uint8Array[]): Buffer => {
     const content = Buffer.concat(parts)
     return Buffer.concat([
@@ -460,20 +461,20 @@ describe('PKCS8 under a derivation', () => {
 
   test.each<[PrivateKeyErrorCode, string, string]>([
     ['wrong-passphrase', '2,048 rounds of PBKDF2', pbkdf2(2_048)],
-    ['too-costly', 'a few more than ten million', pbkdf2(10_000_001)],
-    ['too-costly', 'a billion', pbkdf2(1_000_000_000)],
+    ['too-costly', 'just over ten million rounds', pbkdf2(10_000_001)],
+    ['too-costly', 'a billion rounds', pbkdf2(1_000_000_000)],
     ['wrong-passphrase', "openssl's scrypt", scrypt(16_384, 8, 1)],
     ['too-costly', 'scrypt of a large N', scrypt(2 ** 20, 8, 1)],
     ['too-costly', 'scrypt of a large r', scrypt(16_384, 2 ** 20, 1)],
     ['too-costly', 'scrypt of a large p', scrypt(16_384, 8, 2 ** 20)],
-    ['wrong-passphrase', "2,048 rounds of PKCS12's", pkcs12(2_048)],
-    ['too-costly', "a billion of PKCS12's", pkcs12(1_000_000_000)],
+    ['wrong-passphrase', "2,048 rounds of PKCS12's derivation", pkcs12(2_048)],
+    ['too-costly', "a billion rounds of PKCS12's derivation", pkcs12(1_000_000_000)],
     ['damaged', 'no rounds', pbes2(sequence(id('2a864886f70d01050c'), sequence(salt)))],
-    ['damaged', 'rounds that are no number', pbes2(sequence(id('2a864886f70d01050c'), sequence(salt, salt)))],
-    ['damaged', 'nothing within', build(sequence())],
+    ['damaged', 'rounds that are not a number', pbes2(sequence(id('2a864886f70d01050c'), sequence(salt, salt)))],
+    ['damaged', 'an empty algorithm', build(sequence())],
     ['damaged', 'no algorithm', toPem(sequence(), 'ENCRYPTED PRIVATE KEY')],
-    ['damaged', 'a length without end', toPem(Buffer.from('30800000', 'hex'), 'ENCRYPTED PRIVATE KEY')],
-  ])('%s: %s', (code, _name, file) => {
+    ['damaged', 'an indefinite length', toPem(Buffer.from('30800000', 'hex'), 'ENCRYPTED PRIVATE KEY')],
+  ])('fails with %s: %s', (code, _name, file) => {
     expect(outcome(file, 'x')).toBe(code)
   })
 })

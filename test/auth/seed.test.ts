@@ -13,7 +13,7 @@ import { buildBlob, keygenVerifies, makeFolder, makeKey, needs, run, toLine, typ
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
 
-/** The code that a file is refused with; undefined where it is taken. */
+/** Returns the code with which parseSeedFile refuses the text, or undefined if it accepts it. */
 function outcome(text: string): string | undefined {
   try {
     parseSeedFile(text)
@@ -38,13 +38,13 @@ test.each([
     '72',
     '92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00',
   ],
-])('the seed %s makes the key and signature of RFC 8032', (seed, point, message, signature) => {
+])('the seed %s gives the key and signature of RFC 8032', (seed, point, message, signature) => {
   const key = seedKey(Buffer.from(seed, 'hex'))
   expect(hex(key.public.blob.subarray(-32))).toBe(point)
   expect(hex(key.sign(Buffer.from(message, 'hex')))).toBe(signature)
 })
 
-test('a seed has 32 bytes, and is copied', () => {
+test('seedKey requires 32 bytes and copies them', () => {
   for (const length of [0, 31, 33, 64]) expect(() => seedKey(new Uint8Array(length))).toThrow(TypeError)
   const seed = new Uint8Array(32).fill(7)
   const key = seedKey(seed)
@@ -54,12 +54,12 @@ test('a seed has 32 bytes, and is copied', () => {
   expect(key.sign(new Uint8Array(32).fill(7))).toEqual(signature)
 })
 
-test('no two new keys are alike', () => {
+test('generateSeedKey makes a different key each time', () => {
   const fingerprints = Array.from({ length: 8 }, () => formatFingerprint(generateSeedKey().public.fingerprint))
   expect(new Set(fingerprints).size).toBe(8)
 })
 
-test('every seed and comment comes back from its file, and private-key.ts reads the same', async () => {
+test('every seed and comment survives its file, and parsePrivateKey reads the same key from it', async () => {
   await fc.assert(
     fc.asyncProperty(fc.uint8Array({ minLength: 32, maxLength: 32 }), fc.stringMatching(/^[^\r\n\0]*$/u), async (seed, comment) => {
       const file = seedKey(seed).toFile(comment)
@@ -77,11 +77,11 @@ test('every seed and comment comes back from its file, and private-key.ts reads 
   )
 })
 
-test('a comment is one line', () => {
+test('toFile refuses a comment of more than one line', () => {
   for (const comment of ['a\nb', 'a\r', 'a\0']) expect(() => seedKey(new Uint8Array(32)).toFile(comment)).toThrow(TypeError)
 })
 
-test('a key that is printed shows nothing secret', () => {
+test('printing a key shows no secret bytes', () => {
   const seed = Buffer.alloc(32, 'secret')
   const key = seedKey(seed)
   const text = inspect(key, { depth: 9, showHidden: true }) + JSON.stringify(key)
@@ -89,7 +89,7 @@ test('a key that is printed shows nothing secret', () => {
   expect(text).not.toContain(JSON.stringify([...seed]).slice(1, 40))
 })
 
-describe('files', () => {
+describe('parseSeedFile', () => {
   const seed = Buffer.alloc(32, 1)
   const { blob } = seedKey(seed).public
   const point = Buffer.from(blob.subarray(-32))
@@ -108,36 +108,36 @@ describe('files', () => {
     return `-----BEGIN OPENSSH PRIVATE KEY-----\n${bytes.toString('base64')}\n-----END OPENSSH PRIVATE KEY-----\n`
   }
 
-  test('the one that the others differ from is taken, with CR LF too', () => {
+  test('accepts the unchanged file, with CR LF too', () => {
     expect(outcome(toFile())).toBeUndefined()
     expect(outcome(toFile().replaceAll('\n', '\r\n'))).toBeUndefined()
   })
 
   const other = Buffer.from(generateSeedKey().public.blob)
   test.each<[string, string, string]>([
-    ['not-a-private-key', 'nothing', ''],
+    ['not-a-private-key', 'an empty text', ''],
     ['not-a-private-key', 'a public key', toLine(blob)],
-    ['not-a-private-key', 'no base64', toFile().replace('b3Bl', 'b3B=')],
+    ['not-a-private-key', 'a text that is not base64', toFile().replace('b3Bl', 'b3B=')],
     ['not-a-private-key', 'another magic', toFile({ magic: Buffer.from('openssh-key-v2\0') })],
     ['not-a-private-key', 'a kdf without a cipher', toFile({ kdf: 'bcrypt' })],
     ['not-a-private-key', "a kdf's options", toFile({ options: 'x' })],
     ['not-a-private-key', 'another public key', toFile({ blob: other })],
     ['not-a-private-key', 'checks that differ', toFile({}, { two: 6 })],
-    ['not-a-private-key', 'another point', toFile({}, { point: other.subarray(-32) })],
-    ['not-a-private-key', 'a secret of another point', toFile({}, { secret: Buffer.concat([seed, other.subarray(-32)]) })],
+    ['not-a-private-key', 'the point of another key', toFile({}, { point: other.subarray(-32) })],
+    ['not-a-private-key', 'a secret with the point of another key', toFile({}, { secret: Buffer.concat([seed, other.subarray(-32)]) })],
     ['not-a-private-key', 'a short secret', toFile({}, { secret: seed })],
-    ['not-a-private-key', 'another seed', toFile({}, { secret: Buffer.concat([Buffer.alloc(32, 2), point]) })],
-    ['not-a-private-key', 'another type within', toFile({}, { type: 'ssh-rsa' })],
+    ['not-a-private-key', 'the seed of another key', toFile({}, { secret: Buffer.concat([Buffer.alloc(32, 2), point]) })],
+    ['not-a-private-key', 'another type in the private part', toFile({}, { type: 'ssh-rsa' })],
     ['not-a-private-key', 'wrong padding', toFile({}, {}, Buffer.from([1, 2, 4]))],
     ['not-a-private-key', 'a block of padding too much', toFile({}, { comment: 'four' }, Buffer.from([1, 2, 3, 4, 5, 6, 7, 8, 9]))],
     ['unsupported', 'two keys', toFile({ keys: 2 })],
     ['unsupported', 'RSA', toFile({ blob: buildBlob('ssh-rsa', 65_537n, 1n << 2_047n) })],
     ['needs-passphrase', 'a cipher', toFile({ cipher: 'aes256-ctr', kdf: 'bcrypt' })],
-  ])('%s: %s', (code, _name, text) => {
+  ])('fails with %s: %s', (code, _name, text) => {
     expect(outcome(text)).toBe(code)
   })
 
-  test('cut or changed anywhere, none is taken for another key, and none fails otherwise', () => {
+  test('never yields another key from a truncated or changed file, and throws only a PrivateKeyError', () => {
     const file = toFile().split('\n')
     const bytes = Buffer.from(file[1]!, 'base64')
     fc.assert(
@@ -145,7 +145,7 @@ describe('files', () => {
         const changed = cut ? bytes.subarray(0, at) : Buffer.from(bytes)
         if (!cut) changed[at]! ^= 1 << bit
         const text = [file[0], changed.toString('base64'), file[2]].join('\n')
-        // The comment and the check's two halves are nobody's proof.
+        // A change to the comment or to both check numbers goes unnoticed, but the key stays the same.
         const taken = outcome(text) === undefined ? hex(parseSeedFile(text).public.blob) : hex(blob)
         expect(taken).toBe(hex(blob))
       }),
@@ -153,10 +153,10 @@ describe('files', () => {
   })
 })
 
-describe('beside ssh-keygen', () => {
+describe('interoperation with ssh-keygen', () => {
   beforeEach(needs('ssh-keygen'))
 
-  test('its files are read, and those of other types and with a passphrase are refused as such', () => {
+  test('its ed25519 files are read, and files of other types or with a passphrase are refused with the right code', () => {
     const folder = makeFolder()
     const files = makeKey(folder, 'key', ['-t', 'ed25519'])
     expect(toLine(parseSeedFile(files.file.toString()).public.blob)).toBe(files.line.split(' ').slice(0, 2).join(' '))
@@ -165,7 +165,7 @@ describe('beside ssh-keygen', () => {
     expect(outcome(makeKey(folder, 'encrypted', ['-t', 'ed25519'], 'open it').file.toString())).toBe('needs-passphrase')
   })
 
-  test('it reads ours, with every length of comment, and its signature is ours', async () => {
+  test('it reads our files with every length of comment, and verifies their signatures', async () => {
     const folder = makeFolder()
     for (const comment of ['', 'a', 'ab', 'me@here', 'two words ü', 'x'.repeat(200)]) {
       const key = generateSeedKey()

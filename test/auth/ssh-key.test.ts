@@ -16,7 +16,7 @@ interface Vectors {
 
 const vectors = JSON.parse(readFileSync(new URL('../vectors/keys.json', import.meta.url), 'utf8')) as Vectors
 
-/** The code that parsing is refused with, or the key's type. */
+/** Returns the key's type, or the code with which parsing is refused. */
 function outcome(parse: () => SshKey): string {
   try {
     return parse().type
@@ -26,7 +26,7 @@ function outcome(parse: () => SshKey): string {
   }
 }
 
-/** `count` bits, the first and the last of them set. */
+/** A number of `count` bits whose first and last bits are set. */
 const odd = (count: number): bigint => (1n << BigInt(count - 1)) | 1n
 
 const P = ed25519.Point.Fp.ORDER
@@ -39,7 +39,7 @@ function encodeY(y: bigint, sign = false): Buffer {
   return bytes
 }
 
-/** Whether some point of the curve has this y. */
+/** Whether a point of the curve has this y. */
 function isOnCurve(y: bigint): boolean {
   try {
     ed25519.Point.fromBytes(encodeY(y))
@@ -49,13 +49,13 @@ function isOnCurve(y: bigint): boolean {
   }
 }
 
-/** The first y from 2 on that is, or is not, on the curve and passes. */
+/** Returns the first y from 2 on for which `passes` is true. */
 function findY(passes: (y: bigint) => boolean): bigint {
   for (let y = 2n; y < 100n; y++) if (passes(y)) return y
-  throw new Error('none among the first hundred')
+  throw new Error('no y below 100 passes')
 }
 
-/** A point times the order of the base point: what is left is its small part. */
+/** Multiplies a point by the order of the base point, which leaves its small-order part. */
 function smallPart(y: bigint): typeof ed25519.Point.BASE {
   const point = ed25519.Point.fromBytes(encodeY(y))
   return point.multiplyUnsafe(ed25519.Point.Fn.ORDER - 1n).add(point)
@@ -79,8 +79,8 @@ const SK_EC = 'sk-ecdsa-sha2-nistp256@openssh.com'
 const ed = (point: Uint8Array): Buffer => buildBlob(ED, point)
 const certificate = (change = {}): Buffer => buildCertificate('ssh-ed25519-cert-v01@openssh.com', [BASE], change)
 
-describe('the vectors', () => {
-  test.each(vectors.accept)('a sound $type', ({ type, line, fingerprint }) => {
+describe('the test vectors', () => {
+  test.each(vectors.accept)('accept a sound $type', ({ type, line, fingerprint }) => {
     const key = parsePublicKey(line)
     expect(key.type).toBe(type)
     expect(formatFingerprint(key.fingerprint)).toBe(fingerprint)
@@ -89,18 +89,18 @@ describe('the vectors', () => {
     expect(parsePublicKey(Buffer.from(`${line} any thing ,ä\t`)).fingerprint).toEqual(key.fingerprint)
   })
 
-  test.each(vectors.refuse)('$code: $name', ({ code, line }) => {
+  test.each(vectors.refuse)('fail with $code: $name', ({ code, line }) => {
     expect(outcome(() => parsePublicKey(line))).toBe(code)
     expect(() => parseReceiver(Buffer.from(line, 'latin1'))).toThrow(ProtocolError)
   })
 })
 
-describe('by the bytes of the blob', () => {
+describe('parseKeyBlob', () => {
   test.each<[string, string, Buffer]>([
     [ED, 'the base point', ed(BASE)],
     ['bad-key', 'ed25519: 31 bytes', ed(BASE.subarray(1))],
     ['bad-key', 'ed25519: 33 bytes', ed(Buffer.concat([BASE, Buffer.of(0)]))],
-    ['bad-key', 'ed25519: nothing', ed(Buffer.alloc(0))],
+    ['bad-key', 'ed25519: an empty point', ed(Buffer.alloc(0))],
     ['bad-key', 'ed25519: off the curve', ed(OFF_CURVE)],
     ['bad-key', 'ed25519: the identity', ed(encodeY(1n))],
     ['bad-key', 'ed25519: the identity with a sign', ed(encodeY(1n, true))],
@@ -109,13 +109,13 @@ describe('by the bytes of the blob', () => {
     ['bad-key', 'ed25519: order 4', ed(encodeY(0n))],
     ['bad-key', 'ed25519: order 4 with a sign', ed(encodeY(0n, true))],
     ['bad-key', 'ed25519: order 8', ed(ORDER_8)],
-    ['bad-key', 'ed25519: order 8, the other sign', ed(withByte(ORDER_8, 31, ORDER_8[31]! ^ 0x80))],
+    ['bad-key', 'ed25519: order 8 with the other sign', ed(withByte(ORDER_8, 31, ORDER_8[31]! ^ 0x80))],
     ['bad-key', 'ed25519: y = p', ed(encodeY(P))],
     ['bad-key', 'ed25519: y = p + 1', ed(encodeY(P + 1n))],
     ['bad-key', 'ed25519: y = p + 3, on the curve if it were reduced', ed(encodeY(P + 3n))],
     ['bad-key', 'ed25519: y = 2^255 - 1', ed(encodeY((1n << 255n) - 1n, true))],
-    ['bad-key', 'a byte after it', Buffer.concat([ed(BASE), Buffer.of(0)])],
-    ['bad-key', 'a string after it', buildBlob(ED, BASE, '')],
+    ['bad-key', 'a byte after the key', Buffer.concat([ed(BASE), Buffer.of(0)])],
+    ['bad-key', 'a string after the key', buildBlob(ED, BASE, '')],
 
     [RSA, '2048 bits', buildBlob(RSA, 65_537n, odd(2048))],
     [RSA, '2049 bits', buildBlob(RSA, 65_537n, odd(2049))],
@@ -134,8 +134,8 @@ describe('by the bytes of the blob', () => {
     ['bad-key', 'rsa: no modulus', buildBlob(RSA, 65_537n, 0n)],
     ['bad-key', 'rsa: a negative modulus', buildBlob(RSA, 65_537n, bigBytes(odd(2048)))],
     ['bad-key', 'rsa: a zero before the exponent', buildBlob(RSA, Buffer.of(0, 1, 0, 1), odd(2048))],
-    ['bad-key', 'rsa: a zero too many before the modulus', buildBlob(RSA, 65_537n, Buffer.concat([Buffer.alloc(2), bigBytes(odd(2048))]))],
-    ['bad-key', 'rsa: a byte after it', Buffer.concat([buildBlob(RSA, 65_537n, odd(2048)), Buffer.of(0)])],
+    ['bad-key', 'rsa: an unneeded zero before the modulus', buildBlob(RSA, 65_537n, Buffer.concat([Buffer.alloc(2), bigBytes(odd(2048))]))],
+    ['bad-key', 'rsa: a byte after the key', Buffer.concat([buildBlob(RSA, 65_537n, odd(2048)), Buffer.of(0)])],
 
     [EC, 'the base point', buildBlob(EC, 'nistp256', g)],
     ['bad-key', 'ecdsa: off the curve', buildBlob(EC, 'nistp256', withByte(g, 64, g[64]! ^ 1))],
@@ -153,13 +153,13 @@ describe('by the bytes of the blob', () => {
     [SK_EC, 'with its application', buildBlob(SK_EC, 'nistp256', g, 'ssh:someone')],
     ['bad-key', 'sk: no application', buildBlob(SK, BASE)],
     ['bad-key', 'sk: an empty application', buildBlob(SK, BASE, '')],
-    ['bad-key', 'sk: an endless application', buildBlob(SK, BASE, 'x'.repeat(256))],
-    ['bad-key', 'sk: a small point', buildBlob(SK, encodeY(1n), 'ssh:')],
+    ['bad-key', 'sk: an application over the length limit', buildBlob(SK, BASE, 'x'.repeat(256))],
+    ['bad-key', 'sk: a small-order point', buildBlob(SK, encodeY(1n), 'ssh:')],
     ['bad-key', 'sk-ecdsa: no application', buildBlob(SK_EC, 'nistp256', g)],
     ['bad-key', 'sk-ecdsa: off the curve', buildBlob(SK_EC, 'nistp256', withByte(g, 64, g[64]! ^ 1), 'ssh:')],
 
     [ED, 'a user certificate', certificate()],
-    [ED, 'a certificate for anybody, without options', certificate({ principals: Buffer.alloc(0), extensions: Buffer.alloc(0) })],
+    [ED, 'a certificate without principals and options', certificate({ principals: Buffer.alloc(0), extensions: Buffer.alloc(0) })],
     [
       ED,
       'a certificate by a FIDO key',
@@ -169,13 +169,13 @@ describe('by the bytes of the blob', () => {
       }),
     ],
     ['unsupported-key', 'a host certificate', certificate({ role: 2 })],
-    ['bad-key', 'a certificate of neither kind', certificate({ role: 0 })],
-    ['bad-key', 'a certificate of a third kind', certificate({ role: 3 })],
+    ['bad-key', 'a certificate of kind 0', certificate({ role: 0 })],
+    ['bad-key', 'a certificate of kind 3', certificate({ role: 3 })],
     ['bad-key', 'a certificate with a byte after it', Buffer.concat([certificate(), Buffer.of(0)])],
     ['bad-key', 'a certificate with half a principal', certificate({ principals: Buffer.of(0, 0, 0, 9, 1) })],
     ['bad-key', 'a certificate with an option without data', certificate({ critical: buildBlob('force-command') })],
-    ['bad-key', 'a certificate with an option twice', certificate({ extensions: buildBlob('a', '', 'a', '') })],
-    ['bad-key', 'a certificate with options in disorder', certificate({ extensions: buildBlob('b', '', 'a', '') })],
+    ['bad-key', 'a certificate with a repeated option', certificate({ extensions: buildBlob('a', '', 'a', '') })],
+    ['bad-key', 'a certificate with unsorted options', certificate({ extensions: buildBlob('b', '', 'a', '') })],
     ['bad-key', 'a certificate signed by a certificate', certificate({ authority: certificate() })],
     ['bad-key', 'a certificate without authority', certificate({ authority: Buffer.alloc(0) })],
     ['bad-key', 'a certificate without signature', certificate({ signature: Buffer.alloc(0) })],
@@ -184,23 +184,27 @@ describe('by the bytes of the blob', () => {
       'a certificate with a byte after the signature',
       certificate({ signature: Buffer.concat([buildBlob(ED, 'x'), Buffer.of(0)]) }),
     ],
-    ['bad-key', 'a certificate of a small point', buildCertificate('ssh-ed25519-cert-v01@openssh.com', [encodeY(1n)])],
-    ['bad-key', 'a host certificate of a small point', buildCertificate('ssh-ed25519-cert-v01@openssh.com', [encodeY(1n)], { role: 2 })],
+    ['bad-key', 'a certificate of a small-order point', buildCertificate('ssh-ed25519-cert-v01@openssh.com', [encodeY(1n)])],
+    [
+      'bad-key',
+      'a host certificate of a small-order point',
+      buildCertificate('ssh-ed25519-cert-v01@openssh.com', [encodeY(1n)], { role: 2 }),
+    ],
     ['bad-key', 'a certificate of a weak rsa key', buildCertificate('ssh-rsa-cert-v01@openssh.com', [65_537n, odd(1024)])],
 
     ['unsupported-key', 'ssh-dss', buildBlob('ssh-dss', odd(1024), odd(160), 2n, 4n)],
     ['unsupported-key', 'ssh-ed448', buildBlob('ssh-ed448', Buffer.alloc(57, 3))],
-    ['unsupported-key', 'a type of somebody', buildBlob('new@example.com', 'x')],
+    ['unsupported-key', 'an unknown vendor type', buildBlob('new@example.com', 'x')],
     ['unsupported-key', 'a certificate of ssh-dss', buildCertificate('ssh-dss-cert-v01@openssh.com', [])],
     [
       'unsupported-key',
-      'a certificate that is spelt as no program does',
+      'a certificate type with the wrong spelling',
       buildCertificate('sk-ssh-ed25519@openssh.com-cert-v01@openssh.com', [BASE, 'ssh:']),
     ],
-    ['bad-key', 'a type that is no name', buildBlob('a,b', BASE)],
+    ['bad-key', 'a type that is not a name', buildBlob('a,b', BASE)],
     ['bad-key', 'no type', buildBlob('', BASE)],
-    ['bad-key', 'a length and nothing more', Buffer.of(0xff, 0xff, 0xff, 0xff)],
-  ])('%s: %s', (expected, _name, blob) => {
+    ['bad-key', 'only a length', Buffer.of(0xff, 0xff, 0xff, 0xff)],
+  ])('gives %s: %s', (expected, _name, blob) => {
     expect(outcome(() => parseKeyBlob(blob))).toBe(expected)
   })
 
@@ -212,21 +216,21 @@ describe('by the bytes of the blob', () => {
     [SK_EC, ['nistp256', g, 'ssh:']],
   ]
 
-  test.each(sound)('a certificate of %s is its key', (type, fields) => {
+  test.each(sound)('reads a certificate of %s as its key', (type, fields) => {
     const plain = parseKeyBlob(buildBlob(type, ...fields))
     const name = `${type.replace('@openssh.com', '')}-cert-v01@openssh.com`
     const key = parseKeyBlob(buildCertificate(name, fields))
     expect({ ...key, blob: Buffer.from(key.blob) }).toEqual({ ...plain, blob: Buffer.from(plain.blob) })
   })
 
-  test.each([...sound, ['ssh-ed25519-cert-v01@openssh.com', []] as const])('%s cut anywhere is bad', (type, fields) => {
+  test.each([...sound, ['ssh-ed25519-cert-v01@openssh.com', []] as const])('refuses %s cut at any length', (type, fields) => {
     const blob = fields.length === 0 ? certificate() : buildBlob(type, ...fields)
     for (let length = 0; length < blob.length; length++) {
       expect(outcome(() => parseKeyBlob(blob.subarray(0, length)))).toBe('bad-key')
     }
   })
 
-  test('form skips only the point', () => {
+  test('with "form" skips only the check of the point', () => {
     for (const blob of [ed(OFF_CURVE), ed(encodeY(1n)), buildBlob(EC, 'nistp256', withByte(g, 64, g[64]! ^ 1))]) {
       expect(outcome(() => parseKeyBlob(blob, 'form'))).not.toBe('bad-key')
     }
@@ -236,67 +240,67 @@ describe('by the bytes of the blob', () => {
   })
 })
 
-describe('the line', () => {
+describe('parsePublicKey', () => {
   const line = toLine(ed(BASE))
   const [type, base64] = line.split(' ') as [string, string]
   // 25 bytes: the last character before == holds two bits, and another one decodes to the same.
   const stray = toLine(buildBlob('new@example.com', 'ab')).replace(/g==$/, 'h==')
 
   test.each([
-    ['nothing', ''],
-    ['a type alone', type],
+    ['an empty text', ''],
+    ['only a type', type],
     ['a type and a space', `${type} `],
-    ['base64 alone', base64],
+    ['only base64', base64],
     ['two spaces', `${type}  ${base64}`],
     ['a tab', `${type}\t${base64}`],
-    ['a space before', ` ${line}`],
-    ['options before, as in authorized_keys', `no-pty ${line}`],
-    ['a line break after', `${line}\n`],
-    ['a line break after its comment', `${line} me\n`],
+    ['a leading space', ` ${line}`],
+    ['leading options, as in authorized_keys', `no-pty ${line}`],
+    ['a line break at its end', `${line}\n`],
+    ['a line break after the comment', `${line} me\n`],
     ['two lines', `${line} me\n${line}`],
     ['a CR', `${line}\r`],
     ['a NUL', `${line} \0`],
     ['another type', `ssh-rsa ${base64}`],
-    ['another case', `SSH-ED25519 ${base64}`],
+    ['a type in upper case', `SSH-ED25519 ${base64}`],
     ['no padding', toLine(buildBlob('new@example.com', 'ab')).replaceAll('=', '')],
-    ['padding too much', `${line}=`],
-    ['a character less', line.slice(0, -1)],
+    ['too much padding', `${line}=`],
+    ['a missing last character', line.slice(0, -1)],
     ['stray bits', stray],
-    ['the other alphabet', `${type} ${base64.replaceAll('m', '-')}`],
-    ['a break in the base64', `${type} ${base64.slice(0, 40)}\n${base64.slice(40)}`],
+    ['the URL-safe alphabet', `${type} ${base64.replaceAll('m', '-')}`],
+    ['a line break in the base64', `${type} ${base64.slice(0, 40)}\n${base64.slice(40)}`],
     ['a quoted type', `"${type}" ${base64}`],
-  ])('%s is bad', (_name, text) => {
+  ])('refuses a line with %s', (_name, text) => {
     expect(outcome(() => parsePublicKey(text))).toBe('bad-key')
     expect(outcome(() => parsePublicKey(Buffer.from(text)))).toBe('bad-key')
   })
 
-  test('a comment is anything, or nothing', () => {
+  test('accepts any comment, or no comment', () => {
     for (const comment of [' ', ' me@here', ' a  b\t;é\x7f', '  ']) {
       expect(parsePublicKey(line + comment).fingerprint).toEqual(parsePublicKey(line).fingerprint)
     }
   })
 })
 
-describe('a receiver', () => {
+describe('parseReceiver', () => {
   const key = parseKeyBlob(ed(BASE))
   const text = formatFingerprint(key.fingerprint)
 
   test.each([
-    ['cut', text.slice(0, -1)],
-    ['longer', `${text}A`],
-    ['padded', `${text}=`],
-    ['of stray bits', text.slice(0, -1) + String.fromCharCode(text.charCodeAt(text.length - 1) + 1)],
-    ['in the other alphabet', `SHA256:${'-'.repeat(42)}8`],
+    ['that is cut short', text.slice(0, -1)],
+    ['that is too long', `${text}A`],
+    ['with padding', `${text}=`],
+    ['with stray bits', text.slice(0, -1) + String.fromCharCode(text.charCodeAt(text.length - 1) + 1)],
+    ['in the URL-safe alphabet', `SHA256:${'-'.repeat(42)}8`],
     ['in lower case', text.toLowerCase()],
     ['of another hash', text.replace('SHA256', 'SHA512')],
     ['with a comment', `${text} me`],
-    ['empty', 'SHA256:'],
-    ['nothing', ''],
-  ])('fingerprint %s is bad', (_name, field) => {
+    ['that is empty', 'SHA256:'],
+    ['that is an empty field', ''],
+  ])('refuses a fingerprint %s', (_name, field) => {
     expect(() => parseReceiver(Buffer.from(field))).toThrow(expect.objectContaining({ code: 'bad-key' }))
   })
 
-  test('of a known key is not checked for its point again, of an unknown one is', () => {
+  test('skips the check of the point if the key is known', () => {
     const off = toLine(ed(OFF_CURVE))
     const asked: string[] = []
     const isKnown =
@@ -313,7 +317,7 @@ describe('a receiver', () => {
     expect(() => parseReceiver(Buffer.from(toLine(ed(encodeY(P)))), isKnown(true))).toThrow(bad)
   })
 
-  test('of any 32 bytes has one text', () => {
+  test('reads the text of any 32-byte fingerprint', () => {
     fc.assert(
       fc.property(fc.uint8Array({ minLength: 32, maxLength: 32 }), (fingerprint) => {
         const written = formatFingerprint(fingerprint)
@@ -323,14 +327,14 @@ describe('a receiver', () => {
   })
 })
 
-describe('whatever comes', () => {
+describe('for any input', () => {
   const parseAll = (bytes: Uint8Array): void => {
     outcome(() => parsePublicKey(bytes))
     outcome(() => parseKeyBlob(bytes))
     outcome(() => parseKeyBlob(bytes, 'form'))
   }
 
-  test('nothing but a ProtocolError is thrown', () => {
+  test('parsing throws only a ProtocolError', () => {
     fc.assert(
       fc.property(
         fc.oneof(
@@ -348,10 +352,10 @@ describe('whatever comes', () => {
     )
   })
 
-  // A certificate's bytes around its key do not count, so only plain keys have this.
+  // Plain keys only: bytes around the key in a certificate do not affect its fingerprint.
   const plain = vectors.accept.map(({ line }) => line).filter((line) => !line.includes('-cert-'))
 
-  test('a key with one byte changed is refused or another key', () => {
+  test('a key with one changed byte is refused or is another key', () => {
     fc.assert(
       fc.property(fc.constantFrom(...plain), fc.nat(), fc.integer({ min: 1, max: 255 }), (line, position, change) => {
         const blob = toBlob(line)
@@ -367,7 +371,7 @@ describe('whatever comes', () => {
     )
   })
 
-  test('a line with one character changed is refused or another key', () => {
+  test('a line with one changed character is refused or is another key', () => {
     fc.assert(
       fc.property(fc.constantFrom(...plain), fc.nat(), fc.integer({ min: 0, max: 255 }), (line, position, byte) => {
         const at = position % line.length
@@ -384,7 +388,7 @@ describe('whatever comes', () => {
   })
 })
 
-describe('beside ssh-keygen', () => {
+describe('interoperation with ssh-keygen', () => {
   beforeEach(needs('ssh-keygen'))
 
   const KINDS = [
@@ -396,13 +400,13 @@ describe('beside ssh-keygen', () => {
     ['ecdsa', '521'],
   ] as const
 
-  test.each(KINDS)('its %s keys of %s bits, their fingerprints, PKCS8 and certificates', (type, bits) => {
+  test.each(KINDS)('its %s keys of %s bits, their fingerprints, PKCS8 and certificates are read', (type, bits) => {
     const folder = makeFolder()
     const authority = makeKey(folder, 'authority', ['-t', 'ecdsa'])
     const files = makeKey(folder, 'key', ['-t', type, '-b', bits])
     const key = parsePublicKey(files.line)
     expect(run('ssh-keygen', ['-lf', `${files.path}.pub`]).toString()).toContain(` ${formatFingerprint(key.fingerprint)} `)
-    // ssh-keygen writes no ed25519 key so; test/auth/sshsig.test.ts uses those.
+    // ssh-keygen cannot export ed25519 keys as PKCS8; test/auth/sshsig.test.ts covers those.
     if (type !== 'ed25519') {
       const theirs = createPublicKey(run('ssh-keygen', ['-e', '-m', 'PKCS8', '-f', `${files.path}.pub`]))
       expect(createKeyObject(key.material).equals(theirs)).toBe(true)

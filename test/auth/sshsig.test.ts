@@ -52,7 +52,7 @@ const p521 = pemKey('ec', 'P-521')
 const ALL = { ed25519, rsa, p256, p384, p521 }
 const stranger = pemKey('ed25519')
 
-/** The parts of an SSHSIG, to put it together again otherwise. */
+/** Splits an SSHSIG into its parts, so that tests can reassemble it with changes. */
 function readParts(blob: Uint8Array): Buffer[] {
   const bytes = Buffer.from(blob)
   const parts: Buffer[] = []
@@ -71,8 +71,8 @@ function rebuild(blob: Uint8Array, change: Partial<Record<(typeof NAMES)[number]
   return Buffer.concat([MAGIC, buildBlob(version, ...NAMES.map((name, at) => change[name] ?? parts[at]!))])
 }
 
-describe('the vectors', () => {
-  test.each(vectors.good)('$name', async ({ line, signature }) => {
+describe('the test vectors', () => {
+  test.each(vectors.good)('$name verifies, but not for another message, namespace or key', async ({ line, signature }) => {
     const blob = Buffer.from(signature, 'base64')
     const key = parsePublicKey(line)
     expect(vectors.namespace).toBe(AUTH_NAMESPACE)
@@ -82,8 +82,8 @@ describe('the vectors', () => {
     expect(await verify(blob, stranger.public)).toBe(false)
   })
 
-  test('no bit of them may differ', async () => {
-    // r and s, or an RSA number, have other spellings of the same value; all of them are refused.
+  test('do not verify after any bit changes', async () => {
+    // r, s and RSA numbers have other encodings of the same value; all of them must be refused.
     for (const { line, signature } of vectors.good) {
       const blob = Buffer.from(signature, 'base64')
       const key = parsePublicKey(line)
@@ -97,7 +97,7 @@ describe('the vectors', () => {
     }
   })
 
-  test('cut anywhere, or with a byte more, they are refused', async () => {
+  test('do not verify if truncated or followed by a byte', async () => {
     const { line, signature } = vectors.good[0]!
     const blob = Buffer.from(signature, 'base64')
     const key = parsePublicKey(line)
@@ -109,7 +109,7 @@ describe('the vectors', () => {
 describe.each(Object.entries(ALL))('a signature by %s', (_name, key) => {
   const blob = signMessage(key, namespace, message)
 
-  test('is good for its key, message and namespace alone', async () => {
+  test('verifies only for its key, message and namespace', async () => {
     expect(await verify(blob, key.public)).toBe(true)
     expect(await verify(blob, key.public, { namespace: 'asfaleia' })).toBe(false)
     expect(await verify(blob, key.public, { namespace: '' })).toBe(false)
@@ -117,12 +117,12 @@ describe.each(Object.entries(ALL))('a signature by %s', (_name, key) => {
     for (const other of Object.values(ALL)) expect(await verify(blob, other.public)).toBe(other === key)
   })
 
-  test('is refused under a key that was put in its place', async () => {
+  test('is refused if another key is put into its blob', async () => {
     expect(await verify(rebuild(blob, { key: stranger.public.blob }), key.public)).toBe(false)
     expect(await verify(rebuild(blob, { key: stranger.public.blob }), stranger.public)).toBe(false)
   })
 
-  test('is refused in another form', async () => {
+  test('is refused in any other form', async () => {
     expect(await verify(rebuild(blob, {}), key.public)).toBe(true)
     expect(await verify(rebuild(blob, {}, 2), key.public)).toBe(false)
     expect(await verify(rebuild(blob, {}, 0), key.public)).toBe(false)
@@ -138,7 +138,7 @@ describe.each(Object.entries(ALL))('a signature by %s', (_name, key) => {
     expect(await verify(Buffer.concat([Buffer.from('SSHSIH'), rebuild(blob, {}).subarray(6)]), key.public)).toBe(false)
   })
 
-  test('of another algorithm name is refused', async () => {
+  test('is refused under another algorithm name', async () => {
     const body = readStrings(readParts(blob)[4]!)[1]!
     const names = ['ssh-rsa', 'rsa-sha2-256', 'ssh-ed25519', 'ecdsa-sha2-nistp256', 'sk-ssh-ed25519@openssh.com', 'ssh-dss', '']
     for (const name of names.filter((name) => name !== key.public.type || name === 'ssh-rsa')) {
@@ -151,7 +151,7 @@ function readStrings(bytes: Buffer): Buffer[] {
   return readParts(Buffer.concat([Buffer.alloc(MAGIC.length + 4), bytes]))
 }
 
-test('rsa signatures by SHA-1, and of another length, are refused; by SHA-256 they are good', async () => {
+test('RSA signatures verify by SHA-256 and SHA-512, but not by SHA-1 or with another length', async () => {
   const blob = signMessage(rsa, namespace, message)
   const signed = Buffer.concat([MAGIC, buildBlob(namespace, '', 'sha512', hash('sha512', message, 'buffer'))])
   const of = (name: string, hash: string, tail = Buffer.alloc(0)): Promise<boolean> => {
@@ -166,7 +166,7 @@ test('rsa signatures by SHA-1, and of another length, are refused; by SHA-256 th
   expect(await of('rsa-sha2-512', 'sha1')).toBe(false)
 })
 
-test('ecdsa numbers have one spelling and their range', async () => {
+test('an ECDSA signature verifies only with canonical numbers in range', async () => {
   const blob = signMessage(p256, namespace, message)
   const [name, body] = readStrings(readParts(blob)[4]!)
   const [r, s] = readStrings(body!)
@@ -183,7 +183,7 @@ test('ecdsa numbers have one spelling and their range', async () => {
   expect(await of(r!, BigInt(`0x${s!.toString('hex')}`) + order)).toBe(false)
 })
 
-test('ed25519 numbers have one spelling: s plus the order is refused', async () => {
+test('an ed25519 signature with s plus the order is refused', async () => {
   const blob = signMessage(ed25519, namespace, message)
   const [name, body] = readStrings(readParts(blob)[4]!)
   const order = (1n << 252n) + 27742317777372353535851937790883648493n
@@ -194,14 +194,14 @@ test('ed25519 numbers have one spelling: s plus the order is refused', async () 
   expect(await verify(rebuild(blob, { signature: buildBlob(name!, forged) }), ed25519.public)).toBe(false)
 })
 
-test('a small point in the blob, for which anybody can sign, gains nothing', async () => {
+test('a small-order point in the blob, for which anyone can forge a signature, is refused', async () => {
   const one = Buffer.concat([Buffer.of(1), Buffer.alloc(31)])
   const forged = Buffer.concat([MAGIC, buildBlob(1, buildBlob('ssh-ed25519', one), namespace, '', 'sha512')])
   const signature = buildBlob(buildBlob('ssh-ed25519', Buffer.concat([one, Buffer.alloc(32)])))
   expect(await verify(Buffer.concat([forged, signature]), ed25519.public)).toBe(false)
 })
 
-test('a certificate of the key stands for it, a host certificate and one of another key do not', async () => {
+test('a signature may carry a user certificate of its key, but no host certificate and no certificate of another key', async () => {
   const blob = signMessage(ed25519, namespace, message)
   const point = (key: SshPrivateKey): Uint8Array => readStrings(Buffer.from(key.public.blob))[1]!
   const of = (key: SshPrivateKey, role?: number): Promise<boolean> => {
@@ -218,17 +218,17 @@ describe.each(['ed25519', 'nistp256'] as const)('a FIDO key of %s', (curve) => {
   const fido = makeFidoKey(curve, 'ssh:asfaleia')
   const key = parsePublicKey(fido.line)
 
-  test('proves itself when its user was there', async () => {
+  test('verifies if its user was present', async () => {
     expect(await verify(fido.sign(namespace, message), key)).toBe(true)
     expect(await verify(fido.sign(namespace, message, 1 | 4), key)).toBe(true)
     expect(await verify(fido.sign(namespace, message), makeFidoKeyOf(curve))).toBe(false)
   })
 
-  test('does not when nobody touched it', async () => {
+  test('is refused if the user did not touch it', async () => {
     for (const flags of [0, 4, 0x80]) expect(await verify(fido.sign(namespace, message, flags), key)).toBe(false)
   })
 
-  test('does not with another state than it signed, or none, or more', async () => {
+  test('is refused if the flags or the counter are changed, missing or too long', async () => {
     const blob = fido.sign(namespace, message)
     const signature = readParts(blob)[4]!
     const of = (bytes: Uint8Array): Promise<boolean> => verify(rebuild(blob, { signature: bytes }), key)
@@ -245,7 +245,7 @@ describe.each(['ed25519', 'nistp256'] as const)('a FIDO key of %s', (curve) => {
     expect(await of(counter)).toBe(false)
   })
 
-  test('is another key under another application', async () => {
+  test('is a different key under another application', async () => {
     const [type, ...rest] = readStrings(fido.blob)
     const other = buildBlob(type!, ...rest.slice(0, -1), 'ssh:')
     const otherKey = parsePublicKey(toLine(other))
@@ -254,7 +254,7 @@ describe.each(['ed25519', 'nistp256'] as const)('a FIDO key of %s', (curve) => {
     expect(await verify(rebuild(blob, { key: other }), key)).toBe(false)
   })
 
-  test('is taken by ssh-keygen as by us', async (ctx) => {
+  test('ssh-keygen and verifySignature agree on its signature', async (ctx) => {
     needs('ssh-keygen')(ctx)
     const input = { line: fido.line, blob: fido.sign(namespace, message), namespace, message }
     const folder = makeFolder()
@@ -265,11 +265,11 @@ describe.each(['ed25519', 'nistp256'] as const)('a FIDO key of %s', (curve) => {
 
 const makeFidoKeyOf = (curve: 'ed25519' | 'nistp256'): SshKey => parsePublicKey(makeFidoKey(curve).line)
 
-test('an empty namespace is not signed in', () => {
+test('signMessage refuses an empty namespace', () => {
   expect(() => signMessage(ed25519, '', message)).toThrow(TypeError)
 })
 
-test('whatever comes is false, and never an exception', async () => {
+test('verifySignature returns false for any junk and never throws', async () => {
   const good = vectors.good.map(({ signature }) => Buffer.from(signature, 'base64'))
   await fc.assert(
     fc.asyncProperty(
@@ -287,7 +287,7 @@ test('whatever comes is false, and never an exception', async () => {
   )
 })
 
-describe('beside ssh-keygen', () => {
+describe('interoperation with ssh-keygen', () => {
   beforeEach(needs('ssh-keygen'))
 
   test.each([
@@ -297,7 +297,7 @@ describe('beside ssh-keygen', () => {
     ['ecdsa', '256'],
     ['ecdsa', '384'],
     ['ecdsa', '521'],
-  ])('%s keys of %s bits, both ways', async (type, bits) => {
+  ])("ssh-keygen and we verify each other's signatures by %s keys of %s bits", async (type, bits) => {
     const folder = makeFolder()
     const files = makeKey(folder, 'key', ['-t', type, '-b', bits])
     const key = parsePrivateKey(files.file)
@@ -312,7 +312,7 @@ describe('beside ssh-keygen', () => {
     expect(keygenVerifies(folder, { ...ours, namespace: 'file' })).toBe(false)
   })
 
-  test('a signature with its certificate in it, taken by both', async () => {
+  test("ssh-keygen and we accept a signature that carries the key's certificate", async () => {
     const folder = makeFolder()
     const authority = makeKey(folder, 'authority', ['-t', 'ed25519'])
     const files = makeKey(folder, 'key', ['-t', 'ed25519'])

@@ -16,7 +16,7 @@ const input = { audiences: ['localhost', name], now }
 
 const encode = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
 
-/** A token of any header and payload under the relay's own secret. */
+/** Builds a token of any header and payload under the relay's own secret. */
 function forge(header: unknown, payload: unknown, hash = 'sha256'): string {
   const signed = `${encode(header)}.${encode(payload)}`
   return `${signed}.${createHmac(hash, secret).update(signed).digest('base64url')}`
@@ -24,20 +24,20 @@ function forge(header: unknown, payload: unknown, hash = 'sha256'): string {
 
 const HEADER = { alg: 'HS256', typ: 'JWT' }
 
-test('a token is good for its audience until it expires, to the millisecond', () => {
+test('a token is valid for its audience until it expires, to the millisecond', () => {
   const expires = (iat + 3_600) * 1000
   expect(tokens.verify(token, input)).toEqual({ subject: 'a mailbox', expires, id: 'an id' })
   expect(tokens.verify(token, { ...input, now: expires - 1 })).toBeDefined()
   expect(tokens.verify(token, { ...input, now: expires })).toBeUndefined()
 })
 
-test('time may begin at zero', () => {
+test('a token issued at time zero is valid for its lifetime', () => {
   const early = tokens.issue({ subject: 's', audience: name, now: 0, id: 'i' })
   expect(tokens.verify(early, { ...input, now: 0 })).toEqual({ subject: 's', expires: 3_600_000, id: 'i' })
   expect(tokens.verify(early, { ...input, now: 3_600_000 })).toBeUndefined()
 })
 
-test('it holds the claims of the protocol, and what forge makes is taken: the refusals below mean something', () => {
+test('a token holds the claims of the protocol, and the forging helper of the tests below makes valid tokens', () => {
   expect(JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString())).toEqual(claims)
   expect(JSON.parse(Buffer.from(token.split('.')[0]!, 'base64url').toString())).toEqual(HEADER)
   expect(tokens.verify(forge(HEADER, claims), input)).toBeDefined()
@@ -46,10 +46,10 @@ test('it holds the claims of the protocol, and what forge makes is taken: the re
 
 const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 })
 
-describe('refuses', () => {
+describe('verification refuses', () => {
   test.each<[string, string]>([
-    ['nothing', ''],
-    ['no token', 'a.b.c'],
+    ['an empty text', ''],
+    ['three parts that are not a token', 'a.b.c'],
     ['alg none', `${encode({ alg: 'none', typ: 'JWT' })}.${encode(claims)}.`],
     ['alg none with a signature', forge({ alg: 'none', typ: 'JWT' }, claims)],
     ['no alg', forge({ typ: 'JWT' }, claims)],
@@ -68,12 +68,12 @@ describe('refuses', () => {
     ['a subject that is a number', forge(HEADER, { ...claims, sub: 1 })],
     ['no id', forge(HEADER, { ...claims, jti: undefined })],
     ['an id that is a list', forge(HEADER, { ...claims, jti: ['a'] })],
-    ['no end', forge(HEADER, { ...claims, exp: undefined })],
-    ['an end that is text', forge(HEADER, { ...claims, exp: String(claims.exp) })],
-    ['an end that is a fraction', forge(HEADER, { ...claims, exp: claims.exp + 0.5 })],
-    ['an end past all numbers', forge(HEADER, { ...claims, exp: 1e300 })],
-    ['no beginning', forge(HEADER, { ...claims, iat: undefined })],
-    ['a beginning that is text', forge(HEADER, { ...claims, iat: 'now' })],
+    ['no expiry', forge(HEADER, { ...claims, exp: undefined })],
+    ['an expiry that is text', forge(HEADER, { ...claims, exp: String(claims.exp) })],
+    ['a fractional expiry', forge(HEADER, { ...claims, exp: claims.exp + 0.5 })],
+    ['an expiry beyond the safe integers', forge(HEADER, { ...claims, exp: 1e300 })],
+    ['no time of issue', forge(HEADER, { ...claims, iat: undefined })],
+    ['a time of issue that is text', forge(HEADER, { ...claims, iat: 'now' })],
     ['a payload that is text', forge(HEADER, 'text')],
     ['a payload that is null', forge(HEADER, null)],
     ['a payload that is a list', forge(HEADER, [claims])],
@@ -86,11 +86,11 @@ describe('refuses', () => {
     expect(tokens.verify(text, input)).toBeUndefined()
   })
 
-  test('a token when the relay has no name', () => {
+  test('a token while the relay has no name', () => {
     expect(tokens.verify(token, { audiences: [], now })).toBeUndefined()
   })
 
-  test('what is over the limit, though it is well signed', () => {
+  test('a token over the length limit, even if its signature is valid', () => {
     const fits = (pad: number): string => forge({ ...HEADER, pad: 'x'.repeat(pad) }, claims)
     let pad = 0
     while (fits(pad + 1).length <= MAX_TOKEN_BYTES) pad++
@@ -99,14 +99,14 @@ describe('refuses', () => {
     expect(tokens.verify('a'.repeat(1_000_000), input)).toBeUndefined()
   })
 
-  test('to issue one over the limit', () => {
+  test('a subject for which issue would exceed the length limit', () => {
     expect(() => tokens.issue({ subject: 'x'.repeat(1_000), audience: name, now, id: 'i' })).toThrow(RangeError)
   })
 })
 
-test('a token has one spelling: no other character anywhere will do', () => {
+test('changing any character of a token invalidates it', () => {
   const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_+/=.'
-  // The last one carries four bits of its six, and lenient decoders drop the rest: all of its spellings.
+  // The last character carries only four bits. Lenient decoders ignore the other two, so try every spelling.
   for (const character of alphabet) {
     const other = token.slice(0, -1) + character
     expect(tokens.verify(other, input) !== undefined).toBe(other === token)
@@ -119,7 +119,7 @@ test('a token has one spelling: no other character anywhere will do', () => {
   )
 })
 
-test('anything at all is answered without throwing', () => {
+test('verify never throws, whatever text it gets', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'binary-ascii' }), (text) => {
       expect(tokens.verify(text, input)).toBeUndefined()
@@ -127,7 +127,7 @@ test('anything at all is answered without throwing', () => {
   )
 })
 
-test('a secret of another size or kind is refused', () => {
+test('Tokens refuses a secret of another size or kind, and a lifetime that is not a positive integer', () => {
   expect(createSecret().symmetricKeySize).toBe(32)
   expect(createSecret().equals(createSecret())).toBe(false)
   for (const bad of [createSecretKey(randomBytes(16)), createSecretKey(randomBytes(64)), rsa.privateKey]) {
