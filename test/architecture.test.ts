@@ -237,7 +237,7 @@ const PACKAGES: readonly (readonly [name: string, users: readonly string[], why:
   ['pino', ['log.ts'], 'the log'],
   ['pino-pretty', ['log.ts'], 'the log on a terminal'],
   ['string-width', ['cli/chat/text.ts'], 'how many cells of a terminal a character takes'],
-  ['qrcode', ['cli/program/qr.ts'], 'an address or a card for a phone'],
+  ['qr', ['cli/program/qr.ts'], 'an address or a card as a code for a phone'],
 ]
 
 /** Module of Node, the files or folders that may import it, why. */
@@ -280,6 +280,7 @@ const NODE: readonly (readonly [name: string, users: readonly string[], why: str
     (name) => [name, ['tor/process.ts'], 'runs tor in a folder of its own'] as const,
   ),
   ...(['events', 'fs/promises', 'net'] as const).map((name) => [name, ['tor/session.ts'], "tor's control port"] as const),
+  ['zlib', ['cli/program/qr.ts'], 'the code as a PNG picture'],
   ['module', ['cli/node.ts'], 'where the Node of the checkout lies'],
   ...(['events', 'fs', 'fs/promises', 'http', 'net', 'os', 'path', 'readline', 'stream', 'timers/promises', 'tty'] as const).map(
     (name) => [name, ['cli/'], 'the edge of the process: terminal, files, signals'] as const,

@@ -99,12 +99,12 @@ describe('asfaleia me', () => {
     const io = createTestIo({ ASFALEIA_HOME: home('Alice') })
     Object.assign(io.stdout, { isTTY: true, columns: 40 })
     expect(await runCommand(['me', '--qr'], io)).toBe(1)
-    expect(io.err()).toMatch(/the QR code is \d+ columns wide, and this terminal 40/)
+    expect(io.err()).toMatch(/the QR code is \d+ columns wide, but this terminal has 40/)
     // An RSA key of 8,192 bits makes a card that no code holds.
     await run(['ssh-keygen', '-q', '-t', 'rsa', '-b', '8192', '-N', '', '-f', join(root, 'rsa')])
     const large = await as('Rob', ['me', '--name', 'Rob', '--relay', 'localhost', '--key', join(root, 'rsa'), '--qr'])
     expect(large).toMatchObject({ code: 1, out: '' })
-    expect(large.err).toContain('too large for a QR code')
+    expect(large.err).toContain('too long for a QR code')
     expect(await as('Rob', ['me', '--link'])).toMatchObject({ code: 0 })
   }, 120_000)
 

@@ -43,6 +43,6 @@ export async function run(argv: string[], io: Io): Promise<number> {
     throw new CliError(`${path} holds no onion address`, { hint: "it has to be the file `hostname` of tor's HiddenServiceDir" })
   }
   if (values.json === true) io.stdout.write(`${formatJson({ address })}\n`)
-  else io.stdout.write(`${address}\n${values.qr === true ? `\n${await drawCode(address, io)}\n` : ''}`)
+  else io.stdout.write(`${address}\n${values.qr === true ? `\n${drawCode(address, io)}\n` : ''}`)
   return EXIT.ok
 }

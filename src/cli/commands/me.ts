@@ -56,9 +56,9 @@ export async function run(argv: string[], io: Io): Promise<number> {
   const home = needHome(io.env)
   const card = await bringUpToDate(home, values, io)
   if (values.qr === true) checkWidth(card.link, io)
-  if (values.png !== undefined) await writeNew(values.png, await encodePicture(card.link), 0o600)
+  if (values.png !== undefined) await writeNew(values.png, encodePicture(card.link), 0o600)
   if (values.json === true) io.stdout.write(`${formatJson(describe(card))}\n`)
-  else if (values.qr === true) io.stdout.write(`${card.link}\n\n${await drawCode(card.link, io)}\n`)
+  else if (values.qr === true) io.stdout.write(`${card.link}\n\n${drawCode(card.link, io)}\n`)
   else if (values.png === undefined || values.link === true) io.stdout.write(values.link === true ? `${card.link}\n` : card.text)
   return EXIT.ok
 }

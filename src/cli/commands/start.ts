@@ -106,7 +106,7 @@ async function serveOnion(doors: readonly string[], service: Service, io: Io, sc
       async onReachable(name, socks) {
         await tellName(service, name)
         screen.say('the onion service can be reached')
-        io.stdout.write(`\n${name}\n\n${await drawCode(name, io)}\n${nextCommands(io, `${name}:${ONION_PORT}`, socks)}`)
+        io.stdout.write(`\n${name}\n\n${drawCode(name, io)}\n${nextCommands(io, `${name}:${ONION_PORT}`, socks)}`)
       },
       async onNoNetwork() {
         screen.say('Tor does not get on: is there a network, and does it let Tor through? It keeps trying')

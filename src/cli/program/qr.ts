@@ -1,41 +1,74 @@
-/** QR codes for a telephone's camera: as blocks of a terminal, and as a picture. */
-import qrcode from 'qrcode'
+/** QR codes for the camera of a phone: drawn on a terminal, or written as a PNG picture. */
+import { crc32, deflateSync } from 'node:zlib'
+import { encodeQR } from 'qr'
 import { CliError } from './error.ts'
 import type { Io } from './io.ts'
 
-/** The least correction, since a card is long: screens and paper are read well. */
-const OPTIONS = { errorCorrectionLevel: 'L' } as const
+/** The light margin around a code that a camera needs, in modules (ISO/IEC 18004, 5.3.8). */
+const MARGIN = 4
+/** Pixels for one side of a module in a picture. */
+const SCALE = 6
 
-/** On a terminal in explicit black and white. @throws {CliError} where the text is too long for any code */
-export async function drawCode(text: string, io: Pick<Io, 'stdout'>): Promise<string> {
-  measure(text)
-  return io.stdout.isTTY
-    ? qrcode.toString(text, { ...OPTIONS, type: 'terminal', small: true })
-    : qrcode.toString(text, { ...OPTIONS, type: 'utf8' })
+/** Draws the code of a text with half blocks; on a terminal in explicit black and white. @throws {CliError} if the text is too long */
+export function drawCode(text: string, io: Pick<Io, 'stdout'>): string {
+  const rows = encode(text)
+  const lines: string[] = []
+  for (let y = 0; y < rows.length; y += 2) {
+    const upper = rows[y]!
+    const lower = rows[y + 1] ?? []
+    lines.push(upper.map((isDark, x) => (isDark ? (lower[x] === true ? '█' : '▀') : lower[x] === true ? '▄' : ' ')).join(''))
+  }
+  // Colours: black on white, so that the colours of the terminal do not matter.
+  return io.stdout.isTTY === true ? lines.map((line) => `\u001b[30;47m${line}\u001b[0m`).join('\n') : lines.join('\n')
 }
 
-/** Says where the terminal is too narrow for the code of a text: broken lines are no code. @throws {CliError} */
+/** Checks that the code of a text fits into the width of the terminal. @throws {CliError} if it does not */
 export function checkWidth(text: string, io: Pick<Io, 'stdout'>): void {
-  // Four modules on either side are the quiet zone, which a camera needs.
-  const width = measure(text) + 8
+  const width = encode(text).length
   const { isTTY, columns } = io.stdout as Io['stdout'] & { readonly columns?: number }
   if (isTTY !== true || columns === undefined || columns >= width) return
-  throw new CliError(`the QR code is ${width} columns wide, and this terminal ${columns}`, {
-    hint: 'make it wider, or its letters smaller; --png writes a picture',
+  throw new CliError(`the QR code is ${width} columns wide, but this terminal has ${columns}`, {
+    hint: 'make the terminal wider or its font smaller, or write a picture with --png FILE',
   })
 }
 
-/** @throws {CliError} where the text is too long for any code */
-export async function encodePicture(text: string): Promise<Buffer> {
-  measure(text)
-  return qrcode.toBuffer(text, { ...OPTIONS, type: 'png', margin: 4, scale: 6 })
+/** The code of a text as a PNG picture, one bit for each pixel. @throws {CliError} if the text is too long */
+export function encodePicture(text: string): Buffer {
+  const rows = encode(text)
+  const width = rows.length * SCALE
+  // Each line begins with its filter type, 0 for none. A set bit is white.
+  const line = Buffer.alloc(1 + Math.ceil(width / 8))
+  const lines = rows.flatMap((row) => {
+    line.fill(0)
+    for (let x = 0; x < width; x++) if (row[Math.floor(x / SCALE)] !== true) line[1 + (x >> 3)]! |= 0x80 >> (x & 7)
+    return Array<Buffer>(SCALE).fill(Buffer.from(line))
+  })
+  const header = Buffer.alloc(13)
+  header.writeUInt32BE(width, 0)
+  header.writeUInt32BE(width, 4)
+  // Bit depth 1; colour type, compression, filter and interlace method are 0.
+  header[8] = 1
+  const signature = Buffer.from('\x89PNG\r\n\x1a\n', 'latin1')
+  return Buffer.concat([signature, chunk('IHDR', header), chunk('IDAT', deflateSync(Buffer.concat(lines))), chunk('IEND', Buffer.alloc(0))])
 }
 
-/** Modules of a side. */
-function measure(text: string): number {
+/** A chunk of a PNG file: length, type, data and checksum. */
+function chunk(type: string, data: Buffer): Buffer {
+  const body = Buffer.concat([Buffer.from(type, 'latin1'), data])
+  const framed = Buffer.alloc(body.length + 8)
+  framed.writeUInt32BE(data.length, 0)
+  body.copy(framed, 4)
+  framed.writeUInt32BE(crc32(body), framed.length - 4)
+  return framed
+}
+
+/** The modules of the code with its margin, row by row; true is dark. Takes the lowest error correction, because cards are long. */
+function encode(text: string): boolean[][] {
   try {
-    return qrcode.create(text, OPTIONS).modules.size
+    return encodeQR(text, 'raw', { ecc: 'low', border: MARGIN })
   } catch {
-    throw new CliError('that is too large for a QR code', { hint: 'give it as a text; the card of an ed25519 key is small enough' })
+    throw new CliError('the text is too long for a QR code', {
+      hint: 'pass it on as text; the card of an ed25519 key is short enough for a code',
+    })
   }
 }
