@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { Arena, footprint, SLAB_BYTES } from '../../src/mailbox/arena.ts'
 
-/** An arena beside a plain map of what must be in it. */
+/** An arena beside a plain map of its expected contents. */
 function shadowed(): { arena: Arena; held: Map<number, { position: number; payload: Uint8Array }>; check(): void } {
   const held = new Map<number, { position: number; payload: Uint8Array }>()
   const arena = new Arena((owner, position) => {
@@ -29,7 +29,7 @@ function payloadOf(owner: number, length: number): Uint8Array {
 }
 
 describe('arena', () => {
-  it('gives back what was stored, whatever is stored and erased, in bounded memory', () => {
+  it('returns every stored payload after any sequence of stores and erasures, in bounded memory', () => {
     const lengths = fc.oneof(
       fc.integer({ min: 1, max: 64 }),
       fc.integer({ min: 1_000, max: 40_000 }),
@@ -41,14 +41,15 @@ describe('arena', () => {
         const { arena, held, check } = shadowed()
         for (const [owner, { length, erase, keep }] of steps.entries()) {
           const payload = payloadOf(owner, length)
-          // Entered before it is stored: the cleaner may move it in the same call.
+          // Hold the payload before its position is known: the cleaner may move it in the same call.
           held.set(owner, { position: arena.store(owner, payload), payload })
           if (!keep) {
             const victim = [...held.keys()][Math.floor(erase * (held.size - 1))]!
             arena.erase(held.get(victim)!.position)
             held.delete(victim)
           }
-          // Half of the memory may be holes, and six slabs more: four free, two spare; one is being filled.
+          // At most half of the memory may be holes, plus seven slabs: four free, two spare and the one being
+          // filled.
           expect(arena.reserved).toBeLessThanOrEqual(arena.live * 2 + 7 * SLAB_BYTES)
         }
         check()
@@ -57,14 +58,14 @@ describe('arena', () => {
     )
   })
 
-  it('stays dense after nine tenths were erased at random, and empty after all were', () => {
+  it('stays dense after random erasure of nine tenths, and empty after erasure of all', () => {
     const { arena, held, check } = shadowed()
     for (let owner = 0; owner < 60_000; owner++) {
       const payload = payloadOf(owner, 1_368)
       held.set(owner, { position: arena.store(owner, payload), payload })
     }
     const peak = arena.reserved
-    // A multiplicative order visits all owners, far apart.
+    // A multiplicative order visits owners that lie far apart.
     for (let i = 0; i < 54_000; i++) {
       const owner = (i * 7_919) % 60_000
       arena.erase(held.get(owner)!.position)
@@ -78,11 +79,11 @@ describe('arena', () => {
   })
 
   it.each([
-    ['a small one behind each large one, then the large ones go', [32_768, 1]],
-    ['none fits behind another in a slab', [SLAB_BYTES / 2, SLAB_BYTES / 2 - 7]],
-    ['one more does not fit into the rest of a slab, by eight bytes', [32_768, 32_760]],
-    ['every length about a step of eight', [1_359, 1_360, 1_361, 1_367, 1_368, 1_369]],
-  ])('stays within its bound where sizes are chosen to fragment it: %s', (_name, lengths) => {
+    ['large and small payloads alternate, then the large ones are erased', [32_768, 1]],
+    ['no two payloads fit into one slab', [SLAB_BYTES / 2, SLAB_BYTES / 2 - 7]],
+    ['the rest of a slab is eight bytes too small for another payload', [32_768, 32_760]],
+    ['every length around a multiple of eight', [1_359, 1_360, 1_361, 1_367, 1_368, 1_369]],
+  ])('stays within its bound if sizes are chosen to fragment it: %s', (_name, lengths) => {
     const { arena, held, check } = shadowed()
     const payloads = lengths.map((length, n) => payloadOf(n, length))
     const mean = lengths.reduce((sum, length) => sum + length, 0) / lengths.length
@@ -93,7 +94,7 @@ describe('arena', () => {
         const payload = payloads[owner % payloads.length]!
         held.set(owner, { position: arena.store(owner, payload), payload })
       }
-      // All but the last size go, in the order that they came; then every second of what is left.
+      // Erase all but the last size in order of arrival, then every second payload that is left.
       for (const [each, { position, payload }] of held) {
         if (payload === payloads.at(-1) && each % 4 !== 1) continue
         arena.erase(position)
@@ -105,19 +106,19 @@ describe('arena', () => {
     expect(over).toBeLessThanOrEqual(0)
   })
 
-  it('gives the memory of empty slabs back at once, without a collection', () => {
+  it('frees the memory of empty slabs at once, without a garbage collection', () => {
     const { arena, held } = shadowed()
     const payload = payloadOf(0, SLAB_BYTES / 2)
     for (let owner = 0; owner < 64; owner++) held.set(owner, { position: arena.store(owner, payload), payload })
     const full = process.memoryUsage().arrayBuffers
     for (const { position } of held.values()) arena.erase(position)
     const emptied = process.memoryUsage().arrayBuffers
-    // Not beside what there was before: what others left is collected in between, or not.
+    // Do not compare with the state before the test: garbage of earlier tests may be collected in between.
     expect(full - emptied).toBeGreaterThan(50 * SLAB_BYTES)
     expect(arena.reserved).toBeLessThanOrEqual(3 * SLAB_BYTES)
   })
 
-  it('overwrites at once', () => {
+  it('overwrites a payload as soon as it is erased', () => {
     const arena = new Arena(() => {})
     const position = arena.store(1, payloadOf(1, 100))
     const view = arena.read(position)
@@ -125,7 +126,7 @@ describe('arena', () => {
     expect(view.every((byte) => byte === 0)).toBe(true)
   })
 
-  it('leaves no copy where the cleaner moved a payload from', () => {
+  it('leaves no copy of a payload at the place that the cleaner moved it from', () => {
     const { arena, held } = shadowed()
     const views = new Map<number, Uint8Array>()
     for (let owner = 0; owner < 10_000; owner++) {
@@ -142,8 +143,7 @@ describe('arena', () => {
     }
     const moved = [...held].filter(([owner, { position }]) => position !== first.get(owner))
     expect(moved.length).toBeGreaterThan(0)
-    // A slab that was emptied may be in use again; what is there must not be this owner's payload. One that was given
-    // back has no bytes that could be looked at.
+    // An emptied slab may be in use again and must then hold other bytes. A freed slab has no bytes to look at.
     const own = ([owner]: [number, unknown]): boolean => views.get(owner)!.every((byte) => byte === 1 + (owner % 255))
     const reused = new Set([...held.values()].map(({ position }) => position))
     const seen = moved.filter(([owner]) => !reused.has(first.get(owner)!) && views.get(owner)!.length > 0)
@@ -151,7 +151,7 @@ describe('arena', () => {
     expect(seen.filter(own)).toEqual([])
   })
 
-  it('refuses what no slab can hold', () => {
+  it('refuses a payload larger than a slab', () => {
     expect(() => new Arena(() => {}).store(1, new Uint8Array(SLAB_BYTES - 7))).toThrow(RangeError)
   })
 })

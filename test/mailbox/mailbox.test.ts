@@ -23,7 +23,7 @@ function subscriber(owner: number, calls: string[] = []): Subscriber {
 
 const all = { messages: 100, bytes: 1e6 }
 
-/** An id as it goes over the wire; undefined for a message that was refused. */
+/** Acknowledges by the id as it goes over the wire. */
 function ack(mailboxes: MemoryMailboxes, box: string, id: string): boolean {
   return mailboxes.ack(box, Number.parseInt(id.slice(0, 8), 16), Number.parseInt(id.slice(8), 16))
 }
@@ -32,13 +32,13 @@ function idOf(put: Put): string {
   return 'refused' in put ? put.refused : [put.high, put.low].map((word) => word.toString(16).padStart(8, '0')).join('')
 }
 
-/** The references that are leased. */
+/** Leases messages and returns their references. */
 function lease(mailboxes: MemoryMailboxes, id: string, owner: number, kind: Lease, now = 0, how = all): number[] {
   const into = new Float64Array(how.messages)
   return [...into.subarray(0, mailboxes.take(id, owner, { lease: kind, bytes: how.bytes }, now, into))]
 }
 
-/** The same, as texts. */
+/** Leases messages and returns their texts. */
 function take(mailboxes: MemoryMailboxes, id: string, owner: number, kind: Lease, now = 0, how = all): string[] {
   return lease(mailboxes, id, owner, kind, now, how).map((reference) => {
     const { bytes, start, end } = mailboxes.read(reference)!
@@ -54,7 +54,7 @@ describe('mailbox', () => {
     expect(take(mailboxes, 'm', 2, 'lease')).toEqual(['c'])
   })
 
-  it('hides what is leased, and has it wait again at its old place when the connection ends', () => {
+  it('hides leased messages, and returns them to their old place when the connection ends', () => {
     const mailboxes = create()
     for (const text of ['a', 'b', 'c']) mailboxes.put('m', bytes(text), 0)
     expect(take(mailboxes, 'm', 1, 'lease', 0, { messages: 2, bytes: 1e6 })).toEqual(['a', 'b'])
@@ -64,7 +64,7 @@ describe('mailbox', () => {
     expect(take(mailboxes, 'm', 3, 'lease')).toEqual(['a', 'b', 'c'])
   })
 
-  it('bounds a batch in bytes, and lets one message through whatever its size', () => {
+  it('bounds a batch in bytes, but always returns at least one message', () => {
     const mailboxes = create()
     mailboxes.put('m', new Uint8Array(500).fill(97), 0)
     mailboxes.put('m', bytes('bb'), 0)
@@ -74,7 +74,7 @@ describe('mailbox', () => {
     expect(take(mailboxes, 'm', 1, 'lease', 0, small)).toEqual(['bb'])
   })
 
-  it('acknowledges by id, whoever leases, and what is unknown not', () => {
+  it('acknowledges a message by its id for any owner, and refuses an unknown id', () => {
     const mailboxes = create()
     const id = idOf(mailboxes.put('m', bytes('a'), 0))
     const other = idOf(mailboxes.put('other', bytes('b'), 0))
@@ -84,7 +84,7 @@ describe('mailbox', () => {
     expect(mailboxes.size).toMatchObject({ messages: 1, mailboxes: 1 })
   })
 
-  it('refuses at the quota and at the budget, and drops nothing for it', () => {
+  it('refuses messages over the quota or the budget without dropping any', () => {
     const cost = footprint(4) + MESSAGE_BYTES
     const mailboxes = create({ ...LIMITS, mailboxMessages: 2 }, 2 * MAILBOX_BYTES + 3 * cost)
     const results = ['m', 'm', 'm', 'n', 'n', 'o'].map((id) => mailboxes.put(id, bytes('text'), 0))
@@ -99,7 +99,7 @@ describe('mailbox', () => {
     expect(take(mailboxes, 'm', 1, 'plain')).toEqual(['text', 'text'])
   })
 
-  it('erases what expires, leased or not, and says when the next does', () => {
+  it('erases expired messages, leased or not, and reports the next expiry', () => {
     const erased: Erased[] = []
     const mailboxes = new MemoryMailboxes({
       limits: LIMITS,
@@ -121,7 +121,7 @@ describe('mailbox', () => {
     expect(mailboxes.size).toMatchObject({ messages: 0, mailboxes: 0, bytes: 0 })
   })
 
-  it('tells a stale reference from a later message in its place', () => {
+  it('ignores a stale reference whose place a later message has taken', () => {
     const mailboxes = create()
     mailboxes.put('m', bytes('a'), 0)
     const [stale] = lease(mailboxes, 'm', 1, 'plain')
@@ -132,7 +132,7 @@ describe('mailbox', () => {
     expect(mailboxes.size.messages).toBe(1)
   })
 
-  it('holds a subscription to its window, and calls when there is room again', () => {
+  it('limits a subscription to its window, and notifies the subscriber when there is room again', () => {
     const calls: string[] = []
     const mailboxes = create()
     const own = subscriber(1, calls)
@@ -146,7 +146,7 @@ describe('mailbox', () => {
     expect(take(mailboxes, 'm', 1, 'subscribe')).toEqual(['d'])
   })
 
-  it('gives the mailbox to the newest subscriber, with what only the older subscription leased', () => {
+  it('passes the mailbox and the messages leased by its subscription to the newest subscriber', () => {
     const older: string[] = []
     const mailboxes = create()
     for (const text of ['a', 'b', 'c']) mailboxes.put('m', bytes(text), 0)
@@ -161,7 +161,7 @@ describe('mailbox', () => {
   })
 })
 
-describe('handing over', () => {
+describe('handing over a mailbox', () => {
   const fill = (mailboxes: MemoryMailboxes): string[] =>
     ['a', 'b', 'c', 'd'].map((text, i) => idOf(mailboxes.put(i % 2 === 0 ? 'm' : 'n', bytes(text), i * 1_000)))
   const move = (from: MemoryMailboxes, to: MemoryMailboxes, now: number, later = now): MemoryMailboxes => {
@@ -169,13 +169,13 @@ describe('handing over', () => {
     return to
   }
 
-  it('keeps order, ids and the time left, and has leased messages wait', () => {
+  it('keeps order, ids and remaining time, and makes leased messages wait again', () => {
     const older = create()
     const ids = fill(older)
     take(older, 'm', 1, 'lease', 4_000, { messages: 1, bytes: 1e6 })
     older.subscribe('n', subscriber(2))
     take(older, 'n', 2, 'subscribe', 4_000)
-    // The other relay's clock may stand elsewhere.
+    // The other relay's clock may differ.
     const newer = move(older, create(), 4_000, 1_004_000)
     expect(newer.size).toMatchObject({ mailboxes: 2, messages: 4, subscribers: 0 })
     expect(newer.nextExpiry).toBe(1_010_000)
@@ -186,7 +186,7 @@ describe('handing over', () => {
     expect(older.size.messages).toBe(4)
   })
 
-  it('puts what comes after behind what was there', () => {
+  it('puts new messages behind the restored ones', () => {
     const newer = move(create(), create(), 0)
     fill(newer)
     const newest = move(newer, create(), 4_000)
@@ -194,7 +194,7 @@ describe('handing over', () => {
     expect(take(newest, 'm', 1, 'lease', 4_000)).toEqual(['a', 'c', 'e'])
   })
 
-  it('takes what was accepted, over the quota and over the budget, and refuses what comes then', () => {
+  it('restores accepted messages beyond quota and budget, but refuses new ones beyond them', () => {
     const older = create()
     fill(older)
     const newer = move(older, create({ ...LIMITS, mailboxMessages: 1 }, 100), 4_000)
@@ -203,7 +203,7 @@ describe('handing over', () => {
     expect(newer.put('o', bytes('e'), 4_000)).toEqual({ refused: 'relay-full' })
   })
 
-  it('holds nothing longer than the newer relay would, so that expiry keeps its order', () => {
+  it("holds no message longer than the new relay's own limit, so that messages still expire in order", () => {
     const older = create()
     fill(older)
     const newer = move(older, create({ ...LIMITS, holdSeconds: 2 }), 3_000)
@@ -214,7 +214,7 @@ describe('handing over', () => {
     expect(newer.size.messages).toBe(0)
   })
 
-  it('ends where the messages are erased meanwhile', () => {
+  it('ends the iteration if the messages are erased in the meantime', () => {
     const mailboxes = create()
     fill(mailboxes)
     const held = mailboxes.held(4_000)
@@ -227,10 +227,10 @@ describe('handing over', () => {
 })
 
 /**
- * The whole under random commands, beside a model that is a list: nothing is lost, nothing comes
- * twice while it is leased, order holds, and what a command answers is what the model says.
+ * Runs random commands against a list as the model: no message is lost, none is delivered twice while leased,
+ * order holds, and each command answers as the model does.
  */
-describe('mailbox, by model', () => {
+describe('mailbox against a model', () => {
   interface Held {
     readonly id: string
     readonly text: string
@@ -261,7 +261,7 @@ describe('mailbox, by model', () => {
     { weight: 2, arbitrary: fc.record({ do: fc.constant('wait'), ms: fc.integer({ min: 1, max: 6_000 }) }) },
   )
 
-  it('loses and duplicates nothing', () => {
+  it('loses and duplicates no message', () => {
     fc.assert(
       fc.property(fc.array(command, { maxLength: 120 }), (commands) => {
         let mailboxes = create()
@@ -295,7 +295,7 @@ describe('mailbox, by model', () => {
             }
             case 'take': {
               const { id, owner, kind, messages } = step as { id: string; owner: number; kind: Lease; messages: number }
-              // A connection takes for a subscription only while it has it.
+              // A connection takes for a subscription only while it holds that subscription.
               if (kind === 'subscribe' && box!.subscriber !== owner) break
               const room = kind === 'subscribe' ? LIMITS.window - leased(owner).length : Infinity
               const expected = box!.held.filter(({ lease }) => lease === undefined).slice(0, Math.max(0, Math.min(messages, room)))
@@ -345,7 +345,7 @@ describe('mailbox, by model', () => {
               mailboxes.leave(id, owner)
               for (const held of leased(owner)) delete held.lease
               if (box!.subscriber === owner) delete box!.subscriber
-              // Its connection is gone: nothing of it will be written.
+              // The connection is gone, so none of its messages will be written.
               for (const entry of inFlight.filter((each) => each.id === id && each.owner === owner)) {
                 inFlight.splice(inFlight.indexOf(entry), 1)
               }
@@ -374,7 +374,7 @@ describe('mailbox, by model', () => {
           bytes: used(),
           subscribers: Object.values(model).filter((box) => box.subscriber !== undefined).length,
         })
-        // What is left comes out in order, once, byte for byte.
+        // The remaining messages come out in order, once, byte for byte.
         for (const [id, box] of Object.entries(model)) {
           for (const owner of [1, 2, 3]) mailboxes.leave(id, owner)
           expect(take(mailboxes, id, 9, 'lease', now)).toEqual(box.held.map(({ text }) => text))

@@ -54,17 +54,17 @@ function scratch(): string {
   return folder
 }
 
-test('livez: the process answers', async () => {
+test('/livez answers 200 while the process runs', async () => {
   expect(await ask(await start(), '/livez')).toMatchObject({ status: 200, body: 'ok\n' })
 })
 
-describe('readyz', () => {
-  test('200 when there is nothing to wait for', async () => {
+describe('/readyz', () => {
+  test('answers 200 without reasons if the relay is ready', async () => {
     const { status, body } = await ask(await start({ tor: async () => DONE }), '/readyz')
     expect([status, JSON.parse(body)]).toEqual([200, { ready: true, reasons: [] }])
   })
 
-  test('503 with every reason otherwise, and follows the relay', async () => {
+  test("answers 503 with every reason, and follows the relay's state", async () => {
     let names: string[] = []
     const address = await start({
       snapshot: () => createSnapshot({ names }),
@@ -76,7 +76,7 @@ describe('readyz', () => {
     expect(JSON.parse((await ask(address, '/readyz')).body)).toMatchObject({ reasons: ['tor-unreachable'] })
   })
 
-  test('several watchers ask tor once', async () => {
+  test('asks tor once for several requests at the same time', async () => {
     let asked = 0
     const address = await start({
       tor: async () => {
@@ -89,7 +89,7 @@ describe('readyz', () => {
   })
 })
 
-test('metrics: Prometheus text, of this very moment', async () => {
+test('/metrics serves current values as Prometheus text', async () => {
   const snapshot = createSnapshot()
   const address = await start({ snapshot: () => snapshot })
   const before = await ask(address, '/metrics')
@@ -101,7 +101,7 @@ test('metrics: Prometheus text, of this very moment', async () => {
   }
 })
 
-test('status: JSON of the documented shape', async () => {
+test('/status serves JSON of the documented shape', async () => {
   const { status, headers, body } = await ask(await start(), '/status')
   expect([status, headers['content-type']]).toEqual([200, 'application/json; charset=utf-8'])
   const shape = buildStatus({
@@ -136,34 +136,34 @@ test.each([
   ['/panic?now', 'POST', 405],
   ['/panic', 'POST', 404],
   ['/%zz', 'GET', 400],
-])('%s %s: %i', async (path, method, expected) => {
+])('a request of %s by %s is answered %i, without CORS headers', async (path, method, expected) => {
   const { status, headers, body } = await ask(await start(), path, { method })
   expect(status).toBe(expected)
   expect(Object.keys(headers).filter((name) => name.startsWith('access-control'))).toEqual([])
   if (expected >= 400) expect(body).not.toContain(path.slice(2) || 'stack')
 })
 
-describe('panic', () => {
+describe('POST /panic', () => {
   const SURE = { 'asfaleia-panic': 'now' }
   const startPanicking = async (): Promise<{ address: Address; panics: () => number }> => {
     let panics = 0
     return { address: await start({ panic: () => void panics++ }), panics: () => panics }
   }
 
-  test('wipes', async () => {
+  test('wipes the relay', async () => {
     const { address, panics } = await startPanicking()
     const { status, body } = await ask(address, '/panic', { method: 'POST', headers: SURE })
     expect([status, JSON.parse(body), panics()]).toEqual([200, { wiped: true }, 1])
   })
 
   test.each<[string, number, { method?: string; headers: Record<string, string> }]>([
-    ['without the header', 403, { headers: {} }],
-    ['with another word in it', 403, { headers: { 'asfaleia-panic': 'yes' } }],
-    ['from a web page, whatever its browser let through', 403, { headers: { ...SURE, origin: 'http://localhost:9090' } }],
-    ['from a web page whose name was resolved to us', 421, { headers: { ...SURE, host: 'example.org' } }],
-    ["as a browser's question whether it may", 405, { method: 'OPTIONS', headers: { 'access-control-request-headers': 'asfaleia-panic' } }],
-    ['by GET, as an image would', 404, { method: 'GET', headers: SURE }],
-  ])('not %s', async (_name, expected, options) => {
+    ['without its header', 403, { headers: {} }],
+    ['with another value of the header', 403, { headers: { 'asfaleia-panic': 'yes' } }],
+    ['with the Origin of a web page', 403, { headers: { ...SURE, origin: 'http://localhost:9090' } }],
+    ['with the Host of a web page (DNS rebinding)', 421, { headers: { ...SURE, host: 'example.org' } }],
+    ['as a CORS preflight', 405, { method: 'OPTIONS', headers: { 'access-control-request-headers': 'asfaleia-panic' } }],
+    ['by GET, as an image would send it', 404, { method: 'GET', headers: SURE }],
+  ])('does not wipe %s', async (_name, expected, options) => {
     const { address, panics } = await startPanicking()
     const { status, headers } = await ask(address, '/panic', { method: 'POST', ...options })
     expect([status, panics()]).toEqual([expected, 0])
@@ -171,7 +171,7 @@ describe('panic', () => {
   })
 })
 
-describe('another host name is answered 421', () => {
+describe('the Host header', () => {
   test.each([
     'example.org',
     'example.org:9090',
@@ -182,7 +182,7 @@ describe('another host name is answered 421', () => {
     '10.0.0.1',
     ' ',
     'localhost:9090@x',
-  ])('%j', async (host) => {
+  ])('%j is refused with 421', async (host) => {
     const address = await start()
     for (const path of ['/livez', '/readyz', '/metrics', '/status', '/nowhere']) {
       const { status, body } = await ask(address, path, { headers: { host } })
@@ -191,11 +191,11 @@ describe('another host name is answered 421', () => {
     }
   })
 
-  test.each(['localhost', 'LOCALHOST:1', '127.0.0.1:9090', '127.1.2.3', '[::1]:9090'])('%s is ours', async (host) => {
+  test.each(['localhost', 'LOCALHOST:1', '127.0.0.1:9090', '127.1.2.3', '[::1]:9090'])('%s is accepted', async (host) => {
     expect(await ask(await start(), '/livez', { headers: { host } })).toMatchObject({ status: 200 })
   })
 
-  test('none at all is refused', async () => {
+  test('is required', async () => {
     const address = await start()
     if (address.kind !== 'tcp') throw new Error('a port was asked for')
     const socket = connect(address.port, address.host)
@@ -204,8 +204,8 @@ describe('another host name is answered 421', () => {
   })
 })
 
-describe('a unix socket', () => {
-  test('is for its owner alone, answers to any name, and is taken anew where its listener died', async () => {
+describe("the operator's unix socket", () => {
+  test('has mode 0600 and accepts any Host header', async () => {
     const path = join(scratch(), 'operator.sock')
     const address = await start({}, { kind: 'unix', path })
     expect(address).toEqual({ kind: 'unix', path })
@@ -213,7 +213,7 @@ describe('a unix socket', () => {
     expect(await ask(address, '/livez', { headers: { host: 'anything' } })).toMatchObject({ status: 200 })
   })
 
-  test('is given back at the end', async () => {
+  test('is removed when the operator listener closes', async () => {
     const path = join(scratch(), 'operator.sock')
     await start({}, { kind: 'unix', path })
     await running.pop()!.close()
@@ -221,13 +221,13 @@ describe('a unix socket', () => {
   })
 })
 
-test('an address that is taken, or not local, is a ListenError', async () => {
+test('an address that is in use or not local is refused with a ListenError', async () => {
   const address = await start()
   await expect(start({}, address)).rejects.toThrow(ListenError)
   await expect(start({}, { kind: 'tcp', host: '0.0.0.0', port: 0 })).rejects.toThrow(ListenError)
 })
 
-test('our own mistake is told to the caller and shown to nobody', async () => {
+test('an internal error goes to onFault, and its text not into the answer', async () => {
   let faults = 0
   const address = await start({
     snapshot() {
@@ -239,7 +239,7 @@ test('our own mistake is told to the caller and shown to nobody', async () => {
   expect([status, body, faults]).toEqual([500, 'the relay erred\n', 1])
 })
 
-test('closing does not wait for who keeps a connection', async () => {
+test('close() does not wait for open connections', async () => {
   const address = await start()
   if (address.kind !== 'tcp') throw new Error('a port was asked for')
   const socket = connect(address.port, address.host)

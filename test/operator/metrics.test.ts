@@ -21,13 +21,13 @@ function moment(differing: Partial<Moment> = {}): Moment {
   }
 }
 
-/** Samples of a Prometheus text by their name and labels. */
+/** Parses a Prometheus text into samples by name and labels. */
 function samples(text: string): Map<string, number> {
   const lines = text.split('\n').filter((line) => line !== '' && !line.startsWith('#'))
   return new Map(lines.map((line) => [line.slice(0, line.lastIndexOf(' ')), Number(line.slice(line.lastIndexOf(' ') + 1))]))
 }
 
-describe('rounding', () => {
+describe('the status rounds', () => {
   const counters = createCounters()
   counters.accepted.tcp = 11
   counters.logins.sign = 1
@@ -47,7 +47,7 @@ describe('rounding', () => {
     messageBudget: 1_000_001,
   })
 
-  test('what counts people, messages and deeds goes in steps; refusals and budgets are exact', () => {
+  test('counts of people, messages and actions, but neither refusals nor budgets', () => {
     expect(buildStatus(moment({ snapshot }))).toEqual({
       version: '1.2.3',
       uptimeSeconds: 61,
@@ -74,7 +74,7 @@ describe('rounding', () => {
     })
   })
 
-  test('metrics are those of the status', async () => {
+  test('the metrics the same way', async () => {
     const text = samples(await renderMetrics(moment({ snapshot, tor: { reachable: true, bootstrap: 45, summary: 'loading_descriptors' } })))
     expect(Object.fromEntries(text)).toMatchObject({
       'asfaleia_info{version="1.2.3"}': 1,
@@ -96,7 +96,7 @@ describe('rounding', () => {
     })
   })
 
-  test('one person more or less does not show', () => {
+  test('so that one person more or less does not show', () => {
     for (const count of ['connections', 'proven', 'mailboxes', 'subscribers', 'messages'] as const) {
       const [before, after] = [
         buildStatus(moment({ snapshot: createSnapshot({ [count]: 13 }) })),
@@ -107,7 +107,7 @@ describe('rounding', () => {
   })
 })
 
-test('every metric has help and type; every code and reason is there from the start', async () => {
+test('every metric has help and type, and every code and reason is present from the start', async () => {
   const text = await renderMetrics(moment({ tor: DONE, probe: REACHED }))
   for (const [name, { type, help }] of Object.entries(METRICS)) {
     expect(text).toContain(`# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${name}`)
@@ -117,7 +117,7 @@ test('every metric has help and type; every code and reason is there from the st
   for (const code of ERROR_CODES) expect(text).toContain(`asfaleia_refused_total{code="${code}"} 0\n`)
 })
 
-test('no label and no word could name a user or the relay', async () => {
+test('no label and no value names a user or the relay', async () => {
   const names = ['2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion']
   const text = await renderMetrics(moment({ snapshot: createSnapshot({ names }) }))
   expect(text).not.toContain('onion')
@@ -126,7 +126,7 @@ test('no label and no word could name a user or the relay', async () => {
   expect(labels).toEqual(new Set(['version', 'door', 'reason', 'code', 'proof']))
 })
 
-test('what is not known is not claimed', async () => {
+test('unknown values are omitted', async () => {
   const without = samples(await renderMetrics(moment()))
   expect([...without.keys()].filter((name) => name.startsWith('asfaleia_tor'))).toEqual([])
   const down = samples(await renderMetrics(moment({ tor: { reachable: false, bootstrap: undefined, summary: 'unreachable' } })))
@@ -134,10 +134,10 @@ test('what is not known is not claimed', async () => {
   expect(down.has('asfaleia_tor_bootstrap_percent')).toBe(false)
 })
 
-describe('the probe', () => {
+describe('the metrics of the probe', () => {
   const render = async (probe: ProbeState) => samples(await renderMetrics(moment({ probe })))
 
-  test('is a gauge and a time, and neither before it is known', async () => {
+  test('hold reachability and time once known', async () => {
     const unknown = await render({ reachable: undefined, seconds: undefined, failures: 0, problem: undefined })
     expect([...unknown.keys()].filter((name) => name.startsWith('asfaleia_reachable'))).toEqual([])
     const reached = await render(REACHED)
@@ -151,26 +151,26 @@ describe('the probe', () => {
     [2, []],
     [3, ['onion-unreachable']],
     [9, ['onion-unreachable']],
-  ])('%i failures in a row: %j', (failures, reasons) => {
+  ])('after %i failures in a row, the reasons are %j', (failures, reasons) => {
     const probe: ProbeState = { reachable: failures === 0, seconds: undefined, failures, problem: undefined }
     expect(findReasons({ snapshot: createSnapshot(), tor: undefined, probe })).toEqual(reasons)
   })
 })
 
 test.each([
-  ['all is well', {}, DONE, []],
-  ['no tor is configured', {}, undefined, []],
-  ['going down', { accepting: false }, DONE, ['not-accepting']],
+  ['all well', {}, DONE, []],
+  ['no tor configured', {}, undefined, []],
+  ['shutdown', { accepting: false }, DONE, ['not-accepting']],
   ['no name', { names: [] }, DONE, ['no-name']],
-  ['tor is away', {}, { reachable: false, bootstrap: undefined, summary: 'unreachable' } as const, ['tor-unreachable']],
-  ['tor starts', {}, { reachable: true, bootstrap: 99, summary: 'circuit_create' } as const, ['tor-bootstrapping']],
-  ['tor does not say', {}, { reachable: true, bootstrap: undefined, summary: 'other' } as const, ['tor-bootstrapping']],
+  ['tor unreachable', {}, { reachable: false, bootstrap: undefined, summary: 'unreachable' } as const, ['tor-unreachable']],
+  ['tor starting', {}, { reachable: true, bootstrap: 99, summary: 'circuit_create' } as const, ['tor-bootstrapping']],
+  ['tor without a phase', {}, { reachable: true, bootstrap: undefined, summary: 'other' } as const, ['tor-bootstrapping']],
   [
-    'everything',
+    'all problems at once',
     { accepting: false, names: [] },
     { reachable: true, bootstrap: 0, summary: 'starting' } as const,
     ['not-accepting', 'no-name', 'tor-bootstrapping'],
   ],
-])('readiness: %s', (_name, differing, tor, reasons) => {
+])('findReasons: %s', (_name, differing, tor, reasons) => {
   expect(findReasons({ snapshot: createSnapshot(differing), tor })).toEqual(reasons)
 })

@@ -18,8 +18,8 @@ async function relayBehindSocks(names: readonly string[]) {
   return { relay, socks }
 }
 
-describe('one try', () => {
-  test('goes by SOCKS to the address, at the port of raw doors, each by circuits of its own, and tells how long', async () => {
+describe('probe', () => {
+  test("dials the onion's raw port by SOCKS on a new circuit each time, and reports the duration", async () => {
     const { relay, socks } = await relayBehindSocks([ONION])
     for (let n = 0; n < 2; n++) expect(await probe(ONION, at(socks.port), never)).toEqual({ reached: true, seconds: expect.any(Number) })
     const [first, second] = socks.requests
@@ -28,7 +28,7 @@ describe('one try', () => {
     expect(relay.relay.snapshot()).toMatchObject({ counters: { logins: { decrypt: 0, sign: 0 }, refused: { 'wrong-usage': 0 } } })
   })
 
-  test('finds a relay by another name refused', async () => {
+  test('reports refused if the relay does not answer to the name', async () => {
     const { socks } = await relayBehindSocks(['localhost'])
     expect(await probe(ONION, at(socks.port), never)).toEqual({ reached: false, problem: 'refused' })
   })
@@ -38,13 +38,13 @@ describe('one try', () => {
     [0xf2, 'onion-unreachable'],
     [0xf4, 'onion-locked'],
     [5, 'relay-down'],
-  ])('tells what tor says: %i is %s', async (code, problem) => {
+  ])("maps tor's SOCKS reply %i to %s", async (code, problem) => {
     const socks = await startSocksServer({ code })
     onTestFinished(() => socks.close())
     expect(await probe(ONION, at(socks.port), never)).toEqual({ reached: false, problem })
   })
 
-  test('tells that nobody listens at the SOCKS port, and that somebody else does at the other end', async () => {
+  test('reports proxy-down without a SOCKS proxy, and refused if the other end is not a relay', async () => {
     const closed = createServer().listen(0, '127.0.0.1')
     await once(closed, 'listening')
     const { port } = closed.address() as AddressInfo
@@ -59,7 +59,7 @@ describe('one try', () => {
     expect(await probe(ONION, at(socks.port), never)).toEqual({ reached: false, problem: 'refused' })
   })
 
-  test('ends when it is told to', async () => {
+  test('ends with no-answer when its signal aborts', async () => {
     const silent = createServer(() => {}).listen(0, '127.0.0.1')
     await once(silent, 'listening')
     onTestFinished(() => void silent.close())
@@ -73,7 +73,7 @@ describe('one try', () => {
   })
 })
 
-test('changes are logged once, failures are counted, and nothing names the address', async () => {
+test('changes are logged once, failures are counted, and no event names the address', async () => {
   const results: ProbeResult[] = [
     { reached: false, problem: 'onion-not-found' },
     { reached: false, problem: 'connect-timeout' },
@@ -88,7 +88,7 @@ test('changes are logged once, failures are counted, and nothing names the addre
   let names = 2
   const probing = startProbe(
     {
-      // The name is not known at first.
+      // The name is unknown at first.
       name: () => (names-- > 0 ? undefined : ONION),
       async probe() {
         if (probing !== undefined) states.push(probing.state())
@@ -119,7 +119,7 @@ test('changes are logged once, failures are counted, and nothing names the addre
   ])
 })
 
-describe('what another program finds that tries instead', () => {
+describe('followProbe', () => {
   const STALE = 2 * 300 + 180
   const unknown = { reachable: undefined, seconds: undefined, failures: 0, problem: undefined }
   function follow(report: Report | undefined, seconds = 0): { state: unknown; events: unknown[] } {
@@ -157,11 +157,11 @@ describe('what another program finds that tries instead', () => {
       'failed 1\n',
       'failed 99999 refused\n',
     ].map((text): [string, number, unknown, unknown[]] => [text, 1, unknown, []]),
-  ])('%j, %i s old', (text, ageSeconds, state, events) => {
+  ])('reads %j, %i s old', (text, ageSeconds, state, events) => {
     expect(follow({ text, ageSeconds })).toEqual({ state, events })
   })
 
-  test('nothing at all is nothing at first, and a failure when it goes on', () => {
+  test('reports untried only after no report has come for too long', () => {
     expect(follow(undefined, STALE - 1)).toEqual({ state: unknown, events: [] })
     expect(follow(undefined, STALE + 1)).toMatchObject({ state: { reachable: false, problem: 'untried' } })
   })

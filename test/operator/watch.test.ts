@@ -4,7 +4,7 @@ import type { TorState } from '../../src/tor/control.ts'
 import { startWatch, Watch } from '../../src/operator/watch.ts'
 import { createSnapshot } from '../support/snapshot.ts'
 
-/** A log that keeps event names and fields, without what every line has. */
+/** A log that keeps event names and fields without level, time and text. */
 function capture() {
   const events: unknown[] = []
   const log = createLog({
@@ -18,7 +18,7 @@ function capture() {
   return { log, take: () => events.splice(0) }
 }
 
-test('memory and connections: only changes are told, and a margin lies between high and ok', async () => {
+test('memory and connections are logged only on changes, with a margin between high and ok', async () => {
   const { log, take } = capture()
   let now = createSnapshot()
   const watch = new Watch({ snapshot: () => now, connections: 200 }, log)
@@ -41,7 +41,7 @@ test('memory and connections: only changes are told, and a margin lies between h
   expect(await look(1_001, 0)).toEqual([{ event: 'memory-high', percent: 100 }])
 })
 
-test("tor's state: the first and each change", async () => {
+test("tor's state is logged at first and after each change", async () => {
   const { log, take } = capture()
   let state: TorState = { reachable: false, bootstrap: undefined, summary: 'unreachable' }
   const watch = new Watch({ snapshot: () => createSnapshot(), connections: 10, tor: async () => state }, log)
@@ -57,7 +57,7 @@ test("tor's state: the first and each change", async () => {
   expect(await look()).toEqual([{ event: 'tor-state', summary: 'loading_descriptors', bootstrap: 60 }])
 })
 
-test('startWatch looks at once, and stops', async () => {
+test('startWatch checks at once, and stop() ends it', async () => {
   const { log, take } = capture()
   const asked = Promise.withResolvers<void>()
   const watching = startWatch(

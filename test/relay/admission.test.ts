@@ -10,7 +10,7 @@ function enter(admission: Admission, circuit?: string, giveWay: () => void = () 
 }
 
 describe('admission', () => {
-  it('bounds streams, and gives places back', () => {
+  it('bounds the number of streams and frees their places', () => {
     const admission = new Admission({ ...LIMITS, unproven: 9 })
     const places = Array.from({ length: 5 }, () => enter(admission))
     expect(admission.enter(undefined, 0, () => {})).toBe('connections')
@@ -19,7 +19,7 @@ describe('admission', () => {
     enter(admission)
   })
 
-  it('bounds the streams of one circuit, and of that one only', () => {
+  it('bounds the streams of each circuit separately', () => {
     const admission = new Admission(LIMITS)
     const [first] = [enter(admission, 'a'), enter(admission, 'a')]
     expect(admission.enter('a', 0, () => {})).toBe('circuit')
@@ -28,7 +28,7 @@ describe('admission', () => {
     enter(admission, 'a')
   })
 
-  it('has the oldest that proved nothing give way, and nobody who did', () => {
+  it('closes the oldest unproven stream for a new one, and never a proven stream', () => {
     const gone: string[] = []
     const admission = new Admission(LIMITS)
     const proven = enter(admission, undefined, () => gone.push('proven'))
@@ -40,7 +40,7 @@ describe('admission', () => {
     expect(admission.unproven).toBe(3)
   })
 
-  it('counts the logins of a circuit together, whatever its streams, and lets them come back in time', () => {
+  it('counts the logins of a circuit over all its streams, and restores them over time', () => {
     const admission = new Admission(LIMITS)
     const first = enter(admission, 'a')
     const other = enter(admission, 'b')
@@ -55,13 +55,13 @@ describe('admission', () => {
     expect(tries).toBe(256)
   })
 
-  it('bounds what one key sends, over all its connections, and gives it back over an hour', () => {
+  it('bounds how much one key sends over all its connections, and restores it over an hour', () => {
     const admission = new Admission(LIMITS)
     const [first, second] = [enter(admission), enter(admission)]
     expect(first!.sendWait('alice', 3_000, 0)).toBe(0)
     expect(second!.sendWait('alice', 601, 0)).toBe(1)
     expect(second!.sendWait('bob', 3_600, 0)).toBe(0)
-    // What is refused is not counted.
+    // A refused send does not count.
     expect(second!.sendWait('alice', 600, 0)).toBe(0)
     expect(second!.sendWait('alice', 100, 99_000)).toBe(1)
     expect(second!.sendWait('alice', 100, 100_000)).toBe(0)
@@ -69,7 +69,7 @@ describe('admission', () => {
     expect(first!.sendWait('alice', 3_600, 3_700_000)).toBe(0)
   })
 
-  it('takes over what was spent at the relay before, no more than there is, and none that came back', () => {
+  it('takes over the amounts spent at the previous relay, capped at the limit and without restored ones', () => {
     const [before, after] = [new Admission(LIMITS), new Admission(LIMITS)]
     const place = enter(before)
     expect(place.sendWait('alice', 3_000, 0)).toBe(0)
@@ -83,7 +83,7 @@ describe('admission', () => {
     expect(next.sendWait('carol', 3_600, 0)).toBe(0)
   })
 
-  it('bounds what one circuit sends, whatever the keys', () => {
+  it('bounds how much one circuit sends, over all keys', () => {
     const admission = new Admission(LIMITS)
     const place = enter(admission, 'a')
     expect(place.sendWait('alice', 2_000, 0)).toBe(0)
@@ -91,7 +91,7 @@ describe('admission', () => {
     expect(enter(admission, 'b').sendWait('bob', 3_600, 0)).toBe(0)
   })
 
-  it('forgets a circuit when it has no stream and no login to hold against it', () => {
+  it('forgets a circuit once it has no stream and its login limit is restored', () => {
     const admission = new Admission(LIMITS)
     const place = enter(admission, 'a')
     while (place.loginWait(0) === 0);
@@ -106,7 +106,7 @@ describe('admission', () => {
     expect(admission.circuits).toBe(0)
   })
 
-  it('forgets, when it is told to, who sent and what circuits there were', () => {
+  it("forget() erases the senders' amounts and the circuits without streams", () => {
     const admission = new Admission(LIMITS)
     const [gone, stays] = [enter(admission, 'a'), enter(admission, 'b')]
     expect(gone.sendWait('alice', 3_600, 0)).toBe(0)

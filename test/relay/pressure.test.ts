@@ -1,6 +1,6 @@
 /**
- * What people do who mean a relay ill, or are many: its bounds hold, others are served, and nothing that was accepted
- * is lost. The streams are of this process, so that thousands of them cost little, and no test waits for a clock.
+ * Attacks and crowds: the relay's bounds hold, it serves the others, and it loses no accepted message. The
+ * streams live in this process, so that thousands of them cost little; no test waits for a clock.
  */
 import { randomBytes } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -14,7 +14,7 @@ import { createPerson, type Person } from '../support/wire.ts'
 
 const UNPROVEN = 2_000
 const CONNECTIONS = 3_000
-/** What the session gathers at most for a reader, and as much on its way, each with a message more. */
+/** The most that a session buffers for a reader, plus as much in flight, plus one message each. */
 const OUTPUT_MOST = 2 * (48 * 1_024 + DEFAULT_LIMITS.payload + 64)
 
 let relay: Relay
@@ -40,15 +40,15 @@ afterEach(async () => {
 })
 
 interface Peer {
-  /** Sends text, in pieces of so many bytes; what comes when the relay does not read is lost. */
+  /** Sends text in pieces of `piece` bytes; text sent while the relay does not read is lost. */
   send(text: string, piece?: number): void
-  /** What was written to it since. */
+  /** Returns the lines written to this peer since the last call. */
   read(): string[]
-  /** The next line, when it comes. */
+  /** Returns the next line as soon as it arrives. */
   line(): Promise<string>
-  /** Bytes that were handed out for it and that it did not take. */
+  /** The number of bytes that the relay wrote and this peer has not read. */
   readonly untaken: number
-  /** Takes no more of what is written to it. */
+  /** Stops reading. */
   stall(): void
   readonly ended: boolean
   hangUp(): void
@@ -114,7 +114,7 @@ function connect(): Peer {
   }
 }
 
-/** Lets run what the relay does after the turn. */
+/** Waits for the work that the relay does after the turn. */
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 async function login(person: Person): Promise<{ peer: Peer; token: string }> {
@@ -131,7 +131,7 @@ async function login(person: Person): Promise<{ peer: Peer; token: string }> {
 const payloadOf = (n: number, length = 64): string => `${n}`.padStart(8, '0').padEnd(length, 'A')
 
 describe('a turn of the event loop', () => {
-  it('comes to one write for each connection, of what it asked and of what others sent it', async () => {
+  it('ends with one write for each connection, which joins its answers and the messages for it', async () => {
     const bob = createPerson()
     const { peer, token } = await login(bob)
     peer.send(`6;${token}\n`)
@@ -147,7 +147,7 @@ describe('a turn of the event loop', () => {
     expect(other.peer.read()).toEqual([expect.stringMatching(/^13;[0-9a-f]{16};/)])
   })
 
-  it('is ended early by the 64th that has something to be written', () => {
+  it('ends early once 64 connections have something to write', () => {
     const peers = Array.from({ length: 65 }, connect)
     for (const peer of peers.slice(0, 63)) peer.send('7\n')
     expect(peers.filter(({ untaken }) => untaken > 0)).toEqual([])
@@ -159,11 +159,11 @@ describe('a turn of the event loop', () => {
 })
 
 describe('many streams', () => {
-  it('that prove nothing give way to the newer, and people log in still', async () => {
+  it('that prove nothing are closed for newer ones, and logins still work', async () => {
     const strangers: Peer[] = []
     for (let n = 0; n < 10_000; n++) {
       const peer = connect()
-      // Half of a first packet, or nothing.
+      // Send half of a first packet, or nothing.
       if (n % 2 === 0) peer.send('0;ssh-ed25519 AAAA')
       strangers.push(peer)
       if (n % 500 === 0) await settle()
@@ -177,7 +177,7 @@ describe('many streams', () => {
     expect(relay.snapshot()).toMatchObject({ proven: 1, messages: 1 })
   })
 
-  it('that proved a key are kept, and who comes then is turned away with a word', async () => {
+  it('that proved a key stay, and a later stream is refused with rate-limited', async () => {
     const { token } = await login(createPerson())
     const proven = Array.from({ length: CONNECTIONS - 1 }, () => {
       const peer = connect()
@@ -194,13 +194,13 @@ describe('many streams', () => {
   })
 })
 
-describe('slow-drip senders', () => {
-  it('hold nobody up, and what they send arrives whole', async () => {
+describe('senders of single bytes', () => {
+  it('delay no other connection, and their packets arrive whole', async () => {
     const bob = createPerson()
     const { peer, token } = await login(bob)
     const senders = Array.from({ length: 100 }, () => connect())
     const packets = senders.map((_, n) => `3;${token};${bob.line};${payloadOf(n)}\n`)
-    // A byte of each in turn; meanwhile Bob is answered at once.
+    // Send one byte of each sender in turn; Bob must get an answer at once all the while.
     for (let at = 0; at < packets[0]!.length; at++) {
       senders.forEach((sender, n) => sender.send(packets[n]![at]!))
       if (at % 100 !== 0) continue
@@ -216,7 +216,7 @@ describe('slow-drip senders', () => {
     expect(messages.map((line) => line.split(';')[2])).toEqual(senders.map((_, n) => payloadOf(n)))
   })
 
-  it('of a line that never ends are refused at its limit', async () => {
+  it('get too-large for an endless line as soon as it exceeds the limit', async () => {
     const peer = connect()
     peer.send('3;'.padEnd(DEFAULT_LIMITS.lineBeforeToken + 1, 'x'), 1)
     await settle()
@@ -225,14 +225,14 @@ describe('slow-drip senders', () => {
   })
 })
 
-describe('readers that stop', () => {
-  it('make the relay hold a bounded amount each, and lose nothing', async () => {
+describe('readers that stall', () => {
+  it('make the relay buffer a bounded amount each, and no message is lost', async () => {
     const [alice, bob] = [createPerson(), createPerson()]
     const [sender, reader] = [await login(alice), await login(bob)]
     const others = Array.from({ length: 50 }, () => connect())
     for (const each of [reader.peer, ...others]) {
       each.stall()
-      // Asks again and again for what waits, and does not take the answers.
+      // Request the waiting messages again and again without reading the answers.
       each.send(`4;${reader.token};lease\n`)
     }
     const sent = Array.from({ length: DEFAULT_LIMITS.mailboxMessages }, (_, n) => payloadOf(n, DEFAULT_LIMITS.payload))
@@ -251,7 +251,7 @@ describe('readers that stop', () => {
     }
     sender.peer.send('7\n')
     expect(await sender.peer.line()).toBe('17')
-    // They go; what they had leased waits again, at its place.
+    // After they hang up, their leased messages wait again at their places.
     for (const each of [reader.peer, ...others]) each.hangUp()
     const again = connect()
     const got: string[] = []
@@ -270,8 +270,8 @@ describe('readers that stop', () => {
   })
 })
 
-describe('one mailbox, hammered by all', () => {
-  it('takes its quota, refuses the rest by code, and gives what it took', async () => {
+describe('one mailbox that 500 senders fill', () => {
+  it('accepts its quota, refuses the rest with mailbox-full, and delivers every accepted message', async () => {
     const bob = createPerson()
     const { peer, token } = await login(bob)
     const senders = Array.from({ length: 500 }, () => connect())
@@ -297,7 +297,7 @@ describe('one mailbox, hammered by all', () => {
 
 describe('payloads', () => {
   it.each([4, 8, 12, 16, 1_020, 1_024, 1_028, 16_384, 32_760, 32_764, 32_768])(
-    'of %i characters come back as they were',
+    'of %i characters are delivered unchanged',
     async (length) => {
       const bob = createPerson()
       const { peer, token } = await login(bob)
@@ -329,7 +329,7 @@ describe('100,000 mailboxes with a message each', () => {
   const payload = Buffer.alloc(64, 'A')
   const cost = MAILBOX_BYTES + MESSAGE_BYTES + footprint(payload.length)
 
-  it('are counted by the budget, given one by one, and forgotten when they are empty', () => {
+  it('count against the budget, are delivered one by one, and are forgotten once empty', () => {
     const mailboxes = new MemoryMailboxes({ limits: DEFAULT_LIMITS, budget: MAILBOXES * cost, randomBytes })
     let refused = 0
     for (let n = 0; n < MAILBOXES; n++) if ('refused' in mailboxes.put(`mailbox ${n}`, payload, 0)) refused++

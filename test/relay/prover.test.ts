@@ -1,4 +1,4 @@
-/** Logins as the relay works on them: their queue has an end, and others have their turns between the pieces. */
+/** The relay's work on logins: its queue is bounded, and the event loop turns between the pieces of a login. */
 import { createSecretKey, randomBytes } from 'node:crypto'
 import { Decrypter } from 'age-encryption'
 import { beforeEach, describe, expect, test } from 'vitest'
@@ -32,7 +32,7 @@ async function decrypt(person: Person, file: Uint8Array): Promise<Buffer> {
 const sign = (person: Person, line: Uint8Array): Buffer =>
   Buffer.from(Buffer.from(signMessage(person.key, AUTH_NAMESPACE, line)).toString('base64'))
 
-/** How often the event loop came round until the work was done. */
+/** Counts the turns of the event loop until the work is done. */
 async function countTurns(work: Promise<unknown>): Promise<number> {
   let turns = 0
   let over = false
@@ -46,7 +46,7 @@ async function countTurns(work: Promise<unknown>): Promise<number> {
   return turns
 }
 
-test('an answer proves the key that was challenged, by the method that was asked for, once it is whole', async () => {
+test('an answer proves only the challenged key, by the requested method, and only if it is complete', async () => {
   const [bob, eve] = [createPerson(), createPerson()]
   const sealed = await challenged(bob.line)
   const line = await decrypt(bob, sealed.challenge)
@@ -69,7 +69,7 @@ test('an answer proves the key that was challenged, by the method that was asked
   }
 })
 
-test('a key that is none is refused again and again', async () => {
+test('an invalid key is refused each time', async () => {
   // y = 1: a point of small order.
   const blob = Buffer.concat([Buffer.from([0, 0, 0, 11]), Buffer.from('ssh-ed25519'), Buffer.from([0, 0, 0, 32, 1]), Buffer.alloc(31)])
   const line = `ssh-ed25519 ${blob.toString('base64')}`
@@ -80,7 +80,7 @@ test('a key that is none is refused again and again', async () => {
 describe('under a flood', () => {
   const QUEUE = 1_024
 
-  test('what is over the queue is refused at once, and what waits is answered', async () => {
+  test('a login over the queue limit is refused at once, and the queued ones are answered', async () => {
     const { line } = createPerson()
     const waiting = Array.from({ length: QUEUE }, () => challenge(line, 'sign'))
     let over = false
@@ -92,7 +92,7 @@ describe('under a flood', () => {
     expect(await challenge(line, 'sign')).toHaveProperty('proof')
   })
 
-  test('an answer is checked all the same, when its turn comes', async () => {
+  test('an answer is still verified, in its turn', async () => {
     const bob = createPerson()
     const { proof, challenge: line } = await challenged(bob.line, 'sign')
     const waiting = Array.from({ length: QUEUE }, () => challenge(bob.line, 'sign'))
@@ -100,10 +100,10 @@ describe('under a flood', () => {
     await Promise.all(waiting)
   })
 
-  test('others have a turn of the event loop between the pieces of a login', async () => {
+  test('the event loop turns between the pieces of a login', async () => {
     const people = Array.from({ length: 8 }, () => createPerson())
-    // A key that is new: its form, its point, and three pieces of an age file; one that is known: three in all. The
-    // last piece ends within its turn.
+    // A new key takes five pieces: its form, its point and three pieces of an age file. A known key takes
+    // three. The last piece ends within its turn.
     const first = await countTurns(Promise.all(people.map(({ line }) => challenge(line))))
     expect(first).toBeGreaterThanOrEqual(people.length * 5 - 1)
     const again = await countTurns(Promise.all(people.map(({ line }) => challenge(line))))

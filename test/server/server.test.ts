@@ -1,4 +1,4 @@
-/** The whole relay over each of its doors: what holds must hold on all of them. */
+/** Tests the whole relay over each of its doors; the same must hold on all of them. */
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -56,7 +56,7 @@ const OPEN: Record<string, (at: (door: string) => Address, first?: string) => Pr
 }
 
 describe.each(Object.entries(OPEN))('over %s', (_name, open) => {
-  it('two people exchange messages, by both proofs', async () => {
+  it('two users log in by either proof and exchange messages', async () => {
     const { at } = await start('--name', 'localhost')
     const a = await open(at)
     const b = await open(at)
@@ -72,7 +72,7 @@ describe.each(Object.entries(OPEN))('over %s', (_name, open) => {
     expect(await b.line()).toBe(`20;${next};REVG`)
   })
 
-  it('what a connection leases waits again when it is cut', async () => {
+  it('the leased messages of a cut connection wait again', async () => {
     const { at } = await start('--name', 'localhost')
     const sender = await open(at)
     const token = await sender.login(alice)
@@ -82,14 +82,14 @@ describe.each(Object.entries(OPEN))('over %s', (_name, open) => {
     expect(await reader.ask(`6;${token}`)).toBe('16;3')
     for (const id of ids) expect(await reader.line()).toMatch(`20;${id};`)
     reader.destroy()
-    // The end of a stream is an event of its own: ask until the relay has seen it.
+    // The relay notices the end of a stream on its own, so ask until it has.
     let count = '14;0;0'
     while (count === '14;0;0') count = await sender.ask(`4;${token};lease`)
     expect(count).toBe('14;3;0')
     for (const id of ids) expect(await sender.line()).toMatch(`20;${id};`)
   })
 
-  it('refusals are told by their code, and the connection closes where it must', async () => {
+  it('errors carry their code, and too-large also ends the connection', async () => {
     const { at } = await start('--name', 'localhost')
     const wire = await open(at)
     expect(await wire.ask('0;ssh-ed25519 AAAA')).toMatch(/^99;bad-key;/)
@@ -98,7 +98,7 @@ describe.each(Object.entries(OPEN))('over %s', (_name, open) => {
     expect(await wire.line()).toBeUndefined()
   })
 
-  it('a reader that stops reading delays nobody else', async () => {
+  it('a stalled reader delays no other connection', async () => {
     const { at } = await start('--name', 'localhost', '--mailbox-messages', '1000')
     const sender = await open(at)
     const token = await sender.login(alice)
@@ -114,7 +114,7 @@ describe.each(Object.entries(OPEN))('over %s', (_name, open) => {
     stopped.destroy()
   })
 
-  it('the relay says goodbye when it goes down', async () => {
+  it('the relay announces its restart when it goes down', async () => {
     const { at } = await start('--name', 'localhost')
     const wire = await open(at)
     await wire.login(alice)
@@ -123,7 +123,7 @@ describe.each(Object.entries(OPEN))('over %s', (_name, open) => {
     expect(await wire.line()).toBeUndefined()
   })
 
-  it('streams of one circuit share their place, where circuits are told', async () => {
+  it('streams of one circuit share their limit if the door gets PROXY lines', async () => {
     const { at } = await start('--name', 'localhost', '--proxy', 'tcp,unix,http', '--per-circuit', '2')
     const wires = [await open(at, PROXY_LINE), await open(at, PROXY_LINE)]
     for (const wire of wires) expect(await wire.ask('7')).toBe('17')
@@ -135,14 +135,14 @@ describe.each(Object.entries(OPEN))('over %s', (_name, open) => {
   })
 })
 
-describe('doors', () => {
-  it('refuse a connection without the PROXY line they were told to expect', async () => {
+describe('the doors of a relay', () => {
+  it('refuse a connection without the PROXY line if configured to expect it', async () => {
     const { at } = await start('--name', 'localhost', '--proxy', 'tcp')
     const wire = await connectRaw(at('tcp'), '8;asfaleia/1\n')
     expect(await wire.line()).toBeUndefined()
   })
 
-  it('of WebSocket take their subprotocol only', async () => {
+  it('require the WebSocket subprotocol', async () => {
     const { at } = await start('--name', 'localhost')
     await expect(connectWebSocket(at('http'), { protocols: ['chat'] })).rejects.toThrow('HTTP 400')
     await expect(connectWebSocket(at('http'), { protocols: [] })).rejects.toThrow('HTTP 400')
@@ -150,7 +150,7 @@ describe('doors', () => {
     expect(await wire.ask('7')).toBe('17')
   })
 
-  it('of WebSocket refuse messages that are no packet, and end what is far over the limit', async () => {
+  it('refuse WebSocket messages with line breaks, and end the connection at an oversized message', async () => {
     const { at } = await start('--name', 'localhost')
     const { port } = at('http') as Address & { kind: 'tcp' }
     const socket = new WebSocket(`ws://127.0.0.1:${port}/v1`, ['asfaleia.1'])
@@ -162,7 +162,7 @@ describe('doors', () => {
     expect(await ask('7\n')).toMatch(/^99;wrong-usage;/)
     expect(await ask('7\r')).toMatch(/^99;wrong-usage;/)
     expect(await ask('7')).toBe('17')
-    // Without end: refused before it is whole, however it is cut into frames.
+    // Fragments without an end are refused at the limit, before the message is complete.
     const endless = new WebSocket(`ws://127.0.0.1:${port}/v1`, ['asfaleia.1'])
     await once(endless, 'open')
     for (let i = 0; i < 20; i++) endless.send('x'.repeat(1_000), { fin: false })
@@ -173,7 +173,7 @@ describe('doors', () => {
     expect(response.statusCode).toBe(404)
     elsewhere.on('error', () => {})
     elsewhere.terminate()
-    // A frame's header alone, which claims a mebibyte.
+    // Send only a frame header, which claims a mebibyte.
     const claims = connect(port, '127.0.0.1')
     claims.write(
       'GET /v1 HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n' +
@@ -183,14 +183,14 @@ describe('doors', () => {
     claims.write(Buffer.from('82ff00000000001000006d61736b', 'hex'))
     const said: Buffer[] = []
     for await (const chunk of claims) said.push(chunk as Buffer)
-    // A text frame, then a close frame of code 1009.
+    // Expect a text frame, then a close frame of code 1009.
     expect(Buffer.concat(said).toString('latin1', 2)).toMatch(/^99;too-large;/)
     expect(Buffer.concat(said).subarray(-4).toString('hex')).toBe('880203f1')
     expect(await ask('x'.repeat(100_000))).toMatch(/^99;too-large;/)
     await once(socket, 'close')
   })
 
-  it('serve a page that loads nothing and tells no time, and nothing else', async () => {
+  it('serve one page that loads nothing and has no date, and echo nothing of a request', async () => {
     const { at } = await start('--name', 'localhost')
     const address = at('http') as Address & { kind: 'tcp' }
     const page = await fetch(`http://127.0.0.1:${address.port}/`)
@@ -206,7 +206,7 @@ describe('doors', () => {
     }
   })
 
-  it('stay responsive under silent connections, the oldest of which give way', async () => {
+  it('stay responsive under a flood of silent connections, of which the oldest are closed', async () => {
     const { at } = await start('--name', 'localhost', '--unproven', '50', '--connections', '200')
     const proven = await connectRaw(at('tcp'))
     const token = await proven.login(alice)
@@ -220,7 +220,7 @@ describe('doors', () => {
     for (const wire of flood) wire.destroy()
   })
 
-  it('turn away what is over the limit of connections, and say so', async () => {
+  it('turn away connections over the limit with rate-limited', async () => {
     const { at } = await start('--name', 'localhost', '--connections', '2', '--unproven', '2', '--per-circuit', '2')
     const wires = [await connectRaw(at('tcp')), await connectRaw(at('unix'))]
     for (const wire of wires) expect(await wire.ask('7')).toBe('17')
@@ -229,8 +229,8 @@ describe('doors', () => {
   })
 })
 
-describe('panic', () => {
-  it('ends every connection, erases every message, forgets every token, and the relay goes on', async () => {
+describe('POST /panic', () => {
+  it('ends every connection, erases every message, revokes every token, and keeps the relay running', async () => {
     const list = join(folder, 'admitted-in-panic')
     writeFileSync(list, `${alice.line}\n`)
     const { at } = await start('--name', 'localhost', '--admit', list)
@@ -240,7 +240,7 @@ describe('panic', () => {
     const token = await sender!.login(alice)
     expect(await sender!.ask(`3;${token};${alice.line};QUJD`)).toMatch(/^13;/)
     expect(await subscriber!.ask(`6;${token}`)).toBe('16;1')
-    // A proof is under way, and a message waits behind it.
+    // Have a proof in progress, with a message waiting behind it.
     expect(await proving!.ask(`4;${token}`)).toBe('14;0;0')
     proving!.send(`0;${alice.line}\n3;${token};${alice.line};REVG\n`)
 
@@ -263,8 +263,8 @@ describe('panic', () => {
   })
 })
 
-describe('the relay', () => {
-  it('answers not-ready until its name file is there, then by that name', async () => {
+describe('the running relay', () => {
+  it('answers not-ready until its name file exists, then uses the name in it', async () => {
     const nameFile = join(folder, 'hostname')
     const { at } = await start('--name-file', nameFile)
     const wire = await connectRaw(at('tcp'))
@@ -279,7 +279,7 @@ describe('the relay', () => {
     expect(Buffer.from(challenge!, 'base64').toString()).toMatch(`asfaleia/1 auth ${ONION} `)
   })
 
-  it('takes another name from its file when tor came back by another one, in the place of the former', async () => {
+  it('replaces its onion name when the name file changes', async () => {
     const nameFile = join(folder, 'changing-hostname')
     writeFileSync(nameFile, `${OLD}\n`)
     const { at } = await start('--name-file', nameFile, '--name', 'localhost')
@@ -292,7 +292,7 @@ describe('the relay', () => {
     expect(await wire.ask(`8;asfaleia/1;${OLD}`)).toMatch(/^99;wrong-usage;/)
   })
 
-  it('goes by `localhost` only until its file has an onion name', async () => {
+  it('answers to `localhost` only until its name file holds an onion name', async () => {
     const nameFile = join(folder, 'late-hostname')
     writeFileSync(nameFile, 'localhost\n')
     const { at } = await start('--name-file', nameFile)
@@ -305,11 +305,11 @@ describe('the relay', () => {
     const later = await connectRaw(at('tcp'))
     expect(await later.ask('8;asfaleia/1;localhost')).toMatch(/^99;wrong-usage;/)
     expect(await later.ask(`8;asfaleia/1;${ONION}`)).toMatch(/^18;/)
-    // What was stored in the meantime is there still.
+    // The message stored under the former name is still there.
     expect(await later.ask(`4;${await later.login(alice)}`)).toBe('14;1;0')
   })
 
-  it('moves by its file alone, while it runs: the address that is left stands on the second line', async () => {
+  it('moves when its name file lists the former address on the second line', async () => {
     const nameFile = join(folder, 'moving-hostname')
     writeFileSync(nameFile, `${OLD}\n`)
     const { at } = await start('--name-file', nameFile)
@@ -331,12 +331,12 @@ describe('the relay', () => {
     await known(3)
     expect(await hello(OLD)).toEqual(['99', '17'])
     expect(await hello(ONION)).toEqual(['18', '17'])
-    // Half a file, and names that are none, change nothing.
+    // Incomplete files and invalid names change nothing.
     for (const text of [`${ONION}\nnot a name\n`, `${OLD}\nlocalhost\n`, `${OLD}\n${OLD}\n`]) writeFileSync(nameFile, text)
     expect(await hello(ONION)).toEqual(['18', '17'])
   })
 
-  it('is known by the name that it is leaving as well, and tells who dials that', async () => {
+  it('answers to the address given by --moved-from too, and announces the new one there', async () => {
     const { at } = await start('--name', ONION, '--moved-from', OLD)
     const wire = await connectRaw(at('tcp'))
     expect(await wire.ask(`8;asfaleia/1;${OLD}`)).toMatch(/^18;/)
@@ -346,7 +346,7 @@ describe('the relay', () => {
     expect(await wire.ask(`4;${token}`)).toBe('14;0;0')
   })
 
-  it('challenges for the name of its file as soon as it is there, not for the one that it is leaving', async () => {
+  it('challenges under the name in its name file as soon as it exists, instead of the address of --moved-from', async () => {
     const nameFile = join(folder, 'new-hostname')
     const { at } = await start('--name-file', nameFile, '--moved-from', OLD)
     const wire = await connectRaw(at('tcp'))
@@ -358,7 +358,7 @@ describe('the relay', () => {
     expect(await challenged()).toMatch(`asfaleia/1 auth ${ONION} `)
   })
 
-  it('admits only the keys of its list, read again when told', async () => {
+  it('admits only the keys of its list, which reload() reads again', async () => {
     const list = join(folder, 'admitted')
     writeFileSync(list, `# people\n\n${alice.line} alice\n`)
     const server = await start('--name', 'localhost', '--admit', list)
@@ -376,7 +376,7 @@ describe('the relay', () => {
     await b.login(bob)
   })
 
-  it('says every reason why it cannot start, and holds nothing open', async () => {
+  it('reports every reason why it cannot start, and keeps no port open', async () => {
     const first = await start('--name', 'localhost')
     const { port } = first.at('tcp') as Address & { kind: 'tcp' }
     const failed = start('--name', 'localhost', '--tcp', `127.0.0.1:${port}`)
@@ -389,7 +389,7 @@ describe('the relay', () => {
     })
   })
 
-  it('writes nothing about anybody into its log', async () => {
+  it('writes no user data into its log', async () => {
     const { at } = await start('--name', 'localhost')
     const wire = await connectRaw(at('tcp'))
     const token = await wire.login(alice)
@@ -402,7 +402,7 @@ describe('the relay', () => {
       expect(log).not.toContain(secret)
   })
 
-  it('takes bytes that are cut anywhere', async () => {
+  it('reads packets that arrive byte by byte', async () => {
     const { at } = await start('--name', 'localhost')
     const address = at('tcp') as Address & { kind: 'tcp' }
     const socket = connect(address.port, address.host)

@@ -13,10 +13,10 @@ import { missing } from '../support/programs.ts'
 const UNREACHABLE: TorState = { reachable: false, bootstrap: undefined, summary: 'unreachable' }
 const UNAUTHORIZED: TorState = { reachable: false, bootstrap: undefined, summary: 'unauthorized' }
 
-/** What it answers to a command, CRLF included; undefined: it ends the connection. */
+/** Returns the answer to a command, CRLF included, or undefined to end the connection. */
 type Script = (command: string) => string | undefined
 
-/** Something that listens as tor's control port would. */
+/** Starts a server in place of tor's control port. */
 async function listen(script: Script, heard: string[] = []): Promise<Address> {
   const server = createServer((socket) => {
     let rest = ''
@@ -45,7 +45,7 @@ function info(methods: string, cookie?: string): string {
   return `250-PROTOCOLINFO 1\r\n250-AUTH METHODS=${methods}${file}\r\n250-VERSION Tor="0.4.9.11"\r\n250 OK\r\n`
 }
 
-/** Tor's side of a control connection, as control-spec.txt has it. */
+/** Plays tor's side of a control connection, as in control-spec.txt. */
 function tor(options: { methods: string; cookie?: Buffer; path?: string; phase?: string; liar?: boolean }): Script {
   const nonce = randomBytes(32)
   const cookie = options.cookie ?? Buffer.alloc(32)
@@ -83,7 +83,7 @@ function cookieFile(bytes: Uint8Array, name = 'cookie'): string {
 }
 
 describe('authentication', () => {
-  test('none, where tor wants none', async () => {
+  test('sends no credentials if tor requires none', async () => {
     const heard: string[] = []
     expect(await readTorState(await listen(tor({ methods: 'NULL' }), heard))).toEqual({
       reachable: true,
@@ -93,7 +93,7 @@ describe('authentication', () => {
     expect(heard).toEqual(['PROTOCOLINFO 1', 'AUTHENTICATE', 'GETINFO status/bootstrap-phase'])
   })
 
-  test('by SAFECOOKIE, whose path may be quoted; the cookie itself is not sent', async () => {
+  test('uses SAFECOOKIE with a quoted path and does not send the cookie itself', async () => {
     const cookie = randomBytes(32)
     const path = cookieFile(cookie, 'a "cookie" of Jürgen')
     const quoted = Buffer.from(path)
@@ -107,21 +107,21 @@ describe('authentication', () => {
   })
 
   test.each<[string, () => Parameters<typeof tor>[0]]>([
-    ['the cookie is another', () => ({ methods: 'SAFECOOKIE', path: cookieFile(Buffer.alloc(32, 1)) })],
+    ['the cookie file holds another cookie', () => ({ methods: 'SAFECOOKIE', path: cookieFile(Buffer.alloc(32, 1)) })],
     ['the cookie is missing', () => ({ methods: 'SAFECOOKIE', path: '/nowhere/cookie' })],
     ['the cookie is too short', () => ({ methods: 'SAFECOOKIE', path: cookieFile(Buffer.alloc(31)) })],
     ['the cookie is too long', () => ({ methods: 'SAFECOOKIE', path: cookieFile(Buffer.alloc(33)) })],
     ['the cookie is a folder', () => ({ methods: 'SAFECOOKIE', path: tmpdir() })],
-    ['it does not know the cookie itself', () => ({ methods: 'SAFECOOKIE', path: cookieFile(Buffer.alloc(32)), liar: true })],
-    ['it wants the cookie in the clear', () => ({ methods: 'COOKIE', path: cookieFile(Buffer.alloc(32)) })],
-    ['it wants a password', () => ({ methods: 'HASHEDPASSWORD' })],
-  ])('unauthorized: %s', async (_name, options) => {
+    ['the server does not know the cookie', () => ({ methods: 'SAFECOOKIE', path: cookieFile(Buffer.alloc(32)), liar: true })],
+    ['the server requires the cookie itself', () => ({ methods: 'COOKIE', path: cookieFile(Buffer.alloc(32)) })],
+    ['the server requires a password', () => ({ methods: 'HASHEDPASSWORD' })],
+  ])('reports unauthorized if %s', async (_name, options) => {
     const heard: string[] = []
     expect(await readTorState(await listen(tor(options()), heard))).toEqual(UNAUTHORIZED)
     expect(heard.join()).not.toContain('GETINFO')
   })
 
-  test('what poses as tor is sent no file of its choice', async () => {
+  test('never sends the content of a file that an impostor of tor chooses', async () => {
     const secret = cookieFile(Buffer.from('0123456789abcdef0123456789abcdef'))
     const link = `${secret}-link`
     symlinkSync(secret, link)
@@ -131,7 +131,7 @@ describe('authentication', () => {
   })
 })
 
-describe('the phase', () => {
+describe('the bootstrap phase', () => {
   test.each([
     ['NOTICE BOOTSTRAP PROGRESS=0 TAG=starting SUMMARY="Starting"', { bootstrap: 0, summary: 'starting' }],
     ['NOTICE BOOTSTRAP PROGRESS=100 TAG=done SUMMARY="Done"', { bootstrap: 100, summary: 'done' }],
@@ -144,8 +144,8 @@ describe('the phase', () => {
   })
 })
 
-describe('what is not tor', () => {
-  test('nobody listens', async () => {
+describe('a server that is not tor', () => {
+  test('is reported as unreachable if no process listens', async () => {
     const server = createServer().listen(0, '127.0.0.1')
     await once(server, 'listening')
     const { port } = server.address() as AddressInfo
@@ -157,23 +157,23 @@ describe('what is not tor', () => {
 
   test.each<[string, Script]>([
     ['ends the connection', () => undefined],
-    ['speaks something else', () => 'HTTP/1.1 400 Bad Request\r\n\r\n'],
+    ['speaks another protocol', () => 'HTTP/1.1 400 Bad Request\r\n\r\n'],
     ['answers twice', () => '250 OK\r\n250 OK\r\n'],
-    ['sends an event unasked', () => '250 OK\r\n650 BW 1 2\r\n'],
-    ['sends a line without end', () => '2'.repeat(100_000)],
-    ['sends lines without end', () => '250-x\r\n'.repeat(10_000)],
-  ])('%s', async (_name, script) => {
+    ['sends an unrequested event', () => '250 OK\r\n650 BW 1 2\r\n'],
+    ['sends an endless line', () => '2'.repeat(100_000)],
+    ['sends endless lines', () => '250-x\r\n'.repeat(10_000)],
+  ])('is not reported as reachable if it %s', async (_name, script) => {
     const state = await readTorState(await listen(script))
     expect(state.reachable).toBe(false)
     expect(TOR_SUMMARIES).toContain(state.summary)
   })
 
-  test('says nothing: the wait is bounded', async () => {
+  test('is reported as unreachable if it stays silent beyond the timeout', async () => {
     expect(await readTorState(await listen(() => ''), { timeoutMs: 50 })).toEqual(UNREACHABLE)
   })
 })
 
-test('the real one, without a network', async (ctx) => {
+test('a real tor without a network is reported as starting, and as unreachable after it is killed', async (ctx) => {
   const reason = missing('tor')
   if (reason !== undefined) return ctx.skip(reason)
   const folder = mkdtempSync(join(tmpdir(), 'asfaleia-'))

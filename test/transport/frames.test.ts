@@ -7,7 +7,7 @@ import { BINARY, CLOSE, CONTINUATION, decodeFrames, encodeFrame, PING, PONG, TEX
 
 const LONGEST = 1_000
 
-/** What a reader makes of chunks: the lines in one piece, and all else that it told. */
+/** Reads chunks and returns the lines as one string, and the other events as texts. */
 function read(chunks: readonly Uint8Array[], longest = LONGEST): { lines: string; told: string[]; calls: number } {
   let lines = ''
   let calls = 0
@@ -24,7 +24,7 @@ function read(chunks: readonly Uint8Array[], longest = LONGEST): { lines: string
   })
   for (const chunk of chunks) {
     reader.read(chunk)
-    // Whatever it was: nothing is left in what was lent.
+    // The reader must overwrite every chunk that it was lent.
     expect(chunk.every((byte) => byte === 0)).toBe(true)
   }
   return { lines, told, calls }
@@ -37,19 +37,19 @@ const byteByByte = (bytes: Uint8Array): Uint8Array[] =>
     Array.from(bytes, () => 1),
   )
 
-describe('frames', () => {
+describe('frames of any masking', () => {
   const mask = fc.oneof(fc.constant(Uint8Array.of(0, 0, 0, 0)), fc.uint8Array({ minLength: 4, maxLength: 4 }))
   const payload = fc.oneof(
     { weight: 4, arbitrary: fc.uint8Array({ maxLength: 140 }) },
     { weight: 1, arbitrary: fc.uint8Array({ minLength: 200, maxLength: 70_000, size: 'max' }) },
   )
-  /** A message in parts, each perhaps behind a ping or a pong. */
+  /** A message in parts, each optionally preceded by a ping or a pong. */
   const message = fc.record({
     binary: fc.boolean(),
     parts: fc.array(fc.record({ payload, mask, before: fc.constantFrom(undefined, PING, PONG) }), { minLength: 1, maxLength: 4 }),
   })
 
-  it('mean the same, however they are masked and cut into frames and chunks', () => {
+  it('read the same however a message is cut into frames and chunks', () => {
     fc.assert(
       fc.property(
         fc.array(message, { maxLength: 6 }),
@@ -80,7 +80,7 @@ describe('frames', () => {
             const outcome = read(chunks, 1_000_000)
             expect(outcome.lines === lines).toBe(true)
             expect(outcome.told).toEqual(told)
-            // One call for a chunk; and one for the end of a line where there is no room for it.
+            // One call for each chunk, and one more for a line end that does not fit into the chunk.
             expect(outcome.calls).toBeLessThanOrEqual(chunks.length * 2)
           }
         },
@@ -89,7 +89,7 @@ describe('frames', () => {
     )
   })
 
-  it('mean the same byte by byte, at each length of a payload beside a word', () => {
+  it('read the same byte by byte as whole, for every payload length around a machine word', () => {
     for (let length = 0; length < 140; length++) {
       const text = randomBytes(length).toString('hex').slice(0, length)
       const frames = join([
@@ -105,7 +105,7 @@ describe('frames', () => {
     }
   })
 
-  it('are read where a chunk lies, and write over nothing beside it', () => {
+  it('are decoded in place within a chunk, without writing outside it', () => {
     for (let offset = 0; offset < 9; offset++) {
       const around = new Uint8Array(600).fill(0x78)
       const frames = join([encodeFrame('a'.repeat(101)), encodeFrame('b'.repeat(203)), encodeFrame('c'.repeat(49)).subarray(0, 30)])
@@ -117,7 +117,7 @@ describe('frames', () => {
     }
   })
 
-  it('with line ends in a message are no two lines, wherever they are', () => {
+  it('never split a message into two lines, wherever it holds line breaks', () => {
     for (const end of ['\n', '\r', '\r\n']) {
       for (const text of [end, `7${end}`, `${end}7`, `1234${end}`, `12345678${end}12`, `${'\x0d'.repeat(9)}${end}`]) {
         expect(read([encodeFrame(text)]).lines).toBe(`${text.replaceAll(/[\r\n]/g, '\0')}\n`)
@@ -128,80 +128,80 @@ describe('frames', () => {
   })
 })
 
-describe('what RFC 6455 forbids', () => {
+describe('the frame reader, by RFC 6455,', () => {
   const breach = `refused ${BREACH}`
   const tooBig = `refused ${TOO_BIG}`
   const close = (code: number, reason = ''): Uint8Array =>
     encodeFrame(Buffer.concat([Buffer.of(code >>> 8, code & 0xff), Buffer.from(reason)]), { opcode: CLOSE })
   const first = encodeFrame('a', { fin: false })
   const rows: [what: string, frames: Uint8Array[], told: string, lines?: string][] = [
-    ['a frame without a mask', [encodeFrame('7', { mask: undefined })], breach],
+    ['refuses a frame without a mask', [encodeFrame('7', { mask: undefined })], breach],
     [
-      'a frame without a mask behind good ones',
+      'a frame without a mask after good ones',
       [encodeFrame('7'), encodeFrame('8'), encodeFrame('7', { mask: undefined })],
       breach,
       '7\n8\n',
     ],
     ...[1, 2, 4, 7].map((reserved): [string, Uint8Array[], string] => [
-      `the reserved bits ${reserved}`,
+      `refuses the reserved bits ${reserved}`,
       [encodeFrame('7', { reserved })],
       breach,
     ]),
     ...[3, 4, 5, 6, 7, 11, 12, 13, 14, 15].map((opcode): [string, Uint8Array[], string] => [
-      `the opcode ${opcode}`,
+      `refuses the opcode ${opcode}`,
       [encodeFrame('7', { opcode })],
       breach,
     ]),
-    ['a continuation of nothing', [encodeFrame('7', { opcode: CONTINUATION })], breach],
-    ['a continuation of a message that has ended', [encodeFrame('7'), encodeFrame('7', { opcode: CONTINUATION })], breach, '7\n'],
-    ['a message within a message', [first, encodeFrame('7')], breach, 'a'],
-    ['a binary message within a message', [first, encodeFrame('7', { opcode: BINARY })], breach, 'a'],
+    ['refuses a continuation without a message', [encodeFrame('7', { opcode: CONTINUATION })], breach],
+    ['refuses a continuation of a message that has ended', [encodeFrame('7'), encodeFrame('7', { opcode: CONTINUATION })], breach, '7\n'],
+    ['refuses a message within a message', [first, encodeFrame('7')], breach, 'a'],
+    ['refuses a binary message within a message', [first, encodeFrame('7', { opcode: BINARY })], breach, 'a'],
     ...[CLOSE, PING, PONG].map((opcode): [string, Uint8Array[], string] => [
-      `a part of ${opcode}`,
+      `refuses a fragmented control frame of opcode ${opcode}`,
       [encodeFrame('77', { opcode, fin: false })],
       breach,
     ]),
     ...[CLOSE, PING, PONG].map((opcode): [string, Uint8Array[], string] => [
-      `126 bytes of ${opcode}`,
+      `refuses 126 bytes in a control frame of opcode ${opcode}`,
       [encodeFrame('7'.repeat(126), { opcode })],
       breach,
     ]),
     ...[0, 1, 125].map((length): [string, Uint8Array[], string] => [
-      `a length of ${length} in two bytes`,
+      `refuses a length of ${length} in two bytes`,
       [encodeFrame('x'.repeat(length), { lengthBytes: 2 })],
       breach,
     ]),
     ...[0, 125, 126, 65_535].map((length): [string, Uint8Array[], string] => [
-      `a length of ${length} in eight bytes`,
+      `refuses a length of ${length} in eight bytes`,
       [encodeFrame('', { length, lengthBytes: 8 })],
       breach,
     ]),
-    ['the highest bit of a length', [Uint8Array.of(0x81, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 1)], breach],
-    ['a length over the limit, claimed', [encodeFrame('', { length: LONGEST + 1 })], tooBig],
-    ['a length of 2^32', [encodeFrame('', { length: 2 ** 32, lengthBytes: 8 })], tooBig],
-    ['a length of 2^63 - 1', [Uint8Array.of(0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff)], tooBig],
+    ['refuses the highest bit of a length', [Uint8Array.of(0x81, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 1)], breach],
+    ['refuses a header that claims a length over the limit', [encodeFrame('', { length: LONGEST + 1 })], tooBig],
+    ['refuses a length of 2^32', [encodeFrame('', { length: 2 ** 32, lengthBytes: 8 })], tooBig],
+    ['refuses a length of 2^63 - 1', [Uint8Array.of(0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff)], tooBig],
     [
-      'a message over the limit in parts',
+      'refuses a message over the limit in parts',
       [encodeFrame('x'.repeat(600), { fin: false }), encodeFrame('', { opcode: CONTINUATION, fin: false, length: 401 })],
       tooBig,
       'x'.repeat(600),
     ],
-    ['a close of one byte', [encodeFrame('7', { opcode: CLOSE })], breach],
+    ['refuses a close of one byte', [encodeFrame('7', { opcode: CLOSE })], breach],
     ...[0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65_535].map((code): [string, Uint8Array[], string] => [
-      `the close code ${code}`,
+      `refuses the close code ${code}`,
       [close(code)],
       breach,
     ]),
-    // And what it allows.
+    // RFC 6455 allows these.
     ...[1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999].map(
-      (code): [string, Uint8Array[], string] => [`not the close code ${code}`, [close(code)], `close ${code}`],
+      (code): [string, Uint8Array[], string] => [`accepts the close code ${code}`, [close(code)], `close ${code}`],
     ),
-    ['not a close without a code', [encodeFrame('', { opcode: CLOSE })], 'close undefined'],
-    ['not a close with a reason', [close(1000, 'x'.repeat(123))], 'close 1000'],
-    ['not a close within a message', [first, close(1001)], 'close 1001', 'a'],
-    ['not a ping of 125 bytes', [encodeFrame('7'.repeat(125), { opcode: PING })], `ping ${'7'.repeat(125)}`],
+    ['accepts a close without a code', [encodeFrame('', { opcode: CLOSE })], 'close undefined'],
+    ['accepts a close with a reason', [close(1000, 'x'.repeat(123))], 'close 1000'],
+    ['accepts a close within a message', [first, close(1001)], 'close 1001', 'a'],
+    ['accepts a ping of 125 bytes', [encodeFrame('7'.repeat(125), { opcode: PING })], `ping ${'7'.repeat(125)}`],
     [
-      'not a message of the limit, in parts',
+      'accepts a message of exactly the limit in parts',
       [encodeFrame('x'.repeat(600), { fin: false }), encodeFrame('x'.repeat(400), { opcode: CONTINUATION }), close(1000)],
       'close 1000',
       `${'x'.repeat(1_000)}\n`,
@@ -209,7 +209,7 @@ describe('what RFC 6455 forbids', () => {
   ]
 
   it.each(rows)('%s', (_what, frames, told, lines = '') => {
-    // Whatever comes behind it is not read, unless it is a ping.
+    // The reader must ignore everything after the frame, unless the frame is a ping.
     const all = join(told.startsWith('ping') ? frames : [...frames, encodeFrame('7'), encodeFrame('', { opcode: PING })])
     for (const chunks of [[Uint8Array.from(all)], byteByByte(all), frames.map((frame) => Uint8Array.from(frame))]) {
       expect(read(chunks)).toMatchObject({ lines, told: [told] })
@@ -218,7 +218,7 @@ describe('what RFC 6455 forbids', () => {
 })
 
 describe('control frames', () => {
-  it('that were begun are not waited for any more after the end of all', () => {
+  it('are dropped unfinished when the reader is cleared', () => {
     const pings: Uint8Array[] = []
     const reader = new FrameReader(LONGEST, {
       onLines: () => {},
@@ -234,7 +234,7 @@ describe('control frames', () => {
     expect(pings.map((payload) => Buffer.from(payload).toString())).toEqual(['secret'])
   })
 
-  it('of a ping are answered by as long a pong', () => {
+  it('of a pong carry as many bytes as the ping', () => {
     for (const length of [0, 1, 125]) {
       const { frames, rest } = decodeFrames(encodePong(randomBytes(length)))
       expect([frames.length, frames[0]!.opcode, frames[0]!.payload.length, rest.length]).toEqual([1, PONG, length, 0])

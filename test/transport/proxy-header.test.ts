@@ -5,7 +5,7 @@ import { parseProxyHeader, readProxyHeader } from '../../src/transport/proxy-hea
 
 const LINE = 'PROXY TCP6 fc00:dead:beef:4dad::0:a6 ::1 166 7777'
 
-describe('PROXY line', () => {
+describe('parseProxyHeader', () => {
   it.each([
     [LINE, { circuit: 'fc00:dead:beef:4dad::0:a6' }],
     ['PROXY TCP4 10.0.0.1 127.0.0.1 1 2', { circuit: '10.0.0.1' }],
@@ -57,7 +57,7 @@ describe('PROXY line on a socket', () => {
     await once(server, 'close')
   })
 
-  /** Sends the pieces one by one, each after the one before was flushed. */
+  /** Sends the pieces one by one, each after the one before is flushed. */
   async function send(...pieces: string[]): Promise<Socket> {
     const socket = connect(port, '127.0.0.1').on('error', () => {})
     socket.setNoDelay(true)
@@ -70,10 +70,10 @@ describe('PROXY line on a socket', () => {
   }
 
   it.each([
-    ['in one piece with what follows', [`${LINE}\r\n7\n8;x`]],
+    ['in one piece with the bytes after it', [`${LINE}\r\n7\n8;x`]],
     ['byte by byte', [...`${LINE}\r\n7\n8;x`]],
-    ['cut in its line end', [`${LINE}\r`, '\n', '7\n8;x']],
-  ])('is read off %s', async (_name, pieces) => {
+    ['cut inside its line end', [`${LINE}\r`, '\n', '7\n8;x']],
+  ])('is read and removed if it arrives %s', async (_name, pieces) => {
     const socket = await send(...pieces)
     await until(() => seen[0]?.rest.length === 5)
     expect(seen).toEqual([{ circuit: 'fc00:dead:beef:4dad::0:a6', rest: '7\n8;x' }])
@@ -84,7 +84,7 @@ describe('PROXY line on a socket', () => {
     ['is missing', '8;asfaleia/1\n'],
     ['ends in LF alone', `${LINE}\n7\n`],
     ['never ends', 'P'.repeat(200)],
-  ])('that %s ends the connection', async (_name, text) => {
+  ])('ends the connection if it %s', async (_name, text) => {
     const socket = await send(text)
     const closed = once(socket, 'close')
     await until(() => refused === 1)
@@ -92,7 +92,7 @@ describe('PROXY line on a socket', () => {
     expect(seen).toEqual([])
   })
 
-  it('that the peer does not wait to send ends the connection, counted once', async () => {
+  it('ends the connection if the peer hangs up before the line is complete, counted once', async () => {
     const socket = await send('PROXY')
     socket.end()
     await until(() => refused === 1)

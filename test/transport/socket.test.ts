@@ -24,30 +24,30 @@ afterEach(() => {
   rmSync(folder, { recursive: true })
 })
 
-describe('listening', () => {
+describe('loopback addresses and listening', () => {
   it.each(['127.0.0.1', '127.1.2.3', '::1'])('%s is loopback', (host) => expect(isLoopback(host)).toBe(true))
   it.each(['0.0.0.0', '::', '10.0.0.1', '::ffff:127.0.0.1', 'localhost', '127.evil.example', '128.0.0.1', '', '127.0.0.1.'])(
-    '%s is not taken for loopback',
+    '%s is not loopback, and listen refuses it',
     async (host) => {
       expect(isLoopback(host)).toBe(false)
       await expect(listen(server(), { kind: 'tcp', host, port: 0 })).rejects.toMatchObject({ code: 'NOT_LOCAL' })
     },
   )
 
-  it('gives the port that was taken, and says where it is in use', async () => {
+  it('listen returns the assigned port, and fails with EADDRINUSE for a port in use', async () => {
     const taken = await listen(server(), { kind: 'tcp', host: '127.0.0.1', port: 0 })
     expect(taken).toEqual({ kind: 'tcp', host: '127.0.0.1', port: expect.any(Number) as number })
     await expect(listen(server(), taken)).rejects.toMatchObject({ code: 'EADDRINUSE' })
   })
 
-  it('makes a socket that others cannot open', async () => {
+  it('listen creates a unix socket that only owner and group can open', async () => {
     const path = join(folder, 'relay.sock')
     await listen(server(), { kind: 'unix', path })
     expect(statSync(path).mode & 0o777).toBe(0o660)
     expect(process.umask()).toBe(0o022)
   })
 
-  it("takes a dead relay's socket over, and leaves a living one's and a file alone", async () => {
+  it('listen replaces a socket left by a dead process, but no socket in use and no other file', async () => {
     const path = join(folder, 'relay.sock')
     const address: LocalAddress = { kind: 'unix', path }
     await listen(server(), address)
@@ -56,7 +56,7 @@ describe('listening', () => {
     writeFileSync(file, 'kept')
     await expect(listen(server(), { kind: 'unix', path: file })).rejects.toMatchObject({ code: 'EEXIST' })
     expect(statSync(file).size).toBe(4)
-    // A socket whose process was killed: the file stays, and nobody listens.
+    // A killed process leaves its socket file behind, with no listener.
     const dead = join(folder, 'dead.sock')
     const script = `require('net').createServer().listen(process.argv[1], () => process.kill(process.pid, 'SIGKILL'))`
     expect(spawnSync(process.execPath, ['-e', script, dead]).signal).toBe('SIGKILL')
@@ -65,13 +65,13 @@ describe('listening', () => {
   })
 })
 
-describe('a socket as a stream', () => {
+describe('a socket as a byte stream', () => {
   const say = (stream: ByteStream, last: string): void => {
     const end = (): void => stream.end()
     if (stream.write(Buffer.from(last), end)) end()
   }
 
-  /** A server whose streams are given to the test, and what came in on them. */
+  /** Starts a server that hands its streams to the test and records their events. */
   async function open(): Promise<{ port: number; streams: ByteStream[]; events: string[]; changed: () => Promise<void> }> {
     const streams: ByteStream[] = []
     const events: string[] = []
@@ -99,7 +99,7 @@ describe('a socket as a stream', () => {
     return { port: address.port, streams, events, changed: () => new Promise<void>((then) => (resolve = then)) }
   }
 
-  it('lets a peer that ended its side read on, and ends with it', async () => {
+  it('lets a peer that closed its sending side read on, and closes when the peer has everything', async () => {
     const { port, streams, events, changed } = await open()
     const peer = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
     peer.end('question')
@@ -112,7 +112,7 @@ describe('a socket as a stream', () => {
     expect(events).toEqual(['open', 'question', '<finish>', '<end>'])
   })
 
-  it('gets its last words to a peer that keeps sending', async () => {
+  it('delivers its last bytes to a peer that keeps sending', async () => {
     const { port, streams, events, changed } = await open()
     const peer = connect({ port, host: '127.0.0.1' })
     peer.on('error', () => {})
@@ -129,7 +129,7 @@ describe('a socket as a stream', () => {
     expect(events).toEqual(['open', 'x', '<end>'])
   })
 
-  it('says when the system has taken what it did not take at once, and all of it comes', async () => {
+  it('calls back once the system has taken the bytes that did not fit at once, and all of them arrive', async () => {
     const { port, streams, events, changed } = await open()
     const peer = connect({ port, host: '127.0.0.1' }).pause()
     while (!events.includes('open')) await changed()
@@ -152,11 +152,11 @@ describe('a socket as a stream', () => {
     peer.destroy()
   })
 
-  it('takes nothing for a peer that is gone, and says that it is', async () => {
+  it('accepts no bytes for a peer that is gone, and reports the end', async () => {
     const { port, streams, events, changed } = await open()
     const peer = connect({ port, host: '127.0.0.1' })
     while (!events.includes('open')) await changed()
-    // Not read from, the relay hears of a reset only when it writes.
+    // While the relay does not read, it notices a reset only when it writes.
     streams[0]!.pause()
     const closed = once(peer, 'close')
     peer.resetAndDestroy()
@@ -169,7 +169,7 @@ describe('a socket as a stream', () => {
     expect([events, isTaken]).toEqual([['open', '<end>'], false])
   })
 
-  it('is told of an end once, whoever it was', async () => {
+  it('reports the end once, even if destroyed twice', async () => {
     const { port, streams, events, changed } = await open()
     const peer = connect({ port, host: '127.0.0.1' })
     await changed()

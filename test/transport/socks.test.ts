@@ -8,7 +8,7 @@ import { parseEndpoint, parseTarget } from '../../src/transport/address.ts'
 import { connectTarget, createIsolation, type Route } from '../../src/transport/socks.ts'
 import { type SocksServer, startSocksServer } from '../support/socks-server.ts'
 
-// The address of the Tor Project's web site, to have a checksum that is right.
+// The Tor Project's web site, because its address has a valid checksum.
 const ONION = '2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion'
 
 describe('parseTarget', () => {
@@ -24,7 +24,7 @@ describe('parseTarget', () => {
     ['unix:/run/x y', { kind: 'unix', path: '/run/x y', name: 'localhost' }],
     ['127.0.0.1.example', { kind: 'name', host: '127.0.0.1.example', port: 3308, name: '127.0.0.1.example' }],
     ['[2001:db8::1]', { kind: 'name', host: '2001:db8::1', port: 3308, name: '2001:db8::1' }],
-  ])('%s', (text, target) => {
+  ])('parses %s', (text, target) => {
     expect(parseTarget(text)).toEqual(target)
   })
 
@@ -47,16 +47,16 @@ describe('parseTarget', () => {
     ONION.replace('2g', '2h'),
     'tooshort.onion',
     '\u{2100}.example',
-  ])('%j is refused, and not repeated', (text) => {
+  ])('refuses %j without repeating it in the error', (text) => {
     expect(() => parseTarget(text)).toThrow(TypeError)
     expect(() => parseTarget(text)).not.toThrow(text === '' ? 'never' : text)
   })
 
-  test('a unix socket has a path', () => {
+  test('refuses a unix socket without a path', () => {
     expect(() => parseTarget('unix:')).toThrow(TypeError)
   })
 
-  test('an endpoint takes the port that it is given', () => {
+  test('parseEndpoint adds the default port', () => {
     expect(parseEndpoint('127.0.0.1', 9050)).toEqual({ host: '127.0.0.1', port: 9050 })
   })
 })
@@ -82,20 +82,20 @@ describe('connectTarget', () => {
   }
   const portOf = (server: Server): number => (server.address() as AddressInfo).port
 
-  test('a name goes to the proxy as it is, with the credentials; what the relay says first is not lost', async () => {
+  test('sends a name unchanged to the proxy, with credentials, and keeps the bytes that the relay sends first', async () => {
     const { server, route } = await socksTo({ to: portOf(await greeter('hello')) })
     const socket = await connectTarget(parseTarget(`${ONION}:4000`), route, options)
     expect((await socket.toArray()).join('')).toBe('hello')
     expect(server.requests).toEqual([{ ...(route as { isolation: object }).isolation, type: 3, host: ONION, port: 4_000 }])
   })
 
-  test('credentials are random, and differ', () => {
+  test('createIsolation makes random credentials that differ each time', () => {
     const [one, two] = [createIsolation(), createIsolation()]
     expect(new Set([one.user, one.password, two.user, two.password]).size).toBe(4)
     expect(one.user).toMatch(/^[0-9a-f]{32}$/)
   })
 
-  test('loopback and unix sockets are reached without the proxy', async () => {
+  test('reaches loopback and unix sockets without the proxy', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'asfaleia-socks-'))
     const path = join(folder, 'sock')
     const server = await greeter('hello')
@@ -123,32 +123,32 @@ describe('connectTarget', () => {
     [0xf6, 'onion-malformed'],
     [0xf7, 'onion-unreachable'],
     [0xff, 'unreachable'],
-  ])('the reply %i', async (code, expected) => {
+  ])('maps the SOCKS reply %i to its error code', async (code, expected) => {
     const { route } = await socksTo({ code })
     await expect(connectTarget(parseTarget(ONION), route, options)).rejects.toMatchObject({ name: 'ConnectError', code: expected })
   })
 
-  test('nobody at the SOCKS port, and nobody at the relay', async () => {
+  test('fails with proxy-down, relay-down or unreachable if no process listens', async () => {
     await expect(connectTarget(parseTarget(ONION), nowhere, options)).rejects.toMatchObject({ code: 'proxy-down' })
     await expect(connectTarget(parseTarget('127.0.0.1:1'), nowhere, options)).rejects.toMatchObject({ code: 'relay-down' })
     await expect(connectTarget(parseTarget('unix:/nowhere/at/all'), nowhere, options)).rejects.toMatchObject({ code: 'unreachable' })
   })
 
   test.each([
-    ['no SOCKS', 'HTTP/1.1 400 Bad Request\r\n\r\n'],
-    ['a proxy that would not isolate', Uint8Array.of(5, 0)],
-    ['a proxy that takes nobody', Uint8Array.of(5, 0xff)],
-    ['a proxy that refuses the credentials', Uint8Array.of(5, 2, 1, 1)],
-    ['a proxy that stops', Uint8Array.of(5)],
-    ['a proxy that says nothing', ''],
-    ['a proxy that stops in its reply', Uint8Array.of(5, 2, 1, 0, 5, 0, 0, 3, 200, 1)],
-  ])('%s', async (_name, greeting) => {
+    ['does not speak SOCKS', 'HTTP/1.1 400 Bad Request\r\n\r\n'],
+    ['offers no credentials', Uint8Array.of(5, 0)],
+    ['accepts no method', Uint8Array.of(5, 0xff)],
+    ['refuses the credentials', Uint8Array.of(5, 2, 1, 1)],
+    ['hangs up inside its greeting', Uint8Array.of(5)],
+    ['sends nothing', ''],
+    ['hangs up inside its reply', Uint8Array.of(5, 2, 1, 0, 5, 0, 0, 3, 200, 1)],
+  ])('fails with proxy-failed if the proxy %s', async (_name, greeting) => {
     const proxy = { host: '127.0.0.1', port: portOf(await greeter(greeting)) }
     const route: Route = { kind: 'socks', proxy, isolation: createIsolation() }
     await expect(connectTarget(parseTarget(ONION), route, options)).rejects.toMatchObject({ code: 'proxy-failed' })
   })
 
-  test.each([1, 3, 4])('a reply with an address of type %i', async (type) => {
+  test.each([1, 3, 4])('accepts a reply with an address of type %i', async (type) => {
     const address = { 1: [1, 2, 3, 4], 3: [2, 65, 65], 4: Array.from({ length: 16 }, () => 7) }[type]!
     const said = Uint8Array.of(5, 2, 1, 0, 5, 0, 0, type, ...address, 0, 0, 104, 105)
     const proxy = { host: '127.0.0.1', port: portOf(await greeter(said)) }
@@ -156,7 +156,7 @@ describe('connectTarget', () => {
     expect((await socket.toArray()).join('')).toBe('hi')
   })
 
-  test('a proxy that never answers is given up, in time or when asked to', async () => {
+  test('abandons a silent proxy at the timeout or when the signal aborts', async () => {
     const mute = createServer((socket) => socket.on('error', () => {}).resume())
     mute.listen(0)
     await once(mute, 'listening')
@@ -168,7 +168,7 @@ describe('connectTarget', () => {
     controller.abort(reason)
     await expect(connecting).rejects.toBe(reason)
     await expect(connectTarget(parseTarget(ONION), route, { timeout: 10_000, signal: controller.signal })).rejects.toBe(reason)
-    // Both connections were ended, or this would wait for ever.
+    // `close` waits until both connections have ended.
     mute.close()
     await once(mute, 'close')
   })

@@ -1,4 +1,4 @@
-/** The WebSocket door with a relay's place taken by the test: what goes over the socket, byte by byte. */
+/** Tests the WebSocket door byte by byte, with a relay played by the test. */
 import { connect, type Server, type Socket } from 'node:net'
 import { afterEach, describe, expect, it, test } from 'vitest'
 import type { ByteStream, Receiver } from '../../src/relay/stream.ts'
@@ -16,23 +16,23 @@ afterEach(async () => {
   for (const close of closers.splice(0).toReversed()) await close()
 })
 
-/** A connection: what the client says and hears, and what the relay was handed. */
+/** A connection: the bytes that the client sends and receives, and the events that the relay gets. */
 interface Pair {
   readonly client: Socket
   readonly stream: ByteStream
-  /** Lines as they came, `<finish>` and `<end>`. */
+  /** The received lines, `<finish>` and `<end>`, joined. */
   heard(): string
   send(payload: string, options?: FrameOptions): void
-  /** The next frame; undefined at the end of the connection. */
+  /** Returns the next frame, or undefined at the end of the connection. */
   frame(): Promise<Frame | undefined>
-  /** The code of the close frame that comes next, and then nothing more. */
+  /** Expects a close frame and then the end of the connection; returns the frame's code. */
   closed(): Promise<number | undefined>
   until(pattern: RegExp): Promise<void>
-  /** What the relay does after each chunk. */
+  /** Sets the relay's reaction to each chunk. */
   onChunk(does: () => void): void
 }
 
-/** `done` is called when the bytes were handed to the system, be it at once. */
+/** Calls `done` once the system has the bytes, perhaps at once. */
 function write(stream: ByteStream, bytes: Uint8Array, done: () => void): void {
   if (stream.write(bytes, done)) done()
 }
@@ -117,29 +117,29 @@ async function open(behind = ''): Promise<Pair> {
   return pair
 }
 
-/** As a relay's output has it. */
+/** Encodes a packet as the relay's output does. */
 const packet = (text: string): Uint8Array => encodeFrame(text, { mask: undefined })
 const text = (frame: Frame | undefined): string => `${frame?.opcode} ${frame?.payload.toString('latin1')}`
 const CODE_1000 = '\x03\xe8'
 
 test.each([
-  ['a key that is none', REQUEST.replace('AAAAAAAA', 'AAAA'), 400],
+  ['a malformed key', REQUEST.replace('AAAAAAAA', 'AAAA'), 400],
   ['no key', REQUEST.replace('-Key:', '-Kex:'), 400],
-  ['a version that is none', REQUEST.replace('Version: 13', 'Version: 7'), 400],
+  ['an unsupported version', REQUEST.replace('Version: 13', 'Version: 7'), 400],
   ['no version', REQUEST.replace('Version: 13', 'Version:'), 400],
   ['another protocol', REQUEST.replace('Upgrade: websocket', 'Upgrade: other'), 400],
   ['another subprotocol', REQUEST.replace('asfaleia.1', 'asfaleia.2'), 400],
   ['another path', REQUEST.replace('/v1', '/v2'), 404],
 ])('a handshake with %s is refused, and its connection ends', async (_what, request, status) => {
   const client = await dial(() => {
-    throw new Error('taken')
+    throw new Error('accepted')
   }, request)
   const said = Buffer.concat((await client.toArray()) as Buffer[]).toString('latin1')
   expect(said).toMatch(new RegExp(`^HTTP/1.1 ${status} `))
 })
 
 describe('a WebSocket as a stream', () => {
-  it('hands over what one read brought in one chunk, and sends frames as they are', async () => {
+  it('delivers the frames of one read in one chunk, and sends frames unchanged', async () => {
     const pair = await open()
     let chunks = 0
     pair.onChunk(() => chunks++)
@@ -152,13 +152,13 @@ describe('a WebSocket as a stream', () => {
     expect([text(await pair.frame()), text(await pair.frame())]).toEqual(['1 17', '1 18'])
   })
 
-  it('takes what came right behind the request', async () => {
+  it('reads a frame that arrives together with the request', async () => {
     const pair = await open(Buffer.from(encodeFrame('7')).toString('latin1'))
     await pair.until(/7/)
     expect(pair.heard()).toBe('7\n')
   })
 
-  it('answers pings, between the parts of a message and between writes', async () => {
+  it('answers pings between the parts of a message and between writes', async () => {
     const pair = await open()
     const order: string[] = []
     pair.onChunk(() => write(pair.stream, packet('answer'), () => order.push('written')))
@@ -169,27 +169,27 @@ describe('a WebSocket as a stream', () => {
     pair.onChunk(() => heard++)
     pair.send('between', { opcode: PING })
     expect(text(await pair.frame())).toBe(`${PONG} between`)
-    // It is a sign of life.
+    // A ping counts as a sign of life.
     expect(heard).toBe(1)
     pair.send('b', { opcode: CONTINUATION })
     await pair.until(/^ab\n$/)
     expect(order).toEqual(['written'])
   })
 
-  it('answers the newest of the pings of a read, and holds none for a peer that does not read', async () => {
+  it('answers only the newest ping of a read, and queues no pongs for a peer that does not read', async () => {
     const pair = await open()
     pair.client.write(Buffer.concat(Array.from({ length: 1_000 }, (_, n) => encodeFrame(`${n}`, { opcode: PING }))))
     let last = ''
     let pongs = 0
     for (; last !== `${PONG} 999`; pongs++) last = text(await pair.frame())
     expect(pongs).toBeLessThan(1_000)
-    // A pong does not hold up the end, nor comes behind it.
+    // A pong neither delays the close nor follows it.
     pair.client.write(Buffer.concat([encodeFrame('x', { opcode: PING }), encodeFrame(CODE_1000, { opcode: CLOSE })]))
     expect(text(await pair.frame())).toBe(`${PONG} x`)
     expect(await pair.closed()).toBe(1000)
   })
 
-  it('pauses and goes on, and ends as the peer wants: with its code, or none', async () => {
+  it("pauses and resumes, and answers the peer's close with the same code or none", async () => {
     for (const [payload, code] of [
       [CODE_1000, 1000],
       ['\x0f\xa0why', 4000],
@@ -208,7 +208,7 @@ describe('a WebSocket as a stream', () => {
     }
   })
 
-  it('says what it has to say before it closes, waits for the close of the peer, and takes nothing more', async () => {
+  it("sends its pending packet before it closes, waits for the peer's close, and accepts no more writes", async () => {
     const pair = await open()
     write(pair.stream, packet('99;timeout'), () => pair.stream.end())
     expect(text(await pair.frame())).toBe('1 99;timeout')
@@ -226,7 +226,7 @@ describe('a WebSocket as a stream', () => {
     expect(written).toBe(false)
   })
 
-  it('lets a peer that ended its side without a close read on', async () => {
+  it('lets a peer that closed its sending side without a close frame read on', async () => {
     const pair = await open()
     pair.send('7')
     pair.client.end()
@@ -237,7 +237,7 @@ describe('a WebSocket as a stream', () => {
     await pair.until(/<end>$/)
   })
 
-  it('is told of an end once, whoever it was', async () => {
+  it('reports the end once, whichever side caused it', async () => {
     const gone = await open()
     gone.send('half of', { length: 100 })
     await gone.until(/half of/)
@@ -254,8 +254,8 @@ describe('a WebSocket as a stream', () => {
   })
 })
 
-describe('a peer that breaks the rules', () => {
-  it('gets the answers to what it said before, then a close of 1002', async () => {
+describe('a WebSocket peer that violates the protocol', () => {
+  it('gets the answers to its earlier messages, then a close with 1002', async () => {
     const pair = await open()
     pair.onChunk(() => write(pair.stream, packet('17'), () => {}))
     pair.client.write(Buffer.concat([encodeFrame('7'), encodeFrame('7', { mask: undefined }), encodeFrame('7')]))
@@ -266,25 +266,22 @@ describe('a peer that breaks the rules', () => {
   })
 
   it.each([
-    ['in a frame that only claims it', [encodeFrame('x', { length: 1 << 20 })], 0],
+    ['claimed by a frame header', [encodeFrame('x', { length: 1 << 20 })], 0],
     ['in parts', [encodeFrame('x'.repeat(900), { fin: false }), encodeFrame('x'.repeat(101), { opcode: CONTINUATION, fin: false })], 900],
-  ] as const)(
-    'by a message over its length: the relay is handed one, has its word, and closes by 1009: %s',
-    async (_how, frames, before) => {
-      const pair = await open()
-      pair.onChunk(() => {
-        if (pair.heard().length === before + LONGEST + 2) write(pair.stream, packet('99;too-large'), () => pair.stream.end())
-      })
-      pair.client.write(Buffer.concat([...frames, encodeFrame('7')]))
-      expect(text(await pair.frame())).toBe('1 99;too-large')
-      expect(await pair.closed()).toBe(1009)
-      pair.client.end()
-      await pair.until(/<end>$/)
-      expect(pair.heard()).toBe(`${'x'.repeat(before)}${'\0'.repeat(LONGEST + 2)}<end>`)
-    },
-  )
+  ] as const)('gets too-large and a close with 1009 for a message over the limit: %s', async (_how, frames, before) => {
+    const pair = await open()
+    pair.onChunk(() => {
+      if (pair.heard().length === before + LONGEST + 2) write(pair.stream, packet('99;too-large'), () => pair.stream.end())
+    })
+    pair.client.write(Buffer.concat([...frames, encodeFrame('7')]))
+    expect(text(await pair.frame())).toBe('1 99;too-large')
+    expect(await pair.closed()).toBe(1009)
+    pair.client.end()
+    await pair.until(/<end>$/)
+    expect(pair.heard()).toBe(`${'x'.repeat(before)}${'\0'.repeat(LONGEST + 2)}<end>`)
+  })
 
-  it('by a close that is none, though the relay closes', async () => {
+  it('with an invalid close code is disconnected, even if the relay closes first', async () => {
     const pair = await open()
     pair.stream.end()
     expect((await pair.frame())?.opcode).toBe(CLOSE)
@@ -292,9 +289,9 @@ describe('a peer that breaks the rules', () => {
     expect(await pair.frame()).toBeUndefined()
   })
 
-  it('does not get its bytes taken back for a pong while it is written to', async () => {
+  it('cannot make a pong overwrite bytes of a write in progress', async () => {
     const pair = await open()
-    // More than a socket takes at once: the write is under way until the client reads.
+    // The packet exceeds the socket buffers, so the write is in progress until the client reads.
     pair.client.pause()
     let written = false
     const large = packet('y'.repeat(8 << 20))
