@@ -9,7 +9,7 @@ import type { Address } from '../config/value.ts'
 import type { Snapshot } from '../relay/counters.ts'
 import { listen } from '../transport/socket.ts'
 import { buildStatus, findReasons, METRICS_TYPE, type Moment, renderMetrics } from './metrics.ts'
-import type { ProbeState } from './probe.ts'
+import type { ProbeState } from './reachability.ts'
 import type { TorState } from '../tor/control.ts'
 
 export interface OperatorSources {

@@ -19,7 +19,7 @@ import { Doors } from './doors.ts'
 import { checkHandoverFolder, readHandoverSecret } from './handover-secret.ts'
 import { asConfigError } from './listen-problem.ts'
 import { followNameFile } from './name-file.ts'
-import { startReachability } from './reachability.ts'
+import { startProbing } from './probing.ts'
 
 /** For an address to become free when its process ends or hands it over. */
 const FREE_MS = 10_000
@@ -120,7 +120,7 @@ export async function startServer(
       await openDoor(door, (socket, circuit) => serveSocket(socket, circuit, (stream) => relay.accept(stream, door)))
     }
     if (config.http !== undefined) await openPage()
-    const probing = startReachability(config, () => relay.snapshot().names, log)
+    const probing = startProbing(config, () => relay.snapshot().names, log)
     closers.push(() => probing?.stop())
     const startedAt = Date.now()
     const openOperator = (address: Address): Promise<Operator> =>

@@ -2,7 +2,8 @@
 import { lstatSync, readFileSync } from 'node:fs'
 import type { Config } from '../config/config.ts'
 import type { Log } from '../log.ts'
-import { followProbe, probe, type Report, startProbe } from '../operator/probe.ts'
+import { probe } from '../operator/probe.ts'
+import { followProbe, type Report, startProbe } from '../operator/reachability.ts'
 
 /** The longest report of another program. */
 const REPORT_BYTES = 128
@@ -12,7 +13,7 @@ const REPORT_BYTES = 128
  * @param names the relay's names now, in order
  * @returns undefined if none is configured
  */
-export function startReachability(
+export function startProbing(
   { probe: socks, probeFile, probeSeconds }: Config,
   names: () => readonly string[],
   log: Log,

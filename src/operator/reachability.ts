@@ -1,0 +1,122 @@
+/**
+ * Whether clients can reach the relay through Tor, over time: tries now and then, or follows the report of another
+ * program that does. Logs each change.
+ */
+import type { Log } from '../log.ts'
+import { PROBE_PROBLEMS, type ProbeProblem, type ProbeResult } from './probe-result.ts'
+
+export interface ProbeState {
+  /** Of the last try; undefined before the first. */
+  readonly reachable: boolean | undefined
+  /** Of the last answer; undefined before the first. */
+  readonly seconds: number | undefined
+  /** Tries in a row without an answer. */
+  readonly failures: number
+  /** Of the last try. */
+  readonly problem: ProbeProblem | undefined
+}
+
+/** After a failure the next try comes in this part of the time: one circuit may fail, and three in a row say more. */
+const SOONER = 5
+
+export interface ProbeSources {
+  /** The onion address to try; undefined while there is none. */
+  name(): string | undefined
+  /** Never rejects. */
+  readonly probe: (name: string, signal: AbortSignal) => Promise<ProbeResult>
+  readonly everySeconds: number
+  /** From 0 to 1. */
+  readonly random: () => number
+}
+
+/** Tries at once and then now and then, until it is stopped. Changes are events of the log. */
+export function startProbe(sources: ProbeSources, log: Log): { state(): ProbeState; stop(): void } {
+  let state = UNKNOWN
+  let timer: NodeJS.Timeout | undefined
+  const over = new AbortController()
+  const look = async (): Promise<void> => {
+    const name = sources.name()
+    const result = name === undefined ? undefined : await sources.probe(name, over.signal)
+    if (over.signal.aborted) return
+    if (result !== undefined) {
+      const before = state.reachable
+      state = next(state, result)
+      if (before !== result.reached) report(result, log)
+    }
+    const seconds = result === undefined ? 1 : result.reached ? sources.everySeconds : sources.everySeconds / SOONER
+    // Not at moments that could be told from outside.
+    timer = setTimeout(() => void look(), seconds * 1_000 * (0.9 + 0.2 * sources.random())).unref()
+  }
+  void look()
+  return {
+    state: () => state,
+    stop() {
+      over.abort()
+      clearTimeout(timer)
+    },
+  }
+}
+
+/** What another program found, and how long ago it wrote that. */
+export interface Report {
+  readonly text: string
+  readonly ageSeconds: number
+}
+
+const LOOK_MS = 1_000
+/** Beside twice the time between two tries: what a try itself may take. */
+const SLOW_SECONDS = 180
+/** Of so many tries in a row that make the relay not ready. */
+const UNTRIED_FAILURES = 3
+
+/**
+ * Reads what another program finds that tries instead of the relay, one that has a way to Tor while the relay has none
+ * (docs/decisions/0010-who-probes.md). Anything but its two forms of a line is as good as nothing.
+ */
+export function followProbe(
+  sources: { read(): Report | undefined; readonly everySeconds: number; readonly now?: () => number },
+  log: Log,
+): { state(): ProbeState; stop(): void } {
+  const { now = () => performance.now() } = sources
+  const patience = 2 * sources.everySeconds + SLOW_SECONDS
+  const since = now()
+  let state = UNKNOWN
+  const look = (): void => {
+    const report = sources.read()
+    const age = report?.ageSeconds ?? (now() - since) / 1_000
+    const before = state.reachable
+    const found = report === undefined ? undefined : parseReport(report.text)
+    if (age > patience) state = { ...state, reachable: false, failures: UNTRIED_FAILURES, problem: 'untried' }
+    else if (found === undefined) state = { ...UNKNOWN, seconds: state.seconds }
+    else state = { ...found, seconds: found.seconds ?? state.seconds }
+    if (state.reachable === undefined || state.reachable === before) return
+    if (state.reachable) log.event('onion-reached')
+    else log.event('onion-not-reached', { problem: state.problem! })
+  }
+  look()
+  const timer = setInterval(look, LOOK_MS).unref()
+  return { state: () => state, stop: () => clearInterval(timer) }
+}
+
+const UNKNOWN: ProbeState = { reachable: undefined, seconds: undefined, failures: 0, problem: undefined }
+
+/** `reached MILLISECONDS`, or `failed TRIES PROBLEM`. */
+function parseReport(text: string): ProbeState | undefined {
+  const [, milliseconds] = /^reached (\d{1,6})\n$/.exec(text) ?? []
+  if (milliseconds !== undefined) return { reachable: true, seconds: Number(milliseconds) / 1_000, failures: 0, problem: undefined }
+  const [, tries, word] = /^failed ([1-9]\d{0,3}) ([a-z-]{1,32})\n$/.exec(text) ?? []
+  const problem = PROBE_PROBLEMS.find((each) => each === word)
+  return tries === undefined || problem === undefined
+    ? undefined
+    : { reachable: false, seconds: undefined, failures: Number(tries), problem }
+}
+
+function next(state: ProbeState, result: ProbeResult): ProbeState {
+  if (result.reached) return { reachable: true, seconds: result.seconds, failures: 0, problem: undefined }
+  return { reachable: false, seconds: state.seconds, failures: state.failures + 1, problem: result.problem }
+}
+
+function report(result: ProbeResult, log: Log): void {
+  if (result.reached) log.event('onion-reached')
+  else log.event('onion-not-reached', { problem: result.problem })
+}
