@@ -28,19 +28,15 @@ export { Seen, type SeenStore } from './delivery/seen.ts'
 export { open, seal } from './format/envelope.ts'
 export { type Card, CardError, type CardErrorCode, makeCard, normalizeRelay, parseCard } from './format/card.ts'
 export { isFileName, makeFileName, makeId } from './format/field.ts'
+export { type Content, countParts, type FilePart, PART_BYTES, type PartRange } from './format/content.ts'
 export {
-  type Content,
   type Correspondent,
-  countParts,
   encodeMessage,
   type Envelope,
-  type FilePart,
   MessageError,
   type MessageErrorCode,
   type Opened,
   openMessage,
-  PART_BYTES,
-  type PartRange,
   roomFor,
   type SeenBefore,
   type Verdict,

@@ -1,7 +1,7 @@
 /** Files in memory, for a messenger to send and to receive. */
 import { createHash } from 'node:crypto'
 import type { FileInfo, FileSink, FileSource } from '../../src/client/delivery/file.ts'
-import { countParts, PART_BYTES } from '../../src/client/format/message.ts'
+import { countParts, PART_BYTES } from '../../src/client/format/content.ts'
 
 export function sourceOf(name: string, bytes: Uint8Array): FileSource {
   return { name, size: bytes.length, read: async (offset, length) => bytes.slice(offset, offset + length) }

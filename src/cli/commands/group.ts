@@ -2,7 +2,7 @@
 import { fingerprintOf, makeId } from '../../client/format/field.ts'
 import type { Card } from '../../client/format/card.ts'
 import { type Group, GroupError, makeGroup } from '../../client/format/group.ts'
-import type { Content } from '../../client/format/message.ts'
+import type { Content } from '../../client/format/content.ts'
 import { openCommandLine } from '../program/arguments.ts'
 import { warnOf } from '../disk/folder.ts'
 import { type Groups, type KnownGroup, membersOf } from '../profile/groups.ts'

@@ -9,7 +9,7 @@ import { appendFile, type FileHandle, link, open, readdir, rename, rm, stat, sta
 import { join } from 'node:path'
 import { FILE_NAME_BYTES, fingerprintOf, isFileName } from '../../client/format/field.ts'
 import type { FileSink } from '../../client/delivery/file.ts'
-import { countParts, PART_BYTES, type PartRange } from '../../client/format/message.ts'
+import { countParts, PART_BYTES, type PartRange } from '../../client/format/content.ts'
 import type { FileOffer, FileReceiver } from '../../client/messenger/transfers.ts'
 import { flush, makeFolder, readAt, readText, writeAt, writeWhole } from '../disk/file.ts'
 import { systemCode, systemReason } from '../disk/system.ts'

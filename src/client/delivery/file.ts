@@ -6,7 +6,7 @@
  * A file is whole when every part is there and the SHA-256 of them all is the one that was announced, not before.
  */
 import { sha256 } from '@noble/hashes/sha2.js'
-import { countParts, type FilePart, HAVE_RANGES, PART_BYTES, type PartRange } from '../format/message.ts'
+import { countParts, type FilePart, HAVE_RANGES, PART_BYTES, type PartRange } from '../format/content.ts'
 
 /** What is sent is read through this. */
 export interface FileSource {

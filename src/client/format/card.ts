@@ -1,7 +1,7 @@
 /**
- * Cards: a person's name, key and relays, signed by the key (docs/protocol.md, section 11). A card is a text, or a
- * link of one line; both are the same card, each has one spelling but for a link's percent signs. Nothing here
- * decides whom to trust: a good card proves that who has the key wrote it. Pure, also in a browser.
+ * Contact cards (docs/protocol.md, section 11): a person's name, key and relays, signed by that key. A card has two
+ * forms, a text and a link of one line, and one spelling of each; only the percent-encoding of a link may vary. A valid
+ * card proves that the holder of the key wrote it, and nothing about who that is. Pure; runs in a browser too.
  */
 import { base64urlnopad, bech32 } from '@scure/base'
 import { parseKeyBlob, type SshKey } from '../../auth/ssh-key.ts'
@@ -15,11 +15,11 @@ import { armor, encodeHeader, isSignedBy, parseHeader, sign, split, versionOf, t
 export interface Card {
   readonly name: string
   readonly key: SshKey
-  /** Where to send to, the preferred first: `….onion` or `localhost`, and `:port` where it is not 3308. */
+  /** Relays to send to, the preferred one first: `….onion` or `localhost`, and `:port` unless it is 3308. */
   readonly relays: readonly string[]
-  /** The age recipient that messages are encrypted to, where it is not the key itself. */
+  /** The age recipient (`age1…`) to encrypt to instead of the key. A key that only signs must have one. */
   readonly encrypt?: string
-  /** When it was made, in seconds since 1970. */
+  /** Seconds since 1970 when the card was made. */
   readonly time: number
   /** The card as text, signature included. */
   readonly text: string
@@ -28,16 +28,16 @@ export interface Card {
 }
 
 const TEXTS = {
-  'not-a-card': 'this is no card of asfaleia',
-  'unknown-version': 'the card is of a version that this program does not know',
-  truncated: 'the card is cut off, or has something after its end',
-  malformed: 'the card is not written as a card is',
-  'bad-name': 'a name has 1 to 64 characters, none of them invisible, and no space at an end',
-  'bad-key': 'the key is not one that can be used here',
-  'bad-relay': 'a card has 1 to 8 relays, each once: an onion address or localhost, and a port',
-  'bad-recipient': 'a key that cannot decrypt needs an age1… recipient beside it',
-  'bad-time': 'the time is not one',
-  forged: 'the signature is not one of the key, or something was changed',
+  'not-a-card': 'this is not an Asfaleia card',
+  'unknown-version': 'the card has a version that this program does not know',
+  truncated: 'the card is cut off, or text follows its end',
+  malformed: 'the card is malformed',
+  'bad-name': 'a name has 1 to 64 visible characters and no space at its start or end',
+  'bad-key': 'the key of the card is malformed, too weak or of an unsupported type',
+  'bad-relay': 'a card has 1 to 8 different relays, each an onion address or localhost with an optional port',
+  'bad-recipient': 'the age1… recipient is malformed, or missing although the key can only sign',
+  'bad-time': 'the time of the card is malformed or out of range',
+  forged: 'the signature does not match: the card was changed, or another key signed it',
 } as const
 
 export type CardErrorCode = keyof typeof TEXTS
@@ -52,7 +52,7 @@ const NAMESPACE = 'asfaleia-card'
 const FORM = 'asfaleia-card'
 const VERSION = `${FORM}/1`
 const LINK = 'asfaleia:card/1?'
-/** A name of percent signs alone, eight relays, and a key and a signature of 8,192 bits. */
+/** Room for a name of percent escapes alone, eight relays, and a key and a signature of 8,192 bits. */
 const CARD_CHARACTERS = 16_384
 const HEADER_BYTES = 8_192
 const RELAYS = 8
@@ -60,9 +60,11 @@ const RELAYS = 8
 type Facts = Omit<Card, 'text' | 'link'>
 
 /**
- * @param card.relays in any spelling that {@link normalizeRelay} takes
- * @param card.time in seconds since 1970
- * @throws {CardError} `bad-name`, `bad-relay`, `bad-recipient` or `bad-time`, and what the identity throws when it signs
+ * Makes the card of an identity and signs it.
+ *
+ * @param card.relays in any spelling that {@link normalizeRelay} accepts
+ * @param card.time seconds since 1970
+ * @throws {CardError} `bad-name`, `bad-relay`, `bad-recipient` or `bad-time`; also errors of the identity's `sign`
  */
 export async function makeCard(
   identity: Pick<Identity, 'key' | 'sign' | 'recipient'>,
@@ -77,9 +79,9 @@ export async function makeCard(
 }
 
 /**
- * A card whose signature is good.
+ * Parses a card and verifies its signature.
  *
- * @param textOrLink exactly: nothing before it and nothing after it
+ * @param textOrLink the card alone, without anything before or after it
  * @throws {CardError}
  */
 export async function parseCard(textOrLink: string): Promise<Card> {
@@ -89,7 +91,10 @@ export async function parseCard(textOrLink: string): Promise<Card> {
   return finish(facts, signed, blob)
 }
 
-/** As a card has it: in lower case, without the usual port; undefined for what no card may have. */
+/**
+ * Returns a relay's address as cards spell it: in lower case and without the default port.
+ * @returns undefined if no card may contain it
+ */
 export function normalizeRelay(relay: string): string | undefined {
   const [, host, port] = /^([a-z0-9.]{1,62})(?::(\d{1,5}))?$/.exec(relay.toLowerCase()) ?? []
   if (host === undefined || (host !== 'localhost' && !(host.length === 62 && isOnion(host)))) return undefined
@@ -98,7 +103,7 @@ export function normalizeRelay(relay: string): string | undefined {
   return number === DEFAULT_RELAY_PORT ? host : `${host}:${number}`
 }
 
-/** `age1…`: an X25519 recipient of age's, by its checksum. */
+/** Returns whether the value is an age X25519 recipient, `age1…`, with a valid checksum. */
 export function isRecipient(value: string): boolean {
   if (!/^age1[02-9ac-hj-np-z]{58}$/.test(value)) return false
   try {
@@ -152,12 +157,12 @@ function parseText(text: string): Unproven {
   const parsed = parts.signed.length > HEADER_BYTES ? undefined : parseHeader(parts.signed)
   if (parsed === undefined || parsed.form !== VERSION) refuse('malformed')
   const facts = readFacts(parsed.headers, parseKey)
-  // One card, one text: another order, a line that is not known and other line lengths are no other spellings of it.
+  // A card has one text: another order of headers, unknown headers and other line lengths are refused.
   if (decodeText(concat(encodeFacts(facts), armor(parts.blob))) !== text) refuse('malformed')
   return { facts, blob: parts.blob }
 }
 
-/** @param headers of a text, or a link's fields; their order is looked at by whoever encodes them again */
+/** @param headers the headers of a text or the fields of a link; the caller checks their order by encoding them */
 function readFacts(headers: readonly Header[], readKey: (value: string) => SshKey | undefined): Facts {
   const all = (wanted: string): string[] => headers.filter(([name]) => name === wanted).map(([, value]) => value)
   const [name, key, encrypt, time] = ['name', 'key', 'encrypt', 'time'].map((each) => all(each)[0])
@@ -171,7 +176,7 @@ function readFacts(headers: readonly Header[], readKey: (value: string) => SshKe
   }
 }
 
-/** What may stand in a link as it is: RFC 3986's unreserved characters, and the colon of times and ports. */
+/** All characters but those that a link has unescaped: RFC 3986's unreserved ones, and the colon of times and ports. */
 const RESERVED = /[^A-Za-z0-9\-._~:]/gu
 
 function encodeField(value: string): string {
@@ -206,7 +211,7 @@ function parseLink(link: string): Unproven {
   const fields = link.slice(LINK.length).split('&').map(parseField)
   const blob = decodeBlob(fields.find(([name]) => name === 'sig')?.[1] ?? '') ?? refuse('truncated')
   const facts = readFacts(fields, readKeyBlob)
-  // Whoever passed the link on may have written other characters with percent signs, or in small letters.
+  // A program on the way may have escaped more characters, or in lower case, so the unescaped fields are compared.
   const known = listFields(facts, blob)
   const same = known.length === fields.length && known.every(([name, value], n) => name === fields[n]![0] && value === fields[n]![1])
   if (!same) refuse('malformed')

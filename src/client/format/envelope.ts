@@ -1,16 +1,20 @@
 /**
- * What a message's payload is: an age file (https://age-encryption.org/v1) to the receiver's SSH key, as
- * `age -R key.pub` makes it. Who holds the ciphertext learns the key it is for from age's
- * `ssh-ed25519`/`ssh-rsa` stanza, and who wrote it is not proven unless the text inside proves it.
+ * Encryption of payloads: age files (https://age-encryption.org/v1) to the receiver's SSH key, as `age -R key.pub`
+ * makes them. The `ssh-ed25519` or `ssh-rsa` stanza reveals to anyone with the ciphertext which key it is for. The
+ * age file does not prove its author; only a signature inside the text does.
  */
 import { Decrypter, Encrypter } from 'age-encryption'
 import { SshRecipient } from '../../auth/age-ssh.ts'
 import type { SshKey } from '../../auth/ssh-key.ts'
 import type { Identity } from './identity.ts'
 
-/** @throws {TypeError} for a key that cannot decrypt (ECDSA and FIDO keys sign only). */
+/**
+ * Encrypts a text to an SSH key.
+ * @returns an age file
+ * @throws {TypeError} if the key can only sign, as ECDSA and FIDO keys do
+ */
 export async function seal(receiver: SshKey, text: Uint8Array): Promise<Uint8Array> {
-  if (!receiver.canDecrypt) throw new TypeError('that key can sign, but not decrypt')
+  if (!receiver.canDecrypt) throw new TypeError('this key can only sign, so messages cannot be encrypted to it')
   let recipient = recipients.get(receiver)
   if (recipient === undefined) recipients.set(receiver, (recipient = new SshRecipient(receiver)))
   const encrypter = new Encrypter()
@@ -18,12 +22,12 @@ export async function seal(receiver: SshKey, text: Uint8Array): Promise<Uint8Arr
   return encrypter.encrypt(text)
 }
 
-/** What a key is to age, as long as somebody has the key. */
+/** The age recipient of each key, for as long as the program holds the key. */
 const recipients = new WeakMap<SshKey, SshRecipient>()
 
 /**
- * Encrypts to somebody's recipient, where there is one, else to the key; to oneself, too.
- * @throws {TypeError} where there is nothing to encrypt to
+ * Encrypts a text to the receiver's age recipient, or to the key if there is no recipient.
+ * @throws {TypeError} if there is no recipient and the key can only sign
  */
 export async function sealFor({ key, recipient }: Pick<Identity, 'key' | 'recipient'>, text: Uint8Array): Promise<Uint8Array> {
   if (recipient === undefined) return seal(key, text)
@@ -32,14 +36,14 @@ export async function sealFor({ key, recipient }: Pick<Identity, 'key' | 'recipi
   return encrypter.encrypt(text)
 }
 
-/** The text of a payload; undefined if it is no age file that this identity opens, whatever else it may be. */
+/** Decrypts a payload. @returns undefined if it is not an age file that this identity opens */
 export async function open(identity: Pick<Identity, 'opens'>, payload: Uint8Array): Promise<Uint8Array | undefined> {
   const decrypter = new Decrypter()
   for (const each of identity.opens) decrypter.addIdentity(each)
   try {
     return await decrypter.decrypt(payload)
   } catch {
-    // Anybody can send anything: why it does not open is nobody's error.
+    // Any sender can send any bytes, so a payload that does not open is not an error.
     return undefined
   }
 }

@@ -1,6 +1,6 @@
 /**
- * The values that stand in the headers of messages, cards and groups (docs/protocol.md, sections 10 to 12). Each has
- * one spelling: `parseX` gives undefined for any other, and `formatX` writes it. Pure, also in a browser.
+ * The values in the headers of messages, cards and groups (docs/protocol.md, sections 10 to 12). Each value has one
+ * spelling: `formatX` writes it, and `parseX` returns undefined for any other. Pure; runs in a browser too.
  */
 import { base64urlnopad } from '@scure/base'
 import { randomBytes } from '../../auth/crypto.ts'
@@ -11,7 +11,7 @@ const encoder = new TextEncoder()
 
 export const encodeText = (text: string): Uint8Array => encoder.encode(text)
 
-/** @returns undefined where it is not UTF-8; a byte order mark stays */
+/** Decodes UTF-8 and keeps a byte order mark. @returns undefined if the bytes are not UTF-8 */
 export function decodeText(bytes: Uint8Array): string | undefined {
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
@@ -20,36 +20,36 @@ export function decodeText(bytes: Uint8Array): string | undefined {
   }
 }
 
-/** 16 random bytes as 22 characters of base64url. */
+/** Makes an id: 16 random bytes as 22 characters of base64url. */
 export function makeId(): string {
   return base64urlnopad.encode(randomBytes(16))
 }
 
-/** The last character holds two bits. */
+/** Returns whether the value is an id. The last character holds only two bits. */
 export const isId = (value: string): boolean => /^[A-Za-z0-9_-]{21}[AQgw]$/.test(value)
 
-/** @param time seconds since 1970 */
+/** Writes a time as `2026-11-26T23:00:00Z`. @param time seconds since 1970 */
 export function formatTime(time: number): string {
   return new Date(time * 1_000).toISOString().replace('.000Z', 'Z')
 }
 
-/** `2026-11-26T23:00:00Z`. @returns seconds since 1970 */
+/** Parses `2026-11-26T23:00:00Z`. @returns seconds since 1970 */
 export function parseTime(value: string): number | undefined {
   if (!/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/.test(value)) return undefined
   const time = Date.parse(value) / 1_000
   return Number.isNaN(time) || formatTime(time) !== value ? undefined : time
 }
 
-/** `type base64`, without a comment. */
+/** Writes a key as `type base64`, without a comment. */
 export function formatKey(key: SshKey): string {
   return `${key.type} ${encodeBase64(key.blob)}`
 }
 
-/** Keys that were parsed last, by line: a sender's stands in each of its messages, and its point is checked once. */
+/** The last 64 parsed keys, by line. Each message repeats its sender's key, and checking a key's point is slow. */
 const parsed = new Map<string, SshKey>()
 const PARSED = 64
 
-/** A plain key, no certificate, as {@link formatKey} writes it. Of the same line it may be the same object. */
+/** Parses a plain key (not a certificate) as {@link formatKey} writes it. The same line may return the same object. */
 export function parseKey(value: string): SshKey | undefined {
   const known = parsed.get(value)
   if (known !== undefined) return known
@@ -64,46 +64,47 @@ export function parseKey(value: string): SshKey | undefined {
   }
 }
 
-/** `SHA256:…`: the 43rd digit holds four bits. */
+/** Returns whether the value is a fingerprint, `SHA256:…`. The 43rd character holds only four bits. */
 export const isFingerprint = (value: string): boolean => /^SHA256:[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]$/.test(value)
 
+/** Returns `SHA256:…`, as `ssh-keygen -l` prints it. */
 export const fingerprintOf = (key: Pick<SshKey, 'fingerprint'>): string => formatFingerprint(key.fingerprint)
 
-/** A decimal number from `least` to `most` without leading zeros. */
+/** Parses a decimal number from `least` to `most` without leading zeros. */
 export function parseNumber(value: string, least: number, most: number): number | undefined {
   if (!/^(?:0|[1-9]\d{0,14})$/.test(value)) return undefined
   const number = Number(value)
   return number < least || number > most ? undefined : number
 }
 
-/** Controls, format characters (bidi overrides, zero-width), separators of lines, and whatever a font shows as nothing. */
+/** Control and format characters (bidi overrides, zero-width), line separators, and characters without a glyph. */
 const INVISIBLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/v
-/** Any space but the usual one. */
+/** Any space but U+0020. */
 const ODD_SPACE = /[\p{Zs}--\x20]/v
 
-/** Most characters of a person's or a group's name. */
+/** Most characters of the name of a person or a group. */
 export const NAME_CHARACTERS = 64
 
-/** Whether it is a name of a person or a group: 1 to 64 characters, NFC, nothing invisible, no space at an end. */
+/** Returns whether the value is the name of a person or group: 1 to 64 visible characters, NFC, no space at an end. */
 export function isName(value: string): boolean {
   if (value === '' || value.length > 2 * NAME_CHARACTERS || [...value].length > NAME_CHARACTERS) return false
   return !INVISIBLE.test(value) && !ODD_SPACE.test(value) && value.trim() === value && value.normalize('NFC') === value
 }
 
-/** Most bytes of a file's name. */
+/** Most bytes of a file name, in UTF-8. */
 export const FILE_NAME_BYTES = 255
-/** What a path, a shell or Windows reads as something else than a name. */
+/** Characters with a meaning in paths, in shells or on Windows. */
 const FILE_MARKS = /[\/\\<>:"\|?*]/v
-/** Windows' devices, which a name with an ending means as well. */
+/** Device names of Windows, which also match with an extension (`nul.txt`). */
 const DEVICE = /^(?:con|prn|aux|nul|conin\$|conout\$|clock\$|com[0-9¹²³]|lpt[0-9¹²³]) *(?:\.|$)/i
 
-/** Whether a file of this name can be written into a folder on any system, and is only what it looks like. */
+/** Returns whether a file of this name can be created on any system and its name hides nothing. */
 export function isFileName(value: string): boolean {
   if (value === '' || encodeText(value).length > FILE_NAME_BYTES || value.normalize('NFC') !== value) return false
   return !INVISIBLE.test(value) && !FILE_MARKS.test(value) && !DEVICE.test(value) && !/^[.\-~\s]|[.\s]$/.test(value)
 }
 
-/** A name of that form, as near as can be to the last part of a path that one has; `file` where nothing is left. */
+/** Makes a valid file name from the last part of a path, with as few changes as possible; `file` if nothing remains. */
 export function makeFileName(path: string): string {
   const last =
     path
@@ -116,7 +117,7 @@ export function makeFileName(path: string): string {
   return isFileName(name) ? name : 'file'
 }
 
-/** Leaves the name's ending, where it has a usual one. */
+/** Shortens a name to 255 bytes and keeps an extension of up to 10 letters and digits. */
 function shorten(name: string): string {
   if (encodeText(name).length <= FILE_NAME_BYTES) return name
   const [ending = ''] = /\.[A-Za-z0-9]{1,10}$/.exec(name) ?? []

@@ -1,6 +1,6 @@
 /**
- * Groups (docs/protocol.md, section 12): who belongs to one, said and signed by who made it. A group is nothing but
- * its members' cards; a message to it goes to each of them. Pure, also in a browser.
+ * Groups (docs/protocol.md, section 12): a list of the members' cards, signed by the maker of the group. A message to a
+ * group goes to each member separately. Pure; runs in a browser too.
  */
 import type { SshKey } from '../../auth/ssh-key.ts'
 import { concat } from '../../auth/ssh-wire.ts'
@@ -14,34 +14,34 @@ import { armor, encodeHeader, isSignedBy, parseHeader, sign, split, versionOf, t
 export interface Group {
   readonly id: string
   readonly name: string
-  /** Who signed it, a member too. */
+  /** The member who made and signed the group. */
   readonly maker: SshKey
-  /** From 1; a greater one replaces a smaller one. */
+  /** Counted from 1. A greater version replaces a smaller one. */
   readonly version: number
-  /** Seconds since 1970. */
+  /** Seconds since 1970 when the maker signed this version. */
   readonly time: number
-  /** In the maker's order, each key once. */
+  /** In the maker's order. Each key occurs once. */
   readonly members: readonly Card[]
-  /** The group card, signature included. */
+  /** The group as text, signature included. */
   readonly text: string
 }
 
 const TEXTS = {
-  'not-a-group': 'this is no group of asfaleia',
-  'unknown-version': 'the group is of a version that this program does not know',
-  truncated: 'the group is cut off, or has something after its end',
-  malformed: 'the group is not written as a group is',
-  'bad-name': 'a name has 1 to 64 characters, none of them invisible, and no space at an end',
-  'bad-members': 'a group has 2 to 32 members, each once, and its maker among them',
-  'bad-card': "a member's card is not good",
-  'too-large': 'so many members do not fit one message',
-  forged: 'the signature is not one of the maker, or something was changed',
+  'not-a-group': 'this is not an Asfaleia group',
+  'unknown-version': 'the group has a version that this program does not know',
+  truncated: 'the group is cut off, or text follows its end',
+  malformed: 'the group is malformed',
+  'bad-name': 'a name has 1 to 64 visible characters and no space at its start or end',
+  'bad-members': 'a group has 2 to 32 different members, and its maker is one of them',
+  'bad-card': 'the card of a member is invalid',
+  'too-large': 'a group of so many members does not fit one message',
+  forged: 'the signature does not match: the group was changed, or another key than the maker signed it',
 } as const
 
 export type GroupErrorCode = keyof typeof TEXTS
 
 export class GroupError extends CodedError<GroupErrorCode> {
-  /** With `too-large`: how many of the members given, from the first, fit. */
+  /** How many of the given members, from the first, fit. Only with `too-large`. */
   readonly fit: number | undefined
 
   constructor(code: GroupErrorCode, fit?: number) {
@@ -60,14 +60,16 @@ const VERSIONS = 1_000_000_000
 type Facts = Omit<Group, 'text'>
 
 /**
- * @param group.members the maker's own card among them
- * @throws {GroupError} `bad-name`, `bad-members` or `too-large`, and what the identity throws when it signs
- * @throws {TypeError} where the id, the version or the time is of another form
+ * Makes a group and signs it.
+ *
+ * @param group.members include the maker's card
+ * @throws {GroupError} `bad-name`, `bad-members` or `too-large`; also errors of the identity's `sign`
+ * @throws {TypeError} if the id, the version or the time is malformed
  */
 export async function makeGroup(identity: Pick<Identity, 'key' | 'sign'>, group: Omit<Facts, 'maker'>): Promise<Group> {
   const facts = checkFacts({ ...group, maker: identity.key })
   if (!isId(facts.id) || !isVersion(facts.version) || parseTime(formatTime(facts.time)) !== facts.time) {
-    throw new TypeError('a group has an id, a version and a time')
+    throw new TypeError('the id, version or time of the group is malformed')
   }
   const signed = encodeFacts(facts)
   const text = await sign(identity, NAMESPACE, signed)
@@ -84,9 +86,9 @@ function countFitting(facts: Facts, room: number): number {
 }
 
 /**
- * A group whose signature, and whose every member's card, is good.
+ * Parses a group and verifies its signature and the card of each member.
  *
- * @param text exactly: nothing before it and nothing after it
+ * @param text the group alone, without anything before or after it
  * @throws {GroupError}
  */
 export async function parseGroup(text: string): Promise<Group> {
@@ -100,13 +102,13 @@ export async function parseGroup(text: string): Promise<Group> {
   const parsed = parts.signed.length > HEADER_BYTES ? undefined : parseHeader(parts.signed)
   if (parsed === undefined || parsed.form !== VERSION) throw new GroupError('malformed')
   const { maker, links, ...others } = readHeaders(parsed.headers)
-  // Before the cards, each of which costs a signature's check.
+  // Checked before the cards, because each card costs another signature check.
   if (!(await isSignedBy(maker, NAMESPACE, parts))) throw new GroupError('forged')
   if (links.length < MEMBERS.least || links.length > MEMBERS.most) throw new GroupError('bad-members')
   const members: Card[] = []
   for (const link of links) members.push(await readMember(link))
   const facts = checkFacts({ ...others, maker, members })
-  // One group, one text: as with cards.
+  // A group has one text, as a card has.
   if (decodeText(concat(encodeFacts(facts), armor(parts.blob))) !== text) throw new GroupError('malformed')
   return Object.freeze({ ...facts, text })
 }
@@ -155,28 +157,28 @@ function encodeFacts({ id, name, maker, version, time, members }: Facts): Uint8A
 }
 
 export type GroupChange =
-  /** Of another id, or by another maker: never a later version of it, whatever its name is. */
+  /** Another id or another maker: not a version of this group, even if the name is the same. */
   | { readonly kind: 'other' }
   | { readonly kind: 'same' }
   | { readonly kind: 'older' }
-  /** The maker signed two of one version: which of them holds nobody can tell. */
+  /** The maker signed two different texts with the same version. Neither replaces the other. */
   | { readonly kind: 'conflict' }
   | {
       readonly kind: 'newer'
       readonly joined: readonly Card[]
       readonly left: readonly Card[]
-      /** Members whose card is another one now. */
+      /** Members whose card changed. */
       readonly changed: readonly Card[]
-      /** The former name, where it is another one now. */
+      /** The former name, if the name changed. */
       readonly renamed?: string
     }
 
-/** What changes with `next` for who has `known`. */
+/** Returns what changes if `next` replaces `known`. */
 export function compareGroups(known: Group, next: Group): GroupChange {
   const fingerprints = (group: Group): Map<string, Card> => new Map(group.members.map((card) => [fingerprintOf(card.key), card]))
   if (known.id !== next.id || fingerprintOf(known.maker) !== fingerprintOf(next.maker)) return { kind: 'other' }
   if (next.version < known.version) return { kind: 'older' }
-  // A text may be signed again without a change.
+  // The maker may sign the same facts again, which gives another text.
   if (next.version === known.version) return { kind: sameFacts(known, next) ? 'same' : 'conflict' }
   const [before, now] = [fingerprints(known), fingerprints(next)]
   return {

@@ -1,6 +1,6 @@
 /**
- * Who one is to a relay and to others: an SSH key that signs, and what opens what is encrypted to it. The key may
- * lie in a file, in an agent, or on a token; whoever uses an identity does not know which.
+ * The user's identity towards relays and contacts: an SSH key that signs, and the keys that decrypt messages to it.
+ * Code that uses an identity does not know whether the key is in a file, in an agent or on a hardware token.
  */
 import { generateX25519Identity, type Identity as AgeIdentity, identityToRecipient } from 'age-encryption'
 import { SshIdentity } from '../../auth/age-ssh.ts'
@@ -10,28 +10,29 @@ import { signMessage } from '../../auth/sshsig.ts'
 export interface Identity {
   readonly key: SshKey
   /**
-   * @param namespace SSHSIG's: what the signature is for
-   * @returns the blob of an SSHSIG over `message`, whose key is {@link key}
-   * @throws where the key cannot be reached, or its owner does not let it sign
+   * Signs a message.
+   * @param namespace the SSHSIG namespace, which names the purpose of the signature
+   * @returns the blob of an SSHSIG over `message` by {@link key}
+   * @throws if the key cannot be reached, or its owner refuses to sign
    */
   sign(namespace: string, message: Uint8Array): Promise<Uint8Array>
-  /** Proves itself to a relay by decryption; by signature otherwise. */
+  /** How the key logs in to a relay: by decrypting a challenge, or by signing it. */
   readonly proof: 'decrypt' | 'sign'
-  /** What opens payloads, the key itself first where it can; none where nothing can be encrypted to this identity. */
+  /** Age identities that decrypt payloads: the key itself first if it can. Empty if the identity cannot receive. */
   readonly opens: readonly (AgeIdentity | string)[]
-  /** An age recipient (`age1…`), where others have to encrypt to it instead of the key. */
+  /** The age recipient (`age1…`) that contacts must encrypt to instead of the key. */
   readonly recipient?: string
 }
 
-/** What signs for a key: an agent, a token, or an {@link Identity} that is to receive by another key than its own. */
+/** Signs for a key: an agent, a hardware token, or an {@link Identity} whose messages another key shall decrypt. */
 export type Signer = Pick<Identity, 'key' | 'sign'>
 
 /**
- * The identity of a key that only signs, or whose private half only its agent has.
+ * Returns the identity of a key that only signs, or whose private half only an agent holds.
  *
- * @param encryptionKey an age X25519 identity, `AGE-SECRET-KEY-1…`, as {@link generateEncryptionKey} makes it. Others
- *   encrypt to its recipient, which the key certifies in the card; without one, nothing can be received.
- * @throws {TypeError} on an encryption key that is none
+ * @param encryptionKey an age X25519 identity, `AGE-SECRET-KEY-1…`, as {@link generateEncryptionKey} makes it. Contacts
+ *   encrypt to its recipient, which the SSH key certifies in the card. Without it the identity cannot receive.
+ * @throws {TypeError} if `encryptionKey` is not an age X25519 identity
  */
 export async function signingIdentity(signer: Signer, encryptionKey?: string): Promise<Identity> {
   const sign: Signer['sign'] = (namespace, message) => signer.sign(namespace, message)
@@ -40,22 +41,22 @@ export async function signingIdentity(signer: Signer, encryptionKey?: string): P
   return Object.freeze({ ...identity, opens: [encryptionKey], recipient: await recipientOf(encryptionKey) })
 }
 
-/** A new age X25519 identity for {@link signingIdentity}: a secret, for its owner to keep as their key. */
+/** Makes an age X25519 identity for {@link signingIdentity}. It is a secret: store it as safely as a private key. */
 export function generateEncryptionKey(): Promise<string> {
   return generateX25519Identity()
 }
 
 async function recipientOf(encryptionKey: string): Promise<string> {
   try {
-    // age has other kinds of identities, which a card does not.
+    // age has other kinds of identities, but cards accept only this one.
     if (encryptionKey.startsWith('AGE-SECRET-KEY-1')) return await identityToRecipient(encryptionKey)
   } catch {
-    // The error could hold the key.
+    // The error is dropped because its text could contain the key.
   }
-  throw new TypeError('that is no age X25519 identity')
+  throw new TypeError('the encryption key is not an age X25519 identity (AGE-SECRET-KEY-1…)')
 }
 
-/** The identity of a private key that this process holds. */
+/** Returns the identity of a private key that this process holds. */
 export function identityOf(privateKey: SshPrivateKey): Identity {
   const { public: key } = privateKey
   return Object.freeze({

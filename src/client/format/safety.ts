@@ -1,6 +1,6 @@
 /**
- * What two people compare to know that each has the other's key: twelve words for both keys, and OpenSSH's picture
- * of one key (docs/protocol.md, section 11). Pure, also in a browser.
+ * Two ways for people to verify each other's keys (docs/protocol.md, section 11): twelve safety words for a pair of
+ * keys, and OpenSSH's randomart of one key. Pure; runs in a browser too.
  */
 import { wordlist } from '@scure/bip39/wordlists/english.js'
 import type { KeyMaterial } from '../../auth/key-material.ts'
@@ -9,18 +9,19 @@ import { encodeText, fingerprintOf } from './field.ts'
 
 const LABEL = 'asfaleia-safety/1'
 const WORDS = 12
-/** A word of a list of 2,048. */
+/** Bits of a word from a list of 2,048. */
 const WORD_BITS = 11
 /**
- * Who stands between two people looks for two keys of their own that give both the same words: about 2^66 tries, as
- * with any 132 bits. Each try costs as many HMACs as this, so that it is 2^84 of them.
+ * An attacker between two people must find two keys that give both of them the same words. With 132 bits, that takes
+ * about 2^66 tries. Each try costs this many HMACs (2^18), so the attack costs 2^84 of them.
  */
 const ITERATIONS = 262_144
 
 /**
- * Twelve words of BIP-39's English list, the same for (a, b) and (b, a). The construction is that of Signal's safety
- * numbers: a versioned, iterated hash of both keys, sorted. Here PBKDF2 (RFC 8018) with HMAC-SHA-512 of the line
- * `asfaleia-safety/1` and both fingerprints' lines, with the first line's text as the salt; takes some tenths of a second.
+ * Returns twelve words of BIP-39's English list, the same for (a, b) and (b, a). The construction is that of Signal's
+ * safety numbers: a versioned, iterated hash of both keys, sorted. The hash is PBKDF2 (RFC 8018) with HMAC-SHA-512 over
+ * the line `asfaleia-safety/1` and a line with each fingerprint; the salt is `asfaleia-safety/1`. Takes some tenths of
+ * a second.
  */
 export async function safetyWords(a: SshKey, b: SshKey): Promise<string[]> {
   const text = `${LABEL}\n${[fingerprintOf(a), fingerprintOf(b)].toSorted().join('\n')}\n`
@@ -35,10 +36,10 @@ export async function safetyWords(a: SshKey, b: SshKey): Promise<string[]> {
 
 const WIDTH = 17
 const HEIGHT = 9
-/** How often a field was visited; the last two are the start and the end. */
+/** Characters by the number of visits to a field; the last two mark the start and the end. */
 const MARKS = ' .o+=*BOX@%&#/^SE'
 
-/** The lines that `ssh-keygen -lv` draws under a key's fingerprint: OpenSSH's fingerprint_randomart, "the drunken bishop". */
+/** Draws the lines of `ssh-keygen -lv` under a fingerprint: OpenSSH's fingerprint_randomart, "the drunken bishop". */
 export function randomart(key: SshKey): string[] {
   const visits = Array.from({ length: HEIGHT }, () => new Uint8Array(WIDTH))
   const most = MARKS.length - 3

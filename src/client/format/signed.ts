@@ -1,7 +1,7 @@
 /**
- * Signed texts, the one form of messages, cards and groups (docs/protocol.md, section 10): bytes that end in LF,
- * then an SSHSIG of them in ssh-keygen's armor, so that `head`, `tail` and `ssh-keygen -Y verify` take one apart and
- * `ssh-keygen -Y sign` and `cat` make one. What the bytes say is for others. Pure, also in a browser.
+ * Signed texts, the common form of messages, cards and groups (docs/protocol.md, section 10): bytes that end in LF,
+ * followed by an SSHSIG of them in ssh-keygen's armor. `ssh-keygen -Y sign` and `cat` make one; `head`, `tail` and
+ * `ssh-keygen -Y verify` check one. The meaning of the bytes is defined elsewhere. Pure; runs in a browser too.
  */
 import { verifySignature } from '../../auth/sshsig.ts'
 import type { SshKey } from '../../auth/ssh-key.ts'
@@ -10,27 +10,27 @@ import { encodeBase64 } from '../../protocol/base64.ts'
 import { decodeText, encodeText } from './field.ts'
 import type { Identity } from './identity.ts'
 
-/** What a signature is for: one made for anything else is none. */
+/** The purpose of a signature. A signature for one namespace does not verify in another. */
 export type Namespace = 'asfaleia-message' | 'asfaleia-card' | 'asfaleia-group'
 
 export interface Signed {
-  /** What the signature is over, up to and with the LF before its armor. A view. */
+  /** The signed bytes, up to and including the LF before the armor. A view. */
   readonly signed: Uint8Array
-  /** The SSHSIG's blob. */
+  /** The decoded SSHSIG. */
   readonly blob: Uint8Array
-  /** What comes after the armor: nothing, or padding. A view. */
+  /** The bytes after the armor: empty, or padding. A view. */
   readonly rest: Uint8Array
 }
 
 const BEGIN = '-----BEGIN SSH SIGNATURE-----\n'
 const END = '-----END SSH SIGNATURE-----\n'
-/** As ssh-keygen breaks lines. */
+/** The line length of ssh-keygen. */
 const COLUMNS = 70
-/** An RSA key of 8,192 bits and its signature take 2,905. */
+/** Most characters of an armor. An RSA key of 8,192 bits and its signature take 2,905. */
 const ARMOR_CHARACTERS = 4_096
 const ARMOR = /^(?:[A-Za-z0-9+/=]{1,76}\n)+$/
 
-/** One character a byte: positions in the text are positions in the bytes. */
+/** Decodes each byte to one character, so that indexes in the text are indexes in the bytes. */
 const latin1 = new TextDecoder('latin1')
 
 export function armor(blob: Uint8Array): Uint8Array {
@@ -39,18 +39,19 @@ export function armor(blob: Uint8Array): Uint8Array {
 }
 
 /**
- * @param signed ends in LF
- * @returns it, and the identity's signature of it
- * @throws what {@link Identity.sign} throws
- * @throws {TypeError} where the signature has another key in it than the identity's, a certificate among others
+ * Signs bytes and appends the armored signature.
+ * @param signed must end in LF
+ * @returns `signed` followed by the armor
+ * @throws errors of {@link Identity.sign}
+ * @throws {TypeError} if the signature contains another key than the identity's, or a certificate
  */
 export async function sign(identity: Pick<Identity, 'key' | 'sign'>, namespace: Namespace, signed: Uint8Array): Promise<Uint8Array> {
   const blob = await identity.sign(namespace, signed)
-  if (!holdsKey(blob, identity.key)) throw new TypeError('the signature has another key in it')
+  if (!holdsKey(blob, identity.key)) throw new TypeError('the signature contains another key than the identity')
   return concat(signed, armor(blob))
 }
 
-/** Takes the last signature of the bytes; undefined where there is no whole one. */
+/** Splits bytes at their last signature. @returns undefined if the bytes have no complete signature */
 export function split(bytes: Uint8Array): Signed | undefined {
   const text = latin1.decode(bytes)
   const before = text.lastIndexOf(`\n${BEGIN}`) + 1
@@ -69,30 +70,28 @@ export function split(bytes: Uint8Array): Signed | undefined {
 }
 
 /**
- * Whether the signature is good, by this key, and in this namespace. A certificate in place of the key is not good
- * here: who checks with ssh-keygen, and knows the key alone, could not tell that it is.
+ * Returns whether the signature is valid, by this key and for this namespace. A certificate in place of the key is
+ * refused, because a reader who knows only the key could not verify it with ssh-keygen.
  */
 export async function isSignedBy(key: SshKey, namespace: Namespace, { signed, blob }: Pick<Signed, 'signed' | 'blob'>): Promise<boolean> {
   return holdsKey(blob, key) && (await verifySignature({ blob, key, namespace, message: signed }))
 }
 
-/** PROTOCOL.sshsig: the magic `SSHSIG`, a version of four bytes, then the key as a string. */
+/** PROTOCOL.sshsig: the magic `SSHSIG`, a version of four bytes, then the key with its length before it. */
 function holdsKey(blob: Uint8Array, { blob: key }: SshKey): boolean {
   const start = 6 + 4 + 4
   return blob.length > start + key.length && key.every((byte, n) => blob[start + n] === byte)
 }
 
-/** A header's line. */
+/** A line of a header. */
 export type Header = readonly [name: string, value: string]
 
 const HEADERS = 64
 const LINE = /^([a-z-]{1,32}): (\P{Cc}+)$/u
 
 /**
- * Reads a header after its first line: `name: value` lines, each ended by LF.
- *
- * @param bytes the header from its beginning
- * @returns undefined where any line is of another form, or there are more than 64
+ * Parses a header: its first line (`form`), then `name: value` lines. Each line ends in LF.
+ * @returns undefined if a line is malformed, or more than 64 lines follow the first
  */
 export function parseHeader(bytes: Uint8Array): { form: string; headers: readonly Header[] } | undefined {
   const text = decodeText(bytes)
@@ -103,18 +102,18 @@ export function parseHeader(bytes: Uint8Array): { form: string; headers: readonl
   return headers.length < lines.length ? undefined : { form: form!, headers: headers.map(([, name, value]) => [name!, value!]) }
 }
 
-/** @param form the first line: what it is, and its version */
+/** Writes a header. @param form the first line: the kind of text and its version */
 export function encodeHeader(form: string, headers: readonly Header[]): Uint8Array {
   return encodeText(`${form}\n${headers.map(([name, value]) => `${name}: ${value}\n`).join('')}`)
 }
 
-/** Each header once. @returns undefined where one comes twice */
+/** Returns the headers as a map. @returns undefined if a name occurs twice */
 export function byName(headers: readonly Header[]): ReadonlyMap<string, string> | undefined {
   const map = new Map(headers)
   return map.size === headers.length ? map : undefined
 }
 
-/** The version of a text that begins with `form/`; undefined where its first line is of another form. */
+/** Returns the version of a text whose first line is `form/version`. @returns undefined for any other first line */
 export function versionOf(form: string, bytes: Uint8Array): string | undefined {
   const line = latin1.decode(bytes.subarray(0, form.length + 12)).split('\n', 1)[0]!
   return line.startsWith(`${form}/`) && /^[1-9]\d{0,8}$/.test(line.slice(form.length + 1)) ? line.slice(form.length + 1) : undefined

@@ -4,7 +4,7 @@
  */
 import type { Contact } from './contact.ts'
 import { RelayError } from '../wire/error.ts'
-import type { Content } from '../format/message.ts'
+import type { Content } from '../format/content.ts'
 import { type DeliveryState, OUTBOX } from '../delivery/outbox.ts'
 
 /** What becomes of a message. */

@@ -15,7 +15,7 @@ import {
   type FileState,
   hashOf,
 } from '../delivery/file.ts'
-import { type Content, countParts, type FilePart, PART_BYTES, PARTS, type PartRange } from '../format/message.ts'
+import { type Content, countParts, type FilePart, PART_BYTES, PARTS, type PartRange } from '../format/content.ts'
 import type { DeliveryState } from '../delivery/outbox.ts'
 
 /** A file that a contact wants to send. */

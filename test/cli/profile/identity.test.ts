@@ -140,7 +140,9 @@ describe('a key in a file', () => {
       using client = await connectRelay({ relay: relay.address, identity })
       await client.login()
       for (const bad of ['', 'AGE-SECRET-KEY-1', secret.slice(0, -1), secret.toLowerCase(), 'AGE-SECRET-KEY-PQ-1QQ']) {
-        await expect(signingIdentity(plain, bad)).rejects.toThrow(/^that is no age X25519 identity$/)
+        await expect(signingIdentity(plain, bad)).rejects.toThrow(
+          /^the encryption key is not an age X25519 identity \(AGE-SECRET-KEY-1…\)$/,
+        )
       }
     })
   })

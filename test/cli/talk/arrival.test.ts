@@ -9,7 +9,7 @@ import { generatePrivateKey } from '../../../src/auth/private-key.ts'
 import { Arrivals } from '../../../src/cli/talk/arrival.ts'
 import { makeId } from '../../../src/client/format/field.ts'
 import { FILE, FileReceiving } from '../../../src/client/delivery/file.ts'
-import { type FilePart, PART_BYTES } from '../../../src/client/format/message.ts'
+import { type FilePart, PART_BYTES } from '../../../src/client/format/content.ts'
 import type { Contact } from '../../../src/client/messenger/contact.ts'
 import { type FileOffer, Transfers } from '../../../src/client/messenger/transfers.ts'
 

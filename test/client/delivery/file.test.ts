@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { bytesOf, FILE, type FileInfo, FileReceiving, FileSending, hashOf, Parts } from '../../../src/client/delivery/file.ts'
-import { countParts, type FilePart, HAVE_RANGES, PART_BYTES } from '../../../src/client/format/message.ts'
+import { countParts, type FilePart, HAVE_RANGES, PART_BYTES } from '../../../src/client/format/content.ts'
 import { memoryFile, sha256 } from '../../support/files.ts'
 
 const ID = 'A'.repeat(22)
