@@ -39,7 +39,7 @@ function bad(given: Given): readonly Problem[] {
 const OLD = 'pg6mmjiyjmcrsslvykfwnntlaru7p5svn6y2ymmju6nubxndf4pscryd.onion'
 const ONION = '2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion'
 
-test('the defaults: loopback, no name, the limits of the protocol', () => {
+test('the defaults are loopback doors, no name, and the limits of the protocol', () => {
   expect(good({})).toEqual({
     tcp: { kind: 'tcp', host: '127.0.0.1', port: 3308 },
     unix: undefined,
@@ -68,7 +68,7 @@ test('the defaults: loopback, no name, the limits of the protocol', () => {
   } satisfies Config)
 })
 
-test('everything can be set', () => {
+test('every setting can be given as a flag', () => {
   const argv = [
     ['--tcp', '[::1]:1'],
     ['--unix', '/r.sock'],
@@ -142,32 +142,32 @@ test('everything can be set', () => {
   expect(SETTING_KEYS.filter((key) => key !== 'config' && !argv.includes(`--${key}`))).toEqual([])
 })
 
-describe('sources', () => {
+describe('sources of settings', () => {
   const file = '# the relay\n\n  window = 1\r\nhold=1h\nname = localhost\nname = ' + ONION + '\n'
 
-  test('flags come before the environment, the environment before the file, the file before defaults', () => {
+  test('flags override the environment, the environment overrides the file, the file overrides defaults', () => {
     const config = good({ file, argv: ['--window', '3'], env: { ASFALEIA_WINDOW: '2', ASFALEIA_IDLE: '9s', ASFALEIA_HOLD: '2h' } })
     expect(config.limits).toMatchObject({ window: 3, holdSeconds: 7_200, idleSeconds: 9, tokenSeconds: 3_600 })
     expect(good({ file }).limits).toMatchObject({ window: 1, holdSeconds: 3_600 })
   })
 
-  test('a list is repeated or separated by commas, and taken from one source', () => {
+  test('a list is repeated or comma-separated, and only one source counts', () => {
     expect(good({ file }).names).toEqual(['localhost', ONION])
     expect(good({ file, argv: ['--name', 'localhost'] }).names).toEqual(['localhost'])
     expect(good({ argv: ['--name', ONION, '--name=localhost'] }).names).toEqual([ONION, 'localhost'])
     expect(good({ env: { ASFALEIA_NAME: `${ONION},localhost,${ONION}` } }).names).toEqual([ONION, 'localhost'])
   })
 
-  test('the file can be named by the environment', () => {
+  test('ASFALEIA_CONFIG names the config file', () => {
     const parsed = parseConfig({ argv: [], env: { ASFALEIA_CONFIG: '/c' }, readFile: (path) => (path === '/c' ? 'window = 5' : '') })
     expect(parsed).toMatchObject({ config: { limits: { window: 5 } } })
   })
 
-  test('the variables of other commands are left alone', () => {
+  test('the variables of other commands are ignored', () => {
     expect(good({ env: { ASFALEIA_SOCKS: 'off', ASFALEIA_STATE: 'x', PATH: '/bin', ASFALEIA: '1' } })).toEqual(good({}))
   })
 
-  test('every setting can stand in the environment and in the file', () => {
+  test('every setting can be given in the environment and in the file', () => {
     for (const key of SETTING_KEYS) {
       expect(bad({ env: { [variableOf(key)]: '' } })).toContainEqual(expect.objectContaining({ key, where: variableOf(key) }))
       if (key !== 'config') {
@@ -178,21 +178,21 @@ describe('sources', () => {
   })
 })
 
-test('log-format auto is pretty on a terminal', () => {
+test('log-format auto means pretty on a terminal', () => {
   expect(good({ terminal: true }).log.format).toBe('pretty')
   expect(good({ terminal: true, argv: ['--log-format', 'json'] }).log.format).toBe('json')
 })
 
-test('fewer connections than the default shares lower those', () => {
+test('fewer connections than the default shares lower those shares', () => {
   expect(good({ argv: ['--connections', '10'] })).toMatchObject({ connections: 10, unproven: 10, perCircuit: 10 })
 })
 
-test('the result is frozen, all of it', () => {
+test('the result is deeply frozen', () => {
   const config = good({})
   for (const part of [config, config.limits, config.names, config.tcp, config.log, config.proxy]) expect(Object.isFrozen(part)).toBe(true)
 })
 
-describe('addresses', () => {
+describe('listening addresses', () => {
   test.each([
     ['127.0.0.1:3308', { kind: 'tcp', host: '127.0.0.1', port: 3308 }],
     ['127.9.8.7:0', { kind: 'tcp', host: '127.9.8.7', port: 0 }],
@@ -201,7 +201,7 @@ describe('addresses', () => {
     ['unix:/run/a b.sock', { kind: 'unix', path: '/run/a b.sock' }],
     ['unix:relative.sock', { kind: 'unix', path: 'relative.sock' }],
     ['off', undefined],
-  ])('%s is taken', (text, address) => {
+  ])('%s is accepted', (text, address) => {
     expect(good({ argv: ['--tcp', text] }).tcp).toEqual(address)
   })
 
@@ -226,13 +226,13 @@ describe('addresses', () => {
     ['unix:', /not a path/],
     [`unix:/${'a'.repeat(107)}`, /longer than 107/],
     ['OFF', /not an address/],
-  ])('%s is refused', (text, problem) => {
+  ])('%s is refused with a reason and a hint', (text, problem) => {
     expect(bad({ argv: ['--tcp', text] })).toEqual([
       { key: 'tcp', where: '--tcp', problem: expect.stringMatching(problem), hint: expect.stringMatching(/./) },
     ])
   })
 
-  test('the reason stands with what is not local', () => {
+  test('the hint explains why an address must be local', () => {
     expect(bad({ argv: ['--http', '0.0.0.0:80'] })[0]!.hint).toContain('the onion service stands in front of it')
   })
 
@@ -240,15 +240,15 @@ describe('addresses', () => {
     [['--http', 'localhost:3308'], 'http', 'is the same address as tcp'],
     [['--operator', '127.0.0.1:8080'], 'operator', 'is the same address as http'],
     [['--unix', '/a/../b', '--operator', 'unix:/b'], 'operator', 'is the same address as unix'],
-  ])('%s is the same twice', (argv, key, problem) => {
+  ])('%s is refused because two listeners share an address', (argv, key, problem) => {
     expect(bad({ argv })).toMatchObject([{ key, problem }])
   })
 
-  test('port 0 is never the same', () => {
+  test('two listeners may both have port 0', () => {
     expect(good({ argv: ['--tcp', '127.0.0.1:0', '--http', '127.0.0.1:0', '--operator', '127.0.0.1:0'] }).http).toMatchObject({ port: 0 })
   })
 
-  test('a relay has a door, and a proxied door is open', () => {
+  test('at least one door must be open, and a proxied door must be open', () => {
     expect(bad({ argv: ['--tcp', 'off', '--http', 'off'] })).toMatchObject([{ key: 'tcp', problem: 'no door is open' }])
     expect(bad({ argv: ['--proxy', 'unix'] })).toMatchObject([
       { key: 'proxy', where: '--proxy', problem: expect.stringContaining('unix door') },
@@ -262,26 +262,26 @@ describe('quantities', () => {
     ['hold', ['1s', '30d', '24h'], ['0s', '31d', '7', '1w', 'd', '1D', '1e3s']],
     ['connections', ['1', '1000000'], ['0', '1000001', '1K', '١', '1,000']],
     ['payload', ['4K', '512K'], ['4095', '1M']],
-  ] as const)('%s', (key, taken, refused) => {
+  ] as const)('%s accepts values within its bounds and refuses others', (key, taken, refused) => {
     for (const text of taken) expect(good({ argv: [`--${key}=${text}`] })).toBeDefined()
     for (const text of refused) expect([text, bad({ argv: [`--${key}=${text}`] })]).toMatchObject([text, [{ key, where: `--${key}` }]])
   })
 
-  test('a refusal says the bounds in the units of people', () => {
+  test('a refusal gives the bounds in readable units', () => {
     expect(bad({ argv: ['--hold', '8w'] })[0]!.problem).toBe('is not a time from 1s to 30d')
     expect(bad({ argv: ['--memory', '1'] })[0]!.problem).toBe('is not a size from 1M to 32G')
     expect(bad({ argv: ['--window', '0'] })[0]!.problem).toBe('is not a whole number from 1 to 10000')
   })
 
-  test('shares are not more than the whole, a login not shorter than its beginning', () => {
+  test('a share may not exceed the whole, nor the login limit undercut the limit of the first packet', () => {
     expect(bad({ argv: ['--connections', '5', '--unproven', '6'] })).toMatchObject([{ key: 'unproven' }])
     expect(bad({ argv: ['--connections', '5', '--per-circuit', '6'] })).toMatchObject([{ key: 'per-circuit' }])
     expect(bad({ argv: ['--login', '29s'] })).toMatchObject([{ key: 'login' }])
   })
 })
 
-describe('names', () => {
-  test('made v3 addresses hold, any other version or sum does not', () => {
+describe('relay names', () => {
+  test('a generated onion name is valid exactly if its version is 3', () => {
     fc.assert(
       fc.property(fc.uint8Array({ minLength: 32, maxLength: 32 }), fc.integer({ min: 0, max: 255 }), (key, version) => {
         expect(isOnionName(onionOf(key, version))).toBe(version === 3)
@@ -289,7 +289,7 @@ describe('names', () => {
     )
   })
 
-  test('a changed letter anywhere is noticed', () => {
+  test('a change of any letter of an onion name is detected', () => {
     const name = onionOf(randomBytes(32), 3)
     for (let at = 0; at < 56; at++) {
       const letter = name[at] === 'a' ? 'b' : 'a'
@@ -308,7 +308,7 @@ describe('names', () => {
   })
 })
 
-test('an address that is left is one, is not kept as well, and there is one to go to', () => {
+test('--moved-from must be an onion address, must not remain a name, and needs a new address', () => {
   expect(bad({ argv: ['--name', ONION, '--moved-from', 'localhost'] })).toMatchObject([
     { key: 'moved-from', problem: 'is not an onion address' },
   ])
@@ -318,8 +318,8 @@ test('an address that is left is one, is not kept as well, and there is one to g
   expect(good({ argv: ['--name-file', '/n', '--moved-from', OLD] }).movedFrom).toEqual([OLD])
 })
 
-describe('problems', () => {
-  test('all are told at once, each where it stands, and none with a value', () => {
+describe('configuration problems', () => {
+  test('are all reported at once with their places and without any value', () => {
     const file = 'window = secret1\nnonsense secret2\nsecret3 = 1\nwindow = 4\nconfig = x'
     const env = { ASFALEIA_MEMORY: 'secret4', ASFALEIA_ADMITS: 'secret5', ASFALEIA_secret6: 'x' }
     const argv = ['--tcp', 'secret7:1', '--secret8', '--Secret9=3', 'secret10', '--idle', '--hold', '--hold=secret11', '-s']
@@ -348,18 +348,18 @@ describe('problems', () => {
     }
   })
 
-  test('a file that cannot be read says why', () => {
+  test('include why the config file cannot be read', () => {
     expect(bad({ argv: ['--config', '/x'] })).toMatchObject([
       { key: 'config', where: '--config', problem: 'the file cannot be read (ENOENT)' },
     ])
   })
 
-  test('names of Object are no settings', () => {
+  test('include names of Object.prototype given as settings', () => {
     expect(bad({ argv: ['--constructor', 'x', 'y'] })).toMatchObject([{ where: '--constructor' }, { where: 'argument 3' }])
     expect(bad({ file: '__proto__ = 1\ntoString = 2' })).toHaveLength(2)
   })
 
-  test('nothing given makes it throw, and no value comes out in a problem', () => {
+  test('never repeat a given value, and no input makes parseConfig throw', () => {
     const marked = fc.string({ minLength: 1 }).map((text) => `zQ9${text}`)
     const key = fc.constantFrom(...SETTING_KEYS.filter((key) => key !== 'config'))
     fc.assert(
@@ -374,11 +374,14 @@ describe('problems', () => {
   })
 })
 
-test.each(SETTING_KEYS.filter((key) => SETTINGS[key].fallback !== undefined))('the default of %s, given, changes nothing', (key) => {
-  expect(good({ argv: [`--${key}`, SETTINGS[key].fallback!] })).toEqual(good({}))
-})
+test.each(SETTING_KEYS.filter((key) => SETTINGS[key].fallback !== undefined))(
+  'the default of %s, given explicitly, changes nothing',
+  (key) => {
+    expect(good({ argv: [`--${key}`, SETTINGS[key].fallback!] })).toEqual(good({}))
+  },
+)
 
-test('the variables of other commands are those that the sources name', () => {
+test('OTHER_VARIABLES lists exactly the other variables that the sources name', () => {
   const root = join(import.meta.dirname, '../../src')
   const named = globSync('**/*.ts', { cwd: root }).flatMap(
     (path) => readFileSync(join(root, path), 'utf8').match(/\bASFALEIA_[A-Z][A-Z_]*/g) ?? [],

@@ -18,7 +18,7 @@ afterEach(() => {
 })
 
 let pairs = 0
-/** Two ends of one connection. */
+/** Opens a connection and returns both its ends. */
 async function pair(): Promise<[Socket, Socket]> {
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: true })
   server.listen(join(folder, `${pairs++}.sock`))
@@ -40,7 +40,7 @@ async function channels(): Promise<{ here: Channel; there: Channel; sockets: [So
 const problem = (name: ChannelError['problem']) => expect.objectContaining({ name: 'ChannelError', problem: name })
 
 describe('a channel', () => {
-  it('carries records of every length both ways', async () => {
+  it('carries records of every length in both directions', async () => {
     const { here, there } = await channels()
     for (const length of [1, 2, 1_000, MAX_RECORD_BYTES]) {
       const record = randomBytes(length)
@@ -54,7 +54,7 @@ describe('a channel', () => {
     }
   })
 
-  it('carries nothing in the clear', async () => {
+  it('encrypts its records', async () => {
     const {
       here,
       there,
@@ -73,14 +73,14 @@ describe('a channel', () => {
     expect(Buffer.concat(seen).includes('canary')).toBe(false)
   })
 
-  it('has who is fast wait for who is slow', async () => {
+  it('makes a fast sender wait for a slow reader', async () => {
     const { here, there } = await channels()
     const record = Buffer.alloc(MAX_RECORD_BYTES)
     let sent = 0
     const sending = (async () => {
       for (; sent < 200; sent++) await here.send(record)
     })()
-    // The kernel holds what it holds; more does not leave this process until somebody reads.
+    // Only the kernel's buffers fill up; the sender waits until the peer reads.
     for (let read = 0; read < 200; read++) {
       expect(sent - read).toBeLessThan(100)
       await there.receive()
@@ -88,7 +88,7 @@ describe('a channel', () => {
     await sending
   })
 
-  it('tells a peer that ended from one that never spoke', async () => {
+  it('distinguishes a peer that ended the channel from one that never spoke', async () => {
     const [here, there] = await pair()
     const accepting = Channel.accept(there, options)
     here.destroy()
@@ -99,7 +99,7 @@ describe('a channel', () => {
     await expect(both.there.send(Buffer.alloc(1)).then(() => both.there.receive())).rejects.toEqual(problem('ended'))
   })
 
-  it('delivers what was sent before its end', async () => {
+  it('delivers the records sent before close()', async () => {
     const { here, there } = await channels()
     await here.send(Buffer.from('last words'))
     here.close('after what was sent')
@@ -107,13 +107,13 @@ describe('a channel', () => {
     await expect(there.receive()).rejects.toEqual(problem('ended'))
   })
 
-  it('waits no longer than its patience', async () => {
+  it('gives up a silent peer after its patience', async () => {
     const [, there] = await pair()
     await expect(Channel.accept(there, { psk, patience: 1 })).rejects.toEqual(problem('stalled'))
     expect(there.destroyed).toBe(true)
   })
 
-  it('refuses another secret, on the side that hears it first, and says nothing', async () => {
+  it('ends without an answer if the secrets differ: the accepting side reports forged, the opening side silent', async () => {
     const [here, there] = await pair()
     const opening = Channel.open(here, { psk: randomBytes(32), patience: 10_000 })
     const [opened, accepted] = await Promise.allSettled([opening, Channel.accept(there, options)])
@@ -121,7 +121,7 @@ describe('a channel', () => {
     expect(accepted).toMatchObject({ reason: problem('forged') })
   })
 
-  it('refuses an answer by who does not know the secret', async () => {
+  it('refuses an answer from a peer without the secret', async () => {
     const [here, there] = await pair()
     const opening = Channel.open(here, options)
     there.write(Buffer.concat([Buffer.of(0, 48), randomBytes(48)]))
@@ -129,11 +129,11 @@ describe('a channel', () => {
   })
 
   it.each([
-    ['a length that no handshake has', Buffer.of(0xff, 0xff, 1, 2, 3)],
-    ['no length at all', Buffer.of(0, 0)],
+    ['a length over that of a handshake', Buffer.of(0xff, 0xff, 1, 2, 3)],
+    ['a length of zero', Buffer.of(0, 0)],
     ['garbage', Buffer.concat([Buffer.of(0, 48), randomBytes(48)])],
-    ['a client that lost its way', Buffer.from('8;asfaleia/1\n')],
-  ])('refuses %s', async (_name, bytes) => {
+    ['a packet of a chat client', Buffer.from('8;asfaleia/1\n')],
+  ])('refuses %s instead of a handshake', async (_name, bytes) => {
     const [here, there] = await pair()
     const accepting = Channel.accept(there, options)
     here.write(bytes)
@@ -141,14 +141,14 @@ describe('a channel', () => {
     expect(there.destroyed).toBe(true)
   })
 
-  it('takes a handshake that is cut for no handshake', async () => {
+  it('reports a truncated handshake as ended', async () => {
     const [here, there] = await pair()
     const accepting = Channel.accept(there, options)
     here.end(Buffer.concat([Buffer.of(0, 48), randomBytes(47)]))
     await expect(accepting).rejects.toEqual(problem('ended'))
   })
 
-  it('refuses a record that was changed, or none', async () => {
+  it('refuses a changed, empty or too short record', async () => {
     for (const bytes of [Buffer.concat([Buffer.of(0, 20), randomBytes(20)]), Buffer.of(0, 0), Buffer.of(0, 3, 1, 2, 3)]) {
       const {
         there,
@@ -159,7 +159,7 @@ describe('a channel', () => {
     }
   })
 
-  it('refuses a whole session that is sent again', async () => {
+  it('refuses a replayed session', async () => {
     const [here, there] = await pair()
     const said: Buffer[] = []
     const write = here.write.bind(here)

@@ -1,6 +1,6 @@
 /**
- * Both sides against scripted others that go, stall or lie at every step: whatever happens, each message is in one
- * relay at the end, and that relay serves.
+ * Plays both sides of a handover against scripted peers that die, stall or violate the protocol at every step.
+ * In the end one relay must hold every message, and that relay must serve.
  */
 import { createSecretKey, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
@@ -51,7 +51,7 @@ interface Owner extends Handing {
   readonly state: { suspended: boolean; released: boolean; intact: boolean }
 }
 
-/** A relay as far as its predecessor side sees it. */
+/** The part of a relay that its predecessor side uses. */
 function createOwner(messages: readonly HeldMessage[] = MESSAGES, spent: readonly Spent[] = []): Owner {
   const state = { suspended: false, released: false, intact: true }
   return {
@@ -110,14 +110,17 @@ async function takeAll(): Promise<number[]> {
 }
 
 const problem = (name: string) => expect.objectContaining({ name: 'HandoverError', problem: name })
-/** What was logged, once there is so much of it: the predecessor hears of the other's end a moment later. */
+/**
+ * Returns the log once it has `count` entries: the predecessor notices the end of the other side a moment
+ * later.
+ */
 async function until(count: number): Promise<string[]> {
   while (logged.length < count) await new Promise((resolve) => setImmediate(resolve))
   return logged
 }
 
 describe('a handover', () => {
-  it('moves everything once, in order, and ends the listening', async () => {
+  it('moves every message once and in order, and stops listening', async () => {
     const owner = createOwner()
     const predecessor = await listenAs(owner)
     expect(await takeAll()).toEqual(ALL)
@@ -127,7 +130,7 @@ describe('a handover', () => {
     expect(await find()).toBeUndefined()
   })
 
-  it('moves who has spent what, however many', async () => {
+  it('moves the spent amounts of thousands of senders', async () => {
     const spent = Array.from({ length: 5_000 }, (_, number) => ({
       sender: Buffer.alloc(32, `${number} `).toString('base64url'),
       bytes: number * 1_000,
@@ -145,7 +148,7 @@ describe('a handover', () => {
     expect(got).toEqual(spent)
   })
 
-  it('moves what is large and what is nothing', async () => {
+  it('moves large messages, and an empty relay', async () => {
     const large = [message(1, 512 * 1_024), message(2, 1), message(3, MAX_RECORD_BYTES)]
     await listenAs(createOwner(large))
     const succession = (await find())!
@@ -161,7 +164,7 @@ describe('a handover', () => {
     expect(await takeAll()).toEqual([])
   })
 
-  it('finds nobody where nobody listens', async () => {
+  it('findPredecessor returns undefined if no relay listens', async () => {
     expect(await find()).toBeUndefined()
     const server = createServer().listen(address.path)
     await once(server, 'listening')
@@ -184,7 +187,7 @@ const STEPS = [
   'released',
 ] as const
 
-/** A successor that goes as far as that step, and no further. */
+/** Plays a successor that stops at the given step. */
 async function goTo(step: (typeof STEPS)[number]): Promise<{ socket: Socket; channel: Channel | undefined }> {
   const socket = connect(address.path)
   await once(socket, 'connect')
@@ -216,12 +219,12 @@ async function goTo(step: (typeof STEPS)[number]): Promise<{ socket: Socket; cha
 }
 
 describe('a relay that hands over', () => {
-  it.each(STEPS)('goes on as before when its successor dies after %s, and hands over to the next', async (step) => {
+  it.each(STEPS)('continues as before if its successor dies after %s, and hands over to the next one', async (step) => {
     const owner = createOwner()
     const predecessor = await listenAs(owner)
     const { socket } = await goTo(step)
     socket.destroy()
-    // One that never spoke is no successor, and none at all if it proved nothing.
+    // Until the handshake has proved the secret, a peer is no successor.
     const expected =
       step === 'the connection' ? [] : step === 'the handshake' ? ['handover-refused proof'] : ['handover-started', 'handover-failed ended']
     expect(await until(expected.length)).toEqual(expected)
@@ -231,9 +234,9 @@ describe('a relay that hands over', () => {
     expect(await takeAll()).toEqual(ALL)
   })
 
-  it.each(STEPS.slice(2))('goes on as before when its successor stalls after %s, and tells it so', async (step) => {
+  it.each(STEPS.slice(2))('continues as before if its successor stalls after %s, and sends it an abort', async (step) => {
     const owner = createOwner()
-    // Long enough for the successor that comes after, on a busy machine.
+    // Long enough for the following successor on a busy machine.
     await listenAs(owner, 500)
     const { channel } = await goTo(step)
     expect(await until(2)).toEqual(['handover-started', 'handover-failed stalled'])
@@ -248,7 +251,7 @@ describe('a relay that hands over', () => {
     expect(await takeAll()).toEqual(ALL)
   })
 
-  it.each(STEPS.slice(2))('goes on as before when its successor lies after %s', async (step) => {
+  it.each(STEPS.slice(2))('continues as before if its successor sends a wrong record after %s', async (step) => {
     const owner = createOwner()
     await listenAs(owner)
     const { channel } = await goTo(step)
@@ -263,7 +266,7 @@ describe('a relay that hands over', () => {
     expect(owner.state.intact).toBe(true)
   })
 
-  it('refuses a second successor while there is one, which loses nothing by it', async () => {
+  it('refuses a second successor during a handover, which still completes', async () => {
     await listenAs(createOwner())
     const first = (await find())!
     await expect(find()).rejects.toEqual(problem('busy'))
@@ -278,7 +281,7 @@ describe('a relay that hands over', () => {
     expect(logged).toEqual(['handover-started', 'handover-refused busy', 'handover-refused busy', 'handed-over'])
   })
 
-  it('refuses one with too little memory before it suspends anything', async () => {
+  it('refuses a successor with too little memory before it suspends', async () => {
     const owner = createOwner()
     await listenAs(owner)
     await expect(find({ memory: owner.bytes() - 1 })).rejects.toEqual(problem('memory'))
@@ -286,7 +289,7 @@ describe('a relay that hands over', () => {
     expect(await takeAll()).toEqual(ALL)
   })
 
-  it('refuses another secret', async () => {
+  it('refuses a successor with another secret', async () => {
     const owner = createOwner()
     await listenAs(owner)
     await expect(find({ secret: randomBytes(32) })).rejects.toEqual(problem('proof'))
@@ -294,7 +297,7 @@ describe('a relay that hands over', () => {
     expect(owner.state).toEqual(AS_BEFORE)
   })
 
-  it('refuses another version', async () => {
+  it('refuses a successor of another version', async () => {
     await listenAs(createOwner())
     const { channel } = await goTo('the handshake')
     await channel!.send(encodeRecord({ kind: 'take', version: VERSION + 1, memory: 1e9 }).subarray(0, 2))
@@ -302,7 +305,7 @@ describe('a relay that hands over', () => {
     expect(logged).toEqual(['handover-refused version'])
   })
 
-  it('hands nothing over that the operator wiped meanwhile', async () => {
+  it('aborts a handover if the operator wipes the messages in the meantime', async () => {
     for (const step of ['give', 'half of them', 'all, not held'] as const) {
       const owner = createOwner()
       const predecessor = await listenAs(owner)
@@ -320,7 +323,7 @@ describe('a relay that hands over', () => {
     }
   })
 
-  it('ends no handover that is under way when it is told to stop', async () => {
+  it('completes a handover in progress before close() resolves', async () => {
     const predecessor = await listenAs(createOwner())
     const succession = (await find())!
     const closed = predecessor.close()
@@ -350,7 +353,7 @@ const KEPT: Record<(typeof ENDS)[number], number | undefined> = {
   opened: 100,
 }
 
-/** A predecessor that goes as far as that step; then it is dead, or lives and says no more. */
+/** Plays a predecessor that stops at the given step, and then dies, lives on in silence, or aborts. */
 async function serveTo(step: (typeof ENDS)[number], then: 'dies' | 'lives' | 'aborts'): Promise<Server> {
   const server = createServer((socket) => {
     socket.on('error', () => {})
@@ -361,7 +364,7 @@ async function serveTo(step: (typeof ENDS)[number], then: 'dies' | 'lives' | 'ab
         if (then === 'dies') server.close()
         socket.end(() => socket.destroy())
       })
-      // Who looks whether we live says nothing.
+      // A peer that only checks whether this relay lives sends nothing.
       .catch(() => socket.destroy())
   })
   const play = async (socket: Socket): Promise<Channel | undefined> => {
@@ -396,7 +399,7 @@ async function serveTo(step: (typeof ENDS)[number], then: 'dies' | 'lives' | 'ab
 }
 
 describe('a relay that takes over', () => {
-  it.each(ENDS)('keeps what has come when the other dies after %s', async (step) => {
+  it.each(ENDS)('keeps the messages received so far if its predecessor dies after %s', async (step) => {
     await serveTo(step, 'dies')
     const succession = await find()
     const kept = KEPT[step]
@@ -424,7 +427,7 @@ describe('a relay that takes over', () => {
           [step, 'aborts'],
         ] as const,
     ),
-  )('keeps nothing when the other breaks off after %s and %s', async (step, then) => {
+  )('fails and keeps no messages if its predecessor stops after %s and %s', async (step, then) => {
     await serveTo(step, then)
     const taking = (async () => {
       const succession = await find()
@@ -437,7 +440,7 @@ describe('a relay that takes over', () => {
     await expect(taking).rejects.toEqual(problem(step === 'the connection' ? 'proof' : 'broken'))
   })
 
-  it('waits no longer than its patience for one that does not move', async () => {
+  it('gives up a stalled predecessor after its patience', async () => {
     const server = createServer((socket) => cleanups.push(() => socket.destroy()))
     server.listen(address.path)
     await once(server, 'listening')
@@ -445,7 +448,7 @@ describe('a relay that takes over', () => {
     await expect(find({ patience: 1 })).rejects.toEqual(problem('proof'))
   })
 
-  it('is interrupted at any step, and the other goes on', async () => {
+  it('can be interrupted before and during the transfer, and the predecessor continues', async () => {
     const owner = createOwner()
     await listenAs(owner)
     const before = new AbortController()
@@ -465,7 +468,7 @@ describe('a relay that takes over', () => {
     expect(await takeAll()).toEqual(ALL)
   })
 
-  it('takes no count for another', async () => {
+  it('fails if the announced and the transferred counts differ', async () => {
     const server = createServer((socket) => {
       void (async () => {
         const channel = await Channel.accept(socket, { psk, patience: PATIENCE })

@@ -14,7 +14,7 @@ const message = fc.record({
   ),
 })
 
-/** All that a writer gives, in pieces of that size, read again. */
+/** Writes the messages in pieces of `size` bytes and reads them again. */
 function carry(messages: readonly HeldMessage[], size: number): HeldMessage[] {
   const writer = new MessageWriter(messages.values())
   const got: HeldMessage[] = []
@@ -25,7 +25,7 @@ function carry(messages: readonly HeldMessage[], size: number): HeldMessage[] {
   return got
 }
 
-it('messages come out as they went in, whatever the pieces', () => {
+it('messages survive writing and reading in pieces of any size', () => {
   fc.assert(
     fc.property(fc.array(message, { maxLength: 12 }), fc.constantFrom(1, 7, 51, 52, 53, 1_000, 65_518, 1_000_000), (messages, size) => {
       fc.pre(size > 100 || messages.every(({ payload }) => payload.length <= 300))
@@ -43,11 +43,11 @@ const one = (payload: Uint8Array, left = 5): HeldMessage => ({
   payload,
 })
 
-it('a message whose time ran out on the way has none left', () => {
+it('a message that expires on the way arrives with no time left', () => {
   expect(carry([one(Uint8Array.of(65), -3), one(Uint8Array.of(66), 0.5)], 1_000).map(({ left }) => left)).toEqual([0, 1])
 })
 
-it('a payload is overwritten as soon as it was handed on, and one that did not come whole when it is cleared', () => {
+it('a payload is overwritten after delivery, and an incomplete one when the reader is cleared', () => {
   const views: Uint8Array[] = []
   const reader = new MessageReader(({ payload }) => {
     expect(payload).toEqual(Buffer.from('secret'))
@@ -62,13 +62,13 @@ it('a payload is overwritten as soon as it was handed on, and one that did not c
   expect(Buffer.from(views[0]!.buffer).every((byte) => byte === 0)).toBe(true)
 })
 
-it('a length that no payload has is refused', () => {
+it('a payload length over the maximum is refused', () => {
   const room = Buffer.alloc(1_000)
   new MessageWriter([one(Uint8Array.of(65))].values()).write(room)
   room.writeUInt32BE(512 * 1_024 + 1, 48)
   expect(() => new MessageReader(() => {}).push(room.subarray(0, 52))).toThrow(new ChannelError('forged'))
 })
 
-it('a mailbox that is not a blinded id is our own mistake', () => {
+it('the writer refuses a mailbox that is not a blinded id with a TypeError', () => {
   expect(() => new MessageWriter([{ ...one(Uint8Array.of(65)), mailbox: 'm' }].values()).write(new Uint8Array(100))).toThrow(TypeError)
 })

@@ -15,7 +15,7 @@ interface Vector {
 const vector = JSON.parse(readFileSync(join(import.meta.dirname, '../vectors/noise.json'), 'utf8')) as Vector
 const bytes = (hex: string): Buffer => Buffer.from(hex, 'hex')
 
-/** PKCS #8 of an X25519 key (RFC 8410). */
+/** Builds the PKCS #8 form of an X25519 key (RFC 8410). */
 function privateKey(hex: string): KeyObject {
   const key = Buffer.concat([bytes('302e020100300506032b656e04220420'), bytes(hex)])
   return createPrivateKey({ key, format: 'der', type: 'pkcs8' })
@@ -28,7 +28,7 @@ const fixed = () => ({
 })
 
 describe('Noise_NNpsk0_25519_ChaChaPoly_SHA256', () => {
-  it('makes and reads what another implementation makes', () => {
+  it("writes and reads the messages of another implementation's test vector", () => {
     const { initiator, responder } = fixed()
     const [first, second, ...later] = vector.messages
     const opening = initiator.write(bytes(first!.payload))
@@ -47,18 +47,18 @@ describe('Noise_NNpsk0_25519_ChaChaPoly_SHA256', () => {
     }
   })
 
-  it('refuses an opening with any bit changed, or cut', () => {
+  it('refuses an opening with any bit changed, or truncated', () => {
     const opening = bytes(vector.messages[0]!.ciphertext)
     for (let i = 0; i < opening.length * 8; i++) {
       const changed = Buffer.from(opening)
       changed[i >> 3]! ^= 1 << (i & 7)
-      // X25519 ignores the highest bit of a key; the transcript does not.
+      // X25519 ignores the highest bit of a key, but the transcript hash covers it.
       expect(() => respond(common, changed)).toThrow(NoiseError)
     }
     for (let length = 0; length < opening.length; length++) expect(() => respond(common, opening.subarray(0, length))).toThrow(NoiseError)
   })
 
-  it('refuses an answer with any byte changed, or cut', () => {
+  it('refuses an answer with any byte changed, or truncated', () => {
     const answer = bytes(vector.messages[1]!.ciphertext)
     const opened = (): Initiator => {
       const { initiator } = fixed()
@@ -81,13 +81,13 @@ describe('Noise_NNpsk0_25519_ChaChaPoly_SHA256', () => {
     expect(() => respond(common, opening({ prologue: Buffer.from('another') }))).toThrow(NoiseError)
   })
 
-  it('refuses a key that gives no secret', () => {
+  it('refuses a peer key whose shared secret is zero', () => {
     const initiator = new Initiator(common)
     initiator.write()
     expect(() => initiator.read(Buffer.alloc(48))).toThrow(NoiseError)
   })
 
-  it('gives who replays an opening nothing to go on with', () => {
+  it('decrypts no replayed record after a replayed opening', () => {
     const initiator = new Initiator(common)
     const opening = initiator.write()
     const here = initiator.read(respond(common, opening).answer)
@@ -96,7 +96,7 @@ describe('Noise_NNpsk0_25519_ChaChaPoly_SHA256', () => {
     expect(() => again.receive.decrypt(record)).toThrow(NoiseError)
   })
 
-  it('refuses a record that was changed, repeated or left out', () => {
+  it('refuses a changed, repeated or reordered record', () => {
     const initiator = new Initiator(common)
     const there = respond(common, initiator.write())
     const here = initiator.read(there.answer)

@@ -20,30 +20,30 @@ const RECORDS: readonly HandoverRecord[] = [
   { kind: 'abort' },
 ]
 
-describe.each(RECORDS.map((record) => [record.kind, record] as const))('%s', (_kind, record) => {
-  it('is read as it was written', () => {
+describe.each(RECORDS.map((record) => [record.kind, record] as const))('the record %s', (_kind, record) => {
+  it('decodes to the encoded value', () => {
     expect(decodeRecord(encodeRecord(record))).toEqual(record)
   })
 
-  it('is refused longer or shorter', () => {
+  it('is refused if longer or shorter', () => {
     if (record.kind === 'messages') return
     const bytes = encodeRecord(record)
     expect(() => decodeRecord(Buffer.concat([bytes, Buffer.of(0)]))).toThrow(new ChannelError('forged'))
     for (let length = 0; length < bytes.length; length++) {
-      // Of fewer keys, and still whole.
+      // A `spent` record of fewer keys is still complete.
       if (record.kind === 'spent' && (length - 1) % 40 === 0) continue
       expect(() => decodeRecord(bytes.subarray(0, length))).toThrow(new ChannelError('forged'))
     }
   })
 })
 
-it('another version is told, whatever follows it', () => {
+it('a take record of another version decodes to that version, whatever follows it', () => {
   const [kind] = encodeRecord({ kind: 'take', version: VERSION, memory: 0 })
   expect(decodeRecord(Buffer.of(kind!, VERSION + 1))).toMatchObject({ kind: 'take', version: VERSION + 1 })
   expect(decodeRecord(Buffer.of(kind!, 255, 1, 2, 3))).toMatchObject({ kind: 'take', version: 255 })
 })
 
-it('anything else is refused, and nothing is thrown but that', () => {
+it('junk either decodes to a record of its kind or is refused as forged', () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 90 }), (bytes) => {
       try {
@@ -56,7 +56,7 @@ it('anything else is refused, and nothing is thrown but that', () => {
   )
 })
 
-it('the kind of messages is theirs', () => {
+it('MESSAGES_KIND is the first byte of a messages record, and no failure is listed twice', () => {
   expect(encodeRecord({ kind: 'messages', bytes: Buffer.alloc(0) })).toEqual(Buffer.of(MESSAGES_KIND))
   expect(new Set(FAILURES).size).toBe(FAILURES.length)
 })

@@ -15,7 +15,7 @@ const FILES = new Map([
 const plain = (files: ReadonlyMap<string, Uint8Array>): [string, string][] =>
   [...files].map(([path, bytes]) => [path, Buffer.from(bytes).toString('hex')])
 
-test('what goes in comes out', () => {
+test('an archive decodes to the encoded files', () => {
   const path = fc.stringMatching(/^[a-z][a-z0-9._-]{0,20}(?:\/[a-z][a-z0-9._-]{0,20})?$/)
   fc.assert(
     fc.property(fc.dictionary(path, fc.uint8Array({ maxLength: 2_000 })), (given) => {
@@ -27,8 +27,8 @@ test('what goes in comes out', () => {
   )
 })
 
-describe('tar', () => {
-  test('opens ours, for the owner alone', () => {
+describe('with the tar program', () => {
+  test('our archive unpacks into files and folders for the owner only', () => {
     const folder = scratch()
     execFileSync('tar', ['-x', '-C', folder], { input: encodeArchive(FILES) })
     expect(list(folder)).toEqual({
@@ -39,7 +39,7 @@ describe('tar', () => {
     })
   })
 
-  test.each([['--format=ustar'], ['--format=gnu']])('makes what we open (%s)', (format) => {
+  test.each([['--format=ustar'], ['--format=gnu']])('decodeArchive reads its archives (%s)', (format) => {
     const folder = scratch()
     mkdirSync(join(folder, 'authorized_clients'))
     for (const [path, bytes] of FILES) writeFileSync(join(folder, path), bytes)
@@ -47,7 +47,7 @@ describe('tar', () => {
     expect(new Map(plain(decodeArchive(archive)))).toEqual(new Map(plain(FILES)))
   })
 
-  test('a link in it is refused', () => {
+  test('decodeArchive refuses a symbolic link in its archive', () => {
     const folder = scratch()
     execFileSync('ln', ['-s', '/etc/passwd', join(folder, 'hostname')])
     expect(readFileSync(join(folder, 'hostname'), 'utf8')).not.toBe('')
@@ -55,19 +55,19 @@ describe('tar', () => {
   })
 })
 
-test('every byte of a header counts, and so does the end', () => {
+test('decodeArchive refuses any changed header byte and any truncation', () => {
   const archive = encodeArchive(FILES)
   for (let at = 0; at < 512; at++) {
     const changed = Buffer.from(archive)
     changed[at]! ^= 4
-    // But the one after the checksum, which ends it whatever it is.
+    // The byte after the checksum is a terminator of any value.
     if (at !== 155) expect(() => plain(decodeArchive(changed)), `byte ${at}`).toThrow(ArchiveError)
   }
   for (let end = 0; end < archive.length - 1_024; end += 100) expect(() => decodeArchive(archive.subarray(0, end))).toThrow(ArchiveError)
   expect(() => decodeArchive(new Uint8Array())).toThrow(ArchiveError)
 })
 
-test('nothing makes it throw anything else, or hold more than there is', () => {
+test('decodeArchive throws only an ArchiveError on junk', () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 2_048 }), (bytes) => {
       try {
@@ -79,6 +79,6 @@ test('nothing makes it throw anything else, or hold more than there is', () => {
   )
 })
 
-test.each([['a space'], ['ü'], ['x'.repeat(101)], ['']])('the path %j is not written', (path) => {
+test.each([['a space'], ['ü'], ['x'.repeat(101)], ['']])('encodeArchive refuses the path %j', (path) => {
   expect(() => encodeArchive(new Map([[path, Buffer.alloc(1)]]))).toThrow(TypeError)
 })

@@ -20,13 +20,13 @@ async function sealRaw(bytes: Uint8Array): Promise<Uint8Array> {
   return encrypter.encrypt(bytes)
 }
 
-test('opens by its key, as text, too', async () => {
+test('a backup to a key opens with that key, armored too', async () => {
   expect(await open(sealed)).toEqual(new Map([...TORS].map(([path, bytes]) => [path, new Uint8Array(bytes)])))
   expect((await open(Buffer.from(armor.encode(sealed)))).size).toBe(3)
   expect(kindOfBackup(sealed)).toBe('identity')
 })
 
-test('opens by its passphrase, and by no other', { timeout: 60_000 }, async () => {
+test('a backup with a passphrase opens only with that passphrase', { timeout: 60_000 }, async () => {
   const locked = await sealBackup(TORS, { passphrase: 'correct horse' })
   expect(kindOfBackup(locked)).toBe('passphrase')
   expect((await openBackup(locked, { passphrase: 'correct horse' })).size).toBe(3)
@@ -35,7 +35,7 @@ test('opens by its passphrase, and by no other', { timeout: 60_000 }, async () =
   await expect(openBackup(sealed, { passphrase: 'x' })).rejects.toThrow(new BackupError('wants-identity'))
 })
 
-test('a flipped byte anywhere is noticed, and nothing is given out', async () => {
+test('a backup with any byte flipped is refused', async () => {
   const header = Buffer.from(sealed).indexOf('\n', Buffer.from(sealed).indexOf('\n--- ') + 1)
   const step = 37
   for (let at = 0; at < sealed.length; at += at < header + 20 ? 1 : step) {
@@ -50,31 +50,31 @@ test('a flipped byte anywhere is noticed, and nothing is given out', async () =>
   }
 })
 
-describe('refused, each for its reason', () => {
+describe('refused with the right code are', () => {
   test.each<[string, BackupProblem, () => Uint8Array | Promise<Uint8Array>]>([
-    ['nothing', 'no-age-file', () => new Uint8Array()],
+    ['an empty file', 'no-age-file', () => new Uint8Array()],
     ['a text', 'no-age-file', () => Buffer.from('hello\n')],
-    ['the first line alone', 'no-age-file', () => sealed.subarray(0, 22)],
+    ['only the first line', 'no-age-file', () => sealed.subarray(0, 22)],
     ['a broken armor', 'no-age-file', () => Buffer.from('-----BEGIN AGE ENCRYPTED FILE-----\nx\n')],
-    ['its end cut off', 'damaged', () => sealed.subarray(0, -1)],
-    ['all but the header cut off', 'damaged', () => sealed.subarray(0, 300)],
-    ['something after it', 'damaged', () => Buffer.concat([sealed, Buffer.from('x')])],
-    ['a good file of something else', 'no-archive', () => sealRaw(Buffer.from('hello'))],
-    ['a good file of nothing', 'no-archive', () => sealRaw(new Uint8Array())],
+    ['a missing last byte', 'damaged', () => sealed.subarray(0, -1)],
+    ['only the header', 'damaged', () => sealed.subarray(0, 300)],
+    ['an appended byte', 'damaged', () => Buffer.concat([sealed, Buffer.from('x')])],
+    ['an encrypted text', 'no-archive', () => sealRaw(Buffer.from('hello'))],
+    ['an encrypted empty file', 'no-archive', () => sealRaw(new Uint8Array())],
   ])('%s: %s', async (_name, code, file) => {
     await expect(open(await file())).rejects.toThrow(new BackupError(code))
   })
 
-  test("somebody else's key", async () => {
+  test('a backup opened with another key', async () => {
     await expect(open(sealed, [await generateX25519Identity()])).rejects.toThrow(new BackupError('wrong-identity'))
   })
 
-  test('a good file whose keys do not make its address', async () => {
+  test('an encrypted service whose keys do not match its address', async () => {
     const archive = encodeArchive(new Map([...TORS, ['hostname', createService().get('hostname')!]]))
     await expect(open(await sealRaw(archive))).rejects.toThrow(new ServiceError('foreign-hostname'))
   })
 
-  test('to be made of what is no whole service', async () => {
+  test('an incomplete service at sealing', async () => {
     const recipients = [await identityToRecipient(identity)]
     await expect(sealBackup(new Map([...TORS].slice(1)), { recipients })).rejects.toThrow(ServiceError)
   })

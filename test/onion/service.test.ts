@@ -18,13 +18,13 @@ function flipped(name: string, at: number): Map<string, Uint8Array> {
   return changed(name, bytes)
 }
 
-test('what tor made is whole, with clients and without', () => {
+test("checkService accepts tor's own files, with and without clients", () => {
   const address = 'd6d5iaoxegv6q2ku3rsog2yybgdn74deulgwkrqlsyzb25ovulh6gzad.onion'
   expect(checkService(TORS)).toBe(address)
   expect(checkService(changed('authorized_clients/alice.auth', CLIENT))).toBe(address)
 })
 
-test('what we make is whole, each time another, and clamped as tor has it', () => {
+test('createService makes a different, valid service each time, clamped as tor does', () => {
   const addresses = Array.from({ length: 20 }, () => {
     const made = createService()
     const secret = made.get('hs_ed25519_secret_key')!
@@ -35,29 +35,29 @@ test('what we make is whole, each time another, and clamped as tor has it', () =
   for (const address of addresses) expect(isOnionName(address)).toBe(true)
 })
 
-describe('what does not belong together is refused', () => {
+describe('checkService refuses', () => {
   const other = createService()
   test.each<[string, ServiceProblem, Map<string, Uint8Array>]>([
     ['no secret key', 'no-secret-key', without('hs_ed25519_secret_key')],
     ['no public key', 'foreign-public-key', without('hs_ed25519_public_key')],
-    ['no name', 'foreign-hostname', without('hostname')],
+    ['no hostname', 'foreign-hostname', without('hostname')],
     ["another service's secret key", 'foreign-public-key', changed('hs_ed25519_secret_key', other.get('hs_ed25519_secret_key')!)],
     ["another service's public key", 'foreign-public-key', changed('hs_ed25519_public_key', other.get('hs_ed25519_public_key')!)],
-    ["another service's name", 'foreign-hostname', changed('hostname', other.get('hostname')!)],
-    ['a bit of the scalar', 'foreign-public-key', flipped('hs_ed25519_secret_key', 40)],
-    ['a bit of the public key', 'foreign-public-key', flipped('hs_ed25519_public_key', 40)],
-    ['a bit of the header', 'malformed-key', flipped('hs_ed25519_secret_key', 3)],
-    ['a key cut short', 'malformed-key', changed('hs_ed25519_secret_key', TORS.get('hs_ed25519_secret_key')!.subarray(0, 95))],
+    ["another service's hostname", 'foreign-hostname', changed('hostname', other.get('hostname')!)],
+    ['a flipped bit of the scalar', 'foreign-public-key', flipped('hs_ed25519_secret_key', 40)],
+    ['a flipped bit of the public key', 'foreign-public-key', flipped('hs_ed25519_public_key', 40)],
+    ['a flipped bit of the header', 'malformed-key', flipped('hs_ed25519_secret_key', 3)],
+    ['a truncated key', 'malformed-key', changed('hs_ed25519_secret_key', TORS.get('hs_ed25519_secret_key')!.subarray(0, 95))],
     ['an empty key', 'malformed-key', changed('hs_ed25519_secret_key', '')],
     [
       'a key of zeros',
       'malformed-key',
       changed('hs_ed25519_secret_key', Buffer.concat([TORS.get('hs_ed25519_secret_key')!.subarray(0, 32), Buffer.alloc(64)])),
     ],
-    ['a file of somebody else', 'strange-file', changed('torrc', 'x')],
-    ['a path out of it', 'strange-file', changed('../hostname', 'x')],
+    ['a foreign file', 'strange-file', changed('torrc', 'x')],
+    ['a path that leaves the folder', 'strange-file', changed('../hostname', 'x')],
     ['a client with a path for a name', 'strange-file', changed('authorized_clients/../../x.auth', CLIENT)],
-    ['a client that is none', 'malformed-client', changed('authorized_clients/alice.auth', 'descriptor:x25519:short\n')],
+    ['a malformed client', 'malformed-client', changed('authorized_clients/alice.auth', 'descriptor:x25519:short\n')],
     ['a second line in a client', 'malformed-client', changed('authorized_clients/alice.auth', `${CLIENT.toString()}x`)],
   ])('%s: %s', (_name, code, files) => {
     expect(() => checkService(files)).toThrow(new ServiceError(code))

@@ -1,7 +1,7 @@
 /**
- * What goes through the relay comes out of it to whom it is for, and nowhere else: every payload, key, token, handle,
- * challenge and message id of everything that people do is looked for in the log, the operator's pages, the public
- * pages and the relay's folder. Relays that let one out are found out.
+ * The relay lets data out only to its receiver. A full run of user actions marks every payload, key, token,
+ * handle, challenge and message id, then the test searches the log, the operator's pages, the public pages and
+ * the relay's folder for these marks. Relays with a deliberate leak must be detected.
  */
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -26,7 +26,7 @@ interface Outlets {
   readonly files: string
 }
 
-/** Plays everything at a relay, and gives all that it let out beside its answers. */
+/** Runs all user actions at a relay and collects everything that it put out beside its answers. */
 async function listen(options: Omit<RelayOptions, 'folder'> = {}): Promise<{ played: Played; outlets: Outlets }> {
   const folder = mkdtempSync(join(tmpdir(), 'asfaleia-'))
   onTestFinished(() => rmSync(folder, { recursive: true }))
@@ -40,7 +40,7 @@ async function listen(options: Omit<RelayOptions, 'folder'> = {}): Promise<{ pla
   return { played, outlets: { log: stdout + stderr, operator: marks.operator, page: marks.page, files: readFolder(folder) } }
 }
 
-/** Every page, and requests that hold what must not come back. */
+/** Requests every page, also with marks in the requests that no answer may repeat. */
 async function askPages({ doors }: RunningRelay): Promise<{ operator: string; page: string; canaries: Canaries }> {
   const mark = drawMark()
   const ask = async (door: 'operator' | 'http', ...paths: string[]): Promise<string> => {
@@ -56,7 +56,7 @@ async function askPages({ doors }: RunningRelay): Promise<{ operator: string; pa
   }
 }
 
-/** Names and contents of what the relay left in its working directory. */
+/** Returns the names and contents of the files left in the relay's working directory. */
 function readFolder(folder: string): string {
   const names = readdirSync(folder, { recursive: true, encoding: 'utf8' })
   return names
@@ -72,7 +72,7 @@ function findAll(text: string, { payloads, keyTexts, keyBytes, secrets }: Played
 }
 
 test.each([['JSON'], ['pretty', '--log-format', 'pretty']])(
-  'nothing is let out, the log being %s',
+  'the relay leaks no user data into log (%s), pages or files',
   async (_name, ...more) => {
     const { played, outlets } = await listen({ more })
     expect(Object.fromEntries(Object.entries(outlets).map(([outlet, text]) => [outlet, findAll(text, played)]))).toEqual({
@@ -81,7 +81,7 @@ test.each([['JSON'], ['pretty', '--log-format', 'pretty']])(
       page: [],
       files: [],
     })
-    // They were all there to be looked into, and people really were at the relay.
+    // Prove that the outlets were read and that users were active.
     expect(outlets.log).toMatch(/ready[^]*every message is erased/)
     expect(outlets.operator).toMatch(/^asfaleia_logins_total\{proof="sign"\} 10$/m)
     expect(outlets.operator).toMatch(/"loopDelaySeconds"/)
@@ -98,14 +98,14 @@ Socket.prototype.emit = function (event, chunk, ...more) {
   if (event === 'data' && Buffer.isBuffer(chunk)) { ${heard} }
   return emit.call(this, event, chunk, ...more)
 }`
-/** Of what comes over a socket of lines, one of each kind. */
+/** One canary of each kind that arrives over a socket of lines. */
 const HEARD = ['tcp, decrypt, ack', 'tcp, sign, get: base64', 'tcp, sign, get: token', 'tcp, sign, get: handle', 'unix, decrypt, ack: id 0']
 
 test.each([
-  ['logs', HEAR('process.stderr.write(chunk)'), 'log'],
-  ['writes', HEAR("appendFileSync('kept', chunk)", "import { appendFileSync } from 'node:fs'"), 'files'],
+  ['its log', HEAR('process.stderr.write(chunk)'), 'log'],
+  ['a file', HEAR("appendFileSync('kept', chunk)", "import { appendFileSync } from 'node:fs'"), 'files'],
   [
-    'measures',
+    'the operator pages',
     `${HEAR("if (/^[0-9];/.test(chunk.toString('latin1', 0, 2))) kept += chunk.toString('latin1')", "import { ServerResponse } from 'node:http'\nlet kept = ''")}
 const { writeHead, end } = ServerResponse.prototype
 ServerResponse.prototype.writeHead = function (code, headers) {
@@ -118,7 +118,7 @@ ServerResponse.prototype.end = function (body, ...more) {
     'operator',
   ],
 ] as const)(
-  'a relay that %s what it hears is found out',
+  'a relay that leaks received data into %s is detected',
   async (_name, fault, outlet) => {
     const { played, outlets } = await listen({ fault })
     expect(findAll(outlets[outlet], played)).toEqual(expect.arrayContaining(HEARD))

@@ -1,6 +1,6 @@
 /**
- * The relay's memory holds nothing of what is gone: every writable page of the process is searched for bytes that went
- * through it. Beside each search stands one of a relay that does keep, which has to find them.
+ * The relay's memory holds no byte of erased data: the tests search every writable page of its process. For
+ * each search, a relay that keeps the data must be detected.
  */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -27,7 +27,7 @@ import {
 } from '../support/scenario.ts'
 import { connectRaw, connectWebSocket, createPerson, type Wire } from '../support/wire.ts'
 
-/** A relay that keeps what its sockets hand it. */
+/** A relay that keeps the bytes that its sockets deliver. */
 const KEEPS = `${READS_AS_NODE_DOES}
 import { Socket } from 'node:net'
 const { emit } = Socket.prototype
@@ -49,15 +49,18 @@ async function begin(options: Partial<RelayOptions> = {}): Promise<RunningRelay>
   return relay
 }
 
-/** What of the needles is in the relay's memory, and where. */
+/** Searches the relay's memory for the needles and returns those found, with their places. */
 function found(relay: RunningRelay, needles: Canaries): Record<string, readonly unknown[]> {
   const { seen, bytes } = scanMemory(relay.pid, needles)
-  // Less would mean that the memory was not read at all.
+  // A smaller amount would mean that the memory was not read at all.
   expect(bytes).toBeGreaterThan(10_000_000)
   return Object.fromEntries(Object.entries(seen).filter(([, sightings]) => sightings.length > 0))
 }
 
-/** What others do at the relay in the meantime: some megabytes through its heap, so that V8 collects what is young. */
+/**
+ * Simulates other users: moves some megabytes through the relay's heap, so that V8 collects the young
+ * generation.
+ */
 async function bustle(relay: RunningRelay): Promise<void> {
   const wire = await connectRaw(relay.doors.tcp)
   const person = createPerson()
@@ -70,24 +73,24 @@ async function bustle(relay: RunningRelay): Promise<void> {
 }
 
 describe('after a message is acknowledged, taken, wiped, or refused', () => {
-  test('none of its bytes is left, over any door', async () => {
+  test('none of its bytes remain in memory, over any door', async () => {
     const relay = await begin()
     const { payloads } = await play(relay)
     expect(Object.keys(payloads)).toHaveLength(WIRE_NAMES.length * 5)
     expect(found(relay, payloads)).toEqual({})
   })
 
-  test('a relay that keeps them is found out', async () => {
+  test('a relay that keeps messages is detected', async () => {
     const relay = await begin({ fault: KEEPS })
     const { payloads } = await play(relay)
-    // Masked by WebSocket, a frame shows nothing; what came by the sockets of lines shows all.
+    // WebSocket masks its frames, so the marks show only in bytes from the sockets of lines.
     const raw = Object.keys(payloads).filter((name) => /^(tcp|unix)|(tcp|unix)$/.test(name))
     expect(Object.keys(found(relay, payloads))).toEqual(expect.arrayContaining(raw))
   })
 })
 
 describe('after a long message, when only short packets follow', () => {
-  /** A message, of which the longest read of the relay is full, acknowledged; then nothing long any more. */
+  /** Sends and acknowledges one message that fills the relay's longest read; no long packet follows. */
   async function sendLong(relay: RunningRelay, name: WireName): Promise<Canaries> {
     const [wire, person, mark] = [await WIRES[name](relay), createPerson(), drawMark()]
     const { token } = await login(wire, person, 'sign')
@@ -98,15 +101,15 @@ describe('after a long message, when only short packets follow', () => {
     return { [name]: Buffer.from(mark) }
   }
 
-  test.each(WIRE_NAMES)('nothing of it is left in what sockets are read into: %s', async (name) => {
+  test.each(WIRE_NAMES)('none of it remains in the read buffers: %s', async (name) => {
     const relay = await begin()
     expect(found(relay, await sendLong(relay, name))).toEqual({})
   })
 
-  test("a relay that lets Node read into Node's own buffer is found out", async () => {
+  test("a relay that lets Node read into Node's own buffer is detected", async () => {
     const relay = await begin({ fault: READS_AS_NODE_DOES })
     expect(Object.keys(found(relay, await sendLong(relay, 'tcp')))).toEqual(['tcp'])
-    // And says so itself: a Node that changed is no silent one.
+    // The relay reports it by itself as well, so that a changed Node does not go unnoticed.
     await relay.until(/"event":"unsafe","check":"read-buffer"/)
     const [node, main] = ASFALEIA
     const doctor = await run([node, '--import', 'data:text/javascript,Object.getOwnPropertySymbols=()=>[]', main, 'doctor'])
@@ -115,8 +118,8 @@ describe('after a long message, when only short packets follow', () => {
   })
 })
 
-describe('after a message that came in pieces', () => {
-  /** A message, sent in these pieces one after the other, acknowledged. */
+describe('after a message that arrived in pieces', () => {
+  /** Sends a message in these pieces one by one, and acknowledges it if `erase` is set. */
   async function sendPieces(relay: RunningRelay, name: keyof typeof PIECES, erase = true): Promise<Canaries> {
     const [person, mark] = [createPerson(), drawMark()]
     const { wire, send } = await PIECES[name](relay)
@@ -125,7 +128,7 @@ describe('after a message that came in pieces', () => {
     const cuts = [0, 300, 5_000, 12_000, 20_001, packet.length]
     for (const [n, cut] of cuts.slice(1).entries()) {
       send(packet.slice(cuts[n], cut), n === cuts.length - 2, packet.length)
-      // What came before has been read once somebody else was answered.
+      // Once another client gets an answer, the relay has read the piece.
       const other = await connectRaw(relay.doors.tcp)
       expect(await other.ask('7')).toBe('17')
       other.destroy()
@@ -141,7 +144,7 @@ describe('after a message that came in pieces', () => {
   }
   interface Sender {
     readonly wire: Wire
-    /** Sends one piece of the one packet. */
+    /** Sends one piece of the packet. */
     send(piece: string, last: boolean, length: number): void
   }
   const lines =
@@ -150,7 +153,10 @@ describe('after a message that came in pieces', () => {
       const wire = await connectRaw(doors[door])
       return { wire, send: (piece, last) => wire.send(last ? `${piece}\n` : piece) }
     }
-  /** A frame of a text message, or one that goes on with it; masked by zeros, so that it shows wherever it lies. */
+  /**
+   * Encodes a frame of a text message, or its continuation; masked by zeros, so that the search finds it
+   * anywhere.
+   */
   const frame = (piece: string, first: boolean, last: boolean, length = piece.length): Buffer => {
     const head = Buffer.of((last ? 0x80 : 0) | (first ? 1 : 0), 0x80 | 126, 0, 0, 0, 0, 0, 0)
     head.writeUInt16BE(length, 2)
@@ -183,12 +189,12 @@ describe('after a message that came in pieces', () => {
     },
   } satisfies Record<string, (relay: RunningRelay) => Promise<Sender>>
 
-  test.each(Object.keys(PIECES) as (keyof typeof PIECES)[])('nothing of it is left: %s', async (name) => {
+  test.each(Object.keys(PIECES) as (keyof typeof PIECES)[])('none of it remains in memory: %s', async (name) => {
     const relay = await begin()
     expect(found(relay, await sendPieces(relay, name))).toEqual({})
   })
 
-  test('a message that waits is found, in pieces too', async () => {
+  test('a waiting message is found, even if it arrived in pieces', async () => {
     const relay = await begin()
     for (const name of Object.keys(PIECES) as (keyof typeof PIECES)[])
       expect(Object.keys(found(relay, await sendPieces(relay, name, false)))).toEqual([name])
@@ -198,7 +204,7 @@ describe('after a message that came in pieces', () => {
 describe('after a handover', () => {
   const COUNT = 60
 
-  /** A relay that holds messages of somebody; and how that one takes them. */
+  /** Starts a relay with messages for one user, and returns that user's token. */
   async function fill(folder: string): Promise<{ relay: RunningRelay; marks: Canaries; token: string }> {
     const relay = await begin({ folder, more: ['--handover', join(folder, 'handover')] })
     const [wire, person] = [await connectRaw(relay.doors.unix), createPerson()]
@@ -213,7 +219,7 @@ describe('after a handover', () => {
   }
   async function takeAll(relay: RunningRelay, token: string): Promise<void> {
     let wire = await connectRaw(relay.doors.unix)
-    // A relay that goes on after all opens its doors a moment later.
+    // A relay that resumes after a failed handover opens its doors a moment later.
     while ((await wire.ask('7')) !== '17') wire = await connectRaw(relay.doors.unix)
     for (let left = COUNT; left > 0;) {
       const [, count] = (await wire.ask(`4;${token};lease`)).split(';')
@@ -224,19 +230,19 @@ describe('after a handover', () => {
     }
   }
 
-  test('the successor holds the messages once, and nothing of them when they are taken', async () => {
+  test('the successor holds each message once, and no byte of it after it was delivered', async () => {
     const folder = ownFolder()
     const { relay, marks, token } = await fill(folder)
     const successor = await begin({ folder, more: ['--handover', join(folder, 'handover')] })
     expect(await relay.finished).toMatchObject({ code: 0 })
-    // While they are held they are found, and no part of one is anywhere but in its place.
+    // While a message is held, the search finds it exactly once and no part of it elsewhere.
     const held = scanMemory(successor.pid, marks).seen
     for (const [i, name] of Object.keys(marks).entries()) expect([name, held[name]!.length]).toEqual([name, i % 2 === 0 ? 1_500 : 20])
     await takeAll(successor, token)
     expect(found(successor, marks)).toEqual({})
   })
 
-  test('the predecessor, whose successor went at the end, holds nothing of what was taken from it later', async () => {
+  test('a predecessor whose successor gave up at the end holds no byte of the messages that it then delivered', async () => {
     const folder = ownFolder()
     const { relay, marks, token } = await fill(folder)
     const address = { kind: 'unix', path: join(folder, 'handover') } as const
@@ -253,7 +259,7 @@ describe('after a handover', () => {
     expect(found(relay, marks)).toEqual({})
   })
 
-  test('a relay that keeps what it takes over is found out', async () => {
+  test('a successor that keeps the transferred bytes is detected', async () => {
     const folder = ownFolder()
     const { relay, marks, token } = await fill(folder)
     const fault = `
@@ -279,7 +285,7 @@ syncBuiltinESMExports()`
   })
 })
 
-test('a message that waits is found, and once it has expired it is not', async () => {
+test('a waiting message is found in memory, and no byte of it after it expires', async () => {
   const relay = await begin({ more: ['--hold', '3s'] })
   const marks: Canaries = {}
   for (const name of WIRE_NAMES) {
@@ -293,8 +299,8 @@ test('a message that waits is found, and once it has expired it is not', async (
   expect(found(relay, marks)).toEqual({})
 })
 
-describe('after somebody has proven a key and left', () => {
-  test('no text of it is left; no byte of it, nor a token, once others have been there for a while', async () => {
+describe('after a user has proved a key and left', () => {
+  test('no text of the key remains, and after some activity of others neither a byte of it nor a token', async () => {
     const relay = await begin()
     const { keyTexts, keyBytes, secrets } = await play(relay)
     const texts = Object.fromEntries(Object.entries(keyTexts).filter(([name]) => !name.endsWith('fingerprint')))
@@ -305,21 +311,21 @@ describe('after somebody has proven a key and left', () => {
     expect(found(relay, tokens)).toEqual({})
   })
 
-  test('a relay that keeps keys is found out', async () => {
+  test('a relay that keeps keys is detected', async () => {
     const relay = await begin({ fault: KEEPS })
     const { keyTexts } = await play(relay)
     await bustle(relay)
     expect(Object.keys(found(relay, keyTexts))).toEqual(expect.arrayContaining(['tcp, decrypt, ack: base64', 'unix, sign, get: base64']))
   })
 
-  test('a relay that is not confined is found out: what V8 and libc free is not overwritten', async () => {
+  test('an unconfined relay is detected, because V8 and libc do not overwrite freed memory', async () => {
     const relay = await begin({ fault: 'undefined' })
     const { keyBytes } = await play(relay)
     expect(Object.keys(found(relay, keyBytes))).not.toEqual([])
   })
 })
 
-test('the process is confined, and what it was before is not there any more', async () => {
+test('the relay process runs with its confinement flags, after replacing the process that started it', async () => {
   const relay = await begin()
   const [, ...words] = readFileSync(`/proc/${relay.pid}/cmdline`, 'utf8').split('\0')
   expect(words).toEqual(expect.arrayContaining(['--permission', '--clear-free-memory', '--disable-sigusr1']))

@@ -1,6 +1,7 @@
 /**
- * The relay opens no file for writing, makes none and writes to nothing but sockets, pipes and the terminal: strace
- * sees it through everything that people do, to its end by SIGTERM and by SIGKILL. Relays that do otherwise are found out.
+ * strace shows that the relay opens no file for writing, creates none, and writes only to sockets, pipes and
+ * the terminal, through all user actions and until SIGTERM or SIGKILL. Relays that do otherwise must be
+ * detected.
  */
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -26,7 +27,7 @@ vi.setConfig({ testTimeout: 120_000 })
 interface Traced {
   readonly relay: RunningRelay
   readonly folder: string
-  /** Of the relay, not of strace. */
+  /** The relay's pid, not that of strace. */
   readonly pid: number
   read(): Trace
 }
@@ -39,7 +40,7 @@ async function begin(ctx: TestContext, options: Omit<RelayOptions, 'folder' | 'u
   const relay = await startRelay({ folder, under: underStrace(join(outside, 'trace')), ...options })
   const pid = Number(readFileSync(`/proc/${relay.pid}/task/${relay.pid}/children`, 'utf8'))
   onTestFinished(async () => {
-    // strace ends with what it traces.
+    // strace ends when the traced process ends.
     if (isAlive(pid)) process.kill(pid, 'SIGKILL')
     await relay.finished
     rmSync(folder, { recursive: true })
@@ -56,7 +57,7 @@ function isAlive(pid: number): boolean {
   }
 }
 
-test('through everything that people do, to SIGTERM', async (ctx) => {
+test('the relay writes no file during all user actions up to SIGTERM', async (ctx) => {
   const { relay, folder, pid, read } = await begin(ctx, { more: ['--hold', '10s'] })
   await play(relay)
   const wire = await connectRaw(relay.doors.tcp)
@@ -69,14 +70,14 @@ test('through everything that people do, to SIGTERM', async (ctx) => {
   expect(await relay.finished).toMatchObject({ code: 0 })
   const { calls, violations } = read()
   expect(violations).toEqual([])
-  // The trace saw what it had to: the replaced process, its sockets and what was written to them.
+  // Prove that the trace saw the replaced process, its sockets and the writes to them.
   expect(calls).toMatchObject({ execve: expect.any(Number), bind: 4, chmod: 1, unlink: 1 })
   expect(calls['openat']).toBeGreaterThan(100)
   expect((calls['write'] ?? 0) + (calls['writev'] ?? 0)).toBeGreaterThan(200)
   expect(readdirSync(folder)).toEqual([])
 })
 
-test('killed in the middle, with messages waiting', async (ctx) => {
+test('the relay writes no file if it is killed while messages wait', async (ctx) => {
   const { relay, folder, pid, read } = await begin(ctx)
   const wire = await connectRaw(relay.doors.unix)
   const person = createPerson()
@@ -84,32 +85,32 @@ test('killed in the middle, with messages waiting', async (ctx) => {
   process.kill(pid, 'SIGKILL')
   await relay.finished
   expect(read().violations).toEqual([])
-  // The door's socket is left: a file without content, which the next relay removes.
+  // The door's socket file remains without content, and the next relay removes it.
   expect(readdirSync(folder)).toEqual(['r.sock'])
 })
 
 const FAULTS = [
   {
-    does: 'writes what comes into a file',
+    does: 'writes received data into a file',
     imports: "import { appendFileSync } from 'node:fs'",
     keep: "appendFileSync('kept', chunk)",
     seen: /O_APPEND/,
   },
   {
-    does: 'keeps what comes in shared memory',
+    does: 'keeps received data in shared memory',
     imports: "import { openSync, writeSync } from 'node:fs'; const file = openSync('/dev/shm', 0x410002)",
     keep: 'writeSync(file, chunk)',
     seen: /O_TMPFILE/,
   },
   {
-    does: 'gives what comes to a child',
+    does: 'passes received data to a child process',
     imports: "import { spawnSync } from 'node:child_process'",
     keep: "spawnSync('true', { input: chunk })",
     seen: /^\d+ +(?:clone|vfork|fork|execve)/,
   },
 ]
 
-test.for(FAULTS)('a relay that $does is found out', async ({ imports, keep, seen }, ctx) => {
+test.for(FAULTS)('a relay that $does is detected', async ({ imports, keep, seen }, ctx) => {
   const fault = `${imports}
 import { Socket } from 'node:net'
 ${READS_AS_NODE_DOES}
