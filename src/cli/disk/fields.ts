@@ -1,6 +1,6 @@
 /**
- * Text of `name: value` lines that people read and edit: the profile, and what stands after a card in a contact's file.
- * Lines that mean nothing here (comments, names of later versions) stay where they are when the text is written again.
+ * Text of `name: value` lines that people read and edit: the profile, and the lines after the card in a contact's file.
+ * Unknown lines (comments, names from later versions) keep their places when the text is written again.
  */
 
 const LINE = /^([a-z][a-z0-9-]{0,31}):[ \t]*(.*?)[ \t]*$/
@@ -8,18 +8,18 @@ const LINE = /^([a-z][a-z0-9-]{0,31}):[ \t]*(.*?)[ \t]*$/
 export class Fields {
   readonly #lines: string[]
 
-  /** Line breaks may be CRLF, as an editor of another system leaves them. */
+  /** @param text its line breaks may be CRLF, as editors on Windows write them */
   constructor(text = '') {
     this.#lines = text.replace(/^\uFEFF/, '').split(/\r?\n/)
     while (this.#lines.at(-1) === '') this.#lines.pop()
   }
 
-  /** The values of all lines of that name, in their order. */
+  /** Returns the values of all lines with that name, in order. */
   all(name: string): string[] {
     return this.#lines.map((line) => LINE.exec(line)).flatMap((match) => (match?.[1] === name ? [match[2]!] : []))
   }
 
-  /** Puts lines of that name where the first one was, or at the end; without values they go. */
+  /** Replaces all lines with that name by `values`, at the place of the first one, or else at the end. */
   set(name: string, ...values: readonly string[]): void {
     const isOld = (line: string): boolean => LINE.exec(line)?.[1] === name
     const first = this.#lines.findIndex(isOld)

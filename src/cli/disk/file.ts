@@ -1,4 +1,4 @@
-/** Files and folders written whole or not at all, for their owner alone; and read without waiting for anybody. */
+/** Writes files and folders atomically, readable by their owner alone, and reads them without ever blocking on a pipe. */
 import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
 import { chown, type FileHandle, link, lstat, mkdir, mkdtemp, open, readdir, rename, rm, stat } from 'node:fs/promises'
@@ -7,57 +7,65 @@ import { basename, dirname, join, resolve } from 'node:path'
 import { systemCode, systemReason } from './system.ts'
 import { CliError } from '../program/error.ts'
 
-/** @throws {CliError} if there is something already, or it cannot be written; then nothing of it stays */
+/**
+ * Writes a new file and syncs it to the disk. If writing fails, no part of the file remains.
+ * @throws {CliError} if the file exists or cannot be written
+ */
 export async function writeNew(path: string, content: string | Uint8Array, mode: number): Promise<void> {
   try {
-    await using file = await open(path, 'wx', mode)
-    try {
-      await file.writeFile(content)
-      await file.sync()
-      await flush(dirname(path))
-    } catch (error) {
-      await rm(path)
-      throw error
-    }
+    await create(path, content, mode)
   } catch (error) {
     throw new CliError(`cannot write ${path}: ${systemReason(error)}`)
   }
 }
 
-/** A path as a person writes it: `~` is their home. @param folder that of what does not begin at the root */
+/** As {@link writeNew}, but throws the system's error. */
+async function create(path: string, content: string | Uint8Array, mode: number): Promise<void> {
+  await using file = await open(path, 'wx', mode)
+  try {
+    await file.writeFile(content)
+    await file.sync()
+    await flush(dirname(path))
+  } catch (error) {
+    await rm(path)
+    throw error
+  }
+}
+
+/** Resolves a path as people write it: `~` is their home, and a relative path begins in `folder`. */
 export function resolvePath(path: string, folder = '.'): string {
   return resolve(folder, path.replace(/^~(?=\/)/, homedir()))
 }
 
 /**
- * A text of ours as it is on the disk; undefined where there is none. Whatever else is there (a folder, a pipe) is no
- * such text, and a pipe is not waited for.
- * @param most bytes
+ * Reads a regular file of UTF-8 text. Opening a pipe does not block.
+ * @param most the largest size, in bytes
+ * @returns undefined if there is no such file
  * @throws {CliError} that names the path
  */
 export async function readText(path: string, most: number): Promise<string | undefined> {
   const refused = (why: string): CliError =>
-    new CliError(`cannot read ${path}: ${why}`, { hint: 'nothing was changed; it is left as it is' })
+    new CliError(`cannot read ${path}: ${why}`, { hint: 'nothing was changed; repair or remove it, and try again' })
   try {
     await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
     const stat = await file.stat()
     if (stat.isDirectory()) throw refused('it is a folder')
-    if (!stat.isFile()) throw refused('it is no file')
-    if (stat.size > most) throw refused('it is too large')
+    if (!stat.isFile()) throw refused('it is not a regular file')
+    if (stat.size > most) throw refused(`it is larger than ${most} bytes`)
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(await file.readFile())
   } catch (error) {
     if (error instanceof CliError) throw error
-    if (error instanceof TypeError) throw refused('it is not text')
+    if (error instanceof TypeError) throw refused('it is not UTF-8 text')
     if (systemCode(error) === 'ENOENT') return undefined
     throw refused(systemReason(error))
   }
 }
 
 /**
- * Writes a file of mode 0600 beside its place and moves it there once it is on the disk: whoever reads the place finds
- * the old or the new content, whatever happens in between. A symbolic link is not written through, nor replaced.
- * @param replace whether something may be there already
- * @throws {CliError} that names the path; then what was there is there still
+ * Writes a file of mode 0600 atomically: into a temporary file beside it, synced, then renamed. Readers find either the
+ * old or the new content, even after a crash. Refuses to replace a symbolic link, or to write through one.
+ * @param replace whether the file may exist already
+ * @throws {CliError} that names the path; an existing file is then unchanged
  */
 export async function writeWhole(path: string, content: string | Uint8Array, { replace }: { readonly replace: boolean }): Promise<void> {
   const folder = dirname(path)
@@ -74,7 +82,7 @@ export async function writeWhole(path: string, content: string | Uint8Array, { r
     }
     try {
       if (replace) await rename(beside, path)
-      // Unlike rename, it never takes the place of anything.
+      // Unlike rename, link never replaces a file.
       else await link(beside, path)
     } finally {
       await rm(beside, { force: true }).catch(() => {})
@@ -87,13 +95,13 @@ export async function writeWhole(path: string, content: string | Uint8Array, { r
   await sweep(folder).catch(() => {})
 }
 
-/** Folders in which this process looked for what others left. */
+/** The folders that this process has swept. */
 const swept = new Set<string>()
 const BESIDE = /^\.new-[0-9a-f]{16}$/
-/** Nobody writes for so long, ms. */
+/** No process writes a file for this long, ms. */
 const LEFT = 3_600_000
 
-/** A process that was killed while it wrote left a file beside the place: a key, it may be. */
+/** Removes temporary files that a killed process left behind; one of them may hold a key. Once a folder and process. */
 async function sweep(folder: string): Promise<void> {
   if (swept.has(folder)) return
   swept.add(folder)
@@ -104,31 +112,33 @@ async function sweep(folder: string): Promise<void> {
   }
 }
 
-/** @throws {CliError} where something is there that is no plain file */
+/** @throws {CliError} if the path exists and is not a regular file */
 async function refuseOther(path: string): Promise<void> {
   const stat = await lstat(path).catch((error: unknown) => {
     if (systemCode(error) === 'ENOENT') return undefined
     throw error
   })
   if (stat === undefined || stat.isFile()) return
-  const what = stat.isSymbolicLink() ? 'it is a symbolic link' : stat.isDirectory() ? 'it is a folder' : 'it is no file'
-  throw new CliError(`cannot write ${path}: ${what}`, { hint: 'nothing was changed' })
+  const reason = stat.isSymbolicLink() ? 'it is a symbolic link' : stat.isDirectory() ? 'it is a folder' : 'it is not a regular file'
+  throw new CliError(`cannot write ${path}: ${reason}`, { hint: 'nothing was changed' })
 }
 
-/** A folder of mode 0700, and those above it, where they are not there yet. @throws {CliError} */
+/** Creates a folder of mode 0700, and its parents, unless they exist. @throws {CliError} */
 export async function makeFolder(path: string): Promise<void> {
   try {
     await mkdir(path, { recursive: true, mode: 0o700 })
   } catch (error) {
-    throw new CliError(`cannot make the folder ${path}: ${systemReason(error)}`)
+    const reason = systemCode(error) === 'EEXIST' ? 'a file of that name exists' : systemReason(error)
+    throw new CliError(`cannot create the folder ${path}: ${reason}`)
   }
 }
 
 /**
- * A folder of mode 0700 with files of mode 0600, made beside its place and moved there when all of it is on the disk.
- * What root makes belongs to the owner of the folder around it: tor refuses keys that are another's.
- * @param files by path within the folder, of one level of folders at most
- * @throws {CliError} if there is something already (an empty folder is nothing), or it cannot be written; then nothing of it stays
+ * Writes a folder of mode 0700 with files of mode 0600 atomically: into a temporary folder beside it, synced, then
+ * renamed. If root writes it, the owner of the parent folder gets it, because tor refuses keys that another user owns.
+ * If writing fails, no part of the folder remains.
+ * @param files by path within the folder, at most one folder deep
+ * @throws {CliError} if the folder exists and is not empty, or cannot be written
  */
 export async function writeNewFolder(path: string, files: ReadonlyMap<string, Uint8Array>): Promise<void> {
   const place = resolve(path)
@@ -142,7 +152,7 @@ export async function writeNewFolder(path: string, files: ReadonlyMap<string, Ui
       await give(join(made, folder), owner)
     }
     for (const [name, content] of files) {
-      await writeNew(join(made, name), content, 0o600)
+      await create(join(made, name), content, 0o600)
       await give(join(made, name), owner)
     }
     for (const folder of folders) await flush(join(made, folder))
@@ -150,14 +160,13 @@ export async function writeNewFolder(path: string, files: ReadonlyMap<string, Ui
     made = undefined
     await flush(dirname(place))
   } catch (error) {
-    // Of what failed within, the place is what the person knows.
-    throw new CliError(`cannot write ${path}: ${error instanceof CliError ? error.message.split(': ').at(-1)! : systemReason(error)}`)
+    throw new CliError(`cannot write ${path}: ${systemReason(error)}`)
   } finally {
     if (made !== undefined) await rm(made, { recursive: true, force: true })
   }
 }
 
-/** Fills `bytes` with what the file has at `offset`. @returns how many it had: less where it ends before */
+/** Fills `bytes` from the file, beginning at `offset`. @returns the number of bytes read: fewer if the file ends */
 export async function readAt(file: FileHandle, bytes: Uint8Array, offset: number): Promise<number> {
   let read = 0
   while (read < bytes.length) {
@@ -178,18 +187,19 @@ export interface Owner {
   readonly gid: number
 }
 
-/** The owner of a path, where we are root and can give things away; undefined otherwise. */
+/** Returns the owner of a path, for {@link give}; undefined unless this process is root. */
 export async function ownerOf(path: string): Promise<Owner | undefined> {
   if (process.getuid?.() !== 0) return undefined
   const { uid, gid } = await stat(path)
   return { uid, gid }
 }
 
+/** Makes `owner`, if there is one, the owner of the path. */
 export async function give(path: string, owner: Owner | undefined): Promise<void> {
   if (owner !== undefined) await chown(path, owner.uid, owner.gid)
 }
 
-/** Puts a folder's entries on the disk. */
+/** Syncs the entries of a folder to the disk. */
 export async function flush(folder: string): Promise<void> {
   await using handle = await open(folder, 'r')
   await handle.sync()

@@ -1,7 +1,7 @@
 /**
- * A folder of text files that people can read, compare and back up: one for each thing that its owner calls by a name,
- * which is the file's. In front stands what somebody signed, if anybody did, and after it lines of ours. A file that cannot
- * be read is a problem that is told, and no reason to do without the others; none is put right by itself.
+ * A folder of text files that people can read, compare and back up. Each file holds one thing (a contact, a group) and
+ * is named as the user names it. It begins with the signed text, if there is one; the user's own fields follow. A damaged
+ * file is reported and left untouched; the others stay usable.
  */
 import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -10,22 +10,23 @@ import { flush, makeFolder, readText, writeWhole } from './file.ts'
 import { systemCode, systemReason } from './system.ts'
 import { CliError } from '../program/error.ts'
 import type { Io } from '../program/io.ts'
+import { didYouMean } from '../program/nearest.ts'
 import { sanitizeLine } from '../program/show.ts'
 
-/** What a file holds. */
+/** The two parts of a file. */
 export interface Parts {
-  /** '' where nobody signed anything. */
+  /** The signed text; '' if there is none. */
   readonly signed: string
   readonly fields: Fields
 }
 
 export interface Named {
-  /** What its owner calls it: the name of the file. */
+  /** The name of the file, which the user chose. */
   readonly name: string
   readonly path: string
 }
 
-/** A file that cannot be taken for what it should be. */
+/** A damaged file. */
 export interface Problem {
   readonly name: string
   readonly error: CliError
@@ -33,25 +34,30 @@ export interface Problem {
 
 const NAME_BYTES = 200
 const LAST_LINE = '-----END SSH SIGNATURE-----\n'
-// What a file system, a shell, a terminal or listNames would take for something else.
+// Names that a file system, a shell, a terminal or listNames would misread.
 const UNFIT = /^[.\-]|^\s|[\s~]$|[\/\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/v
 
-/** Why nothing can be called so; undefined if it can. */
+/** Explains why a name cannot be used; undefined if it can. */
 export function refuseName(name: string): string | undefined {
-  if (name === '' || [...name].length > 64 || Buffer.byteLength(name) > NAME_BYTES) return 'a name has 1 to 64 characters'
-  if (UNFIT.test(name)) return 'a name does not begin with . or -, end with ~, nor hold / or what cannot be seen'
+  if (name === '' || [...name].length > 64 || Buffer.byteLength(name) > NAME_BYTES)
+    return `"${name}" cannot be a name: it must have 1 to 64 characters`
+  if (UNFIT.test(name)) return `"${name}" cannot be a name: it must not begin with . or -, end with ~, or contain / or invisible characters`
   return undefined
 }
 
-/** Names that differ in case, or in how their letters are composed, would be one file on some disks, and one word to a person. */
+/**
+ * Folds names that differ only in case or in how their letters are composed: some disks would store them as one file,
+ * and people would read them as one word.
+ */
 export const fold = (name: string): string => name.normalize('NFKC').toLowerCase()
 
-/** What a folder is of. */
+/** Describes the things in a folder. */
 export interface Kind {
-  readonly what: string
-  /** What helps where one is not found. */
+  /** The word for one of them in errors, such as `contact`. */
+  readonly noun: string
+  /** The hint if one is not found. */
   readonly hint: string
-  /** Of one file. */
+  /** The largest size of a file. */
   readonly mostBytes: number
 }
 
@@ -61,7 +67,7 @@ export abstract class Folder<T extends Named> {
   #things: readonly T[] = []
   #problems: readonly Problem[] = []
 
-  /** @param path it need not be there */
+  /** @param path it need not exist */
   protected constructor(path: string, kind: Kind) {
     this.#path = path
     this.#kind = kind
@@ -70,7 +76,10 @@ export abstract class Folder<T extends Named> {
   /** @throws {CliError} that names the file */
   protected abstract parse(named: Named, parts: Parts): Promise<T>
 
-  /** Reads the files again, which another program, or a person, may have changed. @throws {CliError} where the folder itself cannot be read */
+  /**
+   * Reads the files again: another program, or the user, may have changed them.
+   * @throws {CliError} if the folder itself cannot be read
+   */
   async refresh(): Promise<void> {
     const names = await listNames(this.#path)
     const read = await Promise.allSettled(names.map((name) => this.#read(name)))
@@ -82,29 +91,36 @@ export abstract class Folder<T extends Named> {
     })
   }
 
-  /** By name. */
+  /** Lists the things by name. */
   list(): readonly T[] {
     return this.#things
   }
 
-  /** What is wrong with the files that could not be read. */
+  /** The files that could not be read, each with its error. */
   get problems(): readonly Problem[] {
     return this.#problems
   }
 
-  /** What its owner calls so; the case does not matter. */
+  /** Finds a thing by its name; an exact match wins over one that differs in case. */
   get(name: string): T | undefined {
     return this.#things.find((each) => each.name === name) ?? this.#things.find((each) => fold(each.name) === fold(name))
   }
 
-  /** @throws {CliError} that says which there are */
+  /** Finds a thing by its name. @throws {CliError} that suggests similar names, if there is no such thing */
   need(name: string): T {
     const thing = this.get(name)
     if (thing !== undefined) return thing
-    throw this.problemOf(name)?.error ?? new CliError(`there is no ${this.#kind.what} of that name`, { hint: this.#kind.hint })
+    const { noun, hint } = this.#kind
+    const question = didYouMean(
+      name,
+      this.#things.map((each) => each.name),
+    )
+    throw (
+      this.problemOf(name)?.error ?? new CliError(`no ${noun} matches "${name}"${question === undefined ? '' : `; ${question}`}`, { hint })
+    )
   }
 
-  /** @throws {CliError} where the disk refuses */
+  /** @throws {CliError} if the file cannot be removed */
   async remove({ path }: T): Promise<void> {
     await this.change(path, () => rm(path))
   }
@@ -117,7 +133,10 @@ export abstract class Folder<T extends Named> {
     return join(this.#path, name)
   }
 
-  /** @returns as it is read again @throws {CliError} where the disk refuses, or one is there already that is not to be replaced */
+  /**
+   * Writes the file of that name atomically and reads it again.
+   * @throws {CliError} if it cannot be written, or exists and `replace` is false
+   */
   protected async write(name: string, content: string, options: { readonly replace: boolean }): Promise<T> {
     if (!options.replace) await makeFolder(this.#path)
     await writeWhole(this.pathOf(name), content, options)
@@ -130,7 +149,7 @@ export abstract class Folder<T extends Named> {
     return splitParts((await readText(this.pathOf(name), this.#kind.mostBytes)) ?? '')
   }
 
-  /** What `work` does to the folder is on the disk when this resolves. @throws {CliError} where the disk refuses */
+  /** Runs `work`, which changes the folder, and syncs the folder to the disk. @throws {CliError} if the system refuses */
   protected async change(path: string, work: () => Promise<void>): Promise<void> {
     try {
       await work()
@@ -144,12 +163,12 @@ export abstract class Folder<T extends Named> {
   async #read(name: string): Promise<T | undefined> {
     const path = this.pathOf(name)
     const text = await readText(path, this.#kind.mostBytes)
-    // Removed meanwhile.
+    // Undefined: removed meanwhile.
     return text === undefined ? undefined : this.parse({ name, path }, splitParts(text))
   }
 }
 
-/** Says which files are not as they should be; the others do without them. */
+/** Warns on stderr of each damaged file. */
 export function warnOf({ problems }: { readonly problems: readonly Problem[] }, io: Pick<Io, 'stderr'>): void {
   for (const { error } of problems) io.stderr.write(`asfaleia: warning: ${sanitizeLine(error.message)}\n`)
 }
@@ -161,7 +180,7 @@ function splitParts(text: string): Parts {
   return { signed: plain.slice(0, at), fields: new Fields(plain.slice(at)) }
 }
 
-/** Names of files; ours that are being written, and what other programs leave, begin with a dot. */
+/** Lists file names by their folded form, without temporary files (`.…`) and editors' backups (`…~`). */
 async function listNames(folder: string): Promise<string[]> {
   try {
     const names = await readdir(folder)

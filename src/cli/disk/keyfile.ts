@@ -1,7 +1,4 @@
-/**
- * Key files: reads a private one (asking for its passphrase where it has one), reads a public one, and
- * never writes over anything. Prints no part of a private key.
- */
+/** Reads files of private and public keys. Asks for the passphrase of an encrypted one. Prints no part of a private key. */
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { PrivateKeyError } from '../../auth/key-error.ts'
@@ -12,31 +9,29 @@ import { CliError } from '../program/error.ts'
 import type { Io } from '../program/io.ts'
 import { sanitizeLine } from '../program/show.ts'
 import { askPassphrase, readPassphraseFile } from './passphrase.ts'
-import { systemCode } from './system.ts'
+import { systemReason } from './system.ts'
 
 /** An RSA key of 8,192 bits takes 6.5 KB. */
 const MOST_BYTES = 65_536
 
 export interface KeyFile {
   readonly bytes: Buffer
-  /** Whether others than the owner may read it. */
+  /** Whether its mode lets users other than the owner use it. */
   readonly exposed: boolean
 }
 
-/** @throws {CliError} with one line why it cannot be read */
+/** Reads a key file of any kind. Opening a pipe does not block. @throws {CliError} that names the path */
 export async function readKeyFile(path: string): Promise<KeyFile> {
   const unreadable = (why: string): CliError => new CliError(`cannot read the key file ${path}: ${why}`)
   try {
-    // A pipe is not waited for.
     await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
     const stat = await file.stat()
-    if (!stat.isFile()) throw unreadable('it is no file')
+    if (!stat.isFile()) throw unreadable('it is not a regular file')
     if (stat.size > MOST_BYTES) throw unreadable('it is too large for a key')
     return { bytes: await file.readFile(), exposed: (stat.mode & 0o077) !== 0 }
   } catch (error) {
     if (error instanceof CliError) throw error
-    const why = { ENOENT: 'there is none', EACCES: 'permission denied', EISDIR: 'it is a folder' }[systemCode(error)]
-    throw unreadable(why ?? 'the system refuses')
+    throw unreadable(systemReason(error))
   }
 }
 
@@ -44,7 +39,7 @@ export function isPrivateKey({ bytes }: KeyFile): boolean {
   return bytes.includes('PRIVATE KEY-----')
 }
 
-/** The private key of a file; says on stderr if others may read the file. @throws {CliError} */
+/** Decodes a private key and erases `file.bytes`. Warns on stderr if the file is exposed. @throws {CliError} */
 export async function unlockPrivateKey(file: KeyFile, path: string, io: Io): Promise<SshPrivateKey> {
   try {
     return await openPrivateKey(file, path, io)
@@ -53,10 +48,11 @@ export async function unlockPrivateKey(file: KeyFile, path: string, io: Io): Pro
   }
 }
 
-/** As {@link unlockPrivateKey}, for who has more to do where the key is of no use. @throws {CliError | PrivateKeyError} */
+/** As {@link unlockPrivateKey}, for callers that handle an unusable key themselves. @throws {CliError | PrivateKeyError} */
 export async function openPrivateKey(file: KeyFile, path: string, io: Io): Promise<SshPrivateKey> {
   if (file.exposed) {
-    io.stderr.write(`asfaleia: warning: others may read ${sanitizeLine(path)}; chmod 600 keeps them out\n`)
+    const shown = sanitizeLine(path)
+    io.stderr.write(`asfaleia: warning: other users may read the private key ${shown}; to keep them out: chmod 600 ${shown}\n`)
   }
   try {
     return await parseAsking(file.bytes, path, io)
@@ -65,25 +61,25 @@ export async function openPrivateKey(file: KeyFile, path: string, io: Io): Promi
   }
 }
 
-/** What is wrong with the private key of `path`, as a failure of the command line. */
+/** Turns an error of the private key in `path` into an error of the command line. */
 export function describePrivateKey(error: PrivateKeyError, path: string): CliError {
   const hint = hintOf(error, path)
   return new CliError(`${path}: ${error.message}`, { ...(hint !== undefined && { hint }) })
 }
 
 function hintOf({ code, key }: PrivateKeyError, path: string): string | undefined {
-  if (key !== undefined) return `\`ssh-add ${path}\` gives it to the agent; then --key agent:${formatFingerprint(key.fingerprint)}`
-  if (code === 'too-costly') return `\`ssh-keygen -p -a 100 -f ${path}\` makes them fewer`
-  return code === 'several-keys' ? 'put each into a file of its own' : undefined
+  if (key !== undefined) return `add it to your agent with \`ssh-add ${path}\`, then use --key agent:${formatFingerprint(key.fingerprint)}`
+  if (code === 'too-costly') return `\`ssh-keygen -p -a 100 -f ${path}\` reduces them`
+  return code === 'several-keys' ? 'put each key into a file of its own' : undefined
 }
 
-/** More rounds than ssh-keygen takes unless it is told to. */
+/** More rounds of bcrypt than this are worth a notice; ssh-keygen uses 16 or 24 by default. */
 const MANY_ROUNDS = 64
 
 async function parseAsking(bytes: Buffer, path: string, io: Io): Promise<SshPrivateKey> {
   const plain = parsePlain(bytes)
   if (plain !== undefined) return plain
-  // What reads all other keys takes some 50 ms to load.
+  // The reader of all other keys takes some 50 ms to load.
   const { readPrivateKey } = await import('../../auth/private-key.ts')
   try {
     return await readPrivateKey(bytes)
@@ -92,7 +88,7 @@ async function parseAsking(bytes: Buffer, path: string, io: Io): Promise<SshPriv
   }
   const passphrase = (await readPassphraseFile(io)) ?? (await askPassphrase(`passphrase of ${path}`, io))
   const onRounds = (rounds: number): void => {
-    if (rounds > MANY_ROUNDS) io.stderr.write(`asfaleia: opening the key takes ${rounds} rounds, of some milliseconds each\n`)
+    if (rounds > MANY_ROUNDS) io.stderr.write(`asfaleia: decrypting the key takes ${rounds} rounds of a few milliseconds each\n`)
   }
   try {
     return await readPrivateKey(bytes, passphrase, { signal: io.signal, onRounds })
@@ -101,7 +97,7 @@ async function parseAsking(bytes: Buffer, path: string, io: Io): Promise<SshPriv
   }
 }
 
-/** An ed25519 key without a passphrase, as `me` makes it; undefined for any other, whatever is wrong with it. */
+/** Decodes an ed25519 key without a passphrase, as `asfaleia me` makes it. Returns undefined for any other, even a broken one. */
 function parsePlain(bytes: Buffer): SshPrivateKey | undefined {
   try {
     return parseSeedFile(bytes.toString('latin1'))
@@ -111,16 +107,22 @@ function parsePlain(bytes: Buffer): SshPrivateKey | undefined {
   }
 }
 
-/** The key in a text such as a `.pub` file: its first line that is no comment. @throws {CliError} */
-export function readPublicKey(text: string, what: string): SshKey {
+/**
+ * Parses the public key in a text such as a `.pub` file: its first line that is not a comment.
+ * @param source names the text in errors
+ * @throws {CliError}
+ */
+export function readPublicKey(text: string, source: string): SshKey {
   const line = text.split('\n').find((each) => each.trim() !== '' && !each.startsWith('#'))
   try {
     return parsePublicKey(line?.trim() ?? '')
   } catch (error) {
     if (!(error instanceof ProtocolError)) throw error
     throw new CliError(
-      error.code === 'unsupported-key' ? `${what} is a key of a type that is not supported` : `${what} is no public key, or too weak a one`,
-      { hint: 'a public key is one line: type, base64, and a comment' },
+      error.code === 'unsupported-key'
+        ? `${source} holds a key of an unsupported type`
+        : `${source} does not hold a public key, or the key is too weak`,
+      { hint: 'a public key is one line: type, base64, and a comment, as in a .pub file' },
     )
   }
 }

@@ -1,39 +1,44 @@
-/** Passphrases: from the file that the environment names, or typed at the terminal without echo. */
+/** Reads passphrases: from the file in ASFALEIA_PASSPHRASE_FILE, or from the terminal without echo. */
 import { closeSync, openSync, writeSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { addAbortSignal } from 'node:stream'
 import { ReadStream } from 'node:tty'
+import { systemReason } from './system.ts'
 import { CliError } from '../program/error.ts'
 import type { Io } from '../program/io.ts'
 import { sanitizeLine } from '../program/show.ts'
 
-/** Of a passphrase's file. */
+/** The largest passphrase file. */
 const MOST_BYTES = 65_536
 
-/** The passphrase in the file that ASFALEIA_PASSPHRASE_FILE names; undefined where it names none. @throws {CliError} */
+/** Reads the passphrase from the file in ASFALEIA_PASSPHRASE_FILE; undefined if the variable is not set. @throws {CliError} */
 export async function readPassphraseFile(io: Pick<Io, 'env'>): Promise<string | undefined> {
   const given = io.env['ASFALEIA_PASSPHRASE_FILE']
   if (given === undefined || given === '') return undefined
   try {
-    // It may be a pipe, of a program that knows the passphrase.
+    // It may be a pipe, written by a password manager.
     await using file = await open(given, 'r')
     const bytes = Buffer.alloc(MOST_BYTES)
     let length = 0
     for (let read = -1; read !== 0 && length < MOST_BYTES; length += read)
       ({ bytesRead: read } = await file.read(bytes, length, MOST_BYTES - length))
-    if (length === MOST_BYTES) throw new CliError('the file that ASFALEIA_PASSPHRASE_FILE names is too large for a passphrase')
+    if (length === MOST_BYTES) throw new CliError('the file in ASFALEIA_PASSPHRASE_FILE is too large for a passphrase')
     return bytes.toString('utf8', 0, length).replace(/\r?\n$/, '')
   } catch (error) {
-    throw error instanceof CliError ? error : new CliError('cannot read the file that ASFALEIA_PASSPHRASE_FILE names')
+    if (error instanceof CliError) throw error
+    throw new CliError(`cannot read the file in ASFALEIA_PASSPHRASE_FILE: ${systemReason(error)}`)
   }
 }
 
-/** Of a passphrase, in characters. */
+/** The longest passphrase that can be typed, in characters. */
 const MOST_TYPED = 1_024
-/** Control characters mean nothing in a passphrase, but for the tab. */
+/** Control characters that typing ignores: all but the tab. */
 const MEANINGLESS = /(?!\t)\p{Cc}/u
 
-/** From the terminal itself, prompt and answer, so that all three streams may be pipes; without echo. @throws {CliError} */
+/**
+ * Asks for a passphrase on /dev/tty, without echo, so that all three standard streams may be pipes.
+ * @throws {CliError} if there is no terminal, or the user cancels
+ */
 export async function askPassphrase(prompt: string, io: Pick<Io, 'signal'>): Promise<string> {
   let terminal: ReadStream
   let screen: number
@@ -41,8 +46,8 @@ export async function askPassphrase(prompt: string, io: Pick<Io, 'signal'>): Pro
     terminal = new ReadStream(openSync('/dev/tty', 'r'))
     screen = openSync('/dev/tty', 'w')
   } catch {
-    throw new CliError('a passphrase is wanted, and there is no terminal to ask for it', {
-      hint: 'ASFALEIA_PASSPHRASE_FILE may name a file that holds it',
+    throw new CliError('a passphrase is needed, but there is no terminal to ask for it', {
+      hint: 'name a file that holds it in ASFALEIA_PASSPHRASE_FILE',
     })
   }
   try {
@@ -53,19 +58,19 @@ export async function askPassphrase(prompt: string, io: Pick<Io, 'signal'>): Pro
     for await (const chunk of terminal.setEncoding('utf8')) {
       for (const character of chunk as string) {
         if (character === '\r' || character === '\n') return typed.join('')
-        // Raw mode hands us Ctrl-C and Ctrl-D instead of the signal and the end.
-        if (character === '\u{3}' || character === '\u{4}') throw new CliError('no passphrase was given')
+        // In raw mode Ctrl-C and Ctrl-D arrive as characters, not as a signal and the end.
+        if (character === '\u{3}' || character === '\u{4}') throw new CliError('no passphrase entered')
         if (character === '\u{7f}' || character === '\b') typed.pop()
         else if (character === '\u{15}') typed = []
         else if (!MEANINGLESS.test(character)) typed.push(character)
-        if (typed.length > MOST_TYPED) throw new CliError('that is too long for a passphrase')
+        if (typed.length > MOST_TYPED) throw new CliError(`a passphrase has at most ${MOST_TYPED} characters`)
       }
     }
-    throw new CliError('no passphrase was given')
+    throw new CliError('no passphrase entered')
   } catch (error) {
     throw io.signal.aborted ? new CliError('interrupted') : error
   } finally {
-    // Before the stream is gone, which an abort destroys: the mode is the terminal's, and stays.
+    // First of all: raw mode belongs to the terminal and would outlive the stream.
     terminal.setRawMode(false)
     terminal.destroy()
     writeSync(screen, '\n')
@@ -74,14 +79,15 @@ export async function askPassphrase(prompt: string, io: Pick<Io, 'signal'>): Pro
 }
 
 /**
- * A passphrase for something new: from the file that ASFALEIA_PASSPHRASE_FILE names, else asked for twice.
- * @param hint for an empty one
+ * Reads a new passphrase: from the file in ASFALEIA_PASSPHRASE_FILE, or else twice from the terminal.
+ * @param hint shown if the passphrase is empty
  * @throws {CliError}
  */
 export async function newPassphrase(prompt: string, hint: string, io: Pick<Io, 'env' | 'signal'>): Promise<string> {
   const given = await readPassphraseFile(io)
   const passphrase = given ?? (await askPassphrase(prompt, io))
   if (passphrase === '') throw new CliError('the passphrase is empty', { hint })
-  if (given === undefined && (await askPassphrase('again', io)) !== passphrase) throw new CliError('the passphrases differ')
+  if (given === undefined && (await askPassphrase('the same passphrase again', io)) !== passphrase)
+    throw new CliError('the two passphrases differ')
   return passphrase
 }

@@ -1,29 +1,30 @@
-/** Errors of the operating system. */
+/** Describes errors of the operating system. */
 
-/** The code of an error, such as `ENOENT`; '' if it has none. */
+/** Returns the code of an error, such as `ENOENT`; '' if it has none. */
 export function systemCode(error: unknown): string {
   return (error as NodeJS.ErrnoException).code ?? ''
 }
 
 const REASONS: Readonly<Record<string, string>> = {
-  EEXIST: 'it is there already',
-  ENOTEMPTY: 'it is there already',
-  ENOTDIR: 'it is there already, or a part of the path is no folder',
-  ENOENT: 'there is no such folder',
+  EEXIST: 'it already exists',
+  ENOTEMPTY: 'it already exists',
+  ENOTDIR: 'it already exists, or part of the path is not a folder',
+  ENOENT: 'no such file or folder',
   EACCES: 'permission denied',
   EPERM: 'permission denied',
-  EROFS: 'nothing can be written there',
+  EROFS: 'the disk is read-only',
   EISDIR: 'it is a folder',
   ELOOP: 'it is a symbolic link',
-  ENAMETOOLONG: 'its name is too long',
-  EIO: 'the disk has an error',
-  EBUSY: 'it is a mount point: name a folder inside it',
+  ENAMETOOLONG: 'the name is too long',
+  EIO: 'the disk reported an error',
+  EBUSY: 'it is a mount point; name a folder inside it',
   ENOSPC: 'the disk is full',
   EDQUOT: 'the disk is full',
   EFBIG: 'the disk is full',
 }
 
-/** Why the system did not do something with a path, in our words. */
+/** Explains in plain English why the system refused an operation on a path. */
 export function systemReason(error: unknown): string {
-  return REASONS[systemCode(error)] ?? 'the system refuses'
+  const code = systemCode(error)
+  return REASONS[code] ?? (code === '' ? 'the system refused' : `the system refused (${code})`)
 }

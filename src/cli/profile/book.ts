@@ -46,7 +46,7 @@ export type Added =
 
 const FIRST_LINE = 'asfaleia-card/'
 const KIND: Kind = {
-  what: 'contact',
+  noun: 'contact',
   hint: '`asfaleia contact list` shows them; `asfaleia contact add` adds one',
   // A card of 8 relays and an RSA key of 8,192 bits takes less than 8 KiB; notes of one's own may stand after it.
   mostBytes: 65_536,

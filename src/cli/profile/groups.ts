@@ -11,7 +11,7 @@ export interface KnownGroup extends Named {
   readonly left: readonly string[]
 }
 
-const KIND: Kind = { what: 'group', hint: '`asfaleia group list` shows them', mostBytes: 262_144 }
+const KIND: Kind = { noun: 'group', hint: '`asfaleia group list` shows them', mostBytes: 262_144 }
 
 export class Groups extends Folder<KnownGroup> {
   private constructor(folder: string) {

@@ -81,7 +81,7 @@ export async function readHostname(path: string): Promise<string> {
       systemCode(error) === 'ENOENT'
         ? "tor writes it at its first start; name it with --name-file, or tor's HiddenServiceDir with --service"
         : USER_HINT
-    throw new CliError(`cannot read ${path}: ${systemCode(error) === 'ENOENT' ? 'there is none' : systemReason(error)}`, { hint })
+    throw new CliError(`cannot read ${path}: ${systemReason(error)}`, { hint })
   }
   return text
 }

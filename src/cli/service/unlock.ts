@@ -4,7 +4,7 @@ import type { Identity } from 'age-encryption'
 import { SshIdentity } from '../../auth/age-ssh.ts'
 import { BackupError, isIdentity, kindOfBackup, openBackup, type Opener } from '../../onion/backup.ts'
 import { checkService, type ServiceFiles } from '../../onion/service.ts'
-import { systemCode, systemReason } from '../disk/system.ts'
+import { systemReason } from '../disk/system.ts'
 import { isPrivateKey, readKeyFile, unlockPrivateKey } from '../disk/keyfile.ts'
 import { askPassphrase, readPassphraseFile } from '../disk/passphrase.ts'
 import { describeService } from './folder.ts'
@@ -83,6 +83,6 @@ async function readBackup(path: string, io: Io): Promise<Buffer> {
     return Buffer.concat(chunks)
   } catch (error) {
     if (error instanceof CliError) throw error
-    throw new CliError(`cannot read ${path}: ${systemCode(error) === 'ENOENT' ? 'there is none' : systemReason(error)}`)
+    throw new CliError(`cannot read ${path}: ${systemReason(error)}`)
   }
 }

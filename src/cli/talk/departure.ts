@@ -104,7 +104,7 @@ export async function openFile(path: string): Promise<FileHandle> {
   } catch (error) {
     throw new CliError(`cannot read ${path}: ${systemReason(error)}`)
   }
-  throw new CliError(`cannot read ${path}: it is no file`)
+  throw new CliError(`cannot read ${path}: it is not a regular file`)
 }
 
 /** @param name as the receiver sees it @param size bytes */

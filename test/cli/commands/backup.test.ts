@@ -115,7 +115,7 @@ describe('what is there is never written over', () => {
     expect(await backup('--to', recipient)).toEqual({
       code: 1,
       out: '',
-      err: `asfaleia: error: cannot write ${file}: it is there already\n`,
+      err: `asfaleia: error: cannot write ${file}: it already exists\n`,
     })
     expect(readFileSync(file, 'utf8')).toBe('mine')
   })
@@ -134,7 +134,7 @@ describe('what is there is never written over', () => {
     put(join(around, 'new'))
     const before = list(around)
     const { code, err } = await restore('--identity', identity)
-    expect([code, err]).toEqual([1, expect.stringContaining(`cannot write ${join(around, 'new')}: it is there already`)])
+    expect([code, err]).toEqual([1, expect.stringContaining(`cannot write ${join(around, 'new')}: it already exists`)])
     expect(list(around)).toEqual(before)
   })
 
@@ -183,7 +183,7 @@ describe('nothing is written of', () => {
   test('a folder that is not there', async () => {
     await backup('--to', recipient)
     const { code, err } = await asfaleia(['restore', file, '--identity', identity, '--to', join(around, 'no', 'new')])
-    expect([code, err]).toEqual([1, `asfaleia: error: cannot write ${join(around, 'no', 'new')}: there is no such folder\n`])
+    expect([code, err]).toEqual([1, `asfaleia: error: cannot write ${join(around, 'no', 'new')}: no such file or folder\n`])
   })
 })
 
@@ -275,8 +275,8 @@ test.each([
 
 test.each([
   ['age1nonsense', /--to is no age recipient/],
-  ['ssh-ed25519 AAAA', /is no public key/],
-  ['/nowhere/key.pub', /cannot read the key file \/nowhere\/key.pub: there is none/],
+  ['ssh-ed25519 AAAA', /does not hold a public key/],
+  ['/nowhere/key.pub', /cannot read the key file \/nowhere\/key.pub: no such file or folder/],
 ])('the recipient %j is refused, and nothing written', async (given, problem) => {
   const { code, err } = await backup('--to', given)
   expect([code, err]).toEqual([1, expect.stringMatching(problem)])
@@ -294,6 +294,6 @@ test('a key that is wanted, missing or not one is said so', async () => {
   await backup('--to', recipient)
   expect((await restore()).err).toContain('was encrypted to a key\nasfaleia: hint: give the age identity')
   expect((await restore('--identity', file)).err).toContain('holds no age identity')
-  expect((await restore('--identity', '/nowhere')).err).toContain('there is none')
-  expect((await asfaleia(['restore', '/nowhere', '--to', 'x'])).err).toBe('asfaleia: error: cannot read /nowhere: there is none\n')
+  expect((await restore('--identity', '/nowhere')).err).toContain('no such file or folder')
+  expect((await asfaleia(['restore', '/nowhere', '--to', 'x'])).err).toBe('asfaleia: error: cannot read /nowhere: no such file or folder\n')
 })

@@ -46,7 +46,7 @@ describe('add', () => {
     expect(await client('add', 'alice', '--out', file)).toEqual({ code: 0, out: '', err: UNTOLD })
     expect(readFileSync(file, 'utf8')).toMatch(new RegExp(`^${address.slice(0, 56)}:descriptor:x25519:[A-Z2-7]{52}\n$`))
     expect(statSync(file).mode & 0o777).toBe(0o600)
-    expect(await client('add', 'bob', '--out', file)).toMatchObject({ code: 1, err: expect.stringContaining('it is there already') })
+    expect(await client('add', 'bob', '--out', file)).toMatchObject({ code: 1, err: expect.stringContaining('it already exists') })
     // Nobody has a key of his: he must not count as a client, the less where he would be the only one.
     expect((await client('list')).out).toBe('alice\n')
     expect(await client('list', '--out', file)).toMatchObject({ code: 2 })
@@ -57,7 +57,7 @@ describe('add', () => {
     expect(await client('add', 'alice', '--json')).toMatchObject({ code: 0, out: expect.stringMatching(/^\{"name":"alice","line":"/) })
     expect(statSync(clients).mode & 0o777).toBe(0o700)
     const before = list(folder)
-    expect(await client('add', 'alice')).toMatchObject({ code: 1, out: '', err: expect.stringContaining('it is there already') })
+    expect(await client('add', 'alice')).toMatchObject({ code: 1, out: '', err: expect.stringContaining('it already exists') })
     expect(list(folder)).toEqual(before)
   })
 
@@ -104,7 +104,7 @@ test('bad folders are said so', async () => {
   const around = scratch()
   expect((await asfaleia(['client', 'list', '--service', join(around, 'no')])).err).toContain('there is no folder')
   mkdirSync(join(around, 'empty'), { mode: 0o700 })
-  expect((await asfaleia(['client', 'add', 'alice', '--service', join(around, 'empty')])).err).toContain('hostname: there is none')
+  expect((await asfaleia(['client', 'add', 'alice', '--service', join(around, 'empty')])).err).toContain('hostname: no such file or folder')
   writeFileSync(join(around, 'empty', 'hostname'), 'x\n')
   expect((await asfaleia(['client', 'add', 'alice', '--service', join(around, 'empty')])).err).toContain('holds no onion address')
   expect(existsSync(join(around, 'empty', 'authorized_clients'))).toBe(false)

@@ -41,7 +41,7 @@ describe('a new key', () => {
     const { code, out, err } = await asfaleia(['key', '--out', file])
     expect(code).toBe(1)
     expect(out).toBe('')
-    expect(err).toBe(`asfaleia: error: cannot write ${file}${suffix}: it is there already\n`)
+    expect(err).toBe(`asfaleia: error: cannot write ${file}${suffix}: it already exists\n`)
     expect(readFileSync(`${file}${suffix}`, 'utf8')).toBe('precious')
     // And leaves no half of a pair.
     expect([existsSync(file), existsSync(`${file}.pub`)]).toEqual([suffix === '', suffix === '.pub'])
@@ -56,7 +56,7 @@ describe('a new key', () => {
   test('wants its folder', async () => {
     const { code, err } = await asfaleia(['key', '--out', at('no/such')])
     expect(code).toBe(1)
-    expect(err).toContain('there is no such folder')
+    expect(err).toContain('no such file or folder')
   })
 })
 
@@ -66,13 +66,13 @@ describe('a key that is there', () => {
     chmodSync(file, 0o640)
     const { code, err } = await asfaleia(['key', file])
     expect(code).toBe(0)
-    expect(err).toBe(`asfaleia: warning: others may read ${file}; chmod 600 keeps them out\n`)
+    expect(err).toBe(`asfaleia: warning: other users may read the private key ${file}; to keep them out: chmod 600 ${file}\n`)
   })
 
   test.each([
-    ['none', at('none'), 'there is none'],
-    ['a folder', folder.path, 'it is no file'],
-    ['a device', '/dev/zero', 'it is no file'],
+    ['none', at('none'), 'no such file or folder'],
+    ['a folder', folder.path, 'it is not a regular file'],
+    ['a device', '/dev/zero', 'it is not a regular file'],
   ])('%s', async (_name, file, why) => {
     expect(await asfaleia(['key', file])).toEqual({ code: 1, out: '', err: `asfaleia: error: cannot read the key file ${file}: ${why}\n` })
   })
@@ -106,7 +106,7 @@ describe('a key that is there', () => {
     expect(await piped).toMatchObject({ code: 0, err: '' })
     expect(await asfaleia(['key', at('locked')], { env: { ASFALEIA_PASSPHRASE_FILE: '/dev/zero' } })).toMatchObject({
       code: 1,
-      err: 'asfaleia: error: the file that ASFALEIA_PASSPHRASE_FILE names is too large for a passphrase\n',
+      err: 'asfaleia: error: the file in ASFALEIA_PASSPHRASE_FILE is too large for a passphrase\n',
     })
     writeFileSync(at('words'), 'wrong-word\n')
     const wrong = await asfaleia(['key', at('locked')], { env: { ASFALEIA_PASSPHRASE_FILE: at('words') } })
@@ -159,9 +159,9 @@ describe('a terminal that is asked for a passphrase', () => {
   test.each<[string, string, NodeJS.Signals | undefined, string]>([
     ['an answer', 'secret-word\r', undefined, ''],
     ['an answer with keys that mean nothing, and corrections', 'wrong\u{15}secre\u{1a}\u{0}t-wox\u{7f}rd\n', undefined, ''],
-    ['Ctrl-C', 'secret\u{3}', undefined, 'asfaleia: error: no passphrase was given\n'],
-    ['Ctrl-D', 'secret\u{4}', undefined, 'asfaleia: error: no passphrase was given\n'],
-    ['no end', 'secret'.repeat(300), undefined, 'asfaleia: error: that is too long for a passphrase\n'],
+    ['Ctrl-C', 'secret\u{3}', undefined, 'asfaleia: error: no passphrase entered\n'],
+    ['Ctrl-D', 'secret\u{4}', undefined, 'asfaleia: error: no passphrase entered\n'],
+    ['no end', 'secret'.repeat(300), undefined, 'asfaleia: error: a passphrase has at most 1024 characters\n'],
     // Nothing typed: what comes after the end is the shell's to echo.
     ['SIGTERM', '', 'SIGTERM', 'asfaleia: error: interrupted\n'],
     ['SIGINT', '', 'SIGINT', 'asfaleia: error: interrupted\n'],

@@ -142,8 +142,8 @@ describe('the command line', () => {
     ['a fingerprint', ['SHA256:8uJbf6SwT8bkx3jqywfivfnrOJDaDWFamTMvm8fGxcM', 'x'], 2, /fingerprint is not enough/],
     ['a private key', [bob.file, 'x'], 2, /private key/],
     ['a key that cannot decrypt', [ECDSA, 'x'], 1, /cannot|not decrypt/],
-    ['a key that is none', ['ssh-ed25519 AAAA', 'x'], 1, /no public key/],
-    ['no such file', ['nobody.pub', 'x'], 1, /there is none/],
+    ['a key that is none', ['ssh-ed25519 AAAA', 'x'], 1, /does not hold a public key/],
+    ['no such file', ['nobody.pub', 'x'], 1, /no such file or folder/],
     ['nobody of that name', ['nobody', 'x'], 1, /there is no contact, group or key file nobody/],
     ['a receipt without a place to come to', ['--wait', bob.line, 'x'], 2, /relays of your own/],
     ['an answer to what is no id', ['--reply-to', 'x', bob.line, 'x'], 2, /22 characters/],
@@ -178,7 +178,7 @@ describe('the command line', () => {
     const open = await send([bob.line, 'x'])
     chmodSync(alice.file, 0o600)
     expect(open.code).toBe(0)
-    expect(open.err).toMatch(/^asfaleia: warning: others may read [^\n]+\n$/)
+    expect(open.err).toMatch(/^asfaleia: warning: other users may read the private key [^\n]+\n$/)
   })
 
   test('help says that a text on the command line shows', async () => {

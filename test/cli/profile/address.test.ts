@@ -27,7 +27,7 @@ test('a QR code of it', async () => {
 })
 
 test.each([
-  ['no file', '', 'there is none', /tor writes it at its first start/],
+  ['no file', '', 'no such file or folder', /tor writes it at its first start/],
   ['no name', 'hello\n', 'holds no onion address', /HiddenServiceDir/],
   ['a mistyped name', 'd6d5iaoxegv6q2ku3rsog2yybgdn74deulgwkrqlsyzb25ovulh6gzae.onion\n', 'holds no onion address', /HiddenServiceDir/],
   ['what could steer a terminal', '\u001b[2J', 'holds no onion address', /HiddenServiceDir/],

@@ -68,7 +68,7 @@ describe('a key in a file', () => {
   })
 
   test.each([
-    ['a text', 'hello\n', /is no public key/],
+    ['a text', 'hello\n', /does not hold a public key/],
     ['a key cut off', generatePrivateKey('x').file.slice(0, 150), /damaged, or cut off/],
     ['two keys', generatePrivateKey('x').file + generatePrivateKey('y').file, /more than one private key/],
   ])('%s is refused in one line', async (_name, text, message) => {
@@ -121,7 +121,7 @@ describe('a key in a file', () => {
       writeFileSync(words, 'open\r\n')
       const io = createTestIo({ ASFALEIA_PASSPHRASE_FILE: words })
       expect(formatFingerprint((await loadIdentity(files.path, io)).key.fingerprint)).toBe(fingerprint(files.line))
-      expect(io.err()).toBe('asfaleia: opening the key takes 80 rounds, of some milliseconds each\n')
+      expect(io.err()).toBe('asfaleia: decrypting the key takes 80 rounds of a few milliseconds each\n')
       const stopped = createTestIo({ ASFALEIA_PASSPHRASE_FILE: words })
       stopped.interrupt()
       await expect(loadIdentity(files.path, stopped)).rejects.toThrow('interrupted')
@@ -274,7 +274,7 @@ describe('a security key', () => {
     })
     const told = {
       message: `${path}: the private key is a security key’s (FIDO), which signs by an agent alone`,
-      hint: `\`ssh-add ${path}\` gives it to the agent; then --key agent:${fingerprint(fido.line)}`,
+      hint: `add it to your agent with \`ssh-add ${path}\`, then use --key agent:${fingerprint(fido.line)}`,
     }
     expect(await refusal(path, {})).toMatchObject(told)
     const other = await startFakeAgent((request) => answer(request, toBlob(alice.line), () => Buffer.alloc(0)))
@@ -378,7 +378,7 @@ describe('asfaleia key new', () => {
     expect(await asfaleia(['key', 'new'], { env: { ASFALEIA_HOME: home } })).toMatchObject({
       code: 1,
       out: '',
-      err: expect.stringContaining('it is there already') as string,
+      err: expect.stringContaining('it already exists') as string,
     })
     const other = join(home, 'other')
     expect(JSON.parse((await asfaleia(['key', 'new', '--json', '--out', other])).out)).toMatchObject({ file: other })

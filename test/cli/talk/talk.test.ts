@@ -448,8 +448,8 @@ describe('a group', () => {
     [['new', 'Tea'], 2, /a CONTACT is wanted/],
     [['show'], 2, /a NAME is wanted/],
     [['new', 'bob', 'bob'], 1, /called so already/],
-    [['new', 'Tea', 'nobody'], 1, /no contact of that name/],
-    [['leave', 'Tea'], 1, /no group of that name/],
+    [['new', 'Tea', 'nobody'], 1, /no contact matches "nobody"/],
+    [['leave', 'Tea'], 1, /no group matches "Tea"/],
   ])('the command line %j', async (words, code, problem) => {
     await meet('Alice', 'Bob')
     const outcome = await as('Alice', ['group', ...words])
@@ -519,11 +519,11 @@ describe('a file', () => {
     await run(['mkfifo', pipe])
     expect(await as('Alice', ['send', 'bob', '--file', pipe])).toMatchObject({
       code: 1,
-      err: expect.stringContaining('it is no file') as string,
+      err: expect.stringContaining('it is not a regular file') as string,
     })
     expect(await as('Alice', ['send', 'bob', '--key', pipe, 'hello'])).toMatchObject({
       code: 1,
-      err: expect.stringContaining('it is no file') as string,
+      err: expect.stringContaining('it is not a regular file') as string,
     })
   }, 60_000)
 
@@ -551,7 +551,7 @@ describe('a file', () => {
   }, 60_000)
 
   test.each<[string, string[], number, RegExp]>([
-    ['that is none', ['--file', 'nothing-there'], 1, /there is no such folder|there is none|cannot read nothing-there/],
+    ['that is none', ['--file', 'nothing-there'], 1, /cannot read nothing-there: no such file or folder/],
     ['beside a text', ['text', '--file', 'x'], 2, /goes without a text/],
   ])('%s', async (_name, words, code, problem) => {
     await meet('Alice', 'Bob')
