@@ -37,7 +37,7 @@ export async function probe(name: string, proxy: Address, signal: AbortSignal): 
  * Greets the relay by a name, and measures a PING.
  * @throws if the connection or the time ends before the answers come
  */
-async function greet(socket: Socket, name: string, signal: AbortSignal): Promise<ProbeResult> {
+export async function greet(socket: Socket, name: string, signal: AbortSignal): Promise<ProbeResult> {
   const session = new ClientSession(name)
   const ended = once(socket, 'close', { signal }).then(() => Promise.reject(new Error('closed')))
   const answered = Promise.withResolvers<ProbeResult>()

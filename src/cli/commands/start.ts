@@ -5,10 +5,11 @@
  * keeps nothing but Tor's own state: the service's keys, in a folder of mode 0700.
  */
 import { existsSync } from 'node:fs'
-import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { openCommandLine } from '../program/arguments.ts'
+import { setName } from '../start/name.ts'
 import { freeAddress } from '../start/port.ts'
 import { drawCode } from '../program/qr.ts'
 import { startRelay } from '../start/relay-process.ts'
@@ -104,7 +105,7 @@ async function serveOnion(doors: readonly string[], service: Service, io: Io, sc
     screen.say('the relay runs; Tor is starting, which can take a minute; Ctrl-C stops both')
     await keepTor(service, io, screen, over, {
       async onReachable(name, socks) {
-        await tellName(service, name)
+        await setName(service.nameFile, name, await relay.ready, over)
         screen.say('the onion service can be reached')
         io.stdout.write(`\n${name}\n\n${drawCode(name, io)}\n${nextCommands(io, `${name}:${ONION_PORT}`, socks)}`)
       },
@@ -112,8 +113,8 @@ async function serveOnion(doors: readonly string[], service: Service, io: Io, sc
         screen.say('Tor does not get on: is there a network, and does it let Tor through? It keeps trying')
         // `localhost` is no name of a relay that others can reach: whoever can listen on a client's machine could use it
         // to pass our challenges on. So it is given only now, and taken away as soon as the service is known.
-        await tellName(service, 'localhost')
         const tcp = await relay.ready
+        await setName(service.nameFile, 'localhost', tcp, over)
         screen.say('until it does, the relay runs on this machine only, by the name localhost')
         if (tcp !== '') io.stdout.write(nextCommands(io, localName(tcp)))
       },
@@ -127,12 +128,6 @@ async function serveOnion(doors: readonly string[], service: Service, io: Io, sc
     await torOver.catch(() => {})
     await relay.stop()
   }
-}
-
-/** Has the relay go by the name, and by no other: it reads the file again and again. */
-async function tellName({ nameFile }: Service, name: string): Promise<void> {
-  await writeFile(`${nameFile}.new`, `${name}\n`, { mode: 0o600 })
-  await rename(`${nameFile}.new`, nameFile)
 }
 
 /** Clients take 127.0.0.1 for the name `localhost`; this spells out what stands in the challenge. */

@@ -1,0 +1,36 @@
+/** The name that the relay answers to: `asfaleia start` writes it to a file, which the relay looks at twice a second. */
+import type { Socket } from 'node:net'
+import { rename, writeFile } from 'node:fs/promises'
+import { setTimeout as delay } from 'node:timers/promises'
+import { greet } from '../../operator/probe.ts'
+import { parseTarget } from '../../transport/address.ts'
+import { connectTarget } from '../../transport/socks.ts'
+
+/** For the relay to look at the file; it normally takes half a second. */
+const KNOWN_MS = 5_000
+const TRY_AGAIN_MS = 50
+
+/**
+ * Gives the relay this name and no other. Resolves when the relay answers to it, so that commands printed afterwards
+ * work at once; after 5 seconds without, all the same.
+ * @param tcp the relay's TCP door, which is asked; '' if it has none, and then there is no wait
+ */
+export async function setName(nameFile: string, name: string, tcp: string, signal: AbortSignal): Promise<void> {
+  await writeFile(`${nameFile}.new`, `${name}\n`, { mode: 0o600 })
+  await rename(`${nameFile}.new`, nameFile)
+  if (tcp === '') return
+  const over = AbortSignal.any([signal, AbortSignal.timeout(KNOWN_MS)])
+  while (!over.aborted && !(await answersTo(name, tcp, over))) await delay(TRY_AGAIN_MS, undefined, { signal: over }).catch(() => {})
+}
+
+async function answersTo(name: string, tcp: string, signal: AbortSignal): Promise<boolean> {
+  let socket: Socket | undefined
+  try {
+    socket = await connectTarget(parseTarget(tcp), { kind: 'direct' }, { timeout: KNOWN_MS, signal })
+    return (await greet(socket, name, signal)).reached
+  } catch {
+    return false
+  } finally {
+    socket?.destroy()
+  }
+}
