@@ -2,7 +2,8 @@
  * The public names of `asfaleia/core`: what runs in Node and in a page, and imports nothing of Node. A page's bundle has
  * `*.web.ts` in place of their namesakes (package.json, `browser`).
  */
-export { connectRelay, type ConnectOptions, RelayClient, type RequestOptions, type Token } from './wire/client.ts'
+export { connectRelay, type ConnectOptions } from './wire/connect.ts'
+export { RelayClient, type RequestOptions, type Token } from './wire/client.ts'
 export {
   Messenger,
   MessengerError,

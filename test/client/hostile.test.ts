@@ -13,7 +13,7 @@ import { run as runGet } from '../../src/cli/commands/get.ts'
 import { run as runSend } from '../../src/cli/commands/send.ts'
 import { printError } from '../../src/cli/program/error.ts'
 import { EXIT } from '../../src/cli/program/exit.ts'
-import { connectRelay } from '../../src/client/wire/client.ts'
+import { connectRelay } from '../../src/client/wire/connect.ts'
 import { identityOf } from '../../src/client/format/identity.ts'
 import { RelayError } from '../../src/client/wire/error.ts'
 import {

@@ -1,6 +1,6 @@
 /** What `send`, `get` and `chat` have in common: the options of somebody who talks, and the messenger by a profile. */
 import type { ParseArgsConfig } from 'node:util'
-import { connectRelay } from '../../client/wire/client.ts'
+import { connectRelay } from '../../client/wire/connect.ts'
 import { fingerprintOf } from '../../client/format/field.ts'
 import type { Contact } from '../../client/messenger/contact.ts'
 import type { Delivery } from '../../client/messenger/delivery.ts'

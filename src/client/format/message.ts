@@ -156,10 +156,7 @@ export async function encodeMessage(
 
 /**
  * Decrypts a payload and returns the message with its verdict. Does not mark the message as seen; the caller does so
- * once the message is shown or stored.
- *
- * @param options.now seconds since 1970
- * @param options.seen without it, no message is `replayed`
+ * once the message is shown or stored. `now` is in seconds since 1970; without `seen`, no message is `replayed`.
  */
 export async function openMessage(
   identity: Pick<Identity, 'key' | 'opens'>,

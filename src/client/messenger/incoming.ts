@@ -5,7 +5,8 @@
  */
 import type { Message } from '../../protocol/client-session.ts'
 import { backoff } from '../delivery/backoff.ts'
-import type { ConnectOptions, RelayClient, Token } from '../wire/client.ts'
+import type { ConnectOptions } from '../wire/connect.ts'
+import type { RelayClient, Token } from '../wire/client.ts'
 import type { Clock } from './clock.ts'
 import { RelayError } from '../wire/error.ts'
 import { randomIsolation } from './outgoing.ts'

@@ -3,7 +3,8 @@
  * waiting for answers, keeps the relay's token from one connection to the next, and ends what is idle. It keeps no
  * message: what it could not bring over it gives back, and the outbox says when to try again.
  */
-import type { ConnectOptions, RelayClient, Token } from '../wire/client.ts'
+import type { ConnectOptions } from '../wire/connect.ts'
+import type { RelayClient, Token } from '../wire/client.ts'
 import type { Clock } from './clock.ts'
 import { RelayError, type RelayErrorCode } from '../wire/error.ts'
 

@@ -1,111 +1,40 @@
 /**
- * The client people write programs with: one connection to one relay, as one key. It logs in when that
- * is needed, keeps the token fresh, and never gives a relay a text that is not its challenge
- * (docs/protocol.md, section 3; the rule itself is in protocol/client-session.ts). Keeps nothing, logs nothing.
+ * One connection to one relay, as one key. The client logs in when a request needs it, renews its token, and answers
+ * only challenges of the dialled relay (docs/protocol.md, section 3; protocol/client-session.ts enforces the rule).
+ * Writes nothing to disk and logs nothing.
  */
 import { formatFingerprint, type SshKey } from '../../auth/ssh-key.ts'
 import { AUTH_NAMESPACE } from '../../auth/sshsig.ts'
 import { encodeBase64 } from '../../protocol/base64.ts'
 import type { Answers, ClientSession, Message, RelayLimits } from '../../protocol/client-session.ts'
 import type { RequestName } from '../../protocol/packets.ts'
-import { ConnectError, isOnion, parseTarget } from '../../transport/address.ts'
-import { Connection } from './connection.ts'
-import { dial } from './dial.ts'
 import { open, seal } from '../format/envelope.ts'
-import { RelayError } from './error.ts'
 import type { Identity } from '../format/identity.ts'
+import type { Connection } from './connection.ts'
+import { RelayError } from './error.ts'
+import { Subscription } from './subscription.ts'
 
-export interface ConnectOptions {
-  /** `HOST[:PORT]` (3308 by default) or `unix:PATH`. Loopback and unix sockets are reached directly, the rest by `socks`. */
-  readonly relay: string
-  readonly identity: Identity
-  /** Tor's SOCKS port, `HOST[:PORT]`; 127.0.0.1:9050 by default. `off` connects directly, as under torsocks. */
-  readonly socks?: string
-  /**
-   * Names the circuits of Tor's that the connection may share, at most 255 printable characters: connections with the
-   * same isolation may go over the same circuit. Without one the connection has circuits of its own.
-   */
-  readonly isolation?: string
-  /** Prove the key by a signature even where it could decrypt. */
-  readonly sign?: boolean
-  /** Log in at once, together with HELLO: that saves the time of one way to the relay and back. */
-  readonly login?: boolean
-  /** Go on with the token of an earlier connection ({@link RelayClient.token}), if the relay knows it still. */
-  readonly token?: Token
-  /**
-   * The relay says that it is leaving the name dialled for this onion address (docs/protocol.md, NOTICE). Whoever has
-   * the keys of the name dialled can say so: it is for a person to decide, and nothing to follow unasked.
-   */
-  readonly onMoved?: (name: string) => void
-  /** Ends the connection, whatever it does. */
-  readonly signal?: AbortSignal
-  /** Milliseconds that an answer (or the next part of a long one) may take; 60,000 by default. */
-  readonly timeout?: number
-  /** Milliseconds until the relay must be reached; 120,000 by default, which is what Tor takes at most. */
-  readonly connectTimeout?: number
-}
-
-/** What a relay gave for a proof of the key. Good on every connection to that relay. */
+/** Proof of a login, valid on every connection to the same relay. */
 export interface Token {
   readonly text: string
-  /** When to have a new one, in milliseconds of `performance.now()`. */
+  /** When to log in again, in milliseconds of `performance.now()`. */
   readonly renewAt: number
 }
 
 export interface RequestOptions {
   /**
-   * Gives a request up: it rejects with the signal's reason. What was sent by then is done by the relay all the same, and its
-   * answer is thrown away; the connection stays.
+   * Abandons the request, which rejects with the signal's reason. The connection stays open. If the request was sent
+   * already, the relay still carries it out, and the client discards the answer.
    */
   readonly signal?: AbortSignal
 }
 
-/** Acknowledgements in one packet: some 64 characters each, well within a line. */
+/** Ids in one ACK. At about 64 characters each, they are well within the limit of a line. */
 const ACKS = 64
-/** Every ACK says whether its token is known, and that of an id which is none does nothing else. */
+/** An id that no message has: an ACK of it only tests the token. */
 const NO_ID = '0'
-/** A token is renewed when this part of its time is over. */
+/** Fraction of a token's lifetime after which the client renews it. */
 const RENEW = 0.8
-
-/**
- * Connects, says HELLO with the name dialled, and reads the relay's limits. The login comes with the first
- * request that needs it, or by `login`.
- * @throws {RelayError} when the relay cannot be reached or refuses; its `code` says why
- * @throws {TypeError} for an address that is none
- * @throws the signal's reason when it is aborted
- */
-export async function connectRelay(options: ConnectOptions): Promise<RelayClient> {
-  const target = parseTarget(options.relay)
-  if (options.isolation !== undefined && !/^[!-~]{1,255}$/.test(options.isolation))
-    throw new TypeError('an isolation is 1 to 255 printable characters')
-  const { signal, timeout = 60_000, connectTimeout = 120_000 } = options
-  const stream = await dial(target, { isolation: options.isolation, timeout: connectTimeout, socks: options.socks, signal }).catch(
-    (error) => {
-      throw error instanceof ConnectError ? new RelayError(error.code) : error
-    },
-  )
-  const client = new RelayClient({
-    identity: options.identity,
-    sign: options.sign === true || options.identity.proof === 'sign',
-    onMoved: (name) => {
-      if (isOnion(name)) options.onMoved?.(name)
-    },
-    connect: (handlers) => new Connection(stream, { relay: target.name, timeout, ...handlers }),
-  })
-  if (signal !== undefined) {
-    const abort = (): void => client.close(signal.reason)
-    if (signal.aborted) abort()
-    signal.addEventListener('abort', abort, { once: true })
-    client.onEnd(() => signal.removeEventListener('abort', abort))
-  }
-  try {
-    await client.start(options)
-    return client
-  } catch (error) {
-    client.close()
-    throw error
-  }
-}
 
 interface Handlers {
   readonly onMessage: (message: Message) => void
@@ -114,7 +43,7 @@ interface Handlers {
   readonly onEnd: (error: unknown) => void
 }
 
-/** Made by {@link connectRelay}. Requests may be made at once; they are answered in their order. */
+/** A connection to a relay, made by `connectRelay`. Requests may overlap; the relay answers them in order. */
 export class RelayClient {
   readonly #identity: Identity
   readonly #sign: boolean
@@ -129,7 +58,7 @@ export class RelayClient {
   readonly #onEnd: ((error: unknown) => void)[] = []
   #ended: { readonly error: unknown } | undefined
 
-  /** @internal use {@link connectRelay} */
+  /** @internal use `connectRelay` */
   constructor(options: {
     identity: Identity
     sign: boolean
@@ -152,34 +81,37 @@ export class RelayClient {
     this.#limits = this.#connection.session.limits
   }
 
-  /** What the relay said of itself. */
+  /** The limits that the relay announced. */
   get limits(): RelayLimits {
     return this.#limits
   }
 
-  /** Calls `listener` once, when the connection has ended, with what ended it; undefined if that was `close`. */
+  /** Calls `listener` once, when the connection has ended, with the error that ended it; undefined after `close`. */
   onEnd(listener: (error: unknown) => void): void {
     if (this.#ended === undefined) this.#onEnd.push(listener)
     else listener(this.#ended.error)
   }
 
-  /** The last token that the relay gave us, also after the end; undefined before the login. */
+  /** The latest token, also after the connection ended; undefined before the first login. */
   get token(): Token | undefined {
     return this.#token
   }
 
   /**
-   * Whether the relay knew the token that was brought along. A token lives as long as the relay's memory: one that is
-   * gone before its time means that all the relay held is gone, too. Undefined where none was brought.
+   * Whether the relay still knew the token that was passed to `connectRelay`; undefined without one. A relay forgets a
+   * token before its time only if it restarted, and then it also lost all messages that it held.
    */
   get resumed(): boolean | undefined {
     return this.#resumed
   }
 
-  /** Done by {@link connectRelay}. @throws {RelayError} `wrong-name` if the relay is not reached by the name dialled */
+  /**
+   * Sends HELLO, and logs in or resumes a token. `connectRelay` calls it.
+   * @throws {RelayError} `wrong-name` if the relay has another name than the dialled one
+   */
   async start({ login = false, token }: { login?: boolean; token?: Token } = {}): Promise<void> {
     const hello = this.#connection.request('HELLO', (session) => session.hello())
-    // What is sent behind HELLO is looked at after it: a relay of another name gets no answer to its challenge.
+    // Sent in the same flight as HELLO, but its challenge is answered only if the name in WELCOME is right.
     const behind = token === undefined ? (login ? this.login() : undefined) : this.#resume(token)
     behind?.catch(() => {})
     try {
@@ -207,12 +139,16 @@ export class RelayClient {
     }
   }
 
-  /** Proves the key. @throws {RelayError} `hostile-challenge` before anything was answered, and all of section 5 */
+  /**
+   * Logs in by proving the key.
+   * @throws {RelayError} `hostile-challenge`, without answering, if the relay's text is not a challenge of this relay;
+   *   any code of docs/protocol.md, section 5
+   */
   login({ signal }: RequestOptions = {}): Promise<void> {
     return abortable(signal, () => this.#share())
   }
 
-  /** One login at a time: whoever else wants one waits for it. */
+  /** Logs in, or joins the login that is under way. */
   #share(): Promise<void> {
     this.#loginUnderWay ??= this.#login().finally(() => (this.#loginUnderWay = undefined))
     return this.#loginUnderWay
@@ -239,7 +175,7 @@ export class RelayClient {
     try {
       return encodeBase64(await this.#identity.sign(AUTH_NAMESPACE, new TextEncoder().encode(challenge)))
     } catch (error) {
-      // An agent that refused, for one. The challenge stays open, and no other login could begin on this connection.
+      // The agent may have refused. The challenge stays open, so this connection could not begin another login.
       this.close(error)
       throw error
     }
@@ -251,26 +187,29 @@ export class RelayClient {
   }
 
   /**
-   * Sends what is encrypted already.
+   * Sends an encrypted payload.
    * @param receiver a key, or a fingerprint `SHA256:…`
-   * @throws {RelayError} `too-large` before it is sent, if it is over the relay's limit
+   * @throws {RelayError} `too-large`, without sending, if the payload exceeds the relay's limit
+   * @throws {TypeError} if the fingerprint is malformed
    */
   sendSealed(receiver: SshKey | string, payload: Uint8Array, { signal }: RequestOptions = {}): Promise<Answers['SEND']> {
     if (Math.ceil(payload.length / 3) * 4 > this.#limits.payload) return Promise.reject(new RelayError('too-large'))
     const field = typeof receiver === 'string' ? receiver : formatFingerprint(receiver.fingerprint)
-    if (!/^SHA256:[A-Za-z0-9+/]{43}$/.test(field)) return Promise.reject(new TypeError('a receiver is a key or its fingerprint'))
+    if (!/^SHA256:[A-Za-z0-9+/]{43}$/.test(field))
+      return Promise.reject(new TypeError('the receiver is malformed: expected a key or a fingerprint SHA256:…'))
     return this.#authorized('SEND', (session) => session.send(field, payload), signal)
   }
 
   /**
-   * What waits, in order. Leased by default: hidden from others until it is acknowledged or this connection ends.
-   * With `lease: false` the relay erases what it wrote out, and what a cut connection, or a signal, lost is lost.
+   * Fetches the waiting messages, in order. By default they are leased: hidden from other connections until they are
+   * acknowledged or this connection ends. With `lease: false` the relay erases messages as it writes them; if the
+   * connection breaks or the signal aborts, they are lost.
    */
   get({ lease = true, signal }: { lease?: boolean } & RequestOptions = {}): Promise<Answers['GET']> {
     return this.#authorized('GET', (session) => session.get(lease), signal)
   }
 
-  /** Has the relay erase messages; gives how many it still had. */
+  /** Acknowledges messages, so that the relay erases them. @returns how many of them the relay still had */
   async ack(ids: readonly string[], { signal }: RequestOptions = {}): Promise<number> {
     let erased = 0
     for (let start = 0; start < ids.length; start += ACKS) {
@@ -281,11 +220,12 @@ export class RelayClient {
   }
 
   /**
-   * Messages as they come, each leased until it is acknowledged. Leaving the loop closes the connection, so
-   * that what was not acknowledged waits again. Keeps the connection alive and the token fresh meanwhile.
-   * `onSubscribed` is told how many messages wait, before the first one comes. `signal` ends the loop, and the connection
-   * with it.
-   * @throws {RelayError} `taken-over` when a newer subscriber has the mailbox; what ended the connection otherwise
+   * Yields messages as they arrive, each leased until it is acknowledged. Meanwhile it keeps the connection alive and
+   * the token fresh. Leaving the loop closes the connection, which returns unacknowledged messages to the mailbox.
+   * Calls `onSubscribed` with the number of waiting messages before it yields the first one. `signal` ends the loop
+   * and the connection.
+   * @throws {RelayError} `taken-over` if a newer subscriber has the mailbox; otherwise the error that ended the
+   *   connection
    * @throws the signal's reason
    */
   async *subscribe({ onSubscribed, signal }: { onSubscribed?: (waiting: number) => void } & RequestOptions = {}): AsyncGenerator<
@@ -293,7 +233,7 @@ export class RelayClient {
     void
   > {
     signal?.throwIfAborted()
-    if (this.#subscription !== undefined) throw new TypeError('subscribed already')
+    if (this.#subscription !== undefined) throw new TypeError('this connection is subscribed already')
     const subscription = new Subscription()
     this.#subscription = subscription
     const abort = (): void => this.close(signal?.reason)
@@ -301,7 +241,7 @@ export class RelayClient {
     try {
       const { waiting } = await this.#authorized('SUBSCRIBE', (session) => session.subscribe())
       onSubscribed?.(waiting)
-      // Three tries within the relay's patience, at no moment that many clients share.
+      // Three times within the relay's idle limit, with jitter so that clients do not act at the same time.
       const pause = Math.min(Math.max(this.#limits.idle / 3, 0.2), 3_600) * (900 + Math.random() * 100)
       this.#keepalive = setInterval(() => void this.#refresh(), pause)
       for (;;) {
@@ -316,21 +256,22 @@ export class RelayClient {
     }
   }
 
-  /** Has the relay erase the whole mailbox, leased messages too; gives how many there were. */
+  /** Erases the whole mailbox, leased messages too. @returns how many messages it had */
   async wipe({ signal }: RequestOptions = {}): Promise<number> {
     return (await this.#authorized('WIPE', (session) => session.wipe(), signal)).erased
   }
 
+  /** Waits for a round trip to the relay. */
   async ping({ signal }: RequestOptions = {}): Promise<void> {
     await abortable(signal, () => this.#connection.request('PING', (session) => session.ping()))
   }
 
-  /** The text of a message; undefined if it is none that this key opens. */
+  /** Decrypts a message. @returns undefined if this identity cannot open it */
   open(message: Message): Promise<Uint8Array | undefined> {
     return open(this.#identity, message.payload)
   }
 
-  /** Ends the connection at once; what is under way fails with `reason`, or as `closed`. */
+  /** Ends the connection at once. Open requests reject with `reason`, or with a `closed` error. */
   close(reason?: unknown): void {
     this.#connection.end(reason)
   }
@@ -339,7 +280,7 @@ export class RelayClient {
     this.close()
   }
 
-  /** A request that wants a token: logs in where there is none, or where it is about to end. */
+  /** Makes a request that needs a token. Logs in first if there is no token, or it is about to expire. */
   #authorized<Name extends RequestName>(
     name: Name,
     build: (session: ClientSession) => Uint8Array,
@@ -354,12 +295,12 @@ export class RelayClient {
     signal: AbortSignal | undefined,
   ): Promise<Answers[Name]> {
     if (!this.#connection.session.hasToken || performance.now() >= this.#renewAt) await this.#share()
-    // Nothing is sent that was given up.
+    // An abandoned request is not sent.
     signal?.throwIfAborted()
     try {
       return await this.#connection.request(name, build)
     } catch (error) {
-      // Once: the machine may have slept, or the relay lost its secret.
+      // Retried once: the machine may have slept, or the relay restarted.
       if (!(error instanceof RelayError) || error.code !== 'bad-token') throw error
       await this.#share()
       signal?.throwIfAborted()
@@ -367,18 +308,18 @@ export class RelayClient {
     }
   }
 
-  /** Whatever fails here has ended the connection, or is tried again; who subscribes hears of the end. */
+  /** Renews the token or pings. Ignores errors: one that ends the connection also ends the subscription. */
   async #refresh(): Promise<void> {
     try {
       if (performance.now() >= this.#renewAt) await this.login()
       else await this.ping()
     } catch {
-      // See above.
+      // Ignored, as said above.
     }
   }
 }
 
-/** What `work` gives, unless the signal comes first; then what it gives still is thrown away. */
+/** Settles as `work` does, or rejects with the signal's reason if that comes first; then the result is discarded. */
 function abortable<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
   if (signal === undefined) return work()
   if (signal.aborted) return Promise.reject(signal.reason)
@@ -389,36 +330,4 @@ function abortable<T>(signal: AbortSignal | undefined, work: () => Promise<T>): 
       .then(resolve, reject)
       .finally(() => signal.removeEventListener('abort', abort))
   })
-}
-
-/** Messages between the connection and who takes them; the session bounds how many there can be. */
-class Subscription {
-  readonly #queue: Message[] = []
-  #wake: (() => void) | undefined
-  #end: { readonly error: unknown } | undefined
-
-  push(message: Message): void {
-    this.#queue.push(message)
-    this.#wake?.()
-  }
-
-  /** What is queued still will come again: it was not acknowledged, and no longer can be. */
-  end(error: unknown): void {
-    this.#end ??= { error }
-    this.#queue.length = 0
-    this.#wake?.()
-  }
-
-  /** The next message; undefined after an end without an error. */
-  async next(): Promise<Message | undefined> {
-    for (;;) {
-      if (this.#end !== undefined) {
-        if (this.#end.error === undefined) return undefined
-        throw this.#end.error
-      }
-      const message = this.#queue.shift()
-      if (message !== undefined) return message
-      await new Promise<void>((resolve) => (this.#wake = resolve))
-    }
-  }
 }

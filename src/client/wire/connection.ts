@@ -1,6 +1,6 @@
 /**
- * Drives one ClientSession over one stream: the one timer and the promises of the
- * requests are here, and nothing else is. It decides nothing about what a relay sends.
+ * Drives a ClientSession over a stream. Holds only the timer and the promises of open requests; the session decides
+ * what the relay's packets mean.
  */
 import type { RequestName } from '../../protocol/packets.ts'
 import { type Answers, BreachError, ClientSession, type Message, type SessionEvent } from '../../protocol/client-session.ts'
@@ -13,15 +13,15 @@ interface Waiting {
 }
 
 export interface ConnectionOptions {
-  /** The name dialled. */
+  /** The dialled name. */
   readonly relay: string
-  /** Milliseconds that an answer, or the next part of one, may take. */
+  /** Milliseconds to wait for an answer, or for the next part of one. */
   readonly timeout: number
   readonly onMessage: (message: Message) => void
   readonly onTakenOver: () => void
-  /** The relay says that it is leaving the name dialled, for one that has the form of an onion address. */
+  /** The relay announces that it moves to `name`, which has the form of an onion address (checksum unchecked). */
   readonly onMoved: (name: string) => void
-  /** Called once, whoever ended it; undefined if it was we. */
+  /** Called once, when the connection has ended; `error` is undefined after a call of `end` without one. */
   readonly onEnd: (error: unknown) => void
 }
 
@@ -31,9 +31,9 @@ export class Connection {
   readonly #options: ConnectionOptions
   readonly #waiting: Waiting[] = []
   #timer: ReturnType<typeof setTimeout> | undefined
-  /** Set once the connection ended: what requests fail with from then on. */
+  /** The error of all later requests, set once the connection has ended. */
   #ended: { readonly error: unknown } | undefined
-  /** Why the relay is about to end the connection, as it said. */
+  /** The relay's announced reason for ending the connection soon. */
   #farewell: RelayError | undefined
 
   constructor(stream: Stream, options: ConnectionOptions) {
@@ -47,7 +47,7 @@ export class Connection {
   }
 
   /**
-   * Sends the request that `build` makes and gives its answer.
+   * Sends the request that `build` returns, and waits for its answer.
    * @throws {RelayError}
    */
   request<Name extends RequestName>(_name: Name, build: (session: ClientSession) => Uint8Array): Promise<Answers[Name]> {
@@ -59,14 +59,14 @@ export class Connection {
       return Promise.reject(error)
     }
     return new Promise<Answers[Name]>((resolve, reject) => {
-      // Answers come in the order of the requests, so the oldest promise is the oldest request's.
+      // The relay answers in order, so an answer belongs to the oldest promise.
       this.#waiting.push({ resolve, reject })
       this.#stream.write(bytes)
       if (this.#waiting.length === 1) this.#watch()
     })
   }
 
-  /** Ends the connection at once; open requests fail with `error`, or as `closed`. */
+  /** Ends the connection at once. Open requests reject with `error`, or with a `closed` error. */
   end(error?: unknown): void {
     if (this.#ended !== undefined) return
     this.#ended = { error: error ?? new RelayError('closed') }
@@ -95,7 +95,7 @@ export class Connection {
         return
       case 'refused': {
         const error = new RelayError(event.code, event)
-        // These end the connection: what waits behind it fails for the same reason.
+        // These codes end the connection, so later requests fail for the same reason.
         if (event.code === 'too-large' || event.code === 'timeout' || event.code === 'restarting') this.#farewell = error
         this.#waiting.shift()!.reject(error)
         this.#watch()
@@ -120,13 +120,13 @@ export class Connection {
     }
   }
 
-  /** An answer is due, or the next part of one. A drip of bytes is no part. */
+  /** Restarts the timer of the oldest request. Only a whole part of an answer restarts it, not single bytes. */
   #watch(): void {
     clearTimeout(this.#timer)
     if (this.#waiting.length > 0) this.#timer = setTimeout(() => this.end(new RelayError('no-answer')), this.#options.timeout)
   }
 
-  /** Runs what may find the challenge foreign: then the connection ends before anything else is sent. */
+  /** Runs a check of the session. If the check finds a breach, ends the connection before anything else is sent. */
   check<T>(work: (session: ClientSession) => T): T {
     if (this.#ended !== undefined) throw this.#ended.error
     try {

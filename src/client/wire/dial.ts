@@ -1,6 +1,6 @@
 /**
- * The way to a relay in Node: a socket, through Tor's SOCKS port where it has to be. In a page `dial.web.ts` stands
- * in its place (package.json, `browser`).
+ * Dials a relay in Node: a socket, through Tor's SOCKS port unless the relay is local. In a web page `dial.web.ts`
+ * replaces this module (package.json, `browser`).
  */
 import type { Socket } from 'node:net'
 import { parseEndpoint, type Target } from '../../transport/address.ts'
@@ -8,16 +8,16 @@ import { connectTarget, createIsolation, DEFAULT_SOCKS, type Route } from '../..
 import type { Stream } from './stream.ts'
 
 export interface DialOptions {
-  /** Connections with the same share circuits; without one the connection has circuits of its own. */
+  /** Connections with the same isolation may share circuits. Without it the connection gets its own. */
   readonly isolation: string | undefined
-  /** `HOST[:PORT]`, or `off`. */
+  /** `HOST[:PORT]`, or `off` to connect directly. */
   readonly socks: string | undefined
-  /** Milliseconds. */
+  /** Milliseconds until the relay must be reached. */
   readonly timeout: number
   readonly signal: AbortSignal | undefined
 }
 
-/** @throws {ConnectError} when the relay cannot be reached; the signal's reason when it is aborted */
+/** Connects to a relay. @throws {ConnectError} if the relay cannot be reached; the signal's reason if it is aborted */
 export async function dial(target: Target, options: DialOptions): Promise<Stream> {
   const { timeout, signal } = options
   return socketStream(await connectTarget(target, routeOf(options), { timeout, ...(signal && { signal }) }))

@@ -1,20 +1,22 @@
 /**
- * The way to a relay in a page: the WebSocket of its public listener (docs/protocol.md, section 1). A page goes where
- * its browser goes: to an onion address in Tor Browser alone, and no isolation of circuits is in its hands.
+ * Dials a relay in a web page, by the WebSocket of its public listener (docs/protocol.md, section 1). A page can reach
+ * onion addresses only in Tor Browser, and cannot choose its circuits.
  */
 import { ConnectError, DEFAULT_RELAY_PORT, isOnion, SUBPROTOCOL, type Target, WEBSOCKET_PATH } from '../../transport/address.ts'
 import type { DialOptions } from './dial.ts'
 import type { Stream } from './stream.ts'
 
-/** The public listener's own, where an address names the raw door's or none. */
+/** Ports of the public listener. They replace the port of the raw listener, 3308, which addresses have by default. */
 const ONION_PORT = 80
 const LOOPBACK_PORT = 8080
 
 const utf8 = new TextEncoder()
 
 /**
- * @throws {ConnectError} when the relay cannot be reached; the signal's reason when it is aborted
- * @throws {TypeError} for a unix socket, and for a name that is no onion address: what passes there is not hidden
+ * Connects to a relay.
+ * @throws {ConnectError} if the relay cannot be reached; the signal's reason if it is aborted
+ * @throws {TypeError} for a unix socket, and for a name that is not an onion address, because that connection would not
+ *   be hidden
  */
 export async function dial(target: Target, { timeout, signal }: Pick<DialOptions, 'timeout' | 'signal'>): Promise<Stream> {
   const url = urlOf(target)
@@ -34,14 +36,15 @@ export async function dial(target: Target, { timeout, signal }: Pick<DialOptions
 }
 
 function urlOf(target: Target): string {
-  if (target.kind === 'unix') throw new TypeError('a page reaches no unix socket')
-  if (target.kind === 'name' && !isOnion(target.host)) throw new TypeError('a page reaches onion addresses and this machine alone')
+  if (target.kind === 'unix') throw new TypeError('a web page cannot connect to a unix socket')
+  if (target.kind === 'name' && !isOnion(target.host))
+    throw new TypeError('a web page connects only to onion addresses and to this machine')
   const usual = target.kind === 'loopback' ? LOOPBACK_PORT : ONION_PORT
   const host = target.host.includes(':') ? `[${target.host}]` : target.host
   return `ws://${host}:${target.port === DEFAULT_RELAY_PORT ? usual : target.port}${WEBSOCKET_PATH}`
 }
 
-/** Browsers do not say why a WebSocket failed. */
+/** Waits until the WebSocket is open. All failures are `unreachable`, because browsers do not report the reason. */
 function opened(socket: WebSocket, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const settle = (): void => {
@@ -65,7 +68,7 @@ function webSocketStream(socket: WebSocket): Stream {
       socket.addEventListener('close', () => onEnd())
     },
     write(packet) {
-      // One message is one packet, whose end says itself.
+      // A WebSocket message is one packet, so its LF is left out.
       if (socket.readyState === WebSocket.OPEN) socket.send(Uint8Array.from(packet.subarray(0, -1)))
     },
     close: () => socket.close(),

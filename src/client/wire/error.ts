@@ -1,6 +1,6 @@
 /**
- * What can go wrong between a client and a relay, as one closed set of codes. An error's text is its
- * code: nothing that a relay sent is in it.
+ * All failures between a client and a relay, as a closed set of codes. The message of an error is its code; it never
+ * contains bytes of the relay.
  */
 import { CodedError } from '../../protocol/coded-error.ts'
 import type { BreachReason, RefusalCode } from '../../protocol/client-session.ts'
@@ -11,22 +11,23 @@ export type RelayErrorCode =
   | RefusalCode
   /** The relay could not be reached. */
   | ConnectCode
-  /** The connection ended without a word. */
+  /** The connection ended without a reason. */
   | 'closed'
   /** The relay did not answer in time. */
   | 'no-answer'
-  /** The relay is not reached by the name dialled. */
+  /** The relay has another name than the dialled one. */
   | 'wrong-name'
   /** A newer subscriber has the mailbox. */
   | 'taken-over'
-  /** The relay asked for an answer that would be of use to read our mail or to log in elsewhere as us. */
+  /** The relay's challenge may be a message to the user, or another relay's challenge. The client did not answer. */
   | 'hostile-challenge'
-  /** The relay does not speak the protocol. `reason` says where it left it. */
+  /** The relay broke the protocol; `reason` says how. */
   | 'broken-relay'
 
 export class RelayError extends CodedError<RelayErrorCode> {
-  /** When to come back, where the relay said so. */
+  /** Seconds to wait before trying again, if the relay gave them. */
   readonly seconds: number | undefined
+  /** With `broken-relay` and `hostile-challenge`. */
   readonly reason: BreachReason | undefined
 
   constructor(code: RelayErrorCode, more: { seconds?: number | undefined; reason?: BreachReason } = {}) {
@@ -36,6 +37,7 @@ export class RelayError extends CodedError<RelayErrorCode> {
   }
 }
 
+/** Returns the error for a relay that broke the protocol. */
 export function fromBreach(reason: BreachReason): RelayError {
   return new RelayError(reason === 'foreign-challenge' ? 'hostile-challenge' : 'broken-relay', { reason })
 }

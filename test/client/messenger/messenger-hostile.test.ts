@@ -3,7 +3,7 @@
  * twice, nobody speaks for another, and all that is held is bounded.
  */
 import { afterEach, describe, expect, test } from 'vitest'
-import { connectRelay } from '../../../src/client/wire/client.ts'
+import { connectRelay } from '../../../src/client/wire/connect.ts'
 import { makeId } from '../../../src/client/format/field.ts'
 import { type Content, type FilePart, PART_BYTES } from '../../../src/client/format/content.ts'
 import { encodeMessage } from '../../../src/client/format/message.ts'
