@@ -7,6 +7,7 @@ import { generatePrivateKey } from '../../src/auth/private-key.ts'
 import { parseCard } from '../../src/client/format/card.ts'
 import { runCommand } from '../../src/cli/command.ts'
 import { asfaleia, type Outcome } from '../support/command.ts'
+import { VECTORS } from '../support/example.ts'
 import { run } from '../support/process.ts'
 import { createTestIo } from '../support/terminal.ts'
 
@@ -104,7 +105,7 @@ describe('asfaleia me', () => {
     expect(await runCommand(['me', '--qr'], io)).toBe(1)
     expect(io.err()).toMatch(/the QR code is \d+ columns wide, but this terminal has 40/)
     // An RSA key of 8,192 bits makes a card that no code holds.
-    await run(['ssh-keygen', '-q', '-t', 'rsa', '-b', '8192', '-N', '', '-f', join(root, 'rsa')])
+    writeFileSync(join(root, 'rsa'), readFileSync(join(VECTORS, 'large')), { mode: 0o600 })
     const large = await as('Rob', ['me', '--name', 'Rob', '--relay', 'localhost', '--key', join(root, 'rsa'), '--qr'])
     expect(large).toMatchObject({ code: 1, out: '' })
     expect(large.err).toContain('too long for a QR code')
