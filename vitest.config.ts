@@ -1,12 +1,20 @@
 import { defineConfig } from 'vitest/config'
+import LongestFirst from './test/support/order.ts'
+
+/** Suites that start other programs (Docker, Chromium, tor, strace, gcc, systemd) or take long. */
+const E2E = ['test/e2e/**/*.test.ts', 'test/proof/**/*.test.ts']
 
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
     // Two cores: more workers only make the crypto and the Tor tests wait for each other.
     maxWorkers: 2,
+    sequence: { sequencer: LongestFirst },
+    reporters: ['default', './test/support/reporter.ts'],
     testTimeout: 20_000,
     hookTimeout: 120_000,
-    reporters: ['default', './test/support/reporter.ts'],
+    projects: [
+      { extends: true, test: { name: 'unit', include: ['test/**/*.test.ts'], exclude: E2E } },
+      { extends: true, test: { name: 'e2e', include: E2E, globalSetup: './test/support/tor-network.setup.ts' } },
+    ],
   },
 })

@@ -8,11 +8,11 @@ import { cpSync, existsSync, globSync, mkdirSync, readdirSync, readFileSync, rea
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { SocksClient } from 'socks'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest'
 import { type Engine, engineless, startEngine } from '../support/engine.ts'
 import { ASFALEIA, type Finished, run, type Running } from '../support/process.ts'
 import { missing } from '../support/programs.ts'
-import { startTorNetwork, TOR_PROGRAMS, type TorClient, type TorNetwork } from '../support/tor-network.ts'
+import { joinTorNetwork, TOR_PROGRAMS, type TorClient, type TorNetwork } from '../support/tor-network.ts'
 import { connectRaw, createPerson } from '../support/wire.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
@@ -56,7 +56,7 @@ beforeAll(async () => {
     }),
   )
   await compose('build', '--quiet')
-  network = await startTorNetwork()
+  network = await joinTorNetwork(inject('torNetwork'))
   writeFileSync(join(torrc, 'network.conf'), `${network.torrc}\n`)
   client = await network.addClient()
   up = engine.start([...files(), 'up'])

@@ -6,13 +6,13 @@ import { randomBytes } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, expect, inject, test } from 'vitest'
 import type { Messenger, MessengerOptions } from '../../src/client/messenger/messenger.ts'
 import { memoryFile, type MemoryFile, sourceOf } from '../support/files.ts'
 import { makePerson, messengerOf, type Person, take, textOf } from '../support/people.ts'
 import { ASFALEIA, type Running, start } from '../support/process.ts'
 import { missing } from '../support/programs.ts'
-import { type OnionHost, startTorNetwork, TOR_PROGRAMS, type TorClient, type TorNetwork } from '../support/tor-network.ts'
+import { type OnionHost, joinTorNetwork, TOR_PROGRAMS, type TorClient, type TorNetwork } from '../support/tor-network.ts'
 
 const reason = missing(...TOR_PROGRAMS)
 const SLOW = 240_000
@@ -59,7 +59,7 @@ async function startSide(name: string): Promise<Side> {
 beforeAll(async () => {
   if (reason !== undefined) return
   folder = await mkdtemp(join(tmpdir(), 'asf-e2e-'))
-  network = await startTorNetwork()
+  network = await joinTorNetwork(inject('torNetwork'))
   ;[client, sides] = await Promise.all([network.addClient(), Promise.all(['a', 'b'].map(startSide))])
 })
 afterAll(async () => {

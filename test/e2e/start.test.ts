@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { once } from 'node:events'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { ASFALEIA, run, type Running, start } from '../../support/process.ts'
-import { missing } from '../../support/programs.ts'
+import { ASFALEIA, run, type Running, start } from '../support/process.ts'
+import { missing } from '../support/programs.ts'
 
 let folder: string
 let started: Running | undefined
@@ -176,7 +176,7 @@ describe('with a tor that has no network', () => {
 test('tor takes torrc.example', async (ctx) => {
   const reason = missing('tor')
   ctx.skip(reason !== undefined, reason)
-  const example = await readFile(join(import.meta.dirname, '../../../torrc.example'), 'utf8')
+  const example = await readFile(join(import.meta.dirname, '../../torrc.example'), 'utf8')
   const copy = join(folder, 'torrc')
   await writeFile(copy, example.replace('/var/lib/tor/asfaleia\n', `${join(folder, 'service')}\n`))
   const args = ['--verify-config', '--defaults-torrc', '/dev/null', '-f', copy, '--DataDirectory', join(folder, 'data')]

@@ -6,12 +6,12 @@ import { randomBytes } from 'node:crypto'
 import { cpSync, existsSync, globSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest'
 import { ASFALEIA, type Finished, run } from '../support/process.ts'
 import { missing } from '../support/programs.ts'
 import { succeed } from '../support/debian.ts'
 import { bootMachine, type Machine, place, systemdless } from '../support/systemd.ts'
-import { startTorNetwork, TOR_PROGRAMS, type TorClient, type TorNetwork } from '../support/tor-network.ts'
+import { joinTorNetwork, TOR_PROGRAMS, type TorClient, type TorNetwork } from '../support/tor-network.ts'
 import { connectRaw, createPerson, type Wire } from '../support/wire.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
@@ -44,7 +44,7 @@ beforeAll(async () => {
     at('usr/local'),
     at(packed.trim()),
   )
-  ;[network] = await Promise.all([startTorNetwork(), installed])
+  ;[network] = await Promise.all([joinTorNetwork(inject('torNetwork')), installed])
   client = await network.addClient()
   await Promise.all(['alice', 'bob'].map((name) => succeed(...ASFALEIA, 'key', '--out', at(name))))
   machine = await bootMachine({

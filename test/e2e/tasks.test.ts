@@ -5,12 +5,12 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest'
 import { publication, quoted, startTor, type Tor } from '../../src/tor/process.ts'
 import type { Status } from '../../src/operator/metrics.ts'
 import { ASFALEIA, type Finished, run, type Running, start } from '../support/process.ts'
 import { missing } from '../support/programs.ts'
-import { startTorNetwork, TOR_PROGRAMS, type TorClient, type TorNetwork } from '../support/tor-network.ts'
+import { joinTorNetwork, TOR_PROGRAMS, type TorClient, type TorNetwork } from '../support/tor-network.ts'
 
 const reason = missing(...TOR_PROGRAMS)
 /** Everything here crosses six relays of a network that shares its processors with other tests. */
@@ -125,7 +125,7 @@ async function status(when: (status: Status) => boolean): Promise<Status> {
 beforeAll(async () => {
   if (reason !== undefined) return
   folder = await mkdtemp(join(tmpdir(), 'asf-tasks-'))
-  network = await startTorNetwork()
+  network = await joinTorNetwork(inject('torNetwork'))
   client = await network.addClient()
   tor = await startHost('tor', at('onion'))
   await done('key', '--out', at('alice'))

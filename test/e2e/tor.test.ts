@@ -8,11 +8,11 @@ import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { SocksClient } from 'socks'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest'
 import { WebSocket } from 'ws'
 import { ASFALEIA, run, type Running, start } from '../support/process.ts'
 import { missing } from '../support/programs.ts'
-import { type OnionHost, startTorNetwork, TOR_PROGRAMS, type TorClient, type TorNetwork } from '../support/tor-network.ts'
+import { type OnionHost, joinTorNetwork, TOR_PROGRAMS, type TorClient, type TorNetwork } from '../support/tor-network.ts'
 
 const SHELL_CLIENT = join(import.meta.dirname, 'shell-client.sh')
 const reason = missing(...TOR_PROGRAMS, 'torsocks', 'nc', 'age', 'ssh-keygen')
@@ -26,7 +26,7 @@ let client: TorClient
 beforeAll(async () => {
   if (reason !== undefined) return
   folder = await mkdtemp(join(tmpdir(), 'asf-e2e-'))
-  network = await startTorNetwork()
+  network = await joinTorNetwork(inject('torNetwork'))
   client = await network.addClient()
 })
 afterAll(async () => {

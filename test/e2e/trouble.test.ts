@@ -4,12 +4,12 @@ import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs
 import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest'
 import { startTor, type Tor } from '../../src/tor/process.ts'
 import { asfaleia, createKeyFolder, type Outcome } from '../support/command.ts'
 import { missing } from '../support/programs.ts'
 import { startTestRelay, type TestRelay } from '../support/relay.ts'
-import { type OnionHost, startTorNetwork, TOR_PROGRAMS, type TorClient, type TorNetwork } from '../support/tor-network.ts'
+import { type OnionHost, joinTorNetwork, TOR_PROGRAMS, type TorClient, type TorNetwork } from '../support/tor-network.ts'
 
 const reason = missing(...TOR_PROGRAMS)
 const SLOW = 120_000
@@ -28,7 +28,7 @@ const at = (name: string): string => join(folder, name)
 beforeAll(async () => {
   if (reason !== undefined) return
   folder = mkdtempSync(join(tmpdir(), 'asf-trouble-'))
-  network = await startTorNetwork()
+  network = await joinTorNetwork(inject('torNetwork'))
   relay = await startTestRelay()
   const doors = [
     { port: 3308, target: { kind: 'tcp', host: '127.0.0.1', port: relay.port } },

@@ -7,7 +7,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -28,7 +28,7 @@ export interface TorNetwork {
   addClient(more?: readonly string[]): Promise<TorClient>
   /** An onion service, reachable when this resolves. */
   addOnionHost(options: OnionHostOptions): Promise<OnionHost>
-  /** Ends every tor of the network and removes its files. */
+  /** Ends every tor that was started through this object and removes its files. */
   stop(): Promise<void>
 }
 
@@ -62,39 +62,68 @@ export interface OnionHost {
 }
 
 /**
+ * Starts the authorities.
  * @param options.signal gives up the start.
  * @throws TorError if a tor ends, Error if the network is not up in 110 s. Nothing stays behind in either case.
  */
 export async function startTorNetwork(options: { readonly signal?: AbortSignal } = {}): Promise<TorNetwork> {
-  const folder = await mkdtemp(join(tmpdir(), 'asf-tor-'))
-  const tors = new Set<Tor>()
-  const stop = async (): Promise<void> => {
-    await Promise.all([...tors].map((tor) => tor.stop()))
-    await rm(folder, { recursive: true, force: true })
-  }
-  const launch = async (...args: Parameters<typeof startTor>): Promise<Tor> => {
-    const tor = await startTor(...args)
-    tors.add(tor)
-    void tor.exited.then(() => tors.delete(tor))
-    return tor
-  }
+  const part = await openPart()
   try {
     const deadline = AbortSignal.any([AbortSignal.timeout(DEADLINE_MS), ...(options.signal ? [options.signal] : [])])
-    const torrc = await startAuthorities(folder, launch, deadline)
-    let members = 0
-    return {
-      torrc: torrc.join('\n'),
-      addClient: (more = []) => addClient(join(folder, `client${members++}`), [...torrc, ...more], launch),
-      addOnionHost: (options) => addOnionHost(join(folder, `onion${members++}`), torrc, options, launch),
-      stop,
-    }
+    return memberOf(await startAuthorities(part.folder, part.launch, deadline), part)
   } catch (error) {
-    await stop()
+    await part.stop()
     throw error
   }
 }
 
+/**
+ * Joins the network that the test run shares. A suite adds its own onion hosts and clients; its `stop` ends only those.
+ * @param socket `inject('torNetwork')`, see tor-network.setup.ts
+ * @throws Error if there is no network
+ */
+export async function joinTorNetwork(socket: string): Promise<TorNetwork> {
+  const torrc = (await connect(socket).setEncoding('utf8').toArray()).join('')
+  if (torrc === '') throw new Error('the private Tor network did not start')
+  return memberOf(torrc.split('\n'), await openPart())
+}
+
 type Launch = typeof startTor
+
+/** A folder and the tors that were started from this process. */
+interface Part {
+  readonly folder: string
+  readonly launch: Launch
+  stop(): Promise<void>
+}
+
+async function openPart(): Promise<Part> {
+  const folder = await mkdtemp(join(tmpdir(), 'asf-tor-'))
+  const tors = new Set<Tor>()
+  return {
+    folder,
+    async launch(...args) {
+      const tor = await startTor(...args)
+      tors.add(tor)
+      void tor.exited.then(() => tors.delete(tor))
+      return tor
+    },
+    async stop() {
+      await Promise.all([...tors].map((tor) => tor.stop()))
+      await rm(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+function memberOf(torrc: readonly string[], { folder, launch, stop }: Part): TorNetwork {
+  let members = 0
+  return {
+    torrc: torrc.join('\n'),
+    addClient: (more = []) => addClient(join(folder, `client${members++}`), [...torrc, ...more], launch),
+    addOnionHost: (options) => addOnionHost(join(folder, `onion${members++}`), torrc, options, launch),
+    stop,
+  }
+}
 
 async function startAuthorities(folder: string, launch: Launch, deadline: AbortSignal): Promise<readonly string[]> {
   const ports = await freePorts(2 * AUTHORITIES)

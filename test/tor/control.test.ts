@@ -5,10 +5,8 @@ import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { startTor } from '../../src/tor/process.ts'
 import type { Address } from '../../src/config/value.ts'
 import { readTorState, TOR_SUMMARIES, type TorState } from '../../src/tor/control.ts'
-import { missing } from '../support/programs.ts'
 
 const UNREACHABLE: TorState = { reachable: false, bootstrap: undefined, summary: 'unreachable' }
 const UNAUTHORIZED: TorState = { reachable: false, bootstrap: undefined, summary: 'unauthorized' }
@@ -171,16 +169,4 @@ describe('a server that is not tor', () => {
   test('is reported as unreachable if it stays silent beyond the timeout', async () => {
     expect(await readTorState(await listen(() => ''), { timeoutMs: 50 })).toEqual(UNREACHABLE)
   })
-})
-
-test('a real tor without a network is reported as starting, and as unreachable after it is killed', async (ctx) => {
-  const reason = missing('tor')
-  if (reason !== undefined) return ctx.skip(reason)
-  const folder = mkdtempSync(join(tmpdir(), 'asfaleia-'))
-  onTestFinished(() => rmSync(folder, { recursive: true }))
-  const running = await startTor({ folder, holdNetwork: false, torrc: ['SocksPort 0', 'DisableNetwork 1'] })
-  onTestFinished(() => running.stop())
-  expect(await readTorState({ kind: 'unix', path: running.controlPath })).toEqual({ reachable: true, bootstrap: 0, summary: 'starting' })
-  await running.kill()
-  expect(await readTorState({ kind: 'unix', path: running.controlPath })).toEqual(UNREACHABLE)
 })
