@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import { DEFAULT_LIMITS, type Limits } from '../../src/protocol/limits.ts'
 import { Relay } from '../../src/relay/relay.ts'
 import { createSocketServer, listen, serveSocket } from '../../src/transport/socket.ts'
-import { createPublicServer } from '../../src/transport/websocket.ts'
+import { createPublicServer } from '../../src/transport/upgrade.ts'
 
 export interface TestRelay {
   readonly relay: Relay

@@ -3,7 +3,7 @@ import { connect, type Server, type Socket } from 'node:net'
 import { afterEach, describe, expect, it, test } from 'vitest'
 import type { ByteStream, Receiver } from '../../src/relay/stream.ts'
 import { createSocketServer, listen } from '../../src/transport/socket.ts'
-import { createPublicServer } from '../../src/transport/websocket.ts'
+import { createPublicServer } from '../../src/transport/upgrade.ts'
 import { CLOSE, CONTINUATION, decodeFrames, encodeFrame, type Frame, type FrameOptions, PING, PONG, TEXT } from '../support/frames.ts'
 
 const LONGEST = 1_000
@@ -130,6 +130,7 @@ test.each([
   ['another protocol', REQUEST.replace('Upgrade: websocket', 'Upgrade: other'), 400],
   ['another subprotocol', REQUEST.replace('asfaleia.1', 'asfaleia.2'), 400],
   ['another path', REQUEST.replace('/v1', '/v2'), 404],
+  ['the path of the page', REQUEST.replace('/v1', '/'), 404],
 ])('a handshake with %s is refused, and its connection ends', async (_what, request, status) => {
   const client = await dial(() => {
     throw new Error('accepted')

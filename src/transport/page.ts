@@ -1,0 +1,81 @@
+/**
+ * The public HTTP server and its page, which tells a visitor what the relay is. Neither logs nor echoes any part of a
+ * request.
+ */
+import { createServer, type Server as HttpServer } from 'node:http'
+import fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
+
+/** Visitors need one small page: slow or large requests are ended early. */
+const HEADERS_MS = 10_000
+const HEADER_BYTES = 8_192
+const MALFORMED = 'that request is malformed\n'
+
+/** The answer for every other path. */
+export const NOTHING_HERE = 'there is nothing here\n'
+
+const PAGE = `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>Asfaleia relay</title>
+<style>body{font:1rem/1.5 system-ui,sans-serif;max-width:38rem;margin:3rem auto;padding:0 1rem;color-scheme:light dark}</style>
+<h1>This is an Asfaleia relay</h1>
+<p>It passes messages between people who are known to it by nothing but an SSH key. Messages are encrypted
+to their receiver before they come here, held in memory until they are taken, and then erased.</p>
+<p>There is nothing to click: it is spoken to by the command <code>asfaleia</code>, or by hand with
+<code>nc</code>, <code>age</code> and <code>ssh-keygen</code> over port 3308 of this address, or over WebSocket at
+<code>/v1</code>.</p>
+`
+
+/** Creates the server, which does not listen: the door hands it each socket. */
+export function createPage(): { readonly app: FastifyInstance; readonly http: HttpServer } {
+  let http: HttpServer | undefined
+  const app = fastify({
+    logger: false,
+    bodyLimit: 1_024,
+    // Fastify's own answer echoes a path that does not decode. (Its type here is generic over the routes.)
+    frameworkErrors: (_error, _request, reply) => {
+      void (reply as FastifyReply).code(400).type('text/plain').send(MALFORMED)
+    },
+    serverFactory: (handler) => {
+      http = createServer(
+        {
+          maxHeaderSize: HEADER_BYTES,
+          headersTimeout: HEADERS_MS,
+          requestTimeout: HEADERS_MS,
+          keepAliveTimeout: HEADERS_MS,
+          connectionsCheckingInterval: HEADERS_MS / 2,
+        },
+        (request, response) => {
+          // A machine's clock distinguishes it from others, and links its onion services.
+          response.sendDate = false
+          handler(request, response)
+        },
+      )
+      return http
+    },
+  })
+  servePage(app)
+  return { app, http: http! }
+}
+
+function servePage(app: FastifyInstance): void {
+  app.addHook('onSend', async (_request, reply) => {
+    void reply.headers({
+      'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+      'cross-origin-opener-policy': 'same-origin',
+      'referrer-policy': 'no-referrer',
+      'x-content-type-options': 'nosniff',
+      'cache-control': 'no-store',
+    })
+  })
+  app.get('/', async (_request, reply) => reply.type('text/html; charset=utf-8').send(PAGE))
+  app.setNotFoundHandler(async (_request, reply) => reply.code(404).type('text/plain').send(NOTHING_HERE))
+  app.setErrorHandler(async (error: { statusCode?: number }, _request, reply) => {
+    const code = error.statusCode ?? 500
+    await reply
+      .code(code)
+      .type('text/plain')
+      .send(code < 500 ? MALFORMED : 'the relay erred\n')
+  })
+}
