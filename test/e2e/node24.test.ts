@@ -20,9 +20,9 @@ const PARTS = [
   'server',
   'transport',
   'handover',
-  'cli/send',
-  'cli/get',
-  'cli/key',
+  'cli/commands/send',
+  'cli/commands/get',
+  'cli/commands/key',
 ]
 
 it('runs on Node 24', { timeout: 600_000 }, async (context) => {

@@ -232,7 +232,7 @@ describe('an upgrade', () => {
   test('to a relay that does not start leaves the old one as it was', { timeout: SLOW }, async () => {
     const before = await machine.mainOf(RELAY)
     const { token, ids } = await fill()
-    const program = at('usr/local/lib/node_modules/asfaleia/dist/server.js')
+    const program = at('usr/local/lib/node_modules/asfaleia/dist/server/server.js')
     cpSync(program, at('server.js'))
     cpSync(at('bob'), program)
     const { code, stderr } = await upgrade()
