@@ -1,15 +1,25 @@
-/** How long to wait before another try, without a clock: full jitter, so that clients do not come back together. */
+/** Pauses between two tries, without a clock. Full jitter keeps clients from coming back at the same time. */
 
 const FIRST_MS = 1_000
 const MOST_MS = 60_000
 
 /**
- * @param failures in a row, at least 1
+ * Returns the pause before the next try.
+ * @param failures failures in a row, at least 1
  * @param random in [0, 1)
- * @param seconds what the relay asked for; waited at least, up to an hour
+ * @param seconds the least pause, as the relay asked for; at most an hour counts
  * @returns milliseconds
  */
 export function backoff(failures: number, random: number, seconds = 0): number {
   const most = Math.min(MOST_MS, FIRST_MS * 2 ** Math.min(failures - 1, 10))
   return Math.min(seconds, 3_600) * 1_000 + most / 2 + (random * most) / 2
+}
+
+/**
+ * Returns whether a pause is over, in milliseconds. A time further ahead than the longest pause counts as over too,
+ * because then the clock was set back.
+ * @param most the longest pause
+ */
+export function isOver(time: number, now: number, most: number): boolean {
+  return time <= now || (time < Number.POSITIVE_INFINITY && time > now + most)
 }

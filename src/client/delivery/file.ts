@@ -1,61 +1,62 @@
 /**
- * Files in parts (docs/protocol.md, section 10): which parts are where, what is to be sent next, and the putting
- * together, as machines. They touch no disk: a file is read through {@link FileSource} and written through
- * {@link FileSink}, so that Node writes files and a page keeps memory. Times are milliseconds.
+ * Files sent in parts (docs/protocol.md, section 10), as machines: which side has which parts, which part to send next,
+ * and how the receiver assembles them. They touch no disk. A {@link FileSource} reads and a {@link FileSink} writes, so
+ * that Node can use files and a page memory. Times are milliseconds.
  *
- * A file is whole when every part is there and the SHA-256 of them all is the one that was announced, not before.
+ * A file is complete only when every part is there and the SHA-256 of the whole matches the announced one.
  */
 import { sha256 } from '@noble/hashes/sha2.js'
 import { countParts, type FilePart, HAVE_RANGES, PART_BYTES, type PartRange } from '../format/content.ts'
 
-/** What is sent is read through this. */
+/** Reads the file to send. */
 export interface FileSource {
-  /** As the receiver sees it: no path. */
+  /** The file's name for the receiver, without a path. */
   readonly name: string
-  /** Bytes. */
+  /** Size in bytes. */
   readonly size: number
-  /** @returns exactly so many bytes, unless the file became shorter */
+  /** Reads `length` bytes at `offset`. @returns fewer only if the file became shorter */
   read(offset: number, length: number): Promise<Uint8Array>
 }
 
-/** What an announced file says of itself. */
+/** The description of a file that each of its parts carries. */
 export type FileInfo = Pick<FilePart, 'file' | 'name' | 'total' | 'hash'>
 
-/** Where the parts of one file go. One call at a time. */
+/** Stores the parts of one file. Called once at a time. */
 export interface FileSink {
-  /** Parts that are there already, of an attempt before. */
+  /** Parts that an earlier attempt stored. */
   readonly have: readonly PartRange[]
-  /** Resolves when the part is where it stays; part 1 begins at 0, each has {@link PART_BYTES}, but the last. */
+  /** Stores a part. Part 1 begins at offset 0. Each part has {@link PART_BYTES}, the last one may have fewer. */
   write(part: number, bytes: Uint8Array): Promise<void>
+  /** Reads a stored part. */
   read(part: number): Promise<Uint8Array>
-  /** All is there, and its hash is right. */
+  /** Every part is stored and the hash is right. */
   finish(): Promise<void>
-  /** All is there, and its hash is wrong: nothing of it can be used. */
+  /** Every part is stored and the hash is wrong, so the file is useless. */
   discard(): Promise<void>
-  /** Nothing more comes for now; the file may be opened again. Not called after a `finish` or `discard` that went well. */
+  /** No part follows for now, but the file may be opened again. Not called after a successful `finish` or `discard`. */
   close?(): Promise<void>
 }
 
 export const FILE = Object.freeze({
-  /** Parts that are sent and not confirmed: fewer than a relay is sent at once, so that texts pass between them. */
+  /** Unconfirmed parts of one file. Fewer than the outbox sends to a relay at once, so that texts pass between them. */
   window: 24,
   /**
-   * Without a word of the receiver's for the first, ms, it is asked what it has, by an offer; after one that came and had no
-   * answer, for twice as long, up to the second.
+   * Silence of the receiver, in ms, after which an offer asks again which parts it has. The pause doubles from the
+   * first to the second with each offer that arrived and was not answered.
    */
   offer: Object.freeze([30_000, 600_000] as const),
-  /** Files that are received at once, from one contact and from all. */
+  /** Files to receive at the same time, from one contact and from all. */
   contact: 4,
   all: 16,
 })
 
-/** Which parts of a file are there: a bit for each. */
+/** A set of a file's parts, as a bitmap. */
 export class Parts {
   readonly count: number
   readonly #bits: Uint8Array
   #size = 0
 
-  /** @param count parts of the whole file, numbered from 1 */
+  /** @param count number of parts of the whole file; the first is 1 */
   constructor(count: number) {
     this.count = count
     this.#bits = new Uint8Array((count >> 3) + 1)
@@ -73,7 +74,7 @@ export class Parts {
     return (this.#bits[part >> 3]! & (1 << (part & 7))) !== 0
   }
 
-  /** False if it was there, or is none of this file's. */
+  /** Adds a part. @returns false if it was there, or the file has no such part */
   add(part: number): boolean {
     if (part < 1 || part > this.count || this.has(part)) return false
     this.#bits[part >> 3]! |= 1 << (part & 7)
@@ -85,7 +86,7 @@ export class Parts {
     for (const [first, last] of ranges) for (let part = Math.max(1, first); part <= Math.min(last, this.count); part++) this.add(part)
   }
 
-  /** From the first on, as many as a message says. */
+  /** Returns the ranges, from the first on, at most as many as one `have` carries. */
   ranges(): PartRange[] {
     const ranges: PartRange[] = []
     for (let part = 1; part <= this.count && ranges.length < HAVE_RANGES; part++) {
@@ -98,14 +99,14 @@ export class Parts {
   }
 }
 
-/** Bytes of a file that so many of its parts are, the last among them or not. */
+/** Returns how many bytes of a file the parts cover. */
 export function bytesOf(info: Pick<FileInfo, 'total'>, parts: Parts): number {
   const last = parts.count
   const full = parts.size - (parts.has(last) ? 1 : 0)
   return full * PART_BYTES + (parts.has(last) ? info.total - (last - 1) * PART_BYTES : 0)
 }
 
-/** @returns SHA-256 in hexadecimal; each `read` is awaited before the next */
+/** Hashes `count` parts, read one after the other. @returns the SHA-256 in hexadecimal */
 export async function hashOf(count: number, read: (index: number) => Promise<Uint8Array>): Promise<string> {
   const hash = sha256.create()
   for (let index = 0; index < count; index++) hash.update(await read(index))
@@ -113,22 +114,22 @@ export async function hashOf(count: number, read: (index: number) => Promise<Uin
 }
 
 /**
- * `offered`: the receiver has not answered. `sending`: it wants it. `done`: it has it, and found it right. `refused`: it
- * does not want it, or found it damaged. `expired`, `failed`: as of a message.
+ * `offered`: the receiver has not answered yet. `sending`: it accepts the file. `done`: it has the whole file, and the
+ * hash is right. `refused`: it does not accept the file, or found it damaged. `expired`, `failed`: as for a message.
  */
 export type FileState = 'offered' | 'sending' | 'done' | 'refused' | 'expired' | 'failed'
 
-/** A file on its way out. */
+/** The sending side of a file. */
 export class FileSending {
   readonly info: FileInfo
-  /** What the receiver has, as far as it said. */
+  /** The parts that the receiver reported. */
   #theirs: Parts
   readonly #flying = new Set<number>()
   #next = 1
   #state: FileState = 'offered'
-  /** An offer is out whose answer says all that the receiver has. */
+  /** An offer was sent, and its answer will list all parts of the receiver. */
   #isAsked = false
-  /** It did not come yet, as far as is known: that is the outbox's to see to, and another would only fill the mailbox. */
+  /** The offer is not confirmed yet. The outbox repeats it; a second offer would only fill the mailbox. */
   #isUnderWay = false
   #offers = 0
   #pause = 0
@@ -143,7 +144,7 @@ export class FileSending {
     return this.#state
   }
 
-  /** Bytes that the receiver said it has. */
+  /** Bytes that the receiver reported. */
   get confirmed(): number {
     return bytesOf(this.info, this.#theirs)
   }
@@ -152,11 +153,11 @@ export class FileSending {
     return this.#state !== 'offered' && this.#state !== 'sending'
   }
 
-  /** What is to be sent now: 0 is the offer. It counts as sent from here on. */
+  /** Returns the parts to send now, 0 for the offer. They count as sent from here on. @param random in [0, 1) */
   take(random: number, now: number): number[] {
     if (this.isSettled) return []
     const parts: number[] = []
-    // Further ahead than any pause is: the clock was set back.
+    // A time further ahead than the longest pause means that the clock was set back.
     if (!this.#isUnderWay && (this.#offerAt <= now || this.#offerAt > now + FILE.offer[1])) {
       this.#isAsked = true
       this.#isUnderWay = true
@@ -172,12 +173,12 @@ export class FileSending {
     return parts
   }
 
-  /** When `take` has an offer to make. */
+  /** Returns when `take` has an offer to send; infinite if it has none. */
   due(): number {
     return this.isSettled || this.#isUnderWay ? Number.POSITIVE_INFINITY : this.#offerAt
   }
 
-  /** The receiver says what it has. */
+  /** The receiver reported the parts that it has. */
   onHave(parts: readonly PartRange[] | 'done' | 'refused', now: number): void {
     if (this.isSettled) return
     if (typeof parts === 'string') {
@@ -193,17 +194,17 @@ export class FileSending {
       this.#next = 1
     }
     this.#theirs.addAll(parts)
-    // It may have taken parts and ended before it could confirm them.
+    // The receiver may have stored parts and stopped before it could confirm them.
     for (const part of this.#flying) if (this.#theirs.has(part)) this.#flying.delete(part)
     this.#onWord(now)
   }
 
-  /** Whether the receiver said that it has it. */
+  /** Whether the receiver reported the part. */
   has(part: number): boolean {
     return this.#theirs.has(part)
   }
 
-  /** The receiver confirmed a part, or that the offer came: its answer is another message. */
+  /** The receiver confirmed the message with a part, or with the offer. Its answer to an offer is another message. */
   onConfirmed(part: number, now: number): void {
     if (part === 0) {
       if (this.#isUnderWay) this.#offerAt = now + this.#pause
@@ -219,7 +220,7 @@ export class FileSending {
     if (!this.isSettled) this.#state = state
   }
 
-  /** As long as it says something it need not be asked. */
+  /** The receiver sent something, so the next offer can wait. */
   #onWord(now: number): void {
     this.#offers = 0
     this.#offerAt = now + FILE.offer[0]
@@ -233,22 +234,22 @@ export class FileSending {
 }
 
 /**
- * `receiving`: parts are missing. `done`: whole, and right. `damaged`: whole, and not what was announced. `refused`: it
- * was not wanted. `failed`: it could not be written.
+ * `receiving`: parts are missing. `done`: complete, and the hash is right. `damaged`: complete, and the hash is wrong.
+ * `refused`: the user does not accept it. `failed`: it could not be written.
  */
 export type FileArrival = 'receiving' | 'done' | 'damaged' | 'refused' | 'failed'
 
-/** What came of a part. */
+/** The state of a received file after a part. */
 export interface FileProgress {
   readonly state: FileArrival
-  /** What the sender is to be told, if anything. */
+  /** The answer for the sender, if there is one. */
   readonly answer?: readonly PartRange[] | 'done' | 'refused'
-  /** Bytes that are there. */
+  /** Bytes stored so far. */
   readonly bytes: number
   readonly error?: unknown
 }
 
-/** A file on its way in. Its parts are taken one after the other. */
+/** The receiving side of a file. Handles one part after the other. */
 export class FileReceiving {
   readonly info: FileInfo
   readonly #sink: FileSink
@@ -263,20 +264,21 @@ export class FileReceiving {
     this.#parts.addAll(sink.have)
   }
 
-  /** Nothing more comes for now: after what is under way, what is there is left as it is. */
+  /** Closes the sink after the parts that are under way, and leaves the stored parts as they are. */
   close(): Promise<void> {
     const closed = this.#tail.then(() => (this.#state === 'receiving' ? this.#sink.close?.() : undefined))
     this.#tail = closed.catch(() => {})
     return closed
   }
 
+  /** Stores a part, and checks the hash after the last one. @throws errors of the sink */
   take(part: FilePart): Promise<FileProgress> {
     const taken = this.#tail.then(() => this.#take(part))
     this.#tail = taken.catch(() => {})
     return taken
   }
 
-  /** @throws what the sink throws: then nothing more is taken, and what is there is left as it is */
+  /** After an error of the sink, no further part is stored, and the stored ones stay as they are. */
   async #take(part: FilePart): Promise<FileProgress> {
     try {
       return await this.#put(part)

@@ -1,29 +1,29 @@
 /**
- * Messages in the order in which their sender wrote them, as a machine without I/O; times are milliseconds. A
- * message says which one its sender wrote before (`after`, docs/protocol.md, section 10). Where that one has not come
- * it is held back: for a bounded time, and so many only. Then it is given with the gap before it said, and the one
- * that is missing, should it come still, is given as late.
+ * Puts messages into the order in which their sender wrote them, as a machine without I/O. Times are milliseconds. A
+ * message names the previous one of its sender (`after`, docs/protocol.md, section 10). If that one has not arrived,
+ * the message is held back, for a limited time and up to a limited number. Then it is released with `gap`, and the
+ * missing one, if it arrives after all, is released as `late`.
  *
- * What a sender says of its own order concerns nobody else: a sender can hold back its own messages alone.
+ * A sender can only delay its own messages.
  */
 
 export const ORDER = Object.freeze({
-  /** How long a message waits for the one before it, ms. */
+  /** How long a message waits for the previous one, ms. */
   hold: 60_000,
-  /** Messages held back for one sender, and for all. */
+  /** Most messages held back for one sender, and for all senders. */
   sender: 128,
   all: 1_024,
-  /** Ids of a sender that are remembered as given. */
+  /** Released ids to remember for a sender. */
   given: 512,
-  /** Senders that are remembered. */
+  /** Senders to remember. */
   senders: 1_024,
 })
 
 export interface Ordered<T> {
   readonly item: T
-  /** The message before it did not come in time. */
+  /** The previous message did not arrive in time. */
   readonly gap?: true
-  /** Later ones of its sender were given before it. */
+  /** Later messages of the same sender were released before. */
   readonly late?: true
 }
 
@@ -35,12 +35,12 @@ interface Held<T> {
 }
 
 interface Sender<T> {
-  /** Ids that were given, oldest first. */
+  /** Released ids, oldest first. */
   readonly given: Set<string>
-  /** By the message that each waits for, in the order in which they came. */
+  /** By the id that each waits for, in the order of arrival. */
   readonly held: Map<string, Held<T>[]>
   count: number
-  /** Messages that were given without the one that they came after: that one is late. */
+  /** Ids of missing messages whose successors were released. If one arrives, it is late. */
   readonly missed: Set<string>
 }
 
@@ -48,15 +48,15 @@ export class Order<T> {
   readonly #senders = new Map<string, Sender<T>>()
   #count = 0
 
-  /** How many are held back. */
+  /** Number of messages held back. */
   get held(): number {
     return this.#count
   }
 
   /**
-   * A message came.
-   * @param known whether the one before it was given in an earlier run
-   * @returns what can be given now, in order
+   * Takes a message that arrived.
+   * @param known whether the previous message was released in an earlier run
+   * @returns the messages to release now, in order
    */
   push(
     from: string,
@@ -68,7 +68,7 @@ export class Order<T> {
     const fresh = !this.#senders.has(from)
     const sender = this.#sender(from)
     const { id, after } = message
-    // What a sender wrote before we knew of it is not waited for.
+    // The first message of a sender does not wait for earlier ones.
     if (after === undefined || after === id || fresh || known || sender.given.has(after)) return this.#give(sender, id, item)
     if (sender.missed.has(id)) return this.#give(sender, id, item)
     const waiting = sender.held.get(after) ?? []
@@ -81,7 +81,7 @@ export class Order<T> {
     return []
   }
 
-  /** Gives what waited too long. */
+  /** Releases messages that waited too long. */
   expire(now: number): Ordered<T>[] {
     const given: Ordered<T>[] = []
     for (const sender of this.#senders.values()) {
@@ -91,8 +91,8 @@ export class Order<T> {
   }
 
   /**
-   * Gives the oldest that `choose` picks with what follows it, to make room: of the sender that holds back most of them,
-   * so that nobody's are given early for another's.
+   * Makes room: finds the sender with the most held messages that `choose` selects, and releases the oldest held
+   * message of that sender, with those that follow it. So one sender cannot push out the messages of another.
    */
   release(choose: (item: T) => boolean): Ordered<T>[] {
     let [fullest, most]: [Sender<T> | undefined, number] = [undefined, 0]
@@ -103,14 +103,14 @@ export class Order<T> {
     return fullest === undefined ? [] : this.#giveOldest(fullest)
   }
 
-  /** When `expire` has something to give; infinite if nothing is held back. */
+  /** Returns when `expire` has a message to release; infinite if no message is held back. */
   due(): number {
     let due = Number.POSITIVE_INFINITY
     for (const sender of this.#senders.values()) due = Math.min(due, findOldest(sender)?.until ?? due)
     return due
   }
 
-  /** How many of those that `choose` picks are held back. */
+  /** Returns how many of the held messages `choose` selects. */
   count(choose: (item: T) => boolean): number {
     let count = 0
     if (this.#count > 0) for (const sender of this.#senders.values()) count += countHeld(sender, choose)
@@ -120,7 +120,7 @@ export class Order<T> {
   #sender(from: string): Sender<T> {
     const known = this.#senders.get(from)
     if (known !== undefined) {
-      // The one that was heard of longest ago is forgotten first.
+      // Re-inserted, so that the least recently active sender is forgotten first.
       this.#senders.delete(from)
       this.#senders.set(from, known)
       return known
@@ -136,7 +136,7 @@ export class Order<T> {
     return sender
   }
 
-  /** A message and all that waited for it. */
+  /** Releases a message and those that waited for it. */
   #give(sender: Sender<T>, id: string, item: T, gap = false): Ordered<T>[] {
     const late = sender.missed.delete(id)
     const given: Ordered<T>[] = [{ item, ...(gap && { gap: true as const }), ...(late && { late: true as const }) }]
@@ -159,7 +159,7 @@ export class Order<T> {
     return oldest === undefined ? [] : this.#giveHeld(sender, oldest)
   }
 
-  /** Without the one before it. */
+  /** Releases a held message without the previous one. */
   #giveHeld(sender: Sender<T>, held: Held<T>): Ordered<T>[] {
     const waiting = sender.held.get(held.after)!
     waiting.splice(waiting.indexOf(held), 1)
@@ -190,7 +190,7 @@ function findOldest<T>(sender: Sender<T>): Held<T> | undefined {
   return oldest
 }
 
-/** The first whose time is over; also one that would wait for longer than any does, because the clock was set back. */
+/** Returns the first message that waited too long, or that would wait longer than any may: the clock was set back. */
 function findOver<T>({ held, count }: Sender<T>, now: number): Held<T> | undefined {
   if (count > 0)
     for (const [each] of held.values()) if (each !== undefined && (each.until <= now || each.until > now + ORDER.hold)) return each

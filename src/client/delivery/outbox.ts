@@ -1,120 +1,51 @@
 /**
- * What was sent and is not confirmed: which relay is to get which message when, as a machine without I/O. It
- * has no clock, no randomness and no socket: they come as arguments. All times are milliseconds.
+ * Holds unconfirmed messages and decides which relay gets which message when, as a machine without I/O. Time and
+ * randomness are arguments. Times are milliseconds.
  *
- * A message leaves the outbox when its receiver confirmed it, when its deadline passed, or when no relay of the
- * receiver's will ever take it. That a relay took it confirms nothing: a relay holds messages in memory alone, and
- * may lie. So a message goes out again when the relay that holds it is known to have forgotten it (`onForgot`), to
- * the receiver's next relay when that one cannot be reached, and on a slow schedule whatever the relay says. The
- * receiver drops what comes twice.
+ * A message leaves the outbox when its receiver confirms it, when its deadline passes, or when no relay of the receiver
+ * will ever accept it. The answer of a relay is no confirmation: relays hold messages in memory, and may lie. So the
+ * outbox sends a message again when a relay forgot it (`onForgot`), to the receiver's next relay when the first one
+ * cannot be reached, and on a slow schedule in any case. The receiver drops duplicates.
  *
- * Messages for one receiver leave in the order in which they were added, also when they leave again.
+ * Messages for one receiver leave in the order in which they were added, also when they are sent again.
  */
-import { backoff } from './backoff.ts'
 import type { RelayErrorCode } from '../wire/error.ts'
+import { backoff, isOver } from './backoff.ts'
+import { OUTBOX, type OutboxChange, type OutboxEntry, type OutboxTask } from './entry.ts'
+import { Looks } from './looks.ts'
+import { Reach } from './reach.ts'
 
-/** What of a message outlives the process, where the outbox is kept. */
-export interface OutboxEntry {
-  readonly id: string
-  /** The receiver's fingerprint, `SHA256:…`. */
-  readonly to: string
-  /** The receiver's relays when the message was written, for when nobody knows newer ones. */
-  readonly relays: readonly string[]
-  /** An age file: encrypted and signed once, whatever becomes of it. */
-  readonly payload: Uint8Array
-  /** When it was written, and when it is given up. */
-  readonly time: number
-  readonly deadline: number
-  /** False for what nobody confirms (receipts): that a relay took it is all that there is to know. */
-  readonly confirm: boolean
-  /** False for what belongs to something larger (a part of a file): it is not kept, and nothing comes after it. */
-  readonly keep?: false
-  /** The relays that took it, and have not forgotten it as far as is known. */
-  readonly held: readonly string[]
-}
-
-/**
- * `waiting`: no relay took it yet. `held`: a relay did. `delivered`, `read`: the receiver said so. `expired`: its
- * deadline passed without a word of the receiver's. `failed`: no relay of the receiver's will take it.
- */
-export type DeliveryState = 'waiting' | 'held' | 'delivered' | 'read' | 'expired' | 'failed'
-
-/** A change of a message's state. */
-export interface OutboxChange {
-  readonly id: string
-  readonly to: string
-  readonly state: DeliveryState
-  /** The relay that took it, or that refused it last. */
-  readonly relay?: string
-  /** Why it failed, or why it still waits. */
-  readonly code?: RelayErrorCode
-}
-
-/** What is to be done at a relay. */
-export type OutboxTask =
-  | { readonly kind: 'send'; readonly relay: string; readonly id: string; readonly to: string; readonly payload: Uint8Array }
-  /** Connect with the former token: whether the relay still knows it says whether it forgot what it held. */
-  | { readonly kind: 'look'; readonly relay: string }
-
-export const OUTBOX = Object.freeze({
-  /** Messages, and bytes of them, that an outbox takes. */
-  entries: 10_000,
-  bytes: 67_108_864,
-  /** SENDs to one relay that are not answered. Behind one that is refused so many come out of order at most. */
-  window: 32,
-  /** Pauses until a held message goes out again, ms: the first, then the second, …; the last from then on. */
-  again: Object.freeze([3_600_000, 14_400_000, 43_200_000, 86_400_000]),
-  /** A relay is looked at after so long a pause, ms, which doubles up to the second number: below a token's time. */
-  look: Object.freeze([240_000, 1_920_000] as const),
-  /** What a relay refused for a reason that a person has to remove is tried again after, ms. */
-  denied: 3_600_000,
-  /** Confirmed messages that a later `read` is still taken for. */
-  confirmed: 4_096,
-})
-
-/** The longest pauses, ms: of a message that is held, and of a relay, which may ask for an hour and gets a little more. */
+/** The longest pause before a held message is sent again. */
 const MOST_AGAIN = OUTBOX.again.at(-1)!
-const MOST_BLOCKED = 2 * OUTBOX.denied
 
-/** What a relay says to us as a whole and will say again, until a person changes something. */
+/** Refusals of the user as a whole, which the relay repeats until a person changes something. */
 const LASTING: readonly RelayErrorCode[] = ['denied', 'bad-key', 'unsupported-key', 'onion-malformed']
 
 interface Entry extends Omit<OutboxEntry, 'held'> {
-  /** Where its SEND is out and not answered. */
+  /** The relay of its unanswered SEND. */
   flying: string | undefined
-  /** Has to go out: nobody holds it, or whoever does is not counted on. */
+  /** Whether to send it: no relay holds it, or not reliably. */
   wanted: boolean
   readonly held: Set<string>
   state: 'waiting' | 'held'
-  /** How often a relay took it. */
+  /** How often relays accepted it. */
   copies: number
-  /** When it goes out again if nothing is heard of it. */
+  /** When to send it again if no receipt comes. */
   again: number
-  /** Relays that will never take it, and why. */
+  /** Relays that will never accept it, and why. */
   readonly refused: Map<string, RelayErrorCode>
-}
-
-interface Block {
-  until: number
-  failures: number
-  readonly code: RelayErrorCode
 }
 
 export class Outbox {
   readonly #entries = new Map<string, Entry>()
   #bytes = 0
-  /** Relays that cannot be reached, or refuse everything for now. */
-  readonly #down = new Map<string, Block>()
-  /** `to relay`: that mailbox is full, or closed to us. */
-  readonly #shut = new Map<string, Block>()
-  /** Relays without a connection that held something: whether they do still has to be known before more is sent. */
-  readonly #doubted = new Set<string>()
-  /** When those are looked at. */
-  readonly #looks = new Map<string, { at: number; pause: number }>()
+  readonly #reach = new Reach()
+  readonly #looks = new Looks()
+  /** By id: the receivers of delivered messages, for later `read` receipts. */
   readonly #confirmed = new Map<string, string>()
   readonly #relaysOf: (to: string) => readonly string[] | undefined
 
-  /** @param relaysOf the relays of a receiver in the order of preference, where they are known */
+  /** @param relaysOf returns the relays of a receiver in order of preference, or undefined if they are not known */
   constructor(relaysOf: (to: string) => readonly string[] | undefined = () => undefined) {
     this.#relaysOf = relaysOf
   }
@@ -123,20 +54,20 @@ export class Outbox {
     return this.#entries.size
   }
 
-  /** Whether something waits for an answer of a relay, or to be sent. */
+  /** Whether a message waits to be sent, or for a relay's answer. */
   get busy(): boolean {
     for (const entry of this.#entries.values()) if (entry.wanted || entry.flying !== undefined) return true
     return false
   }
 
-  /** The last message to `to` that is not confirmed. */
+  /** Returns the id of the last unconfirmed message to `to`. */
   last(to: string): string | undefined {
     let last: string | undefined
     for (const entry of this.#entries.values()) if (entry.to === to && entry.confirm && entry.keep !== false) last = entry.id
     return last
   }
 
-  /** False if there is no room for it, or if it is there already. */
+  /** Adds a message. @returns false if there is no room for it, or it is there already */
   add(entry: OutboxEntry): boolean {
     if (this.#entries.has(entry.id) || this.#entries.size >= OUTBOX.entries || this.#bytes + entry.payload.length > OUTBOX.bytes)
       return false
@@ -145,7 +76,7 @@ export class Outbox {
     this.#entries.set(entry.id, {
       ...entry,
       flying: undefined,
-      // Of an earlier process: whether the relay has it still is not known, and a copy too many is dropped.
+      // A message of an earlier run is sent again: its relay may have lost it, and the receiver drops a duplicate.
       wanted: true,
       held: new Set(),
       state: held ? 'held' : 'waiting',
@@ -156,7 +87,7 @@ export class Outbox {
     return true
   }
 
-  /** Takes a message back, wherever it is; false if it is not there. */
+  /** Removes a message in any state. @returns false if it is not there */
   remove(id: string): boolean {
     const entry = this.#entries.get(id)
     if (entry === undefined) return false
@@ -165,7 +96,7 @@ export class Outbox {
     return true
   }
 
-  /** All that is unconfirmed and would be missed, oldest first. */
+  /** Returns the messages to keep in a store, oldest first. */
   entries(): OutboxEntry[] {
     return [...this.#entries.values()]
       .filter(({ confirm, keep }) => confirm && keep !== false)
@@ -175,17 +106,17 @@ export class Outbox {
       })
   }
 
-  /** What is to be done now; it counts as under way from here on, until the input that answers it. */
+  /** Returns the work to do now. It counts as under way until an input answers it. */
   take(now: number): OutboxTask[] {
     const tasks: OutboxTask[] = []
     const flying = new Map<string, number>()
     for (const { flying: relay } of this.#entries.values()) if (relay !== undefined) flying.set(relay, (flying.get(relay) ?? 0) + 1)
-    /** Receivers whose order would break. */
+    /** Receivers with an earlier message that cannot leave now: sending more would break the order. */
     const stopped = new Set<string>()
     for (const entry of this.#entries.values()) {
       if (entry.flying !== undefined || entry.deadline <= now || stopped.has(entry.to)) continue
-      // Most of many are held, and rest: they cost a look each, whenever anything is sent.
-      if (!entry.wanted && !isOver(entry.again, now, MOST_AGAIN) && this.#down.size === 0) continue
+      // A short cut for the many messages that are held and need nothing.
+      if (!entry.wanted && !isOver(entry.again, now, MOST_AGAIN) && !this.#reach.hasDown) continue
       if (isOver(entry.again, now, MOST_AGAIN)) {
         entry.wanted = true
         entry.again = Number.POSITIVE_INFINITY
@@ -196,11 +127,9 @@ export class Outbox {
         continue
       }
       const count = flying.get(relay) ?? 0
-      if (this.#doubted.has(relay)) {
-        // What it has lost goes before what is new.
-        const look = this.#looks.get(relay)
-        if (look === undefined) this.#looks.set(relay, { at: now, pause: OUTBOX.look[0] })
-        else if (look.at < Number.POSITIVE_INFINITY) look.at = now
+      if (this.#looks.isDoubted(relay)) {
+        // If the relay forgot messages, they go before this one.
+        this.#looks.hurry(relay, now)
         stopped.add(entry.to)
         continue
       }
@@ -211,22 +140,17 @@ export class Outbox {
       flying.set(relay, count + 1)
       entry.flying = relay
       entry.wanted = false
-      this.#looks.delete(relay)
+      this.#looks.cancel(relay)
       tasks.push({ kind: 'send', relay, id: entry.id, to: entry.to, payload: entry.payload })
     }
-    for (const [relay, look] of this.#looks) {
-      if (!isOver(look.at, now, OUTBOX.look[1]) || this.#isDown(relay, now)) continue
-      look.at = Number.POSITIVE_INFINITY
-      if (this.#doubted.has(relay)) tasks.push({ kind: 'look', relay })
-      else this.#looks.delete(relay)
-    }
+    for (const relay of this.#looks.take(now, (relay) => this.#reach.isDown(relay, now))) tasks.push({ kind: 'look', relay })
     return tasks
   }
 
-  /** When `take` or `expire` has something to do next; infinite if only an input can tell. */
+  /** Returns when to call `take` and `expire` next; infinite if only an input can change anything. */
   due(now: number): number {
     let due = Number.POSITIVE_INFINITY
-    /** By receiver: its relays that open again, and when. */
+    /** By receiver: its blocked relays, and when they open again. */
     const opening = new Map<string, readonly (readonly [relay: string, until: number])[]>()
     for (const entry of this.#entries.values()) {
       due = Math.min(due, entry.deadline)
@@ -234,20 +158,21 @@ export class Outbox {
       due = Math.min(due, entry.again)
       if (!entry.wanted && entry.held.size === 0) continue
       let relays = opening.get(entry.to)
-      if (relays === undefined) opening.set(entry.to, (relays = this.#opening(entry, now)))
+      if (relays === undefined) opening.set(entry.to, (relays = this.#reach.opening(entry.to, this.#relays(entry), now)))
       for (const [relay, until] of relays) if (!entry.refused.has(relay)) due = Math.min(due, until)
     }
-    for (const [relay, { at }] of this.#looks) due = Math.min(due, Math.max(at, this.#down.get(relay)?.until ?? 0))
-    return due
+    return Math.min(
+      due,
+      this.#looks.due((relay) => this.#reach.downUntil(relay)),
+    )
   }
 
-  /** The relay took it. @param seconds how long it says that it will hold it */
+  /** The relay accepted a message. @param seconds how long the relay says it will hold it */
   onSent(id: string, relay: string, seconds: number, now: number): OutboxChange | undefined {
     const entry = this.#entries.get(id)
     if (entry?.flying !== relay) return undefined
     entry.flying = undefined
-    unblock(this.#shut, `${entry.to} ${relay}`, now)
-    unblock(this.#down, relay, now)
+    this.#reach.onTaken(entry.to, relay, now)
     const pause = OUTBOX.again[Math.min(entry.copies, OUTBOX.again.length - 1)]!
     entry.copies++
     entry.held.add(relay)
@@ -259,8 +184,8 @@ export class Outbox {
   }
 
   /**
-   * The relay refused it, and the connection stays.
-   * @param seconds what the relay said about coming back
+   * The relay refused a message, and the connection stays open.
+   * @param seconds how long the relay asks to wait
    * @param random in [0, 1)
    */
   onRefused(
@@ -275,20 +200,19 @@ export class Outbox {
     if (entry?.flying !== relay) return undefined
     entry.flying = undefined
     entry.wanted = true
-    const shut = `${entry.to} ${relay}`
     switch (code) {
       case 'mailbox-full':
-        block(this.#shut, shut, code, now, (failures) => backoff(failures, random, seconds))
+        this.#reach.blockMailbox(entry.to, relay, code, now, (failures) => backoff(failures, random, seconds))
         break
       case 'too-large':
         entry.refused.set(relay, code)
         break
       case 'denied':
         entry.refused.set(relay, code)
-        block(this.#shut, shut, code, now, () => OUTBOX.denied)
+        this.#reach.blockMailbox(entry.to, relay, code, now, () => OUTBOX.denied)
         break
       default:
-        block(this.#down, relay, code, now, (failures) => backoff(failures, random, seconds))
+        this.#reach.blockRelay(relay, code, now, (failures) => backoff(failures, random, seconds))
     }
     const relays = this.#relays(entry)
     if (!relays.every((each) => entry.refused.has(each))) return { id, to: entry.to, state: entry.state, relay, code }
@@ -296,10 +220,10 @@ export class Outbox {
     return { id, to: entry.to, state: 'failed', relay, code }
   }
 
-  /** The relay cannot be reached, or the connection was lost: what was under way there is sent again. */
+  /** The relay could not be reached, or the connection broke. Messages that were under way there are sent again. */
   onLost(relay: string, code: RelayErrorCode, seconds: number | undefined, random: number, now: number): OutboxChange[] {
     const lasting = LASTING.includes(code)
-    block(this.#down, relay, code, now, (failures) => (lasting ? OUTBOX.denied : backoff(failures, random, seconds)))
+    this.#reach.blockRelay(relay, code, now, (failures) => (lasting ? OUTBOX.denied : backoff(failures, random, seconds)))
     const changes: OutboxChange[] = []
     for (const entry of this.#entries.values()) {
       if (entry.flying === relay) {
@@ -313,52 +237,47 @@ export class Outbox {
       if (failed) this.remove(entry.id)
       changes.push({ id: entry.id, to: entry.to, state: failed ? 'failed' : 'waiting', relay, code })
     }
-    if (!this.#holds(relay)) return changes
-    // To be known as soon as it can be.
-    this.#doubted.add(relay)
-    this.#looks.set(relay, { at: now, pause: OUTBOX.look[0] })
+    if (this.#holds(relay)) this.#looks.onLost(relay, now)
     return changes
   }
 
   /** The relay can be reached. */
   onReached(relay: string): void {
-    this.#down.delete(relay)
+    this.#reach.onReached(relay)
   }
 
-  /** We are connected for sending; if it forgot, that was said before. */
+  /** A connection for sending is up. If the relay forgot its messages, `onForgot` was called before. */
   onUp(relay: string): void {
-    this.#down.delete(relay)
-    this.#doubted.delete(relay)
+    this.#reach.onReached(relay)
+    this.#looks.onUp(relay)
   }
 
-  /** Our connection to the relay ended because nothing was to be done there. */
+  /** The client ended the connection because there was nothing to do. @param random in [0, 1) */
   onIdle(relay: string, random: number, now: number): void {
-    if (!this.#holds(relay)) return
-    this.#doubted.add(relay)
-    const pause = Math.min((this.#looks.get(relay)?.pause ?? OUTBOX.look[0] / 2) * 2, OUTBOX.look[1])
-    this.#looks.set(relay, { at: now + pause * (0.75 + random / 4), pause })
+    if (this.#holds(relay)) this.#looks.onIdle(relay, random, now)
   }
 
-  /** The relay has lost all that it held. */
+  /** The relay lost all its messages. */
   onForgot(relay: string): void {
     for (const entry of this.#entries.values()) {
       if (!entry.held.delete(relay) || entry.held.size > 0) continue
       entry.wanted = entry.flying === undefined
       entry.again = Number.POSITIVE_INFINITY
     }
-    for (const shut of this.#shut.keys()) if (shut.endsWith(` ${relay}`)) this.#shut.delete(shut)
+    this.#reach.onForgot(relay)
   }
 
   /**
-   * A relay of our own has lost all that it held, receipts among it: what is unconfirmed goes out again soon, so that
-   * its receiver says once more what it said.
+   * A relay that the user receives from lost all its messages, perhaps receipts too. Sends unconfirmed messages again
+   * within 5 to 15 seconds, so that their receivers repeat their receipts.
+   * @param random in [0, 1)
    */
   onReceiptsLost(random: number, now: number): void {
     const soon = now + 5_000 + random * 10_000
     for (const entry of this.#entries.values()) if (entry.held.size > 0) entry.again = Math.min(entry.again, soon)
   }
 
-  /** `from` says of messages that they came, or were read. Of messages that were not sent to it, it has nothing to say. */
+  /** `from` confirms that messages were delivered or read. Ignores ids of messages that were not sent to `from`. */
   onReceipt(from: string, ids: readonly string[], state: 'delivered' | 'read'): OutboxChange[] {
     const changes: OutboxChange[] = []
     for (const id of ids) {
@@ -371,13 +290,11 @@ export class Outbox {
       if (state === 'read') this.#confirmed.delete(id)
       changes.push({ id, to: from, state })
     }
-    // Who takes messages has room for more.
-    if (changes.length > 0)
-      for (const [shut, { code }] of this.#shut) if (code === 'mailbox-full' && shut.startsWith(`${from} `)) this.#shut.delete(shut)
+    if (changes.length > 0) this.#reach.onFetched(from)
     return changes
   }
 
-  /** Gives up what is past its deadline. */
+  /** Gives up messages whose deadline has passed. */
   expire(now: number): OutboxChange[] {
     const changes: OutboxChange[] = []
     for (const { id, to, deadline, confirm } of this.#entries.values()) {
@@ -385,13 +302,8 @@ export class Outbox {
       this.remove(id)
       if (confirm) changes.push({ id, to, state: 'expired' })
     }
-    for (const relay of this.#doubted)
-      if (!this.#holds(relay)) {
-        this.#doubted.delete(relay)
-        this.#looks.delete(relay)
-      }
-    for (const [relay, { until }] of this.#down) if (until < now - OUTBOX.denied) this.#down.delete(relay)
-    for (const [shut, { until }] of this.#shut) if (until < now - OUTBOX.denied) this.#shut.delete(shut)
+    this.#looks.expire((relay) => this.#holds(relay))
+    this.#reach.expire(now)
     return changes
   }
 
@@ -400,28 +312,16 @@ export class Outbox {
     return known === undefined || known.length === 0 ? entry.relays : known
   }
 
-  /** The relays of the entry's receiver that cannot take anything now, and when they are tried again. */
-  #opening(entry: Entry, now: number): (readonly [relay: string, until: number])[] {
-    return this.#relays(entry)
-      .map((relay) => [relay, Math.max(this.#down.get(relay)?.until ?? 0, this.#shut.get(`${entry.to} ${relay}`)?.until ?? 0)] as const)
-      .filter(([, until]) => !isOver(until, now))
-  }
-
-  #isDown(relay: string, now: number): boolean {
-    return !isOver(this.#down.get(relay)?.until ?? 0, now)
-  }
-
-  /** Where an entry goes now, if it has to go anywhere. */
+  /** Chooses the relay that an entry goes to now, if it should go to any. */
   #choose(entry: Entry, now: number): string | undefined {
     const relays = this.#relays(entry)
-    const open = (relay: string): boolean =>
-      !entry.refused.has(relay) && !this.#isDown(relay, now) && isOver(this.#shut.get(`${entry.to} ${relay}`)?.until ?? 0, now)
+    const open = (relay: string): boolean => !entry.refused.has(relay) && this.#reach.isOpen(entry.to, relay, now)
     if (entry.wanted) {
-      // A relay that took it and left it unconfirmed comes after those that did not have it yet.
+      // Relays that never had the message come before one that had it without a receipt following.
       return relays.find((relay) => open(relay) && !entry.held.has(relay)) ?? relays.find(open)
     }
-    // Where all that hold it cannot be reached, its receiver cannot either.
-    if (entry.held.size === 0 || [...entry.held].some((relay) => (this.#down.get(relay)?.failures ?? 0) < 2)) return undefined
+    // If no relay that holds it can be reached, its receiver cannot fetch it there either.
+    if (entry.held.size === 0 || [...entry.held].some((relay) => this.#reach.failures(relay) < 2)) return undefined
     return relays.find((relay) => open(relay) && !entry.held.has(relay))
   }
 
@@ -429,22 +329,4 @@ export class Outbox {
     for (const { held } of this.#entries.values()) if (held.has(relay)) return true
     return false
   }
-}
-
-function block(blocks: Map<string, Block>, name: string, code: RelayErrorCode, now: number, pause: (failures: number) => number): void {
-  const before = blocks.get(name)
-  // Many refusals that were under way together are one.
-  if (before !== undefined && !isOver(before.until, now)) return
-  const failures = (before?.failures ?? 0) + 1
-  blocks.set(name, { until: now + pause(failures), failures, code })
-}
-
-/** Whether a time has come; also one that is further ahead than any pause is, because the clock was set back. */
-function isOver(time: number, now: number, most = MOST_BLOCKED): boolean {
-  return time <= now || (time < Number.POSITIVE_INFINITY && time > now + most)
-}
-
-/** What was under way before a refusal came may have been taken: that takes nothing back. */
-function unblock(blocks: Map<string, Block>, name: string, now: number): void {
-  if ((blocks.get(name)?.until ?? now + 1) <= now) blocks.delete(name)
 }

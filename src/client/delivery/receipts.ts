@@ -1,16 +1,16 @@
 /**
- * What is to be confirmed to whom, gathered for a short while so that one message confirms many; a machine without
- * I/O, times are milliseconds. What is added twice is said once.
+ * Collects receipts for a short while, so that one message confirms many, as a machine without I/O. Times are
+ * milliseconds. An id that is added twice is sent once.
  */
 
 export const RECEIPTS = Object.freeze({
-  /** How long they are gathered, ms. */
+  /** How long to collect, ms. */
   pause: 1_000,
-  /** So many that are hurried are not gathered any longer. */
+  /** This many urgent receipts are sent without waiting longer. */
   hurried: 8,
-  /** Ids in one message (docs/protocol.md, section 10). */
+  /** Most ids in one message (docs/protocol.md, section 10). */
   most: 256,
-  /** Ids that wait for all; what is more is left out, and its sender asks again. */
+  /** Most waiting ids. Further ones are dropped; their senders repeat their messages and get a receipt then. */
   all: 16_384,
 })
 
@@ -23,7 +23,7 @@ export interface Receipt {
 }
 
 export class Receipts {
-  /** By `state to`. */
+  /** By `state receiver`. */
   readonly #waiting = new Map<string, { readonly since: number; readonly ids: Set<string>; hurried: number }>()
   #count = 0
 
@@ -31,7 +31,7 @@ export class Receipts {
     return this.#count
   }
 
-  /** @param hurry its sender waits for it before it sends more */
+  /** Adds a receipt. @param hurry the sender waits for it before it sends more */
   add(to: string, id: string, state: ReceiptState, now: number, hurry = false): void {
     const name = `${state} ${to}`
     const waiting = this.#waiting.get(name) ?? { since: now, ids: new Set<string>(), hurried: 0 }
@@ -43,12 +43,12 @@ export class Receipts {
     this.#count++
   }
 
-  /** What was gathered long enough, or is a message's worth. `all` takes whatever there is. */
+  /** Takes the receipts that waited long enough or fill a message; with `all`, every one. */
   take(now: number, all = false): Receipt[] {
     const taken: Receipt[] = []
     for (const [name, waiting] of this.#waiting) {
       const { since, ids } = waiting
-      // Not yet; unless they are from later than now, because the clock was set back.
+      // Too early, unless `since` is in the future because the clock was set back.
       if (!all && since + RECEIPTS.pause > now && since <= now && !isFull(waiting)) continue
       this.#waiting.delete(name)
       this.#count -= ids.size
@@ -60,7 +60,7 @@ export class Receipts {
     return taken
   }
 
-  /** When `take` has something; infinite if there is nothing. */
+  /** Returns when `take` has a receipt; infinite if none waits. */
   due(): number {
     let due = Number.POSITIVE_INFINITY
     for (const waiting of this.#waiting.values()) due = Math.min(due, isFull(waiting) ? waiting.since : waiting.since + RECEIPTS.pause)

@@ -1,8 +1,8 @@
 /**
- * Which messages came before, so that one that a relay, or whoever caught it, delivers again is told. Of a message
- * only a tag is kept: the beginning of SHA-256 over its sender's fingerprint and its id. For 15 days; older messages
- * are `stale` anyway. Where the bound on their number is reached the oldest are forgotten, and whatever is from
- * before them is `stale` from then on: forgetting never makes an old message genuine. Pure, also in a browser.
+ * Remembers which messages came, to recognise replays by a relay or by an attacker who recorded a message. It keeps a
+ * tag of each message for 15 days: the start of the SHA-256 of the sender's fingerprint and the id. Older messages are
+ * `stale` anyway. If there are too many tags, it forgets the oldest, and all messages from before them become `stale`,
+ * so that forgetting never makes an old message `genuine` again. Pure; runs in a browser too.
  */
 import { base64urlnopad } from '@scure/base'
 import { sha256 } from '../../auth/crypto.ts'
@@ -12,25 +12,25 @@ import { decodeText, encodeText, parseNumber } from '../format/field.ts'
 import type { SeenBefore } from '../format/message.ts'
 
 const FORM = 'asfaleia-seen/1'
-/** Seconds that a tag is kept: a day more than messages count as fresh. */
+/** Seconds to keep a tag: a day longer than messages count as fresh. */
 const KEPT = 15 * 86_400
 const TAG_BYTES = 16
-/** Their text has about 9 MB; a file of a GiB comes in as many messages as a quarter of them. */
+/** Most tags. Their text has about 9 MB. A file of 1 GiB takes a quarter of them. */
 const TAGS = 262_144
-/** How many are forgotten at once where there are too many. */
+/** Fraction of the tags to forget when there are too many. */
 const FORGOTTEN = 1 / 8
 
-/** Where the tags are kept between two runs: a text, to which lines are added. */
+/** Keeps the tags between two runs, as a text that grows by lines. */
 export interface SeenStore {
-  /** @returns undefined where there is none yet */
+  /** @returns undefined if there is no text yet */
   load(): Promise<Uint8Array | undefined>
   append(line: Uint8Array): Promise<void>
-  /** Instead of all that is there, as a whole or not at all. */
+  /** Replaces the whole text atomically. */
   replace(text: Uint8Array): Promise<void>
 }
 
 export class Seen implements SeenBefore {
-  /** By tag: until when it is kept, in seconds since 1970. */
+  /** By tag: when to forget it, in seconds since 1970. */
   readonly #until = new Map<string, number>()
   readonly #most: number
   #since = -Infinity
@@ -40,15 +40,15 @@ export class Seen implements SeenBefore {
   }
 
   /**
-   * What {@link encode} and {@link add} wrote. A last line that was not written to its end is left out.
-   * @param now in seconds since 1970
-   * @returns undefined where it is not of that form
+   * Reads a text that {@link encode} and {@link add} wrote. Ignores an incomplete last line.
+   * @param now seconds since 1970
+   * @returns undefined if the text is malformed
    */
   static decode(text: Uint8Array, now: number, most: number = TAGS): Seen | undefined {
     const seen = new Seen(most)
     const [form, ...lines] = (decodeText(text) ?? '').split('\n')
     if (form !== FORM) return undefined
-    // What stands after the last LF.
+    // The part after the last LF: empty, or an incomplete line.
     lines.pop()
     for (const line of lines) {
       const [tag = '', digits = '', ...more] = line.split(' ')
@@ -66,12 +66,12 @@ export class Seen implements SeenBefore {
     return this.#until.size
   }
 
-  /** Messages from before this time, in seconds, it cannot tell any more. */
+  /** Seconds since 1970. It no longer knows about messages from before this time. */
   get since(): number {
     return this.#since
   }
 
-  /** What another program of the same person knows, too. */
+  /** Adds the tags of another program of the same user. */
   merge(other: Seen, now: number): void {
     for (const [tag, until] of other.#until) this.#until.set(tag, Math.max(until, this.#until.get(tag) ?? 0))
     this.#since = Math.max(this.#since, other.#since)
@@ -83,10 +83,11 @@ export class Seen implements SeenBefore {
   }
 
   /**
-   * To be called when the message was shown or stored.
+   * Adds a message. Call it once the message is shown or stored.
    *
-   * @param message.time the message's own, in seconds since 1970; one from the future is kept longer, 30 days at most
-   * @returns what is to be appended to a store
+   * @param message.time the message's time, in seconds since 1970. A tag of a message from the future is kept longer,
+   *   at most 30 days.
+   * @returns the line to append to a store
    */
   add(message: { readonly from: Pick<SshKey, 'fingerprint'>; readonly id: string; readonly time: number }, now: number): Uint8Array {
     const tag = tagOf(message.from, message.id)
@@ -96,7 +97,7 @@ export class Seen implements SeenBefore {
     return encodeText(`${tag} ${until}\n`)
   }
 
-  /** All that is kept, for a store. */
+  /** Returns the whole text, for a store. */
   encode(): Uint8Array {
     const since = this.#since === -Infinity ? '' : `since ${this.#since}\n`
     const lines = [...this.#until].map(([tag, until]) => `${tag} ${until}\n`)
@@ -111,10 +112,10 @@ export class Seen implements SeenBefore {
     for (const [tag, until] of oldest.slice(0, oldest.length - kept)) this.#drop(tag, until)
   }
 
-  /** Also one whose time is over: the clock that says so may be set back again. */
+  /** Drops a tag. An expired one moves `since` too, because the clock may be set back again. */
   #drop(tag: string, until: number): void {
     this.#until.delete(tag)
-    // A message is not younger than this, unless it came from the future.
+    // A message with this tag is not newer than that, unless its time was in the future.
     this.#since = Math.max(this.#since, until - KEPT + 1)
   }
 }

@@ -5,7 +5,7 @@
 import type { Contact } from './contact.ts'
 import { RelayError } from '../wire/error.ts'
 import type { Content } from '../format/content.ts'
-import { type DeliveryState, OUTBOX } from '../delivery/outbox.ts'
+import { type DeliveryState, OUTBOX } from '../delivery/entry.ts'
 
 /** What becomes of a message. */
 export interface Delivery {

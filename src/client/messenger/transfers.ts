@@ -16,7 +16,7 @@ import {
   hashOf,
 } from '../delivery/file.ts'
 import { type Content, countParts, type FilePart, PART_BYTES, PARTS, type PartRange } from '../format/content.ts'
-import type { DeliveryState } from '../delivery/outbox.ts'
+import type { DeliveryState } from '../delivery/entry.ts'
 
 /** A file that a contact wants to send. */
 export interface FileOffer extends FileInfo {

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { Outbox, OUTBOX, type OutboxEntry, type OutboxTask } from '../../../src/client/delivery/outbox.ts'
+import { OUTBOX, type OutboxEntry, type OutboxTask } from '../../../src/client/delivery/entry.ts'
+import { Outbox } from '../../../src/client/delivery/outbox.ts'
 
 const BOB = `SHA256:${'b'.repeat(43)}`
 const CAROL = `SHA256:${'c'.repeat(43)}`

@@ -1,0 +1,61 @@
+/** The messages of an outbox: their stored form, their states, and the outbox's limits. Times are milliseconds. */
+import type { RelayErrorCode } from '../wire/error.ts'
+
+/** An unconfirmed message, as an outbox takes it and as a store keeps it between two runs. */
+export interface OutboxEntry {
+  readonly id: string
+  /** The receiver's fingerprint, `SHA256:…`. */
+  readonly to: string
+  /** The receiver's relays when the message was written, used if no newer ones are known. */
+  readonly relays: readonly string[]
+  /** The age file. The message is signed and encrypted once, however often it is sent. */
+  readonly payload: Uint8Array
+  /** When the message was written, and when the outbox gives it up. */
+  readonly time: number
+  readonly deadline: number
+  /** False if the receiver sends no receipt for it (receipts themselves): a relay's answer settles it. */
+  readonly confirm: boolean
+  /** False for a part of a file: stores do not keep it, and no message refers to it in `after`. */
+  readonly keep?: false
+  /** The relays that accepted it and, as far as is known, still hold it. */
+  readonly held: readonly string[]
+}
+
+/**
+ * `waiting`: no relay accepted the message yet. `held`: a relay accepted it. `delivered`, `read`: the receiver
+ * confirmed that. `expired`: its deadline passed without a receipt. `failed`: no relay of the receiver will accept it.
+ */
+export type DeliveryState = 'waiting' | 'held' | 'delivered' | 'read' | 'expired' | 'failed'
+
+/** A change of a message's state. */
+export interface OutboxChange {
+  readonly id: string
+  readonly to: string
+  readonly state: DeliveryState
+  /** The relay that accepted it, or that refused it last. */
+  readonly relay?: string
+  /** Why it failed, or why it still waits. */
+  readonly code?: RelayErrorCode
+}
+
+/** Work for the connection to a relay. */
+export type OutboxTask =
+  | { readonly kind: 'send'; readonly relay: string; readonly id: string; readonly to: string; readonly payload: Uint8Array }
+  /** Connect with the former token. If the relay does not know it, the relay restarted and forgot its messages. */
+  | { readonly kind: 'look'; readonly relay: string }
+
+export const OUTBOX = Object.freeze({
+  /** Most messages of an outbox, and most bytes of their payloads. */
+  entries: 10_000,
+  bytes: 67_108_864,
+  /** Unanswered SENDs to one relay. If the relay refuses one, at most this many arrive out of order. */
+  window: 32,
+  /** Pauses before a held message is sent again, ms: after the first time, the second, and so on. The last repeats. */
+  again: Object.freeze([3_600_000, 14_400_000, 43_200_000, 86_400_000]),
+  /** Pauses before a look at a relay, ms, doubling from the first to the second, which is below a token's lifetime. */
+  look: Object.freeze([240_000, 1_920_000] as const),
+  /** Pause after a refusal that only a person can resolve, ms. */
+  denied: 3_600_000,
+  /** Most delivered messages for which the outbox still accepts a `read` receipt. */
+  confirmed: 4_096,
+})

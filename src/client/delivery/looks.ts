@@ -1,0 +1,75 @@
+/**
+ * When to look at relays that hold messages while there is no connection to them: they may restart and forget. A look
+ * is a connection with the former token, which the relay knows only if it did not restart. Pure; times are in ms.
+ */
+import { isOver } from './backoff.ts'
+import { OUTBOX } from './entry.ts'
+
+export class Looks {
+  /** Relays without a connection that hold messages as far as is known. Nothing is sent there before a look. */
+  readonly #doubted = new Set<string>()
+  /** By relay: when to look, infinite while a look is under way, and the pause that led to it. */
+  readonly #looks = new Map<string, { at: number; pause: number }>()
+
+  isDoubted(relay: string): boolean {
+    return this.#doubted.has(relay)
+  }
+
+  /** Plans a look at a doubted relay for now, because a message is to be sent there. */
+  hurry(relay: string, now: number): void {
+    const look = this.#looks.get(relay)
+    if (look === undefined) this.#looks.set(relay, { at: now, pause: OUTBOX.look[0] })
+    else if (look.at < Number.POSITIVE_INFINITY) look.at = now
+  }
+
+  /** A message goes to the relay, which is as good as a look. */
+  cancel(relay: string): void {
+    this.#looks.delete(relay)
+  }
+
+  /** Returns the relays to look at now. They count as under way from here on. */
+  take(now: number, isDown: (relay: string) => boolean): string[] {
+    const relays: string[] = []
+    for (const [relay, look] of this.#looks) {
+      if (!isOver(look.at, now, OUTBOX.look[1]) || isDown(relay)) continue
+      look.at = Number.POSITIVE_INFINITY
+      if (this.#doubted.has(relay)) relays.push(relay)
+      else this.#looks.delete(relay)
+    }
+    return relays
+  }
+
+  /** Returns when `take` has a relay next; infinite if it has none. */
+  due(downUntil: (relay: string) => number): number {
+    let due = Number.POSITIVE_INFINITY
+    for (const [relay, { at }] of this.#looks) due = Math.min(due, Math.max(at, downUntil(relay)))
+    return due
+  }
+
+  /** The connection broke while the relay held messages: look as soon as it can be reached. */
+  onLost(relay: string, now: number): void {
+    this.#doubted.add(relay)
+    this.#looks.set(relay, { at: now, pause: OUTBOX.look[0] })
+  }
+
+  /** A connection for sending is up. If the relay forgot its messages, `onForgot` came before. */
+  onUp(relay: string): void {
+    this.#doubted.delete(relay)
+  }
+
+  /** The client ended an idle connection to a relay that holds messages. @param random in [0, 1) */
+  onIdle(relay: string, random: number, now: number): void {
+    this.#doubted.add(relay)
+    const pause = Math.min((this.#looks.get(relay)?.pause ?? OUTBOX.look[0] / 2) * 2, OUTBOX.look[1])
+    this.#looks.set(relay, { at: now + pause * (0.75 + random / 4), pause })
+  }
+
+  /** Forgets relays that hold no message any more. */
+  expire(holds: (relay: string) => boolean): void {
+    for (const relay of this.#doubted)
+      if (!holds(relay)) {
+        this.#doubted.delete(relay)
+        this.#looks.delete(relay)
+      }
+  }
+}

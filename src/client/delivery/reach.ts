@@ -1,0 +1,110 @@
+/**
+ * Which relays, and which mailboxes at them, an outbox should not try for now. Pure, times are milliseconds.
+ */
+import type { RelayErrorCode } from '../wire/error.ts'
+import { isOver } from './backoff.ts'
+import { OUTBOX } from './entry.ts'
+
+interface Block {
+  until: number
+  failures: number
+  readonly code: RelayErrorCode
+}
+
+/** The longest block. A relay may ask for an hour, and backoff adds a little. */
+const MOST_BLOCKED = 2 * OUTBOX.denied
+
+/** Returns how long to block, in ms. @param failures failures in a row, this one included */
+type Pause = (failures: number) => number
+
+export class Reach {
+  /** Relays that cannot be reached, or refuse everything for now. */
+  readonly #down = new Map<string, Block>()
+  /** By `receiver relay`: mailboxes that are full, or closed to this user. */
+  readonly #shut = new Map<string, Block>()
+
+  /** Whether any relay is blocked, or was a short while ago. */
+  get hasDown(): boolean {
+    return this.#down.size > 0
+  }
+
+  isDown(relay: string, now: number): boolean {
+    return !isOver(this.downUntil(relay), now, MOST_BLOCKED)
+  }
+
+  /** Returns until when the relay is blocked; 0 if it is not. */
+  downUntil(relay: string): number {
+    return this.#down.get(relay)?.until ?? 0
+  }
+
+  /** Returns how often in a row the relay failed. */
+  failures(relay: string): number {
+    return this.#down.get(relay)?.failures ?? 0
+  }
+
+  /** Whether the relay may be tried with a message for `to`. */
+  isOpen(to: string, relay: string, now: number): boolean {
+    return !this.isDown(relay, now) && isOver(this.#shutUntil(to, relay), now, MOST_BLOCKED)
+  }
+
+  /** Returns those of the relays that cannot take a message for `to` now, each with the time of the next try. */
+  opening(to: string, relays: readonly string[], now: number): (readonly [relay: string, until: number])[] {
+    return relays
+      .map((relay) => [relay, Math.max(this.downUntil(relay), this.#shutUntil(to, relay))] as const)
+      .filter(([, until]) => !isOver(until, now, MOST_BLOCKED))
+  }
+
+  /** Blocks a relay. */
+  blockRelay(relay: string, code: RelayErrorCode, now: number, pause: Pause): void {
+    block(this.#down, relay, code, now, pause)
+  }
+
+  /** Blocks a mailbox at a relay. */
+  blockMailbox(to: string, relay: string, code: RelayErrorCode, now: number, pause: Pause): void {
+    block(this.#shut, `${to} ${relay}`, code, now, pause)
+  }
+
+  /** The relay can be reached. */
+  onReached(relay: string): void {
+    this.#down.delete(relay)
+  }
+
+  /** The relay accepted a message for `to`. */
+  onTaken(to: string, relay: string, now: number): void {
+    unblock(this.#shut, `${to} ${relay}`, now)
+    unblock(this.#down, relay, now)
+  }
+
+  /** The relay lost its messages, so its mailboxes are no longer full. */
+  onForgot(relay: string): void {
+    for (const name of this.#shut.keys()) if (name.endsWith(` ${relay}`)) this.#shut.delete(name)
+  }
+
+  /** The receiver fetched messages, so its mailboxes have room again. */
+  onFetched(to: string): void {
+    for (const [name, { code }] of this.#shut) if (code === 'mailbox-full' && name.startsWith(`${to} `)) this.#shut.delete(name)
+  }
+
+  /** Forgets blocks that ended long ago, and with them how often a relay failed. */
+  expire(now: number): void {
+    for (const blocks of [this.#down, this.#shut])
+      for (const [name, { until }] of blocks) if (until < now - OUTBOX.denied) blocks.delete(name)
+  }
+
+  #shutUntil(to: string, relay: string): number {
+    return this.#shut.get(`${to} ${relay}`)?.until ?? 0
+  }
+}
+
+function block(blocks: Map<string, Block>, name: string, code: RelayErrorCode, now: number, pause: Pause): void {
+  const before = blocks.get(name)
+  // Several requests that were under way together and are refused count as one failure.
+  if (before !== undefined && !isOver(before.until, now, MOST_BLOCKED)) return
+  const failures = (before?.failures ?? 0) + 1
+  blocks.set(name, { until: now + pause(failures), failures, code })
+}
+
+/** Removes a block that is over. One that lasts stays: the accepted message may have been sent before the refusal. */
+function unblock(blocks: Map<string, Block>, name: string, now: number): void {
+  if ((blocks.get(name)?.until ?? now + 1) <= now) blocks.delete(name)
+}
