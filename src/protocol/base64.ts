@@ -1,17 +1,18 @@
 /**
- * Padded base64 (RFC 4648, section 4), in bytes and without Node, for a page has no Buffer. Decodes from bytes into memory of
- * its own, and never makes a string of either, since nobody could overwrite it.
+ * Padded base64 (RFC 4648, section 4). Works on bytes and needs no Buffer, which a page does not have. Decoding makes
+ * no string: memory of a string cannot be overwritten.
  */
 
 const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'
 const CHARACTERS = Uint8Array.from(ALPHABET, (character) => character.charCodeAt(0))
-/** The value of each of the 64 characters, -1 for every other byte. */
+/** The value of each of the 64 characters, and -1 for every other byte. */
 const DIGITS = new Int8Array(256).fill(-1)
 for (const [value, character] of CHARACTERS.entries()) DIGITS[character] = value
 const PADDING = 0x3d
 
 const ascii = new TextDecoder()
 
+/** Encodes bytes, with padding. */
 export function encodeBase64(bytes: Uint8Array): string {
   const { length } = bytes
   const text = new Uint8Array(Math.ceil(length / 3) * 4)
@@ -28,16 +29,18 @@ export function encodeBase64(bytes: Uint8Array): string {
 }
 
 /**
- * The bytes that `digits` is the base64 of.
+ * Decodes base64 into new memory.
  *
- * @param stray whether bits beyond the last byte may be set, which nothing canonical has
- * @returns undefined where the alphabet, the padding or the length is wrong, or it holds no byte at all
+ * @param digits the characters, in ASCII
+ * @param stray whether the unused bits of the last character may be set; canonical base64 has them zero
+ * @returns undefined if the alphabet, the padding or the length is wrong, or if there is not at least one byte
  */
 export function decodeBase64(digits: Uint8Array, stray: 'refused' | 'ignored' = 'refused'): Uint8Array | undefined {
   const { length } = digits
   if (length === 0 || length % 4 !== 0) return undefined
   const padding = digits[length - 1] !== PADDING ? 0 : digits[length - 2] !== PADDING ? 1 : 2
   const bytes = new Uint8Array((length / 4) * 3 - padding)
+  // Negative as soon as one digit, or one stray bit, was wrong.
   let wrong = 0
   let at = 0
   for (let i = 0; i < length; i += 4) {

@@ -1,12 +1,12 @@
 /**
- * The refusals of docs/protocol.md, section 5: a closed set of codes, each with what it does to the
- * connection and one fixed line of text. The text is for people and never holds what a peer sent.
+ * The errors of docs/protocol.md, section 5: a closed set of codes, each with its effect on the connection and one
+ * fixed line of text. The text is for people; it never contains bytes that a peer sent.
  */
 import { CodedError } from './coded-error.ts'
 
 export interface ErrorRow {
   readonly text: string
-  /** `stays`, `closes`, or how many of this code on one connection close it. */
+  /** `stays`, `closes`, or the number of errors of this code after which the connection closes. */
   readonly connection: 'stays' | 'closes' | number
 }
 
@@ -21,10 +21,10 @@ export const ERRORS = {
   denied: { text: 'this relay does not admit that key', connection: 'stays' },
   'mailbox-full': { text: 'the receiver has too many messages waiting', connection: 'stays' },
   'relay-full': { text: 'the relay has no memory left for messages', connection: 'stays' },
-  'rate-limited': { text: 'too many, come back in the seconds that follow', connection: 'stays' },
+  'rate-limited': { text: 'too many requests, try again after the seconds in the next field', connection: 'stays' },
   'not-ready': { text: 'the relay does not know its onion name yet', connection: 'stays' },
   timeout: { text: 'not authenticated in time, or idle too long', connection: 'closes' },
-  restarting: { text: 'the relay is going down, come back in the seconds that follow', connection: 'closes' },
+  restarting: { text: 'the relay is going down, try again after the seconds in the next field', connection: 'closes' },
 } as const satisfies Record<string, ErrorRow>
 
 export type ErrorCode = keyof typeof ERRORS
@@ -36,11 +36,11 @@ export const NOTICE_CODES = ['taken-over', 'restarting', 'moved'] as const
 export type NoticeCode = (typeof NOTICE_CODES)[number]
 
 /**
- * The peer erred: answered with its code, counted, never logged.
- * Carries no text of its own, so nothing that a peer sent can get into it.
+ * Reports a mistake of the peer. The session answers it with its code, counts it and never logs it. The error has no
+ * text of its own, so no byte of the peer can get into it.
  */
 export class ProtocolError extends CodedError<ErrorCode> {
-  /** Third field of the ERROR: seconds to wait, where the code has them. */
+  /** The third field of the ERROR, for the codes that have one: seconds to wait. */
   readonly detail: number | undefined
 
   constructor(code: ErrorCode, detail?: number) {

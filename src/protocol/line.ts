@@ -1,86 +1,93 @@
 /**
- * Cuts bytes into packets, one at a time, on demand: `push` what arrived, then call `next` until it
- * has none. A line is bounded before it is complete, and every byte handed in is overwritten once
- * it was read, so no payload outlives its packet here. Knows nothing of what a packet means.
+ * Cuts a stream of bytes into packets, on demand: `push` a chunk, then call `next` until no packet is complete. A
+ * decoder bounds a line before the line is complete, and overwrites every byte after reading it, so that no payload
+ * outlives its packet here. Knows nothing of the meaning of packets.
  */
 
 const LF = 0x0a
 const CR = 0x0d
 
-/** A copy that can be overwritten for good: V8 keeps short arrays in its own heap, moves them, and leaves what they were. */
+/**
+ * Copies bytes into memory that can be overwritten for good. V8 keeps short typed arrays in its own heap; when it moves
+ * one, the old bytes stay behind. An ArrayBuffer is outside that heap.
+ */
 export function copyBytes(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   const copy = new Uint8Array(new ArrayBuffer(bytes.length))
   copy.set(bytes)
   return copy
 }
 
-/** A whole ArrayBuffer, as bytes and as words. */
-interface Ground {
+/** Views of a whole ArrayBuffer, as bytes and as words. */
+interface Views {
   readonly buffer: ArrayBufferLike
   readonly bytes: Uint8Array
   readonly words: DataView
 }
 
-const NOTHING = groundOf(new ArrayBuffer(0))
-/** What was looked at last: sockets are all read into one buffer, whose views are made once. */
+const NOTHING = viewsOf(new ArrayBuffer(0))
+/** The views of the buffer used last. All sockets are read into one buffer, so its views are made only once. */
 let last = NOTHING
 
-function groundOf(buffer: ArrayBufferLike): Ground {
+function viewsOf(buffer: ArrayBufferLike): Views {
   return { buffer, bytes: new Uint8Array(buffer), words: new DataView(buffer) }
 }
 
-/** Where a packet lies, with what reads its bytes; no object is made for it. Good until the next call of its source. */
+/**
+ * The place of a packet in memory: a decoder has one and uses it again for each packet, so that a packet needs no
+ * object of its own. Good until the next call of its decoder.
+ */
 export class Found {
-  #ground = NOTHING
+  #views = NOTHING
   start = 0
   end = 0
 
   get bytes(): Uint8Array {
-    return this.#ground.bytes
+    return this.#views.bytes
   }
 
   get words(): DataView {
-    return this.#ground.words
+    return this.#views.words
   }
 
   set(bytes: Uint8Array, start: number, end: number): void {
     const { buffer, byteOffset } = bytes
-    if (last.buffer !== buffer) last = groundOf(buffer)
-    this.#ground = last
+    if (last.buffer !== buffer) last = viewsOf(buffer)
+    this.#views = last
     this.start = byteOffset + start
     this.end = byteOffset + end
   }
 
   clear(): void {
-    this.#ground = NOTHING
+    this.#views = NOTHING
     this.start = 0
     this.end = 0
   }
 
   view(start = this.start, end = this.end): Uint8Array {
-    return new Uint8Array(this.#ground.buffer, start, end - start)
+    return new Uint8Array(this.#views.buffer, start, end - start)
   }
 }
 
-/** A pull decoder of packets. How bytes were cut into chunks never changes what `next` gives. */
+/** A pull decoder of packets. How the bytes were cut into chunks never changes the packets. */
 export interface PacketSource {
-  /** Takes a chunk over; the decoder overwrites it when it was read. */
+  /** Takes a chunk. The decoder owns it from now on, and overwrites it after reading it. */
   push(chunk: Uint8Array): void
   /**
-   * Gives the chunk that was pushed last back, overwritten: what was not read of it is copied. No packet that
-   * was given before is good any more.
+   * Gives the last pushed chunk back to its owner, overwritten; copies its unread rest first. All packets found before
+   * become invalid.
    */
   giveBack(): void
-  /** What `find` found. */
+  /** The place of the packet that `find` found. */
   readonly found: Found
   /**
-   * Looks for the next packet, without its line end; `too-large` if it holds more than `limit` bytes (the
-   * source is of no use afterwards); undefined if none is complete.
+   * Finds the next packet, without its line end.
+   *
+   * @returns `too-large` if it has more than `limit` bytes (only `clear` may follow); undefined if no packet is complete
    */
   find(limit: number): 'found' | 'too-large' | undefined
-  /** The same, with the packet as a view. */
+  /** Does the same, and returns the packet as a view. */
   next(limit: number): Uint8Array | 'too-large' | undefined
-  /** Bytes held that no packet was made of yet. */
+  /** Bytes held that are not part of a packet yet. */
   readonly held: number
   /** Overwrites and forgets everything held. */
   clear(): void
@@ -89,15 +96,16 @@ export interface PacketSource {
 /** Packets ended by LF, as TCP and unix sockets carry them; one CR before the LF is ignored. */
 export class LineDecoder implements PacketSource {
   readonly found = new Found()
-  /** The chunk that is read, and the unread ones behind it: hardly ever any, so that no array grows for each chunk. */
+  /** The chunk being read. */
   #chunk: Uint8Array | undefined
+  /** The chunks after it. There are hardly ever any, so the array is created only when needed. */
   #later: Uint8Array[] | undefined
-  /** Where the unread part of the chunk begins. */
+  /** The start of the unread part of the chunk. */
   #at = 0
-  /** A line begun in chunks that are gone; `#carried` bytes of it are known. */
+  /** The first `#carried` bytes of a line that began in an earlier chunk. */
   #carry: Uint8Array | undefined
   #carried = 0
-  /** Set while the last returned packet is a view of the carry buffer. */
+  /** True while the last packet lies in `#carry`. */
   #lent = false
 
   get held(): number {
@@ -114,7 +122,7 @@ export class LineDecoder implements PacketSource {
 
   giveBack(): void {
     if (this.#lent) this.#dropCarry()
-    // Chunks are read in order: if any is left, the last one is.
+    // Chunks are read in order, so if any is unread, the last one is.
     const last = this.#later?.pop() ?? this.#chunk
     if (last === undefined) return
     const isFirst = last === this.#chunk
@@ -175,7 +183,7 @@ export class LineDecoder implements PacketSource {
     this.found.clear()
   }
 
-  /** Adds to the unfinished line; false if no end could make it fit. The one byte over may be a CR. */
+  /** Adds to the unfinished line. Returns false if the line is over the limit; one byte over is allowed if it is a CR. */
   #take(bytes: Uint8Array, limit: number): boolean {
     const total = this.#carried + bytes.length
     if (total > limit + 1) return false
@@ -201,7 +209,7 @@ export class LineDecoder implements PacketSource {
   }
 }
 
-/** Packets as WebSocket messages carry them: one message is one packet, and an LF in it is a malformed field. */
+/** Packets carried by WebSocket messages: one message is one packet, and an LF in it is a malformed field. */
 export class MessageDecoder implements PacketSource {
   readonly found = new Found()
   #messages: Uint8Array[] = []
