@@ -42,8 +42,11 @@ export {
   type SeenBefore,
   type Verdict,
 } from './format/message.ts'
-export type { BreachReason, Message, RefusalCode, RelayLimits } from '../protocol/client-session.ts'
+export type { Message } from '../protocol/answer.ts'
+export type { BreachReason } from '../protocol/breach.ts'
+export type { RefusalCode } from '../protocol/client-session.ts'
 export { type ErrorCode, ProtocolError } from '../protocol/errors.ts'
+export type { RelayLimits } from '../protocol/welcome.ts'
 export { PrivateKeyError, type PrivateKeyErrorCode } from '../auth/key-error.ts'
 export { generateSeedKey, parseSeedFile, type SeedKey, seedKey } from '../auth/seed.ts'
 export type { ConnectCode } from '../transport/address.ts'

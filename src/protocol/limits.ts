@@ -1,37 +1,37 @@
 /**
- * The limits of docs/protocol.md, section 6, in one place, each with its unit and reason.
- * Sizes are in bytes (a payload's characters are bytes), times in seconds.
+ * The limits of docs/protocol.md, section 6, each with its unit and reason. Sizes are in bytes (a payload's characters
+ * are bytes), times in seconds.
  */
 export interface Limits {
-  /** A line before the connection proved a key: an RSA-8192 certificate and an SSHSIG still fit. */
+  /** A line before the connection has proven a key. A certificate of RSA-8192 and an SSHSIG by it still fit. */
   readonly lineBeforeToken: number
-  /** A payload's base64 characters. */
+  /** The base64 characters of a payload. */
   readonly payload: number
-  /** What a line may hold beside its payload: token, receiver, separators. */
+  /** The rest of a SEND's line: token, receiver, separators. */
   readonly lineOverhead: number
-  /** Until the first packet: a connection that says nothing holds a slot that others need. */
+  /** Until the first packet: a silent connection takes a place that others need. */
   readonly firstPacketSeconds: number
-  /** Until a TOKEN: a person may have to touch a FIDO key. */
+  /** Until the first TOKEN: a person may have to touch a FIDO key. */
   readonly loginSeconds: number
-  /** Without a byte from the peer. Above the lifetime of a quiet circuit; clients send PING. */
+  /** Without a byte from the peer. Longer than the lifetime of a quiet circuit; clients send PING. */
   readonly idleSeconds: number
-  /** For one write to be taken by a reader that is slow or gone; a circuit through Tor is never that slow. */
+  /** For the peer to take one write. No circuit through Tor is that slow, so the reader is gone. */
   readonly writeSeconds: number
-  /** Messages waiting in one mailbox, leased ones included. */
+  /** Messages in one mailbox, leased ones included. */
   readonly mailboxMessages: number
-  /** How long a message is held at most. */
+  /** For which the relay holds a message at most. */
   readonly holdSeconds: number
   /** Messages delivered under SUBSCRIBE and not yet acknowledged. */
   readonly window: number
   /** Messages in a GET's batch. */
   readonly batchMessages: number
-  /** Payload bytes in a GET's batch; a single larger message still goes alone. */
+  /** Payload bytes in a GET's batch. A single message over it still goes, alone. */
   readonly batchBytes: number
-  /** How long a token is good. */
+  /** Lifetime of a token. */
   readonly tokenSeconds: number
-  /** How long a CHALLENGE may be answered. */
+  /** For which a CHALLENGE may be answered. */
   readonly handleSeconds: number
-  /** Unanswered CHALLENGEs of one connection; of more, the oldest is forgotten. */
+  /** Unanswered CHALLENGEs of one connection. One more, and the session forgets the oldest. */
   readonly handles: number
 }
 
@@ -51,4 +51,21 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   tokenSeconds: 60 * 60,
   handleSeconds: 60,
   handles: 16,
+})
+
+/**
+ * The most that a client holds for one relay, whatever WELCOME promises: an operator may raise the limits above, but a
+ * hostile relay must not exhaust a client's memory.
+ */
+export const CLIENT_CAPS = Object.freeze({
+  /** Characters of a payload. */
+  payload: 1_048_576,
+  /** Messages of a batch, and unacknowledged messages of a subscription. */
+  messages: 4_096,
+  /** Decoded bytes of a batch, and of the unacknowledged messages of a subscription. */
+  bytes: 33_554_432,
+  /** Characters of a token; this relay's have about 250. */
+  token: 2_048,
+  /** Notices on one connection. */
+  notices: 64,
 })

@@ -1,48 +1,55 @@
 /**
- * Packets on their way out, gathered so that the answers of one turn leave in one write. Its buffers
- * come from a stock that all connections share, and go back overwritten: large buffers are slow to
- * allocate in Node 24 and later (nodejs/node#60423), and nothing that was sent is left in them.
+ * Gathers outgoing packets, so that all answers of one turn of the event loop leave in one write. The buffers come from
+ * a stock that all connections share, since large buffers are slow to allocate in Node 24 and later
+ * (nodejs/node#60423). They go back overwritten, so that no sent byte stays in memory.
  */
 
 const SEMICOLON = 0x3b
 const LF = 0x0a
 
 /**
- * How packets are told apart: by an LF behind each (a byte stream), or by the head of a frame before it (WebSocket; RFC
- * 6455, section 5.2: whole, text, not masked, a length of 7, 16 or 64 bits).
+ * How the receiver tells packets apart. `line`: each packet ends with an LF. `message`: each packet is a WebSocket frame
+ * (RFC 6455, section 5.2: final, text, not masked, with a length of 7, 16 or 64 bits).
  */
 export type Framing = 'line' | 'message'
-/** The longest of either. */
+/** The longest frame head. */
 const FRAME_BYTES = 10
 const FRAME = 0x81
 const LENGTH_2 = 126
 const LENGTH_8 = 127
 
-/** A packet's number, a message id, and a semicolon behind each. */
+/** A packet's number and a message id, each with its semicolon. */
 const ID_BYTES = 20
 
-/** A turn's answers, and a turn's messages: what a session gathers at most, and one packet. */
+/** Size of a small buffer, for the answers of a turn. */
 const SMALL_BYTES = 1_024
+/** Size of a large buffer, for messages: {@link OUTPUT_BYTES} and one packet fit. */
 const LARGE_BYTES = 96 * 1_024
-/** Large buffers kept while nobody needs them. */
+/** Unused buffers of each size that a stock keeps. */
 const KEPT = 32
+
+/**
+ * A session that has gathered this much output stops reading and delivering. A slow reader can therefore make the relay
+ * hold this much gathered and this much in flight, and one more message each.
+ */
+export const OUTPUT_BYTES = 48 * 1_024
 
 const HEX = new Uint8Array(512)
 for (let byte = 0; byte < 256; byte++) HEX.set(Buffer.from(byte.toString(16).padStart(2, '0')), byte * 2)
 
-/** The buffers of a relay's outputs. */
+/** The output buffers of a relay. */
 export class Stock {
   readonly #small: Buffer[] = []
   readonly #large: Buffer[] = []
 
-  /** A buffer of at least so many bytes, whose content is no matter. */
+  /** Returns a buffer of at least `bytes` bytes, with any content. */
   take(bytes: number): Buffer {
     if (bytes <= SMALL_BYTES) return this.#small.pop() ?? Buffer.allocUnsafeSlow(SMALL_BYTES)
     if (bytes <= LARGE_BYTES) return this.#large.pop() ?? Buffer.allocUnsafeSlow(LARGE_BYTES)
     return Buffer.allocUnsafeSlow(bytes)
   }
 
-  /** Overwrites the first `used` bytes and keeps the buffer for the next. */
+  /** Takes a buffer back: overwrites its first `used` bytes, and keeps it for later if it has a standard size. */
   give(buffer: Buffer, used: number): void {
     buffer.fill(0, 0, used)
     const kept = buffer.length === SMALL_BYTES ? this.#small : buffer.length === LARGE_BYTES ? this.#large : undefined
@@ -68,7 +75,12 @@ export class Output {
     return this.#length
   }
 
-  /** Appends a packet of ASCII fields. */
+  /** Whether so much is gathered that nothing more should be. */
+  get isFull(): boolean {
+    return this.#length >= OUTPUT_BYTES
+  }
+
+  /** Appends a packet, given as its ASCII fields joined by semicolons. */
   packet(fields: string): void {
     const room = this.#begin(fields.length)
     let at = this.#length
@@ -76,7 +88,7 @@ export class Output {
     this.#end(room, at)
   }
 
-  /** Appends a packet with a message id after its number, and a last field of ASCII text. */
+  /** Appends a packet of a two-digit number, a message id and a last field of ASCII text. */
   packetWithId(no: number, idHigh: number, idLow: number, last: string): void {
     const room = this.#begin(ID_BYTES + last.length)
     const at = writeNumberAndId(room, this.#length, no, idHigh, idLow)
@@ -84,7 +96,7 @@ export class Output {
     this.#end(room, at + last.length)
   }
 
-  /** The same, with the bytes from `start` to `end`, which never become a string, nor a view. */
+  /** Does the same with `bytes` from `start` to `end` as the last field. They become neither a string nor a view. */
   packetWithBytes(no: number, idHigh: number, idLow: number, bytes: Buffer, start: number, end: number): void {
     const room = this.#begin(ID_BYTES + end - start)
     const at = writeNumberAndId(room, this.#length, no, idHigh, idLow)
@@ -92,7 +104,7 @@ export class Output {
     this.#end(room, at + end - start)
   }
 
-  /** All that was gathered, to be written; `written` says when it was. */
+  /** Returns everything gathered, for one write. `written` must follow when the system has taken it. */
   take(): Uint8Array {
     this.#inFlight = this.#buffer
     this.#inFlightBytes = this.#length
@@ -101,13 +113,13 @@ export class Output {
     return this.#inFlight!.subarray(0, this.#inFlightBytes)
   }
 
-  /** What was taken last is not needed any more: it is overwritten. */
+  /** Overwrites the bytes of the last `take`: the system has taken them. */
   written(): void {
     if (this.#inFlight !== undefined) this.#stock.give(this.#inFlight, this.#inFlightBytes)
     this.#inFlight = undefined
   }
 
-  /** Overwrites and forgets all. */
+  /** Overwrites and forgets everything. */
   clear(): void {
     this.written()
     if (this.#buffer !== undefined) this.#stock.give(this.#buffer, this.#length)
@@ -115,7 +127,7 @@ export class Output {
     this.#length = 0
   }
 
-  /** Makes room for a packet of so many bytes, and says what comes before it. */
+  /** Makes room for a packet of `length` bytes, and writes the frame head if there is one. */
   #begin(length: number): Buffer {
     const room = this.#reserve(length + FRAME_BYTES)
     if (this.#framing === 'message') this.#length = writeHead(room, this.#length, length)
@@ -142,7 +154,7 @@ export class Output {
 }
 
 function writeNumberAndId(room: Buffer, at: number, no: number, idHigh: number, idLow: number): number {
-  // Both packets of this form have two digits.
+  // Both packets of this form, 13 and 20, have numbers of two digits.
   room[at++] = 0x30 + Math.floor(no / 10)
   room[at++] = 0x30 + (no % 10)
   room[at++] = SEMICOLON

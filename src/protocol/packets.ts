@@ -1,14 +1,14 @@
 /**
- * The packets of docs/protocol.md, section 2, as a table, and the reading of them. Fields stay where
- * they are in the line; nothing is decoded, copied or turned into text here.
+ * The packets of docs/protocol.md, section 2, as a table, and their parser. Fields stay in place in the line: the parser
+ * decodes nothing, copies nothing and makes no text.
  */
-import { ProtocolError } from './errors.ts'
+import { type ErrorCode, ERRORS, type NoticeCode, ProtocolError } from './errors.ts'
 import { Found } from './line.ts'
 
 export interface PacketRow {
   readonly no: number
   readonly from: 'client' | 'relay'
-  /** Fields after the number; `max` Infinity where they repeat. */
+  /** Bounds for the count of fields after the number; `max` is Infinity if the last field repeats. */
   readonly min: number
   readonly max: number
 }
@@ -42,7 +42,7 @@ type NamesFrom<From> = { [K in PacketName]: (typeof PACKETS)[K]['from'] extends 
 export type RequestName = NamesFrom<'client'>
 export type AnswerName = NamesFrom<'relay'>
 
-/** A packet cut into its fields, each a view of the line. */
+/** A packet cut into its fields, which are views of the line. */
 export interface Packet<Name extends PacketName = PacketName> {
   readonly name: Name
   readonly fields: readonly Uint8Array[]
@@ -62,7 +62,11 @@ function byNumber<Name extends PacketName>(from: 'client' | 'relay'): readonly (
 const REQUESTS = byNumber<RequestName>('client')
 const ANSWERS = byNumber<AnswerName>('relay')
 
-/** The client's reading of what a relay sent. @throws ProtocolError `wrong-usage` or `unknown-packet` */
+/**
+ * Cuts a relay's packet into fields, for a client.
+ *
+ * @throws {ProtocolError} `wrong-usage`, `unknown-packet`
+ */
 export function decodeAnswer(line: Uint8Array): Packet<AnswerName> {
   const found = new Found()
   found.set(line, 0, line.length)
@@ -71,17 +75,20 @@ export function decodeAnswer(line: Uint8Array): Packet<AnswerName> {
   return { name: answer.name, fields: Array.from({ length: answer.count }, (_, n) => answer.field(n)) }
 }
 
-/** Reads requests, one after the other. */
+/** Creates a parser of requests, for a relay. */
 export function createRequest(): Fields<RequestName> {
   return new Fields(REQUESTS)
 }
 
-/** A packet's name and where its fields lie; none of them is an object before it is asked for. Read into again and again. */
+/**
+ * A parsed packet: its name and the places of its fields. One object parses packet after packet, and makes a field an
+ * object only on demand.
+ */
 export class Fields<Name extends PacketName> {
   readonly #names: readonly (Name | undefined)[]
   #found = new Found()
   #name: Name | undefined
-  /** Where each field begins; behind the last one, where another would. */
+  /** The start of each field, and behind the last one the start that another would have. */
   #starts = new Uint32Array(8)
   #count = 0
 
@@ -89,7 +96,11 @@ export class Fields<Name extends PacketName> {
     this.#names = names
   }
 
-  /** @throws ProtocolError `wrong-usage` or `unknown-packet` */
+  /**
+   * Parses the packet at a place, and forgets the one before.
+   *
+   * @throws {ProtocolError} `wrong-usage`, `unknown-packet`
+   */
   read(found: Found): void {
     const { bytes, start, end } = found
     this.#found = found
@@ -102,8 +113,7 @@ export class Fields<Name extends PacketName> {
     while (at < end) {
       if (this.#count === max) throw new ProtocolError('wrong-usage')
       this.#begin(++at)
-      // The last field of a packet that cannot have more is not searched: a payload is long, and its
-      // own check of the alphabet refuses a separator.
+      // A payload is long, so it is not searched for a separator: the check of its alphabet refuses one.
       at = name === 'SEND' && this.#count === max ? end : this.#separator(at, end)
     }
     if (this.#count < min) throw new ProtocolError('wrong-usage')
@@ -111,7 +121,7 @@ export class Fields<Name extends PacketName> {
     this.#count--
   }
 
-  /** The next separator, or `end`. Four bytes at a time: a byte of `x` is zero where one of the word is a separator. */
+  /** Finds the next separator, or `end`. Tests four bytes at a time: a byte of `x` is zero if that byte is a separator. */
   #separator(at: number, end: number): number {
     const { bytes, words } = this.#found
     for (; at + 4 <= end; at += 4) {
@@ -135,21 +145,22 @@ export class Fields<Name extends PacketName> {
     return this.#name!
   }
 
-  /** Fields after the number. */
+  /** The count of fields after the number. */
   get count(): number {
     return this.#count
   }
 
+  /** Returns the length of a field in bytes. */
   length(n: number): number {
     return this.#starts[n + 1]! - 1 - this.#starts[n]!
   }
 
-  /** A view of the field, good until the next packet is looked for. */
+  /** Returns a view of a field, good until the decoder looks for the next packet. */
   field(n: number): Uint8Array {
     return this.#found.view(this.#starts[n]!, this.#starts[n + 1]! - 1)
   }
 
-  /** Whether the field's bytes are these. */
+  /** Compares a field with known bytes. */
   isSame(n: number, known: DataView): boolean {
     const length = this.length(n)
     if (length !== known.byteLength) return false
@@ -161,11 +172,12 @@ export class Fields<Name extends PacketName> {
     return true
   }
 
+  /** Checks a field as {@link isBase64} does. */
   isBase64(n: number): boolean {
     return isBase64Within(this.#found.words, this.#starts[n]!, this.length(n))
   }
 
-  /** Eight lower-case hexadecimal digits of a field, from `skip` on, as a number; NaN for anything else. */
+  /** Reads eight lower-case hexadecimal digits of a field, from its byte `skip` on. Returns NaN for anything else. */
   hex(n: number, skip: number): number {
     const own = this.#found.bytes
     const start = this.#starts[n]! + skip
@@ -180,7 +192,7 @@ export class Fields<Name extends PacketName> {
   }
 }
 
-/** The decimal number from `start` to `end`. A number too long to be ours is one that nobody has. */
+/** Parses the decimal number from `start` to `end`. A number over 1,000 counts as 1,000, which no packet has. */
 function packetNumber(line: Uint8Array, start: number, end: number): number {
   if (start === end || (end > start + 1 && line[start] === ZERO)) throw new ProtocolError('wrong-usage')
   let number = 0
@@ -192,15 +204,15 @@ function packetNumber(line: Uint8Array, start: number, end: number): number {
   return number
 }
 
-// 0 for the 64 characters of RFC 4648 section 4, 1 for every other byte; and the same for two bytes at once,
-// which takes two thirds of the time: the alphabet is most of what a SEND costs.
+// 0 for the 64 characters of RFC 4648, section 4, and 1 for every other byte. A second table looks up two bytes at once,
+// in two thirds of the time: this check is most of the cost of a SEND.
 const NOT_BASE64 = new Uint8Array(256).fill(1)
 for (const character of 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/') {
   NOT_BASE64[character.charCodeAt(0)] = 0
 }
 const NOT_BASE64_PAIR = Uint8Array.from({ length: 65_536 }, (_, pair) => NOT_BASE64[pair >>> 8]! | NOT_BASE64[pair & 0xff]!)
 
-/** Whether `field` is padded base64 of at least one byte: alphabet, padding and length, without decoding it. */
+/** Checks for padded base64 of at least one byte: alphabet, padding and length, without decoding. */
 export function isBase64(field: Uint8Array): boolean {
   return isBase64Within(new DataView(field.buffer, field.byteOffset, field.length), 0, field.length)
 }
@@ -220,14 +232,14 @@ function isBase64Within(words: DataView, start: number, length: number): boolean
   return wrong === 0
 }
 
-/** Whether `field` is the ASCII text `word`. */
+/** Compares a field with a word in ASCII. */
 export function isWord(field: Uint8Array, word: string): boolean {
   if (field.length !== word.length) return false
   for (let i = 0; i < word.length; i++) if (field[i] !== word.charCodeAt(i)) return false
   return true
 }
 
-/** The text of a short ASCII field; undefined if it holds anything but printable ASCII. */
+/** Decodes a short field. Returns undefined if it contains anything but printable ASCII. */
 export function asciiText(field: Uint8Array): string | undefined {
   let text = ''
   for (const byte of field) {
@@ -235,4 +247,14 @@ export function asciiText(field: Uint8Array): string | undefined {
     text += String.fromCharCode(byte)
   }
   return text
+}
+
+/** Writes an ERROR's fields, the number included. */
+export function encodeError(code: ErrorCode, detail?: number): string {
+  return `${PACKETS.ERROR.no};${code};${ERRORS[code].text}${detail === undefined ? '' : `;${detail}`}`
+}
+
+/** Writes a NOTICE's fields, the number included. */
+export function encodeNotice(code: NoticeCode, detail?: number | string): string {
+  return `${PACKETS.NOTICE.no};${code}${detail === undefined ? '' : `;${detail}`}`
 }

@@ -1,22 +1,23 @@
 /**
- * What a session asks of the relay around it, and what it asks to be done (session.ts): mailboxes, proofs, limits and
- * counters come as ports, so that it is tested without any of them, and none of them knows a session.
+ * The interface between a relay's session (relay-session.ts) and the relay around it. Mailboxes, proofs, limits and
+ * counters come in as ports, and effects go out: a test can run a session without a relay, and no part of a relay knows
+ * a session.
  */
 import type { Challenge } from './challenge.ts'
 import type { ErrorCode } from './errors.ts'
 import type { Limits } from './limits.ts'
 import type { Stock } from './output.ts'
 
-/** How a message is leased: by SUBSCRIBE, by `GET …;lease`, or by a plain GET until it was written out. */
+/** How a message is leased: by SUBSCRIBE, by `GET …;lease`, or by a plain GET until its bytes are written. */
 export type Lease = 'subscribe' | 'lease' | 'plain'
 
-/** A message id: 64 random bits as two uint32, told as 16 hexadecimal digits. */
+/** A message id: 64 random bits as two uint32. On the wire it has 16 hexadecimal digits. */
 export interface MessageId {
   readonly high: number
   readonly low: number
 }
 
-/** A message in the mailboxes' memory: its id, and between which bytes its payload lies. */
+/** A stored message: its id, and its payload as the bytes from `start` to `end`. */
 export interface Stored extends MessageId {
   readonly bytes: Buffer
   readonly start: number
@@ -25,41 +26,48 @@ export interface Stored extends MessageId {
 
 export type Put = MessageId | { readonly refused: 'mailbox-full' | 'relay-full' }
 
-/** Who reads a mailbox as its messages come. */
+/** A connection that reads a mailbox. */
 export interface Subscriber {
   /** The connection's number, not zero. */
   readonly owner: number
-  /** There may be something to take. */
+  /** Tells it that there may be a message to take. */
   onWaiting(): void
-  /** A newer subscriber has the mailbox. */
+  /** Tells it that a newer subscriber has the mailbox. */
   onTakenOver(): void
 }
 
-/** What the session asks of the mailboxes (src/mailbox/mailbox.ts); `id` is a mailbox's blinded id. */
+/** The mailboxes (src/mailbox/mailbox.ts). `id` is a mailbox's blinded id, `now` is in ms. */
 export interface Mailboxes {
+  /** Stores a message. */
   put(id: string, payload: Uint8Array, now: number): Put
   /**
-   * Leases what waits, in order, bounded in messages (by the length of `into`) and bytes (one message always fits).
-   * A message's reference is a plain number, and is told from a later message in the same place.
-   * @returns how many references stand in `into`
+   * Leases waiting messages, in order, to `owner`. The length of `into` bounds their count, and `how.bytes` the sum of
+   * their payloads; one message always fits. Writes references into `into`: numbers, each different from the reference
+   * of a later message in the same place.
+   *
+   * @returns the count of references
    */
   take(id: string, owner: number, how: { readonly lease: Lease; readonly bytes: number }, now: number, into: Float64Array): number
-  /** Messages that wait, leased ones not among them. */
+  /** Counts the messages that wait, leased ones left out. */
   waiting(id: string): number
-  /** A message while it lives; what is given is one object for all, and good until the next call. */
+  /**
+   * Finds a message by its reference. Returns the same object each time, good until the next call, or undefined if the
+   * message is erased.
+   */
   read(reference: number): Stored | undefined
-  /** Erases a message that a plain GET wrote out. */
+  /** Erases a message of a plain GET, because its bytes are written. */
   taken(reference: number, owner: number): void
-  /** Erases by message id, whoever leases it; gives whether it was there. */
+  /** Erases a message by its id, whoever leases it. Returns false if there is none. */
   ack(id: string, high: number, low: number): boolean
+  /** Erases all messages of a mailbox. Returns their count. */
   wipe(id: string): number
-  /** Gives how many wait. */
+  /** Subscribes to a mailbox, in place of the subscriber before. Returns the count of waiting messages. */
   subscribe(id: string, subscriber: Subscriber): number
-  /** Ends the owner's subscription and leases there. */
+  /** Ends the owner's subscription and leases in a mailbox. */
   leave(id: string, owner: number): void
 }
 
-/** A challenge as the prover remembers it; opaque here. */
+/** The part of a challenge that the prover keeps until the answer comes. Opaque to the session. */
 export interface Proof {
   readonly method: 'decrypt' | 'sign'
   readonly mailbox: string
@@ -68,39 +76,49 @@ export interface Proof {
 export type Challenged<P extends Proof> =
   { readonly proof: P; /** base64 */ readonly challenge: string } | { readonly refused: ErrorCode; readonly detail?: number }
 
+/** The services that all connections of a relay share. */
 export interface Ports {
   readonly limits: Limits
-  /** Where outputs have their buffers from. */
+  /** Buffers for outputs. */
   readonly stock: Stock
   readonly mailboxes: Mailboxes
-  /** The names that the relay is reached by; empty while it does not know them. */
+  /** Returns the relay's names; none while it does not know them. */
   names(): readonly string[]
-  /** The name to use instead, where the relay is leaving `name`. */
+  /** Returns the name to use instead of `name`, if the relay is leaving that one. */
   movedTo(name: string): string | undefined
+  /** Whether the relay admits the key of a mailbox. */
   admits(mailbox: string): boolean
-  /** Seconds to wait before another login may be tried, 0 if it may be now; counts the try. */
-  loginWait(now: number): number
-  /** Seconds to wait before the sender may send so many bytes, 0 if it may be now; counts them. */
-  sendWait(sender: string, bytes: number, now: number): number
-  /** The mailbox of a SEND's receiver. @throws ProtocolError `bad-key` */
+  /**
+   * Finds the mailbox of a SEND's receiver.
+   *
+   * @throws {ProtocolError} `bad-key`, `unsupported-key`
+   */
   receiver(field: Uint8Array): string
   issueToken(mailbox: string, audience: string, now: number): string
-  /** The mailbox of a token and when it expires (ms); undefined for anything but a good one. */
+  /** Returns a good token's mailbox and expiry (ms), and undefined for any other field. */
   verifyToken(token: Uint8Array, now: number): { readonly mailbox: string; readonly expires: number } | undefined
-  /** A random handle, decimal, and a nonce: 32 random bytes in base64url. */
+  /** Draws a random handle (decimal) and nonce (32 bytes in base64url). */
   drawChallenge(): Pick<Challenge, 'handle' | 'nonce'>
-  /** What happened, for the relay's counters. */
+  /** Counts an event, for the operator. */
   count(what: 'decrypt' | 'sign' | 'stored' | 'delivered' | { readonly refused: ErrorCode }): void
 }
 
+/** The rate limits of one connection. */
+export interface Rates {
+  /** Returns the seconds until a login may be tried; 0 allows it now, and counts it. */
+  loginWait(now: number): number
+  /** Returns the seconds until the sender may send `bytes` bytes; 0 allows it now, and counts them. */
+  sendWait(sender: string, bytes: number, now: number): number
+}
+
 export type Effect<P extends Proof = Proof> =
-  /** Parse the key, make its challenge, then call `onChallenged`. `key` is good until then. */
+  /** Parse the key and make its challenge, then call `onChallenged`. `key` is good until then. */
   | { readonly kind: 'challenge'; readonly key: Uint8Array; readonly sign: boolean; readonly challenge: Challenge }
-  /** Check the answer, then call `onVerified`; alike long with a proof and without. `answer` is good until then. */
+  /** Check the answer, in the same time with a proof and without, then call `onVerified`. `answer` is good until then. */
   | { readonly kind: 'verify'; readonly proof: P | undefined; readonly answer: Uint8Array }
-  /** The first proof succeeded: another regime of limits. */
+  /** The connection has proven its first key: it is a stranger no more. */
   | { readonly kind: 'proven' }
-  /** Everything was written: end the stream. */
+  /** Everything is written: end the stream. */
   | { readonly kind: 'end' }
-  /** Nothing more can be said: end it at once. */
+  /** The peer takes nothing more: end the stream at once. */
   | { readonly kind: 'destroy' }

@@ -1,300 +1,210 @@
 /**
- * The relay's side of one connection, docs/protocol.md sections 2 to 6, as a machine without I/O:
- * bytes, answers of its ports and the time go in, effects come out. It has no socket, timer, clock,
- * randomness or promise; `now` is in ms and never goes back.
+ * The relay's side of one connection, docs/protocol.md sections 2 to 6, as a machine without I/O: bytes, answers of its
+ * ports and the time go in, effects come out. It has no socket, timer, clock, randomness or promise; `now` is in ms and
+ * never goes back.
+ *
+ * The session owns the connection's state, its proven tokens and its errors. Regime owns time and line length, Login the
+ * challenges, MailboxAccess the batch and the subscription.
  */
 import { VERSION } from './challenge.ts'
-import { ERRORS, type ErrorCode, type NoticeCode, ProtocolError } from './errors.ts'
-import type { Limits } from './limits.ts'
-import { copyBytes, LineDecoder } from './line.ts'
+import { ERRORS, type ErrorCode, ProtocolError } from './errors.ts'
+import { LineDecoder } from './line.ts'
+import { Login } from './login.ts'
+import { MailboxAccess } from './mailbox-access.ts'
 import { type Framing, Output } from './output.ts'
-import { asciiText, createRequest, isWord, PACKETS } from './packets.ts'
-import type { Challenged, Effect, Ports, Proof, Subscriber } from './ports.ts'
+import { createRequest, encodeError, encodeNotice, isWord, PACKETS } from './packets.ts'
+import type { Challenged, Effect, Ports, Proof, Rates, Subscriber } from './ports.ts'
+import { Recent } from './recent.ts'
+import { Regime } from './regime.ts'
+import { encodeLimits } from './welcome.ts'
 
-/**
- * Output that may gather before the session stops reading and delivering: what a slow reader can
- * make the relay hold is this, once gathered and once in flight, and one message each.
- */
-const OUTPUT_BYTES = 48 * 1_024
-/** Tokens of a connection that are remembered as proven. */
-const PROVEN_TOKENS = 4
-/** Receivers of a connection whose mailbox is remembered. */
-const KNOWN_RECEIVERS = 4
 const NO_EFFECTS: readonly never[] = Object.freeze([])
-const MESSAGE_ID_DIGITS = 16
-/** A subscription takes so many messages at a time. */
-const delivery = new Float64Array(16)
-const DELIVERY = { lease: 'subscribe', bytes: OUTPUT_BYTES } as const
 
-/** One for all sessions: a packet is read and answered in one go. */
+/** One for all sessions: a session parses and answers a packet within one call. */
 const request = createRequest()
 
-interface Pending<P> {
-  readonly proof: P
-  readonly audience: string
-  readonly expires: number
-}
-
+/** The claims of a token that was verified on this connection. */
 interface ProvenToken {
-  readonly bytes: DataView
   readonly mailbox: string
+  /** ms */
   readonly expires: number
 }
 
-interface Batch {
-  readonly references: Float64Array
-  readonly plain: boolean
-  at: number
-}
-
-export class Session<P extends Proof = Proof> {
+export class RelaySession<P extends Proof = Proof> {
   readonly #ports: Ports
-  readonly #limits: Limits
   readonly #source = new LineDecoder()
-  readonly #subscriber: Subscriber
   readonly #output: Output
-  readonly #startedAt: number
-  /** SENT's second field. */
-  readonly #held: string
-  // What hardly any connection has at a given time is no empty array of each: there are thousands that wait.
-  #effects: Effect<P>[] | undefined
-  /** Open, until something was said that ends the connection; over, once it ended. */
+  readonly #regime: Regime
+  readonly #login: Login<P>
+  readonly #mail: MailboxAccess
+  readonly #tokens = new Recent<ProvenToken>()
+  /** `closing`: the session reads no more, and ends the stream when everything is written. */
   #state: 'open' | 'closing' | 'over' = 'open'
-  #heardAt: number
-  #heardPacket = false
-  #proven = false
-  /** The peer sends no more. */
+  /** Whether the peer has ended its side of the stream. */
   #finished = false
-  /** A challenge or a verification is under way: its answer comes before anything else is read. */
-  #proving = false
-  #writingSince: number | undefined
-  /** Messages of a plain GET, gathered and in flight. */
-  #staged: number[] | undefined
-  #inFlight: number[] | undefined
-  #batch: Batch | undefined
-  #subscription: string | undefined
-  #hasWaiting = false
+  /** The name in the last HELLO. */
   #name: string | undefined
-  /** The name that the challenge under way is for. */
-  #audience = ''
-  #verifying: Pending<P> | undefined
-  #challenging = ''
-  #pending: Map<string, Pending<P>> | undefined
-  #tokens: ProvenToken[] = []
-  #receivers: { readonly bytes: DataView; readonly mailbox: string }[] | undefined
-  #joined: Set<string> | undefined
+  // Created when needed: of thousands of idle connections hardly any has one.
+  #effects: Effect<P>[] | undefined
   #strikes: Partial<Record<ErrorCode, number>> | undefined
-  #takenOver = false
-  /** The key or the answer that is being looked at. */
-  #asked: Uint8Array | undefined
 
   /**
-   * @param framing of what is written; what comes is lines
-   * @param subscriber its `owner` is the connection's number, its calls lead to `onWaiting` and `onTakenOver`
+   * @param options.framing of the output; the input is always lines
+   * @param options.subscriber has the connection's number; its calls must lead to `onWaiting` and `onTakenOver`
    */
-  constructor(ports: Ports, framing: Framing, subscriber: Subscriber, now: number) {
+  constructor(options: { ports: Ports; rates: Rates; framing: Framing; subscriber: Subscriber; now: number }) {
+    const { ports, rates } = options
     this.#ports = ports
-    this.#limits = ports.limits
-    this.#output = new Output(ports.stock, framing)
-    this.#held = `${ports.limits.holdSeconds}`
-    this.#subscriber = subscriber
-    this.#startedAt = now
-    this.#heardAt = now
+    this.#output = new Output(ports.stock, options.framing)
+    this.#regime = new Regime(ports.limits, options.now)
+    this.#login = new Login(ports, rates, this.#output)
+    this.#mail = new MailboxAccess(ports, rates, this.#output, options.subscriber)
   }
 
-  /** Whether the connection proved a key. */
+  /** Whether the connection has proven a key. */
   get proven(): boolean {
-    return this.#proven
+    return this.#regime.isProven
   }
 
-  /** Whether more chunks are wanted now. */
+  /** Whether the session takes chunks now. */
   get reading(): boolean {
-    return this.#state === 'open' && this.#mayRead && this.#batch === undefined && this.#output.length < OUTPUT_BYTES
+    return this.#state === 'open' && this.#mayRead && !this.#mail.hasBatch && !this.#output.isFull
   }
 
   /**
-   * A packet is read when all before it is settled: proofs, and the erasing of what a plain GET writes out.
-   * So what packets mean does not depend on how many of them came in a chunk.
+   * Whether everything before the next packet is settled: proofs, and the erasure of messages that a plain GET
+   * delivered. So the meaning of packets does not depend on how many of them came in one chunk.
    */
   get #mayRead(): boolean {
-    return !this.#proving && this.#staged === undefined && this.#inFlight === undefined
+    return !this.#login.isProving && !this.#mail.isErasing
   }
 
-  /** Bytes that a packet may have now. */
+  /** The bytes that a packet may have now. */
   get packetLimit(): number {
-    const { lineBeforeToken, payload, lineOverhead } = this.#limits
-    return this.#proven ? payload + lineOverhead : lineBeforeToken
+    return this.#regime.packetLimit
   }
 
-  /** When the peer's patience with us, or ours with it, is over. */
-  get #deadline(): number {
-    const { firstPacketSeconds, loginSeconds, idleSeconds, writeSeconds } = this.#limits
-    let deadline = this.#heardAt + idleSeconds * 1_000
-    if (!this.#proven) deadline = Math.min(deadline, this.#startedAt + loginSeconds * 1_000)
-    if (!this.#heardPacket) deadline = Math.min(deadline, this.#startedAt + firstPacketSeconds * 1_000)
-    if (this.#writingSince !== undefined) deadline = Math.min(deadline, this.#writingSince + writeSeconds * 1_000)
-    return deadline
-  }
-
-  /** When `onTime` must be called next, ms. */
+  /** When `onTime` must be called next, in ms. */
   get due(): number {
-    const oldest = this.#pending?.values().next().value
-    return oldest === undefined ? this.#deadline : Math.min(this.#deadline, oldest.expires)
+    return Math.min(this.#regime.deadline, this.#login.nextExpiry ?? Infinity)
   }
 
-  /** A chunk arrived; it is overwritten when the call returns. */
+  /** Takes a chunk, and overwrites it before the call returns. */
   onChunk(chunk: Uint8Array, now: number): readonly Effect<P>[] {
     if (this.#state !== 'open') {
       chunk.fill(0)
       return NO_EFFECTS
     }
-    this.#heardAt = now
+    this.#regime.onBytes(now)
     this.#source.push(chunk)
     const effects = this.#run(now)
     this.#source.giveBack()
     return effects
   }
 
-  /** The peer sends no more; it gets the answers to what it sent. */
+  /** The peer sends no more. It still gets the answers to its requests. */
   onFinish(now: number): readonly Effect<P>[] {
     this.#finished = true
     return this.#run(now)
   }
 
-  /** Whether something was gathered that `flush` gives. */
-  get unsaid(): boolean {
-    return this.#writingSince === undefined && this.#output.length > 0
+  /** Whether `flush` would return bytes. */
+  get hasOutput(): boolean {
+    return !this.#regime.isWriting && this.#output.length > 0
   }
 
   /**
-   * What was gathered, to be written now, and then `onWritten` or `onWriting` to be called; undefined where there is
-   * nothing, or the write before is under way. Called once after a turn: all its answers leave in one write.
+   * Returns the output of the turn, to be written now; `onWritten` or `onWriting` must follow. Returns undefined if
+   * there is no output, or if the write before is not done.
    */
   flush(now: number): Uint8Array | undefined {
-    if (!this.unsaid) return undefined
-    this.#writingSince = now
-    this.#inFlight = this.#staged
-    this.#staged = undefined
+    if (!this.hasOutput) return undefined
+    this.#regime.onWriting(now)
+    this.#mail.onWriting()
     return this.#output.take()
   }
 
-  /** The system did not take all that `flush` gave yet: there is room again, and what was read does not wait for the reader. */
+  /** The system did not take all bytes of `flush` yet. There is room for new output, so reading may go on. */
   onWriting(now: number): readonly Effect<P>[] {
     return this.#run(now)
   }
 
-  /** The bytes of `flush` were handed to the system; they are overwritten. */
+  /** The system took the bytes of `flush`. Overwrites them. */
   onWritten(now: number): readonly Effect<P>[] {
-    this.#writingSince = undefined
+    this.#regime.onWritten()
     this.#output.written()
-    if (this.#inFlight !== undefined) for (const reference of this.#inFlight) this.#ports.mailboxes.taken(reference, this.#subscriber.owner)
-    this.#inFlight = undefined
+    this.#mail.onWritten()
     return this.#run(now)
   }
 
+  /** The relay made the challenge of a `challenge` effect, or refused to. */
   onChallenged(result: Challenged<P>, now: number): readonly Effect<P>[] {
-    this.#settle()
-    if (this.#state !== 'open') return this.#run(now)
-    if ('refused' in result) {
-      this.#refuse(result.refused, result.detail)
-    } else {
-      this.#forgetExpired(now)
-      this.#pending ??= new Map()
-      const expires = now + this.#limits.handleSeconds * 1_000
-      // Of too many that nobody answers the oldest goes, as if it had expired.
-      if (this.#pending.size === this.#limits.handles) this.#pending.delete(this.#pending.keys().next().value!)
-      this.#pending.set(this.#challenging, { proof: result.proof, audience: this.#audience, expires })
-      this.#output.packet(`${PACKETS.CHALLENGE.no};${this.#challenging};${result.challenge}`)
-    }
+    if (this.#state === 'open') this.#attempt(() => this.#login.onChallenged(result, now))
+    else this.#login.settle()
     return this.#run(now)
   }
 
+  /** The relay checked the answer of a `verify` effect. */
   onVerified(good: boolean, now: number): readonly Effect<P>[] {
-    const verified = this.#verifying
-    this.#verifying = undefined
-    this.#settle()
-    if (this.#state !== 'open') return this.#run(now)
-    if (!good || verified === undefined) {
-      this.#refuse('auth-failed')
-    } else if (!this.#ports.admits(verified.proof.mailbox)) {
-      // Said only to who proved the key: anyone else must not learn whom the relay admits.
-      this.#refuse('denied')
+    if (this.#state === 'open') {
+      this.#attempt(() => {
+        const { token, ...claims } = this.#login.onVerified(good, now)
+        const bytes = Buffer.from(token, 'latin1')
+        this.#remember(bytes, claims)
+        bytes.fill(0)
+      })
     } else {
-      const { proof, audience } = verified
-      const token = this.#ports.issueToken(proof.mailbox, audience, now)
-      const seconds = this.#limits.tokenSeconds
-      const bytes = Buffer.from(token, 'latin1')
-      this.#remember({ bytes: copyWords(bytes), mailbox: proof.mailbox, expires: now + seconds * 1_000 })
-      bytes.fill(0)
-      this.#output.packet(`${PACKETS.TOKEN.no};${token};${seconds}`)
-      this.#ports.count(proof.method)
+      this.#login.settle()
     }
     return this.#run(now)
   }
 
-  #settle(): void {
-    this.#proving = false
-    this.#asked?.fill(0)
-    this.#asked = undefined
-  }
-
-  /** The mailbox told the subscriber that there may be something to take. */
+  /** The subscriber was told that there may be messages. */
   onWaiting(now: number): readonly Effect<P>[] {
-    this.#hasWaiting = true
+    this.#mail.onWaiting()
     return this.#run(now)
   }
 
+  /** The subscriber was told that a newer one has its mailbox. */
   onTakenOver(now: number): readonly Effect<P>[] {
-    this.#subscription = undefined
-    this.#takenOver = true
+    this.#mail.onTakenOver()
     return this.#run(now)
   }
 
-  /** The relay goes down, and is back in about so many seconds. */
+  /** The relay goes down, and expects to be back in `seconds`. */
   onRestarting(seconds: number, now: number): readonly Effect<P>[] {
     if (this.#state !== 'open') return NO_EFFECTS
-    if (this.#batch === undefined) this.#notice('restarting', seconds)
+    if (!this.#mail.hasBatch) this.#output.packet(encodeNotice('restarting', seconds))
     this.#close()
     return this.#run(now)
   }
 
-  /** `due` is over. */
+  /** `due` has passed. */
   onTime(now: number): readonly Effect<P>[] {
-    this.#forgetExpired(now)
-    if (this.#state === 'over' || now < this.#deadline) return NO_EFFECTS
-    const stalled = this.#writingSince !== undefined
+    this.#login.expire(now)
+    if (this.#state === 'over' || now < this.#regime.deadline) return NO_EFFECTS
     if (this.#state === 'open') this.#refuse('timeout')
-    // A peer that does not read gets no last word.
-    if (stalled) this.#effect({ kind: 'destroy' })
+    // A peer that does not read cannot get an ERROR either.
+    if (this.#regime.isWriting) this.#effect({ kind: 'destroy' })
     return this.#run(now)
   }
 
-  /** The stream is gone: leases return, and nothing that was sent or answered is kept. */
+  /** The stream is gone: returns all leases, and overwrites everything held. */
   onEnd(): void {
     this.#state = 'over'
-    for (const mailbox of this.#joined ?? []) this.#ports.mailboxes.leave(mailbox, this.#subscriber.owner)
-    this.#joined = undefined
-    this.#batch = undefined
-    this.#subscription = undefined
-    this.#pending = undefined
-    this.#verifying = undefined
-    this.#settle()
-    this.#staged = undefined
-    this.#inFlight = undefined
-    for (const token of this.#tokens) overwrite(token.bytes)
-    this.#tokens = []
-    for (const receiver of this.#receivers ?? []) overwrite(receiver.bytes)
-    this.#receivers = undefined
+    this.#mail.leave()
+    this.#login.clear()
+    this.#tokens.clear()
     this.#source.clear()
     this.#output.clear()
   }
 
-  /** Does all that can be done now, and gives what it comes to. */
+  /** Does everything that can be done now, and returns the effects. */
   #run(now: number): readonly Effect<P>[] {
     if (this.#state === 'over') return NO_EFFECTS
     this.#gather(now)
-    const said = this.#writingSince === undefined && this.#output.length === 0
-    if (said && (this.#state === 'closing' || (this.#finished && !this.#proving))) {
+    const written = !this.#regime.isWriting && this.#output.length === 0
+    if (written && (this.#state === 'closing' || (this.#finished && !this.#login.isProving))) {
       this.#close()
       this.#state = 'over'
       this.#effect({ kind: 'end' })
@@ -309,21 +219,20 @@ export class Session<P extends Proof = Proof> {
     this.#effects.push(effect)
   }
 
-  /** Answers and delivers while there is something to, and room for it. */
+  /** Delivers and answers until nothing is left to do, or the output is full. Delivery comes before the next request. */
   #gather(now: number): void {
-    while (this.#state === 'open' && this.#output.length < OUTPUT_BYTES) {
-      if (this.#batch !== undefined) this.#sendBatch(this.#batch)
-      else if (this.#takenOver) this.#sayTakenOver()
-      else if (this.#hasWaiting && this.#subscription !== undefined) this.#deliver(this.#subscription, now)
-      else if (!this.#mayRead || !this.#readPacket(now)) break
+    while (this.#state === 'open' && !this.#output.isFull) {
+      const gathered = this.#mail.gather(now)
+      if (gathered === 'broken') this.#close()
+      else if (gathered === 'none' && !(this.#mayRead && this.#readPacket(now))) break
     }
   }
 
-  /** Reads one packet and answers it; false if there is none. */
+  /** Reads and answers one packet. Returns false if there is none. */
   #readPacket(now: number): boolean {
     const outcome = this.#source.find(this.packetLimit)
     if (outcome === undefined) return false
-    this.#heardPacket = true
+    this.#regime.onPacket()
     if (outcome === 'too-large') {
       this.#refuse('too-large')
       return true
@@ -332,36 +241,36 @@ export class Session<P extends Proof = Proof> {
       request.read(this.#source.found)
       this.#answer(now)
     } catch (error) {
-      if (!(error instanceof ProtocolError)) throw error
-      this.#refuse(error.code, error.detail)
+      this.#onError(error)
     }
     return true
   }
 
-  /** Answers the request. */
+  /** @throws {ProtocolError} any code that a request can be refused with */
   #answer(now: number): void {
     switch (request.name) {
       case 'AUTH':
-        return this.#onAuth(now)
+        return this.#effect(this.#login.onAuth(request, this.#name, now))
       case 'VERIFY':
-        return this.#onVerify(now)
+        return this.#effect(this.#login.onVerify(request, now))
       case 'SEND':
-        return this.#onSend(now)
-      case 'GET':
-        return this.#onGet(now)
+        return this.#mail.onSend(request, this.#authorize(now), now)
+      case 'GET': {
+        const lease = request.count === 1 ? 'plain' : 'lease'
+        if (lease === 'lease' && !isWord(request.field(1), 'lease')) throw new ProtocolError('wrong-usage')
+        return this.#mail.onGet(this.#authorize(now), lease, now)
+      }
       case 'ACK':
-        return this.#onAck(now)
+        for (let n = 1; n < request.count; n++) if (request.length(n) === 0) throw new ProtocolError('wrong-usage')
+        return this.#mail.onAck(request, this.#authorize(now))
       case 'SUBSCRIBE':
-        return this.#onSubscribe(now)
+        return this.#mail.onSubscribe(this.#authorize(now))
       case 'PING':
         return this.#output.packet(`${PACKETS.PONG.no}`)
       case 'HELLO':
         return this.#onHello()
-      case 'WIPE': {
-        const mailbox = this.#authorize(now)
-        this.#output.packet(`${PACKETS.WIPED.no};${this.#ports.mailboxes.wipe(mailbox)}`)
-        return this.#look(mailbox)
-      }
+      case 'WIPE':
+        return this.#mail.onWipe(this.#authorize(now))
     }
   }
 
@@ -375,191 +284,50 @@ export class Session<P extends Proof = Proof> {
       if (dialled === undefined) throw new ProtocolError('wrong-usage')
       this.#name = dialled
     }
-    this.#output.packet(`${PACKETS.WELCOME.no};${VERSION};${describeLimits(this.#limits)}`)
+    this.#output.packet(`${PACKETS.WELCOME.no};${VERSION};${encodeLimits(this.#ports.limits)}`)
     const moved = name === undefined ? undefined : this.#ports.movedTo(this.#name!)
-    if (moved !== undefined) this.#notice('moved', moved)
+    if (moved !== undefined) this.#output.packet(encodeNotice('moved', moved))
   }
 
-  #onAuth(now: number): void {
-    const key = request.field(0)
-    const sign = request.count === 2
-    if (key.length === 0 || (sign && !isWord(request.field(1), 'sign'))) throw new ProtocolError('wrong-usage')
-    const relay = this.#name ?? this.#ports.names()[0]
-    if (relay === undefined) throw new ProtocolError('not-ready')
-    const wait = this.#ports.loginWait(now)
-    if (wait > 0) throw new ProtocolError('rate-limited', wait)
-    const { handle, nonce } = this.#ports.drawChallenge()
-    this.#audience = relay
-    this.#challenging = handle
-    this.#effect({ kind: 'challenge', key: this.#ask(key), sign, challenge: { relay, handle, nonce } })
-  }
-
-  /** A proof says whose key was named: it is not kept longer than its challenge. */
-  #forgetExpired(now: number): void {
-    if (this.#pending === undefined) return
-    for (const [handle, { expires }] of this.#pending) if (expires <= now) this.#pending.delete(handle)
-    if (this.#pending.size === 0) this.#pending = undefined
-  }
-
-  #onVerify(now: number): void {
-    const text = asciiText(request.field(0))
-    if (text === undefined || !/^[0-9]{1,39}$/.test(text)) throw new ProtocolError('wrong-usage')
-    const pending = this.#pending?.get(text)
-    // Good once, whatever the answer.
-    this.#pending?.delete(text)
-    if (this.#pending?.size === 0) this.#pending = undefined
-    this.#verifying = pending !== undefined && pending.expires > now ? pending : undefined
-    this.#effect({ kind: 'verify', proof: this.#verifying?.proof, answer: this.#ask(request.field(1)) })
-  }
-
-  /** A copy for the time that a proof takes, which is longer than the chunk is there. */
-  #ask(field: Uint8Array): Uint8Array {
-    this.#proving = true
-    this.#asked = copyBytes(field)
-    return this.#asked
-  }
-
-  #onSend(now: number): void {
-    const sender = this.#authorize(now)
-    const length = request.length(2)
-    if (length > this.#limits.payload) throw new ProtocolError('too-large')
-    if (!request.isBase64(2)) throw new ProtocolError('wrong-usage')
-    const mailbox = this.#receiver()
-    if (!this.#ports.admits(mailbox)) throw new ProtocolError('denied')
-    const wait = this.#ports.sendWait(sender, length, now)
-    if (wait > 0) throw new ProtocolError('rate-limited', wait)
-    const put = this.#ports.mailboxes.put(mailbox, request.field(2), now)
-    if ('refused' in put) throw new ProtocolError(put.refused)
-    this.#ports.count('stored')
-    this.#output.packetWithId(PACKETS.SENT.no, put.high, put.low, this.#held)
-    this.#look(mailbox)
-  }
-
-  /** What our own packets change in the mailbox that we read is delivered before the next is read. */
-  #look(mailbox: string): void {
-    if (mailbox === this.#subscription) this.#hasWaiting = true
-  }
-
-  /** The receiver's mailbox: who writes to somebody writes to them again, so it is looked up, not computed. */
-  #receiver(): string {
-    this.#receivers ??= []
-    for (const known of this.#receivers) if (request.isSame(1, known.bytes)) return known.mailbox
-    const field = request.field(1)
-    const receiver = { bytes: copyWords(field), mailbox: this.#ports.receiver(field) }
-    this.#receivers.push(receiver)
-    if (this.#receivers.length > KNOWN_RECEIVERS) overwrite(this.#receivers.shift()!.bytes)
-    return receiver.mailbox
-  }
-
-  #onGet(now: number): void {
-    const plain = request.count === 1
-    if (!plain && !isWord(request.field(1), 'lease')) throw new ProtocolError('wrong-usage')
-    const mailbox = this.#authorize(now)
-    const { batchMessages, batchBytes } = this.#limits
-    const how = { lease: plain ? 'plain' : 'lease', bytes: batchBytes } as const
-    this.#join(mailbox)
-    const { mailboxes } = this.#ports
-    const references = new Float64Array(Math.min(batchMessages, mailboxes.waiting(mailbox)))
-    const count = mailboxes.take(mailbox, this.#subscriber.owner, how, now, references)
-    this.#output.packet(`${PACKETS.MESSAGES.no};${count};${mailboxes.waiting(mailbox)}`)
-    if (count > 0) this.#batch = { references: references.subarray(0, count), plain, at: 0 }
-  }
-
-  /** Sends what there is room for of a batch. */
-  #sendBatch(batch: Batch): void {
-    while (this.#output.length < OUTPUT_BYTES) {
-      const reference = batch.references[batch.at++]
-      if (reference === undefined) {
-        this.#batch = undefined
-        return
-      }
-      if (!this.#sendMessage(reference)) {
-        // Expired, or erased over another connection, after its count was told to a slow reader:
-        // the batch cannot be kept, so the connection ends; the client finds the rest when it is back.
-        this.#close()
-        return
-      }
-      if (batch.plain) {
-        this.#staged ??= []
-        this.#staged.push(reference)
-      }
-    }
-  }
-
-  #sendMessage(reference: number): boolean {
-    const message = this.#ports.mailboxes.read(reference)
-    if (message === undefined) return false
-    this.#output.packetWithBytes(PACKETS.MESSAGE.no, message.high, message.low, message.bytes, message.start, message.end)
-    this.#ports.count('delivered')
-    return true
-  }
-
-  #onAck(now: number): void {
-    for (let n = 1; n < request.count; n++) if (request.length(n) === 0) throw new ProtocolError('wrong-usage')
-    const mailbox = this.#authorize(now)
-    let erased = 0
-    for (let n = 1; n < request.count; n++) {
-      if (request.length(n) !== MESSAGE_ID_DIGITS) continue
-      if (this.#ports.mailboxes.ack(mailbox, request.hex(n, 0), request.hex(n, MESSAGE_ID_DIGITS / 2))) erased++
-    }
-    this.#output.packet(`${PACKETS.ACKED.no};${erased}`)
-    this.#look(mailbox)
-  }
-
-  /** A connection has one subscription; another SUBSCRIBE moves it. */
-  #onSubscribe(now: number): void {
-    const mailbox = this.#authorize(now)
-    if (this.#subscription !== undefined && this.#subscription !== mailbox) {
-      this.#ports.mailboxes.leave(this.#subscription, this.#subscriber.owner)
-      this.#joined?.delete(this.#subscription)
-    }
-    this.#join(mailbox)
-    this.#subscription = mailbox
-    const waiting = this.#ports.mailboxes.subscribe(mailbox, this.#subscriber)
-    this.#hasWaiting = waiting > 0
-    this.#output.packet(`${PACKETS.SUBSCRIBED.no};${waiting}`)
-  }
-
-  #deliver(mailbox: string, now: number): void {
-    const count = this.#ports.mailboxes.take(mailbox, this.#subscriber.owner, DELIVERY, now, delivery)
-    // Nothing waits, or the window is used up: the mailbox calls when that changes.
-    if (count === 0) this.#hasWaiting = false
-    for (let n = 0; n < count; n++) this.#sendMessage(delivery[n]!)
-  }
-
-  #join(mailbox: string): void {
-    this.#joined ??= new Set()
-    this.#joined.add(mailbox)
-  }
-
-  /** The mailbox that the request's token is for, its first field. @throws ProtocolError `bad-token` */
+  /** Returns the mailbox of the request's token, which is its first field. @throws {ProtocolError} `bad-token` */
   #authorize(now: number): string {
-    let proven: ProvenToken | undefined
-    for (const known of this.#tokens) if (request.isSame(0, known.bytes)) proven = known
-    if (proven === undefined) {
-      const token = request.field(0)
-      const verified = this.#ports.verifyToken(token, now)
-      if (verified === undefined) throw new ProtocolError('bad-token')
-      proven = { bytes: copyWords(token), ...verified }
-      this.#remember(proven)
+    let token = this.#tokens.find(request, 0)
+    if (token === undefined) {
+      const field = request.field(0)
+      token = this.#ports.verifyToken(field, now)
+      if (token === undefined) throw new ProtocolError('bad-token')
+      this.#remember(field, token)
     }
-    if (proven.expires <= now || !this.#ports.admits(proven.mailbox)) throw new ProtocolError('bad-token')
-    return proven.mailbox
+    if (token.expires <= now || !this.#ports.admits(token.mailbox)) throw new ProtocolError('bad-token')
+    return token.mailbox
   }
 
-  /** A token already proven here is not verified cryptographically again. */
-  #remember(token: ProvenToken): void {
-    this.#tokens.push(token)
-    if (this.#tokens.length > PROVEN_TOKENS) overwrite(this.#tokens.shift()!.bytes)
-    if (this.#proven) return
-    this.#proven = true
+  /** Remembers a good token, so that its signature is not verified again on this connection. */
+  #remember(bytes: Uint8Array, token: ProvenToken): void {
+    this.#tokens.add(bytes, token)
+    if (this.#regime.isProven) return
+    this.#regime.onProven()
     this.#effect({ kind: 'proven' })
   }
 
+  #attempt(answer: () => void): void {
+    try {
+      answer()
+    } catch (error) {
+      this.#onError(error)
+    }
+  }
+
+  /** Answers a mistake of the peer with ERROR; throws any other error on. */
+  #onError(error: unknown): void {
+    if (!(error instanceof ProtocolError)) throw error
+    this.#refuse(error.code, error.detail)
+  }
+
   #refuse(code: ErrorCode, detail?: number): void {
-    const { text, connection } = ERRORS[code]
     this.#ports.count({ refused: code })
-    this.#output.packet(`${PACKETS.ERROR.no};${code};${text}${detail === undefined ? '' : `;${detail}`}`)
+    this.#output.packet(encodeError(code, detail))
+    const { connection } = ERRORS[code]
     if (connection === 'stays') return
     if (connection === 'closes') return this.#close()
     this.#strikes ??= {}
@@ -568,49 +336,9 @@ export class Session<P extends Proof = Proof> {
     if (strikes >= connection) this.#close()
   }
 
-  /** Between answers, never inside a batch. */
-  #sayTakenOver(): void {
-    this.#takenOver = false
-    this.#notice('taken-over')
-  }
-
-  #notice(code: NoticeCode, detail?: number | string): void {
-    this.#output.packet(`${PACKETS.NOTICE.no};${code}${detail === undefined ? '' : `;${detail}`}`)
-  }
-
-  /** Reads no more; ends once what was said is written. */
   #close(): void {
     this.#state = 'closing'
-    this.#batch = undefined
+    this.#mail.dropBatch()
     this.#source.clear()
   }
-}
-
-function copyWords(bytes: Uint8Array): DataView {
-  return new DataView(copyBytes(bytes).buffer)
-}
-
-function overwrite({ buffer }: DataView): void {
-  new Uint8Array(buffer).fill(0)
-}
-
-/** WELCOME's `key=value` fields: the limits in force, sizes in bytes, times in seconds. */
-export function describeLimits(limits: Limits): string {
-  const told = {
-    payload: limits.payload,
-    line: limits.payload + limits.lineOverhead,
-    'line-before-token': limits.lineBeforeToken,
-    'first-packet': limits.firstPacketSeconds,
-    login: limits.loginSeconds,
-    idle: limits.idleSeconds,
-    mailbox: limits.mailboxMessages,
-    hold: limits.holdSeconds,
-    window: limits.window,
-    batch: limits.batchMessages,
-    'batch-bytes': limits.batchBytes,
-    token: limits.tokenSeconds,
-  }
-  return Object.entries(told)
-    .map(([key, value]) => `${key}=${value}`)
-    .join(';')
 }

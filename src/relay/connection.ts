@@ -3,7 +3,7 @@
  * nothing about the protocol, and knows nothing of where the peer is.
  */
 import type { Effect, Subscriber } from '../protocol/ports.ts'
-import type { Session } from '../protocol/relay-session.ts'
+import type { RelaySession } from '../protocol/relay-session.ts'
 import type { Place } from './admission.ts'
 import type { Prover, RelayProof } from './prover.ts'
 import type { ByteStream, Receiver } from './stream.ts'
@@ -22,7 +22,7 @@ export interface Host {
   onFault(error: unknown): void
 }
 
-type Input = (session: Session<RelayProof>, now: number, chunk: Uint8Array) => readonly Effect<RelayProof>[]
+type Input = (session: RelaySession<RelayProof>, now: number, chunk: Uint8Array) => readonly Effect<RelayProof>[]
 
 const NOTHING = new Uint8Array(0)
 // What comes often has no closure made for it: everybody waits while the young collector clears such things away.
@@ -37,7 +37,7 @@ export class Connection implements Receiver, Subscriber {
   readonly place: Place
   readonly #host: Host
   readonly #stream: ByteStream
-  readonly #session: Session<RelayProof>
+  readonly #session: RelaySession<RelayProof>
   #flowing = true
   #ended = false
   #awake = false
@@ -53,7 +53,7 @@ export class Connection implements Receiver, Subscriber {
     host: Host
     stream: ByteStream
     place: Place
-    session: (subscriber: Subscriber) => Session<RelayProof>
+    session: (subscriber: Subscriber) => RelaySession<RelayProof>
   }) {
     this.owner = options.owner
     this.place = options.place
@@ -136,7 +136,7 @@ export class Connection implements Receiver, Subscriber {
       const effects = input(this.#session, this.#host.now(), chunk)
       if (effects.length > 0) for (const effect of effects) this.#do(effect)
       this.#steer()
-      if (this.#session.unsaid) this.#wake()
+      if (this.#session.hasOutput) this.#wake()
     } catch (error) {
       this.#host.onFault(error)
       this.#stream.destroy()

@@ -5,12 +5,12 @@
 import { createSecretKey, type KeyObject, randomBytes } from 'node:crypto'
 import { createSecret, MAX_TOKEN_BYTES, Tokens } from '../auth/token.ts'
 import { type HeldMessage, MemoryMailboxes } from '../mailbox/mailbox.ts'
-import { type ErrorCode, ERRORS } from '../protocol/errors.ts'
+import type { ErrorCode } from '../protocol/errors.ts'
 import type { Limits } from '../protocol/limits.ts'
 import { Output, Stock } from '../protocol/output.ts'
-import { PACKETS } from '../protocol/packets.ts'
+import { encodeError } from '../protocol/packets.ts'
 import type { Ports } from '../protocol/ports.ts'
-import { Session } from '../protocol/relay-session.ts'
+import { RelaySession } from '../protocol/relay-session.ts'
 import { Admission, type Spent } from './admission.ts'
 import { Connection, type Host } from './connection.ts'
 import { createCounters, type Counters, type Door, type Snapshot } from './counters.ts'
@@ -82,7 +82,7 @@ export class Relay {
   #secrets: RelaySecrets
   #prover: Prover
   #tokens: Tokens
-  readonly #ports: Omit<Ports, 'loginWait' | 'sendWait'>
+  readonly #ports: Ports
   readonly #host: Host
   readonly #connections = new Set<Connection>()
   readonly #now: () => number
@@ -133,7 +133,7 @@ export class Relay {
     this.#timer.unref()
   }
 
-  #createPorts(): Omit<Ports, 'loginWait' | 'sendWait'> {
+  #createPorts(): Ports {
     return {
       limits: this.#limits,
       stock: new Stock(),
@@ -205,13 +205,12 @@ export class Relay {
       return turnAway(stream, this.#ports.stock, 'rate-limited', COME_BACK_SECONDS)
     }
     this.counters.accepted[door]++
-    const ports: Ports = { ...this.#ports, loginWait: place.loginWait, sendWait: place.sendWait }
     connection = new Connection({
       owner: this.#nextOwner++,
       host: this.#host,
       stream,
       place,
-      session: (subscriber) => new Session<RelayProof>(ports, stream.framing, subscriber, now),
+      session: (subscriber) => new RelaySession<RelayProof>({ ports: this.#ports, rates: place, framing: stream.framing, subscriber, now }),
     })
     this.#connections.add(connection)
     return connection
@@ -334,7 +333,7 @@ function createSecrets(): RelaySecrets {
 /** Says why before a packet was read, and holds nothing for the stream. */
 function turnAway(stream: ByteStream, stock: Stock, code: ErrorCode, seconds: number): Receiver {
   const output = new Output(stock, stream.framing)
-  output.packet(`${PACKETS.ERROR.no};${code};${ERRORS[code].text};${seconds}`)
+  output.packet(encodeError(code, seconds))
   const end = (): void => {
     output.written()
     stream.end()

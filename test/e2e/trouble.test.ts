@@ -1,7 +1,4 @@
-/**
- * The client explains why it cannot reach a relay, tested with real tors: without a network, without a relay
- * behind the onion service, and with client authorization.
- */
+/** What is said when a relay cannot be reached, against real tors: without a network, in front of nobody, behind a lock. */
 import { once } from 'node:events'
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
@@ -16,7 +13,7 @@ import { type OnionHost, joinTorNetwork, TOR_PROGRAMS, type TorClient, type TorN
 
 const reason = missing(...TOR_PROGRAMS)
 const SLOW = 120_000
-/** The address of the Tor Project's web site, which does not exist in this network. */
+/** The address of the Tor Project's web site, which is not in this network. */
 const ELSEWHERE = '2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion'
 
 const keys = createKeyFolder()
@@ -35,7 +32,7 @@ beforeAll(async () => {
   relay = await startTestRelay()
   const doors = [
     { port: 3308, target: { kind: 'tcp', host: '127.0.0.1', port: relay.port } },
-    // No process listens at port 1 of this machine.
+    // Nobody listens at port 1 of this machine.
     { port: 3309, target: { kind: 'tcp', host: '127.0.0.1', port: 1 } },
   ] as const
   ;[client, host] = await Promise.all([network.addClient(), network.addOnionHost({ doors })])
@@ -64,7 +61,7 @@ const controlOf = (tor: Tor): string => `unix:${tor.controlPath}`
 const socksOf = async (tor: Tor): Promise<string> =>
   /127\.0\.0\.1:\d+/.exec((await tor.control.ask('GETINFO net/listeners/socks')).join())![0]
 
-describe('with a tor that is not connected to its network', () => {
+describe('a tor without a network', () => {
   let tor: Tor
   beforeAll(async () => {
     if (reason !== undefined) return
@@ -73,7 +70,7 @@ describe('with a tor that is not connected to its network', () => {
   }, SLOW)
   afterAll(() => tor?.stop())
 
-  test("the client reports tor's progress and its reason", { timeout: SLOW }, async () => {
+  test('is said to be on its way, and how far, and why it gets no further', { timeout: SLOW }, async () => {
     const outcome = await send(ELSEWHERE, await socksOf(tor), controlOf(tor), ['--timeout', '3'])
     expect(outcome).toMatchObject({ code: 69, out: '' })
     expect(outcome.err).toMatch(
@@ -81,7 +78,7 @@ describe('with a tor that is not connected to its network', () => {
     )
   })
 
-  test('the client reports a timeout and suggests that tor may be offline, if it must not ask tor', { timeout: SLOW }, async () => {
+  test('that may not be asked leaves it at what is known', { timeout: SLOW }, async () => {
     const outcome = await send(ELSEWHERE, await socksOf(tor), 'off', ['--timeout', '3'])
     expect(outcome).toMatchObject({
       code: 69,
@@ -89,7 +86,7 @@ describe('with a tor that is not connected to its network', () => {
     })
   })
 
-  test('the client names the right SOCKS port if it was given another', async () => {
+  test('whose SOCKS port is another: which one it is', async () => {
     const outcome = await send(ELSEWHERE, '127.0.0.1:1', controlOf(tor))
     expect(outcome).toMatchObject({
       code: 69,
@@ -98,7 +95,7 @@ describe('with a tor that is not connected to its network', () => {
   })
 })
 
-test('without a tor, the client reports that no process listens at the SOCKS port', async () => {
+test('no tor at all', async () => {
   const outcome = await send(ELSEWHERE, '127.0.0.1:1', 'unix:/no/such/socket')
   expect(outcome).toMatchObject({
     code: 69,
@@ -106,7 +103,7 @@ test('without a tor, the client reports that no process listens at the SOCKS por
   })
 })
 
-test('if another program listens at the SOCKS port, the client says that it is not tor', async () => {
+test('what listens is no tor', async () => {
   const server = createServer((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'))
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -115,33 +112,33 @@ test('if another program listens at the SOCKS port, the client says that it is n
   expect(outcome).toMatchObject({ code: 69, err: expect.stringContaining('what listens at the SOCKS port is not tor') as string })
 })
 
-describe('with a tor that is connected', () => {
+describe('a tor with a network', () => {
   const socks = (): string => `127.0.0.1:${client.socks.port}`
 
-  test('the client reaches an existing relay and reports only its refusal', { timeout: SLOW }, async () => {
-    // The relay's own name is `localhost`, so its refusal proves that the client reached it.
+  test('reaches what is there, and nothing is said of tor', { timeout: SLOW }, async () => {
+    // The relay's own name is `localhost`: that it is reached shows in its refusal.
     expect(await send(host.onion, socks(), controlOf(client.tor))).toMatchObject({
       code: 77,
       err: expect.stringContaining('does not go by the name') as string,
     })
   })
 
-  test('the client reports that an onion service does not exist', { timeout: SLOW }, async () => {
+  test('an onion service that is not there', { timeout: SLOW }, async () => {
     expect(await send(ELSEWHERE, socks(), controlOf(client.tor))).toMatchObject({
       code: 69,
       err: expect.stringMatching(/tor does not find that onion service\nasfaleia: hint: check the address/) as string,
     })
   })
 
-  test('the client reports that the relay behind an onion service is down', { timeout: SLOW }, async () => {
+  test('an onion service whose relay is down', { timeout: SLOW }, async () => {
     const outcome = await send(`${host.onion}:3309`, socks(), controlOf(client.tor), ['--timeout', '30'])
     expect(outcome).toMatchObject({ code: 69, out: '' })
     expect(outcome.err).toMatch(/nobody listens there|finds no way|cannot be reached/)
   })
 })
 
-describe('with an onion service that requires client authorization', () => {
-  test('the client asks for a key, and reaches the relay once `onion add` has stored one', { timeout: SLOW }, async () => {
+describe('an onion service with client authorization', () => {
+  test('says that it wants a key; with one from `onion add` it is reached', { timeout: SLOW }, async () => {
     const dir = at('locked')
     mkdirSync(dir, { mode: 0o700 })
     chmodSync(dir, 0o700)
@@ -162,12 +159,12 @@ describe('with an onion service that requires client authorization', () => {
       code: 77,
       err: expect.stringContaining('does not go by the name') as string,
     })
-    // A restarted tor has lost the key, so the client must give it again.
+    // A tor that was started anew has forgotten it, and is told again.
     await fresh.tor.control.ask(`ONION_CLIENT_AUTH_REMOVE ${first.onion.slice(0, -6)}`)
     await fresh.newIdentity()
     expect(await send(first.onion, socks, control, [], env)).toMatchObject({ code: 77 })
     expect(await asfaleia(['onion', 'list'], { env })).toMatchObject({ code: 0, out: `${first.onion}\n` })
-    // If the client cannot reach tor's control port, it must say what to do.
+    // Where tor cannot be told, it is said what to do.
     const off = await asfaleia(['onion', 'add', added.out.trim()], { env: { ...env, ASFALEIA_TOR_CONTROL: 'off' } })
     expect(off).toMatchObject({
       code: 0,

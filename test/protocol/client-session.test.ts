@@ -1,6 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { type BreachReason, BreachError, CLIENT_CAPS, ClientSession, type SessionEvent } from '../../src/protocol/client-session.ts'
+import { type BreachReason, BreachError } from '../../src/protocol/breach.ts'
+import { ClientSession, type SessionEvent } from '../../src/protocol/client-session.ts'
+import { CLIENT_CAPS } from '../../src/protocol/limits.ts'
 import { chunksOf } from '../support/chunks.ts'
 
 const NONCE = 'A'.repeat(43)

@@ -8,7 +8,7 @@ import { ProtocolError } from '../../src/protocol/errors.ts'
 import { DEFAULT_LIMITS, type Limits } from '../../src/protocol/limits.ts'
 import { Stock } from '../../src/protocol/output.ts'
 import type { Effect, Ports, Proof } from '../../src/protocol/ports.ts'
-import { Session } from '../../src/protocol/relay-session.ts'
+import { RelaySession } from '../../src/protocol/relay-session.ts'
 import { decodeFrames } from './frames.ts'
 
 export interface World {
@@ -29,7 +29,7 @@ export interface World {
 
 /** A key is `key-NAME`, its mailbox NAME, its challenge `?NAME`, and the right answer `!NAME`. */
 export interface Peer {
-  readonly session: Session
+  readonly session: RelaySession
   /** Feeds bytes and gives the lines that were written since; an `end` or `destroy` stands as `<end>`, `<destroy>`. */
   say(text: string): string[]
   feed(chunks: Uint8Array[]): string[]
@@ -50,7 +50,7 @@ export interface Peer {
 export function createWorld(limits: Partial<Limits> = {}, budget = 1e6): World {
   let owners = 0
   let handles = 100
-  const awake = new Map<Session, () => void>()
+  const awake = new Map<RelaySession, () => void>()
   const world: World = {
     now: 1_000_000,
     names: ['localhost'],
@@ -71,8 +71,6 @@ export function createWorld(limits: Partial<Limits> = {}, budget = 1e6): World {
     names: () => world.names,
     movedTo: (name) => world.moved[name],
     admits: (mailbox) => world.admitted(mailbox),
-    loginWait: () => world.loginWait,
-    sendWait: () => world.sendWait,
     receiver(field) {
       const text = Buffer.from(field).toString('latin1')
       if (!text.startsWith('key-')) throw new ProtocolError('bad-key')
@@ -111,10 +109,11 @@ export function createWorld(limits: Partial<Limits> = {}, budget = 1e6): World {
         perform(over ? session.onTakenOver(world.now) : session.onWaiting(world.now))
       })
     }
-    const session = new Session(
+    const session = new RelaySession({
       ports,
+      rates: { loginWait: () => world.loginWait, sendWait: () => world.sendWait },
       framing,
-      {
+      subscriber: {
         owner,
         onWaiting: wake,
         onTakenOver: () => {
@@ -122,8 +121,8 @@ export function createWorld(limits: Partial<Limits> = {}, budget = 1e6): World {
           wake()
         },
       },
-      world.now,
-    )
+      now: world.now,
+    })
     const deliver = (bytes: Uint8Array): void => {
       if (framing === 'line') written.push(...Buffer.from(bytes).toString('latin1').split('\n').slice(0, -1))
       else written.push(...decodeFrames(bytes).frames.map(({ payload }) => payload.toString('latin1')))

@@ -3,7 +3,7 @@
  * a pause of its own. It is told when the relay forgot what it held, and when somebody else with the same key took the
  * mailbox over; it does not fight for it. A message is acknowledged when whoever got it says so, not before.
  */
-import type { Message } from '../../protocol/client-session.ts'
+import type { Message } from '../../protocol/answer.ts'
 import { backoff } from '../delivery/backoff.ts'
 import type { ConnectOptions } from '../wire/connect.ts'
 import type { RelayClient, Token } from '../wire/client.ts'

@@ -9,7 +9,7 @@
  */
 import type { SshKey } from '../../auth/ssh-key.ts'
 import { CodedError } from '../../protocol/coded-error.ts'
-import type { Message } from '../../protocol/client-session.ts'
+import type { Message } from '../../protocol/answer.ts'
 import { parseTarget } from '../../transport/address.ts'
 import { Channel } from './channel.ts'
 import { type ConnectOptions, connectRelay } from '../wire/connect.ts'

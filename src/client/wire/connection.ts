@@ -3,7 +3,9 @@
  * what the relay's packets mean.
  */
 import type { RequestName } from '../../protocol/packets.ts'
-import { type Answers, BreachError, ClientSession, type Message, type SessionEvent } from '../../protocol/client-session.ts'
+import type { Answers, Message } from '../../protocol/answer.ts'
+import { BreachError } from '../../protocol/breach.ts'
+import { ClientSession, type SessionEvent } from '../../protocol/client-session.ts'
 import { fromBreach, RelayError } from './error.ts'
 import type { Stream } from './stream.ts'
 

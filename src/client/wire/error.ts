@@ -3,7 +3,8 @@
  * contains bytes of the relay.
  */
 import { CodedError } from '../../protocol/coded-error.ts'
-import type { BreachReason, RefusalCode } from '../../protocol/client-session.ts'
+import type { BreachReason } from '../../protocol/breach.ts'
+import type { RefusalCode } from '../../protocol/client-session.ts'
 import type { ConnectCode } from '../../transport/address.ts'
 
 export type RelayErrorCode =

@@ -1,4 +1,4 @@
-import type { Message } from '../../protocol/client-session.ts'
+import type { Message } from '../../protocol/answer.ts'
 
 /** A queue of messages from a connection to the loop that reads them. The session limits its length. */
 export class Subscription {
