@@ -1,4 +1,4 @@
-/** The pages of the library's API: TypeDoc finds every public name, and nothing to warn of. */
+/** The pages of the library's API: TypeDoc documents every public name without a warning. */
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,7 +8,7 @@ import { run } from '../support/process.ts'
 const TYPEDOC = join(import.meta.dirname, '../../deploy/typedoc')
 const program = join(TYPEDOC, 'node_modules/typedoc/bin/typedoc')
 
-test('are written without a warning', { timeout: 180_000 }, async (ctx) => {
+test('TypeDoc documents the public API without a warning', { timeout: 180_000 }, async (ctx) => {
   ctx.skip(!existsSync(program), 'not installed here: sh deploy/setup.sh docs')
   const out = mkdtempSync(join(tmpdir(), 'asf-api-'))
   try {

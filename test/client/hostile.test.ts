@@ -1,6 +1,6 @@
 /**
- * What a hostile relay gets out of a client, library and command line: nothing that it did not know. Each
- * attack ends with an error of ours, and the bytes that the client sent are searched for what it must not give.
+ * A hostile relay learns nothing from the library or the command line that it did not know. Each attack must
+ * end with one of our errors, and the bytes that the client sent must not contain the secret.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -51,7 +51,7 @@ interface Outcome {
   readonly err: string
 }
 
-/** A command in this process, as src/cli/main.ts runs it. */
+/** Runs a command in this process, as src/cli/main.ts does. */
 async function command(run: typeof runGet, argv: string[]): Promise<Outcome> {
   const io = createTestIo()
   io.stdin.end()
@@ -63,7 +63,7 @@ const get = (address: string, ...more: string[]): Promise<Outcome> => command(ru
 const send = (address: string, ...more: string[]): Promise<Outcome> =>
   command(runSend, ['--relay', address, '--key', keyFile, ...more, `${keyFile}.pub`, SECRET])
 
-/** One or two lines of ours, without a control character: nothing of the relay's text can be in it. */
+/** Expects one or two of our own lines without control characters, and nothing of the relay's text. */
 function expectOurWords({ err, out }: Outcome): void {
   expect(err).toMatch(/^(asfaleia: a message that does not open [^\n]+\n)?asfaleia: error: [^\n]+\n(asfaleia: hint: [^\n]+\n)?$/)
   expect(`${out}${err}`.replaceAll('\n', '')).not.toMatch(/[\p{Cc}\p{Cf}]/u)
@@ -71,7 +71,7 @@ function expectOurWords({ err, out }: Outcome): void {
   expect(`${out}${err}`).not.toContain('RELAYTEXT')
 }
 
-describe('a text that is no challenge of this relay is not answered', () => {
+describe('a client does not answer a challenge that holds', () => {
   const line = challengeLine()
   const served: [string, string | Uint8Array][] = [
     ['a captured message', SECRET],
@@ -84,7 +84,7 @@ describe('a text that is no challenge of this relay is not answered', () => {
     ['a trailing newline', `${line}\n`],
     ['upper case', line.toUpperCase()],
     ['nothing', ''],
-    ['bytes that are no text', Uint8Array.from({ length: 64 }, (_, i) => 255 - i)],
+    ['bytes that are not text', Uint8Array.from({ length: 64 }, (_, i) => 255 - i)],
     ['a long text', SECRET.repeat(100)],
   ]
   for (const sign of [false, true]) {
@@ -94,7 +94,7 @@ describe('a text that is no challenge of this relay is not answered', () => {
         await peer.say('18;asfaleia/1\n')
         await peer.line()
         await peer.say(await challengePacket(text, victim, sign))
-        // Whatever it says after that, until it has gone.
+        // Keep reading until the client has closed the connection.
         while ((await peer.line()) !== undefined);
       })
       const client = await connectRelay({ relay: relay.address, identity: identityOf(key), sign })
@@ -132,7 +132,7 @@ describe('a text that is no challenge of this relay is not answered', () => {
     expect(relay.received()).not.toMatch(/^2;/m)
   })
 
-  test('an age file to somebody else, and no age file at all', async () => {
+  test('an age file to another key, or no age file', async () => {
     const other = parsePrivateKey(Buffer.from(generatePrivateKey('').file)).public
     for (const packet of [await challengePacket(line, other), '1;4242;aGVsbG8=\n']) {
       const hostile = await startHostileRelay(async (peer) => {
@@ -148,7 +148,7 @@ describe('a text that is no challenge of this relay is not answered', () => {
     }
   })
 
-  test('a challenge to a client that asked to sign, and the other way round', async () => {
+  test('a proof by the method that the client did not request', async () => {
     for (const sign of [true, false]) {
       const hostile = await startHostileRelay(async (peer) => {
         await peer.line()
@@ -164,7 +164,7 @@ describe('a text that is no challenge of this relay is not answered', () => {
     }
   })
 
-  test('a second challenge after the first was answered', async () => {
+  test('a second challenge before the answer to the first', async () => {
     relay = await startHostileRelay(async (peer) => {
       await peer.line()
       await peer.say('18;asfaleia/1\n')
@@ -177,7 +177,7 @@ describe('a text that is no challenge of this relay is not answered', () => {
     expect(relay.received()).not.toMatch(/^2;/m)
   })
 
-  test('what is asked again and again is answered once for each AUTH', async () => {
+  test('another challenge than that of a new AUTH', async () => {
     relay = await startHostileRelay(async (peer) => {
       await honestly(peer, victim)
       await peer.line()
@@ -194,21 +194,21 @@ describe('a text that is no challenge of this relay is not answered', () => {
   })
 })
 
-describe('what is not the protocol ends the connection, with one clear line', () => {
+describe('a client ends the connection with one clear error if the relay sends', () => {
   const afterLogin: [string, string, number][] = [
     ['a batch of too few', '14;2;0\n20;m1;aGk=\n17\n', EXIT.refused],
     ['a batch of too many', '14;1;0\n20;m1;aGk=\n20;m2;aGk=\n', EXIT.refused],
     ['a gigantic count', '14;999999999999999;999999999999999\n', EXIT.refused],
-    ['a count that is no number', '14;NaN;0\n', EXIT.refused],
+    ['a count that is not a number', '14;NaN;0\n', EXIT.refused],
     ['the answer to another request', '13;m1;60\n', EXIT.refused],
     ['an unknown packet', '77;RELAYTEXT\n', EXIT.refused],
-    ['no packet', 'HTTP/1.1 400 Bad Request RELAYTEXT\r\n', EXIT.refused],
+    ['a text that is not a packet', 'HTTP/1.1 400 Bad Request RELAYTEXT\r\n', EXIT.refused],
     ['escape sequences in an error', '99;denied;\u{1b}[2J\u{1b}]0;RELAYTEXT\u{7}\n', EXIT.refused],
     ['escape sequences in an error’s code', '99;\u{1b}[2JRELAYTEXT;text\n', EXIT.refused],
     ['escape sequences in an error’s detail', '99;rate-limited;text;\u{1b}[2JRELAYTEXT\n', EXIT.failed],
     ['bidi in an error', '99;mailbox-full;\u{202e}RELAYTEXT\n', EXIT.failed],
     ['escape sequences in a message’s id', '14;1;0\n20;\u{1b}[2JRELAYTEXT;aGk=\n', EXIT.refused],
-    ['a message that nobody asked for', '20;m1;aGk=\n', EXIT.refused],
+    ['a message without a request', '20;m1;aGk=\n', EXIT.refused],
     ['an error that ends the connection', '99;restarting;RELAYTEXT;30\n', EXIT.unreachable],
   ]
   test.each(afterLogin)('%s', async (_name, said, code) => {
@@ -226,8 +226,8 @@ describe('what is not the protocol ends the connection, with one clear line', ()
   test.each([
     ['a token of junk', '12;RELAYTEXT;3600\n'],
     ['a token of escape sequences', '12;a.\u{1b}[2J.c;3600\n'],
-    ['a token without an end', `12;a.b.${'c'.repeat(7_000)};3600\n`],
-    ['a token that lasts no number', '12;a.b.c;soon\n'],
+    ['a token over the length limit', `12;a.b.${'c'.repeat(7_000)};3600\n`],
+    ['a token whose lifetime is not a number', '12;a.b.c;soon\n'],
   ])('%s', async (_name, said) => {
     relay = await startHostileRelay(async (peer) => {
       await peer.line()
@@ -243,7 +243,7 @@ describe('what is not the protocol ends the connection, with one clear line', ()
     expectOurWords(outcome)
   })
 
-  test('a line without an end is cut off', async () => {
+  test('an endless line', async () => {
     let said = 0
     relay = await startHostileRelay(async (peer) => {
       await peer.line()
@@ -252,7 +252,7 @@ describe('what is not the protocol ends the connection, with one clear line', ()
     const outcome = await get(relay.address)
     expect(outcome.code).toBe(EXIT.refused)
     expectOurWords(outcome)
-    // What the kernel and Node took before the client had gone; without the limit it would never end.
+    // The kernel and Node buffer some bytes before the client closes; without the limit it would never end.
     expect(said).toBeLessThan(64 * 1_048_576)
   })
 
@@ -273,7 +273,7 @@ describe('what is not the protocol ends the connection, with one clear line', ()
     expectOurWords(outcome)
   })
 
-  test('a million messages of a subscription that are faster than they are taken', async () => {
+  test('messages of a subscription faster than the program takes them', async () => {
     relay = await startHostileRelay(async (peer) => {
       await honestly(peer, victim)
       await peer.line()
@@ -290,7 +290,7 @@ describe('what is not the protocol ends the connection, with one clear line', ()
     await expect(taken).rejects.toMatchObject({ code: 'broken-relay', reason: 'too-much' })
   })
 
-  test('limits that nobody can hold are not believed', async () => {
+  test('limits above its caps, which it ignores without ending the connection', async () => {
     relay = await startHostileRelay(async (peer) => {
       await honestly(peer, victim, 'payload=999999999999999;line=999999999999999;window=0;batch=999999999999999;idle=0;hold=x')
       await peer.line()
@@ -305,12 +305,12 @@ describe('what is not the protocol ends the connection, with one clear line', ()
   })
 })
 
-describe('a relay that is slow, or gone', () => {
-  /** One byte at a time, for ever: never a whole packet. */
+describe('a client of a slow or vanished relay', () => {
+  /** Sends one byte at a time for ever, never a whole packet. */
   const drip = async (peer: Peer): Promise<void> => {
     while (await peer.say('1')) await turn()
   }
-  test('a drip of bytes is no answer', async () => {
+  test('times out if the answer never completes', async () => {
     relay = await startHostileRelay(async (peer) => {
       await peer.line()
       await peer.say('18;asfaleia/1')
@@ -321,10 +321,10 @@ describe('a relay that is slow, or gone', () => {
     expectOurWords(outcome)
   })
 
-  test('nor is a drip that goes on', async () => {
+  test('gives up if the relay drips single bytes for ever', async () => {
     relay = await startHostileRelay(drip)
     const outcome = await get(relay.address, '--timeout', '0.2')
-    // The one or the other limit ends it: the time for an answer, or the length of a line.
+    // One of two limits ends it: the time for an answer, or the length of a line.
     expect([EXIT.unreachable, EXIT.refused]).toContain(outcome.code)
     expectOurWords(outcome)
   })
@@ -346,7 +346,7 @@ describe('a relay that is slow, or gone', () => {
     ['after TOKEN', (peer) => honestly(peer, victim)],
     ['in the middle of an answer', async (peer) => void (await honestly(peer, victim), await peer.line(), await peer.say('1'))],
   ]
-  test.each(steps)('it goes away %s', async (_name, script) => {
+  test.each(steps)('reports the relay as unreachable if it hangs up %s', async (_name, script) => {
     relay = await startHostileRelay(script)
     for (const outcome of [await get(relay.address), await send(relay.address)]) {
       expect(outcome.code).toBe(EXIT.unreachable)
@@ -355,7 +355,7 @@ describe('a relay that is slow, or gone', () => {
   })
 })
 
-test('a relay that goes away before all that it announced: that is said, and what came is shown', async () => {
+test('a client whose relay hangs up before all announced messages came prints the received ones and reports the error', async () => {
   const payload = Buffer.from(await encryptToKey(Buffer.from(SECRET), victim)).toString('base64')
   relay = await startHostileRelay(async (peer) => {
     await honestly(peer, victim)
@@ -368,8 +368,8 @@ test('a relay that goes away before all that it announced: that is said, and wha
   expect(relay.received()).toMatch(/^6;/m)
 })
 
-describe('what a relay may do, and what it gets for it', () => {
-  test('it gives the payload it was sent back as a message: shown without its escape sequences, acknowledged after', async () => {
+describe('a client of a misbehaving relay', () => {
+  test('prints a returned payload without its escape sequences, and acknowledges it afterwards', async () => {
     const text = `${SECRET}\u{1b}]0;title\u{7}\u{202e}x\r\n`
     const payload = Buffer.from(await encryptToKey(Buffer.from(text), victim)).toString('base64')
     const junk = Buffer.from('not an age file').toString('base64')
@@ -384,7 +384,8 @@ describe('what a relay may do, and what it gets for it', () => {
     expect(plain.code).toBe(EXIT.ok)
     expect(plain.out).toBe(`[unsigned: anybody may have written it]: ${SECRET}\\u{1b}]0;title\\u{7}\\u{202e}x\\u{d}\n`)
     expect(plain.err).toBe('asfaleia: a message that does not open with this key was dropped\n')
-    // What opened and what did not are acknowledged alike: the relay learns nothing of which is which.
+    // Messages that open and messages that do not are acknowledged alike, so that the relay cannot tell them
+    // apart.
     expect(relay.received().match(/^5;.*/gm)).toEqual([`5;${TOKEN};m1`, `5;${TOKEN};m2`])
 
     const json = await get(relay.address, '--json')
@@ -400,7 +401,7 @@ describe('what a relay may do, and what it gets for it', () => {
     ])
   })
 
-  test('nothing is acknowledged that stdout did not take', async () => {
+  test('does not acknowledge a message that stdout did not accept', async () => {
     const payload = Buffer.from(await encryptToKey(Buffer.from(SECRET), victim)).toString('base64')
     relay = await startHostileRelay(async (peer) => {
       await honestly(peer, victim)
@@ -416,7 +417,7 @@ describe('what a relay may do, and what it gets for it', () => {
     expect(relay.received()).not.toMatch(/^5;/m)
   })
 
-  test('a name that it does not go by', async () => {
+  test('reports that the relay does not answer to the dialled name, and never answers its challenge', async () => {
     relay = await startHostileRelay(async (peer) => {
       await peer.line()
       await peer.say('99;wrong-usage;RELAYTEXT\n')
@@ -426,11 +427,11 @@ describe('what a relay may do, and what it gets for it', () => {
     expect(outcome.code).toBe(EXIT.refused)
     expectOurWords(outcome)
     expect(outcome.err).toContain('does not go by the name')
-    // The key goes out with HELLO, to save a round trip; the challenge is never answered.
+    // The key goes out together with HELLO to save a round trip.
     expect(relay.received()).toMatch(/^8;asfaleia\/1;localhost\n0;ssh-ed25519 [^\n]+\n$/)
   })
 
-  test('an error is one of a closed set', async () => {
+  test('maps an unknown error code of the relay to `unknown`', async () => {
     relay = await startHostileRelay(async (peer) => {
       await peer.line()
       await peer.say('99;__proto__;text\n')

@@ -1,4 +1,7 @@
-/** What the tests of messages, cards and groups share: people with keys of every type, and signed texts of any form. */
+/**
+ * Helpers shared by the tests of messages, cards and groups: people with keys of every type, and signed texts
+ * of any form.
+ */
 import { generateKeyPairSync } from 'node:crypto'
 import { generateX25519Identity, identityToRecipient } from 'age-encryption'
 import { parsePrivateKey } from '../../src/auth/private-key.ts'
@@ -15,7 +18,7 @@ export const ONION = '2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.o
 
 export interface Person {
   readonly identity: Identity
-  /** As others know them. */
+  /** The person as others know them. */
   readonly to: Correspondent
 }
 
@@ -46,13 +49,16 @@ function makeSigner(kind: KeyKind): Identity {
   return { key: parsePublicKey(fido.line), sign: async (namespace, message) => fido.sign(namespace, message), proof: 'sign', opens: [] }
 }
 
-/** A text with the person's signature, whatever it says. */
+/** Appends the person's signature to any text. */
 export async function signText(person: Person, namespace: string, text: string | Uint8Array): Promise<Uint8Array> {
   const signed = typeof text === 'string' ? encodeText(text) : text
   return concat(signed, armor(await person.identity.sign(namespace, signed)))
 }
 
-/** The blob of a signature with another key in it, which is still good: what is signed does not have the key. */
+/**
+ * Replaces the key in a signature blob. The signature stays valid, because the signed data does not include the
+ * key.
+ */
 export function withKey(blob: Uint8Array, key: Uint8Array): Uint8Array {
   const bytes = Buffer.from(blob)
   const size = Buffer.alloc(4)

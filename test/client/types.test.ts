@@ -1,4 +1,4 @@
-/** What the library's names promise to the compiler: a change of these breaks the programs of others. */
+/** The library's public types: a change here breaks the programs of others. The compiler checks these tests. */
 import { expectTypeOf, test } from 'vitest'
 import type {
   Contact,
@@ -24,10 +24,10 @@ import type {
   RelayErrorCode,
 } from '../../src/client/index.ts'
 
-test('a messenger', () => {
+test('the types of a messenger', () => {
   expectTypeOf<typeof openMessenger>().parameter(0).toEqualTypeOf<MessengerOptions>()
   expectTypeOf<typeof openMessenger>().returns.toEqualTypeOf<Messenger>()
-  // No more has to be said than who one is, where one receives, and whom one knows.
+  // These three options are enough: who the user is, where they receive, and whom they know.
   expectTypeOf<{
     identity: MessengerOptions['identity']
     relays: string[]
@@ -40,7 +40,7 @@ test('a messenger', () => {
   expectTypeOf<ReturnType<Messenger['events']>>().toEqualTypeOf<AsyncIterable<MessengerEvent>>()
 })
 
-test('what was sent', () => {
+test('the types of a delivery and its states', () => {
   expectTypeOf<ReturnType<Messenger['send']>>().toEqualTypeOf<Delivery>()
   expectTypeOf<Delivery['settled']>().toEqualTypeOf<Promise<DeliveryState>>()
   expectTypeOf<DeliveryState>().toEqualTypeOf<'waiting' | 'held' | 'delivered' | 'read' | 'expired' | 'failed'>()
@@ -49,7 +49,7 @@ test('what was sent', () => {
   expectTypeOf<FileState>().toEqualTypeOf<'offered' | 'sending' | 'done' | 'refused' | 'expired' | 'failed'>()
 })
 
-test('what came: its verdict says what there is', () => {
+test('the type of a received message narrows by its verdict', () => {
   const narrow = (received: Received): void => {
     if (received.verdict === 'genuine') expectTypeOf(received.envelope).toEqualTypeOf<Envelope>()
     if (received.verdict === 'unsigned') expectTypeOf(received.text).toEqualTypeOf<Uint8Array>()
@@ -57,14 +57,14 @@ test('what came: its verdict says what there is', () => {
   }
   expectTypeOf(narrow).toBeFunction()
   expectTypeOf<Received['verdict']>().not.toExtend<'genuine'>()
-  // What came before is dropped, and never given.
+  // Replayed messages are dropped, so a program never sees this verdict.
   expectTypeOf<'replayed'>().not.toExtend<Received['verdict']>()
   expectTypeOf<Content['type']>().toEqualTypeOf<
     'text' | 'receipt' | 'file' | 'have' | 'edit' | 'remove' | 'card' | 'group' | 'leave' | 'unknown'
   >()
 })
 
-test('events are told apart by their kind', () => {
+test('the type of an event narrows by its kind', () => {
   expectTypeOf<Extract<MessengerEvent, { kind: 'delivery' }>['delivery']>().toEqualTypeOf<Delivery>()
   expectTypeOf<Extract<MessengerEvent, { kind: 'moved' }>>().toEqualTypeOf<{
     readonly kind: 'moved'
@@ -73,15 +73,15 @@ test('events are told apart by their kind', () => {
   }>()
 })
 
-test('errors are told apart by their code', () => {
+test('error codes are closed sets of strings', () => {
   expectTypeOf<RelayError['code']>().toEqualTypeOf<RelayErrorCode>()
   expectTypeOf<MessengerError['code']>().toEqualTypeOf<MessengerErrorCode>()
-  // A closed set: a word that is none of it is none.
+  // A closed set: any other string is not a RelayErrorCode.
   expectTypeOf<string>().not.toExtend<RelayErrorCode>()
   expectTypeOf<'taken-over' | 'hostile-challenge' | 'mailbox-full'>().toExtend<RelayErrorCode>()
 })
 
-test('people and relays', () => {
+test('the types of contacts and relay clients', () => {
   expectTypeOf<typeof contactOf>().returns.toEqualTypeOf<Contact>()
   expectTypeOf<Awaited<ReturnType<typeof parseCard>>>().toExtend<Parameters<typeof contactOf>[0]>()
   expectTypeOf<Awaited<ReturnType<typeof connectRelay>>>().toEqualTypeOf<RelayClient>()

@@ -1,4 +1,4 @@
-/** test/vectors/message.json, card.json and group.json: fixed texts, what each says, and what is refused. */
+/** test/vectors/message.json, card.json and group.json: fixed texts with their expected content or refusal. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeEach, describe, expect, it } from 'vitest'
@@ -42,25 +42,25 @@ const { now } = messages
 const seen = new Seen()
 for (const { from, id } of messages.seen) seen.add({ from: parsePublicKey(from), id, time: now }, now)
 
-/** As JSON has it. */
+/** Converts a value to JSON and back, with bytes as base64. */
 const plain = (value: unknown): unknown =>
   JSON.parse(JSON.stringify(value, (_, each: unknown) => (each instanceof Uint8Array ? Buffer.from(each).toString('base64') : each)))
 
-describe('messages', () => {
-  it.each(messages.texts)('$verdict: $name', async ({ verdict, text, padding = 0, content }) => {
+describe('the message vectors', () => {
+  it.each(messages.texts)('have the verdict $verdict: $name', async ({ verdict, text, padding = 0, content }) => {
     const opened = await judge(bob.key, encodeText(text + '\n'.repeat(padding)), { now, seen })
     expect(opened.verdict).toBe(verdict)
     if (content !== undefined) expect(plain('envelope' in opened && opened.envelope.content)).toEqual(content)
   })
 
-  it.each(messages.payloads)('to $name', async ({ to, payload }) => {
+  it.each(messages.payloads)("open only with their receiver's key: $name", async ({ to, payload }) => {
     const opened = await openMessage(people[to], Buffer.from(payload, 'base64'), { now, seen })
     expect(opened).toMatchObject({ verdict: 'genuine', envelope: { content: { type: 'text', text: `Hello ${to}.` } } })
     const [other] = (['bob', 'rsa'] as const).filter((name) => name !== to)
     expect(await openMessage(people[other!], Buffer.from(payload, 'base64'), { now, seen })).toEqual({ verdict: 'unreadable' })
   })
 
-  it('have each verdict', () => {
+  it('cover each verdict that a text can have', () => {
     const verdicts = new Set(messages.texts.map(({ verdict }) => verdict))
     expect([...verdicts].toSorted()).toEqual([
       'forged',
@@ -77,34 +77,34 @@ describe('messages', () => {
   })
 })
 
-describe('cards', () => {
-  it.each(cards.cards)('$name', async (card) => {
+describe('the card vectors', () => {
+  it.each(cards.cards)('parse as text and as link: $name', async (card) => {
     for (const spelling of [card.text, card.link]) {
       const { key, ...others } = await parseCard(spelling)
       expect({ key: formatKey(key), ...others }).toEqual(card)
     }
   })
 
-  it.each(cards.refused)('$code: $name', async ({ card, code }) => {
+  it.each(cards.refused)('fail with $code: $name', async ({ card, code }) => {
     await expect(parseCard(card)).rejects.toMatchObject({ name: 'CardError', code })
   })
 })
 
-describe('groups', () => {
-  it.each(groups.groups)('$name', async (group) => {
+describe('the group vectors', () => {
+  it.each(groups.groups)('parse: $name', async (group) => {
     const { maker, members, ...others } = await parseGroup(group.text)
     expect({ maker: formatKey(maker), members: members.map(({ link }) => link), ...others }).toEqual(group)
   })
 
-  it.each(groups.refused)('$code: $name', async ({ group, code }) => {
+  it.each(groups.refused)('fail with $code: $name', async ({ group, code }) => {
     await expect(parseGroup(group)).rejects.toMatchObject({ name: 'GroupError', code })
   })
 })
 
-describe('by ssh-keygen', () => {
+describe('ssh-keygen on the vectors', () => {
   beforeEach(needs('ssh-keygen'))
 
-  it('what is genuine is good, and what is forged is not', () => {
+  it('verifies every genuine message, card and group, and no forged message', () => {
     const folder = makeFolder()
     const judged = messages.texts.filter(({ verdict }) => verdict === 'genuine' || verdict === 'forged')
     for (const { name, verdict, text } of judged) {

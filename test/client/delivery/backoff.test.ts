@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { backoff } from '../../../src/client/delivery/backoff.ts'
 
-test('waits double from a second to a minute, half of each left to chance', () => {
+test('pauses double from a second to a minute, half of each being random', () => {
   expect([1, 2, 3, 7, 8, 1_000].map((failures) => [backoff(failures, 0), backoff(failures, 1)])).toEqual([
     [500, 1_000],
     [1_000, 2_000],
@@ -12,7 +12,7 @@ test('waits double from a second to a minute, half of each left to chance', () =
   ])
 })
 
-test('at least as long as the relay asks, up to an hour', () => {
+test('a pause is at least as long as the relay asks, up to an hour', () => {
   expect(backoff(1, 0, 10)).toBe(10_500)
   expect(backoff(1, 0, 999_999_999)).toBe(3_600_500)
 })

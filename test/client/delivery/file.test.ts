@@ -16,7 +16,7 @@ function partOf(bytes: Uint8Array, part: number, info = infoOf(bytes)): FilePart
 }
 
 describe('parts', () => {
-  test('what is said of them is what is there', () => {
+  test('match a plain set after any additions', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 300 }), fc.array(fc.integer({ min: -2, max: 310 })), (count, list) => {
         const parts = new Parts(count)
@@ -34,13 +34,13 @@ describe('parts', () => {
     )
   })
 
-  test('a message does not say all of many holes', () => {
+  test('report only a limited number of ranges', () => {
     const parts = new Parts(10_000)
     for (let part = 1; part <= 10_000; part += 2) parts.add(part)
     expect(parts.ranges()).toHaveLength(HAVE_RANGES)
   })
 
-  test('ranges that go far beyond the file cost nothing', () => {
+  test('clip ranges beyond the file without extra cost', () => {
     const parts = new Parts(10)
     parts.addAll([
       [5, Number.MAX_SAFE_INTEGER],
@@ -53,7 +53,7 @@ describe('parts', () => {
     ])
   })
 
-  test('bytes of a file whose last part is short', () => {
+  test('count the bytes of a file with a short last part', () => {
     const parts = new Parts(3)
     const info = { total: 2 * PART_BYTES + 7 }
     parts.add(3)
@@ -64,16 +64,16 @@ describe('parts', () => {
     expect(bytesOf(info, parts)).toBe(info.total)
   })
 
-  test('a file has one part even where it is empty', async () => {
+  test('of an empty file are one', async () => {
     expect(countParts(0)).toBe(1)
     expect(await hashOf(1, async () => new Uint8Array(0))).toBe(sha256(new Uint8Array(0)))
   })
 })
 
-describe('sending', () => {
+describe('FileSending', () => {
   const bytes = new Uint8Array(PART_BYTES * 40)
 
-  test('an offer, then what the receiver does not have, so much at once', () => {
+  test('sends an offer, then the parts that the receiver lacks, within a window', () => {
     const sending = new FileSending(infoOf(bytes))
     expect(sending.take(0, 0)).toEqual([0])
     expect(sending.take(0, 0)).toEqual([])
@@ -85,7 +85,7 @@ describe('sending', () => {
     expect(sending.take(0, 0)).toEqual([11 + FILE.window])
     for (let part = 11; part <= 40; part++) sending.onConfirmed(part, 0)
     expect(sending.confirmed).toBe(bytes.length)
-    // It is not done before the receiver looked at it as a whole.
+    // It is done only once the receiver has checked the whole file.
     expect(sending.isSettled).toBe(false)
     sending.onHave('done', 0)
     expect(sending.state).toBe('done')
@@ -94,7 +94,7 @@ describe('sending', () => {
     expect(sending.state).toBe('done')
   })
 
-  test('an offer that came and had no answer goes again, in growing pauses', () => {
+  test('repeats a confirmed offer without an answer in growing pauses', () => {
     const sending = new FileSending(infoOf(bytes))
     const pauses: number[] = []
     let now = 0
@@ -108,19 +108,19 @@ describe('sending', () => {
     expect(pauses).toEqual([30_000, 60_000, 120_000, 240_000, 480_000, 600_000, 600_000])
   })
 
-  test('an offer to somebody who is away is one message, however long', () => {
+  test('sends only one offer to an absent receiver, however long the absence', () => {
     const sending = new FileSending(infoOf(bytes))
     expect(sending.take(0, 0)).toEqual([0])
     expect(sending.due()).toBe(Number.POSITIVE_INFINITY)
     expect(sending.take(0, 1e12)).toEqual([])
-    // It came, and what it has comes right after.
+    // The offer has arrived, and the answer follows.
     sending.onConfirmed(0, 1e12)
     expect(sending.take(0, 1e12)).toEqual([])
     sending.onHave([[1, 39]], 1e12)
     expect(sending.take(0, 1e12)).toEqual([40])
   })
 
-  test('after the last part it asks what the receiver found, and sends what that one lost', () => {
+  test("asks for the receiver's state after the last part, and resends lost parts", () => {
     const sending = new FileSending(infoOf(bytes.subarray(0, 2 * PART_BYTES)))
     sending.take(0, 0)
     sending.onHave([], 0)
@@ -133,13 +133,13 @@ describe('sending', () => {
     expect(sending.take(0, 99_000)).toEqual([])
     sending.onHave([[2, 2]], 31_000)
     expect(sending.take(0, 31_000)).toEqual([1])
-    // Of what was said before nothing is taken back: an answer counts once.
+    // Each answer counts once: the earlier confirmations stay.
     sending.onConfirmed(1, 31_000)
     sending.onHave([], 31_000)
     expect(sending.take(0, 31_000)).toEqual([])
   })
 
-  test('a receiver that took parts, and ended before it could confirm them, is asked what it has', () => {
+  test('asks a silent receiver for its state, and resends only the parts that it lacks', () => {
     const sending = new FileSending(infoOf(bytes))
     sending.take(0, 0)
     sending.onHave([], 0)
@@ -149,12 +149,12 @@ describe('sending', () => {
     expect(sending.due()).toBe(35_000)
     expect(sending.take(0, 35_000)).toEqual([0])
     sending.onHave([[1, 20]], 36_000)
-    // 21 to 25 are under way still.
+    // 21 to 25 are still under way.
     expect(sending.take(0, 36_000)).toEqual(Array.from({ length: 15 }, (_, n) => n + 26))
     expect(sending.due()).toBe(66_000)
   })
 
-  test('one that is not wanted is not sent', () => {
+  test('stops if the receiver refuses the file', () => {
     const sending = new FileSending(infoOf(bytes))
     sending.take(0, 0)
     sending.onHave('refused', 0)
@@ -163,11 +163,11 @@ describe('sending', () => {
   })
 })
 
-describe('receiving', () => {
+describe('FileReceiving', () => {
   const bytes = new Uint8Array(randomBytes(PART_BYTES * 3 + 100))
   const info = infoOf(bytes)
 
-  test('in any order, each part once, whole when all are there', async () => {
+  test('accepts parts in any order, writes each once, and finishes when all are there', async () => {
     await fc.assert(
       fc.asyncProperty(fc.shuffledSubarray([1, 1, 2, 2, 3, 4, 4], { minLength: 7 }), async (order) => {
         const file = memoryFile(info)
@@ -182,7 +182,7 @@ describe('receiving', () => {
     )
   })
 
-  test('an offer is answered by what is there, also from before', async () => {
+  test('answers an offer with the parts that it has, also from an earlier run', async () => {
     const file = memoryFile(info, [[2, 3]], bytes.slice())
     const receiving = new FileReceiving(info, file.sink)
     expect(await receiving.take(partOf(bytes, 0))).toEqual({ state: 'receiving', answer: [[2, 3]], bytes: 2 * PART_BYTES })
@@ -193,7 +193,7 @@ describe('receiving', () => {
     expect(await receiving.take(partOf(bytes, 1))).toEqual({ state: 'done', bytes: bytes.length })
   })
 
-  test('parts that do not hash to what was announced are thrown away', async () => {
+  test('discards the file if its hash does not match', async () => {
     const file = memoryFile(info)
     const receiving = new FileReceiving(info, file.sink)
     for (const part of [1, 2, 3]) await receiving.take(partOf(bytes, part))
@@ -204,7 +204,7 @@ describe('receiving', () => {
     expect(file.written).toEqual([1, 2, 3, 4])
   })
 
-  test('a part that could not be written is the end of it, and nothing stays open', async () => {
+  test('fails and closes the file if a part cannot be written', async () => {
     const file = memoryFile(info)
     let [broken, closed] = [true, 0]
     const sink = {
@@ -223,7 +223,7 @@ describe('receiving', () => {
     expect(closed).toBe(1)
   })
 
-  test('an empty file', async () => {
+  test('finishes an empty file', async () => {
     const empty = infoOf(new Uint8Array(0))
     const file = memoryFile(empty)
     const receiving = new FileReceiving(empty, file.sink)

@@ -6,12 +6,12 @@ const ALICE = 'alice'
 const items = (given: readonly Ordered<string>[]): unknown[] =>
   given.map(({ item, gap, late }) => (gap ? `${item} after a gap` : late ? `${item} late` : item))
 
-/** Message n comes after message n − 1. */
+/** Pushes message n, which follows message n − 1. */
 function push(order: Order<string>, n: number, now: number, from = ALICE): unknown[] {
   return items(order.push(from, { id: `${n}`, ...(n > 0 && { after: `${n - 1}` }) }, `${n}`, now))
 }
 
-test('in any order of arrival, each comes once and after the one before it', () => {
+test('messages in any order of arrival come out once and in sequence', () => {
   const shuffled = fc.integer({ min: 1, max: 60 }).chain((count) => {
     const all = Array.from({ length: count }, (_, n) => n)
     return fc.shuffledSubarray(all, { minLength: count, maxLength: count })
@@ -19,7 +19,7 @@ test('in any order of arrival, each comes once and after the one before it', () 
   fc.assert(
     fc.property(shuffled, (arrival) => {
       const order = new Order<string>()
-      // What was before anything is known of a sender is not waited for: the first one begins.
+      // The first message of an unknown sender begins the sequence, so it does not wait for an earlier one.
       order.push(ALICE, { id: 'start' }, 'start', 0)
       const given = arrival.flatMap((n) => push(order, n, 0))
       expect(given).toEqual(arrival.toSorted((a, b) => a - b).map(String))
@@ -28,17 +28,17 @@ test('in any order of arrival, each comes once and after the one before it', () 
   )
 })
 
-test('the first message of a sender is not held back, whatever it comes after', () => {
+test('the first message of a sender comes out at once, whichever message it follows', () => {
   expect(push(new Order(), 7, 0)).toEqual(['7'])
 })
 
-test('the one before it may have come in an earlier run', () => {
+test('a message comes out at once if its predecessor came in an earlier run', () => {
   const order = new Order<string>()
   push(order, 0, 0)
   expect(items(order.push(ALICE, { id: '9', after: '8' }, '9', 0, true))).toEqual(['9'])
 })
 
-test('what is missing is waited for so long and no longer, and is late afterwards', () => {
+test('a missing message is awaited for a limited time, and marked late afterwards', () => {
   const order = new Order<string>()
   expect(push(order, 0, 0)).toEqual(['0'])
   expect(order.due()).toBe(Number.POSITIVE_INFINITY)
@@ -52,7 +52,7 @@ test('what is missing is waited for so long and no longer, and is late afterward
   expect(push(order, 4, 0)).toEqual(['4'])
 })
 
-test('a clock that is set back holds nothing back for longer', () => {
+test('a clock set back does not prolong the wait', () => {
   const order = new Order<string>()
   push(order, 0, 90_000_000)
   expect(push(order, 2, 90_000_000)).toEqual([])
@@ -61,7 +61,7 @@ test('a clock that is set back holds nothing back for longer', () => {
   expect(order.due()).toBe(ORDER.hold)
 })
 
-test('one sender holds back nobody else', () => {
+test('a gap of one sender delays no other sender', () => {
   const order = new Order<string>()
   push(order, 0, 0)
   push(order, 2, 0)
@@ -70,7 +70,7 @@ test('one sender holds back nobody else', () => {
   expect(order.held).toBe(1)
 })
 
-test('an endless chain of messages that come after none is bounded', () => {
+test('the number of held messages with unknown predecessors is bounded', () => {
   const order = new Order<string>()
   push(order, 0, 0)
   let given = 0
@@ -84,7 +84,7 @@ test('an endless chain of messages that come after none is bounded', () => {
   expect(order.held).toBe(ORDER.all)
 })
 
-test('a chain that goes round is given all the same', () => {
+test('messages that form a cycle come out as well', () => {
   const order = new Order<string>()
   push(order, 0, 0)
   expect(order.push(ALICE, { id: 'a', after: 'b' }, 'a', 0)).toEqual([])
@@ -94,7 +94,7 @@ test('a chain that goes round is given all the same', () => {
   expect(order.held).toBe(0)
 })
 
-test('room is made by giving the oldest of what is chosen, with what follows it', () => {
+test('release() gives the oldest matching message and its successors', () => {
   const order = new Order<string>()
   push(order, 0, 0)
   push(order, 3, 10)
@@ -107,7 +107,7 @@ test('room is made by giving the oldest of what is chosen, with what follows it'
   expect(order.release((item) => item === 'none')).toEqual([])
 })
 
-test('room is made by the sender that takes most of it, whoever wrote first', () => {
+test('release() picks the sender with the most held messages, not the one that wrote first', () => {
   const order = new Order<string>()
   push(order, 0, 0, 'bob')
   push(order, 0, 0, 'mallory')
@@ -115,6 +115,6 @@ test('room is made by the sender that takes most of it, whoever wrote first', ()
   for (const n of [2, 4, 6]) push(order, n, 10, 'mallory')
   expect(items(order.release(() => true))).toEqual(['2 after a gap'])
   expect(items(order.release(() => true))).toEqual(['4 after a gap'])
-  // Bob's waits still for the one before it.
+  // Bob's message still waits for its predecessor.
   expect(push(order, 1, 20, 'bob')).toEqual(['1', '2'])
 })

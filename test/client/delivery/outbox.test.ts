@@ -23,8 +23,8 @@ const take = (outbox: Outbox, now: number): string[] => short(outbox.take(now))
 const sent = (outbox: Outbox, ids: readonly string[], relay: string, now = 0): unknown[] =>
   ids.map((id) => outbox.onSent(id, relay, 604_800, now)?.state)
 
-describe('the way of a message', () => {
-  test('to the first relay, held there, delivered, read', () => {
+describe('a message in the outbox', () => {
+  test('goes to the first relay and becomes held, delivered and read', () => {
     const outbox = outboxOf('a', 'b')
     expect(outbox.last(BOB)).toBe('b')
     expect(take(outbox, 0)).toEqual(['a to one', 'b to one'])
@@ -42,7 +42,7 @@ describe('the way of a message', () => {
     expect(outbox.onReceipt(BOB, ['a'], 'read')).toEqual([])
   })
 
-  test('a receipt by anybody else, or of what was never sent, is none', () => {
+  test('ignores receipts by another contact and receipts for unknown messages', () => {
     const outbox = outboxOf('a')
     take(outbox, 0)
     sent(outbox, ['a'], 'one')
@@ -54,7 +54,7 @@ describe('the way of a message', () => {
     expect(outbox.onReceipt(CAROL, ['a'], 'read')).toEqual([])
   })
 
-  test('so many are under way to one relay and no more', () => {
+  test('waits while the window of its relay is full', () => {
     const ids = Array.from({ length: OUTBOX.window + 2 }, (_, n) => `${n}`)
     const outbox = outboxOf(...ids)
     expect(take(outbox, 0)).toHaveLength(OUTBOX.window)
@@ -62,7 +62,7 @@ describe('the way of a message', () => {
     expect(take(outbox, 0)).toEqual([`${OUTBOX.window} to one`])
   })
 
-  test('it is given up at its deadline, and its last state says how far it came', () => {
+  test('expires at its deadline', () => {
     const outbox = outboxOf('a', 'b')
     take(outbox, 0)
     sent(outbox, ['a'], 'one')
@@ -72,12 +72,12 @@ describe('the way of a message', () => {
       { id: 'a', to: BOB, state: 'expired' },
       { id: 'b', to: BOB, state: 'expired' },
     ])
-    // The answer that comes after it changes nothing.
+    // A later answer changes nothing.
     expect(sent(outbox, ['b'], 'one')).toEqual([undefined])
     expect(outbox.due(0)).toBe(Number.POSITIVE_INFINITY)
   })
 
-  test('what nobody confirms is done when a relay took it', () => {
+  test('without confirmation is done once a relay accepts it', () => {
     const outbox = new Outbox()
     outbox.add(entry('a', { confirm: false }))
     take(outbox, 0)
@@ -85,7 +85,7 @@ describe('the way of a message', () => {
     expect(outbox.size).toBe(0)
   })
 
-  test('it is bounded', () => {
+  test('is refused if the outbox is full', () => {
     const outbox = new Outbox()
     for (let n = 0; n < OUTBOX.entries; n++) expect(outbox.add(entry(`${n}`))).toBe(true)
     expect(outbox.add(entry('more'))).toBe(false)
@@ -101,8 +101,8 @@ describe('the way of a message', () => {
   })
 })
 
-describe('relays', () => {
-  test('the next one where the first cannot be reached, the first again when it can', () => {
+describe('the relays of an outbox', () => {
+  test('are tried in order, and the first one again when it is up', () => {
     const outbox = outboxOf('a')
     expect(take(outbox, 0)).toEqual(['a to one'])
     expect(outbox.onLost('one', 'relay-down', undefined, 0, 0)).toEqual([
@@ -111,7 +111,7 @@ describe('relays', () => {
     expect(take(outbox, 0)).toEqual(['a to two'])
     outbox.onLost('two', 'relay-down', undefined, 0, 0)
     expect(take(outbox, 0)).toEqual([])
-    // With random 0: half of the first pause.
+    // With random 0, the pause is half of its maximum.
     expect(outbox.due(0)).toBe(500)
     expect(take(outbox, 499)).toEqual([])
     expect(take(outbox, 500)).toEqual(['a to one'])
@@ -120,7 +120,7 @@ describe('relays', () => {
     expect(take(outbox, 500)).toEqual(['a to one'])
   })
 
-  test('pauses grow, and are at least what the relay asks for', () => {
+  test('get growing pauses, at least as long as they ask', () => {
     const outbox = new Outbox()
     outbox.add(entry('a', { relays: ['one'] }))
     const pauses: number[] = []
@@ -137,34 +137,34 @@ describe('relays', () => {
     expect(outbox.due(now) - now).toBe(130_000)
   })
 
-  test('what was under way when the connection was lost goes again, in order', () => {
+  test('get the messages in flight again, in order, after a lost connection', () => {
     const outbox = outboxOf('a', 'b', 'c')
     take(outbox, 0)
     sent(outbox, ['a'], 'one')
     outbox.onLost('one', 'closed', undefined, 0, 0)
     outbox.onUp('one')
-    // Whether it forgot is seen on the way.
+    // Whether the relay forgot messages becomes known on the way.
     expect(take(outbox, 0)).toEqual(['b to one', 'c to one'])
   })
 
-  test('a relay that forgot gets all again, in order, before what is new', () => {
+  test('that forgot get all messages again, in order, before new ones', () => {
     const outbox = new Outbox()
     for (const id of ['a', 'b', 'c']) outbox.add(entry(id, { relays: ['one'] }))
     take(outbox, 0)
     sent(outbox, ['a', 'b'], 'one')
     outbox.add(entry('d', { relays: ['one'] }))
     outbox.onLost('one', 'closed', undefined, 0, 0)
-    // Until that is known nothing goes there, or what is new would go first.
+    // Nothing may go there until that is known, or the new message would go first.
     expect(take(outbox, 500)).toEqual(['look at one'])
     expect(take(outbox, 500)).toEqual([])
     outbox.onForgot('one')
     outbox.onUp('one')
     expect(take(outbox, 500)).toEqual(['a to one', 'b to one', 'c to one', 'd to one'])
-    // Held before, held again: nothing new to say.
+    // The state was already `held`, so it is not reported again.
     expect(sent(outbox, ['a', 'c'], 'one')).toEqual([undefined, 'held'])
   })
 
-  test('a relay that was only lost is looked at, though nothing is to be sent', () => {
+  test('are checked after a lost connection, even without messages to send', () => {
     const outbox = outboxOf('a')
     take(outbox, 0)
     sent(outbox, ['a'], 'one')
@@ -175,7 +175,7 @@ describe('relays', () => {
     expect(take(outbox, 500)).toEqual([])
   })
 
-  test('a relay without a connection is looked at in growing pauses while it holds something', () => {
+  test('are checked in growing pauses while they hold a message', () => {
     const outbox = outboxOf('a')
     take(outbox, 0)
     sent(outbox, ['a'], 'one')
@@ -194,7 +194,7 @@ describe('relays', () => {
     expect(outbox.due(now)).toBe(Number.POSITIVE_INFINITY)
   })
 
-  test('one that cannot be reached any more loses what it holds to the next one', () => {
+  test('that stay unreachable lose their held messages to the next relay', () => {
     const outbox = outboxOf('a')
     take(outbox, 0)
     sent(outbox, ['a'], 'one')
@@ -206,7 +206,7 @@ describe('relays', () => {
     expect(take(outbox, 500)).toEqual([])
   })
 
-  test('whatever a relay says, what is unconfirmed goes out again, to another relay first', () => {
+  test('get unconfirmed messages again, alternately, whatever they answered', () => {
     const outbox = outboxOf('a')
     const times: string[] = []
     for (let now = 0; now < 6 * DAY; now = Math.min(outbox.due(now), 6 * DAY)) {
@@ -228,7 +228,7 @@ describe('relays', () => {
     ])
   })
 
-  test('it goes again when the relay will have given it up', () => {
+  test('are replaced by the next relay when their hold time ends', () => {
     const outbox = outboxOf('a')
     take(outbox, 0)
     outbox.onSent('a', 'one', 120, 0)
@@ -236,7 +236,7 @@ describe('relays', () => {
     expect(take(outbox, 120_000)).toEqual(['a to two'])
   })
 
-  test('when receipts may have been lost, what is unconfirmed asks for them', () => {
+  test('get unconfirmed messages again soon after receipts may have been lost', () => {
     const outbox = outboxOf('a')
     take(outbox, 0)
     sent(outbox, ['a'], 'one')
@@ -245,7 +245,7 @@ describe('relays', () => {
     expect(take(outbox, 6_000)).toHaveLength(1)
   })
 
-  test('newer relays of the receiver count as soon as they are known', () => {
+  test('are those last known of the receiver', () => {
     let relays: string[] | undefined
     const outbox = new Outbox(() => relays)
     outbox.add(entry('a'))
@@ -253,7 +253,7 @@ describe('relays', () => {
     expect(take(outbox, 0)).toEqual(['a to three'])
   })
 
-  test('what was kept goes out again, and is known to have been held', () => {
+  test('are known to hold the messages that a former run stored there', () => {
     const outbox = new Outbox()
     outbox.add(entry('a', { held: ['one'] }))
     expect(outbox.entries()).toMatchObject([{ id: 'a', held: ['one'] }])
@@ -262,11 +262,11 @@ describe('relays', () => {
   })
 })
 
-describe('refusals', () => {
+describe('a refusal', () => {
   const refuse = (outbox: Outbox, id: string, relay: string, code: Parameters<Outbox['onRefused']>[2], now = 0): unknown =>
     outbox.onRefused(id, relay, code, undefined, 0, now)
 
-  test('a full mailbox: its messages wait in order, or go to the next relay; others are not held up', () => {
+  test('of a full mailbox makes its messages wait in order or go to the next relay, and delays no other receiver', () => {
     const outbox = outboxOf('a', 'b')
     outbox.add(entry('c', { to: CAROL, relays: ['one'] }))
     take(outbox, 0)
@@ -280,7 +280,7 @@ describe('refusals', () => {
     expect(take(outbox, 500)).toEqual(['a to one', 'b to one'])
   })
 
-  test('a receipt says that there is room again', () => {
+  test('of a full mailbox ends with a receipt, which proves that there is room', () => {
     const outbox = new Outbox()
     for (const id of ['a', 'b']) outbox.add(entry(id, { relays: ['one'] }))
     take(outbox, 0)
@@ -291,7 +291,7 @@ describe('refusals', () => {
     expect(take(outbox, 0)).toEqual(['b to one'])
   })
 
-  test('nothing overtakes what waits for the same receiver', () => {
+  test('makes later messages to the same receiver wait, too', () => {
     const outbox = new Outbox()
     outbox.add(entry('a', { relays: ['one'] }))
     take(outbox, 0)
@@ -301,7 +301,7 @@ describe('refusals', () => {
     expect(take(outbox, 500)).toEqual(['a to one', 'b to two'])
   })
 
-  test('a relay that is full, or asks for a pause, is let alone as a whole', () => {
+  test('of a full or rate-limiting relay pauses that relay as a whole', () => {
     const outbox = outboxOf('a')
     outbox.add(entry('c', { to: CAROL, relays: ['one'] }))
     take(outbox, 0)
@@ -312,7 +312,7 @@ describe('refusals', () => {
     expect(take(outbox, 30_500)).toEqual(['c to one'])
   })
 
-  test('what no relay will take has failed', () => {
+  test('by all relays fails the message', () => {
     const outbox = outboxOf('a', 'b')
     take(outbox, 0)
     expect(refuse(outbox, 'a', 'one', 'too-large')).toMatchObject({ state: 'waiting' })
@@ -321,7 +321,7 @@ describe('refusals', () => {
     expect(outbox.size).toBe(1)
   })
 
-  test('a relay that does not admit us will take nothing', () => {
+  test('of our key by the only relay fails the message', () => {
     const outbox = new Outbox()
     outbox.add(entry('a', { relays: ['one'] }))
     take(outbox, 0)
@@ -329,7 +329,7 @@ describe('refusals', () => {
   })
 })
 
-test('a clock that is set back far blocks no relay, and holds nothing back, for that long', () => {
+test('a clock set back far neither blocks a relay nor delays a message', () => {
   const outbox = new Outbox()
   const noon = 20_000 * DAY
   outbox.add(entry('a', { deadline: noon + DAY }))
@@ -343,7 +343,7 @@ test('a clock that is set back far blocks no relay, and holds nothing back, for 
   expect(take(outbox, noon - DAY)).toEqual(['a to two'])
 })
 
-test('whatever relays do, nothing is lost, nothing is sent twice at once, and there is always a next step', () => {
+test('the outbox loses no message, sends none twice at once, and always has a next step, whatever relays do', () => {
   const steps = fc.array(fc.tuple(fc.nat(7), fc.nat(9), fc.double({ min: 0, max: 0.999, noNaN: true })), { maxLength: 200 })
   fc.assert(
     fc.property(steps, (list) => {
@@ -384,7 +384,7 @@ test('whatever relays do, nothing is lost, nothing is sent twice at once, and th
       }
       expect(outbox.size).toBe(open.size)
       for (const id of flying.keys()) if (open.has(id)) outbox.onSent(id, flying.get(id)!, 604_800, now)
-      // Whatever is left gets its next try without anything else happening.
+      // Every remaining message must get its next try without an event from outside.
       for (let n = 0; n < 1_000 && open.size > 0; n++) {
         for (const task of outbox.take(now)) {
           if (task.kind === 'look') {
@@ -396,7 +396,7 @@ test('whatever relays do, nothing is lost, nothing is sent twice at once, and th
           open.delete(task.id)
         }
         if (open.size === 0) break
-        // After a look there may be something to do at once.
+        // After a check there may be a message to send at once.
         now = Math.max(now + 1, Math.min(outbox.due(now), now + 3_600_000))
       }
       expect(open.size).toBe(0)

@@ -4,7 +4,7 @@ import { RECEIPTS, Receipts } from '../../../src/client/delivery/receipts.ts'
 const BOB = `SHA256:${'b'.repeat(43)}`
 const CAROL = `SHA256:${'c'.repeat(43)}`
 
-test('what comes within a pause is one message for each contact and state', () => {
+test('receipts within a pause are joined into one message for each contact and state', () => {
   const receipts = new Receipts()
   expect(receipts.due()).toBe(Number.POSITIVE_INFINITY)
   receipts.add(BOB, 'one', 'delivered', 0)
@@ -22,7 +22,7 @@ test('what comes within a pause is one message for each contact and state', () =
   expect(receipts.size).toBe(0)
 })
 
-test('a message’s worth does not wait, and no message has more', () => {
+test('a full message of receipts is due at once, and no message exceeds the limit', () => {
   const receipts = new Receipts()
   for (let n = 0; n < RECEIPTS.most - 1; n++) receipts.add(BOB, `${n}`, 'delivered', 0)
   expect(receipts.take(0)).toEqual([])
@@ -31,14 +31,14 @@ test('a message’s worth does not wait, and no message has more', () => {
   expect(receipts.take(0).map(({ ids }) => ids.length)).toEqual([RECEIPTS.most, 10])
 })
 
-test('they are bounded', () => {
+test('the number of pending receipts is bounded', () => {
   const receipts = new Receipts()
   for (let n = 0; n < RECEIPTS.all * 2; n++) receipts.add(n % 2 === 0 ? BOB : CAROL, `${n}`, 'delivered', 0)
   expect(receipts.size).toBe(RECEIPTS.all)
   expect(receipts.take(0, true).flatMap(({ ids }) => ids)).toHaveLength(RECEIPTS.all)
 })
 
-test('those that a sender waits for go in small numbers', () => {
+test('receipts that a sender waits for are due in small numbers', () => {
   const receipts = new Receipts()
   for (let n = 0; n < RECEIPTS.hurried; n++) {
     expect(receipts.take(0)).toEqual([])
@@ -48,7 +48,7 @@ test('those that a sender waits for go in small numbers', () => {
   expect(receipts.take(0)).toHaveLength(1)
 })
 
-test('a clock that is set back does not keep them', () => {
+test('a clock set back does not delay receipts', () => {
   const receipts = new Receipts()
   receipts.add('bob', 'one', 'delivered', 90_000_000)
   expect(receipts.take(90_000_000)).toEqual([])

@@ -1,4 +1,4 @@
-/** What tells a message that came before: tags, for 15 days, bounded in number. */
+/** The set of seen messages: tags that detect replays for 15 days, bounded in number. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { decodeText, encodeText, isId, makeId } from '../../../src/client/format/field.ts'
@@ -11,8 +11,8 @@ const from = { fingerprint: new Uint8Array(32).fill(7) }
 const other = { fingerprint: new Uint8Array(32).fill(8) }
 const text = (seen: Seen): string => decodeText(seen.encode())!
 
-describe('what came before', () => {
-  it('is told by sender and id', () => {
+describe('the set of seen messages', () => {
+  it('recognizes a message by sender and id', () => {
     const seen = new Seen()
     const id = makeId()
     expect(seen.has(from, id)).toBe(false)
@@ -23,7 +23,7 @@ describe('what came before', () => {
     expect(seen.since).toBe(-Infinity)
   })
 
-  it('is kept as tags: neither an id nor a fingerprint stands in the text', () => {
+  it('stores only tags: its text contains neither an id nor a fingerprint', () => {
     const seen = new Seen()
     const id = makeId()
     const line = decodeText(seen.add({ from, id, time: NOW }, NOW))!
@@ -33,7 +33,7 @@ describe('what came before', () => {
     expect(isId(line.slice(0, 22))).toBe(true)
   })
 
-  it('is the same after it was stored, as a whole or line by line', () => {
+  it('survives storage, as a whole or line by line', () => {
     const seen = new Seen()
     const ids = Array.from({ length: 20 }, makeId)
     const lines = ids.map((id) => decodeText(seen.add({ from, id, time: NOW }, NOW)))
@@ -45,7 +45,7 @@ describe('what came before', () => {
     }
   })
 
-  it('is there but for its last line where that was not written to its end', () => {
+  it('loses only its last line if that was cut in writing', () => {
     const seen = new Seen()
     const [first, last] = [makeId(), makeId()]
     for (const id of [first, last]) seen.add({ from, id, time: NOW }, NOW)
@@ -62,11 +62,11 @@ describe('what came before', () => {
     `asfaleia-seen/1\n${'A'.repeat(22)}\n`,
     `asfaleia-seen/1\n${'A'.repeat(22)} -1\n`,
     `asfaleia-seen/1\nsince x\n`,
-  ])('is not read from %j', (stored) => {
+  ])('refuses to read %j', (stored) => {
     expect(Seen.decode(encodeText(stored), NOW)).toBeUndefined()
   })
 
-  it('is forgotten once the message is stale anyway, and not before', () => {
+  it('forgets a message once it is stale, and not before', () => {
     const seen = new Seen()
     const id = makeId()
     seen.add({ from, id, time: NOW }, NOW)
@@ -79,7 +79,7 @@ describe('what came before', () => {
     }
   })
 
-  it('does not come again as new where a clock ran ahead, and was set back', () => {
+  it('admits no replay after a clock ran ahead and was set back', () => {
     const seen = new Seen()
     const id = makeId()
     seen.add({ from, id, time: NOW }, NOW)
@@ -89,7 +89,7 @@ describe('what came before', () => {
     expect(back.since).toBeLessThanOrEqual(NOW + 1)
   })
 
-  it('is kept for as long when the message was stale already, and longer when it was from the future', () => {
+  it('keeps a stale message as long as a new one, and a message from the future longer', () => {
     const seen = new Seen()
     const [old, ahead, far] = [makeId(), makeId(), makeId()]
     seen.add({ from, id: old, time: NOW - 400 * DAY }, NOW)
@@ -102,7 +102,7 @@ describe('what came before', () => {
     expect(known(NOW + 30 * DAY + 1)).toEqual([false, false, false])
   })
 
-  it('is bounded: what was forgotten for others is from before `since`', () => {
+  it('is bounded: messages forgotten for space are older than `since`', () => {
     fc.assert(
       fc.property(fc.array(fc.nat(100), { minLength: 1, maxLength: 60 }), fc.boolean(), (waits, stored) => {
         let seen = new Seen(16)
@@ -115,9 +115,9 @@ describe('what came before', () => {
           seen.add({ from, ...message }, now)
           if (stored) seen = Seen.decode(seen.encode(), now, 16)!
           expect(seen.size).toBeLessThanOrEqual(16)
-          // Whatever came is told: as seen, or as too old to tell.
+          // Every earlier message is recognized as seen or as too old.
           for (const { id, time } of messages) expect(seen.has(from, id) || time < seen.since).toBe(true)
-          // And what comes new, a second from now, is neither.
+          // A new message one second from now must be neither.
           expect(seen.since).toBeLessThanOrEqual(now + 1)
         }
       }),

@@ -1,4 +1,4 @@
-/** Cards (docs/protocol.md, section 11): one card, one text, one link. */
+/** Cards (docs/protocol.md, section 11): each card has exactly one text and one link. */
 import fc from 'fast-check'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { AUTH_NAMESPACE } from '../../../src/auth/sshsig.ts'
@@ -23,11 +23,11 @@ const change = (from: RegExp, to: string, of: Card = card): string[] => {
   expect(lines).not.toEqual(header(of))
   return lines
 }
-/** Keys are the same by what they are, not by what holds their bytes. */
+/** Makes cards comparable: keys as text, whatever object holds their bytes. */
 const plain = ({ key, ...others }: Card): object => ({ key: formatKey(key), ...others })
 
 describe('a card', () => {
-  it.each(KINDS)('is the same as a text and as a link: %s', async (kind) => {
+  it.each(KINDS)('is the same as text and as link: %s', async (kind) => {
     const { identity } = everybody.get(kind)!
     const made = await makeCard(identity, { name: 'Zoë & Co', relays: [`${ONION}:9`, ONION, 'localhost:4000'], time: NOW })
     expect(made.key.fingerprint).toEqual(identity.key.fingerprint)
@@ -47,7 +47,7 @@ describe('a card', () => {
     ])
   })
 
-  it('is read as it was made, whatever it is of', async () => {
+  it('reads back as it was made, for any key, name, relays and time', async () => {
     const name = fc
       .string({ unit: 'grapheme', minLength: 1, maxLength: 20 })
       .map((each) => each.normalize('NFC'))
@@ -66,19 +66,19 @@ describe('a card', () => {
     )
   })
 
-  it('has its relays in one spelling, whatever they are given in', async () => {
+  it('normalizes its relays', async () => {
     const made = await makeCard(alice.identity, { ...facts, relays: [ONION.toUpperCase(), `${ONION}:0443`, 'LocalHost:03308'] })
     expect(made.relays).toEqual([ONION, `${ONION}:443`, 'localhost'])
   })
 
-  it('has a recipient also where the key could decrypt, but whoever has it cannot', async () => {
+  it('may name a recipient although its key can decrypt', async () => {
     const { encrypt } = certified
     const made = await makeCard({ ...alice.identity, recipient: encrypt! }, facts)
     expect(plain(await parseCard(made.link))).toEqual(plain(made))
     expect(made.encrypt).toBe(encrypt)
   })
 
-  it('may come with other percent signs in its link', async () => {
+  it('may have other percent encodings in its link', async () => {
     const spaced = await makeCard(alice.identity, { ...facts, name: 'Älice A' })
     const spellings = [
       spaced.link.replace('Alice', '%41lice'),
@@ -91,13 +91,13 @@ describe('a card', () => {
   })
 
   it.each([
-    ['no name', { name: '' }, 'bad-name'],
-    ['a space before the name', { name: ' Alice' }, 'bad-name'],
-    ['a name of 65', { name: 'x'.repeat(NAME_CHARACTERS + 1) }, 'bad-name'],
+    ['an empty name', { name: '' }, 'bad-name'],
+    ['a leading space in the name', { name: ' Alice' }, 'bad-name'],
+    ['a name of 65 characters', { name: 'x'.repeat(NAME_CHARACTERS + 1) }, 'bad-name'],
     ['no relay', { relays: [] }, 'bad-relay'],
     ['nine relays', { relays: Array.from({ length: 9 }, (_, n) => `localhost:${n + 1}`) }, 'bad-relay'],
-    ['a relay twice', { relays: ['localhost', 'localhost:3308'] }, 'bad-relay'],
-    ['a relay by its number', { relays: ['127.0.0.1:3308'] }, 'bad-relay'],
+    ['a repeated relay', { relays: ['localhost', 'localhost:3308'] }, 'bad-relay'],
+    ['a relay by its IP address', { relays: ['127.0.0.1:3308'] }, 'bad-relay'],
     ['a relay on the open network', { relays: ['relay.example.org'] }, 'bad-relay'],
     ['a unix socket', { relays: ['unix:relay'] }, 'bad-relay'],
     ['a mistyped onion address', { relays: [ONION.replace('2', '3')] }, 'bad-relay'],
@@ -107,42 +107,42 @@ describe('a card', () => {
     await expect(makeCard(alice.identity, { ...facts, ...wrong })).rejects.toMatchObject({ name: 'CardError', code })
   })
 
-  it('is not made of a key that nothing can be encrypted to', async () => {
+  it('is not made for a key that cannot decrypt without a recipient', async () => {
     const { key, sign } = carol.identity
     await expect(makeCard({ key, sign }, facts)).rejects.toMatchObject({ code: 'bad-recipient' })
   })
 
-  it('is not made with what signs for another key', async () => {
+  it('is not made if the signature is of another key', async () => {
     await expect(makeCard({ key: alice.identity.key, sign: carol.identity.sign }, facts)).rejects.toThrow(TypeError)
   })
 })
 
-describe('no card', async () => {
+describe('parseCard refuses', async () => {
   const blob = split(Buffer.from(card.text))!.blob
   const other = await makeCard((await makePerson('ed25519')).identity, facts)
   const recipient = certified.encrypt!
   const { material } = alice.identity.key
   const certificate = buildCertificate('ssh-ed25519-cert-v01@openssh.com', [material.kind === 'ed25519' ? material.point : ''])
   const rows: readonly (readonly [what: string, text: string, code: CardErrorCode])[] = [
-    ['nothing', '', 'not-a-card'],
-    ['a key', formatKey(alice.identity.key), 'not-a-card'],
-    ['a line before it', `\n${card.text}`, 'not-a-card'],
+    ['an empty text', '', 'not-a-card'],
+    ['a public key', formatKey(alice.identity.key), 'not-a-card'],
+    ['a leading empty line', `\n${card.text}`, 'not-a-card'],
     ['capital letters', card.text.replace('asf', 'Asf'), 'not-a-card'],
     ['version 2', await sign(change(/\/1$/, '/2')), 'unknown-version'],
-    ['version 2, and no more', 'asfaleia-card/2', 'unknown-version'],
-    ['a line after it', `${card.text}\n`, 'truncated'],
-    ['a line of somebody after it', `${card.text}verified: yes\n`, 'truncated'],
+    ['only the first line of version 2', 'asfaleia-card/2', 'unknown-version'],
+    ['a trailing empty line', `${card.text}\n`, 'truncated'],
+    ['an appended line', `${card.text}verified: yes\n`, 'truncated'],
     ['no last line end', card.text.slice(0, -1), 'truncated'],
     ['no signature', `${header().join('\n')}\n`, 'truncated'],
     ['CR LF', card.text.replaceAll('\n', '\r\n'), 'truncated'],
-    ['another name', card.text.replace('Alice', 'Malice'), 'forged'],
-    ['another relay', card.text.replace(ONION, 'localhost'), 'forged'],
-    ['another key', card.text.replace(formatKey(card.key), formatKey(other.key)), 'forged'],
-    ['a recipient added', card.text.replace('time:', `encrypt: ${recipient}\ntime:`), 'forged'],
+    ['a changed name', card.text.replace('Alice', 'Malice'), 'forged'],
+    ['a changed relay', card.text.replace(ONION, 'localhost'), 'forged'],
+    ['a changed key', card.text.replace(formatKey(card.key), formatKey(other.key)), 'forged'],
+    ['an added recipient', card.text.replace('time:', `encrypt: ${recipient}\ntime:`), 'forged'],
     ["a message's signature", await sign(header(), 'asfaleia-message'), 'forged'],
     ["a group's signature", await sign(header(), 'asfaleia-group'), 'forged'],
     ["a login's signature", await sign(header(), AUTH_NAMESPACE), 'forged'],
-    ["somebody else's signature", await sign(header(), 'asfaleia-card', carol), 'forged'],
+    ["another person's signature", await sign(header(), 'asfaleia-card', carol), 'forged'],
     [
       'a certificate of the key in its signature',
       `${header().join('\n')}\n${Buffer.from(armor(withKey(blob, certificate))).toString()}`,
@@ -150,7 +150,7 @@ describe('no card', async () => {
     ],
     ['two signatures', await sign(card.text.trimEnd().split('\n')), 'malformed'],
     ['an unknown header', await sign([...header(), 'colour: red']), 'malformed'],
-    ['a header twice', await sign([...header(), header().at(-1)!]), 'malformed'],
+    ['a repeated header', await sign([...header(), header().at(-1)!]), 'malformed'],
     ['another order', await sign([header()[0]!, ...header().slice(1).toReversed()]), 'malformed'],
     ['no time', await sign(header().slice(0, -1)), 'malformed'],
     ['no key', await sign([...header().slice(0, 2), ...header().slice(3)]), 'malformed'],
@@ -158,30 +158,30 @@ describe('no card', async () => {
     ['an empty line', await sign([...header(), '']), 'malformed'],
     ['a NUL', await sign(change(/Alice/, 'Al\0ice')), 'malformed'],
     ['more than 8 KiB', await sign(change(/Alice/, 'A'.repeat(8_192))), 'malformed'],
-    ['more than anybody has', 'asfaleia-card/1\n'.padEnd(1_000_000, 'x'), 'malformed'],
-    ['half a character', card.text.replace('Alice', '\ud800'), 'malformed'],
-    ['a signature in other lines', card.text.replace(/(-----BEGIN[^\n]*\n.{70})\n(.{6})/, '$1$2\n'), 'malformed'],
-    ['a name that turns around', await sign(change(/Alice/, 'Ali\u202ece')), 'bad-name'],
-    ['a name with nothing in it', await sign(change(/Alice/, 'Ali\u200bce')), 'bad-name'],
-    ['a name that is not composed', await sign(change(/Alice/, 'A\u0308lice')), 'bad-name'],
-    ['a name with a space after it', await sign(change(/Alice/, 'Alice ')), 'bad-name'],
-    ['a name of 65', await sign(change(/Alice/, 'x'.repeat(65))), 'bad-name'],
+    ['a text of a megabyte', 'asfaleia-card/1\n'.padEnd(1_000_000, 'x'), 'malformed'],
+    ['a lone surrogate', card.text.replace('Alice', '\ud800'), 'malformed'],
+    ['a signature with other line breaks', card.text.replace(/(-----BEGIN[^\n]*\n.{70})\n(.{6})/, '$1$2\n'), 'malformed'],
+    ['a name with a bidi override', await sign(change(/Alice/, 'Ali\u202ece')), 'bad-name'],
+    ['a name with a zero-width space', await sign(change(/Alice/, 'Ali\u200bce')), 'bad-name'],
+    ['a name that is not in NFC', await sign(change(/Alice/, 'A\u0308lice')), 'bad-name'],
+    ['a name with a trailing space', await sign(change(/Alice/, 'Alice ')), 'bad-name'],
+    ['a name of 65 characters', await sign(change(/Alice/, 'x'.repeat(65))), 'bad-name'],
     ['a key with a comment', await sign(change(/^(key: .*)/, '$1 alice@home')), 'bad-key'],
     [
-      'a certificate for a key',
+      'a certificate instead of a key',
       await sign(change(/^key: .*/, `key: ssh-ed25519-cert-v01@openssh.com ${certificate.toString('base64')}`)),
       'bad-key',
     ],
-    ['a key that is none', await sign(change(/^key: .*/, 'key: ssh-ed25519 AAAA')), 'bad-key'],
+    ['a malformed key', await sign(change(/^key: .*/, 'key: ssh-ed25519 AAAA')), 'bad-key'],
     ['a relay in capitals', await sign(change(/^relay: .*/, `relay: ${ONION.toUpperCase()}`)), 'bad-relay'],
-    ['the usual port', await sign(change(/^(relay: .*)/, '$1:3308')), 'bad-relay'],
+    ['an explicit default port', await sign(change(/^(relay: .*)/, '$1:3308')), 'bad-relay'],
     ['port 0', await sign(change(/^(relay: .*)/, '$1:0')), 'bad-relay'],
     ['port 65536', await sign(change(/^(relay: .*)/, '$1:65536')), 'bad-relay'],
     ['a mistyped onion address', await sign(change(/^relay: 2/, 'relay: 3')), 'bad-relay'],
     ['a subdomain', await sign(change(/^relay: /, 'relay: www.')), 'bad-relay'],
     ['a host on the open network', await sign(change(/^relay: .*/, 'relay: example.org')), 'bad-relay'],
     ['no relay', await sign([...header().slice(0, 3), header().at(-1)!]), 'bad-relay'],
-    ['a relay twice', await sign([...header().slice(0, 4), ...header().slice(3)]), 'bad-relay'],
+    ['a repeated relay', await sign([...header().slice(0, 4), ...header().slice(3)]), 'bad-relay'],
     [
       'nine relays',
       await sign([...header().slice(0, 3), ...Array.from({ length: 9 }, (_, n) => `relay: localhost:${n + 1}`), header().at(-1)!]),
@@ -189,12 +189,12 @@ describe('no card', async () => {
     ],
     ['a mistyped recipient', await sign(change(/^(encrypt: age1)(.)(.)/, '$1b$3', certified), 'asfaleia-card', carol), 'bad-recipient'],
     [
-      'a recipient of another kind',
+      'a recipient of another type',
       await sign(change(/^encrypt: age1/, 'encrypt: age1pq1', certified), 'asfaleia-card', carol),
       'bad-recipient',
     ],
     [
-      'no recipient where the key cannot decrypt',
+      'no recipient for a key that cannot decrypt',
       await sign(
         header(certified).filter((line) => !line.startsWith('encrypt')),
         'asfaleia-card',
@@ -202,40 +202,40 @@ describe('no card', async () => {
       ),
       'bad-recipient',
     ],
-    ['a time without zone', await sign(change(/^(time: .*)Z$/, '$1')), 'bad-time'],
-    ['a time that is none', await sign(change(/^time: .*/, 'time: now')), 'bad-time'],
+    ['a time without a zone', await sign(change(/^(time: .*)Z$/, '$1')), 'bad-time'],
+    ['a malformed time', await sign(change(/^time: .*/, 'time: now')), 'bad-time'],
 
-    ['a link of something else', 'asfaleia:', 'not-a-card'],
+    ['another link of the scheme', 'asfaleia:', 'not-a-card'],
     ['a link of version 2', card.link.replace('/1?', '/2?'), 'unknown-version'],
     ['a link in capitals', card.link.replace('asfaleia:', 'ASFALEIA:'), 'not-a-card'],
     ['a link without its signature', card.link.replace(/&sig=.*/, ''), 'truncated'],
-    ['a link with something after it', `${card.link}&x=y`, 'malformed'],
+    ['a link with an appended field', `${card.link}&x=y`, 'malformed'],
     ['a link with a line end', `${card.link}\n`, 'truncated'],
     ['a link in another order', card.link.replace(/(name=.*?)&(key=.*?)&/, '$2&$1&'), 'malformed'],
-    ['a link with a field twice', card.link.replace('&key', '&name=Alice&key'), 'malformed'],
+    ['a link with a repeated field', card.link.replace('&key', '&name=Alice&key'), 'malformed'],
     ['a link with a bad percent sign', card.link.replace('Alice', '%ZZ'), 'malformed'],
-    ['a link that is no UTF-8', card.link.replace('Alice', '%FF'), 'malformed'],
-    ['a link with a field of no value', card.link.replace('&key', '&x&key'), 'malformed'],
-    ['a link with another name', card.link.replace('Alice', 'Malice'), 'forged'],
+    ['a link that is not UTF-8', card.link.replace('Alice', '%FF'), 'malformed'],
+    ['a link with a field without a value', card.link.replace('&key', '&x&key'), 'malformed'],
+    ['a link with a changed name', card.link.replace('Alice', 'Malice'), 'forged'],
     ['a link with a plus for a space', (await makeCard(alice.identity, { ...facts, name: 'A B' })).link.replace('%20', '+'), 'forged'],
     ['a link with padding', card.link.replace(/(key=[^&]*)/, '$1='), 'bad-key'],
-    ['a link with base64', card.link.replace(/key=AAAA/, 'key=+AAA'), 'bad-key'],
+    ['a link with base64 instead of base64url', card.link.replace(/key=AAAA/, 'key=+AAA'), 'bad-key'],
     ['a link with a certificate', card.link.replace(/key=[^&]*/, `key=${certificate.toString('base64url')}`), 'malformed'],
-    ['a link without end', card.link.padEnd(100_000, 'A'), 'malformed'],
+    ['an endless link', card.link.padEnd(100_000, 'A'), 'malformed'],
   ]
 
   it.each(rows)('%s', async (_, text, code) => {
     await expect(parseCard(text)).rejects.toMatchObject({ name: 'CardError', code })
   })
 
-  it('any part of one, as a text and as a link', async () => {
+  it('any truncated text and link', async () => {
     for (const whole of [card.text, card.link]) {
       for (let length = 0; length < whole.length; length++)
         await expect(parseCard(whole.slice(0, length))).rejects.toMatchObject({ name: 'CardError' })
     }
   })
 
-  it('one with any character changed', { timeout: 60_000 }, async () => {
+  it('a text or link with any character changed', { timeout: 60_000 }, async () => {
     for (const whole of [card.text, card.link]) {
       for (let at = 0; at < whole.length; at++) {
         const code = whole.charCodeAt(at) ^ (1 << (at % 7))
@@ -245,7 +245,7 @@ describe('no card', async () => {
     }
   })
 
-  it('bytes that somebody made up', async () => {
+  it('random texts', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.string({ unit: 'binary' }),
@@ -258,10 +258,10 @@ describe('no card', async () => {
   })
 })
 
-describe('the signature of a card', () => {
+describe('ssh-keygen', () => {
   beforeEach(needs('ssh-keygen'))
 
-  it.each(KINDS)('is taken by ssh-keygen: %s', async (kind) => {
+  it.each(KINDS)('verifies the signature of a card: %s', async (kind) => {
     const { identity } = everybody.get(kind)!
     const { text } = await makeCard(identity, facts)
     const { signed, blob } = split(Buffer.from(text))!
@@ -269,7 +269,7 @@ describe('the signature of a card', () => {
   })
 })
 
-describe('a relay', () => {
+describe('normalizeRelay', () => {
   it.each([
     ['localhost', 'localhost'],
     ['LOCALHOST:3308', 'localhost'],
@@ -282,19 +282,19 @@ describe('a relay', () => {
     [`${ONION}.`, undefined],
     ['[::1]', undefined],
     [ONION.replace('.onion', '.anion'), undefined],
-  ])('%j is %j', (relay, normal) => {
+  ])('of %j returns %j', (relay, normal) => {
     expect(normalizeRelay(relay)).toBe(normal)
   })
 })
 
-it('a recipient is one by its checksum', () => {
+it('isRecipient checks the checksum', () => {
   const recipient = certified.encrypt!
   expect(isRecipient(recipient)).toBe(true)
   for (const wrong of [recipient.toUpperCase(), recipient.slice(0, -1), `${recipient}q`, `age1${'q'.repeat(58)}`, '', 'age1'])
     expect(isRecipient(wrong)).toBe(false)
 })
 
-it('cards say whose they are', () => {
+it('a card has the fingerprint of its key and a readable time', () => {
   expect(fingerprintOf(card.key)).toBe(fingerprintOf(alice.identity.key))
   expect(formatTime(card.time)).toBe('2026-11-18T11:06:40Z')
 })

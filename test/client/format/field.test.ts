@@ -1,4 +1,4 @@
-/** The values of headers, and what a file that somebody sends may be called. */
+/** The values of headers, and the names that a received file may have. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { generatePrivateKey } from '../../../src/auth/private-key.ts'
@@ -22,59 +22,59 @@ const GOOD = [
 ]
 
 const BAD: readonly (readonly [what: string, name: string])[] = [
-  ['nothing', ''],
+  ['an empty name', ''],
   ['the folder', '.'],
   ['the folder above', '..'],
   ['a path upwards', '../../etc/passwd'],
   ['a path', 'folder/name'],
   ['an absolute path', '/etc/passwd'],
-  ["a path of Windows'", '..\\name'],
+  ['a Windows path', '..\\name'],
   ['a drive', 'C:name'],
-  ['a stream', 'name:stream'],
-  ['a share', '\\\\host\\share'],
+  ['an NTFS stream', 'name:stream'],
+  ['a network share', '\\\\host\\share'],
   ['a dot file', '.bashrc'],
   ['an option', '-rf'],
-  ['a home', '~root'],
-  ['a dot at its end', 'name.'],
-  ['a space at its end', 'name '],
-  ['a space before it', ' name'],
+  ['a home folder', '~root'],
+  ['a trailing dot', 'name.'],
+  ['a trailing space', 'name '],
+  ['a leading space', ' name'],
   ['a line feed', 'a\nb'],
   ['a NUL', 'a\0b'],
-  ['an escape', '\u001b[31mred'],
+  ['an escape sequence', '\u001b[31mred'],
   ['a C1 control', 'a\u009bb'],
-  ['a delete', 'a\u007fb'],
-  ['an ending that turns around', 'photo\u202egnp.exe'],
-  ['an isolate', 'a\u2066b'],
-  ['a space of no width', 'a\u200bb'],
+  ['a delete character', 'a\u007fb'],
+  ['a bidi override', 'photo\u202egnp.exe'],
+  ['a bidi isolate', 'a\u2066b'],
+  ['a zero-width space', 'a\u200bb'],
   ['a line separator', 'a\u2028b'],
-  ['a filler', 'a\u3164b'],
-  ['a tag', 'a\u{e0041}b'],
-  ['half a character', 'a\ud800'],
-  ['another spelling of an umlaut', 'Zoe\u0308'],
+  ['a Hangul filler', 'a\u3164b'],
+  ['a tag character', 'a\u{e0041}b'],
+  ['a lone surrogate', 'a\ud800'],
+  ['a decomposed umlaut', 'Zoe\u0308'],
   ['a star', '*'],
   ['a question mark', 'a?'],
   ['a pipe', 'a|b'],
   ['quotation marks', '"a"'],
   ['angle brackets', '<a>'],
-  ['a device', 'CON'],
-  ['a device in small letters', 'nul'],
-  ['a device with an ending', 'aux.txt'],
-  ['a device with two endings', 'Prn.tar.gz'],
-  ['a device with spaces', 'com1 .txt'],
+  ['a Windows device', 'CON'],
+  ['a device in lower case', 'nul'],
+  ['a device with an extension', 'aux.txt'],
+  ['a device with two extensions', 'Prn.tar.gz'],
+  ['a device with a space', 'com1 .txt'],
   ['a device with a number', 'LPT9'],
-  ['a device with a raised number', 'com²'],
+  ['a device with a superscript digit', 'com²'],
   ['a device of the console', 'CONIN$'],
   ['256 bytes', 'x'.repeat(256)],
   ['256 bytes in fewer characters', `${'ä'.repeat(128)}`],
 ]
 
-describe('the name of a file', () => {
-  it.each(GOOD)('%j is good, and stays', (name) => {
+describe('file names', () => {
+  it.each(GOOD)('accept %j and keep it', (name) => {
     expect(isFileName(name)).toBe(true)
     expect(makeFileName(name)).toBe(name)
   })
 
-  it.each(BAD)('%s is none: another is made of it', (_, name) => {
+  it.each(BAD)('refuse and replace %s', (_, name) => {
     expect(isFileName(name)).toBe(false)
     expect(isFileName(makeFileName(name))).toBe(true)
   })
@@ -91,11 +91,11 @@ describe('the name of a file', () => {
     ['12:30.txt', '12_30.txt'],
     ['Zoe\u0308', 'Zoë'],
     [`${'ä'.repeat(200)}.jpeg`, `${'ä'.repeat(125)}.jpeg`],
-  ])('of %j is made %j', (path, name) => {
+  ])('turn %j into %j', (path, name) => {
     expect(makeFileName(path)).toBe(name)
   })
 
-  it('can be made of anything, and stays once it is made', () => {
+  it('are made of any text, and a second pass changes nothing', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary', maxLength: 400 }), (path) => {
         const name = makeFileName(path)
@@ -108,8 +108,8 @@ describe('the name of a file', () => {
   })
 })
 
-describe('the name of a person', () => {
-  it.each(['A', 'Alice', 'Zoë', '愛', 'Ana María', '🎉', 'x'.repeat(64), '🎉'.repeat(64)])('%j is good', (name) => {
+describe('names of people', () => {
+  it.each(['A', 'Alice', 'Zoë', '愛', 'Ana María', '🎉', 'x'.repeat(64), '🎉'.repeat(64)])('accept %j', (name) => {
     expect(isName(name)).toBe(true)
   })
 
@@ -130,21 +130,21 @@ describe('the name of a person', () => {
     'Zoe\u0308',
     'x'.repeat(65),
     '🎉'.repeat(65),
-  ])('%j is none', (name) => {
+  ])('refuse %j', (name) => {
     expect(isName(name)).toBe(false)
   })
 })
 
-it('ids are 22 characters that nobody guesses', () => {
+it('ids are random and have 22 characters', () => {
   const ids = Array.from({ length: 1_000 }, makeId)
   expect(ids.every(isId)).toBe(true)
   expect(new Set(ids).size).toBe(1_000)
 })
 
-describe("a sender's line", () => {
+describe('parseKey', () => {
   const makeLine = (): string => generatePrivateKey('').public
 
-  it('is parsed once, as long as no 64 others came', () => {
+  it('caches a line until 64 other lines follow', () => {
     const line = makeLine()
     const key = parseKey(line)!
     expect(formatKey(key)).toBe(line)
@@ -155,7 +155,7 @@ describe("a sender's line", () => {
     expect(parseKey(line)).toEqual(key)
   })
 
-  it('has one spelling, also where the key is known', () => {
+  it('accepts only one spelling, even of a cached key', () => {
     const line = makeLine()
     expect(parseKey(line)).toBeDefined()
     for (const other of [`${line} `, `${line} comment`, line.toUpperCase(), line.slice(0, -1), ` ${line}`, '', '__proto__'])

@@ -28,7 +28,7 @@ const facts = { id: makeId(), name: 'Friends', version: 1, time: NOW }
 const make = (more: Partial<Parameters<typeof makeGroup>[1]> = {}, maker = alice): Promise<Group> =>
   makeGroup(maker.identity, { ...facts, members: cards(alice, bob, carol), ...more })
 
-/** A text as `lines` say, signed by Alice. */
+/** Joins the lines and appends Alice's signature. */
 async function signLines(lines: readonly string[], namespace: 'asfaleia-group' | 'asfaleia-card' = 'asfaleia-group'): Promise<string> {
   return Buffer.from(await sign(alice.identity, namespace, encodeText(`${lines.join('\n')}\n`))).toString()
 }
@@ -36,13 +36,13 @@ async function signLines(lines: readonly string[], namespace: 'asfaleia-group' |
 const header = (group: Group): string[] => group.text.slice(0, group.text.indexOf('-----BEGIN')).trimEnd().split('\n')
 
 describe('a group', () => {
-  it('is read as it was made', async () => {
+  it('reads back as it was made', async () => {
     const group = await make()
     expect(await parseGroup(group.text)).toEqual(group)
     expect(group.members.map(({ name }) => name)).toEqual(['Person 0', 'Person 1', 'Person 2'])
   })
 
-  it('has up to 32 members, which fit one message', async () => {
+  it('may have 32 members, and then still fits into one message', async () => {
     const group = await make({ members: cards(...people.slice(0, 32)) })
     const content = { type: 'group', card: group.text } as const
     const payload = await encodeMessage(alice.identity, {
@@ -61,19 +61,22 @@ describe('a group', () => {
   it.each([
     ['one member', { members: cards(alice) }, 'bad-members'],
     ['33 members', { members: cards(...people.slice(0, 33)) }, 'bad-members'],
-    ['a member twice', { members: cards(alice, bob, bob) }, 'bad-members'],
-    ['no maker among them', { members: cards(bob, carol) }, 'bad-members'],
-    ['no name', { name: '' }, 'bad-name'],
-    ['a name that turns around', { name: 'a\u202eb' }, 'bad-name'],
+    ['a repeated member', { members: cards(alice, bob, bob) }, 'bad-members'],
+    ['members without its maker', { members: cards(bob, carol) }, 'bad-members'],
+    ['an empty name', { name: '' }, 'bad-name'],
+    ['a name with a bidi override', { name: 'a\u202eb' }, 'bad-name'],
   ] as const)('is not made with %s', async (_, more, code) => {
     await expect(make(more)).rejects.toMatchObject({ name: 'GroupError', code })
   })
 
-  it.each([{ id: 'short' }, { version: 0 }, { version: 1.5 }, { time: NOW + 0.5 }])('is not made with %j', async (more) => {
-    await expect(make(more)).rejects.toThrow(TypeError)
-  })
+  it.each([{ id: 'short' }, { version: 0 }, { version: 1.5 }, { time: NOW + 0.5 }])(
+    'is not made with the malformed field %j',
+    async (more) => {
+      await expect(make(more)).rejects.toThrow(TypeError)
+    },
+  )
 
-  it('says how many members fit where not all do', async () => {
+  it('that is too large reports how many members would fit', async () => {
     const long = await Promise.all(
       Array.from({ length: 30 }, (_, n) =>
         person(
@@ -97,45 +100,45 @@ describe('a group', () => {
   })
 })
 
-describe('no group', async () => {
+describe('parseGroup refuses', async () => {
   const group = await make()
   const lines = header(group)
   const replace = (from: RegExp, to: string): string[] => lines.map((line) => line.replace(from, to))
   const rows: readonly (readonly [what: string, text: string, code: GroupErrorCode])[] = [
-    ['nothing', '', 'not-a-group'],
+    ['an empty text', '', 'not-a-group'],
     ['a card', alice.card.text, 'not-a-group'],
     ['a later version', group.text.replace('/1\n', '/2\n'), 'unknown-version'],
-    ['its header alone', `${lines.join('\n')}\n`, 'truncated'],
-    ['half of it', group.text.slice(0, -100), 'truncated'],
-    ['something after it', `${group.text}\n`, 'truncated'],
-    ['something before it', `\n${group.text}`, 'not-a-group'],
-    ['another name', group.text.replace('Friends', 'Enemies'), 'forged'],
-    ['a member fewer', group.text.replace(`member: ${bob.card.link}\n`, ''), 'forged'],
-    ['another maker', group.text.replace(/maker: .*/, `maker: ${header(await make({}, bob))[3]!.slice(7)}`), 'forged'],
+    ['a header without a signature', `${lines.join('\n')}\n`, 'truncated'],
+    ['a truncated text', group.text.slice(0, -100), 'truncated'],
+    ['an appended line', `${group.text}\n`, 'truncated'],
+    ['a leading empty line', `\n${group.text}`, 'not-a-group'],
+    ['a changed name', group.text.replace('Friends', 'Enemies'), 'forged'],
+    ['a removed member', group.text.replace(`member: ${bob.card.link}\n`, ''), 'forged'],
+    ['a changed maker', group.text.replace(/maker: .*/, `maker: ${header(await make({}, bob))[3]!.slice(7)}`), 'forged'],
     ["a card's signature", await signLines(lines, 'asfaleia-card'), 'forged'],
     ['CR LF', group.text.replaceAll('\n', '\r\n'), 'truncated'],
     ['another order', await signLines([lines[0]!, lines[2]!, lines[1]!, ...lines.slice(3)]), 'malformed'],
     ['an unknown header', await signLines([...lines, 'colour: red']), 'malformed'],
-    ['a header twice', await signLines([...lines.slice(0, 3), lines[2]!, ...lines.slice(3)]), 'malformed'],
+    ['a repeated header', await signLines([...lines.slice(0, 3), lines[2]!, ...lines.slice(3)]), 'malformed'],
     ['version 0', await signLines(replace(/^version: 1/, 'version: 0')), 'malformed'],
     ['version 01', await signLines(replace(/^version: 1/, 'version: 01')), 'malformed'],
-    ['an id of another form', await signLines(replace(/^id: .*/, `id: ${'x'.repeat(22)}`)), 'malformed'],
-    ['a time of another form', await signLines(replace(/^time: .*/, 'time: 2026-11-18 11:06:40')), 'malformed'],
+    ['a malformed id', await signLines(replace(/^id: .*/, `id: ${'x'.repeat(22)}`)), 'malformed'],
+    ['a malformed time', await signLines(replace(/^time: .*/, 'time: 2026-11-18 11:06:40')), 'malformed'],
     ['one member', await signLines(lines.slice(0, 7)), 'bad-members'],
-    ['a member twice', await signLines([...lines, lines[7]!]), 'bad-members'],
+    ['a repeated member', await signLines([...lines, lines[7]!]), 'bad-members'],
     [
       '33 members',
       await signLines([...lines.slice(0, 6), ...people.slice(0, 33).map(({ card }) => `member: ${card.link}`)]),
       'bad-members',
     ],
-    ['no maker among them', await signLines([...lines.slice(0, 6), ...lines.slice(7)]), 'bad-members'],
-    ["a member's card that was changed", await signLines(replace(/name=Person%201/, 'name=Person%209')), 'bad-card'],
+    ['members without the maker', await signLines([...lines.slice(0, 6), ...lines.slice(7)]), 'bad-members'],
+    ['a changed card of a member', await signLines(replace(/name=Person%201/, 'name=Person%209')), 'bad-card'],
     ["a member's card in another spelling", await signLines(replace(/name=Person%201/, 'name=%50erson%201')), 'bad-card'],
     ["a member's card as a text", await signLines(replace(/asfaleia:card.*/, 'asfaleia-card/1')), 'bad-card'],
-    ['a name with a space after it', await signLines(replace(/Friends/, 'Friends ')), 'bad-name'],
+    ['a name with a trailing space', await signLines(replace(/Friends/, 'Friends ')), 'bad-name'],
     ['65 headers', await signLines([...lines, ...Array.from({ length: 60 }, () => 'x: y')]), 'malformed'],
     ['more than 64 KiB', await signLines([...lines, `x: ${'y'.repeat(65_536)}`]), 'malformed'],
-    ['a signature in other lines', group.text.replace(/(-----BEGIN[^\n]*\n.{70})\n(.{6})/, '$1$2\n'), 'malformed'],
+    ['a signature with other line breaks', group.text.replace(/(-----BEGIN[^\n]*\n.{70})\n(.{6})/, '$1$2\n'), 'malformed'],
   ]
 
   it.each(rows)('%s', async (_, text, code) => {
@@ -143,10 +146,10 @@ describe('no group', async () => {
   })
 })
 
-describe('from one version to the next', () => {
+describe('compareGroups', () => {
   const names = (of: readonly Card[]): string[] => of.map(({ name }) => name)
 
-  it('people join and leave, cards and the name change', async () => {
+  it('reports joined, left and changed members and the former name', async () => {
     const known = await make()
     const moved = await makeCard(carol.identity, { name: 'Carol', relays: ['localhost'], time: NOW + 1 })
     const next = await make({ version: 2, name: 'Old friends', members: [alice.card, moved, dave.card] })
@@ -161,16 +164,16 @@ describe('from one version to the next', () => {
     expect(compareGroups(next, known)).toEqual({ kind: 'older' })
   })
 
-  it('the same is the same, however often it was signed', async () => {
+  it('reports equal content as the same, or as a newer version without changes', async () => {
     expect(compareGroups(await make(), await make())).toEqual({ kind: 'same' })
     expect(compareGroups(await make(), await make({ version: 3 }))).toEqual({ kind: 'newer', joined: [], left: [], changed: [] })
   })
 
-  it('two of one version are a conflict', async () => {
+  it('reports a conflict if two groups of one version differ', async () => {
     expect(compareGroups(await make(), await make({ members: cards(alice, bob) }))).toEqual({ kind: 'conflict' })
   })
 
-  it('another id, or another maker with that id, is another group', async () => {
+  it('reports another group if the id or the maker differs', async () => {
     expect(compareGroups(await make(), await make({ id: makeId(), version: 2 }))).toEqual({ kind: 'other' })
     expect(compareGroups(await make(), await make({ version: 2 }, bob))).toEqual({ kind: 'other' })
     expect(fingerprintOf((await make({}, bob)).maker)).toBe(fingerprintOf(bob.card.key))

@@ -1,4 +1,7 @@
-/** Messages (docs/protocol.md, section 10): every verdict, what is refused, and that nothing else is ever genuine. */
+/**
+ * Messages (docs/protocol.md, section 10): every verdict, every refusal, and no changed message is ever
+ * genuine.
+ */
 import { createHash, randomBytes } from 'node:crypto'
 import { Decrypter, Encrypter } from 'age-encryption'
 import fc from 'fast-check'
@@ -40,7 +43,10 @@ const [alice, bob, carol] = [await makePerson('ed25519'), await makePerson('ed25
 const everybody = new Map(await Promise.all(KINDS.map(async (kind) => [kind, await makePerson(kind)] as const)))
 const ID = makeId()
 
-/** The header's lines of a text from Alice to Bob. `changes` replaces a header, adds it, or with '' leaves it out. */
+/**
+ * Returns the header lines of a text from Alice to Bob. `changes` replaces or adds a header, or removes it with
+ * ''.
+ */
 function headerOf(changes: Readonly<Record<string, string>> = {}, from: Person = alice, to: Person = bob): string[] {
   const usual = { type: 'text', from: formatKey(from.identity.key), to: fingerprintOf(to.to.key), id: ID, time: formatTime(NOW) }
   const all = Object.entries({ ...usual, ...changes }).filter(([, value]) => value !== '')
@@ -62,7 +68,7 @@ function seenWith(...messages: readonly (readonly [from: Person, id: string])[])
   return seen
 }
 
-/** A text with some bytes replaced: both are latin1. */
+/** Replaces some bytes of a text, read as latin1. */
 function replace(text: Uint8Array, from: string | RegExp, to: string): Uint8Array {
   const before = Buffer.from(text).toString('latin1')
   const after = before.replace(from, to)
@@ -101,7 +107,7 @@ describe('a message', () => {
     { type: 'unknown', name: 'dance', body: new Uint8Array(randomBytes(20)) },
   ]
 
-  it.each(contents)('is read as it was made: %j', async (content) => {
+  it.each(contents)('reads back as it was made: %j', async (content) => {
     const message = { id: makeId(), time: NOW, after: makeId(), group: makeId(), content }
     const payload = await encodeMessage(alice.identity, { ...message, to: bob.to })
     const opened = await openMessage(bob.identity, payload, { now: NOW })
@@ -111,7 +117,7 @@ describe('a message', () => {
     expect([fingerprintOf(from), to]).toEqual([fingerprintOf(alice.identity.key), fingerprintOf(bob.identity.key)])
   })
 
-  it('is read as it was made, of any type, from any key to any key, of any size', { timeout: 120_000 }, async () => {
+  it("reads back as it was made, for any content, size, sender's key and receiver's key", { timeout: 120_000 }, async () => {
     await fc.assert(
       fc.asyncProperty(fc.constantFrom(...KINDS), fc.constantFrom(...KINDS), arbitraryMessage(), async (sender, receiver, message) => {
         const [from, to] = [everybody.get(sender)!, everybody.get(receiver)!]
@@ -123,7 +129,7 @@ describe('a message', () => {
         expect([formatKey(key), fingerprint]).toEqual([formatKey(from.identity.key), fingerprintOf(to.to.key)])
         const plaintext = await decrypt(to, payload)
         expect(PADDED_BYTES).toContain(plaintext.length)
-        // Nothing tells two messages of a size apart to who sees the payload.
+        // Messages of one size look alike to an observer of the payload.
         expect(payload.length - plaintext.length).toBe((await encryptTo(to, plaintext)).length - plaintext.length)
         expect(Math.ceil(payload.length / 3) * 4).toBeLessThanOrEqual(32_768)
       }),
@@ -131,7 +137,7 @@ describe('a message', () => {
     )
   })
 
-  it.each(KINDS)('of a whole part of a file, with every header, fits one of %s', { timeout: 60_000 }, async (kind) => {
+  it.each(KINDS)('with a full part of a file and every header fits, signed by %s', { timeout: 60_000 }, async (kind) => {
     const from = everybody.get(kind)!
     const content = { ...filePart({ part: 1, total: PARTS * PART_BYTES }), name: `${'ä'.repeat(125)}.jpeg` }
     const message = { to: bob.to, id: makeId(), after: makeId(), group: makeId(), time: NOW, content }
@@ -139,7 +145,7 @@ describe('a message', () => {
     expect(opened).toMatchObject({ verdict: 'genuine', envelope: { content: { part: 1 } } })
   })
 
-  it.each(KINDS)('has room for as much as is said, from %s', async (kind) => {
+  it.each(KINDS)('has the room that roomFor reports, signed by %s', async (kind) => {
     const from = everybody.get(kind)!
     const room = roomFor(from.identity.key)
     expect(room).toBeGreaterThan(PART_BYTES)
@@ -149,20 +155,20 @@ describe('a message', () => {
     await expect(more).rejects.toMatchObject({ name: 'MessageError', code: 'too-large' })
   })
 
-  it('is not made larger than the relay takes', async () => {
+  it("is not made larger than the relay's payload limit", async () => {
     const message = { to: bob.to, id: makeId(), time: NOW, content: { type: 'text', text: 'hello' } } as const
     const { length } = await encodeMessage(alice.identity, message)
     await encodeMessage(alice.identity, { ...message, most: length })
     await expect(encodeMessage(alice.identity, { ...message, most: length - 1 })).rejects.toThrow(new MessageError('too-large'))
   })
 
-  it('is not made for who has nothing that it could be encrypted to', async () => {
+  it('is not made for a receiver without a recipient whose key cannot decrypt', async () => {
     const to = { key: everybody.get('ecdsa256')!.identity.key }
     const made = encodeMessage(alice.identity, { to, id: makeId(), time: NOW, content: { type: 'text', text: 'hello' } })
     await expect(made).rejects.toThrow(new MessageError('no-recipient'))
   })
 
-  it('is encrypted to the recipient where there is one, and not to the key', async () => {
+  it('is encrypted to the recipient instead of the key if there is one', async () => {
     const [rsa, other] = [everybody.get('rsa2048')!, everybody.get('ecdsa256')!]
     const to = { key: rsa.to.key, recipient: other.to.recipient! }
     const payload = await encodeMessage(alice.identity, { to, id: makeId(), time: NOW, content: { type: 'text', text: 'hello' } })
@@ -171,21 +177,21 @@ describe('a message', () => {
   })
 
   it.each([
-    ['an id', { id: 'x' }],
-    ['the message before', { after: 'x' }],
-    ['a group', { group: 'x' }],
-    ['a time', { time: NOW + 0.5 }],
-    ['what it replies to', { content: { type: 'text', text: '', replyTo: 'x' } }],
+    ['a malformed id', { id: 'x' }],
+    ['a malformed predecessor', { after: 'x' }],
+    ['a malformed group', { group: 'x' }],
+    ['a fractional time', { time: NOW + 0.5 }],
+    ['a malformed reply', { content: { type: 'text', text: '', replyTo: 'x' } }],
     ['no group', { content: { type: 'leave' } }],
-    ['half a character', { content: { type: 'remove', of: '\ud800'.repeat(22) } }],
+    ['lone surrogates', { content: { type: 'remove', of: '\ud800'.repeat(22) } }],
     ['a line break', { content: { type: 'edit', of: `${makeId()}\nto: x`, text: '' } }],
     ['no ids', { content: { type: 'receipt', state: 'read', ids: [] } }],
     ['257 ids', { content: { type: 'receipt', state: 'read', ids: Array.from({ length: 257 }, makeId) } }],
     ['a path', { content: { ...filePart({ part: 0, total: 1 }), name: '../x' } }],
     ['a part too far', { content: { ...filePart({ part: 1, total: 1 }), part: 2 } }],
-    ['a short part', { content: { ...filePart({ part: 1, total: 2 }), bytes: new Uint8Array(1) } }],
+    ['a part that is too short', { content: { ...filePart({ part: 1, total: 2 }), bytes: new Uint8Array(1) } }],
     [
-      'ranges that fall',
+      'unsorted ranges',
       {
         content: {
           type: 'have',
@@ -197,20 +203,20 @@ describe('a message', () => {
         },
       },
     ],
-    ['a name of a type', { content: { type: 'unknown', name: 'A', body: new Uint8Array() } }],
-  ] as const)('is not made with %s of another form', async (_, wrong) => {
+    ['a malformed type', { content: { type: 'unknown', name: 'A', body: new Uint8Array() } }],
+  ] as const)('is not made with %s', async (_, wrong) => {
     const message = { to: bob.to, id: makeId(), time: NOW, content: { type: 'text', text: '' }, ...wrong } as const
     await expect(encodeMessage(alice.identity, message)).rejects.toThrow(TypeError)
   })
 
-  it('is not made with the signature of another key, or of a certificate', async () => {
+  it('is not made if the signature is of another key', async () => {
     const sign = carol.identity.sign
     const made = encodeMessage({ key: alice.identity.key, sign }, { to: bob.to, id: ID, time: NOW, content: { type: 'text', text: '' } })
     await expect(made).rejects.toThrow(TypeError)
   })
 })
 
-describe('each verdict, by what is in an age file to Bob', async () => {
+describe('a text in an age file to Bob has the verdict', async () => {
   const good = await make()
   const card = await makeCard(alice.identity, { name: 'Alice', relays: [ONION], time: NOW })
   const signature = (text: Uint8Array): string => Buffer.from(text).toString('latin1').slice(Buffer.from(text).indexOf('-----BEGIN'))
@@ -220,54 +226,54 @@ describe('each verdict, by what is in an age file to Bob', async () => {
       'a text': 'hello',
       bytes: randomBytes(500),
       'a card': card.text,
-      'a word like ours': 'asfaleia-message',
-      'a space before it': concat(encodeText(' '), good),
-      'a line before it': concat(encodeText('\n'), good),
-      'a byte order mark before it': concat(encodeText('\ufeff'), good),
+      'our first word without a version': 'asfaleia-message',
+      'a leading space': concat(encodeText(' '), good),
+      'a leading empty line': concat(encodeText('\n'), good),
+      'a leading byte order mark': concat(encodeText('\ufeff'), good),
       'capital letters': replace(good, 'asfaleia', 'Asfaleia'),
     },
     'unknown-version': {
       'version 2, signed': await signText(alice, 'asfaleia-message', textOf(headerOf()).replace('/1', '/2')),
       'version 999999999': 'asfaleia-message/999999999\n',
-      'version 2, and nothing else': 'asfaleia-message/2',
+      'only the first line of version 2': 'asfaleia-message/2',
     },
     truncated: {
-      'the first line': 'asfaleia-message/1\n',
-      'no line': 'asfaleia-message/',
-      'version 1.5, and no more': 'asfaleia-message/1.5\n',
+      'only the first line': 'asfaleia-message/1\n',
+      'an incomplete first line': 'asfaleia-message/',
+      'only the first line of version 1.5': 'asfaleia-message/1.5\n',
       'no signature': textOf(headerOf()),
-      'no end': good.subarray(0, -10),
+      'no last ten bytes': good.subarray(0, -10),
       'no last line end': good.subarray(0, -1),
-      'something after it': concat(good, encodeText('x')),
-      'a space after it': concat(good, encodeText('\n \n')),
-      'a NUL after it': concat(good, Uint8Array.of(0)),
-      'line ends with CR': replace(good, /\n/g, '\r\n'),
-      'no base64': replace(good, /U1NIU0lH/, 'U1NI!0lH'),
+      'an appended byte': concat(good, encodeText('x')),
+      'appended white space': concat(good, encodeText('\n \n')),
+      'an appended NUL': concat(good, Uint8Array.of(0)),
+      'CR LF line ends': replace(good, /\n/g, '\r\n'),
+      'a signature that is not base64': replace(good, /U1NIU0lH/, 'U1NI!0lH'),
       'base64 with stray bits': concat(
         encodeText(textOf(headerOf())),
         encodeText('-----BEGIN SSH SIGNATURE-----\nAB==\n-----END SSH SIGNATURE-----\n'),
       ),
       'lines of 77': replace(good, /(U1NI.{66})\n(.{7})/, '$1$2\n'),
       'an empty line in the signature': replace(good, /U1NIU0lH/, '\nU1NIU0lH'),
-      'a signature without end': concat(encodeText(textOf(headerOf())), armor(randomBytes(100_000))),
+      'an endless signature': concat(encodeText(textOf(headerOf())), armor(randomBytes(100_000))),
       'binary zeros': concat(encodeText('asfaleia-message/1\n'), new Uint8Array(4_000)),
     },
     malformed: await malformed(),
     forged: {
-      'a body that was changed': replace(good, 'hello', 'hallo'),
-      'a time that was changed': replace(good, /time: .*/, `time: ${formatTime(NOW + 1)}`),
-      'another sender': replace(good, /from: .*/, `from: ${formatKey(carol.identity.key)}`),
-      'a receiver that was changed': replace(good, /to: .*/, `to: ${fingerprintOf(carol.identity.key)}`),
-      'the signature of somebody else': await signText(carol, 'asfaleia-message', textOf(headerOf())),
+      'a changed body': replace(good, 'hello', 'hallo'),
+      'a changed time': replace(good, /time: .*/, `time: ${formatTime(NOW + 1)}`),
+      'a changed sender': replace(good, /from: .*/, `from: ${formatKey(carol.identity.key)}`),
+      'a changed receiver': replace(good, /to: .*/, `to: ${fingerprintOf(carol.identity.key)}`),
+      'the signature of another person': await signText(carol, 'asfaleia-message', textOf(headerOf())),
       'the signature of another message': concat(encodeText(textOf(headerOf({ id: makeId() }))), encodeText(signature(good))),
       "a login's signature": await signText(alice, AUTH_NAMESPACE, textOf(headerOf())),
       "a card's signature": await signText(alice, 'asfaleia-card', textOf(headerOf())),
       "a group's signature": await signText(alice, 'asfaleia-group', textOf(headerOf())),
-      'a signature without a purpose of ours': await signText(alice, 'file', textOf(headerOf())),
-      'a signature that is none': concat(encodeText(textOf(headerOf())), armor(randomBytes(183))),
+      'a signature with a foreign namespace': await signText(alice, 'file', textOf(headerOf())),
+      'a random signature': concat(encodeText(textOf(headerOf())), armor(randomBytes(183))),
       'a byte after the signature': concat(encodeText(textOf(headerOf())), armor(concat(split(good)!.blob, Uint8Array.of(0)))),
-      "somebody else's signature after the own one": await signText(carol, 'asfaleia-message', good),
-      'no signature but one in the body': textOf(headerOf(), Buffer.from(good).toString()),
+      "another person's signature after the sender's": await signText(carol, 'asfaleia-message', good),
+      'only a signature inside the body': textOf(headerOf(), Buffer.from(good).toString()),
       'a certificate of the key': concat(encodeText(textOf(headerOf())), armor(withCertificate(split(good)!.blob))),
     },
     readdressed: {
@@ -284,12 +290,12 @@ describe('each verdict, by what is in an age file to Bob', async () => {
       'in the year 0': await make({ time: '0000-01-01T00:00:00Z' }),
     },
     genuine: {
-      'as it was made': good,
+      unchanged: good,
       padded: pad(good),
-      'padded to a size of nobody': pad(good, 5_000),
-      'in short lines': replace(good, /(U1NI.{6})(.{60})\n/, '$1\n$2\n'),
-      'in lines of 76': replace(good, /(U1NI.{66})\n(.{6})/, '$1$2\n'),
-      'with headers that are not known': await make({ 'x-later': 'some', zzz: '\u202eturned', 'to-be': 'ignored' }),
+      'padded to an unusual size': pad(good, 5_000),
+      'with short signature lines': replace(good, /(U1NI.{6})(.{60})\n/, '$1\n$2\n'),
+      'with signature lines of 76 characters': replace(good, /(U1NI.{66})\n(.{6})/, '$1$2\n'),
+      'with unknown headers': await make({ 'x-later': 'some', zzz: '\u202eturned', 'to-be': 'ignored' }),
       'with headers in another order': await signText(
         alice,
         'asfaleia-message',
@@ -336,18 +342,18 @@ describe('each verdict, by what is in an age file to Bob', async () => {
   })
 
   it.each([
-    ['nothing', () => new Uint8Array()],
-    ['no age file', () => randomBytes(4_308)],
-    ['to somebody else', () => seal(carol.to.key, good)],
-    ['a byte that was changed', async () => (await seal(bob.to.key, good)).map((byte, n) => (n === 400 ? byte ^ 1 : byte))],
-    ['cut off', async () => (await seal(bob.to.key, good)).subarray(0, -1)],
-    ['a text', () => good],
-    ['more than anybody sends', () => seal(bob.to.key, new Uint8Array(1_048_576))],
-  ])('unreadable: %s', async (_, payload) => {
+    ['an empty payload', () => new Uint8Array()],
+    ['random bytes', () => randomBytes(4_308)],
+    ['an age file to another person', () => seal(carol.to.key, good)],
+    ['a changed byte', async () => (await seal(bob.to.key, good)).map((byte, n) => (n === 400 ? byte ^ 1 : byte))],
+    ['a truncated file', async () => (await seal(bob.to.key, good)).subarray(0, -1)],
+    ['an unencrypted message', () => good],
+    ['a payload over the size limit', () => seal(bob.to.key, new Uint8Array(1_048_576))],
+  ])('unreadable for %s', async (_, payload) => {
     expect(await openMessage(bob.identity, await payload(), { now: NOW, seen })).toEqual({ verdict: 'unreadable' })
   })
 
-  it('comes from the first that applies', async () => {
+  it('of the first check that fails', async () => {
     const bad = { to: fingerprintOf(carol.identity.key), time: formatTime(NOW + 10_000) }
     const seen = seenWith([alice, ID])
     expect(await verdictOf(replace(await make(bad), 'hello', 'hallo'), { seen })).toBe('forged')
@@ -358,7 +364,7 @@ describe('each verdict, by what is in an age file to Bob', async () => {
     expect(await verdictOf(await make({ time: formatTime(NOW - 10 * STALE) }), { seen })).toBe('replayed')
   })
 
-  it('is stale where the set of those seen was cut since', async () => {
+  it('stale if its time is before the oldest seen message that was dropped', async () => {
     const seen = new Seen(8)
     for (let n = 0; n < 20; n++) seen.add({ from: carol.identity.key, id: makeId(), time: NOW - 100 + n }, NOW - 100 + n)
     expect(seen.since).toBeGreaterThan(NOW - 100)
@@ -367,7 +373,7 @@ describe('each verdict, by what is in an age file to Bob', async () => {
   })
 })
 
-/** Each with a good signature. */
+/** Returns malformed texts, each with a valid signature. */
 async function malformed(): Promise<Record<string, Uint8Array>> {
   const key = formatKey(alice.identity.key)
   const lines = headerOf()
@@ -376,7 +382,7 @@ async function malformed(): Promise<Record<string, Uint8Array>> {
   const raw = (text: string | Uint8Array): Promise<Uint8Array> => signText(alice, 'asfaleia-message', text)
   const have = (body: string): Promise<Uint8Array> => make({ type: 'have', file: makeId() }, body)
   const receipt = (body: string, state = 'read'): Promise<Uint8Array> => make({ type: 'receipt', state }, body)
-  // Each of them would be good, but for what it shows.
+  // Prove that these texts are good without the changes below.
   expect(await verdictOf(await part({}))).toBe('genuine')
   expect(await verdictOf(await have('1-2 4'))).toBe('genuine')
   expect(await verdictOf(await receipt(`${makeId()}\n${makeId()}`))).toBe('genuine')
@@ -384,9 +390,9 @@ async function malformed(): Promise<Record<string, Uint8Array>> {
     'version 01': await raw(textOf(lines).replace('/1', '/01')),
     'version 1.5': await raw(textOf(lines).replace('/1', '/1.5')),
     'version 1 with a space': await raw(textOf(lines).replace('/1', '/1 ')),
-    'a version without end': await raw(textOf(lines).replace('/1', `/${'1'.repeat(200_000)}`)),
+    'an endless version': await raw(textOf(lines).replace('/1', `/${'1'.repeat(200_000)}`)),
     'no empty line': await raw(`${lines.join('\n')}\n`),
-    'no line end of its body': await raw(`${lines.join('\n')}\n\n`),
+    'no line end after its body': await raw(`${lines.join('\n')}\n\n`),
     'no header': await raw('asfaleia-message/1\n\nhello\n'),
     ...Object.fromEntries(
       await Promise.all(['type', 'from', 'to', 'id', 'time'].map(async (name) => [`no ${name}`, await make({ [name]: '' })])),
@@ -403,33 +409,33 @@ async function malformed(): Promise<Record<string, Uint8Array>> {
       Object.fromEntries(Array.from({ length: 60 }, (_, n) => [`x${'a'.repeat(1 + (n % 30))}${'b'.repeat(Math.floor(n / 30))}`, '1'])),
     ),
     'a header of 8 KiB': await make({ x: 'y'.repeat(8_192) }),
-    'a header without end': await make({ x: 'y'.repeat(500_000) }),
+    'an endless header': await make({ x: 'y'.repeat(500_000) }),
     'a control character': await make({ x: 'a\u001b[2Jb' }),
     'a NUL': await make({ x: 'a\u0000b' }),
     'a tab': await make({ x: 'a\tb' }),
     'a CR': await make({ x: 'a\r' }),
     'a C1 control': await make({ x: 'a\u009bb' }),
-    'no UTF-8': await raw(Buffer.from(textOf([...lines, 'x: \xff']), 'latin1')),
-    'no value': await raw(textOf([...lines, 'x: '])),
-    'no space': await raw(textOf([...lines, 'x:y'])),
-    'no name': await raw(textOf([...lines, ': y'])),
+    'a header that is not UTF-8': await raw(Buffer.from(textOf([...lines, 'x: \xff']), 'latin1')),
+    'a header without a value': await raw(textOf([...lines, 'x: '])),
+    'a header without a space': await raw(textOf([...lines, 'x:y'])),
+    'a header without a name': await raw(textOf([...lines, ': y'])),
     'a line without a colon': await raw(textOf([...lines, 'hello'])),
-    'a capital letter': await raw(textOf([...lines, 'X: y'])),
-    'a name of 33': await raw(textOf([...lines, `${'x'.repeat(33)}: y`])),
-    'a space before a line': await raw(textOf([...lines, ' x: y'])),
+    'a header name in upper case': await raw(textOf([...lines, 'X: y'])),
+    'a header name of 33 characters': await raw(textOf([...lines, `${'x'.repeat(33)}: y`])),
+    'a header with a leading space': await raw(textOf([...lines, ' x: y'])),
     'a key with its comment': await make({ from: `${key} alice@home` }),
     'a key with two spaces': await make({ from: key.replace(' ', '  ') }),
-    'a key that is none': await make({ from: key.slice(0, -8) }),
+    'a malformed key': await make({ from: key.slice(0, -8) }),
     'a key of an unknown type': await make({ from: key.replaceAll('ed25519', 'ed25518') }),
-    'a small point': await make({
+    'a small-order point': await make({
       from: `ssh-ed25519 ${Buffer.concat([Buffer.from('0000000b7373682d6564323535313900000020', 'hex'), Buffer.alloc(32)]).toString('base64')}`,
     }),
     'a certificate': await make({ from: `ssh-ed25519-cert-v01@openssh.com ${certificateOf(alice).toString('base64')}` }),
     'a fingerprint of MD5': await make({ to: 'MD5:00:11:22:33:44:55:66:77:88:99:aa:bb:cc:dd:ee:ff' }),
     'a fingerprint with padding': await make({ to: `${fingerprintOf(bob.identity.key)}=` }),
     'a fingerprint with stray bits': await make({ to: `SHA256:${'A'.repeat(42)}B` }),
-    'an id of 21': await make({ id: 'A'.repeat(21) }),
-    'an id of 23': await make({ id: 'A'.repeat(23) }),
+    'an id of 21 characters': await make({ id: 'A'.repeat(21) }),
+    'an id of 23 characters': await make({ id: 'A'.repeat(23) }),
     'an id with stray bits': await make({ id: `${'A'.repeat(21)}B` }),
     'an id in base64': await make({ id: `+${'A'.repeat(21)}` }),
     'a time without zone': await make({ time: '2026-11-26T23:00:00' }),
@@ -437,22 +443,22 @@ async function malformed(): Promise<Record<string, Uint8Array>> {
     'a time of another zone': await make({ time: '2026-11-26T23:00:00+01:00' }),
     'the 30th of February': await make({ time: '2026-02-30T23:00:00Z' }),
     'a leap second': await make({ time: '2016-12-31T23:59:60Z' }),
-    'a number for a time': await make({ time: String(NOW) }),
-    'what came before, wrong': await make({ after: 'x' }),
-    'a group, wrong': await make({ group: 'x' }),
-    'a reply, wrong': await make({ 'reply-to': 'x' }),
+    'a number instead of a time': await make({ time: String(NOW) }),
+    'a malformed predecessor': await make({ after: 'x' }),
+    'a malformed group': await make({ group: 'x' }),
+    'a malformed reply': await make({ 'reply-to': 'x' }),
     'a type in capitals': await make({ type: 'Text' }),
     'a type with a space': await make({ type: 'a b' }),
-    'a type of 33': await make({ type: 'a'.repeat(33) }),
-    'a text that is no UTF-8': await raw(Buffer.from(textOf(lines, '\xff'), 'latin1')),
-    'a text with half a character': await raw(Buffer.from(textOf(lines, '\xed\xa0\x80'), 'latin1')),
+    'a type of 33 characters': await make({ type: 'a'.repeat(33) }),
+    'a text that is not UTF-8': await raw(Buffer.from(textOf(lines, '\xff'), 'latin1')),
+    'a text with a lone surrogate': await raw(Buffer.from(textOf(lines, '\xed\xa0\x80'), 'latin1')),
     'a receipt of another state': await receipt(makeId(), 'eaten'),
-    'a receipt without state': await receipt(makeId(), ''),
-    'a receipt of nothing': await receipt(''),
+    'a receipt without a state': await receipt(makeId(), ''),
+    'a receipt without ids': await receipt(''),
     'a receipt with an empty line': await receipt(`${makeId()}\n`),
     'a receipt with spaces': await receipt(`${makeId()} ${makeId()}`),
-    'a receipt of 257': await receipt(Array.from({ length: 257 }, makeId).join('\n')),
-    'a receipt of 10,000': await receipt(Array.from({ length: 10_000 }, makeId).join('\n')),
+    'a receipt of 257 ids': await receipt(Array.from({ length: 257 }, makeId).join('\n')),
+    'a receipt of 10,000 ids': await receipt(Array.from({ length: 10_000 }, makeId).join('\n')),
     'a part 0/0': await part({ total: '0', part: '0/0' }, ''),
     'a part 1/0': await part({ total: '0', part: '1/0' }, ''),
     'a part 2/1': await part({ part: '2/1' }),
@@ -464,45 +470,45 @@ async function malformed(): Promise<Record<string, Uint8Array>> {
     'a part 1/1 of two': await part({ total: String(PART_BYTES + 1) }, 'x'.repeat(PART_BYTES)),
     'a part 1/65537': await part({ total: String(PARTS * PART_BYTES + 1), part: '1/65537' }, 'x'.repeat(PART_BYTES)),
     'a part of 1e99': await part({ total: '1e99' }),
-    'a total below nothing': await part({ total: '-1' }),
-    'a total with a zero before it': await part({ total: '01' }),
-    'a total that rounds': await part({ total: '9007199254740993' }),
+    'a negative total': await part({ total: '-1' }),
+    'a total with a leading zero': await part({ total: '01' }),
+    'a total beyond the safe integers': await part({ total: '9007199254740993' }),
     'an offer with bytes': await part({ part: '0/1' }, 'x'),
     'a part without bytes': await part({}, ''),
-    'a part with a byte too many': await part({}, 'xx'),
-    'a first part with a byte too few': await part({ total: '20000', part: '1/2' }, 'x'.repeat(PART_BYTES - 1)),
-    'a last part with a byte too few': await part({ total: '20000', part: '2/2' }, 'x'.repeat(20_000 - PART_BYTES - 1)),
+    'a part with one byte too many': await part({}, 'xx'),
+    'a first part with one byte too few': await part({ total: '20000', part: '1/2' }, 'x'.repeat(PART_BYTES - 1)),
+    'a last part with one byte too few': await part({ total: '20000', part: '2/2' }, 'x'.repeat(20_000 - PART_BYTES - 1)),
     'a hash in capitals': await part({ hash: 'A'.repeat(64) }),
     'a short hash': await part({ hash: 'a'.repeat(63) }),
-    'a file id, wrong': await part({ file: 'x' }),
+    'a malformed file id': await part({ file: 'x' }),
     'a file name with a path': await part({ name: '../../.ssh/authorized_keys' }),
     'a file without a name': await part({ name: '' }),
     'ranges that touch': await have('1-2 3'),
     'ranges that overlap': await have('1-5 3-7'),
-    'ranges that fall': await have('5 3'),
+    'unsorted ranges': await have('5 3'),
     'a range backwards': await have('5-3'),
-    'a range of one as two': await have('3-3'),
-    'a range from nothing': await have('0-3'),
-    'a range too far': await have('65537'),
-    'a range with no end': await have('3-'),
+    'a range of one part in the long form': await have('3-3'),
+    'a range from 0': await have('0-3'),
+    'a range beyond the last part': await have('65537'),
+    'a range without its end': await have('3-'),
     'two spaces': await have('1  3'),
     'a space at the end': await have('1 '),
     'a line end': await have('1\n'),
     'another word': await have('gone'),
     'too many ranges': await have(Array.from({ length: HAVE_RANGES + 1 }, (_, n) => 2 * n + 1).join(' ')),
     'a have without a file': await make({ type: 'have' }, ''),
-    'an edit of nothing': await make({ type: 'edit' }),
-    'a removal of nothing': await make({ type: 'remove' }, ''),
+    'an edit without an id': await make({ type: 'edit' }),
+    'a removal without an id': await make({ type: 'remove' }, ''),
     'a removal with a body': await make({ type: 'remove', of: makeId() }),
     'a group without its id': await make({ type: 'group' }),
     'a leave without a group': await make({ type: 'leave' }, ''),
     'a leave with a body': await make({ type: 'leave', group: makeId() }),
-    'a card that is no UTF-8': await raw(Buffer.from(textOf(headerOf({ type: 'card' }), '\xff'), 'latin1')),
+    'a card that is not UTF-8': await raw(Buffer.from(textOf(headerOf({ type: 'card' }), '\xff'), 'latin1')),
   }
 }
 
-describe('what is genuine', () => {
-  it('is not so with any byte less', { timeout: 60_000 }, async () => {
+describe('a genuine message', () => {
+  it('is no longer genuine if truncated anywhere', { timeout: 60_000 }, async () => {
     const text = await make({}, Buffer.from(await make()).toString())
     const verdicts = new Set<Verdict>()
     for (let length = 0; length < text.length; length++) verdicts.add(await verdictOf(text.subarray(0, length)))
@@ -511,14 +517,14 @@ describe('what is genuine', () => {
   })
 
   it.each(['ed25519', 'rsa2048', 'ecdsa256', 'sk-ed25519'] as const)(
-    'is not so with any byte changed, by %s',
+    'is no longer genuine with any byte changed, signed by %s',
     { timeout: 120_000 },
     async (kind) => {
       const text = pad(await make({}, 'hello', everybody.get(kind)), 2_048)
       expect(await verdictOf(text)).toBe('genuine')
       const verdicts = new Set<Verdict>()
       for (let at = 0; at < text.length; at++) {
-        // One bit, and any other byte.
+        // Change one bit, or to any other byte.
         for (const change of [1 << (at % 8), 1 + ((at * 37) % 255)]) {
           const changed = Uint8Array.from(text)
           changed[at]! ^= change
@@ -530,7 +536,7 @@ describe('what is genuine', () => {
     },
   )
 
-  it('is not so by a key whose owner was not there', async () => {
+  it('by a security key is forged without a touch', async () => {
     const fido = makeFidoKey('ed25519')
     const person = { ...alice, identity: { ...alice.identity, key: parsePublicKey(fido.line) } }
     const text = encodeText(textOf(headerOf({}, person)))
@@ -538,7 +544,7 @@ describe('what is genuine', () => {
     expect(await verdictOf(concat(text, armor(fido.sign('asfaleia-message', text, 0))))).toBe('forged')
   })
 
-  it('never comes of bytes that somebody made up', async () => {
+  it('cannot be made of random bytes', async () => {
     await fc.assert(
       fc.asyncProperty(fc.uint8Array({ maxLength: 300 }), fc.boolean(), async (bytes, begun) => {
         const text = begun ? concat(encodeText('asfaleia-message/1\n'), bytes) : bytes
@@ -548,14 +554,14 @@ describe('what is genuine', () => {
   })
 })
 
-describe('with the real tools', () => {
+describe('with ssh-keygen', () => {
   beforeEach(needs('ssh-keygen'))
 
   it.each([
     ['ed25519', ['-t', 'ed25519']],
     ['rsa', ['-t', 'rsa', '-b', '2048']],
     ['ecdsa', ['-t', 'ecdsa', '-b', '384']],
-  ] as const)('a signature of ssh-keygen is taken, by either hash: %s', async (_, args) => {
+  ] as const)('a signature by either hash is accepted: %s', async (_, args) => {
     const folder = makeFolder()
     const files = makeKey(folder, 'key', args)
     const text = textOf([
@@ -571,7 +577,7 @@ describe('with the real tools', () => {
     }
   })
 
-  it('a signature with its certificate in it is forged', async () => {
+  it('a signature that carries a certificate is forged', async () => {
     const folder = makeFolder()
     const [authority, files] = [makeKey(folder, 'authority', ['-t', 'ed25519']), makeKey(folder, 'key', ['-t', 'ed25519'])]
     const certificate = Buffer.from(certify(authority, files).split(' ')[1]!, 'base64')
@@ -597,7 +603,7 @@ function withCertificate(blob: Uint8Array): Uint8Array {
   return withKey(blob, certificateOf(alice))
 }
 
-/** A part with the bytes that it has to have. */
+/** Makes a part of a file with as many bytes as it must have. */
 function filePart({ part, total }: { part: number; total: number }) {
   const count = countParts(total)
   const length = part === 0 ? 0 : part < count ? PART_BYTES : total - (count - 1) * PART_BYTES
@@ -605,7 +611,7 @@ function filePart({ part, total }: { part: number; total: number }) {
   return { type: 'file', file: makeId(), name: 'a picture.jpeg', total, hash, part, bytes: new Uint8Array(randomBytes(length)) } as const
 }
 
-/** Comparable: Buffers are Uint8Arrays. */
+/** Makes values comparable: Buffers are Uint8Arrays. */
 function plain(value: unknown): unknown {
   return JSON.parse(JSON.stringify(value, (_, each: unknown) => (each instanceof Uint8Array ? Buffer.from(each).toString('base64') : each)))
 }

@@ -1,4 +1,4 @@
-/** Safety words and randomart: what two people compare. */
+/** Safety words and randomart, which two people compare. */
 import { pbkdf2Sync } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -14,7 +14,7 @@ const keyOf = (name: string) => parsePublicKey(readFileSync(join(vectors, 'examp
 describe('safety words', () => {
   const [alice, bob] = [keyOf('alice'), keyOf('bob')]
 
-  it('are twelve of the list, the same for both people, and others for other keys', async () => {
+  it('are twelve words of the list, equal for both people and different for other keys', async () => {
     const words = await safetyWords(alice, bob)
     expect(words).toHaveLength(12)
     expect(words.every((word) => wordlist.includes(word))).toBe(true)
@@ -22,7 +22,7 @@ describe('safety words', () => {
     expect(await safetyWords(alice, alice)).not.toEqual(words)
   })
 
-  it('are the construction that the protocol says', async () => {
+  it('follow the construction in the protocol', async () => {
     const lines = [alice, bob].map(({ fingerprint }) => formatFingerprint(fingerprint)).toSorted()
     const bits = pbkdf2Sync(`asfaleia-safety/1\n${lines.join('\n')}\n`, 'asfaleia-safety/1', 2 ** 18, 17, 'sha512')
     const number = BigInt(`0x${bits.toString('hex')}`) >> 4n
@@ -30,7 +30,7 @@ describe('safety words', () => {
     expect(await safetyWords(alice, bob)).toEqual(words)
   })
 
-  it('stay what they are', async () => {
+  it('never change', async () => {
     expect(await safetyWords(alice, bob)).toMatchInlineSnapshot(`
       [
         "jump",
@@ -64,7 +64,7 @@ describe('randomart', () => {
   ]
   const drawn = (path: string): string[] => run('ssh-keygen', ['-l', '-v', '-f', path]).toString().trimEnd().split('\n').slice(1)
 
-  it.each(KEYS)('is what ssh-keygen draws: %s %s %s %s', (...args) => {
+  it.each(KEYS)('matches the drawing of ssh-keygen: %s %s %s %s', (...args) => {
     const { path, line } = makeKey(
       makeFolder(),
       'key',
@@ -73,14 +73,14 @@ describe('randomart', () => {
     expect(randomart(parsePublicKey(line))).toEqual(drawn(`${path}.pub`))
   })
 
-  it.each(['ed25519', 'nistp256'] as const)('is what ssh-keygen draws of a FIDO key: %s', (curve) => {
+  it.each(['ed25519', 'nistp256'] as const)('matches the drawing of ssh-keygen for a FIDO key: %s', (curve) => {
     const path = join(makeFolder(), 'key.pub')
     const { line } = makeFidoKey(curve)
     writeFileSync(path, `${line}\n`)
     expect(randomart(parsePublicKey(line))).toEqual(drawn(path))
   })
 
-  it('is what ssh-keygen draws of many keys', () => {
+  it('matches the drawing of ssh-keygen for many keys', () => {
     const path = join(makeFolder(), 'keys')
     const lines = Array.from({ length: 40 }, () => makeFidoKey('ed25519').line)
     writeFileSync(path, lines.map((line) => `${line}\n`).join(''))

@@ -1,6 +1,6 @@
 /**
- * The messenger between a relay and correspondents that do what they can: what was accepted is not lost, nothing is shown
- * twice, nobody speaks for another, and all that is held is bounded.
+ * The messenger with a hostile relay and hostile correspondents: it loses no accepted message, shows none
+ * twice, lets no one speak for another, and bounds everything that it holds.
  */
 import { afterEach, describe, expect, test } from 'vitest'
 import { connectRelay } from '../../../src/client/wire/connect.ts'
@@ -49,7 +49,7 @@ function open(person: Person, contacts: readonly Contact[], more?: Partial<Messe
   return messenger
 }
 
-/** Every event from now on. */
+/** Records every event from now on. */
 function listen(messenger: Messenger): {
   readonly events: MessengerEvent[]
   until(found: (event: MessengerEvent) => boolean): Promise<MessengerEvent>
@@ -81,7 +81,7 @@ function listen(messenger: Messenger): {
 const now = (): number => Math.floor(Date.now() / 1_000)
 const text = (words: string): Content => ({ type: 'text', text: words })
 
-/** A payload, as any client can write one. */
+/** Writes a payload as any client can. */
 function write(
   from: Person,
   to: Contact,
@@ -92,14 +92,14 @@ function write(
   return encodeMessage(from.identity, { to, id, time, content, ...(after !== undefined && { after }) })
 }
 
-/** Leaves payloads at a relay, in somebody's name. */
+/** Sends payloads to a relay under a person's key. */
 async function post(relay: string, from: Person, to: Contact, payloads: readonly Uint8Array[]): Promise<void> {
   using client = await connectRelay({ relay, identity: from.identity, login: true })
   for (const payload of payloads) await client.sendSealed(to.key, payload)
 }
 
 describe('a hostile correspondent', () => {
-  test('cannot confirm what was sent to another, nor what was never sent', async () => {
+  test('cannot confirm messages to another contact or messages that were never sent', async () => {
     const [first, second] = [await startRelay(), await startRelay()]
     const [alice, bob, mallory] = [
       makePerson('alice', first.address),
@@ -123,7 +123,7 @@ describe('a hostile correspondent', () => {
     await heard.until(() => heard.events.filter(({ kind }) => kind === 'delivery').length === 2)
   })
 
-  test('gets no receipt as a stranger, and none for what is not its own', async () => {
+  test('gets no receipt as a stranger, not even for a replay', async () => {
     const first = await startRelay()
     const [alice, bob, stranger] = [
       makePerson('alice', first.address),
@@ -133,7 +133,7 @@ describe('a hostile correspondent', () => {
     const messenger = open(alice, [bob])
     const id = makeId()
     await post(first.address, stranger, alice, [await write(stranger, alice, text('one'), { id })])
-    // The same again: known, dropped, and still no word to a stranger.
+    // Send the same message again: it is dropped, and the stranger gets no answer.
     await post(first.address, stranger, alice, [
       await write(stranger, alice, text('one'), { id }),
       await write(stranger, alice, text('two')),
@@ -146,7 +146,7 @@ describe('a hostile correspondent', () => {
     expect(await client.get()).toEqual({ messages: [], waiting: 0 })
   })
 
-  test('junk, forgeries and what was meant for others are given as what they are, and change nothing', async () => {
+  test('sends junk, forgeries and stale messages, which get their verdicts and change nothing', async () => {
     const first = await startRelay()
     const [alice, bob, mallory] = [
       makePerson('alice', first.address),
@@ -156,7 +156,7 @@ describe('a hostile correspondent', () => {
     const messenger = open(alice, [bob])
     const delivery = messenger.send(bob, text('for Bob'))
     await delivery.accepted
-    // Signed by another key than it names.
+    // Signed by another key than the one it names.
     const sign = async (namespace: string, bytes: Uint8Array): Promise<Uint8Array> => {
       const blob = await mallory.identity.sign(namespace, bytes)
       blob.set(bob.key.blob, Buffer.from(blob).indexOf(mallory.key.blob))
@@ -181,7 +181,7 @@ describe('a hostile correspondent', () => {
     expect(await client.get()).toEqual({ messages: [], waiting: 0 })
   })
 
-  test('an endless chain of messages that come after none holds up nobody else, and not its own for long', async () => {
+  test('delays no other sender by an endless chain of messages with unknown predecessors', async () => {
     const first = await startRelay()
     const [alice, bob, mallory] = [
       makePerson('alice', first.address),
@@ -199,13 +199,13 @@ describe('a hostile correspondent', () => {
       await each.done()
       if (textOf(each) === 'from Bob') break
     }
-    // Half of the relay's window may be held back; the rest was given with its gaps said.
+    // Half of the relay's window may be held back; the rest came out marked with gaps.
     expect(seen.length).toBeGreaterThanOrEqual(60 - 32 + 2)
     expect(seen.slice(1, -1).every(({ gap }) => gap === true)).toBe(true)
     expect(ORDER.hold).toBeLessThanOrEqual(60_000)
   })
 
-  test('file offers and parts: those without an end, twice, in the wrong place, of another file under the same id', async () => {
+  test('cannot disturb a transfer by endless, repeated, misplaced or foreign parts', async () => {
     const first = await startRelay()
     const [alice, bob, mallory] = [
       makePerson('alice', first.address),
@@ -237,7 +237,7 @@ describe('a hostile correspondent', () => {
       bytes: number === 0 ? new Uint8Array(0) : bytes.slice((number - 1) * PART_BYTES, number * PART_BYTES),
       ...more,
     })
-    // What says of itself that it has 2^53 bytes is no message at all; nor is a part of another length, or a path as a name.
+    // A file of 2^53 bytes, a part of a wrong length and a path as a name cannot even be encoded.
     for (const wrong of [part(0, { total: 2 ** 53 }), part(2, { bytes: bytes.slice(0, 6) }), part(3), part(0, { name: '../x' })]) {
       await expect(write(mallory, alice, wrong)).rejects.toThrow(TypeError)
     }
@@ -245,9 +245,9 @@ describe('a hostile correspondent', () => {
       await write(mallory, alice, part(0)),
       await write(mallory, alice, part(2)),
       await write(mallory, alice, part(2)),
-      // Another file, though under the same id.
+      // Another file under the same id.
       await write(mallory, alice, part(1, { hash: '0'.repeat(64) })),
-      // Bob's file of the same id is another one, and concerns Mallory's nothing.
+      // Bob's file of the same id is separate and does not affect Mallory's.
       await write(bob, alice, part(1, { bytes: new Uint8Array(PART_BYTES) })),
       await write(mallory, alice, part(1)),
       await write(mallory, alice, part(1, { bytes: new Uint8Array(PART_BYTES) })),
@@ -257,7 +257,7 @@ describe('a hostile correspondent', () => {
     expect(files[1]).toMatchObject({ outcome: 'open', written: [1] })
     expect(files[0]).toMatchObject({ outcome: 'finished', written: [2, 1] })
     expect(Buffer.compare(files[0]!.bytes, bytes)).toBe(0)
-    // Parts that do not hash to what was announced: nothing of them stays.
+    // The hash does not match, so no part of the file may stay.
     await post(first.address, bob, alice, [await write(bob, alice, part(2))])
     const damaged = await heard.until((event) => event.kind === 'file-received' && event.state === 'damaged')
     expect(damaged).toMatchObject({ offer: { from: { name: 'bob' } } })
@@ -265,7 +265,7 @@ describe('a hostile correspondent', () => {
     await messenger.flush()
   })
 
-  test('so many files at once and no more: what is idle for longest makes room', async () => {
+  test('can keep only a few files open at once: the longest idle one is closed', async () => {
     const first = await startRelay()
     const [alice, mallory] = [makePerson('alice', first.address), makePerson('mallory', first.address)]
     const count = { opened: 0, closed: 0 }
@@ -296,7 +296,7 @@ describe('a hostile correspondent', () => {
     while (count.closed < 20) await new Promise((resolve) => setImmediate(resolve))
   })
 
-  test('says that it has files that were never sent to it', async () => {
+  test('cannot confirm a file that was sent to another contact or never sent', async () => {
     const [first, second] = [await startRelay(), await startRelay()]
     const [alice, bob, mallory] = [
       makePerson('alice', first.address),
@@ -318,7 +318,7 @@ describe('a hostile correspondent', () => {
     ])
     await take(messenger, 1)
     expect(delivery.state).toBe('offered')
-    // Of the text alone: what anybody can send without end is not kept.
+    // Only the text is stored: messages that anyone can send without end are not.
     expect(kept).toHaveLength(1)
     await post(first.address, bob, alice, [await write(bob, alice, { type: 'have', file: delivery.file, parts: 'refused' })])
     expect(await delivery.settled).toBe('refused')
@@ -326,7 +326,7 @@ describe('a hostile correspondent', () => {
 })
 
 describe('a hostile relay', () => {
-  /** Past the login, or past a token that it is shown: then each line that the client sends, without its token. */
+  /** Logs in, or accepts a shown token; then yields the fields of each line that the client sends. */
   async function* requests(peer: Peer, victim: Person, knows = false): AsyncGenerator<readonly string[]> {
     if (knows) await peer.line()
     if (knows) await peer.say('18;asfaleia/1\n')
@@ -334,7 +334,7 @@ describe('a hostile relay', () => {
     for (let line = await peer.line(); line !== undefined; line = await peer.line()) yield line.split(';')
   }
 
-  test('says SENT and forgets: the message goes to the next relay of its receiver, or is said to be unconfirmed', async () => {
+  test('that confirms and forgets a message cannot lose it: it goes to the next relay or expires unconfirmed', async () => {
     const honest = await startRelay()
     const alice = makePerson('alice', honest.address)
     let taken = 0
@@ -342,7 +342,7 @@ describe('a hostile relay', () => {
       for await (const [name] of requests(peer, alice)) {
         if (name === '3') {
           taken++
-          // It will not hold it for long, it says.
+          // It announces a short hold time.
           await peer.say('13;aa;60\n')
         }
         if (name === '5') await peer.say('15;0\n')
@@ -365,7 +365,7 @@ describe('a hostile relay', () => {
     expect(never).toMatchObject({ held: true })
   })
 
-  test('delivers again, in another order, under other ids: each is shown once and in order', async () => {
+  test('that repeats and reorders messages under new ids cannot make any appear twice or out of order', async () => {
     const [alice, bob] = [makePerson('alice'), makePerson('bob')]
     const ids = Array.from({ length: 10 }, makeId)
     const payloads = await Promise.all(ids.map((id, n) => write(alice, bob, text(`${n}`), { id, ...(n > 0 && { after: ids[n - 1]! }) })))
@@ -393,7 +393,7 @@ describe('a hostile relay', () => {
     expect(acked.toSorted()).toEqual(order.map((_, n) => `m${n}`).toSorted())
   })
 
-  test('asks for an answer that is no challenge, drips, or sends junk without an end: nothing is given to it, nothing is lost', async () => {
+  test('with a foreign challenge, a drip or endless junk gets no answer, and the message goes to the next relay', async () => {
     const honest = await startRelay()
     const [alice, bob] = [makePerson('alice'), makePerson('bob', honest.address)]
     const payload = await write(bob, alice, text('a message'))
@@ -431,14 +431,14 @@ describe('a hostile relay', () => {
     }
   })
 
-  test('delivers what nobody takes, without an end: of it no more is held than a client holds, and the connection ends', async () => {
+  test("that floods a slow reader is disconnected once the client's cap is reached", async () => {
     const alice = makePerson('alice')
     const overrun = Promise.withResolvers<void>()
     const hostile = await startScript(async (peer) => {
       for await (const [name] of requests(peer, alice)) {
         if (name !== '6') continue
         await peer.say('16;1\n')
-        // One id: whatever is counted by it is one message.
+        // Use one id, which must not make them count as one message.
         while (await peer.say('20;m;anVuaw==\n'.repeat(1_000)));
         overrun.resolve()
       }
@@ -450,7 +450,7 @@ describe('a hostile relay', () => {
     expect(down).toMatchObject({ error: { code: 'broken-relay', reason: 'too-much' } })
   })
 
-  test('loses the connection before what came was taken: it comes again, and is given once, junk too', async () => {
+  test('that cuts the connection before messages are processed must deliver them again, and each is shown once, junk too', async () => {
     const [alice, bob] = [makePerson('alice'), makePerson('bob')]
     const base64 = (payload: Uint8Array): string => Buffer.from(payload).toString('base64')
     const packets = [Buffer.from('junk'), Buffer.from('junk'), await write(alice, bob, text('hello'))].map(
@@ -472,7 +472,7 @@ describe('a hostile relay', () => {
     const heard = listen(messenger)
     await heard.until((event) => event.kind === 'relay' && event.state === 'down')
     clock.skip(60_000)
-    // Said of the message that is signed, and so of what came before it.
+    // The signed message is recognized, and with it the ones before.
     await heard.until(({ kind }) => kind === 'duplicate')
     const received = await take(messenger, 3)
     expect(received.map(({ verdict }) => verdict)).toEqual(['unreadable', 'unreadable', 'genuine'])
@@ -481,7 +481,7 @@ describe('a hostile relay', () => {
     expect(await Promise.race([take(messenger, 1), messenger.flush()])).toBeUndefined()
   })
 
-  test('loses the acknowledgement of one program, and delivers again to another with the same store: it is known there', async () => {
+  test('that redelivers to another program with the same store cannot make the message appear twice', async () => {
     const [alice, bob] = [makePerson('alice'), makePerson('bob')]
     const packet = `20;m;${Buffer.from(await write(alice, bob, text('hello'))).toString('base64')}\n`
     const hostile = await startScript(async (peer) => {
@@ -504,7 +504,7 @@ describe('a hostile relay', () => {
     expect(await Promise.race([heard.until(({ kind }) => kind === 'duplicate'), take(second, 1)])).toMatchObject({ kind: 'duplicate' })
   })
 
-  test('takes the mailbox over: that is told, and not fought over', async () => {
+  test('that hands the mailbox to another client is reported, and the messenger does not take it back', async () => {
     const relay = await startRelay()
     const alice = makePerson('alice', relay.address)
     const first = open(alice, [])

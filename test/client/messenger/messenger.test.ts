@@ -1,4 +1,4 @@
-/** The messenger over relays of this process. */
+/** The messenger with relays in this process. */
 import { randomBytes } from 'node:crypto'
 import { getEventListeners } from 'node:events'
 import { setImmediate as turn, setTimeout as later } from 'node:timers/promises'
@@ -35,8 +35,8 @@ function open(person: Person, contacts: readonly Contact[], more?: Partial<Messe
   return messenger
 }
 
-describe('two people on two relays', () => {
-  test('a message arrives once, in the sender’s name, and its sender is told', async () => {
+describe('two messengers on two relays', () => {
+  test("deliver a message once, with the contact's name, and the sender gets its receipt", async () => {
     const [first, second] = [await startRelay(), await startRelay()]
     const [alice, bob] = [makePerson('alice', first.address), makePerson('bob', second.address)]
     const [from, to] = [open(alice, [bob]), open(bob, [alice])]
@@ -53,7 +53,7 @@ describe('two people on two relays', () => {
     await to.flush()
   })
 
-  test('many arrive in the order in which they were written, both ways at once', { timeout: 60_000 }, async () => {
+  test('deliver many messages in order, in both directions at once', { timeout: 60_000 }, async () => {
     const [first, second] = [await startRelay({ memory: 2 ** 24 }), await startRelay({ memory: 2 ** 24 })]
     const [alice, bob] = [makePerson('alice', first.address), makePerson('bob', second.address)]
     const [from, to] = [open(alice, [bob]), open(bob, [alice])]
@@ -67,37 +67,33 @@ describe('two people on two relays', () => {
   })
 })
 
-describe('a relay that is killed and started again', () => {
-  test(
-    'in the middle of 200 messages each way: all arrive once, in the order of their sender, and are confirmed',
-    { timeout: 60_000 },
-    async () => {
-      let first = await startRelay({ memory: 2 ** 24 })
-      const second = await startRelay({ memory: 2 ** 24 })
-      const [alice, bob] = [makePerson('alice', first.address), makePerson('bob', second.address)]
-      const [from, to] = [open(alice, [bob]), open(bob, [alice])]
-      const forgotten: string[] = []
-      void (async () => {
-        for await (const event of to.events()) if (event.kind === 'forgotten') forgotten.push(event.relay)
-      })()
-      const texts = Array.from({ length: 200 }, (_, n) => `message ${n}`)
-      const out = texts.map((text) => from.send(bob, { type: 'text', text }))
-      const back = texts.map((text) => to.send(alice, { type: 'text', text }))
-      const came = take(to, 200)
-      const cameBack = await take(from, 40)
-      await first.kill()
-      first = await startRelay({ memory: 2 ** 24, port: first.port })
-      cameBack.push(...(await take(from, 160)))
-      expect((await came).map(textOf)).toEqual(texts)
-      expect(cameBack.map(textOf)).toEqual(texts)
-      expect(cameBack.filter(({ gap, late }) => gap || late)).toEqual([])
-      expect(new Set(await Promise.all([...out, ...back].map(({ settled }) => settled)))).toEqual(new Set(['delivered']))
-      expect(forgotten).toContain(first.address)
-    },
-  )
+describe('a relay that is killed and restarted', () => {
+  test('in the middle of 200 messages each way: all arrive once, in order, and are confirmed', { timeout: 60_000 }, async () => {
+    let first = await startRelay({ memory: 2 ** 24 })
+    const second = await startRelay({ memory: 2 ** 24 })
+    const [alice, bob] = [makePerson('alice', first.address), makePerson('bob', second.address)]
+    const [from, to] = [open(alice, [bob]), open(bob, [alice])]
+    const forgotten: string[] = []
+    void (async () => {
+      for await (const event of to.events()) if (event.kind === 'forgotten') forgotten.push(event.relay)
+    })()
+    const texts = Array.from({ length: 200 }, (_, n) => `message ${n}`)
+    const out = texts.map((text) => from.send(bob, { type: 'text', text }))
+    const back = texts.map((text) => to.send(alice, { type: 'text', text }))
+    const came = take(to, 200)
+    const cameBack = await take(from, 40)
+    await first.kill()
+    first = await startRelay({ memory: 2 ** 24, port: first.port })
+    cameBack.push(...(await take(from, 160)))
+    expect((await came).map(textOf)).toEqual(texts)
+    expect(cameBack.map(textOf)).toEqual(texts)
+    expect(cameBack.filter(({ gap, late }) => gap || late)).toEqual([])
+    expect(new Set(await Promise.all([...out, ...back].map(({ settled }) => settled)))).toEqual(new Set(['delivered']))
+    expect(forgotten).toContain(first.address)
+  })
 })
 
-/** Takes one file, and goes on with what it wrote of it before; `more` is what its sinks do beside. */
+/** Accepts one file and resumes it with the parts written before; `more` overrides functions of its sink. */
 function keepOne(more: (file: MemoryFile) => Partial<FileSink>): { readonly files: FileReceiver; file: MemoryFile | undefined } {
   const kept: ReturnType<typeof keepOne> = {
     file: undefined,
@@ -115,8 +111,8 @@ function keepOne(more: (file: MemoryFile) => Partial<FileSink>): { readonly file
   return kept
 }
 
-describe('files', () => {
-  test('arrive whole though the connections are cut three times', { timeout: 60_000 }, async () => {
+describe('a file transfer', () => {
+  test('completes although the connections are cut three times', { timeout: 60_000 }, async () => {
     const [first, second] = [await startRelay({ memory: 2 ** 24 }), await startRelay({ memory: 2 ** 24 })]
     const [alice, bob] = [makePerson('alice', first.address), makePerson('bob', second.address)]
     const bytes = new Uint8Array(randomBytes(5_000_000))
@@ -153,11 +149,11 @@ describe('files', () => {
     expect(offers).toMatchObject([{ name: 'five.bin', total: 5_000_000, from: { name: 'alice' } }])
     expect(file!.outcome).toBe('finished')
     expect(Buffer.compare(file!.bytes, bytes)).toBe(0)
-    // What came twice was written once.
+    // Parts that arrived twice are written once.
     expect(file!.written.length).toBe(new Set(file!.written).size)
   })
 
-  test('go on where they were when their sender, or their receiver, begins again', async () => {
+  test('resumes after a restart of its sender or its receiver', async () => {
     const relay = await startRelay({ memory: 2 ** 24 })
     const [alice, bob] = [makePerson('alice', relay.address), makePerson('bob', relay.address)]
     const bytes = new Uint8Array(randomBytes(2_000_000))
@@ -182,7 +178,8 @@ describe('files', () => {
     await half2
     await receiver.close()
     const again = open(bob, [alice], { files })
-    // What the receiver took and did not confirm before it was closed, its sender asks for when it heard nothing for a while.
+    // The receiver took some parts without confirming them before it closed; after a silence its sender asks
+    // for its state.
     for (let asked = 0; delivery.state === 'sending' && asked < 10; asked++) {
       await Promise.race([delivery.settled, later(1_000)])
       clock.skip(FILE.offer[0])
@@ -195,7 +192,7 @@ describe('files', () => {
     await again.close()
   })
 
-  test('of which nothing taken could be confirmed go on when their receiver begins again', async () => {
+  test('resumes after a restart of its receiver even if no part was confirmed', async () => {
     const [relay, own] = [await startRelay(), await startRelay({ memory: 2 ** 24 })]
     const [alice, bob] = [makePerson('alice', relay.address), makePerson('bob', own.address)]
     const bytes = new Uint8Array(randomBytes(FILE.window * PART_BYTES + 100_000))
@@ -213,7 +210,7 @@ describe('files', () => {
     const nowhere = { ...alice, relays: ['127.0.0.1:1'] }
     const first = open(bob, [alice], { files, contacts: { find: () => (away ? nowhere : alice) } })
     void (async () => {
-      // The parts come; from here on nothing that bob says arrives.
+      // Once the parts arrive, nothing that Bob sends reaches Alice.
       for await (const event of first.events()) if (event.kind === 'file-received' && event.bytes > 0) away = true
     })()
     const delivery = await from.sendFile(bob, sourceOf('x', bytes))
@@ -228,7 +225,7 @@ describe('files', () => {
     expect(kept.file!.written.length).toBe(new Set(kept.file!.written).size)
   })
 
-  test('that cannot be written, or are not wanted, are refused, and nothing else is held up', async () => {
+  test('that cannot be written or is not wanted is refused, and delays nothing else', async () => {
     const relay = await startRelay({ memory: 2 ** 24 })
     const [alice, bob] = [makePerson('alice', relay.address), makePerson('bob', relay.address)]
     const from = open(alice, [bob])
@@ -254,7 +251,7 @@ describe('files', () => {
     expect(await after.settled).toBe('delivered')
   })
 
-  test('that are taken back, or become shorter, end', async () => {
+  test('ends if its signal aborts, and is refused if the source is shorter than its size or too large', async () => {
     const relay = await startRelay({ memory: 2 ** 24 })
     const [alice, bob] = [makePerson('alice', relay.address), makePerson('bob', relay.address)]
     const from = open(alice, [bob])
@@ -268,8 +265,8 @@ describe('files', () => {
   })
 })
 
-describe('what is kept', () => {
-  test('an outbox goes on in the next process, and what came before is known there', async () => {
+describe('the stores of a messenger', () => {
+  test('let the next process resume the outbox and recognize earlier messages', async () => {
     const first = await startRelay()
     const down = await startRelay()
     await down.close()
@@ -280,7 +277,7 @@ describe('what is kept', () => {
       load: async () => kept,
       async save(entries) {
         saves++
-        // Not at once, as a disk.
+        // Like a disk, do not save at once.
         await turn()
         kept = structuredClone(entries)
       },
@@ -295,7 +292,7 @@ describe('what is kept', () => {
     expect(kept.map(({ id }) => id)).toEqual(lost.map(({ id }) => id))
     expect(saves).toBeGreaterThan(0)
 
-    // Bob has moved to another relay meanwhile, and Alice knows.
+    // Meanwhile Bob has moved to another relay, and Alice knows it.
     const moved = { ...bob, relays: [first.address] }
     let lines = new Uint8Array(0)
     const seen: SeenStore = {
@@ -311,13 +308,13 @@ describe('what is kept', () => {
     const fourth = after.send(moved, { type: 'text', text: 'four' })
     const received = await take(receiver, 4)
     expect(received.map(textOf)).toEqual([...texts, 'four'])
-    // It comes after the last one of the run before.
+    // It follows the last message of the former run.
     expect(received[3]!.envelope?.after).toBe(lost[2]!.id)
     expect(await Promise.all([...states, fourth.settled])).toEqual(['delivered', 'delivered', 'delivered', 'delivered'])
     await after.flush()
     expect(kept).toEqual([])
 
-    // The same again, to a receiver who has begun again: known, and not given.
+    // Send the same message again to a restarted receiver, which must recognize it.
     await receiver.close()
     const again = open(moved, [alice], { seen })
     const duplicate = (async () => {
@@ -338,7 +335,7 @@ describe('what is kept', () => {
     expect(await duplicate).toMatchObject({ id: lost[0]!.id })
   })
 
-  test('what was kept and is broken is left as it is, and nothing is sent or received', async () => {
+  test('are left untouched if damaged, and then nothing is sent or received', async () => {
     const relay = await startRelay()
     const alice = makePerson('alice', relay.address)
     let replaced = false
@@ -355,8 +352,8 @@ describe('what is kept', () => {
   })
 })
 
-describe('ends and limits', () => {
-  test('a message can be taken back until it is confirmed', async () => {
+describe('a messenger', () => {
+  test('withdraws an unconfirmed message when its signal aborts', async () => {
     const down = await startRelay()
     await down.close()
     const [alice, bob] = [makePerson('alice'), makePerson('bob', down.address)]
@@ -372,7 +369,7 @@ describe('ends and limits', () => {
     expect(await late.settled).toBe('failed')
   })
 
-  test('one signal for all that is sent holds nothing of what is settled', async () => {
+  test('removes its listeners from a shared signal once deliveries settle', async () => {
     const relay = await startRelay()
     const [alice, bob] = [makePerson('alice', relay.address), makePerson('bob', relay.address)]
     const [from, to] = [open(alice, [bob]), open(bob, [alice], { files: { open: async (offer) => memoryFile(offer).sink } })]
@@ -385,7 +382,7 @@ describe('ends and limits', () => {
     expect(getEventListeners(stop.signal, 'abort')).toEqual([])
   })
 
-  test('what cannot be sent fails at once, and the next message does not wait for it', async () => {
+  test('fails at once for a message that cannot be sent, and sends the next one', async () => {
     const relay = await startRelay()
     const [alice, bob] = [makePerson('alice', relay.address), makePerson('bob', relay.address)]
     const messenger = open(alice, [bob])
@@ -397,13 +394,13 @@ describe('ends and limits', () => {
     ]
     expect(await Promise.all(states.map(({ accepted }) => accepted))).toEqual(['failed', 'failed', 'failed', 'held'])
     expect(states.slice(0, 3).map(({ error }) => error)).toMatchObject([{ code: 'no-relay' }, { name: 'TypeError' }, { code: 'too-large' }])
-    // It comes after none of them.
+    // It follows none of the failed messages.
     const [received] = await take(open(bob, [alice]), 1)
     expect(received!.envelope).not.toHaveProperty('after')
     expect(() => open({ ...alice, relays: ['no address'] }, [])).toThrow(TypeError)
   })
 
-  test('flush waits for what is under way, and for no longer than its signal', async () => {
+  test('flush() waits for messages under way until its signal aborts', async () => {
     const relay = await startRelay()
     const [alice, bob] = [makePerson('alice', relay.address), makePerson('bob', relay.address)]
     const messenger = open(alice, [bob])
@@ -418,7 +415,7 @@ describe('ends and limits', () => {
     await expect(flushed).rejects.toThrow('enough')
   })
 
-  test('a signal closes it: its loops end, and what is unconfirmed is said to be', async () => {
+  test('closes when its signal aborts: its loops end, and unconfirmed deliveries settle in their last state', async () => {
     const relay = await startRelay()
     const [alice, bob] = [makePerson('alice', relay.address), makePerson('bob', relay.address)]
     const stop = new AbortController()
@@ -436,7 +433,7 @@ describe('ends and limits', () => {
     expect(() => open(alice, [], { signal: stop.signal })).toThrow('aborted')
   })
 
-  test('each relay, sending and receiving, has circuits of its own, and others after a failure', async () => {
+  test('uses separate circuits for each relay and purpose, and new ones after a failure', async () => {
     const { port } = await startRelay({ names: ['one.example', 'two.example'] })
     const proxy = await startSocksServer({ to: port })
     closers.push(() => proxy.close())
@@ -458,7 +455,7 @@ describe('ends and limits', () => {
     ])
   })
 
-  test('a connection for sending ends when it is idle; the next one goes on with its token', async () => {
+  test('closes an idle sending connection, and resumes with its token', async () => {
     const relay = await startRelay()
     const [alice, bob] = [makePerson('alice'), makePerson('bob', relay.address)]
     const clock = createClock()
@@ -482,7 +479,7 @@ describe('ends and limits', () => {
     await turn()
     clock.skip(60_000)
     await next('down')
-    // Nothing is to be sent: it is looked whether the relay has still what it took.
+    // With nothing to send, it checks whether the relay still holds the messages.
     await turn()
     clock.skip(480_000)
     await next('up')
@@ -490,7 +487,7 @@ describe('ends and limits', () => {
     expect(relay.relay.snapshot()).toMatchObject({ messages: 2, counters: { logins: { decrypt: 1 } } })
   })
 
-  test('a relay that was started again while nobody looked gets what it lost, once it is looked at', async () => {
+  test('resends messages that a relay lost in a restart, once it checks that relay', async () => {
     let relay = await startRelay()
     const [alice, bob] = [makePerson('alice'), makePerson('bob', relay.address)]
     const clock = createClock()
@@ -515,7 +512,7 @@ describe('ends and limits', () => {
     expect((await take(open(bob, [alice]), 2)).map(textOf)).toEqual(['one', 'two'])
   })
 
-  test('a relay that goes down says when to come back, and is not asked before', async () => {
+  test('waits at least as long as a restarting relay asks', async () => {
     const relay = await startRelay()
     const alice = makePerson('alice', relay.address)
     const messenger = open(alice, [])
@@ -533,7 +530,7 @@ describe('ends and limits', () => {
     expect((down as { again: number }).again).toBeGreaterThanOrEqual(10_000)
   })
 
-  test('what a relay says of where it is going is told, and not followed', async () => {
+  test('reports that a relay is moving, and does not follow', async () => {
     const name = '2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion'
     const relay = await startRelay({ names: [name, 'localhost'], movedFrom: ['localhost'] })
     const alice = makePerson('alice', relay.address)

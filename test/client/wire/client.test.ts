@@ -1,4 +1,7 @@
-/** The library against a relay of this process, and against scripts where a relay would not do it by itself. */
+/**
+ * The client library against a relay in this process, and against scripts of behaviour that a real relay would
+ * not show.
+ */
 import { setImmediate as turn } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
 import { parsePrivateKey, type SshPrivateKey } from '../../../src/auth/private-key.ts'
@@ -39,7 +42,7 @@ const bytes = (text: string): Uint8Array => Buffer.from(text)
 const openAll = async (client: RelayClient, messages: readonly Message[]): Promise<string[]> =>
   (await Promise.all(messages.map((message) => client.open(message)))).map((text) => Buffer.from(text ?? '').toString())
 
-/** One for a key: its circuits are the identity's. */
+/** One identity for each key, because circuits belong to the identity. */
 const identities = new Map<SshPrivateKey, Identity>()
 async function dial(address: string, key: SshPrivateKey, more: object = {}): Promise<RelayClient> {
   const identity = identities.get(key) ?? identityOf(key)
@@ -49,8 +52,8 @@ async function dial(address: string, key: SshPrivateKey, more: object = {}): Pro
   return client
 }
 
-describe('with a relay', () => {
-  test.each([false, true])('two people exchange messages (sign: %s)', async (sign) => {
+describe('a relay client', () => {
+  test.each([false, true])('exchanges messages with another client (sign: %s)', async (sign) => {
     const { address, relay } = await startRelay()
     const [alice, bob] = [makeKey(), makeKey()]
     const from = await dial(address, alice, { sign })
@@ -68,7 +71,7 @@ describe('with a relay', () => {
     expect(relay.snapshot().counters.logins).toEqual(sign ? { decrypt: 0, sign: 2 } : { decrypt: 2, sign: 0 })
   })
 
-  test('what was leased and not acknowledged waits again; a plain GET and WIPE erase', async () => {
+  test('gets leased messages again after a reconnect, and erases messages by a plain GET and by WIPE', async () => {
     const { address } = await startRelay()
     const key = makeKey()
     const first = await dial(address, key)
@@ -80,7 +83,7 @@ describe('with a relay', () => {
     await gone
     const second = await dial(address, key)
     await second.login()
-    // The relay hears of the end in its own time.
+    // The relay notices the end of the connection a moment later.
     let messages: readonly Message[] = []
     while (messages.length === 0) messages = (await second.get({ lease: false })).messages
     expect(await openAll(second, messages)).toEqual(['again'])
@@ -89,7 +92,7 @@ describe('with a relay', () => {
     expect(await second.get()).toEqual({ messages: [], waiting: 0 })
   })
 
-  test('a subscription gives what waits and what comes, beyond its window', async () => {
+  test('receives waiting and new messages by subscription, more than its window', async () => {
     const { address } = await startRelay({ limits: { window: 3 } })
     const key = makeKey()
     const client = await dial(address, key)
@@ -107,7 +110,7 @@ describe('with a relay', () => {
     await expect(client.ping()).rejects.toMatchObject({ code: 'closed' })
   })
 
-  test('the newest subscriber has the mailbox', async () => {
+  test('loses its subscription to a newer one with taken-over', async () => {
     const { address } = await startRelay()
     const key = makeKey()
     const [older, newer] = [await dial(address, key), await dial(address, key)]
@@ -121,7 +124,7 @@ describe('with a relay', () => {
     await expect(lost).rejects.toMatchObject({ code: 'taken-over' })
   })
 
-  test('a relay that goes down says so', async () => {
+  test('gets restarting with the seconds to wait if the relay shuts down', async () => {
     const { address, relay } = await startRelay()
     const key = makeKey()
     const client = await dial(address, key)
@@ -134,7 +137,7 @@ describe('with a relay', () => {
     await expect(ended).rejects.toMatchObject({ code: 'restarting', seconds: 10 })
   })
 
-  test('refusals are codes', async () => {
+  test('gets each refusal as an error code', async () => {
     const key = makeKey()
     const full = await startRelay({ limits: { mailboxMessages: 1 } })
     const client = await dial(full.address, key)
@@ -142,7 +145,7 @@ describe('with a relay', () => {
     await expect(client.send(key.public, bytes('two'))).rejects.toMatchObject({ code: 'mailbox-full' })
     await expect(client.sendSealed(key.public, Buffer.alloc(24_577))).rejects.toMatchObject({ code: 'too-large' })
     await expect(client.sendSealed('SHA256:x', bytes('x'))).rejects.toThrow(TypeError)
-    // The connection is as good as before.
+    // The connection must still work.
     await client.sendSealed(makeKey().public, Buffer.alloc(24_576))
 
     const closed = await startRelay({ admit: [] })
@@ -155,7 +158,7 @@ describe('with a relay', () => {
     await expect((await dial(tiny.address, key)).send(key.public, Buffer.alloc(10_000))).rejects.toMatchObject({ code: 'relay-full' })
   })
 
-  test('messages that somebody else’s key opens, and junk, do not open', async () => {
+  test('gets undefined when it opens junk or a message to another key', async () => {
     const { address } = await startRelay()
     const key = makeKey()
     const client = await dial(address, key)
@@ -165,7 +168,7 @@ describe('with a relay', () => {
     expect(await Promise.all(messages.map((message) => client.open(message)))).toEqual([undefined, undefined])
   })
 
-  test('a key that only signs sends, and nothing can be sealed to it', async () => {
+  test('cannot send to a key that cannot decrypt', async () => {
     const { address } = await startRelay()
     const ecdsa = parsePublicKey(
       'ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBGsX0fLhLEJH+Lzm5WOkQPJ3A32BLeszoPShOUXYmMKWT+NC4v4af5uO5+tKfA+eFivOM1drMV7Oy7ZAaDe/UfU=',
@@ -175,8 +178,8 @@ describe('with a relay', () => {
   })
 })
 
-describe('the way to the relay', () => {
-  test('by SOCKS: names unresolved, credentials of its own for each connection, the same where it says so', async () => {
+describe("a client's way to the relay", () => {
+  test('goes through SOCKS with the unresolved name, and with new credentials for each connection unless given an isolation', async () => {
     const { port } = await startRelay({ names: ['relay.example', 'other.example'] })
     const proxy = await startSocksServer({ to: port })
     closers.push(() => proxy.close())
@@ -201,7 +204,7 @@ describe('the way to the relay', () => {
       await expect(dial('relay.example:1', key, { socks, isolation })).rejects.toThrow(TypeError)
   })
 
-  test('HELLO and the login go together where that is asked for, and a token is good on the next connection', async () => {
+  test('can join HELLO and login, and can resume with the token of an earlier connection', async () => {
     const { address, relay } = await startRelay()
     const key = makeKey()
     const first = await dial(address, key, { login: true })
@@ -212,20 +215,20 @@ describe('the way to the relay', () => {
     expect(second.resumed).toBe(true)
     await second.send(key.public, bytes('one'))
     expect(relay.snapshot().counters.logins).toMatchObject({ decrypt: 1, sign: 0 })
-    // Another relay knows nothing of it.
+    // Another relay does not accept the token.
     const other = await startRelay()
     const third = await dial(other.address, key, { token: first.token, login: true })
     expect(third.resumed).toBe(false)
     expect(third.token).toBeDefined()
     await third.send(key.public, bytes('two'))
-    // A login behind a HELLO that is refused answers nothing.
+    // If the relay refuses HELLO, the client answers no challenge.
     const named = await startRelay({ names: ['other.example'] })
     for (const sign of [false, true])
       await expect(dial(named.address, key, { login: true, sign })).rejects.toMatchObject({ code: 'wrong-name' })
     expect(named.relay.snapshot().counters.logins).toEqual({ decrypt: 0, sign: 0 })
   })
 
-  test('a request is given up alone: what was sent is answered in its order, and what was not is not sent', async () => {
+  test('aborts single requests: sent ones keep their answers in order, unsent ones are never sent', async () => {
     const { address, relay } = await startRelay()
     const [alice, bob] = [makeKey(), makeKey()]
     const client = await dial(address, alice)
@@ -236,7 +239,7 @@ describe('the way to the relay', () => {
       controller.abort(reason)
       await expect(asked).rejects.toBe(reason)
     }
-    // In the middle of the login, which goes on.
+    // During the login, which continues.
     await giveUp((signal) => client.send(bob.public, bytes('never'), { signal }))
     await giveUp((signal) => client.login({ signal }))
     await client.login()
@@ -244,7 +247,7 @@ describe('the way to the relay', () => {
     await giveUp((signal) => client.get({ signal }))
     await giveUp((signal) => client.ack(['x'], { signal }))
     await giveUp((signal) => client.wipe({ signal }))
-    // On its way.
+    // After it was sent.
     await giveUp((signal) => client.sendSealed(formatFingerprint(bob.public.fingerprint), bytes('sealed'), { signal }))
     const gone = AbortSignal.abort(reason)
     await expect(client.sendSealed(formatFingerprint(bob.public.fingerprint), bytes('never'), { signal: gone })).rejects.toBe(reason)
@@ -257,7 +260,7 @@ describe('the way to the relay', () => {
     await expect(client.ping()).rejects.toBe(reason)
   })
 
-  test('what does not answer is a code', async () => {
+  test('fails with a code if the relay or the proxy cannot be reached', async () => {
     const key = makeKey()
     const proxy = await startSocksServer({ code: 0xf0 })
     closers.push(() => proxy.close())
@@ -271,11 +274,11 @@ describe('the way to the relay', () => {
   })
 })
 
-describe('what a script shows', () => {
+describe('a client with a scripted relay', () => {
   const key = makeKey()
   const victim = key.public
 
-  test('an abort ends what is under way with its reason', async () => {
+  test("aborts pending requests with the signal's reason", async () => {
     const hostile = await startScript(async (peer) => {
       await honestly(peer, victim)
       await peer.gone
@@ -290,7 +293,7 @@ describe('what a script shows', () => {
     await expect(dial(hostile.address, key, { signal: controller.signal })).rejects.toBe(reason)
   })
 
-  test('an abort while the relay is silent to HELLO', async () => {
+  test('can be aborted while the relay is silent after HELLO', async () => {
     const hostile = await startScript((peer) => peer.gone)
     const controller = new AbortController()
     const connecting = dial(hostile.address, key, { signal: controller.signal })
@@ -300,10 +303,10 @@ describe('what a script shows', () => {
     await expect(connecting).rejects.toThrow('enough')
   })
 
-  test('a token is renewed before it ends', async () => {
+  test('renews its token before it expires', async () => {
     const hostile = await startScript(async (peer) => {
       await honestly(peer, victim)
-      // A token of no time at all: each request logs in again.
+      // A token without any lifetime makes each request log in again.
       for (let line = await peer.line(); line !== undefined; line = await peer.line()) {
         if (line.startsWith('0;')) await peer.say(await challengePacket(challengeLine(), victim))
         if (line.startsWith('2;')) await peer.say(`12;x.y.z;0\n`)
@@ -319,12 +322,12 @@ describe('what a script shows', () => {
     await client.get()
     expect(hostile.received().match(/^0;/gm)).toHaveLength(3)
     expect(hostile.received()).toMatch(/\n4;x\.y\.z;lease\n$/)
-    // Refused, it is renewed once more, and then the refusal stands.
+    // After bad-token the client renews the token once; a second refusal stands.
     await expect(client.wipe()).rejects.toMatchObject({ code: 'bad-token' })
     expect(hostile.received().match(/^9;/gm)).toHaveLength(2)
   })
 
-  test('tells that the relay moves, and only to an address that is one', async () => {
+  test('reports that the relay moves, but only to a valid onion address', async () => {
     const sound = 'pg6mmjiyjmcrsslvykfwnntlaru7p5svn6y2ymmju6nubxndf4pscryd.onion'
     const hostile = await startScript(async (peer) => {
       await peer.line()
@@ -338,7 +341,7 @@ describe('what a script shows', () => {
     expect(told).toEqual([sound])
   })
 
-  test('requests made at once share a login, and are answered in their order', async () => {
+  test('shares one login among simultaneous requests, and gets the answers in order', async () => {
     const { address, relay } = await startRelay()
     const client = await dial(address, key)
     const payloads = await Promise.all(Array.from({ length: 10 }, (_, i) => seal(victim, bytes(`${i}`))))
@@ -348,7 +351,7 @@ describe('what a script shows', () => {
     expect(relay.snapshot().counters.logins.decrypt).toBe(1)
   })
 
-  test('a subscription keeps itself alive within the relay’s patience', async () => {
+  test("sends pings to keep a subscription alive within the relay's idle limit", async () => {
     const hostile = await startScript(async (peer) => {
       await honestly(peer, victim, 'idle=1')
       await peer.line()

@@ -1,4 +1,4 @@
-/** A page's way to a relay, with Node's WebSocket; in a browser: test/e2e/browser.test.ts. */
+/** A page's way to a relay, with Node's WebSocket. In a real browser: test/e2e/browser.test.ts. */
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import { afterEach, describe, expect, test, vi } from 'vitest'
@@ -40,11 +40,11 @@ async function connect(relay: string, identity: Identity, more: object = {}): Pr
 
 const person = (): Identity => identityOf(generateSeedKey())
 
-test('it stands in the place of the other', () => {
+test('the mock replaces the dialling of Node', () => {
   expect(dialing.dial).toBe(web.dial)
 })
 
-test.each([false, true])('two people exchange messages (sign: %s)', async (sign) => {
+test.each([false, true])('two clients exchange messages by WebSocket (sign: %s)', async (sign) => {
   const { httpAddress, relay } = await startRelay()
   const [alice, bob] = [person(), person()]
   const [from, to] = [await connect(httpAddress, alice, { sign }), await connect(httpAddress, bob, { sign })]
@@ -56,7 +56,7 @@ test.each([false, true])('two people exchange messages (sign: %s)', async (sign)
   expect(relay.snapshot().counters.logins).toEqual(sign ? { decrypt: 0, sign: 2 } : { decrypt: 2, sign: 0 })
 })
 
-test('a subscription gives what comes; the relay’s end ends it', async () => {
+test('a subscription receives new messages, and ends with restarting when the relay shuts down', async () => {
   const { httpAddress, relay } = await startRelay()
   const [alice, bob] = [person(), person()]
   const [from, to] = [await connect(httpAddress, alice), await connect(httpAddress, bob)]
@@ -70,7 +70,7 @@ test('a subscription gives what comes; the relay’s end ends it', async () => {
   expect(await next).toMatchObject({ code: 'restarting' })
 })
 
-test('what a relay holds back is waited for as long as was asked', async () => {
+test('a connection fails with no-answer if the relay is silent for the given timeout', async () => {
   const { address } = await startScript(async (peer) => {
     await peer.line()
     await peer.gone
@@ -78,7 +78,7 @@ test('what a relay holds back is waited for as long as was asked', async () => {
   await expect(connectRelay({ relay: address, identity: person(), timeout: 50 })).rejects.toMatchObject({ code: 'no-answer' })
 })
 
-describe('a relay that cannot be reached', () => {
+describe('a connection', () => {
   async function listenSilently(): Promise<string> {
     const server = createServer((socket) => socket.on('error', () => {}))
     server.listen(0, '127.0.0.1')
@@ -87,13 +87,13 @@ describe('a relay that cannot be reached', () => {
     return `127.0.0.1:${(server.address() as AddressInfo).port}`
   }
 
-  test('nobody listens', async () => {
+  test('fails with unreachable if no process listens', async () => {
     const address = await listenSilently()
     await closers.pop()!()
     await expect(connectRelay({ relay: address, identity: person() })).rejects.toMatchObject({ code: 'unreachable' })
   })
 
-  test('it is a raw door, or speaks something else', async () => {
+  test('fails with unreachable at a raw door or another protocol', async () => {
     const { address } = await startRelay()
     await expect(connectRelay({ relay: address, identity: person() })).rejects.toMatchObject({ code: 'unreachable' })
     const other = await startScript(async (peer) => peer.gone, false)
@@ -101,7 +101,7 @@ describe('a relay that cannot be reached', () => {
     expect(other.received()).toBe('')
   })
 
-  test('it does not answer in time, or the caller does not want it any more', async () => {
+  test('fails with connect-timeout if the server is silent, and ends when its signal aborts', async () => {
     const address = await listenSilently()
     await expect(connectRelay({ relay: address, identity: person(), connectTimeout: 50 })).rejects.toMatchObject({
       code: 'connect-timeout',
@@ -113,12 +113,12 @@ describe('a relay that cannot be reached', () => {
     await expect(connectRelay({ relay: address, identity: person(), signal: abort.signal })).rejects.toThrow('enough')
   })
 
-  test.each(['unix:/tmp/relay', 'example.com', '192.168.0.1:80'])('%s is not gone to', async (relay) => {
+  test.each(['unix:/tmp/relay', 'example.com', '192.168.0.1:80'])('to %s is refused', async (relay) => {
     await expect(connectRelay({ relay, identity: person() })).rejects.toThrow(TypeError)
   })
 })
 
-describe('where a page goes', () => {
+describe('the URL that a page dials for', () => {
   const onion = 'pg6mmjiyjmcrsslvykfwnntlaru7p5svn6y2ymmju6nubxndf4pscryd.onion'
   test.each([
     ['localhost', 'ws://localhost:8080/v1'],
@@ -127,7 +127,7 @@ describe('where a page goes', () => {
     [onion, `ws://${onion}:80/v1`],
     [`${onion}:3308`, `ws://${onion}:80/v1`],
     [`${onion}:8000`, `ws://${onion}:8000/v1`],
-  ])('%s: %s', async (address, url) => {
+  ])('%s is %s', async (address, url) => {
     const asked: unknown[] = []
     vi.stubGlobal('WebSocket', function (...given: unknown[]) {
       asked.push(...given)
@@ -139,7 +139,7 @@ describe('where a page goes', () => {
   })
 })
 
-describe('a hostile relay', () => {
+describe('a hostile relay over WebSocket', () => {
   test('gets no text that is not its challenge', async () => {
     const identity = person()
     const hostile = await startScript(async (peer) => {
@@ -155,7 +155,7 @@ describe('a hostile relay', () => {
     expect(hostile.received()).toMatch(/^8;asfaleia\/1;localhost\n0;ssh-ed25519 [A-Za-z0-9+/=]+\n$/)
   })
 
-  test('does not make two packets of a message', async () => {
+  test('cannot split one message into two packets', async () => {
     const identity = person()
     const hostile = await startScript(async (peer) => {
       await honestly(peer, identity.key)
@@ -168,7 +168,7 @@ describe('a hostile relay', () => {
     expect(hostile.received()).toContain(`\n3;${TOKEN};`)
   })
 
-  test('does not get a message kept that is over the limit', async () => {
+  test('cannot make the client hold a message over the limit', async () => {
     const identity = person()
     const hostile = await startScript(async (peer) => {
       await peer.line()
