@@ -1,7 +1,7 @@
 /**
  * The contact book: a folder of text files, one a contact, that people can read, compare and back up. A file holds the
- * contact's card as its maker signed it, and after it lines of ours; without a card, lines of ours alone. It is named
- * by what its owner calls the contact. A key that is not the one known by that name is never taken in its place.
+ * card as the contact signed it, then the user's own fields; a contact without a card has the fields alone. The file's
+ * name is the user's name for the contact. The book never replaces the key of a contact by another one.
  */
 import { rename as move } from 'node:fs/promises'
 import { parsePublicKey, type SshKey } from '../../auth/ssh-key.ts'
@@ -13,24 +13,24 @@ import { Fields } from '../disk/fields.ts'
 import { fold, Folder, type Kind, type Named, type Parts, refuseName } from '../disk/folder.ts'
 import { CliError } from '../program/error.ts'
 
-/** A contact as the messenger takes it, and what else is known. */
+/** A contact of the book: the messenger's fields, and the book's own. */
 export interface Known extends Named {
   readonly key: SshKey
-  /** In order of preference; none where nobody said any. */
+  /** In order of preference; may be empty. */
   readonly relays: readonly string[]
-  /** An age recipient, where the key itself cannot decrypt. */
+  /** An age recipient, if the key itself cannot decrypt. */
   readonly recipient?: string
-  /** As its maker signed it; without it the key came alone, and the relays were given by hand. */
+  /** The signed card; without it the user added a bare key and named the relays. */
   readonly card?: Card
   /** Seconds since 1970. */
   readonly added?: number
-  /** When the safety words were compared, seconds since 1970. */
+  /** When the user compared the safety words, seconds since 1970. */
   readonly verified?: number
-  /** Whether this contact gets receipts, where they are switched on at all. */
+  /** Whether this contact gets receipts, if receipts are switched on at all. */
   readonly receipts: boolean
 }
 
-/** What a contact is made of: a card, or a key with relays that are known otherwise. */
+/** The source of a new contact: a card, or a bare key with relays that the user names. */
 export type Introduction = { readonly card: Card } | { readonly key: SshKey; readonly relays: readonly string[] }
 
 export interface Change {
@@ -48,7 +48,7 @@ const FIRST_LINE = 'asfaleia-card/'
 const KIND: Kind = {
   noun: 'contact',
   hint: '`asfaleia contact list` shows them; `asfaleia contact add` adds one',
-  // A card of 8 relays and an RSA key of 8,192 bits takes less than 8 KiB; notes of one's own may stand after it.
+  // A card with 8 relays and an RSA key of 8,192 bits takes less than 8 KiB; the user may add notes after it.
   mostBytes: 65_536,
 }
 
@@ -64,11 +64,11 @@ export class Book extends Folder<Known> {
   }
 
   /**
-   * Reads the contacts in `folder`, which need not be there.
-   * @param isLocal whether cards may name relays of this machine, since its owner receives at one: else whoever wrote a
-   * card could have this machine's programs dialled. What its owner gave by hand may anyway.
+   * Reads the contacts in `folder`, which need not exist.
+   * @param isLocal whether the relays on cards may be at this machine. Only true if the user receives at one: otherwise
+   * the author of a card could make this client connect to other local programs. Relays that the user names are exempt.
    * @param now seconds since 1970
-   * @throws {CliError} where the folder itself cannot be read
+   * @throws {CliError} if the folder itself cannot be read
    */
   static async open(folder: string, isLocal: boolean, now: () => number = () => Math.floor(Date.now() / 1_000)): Promise<Book> {
     const book = new Book(folder, now, isLocal)
@@ -76,14 +76,14 @@ export class Book extends Folder<Known> {
     return book
   }
 
-  /** That of nobody, without a folder. */
+  /** Returns an empty book without a folder. */
   static empty(isLocal: boolean): Book {
     return new Book('', () => 0, isLocal)
   }
 
   override async refresh(): Promise<void> {
     await super.refresh()
-    // Of two files with one key the first counts.
+    // If two files have the same key, the first one counts.
     this.#byKey = new Map(
       this.list()
         .map((each) => [fingerprintOf(each.key), each] as const)
@@ -91,12 +91,12 @@ export class Book extends Folder<Known> {
     )
   }
 
-  /** The contact of that key, `SHA256:…`. */
+  /** Finds the contact whose key has that fingerprint, `SHA256:…`. */
   find(fingerprint: string): Known | undefined {
     return this.#byKey.get(fingerprint)
   }
 
-  /** Whoever wrote that card, as somebody to write to: as they are known here, else by the card, at relays that it may name. */
+  /** Returns the contact with the card's key; if there is no such contact, one made from the card, with its permitted relays. */
   contactOf(card: Card): Contact {
     return this.find(fingerprintOf(card.key)) ?? this.#byCard(card)
   }
@@ -105,11 +105,11 @@ export class Book extends Folder<Known> {
     return { ...contactOf(card), relays: this.#dialled(card.relays) }
   }
 
-  /** @throws {CliError} where the card names a relay that it may not */
+  /** @throws {CliError} if the card names a relay at this machine and must not */
   check({ relays }: Card): void {
     if (this.#dialled(relays).length === relays.length) return
-    throw new CliError('that card names localhost, which is this machine and not its owner’s', {
-      hint: 'ask for a card with their onion address; who shares this machine with you can be added once you receive at localhost, too',
+    throw new CliError('the card names localhost, which is this machine and not its owner’s', {
+      hint: 'ask for a card with their onion address; if they share this machine with you, first receive at localhost yourself',
     })
   }
 
@@ -118,10 +118,10 @@ export class Book extends Folder<Known> {
   }
 
   /**
-   * Takes a contact up, or a newer card of one that is known by the same key.
-   * @param name what to call it; the card's own name where it is not given
-   * @throws {CliError} where the name is taken by another key, the card is older than the known one or names a relay that it
-   * may not, or the disk refuses
+   * Adds a contact, or updates the contact that has the same key.
+   * @param name the user's name for a new contact; the name on the card by default
+   * @throws {CliError} if a contact of that name has another key, the card is older than the stored one or names a
+   * forbidden relay, or the file cannot be written
    */
   async add(introduction: Introduction, name?: string): Promise<Added> {
     if ('card' in introduction) this.check(introduction.card)
@@ -129,16 +129,18 @@ export class Book extends Folder<Known> {
     const known = this.find(fingerprintOf(key))
     if (known === undefined) return this.#addNew(introduction, key, name)
     if (name !== undefined && fold(name) !== fold(known.name)) {
-      throw new CliError(`that key is known as ${known.name}`, { hint: '`asfaleia contact rename` gives it another name' })
+      throw new CliError(`this is the key of your contact "${known.name}"`, {
+        hint: '`asfaleia contact rename` gives the contact another name',
+      })
     }
     return 'card' in introduction ? this.#addCard(known, introduction.card) : this.#addRelays(known, introduction.relays)
   }
 
   async #addNew(introduction: Introduction, key: SshKey, given: string | undefined): Promise<Added> {
     const name = given ?? ('card' in introduction ? introduction.card.name : undefined)
-    if (name === undefined) throw new CliError('that key comes without a name', { hint: 'give one with --name' })
+    if (name === undefined) throw new CliError('a bare key does not say whose it is', { hint: 'name the contact with --name' })
     const unfit = refuseName(name)
-    if (unfit !== undefined) throw new CliError(unfit, { hint: 'give another with --name' })
+    if (unfit !== undefined) throw new CliError(unfit, { hint: 'choose another name with --name' })
     const namesake = this.get(name)
     if (namesake !== undefined) throw refuseKey(namesake, key)
     const fields = new Fields()
@@ -155,13 +157,13 @@ export class Book extends Folder<Known> {
     const { card: before } = known
     if (before?.text === card.text) return { kind: 'unchanged', contact: known }
     if (before !== undefined && before.time > card.time) {
-      throw new CliError(`that card is older than the one known of ${known.name}`, {
-        hint: `it is of ${formatTime(card.time)}, the known one of ${formatTime(before.time)}; nothing was changed`,
+      throw new CliError(`this card is older than the one that you have of "${known.name}"`, {
+        hint: `its time is ${formatTime(card.time)}, that of yours ${formatTime(before.time)}; nothing was changed`,
       })
     }
     const changes = compare(known, card)
     const { fields } = await this.readParts(known.name)
-    // From now on they stand in the card.
+    // The card has both from now on.
     fields.set('key')
     fields.set('relay')
     return { kind: 'changed', contact: await this.write(known.name, card.text + fields, { replace: true }), changes }
@@ -176,25 +178,26 @@ export class Book extends Folder<Known> {
     return { kind: 'changed', contact: await this.write(known.name, fields.toString(), { replace: true }), changes }
   }
 
-  /** @throws {CliError} where the new name is taken, or the disk refuses */
+  /** @throws {CliError} if another contact has the new name, or the file cannot be moved */
   async rename(known: Known, name: string): Promise<Known> {
     const unfit = refuseName(name)
     if (unfit !== undefined) throw new CliError(unfit)
     const namesake = this.get(name)
-    if (namesake !== undefined && namesake !== known) throw new CliError(`there is a contact called ${namesake.name} already`)
+    if (namesake !== undefined && namesake !== known)
+      throw new CliError(`there is already a contact "${namesake.name}"`, { hint: 'choose another name' })
     const { signed, fields } = await this.readParts(known.name)
     const path = this.pathOf(name)
     if (namesake === undefined) {
       await this.write(name, signed + fields, { replace: false })
       await this.remove(known)
     } else {
-      // Another case of the same name may be the same file.
+      // On some disks a name that differs only in case is the same file.
       await this.change(path, () => move(known.path, path))
     }
     return this.need(name)
   }
 
-  /** Notes that the safety words were compared, and are the same. @throws {CliError} */
+  /** Records that the user compared the safety words and found them equal. @throws {CliError} */
   async verify(known: Known): Promise<Known> {
     const { signed, fields } = await this.readParts(known.name)
     fields.set('verified', formatTime(this.#now()))
@@ -203,7 +206,7 @@ export class Book extends Folder<Known> {
 
   protected async parse({ name, path }: Named, { signed, fields }: Parts): Promise<Known> {
     const broken = (why: string): CliError =>
-      new CliError(`${path}: ${why}`, { hint: 'it is left as it is; put it right, or remove it and add the contact again' })
+      new CliError(`${path}: ${why}`, { hint: 'the file was left untouched; repair it, or remove it and add the contact again' })
     const unfit = refuseName(name)
     if (unfit !== undefined) throw broken(unfit)
     const own = {
@@ -221,7 +224,7 @@ export class Book extends Folder<Known> {
       const card = await parseCard(signed)
       return { ...this.#byCard(card), ...own, card }
     } catch (error) {
-      if (error instanceof CardError) throw broken('the card is not as it was signed')
+      if (error instanceof CardError) throw broken(error.message)
       throw error
     }
   }
@@ -229,11 +232,11 @@ export class Book extends Folder<Known> {
 
 function readKey(fields: Fields, broken: (why: string) => CliError): Pick<Known, 'key' | 'relays'> {
   const [line, ...more] = fields.all('key')
-  if (line === undefined || more.length > 0) throw broken('it holds neither a card nor one key')
+  if (line === undefined || more.length > 0) throw broken('it must hold a card, or exactly one `key` line')
   try {
     return { key: parsePublicKey(line), relays: checkRelays(fields.all('relay')) }
   } catch (error) {
-    throw broken(error instanceof CliError ? error.message : 'the key is malformed or too weak')
+    throw broken(error instanceof CliError ? error.message : '`key` is malformed or too weak')
   }
 }
 
@@ -245,20 +248,20 @@ function timeOf<Name extends 'added' | 'verified'>(
   const [text, ...more] = fields.all(name)
   if (text === undefined) return {}
   const seconds = parseTime(text)
-  if (more.length > 0 || seconds === undefined) throw broken(`\`${name}\` is no time`)
+  if (more.length > 0 || seconds === undefined) throw broken(`\`${name}\` must be one time, such as 2026-11-26T23:00:00Z`)
   return { [name]: seconds } as { [_ in Name]?: number }
 }
 
 function refuseKey(namesake: Known, key: SshKey): CliError {
   const known = fingerprintOf(namesake.key)
-  return new CliError(`${namesake.name} is known by another key: ${known}, and this one is ${fingerprintOf(key)}`, {
+  return new CliError(`your contact "${namesake.name}" has another key: ${known}, not ${fingerprintOf(key)}`, {
     hint:
-      'ask them on another way whether it is theirs. For another person give --name; if the key is new, ' +
-      '`asfaleia contact remove` the old one first',
+      'ask them over another channel whether this key is theirs. If it is another person, choose another name with --name; ' +
+      'if it is their new key, remove the old contact first: `asfaleia contact remove`',
   })
 }
 
-/** What a card says otherwise than what was known. */
+/** Lists the differences between a contact and a newer card. */
 function compare(known: Known, card: Card): Change[] {
   const rows = [
     { what: 'name', before: known.card?.name ?? known.name, after: card.name },

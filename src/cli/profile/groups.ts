@@ -1,4 +1,4 @@
-/** The groups that one belongs to: a folder of files, each a group as its maker signed it, and lines of ours after it. */
+/** The user's groups: a folder of files, each holding a group as its maker signed it, then the user's own fields. */
 import type { Card } from '../../client/format/card.ts'
 import { fingerprintOf } from '../../client/format/field.ts'
 import { compareGroups, type Group, type GroupChange, GroupError, parseGroup } from '../../client/format/group.ts'
@@ -7,7 +7,7 @@ import { CliError } from '../program/error.ts'
 
 export interface KnownGroup extends Named {
   readonly group: Group
-  /** Fingerprints of members who said that they left: nothing is sent to them. */
+  /** Fingerprints of members who announced that they left: the client sends them nothing. */
   readonly left: readonly string[]
 }
 
@@ -18,7 +18,7 @@ export class Groups extends Folder<KnownGroup> {
     super(folder, KIND)
   }
 
-  /** Reads those in `folder`, which need not be there. @throws {CliError} where the folder itself cannot be read */
+  /** Reads the groups in `folder`, which need not exist. @throws {CliError} if the folder itself cannot be read */
   static async open(folder: string): Promise<Groups> {
     const groups = new Groups(folder)
     await groups.refresh()
@@ -34,9 +34,9 @@ export class Groups extends Folder<KnownGroup> {
   }
 
   /**
-   * Takes up a group, or a newer version of one that is known. One that is no newer changes nothing.
-   * @param isTaken whether something else is called so already
-   * @throws {CliError} where the disk refuses
+   * Adds a group, or updates a known one to a newer version. A version that is not newer changes nothing.
+   * @param isTaken whether a contact has the name already
+   * @throws {CliError} if the file cannot be written
    */
   async take(
     group: Group,
@@ -50,7 +50,7 @@ export class Groups extends Folder<KnownGroup> {
     const change = compareGroups(before.group, group)
     if (change.kind !== 'newer') return { known: before, change }
     const { fields } = await this.readParts(before.name)
-    // Whoever is in the new version is in it by a card that is newer than their leave, or was asked again.
+    // A member who left stays marked, unless the new version adds them again or drops them.
     const members = new Set(group.members.map(({ key }) => fingerprintOf(key)))
     fields.set(
       'left',
@@ -61,7 +61,7 @@ export class Groups extends Folder<KnownGroup> {
     return { known: await this.write(before.name, group.text + fields, { replace: true }), change }
   }
 
-  /** Notes that a member left. @throws {CliError} */
+  /** Records that a member left. @throws {CliError} */
   async leave(known: KnownGroup, fingerprint: string): Promise<void> {
     if (known.left.includes(fingerprint) || !known.group.members.some(({ key }) => fingerprintOf(key) === fingerprint)) return
     const { fields } = await this.readParts(known.name)
@@ -69,7 +69,7 @@ export class Groups extends Folder<KnownGroup> {
     await this.write(known.name, known.group.text + fields, { replace: true })
   }
 
-  /** The name that its maker gave, as far as it can be a file's and is not taken. */
+  /** Chooses the file's name: the maker's name for the group if it fits and is free, else a similar one. */
   #nameFor(name: string, isTaken: (name: string) => boolean): string {
     const base = refuseName(name) === undefined ? name : 'group'
     for (let number = 1; ; number++) {
@@ -80,16 +80,16 @@ export class Groups extends Folder<KnownGroup> {
 
   protected async parse(named: Named, { signed, fields }: Parts): Promise<KnownGroup> {
     try {
-      // Without a signature, what is there says by itself what it lacks.
+      // Without the last line of a signature, parseGroup names the defect.
       return { ...named, group: await parseGroup(signed === '' ? fields.toString() : signed), left: fields.all('left') }
     } catch (error) {
       if (!(error instanceof GroupError)) throw error
-      throw new CliError(`${named.path}: ${error.message}`, { hint: 'it is left as it is; put it right, or remove it' })
+      throw new CliError(`${named.path}: ${error.message}`, { hint: 'the file was left untouched; repair or remove it' })
     }
   }
 }
 
-/** The members who have not left. */
+/** Returns the members who have not left. */
 export function membersOf({ group, left }: KnownGroup): Card[] {
   return group.members.filter(({ key }) => !left.includes(fingerprintOf(key)))
 }

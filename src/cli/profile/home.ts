@@ -1,6 +1,6 @@
 /**
- * The client's folder on this machine: the profile, one's own card and keys, the contact book and the groups, and where what
- * is kept of messages is kept. Only what is asked for is read, and nothing is made before something is written.
+ * The client's folder on this machine: the profile, the user's card and keys, the contact book, the groups, and the state
+ * of messages. Each part is read when a command needs it, and the folder is created with the first write.
  */
 import { isAbsolute, join, resolve } from 'node:path'
 import { type Card, CardError, makeCard, parseCard } from '../../client/format/card.ts'
@@ -14,7 +14,7 @@ import { Groups } from './groups.ts'
 import { CliError } from '../program/error.ts'
 import type { Io } from '../program/io.ts'
 
-/** What the file `profile` says; nothing where there is none. */
+/** The settings in the file `profile`. */
 export interface Settings {
   readonly name?: string
   /** As `--key` takes it. */
@@ -22,15 +22,15 @@ export interface Settings {
   readonly relays: readonly string[]
   readonly socks?: string
   readonly receipts: { readonly delivered: boolean; readonly read: boolean }
-  /** Where files that came are put, absolute. */
+  /** The folder for received files, absolute. */
   readonly files?: string
   readonly history: boolean
   readonly outbox: boolean
-  /** Whether the tags of messages that came are kept, by which one that comes again is known for what it is. */
+  /** Whether the client stores tags of received messages, by which it recognises duplicates. */
   readonly seen: boolean
 }
 
-/** Those of no profile. */
+/** The settings without a profile. */
 export const NO_SETTINGS: Settings = Object.freeze({
   relays: [],
   receipts: Object.freeze({ delivered: true, read: false }),
@@ -52,22 +52,22 @@ export class Home {
   async readSettings(): Promise<Settings> {
     const fields = await this.readFields()
     const broken = (line: string, why: string): CliError =>
-      new CliError(`${this.#file('profile')}: \`${line}\`: ${why}`, { hint: 'it is left as it is; put the line right' })
+      new CliError(`${this.#file('profile')}: \`${line}\`: ${why}`, { hint: 'the file was left untouched; correct that line' })
     const one = (line: string): string | undefined => {
       const [value, ...more] = fields.all(line)
-      if (more.length > 0) throw broken(line, 'it stands there more than once')
+      if (more.length > 0) throw broken(line, 'it occurs more than once')
       return value === '' ? undefined : value
     }
     const isOn = (line: string, fallback: boolean): boolean => {
       const value = one(line)
       if (value === undefined) return fallback
-      if (value !== 'yes' && value !== 'no') throw broken(line, 'it is either yes or no')
+      if (value !== 'yes' && value !== 'no') throw broken(line, 'it must be yes or no')
       return value === 'yes'
     }
     const receipts =
       fields.all('receipts').length === 0 ? ['delivered'] : (one('receipts') ?? '').split(/[ ,]+/).filter((word) => word !== '')
     if (receipts.some((word) => !['delivered', 'read', 'no'].includes(word)))
-      throw broken('receipts', 'it is no, or what to send: delivered, read')
+      throw broken('receipts', 'it must be no, delivered, read, or delivered read')
     let relays: readonly string[]
     try {
       relays = checkRelays(fields.all('relay'))
@@ -98,20 +98,20 @@ export class Home {
     await writeWhole(this.#file('profile'), fields.toString(), { replace: true })
   }
 
-  /** One's own card as it was made last; undefined where there is none. @throws {CliError} */
+  /** Reads the user's card; undefined if there is no valid one. @throws {CliError} */
   async readCard(): Promise<Card | undefined> {
     const text = await readText(this.#file('card'), MOST_BYTES)
     if (text === undefined) return undefined
     try {
       return await parseCard(text)
     } catch (error) {
-      // It is made anew from the profile.
+      // makeCard makes a new one from the profile.
       if (error instanceof CardError) return undefined
       throw error
     }
   }
 
-  /** One's own card by the profile: the one that is there, or a new one where the profile says something else. @throws {CliError} */
+  /** Returns the user's card, and makes a new one if the profile has changed. @throws {CliError} */
   async makeCard(identity: Identity, name: string, relays: readonly string[], now: number): Promise<Card> {
     const old = await this.readCard()
     const isSame =
@@ -121,7 +121,7 @@ export class Home {
       old.encrypt === identity.recipient &&
       fingerprintOf(old.key) === fingerprintOf(identity.key)
     if (isSame) return old
-    // Of two cards the newer counts, whatever a clock says.
+    // Contacts believe the newer card, so the time must grow even if the clock was set back.
     const card = await signCard(identity, { name, relays, time: Math.max(now, (old?.time ?? 0) + 1) })
     await makeFolder(this.path)
     await writeWhole(this.#file('card'), card.text, { replace: true })
@@ -129,9 +129,8 @@ export class Home {
   }
 
   /**
-   * The identity with what others encrypt to, where its key cannot decrypt: an age key of its own, made when it is
-   * wanted first, which one's card certifies.
-   * @param make whether to make it; else an identity without one stays as it is
+   * Adds an encryption key to an identity whose own key cannot decrypt: an age key, which the user's card certifies.
+   * @param make whether to generate the key if there is none; otherwise the identity is returned unchanged
    * @throws {CliError}
    */
   async completeIdentity(identity: Identity, make: boolean): Promise<Identity> {
@@ -151,11 +150,13 @@ export class Home {
       return await signingIdentity(identity, secret)
     } catch (error) {
       if (!(error instanceof TypeError)) throw error
-      throw new CliError(`${path}: it holds no age identity`, { hint: 'it is left as it is; without it no message can be read' })
+      throw new CliError(`${path}: it does not hold an age identity`, {
+        hint: 'the file was left untouched; restore it from a backup: without it you cannot read messages',
+      })
     }
   }
 
-  /** @param relays one's own */
+  /** @param relays the user's own */
   openBook(relays: readonly string[]): Promise<Book> {
     return Book.open(join(this.path, 'contacts'), relays.some(isLocal))
   }
@@ -180,7 +181,7 @@ export class Home {
     return join(this.path, name)
   }
 
-  /** `agent` and `agent:SHA256:…` are no paths. */
+  /** Resolves a path in the profile; `agent` and `agent:SHA256:…` are not paths. */
   #locate(key: string): string {
     if (/^agent(?:$|:)/.test(key)) return key
     return isAbsolute(key) ? key : resolvePath(key, this.path)
@@ -191,12 +192,12 @@ async function signCard(...args: Parameters<typeof makeCard>): Promise<Card> {
   try {
     return await makeCard(...args)
   } catch (error) {
-    if (error instanceof CardError) throw new CliError(`no card can be made: ${error.message}`)
+    if (error instanceof CardError) throw new CliError(`cannot make your card: ${error.message}`)
     throw error
   }
 }
 
-/** Where the client's folder is: ASFALEIA_HOME, XDG_CONFIG_HOME/asfaleia, ~/.config/asfaleia; undefined where nothing says. */
+/** Finds the client's folder: ASFALEIA_HOME, XDG_CONFIG_HOME/asfaleia or ~/.config/asfaleia; undefined if none is set. */
 export function findHome(env: Io['env']): Home | undefined {
   const given = env['ASFALEIA_HOME'] || undefined
   const config = env['XDG_CONFIG_HOME'] || (env['HOME'] && join(env['HOME'], '.config')) || undefined
@@ -207,6 +208,6 @@ export function findHome(env: Io['env']): Home | undefined {
 /** @throws {CliError} */
 export function needHome(env: Io['env']): Home {
   const home = findHome(env)
-  if (home === undefined) throw new CliError('there is no folder for a profile', { hint: 'set HOME, or ASFALEIA_HOME' })
+  if (home === undefined) throw new CliError('no folder for the profile: HOME is not set', { hint: 'set HOME or ASFALEIA_HOME' })
   return home
 }

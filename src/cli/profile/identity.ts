@@ -1,6 +1,6 @@
 /**
- * Who the person is: the key that `--key` names, in a file of theirs or in their SSH agent. The agent is asked again for
- * each signature, so that one that is started anew, locked or unplugged meanwhile is told as what it is.
+ * Loads the user's identity: the key that `--key` names, from a file or the SSH agent. Each signature connects to the
+ * agent anew, so the error is exact if the agent was restarted or locked, or the security key unplugged.
  */
 import { AgentError, type AgentErrorCode, type AgentKey, SshAgent } from '../../auth/agent.ts'
 import { PrivateKeyError } from '../../auth/key-error.ts'
@@ -12,29 +12,29 @@ import type { Io } from '../program/io.ts'
 import { sanitizeLine } from '../program/show.ts'
 
 const HINTS: Readonly<Record<AgentErrorCode, string>> = {
-  'no-agent': '`eval "$(ssh-agent)"` starts one and names its socket in SSH_AUTH_SOCK, `ssh-add FILE` gives it a key',
+  'no-agent': 'start one with `eval "$(ssh-agent)"`, which sets SSH_AUTH_SOCK, and add a key with `ssh-add FILE`',
   'not-allowed': 'SSH_AUTH_SOCK names the socket of another user',
-  'no-answer': 'it may be waiting for you: for a touch of the security key, or an answer to its question',
-  gone: 'is it running still? `ssh-add -l` asks it, too',
-  'broken-agent': 'SSH_AUTH_SOCK names something else',
-  refused: 'it asked somebody who said no, the security key is not plugged in, or it was locked; `ssh-add -l` shows what it holds',
-  'no-such-key': '`ssh-add FILE` adds it, `ssh-add -X` unlocks',
+  'no-answer': 'it may be waiting for you to touch the security key or to answer a question',
+  gone: 'check that it still runs: `ssh-add -l`',
+  'broken-agent': 'check SSH_AUTH_SOCK: it must name the socket of an SSH agent',
+  refused: 'you may have denied its question, unplugged the security key or locked the agent; `ssh-add -l` lists its keys',
+  'no-such-key': 'add it with `ssh-add FILE`, or unlock the agent with `ssh-add -X`',
   'sha1-only': 'use a newer agent, or an ed25519 key',
-  untouched: 'it was made with no-touch-required; make another one',
+  untouched: 'the key was made with no-touch-required; make another one',
   'bad-signature': 'do not use this agent',
 }
 
-/** Of those that the hint names. */
+/** The most keys that a hint lists. */
 const MOST_NAMED = 4
 
-/** The agent that SSH_AUTH_SOCK names. @throws {CliError} where it names none */
+/** Returns the agent at SSH_AUTH_SOCK. @throws {CliError} if it is not set */
 export function findAgent(io: Pick<Io, 'env' | 'signal'>): SshAgent {
   const path = io.env['SSH_AUTH_SOCK']
   if (path === undefined || path === '') throw new CliError('there is no SSH agent: SSH_AUTH_SOCK is not set', { hint: HINTS['no-agent'] })
   return new SshAgent({ path, signal: io.signal })
 }
 
-/** What the agent holds. @throws {CliError} */
+/** Lists the agent's keys. @throws {CliError} */
 export async function listAgent(agent: SshAgent, io: Pick<Io, 'signal'>): Promise<AgentKey[]> {
   return telling(() => agent.list(), io)
 }
@@ -49,9 +49,9 @@ async function telling<Value>(ask: () => Promise<Value>, io: Pick<Io, 'signal'>)
 }
 
 /**
- * @param spec FILE, a private key's; FILE.pub, whose private half is in the agent; `agent`, for the only key that it
- *   holds; or `agent:SHA256:…`
- * @returns an identity that signs; `opens` is empty where the key cannot decrypt, or only the agent has it
+ * Loads an identity.
+ * @param spec FILE of a private key; FILE.pub of a key in the agent; `agent`, for its only key; or `agent:SHA256:…`
+ * @returns an identity that signs; `opens` is empty if the key cannot decrypt or is in the agent
  * @throws {CliError}, and so does its `sign`
  */
 export async function loadIdentity(spec: string, io: Io): Promise<Identity> {
@@ -67,7 +67,7 @@ async function loadFromFile(file: KeyFile, path: string, io: Io): Promise<Identi
   } catch (error) {
     if (!(error instanceof PrivateKeyError)) throw error
     if (error.key === undefined) throw describePrivateKey(error, path)
-    // A FIDO key's file: the agent may reach the token, as it does for ssh.
+    // The file of a FIDO key: the agent may be able to use the token, as it does for ssh.
     const held = io.env['SSH_AUTH_SOCK'] ? await find(error.key, findAgent(io), io) : undefined
     if (held === undefined) throw describePrivateKey(error, path)
     return held
@@ -79,7 +79,7 @@ async function loadByPublicPart(file: KeyFile, path: string, io: Io): Promise<Id
   const identity = await find(key, findAgent(io), io)
   if (identity !== undefined) return identity
   throw new CliError(`the SSH agent does not hold the key of ${path}, or is locked`, {
-    hint: `${HINTS['no-such-key']}; or give the file without .pub`,
+    hint: `${HINTS['no-such-key']}; or name the private key's file, without .pub`,
   })
 }
 
@@ -91,7 +91,9 @@ async function find(key: SshKey, agent: SshAgent, io: Io): Promise<Identity | un
 
 async function loadFromAgent(fingerprint: string | undefined, io: Io): Promise<Identity> {
   if (fingerprint !== undefined && !/^SHA256:[A-Za-z0-9+/]{43}$/.test(fingerprint)) {
-    throw new UsageError('--key agent:SHA256:… wants a fingerprint', { hint: '`asfaleia key list` shows those of the agent' })
+    throw new UsageError('--key agent:… expects a fingerprint, such as agent:SHA256:…', {
+      hint: '`asfaleia key list` shows those of the agent',
+    })
   }
   const agent = findAgent(io)
   const { keys, unusable } = await listUsable(agent, io)
@@ -101,19 +103,19 @@ async function loadFromAgent(fingerprint: string | undefined, io: Io): Promise<I
   if (held.length > 1) {
     const names =
       held.length > MOST_NAMED ? '`asfaleia key list` shows them' : held.map((each) => `agent:${nameOf(each)}${comment(each)}`).join(', ')
-    throw new CliError(`the SSH agent holds ${held.length} keys`, { hint: `say which by --key: ${names}` })
+    throw new CliError(`the SSH agent holds ${held.length} keys`, { hint: `choose one with --key: ${names}` })
   }
   if (fingerprint !== undefined) throw new CliError('the SSH agent does not hold that key, or is locked', { hint: HINTS['no-such-key'] })
   throw unusable > 0
-    ? new CliError('the SSH agent holds no key that can be used here', {
-        hint: 'ed25519, RSA of 2048 bits or more, ECDSA and security keys can; `asfaleia key list` shows what it has',
+    ? new CliError('the SSH agent holds no key that Asfaleia can use', {
+        hint: 'use an ed25519, RSA (2048 bits or more), ECDSA or security key; `asfaleia key list` lists those of the agent',
       })
     : new CliError('the SSH agent holds no key, or is locked', { hint: HINTS['no-such-key'].replace('it', 'one') })
 }
 
 type Usable = AgentKey & { readonly key: SshKey }
 
-/** Once each by fingerprint, the plain key before its certificates. */
+/** Lists the usable keys by fingerprint, preferring a plain key to its certificates. */
 async function listUsable(agent: SshAgent, io: Io): Promise<{ keys: Map<string, Usable>; unusable: number }> {
   const all = await listAgent(agent, io)
   const usable = all.filter((each): each is Usable => each.key !== undefined)

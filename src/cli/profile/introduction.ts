@@ -1,6 +1,6 @@
 /**
- * What a person may give for somebody else: a card as text or link, a public key, a line of authorized_keys, or a file of
- * one of these. Reads no more than one, and takes nothing of it for granted but what is signed.
+ * Reads the introduction of a new contact: a card as text or link, a public key, a line of authorized_keys, or a file
+ * that holds exactly one of these. Only a card is signed; a bare key proves nothing about its owner.
  */
 import { CardError, parseCard } from '../../client/format/card.ts'
 import type { SshKey } from '../../auth/ssh-key.ts'
@@ -14,7 +14,7 @@ export type Given = { readonly kind: 'card'; readonly card: Card } | { readonly 
 
 const MOST_BYTES = 65_536
 const KEY_TYPE = /^(?:ssh|ecdsa|sk)-[a-z0-9@.-]+ /
-/** In base64 every key's blob begins with the length of its type's name. */
+/** A key's blob begins with the length of its type's name, which is `AAAA` in base64. */
 const KEY = /(?:^|\s)(?:ssh|ecdsa|sk)-[a-z0-9@.-]+ AAAA/
 const LINK = /asfaleia:card\/\S+/
 const CARD = /^asfaleia-card\/[^]*^-----END SSH SIGNATURE-----$/m
@@ -25,45 +25,46 @@ const CARD = /^asfaleia-card\/[^]*^-----END SSH SIGNATURE-----$/m
  */
 export async function readIntroduction(word: string, io: Io): Promise<Given> {
   if (word === '-') return parseIntroduction(await readInput(io), 'standard input')
-  if (word.startsWith('asfaleia:') || word.startsWith('asfaleia-card/') || KEY.test(word)) return parseIntroduction(word, 'that')
+  if (word.startsWith('asfaleia:') || word.startsWith('asfaleia-card/') || KEY.test(word)) return parseIntroduction(word, 'the argument')
   const text = await readText(word, MOST_BYTES)
   if (text === undefined) {
-    throw new CliError(`there is no file ${word}`, {
-      hint: 'a card, its link in quotes, a .pub file, a line of authorized_keys in quotes, or - is wanted',
+    throw new CliError(`no such file: ${word}`, {
+      hint: 'expected a file with a card or public key, a card’s link in quotes, a public key in quotes, or - for standard input',
     })
   }
   return parseIntroduction(text, word)
 }
 
 /** @throws {CliError} */
-async function parseIntroduction(given: string, what: string): Promise<Given> {
+async function parseIntroduction(given: string, source: string): Promise<Given> {
   const text = given.replaceAll('\r\n', '\n')
   if (text.includes('PRIVATE KEY-----'))
-    throw new UsageError('that is a private key', { hint: 'it is its owner’s alone; the public one is in the .pub file' })
+    throw new UsageError(`${source} is a private key`, { hint: 'never pass it on; the public key is in the .pub file' })
   const signed = CARD.exec(text)?.[0]
   const card = signed === undefined ? LINK.exec(text)?.[0] : `${signed}\n`
-  if (card !== undefined || text.startsWith('asfaleia')) return { kind: 'card', card: await readCard(card ?? text.trim(), what) }
+  if (card !== undefined || text.startsWith('asfaleia')) return { kind: 'card', card: await readCard(card ?? text.trim(), source) }
   const lines = text
     .split('\n')
     .map((line) => line.trim())
     .filter((line) => line !== '' && !line.startsWith('#'))
-  if (lines.length > 1) throw new CliError(`there are ${lines.length} lines in ${what}`, { hint: 'give the one that is wanted, in quotes' })
-  return { kind: 'key', key: readPublicKey(dropOptions(lines[0] ?? ''), what) }
+  if (lines.length > 1)
+    throw new CliError(`${source} has ${lines.length} lines; expected one key`, { hint: 'pass the line with the key, in quotes' })
+  return { kind: 'key', key: readPublicKey(dropOptions(lines[0] ?? ''), source) }
 }
 
-async function readCard(text: string, what: string): Promise<Card> {
+async function readCard(text: string, source: string): Promise<Card> {
   try {
     return await parseCard(text)
   } catch (error) {
     if (!(error instanceof CardError)) throw error
-    throw new CliError(`${what}: ${error.message}`, { hint: 'nothing was taken from it; ask its owner for it again' })
+    throw new CliError(`${source}: ${error.message}`, { hint: 'nothing was changed; ask its owner for the card again' })
   }
 }
 
-/** sshd(8), AUTHORIZED_KEYS FILE FORMAT: options stand before the key's type, without spaces but in double quotes. */
+/** Drops the options before a key's type (sshd(8), AUTHORIZED_KEYS FILE FORMAT); only quotes may contain spaces. */
 function dropOptions(line: string): string {
   if (KEY_TYPE.test(line)) return line
-  // A backslash escapes a quote and nothing else. Each character can be read in one way alone, or a line could take years.
+  // A backslash escapes only a quote. Each character matches in one way, so the expression cannot backtrack for years.
   const [options = ''] = /^(?:"(?:\\"|\\(?!")|[^"\\])*"|[^\s"])+\s+/.exec(line) ?? []
   return line.slice(options.length)
 }

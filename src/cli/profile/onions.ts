@@ -1,7 +1,7 @@
 /**
- * Keys for onion services that only let some people in (client authorization, rend-spec-v3): kept in the profile, and
- * handed to tor by its control port before such a service is dialled. Tor keeps them in memory; what is not handed
- * over is a line for a file of tor's.
+ * Client authorization keys of onion services (rend-spec-v3). The profile stores them, and the client hands each to tor
+ * through its control port before it connects to the service. Tor keeps them in memory only. Users without a control
+ * port copy the stored file to tor's ClientOnionAuthDir.
  */
 import { chmod, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -13,27 +13,27 @@ import { makeFolder, readText, writeWhole } from '../disk/file.ts'
 import { systemCode, systemReason } from '../disk/system.ts'
 import { CliError, UsageError } from '../program/error.ts'
 
-/** `ADDRESS:descriptor:x25519:KEY`, as a file of tor's ClientOnionAuthDir and `asfaleia client add` have it. */
+/** A line `ADDRESS:descriptor:x25519:KEY`, as in tor's ClientOnionAuthDir and from `asfaleia client add`. */
 export interface OnionKey {
   /** `….onion` */
   readonly address: string
-  /** In base32. */
+  /** The private key, in base32. */
   readonly key: string
 }
 
 const TIMEOUT_MS = 5_000
 const MOST_BYTES = 4_096
 
-/** @throws {UsageError} that holds nothing of it */
+/** @throws {UsageError} that does not repeat any part of the key */
 export function parseOnionKey(line: string): OnionKey {
   const [, name, key] = /^([a-z2-7]{56})(?:\.onion)?:descriptor:x25519:([A-Za-z2-7]{52})$/i.exec(line.trim()) ?? []
   if (name === undefined || key === undefined || decodeBase32(key) === undefined) {
-    throw new UsageError('that is no key of an onion service', {
-      hint: 'it is one line, ADDRESS:descriptor:x25519:KEY, as `asfaleia client add` of the operator printed it',
+    throw new UsageError('this is not a client key of an onion service', {
+      hint: 'expected one line, ADDRESS:descriptor:x25519:KEY, which the operator gets from `asfaleia client add`',
     })
   }
   const address = `${name.toLowerCase()}.onion`
-  if (!isOnion(address)) throw new UsageError('the onion address in that line is mistyped: its checksum is wrong')
+  if (!isOnion(address)) throw new UsageError(`the onion address ${address} is mistyped: its checksum is wrong`)
   return { address, key: key.toUpperCase() }
 }
 
@@ -59,12 +59,12 @@ export class Onions {
     } catch (error) {
       if (!(error instanceof UsageError)) throw error
     }
-    throw new CliError(`${path}: it holds no key of that onion service`, {
-      hint: 'it is left as it is; `asfaleia onion add` writes another',
+    throw new CliError(`${path}: it does not hold a client key of ${address}`, {
+      hint: 'the file was left untouched; replace it with `asfaleia onion add`',
     })
   }
 
-  /** Addresses that there are keys for. @throws {CliError} */
+  /** Lists the addresses that have a stored key. @throws {CliError} */
   async list(): Promise<string[]> {
     try {
       return (await readdir(this.#folder)).filter((name) => isOnion(name)).toSorted()
@@ -80,25 +80,28 @@ export class Onions {
     await writeWhole(this.path(key.address), `${formatOnionKey(key)}\n`, { replace: true })
   }
 
-  /** @throws {CliError} where there is none */
+  /** @throws {CliError} if there is no such key, or it cannot be removed */
   async remove(address: string): Promise<void> {
     try {
       await rm(this.path(address))
     } catch (error) {
       throw new CliError(
-        systemCode(error) === 'ENOENT' ? 'there is no key for that onion service' : `cannot remove it: ${systemReason(error)}`,
+        systemCode(error) === 'ENOENT'
+          ? `there is no key for the onion service ${address}`
+          : `cannot remove ${this.path(address)}: ${systemReason(error)}`,
+        { hint: '`asfaleia onion list` shows the services that you have keys for' },
       )
     }
   }
 
-  /** The file of its key: a line as tor has it. */
+  /** The file of the key: one line, in tor's format. */
   path(address: string): string {
     return join(this.#folder, address)
   }
 }
 
 /**
- * ONION_CLIENT_AUTH_ADD of control-spec.txt, at the first control port that takes it.
+ * Sends ONION_CLIENT_AUTH_ADD (control-spec.txt) to each control port until one accepts it.
  * @returns whether one did
  */
 export async function handToTor({ address, key }: OnionKey, controls: readonly Address[]): Promise<boolean> {
@@ -106,7 +109,7 @@ export async function handToTor({ address, key }: OnionKey, controls: readonly A
   return tellTor(`ONION_CLIENT_AUTH_ADD ${address.replace(/\.onion$/, '')} x25519:${blob}`, controls)
 }
 
-/** ONION_CLIENT_AUTH_REMOVE. @returns whether a tor took it */
+/** Sends ONION_CLIENT_AUTH_REMOVE. @returns whether a tor accepted it */
 export function takeFromTor(address: string, controls: readonly Address[]): Promise<boolean> {
   return tellTor(`ONION_CLIENT_AUTH_REMOVE ${address.replace(/\.onion$/, '')}`, controls)
 }

@@ -1,6 +1,6 @@
 /**
- * Who acts: the options of the command line before what the profile says, and the key unlocked. A command that is told enough
- * does without a profile.
+ * Opens the profile for a command: its settings, overridden by the command line, and the unlocked identity. A command
+ * whose options name everything it needs works without a profile.
  */
 import type { Identity } from '../../client/format/identity.ts'
 import { parseEndpoint } from '../../transport/address.ts'
@@ -14,7 +14,7 @@ import { UsageError } from '../program/error.ts'
 import type { Io } from '../program/io.ts'
 
 export interface Profile extends Settings {
-  /** Where what is kept is kept; nothing is where there is none. */
+  /** The folder of the profile; without it the client stores nothing. */
   readonly home?: Home
   readonly identity: Identity
   readonly book: Book
@@ -24,7 +24,7 @@ export interface Profile extends Settings {
   readonly timeout?: number
 }
 
-/** The options of the commands that act for somebody. */
+/** The options of commands that act with the user's identity. */
 export interface Given {
   readonly relay?: readonly string[]
   readonly key?: string
@@ -33,12 +33,12 @@ export interface Given {
   readonly timeout?: string
 }
 
-const FIRST_RUN = '`asfaleia me --name NAME --relay ADDRESS` makes a profile'
+const FIRST_RUN = 'make a profile with `asfaleia me --name NAME --relay ADDRESS`'
 
 /**
- * The options and the profile, checked, and the key unlocked.
- * @throws {CliError} where neither says which key
- * @throws {UsageError} where an option is none
+ * Checks the options, reads the profile and unlocks the key.
+ * @throws {CliError} if a file cannot be read
+ * @throws {UsageError} if an option is wrong, or neither it nor the profile names a key
  */
 export async function openProfile(io: Io, given: Given): Promise<Profile> {
   const home = findHome(io.env)
@@ -47,13 +47,15 @@ export async function openProfile(io: Io, given: Given): Promise<Profile> {
   if (key === undefined) throw new UsageError('--key is missing, and there is no profile yet', { hint: FIRST_RUN })
   const relays = given.relay === undefined ? settings.relays : checkGiven(given.relay)
   const seconds = given.timeout === undefined ? undefined : Number(given.timeout)
-  if (seconds !== undefined && !(seconds > 0 && seconds <= 86_400)) throw new UsageError('--timeout wants a number of seconds')
+  if (seconds !== undefined && !(seconds > 0 && seconds <= 86_400))
+    throw new UsageError(`--timeout ${given.timeout}: expected a number of seconds, at most 86400`)
   const { socks: kept, ...rest } = settings
   const socks = given.socks ?? (isUnderTorsocks(io.env) ? 'off' : io.env['ASFALEIA_SOCKS'] || kept)
   try {
     if (socks !== undefined && socks !== 'off') parseEndpoint(socks, 9050)
   } catch {
-    throw new UsageError('--socks, ASFALEIA_SOCKS and `socks` of the profile want HOST:PORT or off')
+    const source = given.socks === undefined ? 'ASFALEIA_SOCKS, or `socks` of the profile' : '--socks'
+    throw new UsageError(`${source}: "${socks}" is not an address`, { hint: 'expected HOST:PORT, or off' })
   }
   const book = (await home?.openBook(relays)) ?? Book.empty(relays.some(isLocal))
   const groups = (await home?.openGroups()) ?? Groups.empty()
@@ -66,7 +68,7 @@ export async function openProfile(io: Io, given: Given): Promise<Profile> {
     book,
     groups,
     sign: given.sign === true,
-    // What was made for the profile's key is no other's.
+    // The encryption key in the profile belongs to the profile's key alone.
     identity: home !== undefined && key === settings.key ? await home.completeIdentity(identity, false) : identity,
     ...(home !== undefined && { home }),
     ...(socks !== undefined && { socks }),
@@ -74,10 +76,7 @@ export async function openProfile(io: Io, given: Given): Promise<Profile> {
   }
 }
 
-/**
- * torsocks answers for the system's connect and getaddrinfo, and maps onion names to addresses of its
- * own; a SOCKS handshake of ours would go to tor twice.
- */
+/** torsocks replaces connect and getaddrinfo; a SOCKS handshake on top of it would go through tor twice. */
 function isUnderTorsocks(env: Io['env']): boolean {
   return env['LD_PRELOAD']?.includes('torsocks') === true
 }

@@ -1,6 +1,6 @@
 /**
- * What outlives a client's process, where that is switched on: the tags of messages that came, and the outbox, encrypted
- * to oneself. One process has the outbox at a time.
+ * The client's state on the disk, if switched on: the tags of received messages, and the outbox, which is encrypted to
+ * the user's own key. Only one process at a time has the outbox.
  */
 import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
@@ -15,25 +15,25 @@ import { makeFolder, writeWhole } from '../disk/file.ts'
 import { systemCode, systemReason } from '../disk/system.ts'
 import { CliError } from '../program/error.ts'
 
-/** The file `seen` of the folder. */
+/** Opens the file `seen` of the folder. */
 export function openSeen(folder: string): SeenStore {
   const path = join(folder, 'seen')
   return {
     load: () => readBytes(path),
     async append(line) {
       try {
-        // It is there: `load` and `replace` came before. A new one would lack its first line.
+        // Without O_CREAT: `load` and `replace` made the file, and a new one would lack the first line.
         await using file = await open(path, constants.O_WRONLY | constants.O_APPEND)
         const { size } = await file.stat()
         try {
           await file.appendFile(line)
         } catch (error) {
-          // Half a line would be the beginning of the next one.
+          // The next line would join a half-written one.
           await file.truncate(size).catch(() => {})
           throw error
         }
       } catch (error) {
-        throw new CliError(`cannot write ${path}: ${systemReason(error)}`, { hint: 'the message waits still; it comes again' })
+        throw new CliError(`cannot write ${path}: ${systemReason(error)}`, { hint: 'the message stays at the relay and will come again' })
       }
     },
     async replace(text) {
@@ -44,11 +44,11 @@ export function openSeen(folder: string): SeenStore {
 }
 
 export interface LockedOutbox extends OutboxStore {
-  /** Others may have it from now on. */
+  /** Removes the lock. */
   release(): Promise<void>
 }
 
-/** The file `outbox.age` of the folder, for this process alone. @throws {CliError} where another one has it */
+/** Opens and locks the file `outbox.age` of the folder. @throws {CliError} if another process has it */
 export async function openOutbox(folder: string, identity: Identity): Promise<LockedOutbox> {
   const path = join(folder, 'outbox.age')
   await makeFolder(folder)
@@ -60,8 +60,8 @@ export async function openOutbox(folder: string, identity: Identity): Promise<Lo
       if (sealed === undefined) return []
       const entries = decodeEntries(await openSealed(identity, sealed))
       if (entries === undefined)
-        throw new CliError(`${path}: it is not what this program wrote, or not for this key`, {
-          hint: 'it is left as it is; move it away to go on without it',
+        throw new CliError(`${path}: the file is damaged, or encrypted to another key`, {
+          hint: 'it was left untouched; to continue without it, move it away',
         })
       return entries
     },
@@ -74,20 +74,20 @@ export async function openOutbox(folder: string, identity: Identity): Promise<Lo
 }
 
 /**
- * The lock holds its owner's process id, and when that process was started, where the system says it: after a start of
- * the machine another program has the id. One of a process that died is nobody's.
+ * Takes the lock. It holds the owner's process id and, if the system reports it, the time that process started: after a
+ * reboot another program may have the same id. A lock left by a dead process is stale and may be taken.
  */
 async function takeLock(path: string): Promise<void> {
   const ours = `${process.pid} ${(await readStart(process.pid)) ?? ''}\n`
   for (let tries = 1; ; tries++) {
     try {
-      // Never half written: who finds it can say whose it is.
+      // Atomic: a process that finds the lock can always read its owner.
       return await writeWhole(path, ours, { replace: false })
     } catch (error) {
       const found = await readBytes(path)
       const [id, start] = found?.toString().trim().split(' ') ?? []
       if (await isAnother(Number(id), start))
-        throw new CliError('another asfaleia has the outbox', { hint: `process ${id}; end it, or send without --outbox` })
+        throw new CliError(`another asfaleia, process ${id}, is using the outbox`, { hint: 'stop it, or send without --outbox' })
       if (tries === LOCK_TRIES) throw error
       if (found !== undefined) await takeAway(path, found)
     }
@@ -96,7 +96,7 @@ async function takeLock(path: string): Promise<void> {
 
 const LOCK_TRIES = 5
 
-/** Of several who found the same lock of a dead process one moves it; who moved another's lock by that puts it back. */
+/** Removes a stale lock. Of several processes that found it, one moves it aside; a process that moved a newer lock puts it back. */
 async function takeAway(path: string, found: Buffer): Promise<void> {
   const aside = `${path}.${randomBytes(8).toString('hex')}`
   try {
@@ -115,7 +115,10 @@ async function isAnother(pid: number, start: string | undefined): Promise<boolea
   return now === undefined || now === start
 }
 
-/** proc(5), /proc/PID/stat: the 22nd field, and the second may hold spaces. Ticks of a clock since the machine's start. */
+/**
+ * Reads the start time of a process, in clock ticks since boot: the 22nd field of /proc/PID/stat (proc(5)). The second
+ * field may contain spaces.
+ */
 async function readStart(pid: number): Promise<string | undefined> {
   const text = await readFile(`/proc/${pid}/stat`, 'latin1').catch(() => undefined)
   return text?.slice(text.lastIndexOf(')') + 2).split(' ')[19]
@@ -156,7 +159,7 @@ function encodeEntries(entries: readonly OutboxEntry[]): Uint8Array {
   return Buffer.from(`${FORM}\n${lines.join('')}`)
 }
 
-/** What {@link encodeEntries} wrote: nobody else can have encrypted it to us without our knowing the difference, so its form is checked. */
+/** Decodes the text of {@link encodeEntries}. Checks its form, since anyone can encrypt a file to the user's key. */
 function decodeEntries(text: Uint8Array | undefined): OutboxEntry[] | undefined {
   const [form, ...lines] = text === undefined ? [] : Buffer.from(text).toString().split('\n')
   if (form !== FORM || lines.pop() !== '') return undefined

@@ -326,7 +326,7 @@ describe('what comes', () => {
     await until(() => front.state?.conversations.length === 3)
     front.type('/to strangers')
     front.type('/add')
-    await shows('bob is known by another key')
+    await shows('your contact "bob" has another key')
     expect(alice!.people.book.list()).toHaveLength(2)
   })
 })

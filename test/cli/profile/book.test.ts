@@ -132,7 +132,7 @@ describe('what is never taken in silence', () => {
     }
     expect(read('Bob')).toBe(before)
     expect(await book.add({ card: await cardOf(eve, 'Bob') }, 'Eve')).toMatchObject({ kind: 'added', contact: { name: 'Eve' } })
-    await expect(book.rename(book.need('Eve'), 'bob')).rejects.toThrow('called Bob already')
+    await expect(book.rename(book.need('Eve'), 'bob')).rejects.toThrow('already a contact "Bob"')
   })
 
   test('an older card', async () => {
@@ -150,7 +150,7 @@ describe('what is never taken in silence', () => {
       kind: 'unchanged',
       contact: { relays: ['localhost'] },
     })
-    await expect(book.add({ card: await cardOf(bob, 'Bob', NOW + 1) }, 'Robert')).rejects.toThrow('known as Bob')
+    await expect(book.add({ card: await cardOf(bob, 'Bob', NOW + 1) }, 'Robert')).rejects.toThrow('key of your contact "Bob"')
   })
 })
 
@@ -178,19 +178,19 @@ test.each([
 describe('a broken disk is named, and nothing is lost', () => {
   test.each<[string, (path: string, text: string) => void, RegExp]>([
     ['half-written', (path, text) => writeFileSync(path, text.slice(0, 300)), /the end of the card is missing/],
-    ['changed', (path, text) => writeFileSync(path, text.replace('localhost', 'localhost:1')), /not as it was signed/],
-    ['empty', (path) => writeFileSync(path, ''), /neither a card nor one key/],
+    ['changed', (path, text) => writeFileSync(path, text.replace('localhost', 'localhost:1')), /the signature does not match/],
+    ['empty', (path) => writeFileSync(path, ''), /must hold a card, or exactly one `key` line/],
     ['not text', (path) => writeFileSync(path, Buffer.of(0xff, 0xfe)), /not UTF-8 text/],
     ['too large', (path) => writeFileSync(path, 'x'.repeat(70_000)), /larger than 65536 bytes/],
     ['a folder', (path) => mkdirSync(path), /it is a folder/],
-    ['two keys', (path) => writeFileSync(path, 'key: a\nkey: b\n'), /neither a card nor one key/],
+    ['two keys', (path) => writeFileSync(path, 'key: a\nkey: b\n'), /must hold a card, or exactly one `key` line/],
     ['a key that is none', (path) => writeFileSync(path, 'key: ssh-ed25519 AAAA\n'), /malformed/],
     [
       'a relay that is none',
       (path) => writeFileSync(path, `key: ${'ssh-ed25519 '}${Buffer.from(bob.key.blob).toString('base64')}\nrelay: a b\n`),
       /address/,
     ],
-    ['a time that is none', (path, text) => writeFileSync(path, `${text}added: yesterday\n`), /`added` is no time/],
+    ['a time that is none', (path, text) => writeFileSync(path, `${text}added: yesterday\n`), /`added` must be one time/],
     ['a link that leads nowhere further', (path) => symlinkSync(path, path), /symbolic link/],
   ])('%s', async (_name, damage, problem) => {
     const { text } = await cardOf(bob, 'Bob')

@@ -177,7 +177,7 @@ describe('a key in ssh-agent', () => {
     const env = { SSH_AUTH_SOCK: agent.path }
     expect(await refusal('agent', env)).toMatchObject({
       message: 'the SSH agent holds no key, or is locked',
-      hint: '`ssh-add FILE` adds one, `ssh-add -X` unlocks',
+      hint: 'add one with `ssh-add FILE`, or unlock the agent with `ssh-add -X`',
     })
     const [one, two] = ['one', 'two'].map((name) => makeKey(folder, name, ['-t', 'ed25519']))
     for (const key of [one!, two!]) agent.add(['-q', key.path])
@@ -188,7 +188,7 @@ describe('a key in ssh-agent', () => {
     expect(await refusal(`agent:${fingerprint(alice.line)}`, env)).toMatchObject({
       message: 'the SSH agent does not hold that key, or is locked',
     })
-    expect((await refusal(`${alice.file}.pub`, env)).hint).toContain('or give the file without .pub')
+    expect((await refusal(`${alice.file}.pub`, env)).hint).toContain("or name the private key's file, without .pub")
 
     const identity = await loadIdentity(`agent:${fingerprint(one!.line)}`, createTestIo(env))
     using client = await connectRelay({ relay: relay.address, identity })
@@ -314,7 +314,7 @@ describe('no agent', () => {
       message: 'what answers there does not speak as an SSH agent does',
     })
     const weak = await startFakeAgent((request) => answer(request, buildBlob('ssh-dss', 1n, 1n, 1n, 1n), () => Buffer.alloc(0)))
-    expect((await refusal('agent', { SSH_AUTH_SOCK: weak })).message).toBe('the SSH agent holds no key that can be used here')
+    expect((await refusal('agent', { SSH_AUTH_SOCK: weak })).message).toBe('the SSH agent holds no key that Asfaleia can use')
   })
 })
 

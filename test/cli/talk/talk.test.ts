@@ -208,14 +208,14 @@ describe('a message', () => {
     writeFileSync(lock, `${process.ppid}\n`)
     expect(await as('Alice', ['send', 'bob', 'x', '--outbox'])).toMatchObject({
       code: 1,
-      err: expect.stringContaining('another asfaleia has the outbox') as string,
+      err: expect.stringContaining('is using the outbox') as string,
     })
     // A process that died has nothing.
     writeFileSync(lock, '999999999\n')
     writeFileSync(join(home('Alice'), 'state/outbox.age'), 'mine')
     expect(await as('Alice', ['send', 'bob', 'x', '--outbox'])).toMatchObject({
       code: 1,
-      err: expect.stringMatching(/outbox\.age: it is not what this program wrote/) as string,
+      err: expect.stringMatching(/outbox\.age: the file is damaged/) as string,
     })
     expect(readFileSync(join(home('Alice'), 'state/outbox.age'), 'utf8')).toBe('mine')
     expect(readdirSync(join(home('Alice'), 'state'))).toEqual(['outbox.age'])
