@@ -1,31 +1,33 @@
 /**
- * The memory that payloads lie in: slabs filled from front to back like a log, so that a payload
- * costs its own length and eight bytes whatever its size. Erasing overwrites at once; a slab that
- * holds nothing more is used again or given back, and sparse slabs are emptied into the current one
- * (log-structured storage with a cleaner, Rosenblum and Ousterhout 1992). Knows nothing of mailboxes.
+ * The memory of payloads: slabs that fill from front to back like a log, so that a payload of any size costs its own
+ * length and eight bytes. Erasing overwrites at once. An empty slab is reused or given back, and a cleaner moves the
+ * payloads of sparse slabs into the current one (log-structured storage, Rosenblum and Ousterhout 1992). Knows nothing
+ * of mailboxes.
  */
 
 export const SLAB_BYTES = 1 << 20
-/** Owner and length stand before each payload, so that the cleaner can walk a slab. */
+/** Each payload has a header, its owner and its length, so that the cleaner can walk a slab. */
 const HEADER_BYTES = 8
-/** Slabs kept for the next load: allocating large buffers is slow in Node 24 and later (nodejs/node#60423). */
+/** Empty slabs kept for reuse: allocating large buffers is slow in Node 24 and later (nodejs/node#60423). */
 const SPARE_SLABS = 2
-/** Slabs that need not be dense, so that a small relay never cleans. */
+/** Holes of this many slabs are always allowed, so that a small relay never cleans. */
 const FREE_SLABS = 4
-const NOBODY = 0xffff_ffff
+/** The owner of an erased payload. */
+const NO_OWNER = 0xffff_ffff
 
 interface Slab {
   readonly buffer: ArrayBuffer
   readonly bytes: Uint8Array
-  /** The same, as what copies without a view. */
+  /** The same memory. `Buffer.copy` copies a part of it without a view. */
   readonly source: Buffer
   readonly words: Uint32Array
-  /** Where the next payload goes, and how many of the bytes before it are in use. */
+  /** The place of the next payload. */
   head: number
+  /** Bytes before `head` that are in use. */
   live: number
 }
 
-/** Bytes that a payload of `length` takes in the arena. */
+/** Returns the bytes that a payload of `length` bytes takes in the arena. */
 export function footprint(length: number): number {
   return HEADER_BYTES + ((length + 7) & ~7)
 }
@@ -39,7 +41,7 @@ export class Arena {
   #capacity = 0
   #live = 0
 
-  /** `moved` is told where an owner's payload lies after the cleaner moved it. */
+  /** @param moved called with the new position when the cleaner has moved a payload */
   constructor(moved: (owner: number, position: number) => void) {
     this.#moved = moved
   }
@@ -49,14 +51,17 @@ export class Arena {
     return this.#live
   }
 
-  /** Bytes of memory taken, spare slabs included. */
+  /** Bytes of memory allocated, spare slabs included. */
   get reserved(): number {
     return this.#capacity + this.#spare.length * SLAB_BYTES
   }
 
   /**
-   * Copies the payload in and gives its position, a uint32 in units of eight bytes.
-   * `owner` is a uint32 of the caller's. @throws RangeError for a payload larger than a slab
+   * Copies a payload in.
+   *
+   * @param owner any uint32; `moved` gets it back
+   * @returns the payload's position, a uint32 in units of eight bytes
+   * @throws {RangeError} if the payload does not fit into a slab
    */
   store(owner: number, payload: Uint8Array): number {
     const need = footprint(payload.length)
@@ -73,7 +78,7 @@ export class Arena {
     return this.#current * (SLAB_BYTES / 8) + at / 8
   }
 
-  /** The payload at a position: a view, good until the next call that changes the arena. */
+  /** Returns a view of the payload at a position, good until the next call that changes the arena. */
   read(position: number): Uint8Array {
     const slab = this.#slabs[Math.floor(position / (SLAB_BYTES / 8))]!
     const at = (position % (SLAB_BYTES / 8)) * 8
@@ -81,7 +86,7 @@ export class Arena {
     return slab.bytes.subarray(start, start + slab.words[(at >> 2) + 1]!)
   }
 
-  /** Where the payload at a position lies, good until the next call that changes the arena: no view is made. */
+  /** Writes the place of a payload into `into`, good until the next call that changes the arena. Makes no view. */
   find(position: number, into: { bytes: Buffer; start: number; end: number }): void {
     const slab = this.#slabs[Math.floor(position / (SLAB_BYTES / 8))]!
     const at = (position % (SLAB_BYTES / 8)) * 8
@@ -90,13 +95,13 @@ export class Arena {
     into.end = into.start + slab.words[(at >> 2) + 1]!
   }
 
-  /** Of the payload at a position. */
+  /** Returns the length of the payload at a position, in bytes. */
   length(position: number): number {
     const slab = this.#slabs[Math.floor(position / (SLAB_BYTES / 8))]!
     return slab.words[(position % (SLAB_BYTES / 8)) * 2 + 1]!
   }
 
-  /** Overwrites the payload with zeros and frees its place. */
+  /** Overwrites a payload with zeros and frees its place. */
   erase(position: number): void {
     this.#clear(position)
     if (this.#isSparse()) this.#clean()
@@ -109,7 +114,7 @@ export class Arena {
     const length = slab.words[(at >> 2) + 1]!
     const need = footprint(length)
     slab.bytes.fill(0, at + HEADER_BYTES, at + HEADER_BYTES + length)
-    slab.words[at >> 2] = NOBODY
+    slab.words[at >> 2] = NO_OWNER
     slab.live -= need
     this.#live -= need
     if (slab.live > 0) return
@@ -117,7 +122,7 @@ export class Arena {
     else this.#release(number, slab)
   }
 
-  /** More than half of the memory is holes. */
+  /** Whether more than half of the memory is holes. */
   #isSparse(): boolean {
     return this.#capacity > this.#live * 2 + FREE_SLABS * SLAB_BYTES
   }
@@ -135,11 +140,11 @@ export class Arena {
     this.#capacity -= SLAB_BYTES
     slab.head = 0
     if (this.#spare.length < SPARE_SLABS) this.#spare.push(slab)
-    // Freed now: a relay that has nothing to do collects no garbage.
+    // Frees the memory now: in an idle relay the garbage collector does not run.
     else slab.buffer.transfer(0)
   }
 
-  /** Moves what lives in the sparsest slab to the current one. One slab a call bounds the pause. */
+  /** Moves the payloads of the sparsest slab to the current one. One slab a call bounds the pause. */
   #clean(): void {
     let sparsest = -1
     let least = SLAB_BYTES
@@ -154,7 +159,7 @@ export class Arena {
     const end = slab.head
     for (let at = 0; at < end && slab.live > 0; at += footprint(slab.words[(at >> 2) + 1]!)) {
       const owner = slab.words[at >> 2]!
-      if (owner === NOBODY) continue
+      if (owner === NO_OWNER) continue
       const position = sparsest * (SLAB_BYTES / 8) + at / 8
       this.#moved(owner, this.store(owner, this.read(position)))
       this.#clear(position)
