@@ -27,7 +27,7 @@ export async function probe(name: string, proxy: Address, signal: AbortSignal): 
     socket = await connectTarget(target, route, { timeout: CONNECT_MS, signal })
     return await greet(socket, target.name, AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]))
   } catch (error) {
-    return { reached: false, problem: error instanceof ConnectError ? error.code : 'no-answer' }
+    return { reached: false, problem: error instanceof ConnectError && error.code !== 'onion-needs-tor' ? error.code : 'no-answer' }
   } finally {
     socket?.destroy()
   }

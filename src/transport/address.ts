@@ -32,8 +32,10 @@ export type ConnectCode =
   | 'onion-unreachable'
   /** The onion service wants client authorization that Tor does not have. */
   | 'onion-locked'
-  /** Not an onion address at all. */
+  /** Tor does not accept the onion address. */
   | 'onion-malformed'
+  /** An onion address without a way through Tor: it was neither resolved nor dialled. */
+  | 'onion-needs-tor'
   /** The host is there and nobody listens at the port. */
   | 'relay-down'
   | 'unreachable'
@@ -62,24 +64,41 @@ export function parseTarget(text: string): Target {
   if (host === 'localhost' || host === '::1' || LOOPBACK.test(host)) {
     return { kind: 'loopback', host, port, name: 'localhost' }
   }
-  if (host.endsWith('.onion') && !isOnion(host)) throw new TypeError('that onion address is mistyped: its checksum is wrong')
   return { kind: 'name', host, port, name: host }
 }
 
+/** Characters that IDNA (UTS 46) maps to the dot between two labels. */
+const DOTS = /[\u{3002}\u{FF0E}\u{FF61}]/gu
+
 /**
- * Reads `HOST[:PORT]`, in lower case, without the brackets of an IPv6 address.
- * @throws {TypeError} with a line of text for people, without what was given.
+ * Reads `HOST[:PORT]` and normalizes the host: lower case, plain dots, no brackets around an IPv6 address, and no dot at
+ * the end. A dot at the end would make Tor take an onion address for an ordinary name, and ask an exit relay for it.
+ * @throws {TypeError} with a line of text for people, without the given text
  */
 export function parseEndpoint(text: string, defaultPort: number): Endpoint {
-  const match = /^(?:\[(?<six>[0-9a-f:.]{2,45})\]|(?<host>[a-z0-9](?:[a-z0-9._-]{0,252})))(?::(?<port>[0-9]{1,5}))?$/.exec(
-    text.toLowerCase(),
+  const match = /^(?:\[(?<six>[0-9a-f:.]{2,45})\]|(?<host>[a-z0-9](?:[a-z0-9._-]{0,252}?))\.?)(?::(?<port>[0-9]{1,5}))?$/.exec(
+    text.replace(DOTS, '.').toLowerCase(),
   )
   const six = match?.groups?.['six']
   const host = six ?? match?.groups?.['host']
   const port = Number(match?.groups?.['port'] ?? defaultPort)
   if (host === undefined || (six !== undefined && !URL.canParse(`http://[${six}]`)) || port < 1 || port > 65_535)
-    throw new TypeError('an address is HOST[:PORT]')
+    throw new TypeError('expected an address of the form HOST[:PORT]')
+  if (six === undefined && host.split('.').includes('')) throw new TypeError('a host name must not have an empty part between two dots')
+  if (isOnionDomain(host) && !isOnion(host)) throw new TypeError(describeBadOnion(host))
   return { host, port }
+}
+
+/** Whether the host is a name below `.onion`: only Tor may see it (RFC 7686). `host` is normalized, as by {@link parseEndpoint}. */
+export function isOnionDomain(host: string): boolean {
+  return host === 'onion' || host.endsWith('.onion')
+}
+
+function describeBadOnion(host: string): string {
+  const label = host.split('.').at(-2) ?? ''
+  if (/^[a-z2-7]{16}$/.test(label))
+    return 'that is a version 2 onion address, which Tor no longer supports: ask for the address of 56 letters'
+  return 'that onion address is mistyped: its checksum is wrong'
 }
 
 /** Whether it is an onion address: rend-spec-v3, ONIONADDRESS: key, checksum and version 3 in base32; subdomains are allowed. */

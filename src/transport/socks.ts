@@ -6,15 +6,17 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
-import { type ConnectCode, ConnectError, type Endpoint, type Target } from './address.ts'
+import { type ConnectCode, ConnectError, type Endpoint, isOnionDomain, type Target } from './address.ts'
 
 export const DEFAULT_SOCKS: Endpoint = Object.freeze({ host: '127.0.0.1', port: 9050 })
 
 /** The way to a target that is neither loopback nor a unix socket. */
 export type Route =
   | { readonly kind: 'socks'; readonly proxy: Endpoint | { readonly path: string }; readonly isolation: Isolation }
-  /** The system's own connect, for use under torsocks or behind a transparent proxy. */
+  /** The system resolves and connects. Onion addresses are refused. */
   | { readonly kind: 'direct' }
+  /** The system resolves and connects, and the user states that Tor answers: torsocks is loaded, or a transparent proxy is set up. */
+  | { readonly kind: 'transparent' }
 
 /** Tor puts streams with different SOCKS credentials on different circuits. */
 export interface Isolation {
@@ -44,6 +46,9 @@ export async function connectTarget(target: Target, route: Route, options: { tim
       case 'name':
         switch (route.kind) {
           case 'direct':
+            if (isOnionDomain(target.host)) throw new ConnectError('onion-needs-tor')
+            return await open({ host: target.host, port: target.port }, signal)
+          case 'transparent':
             return await open({ host: target.host, port: target.port }, signal)
           case 'socks':
             return await openSocks(target, route, signal)

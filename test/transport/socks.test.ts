@@ -1,9 +1,10 @@
+import dns from 'node:dns'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { type AddressInfo, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import { parseEndpoint, parseTarget } from '../../src/transport/address.ts'
 import { connectTarget, createIsolation, type Route } from '../../src/transport/socks.ts'
 import { type SocksServer, startSocksServer } from '../support/socks-server.ts'
@@ -16,6 +17,14 @@ describe('parseTarget', () => {
     [`${ONION}`, { kind: 'name', host: ONION, port: 3308, name: ONION }],
     [`${ONION.toUpperCase()}:80`, { kind: 'name', host: ONION, port: 80, name: ONION }],
     [`sub.${ONION}`, { kind: 'name', host: `sub.${ONION}`, port: 3308, name: `sub.${ONION}` }],
+    [`${ONION}.`, { kind: 'name', host: ONION, port: 3308, name: ONION }],
+    [`${ONION.toUpperCase()}.:80`, { kind: 'name', host: ONION, port: 80, name: ONION }],
+    [`www.${ONION}.`, { kind: 'name', host: `www.${ONION}`, port: 3308, name: `www.${ONION}` }],
+    ...['\u{3002}', '\u{FF0E}', '\u{FF61}'].flatMap((dot): [string, object][] => [
+      [ONION.replace('.', dot), { kind: 'name', host: ONION, port: 3308, name: ONION }],
+      [`${ONION}${dot}`, { kind: 'name', host: ONION, port: 3308, name: ONION }],
+    ]),
+    ['relay.example.', { kind: 'name', host: 'relay.example', port: 3308, name: 'relay.example' }],
     ['Relay.Example:1', { kind: 'name', host: 'relay.example', port: 1, name: 'relay.example' }],
     ['localhost', { kind: 'loopback', host: 'localhost', port: 3308, name: 'localhost' }],
     ['127.0.0.1:65535', { kind: 'loopback', host: '127.0.0.1', port: 65_535, name: 'localhost' }],
@@ -46,6 +55,13 @@ describe('parseTarget', () => {
     `${ONION.slice(1)}`,
     ONION.replace('2g', '2h'),
     'tooshort.onion',
+    `${ONION}..`,
+    `.${ONION}`,
+    `www..${ONION}`,
+    `${ONION.replace('2g', '2h')}.`,
+    `${ONION.replace('2g', '2h')}\u{3002}`,
+    'relay.example..',
+    '.',
     '\u{2100}.example',
   ])('refuses %j without repeating it in the error', (text) => {
     expect(() => parseTarget(text)).toThrow(TypeError)
@@ -172,4 +188,45 @@ describe('connectTarget', () => {
     mute.close()
     await once(mute, 'close')
   })
+})
+
+describe('the resolver of the system', () => {
+  /** Answers nothing, and notes the names that it was asked for. */
+  function watchResolver(): string[] {
+    const asked: string[] = []
+    vi.spyOn(dns, 'lookup').mockImplementation(((host: string, _options: object, done: (error: Error) => void) => {
+      asked.push(host)
+      done(new Error('nothing is resolved in this test'))
+    }) as typeof dns.lookup)
+    return asked
+  }
+  afterEach(() => vi.restoreAllMocks())
+
+  test.each([ONION, `${ONION}.`, `www.${ONION}`, ONION.toUpperCase(), `${ONION}\u{FF61}`])(
+    'gets no onion address on a direct route: %s',
+    async (host) => {
+      const asked = watchResolver()
+      const dialled = connectTarget(parseTarget(host), { kind: 'direct' }, { timeout: 1_000 })
+      await expect(dialled).rejects.toMatchObject({ code: 'onion-needs-tor' })
+      expect(asked).toEqual([])
+    },
+  )
+
+  test('gets the address if the user names a transparent proxy, without a dot at its end', async () => {
+    const asked = watchResolver()
+    const dialled = connectTarget(parseTarget(`${ONION}.`), { kind: 'transparent' }, { timeout: 1_000 })
+    await expect(dialled).rejects.toMatchObject({ code: 'unreachable' })
+    expect(asked).toEqual([ONION])
+  })
+
+  test.each(['direct', 'transparent'] as const)('gets no name that ends in a dot: %s', async (kind) => {
+    const asked = watchResolver()
+    const dialled = connectTarget(parseTarget('relay.example.'), { kind }, { timeout: 1_000 })
+    await expect(dialled).rejects.toMatchObject({ code: 'unreachable' })
+    expect(asked).toEqual(['relay.example'])
+  })
+})
+
+test('names a version 2 address for what it is', () => {
+  expect(() => parseTarget('expyuzz4wqqyqhjn.onion')).toThrow('version 2 onion address, which Tor no longer supports')
 })

@@ -3,6 +3,7 @@
  * whose options name everything it needs works without a profile.
  */
 import type { Identity } from '../../client/format/identity.ts'
+import { isTorsocksLoaded, usesProxy } from '../../client/wire/dial.ts'
 import { parseEndpoint } from '../../transport/address.ts'
 import { checkGiven, isLocal } from './address.ts'
 import { Book } from './book.ts'
@@ -50,12 +51,13 @@ export async function openProfile(io: Io, given: Given): Promise<Profile> {
   if (seconds !== undefined && !(seconds > 0 && seconds <= 86_400))
     throw new UsageError(`--timeout ${given.timeout}: expected a number of seconds, at most 86400`)
   const { socks: kept, ...rest } = settings
-  const socks = given.socks ?? (isUnderTorsocks(io.env) ? 'off' : io.env['ASFALEIA_SOCKS'] || kept)
+  // torsocks would send our own SOCKS handshake to Tor a second time.
+  const socks = given.socks ?? (isTorsocksLoaded() ? 'torsocks' : io.env['ASFALEIA_SOCKS'] || kept)
   try {
-    if (socks !== undefined && socks !== 'off') parseEndpoint(socks, 9050)
+    if (socks !== undefined && usesProxy(socks)) parseEndpoint(socks, 9050)
   } catch {
     const source = given.socks === undefined ? 'ASFALEIA_SOCKS, or `socks` of the profile' : '--socks'
-    throw new UsageError(`${source}: "${socks}" is not an address`, { hint: 'expected HOST:PORT, or off' })
+    throw new UsageError(`${source}: "${socks}" is not an address`, { hint: 'expected HOST:PORT, off, torsocks or transparent' })
   }
   const book = (await home?.openBook(relays)) ?? Book.empty(relays.some(isLocal))
   const groups = (await home?.openGroups()) ?? Groups.empty()
@@ -74,9 +76,4 @@ export async function openProfile(io: Io, given: Given): Promise<Profile> {
     ...(socks !== undefined && { socks }),
     ...(seconds !== undefined && { timeout: seconds * 1_000 }),
   }
-}
-
-/** torsocks replaces connect and getaddrinfo; a SOCKS handshake on top of it would go through tor twice. */
-function isUnderTorsocks(env: Io['env']): boolean {
-  return env['LD_PRELOAD']?.includes('torsocks') === true
 }

@@ -5,6 +5,7 @@
  */
 import { type Address, parseAddress } from '../../config/value.ts'
 import { RelayError, type RelayErrorCode } from '../../client/wire/error.ts'
+import { usesProxy } from '../../client/wire/dial.ts'
 import { authenticate, converse, readTorState } from '../../tor/control.ts'
 import { parseEndpoint } from '../../transport/address.ts'
 import { duration, toCliError } from './refusal.ts'
@@ -83,7 +84,13 @@ export async function askTrouble(controls: readonly Address[]): Promise<TorTroub
  */
 export async function diagnose(error: unknown, io: Io, socks: string | undefined, now: number = Date.now() / 1_000): Promise<unknown> {
   const plain = toCliError(error, io.signal)
-  if (!(error instanceof RelayError) || !(plain instanceof CliError) || !ASKED.includes(error.code) || socks === 'off' || io.signal.aborted)
+  if (
+    !(error instanceof RelayError) ||
+    !(plain instanceof CliError) ||
+    !ASKED.includes(error.code) ||
+    !usesProxy(socks) ||
+    io.signal.aborted
+  )
     return plain
   const trouble = await askTrouble(findControls(io))
   if (trouble === undefined) {

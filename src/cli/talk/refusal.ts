@@ -13,7 +13,7 @@ interface Row {
   readonly passes?: true
 }
 
-const TOR_HINT = 'is tor running? --socks HOST:PORT says where its SOCKS port is, --socks off connects without it'
+const TOR_HINT = 'start tor, or give the address of its SOCKS port: --socks HOST:PORT'
 const ONION_HINT = 'check the address; a new onion service takes a minute to be known, and its relay has to run'
 
 const ROWS: Record<RelayErrorCode, Row> = {
@@ -32,6 +32,11 @@ const ROWS: Record<RelayErrorCode, Row> = {
     hint: 'ask its operator for a key, and give it to tor: `asfaleia onion add -`',
   },
   'onion-malformed': { exit: EXIT.unreachable, text: 'tor says that this is no onion address' },
+  'onion-needs-tor': {
+    exit: EXIT.usage,
+    text: 'an onion address is reached through Tor only, and --socks off leaves Tor out: nothing was resolved or dialled',
+    hint: 'leave out --socks off, run the command under torsocks, or, behind a transparent proxy, give --socks transparent',
+  },
   'relay-down': { exit: EXIT.unreachable, text: 'nobody listens there', hint: 'is the relay running, at that port?', passes: true },
   unreachable: { exit: EXIT.unreachable, text: 'the relay cannot be reached', hint: 'check the address', passes: true },
   'connect-timeout': { exit: EXIT.unreachable, text: 'the relay was not reached in time', passes: true },

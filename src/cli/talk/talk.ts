@@ -1,6 +1,7 @@
 /** What `send`, `get` and `chat` have in common: the options of somebody who talks, and the messenger by a profile. */
 import type { ParseArgsConfig } from 'node:util'
 import { connectRelay } from '../../client/wire/connect.ts'
+import { usesProxy } from '../../client/wire/dial.ts'
 import { fingerprintOf } from '../../client/format/field.ts'
 import type { Contact } from '../../client/messenger/contact.ts'
 import type { Delivery } from '../../client/messenger/delivery.ts'
@@ -26,8 +27,8 @@ export const TALK_OPTIONS = {
 export const TALK_HELP = `  --key KEY             your SSH key, instead of the profile's: its FILE (ASFALEIA_PASSPHRASE_FILE may name a file with its
                         passphrase), \`agent\` or \`agent:SHA256:…\`, or FILE.pub with the private half in the agent
   --sign                prove the key by a signature instead of decrypting
-  --socks HOST:PORT     tor's SOCKS port, 127.0.0.1:9050 by default; also ASFALEIA_SOCKS. \`off\` connects
-                        without it, as is done by itself under torsocks
+  --socks HOST:PORT     tor's SOCKS port, 127.0.0.1:9050 by default; also ASFALEIA_SOCKS. \`off\`: no
+                        proxy, and no onion address; \`transparent\`: a transparent proxy leads to Tor
   --timeout SECONDS     how long a relay may take to be reached, or to answer; 120 and 60 by default
   --json                one JSON object a line on stdout
   -h, --help            this text
@@ -63,7 +64,7 @@ export async function openTalk(
   let isTold = false
   /** Tor's SOCKS port keeps quiet while tor has no network. */
   const tellStart = async (): Promise<void> => {
-    if (isTold || socks === 'off') return
+    if (isTold || !usesProxy(socks)) return
     isTold = true
     const start = await describeStart(io).catch(() => undefined)
     if (start !== undefined) io.stderr.write(`asfaleia: ${start}\n`)
@@ -136,7 +137,9 @@ const SLOW_MS = 10_000
 function createUnlock(home: Home | undefined, io: Io): (relay: string) => Promise<void> {
   return async (relay) => {
     const { host } = relay.startsWith('unix:') ? { host: '' } : parseEndpoint(relay, 3_308)
-    const key = home === undefined || !isOnion(host) ? undefined : await new Onions(home.onionFolder).read(host)
+    // A subdomain is reached by the key of its address.
+    const address = host.split('.').slice(-2).join('.')
+    const key = home === undefined || !isOnion(host) ? undefined : await new Onions(home.onionFolder).read(address)
     if (key !== undefined) await handToTor(key, findControls(io))
   }
 }

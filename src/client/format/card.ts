@@ -7,7 +7,7 @@ import { base64urlnopad, bech32 } from '@scure/base'
 import { parseKeyBlob, type SshKey } from '../../auth/ssh-key.ts'
 import { concat } from '../../auth/ssh-wire.ts'
 import { CodedError } from '../../protocol/coded-error.ts'
-import { DEFAULT_RELAY_PORT, isOnion } from '../../transport/address.ts'
+import { DEFAULT_RELAY_PORT, isOnion, parseEndpoint } from '../../transport/address.ts'
 import { decodeText, encodeText, formatKey, formatTime, isName, parseKey, parseTime } from './field.ts'
 import type { Identity } from './identity.ts'
 import { armor, encodeHeader, isSignedBy, parseHeader, sign, split, versionOf, type Header } from './signed.ts'
@@ -96,10 +96,14 @@ export async function parseCard(textOrLink: string): Promise<Card> {
  * @returns undefined if no card may contain it
  */
 export function normalizeRelay(relay: string): string | undefined {
-  const [, host, port] = /^([a-z0-9.]{1,62})(?::(\d{1,5}))?$/.exec(relay.toLowerCase()) ?? []
-  if (host === undefined || (host !== 'localhost' && !(host.length === 62 && isOnion(host)))) return undefined
-  const number = Number(port ?? DEFAULT_RELAY_PORT)
-  if (number < 1 || number > 65_535) return undefined
+  let endpoint
+  try {
+    endpoint = parseEndpoint(relay, DEFAULT_RELAY_PORT)
+  } catch {
+    return undefined
+  }
+  const { host, port: number } = endpoint
+  if (host !== 'localhost' && !(host.length === 62 && isOnion(host))) return undefined
   return number === DEFAULT_RELAY_PORT ? host : `${host}:${number}`
 }
 

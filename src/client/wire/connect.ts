@@ -12,7 +12,12 @@ export interface ConnectOptions {
   /** `HOST[:PORT]` (port 3308 by default) or `unix:PATH`. Loopback and unix sockets bypass `socks`. */
   readonly relay: string
   readonly identity: Identity
-  /** Tor's SOCKS port, `HOST[:PORT]`; 127.0.0.1:9050 by default. `off` connects directly, for use under torsocks. */
+  /**
+   * Tor's SOCKS port, `HOST[:PORT]`; 127.0.0.1:9050 by default. `off`: the system resolves and connects, and onion
+   * addresses are refused (`onion-needs-tor`) unless torsocks is loaded. `torsocks`: the same, and a TypeError unless
+   * torsocks is loaded. `transparent`: the system resolves and connects, onion addresses too, because a transparent proxy
+   * sends its traffic through Tor.
+   */
   readonly socks?: string
   /**
    * Names a group of connections that may share Tor circuits; 1 to 255 printable characters. Without it the connection

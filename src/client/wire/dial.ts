@@ -2,6 +2,7 @@
  * Dials a relay in Node: a socket, through Tor's SOCKS port unless the relay is local. In a web page `dial.web.ts`
  * replaces this module (package.json, `browser`).
  */
+import { readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { parseEndpoint, type Target } from '../../transport/address.ts'
 import { connectTarget, createIsolation, DEFAULT_SOCKS, type Route } from '../../transport/socks.ts'
@@ -10,7 +11,7 @@ import type { Stream } from './stream.ts'
 export interface DialOptions {
   /** Connections with the same isolation may share circuits. Without it the connection gets its own. */
   readonly isolation: string | undefined
-  /** `HOST[:PORT]`, or `off` to connect directly. */
+  /** `HOST[:PORT]`, `off`, `torsocks` or `transparent`: see `ConnectOptions`. */
   readonly socks: string | undefined
   /** Milliseconds until the relay must be reached. */
   readonly timeout: number
@@ -23,8 +24,22 @@ export async function dial(target: Target, options: DialOptions): Promise<Stream
   return socketStream(await connectTarget(target, routeOf(options), { timeout, ...(signal && { signal }) }))
 }
 
+/** Returns whether `socks` leads through a SOCKS port: the default one, or the one whose address it gives. */
+export function usesProxy(socks: string | undefined): boolean {
+  return socks !== 'off' && socks !== 'torsocks' && socks !== 'transparent'
+}
+
+/**
+ * Chooses the way of every connection, and is the only place that does. The system's resolver gets an onion address only
+ * if torsocks answers in its place, or if the user names a transparent proxy.
+ */
 function routeOf({ socks, isolation }: DialOptions): Route {
-  if (socks === 'off') return { kind: 'direct' }
+  if (socks === 'transparent') return { kind: 'transparent' }
+  if (socks === 'torsocks' || socks === 'off') {
+    if (isTorsocksLoaded()) return { kind: 'transparent' }
+    if (socks === 'torsocks') throw new TypeError('torsocks is not loaded in this process')
+    return { kind: 'direct' }
+  }
   const proxy = socks === undefined ? DEFAULT_SOCKS : parseEndpoint(socks, DEFAULT_SOCKS.port)
   return { kind: 'socks', proxy, isolation: isolation === undefined ? createIsolation() : { user: isolation, password: isolation } }
 }
@@ -38,5 +53,17 @@ function socketStream(socket: Socket): Stream {
     },
     write: (packet) => void socket.write(packet),
     close: () => void socket.destroy(),
+  }
+}
+
+/**
+ * Returns whether the library of torsocks is loaded in this process, where it replaces the system's connect and resolver.
+ * LD_PRELOAD does not prove it, since the loader skips a library that it cannot load. Only Linux tells; elsewhere false.
+ */
+export function isTorsocksLoaded(): boolean {
+  try {
+    return /\/libtorsocks\.so[.0-9]*$/m.test(readFileSync('/proc/self/maps', 'latin1'))
+  } catch {
+    return false
   }
 }

@@ -270,6 +270,29 @@ describe('as a process', () => {
     expect(out).toContain('7 xxx')
   })
 
+  test.each([
+    ['--socks off', ['--socks', 'off'], {}],
+    ['ASFALEIA_SOCKS=off', [], { ASFALEIA_SOCKS: 'off' }],
+    ['an LD_PRELOAD that names torsocks but does not load it', ['--socks', 'off'], { LD_PRELOAD: '/no/such/libtorsocks.so' }],
+  ])('an onion address is neither resolved nor dialled with %s', async (_, options, env) => {
+    for (const host of [ONION, `${ONION}.`, ONION.toUpperCase(), `www.${ONION}`]) {
+      const outcome = await run([...MAIN, 'get', ...options, '--relay', host, '--key', bob.file], { env })
+      expect(outcome).toMatchObject({ code: 2, stdout: '' })
+      expect(outcome.stderr).toContain('error: an onion address is reached through Tor only')
+      expect(outcome.stderr).toContain('nothing was resolved or dialled')
+    }
+  })
+
+  test('an onion address that ends in a dot goes to the SOCKS port without the dot', async () => {
+    const { port } = await startRelay({ names: [ONION] })
+    const proxy = await startSocksServer({ to: port })
+    closers.push(() => proxy.close())
+    const env = { ASFALEIA_SOCKS: `127.0.0.1:${proxy.port}` }
+    for (const host of [`${ONION}.`, `${ONION.toUpperCase()}.`, ONION.replace('.', '\u{3002}')])
+      expect(await run([...MAIN, 'get', '--relay', host, '--key', bob.file], { env })).toMatchObject({ code: 0 })
+    expect(proxy.requests.map((request) => request.host)).toEqual([ONION, ONION, ONION])
+  })
+
   test('unchanged under torsocks: the name goes to tor as it is', async (context) => {
     const why = missing('torsocks')
     if (why !== undefined) return context.skip(why)

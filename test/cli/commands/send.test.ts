@@ -125,7 +125,7 @@ describe('a refusal is one clear line, its hint, and its exit code', () => {
   test.each([
     ['127.0.0.1:1', {}, /nobody listens there/],
     ['unix:/no/such/socket', {}, /cannot be reached/],
-    ['relay.example', { ASFALEIA_SOCKS: '127.0.0.1:1' }, /nobody listens at the SOCKS port\nasfaleia: hint: is tor running/],
+    ['relay.example', { ASFALEIA_SOCKS: '127.0.0.1:1' }, /nobody listens at the SOCKS port\nasfaleia: hint: start tor, or give/],
   ])('nobody at %s', async (to, env, text) => {
     const outcome = await send([bob.line, 'x'], { to, env })
     expect(outcome).toMatchObject({ code: 69, out: '' })

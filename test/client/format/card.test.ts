@@ -279,7 +279,10 @@ describe('normalizeRelay', () => {
     ['localhost:65536', undefined],
     ['localhost:1:2', undefined],
     ['user@localhost', undefined],
-    [`${ONION}.`, undefined],
+    [`${ONION}.`, ONION],
+    [`${ONION.replace('.', '\u{3002}')}`, ONION],
+    [`${ONION}..`, undefined],
+    [`${ONION.replace('2', '3')}.`, undefined],
     ['[::1]', undefined],
     [ONION.replace('.onion', '.anion'), undefined],
   ])('of %j returns %j', (relay, normal) => {
