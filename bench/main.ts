@@ -113,7 +113,7 @@ function print(results: Results): void {
   process.stdout.write(
     `${[
       formatTable([['figure', 'of', 'median', 'least–most', 'unit', 'µs CPU'], ...cells]),
-      formatTable([['to reach', 'beside', 'target', 'measured', 'by CPU', ''], ...table]),
+      formatTable([['target of', 'compared with', 'target', 'measured', 'by CPU', ''], ...table]),
       ...results.absent.map((absent) => `not measured: ${absent}`),
     ].join('\n\n')}\n`,
   )

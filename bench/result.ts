@@ -107,7 +107,7 @@ export const PROOF_TITLES = {
   'sign-ecdsa': 'logins: sign, ecdsa p256',
 } as const
 
-/** The table `To reach` of the issue that asked for this. */
+/** The targets of the relay, as docs/performance.md lists them. */
 export const TARGETS: readonly Target[] = [
   ...atLeast('store, window 64', 'store', 'relay', [
     ['mosquitto', 4],
@@ -136,7 +136,7 @@ export const TARGETS: readonly Target[] = [
   ]),
   { title: 'p50 at 5,000 messages/s', figure: 'p50', subject: 'relay', against: 'floor', atMost: 1.5, ratio: 'value' },
   { title: 'p99 at 5,000 messages/s', figure: 'p99', subject: 'relay', against: 'floor', atMost: 3, ratio: 'value' },
-  { title: 'memory of a queued message, over its characters', figure: 'queued', subject: 'relay', full: true, atMost: 96, unit: 'B' },
+  { title: 'memory of a queued message beyond its characters', figure: 'queued', subject: 'relay', full: true, atMost: 96, unit: 'B' },
   { title: 'longest GC pause under churn', figure: 'pause', subject: 'relay', full: true, atMost: 15, unit: 'ms' },
   { title: 'memory after a full drain, of the peak', figure: 'drained', subject: 'relay', full: true, atMost: 15, unit: '%' },
   { title: 'memory after draining 90 % at random, of the peak', figure: 'thinned', subject: 'relay', full: true, atMost: 35, unit: '%' },
@@ -152,7 +152,7 @@ export const TARGETS: readonly Target[] = [
     atLeast: 6,
   })),
   {
-    title: "messages' p99 during a login flood, beside without",
+    title: "messages' p99 in a login flood, compared with calm",
     figure: 'p99 flooded',
     subject: 'relay',
     against: 'relay',
@@ -184,7 +184,7 @@ export const TARGETS: readonly Target[] = [
   ...atLeast('WebSocket, pipelined', 'store', 'websocket', [['relay', 0.55]]),
   ...atLeast('WebSocket, one at a time', 'single', 'websocket', [['relay', 0.9]]),
   {
-    title: 'round trip over Tor, beside a bare echo server',
+    title: 'round trip over Tor',
     figure: 'tor',
     subject: 'relay',
     against: 'echo',
