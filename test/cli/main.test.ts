@@ -13,7 +13,7 @@ import { run, type Running, start } from '../support/process.ts'
 import { createTestIo } from '../support/terminal.ts'
 
 const ASFALEIA = [process.execPath, join(import.meta.dirname, '../../src/cli/main.ts')]
-/** What a machine of tests may be like; the relay would warn of it. */
+/** Excuses the properties of a test machine that the relay would warn about. */
 const ANYWHERE = ['--allow-unsafe', 'swap,core-dumps,root,working-directory']
 const DOORS = ['--name', 'localhost', '--tcp', '127.0.0.1:0', '--http', 'off', '--operator', 'off', ...ANYWHERE]
 
@@ -29,7 +29,7 @@ function scratch(): string {
   return folder
 }
 
-/** Events of a log as JSON. */
+/** Parses the events of a log in JSON. */
 function events(stderr: string): Record<string, unknown>[] {
   return stderr
     .split('\n')
@@ -38,21 +38,21 @@ function events(stderr: string): Record<string, unknown>[] {
 }
 
 describe('the command line', () => {
-  test.each([['--help'], ['-h']])('%s names every command', async (flag) => {
+  test.each([['--help'], ['-h']])('%s lists every command', async (flag) => {
     const io = createTestIo()
     expect(await runCommand([flag], io)).toBe(0)
     for (const name of Object.keys(COMMANDS)) expect(io.out()).toMatch(new RegExp(`^  ${name} `, 'm'))
     expect(io.err()).toBe('')
   })
 
-  test.each(Object.keys(COMMANDS))('%s --help says how it is used, and nothing else', async (name) => {
+  test.each(Object.keys(COMMANDS))('%s --help prints its usage to standard output only', async (name) => {
     const io = createTestIo()
     expect(await runCommand([name, '--help'], io)).toBe(0)
     expect(io.out()).toMatch(new RegExp(`^usage: asfaleia ${name} `))
     expect(io.err()).toBe('')
   })
 
-  test('--version', async () => {
+  test('--version prints the version', async () => {
     const io = createTestIo()
     expect(await runCommand(['--version'], io)).toBe(0)
     expect(io.out()).toBe(`${PACKAGE_VERSION}\n`)
@@ -63,7 +63,7 @@ describe('the command line', () => {
     [['zQ9'], 'there is no such command'],
     [['constructor'], 'there is no such command'],
     [['--zQ9'], 'there is no such command'],
-  ])('%j is a usage error', async (argv, problem) => {
+  ])('%j is a usage error with a hint', async (argv, problem) => {
     const io = createTestIo()
     expect(await runCommand(argv, io)).toBe(2)
     expect(io.err()).toBe(`asfaleia: error: ${problem}\nasfaleia: hint: see \`asfaleia --help\`\n`)
@@ -72,7 +72,7 @@ describe('the command line', () => {
 })
 
 describe('the relay as a process', () => {
-  test.each(['SIGTERM', 'SIGINT'] as const)('%s ends it, the same way', async (signal) => {
+  test.each(['SIGTERM', 'SIGINT'] as const)('ends with 0 on %s after it has stopped', async (signal) => {
     const relay = startRelay()
     await relay.until(/^tcp 127\.0\.0\.1:\d+\nready\n/)
     const { code, stdout, stderr } = await relay.end(signal)
@@ -84,10 +84,10 @@ describe('the relay as a process', () => {
   test.each([
     ['SIGTERM', 143],
     ['SIGINT', 130],
-  ] as const)('a second %s does not wait for peers', async (signal, expected) => {
+  ] as const)('does not wait for peers after a second %s', async (signal, expected) => {
     const relay = startRelay()
     const [, port] = await relay.until(/^tcp 127\.0\.0\.1:(\d+)/)
-    // A peer that keeps its side open makes the relay wait for its last words to arrive.
+    // A peer that keeps its side open makes the relay wait until its last bytes arrive.
     const peer = connect({ port: Number(port), host: '127.0.0.1', allowHalfOpen: true })
     onTestFinished(() => void peer.destroy())
     peer.on('error', () => {})
@@ -95,14 +95,14 @@ describe('the relay as a process', () => {
     await once(peer, 'data')
     process.kill(relay.pid, signal)
     await relay.until(/"stopping"/)
-    // What comes within a second is taken for the same one; who insists is heard before the peer's time is over.
+    // A signal within a second of the first counts as the same one, so repeat it until the relay reacts.
     const insist = setInterval(() => process.kill(relay.pid, signal), 50)
     onTestFinished(() => clearInterval(insist))
     const ended = relay.finished.finally(() => clearInterval(insist))
     expect(await ended).toMatchObject({ code: expected, signal: null })
   })
 
-  test('SIGHUP reads the admitted keys again, and a file that broke changes nothing', async () => {
+  test('reads the admitted keys again on SIGHUP, and keeps them if the file is broken', async () => {
     const admit = join(scratch(), 'admit')
     writeFileSync(admit, '# nobody\n')
     const relay = startRelay('--admit', admit)
@@ -115,7 +115,7 @@ describe('the relay as a process', () => {
     expect((await relay.end()).code).toBe(0)
   })
 
-  test('a port in use, a folder that is not there: one line, a hint, exit code 1', async () => {
+  test('reports a port in use or a missing folder in one line with a hint, and exits with 1', async () => {
     const relay = startRelay()
     const [, address = ''] = await relay.until(/^tcp (\S+)/)
     for (const [argv, problem] of [
@@ -144,7 +144,7 @@ describe('the relay as a process', () => {
     }
   })
 
-  test('goes on when nobody reads what it printed', async () => {
+  test('continues if the reader of its standard output goes away', async () => {
     const operator = join(scratch(), 'o.sock')
     const child = spawn(process.execPath, [ASFALEIA[1]!, 'relay', ...DOORS.slice(0, 6), '--operator', `unix:${operator}`], {
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -161,9 +161,9 @@ describe('the relay as a process', () => {
   test.each([
     ['exception', 'throw new Error("zQ9 secret")'],
     ['rejection', 'Promise.reject(new Error("zQ9 secret"))'],
-  ])('a defect (%s) ends it with 70, without a stack or a message', async (origin, defect) => {
+  ])("ends with 70 on a defect (%s), without a stack or the error's message", async (origin, defect) => {
     const trap = `data:text/javascript,process.on("SIGUSR2",()=>{${encodeURIComponent(defect)}})`
-    // A process that confines itself would not have the trap any more.
+    // Without this exception, the relay would confine itself and drop the trap.
     const relay = start([process.execPath, '--import', trap, ASFALEIA[1]!, 'relay', ...DOORS, '--allow-unsafe', 'node-options,confinement'])
     await relay.until(/^ready$/m)
     const { code, stdout, stderr } = await relay.end('SIGUSR2')
@@ -173,7 +173,7 @@ describe('the relay as a process', () => {
   })
 })
 
-test('a reader that went away ends a command quietly', async () => {
+test('a command whose reader went away ends without an error message', async () => {
   const child = spawn(process.execPath, [ASFALEIA[1]!, '--help'], { stdio: ['ignore', 'pipe', 'pipe'] })
   child.stdout.destroy()
   const [said, [code]] = await Promise.all([text(child.stderr), once(child, 'exit')])

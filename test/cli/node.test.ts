@@ -1,4 +1,7 @@
-/** An older Node hands over to the one of the checkout; its own part is run here by whatever Node runs the tests. */
+/**
+ * An older Node starts the command again with the checkout's own Node. The Node that runs the tests plays the
+ * older one.
+ */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,7 +10,7 @@ import { run } from '../support/process.ts'
 
 const MODULE = join(import.meta.dirname, '../../src/cli/node.ts')
 
-test.each([true, false])('the same command line runs on the own Node, with its exit code (stays: %s)', async (stays) => {
+test.each([true, false])("the command line runs again on the checkout's Node, with its exit code (stays: %s)", async (stays) => {
   const folder = mkdtempSync(join(tmpdir(), 'asfaleia-'))
   onTestFinished(() => rmSync(folder, { recursive: true }))
   const script = join(folder, 'script.mts')

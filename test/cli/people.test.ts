@@ -1,4 +1,4 @@
-/** `asfaleia me` and `asfaleia contact`: the first run, cards that go from one person to another, and what is refused. */
+/** `asfaleia me` and `asfaleia contact`: the first run, the exchange of cards, and refusals. */
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -34,14 +34,17 @@ const parse = (out: string): Record<string, unknown>[] =>
     .split('\n')
     .map((line) => JSON.parse(line) as Record<string, unknown>)
 
-/** What a camera makes of a picture. */
+/** Decodes a picture of a QR code, as a phone's camera would. */
 async function readCode(path: string): Promise<string> {
   const { code, stdout, stderr } = await run(['zbarimg', '--nodbus', '--quiet', '--raw', '-Sdisable', '-Sqrcode.enable', path])
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
   return stdout.trimEnd()
 }
 
-/** Half blocks as a terminal with dark letters shows them, each half a square of 4 by 4 dots; pbm(5). */
+/**
+ * Converts half blocks, as a terminal with dark letters shows them, to a bitmap with 4 by 4 dots for each half;
+ * pbm(5).
+ */
 function toBitmap(rows: readonly string[]): string {
   const width = Math.max(...rows.map(({ length }) => length))
   const halves = rows.flatMap((row) =>
@@ -52,7 +55,7 @@ function toBitmap(rows: readonly string[]): string {
 }
 
 describe('asfaleia me', () => {
-  test('makes key, profile and card in one call, for nobody else to read', async () => {
+  test('makes key, profile and card in one call, readable only for the user', async () => {
     const { code, out, err } = await as('Alice', [
       'me',
       '--name',
@@ -74,7 +77,7 @@ describe('asfaleia me', () => {
     expect(await run(['ssh-keygen', '-y', '-f', join(home('Alice'), 'key')])).toMatchObject({ code: 0 })
   })
 
-  test('shows the same card ever after, as text, link, code and picture', async () => {
+  test('prints the same card each time, as text, link, QR code and picture', async () => {
     const link = await begin('Alice')
     const card = await parseCard(link)
     expect(await as('Alice', ['me'])).toEqual({ code: 0, out: card.text, err: '' })
@@ -98,13 +101,13 @@ describe('asfaleia me', () => {
     expect(readFileSync(picture)).toEqual(before)
   })
 
-  test('a code that does not fit is said, not cut', async () => {
+  test('refuses a QR code that does not fit', async () => {
     await begin('Alice')
     const io = createTestIo({ ASFALEIA_HOME: home('Alice') })
     Object.assign(io.stdout, { isTTY: true, columns: 40 })
     expect(await runCommand(['me', '--qr'], io)).toBe(1)
     expect(io.err()).toMatch(/the QR code is \d+ columns wide, but this terminal has 40/)
-    // An RSA key of 8,192 bits makes a card that no code holds.
+    // An RSA key of 8,192 bits makes a card that exceeds every QR code.
     writeFileSync(join(root, 'rsa'), readFileSync(join(VECTORS, 'large')), { mode: 0o600 })
     const large = await as('Rob', ['me', '--name', 'Rob', '--relay', 'localhost', '--key', join(root, 'rsa'), '--qr'])
     expect(large).toMatchObject({ code: 1, out: '' })
@@ -112,7 +115,7 @@ describe('asfaleia me', () => {
     expect(await as('Rob', ['me', '--link'])).toMatchObject({ code: 0 })
   }, 120_000)
 
-  test('what is changed makes a newer card; the key stays, and other lines stay', async () => {
+  test('makes a newer card after a change, and keeps the key and unknown lines of the profile', async () => {
     const first = await parseCard(await begin('Alice'))
     const profile = join(home('Alice'), 'profile')
     writeFileSync(profile, `# mine\r\n${readFileSync(profile, 'utf8')}later: on\r\n`)
@@ -122,7 +125,7 @@ describe('asfaleia me', () => {
     expect(second.time).toBeGreaterThan(first.time)
     expect(second.key.fingerprint).toEqual(first.key.fingerprint)
     expect(readFileSync(profile, 'utf8')).toBe('# mine\nname: Alice L.\nkey: key\nrelay: localhost\nlater: on\n')
-    // By hand, too.
+    // Editing the profile by hand works, too.
     writeFileSync(profile, readFileSync(profile, 'utf8').replace('Alice L.', 'Al'))
     expect((await parseCard((await as('Alice', ['me'])).out)).name).toBe('Al')
     const other = join(root, 'other')
@@ -136,18 +139,18 @@ describe('asfaleia me', () => {
   test.each<[string, string[], number, RegExp]>([
     ['nothing', [], 1, /no profile yet, and --name and --relay are missing\nasfaleia: hint: asfaleia me --name/],
     ['no relay', ['--name', 'A'], 1, /--relay is missing/],
-    ['a name that is none', ['--name', ' A', '--relay', 'localhost'], 1, /cannot make your card: a name has/],
-    ['a relay that no card can name', ['--name', 'A', '--relay', 'relay.example'], 1, /an onion address or localhost/],
+    ['an invalid name', ['--name', ' A', '--relay', 'localhost'], 1, /cannot make your card: a name has/],
+    ['a relay that cannot be on a card', ['--name', 'A', '--relay', 'relay.example'], 1, /an onion address or localhost/],
     ['a mistyped address', ['--name', 'A', '--relay', ONION.replace('2g', '2h')], 1, /mistyped/],
     ['too many words', ['word'], 2, /too many words/],
-  ])('%s', async (_name, words, code, problem) => {
+  ])('refuses %s and makes no profile', async (_name, words, code, problem) => {
     const outcome = await as('A', ['me', ...words])
     expect(outcome).toMatchObject({ code, out: '' })
     expect(outcome.err).toMatch(problem)
     expect(existsSync(join(home('A'), 'profile'))).toBe(false)
   })
 
-  test('finds its folder by HOME and XDG_CONFIG_HOME, and says where there is none', async () => {
+  test('finds its folder by HOME or XDG_CONFIG_HOME, and reports if neither is set', async () => {
     const me = ['me', '--name', 'A', '--relay', 'localhost']
     expect((await asfaleia(me, { env: { HOME: root } })).code).toBe(0)
     expect(existsSync(join(root, '.config/asfaleia/profile'))).toBe(true)
@@ -157,11 +160,11 @@ describe('asfaleia me', () => {
   })
 
   test.each<[string, string, RegExp]>([
-    ['a line that is wrong', 'receipts: maybe\n', /profile: `receipts`: it must be no,/],
+    ['an invalid line', 'receipts: maybe\n', /profile: `receipts`: it must be no,/],
     ['two keys', 'key: a\nkey: b\n', /profile: `key`: it occurs more than once/],
-    ['a relay that is none', 'relay: a b\n', /profile: `relay`: "[^"]+" is not the address/],
-    ['yes or no', 'history: perhaps\n', /profile: `history`: it must be yes or no/],
-  ])('a profile with %s is named and left alone', async (_name, text, problem) => {
+    ['an invalid relay', 'relay: a b\n', /profile: `relay`: "[^"]+" is not the address/],
+    ['an invalid yes or no', 'history: perhaps\n', /profile: `history`: it must be yes or no/],
+  ])('reports a profile with %s and leaves it untouched', async (_name, text, problem) => {
     mkdirSync(home('A'))
     writeFileSync(join(home('A'), 'profile'), text)
     const outcome = await as('A', ['me', '--name', 'A', '--relay', 'localhost'])
@@ -171,7 +174,7 @@ describe('asfaleia me', () => {
     expect(readdirSync(home('A'))).toEqual(['profile'])
   })
 
-  test('a first run that broke off is gone on with: the key that it made is used', async () => {
+  test('continues an interrupted first run with the key that it made', async () => {
     mkdirSync(home('A'))
     const { file, public: line } = generatePrivateKey('asfaleia')
     writeFileSync(join(home('A'), 'key'), file, { mode: 0o600 })
@@ -187,14 +190,14 @@ describe('asfaleia contact', () => {
     ['a card on standard input', async (link) => ({ word: '-', input: (await parseCard(link)).text })],
     ['a card', async (link) => ({ word: (await parseCard(link)).text })],
     [
-      'a file, of another system',
+      'a file with CR LF line ends',
       async (link) => {
         const word = join(root, 'bob.card')
         writeFileSync(word, `\r\n${(await parseCard(link)).text.replaceAll('\n', '\r\n')}\r\n`)
         return { word }
       },
     ],
-  ])('takes up %s', async (_name, give) => {
+  ])('adds a contact from %s', async (_name, give) => {
     await begin('Alice')
     const { word, input } = await give(await begin('Bob'))
     const { code, out, err } = await as('Alice', ['contact', 'add', word], input)
@@ -203,7 +206,7 @@ describe('asfaleia contact', () => {
     expect((await as('Alice', ['contact', 'list'])).out).toMatch(/^Bob {2}SHA256:\S{43} {2}not verified\n$/)
   })
 
-  test('takes up a bare key with a relay, from a file, in quotes, and with the options of authorized_keys', async () => {
+  test('adds a contact from a bare key with a relay: from a file, in quotes, with options of authorized_keys', async () => {
     const { public: line } = generatePrivateKey('bob@example')
     const file = join(root, 'bob.pub')
     writeFileSync(file, `# Bob's\n${line}\n`)
@@ -226,14 +229,14 @@ describe('asfaleia contact', () => {
   })
 
   test.each<[string, (link: string) => Promise<string[]>, number, RegExp]>([
-    ['a link that was changed', async (link) => [link.replace('name=Bob', 'name=Rob')], 1, /signature/],
-    ['a link that was cut', async (link) => [link.slice(0, -20)], 1, /cut off|not written|signature/],
+    ['a changed link', async (link) => [link.replace('name=Bob', 'name=Rob')], 1, /signature/],
+    ['a truncated link', async (link) => [link.slice(0, -20)], 1, /cut off|not written|signature/],
     ['a later version', async (link) => [link.replace('card/1', 'card/2')], 1, /version that this program does not know/],
     ['a private key', async () => [join(home('Alice'), 'key')], 2, /private key/],
-    ['no file', async () => ['nobody.card'], 1, /no such file: nobody\.card/],
+    ['a missing file', async () => ['nobody.card'], 1, /no such file: nobody\.card/],
     ['a folder', async () => [root], 1, /it is a folder/],
     [
-      'a key that only signs',
+      'a key that can only sign',
       async () => {
         await run(['ssh-keygen', '-q', '-t', 'ecdsa', '-N', '', '-f', join(root, 'ec')])
         return [join(root, 'ec.pub'), '--relay', 'localhost', '--name', 'ec']
@@ -242,9 +245,9 @@ describe('asfaleia contact', () => {
       /only signs/,
     ],
     ['relays beside a card', async (link) => [link, '--relay', 'localhost'], 2, /the card says the relays/],
-    ['a name that is none', async (link) => [link, '--name', '../bob'], 1, /it must not begin/],
+    ['an invalid name', async (link) => [link, '--name', '../bob'], 1, /it must not begin/],
     [
-      'a line made to be read in more ways than there is time for',
+      'a line made for catastrophic backtracking',
       async () => {
         const file = join(root, 'line')
         writeFileSync(file, `"${'\\"'.repeat(2_000)}x\n`)
@@ -253,7 +256,7 @@ describe('asfaleia contact', () => {
       1,
       /does not hold a public key/,
     ],
-    ['nothing', async () => [], 2, /a card is wanted/],
+    ['a missing card', async () => [], 2, /a card is wanted/],
   ])('refuses %s', async (_name, build, code, problem) => {
     await begin('Alice')
     const outcome = await as('Alice', ['contact', 'add', ...(await build(await begin('Bob')))])
@@ -262,7 +265,7 @@ describe('asfaleia contact', () => {
     expect((await as('Alice', ['contact', 'list'])).out).toBe('')
   })
 
-  test('refuses oneself, and another key for a known name, and says what to do', async () => {
+  test("refuses the user's own card, and another key for a known name, with a hint", async () => {
     const own = await begin('Alice')
     expect(await as('Alice', ['contact', 'add', own])).toMatchObject({ code: 1, err: 'asfaleia: error: that is you\n' })
     await as('Alice', ['contact', 'add', await begin('Bob')])
@@ -274,7 +277,7 @@ describe('asfaleia contact', () => {
     expect(readFileSync(join(home('Alice'), 'contacts/Bob'), 'utf8')).toBe(before)
   })
 
-  test('takes up a newer card and says what changed; the name that one gave stays', async () => {
+  test('reports the changes of a newer card, and keeps the name that the user gave', async () => {
     await begin('Alice')
     await as('Alice', ['contact', 'add', await begin('Bob'), '--name', 'bobby'])
     const newer = (await as('Bob', ['me', '--name', 'Robert', '--relay', 'localhost:4000', '--link'])).out.trim()
@@ -286,7 +289,7 @@ describe('asfaleia contact', () => {
     expect(await as('Alice', ['contact', 'add', newer])).toEqual({ code: 0, out: 'bobby is known already, just so\n', err: '' })
   })
 
-  test('show, rename and remove; a name with spaces', async () => {
+  test('shows, renames and removes a contact, also by a name with spaces', async () => {
     await begin('Alice')
     const link = await begin('Bob')
     await as('Alice', ['contact', 'add', link])
@@ -303,7 +306,7 @@ describe('asfaleia contact', () => {
     })
   })
 
-  test('verify shows both the same words, and keeps that they were compared', async () => {
+  test('verify shows both users the same words, and --confirm stores that they matched', async () => {
     const [alice, bob] = [await begin('Alice'), await begin('Bob')]
     await as('Alice', ['contact', 'add', bob])
     await as('Bob', ['contact', 'add', alice])
@@ -313,7 +316,7 @@ describe('asfaleia contact', () => {
       /^(?: {2}[a-z]+ [a-z]+ [a-z]+ [a-z]+\n){3}\n {2}you +Bob\n {2}\+--\[ED25519 256\]--\+ {3}\+--\[ED25519 256\]--\+\n/,
     )
     expect(hers.out.split('\n').slice(0, 3)).toEqual(his.out.split('\n').slice(0, 3))
-    // The pictures are those of ssh-keygen.
+    // The pictures must equal those of ssh-keygen.
     const { stdout } = await run(['ssh-keygen', '-lv', '-f', join(home('Alice'), 'key.pub')])
     const picture = stdout.trimEnd().split('\n').slice(1)
     expect(
@@ -330,7 +333,7 @@ describe('asfaleia contact', () => {
     })
   }, 60_000)
 
-  test('one broken file is told of, and the others serve', async () => {
+  test('warns of a broken file and uses the others', async () => {
     await begin('Alice')
     await as('Alice', ['contact', 'add', await begin('Bob')])
     writeFileSync(join(home('Alice'), 'contacts/Carol'), 'asfaleia-card/1\nname: Carol\n')
@@ -343,7 +346,7 @@ describe('asfaleia contact', () => {
     })
   })
 
-  test('a folder that nothing can be written to', async () => {
+  test('reports a folder that it cannot write to', async () => {
     await begin('Alice')
     const link = await begin('Bob')
     if (process.getuid?.() !== 0) {
@@ -362,7 +365,7 @@ describe('asfaleia contact', () => {
   })
 
   test.each([[[]], [['frobnicate']], [['list', 'word']], [['rename', 'bob']], [['show']], [['add', 'a', 'b']]])(
-    'the command line %j',
+    'refuses the arguments %j',
     async (words) => {
       expect(await as('Alice', ['contact', ...words])).toMatchObject({ code: 2, out: '' })
     },

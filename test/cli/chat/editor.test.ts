@@ -1,4 +1,4 @@
-/** The line that is written: motions and kills by graphemes and words, several lines, what was sent before. */
+/** The chat's input line: motions and deletions by graphemes and words, several lines, and recall of sent texts. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
@@ -16,7 +16,7 @@ import {
 
 const WIDTH = 20
 
-/** The text with `|` where the cursor stands. */
+/** Returns the text with `|` at the cursor. */
 function shown(editor: Editor): string {
   return `${editor.text.slice(0, editor.cursor).join('')}|${editor.text.slice(editor.cursor).join('')}`
 }
@@ -51,33 +51,33 @@ describe('an edit', () => {
     ['on|e\ntwo', ['down'], 'one\ntw|o'],
     ['long line\nab\nlong l|ine', ['up', 'up'], 'long l|ine\nab\nlong line'],
     ['|', ['backspace', 'delete', 'word-back', 'to-end', 'transpose', 'undo', 'left', 'right'], '|'],
-  ])('%j %j', (before, edits, after) => {
+  ])('turns %j by %j into the expected text and cursor', (before, edits, after) => {
     expect(shown(run(at(before), ...edits))).toBe(after)
   })
 
-  it('goes up and down by the lines that are shown', () => {
+  it('moves up and down by displayed lines', () => {
     expect(shown(run(at('twelve letters and more than a line|'), 'up'))).toBe('twelve letters a|nd more than a line')
   })
 })
 
-describe('what is typed or pasted', () => {
-  it('has only line breaks of all control characters', () => {
+describe('typed or pasted text', () => {
+  it('loses every control character except line breaks', () => {
     expect(textOf(insert(EMPTY, 'a\r\nb\rc\td\u{1b}[31m\u{9b}\0'))).toBe('a\nb\nc    d[31m')
   })
 
-  it('joins what it completes', () => {
+  it('joins a combining mark with the character before it', () => {
     const editor = insert(insert(EMPTY, 'e'), '\u{301}')
     expect(editor.text).toEqual(['e\u{301}'])
     expect(editor.cursor).toBe(1)
   })
 
-  it('has a bound', () => {
+  it('is limited in length', () => {
     expect(textOf(insert(insert(EMPTY, 'x'.repeat(MOST_TEXT)), 'y'))).toHaveLength(MOST_TEXT)
   })
 })
 
-describe('texts sent before', () => {
-  it('come back beyond the first line, and the draft beyond the last', () => {
+describe('recall', () => {
+  it('goes back through sent texts beyond the first line, and to the draft beyond the last', () => {
     const sent = insert(clear(insert(clear(insert(EMPTY, 'one')), 'two')), 'draft')
     expect(shown(run(sent, 'up'))).toBe('two|')
     expect(shown(run(sent, 'up', 'up', 'up'))).toBe('one|')
@@ -87,13 +87,13 @@ describe('texts sent before', () => {
 })
 
 describe('the cursor', () => {
-  it('stands where it is drawn', () => {
+  it('has the row and column at which it is drawn', () => {
     expect(cursorPlace(at('日本|語'), 10)).toEqual({ row: 0, column: 4 })
     expect(cursorPlace(at('ab\nc|'), 10)).toEqual({ row: 1, column: 1 })
     expect(cursorPlace(at('ab\n|'), 10)).toEqual({ row: 1, column: 0 })
   })
 
-  it('is within the text after whatever', () => {
+  it('stays within the text after any edits', () => {
     const edits = fc.constantFrom<Edit>(
       'left',
       'right',

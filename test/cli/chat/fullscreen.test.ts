@@ -1,4 +1,4 @@
-/** The chat's terminal, played by the test: taken at the start, given back on every way out. */
+/** The chat's full-screen terminal, played by the test: it is set up at the start and restored on every way out. */
 import { EventEmitter } from 'node:events'
 import { PassThrough } from 'node:stream'
 import type { ReadStream, WriteStream } from 'node:tty'
@@ -29,8 +29,8 @@ function createFullScreen() {
   return { screen, stdin, stdout, host, inputs, raw, written: () => written, ends: () => ends, stops: () => stops }
 }
 
-describe('a terminal', () => {
-  it.each(['uncaughtException', 'unhandledRejection', 'exit'])('is given back before anything is said at %s', (event) => {
+describe('the full-screen terminal', () => {
+  it.each(['uncaughtException', 'unhandledRejection', 'exit'])('is restored before anything is printed at %s', (event) => {
     const { host, written, raw } = createFullScreen()
     expect(written()).toContain(OTHER_SCREEN)
     let first = false
@@ -41,7 +41,7 @@ describe('a terminal', () => {
     expect(raw).toEqual([true, false])
   })
 
-  it('is given back for as long as the process is suspended', () => {
+  it('is restored while the process is suspended', () => {
     const { host, written, raw, screen, stops, inputs } = createFullScreen()
     screen.suspend()
     expect(written().endsWith(MAIN_SCREEN)).toBe(true)
@@ -54,20 +54,20 @@ describe('a terminal', () => {
     expect(inputs.at(-1)).toEqual({ kind: 'resize', size: { rows: 10, columns: 40 } })
   })
 
-  it('that went away ends the chat', () => {
+  it('ends the chat at SIGHUP', () => {
     const { host, ends } = createFullScreen()
     host.emit('SIGHUP')
     expect(ends()).toBe(1)
   })
 
-  it('leaves no listener behind', () => {
+  it('removes all its listeners at the end', () => {
     const { host, screen, stdin } = createFullScreen()
     screen.stop()
     expect(host.eventNames()).toEqual([])
     expect(stdin.listenerCount('data')).toBe(0)
   })
 
-  it('gives keys, a lone Esc after a pause, and sizes', async () => {
+  it('passes on keys, a lone Esc after a pause, and new sizes', async () => {
     const { stdin, stdout, inputs } = createFullScreen()
     inputs.length = 0
     stdin.write('a\u{1b}')
@@ -82,7 +82,7 @@ describe('a terminal', () => {
     expect(inputs.at(-1)).toEqual({ kind: 'resize', size: { rows: 10, columns: 80 } })
   })
 
-  it('tells what it has on its screen, when it has it', async () => {
+  it('reports which messages are on the screen once it has drawn them', async () => {
     const { screen, inputs, written } = createFullScreen()
     const chat = new TestChat()
     chat.arrive({ text: 'the kettle' })

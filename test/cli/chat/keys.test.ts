@@ -1,4 +1,4 @@
-/** Keys as terminals send them, whole, in chunks and byte by byte. */
+/** Decodes keys as terminals send them, from whole input, from chunks and byte by byte. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { KeyDecoder, type KeyInput, MOST_PASTE } from '../../../src/cli/chat/keys.ts'
@@ -6,7 +6,7 @@ import { KeyDecoder, type KeyInput, MOST_PASTE } from '../../../src/cli/chat/key
 const key = (chord: string): KeyInput => ({ kind: 'key', chord })
 const text = (typed: string): KeyInput => ({ kind: 'text', text: typed })
 
-/** All inputs, text that was typed in one piece again. */
+/** Decodes all chunks and joins adjacent pieces of typed text. */
 function decode(chunks: readonly Uint8Array[]): KeyInput[] {
   const decoder = new KeyDecoder()
   const inputs = [...chunks.flatMap((chunk) => decoder.push(chunk)), ...decoder.flush()]
@@ -19,7 +19,7 @@ function decode(chunks: readonly Uint8Array[]): KeyInput[] {
 
 const ROWS: readonly (readonly [name: string, bytes: string, inputs: readonly KeyInput[]])[] = [
   ['text', 'kettle', [text('kettle')]],
-  ['text of more bytes', 'Grüße 日本 👍🏽', [text('Grüße 日本 👍🏽')]],
+  ['text of multi-byte characters', 'Grüße 日本 👍🏽', [text('Grüße 日本 👍🏽')]],
   ['Enter, Tab, Backspace', '\r\t\u{7f}\b', [key('enter'), key('tab'), key('backspace'), key('backspace')]],
   ['control keys', '\u{1}\u{3}\n\u{1f}\0', [key('ctrl+a'), key('ctrl+c'), key('ctrl+j'), key('ctrl+_'), key('ctrl+space')]],
   ['arrows', '\u{1b}[A\u{1b}[B\u{1b}OC\u{1b}OD', [key('up'), key('down'), key('right'), key('left')]],
@@ -32,17 +32,17 @@ const ROWS: readonly (readonly [name: string, bytes: string, inputs: readonly Ke
   ['modified arrows', '\u{1b}[1;5D\u{1b}[1;3A\u{1b}[1;6C', [key('ctrl+left'), key('alt+up'), key('ctrl+shift+right')]],
   ['function keys', '\u{1b}OP\u{1b}[12~\u{1b}[[C', [key('f1'), key('f2'), key('f3')]],
   ['Alt with a letter, with Enter, with Backspace', '\u{1b}a\u{1b}\r\u{1b}\u{7f}', [key('alt+a'), key('alt+enter'), key('alt+backspace')]],
-  ['Alt with a letter of more bytes', '\u{1b}ü', [key('alt+ü')]],
-  ['Alt with an arrow, as some send it', '\u{1b}\u{1b}[A', [key('alt+up')]],
+  ['Alt with a multi-byte letter', '\u{1b}ü', [key('alt+ü')]],
+  ['Alt with an arrow, as Esc and arrow', '\u{1b}\u{1b}[A', [key('alt+up')]],
   ['Shift+Tab', '\u{1b}[Z', [key('shift+tab')]],
   [
-    "kitty's",
+    "kitty's protocol",
     '\u{1b}[13;3u\u{1b}[13;2u\u{1b}[106;5u\u{1b}[97;3u\u{1b}[27u',
     [key('alt+enter'), key('shift+enter'), key('ctrl+j'), key('alt+a'), key('escape')],
   ],
-  ["kitty's with locks and event types", '\u{1b}[99;69:1u', [key('ctrl+c')]],
+  ["kitty's protocol with locks and event types", '\u{1b}[99;69:1u', [key('ctrl+c')]],
   ["xterm's modifyOtherKeys", '\u{1b}[27;2;13~', [key('shift+enter')]],
-  ['a modifier alone, which is nothing', '\u{1b}[57441;2u', []],
+  ['a modifier alone', '\u{1b}[57441;2u', []],
   ['a paste', '\u{1b}[200~a\r\nb\u{1b}[31m\u{3}\u{1b}[201~!', [{ kind: 'paste', text: 'a\r\nb\u{1b}[31m\u{3}' }, text('!')]],
   [
     'focus',
@@ -63,23 +63,23 @@ const ROWS: readonly (readonly [name: string, bytes: string, inputs: readonly Ke
   ],
   ['a lone Esc', '\u{1b}', [key('escape')]],
   ['Esc twice', '\u{1b}\u{1b}', [key('escape'), key('escape')]],
-  ['sequences that mean nothing to us', '\u{1b}[?62;22c\u{1b}[?1u\u{1b}[99~ok', [text('ok')]],
-  ['an answer that nobody asked for', '\u{1b}]11;rgb:0000/0000/0000\u{1b}\\ok\u{1b}P1$r0m\u{1b}\\', [text('ok')]],
-  ['bytes that are no UTF-8', 'a\u{ff}b', [text('a\u{fffd}b')]],
+  ['unknown sequences', '\u{1b}[?62;22c\u{1b}[?1u\u{1b}[99~ok', [text('ok')]],
+  ['an unrequested answer of the terminal', '\u{1b}]11;rgb:0000/0000/0000\u{1b}\\ok\u{1b}P1$r0m\u{1b}\\', [text('ok')]],
+  ['bytes that are not UTF-8', 'a\u{ff}b', [text('a\u{fffd}b')]],
 ]
 
-/** The rows as terminals send them: text in UTF-8, and what is no text byte by byte. */
-const bytesOf = (name: string, bytes: string): Buffer => (name.includes('no UTF-8') ? Buffer.from(bytes, 'latin1') : Buffer.from(bytes))
+/** Encodes a row as a terminal sends it: text in UTF-8, and other bytes as they are. */
+const bytesOf = (name: string, bytes: string): Buffer => (name.includes('not UTF-8') ? Buffer.from(bytes, 'latin1') : Buffer.from(bytes))
 
-describe('keys', () => {
-  it.each(ROWS)('%s', (name, bytes, inputs) => {
+describe('the key decoder', () => {
+  it.each(ROWS)('decodes %s', (name, bytes, inputs) => {
     const all = bytesOf(name, bytes)
     expect(decode([all])).toEqual(inputs)
     expect(decode([...all].map((byte) => Uint8Array.of(byte)))).toEqual(inputs)
   })
 
-  it('are the same however their bytes are cut', () => {
-    // All but those that only a pause tells.
+  it('decodes the same keys however their bytes are cut', () => {
+    // Leave out the rows that depend on a pause.
     const rows = ROWS.filter(([name]) => !/Esc/.test(name))
     fc.assert(
       fc.property(fc.array(fc.constantFrom(...rows)), fc.array(fc.nat({ max: 400 })), (picked, cuts) => {
@@ -90,7 +90,7 @@ describe('keys', () => {
     )
   })
 
-  it('never fail, and never keep more than a sequence, whatever comes', () => {
+  it('never fails, and keeps nothing after flush, for any bytes', () => {
     fc.assert(
       fc.property(fc.array(fc.uint8Array()), (chunks) => {
         const decoder = new KeyDecoder()
@@ -101,7 +101,7 @@ describe('keys', () => {
     )
   })
 
-  it('tell that an Esc may be the beginning of more', () => {
+  it('is pending after an Esc that may begin a sequence', () => {
     const decoder = new KeyDecoder()
     expect(decoder.push(Uint8Array.of(0x1b))).toEqual([])
     expect(decoder.pending).toBe(true)
@@ -109,7 +109,7 @@ describe('keys', () => {
     expect(decoder.pending).toBe(false)
   })
 
-  it('hold no more of a paste than its bound', () => {
+  it('limits the length of a paste', () => {
     const decoder = new KeyDecoder()
     const inputs = [
       ...decoder.push(Buffer.from('\u{1b}[200~')),

@@ -1,4 +1,4 @@
-/** The chat without a terminal: what keys and messages make of the screen, and what is to be done for them. */
+/** The chat without a terminal: the screen and the effects that follow from keys and messages. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { STRANGERS } from '../../../src/cli/chat/conversation.ts'
@@ -8,8 +8,8 @@ import { BOB, CAROL, PARTIES, TEA, TestChat } from '../../support/chat.ts'
 
 const ESC = '\u{1b}'
 
-describe('the screen', () => {
-  it('has the conversation, the list beside it, and the line that is written', () => {
+describe('the chat screen', () => {
+  it('shows the conversation, the list beside it, and the input line', () => {
     const chat = new TestChat({ rows: 11, columns: 72 })
     chat.arrive({ text: 'the kettle is on' })
     chat.draw()
@@ -31,7 +31,7 @@ describe('the screen', () => {
 > one moment`)
   })
 
-  it('is one conversation where it is narrow, and the list on demand', () => {
+  it('shows only one conversation on a narrow terminal, and the list on request', () => {
     const chat = new TestChat({ rows: 9, columns: 36 })
     chat.arrive({ conversation: CAROL, author: 'carol', fingerprint: CAROL, text: 'are you there?' })
     expect(chat.draw()).toContain(' bob (verified)               1 new')
@@ -63,18 +63,18 @@ describe('the screen', () => {
     }
   })
 
-  it('keeps to ASCII for its own where the terminal has no more', () => {
+  it('uses only ASCII of its own on an ASCII terminal', () => {
     const chat = new TestChat({ ascii: true, columns: 80 })
     chat.arrive({ conversation: CAROL, fingerprint: CAROL })
     chat.say('hi')
     expect(chat.draw()).toMatch(/^[\x20-\x7e\n]*$/)
   })
 
-  it('says how to begin where there is nobody yet', () => {
+  it('shows a hint if there are no contacts', () => {
     expect(new TestChat({ parties: [] }).draw()).toContain('Nobody is in your contacts yet.')
   })
 
-  it('whatever is typed and whatever comes, is whole', () => {
+  it('has the right size after any input', () => {
     const chords = [
       'enter',
       'alt+enter',
@@ -142,7 +142,7 @@ describe('the screen', () => {
 })
 
 describe('a hostile text', () => {
-  it('cannot stand where names, times, notes and the bar do', () => {
+  it('cannot imitate names, times, notes or the status bar', () => {
     const chat = new TestChat({ rows: 14, columns: 60 })
     chat.arrive({ text: 'hi\n12:00  carol  send me the keys\n-- you added mallory\n bob (verified)       connected \r\n─ Enter sends ─' })
     const [bar, ...rows] = chat.draw().split('\n')
@@ -152,19 +152,19 @@ describe('a hostile text', () => {
     }
   })
 
-  it('cannot recolour, hide or reorder', () => {
+  it('cannot recolour, hide or reorder the screen', () => {
     const chat = new TestChat({ columns: 69 })
     chat.arrive({ text: `${ESC}[7m ok ${ESC}]0;\u{7}\u{202e}sdrawkcab\u{200b}` })
     expect(chat.draw()).toContain(String.raw`\u{1b}[7m ok \u{1b}]0;\u{7}\u{202e}sdrawkcab\u{200b}`)
   })
 
-  it('as a name stays on its line and within its column', () => {
+  it('used as a name stays on its line and within its column', () => {
     const chat = new TestChat({ rows: 9, columns: 60, parties: [{ id: BOB, kind: 'contact', name: 'bob\u{202e}\n12:00  carol  hi' }] })
     chat.arrive({ author: 'bob\u{202e}\n12:00  carol  hi', text: 'text' })
     expect(chat.draw()).toContain(String.raw`12:00  bob\u{202e}\n…  text`)
   })
 
-  it('of a file name is quoted', () => {
+  it('used as a file name is quoted', () => {
     const chat = new TestChat()
     chat.put({
       kind: 'file',
@@ -179,8 +179,8 @@ describe('a hostile text', () => {
   })
 })
 
-describe('what was drawn', () => {
-  it('is acknowledged, and what was not is not', () => {
+describe('a message on the screen', () => {
+  it('is acknowledged once it was drawn, and not before', () => {
     const chat = new TestChat()
     const here = chat.arrive({ text: 'here' })
     const there = chat.arrive({ conversation: CAROL, author: 'carol', fingerprint: CAROL, text: 'there' })
@@ -192,7 +192,7 @@ describe('what was drawn', () => {
     expect(chat.did('done')).toHaveLength(2)
   })
 
-  it('of many at once is what is on the screen; the rest as one goes on', () => {
+  it('is acknowledged only once scrolling has shown it', () => {
     const chat = new TestChat({ rows: 10 })
     const tickets = Array.from({ length: 20 }, (_, index) => chat.arrive({ text: `number ${index}` }))
     const first = chat.draw()
@@ -206,7 +206,7 @@ describe('what was drawn', () => {
     expect(chat.did('done').flatMap(({ tickets }) => tickets)).toEqual(tickets)
   })
 
-  it('is told to others only where that is on, and of the conversation that is open', () => {
+  it('gets a read receipt only with --receipts and in the open conversation', () => {
     const off = new TestChat()
     off.arrive({ id: 'one' })
     off.draw()
@@ -225,15 +225,15 @@ describe('what was drawn', () => {
   })
 })
 
-describe('a message', () => {
-  it('is sent by Enter, with the lines that it has', () => {
+describe('a chat message', () => {
+  it('is sent on Enter with all its lines', () => {
     const chat = new TestChat()
     chat.type(`one${ESC}\rtwo\nthree\r`)
     expect(chat.did('send')).toMatchObject([{ conversation: BOB, text: 'one\ntwo\nthree' }])
     expect(chat.draw()).toMatch(/you {2}one\n {12}two\n {12}three {2,}waiting/)
   })
 
-  it('that was pasted is not sent by its line breaks', () => {
+  it('is not sent by the line breaks of a paste', () => {
     const chat = new TestChat()
     chat.type(`${ESC}[200~rm -rf /\nyes\n${ESC}[201~`)
     expect(chat.did('send')).toEqual([])
@@ -247,13 +247,13 @@ describe('a message', () => {
     ['read', undefined, 'read'],
     ['expired', undefined, 'unconfirmed'],
     ['failed', 'the relay does not admit that key', 'failed: the relay does not admit that key'],
-  ] as const)('that is %s says so', (state, why, text) => {
+  ] as const)('in the state %s shows that state', (state, why, text) => {
     const chat = new TestChat()
     chat.deliver(chat.say('hi'), state, why)
     expect(chat.draw()).toMatch(new RegExp(` ${text}\n`))
   })
 
-  it('to a group says how many have it, and who does not', () => {
+  it('to a group shows how many members got it, and which did not', () => {
     const chat = new TestChat({ columns: 70 })
     chat.type('/to tea\r').type('hi\r')
     const { key } = chat.did('send').at(-1)!
@@ -272,7 +272,7 @@ describe('a message', () => {
     expect(chat.draw()).toMatch(/failed to carol: too large\n/)
   })
 
-  it('is answered, with what it answers above it', () => {
+  it('that is a reply shows the original above it', () => {
     const chat = new TestChat()
     chat.arrive({ id: 'q', text: 'tea?' })
     chat.type('/reply\r')
@@ -282,7 +282,7 @@ describe('a message', () => {
     expect(chat.draw()).toMatch(/you {2}> tea\?\n {12}yes/)
   })
 
-  it('is changed and taken back, and shown so', () => {
+  it('of the user can be edited and removed, and is marked so', () => {
     const chat = new TestChat()
     chat.say('tee')
     chat.type('/edit\r')
@@ -295,7 +295,7 @@ describe('a message', () => {
     expect(chat.draw()).toContain('(removed)')
   })
 
-  it('of a peer is changed by that peer alone', () => {
+  it('of a peer can be changed only by that peer', () => {
     const chat = new TestChat({ rows: 20 })
     chat.arrive({ id: 'm', text: 'tee' })
     chat.arrive({ fingerprint: CAROL, author: 'carol', text: 'poison', change: { of: 'm', to: 'edited' } })
@@ -317,7 +317,7 @@ describe('a message', () => {
     ['truncated', '! cut off'],
     ['malformed', '! malformed'],
     ['unreadable', '! unreadable'],
-  ] as const)('that is %s is marked before its text', (verdict, mark) => {
+  ] as const)('with the verdict %s is marked before its text', (verdict, mark) => {
     const chat = new TestChat({ rows: 14 })
     chat.arrive({ verdict, text: 'trust me' })
     const screen = chat.draw()
@@ -325,7 +325,7 @@ describe('a message', () => {
     expect(screen.indexOf(mark)).toBeLessThan(screen.indexOf('trust me'))
   })
 
-  it('before which one is missing says so', () => {
+  it('after a gap, or late, is marked so', () => {
     const chat = new TestChat()
     chat.arrive({ gap: true })
     chat.arrive({ late: true })
@@ -335,7 +335,7 @@ describe('a message', () => {
 })
 
 describe('strangers', () => {
-  it('have one conversation, ring no bell, and cannot be written to', () => {
+  it('share one conversation, ring no bell, and cannot be written to', () => {
     const chat = new TestChat({ columns: 80 })
     chat.arrive({ conversation: STRANGERS, author: 'SHA256:mallory', fingerprint: 'SHA256:mallory', text: 'hello' })
     expect(chat.did('attention')).toEqual([])
@@ -345,7 +345,7 @@ describe('strangers', () => {
     expect(chat.draw()).toContain('there is nobody to write to here')
   })
 
-  it('become contacts with what they wrote', () => {
+  it('can be added as contacts together with their messages', () => {
     const chat = new TestChat()
     const ticket = chat.arrive({
       conversation: STRANGERS,
@@ -362,7 +362,7 @@ describe('strangers', () => {
     expect(chat.did('done')).toEqual([{ kind: 'done', tickets: [ticket] }])
   })
 
-  it('cannot fill the memory', () => {
+  it('cannot make the chat keep more than 200 messages', () => {
     const chat = new TestChat()
     for (let index = 0; index < 400; index++)
       chat.put({ kind: 'arrival', arrival: { conversation: STRANGERS, author: 'x', at: 0, verdict: 'unsigned', text: String(index) } })
@@ -371,7 +371,7 @@ describe('strangers', () => {
 })
 
 describe('searching', () => {
-  it('shows matches from the newest back, and where else there are some', () => {
+  it('finds matches from the newest back, and counts those of other conversations', () => {
     const chat = new TestChat({ rows: 10 })
     for (let index = 0; index < 30; index++) chat.arrive({ text: index % 10 === 0 ? `Kettle ${index}` : `number ${index}` })
     chat.arrive({ conversation: CAROL, author: 'carol', fingerprint: CAROL, text: 'the kettle' })
@@ -391,7 +391,7 @@ describe('searching', () => {
 })
 
 describe('scrolling', () => {
-  it('stays where one reads while more comes, and says that it does', () => {
+  it('keeps its place while new messages come, and counts them', () => {
     const chat = new TestChat({ rows: 10 })
     for (let index = 0; index < 20; index++) {
       chat.arrive({ text: `number ${index}.` })
@@ -408,7 +408,7 @@ describe('scrolling', () => {
     expect(chat.draw()).toContain('number 0.')
   })
 
-  it('keeps its place when the terminal gets another size', () => {
+  it('keeps its place when the terminal is resized', () => {
     const chat = new TestChat({ rows: 10, columns: 40 })
     for (let index = 0; index < 20; index++) chat.arrive({ text: `number ${index}. ${'word '.repeat(20)}` })
     chat.draw()
@@ -425,16 +425,16 @@ describe('commands', () => {
     ['/receipts o\t', '> /receipts o'],
     ['/group new x ca\t', '> /group new x carol'],
     ['/nothing\t', '> /nothing'],
-  ])('%j is completed', (typed, line) => {
+  ])('completes %j', (typed, line) => {
     const chat = new TestChat()
     expect(chat.type(typed).draw().split('\n').at(-1)).toBe(line)
   })
 
-  it('with more than one way on show them', () => {
+  it('lists several possible completions', () => {
     expect(new TestChat().type('/re\t').draw()).toContain('reply  remove  receipts')
   })
 
-  it('complete paths by what is there', () => {
+  it('completes paths that exist', () => {
     const chat = new TestChat()
     chat.type('/file no\t')
     expect(chat.did('paths')).toEqual([{ kind: 'paths', line: '/file no', prefix: 'no' }])
@@ -442,7 +442,7 @@ describe('commands', () => {
     expect(chat.draw()).toMatch(/> \/file notes\/$/)
   })
 
-  it('that are none are said, stay to be corrected, and are sent to nobody', () => {
+  it('rejects an unknown command, keeps it for correction, and does not send it', () => {
     const chat = new TestChat()
     chat.type('/etc/passwd\r')
     expect(chat.did('send')).toEqual([])
@@ -451,7 +451,7 @@ describe('commands', () => {
     expect(chat.did('send')).toMatchObject([{ text: '/etc/passwd' }])
   })
 
-  it('do what they say', () => {
+  it('carries out each command', () => {
     const chat = new TestChat()
     chat.type('/card\r/verify\r/verify yes\r/group new "tea time" bob carol\r/file a b.txt\r')
     expect(chat.effects.filter(({ kind }) => kind !== 'attention')).toMatchObject([
@@ -466,8 +466,8 @@ describe('commands', () => {
   })
 })
 
-describe('leaving', () => {
-  it('is asked twice while something is at no relay yet', () => {
+describe('leaving the chat', () => {
+  it('needs a second try while a message is at no relay', () => {
     const chat = new TestChat()
     const delivery = chat.say('hi')
     chat.type('\u{3}')
@@ -479,7 +479,7 @@ describe('leaving', () => {
     expect(chat.did('quit')).toHaveLength(2)
   })
 
-  it('is not what Ctrl-C does to a line', () => {
+  it('is not triggered by Ctrl-C on a non-empty line', () => {
     const chat = new TestChat()
     chat.type('half a line\u{3}')
     expect(chat.did('quit')).toEqual([])
@@ -489,8 +489,8 @@ describe('leaving', () => {
   })
 })
 
-describe('attention', () => {
-  it('is asked for what the person does not see, and for nothing else', () => {
+describe('a notification', () => {
+  it('is given only for messages that the user does not see', () => {
     const chat = new TestChat()
     chat.arrive()
     expect(chat.did('attention')).toHaveLength(0)

@@ -1,4 +1,4 @@
-/** The chat line by line: what a screen reader reads aloud, and what a program reads. */
+/** The chat line by line, for screen readers and programs. */
 import type { PassThrough } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'
 import { expect, it } from 'vitest'
@@ -18,7 +18,7 @@ function createPlain(): { chat: TestChat; stdin: PassThrough; said: () => Promis
     chat,
     stdin: io.stdin,
     ended: () => ended,
-    /** What was written since the last time. */
+    /** Returns the output since the last call. */
     async said() {
       await turn()
       plain.show(chat.state)
@@ -31,7 +31,7 @@ function createPlain(): { chat: TestChat; stdin: PassThrough; said: () => Promis
   }
 }
 
-it('says who wrote what, and begins every line so that nobody else can', async () => {
+it('it names the sender of each message, and indents further lines so that no text can imitate a sender', async () => {
   const { chat, said } = createPlain()
   expect(await said()).toBe('-- to bob\n-- connected to relay.onion\n')
   chat.arrive({ text: 'hello\n12:00 carol: send money\n-- delivered, to carol: x' })
@@ -53,7 +53,7 @@ it('says who wrote what, and begins every line so that nobody else can', async (
 `)
 })
 
-it('acknowledges what it wrote, and tells as read what is of the conversation that is open', async () => {
+it('it acknowledges the messages that it wrote, and marks those of the open conversation as read', async () => {
   const { chat, said } = createPlain()
   const tickets = [chat.arrive({ id: 'one' }), chat.arrive({ id: 'two', conversation: CAROL, author: 'carol', fingerprint: CAROL })]
   expect(chat.did('done')).toEqual([])
@@ -62,7 +62,7 @@ it('acknowledges what it wrote, and tells as read what is of the conversation th
   expect(chat.did('read').flatMap(({ messages }) => messages.map(({ id }) => id))).toEqual(['one'])
 })
 
-it('sends lines, and says once how each got on', async () => {
+it('it sends lines, and reports the final state of each once', async () => {
   const { chat, stdin, said } = createPlain()
   await said()
   stdin.write('hello\nof two \\\nlines\n/to carol\n')
@@ -77,7 +77,7 @@ it('sends lines, and says once how each got on', async () => {
   expect(await said()).toBe('')
 })
 
-it('shows help and answers as text, and ends with its input', async () => {
+it('it prints help and answers as text, and ends when its input ends', async () => {
   const { stdin, said, ended } = createPlain()
   await said()
   stdin.write('/help\n')
@@ -90,7 +90,7 @@ it('shows help and answers as text, and ends with its input', async () => {
   expect(ended()).toBe(true)
 })
 
-it('writes no control character but line breaks', async () => {
+it('it writes no control character except line breaks', async () => {
   const { chat, said } = createPlain()
   chat.arrive({ author: 'bob\u{1b}', text: '\u{1b}[31m\u{7}\r\u{202e}' })
   chat.put({ kind: 'told', text: 'a\u{1b}b' })

@@ -1,4 +1,4 @@
-/** What a screen writes: only what changed, nothing that a peer made, and everything back as it was at the end. */
+/** The bytes that a screen writes: only changed rows, no sequence of a peer, and every mode reset at the end. */
 import { describe, expect, it } from 'vitest'
 import { Screen } from '../../../src/cli/chat/screen.ts'
 import type { Frame } from '../../../src/cli/chat/view.ts'
@@ -32,7 +32,7 @@ const frameOf = (...lines: readonly string[]): Frame => ({
 })
 
 describe('a screen', () => {
-  it('writes the rows that changed, and the cursor', () => {
+  it('writes only the changed rows and the cursor', () => {
     const { screen, written } = createScreen()
     screen.enter()
     screen.draw(frameOf('one', 'two'))
@@ -46,13 +46,13 @@ describe('a screen', () => {
     expect(written()).toContain('one')
   })
 
-  it('says the place again after what a terminal may take for wider', () => {
+  it('repositions the cursor after characters whose width terminals disagree about', () => {
     const { screen, written } = createScreen()
     screen.draw(frameOf('a👨‍👩‍👧b'))
     expect(written()).toContain(`a👨‍👩‍👧${ESC}[4Gb`)
   })
 
-  it('takes back every mode that it set', () => {
+  it('resets every mode that it set', () => {
     const { screen, written } = createScreen({ mouse: true })
     screen.enter()
     const set = [...written().matchAll(/\[\?(\d+)([hl])/g)].map(([, mode, how]) => `${mode}${how === 'h' ? 'l' : 'h'}`)
@@ -66,14 +66,14 @@ describe('a screen', () => {
     expect(written()).toBe('')
   })
 
-  it('tells when the terminal has a frame', () => {
+  it('calls back once the terminal has a frame', () => {
     const { screen } = createScreen()
     let told = 0
     screen.draw(frameOf('one'), () => told++)
     expect(told).toBe(1)
   })
 
-  it('has no colours where none are wanted', () => {
+  it('writes no colours with color: false', () => {
     const chat = new TestChat({ rows: 20 })
     chat.arrive({ text: 'see https://example.org', verdict: 'forged' })
     chat.deliver(chat.say('hi'), 'delivered')
@@ -84,19 +84,19 @@ describe('a screen', () => {
     expect(styles.filter((style) => style >= 30)).toEqual([])
   })
 
-  it('writes no sequence of its own for what peers wrote: addresses are text, and nothing else of theirs is a sequence', () => {
+  it("writes no control sequence from a peer's text, and shows addresses as text", () => {
     const chat = new TestChat({ rows: 30, columns: 80 })
     chat.arrive({ text: `https://example.org ${ESC}]8;;https://evil.example${ESC}\\click${ESC}]8;;${ESC}\\ ${ESC}[2J${ESC}c\u{9b}31m` })
     const { screen, written } = createScreen()
     screen.draw(chat.frame())
-    // All that is left when the screen's own are taken away.
+    // Remove the screen's own sequences and look at the rest.
     const [first = '', ...sequences] = written().split(`${ESC}[`)
     const rest = first + sequences.map((each) => each.replace(/^(?:\?\d+[hl]|[\d;]*[mHGKJ])/, '')).join('')
     expect(rest).not.toMatch(/[\p{Cc}]/u)
     expect(rest).toContain('https://example.org')
   })
 
-  it('asks for attention without a word of what for', () => {
+  it('rings and notifies without content of the message', () => {
     const { screen, written } = createScreen()
     screen.notify()
     expect(written()).toBe(`\u{7}${ESC}]9;a new message\u{7}`)

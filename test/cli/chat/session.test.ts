@@ -1,4 +1,7 @@
-/** A chat between a messenger and a front that the test plays: what is sent, acknowledged, kept and shown, and when. */
+/**
+ * A chat session between a messenger and a front end, both played by the test: what it sends, acknowledges,
+ * keeps and shows.
+ */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
@@ -34,7 +37,7 @@ type SentFile = { -readonly [key in keyof FileDelivery]: FileDelivery[key] } & {
 
 class FakeMessenger {
   readonly sent: Sent[] = []
-  /** From a former run. */
+  /** Deliveries of a former run. */
   readonly before: Delivery[] = []
   readonly files: SentFile[] = []
   readonly reads: (readonly [name: string, ids: readonly string[]])[] = []
@@ -153,7 +156,7 @@ class FakeFront implements Front {
     return plainText(view(this.state!))
   }
 
-  /** The terminal has what is to be seen. */
+  /** Reports that the terminal has drawn everything visible. */
   draw(): string {
     const frame = view(this.state!)
     this.put({ kind: 'drawn', keys: frame.drawn })
@@ -206,7 +209,7 @@ function begin(options: Partial<SessionOptions> = {}, who: Person = alice!): Ses
   return session
 }
 
-/** Lets what is under way come to rest: the condition is looked at after every turn of the event loop. */
+/** Runs turns of the event loop until the condition holds. */
 async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await turn()
 }
@@ -237,7 +240,7 @@ function arrives(
   return { id, done: () => done }
 }
 
-/** Lets what is under way come to rest, until the screen shows the text. */
+/** Runs turns of the event loop until the screen shows the text, at most ten seconds. */
 async function shows(words: string): Promise<void> {
   const deadline = performance.now() + 10_000
   while (!(front.state !== undefined && front.look().includes(words)) && performance.now() < deadline) await turn()
@@ -246,7 +249,7 @@ async function shows(words: string): Promise<void> {
 
 const text = (words: string): Content => ({ type: 'text', text: words })
 
-describe('what comes', () => {
+describe('an incoming message', () => {
   it('is acknowledged once it was drawn, and not before', async () => {
     begin()
     const message = arrives(bob, text('the kettle is on'))
@@ -259,7 +262,7 @@ describe('what comes', () => {
     expect(message.done()).toBe(1)
   })
 
-  it('waits with its acknowledgement until its conversation is opened', async () => {
+  it('waits for its acknowledgement until its conversation is opened', async () => {
     begin({ notify: true })
     const message = arrives(carol, text('are you there?'))
     await until(() => front.notified === 1)
@@ -271,7 +274,7 @@ describe('what comes', () => {
     await until(() => message.done() === 1)
   })
 
-  it('of strangers is acknowledged unseen where there is too much of it', async () => {
+  it('of a stranger is acknowledged unseen if there are too many', async () => {
     begin()
     const messages = Array.from({ length: 20 }, (_, index) =>
       arrives(undefined, undefined, { verdict: 'unsigned', text: Buffer.from(`junk ${index}`) }),
@@ -280,7 +283,7 @@ describe('what comes', () => {
     expect(messages.slice(0, 16).every((each) => each.done() === 0)).toBe(true)
   })
 
-  it('is told as read only when that is on', async () => {
+  it('gets a read receipt only with receipts on', async () => {
     begin({ receipts: true })
     const { id } = arrives(bob, text('read me'))
     await shows('read me')
@@ -289,7 +292,7 @@ describe('what comes', () => {
     expect(messenger.reads).toEqual([['bob', [id]]])
   })
 
-  it('and is forged says whom it names, apart from what they wrote', async () => {
+  it('that is forged appears under strangers with the contact that it names', async () => {
     begin()
     arrives(bob, text('send money'), { verdict: 'forged' })
     await until(() => front.state?.conversations.length === 3)
@@ -301,14 +304,14 @@ describe('what comes', () => {
     expect(screen).toContain('send money')
   })
 
-  it('of a type that nobody knows yet says so', async () => {
+  it('of an unknown type is shown as such', async () => {
     begin()
     arrives(bob, { type: 'unknown', name: 'dance', body: Buffer.from('x') })
     await shows('a message of a type that this version does not know')
     expect(front.look()).toContain('dance')
   })
 
-  it('as a card is added when the person says so', async () => {
+  it('with a card adds the contact only on /add', async () => {
     const dave = await village.add('dave')
     begin()
     arrives(bob, { type: 'card', card: dave.card.text })
@@ -319,7 +322,7 @@ describe('what comes', () => {
     expect(alice!.people.book.get('dave')?.card?.text).toBe(dave.card.text)
   })
 
-  it('as a card with a known name and another key is refused', async () => {
+  it('with a card of a known name but another key is refused', async () => {
     const impostor = await village.add('bob')
     begin()
     arrives(impostor, { type: 'card', card: impostor.card.text }, { stranger: true })
@@ -331,8 +334,8 @@ describe('what comes', () => {
   })
 })
 
-describe('what is written', () => {
-  it('goes to the contact, and shows how it gets on', async () => {
+describe('an outgoing message', () => {
+  it('goes to the contact and shows its states', async () => {
     begin()
     front.type('hello')
     const [delivery] = messenger.sent
@@ -349,7 +352,7 @@ describe('what is written', () => {
     }
   })
 
-  it('and does not arrive says why', async () => {
+  it('that fails shows the reason', async () => {
     begin()
     front.type('hello')
     const [delivery] = messenger.sent
@@ -359,7 +362,7 @@ describe('what is written', () => {
     expect(front.state?.conversations[0]?.entries[0]?.deliveries).toMatchObject([{ state: 'failed' }])
   })
 
-  it('is answered, changed and taken back by the ids that its receiver knows', async () => {
+  it('can be a reply, an edit or a removal, with the ids that the receiver knows', async () => {
     begin()
     const { id } = arrives(bob, text('tea?'))
     await shows('tea?')
@@ -375,8 +378,8 @@ describe('what is written', () => {
   })
 })
 
-describe('what has no place of its own', () => {
-  it('is told: a change that does not arrive, what a former run left', async () => {
+describe('the status line', () => {
+  it('reports a change that failed, and messages left by a former run', async () => {
     messenger.before.push(messenger.send(alice!.people.find(bob!.fingerprint)!, text('from before')))
     begin()
     await shows('1 of your messages from before is on the way still')
@@ -391,7 +394,7 @@ describe('what has no place of its own', () => {
 })
 
 describe('a group', () => {
-  it('is made, written to, changed and left', async () => {
+  it('can be made, written to, changed and left', async () => {
     begin()
     front.type('/group new "tea time" bob carol')
     await shows('you made this group')
@@ -406,13 +409,13 @@ describe('a group', () => {
       ['bob', text('tea?'), group!.group.id],
       ['carol', text('tea?'), group!.group.id],
     ])
-    // To bob it is an answer to what he wrote; to carol, who has another id of that, its words.
+    // Bob wrote the original, so he gets its id. Carol knows it under another id, so she gets a quotation.
     const { id } = arrives(bob, text('yes'), { envelope: { group: group!.group.id } })
     await until(() => / bob +yes/.test(front.look()))
     messenger.sent.length = 0
     front.type('/reply good')
     expect(messenger.sent.map(({ content }) => content)).toEqual([{ type: 'text', text: 'good', replyTo: id }, text('> bob: yes\ngood')])
-    // An old one may have come before: a relay that kept it can bring it again after carol came back.
+    // An old leave may be a replay: a relay that kept it can deliver it again after carol came back.
     arrives(carol, { type: 'leave' }, { verdict: 'stale', envelope: { group: group!.group.id } })
     await shows('(leaves a group)')
     arrives(bob, { type: 'edit', of: id, text: 'no' }, { verdict: 'stale', envelope: { group: group!.group.id } })
@@ -435,7 +438,7 @@ describe('a group', () => {
     expect(front.look()).toContain('you left this group')
   })
 
-  it('of others is joined when the person says so, and changed by its maker alone', async () => {
+  it('of another maker is joined on /add, and only its maker can change it', async () => {
     const dave = await village.add('dave')
     const facts = { id: makeId(), name: 'tea', version: 1, time: NOON / 1_000, members: [bob!.card, alice!.card, dave.card] }
     const group = await makeGroup(bob!.identity, facts)
@@ -445,10 +448,10 @@ describe('a group', () => {
     expect(alice!.people.groups.list()).toEqual([])
     front.type('/add')
     await shows('tea: bob, you, ~dave')
-    // A member of the group who is no contact is heard, marked.
+    // A member who is not a contact is shown with a mark.
     arrives(dave, text('hello all'), { from: alice!.people.find(dave.fingerprint)!, envelope: { group: group.id } })
     await shows('~dave  hello all')
-    // But no file of theirs is taken.
+    // But no file of such a member is accepted.
     expect([bob!, dave].map(({ fingerprint }) => alice!.people.isContact(fingerprint))).toEqual([true, false])
     const forged = await makeGroup(dave.identity, { ...facts, version: 2, members: [dave.card, alice!.card] })
     arrives(dave, { type: 'group', card: forged.text }, { from: alice!.people.find(dave.fingerprint)!, envelope: { group: group.id } })
@@ -460,7 +463,7 @@ describe('a group', () => {
 })
 
 describe('a file', () => {
-  it('is read as it is sent, and shows how far it is', async () => {
+  it('is read while it is sent, and shows its progress', async () => {
     writeFileSync(join(alice!.folder, 'recipe.txt'), 'butter and flour')
     begin()
     front.type(`/file ${join(alice!.folder, 'recipe.txt')}`)
@@ -474,7 +477,7 @@ describe('a file', () => {
     await shows('arrived, and its hash is right')
   })
 
-  it('that nobody takes, or that is not there, says so', async () => {
+  it('that is refused or missing is reported', async () => {
     writeFileSync(join(alice!.folder, 'x'), 'x')
     begin()
     front.type(`/file ${join(alice!.folder, 'x')}`)
@@ -487,7 +490,7 @@ describe('a file', () => {
     expect(await running).toBe(false)
   })
 
-  it('that comes shows how far it is, and where it was put', async () => {
+  it('that arrives shows its progress and its place', async () => {
     const places = new Map<string, string>()
     begin({ places })
     const offer = { file: makeId(), name: 'map.png', total: 40_000, hash: '', from: alice!.people.find(bob!.fingerprint)! }
@@ -502,7 +505,7 @@ describe('a file', () => {
   })
 })
 
-it('completes no path that would move the terminal', async () => {
+it('path completion offers no name with control or format characters', async () => {
   begin()
   const folder = join(alice!.folder, 'paths')
   mkdirSync(folder)
@@ -516,7 +519,7 @@ it('completes no path that would move the terminal', async () => {
 describe('a history', () => {
   const open = (): History => new History(join(alice!.folder, 'history'), alice!.identity, `2026-11-26-${makeId()}`)
 
-  it('holds what was said, and acknowledges what it holds', async () => {
+  it('keeps messages, and acknowledges the kept ones', async () => {
     begin({ history: open() })
     const message = arrives(carol, text('keep this'))
     await until(() => message.done() === 1)
@@ -541,7 +544,7 @@ describe('a history', () => {
     expect(front.draw()).toContain('keep this')
   })
 
-  it('that cannot be written acknowledges nothing by itself, and says so', async () => {
+  it('that cannot be written acknowledges no message, and is reported', async () => {
     writeFileSync(join(alice!.folder, 'history'), 'a file where the folder would be')
     begin({ history: open() })
     const message = arrives(bob, text('the kettle'))
@@ -552,14 +555,14 @@ describe('a history', () => {
     await until(() => message.done() === 1)
   })
 
-  it('does not keep what strangers wrote', async () => {
+  it('does not keep messages of strangers', async () => {
     begin({ history: open() })
     arrives(carol, text('junk'), { stranger: true })
     await until(() => front.state?.conversations.length === 3)
     expect(() => readdirSync(join(alice!.folder, 'history'))).toThrow('ENOENT')
   })
 
-  it('that is damaged is said, and left as it is', async () => {
+  it('that is damaged is reported and left untouched', async () => {
     const folder = join(alice!.folder, 'history')
     await open().append([
       {
@@ -585,8 +588,8 @@ describe('a history', () => {
   })
 })
 
-describe('the relays', () => {
-  it('and why they are not reached are shown', async () => {
+describe('the relay status', () => {
+  it('shows why a relay is not reached, and that it is moving', async () => {
     begin()
     messenger.happening.push({ kind: 'relay', relay: 'localhost', purpose: 'receive', state: 'down', error: new RelayError('proxy-down') })
     await shows('not connected')
@@ -598,15 +601,15 @@ describe('the relays', () => {
   })
 })
 
-describe('the end', () => {
-  it('comes with the signal, and gives the terminal back', async () => {
+describe('the end of a chat', () => {
+  it('comes with the signal, and restores the terminal', async () => {
     begin()
     stop.abort()
     expect(await running).toBe(true)
     expect(front.stopped).toBe(true)
   })
 
-  it('of a pipe comes when a relay has all of it', async () => {
+  it('waits for a relay to accept all messages of a pipe', async () => {
     begin({ patient: true })
     front.type('by pipe')
     front.end()
@@ -616,7 +619,7 @@ describe('the end', () => {
     expect(await running).toBe(true)
   })
 
-  it('says whether something is at no relay', async () => {
+  it('returns false if a message is at no relay', async () => {
     begin()
     front.type('never sent')
     stop.abort()
@@ -625,7 +628,7 @@ describe('the end', () => {
 })
 
 describe('safety words', () => {
-  it('are shown, and confirmed', async () => {
+  it('are shown and can be confirmed', async () => {
     begin()
     front.type('/verify')
     await shows('is this bob?')

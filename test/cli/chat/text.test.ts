@@ -1,12 +1,15 @@
-/** What peers write, as cells: nothing of it moves, hides or reorders anything, and every line is as wide as it says. */
+/**
+ * Peers' texts as terminal cells: no text moves, hides or reorders anything, and every line has its computed
+ * width.
+ */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { breakLines, clip, fit, graphemes, lineText, rowWidth, showLine, showText, widthOf, wrap } from '../../../src/cli/chat/text.ts'
 
-describe('what is shown of a hostile text', () => {
+describe('showText makes harmless', () => {
   it.each([
     ['an escape sequence', '\u{1b}[31mred', String.raw`\u{1b}[31mred`],
-    ['an 8-bit one', '\u{9b}2J', String.raw`\u{9b}2J`],
+    ['an 8-bit escape sequence', '\u{9b}2J', String.raw`\u{9b}2J`],
     ['a title', '\u{1b}]0;owned\u{7}', String.raw`\u{1b}]0;owned\u{7}`],
     ['a right-to-left override', 'a\u{202e}b', String.raw`a\u{202e}b`],
     ['isolates', '\u{2066}x\u{2069}', String.raw`\u{2066}x\u{2069}`],
@@ -18,7 +21,7 @@ describe('what is shown of a hostile text', () => {
     ['backspaces', 'bob\b\b\b', String.raw`bob\u{8}\u{8}\u{8}`],
     ['a mark without a letter', '\u{301}', String.raw`\u{301}`],
     ['a flood of marks', `e${'\u{301}'.repeat(500)}!`, `e${'\u{301}'.repeat(4)}…!`],
-    ['half a pair', '\u{d83d}x', '\u{fffd}x'],
+    ['a lone surrogate', '\u{d83d}x', '\u{fffd}x'],
     ['a Hangul filler', '\u{3164}', String.raw`\u{3164}`],
     ['a tab', 'a\tb', 'a    b'],
     ['a joiner outside of an emoji', 'a\u{200d}b', String.raw`a\u{200d}b`],
@@ -26,16 +29,16 @@ describe('what is shown of a hostile text', () => {
     expect(showText(text)).toBe(shown)
   })
 
-  it('leaves letters, marks, emoji and line breaks as they are', () => {
+  it('showText keeps letters, marks, emoji and line breaks', () => {
     const text = 'Grüße, é e\u{301} ñ 日本語 한국어 👍🏽 👨‍👩‍👧 🇩🇪 ❤️\nשלום'
     expect(showText(text)).toBe(text)
   })
 
-  it('stays on one line where it has to', () => {
+  it('showLine keeps the text on one line', () => {
     expect(showLine('bob\n23:14 alice: hi\r\n')).toBe(String.raw`bob\n23:14 alice: hi\n`)
   })
 
-  it('has no control or format character, and no grapheme without a width, whatever came', () => {
+  it('showText yields no control or format character, and no grapheme without a width', () => {
     const units = fc.oneof(
       fc.string({ unit: 'binary' }),
       fc.string({ unit: 'grapheme-composite' }),
@@ -56,21 +59,21 @@ describe('what is shown of a hostile text', () => {
   })
 })
 
-describe('lines', () => {
+describe('breakLines', () => {
   it.each([
-    ['at spaces', 'the kettle is on', 8, ['the', 'kettle', 'is on']],
-    ['within a long word', 'abcdefghij', 4, ['abcd', 'efgh', 'ij']],
-    ['at line breaks', 'a\n\nb\n', 9, ['a', '', 'b', '']],
-    ['before a wide character that does not fit', '日本語', 5, ['日本', '語']],
-    ['with a long word after a short one', 'on abcdefghij', 4, ['on', 'abcd', 'efgh', 'ij']],
-    ['spaces at their end hang over', 'ab   cd', 3, ['ab', 'cd']],
-    ['no text is one line', '', 4, ['']],
+    ['breaks at spaces', 'the kettle is on', 8, ['the', 'kettle', 'is on']],
+    ['breaks within a long word', 'abcdefghij', 4, ['abcd', 'efgh', 'ij']],
+    ['breaks at line breaks', 'a\n\nb\n', 9, ['a', '', 'b', '']],
+    ['breaks before a wide character that does not fit', '日本語', 5, ['日本', '語']],
+    ['breaks before and within a long word', 'on abcdefghij', 4, ['on', 'abcd', 'efgh', 'ij']],
+    ['lets spaces at the end of a line hang over', 'ab   cd', 3, ['ab', 'cd']],
+    ['makes one line of an empty text', '', 4, ['']],
   ])('%s', (_, text, width, lines) => {
     const all = graphemes(text)
     expect(breakLines(all, width).map((line) => lineText(all, line))).toEqual(lines)
   })
 
-  it('hold every grapheme once, in order, and none is wider than it may be', () => {
+  it('keeps every grapheme once and in order, and no line exceeds the width', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'grapheme' }), fc.integer({ min: 8, max: 20 }), (raw, width) => {
         const all = graphemes(showText(raw))
@@ -82,7 +85,7 @@ describe('lines', () => {
     )
   })
 
-  it('keep what a stretch of them is, over breaks', () => {
+  it('keeps the role of a span across breaks', () => {
     expect(wrap('see abc def', 7, 'plain', [{ start: 4, end: 11, role: 'link' }])).toEqual([
       [
         { text: 'see ', role: 'plain' },
@@ -93,8 +96,8 @@ describe('lines', () => {
   })
 })
 
-describe('what is clipped', () => {
-  it('has an ellipsis, and never half a wide character', () => {
+describe('clip and fit', () => {
+  it('add an ellipsis or spaces, and never cut a wide character in half', () => {
     expect(clip('kettle', 6)).toBe('kettle')
     expect(clip('kettles', 6)).toBe('kettl…')
     expect(clip('日本語', 4)).toBe('日…')

@@ -1,4 +1,4 @@
-/** `asfaleia backup` and `asfaleia restore`, and age and tar beside them. */
+/** `asfaleia backup` and `asfaleia restore`, also together with the programs age and tar. */
 import { execFileSync } from 'node:child_process'
 import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -12,7 +12,7 @@ import { CLIENT, list, scratch, TORS, writeService } from '../../support/service
 
 const ADDRESS = 'd6d5iaoxegv6q2ku3rsog2yybgdn74deulgwkrqlsyzb25ovulh6gzad.onion'
 const isRoot = process.getuid?.() === 0
-/** scrypt as age has it takes a second or two. */
+/** scrypt with age's parameters takes a second or two. */
 const SLOW = 60_000
 
 let around: string
@@ -41,8 +41,8 @@ function passphraseFile(text = 'correct horse\n'): { ASFALEIA_PASSPHRASE_FILE: s
   return { ASFALEIA_PASSPHRASE_FILE: path }
 }
 
-describe('there and back', () => {
-  test('by an age recipient', async () => {
+describe('a backup restores', () => {
+  test('with an age identity', async () => {
     expect(await backup('--to', recipient)).toEqual({ code: 0, out: `backed up ${ADDRESS}, with 1 authorized client\n`, err: '' })
     expect(statSync(file).mode & 0o777).toBe(0o600)
     expect(readFileSync(file).includes(secret.subarray(32, 48))).toBe(false)
@@ -54,7 +54,7 @@ describe('there and back', () => {
     expect(statSync(join(around, 'new')).mode & 0o777).toBe(0o700)
   })
 
-  test('by an SSH key, and by a file of several recipients', async () => {
+  test('with an SSH key, and with each of several recipients', async () => {
     const ssh = join(around, 'ssh')
     const made = generatePrivateKey('')
     writeFileSync(ssh, made.file, { mode: 0o600 })
@@ -66,7 +66,7 @@ describe('there and back', () => {
     for (const by of [ssh, identity]) expect(await asfaleia(['backup', '--verify', file, '--identity', by])).toMatchObject({ code: 0 })
   })
 
-  test('by a passphrase; another one writes nothing', { timeout: SLOW }, async () => {
+  test('with its passphrase, while a wrong one writes nothing', { timeout: SLOW }, async () => {
     const env = passphraseFile()
     expect(await asfaleia(['backup', '--service', folder, '--out', file, '--passphrase'], { env })).toMatchObject({ code: 0, err: '' })
     const wrong = await asfaleia(['restore', file, '--to', join(around, 'new')], { env: passphraseFile('correct horsf\n') })
@@ -91,11 +91,11 @@ describe('there and back', () => {
   })
 })
 
-describe('age and tar', () => {
+describe('the programs age and tar', () => {
   const reason = missing('age', 'tar')
   beforeEach((ctx) => ctx.skip(reason !== undefined, reason))
 
-  test('open our backups', async () => {
+  test('unpack our backups', async () => {
     expect(await backup('--to', recipient)).toMatchObject({ code: 0 })
     mkdirSync(join(around, 'new'))
     execFileSync('sh', ['-c', 'age -d -i "$0" "$1" | tar -x -C "$2"', identity, file, join(around, 'new')])
@@ -109,7 +109,7 @@ describe('age and tar', () => {
   })
 })
 
-describe('what is there is never written over', () => {
+describe('backup and restore never overwrite', () => {
   test('a file in place of the backup', async () => {
     writeFileSync(file, 'mine')
     expect(await backup('--to', recipient)).toEqual({
@@ -138,19 +138,19 @@ describe('what is there is never written over', () => {
     expect(list(around)).toEqual(before)
   })
 
-  test('an empty folder is nothing', async () => {
+  test('anything, but restore may use an empty folder', async () => {
     await backup('--to', recipient)
     mkdirSync(join(around, 'new'))
     expect(await restore('--identity', identity)).toMatchObject({ code: 0 })
   })
 })
 
-describe('nothing is written of', () => {
+describe('restore writes nothing if there is', () => {
   test.each([
     ['a flipped byte', (bytes: Buffer) => void (bytes[1_000]! ^= 1), /damaged: a byte of it was changed/],
-    ['an end that is missing', (bytes: Buffer) => bytes.subarray(0, 900), /damaged: a byte of it was changed/],
+    ['a truncated backup', (bytes: Buffer) => bytes.subarray(0, 900), /damaged: a byte of it was changed/],
     ['a flipped byte in the header', (bytes: Buffer) => void (bytes[60]! ^= 1), /another key, or the beginning of the file is damaged/],
-    ['something else', () => Buffer.from('hello'), /it is no age file/],
+    ['another file instead of a backup', () => Buffer.from('hello'), /it is no age file/],
   ])('%s', async (_name, spoil, problem) => {
     await backup('--to', recipient)
     const bytes = readFileSync(file)
@@ -163,10 +163,10 @@ describe('nothing is written of', () => {
     expect(list(around)).toEqual(before)
   })
 
-  test('a disk that is full', async () => {
+  test('a full disk', async () => {
     await backup('--to', recipient)
     const before = list(around)
-    // Files of no size: the system's way to be out of room for one process alone.
+    // A file size limit of zero has the effect of a full disk for this process alone.
     const full = (...argv: string[]) => run(['sh', '-c', 'ulimit -f 0; exec "$@"', 'sh', ...ASFALEIA, ...argv])
     expect(await full('restore', file, '--identity', identity, '--to', join(around, 'new'))).toMatchObject({
       code: 1,
@@ -180,27 +180,31 @@ describe('nothing is written of', () => {
     expect(list(around)).toEqual(before)
   })
 
-  test('a folder that is not there', async () => {
+  test('no parent folder', async () => {
     await backup('--to', recipient)
     const { code, err } = await asfaleia(['restore', file, '--identity', identity, '--to', join(around, 'no', 'new')])
     expect([code, err]).toEqual([1, `asfaleia: error: cannot write ${join(around, 'no', 'new')}: no such file or folder\n`])
   })
 })
 
-describe('a service that is not whole is said so, in a line and a hint', () => {
+describe('backup of an incomplete service', () => {
   test.each<[string, () => void, RegExp]>([
-    ['no folder', () => rmSync(folder, { recursive: true }), /error: there is no folder .*\n.*hint: name tor's HiddenServiceDir/],
+    ['without its folder', () => rmSync(folder, { recursive: true }), /error: there is no folder .*\n.*hint: name tor's HiddenServiceDir/],
     [
-      'a file in its place',
+      'with a file in its place',
       () => {
         rmSync(folder, { recursive: true })
         writeFileSync(folder, '')
       },
       /is no folder\n.*hint:/,
     ],
-    ['no key', () => rmSync(join(folder, 'hs_ed25519_secret_key')), /is no onion service: it has no hs_ed25519_secret_key\n.*hint:/],
     [
-      'a folder in a key’s place',
+      'without its key',
+      () => rmSync(join(folder, 'hs_ed25519_secret_key')),
+      /is no onion service: it has no hs_ed25519_secret_key\n.*hint:/,
+    ],
+    [
+      'with a folder in place of a file',
       () => {
         rmSync(join(folder, 'hostname'))
         mkdirSync(join(folder, 'hostname'))
@@ -208,23 +212,23 @@ describe('a service that is not whole is said so, in a line and a hint', () => {
       /hostname (?:is not what tor writes|: it is a folder)/,
     ],
     [
-      'a key that is not its address’s',
+      'with a key of another address',
       () => writeFileSync(join(folder, 'hostname'), `${'a'.repeat(56)}.onion\n`),
       /the secret key does not make the address/,
     ],
     [
-      'a client that tor would not take',
+      'with a client file that tor would refuse',
       () => writeFileSync(join(folder, 'authorized_clients/bob.auth'), 'x'),
       /an authorized client is not of the form/,
     ],
-  ])('%s', async (_name, spoil, problem) => {
+  ])('is refused %s', async (_name, spoil, problem) => {
     spoil()
     const { code, out, err } = await backup('--to', recipient)
     expect({ code, out, err }).toEqual({ code: 1, out: '', err: expect.stringMatching(problem) as unknown as string })
     expect(existsSync(file)).toBe(false)
   })
 
-  test('a folder that others may enter is a warning', async () => {
+  test('warns if others may enter its folder', async () => {
     chmodSync(folder, 0o755)
     expect(await backup('--to', recipient)).toMatchObject({
       code: 0,
@@ -232,7 +236,7 @@ describe('a service that is not whole is said so, in a line and a hint', () => {
     })
   })
 
-  test("another user's keys are not read", async () => {
+  test('reports if another user owns the keys', async () => {
     chmodSync(around, 0o755)
     if (!isRoot) chmodSync(folder, 0)
     const argv = ['backup', '--service', folder, '--to', recipient, '--out', file]
@@ -248,9 +252,9 @@ describe('a service that is not whole is said so, in a line and a hint', () => {
     ])
   })
 
-  test('what root restores belongs to the owner of the folder around it', async () => {
+  test('restored by root belongs to the owner of the folder around it', async () => {
     await backup('--to', recipient)
-    // For anybody else there is nothing to give away.
+    // Without root there is no ownership to give away.
     if (isRoot) chownSync(around, 65_534, 65_534)
     const { uid, gid } = statSync(around)
     expect(await restore('--identity', identity)).toMatchObject({ code: 0 })
@@ -277,20 +281,20 @@ test.each([
   ['age1nonsense', /--to is no age recipient/],
   ['ssh-ed25519 AAAA', /does not hold a public key/],
   ['/nowhere/key.pub', /cannot read the key file \/nowhere\/key.pub: no such file or folder/],
-])('the recipient %j is refused, and nothing written', async (given, problem) => {
+])('the recipient %j is refused, and nothing is written', async (given, problem) => {
   const { code, err } = await backup('--to', given)
   expect([code, err]).toEqual([1, expect.stringMatching(problem)])
   expect(existsSync(file)).toBe(false)
 })
 
-test('a private key is no recipient, and a passphrase is not empty', async () => {
+test('a private key as the recipient and an empty passphrase are refused', async () => {
   expect(await backup('--to', identity)).toMatchObject({ code: 2, err: expect.stringContaining('--to is a private key') })
   const empty = await asfaleia(['backup', '--service', folder, '--out', file, '--passphrase'], { env: passphraseFile('\n') })
   expect(empty).toMatchObject({ code: 1, err: expect.stringContaining('the passphrase is empty') })
   expect(existsSync(file)).toBe(false)
 })
 
-test('a key that is wanted, missing or not one is said so', async () => {
+test('restore reports a missing or unusable identity', async () => {
   await backup('--to', recipient)
   expect((await restore()).err).toContain('was encrypted to a key\nasfaleia: hint: give the age identity')
   expect((await restore('--identity', file)).err).toContain('holds no age identity')

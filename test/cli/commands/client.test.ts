@@ -19,7 +19,7 @@ beforeEach(() => {
 const client = (...argv: string[]): Promise<Outcome> => asfaleia(['client', ...argv], { env: { ASFALEIA_SERVICE: folder } })
 const UNTOLD = 'asfaleia: tor does not know yet: reload it (SIGHUP), or name its --tor-control\n'
 
-/** The public key that belongs to a private one, both in base32. */
+/** Computes the public key of a private one, both in base32. */
 function publicOf(secret: string): string {
   let bits = ''
   for (const letter of secret) bits += 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(letter).toString(2).padStart(5, '0')
@@ -29,8 +29,8 @@ function publicOf(secret: string): string {
   return encodeBase32(Buffer.from(x!, 'base64url'))
 }
 
-describe('add', () => {
-  test("prints the client's line, and keeps only the key that belongs to it", async () => {
+describe('client add', () => {
+  test("prints the client's line, and keeps only the matching public key", async () => {
     const { code, out, err } = await client('add', 'alice')
     expect([code, err]).toEqual([0, UNTOLD])
     const [, name, secret] = /^([a-z2-7]{56}):descriptor:x25519:([A-Z2-7]{52})\n$/.exec(out)!
@@ -41,18 +41,18 @@ describe('add', () => {
     expect((await client('list')).out).toBe('alice\n')
   })
 
-  test('writes the line to a file that nobody else may read, never over another', async () => {
+  test('writes the line to a file that only the user can read, and overwrites none', async () => {
     const file = join(folder, '..', 'alice.auth_private')
     expect(await client('add', 'alice', '--out', file)).toEqual({ code: 0, out: '', err: UNTOLD })
     expect(readFileSync(file, 'utf8')).toMatch(new RegExp(`^${address.slice(0, 56)}:descriptor:x25519:[A-Z2-7]{52}\n$`))
     expect(statSync(file).mode & 0o777).toBe(0o600)
     expect(await client('add', 'bob', '--out', file)).toMatchObject({ code: 1, err: expect.stringContaining('it already exists') })
-    // Nobody has a key of his: he must not count as a client, the less where he would be the only one.
+    // Without his key, Bob must not count as a client, least of all as the only one.
     expect((await client('list')).out).toBe('alice\n')
     expect(await client('list', '--out', file)).toMatchObject({ code: 2 })
   })
 
-  test('makes the folder where tor did not, and never writes over a client', async () => {
+  test('makes the folder if tor did not, and never overwrites a client', async () => {
     rmSync(clients, { recursive: true })
     expect(await client('add', 'alice', '--json')).toMatchObject({ code: 0, out: expect.stringMatching(/^\{"name":"alice","line":"/) })
     expect(statSync(clients).mode & 0o777).toBe(0o700)
@@ -61,25 +61,25 @@ describe('add', () => {
     expect(list(folder)).toEqual(before)
   })
 
-  test.each(['', '../x', 'a/b', '-x', 'a b', 'x'.repeat(65), 'nobody', 'é', '.auth', 'a\nb'])('%j is no name', async (name) => {
+  test.each(['', '../x', 'a/b', '-x', 'a b', 'x'.repeat(65), 'nobody', 'é', '.auth', 'a\nb'])('refuses the name %j', async (name) => {
     const before = list(folder)
     expect(await client('add', '--', name)).toMatchObject({ code: 2, out: '' })
     expect(list(folder)).toEqual(before)
   })
 })
 
-describe('remove', () => {
-  test('one of several', async () => {
+describe('client remove', () => {
+  test('removes one of several clients', async () => {
     await client('add', 'alice')
     await client('add', 'bob')
     expect(await client('remove', 'alice')).toEqual({ code: 0, out: 'removed; 1 client may find the service\n', err: UNTOLD })
     expect((await client('list')).out).toBe('bob\n')
   })
 
-  test('the last one: the service stays closed, until there is another', async () => {
+  test('keeps the service closed after the last client is removed', async () => {
     await client('add', 'alice')
     expect((await client('remove', 'alice')).out).toBe('removed; nobody can find the service; `asfaleia client add` lets somebody\n')
-    // To tor this is a service with a client.
+    // For tor the service still has a client.
     expect(readFileSync(join(clients, 'nobody.auth'), 'utf8')).toMatch(/^descriptor:x25519:[A-Z2-7]{52}\n$/)
     expect((await client('list', '--json')).out).toBe('{"clients":[],"open":false}\n')
     await client('add', 'bob')
@@ -87,20 +87,20 @@ describe('remove', () => {
     expect((await client('list')).out).toBe('bob\n')
   })
 
-  test('the last one, and open it to everybody', async () => {
+  test('opens the service to everyone with --open', async () => {
     await client('add', 'alice')
     expect((await client('remove', 'alice', '--open')).out).toBe('removed; everybody may find the service who has its address\n')
     expect((await client('list', '--json')).out).toBe('{"clients":[],"open":true}\n')
   })
 
-  test('one that is not there', async () => {
+  test('reports an unknown client', async () => {
     await client('add', 'alice')
     expect(await client('remove', 'bob')).toMatchObject({ code: 1, err: expect.stringContaining('there is no client of that name') })
     expect((await client('list')).out).toBe('alice\n')
   })
 })
 
-test('bad folders are said so', async () => {
+test('the client command reports unusable service folders', async () => {
   const around = scratch()
   expect((await asfaleia(['client', 'list', '--service', join(around, 'no')])).err).toContain('there is no folder')
   mkdirSync(join(around, 'empty'), { mode: 0o700 })
@@ -117,7 +117,7 @@ test.each([[[]], [['sing']], [['add']], [['add', 'a', 'b']], [['list', 'a']], [[
   },
 )
 
-test('tor is told by its control port, and it is said where it does not listen', async () => {
+test('the client command makes tor reload by its control port, and reports if it does not answer', async () => {
   const heard: string[] = []
   const tor = createServer((socket) => {
     socket.setEncoding('latin1').on('data', (text: string) => {

@@ -16,7 +16,7 @@ const alice = folder.make('alice')
 const bob = folder.make('bob')
 afterAll(() => folder.remove())
 const MAIN = [process.execPath, join(import.meta.dirname, '../../../src/cli/main.ts')]
-// The address of the Tor Project's web site, to have a checksum that is right.
+// The Tor Project's web site, because its address has a valid checksum.
 const ONION = '2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion'
 
 const closers: (() => unknown)[] = []
@@ -38,11 +38,11 @@ async function put(address: string, ...texts: (string | Uint8Array)[]): Promise<
   for (const text of texts) await client.send(bob.key.public, Buffer.from(text as string))
 }
 const get = (address: string, ...more: string[]): Promise<Outcome> => asfaleia(['get', '--relay', address, '--key', bob.file, ...more])
-/** What stands before a text that was sent with age alone. */
+/** The prefix of a text that was sent with age alone. */
 const BARE = '[unsigned: anybody may have written it]: '
 const sealed = async (text: string): Promise<string> => Buffer.from(await seal(bob.key.public, Buffer.from(text))).toString('base64')
 
-/** Takes back a client that has a token from before: HELLO, and an ACK of nothing by which it sees that the token is known. */
+/** Answers a client that resumes with a token: HELLO, then the empty ACK by which it tests the token. */
 async function resumed(peer: Peer): Promise<void> {
   await peer.line()
   await peer.say('18;asfaleia/1;payload=32768\n')
@@ -51,7 +51,7 @@ async function resumed(peer: Peer): Promise<void> {
 }
 
 describe('get', () => {
-  test('shows what waits, in order, once', async () => {
+  test('prints the waiting messages once and in order', async () => {
     const { address, relay } = await startRelay()
     await put(address, 'one', 'two\nlines\n', '', 'ümläut 🙂')
     expect(await get(address)).toEqual({ code: 0, out: `${BARE}one\n${BARE}two\n  lines\n${BARE}\n${BARE}ümläut 🙂\n`, err: '' })
@@ -59,13 +59,13 @@ describe('get', () => {
     expect(await get(address)).toEqual({ code: 0, out: '', err: 'asfaleia: no messages wait\n' })
   })
 
-  test('in more than one batch', async () => {
+  test('gets messages in more than one batch', async () => {
     const { address } = await startRelay({ limits: { batchMessages: 2 } })
     await put(address, '1', '2', '3', '4', '5')
     expect(await get(address)).toMatchObject({ code: 0, out: ['1', '2', '3', '4', '5'].map((text) => `${BARE}${text}\n`).join('') })
   })
 
-  test('shows nothing of a text that could move a terminal', async () => {
+  test('prints no character that could control a terminal', async () => {
     const { address } = await startRelay()
     const text = '\u{1b}[31mred\u{1b}]0;title\u{7}\u{9b}2J\u{202e}evil\u{2066}\r\b\0\u{e0041}'
     await put(address, text, text, Uint8Array.of(0xff, 0x1b, 0x41))
@@ -86,7 +86,7 @@ describe('get', () => {
     ])
   })
 
-  test('junk is said, not shown, and does not stay in the way', async () => {
+  test('reports junk without printing it, and drops it', async () => {
     const { address, relay } = await startRelay()
     using client = await connectRelay({ relay: address, identity: identityOf(alice.key) })
     await client.sendSealed(bob.key.public, Buffer.from('junk'))
@@ -99,7 +99,7 @@ describe('get', () => {
     expect(relay.snapshot().messages).toBe(0)
   })
 
-  test('a key that only signs has no messages', async () => {
+  test('refuses a key that can only sign', async () => {
     const file = join(folder.path, 'ecdsa')
     const { generateKeyPairSync } = await import('node:crypto')
     writeFileSync(file, generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'pem', type: 'pkcs8' }), {
@@ -110,11 +110,11 @@ describe('get', () => {
     expect(outcome.err).toContain('not decrypt')
   })
 
-  test.each([[['word']], [['--follow=yes']], [['--no-such']]])('the command line %j', async (words) => {
+  test.each([[['word']], [['--follow=yes']], [['--no-such']]])('refuses the arguments %j', async (words) => {
     expect(await get('127.0.0.1:1', ...words)).toMatchObject({ code: 2, out: '' })
   })
 
-  test('an interruption ends it', async () => {
+  test('ends when interrupted', async () => {
     const silent = await startScript((peer) => peer.gone)
     const io = createTestIo()
     const running = runCommand(['get', '--relay', silent.address, '--key', bob.file], io)
@@ -131,7 +131,7 @@ describe('get --follow', () => {
     return { io, code }
   }
 
-  test('shows what comes until it is interrupted', async () => {
+  test('prints new messages until it is interrupted', async () => {
     const { address, relay } = await startRelay({ limits: { window: 2 } })
     await put(address, 'before')
     const { io, code } = follow(address)
@@ -146,7 +146,7 @@ describe('get --follow', () => {
     expect(relay.snapshot().counters.delivered).toBe(21)
   })
 
-  test('comes back after a lost connection', async () => {
+  test('reconnects after a lost connection', async () => {
     let connections = 0
     const hostile = await startScript(async (peer) => {
       const nth = ++connections
@@ -167,7 +167,7 @@ describe('get --follow', () => {
     expect(io.err()).toBe('asfaleia: the relay ended the connection; trying again in 1 second\n')
   })
 
-  test('does not come back to a relay that asks for what it must not have', async () => {
+  test('does not reconnect to a relay that sends a foreign challenge', async () => {
     let connections = 0
     const hostile = await startScript(async (peer) => {
       if (++connections === 1) {
@@ -189,7 +189,7 @@ describe('get --follow', () => {
     expect(io.err()).not.toContain('secret-text')
   })
 
-  test('ends when another program reads the mailbox, and when the first connection fails', async () => {
+  test('ends when another program takes the mailbox over, and if the first connection fails', async () => {
     const { address } = await startRelay()
     const { io, code } = follow(address)
     await put(address, 'x')
@@ -202,7 +202,7 @@ describe('get --follow', () => {
     expect(await follow('127.0.0.1:1').code).toBe(69)
   })
 
-  test('an interruption while it waits to try again', async () => {
+  test('can be interrupted while it waits to reconnect', async () => {
     const hostile = await startScript(async (peer) => {
       await honestly(peer, bob.key.public)
       await peer.line()
@@ -218,8 +218,8 @@ describe('get --follow', () => {
   })
 })
 
-describe('as a process', () => {
-  test.each(['SIGINT', 'SIGTERM'] as const)('%s ends --follow cleanly', async (signal) => {
+describe('get as a process', () => {
+  test.each(['SIGINT', 'SIGTERM'] as const)('ends --follow with 0 on %s', async (signal) => {
     const { address } = await startRelay()
     await put(address, 'one')
     const running = start([...MAIN, 'get', '--follow', '--relay', address, '--key', bob.file])
@@ -227,7 +227,7 @@ describe('as a process', () => {
     expect(await running.end(signal)).toEqual({ code: 0, signal: null, stdout: `${BARE}one\n`, stderr: '' })
   })
 
-  test('a hostile relay gets nothing, and the terminal gets nothing of it', async () => {
+  test('sends a hostile relay nothing secret, and prints nothing of its text', async () => {
     const captured = Buffer.from(await sealed('secret-text'), 'base64')
     for (const serve of [
       async (peer: Peer) => {
@@ -261,7 +261,7 @@ describe('as a process', () => {
     }
   }, 90_000)
 
-  test('a reader that goes away: what it did not take waits still', async () => {
+  test('leaves the messages at the relay that its reader did not read', async () => {
     const { address } = await startRelay({ limits: { batchMessages: 2 } })
     await put(address, ...Array.from({ length: 8 }, (_, i) => `${i} ${'x'.repeat(20_000)}`))
     const shell = `"$1" "$2" get --relay ${address} --key "$3" | head -c 100 >/dev/null; exit 0`
@@ -293,7 +293,7 @@ describe('as a process', () => {
     expect(proxy.requests.map((request) => request.host)).toEqual([ONION, ONION, ONION])
   })
 
-  test('unchanged under torsocks: the name goes to tor as it is', async (context) => {
+  test('works under torsocks, which passes the name to tor unresolved', async (context) => {
     const why = missing('torsocks')
     if (why !== undefined) return context.skip(why)
     const { port } = await startRelay({ names: [ONION] })
@@ -307,7 +307,7 @@ describe('as a process', () => {
     expect(sent).toMatchObject({ code: 0, stdout: 'held for 7 days at most\n' })
     const got = await run(['torsocks', ...MAIN, 'get', ...relay, '--key', bob.file], { env })
     expect(got).toMatchObject({ code: 0, stdout: expect.stringMatching(/^SHA256:\S{43} \[no contact\]: over tor\n$/) as string })
-    // And without torsocks, by our own SOCKS, where the variable says so.
+    // Without torsocks, the client uses SOCKS by itself if the variable names it.
     const own = await run([...MAIN, 'get', ...relay, '--key', bob.file], { env: { ASFALEIA_SOCKS: `127.0.0.1:${proxy.port}` } })
     expect(own).toMatchObject({ code: 0, stderr: 'asfaleia: no messages wait\n' })
     expect(proxy.requests).toHaveLength(3)

@@ -13,8 +13,8 @@ afterAll(() => folder.remove())
 const at = (name: string): string => join(folder.path, name)
 const MAIN = join(import.meta.dirname, '../../../src/cli/main.ts')
 
-describe('a new key', () => {
-  test('is for nobody else, and its public part stands beside it', async () => {
+describe('key --out', () => {
+  test('makes a private key for the user only, with the public key beside it', async () => {
     const { code, out, err } = await asfaleia(['key', '--out', at('new')])
     expect({ code, err }).toEqual({ code: 0, err: '' })
     expect(out).toMatch(/^ssh-ed25519 [A-Za-z0-9+/=]{68}\nSHA256:[A-Za-z0-9+/]{43}\n$/)
@@ -24,7 +24,7 @@ describe('a new key', () => {
     for (const file of [at('new'), at('new.pub')]) expect(await asfaleia(['key', file])).toEqual({ code: 0, out, err: '' })
   })
 
-  test('is one that ssh-keygen reads', async (context) => {
+  test('makes a key that ssh-keygen reads', async (context) => {
     const why = missing('ssh-keygen')
     if (why !== undefined) return context.skip(why)
     const { out } = await asfaleia(['key', '--out', at('interop'), '--json'])
@@ -35,7 +35,7 @@ describe('a new key', () => {
     expect(execFileSync('ssh-keygen', ['-lf', at('interop.pub')], { encoding: 'utf8' })).toContain(shown['fingerprint'])
   })
 
-  test.each(['', '.pub'])('never goes over what is there: FILE%s', async (suffix) => {
+  test.each(['', '.pub'])('never overwrites FILE%s', async (suffix) => {
     const file = at(`there${suffix === '' ? '-a' : '-b'}`)
     writeFileSync(`${file}${suffix}`, 'precious')
     const { code, out, err } = await asfaleia(['key', '--out', file])
@@ -43,25 +43,25 @@ describe('a new key', () => {
     expect(out).toBe('')
     expect(err).toBe(`asfaleia: error: cannot write ${file}${suffix}: it already exists\n`)
     expect(readFileSync(`${file}${suffix}`, 'utf8')).toBe('precious')
-    // And leaves no half of a pair.
+    // It must leave no half of a pair either.
     expect([existsSync(file), existsSync(`${file}.pub`)]).toEqual([suffix === '', suffix === '.pub'])
   })
 
-  test('does not follow a link to nowhere', async () => {
+  test('does not follow a dangling link', async () => {
     symlinkSync(at('nowhere'), at('link'))
     expect(await asfaleia(['key', '--out', at('link')])).toMatchObject({ code: 1 })
     expect(existsSync(at('nowhere'))).toBe(false)
   })
 
-  test('wants its folder', async () => {
+  test('reports a missing folder', async () => {
     const { code, err } = await asfaleia(['key', '--out', at('no/such')])
     expect(code).toBe(1)
     expect(err).toContain('no such file or folder')
   })
 })
 
-describe('a key that is there', () => {
-  test('others may read: a warning, and no more', async () => {
+describe('key FILE', () => {
+  test('warns if others may read the file', async () => {
     const { file } = folder.make('open')
     chmodSync(file, 0o640)
     const { code, err } = await asfaleia(['key', file])
@@ -70,27 +70,27 @@ describe('a key that is there', () => {
   })
 
   test.each([
-    ['none', at('none'), 'no such file or folder'],
+    ['a missing file', at('none'), 'no such file or folder'],
     ['a folder', folder.path, 'it is not a regular file'],
     ['a device', '/dev/zero', 'it is not a regular file'],
-  ])('%s', async (_name, file, why) => {
+  ])('refuses %s', async (_name, file, why) => {
     expect(await asfaleia(['key', file])).toEqual({ code: 1, out: '', err: `asfaleia: error: cannot read the key file ${file}: ${why}\n` })
   })
 
   test.each([
-    ['empty', ''],
-    ['no key', 'hello\n'],
+    ['an empty file', ''],
+    ['a text that is not a key', 'hello\n'],
     ['a weak key', 'ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAAwEAAQ==\n'],
-    ['a private key cut short', '-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk\n'],
-    ['too long', 'x'.repeat(70_000)],
-  ])('%s', async (_name, text) => {
+    ['a truncated private key', '-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk\n'],
+    ['a file over the size limit', 'x'.repeat(70_000)],
+  ])('refuses %s in one line', async (_name, text) => {
     writeFileSync(at('bad'), text, { mode: 0o600 })
     const { code, out, err } = await asfaleia(['key', at('bad')])
     expect({ code, out }).toEqual({ code: 1, out: '' })
     expect(err).toMatch(/^asfaleia: error: [^\n]+\n(asfaleia: hint: [^\n]+\n)?$/)
   })
 
-  test('with a passphrase: from a file, or asked for at the terminal without an echo', async (context) => {
+  test('reads a passphrase from a file, or asks at the terminal without an echo', async (context) => {
     const why = missing('ssh-keygen', 'script')
     if (why !== undefined) return context.skip(why)
     execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', 'secret-word', '-f', at('locked')])
@@ -99,7 +99,7 @@ describe('a key that is there', () => {
     const fromFile = await asfaleia(['key', at('locked')], { env: { ASFALEIA_PASSPHRASE_FILE: at('words') } })
     expect(fromFile).toMatchObject({ code: 0, err: '' })
     expect(fromFile.out).toContain(fingerprint)
-    // What a program that knows it writes into a pipe.
+    // A program may also write the passphrase into a pipe.
     execFileSync('mkfifo', [at('pipe')])
     const piped = asfaleia(['key', at('locked')], { env: { ASFALEIA_PASSPHRASE_FILE: at('pipe') } })
     await writeFile(at('pipe'), 'secret-word\n')
@@ -113,7 +113,7 @@ describe('a key that is there', () => {
     expect(wrong).toMatchObject({ code: 1, out: '' })
     expect(wrong.err).not.toContain('word')
 
-    // A terminal of its own: what it shows is what the program wrote and what the terminal echoed.
+    // In a terminal of its own, the output holds the program's text and the terminal's echo.
     const child = spawn('script', ['-qec', `${process.execPath} ${MAIN} key ${at('locked')}`, '/dev/null'])
     let shown = ''
     let asked = false
@@ -129,12 +129,12 @@ describe('a key that is there', () => {
   })
 })
 
-describe('a terminal that is asked for a passphrase', () => {
+describe('the passphrase prompt', () => {
   beforeEach(needs('ssh-keygen', 'script'))
 
   const script = async (typed: string, signal?: NodeJS.Signals): Promise<string> => {
     execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-a', '1', '-N', 'secret-word', '-f', at('asked')])
-    // Standard input is a pipe, and so are the outputs: what is asked goes to the terminal itself.
+    // Standard input and outputs are pipes, so the prompt must use the terminal itself.
     const ask = `sh -c 'echo $$ >${at('pid')}; exec ${process.execPath} ${MAIN} key ${at('asked')}'`
     writeFileSync(at('ask.sh'), `stty -g\necho piped | ${ask} 2>${at('err')} | cat >${at('out')}\nstty -g\n`)
     const child = spawn('script', ['-qec', `sh ${at('ask.sh')}`, '/dev/null'])
@@ -158,26 +158,26 @@ describe('a terminal that is asked for a passphrase', () => {
 
   test.each<[string, string, NodeJS.Signals | undefined, string]>([
     ['an answer', 'secret-word\r', undefined, ''],
-    ['an answer with keys that mean nothing, and corrections', 'wrong\u{15}secre\u{1a}\u{0}t-wox\u{7f}rd\n', undefined, ''],
+    ['an answer with ignored keys and corrections', 'wrong\u{15}secre\u{1a}\u{0}t-wox\u{7f}rd\n', undefined, ''],
     ['Ctrl-C', 'secret\u{3}', undefined, 'asfaleia: error: no passphrase entered\n'],
     ['Ctrl-D', 'secret\u{4}', undefined, 'asfaleia: error: no passphrase entered\n'],
-    ['no end', 'secret'.repeat(300), undefined, 'asfaleia: error: a passphrase has at most 1024 characters\n'],
-    // Nothing typed: what comes after the end is the shell's to echo.
+    ['an endless answer', 'secret'.repeat(300), undefined, 'asfaleia: error: a passphrase has at most 1024 characters\n'],
+    // Type nothing, because the shell echoes input that follows the end.
     ['SIGTERM', '', 'SIGTERM', 'asfaleia: error: interrupted\n'],
     ['SIGINT', '', 'SIGINT', 'asfaleia: error: interrupted\n'],
-  ])('shows nothing of it, and is as before after %s', async (_name, typed, signal, err) => {
+  ])('echoes nothing and restores the terminal after %s', async (_name, typed, signal, err) => {
     expect(await script(typed, signal)).toBe(err)
     expect(readFileSync(at('out'), 'utf8')).toMatch(err === '' ? /^ssh-ed25519 / : /^$/)
   })
 })
 
-test.each([[[]], [['a', 'b']], [['--out', 'x', 'y']], [['--no-such']], [['--out']]])('the command line %j', async (argv) => {
+test.each([[[]], [['a', 'b']], [['--out', 'x', 'y']], [['--no-such']], [['--out']]])('refuses the arguments %j', async (argv) => {
   const { code, err } = await asfaleia(['key', ...argv])
   expect(code).toBe(2)
   expect(err).toMatch(/^asfaleia: error: [^\n]+\nasfaleia: hint: asfaleia key[^\n]+\n$/)
 })
 
-test('help', async () => {
+test('key --help prints its usage', async () => {
   expect(await asfaleia(['key', '--help'])).toMatchObject({
     code: 0,
     err: '',

@@ -24,7 +24,7 @@ async function relay(unix?: string): Promise<{ operator: string; panics: () => n
   return { operator: taken.kind === 'unix' ? `unix:${taken.path}` : `${taken.host}:${taken.port}`, panics: () => panics }
 }
 
-test('wipes the relay, over loopback and over a unix socket', async () => {
+test('panic wipes the relay over loopback and over a unix socket', async () => {
   for (const unix of [undefined, join(scratch(), 'o.sock')]) {
     const { operator, panics } = await relay(unix)
     expect(await asfaleia(['panic', '--operator', operator])).toEqual({ code: 0, out: 'the relay is wiped\n', err: '' })
@@ -32,12 +32,12 @@ test('wipes the relay, over loopback and over a unix socket', async () => {
   }
 })
 
-describe('with --keys', () => {
-  test('the keys are overwritten and gone, what is not the service’s stays, and tor is to be stopped', async () => {
+describe('panic --keys', () => {
+  test('overwrites and removes the keys, keeps foreign files, and says to stop tor', async () => {
     const { operator } = await relay()
     const { folder } = writeService(scratch())
     writeFileSync(join(folder, 'mine'), '')
-    // Whoever has the file open sees what became of it.
+    // An open descriptor shows what happened to the file's content.
     const opened = openSync(join(folder, 'hs_ed25519_secret_key'), 'r')
     onTestFinished(() => closeSync(opened))
     const secret = Buffer.alloc(96)
@@ -51,7 +51,7 @@ describe('with --keys', () => {
     for (let at = 0; at < 96; at += 16) expect(now.includes(secret.subarray(at, at + 16))).toBe(false)
   })
 
-  test('the secret key goes first, whatever else of the folder is not as it should be', async () => {
+  test('destroys the secret key first, even if the rest of the folder is broken', async () => {
     const { operator } = await relay()
     const { folder } = writeService(scratch())
     rmSync(join(folder, 'authorized_clients'), { recursive: true })
@@ -63,7 +63,7 @@ describe('with --keys', () => {
     expect(readdirSync(folder).filter((name) => name.includes('secret') || name.startsWith('.'))).toEqual([])
   })
 
-  test('goes on where it was broken off', async () => {
+  test('continues an interrupted destruction', async () => {
     const { operator } = await relay()
     const { folder } = writeService(scratch())
     renameSync(join(folder, 'hs_ed25519_secret_key'), join(folder, '.destroyed-0123456789abcdef'))
@@ -74,7 +74,7 @@ describe('with --keys', () => {
     expect(existsSync(folder)).toBe(false)
   })
 
-  test('each part is tried whatever became of the others', async () => {
+  test('tries each part even if another fails', async () => {
     const { folder } = writeService(scratch())
     const heard: string[] = []
     const tor = createControl((socket) => {
@@ -93,7 +93,7 @@ describe('with --keys', () => {
     expect(existsSync(folder)).toBe(false)
   })
 
-  test('a folder without keys is said so, and nothing in it is touched', async () => {
+  test('reports a folder without keys and touches nothing in it', async () => {
     const { operator, panics } = await relay()
     const folder = scratch()
     writeFileSync(join(folder, 'hostname'), 'mine')
@@ -105,10 +105,10 @@ describe('with --keys', () => {
 })
 
 test.each<[string, RequestListener]>([
-  ['says so', (_request, response) => void response.end('{"wiped":false}')],
-  ['says something else', (_request, response) => void response.end('hello')],
+  ['reports it', (_request, response) => void response.end('{"wiped":false}')],
+  ['answers otherwise', (_request, response) => void response.end('hello')],
   ['refuses', (_request, response) => void response.writeHead(403).end()],
-])('a listener that did not wipe and %s is no success', async (_name, listener) => {
+])('panic fails if the listener did not wipe and %s', async (_name, listener) => {
   const server = createServer(listener).listen(0, '127.0.0.1')
   await once(server, 'listening')
   onTestFinished(() => void server.close())

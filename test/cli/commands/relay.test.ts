@@ -16,7 +16,7 @@ const LISTENING: RunningServer['listening'] = [
   { door: 'operator', address: { kind: 'unix', path: '/run/o.sock' } },
 ]
 
-/** A process in which the server is a stand-in that keeps what it was told. */
+/** Makes a host whose server is a stand-in that records its calls. */
 function createHost(startServer?: () => Promise<RunningServer>) {
   const calls: string[] = []
   let config: Config | undefined
@@ -48,7 +48,7 @@ function events(io: TestIo): unknown[] {
     .map((line) => (JSON.parse(line) as { event: string }).event)
 }
 
-test('prints each listener as taken, then ready; serves until it is interrupted', async () => {
+test('the relay command prints each listener and then ready, and serves until interrupted', async () => {
   const { host, calls, config, hangup } = createHost()
   const io = createTestIo({ ASFALEIA_WINDOW: '5' })
   const ended = run(['--name', 'localhost'], io, host)
@@ -62,7 +62,7 @@ test('prints each listener as taken, then ready; serves until it is interrupted'
   expect(events(io)).toEqual(['starting', 'ready', 'stopping', 'stopped'])
 })
 
-test('interrupted before it is up, it is still closed', async () => {
+test('an interruption during the start still closes the server', async () => {
   const { host, calls } = createHost()
   const io = createTestIo()
   io.interrupt()
@@ -70,14 +70,14 @@ test('interrupted before it is up, it is still closed', async () => {
   expect(calls).toContain('close')
 })
 
-test('without a name it says so', async () => {
+test('the relay command logs that it has no name', async () => {
   const io = createTestIo()
   io.interrupt()
   await run([], io, createHost().host)
   expect(events(io)).toContain('no-name')
 })
 
-test('every problem of the configuration is told at once, exit code 2, and nothing is started', async () => {
+test('all problems of the configuration are reported at once with exit code 2, and nothing starts', async () => {
   const { host, calls } = createHost()
   const io = createTestIo({ ASFALEIA_HOLD: 'zQ9' })
   expect(await run(['--tcp', '0.0.0.0:3308', '--memory=zQ9', '--zq'], io, host)).toBe(2)
@@ -98,7 +98,7 @@ test('every problem of the configuration is told at once, exit code 2, and nothi
   expect(io.err().match(/^asfaleia: hint: /gm)).toHaveLength(4)
 })
 
-test('the config file is read', async () => {
+test('the relay command reads the config file', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'asfaleia-'))
   onTestFinished(() => rmSync(folder, { recursive: true }))
   const path = join(folder, 'relay.conf')
@@ -110,8 +110,8 @@ test('the config file is read', async () => {
   expect(config()).toMatchObject({ names: ['localhost'], limits: { idleSeconds: 180 } })
 })
 
-describe('what keeps the server from starting', () => {
-  test('a ConfigError is told like any other problem, exit code 1', async () => {
+describe('if the server cannot start', () => {
+  test('the command reports a ConfigError like any other problem and exits with 1', async () => {
     const { host } = createHost(async () => {
       throw new ConfigError([
         { key: 'tcp', problem: '127.0.0.1:1 is in use', hint: 'choose another' },
@@ -127,7 +127,7 @@ describe('what keeps the server from starting', () => {
     expect(io.out()).toBe('')
   })
 
-  test('a defect is left to the caller, who shows nothing of it', async () => {
+  test('the command rethrows a defect, which its caller reports without details', async () => {
     const { host } = createHost(async () => {
       throw new TypeError('a defect')
     })
@@ -135,7 +135,7 @@ describe('what keeps the server from starting', () => {
   })
 })
 
-test('--help names every setting, its default and the variable', async () => {
+test('--help lists every setting with its default and its variable', async () => {
   const io = createTestIo()
   expect(await run(['--help'], io, createHost().host)).toBe(0)
   for (const key of SETTING_KEYS) expect(io.out()).toMatch(new RegExp(`^  --${key} [A-Z]+ +.{10}`, 'm'))

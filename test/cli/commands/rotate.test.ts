@@ -6,7 +6,7 @@ import { CLIENT, list, scratch, TORS, writeService } from '../../support/service
 
 const OLD = 'd6d5iaoxegv6q2ku3rsog2yybgdn74deulgwkrqlsyzb25ovulh6gzad.onion'
 
-test('makes a new address with the same clients, leaves the old one as it is, and says what comes next', async () => {
+test('rotate makes a new address with the same clients, keeps the old one, and prints the next steps', async () => {
   const around = scratch()
   const { folder } = writeService(around, 'onion', new Map([...TORS, ['authorized_clients/alice.auth', CLIENT]]))
   const before = list(folder)
@@ -26,7 +26,7 @@ test('makes a new address with the same clients, leaves the old one as it is, an
   expect((await asfaleia(['address', '--service', to])).out).toBe(`${address}\n`)
 })
 
-test('in the appliance it says what is to be done there, and makes nothing that would not be served', async () => {
+test('rotate in the appliance prints the steps of docs/appliance.md, and refuses a folder that would not be served', async () => {
   const around = scratch()
   const { folder } = writeService(around, 'onion', TORS)
   const env = { ASFALEIA_SERVICE: folder, ASFALEIA_APPLIANCE: 'on' }
@@ -37,7 +37,7 @@ test('in the appliance it says what is to be done there, and makes nothing that 
   const { code, out } = await asfaleia(['rotate', '--to', join(around, 'next')], { env })
   expect(code).toBe(0)
   expect(out).not.toMatch(/HiddenService|--name-file|torrc/)
-  // Each line of the document's, in its order.
+  // Each command of the document must appear, in order.
   const document = readFileSync(join(import.meta.dirname, '../../../docs/appliance.md'), 'utf8')
   const [, section] = document.split('## Move to a new address')
   const commands = section!
@@ -49,7 +49,7 @@ test('in the appliance it says what is to be done there, and makes nothing that 
   expect(said.filter((line) => !line.includes(' backup '))).toEqual(commands.slice(1))
 })
 
-test('--end destroys the old keys, and no others', async () => {
+test('rotate --end destroys the old keys and no others', async () => {
   const around = scratch()
   const { folder, address } = writeService(around)
   const other = writeService(around, 'other')
@@ -67,7 +67,7 @@ test('--end destroys the old keys, and no others', async () => {
   expect(existsSync(other.folder)).toBe(true)
 })
 
-test('what is there is not written over, and what is no service makes none', async () => {
+test('rotate overwrites nothing, and refuses a folder that is not a service', async () => {
   const around = scratch()
   const { folder } = writeService(around)
   mkdirSync(join(around, 'new'))

@@ -42,12 +42,12 @@ const received = async (to = relay.address, more: readonly string[] = []): Promi
     .map((line) => JSON.parse(line) as object)
 }
 
-describe('a message', () => {
+describe('send', () => {
   test.each([
     ['a .pub file', `${bob.file}.pub`],
     ['the key', bob.line],
     ['the key without its comment', bob.line.split(' ').slice(0, 2).join(' ')],
-  ])('goes to %s', async (_name, receiver) => {
+  ])('sends to %s', async (_name, receiver) => {
     expect(await send([receiver, 'hello bob'])).toEqual({ code: 0, out: 'held for 7 days at most\n', err: '' })
     expect(await received()).toEqual([
       {
@@ -63,7 +63,7 @@ describe('a message', () => {
     ])
   })
 
-  test('comes from standard input as it is, and the proof may be a signature', async () => {
+  test('sends standard input unchanged, and can log in by signature', async () => {
     const input = 'two\r\nlines\0\u{feff}\u{1b}[31m 🙂\n\n'
     const sent = await send(['--sign', '--json', '--reply-to', 'AAAAAAAAAAAAAAAAAAAAAA', `${bob.file}.pub`], { input })
     expect(sent).toMatchObject({ code: 0, err: '' })
@@ -76,7 +76,7 @@ describe('a message', () => {
     })
   })
 
-  test('by a relay that is moving goes to the relay dialled, and the person is told once', async () => {
+  test('sends to the dialled relay if it is moving, and reports the move once', async () => {
     const name = 'pg6mmjiyjmcrsslvykfwnntlaru7p5svn6y2ymmju6nubxndf4pscryd.onion'
     const to = await startOther({ names: [name], movedFrom: ['localhost'] })
     const { code, err } = await send([`${bob.file}.pub`, 'hi'], { to })
@@ -84,7 +84,7 @@ describe('a message', () => {
     expect(await received(to)).toHaveLength(1)
   })
 
-  test('that does not fit is not sent, and it says what would', async () => {
+  test('refuses a message that is too long, and says how long it may be', async () => {
     const { code, out, err } = await send([`${bob.file}.pub`], { input: 'x'.repeat(30_000) })
     expect({ code, out }).toEqual({ code: 1, out: '' })
     const most = Number(/^asfaleia: error: the text has 30000 bytes, and a message takes (\d+)\n/.exec(err)?.[1])
@@ -94,7 +94,7 @@ describe('a message', () => {
   })
 })
 
-describe('a refusal is one clear line, its hint, and its exit code', () => {
+describe('a refusal prints one line and a hint, and exits with its code', () => {
   test.each<[string, TestRelayOptions, number, RegExp]>([
     ['mailbox-full', { limits: { mailboxMessages: 1 } }, 1, /too many messages waiting/],
     ['relay-full', { memory: 512 }, 1, /no memory left/],
@@ -111,7 +111,7 @@ describe('a refusal is one clear line, its hint, and its exit code', () => {
     expect(outcome.err).not.toContain('secret-text')
   })
 
-  test('rate-limited: when to come back', async () => {
+  test('rate-limited says when to come back', async () => {
     const hostile = await startHostileRelay(async (peer) => {
       await peer.line()
       await peer.say('99;rate-limited;RELAYTEXT;90\n')
@@ -126,36 +126,36 @@ describe('a refusal is one clear line, its hint, and its exit code', () => {
     ['127.0.0.1:1', {}, /nobody listens there/],
     ['unix:/no/such/socket', {}, /cannot be reached/],
     ['relay.example', { ASFALEIA_SOCKS: '127.0.0.1:1' }, /nobody listens at the SOCKS port\nasfaleia: hint: start tor, or give/],
-  ])('nobody at %s', async (to, env, text) => {
+  ])('%s without a listener is unreachable', async (to, env, text) => {
     const outcome = await send([bob.line, 'x'], { to, env })
     expect(outcome).toMatchObject({ code: 69, out: '' })
     expect(outcome.err).toMatch(text)
   })
 })
 
-describe('the command line', () => {
+describe('the send command line', () => {
   test.each<[string, string[], number, RegExp]>([
     ['no receiver', [], 2, /receiver is missing/],
     ['too many words', [bob.line, 'a', 'b'], 2, /too many words/],
     ['no text', [bob.line, ''], 2, /no text/],
     ['an unknown option', ['--frobnicate', bob.line], 2, /no such option/],
     ['a fingerprint', ['SHA256:8uJbf6SwT8bkx3jqywfivfnrOJDaDWFamTMvm8fGxcM', 'x'], 2, /fingerprint is not enough/],
-    ['a private key', [bob.file, 'x'], 2, /private key/],
+    ['a private key as the receiver', [bob.file, 'x'], 2, /private key/],
     ['a key that cannot decrypt', [ECDSA, 'x'], 1, /cannot|not decrypt/],
-    ['a key that is none', ['ssh-ed25519 AAAA', 'x'], 1, /does not hold a public key/],
-    ['no such file', ['nobody.pub', 'x'], 1, /no such file or folder/],
-    ['nobody of that name', ['nobody', 'x'], 1, /there is no contact, group or key file nobody/],
-    ['a receipt without a place to come to', ['--wait', bob.line, 'x'], 2, /relays of your own/],
-    ['an answer to what is no id', ['--reply-to', 'x', bob.line, 'x'], 2, /22 characters/],
-    ['a timeout that is none', ['--timeout', '-1', bob.line, 'x'], 2, /./],
-    ['a SOCKS port that is none', ['--socks', 'x:y', bob.line, 'x'], 2, /--socks/],
-  ])('%s', async (_name, words, code, text) => {
+    ['a malformed key', ['ssh-ed25519 AAAA', 'x'], 1, /does not hold a public key/],
+    ['a missing file', ['nobody.pub', 'x'], 1, /no such file or folder/],
+    ['an unknown name', ['nobody', 'x'], 1, /there is no contact, group or key file nobody/],
+    ['--wait without a relay for the receipt', ['--wait', bob.line, 'x'], 2, /relays of your own/],
+    ['--reply-to without a valid id', ['--reply-to', 'x', bob.line, 'x'], 2, /22 characters/],
+    ['an invalid timeout', ['--timeout', '-1', bob.line, 'x'], 2, /./],
+    ['an invalid SOCKS port', ['--socks', 'x:y', bob.line, 'x'], 2, /--socks/],
+  ])('refuses %s', async (_name, words, code, text) => {
     const outcome = await send(words)
     expect(outcome).toMatchObject({ code, out: '' })
     expect(outcome.err).toMatch(text)
   })
 
-  test('wants a relay and a key', async () => {
+  test('requires a relay and a key', async () => {
     expect(await asfaleia(['send', '--key', alice.file, bob.line, 'x'])).toMatchObject({
       code: 2,
       err: expect.stringContaining('--relay is missing') as string,
@@ -169,7 +169,7 @@ describe('the command line', () => {
     }
   })
 
-  test('a key that is none of ours to read', async () => {
+  test('refuses an unusable key file, and warns if others may read it', async () => {
     const file = join(folder.path, 'junk')
     writeFileSync(file, 'junk', { mode: 0o600 })
     expect(await asfaleia(['send', '--relay', relay.address, '--key', file, bob.line, 'x'])).toMatchObject({ code: 1, out: '' })
@@ -181,7 +181,7 @@ describe('the command line', () => {
     expect(open.err).toMatch(/^asfaleia: warning: other users may read the private key [^\n]+\n$/)
   })
 
-  test('help says that a text on the command line shows', async () => {
+  test('--help warns that `ps` shows a text on the command line', async () => {
     const { code, out } = await asfaleia(['send', '--help'])
     expect(code).toBe(0)
     expect(out).toMatch(/`ps`/)

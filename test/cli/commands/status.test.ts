@@ -34,8 +34,8 @@ async function stranger(listener: RequestListener): Promise<string> {
   return `127.0.0.1:${(server.address() as AddressInfo).port}`
 }
 
-describe('for people', () => {
-  test('a relay that is ready: 0', async () => {
+describe('status for people', () => {
+  test('prints a ready relay and exits with 0', async () => {
     const snapshot = createSnapshot({ connections: 12, proven: 3, messageBytes: 100_000 })
     snapshot.counters.refused['bad-key'] = 2
     const io = createTestIo()
@@ -47,7 +47,7 @@ describe('for people', () => {
     expect(io.err()).toBe('')
   })
 
-  test('one that is not: 1, and why', async () => {
+  test('prints why a relay is not ready and exits with 1', async () => {
     const io = createTestIo()
     const operator = await relay(createSnapshot({ names: [] }), { reachable: true, bootstrap: 45, summary: 'loading_descriptors' })
     expect(await run(['--operator', operator], io)).toBe(1)
@@ -57,7 +57,7 @@ describe('for people', () => {
     expect(io.out()).toContain('tor          loading_descriptors, 45 %\n')
   })
 
-  test('the address may be a unix socket, and stand in the environment', async () => {
+  test('accepts a unix socket as the address, also from the environment', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'asfaleia-'))
     onTestFinished(() => rmSync(folder, { recursive: true }))
     const operator = await relay(createSnapshot(), undefined, { kind: 'unix', path: join(folder, 'o.sock') })
@@ -65,7 +65,7 @@ describe('for people', () => {
   })
 })
 
-test('--quiet says nothing where all is well, and else why it is not, and nothing more', async () => {
+test('status --quiet prints nothing for a ready relay, and only the reasons otherwise', async () => {
   const well = createTestIo()
   expect(await run(['--quiet', '--operator', await relay(createSnapshot())], well)).toBe(0)
   expect([well.out(), well.err()]).toEqual(['', ''])
@@ -84,7 +84,7 @@ test('--quiet says nothing where all is well, and else why it is not, and nothin
   expect(ill.err()).toBe('')
 })
 
-test('--json is one object of the documented shape', async () => {
+test('status --json prints one object of the documented shape', async () => {
   const io = createTestIo()
   expect(await run(['--json', '--operator', await relay(createSnapshot())], io)).toBe(0)
   const shape = buildStatus({
@@ -99,8 +99,8 @@ test('--json is one object of the documented shape', async () => {
   expect(Object.keys(JSON.parse(io.out()) as Status)).toEqual(Object.keys(shape))
 })
 
-describe('who is no relay', () => {
-  test('nobody: 69', async () => {
+describe('status of a listener that is not a relay', () => {
+  test('exits with 69 if no process listens', async () => {
     const io = createTestIo()
     expect(await runCommand(['status', '--operator', 'unix:/nowhere/o.sock'], io)).toBe(69)
     expect(io.err()).toMatch(/^asfaleia: error: no relay answers at the operator address\nasfaleia: hint: .*\n$/)
@@ -113,19 +113,19 @@ describe('who is no relay', () => {
     ['a refusal', (_request, response) => void response.writeHead(404).end('{}')],
     ['an endless answer', (_request, response) => void response.end('1'.repeat(1_000_000))],
     [
-      'an answer that breaks off',
+      'a truncated answer',
       (_request, response) => {
         response.writeHead(200, { 'content-length': '100' }).write('{')
         response.destroy()
       },
     ],
-  ])('%s: 69', async (_name, listener) => {
+  ])('exits with 69 for %s', async (_name, listener) => {
     const io = createTestIo()
     expect(await runCommand(['status', '--operator', await stranger(listener)], io)).toBe(69)
     expect(io.out()).toBe('')
   })
 
-  test('what it says cannot steer a terminal', async () => {
+  test('prints no control character of the answer', async () => {
     const status = buildStatus({
       snapshot: createSnapshot(),
       tor: undefined,

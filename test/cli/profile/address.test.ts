@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 import { asfaleia } from '../../support/command.ts'
 import { scratch, writeService } from '../../support/service.ts'
 
-test('the address, by flag, by environment, and where `asfaleia start` has it', async () => {
+test('address reads the service from a flag, the environment, or the folder of `asfaleia start`', async () => {
   const around = scratch()
   mkdirSync(join(around, 'state'))
   const { folder, address } = writeService(join(around, 'state'))
@@ -19,7 +19,7 @@ test('the address, by flag, by environment, and where `asfaleia start` has it', 
   expect(await asfaleia(['address', '--json', '--service', folder])).toEqual({ code: 0, out: `{"address":"${address}"}\n`, err: '' })
 })
 
-test('a QR code of it', async () => {
+test('address --qr prints a QR code', async () => {
   const { folder, address } = writeService(scratch())
   const { out } = await asfaleia(['address', '--qr', '--service', folder])
   expect(out.startsWith(`${address}\n\n`)).toBe(true)
@@ -27,11 +27,11 @@ test('a QR code of it', async () => {
 })
 
 test.each([
-  ['no file', '', 'no such file or folder', /tor writes it at its first start/],
-  ['no name', 'hello\n', 'holds no onion address', /HiddenServiceDir/],
+  ['a missing file', '', 'no such file or folder', /tor writes it at its first start/],
+  ['a file without a name', 'hello\n', 'holds no onion address', /HiddenServiceDir/],
   ['a mistyped name', 'd6d5iaoxegv6q2ku3rsog2yybgdn74deulgwkrqlsyzb25ovulh6gzae.onion\n', 'holds no onion address', /HiddenServiceDir/],
-  ['what could steer a terminal', '\u001b[2J', 'holds no onion address', /HiddenServiceDir/],
-])('%s: one line and a hint', async (_name, content, problem, hint) => {
+  ['a file with an escape sequence', '\u001b[2J', 'holds no onion address', /HiddenServiceDir/],
+])('address reports %s in one line and a hint', async (_name, content, problem, hint) => {
   const path = join(scratch(), 'hostname')
   if (content !== '') writeFileSync(path, content)
   const { code, out, err } = await asfaleia(['address', '--name-file', path])
@@ -43,6 +43,6 @@ test.each([
   expect(rest).toEqual([''])
 })
 
-test.each([[['x']], [['--name-file', 'a', '--service', 'b']], [['--qq']]])('%j is a usage error', async (argv) => {
+test.each([[['x']], [['--name-file', 'a', '--service', 'b']], [['--qq']]])('address %j is a usage error', async (argv) => {
   expect(await asfaleia(['address', ...argv])).toMatchObject({ code: 2, out: '' })
 })

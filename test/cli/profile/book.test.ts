@@ -1,4 +1,4 @@
-/** The contact book as files: what is written, what is refused, and that a broken disk loses nothing. */
+/** The contact book as files: what it writes and refuses, and that a broken disk loses nothing. */
 import {
   chmodSync,
   existsSync,
@@ -42,7 +42,7 @@ const open = (): Promise<Book> => Book.open(folder, true, () => NOW)
 const read = (name: string): string => readFileSync(join(folder, name), 'utf8')
 
 describe('a contact', () => {
-  test('is the card as it was signed and a line of ours, for nobody else to read', async () => {
+  test('is stored as the signed card plus one line, readable only for the user', async () => {
     const card = await cardOf(bob, 'Bob')
     expect(await (await open()).add({ card })).toMatchObject({
       kind: 'added',
@@ -58,25 +58,25 @@ describe('a contact', () => {
     expect(await again.add({ card })).toMatchObject({ kind: 'unchanged' })
   })
 
-  test('names no relay of this machine, unless its owner receives here: what others wrote is not dialled', async () => {
+  test('names no local relay unless the user receives on this machine, so that a foreign card cannot make the user dial it', async () => {
     const onion = '2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion'
     const card = await cardOf(bob, 'Bob', NOW, [onion, 'localhost:22'])
     const away = (): Promise<Book> => Book.open(folder, false, () => NOW)
     await expect((await away()).add({ card })).rejects.toThrow('names localhost')
     expect(existsSync(join(folder, 'Bob'))).toBe(false)
     expect((await away()).contactOf(card)).toMatchObject({ relays: [onion] })
-    // One from the time when its owner received here, and a newer one.
+    // Add a contact while the user receives here, then a newer card.
     await (await open()).add({ card })
     expect((await open()).find(formatFingerprint(bob.key.fingerprint))?.relays).toEqual([onion, 'localhost:22'])
     const book = await away()
     expect(book.find(formatFingerprint(bob.key.fingerprint))?.relays).toEqual([onion])
     await expect(book.add({ card: await cardOf(bob, 'Bob', NOW + 1, ['localhost:23']) })).rejects.toThrow('names localhost')
-    // What a person gave by hand is theirs to say.
+    // Relays that the user gave by hand are allowed.
     await book.add({ key: eve.key, relays: ['localhost:4000', '127.0.0.1:1'] }, 'Eve')
     expect((await away()).get('Eve')?.relays).toEqual(['localhost:4000', '127.0.0.1:1'])
   })
 
-  test('can be a key alone, with relays given by hand, and gets its card later', async () => {
+  test('may be a bare key with relays given by hand, and get its card later', async () => {
     const book = await open()
     await book.add({ key: bob.key, relays: ['LOCALHOST:3308', 'unix:/run/Relay'] }, 'Bob')
     expect(read('Bob')).toMatch(/^key: ssh-ed25519 \S+\nrelay: localhost\nrelay: unix:\/run\/Relay\nadded: .*\n$/)
@@ -92,7 +92,7 @@ describe('a contact', () => {
     expect(read('Bob')).toBe(`${card.text}added: 2026-09-21T14:13:20Z\n`)
   })
 
-  test('keeps what its owner wrote into the file, comments and lines of later versions, CRLF or not', async () => {
+  test("keeps the user's own lines in its file: comments, unknown fields, CR LF or not", async () => {
     const book = await open()
     const card = await cardOf(bob, 'Bob')
     await book.add({ card })
@@ -117,7 +117,7 @@ describe('a contact', () => {
   })
 })
 
-describe('what is never taken in silence', () => {
+describe('the contact book refuses', () => {
   test('another key for a known name', async () => {
     const book = await open()
     await book.add({ card: await cardOf(bob, 'Bob') })
@@ -143,7 +143,7 @@ describe('what is never taken in silence', () => {
     expect(read('Bob')).toBe(before)
   })
 
-  test('relays for a contact whose card says them, and a second name for one key', async () => {
+  test('relays for a contact with a card, and a second name for one key', async () => {
     const book = await open()
     await book.add({ card: await cardOf(bob, 'Bob') })
     expect(await book.add({ key: bob.key, relays: ['localhost:1'] })).toMatchObject({
@@ -170,12 +170,12 @@ test.each([
   'a~',
   'x'.repeat(65),
   '\u{1f642}'.repeat(60),
-])('%j is no name of a contact', async (name) => {
+])('%j is refused as the name of a contact', async (name) => {
   expect(refuseName(name)).toBeDefined()
   await expect((await open()).add({ key: bob.key, relays: ['localhost'] }, name)).rejects.toThrow(/name/)
 })
 
-describe('a broken disk is named, and nothing is lost', () => {
+describe('a broken contact file or folder is reported, and nothing is lost, if it is', () => {
   test.each<[string, (path: string, text: string) => void, RegExp]>([
     ['half-written', (path, text) => writeFileSync(path, text.slice(0, 300)), /the end of the card is missing/],
     ['changed', (path, text) => writeFileSync(path, text.replace('localhost', 'localhost:1')), /the signature does not match/],
@@ -184,14 +184,14 @@ describe('a broken disk is named, and nothing is lost', () => {
     ['too large', (path) => writeFileSync(path, 'x'.repeat(70_000)), /larger than 65536 bytes/],
     ['a folder', (path) => mkdirSync(path), /it is a folder/],
     ['two keys', (path) => writeFileSync(path, 'key: a\nkey: b\n'), /must hold a card, or exactly one `key` line/],
-    ['a key that is none', (path) => writeFileSync(path, 'key: ssh-ed25519 AAAA\n'), /malformed/],
+    ['a malformed key', (path) => writeFileSync(path, 'key: ssh-ed25519 AAAA\n'), /malformed/],
     [
-      'a relay that is none',
+      'an invalid relay',
       (path) => writeFileSync(path, `key: ${'ssh-ed25519 '}${Buffer.from(bob.key.blob).toString('base64')}\nrelay: a b\n`),
       /address/,
     ],
-    ['a time that is none', (path, text) => writeFileSync(path, `${text}added: yesterday\n`), /`added` must be one time/],
-    ['a link that leads nowhere further', (path) => symlinkSync(path, path), /symbolic link/],
+    ['an invalid time', (path, text) => writeFileSync(path, `${text}added: yesterday\n`), /`added` must be one time/],
+    ['a link to itself', (path) => symlinkSync(path, path), /symbolic link/],
   ])('%s', async (_name, damage, problem) => {
     const { text } = await cardOf(bob, 'Bob')
     const book = await open()
@@ -206,13 +206,13 @@ describe('a broken disk is named, and nothing is lost', () => {
     ])
     expect(book.problems[0]!.error.message).toContain(path)
     expect(() => book.need('bob')).toThrow(problem)
-    // Not even a good card takes its place.
+    // Not even a valid card may replace it.
     await expect(book.add({ card: await cardOf(bob, 'Bob', NOW + 9) })).rejects.toThrow(/already/)
     expect(readAny(path)).toEqual(before)
     expect(readdirSync(folder)).toEqual(['Bob', 'Eve'])
   })
 
-  test('a symbolic link is read, but not written through', async () => {
+  test('a symbolic link, which is read but not written through', async () => {
     const card = await cardOf(bob, 'Bob')
     mkdirSync(folder)
     writeFileSync(join(home, 'elsewhere'), card.text)
@@ -222,18 +222,18 @@ describe('a broken disk is named, and nothing is lost', () => {
     expect(readFileSync(join(home, 'elsewhere'), 'utf8')).toBe(card.text)
   })
 
-  test('a file where the folder should be', async () => {
+  test('a file in place of the folder', async () => {
     writeFileSync(folder, 'mine')
     await expect(open()).rejects.toThrow(/cannot read the folder .*contacts/)
     expect(readFileSync(folder, 'utf8')).toBe('mine')
   })
 
-  test('a full disk: the old file stays whole, and nothing beside it', async () => {
+  test('on a full disk, where the old file stays whole', async () => {
     const book = await open()
     const card = await cardOf(bob, 'Bob')
     await book.add({ card })
     const before = read('Bob')
-    // Writing in a process whose files must stay empty fails as on a full disk.
+    // A file size limit of zero has the effect of a full disk in this process.
     const script = `
       import { Book } from ${JSON.stringify(join(import.meta.dirname, '../../../src/cli/profile/book.ts'))}
       const book = await Book.open(${JSON.stringify(folder)}, true)
@@ -245,7 +245,7 @@ describe('a broken disk is named, and nothing is lost', () => {
     expect(readdirSync(folder)).toEqual(['Bob'])
   })
 
-  test('a folder that cannot be written to', async () => {
+  test('a folder without write permission', async () => {
     const book = await open()
     await book.add({ card: await cardOf(bob, 'Bob') })
     const before = read('Bob')

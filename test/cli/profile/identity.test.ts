@@ -37,7 +37,7 @@ const ONE_LINE = /^asfaleia: error: [^\n]*the SSH agent refused[^\n]*\nasfaleia:
 
 const fingerprint = (line: string): string => formatFingerprint(parsePublicKey(line).fingerprint)
 
-/** The error and the hint that a key is refused with. */
+/** Returns the error and the hint with which a key is refused. */
 async function refusal(
   spec: string,
   env: Record<string, string>,
@@ -60,7 +60,7 @@ async function login(spec: string, env: Record<string, string>): Promise<void> {
 }
 
 describe('a key in a file', () => {
-  test('is an identity: one that decrypts where it can', async () => {
+  test('gives an identity that logs in by decryption', async () => {
     const identity = await loadIdentity(alice.file, createTestIo())
     expect(identity).toMatchObject({ proof: 'decrypt' })
     expect(identity.opens).toHaveLength(1)
@@ -71,16 +71,16 @@ describe('a key in a file', () => {
     ['a text', 'hello\n', /does not hold a public key/],
     ['a key cut off', generatePrivateKey('x').file.slice(0, 150), /damaged, or cut off/],
     ['two keys', generatePrivateKey('x').file + generatePrivateKey('y').file, /more than one private key/],
-  ])('%s is refused in one line', async (_name, text, message) => {
+  ])('is refused in one line if it is %s', async (_name, text, message) => {
     const path = join(makeFolder(), 'key')
     writeFileSync(path, text, { mode: 0o600 })
     expect((await refusal(path, {})).message).toMatch(message)
   })
 
-  describe('by ssh-keygen', () => {
+  describe('made by ssh-keygen', () => {
     beforeEach(needs('ssh-keygen'))
 
-    test('is read without what reads other keys where it is a plain ed25519 one, as `me` makes it', async () => {
+    test('is read without loading sshpk if it is plain ed25519, as `me` makes it', async () => {
       const folder = makeFolder()
       expect(await asfaleia(['me', '--name', 'Alice', '--relay', 'localhost'], { env: { ASFALEIA_HOME: folder } })).toMatchObject({
         code: 0,
@@ -97,7 +97,7 @@ describe('a key in a file', () => {
       expect(run(process.execPath, ['--input-type=module', '-e', script, join(folder, 'key'), rsa]).toString()).toBe('false\ntrue\n')
     })
 
-    test('under a billion rounds is refused at once, and told how to be helped', async () => {
+    test('with a billion rounds is refused at once with a hint', async () => {
       const files = makeKey(makeFolder(), 'key', ['-t', 'ed25519', '-a', '1'], 'open')
       const bytes = Buffer.from(files.file.toString().replaceAll(/-----.*-----|\n/g, ''), 'base64')
       const options = bytes.indexOf(Buffer.from('bcrypt')) + 'bcrypt'.length
@@ -115,7 +115,7 @@ describe('a key in a file', () => {
       })
     })
 
-    test('under many rounds says so, and opens', async () => {
+    test('with many rounds is announced and then read', async () => {
       const files = makeKey(makeFolder(), 'key', ['-t', 'ed25519', '-a', '40'], 'open')
       const words = join(makeFolder(), 'words')
       writeFileSync(words, 'open\r\n')
@@ -127,7 +127,7 @@ describe('a key in a file', () => {
       await expect(loadIdentity(files.path, stopped)).rejects.toThrow('interrupted')
     })
 
-    test('of ECDSA only signs, and receives by an encryption key', async () => {
+    test('of type ECDSA only signs, and receives through an encryption key', async () => {
       const files = makeKey(makeFolder(), 'key', ['-t', 'ecdsa'])
       const plain = await loadIdentity(files.path, createTestIo())
       expect(plain).toMatchObject({ proof: 'sign', opens: [] })
@@ -157,7 +157,7 @@ describe('a key in ssh-agent', () => {
     ['ecdsa', '256'],
     ['ecdsa', '384'],
     ['ecdsa', '521'],
-  ])('of type %s, %s bits, logs in, by each way to name it', async (type, bits) => {
+  ])('of type %s, %s bits, logs in under each of its names', async (type, bits) => {
     const folder = makeFolder()
     const key = makeKey(folder, 'key', ['-t', type, '-b', bits])
     certify(makeKey(folder, 'authority', ['-t', 'ed25519']), key)
@@ -171,7 +171,7 @@ describe('a key in ssh-agent', () => {
     }
   })
 
-  test('that has several says which; one that has none, is locked, or was stopped says what helps', async () => {
+  test('must be named if the agent holds several, and a hint helps if it holds none, is locked or was stopped', async () => {
     const folder = makeFolder()
     const agent = await startAgent()
     const env = { SSH_AUTH_SOCK: agent.path }
@@ -203,7 +203,7 @@ describe('a key in ssh-agent', () => {
     await expect(identity.sign('x', Buffer.from('y'))).rejects.toThrow('no SSH agent listens there')
   })
 
-  test('makes a profile: messages come through an encryption key that it certifies', async () => {
+  test('can have a profile, with a certified encryption key for messages', async () => {
     const folder = makeFolder()
     const agent = await startAgent()
     for (const type of ['ed25519', 'ecdsa']) {
@@ -225,7 +225,7 @@ describe('a key in ssh-agent', () => {
     }
   })
 
-  test('that refuses in the middle ends a command in one line, and nothing is lost', async () => {
+  test('that is refused in the middle ends a command in one line without loss', async () => {
     const folder = makeFolder()
     const key = makeKey(folder, 'key', ['-t', 'ed25519'])
     const [willing, unwilling] = [await startAgent(), await startAgent({ consents: false })]
@@ -245,7 +245,7 @@ describe('a key in ssh-agent', () => {
       expect({ code, out }).toEqual({ code: 1, out: '' })
       expect(err).toMatch(ONE_LINE)
     }
-    // A client of the library hears it at once, and its connection is over.
+    // The library reports it at once, and ends its connection.
     const identity = await loadIdentity('agent', createTestIo(no))
     using client = await connectRelay({ relay: relay.address, identity })
     await expect(client.login()).rejects.toThrow('the SSH agent refused')
@@ -255,7 +255,7 @@ describe('a key in ssh-agent', () => {
 })
 
 describe('a security key', () => {
-  test.each(['ed25519', 'nistp256'] as const)('of %s in an agent logs in, and asks to be touched', async (curve) => {
+  test.each(['ed25519', 'nistp256'] as const)('of %s in an agent logs in and asks for a touch', async (curve) => {
     const fido = makeFidoKey(curve)
     const path = await startFakeAgent((request) => answer(request, fido.blob, (data) => fido.signData(data)))
     const io = createTestIo({ SSH_AUTH_SOCK: path })
@@ -265,7 +265,7 @@ describe('a security key', () => {
     expect(io.err()).toBe('asfaleia: touch your security key\n')
   })
 
-  test('in a file is its agent’s, or says how it becomes one', async () => {
+  test('named by its file is used through the agent, or a hint says how to add it', async () => {
     const fido = makeFidoKey('ed25519')
     const path = join(makeFolder(), 'key')
     const bytes = Buffer.concat([Buffer.from('openssh-key-v1\0'), buildBlob('none', 'none', '', 1, fido.blob, Buffer.alloc(64))])
@@ -284,7 +284,7 @@ describe('a security key', () => {
   })
 })
 
-/** As an agent of one key. */
+/** Answers as an agent with one key. */
 function answer(request: Buffer, blob: Uint8Array, sign: (data: Buffer) => Uint8Array, comment = 'me'): Buffer {
   const start = 9 + (request[0] === 11 ? 0 : request.readUInt32BE(1))
   const body =
@@ -294,8 +294,8 @@ function answer(request: Buffer, blob: Uint8Array, sign: (data: Buffer) => Uint8
   return buildBlob(body)
 }
 
-describe('no agent', () => {
-  test.each([{}, { SSH_AUTH_SOCK: '' }])('%j', async (env) => {
+describe('without a usable agent', () => {
+  test.each([{}, { SSH_AUTH_SOCK: '' }])('the environment %j is reported with a hint', async (env) => {
     for (const spec of ['agent', `agent:${fingerprint(alice.line)}`, `${alice.file}.pub`]) {
       expect(await refusal(spec, env)).toMatchObject({
         message: 'there is no SSH agent: SSH_AUTH_SOCK is not set',
@@ -304,11 +304,11 @@ describe('no agent', () => {
     }
   })
 
-  test.each(['agent:', 'agent:SHA256:short', 'agent:MD5:00', 'agent:\nSHA256'])('a name that is none: %j', async (spec) => {
+  test.each(['agent:', 'agent:SHA256:short', 'agent:MD5:00', 'agent:\nSHA256'])('the malformed name %j is refused', async (spec) => {
     expect(await refusal(spec, {})).toMatchObject({ exitCode: 2 })
   })
 
-  test('one that talks nonsense, and one that holds junk', async () => {
+  test('an agent that violates the protocol, or holds only unusable keys, is reported', async () => {
     const junk = await startFakeAgent(() => Buffer.from('HTTP/1.1 400 Bad Request\r\n'))
     expect(await refusal('agent', { SSH_AUTH_SOCK: junk })).toMatchObject({
       message: 'what answers there does not speak as an SSH agent does',
@@ -319,7 +319,7 @@ describe('no agent', () => {
 })
 
 describe('asfaleia key list', () => {
-  test('says what each key can do, whatever its comment is', async () => {
+  test('shows the use of each key, whatever its comment holds', async () => {
     const hostile = '\u001B[2Jme\nSHA256:fake \u202E'
     const fido = makeFidoKey('nistp256')
     const blobs = [toBlob(alice.line), fido.blob, buildBlob('ssh-dss', 1n, 1n, 1n, 1n)]
@@ -348,7 +348,7 @@ describe('asfaleia key list', () => {
     ])
   })
 
-  test('of nothing, and of no agent', async () => {
+  test('reports an empty agent and a missing one', async () => {
     const path = await startFakeAgent(() => buildBlob(Buffer.concat([Buffer.of(12), buildBlob(0)])))
     expect(await asfaleia(['key', 'list'], { env: { SSH_AUTH_SOCK: path } })).toMatchObject({
       code: 0,
@@ -364,7 +364,7 @@ describe('asfaleia key list', () => {
 })
 
 describe('asfaleia key new', () => {
-  test('is in the profile, alone one’s own, and says why', async () => {
+  test('makes a key in the profile, and says why it should have no other use', async () => {
     const home = join(makeFolder(), 'home')
     const { code, out, err } = await asfaleia(['key', 'new'], { env: { ASFALEIA_HOME: home } })
     expect(code).toBe(0)
@@ -384,7 +384,7 @@ describe('asfaleia key new', () => {
     expect(JSON.parse((await asfaleia(['key', 'new', '--json', '--out', other])).out)).toMatchObject({ file: other })
   })
 
-  test('under a passphrase is one that ssh-keygen and age open', async (context) => {
+  test('with a passphrase makes a key that ssh-keygen and age open', async (context) => {
     needs('ssh-keygen', 'age', 'script')(context)
     const folder = makeFolder()
     const [file, words] = [join(folder, 'key'), join(folder, 'words')]
@@ -395,7 +395,7 @@ describe('asfaleia key new', () => {
     expect(err).not.toContain('--passphrase')
     expect(run('ssh-keygen', ['-y', '-P', 'a secret', '-f', file]).toString().split(' ').slice(0, 2).join(' ')).toBe(out.split('\n')[0])
     expect(() => run('ssh-keygen', ['-y', '-P', '', '-f', file])).toThrow(/incorrect passphrase/)
-    // age asks at a terminal alone.
+    // age asks only at a terminal.
     const sealed = join(folder, 'sealed')
     writeFileSync(sealed, run('age', ['-R', `${file}.pub`], 'for the key'))
     const shown = run('script', ['-qec', `age -d -i ${file} ${sealed}`, '/dev/null'], 'a secret\n').toString()
@@ -409,13 +409,13 @@ describe('asfaleia key new', () => {
   })
 
   test.each([[['new', 'x']], [['list', '--out', 'x']], [['--passphrase']], [['FILE', '--passphrase']]])(
-    'the command line %j',
+    'refuses the arguments %j',
     async (words) => {
       expect(await asfaleia(['key', ...words])).toMatchObject({ code: 2, out: '' })
     },
   )
 
-  test('where nothing can be written', async () => {
+  test('reports if it cannot write', async () => {
     const folder = makeFolder()
     writeFileSync(join(folder, 'file'), '')
     expect(await asfaleia(['key', 'new'], { env: { ASFALEIA_HOME: join(folder, 'file', 'home') } })).toMatchObject({

@@ -1,4 +1,7 @@
-/** What outlives a process, where the disk is full, where a process was killed, and where two begin at once. */
+/**
+ * State that outlives a process: on a full disk, after a process was killed, and with several processes at
+ * once.
+ */
 import { spawn } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -18,15 +21,15 @@ beforeEach(() => {
 afterEach(() => {
   rmSync(root, { recursive: true })
 })
-/** A process id that was a process's, and is none's. */
+/** Returns the id of a process that has ended. */
 const deadId = async (): Promise<number> => Number((await run(['sh', '-c', 'echo $$'])).stdout)
 
-test('a line that a full disk took half of is none, and the next one is whole', async () => {
+test('a tag that a full disk cut in half is removed, and the next one is written whole', async () => {
   const path = join(root, 'seen')
   const line = (n: number): string => `${String(n).padStart(22, 'A')} 2000000000\n`
   const before = `asfaleia-seen/1\n${Array.from({ length: 14 }, (_, n) => line(n)).join('')}`
   writeFileSync(path, before)
-  // Files of this process end at 512 bytes: as on a disk that is full within the line.
+  // A file size limit of 512 bytes has the effect of a disk that becomes full within the line.
   expect(512 - before.length).toBeGreaterThan(0)
   expect(512 - before.length).toBeLessThan(line(14).length)
   const script = `
@@ -39,7 +42,7 @@ test('a line that a full disk took half of is none, and the next one is whole', 
   expect(Seen.decode(readFileSync(path), 1_795_000_000)?.size).toBe(15)
 })
 
-test('a history of which a full disk took half a line has no half a line, and the next one is whole', async () => {
+test('a history line that a full disk cut in half is removed, and the next one is written whole', async () => {
   const script = `
     import { History } from ${JSON.stringify(join(import.meta.dirname, '../../../src/cli/chat/history.ts'))}
     import { generateSeedKey } from ${JSON.stringify(join(import.meta.dirname, '../../../src/auth/seed.ts'))}
@@ -57,7 +60,7 @@ test('a history of which a full disk took half a line has no half a line, and th
   expect([stdout, stderr]).toEqual(['the history is not kept: the disk is full\n[["one","two"],[]]', ''])
 })
 
-test('what a process that was killed left beside its file goes with the next one that is written, and nothing else', async () => {
+test('the next write removes the old temporary files of a killed process, and no other files', async () => {
   const names = ['.new-0123456789abcdef', '.new-0123456789abcdee', '.new-0123456789abcdefg', '.newer', 'x']
   for (const name of names) writeFileSync(join(root, name), '')
   for (const name of names) if (name !== '.new-0123456789abcdee') utimesSync(join(root, name), 0, 0)
@@ -65,11 +68,11 @@ test('what a process that was killed left beside its file goes with the next one
   expect(readdirSync(root).toSorted()).toEqual(names.slice(1).toSorted())
 })
 
-test('tags are added to no file that was taken away meanwhile', async () => {
+test('tags are not appended to a file that was removed in the meantime', async () => {
   await expect(openSeen(root).append(encodeText('x 1\n'))).rejects.toThrow('cannot write')
 })
 
-test('of several processes that begin at once, one has the outbox, also where a dead one left its lock', async () => {
+test('only one of several simultaneous processes gets the outbox, also if a dead process left its lock', async () => {
   const dead = await deadId()
   const folders = Array.from({ length: 60 }, (_, n) => join(root, String(n)))
   for (const [n, folder] of folders.entries()) {
@@ -82,7 +85,7 @@ test('of several processes that begin at once, one has the outbox, also where a 
     await new Promise((resolve) => process.stdin.once('data', resolve))
     for (const folder of ${JSON.stringify(folders)}) await openOutbox(folder, {}).then(() => process.stdout.write(folder + '\\n'), () => {})
     process.stdout.write('done\\n')
-    // The locks are this process's as long as it lives.
+    // The locks belong to this process as long as it lives.
     await new Promise((resolve) => process.stdin.once('end', resolve))`
   const processes = Array.from({ length: 3 }, () => {
     const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['pipe', 'pipe', 'inherit'] })
@@ -101,7 +104,7 @@ test('of several processes that begin at once, one has the outbox, also where a 
   }
 }, 90_000)
 
-test('a lock whose process id another program has by now is nobody’s', async () => {
+test('a lock is stale if its process id now belongs to another program', async () => {
   mkdirSync(join(root, 'state'))
   const lock = join(root, 'state/outbox.lock')
   writeFileSync(lock, `${process.ppid} 1\n`)

@@ -1,4 +1,4 @@
-/** Completions in the shells that they are for, and the man page by the programs that show it. */
+/** Completions, tested in the shells themselves, and the man page, tested by the programs that show it. */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -24,7 +24,7 @@ beforeAll(async () => {
 })
 afterAll(() => rmSync(folder, { recursive: true }))
 
-test('every command says its options in a form that can be read, and its verbs', async () => {
+test('every command documents its options and verbs in a parsable form', async () => {
   const pages = await readPages(COMMANDS)
   expect(pages.map(({ name }) => name)).toEqual(Object.keys(COMMANDS))
   for (const { options, usages } of pages) {
@@ -39,7 +39,7 @@ test('every command says its options in a form that can be read, and its verbs',
   })
 })
 
-describe('bash', () => {
+describe('bash completes', () => {
   const complete = async (...words: string[]): Promise<string[]> => {
     const script = 'source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _asfaleia; printf "%s\\n" "${COMPREPLY[@]}"'
     const { code, stdout, stderr } = await run(['bash', '-c', script, 'bash', at('bash'), 'asfaleia', ...words], {
@@ -67,7 +67,7 @@ describe('bash', () => {
   })
 })
 
-test('fish', async (context) => {
+test('fish completes commands, verbs, options and names', async (context) => {
   const why = missing('fish')
   if (why !== undefined) return context.skip(why)
   const complete = async (line: string): Promise<string[]> => {
@@ -86,10 +86,10 @@ test('fish', async (context) => {
   expect(await complete('asfaleia send Te')).toContain('Tea')
 })
 
-test('zsh', async (context) => {
+test('zsh completes a verb', async (context) => {
   const why = missing('zsh')
   if (why !== undefined) return context.skip(why)
-  // A shell of its own, in which Tab is pressed.
+  // Start an interactive shell of its own and press Tab in it.
   const script = `
     zmodload zsh/zpty
     zpty shell zsh -f -i
@@ -103,7 +103,7 @@ test('zsh', async (context) => {
   expect({ code, stdout }).toEqual({ code: 0, stdout: 'completed\n' })
 }, 60_000)
 
-test('the man page has no warning, and every command', async (context) => {
+test('the man page has no warning and lists every command', async (context) => {
   const why = missing('man', 'groff')
   if (why !== undefined) return context.skip(why)
   expect(await run(['groff', '-man', '-ww', '-z', at('man')])).toMatchObject({ code: 0, stdout: '', stderr: '' })
@@ -115,6 +115,6 @@ test('the man page has no warning, and every command', async (context) => {
   expect(stdout).toMatch(/^EXIT STATUS$/m)
 })
 
-test.each([[[]], [['tcsh']], [['bash', 'zsh']]])('the command line %j', async (words) => {
+test.each([[[]], [['tcsh']], [['bash', 'zsh']]])('the completion command refuses the arguments %j', async (words) => {
   expect(await asfaleia(['completion', ...words])).toMatchObject({ code: 2, out: '' })
 })

@@ -22,7 +22,7 @@ describe('nearest', () => {
     expect(nearest('bo', ['bobby', 'bob', 'bob', 'to', 'bonnie', 'boo'])).toEqual(['bob', 'boo', 'bobby'])
   })
 
-  test('finds a name from which one edit was made', () => {
+  test('finds a name one edit away', () => {
     const name = fc.string({ minLength: 3, maxLength: 20, unit: fc.constantFrom(...'abcdefgh') })
     fc.assert(
       fc.property(name, fc.nat(19), fc.constantFrom('insert', 'remove', 'replace'), (word, at, edit) => {
@@ -39,7 +39,7 @@ describe('nearest', () => {
   })
 })
 
-test('didYouMean asks for the names that are near', () => {
+test('didYouMean suggests the nearest names', () => {
   expect(didYouMean('bo', ['bob', 'bobby', 'carol'])).toBe('did you mean "bob" or "bobby"?')
   expect(didYouMean('--folow', ['--follow'], (name) => name)).toBe('did you mean --follow?')
   expect(didYouMean('dave', ['bob'])).toBeUndefined()

@@ -19,18 +19,18 @@ describe('sanitize', () => {
     ['a tag outside the basic plane', '\u{E0041}', '\\u{e0041}'],
     ['a Hangul filler', '\u3164', '\\u{3164}'],
     ['a lone surrogate', '\uD800', '\\u{d800}'],
-  ])('shows %s', (_name, text, shown) => {
+  ])('escapes %s', (_name, text, shown) => {
     expect(sanitize(text)).toBe(shown)
   })
 
   test.each(['plain', 'two\nlines\tand a tab', 'Grüße, 你好, שלום, مرحبا', '🙂 ❤️', '\\u{1b} as written', ''])(
-    'leaves %j as it is',
+    'keeps %j unchanged',
     (text) => {
       expect(sanitize(text)).toBe(text)
     },
   )
 
-  test('leaves nothing that a terminal obeys, whatever the text', () => {
+  test('leaves no character that controls a terminal, for any text', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), (text) => {
         const shown = sanitize(text)

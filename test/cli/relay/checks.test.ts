@@ -1,4 +1,4 @@
-/** Each check of the start finds what it is for, and nothing where that is not; what cannot be read has failed. */
+/** Each check at the start finds its problem and nothing else; a check that cannot be read fails. */
 import { describe, expect, test } from 'vitest'
 import { examine, type Surroundings } from '../../../src/cli/relay/checks.ts'
 import { run } from '../../../src/cli/commands/doctor.ts'
@@ -28,35 +28,35 @@ function failed(change: Partial<Omit<Surroundings, 'read'>>, files: Record<strin
     .map(({ name }) => name)
 }
 
-test('a sound place fails none of them, and each is there, in order', () => {
+test('a sound machine passes every check, in order', () => {
   expect(failed({})).toEqual([])
   expect(examine(SOUND).map(({ name }) => name)).toEqual(CHECK_NAMES)
 })
 
-test('a place of which nothing can be told fails', () => {
+test('checks whose files are unreadable fail', () => {
   expect(failed({}, { '/proc/swaps': undefined, '/proc/self/limits': undefined })).toEqual(['swap', 'core-dumps'])
 })
 
-describe('swap', () => {
+describe('the check of swap, if swap', () => {
   test.each([
-    ['is on', {}, ['swap']],
-    ['is on, but not for the cgroup', { '/proc/self/cgroup': '0::/a/b\n', '/sys/fs/cgroup/a/b/memory.swap.max': '0\n' }, []],
-    ['is on, but not for a cgroup above', { '/proc/self/cgroup': '1:cpu:/x\n0::/a/b\n', '/sys/fs/cgroup/a/memory.swap.max': '0\n' }, []],
-    ['is on, but not within a container', { '/proc/self/cgroup': '0::/\n', '/sys/fs/cgroup/memory.swap.max': '0\n' }, []],
-    ['is on and bounded', { '/proc/self/cgroup': '0::/a\n', '/sys/fs/cgroup/a/memory.swap.max': '4096\n' }, ['swap']],
-    ['is on and not bounded', { '/proc/self/cgroup': '0::/a\n', '/sys/fs/cgroup/a/memory.swap.max': 'max\n' }, ['swap']],
+    ['is on,', {}, ['swap']],
+    ['is on, but not for the cgroup,', { '/proc/self/cgroup': '0::/a/b\n', '/sys/fs/cgroup/a/b/memory.swap.max': '0\n' }, []],
+    ['is on, but not for a cgroup above,', { '/proc/self/cgroup': '1:cpu:/x\n0::/a/b\n', '/sys/fs/cgroup/a/memory.swap.max': '0\n' }, []],
+    ['is on, but not within a container,', { '/proc/self/cgroup': '0::/\n', '/sys/fs/cgroup/memory.swap.max': '0\n' }, []],
+    ['is on and bounded,', { '/proc/self/cgroup': '0::/a\n', '/sys/fs/cgroup/a/memory.swap.max': '4096\n' }, ['swap']],
+    ['is on and not bounded,', { '/proc/self/cgroup': '0::/a\n', '/sys/fs/cgroup/a/memory.swap.max': 'max\n' }, ['swap']],
     [
-      'cannot be told, but is off for the cgroup',
+      'is unknown, but off for the cgroup,',
       { '/proc/swaps': undefined, '/proc/self/cgroup': '0::/a\n', '/sys/fs/cgroup/a/memory.swap.max': '0\n' },
       [],
     ],
-    ['is off for another cgroup', { '/proc/self/cgroup': '0::/a\n', '/sys/fs/cgroup/b/memory.swap.max': '0\n' }, ['swap']],
-  ])('%s', (_name, files, expected) => {
+    ['is off only for another cgroup,', { '/proc/self/cgroup': '0::/a\n', '/sys/fs/cgroup/b/memory.swap.max': '0\n' }, ['swap']],
+  ])('%s gives %j', (_name, files, expected) => {
     expect(failed({}, { '/proc/swaps': ON, ...files })).toEqual(expected)
   })
 })
 
-describe('core dumps', () => {
+describe('the check of core dumps', () => {
   test.each([
     ['unlimited', 'core', false],
     ['0', 'core', true],
@@ -65,7 +65,7 @@ describe('core dumps', () => {
     ['1', '|/usr/share/apport/apport %p', true],
     ['4096', 'core', false],
     ['0', undefined, false],
-  ])('a limit of %s and the pattern %s', (soft, pattern, good) => {
+  ])('judges a limit of %s and the pattern %s', (soft, pattern, good) => {
     const files = { '/proc/self/limits': limits(soft), '/proc/sys/kernel/core_pattern': pattern }
     expect(failed({}, files)).toEqual(good ? [] : ['core-dumps'])
   })
@@ -73,15 +73,15 @@ describe('core dumps', () => {
 
 test.each<[string, Partial<Surroundings>, CheckName[]]>([
   ['root', { uid: 0 }, ['root']],
-  ['a Node with a buffer of its own', { readsThrough: false }, ['read-buffer']],
-  ['no user', { uid: undefined }, []],
+  ['a Node that reads into its own buffer', { readsThrough: false }, ['read-buffer']],
+  ['no user id', { uid: undefined }, []],
   ['a writable folder', { writable: true }, ['working-directory']],
   ['no confinement', { confined: false }, ['confinement']],
-])('%s', (_name, change, expected) => {
+])('the checks judge %s', (_name, change, expected) => {
   expect(failed(change)).toEqual(expected)
 })
 
-describe('what makes Node write', () => {
+describe('the check of node-options', () => {
   test.each<[string, Partial<Surroundings>, boolean]>([
     ['coverage', { env: { NODE_V8_COVERAGE: '/c' } }, false],
     ['an empty variable', { env: { NODE_V8_COVERAGE: '' } }, true],
@@ -98,7 +98,7 @@ describe('what makes Node write', () => {
     ['a preload', { flags: ['--import=/p.mjs'] }, false],
     ['an inspector', { flags: ['--inspect'] }, false],
     ['memory', { flags: ['--max-old-space-size=512'] }, true],
-  ])('%s', (_name, change, good) => {
+  ])('judges %s', (_name, change, good) => {
     expect(failed(change)).toEqual(good ? [] : ['node-options'])
   })
 })
@@ -106,7 +106,7 @@ describe('what makes Node write', () => {
 describe('doctor', () => {
   const look = () => examine({ ...SOUND, uid: 0, writable: true })
 
-  test('says each check, what is wrong and what to do, and ends with 1', async () => {
+  test('prints each check with its problem and hint, and exits with 1', async () => {
     const io = createTestIo()
     expect(await run(['--name', 'localhost'], io, look)).toBe(1)
     expect(io.out().split('\n')).toEqual([
@@ -123,7 +123,7 @@ describe('doctor', () => {
     ])
   })
 
-  test('takes what is excused for good', async () => {
+  test('accepts excused checks', async () => {
     const io = createTestIo()
     expect(await run(['--json', '--allow-unsafe', 'root,working-directory'], io, look)).toBe(0)
     const lines = io
@@ -136,7 +136,7 @@ describe('doctor', () => {
     expect(lines[0]).toEqual({ check: 'swap', state: 'ok' })
   })
 
-  test('a listener that is not local is a wrong configuration', async () => {
+  test('refuses a listener that is not local', async () => {
     const io = createTestIo()
     expect(await run(['--tcp', '0.0.0.0:1'], io, look)).toBe(2)
     expect(io.out()).toBe('')

@@ -1,4 +1,4 @@
-/** What the relay's process may do: its flags as it runs are given to a program that tries everything else. */
+/** The permissions of the relay's process: a probe with the same flags tries everything that must be denied. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -19,7 +19,7 @@ afterAll(async () => {
   rmSync(folder, { recursive: true })
 })
 
-/** Node's flags of the relay, and its environment. */
+/** Reads Node's flags and the environment of the relay. */
 function conditions(pid: number): { flags: string[]; env: Record<string, string> } {
   const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')
   const env = readFileSync(`/proc/${pid}/environ`, 'utf8')
@@ -34,7 +34,7 @@ function conditions(pid: number): { flags: string[]; env: Record<string, string>
   }
 }
 
-/** Each tries to do it, and throws where it may not. */
+/** Each attempt throws if it is denied. */
 const TRIES: Record<string, string> = {
   'write a file': "fs.writeFileSync('kept', '')",
   'write beside its socket': "fs.writeFileSync(process.argv[2] + '/kept', '')",
@@ -50,7 +50,7 @@ const TRIES: Record<string, string> = {
   'open a database': "process.getBuiltinModule('sqlite') ?? (() => { throw Object.assign(new Error(), { code: 'absent' }) })()",
 }
 
-test('nothing that keeps, starts or opens anything is let through', async () => {
+test("the relay's flags deny every attempt to store, start or open anything", async () => {
   const { flags, env } = conditions(relay.pid)
   const probe = join(folder, 'probe.mjs')
   writeFileSync(
@@ -83,12 +83,12 @@ for (const [name, attempt] of Object.entries(tries)) {
   expect(
     Object.entries(outcomes).filter(([, outcome]) => !['ERR_ACCESS_DENIED', 'ERR_DLOPEN_DISABLED', 'absent'].includes(outcome)),
   ).toEqual([])
-  // Without them, what is tried is possible: it is the flags that refuse.
+  // Control: the attempts succeed without the flags.
   const { 'write a file': write, 'read another file': read } = await tried([])
   expect([write, read]).toEqual(['let through', 'let through'])
 })
 
-test('what only the start needed is given up: writing, dialling, its own code', async () => {
+test('giveUp() drops the rights to write, to dial and to read its own code', async () => {
   const { flags, env } = conditions(relay.pid)
   const probe = join(folder, 'given.mjs')
   const dist = join(import.meta.dirname, '../../../dist')
@@ -107,7 +107,7 @@ console.log(before, rights(), permission.has('net'))`,
   expect([stdout, stderr]).toEqual(['true,true,true false,false,true false\n', ''])
 })
 
-test('what is needed still works after that', async () => {
+test('the relay still reloads, refuses logins and answers its operator after giveUp()', async () => {
   process.kill(relay.pid, 'SIGHUP')
   await relay.until(/"event":"admit-reloaded","ok":true/)
   const wire = await connectRaw(relay.doors.tcp)
@@ -116,17 +116,17 @@ test('what is needed still works after that', async () => {
     expect(await fetchPage(relay.doors.operator, path)).toMatch(/^[24]0\d /)
 })
 
-test('signals that would open the inspector, report or end it are ignored', async () => {
+test('the relay ignores the signals that would open the inspector, write a report or end it', async () => {
   for (const signal of ['SIGUSR1', 'SIGUSR2'] as const) process.kill(relay.pid, signal)
   expect(await fetchPage(relay.doors.operator, '/livez')).toMatch(/^200 /)
   const { flags } = conditions(relay.pid)
   expect(flags).toContain('--disable-sigusr1')
 })
 
-describe('the environment', () => {
+describe("the relay's environment", () => {
   const options = ['--name', 'localhost', '--tcp', '127.0.0.1:0', '--http', 'off', '--operator', 'off']
 
-  test('loses what makes Node write, and says so; what is harmless stays', async () => {
+  test('loses the variables that make Node write, with a log event, and keeps harmless ones', async () => {
     const env = {
       NODE_OPTIONS: '--max-old-space-size=512 --report-on-fatalerror',
       NODE_V8_COVERAGE: join(folder, 'coverage'),
@@ -142,7 +142,7 @@ describe('the environment', () => {
     expect(kept).not.toHaveProperty('NODE_DEBUG')
   })
 
-  test('strict, it does not start, and says what to do about each', async () => {
+  test('with such variables stops a strict relay with a hint for each', async () => {
     const strict = [...ASFALEIA, 'relay', ...options, '--strict', 'on', '--allow-unsafe', 'swap,core-dumps,root,working-directory']
     const { code, stdout, stderr } = await run(strict, { env: { NODE_OPTIONS: '--report-on-fatalerror' } })
     expect([code, stdout]).toEqual([1, ''])

@@ -11,7 +11,7 @@ async function nameFile(): Promise<string> {
   return join(folder, 'name')
 }
 
-test('waits until the relay answers to the name', async () => {
+test('setName waits until the relay answers to the name', async () => {
   const file = await nameFile()
   const relay = await startTestRelay({ names: [] })
   onTestFinished(() => relay.close())
@@ -26,7 +26,7 @@ test('waits until the relay answers to the name', async () => {
 test.each([
   ['the relay has no TCP door', ''],
   ['the command ends', '127.0.0.1:1'],
-])('does not wait if %s', async (_why, tcp) => {
+])('setName does not wait if %s', async (_why, tcp) => {
   const file = await nameFile()
   await setName(file, 'localhost', tcp, tcp === '' ? new AbortController().signal : AbortSignal.abort())
   expect(await readFile(file, 'utf8')).toBe('localhost\n')

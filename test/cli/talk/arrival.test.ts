@@ -1,4 +1,4 @@
-/** Files that come from somebody who means no good: into the folder, each by itself, and nothing stays open. */
+/** Files from a hostile sender: each goes into the folder under its own name, and nothing stays open. */
 import { createHash } from 'node:crypto'
 import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -37,7 +37,7 @@ const offerOf = (name: string, whole: Uint8Array = bytes): FileOffer => ({
   total: whole.length,
   hash: createHash('sha256').update(whole).digest('hex'),
 })
-/** Names of the files in the folder that this process has open. */
+/** Returns the paths of this process's open files in the folder. */
 const openFiles = (): string[] =>
   readdirSync('/proc/self/fd').flatMap((fd) => {
     try {
@@ -48,7 +48,7 @@ const openFiles = (): string[] =>
     }
   })
 
-test('the same bytes under two names are two files: none is written to after it was checked', async () => {
+test('the same bytes under two names make two files, and neither is written after its check', async () => {
   const placed: string[] = []
   const arrivals = new Arrivals(folder, undefined, (_offer, path) => placed.push(path))
   const [one, other] = [offerOf('one'), offerOf('other')]
@@ -64,7 +64,7 @@ test('the same bytes under two names are two files: none is written to after it 
   expect(readdirSync(folder)).toEqual(['one'])
 })
 
-test('who offers file after file has few of them opened', async () => {
+test('a sender who offers file after file gets only a few open at once', async () => {
   const arrivals = new Arrivals(folder, undefined, () => {})
   const quiet = { now: () => 0, random: () => 0, post: () => makeId(), remove: () => {}, emit: () => {}, schedule: () => {} }
   const transfers = new Transfers(quiet, arrivals)
@@ -74,7 +74,7 @@ test('who offers file after file has few of them opened', async () => {
   await expect.poll(openFiles).toEqual([])
 })
 
-test('who begins file after file has few of them kept, and a file that others send is gone on with', async () => {
+test('only a limited number of unfinished files is kept, and those of other transfers can resume', async () => {
   const arrivals = new Arrivals(folder, undefined, () => {})
   const whole = Buffer.alloc(PART_BYTES * 2, 'z')
   const [mine, open] = [offerOf('mine', whole), offerOf('open', whole)]
@@ -89,13 +89,13 @@ test('who begins file after file has few of them kept, and a file that others se
   }
   expect(readdirSync(folder).filter((name) => name.endsWith('.part'))).toHaveLength(64)
   expect(readdirSync(folder).filter((name) => name.endsWith('.have'))).toHaveLength(64)
-  // The one that is open is nobody's to take away.
+  // A file that is open must not be removed.
   await first.take(part(open, 1, whole.subarray(0, PART_BYTES)))
   expect(await first.take(part(open, 2, whole.subarray(PART_BYTES)))).toMatchObject({ state: 'done' })
   expect(await (await begin(mine)).take(part(mine, 2, whole.subarray(PART_BYTES)))).toMatchObject({ state: 'done' })
 })
 
-test('a name that is taken, and as long as a name can be, gets a number all the same', async () => {
+test('a taken name of the maximum length gets a number within the limit', async () => {
   const placed: string[] = []
   const arrivals = new Arrivals(folder, undefined, (_offer, path) => placed.push(path))
   const name = `${'n'.repeat(246)}.tar.gz`
@@ -107,7 +107,7 @@ test('a name that is taken, and as long as a name can be, gets a number all the 
   expect(placed).toEqual([join(folder, name), join(folder, `${'n'.repeat(244)} (2).tar.gz`)])
 })
 
-test('a record whose last line is half there is written again, and gone on with', async () => {
+test('a record with a half-written last line is repaired, and the transfer resumes', async () => {
   const arrivals = new Arrivals(folder, undefined, () => {})
   const whole = Buffer.alloc(PART_BYTES * 12, 'y')
   const offer = offerOf('x', whole)
@@ -121,7 +121,7 @@ test('a record whose last line is half there is written again, and gone on with'
     folder,
     readdirSync(folder).find((name) => name.endsWith('.have'))!,
   )
-  // A disk that was full.
+  // Leave half a line, as a full disk does.
   writeFileSync(record, `${readFileSync(record, 'utf8')}1`)
   const again = await open()
   await take(again, 2)

@@ -1,4 +1,7 @@
-/** `send`, `get` and `group` by profiles: what is said of a message is what is known of it, and a file comes whole or not at all. */
+/**
+ * `send`, `get` and `group` with profiles: each message is shown with its verdict, and a file arrives whole or
+ * not at all.
+ */
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
@@ -50,7 +53,7 @@ const parse = (out: string): Record<string, unknown>[] =>
     .split('\n')
     .filter((line) => line !== '')
     .map((line) => JSON.parse(line) as Record<string, unknown>)
-/** A command that goes on until it is interrupted. */
+/** Starts a command that runs until it is interrupted. */
 function stay(who: string, argv: readonly string[]): { io: TestIo; code: Promise<number> } {
   const io = createTestIo({ ASFALEIA_HOME: home(who) })
   io.stdin.end()
@@ -61,7 +64,7 @@ function stay(who: string, argv: readonly string[]): { io: TestIo; code: Promise
   })
   return { io, code }
 }
-/** Puts payloads into somebody's mailbox, as `from`. */
+/** Puts payloads into `to`'s mailbox, sent by `from`. */
 async function put(from: string, to: string, ...payloads: Uint8Array[]): Promise<void> {
   using client = await connectRelay({ relay: relay.address, identity: identity(from) })
   for (const payload of payloads) await client.sendSealed(identity(to).key, payload)
@@ -79,7 +82,7 @@ test.each([
   ['send', 'bob', 'hello'],
   ['send', 'bob', '--file', '/etc/hostname'],
   ['chat', '--plain'],
-])('tor is handed the key of an onion service before it is dialled by %s %s', async (...argv) => {
+])('the client gives tor the key of an onion service before dialling in %s %s', async (...argv) => {
   const onion = '2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion'
   const told = Promise.withResolvers<string>()
   const tor = createServer((socket) => {
@@ -107,7 +110,7 @@ test.each([
   await code
 })
 
-test('a relay that says that it moves again and again is heard a few times', () => {
+test('repeated notices that a relay is moving are printed only a few times', () => {
   const io = createTestIo({})
   const tell = createMoveTeller(io)
   for (let n = 0; n < 100; n++) tell({ kind: 'moved', relay: 'localhost', name: `name${n % 50}` })
@@ -119,7 +122,7 @@ test('a relay that says that it moves again and again is heard a few times', () 
   ).toHaveLength(8)
 })
 
-test('a card of somebody else has nobody dial their own machine', async () => {
+test('a foreign card cannot make the user dial their own machine', async () => {
   const onion = '2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion'
   expect(await as('Alice', ['me', '--name', 'Alice', '--relay', onion])).toMatchObject({ code: 0 })
   const link = (await as('Mallory', ['me', '--name', 'Mallory', '--relay', `localhost:${relay.port}`, '--link'])).out.trim()
@@ -130,7 +133,7 @@ test('a card of somebody else has nobody dial their own machine', async () => {
       /names localhost, which is this machine.*\nasfaleia: hint: ask for a card with their onion address/,
     ) as string,
   })
-  // A group whose maker put such a card into it.
+  // Mallory also puts such a card into a group.
   const card = await parseCard(link)
   const own = await parseCard((await as('Alice', ['me'])).out)
   const group = await makeGroup(identity('Mallory'), { id: makeId(), name: 'Trap', version: 1, time: card.time, members: [card, own] })
@@ -144,18 +147,18 @@ test('a card of somebody else has nobody dial their own machine', async () => {
 })
 
 describe('a message', () => {
-  test('goes to a contact by name, however it is written, and comes from one', async () => {
+  test("goes to a contact by name in any case, and shows the sender's name", async () => {
     await meet('Alice', 'Bob')
     expect(await as('Alice', ['send', 'bob', 'one'])).toEqual({ code: 0, out: 'held for 7 days at most\n', err: '' })
     expect(await as('Alice', ['send', 'BOB'], 'two\nBob: not by Bob\n')).toMatchObject({ code: 0 })
     expect(await as('Bob', ['get'])).toEqual({ code: 0, out: 'Alice: one\nAlice: two\n  Bob: not by Bob\n', err: '' })
     expect(await as('Bob', ['get'])).toEqual({ code: 0, out: '', err: 'asfaleia: no messages wait\n' })
-    // The receipt that Bob's `get` sent is Alice's to take, and no message.
+    // Alice's `get` takes the receipt that Bob's `get` sent, and shows no message for it.
     expect(await as('Alice', ['get'])).toEqual({ code: 0, out: '', err: 'asfaleia: no messages wait\n' })
     expect(relay.relay.snapshot().messages).toBe(0)
   })
 
-  test('is waited for until its receiver has it', async () => {
+  test('sent with --wait is reported as delivered once its receiver has it', async () => {
     await meet('Alice', 'Bob')
     const bob = stay('Bob', ['get', '--follow', '--json'])
     expect(await as('Alice', ['send', 'bob', 'hello', '--wait'])).toEqual({ code: 0, out: 'delivered\n', err: '' })
@@ -164,7 +167,7 @@ describe('a message', () => {
     expect(again).toMatchObject([{ to: 'Bob', state: 'delivered' }])
   })
 
-  test('that nobody confirms is not said to have arrived', async () => {
+  test('without a receipt is not reported as delivered', async () => {
     await meet('Alice', 'Bob')
     expect(await as('Alice', ['send', 'bob', 'hello', '--wait=0.5'])).toMatchObject({
       code: 75,
@@ -176,7 +179,7 @@ describe('a message', () => {
     expect(relay.relay.snapshot().messages).toBe(0)
   })
 
-  test('that no relay takes is kept in the outbox, encrypted, and sent by the next command that has it', async () => {
+  test('that no relay accepts is kept encrypted in the outbox, and sent by the next command with --outbox', async () => {
     await meet('Alice', 'Bob')
     const { port } = relay
     await relay.close()
@@ -196,12 +199,12 @@ describe('a message', () => {
     closers.push(() => relay.close())
     expect(await as('Alice', ['get', '--outbox'])).toMatchObject({ code: 0 })
     expect((await as('Bob', ['get'])).out).toBe('Alice: kept-text\n')
-    // Confirmed, it is in the outbox no more.
+    // Once confirmed, it is no longer in the outbox.
     expect(await as('Alice', ['get', '--outbox'])).toMatchObject({ code: 0 })
     expect(readdirSync(join(home('Alice'), 'state'))).toEqual(['seen'])
   }, 60_000)
 
-  test('is not sent where another process has the outbox, or what is in it is not ours', async () => {
+  test('is not sent if another process has the outbox, or if the outbox file is foreign', async () => {
     await meet('Alice', 'Bob')
     mkdirSync(join(home('Alice'), 'state'))
     const lock = join(home('Alice'), 'state/outbox.lock')
@@ -210,7 +213,7 @@ describe('a message', () => {
       code: 1,
       err: expect.stringContaining('is using the outbox') as string,
     })
-    // A process that died has nothing.
+    // The lock of a dead process is stale.
     writeFileSync(lock, '999999999\n')
     writeFileSync(join(home('Alice'), 'state/outbox.age'), 'mine')
     expect(await as('Alice', ['send', 'bob', 'x', '--outbox'])).toMatchObject({
@@ -222,8 +225,8 @@ describe('a message', () => {
   })
 })
 
-describe('what came is shown as what it is', () => {
-  test('forged, re-addressed, replayed, dated ahead, old, unsigned, cut off, of a later version, unreadable', async () => {
+describe('get shows a message', () => {
+  test('with its verdict: forged, readdressed, replayed, future, stale, unsigned, truncated, unknown-version or unreadable', async () => {
     await meet('Alice', 'Bob', 'Eve')
     const [alice, bob, eve] = ['Alice', 'Bob', 'Eve'].map(identity) as [Identity, Identity, Identity]
     const now = Math.floor(Date.now() / 1_000)
@@ -231,7 +234,7 @@ describe('what came is shown as what it is', () => {
     const sealed = (words: string): Promise<Uint8Array> => seal(bob.key, Buffer.from(words))
     const good = await message(alice, bob, text('good'))
     const other = await open(await message(alice, bob, text('by Alice?')), bob)
-    // Eve puts words of her own above Alice's signature, and passes on what Alice wrote to her.
+    // Eve puts her own words above Alice's signature, and forwards a message that Alice wrote to her.
     const forged = await sealed(other.replace('by Alice?', 'by Alice!'))
     const passedOn = await sealed(await open(await message(alice, eve, text('for Eve')), eve))
     const ahead = await message(alice, bob, text('from tomorrow'), { time: now + 86_400 })
@@ -269,7 +272,7 @@ describe('what came is shown as what it is', () => {
       'asfaleia: a message that does not open with this key was dropped',
       'asfaleia: a message whose end is missing was dropped',
     ])
-    // By another process, too: what came is known by its tag, and by nothing else.
+    // Another process recognizes a replay only by its stored tag.
     expect(readFileSync(join(home('Bob'), 'state/seen'), 'utf8')).toMatch(/^asfaleia-seen\/1\n(?:[\w-]{22} \d+\n)+$/)
     await put('Eve', 'Bob', good)
     expect(await as('Bob', ['get'])).toMatchObject({
@@ -284,7 +287,7 @@ describe('what came is shown as what it is', () => {
     ])
   }, 60_000)
 
-  test('edits, cards with how to take them up, and nothing that moves a terminal', async () => {
+  test('that is an edit, a removal or a card in a readable form, without terminal control', async () => {
     await meet('Alice', 'Bob')
     const [alice, bob] = ['Alice', 'Bob'].map(identity) as [Identity, Identity]
     const id = makeId()
@@ -305,14 +308,14 @@ describe('what came is shown as what it is', () => {
     expect(await as('Bob', ['contact', 'add', link])).toMatchObject({ code: 0, out: expect.stringMatching(/^added Carol /) as string })
   })
 
-  test('one relay of several that is down is said, and the other serves', async () => {
+  test('although one of several relays is down, which it reports', async () => {
     await meet('Alice', 'Bob')
     await as('Alice', ['send', 'bob', 'hello'])
     const { code, out, err } = await as('Bob', ['get', '--relay', '127.0.0.1:1', '--relay', `localhost:${relay.port}`])
     expect({ code, out, err }).toEqual({ code: 0, out: 'Alice: hello\n', err: 'asfaleia: 127.0.0.1:1: nobody listens there\n' })
   })
 
-  test('a broken state is named and left alone', async () => {
+  test('only if its state is intact: a broken state is reported and left untouched', async () => {
     await meet('Alice', 'Bob')
     await as('Alice', ['send', 'bob', 'hello'])
     mkdirSync(join(home('Bob'), 'state'))
@@ -324,7 +327,7 @@ describe('what came is shown as what it is', () => {
 })
 
 describe('a group', () => {
-  test('is made, written to, changed and left', async () => {
+  test('can be made, written to, changed and left', async () => {
     await meet('Alice', 'Bob', 'Carol')
     expect(await as('Alice', ['group', 'new', 'Tea', 'bob'])).toMatchObject({
       code: 0,
@@ -361,12 +364,12 @@ describe('a group', () => {
     ])
   }, 120_000)
 
-  test('is nothing that a stranger, or one who did not make it, can change', async () => {
+  test('cannot be changed by a stranger or by a member who did not make it', async () => {
     await meet('Alice', 'Bob')
     await as('Alice', ['group', 'new', 'Tea', 'bob'])
     await as('Bob', ['get'])
     const before = readFileSync(join(home('Bob'), 'groups/Tea'), 'utf8')
-    // The same group, passed on by somebody else; and one of a stranger's.
+    // Mallory forwards the same group, and sends one of her own.
     await meet('Mallory', 'Bob')
     await as('Bob', ['contact', 'remove', 'Mallory'])
     await as('Mallory', ['group', 'new', 'Tea', 'Bob'])
@@ -381,7 +384,7 @@ describe('a group', () => {
     expect(readFileSync(join(home('Bob'), 'groups/Tea'), 'utf8')).toBe(before)
   }, 60_000)
 
-  test('of an id that another maker’s group has is not taken, and that is said', async () => {
+  test("with the id of another maker's group is not accepted, and that is reported", async () => {
     await meet('Alice', 'Bob', 'Mallory')
     await as('Alice', ['group', 'new', 'Tea', 'bob'])
     await as('Bob', ['get'])
@@ -406,7 +409,7 @@ describe('a group', () => {
     expect(readFileSync(join(home('Bob'), 'groups/Tea'), 'utf8')).toBe(before)
   }, 60_000)
 
-  test('is taken up unasked until there are 64: a contact can make as many as it likes', async () => {
+  test('is accepted from a contact only until there are 64', async () => {
     await meet('Mallory', 'Bob')
     const [mallory, bob] = [identity('Mallory'), identity('Bob')]
     const members = await Promise.all(['Mallory', 'Bob'].map(async (who) => parseCard((await as(who, ['me'])).out)))
@@ -426,7 +429,7 @@ describe('a group', () => {
     expect(await as('Bob', ['get'])).toEqual({ code: 0, out: '', err: 'asfaleia: no messages wait\n' })
   }, 60_000)
 
-  test('is taken whatever its maker called it: no name of a group keeps messages from being taken', async () => {
+  test('is accepted under any name, so that no group name can block messages', async () => {
     await meet('Mallory', 'Bob')
     const [mallory, bob] = [identity('Mallory'), identity('Bob')]
     const members = await Promise.all(['Mallory', 'Bob'].map(async (who) => parseCard((await as(who, ['me'])).out)))
@@ -450,7 +453,7 @@ describe('a group', () => {
     [['new', 'bob', 'bob'], 1, /called so already/],
     [['new', 'Tea', 'nobody'], 1, /no contact matches "nobody"/],
     [['leave', 'Tea'], 1, /no group matches "Tea"/],
-  ])('the command line %j', async (words, code, problem) => {
+  ])('refuses the arguments %j', async (words, code, problem) => {
     await meet('Alice', 'Bob')
     const outcome = await as('Alice', ['group', ...words])
     expect(outcome).toMatchObject({ code, out: '' })
@@ -461,7 +464,7 @@ describe('a group', () => {
 describe('a file', () => {
   const bytes = Buffer.from(Array.from({ length: 100_000 }, (_, n) => (n * 7) % 251))
 
-  test('comes whole into the folder, under a name that was free, for nobody else to read', async () => {
+  test('arrives whole in the folder under a free name, readable only for the user', async () => {
     await meet('Alice', 'Bob')
     const path = join(root, 'tea.tar.gz')
     writeFileSync(path, bytes)
@@ -480,7 +483,7 @@ describe('a file', () => {
     expect(readFileSync(join(files, 'tea.tar.gz'), 'utf8')).toBe('mine')
   }, 60_000)
 
-  test('that nobody takes waits at the relay, and is gone on with where it ended', async () => {
+  test('without a receiver waits at the relay, and resumes later', async () => {
     await meet('Alice', 'Bob')
     const path = join(root, 'long')
     writeFileSync(path, bytes)
@@ -501,7 +504,7 @@ describe('a file', () => {
     expect(readFileSync(join(files, 'long')).equals(bytes)).toBe(true)
   }, 60_000)
 
-  test('says once what keeps it while no relay of its receiver is reached', async () => {
+  test('reports an unreachable relay only once', async () => {
     await meet('Alice', 'Bob')
     const path = join(root, 'x')
     writeFileSync(path, bytes)
@@ -513,7 +516,7 @@ describe('a file', () => {
     })
   }, 60_000)
 
-  test('that is a pipe is not waited for', async () => {
+  test('that is a pipe is refused at once', async () => {
     await meet('Alice', 'Bob')
     const pipe = join(root, 'pipe')
     await run(['mkfifo', pipe])
@@ -527,7 +530,7 @@ describe('a file', () => {
     })
   }, 60_000)
 
-  test('that nobody takes does not keep the messages of others at the relay', async () => {
+  test('that is not accepted does not block the messages of others', async () => {
     await meet('Alice', 'Mallory', 'Bob')
     const [mallory, bob] = [identity('Mallory'), identity('Bob')]
     const facts = { type: 'file', name: 'x', total: 16_384 * 100, hash: 'a'.repeat(64) } as const
@@ -543,7 +546,7 @@ describe('a file', () => {
     const { code, out } = await as('Bob', ['get'])
     expect(code).toBe(0)
     expect(out.split('\n').at(-2)).toBe('Alice: hello')
-    // The newest wait still.
+    // The newest offers still wait.
     expect(await as('Bob', ['get'])).toMatchObject({
       code: 0,
       out: 'Mallory: [a file, x, 1638400 bytes; --files FOLDER takes such]\n'.repeat(24),
@@ -551,9 +554,9 @@ describe('a file', () => {
   }, 60_000)
 
   test.each<[string, string[], number, RegExp]>([
-    ['that is none', ['--file', 'nothing-there'], 1, /cannot read nothing-there: no such file or folder/],
+    ['that is missing', ['--file', 'nothing-there'], 1, /cannot read nothing-there: no such file or folder/],
     ['beside a text', ['text', '--file', 'x'], 2, /goes without a text/],
-  ])('%s', async (_name, words, code, problem) => {
+  ])('%s is refused', async (_name, words, code, problem) => {
     await meet('Alice', 'Bob')
     const outcome = await as('Alice', ['send', 'bob', ...words])
     expect(outcome).toMatchObject({ code, out: '' })
