@@ -1,6 +1,6 @@
 /**
- * Who may import whom. Every arrow between parts, every package and every module of Node that src/ uses
- * stands here once, with its reason; a new one fails, and so does a line that nothing needs any more.
+ * Which part of src/ may import which. Every arrow between parts, every package and every module of Node stands
+ * here once with its reason. A new import fails the test, and so does a line that is no longer needed.
  */
 import { globSync, readFileSync } from 'node:fs'
 import { join, posix } from 'node:path'
@@ -49,7 +49,7 @@ const PARTS = [
 ] as const
 type Part = (typeof PARTS)[number]
 
-/** From, to, why. `type`: only types may be imported, so the arrow leaves nothing at run time. */
+/** From, to, reason. `type`: only types may be imported, so the arrow leaves nothing at run time. */
 type Arrow = readonly [from: Part, to: Part, why: string, only?: 'type']
 
 const ARROWS: readonly Arrow[] = [
@@ -207,7 +207,7 @@ const ARROWS: readonly Arrow[] = [
   ['server/', 'transport/', 'the doors'],
 ]
 
-/** Package, the files (or folders) that may import it, why. */
+/** Package, the files or folders that may import it, reason. */
 const PACKAGES: readonly (readonly [name: string, users: readonly string[], why: string])[] = [
   [
     '@noble/curves',
@@ -244,7 +244,7 @@ const PACKAGES: readonly (readonly [name: string, users: readonly string[], why:
   ['qr', ['cli/program/qr.ts'], 'an address or a card as a code for a phone'],
 ]
 
-/** Module of Node, the files or folders that may import it, why. */
+/** Module of Node, the files or folders that may import it, reason. */
 const NODE: readonly (readonly [name: string, users: readonly string[], why: string])[] = [
   [
     'crypto',
@@ -292,14 +292,14 @@ const NODE: readonly (readonly [name: string, users: readonly string[], why: str
   ),
 ]
 
-/** Where the side that runs a relay may name these of node:fs: nothing that writes a file's content. */
+/** The names of node:fs that the side that runs a relay may import: none of them writes a file's content. */
 const READS = ['readFileSync', 'chmodSync', 'lstatSync', 'unlinkSync', 'open', 'constants']
 
 interface Import {
   readonly file: string
   readonly from: string
   readonly type: boolean
-  /** By `import()`. */
+  /** Imported by `import()`. */
   readonly lazy: boolean
   readonly names: string
 }
@@ -321,7 +321,7 @@ const imports: readonly Import[] = files.flatMap((file) => {
   return [...statements, ...others]
 })
 
-/** Files that only commands load, never the relay: they may write files and start programs. */
+/** Whether only commands load the file, never the relay: such files may write files and start programs. */
 function isCommandSide(file: string): boolean {
   return file.startsWith('cli/') || file === 'tor/process.ts' || file === 'tor/session.ts'
 }
@@ -334,7 +334,7 @@ function isIn(file: string, users: readonly string[]): boolean {
   return users.some((user) => (user.endsWith('/') ? file.startsWith(user) : file === user))
 }
 
-/** `@scope/name` or `name` of what is imported from a package. */
+/** Returns `@scope/name` or `name` of an imported package. */
 function packageOf(from: string): string {
   return from
     .split('/')
@@ -355,33 +355,34 @@ const packages = imports
 
 const say = ({ file, from, type }: Import): string => `${file} imports ${type ? 'types of ' : ''}${from}`
 
-describe('the arrows', () => {
-  it('were all found: the tree is not empty, and every file has its part', () => {
+describe('imports between parts', () => {
+  it('were all found: the tree is not empty, and every file belongs to a part', () => {
     expect(imports.length).toBeGreaterThan(100)
     expect(files.filter((file) => partOf(file) === undefined)).toEqual([])
   })
 
-  it('lead to files that are there', () => {
+  it('lead to existing files', () => {
     expect(inside.filter(({ to }) => !files.includes(to)).map(say)).toEqual([])
   })
 
-  it('are those of the table', () => {
+  it('are listed in the table', () => {
     const allowed = (each: (typeof inside)[number]): boolean =>
       each.fromPart === each.toPart ||
       ARROWS.some(([from, to, , only]) => from === each.fromPart && to === each.toPart && (only === undefined || each.type))
     expect(inside.filter((each) => !allowed(each)).map(say)).toEqual([])
   })
 
-  it('are all needed', () => {
+  it('are all still needed', () => {
     const needed = ([from, to]: Arrow): boolean => inside.some((each) => each.fromPart === from && each.toPart === to)
     expect(ARROWS.filter((arrow) => !needed(arrow)).map(([from, to]) => `${from} → ${to}`)).toEqual([])
   })
 
   it.each([
     ['at run time', ({ type }: Import) => !type],
-    // A reader has to follow types, too. (The table of commands loads a command, which may name the table.)
+    // A reader has to follow types, too. The table of commands loads each command lazily, and a command may
+    // name the table.
     ['between types', ({ lazy }: Import) => !lazy],
-  ])('never go round %s', (_where, counts) => {
+  ])('form no cycle %s', (_where, counts) => {
     const open: string[] = []
     const done = new Set<string>()
     const rounds: string[][] = []
@@ -398,33 +399,33 @@ describe('the arrows', () => {
   })
 })
 
-describe('packages', () => {
-  it('are those of the table, where it says', () => {
+describe('imports of packages', () => {
+  it('are listed in the table with their places', () => {
     const allowed = packages.filter(({ name, file }) => !PACKAGES.some(([known, users]) => known === name && isIn(file, users)))
     expect(allowed.map(say)).toEqual([])
   })
 
-  it('are all needed', () => {
+  it('are all still needed', () => {
     const needed = PACKAGES.flatMap(([name, users]) =>
       users.filter((user) => !packages.some((each) => each.name === name && isIn(each.file, [user]))).map((user) => `${name} in ${user}`),
     )
     expect(needed).toEqual([])
   })
 
-  it('are installed for those who use ours', () => {
+  it('are dependencies of this package if loaded at run time', () => {
     const { dependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { dependencies: Record<string, string> }
     const loaded = packages.filter(({ type }) => !type).map(({ name }) => name)
     expect(loaded.filter((name) => !Object.hasOwn(dependencies, name))).toEqual([])
   })
 })
 
-describe("Node's modules", () => {
-  it('are those of the table, where it says', () => {
+describe("imports of Node's modules", () => {
+  it('are listed in the table with their places', () => {
     const refused = node.filter(({ name, file }) => !NODE.some(([known, users]) => known === name && isIn(file, users)))
     expect(refused.map(say)).toEqual([])
   })
 
-  it('are all needed', () => {
+  it('are all still needed', () => {
     const needed = NODE.flatMap(([name, users]) =>
       users.filter((user) => !node.some((each) => each.name === name && isIn(each.file, [user]))).map((user) => `${name} in ${user}`),
     )
@@ -432,13 +433,13 @@ describe("Node's modules", () => {
   })
 })
 
-describe('what must never be', () => {
-  it('the core imports itself alone', () => {
+describe('forbidden imports', () => {
+  it('protocol/ imports only itself', () => {
     const foreign = imports.filter(({ file, from }) => file.startsWith('protocol/') && !from.startsWith('./'))
     expect(foreign.map(say)).toEqual([])
   })
 
-  /** What is loaded with a file, itself included. */
+  /** Returns all files loaded with a file, itself included. */
   function reachedFrom(file: string, replace: (file: string) => string = (file) => file): Set<string> {
     const reached = new Set<string>()
     const visit = (file: string): void => {
@@ -460,7 +461,7 @@ describe('what must never be', () => {
     expect([...reached].filter((file) => file.startsWith('client/') || file.startsWith('cli/'))).toEqual([])
   })
 
-  it('what a page loads needs Node, or a package that does', () => {
+  it('a page loads neither a module of Node nor a package that needs one', () => {
     const { browser } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { browser: Record<string, string> }
     const source = (built: string): string => built.replace('./dist/', '').replace(/\.js$/, '.ts')
     const replaced = new Map(Object.entries(browser).map(([from, to]) => [source(from), source(to)]))
@@ -475,7 +476,7 @@ describe('what must never be', () => {
     expect([...new Set(named)].toSorted()).toEqual(['@noble', '@scure', 'age-encryption'])
   })
 
-  it('the side that runs a relay writes no file', () => {
+  it('the side that runs a relay imports no function that writes files', () => {
     const named = node
       .filter(({ name, file }) => name.startsWith('fs') && !isCommandSide(file))
       .flatMap(({ names, file }) =>
@@ -485,11 +486,11 @@ describe('what must never be', () => {
           .map((name) => ({ name, file })),
       )
       .filter(({ name }) => name !== '' && !READS.includes(name))
-    // To a socket's descriptor: docs/decisions/0017-one-write-a-turn.md.
+    // It writes to a socket's descriptor: docs/decisions/0017-one-write-a-turn.md.
     expect(named).toEqual([{ name: 'writeSync', file: 'transport/socket.ts' }])
   })
 
-  it('a worker, a child or a virtual machine within the relay', () => {
+  it('the side that runs a relay imports no worker, child process or virtual machine', () => {
     const modules = ['worker_threads', 'cluster', 'vm', 'inspector', 'v8', 'sqlite', 'dgram', 'dns', 'https', 'tls']
     expect(node.filter(({ name }) => modules.includes(name.replace('/promises', ''))).map(say)).toEqual([])
     expect(node.filter(({ name, file }) => name === 'child_process' && !isCommandSide(file)).map(say)).toEqual([])

@@ -1,6 +1,6 @@
 /**
- * The documents say what the code does: tables of docs/protocol.md equal the code's, names of files and links
- * lead somewhere, and what is shown to be typed works.
+ * The documents match the code: the tables of docs/protocol.md equal the code's, file names and links resolve,
+ * and the commands and programs shown there work.
  */
 import { execFile } from 'node:child_process'
 import { generateKeyPairSync, type KeyObject } from 'node:crypto'
@@ -22,7 +22,7 @@ const ROOT = join(import.meta.dirname, '..')
 const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8')
 const protocol = read('docs/protocol.md')
 
-/** The rows of the table whose head begins with these cells; each row its cells, without the marks of code. */
+/** Returns the rows of the table whose head begins with these cells, as lists of cells without code marks. */
 function table(...head: string[]): string[][] {
   const lines = protocol.split('\n')
   const cells = (line: string): string[] =>
@@ -31,7 +31,7 @@ function table(...head: string[]): string[][] {
       .slice(1, -1)
       .map((cell) => cell.trim().replaceAll('`', ''))
   const at = lines.findIndex((line) => line.startsWith('|') && head.every((cell, index) => cells(line)[index] === cell))
-  if (at === -1) throw new Error(`there is no table ${head.join(' | ')}`)
+  if (at === -1) throw new Error(`found no table ${head.join(' | ')}`)
   const rows = lines.slice(at + 2)
   return rows
     .slice(
@@ -41,10 +41,10 @@ function table(...head: string[]): string[][] {
     .map(cells)
 }
 
-describe('the tables of the protocol', () => {
-  it('have its packets', () => {
+describe('the tables of docs/protocol.md', () => {
+  it('list the packets with their fields', () => {
     const rows = table('no', 'name', 'from', 'fields').map(([no, name, from, text = '']) => {
-      // `a; b [; c]`, where an ellipsis in the brackets says that it repeats.
+      // `a; b [; c]`; an ellipsis in the brackets means that the field repeats.
       const [required = '', optional] = text.split('[')
       const count = (fields: string): number => fields.split(';').filter((field) => field.trim() !== '').length
       const min = count(required)
@@ -57,7 +57,7 @@ describe('the tables of the protocol', () => {
     expect(rows).toHaveLength(Object.keys(PACKETS).length)
   })
 
-  it('have an answer of the relay for each request, and for nothing else', () => {
+  it('give an answer of the relay for each request and for no other packet', () => {
     const answers = table('no', 'name', 'from', 'fields', 'answer').map(([, name, from, , answer]) => ({ name, from, answer: answer! }))
     const relays = Object.values(PACKETS)
       .filter(({ from }) => from === 'relay')
@@ -68,19 +68,19 @@ describe('the tables of the protocol', () => {
     }
   })
 
-  it('have its errors, and what they do', () => {
+  it('list the errors and their effect on the connection', () => {
     const rows = table('code', 'when').map(([code, , connection]) => [code, connection])
     const does = (connection: string | number): string =>
       typeof connection === 'number' ? `stays; closes after ${connection}` : connection
     expect(rows).toEqual(Object.entries(ERRORS).map(([code, { connection }]) => [code, does(connection)]))
   })
 
-  it('have the codes of notices', () => {
+  it('list the codes of notices', () => {
     const [, text] = /^\*\*NOTICE\*\*(.*?)\n\n/ms.exec(protocol)!
     expect([...text!.matchAll(/`([a-z-]+)`/g)].map(([, code]) => code)).toEqual(NOTICE_CODES)
   })
 
-  it("have its limits, under WELCOME's keys", () => {
+  it('list the limits under the keys of WELCOME', () => {
     const units: Record<string, number> = { '': 1, bytes: 1, MiB: 1_048_576, s: 1, min: 60, h: 3_600, days: 86_400 }
     const rows = table('limit', 'default', 'key').map(([limit, text, key]) => {
       const [, number, unit] = /^([\d,]+) ?(\w*)$/.exec(text!)!
@@ -97,7 +97,7 @@ describe('the tables of the protocol', () => {
   })
 })
 
-describe('the key types of the protocol', () => {
+describe('the key types of docs/protocol.md', () => {
   const documented = table('type', 'decrypt', 'sign')
     .slice(0, -1)
     .flatMap(([types, decrypt]) => types!.split(', ').map((type) => ({ type, canDecrypt: decrypt === 'yes' })))
@@ -108,7 +108,7 @@ describe('the key types of the protocol', () => {
   }
   const ed25519Point = (): Uint8Array => encodeString(partsOf(generateKeyPairSync('ed25519')).x)
 
-  /** What follows the type in a key's blob. */
+  /** Returns the fields that follow the type in a key's blob. */
   function material(type: string): Uint8Array[] {
     const [curve] = /nistp(256|384|521)/.exec(type) ?? []
     const application = type.startsWith('sk-') ? [encodeString('ssh:')] : []
@@ -126,12 +126,12 @@ describe('the key types of the protocol', () => {
   const lineOf = (type: string, ...parts: Uint8Array[]): string =>
     `${type} ${Buffer.concat([encodeString(type), ...parts]).toString('base64')}`
 
-  it.each(documented)('$type is taken', ({ type, canDecrypt }) => {
+  it.each(documented)('$type is accepted, and so is its certificate', ({ type, canDecrypt }) => {
     const parts = material(type)
     const key = parsePublicKey(lineOf(type, ...parts))
     expect(key).toMatchObject({ type, canDecrypt })
 
-    // The least that PROTOCOL.certkeys asks of a user's certificate.
+    // The minimum that PROTOCOL.certkeys requires of a user certificate.
     const certificateType = `${type.replace('@openssh.com', '')}-cert-v01@openssh.com`
     const nothing = encodeString('')
     const authority = encodeString(Buffer.concat([encodeString('ssh-ed25519'), ed25519Point()]))
@@ -143,7 +143,7 @@ describe('the key types of the protocol', () => {
   })
 
   it.each(['ssh-dss', 'ssh-ed448', 'ssh-xmss@openssh.com', 'webauthn-sk-ecdsa-sha2-nistp256@openssh.com', 'sk-ssh-rsa@openssh.com'])(
-    '%s, which the table has not, is unsupported',
+    '%s, which the table does not list, is refused as unsupported',
     (type) => {
       expect(() => parsePublicKey(lineOf(type, encodeString(Buffer.alloc(32))))).toThrow(new ProtocolError('unsupported-key'))
     },
@@ -155,7 +155,7 @@ const documents = globSync(['*.md', 'docs/**/*.md', 'test/**/*.md', 'deploy/**/*
   exclude: (path) => path.includes('node_modules'),
 })
 
-/** As GitHub makes an anchor of a heading. */
+/** Makes anchors of headings as GitHub does. */
 function anchorsOf(markdown: string): string[] {
   const headings = markdown.replaceAll(/^```.*?^```$/gms, '').matchAll(/^#{1,6} (.+)$/gm)
   return [...headings].map(([, text]) =>
@@ -167,7 +167,7 @@ function anchorsOf(markdown: string): string[] {
 }
 
 describe('the documents', () => {
-  it('are all there', () => {
+  it('all exist', () => {
     const expected = [
       'README',
       'SECURITY',
@@ -182,7 +182,7 @@ describe('the documents', () => {
     expect(documents).toEqual(expect.arrayContaining(expected.map((name) => `${name}.md`)))
   })
 
-  it.each(documents)('%s has links that lead somewhere', (path) => {
+  it.each(documents)('%s has only links that resolve', (path) => {
     const markdown = read(path).replaceAll(/^```.*?^```$/gms, '')
     const dead = [...markdown.matchAll(/\]\(([^)\s]+)\)/g)]
       .map(([, link]) => link!)
@@ -195,7 +195,7 @@ describe('the documents', () => {
     expect(dead).toEqual([])
   })
 
-  it.each(documents)('%s names only files that are there', (path) => {
+  it.each(documents)('%s names only existing files', (path) => {
     const named = [...read(path).matchAll(/`((?:src|test|docs|deploy|bench)\/[\w./*-]*|[\w-]+\.(?:md|json|example))`/g)].map(
       ([, file]) => file!,
     )
@@ -206,16 +206,16 @@ describe('the documents', () => {
     expect(named.filter((file) => !here(file))).toEqual([])
   })
 
-  it.each(documents)('%s quotes tests by names that they have', (path) => {
+  it.each(documents)('%s quotes only existing test names', (path) => {
     // `test/file.test.ts`, "name", or `test/file.test.ts` ("name")
     const quoted = [...read(path).matchAll(/`(test\/[\w/-]+\.test\.ts)`,?\s+\(?"([^"]+)"/g)]
     const wrong = quoted.filter(([, file, name]) => !existsSync(join(ROOT, file!)) || !read(file!).includes(name!.replaceAll(/\s+/g, ' ')))
     expect(wrong.map(([, file, name]) => `${file}: ${name}`)).toEqual([])
   })
 
-  it.each(documents)('%s names no path of the machine that it was written on', (path) => {
+  it.each(documents)("%s names no path of the author's machine", (path) => {
     const text = read(path).replaceAll(/^```session.*?^```$/gms, '')
-    // A path of the system's own is the reader's, too.
+    // Paths of the system itself exist on the reader's machine, too.
     const paths = [...text.matchAll(/(?<![\w./~$})>…+-])\/([a-z][\w.-]*)\/[\w.-]/g)].map(([, first]) => first!)
     expect(paths.filter((first) => !['dev', 'etc', 'opt', 'path', 'proc', 'run', 'srv', 'sys', 'usr', 'var'].includes(first))).toEqual([])
   })
@@ -226,10 +226,10 @@ describe('the documents', () => {
   })
 })
 
-describe('what is shown to be typed', () => {
+describe('the programs of docs/clients.md', () => {
   const programs = [...read('docs/clients.md').matchAll(/^```ts\n(.*?)^```$/gms)].map(([, program]) => program!)
 
-  it('the messengers of docs/clients.md talk to each other', { timeout: 60_000 }, async () => {
+  it('two messengers exchange messages', { timeout: 60_000 }, async () => {
     const folder = mkdtempSync(join(tmpdir(), 'asf-docs-'))
     const { port, close } = await startRelay()
     try {
@@ -248,7 +248,7 @@ describe('what is shown to be typed', () => {
     }
   })
 
-  it('the program of docs/clients.md sends and gets', async () => {
+  it('the client program sends and gets messages', async () => {
     const program = programs[1]
     const folder = mkdtempSync(join(tmpdir(), 'asf-docs-'))
     const { relay, port, close } = await startRelay()

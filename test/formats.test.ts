@@ -1,6 +1,7 @@
 /**
- * docs/protocol.md, sections 10 to 12: every command that stands there, run as it stands, one after the other, with
- * what our own code makes and takes in between. A person with age and ssh-keygen reads and writes all of it.
+ * Runs every command of docs/protocol.md, sections 10 to 12, in order and unchanged, and exchanges its results
+ * with our own code in both directions. This proves that age and ssh-keygen are enough to read and write the
+ * formats.
  */
 import { execFile } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -27,7 +28,7 @@ interface Step {
   readonly printed: string[]
 }
 
-/** The `console` blocks of a section. `…` stands for anything within a line. */
+/** Reads the `console` blocks of a section. `…` stands for any text within a line. */
 function readSteps(section: string): Step[] {
   const [, text] = new RegExp(`^## ${section}\\n([^]*?)(?=^## |$(?![^]))`, 'm').exec(document)!
   const steps: Step[] = []
@@ -45,7 +46,7 @@ let folder: string
 beforeEach((ctx) => ctx.skip(reason !== undefined, reason))
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'asfaleia-'))
-  // Not as copies: ssh-keygen wants a private key to be readable by nobody else.
+  // Do not copy the files as they are: ssh-keygen refuses a private key that others can read.
   for (const name of ['alice', 'alice.pub', 'bob', 'bob.pub'])
     writeFileSync(join(folder, name), readFileSync(join(VECTORS, name)), { mode: 0o600 })
 })
@@ -65,26 +66,26 @@ async function follow(steps: readonly Step[]): Promise<void> {
         .map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'))
         .join('.*'),
     )
-    // The command stands before what it printed, so that a failure says which it was.
+    // Put the command before its output, so that a failure names the command.
     const after = lines.map((line) => `${line}\n`).join('')
     expect(`${command}\n${stdout}${stderr}`).toMatch(new RegExp(`^${command.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}\n${after}$`))
   }
 }
 
-test('section 10 makes a message that we take, and reads it', async () => {
+test('the commands of section 10 make a message that our code accepts, and read it', async () => {
   await follow(readSteps('10. Messages'))
   const opened = await openMessage(person('bob'), Buffer.from(read('payload'), 'base64'), { now: now() })
   expect(opened).toMatchObject({ verdict: 'genuine', envelope: { content: { type: 'text', text: 'Hello Bob.' } } })
 })
 
-test('section 11 makes a card that we take, as a text and as a link', async () => {
+test('the commands of section 11 make a card that our code accepts, as text and as a link', async () => {
   await follow(readSteps('11. Cards'))
   const card = await parseCard(read('alice.card'))
   expect(card).toMatchObject({ name: 'Alice', relays: ['localhost'] })
   expect(`${card.link}\n`).toBe(read('link'))
 })
 
-test('section 12 makes a group that we take', async () => {
+test('the commands of section 12 make a group that our code accepts', async () => {
   const bob = await makeCard(person('bob'), { name: 'Bob', relays: ['localhost'], time: Math.floor(now()) })
   writeFileSync(join(folder, 'bob.link'), `${bob.link}\n`)
   await follow(readSteps('12. Groups'))
@@ -92,7 +93,7 @@ test('section 12 makes a group that we take', async () => {
   expect(group.members.map(({ name }) => name)).toEqual(['Alice', 'Bob'])
 })
 
-/** The first column of the table whose head begins with these cells. */
+/** Returns the first column of the table whose head begins with these cells. */
 function readTable(...head: readonly string[]): string[] {
   const lines = document.split('\n')
   const at = lines.indexOf(lines.find((line) => line.startsWith(`| ${head.join(' | ')} |`))!)
@@ -105,7 +106,7 @@ function readTable(...head: readonly string[]): string[] {
     .map((row) => row.split('|')[1]!.trim().replaceAll('`', ''))
 }
 
-test('the verdicts and the types that stand there are those of the code', () => {
+test('the tables of verdicts and of types match the code', () => {
   const verdicts: Readonly<Record<Verdict, true>> = {
     unreadable: true,
     unsigned: true,
@@ -135,8 +136,8 @@ test('the verdicts and the types that stand there are those of the code', () => 
   for (const size of PADDED_BYTES) expect(document).toContain(size.toLocaleString('en'))
 })
 
-test('a message of ours is read by the commands of section 10', async () => {
-  // Everything after the payload was made.
+test('the commands of section 10 read a message that our code makes', async () => {
+  // Skip the commands that make the payload.
   const steps = readSteps('10. Messages')
   const reading = steps.slice(steps.findIndex(({ command }) => command.startsWith('base64 -d <payload')))
   const content = { type: 'text', text: 'Hello Bob.' } as const
@@ -146,7 +147,7 @@ test('a message of ours is read by the commands of section 10', async () => {
   expect(read('signed')).toMatch(/\n\nHello Bob\.\n$/)
 })
 
-describe('from any key to any key', () => {
+describe('between keys of all types', () => {
   const types: Readonly<Record<string, readonly string[]>> = {
     ed25519: ['-t', 'ed25519'],
     rsa: ['-t', 'rsa', '-b', '2048'],
@@ -164,7 +165,7 @@ describe('from any key to any key', () => {
 
   const identity = (name: string) => identityOf(parsePrivateKey(readFileSync(join(folder, name))))
   const key = (name: string): string => read(`${name}.pub`).split(' ').slice(0, 2).join(' ')
-  /** As others know them: what they have, and what opens it. */
+  /** Returns a receiver as others know it, and the identity that decrypts. */
   async function receiver(name: string) {
     const { key, ...more } = identity(name)
     if (key.canDecrypt) return { to: { key }, identity: { key, ...more }, recipient: read(`${name}.pub`).trim(), opens: name }
@@ -173,7 +174,7 @@ describe('from any key to any key', () => {
   }
   const pairs = Object.keys(types).flatMap((from) => Object.keys(types).map((to) => [from, to] as const))
 
-  test.each(pairs)('age and ssh-keygen take what we make: %s to %s', async (from, to) => {
+  test.each(pairs)('age and ssh-keygen accept our message from %s to %s', async (from, to) => {
     const { opens, to: correspondent } = await receiver(to)
     const content = { type: 'text', text: `Hello from ${from}.\n-----BEGIN SSH SIGNATURE-----\n` } as const
     const payload = await encodeMessage(identity(from), { to: correspondent, id: makeId(), time: Math.floor(now()), content })
@@ -191,7 +192,7 @@ describe('from any key to any key', () => {
     expect(read('signed')).toMatch(new RegExp(`\\n\\n${content.text}\\n$`))
   })
 
-  test.each(pairs)('we take what age and ssh-keygen make, padded or not: %s to %s', async (from, to) => {
+  test.each(pairs)('our code accepts a message by age and ssh-keygen, padded or not, from %s to %s', async (from, to) => {
     const { recipient, identity } = await receiver(to)
     for (const size of [0, ...PADDED_BYTES]) {
       const script = `

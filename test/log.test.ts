@@ -15,7 +15,7 @@ function capture(
 
 const NAMES = Object.keys(EVENTS) as EventName[]
 
-test('an event is one line of JSON: level, time, event, its fields, its text', () => {
+test('an event is one line of JSON with level, time, event, fields and text', () => {
   const { log, lines, last } = capture()
   log.event('listening', { door: 'tcp', port: 3308 })
   expect(lines).toHaveLength(1)
@@ -30,7 +30,7 @@ test('an event is one line of JSON: level, time, event, its fields, its text', (
   })
 })
 
-test('a field may be left out', () => {
+test('a field may be omitted', () => {
   const { log, last } = capture()
   log.event('listening', { door: 'unix' })
   expect(last()).not.toHaveProperty('port')
@@ -46,14 +46,14 @@ test('the level is a threshold', () => {
   expect(lines.map((line) => (JSON.parse(line) as { event: string }).event)).toEqual(['memory-high', 'internal-error'])
 })
 
-test('pretty is one line a person can read, without colours unless asked for', () => {
+test('the pretty format is one readable line without colours', () => {
   const { log, lines } = capture('pretty')
   log.event('listening', { door: 'http', port: 8080 })
   expect(lines).toEqual([expect.stringMatching(/^\[\d\d:\d\d:\d\d\] INFO: a listener is open \{"door":"http","port":8080\}\n$/)])
 })
 
-describe('what the types forbid does not get in either', () => {
-  // As code that lost its types would call it.
+describe('values that the types forbid', () => {
+  // Calls the log as code without types would.
   type Untyped = { event(name: unknown, fields?: unknown): void }
   const secret = 'AAAAC3NzaC1lZDI1NTE5AAAAI'
 
@@ -62,19 +62,19 @@ describe('what the types forbid does not get in either', () => {
     ['a text for a number', 'listening', { port: secret }, { port: 'other' }],
     ['a number that is too large', 'listening', { port: 65_536 }, { port: 'other' }],
     ['a number that could be an id', 'memory-high', { percent: 123_456_789 }, { percent: 'other' }],
-    ['a fraction, a negative, no number', 'memory-high', { percent: Number.NaN }, { percent: 'other' }],
+    ['not a number', 'memory-high', { percent: Number.NaN }, { percent: 'other' }],
     ['an object with a text in it', 'internal-error', { origin: { toString: (): string => secret } }, { origin: 'other' }],
     ['an array', 'internal-error', { origin: [secret] }, { origin: 'other' }],
     ['a text for a flag', 'admit-reloaded', { ok: secret }, { ok: 'other' }],
     ['null', 'listening', { door: null }, { door: 'other' }],
-  ])('%s becomes `other`', (_name, event, fields, expected) => {
+  ])('are logged as `other`: %s', (_name, event, fields, expected) => {
     const { log, lines, last } = capture()
     ;(log as Untyped).event(event, fields)
     expect(last()).toMatchObject({ event, ...expected })
     expect(lines.join('')).not.toContain(secret)
   })
 
-  test('an unknown field is left out, an unknown event is a defect', () => {
+  test('are dropped in an unknown field, and an unknown event is logged as internal-error', () => {
     const { log, lines, last } = capture()
     const untyped = log as Untyped
     untyped.event('ready', { key: secret, msg: secret, err: new Error(secret), level: secret })
@@ -86,7 +86,7 @@ describe('what the types forbid does not get in either', () => {
     expect(lines.join('')).not.toContain(secret)
   })
 
-  test('whatever is thrown at it, only words of the table come out', () => {
+  test('never reach the log: only words of the table do, whatever the input', () => {
     const words = new Set<unknown>(['other', true, false])
     for (const [name, { level, text, fields }] of Object.entries(EVENTS)) {
       for (const word of [name, level, text]) words.add(word)
@@ -104,7 +104,7 @@ describe('what the types forbid does not get in either', () => {
   })
 })
 
-test('the table itself holds nothing but short words', () => {
+test('the table of events holds only short words', () => {
   const words = Object.values(EVENTS)
     .flatMap(({ fields }) => Object.values<unknown>(fields))
     .filter(Array.isArray)

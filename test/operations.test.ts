@@ -1,4 +1,4 @@
-/** docs/operations.md states the code's tables: settings, metrics, events, reasons, fields and exit codes, each of them and no other. */
+/** docs/operations.md lists exactly the code's settings, metrics, events, reasons, status fields and exit codes. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
@@ -10,11 +10,11 @@ import { createSnapshot } from './support/snapshot.ts'
 
 const document = readFileSync(join(import.meta.dirname, '../docs/operations.md'), 'utf8')
 
-/** The rows of the table with that head; each row its cells. */
+/** Returns the rows of the table with that head, as lists of cells. */
 function table(head: string): string[][] {
   const lines = document.split('\n')
   const at = lines.indexOf(head)
-  if (at === -1) throw new Error(`there is no table ${head}`)
+  if (at === -1) throw new Error(`found no table ${head}`)
   const rows = lines.slice(at + 2)
   return rows
     .slice(
@@ -31,7 +31,7 @@ function table(head: string): string[][] {
 
 const code = (text: string | undefined): string => (text === undefined ? '' : `\`${text}\``)
 
-test('settings', () => {
+test('docs/operations.md lists exactly the settings', () => {
   const rows = SETTING_KEYS.map((key) => {
     const { value, fallback, takes, about }: Setting = SETTINGS[key]
     return [`\`--${key} ${value}\``, code(fallback), takes ?? '', about]
@@ -39,12 +39,12 @@ test('settings', () => {
   expect(table('| setting | default | from, to | what it is |')).toEqual(rows)
 })
 
-test('metrics', () => {
+test('docs/operations.md lists exactly the metrics', () => {
   const rows = Object.entries(METRICS).map(([name, row]) => [code(name + ('label' in row ? `{${row.label}}` : '')), row.type, row.help])
   expect(table('| metric | type | what it is |')).toEqual(rows)
 })
 
-test('events', () => {
+test('docs/operations.md lists exactly the events of the log', () => {
   const rows = Object.entries(EVENTS).map(([name, { level, fields, text }]) => [
     code(name),
     level,
@@ -54,11 +54,11 @@ test('events', () => {
   expect(table('| event | level | fields | text |')).toEqual(rows)
 })
 
-test('reasons', () => {
+test('docs/operations.md lists exactly the reasons for not being ready', () => {
   expect(table('| reason | what it says |').map(([reason]) => reason)).toEqual(REASONS.map(code))
 })
 
-test('fields of the status', () => {
+test('docs/operations.md lists exactly the fields of the status', () => {
   const status = buildStatus({
     snapshot: createSnapshot(),
     tor: undefined,
@@ -70,6 +70,6 @@ test('fields of the status', () => {
   expect(table('| field | what it is |').map(([field]) => field)).toEqual(Object.keys(status).map(code))
 })
 
-test('exit codes', () => {
+test('docs/operations.md lists exactly the exit codes', () => {
   expect(table('| code | of every command |').map(([number]) => number)).toEqual(Object.values(EXIT).map((number) => code(String(number))))
 })

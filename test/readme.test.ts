@@ -1,4 +1,4 @@
-/** The README's transcript, run line by line as it stands against a relay of this machine. */
+/** Runs the README's transcript line by line and unchanged against a local relay. */
 import { execFile } from 'node:child_process'
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -12,7 +12,7 @@ import { type RunningServer, startServer } from '../src/server/server.ts'
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const run = promisify(execFile)
 
-/** Each command of the first `console` block, who types it, and the lines that it prints; `…` stands for anything. */
+/** Reads the commands of the first `console` block with their user and their output; `…` stands for any text. */
 function readTranscript(): { who: string; command: string; printed: string[] }[] {
   const block = /```console\n([^]*?)```/.exec(readFileSync(join(root, 'README.md'), 'utf8'))![1]!
   const steps: { who: string; command: string; printed: string[] }[] = []
@@ -41,10 +41,10 @@ afterAll(async () => {
   rmSync(folder, { recursive: true })
 })
 
-it("runs the README's transcript", async () => {
+it("the README's transcript runs as printed", async () => {
   const steps = readTranscript()
   expect(steps.length).toBeGreaterThan(3)
-  // From nothing to the first message received.
+  // From the first command to the first received message.
   const received = steps.findIndex(({ printed }) => printed.includes('Alice: the kettle is on'))
   for (const person of ['alice', 'bob']) {
     const count = steps.slice(0, received + 1).filter(({ who }) => who === person).length
@@ -58,7 +58,7 @@ it("runs the README's transcript", async () => {
   }
   for (const { who, command, printed } of steps) {
     const { stdout, stderr } = await run('sh', ['-c', command], { cwd: folder, env: { ...env, HOME: join(folder, who) } })
-    // The link of one is what the other was given.
+    // Each user's link is the other user's input.
     if (stdout.startsWith('asfaleia:card/')) env[who.toUpperCase()] = stdout.trim()
     const pattern = printed.map((line) =>
       line

@@ -1,4 +1,7 @@
-/** The units of deploy/systemd: systemd understands every line, rates the relay's sandbox, and its command is a command of ours. */
+/**
+ * The units of deploy/systemd: systemd understands every line, rates the relay's sandbox, and they start the
+ * relay with valid options.
+ */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -21,7 +24,7 @@ function place(name: string, text: string): string {
   return join(folder, name)
 }
 
-test('the relay is exposed by no more than 0.5 of 10', async (ctx) => {
+test("the relay's unit has an exposure of at most 0.5 of 10", async (ctx) => {
   const why = missing('systemd-analyze')
   if (why !== undefined) ctx.skip(why)
   const rate = async (text: string): Promise<number> => {
@@ -29,23 +32,23 @@ test('the relay is exposed by no more than 0.5 of 10', async (ctx) => {
     return Number(/Overall exposure level for \S+: ([\d.]+)/.exec(stdout)?.[1])
   }
   expect(await rate(unit)).toBeLessThanOrEqual(0.5)
-  // The figure is of the unit's lines, and not of anything else.
+  // Prove that the rating depends on the unit's lines.
   expect(await rate(unit.replace(/^PrivateNetwork=yes$/m, '').replace(/^CapabilityBoundingSet=$/m, ''))).toBeGreaterThan(2)
 })
 
-test('systemd understands every line of all', async (ctx) => {
+test('systemd understands every line of every unit', async (ctx) => {
   const why = missing('systemd-analyze')
   if (why !== undefined) ctx.skip(why)
   const verify = async (name: string, text: string): Promise<string> => {
     const { stdout, stderr } = await run(['systemd-analyze', 'verify', '--man=no', place(name, text)])
-    // What is wrong with other units of the machine is theirs.
+    // Ignore problems of other units of the machine.
     return (stdout + stderr)
       .split('\n')
       .filter((line) => line.includes(name))
       .join('\n')
   }
   expect(await verify('asfaleia-doors.service', doors)).toBe('')
-  // Where it stands it finds the unit of its folder.
+  // Once installed, the unit finds the other unit beside it; here it stands alone.
   const alone = unit.replace(words[0]!, process.execPath).replaceAll(/asfaleia-doors\.service/g, '')
   expect(await verify('asfaleia-relay.service', alone)).toBe('')
   // A drop-in alone has no command.
@@ -54,7 +57,7 @@ test('systemd understands every line of all', async (ctx) => {
   expect(await verify('asfaleia-tor-test.service', whole.replace('MemorySwapMax', 'MemorySwapMost'))).toContain('MemorySwapMost')
 })
 
-test('what is started is the relay, strict, by options that it has', () => {
+test('the unit starts the relay with --strict and valid options', () => {
   expect(words.slice(1, 3)).toEqual(['/usr/local/lib/node_modules/asfaleia/dist/cli/main.js', 'relay'])
   const parsed = parseConfig({ env: {}, argv: words.slice(3), readFile: () => '' })
   expect(parsed).toMatchObject({
@@ -62,7 +65,7 @@ test('what is started is the relay, strict, by options that it has', () => {
   })
 })
 
-test('its sockets are those of torrc.example', () => {
+test("the unit's sockets are those of torrc.example", () => {
   const torrc = readFileSync(join(import.meta.dirname, '../torrc.example'), 'utf8')
   const ports = [...torrc.matchAll(/^HiddenServicePort \d+ unix:(\S+)$/gm)].map(([, path]) => path)
   expect(ports).toEqual(['/run/asfaleia/raw', '/run/asfaleia/http'])

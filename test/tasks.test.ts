@@ -1,4 +1,7 @@
-/** docs/tasks.md: every command, run as it stands, one after the other, beside a relay and a tor's folder of this machine. */
+/**
+ * Runs every command of docs/tasks.md in order and unchanged, beside a local operator listener and a local
+ * onion service folder.
+ */
 import { execFile } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -16,7 +19,7 @@ const run = promisify(execFile)
 const root = join(import.meta.dirname, '..')
 const document = readFileSync(join(root, 'docs/tasks.md'), 'utf8')
 
-/** Each command of the `console` blocks with the lines that it prints; `…` stands for anything, alone on a line for any lines. */
+/** Each command of the `console` blocks with its output; `…` stands for any text, alone on a line for any lines. */
 const steps: { command: string; printed: string[] }[] = []
 for (const [, block] of document.matchAll(/```console\n([^]*?)```/g)) {
   for (const line of block!.trimEnd().split('\n')) {
@@ -51,7 +54,7 @@ afterAll(async () => {
   rmSync(folder, { recursive: true })
 })
 
-test('every command does what stands there', { timeout: 60_000 }, async () => {
+test('every command of docs/tasks.md prints the output shown there', { timeout: 60_000 }, async () => {
   const env = {
     PATH: `${folder}:${process.env['PATH']}`,
     ASFALEIA_SERVICE: join(folder, 'onion'),
@@ -67,13 +70,13 @@ test('every command does what stands there', { timeout: 60_000 }, async () => {
             .map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'))
             .join('.*'),
     )
-    // The command stands before what it printed, so that a failure says which it was.
+    // Put the command before its output, so that a failure names the command.
     expect(`${command}\n${stdout}${stderr}`).toMatch(new RegExp(`^.*\n${lines.join('\n')}\n?$`))
   }
   expect(panics).toBe(1)
 })
 
-test('no command that an operator has is left out', () => {
+test('docs/tasks.md shows every command for operators', () => {
   const shown = new Set(steps.map(({ command }) => command.split(' ')[1]))
   const people = ['start', 'relay', 'doctor', 'key', 'me', 'contact', 'group', 'chat', 'onion', 'completion', 'send', 'get']
   expect([...shown].toSorted()).toEqual(

@@ -1,7 +1,7 @@
 /**
- * What a message costs must not creep up. Never a time: memory is counted in bytes after a collection, and CPU is
- * held against that of the floor (bench/floor.c), which takes turns with the relay in the same run. The bounds
- * are far from what is measured, since they must hold on any machine, however busy.
+ * Guards the cost of a message without measuring time: memory is counted in bytes after a collection, and CPU
+ * is compared with the floor (bench/floor.c), which takes turns with the relay in the same run. The bounds lie
+ * far above the measured values, because they must hold on any machine, however busy.
  */
 import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -25,21 +25,21 @@ describe('memory', () => {
   setFlagsFromString('--expose-gc')
   const collect = runInNewContext('gc') as () => void
   const used = (): number => {
-    // Twice: what the first finds free is given back while the program goes on, and before the second.
+    // Collect twice: the first collection frees memory in the background, and the second waits for that.
     collect()
     collect()
     const { heapUsed, arrayBuffers } = process.memoryUsage()
     return heapUsed + arrayBuffers
   }
 
-  it('of a queued message is its characters and at most 96 bytes', () => {
+  it('of a queued message is at most its characters plus 96 bytes', () => {
     const mailboxes = new MemoryMailboxes({
       limits: { ...DEFAULT_LIMITS, mailboxMessages: 10_000 },
       budget: 2 ** 30,
       randomBytes,
     })
     const payload = Buffer.alloc(PAYLOAD, 'A')
-    // A power of two, as the tables grow: nothing in them is reserved for later.
+    // A power of two, because the tables double: they then reserve nothing for later messages.
     const messages = 2 ** 16
     const before = used()
     for (let n = 0; n < messages; n++) mailboxes.put(`mailbox ${n % 16}`, payload, 0)
@@ -52,7 +52,7 @@ describe('memory', () => {
   })
 })
 
-describe('CPU beside the floor', () => {
+describe('CPU compared with the floor', () => {
   const absent = missing('cc', 'taskset')
   const servers: Server[] = []
   let folder = ''
@@ -69,7 +69,7 @@ describe('CPU beside the floor', () => {
     relay = { load, protocol: 'asf', server: first, mailboxes: await openMailboxes(first.port, 16) }
     const mailboxes = relay.mailboxes.map(({ token, receiver }, n) => ({ token: `${token}.${n}`, receiver: `${receiver}.${n}` }))
     floor = { load, protocol: 'asf', server: second, mailboxes }
-    // What compiles as it runs has run.
+    // Warm up, so that the JIT has compiled the code.
     await runLoad(relay, 'store', { messages: 32_000 })
     await runLoad(relay, 'drain', { messages: 32_000 })
     await runLoad(relay, 'push', { messages: 8_000, window: 4 })
@@ -81,12 +81,12 @@ describe('CPU beside the floor', () => {
   })
 
   it.for([
-    // Measured: 3 to 5 times, 3 to 4, and 3 to 5.
+    // Measured ratios: 3 to 5, 3 to 4, and 3 to 5.
     ['to store', 10, ['store', { messages: 32_000 }], ['drain', { messages: 32_000 }]],
     ['to drain', 8, ['drain', { messages: 32_000 }], ['store', { messages: 32_000 }]],
     ['to push', 7, ['push', { messages: 8_000, window: 4 }], undefined],
   ] as const)(
-    'of a message %s is at most %i times as much',
+    'of a message %s is at most %i times that of the floor',
     { timeout: 60_000 },
     async ([what, times, [mode, options], other], context) => {
       if (absent !== undefined) context.skip(absent)

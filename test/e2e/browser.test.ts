@@ -1,6 +1,6 @@
 /**
- * `asfaleia/core` in Chromium, bundled as a page's author would: the same vectors as in Node with the same results, people who
- * talk over a relay's WebSocket, and a relay that wants what is not its own.
+ * Runs `asfaleia/core` in Chromium, bundled as a page's author would: the test vectors give the same results as
+ * in Node, users talk over a relay's WebSocket, and a hostile relay learns nothing.
  */
 import { readFileSync } from 'node:fs'
 import { Decrypter } from 'age-encryption'
@@ -22,7 +22,7 @@ import { missing } from '../support/programs.ts'
 import { startTestRelay } from '../support/relay.ts'
 import { bridge } from '../support/web.ts'
 
-/** What a page of these tests has beside the public names: what the vectors are for. */
+/** The public names plus those that only the vectors need. */
 type Core = typeof core & typeof sshsig & typeof ageSsh
 declare const asfaleia: Core
 
@@ -69,7 +69,7 @@ async function startRelay() {
   return relay
 }
 
-test('the page is one of Chromium, and has what a page has', async () => {
+test('the page runs in a recent Chromium without the globals of Node', async () => {
   const page = await openPage()
   expect(Number(pages!.version.split('.')[0])).toBeGreaterThanOrEqual(137)
   expect(
@@ -77,8 +77,8 @@ test('the page is one of Chromium, and has what a page has', async () => {
   ).toEqual(['function', false, false, true])
 })
 
-describe('the vectors, with the results of Node', () => {
-  test('of public keys', async () => {
+describe('the test vectors in a page', () => {
+  test('of public keys give the results of Node', async () => {
     const lines = [...vectors.keys.accept, ...vectors.keys.refuse].map(({ line }) => line)
     const inNode = lines.map((line) => {
       try {
@@ -105,7 +105,7 @@ describe('the vectors, with the results of Node', () => {
     expect(inPage).toEqual(inNode)
   })
 
-  test('of signatures, those of security keys among them; and none with anything changed', async () => {
+  test('of signatures verify, those of security keys too, and none does after a change', async () => {
     const page = await openPage()
     const results = await page.evaluate(async ({ good, namespace, message }) => {
       const utf8 = new TextEncoder()
@@ -140,7 +140,7 @@ describe('the vectors, with the results of Node', () => {
     expect(results.flatMap(({ bad }) => bad).filter((taken) => taken)).toEqual([])
   })
 
-  test('of age files: a page opens those to its keys, and says what the others are', async () => {
+  test('of age files to ed25519 keys open, and other private keys are unsupported', async () => {
     const page = await openPage()
     const results = await page.evaluate(
       (files) =>
@@ -163,7 +163,7 @@ describe('the vectors, with the results of Node', () => {
     expect(results).toEqual(vectors.age.files.map(({ name }) => (name.startsWith('ed25519') ? vectors.age.text : 'unsupported')))
   })
 
-  test('of age files: what a page encrypts to any of the keys opens in Node', async () => {
+  test('of age files: a file encrypted in a page to any of the keys opens in Node', async () => {
     const page = await openPage()
     const lines = vectors.age.files.map(({ line }) => line)
     const files = await page.evaluate(
@@ -188,7 +188,7 @@ describe('the vectors, with the results of Node', () => {
     }
   })
 
-  test('of signatures by a page: the same bytes as in Node', async () => {
+  test('of signatures: a page signs the same bytes as Node', async () => {
     const page = await openPage()
     const { privateKey } = vectors.age.files[0]!
     const { namespace, message } = vectors.sshsig
@@ -203,7 +203,7 @@ describe('the vectors, with the results of Node', () => {
   })
 })
 
-/** Makes the key of a page, which stays in it, and gives its line. */
+/** Creates a key that stays in the page, and returns its public line. */
 function makePerson(page: Page): Promise<string> {
   return page.evaluate(() => {
     const key = asfaleia.generateSeedKey()
@@ -213,8 +213,8 @@ function makePerson(page: Page): Promise<string> {
 }
 declare const identity: node.Identity
 
-describe('over the WebSocket of a relay', () => {
-  test.each([false, true])('two pages exchange messages (sign: %s)', async (sign) => {
+describe('a page on the WebSocket of a relay', () => {
+  test.each([false, true])('exchanges messages with another page (sign: %s)', async (sign) => {
     const { httpAddress, relay } = await startRelay()
     const [alice, bob] = [await openPage(), await openPage()]
     const [, line] = [await makePerson(alice), await makePerson(bob)]
@@ -243,7 +243,7 @@ describe('over the WebSocket of a relay', () => {
     expect(relay.snapshot().counters.logins).toEqual(sign ? { decrypt: 0, sign: 2 } : { decrypt: 2, sign: 0 })
   })
 
-  test('a page and somebody in Node talk: messages that are signed and padded arrive once, and are confirmed', async () => {
+  test('exchanges signed and padded messages with a messenger in Node, once and with receipts', async () => {
     const { address, httpAddress } = await startRelay()
     const page = await openPage()
     const inNode = node.identityOf(parsePrivateKey(Buffer.from(node.generatePrivateKey('').file)))
@@ -275,7 +275,7 @@ describe('over the WebSocket of a relay', () => {
     expect(await delivery.settled).toBe('delivered')
   })
 
-  test('a relay gets no text that is not its challenge, nor anything after it', async () => {
+  test('sends a hostile relay no text that is not its challenge, and nothing afterwards', async () => {
     const page = await openPage()
     const line = await makePerson(page)
     const victim: SshKey = node.parsePublicKey(line)
@@ -300,7 +300,7 @@ describe('over the WebSocket of a relay', () => {
     expect(hostile.received()).toBe(`8;asfaleia/1;localhost\n0;${line}\n`)
   })
 
-  test('a relay that is not there is told from one that does not answer', async () => {
+  test('distinguishes a missing relay from a silent one', async () => {
     const relay = await startTestRelay({ http: true })
     await relay.close()
     const page = await openPage()
@@ -323,7 +323,7 @@ describe('over the WebSocket of a relay', () => {
   })
 })
 
-test('the page of docs/clients.md writes to itself', async () => {
+test('the page of docs/clients.md sends itself a message', async () => {
   const { httpAddress } = await startRelay()
   const program = /^```js\n(.*?)^```$/ms.exec(readFileSync(new URL('../../docs/clients.md', import.meta.url), 'utf8'))![1]!
   const { bytes } = await bundle(program.replace("'localhost'", `'${httpAddress}'`))
@@ -334,7 +334,7 @@ test('the page of docs/clients.md writes to itself', async () => {
   expect(await page.textContent('body')).toBe('Hello myself.')
 })
 
-test('a card made in a page is Node’s too, and both read out the same safety words', async () => {
+test('a card made in a page is valid in Node, and both derive the same safety words', async () => {
   const page = await openPage()
   const line = await makePerson(page)
   const inNode = node.identityOf(parsePrivateKey(Buffer.from(node.generatePrivateKey('').file)))

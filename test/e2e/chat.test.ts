@@ -1,4 +1,7 @@
-/** Two people talk by `asfaleia chat` in a real terminal, over a relay that is killed meanwhile; and one who has no asfaleia. */
+/**
+ * Two users talk with `asfaleia chat` in a real terminal over a relay that is killed in between, and one user
+ * without asfaleia takes part.
+ */
 import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -46,7 +49,7 @@ async function know(who: string, whom: string): Promise<void> {
   if (code !== 0) throw new Error(stderr)
 }
 
-/** A shell that runs the chat, and says how it ended. */
+/** Opens a shell that runs the chat and prints its exit code. */
 async function chat(name: string, args = '', size: { readonly columns?: number; readonly rows?: number } = {}): Promise<Pane> {
   const command = [...ASFALEIA, 'chat', ...args.split(' ').filter((word) => word !== '')].join(' ')
   const pane = await terminal.open(name, `echo before; ${command}; echo "ended with $?"; exec cat`, { env: home(name), ...size })
@@ -54,14 +57,14 @@ async function chat(name: string, args = '', size: { readonly columns?: number; 
   return pane
 }
 
-/** The chat's own process: the only child of the shell of its pane. */
+/** The chat's own process, which is the only child of the shell of its pane. */
 async function pidOf(pane: Pane): Promise<number> {
   const shell = await pane.value('pane_pid')
   return Number(readFileSync(`/proc/${shell}/task/${shell}/children`, 'utf8').trim())
 }
 
 describe('the chat in a terminal', () => {
-  it('has two people talk: lines, pastes, marks, sizes', async (ctx) => {
+  it('exchanges messages between two users: lines, pastes, states, resizes', async (ctx) => {
     if (without !== undefined) return ctx.skip(without)
     const alice = await chat('alice', 'bob')
     const bob = await chat('bob', 'alice', { columns: 40, rows: 15 })
@@ -72,7 +75,7 @@ describe('the chat in a terminal', () => {
     await alice.press('Enter')
     await bob.until(/alice {2}the kettle is on\n {14}and there are biscuits/)
     await alice.until(/and there are biscuits +delivered\n/)
-    // What is pasted is not sent by its line breaks, and steers nothing.
+    // A pasted text is not sent at its line breaks and cannot control the terminal.
     await bob.paste('one\ntwo\u{1b}[31m\u{3}\n')
     await bob.until(/> one\n {2}two\[31m/)
     await bob.press('Enter')
@@ -88,7 +91,7 @@ describe('the chat in a terminal', () => {
     expect(await alice.until(/ended with/)).toMatch(/^before\nended with 0\n/)
   }, 120_000)
 
-  it('marks what is unread, and keeps it at the relay until it was seen', async (ctx) => {
+  it('marks unread messages, and leaves them at the relay until the user sees them', async (ctx) => {
     if (without !== undefined) return ctx.skip(without)
     const { stdout: card } = await asfaleia('carol', 'me', '--name', 'carol', '--relay', `localhost:${relay.port}`)
     writeFileSync(path('carol.card'), card)
@@ -103,7 +106,7 @@ describe('the chat in a terminal', () => {
     await expect.poll(() => relay.relay.snapshot().counters.erased.acked).toBe(1)
   }, 120_000)
 
-  it('sends a file, whose path Tab completes, into the folder that the receiver chose', async (ctx) => {
+  it("sends a file, completes its path with Tab, and saves it into the receiver's folder", async (ctx) => {
     if (without !== undefined) return ctx.skip(without)
     const bytes = randomBytes(100_000)
     writeFileSync(path('picture.png'), bytes)
@@ -118,7 +121,7 @@ describe('the chat in a terminal', () => {
     expect(readFileSync(join(path('taken'), 'picture.png')).equals(bytes)).toBe(true)
   }, 120_000)
 
-  it('goes on when the relay is killed and comes back', async (ctx) => {
+  it('continues after the relay is killed and comes back', async (ctx) => {
     if (without !== undefined) return ctx.skip(without)
     const alice = await chat('alice', 'bob')
     const { port } = relay
@@ -136,7 +139,7 @@ describe('the chat in a terminal', () => {
   }, 180_000)
 
   for (const signal of ['SIGTERM', 'SIGHUP', 'SIGINT'] as const)
-    it(`gives the terminal back at ${signal}`, async (ctx) => {
+    it(`restores the terminal on ${signal}`, async (ctx) => {
       if (without !== undefined) return ctx.skip(without)
       const alice = await chat('alice', 'bob')
       expect(await alice.value('alternate_on')).toBe('1')
@@ -144,13 +147,13 @@ describe('the chat in a terminal', () => {
       await alice.until(/before\nended with 0/)
       expect(await alice.value('alternate_on')).toBe('0')
       expect(await alice.value('cursor_flag')).toBe('1')
-      // The shell's `cat` is in line mode again: it echoes once, and once more at Enter.
+      // The shell's `cat` is in line mode again: the terminal echoes the text, and `cat` repeats it at Enter.
       await alice.type('echo')
       await alice.press('Enter')
       await alice.until(/ended with 0\necho\necho/)
     }, 60_000)
 
-  it('gives the terminal back while it is suspended, and takes it again', async (ctx) => {
+  it('restores the terminal while suspended, and redraws when resumed', async (ctx) => {
     if (without !== undefined) return ctx.skip(without)
     const alice = await terminal.open('alice', 'exec bash --norc -i', { env: home('alice') })
     await alice.type(`${ASFALEIA.join(' ')} chat bob`)
@@ -169,7 +172,7 @@ describe('the chat in a terminal', () => {
     await alice.until(/bash[^\n]*[#$]\s*$/)
   }, 60_000)
 
-  it('keeps a history only when told to, and shows it again', async (ctx) => {
+  it('keeps a history only with --history, and shows it at the next start', async (ctx) => {
     if (without !== undefined) return ctx.skip(without)
     const first = await chat('alice', 'bob --history')
     await first.type('remember this')
@@ -179,7 +182,7 @@ describe('the chat in a terminal', () => {
     await first.until(/ended with 0/)
     const kept = readdirSync(path('alice/state/history'))
     expect(kept).toHaveLength(1)
-    // A person reads it with `base64` and `age`.
+    // A user can read the history with `base64` and `age`.
     const lines = readFileSync(join(path('alice/state/history'), kept[0]!), 'latin1')
       .trimEnd()
       .split('\n')
@@ -194,7 +197,7 @@ describe('the chat in a terminal', () => {
   }, 60_000)
 })
 
-describe('a person who has age, ssh-keygen and a shell', () => {
+describe('a user with only age, ssh-keygen and a shell', () => {
   it('exchanges messages with the chat', async (ctx) => {
     const absent = missing('tmux', 'age', 'ssh-keygen', 'nc')
     if (absent !== undefined) return ctx.skip(absent)
@@ -211,7 +214,7 @@ describe('a person who has age, ssh-keygen and a shell', () => {
     expect(got.stderr).toContain('from alice, ')
     expect((await shell('send', 'localhost', String(relay.port), path('pat'), path('alice.card'), 'yes, and this is signed')).code).toBe(0)
     await alice.until(/pat {2}yes, and this is signed/)
-    // By age alone, it is nobody's.
+    // A message sealed by age alone has no sender.
     expect((await shell('seal', 'localhost', String(relay.port), path('pat'), path('alice.card'), 'I am pat, honestly')).code).toBe(0)
     await alice.until(/strangers +1 │/)
     await alice.press('M-3')

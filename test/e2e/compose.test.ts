@@ -1,6 +1,7 @@
 /**
- * The appliance as a person gets it: `docker compose up` in a real engine, the images built from the product's own
- * files, published in the private Tor network. What is claimed of its hardening is read from the running containers.
+ * The appliance as a user gets it: `docker compose up` in a real engine, with images built from the product's
+ * own files, published in the private Tor network. The containers' hardening is read from the running
+ * containers.
  */
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
@@ -17,7 +18,7 @@ import { connectRaw, createPerson } from '../support/wire.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 const reason = engineless() ?? missing(...TOR_PROGRAMS)
-/** Everything here starts programs in containers, and crosses a Tor network that shares two processors with them. */
+/** Every test starts programs in containers and crosses a Tor network on the same two processors. */
 const SLOW = 120_000
 const SERVICES = ['relay', 'tor'] as const
 type Service = (typeof SERVICES)[number]
@@ -26,7 +27,7 @@ let engine: Engine
 let network: TorNetwork
 let client: TorClient
 let up: Running
-/** A copy of what a clone has, so that nothing of this checkout's state gets into an image. */
+/** A copy of the files in a clone, so that no state of this checkout gets into an image. */
 let clone: string
 let alice: string
 let bob: string
@@ -37,7 +38,7 @@ beforeAll(async () => {
   clone = join(engine.folder, 'clone')
   mkdirSync(clone)
   for (const path of CLONED) cpSync(join(ROOT, path), join(clone, path), { recursive: true })
-  // The builds reach the registries by the machine's own network: the engine has none.
+  // The builds reach the registries through the machine's own network, because the engine has none.
   const torrc = join(engine.folder, 'torrc.d')
   mkdirSync(torrc)
   writeFileSync(
@@ -45,7 +46,7 @@ beforeAll(async () => {
     JSON.stringify({
       services: {
         relay: { build: { network: 'host' }, environment: { ASFALEIA_PROBE_EVERY: '2s' } },
-        // The private network's authorities are on the machine's loopback.
+        // The private network's authorities listen on the machine's loopback.
         tor: {
           build: { network: 'host' },
           environment: { ASFALEIA_PROBE_EVERY: '2s' },
@@ -99,12 +100,12 @@ async function makeKey(name: string): Promise<string> {
   return file
 }
 
-/** The address that the log of `up` ends with. */
+/** Returns the address that `up` prints last. */
 function onionOf(program: Running): string {
   return /^tor-1 +\| +([a-z2-7]{56}\.onion)$/m.exec(plain(program.stdout()))![1]!
 }
 
-/** Compose clears lines of a terminal that is none. */
+/** Removes the control sequences that Compose prints even without a terminal. */
 function plain(text: string): string {
   // oxlint-disable-next-line no-control-regex
   return text.replaceAll(/\u001b\[[0-9;]*[A-Za-z]/g, '')
@@ -115,7 +116,7 @@ const send = (onion: string, from: string, to: string, text: string, by = client
 const get = async (onion: string, key: string, by = client): Promise<Finished> =>
   textOf(await run([...ASFALEIA, 'get', '--relay', onion, '--socks', `127.0.0.1:${by.socks.port}`, '--key', key]))
 
-/** Whether somebody finds the relay at the address, by a tor that knows nothing of before. Bob's key has no messages. */
+/** Visits the relay at the address with Bob's key, which has no messages; by default with a fresh tor. */
 async function visit(onion: string, by?: TorClient, seconds = 60): Promise<Finished> {
   const fresh = by ?? (await network.addClient())
   const finished = await run([
@@ -135,12 +136,12 @@ async function visit(onion: string, by?: TorClient, seconds = 60): Promise<Finis
 }
 const FOUND = { code: 0, stdout: '', stderr: 'asfaleia: no messages wait\n' }
 const LOST = { code: 69, stdout: '' }
-/** Tor tries for minutes what it finds no more. */
+/** Seconds until a visit to a vanished service gives up; tor itself would try for minutes. */
 const GIVEN_UP = 20
 
 /**
- * Visits until it is found. What tor published before it was started again is there for a while, and until the next probe
- * the relay says what it knew before.
+ * Visits until the relay is found. Tor's former descriptor stays valid for a while after a restart, and until
+ * the next probe the relay reports its former state.
  */
 async function find(onion: string): Promise<Finished> {
   for (;;) {
@@ -149,7 +150,7 @@ async function find(onion: string): Promise<Finished> {
   }
 }
 
-/** Asks the relay in its container until it says so of whether it can be reached. */
+/** Asks the relay in its container until it reports the expected reachability. */
 async function reachable(said: RegExp): Promise<void> {
   while (
     !said.test(
@@ -158,16 +159,16 @@ async function reachable(said: RegExp): Promise<void> {
   );
 }
 
-/** Without whom each message is from. */
+/** Removes the sender from each printed message. */
 function textOf({ stdout, ...finished }: Finished): Finished {
   return { ...finished, stdout: plain(stdout).replaceAll(/^SHA256:\S+ \[[^\]]+\]: /gm, '') }
 }
 
-/** Two people write to each other through the network. @returns what each read */
+/** Two users write to each other through the network. @returns the texts that each of them read */
 async function exchange(onion = onionOf(up)): Promise<string[]> {
   expect(await send(onion, alice, bob, 'to Bob')).toMatchObject({ code: 0 })
   expect(await send(onion, bob, alice, 'to Alice')).toMatchObject({ code: 0 })
-  // Before the text stands who signed it.
+  // Remove the signer before the text.
   return [await get(onion, bob), await get(onion, alice)].map(({ stdout }) => stdout.replace(/^SHA256:\S{43} \[no contact\]: /, ''))
 }
 const EXCHANGED = ['to Bob\n', 'to Alice\n']
@@ -184,7 +185,7 @@ interface Inspected {
   readonly LogPath: string
 }
 
-/** By its label: the number in its name grows with an upgrade. */
+/** Finds the container by its label, because the number in its name grows with each upgrade. */
 async function container(service: string): Promise<string> {
   const [newest = ''] = (await engine.ask('ps', '--all', '--quiet', '--filter', `label=com.docker.compose.service=${service}`)).split('\n')
   return newest
@@ -195,7 +196,7 @@ async function inspect(service: string): Promise<Inspected> {
   return inspected!
 }
 
-/** The process that a container is for: what its init started. */
+/** Returns the main process of a container, which its init has started. */
 async function mainOf(service: string): Promise<number> {
   const { State } = await inspect(service)
   return childOf(State.Pid)!
@@ -206,7 +207,7 @@ function childOf(pid: number): number | undefined {
   return children === '' ? undefined : Number(children.split(' ')[0])
 }
 
-/** Kills a container's main process as a crash would, and waits until what comes in its place is healthy. */
+/** Kills a container's main process as a crash would, and waits until its replacement is healthy. */
 async function crash(service: Service): Promise<void> {
   const events = engine.start([
     'events',
@@ -231,12 +232,12 @@ async function crash(service: Service): Promise<void> {
   }
 }
 
-/** Runs a program text with the Node of the relay's image, in the relay's container. */
+/** Runs a program text with Node inside the relay's container. */
 const inRelay = async (program: string): Promise<Finished> =>
   engine.docker(['exec', await container('relay'), '/usr/bin/node', '-e', program])
 
 describe('docker compose up', () => {
-  test('ends its log with the address and the next step', () => {
+  test('prints the address and the next steps at the end of its log', () => {
     const log = plain(up.stdout())
     const onion = onionOf(up)
     const said = log
@@ -252,7 +253,7 @@ describe('docker compose up', () => {
     ])
   })
 
-  test('makes both healthy, and what a health check says holds nothing of people', async () => {
+  test('makes both containers healthy, and the output of health checks holds no user data', async () => {
     for (const service of SERVICES) {
       const { Health } = (await inspect(service)).State
       expect(Health.Status).toBe('healthy')
@@ -267,21 +268,21 @@ describe('docker compose up', () => {
     expect(await compose('exec', 'relay', 'asfaleia', 'status')).toMatch(/^relay +ready,/)
   })
 
-  test('carries messages between two people', { timeout: SLOW }, async () => {
+  test('carries messages between two users', { timeout: SLOW }, async () => {
     expect(await exchange()).toEqual(EXCHANGED)
   })
 
-  test('knows whether it can be reached through Tor, though its relay reaches nothing', { timeout: SLOW }, async () => {
+  test('reports its reachability through Tor, although the relay itself cannot reach any network', { timeout: SLOW }, async () => {
     await reachable(/^yes, through Tor in \d+ ms$/)
     const metrics = `fetch('http://127.0.0.1:9090/metrics').then((answer) => answer.text()).then((text) => process.stdout.write(text))`
     expect((await inRelay(metrics)).stdout).toMatch(/^asfaleia_reachable 1\n[\s\S]*^asfaleia_reachable_seconds 0?\.?\d+/m)
-    // What tor leaves there: a line of two words, and the name.
+    // Tor leaves two files there: its last result and the name.
     const folder = `/proc/${(await inspect('relay')).State.Pid}/root/run/name`
     expect(readFileSync(`${folder}/reached`, 'utf8')).toMatch(/^reached \d+\n$/)
     expect(readFileSync(`${folder}/hostname`, 'utf8')).toBe(`${onionOf(up)}\n`)
   })
 
-  test('answers HTTP on port 80, and nothing on any other port', { timeout: SLOW }, async () => {
+  test('answers HTTP on port 80 and refuses other ports', { timeout: SLOW }, async () => {
     const dial = async (port: number) => {
       const proxy = { host: '127.0.0.1', port: client.socks.port, type: 5 } as const
       return (await SocksClient.createConnection({ proxy, command: 'connect', destination: { host: onionOf(up), port }, timeout: 60_000 }))
@@ -295,7 +296,7 @@ describe('docker compose up', () => {
 })
 
 describe('the containers', () => {
-  test.each(SERVICES)('%s runs as hardened as it is said to be', async (service) => {
+  test.each(SERVICES)('%s runs with its hardening options', async (service) => {
     const { HostConfig, Config, NetworkSettings, LogPath } = await inspect(service)
     const memory = service === 'relay' ? 640 : 512
     expect(HostConfig).toMatchObject({
@@ -320,7 +321,7 @@ describe('the containers', () => {
     expect(LogPath).toBe('')
   })
 
-  test.each(SERVICES)('%s: so says the kernel of its processes', async (service) => {
+  test.each(SERVICES)('%s: the kernel confirms the hardening of its processes', async (service) => {
     const { State } = await inspect(service)
     const pids = [State.Pid, childOf(State.Pid)!, childOf(childOf(State.Pid)!)].filter((pid) => pid !== undefined)
     expect(pids).toHaveLength(service === 'relay' ? 2 : 3)
@@ -340,7 +341,7 @@ describe('the containers', () => {
       expect(readFileSync(`/proc/${pid}/limits`, 'utf8')).toMatch(/^Max core file size +1 +1 /m)
       const own = (namespace: string): boolean =>
         readlinkSync(`/proc/${pid}/ns/${namespace}`) !== readlinkSync(`/proc/self/ns/${namespace}`)
-      // Only this test's tor is in the machine's network.
+      // The override of this test puts tor into the machine's network; the appliance does not.
       expect(['mnt', 'pid', 'ipc', 'uts', 'net'].filter((namespace) => !own(namespace))).toEqual(
         service === 'relay' ? [] : ['net', 'uts'].filter((namespace) => !own(namespace)),
       )
@@ -351,7 +352,7 @@ describe('the containers', () => {
     expect(limits.pids).toBe(service === 'relay' ? 64 : 32)
   })
 
-  test.each(SERVICES)('%s can write in memory, or nowhere, but for the volume of the keys', async (service) => {
+  test.each(SERVICES)('%s can write only to memory, and tor also to the volume of keys', async (service) => {
     const { State } = await inspect(service)
     const mounts = readFileSync(`/proc/${State.Pid}/mountinfo`, 'utf8')
       .trim()
@@ -362,7 +363,7 @@ describe('the containers', () => {
         const [type = '', , ofAll = ''] = after.split(' ')
         return { path, type, options: options.split(','), readOnly: options.split(',').includes('ro') || ofAll.split(',').includes('ro') }
       })
-    // Devices, and what the kernel itself makes up.
+    // Ignore devices and the kernel's own file systems.
     const writable = mounts.filter(({ path, readOnly }) => !readOnly && !/^\/(?:dev|proc|sys)(?:\/|$)/.test(path))
     const expected = service === 'relay' ? ['/run/asfaleia'] : ['/run/name', '/run/tor', '/var/lib/tor']
     expect(writable.map(({ path }) => path).toSorted()).toEqual(expected)
@@ -370,13 +371,13 @@ describe('the containers', () => {
       expect([path, type]).toEqual([path, 'tmpfs'])
       expect(options).toEqual(expect.arrayContaining(['noexec', 'nosuid', 'nodev']))
     }
-    // Docker's own mark of an init, which was mounted there.
+    // Ignore Docker's init, which was mounted there.
     expect(
       (await engine.ask('diff', await container(service))).split('\n').filter((line) => !/^(?:[AC] \/sbin(?:\/docker-init)?)?$/.test(line)),
     ).toEqual([])
   })
 
-  test.each(SERVICES)('%s has no shell and no package manager', async (service) => {
+  test.each(SERVICES)('%s contains no shell and no package manager', async (service) => {
     const { State } = await inspect(service)
     const found = globSync('**', { cwd: `/proc/${State.Pid}/root`, exclude: (name) => ['proc', 'sys', 'dev'].includes(String(name)) })
     const names = new Set(found.map((path) => path.split('/').at(-1)))
@@ -410,18 +411,18 @@ describe('the containers', () => {
     )
   })
 
-  test('the relay makes no file even where it may write', async () => {
+  test('the relay can create no file, not even in a writable folder', async () => {
     const write = (folder: string): string =>
       `try { fs.writeFileSync('${folder}/file', '') } catch (error) { process.stdout.write(error.code) }`
     expect((await inRelay(write('/run/asfaleia'))).stdout).toBe('EPERM')
-    // The control: the same program and image without our list of system calls.
+    // Control: the same program and image can, without our seccomp profile.
     const mounts = ['--tmpfs=/scratch:mode=1777', '--network=none', '--read-only', '--cap-drop=ALL']
     expect(
       await engine.docker(['run', '--rm', ...mounts, '--entrypoint=/usr/bin/node', 'asfaleia-relay', '-e', write('/scratch')]),
     ).toMatchObject({ code: 0, stdout: '' })
   })
 
-  test('only tor sees the keys', async () => {
+  test('only the tor container sees the keys', async () => {
     const keys = async (service: Service): Promise<string[]> =>
       globSync('{run,var,etc,usr/lib/asfaleia/dist}/**/*{secret,hs_ed25519}*', { cwd: `/proc/${(await inspect(service)).State.Pid}/root` })
     expect(await keys('tor')).toContain('var/lib/tor/onion/hs_ed25519_secret_key')
@@ -430,7 +431,7 @@ describe('the containers', () => {
   })
 })
 
-/** What the control groups of a process bound it to, in version 1 and 2. */
+/** Reads the limits that the control groups of a process set, in version 1 and 2. */
 function readLimits(pid: number): { memory: number; swap: number; pids: number } {
   const groups = readFileSync(`/proc/${pid}/cgroup`, 'utf8')
     .trim()
@@ -458,8 +459,8 @@ function readLimits(pid: number): { memory: number; swap: number; pids: number }
   }
 }
 
-describe('the network', () => {
-  test('the relay reaches nothing', async () => {
+describe("the containers' network", () => {
+  test('lets the relay reach no host', async () => {
     const listener = createServer().listen(0, '0.0.0.0')
     await once(listener, 'listening')
     const { port } = listener.address() as { port: number }
@@ -479,7 +480,7 @@ describe('the network', () => {
       expect((await inRelay(program('192.0.2.1'))).stdout).toBe('ENETUNREACH')
       expect((await inRelay(program('2001:db8::1'))).stdout).toMatch(/ENETUNREACH|EADDRNOTAVAIL/)
       expect((await inRelay(program('example.com'))).stdout).toMatch(/EAI_AGAIN|ENOTFOUND|EACCES|EPERM/)
-      // The control: the machine's network, the same program.
+      // Control: the same program succeeds in the machine's network.
       const reached = await engine.docker([
         'run',
         '--rm',
@@ -495,11 +496,11 @@ describe('the network', () => {
     }
   })
 
-  test('nothing but the onion service leads in: the relay listens on its own loopback, tor nowhere', async () => {
+  test("has no listener except on the relay's own loopback", async () => {
     expect(listenersOf(await mainOf('relay'))).toEqual(['127.0.0.1:3308', '127.0.0.1:9090'])
     const entry = await mainOf('tor')
     for (const pid of [entry, childOf(entry)!]) expect(listenersOf(pid)).toEqual([])
-    // The control: this very process listens, and is seen.
+    // Control: a listener of this process is found.
     const listener = createServer().listen(0, '127.0.0.1')
     await once(listener, 'listening')
     expect(listenersOf(process.pid)).toContain(`127.0.0.1:${(listener.address() as { port: number }).port}`)
@@ -507,7 +508,7 @@ describe('the network', () => {
   })
 })
 
-/** Where a process listens by TCP. */
+/** Returns the TCP addresses on which a process listens. */
 function listenersOf(pid: number): string[] {
   const sockets = new Set(
     readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
@@ -534,8 +535,11 @@ function listenersOf(pid: number): string[] {
     .toSorted()
 }
 
-describe('what is kept', () => {
-  /** All files of the engine but the images' own, all files that the containers see in memory, and what `up` printed. */
+describe('data at rest', () => {
+  /**
+   * Reads all files of the engine except the images, all files that the containers see in memory, and the
+   * output of `up`.
+   */
   async function everything(): Promise<{ name: string; bytes: Buffer }[]> {
     const pids = await Promise.all(SERVICES.map(async (service) => (await inspect(service)).State.Pid))
     const memory = pids.flatMap((pid) => ['run', 'var', 'dev', 'tmp', 'etc'].map((folder) => `/proc/${pid}/root/${folder}`))
@@ -561,7 +565,7 @@ describe('what is kept', () => {
     return [...found, { name: 'the log of `up`', bytes: Buffer.from(up.stdout()) }]
   }
 
-  /** The names of what holds one of these, as it is or in base64 or hexadecimal. */
+  /** Returns the names of the files that hold one of the canaries, raw, in base64 or in hexadecimal. */
   function find(all: readonly { name: string; bytes: Buffer }[], canaries: readonly Buffer[]): string[] {
     const forms = canaries.flatMap((canary) => [
       canary,
@@ -572,49 +576,53 @@ describe('what is kept', () => {
     return all.filter(({ bytes }) => forms.some((form) => bytes.includes(form))).map(({ name }) => name)
   }
 
-  test('nothing of a message, a key or a token is in any file, volume or log, while it is held and after', { timeout: SLOW }, async () => {
-    const door = { kind: 'unix', path: `/proc/${(await inspect('relay')).State.Pid}/root/run/asfaleia/raw` } as const
-    const wire = await connectRaw(door, 'PROXY TCP6 fc00:dead:beef:4dad::0:a6 ::1 166 3308\r\n')
-    const [sender, receiver] = [createPerson(), createPerson()]
-    expect(await wire.ask(`8;asfaleia/1;${onionOf(up)}`)).toMatch(/^18;/)
-    const token = await wire.login(sender)
-    const payload = randomBytes(3_000)
-    const taken = randomBytes(3_000)
-    expect(await wire.ask(`3;${token};${receiver.line};${taken.toString('base64')}`)).toMatch(/^13;/)
-    const receipt = await wire.login(receiver, 'sign')
-    expect(await wire.ask(`4;${receipt}`)).toMatch(/^14;1;/)
-    expect(await wire.line()).toContain(taken.toString('base64'))
-    expect(await wire.ask(`3;${token};${receiver.line};${payload.toString('base64')}`)).toMatch(/^13;/)
-    expect(await wire.ask(`3;${token};${receiver.line};not base64`)).toMatch(/^99;/)
-    expect(await exchange()).toEqual(EXCHANGED)
+  test(
+    'no file, volume or log holds any part of a message, key or token, while a message is held and afterwards',
+    { timeout: SLOW },
+    async () => {
+      const door = { kind: 'unix', path: `/proc/${(await inspect('relay')).State.Pid}/root/run/asfaleia/raw` } as const
+      const wire = await connectRaw(door, 'PROXY TCP6 fc00:dead:beef:4dad::0:a6 ::1 166 3308\r\n')
+      const [sender, receiver] = [createPerson(), createPerson()]
+      expect(await wire.ask(`8;asfaleia/1;${onionOf(up)}`)).toMatch(/^18;/)
+      const token = await wire.login(sender)
+      const payload = randomBytes(3_000)
+      const taken = randomBytes(3_000)
+      expect(await wire.ask(`3;${token};${receiver.line};${taken.toString('base64')}`)).toMatch(/^13;/)
+      const receipt = await wire.login(receiver, 'sign')
+      expect(await wire.ask(`4;${receipt}`)).toMatch(/^14;1;/)
+      expect(await wire.line()).toContain(taken.toString('base64'))
+      expect(await wire.ask(`3;${token};${receiver.line};${payload.toString('base64')}`)).toMatch(/^13;/)
+      expect(await wire.ask(`3;${token};${receiver.line};not base64`)).toMatch(/^99;/)
+      expect(await exchange()).toEqual(EXCHANGED)
 
-    const blobs = [sender, receiver].map(({ line }) => Buffer.from(line.split(' ')[1]!, 'base64'))
-    // A key's first bytes are its type's, alike in all.
-    const keys = blobs.flatMap((blob) => [blob.subarray(-30), createHash('sha256').update(blob).digest()])
-    const tokens = [token, receipt].flatMap((text) => [
-      Buffer.from(text),
-      ...text
-        .split('.')
-        .slice(1)
-        .map((part) => Buffer.from(part)),
-    ])
-    const canaries = [
-      ...[payload, taken].map((bytes) => bytes.subarray(0, 24)),
-      ...[payload, taken].map((bytes) => bytes.subarray(2_400, 2_424)),
-      ...keys,
-      ...tokens,
-    ]
-    const all = await everything()
-    expect(all.length).toBeGreaterThan(50)
-    // What is surely there is found by the same search: the address, which everybody may know.
-    expect(find(all, [Buffer.from(onionOf(up))])).toEqual(
-      expect.arrayContaining([expect.stringContaining('var/lib/tor/onion/hostname'), 'the log of `up`']),
-    )
-    expect(find(all, canaries)).toEqual([])
-    wire.destroy()
-  })
+      const blobs = [sender, receiver].map(({ line }) => Buffer.from(line.split(' ')[1]!, 'base64'))
+      // Skip a key's first bytes: they name its type and are alike in all keys.
+      const keys = blobs.flatMap((blob) => [blob.subarray(-30), createHash('sha256').update(blob).digest()])
+      const tokens = [token, receipt].flatMap((text) => [
+        Buffer.from(text),
+        ...text
+          .split('.')
+          .slice(1)
+          .map((part) => Buffer.from(part)),
+      ])
+      const canaries = [
+        ...[payload, taken].map((bytes) => bytes.subarray(0, 24)),
+        ...[payload, taken].map((bytes) => bytes.subarray(2_400, 2_424)),
+        ...keys,
+        ...tokens,
+      ]
+      const all = await everything()
+      expect(all.length).toBeGreaterThan(50)
+      // Control: the same search finds the public onion address.
+      expect(find(all, [Buffer.from(onionOf(up))])).toEqual(
+        expect.arrayContaining([expect.stringContaining('var/lib/tor/onion/hostname'), 'the log of `up`']),
+      )
+      expect(find(all, canaries)).toEqual([])
+      wire.destroy()
+    },
+  )
 
-  test('a relay that logs, or writes, is caught by the same search', { timeout: SLOW }, async () => {
+  test('a relay that logs or writes received data is detected by the same search', { timeout: SLOW }, async () => {
     const folder = join(engine.folder, 'leak')
     mkdirSync(folder, { mode: 0o777 })
     writeFileSync(
@@ -622,7 +630,7 @@ describe('what is kept', () => {
       [
         `import { appendFileSync } from 'node:fs'`,
         `import { Socket } from 'node:net'`,
-        // Else the relay reads past what is changed here.
+        // Without this, the relay reads past the patched method.
         `Object.getOwnPropertySymbols = () => []`,
         `const { push } = Socket.prototype`,
         `Socket.prototype.push = function (chunk, ...rest) {`,
@@ -675,7 +683,7 @@ describe('what is kept', () => {
   })
 })
 
-/** The files of a folder, and what is in them. */
+/** Returns the names and contents of the files in a folder. */
 function snapshot(folder: string): [string, string | undefined][] {
   return readdirSync(folder)
     .toSorted()
@@ -691,14 +699,14 @@ function isFile(path: string): boolean {
 }
 
 describe('after a crash', () => {
-  test('of the relay it is there again, and tor was not touched', { timeout: SLOW }, async () => {
+  test('of the relay, it runs again, and tor was not touched', { timeout: SLOW }, async () => {
     const before = (await inspect('tor')).State.StartedAt
     await crash('relay')
     expect(await exchange()).toEqual(EXCHANGED)
     expect((await inspect('tor')).State.StartedAt).toBe(before)
   })
 
-  test('of tor it is there again, the relay was not touched, and has what it held', { timeout: SLOW }, async () => {
+  test('of tor, it runs again, and the untouched relay still delivers its messages', { timeout: SLOW }, async () => {
     const onion = onionOf(up)
     const before = (await inspect('relay')).State.StartedAt
     expect(await send(onion, alice, bob, 'held meanwhile')).toMatchObject({ code: 0 })
@@ -712,8 +720,8 @@ describe('after a crash', () => {
   })
 })
 
-describe('what can be wrong', () => {
-  test('a volume of keys that belongs to somebody else: a line says so, and tor does not start', async () => {
+describe('a broken setup', () => {
+  test('with a volume of keys owned by another user is reported, and tor does not start', async () => {
     const folder = join(engine.folder, 'foreign')
     mkdirSync(folder)
     const mounts = [
@@ -730,10 +738,10 @@ describe('what can be wrong', () => {
 
   test.each([
     ['too short', (file: string) => writeFileSync(file, 'no key', { mode: 0o600 })],
-    ['of another form', (file: string) => writeFileSync(file, Buffer.alloc(96), { mode: 0o600 })],
-    ['no file', (file: string) => mkdirSync(file)],
+    ['malformed', (file: string) => writeFileSync(file, Buffer.alloc(96), { mode: 0o600 })],
+    ['not a file', (file: string) => mkdirSync(file)],
   ])(
-    'a key that is damaged, %s: a line says so, and tor, which would make another over it, is not started',
+    'with a damaged key (%s) is reported, and tor, which would overwrite the key, does not start',
     { timeout: SLOW },
     async (how, spoil) => {
       const folder = join(engine.folder, how.replaceAll(' ', '-'))
@@ -755,7 +763,7 @@ describe('what can be wrong', () => {
     },
   )
 
-  test('no volume at all, and no way to the sockets: each is told', async () => {
+  test('without a volume and without access to the sockets is reported with every problem', async () => {
     const doors = join(engine.folder, 'closed')
     mkdirSync(doors, { mode: 0o750 })
     const tor = await engine.docker(['run', '--rm', '--network=none', '--read-only', `--volume=${doors}:/run/asfaleia`, 'asfaleia-tor'])
@@ -765,7 +773,7 @@ describe('what can be wrong', () => {
     )
   })
 
-  test('a tor without a network is unhealthy, and says how far it is', { timeout: SLOW }, async () => {
+  test("with a tor that cannot connect is reported as unhealthy with tor's progress", { timeout: SLOW }, async () => {
     const events = engine.start(['events', '--filter', 'container=lost', '--filter', 'event=health_status', '--format', '{{.Action}}'])
     const file = join(engine.folder, 'lost.yml')
     writeFileSync(
@@ -795,14 +803,14 @@ describe('what can be wrong', () => {
     }
   })
 
-  test('two relays on one socket: the second says so and leaves the first alone', { timeout: SLOW }, async () => {
+  test('with two relays on one socket is reported by the second, and the first continues', { timeout: SLOW }, async () => {
     const second = await engine.docker([...files(), 'run', '--rm', '--no-deps', '--env', 'ASFALEIA_HANDOVER=off', 'relay', 'relay'])
     expect(second.code).not.toBe(0)
     expect(second.stdout + second.stderr).toContain(': /run/asfaleia/raw is in use\n')
     expect((await inspect('relay')).State.Health.Status).toBe('healthy')
   })
 
-  test('a folder of sockets that is full: the relay says so', async () => {
+  test('with a full socket folder is reported by the relay', async () => {
     const full = ['--mount', 'type=tmpfs,destination=/run/asfaleia,tmpfs-mode=1777', '--network=none', '--read-only']
     const relay = await engine.docker([
       'run',
@@ -821,8 +829,8 @@ describe('what can be wrong', () => {
   })
 })
 
-describe('an upgrade', () => {
-  /** deploy/upgrade of the clone, as the operator runs it. */
+describe('an upgrade of the appliance', () => {
+  /** Runs deploy/upgrade of the clone as an operator would. */
   const upgrade = (env: Record<string, string> = {}): Promise<Finished> => {
     const [, , first = '', , second = ''] = files()
     const engineEnv = {
@@ -834,7 +842,7 @@ describe('an upgrade', () => {
   }
   const relays = async (): Promise<number> => (await compose('ps', '--all', '--quiet', 'relay')).trim().split('\n').length
 
-  test('has the new relay hold what the old one held, and touches tor not at all', { timeout: 2 * SLOW }, async () => {
+  test('hands the held messages over to the new relay and does not touch tor', { timeout: 2 * SLOW }, async () => {
     const before = {
       relay: await engine.ask('inspect', '--format', '{{.Id}}', await container('relay')),
       tor: (await inspect('tor')).State.StartedAt,
@@ -849,7 +857,7 @@ describe('an upgrade', () => {
     expect(await relays()).toBe(1)
   })
 
-  test('to a relay that does not start leaves the old one as it was', { timeout: 2 * SLOW }, async () => {
+  test('leaves the old relay running if the new one does not start', { timeout: 2 * SLOW }, async () => {
     const before = await inspect('relay')
     expect(await send(onionOf(up), alice, bob, 'held on')).toMatchObject({ code: 0 })
     const { code, stderr } = await upgrade({ ASFALEIA_MEMORY: '1' })
@@ -862,10 +870,10 @@ describe('an upgrade', () => {
   })
 })
 
-describe('the keys', () => {
+describe('the keys of the appliance', () => {
   const keys = (...args: string[]): Promise<Finished> => engine.docker([...files(), 'run', '--rm', '--no-TTY', 'keys', ...args])
 
-  test('are backed up and verified, and clients are let in, by the commands of docs/appliance.md', { timeout: SLOW }, async () => {
+  test('are backed up and verified, and clients are added, by the commands of docs/appliance.md', { timeout: SLOW }, async () => {
     expect((await keys('address')).stdout).toContain(onionOf(up))
     const backup = await engine.docker([
       ...files(),
@@ -891,11 +899,11 @@ describe('the keys', () => {
     expect(await mainOf('tor')).toBe(tor)
   })
 
-  test('once a client has a key, others are turned away', { timeout: 3 * SLOW }, async () => {
+  test('lock out other clients once a client has a key, until it is removed', { timeout: 3 * SLOW }, async () => {
     const onion = onionOf(up)
     const given = await keys('client', 'add', 'bob')
     expect(given).toMatchObject({ code: 0, stdout: expect.stringMatching(/^[a-z2-7]{56}:descriptor:x25519:[A-Z2-7]{52}\n$/) })
-    // A tor that knows nothing of before; the probe is one more client.
+    // A restarted tor remembers nothing. The probe counts as one more client.
     await compose('restart', 'tor')
     await reachable(/^no: onion-locked, \d+ tr(?:y|ies) in a row$/)
     const locked = await visit(onion)
@@ -918,12 +926,12 @@ describe('the keys', () => {
   })
 
   test(
-    'move to a new address: both are served for a while with a notice, then the new one alone, and the relay runs on',
+    'move to a new address: both work with a notice at the old one, then only the new one, and the relay keeps running',
     { timeout: 4 * SLOW },
     async () => {
       const old = onionOf(up)
       const { StartedAt } = (await inspect('relay')).State
-      // The client of the tests before may remember introduction points that were restarted away since.
+      // The client of the earlier tests may remember introduction points that no longer exist.
       expect(await find(old)).toMatchObject(FOUND)
       const fresh = await network.addClient()
       expect(await send(old, alice, bob, 'on the way', fresh)).toMatchObject({ code: 0 })
@@ -941,11 +949,11 @@ describe('the keys', () => {
       expect(atNew).toMatchObject(FOUND)
       expect(atNew.stderr).not.toContain('moving')
       await reachable(/^yes, /)
-      // The overlap outlives a restart of tor.
+      // The overlap must survive a restart of tor.
       await compose('restart', 'tor')
       expect(await compose('exec', 'tor', '/usr/bin/entry', 'address')).toBe(`${moved}\n`)
       await reachable(/^yes, /)
-      // The probe went to the new address: tor may not have made the other's introduction points anew yet.
+      // The probe used the new address; tor may not have renewed the introduction points of the old one yet.
       expect((await find(old)).stderr).toContain('this relay is moving')
 
       expect((await keys('rotate', '--end', old)).stdout).toBe(`the keys of ${old} are destroyed\n`)
@@ -954,7 +962,7 @@ describe('the keys', () => {
       while (existsSync(`${view}/var/lib/tor/next`));
       while (readFileSync(`${view}/run/name/hostname`, 'utf8') !== `${moved}\n`);
       expect(await visit(old, undefined, GIVEN_UP)).toMatchObject(LOST)
-      // To tor the service in its new folder is another one: it makes its introduction points anew.
+      // For tor the moved folder is another service, so it makes new introduction points.
       expect(await find(moved)).toMatchObject(FOUND)
       expect(await exchange(moved)).toEqual(EXCHANGED)
       expect((await inspect('relay')).State.StartedAt).toBe(StartedAt)
@@ -962,10 +970,10 @@ describe('the keys', () => {
   )
 })
 
-describe('metrics', () => {
+describe('the metrics of the appliance', () => {
   const metrics = (): string[] => files(join(clone, 'deploy/compose.metrics.yml'))
 
-  test('reach Prometheus on this machine, and nothing else of the operator’s does', { timeout: SLOW }, async () => {
+  test('reach Prometheus on this machine, but no other operator page does', { timeout: SLOW }, async () => {
     const port = await freePort()
     expect(await engine.docker([...metrics(), 'up', '--detach', '--wait'], { env: { METRICS_PORT: String(port) } })).toMatchObject({
       code: 0,
@@ -976,7 +984,7 @@ describe('metrics', () => {
     expect(await answer.text()).toMatch(/^asfaleia_ready 1$/m)
     for (const path of ['/status', '/panic', '/']) expect((await fetch(`${url}${path}`)).status).toBe(404)
     expect((await fetch(`${url}/metrics`, { method: 'POST' })).status).toBe(404)
-    // Still no network, and no operator's port.
+    // The relay must still have no network and no operator port.
     expect(listenersOf(await mainOf('relay'))).toEqual(['127.0.0.1:3308'])
     expect(
       readFileSync(`/proc/${await mainOf('relay')}/net/dev`, 'utf8')
@@ -987,7 +995,7 @@ describe('metrics', () => {
   })
 })
 
-/** Compose publishes a port that it is told. */
+/** Returns a free port, because Compose publishes only a port given to it. */
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -997,7 +1005,7 @@ async function freePort(): Promise<number> {
   return port
 }
 
-describe('a key in memory', () => {
+describe('a key kept only in memory', () => {
   test('is on no disk, and the relay follows tor to its next address', { timeout: 2 * SLOW }, async () => {
     await compose('stop')
     await up.finished
@@ -1008,7 +1016,7 @@ describe('a key in memory', () => {
     const mounts = readFileSync(`/proc/${(await inspect('tor')).State.Pid}/mountinfo`, 'utf8')
     expect(mounts).toMatch(/ \/var\/lib\/tor .* - tmpfs /)
     expect(await exchange(first)).toEqual(EXCHANGED)
-    // Another tor, another key: no one can have the old one back.
+    // A new tor has a new key: the old address is gone for good.
     const before = ephemeral.stdout().length
     await crash('tor')
     await ephemeral.until(new RegExp(`[\\s\\S]{${before}}[\\s\\S]*asfaleia get --relay .*\\n`))

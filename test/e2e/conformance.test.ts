@@ -1,6 +1,6 @@
 /**
- * A client in another language, written from the protocol's text alone, held against the relay: each of its checks is
- * a test here. What the checks are and mean stands in test/conformance.
+ * Runs a client in another language, written only from the protocol's text, against the relay. Each of its
+ * checks is a test here; test/conformance describes them.
  */
 import { execFileSync } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -19,7 +19,7 @@ interface Result {
   readonly why: string
 }
 
-/** Doors given with `--list` only say which checks there are. */
+/** Lists the client's checks; with `--list` it needs the doors only to choose the checks. */
 function names(...options: readonly string[]): readonly string[] {
   if (missing('python3') !== undefined) return ['every check']
   const [program, ...args] = CLIENT

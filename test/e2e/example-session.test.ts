@@ -1,6 +1,6 @@
 /**
- * The example session of docs/protocol.md, section 8: what stands there is sound by itself, also to other people's
- * programs, and a relay of today says the same but for what the document calls random.
+ * The example session of docs/protocol.md, section 8: it is valid by itself, other programs accept it, and a
+ * current relay answers the same except for the fields that the document calls random.
  */
 import { execFile } from 'node:child_process'
 import { chmod, copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises'
@@ -33,13 +33,13 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'asf-example-'))
   for (const name of ['alice', 'bob', 'alice.pub', 'bob.pub']) {
     await copyFile(join(VECTORS, name), join(folder, name))
-    // ssh-keygen takes no key that others could read.
+    // ssh-keygen refuses a key that others could read.
     await chmod(join(folder, name), 0o600)
   }
 })
 afterAll(() => rm(folder, { recursive: true, force: true }))
 
-/** The fields behind the number of the first packet of that number. */
+/** Returns the fields of the first packet with that number. */
 function fieldsOf(talk: Talk, number: number): string[] {
   const line = talk.lines.find(({ packet }) => packet.split(';')[0] === String(number))
   return line!.packet.split(';').slice(1)
@@ -52,15 +52,15 @@ const bytesOf = (base64: string): Buffer => {
   return bytes
 }
 
-describe('what stands in the document', () => {
-  it('is a login by decryption', async () => {
+describe('the example session in the document', () => {
+  it('contains a login by decryption', async () => {
     const [handle, file] = fieldsOf(alice, 1) as [string, string]
     const line = Buffer.from(await openAge(readKey('alice'), bytesOf(file))).toString()
     expect(parseChallenge(line)).toMatchObject({ relay: 'localhost', handle })
     expect(fieldsOf(alice, 2)).toEqual([handle, line])
   })
 
-  it('is a login by signature', async () => {
+  it('contains a login by signature', async () => {
     const [handle, text] = fieldsOf(bob, 1) as [string, string]
     const line = bytesOf(text)
     expect(parseChallenge(line.toString())).toMatchObject({ relay: 'localhost', handle })
@@ -73,7 +73,7 @@ describe('what stands in the document', () => {
   it.each([
     ['alice', alice],
     ['bob', bob],
-  ] as const)('has a token for %s, which they show', (_name, talk) => {
+  ] as const)('gives %s a token, which later packets use', (_name, talk) => {
     const [token] = fieldsOf(talk, 12) as [string]
     const [header, claims] = token.split('.').map((part) => Buffer.from(part, 'base64url').toString())
     expect(JSON.parse(header!)).toEqual({ alg: 'HS256', typ: 'JWT' })
@@ -83,7 +83,7 @@ describe('what stands in the document', () => {
     for (const number of talk === alice ? [3] : [4, 5]) expect(fieldsOf(talk, number)[0]).toBe(token)
   })
 
-  it('carries the message to Bob, who alone can open it', async () => {
+  it('delivers the message to Bob, and only Bob can open it', async () => {
     const [, receiver, payload] = fieldsOf(alice, 3) as [string, string, string]
     const { type, blob } = readKey('bob').public
     expect(receiver).toBe(`${type} ${Buffer.from(blob).toString('base64')}`)
@@ -95,13 +95,13 @@ describe('what stands in the document', () => {
   })
 })
 
-describe('a relay of today', () => {
+describe('a current relay', () => {
   let played: Talk[]
   beforeAll(async () => {
     played = await playExample(talks)
   })
 
-  /** The cells of the rows below the document's line that begins so. */
+  /** Returns the cells of the rows below the document's line that begins with `head`. */
   const rowsBelow = (head: string): string[][] => {
     const [, body] = document.split(`\n${head}`)[1]!.split(/\n\|---.*\n/)
     return body!
@@ -115,7 +115,7 @@ describe('a relay of today', () => {
       )
   }
   const named = new Map(rowsBelow('| no | name |').map(([no, , , fields]) => [no, fields!.split(/[;[]/).map((field) => field.trim())]))
-  /** By packet, which fields the document calls random. */
+  /** For each packet, the fields that the document calls random. */
   const random = new Map<string, number[]>()
   for (const [numbers, fields] of rowsBelow('| packet | fields |')) {
     for (const number of numbers!.split(', ')) {
@@ -127,20 +127,20 @@ describe('a relay of today', () => {
     }
   }
 
-  /** What is random as `*` for each character: the length stays. */
+  /** Replaces each character of a random field by `*`, so that the length stays. */
   const masked = ({ packet }: Line): string => {
     const fields = packet.split(';')
     for (const index of random.get(fields[0]!) ?? []) fields[index] = '*'.repeat(fields[index]!.length)
     return fields.join(';')
   }
 
-  it('says the same, but for what is random by nature', () => {
+  it('answers as in the document, except for the random fields', () => {
     for (const [index, talk] of talks.entries()) {
       expect(played[index]!.lines.map(masked)).toEqual(talk.lines.map(masked))
     }
   })
 
-  it('draws anew what is random', () => {
+  it('draws the random fields anew', () => {
     for (const [talk, number, field] of [
       [0, 1, 0],
       [0, 1, 1],
@@ -166,16 +166,16 @@ describe('the commands of section 9', () => {
       child.stdin!.end(input)
     })
 
-  it('read the challenge, as Alice answered it', async (ctx) => {
+  it('read the challenge that Alice answered', async (ctx) => {
     ctx.skip(reason !== undefined, reason)
     const [, challenge] = fieldsOf(alice, 1) as [string, string]
     expect(await sh('challenge alice', challenge)).toBe(fieldsOf(alice, 2)[1])
   })
 
-  it('sign the challenge, as Bob answered it', async (ctx) => {
+  it('sign the challenge as Bob answered it', async (ctx) => {
     ctx.skip(reason !== undefined, reason)
     const [, challenge] = fieldsOf(bob, 1) as [string, string]
-    // ed25519 signs the same way each time.
+    // ed25519 is deterministic, so the signature is the same.
     expect(await sh('signature bob', decode(challenge).toString())).toBe(fieldsOf(bob, 2)[1])
     expect(await answerChallenge(readKey('bob'), challenge, true)).toBe(fieldsOf(bob, 2)[1])
   })
@@ -187,7 +187,7 @@ describe('the commands of section 9', () => {
     expect(Buffer.from(await openAge(readKey('bob'), bytesOf(payload))).toString()).toBe('and back')
   })
 
-  it('satisfy ssh-keygen, which checks the signature of the document', async (ctx) => {
+  it('make ssh-keygen verify the signature of the document', async (ctx) => {
     ctx.skip(reason !== undefined, reason)
     const [, challenge] = fieldsOf(bob, 1) as [string, string]
     const body = fieldsOf(bob, 2)[1]!.replace(/.{70}/g, '$&\n')

@@ -1,4 +1,4 @@
-/** The programs of examples/, as they are, against a relay. */
+/** Runs the programs of examples/ unchanged against a relay. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -48,7 +48,7 @@ function run(name: string, args: readonly string[] = [], input = ''): Running {
   return running
 }
 
-test('the bot answers whom it knows, and nobody else', { timeout: 60_000 }, async () => {
+test('the bot answers its contact and ignores strangers', { timeout: 60_000 }, async () => {
   const bot = run('bot.ts')
   const stranger = makePerson('stranger', address)
   const other = messengerOf(stranger, [program])
@@ -70,7 +70,7 @@ test('the bot answers whom it knows, and nobody else', { timeout: 60_000 }, asyn
   }
 })
 
-test('the bridge sends lines, writes lines, and ends when all have arrived', { timeout: 60_000 }, async () => {
+test('the bridge sends its input lines, prints received messages, and ends once all are delivered', { timeout: 60_000 }, async () => {
   const sent = messenger.send(program, { type: 'text', text: 'two\nlines \u{1b}[31m' })
   await sent.accepted
   const bridge = run('bridge.ts', [], 'first\nsecond\n')
@@ -81,7 +81,7 @@ test('the bridge sends lines, writes lines, and ends when all have arrived', { t
 test.each([
   [0, 'true', /^true is done \(\d+ min\)$/],
   [1, 'false', /^false FAILED with 1 \(\d+ min\)$/],
-])('the notifier tells how a program ended (%i)', { timeout: 60_000 }, async (code, command, words) => {
+])('the notifier reports how a program ended (exit code %i)', { timeout: 60_000 }, async (code, command, words) => {
   const notifier = run('notify.ts', ['--', command])
   expect(textOf((await take(messenger, 1))[0]!)).toMatch(words)
   expect(await notifier.finished).toMatchObject({ code, stdout: '', stderr: '' })

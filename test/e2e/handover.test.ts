@@ -1,4 +1,7 @@
-/** One relay after another, as servers of this process and as processes of their own: nothing is lost, nothing comes twice. */
+/**
+ * Relays that take over from each other, as servers in this process and as separate processes: no message is
+ * lost or duplicated.
+ */
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { chmodSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
@@ -35,7 +38,7 @@ const events = (): string[] => logged.map((line) => (JSON.parse(line) as { event
 
 interface Started extends RunningServer {
   readonly tcp: Address
-  /** As the command does it: closes what has handed everything over. */
+  /** Closes the server once it has handed everything over, as the command does. */
   handed(): Promise<void>
 }
 
@@ -88,7 +91,7 @@ async function send(wire: Wire, token: string, count: number, size: number): Pro
   return ids
 }
 
-/** Leases all that waits, acknowledges it, and gives ids and the numbers in the payloads. */
+/** Leases and acknowledges all waiting messages; returns their ids and the numbers in their payloads. */
 async function takeAll(wire: Wire, token: string): Promise<{ ids: string[]; numbers: number[] }> {
   const ids: string[] = []
   const numbers: number[] = []
@@ -109,8 +112,8 @@ async function takeAll(wire: Wire, token: string): Promise<{ ids: string[]; numb
 
 const upTo = (count: number): number[] => Array.from({ length: count }, (_, number) => number)
 
-describe('a relay after another', () => {
-  it('has the messages in order with their ids, once; takes the tokens; has what was leased wait; everybody is told', async () => {
+describe('a relay that takes over from another', () => {
+  it('keeps messages, order, ids, tokens and formerly leased messages, and the old relay notifies its clients', async () => {
     const first = await start()
     const sender = await connectRaw(first.tcp)
     const sending = await sender.login(alice)
@@ -135,7 +138,7 @@ describe('a relay after another', () => {
     await (await connectWebSocket({ kind: 'unix', path: at('http') })).login(bob)
   })
 
-  it('has what a key has sent of late count on', async () => {
+  it('keeps counting how much each key has sent recently', async () => {
     const first = await start({ argv: ['--per-sender', '512K'] })
     const wire = await connectRaw(first.tcp)
     const token = await wire.login(alice)
@@ -149,7 +152,7 @@ describe('a relay after another', () => {
     expect(await ask(bob)).toMatch(/^13;/)
   })
 
-  it('does it again and again', async () => {
+  it('can hand over again and again', async () => {
     let last = await start()
     const wire = await unix()
     const token = await wire.login(bob)
@@ -158,7 +161,7 @@ describe('a relay after another', () => {
     expect((await takeAll(await unix(), token)).numbers).toEqual(upTo(20))
   })
 
-  it('answers `restarting` to who comes in between, on every door, and takes sends again when the other is gone', async () => {
+  it('answers restarting on every door during a handover, and serves again if the successor disappears', async () => {
     const first = await start()
     const wire = await connectRaw(first.tcp)
     const token = await wire.login(bob)
@@ -174,14 +177,14 @@ describe('a relay after another', () => {
       expect(await newcomer.line()).toBeUndefined()
     }
     channel.close()
-    // The relay hears of it a moment later: until then it is as it was.
+    // The relay notices the end a moment later; until then it answers restarting.
     let answer = '99;restarting'
     while (answer.startsWith('99;restarting')) answer = await (await unix()).ask(`3;${token};${bob.line};${'00000010'}`)
     expect(answer).toMatch(/^13;/)
     expect((await takeAll(await connectRaw(first.tcp), token)).numbers).toEqual(upTo(11))
   })
 
-  it('goes on when the other cannot open a door, though its own were free by then', async () => {
+  it('leaves the old relay running if it cannot open a door', async () => {
     const first = await start()
     const wire = await connectRaw(first.tcp)
     const token = await wire.login(bob)
@@ -194,7 +197,7 @@ describe('a relay after another', () => {
     expect((await takeAll(await connectRaw(second.tcp), token)).numbers).toEqual(upTo(100))
   })
 
-  it('goes on when the other is told to stop before it serves', async () => {
+  it('leaves the old relay running if it is interrupted before it serves', async () => {
     const first = await start()
     const wire = await connectRaw(first.tcp)
     const token = await wire.login(bob)
@@ -205,7 +208,7 @@ describe('a relay after another', () => {
     expect((await takeAll(wire, token)).numbers).toEqual(upTo(100))
   })
 
-  it('says what is wrong, and leaves the running relay alone', async () => {
+  it('reports a configuration problem and leaves the old relay running', async () => {
     const secret = at('secret')
     writeFileSync(secret, `${randomBytes(32).toString('base64')}\n`)
     const first = await start({ argv: ['--handover-secret', secret] })
@@ -231,7 +234,7 @@ describe('a relay after another', () => {
     expect((await takeAll(await connectRaw(second.tcp), token)).ids).toHaveLength(40)
   })
 
-  it('listens in no folder that others may write to', async () => {
+  it('refuses a handover socket in a folder that others may write to', async () => {
     chmodSync(folder, 0o777)
     await expect(start()).rejects.toMatchObject({ problems: [{ key: 'handover', problem: 'others may write to its folder' }] })
     chmodSync(folder, 0o700)
@@ -240,7 +243,7 @@ describe('a relay after another', () => {
   })
 })
 
-describe('as processes', () => {
+describe('relays as separate processes', () => {
   const COUNT = 1_000
   const boot = async (tcp: string, handover: string): Promise<Running> => {
     const program = startProgram([
@@ -266,7 +269,7 @@ describe('as processes', () => {
     await program.until(/^ready$/m)
     return { kind: 'tcp', host: '127.0.0.1', port: Number(/^tcp 127\.0\.0\.1:(\d+)$/m.exec(program.stdout())![1]) }
   }
-  /** A relay with messages. */
+  /** Starts a relay and fills it with messages. */
   const fill = async (): Promise<{ program: Running; tcp: Address; token: string; ids: string[] }> => {
     const program = await boot('127.0.0.1:0', 'handover')
     const tcp = await ready(program)
@@ -274,7 +277,10 @@ describe('as processes', () => {
     const token = await wire.login(bob)
     return { program, tcp, token, ids: await send(wire, token, COUNT, 2_000) }
   }
-  /** A path that leads to the relay's until so many bytes of it went by; it does what it is told then, and is cut or silent. */
+  /**
+   * Forwards a second path to the relay's socket until `bytes` bytes of the relay have passed. Then it calls
+   * `then` and cuts the connection or stays silent.
+   */
   const passUntil = async (bytes: number, then: () => void, after: 'cut' | 'silent' = 'cut'): Promise<void> => {
     const server = createServer((near) => {
       const far = connect(at('handover'))
@@ -287,18 +293,18 @@ describe('as processes', () => {
         if (passed < bytes) return void near.write(chunk)
         far.pause()
         if (after === 'silent') return then()
-        // Nobody listens there any more than where the relay did.
+        // From now on no process listens at this path, as if the relay were gone.
         server.close()
         then()
         far.destroy()
-        // What went by arrives, as it does where a process is killed.
+        // Bytes that have already passed still arrive, as they do if a process is killed.
         near.end()
       })
     })
     await once(server.listen(at('between')), 'listening')
   }
 
-  it('the first ends with 0 when the second serves', async () => {
+  it('the old relay exits with 0 once the new one serves', async () => {
     const { program, tcp, token, ids } = await fill()
     const second = await boot(portOf(tcp), 'handover')
     expect(await program.finished).toMatchObject({ code: 0 })
@@ -306,7 +312,7 @@ describe('as processes', () => {
     expect(await second.end()).toMatchObject({ code: 0 })
   })
 
-  it.each([100, 300_000, 1_500_000])('the second is killed after %i bytes: the first has everything', async (bytes) => {
+  it.each([100, 300_000, 1_500_000])('the old relay keeps everything if the new one is killed after %i bytes', async (bytes) => {
     const { program, tcp, token, ids } = await fill()
     const second = await boot(portOf(tcp), 'between')
     await passUntil(bytes, () => process.kill(second.pid, 'SIGKILL'))
@@ -317,20 +323,23 @@ describe('as processes', () => {
     expect(await takeAll(await connectRaw(await ready(third)), token)).toEqual({ ids, numbers: upTo(COUNT) })
   })
 
-  it.each([300_000, 1_500_000])('the first is killed after %i bytes: the second has what came, and says so', async (bytes) => {
-    const { program, tcp, token, ids } = await fill()
-    await passUntil(bytes, () => process.kill(program.pid, 'SIGKILL'))
-    const second = await boot(portOf(tcp), 'between')
-    expect(await program.finished).toMatchObject({ signal: 'SIGKILL' })
-    const [, percent] = await second.until(/"event":"taken-over-partly","percent":(\d+)/)
-    const got = await takeAll(await connectRaw(await ready(second)), token)
-    expect(got).toEqual({ ids: ids.slice(0, got.ids.length), numbers: upTo(got.ids.length) })
-    expect(Number(percent)).toBe(Math.floor((got.ids.length / COUNT) * 100))
-    expect(got.ids.length).toBeGreaterThan(0)
-    expect(got.ids.length).toBeLessThan(COUNT)
-  })
+  it.each([300_000, 1_500_000])(
+    'the new relay keeps the messages received so far if the old one is killed after %i bytes, and logs the share',
+    async (bytes) => {
+      const { program, tcp, token, ids } = await fill()
+      await passUntil(bytes, () => process.kill(program.pid, 'SIGKILL'))
+      const second = await boot(portOf(tcp), 'between')
+      expect(await program.finished).toMatchObject({ signal: 'SIGKILL' })
+      const [, percent] = await second.until(/"event":"taken-over-partly","percent":(\d+)/)
+      const got = await takeAll(await connectRaw(await ready(second)), token)
+      expect(got).toEqual({ ids: ids.slice(0, got.ids.length), numbers: upTo(got.ids.length) })
+      expect(Number(percent)).toBe(Math.floor((got.ids.length / COUNT) * 100))
+      expect(got.ids.length).toBeGreaterThan(0)
+      expect(got.ids.length).toBeLessThan(COUNT)
+    },
+  )
 
-  it('the second, told to stop in the middle, leaves everything to the first', async () => {
+  it('the old relay keeps everything if the new one is terminated in the middle', async () => {
     const { program, tcp, token, ids } = await fill()
     const second = await boot(portOf(tcp), 'between')
     await passUntil(500_000, () => process.kill(second.pid, 'SIGTERM'), 'silent')

@@ -1,6 +1,6 @@
 /**
- * Two people on two relays behind two onion services of a private Tor network: nothing is lost when a relay is killed
- * in the middle, nothing comes twice, and a file arrives though its connections are cut.
+ * Two users on two relays behind two onion services of a private Tor network: no message is lost or duplicated
+ * if a relay is killed, and a file arrives although its connections are cut.
  */
 import { randomBytes } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -78,7 +78,7 @@ function messenger(person: Person, other: Person, more?: Partial<MessengerOption
   return made
 }
 
-test('200 messages each way, a relay killed in the middle: all arrive once, in the order of their sender', { timeout: SLOW }, async () => {
+test('200 messages each way arrive once and in order although a relay is killed in between', { timeout: SLOW }, async () => {
   const [alice, bob] = people()
   const [from, to] = [messenger(alice, bob), messenger(bob, alice)]
   const texts = Array.from({ length: 200 }, (_, n) => `message ${n}`)
@@ -97,7 +97,7 @@ test('200 messages each way, a relay killed in the middle: all arrive once, in t
   await Promise.all([from.close(), to.close()])
 })
 
-test('a file of 5 MB, the connections cut three times', { timeout: SLOW }, async () => {
+test('a file of 5 MB arrives although its connections are cut three times', { timeout: SLOW }, async () => {
   const [alice, bob] = people()
   const bytes = new Uint8Array(randomBytes(5_000_000))
   const from = messenger(alice, bob)
@@ -130,7 +130,7 @@ test('a file of 5 MB, the connections cut three times', { timeout: SLOW }, async
   expect(Buffer.compare(file!.bytes, bytes)).toBe(0)
 })
 
-/** Closes every circuit of the client's that leads to an onion service. @returns how many */
+/** Closes every circuit of the client that leads to an onion service. @returns how many */
 async function cutCircuits(): Promise<number> {
   const lines = (await client.tor.control.ask('GETINFO circuit-status')).filter((line) => line.includes('PURPOSE=HS_CLIENT_REND'))
   await Promise.all(lines.map((line) => client.tor.control.ask(`CLOSECIRCUIT ${line.split(' ', 1)[0]}`).catch(() => {})))

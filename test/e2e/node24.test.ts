@@ -1,4 +1,7 @@
-/** Everything that does not need a Tor network or an engine, on the other Node that is supported, too. */
+/**
+ * Runs all tests that need neither a Tor network nor a container engine again on Node 24, the other supported
+ * version.
+ */
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -7,7 +10,7 @@ import { run } from '../support/process.ts'
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
 const node24 = join(root, 'test/node24/node_modules/.bin/node')
-/** What the relay and its clients are made of; the tests of files and documents do not depend on Node. */
+/** The parts of the relay and its clients; tests of files and documents do not depend on Node. */
 const PARTS = [
   'auth',
   'client',
@@ -20,19 +23,19 @@ const PARTS = [
   'server',
   'transport',
   'handover',
-  'cli/send',
-  'cli/get',
-  'cli/key',
+  'cli/commands/send',
+  'cli/commands/get',
+  'cli/commands/key',
 ]
 
-it('runs on Node 24', { timeout: 600_000 }, async (context) => {
+it('the unit tests pass on Node 24', { timeout: 600_000 }, async (context) => {
   if (!existsSync(node24)) context.skip('Node 24 is not installed below test/node24: sh deploy/setup.sh test')
   const version = await run([node24, '--version'])
   expect(version.stdout).toMatch(/^v24\./)
   const command = [node24, join(root, 'node_modules/vitest/vitest.mjs'), 'run', '--maxWorkers', '1', ...PARTS.map((part) => `test/${part}`)]
-  // Programs that a test starts by name are of the same Node.
+  // PATH makes the programs that a test starts by name run on the same Node.
   const tests = await run(command, { cwd: root, env: { PATH: `${dirname(node24)}:${process.env['PATH']}` } })
-  // What went wrong there is all that is seen of it here.
+  // Show the failures of that run, because this assertion is all that a reader sees of it.
   const said = `${tests.stdout}${tests.stderr}`
   const at = said.indexOf(' FAIL ')
   expect(at < 0 ? '' : said.slice(at)).toBe('')

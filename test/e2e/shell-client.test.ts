@@ -1,6 +1,6 @@
 /**
- * The shell client and the library, one writing what the other reads, over a relay of this machine: signed messages,
- * cards, and each verdict in its words. Through Tor: tor.test.ts.
+ * The shell client and the library read each other's messages over a local relay: signed messages, cards, and
+ * each verdict with its text. Over Tor: tor.test.ts.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -58,7 +58,7 @@ async function identity(name: string): Promise<Identity> {
   return { ...own, opens: [age], recipient: await identityToRecipient(age) }
 }
 
-/** What waits for them, opened. */
+/** Fetches, opens and acknowledges the waiting messages. */
 async function take(name: string): Promise<Opened[]> {
   const own = await identity(name)
   using client = await connectRelay({ relay: `localhost:${relay.port}`, identity: own })
@@ -80,13 +80,13 @@ async function write(content: Content, more: { time?: number; from?: string } = 
   return encodeMessage(await identity(more.from ?? 'alice'), { to: { key }, id: makeId(), time: more.time ?? now(), content })
 }
 
-describe('what the shell writes', () => {
-  test.each(['alice', 'carol', 'dora'])('is genuine, by %s', async (name) => {
+describe('a message written by the shell client', () => {
+  test.each(['alice', 'carol', 'dora'])('is genuine if signed by %s', async (name) => {
     expect(await shell('send', name, 'bob.pub', 'by hand')).toMatchObject({ code: 0, stderr: 'sent\n' })
     expect(await take('bob')).toMatchObject([{ verdict: 'genuine', envelope: { content: { type: 'text', text: 'by hand' } } }])
   })
 
-  test('is encrypted to the recipient of a card', async () => {
+  test('is encrypted to the recipient on a card, and a changed card is refused', async () => {
     const card = await makeCard(await identity('carol'), { name: 'Carol', relays: ['localhost'], time: now() })
     writeFileSync(join(folder, 'carol.card'), card.text)
     expect(await shell('send', 'alice', 'carol.card', 'to Carol')).toMatchObject({ code: 0 })
@@ -98,23 +98,23 @@ describe('what the shell writes', () => {
     })
   })
 
-  test('is refused where it fits no message', async () => {
+  test('is refused if it is too long', async () => {
     expect(await shell('send', 'alice', 'bob.pub', 'x'.repeat(PADDED_BYTES[2]))).toMatchObject({
       code: 1,
       stderr: expect.stringContaining('too much'),
     })
   })
 
-  test('is unsigned when it is sealed alone', async () => {
+  test('is unsigned if only sealed', async () => {
     expect(await shell('seal', 'alice', 'bob.pub', 'by age')).toMatchObject({ code: 0 })
     expect(await take('bob')).toEqual([{ verdict: 'unsigned', text: encodeText('by age') }])
   })
 })
 
-describe('what the shell reads', () => {
+describe('a message read by the shell client', () => {
   const get = (): Promise<Finished> => shell('get', 'bob', 'people')
 
-  test('is by whom the list says', async () => {
+  test("shows the sender's name from the list", async () => {
     await leave(
       await write({ type: 'text', text: 'hello\n-----BEGIN SSH SIGNATURE-----' }),
       await write({ type: 'text', text: 'again' }, { from: 'dora' }),
@@ -124,7 +124,7 @@ describe('what the shell reads', () => {
     expect(got.stderr).toMatch(/^shell-client: from alice, 20\S+Z\nshell-client: from dora, 20\S+Z\n$/)
   })
 
-  test('is by a key where the list has none, or where there is no list', async () => {
+  test("shows the sender's key if the list lacks it or there is no list", async () => {
     const fingerprint = fingerprintOf((await identity('carol')).key)
     await leave(await write({ type: 'text', text: 'hello' }, { from: 'carol' }))
     expect(await get()).toMatchObject({ stdout: 'hello\n', stderr: expect.stringContaining(`from somebody with the key ${fingerprint}`) })
@@ -132,7 +132,7 @@ describe('what the shell reads', () => {
     expect(await shell('get', 'bob')).toMatchObject({ stdout: 'hello\n', stderr: expect.stringContaining(fingerprint) })
   })
 
-  test('comes to a key that cannot decrypt', async () => {
+  test('may be for a key that cannot decrypt, by way of its card', async () => {
     expect(await shell('send', 'alice', 'carol.pub', 'hello')).toMatchObject({
       code: 1,
       stderr: expect.stringContaining('age did not encrypt'),
@@ -149,7 +149,7 @@ describe('what the shell reads', () => {
     })
   })
 
-  test('cannot steer the terminal', async () => {
+  test('cannot send control sequences to the terminal', async () => {
     await leave(await write({ type: 'text', text: '\u001b[31mred\u009b2J\u0007' }))
     expect(await get()).toMatchObject({ stdout: '[31mred2J\n' })
   })
@@ -176,14 +176,14 @@ describe('what the shell reads', () => {
 
   test.each([
     ['unsigned', 'hello\n', 'unsigned', () => sealed('hello')],
-    ['a later version', '', 'a version that this client does not know', async () => sealed((await lines()).replace('/1', '/2'))],
-    ['cut off', '', 'truncated', async () => sealed((await signed(await lines())).subarray(0, -20))],
-    ['something after it', '', 'truncated', async () => sealed(`${Buffer.from(await signed(await lines())).toString()}x`)],
-    ['a NUL after it', '', 'truncated', async () => sealed(`${Buffer.from(await signed(await lines())).toString()}\0`)],
-    ['no id', '', 'malformed', async () => sealed(await signed((await lines()).replace(/id: .*\n/, '')))],
-    ['a header twice', '', 'malformed', async () => sealed(await signed((await lines()).replace(/(type: .*\n)/, '$1$1')))],
+    ['of a later version', '', 'a version that this client does not know', async () => sealed((await lines()).replace('/1', '/2'))],
+    ['truncated', '', 'truncated', async () => sealed((await signed(await lines())).subarray(0, -20))],
+    ['followed by a byte', '', 'truncated', async () => sealed(`${Buffer.from(await signed(await lines())).toString()}x`)],
+    ['followed by a NUL', '', 'truncated', async () => sealed(`${Buffer.from(await signed(await lines())).toString()}\0`)],
+    ['without an id', '', 'malformed', async () => sealed(await signed((await lines()).replace(/id: .*\n/, '')))],
+    ['with a repeated header', '', 'malformed', async () => sealed(await signed((await lines()).replace(/(type: .*\n)/, '$1$1')))],
     [
-      'another body',
+      'with another body',
       '',
       'FORGED',
       async () =>
@@ -193,13 +193,13 @@ describe('what the shell reads', () => {
             .replace('hello', 'hallo'),
         ),
     ],
-    ['another sender', '', 'FORGED', async () => sealed(await signed(await lines(), 'asfaleia-message', bob))],
-    ["a login's signature", '', 'FORGED', async () => sealed(await signed(await lines(), 'asfaleia-auth'))],
-    ['to somebody else', '', 'READDRESSED', async () => sealed(await signed(await lines({ to: fingerprintOf((await alice()).key) })))],
+    ['with another sender', '', 'FORGED', async () => sealed(await signed(await lines(), 'asfaleia-message', bob))],
+    ["with a login's signature", '', 'FORGED', async () => sealed(await signed(await lines(), 'asfaleia-auth'))],
+    ['to another receiver', '', 'READDRESSED', async () => sealed(await signed(await lines({ to: fingerprintOf((await alice()).key) })))],
     ['from the future', 'hello\n', 'from the future', async () => sealed(await signed(await lines({ time: formatTime(now() + 700) })))],
     ['from long ago', 'hello\n', 'too old', async () => sealed(await signed(await lines({ time: formatTime(now() - 15 * 86_400) })))],
-    ['another type', '', 'of the type receipt', () => write({ type: 'receipt', state: 'read', ids: [makeId()] })],
-  ] as const)('is told for what it is: %s', async (_, stdout, told, payload) => {
+    ['of another type', '', 'of the type receipt', () => write({ type: 'receipt', state: 'read', ids: [makeId()] })],
+  ] as const)('is reported with its verdict: %s', async (_, stdout, told, payload) => {
     await leave(await payload())
     expect(await get()).toMatchObject({ code: 0, stdout, stderr: expect.stringContaining(told) })
   })
@@ -212,7 +212,7 @@ describe('what the shell reads', () => {
     expect(await get()).toMatchObject({ stdout: '' })
   })
 
-  test('does not stop at what does not open', async () => {
+  test('is shown even if the payload before it does not open', async () => {
     await leave(encodeText('no age file'), await write({ type: 'text', text: 'after it' }))
     expect(await get()).toMatchObject({ code: 0, stdout: 'after it\n' })
     expect(await get()).toMatchObject({ code: 0, stdout: '', stderr: '' })

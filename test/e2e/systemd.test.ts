@@ -1,6 +1,6 @@
 /**
- * The units of deploy/systemd under a real systemd, installed by the very lines of docs/operations.md, behind a tor of
- * the private network: what they shut in is read from the kernel, and an upgrade loses nothing.
+ * The units of deploy/systemd under a real systemd, installed by the exact lines of docs/operations.md, behind
+ * a tor of the private network. Their sandbox is read from the kernel, and an upgrade loses no message.
  */
 import { randomBytes } from 'node:crypto'
 import { cpSync, existsSync, globSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync } from 'node:fs'
@@ -31,7 +31,7 @@ const at = (name: string): string => join(folder, name)
 beforeAll(async () => {
   if (reason !== undefined) return
   folder = mkdtempSync(join(tmpdir(), 'asf-units-'))
-  // What `npm install --global asfaleia` makes of the package.
+  // Install the package as `npm install --global asfaleia` would.
   const packed = await succeed('npm', 'pack', '--silent', '--ignore-scripts', '--pack-destination', folder, ROOT)
   const installed = succeed(
     'npm',
@@ -52,12 +52,12 @@ beforeAll(async () => {
     mounts: { '/usr/local': at('usr/local') },
     prepare: (root) => place(root, '/etc/tor/torrc', `${network.torrc}\n`),
   })
-  // Control groups of version 1 know no limit of swap; the relay then has to see whether there is any.
+  // Control groups of version 1 cannot limit swap, so the relay must be able to see whether there is any.
   if (!machine.limitsMemory) place(machine.root, DROP_IN, '[Service]\nProcSubset=all\n')
   await machine.ask('sh', '-e', '-c', installLines())
   await untilListening()
   onion = readFileSync(`${machine.root}/var/lib/tor/asfaleia/hostname`, 'utf8').trim()
-  // Tor's client remembers for a while that it found nothing.
+  // Tor's client remembers a failed lookup for a while.
   while ((await get('alice')).code !== 0) await client.newIdentity()
 }, 300_000)
 
@@ -69,7 +69,10 @@ afterAll(async () => {
 
 beforeEach((ctx) => ctx.skip(reason !== undefined, reason))
 
-/** The lines of docs/operations.md, "With systemd", but what this machine has done (npm) or shares with others (a port). */
+/**
+ * Returns the lines of docs/operations.md, "With systemd", without npm, which has already run, and with a free
+ * control port.
+ */
 function installLines(): string {
   const [, lines = ''] = /\n## With systemd\n[\s\S]*?\n\n((?: {4}.*\n)+)/.exec(readFileSync(join(ROOT, 'docs/operations.md'), 'utf8')) ?? []
   const commands = lines.split('\n').map((line) => line.trim())
@@ -97,13 +100,13 @@ const send = (from: string, to: string, text: string): Promise<Finished> =>
 const get = (key: string): Promise<Finished> =>
   run([...ASFALEIA, 'get', '--relay', onion, '--socks', `127.0.0.1:${client.socks.port}`, '--key', at(key)])
 
-describe('the relay', () => {
-  test('is there for two people, through Tor', { timeout: SLOW }, async () => {
+describe('the relay under systemd', () => {
+  test('delivers messages between two users through Tor', { timeout: SLOW }, async () => {
     expect(await send('alice', 'bob', 'to Bob')).toMatchObject({ code: 0 })
     expect(await get('bob')).toMatchObject({ code: 0, stdout: expect.stringMatching(/: to Bob\n$/) as string })
   })
 
-  test('is shut in, as the kernel says', async () => {
+  test('is confined, as the kernel confirms', async () => {
     const pid = await machine.mainOf(RELAY)
     const of = Object.fromEntries(
       readFileSync(`/proc/${pid}/status`, 'utf8')
@@ -113,7 +116,7 @@ describe('the relay', () => {
     const none = Object.fromEntries(['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb'].map((set) => [set, '0'.repeat(16)]))
     expect(of).toMatchObject({ NoNewPrivs: '1', Seccomp: '2', ...none })
     const [uid, ...others] = of['Uid']!.split('\t').map(Number)
-    // A user that is there only while the relay is.
+    // A dynamic user, which exists only while the relay runs.
     expect(others).toEqual([uid, uid, uid])
     expect(uid).toBeGreaterThanOrEqual(61_184)
     expect(uid).toBeLessThanOrEqual(65_519)
@@ -131,7 +134,7 @@ describe('the relay', () => {
     }
   })
 
-  test('can write to the folder of its sockets and to nothing that lasts, and sees neither homes nor keys', async () => {
+  test('can write only to its socket folder and other memory, and sees neither home folders nor keys', async () => {
     const pid = await machine.mainOf(RELAY)
     const mounts = readFileSync(`/proc/${pid}/mountinfo`, 'utf8')
       .trim()
@@ -140,11 +143,11 @@ describe('the relay', () => {
         const [before = '', after = ''] = line.split(' - ')
         return [before.split(' ')[4]!, after.split(' ')[0]!] as const
       })
-    // What nspawn shares with this very machine is its own.
+    // Ignore the mounts that nspawn shares with the host.
     const types = new Map(mounts.filter(([path]) => !path.startsWith('/run/host/')))
     const writable = async (within: number): Promise<string[]> => {
       const look = 'for path; do if [ -w "$path" ]; then echo "$path"; fi; done'
-      // As root, who is kept out by nothing but a file system that cannot be written to.
+      // As root, which only a read-only file system can keep from writing.
       const { stdout } = await run(['nsenter', '--target', String(within), '--mount', '--root', 'sh', '-c', look, 'sh', ...types.keys()])
       return stdout
         .trim()
@@ -167,11 +170,11 @@ describe('the relay', () => {
     expect(await journal('--unit', RELAY)).toContain('"event":"ready"')
     expect(globSync('run/log/journal/*.asfaleia/*', { cwd: machine.root })).not.toEqual([])
     expect(globSync('var/log/journal/*.asfaleia/*', { cwd: machine.root })).toEqual([])
-    // The control: other journals of the machine are on disk.
+    // Control: other journals of the machine are on disk.
     expect(globSync('var/log/journal/*/*', { cwd: machine.root })).not.toEqual([])
   })
 
-  test('is there again after a crash, and tor was not touched', { timeout: SLOW }, async () => {
+  test('restarts after a crash without touching tor', { timeout: SLOW }, async () => {
     const tor = await machine.mainOf('tor@default.service')
     const before = await machine.mainOf(RELAY)
     process.kill(before, 'SIGKILL')
@@ -184,7 +187,7 @@ describe('the relay', () => {
   })
 })
 
-describe('an upgrade', () => {
+describe('an upgrade by deploy/upgrade systemd', () => {
   const COUNT = 100
   const person = createPerson()
 
@@ -211,7 +214,7 @@ describe('an upgrade', () => {
     }
   }
 
-  test('has the new relay hold what the old one held: deploy/upgrade systemd', { timeout: SLOW }, async () => {
+  test('hands the held messages over to the new relay', { timeout: SLOW }, async () => {
     const before = await machine.mainOf(RELAY)
     const tor = await machine.mainOf('tor@default.service')
     const { token, ids } = await fill()
@@ -229,10 +232,10 @@ describe('an upgrade', () => {
     expect(readdirSync(`${machine.root}/run/systemd/system`)).not.toContain('asfaleia-relay-bridge.service')
   })
 
-  test('to a relay that does not start leaves the old one as it was', { timeout: SLOW }, async () => {
+  test('leaves the old relay running if the new one does not start', { timeout: SLOW }, async () => {
     const before = await machine.mainOf(RELAY)
     const { token, ids } = await fill()
-    const program = at('usr/local/lib/node_modules/asfaleia/dist/server.js')
+    const program = at('usr/local/lib/node_modules/asfaleia/dist/server/server.js')
     cpSync(program, at('server.js'))
     cpSync(at('bob'), program)
     const { code, stderr } = await upgrade()
@@ -246,7 +249,7 @@ describe('an upgrade', () => {
     expect(await upgrade()).toMatchObject({ code: 0 })
   })
 
-  test('stopping the relay takes its folder along', async () => {
+  test('reports that no relay is running after the relay was stopped, which also removes its folder', async () => {
     await machine.ask('systemctl', 'stop', RELAY)
     while ((await show('asfaleia-doors.service', 'ActiveState')) !== 'inactive');
     expect(existsSync(`${machine.root}/run/asfaleia`)).toBe(false)

@@ -1,6 +1,7 @@
 /**
- * The operator's tasks (docs/tasks.md) through a private Tor network: what a command says is done is what people out
- * there find. One relay goes through its life, in order: known, lost and restored, closed and opened, moved, wiped.
+ * The operator's tasks (docs/tasks.md) through a private Tor network: clients outside must see the effect that
+ * each command reports. One relay goes through its life in order: published, lost and restored, closed and
+ * opened, moved, wiped.
  */
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -13,7 +14,7 @@ import { missing } from '../support/programs.ts'
 import { joinTorNetwork, TOR_PROGRAMS, type TorClient, type TorNetwork } from '../support/tor-network.ts'
 
 const reason = missing(...TOR_PROGRAMS)
-/** Everything here crosses six relays of a network that shares its processors with other tests. */
+/** Every test crosses six relays of a network that shares its processors with other tests. */
 const SLOW = 120_000
 
 let folder: string
@@ -34,13 +35,13 @@ async function done(...argv: string[]): Promise<string> {
 interface Host {
   readonly tor: Tor
   readonly control: string
-  /** Gives tor these services and no other, and has it read its torrc again. */
+  /** Gives tor exactly these services and makes it reload its torrc. */
   serve(...folders: string[]): Promise<void>
-  /** Does what makes tor publish anew, and waits until it did. */
+  /** Runs work that makes tor publish its descriptors again, and waits until it has. */
   publishing(work: () => Promise<unknown>): Promise<void>
 }
 
-/** A tor as an operator runs it: its torrc is edited and read again. */
+/** Starts a tor as an operator runs it: its torrc is edited and reloaded. */
 async function startHost(name: string, ...folders: string[]): Promise<Host> {
   const watchers = new Set<(event: string) => void>()
   const services = (dirs: readonly string[]): string[] =>
@@ -63,7 +64,7 @@ async function startHost(name: string, ...folders: string[]): Promise<Host> {
     started = await startTor({
       folder: own,
       torrc: [...lines, ...services(folders)],
-      // Held, it would be held again whenever the torrc is read again.
+      // If the network were held, each reload of the torrc would hold it again.
       holdNetwork: false,
       events: ['HS_DESC'],
       onEvent: (event) => {
@@ -101,7 +102,7 @@ async function startRelay(...names: string[]): Promise<Running> {
   return started
 }
 
-/** Whether a person finds the relay at the address, by a tor that knows nothing of before. */
+/** Visits the relay at the address, by default with a fresh tor. */
 async function visit(address: string, by?: TorClient, seconds = 60): Promise<Finished> {
   const fresh = by ?? (await network.addClient())
   const socks = `${fresh.socks.host}:${fresh.socks.port}`
@@ -111,7 +112,7 @@ async function visit(address: string, by?: TorClient, seconds = 60): Promise<Fin
 }
 const FOUND = { code: 0, stdout: '' }
 const LOST = { code: 69, stdout: '' }
-/** Tor tries for minutes what it finds no more. */
+/** Seconds until a visit to a vanished service gives up; tor itself would try for minutes. */
 const GIVEN_UP = 20
 
 async function status(when: (status: Status) => boolean): Promise<Status> {
@@ -141,8 +142,8 @@ beforeEach((ctx) => ctx.skip(reason !== undefined, reason))
 
 let address: string
 
-describe('a relay', () => {
-  test('has an address, and knows whether it can be reached there', { timeout: SLOW }, async () => {
+describe("an operator's relay", () => {
+  test('has an address, and reports whether it is reachable there', { timeout: SLOW }, async () => {
     address = (await done('address', '--service', at('onion'))).trim()
     expect(await visit(address)).toMatchObject(FOUND)
     const { probe, ready } = await status((now) => now.probe?.reachable === true)
@@ -167,49 +168,57 @@ describe('a relay', () => {
     expect(await visit(address)).toMatchObject(FOUND)
   })
 
-  test('lets in whom it is told to, and nobody else', { timeout: 2 * SLOW }, async () => {
-    let line = ''
-    await tor.publishing(async () => {
-      line = (await done('client', 'add', 'alice', '--service', at('fresh/onion'), '--tor-control', tor.control)).trim()
-    })
-    const locked = await visit(address)
-    expect(locked).toMatchObject(LOST)
-    expect(locked.stderr).toContain('that onion service wants client authorization')
-    await mkdir(at('keys'), { mode: 0o700 })
-    await writeFile(at('keys/alice.auth_private'), `${line}\n`)
-    const knowing = await network.addClient([`ClientOnionAuthDir ${quoted(at('keys'))}`])
-    expect(await visit(address, knowing)).toMatchObject(FOUND)
-    await tor.publishing(() => done('client', 'remove', 'alice', '--service', at('fresh/onion'), '--tor-control', tor.control))
-    await knowing.newIdentity()
-    expect(await visit(address, knowing)).toMatchObject(LOST)
-    await knowing.tor.stop()
-    await tor.publishing(async () => {
-      await done('client', 'add', 'bob', '--service', at('fresh/onion'))
-      await done('client', 'remove', 'bob', '--open', '--service', at('fresh/onion'), '--tor-control', tor.control)
-    })
-    expect(await visit(address)).toMatchObject(FOUND)
-  })
+  test(
+    'admits only clients with a key after `client add`, and everyone again after `client remove --open`',
+    { timeout: 2 * SLOW },
+    async () => {
+      let line = ''
+      await tor.publishing(async () => {
+        line = (await done('client', 'add', 'alice', '--service', at('fresh/onion'), '--tor-control', tor.control)).trim()
+      })
+      const locked = await visit(address)
+      expect(locked).toMatchObject(LOST)
+      expect(locked.stderr).toContain('that onion service wants client authorization')
+      await mkdir(at('keys'), { mode: 0o700 })
+      await writeFile(at('keys/alice.auth_private'), `${line}\n`)
+      const knowing = await network.addClient([`ClientOnionAuthDir ${quoted(at('keys'))}`])
+      expect(await visit(address, knowing)).toMatchObject(FOUND)
+      await tor.publishing(() => done('client', 'remove', 'alice', '--service', at('fresh/onion'), '--tor-control', tor.control))
+      await knowing.newIdentity()
+      expect(await visit(address, knowing)).toMatchObject(LOST)
+      await knowing.tor.stop()
+      await tor.publishing(async () => {
+        await done('client', 'add', 'bob', '--service', at('fresh/onion'))
+        await done('client', 'remove', 'bob', '--open', '--service', at('fresh/onion'), '--tor-control', tor.control)
+      })
+      expect(await visit(address)).toMatchObject(FOUND)
+    },
+  )
 
-  test('moves: both addresses for a while, with a notice at the old one; then the new one alone', { timeout: 2 * SLOW }, async () => {
-    const [moved = ''] = (await done('rotate', '--service', at('fresh/onion'), '--to', at('fresh/new'))).split('\n')
-    await tor.publishing(() => tor.serve(at('fresh/onion'), at('fresh/new')))
-    await relay.end()
-    relay = await startRelay('--name-file', at('fresh/new/hostname'), '--moved-from', address)
-    expect((await visit(moved)).stderr).not.toContain('moving')
-    const old = await visit(address)
-    expect(old).toMatchObject(FOUND)
-    expect(old.stderr).toContain(`this relay is moving: use ${moved} from now on`)
+  test(
+    'moves: both addresses work at first, with a notice at the old one, and only the new one after `rotate --end`',
+    { timeout: 2 * SLOW },
+    async () => {
+      const [moved = ''] = (await done('rotate', '--service', at('fresh/onion'), '--to', at('fresh/new'))).split('\n')
+      await tor.publishing(() => tor.serve(at('fresh/onion'), at('fresh/new')))
+      await relay.end()
+      relay = await startRelay('--name-file', at('fresh/new/hostname'), '--moved-from', address)
+      expect((await visit(moved)).stderr).not.toContain('moving')
+      const old = await visit(address)
+      expect(old).toMatchObject(FOUND)
+      expect(old.stderr).toContain(`this relay is moving: use ${moved} from now on`)
 
-    await tor.serve(at('fresh/new'))
-    await done('rotate', '--service', at('fresh/onion'), '--end', address)
-    await relay.end()
-    relay = await startRelay('--name-file', at('fresh/new/hostname'))
-    expect(await visit(address, undefined, GIVEN_UP)).toMatchObject(LOST)
-    expect(await visit(moved)).toMatchObject(FOUND)
-    address = moved
-  })
+      await tor.serve(at('fresh/new'))
+      await done('rotate', '--service', at('fresh/onion'), '--end', address)
+      await relay.end()
+      relay = await startRelay('--name-file', at('fresh/new/hostname'))
+      expect(await visit(address, undefined, GIVEN_UP)).toMatchObject(LOST)
+      expect(await visit(moved)).toMatchObject(FOUND)
+      address = moved
+    },
+  )
 
-  test('is wiped: messages, keys and tor are gone at once', { timeout: SLOW }, async () => {
+  test('is wiped by `panic`: messages, keys and tor are gone at once', { timeout: SLOW }, async () => {
     const socks = `${client.socks.host}:${client.socks.port}`
     await done('send', '--relay', address, '--key', at('alice'), '--socks', socks, `${at('alice')}.pub`, 'secret')
     expect((await status(() => true)).messages).toBe(10)

@@ -1,6 +1,6 @@
 /**
- * The relay as a v3 onion service in a private Tor network: people exchange messages through it by every way a
- * client may come, also after the relay and after the onion host's tor were killed.
+ * The relay as a v3 onion service in a private Tor network: users exchange messages through every kind of
+ * client, also after the relay or the tor in front of it was killed.
  */
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer, type Server, type Socket } from 'node:net'
@@ -16,7 +16,7 @@ import { type OnionHost, joinTorNetwork, TOR_PROGRAMS, type TorClient, type TorN
 
 const SHELL_CLIENT = join(import.meta.dirname, 'shell-client.sh')
 const reason = missing(...TOR_PROGRAMS, 'torsocks', 'nc', 'age', 'ssh-keygen')
-/** Everything here crosses six relays of a network that shares its processors with other tests. */
+/** Every test crosses six relays of a network that shares its processors with other tests. */
 const SLOW = 90_000
 
 let folder: string
@@ -69,7 +69,7 @@ describe('the private network', () => {
     echo?.close()
   })
 
-  /** @returns what comes back for `hello` and a line break: the PROXY line among it. */
+  /** @returns the echo of `hello` and a line break, after the PROXY line */
   async function echoed(identity: string): Promise<string> {
     const socket = await dial(host.onion, 7777, identity)
     let back = ''
@@ -82,14 +82,14 @@ describe('the private network', () => {
     return back
   }
 
-  test('carries bytes to an onion service and back, and names the circuit of each connection', { timeout: SLOW }, async () => {
+  test('carries bytes to an onion service and back, with a PROXY line that identifies the circuit', { timeout: SLOW }, async () => {
     const [first, second, other] = [await echoed('a'), await echoed('a'), await echoed('b')]
     expect(first).toMatch(/^PROXY TCP6 fc00:dead:beef:4dad::[0-9a-f]+:[0-9a-f]+ ::1 \d+ 7777\r\nhello\n$/)
     expect(second).toBe(first)
     expect(other).not.toBe(first)
   })
 
-  test('carries them again after the onion host was killed', { timeout: SLOW }, async () => {
+  test('carries bytes again after the onion host was killed', { timeout: SLOW }, async () => {
     const { onion } = host
     await host.restart()
     await client.newIdentity()
@@ -98,7 +98,7 @@ describe('the private network', () => {
   })
 })
 
-describe('the relay', () => {
+describe('the relay behind an onion service', () => {
   let host: OnionHost
   let relay: Running
   let alice: string
@@ -131,7 +131,10 @@ describe('the relay', () => {
     await relay?.end()
   })
 
-  /** The ways in: each a command that sends a text from a key to a public key, and one that gets what waits. */
+  /**
+   * The kinds of clients: each has a command that sends a text with a key to a public key, and one that gets
+   * messages.
+   */
   const ways = {
     'torsocks nc and age': {
       send: (key: string, to: string, text: string) => shell('send', key, `${to}.pub`, text),
@@ -154,8 +157,8 @@ describe('the relay', () => {
     run([...under, ...ASFALEIA, command, '--relay', host.onion, ...args], torsocks())
 
   /**
-   * Two people write to each other, by every way; what one way sent, another one gets as well.
-   * @returns what each of them read, in order.
+   * Two users write to each other with every kind of client; another kind reads the message too.
+   * @returns the texts that each of them read, in order
    */
   async function exchange(): Promise<string[]> {
     const read: string[] = []
@@ -164,10 +167,10 @@ describe('the relay', () => {
       const [, otherWay] = entries[(n + 1) % entries.length]!
       expect(await way.send(alice, bob, `to Bob by ${name}`)).toMatchObject({ code: 0 })
       expect(await way.send(bob, alice, `to Alice by ${name}`)).toMatchObject({ code: 0 })
-      // The last one finds nothing: what was read is acknowledged and gone.
+      // The last one finds nothing, because the messages were acknowledged.
       for (const got of [await way.get(bob), await otherWay.get(alice), await way.get(alice)]) {
         expect(got).toMatchObject({ code: 0 })
-        // Before the text stands our client's word about its sender; the shell's goes to its standard error.
+        // Our client prints the sender before the text; the shell client prints it to standard error.
         read.push(/^.*?(to (?:Bob|Alice) by .*)$/m.exec(got.stdout)?.[1] ?? got.stdout)
       }
     }
@@ -175,23 +178,23 @@ describe('the relay', () => {
   }
   const everything = Object.keys(ways).flatMap((name) => [`to Bob by ${name}`, `to Alice by ${name}`, ''])
 
-  test('carries messages between two people', { timeout: SLOW }, async () => {
+  test('carries messages between two users', { timeout: SLOW }, async () => {
     expect(await exchange()).toEqual(everything)
   })
 
-  test('does so after it was killed', { timeout: SLOW }, async () => {
+  test('carries messages after it was killed and restarted', { timeout: SLOW }, async () => {
     await relay.end('SIGKILL')
     relay = await startRelay()
     expect(await exchange()).toEqual(everything)
   })
 
-  test('does so after the tor in front of it was killed', { timeout: SLOW }, async () => {
+  test('carries messages after the tor in front of it was killed', { timeout: SLOW }, async () => {
     await host.restart()
     await client.newIdentity()
     expect(await exchange()).toEqual(everything)
   })
 
-  test('takes signatures from a shell client whose key cannot decrypt', { timeout: SLOW }, async () => {
+  test('accepts signatures by a shell client whose key cannot decrypt', { timeout: SLOW }, async () => {
     const carol = await makeKey('carol', 'ecdsa')
     expect(await shell('login', carol)).toMatchObject({ code: 0 })
     expect(await shell('send', carol, `${bob}.pub`, 'signed')).toMatchObject({ code: 0 })
@@ -217,8 +220,8 @@ describe('the relay', () => {
     expect(answers[1]).toBe('17')
   })
 
-  test('wants the circuit at its doors', { timeout: SLOW }, async () => {
-    // Straight to the socket, as if tor exported no circuits: a packet is no PROXY line.
+  test('refuses a connection without a PROXY line', { timeout: SLOW }, async () => {
+    // Connect straight to the socket, as if tor exported no circuit ids: the first packet is not a PROXY line.
     const nc = await run(['nc', '-U', '-N', join(folder, 'raw')], { input: '7\n' })
     expect(nc.stdout).toBe('')
   })
@@ -232,11 +235,11 @@ describe('the shell client', () => {
   })
 
   test.each([
-    ['a text of another form', 'a message that somebody caught'],
-    ['another relay’s challenge', `asfaleia/1 auth ${'a'.repeat(56)}.onion 1 ${'A'.repeat(43)}`],
-    ['another handle', `asfaleia/1 auth localhost 2 ${'A'.repeat(43)}`],
-    ['a line break after it', `asfaleia/1 auth localhost 1 ${'A'.repeat(43)}\n`],
-    ['a short nonce', `asfaleia/1 auth localhost 1 ${'A'.repeat(42)}`],
+    ['a text that is not a challenge', 'a message that somebody caught'],
+    ['a challenge of another relay', `asfaleia/1 auth ${'a'.repeat(56)}.onion 1 ${'A'.repeat(43)}`],
+    ['a challenge with another handle', `asfaleia/1 auth localhost 2 ${'A'.repeat(43)}`],
+    ['a challenge with a line break at its end', `asfaleia/1 auth localhost 1 ${'A'.repeat(43)}\n`],
+    ['a challenge with a short nonce', `asfaleia/1 auth localhost 1 ${'A'.repeat(42)}`],
   ])('does not answer %s', async (_, text) => {
     const heard = await hostileLogin(key, text)
     expect(heard.said).not.toContain('2;')
@@ -244,13 +247,13 @@ describe('the shell client', () => {
     expect(heard.client.stderr).toContain('not one of this relay')
   })
 
-  test('answers the challenge of the relay it dialled', async () => {
+  test('answers the challenge of the relay that it dialled', async () => {
     const text = `asfaleia/1 auth localhost 1 ${'A'.repeat(43)}`
     expect((await hostileLogin(key, text)).said).toContain(`2;1;${text}\n`)
   })
 })
 
-/** A relay that serves `text` as its challenge, and what the shell client said to it. */
+/** Serves `text` as a challenge and returns the bytes that the shell client sent. */
 async function hostileLogin(key: string, text: string) {
   const pub = (await readFile(`${key}.pub`, 'utf8')).trim()
   const sealed = await run(['sh', '-c', 'age -r "$0" | base64 | tr -d "\\n"', pub], { input: text })
@@ -272,7 +275,7 @@ async function hostileLogin(key: string, text: string) {
 }
 
 describe('asfaleia start', () => {
-  test('makes a relay that others reach through the network, and stops', { timeout: SLOW }, async () => {
+  test('starts a relay that others reach through the network, and stops it on SIGINT', { timeout: SLOW }, async () => {
     const extra = join(folder, 'torrc-extra')
     await writeFile(extra, network.torrc)
     const state = join(folder, 'state')
@@ -289,7 +292,7 @@ describe('asfaleia start', () => {
       const by = ['--socks', `${client.socks.host}:${client.socks.port}`]
       const sent = await run([...ASFALEIA, 'send', ...where, ...by, `${dave}.pub`, 'from elsewhere'])
       expect(sent).toMatchObject({ code: 0 })
-      // The SOCKS port that it names for clients of this machine.
+      // Use the SOCKS port that it prints for clients on this machine.
       const [, own = ''] = /asfaleia get .*--socks (\S+)/.exec(started.stdout()) ?? []
       const got = await run([...ASFALEIA, 'get', ...where, '--socks', own])
       expect(got.stdout).toContain('from elsewhere')

@@ -1,4 +1,7 @@
-/** What is said when a relay cannot be reached, against real tors: without a network, in front of nobody, behind a lock. */
+/**
+ * The client explains why it cannot reach a relay, tested with real tors: without a network, without a relay
+ * behind the onion service, and with client authorization.
+ */
 import { once } from 'node:events'
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
@@ -13,7 +16,7 @@ import { type OnionHost, joinTorNetwork, TOR_PROGRAMS, type TorClient, type TorN
 
 const reason = missing(...TOR_PROGRAMS)
 const SLOW = 120_000
-/** The address of the Tor Project's web site, which is not in this network. */
+/** The address of the Tor Project's web site, which does not exist in this network. */
 const ELSEWHERE = '2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion'
 
 const keys = createKeyFolder()
@@ -32,7 +35,7 @@ beforeAll(async () => {
   relay = await startTestRelay()
   const doors = [
     { port: 3308, target: { kind: 'tcp', host: '127.0.0.1', port: relay.port } },
-    // Nobody listens at port 1 of this machine.
+    // No process listens at port 1 of this machine.
     { port: 3309, target: { kind: 'tcp', host: '127.0.0.1', port: 1 } },
   ] as const
   ;[client, host] = await Promise.all([network.addClient(), network.addOnionHost({ doors })])
@@ -61,7 +64,7 @@ const controlOf = (tor: Tor): string => `unix:${tor.controlPath}`
 const socksOf = async (tor: Tor): Promise<string> =>
   /127\.0\.0\.1:\d+/.exec((await tor.control.ask('GETINFO net/listeners/socks')).join())![0]
 
-describe('a tor without a network', () => {
+describe('with a tor that is not connected to its network', () => {
   let tor: Tor
   beforeAll(async () => {
     if (reason !== undefined) return
@@ -70,7 +73,7 @@ describe('a tor without a network', () => {
   }, SLOW)
   afterAll(() => tor?.stop())
 
-  test('is said to be on its way, and how far, and why it gets no further', { timeout: SLOW }, async () => {
+  test("the client reports tor's progress and its reason", { timeout: SLOW }, async () => {
     const outcome = await send(ELSEWHERE, await socksOf(tor), controlOf(tor), ['--timeout', '3'])
     expect(outcome).toMatchObject({ code: 69, out: '' })
     expect(outcome.err).toMatch(
@@ -78,7 +81,7 @@ describe('a tor without a network', () => {
     )
   })
 
-  test('that may not be asked leaves it at what is known', { timeout: SLOW }, async () => {
+  test('the client reports a timeout and suggests that tor may be offline, if it must not ask tor', { timeout: SLOW }, async () => {
     const outcome = await send(ELSEWHERE, await socksOf(tor), 'off', ['--timeout', '3'])
     expect(outcome).toMatchObject({
       code: 69,
@@ -86,7 +89,7 @@ describe('a tor without a network', () => {
     })
   })
 
-  test('whose SOCKS port is another: which one it is', async () => {
+  test('the client names the right SOCKS port if it was given another', async () => {
     const outcome = await send(ELSEWHERE, '127.0.0.1:1', controlOf(tor))
     expect(outcome).toMatchObject({
       code: 69,
@@ -95,7 +98,7 @@ describe('a tor without a network', () => {
   })
 })
 
-test('no tor at all', async () => {
+test('without a tor, the client reports that no process listens at the SOCKS port', async () => {
   const outcome = await send(ELSEWHERE, '127.0.0.1:1', 'unix:/no/such/socket')
   expect(outcome).toMatchObject({
     code: 69,
@@ -103,7 +106,7 @@ test('no tor at all', async () => {
   })
 })
 
-test('what listens is no tor', async () => {
+test('if another program listens at the SOCKS port, the client says that it is not tor', async () => {
   const server = createServer((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'))
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -112,33 +115,33 @@ test('what listens is no tor', async () => {
   expect(outcome).toMatchObject({ code: 69, err: expect.stringContaining('what listens at the SOCKS port is not tor') as string })
 })
 
-describe('a tor with a network', () => {
+describe('with a tor that is connected', () => {
   const socks = (): string => `127.0.0.1:${client.socks.port}`
 
-  test('reaches what is there, and nothing is said of tor', { timeout: SLOW }, async () => {
-    // The relay's own name is `localhost`: that it is reached shows in its refusal.
+  test('the client reaches an existing relay and reports only its refusal', { timeout: SLOW }, async () => {
+    // The relay's own name is `localhost`, so its refusal proves that the client reached it.
     expect(await send(host.onion, socks(), controlOf(client.tor))).toMatchObject({
       code: 77,
       err: expect.stringContaining('does not go by the name') as string,
     })
   })
 
-  test('an onion service that is not there', { timeout: SLOW }, async () => {
+  test('the client reports that an onion service does not exist', { timeout: SLOW }, async () => {
     expect(await send(ELSEWHERE, socks(), controlOf(client.tor))).toMatchObject({
       code: 69,
       err: expect.stringMatching(/tor does not find that onion service\nasfaleia: hint: check the address/) as string,
     })
   })
 
-  test('an onion service whose relay is down', { timeout: SLOW }, async () => {
+  test('the client reports that the relay behind an onion service is down', { timeout: SLOW }, async () => {
     const outcome = await send(`${host.onion}:3309`, socks(), controlOf(client.tor), ['--timeout', '30'])
     expect(outcome).toMatchObject({ code: 69, out: '' })
     expect(outcome.err).toMatch(/nobody listens there|finds no way|cannot be reached/)
   })
 })
 
-describe('an onion service with client authorization', () => {
-  test('says that it wants a key; with one from `onion add` it is reached', { timeout: SLOW }, async () => {
+describe('with an onion service that requires client authorization', () => {
+  test('the client asks for a key, and reaches the relay once `onion add` has stored one', { timeout: SLOW }, async () => {
     const dir = at('locked')
     mkdirSync(dir, { mode: 0o700 })
     chmodSync(dir, 0o700)
@@ -159,12 +162,12 @@ describe('an onion service with client authorization', () => {
       code: 77,
       err: expect.stringContaining('does not go by the name') as string,
     })
-    // A tor that was started anew has forgotten it, and is told again.
+    // A restarted tor has lost the key, so the client must give it again.
     await fresh.tor.control.ask(`ONION_CLIENT_AUTH_REMOVE ${first.onion.slice(0, -6)}`)
     await fresh.newIdentity()
     expect(await send(first.onion, socks, control, [], env)).toMatchObject({ code: 77 })
     expect(await asfaleia(['onion', 'list'], { env })).toMatchObject({ code: 0, out: `${first.onion}\n` })
-    // Where tor cannot be told, it is said what to do.
+    // If the client cannot reach tor's control port, it must say what to do.
     const off = await asfaleia(['onion', 'add', added.out.trim()], { env: { ...env, ASFALEIA_TOR_CONTROL: 'off' } })
     expect(off).toMatchObject({
       code: 0,
