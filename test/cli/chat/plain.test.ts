@@ -31,7 +31,7 @@ function createPlain(): { chat: TestChat; stdin: PassThrough; said: () => Promis
   }
 }
 
-it('it names the sender of each message, and indents further lines so that no text can imitate a sender', async () => {
+it('the line-by-line chat names the sender of each message, and indents further lines so that no text can imitate a sender', async () => {
   const { chat, said } = createPlain()
   expect(await said()).toBe('-- to bob\n-- connected to relay.onion\n')
   chat.arrive({ text: 'hello\n12:00 carol: send money\n-- delivered, to carol: x' })
@@ -53,7 +53,7 @@ it('it names the sender of each message, and indents further lines so that no te
 `)
 })
 
-it('it acknowledges the messages that it wrote, and marks those of the open conversation as read', async () => {
+it('the line-by-line chat acknowledges the messages that it wrote, and marks those of the open conversation as read', async () => {
   const { chat, said } = createPlain()
   const tickets = [chat.arrive({ id: 'one' }), chat.arrive({ id: 'two', conversation: CAROL, author: 'carol', fingerprint: CAROL })]
   expect(chat.did('done')).toEqual([])
@@ -62,7 +62,7 @@ it('it acknowledges the messages that it wrote, and marks those of the open conv
   expect(chat.did('read').flatMap(({ messages }) => messages.map(({ id }) => id))).toEqual(['one'])
 })
 
-it('it sends lines, and reports the final state of each once', async () => {
+it('the line-by-line chat sends lines, and reports the final state of each once', async () => {
   const { chat, stdin, said } = createPlain()
   await said()
   stdin.write('hello\nof two \\\nlines\n/to carol\n')
@@ -77,7 +77,7 @@ it('it sends lines, and reports the final state of each once', async () => {
   expect(await said()).toBe('')
 })
 
-it('it prints help and answers as text, and ends when its input ends', async () => {
+it('the line-by-line chat prints help and answers as text, and ends when its input ends', async () => {
   const { stdin, said, ended } = createPlain()
   await said()
   stdin.write('/help\n')
@@ -90,7 +90,7 @@ it('it prints help and answers as text, and ends when its input ends', async () 
   expect(ended()).toBe(true)
 })
 
-it('it writes no control character except line breaks', async () => {
+it('the line-by-line chat writes no control character except line breaks', async () => {
   const { chat, said } = createPlain()
   chat.arrive({ author: 'bob\u{1b}', text: '\u{1b}[31m\u{7}\r\u{202e}' })
   chat.put({ kind: 'told', text: 'a\u{1b}b' })
