@@ -363,7 +363,7 @@ test('a client whose relay hangs up before all announced messages came prints th
     await peer.say(`16;2\n20;m1;${payload}\n`)
   })
   const outcome = await get(relay.address)
-  expect(outcome).toMatchObject({ code: EXIT.unreachable, out: `[unsigned: anybody may have written it]: ${SECRET}\n` })
+  expect(outcome).toMatchObject({ code: EXIT.unreachable, out: `[unsigned: anyone may have written this]: ${SECRET}\n` })
   expect(outcome.err).toMatch(/^asfaleia: error: [^\n]+\n$/)
   expect(relay.received()).toMatch(/^6;/m)
 })
@@ -382,8 +382,8 @@ describe('a client of a misbehaving relay', () => {
     relay = await startHostileRelay(script)
     const plain = await get(relay.address)
     expect(plain.code).toBe(EXIT.ok)
-    expect(plain.out).toBe(`[unsigned: anybody may have written it]: ${SECRET}\\u{1b}]0;title\\u{7}\\u{202e}x\\u{d}\n`)
-    expect(plain.err).toBe('asfaleia: a message that does not open with this key was dropped\n')
+    expect(plain.out).toBe(`[unsigned: anyone may have written this]: ${SECRET}\\u{1b}]0;title\\u{7}\\u{202e}x\\u{d}\n`)
+    expect(plain.err).toBe('asfaleia: dropped a message that this key cannot decrypt\n')
     // Messages that open and messages that do not are acknowledged alike, so that the relay cannot tell them
     // apart.
     expect(relay.received().match(/^5;.*/gm)).toEqual([`5;${TOKEN};m1`, `5;${TOKEN};m2`])

@@ -169,7 +169,7 @@ async function exchange(onion = onionOf(up)): Promise<string[]> {
   expect(await send(onion, alice, bob, 'to Bob')).toMatchObject({ code: 0 })
   expect(await send(onion, bob, alice, 'to Alice')).toMatchObject({ code: 0 })
   // Remove the signer before the text.
-  return [await get(onion, bob), await get(onion, alice)].map(({ stdout }) => stdout.replace(/^SHA256:\S{43} \[no contact\]: /, ''))
+  return [await get(onion, bob), await get(onion, alice)].map(({ stdout }) => stdout.replace(/^SHA256:\S{43} \[not a contact\]: /, ''))
 }
 const EXCHANGED = ['to Bob\n', 'to Alice\n']
 
@@ -908,7 +908,7 @@ describe('the keys of the appliance', () => {
     await reachable(/^no: onion-locked, \d+ tr(?:y|ies) in a row$/)
     const locked = await visit(onion)
     expect(locked).toMatchObject(LOST)
-    expect(locked.stderr).toContain('that onion service wants client authorization')
+    expect(locked.stderr).toContain('the onion service requires client authorization')
     const folder = join(engine.folder, 'bob-keys')
     mkdirSync(folder, { mode: 0o700 })
     writeFileSync(join(folder, 'bob.auth_private'), given.stdout)

@@ -178,7 +178,7 @@ describe("an operator's relay", () => {
       })
       const locked = await visit(address)
       expect(locked).toMatchObject(LOST)
-      expect(locked.stderr).toContain('that onion service wants client authorization')
+      expect(locked.stderr).toContain('the onion service requires client authorization')
       await mkdir(at('keys'), { mode: 0o700 })
       await writeFile(at('keys/alice.auth_private'), `${line}\n`)
       const knowing = await network.addClient([`ClientOnionAuthDir ${quoted(at('keys'))}`])

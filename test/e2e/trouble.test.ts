@@ -77,7 +77,7 @@ describe('with a tor that is not connected to its network', () => {
     const outcome = await send(ELSEWHERE, await socksOf(tor), controlOf(tor), ['--timeout', '3'])
     expect(outcome).toMatchObject({ code: 69, out: '' })
     expect(outcome.err).toMatch(
-      /^asfaleia: error: tor is not connected to its network yet: \d+ %, conn\w*\nasfaleia: hint: tor gives the reason CONNECTREFUSED; its log has more\n$/,
+      /^asfaleia: error: tor is not connected to its network yet: \d+ %, conn\w*\nasfaleia: hint: tor gives the reason CONNECTREFUSED; see its log\n$/,
     )
   })
 
@@ -85,7 +85,9 @@ describe('with a tor that is not connected to its network', () => {
     const outcome = await send(ELSEWHERE, await socksOf(tor), 'off', ['--timeout', '3'])
     expect(outcome).toMatchObject({
       code: 69,
-      err: expect.stringMatching(/not reached in time\nasfaleia: hint: tor says nothing while it is not connected/) as string,
+      err: expect.stringMatching(
+        /timed out while connecting to the relay\nasfaleia: hint: tor does not answer while it is not connected/,
+      ) as string,
     })
   })
 
@@ -93,7 +95,7 @@ describe('with a tor that is not connected to its network', () => {
     const outcome = await send(ELSEWHERE, '127.0.0.1:1', controlOf(tor))
     expect(outcome).toMatchObject({
       code: 69,
-      err: `asfaleia: error: nobody listens at the SOCKS port\nasfaleia: hint: tor runs, and its SOCKS port is another: --socks ${await socksOf(tor)}\n`,
+      err: `asfaleia: error: nothing listens at the SOCKS port\nasfaleia: hint: tor runs, but with another SOCKS port: use --socks ${await socksOf(tor)}\n`,
     })
   })
 })
@@ -102,7 +104,7 @@ test('without a tor, the client reports that no process listens at the SOCKS por
   const outcome = await send(ELSEWHERE, '127.0.0.1:1', 'unix:/no/such/socket')
   expect(outcome).toMatchObject({
     code: 69,
-    err: expect.stringMatching(/nobody listens at the SOCKS port\nasfaleia: hint: is tor running\?/) as string,
+    err: expect.stringMatching(/nothing listens at the SOCKS port\nasfaleia: hint: start tor/) as string,
   })
 })
 
@@ -112,7 +114,7 @@ test('if another program listens at the SOCKS port, the client says that it is n
   await once(server, 'listening')
   const outcome = await send(ELSEWHERE, `127.0.0.1:${(server.address() as AddressInfo).port}`, 'off')
   server.close()
-  expect(outcome).toMatchObject({ code: 69, err: expect.stringContaining('what listens at the SOCKS port is not tor') as string })
+  expect(outcome).toMatchObject({ code: 69, err: expect.stringContaining('the program at the SOCKS port is not tor') as string })
 })
 
 describe('with a tor that is connected', () => {
@@ -129,14 +131,14 @@ describe('with a tor that is connected', () => {
   test('the client reports that an onion service does not exist', { timeout: SLOW }, async () => {
     expect(await send(ELSEWHERE, socks(), controlOf(client.tor))).toMatchObject({
       code: 69,
-      err: expect.stringMatching(/tor does not find that onion service\nasfaleia: hint: check the address/) as string,
+      err: expect.stringMatching(/tor cannot find the onion service\nasfaleia: hint: check the address/) as string,
     })
   })
 
   test('the client reports that the relay behind an onion service is down', { timeout: SLOW }, async () => {
     const outcome = await send(`${host.onion}:3309`, socks(), controlOf(client.tor), ['--timeout', '30'])
     expect(outcome).toMatchObject({ code: 69, out: '' })
-    expect(outcome.err).toMatch(/nobody listens there|finds no way|cannot be reached/)
+    expect(outcome.err).toMatch(/nothing listens at the address of the relay|cannot reach the onion service|cannot be reached/)
   })
 })
 
@@ -154,7 +156,7 @@ describe('with an onion service that requires client authorization', () => {
     const locked = await send(first.onion, socks, control)
     expect(locked).toMatchObject({
       code: 69,
-      err: expect.stringMatching(/wants client authorization\nasfaleia: hint: .*asfaleia onion add/) as string,
+      err: expect.stringMatching(/requires client authorization\nasfaleia: hint: .*asfaleia onion add/) as string,
     })
     const env = { ASFALEIA_HOME: at('home'), ASFALEIA_TOR_CONTROL: control }
     expect(await asfaleia(['onion', 'add', '-'], { env, input: added.out })).toEqual({ code: 0, out: `added ${first.onion}\n`, err: '' })

@@ -1,7 +1,7 @@
 /**
- * Files that contacts send, in a folder that was chosen: never outside it, never over anything that is there, and named
- * only once all of it is there and its hash is right. What has come of a file lies beside, hidden, and is gone on with
- * when the same file is sent again.
+ * Receives files into the folder that the user chose: never outside it, and never over an existing file. A file gets its
+ * name once it is complete and its hash is right. Until then its parts are in a hidden file beside it, and a later
+ * transfer of the same file continues from there.
  */
 import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
@@ -15,24 +15,24 @@ import { flush, makeFolder, readAt, readText, writeAt, writeWhole } from '../dis
 import { systemCode, systemReason } from '../disk/system.ts'
 import { CliError } from '../program/error.ts'
 
-/** A record has a line of at most 7 bytes for each of 65,536 parts. */
+/** The largest record: it has a line of at most 7 bytes for each of 65,536 parts. */
 const RECORD_BYTES = 1_048_576
-/** Files that are kept unfinished: those that nothing came of for longest go, since whoever sends them can begin as many as it likes. */
+/** The most unfinished files: a sender can begin any number, so the longest idle ones are removed. */
 const UNFINISHED = 64
-/** Files that are remembered as done, so that an offer that comes again brings no second one. */
+/** The most tags of complete files: a repeated offer of one of them is not received twice. */
 const REMEMBERED = 1_000
 
 export class Arrivals implements FileReceiver {
   readonly #folder: string
   readonly #done: string | undefined
   readonly #onDone: (offer: FileOffer, path: string) => void
-  /** How often each is open. */
+  /** How many times each unfinished file is open. */
   readonly #open = new Map<string, number>()
 
   /**
-   * @param folder made where it is not there
-   * @param done a file of tags of those that were received
-   * @param onDone a file is there, under that name
+   * @param folder created with the first file
+   * @param done the file with the tags of complete files; without it, none are stored
+   * @param onDone called when a file is complete, with its path
    */
   constructor(folder: string, done: string | undefined, onDone: (offer: FileOffer, path: string) => void) {
     this.#folder = folder
@@ -40,23 +40,23 @@ export class Arrivals implements FileReceiver {
     this.#onDone = onDone
   }
 
-  /** @throws {CliError} where it cannot be written; its sender is told that it was refused */
+  /** @throws {CliError} if the file cannot be written; the messenger then refuses it */
   async open(offer: FileOffer): Promise<FileSink | 'done' | undefined> {
     if (!isFileName(offer.name)) return undefined
     if ((await this.#readDone()).includes(tagOf(offer, offer.file))) return 'done'
     await makeFolder(this.#folder)
     const { bavail, bsize } = await statfs(this.#folder)
-    // The name, too: the same bytes under another name are a file of their own, which nobody else writes to.
+    // The tag covers the name: the same bytes under another name are a separate file with its own parts.
     const base = join(this.#folder, `.asfaleia-${tagOf(offer, `${offer.hash} ${offer.name}`)}`)
     await this.#makeRoom(base)
     const parts = await readRecord(`${base}.have`, offer)
     if (parts.length === 0 && BigInt(bavail) * BigInt(bsize) < BigInt(offer.total))
-      throw new CliError(`there is no room for ${offer.name} in ${this.#folder}`)
+      throw new CliError(`no space for ${offer.name} (${offer.total} bytes) in ${this.#folder}`)
     const before = parts.length > 0 ? await openPart(`${base}.part`, true) : undefined
     const file = before ?? (await openPart(`${base}.part`, false))!
     const have = before === undefined ? [] : parts
     try {
-      // As a whole: what is added to it must not go on with half a line.
+      // Rewritten, so that appending never continues a half-written line.
       await writeWhole(`${base}.have`, `${formatOffer(offer)}\n${formatParts(have)}`, { replace: true })
     } catch (error) {
       await file.close()
@@ -65,7 +65,7 @@ export class Arrivals implements FileReceiver {
     return this.#sink(offer, base, file, have)
   }
 
-  /** For one more unfinished file, where `base` is not among them already. */
+  /** Removes the longest idle unfinished files, until there is room for `base`. */
   async #makeRoom(base: string): Promise<void> {
     const found = (await readdir(this.#folder)).flatMap((name) => UNFINISHED_NAME.exec(name)?.[1] ?? [])
     const all = new Set(found.map((name) => join(this.#folder, name)))
@@ -75,7 +75,7 @@ export class Arrivals implements FileReceiver {
       idle.map(async (each) => ({ each, time: (await stat(`${each}.have`).catch(() => undefined))?.mtimeMs ?? 0 })),
     )
     for (const { each } of aged.toSorted((one, other) => one.time - other.time).slice(0, all.size - UNFINISHED + 1)) {
-      // The record first: bytes without one are begun anew.
+      // The record first: a file without a record starts over.
       for (const ending of ['have', 'part']) await rm(`${each}.${ending}`, { force: true })
     }
   }
@@ -100,7 +100,7 @@ export class Arrivals implements FileReceiver {
       write: (part, bytes) =>
         guard(`${base}.part`, async () => {
           await writeAt(file, bytes, (part - 1) * PART_BYTES)
-          // What the record says is on the disk, whatever the machine does next: a file with a hole in it would be refused.
+          // The part must be on the disk before its record: a crash in between must not leave a recorded hole.
           await file.datasync()
           await appendFile(`${base}.have`, `${part}\n`)
         }),
@@ -112,7 +112,7 @@ export class Arrivals implements FileReceiver {
           const path = await this.#place(`${base}.part`, offer.name)
           await leave()
           this.#onDone(offer, path)
-          // The file is there; what is not remembered would at most come a second time.
+          // The file is complete; without its tag, it may at worst arrive a second time.
           await this.#remember(tagOf(offer, offer.file)).catch(() => {})
         }),
       discard: () =>
@@ -124,7 +124,7 @@ export class Arrivals implements FileReceiver {
     }
   }
 
-  /** Gives what has come its name, or the next one that is free. */
+  /** Gives a complete file its name, or the next free one: `name (2)`. */
   async #place(part: string, name: string): Promise<string> {
     for (let number = 1; ; number++) {
       const path = join(this.#folder, number === 1 ? name : withNumber(name, number))
@@ -137,7 +137,7 @@ export class Arrivals implements FileReceiver {
         if (systemCode(error) === 'EEXIST') continue
         if (!['EPERM', 'ENOTSUP', 'ENOSYS', 'EMLINK'].includes(systemCode(error))) throw error
       }
-      // A file system without hard links: the name is taken first.
+      // The file system has no hard links: reserve the name first.
       try {
         await (await open(path, 'wx', 0o600)).close()
       } catch (error) {
@@ -161,7 +161,7 @@ export class Arrivals implements FileReceiver {
   }
 }
 
-/** `name (2).ending`, of at most 255 bytes. */
+/** Builds `name (2).ending`, of at most 255 bytes. */
 function withNumber(name: string, number: number): string {
   const [, base = name, ending = ''] = /^(.+?)((?:\.tar)?\.[A-Za-z0-9]{1,10})$/.exec(name) ?? []
   const kept = Array.from(base)
@@ -170,10 +170,10 @@ function withNumber(name: string, number: number): string {
   return build()
 }
 
-/** The bytes of an unfinished file, and which of them are there. */
+/** `.part` holds the bytes of an unfinished file, `.have` lists its parts. */
 const UNFINISHED_NAME = /^(\.asfaleia-[0-9a-f]{32})\.(?:have|part)$/
 
-/** Says nothing of who sent what to whoever finds it. */
+/** Hashes sender, size and file: the tag reveals neither to anyone who reads the folder. */
 function tagOf({ from, total }: FileOffer, what: string): string {
   return createHash('sha256')
     .update(`${fingerprintOf(from.key)} ${total} ${what}`)
@@ -189,7 +189,7 @@ function formatParts(ranges: readonly PartRange[]): string {
   return ranges.flatMap(([first, last]) => Array.from({ length: last - first + 1 }, (_, index) => `${first + index}\n`)).join('')
 }
 
-/** Parts that a former attempt wrote; a last line that was not written to its end is left out. */
+/** Reads the parts that an earlier transfer wrote. Ignores an incomplete last line. */
 async function readRecord(path: string, offer: FileOffer): Promise<PartRange[]> {
   const [form, ...lines] = ((await readText(path, RECORD_BYTES)) ?? '').split('\n')
   if (form !== formatOffer(offer)) return []
@@ -205,7 +205,7 @@ async function readRecord(path: string, offer: FileOffer): Promise<PartRange[]> 
   return ranges
 }
 
-/** @param again whether one is there to go on with; undefined if there is none after all */
+/** Opens the bytes of an unfinished file. @param again continues an existing one; returns undefined if it is missing */
 async function openPart(path: string, again: boolean): Promise<FileHandle | undefined> {
   try {
     if (!again) await rm(path, { force: true })

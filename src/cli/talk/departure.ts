@@ -1,4 +1,4 @@
-/** A file on its way to a contact: read from the disk as it is sent, with its progress on a terminal. */
+/** Sends a file to a contact: reads it part by part, and shows the progress on the terminal. */
 import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { basename } from 'node:path'
@@ -18,7 +18,7 @@ import { formatJson, sanitizeLine } from '../program/show.ts'
 
 export interface FileWanted {
   readonly path: string
-  /** Seconds; until it is settled, or Ctrl-C, where not given. */
+  /** How many seconds to wait for the receiver; undefined waits until the transfer ends, or for Ctrl-C. */
   readonly wait: number | undefined
   readonly json: boolean
 }
@@ -26,8 +26,8 @@ export interface FileWanted {
 /** @returns the exit code @throws {CliError} */
 export async function sendFile(profile: Profile, to: Contact, { path, wait, json }: FileWanted, io: Io): Promise<number> {
   if (profile.relays.length === 0)
-    throw new UsageError('--file wants relays of your own, where the receiver says what has come', {
-      hint: '`asfaleia me --relay ADDRESS` says where you receive',
+    throw new UsageError('--file needs a relay of your own, where the receiver confirms the parts', {
+      hint: 'set one with `asfaleia me --relay ADDRESS`',
     })
   await using file = await openFile(path)
   const { size } = await file.stat()
@@ -41,7 +41,7 @@ export async function sendFile(profile: Profile, to: Contact, { path, wait, json
     void (async () => {
       for await (const event of events) {
         if (event.kind === 'file-sent') progress.show(event.file)
-        // It goes on trying, and says once of each relay what keeps it.
+        // The messenger keeps trying; each problem of a relay is shown once.
         if (event.kind !== 'relay' || event.state !== 'down' || event.error === undefined || io.signal.aborted) continue
         const why = await diagnose(event.error, io, profile.socks).catch(() => undefined)
         const line = `${event.relay}: ${why instanceof CliError ? why.message : 'the relay cannot be used'}`
@@ -65,6 +65,9 @@ export async function sendFile(profile: Profile, to: Contact, { path, wait, json
   }
 }
 
+const CONTINUE_HINT = 'run the same command again to continue'
+
+/** Reports how the transfer ended. @returns the exit code @throws {CliError} */
 function conclude(
   { state, confirmed, total, name, to, file, error }: FileDelivery,
   wait: number | undefined,
@@ -75,29 +78,28 @@ function conclude(
   const who = sanitizeLine(to.name)
   switch (state) {
     case 'done':
-      if (!json) io.stdout.write(`${who} has ${sanitizeLine(name)}, ${total} bytes, and its hash is right\n`)
+      if (!json) io.stdout.write(`${who} has received ${sanitizeLine(name)}, ${total} bytes, and confirmed its hash\n`)
       return EXIT.ok
     case 'offered':
     case 'sending':
-      if (io.signal.aborted) throw new CliError('interrupted', { hint: 'the same command goes on where it ended' })
-      io.stderr.write(`asfaleia: ${who} has ${confirmed} of ${total} bytes after ${duration(wait ?? 0)}; the same command goes on\n`)
+      if (io.signal.aborted) throw new CliError('interrupted', { hint: CONTINUE_HINT })
+      io.stderr.write(`asfaleia: ${who} has ${confirmed} of ${total} bytes after ${duration(wait ?? 0)}; ${CONTINUE_HINT}\n`)
       return EXIT.unconfirmed
     case 'refused':
-      throw new CliError(`${to.name} does not take the file, or found it damaged`, {
-        hint: 'they take files by `asfaleia get --files FOLDER`',
+      throw new CliError(`${to.name} refused the file, or found it damaged`, {
+        hint: 'they accept files with `asfaleia get --files FOLDER`',
       })
     case 'expired':
-      throw new CliError(`${to.name} did not take the file in time`)
+      throw new CliError(`${to.name} did not accept the file in time`)
     case 'failed':
-      if (io.signal.aborted) throw new CliError('interrupted', { hint: 'the same command goes on where it ended' })
+      if (io.signal.aborted) throw new CliError('interrupted', { hint: CONTINUE_HINT })
       throw toCliError(error, io.signal) ?? new CliError('the file could not be sent')
   }
 }
 
-/** @throws {CliError} where it cannot be read, or is no file */
+/** Opens a regular file for reading. Opening a pipe does not block. @throws {CliError} if it cannot be read */
 export async function openFile(path: string): Promise<FileHandle> {
   try {
-    // A pipe is not waited for.
     const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
     if ((await file.stat()).isFile()) return file
     await file.close()
@@ -107,7 +109,7 @@ export async function openFile(path: string): Promise<FileHandle> {
   throw new CliError(`cannot read ${path}: it is not a regular file`)
 }
 
-/** @param name as the receiver sees it @param size bytes */
+/** Makes a source of the file's parts. @param name the name that the receiver sees @param size in bytes */
 export function sourceOf(file: FileHandle, name: string, size: number): FileSource {
   return {
     name,
@@ -121,7 +123,7 @@ export function sourceOf(file: FileHandle, name: string, size: number): FileSour
 
 const BAR = 30
 
-/** One line that is drawn again, where there is a terminal. */
+/** One line that is redrawn, if stderr is a terminal. */
 class Progress {
   readonly #io: Io
   #drawn = ''
@@ -136,14 +138,14 @@ class Progress {
     const bar = '#'.repeat(Math.floor(part * BAR)).padEnd(BAR, '.')
     const line =
       state === 'offered'
-        ? `waiting until ${sanitizeLine(to.name)} takes it`
+        ? `waiting for ${sanitizeLine(to.name)} to accept the file`
         : `[${bar}] ${Math.floor(part * 100)} %, ${confirmed} of ${total} bytes`
     if (line === this.#drawn) return
     this.#drawn = line
     this.#io.stderr.write(`\r\u{1b}[K${line}`)
   }
 
-  /** A line above it. */
+  /** Prints a line above it. */
   note(text: string): void {
     this.clear()
     this.#io.stderr.write(`asfaleia: ${sanitizeLine(text)}\n${this.#drawn}`)

@@ -1,7 +1,7 @@
 /**
- * Why a relay was not reached, as far as tor can say: its SOCKS port keeps quiet while tor has no network, and its control
- * port, where this user may ask it, tells why. Asks and changes nothing; a tor that is not the one that was dialled by is
- * not believed.
+ * Explains why a relay could not be reached. While tor has no network its SOCKS port does not answer, but its control
+ * port reports the reason, if this user may ask it. The diagnosis only asks, and ignores a tor whose SOCKS port is not
+ * the one that the client used.
  */
 import { type Address, parseAddress } from '../../config/value.ts'
 import { RelayError, type RelayErrorCode } from '../../client/wire/error.ts'
@@ -13,11 +13,11 @@ import { CliError, UsageError } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'
 
-/** Where tor's control port is on most machines: Debian's socket, and the usual port. */
+/** The usual addresses of tor's control port: Debian's socket, and the default port. */
 const USUAL = ['unix:/run/tor/control', '127.0.0.1:9051'] as const
 const TIMEOUT_MS = 3_000
 const SOCKS = '127.0.0.1:9050'
-/** Failures that may be tor's and not the relay's. */
+/** Failures that tor may have caused. */
 const ASKED: readonly RelayErrorCode[] = [
   'proxy-down',
   'proxy-failed',
@@ -28,29 +28,29 @@ const ASKED: readonly RelayErrorCode[] = [
 ]
 
 export interface TorTrouble {
-  /** Percent of its start. */
+  /** Progress of the bootstrap, in percent. */
   readonly bootstrap: number
-  /** Tor's tag of the phase, letters and underscores alone. */
+  /** Tor's tag of the bootstrap phase: letters and underscores only. */
   readonly phase: string
-  /** Tor's reason for its warning; `CLOCK_SKEW`, `NOROUTE`, … */
+  /** Tor's reason for its last bootstrap warning: `CLOCK_SKEW`, `NOROUTE`, … */
   readonly reason: string | undefined
-  /** Seconds since 1970 between which the directory that tor has is valid; undefined where it has none. */
+  /** When tor's directory is valid, in seconds since 1970; undefined if tor has no directory. */
   readonly valid: readonly [from: number, until: number] | undefined
-  /** Where its SOCKS ports are. */
+  /** The addresses of its SOCKS ports. */
   readonly socks: readonly string[]
 }
 
-/** The control ports to ask: the one that is named, else the usual ones. @throws {UsageError} */
+/** Returns the control port in ASFALEIA_TOR_CONTROL, or the usual ones. @throws {UsageError} */
 export function findControls({ env }: Pick<Io, 'env'>): readonly Address[] {
   const given = env['ASFALEIA_TOR_CONTROL']
   try {
     return (given === undefined || given === '' ? USUAL : [given]).map(parseAddress).filter((address) => address !== undefined)
   } catch {
-    throw new UsageError('ASFALEIA_TOR_CONTROL wants 127.0.0.1:PORT, unix:PATH or off')
+    throw new UsageError(`ASFALEIA_TOR_CONTROL: "${given}" is not an address`, { hint: 'expected 127.0.0.1:PORT, unix:PATH or off' })
   }
 }
 
-/** What the first tor says that answers and lets us ask. */
+/** Asks the control ports in turn, until one answers and lets this user ask. */
 export async function askTrouble(controls: readonly Address[]): Promise<TorTrouble | undefined> {
   for (const control of controls) {
     const trouble = await converse(control, TIMEOUT_MS, async (ask) => {
@@ -78,8 +78,8 @@ export async function askTrouble(controls: readonly Address[]): Promise<TorTroub
 }
 
 /**
- * An error of a connection as one of the command line, with what tor says of it.
- * @param socks as it was dialled by; undefined for the usual port
+ * Turns the error of a connection into an error of the command line, with tor's reason if tor caused it.
+ * @param socks the SOCKS port that the client used; undefined for the default one
  * @param now seconds since 1970
  */
 export async function diagnose(error: unknown, io: Io, socks: string | undefined, now: number = Date.now() / 1_000): Promise<unknown> {
@@ -97,46 +97,46 @@ export async function diagnose(error: unknown, io: Io, socks: string | undefined
     if (error.code !== 'connect-timeout') return plain
     return unreachable(
       plain.message,
-      'tor says nothing while it is not connected to its network: see its log, or let this user ask its control port (ASFALEIA_TOR_CONTROL)',
+      'tor does not answer while it is not connected to its network: see its log, or name its control port in ASFALEIA_TOR_CONTROL',
     )
   }
   return describeTrouble(error.code, trouble, socks ?? SOCKS, now) ?? plain
 }
 
-/** What tor's state says about a failure; undefined where it says nothing. */
+/** Explains a failure by tor's state; undefined if that does not explain it. */
 export function describeTrouble(code: RelayErrorCode, trouble: TorTrouble, socks: string, now: number): CliError | undefined {
   const { bootstrap, phase, reason, valid } = trouble
   if (!trouble.socks.includes(endpoint(socks))) {
-    // Another tor, unless nobody listens where we dialled.
+    // The client used the SOCKS port of another tor, or a port at which nothing listens.
     if (code !== 'proxy-down' || trouble.socks.length === 0) return undefined
-    return unreachable('nobody listens at the SOCKS port', `tor runs, and its SOCKS port is another: --socks ${trouble.socks[0]}`)
+    return unreachable('nothing listens at the SOCKS port', `tor runs, but with another SOCKS port: use --socks ${trouble.socks[0]}`)
   }
-  if (reason === 'CLOCK_SKEW') return unreachable('tor says that the clock of this machine is wrong', clockHint(valid, now))
+  if (reason === 'CLOCK_SKEW') return unreachable('tor reports that the clock of this machine is wrong', clockHint(valid, now))
   if (valid !== undefined && now < valid[0] - 3_600) {
     return unreachable(
-      `the clock of this machine is behind, by ${duration(Math.round(valid[0] - now))} at least, or tor’s directory is from the future`,
+      `the clock of this machine is at least ${duration(Math.round(valid[0] - now))} behind tor’s directory`,
       clockHint(valid, now),
     )
   }
   if (bootstrap < 100) {
-    const hint = reason === undefined ? 'wait a moment, and try again' : `tor gives the reason ${reason}; its log has more`
+    const hint = reason === undefined ? 'wait a moment, and try again' : `tor gives the reason ${reason}; see its log`
     return unreachable(`tor is not connected to its network yet: ${bootstrap} %, ${phase}`, hint)
   }
-  // A tor that was connected once and lives by an old directory, or by a clock that runs ahead.
+  // Tor was connected once and has an old directory, or the clock is ahead.
   if (valid !== undefined && now > valid[1] + 86_400) {
-    return unreachable('tor’s directory is out of date by this machine’s clock', clockHint(valid, now))
+    return unreachable('by the clock of this machine, tor’s directory is out of date', clockHint(valid, now))
   }
   if (code !== 'connect-timeout') return undefined
   return unreachable(
-    'the relay was not reached in time, though tor is connected to its network',
-    'is the relay running? A service that wants client authorization looks the same, unless tor’s SocksPort has ExtendedErrors',
+    'timed out while connecting to the relay, though tor is connected to its network',
+    'check that the relay is running. If it requires client authorization, tor says so only if its SocksPort has ExtendedErrors',
   )
 }
 
 function clockHint(valid: TorTrouble['valid'], now: number): string {
   const time = (seconds: number): string => new Date(seconds * 1_000).toISOString().slice(0, 16).replace('T', ' ')
   const directory = valid === undefined ? '' : `; tor’s directory is valid from ${time(valid[0])} to ${time(valid[1])}`
-  return `set the clock: here it is ${time(now)} UTC${directory}`
+  return `check the clock: it says ${time(now)} UTC${directory}`
 }
 
 function unreachable(text: string, hint: string): CliError {
@@ -148,7 +148,7 @@ function endpoint(socks: string): string {
   return `${host === 'localhost' ? '127.0.0.1' : host}:${port}`
 }
 
-/** One line where tor is still on its way, for who waits. */
+/** Describes the progress of tor's bootstrap in one line; undefined if it is complete or unknown. */
 export async function describeStart(io: Io): Promise<string | undefined> {
   for (const control of findControls(io)) {
     const { reachable, bootstrap, summary } = await readTorState(control)

@@ -1,6 +1,7 @@
 /**
- * A message that came, as a person reads it and as JSON. What may be believed of it stands with it: a name is said only
- * where the signature proves it, and whatever a peer wrote is text on lines that begin as no line of ours does.
+ * Shows a received message to people, and as JSON. The line says how far it can be trusted: it names a sender without a
+ * remark only if the signature proves it. A peer's text cannot imitate the line of another sender, because its own lines
+ * are indented.
  */
 import { type Card, CardError, parseCard } from '../../client/format/card.ts'
 import { fingerprintOf, formatKey, formatTime } from '../../client/format/field.ts'
@@ -12,16 +13,16 @@ import type { Book } from '../profile/book.ts'
 import type { Groups, KnownGroup } from '../profile/groups.ts'
 import { sanitize, sanitizeLine } from '../program/show.ts'
 
-/** What is there beside the message: a card or a group that it holds, read, and the group that it belongs to. */
+/** The parsed card or group in a message, and the group that the message belongs to. */
 export interface Enclosed {
   readonly card?: Card
   readonly group?: Group
-  /** The card or group in it is not good. */
+  /** The card or group in it is invalid. */
   readonly isBroken?: true
   readonly within?: KnownGroup
 }
 
-/** Reads what a message encloses. */
+/** Parses the card or group in a message. */
 export async function readEnclosed({ envelope }: Received, groups: Groups): Promise<Enclosed> {
   if (envelope === undefined) return {}
   const within = envelope.group === undefined ? undefined : groups.find(envelope.group)
@@ -37,26 +38,26 @@ export async function readEnclosed({ envelope }: Received, groups: Groups): Prom
   }
 }
 
-/** What is said of a message whose sender or text cannot be had. */
-const WITHOUT: Partial<Record<Verdict, string>> = {
-  unreadable: 'a message that does not open with this key was dropped',
-  'unknown-version': 'a message of a version that this program does not know was dropped',
-  truncated: 'a message whose end is missing was dropped',
-  malformed: 'a message that is not written as one was dropped',
+/** Notes about messages that have no sender or no text to show. */
+const DROPPED: Partial<Record<Verdict, string>> = {
+  unreadable: 'dropped a message that this key cannot decrypt',
+  'unknown-version': 'dropped a message of a version that this program does not know',
+  truncated: 'dropped a message that was cut off',
+  malformed: 'dropped a malformed message',
 }
 
 export interface Line {
-  /** On standard output. */
+  /** For standard output. */
   readonly text?: string
-  /** On standard error. */
+  /** For standard error. */
   readonly note?: string
 }
 
-/** One message for a person. */
+/** Formats a message for people. */
 export function formatReceived(received: Received, enclosed: Enclosed, book: Book): Line {
-  const note = WITHOUT[received.verdict]
+  const note = DROPPED[received.verdict]
   if (note !== undefined) return { note }
-  if (received.text !== undefined) return { text: lines('[unsigned: anybody may have written it]', decode(received.text)) }
+  if (received.text !== undefined) return { text: lines('[unsigned: anyone may have written this]', decode(received.text)) }
   const { envelope } = received
   if (envelope === undefined) return {}
   const marks = marksOf(received, envelope)
@@ -64,31 +65,31 @@ export function formatReceived(received: Received, enclosed: Enclosed, book: Boo
   return { text: lines(`${senderOf(received, envelope, enclosed, book)}${group}${marks}`, textOf(envelope.content, enclosed)) }
 }
 
-/** What comes after the name of the sender, in brackets. */
+/** Formats the remarks after the sender's name, in brackets. */
 function marksOf({ verdict, gap, late }: Received, envelope: Envelope): string {
   const marks = [
-    verdict === 'future' ? `dated ahead, ${formatTime(envelope.time)}` : undefined,
-    verdict === 'stale' ? `old, of ${formatTime(envelope.time)}: it may have come before` : undefined,
-    gap ? 'the one before it did not come' : undefined,
-    late ? 'late: later ones came before it' : undefined,
+    verdict === 'future' ? `dated in the future, ${formatTime(envelope.time)}` : undefined,
+    verdict === 'stale' ? `old, from ${formatTime(envelope.time)}: it may be a replay` : undefined,
+    gap ? 'the message before it is missing' : undefined,
+    late ? 'late: newer messages came before it' : undefined,
   ].filter((mark) => mark !== undefined)
   return marks.map((mark) => ` [${mark}]`).join('')
 }
 
 function senderOf({ verdict, from }: Received, envelope: Envelope, { within }: Enclosed, book: Book): string {
   const fingerprint = fingerprintOf(envelope.from)
-  // The messenger names nobody where nothing is proven; who it claims to be is known all the same.
+  // The messenger gives no `from` unless the signature proves it; the line below shows the claim as a claim.
   const contact = from ?? book.find(fingerprint)
   const member = within?.group.members.find(({ key }) => fingerprintOf(key) === fingerprint)
   const name = contact?.name ?? (member === undefined ? fingerprint : `${member.name} (${fingerprint}, by the group's card)`)
   const who = sanitizeLine(name)
   switch (verdict) {
     case 'forged':
-      return `[forged: it says that it is by ${who}, and is not]`
+      return `[forged: it claims to be from ${who}, but is not]`
     case 'readdressed':
-      return `[to somebody else: by ${who}, and passed on by nobody knows whom]`
+      return `[written by ${who} to someone else, and passed on by a stranger]`
     default:
-      return contact === undefined && member === undefined ? `${who} [no contact]` : who
+      return contact === undefined && member === undefined ? `${who} [not a contact]` : who
   }
 }
 
@@ -97,21 +98,21 @@ function textOf(content: Content, { card, group, isBroken }: Enclosed): string {
     case 'text':
       return content.text
     case 'edit':
-      return `[instead of ${content.of}] ${content.text}`
+      return `[replaces ${content.of}] ${content.text}`
     case 'remove':
-      return `[takes back ${content.of}]`
+      return `[removes ${content.of}]`
     case 'card':
       return card === undefined || isBroken
-        ? '[a card that is not good]'
-        : `[the card of ${card.name}, ${fingerprintOf(card.key)}; to take it up: asfaleia contact add '${card.link}']`
+        ? '[an invalid card]'
+        : `[the card of ${card.name}, ${fingerprintOf(card.key)}; to add it: asfaleia contact add '${card.link}']`
     case 'group':
       return group === undefined || isBroken
-        ? '[a group that is not good]'
+        ? '[an invalid group]'
         : `[the group ${group.name}: ${group.members.map(({ name }) => name).join(', ')}]`
     case 'leave':
-      return '[leaves the group]'
+      return '[left the group]'
     case 'file':
-      return `[a file, ${content.name}, ${content.total} bytes; --files FOLDER takes such]`
+      return `[a file, ${content.name}, ${content.total} bytes; to receive files, use --files FOLDER]`
     case 'receipt':
     case 'have':
       return `[${content.type}]`
@@ -120,7 +121,7 @@ function textOf(content: Content, { card, group, isBroken }: Enclosed): string {
   }
 }
 
-/** Whatever stands behind a line break is indented: nobody writes a line that looks like another's. */
+/** Indents all lines but the first, so that a text cannot contain a line that looks like another message. */
 function lines(who: string, text: string): string {
   const shown = sanitize(text).replace(/\n$/, '').replaceAll('\n', '\n  ')
   return `${who}: ${shown}\n`
@@ -130,7 +131,7 @@ function decode(bytes: Uint8Array): string {
   return new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes)
 }
 
-/** One message for a program: every field that it has. */
+/** Describes a message as JSON, with every field that it has. */
 export function describeReceived(received: Received, enclosed: Enclosed, book: Book): object {
   const { verdict, envelope, text, relay, gap, late } = received
   const common = { verdict, relay, ...(gap && { gap }), ...(late && { late }) }
@@ -140,7 +141,7 @@ export function describeReceived(received: Received, enclosed: Enclosed, book: B
   const name = (received.from ?? book.find(fingerprint))?.name
   return {
     ...common,
-    // What is claimed and what is proven must not be one field.
+    // A claimed and a proven sender must not share a field.
     [verdict === 'forged' ? 'claimed' : 'from']: { ...(name !== undefined && { name }), fingerprint, key: formatKey(envelope.from) },
     to: envelope.to,
     id: envelope.id,

@@ -36,18 +36,19 @@ export const TALK_HELP = `  --key KEY             your SSH key, instead of the p
 
 export interface Talk {
   readonly messenger: Messenger
-  /** Resolves when every relay of the receiver's was tried and none took the message, with why not. */
+  /** Resolves with the last error when all relays of the receiver were tried and none accepted the message. */
   refused(delivery: Delivery): Promise<unknown>
-  /** Seconds that a relay says it holds messages, where it was reached. */
+  /** For how many seconds a relay holds messages; undefined if it was not reached. */
   holds(relay: string): number | undefined
-  /** Ends the messenger; what is kept is kept. */
+  /** Closes the messenger and unlocks the outbox. */
   close(): Promise<void>
 }
 
 /**
- * @param options.relays one's own that are received from
- * @param options.more contacts beside those of the book, who come before them
- * @param options.outbox whether what is unconfirmed is kept on disk
+ * Opens a messenger, with notices on stderr about relays, tor and the outbox.
+ * @param options.relays the user's own, to receive from
+ * @param options.more contacts that are not in the book, or override it
+ * @param options.outbox whether to store unconfirmed messages on the disk
  * @throws {CliError}
  */
 export async function openTalk(
@@ -62,7 +63,7 @@ export async function openTalk(
   const others = new Map((options.more ?? []).map((contact) => [fingerprintOf(contact.key), contact]))
   const holds = new Map<string, number>()
   let isTold = false
-  /** Tor's SOCKS port keeps quiet while tor has no network. */
+  /** Reports tor's progress, since its SOCKS port does not answer while tor has no network. */
   const tellStart = async (): Promise<void> => {
     if (isTold || !usesProxy(socks)) return
     isTold = true
@@ -93,8 +94,8 @@ export async function openTalk(
 }
 
 /**
- * A messenger of the profile's owner, by the profile's way to relays, with what the profile keeps.
- * @param outbox whether what is unconfirmed is kept on disk
+ * Opens a messenger with the identity, the connections and the state of the profile.
+ * @param outbox whether to store unconfirmed messages on the disk
  * @throws {CliError}
  */
 export async function openMessengerOf(
@@ -104,7 +105,7 @@ export async function openMessengerOf(
   outbox: boolean,
   dial = connectRelay,
 ): Promise<Pick<Talk, 'messenger' | 'close'>> {
-  if (outbox && home === undefined) throw new CliError('there is no folder for an outbox', { hint: 'set HOME, or ASFALEIA_HOME' })
+  if (outbox && home === undefined) throw new CliError('no folder for the outbox: HOME is not set', { hint: 'set HOME or ASFALEIA_HOME' })
   const store = outbox && home !== undefined ? await openOutbox(home.stateFolder, identity) : undefined
   const unlock = createUnlock(home, io)
   const messenger = openMessenger({
@@ -118,7 +119,7 @@ export async function openMessengerOf(
     ...(socks !== undefined && { socks }),
     ...(timeout !== undefined && { timeout, connectTimeout: timeout }),
     ...(store !== undefined && { outbox: store }),
-    // Without a folder, and for who only sends, nothing is kept.
+    // A client that only sends needs no tags of received messages.
     ...(seen && home !== undefined && options.relays.length > 0 && { seen: openSeen(home.stateFolder) }),
   })
   return {
@@ -130,10 +131,10 @@ export async function openMessengerOf(
   }
 }
 
-/** How long a relay may take to be reached before it is asked whether tor is the reason, ms. */
+/** After this time without a connection, the client asks tor for the reason, ms. */
 const SLOW_MS = 10_000
 
-/** Hands tor the key of an onion service, where there is one, each time before it is dialled: tor forgets it with its process. */
+/** Hands tor the client key of an onion service before each connection: tor forgets it when it restarts. */
 function createUnlock(home: Home | undefined, io: Io): (relay: string) => Promise<void> {
   return async (relay) => {
     const { host } = relay.startsWith('unix:') ? { host: '' } : parseEndpoint(relay, 3_308)
@@ -144,11 +145,11 @@ function createUnlock(home: Home | undefined, io: Io): (relay: string) => Promis
   }
 }
 
-/** Follows what happens on the way out. */
+/** Follows the messenger's events about sending. */
 function watch(messenger: Messenger, io: Io): Pick<Talk, 'refused'> {
-  /** By relay the last failure, which says when to come back, too. */
+  /** The last error of each relay, which also says when to try again. */
   const errors = new Map<string, unknown>()
-  /** By message the relays that did not take it. */
+  /** The relays that did not accept a message, by its id. */
   const failed = new Map<string, Set<string>>()
   const waiting: { readonly delivery: Delivery; readonly resolve: (error: unknown) => void }[] = []
   const tellMove = createMoveTeller(io)
@@ -162,7 +163,7 @@ function watch(messenger: Messenger, io: Io): Pick<Talk, 'refused'> {
     for await (const event of events) {
       if (event.kind === 'moved') tellMove(event)
       if (event.kind === 'relay' && event.error !== undefined) errors.set(event.relay, event.error)
-      if (event.kind === 'not-kept') printProblem(io, event.error instanceof CliError ? event.error.message : 'the outbox cannot be kept')
+      if (event.kind === 'not-kept') printProblem(io, event.error instanceof CliError ? event.error.message : 'the outbox cannot be stored')
       if (event.kind !== 'delivery' || event.delivery.state !== 'waiting' || event.delivery.relay === undefined) continue
       const { id, relay } = event.delivery
       failed.set(id, (failed.get(id) ?? new Set()).add(relay))
@@ -182,15 +183,15 @@ export function codeOf(error: unknown): unknown {
   return (error as { readonly code?: unknown } | undefined)?.code
 }
 
-/** A relay that says more is no help to anybody. */
+/** The most new addresses that are shown: a relay that announces more is broken. */
 const MOVES = 8
 
-/** Says once for each address that a relay is moving to it, and of a few addresses only. */
+/** Shows the new address of a relay that is moving, once each. */
 export function createMoveTeller(io: Pick<Io, 'stderr'>): (event: Extract<MessengerEvent, { kind: 'moved' }>) => void {
   const told = new Set<string>()
   return ({ name }) => {
     if (told.has(name) || told.size === MOVES) return
     told.add(name)
-    io.stderr.write(`asfaleia: this relay is moving: use ${name} from now on (if you trust it still)\n`)
+    io.stderr.write(`asfaleia: this relay is moving: use ${name} from now on, if you still trust it\n`)
   }
 }

@@ -593,7 +593,7 @@ describe('the relay status', () => {
     begin()
     messenger.happening.push({ kind: 'relay', relay: 'localhost', purpose: 'receive', state: 'down', error: new RelayError('proxy-down') })
     await shows('not connected')
-    expect(front.look()).toContain('nobody listens at the SOCKS port')
+    expect(front.look()).toContain('nothing listens at the SOCKS port')
     messenger.happening.push({ kind: 'relay', relay: 'localhost', purpose: 'receive', state: 'up' })
     await until(() => / connected/.test(front.look()))
     messenger.happening.push({ kind: 'moved', relay: 'localhost', name: 'x.onion' })

@@ -39,7 +39,7 @@ async function put(address: string, ...texts: (string | Uint8Array)[]): Promise<
 }
 const get = (address: string, ...more: string[]): Promise<Outcome> => asfaleia(['get', '--relay', address, '--key', bob.file, ...more])
 /** The prefix of a text that was sent with age alone. */
-const BARE = '[unsigned: anybody may have written it]: '
+const BARE = '[unsigned: anyone may have written this]: '
 const sealed = async (text: string): Promise<string> => Buffer.from(await seal(bob.key.public, Buffer.from(text))).toString('base64')
 
 /** Answers a client that resumes with a token: HELLO, then the empty ACK by which it tests the token. */
@@ -94,7 +94,7 @@ describe('get', () => {
     expect(await get(address)).toEqual({
       code: 0,
       out: `${BARE}good\n`,
-      err: 'asfaleia: a message that does not open with this key was dropped\n',
+      err: 'asfaleia: dropped a message that this key cannot decrypt\n',
     })
     expect(relay.snapshot().messages).toBe(0)
   })
@@ -164,7 +164,7 @@ describe('get --follow', () => {
     expect(await code).toBe(0)
     expect(io.out()).toBe(`${BARE}message 1\n${BARE}message 2\n`)
     expect(hostile.received()).toMatch(/^5;a\.b\.c;m1$/m)
-    expect(io.err()).toBe('asfaleia: the relay ended the connection; trying again in 1 second\n')
+    expect(io.err()).toBe('asfaleia: the relay closed the connection; trying again in 1 second\n')
   })
 
   test('does not reconnect to a relay that sends a foreign challenge', async () => {
@@ -198,7 +198,7 @@ describe('get --follow', () => {
     const waiting = newer.subscribe().next()
     waiting.catch(() => {})
     expect(await code).toBe(1)
-    expect(io.err()).toBe('asfaleia: error: another program reads this mailbox now\n')
+    expect(io.err()).toBe('asfaleia: error: another client has taken over this mailbox\n')
     expect(await follow('127.0.0.1:1').code).toBe(69)
   })
 
@@ -278,7 +278,7 @@ describe('get as a process', () => {
     for (const host of [ONION, `${ONION}.`, ONION.toUpperCase(), `www.${ONION}`]) {
       const outcome = await run([...MAIN, 'get', ...options, '--relay', host, '--key', bob.file], { env })
       expect(outcome).toMatchObject({ code: 2, stdout: '' })
-      expect(outcome.stderr).toContain('error: an onion address is reached through Tor only')
+      expect(outcome.stderr).toContain('error: only Tor can reach an onion address')
       expect(outcome.stderr).toContain('nothing was resolved or dialled')
     }
   })
@@ -306,7 +306,7 @@ describe('get as a process', () => {
     const sent = await run(['torsocks', ...MAIN, 'send', ...relay, '--key', alice.file, `${bob.file}.pub`, 'over tor'], { env })
     expect(sent).toMatchObject({ code: 0, stdout: 'held for 7 days at most\n' })
     const got = await run(['torsocks', ...MAIN, 'get', ...relay, '--key', bob.file], { env })
-    expect(got).toMatchObject({ code: 0, stdout: expect.stringMatching(/^SHA256:\S{43} \[no contact\]: over tor\n$/) as string })
+    expect(got).toMatchObject({ code: 0, stdout: expect.stringMatching(/^SHA256:\S{43} \[not a contact\]: over tor\n$/) as string })
     // Without torsocks, the client uses SOCKS by itself if the variable names it.
     const own = await run([...MAIN, 'get', ...relay, '--key', bob.file], { env: { ASFALEIA_SOCKS: `127.0.0.1:${proxy.port}` } })
     expect(own).toMatchObject({ code: 0, stderr: 'asfaleia: no messages wait\n' })

@@ -80,7 +80,7 @@ describe('send', () => {
     const name = 'pg6mmjiyjmcrsslvykfwnntlaru7p5svn6y2ymmju6nubxndf4pscryd.onion'
     const to = await startOther({ names: [name], movedFrom: ['localhost'] })
     const { code, err } = await send([`${bob.file}.pub`, 'hi'], { to })
-    expect({ code, err }).toEqual({ code: 0, err: `asfaleia: this relay is moving: use ${name} from now on (if you trust it still)\n` })
+    expect({ code, err }).toEqual({ code: 0, err: `asfaleia: this relay is moving: use ${name} from now on, if you still trust it\n` })
     expect(await received(to)).toHaveLength(1)
   })
 
@@ -96,7 +96,7 @@ describe('send', () => {
 
 describe('a refusal prints one line and a hint, and exits with its code', () => {
   test.each<[string, TestRelayOptions, number, RegExp]>([
-    ['mailbox-full', { limits: { mailboxMessages: 1 } }, 1, /too many messages waiting/],
+    ['mailbox-full', { limits: { mailboxMessages: 1 } }, 1, /mailbox of the receiver is full/],
     ['relay-full', { memory: 512 }, 1, /no memory left/],
     ['denied', { admit: [] }, 77, /does not admit/],
     ['not-ready', { names: [] }, 69, /does not know its onion name/],
@@ -119,13 +119,13 @@ describe('a refusal prints one line and a hint, and exits with its code', () => 
     const { code, err } = await send([bob.line, 'x'], { to: hostile.address })
     await hostile.close()
     expect(code).toBe(1)
-    expect(err).toBe('asfaleia: error: the relay has too much to do\nasfaleia: hint: come back in 1 minute\n')
+    expect(err).toBe('asfaleia: error: the relay limits the rate of requests\nasfaleia: hint: try again in 1 minute\n')
   })
 
   test.each([
-    ['127.0.0.1:1', {}, /nobody listens there/],
+    ['127.0.0.1:1', {}, /nothing listens at the address of the relay/],
     ['unix:/no/such/socket', {}, /cannot be reached/],
-    ['relay.example', { ASFALEIA_SOCKS: '127.0.0.1:1' }, /nobody listens at the SOCKS port\nasfaleia: hint: start tor, or give/],
+    ['relay.example', { ASFALEIA_SOCKS: '127.0.0.1:1' }, /nothing listens at the SOCKS port\nasfaleia: hint: start tor, or name/],
   ])('%s without a listener is unreachable', async (to, env, text) => {
     const outcome = await send([bob.line, 'x'], { to, env })
     expect(outcome).toMatchObject({ code: 69, out: '' })

@@ -25,21 +25,21 @@ describe('describeTrouble explains a failure', () => {
       'connect-timeout',
       { bootstrap: 30, phase: 'loading_status', reason: 'CLOCK_SKEW', valid: undefined },
       '127.0.0.1:9050',
-      /clock of this machine is wrong\nset the clock: here it is 2026-09-21 14:13 UTC$/,
+      /clock of this machine is wrong\ncheck the clock: it says 2026-09-21 14:13 UTC$/,
     ],
     [
       'by a clock that is behind',
       'onion-not-found',
       { valid: [NOW + 90_000, NOW + 100_800] },
       '127.0.0.1:9050',
-      /behind, by 1 day at least.*\n.*valid from 2026-09-22 15:13 to 2026-09-22 18:13/,
+      /at least 1 day behind tor’s directory\n.*valid from 2026-09-22 15:13 to 2026-09-22 18:13/,
     ],
     [
       'by a clock that is ahead',
       'onion-not-found',
       { valid: [NOW - 200_000, NOW - 190_000] },
       '127.0.0.1:9050',
-      /out of date by this machine’s clock\nset the clock/,
+      /by the clock of this machine, .* out of date\ncheck the clock/,
     ],
   ])('%s', (_name, code, trouble, socks, expected) => {
     const error = describeTrouble(code, { ...WELL, ...trouble }, socks, NOW)

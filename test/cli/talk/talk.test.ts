@@ -141,7 +141,7 @@ test('a foreign card cannot make the user dial their own machine', async () => {
   writeFileSync(join(home('Alice'), 'groups', 'Trap'), group.text)
   expect(await as('Alice', ['send', 'Trap', 'hello'])).toMatchObject({
     code: 1,
-    err: expect.stringContaining('that contact has no relay') as string,
+    err: expect.stringContaining('the contact has no relay') as string,
   })
   expect(relay.relay.snapshot().messages).toBe(0)
 })
@@ -187,7 +187,7 @@ describe('a message', () => {
     expect(await as('Alice', ['send', 'bob', 'lost?'])).toMatchObject({
       code: 69,
       out: '',
-      err: expect.stringContaining('nobody listens there') as string,
+      err: expect.stringContaining('nothing listens at the address of the relay') as string,
     })
     const kept = await as('Alice', ['send', 'bob', 'kept-text', '--outbox'])
     expect(kept).toMatchObject({ code: 75, out: 'kept in the outbox, not sent yet\n' })
@@ -259,18 +259,18 @@ describe('get shows a message', () => {
     expect(code).toBe(0)
     expect(out.split('\n')).toEqual([
       'Alice: good',
-      '[forged: it says that it is by Alice, and is not]: by Alice!',
-      '[to somebody else: by Alice, and passed on by nobody knows whom]: for Eve',
-      expect.stringMatching(/^Alice \[dated ahead, 20\S+Z\]: from tomorrow$/),
-      expect.stringMatching(/^Alice \[old, of 20\S+Z: it may have come before\]: from last month$/),
-      '[unsigned: anybody may have written it]: by age alone',
+      '[forged: it claims to be from Alice, but is not]: by Alice!',
+      '[written by Alice to someone else, and passed on by a stranger]: for Eve',
+      expect.stringMatching(/^Alice \[dated in the future, 20\S+Z\]: from tomorrow$/),
+      expect.stringMatching(/^Alice \[old, from 20\S+Z: it may be a replay\]: from last month$/),
+      '[unsigned: anyone may have written this]: by age alone',
       'Eve: [a message of a type that this version does not know: poll]',
       '',
     ])
     expect(err.trimEnd().split('\n').toSorted()).toEqual([
-      'asfaleia: a message of a version that this program does not know was dropped',
-      'asfaleia: a message that does not open with this key was dropped',
-      'asfaleia: a message whose end is missing was dropped',
+      'asfaleia: dropped a message of a version that this program does not know',
+      'asfaleia: dropped a message that this key cannot decrypt',
+      'asfaleia: dropped a message that was cut off',
     ])
     // Another process recognizes a replay only by its stored tag.
     expect(readFileSync(join(home('Bob'), 'state/seen'), 'utf8')).toMatch(/^asfaleia-seen\/1\n(?:[\w-]{22} \d+\n)+$/)
@@ -302,8 +302,8 @@ describe('get shows a message', () => {
     await put('Alice', 'Bob', ...(await Promise.all(payloads.map((content) => message(alice, bob, content)))))
     const { out } = await as('Bob', ['get'])
     const lines = out.trimEnd().split('\n')
-    expect(lines.slice(0, 3)).toEqual(['Alice: \\u{1b}[2Jclear\\u{202e}', `Alice: [instead of ${id}] new`, `Alice: [takes back ${id}]`])
-    expect(lines[4]).toBe('Alice: [a card that is not good]')
+    expect(lines.slice(0, 3)).toEqual(['Alice: \\u{1b}[2Jclear\\u{202e}', `Alice: [replaces ${id}] new`, `Alice: [removes ${id}]`])
+    expect(lines[4]).toBe('Alice: [an invalid card]')
     const link = /asfaleia contact add '(\S+)'/.exec(lines[3]!)![1]!
     expect(await as('Bob', ['contact', 'add', link])).toMatchObject({ code: 0, out: expect.stringMatching(/^added Carol /) as string })
   })
@@ -312,7 +312,11 @@ describe('get shows a message', () => {
     await meet('Alice', 'Bob')
     await as('Alice', ['send', 'bob', 'hello'])
     const { code, out, err } = await as('Bob', ['get', '--relay', '127.0.0.1:1', '--relay', `localhost:${relay.port}`])
-    expect({ code, out, err }).toEqual({ code: 0, out: 'Alice: hello\n', err: 'asfaleia: 127.0.0.1:1: nobody listens there\n' })
+    expect({ code, out, err }).toEqual({
+      code: 0,
+      out: 'Alice: hello\n',
+      err: 'asfaleia: 127.0.0.1:1: nothing listens at the address of the relay\n',
+    })
   })
 
   test('only if its state is intact: a broken state is reported and left untouched', async () => {
@@ -350,7 +354,7 @@ describe('a group', () => {
       err: expect.stringContaining('made by somebody else') as string,
     })
     expect(await as('Carol', ['group', 'leave', 'Tea'])).toMatchObject({ code: 0, out: 'left Tea\n' })
-    for (const who of ['Alice', 'Bob']) expect((await as(who, ['get'])).out).toBe('Carol in Tea: [leaves the group]\n')
+    for (const who of ['Alice', 'Bob']) expect((await as(who, ['get'])).out).toBe('Carol in Tea: [left the group]\n')
     expect((await as('Bob', ['group', 'show', 'Tea'])).out).toMatch(/Carol {2}left\n/)
     expect((await as('Bob', ['send', 'tea', 'just us'])).out).toBe('held for 7 days at most\n')
     expect((await as('Alice', ['get'])).out).toBe('Bob in Tea: just us\n')
@@ -379,7 +383,7 @@ describe('a group', () => {
       await message(identity('Mallory'), identity('Bob'), { type: 'group', card: before }, { group: /^id: (\S+)$/m.exec(before)![1]! }),
     )
     const { out } = await as('Bob', ['get'])
-    expect(out).toMatch(/^SHA256:\S+ \[no contact\]: \[the group Tea: Mallory, Bob\]\n/)
+    expect(out).toMatch(/^SHA256:\S+ \[not a contact\]: \[the group Tea: Mallory, Bob\]\n/)
     expect(readdirSync(join(home('Bob'), 'groups'))).toEqual(['Tea'])
     expect(readFileSync(join(home('Bob'), 'groups/Tea'), 'utf8')).toBe(before)
   }, 60_000)
@@ -474,7 +478,7 @@ describe('a file', () => {
     symlinkSync('/dev/null', join(files, 'tea (2).tar.gz'))
     const bob = stay('Bob', ['get', '--follow', '--files', files])
     const sent = await as('Alice', ['send', 'bob', '--file', path])
-    expect(sent).toMatchObject({ code: 0, out: 'Bob has tea.tar.gz, 100000 bytes, and its hash is right\n' })
+    expect(sent).toMatchObject({ code: 0, out: 'Bob has received tea.tar.gz, 100000 bytes, and confirmed its hash\n' })
     await bob.io.untilOut('100000 bytes]\n')
     expect(bob.io.out()).toBe(`Alice: [a file: ${files}/tea (3).tar.gz, 100000 bytes]\n`)
     expect(readFileSync(join(files, 'tea (3).tar.gz')).equals(bytes)).toBe(true)
@@ -489,7 +493,10 @@ describe('a file', () => {
     writeFileSync(path, bytes)
     const first = await as('Alice', ['send', 'bob', '--file', path, '--wait=1'])
     expect(first).toMatchObject({ code: 75, err: expect.stringContaining('0 of 100000 bytes') as string })
-    expect(await as('Bob', ['get'])).toMatchObject({ code: 0, out: 'Alice: [a file, long, 100000 bytes; --files FOLDER takes such]\n' })
+    expect(await as('Bob', ['get'])).toMatchObject({
+      code: 0,
+      out: 'Alice: [a file, long, 100000 bytes; to receive files, use --files FOLDER]\n',
+    })
     const files = join(root, 'files')
     const bob = stay('Bob', ['get', '--follow', '--json', '--files', files])
     expect(await as('Alice', ['send', 'bob', '--file', path])).toMatchObject({ code: 0 })
@@ -512,7 +519,7 @@ describe('a file', () => {
     expect(outcome).toEqual({
       code: 75,
       out: '',
-      err: 'asfaleia: localhost:1: nobody listens there\nasfaleia: Bob has 0 of 100000 bytes after 2 seconds; the same command goes on\n',
+      err: 'asfaleia: localhost:1: nothing listens at the address of the relay\nasfaleia: Bob has 0 of 100000 bytes after 2 seconds; run the same command again to continue\n',
     })
   }, 60_000)
 
@@ -549,7 +556,7 @@ describe('a file', () => {
     // The newest offers still wait.
     expect(await as('Bob', ['get'])).toMatchObject({
       code: 0,
-      out: 'Mallory: [a file, x, 1638400 bytes; --files FOLDER takes such]\n'.repeat(24),
+      out: 'Mallory: [a file, x, 1638400 bytes; to receive files, use --files FOLDER]\n'.repeat(24),
     })
   }, 60_000)
 
