@@ -4,19 +4,13 @@
  */
 export { connectRelay, type ConnectOptions } from './wire/connect.ts'
 export { RelayClient, type RequestOptions, type Token } from './wire/client.ts'
-export {
-  Messenger,
-  MessengerError,
-  type MessengerErrorCode,
-  type MessengerEvent,
-  type MessengerOptions,
-  openMessenger,
-  type OutboxStore,
-  type SendOptions,
-} from './messenger/messenger.ts'
+export { MessengerError, type MessengerErrorCode } from './messenger/error.ts'
+export type { MessengerOptions, OutboxStore, SendOptions } from './messenger/options.ts'
+export type { MessengerEvent } from './messenger/event.ts'
+export { Messenger, openMessenger } from './messenger/messenger.ts'
 export { type Contact, contactOf, type Contacts, contactsOf } from './messenger/contact.ts'
 export type { Delivery } from './messenger/delivery.ts'
-export type { Received, ReceivedContent } from './messenger/reception.ts'
+export type { Received, ReceivedContent } from './messenger/inbox.ts'
 export type { FileArrival, FileInfo, FileSink, FileSource, FileState } from './delivery/file.ts'
 export type { FileDelivery, FileEvent, FileOffer, FileReceiver } from './messenger/transfers.ts'
 export type { DeliveryState, OutboxEntry } from './delivery/entry.ts'

@@ -3,8 +3,9 @@ import { generatePrivateKey, parsePrivateKey } from '../../src/auth/private-key.
 import { fingerprintOf } from '../../src/client/format/field.ts'
 import { type Identity, identityOf } from '../../src/client/format/identity.ts'
 import type { Contact } from '../../src/client/messenger/contact.ts'
-import { type Messenger, type MessengerOptions, openMessenger } from '../../src/client/messenger/messenger.ts'
-import type { Received } from '../../src/client/messenger/reception.ts'
+import type { MessengerOptions } from '../../src/client/messenger/options.ts'
+import { type Messenger, openMessenger } from '../../src/client/messenger/messenger.ts'
+import type { Received } from '../../src/client/messenger/inbox.ts'
 
 export interface Person extends Contact {
   readonly identity: Identity

@@ -1,7 +1,7 @@
 /** Describes every error of a relay and of the messenger for people. The texts contain no bytes from the relay. */
 import { RelayError, type RelayErrorCode } from '../../client/wire/error.ts'
 import { MessageError } from '../../client/format/message.ts'
-import { MessengerError, type MessengerErrorCode } from '../../client/messenger/messenger.ts'
+import { MessengerError, type MessengerErrorCode } from '../../client/messenger/error.ts'
 import { CliError } from '../program/error.ts'
 import { EXIT, type ExitCode } from '../program/exit.ts'
 

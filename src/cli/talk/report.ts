@@ -8,7 +8,7 @@ import { fingerprintOf, formatKey, formatTime } from '../../client/format/field.
 import { type Group, GroupError, parseGroup } from '../../client/format/group.ts'
 import type { Content } from '../../client/format/content.ts'
 import type { Envelope, Verdict } from '../../client/format/message.ts'
-import type { Received } from '../../client/messenger/reception.ts'
+import type { Received } from '../../client/messenger/inbox.ts'
 import type { Book } from '../profile/book.ts'
 import type { Groups, KnownGroup } from '../profile/groups.ts'
 import { sanitize, sanitizeLine } from '../program/show.ts'

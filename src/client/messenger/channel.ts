@@ -1,19 +1,16 @@
-/**
- * Values from one who makes them to one who takes them by `for await`. Bounded: of more than it holds, the oldest
- * is dropped.
- */
+/** A queue that a `for await` loop reads. If it is full, it drops its oldest value. */
 export class Channel<T> implements AsyncIterable<T> {
   readonly #queue: T[] = []
   readonly #most: number
   readonly #waiting: ((result: IteratorResult<T, undefined>) => void)[] = []
-  /** Who waits until there is less. */
+  /** Waiting calls of `until`. */
   readonly #patient: { readonly most: number; readonly resolve: () => void }[] = []
   readonly #onLeave: (() => void) | undefined
   #closed = false
 
   /**
-   * @param most values that wait
-   * @param onLeave called when whoever takes them leaves its loop
+   * @param most most values to keep
+   * @param onLeave called when the loop is left
    */
   constructor(most = Number.POSITIVE_INFINITY, onLeave?: () => void) {
     this.#most = most
@@ -28,14 +25,14 @@ export class Channel<T> implements AsyncIterable<T> {
     if (this.#queue.length > this.#most) this.#queue.shift()
   }
 
-  /** What is there can be taken still. */
+  /** Ends the queue. Values in it can still be read. */
   close(): void {
     this.#closed = true
     for (const waiting of this.#waiting.splice(0)) waiting({ value: undefined, done: true })
     for (const { resolve } of this.#patient.splice(0)) resolve()
   }
 
-  /** Resolves when at most so many values wait, or it is closed. */
+  /** Resolves once at most `most` values wait, or the queue is closed. */
   async until(most: number): Promise<void> {
     if (this.#queue.length > most && !this.#closed) await new Promise<void>((resolve) => this.#patient.push({ most, resolve }))
   }

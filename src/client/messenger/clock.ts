@@ -1,14 +1,15 @@
-/** Time, as what runs on its own needs it. A test brings one that it moves itself. */
+/** Time and timers. Tests pass a clock that they move themselves. */
 export interface Clock {
   /** Milliseconds since 1970. */
   now(): number
-  /** Calls `work` once, in so many milliseconds, unless what it returns is called before. */
+  /** Calls `work` once after `milliseconds`. @returns a function that cancels it */
   after(milliseconds: number, work: () => void): () => void
 }
 
-/** A timer's longest time; who asks for more is called earlier, and looks again. */
+/** The longest timer. For a longer time `work` is called early, and must check the time itself. */
 const MOST_MS = 2_147_483_647
 
+/** The clock of the system. */
 export const systemClock: Clock = Object.freeze({
   now: () => Date.now(),
   after(milliseconds: number, work: () => void) {

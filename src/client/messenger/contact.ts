@@ -1,32 +1,35 @@
-/** Whom one talks to: what a messenger has to know of them, and no more. Whether they may be trusted is not said here. */
+/** Contacts, as far as a messenger needs to know them. It does not know whether the user has verified their keys. */
 import type { SshKey } from '../../auth/ssh-key.ts'
 import type { Card } from '../format/card.ts'
 import { fingerprintOf } from '../format/field.ts'
 
-/** Somebody to write to, or to hear from. */
+/** A person to send messages to, and to receive them from. */
 export interface Contact {
   readonly name: string
   readonly key: SshKey
-  /** In order of preference. */
+  /** Relays to send to, in order of preference. */
   readonly relays: readonly string[]
-  /** Of the card: an age recipient instead of the key. */
+  /** The age recipient (`age1…`) of the contact's card, to encrypt to instead of the key. */
   readonly recipient?: string
-  /** False: this one is not told that messages came or were read. */
+  /** If false, the contact gets no receipts. */
   readonly receipts?: boolean
 }
 
-/** Who is who. */
+/** Finds contacts. */
 export interface Contacts {
   /** @param fingerprint `SHA256:…` */
   find(fingerprint: string): Contact | undefined
 }
 
-/** A contact as its card says. Whether a relay `localhost`, which is whoever's machine dials it, may be dialled is the caller's to say. */
+/**
+ * Returns the contact of a card. The card may name the relay `localhost`, which is a different machine for each reader;
+ * the caller decides whether to dial it.
+ */
 export function contactOf({ name, key, relays, encrypt }: Card): Contact {
   return { name, key, relays, ...(encrypt !== undefined && { recipient: encrypt }) }
 }
 
-/** Contacts that stay as they are. */
+/** Returns a fixed set of contacts. */
 export function contactsOf(contacts: Iterable<Contact>): Contacts {
   const byKey = new Map(Array.from(contacts, (contact) => [fingerprintOf(contact.key), contact]))
   return { find: (fingerprint) => byKey.get(fingerprint) }

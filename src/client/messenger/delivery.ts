@@ -1,32 +1,32 @@
 /**
- * What became of the messages that one sent, as it is known and no better: each is a value that says how it stands, and
- * resolves as it gets on. Without I/O or time; who sends them says what happened.
+ * Deliveries: what the program learns about the messages that it sent. Each delivery shows the current state and has
+ * promises for later ones. Without I/O or time.
  */
 import type { Contact } from './contact.ts'
 import { RelayError } from '../wire/error.ts'
 import type { Content } from '../format/content.ts'
 import { type DeliveryState, OUTBOX } from '../delivery/entry.ts'
 
-/** What becomes of a message. */
+/** A message that was sent. Its properties change while it is under way. */
 export interface Delivery {
   readonly id: string
   readonly to: Contact
-  /** Not known of what was kept from an earlier run: it is encrypted to its receiver. */
+  /** Undefined for messages of an earlier run, because only their receiver can decrypt them. */
   readonly content: Content | undefined
   readonly state: DeliveryState
-  /** The relay that took it, or that refused it last. */
+  /** The relay that accepted the message, or that refused it last. */
   readonly relay: string | undefined
-  /** Why it failed, or why it waits still. */
+  /** Why it failed, or why it still waits. */
   readonly error: unknown
-  /** Whether a relay took it, ever: what tells an `expired` message that was held from one that never left. */
+  /** Whether a relay ever accepted it. Distinguishes an `expired` message that was held from one that never left. */
   readonly held: boolean
-  /** Resolves once a relay took it, or it is settled without. */
+  /** Resolves once a relay accepted it, or once it is settled. */
   readonly accepted: Promise<DeliveryState>
-  /** Resolves when nothing more is tried: `delivered`, `expired` or `failed`; as it stands when the messenger closes. */
+  /** Resolves with the final state (`delivered`, `expired`, `failed`), or the current one if the messenger closes. */
   readonly settled: Promise<DeliveryState>
 }
 
-/** What is known now of one of them. */
+/** The new state of a delivery. */
 export interface DeliveryChange {
   readonly id: string
   readonly state: DeliveryState
@@ -34,7 +34,7 @@ export interface DeliveryChange {
   readonly error?: unknown
 }
 
-/** A delivery, and the hands that change it. */
+/** A delivery, and the only way to change it. */
 class Tracked {
   readonly delivery: Delivery
   readonly #state: { state: DeliveryState; relay: string | undefined; error: unknown; held: boolean } = {
@@ -74,7 +74,7 @@ class Tracked {
     return state !== 'waiting' && state !== 'held'
   }
 
-  /** False if that is known already. */
+  /** Changes the state. @returns false if the change brings nothing new */
   change({ state, relay, error }: DeliveryChange): boolean {
     const now = this.#state
     if (now.state === 'read' || (this.isSettled && state !== 'read')) return false
@@ -94,20 +94,20 @@ class Tracked {
   }
 }
 
-/** All of one messenger's. */
+/** The deliveries of a messenger. */
 export class Deliveries {
   readonly #open = new Map<string, Tracked>()
-  /** What was confirmed, and may be read yet. */
+  /** Delivered messages that a `read` receipt may still follow. */
   readonly #confirmed = new Map<string, Tracked>()
 
-  /** @param content undefined for what an earlier run wrote */
+  /** Adds a delivery. @param content undefined for a message of an earlier run */
   add(id: string, to: Contact, content: Content | undefined): Delivery {
     const tracked = new Tracked(id, to, content)
     this.#open.set(id, tracked)
     return tracked.delivery
   }
 
-  /** @returns the delivery; undefined if it is none of these, or that is known already */
+  /** Changes a delivery. @returns the delivery; undefined if it is unknown, or the change brings nothing new */
   change(change: DeliveryChange): Delivery | undefined {
     const { id, state } = change
     const tracked = this.#open.get(id) ?? this.#confirmed.get(id)
@@ -121,12 +121,12 @@ export class Deliveries {
     return tracked.delivery
   }
 
-  /** What is not settled. */
+  /** Returns the unsettled deliveries. */
   list(): Delivery[] {
     return Array.from(this.#open.values(), ({ delivery }) => delivery)
   }
 
-  /** Nothing more becomes of them here. */
+  /** Resolves all promises with the current states. */
   close(): void {
     for (const tracked of this.#open.values()) tracked.close()
   }

@@ -1,34 +1,38 @@
 /**
- * The subscription at one relay of one's own: kept up through lost connections, each time over other circuits and after
- * a pause of its own. It is told when the relay forgot what it held, and when somebody else with the same key took the
- * mailbox over; it does not fight for it. A message is acknowledged when whoever got it says so, not before.
+ * The subscription at one of the user's relays. It reconnects after a failure, over another circuit and after a pause.
+ * It reports when the relay lost its messages, and stops when another program with the same key takes the mailbox over.
+ * It acknowledges messages only when told to.
  */
 import type { Message } from '../../protocol/answer.ts'
 import { backoff } from '../delivery/backoff.ts'
-import type { ConnectOptions } from '../wire/connect.ts'
 import type { RelayClient, Token } from '../wire/client.ts'
 import type { Clock } from './clock.ts'
+import type { Renewal } from './context.ts'
 import { RelayError } from '../wire/error.ts'
 import { randomIsolation } from './outgoing.ts'
 
-/** A connection that held so long, ms, was a good one: the next pause is short again. */
+/** After a connection that lasted so long, ms, the next pause is short again. */
 const HELD_MS = 60_000
-/** Where a relay announced more than comes, ms without any are taken for the end: messages expire, and relays lie. */
+/**
+ * Silence, in ms, that counts as the end of the waiting messages. Fewer may come than the relay announced: messages
+ * expire, and relays lie.
+ */
 const QUIET_MS = 10_000
 
 export interface IncomingEvents {
-  /** @param more.waiting messages that wait there; @param more.again ms until the next try */
+  /** @param more `waiting`: number of messages at the relay; `again`: ms until the next try */
   readonly onState: (state: 'connecting' | 'up' | 'down', more: { error?: unknown; waiting?: number; again?: number }) => void
-  /** The next one comes when this resolves. */
+  /** Handles a message. The next one is read once this resolves. */
   readonly onMessage: (message: Message) => Promise<void>
-  /** Nothing more is being acknowledged. */
+  /** No acknowledgement is under way any more. */
   readonly onAcked: () => void
   readonly onTakenOver: () => void
+  /** The relay lost its messages; not `certain` if the token may also have expired. */
   readonly onForgot: (certain: boolean) => void
 }
 
 export interface IncomingOptions extends IncomingEvents {
-  readonly connect: (options: Pick<ConnectOptions, 'token' | 'login' | 'isolation'>) => Promise<RelayClient>
+  readonly connect: (options: Renewal) => Promise<RelayClient>
   readonly clock: Clock
   readonly random: () => number
 }
@@ -42,7 +46,7 @@ export class Incoming {
   #acks: string[] = []
   #acking = 0
   readonly #fetched = Promise.withResolvers<unknown>()
-  /** Resolves once what waited at the relay was given; with the error where the relay was not reached, or left before. */
+  /** Resolves once the messages that waited at the relay are handled, or with the error if the connection failed. */
   readonly fetched: Promise<unknown> = this.#fetched.promise
 
   constructor(options: IncomingOptions) {
@@ -50,7 +54,7 @@ export class Incoming {
     void this.#run()
   }
 
-  /** Messages that the relay delivers before any of them is acknowledged. */
+  /** How many unacknowledged messages the relay delivers at most. */
   get window(): number {
     return this.#client?.limits.window ?? 0
   }
@@ -60,7 +64,7 @@ export class Incoming {
     return this.#acks.length > 0 || this.#acking > 0
   }
 
-  /** Has the relay erase a message. Where there is no connection now it comes again, and is known then. */
+  /** Acknowledges a message. Without a connection nothing is sent; the message comes again and is a replay then. */
   ack(id: string): void {
     this.#acks.push(id)
     if (this.#acks.length === 1) queueMicrotask(() => this.#flush())
@@ -79,7 +83,7 @@ export class Incoming {
     const client = this.#client
     if (client === undefined) return this.#options.onAcked()
     this.#acking++
-    // Not waited for: over Tor that would be a second for each message.
+    // Not awaited: over Tor each message would take a second.
     void client
       .ack(ids)
       .catch((error: unknown) => client.close(error))
@@ -123,7 +127,7 @@ export class Incoming {
     }
   }
 
-  /** Ends by an error, or because it was closed. */
+  /** Receives until the connection fails or `close` is called. */
   async #receive(onUp: () => void): Promise<void> {
     const { connect, onState, onMessage, onForgot } = this.#options
     const token = this.#token

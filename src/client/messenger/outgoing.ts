@@ -1,29 +1,31 @@
 /**
- * The connection by which messages leave for one relay. It connects when there is something to send, sends without
- * waiting for answers, keeps the relay's token from one connection to the next, and ends what is idle. It keeps no
- * message: what it could not bring over it gives back, and the outbox says when to try again.
+ * The connection for sending to one relay. It connects when there is a message to send, sends without waiting for
+ * answers, reuses the relay's token, and closes when idle. It stores no message: after a failure it reports the loss,
+ * and the outbox decides when to try again.
  */
-import type { ConnectOptions } from '../wire/connect.ts'
 import type { RelayClient, Token } from '../wire/client.ts'
 import type { Clock } from './clock.ts'
+import type { Renewal } from './context.ts'
 import { RelayError, type RelayErrorCode } from '../wire/error.ts'
 
-/** A connection without anything to do ends after, ms. */
+/** How long a connection may be idle, ms. */
 const IDLE_MS = 60_000
 
 export interface OutgoingEvents {
   readonly onState: (state: 'connecting' | 'up' | 'down', error?: unknown) => void
+  /** The relay accepted a message. @param seconds how long the relay holds it at most */
   readonly onSent: (id: string, seconds: number) => void
   readonly onRefused: (id: string, code: RelayErrorCode, seconds: number | undefined) => void
-  /** All that was under way is to be sent again. */
+  /** The connection failed, so every message under way must be sent again. */
   readonly onLost: (code: RelayErrorCode, seconds: number | undefined) => void
-  /** What the relay held is gone; not `certain` where it is only not known any more. */
+  /** The relay lost its messages; not `certain` if the token may also have expired. */
   readonly onForgot: (certain: boolean) => void
+  /** The connection was closed because it was idle. */
   readonly onIdle: () => void
 }
 
 export interface OutgoingOptions extends OutgoingEvents {
-  readonly connect: (options: Pick<ConnectOptions, 'token' | 'login' | 'isolation'>) => Promise<RelayClient>
+  readonly connect: (options: Renewal) => Promise<RelayClient>
   readonly clock: Clock
 }
 
@@ -42,7 +44,7 @@ export class Outgoing {
     this.#options = options
   }
 
-  /** Sent after all that was given before it. */
+  /** Sends a message after all earlier ones. */
   send(id: string, to: string, payload: Uint8Array): void {
     if (this.#client === undefined) {
       this.#queue.push([id, to, payload])
@@ -52,7 +54,7 @@ export class Outgoing {
     }
   }
 
-  /** Connects, if it is not connected. */
+  /** Connects unless it is connected, to find out whether the relay still knows the token. */
   look(): void {
     if (this.#client === undefined && !this.#connecting && !this.#closed) void this.#connect()
   }
@@ -71,7 +73,7 @@ export class Outgoing {
       const client = await this.#options.connect({ login: true, isolation: this.#isolation, ...(token && { token }) })
       this.#connecting = false
       if (this.#closed) return client.close()
-      // Where the token ended by its time nobody knows, and a copy too many does no harm.
+      // If the token may have expired, the relay may have forgotten or not. A duplicate does no harm.
       if (token !== undefined && client.resumed === false) this.#options.onForgot(performance.now() < token.renewAt)
       this.#token = client.token
       this.#client = client
@@ -95,7 +97,7 @@ export class Outgoing {
           if (this.#client === client) this.#options.onSent(id, seconds)
         },
         (error: unknown) => {
-          // What ends the connection is told once, by its end.
+          // An error that ends the connection is reported once, by the end.
           if (this.#client !== client) return
           if (error instanceof RelayError && error.code !== 'closed') this.#options.onRefused(id, error.code, error.seconds)
           else if (!(error instanceof RelayError)) client.close(error)
@@ -129,7 +131,7 @@ export class Outgoing {
 
   #lose(error: unknown): void {
     this.#queue = []
-    // Other circuits, for it may have been the circuit.
+    // The circuit may have failed, so the next connection gets another one.
     this.#isolation = randomIsolation()
     if (this.#closed) return
     const told = error instanceof RelayError ? error : new RelayError('closed')
@@ -138,7 +140,7 @@ export class Outgoing {
   }
 }
 
-/** Nothing can be read from it but that it is another one. */
+/** Makes a random isolation, so that a connection gets its own circuits. */
 export function randomIsolation(): string {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('')
 }

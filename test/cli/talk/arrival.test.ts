@@ -11,7 +11,8 @@ import { makeId } from '../../../src/client/format/field.ts'
 import { FILE, FileReceiving } from '../../../src/client/delivery/file.ts'
 import { type FilePart, PART_BYTES } from '../../../src/client/format/content.ts'
 import type { Contact } from '../../../src/client/messenger/contact.ts'
-import { type FileOffer, Transfers } from '../../../src/client/messenger/transfers.ts'
+import { IncomingFiles } from '../../../src/client/messenger/incoming-files.ts'
+import type { FileOffer } from '../../../src/client/messenger/transfers.ts'
 
 let root: string
 let folder: string
@@ -66,11 +67,11 @@ test('the same bytes under two names make two files, and neither is written afte
 
 test('a sender who offers file after file gets only a few open at once', async () => {
   const arrivals = new Arrivals(folder, undefined, () => {})
-  const quiet = { now: () => 0, random: () => 0, post: () => makeId(), remove: () => {}, emit: () => {}, schedule: () => {} }
-  const transfers = new Transfers(quiet, arrivals)
-  for (let n = 0; n < 50; n++) await transfers.onPart(from, part(offerOf(`file ${n}`, Buffer.alloc(40_000, n)), 0, new Uint8Array(0)))
+  const quiet = { now: () => 0, random: () => 0, post: () => makeId(), withdraw: () => {}, emit: () => {}, schedule: () => {} }
+  const files = new IncomingFiles(quiet, arrivals)
+  for (let n = 0; n < 50; n++) await files.onPart(from, part(offerOf(`file ${n}`, Buffer.alloc(40_000, n)), 0, new Uint8Array(0)))
   await expect.poll(() => openFiles().length).toBe(FILE.contact)
-  transfers.close()
+  files.close()
   await expect.poll(openFiles).toEqual([])
 })
 

@@ -1,7 +1,7 @@
 /**
- * Messages that came and are for a person: each is given once, by whichever relays and however often it came, and each
- * sender's in order (order.ts). One is acknowledged, wherever it came, when whoever took it says that it is done. It knows
- * neither time nor disk, and trusts no verdict more than it says.
+ * Received messages on their way to the program. Each message is delivered once, from however many relays and however
+ * often it arrives, and each sender's in order (delivery/order.ts). When the program calls `done`, every relay that has
+ * the message gets an acknowledgement. Without I/O; the time is an argument.
  */
 import { Channel } from './channel.ts'
 import type { Contact } from './contact.ts'
@@ -10,24 +10,27 @@ import type { Incoming } from './incoming.ts'
 import type { Envelope, Opened } from '../format/message.ts'
 import { Order, type Ordered } from '../delivery/order.ts'
 
-/** A message that came. What may be believed of it is its verdict. */
+/** A received message. Its verdict says how far to trust it. */
 export type Received = ReceivedContent & {
   /** The contact whose key signed it. */
   readonly from?: Contact
-  /** The relay that it came by. */
+  /** The relay that delivered it. */
   readonly relay: string
-  /** The message that its sender wrote before it did not come. */
+  /** The previous message of the sender is missing. */
   readonly gap?: true
-  /** Later messages of its sender were given before it. */
+  /** Later messages of the sender were delivered before. */
   readonly late?: true
-  /** It was shown or stored: now the relay may erase it, and its sender is told. Until then it comes again. */
+  /**
+   * Call it once the message is shown or stored: relays erase it, and its sender gets a receipt. A message that is not
+   * done comes again.
+   */
   done(): Promise<void>
 }
 
-/** As {@link Opened}, without those that came before. */
+/** The verdict and the content, as in `Opened`, except `replayed`. */
 export type ReceivedContent =
   | { readonly verdict: 'genuine' | 'future' | 'stale' | 'forged' | 'readdressed'; readonly envelope: Envelope; readonly text?: undefined }
-  /** What was sent with age alone: nothing says by whom. */
+  /** A text that was encrypted with age alone, by an unknown sender. */
   | { readonly verdict: 'unsigned'; readonly text: Uint8Array; readonly envelope?: undefined }
   | {
       readonly verdict: 'unreadable' | 'unknown-version' | 'truncated' | 'malformed'
@@ -35,21 +38,21 @@ export type ReceivedContent =
       readonly envelope?: undefined
     }
 
-/** What is given. */
+/** A message to deliver. */
 export type Given = Exclude<Opened, { verdict: 'replayed' }>
-/** What its sender's key answers for. */
+/** A message with a sender. */
 export type Signed = Extract<Given, { envelope: Envelope }>
 
-/** A message as one relay has it: a sender leaves it at several, and at one again. */
+/** A message at one relay. A sender may store it at several relays, and at one relay again. */
 export interface Copy {
   readonly incoming: Incoming
   readonly relay: string
   readonly id: string
 }
 
-/** A message on its way to whoever takes it: all its copies are acknowledged together. */
+/** A message that is not done. All its copies are acknowledged together. */
 interface Pending {
-  /** Its sender and id; where nobody's key answers for them, a relay and the relay's id. */
+  /** The sender and the message's id; without a sender, the relay and the relay's id. */
   readonly name: string
   readonly copies: [Copy, ...Copy[]]
   readonly opened: Given
@@ -57,19 +60,19 @@ interface Pending {
   done: Promise<void> | undefined
 }
 
-/** Messages that wait for who takes them: with more, no relay is listened to. An honest one has 64 unacknowledged at most. */
+/** Untaken messages above which relays are not read. An honest relay has at most 64 unacknowledged ones. */
 const UNTAKEN = 256
-/** Copies of a message that are acknowledged together with it. */
+/** Most copies of a message to acknowledge with it. */
 const COPIES = 16
 
-export class Reception {
+export class Inbox {
   readonly #onDone: (opened: Given, from: Contact | undefined) => Promise<void>
   readonly #received = new Channel<Received>()
   readonly #order = new Order<Pending>()
-  /** By name: what came and is not done. */
+  /** By name: messages that are not done. */
   readonly #pending = new Map<string, Pending>()
 
-  /** @param onDone a message was shown or stored; when it resolves its copies are acknowledged */
+  /** @param onDone called when the program calls `done`; once it resolves, all copies are acknowledged */
   constructor(onDone: (opened: Given, from: Contact | undefined) => Promise<void>) {
     this.#onDone = onDone
   }
@@ -78,21 +81,21 @@ export class Reception {
     return this.#received
   }
 
-  /** For what no key answers for: nothing is known of it but that it came, and, where it comes again, by which relay. */
+  /** Delivers a message without a proven sender. If it comes again, only the relay's id tells so. */
   give(copy: Copy, opened: Given): void {
     const name = `${copy.relay} ${copy.id}`
     if (!this.#isHere(name, copy)) this.#give({ item: this.#keep({ name, copies: [copy], opened, from: undefined, done: undefined }) })
   }
 
-  /** Resolves when few enough messages wait for who takes them. */
+  /** Resolves once the program has taken enough messages that more may come. */
   room(): Promise<void> {
     return this.#received.until(UNTAKEN)
   }
 
   /**
-   * Gives it, when it is its turn.
-   * @param known whether the message before it was given in an earlier run
-   * @returns false for one that is here already
+   * Delivers a message, once the previous one of its sender is delivered or waited for too long.
+   * @param known whether the previous message was delivered in an earlier run
+   * @returns false if the message is a copy of one that is not done
    */
   take(copy: Copy, opened: Signed, from: Contact | undefined, now: number, known: boolean): boolean {
     const { id, after, content } = opened.envelope
@@ -100,7 +103,7 @@ export class Reception {
     const name = `${sender} ${id}`
     if (this.#isHere(name, copy)) return false
     const pending = this.#keep({ name, copies: [copy], opened, from, done: undefined })
-    // Nothing is kept for strangers.
+    // Messages of strangers are not held back, so that strangers use no memory.
     if (from === undefined || content.type === 'file') this.#give({ item: pending })
     else {
       for (const each of this.#order.push(sender, { id, after }, pending, now, known)) this.#give(each)
@@ -109,11 +112,12 @@ export class Reception {
     return true
   }
 
-  /** Gives what waited too long for the one before it. */
+  /** Delivers messages that waited too long for the previous one. */
   expire(now: number): void {
     for (const each of this.#order.expire(now)) this.#give(each)
   }
 
+  /** Returns when to call `expire` next. */
   due(): number {
     return this.#order.due()
   }
@@ -127,18 +131,21 @@ export class Reception {
     return pending
   }
 
-  /** Whether that came before and is not done: then this is one more copy of it. */
+  /** If the message is here already, adds the copy to it. @returns whether it is */
   #isHere(name: string, copy: Copy): boolean {
     const here = this.#pending.get(name)
     if (here === undefined) return false
     if (here.done !== undefined) copy.incoming.ack(copy.id)
-    // One that is forgotten comes again, and is known then.
+    // A copy that is not recorded comes again later, and is a replay then.
     else if (here.copies.length < COPIES && !here.copies.some((each) => each.incoming === copy.incoming && each.id === copy.id))
       here.copies.push(copy)
     return true
   }
 
-  /** What is held back takes places in the relay's window, behind which the message may be that it waits for. */
+  /**
+   * Limits the messages of a relay that are held back to half of its window. The relay sends no more when its window is
+   * full, and the message that they wait for may be behind it.
+   */
   #makeRoom(incoming: Incoming): void {
     const most = Math.max(1, Math.floor(incoming.window / 2))
     const isHere = ({ copies }: Pending): boolean => copies.some((copy) => copy.incoming === incoming)

@@ -1,0 +1,28 @@
+/** What the sending and the receiving half of a messenger share. The messenger provides it. */
+import type { ConnectOptions } from '../wire/connect.ts'
+import type { RelayClient } from '../wire/client.ts'
+import type { Clock } from './clock.ts'
+import type { MessengerEvent } from './event.ts'
+import type { MessengerOptions } from './options.ts'
+
+/** The options that differ from one connection of a relay to the next. */
+export type Renewal = Pick<ConnectOptions, 'token' | 'login' | 'isolation'>
+
+export interface Context {
+  readonly options: MessengerOptions
+  readonly clock: Clock
+  readonly random: () => number
+  /** Resolves once the stores are loaded. Call it before sending or receiving. */
+  readonly ready: () => Promise<void>
+  readonly isClosed: () => boolean
+  readonly emit: (event: MessengerEvent) => void
+  /** Has the messenger do what is due soon, once for all calls until then. */
+  readonly schedule: () => void
+  /** Has `flush` wait for `work`. */
+  readonly track: (work: Promise<void>) => Promise<void>
+  readonly connect: (relay: string, more: Renewal) => Promise<RelayClient>
+  /** A relay lost its messages; not `certain` if the token may also have expired. */
+  readonly onForgot: (relay: string, certain: boolean) => void
+  /** No acknowledgement is under way any more. */
+  readonly onAcked: () => void
+}

@@ -1,0 +1,17 @@
+import { CodedError } from '../../protocol/coded-error.ts'
+
+export type MessengerErrorCode =
+  /** Too many messages, or too many bytes, are unconfirmed. */
+  | 'outbox-full'
+  /** The messenger is closed. */
+  | 'closed'
+  /** The contact has no relay. */
+  | 'no-relay'
+  /** The store of seen messages is damaged. The messenger leaves it untouched and does not start. */
+  | 'broken-store'
+
+export class MessengerError extends CodedError<MessengerErrorCode> {
+  constructor(code: MessengerErrorCode) {
+    super('MessengerError', code)
+  }
+}

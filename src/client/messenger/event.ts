@@ -1,0 +1,35 @@
+/** The events of a messenger. */
+import type { SshKey } from '../../auth/ssh-key.ts'
+import type { Contact } from './contact.ts'
+import type { Delivery } from './delivery.ts'
+import type { FileEvent } from './transfers.ts'
+
+export type MessengerEvent =
+  | FileEvent
+  /** The state of a sent message changed, or the reason why it waits. */
+  | { readonly kind: 'delivery'; readonly delivery: Delivery }
+  /** A connection to a relay changed. */
+  | {
+      readonly kind: 'relay'
+      readonly relay: string
+      readonly purpose: 'receive' | 'send'
+      readonly state: 'connecting' | 'up' | 'down'
+      /** Why it is down; missing if it was only idle. */
+      readonly error?: unknown
+      /** Number of messages that wait at the relay. */
+      readonly waiting?: number
+      /** Milliseconds until the next try. */
+      readonly again?: number
+    }
+  /** Another program with the same key now receives from the relay. This messenger no longer does. */
+  | { readonly kind: 'taken-over'; readonly relay: string }
+  /** The relay lost its messages. The messenger sends unconfirmed ones again. */
+  | { readonly kind: 'forgotten'; readonly relay: string }
+  /** The relay announces that it moves to the address `name`. The user decides whether to follow. */
+  | { readonly kind: 'moved'; readonly relay: string; readonly name: string }
+  /** A store failed. The messenger keeps the data in memory, and saves the outbox with the next change. */
+  | { readonly kind: 'not-kept'; readonly error: unknown }
+  /** A receipt could not be made, because the key could not sign. */
+  | { readonly kind: 'not-said'; readonly to: Contact; readonly error: unknown }
+  /** A message came again and was dropped. */
+  | { readonly kind: 'duplicate'; readonly relay: string; readonly from: SshKey; readonly id: string }

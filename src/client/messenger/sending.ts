@@ -1,0 +1,312 @@
+/**
+ * The sending half of a messenger: writes messages and receipts, drives the outbox, and connects to the receivers'
+ * relays. The rules are in delivery/outbox.ts and delivery/receipts.ts, the connections in outgoing.ts.
+ */
+import { parseTarget } from '../../transport/address.ts'
+import type { DeliveryState, OutboxChange, OutboxEntry } from '../delivery/entry.ts'
+import { Outbox } from '../delivery/outbox.ts'
+import { Receipts, type ReceiptState } from '../delivery/receipts.ts'
+import type { Content } from '../format/content.ts'
+import { fingerprintOf, makeId } from '../format/field.ts'
+import { encodeMessage } from '../format/message.ts'
+import { RelayError } from '../wire/error.ts'
+import type { Contact } from './contact.ts'
+import type { Context } from './context.ts'
+import { Deliveries, type Delivery, type DeliveryChange } from './delivery.ts'
+import { MessengerError } from './error.ts'
+import type { SendOptions } from './options.ts'
+import { Outgoing } from './outgoing.ts'
+
+const DEADLINE_SECONDS = 7 * 86_400
+/** Receivers reject messages that are more than 14 days old. */
+const MOST_DEADLINE_SECONDS = 13 * 86_400
+/** How long to try to send a receipt. If it is lost, the sender repeats its message and gets another one. */
+const RECEIPT_MS = 3_600_000
+
+/** Hears what becomes of a message that is part of something larger. */
+export type Watcher = (state: DeliveryState, error: unknown) => void
+
+/** @throws {MessengerError} `no-relay` @throws {TypeError} if an address is malformed */
+export function checkRelays({ relays }: Contact): void {
+  if (relays.length === 0) throw new MessengerError('no-relay')
+  for (const relay of relays) parseTarget(relay)
+}
+
+/** Returns the time, in ms, at which to give up a message of `now`. @param seconds as in {@link SendOptions} */
+export function deadlineOf(now: number, seconds = DEADLINE_SECONDS): number {
+  return now + Math.min(seconds, MOST_DEADLINE_SECONDS) * 1_000
+}
+
+export class Sending {
+  readonly #context: Context
+  readonly #outbox: Outbox
+  readonly #receipts = new Receipts()
+  readonly #outgoing = new Map<string, Outgoing>()
+  readonly #deliveries = new Deliveries()
+  /** By receiver: the last message, which the next one names in `after`; and the writing, one after the other. */
+  readonly #writing = new Map<string, { last: string | undefined; tail: Promise<void> }>()
+  /** By id of a message that is part of something larger. */
+  readonly #watchers = new Map<string, Watcher>()
+  #dirty = false
+  #saving: Promise<void> | undefined
+
+  constructor(context: Context) {
+    this.#context = context
+    this.#outbox = new Outbox((to) => context.options.contacts.find(to)?.relays)
+  }
+
+  /** Takes over the messages that an earlier run left in the store. */
+  async load(): Promise<void> {
+    const { outbox, contacts } = this.#context.options
+    const entries = (await outbox?.load()) ?? []
+    for (const entry of entries) {
+      const contact = contacts.find(entry.to)
+      if (!this.#outbox.add(entry) || contact === undefined) continue
+      this.#deliveries.add(entry.id, contact, undefined)
+      if (entry.held.length > 0) this.#deliveries.change({ id: entry.id, state: 'held' })
+    }
+  }
+
+  send(to: Contact, content: Content, options: SendOptions): Delivery {
+    const delivery = this.#deliveries.add(makeId(), to, content)
+    if (this.#context.isClosed()) {
+      this.#deliveries.change({ id: delivery.id, state: 'failed', error: new MessengerError('closed') })
+      return delivery
+    }
+    const fingerprint = fingerprintOf(to.key)
+    const writing = this.#writing.get(fingerprint) ?? { last: undefined, tail: Promise.resolve() }
+    this.#writing.set(fingerprint, writing)
+    const before = writing.tail
+    writing.tail = this.#context.track(before.then(() => this.#write(delivery, content, writing, options)))
+    return delivery
+  }
+
+  deliveries(): Delivery[] {
+    return this.#deliveries.list()
+  }
+
+  async #write(
+    { id, to, settled }: Delivery,
+    content: Content,
+    writing: { last: string | undefined },
+    { deadline, group, signal }: SendOptions,
+  ): Promise<void> {
+    const { options, clock, ready, isClosed, schedule } = this.#context
+    const fingerprint = fingerprintOf(to.key)
+    const ordered = content.type !== 'file' && content.type !== 'have'
+    try {
+      await ready()
+      const now = clock.now()
+      const after = ordered ? (writing.last ?? this.#outbox.last(fingerprint)) : undefined
+      signal?.throwIfAborted()
+      if (isClosed()) throw new MessengerError('closed')
+      checkRelays(to)
+      const payload = await encodeMessage(options.identity, {
+        to,
+        id,
+        time: Math.floor(now / 1_000),
+        content,
+        ...(after !== undefined && { after }),
+        ...(group !== undefined && { group }),
+      })
+      const entry: OutboxEntry = {
+        id,
+        to: fingerprint,
+        relays: to.relays,
+        payload,
+        time: now,
+        deadline: deadlineOf(now, deadline),
+        confirm: true,
+        held: [],
+      }
+      if (!this.#outbox.add(entry)) throw new MessengerError('outbox-full')
+      if (ordered) writing.last = id
+      const withdraw = (): void => {
+        if (!this.#outbox.remove(id)) return
+        this.#change({ id, state: 'failed', error: signal?.reason })
+      }
+      if (signal?.aborted === true) withdraw()
+      signal?.addEventListener('abort', withdraw, { once: true })
+      // A signal that is shared by many messages must not collect their listeners.
+      void settled.then(() => signal?.removeEventListener('abort', withdraw))
+      this.#save()
+      schedule()
+    } catch (error) {
+      this.#change({ id, state: 'failed', error })
+    }
+  }
+
+  /**
+   * Writes a receipt, or a part of something larger. No later message refers to it, and no store keeps it.
+   * @param deadline ms since 1970
+   * @param onChange hears what becomes of it; without it the message is not confirmed
+   * @returns the id of the message
+   */
+  post(to: Contact, content: Content, deadline: number, onChange?: Watcher): string {
+    const { options, clock, emit, track } = this.#context
+    const id = makeId()
+    if (onChange !== undefined) this.#watchers.set(id, onChange)
+    void track(
+      (async () => {
+        const now = clock.now()
+        try {
+          const payload = await encodeMessage(options.identity, { to, id, time: Math.floor(now / 1_000), content })
+          // It may have been withdrawn meanwhile.
+          if (onChange !== undefined && !this.#watchers.has(id)) return
+          const entry = {
+            id,
+            to: fingerprintOf(to.key),
+            relays: to.relays,
+            payload,
+            time: now,
+            deadline,
+            confirm: onChange !== undefined,
+            keep: false,
+            held: [],
+          } as const
+          if (!this.#outbox.add(entry)) throw new MessengerError('outbox-full')
+        } catch (error) {
+          // The key may not be able to sign just now. A sender that misses its receipt repeats its message.
+          if (onChange === undefined) emit({ kind: 'not-said', to, error })
+          else this.#change({ id, state: 'failed', error })
+        }
+      })(),
+    )
+    return id
+  }
+
+  /** Withdraws a message of {@link post}. */
+  withdraw(id: string): void {
+    this.#outbox.remove(id)
+    this.#watchers.delete(id)
+  }
+
+  /** Adds a receipt for a contact's message. @param hurry the sender waits for it before it sends more */
+  addReceipt(to: Contact, id: string, state: ReceiptState, hurry = false): void {
+    if (to.receipts !== false) this.#receipts.add(fingerprintOf(to.key), id, state, this.#context.clock.now(), hurry)
+  }
+
+  /** Sends the receipts that are due; with `all`, every one. */
+  sendReceipts(all: boolean): void {
+    const now = this.#context.clock.now()
+    for (const { to, state, ids } of this.#receipts.take(now, all)) {
+      const contact = this.#context.options.contacts.find(to)
+      if (contact !== undefined && contact.relays.length > 0) this.post(contact, { type: 'receipt', state, ids }, now + RECEIPT_MS)
+    }
+  }
+
+  /** Gives up messages whose deadline has passed. */
+  expire(now: number): void {
+    this.#apply(this.#outbox.expire(now))
+  }
+
+  /** Hands the messages that are due to the connections. */
+  pump(now: number): void {
+    for (const task of this.#outbox.take(now)) {
+      const outgoing = this.#outgoing.get(task.relay) ?? this.#sendTo(task.relay)
+      this.#outgoing.set(task.relay, outgoing)
+      if (task.kind === 'send') outgoing.send(task.id, task.to, task.payload)
+      else outgoing.look()
+    }
+  }
+
+  /** Returns when to call `sendReceipts`, `expire` and `pump` next. */
+  due(now: number): number {
+    return Math.min(this.#outbox.due(now), this.#receipts.due())
+  }
+
+  /** Whether every message is settled or held by a relay, every receipt is sent, and the store is up to date. */
+  get isQuiet(): boolean {
+    return !this.#outbox.busy && this.#receipts.size === 0 && this.#saving === undefined
+  }
+
+  /** A contact confirmed messages. @param from the contact's fingerprint */
+  onReceipt(from: string, ids: readonly string[], state: ReceiptState): void {
+    this.#apply(this.#outbox.onReceipt(from, ids, state))
+  }
+
+  /** A relay that the user receives from can be reached. */
+  onReached(relay: string): void {
+    this.#outbox.onReached(relay)
+  }
+
+  /** A relay lost its messages. @param hadReceipts whether the user receives from it */
+  onForgot(relay: string, hadReceipts: boolean): void {
+    this.#outbox.onForgot(relay)
+    if (hadReceipts) this.#outbox.onReceiptsLost(this.#context.random(), this.#context.clock.now())
+  }
+
+  close(): void {
+    for (const outgoing of this.#outgoing.values()) outgoing.close()
+    this.#deliveries.close()
+  }
+
+  /** Resolves once the store is up to date. */
+  async saved(): Promise<void> {
+    await this.#saving
+  }
+
+  #sendTo(relay: string): Outgoing {
+    const { clock, random, connect, emit, schedule, onForgot } = this.#context
+    const outbox = this.#outbox
+    const applied =
+      <T extends unknown[]>(work: (now: number, ...args: T) => OutboxChange[] | OutboxChange | undefined | void) =>
+      (...args: T): void => {
+        const changes = work(clock.now(), ...args)
+        this.#apply(Array.isArray(changes) ? changes : changes ? [changes] : [])
+        schedule()
+      }
+    return new Outgoing({
+      clock,
+      connect: (options) => connect(relay, options),
+      onState: (state, error) => {
+        if (state === 'up') {
+          outbox.onUp(relay)
+          schedule()
+        }
+        emit({ kind: 'relay', relay, purpose: 'send', state, ...(error !== undefined && { error }) })
+      },
+      onSent: applied((now, id: string, seconds: number) => outbox.onSent(id, relay, seconds, now)),
+      onRefused: applied((now, id: string, code, seconds: number | undefined) => outbox.onRefused(id, relay, code, seconds, random(), now)),
+      onLost: applied((now, code, seconds: number | undefined) => outbox.onLost(relay, code, seconds, random(), now)),
+      onForgot: (certain) => onForgot(relay, certain),
+      onIdle: applied((now) => outbox.onIdle(relay, random(), now)),
+    })
+  }
+
+  #apply(changes: readonly OutboxChange[]): void {
+    for (const { id, state, relay, code } of changes)
+      this.#change({ id, state, relay, error: code === undefined ? undefined : new RelayError(code) })
+    if (changes.length > 0) this.#save()
+  }
+
+  #change(change: DeliveryChange): void {
+    const { id, state, error } = change
+    const watcher = this.#watchers.get(id)
+    if (watcher !== undefined) {
+      if (state !== 'waiting' && state !== 'held') this.#watchers.delete(id)
+      return watcher(state, error)
+    }
+    const delivery = this.#deliveries.change(change)
+    if (delivery !== undefined) this.#context.emit({ kind: 'delivery', delivery })
+  }
+
+  /** Saves the outbox, once for all changes during the previous save. */
+  #save(): void {
+    const { options, emit, schedule } = this.#context
+    const store = options.outbox
+    if (store === undefined) return
+    this.#dirty = true
+    this.#saving ??= (async () => {
+      while (this.#dirty) {
+        this.#dirty = false
+        await store.save(this.#outbox.entries())
+      }
+    })()
+      .catch((error: unknown) => emit({ kind: 'not-kept', error }))
+      .finally(() => {
+        this.#saving = undefined
+        schedule()
+      })
+  }
+}
