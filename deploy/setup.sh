@@ -24,7 +24,8 @@ export PATH
 install() {
   stamp=$1/node_modules/.asfaleia-lock
   cmp -s "$1/package-lock.json" "$stamp" 2>/dev/null && return
-  say "installing $2 into $1/node_modules"
+  folder=$1/node_modules
+  say "installing $2 into ${folder#./}"
   (cd "$1" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2)
   cp "$1/package-lock.json" "$stamp"
 }
@@ -33,6 +34,7 @@ install . 'the npm packages'
 ln -sf ../../dist/cli/main.js node_modules/.bin/asfaleia
 case "${1:-}" in test) install test/node24 'Node 24, the other Node of the tests,' ;; esac
 case "${1:-}" in test | docs) install deploy/typedoc TypeDoc ;; esac
+case "${1:-}" in test) install deploy/pack 'the checks of the npm package' ;; esac
 PATH=$own_path
 
 missing=''

@@ -10,6 +10,7 @@ export const SECONDS: Readonly<Record<string, number>> = {
   'test/e2e/node24.test.ts': 460,
   'test/e2e/compose.test.ts': 400,
   'test/e2e/systemd.test.ts': 200,
+  'test/e2e/package.test.ts': 20,
 }
 
 export default class LongestFirst extends BaseSequencer {
