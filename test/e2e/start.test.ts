@@ -21,14 +21,17 @@ afterEach(async () => {
 
 const ANY_PORT = ['--tcp', '127.0.0.1:0', '--operator', '127.0.0.1:0']
 
-/** In a folder of its own, which also holds its runtime files and, as `bin/asfaleia`, the program. */
+/**
+ * Starts the relay in a folder of its own, which also holds its runtime files and, as `bin/asfaleia`, the
+ * program.
+ */
 function startThere(args: readonly string[], env: Record<string, string> = {}): Running {
   const here = { TMPDIR: folder, XDG_RUNTIME_DIR: folder, npm_lifecycle_event: '' }
   started = start([...ASFALEIA, 'start', ...ANY_PORT, ...args], { cwd: folder, env: { ...here, ...env } })
   return started
 }
 
-/** The pids of its children, by the command line that they were started with. */
+/** Returns the pids of the program's children by their command lines. */
 async function childrenOf({ pid }: Running): Promise<Map<string, number>> {
   const pids = (await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')).trim().split(' ').filter(Boolean)
   return new Map(
@@ -49,7 +52,7 @@ async function isRefused(port: number): Promise<boolean> {
 }
 
 describe('asfaleia start --no-tor', () => {
-  test('prints commands that work as they stand', async () => {
+  test('prints commands that work unchanged', async () => {
     const relay = startThere(['--no-tor'])
     await relay.until(/ get .*\n/)
     const commands = relay
@@ -68,7 +71,7 @@ describe('asfaleia start --no-tor', () => {
     expect(outputs.at(-1)).toContain('hello')
   })
 
-  test.each(['SIGINT', 'SIGTERM'] as const)('ends the relay, its files and itself on %s', async (signal) => {
+  test.each(['SIGINT', 'SIGTERM'] as const)('stops the relay and itself and removes its files on %s', async (signal) => {
     const relay = startThere(['--no-tor'])
     const [, port] = await relay.until(/--relay localhost:(\d+) .*\n/)
     expect(await isRefused(Number(port))).toBe(false)
@@ -77,14 +80,14 @@ describe('asfaleia start --no-tor', () => {
     expect((await run(['ls', folder])).stdout).toBe('')
   })
 
-  test('takes the same Ctrl-C twice, as below npm', async () => {
+  test('accepts the same Ctrl-C twice, as it arrives under npm', async () => {
     const relay = startThere(['--no-tor'])
     await relay.until(/ get .*\n/)
     process.kill(relay.pid, 'SIGINT')
     expect(await relay.end('SIGINT')).toMatchObject({ code: 0 })
   })
 
-  test('takes the relay with it when it is killed', async () => {
+  test('stops the relay even if it is killed itself', async () => {
     const relay = startThere(['--no-tor'])
     const [, port] = await relay.until(/--relay localhost:(\d+) .*\n/)
     process.kill(relay.pid, 'SIGKILL')
@@ -92,7 +95,7 @@ describe('asfaleia start --no-tor', () => {
     await expect.poll(() => isRefused(Number(port)), { timeout: 10_000 }).toBe(true)
   })
 
-  test('ends with 1 when the relay dies', async () => {
+  test('ends with 1 if the relay dies', async () => {
     const relay = startThere(['--no-tor'])
     await relay.until(/ get .*\n/)
     process.kill((await childrenOf(relay)).get('relay')!, 'SIGKILL')
@@ -101,7 +104,7 @@ describe('asfaleia start --no-tor', () => {
     expect(stderr).toContain('asfaleia: error: the relay ended (SIGKILL), so everything is stopped\n')
   })
 
-  test('ends with 1 when the relay cannot start, in the relay’s own words', async () => {
+  test("ends with 1 and the relay's own error if the relay cannot start", async () => {
     const relay = startThere(['--no-tor', '--tcp', '192.0.2.1:3308'])
     const { code, stderr } = await relay.finished
     expect(code).toBe(1)
@@ -110,7 +113,7 @@ describe('asfaleia start --no-tor', () => {
   })
 })
 
-test('without a tor program it says what is missing, and serves this machine', async () => {
+test('asfaleia start without a tor program reports it and serves this machine', async () => {
   const relay = startThere([], { PATH: folder })
   await relay.until(/asfaleia: there is no tor program here/)
   await relay.until(/asfaleia: hint: install Tor/)
@@ -118,17 +121,17 @@ test('without a tor program it says what is missing, and serves this machine', a
   expect(await isRefused(Number(port))).toBe(false)
 })
 
-test.each([[['--nope']], [['word']], [['--tcp']]])('refuses %j as a command line', async (args) => {
+test.each([[['--nope']], [['word']], [['--tcp']]])('asfaleia start refuses the arguments %j', async (args) => {
   const { code, stdout, stderr } = await run([...ASFALEIA, 'start', ...args])
   expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
   expect(stderr).toMatch(/^asfaleia: error: .*\nasfaleia: hint: asfaleia start .*\n$/)
 })
 
-describe('with a tor that has no network', () => {
+describe('asfaleia start with a tor that has no network', () => {
   const reason = missing('tor')
   beforeEach((ctx) => ctx.skip(reason !== undefined, reason))
 
-  /** Directory authorities where nobody listens: as a machine without a network, and never leaving it. */
+  /** Directory authorities at a port without a listener have the effect of a machine without a network. */
   const nowhere = ['TestingTorNetwork 1', `DirAuthority nobody orport=1 no-v2 v3ident=${'A'.repeat(40)} 127.0.0.1:1 ${'B'.repeat(40)}`]
   async function startOffline(): Promise<Running> {
     const extra = join(folder, 'torrc-extra')
@@ -136,7 +139,7 @@ describe('with a tor that has no network', () => {
     return startThere(['--state', join(folder, 'tor')], { ASFALEIA_TORRC_EXTRA: extra })
   }
 
-  test('says so, and serves this machine in the meantime', { timeout: 90_000 }, async () => {
+  test('reports it and serves this machine in the meantime', { timeout: 90_000 }, async () => {
     const relay = await startOffline()
     await relay.until(/asfaleia: Tor does not get on: is there a network/)
     const [, port] = await relay.until(/--relay localhost:(\d+) .*\n/)
@@ -148,7 +151,7 @@ describe('with a tor that has no network', () => {
     expect(await relay.end('SIGINT')).toMatchObject({ code: 0 })
   })
 
-  test('keeps Tor’s state for itself alone, and starts a tor that died again', { timeout: 60_000 }, async () => {
+  test("keeps tor's state private, and restarts a tor that died", { timeout: 60_000 }, async () => {
     const relay = await startOffline()
     await relay.until(/asfaleia: Tor \d+%/)
     expect((await stat(join(folder, 'tor'))).mode & 0o777).toBe(0o700)
@@ -160,11 +163,11 @@ describe('with a tor that has no network', () => {
     expect([...children.keys()].toSorted()).toEqual(['relay', 'tor'])
     expect(children.get('tor')).not.toBe(tor)
     expect(await relay.end()).toMatchObject({ code: 0 })
-    // Both children are gone; a process that is not there cannot be signalled.
+    // Both children are gone: a process that does not exist cannot be signalled.
     for (const pid of children.values()) expect(() => process.kill(pid, 0)).toThrow('ESRCH')
   })
 
-  test('says what tor says of a configuration that it does not take', { timeout: 60_000 }, async () => {
+  test("prints tor's reason for refusing its configuration", { timeout: 60_000 }, async () => {
     const extra = join(folder, 'torrc-extra')
     await writeFile(extra, 'NoSuchOption 1\n')
     const relay = startThere(['--state', join(folder, 'tor')], { ASFALEIA_TORRC_EXTRA: extra })
@@ -173,7 +176,7 @@ describe('with a tor that has no network', () => {
   })
 })
 
-test('tor takes torrc.example', async (ctx) => {
+test('tor accepts torrc.example', async (ctx) => {
   const reason = missing('tor')
   ctx.skip(reason !== undefined, reason)
   const example = await readFile(join(import.meta.dirname, '../../torrc.example'), 'utf8')

@@ -1,4 +1,4 @@
-/** SSH agents for tests: the real one, and one that answers as the test says. */
+/** SSH agents for tests: the real one, and one whose answers the test chooses. */
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -9,13 +9,13 @@ import { onTestFinished } from 'vitest'
 
 export interface RealAgent {
   readonly path: string
-  /** ssh-add against this agent; `word` is what it is told where it asks for a passphrase. @returns what it printed */
+  /** Runs ssh-add against this agent; `word` answers its question for a passphrase. @returns its output */
   add(args: readonly string[], word?: string): string
-  /** Kills it, so that its socket stays behind. */
+  /** Kills the agent, so that its socket stays behind. */
   stop(): Promise<void>
 }
 
-/** ssh-agent, gone when the test is over. `consents` is what it is told where it asks whether a key may be used. */
+/** Starts an ssh-agent that ends with the test. `consents` answers its questions whether a key may be used. */
 export async function startAgent(options: { consents?: boolean } = {}): Promise<RealAgent> {
   const folder = makeFolder()
   const path = join(folder, 'agent')
@@ -31,7 +31,7 @@ export async function startAgent(options: { consents?: boolean } = {}): Promise<
     await ended
   }
   onTestFinished(stop)
-  // It says the socket's name when it listens.
+  // It prints the socket's name once it listens.
   await once(child.stdout, 'data')
   return {
     path,
@@ -48,7 +48,10 @@ function writeScript(path: string, text: string): string {
   return path
 }
 
-/** A unix socket that answers each request (without its length) with the bytes that `answer` gives, as they are. */
+/**
+ * Starts a unix socket that answers each request (without its length) with exactly the bytes that `answer`
+ * returns.
+ */
 export async function startFakeAgent(answer: (request: Buffer, socket: Socket) => Uint8Array | undefined): Promise<string> {
   const path = join(makeFolder(), 'agent')
   const sockets = new Set<Socket>()
@@ -73,7 +76,10 @@ export async function startFakeAgent(answer: (request: Buffer, socket: Socket) =
   return path
 }
 
-/** A folder that is gone when the test is over; short, since a socket's path has 107 bytes at most. */
+/**
+ * Makes a folder that is removed when the test ends. Its path is short, because a socket's path has at most 107
+ * bytes.
+ */
 function makeFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'asfaleia-agent-'))
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }))

@@ -1,11 +1,14 @@
-/** Pages in Debian's Chromium, without a window, at an origin on loopback of their own. Nothing is fetched from elsewhere. */
+/** Pages in Debian's Chromium, headless, at their own origin on loopback. They fetch nothing from elsewhere. */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type Browser, chromium, type Page } from 'playwright-core'
 import { findProgram } from './programs.ts'
 
-/** Chromium asks Google's hosts for this and that as soon as it runs; and as root it runs without its sandbox alone. */
+/**
+ * Keeps Chromium from contacting Google's hosts at its start, and lets it run as root, which it does only
+ * without its sandbox.
+ */
 const FLAGS = [
   '--no-sandbox',
   '--disable-gpu',
@@ -16,19 +19,19 @@ const FLAGS = [
   '--disable-sync',
 ]
 
-/** What a careful page allows itself: its own scripts, no evaluation of text, and WebSockets. */
+/** The policy of a careful page: only its own scripts, no eval, and WebSockets. */
 const POLICY = "default-src 'none'; script-src 'self'; connect-src ws:"
 
 export interface Pages {
-  /** A page of its own (memory, cookies), its module loaded. */
+  /** Opens a page with its own memory and cookies and the module loaded. */
   open(): Promise<Page>
   /** Chromium's version. */
   readonly version: string
-  /** Closes all. @throws what went wrong in a page and nobody caught */
+  /** Closes everything. @throws an uncaught error of a page */
   close(): Promise<void>
 }
 
-/** @param module what the pages load */
+/** @param module the script that the pages load */
 export async function startBrowser(module: Uint8Array): Promise<Pages> {
   const server = createServer((request, response) => {
     response.setHeader('content-security-policy', POLICY)

@@ -1,4 +1,7 @@
-/** The built package as a page's author bundles it. The package's own name leads to dist/: `npm run build` comes first. */
+/**
+ * Bundles the built package as a page's author would. The package's own name resolves to dist/, so run `npm run
+ * build` first.
+ */
 import { isBuiltin } from 'node:module'
 import { join } from 'node:path'
 import { build } from 'esbuild'
@@ -7,13 +10,13 @@ const ROOT = join(import.meta.dirname, '../..')
 
 export interface Bundle {
   readonly bytes: Uint8Array
-  /** The files that it is made of, from the root of the project. */
+  /** The bundled files, relative to the project's root. */
   readonly inputs: readonly string[]
-  /** Modules of Node that are left in it. */
+  /** The modules of Node that the bundle still imports. */
   readonly left: readonly string[]
 }
 
-/** @param code of a module, which imports `asfaleia/core`, or files from the root of the project */
+/** @param code a module that imports `asfaleia/core`, or files relative to the project's root */
 export async function bundle(code: string, platform: 'browser' | 'node' = 'browser'): Promise<Bundle> {
   const { outputFiles, metafile } = await build({
     stdin: { contents: code, resolveDir: ROOT },
@@ -24,7 +27,7 @@ export async function bundle(code: string, platform: 'browser' | 'node' = 'brows
     platform,
     write: false,
     metafile: true,
-    // So that what is left is told by the test, and not by a failure.
+    // Let the test report remaining imports of Node instead of failing the build.
     external: ['node:*'],
     logLevel: 'silent',
   })

@@ -1,4 +1,7 @@
-/** The chat's machine under test: keys and messages in, the screen as text and the effects out, time by the minute. */
+/**
+ * The chat's state machine under test: keys and messages go in, the screen as text and the effects come out;
+ * time runs by the minute.
+ */
 import type { Delivery } from '../../src/cli/chat/conversation.ts'
 import { KeyDecoder } from '../../src/cli/chat/keys.ts'
 import type { Arrival, Effect, Input, Party } from '../../src/cli/chat/input.ts'
@@ -39,13 +42,13 @@ export class TestChat {
     return effects
   }
 
-  /** Types bytes as a terminal sends them: text, and sequences. A lone Esc is `\u{1b}` alone. */
+  /** Types bytes as a terminal sends them: text and sequences. A lone Esc is a separate `\u{1b}`. */
   type(bytes: string): this {
     for (const input of [...this.#decoder.push(Buffer.from(bytes)), ...this.#decoder.flush()]) this.put(input)
     return this
   }
 
-  /** What came from bob, unless it says otherwise. @returns its ticket */
+  /** Delivers a message, from bob by default. @returns its ticket */
   arrive(arrival: Partial<Arrival> = {}): number {
     this.#ticket++
     const from = {
@@ -61,7 +64,7 @@ export class TestChat {
     return this.#ticket
   }
 
-  /** Sends a line, and gives its delivery. */
+  /** Sends a line and returns its delivery. */
   say(text: string, member = BOB): Delivery {
     this.type(`${text}\r`)
     const sent = this.effects.findLast((effect) => effect.kind === 'send')
@@ -80,7 +83,7 @@ export class TestChat {
     return view(this.state)
   }
 
-  /** As the session does: what is drawn is told. @returns the screen as text */
+  /** Reports what is drawn, as the session does. @returns the screen as text */
   draw(): string {
     const frame = this.frame()
     this.put({ kind: 'drawn', keys: frame.drawn })
@@ -92,7 +95,7 @@ export class TestChat {
     return this
   }
 
-  /** Of one kind, in order. */
+  /** Returns the effects of one kind, in order. */
   did<Kind extends Effect['kind']>(kind: Kind): Extract<Effect, { kind: Kind }>[] {
     return this.effects.filter((effect): effect is Extract<Effect, { kind: Kind }> => effect.kind === kind)
   }

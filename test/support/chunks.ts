@@ -1,4 +1,4 @@
-/** Cuts bytes into copies of the lengths that `cuts` gives, so that nothing is shared between chunks. */
+/** Cuts bytes into copies of the lengths in `cuts`, so that chunks share no memory. */
 export function chunksOf(bytes: Uint8Array, cuts: Iterable<number>): Uint8Array[] {
   const chunks: Uint8Array[] = []
   const lengths = cuts[Symbol.iterator]()

@@ -1,8 +1,8 @@
-/** A clock that runs as the system's, and can be put forward. */
+/** A clock that runs like the system's and can be put forward. */
 import type { Clock } from '../../src/client/messenger/clock.ts'
 
 export interface TestClock extends Clock {
-  /** What would have run in that time runs now, in its order, once each. */
+  /** Puts the clock forward and runs every timer that became due, once and in order. */
   skip(milliseconds: number): void
 }
 

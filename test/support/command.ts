@@ -1,4 +1,4 @@
-/** The client's commands under test, in this process; and a folder of keys for them. */
+/** Runs the client's commands in this process, and makes a folder of keys for them. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -12,7 +12,7 @@ export interface Outcome {
   readonly err: string
 }
 
-/** The command line in this process, as src/cli/main.ts runs it. */
+/** Runs a command line in this process, as src/cli/main.ts does. */
 export async function asfaleia(
   argv: readonly string[],
   options: { input?: string | Uint8Array; env?: Record<string, string> } = {},
@@ -25,7 +25,7 @@ export async function asfaleia(
 
 export interface KeyFolder {
   readonly path: string
-  /** A new ed25519 key in the files NAME and NAME.pub. */
+  /** Makes an ed25519 key in the files NAME and NAME.pub. */
   make(name: string): { readonly file: string; readonly line: string; readonly key: SshPrivateKey }
   remove(): void
 }

@@ -1,19 +1,19 @@
 /**
- * File systems of Debian's for tests, made from its packages by mmdebstrap and kept in the checkout's cache for a while:
- * there is no registry of images here.
+ * Debian file systems for tests, made from Debian's packages by mmdebstrap and cached in the checkout for a
+ * week. Tests use no image registry.
  */
 import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { run } from './process.ts'
 
-/** What file systems are made of; the machine itself may be of an older release. */
+/** The Debian release of the file systems; the machine itself may run an older one. */
 export const SUITE = 'trixie'
 const CACHE = join(import.meta.dirname, '../../node_modules/.cache')
 const CACHE_MS = 7 * 86_400_000
 
 /**
- * A folder of the cache that `make` fills: whole or not at all, and anew where it is old.
- * @throws what `make` does; nothing stays behind then
+ * Returns a cached folder, which `make` fills completely or not at all; an old folder is made again.
+ * @throws the error of `make`; nothing stays behind then
  */
 export async function cached(name: string, make: (folder: string) => Promise<void>): Promise<string> {
   const place = join(CACHE, name)
@@ -37,7 +37,7 @@ export async function makeDebian(file: string, mirror: string, packages: readonl
   await succeed('mmdebstrap', '--quiet', '--variant=minbase', `--include=${packages.join(',')}`, SUITE, file, mirror)
 }
 
-/** Where this machine gets Debian's packages from. */
+/** Finds the mirror from which this machine gets Debian's packages. */
 export async function findMirror(): Promise<string> {
   const { stdout } = await run(['apt-get', 'indextargets', '--format', '$(REPO_URI)'])
   const uris = stdout.split('\n')
@@ -46,7 +46,7 @@ export async function findMirror(): Promise<string> {
   return mirror
 }
 
-/** @throws Error with what it said if it fails. @returns its standard output */
+/** @throws Error with the program's output if it fails. @returns its standard output */
 export async function succeed(...command: readonly string[]): Promise<string> {
   const { code, stdout, stderr } = await run(command)
   if (code !== 0) throw new Error(`${command[0]}: ${stderr}`)

@@ -1,6 +1,6 @@
 /**
- * `npm run demo`: a private Tor network on this machine, the relay behind an onion service in it, and Alice and
- * Bob writing to each other with the command line, told as it happens. Leaves nothing behind.
+ * `npm run demo`: Alice and Bob write to each other with the command line through a relay behind an onion
+ * service in a private Tor network on this machine. The demo prints each step and leaves nothing behind.
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -17,7 +17,7 @@ const tell = (text: string): void => {
 
 const stop = new AbortController()
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort())
-/** What takes long and can be left off. */
+/** Lets a slow step be interrupted. */
 const orStop = async <T>(work: Promise<T>): Promise<T> => {
   const { promise, reject } = Promise.withResolvers<never>()
   stop.signal.addEventListener('abort', () => reject(new Error('stopped')))

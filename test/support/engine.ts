@@ -1,8 +1,8 @@
 /**
- * A Docker engine for tests: Debian's dockerd, started by hand with folders and a socket of its own, and gone
- * with everything that it made when it is stopped. It leaves the machine's network alone: no bridge of its own,
- * no firewall rules, no forwarding. There is no registry here, so the images that the product's Dockerfiles
- * begin with are made locally under the names that the Dockerfiles say.
+ * A Docker engine for tests: Debian's dockerd with its own folders and socket. Stopping it removes everything
+ * that it made. It leaves the machine's network alone: no bridge, no firewall rules, no forwarding. Tests use
+ * no registry, so the base images of the product's Dockerfiles are made locally under the names that the
+ * Dockerfiles give.
  */
 import { once } from 'node:events'
 import { spawn } from 'node:child_process'
@@ -24,36 +24,36 @@ import { cached, findMirror, makeDebian, succeed, SUITE } from './debian.ts'
 import { type Finished, run, type Running, start } from './process.ts'
 import { missing } from './programs.ts'
 
-/** Compose v2 and buildx as packages of that release. They need nothing of it but an older libc. */
+/** Compose v2 and buildx as packages of that release. They need only an older libc. */
 const PLUGINS = ['docker-compose', 'docker-buildx'] as const
-/** npm for the image that stands in for Node's own. */
+/** npm for the image that replaces Node's own image. */
 const NPM = 'npm@11.4.2'
 
 export interface Engine {
-  /** Everything that the engine keeps on disk is below it. */
+  /** The folder of everything that the engine keeps on disk. */
   readonly data: string
   /** A folder for the test's own files. */
   readonly folder: string
   /** Runs `docker …` to its end. */
   docker(args: readonly string[], options?: { readonly env?: Readonly<Record<string, string>>; readonly input?: string }): Promise<Finished>
-  /** As `docker`, and throws what it said if it fails. @returns its standard output */
+  /** Runs `docker …` like `docker`, and throws its output if it fails. @returns its standard output */
   ask(...args: readonly string[]): Promise<string>
   /** Starts `docker …`. */
   start(args: readonly string[], env?: Readonly<Record<string, string>>): Running
-  /** Ends the engine with all of its containers and removes everything. */
+  /** Stops the engine with all its containers and removes everything. */
   stop(): Promise<void>
 }
 
-/** Why there can be no engine here, or undefined. */
+/** Returns why no engine can run here, or undefined. */
 export function engineless(): string | undefined {
   if (process.platform !== 'linux' || !existsSync('/etc/debian_version')) return 'a container engine is made for tests on Debian alone'
   if (process.getuid?.() !== 0) return 'a container engine of our own takes root'
   return missing('dockerd', 'docker', 'mmdebstrap', 'apt-get', 'dpkg-deb', 'setpriv', 'npm')
 }
 
-/** @throws Error with what a program said; nothing stays behind then. */
+/** @throws Error with a program's output; nothing stays behind then */
 export async function startEngine(): Promise<Engine> {
-  // Short, for the paths of sockets below it.
+  // Keep it short, because the paths of sockets below it are limited.
   const folder = mkdtempSync(join(tmpdir(), 'asf-eng-'))
   const path = (name: string): string => join(folder, name)
   const data = path('data')
@@ -68,7 +68,7 @@ export async function startEngine(): Promise<Engine> {
 
   const settings = ['--data-root', data, '--exec-root', path('exec'), '--pidfile', path('pid'), '--host', `unix://${socket}`]
   const alone = ['--shutdown-timeout=5', '--bridge=none', '--iptables=false', '--ip6tables=false', '--ip-forward=false']
-  // Gone with this process, however it ends; a SIGTERM makes it stop its containers.
+  // It ends with this process in any case. On SIGTERM it stops its containers first.
   const engine = spawn('setpriv', ['--pdeathsig', 'TERM', 'dockerd', ...settings, ...alone], { stdio: ['ignore', 'ignore', 'pipe'] })
   let said = ''
   const up = Promise.withResolvers<void>()
@@ -82,11 +82,11 @@ export async function startEngine(): Promise<Engine> {
   const stop = async (): Promise<void> => {
     const ids = (await docker(['ps', '--all', '--quiet'])).stdout.split('\n').filter((id) => id !== '')
     if (ids.length > 0) await docker(['rm', '--force', ...ids])
-    // A network is a bridge of the machine's.
+    // A network would be a bridge on the machine.
     await docker(['network', 'prune', '--force'])
     engine.kill('SIGTERM')
     await gone
-    // Of an engine that had to be ended in the middle of something.
+    // Clean up after an engine that was stopped in the middle of its work.
     const left = readFileSync('/proc/self/mountinfo', 'utf8')
       .split('\n')
       .map((line) => line.split(' ')[4] ?? '')
@@ -106,17 +106,17 @@ export async function startEngine(): Promise<Engine> {
   return { data, folder, docker, ask, start: (args, more) => start(['docker', ...args], { env: { ...env, ...more } }), stop }
 }
 
-/** @returns a folder with the plugins and a file system of Debian's. */
+/** @returns a folder with the plugins and a Debian file system */
 async function prepare(): Promise<string> {
   return cached('asfaleia-engine', async (folder) => {
     const mirror = await findMirror()
-    // The program `node` needs two libraries beside libc.
+    // The program `node` needs two libraries besides libc.
     const debian = makeDebian(join(folder, `${SUITE}.tar`), mirror, ['ca-certificates', 'libstdc++6', 'libatomic1'])
     await Promise.all([debian, fetchPlugins(folder, mirror), fetchNpm(folder)])
   })
 }
 
-/** Takes the packages apart without installing them: another release's packages do not belong on this machine. */
+/** Unpacks the packages without installing them, because they belong to another release. */
 async function fetchPlugins(folder: string, mirror: string): Promise<void> {
   const apt = join(folder, 'apt')
   for (const each of ['lists/partial', 'cache/archives/partial', 'debs']) mkdirSync(join(apt, each), { recursive: true })
@@ -144,7 +144,7 @@ async function fetchNpm(folder: string): Promise<void> {
   renameSync(join(folder, stdout.trim()), join(folder, 'npm.tgz'))
 }
 
-/** The default of a Dockerfile's argument. */
+/** Returns the default of a Dockerfile's argument. */
 function baseOf(dockerfile: string, argument: string): string {
   const text = readFileSync(join(import.meta.dirname, '../../deploy', dockerfile), 'utf8')
   return new RegExp(`^ARG ${argument}=(\\S+)$`, 'm').exec(text)![1]!
@@ -157,7 +157,7 @@ async function importBases(made: string, ask: Engine['ask'], path: (name: string
   mkdirSync(context)
   copyFileSync(process.execPath, join(context, 'node'))
   await succeed('tar', '-C', context, '-xzf', join(made, 'npm.tgz'))
-  // A machine whose registry is behind a proxy has a bundle of its own.
+  // A machine with a registry proxy has its own certificate bundle.
   const authorities = '/etc/ssl/certs/ca-certificates.crt'
   if (existsSync(authorities)) copyFileSync(authorities, join(context, 'ca.crt'))
   writeFileSync(

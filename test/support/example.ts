@@ -1,7 +1,7 @@
 /**
- * The example session of docs/protocol.md: read from the document, and played again, its client's side
- * as it stands there, against a relay of today. Run by node, this file writes what such a session looks
- * like now, to be put into the document when the protocol changes.
+ * The example session of docs/protocol.md: reads it from the document, and plays its client's side unchanged
+ * against a current relay. Run by node, this file prints a new session for the document, for use after a change
+ * of the protocol.
  */
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
@@ -27,13 +27,13 @@ export interface Line {
   readonly packet: string
 }
 
-/** One connection: who opens it, and all that goes over it. */
+/** One connection: the person who opens it, and all packets on it. */
 export interface Talk {
   readonly person: Person
   readonly lines: readonly Line[]
 }
 
-/** The fenced blocks of the document whose info string is `session NAME`; `> ` begins a client's line, `< ` a relay's. */
+/** Reads the fenced blocks whose info string is `session NAME`; `> ` begins a client's line, `< ` a relay's. */
 export function readExample(document: string): Talk[] {
   return [...document.matchAll(/^```session (alice|bob)\n(.*?)^```$/gms)].map(([, person, body]) => ({
     person: person as Person,
@@ -56,7 +56,10 @@ export function readKey(person: Person): SshPrivateKey {
   return parsePrivateKey(readFileSync(join(VECTORS, person)))
 }
 
-/** A relay with default limits and the name `localhost`, at a port of loopback. `close` throws what went wrong within it. */
+/**
+ * Starts a relay with default limits and the name `localhost` on a loopback port. `close` throws any internal
+ * error of the relay.
+ */
 export async function startRelay(): Promise<{ readonly relay: Relay; readonly port: number; close(): Promise<void> }> {
   const faults: unknown[] = []
   const relay = new Relay({
@@ -83,10 +86,10 @@ export async function startRelay(): Promise<{ readonly relay: Relay; readonly po
   }
 }
 
-/** The same talks over sockets with a relay of today. What the relay drew anew stands where the client says it again. */
+/** Plays the same talks over sockets with a current relay, with newly drawn values in place of the document's. */
 export async function playExample(talks: readonly Talk[]): Promise<Talk[]> {
   const { port, close } = await startRelay()
-  /** From a value in the document to what stands in its place now. */
+  /** Maps a value in the document to its replacement. */
   const now = new Map<string, string>()
   const played: Talk[] = []
   try {
@@ -127,7 +130,7 @@ async function playTalk(talk: Talk, socket: Socket, now: Map<string, string>): P
   return lines
 }
 
-/** What proves the key: the line in the age file, or the base64 of a signature over the line. */
+/** Answers a challenge: with the line in the age file, or with the base64 of a signature over the line. */
 export async function answerChallenge(key: SshPrivateKey, base64: string, sign: boolean): Promise<string> {
   const body = Buffer.from(base64, 'base64')
   if (sign) return Buffer.from(signMessage(key, AUTH_NAMESPACE, body)).toString('base64')

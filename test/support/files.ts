@@ -1,4 +1,4 @@
-/** Files in memory, for a messenger to send and to receive. */
+/** Files in memory that a messenger sends and receives. */
 import { createHash } from 'node:crypto'
 import type { FileInfo, FileSink, FileSource } from '../../src/client/delivery/file.ts'
 import { countParts, PART_BYTES } from '../../src/client/format/content.ts'
@@ -12,12 +12,12 @@ export const sha256 = (bytes: Uint8Array): string => createHash('sha256').update
 export interface MemoryFile {
   readonly sink: FileSink
   readonly bytes: Uint8Array
-  /** Parts as they were written, again and again where they were. */
+  /** The parts in the order of their writes, repeated ones included. */
   readonly written: number[]
   outcome: 'open' | 'finished' | 'discarded'
 }
 
-/** @param have parts that are there, with their bytes in `bytes` */
+/** @param have the parts that already exist, with their bytes in `bytes` */
 export function memoryFile({ total }: Pick<FileInfo, 'total'>, have: FileSink['have'] = [], bytes = new Uint8Array(total)): MemoryFile {
   const file: MemoryFile = {
     bytes,

@@ -1,15 +1,15 @@
-/** Frames of WebSocket (RFC 6455, section 5.2), as a client writes them and as a relay does: also such as are forbidden. */
+/** WebSocket frames (RFC 6455, section 5.2) as clients and relays write them, forbidden ones included. */
 export const [CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG] = [0, 1, 2, 8, 9, 10] as const
 
 export interface FrameOptions {
   readonly opcode?: number
   readonly fin?: boolean
   readonly reserved?: number
-  /** Four bytes; undefined: not masked. */
+  /** The masking key of four bytes; undefined for no mask. */
   readonly mask?: Uint8Array | undefined
-  /** What is said of the length instead of the truth. */
+  /** A false length for the header. */
   readonly length?: number
-  /** Bytes that the length takes. */
+  /** The number of bytes that encode the length. */
   readonly lengthBytes?: 0 | 2 | 8
 }
 
@@ -36,7 +36,10 @@ export interface Frame {
   readonly payload: Buffer
 }
 
-/** A relay's frames, each of which must be whole and not masked; and what is left behind the last one. */
+/**
+ * Decodes a relay's frames, each of which must be final and unmasked; returns them and the bytes after the last
+ * one.
+ */
 export function decodeFrames(bytes: Uint8Array): { frames: Frame[]; rest: Buffer } {
   const frames: Frame[] = []
   let rest = Buffer.from(bytes)

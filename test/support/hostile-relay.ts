@@ -1,6 +1,6 @@
 /**
- * A relay that does what a test's script tells it, on loopback, and keeps every byte that clients sent:
- * what a hostile relay can do, it can do. `honestly` plays the parts of a login that a script wants to get past.
+ * A relay on loopback that follows a test's script and records every byte that clients send, so that it can do
+ * anything that a hostile relay can. `honestly` plays a correct login for scripts that attack later.
  */
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
@@ -9,12 +9,12 @@ import type { SshKey } from '../../src/auth/ssh-key.ts'
 import { buildChallenge } from '../../src/protocol/challenge.ts'
 
 export interface Peer {
-  /** The next line that the client sent; undefined once it has gone. */
+  /** Returns the client's next line, or undefined once the client has gone. */
   line(): Promise<string | undefined>
-  /** False once the client has gone; resolves when the system took the bytes. */
+  /** Sends text; resolves with true once the system has the bytes, or with false if the client has gone. */
   say(bytes: string | Uint8Array): Promise<boolean>
   end(): void
-  /** Resolves when the connection is over. */
+  /** Resolves when the connection has ended. */
   readonly gone: Promise<void>
 }
 
@@ -23,13 +23,13 @@ export interface HostileRelay {
   readonly address: string
   /** Everything that clients sent, as latin1. */
   received(): string
-  /** Connections so far. */
+  /** The number of connections so far. */
   connections(): number
-  /** @throws what a script threw */
+  /** @throws an error of a script */
   close(): Promise<void>
 }
 
-/** Runs `script` for each connection; it ends when the script does. */
+/** Runs `script` for each connection, which ends with the script. */
 export async function startHostileRelay(script: (peer: Peer) => Promise<void>): Promise<HostileRelay> {
   let received = ''
   let connections = 0
@@ -98,10 +98,10 @@ export const HANDLE = '4242'
 export const NONCE = 'B'.repeat(42) + 'A'
 export const TOKEN = 'a.b.c'
 
-/** A challenge as an honest relay would build it. */
+/** Builds a challenge as an honest relay would. */
 export const challengeLine = (relay = 'localhost', handle = HANDLE): string => buildChallenge({ relay, handle, nonce: NONCE })
 
-/** CHALLENGE with any text, as an age file to the victim's key, or, where it signs, as it is. */
+/** Builds a CHALLENGE of any text: encrypted to the victim's key, or plain for a proof by signature. */
 export async function challengePacket(text: string | Uint8Array, victim: SshKey, sign = false): Promise<string> {
   const bytes = typeof text === 'string' ? Buffer.from(text) : text
   return `1;${HANDLE};${Buffer.from(sign ? bytes : await encryptToKey(bytes, victim)).toString('base64')}\n`

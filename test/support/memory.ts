@@ -1,31 +1,31 @@
 /**
- * Looks for bytes in the memory of another process: every writable map of /proc/PID/maps, read through
- * /proc/PID/mem, and what is swapped out with it. Linux; the process must be ours (or we root). The process should be
- * idle meanwhile: it is read while it runs.
+ * Searches the memory of another process: every writable mapping of /proc/PID/maps, read through /proc/PID/mem,
+ * swapped-out pages included. Linux only; the process must belong to this user or this user must be root. The
+ * process should be idle, because it runs while it is read.
  */
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs'
 
 const PAGE = 4_096
 const PIECE = 1 << 20
-/** A page is in memory, or in swap: bits 63 and 62 of its entry (Documentation/admin-guide/mm/pagemap.rst). */
+/** Bits 63 and 62 of a page's entry: in memory, or in swap (Documentation/admin-guide/mm/pagemap.rst). */
 const PRESENT = 0xc0
 
 export interface Sighting {
-  /** The map's name, such as `[heap]`; '' for memory without one. */
+  /** The mapping's name, such as `[heap]`; '' for anonymous memory. */
   readonly map: string
   readonly address: number
-  /** What stands around it, control characters as dots. */
+  /** The bytes around the place, with control characters as dots. */
   readonly around: string
 }
 
 export interface Scan {
-  /** Bytes that were read. */
+  /** The number of bytes read. */
   readonly bytes: number
-  /** Of each needle, by its name, where it was seen. */
+  /** The places of each needle, by its name. */
   readonly seen: Readonly<Record<string, readonly Sighting[]>>
 }
 
-/** @param needles by name, each at least 8 bytes long, so that none is there by chance */
+/** @param needles by name, each at least 8 bytes long, so that no match is accidental */
 export function scanMemory(pid: number, needles: Readonly<Record<string, Uint8Array>>): Scan {
   const names = Object.keys(needles)
   const seen: Record<string, Sighting[]> = Object.fromEntries(names.map((name) => [name, []]))
@@ -61,7 +61,7 @@ export function scanMemory(pid: number, needles: Readonly<Record<string, Uint8Ar
   return { bytes, seen }
 }
 
-/** How much could be read at `at`; a map may be gone by now. */
+/** Returns how much could be read at `at`; the mapping may be gone by now. */
 function readPiece(memory: number, buffer: Buffer, at: number): number {
   try {
     return readSync(memory, buffer, 0, buffer.length, at)
@@ -70,7 +70,7 @@ function readPiece(memory: number, buffer: Buffer, at: number): number {
   }
 }
 
-/** The parts of a map that hold anything: V8 reserves far more than it uses. */
+/** Returns the parts of a mapping that hold data: V8 reserves far more than it uses. */
 function presentRanges(pages: number, from: number, to: number): [number, number][] {
   const entries = Buffer.alloc(((to - from) / PAGE) * 8)
   const length = readSync(pages, entries, 0, entries.length, (from / PAGE) * 8)

@@ -1,4 +1,4 @@
-/** People with keys of their own, and what they say to each other by a messenger. */
+/** People with their own keys, and helpers for their messengers. */
 import { generatePrivateKey, parsePrivateKey } from '../../src/auth/private-key.ts'
 import { fingerprintOf } from '../../src/client/format/field.ts'
 import { type Identity, identityOf } from '../../src/client/format/identity.ts'
@@ -16,7 +16,7 @@ export function makePerson(name: string, ...relays: string[]): Person {
   return { name, identity, key: identity.key, relays }
 }
 
-/** A messenger of a person who knows these. */
+/** Opens a messenger for a person with these contacts. */
 export function messengerOf(person: Person, contacts: readonly Contact[], more: Partial<MessengerOptions> = {}): Messenger {
   return openMessenger({
     identity: person.identity,
@@ -26,7 +26,7 @@ export function messengerOf(person: Person, contacts: readonly Contact[], more: 
   })
 }
 
-/** Takes so many messages, and is done with each. */
+/** Takes `count` messages and acknowledges each. */
 export async function take(messenger: Messenger, count: number): Promise<Received[]> {
   const received: Received[] = []
   if (count === 0) return received

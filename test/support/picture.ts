@@ -1,6 +1,6 @@
 /**
- * The picture of the chat in the README: a scene played on the machine itself, its screen drawn as SVG. Run by node,
- * this file writes docs/chat.svg anew; test/cli/chat/picture.test.ts compares.
+ * The chat's picture in the README: plays a scene on the state machine and draws its screen as SVG. Run by
+ * node, this file writes docs/chat.svg; test/cli/chat/picture.test.ts compares.
  */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -14,7 +14,7 @@ const ROWS = 20
 const CELL = { width: 8.4, height: 18 }
 const EDGE = 14
 
-/** Colours that are read as well on a light page as on a dark one: the picture brings its own ground. */
+/** Colours that are readable on light and dark pages; the picture has its own background. */
 const COLORS: Readonly<Record<Role, string>> = {
   plain: '#d8dee9',
   dim: '#7b8494',
@@ -33,7 +33,7 @@ const COLORS: Readonly<Record<Role, string>> = {
 const GROUNDS: Partial<Record<Role, string>> = { bar: '#c8ced9', chosen: '#c8ced9', match: '#e5c07b' }
 const BOLD: ReadonlySet<Role> = new Set<Role>(['strong', 'me', 'them', 'open', 'bad'])
 
-/** What two people and a group said one noon. */
+/** A noon's conversation of two people and a group. */
 export function playScene(): TestChat {
   const chat = new TestChat({ rows: ROWS, columns: COLUMNS })
   const minutes = (count: number): void => {

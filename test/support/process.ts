@@ -1,6 +1,6 @@
 /**
- * Programs as children of a test: what they say, waited for by line, and their end. Every child ends with
- * the test's process at the latest.
+ * Runs programs as children of a test: their output can be awaited line by line, and so can their end. Every
+ * child ends with the test's process at the latest.
  */
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
@@ -23,15 +23,15 @@ export interface Finished {
 
 export interface Running {
   readonly pid: number
-  /** All of standard output until now. */
+  /** All of standard output so far. */
   readonly stdout: () => string
   /**
-   * Resolves when standard output or standard error, each from its beginning, matches.
-   * @throws Error with what was said if the program ends without, or does not say it in `seconds`.
+   * Resolves when standard output or standard error, each as a whole, matches.
+   * @throws Error with the output if the program ends first or `seconds` pass
    */
   until(pattern: RegExp, seconds?: number): Promise<RegExpExecArray>
   readonly finished: Promise<Finished>
-  /** Sends the signal (SIGTERM) and waits for the end. */
+  /** Sends the signal (SIGTERM by default) and waits for the end. */
   end(signal?: NodeJS.Signals): Promise<Finished>
 }
 

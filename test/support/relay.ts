@@ -1,4 +1,4 @@
-/** A relay of this process at a port of loopback, for tests of clients. */
+/** A relay in this process on a loopback port, for tests of clients. */
 import type { Socket } from 'node:net'
 import { DEFAULT_LIMITS, type Limits } from '../../src/protocol/limits.ts'
 import { Relay } from '../../src/relay/relay.ts'
@@ -10,13 +10,13 @@ export interface TestRelay {
   readonly port: number
   /** `127.0.0.1:PORT` */
   readonly address: string
-  /** Of the public HTTP listener, where {@link TestRelayOptions.http} asked for one. */
+  /** The address of the public HTTP listener if {@link TestRelayOptions.http} is set. */
   readonly httpAddress: string | undefined
-  /** Ends every connection; what it holds stays. */
+  /** Ends every connection and keeps the messages. */
   cut(): void
-  /** As if its process were killed: no word to anybody, and all that it held is gone. */
+  /** Behaves as if the process were killed: no notice, and all messages are lost. */
   kill(): Promise<void>
-  /** @throws what went wrong within it */
+  /** @throws an internal error of the relay */
   close(): Promise<void>
 }
 
@@ -27,7 +27,7 @@ export interface TestRelayOptions {
   readonly memory?: number
   readonly admit?: readonly Uint8Array[]
   readonly port?: number
-  /** Listen for WebSockets too. */
+  /** Also listen for WebSockets. */
   readonly http?: boolean
 }
 

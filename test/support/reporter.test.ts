@@ -8,7 +8,7 @@ const root = join(import.meta.dirname, '../..')
 let folder: string
 
 beforeEach(async () => {
-  // Below the checkout, so that the file's `import 'vitest'` resolves.
+  // Inside the checkout, so that the file's `import 'vitest'` resolves.
   folder = await mkdtemp(join(root, 'node_modules/.asfaleia-reporter-'))
 })
 afterEach(async () => {
@@ -26,13 +26,13 @@ async function run(tests: string, ci = false): Promise<{ code: number; lines: st
   return { code, lines: chunks.join('').trimEnd().split('\n') }
 }
 
-test('counts passed and failed tests', async () => {
+test('the reporter counts passed and failed tests', async () => {
   const { code, lines } = await run(`test('a', () => {}); test('b', () => {}); test('c', () => { throw new Error('x') })`)
   expect(lines.at(-1)).toBe('2 passed, 1 failed')
   expect(code).toBe(1)
 })
 
-test('lists skipped tests with their reason', async () => {
+test('the reporter lists skipped tests with their reasons', async () => {
   const { code, lines } = await run(`test('a', () => {}); test('b', (ctx) => ctx.skip('no tor here')); test.todo('c')`)
   expect(lines).toContain('skipped: a.test.ts > b: no tor here')
   expect(lines).toContain('skipped: a.test.ts > c: no reason was given')
@@ -40,14 +40,14 @@ test('lists skipped tests with their reason', async () => {
   expect(code).toBe(0)
 })
 
-test('makes a failure of a skip under CI=true', async () => {
+test('the reporter counts a skip as a failure with CI=true', async () => {
   const { code, lines } = await run(`test('a', () => {}); test('b', (ctx) => ctx.skip('no tor here'))`, true)
   expect(lines).toContain('skipped: a.test.ts > b: no tor here')
   expect(lines.at(-1)).toBe('1 passed, 1 failed')
   expect(code).toBe(1)
 })
 
-test('says of tests that a failed hook kept from running that it did', async () => {
+test('the reporter names a failed hook as the reason why tests did not run', async () => {
   const { lines } = await run(`beforeAll(() => { throw new Error('x') }); describe('s', () => { test('a', () => {}) })`)
   expect(lines).toContain('skipped: a.test.ts > s > a: a hook before it failed')
   expect(lines.at(-1)).toBe('0 passed, 1 failed, 1 skipped')
@@ -58,7 +58,7 @@ test.each([
   ['a hook that fails', `describe('s', () => { beforeAll(() => { throw new Error('x') }); test('a', () => {}) })`],
   ['an unhandled error', `test('a', () => {}); void Promise.reject(new Error('x')); await new Promise(setImmediate)`],
   ['a file without tests', ''],
-])('counts %s as failed', async (_, tests) => {
+])('the reporter counts %s as failed', async (_, tests) => {
   const { code, lines } = await run(tests)
   expect(lines.at(-1)).toMatch(/^\d+ passed, [1-9]\d* failed/)
   expect(code).toBe(1)

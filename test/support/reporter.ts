@@ -1,9 +1,8 @@
 /**
- * A vitest reporter whose last line, the last of the whole run, counts for real:
- * `N passed, N failed` or `N passed, N failed, N skipped`. It names every skipped test with its reason.
- * What failed outside a test (a file that cannot be loaded, a hook, an unhandled error, an interrupted run)
- * counts as failed too: the line never says `0 failed` beside an exit code other than 0.
- * With CI=true a skipped test is a failed one.
+ * A vitest reporter whose last line is the last line of the run: `N passed, N failed` or `N passed, N failed, N
+ * skipped`. It lists every skipped test with its reason. Failures outside tests (a file that cannot be loaded,
+ * a hook, an unhandled error, an interrupted run) count as failed too, so the line never says `0 failed` if the
+ * exit code is not 0. With CI=true a skipped test counts as failed.
  */
 import type { SerializedError } from 'vitest'
 import type { Reporter, TestCase, TestModule, TestRunEndReason, TestSuite } from 'vitest/node'
@@ -11,12 +10,12 @@ import type { Reporter, TestCase, TestModule, TestRunEndReason, TestSuite } from
 export default class CountingReporter implements Reporter {
   readonly #strict = process.env['CI'] === 'true'
   #passed = 0
-  // Until a run came to its end, one thing has failed: the run.
+  // Until a run has ended, the run itself counts as one failure.
   #failed = 1
   #skipped = 0
 
   onInit(): void {
-    // At exit, since other reporters and vitest itself still write after the end of the run.
+    // Print at exit, because other reporters and vitest itself still write after the run.
     process.once('exit', (code) => {
       if (code !== 0 && this.#failed === 0) this.#failed = 1
       const skipped = this.#skipped === 0 ? '' : `, ${this.#skipped} skipped`
@@ -41,7 +40,7 @@ export default class CountingReporter implements Reporter {
           case 'failed':
             this.#failed += 1
             break
-          // It was never run: a hook before it failed, or the run was cut short.
+          // The test never ran: a hook before it failed, or the run was interrupted.
           case 'pending':
             this.#failed += 1
             break

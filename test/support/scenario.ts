@@ -1,6 +1,6 @@
 /**
- * Everything that people do at a relay, over each of its doors, with bytes that are unique: whoever finds one of them
- * afterwards knows what was kept, and of which step.
+ * All user actions at a relay over each of its doors, with unique bytes: finding some of these bytes afterwards
+ * shows what was kept and from which step.
  */
 import { randomBytes } from 'node:crypto'
 import { request } from 'node:http'
@@ -12,12 +12,12 @@ import type { Address } from '../../src/config/value.ts'
 import { ASFALEIA, start, type Running } from './process.ts'
 import { connectRaw, connectWebSocket, createPerson, type Person, type Wire } from './wire.ts'
 
-/** What a test machine may be like without the relay's warning of it. */
+/** Excuses the properties of a test machine that the relay would warn about. */
 export const ANYWHERE = ['--allow-unsafe', 'swap,core-dumps,root,working-directory']
-/** As is: for what plants a fault in the relay, to see that it is found. */
+/** Import as they are: tests use these to plant a fault in the relay and check that it is detected. */
 export const FAULTY = ['--allow-unsafe', 'swap,core-dumps,root,working-directory,node-options,confinement']
 
-/** The source of a fault: sockets read into Node's own buffer, and their events tell of all that comes. */
+/** Source text of a fault: sockets read into Node's own buffer, so that their events carry all received data. */
 export const READS_AS_NODE_DOES = 'Object.getOwnPropertySymbols = () => []'
 
 export interface RunningRelay extends Running {
@@ -25,16 +25,16 @@ export interface RunningRelay extends Running {
 }
 
 export interface RelayOptions {
-  /** Of the unix socket, and the working directory. */
+  /** The folder of the unix socket, and the working directory. */
   readonly folder: string
   readonly more?: readonly string[]
-  /** A module's source that is loaded before the relay's own, which then runs unconfined. */
+  /** Source text of a module that is loaded before the relay's own code, which then runs unconfined. */
   readonly fault?: string
-  /** What stands before the command, such as strace and its options. */
+  /** Words before the command, such as strace and its options. */
   readonly under?: readonly string[]
 }
 
-/** The built relay as a process, every door open; confined, unless a fault is planted. */
+/** Starts the built relay as a process with every door open; it is confined unless a fault is planted. */
 export async function startRelay({ folder, more = [], fault, under = [] }: RelayOptions): Promise<RunningRelay> {
   const [node, main] = ASFALEIA
   const planted = fault === undefined ? [] : ['--import', `data:text/javascript,${encodeURIComponent(fault)}`]
@@ -61,10 +61,10 @@ export const WIRES = {
 export type WireName = keyof typeof WIRES
 export const WIRE_NAMES = Object.keys(WIRES) as WireName[]
 
-/** Needles by name. Each is long enough not to be there by chance. */
+/** Byte strings to search for, by name. Each is long enough that a match is not accidental. */
 export type Canaries = Record<string, Uint8Array>
 
-/** Base64 text that is nowhere else, for a payload of many of it: what is left of any part of it shows. */
+/** Draws unique base64 text. A payload repeats it many times, so that any remaining part of it is found. */
 export function drawMark(): string {
   return randomBytes(12).toString('base64').replaceAll(/[+/]/g, 'x')
 }
@@ -73,7 +73,7 @@ export function payloadOf(mark: string, times = 120): string {
   return mark.repeat(times)
 }
 
-/** Logs in, and gives what of it is told to nobody else. */
+/** Logs in and returns the values that no other client learns. */
 export async function login(
   wire: Wire,
   person: Person,
@@ -95,18 +95,18 @@ export async function login(
   return { token, handle, line }
 }
 
-/** A key as it is written, as it is sent in a blob, and as programs like to print it. */
+/** Returns a key's forms: as written, as sent in a blob, and as programs commonly print it. */
 export function keyCanaries(name: string, { key, line }: Person): { text: Canaries; bytes: Canaries } {
   const { blob, material, fingerprint } = key.public
   if (material.kind !== 'ed25519') throw new Error('people have ed25519 keys')
-  // Without the first and the last bytes, which an encoding of more than the key may mix with others.
+  // Omit the first and last bytes, which an encoding of more than the key may merge with neighbours.
   const point = Buffer.from(material.point.slice(2, 30))
   const [, base64 = ''] = line.split(' ')
   return {
     text: {
       [`${name}: base64`]: Buffer.from(base64.slice(28)),
       [`${name}: base64 in UTF-16`]: Buffer.from(base64.slice(28), 'utf16le'),
-      // As it comes inside a signature, shifted by one byte and by two.
+      // The same inside a signature, shifted by one byte and by two.
       [`${name}: base64, shifted by 1`]: Buffer.from(
         Buffer.concat([Buffer.of(0), blob])
           .toString('base64')
@@ -129,16 +129,16 @@ export function keyCanaries(name: string, { key, line }: Person): { text: Canari
 }
 
 export interface Played {
-  /** Of messages that are gone. */
+  /** Of messages that were erased. */
   readonly payloads: Canaries
-  /** Of people who left: the key as text, and as bytes. */
+  /** Of users who have left: the key as text and as bytes. */
   readonly keyTexts: Canaries
   readonly keyBytes: Canaries
   /** Tokens, handles, challenges and message ids. */
   readonly secrets: Canaries
 }
 
-/** Sends `count` messages to oneself; gives their ids. */
+/** Sends `count` messages to the sender's own mailbox; returns their ids. */
 export async function sendOwn(wire: Wire, token: string, person: Person, payload: string, count = 5): Promise<string[]> {
   const ids: string[] = []
   for (let i = 0; i < count; i++) {
@@ -154,7 +154,7 @@ async function expect(wire: Wire, packet: string, answer: RegExp): Promise<void>
   if (!answer.test(said)) throw new Error(`expected ${answer}, not ${said.slice(0, 80)}`)
 }
 
-/** Each way in which a message leaves the relay but expiry. */
+/** Each way except expiry in which a message leaves the relay. */
 export const WAYS = {
   async ack(wire, token, ids) {
     await expect(wire, `4;${token};lease`, /^14;5;0$/)
@@ -164,7 +164,7 @@ export const WAYS = {
   async get(wire, token, ids) {
     await expect(wire, `4;${token}`, /^14;5;0$/)
     for (const _ of ids) await wire.line()
-    // Erased once they were written out, which an answer to something later shows.
+    // They were erased once written out, which the answer to a later request proves.
     await expect(wire, `4;${token}`, /^14;0;0$/)
   },
   async subscribe(wire, token, ids) {
@@ -177,7 +177,7 @@ export const WAYS = {
   },
 } as const satisfies Record<string, (wire: Wire, token: string, ids: readonly string[]) => Promise<void>>
 
-/** Over each door: a person logs in by each proof, sends, takes in each way, errs in each way, and leaves. */
+/** Over each door, a user logs in by each proof, sends, receives in each way, makes each mistake, and leaves. */
 export async function play(relay: RunningRelay): Promise<Played> {
   const played: Played = { payloads: {}, keyTexts: {}, keyBytes: {}, secrets: {} }
   for (const name of WIRE_NAMES) {
@@ -217,13 +217,13 @@ export async function play(relay: RunningRelay): Promise<Played> {
   return played
 }
 
-/** Until the relay has ended its side, too: it then holds nothing of the connection. */
+/** Waits until the relay has closed its side, too, and thus holds nothing of the connection. */
 export async function leave(wire: Wire): Promise<void> {
   wire.finish()
   while ((await wire.line()) !== undefined);
 }
 
-/** What a page says: status line, headers and body. */
+/** Fetches a page: status line, headers and body. */
 export function fetchPage(address: Address, path: string, method = 'GET'): Promise<string> {
   return new Promise((resolve, reject) => {
     const where = address.kind === 'tcp' ? { host: address.host, port: address.port } : { socketPath: address.path }
@@ -240,7 +240,7 @@ export function fetchPage(address: Address, path: string, method = 'GET'): Promi
   })
 }
 
-/** Waits until no message is held any more, asking the operator's page. */
+/** Polls the operator page until the relay holds no message. */
 export async function untilEmpty(relay: RunningRelay): Promise<void> {
   for (;;) {
     const [, body = '{}'] = /\n(\{.*\})/.exec(await fetchPage(relay.doors.operator, '/status')) ?? []

@@ -1,11 +1,11 @@
-/** Folders of onion services for tests, as tor keeps them. */
+/** Onion service folders for tests, in tor's own form. */
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { onTestFinished } from 'vitest'
 import { createService, type ServiceFiles } from '../../src/onion/service.ts'
 
-/** Made by tor 0.4.9 for this test, and for no other use. */
+/** Made by tor 0.4.9 for this test only. */
 export const TORS: ServiceFiles = new Map([
   ['hostname', Buffer.from('d6d5iaoxegv6q2ku3rsog2yybgdn74deulgwkrqlsyzb25ovulh6gzad.onion\n')],
   [
@@ -26,28 +26,28 @@ export const TORS: ServiceFiles = new Map([
 
 export const CLIENT = Buffer.from(`descriptor:x25519:${'A'.repeat(51)}B\n`)
 
-/** A folder that ends with the test. */
+/** Makes a folder that is removed when the test ends. */
 export function scratch(): string {
   const folder = mkdtempSync(join(tmpdir(), 'asfaleia-'))
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
   return folder
 }
 
-/** A service's folder in `around`, and its address. */
+/** Writes a service's folder into `around` and returns it with its address. */
 export function writeService(around: string, name = 'onion', files: ServiceFiles = createService()): { folder: string; address: string } {
   const folder = join(around, name)
   writeFolder(folder, files)
   return { folder, address: Buffer.from(files.get('hostname')!).toString().trim() }
 }
 
-/** As tor makes it. */
+/** Writes a folder as tor does. */
 export function writeFolder(folder: string, files: ServiceFiles): void {
   mkdirSync(folder, { mode: 0o700 })
   mkdirSync(join(folder, 'authorized_clients'), { mode: 0o700 })
   for (const [path, bytes] of files) writeFileSync(join(folder, path), bytes, { mode: 0o600 })
 }
 
-/** Every file and folder below, with its mode, and a file's bytes in hex. */
+/** Lists every file and folder below with its mode, and a file's bytes in hex. */
 export function list(folder: string): Record<string, string> {
   const paths = readdirSync(folder, { recursive: true, withFileTypes: true }).map((entry) => join(entry.parentPath, entry.name))
   return Object.fromEntries(

@@ -1,6 +1,6 @@
 /**
- * A session with real mailboxes and a test's own time, keys and proofs: what goes in is text, what
- * comes out is a list of lines. Proofs are settled by the test, at once or when it says so.
+ * A session with real mailboxes and the test's own time, keys and proofs: text goes in, and a list of lines
+ * comes out. The test settles proofs at once or on demand.
  */
 import { randomBytes } from 'node:crypto'
 import { MemoryMailboxes } from '../../src/mailbox/mailbox.ts'
@@ -14,7 +14,7 @@ import { decodeFrames } from './frames.ts'
 export interface World {
   now: number
   names: string[]
-  /** Names that are left, and what to use instead. */
+  /** Names that are being replaced, and their replacements. */
   moved: Record<string, string>
   admitted: (mailbox: string) => boolean
   loginWait: number
@@ -30,20 +30,20 @@ export interface World {
 /** A key is `key-NAME`, its mailbox NAME, its challenge `?NAME`, and the right answer `!NAME`. */
 export interface Peer {
   readonly session: RelaySession
-  /** Feeds bytes and gives the lines that were written since; an `end` or `destroy` stands as `<end>`, `<destroy>`. */
+  /** Feeds bytes and returns the lines written since; an `end` or `destroy` appears as `<end>` or `<destroy>`. */
   say(text: string): string[]
   feed(chunks: Uint8Array[]): string[]
   tick(): string[]
   finish(): string[]
   hangUp(): void
-  /** What was written since and not asked for yet. */
+  /** Returns the lines written since the last read. */
   read(): string[]
-  /** Stops taking what is written, as a reader that does not read; `drain` takes it up again. */
+  /** Stops reading until `drain`. */
   stall(): void
   drain(): string[]
-  /** Settles the proofs that are under way. */
+  /** Settles the pending proofs. */
   settle(): string[]
-  /** Proves `key-NAME` and gives the token. */
+  /** Proves `key-NAME` and returns the token. */
   login(name: string): string
 }
 

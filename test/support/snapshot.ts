@@ -1,4 +1,4 @@
-/** A moment of a relay that is ready and has seen nobody. */
+/** A snapshot of a relay that is ready and has had no clients. */
 import { createCounters, type Snapshot } from '../../src/relay/counters.ts'
 
 export function createSnapshot(differing: Partial<Snapshot> = {}): Snapshot {

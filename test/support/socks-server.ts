@@ -1,6 +1,6 @@
 /**
- * A SOCKS5 server on loopback that stands in for Tor: keeps what it was asked for, and answers with a code,
- * or connects every name to one port of this machine.
+ * A SOCKS5 server on loopback in place of Tor: it records requests, and answers with a code or connects every
+ * name to one local port.
  */
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
@@ -22,7 +22,7 @@ export interface SocksServer {
   close(): Promise<void>
 }
 
-/** `answer`: the port that every name leads to, or the code of a refusal. */
+/** `answer`: the port for every name, or the code of a refusal. */
 export async function startSocksServer(answer: { readonly to: number } | { readonly code: number }): Promise<SocksServer> {
   const requests: SocksRequest[] = []
   const sockets = new Set<Socket>()

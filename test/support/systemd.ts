@@ -1,7 +1,7 @@
 /**
- * A machine for tests whose first process is a real systemd, of a Debian made for it, in a container of
- * systemd-nspawn's: its own processes, mounts and control groups (version 2), the network and the kernel are ours. It
- * is gone with everything in it when it is stopped, or this process ends.
+ * A machine for tests whose first process is a real systemd: a Debian in a container of systemd-nspawn, with
+ * its own processes, mounts and control groups (version 2), but with the host's network and kernel. It
+ * disappears with its content when it is stopped or this process ends.
  */
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -11,20 +11,20 @@ import { type Finished, run, type RunOptions, start } from './process.ts'
 import { missing } from './programs.ts'
 
 export interface Machine {
-  /** Its file system as it is seen inside, what is in memory too. */
+  /** Its file system as seen inside, with the mounts in memory. */
   readonly root: string
-  /** Whether its control groups limit memory: they do not where the machine's own are of version 1. */
+  /** Whether its control groups limit memory, which they do not if the host uses version 1. */
   readonly limitsMemory: boolean
   /** Runs a program inside. */
   run(command: readonly string[], options?: RunOptions): Promise<Finished>
-  /** As `run`, and throws what was said if it fails. @returns its standard output */
+  /** Like `run`, but throws the output if the program fails. @returns its standard output */
   ask(...command: readonly string[]): Promise<string>
-  /** The id, as it is out here, of a unit's main process. */
+  /** The pid, on the host, of a unit's main process. */
   mainOf(unit: string): Promise<number>
   stop(): Promise<void>
 }
 
-/** Why there can be no such machine here, or undefined. */
+/** Returns why no such machine can run here, or undefined. */
 export function systemdless(): string | undefined {
   if (process.platform !== 'linux' || !existsSync('/etc/debian_version')) return 'a machine with systemd is made for tests on Debian alone'
   if (process.getuid?.() !== 0) return 'a machine with systemd takes root'
@@ -32,15 +32,16 @@ export function systemdless(): string | undefined {
   return missing('systemd-nspawn', 'mmdebstrap', 'apt-get', 'nsenter', 'setpriv')
 }
 
-/** Where control groups of version 2 are mounted. */
+/** Returns the mount point of control groups of version 2. */
 function findGroups(): string | undefined {
   const mounts = readFileSync('/proc/self/mountinfo', 'utf8').split('\n')
   return mounts.find((line) => / - cgroup2 /.test(line))?.split(' ')[4]
 }
 
 /**
- * @param options.packages of Debian, beside systemd. @param options.prepare changes the file system before it starts
- * @param options.mounts folders out here by where they are seen inside, where they cannot be written to
+ * @param options.packages Debian packages besides systemd. @param options.prepare changes the file system
+ * before the start
+ * @param options.mounts host folders by their place inside, where they are read-only
  */
 export async function bootMachine(options: {
   readonly packages: readonly string[]
@@ -59,7 +60,7 @@ export async function bootMachine(options: {
   mkdirSync(group)
   const binds = Object.entries(options.mounts).map(([inside, outside]) => `--bind-ro=${outside}:${inside}`)
   const nspawn = ['systemd-nspawn', '--quiet', '--keep-unit', '--register=no', `--directory=${root}`, '--boot', '--console=pipe']
-  // Without that right a unit's own network is silently none of its own.
+  // Without that permission, a unit silently gets no network of its own.
   const rights = ['--capability=CAP_NET_ADMIN', '--kill-signal=SIGRTMIN+3']
   const enter = `echo $$ > ${join(group, 'cgroup.procs')} && exec setpriv --pdeathsig TERM "$@"`
   const machine = start(['sh', '-c', enter, 'sh', ...nspawn, ...rights, ...binds], { env: { UNIFIED_CGROUP_HIERARCHY: '1' } })
@@ -67,7 +68,7 @@ export async function bootMachine(options: {
   void machine.finished.then(() => (over = true))
   const stop = async (): Promise<void> => {
     const first = firstOf(machine.pid)
-    // Whatever is in there is meant to be lost.
+    // Everything inside may be lost.
     if (!over && first !== undefined) process.kill(first, 'SIGKILL')
     await machine.end()
     await removeGroup(group)
@@ -80,7 +81,7 @@ export async function bootMachine(options: {
       if (first !== undefined) {
         const { stdout, stderr } = await inside(first, ['systemctl', 'is-system-running', '--wait'])
         if (stdout.trim() === 'running') return createMachine(first, stop)
-        // Before it listens, and while it starts.
+        // systemd does not listen yet, or is still starting.
         if (!/^(?:offline|starting|initializing|unknown|)$/.test(stdout.trim())) throw new Error(`systemd is ${stdout}${stderr}`)
       }
       await new Promise((resolve) => setTimeout(resolve, 100))
@@ -111,11 +112,11 @@ function createMachine(first: number, stop: () => Promise<void>): Machine {
   }
 }
 
-/** The first process of the machine, once there is one. */
+/** Returns the first process of the machine once it exists. */
 function firstOf(nspawn: number): number | undefined {
   try {
     const [child = ''] = readFileSync(`/proc/${nspawn}/task/${nspawn}/children`, 'utf8').trim().split(' ')
-    // Nspawn's own child makes the container first; in there it is number 1.
+    // The first child of nspawn sets up the container; inside, it has number 1.
     return child !== '' && numberInside(child) === '1' && /systemd|init/.test(readFileSync(`/proc/${child}/comm`, 'utf8'))
       ? Number(child)
       : undefined
@@ -124,7 +125,7 @@ function firstOf(nspawn: number): number | undefined {
   }
 }
 
-/** A process's number in its own namespace. */
+/** Returns a process's number in its own namespace. */
 function numberInside(pid: string): string | undefined {
   try {
     return /^NSpid:.*\s(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]
@@ -133,7 +134,7 @@ function numberInside(pid: string): string | undefined {
   }
 }
 
-/** The machine's own control group, as its first process is in `init.scope` below it. */
+/** Returns the machine's own control group; its first process is in `init.scope` below it. */
 function groupOf(first: number): string {
   return /^0::(.*)\/init\.scope$/m.exec(readFileSync(`/proc/${first}/cgroup`, 'utf8'))![1]!
 }
@@ -141,7 +142,7 @@ function groupOf(first: number): string {
 const inside = (first: number, command: readonly string[], options?: RunOptions): Promise<Finished> =>
   run(['nsenter', '--target', String(first), '--all', '--wdns=/', ...command], options)
 
-/** A group can be removed once nobody is in it or below it. */
+/** Removes a group, which is possible only once no process is in it or below it. */
 async function removeGroup(group: string): Promise<void> {
   for (const entry of readdirSync(group, { withFileTypes: true })) if (entry.isDirectory()) await removeGroup(join(group, entry.name))
   for (;;) {
@@ -154,7 +155,7 @@ async function removeGroup(group: string): Promise<void> {
   }
 }
 
-/** Puts a file into a file system that is to be started. */
+/** Writes a file into a file system before its start. */
 export function place(root: string, path: string, text: string): void {
   mkdirSync(join(root, path, '..'), { recursive: true })
   writeFileSync(join(root, path), text)

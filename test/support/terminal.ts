@@ -1,4 +1,4 @@
-/** A terminal for commands under test: what they wrote is kept as text. */
+/** A terminal for commands under test, which keeps their output as text. */
 import { PassThrough, Writable } from 'node:stream'
 import type { Io } from '../../src/cli/program/io.ts'
 
@@ -6,11 +6,11 @@ export interface TestIo extends Io {
   readonly stdin: PassThrough
   out(): string
   err(): string
-  /** As SIGINT or SIGTERM would. */
+  /** Interrupts the command as SIGINT or SIGTERM would. */
   interrupt(): void
-  /** Settles once standard output holds the text. */
+  /** Resolves once standard output contains the text. */
   untilOut(text: string): Promise<void>
-  /** Settles once standard error holds the text. */
+  /** Resolves once standard error contains the text. */
   untilErr(text: string): Promise<void>
 }
 

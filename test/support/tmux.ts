@@ -1,6 +1,6 @@
 /**
- * A real terminal for tests: tmux with a server of its own, whose screens are read and whose keys are pressed. It is
- * gone with everything that runs in it when it is stopped.
+ * A real terminal for tests: a private tmux server whose screens are read and whose keys are pressed. Stopping
+ * it ends everything that runs in it.
  */
 import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -12,22 +12,22 @@ import { promisify } from 'node:util'
 const exec = promisify(execFile)
 
 export interface Pane {
-  /** What the screen shows. */
+  /** Returns the screen's text. */
   screen(): Promise<string>
-  /** Resolves with the screen once it matches. @throws Error with what it showed last */
+  /** Resolves with the screen once it matches. @throws Error with the last screen */
   until(pattern: RegExp, seconds?: number): Promise<string>
   /** Keys by tmux's names (`Enter`, `M-Enter`, `C-c`, `PageUp`); anything else is typed. */
   press(...keys: readonly string[]): Promise<void>
   type(text: string): Promise<void>
-  /** As a terminal pastes: bracketed where the program asked for it. */
+  /** Pastes like a terminal: bracketed if the program requested that. */
   paste(text: string): Promise<void>
   resize(columns: number, rows: number): Promise<void>
-  /** A value of tmux's, such as `alternate_on` or `cursor_x`. */
+  /** Returns a tmux variable, such as `alternate_on` or `cursor_x`. */
   value(name: string): Promise<string>
 }
 
 export interface Terminal {
-  /** @param command as `sh` runs it */
+  /** @param command a command line for `sh` */
   open(
     name: string,
     command: string,

@@ -1,6 +1,6 @@
 /**
- * One private Tor network for all suites of a run, in vitest's own process, since it outlives each suite. It starts when
- * the first suite asks for it by `joinTorNetwork`, and ends with the run.
+ * One private Tor network for all suites of a run. It belongs to vitest's own process, because it outlives each
+ * suite. It starts when the first suite asks for it by `joinTorNetwork`, and ends with the run.
  */
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -26,7 +26,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
     network.then(
       ({ torrc }) => socket.end(torrc),
       () => {
-        // The next suite gets another try.
+        // The next suite tries again.
         network = undefined
         socket.end()
       },

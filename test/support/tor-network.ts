@@ -1,8 +1,8 @@
 /**
- * A whole Tor network on loopback, for tests: five directory authorities that are also its only relays,
- * and as many onion hosts and clients as a test asks for. Nothing of it leaves the machine.
- * The order of the start matters: onion hosts and clients come after every authority has a consensus
- * that lists all relays; earlier ones would back off after a 404.
+ * A whole Tor network on loopback for tests: five directory authorities that are also its only relays, and as
+ * many onion hosts and clients as a test requests. None of its traffic leaves the machine. The order of the
+ * start matters: onion hosts and clients start after every authority has a consensus that lists all relays,
+ * because earlier ones would back off after a 404.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -14,11 +14,11 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Address } from '../../src/config/value.ts'
 import { publication, quoted, startTor, type Tor } from '../../src/tor/process.ts'
 
-/** Programs without which there is no network: `missing(...TOR_PROGRAMS)` is the reason to skip. */
+/** The programs that the network needs: `missing(...TOR_PROGRAMS)` is the reason to skip. */
 export const TOR_PROGRAMS = ['tor', 'tor-gencert'] as const
 
 const AUTHORITIES = 5
-/** From nothing to a consensus takes 13 s on two idle cores; a busy machine may take several times that. */
+/** A first consensus takes 13 s on two idle cores, and several times that on a busy machine. */
 const DEADLINE_MS = 110_000
 
 export interface TorNetwork {
@@ -28,7 +28,7 @@ export interface TorNetwork {
   addClient(more?: readonly string[]): Promise<TorClient>
   /** An onion service, reachable when this resolves. */
   addOnionHost(options: OnionHostOptions): Promise<OnionHost>
-  /** Ends every tor that was started through this object and removes its files. */
+  /** Ends every tor that this object started, and removes its files. */
   stop(): Promise<void>
 }
 
@@ -42,11 +42,11 @@ export interface TorClient {
 }
 
 export interface OnionHostOptions {
-  /** What the service's ports lead to. */
+  /** The targets of the service's ports. */
   readonly doors: readonly { readonly port: number; readonly target: Address }[]
-  /** Begin each connection with a PROXY v1 line that names the circuit. */
+  /** Begin each connection with a PROXY v1 line that identifies the circuit. */
   readonly proxyHeader?: boolean
-  /** Tor's HiddenServiceDir, kept at stop; without it one inside the network's folder. */
+  /** Tor's HiddenServiceDir, which stays after the stop; by default, one inside the network's folder. */
   readonly dir?: string
 }
 
@@ -55,15 +55,15 @@ export interface OnionHost {
   readonly onion: string
   /** Tor's `hostname` file. */
   readonly nameFile: string
-  /** SIGKILL to its tor. */
+  /** Kills its tor with SIGKILL. */
   kill(): Promise<void>
-  /** A new tor with the same keys, resolved when its descriptor was uploaded. */
+  /** Starts a new tor with the same keys; resolves once its descriptor is uploaded. */
   restart(): Promise<void>
 }
 
 /**
  * Starts the authorities.
- * @param options.signal gives up the start.
+ * @param options.signal aborts the start.
  * @throws TorError if a tor ends, Error if the network is not up in 110 s. Nothing stays behind in either case.
  */
 export async function startTorNetwork(options: { readonly signal?: AbortSignal } = {}): Promise<TorNetwork> {
@@ -90,7 +90,7 @@ export async function joinTorNetwork(socket: string): Promise<TorNetwork> {
 
 type Launch = typeof startTor
 
-/** A folder and the tors that were started from this process. */
+/** A folder and the tors that this process started. */
 interface Part {
   readonly folder: string
   readonly launch: Launch
@@ -142,7 +142,7 @@ async function startAuthorities(folder: string, launch: Launch, deadline: AbortS
         `DirAuthority ${name} orport=${orPort} no-v2 v3ident=${v3ident} 127.0.0.1:${dirPort} ${fingerprint}`,
     ),
   ]
-  // On a busy machine an authority can come too late for the first vote, and the next one is minutes away.
+  // On a busy machine an authority can miss the first vote, and the next one is minutes away.
   while (!(await elect(authorities, torrc, launch, deadline))) deadline.throwIfAborted()
   return torrc
 }
@@ -158,10 +158,12 @@ interface Authority {
 
 /**
  * Starts the authorities and waits for their first consensus.
- * @returns whether every one has one that lists all relays; if not, they are ended and forget it.
+ * @returns whether every authority has a consensus that lists all relays; if not, they are stopped and forget
+ * it.
  */
 async function elect(authorities: readonly Authority[], torrc: readonly string[], launch: Launch, deadline: AbortSignal): Promise<boolean> {
-  // Consensuses fall on multiples of the interval on the wall clock, moved by this; the votes come 4 s before.
+  // Consensuses fall on multiples of the interval on the wall clock, shifted by this offset; the votes come 4 s
+  // before.
   const votingOffset = Math.round(Date.now() / 1_000 + LEAD_SECONDS + 4) % VOTING_SECONDS
   const tors = await Promise.all(
     authorities.map(async ({ dir, orPort, dirPort, name }) => {
@@ -186,7 +188,7 @@ async function elect(authorities: readonly Authority[], torrc: readonly string[]
         events: ['NEWCONSENSUS'],
         onEvent: (event) => {
           onNodes(event)
-          // Also an empty one is the last for minutes.
+          // An empty consensus also stays for minutes.
           if (!event.includes('\nr ')) complete.resolve(false)
         },
         signal: deadline,
@@ -209,13 +211,13 @@ async function elect(authorities: readonly Authority[], torrc: readonly string[]
   return false
 }
 
-/** From the launch to the first votes: every authority must be up and have met the others by then. */
+/** From the launch to the first votes, by which every authority must be up and have met the others. */
 const LEAD_SECONDS = 5
 /** Three rounds of votes. */
 const VOTES_MS = 35_000
 const VOTING_SECONDS = 10
 
-/** Every tor of the network. */
+/** torrc lines of every tor in the network. */
 const MEMBER = [
   'TestingTorNetwork 1',
   'AssumeReachable 1',
@@ -252,7 +254,7 @@ async function makeKeys(dir: string, orPort: number): Promise<{ v3ident: string;
   const files = ['-i', join(keys, 'authority_identity_key'), '-s', join(keys, 'authority_signing_key'), '-c', certificate]
   const empty = join(dir, 'empty')
   await writeFile(empty, '')
-  // tor-gencert wants a passphrase for its key; the key dies with the network.
+  // tor-gencert requires a passphrase for its key; the key is discarded with the network.
   await run('tor-gencert', ['--create-identity-key', '--passphrase-fd', '0', '-m', '12', ...files], 'private\n')
   const nobody = `nobody 127.0.0.1:1 ${'f'.repeat(40)}`
   const settings = ['--defaults-torrc', empty, '-f', empty, '--ORPort', String(orPort), '--DataDirectory', data]
@@ -268,7 +270,7 @@ async function addClient(folder: string, torrc: readonly string[], launch: Launc
   const ready = Promise.withResolvers<void>()
   const tor = await launch({
     folder,
-    // Without extended errors tor has a client that lacks a key wait for two minutes.
+    // Without extended errors, tor makes a client that lacks a key wait for two minutes.
     torrc: [...torrc, 'SocksPort 127.0.0.1:auto ExtendedErrors'],
     events: ['STATUS_CLIENT'],
     onEvent: (event) => {
@@ -329,7 +331,7 @@ async function addOnionHost(folder: string, torrc: readonly string[], options: O
   }
 }
 
-/** What a tor does in time; its own end or the deadline's otherwise. */
+/** Waits for `done`, but fails if the tor ends or the deadline passes first. */
 async function within<T>(deadline: AbortSignal, tor: Tor, done: Promise<T>): Promise<T> {
   const { promise: late, reject } = Promise.withResolvers<never>()
   const onAbort = (): void => reject(new Error('the private Tor network did not come up in time'))
@@ -350,8 +352,8 @@ async function run(program: string, args: readonly string[], input = ''): Promis
 }
 
 /**
- * Ports for the authorities, which must be known before they start. They are taken from below the system's
- * own range, so that no `port 0` of another test gets one in between.
+ * Returns ports for the authorities, which must be fixed before they start. They lie below the system's
+ * ephemeral range, so that no `port 0` of another test gets one of them.
  */
 async function freePorts(count: number): Promise<number[]> {
   const ports: number[] = []

@@ -1,10 +1,10 @@
 /**
- * What a process asked the system for, by strace: every call that could make or change something outside its memory.
- * No io_uring under it, whose work no trace shows: where the system has none, libuv does without.
+ * Records a process's system calls with strace: every call that could create or change anything outside its
+ * memory. It disables io_uring, whose work a trace does not show; libuv does without it.
  */
 import { readFileSync } from 'node:fs'
 
-/** Calls that open, make, change, share or write, and those that start something. */
+/** Calls that open, create, change, share or write, and those that start something. */
 const CALLS = [
   '%file',
   '%process',
@@ -41,24 +41,30 @@ const CALLS = [
   'syslog',
 ]
 
-/** What stands before a command to trace it, its threads and whatever it starts, into `file`. No data is traced. */
+/**
+ * Returns the words before a command that trace it, its threads and its children into `file`. No data is
+ * recorded.
+ */
 export function underStrace(file: string): string[] {
   const calls = [`trace=${CALLS.join(',')}`, 'inject=io_uring_setup:error=ENOSYS']
   return ['strace', '-f', '-y', '-qq', '-s', '0', ...calls.flatMap((expression) => ['-e', expression]), '-o', file]
 }
 
 export interface Trace {
-  /** How often each call was made. */
+  /** The number of calls, by name. */
   readonly calls: Readonly<Record<string, number>>
-  /** Calls that left something, or could have: each as strace wrote it. */
+  /** Calls that left something behind or could have, as strace wrote them. */
   readonly violations: readonly string[]
 }
 
-/** Where writing leaves nothing: sockets, pipes, terminals, and the counter by which libuv wakes itself. */
+/**
+ * Targets of writes that leave nothing behind: sockets, pipes, terminals, and the counter by which libuv wakes
+ * itself.
+ */
 const PASSING =
   /^(?:socket:\[\d+\]|(?:UNIX|TCP|TCPv6|UNIX-STREAM):\[.*\]|pipe:\[\d+\]|anon_inode:\[eventfd\]|\/dev\/(?:pts\/\d+|tty|null)(?:<char .*>)?)$/
 
-/** Judges a trace. `socket` is the path of the unix socket that the process may make and remove. */
+/** Judges a trace. `socket` is the path of the unix socket that the process may create and remove. */
 export function readTrace(file: string, socket: string): Trace {
   const calls: Record<string, number> = {}
   const violations: string[] = []
@@ -96,10 +102,10 @@ function isHarmless(call: string, rest: string, socket: string): boolean {
     case 'chmod':
     case 'unlink':
       return rest.startsWith(`"${socket}"`)
-    // That it is replaced by itself, and where it was looked for; -s 0 leaves no arguments.
+    // The process may replace itself, and search its program first; -s 0 hides the arguments.
     case 'execve':
       return /^"[^"]*\/node",/.test(rest)
-    // Looking only.
+    // These only read.
     case 'stat':
     case 'lstat':
     case 'statx':
@@ -111,14 +117,14 @@ function isHarmless(call: string, rest: string, socket: string): boolean {
     case 'faccessat':
     case 'faccessat2':
     case 'getcwd':
-    // Ends.
+    // These end something.
     case 'exit':
     case 'exit_group':
     case 'kill':
     case 'tgkill':
     case 'wait4':
     case 'rt_sigqueueinfo':
-    // Refused by the trace.
+    // strace itself refused this call.
     case 'io_uring_setup':
       return true
   }

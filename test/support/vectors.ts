@@ -1,7 +1,7 @@
 /**
- * `node test/support/vectors.ts` makes test/vectors/message.json, card.json and group.json anew: signed texts by the
- * keys of test/vectors/example and by keys that stand in message.json itself, public all of them, each text with its
- * verdict or with the code that it is refused with. ECDSA and FIDO signatures differ each time.
+ * `node test/support/vectors.ts` writes test/vectors/message.json, card.json and group.json: signed texts by
+ * the keys of test/vectors/example and by keys in message.json itself, all of them public, each with its
+ * verdict or its refusal code. ECDSA and FIDO signatures differ each time.
  */
 import { createHash, generateKeyPairSync } from 'node:crypto'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
@@ -32,7 +32,7 @@ const PEM = { format: 'pem', type: 'pkcs8' } as const
 const keys = {
   rsa: old['rsa'] ?? String(generateKeyPairSync('rsa', { modulusLength: 2_048 }).privateKey.export(PEM)),
   ecdsa: old['ecdsa'] ?? String(generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export(PEM)),
-  /** An identity of age's: what is encrypted to `ecdsa` is encrypted to its recipient. */
+  /** An age identity; messages to `ecdsa` are encrypted to its recipient. */
   age: old['age'] ?? 'AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX',
 }
 const recipient = await identityToRecipient(keys.age)
@@ -52,7 +52,7 @@ const people = {
 } as const satisfies Record<string, Identity>
 const { alice, bob, rsa, ecdsa } = people
 
-/** The same for the same words. */
+/** Derives the same id from the same words. */
 const idOf = (words: string): string => createHash('sha256').update(words).digest().subarray(0, 16).toString('base64url')
 const sign = async (by: Identity, text: string, namespace = 'asfaleia-message'): Promise<string> =>
   Buffer.from(await signText({ identity: by, to: { key: by.key } }, namespace, text)).toString()

@@ -1,4 +1,4 @@
-/** People with keys, cards, books and groups of their own, in a folder that is gone after the test. */
+/** People with their own keys, cards, books and groups, in a folder that is removed after the test. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -21,7 +21,7 @@ export interface Person {
 
 export interface Village {
   readonly folder: string
-  /** @param knows whom the book holds */
+  /** @param knows the people in their contact book */
   add(name: string, knows?: readonly Person[]): Promise<Person>
   remove(): void
 }

@@ -1,4 +1,4 @@
-/** WebSockets in front of what speaks in lines, for a script that plays a relay to a page. */
+/** A WebSocket bridge to a server that speaks in lines, so that a script can play a relay to a page. */
 import { once } from 'node:events'
 import { type AddressInfo, connect } from 'node:net'
 import { WebSocketServer } from 'ws'
@@ -10,8 +10,8 @@ export interface Bridge {
 }
 
 /**
- * @param to `127.0.0.1:PORT`; one connection there for each WebSocket, one line a message
- * @param protocol what is agreed on of what is offered; false for nothing
+ * @param to `127.0.0.1:PORT`; each WebSocket gets a connection there, and each message becomes a line
+ * @param protocol the subprotocol to accept; false for none
  */
 export async function bridge(to: string, protocol: string | false = 'asfaleia.1'): Promise<Bridge> {
   const server = new WebSocketServer({ host: '127.0.0.1', port: 0, path: '/v1', handleProtocols: () => protocol })
@@ -22,7 +22,7 @@ export async function bridge(to: string, protocol: string | false = 'asfaleia.1'
     lines.on('data', (chunk) => {
       const parts = (rest + chunk.toString('latin1')).split('\n')
       rest = parts.pop()!
-      // A script says LF within a message by NEL, which no packet has.
+      // A script writes LF within a message as NEL, which no packet contains.
       for (const part of parts) socket.send(Buffer.from(part.replaceAll('\u0085', '\n'), 'latin1'), { binary: false })
     })
     lines.on('error', () => {})

@@ -1,6 +1,6 @@
 /**
- * A raw client of tests: packets as lines over TCP, a unix socket or WebSocket, with the two proofs.
- * It checks nothing that a client must check; that is what src/client is for.
+ * A raw client for tests: packets as lines over TCP, a unix socket or WebSocket, with both proofs. It omits
+ * every check that a real client must make; those belong to src/client.
  */
 import { connect, type Socket } from 'node:net'
 import { Decrypter } from 'age-encryption'
@@ -22,18 +22,18 @@ export function createPerson(): Person {
 }
 
 export interface Wire {
-  /** Sends bytes as they are (over WebSocket: one message for each line). */
+  /** Sends bytes unchanged (over WebSocket: one message for each line). */
   send(text: string): void
-  /** The next line; undefined when the connection has ended. */
+  /** Returns the next line, or undefined once the connection has ended. */
   line(): Promise<string | undefined>
   ask(packet: string): Promise<string>
   login(person: Person, method?: 'decrypt' | 'sign'): Promise<string>
-  /** Stops taking bytes, and takes them again. */
+  /** Stops reading, and resumes. */
   pause(): void
   resume(): void
-  /** Sends no more; the relay ends its side, too. */
+  /** Closes the sending side; the relay then closes its side, too. */
   finish(): void
-  /** Gone without a word. */
+  /** Disconnects without a close. */
   destroy(): void
 }
 
@@ -84,7 +84,7 @@ async function decrypt(key: SshPrivateKey, file: Uint8Array): Promise<string> {
   return decrypter.decrypt(file, 'text')
 }
 
-/** Connects to a raw door. `first` are bytes before the first packet, such as a PROXY line. */
+/** Connects to a raw door. `first` is sent before the first packet, for example a PROXY line. */
 export async function connectRaw(address: Address, first = ''): Promise<Wire> {
   let socket: Socket | undefined
   const wire = createWire((onText, onEnd) => {
@@ -110,7 +110,7 @@ export async function connectRaw(address: Address, first = ''): Promise<Wire> {
 }
 
 export interface FrameWire extends Wire {
-  /** Bytes as they are, below the frames. */
+  /** Sends raw bytes without framing. */
   sendRaw(bytes: Uint8Array): void
 }
 

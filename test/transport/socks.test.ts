@@ -227,6 +227,6 @@ describe('the resolver of the system', () => {
   })
 })
 
-test('names a version 2 address for what it is', () => {
+test('parseTarget explains that version 2 addresses are no longer supported', () => {
   expect(() => parseTarget('expyuzz4wqqyqhjn.onion')).toThrow('version 2 onion address, which Tor no longer supports')
 })
