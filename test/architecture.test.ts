@@ -45,6 +45,7 @@ const PARTS = [
   'config/',
   'log.ts',
   'version.ts',
+  'nearest.ts',
   'server/',
 ] as const
 type Part = (typeof PARTS)[number]
@@ -149,7 +150,9 @@ const ARROWS: readonly Arrow[] = [
   ['cli/start/', 'transport/address.ts', "the relay's TCP door"],
   ['cli/start/', 'transport/socks.ts', "connects to the relay's TCP door"],
   ['cli/start/', 'cli/program/', 'progress on the terminal'],
-  ['cli/relay/', 'config/', 'the settings that the checks look at', 'type'],
+  ['cli/relay/', 'config/', 'the settings that the checks look at, and that are options of the command line'],
+  ['cli/relay/', 'cli/program/', 'the form of an option', 'type'],
+  ['cli/program/', 'nearest.ts', 'suggests a command or an option'],
   ['cli/relay/', 'transport/', 'checks whether sockets bypass the buffers of Node'],
   ['cli/chat/', 'auth/', 'the key of a contact', 'type'],
   ['cli/chat/', 'client/format/', 'messages, groups and cards'],
@@ -182,7 +185,6 @@ const ARROWS: readonly Arrow[] = [
   ['cli/commands/', 'cli/start/', 'runs the relay and tor'],
   ['cli/commands/', 'cli/relay/', 'confinement and its checks'],
   ['cli/commands/', 'cli/chat/', 'the chat'],
-  ['cli/commands/', 'cli/', 'the table of commands, for completion', 'type'],
   ['cli/', 'cli/commands/', 'loads the module of the command that is called'],
   ['cli/', 'cli/program/', 'the command-line framework'],
   ['cli/', 'version.ts', '--version'],

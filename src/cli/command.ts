@@ -1,76 +1,121 @@
 /**
- * The commands by name. A command's module is loaded only when it is called, so that none of them
- * pays for another. Must not touch the process: streams, environment and signal come as `Io`.
+ * The commands by name. A command's module is loaded when the command runs, so that no command pays for the start of another.
+ * Must not touch the process: streams, environment and signal come as `Io`.
  */
 import { PACKAGE_VERSION } from '../version.ts'
+import { refuseCommand, refuseOption } from './program/arguments.ts'
 import { printError, UsageError } from './program/error.ts'
 import { EXIT } from './program/exit.ts'
+import { formatExamples, formatRows, joinBlocks, section, wrap } from './program/help.ts'
 import type { Io, Run } from './program/io.ts'
+import type { Entry, Example, Page } from './program/page.ts'
+
+interface Module {
+  readonly page: Page
+  readonly run: Run
+}
 
 export interface Command {
-  readonly about: string
-  readonly load: () => Promise<{ readonly run: Run }>
-  /** Goes on when nobody reads its standard output any more. */
+  /** What the command does, for the list of commands. */
+  readonly summary: string
+  readonly load: () => Promise<Module>
+  /** Goes on after the reader of its standard output has gone. */
   readonly stays?: true
 }
 
-export const COMMANDS: Readonly<Record<string, Command>> = Object.freeze({
-  start: { about: 'run a relay and an onion service in front of it', load: () => import('./commands/start.ts'), stays: true },
-  relay: { about: 'run the relay alone, for a tor that is set up by hand', load: () => import('./commands/relay.ts'), stays: true },
-  doctor: { about: 'look for what could let something of a relay out of its memory', load: () => import('./commands/doctor.ts') },
-  status: { about: 'show how a relay of this machine is', load: () => import('./commands/status.ts') },
-  key: { about: 'make an SSH key, or show one', load: () => import('./commands/key.ts') },
-  me: { about: 'make your profile, and show your contact card', load: () => import('./commands/me.ts') },
-  contact: { about: 'take up contacts, and compare safety words', load: () => import('./commands/contact.ts') },
-  group: { about: 'make groups of contacts, and leave them', load: () => import('./commands/group.ts') },
-  chat: { about: 'talk, on the whole terminal or line by line', load: () => import('./commands/chat.ts') },
-  onion: { about: 'keep keys for onion services that only let some people in', load: () => import('./commands/onion.ts') },
-  send: { about: 'send a message', load: () => import('./commands/send.ts') },
-  get: { about: 'show the messages that wait', load: () => import('./commands/get.ts') },
-  address: { about: "show the relay's onion address", load: () => import('./commands/address.ts') },
-  backup: { about: "put the onion service's keys into one encrypted file, or check one", load: () => import('./commands/backup.ts') },
-  restore: { about: 'make the onion service anew from a backup', load: () => import('./commands/restore.ts') },
-  rotate: { about: 'move the relay to a new address', load: () => import('./commands/rotate.ts') },
-  client: { about: 'say who may find the onion service', load: () => import('./commands/client.ts') },
-  completion: { about: 'print completions for a shell, or the man page', load: loadCompletion },
-  panic: { about: 'wipe everything, now', load: () => import('./commands/panic.ts') },
-})
+type Commands = Readonly<Record<string, Command>>
 
-/** It reads the table that it stands in. */
-async function loadCompletion(): Promise<{ readonly run: Run }> {
-  const { createRun } = await import('./commands/completion.ts')
-  return { run: createRun(COMMANDS) }
+/** The commands under their headings, in the order in which a person meets them. */
+const SECTIONS: Readonly<Record<string, Commands>> = {
+  'talk to people': {
+    me: { summary: 'make your profile and show your contact card', load: () => import('./commands/me.ts') },
+    contact: { summary: 'store contacts and compare safety words with them', load: () => import('./commands/contact.ts') },
+    send: { summary: 'send a message or a file', load: () => import('./commands/send.ts') },
+    get: { summary: 'show the messages that wait for you', load: () => import('./commands/get.ts') },
+    chat: { summary: 'chat on the whole terminal or line by line', load: () => import('./commands/chat.ts') },
+    group: { summary: 'make, change and leave groups of contacts', load: () => import('./commands/group.ts') },
+  },
+  keys: {
+    key: { summary: 'make an SSH key or show one', load: () => import('./commands/key.ts') },
+    onion: { summary: 'store your keys for closed onion services', load: () => import('./commands/onion.ts') },
+  },
+  'run a relay': {
+    start: { summary: 'run a relay and an onion service in front of it', load: () => import('./commands/start.ts'), stays: true },
+    relay: { summary: 'run the relay alone, behind a tor that you configure', load: () => import('./commands/relay.ts'), stays: true },
+    doctor: { summary: 'check whether this machine can leak memory of a relay', load: () => import('./commands/doctor.ts') },
+    address: { summary: "show the relay's onion address", load: () => import('./commands/address.ts') },
+  },
+  'operate a relay': {
+    status: { summary: 'show the state of a relay on this machine', load: () => import('./commands/status.ts') },
+    backup: { summary: "write the onion service's keys to one encrypted file", load: () => import('./commands/backup.ts') },
+    restore: { summary: 'restore the onion service from a backup', load: () => import('./commands/restore.ts') },
+    client: { summary: 'choose who can find the onion service', load: () => import('./commands/client.ts') },
+    rotate: { summary: 'move the relay to a new address', load: () => import('./commands/rotate.ts') },
+    panic: { summary: 'erase everything at once', load: () => import('./commands/panic.ts') },
+  },
+  'set up your shell': {
+    completion: { summary: 'print completions for a shell, or the man page', load: loadCompletion },
+  },
+}
+
+export const COMMANDS: Commands = Object.freeze(Object.assign({}, ...Object.values(SECTIONS)) as Commands)
+
+const EXAMPLES: readonly Example[] = [
+  ['make your profile and show the link to your contact card', 'asfaleia me --name Alice --relay ADDRESS.onion --link'],
+  ['run a relay of your own', 'asfaleia start'],
+]
+
+/** The completion command describes all commands, so it gets their pages. */
+async function loadCompletion(): Promise<Module> {
+  const { createRun, page } = await import('./commands/completion.ts')
+  return { page, run: createRun(readPages) }
+}
+
+/** Loads the page of every command. */
+export function readPages(): Promise<readonly Entry[]> {
+  return Promise.all(Object.values(COMMANDS).map(async ({ summary, load }) => ({ summary, page: (await load()).page })))
 }
 
 const HINT = 'see `asfaleia --help`'
 
-export const HELP = `usage: asfaleia COMMAND [OPTION …]
+function buildOverview(): string {
+  return joinBlocks([
+    ['usage: asfaleia COMMAND [OPTION …]'],
+    ['A chat relay behind a Tor onion service, and its client.'],
+    ...Object.entries(SECTIONS).map(([heading, commands]) =>
+      section(heading, formatRows(Object.entries(commands).map(([name, { summary }]) => [name.padEnd(12), summary]))),
+    ),
+    section(
+      'options',
+      formatRows([
+        ['-h, --help', 'show this text; after a command, the text of that command'],
+        ['-V, --version', 'show the version'],
+      ]),
+    ),
+    formatExamples(EXAMPLES),
+    wrap('`asfaleia COMMAND --help` explains a command.', ''),
+  ])
+}
 
-A chat relay behind a Tor onion service, and its client.
-
-${Object.entries(COMMANDS)
-  .map(([name, { about }]) => `  ${name.padEnd(10)} ${about}`)
-  .join('\n')}
-
-  -h, --help     this text; after a command, that command's
-  -V, --version  the version
-`
-
-/** The command that a command line names; undefined for none. */
+/** The command that a command line names, or undefined if it names none. */
 export function findCommand(argv: readonly string[]): Command | undefined {
   const [name = ''] = argv
   return Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
 }
 
-/** Runs the command that the command line names. Never throws; the number is the exit code. */
+/** Runs the command that the command line names. Never throws; returns the exit code. */
 export async function runCommand(argv: readonly string[], io: Io): Promise<number> {
   try {
     const [name, ...rest] = argv
-    if (name === '--help' || name === '-h') return say(io, HELP)
-    if (name === '--version' || name === '-V') return say(io, `${PACKAGE_VERSION}\n`)
-    if (name === undefined) throw new UsageError('no command is given', { hint: HINT })
+    if (name === '--help' || name === '-h') return print(io, buildOverview())
+    if (name === '--version' || name === '-V') return print(io, `${PACKAGE_VERSION}\n`)
+    if (name === undefined) throw new UsageError('the command is missing', { hint: HINT })
     const command = findCommand(argv)
-    if (command === undefined) throw new UsageError('there is no such command', { hint: HINT })
+    if (command === undefined) {
+      throw name.startsWith('-')
+        ? refuseOption(name.split('=')[0]!, ['help', 'version'], HINT)
+        : refuseCommand(name, '', Object.keys(COMMANDS), HINT)
+    }
     const { run } = await command.load()
     return await run(rest, io)
   } catch (error) {
@@ -78,7 +123,7 @@ export async function runCommand(argv: readonly string[], io: Io): Promise<numbe
   }
 }
 
-function say(io: Io, text: string): number {
+function print(io: Io, text: string): number {
   io.stdout.write(text)
   return EXIT.ok
 }

@@ -59,10 +59,13 @@ describe('the command line', () => {
   })
 
   test.each([
-    [[], 'no command is given'],
-    [['zQ9'], 'there is no such command'],
-    [['constructor'], 'there is no such command'],
-    [['--zQ9'], 'there is no such command'],
+    [[], 'the command is missing'],
+    [['zQ9'], 'unknown command zQ9'],
+    [['sned', 'bob'], 'unknown command sned; did you mean send?'],
+    [['constructor'], 'unknown command constructor'],
+    [['\u{1b}[2J'], 'unknown command \\u{1b}[2J'],
+    [['--zQ9'], 'unknown option --zQ9'],
+    [['--verison'], 'unknown option --verison; did you mean --version?'],
   ])('%j is a usage error with a hint', async (argv, problem) => {
     const io = createTestIo()
     expect(await runCommand(argv, io)).toBe(2)

@@ -67,7 +67,7 @@ describe('asfaleia me', () => {
     ])
     expect(code).toBe(0)
     expect(err).toBe(
-      `asfaleia: made a new key, ${home('Alice')}/key\nasfaleia: made the profile in ${home('Alice')}; give your card to those who are to write to you\n`,
+      `asfaleia: made a new key, ${home('Alice')}/key\nasfaleia: made your profile in ${home('Alice')}; give your card to the people who will write to you\n`,
     )
     expect(await parseCard(out)).toMatchObject({ name: 'Alice', relays: [ONION, 'localhost:4000'] })
     expect(readdirSync(home('Alice')).toSorted()).toEqual(['card', 'key', 'key.pub', 'profile'])
@@ -132,17 +132,17 @@ describe('asfaleia me', () => {
     writeFileSync(other, generatePrivateKey('other').file, { mode: 0o600 })
     expect(await as('Alice', ['me', '--key', other])).toMatchObject({
       code: 1,
-      err: expect.stringContaining('by which your contacts know you') as string,
+      err: expect.stringContaining('your contacts know you by it') as string,
     })
   })
 
   test.each<[string, string[], number, RegExp]>([
-    ['nothing', [], 1, /no profile yet, and --name and --relay are missing\nasfaleia: hint: asfaleia me --name/],
+    ['nothing', [], 1, /no profile yet, and --name and --relay are missing\nasfaleia: hint: `asfaleia me --name/],
     ['no relay', ['--name', 'A'], 1, /--relay is missing/],
     ['an invalid name', ['--name', ' A', '--relay', 'localhost'], 1, /cannot make your card: a name has/],
     ['a relay that cannot be on a card', ['--name', 'A', '--relay', 'relay.example'], 1, /an onion address or localhost/],
     ['a mistyped address', ['--name', 'A', '--relay', ONION.replace('2g', '2h')], 1, /mistyped/],
-    ['too many words', ['word'], 2, /too many words/],
+    ['too many words', ['word'], 2, /takes options only/],
   ])('refuses %s and makes no profile', async (_name, words, code, problem) => {
     const outcome = await as('A', ['me', ...words])
     expect(outcome).toMatchObject({ code, out: '' })
@@ -242,9 +242,9 @@ describe('asfaleia contact', () => {
         return [join(root, 'ec.pub'), '--relay', 'localhost', '--name', 'ec']
       },
       1,
-      /only signs/,
+      /can only sign/,
     ],
-    ['relays beside a card', async (link) => [link, '--relay', 'localhost'], 2, /the card says the relays/],
+    ['relays beside a card', async (link) => [link, '--relay', 'localhost'], 2, /does not go together with a card/],
     ['an invalid name', async (link) => [link, '--name', '../bob'], 1, /it must not begin/],
     [
       'a line made for catastrophic backtracking',
@@ -256,7 +256,7 @@ describe('asfaleia contact', () => {
       1,
       /does not hold a public key/,
     ],
-    ['a missing card', async () => [], 2, /a card is wanted/],
+    ['a missing card', async () => [], 2, /CARD is missing/],
   ])('refuses %s', async (_name, build, code, problem) => {
     await begin('Alice')
     const outcome = await as('Alice', ['contact', 'add', ...(await build(await begin('Bob')))])
@@ -267,7 +267,7 @@ describe('asfaleia contact', () => {
 
   test("refuses the user's own card, and another key for a known name, with a hint", async () => {
     const own = await begin('Alice')
-    expect(await as('Alice', ['contact', 'add', own])).toMatchObject({ code: 1, err: 'asfaleia: error: that is you\n' })
+    expect(await as('Alice', ['contact', 'add', own])).toMatchObject({ code: 1, err: 'asfaleia: error: this is your own key\n' })
     await as('Alice', ['contact', 'add', await begin('Bob')])
     const before = readFileSync(join(home('Alice'), 'contacts/Bob'), 'utf8')
     const impostor = (await as('Eve', ['me', '--name', 'Bob', '--relay', 'localhost', '--link'])).out.trim()
@@ -286,7 +286,7 @@ describe('asfaleia contact', () => {
       out: 'bobby has a newer card:\n  name: Bob → Robert\n  relays: localhost → localhost:4000\n',
       err: '',
     })
-    expect(await as('Alice', ['contact', 'add', newer])).toEqual({ code: 0, out: 'bobby is known already, just so\n', err: '' })
+    expect(await as('Alice', ['contact', 'add', newer])).toEqual({ code: 0, out: 'bobby is stored already; nothing changed\n', err: '' })
   })
 
   test('shows, renames and removes a contact, also by a name with spaces', async () => {
@@ -296,7 +296,7 @@ describe('asfaleia contact', () => {
     expect(await as('Alice', ['contact', 'rename', 'bob', 'Bob B.'])).toEqual({ code: 0, out: 'renamed to Bob B.\n', err: '' })
     const shown = await as('Alice', ['contact', 'show', 'bob b.'])
     expect(shown.out).toMatch(
-      /^name: {8}Bob B\.\ncalled: {6}Bob \(by their own card\)\nfingerprint: SHA256:\S+\nkey: {9}ssh-ed25519 \S+\nrelay: {7}localhost\n/,
+      /^name: {8}Bob B\.\ncalled: {6}Bob \(on their card\)\nfingerprint: SHA256:\S+\nkey: {9}ssh-ed25519 \S+\nrelay: {7}localhost\n/,
     )
     expect((await as('Alice', ['contact', 'show', 'Bob B.', '--link'])).out.trim()).toBe(link)
     expect(await as('Alice', ['contact', 'remove', 'Bob B.'])).toEqual({ code: 0, out: 'removed Bob B.\n', err: '' })

@@ -259,7 +259,7 @@ describe('docker compose up', () => {
       expect(Health.Status).toBe('healthy')
       const words =
         service === 'relay'
-          ? ['', 'it cannot reach itself through Tor\n', 'it does not know its onion name yet (--name or --name-file)\n']
+          ? ['', 'the relay cannot reach itself through Tor\n', 'the relay does not know its onion name yet (--name or --name-file)\n']
           : ['tor is on line\n', 'tor does not answer\n']
       for (const { Output } of Health.Log)
         expect(words.some((word) => word === Output) || /^tor is not on line yet: \d+ %, [a-z_]+\n$/.test(Output)).toBe(true)

@@ -115,7 +115,7 @@ describe('asfaleia start --no-tor', () => {
 
 test('asfaleia start without a tor program reports it and serves this machine', async () => {
   const relay = startThere([], { PATH: folder })
-  await relay.until(/asfaleia: there is no tor program here/)
+  await relay.until(/asfaleia: tor is not installed/)
   await relay.until(/asfaleia: hint: install Tor/)
   const [, port] = await relay.until(/--relay localhost:(\d+) .*\n/)
   expect(await isRefused(Number(port))).toBe(false)
@@ -141,7 +141,7 @@ describe('asfaleia start with a tor that has no network', () => {
 
   test('reports it and serves this machine in the meantime', { timeout: 90_000 }, async () => {
     const relay = await startOffline()
-    await relay.until(/asfaleia: Tor does not get on: is there a network/)
+    await relay.until(/asfaleia: Tor makes no progress: is there a network/)
     const [, port] = await relay.until(/--relay localhost:(\d+) .*\n/)
     const key = join(folder, 'key')
     const where = ['--relay', `localhost:${port}`, '--key', key]

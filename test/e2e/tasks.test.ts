@@ -223,7 +223,7 @@ describe("an operator's relay", () => {
     await done('send', '--relay', address, '--key', at('alice'), '--socks', socks, `${at('alice')}.pub`, 'secret')
     expect((await status(() => true)).messages).toBe(10)
     const said = await done('panic', '--operator', operator(), '--keys', at('fresh/new'), '--tor-control', tor.control)
-    expect(said).toBe(`the relay is wiped\nthe keys in ${at('fresh/new')} are destroyed\ntor is ended\n`)
+    expect(said).toBe(`the relay erased everything\nthe keys in ${at('fresh/new')} are destroyed\ntor has ended\n`)
     await tor.tor.exited
     expect(await status(() => true)).toMatchObject({ messages: 0, connections: 0, mailboxes: 0 })
     expect(await asfaleia('address', '--service', at('fresh/new'))).toMatchObject({ code: 1 })

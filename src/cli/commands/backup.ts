@@ -1,68 +1,70 @@
 /**
- * `asfaleia backup`: the onion service's keys in one encrypted file, and whether such a file is good. The file is what
- * `age -d` and `tar -x` open. The keys never touch a disk unencrypted here.
+ * `asfaleia backup`: writes the onion service's keys to one encrypted file, or checks such a file. The file is a tar archive
+ * encrypted by age. The command never writes the keys to a disk unencrypted.
  */
 import type { Recipient } from 'age-encryption'
 import { SshRecipient } from '../../auth/age-ssh.ts'
 import { clientOf, type ServiceFiles } from '../../onion/service.ts'
 import { isRecipient, type Lock, sealBackup } from '../../onion/backup.ts'
-import { openCommandLine } from '../program/arguments.ts'
+import { readCommandLine } from '../program/arguments.ts'
 import { writeNew } from '../disk/file.ts'
 import { isPrivateKey, readKeyFile, readPublicKey } from '../disk/keyfile.ts'
-import { newPassphrase } from '../disk/passphrase.ts'
-import { describeService, findService, readService, SERVICE_HELP } from '../service/folder.ts'
+import { newPassphrase, PASSPHRASE_VARIABLE } from '../disk/passphrase.ts'
+import { describeService, findService, readService, SERVICE_OPTION } from '../service/folder.ts'
 import { CliError, UsageError } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'
 import { formatJson } from '../program/show.ts'
-import { erase, IDENTITY_HELP, openBackupFile } from '../service/unlock.ts'
+import { erase, IDENTITY_OPTION, openBackupFile } from '../service/unlock.ts'
+import type { Page } from '../program/page.ts'
 
-const USAGE = 'asfaleia backup --out FILE (--to RECIPIENT | --passphrase), or asfaleia backup --verify FILE'
+export const page = {
+  name: 'backup',
+  usages: ['backup --out FILE (--to RECIPIENT … | --passphrase) [--service FOLDER]', 'backup --verify FILE [--identity FILE]'],
+  options: {
+    ...SERVICE_OPTION,
+    out: { value: 'FILE', about: 'the file to write, which must not exist yet; `-` is standard output' },
+    to: {
+      value: 'RECIPIENT',
+      about: 'encrypt to age1…, to an SSH public key, or to each of those in a file',
+      multiple: true,
+    },
+    passphrase: { about: 'encrypt with a passphrase instead' },
+    verify: { value: 'FILE', about: 'check a backup and write nothing; `-` is standard input' },
+    ...IDENTITY_OPTION,
+    json: { about: 'print one JSON object' },
+  },
+  variables: PASSPHRASE_VARIABLE,
+  text: `
+    Writes the keys, the address and the authorized clients of the onion service to one encrypted FILE. Anyone who can decrypt it can
+    impersonate the relay. \`age -d FILE | tar -x\` opens it, too.
 
-const HELP = `usage: ${USAGE}
+    --verify decrypts a backup and checks that its keys belong to its address.`,
+  examples: [
+    ['back up to an SSH key', 'asfaleia backup --to backup-key.pub --out onion.age'],
+    ['check that backup', 'asfaleia backup --verify onion.age --identity backup-key'],
+  ],
+} as const satisfies Page
 
-Puts the onion service's keys, its name and its clients into FILE, encrypted: whoever can open it is the relay. It
-opens with \`age -d FILE | tar -x\` as well. --verify opens FILE, checks that the keys in it make its address, and
-writes nothing.
-
-${SERVICE_HELP}
-  --out FILE          where to write; nothing is ever written over. \`-\` is standard output
-  --to RECIPIENT      age1…, an SSH public key, or a file of one or more of them; may be given again
-  --passphrase        ask for one instead; ASFALEIA_PASSPHRASE_FILE may name a file that holds it
-  --verify FILE       see above; \`-\` is standard input
-${IDENTITY_HELP}
-  --json              one JSON object on stdout
-  -h, --help          this text
-`
-
-const OPTIONS = {
-  service: { type: 'string' },
-  out: { type: 'string' },
-  to: { type: 'string', multiple: true },
-  passphrase: { type: 'boolean' },
-  verify: { type: 'string' },
-  identity: { type: 'string' },
-  json: { type: 'boolean' },
-} as const
-
-const WEAK = 'whoever has the file could be the relay: take several random words'
+const WEAK = 'anyone who guesses it can impersonate the relay: choose several random words'
 
 export async function run(argv: string[], io: Io): Promise<number> {
-  const given = openCommandLine(argv, io, { usage: USAGE, help: HELP, options: OPTIONS, words: 0 })
+  const given = readCommandLine(argv, io, page)
   if (given === undefined) return EXIT.ok
-  const { values } = given
+  const { values, hint } = given
   const { verify, out, to = [], identity } = values
   if (verify !== undefined) {
     if (out !== undefined || to.length > 0 || values.passphrase === true)
-      throw new UsageError('--verify goes with --identity alone', { hint: USAGE })
+      throw new UsageError('--verify does not go together with --out, --to or --passphrase', { hint })
     const { address, files } = await openBackupFile(verify, identity, io)
     tell(io, values.json === true, 'a good backup of', address, files)
     erase(files)
     return EXIT.ok
   }
-  if (out === undefined) throw new UsageError('--out or --verify is wanted', { hint: USAGE })
-  if (to.length > 0 === (values.passphrase === true)) throw new UsageError('either --to or --passphrase is wanted', { hint: USAGE })
-  if (out === '-' && io.stdout.isTTY === true) throw new UsageError('that is no text for a terminal', { hint: 'send it to a file' })
+  if (out === undefined) throw new UsageError('--out FILE or --verify FILE is missing', { hint })
+  if (to.length > 0 === (values.passphrase === true)) throw new UsageError('give either --to or --passphrase', { hint })
+  if (out === '-' && io.stdout.isTTY === true)
+    throw new UsageError('a backup is not text that a terminal can show', { hint: 'redirect standard output to a file' })
   const folder = findService(values.service, io)
   const files = await readService(folder, io)
   try {
@@ -74,7 +76,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
     const address = Buffer.from(files.get('hostname')!).toString('latin1').trim()
     if (out === '-') {
       await new Promise<void>((resolve, reject) => {
-        io.stdout.write(sealed, (error) => (error ? reject(new CliError('stdout is closed')) : resolve()))
+        io.stdout.write(sealed, (error) => (error ? reject(new CliError('standard output is closed')) : resolve()))
       })
     } else {
       await writeNew(out, sealed, 0o600)
@@ -92,28 +94,29 @@ function tell(io: Io, json: boolean, what: string, address: string, files: Servi
   io.stdout.write(json ? `${formatJson({ address, clients })}\n` : `${what} ${address}${more}\n`)
 }
 
-/** A recipient, or the file of some. @throws {CliError} */
+/** Reads the value of --to: a recipient, or a file with one recipient a line. @throws {CliError} */
 async function readRecipients(given: string): Promise<(string | Recipient)[]> {
   const isText = given.startsWith('age1') || /^(?:ssh|ecdsa|sk)-\S+ \S/.test(given)
   if (isText) return [readRecipient(given, '--to')]
   const file = await readKeyFile(given)
   if (isPrivateKey(file) || file.bytes.includes('AGE-SECRET-KEY-'))
-    throw new UsageError('--to is a private key', { hint: 'give the public one' })
+    throw new UsageError('--to names a private key', { hint: 'give the public key' })
   const lines = file.bytes
     .toString('latin1')
     .split('\n')
     .map((line) => line.trim())
   const recipients = lines.filter((line) => line !== '' && !line.startsWith('#')).map((line) => readRecipient(line, given))
-  if (recipients.length === 0) throw new CliError(`${given} holds no recipient`)
+  if (recipients.length === 0) throw new CliError(`${given} contains no recipient`)
   return recipients
 }
 
 function readRecipient(text: string, what: string): string | Recipient {
   if (text.startsWith('age1')) {
     if (isRecipient(text)) return text
-    throw new CliError(`${what} is no age recipient`, { hint: 'age1…, as `age-keygen` prints it' })
+    throw new CliError(`${what} is not an age recipient`, { hint: 'expected age1…, as `age-keygen` prints it' })
   }
   const key = readPublicKey(text, what)
-  if (!key.canDecrypt) throw new CliError(`${what} is a key that can sign, but not decrypt`, { hint: 'an ssh-ed25519 or ssh-rsa key can' })
+  if (!key.canDecrypt)
+    throw new CliError(`${what}: this key can only sign, so nothing can be encrypted to it`, { hint: 'use an ssh-ed25519 or ssh-rsa key' })
   return new SshRecipient(key)
 }

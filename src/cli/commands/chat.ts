@@ -1,10 +1,10 @@
-/** `asfaleia chat`: talks, on the whole terminal or line by line. */
+/** `asfaleia chat`: a chat on the whole terminal, or line by line. */
 import { basename, join } from 'node:path'
 import type { ReadStream, WriteStream } from 'node:tty'
 import { fingerprintOf, makeId } from '../../client/format/field.ts'
 import type { Contact } from '../../client/messenger/contact.ts'
 import type { FileReceiver } from '../../client/messenger/transfers.ts'
-import { openCommandLine } from '../program/arguments.ts'
+import { readCommandLine } from '../program/arguments.ts'
 import { Arrivals } from '../talk/arrival.ts'
 import type { Front } from '../chat/front.ts'
 import { FullScreen } from '../chat/fullscreen.ts'
@@ -14,63 +14,58 @@ import { Plain } from '../chat/plain.ts'
 import { Session } from '../chat/session.ts'
 import { readIntroduction } from '../profile/introduction.ts'
 import { openProfile, type Profile } from '../profile/profile.ts'
-import { openMessengerOf } from '../talk/talk.ts'
+import { LOGIN_OPTIONS, openMessengerOf } from '../talk/talk.ts'
+import { PASSPHRASE_VARIABLE } from '../disk/passphrase.ts'
 import { CliError } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'
+import type { Page } from '../program/page.ts'
 
-const USAGE = 'asfaleia chat [NAME] [--plain] [--history]'
+export const page = {
+  name: 'chat',
+  words: ['[NAME]'],
+  usages: ['chat [NAME] [--plain] [--history] [OPTION …]'],
+  options: {
+    plain: {
+      about: 'work line by line without moving the cursor, as in pipes and for screen readers; a line ending in \\ continues in the next',
+    },
+    history: { about: 'store what is said, encrypted to your key, and show it again; also `history: yes` in the profile' },
+    notify: { about: 'ring, and show a desktop notification without text or name, when a message arrives that you do not see' },
+    files: { value: 'FOLDER', about: 'store files from contacts in FOLDER; also `files` in the profile. Without it, files are refused' },
+    mouse: { about: "scroll with the wheel and open conversations with a click; hold Shift for the terminal's own selection" },
+    relay: { value: 'ADDRESS', about: "your relay, instead of the profile's", multiple: true },
+    ...LOGIN_OPTIONS,
+  },
+  variables: {
+    ...PASSPHRASE_VARIABLE,
+    NO_COLOR: 'if set, the output has no colours',
+    TERM: '`dumb` has the chat work line by line',
+  },
+  text: `
+    Chats with your contacts on the whole terminal. NAME is the contact or group to start with. Without a profile, NAME can be the .pub
+    file of a person, with --key and --relay.
 
-const HELP = `usage: ${USAGE}
-
-Talks with your contacts, on the whole terminal: conversations, what came, and how what you wrote got on. NAME is the
-contact or group to begin with; without a profile, a .pub file of somebody, with --key and --relay for both of you.
-Enter sends, Alt+Enter begins a new line, /help shows all keys and commands. A message is acknowledged after it was
-shown. Nothing is kept of what is said, unless --history says so.
-
-  --plain             line by line, without moving the cursor: for screen readers; also where the terminal can do no
-                      more, and in pipes. A line that ends in \\ goes on in the next
-  --history           keep what is said, encrypted to your key, and show what was kept; also \`history: yes\` in the
-                      profile
-  --notify            ring, and ask for a desktop notification, when something comes that you do not see: never what,
-                      nor from whom
-  --files FOLDER      where files go that contacts send; also \`files\` of the profile; without it none are taken
-  --mouse             the wheel scrolls, a click opens a conversation; the terminal's own selection then takes Shift
-  --relay ADDRESS     a relay of yours instead of the profile's; again for more
-  --key KEY           your key instead of the profile's
-  --sign              prove the key by a signature instead of decrypting
-  --socks HOST:PORT   tor's SOCKS port; \`off\` connects without it
-  --timeout SECONDS   how long a relay may take to be reached, or to answer
-  -h, --help          this text
-`
+    Enter sends, Alt+Enter begins a new line, and /help shows all keys and commands. The chat confirms a message to the relay after it
+    has shown it. It stores nothing of a conversation without --history.`,
+  examples: [
+    ['chat with Bob', 'asfaleia chat bob'],
+    ['chat with a key, without a profile', 'asfaleia chat bob.pub --key my-key --relay ADDRESS.onion'],
+  ],
+} as const satisfies Page
 
 export async function run(argv: string[], io: Io): Promise<number> {
-  const given = openCommandLine(argv, io, {
-    usage: USAGE,
-    help: HELP,
-    options: {
-      plain: { type: 'boolean' },
-      history: { type: 'boolean' },
-      notify: { type: 'boolean' },
-      files: { type: 'string' },
-      mouse: { type: 'boolean' },
-      relay: { type: 'string', multiple: true },
-      key: { type: 'string' },
-      sign: { type: 'boolean' },
-      socks: { type: 'string' },
-      timeout: { type: 'string' },
-    },
-    words: 1,
-  })
+  const given = readCommandLine(argv, io, page)
   if (given === undefined) return EXIT.ok
-  const { values, positionals } = given
-  const [name] = positionals
+  const { values, words } = given
+  const [name] = words
   const profile = await openProfile(io, values)
   const { identity, home, book, groups } = profile
   if (identity.opens.length === 0)
-    throw new CliError('nothing can be encrypted to that key', { hint: '`asfaleia me` makes a profile with an encryption key beside it' })
+    throw new CliError('your key can only sign, so messages cannot be encrypted to it', {
+      hint: '`asfaleia me` makes a profile with an encryption key',
+    })
   if (profile.relays.length === 0)
-    throw new CliError('no relay of yours is known', { hint: 'give one with --relay, or `asfaleia me --relay ADDRESS`' })
+    throw new CliError('your profile names no relay', { hint: 'add --relay ADDRESS, or store it with `asfaleia me --relay ADDRESS`' })
   const known = name === undefined ? undefined : (book.get(name) ?? groups.get(name))
   const guest = name === undefined || known !== undefined ? undefined : await readGuest(name, profile, values.relay, io)
   const people = new People(book, groups, identity.key, guest)
@@ -85,7 +80,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
     open: async (offer) => (people.isContact(fingerprintOf(offer.from.key)) ? arrivals?.open(offer) : undefined),
   }
   const ended = new AbortController()
-  // The chat says itself when something was read.
+  // The session itself sends receipts for what the user has read.
   const receipts = { delivered: profile.receipts.delivered, read: true }
   const { messenger, close } = await openMessengerOf(
     profile,
@@ -96,7 +91,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
   try {
     const isPlain = values.plain === true || io.stdin.isTTY !== true || io.stdout.isTTY !== true || io.env['TERM'] === 'dumb'
     const keeps = values.history === true || profile.history
-    if (keeps && home === undefined) throw new CliError('there is no folder to keep a history in', { hint: 'set HOME, or ASFALEIA_HOME' })
+    if (keeps && home === undefined) throw new CliError('there is no folder for a history', { hint: 'set HOME or ASFALEIA_HOME' })
     const card = await home?.readCard()
     const session = new Session({
       messenger,
@@ -116,8 +111,8 @@ export async function run(argv: string[], io: Io): Promise<number> {
     await messenger.ready
     const isAway = await session.run(open, io.signal)
     if (isAway) return EXIT.ok
-    throw new CliError('not all of what you wrote is with a relay', {
-      hint: profile.outbox ? 'it goes out with the next chat' : '`outbox: yes` in the profile would keep it',
+    throw new CliError('no relay has stored some of your messages', {
+      hint: profile.outbox ? 'the next chat sends them' : '`outbox: yes` in the profile would keep such messages',
     })
   } finally {
     await close()
@@ -125,7 +120,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
   }
 }
 
-/** Somebody who is in no book: a key, or a card, that the command line names. @throws {CliError} */
+/** Reads the key or card of a person who is not a contact. @throws {CliError} */
 async function readGuest(word: string, { book, relays }: Profile, given: readonly string[] | undefined, io: Io): Promise<Contact> {
   const looksLikeFile = /[./]|^(?:ssh|ecdsa|sk)-|^asfaleia/.test(word)
   const introduction = looksLikeFile ? await readIntroduction(word, io) : undefined
@@ -134,7 +129,10 @@ async function readGuest(word: string, { book, relays }: Profile, given: readonl
     book.check(introduction.card)
     return book.contactOf(introduction.card)
   }
-  if (!introduction.key.canDecrypt) throw new CliError('nothing can be encrypted to that key', { hint: 'ask for a card: it says how' })
+  if (!introduction.key.canDecrypt)
+    throw new CliError('this key can only sign, so messages cannot be encrypted to it', {
+      hint: 'ask for their card, which names an encryption key',
+    })
   return { name: basename(word.split(' ').at(-1) ?? word).replace(/\.pub$/, ''), key: introduction.key, relays: given ?? relays }
 }
 
@@ -150,12 +148,12 @@ function createFullScreen(io: Io, mouse: boolean): Front {
   return new FullScreen(streams, host, { color: !env['NO_COLOR'], mouse, modern: env['TERM'] !== 'linux' })
 }
 
-/** As the C library finds the locale of characters. */
+/** Finds the character set of the locale as the C library does. */
 function isUtf8(env: Io['env']): boolean {
   return /utf-?8/i.test(env['LC_ALL'] || env['LC_CTYPE'] || env['LANG'] || '')
 }
 
-/** Sorts by time, and is nobody else's. */
+/** Names a session: sorts by time, and is unique. */
 function sessionName(): string {
   return `${new Date()
     .toISOString()

@@ -1,6 +1,6 @@
 /**
- * `asfaleia client`: who may find the onion service at all (client authorization, rend-spec-v3). A client's public
- * key lies in the service's folder; the private one is printed once, for the client's tor, and kept nowhere.
+ * `asfaleia client`: client authorization of the onion service (rend-spec-v3). A client's public key lies in the service's folder;
+ * the command prints the private key once, for the client's tor, and stores it nowhere.
  */
 import { generateKeyPairSync } from 'node:crypto'
 import { mkdir, rm } from 'node:fs/promises'
@@ -8,73 +8,78 @@ import { dirname, join, resolve } from 'node:path'
 import { encodeBase32 } from '../../onion/base32.ts'
 import { CLIENT_NAME, clientOf, clientPath, CLIENTS, HOSTNAME } from '../../onion/service.ts'
 import { isOnionName } from '../../config/value.ts'
-import { openCommandLine } from '../program/arguments.ts'
+import { readCommandLine } from '../program/arguments.ts'
 import { give, ownerOf, writeNew } from '../disk/file.ts'
 import { systemCode, systemReason } from '../disk/system.ts'
-import { CONTROL_HELP, findControl, signalTor } from '../service/reload.ts'
-import { checkFolder, findService, listClients, readHostname, SERVICE_HELP } from '../service/folder.ts'
+import { CONTROL_OPTION, findControl, signalTor } from '../service/reload.ts'
+import { checkFolder, findService, listClients, readHostname, SERVICE_OPTION } from '../service/folder.ts'
 import { CliError, UsageError } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'
 import { formatJson } from '../program/show.ts'
+import type { Page } from '../program/page.ts'
 
-const USAGE = 'asfaleia client add NAME [--out FILE], asfaleia client list, or asfaleia client remove NAME [--open]'
+export const page = {
+  name: 'client',
+  shared: { ...SERVICE_OPTION, ...CONTROL_OPTION, json: { about: 'print one JSON object' } },
+  text: `
+    Chooses who can find the onion service. Without authorized clients, everyone who knows its address can find it; with at least one,
+    only they can.`,
+  verbs: {
+    add: {
+      summary: 'authorize a client',
+      words: ['NAME'],
+      options: { out: { value: 'FILE', about: 'write the line to FILE, mode 0600, instead of printing it' } },
+      text: `
+        Prints a line that contains the private key of the client; this machine stores it nowhere. The client puts it into a file
+        NAME.auth_private in the ClientOnionAuthDir of their tor, or gives it to \`asfaleia onion add\`. Hand it over as you would a
+        password.`,
+      examples: [['authorize Alice and write her line to a file', 'asfaleia client add alice --out alice.auth_private']],
+    },
+    list: { summary: 'list the authorized clients', examples: [['list the clients', 'asfaleia client list']] },
+    remove: {
+      summary: 'withdraw the authorization of a client',
+      words: ['NAME'],
+      options: { open: { about: 'if this was the last client, let everyone find the service again; without it, no one can' } },
+      text: 'Takes effect for new connections only: the client keeps connections that are open.',
+      examples: [['withdraw the authorization of Alice', 'asfaleia client remove alice']],
+    },
+  },
+  examples: [['authorize a client', 'asfaleia client add alice']],
+} as const satisfies Page
 
-const HELP = `usage: ${USAGE}
-
-Who may find the onion service. Without clients everybody may who has its address; with the first one, only clients.
-\`add\` prints the line that the client puts into a file NAME.auth_private of their tor's ClientOnionAuthDir: it holds
-their private key, which is kept nowhere else; hand it over as you would a password. \`remove\` takes effect for new connections.
-
-${SERVICE_HELP}
-${CONTROL_HELP}
-  --out FILE          with \`add\`: write the line there, mode 0600, instead of printing it
-  --open              with \`remove\` of the last one: let everybody in. Without it nobody can come in then
-  --json              one JSON object on stdout
-  -h, --help          this text
-`
-
-/** A client whose private key nobody has: it keeps a service without other clients closed. */
+/** The name of a client whose private key was thrown away: it keeps a service without other clients closed. */
 const NOBODY = 'nobody'
 
 export async function run(argv: string[], io: Io): Promise<number> {
-  const options = {
-    service: { type: 'string' },
-    'tor-control': { type: 'string' },
-    open: { type: 'boolean' },
-    out: { type: 'string' },
-    json: { type: 'boolean' },
-  } as const
-  const given = openCommandLine(argv, io, { usage: USAGE, help: HELP, options })
+  const given = readCommandLine(argv, io, page)
   if (given === undefined) return EXIT.ok
-  const { values, positionals } = given
-  const [verb, name, ...more] = positionals
+  const { values } = given
   const json = values.json === true
-  const open = values.open === true
-  const { out } = values
-  if (more.length > 0 || (open && verb !== 'remove') || (out !== undefined && verb !== 'add'))
-    throw new UsageError('too many words', { hint: USAGE })
   const folder = findService(values.service, io)
-  const control = findControl(values['tor-control'], io, USAGE)
+  const control = findControl(values['tor-control'], io, given.hint)
   const tellTor = async (): Promise<void> => {
-    if (control === undefined) io.stderr.write('asfaleia: tor does not know yet: reload it (SIGHUP), or name its --tor-control\n')
+    if (control === undefined) io.stderr.write('asfaleia: tor does not know yet: reload it (SIGHUP), or give --tor-control\n')
     else await signalTor(control, 'RELOAD')
   }
-  switch (verb) {
+  switch (given.verb) {
     case 'add': {
-      const line = await addClient(folder, checkName(name), out, io)
+      const name = checkName(given.words[0])
+      const { out } = given.values
+      const line = await addClient(folder, name, out, io)
       if (out === undefined) io.stdout.write(json ? `${formatJson({ name, line })}\n` : `${line}\n`)
       await tellTor()
       return EXIT.ok
     }
     case 'remove': {
-      const left = await removeClient(folder, checkName(name), open, io)
+      const name = checkName(given.words[0])
+      const open = given.values.open === true
+      const left = await removeClient(folder, name, open, io)
       io.stdout.write(json ? `${formatJson({ name, left, open: left === 0 && open })}\n` : `removed; ${describeLeft(left, open)}\n`)
       await tellTor()
       return EXIT.ok
     }
     case 'list': {
-      if (name !== undefined) throw new UsageError('too many words', { hint: USAGE })
       await checkFolder(folder, io)
       const { names, locked } = await readClients(folder)
       const open = names.length === 0 && !locked
@@ -83,28 +88,26 @@ export async function run(argv: string[], io: Io): Promise<number> {
       return EXIT.ok
     }
   }
-  throw new UsageError('add, list or remove is wanted', { hint: USAGE })
 }
 
-/** For a tor of this machine: the file belongs to the owner of its folder. */
+/** Gives the file to the owner of its folder, who may be tor's user on this machine. */
 async function writeLine(path: string, line: string): Promise<void> {
   await writeNew(path, `${line}\n`, 0o600)
   await give(path, await ownerOf(dirname(resolve(path))))
 }
 
-function checkName(name: string | undefined): string {
-  if (name === undefined) throw new UsageError('the client has no name', { hint: USAGE })
-  if (!CLIENT_NAME.test(name) || name === NOBODY) {
-    throw new UsageError('that is no name for a client', {
-      hint: 'up to 64 of A–Z a–z 0–9 _ -, not beginning with _ or -; `nobody` is ours',
-    })
-  }
-  return name
+function checkName(name: string): string {
+  if (CLIENT_NAME.test(name) && name !== NOBODY) return name
+  throw new UsageError('NAME is not a name for a client', {
+    hint: 'use up to 64 of A–Z a–z 0–9 _ -, not beginning with _ or -; `nobody` is reserved',
+  })
 }
 
 function describeLeft(left: number, open: boolean): string {
-  if (left > 0) return `${left} client${left === 1 ? '' : 's'} may find the service`
-  return open ? 'everybody may find the service who has its address' : 'nobody can find the service; `asfaleia client add` lets somebody'
+  if (left > 0) return `${left} client${left === 1 ? '' : 's'} can find the service`
+  return open
+    ? 'everyone who knows its address can find the service'
+    : 'no one can find the service; `asfaleia client add` authorizes a client'
 }
 
 async function readClients(folder: string): Promise<{ names: string[]; locked: boolean }> {
@@ -112,29 +115,29 @@ async function readClients(folder: string): Promise<{ names: string[]; locked: b
   return { names: all.filter((name) => name !== NOBODY), locked: all.includes(NOBODY) }
 }
 
-/** @returns the line for the client's tor, which is in `out`, too, where that is given */
+/** Writes the line to the file `out`, if there is one. @returns the line for the client's tor */
 async function addClient(folder: string, name: string, out: string | undefined, io: Io): Promise<string> {
   await checkFolder(folder, io)
   const address = await readHostname(join(folder, HOSTNAME))
-  if (!isOnionName(address)) throw new CliError(`${folder} holds no onion address`)
+  if (!isOnionName(address)) throw new CliError(`${folder} contains no onion address`)
   const line = `${address.slice(0, -'.onion'.length)}:descriptor:x25519:${await writeClient(folder, name)}`
   try {
     if (out !== undefined) await writeLine(out, line)
   } catch (error) {
-    // A client whose key nobody has would close a service that was open.
+    // Without its private key, the client would close a service that was open.
     await rm(join(folder, clientPath(name)))
     throw error
   }
-  // Only now: there is never a moment without any client.
+  // Comes last, so that the service always has a client.
   await rm(join(folder, clientPath(NOBODY)), { force: true })
   return line
 }
 
-/** @returns how many are left */
+/** @returns how many clients are left */
 async function removeClient(folder: string, name: string, open: boolean, io: Io): Promise<number> {
   await checkFolder(folder, io)
   const { names, locked } = await readClients(folder)
-  if (!names.includes(name)) throw new CliError('there is no client of that name', { hint: '`asfaleia client list` shows them' })
+  if (!names.includes(name)) throw new CliError('there is no client with this name', { hint: '`asfaleia client list` shows the names' })
   if (names.length === 1 && !locked && !open) await writeClient(folder, NOBODY)
   const gone = names.length === 1 && open ? [name, NOBODY] : [name]
   try {
@@ -145,7 +148,7 @@ async function removeClient(folder: string, name: string, open: boolean, io: Io)
   return names.length - 1
 }
 
-/** Makes a client's keys and writes the public one. @returns the private one, in base32 */
+/** Makes the keys of a client and writes the public key. @returns the private key in base32 */
 async function writeClient(folder: string, name: string): Promise<string> {
   const clients = join(folder, CLIENTS)
   try {

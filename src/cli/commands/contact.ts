@@ -1,99 +1,109 @@
-/** `asfaleia contact`: whom one knows. Takes up cards and keys, shows them, and has safety words compared. */
+/** `asfaleia contact`: stores, shows and changes contacts, and shows safety words to compare. */
 import { fingerprintOf, formatKey, formatTime } from '../../client/format/field.ts'
 import { randomart, safetyWords } from '../../client/format/safety.ts'
-import { openCommandLine } from '../program/arguments.ts'
+import { readCommandLine } from '../program/arguments.ts'
 import { checkRelays } from '../profile/address.ts'
 import { type Added, type Book, type Introduction, type Known } from '../profile/book.ts'
 import { warnOf } from '../disk/folder.ts'
-import { type Home, needHome } from '../profile/home.ts'
+import { type Home, HOME_VARIABLES, needHome } from '../profile/home.ts'
 import { readIntroduction } from '../profile/introduction.ts'
 import { CliError, UsageError } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'
 import { formatJson, sanitizeLine } from '../program/show.ts'
+import type { Page } from '../program/page.ts'
 
-const USAGE = 'asfaleia contact add|list|show|rename|remove|verify …'
+export const page = {
+  name: 'contact',
+  shared: { json: { about: 'print one JSON object a line' } },
+  variables: HOME_VARIABLES,
+  text: 'Stores the people you write to, and checks their keys. CONTACT is a name that `asfaleia contact list` shows.',
+  verbs: {
+    add: {
+      summary: 'store a contact card, or a newer card of a contact',
+      words: ['CARD'],
+      options: {
+        name: { value: 'NAME', about: 'what you call them, instead of the name on the card' },
+        relay: { value: 'ADDRESS', about: 'where they receive, for a key without a card', multiple: true },
+      },
+      text: `
+        CARD is a card as \`asfaleia me\` prints it, its link in quotes, a .pub file, a line of authorized_keys in quotes, or a file that
+        contains one of these; \`-\` reads standard input.
 
-const HELP = `usage: asfaleia contact add CARD [--name NAME] [--relay ADDRESS …]
-       asfaleia contact list
-       asfaleia contact show NAME [--link]
-       asfaleia contact rename NAME NEW
-       asfaleia contact remove NAME
-       asfaleia contact verify NAME [--confirm]
-
-Whom you know. CARD is what \`asfaleia me\` of theirs printed, its link in quotes, a .pub file, a line of authorized_keys in
-quotes, or a file of one of these; \`-\` is standard input. A newer card of somebody known is taken up the same way, and what
-changed is said. Another key for a name that is known is refused: ask them whether it is theirs. \`verify\` shows
-twelve words that both of you read to each other, on the telephone say; if they are the same, nobody is between you.
-
-  --name NAME         what you call them; the card's name where it is not given
-  --relay ADDRESS     with a bare key, which says no relay: where they receive; again for more
-  --link              the contact's card as a link, to pass on
-  --confirm           the words were the same: the contact is marked as verified
-  --json              one JSON object a line on stdout
-  -h, --help          this text
-`
+        A newer card of a contact replaces the older one, and the command prints what changed. A card with another key for the name of a
+        contact is refused: ask them whether the key is theirs.`,
+      examples: [["store Bob's card from its link", "asfaleia contact add 'asfaleia:card/1?name=Bob&key=…'"]],
+    },
+    list: { summary: 'list all contacts', examples: [['list all contacts', 'asfaleia contact list']] },
+    show: {
+      summary: 'show a contact',
+      words: ['CONTACT'],
+      options: { link: { about: 'show the card of the contact as a link, to pass it on' } },
+      examples: [["show the link to Bob's card", 'asfaleia contact show bob --link']],
+    },
+    rename: {
+      summary: 'change what you call a contact',
+      words: ['CONTACT', 'NEW'],
+      examples: [['call Bob another name', "asfaleia contact rename bob 'Bob from work'"]],
+    },
+    remove: { summary: 'delete a contact', words: ['CONTACT'], examples: [['delete Bob', 'asfaleia contact remove bob']] },
+    verify: {
+      summary: 'compare safety words with a contact',
+      words: ['CONTACT'],
+      options: { confirm: { about: 'mark the contact as verified, because the words are the same' } },
+      text: `
+        Shows twelve words. Read them to each other, for example on the phone. If both of you see the same words, no one has exchanged
+        the keys between you.`,
+      examples: [
+        ['show the words', 'asfaleia contact verify bob'],
+        ['confirm that they are the same', 'asfaleia contact verify bob --confirm'],
+      ],
+    },
+  },
+  examples: [
+    ["store Bob's card from its link", "asfaleia contact add 'asfaleia:card/1?name=Bob&key=…'"],
+    ['compare safety words with Bob', 'asfaleia contact verify bob'],
+  ],
+} as const satisfies Page
 
 interface Values {
   readonly name?: string
   readonly relay?: readonly string[]
-  readonly link?: boolean
-  readonly confirm?: boolean
-  readonly json?: boolean
+  readonly link?: true
+  readonly confirm?: true
+  readonly json?: true
 }
 
 export async function run(argv: string[], io: Io): Promise<number> {
-  const options = {
-    name: { type: 'string' },
-    relay: { type: 'string', multiple: true },
-    link: { type: 'boolean' },
-    confirm: { type: 'boolean' },
-    json: { type: 'boolean' },
-  } as const
-  const given = openCommandLine(argv, io, { usage: USAGE, help: HELP, options })
+  const given = readCommandLine(argv, io, page)
   if (given === undefined) return EXIT.ok
-  const { values, positionals } = given
-  const [verb, ...words] = positionals
   const home = needHome(io.env)
   const book = await home.openBook((await home.readSettings()).relays)
   warnOf(book, io)
-  switch (verb) {
+  const { values } = given
+  switch (given.verb) {
     case 'add':
-      return add(book, home, one(words, 'a card is wanted'), values, io)
+      return add(book, home, given.words[0], values, io)
     case 'list':
-      none(words)
       return list(book, values, io)
     case 'show':
-      return show(book.need(one(words, 'a NAME is wanted')), values, io)
+      return show(book.need(given.words[0]), values, io)
     case 'rename': {
-      const [name, to, ...more] = words
-      if (name === undefined || to === undefined || more.length > 0)
-        throw new UsageError('a NAME and its NEW one are wanted', { hint: USAGE })
-      return done(await book.rename(book.need(name), to), 'renamed to', values, io)
+      const [name, to] = given.words
+      return report(await book.rename(book.need(name), to), 'renamed to', values, io)
     }
     case 'remove': {
-      const known = book.need(one(words, 'a NAME is wanted'))
+      const known = book.need(given.words[0])
       await book.remove(known)
-      return done(known, 'removed', values, io)
+      return report(known, 'removed', values, io)
     }
     case 'verify':
-      return verify(book, home, one(words, 'a NAME is wanted'), values, io)
+      return verify(book, home, given.words[0], values, io)
   }
-  throw new UsageError('add, list, show, rename, remove or verify is wanted', { hint: USAGE })
 }
 
-function one(words: readonly string[], problem: string): string {
-  const [word, ...more] = words
-  if (word === undefined || more.length > 0) throw new UsageError(problem, { hint: 'what has spaces in it wants quotes' })
-  return word
-}
-
-function none(words: readonly string[]): void {
-  if (words.length > 0) throw new UsageError('too many words', { hint: USAGE })
-}
-
-function done(known: Known, what: string, values: Values, io: Io): number {
-  io.stdout.write(values.json === true ? `${formatJson(describe(known))}\n` : `${what} ${known.name}\n`)
+function report(known: Known, done: string, values: Values, io: Io): number {
+  io.stdout.write(values.json === true ? `${formatJson(describe(known))}\n` : `${done} ${known.name}\n`)
   return EXIT.ok
 }
 
@@ -101,7 +111,7 @@ async function add(book: Book, home: Home, word: string, values: Values, io: Io)
   const given = await readIntroduction(word, io)
   const { key } = given.kind === 'card' ? given.card : given
   const own = await home.readCard()
-  if (own !== undefined && fingerprintOf(own.key) === fingerprintOf(key)) throw new CliError('that is you')
+  if (own !== undefined && fingerprintOf(own.key) === fingerprintOf(key)) throw new CliError('this is your own key')
   const added = await book.add(introduce(given, book, values), values.name)
   if (values.json === true) {
     const changes = added.kind === 'changed' ? { changes: added.changes } : {}
@@ -111,7 +121,7 @@ async function add(book: Book, home: Home, word: string, values: Values, io: Io)
   }
   if (added.kind === 'added') {
     io.stderr.write(
-      `asfaleia: whether it is theirs only they can tell: \`asfaleia contact verify ${sanitizeLine(quote(added.contact.name))}\`\n`,
+      `asfaleia: ${sanitizeLine(added.contact.name)}'s key is not verified yet. Compare safety words: \`asfaleia contact verify ${sanitizeLine(quote(added.contact.name))}\`\n`,
     )
   }
   return EXIT.ok
@@ -119,17 +129,20 @@ async function add(book: Book, home: Home, word: string, values: Values, io: Io)
 
 function introduce(given: Awaited<ReturnType<typeof readIntroduction>>, book: Book, values: Values): Introduction {
   if (given.kind === 'card') {
-    if (values.relay !== undefined) throw new UsageError('the card says the relays', { hint: '--relay is for a key without a card' })
+    if (values.relay !== undefined)
+      throw new UsageError('--relay does not go together with a card, which names the relays', {
+        hint: 'use --relay for a key without a card',
+      })
     return given
   }
   const { key } = given
   if (!key.canDecrypt) {
-    throw new CliError('nothing can be encrypted to that key, which only signs', {
-      hint: 'ask for their card: it names a key to encrypt to',
+    throw new CliError('this key can only sign, so messages cannot be encrypted to it', {
+      hint: 'ask for their card, which names an encryption key',
     })
   }
   if (values.relay === undefined && book.find(fingerprintOf(key)) === undefined) {
-    throw new UsageError('a bare key says no relay', { hint: 'give the one where they receive: --relay ADDRESS' })
+    throw new UsageError('--relay is missing: a key without a card names no relay', { hint: 'add --relay ADDRESS, where they receive' })
   }
   return { key, relays: checkRelays(values.relay ?? []) }
 }
@@ -141,10 +154,10 @@ function tell(added: Added): string {
     case 'added':
       return `added ${name} ${fingerprintOf(contact.key)}\n`
     case 'unchanged':
-      return `${name} is known already, just so\n`
+      return `${name} is stored already; nothing changed\n`
     case 'changed': {
       const changes = added.changes.map(({ what, before, after }) => `  ${what}: ${sanitizeLine(before)} → ${sanitizeLine(after)}\n`)
-      return `${name} has a newer card${changes.length === 0 ? ', which says the same' : ':'}\n${changes.join('')}`
+      return `${name} has a newer card${changes.length === 0 ? ' with the same content' : ':'}\n${changes.join('')}`
     }
   }
 }
@@ -155,7 +168,7 @@ function list(book: Book, values: Values, io: Io): number {
     for (const known of contacts) io.stdout.write(`${formatJson(describe(known))}\n`)
     return EXIT.ok
   }
-  if (contacts.length === 0) io.stderr.write('asfaleia: no contacts yet; `asfaleia contact add CARD` takes one up\n')
+  if (contacts.length === 0) io.stderr.write('asfaleia: no contacts yet; `asfaleia contact add CARD` adds one\n')
   const width = Math.max(0, ...contacts.map(({ name }) => name.length))
   for (const known of contacts) {
     io.stdout.write(
@@ -168,7 +181,7 @@ function list(book: Book, values: Values, io: Io): number {
 function show(known: Known, values: Values, io: Io): number {
   const { card } = known
   if (values.link === true) {
-    if (card === undefined) throw new CliError(`${known.name} gave no card, but a key alone`)
+    if (card === undefined) throw new CliError(`there is no card of ${known.name}, only a key`)
     io.stdout.write(`${card.link}\n`)
     return EXIT.ok
   }
@@ -178,12 +191,12 @@ function show(known: Known, values: Values, io: Io): number {
   }
   const rows: readonly (readonly [string, string | undefined])[] = [
     ['name', known.name],
-    ['called', card === undefined || card.name === known.name ? undefined : `${card.name} (by their own card)`],
+    ['called', card === undefined || card.name === known.name ? undefined : `${card.name} (on their card)`],
     ['fingerprint', fingerprintOf(known.key)],
     ['key', formatKey(known.key)],
     ...known.relays.map((relay) => ['relay', relay] as const),
     ['encrypt', known.recipient],
-    ['card', card === undefined ? 'none: the key came alone' : `of ${formatTime(card.time)}`],
+    ['card', card === undefined ? 'none, only a key' : `of ${formatTime(card.time)}`],
     ['added', known.added === undefined ? undefined : formatTime(known.added)],
     ['verified', known.verified === undefined ? 'no' : formatTime(known.verified)],
     ['receipts', known.receipts ? undefined : 'no'],
@@ -196,7 +209,9 @@ async function verify(book: Book, home: Home, name: string, values: Values, io: 
   const known = book.need(name)
   const own = await home.readCard()
   if (own === undefined)
-    throw new CliError('there is no card of yours to compare with', { hint: '`asfaleia me --name NAME --relay ADDRESS` makes it' })
+    throw new CliError('you have no card yet, so there is nothing to compare', {
+      hint: '`asfaleia me --name NAME --relay ADDRESS` makes it',
+    })
   const words = await safetyWords(own.key, known.key)
   if (values.confirm === true) {
     const verified = await book.verify(known)
@@ -210,7 +225,7 @@ async function verify(book: Book, home: Home, name: string, values: Values, io: 
   io.stdout.write(`${[0, 4, 8].map((at) => `  ${words.slice(at, at + 4).join(' ')}\n`).join('')}\n`)
   io.stdout.write(beside(['you', ...randomart(own.key)], [known.name, ...randomart(known.key)]))
   io.stderr.write(
-    `asfaleia: read the words to each other, where you know the voice or the face; if all are the same, \`asfaleia contact verify ${sanitizeLine(quote(known.name))} --confirm\`\n`,
+    `asfaleia: read the words to each other, face to face or by a voice that you know. If all are the same: \`asfaleia contact verify ${sanitizeLine(quote(known.name))} --confirm\`\n`,
   )
   return EXIT.ok
 }
@@ -223,7 +238,7 @@ function beside(left: readonly string[], right: readonly string[]): string {
   return `${lines.join('\n').trimEnd()}\n`
 }
 
-/** What --json says of a contact. */
+/** A contact as --json prints it. */
 function describe(known: Known): object {
   const { name, key, relays, recipient, card, added, verified, receipts, path } = known
   return {
@@ -240,7 +255,7 @@ function describe(known: Known): object {
   }
 }
 
-/** As a shell takes it for one word. */
+/** Quotes a name so that a shell reads it as one word. */
 function quote(name: string): string {
   return /^[\p{L}\p{N}_.@+-]+$/u.test(name) ? name : `'${name.replaceAll("'", "'\\''")}'`
 }

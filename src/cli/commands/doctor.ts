@@ -1,7 +1,7 @@
 /**
- * `asfaleia doctor`: what would keep `asfaleia relay --strict on` from starting, a named line for each check. It looks
- * at the process that it is and the machine that it is on, so it has to be run as the relay is: the same user, folder,
- * environment and limits. Changes nothing, and opens no listener.
+ * `asfaleia doctor`: makes the checks of `asfaleia relay --strict on`, a line for each. They examine its own process and machine, so
+ * it must run as the relay does: as the same user, in the same folder, with the same environment and limits. Changes nothing, and
+ * opens no listener.
  */
 import { readFileSync } from 'node:fs'
 import { parseConfig } from '../../config/config.ts'
@@ -10,27 +10,33 @@ import { printProblem } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'
 import { formatJson } from '../program/show.ts'
+import { printHelp, takeSwitch } from '../program/arguments.ts'
+import type { Page } from '../program/page.ts'
+import { SETTING_OPTIONS } from '../relay/options.ts'
 
-export const HELP = `usage: asfaleia doctor [--json] [OPTION …]
+export const page: Page = {
+  name: 'doctor',
+  usages: ['doctor [--json] [OPTION …]'],
+  options: {
+    json: { about: 'print one JSON object a line: check, state (ok, excused or failed), and problem and hint unless ok' },
+  },
+  inherited: SETTING_OPTIONS,
+  text: `
+    Checks whether the machine could write memory of a relay to a disk, or show it to another program. Prints a line for each check.
+    Run it as you run the relay: as the same user, in the same folder, with the same environment, limits and options. It takes the
+    options of \`asfaleia relay\`.
 
-Looks for what could let something of a relay out of its memory, a line for each check. Takes the options of
-\`asfaleia relay\`, and has to be run as the relay is: same user, folder, environment and limits.
-Ends with 0 if nothing was found but what --allow-unsafe excuses, 1 if something was, 2 for a wrong configuration.
-
-  --json      one JSON object a line: check, state (ok, excused or failed), and problem and hint where it is not ok
-  -h, --help  this text
-`
+    Exits with 0 if every check passed or --allow-unsafe excuses it, with 1 if a check failed, and with 2 if the configuration is
+    wrong.`,
+  examples: [['check this machine, but allow swap', 'asfaleia doctor --allow-unsafe swap']],
+}
 
 export async function run(argv: string[], io: Io, look: () => readonly Finding[] = () => examine(lookAround())): Promise<number> {
-  if (argv.includes('--help') || argv.includes('-h')) {
-    io.stdout.write(HELP)
-    return EXIT.ok
-  }
-  const options = argv.filter((word) => word !== '--json')
-  const json = options.length < argv.length
+  if (printHelp(argv, io, page)) return EXIT.ok
+  const [json, options] = takeSwitch(argv, page, 'json')
   const parsed = parseConfig({ env: io.env, argv: options, readFile: (path) => readFileSync(path, 'utf8') })
   if ('problems' in parsed) {
-    // A listener that is not local is among them.
+    // An address that is not local is among the problems.
     for (const { key, where, problem, hint } of parsed.problems) printProblem(io, `${where ?? `--${key}`}: ${problem}`, hint)
     return EXIT.usage
   }

@@ -1,7 +1,7 @@
 /**
- * `asfaleia get`: shows the messages that wait at one's own relays, each as what it is. A message is acknowledged only
- * after it was written to stdout. One that does not open is said and acknowledged, too: anybody can send junk, which
- * must not fill the mailbox for good, and a relay must not learn from our ACKs what opens with our key.
+ * `asfaleia get`: shows the messages that wait at the user's relays. It acknowledges a message only after it wrote it to standard
+ * output. It also reports and acknowledges messages that do not decrypt: junk must not fill the mailbox for good, and the relay must
+ * not learn from the acknowledgements which messages decrypt.
  */
 import { join } from 'node:path'
 import { RelayError } from '../../client/wire/error.ts'
@@ -11,56 +11,67 @@ import type { MessengerEvent } from '../../client/messenger/event.ts'
 import type { Messenger } from '../../client/messenger/messenger.ts'
 import type { Received } from '../../client/messenger/inbox.ts'
 import type { FileOffer } from '../../client/messenger/transfers.ts'
-import { openCommandLine } from '../program/arguments.ts'
+import { readCommandLine } from '../program/arguments.ts'
 import { Arrivals } from '../talk/arrival.ts'
 import { diagnose } from '../talk/diagnosis.ts'
 import { openProfile, type Profile } from '../profile/profile.ts'
 import { duration, mayPass, toCliError } from '../talk/refusal.ts'
 import { describeReceived, type Enclosed, formatReceived, readEnclosed } from '../talk/report.ts'
-import { openTalk, type Talk, TALK_HELP, TALK_OPTIONS } from '../talk/talk.ts'
+import { LOGIN_OPTIONS, openTalk, type Talk } from '../talk/talk.ts'
+import { PASSPHRASE_VARIABLE } from '../disk/passphrase.ts'
 import { CliError, UsageError } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'
 import { formatJson, sanitizeLine } from '../program/show.ts'
+import type { Page } from '../program/page.ts'
 
-const USAGE = 'asfaleia get [--follow] [--files FOLDER] [--json]'
+export const page = {
+  name: 'get',
+  usages: ['get [--follow] [--files FOLDER] [OPTION …]'],
+  options: {
+    follow: { about: 'go on showing messages as they arrive, and reconnect after failures, until Ctrl-C' },
+    files: { value: 'FOLDER', about: 'store files from contacts in FOLDER; also `files` in the profile' },
+    outbox: { about: 'also send the messages in the outbox' },
+    relay: { value: 'ADDRESS', about: "a relay to receive from, instead of the profile's: HOST[:PORT]", multiple: true },
+    ...LOGIN_OPTIONS,
+    json: { about: 'print one JSON object a line' },
+  },
+  variables: PASSPHRASE_VARIABLE,
+  text: `
+    Shows the messages that wait for you at your relays, and has the relays erase them. A message has the name of its sender if the
+    signature proves it. Forged, redirected, unsigned, old or post-dated messages are marked. The lines of one message are indented;
+    characters that could confuse a terminal appear as \\u{…}.
 
-const HELP = `usage: ${USAGE}
+    With --json, each line contains the fields that the message has: "verdict", "from" ("claimed" if forged) with "name", "fingerprint"
+    and "key", "to", "id", "time", "after", "group", "gap", "late", "relay", "type" and the fields of that type. "base64" replaces
+    "text" if the text is not UTF-8.`,
+  examples: [
+    ['show the messages that wait', 'asfaleia get'],
+    ['go on showing messages, as JSON', 'asfaleia get --follow --json'],
+  ],
+} as const satisfies Page
 
-Shows the messages that wait for you at your relays, and has the relays erase them. A sender is named where the signature
-proves it; what is forged, re-addressed, unsigned, dated ahead or old is said to be. Lines that belong to one message are
-indented; what could confuse a terminal stands as \\u{…}. With --json a line has all that the message has: "verdict", "from"
-("claimed" where it is forged) with "name", "fingerprint" and "key", "to", "id", "time", "after", "group", "gap", "late",
-"relay", "type" and what belongs to the type; "base64" stands for "text" where it is no UTF-8.
-
-  --follow              go on showing messages as they come, through lost connections, until Ctrl-C
-  --files FOLDER        take files that contacts send, into that folder; also \`files\` of the profile
-  --outbox              send what was kept in the outbox, too
-  --relay HOST[:PORT]   a relay to receive from, instead of the profile's; again for more
-${TALK_HELP}`
-
-/** Groups that are taken up unasked. */
+/** The most groups that messages can add. */
 const MOST_GROUPS = 64
 
-/** How long receipts and acknowledgements may take when all is shown, ms. */
+/** How long to wait for the sending of receipts and acknowledgements at the end, in milliseconds. */
 const FLUSH_MS = 30_000
-/** What of files is left at the relays, and not acknowledged: what a sender has under way at once, and less than a relay's window. */
+/** Parts of refused files to leave at the relay, unacknowledged: as many as a sender has in flight, and fewer than a relay's window. */
 const FILES_HELD = FILE.window
 
 export async function run(argv: string[], io: Io): Promise<number> {
-  const options = { ...TALK_OPTIONS, follow: { type: 'boolean' }, files: { type: 'string' }, outbox: { type: 'boolean' } } as const
-  const given = openCommandLine(argv, io, { usage: USAGE, help: HELP, options, words: 0 })
+  const given = readCommandLine(argv, io, page)
   if (given === undefined) return EXIT.ok
   const { values } = given
   const profile = await openProfile(io, values)
   const { relays, identity, home } = profile
-  if (relays.length === 0) throw new UsageError('--relay is missing: the profile names no relay to receive from', { hint: USAGE })
+  if (relays.length === 0) throw new UsageError('--relay is missing: your profile names no relay to receive from', { hint: given.hint })
   if (identity.opens.length === 0) {
-    throw new CliError('that key can sign, but not decrypt: no message can be for it', {
-      hint: 'use an ssh-ed25519 or ssh-rsa key, or `asfaleia me --key`, which makes a key to encrypt to',
+    throw new CliError('this key can only sign, so messages cannot be encrypted to it', {
+      hint: 'use an ssh-ed25519 or ssh-rsa key, or `asfaleia me --key`, which makes an encryption key',
     })
   }
-  // Its failures reject the write; without a listener they would end the process as well.
+  // A failure rejects the write; without a listener it would end the process, too.
   io.stdout.on('error', () => {})
   const show = new Show(profile, io, values.json === true)
   const folder = values.files ?? profile.files
@@ -89,17 +100,17 @@ export async function run(argv: string[], io: Io): Promise<number> {
 }
 
 /**
- * Shows messages until all that waited are shown, or for good.
- * @returns the relays of which not all came, with why
- * @throws what ended it
+ * Shows messages until none waits, or for ever with --follow.
+ * @returns the relays that failed before they delivered all messages, with the error of each
+ * @throws the error that ended it
  */
 async function takeAll(messenger: Messenger, watch: Watch, show: Show, follow: boolean): Promise<ReadonlyMap<string, unknown>> {
   const messages = messenger.received()[Symbol.asyncIterator]()
   const over = follow ? new Promise<never>(() => {}) : messenger.fetched().then((missed) => ({ missed }))
-  // A store of what came that cannot be read.
+  // Rejects if the store of seen messages cannot be read.
   const broken = messenger.ready.then(() => new Promise<never>(() => {}))
   for (;;) {
-    // What is there already comes first: `over` says only that nothing more will be.
+    // A message that is there wins over `over`, which only means that no further one will come.
     const next = await Promise.race([messages.next(), over, watch.failure, broken])
     if ('missed' in next) return next.missed
     if (next.done === true) return new Map()
@@ -108,7 +119,7 @@ async function takeAll(messenger: Messenger, watch: Watch, show: Show, follow: b
   }
 }
 
-/** What happens beside the messages. */
+/** Follows the events beside the messages: the state of relays, repeated messages, files. */
 class Watch {
   readonly #io: Io
   readonly #relays: readonly string[]
@@ -116,7 +127,7 @@ class Watch {
   readonly #up = new Set<string>()
   readonly #errors = new Map<string, unknown>()
   readonly #failure = Promise.withResolvers<never>()
-  /** Rejects when there is nothing more to wait for. */
+  /** Rejects when every relay has failed. */
   readonly failure: Promise<never> = this.#failure.promise
 
   constructor(messenger: Messenger, relays: readonly string[], follow: boolean, show: Show, io: Io) {
@@ -148,7 +159,7 @@ class Watch {
     }
   }
 
-  /** When all that could be had was shown. @throws the error where no relay gave all that it had */
+  /** Reports failed relays at the end. @throws the error of the first relay if every relay failed */
   conclude(missed: ReadonlyMap<string, unknown>, shown: number): void {
     const errors = [...missed]
     if (errors.length === this.#relays.length && errors.length > 0) throw errors[0]![1]
@@ -156,24 +167,24 @@ class Watch {
     if (shown === 0) this.#io.stderr.write('asfaleia: no messages wait\n')
   }
 
-  /** Which it was matters where there are several. */
+  /** The relay as a prefix, if there are several. */
   #nameOf(relay: string): string {
     return this.#relays.length > 1 ? `${sanitizeLine(relay)}: ` : ''
   }
 }
 
 function describeError(error: unknown): string {
-  return error instanceof RelayError ? (toCliError(error, NEVER) as CliError).message : 'the relay cannot be used'
+  return error instanceof RelayError ? (toCliError(error, NEVER) as CliError).message : 'the relay is unusable'
 }
 
 const NEVER = new AbortController().signal
 
-/** What is printed. */
+/** Prints messages, and updates the groups that they are about. */
 class Show {
   readonly #profile: Profile
   readonly #io: Io
   readonly #json: boolean
-  /** Offers and parts of files that nobody takes, the oldest first: they wait at the relay for who takes them. */
+  /** Offers and parts of files that this command does not store, the oldest first: they stay at the relay for a later command. */
   readonly #files = new Map<string, Received>()
   count = 0
 
@@ -183,7 +194,7 @@ class Show {
     this.#json = json
   }
 
-  /** @returns whether it may be acknowledged @throws {CliError} if nobody takes what is printed */
+  /** @returns whether to acknowledge the message @throws {CliError} if standard output is closed */
   async message(received: Received, messenger: Messenger): Promise<boolean> {
     const { groups } = this.#profile
     const content = received.envelope?.content
@@ -193,7 +204,7 @@ class Show {
       this.#files.delete(name)
       this.#files.set(name, received)
       await before?.done()
-      // They must not take all of a relay's window: what the receiver does not have is sent again when it is asked for.
+      // They must not fill the relay's window. The sender repeats missing parts when the receiver asks for them.
       const [oldest] = this.#files
       if (oldest !== undefined && this.#files.size > FILES_HELD) {
         this.#files.delete(oldest[0])
@@ -219,7 +230,7 @@ class Show {
     if (text !== undefined) await this.#write(text)
   }
 
-  /** Takes up what a group's maker says of it, and who left. Nothing but a proven message of a contact changes anything. */
+  /** Updates a group from a message of its maker, or of a member who leaves. Ignores messages that no contact signed. */
   async #apply({ verdict, envelope, from }: Received, { group, within }: Enclosed): Promise<void> {
     if (verdict !== 'genuine' || from === undefined || envelope === undefined) return
     const { book, groups, identity, home } = this.#profile
@@ -230,19 +241,22 @@ class Show {
     const isMember = group.members.some(({ key }) => fingerprintOf(key) === own)
     const isKnown = groups.find(group.id) !== undefined
     if (!isMember && !isKnown) return
-    // A contact can ask into as many groups as it likes.
+    // A contact could add the user to any number of groups.
     if (!isKnown && groups.list().length >= MOST_GROUPS)
-      return this.note(`the group ${group.name} was not taken: you are in ${MOST_GROUPS} already; \`asfaleia group leave\` leaves one`)
+      return this.note(
+        `the group ${group.name} was not added: you are in ${MOST_GROUPS} groups already; \`asfaleia group leave\` leaves one`,
+      )
     const { known, change } = await groups.take(group, (name) => book.get(name) !== undefined)
     const name = sanitizeLine(known.name)
-    if (change === undefined) this.note(`you are in the group ${name}: \`asfaleia group show\` says who is`)
-    else if (change.kind === 'other') this.note(`the group ${group.name} was not taken: the group ${name} of somebody else has its id`)
-    else if (change.kind === 'conflict') this.note(`the maker of the group ${name} signed two of one version: the first one stays`)
+    if (change === undefined) this.note(`you are now in the group ${name}; \`asfaleia group show\` lists the members`)
+    else if (change.kind === 'other') this.note(`the group ${group.name} was not added: the group ${name} of another maker has the same id`)
+    else if (change.kind === 'conflict')
+      this.note(`the maker of the group ${name} signed two different lists as one version; the first one is kept`)
     else if (change.kind === 'newer') {
       const joined = change.joined.map((card) => `${sanitizeLine(card.name)} joined`)
       const left = change.left.map((card) => `${sanitizeLine(card.name)} left`)
       this.note(
-        `the group ${name} is another: ${[...joined, ...left, ...(isMember ? [] : ['you are no longer in it'])].join(', ') || 'a card changed'}`,
+        `the group ${name} changed: ${[...joined, ...left, ...(isMember ? [] : ['you are no longer in it'])].join(', ') || 'a card changed'}`,
       )
     }
   }
@@ -252,10 +266,10 @@ class Show {
     const name = this.#profile.book.find(fingerprint)?.name
     if (this.#json)
       this.#io.stdout.write(`${formatJson({ verdict: 'replayed', from: { ...(name !== undefined && { name }), fingerprint }, id })}\n`)
-    else this.note(`a message of ${name ?? fingerprint} that came before came again, and was dropped`)
+    else this.note(`a repeated message from ${name ?? fingerprint} was dropped`)
   }
 
-  /** A file is there. */
+  /** Reports a complete file. */
   async file({ from, name, total, hash, file }: FileOffer, path: string): Promise<void> {
     this.count++
     const fingerprint = fingerprintOf(from.key)
@@ -266,20 +280,20 @@ class Show {
   }
 
   progress({ offer, state, error }: Extract<MessengerEvent, { kind: 'file-received' }>): void {
-    const what = `the file ${offer.name} of ${offer.from.name}`
-    if (state === 'damaged') this.note(`${what} came damaged, and was thrown away`)
-    if (state === 'failed') this.note(`${what} could not be taken${error instanceof CliError ? `: ${error.message}` : ''}`)
+    const subject = `the file ${offer.name} from ${offer.from.name}`
+    if (state === 'damaged') this.note(`${subject} arrived damaged and was deleted`)
+    if (state === 'failed') this.note(`${subject} could not be stored${error instanceof CliError ? `: ${error.message}` : ''}`)
   }
 
   note(text: string): void {
     this.#io.stderr.write(`asfaleia: ${sanitizeLine(text)}\n`)
   }
 
-  /** Resolves when the bytes were handed to the system. @throws {CliError} if nobody takes them */
+  /** Resolves when the system has the bytes. @throws {CliError} if standard output is closed */
   #write(text: string): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#io.stdout.write(text, (error) => {
-        if (error) reject(new CliError('stdout is closed', { hint: 'messages that were not shown wait still' }))
+        if (error) reject(new CliError('standard output is closed', { hint: 'the messages that were not shown still wait at the relay' }))
         else resolve()
       })
     })

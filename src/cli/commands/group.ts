@@ -1,66 +1,84 @@
-/** `asfaleia group`: groups of contacts. Their maker says, signed, who is in them; everybody else can leave. */
+/** `asfaleia group`: groups of contacts. The maker of a group signs the list of its members; the others can leave. */
 import { fingerprintOf, makeId } from '../../client/format/field.ts'
 import type { Card } from '../../client/format/card.ts'
 import { type Group, GroupError, makeGroup } from '../../client/format/group.ts'
 import type { Content } from '../../client/format/content.ts'
-import { openCommandLine } from '../program/arguments.ts'
+import { readCommandLine } from '../program/arguments.ts'
 import { warnOf } from '../disk/folder.ts'
 import { type Groups, type KnownGroup, membersOf } from '../profile/groups.ts'
 import { needHome } from '../profile/home.ts'
 import { openProfile, type Profile } from '../profile/profile.ts'
 import { toCliError } from '../talk/refusal.ts'
-import { openTalk } from '../talk/talk.ts'
-import { CliError, printProblem, UsageError } from '../program/error.ts'
+import { openTalk, REACH_OPTIONS } from '../talk/talk.ts'
+import { CliError, printProblem } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'
 import { formatJson, sanitizeLine } from '../program/show.ts'
+import type { Page } from '../program/page.ts'
 
-const USAGE = 'asfaleia group new|add|remove|list|show|leave …'
+export const page = {
+  name: 'group',
+  shared: { ...REACH_OPTIONS, json: { about: 'print one JSON object a line' } },
+  text: `
+    Makes and changes groups of 2 to 32 people, including you. The person who makes a group decides who is in it: a group is a list of
+    contact cards that they sign and send to all members, and a newer version replaces the older one.
 
-const HELP = `usage: asfaleia group new NAME CONTACT …
-       asfaleia group add NAME CONTACT …
-       asfaleia group remove NAME CONTACT …
-       asfaleia group list
-       asfaleia group show NAME
-       asfaleia group leave NAME
-
-Groups of contacts, 2 to 32 people with you. Who makes a group says who is in it: the group is a list of cards that they sign
-and send to all of them, and a later version takes the place of the one before. A message to a group goes to each member by
-itself (\`asfaleia send NAME\`). \`leave\` tells the others, who then write to you no more.
-
-  --timeout SECONDS     how long a relay may take to be reached, or to answer; 120 and 60 by default
-  --socks HOST:PORT     tor's SOCKS port, 127.0.0.1:9050 by default; also ASFALEIA_SOCKS
-  --json                one JSON object a line on stdout
-  -h, --help            this text
-`
+    \`asfaleia send GROUP\` sends a message to each member separately.`,
+  verbs: {
+    new: {
+      summary: 'make a group',
+      words: ['NAME', 'CONTACT …'],
+      examples: [['make a group with Bob and Carol', 'asfaleia group new tea bob carol']],
+    },
+    add: {
+      summary: 'add contacts to a group that you made',
+      words: ['GROUP', 'CONTACT …'],
+      examples: [['add Dave to the group', 'asfaleia group add tea dave']],
+    },
+    remove: {
+      summary: 'remove members from a group that you made',
+      words: ['GROUP', 'CONTACT …'],
+      examples: [['remove Bob from the group', 'asfaleia group remove tea bob']],
+    },
+    list: { summary: 'list all groups and their members', examples: [['list all groups', 'asfaleia group list']] },
+    show: {
+      summary: 'show the members of a group',
+      words: ['GROUP'],
+      examples: [['show the members', 'asfaleia group show tea']],
+    },
+    leave: {
+      summary: 'leave a group',
+      words: ['GROUP'],
+      text: 'Tells the other members, who then stop sending you messages of the group.',
+      examples: [['leave the group', 'asfaleia group leave tea']],
+    },
+  },
+  examples: [
+    ['make a group with Bob and Carol', 'asfaleia group new tea bob carol'],
+    ['write to all of them', "asfaleia send tea 'the kettle is on'"],
+  ],
+} as const satisfies Page
 
 export async function run(argv: string[], io: Io): Promise<number> {
-  const options = { timeout: { type: 'string' }, socks: { type: 'string' }, json: { type: 'boolean' } } as const
-  const given = openCommandLine(argv, io, { usage: USAGE, help: HELP, options })
+  const given = readCommandLine(argv, io, page)
   if (given === undefined) return EXIT.ok
-  const { values, positionals } = given
-  const [verb, name, ...words] = positionals
-  const json = values.json === true
+  const json = given.values.json === true
+  const { verb, values } = given
   if (verb === 'list' || verb === 'show') {
     const groups = await needHome(io.env).openGroups()
     warnOf(groups, io)
-    if ((verb === 'list') !== (name === undefined) || words.length > 0)
-      throw new UsageError(verb === 'list' ? 'too many words' : 'a NAME is wanted', { hint: USAGE })
-    return verb === 'list' ? list(groups, json, io) : show(groups.need(name!), json, io)
+    return verb === 'list' ? list(groups, json, io) : show(groups.need(given.words[0]), json, io)
   }
-  if (verb === undefined || !['new', 'add', 'remove', 'leave'].includes(verb))
-    throw new UsageError('new, add, remove, list, show or leave is wanted', { hint: USAGE })
-  if (name === undefined) throw new UsageError('a NAME is wanted', { hint: USAGE })
-  if ((verb === 'leave') !== (words.length === 0))
-    throw new UsageError(verb === 'leave' ? 'too many words' : 'a CONTACT is wanted', { hint: USAGE })
   needHome(io.env)
   const profile = await openProfile(io, values)
+  const [name, ...words] = given.words
   switch (verb) {
     case 'new':
       return publish(profile, await make(profile, name, words), [], json, io)
     case 'leave':
       return leave(profile, profile.groups.need(name), json, io)
-    default:
+    case 'add':
+    case 'remove':
       return change(profile, profile.groups.need(name), verb === 'add', words, json, io)
   }
 }
@@ -68,7 +86,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
 /** @throws {CliError} */
 async function make(profile: Profile, name: string, words: readonly string[]): Promise<Group> {
   if (profile.book.get(name) !== undefined || profile.groups.get(name) !== undefined)
-    throw new CliError('there is a contact or a group called so already')
+    throw new CliError('there is already a contact or a group with this name')
   return sign(profile, { id: makeId(), name, version: 1, members: [await ownCard(profile), ...words.map((word) => cardOf(profile, word))] })
 }
 
@@ -83,11 +101,13 @@ async function change(
   const { group } = known
   const own = fingerprintOf(profile.identity.key)
   if (fingerprintOf(group.maker) !== own)
-    throw new CliError('that group was made by somebody else, who alone can change it', { hint: '`asfaleia group leave` leaves it' })
+    throw new CliError('only the maker of a group can change it, and you did not make this one', {
+      hint: '`asfaleia group leave` leaves it',
+    })
   const cards = words.map((word) => (isAdding ? cardOf(profile, word) : memberOf(profile, group, word)))
   const named = new Set(cards.map(({ key }) => fingerprintOf(key)))
-  if (named.has(own)) throw new CliError('that is you', { hint: '`asfaleia group leave` leaves it' })
-  // Everybody by the card that is known now.
+  if (named.has(own)) throw new CliError('you cannot add or remove yourself', { hint: '`asfaleia group leave` leaves a group' })
+  // Takes the newest card of each member.
   const others = group.members
     .filter((card) => !named.has(fingerprintOf(card.key)) && fingerprintOf(card.key) !== own)
     .map((card) => profile.book.find(fingerprintOf(card.key))?.card ?? card)
@@ -111,12 +131,12 @@ async function sign(profile: Profile, group: Pick<Group, 'id' | 'name' | 'versio
   } catch (error) {
     if (!(error instanceof GroupError)) throw error
     throw new CliError(error.message, {
-      hint: error.fit === undefined ? 'nothing was changed' : `${error.fit} of them fit; nothing was changed`,
+      hint: error.fit === undefined ? 'nothing was changed' : `${error.fit} members fit; nothing was changed`,
     })
   }
 }
 
-/** Keeps the group, and sends it to all who are in it, and to who is no longer. */
+/** Stores the group, and sends it to all members and to the removed ones. */
 async function publish(profile: Profile, group: Group, gone: readonly Card[], json: boolean, io: Io): Promise<number> {
   const { known } = await profile.groups.take(group, (name) => profile.book.get(name) !== undefined)
   const own = fingerprintOf(profile.identity.key)
@@ -126,7 +146,7 @@ async function publish(profile: Profile, group: Group, gone: readonly Card[], js
   return code
 }
 
-/** Tells each of them; who was not reached is said. @returns the exit code */
+/** Sends the content to each person, and prints an error for each who was not reached. @returns the exit code */
 async function tell(profile: Profile, cards: readonly Card[], content: Content, group: string, io: Io): Promise<number> {
   const contacts = cards.map((card) => profile.book.contactOf(card))
   const talk = await openTalk(profile, io, { relays: [], more: contacts, outbox: profile.outbox })
@@ -142,7 +162,7 @@ async function tell(profile: Profile, cards: readonly Card[], content: Content, 
     for (const [index, { id, to, held, error }] of deliveries.entries()) {
       if (outcomes[index] !== undefined && held) continue
       const known = toCliError(failed.get(id) ?? error, io.signal)
-      const kept = profile.outbox ? 'it is in the outbox' : 'send them the group again by `asfaleia group add`'
+      const kept = profile.outbox ? 'the message is in the outbox' : 'send them the group again with `asfaleia group add`'
       printProblem(io, `${to.name}: ${known instanceof CliError ? known.message : 'internal error'}`, kept)
     }
     return deliveries.every(({ held }) => held) ? EXIT.ok : profile.outbox ? EXIT.unconfirmed : EXIT.failed
@@ -153,24 +173,26 @@ async function tell(profile: Profile, cards: readonly Card[], content: Content, 
 
 async function ownCard({ home }: Profile): Promise<Card> {
   const card = await home?.readCard()
-  if (card === undefined) throw new CliError('there is no card of yours', { hint: '`asfaleia me --name NAME --relay ADDRESS` makes it' })
+  if (card === undefined) throw new CliError('you have no card yet', { hint: '`asfaleia me --name NAME --relay ADDRESS` makes it' })
   return card
 }
 
 function cardOf({ book }: Profile, word: string): Card {
   const { card, name } = book.need(word)
   if (card === undefined)
-    throw new CliError(`${name} gave no card, but a key alone`, { hint: 'ask for their card: the others need it to write to them' })
+    throw new CliError(`there is no card of ${name}, only a key`, {
+      hint: 'ask for their card: the other members need it to write to them',
+    })
   return card
 }
 
-/** A member by what its owner calls them, or by the name of their card. */
+/** Finds a member by the name that the user gave them, or by the name on their card. */
 function memberOf({ book }: Profile, group: Group, word: string): Card {
   const contact = book.get(word)
   const card = group.members.find((each) =>
     contact === undefined ? each.name === word : fingerprintOf(each.key) === fingerprintOf(contact.key),
   )
-  if (card === undefined) throw new CliError('nobody of that name is in the group', { hint: '`asfaleia group show` says who is' })
+  if (card === undefined) throw new CliError('no member of the group has this name', { hint: '`asfaleia group show` lists the members' })
   return card
 }
 
@@ -195,7 +217,7 @@ function show(known: KnownGroup, json: boolean, io: Io): number {
   io.stdout.write(`${sanitizeLine(known.name)}, version ${group.version}\n`)
   for (const card of group.members) {
     const fingerprint = fingerprintOf(card.key)
-    const note = fingerprint === maker ? '  made it' : left.includes(fingerprint) ? '  left' : ''
+    const note = fingerprint === maker ? '  made the group' : left.includes(fingerprint) ? '  left' : ''
     io.stdout.write(`  ${fingerprint}  ${sanitizeLine(card.name)}${note}\n`)
   }
   return EXIT.ok

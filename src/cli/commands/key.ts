@@ -1,58 +1,84 @@
 /**
- * `asfaleia key`: makes an SSH key, shows one, or says what the SSH agent has. The relay never sees these files;
- * ssh-keygen makes the same.
+ * `asfaleia key`: makes an SSH key, shows one, or lists the keys of the SSH agent. The relay never sees these files; ssh-keygen
+ * makes the same.
  */
 import { rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { AgentKey } from '../../auth/agent.ts'
 import { generatePrivateKey } from '../../auth/private-key.ts'
 import { formatFingerprint, type SshKey } from '../../auth/ssh-key.ts'
-import { openCommandLine } from '../program/arguments.ts'
+import { readCommandLine } from '../program/arguments.ts'
 import { makeFolder, writeNew } from '../disk/file.ts'
 import { findAgent, listAgent } from '../profile/identity.ts'
 import { isPrivateKey, readKeyFile, readPublicKey, unlockPrivateKey } from '../disk/keyfile.ts'
-import { newPassphrase } from '../disk/passphrase.ts'
+import { newPassphrase, PASSPHRASE_VARIABLE } from '../disk/passphrase.ts'
 import { needHome } from '../profile/home.ts'
 import { UsageError } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'
 import { formatJson, sanitizeLine } from '../program/show.ts'
+import type { Options, Page } from '../program/page.ts'
 
-const USAGE = 'asfaleia key new [--out FILE] [--passphrase], asfaleia key list, or asfaleia key FILE'
+const OUT_OPTIONS = {
+  out: { value: 'FILE', about: 'the file for the private key; FILE.pub gets the public key' },
+  passphrase: { about: 'encrypt the private key with a passphrase' },
+} as const satisfies Options
 
-const HELP = `usage: ${USAGE}
+export const page = {
+  name: 'key',
+  words: ['[FILE]'],
+  usages: ['key FILE', 'key --out FILE [--passphrase]'],
+  options: OUT_OPTIONS,
+  shared: { json: { about: 'print one JSON object; with `list`, one for each key' } },
+  variables: { ...PASSPHRASE_VARIABLE, SSH_AUTH_SOCK: 'the socket of the SSH agent' },
+  text: `
+    Shows the public key and fingerprint of a private or public key in FILE. With --out, makes a new key, as \`key new\` does, but
+    prints no advice.`,
+  verbs: {
+    new: {
+      summary: 'make a new SSH key',
+      options: OUT_OPTIONS,
+      text: `
+        Makes an ed25519 key. Without --out, it goes into the folder of your profile, and \`asfaleia me\` uses it. Existing files are never
+        overwritten.
 
-\`new\` makes an ed25519 key for this alone: the private part in FILE, for nobody but you, and the public part in
-FILE.pub; without --out in your profile's folder, where \`asfaleia me\` finds it. A key that is public on a code host is
-your name to everybody: who sees which key receives, a relay for one, would know who you are.
-\`list\` shows what your SSH agent has and what each key can do. FILE shows the key in it, a private or a public one.
-Nothing is ever written over.
+        Use a key that you use for nothing else: anyone who sees a key that is public on a code host, the relay included, knows who you
+        are.`,
+      examples: [['make a key for your profile', 'asfaleia key new']],
+    },
+    list: {
+      summary: 'list the keys of your SSH agent and their uses',
+      examples: [['list the keys of the agent', 'asfaleia key list']],
+    },
+  },
+  examples: [['show the public key and fingerprint of a key', 'asfaleia key ~/.ssh/id_ed25519.pub']],
+} as const satisfies Page
 
-  --out FILE    where to write a new key; \`asfaleia key --out FILE\` does the same in silence
-  --passphrase  encrypt it by a passphrase, which is asked for on the terminal, or is in the file that
-                ASFALEIA_PASSPHRASE_FILE names
-  --json        one JSON object on stdout; with \`list\` one for each key
-  -h, --help    this text
-`
-
-/** Whose key it is should not stand in it: ssh-keygen would write the user's and the machine's name. */
+/** The same for everyone: ssh-keygen would write the names of the user and the machine. */
 const COMMENT = 'asfaleia'
-const WHY = 'a key for this alone names you to nobody; the one that is public on a code host would name you to every relay'
+const WHY = 'use this key for nothing else: a key that is public on a code host tells every relay who you are'
 
 export async function run(argv: string[], io: Io): Promise<number> {
-  const options = { out: { type: 'string' }, passphrase: { type: 'boolean' }, json: { type: 'boolean' } } as const
-  const given = openCommandLine(argv, io, { usage: USAGE, help: HELP, options, words: 1 })
+  const given = readCommandLine(argv, io, page)
   if (given === undefined) return EXIT.ok
-  const { out, passphrase = false, json = false } = given.values
-  const [word] = given.positionals
-  const makes = word === 'new' || (word === undefined && out !== undefined)
-  if (!makes && (word === undefined || out !== undefined || passphrase)) {
-    throw new UsageError('new, list or the FILE to show is wanted; --out and --passphrase are for a new one', { hint: USAGE })
+  const json = given.values.json === true
+  switch (given.verb) {
+    case 'list':
+      await list(json, io)
+      return EXIT.ok
+    case 'new':
+      await make(given.values.out, true, given.values.passphrase === true, json, io)
+      return EXIT.ok
+    case undefined: {
+      const [path] = given.words
+      const { out, passphrase } = given.values
+      if ((path === undefined) === (out === undefined) || (path !== undefined && passphrase === true))
+        throw new UsageError('expected new, list, or the FILE of a key to show', { hint: given.hint })
+      if (path !== undefined) tell(await loadPublicPart(path, io), undefined, json, io)
+      else await make(out, false, passphrase === true, json, io)
+      return EXIT.ok
+    }
   }
-  if (word === 'list') await list(json, io)
-  else if (makes) await make(out, word === 'new', passphrase, json, io)
-  else tell(await loadPublicPart(word!, io), undefined, json, io)
-  return EXIT.ok
 }
 
 function tell(key: SshKey, file: string | undefined, json: boolean, io: Io): void {
@@ -69,14 +95,16 @@ async function loadPublicPart(path: string, io: Io): Promise<SshKey> {
   return readPublicKey(file.bytes.toString('latin1'), path)
 }
 
-async function make(out: string | undefined, talks: boolean, encrypts: boolean, json: boolean, io: Io): Promise<void> {
+async function make(out: string | undefined, advises: boolean, encrypts: boolean, json: boolean, io: Io): Promise<void> {
   const path = out ?? needHome(io.env).keyFile
-  const passphrase = encrypts ? await newPassphrase('passphrase for the new key', 'without --passphrase a key has none', io) : undefined
+  const passphrase = encrypts
+    ? await newPassphrase('passphrase for the new key', 'without --passphrase, the key has no passphrase', io)
+    : undefined
   if (out === undefined) await makeFolder(dirname(path))
   const key = await writeKey(path, passphrase)
   tell(key, path, json, io)
-  if (!talks) return
-  const lock = encrypts ? '' : '; it has no passphrase (--passphrase asks for one)'
+  if (!advises) return
+  const lock = encrypts ? '' : '; the key has no passphrase (--passphrase asks for one)'
   io.stderr.write(`asfaleia: made ${sanitizeLine(path)} and ${sanitizeLine(path)}.pub${lock}\nasfaleia: ${WHY}\n`)
 }
 
@@ -92,23 +120,21 @@ async function writeKey(path: string, passphrase: string | undefined): Promise<S
   return readPublicKey(line, 'the new key')
 }
 
-/** What a key in an agent can do: none of them decrypts, since an agent only signs. */
+/** The uses of a key in an agent. None decrypts, because an agent only signs. */
 const USES = {
   signs: 'signs',
   touch: 'signs when touched',
-  none: 'cannot be used: of another type, or too weak',
+  none: 'cannot be used: unsupported type, or too weak',
 } as const
 
 async function list(json: boolean, io: Io): Promise<void> {
   const keys = await listAgent(findAgent(io), io)
   for (const each of keys) io.stdout.write(json ? `${formatJson(describe(each))}\n` : `${row(each)}\n`)
   if (keys.length === 0)
-    io.stderr.write('asfaleia: the SSH agent holds no key, or is locked; `ssh-add FILE` adds one, `ssh-add -X` unlocks\n')
+    io.stderr.write('asfaleia: the SSH agent has no key, or is locked; `ssh-add FILE` adds a key, `ssh-add -X` unlocks the agent\n')
   else if (!json) {
-    io.stderr.write(
-      'asfaleia: --key agent:SHA256:… names one. The agent never gives a key away, and so none decrypts: with them you log in\n',
-    )
-    io.stderr.write('asfaleia: by signature, and receive by an encryption key that `asfaleia me` makes and your card certifies\n')
+    io.stderr.write('asfaleia: --key agent:SHA256:… selects a key. The agent never gives a key away, so its keys only sign: you log in\n')
+    io.stderr.write('asfaleia: with a signature, and receive with an encryption key that `asfaleia me` makes and your card certifies\n')
   }
 }
 

@@ -1,56 +1,60 @@
-/** `asfaleia me`: one's own profile, made by the first call and changed by later ones, and the card to hand to others. */
+/** `asfaleia me`: makes and changes the user's profile, and shows the contact card to hand to others. */
 import { isAbsolute, relative, resolve } from 'node:path'
 import { generateSeedKey } from '../../auth/seed.ts'
 import type { Card } from '../../client/format/card.ts'
 import { fingerprintOf, formatKey } from '../../client/format/field.ts'
 import type { Identity } from '../../client/format/identity.ts'
-import { openCommandLine } from '../program/arguments.ts'
+import { readCommandLine } from '../program/arguments.ts'
 import { checkRelays } from '../profile/address.ts'
 import { makeFolder, readText, writeNew, writeWhole } from '../disk/file.ts'
 import { loadIdentity } from '../profile/identity.ts'
-import { type Home, needHome } from '../profile/home.ts'
+import { type Home, HOME_VARIABLES, needHome } from '../profile/home.ts'
+import { PASSPHRASE_VARIABLE } from '../disk/passphrase.ts'
 import { checkWidth, drawCode, encodePicture } from '../program/qr.ts'
 import { CliError } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'
 import { formatJson } from '../program/show.ts'
+import type { Page } from '../program/page.ts'
 
-const USAGE = 'asfaleia me [--name NAME] [--relay ADDRESS …] [--link | --qr | --png FILE]'
+export const page = {
+  name: 'me',
+  usages: ['me [--name NAME] [--relay ADDRESS …] [--key KEY] [--link | --qr | --png FILE]'],
+  options: {
+    name: { value: 'NAME', about: 'what you call yourself, 1 to 64 characters' },
+    relay: {
+      value: 'ADDRESS',
+      about: 'where you receive: HOST.onion[:PORT]; if you give several, the preferred one first',
+      multiple: true,
+    },
+    key: {
+      value: 'KEY',
+      about: `your SSH key: its FILE, \`agent\` or \`agent:SHA256:…\`. Use a key that you use for nothing else: one that is public on a code
+        host tells everyone who you are`,
+    },
+    link: { about: 'show the card as a link in one line' },
+    qr: { about: 'show the link, and a QR code of it' },
+    png: { value: 'FILE', about: 'write a QR code of the link to a new picture' },
+    json: { about: 'print one JSON object' },
+  },
+  variables: { ...HOME_VARIABLES, ...PASSPHRASE_VARIABLE },
+  text: `
+    Shows your contact card: your name, key and relays, signed with the key. Others give it to \`asfaleia contact add\`.
 
-const HELP = `usage: ${USAGE}
+    At the first call, --name and --relay make your profile, and a key unless --key names one. Later they change the profile. It is a
+    folder, ~/.config/asfaleia by default; docs/clients.md describes the files in it.`,
+  examples: [
+    ['make your profile and show the link to your card', 'asfaleia me --name Alice --relay ADDRESS.onion --link'],
+    ['let the camera of a phone read your card', 'asfaleia me --qr'],
+  ],
+} as const satisfies Page
 
-Shows your contact card, which others give to \`asfaleia contact add\`: your name, key and relays, signed by the key. The
-first time, --name and --relay make your profile, and a key where --key names none; later they change it.
-
-  --name NAME         what you call yourself, 1 to 64 characters
-  --relay ADDRESS     where you receive: HOST.onion[:PORT]; again for more, the preferred first
-  --key KEY           your SSH key: its FILE, \`agent\` or \`agent:SHA256:…\`. One that is new and for this alone is better than
-                      the one that is public on a code host, by which anybody knows you
-  --link              the card as a link of one line, instead of a text
-  --qr                that link as a QR code, too
-  --png FILE          that link as a QR code in a new file
-  --json              one JSON object on stdout
-  -h, --help          this text
-
-The profile is a folder: ASFALEIA_HOME, else asfaleia in XDG_CONFIG_HOME, else ~/.config/asfaleia; docs/clients.md says
-what is in it.
-`
-
-/** Whose key it is should not stand in it. */
+/** The same for everyone: it must not say whose key it is. */
 const COMMENT = 'asfaleia'
-const FIRST_RUN = 'asfaleia me --name NAME --relay ADDRESS.onion'
+const FIRST_RUN = '`asfaleia me --name NAME --relay ADDRESS.onion` makes it'
 
 export async function run(argv: string[], io: Io): Promise<number> {
-  const options = {
-    name: { type: 'string' },
-    relay: { type: 'string', multiple: true },
-    key: { type: 'string' },
-    link: { type: 'boolean' },
-    qr: { type: 'boolean' },
-    png: { type: 'string' },
-    json: { type: 'boolean' },
-  } as const
-  const given = openCommandLine(argv, io, { usage: USAGE, help: HELP, options, words: 0 })
+  const given = readCommandLine(argv, io, page)
   if (given === undefined) return EXIT.ok
   const { values } = given
   const home = needHome(io.env)
@@ -74,19 +78,19 @@ interface Wanted {
   readonly key?: string
 }
 
-/** The card by the profile and what is wanted otherwise; what changed is written. @throws {CliError} */
+/** Changes the profile as the options ask, and returns the card that belongs to it. @throws {CliError} */
 async function bringUpToDate(home: Home, wanted: Wanted, io: Io): Promise<Card> {
   const settings = await home.readSettings()
   const name = wanted.name ?? settings.name
   const relays = wanted.relay === undefined ? settings.relays : checkRelays(wanted.relay)
   if (name === undefined || relays.length === 0) {
-    const what = name === undefined ? (relays.length === 0 ? '--name and --relay are' : '--name is') : '--relay is'
-    throw new CliError(`there is no profile yet, and ${what} missing`, { hint: FIRST_RUN })
+    const missing = name === undefined ? (relays.length === 0 ? '--name and --relay are' : '--name is') : '--relay is'
+    throw new CliError(`there is no profile yet, and ${missing} missing`, { hint: FIRST_RUN })
   }
   const isFirst = settings.key === undefined
   const isUnchanged = !isFirst && wanted.name === undefined && wanted.relay === undefined && wanted.key === undefined
   if (isUnchanged) {
-    // No key is unlocked to show what was signed before.
+    // To show a card that exists, the key stays locked.
     const card = await home.readCard()
     if (card !== undefined && card.name === name && card.relays.join() === relays.join()) return card
   }
@@ -99,11 +103,11 @@ async function bringUpToDate(home: Home, wanted: Wanted, io: Io): Promise<Card> 
   fields.set('key', shorten(home, spec))
   fields.set('relay', ...card.relays)
   await home.writeFields(fields)
-  if (isFirst) io.stderr.write(`asfaleia: made the profile in ${home.path}; give your card to those who are to write to you\n`)
+  if (isFirst) io.stderr.write(`asfaleia: made your profile in ${home.path}; give your card to the people who will write to you\n`)
   return card
 }
 
-/** The key that is one's own by the first call, unless an earlier one broke off and left it. */
+/** Makes the key of a new profile, or finds the key that an interrupted call left there. */
 async function makeKey(home: Home, io: Io): Promise<string> {
   await makeFolder(home.path)
   if ((await readText(home.keyFile, 65_536)) === undefined) {
@@ -115,23 +119,23 @@ async function makeKey(home: Home, io: Io): Promise<string> {
   return home.keyFile
 }
 
-/** An agent's only key by its fingerprint: it may hold others tomorrow. */
+/** Names the only key of an agent by its fingerprint, because the agent may hold more keys later. */
 async function pin(spec: string, io: Io): Promise<string> {
   if (spec.startsWith('agent:')) return spec
   if (spec === 'agent') return `agent:${fingerprintOf((await loadIdentity(spec, io)).key)}`
   return resolve(spec)
 }
 
-/** Contacts know the key: another one is another person to them. */
+/** Refuses to change the key, because contacts know the user by it. */
 async function refuseOtherKey(home: Home, identity: Identity): Promise<void> {
   const card = await home.readCard()
   if (card === undefined || fingerprintOf(card.key) === fingerprintOf(identity.key)) return
-  throw new CliError('this profile is of another key, by which your contacts know you', {
-    hint: 'ASFALEIA_HOME=FOLDER makes a profile of its own for another key',
+  throw new CliError('this profile has another key, and your contacts know you by it', {
+    hint: 'set ASFALEIA_HOME=FOLDER to make a second profile for this key',
   })
 }
 
-/** Within the folder by name alone, so that the folder can be moved. */
+/** Shortens the path of a key in the profile's folder to its name, so that the folder can be moved. */
 function shorten(home: Home, spec: string): string {
   if (!isAbsolute(spec)) return spec
   const path = relative(home.path, spec)

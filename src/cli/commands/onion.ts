@@ -1,6 +1,6 @@
-/** `asfaleia onion`: one's keys for onion services that only let some people in. */
+/** `asfaleia onion`: stores the user's keys for onion services with client authorization. */
 import { isOnion } from '../../transport/address.ts'
-import { openCommandLine } from '../program/arguments.ts'
+import { readCommandLine } from '../program/arguments.ts'
 import { findControls } from '../talk/diagnosis.ts'
 import { handToTor, Onions, parseOnionKey, takeFromTor } from '../profile/onions.ts'
 import { needHome } from '../profile/home.ts'
@@ -8,40 +8,56 @@ import { CliError, UsageError } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'
 import { formatJson, sanitizeLine } from '../program/show.ts'
+import type { Page } from '../program/page.ts'
 
-const USAGE = 'asfaleia onion add LINE|-, asfaleia onion list, or asfaleia onion remove ADDRESS'
+export const page = {
+  name: 'onion',
+  shared: { json: { about: 'print one JSON object a line' } },
+  text: `
+    Stores your keys for onion services that let only authorized clients in. Whenever asfaleia connects to such a service, it hands
+    the key to tor over tor's control port.`,
+  variables: {
+    ASFALEIA_TOR_CONTROL: `tor's control port or socket, instead of unix:/run/tor/control and 127.0.0.1:9051. Your user must be able to
+      read tor's cookie; on Debian, join the group debian-tor`,
+  },
+  verbs: {
+    add: {
+      summary: 'store a key',
+      words: ['LINE'],
+      text: `
+        LINE is the line that the operator's \`asfaleia client add\` printed; \`-\` reads it from standard input. Prefer standard input:
+        other users of this machine can see the command line in \`ps\`.
 
-const HELP = `usage: ${USAGE}
-
-Keys for onion services that only let some people in. LINE is what the operator's \`asfaleia client add\` printed; prefer \`-\`,
-standard input, since a command line shows in \`ps\`. The key is kept in your profile, and handed to tor by its control port
-whenever that service is dialled; where tor's control port cannot be asked, it says what to put where for tor.
-
-  --json              one JSON object a line on stdout
-  -h, --help          this text
-
-ASFALEIA_TOR_CONTROL names tor's control port or socket; unix:/run/tor/control and 127.0.0.1:9051 where it is not set. This
-user must be able to read tor's cookie (on Debian: be of the group debian-tor).
-`
+        If tor's control port does not take the key, the command says which file to copy for tor.`,
+      examples: [['store the key in a file that the operator gave you', 'asfaleia onion add - < alice.auth_private']],
+    },
+    list: { summary: 'list the services that you have keys for', examples: [['list the services', 'asfaleia onion list']] },
+    remove: {
+      summary: 'delete the key for a service',
+      words: ['ADDRESS'],
+      examples: [['delete the key for a service', 'asfaleia onion remove ADDRESS.onion']],
+    },
+  },
+  examples: [['store the key in a file that the operator gave you', 'asfaleia onion add - < alice.auth_private']],
+} as const satisfies Page
 
 export async function run(argv: string[], io: Io): Promise<number> {
-  const given = openCommandLine(argv, io, { usage: USAGE, help: HELP, options: { json: { type: 'boolean' } } as const })
+  const given = readCommandLine(argv, io, page)
   if (given === undefined) return EXIT.ok
-  const [verb, word, ...more] = given.positionals
   const json = given.values.json === true
-  if (more.length > 0 || (verb === 'list') !== (word === undefined)) throw new UsageError('add, list or remove is wanted', { hint: USAGE })
   const onions = new Onions(needHome(io.env).onionFolder)
-  switch (verb) {
+  switch (given.verb) {
     case 'add': {
-      const key = parseOnionKey(word === '-' ? await readLine(io) : word!)
+      const [line] = given.words
+      const key = parseOnionKey(line === '-' ? await readLine(io) : line)
       await onions.add(key)
-      const known = await handToTor(key, findControls(io))
-      io.stdout.write(json ? `${formatJson({ address: key.address, tor: known })}\n` : `added ${key.address}\n`)
-      if (!known) {
+      const isTaken = await handToTor(key, findControls(io))
+      io.stdout.write(json ? `${formatJson({ address: key.address, tor: isTaken })}\n` : `added ${key.address}\n`)
+      if (!isTaken) {
         io.stderr.write(
-          'asfaleia: tor’s control port did not take it. For a tor that cannot be asked, copy this file to NAME.auth_private in\n',
+          "asfaleia: tor's control port did not take the key. Copy this file to NAME.auth_private in tor's ClientOnionAuthDir,\n",
         )
-        io.stderr.write(`asfaleia: its ClientOnionAuthDir, and reload it: ${sanitizeLine(onions.path(key.address))}\n`)
+        io.stderr.write(`asfaleia: and reload tor: ${sanitizeLine(onions.path(key.address))}\n`)
       }
       return EXIT.ok
     }
@@ -49,21 +65,21 @@ export async function run(argv: string[], io: Io): Promise<number> {
       for (const address of await onions.list()) io.stdout.write(json ? `${formatJson({ address })}\n` : `${address}\n`)
       return EXIT.ok
     case 'remove': {
-      if (!isOnion(word!)) throw new UsageError('the ADDRESS is no onion address')
-      await onions.remove(word!)
-      await takeFromTor(word!, findControls(io))
-      io.stdout.write(json ? `${formatJson({ address: word! })}\n` : `removed ${word!}\n`)
+      const [address] = given.words
+      if (!isOnion(address)) throw new UsageError('ADDRESS is not an onion address', { hint: given.hint })
+      await onions.remove(address)
+      await takeFromTor(address, findControls(io))
+      io.stdout.write(json ? `${formatJson({ address })}\n` : `removed ${address}\n`)
       return EXIT.ok
     }
   }
-  throw new UsageError('add, list or remove is wanted', { hint: USAGE })
 }
 
 async function readLine(io: Io): Promise<string> {
   let text = ''
   for await (const chunk of io.stdin.setEncoding('utf8')) {
     text += chunk as string
-    if (text.length > 4_096) throw new CliError('standard input is too long for a key')
+    if (text.length > 4_096) throw new CliError('standard input is too long for the line of a key')
   }
   return text
 }

@@ -1,43 +1,48 @@
 /**
- * `asfaleia panic`: everything is to be gone, now. Asks nothing. Each part is tried whatever became of the others: the
- * relay's messages, tokens and connections; the onion service's keys; the tor that has them in memory.
+ * `asfaleia panic`: erases everything at once, without asking. It tries each part even if another failed: the relay's messages,
+ * tokens and connections; the keys of the onion service; the tor process that has the keys in memory.
  */
-import { openCommandLine } from '../program/arguments.ts'
-import { askOperator, OPERATOR_HELP, parseOperator } from '../service/operator.ts'
-import { CONTROL_HELP, findControl, signalTor } from '../service/reload.ts'
+import { readCommandLine } from '../program/arguments.ts'
+import { askOperator, OPERATOR_OPTION, parseOperator } from '../service/operator.ts'
+import { CONTROL_OPTION, findControl, signalTor } from '../service/reload.ts'
 import { destroyService } from '../service/folder.ts'
 import { CliError, printError } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'
 import { sanitizeLine } from '../program/show.ts'
+import type { Page } from '../program/page.ts'
 
-const USAGE = 'asfaleia panic [--keys FOLDER] [--tor-control ADDR]'
+export const page = {
+  name: 'panic',
+  options: {
+    ...OPERATOR_OPTION,
+    keys: {
+      value: 'FOLDER',
+      about: `also destroy the keys of the onion service in FOLDER: without a backup, the address is lost. A flash disk, a journal or a
+        snapshot may still hold old copies; only an encrypted disk protects those`,
+    },
+    ...CONTROL_OPTION,
+  },
+  text: `
+    The relay closes every connection, erases every message and forgets every token, at once and without asking. Then it goes on,
+    empty.
 
-const HELP = `usage: ${USAGE}
+    After --keys, tor still has the keys in memory: with --tor-control, this command ends tor.
 
-Has the relay end every connection, erase every message and forget every token, at once and without a question. It goes
-on, empty. Ends with 0 only if all that was asked for was done.
-
-${OPERATOR_HELP}
-  --keys FOLDER       destroy the onion service's keys as well: the address is gone for good, unless there is a backup.
-                      A flash disk, a journal or a snapshot may keep old blocks: only an encrypted disk forgets
-${CONTROL_HELP}
-                      to end it, after --keys: it has the keys in memory
-  -h, --help          this text
-`
+    Exits with 0 only if everything succeeded.`,
+  examples: [
+    ['erase what the relay holds', 'asfaleia panic'],
+    ['also destroy the keys of the onion service', 'asfaleia panic --keys /var/lib/tor/asfaleia'],
+  ],
+} as const satisfies Page
 
 export async function run(argv: string[], io: Io): Promise<number> {
-  const options = {
-    operator: { type: 'string' },
-    keys: { type: 'string' },
-    'tor-control': { type: 'string' },
-  } as const
-  const given = openCommandLine(argv, io, { usage: USAGE, help: HELP, options, words: 0 })
+  const given = readCommandLine(argv, io, page)
   if (given === undefined) return EXIT.ok
-  const { values } = given
+  const { values, hint } = given
   const { keys } = values
-  const operator = parseOperator(values.operator, io, USAGE)
-  const control = findControl(values['tor-control'], io, USAGE)
+  const operator = parseOperator(values.operator, io, hint)
+  const control = findControl(values['tor-control'], io, hint)
   const outcomes: number[] = []
   const attempt = async (work: () => Promise<string>): Promise<void> => {
     try {
@@ -48,22 +53,22 @@ export async function run(argv: string[], io: Io): Promise<number> {
     }
   }
   await attempt(async () => {
-    // On its own listener and nowhere else: it must not be a matter of who can reach a door.
+    // Only the operator listener offers this: the peers of a door must not be able to use it.
     const text = await askOperator(operator, { path: '/panic', method: 'POST', headers: { 'asfaleia-panic': 'now' } }, io.signal)
-    if (!isWiped(text)) throw new CliError('what answers at the operator address is no relay', { exitCode: EXIT.unreachable })
-    return 'the relay is wiped'
+    if (!isWiped(text)) throw new CliError('the program at the operator address is not a relay', { exitCode: EXIT.unreachable })
+    return 'the relay erased everything'
   })
   if (keys !== undefined) {
     await attempt(async () => {
       const rest = await destroyService(keys)
-      return `the keys in ${keys} are destroyed${rest.length === 0 ? '' : "; what is no onion service's was left there"}`
+      return `the keys in ${keys} are destroyed${rest.length === 0 ? '' : '; other files in the folder were left untouched'}`
     })
     if (control === undefined) {
-      io.stderr.write('asfaleia: tor has the keys in its memory until it ends: stop it\n')
+      io.stderr.write('asfaleia: tor keeps the keys in memory until it ends: stop tor now\n')
     } else {
       await attempt(async () => {
         await signalTor(control, 'HALT')
-        return 'tor is ended'
+        return 'tor has ended'
       })
     }
   }

@@ -1,12 +1,11 @@
 /**
- * `asfaleia relay`: the relay as a process. Prints a line for each listener as taken, then `ready`, on
- * standard output; the log goes to standard error. Starts no other process, but replaces itself once by
- * itself with less rights (src/cli/relay/confinement.ts), before it loads anything that could hold data.
+ * `asfaleia relay`: runs the relay. Prints a line for each listener, then `ready`, on standard output; the log goes to standard
+ * error. Starts no other process, but replaces itself once by a process with fewer rights (src/cli/relay/confinement.ts), before it
+ * loads a module that could hold data.
  */
 import { readFileSync } from 'node:fs'
 import { type Config, parseConfig } from '../../config/config.ts'
 import { ConfigError, type Problem } from '../../config/problem.ts'
-import { type Setting, SETTING_KEYS, SETTINGS, variableOf } from '../../config/setting.ts'
 import type { Address } from '../../config/value.ts'
 import type { Log } from '../../log.ts'
 import type { RunningServer } from '../../server/server.ts'
@@ -16,45 +15,45 @@ import { confine, giveUp, isConfined } from '../relay/confinement.ts'
 import { printProblem } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'
+import { printHelp } from '../program/arguments.ts'
+import type { Page } from '../program/page.ts'
+import { SETTING_OPTIONS, SETTING_VARIABLES } from '../relay/options.ts'
 
-/** What the command needs of the process, so that a test can stand in for it. */
+/** The process, so that a test can replace it. */
 export interface Host {
-  /** What was found wrong with the process and the machine; nothing where that was looked at before. */
+  /** Checks the process and the machine. Finds nothing in the confined process, because the one before it made the checks. */
   examine(): readonly Finding[]
-  /** Replaces the process by one that can keep nothing. Returns where that was done before, and with false where it cannot be. */
+  /** Replaces the process by one that cannot write files. Returns true if it is that process already, false if it cannot do so. */
   confine(config: Config, files: readonly string[]): boolean
-  /** Gives up the rights that only the start needed. */
+  /** Drops the rights that only the start needs. */
   giveUp(config: Config, files: readonly string[]): void
   startServer(config: Config, log: Log, version: string, signal: AbortSignal): Promise<RunningServer>
-  /** SIGHUP. Gives the way to stop listening. */
+  /** Listens to SIGHUP. Returns a function that stops listening. */
   onHangup(listener: () => void): () => void
-  /** Called before the process ends of a defect; the listener ends it. */
+  /** Listens to errors that nothing caught. The listener ends the process. */
   onCrash(listener: (origin: 'exception' | 'rejection') => void): () => void
 }
 
-export const HELP = `usage: asfaleia relay [OPTION …]
+export const page: Page = {
+  name: 'relay',
+  options: SETTING_OPTIONS,
+  variables: SETTING_VARIABLES,
+  text: `
+    Runs the relay on loopback addresses or unix sockets, for an onion service in front of it. It prints a line for each listener, and
+    then \`ready\`; its log goes to standard error.
 
-Runs the relay on loopback or unix sockets, for an onion service in front of it.
-An ADDRESS is 127.0.0.1:PORT, [::1]:PORT, localhost:PORT, unix:PATH or off; port 0 takes any that is free.
+    An ADDRESS is 127.0.0.1:PORT, [::1]:PORT, localhost:PORT, unix:PATH or off; port 0 chooses a free port.
 
-${SETTING_KEYS.map((key) => describe(key)).join('\n')}
-  -h, --help
-
-Each option may stand in the environment, ${variableOf('per-circuit')} for --per-circuit, or in the config file,
-\`per-circuit = 64\`; flags come before the environment, the environment before the file.
-`
-
-function describe(key: keyof typeof SETTINGS): string {
-  const row: Setting = SETTINGS[key]
-  const more = [row.fallback, row.takes].filter((text) => text !== undefined)
-  return `  ${`--${key} ${row.value}`.padEnd(26)} ${row.about}${more.length > 0 ? ` (${more.join('; ')})` : ''}`
+    Each option can also be set by its environment variable, or in the config file as \`per-circuit = 64\`. An option overrides its
+    variable, and the variable overrides the file.`,
+  examples: [
+    ['try the relay on this machine', 'asfaleia relay --name localhost'],
+    ['run it behind tor, which writes the address to its hostname file', 'asfaleia relay --name-file /var/lib/tor/asfaleia/hostname'],
+  ],
 }
 
 export async function run(argv: string[], io: Io, host: Host = PROCESS): Promise<number> {
-  if (argv.includes('--help') || argv.includes('-h')) {
-    io.stdout.write(HELP)
-    return EXIT.ok
-  }
+  if (printHelp(argv, io, page)) return EXIT.ok
   const terminal = io.stderr.isTTY === true
   const files: string[] = []
   const readFile = (path: string): string => {
@@ -70,7 +69,7 @@ export async function run(argv: string[], io: Io, host: Host = PROCESS): Promise
   const excused = ({ name }: Finding): boolean => config.allowUnsafe.includes(name)
   const found = host.examine().filter((finding) => finding.problem !== undefined && !excused(finding))
   if (config.strict && found.length > 0) return refuse(io, found)
-  // Only where there is something to say: the log is loaded in the process that stays.
+  // Usually the log is loaded in the confined process only.
   if (found.length > 0) warn(await openLog(config, io), found)
   if (!excused(UNCONFINED) && !host.confine(config, files)) {
     if (config.strict) return refuse(io, [UNCONFINED])
@@ -100,7 +99,7 @@ async function openLog(config: Config, io: Io): Promise<Log> {
 
 function refuse(io: Io, found: readonly Finding[]): number {
   for (const { name, problem, hint } of found) {
-    printProblem(io, `${name}: ${problem}`, `${hint}; or start it all the same: --allow-unsafe ${name}`)
+    printProblem(io, `${name}: ${problem}`, `${hint}; to start anyway, use --allow-unsafe ${name}`)
   }
   return EXIT.failed
 }
@@ -116,7 +115,7 @@ async function serve(config: Config, files: readonly string[], log: Log, io: Io,
   host.giveUp(config, files)
   const offHangup = host.onHangup(() => server.reload())
   for (const { door, address } of server.listening) {
-    // The unix door's address is a path as --unix takes it; the others' are as their flags take them.
+    // Each address is printed as its option takes it: --unix takes a bare path.
     io.stdout.write(`${door} ${formatAddress(address, door === 'unix' ? '' : 'unix:')}\n`)
   }
   io.stdout.write('ready\n')
@@ -147,7 +146,7 @@ function formatAddress(address: Address, scheme: string): string {
 
 const PROCESS: Host = {
   examine() {
-    // The process that replaced itself was looked at before; of it there is one thing left to see.
+    // The process that replaced itself by this one made the checks.
     return isConfined() ? [] : examine(lookAround())
   },
   confine(config, files) {
@@ -157,7 +156,7 @@ const PROCESS: Host = {
   },
   giveUp,
   async startServer(config, log, version, signal) {
-    // Each would end the process or, without our flags, open the inspector or write a report.
+    // By default, each would end the process, open the inspector or write a report.
     for (const signal of ['SIGUSR1', 'SIGUSR2'] as const) process.on(signal, () => {})
     const { startServer } = await import('../../server/server.ts')
     return startServer(config, log, version, signal)
@@ -169,7 +168,7 @@ const PROCESS: Host = {
   onCrash(listener) {
     const onException = (): void => listener('exception')
     const onRejection = (): void => listener('rejection')
-    // Before the listeners of main.ts, which print to a person what here belongs into the log.
+    // Comes before the listeners of main.ts, which print the error: a relay logs it.
     process.prependListener('uncaughtException', onException)
     process.prependListener('unhandledRejection', onRejection)
     return () => {

@@ -1,39 +1,43 @@
-/** `asfaleia restore`: an onion service's folder from a backup, all of it or nothing. */
+/** `asfaleia restore`: makes an onion service's folder from a backup, completely or not at all. */
 import { clientOf } from '../../onion/service.ts'
-import { openCommandLine } from '../program/arguments.ts'
+import { readCommandLine } from '../program/arguments.ts'
 import { writeNewFolder } from '../disk/file.ts'
+import { PASSPHRASE_VARIABLE } from '../disk/passphrase.ts'
 import { UsageError } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'
 import { formatJson } from '../program/show.ts'
-import { erase, IDENTITY_HELP, openBackupFile } from '../service/unlock.ts'
+import { erase, IDENTITY_OPTION, openBackupFile } from '../service/unlock.ts'
+import type { Page } from '../program/page.ts'
 
-const USAGE = 'asfaleia restore FILE --to FOLDER [--identity FILE]'
+export const page = {
+  name: 'restore',
+  words: ['FILE'],
+  usages: ['restore FILE --to FOLDER [--identity FILE]'],
+  options: {
+    to: { value: 'FOLDER', about: 'the folder to make' },
+    ...IDENTITY_OPTION,
+    json: { about: 'print one JSON object' },
+  },
+  variables: PASSPHRASE_VARIABLE,
+  text: `
+    Makes FOLDER, tor's HiddenServiceDir, from the backup in FILE; \`-\` reads standard input. FOLDER must not exist yet. Its mode is
+    0700, that of its files 0600.
 
-const HELP = `usage: ${USAGE}
-
-Makes FOLDER, tor's HiddenServiceDir, from the backup in FILE (\`-\`: standard input): mode 0700, its files 0600. It must
-not be there yet. Run it as tor's user, while tor does not run; what root makes belongs to the owner of the folder around it.
-
-  --to FOLDER         where to write
-${IDENTITY_HELP}
-                      (for one with a passphrase, ASFALEIA_PASSPHRASE_FILE may name a file that holds it)
-  --json              one JSON object on stdout
-  -h, --help          this text
-`
+    Run this as tor's user while tor does not run. If you run it as root, the files belong to the owner of the parent folder.`,
+  examples: [['restore a backup that was encrypted to an SSH key', 'asfaleia restore onion.age --identity backup-key --to restored']],
+} as const satisfies Page
 
 export async function run(argv: string[], io: Io): Promise<number> {
-  const options = {
-    to: { type: 'string' },
-    identity: { type: 'string' },
-    json: { type: 'boolean' },
-  } as const
-  const given = openCommandLine(argv, io, { usage: USAGE, help: HELP, options })
+  const given = readCommandLine(argv, io, page)
   if (given === undefined) return EXIT.ok
-  const { values, positionals } = given
-  const [path, ...more] = positionals
+  const {
+    values,
+    words: [path],
+    hint,
+  } = given
   const { to } = values
-  if (path === undefined || to === undefined || more.length > 0) throw new UsageError('a FILE and --to FOLDER are wanted', { hint: USAGE })
+  if (to === undefined) throw new UsageError('--to FOLDER is missing', { hint })
   const { address, files } = await openBackupFile(path, values.identity, io)
   try {
     await writeNewFolder(to, files)

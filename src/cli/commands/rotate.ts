@@ -1,57 +1,57 @@
 /**
- * `asfaleia rotate`: a new address for the relay. It makes the new service's keys, with the clients of the old one,
- * and says what to tell tor and the relay; for a while both addresses lead to the relay, and whoever comes by the old
- * one is told the new one (`98;moved`). In the end it destroys the old keys.
+ * `asfaleia rotate`: moves the relay to a new address. It makes the keys of a new service, copies the clients of the old one, and
+ * prints what to configure. Until the move ends, both addresses lead to the relay, which tells clients of the old address the new
+ * one (`98;moved`). At the end, it destroys the old keys.
  */
 import { dirname, join, resolve } from 'node:path'
 import { isOnionName } from '../../config/value.ts'
 import { checkService, clientOf, createService, HOSTNAME, type ServiceFiles } from '../../onion/service.ts'
-import { openCommandLine } from '../program/arguments.ts'
+import { readCommandLine } from '../program/arguments.ts'
 import { writeNewFolder } from '../disk/file.ts'
-import { describeService, destroyService, findService, readHostname, readService, SERVICE_HELP } from '../service/folder.ts'
+import { describeService, destroyService, findService, readHostname, readService, SERVICE_OPTION } from '../service/folder.ts'
 import { CliError, UsageError } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'
 import { formatJson, sanitizeLine } from '../program/show.ts'
 import { erase } from '../service/unlock.ts'
+import type { Page } from '../program/page.ts'
 
-const USAGE = 'asfaleia rotate --to FOLDER, or asfaleia rotate --end ADDRESS'
+export const page = {
+  name: 'rotate',
+  usages: ['rotate --to FOLDER [--service FOLDER]', 'rotate --end ADDRESS [--service FOLDER]'],
+  options: {
+    service: { ...SERVICE_OPTION.service, about: "the folder of the old onion service, tor's HiddenServiceDir" },
+    to: { value: 'FOLDER', about: 'the folder to make for the new onion service' },
+    end: { value: 'ADDRESS', about: 'destroy the keys of this old address. Remove the old service from torrc and reload tor first' },
+    json: { about: 'print one JSON object' },
+  },
+  text: `
+    Makes FOLDER, an onion service with a new address and the authorized clients of the old one, and prints the next steps. While both
+    services run, the relay tells clients of the old address where it moved.
 
-const HELP = `usage: ${USAGE}
-
-Makes FOLDER, an onion service with a new address and the authorized clients of the old one, and says what comes next.
-When the people have moved, --end destroys the keys of the old address, which has to be named.
-
-${SERVICE_HELP}
-                      the old address's, of both forms
-  --to FOLDER         where to write the new one
-  --end ADDRESS       the old address: its keys are destroyed. Take it out of torrc, and reload tor, before
-  --json              one JSON object on stdout
-  -h, --help          this text
-`
+    When all clients use the new address, destroy the keys of the old one with --end.`,
+  examples: [
+    ['make a service with a new address', 'asfaleia rotate --to /var/lib/tor/second'],
+    ['destroy the keys of the old address', 'asfaleia rotate --end ADDRESS.onion'],
+  ],
+} as const satisfies Page
 
 export async function run(argv: string[], io: Io): Promise<number> {
-  const options = {
-    service: { type: 'string' },
-    to: { type: 'string' },
-    end: { type: 'string' },
-    json: { type: 'boolean' },
-  } as const
-  const given = openCommandLine(argv, io, { usage: USAGE, help: HELP, options, words: 0 })
+  const given = readCommandLine(argv, io, page)
   if (given === undefined) return EXIT.ok
-  const { values } = given
+  const { values, hint } = given
   const { to, end } = values
-  if ((to === undefined) === (end === undefined)) throw new UsageError('either --to or --end is wanted', { hint: USAGE })
+  if ((to === undefined) === (end === undefined)) throw new UsageError('give either --to or --end', { hint })
   const folder = findService(values.service, io)
   if (end !== undefined) {
-    await endOld(folder, end, io)
+    await endOld(folder, end, hint, io)
     return EXIT.ok
   }
-  // Set in docker-compose.yml, where `entry` serves one folder beside the old one, and arranges the rest.
+  // docker-compose.yml sets it. There, `entry` serves one folder beside the old one, and configures tor and the relay.
   const appliance = io.env['ASFALEIA_APPLIANCE'] === 'on'
   const served = join(dirname(resolve(folder)), 'next')
   if (appliance && resolve(to!) !== served)
-    throw new UsageError(`the appliance serves the new address from ${served} alone`, { hint: `--to ${served}` })
+    throw new UsageError(`the appliance serves a new address from ${served} only`, { hint: `use --to ${served}` })
   const [old, made] = await makeNew(folder, io)
   const address = checkService(made)
   try {
@@ -65,12 +65,12 @@ export async function run(argv: string[], io: Io): Promise<number> {
   return EXIT.ok
 }
 
-/** The old address, and the files of a new service that lets in whom the old one lets in. */
+/** Returns the old address, and the files of a new service with the authorized clients of the old one. */
 async function makeNew(folder: string, io: Io): Promise<[old: string, made: ServiceFiles]> {
   const files = await readService(folder, io)
   try {
     const old = checkService(files)
-    // Left out, they would make a service that was for few one for everybody.
+    // Without them, everyone could find a service that was for a few clients.
     const clients = [...files].filter(([path]) => clientOf(path) !== undefined).map(([path, bytes]) => [path, Buffer.from(bytes)] as const)
     return [old, new Map([...createService(), ...clients])]
   } catch (error) {
@@ -84,23 +84,23 @@ function steps(old: string, folder: string): string[] {
   const asFolder = sanitizeLine(resolve(folder))
   return [
     `1. Back it up: asfaleia backup --service ${asFolder} …`,
-    '2. Give tor these lines beside those of the old service, with the same HiddenServicePort lines after them, and reload it:',
+    '2. Add these lines to torrc beside those of the old service, followed by the same HiddenServicePort lines, and reload tor:',
     `     HiddenServiceDir ${asFolder}`,
-    '3. Start the relay with these, instead of its old --name-file or --name:',
+    '3. Start the relay with these options instead of its old --name-file or --name:',
     `     --name-file ${asFolder}/${HOSTNAME} --moved-from ${old}`,
-    '4. When the people have moved: take the old service out of torrc, reload tor, start the relay without --moved-from, and',
+    '4. When all clients have moved: remove the old service from torrc, reload tor, start the relay without --moved-from, and run',
     `     asfaleia rotate --end ${old}`,
   ]
 }
 
-/** Those of docs/appliance.md: what is said of torrc and of the relay's options above, `entry` does. */
+/** The steps of docs/appliance.md: there, `entry` changes torrc and the relay's options. */
 function stepsInAppliance(old: string, folder: string): string[] {
   return [
     '1. Back it up:',
     `     docker compose run --rm -T keys backup --service ${sanitizeLine(resolve(folder))} --to RECIPIENT --out - >next.age`,
     '2. Serve both addresses:',
     '     docker compose kill --signal HUP tor',
-    '3. When the people have moved:',
+    '3. When all clients have moved:',
     `     docker compose run --rm -T keys rotate --end ${old}`,
     '     docker compose kill --signal HUP tor',
   ]
@@ -109,14 +109,19 @@ function stepsInAppliance(old: string, folder: string): string[] {
 function describeClients(clients: number): string[] {
   return clients === 0
     ? []
-    : ['', `The ${clients} authorized client${clients === 1 ? '' : 's'} came along: each changes the address in their line for tor.`]
+    : [
+        '',
+        `The new service has the ${clients} authorized client${clients === 1 ? '' : 's'} of the old one. Each changes the address in their line for tor.`,
+      ]
 }
 
-async function endOld(folder: string, address: string, io: Io): Promise<void> {
-  if (!isOnionName(address)) throw new UsageError('--end wants the old address', { hint: USAGE })
+async function endOld(folder: string, address: string, hint: string, io: Io): Promise<void> {
+  if (!isOnionName(address)) throw new UsageError('--end: expected the old onion address', { hint })
   const found = await readHostname(`${folder}/${HOSTNAME}`)
   if (found !== address)
-    throw new CliError(`${folder} is not the folder of that address`, { hint: 'nothing was destroyed; name the old one with --service' })
+    throw new CliError(`the address in ${folder} is another one`, {
+      hint: 'nothing was destroyed; name the folder of the old service with --service',
+    })
   await destroyService(folder)
   io.stdout.write(`the keys of ${address} are destroyed\n`)
 }

@@ -1,4 +1,4 @@
-/** `asfaleia send`: writes to a contact, a group or a bare key, and says what became of it, and no more than is known. */
+/** `asfaleia send`: sends a message to a contact, a group or a key, and reports what the client knows about its delivery. */
 import type { SshKey } from '../../auth/ssh-key.ts'
 import { fingerprintOf, isId } from '../../client/format/field.ts'
 import { MessageError, roomFor } from '../../client/format/message.ts'
@@ -6,77 +6,89 @@ import type { Contact } from '../../client/messenger/contact.ts'
 import type { Delivery } from '../../client/messenger/delivery.ts'
 import { CLIENT_CAPS } from '../../protocol/limits.ts'
 import { checkGiven } from '../profile/address.ts'
-import { openCommandLine } from '../program/arguments.ts'
+import { readCommandLine } from '../program/arguments.ts'
 import { diagnose } from '../talk/diagnosis.ts'
 import { sendFile } from '../talk/departure.ts'
 import { membersOf } from '../profile/groups.ts'
 import { isPrivateKey, readKeyFile, readPublicKey } from '../disk/keyfile.ts'
 import { openProfile, type Profile } from '../profile/profile.ts'
 import { duration, toCliError } from '../talk/refusal.ts'
-import { codeOf, openTalk, type Talk, TALK_HELP, TALK_OPTIONS } from '../talk/talk.ts'
+import { codeOf, LOGIN_OPTIONS, openTalk, type Talk } from '../talk/talk.ts'
+import { PASSPHRASE_VARIABLE } from '../disk/passphrase.ts'
 import { CliError, printProblem, UsageError } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'
 import { formatJson, sanitizeLine } from '../program/show.ts'
+import type { Page } from '../program/page.ts'
 
-const USAGE = 'asfaleia send RECEIVER [TEXT]'
+export const page = {
+  name: 'send',
+  words: ['RECEIVER', '[TEXT]'],
+  usages: [
+    'send RECEIVER [TEXT] [--wait [SECONDS]] [--outbox] [--reply-to ID]',
+    'send RECEIVER --file FILE [--wait [SECONDS]]',
+    'send RECEIVER [TEXT] --relay ADDRESS --key KEY',
+  ],
+  options: {
+    wait: {
+      value: 'SECONDS',
+      implied: '60',
+      about: `wait for the receipt of the receiver, 60 seconds if no number follows. Meanwhile this command receives from your relays, so a
+        \`get --follow\` or a chat of yours pauses`,
+    },
+    outbox: { about: 'if no relay stores the message now, keep it encrypted on disk; the next send, get or chat with the outbox sends it' },
+    file: {
+      value: 'FILE',
+      about: 'send a file to a contact, and exit when the contact has all of it. After an interruption, the same command resumes',
+    },
+    'reply-to': { value: 'ID', about: 'the message that this one answers, by its id in `get --json`' },
+    relay: {
+      value: 'ADDRESS',
+      about: "the receiver's relay, for a key without a card or instead of the card's: HOST.onion[:PORT], a loopback address or unix:PATH",
+      multiple: true,
+    },
+    ...LOGIN_OPTIONS,
+    json: { about: 'print one JSON object a line' },
+  },
+  variables: PASSPHRASE_VARIABLE,
+  text: `
+    Sends a message to RECEIVER: a contact, a group, or a public SSH key (ssh-ed25519 or ssh-rsa) in quotes or in a file, with --relay.
+    Without TEXT, sends standard input. Prefer that if other people use this machine: they can see the command line in \`ps\`, and the
+    shell stores it.
 
-const HELP = `usage: asfaleia send RECEIVER [TEXT] [--wait[=SECONDS]] [--outbox] [--reply-to ID]
-       asfaleia send RECEIVER --file FILE
-       asfaleia send --relay HOST[:PORT] --key KEY RECEIVER [TEXT]
-
-Writes to RECEIVER: a contact or a group of yours, or else a public SSH key (ssh-ed25519 or ssh-rsa, in quotes) or a file of
-one, with --relay. Without TEXT, standard input is sent: prefer that where other people use the machine, since the command
-line shows in \`ps\` and in the shell's history. Done is done when a relay holds it; with --wait, when the receiver has it.
-
-  --wait[=SECONDS]      wait for the receiver's receipt, 60 seconds by default. Receives from your relays meanwhile, and
-                        so takes your mailbox over from a \`get --follow\` or a chat
-  --outbox              keep what no relay takes now on disk, encrypted to yourself: the next \`send\`, \`get\` or chat
-                        with the outbox sends it
-  --file FILE           send a file instead of a text, to one contact. Ends when the contact has all of it; the same command
-                        after an interruption goes on where it ended
-  --reply-to ID         the message that this answers, as \`get --json\` gives its id
-  --relay HOST[:PORT]   the receiver's relay, for a bare key, or instead of a contact's; again for more. An onion
-                        address, a loopback address or unix:PATH; port 3308 by default
-${TALK_HELP}`
-
-const WAIT_SECONDS = 60
+    Exits once a relay has stored the message; with --wait, once the receiver confirms it.`,
+  examples: [
+    ['send a message to Bob', "asfaleia send bob 'the kettle is on'"],
+    ['send standard input, and wait 5 seconds for the receipt', 'echo hello | asfaleia send bob --wait 5'],
+    ['send a file', 'asfaleia send bob --file photo.jpg'],
+  ],
+} as const satisfies Page
 
 export async function run(argv: string[], io: Io): Promise<number> {
-  const options = {
-    ...TALK_OPTIONS,
-    wait: { type: 'string' },
-    outbox: { type: 'boolean' },
-    file: { type: 'string' },
-    'reply-to': { type: 'string' },
-  } as const
-  // An option whose value may be left off is none that node:util knows.
-  const words = argv.map((word, index) => (word === '--wait' && !argv.slice(0, index).includes('--') ? `--wait=${WAIT_SECONDS}` : word))
-  const given = openCommandLine(words, io, { usage: USAGE, help: HELP, options })
+  const given = readCommandLine(argv, io, page)
   if (given === undefined) return EXIT.ok
-  const { values, positionals } = given
-  const [receiver, text, ...more] = positionals
-  if (receiver === undefined) throw new UsageError('the receiver is missing', { hint: USAGE })
-  if (more.length > 0) throw new UsageError('too many words', { hint: 'a key, a name or a text with spaces in it wants quotes' })
+  const { values, words } = given
+  const [receiver, text] = words
   const wait = readWait(values.wait)
   const replyTo = values['reply-to']
-  if (replyTo !== undefined && !isId(replyTo)) throw new UsageError('--reply-to wants a message’s id, 22 characters')
+  if (replyTo !== undefined && !isId(replyTo))
+    throw new UsageError('--reply-to: expected the id of a message, 22 characters', { hint: '`asfaleia get --json` shows the ids' })
   const { relay: to, ...mine } = values
   const profile = await openProfile(io, mine)
   if (wait !== undefined && profile.relays.length === 0) {
-    throw new UsageError('--wait wants relays of your own, where a receipt could come', {
-      hint: '`asfaleia me --relay ADDRESS` says where you receive',
+    throw new UsageError('--wait needs a relay at which you receive the receipt, and your profile names none', {
+      hint: 'store one with `asfaleia me --relay ADDRESS`',
     })
   }
   const receivers = await findReceivers(profile, receiver, to)
   if (values.file !== undefined) {
     if (text !== undefined || replyTo !== undefined || values.outbox === true)
-      throw new UsageError('--file goes without a text, --reply-to and --outbox')
-    if (receivers.group !== undefined) throw new UsageError('a file goes to one contact')
+      throw new UsageError('--file does not go together with a text, --reply-to or --outbox', { hint: given.hint })
+    if (receivers.group !== undefined) throw new UsageError('--file: a file can be sent to one contact, not to a group')
     return sendFile(profile, receivers.contacts[0]!, { path: values.file, wait, json: values.json === true }, io)
   }
   const body = text ?? (await readInput(io))
-  if (body === '') throw new UsageError('there is no text to send')
+  if (body === '') throw new UsageError('the text is empty', { hint: given.hint })
   const outbox = values.outbox === true || profile.outbox
   let talk: Talk | undefined
   try {
@@ -106,17 +118,17 @@ export async function run(argv: string[], io: Io): Promise<number> {
 function readWait(value: string | undefined): number | undefined {
   if (value === undefined) return undefined
   const seconds = Number(value)
-  if (!(seconds > 0 && seconds <= 1_000_000)) throw new UsageError('--wait wants a number of seconds', { hint: '--wait=SECONDS' })
+  if (!(seconds > 0 && seconds <= 1_000_000)) throw new UsageError('--wait: expected a number of seconds, such as --wait 5')
   return seconds
 }
 
 interface Receivers {
   readonly contacts: readonly Contact[]
-  /** A group's id. */
+  /** The id of the group. */
   readonly group?: string
 }
 
-/** A contact or a group by name, else a public key, or a file of one. @throws {CliError} */
+/** Finds a contact or a group by its name; otherwise reads the word as a public key or its file. @throws {CliError} */
 async function findReceivers(profile: Profile, word: string, given: readonly string[] | undefined): Promise<Receivers> {
   const relays = given === undefined ? undefined : checkGiven(given)
   const contact = profile.book.get(word)
@@ -124,28 +136,32 @@ async function findReceivers(profile: Profile, word: string, given: readonly str
   const known = profile.groups.get(word)
   if (known !== undefined) {
     const own = fingerprintOf(profile.identity.key)
-    if (!known.group.members.some(({ key }) => fingerprintOf(key) === own)) throw new CliError('you are not in that group any more')
+    if (!known.group.members.some(({ key }) => fingerprintOf(key) === own)) throw new CliError('you are no longer a member of this group')
     const members = membersOf(known).filter(({ key }) => fingerprintOf(key) !== own)
     const contacts = members.map((card) => profile.book.contactOf(card))
-    if (contacts.length === 0) throw new CliError('nobody else is in that group')
+    if (contacts.length === 0) throw new CliError('this group has no other members')
     return { contacts, group: known.group.id }
   }
   const broken = [...profile.book.problems, ...profile.groups.problems].find(({ name }) => name === word)
   if (broken !== undefined) throw broken.error
   const key = await readReceiver(word)
   if (relays === undefined)
-    throw new UsageError('--relay is missing: a bare key says no relay', { hint: 'or take its owner up: `asfaleia contact add`' })
+    throw new UsageError('--relay is missing: a key without a card names no relay', {
+      hint: 'add --relay ADDRESS, or store the receiver with `asfaleia contact add`',
+    })
   return { contacts: [{ name: 'receiver', key, relays }] }
 }
 
 async function readReceiver(receiver: string): Promise<SshKey> {
   if (receiver.startsWith('SHA256:')) {
-    throw new UsageError('a fingerprint is not enough', { hint: 'nothing can be encrypted to it: the receiver’s public key is wanted' })
+    throw new UsageError('RECEIVER is a fingerprint, to which nothing can be encrypted', {
+      hint: 'give a contact, a group or a public key',
+    })
   }
   const key = /^(?:ssh|ecdsa|sk)-\S+ \S/.test(receiver) ? readPublicKey(receiver, 'the receiver') : await readReceiverFile(receiver)
   if (!key.canDecrypt) {
-    throw new CliError('the receiver’s key can sign, but not decrypt', {
-      hint: 'ask for their card, and take it up: `asfaleia contact add`',
+    throw new CliError('the receiver’s key can only sign, so messages cannot be encrypted to it', {
+      hint: 'ask for their card, and store it with `asfaleia contact add`',
     })
   }
   return key
@@ -157,34 +173,34 @@ async function readReceiverFile(path: string): Promise<SshKey> {
     file = await readKeyFile(path)
   } catch (error) {
     if (!(error instanceof CliError) || /[/.]/.test(path)) throw error
-    throw new CliError(`there is no contact, group or key file ${path}`, { hint: '`asfaleia contact list` shows whom you know' })
+    throw new CliError(`there is no contact, group or key file ${path}`, { hint: '`asfaleia contact list` shows your contacts' })
   }
-  if (isPrivateKey(file)) throw new UsageError('the receiver is a private key', { hint: 'give the .pub file' })
+  if (isPrivateKey(file)) throw new UsageError('RECEIVER is a private key', { hint: 'give the .pub file' })
   return readPublicKey(file.bytes.toString('latin1'), path)
 }
 
-/** Standard input as text, up to what no relay takes. @throws {CliError} */
+/** Reads standard input as text, up to the size that no relay accepts. @throws {CliError} */
 async function readInput(io: Io): Promise<string> {
-  if (io.stdin.isTTY === true) io.stderr.write('write your message, and end it with Ctrl-D on an empty line\n')
+  if (io.stdin.isTTY === true) io.stderr.write('write your message; end it with Ctrl-D on an empty line\n')
   const chunks: Buffer[] = []
   let length = 0
   for await (const chunk of io.stdin) {
     const bytes = Buffer.from(chunk as Uint8Array | string)
     length += bytes.length
-    if (length > CLIENT_CAPS.payload) throw new CliError('the text is too long for any relay')
+    if (length > CLIENT_CAPS.payload) throw new CliError('the text is too long for any relay', { hint: 'send it as a file: --file FILE' })
     chunks.push(bytes)
   }
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(Buffer.concat(chunks))
   } catch {
-    throw new CliError('that is no text in UTF-8')
+    throw new CliError('standard input is not UTF-8 text', { hint: 'send other data with --file' })
   }
 }
 
 interface Shown {
   readonly room: number
   readonly length: number
-  /** More than one receiver: each line says whose it is. */
+  /** Whether there are several receivers, so that each line begins with a name. */
   readonly named: boolean
   readonly outbox: boolean
   readonly wait: number | undefined
@@ -192,7 +208,7 @@ interface Shown {
   readonly socks: string | undefined
 }
 
-/** Waits for what is to be known of one message, and says it. @returns the exit code */
+/** Waits for the outcome of one message, and prints it. @returns the exit code */
 async function settle(delivery: Delivery, talk: Talk, shown: Shown, io: Io): Promise<number> {
   let refusal: unknown
   await Promise.race([delivery.accepted, talk.refused(delivery).then((error) => (refusal = error))])
@@ -219,14 +235,14 @@ async function settle(delivery: Delivery, talk: Talk, shown: Shown, io: Io): Pro
     say(held === undefined ? 'held by a relay' : `held for ${duration(held)} at most`)
     if (shown.wait === undefined) return EXIT.ok
     io.stderr.write(
-      `asfaleia: ${prefix}no receipt came in ${duration(shown.wait)}: the relay holds it, and whether it was read is not known\n`,
+      `asfaleia: ${prefix}no receipt within ${duration(shown.wait)}: the relay has the message, but the receiver has not confirmed it\n`,
     )
     return EXIT.unconfirmed
   }
   const error = await describeFailure(refusal ?? delivery.error, shown, io)
   if (kept) {
     say('kept in the outbox, not sent yet')
-    io.stderr.write(`asfaleia: ${prefix}${error instanceof CliError ? sanitizeLine(error.message) : 'no relay took it'}\n`)
+    io.stderr.write(`asfaleia: ${prefix}${error instanceof CliError ? sanitizeLine(error.message) : 'no relay stored the message'}\n`)
     return EXIT.unconfirmed
   }
   if (!shown.named) throw error
@@ -238,8 +254,8 @@ async function settle(delivery: Delivery, talk: Talk, shown: Shown, io: Io): Pro
 
 async function describeFailure(error: unknown, { room, length, socks }: Shown, io: Io): Promise<unknown> {
   if (!(error instanceof MessageError) || error.code !== 'too-large') return diagnose(error, io, socks)
-  return new CliError(`the text has ${length} bytes, and a message takes ${room}`, {
-    hint: 'nothing was sent; send it in parts, or as a file',
+  return new CliError(`the text has ${length} bytes, but a message holds at most ${room}`, {
+    hint: 'nothing was sent; send the text in parts, or as a file with --file',
   })
 }
 

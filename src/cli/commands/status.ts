@@ -1,33 +1,37 @@
 /**
- * `asfaleia status`: what the operator's listener of a relay on this machine says, for people or, with
- * --json, as it came. It asks loopback or a unix socket and nothing else.
+ * `asfaleia status`: shows the answer of a relay's operator listener, as text or as JSON. It connects to loopback or a unix socket
+ * only.
  */
 import type { Reason, Status } from '../../operator/metrics.ts'
-import { openCommandLine } from '../program/arguments.ts'
-import { askOperator, OPERATOR_HELP, parseOperator } from '../service/operator.ts'
+import { readCommandLine } from '../program/arguments.ts'
+import { askOperator, OPERATOR_OPTION, parseOperator } from '../service/operator.ts'
 import { CliError } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'
 import { formatJson, sanitizeLine } from '../program/show.ts'
+import type { Page } from '../program/page.ts'
 
-const USAGE = 'asfaleia status [--operator ADDRESS] [--json | --quiet]'
-
-export const HELP = `usage: ${USAGE}
-
-Shows how a relay of this machine is. Ends with 0 if it is ready, 1 if it is not, 69 if nobody answers.
-
-${OPERATOR_HELP}
-  --json              the relay's own answer, one JSON object
-  --quiet             nothing but why it is not ready, for health checks whose words are kept
-  -h, --help          this text
-`
+export const page = {
+  name: 'status',
+  options: {
+    ...OPERATOR_OPTION,
+    json: { about: "print the relay's own answer, one JSON object" },
+    quiet: { about: 'print only why the relay is not ready, for health checks' },
+  },
+  text: `
+    Shows the state of a relay on this machine. Exits with 0 if the relay is ready, with 1 if it is not, and with 69 if no relay
+    answers.`,
+  examples: [
+    ['show the state of the relay', 'asfaleia status'],
+    ['ask a relay that listens on a unix socket', 'asfaleia status --operator unix:/run/asfaleia/operator'],
+  ],
+} as const satisfies Page
 
 export async function run(argv: string[], io: Io): Promise<number> {
-  const options = { operator: { type: 'string' }, json: { type: 'boolean' }, quiet: { type: 'boolean' } } as const
-  const given = openCommandLine(argv, io, { usage: USAGE, help: HELP, options, words: 0 })
+  const given = readCommandLine(argv, io, page)
   if (given === undefined) return EXIT.ok
-  const { values } = given
-  const address = parseOperator(values.operator, io, USAGE)
+  const { values, hint } = given
+  const address = parseOperator(values.operator, io, hint)
   const text = await askOperator(address, { path: '/status' }, io.signal)
   const status = parseStatus(text)
   if (values.quiet === true) io.stdout.write(status.reasons.map((reason) => `${describeReason(reason)}\n`).join(''))
@@ -35,27 +39,27 @@ export async function run(argv: string[], io: Io): Promise<number> {
   return status.ready ? EXIT.ok : EXIT.failed
 }
 
-/** Whoever listens there may be anybody: what is used is checked, the rest is left. */
+/** Any program may listen at the address, so this checks every field that is shown. */
 function parseStatus(text: string): Status {
   try {
     const status = JSON.parse(text) as Status
     describeStatus(status)
     if (typeof status.ready === 'boolean') return status
   } catch {
-    // Falls through to the one refusal.
+    // Falls through to the error below.
   }
-  throw new CliError('what answers at the operator address is no relay', {
+  throw new CliError('the program at the operator address is not a relay', {
     exitCode: EXIT.unreachable,
-    hint: 'its --operator is the address to ask',
+    hint: "give the address of the relay's --operator",
   })
 }
 
 const REASON_TEXT = {
-  'not-accepting': 'it takes no connections',
-  'no-name': 'it does not know its onion name yet (--name or --name-file)',
+  'not-accepting': 'the relay accepts no connections',
+  'no-name': 'the relay does not know its onion name yet (--name or --name-file)',
   'tor-unreachable': "tor's control port does not answer",
   'tor-bootstrapping': 'tor is not connected to its network yet',
-  'onion-unreachable': 'it cannot reach itself through Tor',
+  'onion-unreachable': 'the relay cannot reach itself through Tor',
 } as const satisfies Record<Reason, string>
 
 function describeReason(reason: Reason): string {
@@ -86,7 +90,7 @@ function describeStatus(status: Status): string {
   return `${lines.join('')}\nCounts of people and messages (~) are in steps of ten.\n`
 }
 
-/** The one answer to 'is it up?': what somebody out there would find. */
+/** The answer to 'is it up?': whether a client can reach the relay through Tor. */
 function describeProbe(probe: Status['probe']): string {
   if (probe === null) return 'not tried (--probe, --probe-file)'
   const { reachable, seconds, failures, problem } = probe

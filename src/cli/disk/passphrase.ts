@@ -8,6 +8,11 @@ import { CliError } from '../program/error.ts'
 import type { Io } from '../program/io.ts'
 import { sanitizeLine } from '../program/show.ts'
 
+/** The variable of {@link readPassphraseFile}, for help texts. */
+export const PASSPHRASE_VARIABLE = {
+  ASFALEIA_PASSPHRASE_FILE: 'a file that holds the passphrase of a key or a backup; without it, the terminal asks for it',
+} as const
+
 /** The largest passphrase file. */
 const MOST_BYTES = 65_536
 

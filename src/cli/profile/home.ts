@@ -197,6 +197,12 @@ async function signCard(...args: Parameters<typeof makeCard>): Promise<Card> {
   }
 }
 
+/** The variables of {@link findHome}, for help texts. */
+export const HOME_VARIABLES = {
+  ASFALEIA_HOME: 'the folder of the profile, instead of ~/.config/asfaleia',
+  XDG_CONFIG_HOME: 'the folder in which the folder of the profile lies, as asfaleia, instead of ~/.config',
+} as const
+
 /** Finds the client's folder: ASFALEIA_HOME, XDG_CONFIG_HOME/asfaleia or ~/.config/asfaleia; undefined if none is set. */
 export function findHome(env: Io['env']): Home | undefined {
   const given = env['ASFALEIA_HOME'] || undefined

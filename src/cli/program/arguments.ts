@@ -1,50 +1,224 @@
-/** The command line as node:util reads it, its complaints in our form: they would repeat what was typed. */
-import { parseArgs, type ParseArgsConfig } from 'node:util'
+/**
+ * Reads a command line by the page of its command. An error names the option or the placeholder that is wrong, and repeats
+ * neither a value nor a word, which could be a secret; only a mistyped command is repeated.
+ */
+import { parseArgs } from 'node:util'
+import { nearest } from '../../nearest.ts'
 import { UsageError } from './error.ts'
+import { buildHelp } from './help.ts'
 import type { Io } from './io.ts'
+import {
+  allUsagesOf,
+  formOf,
+  HELP_OPTION,
+  isCallable,
+  nameOf,
+  type Option,
+  type Options,
+  optionsOf,
+  type Page,
+  usagesOf,
+  type Verb,
+} from './page.ts'
 
-const PROBLEMS: Readonly<Record<string, string>> = {
-  ERR_PARSE_ARGS_UNKNOWN_OPTION: 'there is no such option',
-  ERR_PARSE_ARGS_INVALID_OPTION_VALUE: 'an option lacks its value, or takes none',
+type ValueOf<O extends Option> = O extends { readonly value: string } ? string : true
+
+type ValuesOf<O> = {
+  readonly [N in keyof O]?: O[N] extends Option
+    ? O[N] extends { readonly multiple: true }
+      ? readonly ValueOf<O[N]>[]
+      : ValueOf<O[N]>
+    : never
 }
 
-/** @throws {UsageError} with `usage` as its hint */
-function parseCommandLine<Options extends NonNullable<ParseArgsConfig['options']>>(argv: string[], options: Options, usage: string) {
-  try {
-    return parseArgs({ args: argv, options, allowPositionals: true, strict: true })
-  } catch (error) {
-    const code = (error as { code?: string }).code ?? ''
-    if (!code.startsWith('ERR_PARSE_ARGS')) throw error
-    throw new UsageError(PROBLEMS[code] ?? 'the command line is wrong', { hint: usage })
-  }
+/** `['NAME', '[TEXT]']` becomes `[string, string?]`. */
+type WordsOf<W> = W extends readonly [infer First extends string, ...infer Rest]
+  ? First extends `${string} …`
+    ? [string, ...string[]]
+    : First extends `[${string}]`
+      ? [string?, ...WordsOf<Rest>]
+      : [string, ...WordsOf<Rest>]
+  : []
+
+type Shared<P> = P extends { readonly shared: infer S } ? S : unknown
+type Own<F> = F extends { readonly options: infer O } ? O : unknown
+type Words<F> = F extends { readonly words: infer W } ? WordsOf<W> : []
+
+interface GivenOf<V extends string | undefined, P, F> {
+  /** The verb, or undefined for the command itself. */
+  readonly verb: V
+  readonly values: ValuesOf<Own<F> & Shared<P>>
+  readonly words: Readonly<Words<F>>
+  /** The hint of an error in the command line. */
+  readonly hint: string
 }
 
-/** What a command says of itself, and the options that it takes beside `--help`. */
-export interface Form<Options> {
-  /** One line; the hint of what is wrong with a command line. */
-  readonly usage: string
-  /** All of `--help`. */
-  readonly help: string
-  readonly options: Options
-  /** So many words beside the options at most. */
-  readonly words?: number
-}
+/** A command line as its page describes it. */
+export type Given<P extends Page> = P extends { readonly verbs: infer V }
+  ? | { [N in keyof V & string]: GivenOf<N, P, V[N]> }[keyof V & string]
+    | (P extends { readonly words: readonly string[] } ? GivenOf<undefined, P, P> : never)
+  : GivenOf<undefined, P, P>
 
-/** How every command begins: `--help` is printed, and nothing is left to do; else what it was given. @throws {UsageError} */
-export function openCommandLine<Options extends NonNullable<ParseArgsConfig['options']>>(
-  argv: string[],
-  io: Pick<Io, 'stdout'>,
-  form: Form<Options>,
-) {
-  const given = parseCommandLine(
-    argv,
-    { ...form.options, help: { type: 'boolean', short: 'h' } } as const satisfies Options & ParseArgsConfig['options'],
-    form.usage,
-  )
-  if ((given.values as { help?: boolean }).help === true) {
-    io.stdout.write(form.help)
+/**
+ * Reads the words after the command's name. Prints the help text if `--help` is among them.
+ * @returns undefined if the help text was printed, so nothing is left to do
+ * @throws {UsageError}
+ */
+export function readCommandLine<const P extends Page>(argv: readonly string[], io: Pick<Io, 'stdout'>, page: P): Given<P> | undefined {
+  const items = readItems(argv, allOptions(page))
+  const isHelp = items.some((item) => item.kind === 'option' && item.name === 'help')
+  const words = items.filter((item) => item.kind === 'word').map(({ text }) => text)
+  const [first] = words
+  const isVerb = first !== undefined && Object.hasOwn(page.verbs ?? {}, first)
+  const verb = isVerb ? first : undefined
+  if (verb === undefined && !isCallable(page) && !(isHelp && first === undefined)) throw refuseVerb(page, first)
+  if (isHelp) {
+    io.stdout.write(buildHelp(page, verb))
     return undefined
   }
-  if (given.positionals.length > (form.words ?? Infinity)) throw new UsageError('too many words', { hint: form.usage })
-  return given
+  const values = readValues(page, verb, items)
+  const rest = words.slice(isVerb ? 1 : 0)
+  checkWords(page, verb, rest)
+  return { verb, values, words: rest, hint: hintOf(page, verb) } as unknown as Given<P>
+}
+
+/** Points to the usage of a form: the line itself if there is one alone. */
+export function hintOf(page: Page, verb?: string): string {
+  const [usage, ...more] = verb === undefined ? allUsagesOf(page) : usagesOf(page, verb)
+  return usage !== undefined && more.length === 0 ? `usage: asfaleia ${usage}` : `see \`asfaleia ${nameOf(page, verb)} --help\``
+}
+
+/** An error for a word in the place of a command. @param prefix the words before it, such as `contact ` */
+export function refuseCommand(word: string, prefix: string, known: readonly string[], hint: string): UsageError {
+  const meant = nearest(word, known)
+  return new UsageError(`unknown command ${prefix}${shorten(word)}${meant === undefined ? '' : `; did you mean ${prefix}${meant}?`}`, {
+    hint,
+  })
+}
+
+/** An error for an option that does not exist. @param name as it was typed, with its dashes but without its value */
+export function refuseOption(name: string, known: readonly string[], hint: string): UsageError {
+  const meant = nearest(name.replace(/^-+/, ''), known)
+  return new UsageError(`unknown option ${shorten(name)}${meant === undefined ? '' : `; did you mean --${meant}?`}`, { hint })
+}
+
+function refuseVerb(page: Page, word: string | undefined): UsageError {
+  const known = Object.keys(page.verbs ?? {})
+  const choice = `expected ${known.slice(0, -1).join(', ')} or ${known.at(-1)!}`
+  if (word === undefined) return new UsageError(`the word after ${page.name} is missing: ${choice}`, { hint: hintOf(page) })
+  return refuseCommand(word, `${page.name} `, known, `${choice}; see \`asfaleia ${page.name} --help\``)
+}
+
+function shorten(word: string): string {
+  return word.length > 40 ? `${word.slice(0, 40)}…` : word
+}
+
+type Item =
+  | { readonly kind: 'word'; readonly text: string }
+  | {
+      readonly kind: 'option'
+      readonly name: string
+      readonly raw: string
+      readonly value: string | undefined
+      readonly isInline: boolean
+      readonly index: number
+    }
+
+const NUMBER = /^\d+(?:\.\d+)?$/
+
+/** The command line in its order, each option with its value. */
+function readItems(argv: readonly string[], options: Options): readonly Item[] {
+  const known = Object.fromEntries(
+    Object.entries(options).map(([name, { short, value, implied }]) => {
+      // node:util knows no option whose value may be left out: it reads one as a switch.
+      const type = value === undefined || implied !== undefined ? ('boolean' as const) : ('string' as const)
+      return [name, { type, ...(short !== undefined && { short }) }]
+    }),
+  )
+  const { tokens } = parseArgs({ args: [...argv], options: known, strict: false, allowPositionals: true, tokens: true })
+  const items: Item[] = []
+  for (const [at, token] of tokens.entries()) {
+    if (token.kind === 'option-terminator') continue
+    const before = tokens[at - 1]
+    const taken = items.at(-1)
+    if (token.kind === 'option') {
+      items.push({
+        kind: 'option',
+        name: token.name,
+        raw: token.rawName,
+        value: token.value,
+        isInline: token.inlineValue === true,
+        index: token.index,
+      })
+    } else if (
+      before?.kind === 'option' &&
+      taken?.kind === 'option' &&
+      taken.value === undefined &&
+      options[taken.name]?.implied !== undefined &&
+      NUMBER.test(token.value)
+    ) {
+      items[items.length - 1] = { ...taken, value: token.value }
+    } else items.push({ kind: 'word', text: token.value })
+  }
+  return items
+}
+
+/** The options of all forms: how to read an option does not depend on the verb. */
+function allOptions(page: Page): Options {
+  const verbs: readonly Verb[] = Object.values(page.verbs ?? {})
+  return Object.assign({}, ...verbs.map(({ options }) => options), page.options, page.shared, page.inherited, {
+    help: HELP_OPTION,
+  }) as Options
+}
+
+function readValues(page: Page, verb: string | undefined, items: readonly Item[]): object {
+  const options = optionsOf(page, verb)
+  const hint = hintOf(page, verb)
+  const values: Record<string, true | string | (true | string)[]> = {}
+  for (const item of items) {
+    if (item.kind === 'word') continue
+    const { name, raw, isInline } = item
+    if (!Object.hasOwn(options, name)) {
+      if (Object.hasOwn(allOptions(page), name)) throw new UsageError(`asfaleia ${nameOf(page, verb)} does not take --${name}`, { hint })
+      throw refuseOption(raw, Object.keys(options), hint)
+    }
+    const { value: placeholder, implied, multiple } = options[name]!
+    if (placeholder === undefined && item.value !== undefined) throw new UsageError(`--${name} takes no value`, { hint })
+    const value = placeholder === undefined ? true : (item.value ?? implied)
+    if (value === undefined) throw new UsageError(`--${name} needs a value: ${placeholder}`, { hint })
+    if (typeof value === 'string' && !isInline && /^-./.test(value)) {
+      throw new UsageError(`--${name} needs a value: ${placeholder}`, {
+        hint: `a value that begins with a dash is written --${name}=VALUE`,
+      })
+    }
+    if (multiple === true) values[name] = [...((values[name] as (true | string)[] | undefined) ?? []), value]
+    else values[name] = value
+  }
+  return values
+}
+
+function checkWords(page: Page, verb: string | undefined, words: readonly string[]): void {
+  const expected = formOf(page, verb).words ?? []
+  const hint = hintOf(page, verb)
+  const missing = expected.slice(words.length).find((word) => !word.startsWith('['))
+  if (missing !== undefined) throw new UsageError(`${missing.replace(/ …$/, '')} is missing`, { hint })
+  if (words.length <= expected.length || expected.at(-1)?.endsWith(' …') === true) return
+  if (expected.length === 0) throw new UsageError(`asfaleia ${nameOf(page, verb)} takes options only, but there is another word`, { hint })
+  throw new UsageError(`expected ${expected.join(' ')}, but there are ${words.length} words`, {
+    hint: 'put quotes around a name, a key or a text that contains spaces',
+  })
+}
+
+/** For a command that reads its options by itself: prints the help text if `--help` is among them. @returns whether it did */
+export function printHelp(argv: readonly string[], io: Pick<Io, 'stdout'>, page: Page): boolean {
+  const isHelp = readItems(argv, allOptions(page)).some((item) => item.kind === 'option' && item.name === 'help')
+  if (isHelp) io.stdout.write(buildHelp(page))
+  return isHelp
+}
+
+/** For a command that reads its other options by itself: removes a switch. @returns whether it was given, and the other words */
+export function takeSwitch(argv: readonly string[], page: Page, name: string): [isGiven: boolean, rest: string[]] {
+  const items = readItems(argv, allOptions(page)).filter((item) => item.kind === 'option')
+  const found = items.filter((item) => item.name === name && item.value === undefined).map(({ index }) => index)
+  return [found.length > 0, argv.filter((_word, index) => !found.includes(index))]
 }

@@ -1,51 +1,136 @@
-/** What a command says of itself by `--help`, in its parts: usage, text, and options in the form `  -h, --help  what`. */
+/**
+ * The table that describes a command. Parsing (arguments.ts), `--help` (help.ts), completions (completion.ts) and the man
+ * page (manual.ts) all read it.
+ */
 
 export interface Option {
-  /** `--relay` */
-  readonly name: string
-  /** `-h` */
+  /** One letter: `h` for `-h`. */
   readonly short?: string
-  /** `HOST[:PORT]`; an option without one is a switch. */
+  /** The placeholder of the value, such as `HOST[:PORT]`. An option without it is a switch. */
   readonly value?: string
+  /** The value of the option if none follows. Such an option takes the next word only if that is a number. */
+  readonly implied?: string
+  /** What the option does, in one sentence. White space is folded. */
   readonly about: string
+  /** The value if neither the option nor its variable is set. */
+  readonly fallback?: string
+  /** The environment variable that is used if the option is not set. */
+  readonly variable?: string
+  /** The option may be repeated. */
+  readonly multiple?: true
 }
 
-export interface Page {
+/** Options by their long names, without the dashes. */
+export type Options = Readonly<Record<string, Option>>
+
+/** A command line, and what it does. */
+export type Example = readonly [about: string, line: string]
+
+/** One way to call the program: a command, or one of its verbs. */
+export interface Form {
+  /**
+   * The words beside the options, by their placeholders: `NAME` is required, `[NAME]` is optional, and `NAME …` stands for one
+   * or more and comes last. A command without this list takes no words; a command with verbs can then not be called without one.
+   */
+  readonly words?: readonly string[]
+  /** The lines after `usage:`, without `asfaleia`. Without this list, there is one line, built from the words and options. */
+  readonly usages?: readonly string[]
+  readonly options?: Options
+  /** Paragraphs, with an empty line between them. White space within a paragraph is folded. */
+  readonly text?: string
+  readonly examples: readonly Example[]
+}
+
+/** A command within a command, as `add` in `asfaleia contact add`. */
+export interface Verb extends Form {
+  readonly summary: string
+}
+
+export interface Page extends Form {
   readonly name: string
-  readonly about: string
-  /** Each way to call it, without `asfaleia`. */
-  readonly usages: readonly string[]
-  /** Words that stand first: `add`, `list`. */
-  readonly verbs: readonly string[]
-  readonly options: readonly Option[]
-  /** Paragraphs that are no options. */
-  readonly text: readonly string[]
+  readonly verbs?: Readonly<Record<string, Verb>>
+  /** Options of the command and of each of its verbs. */
+  readonly shared?: Options
+  /** Options of another command that this one takes, too. `--help` and the man page do not list them again. */
+  readonly inherited?: Options
+  /** Environment variables that belong to no option, and what they do. */
+  readonly variables?: Readonly<Record<string, string>>
 }
 
-const OPTION = /^ {1,4}(?:(-[a-zA-Z]), )?(--[a-z][a-z-]*)(?:\[?[ =]([A-Z][^ ]*(?: [A-Z…|]+)?)\]?)?(?: {2,}(.*))?$/
+/** A page as a list of commands shows it. */
+export interface Entry {
+  readonly summary: string
+  readonly page: Page
+}
 
-export function parseHelp(name: string, about: string, help: string): Page {
-  const lines = help.split('\n')
-  const start = lines.findIndex((line) => line === '')
-  const usages = lines
-    .slice(0, start)
-    .map((line) => line.replace(/^usage: /, '').trim())
-    .flatMap((line) => line.split(/,? or |, (?=asfaleia )/))
-    .map((line) => line.replace(/^asfaleia /, '').trim())
-    .filter((line) => line !== '')
-  const options: Option[] = []
-  const text: string[][] = [[]]
-  for (const line of lines.slice(start)) {
-    const [all, short, long, value, what = ''] = OPTION.exec(line) ?? []
-    const last = options.at(-1)
-    if (all !== undefined && long !== undefined) {
-      options.push({ name: long, about: what.trim(), ...(short !== undefined && { short }), ...(value !== undefined && { value }) })
-      text.push([])
-    } else if (last !== undefined && /^ {8,}\S/.test(line))
-      options[options.length - 1] = { ...last, about: `${last.about} ${line.trim()}`.trim() }
-    else if (line.trim() === '') text.push([])
-    else text.at(-1)!.push(line)
-  }
-  const verbs = [...new Set(usages.flatMap((usage) => /^\S+ ([a-z]+(?:\|[a-z]+)*)(?: |$)/.exec(usage)?.[1]?.split('|') ?? []))]
-  return { name, about, usages, verbs, options, text: text.filter((block) => block.length > 0).map((block) => block.join('\n')) }
+/** Every command takes it. */
+export const HELP_OPTION = { short: 'h', about: 'show this text' } as const satisfies Option
+
+/** A page's own form, or that of one of its verbs. */
+export function formOf(page: Page, verb: string | undefined): Form {
+  return verb === undefined ? page : page.verbs![verb]!
+}
+
+/** The options that the help text of a form lists: its own, then those of every form. */
+export function listedOptionsOf(page: Page, verb: string | undefined): Options {
+  return { ...formOf(page, verb).options, ...page.shared, help: HELP_OPTION }
+}
+
+/** All options of a form. */
+export function optionsOf(page: Page, verb: string | undefined): Options {
+  return { ...page.inherited, ...listedOptionsOf(page, verb) }
+}
+
+/** Whether the command can be called without a verb. */
+export function isCallable(page: Page): boolean {
+  return page.verbs === undefined || page.words !== undefined
+}
+
+/** `contact add` */
+export function nameOf(page: Page, verb: string | undefined): string {
+  return verb === undefined ? page.name : `${page.name} ${verb}`
+}
+
+/** More options than these do not fit in one line. */
+const MOST_SHOWN = 5
+
+/** The ways to call a form, without `asfaleia`. */
+export function usagesOf(page: Page, verb?: string): readonly string[] {
+  const form = formOf(page, verb)
+  if (form.usages !== undefined) return form.usages
+  if (verb === undefined && !isCallable(page)) return []
+  const rows = Object.entries(form.options ?? {})
+  const options =
+    rows.length > MOST_SHOWN ? ['[OPTION …]'] : rows.map(([name, row]) => `[${labelOf(name, row)}${row.multiple ? ' …' : ''}]`)
+  return [[nameOf(page, verb), ...(form.words ?? []), ...options].join(' ')]
+}
+
+/** The ways to call a command, with those of its verbs. */
+export function allUsagesOf(page: Page): readonly string[] {
+  return [...usagesOf(page), ...Object.keys(page.verbs ?? {}).flatMap((verb) => usagesOf(page, verb))]
+}
+
+/** `--wait [SECONDS]` */
+export function labelOf(name: string, { value, implied }: Option): string {
+  if (value === undefined) return `--${name}`
+  return `--${name} ${implied === undefined ? value : `[${value}]`}`
+}
+
+/** What an option does, with its default. */
+export function describeOption({ about, fallback, variable }: Option): string {
+  const defaults = [...(variable === undefined ? [] : [`$${variable}`]), ...(fallback === undefined ? [] : [fallback])]
+  return `${fold(about)}${defaults.length === 0 ? '' : ` (default: ${defaults.join(', or ')})`}`
+}
+
+/** Text as one line. */
+export function fold(text: string): string {
+  return text.trim().replaceAll(/\s+/g, ' ')
+}
+
+/** The paragraphs of a text, each as one line. */
+export function paragraphsOf({ text = '' }: Form): readonly string[] {
+  return text
+    .split(/\n\s*\n/)
+    .map(fold)
+    .filter((paragraph) => paragraph !== '')
 }

@@ -10,9 +10,16 @@ import { systemCode, systemReason } from '../disk/system.ts'
 import { CliError } from '../program/error.ts'
 import type { Io } from '../program/io.ts'
 import { sanitizeLine } from '../program/show.ts'
+import type { Options } from '../program/page.ts'
 
-export const SERVICE_HELP = `  --service FOLDER    the onion service's folder, tor's HiddenServiceDir; also ASFALEIA_SERVICE
-                      (onion in ASFALEIA_STATE, or in state/tor: what \`asfaleia start\` has)`
+export const SERVICE_OPTION = {
+  service: {
+    value: 'FOLDER',
+    about: "the folder of the onion service, tor's HiddenServiceDir",
+    variable: 'ASFALEIA_SERVICE',
+    fallback: 'the folder of `asfaleia start`',
+  },
+} as const satisfies Options
 
 const HINT = "name tor's HiddenServiceDir with --service, or ASFALEIA_SERVICE"
 const USER_HINT = "run this as tor's user: on Debian `sudo -u debian-tor …`"

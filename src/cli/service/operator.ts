@@ -8,11 +8,19 @@ import { type Address, parseAddress } from '../../config/value.ts'
 import { CliError, UsageError } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'
+import type { Options } from '../program/page.ts'
 
 const TIMEOUT_MS = 10_000
 const MAX_BYTES = 65_536
 
-export const OPERATOR_HELP = `  --operator ADDRESS  the relay's --operator: 127.0.0.1:PORT or unix:PATH; also ASFALEIA_OPERATOR (${SETTINGS.operator.fallback})`
+export const OPERATOR_OPTION = {
+  operator: {
+    value: 'ADDRESS',
+    about: "the address of the relay's operator listener: 127.0.0.1:PORT or unix:PATH",
+    variable: 'ASFALEIA_OPERATOR',
+    fallback: SETTINGS.operator.fallback!,
+  },
+} as const satisfies Options
 
 /** Where the listener is, by flag, environment and default. @throws {UsageError} with `usage` as its hint */
 export function parseOperator(flag: string | undefined, io: Pick<Io, 'env'>, usage: string): Address {

@@ -3,8 +3,15 @@ import { type Address, parseAddress } from '../../config/value.ts'
 import { authenticate, converse } from '../../tor/control.ts'
 import { CliError, UsageError } from '../program/error.ts'
 import type { Io } from '../program/io.ts'
+import type { Options } from '../program/page.ts'
 
-export const CONTROL_HELP = `  --tor-control ADDR  tor's control port or socket, to tell tor at once; also ASFALEIA_TOR_CONTROL`
+export const CONTROL_OPTION = {
+  'tor-control': {
+    value: 'ADDRESS',
+    about: "tor's control port or socket, to have tor act on the change at once",
+    variable: 'ASFALEIA_TOR_CONTROL',
+  },
+} as const satisfies Options
 
 const TIMEOUT_MS = 10_000
 

@@ -10,8 +10,11 @@ import { askPassphrase, readPassphraseFile } from '../disk/passphrase.ts'
 import { describeService } from './folder.ts'
 import { CliError } from '../program/error.ts'
 import type { Io } from '../program/io.ts'
+import type { Options } from '../program/page.ts'
 
-export const IDENTITY_HELP = `  --identity FILE     for a backup to a key: the age identity, or the private SSH key`
+export const IDENTITY_OPTION = {
+  identity: { value: 'FILE', about: 'the age identity or private SSH key that opens a backup which was encrypted to a key' },
+} as const satisfies Options
 
 /** A backup has some kilobytes. */
 const MOST_BYTES = 8 * 1_024 * 1_024

@@ -1,5 +1,4 @@
-/** What `send`, `get` and `chat` have in common: the options of somebody who talks, and the messenger by a profile. */
-import type { ParseArgsConfig } from 'node:util'
+/** The options that `send`, `get`, `chat` and `group` share, and their messenger. */
 import { connectRelay } from '../../client/wire/connect.ts'
 import { usesProxy } from '../../client/wire/dial.ts'
 import { fingerprintOf } from '../../client/format/field.ts'
@@ -16,25 +15,28 @@ import type { Profile } from '../profile/profile.ts'
 import { openOutbox, openSeen } from '../profile/state.ts'
 import { CliError, printProblem } from '../program/error.ts'
 import type { Io } from '../program/io.ts'
+import type { Options } from '../program/page.ts'
 
-export const TALK_OPTIONS = {
-  relay: { type: 'string', multiple: true },
-  key: { type: 'string' },
-  sign: { type: 'boolean' },
-  socks: { type: 'string' },
-  timeout: { type: 'string' },
-  json: { type: 'boolean' },
-} as const satisfies ParseArgsConfig['options']
+/** How a command reaches a relay. */
+export const REACH_OPTIONS = {
+  socks: {
+    value: 'HOST:PORT',
+    about: "tor's SOCKS port; `off` uses no proxy and reaches no onion address; `transparent` relies on a transparent proxy to Tor",
+    variable: 'ASFALEIA_SOCKS',
+    fallback: '127.0.0.1:9050',
+  },
+  timeout: { value: 'SECONDS', about: 'how long to wait for a connection to a relay, and for each answer', fallback: '120 and 60' },
+} as const satisfies Options
 
-export const TALK_HELP = `  --key KEY             your SSH key, instead of the profile's: its FILE (ASFALEIA_PASSPHRASE_FILE may name a file with its
-                        passphrase), \`agent\` or \`agent:SHA256:…\`, or FILE.pub with the private half in the agent
-  --sign                prove the key by a signature instead of decrypting
-  --socks HOST:PORT     tor's SOCKS port, 127.0.0.1:9050 by default; also ASFALEIA_SOCKS. \`off\`: no
-                        proxy, and no onion address; \`transparent\`: a transparent proxy leads to Tor
-  --timeout SECONDS     how long a relay may take to be reached, or to answer; 120 and 60 by default
-  --json                one JSON object a line on stdout
-  -h, --help            this text
-`
+/** How a command logs in to a relay. */
+export const LOGIN_OPTIONS = {
+  key: {
+    value: 'KEY',
+    about: "your SSH key instead of the profile's: its FILE, `agent`, `agent:SHA256:…`, or FILE.pub if the agent has the private key",
+  },
+  sign: { about: 'log in with a signature instead of by decrypting a challenge' },
+  ...REACH_OPTIONS,
+} as const satisfies Options
 
 export interface Talk {
   readonly messenger: Messenger

@@ -265,20 +265,20 @@ describe('backup of an incomplete service', () => {
 })
 
 test.each([
-  [['backup'], /--out or --verify is wanted/],
-  [['backup', '--out', 'x'], /either --to or --passphrase is wanted/],
+  [['backup'], /--out FILE or --verify FILE is missing/],
+  [['backup', '--out', 'x'], /give either --to or --passphrase/],
   [['backup', '--out', 'x', '--passphrase', '--to', 'age1x'], /either --to or --passphrase/],
-  [['backup', '--verify', 'x', '--out', 'y'], /--verify goes with --identity alone/],
-  [['backup', 'x'], /too many words/],
-  [['restore', 'x'], /a FILE and --to FOLDER are wanted/],
-  [['restore', '--to', 'x'], /a FILE and --to FOLDER are wanted/],
+  [['backup', '--verify', 'x', '--out', 'y'], /--verify does not go together with/],
+  [['backup', 'x'], /takes options only/],
+  [['restore', 'x'], /--to FOLDER is missing/],
+  [['restore', '--to', 'x'], /FILE is missing/],
 ])('%j is a usage error', async (argv, problem) => {
   const { code, err } = await asfaleia(argv)
   expect([code, err]).toEqual([2, expect.stringMatching(problem)])
 })
 
 test.each([
-  ['age1nonsense', /--to is no age recipient/],
+  ['age1nonsense', /--to is not an age recipient/],
   ['ssh-ed25519 AAAA', /does not hold a public key/],
   ['/nowhere/key.pub', /cannot read the key file \/nowhere\/key.pub: no such file or folder/],
 ])('the recipient %j is refused, and nothing is written', async (given, problem) => {
@@ -288,7 +288,7 @@ test.each([
 })
 
 test('a private key as the recipient and an empty passphrase are refused', async () => {
-  expect(await backup('--to', identity)).toMatchObject({ code: 2, err: expect.stringContaining('--to is a private key') })
+  expect(await backup('--to', identity)).toMatchObject({ code: 2, err: expect.stringContaining('--to names a private key') })
   const empty = await asfaleia(['backup', '--service', folder, '--out', file, '--passphrase'], { env: passphraseFile('\n') })
   expect(empty).toMatchObject({ code: 1, err: expect.stringContaining('the passphrase is empty') })
   expect(existsSync(file)).toBe(false)

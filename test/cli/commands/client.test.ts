@@ -17,7 +17,7 @@ beforeEach(() => {
 })
 
 const client = (...argv: string[]): Promise<Outcome> => asfaleia(['client', ...argv], { env: { ASFALEIA_SERVICE: folder } })
-const UNTOLD = 'asfaleia: tor does not know yet: reload it (SIGHUP), or name its --tor-control\n'
+const UNTOLD = 'asfaleia: tor does not know yet: reload it (SIGHUP), or give --tor-control\n'
 
 /** Computes the public key of a private one, both in base32. */
 function publicOf(secret: string): string {
@@ -72,13 +72,13 @@ describe('client remove', () => {
   test('removes one of several clients', async () => {
     await client('add', 'alice')
     await client('add', 'bob')
-    expect(await client('remove', 'alice')).toEqual({ code: 0, out: 'removed; 1 client may find the service\n', err: UNTOLD })
+    expect(await client('remove', 'alice')).toEqual({ code: 0, out: 'removed; 1 client can find the service\n', err: UNTOLD })
     expect((await client('list')).out).toBe('bob\n')
   })
 
   test('keeps the service closed after the last client is removed', async () => {
     await client('add', 'alice')
-    expect((await client('remove', 'alice')).out).toBe('removed; nobody can find the service; `asfaleia client add` lets somebody\n')
+    expect((await client('remove', 'alice')).out).toBe('removed; no one can find the service; `asfaleia client add` authorizes a client\n')
     // For tor the service still has a client.
     expect(readFileSync(join(clients, 'nobody.auth'), 'utf8')).toMatch(/^descriptor:x25519:[A-Z2-7]{52}\n$/)
     expect((await client('list', '--json')).out).toBe('{"clients":[],"open":false}\n')
@@ -89,13 +89,13 @@ describe('client remove', () => {
 
   test('opens the service to everyone with --open', async () => {
     await client('add', 'alice')
-    expect((await client('remove', 'alice', '--open')).out).toBe('removed; everybody may find the service who has its address\n')
+    expect((await client('remove', 'alice', '--open')).out).toBe('removed; everyone who knows its address can find the service\n')
     expect((await client('list', '--json')).out).toBe('{"clients":[],"open":true}\n')
   })
 
   test('reports an unknown client', async () => {
     await client('add', 'alice')
-    expect(await client('remove', 'bob')).toMatchObject({ code: 1, err: expect.stringContaining('there is no client of that name') })
+    expect(await client('remove', 'bob')).toMatchObject({ code: 1, err: expect.stringContaining('there is no client with this name') })
     expect((await client('list')).out).toBe('alice\n')
   })
 })
@@ -106,7 +106,7 @@ test('the client command reports unusable service folders', async () => {
   mkdirSync(join(around, 'empty'), { mode: 0o700 })
   expect((await asfaleia(['client', 'add', 'alice', '--service', join(around, 'empty')])).err).toContain('hostname: no such file or folder')
   writeFileSync(join(around, 'empty', 'hostname'), 'x\n')
-  expect((await asfaleia(['client', 'add', 'alice', '--service', join(around, 'empty')])).err).toContain('holds no onion address')
+  expect((await asfaleia(['client', 'add', 'alice', '--service', join(around, 'empty')])).err).toContain('contains no onion address')
   expect(existsSync(join(around, 'empty', 'authorized_clients'))).toBe(false)
 })
 

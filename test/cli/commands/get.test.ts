@@ -107,7 +107,7 @@ describe('get', () => {
     })
     const outcome = await asfaleia(['get', '--relay', '127.0.0.1:1', '--key', file])
     expect(outcome).toMatchObject({ code: 1, out: '' })
-    expect(outcome.err).toContain('not decrypt')
+    expect(outcome.err).toContain('can only sign')
   })
 
   test.each([[['word']], [['--follow=yes']], [['--no-such']]])('refuses the arguments %j', async (words) => {

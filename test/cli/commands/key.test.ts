@@ -174,7 +174,7 @@ describe('the passphrase prompt', () => {
 test.each([[[]], [['a', 'b']], [['--out', 'x', 'y']], [['--no-such']], [['--out']]])('refuses the arguments %j', async (argv) => {
   const { code, err } = await asfaleia(['key', ...argv])
   expect(code).toBe(2)
-  expect(err).toMatch(/^asfaleia: error: [^\n]+\nasfaleia: hint: asfaleia key[^\n]+\n$/)
+  expect(err).toMatch(/^asfaleia: error: [^\n]+\nasfaleia: hint: [^\n]+\n$/)
 })
 
 test('key --help prints its usage', async () => {

@@ -27,7 +27,7 @@ async function relay(unix?: string): Promise<{ operator: string; panics: () => n
 test('panic wipes the relay over loopback and over a unix socket', async () => {
   for (const unix of [undefined, join(scratch(), 'o.sock')]) {
     const { operator, panics } = await relay(unix)
-    expect(await asfaleia(['panic', '--operator', operator])).toEqual({ code: 0, out: 'the relay is wiped\n', err: '' })
+    expect(await asfaleia(['panic', '--operator', operator])).toEqual({ code: 0, out: 'the relay erased everything\n', err: '' })
     expect(panics()).toBe(1)
   }
 })
@@ -43,8 +43,11 @@ describe('panic --keys', () => {
     const secret = Buffer.alloc(96)
     readSync(opened, secret, 0, 96, 0)
     const { code, out, err } = await asfaleia(['panic', '--operator', operator, '--keys', folder])
-    expect([code, out]).toEqual([0, `the relay is wiped\nthe keys in ${folder} are destroyed; what is no onion service's was left there\n`])
-    expect(err).toContain('tor has the keys in its memory until it ends')
+    expect([code, out]).toEqual([
+      0,
+      `the relay erased everything\nthe keys in ${folder} are destroyed; other files in the folder were left untouched\n`,
+    ])
+    expect(err).toContain('tor keeps the keys in memory until it ends')
     expect(readdirSync(folder)).toEqual(['mine'])
     const now = Buffer.alloc(96)
     expect(readSync(opened, now, 0, 96, 0)).toBe(96)
@@ -87,7 +90,7 @@ describe('panic --keys', () => {
     onTestFinished(() => void tor.close())
     const control = `127.0.0.1:${(tor.address() as AddressInfo).port}`
     const { code, out, err } = await asfaleia(['panic', '--operator', 'unix:/nowhere/o.sock', '--keys', folder, '--tor-control', control])
-    expect([code, out]).toEqual([69, `the keys in ${folder} are destroyed\ntor is ended\n`])
+    expect([code, out]).toEqual([69, `the keys in ${folder} are destroyed\ntor has ended\n`])
     expect(err).toContain('error: no relay answers at the operator address\n')
     expect(heard.at(-1)).toBe('SIGNAL HALT')
     expect(existsSync(folder)).toBe(false)

@@ -138,6 +138,6 @@ describe('if the server cannot start', () => {
 test('--help lists every setting with its default and its variable', async () => {
   const io = createTestIo()
   expect(await run(['--help'], io, createHost().host)).toBe(0)
-  for (const key of SETTING_KEYS) expect(io.out()).toMatch(new RegExp(`^  --${key} [A-Z]+ +.{10}`, 'm'))
+  for (const key of SETTING_KEYS) expect(io.out()).toMatch(new RegExp(`^  --${key} [A-Z]+\\s+.{10}`, 'm'))
   expect(io.out()).toContain(variableOf('per-circuit'))
 })

@@ -19,7 +19,7 @@ test('rotate makes a new address with the same clients, keeps the old one, and p
   expect(out).toContain(`HiddenServiceDir ${to}\n`)
   expect(out).toContain(`--name-file ${to}/hostname --moved-from ${OLD}\n`)
   expect(out).toContain(`asfaleia rotate --end ${OLD}\n`)
-  expect(out).toContain('The 1 authorized client came along')
+  expect(out).toContain('The new service has the 1 authorized client of the old one.')
   expect(list(folder)).toEqual(before)
   expect(Object.keys(list(to))).toEqual(Object.keys(before))
   expect(list(to)['authorized_clients/alice.auth']).toBe(before['authorized_clients/alice.auth'])
@@ -55,7 +55,7 @@ test('rotate --end destroys the old keys and no others', async () => {
   const other = writeService(around, 'other')
   const before = list(around)
   const wrong = await asfaleia(['rotate', '--service', folder, '--end', other.address])
-  expect(wrong).toMatchObject({ code: 1, err: expect.stringContaining('is not the folder of that address') })
+  expect(wrong).toMatchObject({ code: 1, err: expect.stringContaining('is another one') })
   expect(await asfaleia(['rotate', '--service', folder, '--end', 'old'])).toMatchObject({ code: 2 })
   expect(list(around)).toEqual(before)
   expect(await asfaleia(['rotate', '--service', folder, '--end', address])).toEqual({

@@ -52,7 +52,7 @@ describe('status for people', () => {
     const operator = await relay(createSnapshot({ names: [] }), { reachable: true, bootstrap: 45, summary: 'loading_descriptors' })
     expect(await run(['--operator', operator], io)).toBe(1)
     expect(io.out()).toMatch(/^relay {8}not ready/)
-    expect(io.out()).toContain('it does not know its onion name yet')
+    expect(io.out()).toContain('the relay does not know its onion name yet')
     expect(io.out()).toContain('tor is not connected to its network yet')
     expect(io.out()).toContain('tor          loading_descriptors, 45 %\n')
   })
@@ -80,7 +80,7 @@ test('status --quiet prints nothing for a ready relay, and only the reasons othe
       ill,
     ),
   ).toBe(1)
-  expect(ill.out()).toBe("it does not know its onion name yet (--name or --name-file)\ntor's control port does not answer\n")
+  expect(ill.out()).toBe("the relay does not know its onion name yet (--name or --name-file)\ntor's control port does not answer\n")
   expect(ill.err()).toBe('')
 })
 
@@ -146,8 +146,8 @@ describe('status of a listener that is not a relay', () => {
 test.each([
   [['--operator', '10.0.0.1:9090'], /--operator: is not an address of this machine alone/],
   [['--operator', 'off'], /--operator: is off/],
-  [['--zQ9'], /no such option/],
-  [['word'], /too many words/],
+  [['--zQ9'], /unknown option --zQ9/],
+  [['word'], /takes options only/],
 ])('%j is a usage error', async (argv, problem) => {
   const io = createTestIo()
   expect(await runCommand(['status', ...argv], io)).toBe(2)

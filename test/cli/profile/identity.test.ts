@@ -333,7 +333,7 @@ describe('asfaleia key list', () => {
     expect(out.split('\n')).toEqual([
       `${fingerprint(alice.line)}  ssh-ed25519  signs  ${comment}`,
       `${fingerprint(fido.line)}  sk-ecdsa-sha2-nistp256@openssh.com  signs when touched  ${comment}`,
-      `${'-'.padEnd(50)}  ssh-dss  cannot be used: of another type, or too weak  ${comment}`,
+      `${'-'.padEnd(50)}  ssh-dss  cannot be used: unsupported type, or too weak  ${comment}`,
       '',
     ])
     expect(err).toMatch(/^(asfaleia: [^\n]+\n)+$/)
@@ -370,8 +370,8 @@ describe('asfaleia key new', () => {
     expect(code).toBe(0)
     expect(out).toMatch(/^ssh-ed25519 \S+\nSHA256:\S{43}\n$/)
     expect(err).toBe(
-      `asfaleia: made ${home}/key and ${home}/key.pub; it has no passphrase (--passphrase asks for one)\n` +
-        'asfaleia: a key for this alone names you to nobody; the one that is public on a code host would name you to every relay\n',
+      `asfaleia: made ${home}/key and ${home}/key.pub; the key has no passphrase (--passphrase asks for one)\n` +
+        'asfaleia: use this key for nothing else: a key that is public on a code host tells every relay who you are\n',
     )
     const me = await asfaleia(['me', '--name', 'Me', '--relay', 'localhost'], { env: { ASFALEIA_HOME: home } })
     expect(me.out).toContain(`key: ${out.split('\n')[0]!}`)

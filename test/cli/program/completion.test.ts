@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { COMMANDS } from '../../../src/cli/command.ts'
-import { readPages } from '../../../src/cli/commands/completion.ts'
 import { asfaleia } from '../../support/command.ts'
 import { run } from '../../support/process.ts'
 import { missing } from '../../support/programs.ts'
@@ -23,21 +22,6 @@ beforeAll(async () => {
   for (const name of ['contacts/Bob', 'contacts/Bob B.', 'groups/Tea']) writeFileSync(at(join('home', name)), '')
 })
 afterAll(() => rmSync(folder, { recursive: true }))
-
-test('every command documents its options and verbs in a parsable form', async () => {
-  const pages = await readPages(COMMANDS)
-  expect(pages.map(({ name }) => name)).toEqual(Object.keys(COMMANDS))
-  for (const { options, usages } of pages) {
-    expect(options.map(({ name }) => name)).toContain('--help')
-    expect(usages.length).toBeGreaterThan(0)
-  }
-  const verbs = Object.fromEntries(pages.map((page) => [page.name, page.verbs]))
-  expect(verbs).toMatchObject({
-    contact: ['add', 'list', 'show', 'rename', 'remove', 'verify'],
-    client: ['add', 'list', 'remove'],
-    onion: ['add', 'list', 'remove'],
-  })
-})
 
 describe('bash completes', () => {
   const complete = async (...words: string[]): Promise<string[]> => {
@@ -60,7 +44,16 @@ describe('bash completes', () => {
       ['send', 'bo'],
       ['Bob', 'Bob\\ B.'],
     ],
-    [['contact', 'show', 'T'], ['Tea']],
+    [
+      ['contact', 'show', 'b'],
+      ['Bob', 'Bob\\ B.'],
+    ],
+    [['contact', 'show', 'T'], []],
+    [['group', 'show', 'T'], ['Tea']],
+    [['contact', 'verify', '--con'], ['--confirm']],
+    [['contact', 'list', '--con'], []],
+    [['doctor', '--allow'], ['--allow-unsafe']],
+    [['send', 'bob', '--wait', 'T'], ['Tea']],
     [['get', '--timeout', ''], []],
   ])('%j', async (words, expected) => {
     expect(await complete(...words)).toEqual(expected)
@@ -79,11 +72,14 @@ test('fish completes commands, verbs, options and names', async (context) => {
       .trimEnd()
       .split('\n')
       .map((each) => each.split('\t')[0]!)
+      .filter((each) => each !== '')
   }
   expect(await complete('asfaleia pan')).toEqual(['panic'])
   expect(await complete('asfaleia contact re')).toEqual(expect.arrayContaining(['remove', 'rename']))
   expect(await complete('asfaleia send --out')).toEqual(['--outbox'])
   expect(await complete('asfaleia send Te')).toContain('Tea')
+  expect(await complete('asfaleia contact verify --con')).toEqual(['--confirm'])
+  expect(await complete('asfaleia contact list --con')).toEqual([])
 })
 
 test('zsh completes a verb', async (context) => {
@@ -112,7 +108,9 @@ test('the man page has no warning and lists every command', async (context) => {
   })
   expect([code, stderr]).toEqual([0, ''])
   for (const name of Object.keys(COMMANDS)) expect(stdout).toMatch(new RegExp(`^ {3}${name}$`, 'm'))
-  expect(stdout).toMatch(/^EXIT STATUS$/m)
+  for (const section of ['EXAMPLES', 'EXIT STATUS', 'ENVIRONMENT']) expect(stdout).toMatch(new RegExp(`^${section}$`, 'm'))
+  expect(stdout).toContain("asfaleia send bob 'the kettle is on'")
+  expect(stdout).toMatch(/ASFALEIA_SOCKS\n? +The default of --socks in send, get, chat, group\./)
 })
 
 test.each([[[]], [['tcsh']], [['bash', 'zsh']]])('the completion command refuses the arguments %j', async (words) => {

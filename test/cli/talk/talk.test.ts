@@ -167,12 +167,18 @@ describe('a message', () => {
     expect(again).toMatchObject([{ to: 'Bob', state: 'delivered' }])
   })
 
+  test('from standard input is sent if a number follows --wait, which is the time to wait', async () => {
+    await meet('Alice', 'Bob')
+    expect(await as('Alice', ['send', 'bob', '--wait', '0.5'], 'from a pipe')).toMatchObject({ code: 75, out: 'held for 7 days at most\n' })
+    expect((await as('Bob', ['get'])).out).toBe('Alice: from a pipe\n')
+  })
+
   test('without a receipt is not reported as delivered', async () => {
     await meet('Alice', 'Bob')
     expect(await as('Alice', ['send', 'bob', 'hello', '--wait=0.5'])).toMatchObject({
       code: 75,
       out: 'held for 7 days at most\n',
-      err: expect.stringContaining('no receipt came') as string,
+      err: expect.stringContaining('no receipt within') as string,
     })
     writeFileSync(join(home('Bob'), 'contacts/Alice'), `${readFileSync(join(home('Bob'), 'contacts/Alice'), 'utf8')}receipts: no\n`)
     expect((await as('Bob', ['get'])).out).toBe('Alice: hello\n')
@@ -278,7 +284,7 @@ describe('get shows a message', () => {
     expect(await as('Bob', ['get'])).toMatchObject({
       code: 0,
       out: '',
-      err: expect.stringContaining('a message of Alice that came before came again') as string,
+      err: expect.stringContaining('a repeated message from Alice was dropped') as string,
     })
     await put('Eve', 'Bob', good, forged)
     expect(parse((await as('Bob', ['get', '--json'])).out)).toMatchObject([
@@ -335,15 +341,15 @@ describe('a group', () => {
     await meet('Alice', 'Bob', 'Carol')
     expect(await as('Alice', ['group', 'new', 'Tea', 'bob'])).toMatchObject({
       code: 0,
-      out: expect.stringMatching(/^Tea, version 1\n {2}SHA256:\S+ {2}Alice {2}made it\n {2}SHA256:\S+ {2}Bob\n$/) as string,
+      out: expect.stringMatching(/^Tea, version 1\n {2}SHA256:\S+ {2}Alice {2}made the group\n {2}SHA256:\S+ {2}Bob\n$/) as string,
     })
     expect(await as('Bob', ['get'])).toMatchObject({
       code: 0,
       out: 'Alice: [the group Tea: Alice, Bob]\n',
-      err: expect.stringContaining('you are in the group Tea') as string,
+      err: expect.stringContaining('you are now in the group Tea') as string,
     })
     expect(await as('Alice', ['group', 'add', 'tea', 'carol'])).toMatchObject({ code: 0 })
-    expect((await as('Bob', ['get'])).err).toContain('the group Tea is another: Carol joined')
+    expect((await as('Bob', ['get'])).err).toContain('the group Tea changed: Carol joined')
     expect(await as('Carol', ['get'])).toMatchObject({ code: 0 })
     const sent = await as('Bob', ['send', 'tea', 'the kettle is on'])
     expect(sent).toMatchObject({ code: 0, err: '' })
@@ -351,7 +357,7 @@ describe('a group', () => {
     for (const who of ['Alice', 'Carol']) expect(await as(who, ['get'])).toMatchObject({ code: 0, out: 'Bob in Tea: the kettle is on\n' })
     expect(await as('Bob', ['group', 'add', 'tea', 'carol'])).toMatchObject({
       code: 1,
-      err: expect.stringContaining('made by somebody else') as string,
+      err: expect.stringContaining('only the maker of a group can change it') as string,
     })
     expect(await as('Carol', ['group', 'leave', 'Tea'])).toMatchObject({ code: 0, out: 'left Tea\n' })
     for (const who of ['Alice', 'Bob']) expect((await as(who, ['get'])).out).toBe('Carol in Tea: [left the group]\n')
@@ -408,7 +414,7 @@ describe('a group', () => {
     )
     expect(await as('Bob', ['get'])).toMatchObject({
       code: 0,
-      err: 'asfaleia: the group Trap was not taken: the group Tea of somebody else has its id\n',
+      err: 'asfaleia: the group Trap was not added: the group Tea of another maker has the same id\n',
     })
     expect(readFileSync(join(home('Bob'), 'groups/Tea'), 'utf8')).toBe(before)
   }, 60_000)
@@ -426,7 +432,7 @@ describe('a group', () => {
     expect(code).toBe(0)
     expect(err.split('\n').slice(-3)).toEqual(
       [64, 65]
-        .map((n) => `asfaleia: the group Trap ${n} was not taken: you are in 64 already; \`asfaleia group leave\` leaves one`)
+        .map((n) => `asfaleia: the group Trap ${n} was not added: you are in 64 groups already; \`asfaleia group leave\` leaves one`)
         .concat(''),
     )
     expect(readdirSync(join(home('Bob'), 'groups'))).toHaveLength(64)
@@ -451,10 +457,10 @@ describe('a group', () => {
   }, 60_000)
 
   test.each<[string[], number, RegExp]>([
-    [['frobnicate'], 2, /is wanted/],
-    [['new', 'Tea'], 2, /a CONTACT is wanted/],
-    [['show'], 2, /a NAME is wanted/],
-    [['new', 'bob', 'bob'], 1, /called so already/],
+    [['frobnicate'], 2, /unknown command group frobnicate/],
+    [['new', 'Tea'], 2, /CONTACT is missing/],
+    [['show'], 2, /GROUP is missing/],
+    [['new', 'bob', 'bob'], 1, /there is already a contact or a group with this name/],
     [['new', 'Tea', 'nobody'], 1, /no contact matches "nobody"/],
     [['leave', 'Tea'], 1, /no group matches "Tea"/],
   ])('refuses the arguments %j', async (words, code, problem) => {
@@ -562,7 +568,7 @@ describe('a file', () => {
 
   test.each<[string, string[], number, RegExp]>([
     ['that is missing', ['--file', 'nothing-there'], 1, /cannot read nothing-there: no such file or folder/],
-    ['beside a text', ['text', '--file', 'x'], 2, /goes without a text/],
+    ['beside a text', ['text', '--file', 'x'], 2, /does not go together with a text/],
   ])('%s is refused', async (_name, words, code, problem) => {
     await meet('Alice', 'Bob')
     const outcome = await as('Alice', ['send', 'bob', ...words])
