@@ -1,7 +1,7 @@
 /**
- * The rules of docs/protocol.md, section 4: order, lease, return, takeover, expiry, quota and the relay's memory budget.
- * Every call that changes state takes `now` (ms, never going back). Knows no keys (a mailbox's id is blinded), no
- * sockets, no clock, and no senders.
+ * The rules of docs/protocol.md, section 4: order, lease, return, takeover, expiry, quota and the relay's memory
+ * budget. Every call that changes state takes `now` (ms, never going back). Knows no keys (a mailbox's id is blinded),
+ * no sockets, no clock, and no senders.
  */
 import type { Limits } from '../protocol/limits.ts'
 import type { Lease, Mailboxes, MessageId, Put, Stored, Subscriber } from '../protocol/ports.ts'

@@ -1,6 +1,7 @@
 /**
- * The answers of a relay, as a client reads them (docs/protocol.md, section 2): their types, and strict readers of their
- * fields. A reader throws {@link BreachError} for a field of another form, and puts nothing of the field into the error.
+ * The answers of a relay, as a client reads them (docs/protocol.md, section 2): their types, and strict readers of
+ * their fields. A reader throws {@link BreachError} for a field of another form, and puts nothing of the field into the
+ * error.
  */
 import { decodeBase64 } from './base64.ts'
 import { BreachError } from './breach.ts'

@@ -1,12 +1,12 @@
 /**
- * The client's side of one connection, docs/protocol.md sections 2, 3 and 6, as a machine without I/O: requests come out
- * as bytes; the relay's bytes go in, and events come out. It has no socket, clock, key or promise. It does not trust the
- * relay: a packet that the protocol does not allow at that moment ends the session, everything held is bounded, and no
- * error contains bytes of the relay.
+ * The client's side of one connection, docs/protocol.md sections 2, 3 and 6, as a machine without I/O: requests come
+ * out as bytes; the relay's bytes go in, and events come out. It has no socket, clock, key or promise. It does not
+ * trust the relay: a packet that the protocol does not allow at that moment ends the session, everything held is
+ * bounded, and no error contains bytes of the relay.
  *
- * It owns the rule that makes a login safe (section 3): a text leaves through `verify` only after `checkChallenge` found
- * it to be a challenge of the dialled relay, with the handle of the CHALLENGE that answered AUTH. Code that decrypts a
- * challenge must pass the text to `checkChallenge` and to nothing else.
+ * It owns the rule that makes a login safe (section 3): a text leaves through `verify` only after `checkChallenge`
+ * found it to be a challenge of the dialled relay, with the handle of the CHALLENGE that answered AUTH. Code that
+ * decrypts a challenge must pass the text to `checkChallenge` and to nothing else.
  */
 import { type Answer, ANSWERED_BY, type Message, readBase64, readCount, readId, readPacket, readSeconds, readText } from './answer.ts'
 import { encodeBase64 } from './base64.ts'
@@ -151,7 +151,11 @@ export class ClientSession {
     return this.#request('VERIFY', [state.handle, answer])
   }
 
-  /** Sends a message. @throws {TypeError} if the payload is empty or over the relay's limit, which closes the connection */
+  /**
+   * Sends a message.
+   *
+   * @throws {TypeError} if the payload is empty or over the relay's limit, which closes the connection
+   */
   send(receiver: string, payload: Uint8Array): Uint8Array {
     const base64 = encodeBase64(payload)
     if (payload.length === 0 || base64.length > this.#limits.payload) throw new TypeError('the payload is empty or too large')

@@ -82,7 +82,8 @@ export interface PacketSource {
   /**
    * Finds the next packet, without its line end.
    *
-   * @returns `too-large` if it has more than `limit` bytes (only `clear` may follow); undefined if no packet is complete
+   * @returns `too-large` if it has more than `limit` bytes (only `clear` may follow); undefined if no packet is
+   *   complete
    */
   find(limit: number): 'found' | 'too-large' | undefined
   /** Does the same, and returns the packet as a view. */
@@ -183,7 +184,9 @@ export class LineDecoder implements PacketSource {
     this.found.clear()
   }
 
-  /** Adds to the unfinished line. Returns false if the line is over the limit; one byte over is allowed if it is a CR. */
+  /**
+   * Adds to the unfinished line. Returns false if the line is over the limit; one byte over is allowed if it is a CR.
+   */
   #take(bytes: Uint8Array, limit: number): boolean {
     const total = this.#carried + bytes.length
     if (total > limit + 1) return false

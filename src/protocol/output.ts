@@ -8,8 +8,8 @@ const SEMICOLON = 0x3b
 const LF = 0x0a
 
 /**
- * How the receiver tells packets apart. `line`: each packet ends with an LF. `message`: each packet is a WebSocket frame
- * (RFC 6455, section 5.2: final, text, not masked, with a length of 7, 16 or 64 bits).
+ * How the receiver tells packets apart. `line`: each packet ends with an LF. `message`: each packet is a WebSocket
+ * frame (RFC 6455, section 5.2: final, text, not masked, with a length of 7, 16 or 64 bits).
  */
 export type Framing = 'line' | 'message'
 /** The longest frame head. */

@@ -1,6 +1,6 @@
 /**
- * The packets of docs/protocol.md, section 2, as a table, and their parser. Fields stay in place in the line: the parser
- * decodes nothing, copies nothing and makes no text.
+ * The packets of docs/protocol.md, section 2, as a table, and their parser. Fields stay in place in the line: the
+ * parser decodes nothing, copies nothing and makes no text.
  */
 import { type ErrorCode, ERRORS, type NoticeCode, ProtocolError } from './errors.ts'
 import { Found } from './line.ts'
@@ -121,7 +121,9 @@ export class Fields<Name extends PacketName> {
     this.#count--
   }
 
-  /** Finds the next separator, or `end`. Tests four bytes at a time: a byte of `x` is zero if that byte is a separator. */
+  /**
+   * Finds the next separator, or `end`. Tests four bytes at a time: a byte of `x` is zero if that byte is a separator.
+   */
   #separator(at: number, end: number): number {
     const { bytes, words } = this.#found
     for (; at + 4 <= end; at += 4) {
@@ -204,8 +206,8 @@ function packetNumber(line: Uint8Array, start: number, end: number): number {
   return number
 }
 
-// 0 for the 64 characters of RFC 4648, section 4, and 1 for every other byte. A second table looks up two bytes at once,
-// in two thirds of the time: this check is most of the cost of a SEND.
+// 0 for the 64 characters of RFC 4648, section 4, and 1 for every other byte. A second table looks up two bytes at
+// once, in two thirds of the time: this check is most of the cost of a SEND.
 const NOT_BASE64 = new Uint8Array(256).fill(1)
 for (const character of 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/') {
   NOT_BASE64[character.charCodeAt(0)] = 0

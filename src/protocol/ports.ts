@@ -114,7 +114,9 @@ export interface Rates {
 export type Effect<P extends Proof = Proof> =
   /** Parse the key and make its challenge, then call `onChallenged`. `key` is good until then. */
   | { readonly kind: 'challenge'; readonly key: Uint8Array; readonly sign: boolean; readonly challenge: Challenge }
-  /** Check the answer, in the same time with a proof and without, then call `onVerified`. `answer` is good until then. */
+  /**
+   * Check the answer, in the same time with a proof and without, then call `onVerified`. `answer` is good until then.
+   */
   | { readonly kind: 'verify'; readonly proof: P | undefined; readonly answer: Uint8Array }
   /** The connection has proven its first key: it is a stranger no more. */
   | { readonly kind: 'proven' }

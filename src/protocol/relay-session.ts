@@ -3,8 +3,8 @@
  * ports and the time go in, effects come out. It has no socket, timer, clock, randomness or promise; `now` is in ms and
  * never goes back.
  *
- * The session owns the connection's state, its proven tokens and its errors. Regime owns time and line length, Login the
- * challenges, MailboxAccess the batch and the subscription.
+ * The session owns the connection's state, its proven tokens and its errors. Regime owns time and line length, Login
+ * the challenges, MailboxAccess the batch and the subscription.
  */
 import { VERSION } from './challenge.ts'
 import { ERRORS, type ErrorCode, ProtocolError } from './errors.ts'
@@ -61,11 +61,6 @@ export class RelaySession<P extends Proof = Proof> {
     this.#mail = new MailboxAccess(ports, rates, this.#output, options.subscriber)
   }
 
-  /** Whether the connection has proven a key. */
-  get proven(): boolean {
-    return this.#regime.isProven
-  }
-
   /** Whether the session takes chunks now. */
   get reading(): boolean {
     return this.#state === 'open' && this.#mayRead && !this.#mail.hasBatch && !this.#output.isFull
@@ -77,11 +72,6 @@ export class RelaySession<P extends Proof = Proof> {
    */
   get #mayRead(): boolean {
     return !this.#login.isProving && !this.#mail.isErasing
-  }
-
-  /** The bytes that a packet may have now. */
-  get packetLimit(): number {
-    return this.#regime.packetLimit
   }
 
   /** When `onTime` must be called next, in ms. */
@@ -219,7 +209,9 @@ export class RelaySession<P extends Proof = Proof> {
     this.#effects.push(effect)
   }
 
-  /** Delivers and answers until nothing is left to do, or the output is full. Delivery comes before the next request. */
+  /**
+   * Delivers and answers until nothing is left to do, or the output is full. Delivery comes before the next request.
+   */
   #gather(now: number): void {
     while (this.#state === 'open' && !this.#output.isFull) {
       const gathered = this.#mail.gather(now)
@@ -230,7 +222,7 @@ export class RelaySession<P extends Proof = Proof> {
 
   /** Reads and answers one packet. Returns false if there is none. */
   #readPacket(now: number): boolean {
-    const outcome = this.#source.find(this.packetLimit)
+    const outcome = this.#source.find(this.#regime.packetLimit)
     if (outcome === undefined) return false
     this.#regime.onPacket()
     if (outcome === 'too-large') {

@@ -1,6 +1,6 @@
 /**
- * The limits that a relay tells its clients: the `key=value` fields of WELCOME (docs/protocol.md, section 6). Sizes are in
- * bytes, times in seconds.
+ * The limits that a relay tells its clients: the `key=value` fields of WELCOME (docs/protocol.md, section 6). Sizes are
+ * in bytes, times in seconds.
  */
 import { CLIENT_CAPS, DEFAULT_LIMITS, type Limits } from './limits.ts'
 import { asciiText } from './packets.ts'

@@ -1,6 +1,6 @@
 /**
- * Drives one session over one stream: hands it bytes and the time, and does what it says. Decides
- * nothing about the protocol, and knows nothing of where the peer is.
+ * Drives one session over one stream: passes bytes and the time to it, and performs its effects. Decides nothing about
+ * the protocol, and does not know where the peer is.
  */
 import type { Effect, Subscriber } from '../protocol/ports.ts'
 import type { RelaySession } from '../protocol/relay-session.ts'
@@ -8,24 +8,24 @@ import type { Place } from './admission.ts'
 import type { Prover, RelayProof } from './prover.ts'
 import type { ByteStream, Receiver } from './stream.ts'
 
-/** What a connection asks of its relay. */
+/** The relay, as its connections see it. */
 export interface Host {
   prover(): Prover
   now(): number
   /** Runs `onTurn` of the connection at the end of the current turn of the event loop. */
   wake(connection: Connection): void
-  /** A chunk was dealt with, and no connection is in the middle of anything. */
+  /** A chunk is processed, and no connection is in the middle of a call. */
   onRest(): void
   onProven(connection: Connection): void
   onEnded(connection: Connection): void
-  /** Our own mistake: the connection ends, the relay goes on. */
+  /** Reports a bug. The connection ends, the relay goes on. */
   onFault(error: unknown): void
 }
 
 type Input = (session: RelaySession<RelayProof>, now: number, chunk: Uint8Array) => readonly Effect<RelayProof>[]
 
 const NOTHING = new Uint8Array(0)
-// What comes often has no closure made for it: everybody waits while the young collector clears such things away.
+// Frequent inputs need no closure: while the garbage collector removes short-lived ones, all connections wait.
 const onChunk: Input = (session, now, chunk) => session.onChunk(chunk, now)
 const onWritten: Input = (session, now) => session.onWritten(now)
 const onWriting: Input = (session, now) => session.onWriting(now)
@@ -38,11 +38,13 @@ export class Connection implements Receiver, Subscriber {
   readonly #host: Host
   readonly #stream: ByteStream
   readonly #session: RelaySession<RelayProof>
+  /** Whether the stream lets chunks come. */
   #flowing = true
   #ended = false
+  /** Whether `onTurn` will be called at the end of this turn. */
   #awake = false
-  #waiting = false
-  #takenOver = false
+  /** What the mailbox told it in this turn. */
+  #news: 'none' | 'waiting' | 'taken-over' = 'none'
   readonly #onWritten = (): void => {
     this.#perform(onWritten)
     this.flush()
@@ -62,10 +64,6 @@ export class Connection implements Receiver, Subscriber {
     this.#session = options.session(this)
   }
 
-  get proven(): boolean {
-    return this.#session.proven
-  }
-
   onChunk(chunk: Uint8Array): void {
     this.#perform(onChunk, chunk)
     this.#host.onRest()
@@ -82,14 +80,14 @@ export class Connection implements Receiver, Subscriber {
     this.#host.onEnded(this)
   }
 
-  // A sender's turn may wake many readers, and one reader many times: they are served once, after it.
+  // One turn of a sender may wake many readers, and one reader many times. Each is served once, after the turn.
   onWaiting(): void {
-    this.#waiting = true
+    if (this.#news === 'none') this.#news = 'waiting'
     this.#wake()
   }
 
   onTakenOver(): void {
-    this.#takenOver = true
+    this.#news = 'taken-over'
     this.#wake()
   }
 
@@ -99,15 +97,16 @@ export class Connection implements Receiver, Subscriber {
     this.#host.wake(this)
   }
 
-  /** The end of the turn in which the connection was woken: what came to wait is gathered, and all is written. */
+  /** Gathers the messages that came in this turn, and writes all output: the turn of the event loop is over. */
   onTurn(): void {
     this.#awake = false
-    if (this.#takenOver) this.#perform(onTakenOver)
-    else if (this.#waiting) this.#perform(onWaiting)
-    this.#takenOver = this.#waiting = false
+    if (this.#news === 'taken-over') this.#perform(onTakenOver)
+    else if (this.#news === 'waiting') this.#perform(onWaiting)
+    this.#news = 'none'
     this.flush()
   }
 
+  /** Writes the session's output. */
   flush(): void {
     while (!this.#ended) {
       const bytes = this.#session.flush(this.#host.now())
@@ -116,7 +115,7 @@ export class Connection implements Receiver, Subscriber {
     }
   }
 
-  /** Called about once a second. */
+  /** About a second has passed. */
   onTick(now: number): void {
     if (now >= this.#session.due) this.#perform((session) => session.onTime(now))
   }
@@ -175,7 +174,7 @@ export class Connection implements Receiver, Subscriber {
     )
   }
 
-  /** Lets chunks come only while the session can take them. */
+  /** Lets chunks come only while the session takes them. */
   #steer(): void {
     const wanted = this.#session.reading
     if (wanted === this.#flowing || this.#ended) return

@@ -1,6 +1,6 @@
 /**
- * What the relay counts, as plain numbers: a closed set, nothing that could name a user. The
- * operator's page reads them at scrape time; the relay only adds.
+ * The relay's counters: a closed set of plain numbers, none of which can identify a user. The relay only adds to them;
+ * the operator's listener reads them at each scrape.
  */
 import { ERROR_CODES, type ErrorCode } from '../protocol/errors.ts'
 
@@ -8,19 +8,19 @@ export const DOORS = ['tcp', 'unix', 'http'] as const
 export type Door = (typeof DOORS)[number]
 
 export interface Counters {
-  /** Streams accepted since the start, by door. */
+  /** Accepted streams, by door. */
   readonly accepted: Record<Door, number>
-  /** Streams turned away before a packet was read, by reason. */
+  /** Streams turned away before the relay read a packet, by reason. */
   readonly turnedAway: Record<'connections' | 'circuit' | 'proxy-header' | 'gave-way', number>
-  /** Errors answered, by code. */
+  /** ERROR packets, by code. */
   readonly refused: Record<ErrorCode, number>
-  /** Keys proven, by proof. */
+  /** Proven keys, by method of proof. */
   readonly logins: Record<'decrypt' | 'sign', number>
-  /** Messages stored (SENT). */
+  /** Stored messages (SENT). */
   stored: number
-  /** Messages written out to a receiver; one that returned and went out again counts again. */
+  /** Deliveries of messages. A message that returns and is delivered again counts again. */
   delivered: number
-  /** Messages erased, by reason. */
+  /** Erased messages, by reason. */
   readonly erased: Record<'acked' | 'taken' | 'expired' | 'wiped', number>
 }
 
@@ -36,20 +36,20 @@ export function createCounters(): Counters {
   }
 }
 
-/** A moment of the relay, for the operator: gauges beside the counters. */
+/** The state of the relay at one moment, for the operator: gauges, and the counters. */
 export interface Snapshot {
   readonly counters: Counters
-  /** Whether doors are open and new streams are taken. */
+  /** Whether the relay accepts new streams. */
   readonly accepting: boolean
-  /** The names that the relay is reached by: its own, never a user's. */
+  /** The relay's own names. */
   readonly names: readonly string[]
   readonly connections: number
-  /** Connections that proved a key. */
+  /** Connections that have proven a key. */
   readonly proven: number
   readonly mailboxes: number
   readonly subscribers: number
   readonly messages: number
-  /** Bytes that messages take of the budget, their overhead included. */
+  /** Bytes of the budget that messages take, their overhead included. */
   readonly messageBytes: number
   readonly messageBudget: number
 }

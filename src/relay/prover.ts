@@ -1,8 +1,7 @@
 /**
- * Proving keys, docs/protocol.md section 3: makes challenges, checks answers, knows mailboxes by
- * their blinded ids. Cryptography is done in pieces of some 100 µs, one a turn of the event loop, and the queue for
- * it is bounded, so that a flood of logins delays logins and nobody's messages
- * (docs/decisions/0016-logins-in-pieces.md).
+ * Proofs of keys, docs/protocol.md section 3: makes challenges, checks answers, and computes the blinded ids of
+ * mailboxes. Does cryptography in pieces of some 100 µs, one a turn of the event loop, behind a bounded queue: a flood
+ * of logins delays logins, but not messages (docs/decisions/0016-logins-in-pieces.md).
  */
 import { createHmac, randomFillSync, randomInt, timingSafeEqual, type KeyObject } from 'node:crypto'
 import { encryptToKey } from '../auth/age-ssh.ts'
@@ -14,22 +13,24 @@ import { buildChallenge, type Challenge } from '../protocol/challenge.ts'
 import { ProtocolError } from '../protocol/errors.ts'
 import type { Challenged, Proof } from '../protocol/ports.ts'
 
-/** Logins that wait to be worked on; at 2,000 a second the last waits for half a second. */
+/** Logins that may wait. At 2,000 a second the last one waits for half a second. */
 const QUEUE = 1_024
-/** Logins that are worked on: more than one, so that who needs the thread pool keeps nobody waiting who does not. */
+/** Logins under way at once. With two, one that waits for the thread pool does not hold up the others. */
 const AT_ONCE = 2
-/** Keys known to lie on their curve, by blinded id: what SEND names again need not be proven again. */
+/** Keys known to lie on their curve, by blinded id, so that the check is not repeated for each SEND to them. */
 const KNOWN_KEYS = 16_384
-/** Drawn at once. */
+/** Random bytes drawn at once. */
 const RANDOM_BYTES = 4_096
-/** The base64 of `SSHSIG`, with which a signed answer begins. */
+/** The base64 of `SSHSIG`, the beginning of every signed answer. */
 const SIGNATURE_START = Buffer.from('U1NIU0lH')
 
-/** Holds no key: a key is overwritten once its challenge is made, and an answer brings it again or does without. */
+/**
+ * Contains no key: the prover overwrites a key once its challenge is made, and a signed answer contains the key again.
+ */
 export interface RelayProof extends Proof {
   /** SHA-256 of the key's blob. */
   readonly fingerprint: Uint8Array
-  /** The challenge's line. */
+  /** The challenge's line of text. */
   readonly line: Uint8Array
 }
 
@@ -37,27 +38,27 @@ export class Prover {
   readonly #secret: KeyObject
   readonly #known = new Set<string>()
   readonly #queue: (() => Promise<void>)[] = []
-  /** Pieces that wait for a turn of the event loop: of each login under way, one at most. */
+  /** Pieces that wait for a turn of the event loop; at most one of each login under way. */
   readonly #pieces: (() => void)[] = []
-  /** Stands in where there is no proof, so that a wrong handle costs the same work as a wrong answer. */
-  readonly #nobody: RelayProof
+  /** Replaces a missing proof, so that a wrong handle costs the same work as a wrong answer. */
+  readonly #dummy: RelayProof
   #running = 0
   readonly #random = Buffer.alloc(RANDOM_BYTES)
   #at = RANDOM_BYTES
 
-  /** `secret` is the boot secret that blinds mailbox ids. */
+  /** @param secret the boot secret, which blinds mailbox ids */
   constructor(secret: KeyObject) {
     this.#secret = secret
     const line = buildChallenge({ relay: 'localhost', ...this.drawChallenge() })
-    this.#nobody = { method: 'decrypt', mailbox: '', fingerprint: NOBODY, line: Buffer.from(line) }
+    this.#dummy = { method: 'decrypt', mailbox: '', fingerprint: BASE_POINT, line: Buffer.from(line) }
   }
 
-  /** HMAC-SHA256(boot secret, SHA-256(key blob)) in base64url. */
+  /** Computes a mailbox's id: HMAC-SHA256(boot secret, SHA-256(key blob)) in base64url. */
   mailbox(fingerprint: Uint8Array): string {
     return createHmac('sha256', this.#secret).update(fingerprint).digest('base64url')
   }
 
-  /** The mailbox of a SEND's receiver. @throws ProtocolError `bad-key` */
+  /** Computes the mailbox of a SEND's receiver. @throws {ProtocolError} `bad-key`, `unsupported-key` */
   receiver(field: Uint8Array): string {
     let mailbox: string | undefined
     const fingerprint = parseReceiver(field, (known) => {
@@ -68,11 +69,12 @@ export class Prover {
     return mailbox
   }
 
+  /** Draws a handle of 15 digits and a nonce. */
   drawChallenge(): Pick<Challenge, 'handle' | 'nonce'> {
     return { handle: String(randomInt(2 ** 47, 2 ** 48 - 1)), nonce: this.draw(32) }
   }
 
-  /** So many random bytes in base64url. They are drawn many at a time: a call takes 3 µs, however few it draws. */
+  /** Returns random bytes in base64url. Draws many at a time, since a draw takes 3 µs, however few bytes it gives. */
   draw(bytes: number): string {
     if (this.#at + bytes > this.#random.length) {
       randomFillSync(this.#random)
@@ -84,7 +86,11 @@ export class Prover {
     return text
   }
 
-  /** `publicKey` may be a view: it must stay as it is until the promise settles. */
+  /**
+   * Makes the challenge for a key, or refuses the key.
+   *
+   * @param publicKey must not change until the promise settles
+   */
   challenge(publicKey: Uint8Array, sign: boolean, challenge: Challenge): Promise<Challenged<RelayProof>> {
     if (this.#queue.length >= QUEUE) return Promise.resolve({ refused: 'rate-limited', detail: 1 })
     return this.#enqueue(async () => {
@@ -113,12 +119,12 @@ export class Prover {
   }
 
   /**
-   * Whether the answer proves the key. What is checked depends on the answer's form alone, with a
-   * proof or without one, so that a wrong answer and an unknown handle take alike long.
+   * Checks whether an answer proves the key. The work depends only on the answer's form, and not on whether there is a
+   * proof, so that a wrong answer and an unknown handle take the same time.
    */
   verify(proof: RelayProof | undefined, answer: Uint8Array): Promise<boolean> {
     return this.#enqueue(async () => {
-      const expected = proof ?? this.#nobody
+      const expected = proof ?? this.#dummy
       let good: boolean
       if (Buffer.compare(answer.subarray(0, SIGNATURE_START.length), SIGNATURE_START) === 0) {
         const blob = decodeSignature(answer)
@@ -146,7 +152,7 @@ export class Prover {
     })
   }
 
-  /** Works until nobody waits. */
+  /** Works until the queue is empty. */
   async #work(): Promise<void> {
     this.#running++
     while (this.#queue.length > 0) {
@@ -156,7 +162,7 @@ export class Prover {
     this.#running--
   }
 
-  /** The next turn of the event loop that no other piece has: messages are served before it. */
+  /** Waits for a turn of the event loop that no other piece has. Messages are served before that. */
   #turn(): Promise<void> {
     return new Promise((resolve) => {
       this.#pieces.push(resolve)
@@ -170,13 +176,13 @@ export class Prover {
   }
 }
 
-/** In the same time wherever they differ; how long the line is, everybody knows. */
+/** Compares in constant time. Only the lengths may show, and the length of a line is no secret. */
 function isLine(answer: Uint8Array, line: Uint8Array): boolean {
   const fits = answer.length === line.length
   return timingSafeEqual(fits ? answer : line, line) && fits
 }
 
-/** Canonical base64 only, so that a signature has one spelling; anything else is an empty blob, which fails. */
+/** Decodes canonical base64 only, so that a signature has one spelling. Other text gives an empty blob, which fails. */
 function decodeSignature(answer: Uint8Array): Uint8Array {
   try {
     return decodeBase64(answer)
@@ -185,8 +191,8 @@ function decodeSignature(answer: Uint8Array): Uint8Array {
   }
 }
 
-/** The ed25519 base point (RFC 8032, section 5.1) as a key: everybody knows its secret, and nobody logs in with it. */
-const { fingerprint: NOBODY } = parsePublicKey(
+/** The fingerprint of the ed25519 base point (RFC 8032, section 5.1), taken as a key: no proof for it ever succeeds. */
+const { fingerprint: BASE_POINT } = parsePublicKey(
   `ssh-ed25519 ${Buffer.concat([
     Buffer.from([0, 0, 0, 11]),
     Buffer.from('ssh-ed25519'),

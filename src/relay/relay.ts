@@ -1,6 +1,6 @@
 /**
- * The relay: every door's streams end in `accept`, every second in `tick`. Holds the mailboxes, the
- * boot secret and the token secret, all of which live and die with it. Logs nothing.
+ * The relay: every door passes its streams to `accept`, and a timer calls `tick` every second. Holds the mailboxes, the
+ * boot secret and the token secret in memory only. Logs nothing.
  */
 import { createSecretKey, type KeyObject, randomBytes } from 'node:crypto'
 import { createSecret, MAX_TOKEN_BYTES, Tokens } from '../auth/token.ts'
@@ -14,19 +14,20 @@ import { RelaySession } from '../protocol/relay-session.ts'
 import { Admission, type Spent } from './admission.ts'
 import { Connection, type Host } from './connection.ts'
 import { createCounters, type Counters, type Door, type Snapshot } from './counters.ts'
+import { Names } from './names.ts'
 import { Prover, type RelayProof } from './prover.ts'
 import type { ByteStream, Receiver } from './stream.ts'
 
 const TICK_MS = 1_000
-/** What a stream that found no place is told to wait. */
+/** The wait in the ERROR to a stream that found no place. */
 const COME_BACK_SECONDS = 10
-/** What clients are told when the relay goes down. */
+/** The wait in the notice to clients when the relay goes down. */
 const RESTART_SECONDS = 10
-/** What they are told when another relay takes over at once. */
+/** The same when another relay takes over at once. */
 const HANDOVER_SECONDS = 3
-/** As many connections as have buffers of answers at a time; where a turn comes to more, it is ended early. */
+/** Connections that may hold output buffers at a time. If more are woken in a turn, their output is written early. */
 const TURN_CONNECTIONS = 64
-/** For the notice of a restart to reach who reads. */
+/** Time for the notice of a restart to reach the clients that read. */
 const LAST_WORDS_MS = 2_000
 
 export interface RelayOptions {
@@ -38,32 +39,37 @@ export interface RelayOptions {
   readonly perCircuit: number
   readonly perSender: number
   readonly names: readonly string[]
-  /** Names that it is reached by still, and is leaving: who says HELLO with one is told the first of `names`. */
+  /**
+   * Names that the relay still has, but is leaving. A HELLO with one of them is answered with the name to use instead.
+   */
   readonly movedFrom?: readonly string[]
-  /** Fingerprints (SHA-256 of the blob) of the keys that may log in; undefined: any key. */
+  /** Fingerprints (SHA-256 of the blob) of the keys that may log in; undefined admits every key. */
   readonly admit?: readonly Uint8Array[] | undefined
-  /** The secrets of the relay before, whose messages are restored before anybody is served: it is suspended at first. */
+  /**
+   * Secrets of the relay before, if this one takes over from it. The relay is then suspended at first: its messages
+   * must be restored before it serves a connection.
+   */
   readonly inherited?: RelaySecrets | undefined
-  /** Our own mistake was caught; the connection that met it has ended. */
+  /** Reports a bug. Its connection has ended. */
   readonly onFault: (error: unknown) => void
-  /** ms, never going back. Defaults to the wall clock at the start plus the time since. */
+  /** ms, never going back. The default is the wall clock at the start plus the time since. */
   readonly now?: () => number
 }
 
-/** 32 bytes each: one blinds mailbox ids, one signs tokens. */
+/** 32 bytes each. `boot` blinds mailbox ids, `token` signs tokens. */
 export interface RelaySecrets {
   readonly boot: KeyObject
   readonly token: KeyObject
 }
 
-/** All that a suspended relay holds for others, to be handed over (src/handover). */
+/** Everything that a suspended relay hands over to the next (src/handover). */
 export interface Estate {
   readonly secrets: RelaySecrets
   readonly messages: number
   held(): Iterator<HeldMessage, void>
-  /** Who has sent how much of late. */
+  /** The used sending limits. */
   spent(): Iterable<Spent>
-  /** Whether it is still what it was: the operator may wipe it meanwhile. */
+  /** Whether the relay still has this content: the operator may wipe it meanwhile. */
   intact(): boolean
 }
 
@@ -87,13 +93,11 @@ export class Relay {
   readonly #connections = new Set<Connection>()
   readonly #now: () => number
   readonly #timer: NodeJS.Timeout
-  /** Names that are being left: those that are configured, and those that `addName` was told. */
-  readonly #leaving: readonly string[]
-  #movedFrom: readonly string[]
-  #names: readonly string[]
-  /** Fingerprints, and the mailboxes that they make. */
+  readonly #names: Names
+  /** Fingerprints of the admitted keys, and their mailboxes. */
   #admitted: readonly Uint8Array[] | undefined
   #admit: ReadonlySet<string> | undefined
+  /** Connections woken in this turn of the event loop. */
   #awake: Connection[] = []
   readonly #onTurn = (): void => this.#turn()
   #nextOwner = 1
@@ -102,8 +106,7 @@ export class Relay {
 
   constructor(options: RelayOptions) {
     this.#limits = options.limits
-    this.#movedFrom = this.#leaving = Object.freeze([...(options.movedFrom ?? [])])
-    this.#names = this.#nameAll(options.names)
+    this.#names = new Names(options.names, options.movedFrom ?? [])
     this.#now = options.now ?? (() => Math.floor(performance.timeOrigin + performance.now()))
     this.#admission = new Admission(options)
     this.#state = options.inherited === undefined ? 'open' : 'suspended'
@@ -138,8 +141,8 @@ export class Relay {
       limits: this.#limits,
       stock: new Stock(),
       mailboxes: this.#mailboxes,
-      names: () => this.#names,
-      movedTo: (name) => (this.#movedFrom.includes(name) ? this.#current() : undefined),
+      names: () => this.#names.all,
+      movedTo: (name) => this.#names.movedTo(name),
       admits: (mailbox) => this.#admit === undefined || this.#admit.has(mailbox),
       receiver: (field) => this.#prover.receiver(field),
       drawChallenge: () => this.#prover.drawChallenge(),
@@ -147,7 +150,7 @@ export class Relay {
       verifyToken: (token, now) => {
         if (token.length > MAX_TOKEN_BYTES) return undefined
         const text = Buffer.from(token.buffer, token.byteOffset, token.length).toString('latin1')
-        const verified = this.#tokens.verify(text, { audiences: this.#names, now })
+        const verified = this.#tokens.verify(text, { audiences: this.#names.all, now })
         return verified && { mailbox: verified.subject, expires: verified.expires }
       },
       count: (what) => {
@@ -159,36 +162,22 @@ export class Relay {
   }
 
   /**
-   * Adds a name that the relay is reached by; the first one counts for clients that name none.
-   * @param instead a name that it is no longer reached by, and whose place the new one takes
-   * @param left names that it is reached by still, and is leaving, beside those that it was made with
+   * Adds a name. The first name of all counts for clients that send none.
+   *
+   * @param instead a name that the relay no longer has; the new one takes its place
+   * @param left names that the relay is leaving, beside the configured ones
    */
   addName(name: string, instead?: string, left: readonly string[] = []): void {
-    const gone = [...this.#movedFrom, ...left, name]
-    const at = instead === undefined ? -1 : this.#names.indexOf(instead)
-    const before = this.#names.slice(0, Math.max(0, at)).filter((each) => !gone.includes(each))
-    const after = this.#names.slice(at + 1).filter((each) => !gone.includes(each))
-    this.#movedFrom = Object.freeze([...this.#leaving, ...left].filter((each) => each !== name))
-    this.#names = this.#nameAll(at === -1 ? [...after, name] : [...before, name, ...after])
+    this.#names.add(name, instead, left)
   }
 
-  /** The names to keep come first, so that the first of all is one of them as soon as there is one. */
-  #nameAll(names: readonly string[]): readonly string[] {
-    return Object.freeze([...names, ...this.#movedFrom])
-  }
-
-  /** Where people shall go who use a name that is left: an onion address, since `localhost` would lead them home. */
-  #current(): string | undefined {
-    return this.#names.find((name) => name.endsWith('.onion') && !this.#movedFrom.includes(name))
-  }
-
-  /** Takes a new list of admitted keys; tokens of keys that are no longer on it are revoked. */
+  /** Replaces the list of admitted keys. Tokens of keys that are no longer on it become invalid. */
   admit(fingerprints: readonly Uint8Array[] | undefined): void {
     this.#admitted = fingerprints
     this.#admit = fingerprints && new Set(fingerprints.map((fingerprint) => this.#prover.mailbox(fingerprint)))
   }
 
-  /** Takes a stream of a door over. */
+  /** Takes a stream from a door, and returns its receiver. */
   accept(stream: ByteStream, door: Door): Receiver {
     const now = this.#now()
     if (this.#state !== 'open') {
@@ -216,10 +205,12 @@ export class Relay {
     return connection
   }
 
-  /** What is due: expiry, deadlines, circuits to forget. Called every second; exposed for tests. */
+  /**
+   * Expires messages and deadlines, and forgets unused circuits. The timer calls it every second; tests call it too.
+   */
   tick(): void {
     const now = this.#now()
-    // What is being handed over stays as it is; a message that is due goes with its time used up.
+    // A relay that hands over must not change its messages; the next relay expires those that are due.
     if (this.#state === 'open') this.#mailboxes.expire(now)
     this.#admission.sweep(now)
     for (const connection of this.#connections) connection.onTick(now)
@@ -230,7 +221,7 @@ export class Relay {
     return {
       counters: this.counters,
       accepting: this.#state === 'open',
-      names: this.#names,
+      names: this.#names.all,
       connections: this.#connections.size,
       proven: this.#connections.size - this.#admission.unproven,
       mailboxes,
@@ -242,13 +233,14 @@ export class Relay {
   }
 
   /**
-   * The operator's panic: ends every connection without a word, overwrites every message, and draws new secrets, so
-   * that no token of before is good and no mailbox's id of before can be told whose it was. The relay goes on, empty.
+   * Wipes the relay in a panic of its operator: ends every connection without a packet, overwrites every message and
+   * draws new secrets. Old tokens become invalid, and an old mailbox id can no longer be traced to a key. The relay
+   * goes on, empty.
    */
   wipe(): void {
     for (const connection of this.#connections) {
       connection.destroy()
-      // Not when its stream says so: what is still under way for it must find nobody.
+      // Not when its stream ends, which is later: a proof still under way must not find the connection.
       connection.onEnd()
     }
     this.#mailboxes.eraseAll()
@@ -259,7 +251,7 @@ export class Relay {
     this.admit(this.#admitted)
   }
 
-  /** Tells everybody to come back, ends every connection and takes no new one; leases have returned then. */
+  /** Notifies all clients, ends every connection, and accepts no new one. All leases have returned when it resolves. */
   async suspend(): Promise<Estate> {
     this.#state = 'suspended'
     await this.#endConnections(HANDOVER_SECONDS)
@@ -273,22 +265,22 @@ export class Relay {
     }
   }
 
-  /** Takes connections, after `suspend` or all that was inherited. */
+  /** Accepts connections again after `suspend`, or after the inheritance is restored. */
   resume(): void {
     if (this.#state === 'suspended') this.#state = 'open'
   }
 
-  /** Takes over a message that the relay before held. */
+  /** Takes over a message of the relay before. */
   restore(message: HeldMessage): void {
     this.#mailboxes.restore(message, this.#now())
   }
 
-  /** Takes over how much of late a key sent to the relay before. */
+  /** Takes over a used sending limit of the relay before. */
   spend(spent: Spent): void {
     this.#admission.spend(spent, this.#now())
   }
 
-  /** Tells everybody, ends every connection, overwrites every message. */
+  /** Notifies all clients, ends every connection and overwrites every message. */
   async close(): Promise<void> {
     this.#state = 'closed'
     await this.#endConnections(RESTART_SECONDS)
@@ -312,7 +304,7 @@ export class Relay {
     if (this.#awake.length === 1) setImmediate(this.#onTurn)
   }
 
-  /** The end of a turn of the event loop: whoever was woken in it gathers and writes, one after the other. */
+  /** Ends a turn of the event loop: each connection that was woken in it gathers and writes. */
   #turn(): void {
     const awake = this.#awake
     this.#awake = []
@@ -330,7 +322,7 @@ function createSecrets(): RelaySecrets {
   return { boot: createSecretKey(randomBytes(32)), token: createSecret() }
 }
 
-/** Says why before a packet was read, and holds nothing for the stream. */
+/** Refuses a stream before reading a packet: writes one ERROR, and keeps nothing for the stream. */
 function turnAway(stream: ByteStream, stock: Stock, code: ErrorCode, seconds: number): Receiver {
   const output = new Output(stock, stream.framing)
   output.packet(encodeError(code, seconds))

@@ -1,43 +1,43 @@
 /**
- * What every door hands to `relay.accept`: a byte stream, deliberately narrow, so that the relay
- * cannot know (or log) where a peer comes from. TCP, unix sockets and WebSocket all end in it.
+ * The interface between a door (TCP, unix socket, WebSocket) and the relay: a byte stream. It is narrow on purpose, so
+ * that the relay cannot learn, or log, the address of a peer.
  */
 import type { Framing } from '../protocol/output.ts'
 
 export interface ByteStream {
   /**
-   * Of the packets that are written: `line`, each ended by LF; `message`, each a frame (WebSocket). What the receiver
-   * is handed is lines either way, however the chunks fall.
+   * The framing of the packets that the relay writes: `line` for an LF after each, `message` for a WebSocket frame
+   * each. The receiver gets lines in both cases, cut into chunks anywhere.
    */
   readonly framing: Framing
-  /** The onion service's circuit number where it is exported; streams of one circuit share it. */
+  /** The onion service's circuit number, if tor exports it. Streams of one circuit share it. */
   readonly circuit: string | undefined
   /**
-   * Sends whole packets. One write at a time.
-   * @returns true where the system took all of them at once. Otherwise `done` is called once, when it has, or
-   * never if the stream ends first. The caller owns `bytes`, and overwrites them then, or after `onEnd`.
+   * Sends whole packets, one write at a time. The caller owns `bytes`, and may overwrite them once they are taken, or
+   * after `onEnd`.
+   *
+   * @returns true if the system took all bytes at once; otherwise the stream calls `done` once it has taken them, or
+   *   never, if it ends first
    */
   write(bytes: Uint8Array, done: () => void): boolean
-  /** Stops and restarts the receiver's chunks. A few may still come after `pause`. */
+  /** Stops the chunks. A few may still come. */
   pause(): void
+  /** Lets chunks come again. */
   resume(): void
-  /** Ends the stream after what was written has gone out; destroys it if the peer does not follow. */
+  /** Ends the stream once all written bytes are sent, and destroys it if the peer does not end its side. */
   end(): void
   /** Ends the stream at once. */
   destroy(): void
 }
 
-/** The relay's side of an accepted stream; the door calls it. */
+/** The relay's side of an accepted stream. The door calls it. */
 export interface Receiver {
-  /** The chunk is lent: the receiver overwrites it before it returns, and keeps no view of it. */
+  /** Lends a chunk: the receiver overwrites it before the call returns, and keeps no view of it. */
   onChunk(chunk: Uint8Array): void
-  /** Writes now what would be written at the end of the turn: the stream is about to end. */
+  /** Asks the receiver to write its output now, not at the end of the turn, because the stream is about to end. */
   flush(): void
-  /** The peer sends no more; it still gets its answers (`printf … | nc`). */
+  /** The peer sends no more. It still gets its answers (`printf … | nc`). */
   onFinish(): void
-  /** Called once, whoever ended the stream. Nothing is called after it. */
+  /** The stream has ended, on either side. The door calls this once, and nothing after it. */
   onEnd(): void
 }
-
-/** The one call in which every transport ends. */
-export type Accept = (stream: ByteStream) => Receiver
