@@ -25,6 +25,8 @@ const WRAP_NONCE = new Uint8Array(12)
 /** STREAM's nonce of a first chunk that is the last: an 11-byte counter of 0, and the final flag. */
 const ONLY_CHUNK_NONCE = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1)
 const NOTHING = new Uint8Array(0)
+/** Stanzas with our tag that are tried. Two keys share a tag by chance once in 2^32. */
+const MOST_TRIES = 3
 
 /**
  * A whole binary age file of one chunk: a challenge.
@@ -82,26 +84,33 @@ export class SshIdentity implements Identity {
   }
 
   /**
-   * @returns the file key, or null where no stanza is for this key
-   * @throws {Error} on a malformed stanza of this key's type, and where its share is of small order
+   * Tries the stanzas that carry this key's tag, {@link MOST_TRIES} at most. The tag is public, so any sender can write it
+   * into a thousand stanzas, and each try costs a private-key operation: up to 50 ms for RSA-4096.
+   * @returns the file key, or null if no tried stanza is for this key
+   * @throws {Error} if a stanza of this key's type is malformed, or its share is of small order
    */
-  unwrapFileKey(stanzas: Stanza[]): Uint8Array | null {
-    const { type } = this.#key.public
+  async unwrapFileKey(stanzas: Stanza[]): Promise<Uint8Array | null> {
+    const { material, type } = this.#key.public
     const tag = computeTag(this.#key.public)
+    let tries = 0
     for (const stanza of stanzas) {
       if (stanza.args[0] !== type) continue
-      // The tag has 4 bytes: someone else's may be ours, and then only the decryption tells.
-      const fileKey = type === 'ssh-ed25519' ? this.#unwrapEd25519(stanza, tag) : this.#unwrapRsa(stanza, tag)
+      const share = readShare(stanza, type)
+      // The tag has 4 bytes: another key may have the same one, and only the decryption tells.
+      if (stanza.args[1] !== tag) continue
+      // A file to an RSA key of another size and the same tag is sound; an ed25519 stanza has one length (age specification).
+      if (material.kind === 'rsa' && stanza.body.length !== material.modulus.length) continue
+      if (material.kind !== 'rsa' && stanza.body.length !== FILE_KEY_BYTES + TAG_BYTES) throw malformed(type)
+      if (++tries > MOST_TRIES) return null
+      // RSA operations of several messages in a row would otherwise run without a break.
+      if (tries > 1 || material.kind === 'rsa') await nextTurn()
+      const fileKey = share === undefined ? this.#unwrapRsa(stanza.body) : this.#unwrapEd25519(share, stanza.body)
       if (fileKey !== null) return fileKey
     }
     return null
   }
 
-  #unwrapEd25519({ args, body }: Stanza, tag: string): Uint8Array | null {
-    const share = args.length === 3 ? decodeUnpadded(args[2]!) : undefined
-    if (share?.length !== 32 || decodeUnpadded(args[1]!)?.length !== 4) throw malformed('ssh-ed25519')
-    if (args[1] !== tag) return null
-    if (body.length !== FILE_KEY_BYTES + TAG_BYTES) throw malformed('ssh-ed25519')
+  #unwrapEd25519(share: Uint8Array, body: Uint8Array): Uint8Array | null {
     const { point, tweak } = this.#converted!
     let shared: Uint8Array
     try {
@@ -114,9 +123,7 @@ export class SshIdentity implements Identity {
     return open(hkdf(shared, salt, ED25519_LABEL), WRAP_NONCE, body)
   }
 
-  #unwrapRsa({ args, body }: Stanza, tag: string): Uint8Array | null {
-    if (args.length !== 2 || decodeUnpadded(args[1]!)?.length !== 4) throw malformed('ssh-rsa')
-    if (args[1] !== tag) return null
+  #unwrapRsa(body: Uint8Array): Uint8Array | null {
     try {
       const fileKey = this.#key.decrypt!(body, RSA_LABEL)
       return fileKey.length === FILE_KEY_BYTES ? fileKey : null
@@ -124,6 +131,21 @@ export class SshIdentity implements Identity {
       return null
     }
   }
+}
+
+/** Checks the arguments of a stanza, and returns its share: 32 bytes for `ssh-ed25519`, undefined for `ssh-rsa`. @throws {Error} */
+function readShare({ args }: Stanza, type: string): Uint8Array | undefined {
+  const isEd25519 = type === 'ssh-ed25519'
+  if (args.length !== (isEd25519 ? 3 : 2) || decodeUnpadded(args[1]!)?.length !== 4) throw malformed(type)
+  if (!isEd25519) return undefined
+  const share = decodeUnpadded(args[2]!)
+  if (share?.length !== 32) throw malformed(type)
+  return share
+}
+
+/** Lets the event loop serve everything else: a timer, because web pages have no other way. */
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 0))
 }
 
 function requireDecrypting(key: SshKey): void {

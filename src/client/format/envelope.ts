@@ -36,8 +36,27 @@ export async function sealFor({ key, recipient }: Pick<Identity, 'key' | 'recipi
   return encrypter.encrypt(text)
 }
 
+/** Recipients of an age file that `open` reads. An age X25519 stanza has no tag, so every one of them costs a private-key operation. */
+const MOST_RECIPIENTS = 32
+const STANZA = 0x2d3e20 // `-> `
+const MAC = 0x2d2d2d // `---`
+
+/** Counts the stanzas of an age file's header, {@link MOST_RECIPIENTS} and one more at most. */
+function countRecipients(file: Uint8Array): number {
+  let count = 0
+  for (let at = 0; at !== -1 && count <= MOST_RECIPIENTS;) {
+    const start = ((file[at] ?? 0) << 16) | ((file[at + 1] ?? 0) << 8) | (file[at + 2] ?? 0)
+    if (start === MAC) break
+    if (start === STANZA) count++
+    const end = file.indexOf(0x0a, at)
+    at = end === -1 ? -1 : end + 1
+  }
+  return count
+}
+
 /** Decrypts a payload. @returns undefined if it is not an age file that this identity opens */
 export async function open(identity: Pick<Identity, 'opens'>, payload: Uint8Array): Promise<Uint8Array | undefined> {
+  if (countRecipients(payload) > MOST_RECIPIENTS) return undefined
   const decrypter = new Decrypter()
   for (const each of identity.opens) decrypter.addIdentity(each)
   try {
