@@ -1,4 +1,4 @@
-/** aedes as a broker of its own process, with everything in memory: how a Node program takes MQTT. Usage: broker.ts PORT */
+/** Runs aedes, an MQTT broker for Node, as a separate process with everything in memory. Usage: broker.ts PORT */
 import { createServer } from 'node:net'
 import { Aedes } from 'aedes'
 

@@ -1,8 +1,9 @@
 /**
- * What a login costs in cryptography alone, in a loop: `own` by the modules that the relay calls, one piece a turn
- * of the event loop as there, `bare` by the calls of node:crypto that no implementation of the proof could leave out,
- * each by the cheapest spelling. Usage as a process: ceiling.ts PROOF own|bare SECONDS; warms up for so long, says
- * `ready`, and for every line of standard input, a number of seconds, measures and prints a line of JSON.
+ * Measures the cryptography of a login in a loop: `own` calls the relay's modules, one piece in each turn of
+ * the event loop as the relay does; `bare` makes only the calls of node:crypto that every implementation of the
+ * proof needs, each in its cheapest form. Usage as a process: ceiling.ts PROOF own|bare SECONDS. It warms up
+ * for SECONDS and prints `ready`; for every line of standard input, a number of seconds, it measures and prints
+ * a line of JSON.
  */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import {
@@ -25,7 +26,7 @@ import { buildChallenge } from '../src/protocol/challenge.ts'
 import { Prover } from '../src/relay/prover.ts'
 import { type BenchKey, createKey, importX25519, type Proof } from './key.ts'
 
-/** A loop as a process on a core of its own. */
+/** The loop as a process on its own core. */
 export class Ceiling {
   readonly #child: ChildProcessWithoutNullStreams
   readonly #lines: AsyncIterator<string>
@@ -35,10 +36,10 @@ export class Ceiling {
     this.#lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
   }
 
-  /** Gives it once it is warm. */
+  /** Starts a process; resolves once it is warm. */
   static async start(proof: Proof, which: 'own' | 'bare', core: string, warmSeconds: number): Promise<Ceiling> {
     const child = spawn('taskset', ['-c', core, process.execPath, import.meta.filename, proof, which, `${warmSeconds}`])
-    // It ends with its standard input, and so with who started it.
+    // It ends with its standard input, and so with the process that started it.
     child.stdin.on('error', () => {})
     const ceiling = new Ceiling(child)
     await ceiling.#line()
@@ -51,7 +52,7 @@ export class Ceiling {
     return value
   }
 
-  /** Logins a second, by its CPU time. */
+  /** Measures logins per second of CPU time. */
   async run(seconds: number): Promise<number> {
     this.#child.stdin.write(`${seconds}\n`)
     return Number(await this.#line())
@@ -74,7 +75,7 @@ function issue(): void {
   tokens.issue({ subject, audience: 'localhost', now: Date.now(), id: randomBytes(16).toString('base64url') })
 }
 
-/** The same answer again and again: what a client computes is no part of it. */
+/** Repeats the same answer, because the client's work is not measured. */
 async function own(proof: Proof, key: BenchKey): Promise<() => Promise<void>> {
   const prover = new Prover(createSecretKey(randomBytes(32)))
   const text = Buffer.from(key.text)

@@ -1,6 +1,6 @@
 /**
- * The measurements: each part starts the servers it compares, takes turns between them for several rounds, and
- * records samples. What a part cannot measure here it says. Judges nothing.
+ * The measurements: each part starts the servers that it compares, alternates between them for several rounds,
+ * and records samples. It reports parts that cannot be measured here, and judges nothing.
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import { MEMORY_FLAGS } from '../src/cli/relay/confinement.ts'
@@ -16,14 +16,14 @@ import { LOAD_CORE, missingServer, type RelayOptions, type Server, SERVER_CORE, 
 export const PAYLOAD = 1_368
 const LARGE = 21_848
 const SENDERS = 16
-/** For up to 9,000 connections, as many of them to each. */
+/** Mailboxes for up to 9,000 connections, which are divided equally among them. */
 const MANY_MAILBOXES = 20
-/** Of RSS to settle: allocators and collectors give memory back some time after the work. */
+/** The time for RSS to settle: allocators and collectors return memory some time after the work. */
 const SETTLE_MS = 2_000
 
 export interface Bench {
   readonly full: boolean
-  /** The programs in C; undefined where there is no compiler. */
+  /** The programs in C; undefined if there is no compiler. */
   readonly load: string
   readonly floor: string
   readonly results: Results
@@ -88,7 +88,7 @@ async function withServers(
   }
 }
 
-/** Who is loaded how; queues, topics and streams are there. */
+/** Prepares a server for the load and creates its queues, topics and streams. */
 async function prepare(bench: Bench, server: Server, mailboxes = SENDERS): Promise<Under> {
   if (server.name === 'prosody') throw new TypeError('prosody has a client of its own')
   const under = { load: bench.load, protocol: PROTOCOLS[server.name], server, mailboxes: await openAny(server, mailboxes) }
@@ -104,7 +104,7 @@ async function openAny(server: Server, count: number): Promise<Mailbox[]> {
   return Array.from({ length: count }, (_, n) => ({ token: `${'t'.repeat(240)}.${n}`, receiver: `${key}.${n}` }))
 }
 
-/** Messages of every kind, for what compiles as it runs; the same time for everybody. */
+/** Sends messages of every kind, so that the JIT compiles the code; every server gets the same time. */
 async function warmUp(bench: Bench, { subject, under }: Target): Promise<void> {
   const until = performance.now() + warmSeconds(bench) * 1_000
   const messages = AMOUNT[subject] / 4
@@ -117,7 +117,7 @@ async function warmUp(bench: Bench, { subject, under }: Target): Promise<void> {
 
 const warmSeconds = (bench: Bench): number => (bench.full ? 6 : 1.5)
 
-/** A relay is one subject by each of its doors. */
+/** Returns the subjects of a server: a relay is one for each of its doors. */
 function byDoor(under: Under): Target[] {
   const subject = under.server.name
   return subject === 'relay'
@@ -128,7 +128,7 @@ function byDoor(under: Under): Target[] {
     : [{ subject, under }]
 }
 
-/** About half a second of work for each; a queue's depth is no part of what these figures are about. */
+/** About half a second of work for each server; the depth of a queue must not influence these figures. */
 const AMOUNT: Record<Subject, number> = {
   relay: 96_000,
   websocket: 48_000,
@@ -218,7 +218,7 @@ const measureLatency: Part = async (bench) => {
   })
 }
 
-/** Whose memory is looked at: in the quick form those that there is something to reach beside. */
+/** The servers whose memory is measured: the quick form includes only those that appear in a target. */
 const remembering = (bench: Bench): readonly Exclude<ServerName, 'prosody'>[] =>
   bench.full ? ['relay', 'floor', 'mosquitto', 'redis', 'nats', 'aedes'] : ['relay', 'floor', 'mosquitto', 'redis']
 
@@ -233,7 +233,7 @@ const measureMemory: Part = async (bench) => {
       if (server === undefined) return
       const under = await prepare(bench, server)
       const total = messages - (messages % SENDERS)
-      // What the first messages make a server allocate once; few, since most servers keep what these take.
+      // Let the server make its one-time allocations; send few messages, because most servers keep them.
       await runLoad(under, 'store', { messages: SENDERS * 50 })
       await runLoad(under, 'drain', { messages: SENDERS * 50 })
       const before = server.memory()
@@ -260,7 +260,7 @@ const measureMemory: Part = async (bench) => {
   })
 }
 
-/** Pauses of the collector while messages come and go over a deep queue. */
+/** Measures the collector's pauses while messages come and go over a deep queue. */
 const measurePause: Part = async (bench) => {
   const record = new Recorder(bench)
   record.figure('pause', 'ms')
@@ -283,7 +283,7 @@ const measurePause: Part = async (bench) => {
       ].map((match) => Number(match[1]))
       if (pauses.length === 0) bench.results.absent.push('pause: this node does not trace its collector')
       else record.value('pause', 'relay', 1, Math.max(...pauses))
-      // A relay that replaces itself drops flags for looking at it, so this one is made alike by hand.
+      // A relay that replaces itself drops flags for tracing, so start this one by hand with the same flags.
     },
     { node: ['--trace-gc', ...MEMORY_FLAGS], flags: ['--allow-unsafe', 'confinement'] },
   )
@@ -294,7 +294,7 @@ const measureIdle: Part = async (bench) => {
   record.figure('idle', 'B')
   const connections = bench.full ? 9_600 : 1_000
   const measure = async (under: Under, subject: Subject): Promise<void> => {
-    // What the first connections make a server allocate once is not theirs alone.
+    // Let the server make its one-time allocations before the counted connections.
     const first = await Generator.start(under, 'idle', { connections: 200 })
     const before = under.server.memory()
     const rest = await Generator.start(under, 'idle', { connections })
@@ -317,7 +317,8 @@ const measureLogins: Part = async (bench) => {
   const record = new Recorder(bench)
   const seconds = bench.full ? 4 : 0.5
   const warm = warmSeconds(bench)
-  // By the server's CPU: a client of RSA works longer than the relay, and one core of them does not fill it.
+  // Use the server's CPU time: an RSA client works longer than the relay, so one core of clients cannot fill
+  // the relay's core.
   const perCore = (load: Load): number => 1e6 / load.cpuMicroseconds
   const ceilings: Ceiling[] = []
   try {
@@ -325,8 +326,8 @@ const measureLogins: Part = async (bench) => {
       const run = async (script: 'login.ts' | 'xmpp.ts', args: readonly string[], server: Server): Promise<Load> =>
         (await Generator.startScript(script, args, server)).run()
       const logIn = (proof: Proof, time: number): Promise<Load> => run('login.ts', [proof, `${relay!.port}`, `${time}`], relay!)
-      // What compiles as it runs has run as long, whoever it is; and beside each other, for a core is slower while the
-      // one beside it is busy, as it is with clients.
+      // Warm up every subject for the same time. Run the loops beside each other, because a core is slower
+      // while its neighbour is busy, as it is with clients.
       const loops: { proof: Proof; bare: Ceiling; own: Ceiling }[] = []
       for (const proof of PROOFS) {
         const start = async (which: 'bare' | 'own', core: string): Promise<Ceiling> => {
@@ -357,7 +358,7 @@ const measureLogins: Part = async (bench) => {
   }
 }
 
-/** Messages while strangers ask for challenges as fast as they get them. */
+/** Measures messages while strangers request challenges as fast as they get them. */
 const measureFlood: Part = async (bench) => {
   const record = new Recorder(bench)
   for (const name of ['p99 calm', 'p99 flooded', 'p50 calm', 'p50 flooded']) record.figure(name, 'µs')
@@ -453,7 +454,7 @@ const measureGrowth: Part = async (bench) => {
   })
 }
 
-/** How late the event loop comes under load, as the operator's page says it. */
+/** Measures the delay of the event loop under load, as the operator page reports it. */
 const measureLoop: Part = async (bench) => {
   const record = new Recorder(bench)
   record.figure('loop storing', 'ms')

@@ -1,5 +1,6 @@
 /**
- * How long a handover takes and for how long nobody can connect: two relays as processes, the first full.
+ * Measures how long a handover takes and how long no client can connect: two relays as processes, the first
+ * full.
  * `node bench/handover.ts [PAYLOAD]`: characters of a payload, 1368 by default (a kilobyte of ciphertext).
  */
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -55,7 +56,7 @@ for (let full = false; !full;) {
   }
 }
 
-/** When, and what came of, a connection that says PING. */
+/** The times and outcomes of connections that send PING. */
 const looks: { at: number; outcome: 'served' | 'restarting' | 'refused' }[] = []
 const state = { looking: true }
 const looker = (async () => {

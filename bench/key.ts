@@ -1,7 +1,7 @@
 /**
- * The client's half of a login at the least cost, so that one core of clients keeps one core of relay busy:
- * everything that does not change from login to login is computed once, and the age file's MAC is not
- * checked. For measuring only; the client that people use is src/client.
+ * The client's half of a login at the least cost, so that one core of clients keeps one core of relay busy.
+ * Everything constant is computed once, and the MAC of the age file is not checked. Use it only for measuring;
+ * the real client is src/client.
  */
 import {
   createDecipheriv,
@@ -20,13 +20,13 @@ export const PROOFS = ['decrypt-ed25519', 'decrypt-rsa', 'sign-ed25519', 'sign-r
 export type Proof = (typeof PROOFS)[number]
 
 export interface BenchKey {
-  /** `type base64`, as AUTH and SEND take it. */
+  /** `type base64`, as AUTH and SEND expect it. */
   readonly text: string
   readonly publicKey: KeyObject
   readonly blob: Buffer
-  /** AUTH's packet. */
+  /** The AUTH packet. */
   readonly auth: string
-  /** VERIFY's answer to the base64 of a CHALLENGE. */
+  /** Answers the base64 of a CHALLENGE for VERIFY. */
   answer(challenge: string): string
 }
 

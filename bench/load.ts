@@ -1,6 +1,6 @@
 /**
- * The load generators as processes on the second core: started, told when to begin, and their end awaited
- * with what the server's CPU did meanwhile. Knows no figure.
+ * Runs the load generators as processes on the second core: starts them, tells them when to begin, and awaits
+ * their end together with the CPU time that the server used. It knows no figures.
  */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -14,9 +14,9 @@ export type Mode = 'prepare' | 'store' | 'drain' | 'push' | 'rate' | 'idle' | 'f
 export interface Load {
   readonly messages: number
   readonly seconds: number
-  /** Of the server, for each message. */
+  /** CPU time of the server for each message. */
   readonly cpuMicroseconds: number
-  /** Microseconds; of `rate` alone. */
+  /** Mailboxes for up to 9,000 connections, which are divided equally among them. */
   readonly p50?: number
   readonly p99?: number
   readonly p999?: number
@@ -52,7 +52,7 @@ export class Generator {
   #heard = Promise.withResolvers<void>()
 
   private constructor(command: readonly string[], server: Server, polite: boolean) {
-    // What only makes noise runs where nothing else wants to (SCHED_IDLE), so that it does not slow down who measures.
+    // Background noise runs only on idle CPU (SCHED_IDLE), so that it does not slow down the measuring process.
     const wrap = polite ? ['-c', LOAD_CORE, 'chrt', '--idle', '0'] : ['-c', LOAD_CORE]
     this.#child = spawn('taskset', [...wrap, ...command])
     this.#server = server
@@ -82,7 +82,7 @@ export class Generator {
     return mode === 'prepare' ? generator : generator.#ready()
   }
 
-  /** Logins instead of messages: bench/login.ts and bench/xmpp.ts. */
+  /** Measures logins instead of messages: bench/login.ts and bench/xmpp.ts. */
   static async startScript(script: 'login.ts' | 'xmpp.ts', args: readonly string[], server: Server, polite = false): Promise<Generator> {
     return new Generator([process.execPath, join(import.meta.dirname, script), ...args], server, polite).#ready()
   }
@@ -98,7 +98,7 @@ export class Generator {
     await this.#heard.promise
   }
 
-  /** Lets it begin, and gives what it measured. @throws Error with its complaint if it fails */
+  /** Starts the load and returns its measurements. @throws Error with the generator's message if it fails */
   async run(): Promise<Load> {
     const before = this.#server.cpuSeconds()
     this.#child.stdin.write('go\n')
@@ -109,18 +109,18 @@ export class Generator {
     return { ...result, cpuMicroseconds: (used * 1e6) / result.messages }
   }
 
-  /** Lets it begin, and goes on meanwhile. */
+  /** Starts the load without waiting. */
   begin(): void {
     this.#child.stdin.write('go\n')
   }
 
-  /** Ends what runs until then. */
+  /** Stops a running load. */
   async end(): Promise<void> {
     this.#child.stdin.end()
     await this.#exited
   }
 
-  /** Waits for what ends by itself. */
+  /** Waits for a load that ends by itself. */
   async ended(): Promise<void> {
     await this.#exited
     if (this.#child.exitCode !== 0) throw new Error(`${this.#server.name}: the load ended: ${this.#complained}`)

@@ -1,13 +1,13 @@
 /**
- * Logins for measuring: by itself a process that logs in as often as it can, for the others the tokens that
- * they need. Usage as a process: login.ts PROOF PORT SECONDS; says `ready`, begins with a line on standard
- * input and prints one line of JSON.
+ * Logins for measurements: as a process it logs in as often as it can, and for other measurements it provides
+ * tokens. Usage as a process: login.ts PROOF PORT SECONDS. It prints `ready`, begins after a line on standard
+ * input, and prints one line of JSON.
  */
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { type BenchKey, createKey, type Proof } from './key.ts'
 
-/** A connection that asks and reads answers line by line. */
+/** A connection that sends requests and reads answers line by line. */
 export class Wire {
   readonly #socket: Socket
   readonly #lines: string[] = []
@@ -61,7 +61,7 @@ export class Wire {
   }
 }
 
-/** One login; gives the token. */
+/** Logs in once and returns the token. */
 export async function logIn(wire: Wire, key: BenchKey): Promise<string> {
   const [no, handle, challenge] = (await wire.ask(key.auth)).split(';')
   if (no !== '1') throw new Error(`AUTH was refused: ${handle}`)
@@ -78,7 +78,7 @@ export interface Mailbox {
 /** A connection may try 60 logins at once, and one a second after that. */
 const LOGINS_PER_CONNECTION = 50
 
-/** Mailboxes of keys that were just made, each with a token of its owner. */
+/** Opens mailboxes of new keys, each with a token of its owner. */
 export async function openMailboxes(port: number, count: number): Promise<Mailbox[]> {
   const mailboxes: Mailbox[] = []
   let wire: Wire | undefined

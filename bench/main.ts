@@ -1,6 +1,6 @@
 /**
- * `npm run bench`: measures the relay beside its peers and the floor, prints what is to be reached and what
- * is, and keeps the samples under bench/results.
+ * `npm run bench`: measures the relay beside its peers and the floor, prints the targets and the results, and
+ * stores the samples under bench/results.
  */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { spawnSync } from 'node:child_process'
@@ -22,7 +22,7 @@ const HELP = `usage: npm run bench -- [OPTION …]
   --from FILE   do not measure: print, and with --page write, what is kept in a file of samples
 `
 
-// Servers and load end at this process's exit, which a signal alone would not be.
+// Servers and load generators end at this process's exit, which a signal alone would not trigger.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(1))
 
 const ROOT = join(import.meta.dirname, '..')
@@ -77,7 +77,7 @@ async function measure(parts: readonly PartName[], full: boolean): Promise<Resul
       try {
         await PARTS[name](bench)
       } catch (error) {
-        // What was measured before is not lost for it.
+        // Keep the earlier measurements.
         results.absent.push(`${name}: it failed`)
         say(`${name} failed: ${error instanceof Error ? error.message : String(error)}`)
         process.exitCode = 1

@@ -1,6 +1,6 @@
 /**
- * Round trips through the private Tor network of the tests: the relay, and beside it, behind the same onion
- * service, a server that answers with a line as long as the relay's once a line ends, and knows nothing else.
+ * Round trips through the tests' private Tor network: to the relay and, behind the same onion service, to a
+ * server that answers each line with a line as long as the relay's and does nothing else.
  */
 import { createServer } from 'node:net'
 import { once } from 'node:events'
@@ -14,7 +14,7 @@ import type { Server } from './server.ts'
 
 const RELAY_PORT = 3308
 const ECHO_PORT = 7
-/** Trips of each kind on one circuit, taken in turns. */
+/** Trips of each kind on one circuit, alternating. */
 const TRIPS = 25
 const PONG = '17\n'
 const SENT = '13;0123456789abcdef;604800\n'
@@ -52,7 +52,7 @@ export async function measureTor(relay: Server, rounds: number): Promise<{ absen
     const [mailbox] = await openMailboxes(relay.port, 1)
     const send = `3;${mailbox!.token};${mailbox!.receiver};${'Az09'.repeat(342)}`
     for (let round = 1; round <= rounds; round++) {
-      // One set of credentials is one circuit: both servers are reached by the same relays of Tor.
+      // One set of credentials means one circuit: the same Tor relays lead to both servers.
       const isolation = createIsolation()
       const wires = {
         relay: await dial(socks, isolation, host.onion, RELAY_PORT),
@@ -94,7 +94,7 @@ async function dial(socks: Endpoint, isolation: ReturnType<typeof createIsolatio
   )
   const wire = Wire.over(socket)
   socket.resume()
-  // Neither the circuit's making nor the first packet is part of a trip.
+  // Exclude the circuit's construction and the first packet.
   await wire.ask('7')
   return wire
 }

@@ -1,4 +1,7 @@
-/** docs/performance.md and its charts, from samples. Text and SVG alone: no script, no font, nothing loaded from elsewhere. */
+/**
+ * Writes docs/performance.md and its charts from samples. The page is text and SVG only: no script, no font,
+ * nothing loaded from elsewhere.
+ */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { judge, PROOF_TITLES, type Results, show, showSpread, spreadOf, SUBJECTS, type Subject } from './result.ts'
@@ -21,7 +24,10 @@ const MESSAGES = {
   'large drain': '16 KiB, drained',
 }
 
-/** Shares from profiles of the relay, one load at a time, on 2 × AMD EPYC. Written by hand: profile again when the relay changes. */
+/**
+ * Shares from profiles of the relay, one load at a time, on 2 × AMD EPYC. These are written by hand: profile
+ * again after changes of the relay.
+ */
 const PROFILES = [
   '- **Store and drain, window 64.** The floor does not read the bytes of a payload, and it overwrites and frees nothing. The relay spends its time for storing and draining on JavaScript (38 %: the check of the base64 alphabet 7, token and receiver 5, the rows of mailboxes 12, nothing else above 3), the kernel (33 %: page faults, which the floor has too, are 6 of it), copying and overwriting (9 %), the views of buffers that V8 makes (5 %), the young collector (2 %) and marking (1 %). If other programs keep the machine busy, the relay slows down by half and the floor by a third, because the relay has more code and tables that drop out of the caches.',
   "- **One at a time, and push.** The kernel takes 48 %, of which 36 are the one `write` of each answer, which delivers it over loopback; for the floor the kernel takes 86 %. A quarter of the rest is the session, mostly with cold caches, because each `write` evicts the data that the next packet needs. The collector takes 3 to 5 %, reading 6 %, and the remainder is Node's path from epoll into JavaScript and to the end of the turn.",
@@ -32,7 +38,7 @@ const PROFILES = [
   "- **Logins by RSA, and by signature.** The bare loop only makes the cryptographic check. This check is 8 % of a login by an RSA signature, or 16 % with the key's import and Node's way into OpenSSL. For an ed25519 signature it is 30 and 38 %, and for the encryption to an RSA key 13 and 17 %. In a login by an RSA signature, the kernel takes 12 % (half of it in two `write` calls), the collector 8 %, malloc 8 % (without the cache that would keep freed memory from being overwritten), reading key and signature 6 %, and the compiler 4 %, after eight seconds. Of the rest (session, stream and promises) nothing takes more than 5 %. Each call of node:crypto takes 1.5 times as long as in the bare loop, in which the caches hold nothing else. A table of imported keys would save the import, but the relay does not remember keys.",
 ].join('\n')
 
-/** A row for each figure, a column for each subject that has any of them. */
+/** Returns a row for each figure, with a column for each subject that has any of them. */
 function table(results: Results, figures: Readonly<Record<string, string>>, cell: (figure: string, subject: Subject) => string): string {
   const subjects = ALL.filter((subject) => Object.keys(figures).some((figure) => spreadOf(results, figure, subject) !== undefined))
   const rows = Object.entries(figures).map(([figure, title]) => [title, ...subjects.map((subject) => cell(figure, subject))])
@@ -202,7 +208,7 @@ const LABEL = 210
 const ROW = 18
 const ROOM = WIDTH - LABEL - 90
 
-/** Groups of bars, each group to its own scale, with a line from the least to the most. */
+/** Draws groups of bars, each group with its own scale, and a line from the least to the greatest value. */
 function drawBars(title: string, unit: string, groups: readonly { title: string; rows: readonly Bar[] }[]): string {
   const parts: string[] = []
   let y = 40

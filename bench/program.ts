@@ -1,4 +1,7 @@
-/** Programs of other projects that a measurement needs, and our own ones in C, built where there is a compiler. */
+/**
+ * Finds other projects' programs that a measurement needs, and compiles our own ones in C if there is a
+ * compiler.
+ */
 import { spawnSync } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
 import { delimiter, join } from 'node:path'
@@ -17,7 +20,10 @@ export function findProgram(name: string): string | undefined {
     })
 }
 
-/** Builds bench/NAME.c into the folder and gives the program's path. @throws Error with what the compiler says */
+/**
+ * Compiles bench/NAME.c into the folder and returns the program's path. @throws Error with the compiler's
+ * output
+ */
 export function compile(name: 'floor' | 'load', folder: string): string {
   const program = join(folder, name)
   const { status, stderr } = spawnSync('cc', ['-O2', '-o', program, join(import.meta.dirname, `${name}.c`)], { encoding: 'utf8' })

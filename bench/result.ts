@@ -1,6 +1,6 @@
 /**
- * What was measured, and what it is compared with: samples by figure, subject and round, their medians and
- * spreads, and the ratios of one round's samples to each other, held against what is to be reached.
+ * The results and their targets: samples by figure, subject and round, their medians and spreads, and the
+ * ratios between samples of one round, compared with the targets.
  */
 import type { ServerName } from './server.ts'
 
@@ -25,11 +25,11 @@ export interface Sample {
   readonly subject: Subject
   readonly round: number
   readonly value: number
-  /** Of the server, for each message, in microseconds. */
+  /** CPU time of the server for each message, in microseconds. */
   readonly cpu?: number
 }
 
-/** A figure and how its number reads. */
+/** A figure and the format of its number. */
 export interface Figure {
   readonly name: string
   readonly unit: string
@@ -46,9 +46,9 @@ export interface Results {
   readonly form: 'quick' | 'full'
   readonly machine: readonly string[]
   readonly versions: Readonly<Record<string, string>>
-  /** Parts that were not measured, and why. */
+  /** Parts that were not measured, with the reasons. */
   readonly absent: string[]
-  /** In the order in which they were measured. */
+  /** In the order of measurement. */
   readonly figures: Figure[]
   readonly samples: Sample[]
 }
@@ -67,7 +67,7 @@ export function spreadOf(results: Results, figure: string, subject: Subject, of:
   return spread(results.samples.flatMap((sample) => (sample.figure === figure && sample.subject === subject ? (sample[of] ?? []) : [])))
 }
 
-/** Of the samples of one round each: what disturbs a round disturbs both. */
+/** Compares samples of the same round only, because a disturbance affects a whole round. */
 export function ratioOf(
   results: Results,
   above: { figure: string; subject: Subject },
@@ -88,7 +88,7 @@ export type Target = {
   readonly title: string
   readonly figure: string
   readonly subject: Subject
-  /** A figure of the full form, not to be judged by the quick one's smaller amounts. */
+  /** Prepares a server for the load and creates its queues, topics and streams. */
   readonly full?: true
 } & (
   | { readonly against: Subject; readonly of?: string; readonly atLeast: number }
@@ -200,7 +200,10 @@ export interface Verdict {
   readonly measured: string
   /** The same by CPU time, which a busy machine disturbs less. */
   readonly cpu: string
-  /** Of throughputs, both ratios must reach it: others' work on the machine can raise one of them, not both alike. */
+  /**
+   * For throughputs, both ratios must reach the target: other work on the machine can raise one of them, but
+   * not both alike.
+   */
   readonly outcome: 'reached' | 'not reached' | 'by CPU alone' | 'not by CPU' | 'not measured' | 'full form only'
 }
 
@@ -243,7 +246,7 @@ export function judge(results: Results): Verdict[] {
   })
 }
 
-/** Three digits at most, thousands apart. */
+/** Formats a number with at most three digits, thousands separated. */
 export function show(value: number): string {
   if (Math.abs(value) >= 1_000) return Math.round(Number(value.toPrecision(3))).toLocaleString('en-US')
   return `${Number(value.toPrecision(Math.abs(value) < 1 ? 2 : 3))}`
@@ -253,7 +256,7 @@ export function showSpread({ median, least, most }: Spread): string {
   return least === most ? show(median) : `${show(median)} (${show(least)}–${show(most)})`
 }
 
-/** Columns of equal width, for a terminal. */
+/** Formats columns of equal width for a terminal. */
 export function formatTable(rows: readonly (readonly string[])[]): string {
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)))
   return rows

@@ -1,6 +1,6 @@
 /**
- * The servers that are measured, each on a free port of loopback and on the first core, started and ended by
- * its process id. Says what a server costs: its CPU and its memory, as the kernel counts them. Sends no load.
+ * The measured servers, each on a free loopback port and on the first core, started and stopped by pid. Reports
+ * a server's CPU and memory as the kernel counts them. Sends no load.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -15,8 +15,8 @@ export const SERVERS = ['relay', 'floor', 'mosquitto', 'redis', 'nats', 'aedes',
 export type ServerName = (typeof SERVERS)[number]
 
 /**
- * Core of the server, and core of the load: the first two that this process may run on. Where there is one, both
- * are the same, and only CPU times say anything.
+ * The cores of the server and of the load: the first two that this process may use. If there is only one, both
+ * share it, and only CPU times are meaningful.
  */
 export const [SERVER_CORE, LOAD_CORE] = findCores()
 
@@ -35,14 +35,14 @@ export interface Server {
   readonly name: ServerName
   readonly pid: number
   readonly port: number
-  /** The relay's further listeners. */
+  /** The relay's other listeners. */
   readonly httpPort: number
   readonly operatorPort: number
-  /** From its launch until it took connections. */
+  /** From the launch until the server accepted connections. */
   readonly startSeconds: number
-  /** A folder of its own, gone with it. */
+  /** The server's own folder, which is removed with it. */
   readonly folder: string
-  /** What it said on standard output. */
+  /** The server's standard output so far. */
   said(): string
   cpuSeconds(): number
   /** Resident memory, bytes. */
@@ -57,7 +57,7 @@ export interface RelayOptions {
   readonly node?: readonly string[]
 }
 
-/** Why a server cannot be started here, or undefined. */
+/** Returns why a server cannot be started here, or undefined. */
 export function missingServer(name: ServerName): string | undefined {
   const program = PROGRAMS[name]
   if (program === undefined || findProgram(program) !== undefined) return undefined
@@ -95,7 +95,7 @@ const RELAY_FLAGS = [
   '12000',
 ]
 
-/** Ends with the process that started it, at the latest. */
+/** Starts a server that ends with this process at the latest. */
 export async function startServer(name: ServerName, floor: string, options: RelayOptions = {}): Promise<Server> {
   const folder = mkdtempSync(join(tmpdir(), 'asfaleia-bench-'))
   const port = await freePort()
@@ -238,13 +238,16 @@ function command(
   }
 }
 
-/** taskset becomes the program it starts, so the child's id is the server's. */
+/** taskset becomes the program that it starts, so the child's pid is the server's. */
 function childPid(child: ChildProcess): number {
   if (child.pid === undefined) throw new Error('a server has no process')
   return child.pid
 }
 
-/** User and system time of all threads, as the scheduler counts them: /proc/PID/stat says the same in steps of 10 ms. */
+/**
+ * Returns user and system time of all threads as the scheduler counts them; /proc/PID/stat counts in steps of
+ * 10 ms.
+ */
 function readCpu(pid: number): number {
   let nanoseconds = 0
   for (const thread of readdirSync(`/proc/${pid}/task`)) {

@@ -1,7 +1,7 @@
 /**
- * Prosody's client: logins (SASL PLAIN) or messages to accounts that are offline, each acknowledged by stream
- * management (XEP-0198), with no more XML than that takes. Usage: xmpp.ts MODE PORT AMOUNT; MODE is `logins`
- * (for AMOUNT seconds) or `store` (AMOUNT messages). Says `ready`, begins with a line on standard input.
+ * Prosody's client: logs in (SASL PLAIN) or sends messages to offline accounts, each acknowledged by stream
+ * management (XEP-0198), with the least XML possible. Usage: xmpp.ts MODE PORT AMOUNT; MODE is `logins` (for
+ * AMOUNT seconds) or `store` (AMOUNT messages). It prints `ready` and begins after a line on standard input.
  */
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
@@ -9,7 +9,7 @@ import { connect, type Socket } from 'node:net'
 const OPEN = `<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='localhost' version='1.0'>`
 const SENDERS = 16
 const WINDOW = 64
-/** Accounts of their own for each run. */
+/** Each run has its own accounts. */
 const ACCOUNT = `a${process.pid}`
 const PAYLOAD = 'Az09'.repeat(342)
 
@@ -41,7 +41,7 @@ class Stream {
     this.#socket.write(text)
   }
 
-  /** Waits until `end` came; gives what came until then. */
+  /** Waits for `end`, and returns everything received until then. */
   async until(end: string): Promise<string> {
     for (;;) {
       const at = this.#heard.indexOf(end)
@@ -104,7 +104,7 @@ async function connectSender(port: number, n: number): Promise<Stream> {
   return stream
 }
 
-/** A window of messages, then a request for how many arrived. */
+/** Sends a window of messages, then requests the number that arrived. */
 async function store(stream: Stream, n: number, messages: number): Promise<void> {
   const one = `<message to='${ACCOUNT}r${n}@localhost' type='chat'><body>${PAYLOAD}</body></message>`
   for (let sent = 0; sent < messages; sent += WINDOW) {
