@@ -1,4 +1,4 @@
-/** A bot that answers the people it knows: node examples/bot.ts KEY RELAY CARD… */
+/** A bot that replies to its contacts: node examples/bot.ts KEY RELAY CARD… */
 import { readFileSync } from 'node:fs'
 import { contactOf, contactsOf, identityOf, openMessenger, parseCard, parsePrivateKey } from 'asfaleia'
 
@@ -16,13 +16,13 @@ const messenger = openMessenger({
 
 for await (const message of messenger.received()) {
   const { verdict, from, envelope } = message
-  // Whoever is no contact, and whatever is not surely theirs and new, gets no answer.
-  // Nor does an answer: two bots would talk for good.
+  // Replies only to contacts, and only to messages that are new and proven to be theirs.
+  // Does not reply to replies, so that two bots do not talk forever.
   if (verdict === 'genuine' && from !== undefined && envelope?.content.type === 'text' && envelope.content.replyTo === undefined) {
     const { text } = envelope.content
     const answer = text === 'time' ? new Date().toISOString() : `You wrote ${text.length} characters. I know \`time\`.`
     messenger.send(from, { type: 'text', text: answer, replyTo: envelope.id })
   }
-  // Only now the relay erases it: a bot that is killed before answers when it is back.
+  // The relay erases the message only now. If the bot is killed before, it replies after a restart.
   await message.done()
 }

@@ -1,7 +1,7 @@
 /**
  * A bridge for programs that read and write lines: node examples/bridge.ts KEY RELAY CARD
- * Each line of standard input is sent; each text that comes is one line of standard output, as a JSON string, so that
- * nothing in it can be taken for anything else.
+ * Sends each line of standard input to the contact. Prints each text of the contact as one line, a JSON string, so that
+ * no line break or control character in a text can be mistaken for the bridge's own output.
  */
 import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
@@ -29,7 +29,7 @@ const receiving = (async () => {
 const deliveries = []
 for await (const line of createInterface({ input: process.stdin })) deliveries.push(messenger.send(other, { type: 'text', text: line }))
 
-// The end of the input is the end, once everything has arrived.
+// At the end of the input, waits until every message is delivered or has failed.
 const states = await Promise.all(deliveries.map(({ settled }) => settled))
 await messenger.flush()
 await messenger.close()

@@ -1,6 +1,7 @@
 /**
- * Runs a program and tells somebody how it ended: node examples/notify.ts KEY RELAY CARD -- PROGRAM [ARGUMENT…]
- * Ends when that one has the message, or after a day; with the program's exit code, or 75 if nobody was told.
+ * Runs a program and sends its result to a contact: node examples/notify.ts KEY RELAY CARD -- PROGRAM [ARGUMENT…]
+ * Exits once the contact has the message, or after a day; with the program's exit code, or with 75 if the message was
+ * not delivered.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -11,7 +12,7 @@ const [key = '', relay = '', card = '', , program = '', ...args] = process.argv.
 const owner = contactOf(await parseCard(readFileSync(card, 'utf8')))
 const messenger = openMessenger({
   identity: identityOf(parsePrivateKey(readFileSync(key))),
-  // Where the owner's receipt comes: without a relay of one's own nobody says that it arrived.
+  // The owner's receipt comes to this relay. Without a relay, the program would not learn that the message arrived.
   relays: [relay],
   contacts: contactsOf([owner]),
 })

@@ -1,6 +1,6 @@
 /**
- * The public names of `asfaleia/core`: what runs in Node and in a page, and imports nothing of Node. A page's bundle has
- * `*.web.ts` in place of their namesakes (package.json, `browser`).
+ * The public names of `asfaleia/core`, which runs in Node and in web pages and imports no module of Node. A bundle for
+ * a page replaces some modules by their `*.web.ts` version (package.json, `browser`).
  */
 export { connectRelay, type ConnectOptions } from './wire/connect.ts'
 export { RelayClient, type RequestOptions, type Token } from './wire/client.ts'

@@ -6,7 +6,7 @@ export interface OutboxEntry {
   readonly id: string
   /** The receiver's fingerprint, `SHA256:…`. */
   readonly to: string
-  /** The receiver's relays when the message was written, used if no newer ones are known. */
+  /** The receiver's relays when the message was written, for use until newer ones are available. */
   readonly relays: readonly string[]
   /** The age file. The message is signed and encrypted once, however often it is sent. */
   readonly payload: Uint8Array
@@ -17,7 +17,7 @@ export interface OutboxEntry {
   readonly confirm: boolean
   /** False for a part of a file: stores do not keep it, and no message refers to it in `after`. */
   readonly keep?: false
-  /** The relays that accepted it and, as far as is known, still hold it. */
+  /** The relays that accepted it and have not reported its loss. */
   readonly held: readonly string[]
 }
 

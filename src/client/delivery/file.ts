@@ -173,7 +173,7 @@ export class FileSending {
     return parts
   }
 
-  /** Returns when `take` has an offer to send; infinite if it has none. */
+  /** Returns when `take` has an offer to send; infinite without one. */
   due(): number {
     return this.isSettled || this.#isUnderWay ? Number.POSITIVE_INFINITY : this.#offerAt
   }

@@ -6,7 +6,7 @@ import { isOver } from './backoff.ts'
 import { OUTBOX } from './entry.ts'
 
 export class Looks {
-  /** Relays without a connection that hold messages as far as is known. Nothing is sent there before a look. */
+  /** Relays that accepted messages and lost their connection since. The outbox looks before it sends there. */
   readonly #doubted = new Set<string>()
   /** By relay: when to look, infinite while a look is under way, and the pause that led to it. */
   readonly #looks = new Map<string, { at: number; pause: number }>()
@@ -39,7 +39,7 @@ export class Looks {
     return relays
   }
 
-  /** Returns when `take` has a relay next; infinite if it has none. */
+  /** Returns when `take` has a relay next; infinite without one. */
   due(downUntil: (relay: string) => number): number {
     let due = Number.POSITIVE_INFINITY
     for (const [relay, { at }] of this.#looks) due = Math.min(due, Math.max(at, downUntil(relay)))

@@ -19,6 +19,7 @@ export const ORDER = Object.freeze({
   senders: 1_024,
 })
 
+/** A released message. */
 export interface Ordered<T> {
   readonly item: T
   /** The previous message did not arrive in time. */

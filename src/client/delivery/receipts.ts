@@ -16,6 +16,7 @@ export const RECEIPTS = Object.freeze({
 
 export type ReceiptState = 'delivered' | 'read'
 
+/** A receipt to send: `to` is a fingerprint. */
 export interface Receipt {
   readonly to: string
   readonly state: ReceiptState

@@ -29,6 +29,7 @@ export interface SeenStore {
   replace(text: Uint8Array): Promise<void>
 }
 
+/** The set of messages that came. */
 export class Seen implements SeenBefore {
   /** By tag: when to forget it, in seconds since 1970. */
   readonly #until = new Map<string, number>()
@@ -85,7 +86,7 @@ export class Seen implements SeenBefore {
   /**
    * Adds a message. Call it once the message is shown or stored.
    *
-   * @param message.time the message's time, in seconds since 1970. A tag of a message from the future is kept longer,
+   * @param message.time the message's time, in seconds since 1970. Tags of messages from the future stay longer,
    *   at most 30 days.
    * @returns the line to append to a store
    */

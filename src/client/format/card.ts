@@ -12,6 +12,7 @@ import { decodeText, encodeText, formatKey, formatTime, isName, parseKey, parseT
 import type { Identity } from './identity.ts'
 import { armor, encodeHeader, isSignedBy, parseHeader, sign, split, versionOf, type Header } from './signed.ts'
 
+/** A contact card with a valid signature. */
 export interface Card {
   readonly name: string
   readonly key: SshKey
@@ -40,8 +41,10 @@ const TEXTS = {
   forged: 'the signature does not match: the card was changed, or another key signed it',
 } as const
 
+/** Why a card was refused. */
 export type CardErrorCode = keyof typeof TEXTS
 
+/** Thrown for a card that is invalid or cannot be made. */
 export class CardError extends CodedError<CardErrorCode> {
   constructor(code: CardErrorCode) {
     super('CardError', code, TEXTS[code])

@@ -8,6 +8,7 @@ import type { Header } from './signed.ts'
 /** An inclusive range of a file's parts, counted from 1. */
 export type PartRange = readonly [first: number, last: number]
 
+/** The content of a message, by type. Each `of`, `replyTo`, `file` and receipt id is an id of 22 characters. */
 export type Content =
   | { readonly type: 'text'; readonly text: string; readonly replyTo?: string }
   | { readonly type: 'receipt'; readonly state: 'delivered' | 'read'; readonly ids: readonly string[] }
@@ -24,6 +25,7 @@ export type Content =
   /** A type of a later version. Programs show that they do not know it. */
   | { readonly type: 'unknown'; readonly name: string; readonly body: Uint8Array }
 
+/** A part of a file, or an offer to send one. */
 export interface FilePart {
   readonly type: 'file'
   readonly file: string

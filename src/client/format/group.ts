@@ -11,6 +11,7 @@ import type { Identity } from './identity.ts'
 import { roomFor } from './message.ts'
 import { armor, encodeHeader, isSignedBy, parseHeader, sign, split, versionOf, type Header } from './signed.ts'
 
+/** A group with valid signatures: its own, and those of its members' cards. */
 export interface Group {
   readonly id: string
   readonly name: string
@@ -38,8 +39,10 @@ const TEXTS = {
   forged: 'the signature does not match: the group was changed, or another key than the maker signed it',
 } as const
 
+/** Why a group was refused. */
 export type GroupErrorCode = keyof typeof TEXTS
 
+/** Thrown for a group that is invalid or cannot be made. */
 export class GroupError extends CodedError<GroupErrorCode> {
   /** How many of the given members, from the first, fit. Only with `too-large`. */
   readonly fit: number | undefined
@@ -156,6 +159,7 @@ function encodeFacts({ id, name, maker, version, time, members }: Facts): Uint8A
   ])
 }
 
+/** How one group relates to another, from {@link compareGroups}. */
 export type GroupChange =
   /** Another id or another maker: not a version of this group, even if the name is the same. */
   | { readonly kind: 'other' }

@@ -7,6 +7,7 @@ import { SshIdentity } from '../../auth/age-ssh.ts'
 import type { SshKey, SshPrivateKey } from '../../auth/ssh-key.ts'
 import { signMessage } from '../../auth/sshsig.ts'
 
+/** A user's SSH key and the keys that decrypt messages to the user. */
 export interface Identity {
   readonly key: SshKey
   /**

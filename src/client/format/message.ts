@@ -41,6 +41,7 @@ export interface Envelope {
  */
 export type Verdict = Opened['verdict']
 
+/** A payload after decryption, with its verdict. */
 export type Opened =
   /** The payload is not an age file that this identity opens. */
   | { readonly verdict: 'unreadable' }
@@ -71,6 +72,7 @@ export interface SeenBefore {
   readonly since?: number
 }
 
+/** Why a message cannot be made. */
 export type MessageErrorCode = 'too-large' | 'no-recipient'
 
 const TEXTS = {
@@ -78,6 +80,7 @@ const TEXTS = {
   'no-recipient': 'this key can only sign, so messages cannot be encrypted to it; use the card of its owner',
 } as const satisfies Record<MessageErrorCode, string>
 
+/** Thrown for a message that cannot be made. */
 export class MessageError extends CodedError<MessageErrorCode> {
   constructor(code: MessageErrorCode) {
     super('MessageError', code, TEXTS[code])

@@ -13,6 +13,7 @@ import type { Identity } from './identity.ts'
 /** The purpose of a signature. A signature for one namespace does not verify in another. */
 export type Namespace = 'asfaleia-message' | 'asfaleia-card' | 'asfaleia-group'
 
+/** A signed text, split at its signature. */
 export interface Signed {
   /** The signed bytes, up to and including the LF before the armor. A view. */
   readonly signed: Uint8Array
@@ -33,6 +34,7 @@ const ARMOR = /^(?:[A-Za-z0-9+/=]{1,76}\n)+$/
 /** Decodes each byte to one character, so that indexes in the text are indexes in the bytes. */
 const latin1 = new TextDecoder('latin1')
 
+/** Encodes an SSHSIG as ssh-keygen does, with lines of 70 characters. */
 export function armor(blob: Uint8Array): Uint8Array {
   const lines = encodeBase64(blob).match(new RegExp(`.{1,${COLUMNS}}`, 'g')) ?? []
   return encodeText(`${BEGIN}${lines.join('\n')}\n${END}`)

@@ -1,4 +1,4 @@
-/** What the sending and the receiving half of a messenger share. The messenger provides it. */
+/** Shared by the sending and the receiving half of a messenger, which provides it. */
 import type { ConnectOptions } from '../wire/connect.ts'
 import type { RelayClient } from '../wire/client.ts'
 import type { Clock } from './clock.ts'
@@ -16,7 +16,7 @@ export interface Context {
   readonly ready: () => Promise<void>
   readonly isClosed: () => boolean
   readonly emit: (event: MessengerEvent) => void
-  /** Has the messenger do what is due soon, once for all calls until then. */
+  /** Runs the messenger's due work soon, once for all calls until then. */
   readonly schedule: () => void
   /** Has `flush` wait for `work`. */
   readonly track: (work: Promise<void>) => Promise<void>

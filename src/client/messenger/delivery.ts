@@ -1,5 +1,5 @@
 /**
- * Deliveries: what the program learns about the messages that it sent. Each delivery shows the current state and has
+ * Deliveries: the states of sent messages, as a program sees them. Each delivery shows the current state and has
  * promises for later ones. Without I/O or time.
  */
 import type { Contact } from './contact.ts'

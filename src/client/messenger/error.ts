@@ -1,5 +1,6 @@
 import { CodedError } from '../../protocol/coded-error.ts'
 
+/** Why a messenger failed, or refused a message. */
 export type MessengerErrorCode =
   /** Too many messages, or too many bytes, are unconfirmed. */
   | 'outbox-full'
@@ -10,6 +11,7 @@ export type MessengerErrorCode =
   /** The store of seen messages is damaged. The messenger leaves it untouched and does not start. */
   | 'broken-store'
 
+/** Thrown by a messenger, and the `error` of a delivery that it refused. */
 export class MessengerError extends CodedError<MessengerErrorCode> {
   constructor(code: MessengerErrorCode) {
     super('MessengerError', code)

@@ -1,9 +1,9 @@
-/** The events of a messenger. */
 import type { SshKey } from '../../auth/ssh-key.ts'
 import type { Contact } from './contact.ts'
 import type { Delivery } from './delivery.ts'
 import type { FileEvent } from './transfers.ts'
 
+/** An event of a messenger, by `kind`. */
 export type MessengerEvent =
   | FileEvent
   /** The state of a sent message changed, or the reason why it waits. */
@@ -29,7 +29,7 @@ export type MessengerEvent =
   | { readonly kind: 'moved'; readonly relay: string; readonly name: string }
   /** A store failed. The messenger keeps the data in memory, and saves the outbox with the next change. */
   | { readonly kind: 'not-kept'; readonly error: unknown }
-  /** A receipt could not be made, because the key could not sign. */
+  /** A receipt was not sent, because the key could not sign or the outbox is full. */
   | { readonly kind: 'not-said'; readonly to: Contact; readonly error: unknown }
   /** A message came again and was dropped. */
   | { readonly kind: 'duplicate'; readonly relay: string; readonly from: SshKey; readonly id: string }

@@ -1,8 +1,9 @@
 /**
  * Two-way messaging over relays that may fail, forget or lie. `connectRelay` is one connection; a messenger serves a
  * user. It sends through the receivers' relays and receives from the user's own. It repeats a message until the
- * receiver confirms it, for as long as the process lives or the outbox store is kept. It delivers each message to the
- * program once, and each sender's messages in order. It reports a message's state only as far as it is known.
+ * receiver confirms it, for as long as the process lives, or longer with an outbox store. It delivers each message to
+ * the program once, and each sender's messages in order. It reports a message as delivered only if the receiver said
+ * so.
  *
  * This file is the public surface and the timer. sending.ts and receiving.ts drive the machines of ../delivery and the
  * connections. A messenger writes nothing to disk itself and logs nothing.
@@ -201,7 +202,7 @@ export class Messenger {
     this.#schedule()
   }
 
-  /** Does what is due, and sets the timer for the next time. */
+  /** Does all due work, and sets the timer for the next time. */
   #pump(): void {
     if (this.#closed) return
     const now = this.#context.clock.now()

@@ -14,6 +14,7 @@ export interface OutboxStore {
   save(entries: readonly OutboxEntry[]): Promise<void>
 }
 
+/** Options of `openMessenger`. */
 export interface MessengerOptions {
   readonly identity: Identity
   /** The relays that the user receives from. Without any, the messenger only sends, and gets no receipts. */
@@ -41,6 +42,7 @@ export interface MessengerOptions {
   readonly random?: () => number
 }
 
+/** Options of a single message. */
 export interface SendOptions {
   /** Seconds until the messenger gives the message up; 7 days by default, at most 13. */
   readonly deadline?: number

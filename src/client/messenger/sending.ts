@@ -23,7 +23,7 @@ const MOST_DEADLINE_SECONDS = 13 * 86_400
 /** How long to try to send a receipt. If it is lost, the sender repeats its message and gets another one. */
 const RECEIPT_MS = 3_600_000
 
-/** Hears what becomes of a message that is part of something larger. */
+/** Called when the state of a message changes that is part of something larger. */
 export type Watcher = (state: DeliveryState, error: unknown) => void
 
 /** @throws {MessengerError} `no-relay` @throws {TypeError} if an address is malformed */
@@ -139,7 +139,7 @@ export class Sending {
   /**
    * Writes a receipt, or a part of something larger. No later message refers to it, and no store keeps it.
    * @param deadline ms since 1970
-   * @param onChange hears what becomes of it; without it the message is not confirmed
+   * @param onChange called when the message's state changes; without it, the message needs no receipt
    * @returns the id of the message
    */
   post(to: Contact, content: Content, deadline: number, onChange?: Watcher): string {

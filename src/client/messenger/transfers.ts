@@ -1,4 +1,4 @@
-/** The public types of file transfers, and what the messenger does for them. */
+/** The public types of file transfers, and the services of the messenger that they use. */
 import type { DeliveryState } from '../delivery/entry.ts'
 import type { FileArrival, FileInfo, FileSink, FileState } from '../delivery/file.ts'
 import type { Content } from '../format/content.ts'
@@ -23,6 +23,7 @@ export interface FileDelivery {
   readonly settled: Promise<FileState>
 }
 
+/** Progress of a file: one that was sent, or one that is received. */
 export type FileEvent =
   | { readonly kind: 'file-sent'; readonly file: FileDelivery }
   | {
@@ -43,11 +44,11 @@ export interface FileReceiver {
   open(offer: FileOffer): Promise<FileSink | 'done' | undefined>
 }
 
-/** What a messenger does for its transfers. */
+/** The services of a messenger for its file transfers. */
 export interface TransferPort {
   readonly now: () => number
   readonly random: () => number
-  /** Sends a message. `onChange` hears what becomes of it; without it the message is not confirmed. */
+  /** Sends a message. `onChange` is called when its state changes; without it, the message needs no receipt. */
   readonly post: (to: Contact, content: Content, deadline: number, onChange?: (state: DeliveryState, error: unknown) => void) => string
   /** Withdraws a message. */
   readonly withdraw: (id: string) => void

@@ -23,6 +23,7 @@ export interface Token {
   readonly renewAt: number
 }
 
+/** Options of a single request. */
 export interface RequestOptions {
   /**
    * Abandons the request, which rejects with the signal's reason. The connection stays open. If the request was sent
@@ -183,7 +184,11 @@ export class RelayClient {
     }
   }
 
-  /** Encrypts a text to the receiver and sends it. */
+  /**
+   * Encrypts a text to the receiver's key and sends it.
+   * @throws {TypeError} if the key can only sign
+   * @throws {RelayError}
+   */
   async send(receiver: SshKey, text: Uint8Array, options: RequestOptions = {}): Promise<Answers['SEND']> {
     return this.sendSealed(receiver, await seal(receiver, text), options)
   }

@@ -8,6 +8,7 @@ import { Connection } from './connection.ts'
 import { dial } from './dial.ts'
 import { RelayError } from './error.ts'
 
+/** Options of {@link connectRelay}. */
 export interface ConnectOptions {
   /** `HOST[:PORT]` (port 3308 by default) or `unix:PATH`. Loopback and unix sockets bypass `socks`. */
   readonly relay: string

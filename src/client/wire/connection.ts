@@ -1,6 +1,6 @@
 /**
- * Drives a ClientSession over a stream. Holds only the timer and the promises of open requests; the session decides
- * what the relay's packets mean.
+ * Drives a ClientSession over a stream. Holds only the timer and the promises of open requests; the session interprets
+ * the relay's packets.
  */
 import type { RequestName } from '../../protocol/packets.ts'
 import type { Answers, Message } from '../../protocol/answer.ts'

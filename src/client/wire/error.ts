@@ -7,6 +7,7 @@ import type { BreachReason } from '../../protocol/breach.ts'
 import type { RefusalCode } from '../../protocol/client-session.ts'
 import type { ConnectCode } from '../../transport/address.ts'
 
+/** Why a relay was not reached, refused, or was given up. */
 export type RelayErrorCode =
   /** The relay refused (docs/protocol.md, section 5). */
   | RefusalCode
@@ -25,6 +26,7 @@ export type RelayErrorCode =
   /** The relay broke the protocol; `reason` says how. */
   | 'broken-relay'
 
+/** Thrown if a connection or a request fails. */
 export class RelayError extends CodedError<RelayErrorCode> {
   /** Seconds to wait before trying again, if the relay gave them. */
   readonly seconds: number | undefined
