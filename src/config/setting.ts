@@ -109,7 +109,12 @@ export const SETTINGS = {
     'memory for messages; when it is full, the relay refuses SEND',
     ...size(K * K, 32 * K ** 3, 'less holds no load, more cannot be addressed'),
   ),
-  connections: one('COUNT', '10000', 'open connections', ...count(1, 1_000_000, 'each costs a file descriptor and some memory')),
+  connections: one(
+    'COUNT',
+    '10000',
+    'connections open at the same time',
+    ...count(1, 1_000_000, 'each costs a file descriptor and some memory'),
+  ),
   unproven: one(
     'COUNT',
     '2000',
