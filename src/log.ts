@@ -8,7 +8,7 @@ import pretty from 'pino-pretty'
 import { CHECK_NAMES, type LogFormat, type LogLevel } from './config/setting.ts'
 import { FAILURES, REFUSALS } from './handover/record.ts'
 import { PROBE_PROBLEMS } from './operator/probe-result.ts'
-import { TOR_SUMMARIES } from './tor/control.ts'
+import { TOR_SUMMARIES } from './tor/state.ts'
 import { DOORS } from './relay/counters.ts'
 import { PACKAGE_VERSION } from './version.ts'
 

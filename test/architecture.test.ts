@@ -22,7 +22,6 @@ const PARTS = [
   'transport/socks.ts',
   'transport/',
   'tor/process.ts',
-  'tor/session.ts',
   'tor/',
   'operator/',
   'handover/',
@@ -73,8 +72,7 @@ const ARROWS: readonly Arrow[] = [
   ['transport/address.ts', 'protocol/', 'the base of coded errors'],
   ['transport/socks.ts', 'transport/address.ts', 'the address to dial'],
   ['tor/', 'config/', 'the address of a control port', 'type'],
-  ['tor/process.ts', 'cli/program/', 'the streams of the command that runs tor', 'type'],
-  ['tor/process.ts', 'tor/session.ts', 'speaks to the tor that it started'],
+  ['tor/process.ts', 'tor/', 'speaks to the tor that it started'],
   ['operator/', 'relay/counters.ts', 'the counters that it shows', 'type'],
   ['operator/', 'transport/', 'it listens only at addresses that doors may use'],
   ['operator/', 'transport/address.ts', 'the probe dials like a client'],
@@ -286,7 +284,6 @@ const NODE: readonly (readonly [name: string, users: readonly string[], why: str
   ...(['events', 'fs/promises', 'path', 'readline'] as const).map(
     (name) => [name, ['tor/process.ts'], 'runs tor in a folder of its own'] as const,
   ),
-  ...(['events', 'fs/promises', 'net'] as const).map((name) => [name, ['tor/session.ts'], "tor's control port"] as const),
   ['zlib', ['cli/program/qr.ts'], 'the code as a PNG picture'],
   ['module', ['cli/node.ts'], 'where the Node of the checkout lies'],
   ...(['events', 'fs', 'fs/promises', 'http', 'net', 'os', 'path', 'readline', 'stream', 'timers/promises', 'tty'] as const).map(
@@ -325,7 +322,7 @@ const imports: readonly Import[] = files.flatMap((file) => {
 
 /** Whether only commands load the file, never the relay: such files may write files and start programs. */
 function isCommandSide(file: string): boolean {
-  return file.startsWith('cli/') || file === 'tor/process.ts' || file === 'tor/session.ts'
+  return file.startsWith('cli/') || file === 'tor/process.ts'
 }
 
 function partOf(file: string): Part | undefined {

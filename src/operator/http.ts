@@ -10,7 +10,7 @@ import type { Snapshot } from '../relay/counters.ts'
 import { listen } from '../transport/socket.ts'
 import { buildStatus, findReasons, METRICS_TYPE, type Moment, renderMetrics } from './metrics.ts'
 import type { ProbeState } from './reachability.ts'
-import type { TorState } from '../tor/control.ts'
+import type { TorState } from '../tor/state.ts'
 
 export interface OperatorSources {
   snapshot(): Snapshot

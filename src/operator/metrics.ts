@@ -7,7 +7,7 @@
 import { Counter, Gauge, Registry } from 'prom-client'
 import type { Snapshot } from '../relay/counters.ts'
 import type { ProbeState } from './reachability.ts'
-import type { TorState } from '../tor/control.ts'
+import type { TorState } from '../tor/state.ts'
 
 /** Counts of people, messages and deeds are rounded up to multiples of this. */
 export const PEOPLE_STEP = 10

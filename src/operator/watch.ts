@@ -5,7 +5,7 @@
  */
 import type { Log } from '../log.ts'
 import type { Snapshot } from '../relay/counters.ts'
-import type { TorState } from '../tor/control.ts'
+import type { TorState } from '../tor/state.ts'
 
 export interface WatchSources {
   snapshot(): Snapshot

@@ -1,114 +1,95 @@
 /**
- * Asks tor's control port how far tor is with its start (control-spec.txt: PROTOCOLINFO, AUTHENTICATE
- * by cookie, GETINFO status/bootstrap-phase), and nothing else. Every line, every reply and the time
- * are bounded; of what tor says only a number and a word of a closed set come out.
+ * The client of tor's control port (control-spec.txt): proves with tor's cookie that it may ask, sends commands and
+ * receives events. An impostor may listen there, so every line, reply and wait is bounded, and the cookie itself is
+ * never sent. Replies and events can name onion addresses: callers must not log them.
  */
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
 import type { Address } from '../config/value.ts'
+import { ReplyReader } from './reply.ts'
 
-/** Tor's tags of bootstrap phases (control-spec.txt, BOOTSTRAP), and our own words for what keeps us from asking. */
-export const TOR_SUMMARIES = [
-  'starting',
-  'conn_pt',
-  'conn_done_pt',
-  'conn_proxy',
-  'conn_done_proxy',
-  'conn',
-  'conn_done',
-  'handshake',
-  'handshake_done',
-  'onehop_create',
-  'requesting_status',
-  'loading_status',
-  'loading_keys',
-  'requesting_descriptors',
-  'loading_descriptors',
-  'enough_dirinfo',
-  'ap_conn_pt',
-  'ap_conn_done_pt',
-  'ap_conn_proxy',
-  'ap_conn_done_proxy',
-  'ap_conn',
-  'ap_conn_done',
-  'ap_handshake',
-  'ap_handshake_done',
-  'circuit_create',
-  'done',
-  'unreachable',
-  'unauthorized',
-  'other',
-] as const
-export type TorSummary = (typeof TOR_SUMMARIES)[number]
-
-export interface TorState {
-  /** Tor answered, and let us ask. */
-  readonly reachable: boolean
-  /** Percent; undefined where tor was not reachable or did not say. */
-  readonly bootstrap: number | undefined
-  /** Tor's tag of the phase; `unreachable`: nobody answered in time; `unauthorized`: the cookie was not taken. */
-  readonly summary: TorSummary
-}
-
-const UNREACHABLE: TorState = Object.freeze({ reachable: false, bootstrap: undefined, summary: 'unreachable' })
-const UNAUTHORIZED: TorState = Object.freeze({ reachable: false, bootstrap: undefined, summary: 'unauthorized' })
-
-const DEFAULT_TIMEOUT_MS = 2_000
-/** Replies to what we ask are a few hundred bytes; a path can be 4,096. */
-const MAX_REPLY_BYTES = 16_384
 const COOKIE_BYTES = 32
 /** Keys of SAFECOOKIE, control-spec.txt, AUTHCHALLENGE. */
 const SERVER_TO_CONTROLLER = 'Tor safe cookie authentication server-to-controller hash'
 const CONTROLLER_TO_SERVER = 'Tor safe cookie authentication controller-to-server hash'
 
-/** Never throws: what cannot be known is a state, too. */
-export async function readTorState(address: Address, options: { readonly timeoutMs?: number } = {}): Promise<TorState> {
-  return (await converse(address, options.timeoutMs ?? DEFAULT_TIMEOUT_MS, askTor)) ?? UNREACHABLE
+export interface Reply {
+  /** The status began with 2. */
+  readonly ok: boolean
+  /** The lines without their status; data lines (`250+`) follow the line that announces them. */
+  readonly lines: readonly string[]
 }
 
-/** Has `talk` ask tor; undefined where nobody answers, or not by the form, or not in time. */
+/** Sends one command. Commands may be sent before the reply to an earlier one. */
+export type Ask = (command: string) => Promise<Reply>
+
+/** A connection that tor has let in. */
+export interface Control {
+  /** @throws Error if the connection ends, or no reply comes in time */
+  readonly ask: Ask
+  /**
+   * Returns the value of a GETINFO key, undefined if tor refuses it.
+   * @throws Error as `ask` does
+   */
+  info(key: string): Promise<string | undefined>
+  close(): void
+}
+
+export interface ControlOptions {
+  /** For connecting and authenticating, and for each reply, ms. */
+  readonly timeoutMs: number
+  /** Receives the events that SETEVENTS asked for. Without it an event breaks the form. */
+  readonly onEvent?: (event: string) => void
+}
+
+/**
+ * Connects and authenticates.
+ * @returns undefined if tor does not answer in time, or does not let us in
+ */
+export async function openControl(address: Address, { timeoutMs, onEvent }: ControlOptions): Promise<Control | undefined> {
+  const connection = connectControl(address, onEvent)
+  const isIn = await within(connection.socket, timeoutMs, () => authenticate(connection.ask)).catch(() => false)
+  const close = (): void => void connection.socket.destroy()
+  if (!isIn) {
+    close()
+    return undefined
+  }
+  const ask: Ask = (command) => within(connection.socket, timeoutMs, () => connection.ask(command))
+  return { ask, close, info: (key) => getInfo(ask, key) }
+}
+
+/**
+ * Connects for one conversation, and closes the connection after it.
+ * @returns undefined if tor does not answer, breaks the form, or is not done in time
+ */
 export async function converse<T>(address: Address, timeoutMs: number, talk: (ask: Ask) => Promise<T>): Promise<T | undefined> {
-  const { promise: late, reject } = Promise.withResolvers<never>()
-  // Nobody may be waiting any more when it fails.
-  late.catch(() => {})
-  const socket = connect(address.kind === 'tcp' ? { host: address.host, port: address.port } : { path: address.path })
-  const timer = setTimeout(() => socket.destroy(), timeoutMs)
-  socket.on('error', () => {})
-  socket.on('close', () => reject(new Error('closed')))
+  const { socket, ask } = connectControl(address)
   try {
-    // Reading the cookie is bounded by the same time: its path is tor's to say.
-    return await Promise.race([talk(createAsk(socket)), late])
+    // The time bounds reading the cookie, too: tor names its path.
+    return await within(socket, timeoutMs, () => talk(ask))
   } catch {
     return undefined
   } finally {
-    clearTimeout(timer)
     socket.destroy()
   }
 }
 
-/** Proves by tor's cookie that we may ask. */
+/** Proves with tor's cookie that we may ask. @returns whether tor lets us in */
 export async function authenticate(ask: Ask): Promise<boolean> {
   const proof = await buildProof(ask)
   return proof !== undefined && (await ask(proof)).ok
 }
 
-async function askTor(ask: Ask): Promise<TorState> {
-  if (!(await authenticate(ask))) return UNAUTHORIZED
-  const { ok, lines } = await ask('GETINFO status/bootstrap-phase')
-  if (!ok) return { reachable: true, bootstrap: undefined, summary: 'other' }
-  const phase = lines.find((line) => line.startsWith('status/bootstrap-phase=')) ?? ''
-  const percent = / PROGRESS=(\d{1,3})(?: |$)/.exec(phase)?.[1]
-  const tag = / TAG=([a-z_]{1,40})(?: |$)/.exec(phase)?.[1]
-  return {
-    reachable: true,
-    bootstrap: percent === undefined || Number(percent) > 100 ? undefined : Number(percent),
-    summary: TOR_SUMMARIES.find((each) => each === tag) ?? 'other',
-  }
+/** Returns the value of a GETINFO key, undefined if tor refuses it. */
+export async function getInfo(ask: Ask, key: string): Promise<string | undefined> {
+  const { ok, lines } = await ask(`GETINFO ${key}`)
+  const [first = '', ...data] = lines.slice(0, -1)
+  return ok && first.startsWith(`${key}=`) ? [first.slice(key.length + 1), ...data].join('\n').replace(/^\n/, '') : undefined
 }
 
-/** The AUTHENTICATE command that tor will take; undefined where it takes none that we have. */
+/** Returns the AUTHENTICATE command, or undefined if tor offers no method that we use. */
 async function buildProof(ask: Ask): Promise<string | undefined> {
   const { ok, lines } = await ask('PROTOCOLINFO 1')
   const [, methods = '', , quoted] =
@@ -116,12 +97,10 @@ async function buildProof(ask: Ask): Promise<string | undefined> {
   if (!ok) return undefined
   const offered = methods.split(',')
   if (offered.includes('NULL')) return 'AUTHENTICATE'
-  if (quoted === undefined) return undefined
+  // Sending the cookie itself (method COOKIE) would let an impostor of tor read any file of 32 bytes.
+  if (quoted === undefined || !offered.includes('SAFECOOKIE')) return undefined
   const cookie = await readCookie(unquote(quoted))
-  if (cookie === undefined) return undefined
-  // Without SAFECOOKIE, whoever poses as tor could have any file of 32 bytes sent to it.
-  if (!offered.includes('SAFECOOKIE')) return undefined
-  return proveCookie(ask, cookie)
+  return cookie === undefined ? undefined : proveCookie(ask, cookie)
 }
 
 async function proveCookie(ask: Ask, cookie: Buffer): Promise<string | undefined> {
@@ -137,7 +116,7 @@ async function proveCookie(ask: Ask, cookie: Buffer): Promise<string | undefined
 
 async function readCookie(path: string): Promise<Buffer | undefined> {
   try {
-    // A pipe in its place must not make us wait for its writer.
+    // O_NONBLOCK: opening a pipe must not wait for its writer.
     await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
     if (!(await file.stat()).isFile()) return undefined
     const { buffer, bytesRead } = await file.read(Buffer.alloc(COOKIE_BYTES + 1), 0, COOKIE_BYTES + 1)
@@ -147,7 +126,7 @@ async function readCookie(path: string): Promise<Buffer | undefined> {
   }
 }
 
-/** A QuotedString of control-spec.txt as tor writes paths: C escapes, octal ones for other bytes. */
+/** Decodes a QuotedString of control-spec.txt as tor writes paths: C escapes, octal ones for other bytes. */
 function unquote(text: string): string {
   const plain = text.replace(/\\([0-7]{1,3}|.)/g, (_all, escaped: string) => {
     if (/^[0-7]/.test(escaped)) return String.fromCharCode(Number.parseInt(escaped, 8) & 0xff)
@@ -156,45 +135,49 @@ function unquote(text: string): string {
   return Buffer.from(plain, 'latin1').toString('utf8')
 }
 
-export interface Reply {
-  /** The status began with 2. */
-  readonly ok: boolean
-  /** The reply's lines without their status. */
-  readonly lines: readonly string[]
-}
-
-/** Sends one command; a socket that breaks the form ends. */
-export type Ask = (command: string) => Promise<Reply>
-
-/** One command at a time. A reply that breaks the form or the bound ends the socket, and with it the wait. */
-function createAsk(socket: Socket): Ask {
-  let waiting: ((reply: Reply) => void) | undefined
-  let rest = ''
-  let lines: string[] = []
-  let taken = 0
+/** A connection whose replies are matched to commands by their order. It is destroyed if tor breaks the form or a bound. */
+function connectControl(address: Address, onEvent?: (event: string) => void): { readonly socket: Socket; readonly ask: Ask } {
+  const socket = connect(address.kind === 'tcp' ? { host: address.host, port: address.port } : { path: address.path })
+  const waiting: ((reply: Reply) => void)[] = []
+  const reader = new ReplyReader()
+  // 'close' follows, and ends every wait.
+  socket.on('error', () => {})
   socket.setEncoding('latin1')
   socket.on('data', (chunk: string) => {
-    taken += chunk.length
-    const cut = (rest + chunk).split('\r\n')
-    rest = cut.pop() ?? ''
-    if (taken > MAX_REPLY_BYTES) return void socket.destroy()
-    for (const line of cut) {
-      const [, status, kind, text] = /^(\d)\d\d([ -])(.*)$/.exec(line) ?? []
-      if (status === undefined || text === undefined || waiting === undefined) return void socket.destroy()
-      lines.push(text)
-      if (kind === '-') continue
-      const answer = waiting
-      const reply = { ok: status === '2', lines }
-      waiting = undefined
-      lines = []
-      answer(reply)
+    for (const { status, lines } of reader.read(chunk)) {
+      if (status !== '6') {
+        const answer = waiting.shift()
+        if (answer === undefined) return void socket.destroy()
+        answer({ ok: status === '2', lines })
+      } else {
+        if (onEvent === undefined) return void socket.destroy()
+        onEvent(lines.join('\n'))
+      }
     }
+    if (reader.isBroken) socket.destroy()
   })
-  return (command) => {
+  const ask: Ask = (command) => {
     const { promise, resolve } = Promise.withResolvers<Reply>()
-    waiting = resolve
-    taken = 0
+    waiting.push(resolve)
     socket.write(`${command}\r\n`)
     return promise
+  }
+  return { socket, ask }
+}
+
+/** Waits for the task until the connection ends or the time is over, which destroys the connection. */
+async function within<T>(socket: Socket, ms: number, task: () => Promise<T>): Promise<T> {
+  const { promise: closed, reject } = Promise.withResolvers<never>()
+  // The race below may be over when it rejects.
+  closed.catch(() => {})
+  const onClose = (): void => reject(new Error('the control connection ended'))
+  if (socket.destroyed) onClose()
+  socket.on('close', onClose)
+  const timer = setTimeout(() => socket.destroy(), ms)
+  try {
+    return await Promise.race([task(), closed])
+  } finally {
+    clearTimeout(timer)
+    socket.off('close', onClose)
   }
 }

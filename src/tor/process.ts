@@ -8,8 +8,10 @@ import { once } from 'node:events'
 import { chmod, mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { type Control, openControl } from './session.ts'
-import type { Io } from '../cli/program/io.ts'
+import { type Control, openControl } from './control.ts'
+
+/** For each answer of the control port; a loaded machine is slow. */
+const CONTROL_MS = 30_000
 
 export interface TorOptions {
   /** torrc lines: everything but what `startTor` adds (data and control, see below). */
@@ -127,10 +129,18 @@ export async function startTor(options: TorOptions): Promise<Tor> {
         throw new TorError(code === null ? `${program} could not be run` : `tor ended with code ${code}`, said)
       }),
     ])
-    control = await openControl(controlPath)
-    if (options.onEvent !== undefined) control.onEvent(options.onEvent)
-    if (options.events !== undefined) await control.ask(`SETEVENTS ${options.events.join(' ')}`)
-    if (holdNetwork) await control.ask('SETCONF DisableNetwork=0')
+    control = await openControl(
+      { kind: 'unix', path: controlPath },
+      { timeoutMs: CONTROL_MS, ...(options.onEvent === undefined ? {} : { onEvent: options.onEvent }) },
+    )
+    if (control === undefined) throw new TorError("tor's control port does not let us in", said)
+    const commands = [
+      ...(options.events === undefined ? [] : [`SETEVENTS ${options.events.join(' ')}`]),
+      ...(holdNetwork ? ['SETCONF DisableNetwork=0'] : []),
+    ]
+    for (const command of commands) {
+      if (!(await control.ask(command)).ok) throw new TorError('tor refused a control command', said)
+    }
   } catch (error) {
     control?.close()
     await end('SIGKILL')
@@ -173,9 +183,12 @@ async function abortion(signal: AbortSignal): Promise<never> {
   throw signal.reason
 }
 
-/** What the tor program was built with, or undefined where there is none. */
-export function torModules({ env: { PATH } }: Pick<Io, 'env'>): string | undefined {
-  const env = PATH === undefined ? {} : { PATH }
+/**
+ * Returns the modules that the tor program was built with, undefined if there is no such program.
+ * @param searchPath PATH, where the program is looked for
+ */
+export function torModules(searchPath: string | undefined): string | undefined {
+  const env = searchPath === undefined ? {} : { PATH: searchPath }
   const { status, stdout } = spawnSync('tor', ['--list-modules'], { stdio: ['ignore', 'pipe', 'ignore'], env })
   return status === 0 ? String(stdout) : undefined
 }

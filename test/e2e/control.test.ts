@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { readTorState } from '../../src/tor/control.ts'
+import { readTorState } from '../../src/tor/state.ts'
 import { startTor } from '../../src/tor/process.ts'
 import { missing } from '../support/programs.ts'
 

@@ -133,7 +133,9 @@ test('a file of 5 MB arrives although its connections are cut three times', { ti
 
 /** Closes every circuit of the client that leads to an onion service. @returns how many */
 async function cutCircuits(): Promise<number> {
-  const lines = (await client.tor.control.ask('GETINFO circuit-status')).filter((line) => line.includes('PURPOSE=HS_CLIENT_REND'))
+  const lines = ((await client.tor.control.info('circuit-status')) ?? '')
+    .split('\n')
+    .filter((line) => line.includes('PURPOSE=HS_CLIENT_REND'))
   await Promise.all(lines.map((line) => client.tor.control.ask(`CLOSECIRCUIT ${line.split(' ', 1)[0]}`).catch(() => {})))
   return lines.length
 }

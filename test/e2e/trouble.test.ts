@@ -61,8 +61,7 @@ const send = (
     env: { ASFALEIA_TOR_CONTROL: control, ...env },
   })
 const controlOf = (tor: Tor): string => `unix:${tor.controlPath}`
-const socksOf = async (tor: Tor): Promise<string> =>
-  /127\.0\.0\.1:\d+/.exec((await tor.control.ask('GETINFO net/listeners/socks')).join())![0]
+const socksOf = async (tor: Tor): Promise<string> => /127\.0\.0\.1:\d+/.exec((await tor.control.info('net/listeners/socks'))!)![0]
 
 describe('with a tor that is not connected to its network', () => {
   let tor: Tor

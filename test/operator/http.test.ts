@@ -8,7 +8,7 @@ import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
 import type { Address } from '../../src/config/value.ts'
 import { type Operator, type OperatorSources, startOperator } from '../../src/operator/http.ts'
 import { buildStatus } from '../../src/operator/metrics.ts'
-import type { TorState } from '../../src/tor/control.ts'
+import type { TorState } from '../../src/tor/state.ts'
 import { ListenError } from '../../src/transport/socket.ts'
 import { createSnapshot } from '../support/snapshot.ts'
 

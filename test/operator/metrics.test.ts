@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { buildStatus, findReasons, METRICS, type Moment, renderMetrics } from '../../src/operator/metrics.ts'
 import type { ProbeState } from '../../src/operator/reachability.ts'
-import type { TorState } from '../../src/tor/control.ts'
+import type { TorState } from '../../src/tor/state.ts'
 import { ERROR_CODES } from '../../src/protocol/errors.ts'
 import { createCounters } from '../../src/relay/counters.ts'
 import { createSnapshot } from '../support/snapshot.ts'

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { createLog } from '../../src/log.ts'
-import type { TorState } from '../../src/tor/control.ts'
+import type { TorState } from '../../src/tor/state.ts'
 import { startWatch, Watch } from '../../src/operator/watch.ts'
 import { createSnapshot } from '../support/snapshot.ts'
 

@@ -193,7 +193,7 @@ async function elect(authorities: readonly Authority[], torrc: readonly string[]
         },
         signal: deadline,
       })
-      onNodes((await tor.control.ask('GETINFO ns/all')).join('\n'))
+      onNodes((await tor.control.info('ns/all')) ?? '')
       return { tor, dir, complete: complete.promise }
     }),
   )
@@ -279,7 +279,7 @@ async function addClient(folder: string, torrc: readonly string[], launch: Launc
     signal: deadline,
   })
   await within(deadline, tor, ready.promise)
-  const port = Number(/"127\.0\.0\.1:(\d+)"/.exec((await tor.control.ask('GETINFO net/listeners/socks')).join(' '))?.[1])
+  const port = Number(/"127\.0\.0\.1:(\d+)"/.exec((await tor.control.info('net/listeners/socks')) ?? '')?.[1])
   const torsocksConf = join(folder, 'torsocks.conf')
   await writeFile(
     torsocksConf,

@@ -67,7 +67,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
   const screen = createScreen(io)
   try {
     if (options['no-tor'] === true) return await serveLocally(doors, io, screen)
-    const modules = torModules(io)
+    const modules = torModules(io.env['PATH'])
     if (modules !== undefined) return await serveOnion(doors, { ...paths, pow: modules.includes('pow: yes') }, io, screen)
     screen.say('tor is not installed, so the relay can be reached from this machine only')
     screen.say('hint: install Tor (on Debian: apt-get install tor) and start again')

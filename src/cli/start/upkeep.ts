@@ -90,7 +90,7 @@ export async function keepTor(service: Service, io: Io, screen: Screen, over: Ab
         // What it says of a name must not come after what is said now.
         await noNetwork
         const name = (await readFile(service.hostname, 'utf8')).trim()
-        const listeners = (await tor.control.ask('GETINFO net/listeners/socks')).join(' ')
+        const listeners = (await tor.control.info('net/listeners/socks')) ?? ''
         if (!reached) await listener.onReachable(name, /"([^"]+)"/.exec(listeners)?.[1] ?? '')
         else screen.say('Tor is back, and the onion service with it')
         reached = true

@@ -6,7 +6,8 @@
 import { type Address, parseAddress } from '../../config/value.ts'
 import { RelayError, type RelayErrorCode } from '../../client/wire/error.ts'
 import { usesProxy } from '../../client/wire/dial.ts'
-import { authenticate, converse, readTorState } from '../../tor/control.ts'
+import { authenticate, converse, getInfo } from '../../tor/control.ts'
+import { readTorState } from '../../tor/state.ts'
 import { parseEndpoint } from '../../transport/address.ts'
 import { duration, toCliError } from './refusal.ts'
 import { CliError, UsageError } from '../program/error.ts'
@@ -55,10 +56,7 @@ export async function askTrouble(controls: readonly Address[]): Promise<TorTroub
   for (const control of controls) {
     const trouble = await converse(control, TIMEOUT_MS, async (ask) => {
       if (!(await authenticate(ask))) return undefined
-      const get = async (key: string): Promise<string> => {
-        const { ok, lines } = await ask(`GETINFO ${key}`)
-        return ok ? (lines.find((line) => line.startsWith(`${key}=`))?.slice(key.length + 1) ?? '') : ''
-      }
+      const get = async (key: string): Promise<string> => (await getInfo(ask, key)) ?? ''
       const phase = await get('status/bootstrap-phase')
       const [from, until] = [await get('consensus/valid-after'), await get('consensus/valid-until')].map(
         (text) => Date.parse(`${text.replaceAll('"', '').replace(' ', 'T')}Z`) / 1_000,
