@@ -27,7 +27,7 @@ function samples(text: string): Map<string, number> {
   return new Map(lines.map((line) => [line.slice(0, line.lastIndexOf(' ')), Number(line.slice(line.lastIndexOf(' ') + 1))]))
 }
 
-describe('the status rounds', () => {
+describe('rounding', () => {
   const counters = createCounters()
   counters.accepted.tcp = 11
   counters.logins.sign = 1
@@ -47,7 +47,7 @@ describe('the status rounds', () => {
     messageBudget: 1_000_001,
   })
 
-  test('counts of people, messages and actions, but neither refusals nor budgets', () => {
+  test('applies to counts of people, messages and actions, but neither to refusals nor to budgets', () => {
     expect(buildStatus(moment({ snapshot }))).toEqual({
       version: '1.2.3',
       uptimeSeconds: 61,
@@ -74,7 +74,7 @@ describe('the status rounds', () => {
     })
   })
 
-  test('the metrics the same way', async () => {
+  test('is the same in the status and in the metrics', async () => {
     const text = samples(await renderMetrics(moment({ snapshot, tor: { reachable: true, bootstrap: 45, summary: 'loading_descriptors' } })))
     expect(Object.fromEntries(text)).toMatchObject({
       'asfaleia_info{version="1.2.3"}': 1,
@@ -96,7 +96,7 @@ describe('the status rounds', () => {
     })
   })
 
-  test('so that one person more or less does not show', () => {
+  test('hides one person more or less', () => {
     for (const count of ['connections', 'proven', 'mailboxes', 'subscribers', 'messages'] as const) {
       const [before, after] = [
         buildStatus(moment({ snapshot: createSnapshot({ [count]: 13 }) })),

@@ -34,7 +34,7 @@ describe('sanitize', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), (text) => {
         const shown = sanitize(text)
-        // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
+        // oxlint-disable-next-line no-control-regex -- the test looks for control characters
         expect(/[\u0000-\u0008\u000B-\u001F\u007F-\u009F\u200B-\u200F\u2028-\u202E\u2066-\u2069]/.test(shown)).toBe(false)
         expect(sanitize(shown)).toBe(shown)
         expect(sanitizeLine(text)).not.toMatch(/[\n\t]/)

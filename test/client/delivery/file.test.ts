@@ -64,7 +64,7 @@ describe('parts', () => {
     expect(bytesOf(info, parts)).toBe(info.total)
   })
 
-  test('of an empty file are one', async () => {
+  test('count as one for an empty file', async () => {
     expect(countParts(0)).toBe(1)
     expect(await hashOf(1, async () => new Uint8Array(0))).toBe(sha256(new Uint8Array(0)))
   })
