@@ -150,6 +150,7 @@ const ARROWS: readonly Arrow[] = [
   ['cli/start/', 'cli/program/', 'progress on the terminal'],
   ['cli/relay/', 'config/', 'the settings that the checks look at, and that are options of the command line'],
   ['cli/relay/', 'cli/program/', 'the form of an option', 'type'],
+  ['config/', 'nearest.ts', 'suggests a setting'],
   ['cli/program/', 'nearest.ts', 'suggests a command or an option'],
   ['cli/relay/', 'transport/', 'checks whether sockets bypass the buffers of Node'],
   ['cli/chat/', 'auth/', 'the key of a contact', 'type'],

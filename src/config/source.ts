@@ -1,5 +1,6 @@
 /** Where settings come from: flags, environment, file. What was given is text still; what no setting is, is a problem. */
 import { parseArgs } from 'node:util'
+import { nearest } from '../nearest.ts'
 import type { Problem } from './problem.ts'
 import { isKey, OTHER_VARIABLES, type Setting, type SettingKey, SETTING_KEYS, SETTINGS, variableOf } from './setting.ts'
 
@@ -23,7 +24,8 @@ export function readFlags(argv: readonly string[], problems: Problem[]): Source 
       case 'option': {
         if (!isKey(token.name)) {
           const where = /^--?[a-z][a-z0-9-]{0,30}$/.test(token.rawName) ? token.rawName : `argument ${token.index + 1}`
-          problems.push({ key: 'argv', where, problem: 'there is no such flag', hint })
+          const problem = `unknown option${suggest(token.name, SETTING_KEYS, (name) => `--${name}`)}`
+          problems.push({ key: 'argv', where, problem, hint })
           if (token.value === undefined) skipped = token.index + 1
         } else if (token.value === undefined || (token.value.startsWith('-') && token.inlineValue === false)) {
           problems.push({ key: token.name, where: token.rawName, problem: 'has no value', hint })
@@ -34,7 +36,7 @@ export function readFlags(argv: readonly string[], problems: Problem[]): Source 
       }
       case 'positional':
         if (token.index === skipped) break
-        problems.push({ key: 'argv', where: `argument ${token.index + 1}`, problem: 'is no flag', hint })
+        problems.push({ key: 'argv', where: `argument ${token.index + 1}`, problem: 'is not an option', hint })
         break
       case 'option-terminator':
         break
@@ -54,7 +56,8 @@ export function readEnvironment(env: Readonly<Record<string, string | undefined>
       continue
     }
     const where = /^[A-Z0-9_]{1,40}$/.test(variable) ? variable : 'ASFALEIA_…'
-    problems.push({ key: 'environment', where, problem: 'there is no such setting', hint: 'see `asfaleia relay --help`, or unset it' })
+    const problem = `unknown setting${suggest(variable, [...keys.keys(), ...OTHER_VARIABLES])}`
+    problems.push({ key: 'environment', where, problem, hint: 'see `asfaleia relay --help`, or unset the variable' })
   }
   return source
 }
@@ -90,14 +93,20 @@ export function readConfigFile(named: Given | undefined, readFile: (path: string
       problems.push({
         key: 'config',
         where,
-        problem: 'there is no such key',
-        hint: 'keys are the flags without `--`; see `asfaleia relay --help`',
+        problem: `unknown key${suggest(key, SETTING_KEYS)}`,
+        hint: 'the keys are the options without `--`; see `asfaleia relay --help`',
       })
     } else {
       add(source, key, line.slice(equals + 1).trim(), where, problems)
     }
   }
   return source
+}
+
+/** `; did you mean …?` if a known name is like the one that was given. */
+function suggest(given: string, known: readonly string[], format = (name: string): string => name): string {
+  const meant = nearest(given, known)
+  return meant === undefined ? '' : `; did you mean ${format(meant)}?`
 }
 
 function add(source: Source, key: SettingKey, text: string, where: string, problems: Problem[]): void {

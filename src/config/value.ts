@@ -3,6 +3,7 @@
  * is refused is said in our own words, and never repeated.
  */
 import { isIPv4 } from 'node:net'
+import { nearest } from '../nearest.ts'
 import { isOnion } from '../transport/address.ts'
 
 export type Address =
@@ -91,8 +92,9 @@ export function isOnionName(name: string): boolean {
 export function choice<T extends string>(values: readonly T[]): Parse<T> {
   return (text) => {
     const value = values.find((each) => each === text)
-    if (value === undefined) throw new Refused('is none of its values', `one of ${values.join(', ')}`)
-    return value
+    if (value !== undefined) return value
+    const meant = nearest(text, values)
+    throw new Refused(`is not one of ${values.join(', ')}`, meant === undefined ? 'see `asfaleia relay --help`' : `did you mean ${meant}?`)
   }
 }
 

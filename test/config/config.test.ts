@@ -348,6 +348,18 @@ describe('configuration problems', () => {
     }
   })
 
+  test('suggest the option, variable, key or value that was most likely meant', () => {
+    const env = { ASFALEIA_ADMITS: 'x' }
+    const argv = ['--tpc', '127.0.0.1:1', '--log-level', 'warning', '--zq=1']
+    expect(bad({ file: 'windows = 4', env, argv }).map(({ problem, hint }) => `${problem} | ${hint}`)).toEqual([
+      'unknown option; did you mean --tcp? | see `asfaleia relay --help`',
+      'unknown option | see `asfaleia relay --help`',
+      'unknown setting; did you mean ASFALEIA_ADMIT? | see `asfaleia relay --help`, or unset the variable',
+      'unknown key; did you mean window? | the keys are the options without `--`; see `asfaleia relay --help`',
+      'is not one of debug, info, warn, error | did you mean warn?',
+    ])
+  })
+
   test('include why the config file cannot be read', () => {
     expect(bad({ argv: ['--config', '/x'] })).toMatchObject([
       { key: 'config', where: '--config', problem: 'the file cannot be read (ENOENT)' },
