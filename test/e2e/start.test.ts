@@ -101,7 +101,7 @@ describe('asfaleia start --no-tor', () => {
     process.kill((await childrenOf(relay)).get('relay')!, 'SIGKILL')
     const { code, stderr } = await relay.finished
     expect(code).toBe(1)
-    expect(stderr).toContain('asfaleia: error: the relay ended (SIGKILL), so everything is stopped\n')
+    expect(stderr).toContain('asfaleia: error: the relay ended (SIGKILL), so asfaleia stops Tor, too\n')
   })
 
   test("ends with 1 and the relay's own error if the relay cannot start", async () => {
@@ -157,7 +157,7 @@ describe('asfaleia start with a tor that has no network', () => {
     expect((await stat(join(folder, 'tor'))).mode & 0o777).toBe(0o700)
     const tor = (await childrenOf(relay)).get('tor')!
     process.kill(tor, 'SIGKILL')
-    await relay.until(/asfaleia: error: Tor ended; the relay runs on, and tor is started again in 1 s/)
+    await relay.until(/asfaleia: error: Tor ended; the relay keeps running, and tor restarts in 1 s/)
     await relay.until(/started again in 1 s\n(?:.*\n)*asfaleia: Tor \d+%/)
     const children = await childrenOf(relay)
     expect([...children.keys()].toSorted()).toEqual(['relay', 'tor'])
@@ -172,7 +172,7 @@ describe('asfaleia start with a tor that has no network', () => {
     await writeFile(extra, 'NoSuchOption 1\n')
     const relay = startThere(['--state', join(folder, 'tor')], { ASFALEIA_TORRC_EXTRA: extra })
     const [said] = await relay.until(/^asfaleia: error: tor ended .*$/m, 30)
-    expect(said).toMatch(/: tor ended with code 1: .*Unknown option 'NoSuchOption'.*; the relay runs on/)
+    expect(said).toMatch(/: tor ended with code 1: .*Unknown option 'NoSuchOption'.*; the relay keeps running/)
   })
 })
 

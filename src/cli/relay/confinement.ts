@@ -1,7 +1,7 @@
 /**
- * The relay's process made unable to keep anything: Node's permission model, nothing that loads or writes, and memory
- * that is overwritten when it is freed. Flags that Node takes only at its start, so the process replaces itself by
- * itself with them: same pid, no child. It must run before anything that matters is in memory.
+ * Confines the relay's process, so that it cannot store anything: Node's permission model, no addons, workers or child
+ * processes, and freed memory is overwritten. Node accepts these flags only at startup, so the process replaces itself
+ * (execve) with the same pid and no child. This must happen before the memory holds any secret.
  */
 import { realpathSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
@@ -9,10 +9,10 @@ import { fileURLToPath } from 'node:url'
 import type { Config } from '../../config/config.ts'
 import type { Address } from '../../config/value.ts'
 
-/** Whether this Node can replace its process: 23.11 and later, not on Windows. */
+/** Whether this Node can replace its process: from 23.11, not on Windows. */
 export const CONFINES = typeof process.execve === 'function'
 
-/** Variables that make Node, or what it holds, write files. */
+/** Variables that make Node or its libraries write files. */
 export const WRITING_VARIABLES: readonly string[] = [
   'NODE_V8_COVERAGE',
   'NODE_COMPILE_CACHE',
@@ -23,50 +23,50 @@ export const WRITING_VARIABLES: readonly string[] = [
   'SSLKEYLOGFILE',
 ]
 
-/** The flags of Node that an operator may give; they are kept. */
+/** The flags of Node that an operator may pass; the confined process keeps them. */
 export const HARMLESS_FLAG =
   /^--(?:(?:max-old-space-size|max-semi-space-size|max-heap-size|stack-trace-limit|disable-warning)=\S+|no-warnings|enable-fips|force-fips)$/
 
-/** What the process may never do, whatever it is asked. */
+/** The permissions that the process never has. */
 const DENIED = ['child', 'worker', 'wasi', 'addon', 'inspector'] as const
 
-/** V8's own: how it frees. */
+/** V8's flags for freeing memory. */
 export const MEMORY_FLAGS: readonly string[] = [
-  // What V8's collector frees is zeroed, and soon: strings are nobody's else to overwrite.
+  // V8 zeroes freed memory, and frees it soon. Only V8 can overwrite strings.
   '--clear-free-memory',
   '--max-semi-space-size=2',
-  // What lives there is little: helpers would wait for a core longer than they take.
+  // So little survives a scavenge that helper threads would wait for a core longer than they work.
   '--no-parallel-scavenge',
-  // V8 holds its limits against what lies outside of its heap, too: slabs of messages that come would have it collect
-  // all the time. The factor that it uses at most anyway (docs/decisions/0012-when-memory-is-freed.md).
+  // V8 counts memory outside its heap against its limits, so arriving slabs of messages would make it collect all the
+  // time. 300 is the factor that it uses at most anyway (docs/decisions/0012-when-memory-is-freed.md).
   '--heap-growing-percent=300',
-  // And it looks at that memory apart, every 64 MiB, unless it is told to count all as one; Node 24 has no flag for how
-  // much that may grow.
+  // By default V8 also checks that memory separately, every 64 MiB; this flag counts both together. Node 24 has no flag
+  // for its growth.
   '--external-memory-accounted-in-global-limit',
   ...(Number.parseInt(process.versions.node, 10) >= 26 ? ['--external-memory-max-growing-factor=2'] : []),
 ]
 
 const FLAGS: readonly string[] = [
   '--permission',
-  // For listening and for tor; given up once every door is open, where nothing is to be dialled.
+  // For listening and for tor. giveUp drops it once the relay listens, unless the relay opens connections later.
   '--allow-net',
   '--no-addons',
   '--no-experimental-sqlite',
   '--no-experimental-webstorage',
-  // Else SIGUSR1 opens the inspector.
+  // Otherwise SIGUSR1 opens the inspector.
   '--disable-sigusr1',
-  // --allow-net says that it is new, on standard error, where the log is.
+  // --allow-net prints a warning to standard error, into the log.
   '--disable-warning=ExperimentalWarning',
   ...MEMORY_FLAGS,
 ]
 
 /**
- * glibc, malloc tunables: memory is overwritten when it is freed; the per-thread cache would bypass that. Slabs of
- * messages are of the system's own, always, and so given back to it whatever lies around them.
+ * glibc's malloc tunables: free overwrites memory; the per-thread cache, which would bypass that, is off. Slabs of
+ * messages are always separate mappings, so free returns them to the system at once.
  */
 const TUNABLES = 'glibc.malloc.perturb=255:glibc.malloc.tcache_count=0:glibc.malloc.mmap_threshold=524288'
 
-/** Whether this process is what `confine` makes. */
+/** Whether this process is confined as by {@link confine}. */
 export function isConfined(): boolean {
   const { permission, execArgv, env } = process
   if (permission === undefined || permission.has('fs.write') || DENIED.some((scope) => permission.has(scope))) return false
@@ -74,8 +74,8 @@ export function isConfined(): boolean {
 }
 
 /**
- * Replaces this process by one that is confined; returns only where that cannot be done.
- * @param files what the configuration was read from
+ * Replaces this process by a confined one; returns only if that fails.
+ * @param files the files of the configuration
  */
 export function confine(config: Config, files: readonly string[]): void {
   const [, main = ''] = process.argv
@@ -89,31 +89,31 @@ export function confine(config: Config, files: readonly string[]): void {
   try {
     process.execve?.(process.execPath, [process.execPath, ...flags, realpathSync(main), ...process.argv.slice(2)], cleanEnvironment())
   } catch {
-    // The system refused: the caller goes on, or does not.
+    // The system refused; the caller decides whether to continue.
   }
 }
 
-/** Gives up what only the start needed. What is open stays open. */
+/** Permanently drops the permissions that only the startup needed. Open files and sockets stay open. */
 export function giveUp(config: Config, files: readonly string[]): void {
   const { permission } = process as { permission?: { drop?(scope: string, path?: string): void } }
   if (permission?.drop === undefined) return
-  // A relay that may have to go on after a handover that broke off opens its doors again.
+  // After an interrupted handover, the relay must create its sockets again.
   if (config.handover === undefined) permission.drop('fs.write')
-  // A grant of everything has no parts to give up.
+  // Permission to read everything (*) cannot be dropped in parts.
   const { readable } = findPaths(config, files)
   if (!readable.includes('*')) for (const path of readable) permission.drop('fs.read', path)
   if (!dials(config)) permission.drop('net')
 }
 
-/** Whether the relay opens connections of its own, or listens, after its start. */
+/** Whether the relay opens connections, or listens anew, after its startup. */
 function dials({ torControl, probe, handover }: Config): boolean {
   return torControl !== undefined || probe !== undefined || handover !== undefined
 }
 
 interface Paths {
-  /** Read, or looked at, at the start. */
+  /** Read, or examined, at startup. */
   readonly readable: readonly string[]
-  /** Sockets: made by the system without asking Node, but their mode is set, and stale ones are removed. */
+  /** Sockets. Creating one needs no permission of Node's, but setting its mode and removing a stale one does. */
   readonly writable: readonly string[]
   /** Read again while the relay runs. */
   readonly always: readonly string[]
@@ -126,21 +126,22 @@ function findPaths(config: Config, files: readonly string[]): Paths {
     .map((address) => resolve((address as Address & { kind: 'unix' }).path))
   const { admit, nameFile, probeFile, handover, handoverSecret } = config
   const always = [admit, nameFile, probeFile].filter((path) => path !== undefined).map((path) => resolve(path))
-  // The doors may be opened again.
+  // The relay may have to create its sockets again.
   if (handover !== undefined) always.push(...sockets)
-  // Tor says where its cookie is, and nobody knows before.
+  // The path of tor's cookie is unknown until tor reports it.
   if (config.torControl !== undefined) return { readable: ['*'], writable: sockets, always: [] }
   const code = [resolve(import.meta.dirname, '../..'), join(root, 'package.json'), join(root, 'node_modules'), findPackages(root)]
   const read = [...files, ...(handoverSecret === undefined ? [] : [handoverSecret])].map((path) => resolve(path))
   const readable = [...new Set([...code, ...read, ...sockets])].filter((path) => !always.includes(path))
   if (handover === undefined) return { readable, writable: sockets, always }
-  // Its folder is looked at. What lies in there is granted by it: Node forgets a folder where both are named.
+  // The relay examines the folder of the handover socket. Its permission covers the files in it; Node forgets the
+  // permission for a folder if a file in it is named, too.
   const folder = dirname(resolve(handover.path))
   const outside = (path: string): boolean => !path.startsWith(`${folder}/`)
   return { readable: readable.filter(outside), writable: sockets, always: [folder, ...always.filter(outside)] }
 }
 
-/** The outermost `node_modules` that our packages lie in: ours, or the one that we lie in beside them. */
+/** Finds the outermost `node_modules` with our packages: our own, or the one in which this package is installed. */
 function findPackages(root: string): string {
   const found = fileURLToPath(import.meta.resolve('fastify'))
   const own = join(root, 'node_modules')
@@ -148,7 +149,7 @@ function findPackages(root: string): string {
   return found.startsWith(`${own}/`) || !found.includes(marker) ? own : found.slice(0, found.indexOf(marker) + marker.length - 1)
 }
 
-/** Our environment without what makes Node write, and with freed memory overwritten. */
+/** Returns the environment without variables that make Node write files, and with {@link TUNABLES}. */
 function cleanEnvironment(): Record<string, string> {
   const env: Record<string, string> = {}
   for (const [name, value] of Object.entries(process.env)) if (value !== undefined && !WRITING_VARIABLES.includes(name)) env[name] = value
@@ -159,13 +160,13 @@ function cleanEnvironment(): Record<string, string> {
   return env
 }
 
-/** The words of NODE_OPTIONS. One in quotes is no harmless flag, so quotes need no understanding. */
+/** Splits NODE_OPTIONS into words. A quoted word is never a harmless flag, so quotes need no parsing. */
 export function splitOptions(text: string | undefined): string[] {
   return (text ?? '').split(/\s+/).filter((word) => word !== '')
 }
 
-/** Those flags that this Node knows. */
+/** Returns the flags that this Node supports. */
 function supported(flags: readonly string[]): string[] {
-  // V8's own are not on Node's list of what NODE_OPTIONS may hold; each is asked for only where it is.
+  // V8's flags are missing from this list of Node's; MEMORY_FLAGS contains only those that the version has.
   return flags.filter((flag) => MEMORY_FLAGS.includes(flag) || process.allowedNodeEnvironmentFlags.has(flag.replace(/=.*/, '')))
 }

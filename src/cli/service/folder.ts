@@ -1,6 +1,6 @@
 /**
- * The onion service's folder on this machine (tor's HiddenServiceDir): where it is, reading it whole, its clients, and
- * its end. Tor owns it; run these as tor's user. Nothing of a key is ever printed.
+ * The onion service's folder on this machine, tor's HiddenServiceDir: finds it, reads it, lists its clients and destroys
+ * it. Tor owns the folder, so the commands must run as tor's user. They print no part of a key.
  */
 import { open, readdir, readFile, rename, rm, rmdir, stat } from 'node:fs/promises'
 import { randomBytes } from 'node:crypto'
@@ -21,33 +21,30 @@ export const SERVICE_OPTION = {
   },
 } as const satisfies Options
 
-const HINT = "name tor's HiddenServiceDir with --service, or ASFALEIA_SERVICE"
+const HINT = "name tor's HiddenServiceDir with --service or ASFALEIA_SERVICE"
 const USER_HINT = "run this as tor's user: on Debian `sudo -u debian-tor …`"
-/** Keys have 96 bytes, clients' files 70. */
+/** The largest file: a key has 96 bytes, the file of a client 70. */
 const MOST_BYTES = 4_096
 
-/** Where the service's folder is, by flag, environment and what `asfaleia start` does. */
+/** Finds the service's folder: by the option, the environment, or the default of `asfaleia start`. */
 export function findService(flag: string | undefined, { env }: Pick<Io, 'env'>): string {
   return flag ?? (env['ASFALEIA_SERVICE'] || undefined) ?? join(env['ASFALEIA_STATE'] ?? join('state', 'tor'), 'onion')
 }
 
-/**
- * All that makes the service: keys, name and clients, as they are.
- * @throws {CliError} where a part cannot be read
- */
+/** Reads the files of the service: keys, name and clients. @throws {CliError} if one cannot be read */
 export async function readService(folder: string, io: Pick<Io, 'stderr'>): Promise<ServiceFiles> {
   await checkFolder(folder, io)
   const files = new Map<string, Uint8Array>()
   for (const name of [HOSTNAME, PUBLIC_KEY, SECRET_KEY]) {
     const bytes = await readPart(folder, name)
-    if (bytes === undefined) throw new CliError(`${folder} is no onion service: it has no ${name}`, { hint: HINT })
+    if (bytes === undefined) throw new CliError(`${folder} is not the folder of an onion service: it has no ${name}`, { hint: HINT })
     files.set(name, bytes)
   }
   for (const path of await listClients(folder)) files.set(path, (await readPart(folder, path))!)
   return files
 }
 
-/** The paths of clients' files. @throws {CliError} */
+/** Lists the paths of the clients' files within the folder. @throws {CliError} */
 export async function listClients(folder: string): Promise<string[]> {
   try {
     const names = await readdir(join(folder, CLIENTS))
@@ -61,24 +58,23 @@ export async function listClients(folder: string): Promise<string[]> {
   }
 }
 
-/** Whether there is a folder that we may look into; says where others may, too. @throws {CliError} */
+/** Checks that the folder exists and is readable. Warns if other users may enter it. @throws {CliError} */
 export async function checkFolder(folder: string, io: Pick<Io, 'stderr'>): Promise<void> {
   try {
     const found = await stat(folder)
-    if (!found.isDirectory()) throw new CliError(`${folder} is no folder`, { hint: HINT })
-    if ((found.mode & 0o077) !== 0)
-      io.stderr.write(`asfaleia: warning: others may enter ${sanitizeLine(folder)}; chmod 700 keeps them out\n`)
+    if (!found.isDirectory()) throw new CliError(`${folder} is not a folder`, { hint: HINT })
+    if ((found.mode & 0o077) !== 0) {
+      const shown = sanitizeLine(folder)
+      io.stderr.write(`asfaleia: warning: other users may enter ${shown}; to keep them out: chmod 700 ${shown}\n`)
+    }
     await readdir(folder)
   } catch (error) {
     if (error instanceof CliError) throw error
-    const missing = systemCode(error) === 'ENOENT'
-    throw new CliError(missing ? `there is no folder ${folder}` : `cannot read ${folder}: ${systemReason(error)}`, {
-      hint: missing ? HINT : USER_HINT,
-    })
+    throw new CliError(`cannot read ${folder}: ${systemReason(error)}`, { hint: systemCode(error) === 'ENOENT' ? HINT : USER_HINT })
   }
 }
 
-/** The service's address, as its file `hostname` says; its form alone is checked. @throws {CliError} */
+/** Reads the service's address from a file such as tor's `hostname`. The caller checks it. @throws {CliError} */
 export async function readHostname(path: string): Promise<string> {
   let text: string
   try {
@@ -86,7 +82,7 @@ export async function readHostname(path: string): Promise<string> {
   } catch (error) {
     const hint =
       systemCode(error) === 'ENOENT'
-        ? "tor writes it at its first start; name it with --name-file, or tor's HiddenServiceDir with --service"
+        ? "tor writes it when it first starts; name it with --name-file, or tor's HiddenServiceDir with --service"
         : USER_HINT
     throw new CliError(`cannot read ${path}: ${systemReason(error)}`, { hint })
   }
@@ -94,15 +90,14 @@ export async function readHostname(path: string): Promise<string> {
 }
 
 /**
- * Overwrites the secret key and removes the service; goes on where an earlier call was broken off. What stands in old
- * blocks of a flash disk, a journal or a snapshot is out of our reach: only a disk that was encrypted, and whose key is
- * gone, forgets.
- * @returns what of the folder is left over, because it is not the service's
+ * Overwrites the secret key and removes the service. Continues an earlier call that was interrupted. Cannot reach copies
+ * in old blocks of a flash disk, a journal or a snapshot; only losing the key of an encrypted disk erases those.
+ * @returns the files left in the folder, because they are not the service's
  * @throws {CliError} if there are no keys, or they cannot be destroyed
  */
 export async function destroyService(folder: string): Promise<string[]> {
   try {
-    // Gone for tor at once, and only then slowly; before anything else that could fail.
+    // First rename the key: that hides it from tor at once, before a slower step can fail.
     await rename(join(folder, SECRET_KEY), join(folder, `${DOOMED}${randomBytes(8).toString('hex')}`)).catch(async (error: unknown) => {
       if (systemCode(error) !== 'ENOENT' || (await listDoomed(folder)).length === 0) throw error
     })
@@ -121,14 +116,12 @@ export async function destroyService(folder: string): Promise<string[]> {
     const missing = systemCode(error) === 'ENOENT'
     throw new CliError(
       missing ? `${folder} holds no keys of an onion service` : `cannot destroy the keys in ${folder}: ${systemReason(error)}`,
-      {
-        hint: missing ? HINT : USER_HINT,
-      },
+      { hint: missing ? HINT : USER_HINT },
     )
   }
 }
 
-/** What a secret key is called while it is being overwritten. */
+/** The prefix of a secret key's name while it is overwritten. */
 const DOOMED = '.destroyed-'
 
 async function listDoomed(folder: string): Promise<string[]> {
@@ -142,13 +135,14 @@ async function overwrite(path: string): Promise<void> {
   await file.sync()
 }
 
-/** A small regular file; undefined if there is none. @throws {CliError} */
+/** Reads a small regular file; undefined if it does not exist. @throws {CliError} */
 export async function readPart(folder: string, name: string): Promise<Buffer | undefined> {
   const path = join(folder, name)
   try {
     await using file = await open(path, 'r')
     const found = await file.stat()
-    if (!found.isFile() || found.size > MOST_BYTES) throw new CliError(`${path} is not what tor writes`)
+    if (!found.isFile() || found.size > MOST_BYTES)
+      throw new CliError(`${path} is not a file of tor: it must be a regular file of at most ${MOST_BYTES} bytes`)
     return await file.readFile()
   } catch (error) {
     if (error instanceof CliError) throw error
@@ -157,7 +151,7 @@ export async function readPart(folder: string, name: string): Promise<Buffer | u
   }
 }
 
-/** What is wrong with a service's files as an error of the command line; others are given back. */
+/** Turns an error about the service's files into an error of the command line. Returns other errors unchanged. */
 export function describeService(where: string, error: unknown): unknown {
   return error instanceof ServiceError ? new CliError(`${where}: ${error.message}`) : error
 }

@@ -1,6 +1,6 @@
 /**
- * Asks the operator's listener of a relay on this machine: loopback or a unix socket, nothing else. Whoever listens
- * there may be anybody: the answer is bounded, and for the caller to check.
+ * Asks the operator listener of a relay on this machine, at loopback or a unix socket. Any program may listen there, so
+ * the answer is bounded and the caller checks it.
  */
 import { request } from 'node:http'
 import { SETTINGS } from '../../config/setting.ts'
@@ -22,7 +22,7 @@ export const OPERATOR_OPTION = {
   },
 } as const satisfies Options
 
-/** Where the listener is, by flag, environment and default. @throws {UsageError} with `usage` as its hint */
+/** Finds the listener's address: by the option, the environment or the default. @throws {UsageError} with `usage` as its hint */
 export function parseOperator(flag: string | undefined, io: Pick<Io, 'env'>, usage: string): Address {
   let address: Address | undefined
   try {
@@ -31,7 +31,7 @@ export function parseOperator(flag: string | undefined, io: Pick<Io, 'env'>, usa
     throw new UsageError(`--operator: ${(error as Error).message}`, { hint: usage })
   }
   if (address === undefined)
-    throw new UsageError('--operator: is off', { hint: 'the relay has to run with an operator listener to be asked' })
+    throw new UsageError('--operator is off', { hint: 'give the relay an --operator address, and name the same address here' })
   return address
 }
 
@@ -41,7 +41,7 @@ export interface Question {
   readonly headers?: Readonly<Record<string, string>>
 }
 
-/** The text of an answer of status 200. @throws {CliError} with exit code 69 for everything else */
+/** Returns the text of an answer with status 200. @throws {CliError} with exit code 69 for any other outcome */
 export async function askOperator(address: Address, question: Question, signal: AbortSignal): Promise<string> {
   const { promise, resolve, reject } = Promise.withResolvers<string>()
   const where = address.kind === 'unix' ? { socketPath: address.path } : { host: address.host, port: address.port }
@@ -63,7 +63,7 @@ export async function askOperator(address: Address, question: Question, signal: 
   } catch {
     throw new CliError('no relay answers at the operator address', {
       exitCode: EXIT.unreachable,
-      hint: 'is it running? its --operator is the address to ask',
+      hint: 'check that the relay is running, and that this is its --operator address',
     })
   }
 }

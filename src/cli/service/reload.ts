@@ -1,4 +1,4 @@
-/** Tells a running tor, by its control port, to look at its folders again or to end. The relay itself never does. */
+/** Makes a running tor reload its folders, or stop, through its control port. The relay itself never does. */
 import { type Address, parseAddress } from '../../config/value.ts'
 import { authenticate, converse } from '../../tor/control.ts'
 import { CliError, UsageError } from '../program/error.ts'
@@ -15,7 +15,7 @@ export const CONTROL_OPTION = {
 
 const TIMEOUT_MS = 10_000
 
-/** The control port that flag or environment names; undefined for none. @throws {UsageError} */
+/** Finds the control port, by the option or the environment; undefined if neither names one. @throws {UsageError} */
 export function findControl(flag: string | undefined, { env }: Pick<Io, 'env'>, usage: string): Address | undefined {
   try {
     return parseAddress(flag ?? (env['ASFALEIA_TOR_CONTROL'] || 'off'))
@@ -25,8 +25,8 @@ export function findControl(flag: string | undefined, { env }: Pick<Io, 'env'>, 
 }
 
 /**
- * SIGNAL of control-spec.txt: RELOAD reads torrc and the services' folders again, HALT ends tor at once.
- * @throws {CliError} where tor did not take it
+ * Sends SIGNAL (control-spec.txt): RELOAD rereads torrc and the services' folders, HALT stops tor at once.
+ * @throws {CliError} if tor did not accept it
  */
 export async function signalTor(control: Address, signal: 'RELOAD' | 'HALT'): Promise<void> {
   const done = await converse(control, TIMEOUT_MS, async (ask) => {
@@ -37,12 +37,14 @@ export async function signalTor(control: Address, signal: 'RELOAD' | 'HALT'): Pr
     case 'done':
       return
     case undefined:
-      throw new CliError("tor's control port does not answer", { hint: 'is tor running? --tor-control is its ControlPort' })
+      throw new CliError("tor's control port does not answer", {
+        hint: 'check that tor is running, and that --tor-control is its ControlPort',
+      })
     case 'unauthorized':
-      throw new CliError("tor's control port does not let us", {
-        hint: 'CookieAuthentication 1, and this user must be able to read the cookie',
+      throw new CliError("tor's control port refuses this user", {
+        hint: 'set CookieAuthentication 1 in torrc, and let this user read the cookie file',
       })
     case 'refused':
-      throw new CliError('tor refused to be told')
+      throw new CliError(`tor refused SIGNAL ${signal}`, { hint: 'see its log' })
   }
 }

@@ -1,4 +1,4 @@
-/** Opens a backup of an onion service by what a person has: a passphrase, an age identity or an SSH key. */
+/** Opens a backup of an onion service with a passphrase, an age identity or an SSH key. */
 import { open } from 'node:fs/promises'
 import type { Identity } from 'age-encryption'
 import { SshIdentity } from '../../auth/age-ssh.ts'
@@ -16,46 +16,46 @@ export const IDENTITY_OPTION = {
   identity: { value: 'FILE', about: 'the age identity or private SSH key that opens a backup which was encrypted to a key' },
 } as const satisfies Options
 
-/** A backup has some kilobytes. */
+/** The largest backup; usual ones have a few kilobytes. */
 const MOST_BYTES = 8 * 1_024 * 1_024
 
-/** The service in a backup, whole and sound. `path` may be `-`. @throws {CliError} that says why it does not open */
+/** Decrypts a backup and checks its service. @param path `-` reads standard input @throws {CliError} */
 export async function openBackupFile(
   path: string,
   identity: string | undefined,
   io: Io,
 ): Promise<{ readonly address: string; readonly files: ServiceFiles }> {
-  const what = path === '-' ? 'the backup' : path
+  const source = path === '-' ? 'the backup' : path
   const file = await readBackup(path, io)
   const kind = kindOfBackup(file)
   if (kind === 'identity' && identity === undefined) {
-    throw new CliError(`${what} was encrypted to a key`, { hint: 'give the age identity or the private SSH key with --identity' })
+    throw new CliError(`${source} is encrypted to a key`, { hint: 'name the file of the age identity or private SSH key with --identity' })
   }
   try {
-    const files = await openBackup(file, await readOpener(kind, what, identity, io))
+    const files = await openBackup(file, await readOpener(kind, source, identity, io))
     return { address: checkService(files), files }
   } catch (error) {
-    if (!(error instanceof BackupError)) throw describeService(what, error)
-    throw new CliError(`${what}: ${error.message}`, { hint: 'nothing was written' })
+    if (!(error instanceof BackupError)) throw describeService(source, error)
+    throw new CliError(`${source}: ${error.message}`, { hint: 'nothing was written' })
   }
 }
 
-/** Overwrites keys that are no longer needed. */
+/** Overwrites the keys in memory. */
 export function erase(files: ServiceFiles): void {
   for (const bytes of files.values()) bytes.fill(0)
 }
 
-async function readOpener(kind: ReturnType<typeof kindOfBackup>, what: string, identity: string | undefined, io: Io): Promise<Opener> {
+async function readOpener(kind: ReturnType<typeof kindOfBackup>, source: string, identity: string | undefined, io: Io): Promise<Opener> {
   if (kind === undefined) return { identities: [] }
   if (kind === 'identity') return { identities: await readIdentities(identity!, io) }
-  return { passphrase: (await readPassphraseFile(io)) ?? (await askPassphrase(`passphrase of ${what}`, io)) }
+  return { passphrase: (await readPassphraseFile(io)) ?? (await askPassphrase(`passphrase of ${source}`, io)) }
 }
 
 async function readIdentities(path: string, io: Io): Promise<(string | Identity)[]> {
   const file = await readKeyFile(path)
   if (isPrivateKey(file)) {
     const key = await unlockPrivateKey(file, path, io)
-    if (!key.public.canDecrypt) throw new CliError(`${path} can sign, but not decrypt`)
+    if (!key.public.canDecrypt) throw new CliError(`the key ${path} can only sign, so it cannot open a backup`)
     return [new SshIdentity(key)]
   }
   const lines = file.bytes
@@ -64,7 +64,7 @@ async function readIdentities(path: string, io: Io): Promise<(string | Identity)
     .map((line) => line.trim())
   file.bytes.fill(0)
   const identities = lines.filter((line) => line !== '' && !line.startsWith('#'))
-  if (identities.length === 0 || !identities.every(isIdentity)) throw new CliError(`${path} holds no age identity and no private SSH key`)
+  if (identities.length === 0 || !identities.every(isIdentity)) throw new CliError(`${path} holds no age identity or private SSH key`)
   return identities
 }
 

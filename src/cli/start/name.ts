@@ -1,4 +1,4 @@
-/** The name that the relay answers to: `asfaleia start` writes it to a file, which the relay looks at twice a second. */
+/** Sets the name that the relay answers to: `asfaleia start` writes it to a file, which the relay reads twice a second. */
 import type { Socket } from 'node:net'
 import { rename, writeFile } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -6,14 +6,14 @@ import { greet } from '../../operator/probe.ts'
 import { parseTarget } from '../../transport/address.ts'
 import { connectTarget } from '../../transport/socks.ts'
 
-/** For the relay to look at the file; it normally takes half a second. */
+/** How long to wait until the relay has read the file; it normally takes half a second. */
 const KNOWN_MS = 5_000
 const TRY_AGAIN_MS = 50
 
 /**
  * Gives the relay this name and no other. Resolves when the relay answers to it, so that commands printed afterwards
- * work at once; after 5 seconds without, all the same.
- * @param tcp the relay's TCP door, which is asked; '' if it has none, and then there is no wait
+ * work at once, or after 5 seconds.
+ * @param tcp the address of the relay's TCP listener, to ask; '' does not wait
  */
 export async function setName(nameFile: string, name: string, tcp: string, signal: AbortSignal): Promise<void> {
   await writeFile(`${nameFile}.new`, `${name}\n`, { mode: 0o600 })

@@ -1,11 +1,11 @@
-/** Ports of this machine that nobody has. */
+/** Finds free ports of this machine. */
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 
-/** Any that is free. */
+/** The address of any free port. */
 export const FREE = '127.0.0.1:0'
 
-/** The port of that number on loopback, or `127.0.0.1:0` if somebody has it. */
+/** Returns the loopback address with that port, or `127.0.0.1:0` if the port is in use. */
 export async function freeAddress(port: number): Promise<string> {
   const server = createServer()
   const free = await new Promise<boolean>((answer) => {

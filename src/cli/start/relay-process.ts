@@ -1,4 +1,4 @@
-/** The relay as a process of its own: started with options, heard when its doors are open, and ended. It is told nothing else. */
+/** Runs the relay as a child process: starts it, waits until it listens, and stops it. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { extname, join } from 'node:path'
@@ -8,26 +8,26 @@ import { CliError } from '../program/error.ts'
 import { type Io, TIED } from '../program/io.ts'
 
 export interface Relay {
-  /** The address of its TCP door, '' without one, once its doors are open. Rejects as `ended` does. */
+  /** Resolves when the relay listens, with the address of its TCP listener ('' without one). Rejects as `ended` does. */
   readonly ready: Promise<string>
-  /** Resolves when it was stopped by us, rejects with a CliError when it ended by itself. */
+  /** Resolves after `stop`; rejects with a CliError if the relay ends by itself. */
   readonly ended: Promise<void>
-  /** Ends it and waits; what is not heeded for 10 s is a kill. */
+  /** Sends SIGTERM and waits for the end; sends SIGKILL after 10 s. */
   stop(): Promise<void>
 }
 
-/** The relay as a process of its own. It says what is wrong by itself; its standard error is passed on. */
+/** Starts the relay. Its standard error, with its log and its errors, appears on ours. */
 export function startRelay(args: readonly string[], io: Io, screen: Screen): Relay {
   const main = join(import.meta.dirname, `../main${extname(import.meta.filename)}`)
-  // Its log goes through us, so it cannot see that a person reads it; what goes well we say ourselves.
+  // The relay's stderr is a pipe, so it cannot detect a terminal. `asfaleia start` itself reports the successes.
   const { isTTY } = io.stderr
   const forPerson = isTTY === true && io.env['ASFALEIA_LOG_LEVEL'] === undefined && io.env['ASFALEIA_LOG_FORMAT'] === undefined
   const log = forPerson ? ['--log-level', 'warn', '--log-format', 'pretty'] : []
   const child = spawn(process.execPath, [main, 'relay', ...args, ...log], {
-    // A process group of its own: Ctrl-C in a terminal reaches us, and we end the children in order.
+    // A separate process group: Ctrl-C reaches only this process, which stops its children in order.
     detached: true,
-    // Its standard input carries nothing. It ends when we die, whatever of, and the relay with it. (A channel of
-    // Node's would not outlive the relay's replacing itself, src/cli/relay/confinement.ts.)
+    // When this process dies, the pipe to the relay's stdin closes, and the relay ends (TIED). Node's IPC channel would
+    // not survive the execve in src/cli/relay/confinement.ts.
     env: { ...io.env, [TIED]: '1' },
     stdio: ['pipe', 'pipe', 'pipe'],
   })
@@ -38,7 +38,7 @@ export function startRelay(args: readonly string[], io: Io, screen: Screen): Rel
   process.once('exit', killAtExit)
   const gone = once(child, 'exit').finally(() => process.off('exit', killAtExit))
   const ended = gone.then(([code, signal]) => {
-    if (!stopping) throw new CliError(`the relay ended (${signal ?? `exit code ${code}`}), so everything is stopped`)
+    if (!stopping) throw new CliError(`the relay ended (${signal ?? `exit code ${code}`}), so asfaleia stops Tor, too`)
   })
   const doors = createInterface({ input: child.stdout })
   const ready = new Promise<string>((answer) => {

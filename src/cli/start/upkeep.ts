@@ -1,6 +1,6 @@
 /**
- * Keeps an onion service up in front of a relay: runs tor, hears how far it is, and starts it again when it ends. What the
- * relay is to be told when the service can be found, or Tor has no network, is the caller's.
+ * Keeps an onion service running in front of a relay: starts tor, shows its progress, and restarts it when it ends. The
+ * caller reacts when clients can find the service, or when Tor has no network.
  */
 import { chmod, mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -12,46 +12,46 @@ import { aborted, type Io } from '../program/io.ts'
 import { sanitizeLine } from '../program/show.ts'
 import { publication, quoted, startTor, TorError } from '../../tor/process.ts'
 
-/** The ports of the onion service: the raw door's, and a web browser's. */
+/** The ports of the onion service: for raw connections, and for web browsers. */
 export const ONION_PORT = 3308
 const ONION_HTTP_PORT = 80
-/** Tor without a step forward for so long most likely has no network. */
+/** Without progress for this long, Tor most likely has no network. */
 const PATIENCE_MS = 30_000
-/** Uploads of the descriptor that will do: a client asks several of the eight and more directories. */
+/** Enough uploads of the descriptor: it goes to at least eight directories, and a client asks several of them. */
 const ENOUGH_UPLOADS = 6
 /** The longest wait before a tor that ended is started again. */
 const BACKOFF_MAX_MS = 60_000
 
 export interface Service {
-  /** Whether this tor can ask clients for a proof of work when it is under load. */
+  /** Whether this tor supports proof-of-work defences. */
   readonly pow: boolean
-  /** Tor's data and the service's keys; outlives us. */
+  /** The folder with tor's data and the service's keys; it stays on the disk. */
   readonly state: string
-  /** Tor's configuration and control socket; removed at the end. */
+  /** The folder with tor's configuration and control socket; removed at the end. */
   readonly tor: string
-  /** The relay's doors that only tor can reach. */
+  /** The relay's sockets for tor: raw connections, and HTTP. */
   readonly raw: string
   readonly http: string
-  /** Tor's file of the service's name. */
+  /** The file in which tor writes the service's name. */
   readonly hostname: string
-  /** Ours, by which the relay goes: `localhost` while Tor has no network, then the service's name and no other. */
+  /** The relay's --name-file: `localhost` while Tor has no network, then only the service's name. */
   readonly nameFile: string
 }
 
 export interface TorListener {
-  /** The service can be found. `socks` is the SOCKS port of this tor, for clients on this machine. */
+  /** Called once, when clients can find the service. @param socks this tor's SOCKS port, for clients on this machine */
   onReachable(name: string, socks: string): Promise<void>
-  /** Called once, when Tor made no step forward for a while before the service could be found. */
+  /** Called at most once, if Tor makes no progress for a while before that. */
   onNoNetwork(): Promise<void>
 }
 
-/** Runs tor until `over`, and again whenever it ends. */
+/** Runs tor until `over` is aborted, and restarts it whenever it ends. */
 export async function keepTor(service: Service, io: Io, screen: Screen, over: AbortSignal, listener: TorListener): Promise<void> {
   try {
     await mkdir(service.state, { recursive: true, mode: 0o700 })
     await chmod(service.state, 0o700)
   } catch {
-    throw new CliError('the state folder cannot be made', { hint: 'name another one with --state' })
+    throw new CliError(`cannot create the folder ${service.state}`, { hint: 'name another one with --state' })
   }
   const extra = io.env['ASFALEIA_TORRC_EXTRA']
   const torrc = [...onionTorrc(service, await freeAddress(3309)), ...(extra === undefined ? [] : [await readExtra(extra)])]
@@ -59,7 +59,7 @@ export async function keepTor(service: Service, io: Io, screen: Screen, over: Ab
   let reached = false
   let noNetwork: Promise<void> | undefined
   const patience = setTimeout(() => {
-    // What can go wrong in it is the relay's end, which its own watcher reports.
+    // It fails only if the relay ends, and the caller watches the relay.
     noNetwork = listener.onNoNetwork().catch(() => {})
   }, PATIENCE_MS)
   let wait = 1_000
@@ -77,7 +77,7 @@ export async function keepTor(service: Service, io: Io, screen: Screen, over: Ab
         if (reached || percent === undefined || percent === progress) return
         progress = percent
         if (noNetwork === undefined) patience.refresh()
-        const what = percent === '100' ? 'making the onion service known' : sanitizeLine(summary).toLowerCase()
+        const what = percent === '100' ? 'publishing the onion service' : sanitizeLine(summary).toLowerCase()
         screen.progress(`Tor ${percent}%: ${what}`)
       },
       signal: over,
@@ -87,12 +87,12 @@ export async function keepTor(service: Service, io: Io, screen: Screen, over: Ab
       if (how === 'reachable') {
         wait = 1_000
         clearTimeout(patience)
-        // What it says of a name must not come after what is said now.
+        // Otherwise it could write `localhost` to the name file after the service's name.
         await noNetwork
         const name = (await readFile(service.hostname, 'utf8')).trim()
         const listeners = (await tor.control.info('net/listeners/socks')) ?? ''
         if (!reached) await listener.onReachable(name, /"([^"]+)"/.exec(listeners)?.[1] ?? '')
-        else screen.say('Tor is back, and the onion service with it')
+        else screen.say('Tor is running again, and so is the onion service')
         reached = true
       }
       await Promise.race([tor.exited, aborted(over)])
@@ -109,7 +109,7 @@ export async function keepTor(service: Service, io: Io, screen: Screen, over: Ab
         throw error
       })
       if (over.aborted) break
-      screen.say(`error: ${sanitizeLine(why)}; the relay runs on, and tor is started again in ${wait / 1_000} s`)
+      screen.say(`error: ${sanitizeLine(why)}; the relay keeps running, and tor restarts in ${wait / 1_000} s`)
       await delay(wait, undefined, { signal: over }).catch(() => {})
       wait = Math.min(2 * wait, BACKOFF_MAX_MS)
     }
@@ -119,13 +119,13 @@ export async function keepTor(service: Service, io: Io, screen: Screen, over: Ab
   }
 }
 
-/** Tor gives the reason as a warning, and ends with an error that points at it. */
+/** Adds the reason to an error of tor: it is in the last warning, and the error that follows only refers to it. */
 function explain({ message, said }: TorError): string {
   const reason = said.findLast((line) => line.startsWith('[warn]')) ?? said.at(-1)
   return reason === undefined ? message : `${message}: ${reason.replace(/^\[\w+\] /, '')}`
 }
 
-/** What torrc.example says at length. */
+/** Builds the lines of torrc; torrc.example explains them. */
 function onionTorrc({ state, raw, http, pow }: Service, socks: string): string[] {
   return [
     `SocksPort ${socks === FREE ? '127.0.0.1:auto' : socks}`,
@@ -145,6 +145,6 @@ async function readExtra(path: string): Promise<string> {
   try {
     return await readFile(path, 'utf8')
   } catch {
-    throw new CliError('the file that ASFALEIA_TORRC_EXTRA names cannot be read')
+    throw new CliError('cannot read the file in ASFALEIA_TORRC_EXTRA')
   }
 }

@@ -189,19 +189,23 @@ describe('restore writes nothing if there is', () => {
 
 describe('backup of an incomplete service', () => {
   test.each<[string, () => void, RegExp]>([
-    ['without its folder', () => rmSync(folder, { recursive: true }), /error: there is no folder .*\n.*hint: name tor's HiddenServiceDir/],
+    [
+      'without its folder',
+      () => rmSync(folder, { recursive: true }),
+      /error: cannot read .*: no such file or folder\n.*hint: name tor's HiddenServiceDir/,
+    ],
     [
       'with a file in its place',
       () => {
         rmSync(folder, { recursive: true })
         writeFileSync(folder, '')
       },
-      /is no folder\n.*hint:/,
+      /is not a folder\n.*hint:/,
     ],
     [
       'without its key',
       () => rmSync(join(folder, 'hs_ed25519_secret_key')),
-      /is no onion service: it has no hs_ed25519_secret_key\n.*hint:/,
+      /is not the folder of an onion service: it has no hs_ed25519_secret_key\n.*hint:/,
     ],
     [
       'with a folder in place of a file',
@@ -209,7 +213,7 @@ describe('backup of an incomplete service', () => {
         rmSync(join(folder, 'hostname'))
         mkdirSync(join(folder, 'hostname'))
       },
-      /hostname (?:is not what tor writes|: it is a folder)/,
+      /hostname (?:is not a file of tor|: it is a folder)/,
     ],
     [
       'with a key of another address',
@@ -232,7 +236,7 @@ describe('backup of an incomplete service', () => {
     chmodSync(folder, 0o755)
     expect(await backup('--to', recipient)).toMatchObject({
       code: 0,
-      err: `asfaleia: warning: others may enter ${folder}; chmod 700 keeps them out\n`,
+      err: `asfaleia: warning: other users may enter ${folder}; to keep them out: chmod 700 ${folder}\n`,
     })
   })
 
@@ -296,7 +300,7 @@ test('a private key as the recipient and an empty passphrase are refused', async
 
 test('restore reports a missing or unusable identity', async () => {
   await backup('--to', recipient)
-  expect((await restore()).err).toContain('was encrypted to a key\nasfaleia: hint: give the age identity')
+  expect((await restore()).err).toContain('is encrypted to a key\nasfaleia: hint: name the file of the age identity')
   expect((await restore('--identity', file)).err).toContain('holds no age identity')
   expect((await restore('--identity', '/nowhere')).err).toContain('no such file or folder')
   expect((await asfaleia(['restore', '/nowhere', '--to', 'x'])).err).toBe('asfaleia: error: cannot read /nowhere: no such file or folder\n')

@@ -102,7 +102,7 @@ describe('client remove', () => {
 
 test('the client command reports unusable service folders', async () => {
   const around = scratch()
-  expect((await asfaleia(['client', 'list', '--service', join(around, 'no')])).err).toContain('there is no folder')
+  expect((await asfaleia(['client', 'list', '--service', join(around, 'no')])).err).toContain('no such file or folder')
   mkdirSync(join(around, 'empty'), { mode: 0o700 })
   expect((await asfaleia(['client', 'add', 'alice', '--service', join(around, 'empty')])).err).toContain('hostname: no such file or folder')
   writeFileSync(join(around, 'empty', 'hostname'), 'x\n')

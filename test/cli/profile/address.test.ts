@@ -27,7 +27,7 @@ test('address --qr prints a QR code', async () => {
 })
 
 test.each([
-  ['a missing file', '', 'no such file or folder', /tor writes it at its first start/],
+  ['a missing file', '', 'no such file or folder', /tor writes it when it first starts/],
   ['a file without a name', 'hello\n', 'contains no onion address', /HiddenServiceDir/],
   ['a mistyped name', 'd6d5iaoxegv6q2ku3rsog2yybgdn74deulgwkrqlsyzb25ovulh6gzae.onion\n', 'contains no onion address', /HiddenServiceDir/],
   ['a file with an escape sequence', '\u001b[2J', 'contains no onion address', /HiddenServiceDir/],

@@ -112,8 +112,8 @@ describe('doctor', () => {
     expect(io.out().split('\n')).toEqual([
       'ok       swap',
       'ok       core-dumps',
-      'failed   root: the relay runs as root, who may do everything',
-      '         hint: run it as a user of its own',
+      'failed   root: the relay runs as root',
+      '         hint: run it as a separate user without privileges',
       expect.stringMatching(/^failed {3}working-directory: /),
       expect.stringMatching(/^ {9}hint: /),
       'ok       node-options',
