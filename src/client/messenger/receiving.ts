@@ -89,8 +89,8 @@ export class Receiving {
   }
 
   /**
-   * Merges the tags in the store. Another program with the same store may have had the mailbox until now, and the relay
-   * delivers the messages again that this program received and did not acknowledge.
+   * Merges the tags in the store. Another program with the same store may have had the mailbox until now. The relay
+   * delivers again the messages that the other program received and did not acknowledge.
    */
   async #rereadSeen(): Promise<void> {
     const { options, clock } = this.#context

@@ -18,7 +18,7 @@ import type { SendOptions } from './options.ts'
 import { Outgoing } from './outgoing.ts'
 
 const DEADLINE_SECONDS = 7 * 86_400
-/** Receivers reject messages that are more than 14 days old. */
+/** Receivers treat messages that are more than 14 days old as stale. */
 const MOST_DEADLINE_SECONDS = 13 * 86_400
 /** How long to try to send a receipt. If it is lost, the sender repeats its message and gets another one. */
 const RECEIPT_MS = 3_600_000

@@ -14,10 +14,10 @@ export interface ConnectOptions {
   readonly relay: string
   readonly identity: Identity
   /**
-   * Tor's SOCKS port, `HOST[:PORT]`; 127.0.0.1:9050 by default. `off`: the system resolves and connects, and onion
-   * addresses are refused (`onion-needs-tor`) unless torsocks is loaded. `torsocks`: the same, and a TypeError unless
-   * torsocks is loaded. `transparent`: the system resolves and connects, onion addresses too, because a transparent proxy
-   * sends its traffic through Tor.
+   * Tor's SOCKS port, `HOST[:PORT]`; 127.0.0.1:9050 by default. With the other values the system resolves and connects:
+   * `off` refuses onion addresses (`onion-needs-tor`) unless torsocks is loaded; `torsocks` throws a TypeError unless
+   * torsocks is loaded; `transparent` accepts onion addresses too, for systems whose traffic a transparent proxy sends
+   * through Tor.
    */
   readonly socks?: string
   /**

@@ -30,8 +30,8 @@ export function usesProxy(socks: string | undefined): boolean {
 }
 
 /**
- * Chooses the way of every connection, and is the only place that does. The system's resolver gets an onion address only
- * if torsocks answers in its place, or if the user names a transparent proxy.
+ * Chooses the route of a connection; no other code does. The system's resolver gets an onion address only if torsocks
+ * answers in its place, or if the user chose a transparent proxy.
  */
 function routeOf({ socks, isolation }: DialOptions): Route {
   if (socks === 'transparent') return { kind: 'transparent' }
@@ -57,8 +57,8 @@ function socketStream(socket: Socket): Stream {
 }
 
 /**
- * Returns whether the library of torsocks is loaded in this process, where it replaces the system's connect and resolver.
- * LD_PRELOAD does not prove it, since the loader skips a library that it cannot load. Only Linux tells; elsewhere false.
+ * Returns whether torsocks is loaded in this process and replaces the system's connect and resolver. Checks the mapped
+ * libraries and not LD_PRELOAD, because the loader skips a library that it cannot load. Always false outside Linux.
  */
 export function isTorsocksLoaded(): boolean {
   try {
