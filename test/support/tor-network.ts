@@ -229,6 +229,10 @@ const MEMBER = [
   'V3AuthNIntervalsValid 2',
   'DormantCanceledByStartup 1',
   'ShutdownWaitLength 0',
+  // After 100 circuits on loopback tor learns a timeout of 65 ms. A busy machine takes longer: the service then gives up its
+  // rendezvous circuits, and the client waits a minute or more for an answer to its introduction.
+  'LearnCircuitBuildTimeout 0',
+  'CircuitBuildTimeout 10',
 ] as const
 
 const AUTHORITY = [
