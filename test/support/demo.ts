@@ -1,7 +1,8 @@
 /**
- * `npm run demo`: Alice and Bob write to each other with the command line through a relay behind an onion
- * service in a private Tor network on this machine. The demo prints each step and leaves nothing behind.
+ * `npm run demo`: a private Tor network on this machine, a relay behind an onion service in it, and Alice and Bob, who
+ * exchange cards and chat by the command line. Prints each command with its output, and leaves no file or process.
  */
+import { spawn } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -48,26 +49,89 @@ async function demo(folder: string, cleanUp: (() => Promise<unknown>)[]): Promis
   await orStop(relay.until(/^ready$/m))
   tell(`The relay runs, on a unix socket that only tor reaches. Its address:\n\n       ${bold(host.onion)}`)
 
-  const where = ['--relay', `${host.onion}:3308`, '--socks', `${client.socks.host}:${client.socks.port}`]
-  const type = async (who: string, ...args: string[]): Promise<string> => {
-    const shown = args.map((word) => (/^[\w./:-]+$/.test(word) ? word : `'${word}'`)).join(' ')
-    tell(`${bold(who)} $ asfaleia ${shown.replace(` ${where.join(' ')}`, ' --relay …')}`)
-    const { code, stdout, stderr } = await orStop(run([...ASFALEIA, ...args], { cwd: folder }))
-    process.stdout.write(`${stdout}${stderr}`.replace(/^(?=.)/gm, '       '))
-    if (code !== 0) throw new Error(`asfaleia ${args[0]} ended with code ${code}`)
-    return stdout
+  const env = { ASFALEIA_SOCKS: `${client.socks.host}:${client.socks.port}` }
+  const at = (who: string): Record<string, string> => ({ ...env, ASFALEIA_HOME: join(folder, who.toLowerCase()) })
+  /** Shows what a person types, each link shortened. */
+  const showCommand = (who: string, words: readonly string[]): void =>
+    tell(`${bold(who)} $ asfaleia ${words.map((word) => (/^[\w./:-]+$/.test(word) ? word : `'${shorten(word)}'`)).join(' ')}`)
+  const type = async (who: string, ...words: string[]): Promise<string> => {
+    showCommand(who, words)
+    const { code, stdout, stderr } = await orStop(run([...ASFALEIA, ...words], { cwd: folder, env: at(who) }))
+    process.stdout.write(indent(shorten(`${stdout}${stderr}`)))
+    if (code !== 0) throw new Error(`asfaleia ${words[0]} ended with code ${code}`)
+    return stdout.trim()
   }
-  const talk = async (from: string, to: string, text: string): Promise<void> => {
-    await type(from, 'send', ...where, '--key', from.toLowerCase(), `${to.toLowerCase()}.pub`, text)
-    const read = await type(to, 'get', ...where, '--key', to.toLowerCase())
-    if (!read.includes(text)) throw new Error(`${to} did not get the message`)
+
+  const relayAddress = `${host.onion}:3308`
+  const alice = await type('Alice', 'me', '--name', 'Alice', '--relay', relayAddress, '--link')
+  const bob = await type('Bob', 'me', '--name', 'Bob', '--relay', relayAddress, '--link')
+  tell('They give each other their links, by any other way that they have.')
+  await type('Alice', 'contact', 'add', bob)
+  await type('Bob', 'contact', 'add', alice)
+
+  const chat = (who: string, whom: string): Chat => {
+    showCommand(who, ['chat', whom, '--plain'])
+    const opened = openChat(who, at(who), whom)
+    cleanUp.push(() => opened.end())
+    return opened
   }
-  await type('Alice', 'key', '--out', 'alice')
-  await type('Bob', 'key', '--out', 'bob')
-  await talk('Alice', 'Bob', 'Hello Bob. The relay cannot read this.')
-  await talk('Bob', 'Alice', 'Hello Alice. And it has already forgotten it.')
-  tell('Each message crossed six hops of Tor, was held in the relay’s memory, and was erased when it was read.')
+  const [one, other] = [chat('Alice', 'Bob'), chat('Bob', 'Alice')]
+  await orStop(Promise.all([one.until('connected'), other.until('connected')]))
+  for (const [from, to, text] of [
+    [one, other, 'Hello Bob. The relay cannot read this.'],
+    [other, one, 'Hello Alice. And it has already forgotten it.'],
+  ] as const) {
+    from.write(text)
+    await orStop(Promise.all([to.until(`: ${text}`), from.until('delivered')]))
+  }
+  await Promise.all([one.end(), other.end()])
+  tell('Each message crossed six hops of Tor. The relay held it in memory, and erased it once the receiver had it.')
 }
+
+interface Chat {
+  write(text: string): void
+  /** Resolves once a line of the chat has this text. */
+  until(text: string): Promise<void>
+  end(): Promise<void>
+}
+
+/** A line-by-line chat whose lines are printed with the person's name. */
+function openChat(who: string, env: Readonly<Record<string, string>>, whom: string): Chat {
+  const [program, ...args] = ASFALEIA
+  const child = spawn(program, [...args, 'chat', whom, '--plain'], {
+    env: { ...process.env, ...env },
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
+  const ended = new Promise<void>((resolve) => child.once('close', () => resolve()))
+  let said = ''
+  const waiting = new Set<() => void>()
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    said += text
+    process.stdout.write(text.replace(/^(?=.)/gm, `       ${who.padEnd(5)} | `))
+    for (const look of waiting) look()
+  })
+  return {
+    write: (text) => child.stdin.write(`${text}\n`),
+    until: (text) =>
+      new Promise((resolve, reject) => {
+        const look = (): void => {
+          if (!said.includes(text)) return
+          waiting.delete(look)
+          resolve()
+        }
+        waiting.add(look)
+        look()
+        void ended.then(() => reject(new Error(`the chat of ${who} ended early`)))
+      }),
+    end() {
+      child.stdin.end()
+      return ended
+    },
+  }
+}
+
+const indent = (text: string): string => text.replace(/^(?=.)/gm, '       ')
+const shorten = (text: string): string => text.replaceAll(/(asfaleia:card\/1\?name=\w+&key=)\S+/g, '$1…')
 
 const reason = missing(...TOR_PROGRAMS)
 if (reason === undefined) {
