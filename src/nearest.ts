@@ -2,23 +2,39 @@
 
 /** A longer word is not compared: the work grows with the product of both lengths. */
 const MOST_LENGTH = 40
-/** Letters that differ at most. */
+/** Letters that differ at most, and their share of the longer word. */
 const MOST_EDITS = 3
+const MOST_SHARE = 0.5
+
+/** A question names no more words than this. */
+const MOST_NAMED = 3
 
 /** Returns the candidate that is most like a mistyped word, or undefined if none is alike. */
 export function nearest<T extends string>(word: string, candidates: Iterable<T>): T | undefined {
-  let best: T | undefined
-  let bestShare = 0.5
-  if (word.length > MOST_LENGTH) return undefined
-  for (const candidate of candidates) {
-    const isBeginning = word.length > 1 && candidate.startsWith(word)
-    const edits = isBeginning ? 1 : countEdits(word.toLowerCase(), candidate.toLowerCase())
-    const share = edits / Math.max(word.length, candidate.length, 1)
-    if (edits > MOST_EDITS || share > bestShare || (share === bestShare && best !== undefined)) continue
-    best = candidate
-    bestShare = share
-  }
-  return best
+  return alike(word, candidates)[0]
+}
+
+/** Asks for the candidates that are most like a mistyped word: `; did you mean "bob" or "bobby"?`, or '' if none is alike. */
+export function didYouMean(word: string, candidates: Iterable<string>, format = (name: string): string => `"${name}"`): string {
+  const names = alike(word, candidates).slice(0, MOST_NAMED).map(format)
+  const last = names.pop()
+  if (last === undefined) return ''
+  return `; did you mean ${names.length === 0 ? last : `${names.join(', ')} or ${last}`}?`
+}
+
+/** Returns the candidates that are like a word, the most alike first. A candidate that begins with the word is alike. */
+function alike<T extends string>(word: string, candidates: Iterable<T>): T[] {
+  if (word.length > MOST_LENGTH) return []
+  const low = word.toLowerCase()
+  return [...new Set(candidates)]
+    .filter((candidate) => candidate.length <= MOST_LENGTH)
+    .map((candidate) => {
+      const isBeginning = word.length > 1 && candidate.toLowerCase().startsWith(low)
+      return { candidate, edits: isBeginning ? 1 : countEdits(low, candidate.toLowerCase()) }
+    })
+    .filter(({ candidate, edits }) => edits <= MOST_EDITS && edits / Math.max(word.length, candidate.length, 1) <= MOST_SHARE)
+    .toSorted((one, other) => one.edits - other.edits || one.candidate.length - other.candidate.length)
+    .map(({ candidate }) => candidate)
 }
 
 /** Counts the letters to insert, delete, replace or swap with their neighbour (optimal string alignment distance). */

@@ -5,12 +5,12 @@
  */
 import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { didYouMean } from '../../nearest.ts'
 import { Fields } from './fields.ts'
 import { flush, makeFolder, readText, writeWhole } from './file.ts'
 import { systemCode, systemReason } from './system.ts'
 import { CliError } from '../program/error.ts'
 import type { Io } from '../program/io.ts'
-import { didYouMean } from '../program/nearest.ts'
 import { sanitizeLine } from '../program/show.ts'
 
 /** The two parts of a file. */
@@ -111,13 +111,8 @@ export abstract class Folder<T extends Named> {
     const thing = this.get(name)
     if (thing !== undefined) return thing
     const { noun, hint } = this.#kind
-    const question = didYouMean(
-      name,
-      this.#things.map((each) => each.name),
-    )
-    throw (
-      this.problemOf(name)?.error ?? new CliError(`no ${noun} matches "${name}"${question === undefined ? '' : `; ${question}`}`, { hint })
-    )
+    const names = this.#things.map((each) => each.name)
+    throw this.problemOf(name)?.error ?? new CliError(`no ${noun} matches "${name}"${didYouMean(name, names)}`, { hint })
   }
 
   /** @throws {CliError} if the file cannot be removed */
