@@ -36,7 +36,7 @@ export async function sealFor({ key, recipient }: Pick<Identity, 'key' | 'recipi
   return encrypter.encrypt(text)
 }
 
-/** Recipients of an age file that `open` reads. An age X25519 stanza has no tag, so every one of them costs a private-key operation. */
+/** Most recipients of an age file that `open` reads. Each untagged X25519 stanza costs a private-key operation. */
 const MOST_RECIPIENTS = 32
 const STANZA = 0x2d3e20 // `-> `
 const MAC = 0x2d2d2d // `---`
