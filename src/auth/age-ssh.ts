@@ -1,10 +1,11 @@
 /**
- * age files (age-encryption.org/v1) to SSH keys: the `ssh-ed25519` and `ssh-rsa` stanzas of
- * filippo.io/age/agessh, which the age specification leaves to it, composed from crypto.ts's
- * primitives; @noble/curves only maps an ed25519 point to X25519.
- * Two ways in: `encryptToKey` for the relay's challenges, which need speed and are small, and a Recipient and an
- * Identity for age-encryption's Encrypter and Decrypter, for clients' messages.
- * Decides nothing about whether a text may be decrypted or returned: docs/protocol.md, section 3, is the client's duty.
+ * age files (age-encryption.org/v1) to SSH keys. The age specification leaves their stanzas, `ssh-ed25519` and
+ * `ssh-rsa`, to filippo.io/age/agessh; this file composes them from the primitives of crypto.ts. @noble/curves only
+ * maps an ed25519 point to X25519.
+ *
+ * `encryptToKey` is for the relay's challenges, which are small and must be fast. The Recipient and the Identity are
+ * for age-encryption's Encrypter and Decrypter, and so for clients' messages. This file does not decide whether a text
+ * may be decrypted or returned: that is the client's duty (docs/protocol.md, section 7).
  */
 import { ed25519 } from '@noble/curves/ed25519.js'
 import { Stanza, type Identity, type Recipient } from 'age-encryption'
@@ -20,25 +21,25 @@ const RSA_LABEL = utf8.encode(`${VERSION}/ssh-rsa`)
 const FILE_KEY_BYTES = 16
 const NONCE_BYTES = 16
 const CHUNK_BYTES = 65_536
-/** Wrap keys are used once, so their nonce is fixed (age specification, "ChaCha20-Poly1305"). */
+/** A wrap key is used only once, so its nonce is fixed (age specification, "ChaCha20-Poly1305"). */
 const WRAP_NONCE = new Uint8Array(12)
-/** STREAM's nonce of a first chunk that is the last: an 11-byte counter of 0, and the final flag. */
+/** The STREAM nonce of a chunk that is the first and the last: an 11-byte counter of 0, and the final flag. */
 const ONLY_CHUNK_NONCE = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1)
 const NOTHING = new Uint8Array(0)
 /** Stanzas with our tag that are tried. Two keys share a tag by chance once in 2^32. */
 const MOST_TRIES = 3
 
 /**
- * A whole binary age file of one chunk: a challenge.
+ * Encrypts a plaintext to a key, as a binary age file of one chunk.
  *
  * @param plaintext at most 64 KiB
  * @param key `ssh-ed25519` or `ssh-rsa`, parsed with the full check
- * @param pause awaited between pieces of some 100 µs, for others to be served
- * @throws {RangeError} on a longer plaintext
- * @throws {TypeError} on a key that cannot decrypt
+ * @param pause awaited between pieces of some 100 µs, so that the caller can do other work in between
+ * @throws {RangeError} if the plaintext is longer
+ * @throws {TypeError} if the key cannot decrypt
  */
 export async function encryptToKey(plaintext: Uint8Array, key: SshKey, pause: Pause = goOn): Promise<Uint8Array> {
-  if (plaintext.length > CHUNK_BYTES) throw new RangeError('plaintext over one age chunk')
+  if (plaintext.length > CHUNK_BYTES) throw new RangeError('the plaintext is longer than one age chunk')
   const drawn = randomBytes(FILE_KEY_BYTES + NONCE_BYTES)
   const fileKey = drawn.subarray(0, FILE_KEY_BYTES)
   const nonce = drawn.subarray(FILE_KEY_BYTES)
@@ -56,11 +57,11 @@ type Wrap = (fileKey: Uint8Array, pause?: Pause) => Promise<Stanza>
 
 const goOn: Pause = async () => {}
 
-/** For age-encryption's Encrypter: messages of any size to an SSH key. */
+/** Encrypts messages of any size to an SSH key, as a recipient of age-encryption's Encrypter. */
 export class SshRecipient implements Recipient {
   readonly #wrap: Wrap
 
-  /** @throws {TypeError} on a key that cannot decrypt */
+  /** @throws {TypeError} if the key cannot decrypt */
   constructor(key: SshKey) {
     this.#wrap = createWrap(key)
   }
@@ -70,13 +71,13 @@ export class SshRecipient implements Recipient {
   }
 }
 
-/** For age-encryption's Decrypter. */
+/** Decrypts messages with an SSH key, as an identity of age-encryption's Decrypter. */
 export class SshIdentity implements Identity {
   readonly #key: SshPrivateKey
-  /** Of an ed25519 key: nothing of it is secret. */
+  /** Only for an ed25519 key. It contains no secret. */
   readonly #converted: Converted | undefined
 
-  /** @throws {TypeError} on a key that cannot decrypt */
+  /** @throws {TypeError} if the key cannot decrypt */
   constructor(privateKey: SshPrivateKey) {
     requireDecrypting(privateKey.public)
     this.#key = privateKey
@@ -84,9 +85,11 @@ export class SshIdentity implements Identity {
   }
 
   /**
-   * Tries the stanzas that carry this key's tag, {@link MOST_TRIES} at most. The tag is public, so any sender can write it
-   * into a thousand stanzas, and each try costs a private-key operation: up to 50 ms for RSA-4096.
-   * @returns the file key, or null if no tried stanza is for this key
+   * Decrypts the file key. Tries the stanzas that carry this key's tag, {@link MOST_TRIES} at most: the tag is public,
+   * so any sender can write it into a thousand stanzas, and each try costs a private-key operation (up to 50 ms for
+   * RSA-4096).
+   *
+   * @returns null if no tried stanza is for this key
    * @throws {Error} if a stanza of this key's type is malformed, or its share is of small order
    */
   async unwrapFileKey(stanzas: Stanza[]): Promise<Uint8Array | null> {
@@ -98,7 +101,8 @@ export class SshIdentity implements Identity {
       const share = readShare(stanza, type)
       // The tag has 4 bytes: another key may have the same one, and only the decryption tells.
       if (stanza.args[1] !== tag) continue
-      // A file to an RSA key of another size and the same tag is sound; an ed25519 stanza has one length (age specification).
+      // A file to an RSA key of another size and the same tag is sound; an ed25519 stanza has one length (age
+      // specification).
       if (material.kind === 'rsa' && stanza.body.length !== material.modulus.length) continue
       if (material.kind !== 'rsa' && stanza.body.length !== FILE_KEY_BYTES + TAG_BYTES) throw malformed(type)
       if (++tries > MOST_TRIES) return null
@@ -116,7 +120,7 @@ export class SshIdentity implements Identity {
     try {
       shared = tweak(this.#key.multiply!(share))
     } catch {
-      // An all-zero result (RFC 7748, section 6.1).
+      // The result was all zero (RFC 7748, section 6.1).
       throw malformed('ssh-ed25519')
     }
     const salt = concat(share, point)
@@ -133,7 +137,11 @@ export class SshIdentity implements Identity {
   }
 }
 
-/** Checks the arguments of a stanza, and returns its share: 32 bytes for `ssh-ed25519`, undefined for `ssh-rsa`. @throws {Error} */
+/**
+ * Checks the arguments of a stanza, and returns its share: 32 bytes for `ssh-ed25519`, undefined for `ssh-rsa`.
+ *
+ * @throws {Error}
+ */
 function readShare({ args }: Stanza, type: string): Uint8Array | undefined {
   const isEd25519 = type === 'ssh-ed25519'
   if (args.length !== (isEd25519 ? 3 : 2) || decodeUnpadded(args[1]!)?.length !== 4) throw malformed(type)
@@ -149,10 +157,10 @@ function nextTurn(): Promise<void> {
 }
 
 function requireDecrypting(key: SshKey): void {
-  if (!key.canDecrypt) throw new TypeError('age cannot encrypt to a key of this type')
+  if (!key.canDecrypt) throw new TypeError('age cannot encrypt to a key of this type: it can only sign')
 }
 
-/** @throws {TypeError} on a key that cannot decrypt */
+/** @throws {TypeError} if the key cannot decrypt */
 function createWrap(key: SshKey): Wrap {
   requireDecrypting(key)
   const { material } = key
@@ -168,15 +176,15 @@ function createWrap(key: SshKey): Wrap {
   }
 }
 
-/** agessh's tag: how a stanza says whose it is. */
+/** Computes the tag of agessh, by which a stanza names its key. */
 function computeTag(key: SshKey): string {
   return toUnpadded(key.fingerprint.subarray(0, 4))
 }
 
-/** What an ed25519 key is to X25519: the same for every file. */
+/** The X25519 form of an ed25519 key. It is the same for every file. */
 interface Converted {
   readonly point: Uint8Array
-  /** agessh's: binds the shared secret to the SSH key, so that it differs from a bare X25519 key's. */
+  /** The tweak of agessh: binds the shared secret to the SSH key, so that it differs from that of a bare X25519 key. */
   readonly tweak: Multiply
 }
 
@@ -184,7 +192,7 @@ function convert(key: SshKey): Converted {
   return { point: toMontgomery(key), tweak: x25519(hkdf(NOTHING, key.blob, ED25519_LABEL)) }
 }
 
-/** An ed25519 key for X25519, u = (1 + y) / (1 - y) (RFC 7748, section 4.1). Its point was checked when parsed. */
+/** Maps an ed25519 point to X25519: u = (1 + y) / (1 - y) (RFC 7748, section 4.1). The parser checked the point. */
 function toMontgomery({ material }: SshKey): Uint8Array {
   if (material.kind !== 'ed25519') throw new TypeError('not an ed25519 key')
   const { Fp } = ed25519.Point
@@ -195,9 +203,9 @@ function toMontgomery({ material }: SshKey): Uint8Array {
   return Fp.toBytes(Fp.div(Fp.add(Fp.ONE, y), Fp.sub(Fp.ONE, y)))
 }
 
-/** A header of one stanza up to and with `---`, which is what the MAC covers. */
+/** Encodes a header of one stanza, up to and with `---`: the part that the MAC covers. */
 function encodeHeader({ args, body }: Stanza): string {
-  // Lines of 64 characters; the last one is shorter, and empty where the others hold everything.
+  // Lines of 64 characters. The last line is shorter, and empty if the others are full.
   const lines = toUnpadded(body).replace(/.{64}/g, '$&\n')
   return `${VERSION}\n-> ${args.join(' ')}\n${lines}\n---`
 }
@@ -206,7 +214,7 @@ function toUnpadded(bytes: Uint8Array): string {
   return encodeBase64(bytes).replace(/=+$/, '')
 }
 
-/** Canonical unpadded base64, as the age specification demands; undefined for anything else. */
+/** Decodes canonical unpadded base64, as the age specification demands. Returns undefined for anything else. */
 function decodeUnpadded(text: string): Uint8Array | undefined {
   if (text.includes('=')) return undefined
   try {

@@ -1,9 +1,10 @@
 /**
- * A client of ssh-agent (draft-ietf-sshm-ssh-agent): which keys it holds, and signatures by them; the private keys
- * never leave it. An agent is a stranger, too: what it says is bounded and parsed strictly, and a signature is
- * checked before anybody gets it.
- * Must not keep a connection, since an agent that was started anew at the same socket goes on being the same, nor
- * add, remove or unlock anything.
+ * A client of ssh-agent (draft-ietf-sshm-ssh-agent): lists the agent's keys, and asks it for signatures. Private keys
+ * never leave the agent. The client does not trust the agent: it bounds and strictly parses every answer, and checks a
+ * signature before returning it.
+ *
+ * It opens a connection for each request, because an agent may be restarted at the same socket. It must not add, remove
+ * or unlock a key.
  */
 import { connect } from 'node:net'
 import { CodedError } from '../protocol/coded-error.ts'
@@ -25,16 +26,16 @@ export type AgentErrorCode =
   | 'bad-signature'
 
 const TEXTS = {
-  'no-agent': 'no SSH agent listens there',
-  'not-allowed': 'the SSH agent’s socket is not ours to use',
+  'no-agent': 'no SSH agent listens at that socket',
+  'not-allowed': 'no permission to use the SSH agent’s socket',
   'no-answer': 'the SSH agent did not answer in time',
-  gone: 'the SSH agent ended the connection without an answer',
-  'broken-agent': 'what answers there does not speak as an SSH agent does',
-  refused: 'the SSH agent refused',
+  gone: 'the SSH agent closed the connection without an answer',
+  'broken-agent': 'the program at the SSH agent’s socket does not speak the agent protocol',
+  refused: 'the SSH agent refused the request',
   'no-such-key': 'the SSH agent does not hold that key, or is locked',
-  'sha1-only': 'the SSH agent signs by SHA-1 alone, which nobody takes any more',
-  untouched: 'the security key signed without being touched, which no relay takes',
-  'bad-signature': 'the SSH agent gave a signature that is not of that key',
+  'sha1-only': 'the SSH agent signs only with SHA-1, which relays refuse',
+  untouched: 'the security key signed without a touch, which relays refuse',
+  'bad-signature': 'the SSH agent returned a signature that is not by that key',
 } as const satisfies Record<AgentErrorCode, string>
 
 export class AgentError extends CodedError<AgentErrorCode> {
@@ -44,20 +45,22 @@ export class AgentError extends CodedError<AgentErrorCode> {
 }
 
 export interface AgentKey {
-  /** Undefined for a key that docs/protocol.md, section 3, does not have: of another type, or too weak. */
+  /**
+   * Undefined if the protocol cannot use the key (docs/protocol.md, section 3): its type is unknown, or it is too weak.
+   */
   readonly key: SshKey | undefined
-  /** The name in the key's blob: for a certificate, the certificate's. */
+  /** The type's name in the blob: for a certificate, the certificate's type. */
   readonly type: string
-  /** What the agent calls the key: its blob, or a certificate's. */
+  /** The agent's name for the key: the blob of the key, or of its certificate. */
   readonly blob: Uint8Array
   readonly certificate: boolean
-  /** As the agent has it: from anywhere, of any length, and no text to show as it is. */
+  /** As the agent sends it: untrusted text of any length, which must be escaped before it is shown. */
   readonly comment: string
 }
 
-/** The bytes that an agent and its clients send at most in one message, as OpenSSH's do. */
+/** The limit of one message in bytes, as in OpenSSH. */
 const MOST_BYTES = 262_144
-/** ssh tries far fewer. */
+/** Keys in a list. ssh tries far fewer. */
 const MOST_KEYS = 512
 
 const FAILURE = 5
@@ -66,17 +69,17 @@ const IDENTITIES_ANSWER = 12
 const SIGN_REQUEST = 13
 const SIGN_RESPONSE = 14
 const EXTENSION_FAILURE = 28
-/** The flag of a SIGN_REQUEST by an RSA key; without it an agent signs by SHA-1. */
+/** The flag of a SIGN_REQUEST for an RSA key. Without it an agent signs with SHA-1. */
 const RSA_SHA2_512 = 4
 const USER_PRESENT = 0x01
 
 export interface AgentOptions {
-  /** The agent's unix socket: what SSH_AUTH_SOCK names. */
+  /** The agent's unix socket: the value of SSH_AUTH_SOCK. */
   readonly path: string
   readonly signal?: AbortSignal
-  /** Milliseconds until a list must have come; 10,000 by default. */
+  /** Milliseconds to wait for a list; 10,000 by default. */
   readonly timeout?: number
-  /** Milliseconds until a signature must have come, which a person may have to touch or allow; 120,000 by default. */
+  /** Milliseconds to wait for a signature, which may need a person's touch or consent; 120,000 by default. */
   readonly signTimeout?: number
 }
 
@@ -88,7 +91,8 @@ export class SshAgent {
   }
 
   /**
-   * Everything it holds, in its order. A locked agent says that it holds nothing.
+   * Lists the agent's keys, in its order. A locked agent lists none.
+   *
    * @throws {AgentError} and the signal's reason
    */
   async list(): Promise<AgentKey[]> {
@@ -101,13 +105,15 @@ export class SshAgent {
   }
 
   /**
-   * @param agentKey one of {@link list}'s, with a key
-   * @returns the blob of an SSHSIG over `message` by SHA-512, checked; the key in it is the plain one
+   * Asks for a signature of a message, and checks it.
+   *
+   * @param agentKey from {@link list}; its `key` must be defined
+   * @returns the blob of an SSHSIG with SHA-512; the key inside is the plain key, also for a certificate
    * @throws {AgentError} and the signal's reason
    */
   async sign(agentKey: AgentKey, namespace: string, message: Uint8Array): Promise<Uint8Array> {
     const { key } = agentKey
-    if (key === undefined) throw new TypeError('that key cannot be used')
+    if (key === undefined) throw new TypeError('the protocol cannot use that key')
     const request = Buffer.concat([
       Uint8Array.of(SIGN_REQUEST),
       encodeString(agentKey.blob),
@@ -115,7 +121,7 @@ export class SshAgent {
       encodeUint32(key.material.kind === 'rsa' ? RSA_SHA2_512 : 0),
     ])
     const answer = await this.#ask(request, SIGN_RESPONSE, this.#options.signTimeout ?? 120_000).catch(async (error: unknown) => {
-      // A refusal has no reason: that the key is gone, or the agent locked, is seen by asking for the list.
+      // A refusal gives no reason. The list shows whether the key is gone or the agent is locked.
       if (error instanceof AgentError && error.code === 'refused' && !(await this.#holds(agentKey))) throw new AgentError('no-such-key')
       throw error
     })
@@ -129,7 +135,7 @@ export class SshAgent {
     return (await this.list()).some((each) => Buffer.compare(each.blob, blob) === 0)
   }
 
-  /** @returns what follows the type of an answer that has `expected` */
+  /** Sends a request. Returns the content of the answer, if its type is `expected`. */
   async #ask(request: Uint8Array, expected: number, timeout: number): Promise<Uint8Array> {
     const { path, signal } = this.#options
     const deadline = AbortSignal.timeout(timeout)
@@ -150,7 +156,7 @@ export class SshAgent {
   }
 }
 
-/** One request, one answer, on a connection of its own. */
+/** Sends one request and returns its answer, on a new connection. */
 async function exchange(path: string, request: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
   const socket = connect({ path, signal })
   try {
@@ -184,7 +190,7 @@ function reasonOf(error: unknown): AgentErrorCode {
   return 'no-agent'
 }
 
-/** What `parse` makes of all of an answer. */
+/** Parses a whole answer: `parse` must leave no byte over. */
 function read<Value>(answer: Uint8Array, parse: (reader: WireReader) => Value): Value {
   const reader = new WireReader(answer)
   try {
@@ -215,8 +221,9 @@ function parseUsable(blob: Uint8Array): SshKey | undefined {
 }
 
 /**
- * Tells apart what verifySignature only refuses, and gives an RSA signature the zeros that some agents take from
- * its front (RFC 8332, section 3, wants it as long as the modulus).
+ * Checks a signature's form, so that the common faults get errors of their own: verifySignature would only refuse them.
+ * Pads an RSA signature with the leading zeros that some agents omit (RFC 8332, section 3: it is as long as the
+ * modulus).
  */
 function checkForm(key: SshKey, signature: Uint8Array): Uint8Array {
   return read(signature, (reader) => {

@@ -1,8 +1,9 @@
 /** The part of bcrypt-pbkdf 1.0.2 that container.ts uses; the package has no types. */
 declare module 'bcrypt-pbkdf' {
   /**
-   * The core of bcrypt_pbkdf: 64 rounds of Blowfish's expensive key schedule.
-   * @param out 32 bytes that are written
+   * Computes the core of bcrypt_pbkdf: 64 rounds of Blowfish's expensive key schedule.
+   *
+   * @param out receives 32 bytes
    */
   export function hash(password: Uint8Array, salt: Uint8Array, out: Uint8Array): void
 }

@@ -1,8 +1,9 @@
 /**
- * The container of OpenSSH's private keys (PROTOCOL.key), under each cipher that ssh-keygen writes: read strictly,
- * opened here, and given on without its cipher to sshpk, which knows the keys within. sshpk 1.18 itself opens no
- * chacha20-poly1305 and no GCM of ssh-keygen's, and would compute a billion rounds without a word.
- * Ciphers are node:crypto's, Poly1305 noble's, the rounds of bcrypt bcrypt-pbkdf's.
+ * The container of OpenSSH's private keys (PROTOCOL.key), with every cipher that ssh-keygen writes. This file parses it
+ * strictly and decrypts it; sshpk then reads the key from a container without a cipher. sshpk 1.18 alone cannot decrypt
+ * ssh-keygen's chacha20-poly1305 and GCM, and does not bound the rounds of key derivation.
+ *
+ * The ciphers come from node:crypto, Poly1305 from noble, the rounds of bcrypt from bcrypt-pbkdf.
  */
 import { createDecipheriv, hash, timingSafeEqual } from 'node:crypto'
 import { poly1305 } from '@noble/ciphers/_poly1305.js'
@@ -13,11 +14,12 @@ import { concat, decodeBase64, encodeString, encodeUint32, isSame, WireError, Wi
 const MAGIC = new TextEncoder().encode('openssh-key-v1\0')
 const TAG_BYTES = 16
 
+/** Sizes in bytes. */
 interface Cipher {
   readonly key: number
   readonly iv: number
   readonly block: number
-  /** Of the authenticator behind the private part. */
+  /** The authenticator behind the private part. */
   readonly tag: 0 | typeof TAG_BYTES
   readonly decrypt: (content: Uint8Array, key: Uint8Array, iv: Uint8Array, tag: Uint8Array) => Uint8Array
 }
@@ -30,7 +32,7 @@ function plain(name: string, key: number, block: number): Cipher {
   return { key, iv: block, block, tag: 0, decrypt }
 }
 
-/** RFC 5647; the salt of OpenSSH's key derivation is the whole nonce. */
+/** AES-GCM (RFC 5647). The key derivation gives the whole nonce. */
 function gcm(name: 'aes-128-gcm' | 'aes-256-gcm', key: number): Cipher {
   const decrypt: Cipher['decrypt'] = (content, secret, iv, tag) => {
     const decipher = createDecipheriv(name, secret, iv, { authTagLength: TAG_BYTES }).setAuthTag(tag)
@@ -40,8 +42,9 @@ function gcm(name: 'aes-128-gcm' | 'aes-256-gcm', key: number): Cipher {
 }
 
 /**
- * OpenSSH, PROTOCOL.chacha20poly1305, of packet 0 and without the encrypted length: only the first of its two keys is
- * used. The nonce is zero, the Poly1305 key is block 0 of the keystream, the content is under the blocks from 1 on.
+ * ChaCha20-Poly1305 (OpenSSH, PROTOCOL.chacha20poly1305) as for packet 0, but without an encrypted length, so only the
+ * first of its two keys is used. The nonce is zero; block 0 of the keystream is the Poly1305 key, and the blocks from 1
+ * on encrypt the content.
  */
 const CHACHA: Cipher = {
   key: 64,
@@ -70,24 +73,26 @@ const CIPHERS: ReadonlyMap<string, Cipher> = new Map([
   ['chacha20-poly1305@openssh.com', CHACHA],
 ])
 
-/** Of a container without a cipher. */
+/** Block size of a container without a cipher. */
 const PLAIN_BLOCK = 8
-/** ssh-keygen's default was 16 and is 24; who is careful takes 100. This many are a minute or two. */
+/** ssh-keygen's default was 16 and is now 24; careful users take 100. This many take a minute or two. */
 export const MOST_ROUNDS = 4_096
 const SALT_BYTES = { min: 1, max: 1_024 }
 
 export interface Container {
-  /** The public key's blob, as it stands outside of the cipher. */
+  /** The public key's blob, which is not encrypted. */
   readonly publicBlob: Uint8Array
-  /** Undefined where there is none. */
+  /** Undefined if the container is not encrypted. */
   readonly lock: { readonly cipher: Cipher; readonly salt: Uint8Array; readonly rounds: number; readonly tag: Uint8Array } | undefined
   readonly content: Uint8Array
 }
 
 /**
- * @param base64 what stands between the container's lines
- * @throws {WireError} where it is malformed
- * @throws {PrivateKeyError} `unsupported` where it holds not one key, or is under a cipher or a derivation that
+ * Parses a container, and leaves its private part encrypted.
+ *
+ * @param base64 the text between the BEGIN and END lines
+ * @throws {WireError} if it is malformed
+ * @throws {PrivateKeyError} `unsupported` if it does not contain exactly one key, or uses a cipher or a derivation that
  *   ssh-keygen does not write
  */
 export function parseContainer(base64: string): Container {
@@ -118,17 +123,18 @@ function readBcrypt(options: Uint8Array): { salt: Uint8Array; rounds: number } {
 }
 
 /**
- * Opens the lock. A step at a time, each some milliseconds of work, so that whoever waits can do something else between.
+ * Decrypts the private part, in steps of some milliseconds, so that the caller can do other work in between. Each step
+ * yields the count of all steps.
  *
  * @param passphrase in UTF-8
- * @returns by steps, each of which says how many there are in all: the private part
+ * @returns the private part
  * @throws {PrivateKeyError} `too-costly` before the first step; `wrong-passphrase`
  */
 export function* openContainer({ lock, content }: Container, passphrase: Uint8Array): Generator<number, Uint8Array, void> {
   if (lock === undefined) return content
   const { cipher, salt, rounds, tag } = lock
   if (rounds > MOST_ROUNDS) throw new PrivateKeyError('too-costly')
-  // ssh-keygen makes none for an empty one.
+  // ssh-keygen does not encrypt with an empty passphrase.
   if (passphrase.length === 0) throw new PrivateKeyError('wrong-passphrase')
   const secret = yield* deriveKey(passphrase, salt, rounds, cipher.key + cipher.iv)
   try {
@@ -136,7 +142,7 @@ export function* openContainer({ lock, content }: Container, passphrase: Uint8Ar
     const reader = new WireReader(opened)
     if (reader.uint32() === reader.uint32()) return opened
   } catch {
-    // An authenticator that is not right, or nothing to read.
+    // The authenticator is wrong, or the content is too short.
   } finally {
     secret.fill(0)
   }
@@ -144,8 +150,8 @@ export function* openContainer({ lock, content }: Container, passphrase: Uint8Ar
 }
 
 /**
- * bcrypt_pbkdf of OpenBSD: PBKDF2 (RFC 8018, section 5.2) with bcrypt of SHA-512's digests for its function, and the bytes of
- * its blocks by turns, so that each part of the result costs all of the work.
+ * Derives a key by bcrypt_pbkdf of OpenBSD: PBKDF2 (RFC 8018, section 5.2) with bcrypt over SHA-512 digests as its
+ * function. The result takes the bytes of all blocks in turn, so that each part of it costs all of the work.
  */
 function* deriveKey(passphrase: Uint8Array, salt: Uint8Array, rounds: number, length: number): Generator<number, Uint8Array, void> {
   const key = new Uint8Array(length)
@@ -170,7 +176,7 @@ function sha512(bytes: Uint8Array): Uint8Array {
   return hash('sha512', bytes, 'buffer')
 }
 
-/** The same key in a container without a cipher. */
+/** Writes a key as the PEM text of a container without a cipher. */
 export function encodePlain(publicBlob: Uint8Array, content: Uint8Array): string {
   const bytes = concat(
     MAGIC,

@@ -1,8 +1,8 @@
 /**
- * The primitives that keys, age files and signatures are composed from, by node:crypto. In a page `crypto.web.ts`
- * stands in this file's place (package.json, `browser`); both have the same names and do the same.
- * What is asynchronous is so in one of the two: on Node's thread pool, or in WebCrypto.
- * Copies of a key that are made here are overwritten here.
+ * The primitives of keys, age files and signatures, from node:crypto. A page gets `crypto.web.ts` in place of this file
+ * (package.json, `browser`); both export the same functions with the same behaviour. A function is asynchronous if it
+ * is so in one of the two, on Node's thread pool or in WebCrypto. This file overwrites the copies
+ * of keys that it makes.
  */
 import {
   createCipheriv,
@@ -28,6 +28,7 @@ export type Digest = 'sha256' | 'sha384' | 'sha512'
 
 export const TAG_BYTES = 16
 
+/** Draws random bytes. */
 export function randomBytes(length: number): Uint8Array {
   return drawBytes(length)
 }
@@ -40,28 +41,28 @@ export function sha512(bytes: Uint8Array): Uint8Array {
   return hash('sha512', bytes, 'buffer')
 }
 
-/** HMAC-SHA-256. */
+/** Computes HMAC-SHA-256. */
 export function hmac(key: Uint8Array, message: Uint8Array): Uint8Array {
   return createHmac('sha256', key).update(message).digest()
 }
 
-/** HKDF-SHA-256 (RFC 5869) of 32 bytes. */
+/** Derives 32 bytes by HKDF-SHA-256 (RFC 5869). */
 export function hkdf(secret: Uint8Array, salt: Uint8Array, info: string): Uint8Array {
   return new Uint8Array(hkdfSync('sha256', secret, salt, info, 32))
 }
 
-/** Whether both are the same, in constant time. @throws where their lengths differ */
+/** Compares in constant time. @throws {RangeError} if the lengths differ */
 export function isEqual(one: Uint8Array, other: Uint8Array): boolean {
   return timingSafeEqual(one, other)
 }
 
-/** ChaCha20-Poly1305 (RFC 8439): the ciphertext, and behind it the tag. */
+/** Encrypts by ChaCha20-Poly1305 (RFC 8439). Returns the ciphertext, followed by the tag of {@link TAG_BYTES}. */
 export function seal(key: Uint8Array, nonce: Uint8Array, plaintext: Uint8Array): Uint8Array {
   const cipher = createCipheriv('chacha20-poly1305', key, nonce, { authTagLength: TAG_BYTES })
   return Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()])
 }
 
-/** The plaintext of {@link seal}; null where the tag is wrong, or there is none. */
+/** Decrypts the result of {@link seal}. Returns null if the tag is wrong or missing. */
 export function open(key: Uint8Array, nonce: Uint8Array, ciphertext: Uint8Array): Uint8Array | null {
   if (ciphertext.length < TAG_BYTES) return null
   const decipher = createDecipheriv('chacha20-poly1305', key, nonce, { authTagLength: TAG_BYTES })
@@ -74,10 +75,10 @@ export function open(key: Uint8Array, nonce: Uint8Array, ciphertext: Uint8Array)
   }
 }
 
-/** X25519 (RFC 7748) by one scalar. @throws where the result is all zero */
+/** Multiplies a point by one scalar: X25519 (RFC 7748). @throws {Error} if the result is all zero */
 export type Multiply = (point: Uint8Array) => Uint8Array
 
-/** @param scalar 32 bytes, clamped and copied here */
+/** Creates the multiplication by a scalar. @param scalar 32 bytes; clamped and copied */
 export function x25519(scalar: Uint8Array): Multiply {
   return multiplyBy(importPrivateKey(X25519_PKCS8, scalar))
 }
@@ -91,16 +92,16 @@ function importPrivateKey(prefix: Uint8Array, secret: Uint8Array): KeyObject {
   }
 }
 
-/** A new scalar and its point. */
+/** Draws a new scalar. Returns its point, and the multiplication by it. */
 export function createShare(): { readonly share: Uint8Array; readonly multiply: Multiply } {
   const { publicKey, privateKey } = generateKeyPairSync('x25519')
   const share = Buffer.from(publicKey.export({ format: 'jwk' }).x!, 'base64url')
   return { share, multiply: multiplyBy(privateKey) }
 }
 
-/** PKCS8 around a raw scalar (RFC 8410, section 7): JWK would need the public half as well. */
+/** The PKCS8 prefix of a raw scalar (RFC 8410, section 7). A JWK would also need the public half. */
 const X25519_PKCS8 = Buffer.from('302e020100300506032b656e04220420', 'hex')
-/** And around an ed25519 seed. */
+/** The PKCS8 prefix of an ed25519 seed. */
 const ED25519_PKCS8 = Buffer.from('302e020100300506032b657004220420', 'hex')
 
 /** OpenSSL refuses an all-zero result (RFC 7748, section 6.1). */
@@ -111,14 +112,14 @@ function multiplyBy(privateKey: KeyObject): Multiply {
   }
 }
 
-/** The ed25519 key (RFC 8032) of a seed of 32 bytes: its public point, and what signs. */
+/** Creates the ed25519 key (RFC 8032) of a seed of 32 bytes. */
 export function ed25519(seed: Uint8Array): { readonly point: Uint8Array; sign(message: Uint8Array): Uint8Array } {
   const privateKey = importPrivateKey(ED25519_PKCS8, seed)
   const point = Buffer.from(createPublicKey(privateKey).export({ format: 'jwk' }).x!, 'base64url')
   return { point, sign: (message) => sign(null, message, privateKey) }
 }
 
-/** RSA-OAEP (RFC 8017) with SHA-256. */
+/** Encrypts by RSA-OAEP (RFC 8017) with SHA-256. */
 export async function encryptOaep(key: RsaMaterial, plaintext: Uint8Array, label: Uint8Array): Promise<Uint8Array> {
   const encoded = encodeKey(key)
   try {
@@ -129,10 +130,10 @@ export async function encryptOaep(key: RsaMaterial, plaintext: Uint8Array, label
 }
 
 /**
- * Whether it is a signature of `message` by the key: RSA by PKCS1 v1.5; ECDSA's as r and s at the curve's full size.
+ * Verifies a signature of a message: for RSA by PKCS1 v1.5, for ECDSA as r and s at the curve's full size.
  *
  * @param digest undefined for ed25519, which has its own
- * @returns false for a point that is none, too
+ * @returns false also if the key's point is not on its curve
  */
 export async function verify(key: KeyMaterial, digest: Digest | undefined, message: Uint8Array, signature: Uint8Array): Promise<boolean> {
   const encoded = encodeKey(key)
@@ -143,7 +144,7 @@ export async function verify(key: KeyMaterial, digest: Digest | undefined, messa
       verifySignature(digest, message, options, signature, (error, good) => resolve(error === null && good))
     })
   } catch {
-    // OpenSSL imports no point that is off its curve.
+    // OpenSSL does not import a point that is off its curve.
     return false
   } finally {
     encoded.key.fill(0)
@@ -151,8 +152,8 @@ export async function verify(key: KeyMaterial, digest: Digest | undefined, messa
 }
 
 /**
- * Whether a signature by the key is checked within some 150 µs: the way to the thread pool and back takes as much. What
- * takes up to 3 ms must not hold up everybody's messages.
+ * Whether a verification takes at most some 150 µs, which the way to the thread pool and back costs too. A verification
+ * of up to 3 ms goes to the pool, so that it does not hold up the messages of all others.
  */
 function isQuick(key: KeyMaterial): boolean {
   switch (key.kind) {

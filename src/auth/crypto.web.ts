@@ -1,8 +1,9 @@
 /**
- * What crypto.ts is, for a page: @noble/* for what has to be at once, WebCrypto for public keys. WebCrypto is there in
- * secure contexts alone (https, localhost, and .onion in Tor Browser).
- * Two things are narrower than in Node: RSA exponents are as the browser takes them (Chromium: 33 bits), and a copy
- * that an engine makes of a secret cannot be overwritten.
+ * The functions of crypto.ts for a page: synchronous ones by @noble/*, operations with public keys by WebCrypto.
+ * WebCrypto exists only in secure contexts (https, localhost, and .onion in Tor Browser).
+ *
+ * Two things are weaker than in Node: the browser bounds RSA exponents (Chromium: 33 bits), and copies of a secret that
+ * a JavaScript engine makes cannot be overwritten.
  */
 import { chacha20poly1305 } from '@noble/ciphers/chacha.js'
 import { ed25519 as noble, x25519 as nobleX } from '@noble/curves/ed25519.js'
@@ -41,7 +42,7 @@ export function hkdf(secret: Uint8Array, salt: Uint8Array, info: string): Uint8A
 }
 
 export function isEqual(one: Uint8Array, other: Uint8Array): boolean {
-  if (one.length !== other.length) throw new RangeError('compared lengths differ')
+  if (one.length !== other.length) throw new RangeError('the compared lengths differ')
   let differing = 0
   for (const [at, byte] of one.entries()) differing |= byte ^ other[at]!
   return differing === 0
@@ -120,7 +121,7 @@ function toBase64Url(bytes: Uint8Array): string {
   return encodeBase64(bytes).replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '')
 }
 
-/** WebCrypto's types want memory that no other thread shares. */
+/** Copies bytes: the types of WebCrypto require memory that no other thread shares. */
 function own(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   return new Uint8Array(bytes)
 }

@@ -1,19 +1,21 @@
 /**
- * Private keys in PEM (PKCS8, PKCS1, SEC1), encrypted or not, as OpenSSL opens them; only that no passphrase may cost
- * more work than a person waits for.
+ * Private keys in PEM (PKCS8, PKCS1, SEC1), encrypted or not. OpenSSL decrypts and parses them; this file bounds the
+ * work of the key derivation, so that a hostile file cannot keep the program busy.
  */
 import { createPrivateKey, type KeyObject } from 'node:crypto'
 import { PrivateKeyError } from './key-error.ts'
 import { decodeBase64, WireError } from './ssh-wire.ts'
 
-/** Some ten seconds of HMAC-SHA-256; openssl's default is 2,048. */
+/** Iterations of PBKDF2: some ten seconds of HMAC-SHA-256. The default of openssl is 2,048. */
 const MOST_ITERATIONS = 10_000_000
-/** Of scrypt, N times r times p: some ten seconds; openssl's default is 2^17. */
+/** N times r times p of scrypt: some ten seconds. The default of openssl is 2^17. */
 const MOST_SCRYPT = 2 ** 22
 
 /**
- * @param pem one block, its lines ending in LF alone
- * @param label what stands in its first line
+ * Opens a key.
+ *
+ * @param pem one block, with LF as its line end
+ * @param label the label in its first line
  * @throws {PrivateKeyError}
  */
 export function openPem(pem: string, label: string, passphrase: string | undefined): KeyObject {
@@ -28,7 +30,11 @@ export function openPem(pem: string, label: string, passphrase: string | undefin
   }
 }
 
-/** An EncryptedPrivateKeyInfo's derivation (RFC 5958, RFC 8018, RFC 7914). @throws {PrivateKeyError} `too-costly` */
+/**
+ * Checks the key derivation of an EncryptedPrivateKeyInfo (RFC 5958, RFC 8018, RFC 7914).
+ *
+ * @throws {PrivateKeyError} `too-costly`, `damaged`
+ */
 function checkCost(pem: string): void {
   let cost: { work: bigint; most: number }
   try {
@@ -44,7 +50,7 @@ function checkCost(pem: string): void {
 const PBES2 = '2a864886f70d01050d'
 const SCRYPT = '2b06010401da47040b'
 
-/** @param algorithm an object identifier and its parameters */
+/** Computes the work of an algorithm, given as its object identifier and parameters. */
 function costOf([id, parameters]: readonly Element[]): { work: bigint; most: number } {
   const name = id!.content.toString('hex')
   const values = children(parameters!.content)
@@ -66,7 +72,7 @@ function toNumber(element: Element | undefined): bigint {
   return BigInt(`0x${element.content.toString('hex')}`)
 }
 
-/** The elements of DER (X.690) that `bytes` is a row of. */
+/** Parses a sequence of DER elements (X.690). */
 function children(bytes: Buffer): Element[] {
   const all: Element[] = []
   for (let at = 0; at < bytes.length;) {

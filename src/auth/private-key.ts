@@ -1,7 +1,7 @@
 /**
- * Private keys in the files that ssh-keygen and openssl write: for clients; the relay never imports
- * this. container.ts opens OpenSSH's container, and sshpk reads the key in it; PEM (PKCS8, PKCS1, SEC1) is
- * node:crypto's. Errors never hold key material.
+ * Private keys in the files that ssh-keygen and openssl write. For clients: the relay never imports this file.
+ * container.ts decrypts OpenSSH's container, and sshpk reads the key inside; node:crypto reads PEM (PKCS8, PKCS1,
+ * SEC1). Errors never contain key material.
  */
 import {
   createHash,
@@ -35,12 +35,12 @@ export interface FilePrivateKey extends SshPrivateKey {
 const BEGIN = /^-----BEGIN ((?:OPENSSH |ENCRYPTED |RSA |EC )?PRIVATE KEY)-----$/gm
 
 /**
- * Computes until it is done, which is seconds for a passphrase of many rounds: {@link readPrivateKey} does not hold
- * up anything else meanwhile.
+ * Parses a private key's file. Blocks until it is done, which takes seconds if the passphrase has many rounds.
+ * {@link readPrivateKey} does not block.
  *
- * @param file the file's bytes: an OpenSSH private key, or PEM (PKCS8, PKCS1 or SEC1), encrypted or not. What stands
- *   before or after the key is nothing to it.
- * @param passphrase ignored where the file isn't encrypted
+ * @param file the file's bytes: an OpenSSH private key, or PEM (PKCS8, PKCS1 or SEC1), encrypted or not; text before
+ *   and after the key is ignored
+ * @param passphrase ignored if the file is not encrypted
  * @throws {PrivateKeyError}
  */
 export function parsePrivateKey(file: Uint8Array, passphrase?: string): FilePrivateKey {
@@ -52,9 +52,9 @@ export function parsePrivateKey(file: Uint8Array, passphrase?: string): FilePriv
 }
 
 /**
- * As {@link parsePrivateKey}, a piece of the work a turn of the event loop.
+ * Parses a private key's file as {@link parsePrivateKey} does, but one piece of work a turn of the event loop.
  *
- * @param options.onRounds told once how many rounds of bcrypt there are, of some milliseconds each, before the first
+ * @param options.onRounds called once, before the work, with the count of bcrypt rounds; each takes some milliseconds
  * @throws {PrivateKeyError} and the signal's reason
  */
 export async function readPrivateKey(
@@ -86,7 +86,7 @@ function* open(file: Uint8Array, passphrase: string | undefined): Generator<numb
   return yield* openOpenSsh(pem.slice(block[0].length, -end.length), passphrase)
 }
 
-/** OpenSSH, PROTOCOL.key. */
+/** Opens OpenSSH's format (PROTOCOL.key). */
 function* openOpenSsh(base64: string, passphrase: string | undefined): Generator<number, FilePrivateKey, void> {
   let container: Container
   try {
@@ -96,7 +96,7 @@ function* openOpenSsh(base64: string, passphrase: string | undefined): Generator
     throw error
   }
   const { publicBlob, lock } = container
-  // Before sshpk sees anything: it would take keys that parseKeyBlob refuses.
+  // First, because sshpk accepts keys that parseKeyBlob refuses.
   const key = parsePublicBlob(publicBlob)
   if (key.type.startsWith('sk-')) throw new PrivateKeyError('needs-token', key)
   if (lock !== undefined && passphrase === undefined) throw new PrivateKeyError('needs-passphrase')
@@ -115,17 +115,17 @@ function* openOpenSsh(base64: string, passphrase: string | undefined): Generator
   return checked
 }
 
-/** PKCS8 around an ed25519 seed (RFC 8410, section 7). */
+/** The PKCS8 prefix of an ed25519 seed (RFC 8410, section 7). */
 const ED25519_PKCS8 = Buffer.from('302e020100300506032b657004220420', 'hex')
 
-/** sshpk 1.18 takes a seed for a number: its own PKCS8 lacks the zeros that one key in 256 begins with. */
+/** Imports a seed. sshpk 1.18 treats it as a number, so its own PKCS8 drops the leading zeros of one key in 256. */
 function importSeed(opened: sshpk.PrivateKey): KeyObject {
   const number = opened.parts.find(({ name }) => name === 'k')!.data
   const seed = Buffer.concat([Buffer.alloc(32), number]).subarray(-32)
   return createPrivateKey({ key: Buffer.concat([ED25519_PKCS8, seed]), format: 'der', type: 'pkcs8' })
 }
 
-/** The public half from the private one, as strictly as any public key, and proof that they belong together. */
+/** Derives the public key, parses it strictly, and checks by a signature that both belong together. */
 function checkKey(keyObject: KeyObject): FilePrivateKey {
   const key = parsePublicBlob(encodePublicBlob(createPublicKey(keyObject)))
   const probe = Buffer.from('asfaleia key check')
@@ -156,7 +156,10 @@ function actionsOf({ material }: SshKey, keyObject: KeyObject): Omit<SshPrivateK
   }
 }
 
-/** RFC 8032, section 5.1.5: the scalar is the first half of the seed's hash; X25519 clamps it alike. */
+/**
+ * Computes the X25519 scalar of an ed25519 key: the first half of its seed's hash (RFC 8032, section 5.1.5), which
+ * X25519 clamps as ed25519 does.
+ */
 function multiplierOf(keyObject: KeyObject): Multiply {
   const seed = Buffer.from(keyObject.export({ format: 'jwk' }).d!, 'base64url')
   const digest = createHash('sha512').update(seed).digest()
@@ -177,14 +180,14 @@ function parsePublicBlob(blob: Uint8Array): SshKey {
   }
 }
 
-/** By OpenSSL's names. */
+/** By the names of OpenSSL. */
 const CURVES: Readonly<Record<string, EcdsaCurve>> = {
   prime256v1: 'nistp256',
   secp384r1: 'nistp384',
   secp521r1: 'nistp521',
 }
 
-/** @throws {PrivateKeyError} `unsupported` for keys that SSH has no type for */
+/** Encodes the public key as SSH does. @throws {PrivateKeyError} `unsupported` if SSH has no type for it */
 function encodePublicBlob(key: KeyObject): Uint8Array {
   const curve = CURVES[key.asymmetricKeyDetails?.namedCurve ?? '']
   switch (key.asymmetricKeyType) {
@@ -205,21 +208,21 @@ function exportPart(key: KeyObject, name: 'x' | 'y' | 'n' | 'e'): Buffer {
   return Buffer.from(key.export({ format: 'jwk' })[name] ?? '', 'base64url')
 }
 
-/** What ssh-keygen writes, and age reads, too. */
+/** The cipher that ssh-keygen writes; age reads it too. */
 const NEW_CIPHER = 'aes256-ctr'
 
 /**
- * A new ed25519 key in the two texts that ssh-keygen writes: the caller keeps the private one from others' eyes
- * (mode 0600).
+ * Generates an ed25519 key in the two texts that ssh-keygen writes. The caller must protect the private one (mode
+ * 0600).
  *
- * @param comment one line; it stands in both
- * @param passphrase what the private one is encrypted by, through 16 rounds of bcrypt; not at all without one
+ * @param comment one line, for both texts
+ * @param passphrase encrypts the private key, with 16 rounds of bcrypt; without one it is not encrypted
  * @returns `file`, an OPENSSH PRIVATE KEY, and `public`, the `.pub` line without its line break
- * @throws {TypeError} on a comment with a line break or NUL, and on an empty passphrase
+ * @throws {TypeError} if the comment contains a line break or NUL, or the passphrase is empty
  */
 export function generatePrivateKey(comment: string, passphrase?: string): { file: string; public: string } {
-  if (/[\r\n\0]/.test(comment)) throw new TypeError('a comment is one line')
-  if (passphrase === '') throw new TypeError('a passphrase is not empty')
+  if (/[\r\n\0]/.test(comment)) throw new TypeError('the comment must be one line')
+  if (passphrase === '') throw new TypeError('the passphrase must not be empty')
   const { privateKey, publicKey } = generateKeyPairSync('ed25519')
   const key = sshpk.parsePrivateKey(privateKey.export({ format: 'pem', type: 'pkcs8' }), 'pkcs8')
   key.comment = comment

@@ -1,7 +1,7 @@
 /**
- * ed25519 private keys from their seed, without node:crypto's key objects: what a page holds. Reads and writes the file that
- * ssh-keygen writes for one without a passphrase (OpenSSH, PROTOCOL.key); private-key.ts reads all others, in Node.
- * Errors never hold key material.
+ * ed25519 private keys made from a seed, without the key objects of node:crypto, for a page. Reads and writes the file
+ * that ssh-keygen writes for such a key without a passphrase (OpenSSH, PROTOCOL.key); private-key.ts reads all other
+ * files, in Node. Errors never contain key material.
  */
 import { encodeBase64 } from '../protocol/base64.ts'
 import { ed25519, randomBytes, sha512, x25519 } from './crypto.ts'
@@ -15,25 +15,32 @@ const SEED_BYTES = 32
 const MAGIC = utf8.encode('openssh-key-v1\0')
 const FILE = /^-----BEGIN OPENSSH PRIVATE KEY-----\n([A-Za-z0-9+/=\n]+)\n-----END OPENSSH PRIVATE KEY-----$/
 const COLUMNS = /.{1,70}/g
-/** Of the private part, where no cipher has blocks of its own. */
+/** Block size of the private part of a container without a cipher. */
 const BLOCK_BYTES = 8
 
-/** An ed25519 key of a page, or of any program that wants none of Node's. */
+/** An ed25519 key of a page, or of any program without node:crypto. */
 export interface SeedKey extends SshPrivateKey {
   /**
-   * The key's file as ssh-keygen writes it without a passphrase: the secret itself, to be kept from others' eyes.
+   * Writes the key's file, as ssh-keygen does without a passphrase. The text contains the secret: the caller must
+   * protect it.
+   *
    * @param comment one line
-   * @throws {TypeError} on a comment with a line break or NUL
+   * @throws {TypeError} if the comment contains a line break or NUL
    */
   toFile(comment?: string): string
 }
 
-/** @param seed 32 random bytes, which this key keeps a copy of */
+/**
+ * Creates the key of a seed.
+ *
+ * @param seed 32 random bytes; the key keeps a copy
+ * @throws {TypeError} if the seed has another length
+ */
 export function seedKey(seed: Uint8Array): SeedKey {
-  if (seed.length !== SEED_BYTES) throw new TypeError('a seed has 32 bytes')
+  if (seed.length !== SEED_BYTES) throw new TypeError('a seed must have 32 bytes')
   const { point, sign } = ed25519(seed)
   const own = Uint8Array.from(seed)
-  // RFC 8032, section 5.1.5: the scalar is the first half of the seed's hash; X25519 clamps it alike.
+  // The scalar is the first half of the seed's hash (RFC 8032, section 5.1.5); X25519 clamps it as ed25519 does.
   const digest = sha512(own)
   const multiply = x25519(digest.subarray(0, 32))
   digest.fill(0)
@@ -41,13 +48,13 @@ export function seedKey(seed: Uint8Array): SeedKey {
   return { public: key, sign, multiply, toFile: (comment = '') => encodeFile(own, point, comment) }
 }
 
-/** A new key. */
+/** Generates a key. */
 export function generateSeedKey(): SeedKey {
   return seedKey(randomBytes(SEED_BYTES))
 }
 
 function encodeFile(seed: Uint8Array, point: Uint8Array, comment: string): string {
-  if (/[\r\n\0]/.test(comment)) throw new TypeError('a comment is one line')
+  if (/[\r\n\0]/.test(comment)) throw new TypeError('the comment must be one line')
   const blob = concat(encodeString(TYPE), encodeString(point))
   const check = randomBytes(4)
   const content = concat(check, check, blob, encodeString(concat(seed, point)), encodeString(comment))
@@ -66,10 +73,10 @@ function encodeFile(seed: Uint8Array, point: Uint8Array, comment: string): strin
 }
 
 /**
- * The key of an OpenSSH private key file that holds an ed25519 key and is not encrypted.
+ * Parses an OpenSSH private key file that contains one ed25519 key and is not encrypted.
  *
- * @throws {PrivateKeyError} `needs-passphrase` for an encrypted one, `unsupported` for a key of another type, and
- *   `not-a-private-key`
+ * @throws {PrivateKeyError} `needs-passphrase` if it is encrypted, `unsupported` if the key has another type,
+ *   `not-a-private-key` for any other text
  */
 export function parseSeedFile(text: string): SeedKey {
   const base64 = FILE.exec(text.replaceAll('\r\n', '\n').trim())?.[1]
@@ -112,7 +119,7 @@ function readContent(content: Uint8Array, publicBlob: Uint8Array): SeedKey {
   if (padding.length >= BLOCK_BYTES || padding.some((byte, at) => byte !== at + 1)) throw new WireError()
   if (secret.length !== 2 * SEED_BYTES) throw new WireError()
   const key = seedKey(secret.subarray(0, SEED_BYTES))
-  // All three places say the same, and it is what the seed makes.
+  // The file contains the public key in three places. All must be the key of the seed.
   const blob = concat(encodeString(TYPE), encodeString(point))
   if (!isSame(secret.subarray(SEED_BYTES), point) || !isSame(blob, publicBlob) || !isSame(blob, key.public.blob)) throw new WireError()
   return key

@@ -1,9 +1,10 @@
 /**
- * Public keys as OpenSSH writes them, `type base64 [comment]`, parsed strictly (docs/protocol.md,
- * section 3). Every key goes through here before sshpk, node:crypto, WebCrypto or age see it: sshpk 1.18
- * accepts trailing bytes, ed25519 keys of 31 bytes or off the curve, and RSA exponents of 1; and
- * node:crypto imports ed25519 points unchecked.
- * Must not keep comments, nor echo anything of a key in an error, nor make a string of a key, which nobody could overwrite.
+ * Public keys as OpenSSH writes them, `type base64 [comment]`, parsed strictly (docs/protocol.md, section 3). Every key
+ * is parsed here before sshpk, node:crypto, WebCrypto or age see it: sshpk 1.18 accepts trailing bytes, ed25519 keys of
+ * 31 bytes or off the curve, and RSA exponents of 1; node:crypto imports ed25519 points unchecked.
+ *
+ * Must not keep comments, nor put a part of a key into an error, nor make a string of a key: a string cannot be
+ * overwritten.
  */
 import { ed25519 } from '@noble/curves/ed25519.js'
 import { p256, p384, p521 } from '@noble/curves/nist.js'
@@ -19,9 +20,9 @@ export type SshKeyType =
 
 export interface SshKey {
   readonly type: SshKeyType
-  /** The plain key's blob, in memory of its own; for a certificate, the blob of the key inside it. */
+  /** The plain key's blob, in memory that it shares with `material` only. For a certificate, the blob of its key. */
   readonly blob: Uint8Array
-  /** Whether age can encrypt to it: `ssh-ed25519` and `ssh-rsa`, their certificates included. */
+  /** Whether age can encrypt to the key: `ssh-ed25519` and `ssh-rsa`, and their certificates. */
   readonly canDecrypt: boolean
   /** SHA-256 of `blob`, 32 bytes. */
   readonly fingerprint: Uint8Array
@@ -30,30 +31,30 @@ export interface SshKey {
 }
 
 /**
- * A private key as what it does: the secret stays with what opened it, a KeyObject of node:crypto or the closure of
- * an ed25519 key's seed.
+ * A private key as the operations that it allows. The secret stays inside: in a KeyObject of node:crypto, or in a
+ * closure over an ed25519 seed.
  */
 export interface SshPrivateKey {
   readonly public: SshKey
   /**
-   * The signature's bytes: of ed25519 (RFC 8032); of RSA by PKCS1 v1.5 and SHA-512; of ECDSA by its curve's hash
-   * (RFC 5656, section 6.2.1), r and s at the curve's full size.
+   * Signs a message: by ed25519 (RFC 8032); by RSA with PKCS1 v1.5 and SHA-512; by ECDSA with its curve's hash (RFC
+   * 5656, section 6.2.1), as r and s at the curve's full size.
    */
   sign(message: Uint8Array): Uint8Array
-  /** An ed25519 key's: X25519 of its scalar and a point. @throws where the result is all zero */
+  /** Multiplies a point by an ed25519 key's scalar (X25519). @throws {Error} if the result is all zero */
   multiply?(point: Uint8Array): Uint8Array
-  /** An RSA key's: RSA-OAEP by SHA-256. @throws where it does not open */
+  /** Decrypts RSA-OAEP with SHA-256, by an RSA key. @throws {Error} if it does not decrypt */
   decrypt?(ciphertext: Uint8Array, label: Uint8Array): Uint8Array
 }
 
-/** Overwrites the key but for its fingerprint: what held it is of no other use any more. */
+/** Overwrites a key, except its fingerprint. The key cannot be used afterwards. */
 export function eraseKey(key: SshKey): void {
   key.blob.fill(0)
 }
 
 /**
- * `form` skips only what is expensive, the proof that a point is on its curve and not of small
- * order: for a key whose fingerprint passed `full` before.
+ * `form` skips only the expensive check, that a point is on its curve and not of small order. It is for keys whose
+ * fingerprint passed the `full` check before.
  */
 export type KeyCheck = 'full' | 'form'
 
@@ -64,15 +65,15 @@ const CURVES = {
 } as const
 
 const RSA_BITS = { min: 2_048, max: 8_192 }
-/** 65537 is the protocol's; 64 bits is where OpenSSL stops for large moduli, and bounds the work of a check. */
+/** The protocol demands at least 65537. For large moduli OpenSSL allows 64 bits, which bounds the work of a check. */
 const RSA_EXPONENT = { min: 65_537, maxBytes: 8 }
-/** FIDO application strings are `ssh:` and a short label; the bound is ours. */
+/** A FIDO application is `ssh:` and a short label. The bound is our own. */
 const APPLICATION_BYTES = 255
-/** A certificate's type in OpenSSH's PROTOCOL.certkeys. */
+/** The types of certificates (OpenSSH, PROTOCOL.certkeys). */
 const USER = 1
 const HOST = 2
 
-/** Reads what follows the type name (and a certificate's nonce) in a blob. */
+/** Reads a key's numbers, which follow the type name (and the nonce of a certificate) in a blob. */
 function readMaterial(type: SshKeyType, reader: WireReader): KeyMaterial {
   switch (type) {
     case 'ssh-ed25519':
@@ -95,7 +96,10 @@ function readMaterial(type: SshKeyType, reader: WireReader): KeyMaterial {
   }
 }
 
-/** A little-endian y below 2^255 - 19 and x's sign bit: 32 bytes, one spelling (RFC 8032, section 5.1.2). */
+/**
+ * Reads y, little-endian and below 2^255 - 19, with the sign bit of x: 32 bytes, one spelling (RFC 8032, section
+ * 5.1.2).
+ */
 function readEd25519(reader: WireReader): Uint8Array {
   const point = reader.string()
   if (point.length !== 32) throw new WireError()
@@ -127,30 +131,32 @@ function readApplication(reader: WireReader): Uint8Array {
   return application
 }
 
-/** What the full check adds to the form: whether the point is on its curve and, for ed25519, not of small order. */
+/**
+ * Checks whether the point is on its curve and, for ed25519, not of small order: the part that `full` adds to `form`.
+ */
 export function isSound({ material }: Pick<SshKey, 'material'>): boolean {
   try {
     switch (material.kind) {
       case 'rsa':
         return true
       case 'ed25519':
-        // Strict (zip215 false): refuses a non-canonical y, and x = 0 with its sign bit set, too.
+        // Strict (zip215 false): also refuses a non-canonical y, and x = 0 with its sign bit set.
         return !ed25519.Point.fromBytes(material.point, false).isSmallOrder()
       case 'ecdsa':
-        // The cofactor is 1: a point on the curve is in the group. Infinity has no uncompressed form.
+        // The cofactor is 1, so every point on the curve is in the group. Infinity has no uncompressed form.
         CURVES[material.curve].Point.fromBytes(material.point)
         return true
     }
   } catch {
-    // noble's messages may hold the point.
+    // The message of noble may contain the point.
     return false
   }
 }
 
 /**
- * The rest of a certificate after its key (OpenSSH, PROTOCOL.certkeys). Only the form is checked:
- * the relay trusts no authority, so validity, principals and the authority's signature mean nothing
- * to it, and a user proves the key inside.
+ * Reads the rest of a certificate after its key (OpenSSH, PROTOCOL.certkeys), and checks only its form. The relay
+ * trusts no authority, so it ignores validity, principals and the authority's signature: a user proves the key inside.
+ *
  * @returns the certificate's type
  */
 function readCertificateTail(reader: WireReader): typeof USER | typeof HOST {
@@ -174,7 +180,7 @@ function readCertificateTail(reader: WireReader): typeof USER | typeof HOST {
   return role
 }
 
-/** Name and data by turns, the names ascending, each once. */
+/** Reads pairs of name and data. The names must ascend, so each comes once. */
 function readOptions(reader: WireReader): void {
   let last: string | undefined
   while (!reader.atEnd) {
@@ -197,23 +203,24 @@ const TYPES: ReadonlySet<string> = new Set<SshKeyType>([
 
 const isKeyType = (name: string): name is SshKeyType => TYPES.has(name)
 
-/** From a certificate's type, `sk-ssh-ed25519-cert-v01@openssh.com`, to its key's, `sk-ssh-ed25519@openssh.com`. */
+/**
+ * Maps a certificate's type, as `sk-ssh-ed25519-cert-v01@openssh.com`, to its key's, as `sk-ssh-ed25519@openssh.com`.
+ */
 const CERTIFICATES: ReadonlyMap<string, SshKeyType> = new Map(
   [...TYPES].filter(isKeyType).map((type) => [`${type.replace('@openssh.com', '')}-cert-v01@openssh.com`, type]),
 )
 
 /**
- * Parses a key's or user certificate's blob, from its first to its last byte.
+ * Parses the blob of a key or of a user certificate, from its first to its last byte.
  *
- * @param check see {@link KeyCheck}
- * @throws {ProtocolError} `bad-key` where it is malformed, off its curve or weak; `unsupported-key`
- *   for host certificates and types that docs/protocol.md, section 3, doesn't list.
+ * @throws {ProtocolError} `bad-key` if it is malformed, off its curve or weak; `unsupported-key` for host certificates
+ *   and for types that docs/protocol.md, section 3, does not list
  */
 export function parseKeyBlob(bytes: Uint8Array, check: KeyCheck = 'full'): SshKey {
   return parseOwn(concat(bytes), check)
 }
 
-/** The same of bytes that are nobody else's: they become the key's blob, or are overwritten. */
+/** Parses bytes that it owns: they become the key's blob, or it overwrites them. */
 function parseOwn(bytes: Uint8Array, check: KeyCheck): SshKey {
   let blob: Uint8Array | undefined
   let kept = false
@@ -259,15 +266,14 @@ const utf8 = new TextEncoder()
 const SPACE = 0x20
 const PADDING = 0x3d
 const NAME_BYTES = 64
-/** What a comment may not hold: NUL and line breaks. */
+/** Bytes that a comment must not contain: NUL and line breaks. */
 const BREAKS = [0x00, 0x0a, 0x0d]
 
 /**
- * Parses one line of the form `type base64 [comment]`: single spaces, canonical padded base64, the type the
- * same before the blob and in it. The comment may hold anything but line breaks and NUL, and is dropped.
+ * Parses one line of the form `type base64 [comment]`: single spaces, canonical padded base64, the same type before the
+ * blob and in it. The comment may contain anything except line breaks and NUL, and is dropped.
  *
- * @param text without its line break
- * @param check see {@link KeyCheck}
+ * @param text without a line break at its end
  * @throws {ProtocolError} `bad-key`, `unsupported-key`
  */
 export function parsePublicKey(text: Uint8Array | string, check: KeyCheck = 'full'): SshKey {
@@ -288,17 +294,16 @@ export function parsePublicKey(text: Uint8Array | string, check: KeyCheck = 'ful
 }
 
 const FINGERPRINT = 'SHA256:'
-/** The base64 of 32 bytes, whose padding a fingerprint leaves out. */
+/** The base64 of 32 bytes without its padding. */
 const FINGERPRINT_DIGITS = 43
 
 /**
- * The mailbox that a SEND's `receiver` names (docs/protocol.md, section 4): a public key's line, or its
- * fingerprint as {@link formatFingerprint} writes it.
+ * Parses the `receiver` of a SEND (docs/protocol.md, section 4): a public key's line, or its fingerprint as
+ * {@link formatFingerprint} writes it.
  *
- * @param isKnown whether a key of that fingerprint passed the full check before, so that only its form is
- *   checked now; none is known where it isn't given.
+ * @param isKnown whether a key of that fingerprint passed the full check before; then only its form is checked
  * @returns the key's SHA-256, 32 bytes
- * @throws {ProtocolError} `bad-key`; `unsupported-key` for a sound line of a key that can have no mailbox
+ * @throws {ProtocolError} `bad-key`; `unsupported-key` for the line of a key that cannot have a mailbox
  */
 export function parseReceiver(field: Uint8Array, isKnown?: (fingerprint: Uint8Array) => boolean): Uint8Array {
   if (!isWord(field.subarray(0, FINGERPRINT.length), FINGERPRINT)) {
@@ -320,7 +325,7 @@ export function parseReceiver(field: Uint8Array, isKnown?: (fingerprint: Uint8Ar
   }
 }
 
-/** `SHA256:` and unpadded base64, as `ssh-keygen -l` prints it. */
+/** Writes a fingerprint as `ssh-keygen -l` prints it: `SHA256:` and unpadded base64. */
 export function formatFingerprint(fingerprint: Uint8Array): string {
   return FINGERPRINT + encodeBase64(fingerprint).replace(/=+$/, '')
 }

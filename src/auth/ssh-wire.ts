@@ -1,12 +1,12 @@
 /**
- * The SSH wire encoding (RFC 4251, section 5) of the few types that keys and signatures use, read
- * strictly: nothing is skipped, nothing may be left over, every integer has one spelling.
- * Knows no key types and holds no bytes in its errors.
+ * The SSH wire encoding (RFC 4251, section 5) of the few types that keys and signatures use. The reader is strict: it
+ * skips nothing, allows no rest, and accepts one spelling of an integer. Knows no key types, and puts no bytes into its
+ * errors.
  */
 
 import { decodeBase64 as decode } from '../protocol/base64.ts'
 
-/** The bytes are not of the form asked for. Never leaves src/auth: each module turns it into its own refusal. */
+/** Reports malformed bytes. It never leaves src/auth: each module turns it into its own error. */
 export class WireError extends Error {
   constructor() {
     super('malformed SSH encoding')
@@ -14,7 +14,7 @@ export class WireError extends Error {
   }
 }
 
-/** RFC 4251, section 6: names are printable US-ASCII without comma or space, at most 64 characters. */
+/** A name is printable US-ASCII without comma or space, of at most 64 characters (RFC 4251, section 6). */
 const NAME = /^[!-+\--~]{1,64}$/
 const NAME_BYTES = 64
 
@@ -27,7 +27,7 @@ export class WireReader {
     this.#bytes = bytes
   }
 
-  /** The next `length` bytes, as a view. */
+  /** Reads `length` bytes, as a view. */
   bytes(length: number): Uint8Array {
     if (length > this.#bytes.length - this.#at) throw new WireError()
     this.#at += length
@@ -47,14 +47,14 @@ export class WireReader {
     return this.bytes(this.uint32())
   }
 
-  /** A string that must be an algorithm's or key type's name. */
+  /** Reads a string that must be the name of an algorithm or key type. */
   name(): string {
     const text = String.fromCharCode(...this.string().subarray(0, NAME_BYTES + 1))
     if (!NAME.test(text)) throw new WireError()
     return text
   }
 
-  /** A positive mpint in its only spelling, as its magnitude without the sign byte. */
+  /** Reads a positive mpint in its only spelling. Returns its magnitude without the sign byte. */
   mpint(): Uint8Array {
     const bytes = this.string()
     const first = bytes[0]
@@ -65,7 +65,7 @@ export class WireReader {
     return bytes.subarray(1)
   }
 
-  /** Bytes read so far. */
+  /** The count of bytes read. */
   get position(): number {
     return this.#at
   }
@@ -74,6 +74,7 @@ export class WireReader {
     return this.#at === this.#bytes.length
   }
 
+  /** Checks that nothing is left. */
   end(): void {
     if (!this.atEnd) throw new WireError()
   }
@@ -81,7 +82,7 @@ export class WireReader {
 
 const utf8 = new TextEncoder()
 
-/** The parts one after the other, in memory of their own, which may be overwritten as a whole. */
+/** Joins parts in new memory, which the caller may overwrite as a whole. */
 export function concat(...parts: readonly Uint8Array[]): Uint8Array {
   const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
   let at = 0
@@ -92,7 +93,7 @@ export function concat(...parts: readonly Uint8Array[]): Uint8Array {
   return whole
 }
 
-/** Whether they are the same bytes. Not in constant time: nothing secret is compared so. */
+/** Compares bytes, but not in constant time: not for secrets. */
 export function isSame(one: Uint8Array, other: Uint8Array): boolean {
   return one.length === other.length && one.every((byte, at) => byte === other[at])
 }
@@ -106,7 +107,7 @@ export function encodeString(value: Uint8Array | string): Uint8Array {
   return concat(encodeUint32(bytes.length), bytes)
 }
 
-/** @param magnitude big-endian, unsigned; leading zeros are dropped. */
+/** Encodes a positive mpint. @param magnitude big-endian, unsigned; leading zeros are dropped */
 export function encodeMpint(magnitude: Uint8Array): Uint8Array {
   const start = magnitude.findIndex((byte) => byte !== 0)
   if (start === -1) return encodeUint32(0)
@@ -115,8 +116,10 @@ export function encodeMpint(magnitude: Uint8Array): Uint8Array {
 }
 
 /**
- * The bytes that `text` is the canonical padded base64 of (RFC 4648, section 4), at least one, in memory of
- * their own for the caller to overwrite.
+ * Decodes canonical padded base64 (RFC 4648, section 4) of at least one byte, into new memory that the caller may
+ * overwrite.
+ *
+ * @throws {WireError} for any other text
  */
 export function decodeBase64(text: Uint8Array | string): Uint8Array {
   const bytes = decode(typeof text === 'string' ? utf8.encode(text) : text)

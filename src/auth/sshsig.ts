@@ -1,15 +1,14 @@
 /**
- * SSHSIG signatures (OpenSSH, PROTOCOL.sshsig; FIDO keys: PROTOCOL.u2f), as `ssh-keygen -Y sign` makes
- * them: how a key that cannot decrypt proves itself (docs/protocol.md, section 3). On the wire a
- * signature is the base64 of its blob, without armor.
- * Must not say why a signature is refused.
+ * SSHSIG signatures (OpenSSH, PROTOCOL.sshsig; FIDO keys: PROTOCOL.u2f), as `ssh-keygen -Y sign` makes them. A key that
+ * cannot decrypt proves itself by one (docs/protocol.md, section 3). On the wire a signature is the base64 of its blob,
+ * without armor. Must not tell why it refuses a signature.
  */
 import { type Digest, isEqual, sha256, sha512, verify } from './crypto.ts'
 import type { EcdsaCurve, KeyMaterial } from './key-material.ts'
 import { eraseKey, parseKeyBlob, type SshKey, type SshKeyType, type SshPrivateKey } from './ssh-key.ts'
 import { concat, encodeMpint, encodeString, encodeUint32, isSame, WireError, WireReader } from './ssh-wire.ts'
 
-/** The namespace of a login's signatures: one made for anything else is no login. */
+/** The namespace of signatures for a login. A signature for another namespace must not log in. */
 export const AUTH_NAMESPACE = 'asfaleia-auth'
 
 const utf8 = new TextEncoder()
@@ -19,14 +18,14 @@ const USER_PRESENT = 0x01
 
 type Hash = Exclude<Digest, 'sha384'>
 
-/** RFC 5656, section 6.2.1, and the size of r and s. */
+/** The hash of each curve (RFC 5656, section 6.2.1), and the size of r and s in bytes. */
 const CURVES = {
   nistp256: { digest: 'sha256', bytes: 32 },
   nistp384: { digest: 'sha384', bytes: 48 },
   nistp521: { digest: 'sha512', bytes: 66 },
 } as const satisfies Record<EcdsaCurve, { digest: Digest; bytes: number }>
 
-/** What stands before a digest in what is signed: nothing reserved, the algorithm, the digest's length. */
+/** The signed fields between namespace and digest: the empty reserved field, the algorithm, the digest's length. */
 const BEFORE_DIGEST = {
   sha256: concat(encodeString(''), encodeString('sha256'), encodeUint32(32)),
   sha512: concat(encodeString(''), encodeString('sha512'), encodeUint32(64)),
@@ -39,25 +38,24 @@ interface Parsed {
   readonly signature: Uint8Array
 }
 
-/** What crypto.ts is asked. */
+/** The arguments of `verify` in crypto.ts. */
 interface Check {
   readonly key: KeyMaterial
-  /** Undefined where the key's type implies it. */
+  /** Undefined if the key's type implies it. */
   readonly digest: Digest | undefined
   readonly signed: Uint8Array
   readonly signature: Uint8Array
 }
 
 /**
- * Whether `blob` is a signature of `message` by `key` in `namespace`. Never rejects: bad input is false.
+ * Verifies a signature of `message` by `key` in `namespace`. Returns false for bad input, and never rejects.
  *
- * The signature is always checked with the key inside the blob, whatever key was expected, and that
- * key compared by hash in constant time: a wrong key, message or namespace all cost one signature
- * check, so that failures take alike long. Only a blob that is no SSHSIG at all fails sooner, and
- * that its sender knows already.
+ * It always verifies with the key inside the blob, and compares the hash of that key with the expected one in constant
+ * time. So a wrong key, message or namespace costs one verification, and all failures take the same time. Only a blob
+ * that is not an SSHSIG fails sooner, and its sender knows that already.
  *
  * @param input.blob the decoded SSHSIG, exact to its end; its key may be a user certificate of `key`
- * @param input.key of a key parsed with the full check; FIDO keys must have asserted user presence
+ * @param input.key from the full check; a FIDO key must have asserted that its user was present
  */
 export async function verifySignature(input: {
   readonly blob: Uint8Array
@@ -79,11 +77,11 @@ export async function verifySignature(input: {
   }
 }
 
-/** @throws {WireError} or what parseKeyBlob throws */
+/** @throws {WireError}, and the errors of parseKeyBlob */
 function parseSignature(blob: Uint8Array): Parsed {
   const reader = new WireReader(blob)
   if (!isSame(reader.bytes(MAGIC.length), MAGIC) || reader.uint32() !== VERSION) throw new WireError()
-  // By form only: it counts for nothing unless it is the expected key, whose points were checked.
+  // By form only: a key other than the expected one is refused, and the expected one passed the full check.
   const key = parseKeyBlob(reader.string(), 'form')
   const namespace = reader.string()
   if (namespace.length === 0 || reader.string().length > 0) throw new WireError()
@@ -94,14 +92,14 @@ function parseSignature(blob: Uint8Array): Parsed {
   return { key, namespace, hash, signature }
 }
 
-/** @throws {WireError} where the signature is not one that this key makes */
+/** Prepares the verification. @throws {WireError} if a key of this type cannot have made the signature */
 function prepare({ key, signature }: Parsed, signed: Uint8Array): Check {
   const reader = new WireReader(signature)
   const algorithm = reader.name()
   const body = reader.string()
   const { material } = key
   if (material.kind === 'rsa') {
-    // Never `ssh-rsa`, which is SHA-1.
+    // Not `ssh-rsa`, which is SHA-1.
     if (algorithm !== 'rsa-sha2-256' && algorithm !== 'rsa-sha2-512') throw new WireError()
     reader.end()
     return { key: material, digest: algorithm === 'rsa-sha2-256' ? 'sha256' : 'sha512', signed, signature: body }
@@ -128,16 +126,18 @@ function prepare({ key, signature }: Parsed, signed: Uint8Array): Check {
 }
 
 /**
- * @param namespace not empty
- * @returns the SSHSIG's blob, by SHA-512; deterministic for ed25519 and RSA
+ * Signs a message with SHA-512. Deterministic for ed25519 and RSA.
+ *
+ * @returns the SSHSIG's blob
+ * @throws {TypeError} if the namespace is empty
  */
 export function signMessage(privateKey: SshPrivateKey, namespace: string, message: Uint8Array): Uint8Array {
-  if (namespace === '') throw new TypeError('an SSHSIG has a namespace')
+  if (namespace === '') throw new TypeError('the namespace must not be empty')
   const signature = privateKey.sign(encodeSigned(namespace, 'sha512', message))
   return encodeSignature(privateKey.public, namespace, encodeKeySignature(privateKey.public, signature))
 }
 
-/** The SSHSIG's blob around a signature of {@link encodeSigned}'s bytes by SHA-512, whoever made it. */
+/** Encodes the SSHSIG's blob of a signature with SHA-512 over the bytes of {@link encodeSigned}. */
 export function encodeSignature(key: SshKey, namespace: string, signature: Uint8Array): Uint8Array {
   return concat(
     MAGIC,
@@ -150,7 +150,7 @@ export function encodeSignature(key: SshKey, namespace: string, signature: Uint8
   )
 }
 
-/** What {@link SshPrivateKey.sign} gives, as SSH writes it: the algorithm, and the bytes or numbers. */
+/** Encodes the result of {@link SshPrivateKey.sign} as SSH does: the algorithm, and the bytes or numbers. */
 function encodeKeySignature({ type, material }: SshKey, signature: Uint8Array): Uint8Array {
   switch (material.kind) {
     case 'ed25519':
@@ -168,13 +168,13 @@ function encodeBody(algorithm: SshKeyType | 'rsa-sha2-512', body: Uint8Array): U
   return concat(encodeString(algorithm), encodeString(body))
 }
 
-/** What the key really signs: PROTOCOL.sshsig, section 3. */
+/** Encodes the bytes that the key itself signs (PROTOCOL.sshsig, section 3). */
 export function encodeSigned(namespace: Uint8Array | string, algorithm: Hash, message: Uint8Array): Uint8Array {
   const digest = algorithm === 'sha256' ? sha256(message) : sha512(message)
   return concat(MAGIC, encodeString(namespace), BEFORE_DIGEST[algorithm], digest)
 }
 
-/** @throws {WireError} where it is longer than `bytes` */
+/** Pads with leading zeros. @throws {WireError} if the magnitude is longer than `bytes` */
 function pad(magnitude: Uint8Array, bytes: number): Uint8Array {
   if (magnitude.length > bytes) throw new WireError()
   return concat(new Uint8Array(bytes - magnitude.length), magnitude)

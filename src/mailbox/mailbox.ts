@@ -8,9 +8,9 @@ import type { Lease, Mailboxes, MessageId, Put, Stored, Subscriber } from '../pr
 import { Arena, footprint } from './arena.ts'
 import { FREE, MessageTable, NONE } from './message-table.ts'
 
-/** What the budget counts for a message beside its payload: its row in the table, rounded up. */
+/** The budget's cost of a message beside its payload: its row in the table, rounded up. */
 export const MESSAGE_BYTES = 64
-/** What the budget counts for a mailbox: its object, its id and its place in the map. */
+/** The budget's cost of a mailbox: its object, its id and its place in the map. */
 export const MAILBOX_BYTES = 512
 
 const LEASES = { subscribe: 1, lease: 2, plain: 3 } as const satisfies Record<Lease, number>

@@ -25,7 +25,7 @@ interface Views {
 }
 
 const NOTHING = viewsOf(new ArrayBuffer(0))
-/** The views of the buffer used last. All sockets are read into one buffer, so its views are made only once. */
+/** The views of the last buffer. All sockets read into one buffer, so its views need to be created only once. */
 let last = NOTHING
 
 function viewsOf(buffer: ArrayBufferLike): Views {

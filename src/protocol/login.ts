@@ -31,7 +31,7 @@ export class Login<P extends Proof> {
   readonly #rates: Rates
   readonly #output: Output
   #proving: Proving<P> = NONE
-  /** By handle, oldest first. Created when needed: thousands of idle connections have none. */
+  /** By handle, oldest first. Created when needed: thousands of idle connections have no challenge. */
   #open: Map<string, OpenChallenge<P>> | undefined
 
   constructor(ports: Ports, rates: Rates, output: Output) {
@@ -45,7 +45,7 @@ export class Login<P extends Proof> {
     return this.#proving !== NONE
   }
 
-  /** When the oldest open challenge expires, in ms; undefined if there is none. */
+  /** When the oldest open challenge expires, in ms; undefined if no challenge is open. */
   get nextExpiry(): number | undefined {
     return this.#open?.values().next().value?.expires
   }

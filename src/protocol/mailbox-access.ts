@@ -1,6 +1,6 @@
 /**
  * How one connection uses mailboxes (docs/protocol.md, section 4): SEND, GET, ACK, SUBSCRIBE, WIPE, and the delivery of
- * messages. Owns the batch under way and the subscription, and remembers where the connection may have leases. Writes
+ * messages. Owns the batch under way and the subscription, and remembers the mailboxes in which the connection may have leases. Writes
  * packets to the session's output. Does not look at tokens: the session found the mailbox. Pure, as the session.
  */
 import { ProtocolError } from './errors.ts'
@@ -43,7 +43,7 @@ export class MailboxAccess {
   #gathered: number[] | undefined
   #inFlight: number[] | undefined
   #subscription: Subscription | undefined
-  /** Whether the peer must be told that it lost its subscription. */
+  /** Whether the session owes the peer the notice that it lost its subscription. */
   #takenOver = false
   /** Mailboxes in which the connection may have leases. */
   #joined: Set<string> | undefined
@@ -127,12 +127,12 @@ export class MailboxAccess {
     this.#output.packet(`${PACKETS.SUBSCRIBED.no};${waiting}`)
   }
 
-  /** The subscriber was told that there may be messages. */
+  /** A mailbox called the subscriber: there may be messages. */
   onWaiting(): void {
     if (this.#subscription !== undefined) this.#subscription.hasWaiting = true
   }
 
-  /** The subscriber was told that a newer one has its mailbox. */
+  /** A mailbox called the subscriber: a newer one has taken over. */
   onTakenOver(): void {
     this.#subscription = undefined
     this.#takenOver = true
@@ -141,7 +141,7 @@ export class MailboxAccess {
   /**
    * Writes the next packets to the output, if there is anything to write.
    *
-   * @returns `broken` if a message of the batch is gone, so that its count cannot be kept
+   * @returns `broken` if a message of the batch is gone, so that the count in MESSAGES became wrong
    */
   gather(now: number): 'some' | 'none' | 'broken' {
     if (this.#batch !== undefined) return this.#gatherBatch(this.#batch)
@@ -214,7 +214,7 @@ export class MailboxAccess {
         this.#batch = undefined
         return 'some'
       }
-      // It expired, or another connection erased it, after a slow reader was told the count.
+      // It expired, or another connection erased it, while a slow reader took the messages before it.
       if (!this.#gatherMessage(reference)) return 'broken'
       if (batch.plain) {
         this.#gathered ??= []

@@ -57,7 +57,7 @@ export interface Mailboxes {
   read(reference: number): Stored | undefined
   /** Erases a message of a plain GET, because its bytes are written. */
   taken(reference: number, owner: number): void
-  /** Erases a message by its id, whoever leases it. Returns false if there is none. */
+  /** Erases a message by its id, even if another connection leases it. Returns false if the id is unknown. */
   ack(id: string, high: number, low: number): boolean
   /** Erases all messages of a mailbox. Returns their count. */
   wipe(id: string): number

@@ -149,13 +149,13 @@ export class RelaySession<P extends Proof = Proof> {
     return this.#run(now)
   }
 
-  /** The subscriber was told that there may be messages. */
+  /** A mailbox called the subscriber: there may be messages. */
   onWaiting(now: number): readonly Effect<P>[] {
     this.#mail.onWaiting()
     return this.#run(now)
   }
 
-  /** The subscriber was told that a newer one has its mailbox. */
+  /** A mailbox called the subscriber: a newer one has taken over. */
   onTakenOver(now: number): readonly Effect<P>[] {
     this.#mail.onTakenOver()
     return this.#run(now)
@@ -220,7 +220,7 @@ export class RelaySession<P extends Proof = Proof> {
     }
   }
 
-  /** Reads and answers one packet. Returns false if there is none. */
+  /** Reads and answers one packet. Returns false if no packet is complete. */
   #readPacket(now: number): boolean {
     const outcome = this.#source.find(this.#regime.packetLimit)
     if (outcome === undefined) return false

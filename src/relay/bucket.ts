@@ -27,7 +27,7 @@ export class Bucket {
     return this.used(now) === 0
   }
 
-  /** Returns the tokens that were taken and are not refilled yet. */
+  /** Returns the count of tokens that are missing from a full bucket. */
   used(now: number): number {
     this.#refill(now)
     return this.#size - this.#tokens

@@ -43,7 +43,7 @@ export class Connection implements Receiver, Subscriber {
   #ended = false
   /** Whether `onTurn` will be called at the end of this turn. */
   #awake = false
-  /** What the mailbox told it in this turn. */
+  /** The news from its mailboxes in this turn. */
   #news: 'none' | 'waiting' | 'taken-over' = 'none'
   readonly #onWritten = (): void => {
     this.#perform(onWritten)

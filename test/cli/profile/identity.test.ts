@@ -69,7 +69,7 @@ describe('a key in a file', () => {
 
   test.each([
     ['a text', 'hello\n', /does not hold a public key/],
-    ['a key cut off', generatePrivateKey('x').file.slice(0, 150), /damaged, or cut off/],
+    ['a key cut off', generatePrivateKey('x').file.slice(0, 150), /damaged or cut off/],
     ['two keys', generatePrivateKey('x').file + generatePrivateKey('y').file, /more than one private key/],
   ])('is refused in one line if it is %s', async (_name, text, message) => {
     const path = join(makeFolder(), 'key')
@@ -199,8 +199,8 @@ describe('a key in ssh-agent', () => {
     })
     expect((await refusal('agent', env)).message).toMatch(/or is locked$/)
     await agent.stop()
-    expect(await refusal('agent', env)).toMatchObject({ message: 'no SSH agent listens there', exitCode: 1 })
-    await expect(identity.sign('x', Buffer.from('y'))).rejects.toThrow('no SSH agent listens there')
+    expect(await refusal('agent', env)).toMatchObject({ message: 'no SSH agent listens at that socket', exitCode: 1 })
+    await expect(identity.sign('x', Buffer.from('y'))).rejects.toThrow('no SSH agent listens at that socket')
   })
 
   test('can have a profile, with a certified encryption key for messages', async () => {
@@ -273,7 +273,7 @@ describe('a security key', () => {
       mode: 0o600,
     })
     const told = {
-      message: `${path}: the private key is a security key’s (FIDO), which signs by an agent alone`,
+      message: `${path}: the private key belongs to a security key (FIDO), which signs only through an SSH agent`,
       hint: `add it to your agent with \`ssh-add ${path}\`, then use --key agent:${fingerprint(fido.line)}`,
     }
     expect(await refusal(path, {})).toMatchObject(told)
@@ -311,7 +311,7 @@ describe('without a usable agent', () => {
   test('an agent that violates the protocol, or holds only unusable keys, is reported', async () => {
     const junk = await startFakeAgent(() => Buffer.from('HTTP/1.1 400 Bad Request\r\n'))
     expect(await refusal('agent', { SSH_AUTH_SOCK: junk })).toMatchObject({
-      message: 'what answers there does not speak as an SSH agent does',
+      message: 'the program at the SSH agent’s socket does not speak the agent protocol',
     })
     const weak = await startFakeAgent((request) => answer(request, buildBlob('ssh-dss', 1n, 1n, 1n, 1n), () => Buffer.alloc(0)))
     expect((await refusal('agent', { SSH_AUTH_SOCK: weak })).message).toBe('the SSH agent holds no key that Asfaleia can use')
