@@ -9,7 +9,8 @@ import { DOORS, type Door } from '../relay/counters.ts'
 import type { Problem } from './problem.ts'
 import { type CheckName, type LogFormat, type LogLevel, type Setting, type SettingKey, SETTINGS, type Value } from './setting.ts'
 import { type Given, readConfigFile, readEnvironment, readFlags } from './source.ts'
-import { type Address, Refused } from './value.ts'
+import type { Address } from '../transport/address.ts'
+import { Refused } from './value.ts'
 
 export interface Config {
   /** Raw TCP door; loopback only. */

@@ -4,10 +4,8 @@
  */
 import { isIPv4 } from 'node:net'
 import { nearest } from '../nearest.ts'
-import { isOnion } from '../transport/address.ts'
-
-export type Address =
-  { readonly kind: 'tcp'; readonly host: string; readonly port: number } | { readonly kind: 'unix'; readonly path: string }
+import { isOnion } from '../onion/address.ts'
+import type { Address } from '../transport/address.ts'
 
 /** A value that its setting does not take; caught where a setting is read (config.ts). */
 export class Refused extends Error {

@@ -6,7 +6,8 @@
 import type { Server, Socket } from 'node:net'
 import type { Log } from '../log.ts'
 import type { Estate } from '../relay/relay.ts'
-import { createSocketServer, listen, type LocalAddress } from '../transport/socket.ts'
+import type { Address } from '../transport/address.ts'
+import { createSocketServer, listen } from '../transport/socket.ts'
 import { Channel, ChannelError, MAX_RECORD_BYTES } from './channel.ts'
 import { MessageWriter } from './message.ts'
 import {
@@ -44,7 +45,7 @@ export interface Handing {
 }
 
 export interface PredecessorOptions {
-  readonly address: LocalAddress
+  readonly address: Address
   readonly psk: Uint8Array
   readonly handing: Handing
   readonly log: Log

@@ -6,7 +6,7 @@
 import { connect, type Socket } from 'node:net'
 import type { HeldMessage } from '../mailbox/mailbox.ts'
 import type { Spent } from '../relay/admission.ts'
-import type { LocalAddress } from '../transport/socket.ts'
+import type { Address } from '../transport/address.ts'
 import { Channel, ChannelError } from './channel.ts'
 import { MessageReader } from './message.ts'
 import { PATIENCE_MS } from './predecessor.ts'
@@ -34,7 +34,7 @@ export class HandoverError extends Error {
 }
 
 export interface SuccessorOptions {
-  readonly address: LocalAddress & { kind: 'unix' }
+  readonly address: Address & { kind: 'unix' }
   readonly psk: Uint8Array
   /** Bytes for messages. */
   readonly memory: number

@@ -7,7 +7,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { ed25519 } from '@noble/curves/ed25519.js'
 import { bytesToNumberLE } from '@noble/curves/utils.js'
 import { CodedError } from '../protocol/coded-error.ts'
-import { encodeBase32 } from './base32.ts'
+import { encodeOnion } from './address.ts'
 
 /** The files by their paths within the folder. */
 export type ServiceFiles = ReadonlyMap<string, Uint8Array>
@@ -26,7 +26,6 @@ const SECRET_HEADER = header('== ed25519v1-secret: type0 ==')
 const PUBLIC_HEADER = header('== ed25519v1-public: type0 ==')
 /** An expanded secret key: scalar and prefix (RFC 8032, section 5.1.5, before its step 2 forgets the seed). */
 const SECRET_BYTES = 64
-const ONION_VERSION = 3
 
 export type ServiceProblem =
   'no-secret-key' | 'malformed-key' | 'foreign-public-key' | 'foreign-hostname' | 'strange-file' | 'malformed-client'
@@ -97,13 +96,6 @@ export function clientPath(name: string): string {
 /** The client that a path of the folder is the file of; undefined for any other. */
 export function clientOf(path: string): string | undefined {
   return /^authorized_clients\/(.*)\.auth$/.exec(path)?.[1]
-}
-
-/** The address of a key: rend-spec-v3, ONIONADDRESS. */
-export function encodeOnion(publicKey: Uint8Array): string {
-  const version = Uint8Array.of(ONION_VERSION)
-  const sum = createHash('sha3-256').update('.onion checksum').update(publicKey).update(version).digest()
-  return `${encodeBase32(Buffer.concat([publicKey, sum.subarray(0, 2), version])).toLowerCase()}.onion`
 }
 
 /** Scalar times base point (RFC 8032, section 5.1.5, step 4), by @noble/curves. @throws {ServiceError} */

@@ -5,7 +5,7 @@
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
-import type { Address } from '../config/value.ts'
+import type { Address } from '../transport/address.ts'
 import type { Snapshot } from '../relay/counters.ts'
 import { listen } from '../transport/socket.ts'
 import { buildStatus, findReasons, METRICS_TYPE, type Moment, renderMetrics } from './metrics.ts'

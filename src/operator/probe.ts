@@ -5,9 +5,8 @@
  */
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
-import type { Address } from '../config/value.ts'
+import { type Address, ConnectError, parseTarget } from '../transport/address.ts'
 import { ClientSession } from '../protocol/client-session.ts'
-import { ConnectError, parseTarget } from '../transport/address.ts'
 import { connectTarget, createIsolation, type Route } from '../transport/socks.ts'
 import type { ProbeResult } from './probe-result.ts'
 

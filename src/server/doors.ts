@@ -3,7 +3,7 @@
  * hands its sockets on, with the circuit they came by if a PROXY line states it.
  */
 import type { Server, Socket } from 'node:net'
-import type { Address } from '../config/value.ts'
+import type { Address } from '../transport/address.ts'
 import type { Door } from '../relay/counters.ts'
 import { readProxyHeader } from '../transport/proxy-header.ts'
 import { createSocketServer, listen } from '../transport/socket.ts'

@@ -2,7 +2,7 @@
 import { createSecretKey } from 'node:crypto'
 import type { Socket } from 'node:net'
 import type { Config } from '../config/config.ts'
-import type { Address } from '../config/value.ts'
+import type { Address } from '../transport/address.ts'
 import { type Handing, listenForSuccessor, type Predecessor } from '../handover/predecessor.ts'
 import { findPredecessor, HandoverError, type Succession } from '../handover/successor.ts'
 import type { Log } from '../log.ts'

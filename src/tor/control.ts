@@ -7,7 +7,7 @@ import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
-import type { Address } from '../config/value.ts'
+import type { Address } from '../transport/address.ts'
 import { ReplyReader } from './reply.ts'
 
 const COOKIE_BYTES = 32

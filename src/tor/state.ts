@@ -2,7 +2,7 @@
  * Tor's own state: how far its start (bootstrap) is, read from the control port. The result is a number and a word of a
  * closed set, and nothing else of tor's reply.
  */
-import type { Address } from '../config/value.ts'
+import type { Address } from '../transport/address.ts'
 import { type Ask, authenticate, converse, getInfo } from './control.ts'
 
 /** Tor's tags of bootstrap phases (control-spec.txt, BOOTSTRAP), and our own words if we could not ask. */

@@ -2,13 +2,17 @@
  * Where a relay is, as a person writes it, and what can be wrong on the way there. Only reads text: nothing is
  * resolved or connected to here, so that a page can use it, too.
  */
-import { sha3_256 } from '@noble/hashes/sha3.js'
+import { isOnion } from '../onion/address.ts'
 import { CodedError } from '../protocol/coded-error.ts'
 
 export const DEFAULT_RELAY_PORT = 3308
 /** Of the public HTTP listener: where WebSockets are, and what they speak. */
 export const WEBSOCKET_PATH = '/v1'
 export const SUBPROTOCOL = 'asfaleia.1'
+
+/** A listener of this machine: loopback, or a unix socket. */
+export type Address =
+  { readonly kind: 'tcp'; readonly host: string; readonly port: number } | { readonly kind: 'unix'; readonly path: string }
 
 export interface Endpoint {
   readonly host: string
@@ -48,7 +52,6 @@ export class ConnectError extends CodedError<ConnectCode> {
 }
 
 const LOOPBACK = /^127(?:\.(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])){3}$/
-const CHECKSUM_LABEL = new TextEncoder().encode('.onion checksum')
 
 /**
  * Reads `HOST[:PORT]`, `[::1][:PORT]` or `unix:PATH`; the port is 3308 where none is given.
@@ -99,15 +102,4 @@ function describeBadOnion(host: string): string {
   if (/^[a-z2-7]{16}$/.test(label))
     return 'that is a version 2 onion address, which Tor no longer supports: ask for the address of 56 letters'
   return 'that onion address is mistyped: its checksum is wrong'
-}
-
-/** Whether it is an onion address: rend-spec-v3, ONIONADDRESS: key, checksum and version 3 in base32; subdomains are allowed. */
-export function isOnion(host: string): boolean {
-  const [label = '', top] = host.split('.').slice(-2)
-  if (top !== 'onion' || !/^[a-z2-7]{56}$/.test(label)) return false
-  let bits = ''
-  for (const letter of label) bits += 'abcdefghijklmnopqrstuvwxyz234567'.indexOf(letter).toString(2).padStart(5, '0')
-  const bytes = Uint8Array.from(bits.match(/.{8}/g) ?? [], (byte) => Number.parseInt(byte, 2))
-  const checksum = sha3_256(Uint8Array.of(...CHECKSUM_LABEL, ...bytes.subarray(0, 32), 3))
-  return bytes[34] === 3 && bytes[32] === checksum[0] && bytes[33] === checksum[1]
 }

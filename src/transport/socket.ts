@@ -6,12 +6,10 @@ import { chmodSync, lstatSync, unlinkSync, writeSync } from 'node:fs'
 import { connect, createServer, isIP, type Server, Socket } from 'node:net'
 import { CodedError } from '../protocol/coded-error.ts'
 import type { ByteStream, Receiver } from '../relay/stream.ts'
+import type { Address } from './address.ts'
 
 /** For a peer to take our last words and end its side, too. */
 const LINGER_MS = 5_000
-
-export type LocalAddress =
-  { readonly kind: 'tcp'; readonly host: string; readonly port: number } | { readonly kind: 'unix'; readonly path: string }
 
 /** Whether the host is an IP address of this machine's loopback: 127.0.0.0/8 or ::1, spelled plainly. */
 export function isLoopback(host: string): boolean {
@@ -147,9 +145,9 @@ function writeNow(socket: Socket, bytes: Uint8Array): number {
 
 /** A listener that could not be had; `code` is the system's (`EADDRINUSE` …), and nothing else of it is kept. */
 export class ListenError extends CodedError<string> {
-  readonly address: LocalAddress
+  readonly address: Address
 
-  constructor(code: string, address: LocalAddress) {
+  constructor(code: string, address: Address) {
     super('ListenError', code)
     this.address = address
   }
@@ -159,7 +157,7 @@ export class ListenError extends CodedError<string> {
  * Listens, and gives the address that was taken (port 0 becomes a port).
  * @throws ListenError; `NOT_LOCAL` for an address that is not this machine's own
  */
-export async function listen(server: Server, address: LocalAddress, mode = 0o660): Promise<LocalAddress> {
+export async function listen(server: Server, address: Address, mode = 0o660): Promise<Address> {
   if (address.kind === 'tcp' && !isLoopback(address.host)) throw new ListenError('NOT_LOCAL', address)
   if (address.kind === 'unix') await removeStale(address)
   const umask = address.kind === 'unix' ? process.umask(0o777 & ~mode) : undefined
@@ -187,7 +185,7 @@ export async function listen(server: Server, address: LocalAddress, mode = 0o660
 }
 
 /** Removes a socket file that a dead process left; one that somebody listens on is in use. */
-async function removeStale(address: LocalAddress & { kind: 'unix' }): Promise<void> {
+async function removeStale(address: Address & { kind: 'unix' }): Promise<void> {
   const there = lstatSync(address.path, { throwIfNoEntry: false })
   if (there === undefined) return
   if (!there.isSocket()) throw new ListenError('EEXIST', address)

@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest'
 import { isOnionName } from '../../src/config/value.ts'
-import { encodeBase32 } from '../../src/onion/base32.ts'
 import { checkService, createService, ServiceError, type ServiceProblem } from '../../src/onion/service.ts'
 import { CLIENT, TORS } from '../support/service.ts'
 
@@ -62,17 +61,4 @@ describe('checkService refuses', () => {
   ])('%s: %s', (_name, code, files) => {
     expect(() => checkService(files)).toThrow(new ServiceError(code))
   })
-})
-
-// RFC 4648, section 10.
-test.each([
-  ['', ''],
-  ['f', 'MY'],
-  ['fo', 'MZXQ'],
-  ['foo', 'MZXW6'],
-  ['foob', 'MZXW6YQ'],
-  ['fooba', 'MZXW6YTB'],
-  ['foobar', 'MZXW6YTBOI'],
-])('base32 of %j is %s', (text, expected) => {
-  expect(encodeBase32(Buffer.from(text))).toBe(expected)
 })

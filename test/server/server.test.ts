@@ -8,7 +8,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { WebSocket } from 'ws'
 import { parseConfig } from '../../src/config/config.ts'
 import { ConfigError } from '../../src/config/problem.ts'
-import type { Address } from '../../src/config/value.ts'
+import type { Address } from '../../src/transport/address.ts'
 import { createLog } from '../../src/log.ts'
 import { type RunningServer, startServer } from '../../src/server/server.ts'
 import { connectRaw, connectWebSocket, createPerson, type Wire } from '../support/wire.ts'

@@ -8,7 +8,7 @@ import { Decrypter } from 'age-encryption'
 import { SshIdentity } from '../../src/auth/age-ssh.ts'
 import { formatFingerprint } from '../../src/auth/ssh-key.ts'
 import { AUTH_NAMESPACE, signMessage } from '../../src/auth/sshsig.ts'
-import type { Address } from '../../src/config/value.ts'
+import type { Address } from '../../src/transport/address.ts'
 import { ASFALEIA, start, type Running } from './process.ts'
 import { connectRaw, connectWebSocket, createPerson, type Person, type Wire } from './wire.ts'
 

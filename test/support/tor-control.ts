@@ -6,7 +6,7 @@ import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
-import type { Address } from '../../src/config/value.ts'
+import type { Address } from '../../src/transport/address.ts'
 
 /** Returns the answer to a command, CRLF included, or undefined to end the connection. */
 export type Script = (command: string) => string | undefined

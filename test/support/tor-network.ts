@@ -11,7 +11,7 @@ import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { Address } from '../../src/config/value.ts'
+import type { Address } from '../../src/transport/address.ts'
 import { publication, quoted, startTor, type Tor } from '../../src/tor/process.ts'
 
 /** The programs that the network needs: `missing(...TOR_PROGRAMS)` is the reason to skip. */

@@ -8,7 +8,7 @@ import { WebSocket } from 'ws'
 import { SshIdentity } from '../../src/auth/age-ssh.ts'
 import { generatePrivateKey, parsePrivateKey, type SshPrivateKey } from '../../src/auth/private-key.ts'
 import { AUTH_NAMESPACE, signMessage } from '../../src/auth/sshsig.ts'
-import type { Address } from '../../src/config/value.ts'
+import type { Address } from '../../src/transport/address.ts'
 
 export interface Person {
   readonly key: SshPrivateKey

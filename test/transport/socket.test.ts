@@ -5,7 +5,8 @@ import { connect, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { createSocketServer, isLoopback, listen, type LocalAddress, serveSocket } from '../../src/transport/socket.ts'
+import type { Address } from '../../src/transport/address.ts'
+import { createSocketServer, isLoopback, listen, serveSocket } from '../../src/transport/socket.ts'
 import type { ByteStream } from '../../src/relay/stream.ts'
 
 let folder: string
@@ -49,7 +50,7 @@ describe('loopback addresses and listening', () => {
 
   it('listen replaces a socket left by a dead process, but no socket in use and no other file', async () => {
     const path = join(folder, 'relay.sock')
-    const address: LocalAddress = { kind: 'unix', path }
+    const address: Address = { kind: 'unix', path }
     await listen(server(), address)
     await expect(listen(server(), address)).rejects.toMatchObject({ code: 'EADDRINUSE' })
     const file = join(folder, 'file')

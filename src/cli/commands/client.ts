@@ -5,7 +5,7 @@
 import { generateKeyPairSync } from 'node:crypto'
 import { mkdir, rm } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
-import { encodeBase32 } from '../../onion/base32.ts'
+import { base32nopad } from '@scure/base'
 import { CLIENT_NAME, clientOf, clientPath, CLIENTS, HOSTNAME } from '../../onion/service.ts'
 import { isOnionName } from '../../config/value.ts'
 import { readCommandLine } from '../program/arguments.ts'
@@ -161,7 +161,7 @@ async function writeClient(folder: string, name: string): Promise<string> {
   const pair = generateKeyPairSync('x25519')
   const { x, d } = pair.privateKey.export({ format: 'jwk' })
   const path = join(folder, clientPath(name))
-  await writeNew(path, `descriptor:x25519:${encodeBase32(Buffer.from(x!, 'base64url'))}\n`, 0o600)
+  await writeNew(path, `descriptor:x25519:${base32nopad.encode(Buffer.from(x!, 'base64url'))}\n`, 0o600)
   await give(path, await ownerOf(folder))
-  return encodeBase32(Buffer.from(d!, 'base64url'))
+  return base32nopad.encode(Buffer.from(d!, 'base64url'))
 }

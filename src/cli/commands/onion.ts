@@ -1,5 +1,5 @@
 /** `asfaleia onion`: stores the user's keys for onion services with client authorization. */
-import { isOnion } from '../../transport/address.ts'
+import { isOnion } from '../../onion/address.ts'
 import { readCommandLine } from '../program/arguments.ts'
 import { findControls } from '../talk/diagnosis.ts'
 import { handToTor, Onions, parseOnionKey, takeFromTor } from '../profile/onions.ts'

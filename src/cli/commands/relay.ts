@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs'
 import { type Config, parseConfig } from '../../config/config.ts'
 import { ConfigError, type Problem } from '../../config/problem.ts'
-import type { Address } from '../../config/value.ts'
+import type { Address } from '../../transport/address.ts'
 import type { Log } from '../../log.ts'
 import type { RunningServer } from '../../server/server.ts'
 import { PACKAGE_VERSION } from '../../version.ts'

@@ -5,10 +5,10 @@
  */
 import { chmod, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Address } from '../../config/value.ts'
-import { decodeBase32 } from '../../onion/base32.ts'
+import type { Address } from '../../transport/address.ts'
+import { base32nopad } from '@scure/base'
 import { authenticate, converse } from '../../tor/control.ts'
-import { isOnion } from '../../transport/address.ts'
+import { isOnion } from '../../onion/address.ts'
 import { makeFolder, readText, writeWhole } from '../disk/file.ts'
 import { systemCode, systemReason } from '../disk/system.ts'
 import { CliError, UsageError } from '../program/error.ts'
@@ -27,7 +27,7 @@ const MOST_BYTES = 4_096
 /** @throws {UsageError} that does not repeat any part of the key */
 export function parseOnionKey(line: string): OnionKey {
   const [, name, key] = /^([a-z2-7]{56})(?:\.onion)?:descriptor:x25519:([A-Za-z2-7]{52})$/i.exec(line.trim()) ?? []
-  if (name === undefined || key === undefined || decodeBase32(key) === undefined) {
+  if (name === undefined || key === undefined || decodeKey(key) === undefined) {
     throw new UsageError('this is not a client key of an onion service', {
       hint: 'expected one line, ADDRESS:descriptor:x25519:KEY, which the operator gets from `asfaleia client add`',
     })
@@ -105,8 +105,17 @@ export class Onions {
  * @returns whether one did
  */
 export async function handToTor({ address, key }: OnionKey, controls: readonly Address[]): Promise<boolean> {
-  const blob = Buffer.from(decodeBase32(key) ?? []).toString('base64')
+  const blob = Buffer.from(decodeKey(key) ?? []).toString('base64')
   return tellTor(`ONION_CLIENT_AUTH_ADD ${address.replace(/\.onion$/, '')} x25519:${blob}`, controls)
+}
+
+/** Decodes the 32 bytes of a key; base32 in either case. @returns undefined if unused bits of the last letter are set */
+function decodeKey(key: string): Uint8Array | undefined {
+  try {
+    return base32nopad.decode(key.toUpperCase())
+  } catch {
+    return undefined
+  }
 }
 
 /** Sends ONION_CLIENT_AUTH_REMOVE. @returns whether a tor accepted it */

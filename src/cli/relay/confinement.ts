@@ -7,7 +7,7 @@ import { realpathSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Config } from '../../config/config.ts'
-import type { Address } from '../../config/value.ts'
+import type { Address } from '../../transport/address.ts'
 
 /** Whether this Node can replace its process: from 23.11, not on Windows. */
 export const CONFINES = typeof process.execve === 'function'

@@ -4,7 +4,8 @@
  */
 import { request } from 'node:http'
 import { SETTINGS } from '../../config/setting.ts'
-import { type Address, parseAddress } from '../../config/value.ts'
+import type { Address } from '../../transport/address.ts'
+import { parseAddress } from '../../config/value.ts'
 import { CliError, UsageError } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'

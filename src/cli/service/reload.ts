@@ -1,5 +1,6 @@
 /** Makes a running tor reload its folders, or stop, through its control port. The relay itself never does. */
-import { type Address, parseAddress } from '../../config/value.ts'
+import { parseAddress } from '../../config/value.ts'
+import type { Address } from '../../transport/address.ts'
 import { authenticate, converse } from '../../tor/control.ts'
 import { CliError, UsageError } from '../program/error.ts'
 import type { Io } from '../program/io.ts'

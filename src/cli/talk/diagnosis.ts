@@ -3,12 +3,12 @@
  * port reports the reason, if this user may ask it. The diagnosis only asks, and ignores a tor whose SOCKS port is not
  * the one that the client used.
  */
-import { type Address, parseAddress } from '../../config/value.ts'
+import { type Address, parseEndpoint } from '../../transport/address.ts'
+import { parseAddress } from '../../config/value.ts'
 import { RelayError, type RelayErrorCode } from '../../client/wire/error.ts'
 import { usesProxy } from '../../client/wire/dial.ts'
 import { authenticate, converse, getInfo } from '../../tor/control.ts'
 import { readTorState } from '../../tor/state.ts'
-import { parseEndpoint } from '../../transport/address.ts'
 import { duration, toCliError } from './refusal.ts'
 import { CliError, UsageError } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'

@@ -1,7 +1,8 @@
 /**
  * Connects to a relay: dials its address, then has a {@link RelayClient} introduce itself.
  */
-import { ConnectError, isOnion, parseTarget } from '../../transport/address.ts'
+import { isOnion } from '../../onion/address.ts'
+import { ConnectError, parseTarget } from '../../transport/address.ts'
 import type { Identity } from '../format/identity.ts'
 import { RelayClient, type Token } from './client.ts'
 import { Connection } from './connection.ts'

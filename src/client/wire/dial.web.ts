@@ -2,7 +2,8 @@
  * Dials a relay in a web page, by the WebSocket of its public listener (docs/protocol.md, section 1). A page can reach
  * onion addresses only in Tor Browser, and cannot choose its circuits.
  */
-import { ConnectError, DEFAULT_RELAY_PORT, isOnion, SUBPROTOCOL, type Target, WEBSOCKET_PATH } from '../../transport/address.ts'
+import { isOnion } from '../../onion/address.ts'
+import { ConnectError, DEFAULT_RELAY_PORT, SUBPROTOCOL, type Target, WEBSOCKET_PATH } from '../../transport/address.ts'
 import type { DialOptions } from './dial.ts'
 import type { Stream } from './stream.ts'
 

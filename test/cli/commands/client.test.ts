@@ -4,7 +4,7 @@ import { createServer } from 'node:net'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
-import { encodeBase32 } from '../../../src/onion/base32.ts'
+import { base32nopad } from '@scure/base'
 import { asfaleia, type Outcome } from '../../support/command.ts'
 import { CLIENT, list, scratch, writeService } from '../../support/service.ts'
 
@@ -26,7 +26,7 @@ function publicOf(secret: string): string {
   const bytes = Buffer.from(bits.match(/.{8}/g)!.map((byte) => Number.parseInt(byte, 2)))
   const der = Buffer.concat([Buffer.from('302e020100300506032b656e04220420', 'hex'), bytes])
   const { x } = createPublicKey(createPrivateKey({ key: der, format: 'der', type: 'pkcs8' })).export({ format: 'jwk' })
-  return encodeBase32(Buffer.from(x!, 'base64url'))
+  return base32nopad.encode(Buffer.from(x!, 'base64url'))
 }
 
 describe('client add', () => {

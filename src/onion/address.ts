@@ -1,0 +1,23 @@
+/** Addresses of onion services (rend-spec-v3, ONIONADDRESS). Pure; runs in a page, too. */
+import { sha3_256 } from '@noble/hashes/sha3.js'
+import { base32nopad } from '@scure/base'
+
+const VERSION = 3
+const KEY_BYTES = 32
+const CHECKSUM_BYTES = 2
+const LABEL = new TextEncoder().encode('.onion checksum')
+
+/** Returns the address of a service's public key, `….onion`: base32 of key, checksum and version. */
+export function encodeOnion(publicKey: Uint8Array): string {
+  const checksum = sha3_256(Uint8Array.of(...LABEL, ...publicKey, VERSION)).subarray(0, CHECKSUM_BYTES)
+  return `${base32nopad.encode(Uint8Array.of(...publicKey, ...checksum, VERSION)).toLowerCase()}.onion`
+}
+
+/** Returns whether a host name is an onion address whose checksum is right. Subdomains are allowed, upper case is not. */
+export function isOnion(host: string): boolean {
+  const name = host.split('.').slice(-2).join('.')
+  if (!/^[a-z2-7]{56}\.onion$/.test(name)) return false
+  // 56 characters of five bits are exactly 35 bytes, so this cannot throw.
+  const key = base32nopad.decode(name.slice(0, 56).toUpperCase()).subarray(0, KEY_BYTES)
+  return encodeOnion(key) === name
+}
