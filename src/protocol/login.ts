@@ -1,7 +1,7 @@
 /**
  * The logins of one connection (docs/protocol.md, section 3): the proof under way, of which there is at most one, and
- * the challenges that wait for their answer. Pure, as the session that owns it. Does no cryptography: the relay makes
- * and checks proofs.
+ * the challenges that wait for their answer. Has no I/O, like the session that owns it. Does no cryptography: the relay
+ * makes and checks proofs.
  */
 import { ProtocolError } from './errors.ts'
 import { copyBytes } from './line.ts'

@@ -1,7 +1,8 @@
 /**
  * How one connection uses mailboxes (docs/protocol.md, section 4): SEND, GET, ACK, SUBSCRIBE, WIPE, and the delivery of
- * messages. Owns the batch under way and the subscription, and remembers the mailboxes in which the connection may have leases. Writes
- * packets to the session's output. Does not look at tokens: the session found the mailbox. Pure, as the session.
+ * messages. Owns the batch under way and the subscription, and remembers the mailboxes in which the connection may have
+ * leases. Writes packets to the session's output. Does not look at tokens: the session found the mailbox. Has no I/O,
+ * like the session.
  */
 import { ProtocolError } from './errors.ts'
 import { type Output, OUTPUT_BYTES } from './output.ts'

@@ -1,6 +1,6 @@
 /**
  * How much time and how long a line a peer gets (docs/protocol.md, section 6). A stranger, a peer that has not proven a
- * key, gets less of both. Pure, as the session that owns it; times are in ms.
+ * key, gets less of both. Has no I/O, like the session that owns it; times are in ms.
  */
 import type { Limits } from './limits.ts'
 
