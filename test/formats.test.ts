@@ -114,6 +114,7 @@ test('the tables of verdicts and of types match the code', () => {
     truncated: true,
     malformed: true,
     forged: true,
+    unverifiable: true,
     readdressed: true,
     replayed: true,
     future: true,

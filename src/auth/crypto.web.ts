@@ -11,6 +11,7 @@ import { hkdf as nobleHkdf } from '@noble/hashes/hkdf.js'
 import { hmac as nobleHmac } from '@noble/hashes/hmac.js'
 import { sha256 as sha2_256, sha512 as sha2_512 } from '@noble/hashes/sha2.js'
 import { encodeBase64 } from '../protocol/base64.ts'
+import { MissingCryptoError } from './missing-crypto.ts'
 import type { Digest, Multiply } from './crypto.ts'
 import type { KeyMaterial, RsaMaterial } from './key-material.ts'
 
@@ -75,15 +76,44 @@ export function ed25519(seed: Uint8Array): { readonly point: Uint8Array; sign(me
   return { point: noble.getPublicKey(own), sign: (message) => noble.sign(message, own) }
 }
 
+/** As in crypto.ts. @throws {MissingCryptoError} in an insecure context */
 export async function encryptOaep(key: RsaMaterial, plaintext: Uint8Array, label: Uint8Array): Promise<Uint8Array> {
+  const subtle = secureSubtle()
   const imported = await importRsa(key, { name: 'RSA-OAEP', hash: 'SHA-256' }, 'encrypt')
-  return new Uint8Array(await crypto.subtle.encrypt({ name: 'RSA-OAEP', label: own(label) }, imported, own(plaintext)))
+  return new Uint8Array(await subtle.encrypt({ name: 'RSA-OAEP', label: own(label) }, imported, own(plaintext)))
 }
 
+/**
+ * As in crypto.ts, with @noble/curves for ed25519 if WebCrypto does not check it.
+ * @throws {MissingCryptoError} if WebCrypto is missing, or does not support the key
+ */
 export async function verify(key: KeyMaterial, digest: Digest | undefined, message: Uint8Array, signature: Uint8Array): Promise<boolean> {
   try {
+    const subtle = secureSubtle()
+    // Chromium takes RSA exponents of 33 bits at most, and reports longer ones as malformed.
+    if (key.kind === 'rsa' && key.exponent.length > 4) throw new MissingCryptoError('unsupported-key')
     const { imported, algorithm } = await importVerifying(key, digest)
-    return await crypto.subtle.verify(algorithm, imported, own(signature), own(message))
+    return await subtle.verify(algorithm, imported, own(signature), own(message))
+  } catch (error) {
+    const missing = error instanceof MissingCryptoError || (error as { name?: unknown }).name === 'NotSupportedError'
+    if (!missing) return false
+    if (key.kind === 'ed25519') return verifyEd25519(key.point, message, signature)
+    throw error instanceof MissingCryptoError ? error : new MissingCryptoError('unsupported-key')
+  }
+}
+
+/** Returns WebCrypto. @throws {MissingCryptoError} in an insecure context, which has none */
+function secureSubtle(): SubtleCrypto {
+  // The type says that it is always there.
+  const subtle = crypto.subtle as SubtleCrypto | undefined
+  if (subtle === undefined) throw new MissingCryptoError('insecure-context')
+  return subtle
+}
+
+/** Checks by RFC 8032's rules, as OpenSSL does, and not by those of ZIP 215. */
+function verifyEd25519(point: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
+  try {
+    return noble.verify(signature, message, point, { zip215: false })
   } catch {
     return false
   }

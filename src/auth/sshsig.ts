@@ -3,6 +3,7 @@
  * cannot decrypt proves itself by one (docs/protocol.md, section 3). On the wire a signature is the base64 of its blob,
  * without armor. Must not tell why it refuses a signature.
  */
+import { MissingCryptoError } from './missing-crypto.ts'
 import { type Digest, isEqual, sha256, sha512, verify } from './crypto.ts'
 import type { EcdsaCurve, KeyMaterial } from './key-material.ts'
 import { eraseKey, parseKeyBlob, type SshKey, type SshKeyType, type SshPrivateKey } from './ssh-key.ts'
@@ -48,7 +49,8 @@ interface Check {
 }
 
 /**
- * Verifies a signature of `message` by `key` in `namespace`. Returns false for bad input, and never rejects.
+ * Verifies a signature of `message` by `key` in `namespace`. Returns false for bad input.
+ * @throws {MissingCryptoError} in a web page whose browser cannot check this type of key; never in Node
  *
  * It always verifies with the key inside the blob, and compares the hash of that key with the expected one in constant
  * time. So a wrong key, message or namespace costs one verification, and all failures take the same time. Only a blob
@@ -70,7 +72,9 @@ export async function verifySignature(input: {
     const sound = await verify(check.key, check.digest, check.signed, check.signature)
     const expected = isEqual(parsed.key.fingerprint, input.key.fingerprint)
     return sound && expected && isSame(parsed.namespace, utf8.encode(input.namespace))
-  } catch {
+  } catch (error) {
+    // Not checked is not wrong.
+    if (error instanceof MissingCryptoError) throw error
     return false
   } finally {
     if (parsed !== undefined) eraseKey(parsed.key)

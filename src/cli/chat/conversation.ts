@@ -9,6 +9,7 @@ export type Verdict =
   | 'truncated'
   | 'malformed'
   | 'forged'
+  | 'unverifiable'
   | 'readdressed'
   | 'replayed'
   | 'future'

@@ -29,6 +29,7 @@ const VERDICTS: ReadonlySet<string> = new Set<Verdict>([
   'truncated',
   'malformed',
   'forged',
+  'unverifiable',
   'readdressed',
   'replayed',
   'future',

@@ -37,7 +37,8 @@ function introduce(step: Step, strangers: Conversation): void {
   for (const { id, kind, name } of step.state.conversations) {
     if (kind !== 'contact') continue
     const own = strangers.entries.filter(
-      ({ fingerprint, verdict }) => fingerprint === id && verdict !== 'forged' && verdict !== 'readdressed' && verdict !== 'replayed',
+      ({ fingerprint, verdict }) =>
+        fingerprint === id && verdict !== 'forged' && verdict !== 'unverifiable' && verdict !== 'readdressed' && verdict !== 'replayed',
     )
     if (own.length === 0) continue
     const keys = new Set(own.map(({ key }) => key))

@@ -467,19 +467,19 @@ export class Session {
     const fingerprint = fingerprintOf(envelope.from)
     const { content, id } = envelope
     const facts = { at, verdict, fingerprint, id, ...order }
-    if (from === undefined || verdict === 'forged' || verdict === 'readdressed') {
+    if (from === undefined || verdict === 'forged' || verdict === 'unverifiable' || verdict === 'readdressed') {
       const named = this.#options.people.find(fingerprint)
       const says =
-        verdict === 'forged'
+        verdict === 'forged' || verdict === 'unverifiable'
           ? `says that it is from ${named === undefined ? fingerprint : `${named.name}, ${fingerprint}`}`
           : `from ${named === undefined ? fingerprint : `${named.name}, ${fingerprint}`}`
       const { text, card } = await describeContent(content)
       return {
         ...facts,
         conversation: STRANGERS,
-        author: verdict === 'forged' ? 'forged' : 'stranger',
+        author: verdict === 'forged' ? 'forged' : verdict === 'unverifiable' ? 'unverifiable' : 'stranger',
         text: `${says}\n${text}`,
-        ...(card !== undefined && verdict !== 'forged' && { card }),
+        ...(card !== undefined && verdict !== 'forged' && verdict !== 'unverifiable' && { card }),
       }
     }
     const group = envelope.group === undefined ? undefined : this.#options.people.groupOf(GROUP + envelope.group)

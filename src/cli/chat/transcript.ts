@@ -40,6 +40,7 @@ export const VERDICTS: Readonly<Record<Exclude<Verdict, 'genuine'>, string>> = {
   truncated: 'cut off: its signature is not whole',
   malformed: 'malformed: it keeps to no form',
   forged: 'forged: the name it gives did not sign it',
+  unverifiable: 'its signature cannot be checked here',
   readdressed: 'readdressed: its author wrote it to somebody else',
   replayed: 'replayed: you have seen this before, and somebody sent it again',
   future: 'dated in the future',

@@ -86,6 +86,8 @@ function senderOf({ verdict, from }: Received, envelope: Envelope, { within }: E
   switch (verdict) {
     case 'forged':
       return `[forged: it claims to be from ${who}, but is not]`
+    case 'unverifiable':
+      return `[it claims to be from ${who}; its signature cannot be checked here]`
     case 'readdressed':
       return `[written by ${who} to someone else, and passed on by a stranger]`
     default:
@@ -142,7 +144,11 @@ export function describeReceived(received: Received, enclosed: Enclosed, book: B
   return {
     ...common,
     // A claimed and a proven sender must not share a field.
-    [verdict === 'forged' ? 'claimed' : 'from']: { ...(name !== undefined && { name }), fingerprint, key: formatKey(envelope.from) },
+    [verdict === 'forged' || verdict === 'unverifiable' ? 'claimed' : 'from']: {
+      ...(name !== undefined && { name }),
+      fingerprint,
+      key: formatKey(envelope.from),
+    },
     to: envelope.to,
     id: envelope.id,
     time: formatTime(envelope.time),

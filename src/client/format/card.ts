@@ -39,6 +39,7 @@ const TEXTS = {
   'bad-relay': 'a card has 1 to 8 different relays, each an onion address or localhost with an optional port',
   'bad-recipient': 'the age1… recipient is malformed, or missing although the key can only sign',
   'bad-time': 'the time of the card is malformed or out of range',
+  unverifiable: 'the signature of the card cannot be checked in this browser',
   forged: 'the signature does not match: the card was changed, or another key signed it',
 } as const
 
@@ -91,7 +92,9 @@ export async function makeCard(
 export async function parseCard(textOrLink: string): Promise<Card> {
   const { facts, blob } = textOrLink.startsWith('asfaleia:') ? parseLink(textOrLink) : parseText(textOrLink)
   const signed = encodeFacts(checkFacts(facts))
-  if (!(await isSignedBy(facts.key, NAMESPACE, { signed, blob }))) throw new CardError('forged')
+  const isGood = await isSignedBy(facts.key, NAMESPACE, { signed, blob })
+  if (isGood === undefined) throw new CardError('unverifiable')
+  if (!isGood) throw new CardError('forged')
   return finish(facts, signed, blob)
 }
 

@@ -36,6 +36,7 @@ const TEXTS = {
   'bad-members': 'a group has 2 to 32 different members, and its maker is one of them',
   'bad-card': 'the card of a member is invalid',
   'too-large': 'a group of so many members does not fit one message',
+  unverifiable: 'a signature of the group cannot be checked in this browser',
   forged: 'the signature does not match: the group was changed, or another key than the maker signed it',
 } as const
 
@@ -106,7 +107,9 @@ export async function parseGroup(text: string): Promise<Group> {
   if (parsed === undefined || parsed.form !== VERSION) throw new GroupError('malformed')
   const { maker, links, ...others } = readHeaders(parsed.headers)
   // Checked before the cards, because each card costs another signature check.
-  if (!(await isSignedBy(maker, NAMESPACE, parts))) throw new GroupError('forged')
+  const isGood = await isSignedBy(maker, NAMESPACE, parts)
+  if (isGood === undefined) throw new GroupError('unverifiable')
+  if (!isGood) throw new GroupError('forged')
   if (links.length < MEMBERS.least || links.length > MEMBERS.most) throw new GroupError('bad-members')
   const members: Card[] = []
   for (const link of links) members.push(await readMember(link))
@@ -122,6 +125,7 @@ async function readMember(link: string): Promise<Card> {
     if (card.link === link) return card
   } catch (error) {
     if (!(error instanceof CardError)) throw error
+    if (error.code === 'unverifiable') throw new GroupError('unverifiable')
   }
   throw new GroupError('bad-card')
 }

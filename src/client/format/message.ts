@@ -53,6 +53,8 @@ export type Opened =
       readonly verdict:
         /** The signature is wrong, or another key than the sender's made it. */
         | 'forged'
+        /** This browser cannot check the signature of this type of key: the message may be genuine or forged. */
+        | 'unverifiable'
         /** The message is addressed to another key, and a third party passed it on. */
         | 'readdressed'
         /** The message came before. */
@@ -186,7 +188,9 @@ export async function judge(
   const envelope = parseSigned(parts.signed)
   if (envelope === undefined) return { verdict: 'malformed' }
   const { from, to, id, time } = envelope
-  if (!(await isSignedBy(from, NAMESPACE, parts))) return { verdict: 'forged', envelope }
+  const isGood = await isSignedBy(from, NAMESPACE, parts)
+  if (isGood === undefined) return { verdict: 'unverifiable', envelope }
+  if (!isGood) return { verdict: 'forged', envelope }
   if (to !== fingerprintOf(receiver)) return { verdict: 'readdressed', envelope }
   if (seen?.has(from, id) === true) return { verdict: 'replayed', envelope }
   if (time > now + FUTURE) return { verdict: 'future', envelope }

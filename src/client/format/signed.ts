@@ -3,6 +3,7 @@
  * followed by an SSHSIG of them in ssh-keygen's armor. `ssh-keygen -Y sign` and `cat` make one; `head`, `tail` and
  * `ssh-keygen -Y verify` check one. The meaning of the bytes is defined elsewhere. Pure; runs in a browser too.
  */
+import { MissingCryptoError } from '../../auth/missing-crypto.ts'
 import { verifySignature } from '../../auth/sshsig.ts'
 import type { SshKey } from '../../auth/ssh-key.ts'
 import { concat, decodeBase64 } from '../../auth/ssh-wire.ts'
@@ -74,9 +75,19 @@ export function split(bytes: Uint8Array): Signed | undefined {
 /**
  * Returns whether the signature is valid, by this key and for this namespace. A certificate in place of the key is
  * refused, because a reader who knows only the key could not verify it with ssh-keygen.
+ * @returns undefined if this browser cannot check it; never in Node
  */
-export async function isSignedBy(key: SshKey, namespace: Namespace, { signed, blob }: Pick<Signed, 'signed' | 'blob'>): Promise<boolean> {
-  return holdsKey(blob, key) && (await verifySignature({ blob, key, namespace, message: signed }))
+export async function isSignedBy(
+  key: SshKey,
+  namespace: Namespace,
+  { signed, blob }: Pick<Signed, 'signed' | 'blob'>,
+): Promise<boolean | undefined> {
+  try {
+    return holdsKey(blob, key) && (await verifySignature({ blob, key, namespace, message: signed }))
+  } catch (error) {
+    if (error instanceof MissingCryptoError) return undefined
+    throw error
+  }
 }
 
 /** PROTOCOL.sshsig: the magic `SSHSIG`, a version of four bytes, then the key with its length before it. */

@@ -29,7 +29,11 @@ export type Received = ReceivedContent & {
 
 /** The verdict and the content, as in `Opened`, except `replayed`. */
 export type ReceivedContent =
-  | { readonly verdict: 'genuine' | 'future' | 'stale' | 'forged' | 'readdressed'; readonly envelope: Envelope; readonly text?: undefined }
+  | {
+      readonly verdict: 'genuine' | 'future' | 'stale' | 'forged' | 'unverifiable' | 'readdressed'
+      readonly envelope: Envelope
+      readonly text?: undefined
+    }
   /** A text that was encrypted with age alone, by an unknown sender. */
   | { readonly verdict: 'unsigned'; readonly text: Uint8Array; readonly envelope?: undefined }
   | {

@@ -148,6 +148,7 @@ export class Receiving {
       case 'truncated':
       case 'malformed':
       case 'forged':
+      case 'unverifiable':
       case 'readdressed':
         this.#inbox.give(copy, opened)
     }
@@ -196,7 +197,7 @@ export class Receiving {
 
   /** The program has shown or stored a message. */
   async #onDone(opened: Given, from: Contact | undefined): Promise<void> {
-    if ('envelope' in opened && opened.verdict !== 'forged' && opened.verdict !== 'readdressed') {
+    if ('envelope' in opened && !isUnproven(opened.verdict)) {
       const { envelope } = opened
       await this.#remember(envelope)
       if (from !== undefined && this.#sendsDelivered) this.#sending.addReceipt(from, envelope.id, 'delivered')
@@ -216,4 +217,9 @@ export class Receiving {
   get #sendsDelivered(): boolean {
     return this.#context.options.receipts?.delivered !== false
   }
+}
+
+/** Whether the verdict leaves open who sent the message to us: nothing of it is remembered, and nobody gets a receipt. */
+function isUnproven(verdict: Given['verdict']): boolean {
+  return verdict === 'forged' || verdict === 'unverifiable' || verdict === 'readdressed'
 }

@@ -220,7 +220,7 @@ describe('a text in an age file to Bob has the verdict', async () => {
   const good = await make()
   const card = await makeCard(alice.identity, { name: 'Alice', relays: [ONION], time: NOW })
   const signature = (text: Uint8Array): string => Buffer.from(text).toString('latin1').slice(Buffer.from(text).indexOf('-----BEGIN'))
-  const rows: Readonly<Record<Exclude<Verdict, 'unreadable'>, Readonly<Record<string, Uint8Array | string>>>> = {
+  const rows: Readonly<Record<Exclude<Verdict, 'unreadable' | 'unverifiable'>, Readonly<Record<string, Uint8Array | string>>>> = {
     unsigned: {
       nothing: '',
       'a text': 'hello',
