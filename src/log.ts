@@ -4,7 +4,6 @@
  * outside its set is written as `other`, whatever the types said.
  */
 import { pino } from 'pino'
-import pretty from 'pino-pretty'
 import { CHECK_NAMES, type LogFormat, type LogLevel } from './config/setting.ts'
 import { FAILURES, REFUSALS } from './handover/record.ts'
 import { PROBE_PROBLEMS } from './operator/probe-result.ts'
@@ -84,8 +83,7 @@ export interface LogOptions {
 }
 
 export function createLog(options: LogOptions): Log {
-  // pino-pretty as a plain function: as a pino transport it would be a worker thread.
-  const shape = options.format === 'pretty' ? createShape(options.colors ?? false) : (line: string) => line
+  const shape = options.format === 'pretty' ? (line: string) => formatForPerson(line, options.colors ?? false) : (line: string) => line
   const logger = pino(
     {
       level: options.level,
@@ -106,8 +104,18 @@ export function createLog(options: LogOptions): Log {
   }
 }
 
-function createShape(colors: boolean): (line: string) => string {
-  return pretty.prettyFactory({ colorize: colors, singleLine: true, messageKey: 'text', translateTime: 'SYS:HH:MM:ss', ignore: 'event' })
+/** Numbers of SGR colours (ECMA-48), by level. */
+const LEVEL_COLORS = { debug: 34, info: 32, warn: 33, error: 31 } as const satisfies Record<LogLevel, number>
+const TEXT_COLOR = 36
+const FIELDS_COLOR = 90
+
+/** Turns a line of JSON into `[14:54:12] INFO: a listener is open {"door":"tcp"}`, with the local time. */
+function formatForPerson(line: string, colors: boolean): string {
+  const { level, time, event: _event, text, ...fields } = JSON.parse(line) as { level: LogLevel; time: string; event: string; text: string }
+  const paint = (color: number, words: string): string => (colors ? `\x1b[${color}m${words}\x1b[39m` : words)
+  const clock = new Date(time).toTimeString().slice(0, 8)
+  const rest = Object.keys(fields).length === 0 ? '' : ` ${paint(FIELDS_COLOR, JSON.stringify(fields))}`
+  return `[${clock}] ${paint(LEVEL_COLORS[level], level.toUpperCase())}: ${paint(TEXT_COLOR, text)}${rest}\n`
 }
 
 /** The row's fields and no other; what is not of a field's set becomes `other`. */

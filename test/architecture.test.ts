@@ -252,7 +252,6 @@ const PACKAGES: readonly (readonly [name: string, users: readonly string[], why:
   ['ws', ['transport/upgrade.ts'], 'the class that @fastify/websocket makes of an upgraded socket'],
   ['prom-client', ['operator/metrics.ts'], 'the text of metrics'],
   ['pino', ['log.ts'], 'the log'],
-  ['pino-pretty', ['log.ts'], 'the log on a terminal'],
   ['string-width', ['cli/chat/text.ts'], 'how many cells of a terminal a character takes'],
   ['qr', ['cli/program/qr.ts'], 'an address or a card as a code for a phone'],
 ]

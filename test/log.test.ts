@@ -46,10 +46,23 @@ test('the level is a threshold', () => {
   expect(lines.map((line) => (JSON.parse(line) as { event: string }).event)).toEqual(['memory-high', 'internal-error'])
 })
 
-test('the pretty format is one readable line without colours', () => {
-  const { log, lines } = capture('pretty')
-  log.event('listening', { door: 'http', port: 8080 })
-  expect(lines).toEqual([expect.stringMatching(/^\[\d\d:\d\d:\d\d\] INFO: a listener is open \{"door":"http","port":8080\}\n$/)])
+test('the pretty format is one readable line, in colours only if asked', () => {
+  const pretty = (colors: boolean): string => {
+    const lines: string[] = []
+    const log = createLog({ format: 'pretty', level: 'debug', colors, write: (line) => lines.push(line) })
+    log.event('listening', { door: 'http', port: 8080 })
+    log.event('memory-high', { percent: 91 })
+    log.event('stopped')
+    return lines.join('').replace(/\d\d:\d\d:\d\d/g, 'hh:mm:ss')
+  }
+  expect(pretty(false)).toBe(
+    '[hh:mm:ss] INFO: a listener is open {"door":"http","port":8080}\n' +
+      `[hh:mm:ss] WARN: ${EVENTS['memory-high'].text} {"percent":91}\n` +
+      `[hh:mm:ss] INFO: ${EVENTS.stopped.text}\n`,
+  )
+  expect(pretty(true)).toContain(
+    '[hh:mm:ss] \x1b[32mINFO\x1b[39m: \x1b[36ma listener is open\x1b[39m \x1b[90m{"door":"http","port":8080}\x1b[39m\n',
+  )
 })
 
 describe('values that the types forbid', () => {
