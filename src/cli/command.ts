@@ -1,5 +1,5 @@
 /**
- * The commands by name. A command's module is loaded when the command runs, so that no command pays for the start of another.
+ * The commands by name. A command loads its module when it runs, so that no command pays for the start of another.
  * Must not touch the process: streams, environment and signal come as `Io`.
  */
 import { PACKAGE_VERSION } from '../version.ts'
@@ -16,10 +16,10 @@ interface Module {
 }
 
 export interface Command {
-  /** What the command does, for the list of commands. */
+  /** Describes the command in the list of commands. */
   readonly summary: string
   readonly load: () => Promise<Module>
-  /** Goes on after the reader of its standard output has gone. */
+  /** Keeps running if the reader of its standard output is gone. */
   readonly stays?: true
 }
 
@@ -65,7 +65,7 @@ const EXAMPLES: readonly Example[] = [
   ['run a relay of your own', 'asfaleia start'],
 ]
 
-/** The completion command describes all commands, so it gets their pages. */
+/** Gives the pages of all commands to the completion command. */
 async function loadCompletion(): Promise<Module> {
   const { createRun, page } = await import('./commands/completion.ts')
   return { page, run: createRun(readPages) }
@@ -97,7 +97,7 @@ function buildOverview(): string {
   ])
 }
 
-/** The command that a command line names, or undefined if it names none. */
+/** Returns the command that a command line names, or undefined. */
 export function findCommand(argv: readonly string[]): Command | undefined {
   const [name = ''] = argv
   return Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * The process: its signals, its standard streams and its exit code. Everything else is a command.
- * Whatever goes wrong unforeseen, no stack and no message of it are printed: they may hold data.
+ * The process: its signals, its standard streams and its exit code. Everything else is a command. After an unexpected
+ * error, it prints neither the stack nor the message, because they may contain data.
  */
 import { constants } from 'node:os'
 import { findCommand, runCommand } from './command.ts'
@@ -16,7 +16,7 @@ const { stdin, stdout, stderr, env } = process
 
 if (isOldNode()) {
   const code = await runOnOwnNode(command?.stays === true)
-  const hint = 'start it by npx in its checkout, or install Node 24 or later'
+  const hint = 'run `npx asfaleia` in the checkout, or install Node 24 or later'
   process.exit(code ?? printError({ stderr }, new CliError(`Node ${process.versions.node} is too old`, { hint })))
 }
 
@@ -24,14 +24,14 @@ const stop = new AbortController()
 let askedAt = 0
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.on(signal, () => {
-    // Who asks twice does not want to wait. The same Ctrl-C can come twice, though: from the terminal, and
-    // passed on by npm.
+    // A second signal ends the process at once. But one Ctrl-C can arrive twice, from the terminal and from npm, so
+    // a signal within a second is the same one.
     if (stop.signal.aborted && performance.now() - askedAt > 1_000) process.exit(128 + constants.signals[signal])
     if (!stop.signal.aborted) askedAt = performance.now()
     stop.abort()
   })
 }
-// `asfaleia start` holds its relay's standard input: when it dies, the relay ends, too.
+// `asfaleia start` holds the relay's standard input. If `start` dies, the input ends, and the relay stops.
 if (env[TIED] !== undefined)
   stdin
     .once('end', () => stop.abort())
@@ -42,7 +42,7 @@ for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
   process.on(event, (error: unknown) => process.exit(printError({ stderr }, error)))
 }
 
-// Nobody reads any more (`asfaleia get | head -1`): end quietly, but for what serves others.
+// If the reader of standard output is gone (`asfaleia get | head -1`), the command ends quietly. A relay keeps running.
 const needsReader = command?.stays !== true
 stdout.on('error', () => {
   if (needsReader) process.exit(EXIT.failed)
@@ -50,5 +50,5 @@ stdout.on('error', () => {
 stderr.on('error', () => {})
 
 const code = await runCommand(argv, { stdin, stdout, stderr, env, signal: stop.signal })
-// Where writes are not synchronous, what was written goes out first.
+// Ends after the last output is written, because writes to a pipe may be asynchronous.
 stdout.write('', (error) => process.exit(needsReader && error instanceof Error ? EXIT.failed : code))

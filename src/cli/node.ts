@@ -1,21 +1,25 @@
 /**
- * The Node that we run on. A checkout has one of its own, from the npm package `node-linux-…`, which npm scripts
- * and npx find first; who starts the program by its path on an older Node is brought there. It must do without
- * what an older Node does not have.
+ * Finds a Node that is new enough. A checkout has its own, from the npm package `node-linux-…`, which npm scripts and
+ * npx find first. If a user starts the program by its path on an older Node, this module runs it again on that one.
+ * This module must run on older versions of Node, too.
  */
 import { spawn } from 'node:child_process'
 import { createRequire } from 'node:module'
 import { constants } from 'node:os'
 import { TIED } from './program/io.ts'
 
-/** package.json, `engines`. */
+/** The oldest version that works, as in `engines` of package.json. */
 const OLDEST = 24
 
+/** Returns whether this Node is too old. */
 export function isOldNode(): boolean {
   return Number(process.versions.node.split('.')[0]) < OLDEST
 }
 
-/** Runs the same command on the checkout's own Node. @returns its exit code, or undefined where there is no such Node */
+/**
+ * Runs the same command on the checkout's own Node.
+ * @returns the exit code, or undefined if the checkout has no Node
+ */
 export async function runOnOwnNode(stays: boolean): Promise<number | undefined> {
   let node: string
   try {
@@ -24,7 +28,7 @@ export async function runOnOwnNode(stays: boolean): Promise<number | undefined> 
     return undefined
   }
   const child = spawn(node, process.argv.slice(1), {
-    // What stays must not outlive this process, however that is ended; the others may read what is typed.
+    // A relay must end with this process, so it gets a pipe as input. Other commands read the terminal.
     stdio: [stays ? 'pipe' : 'inherit', 'inherit', 'inherit'],
     env: stays ? { ...process.env, [TIED]: '1' } : process.env,
   })

@@ -1,6 +1,6 @@
 /** Where settings come from: flags, environment, file. What was given is text still; what no setting is, is a problem. */
 import { parseArgs } from 'node:util'
-import { nearest } from '../nearest.ts'
+import { didYouMean } from '../nearest.ts'
 import type { Problem } from './problem.ts'
 import { isKey, OTHER_VARIABLES, type Setting, type SettingKey, SETTING_KEYS, SETTINGS, variableOf } from './setting.ts'
 
@@ -24,7 +24,7 @@ export function readFlags(argv: readonly string[], problems: Problem[]): Source 
       case 'option': {
         if (!isKey(token.name)) {
           const where = /^--?[a-z][a-z0-9-]{0,30}$/.test(token.rawName) ? token.rawName : `argument ${token.index + 1}`
-          const problem = `unknown option${suggest(token.name, SETTING_KEYS, (name) => `--${name}`)}`
+          const problem = `unknown option${didYouMean(token.name, SETTING_KEYS, (name) => `--${name}`)}`
           problems.push({ key: 'argv', where, problem, hint })
           if (token.value === undefined) skipped = token.index + 1
         } else if (token.value === undefined || (token.value.startsWith('-') && token.inlineValue === false)) {
@@ -56,7 +56,7 @@ export function readEnvironment(env: Readonly<Record<string, string | undefined>
       continue
     }
     const where = /^[A-Z0-9_]{1,40}$/.test(variable) ? variable : 'ASFALEIA_…'
-    const problem = `unknown setting${suggest(variable, [...keys.keys(), ...OTHER_VARIABLES])}`
+    const problem = `unknown setting${didYouMean(variable, [...keys.keys(), ...OTHER_VARIABLES], (name) => name)}`
     problems.push({ key: 'environment', where, problem, hint: 'see `asfaleia relay --help`, or unset the variable' })
   }
   return source
@@ -93,7 +93,7 @@ export function readConfigFile(named: Given | undefined, readFile: (path: string
       problems.push({
         key: 'config',
         where,
-        problem: `unknown key${suggest(key, SETTING_KEYS)}`,
+        problem: `unknown key${didYouMean(key, SETTING_KEYS, (name) => name)}`,
         hint: 'the keys are the options without `--`; see `asfaleia relay --help`',
       })
     } else {
@@ -101,12 +101,6 @@ export function readConfigFile(named: Given | undefined, readFile: (path: string
     }
   }
   return source
-}
-
-/** `; did you mean …?` if a known name is like the one that was given. */
-function suggest(given: string, known: readonly string[], format = (name: string): string => name): string {
-  const meant = nearest(given, known)
-  return meant === undefined ? '' : `; did you mean ${format(meant)}?`
 }
 
 function add(source: Source, key: SettingKey, text: string, where: string, problems: Problem[]): void {

@@ -1,6 +1,6 @@
 /**
- * `asfaleia backup`: writes the onion service's keys to one encrypted file, or checks such a file. The file is a tar archive
- * encrypted by age. The command never writes the keys to a disk unencrypted.
+ * `asfaleia backup`: writes the onion service's keys to one encrypted file, or checks such a file. The file is a tar
+ * archive encrypted by age. The command never writes the keys to a disk unencrypted.
  */
 import type { Recipient } from 'age-encryption'
 import { SshRecipient } from '../../auth/age-ssh.ts'

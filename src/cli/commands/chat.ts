@@ -29,7 +29,7 @@ export const page = {
     plain: {
       about: 'work line by line without moving the cursor, as in pipes and for screen readers; a line ending in \\ continues in the next',
     },
-    history: { about: 'store what is said, encrypted to your key, and show it again; also `history: yes` in the profile' },
+    history: { about: 'store the conversations, encrypted to your key, and show them again; also `history: yes` in the profile' },
     notify: { about: 'ring, and show a desktop notification without text or name, when a message arrives that you do not see' },
     files: { value: 'FOLDER', about: 'store files from contacts in FOLDER; also `files` in the profile. Without it, files are refused' },
     mouse: { about: "scroll with the wheel and open conversations with a click; hold Shift for the terminal's own selection" },

@@ -1,6 +1,6 @@
 /**
- * `asfaleia client`: client authorization of the onion service (rend-spec-v3). A client's public key lies in the service's folder;
- * the command prints the private key once, for the client's tor, and stores it nowhere.
+ * `asfaleia client`: client authorization of the onion service (rend-spec-v3). A client's public key lies in the
+ * service's folder; the command prints the private key once, for the client's tor, and stores it nowhere.
  */
 import { generateKeyPairSync } from 'node:crypto'
 import { mkdir, rm } from 'node:fs/promises'

@@ -1,7 +1,7 @@
 /**
- * `asfaleia doctor`: makes the checks of `asfaleia relay --strict on`, a line for each. They examine its own process and machine, so
- * it must run as the relay does: as the same user, in the same folder, with the same environment and limits. Changes nothing, and
- * opens no listener.
+ * `asfaleia doctor`: makes the checks of `asfaleia relay --strict on`, a line for each. They examine its own process
+ * and machine, so it must run as the relay does: as the same user, in the same folder, with the same environment and
+ * limits. Changes nothing, and opens no listener.
  */
 import { readFileSync } from 'node:fs'
 import { parseConfig } from '../../config/config.ts'

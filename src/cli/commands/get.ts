@@ -1,7 +1,7 @@
 /**
- * `asfaleia get`: shows the messages that wait at the user's relays. It acknowledges a message only after it wrote it to standard
- * output. It also reports and acknowledges messages that do not decrypt: junk must not fill the mailbox for good, and the relay must
- * not learn from the acknowledgements which messages decrypt.
+ * `asfaleia get`: shows the messages that wait at the user's relays. It acknowledges a message only after it wrote it
+ * to standard output. It also reports and acknowledges messages that do not decrypt: junk must not fill the mailbox
+ * for good, and the relay must not learn from the acknowledgements which messages decrypt.
  */
 import { join } from 'node:path'
 import { RelayError } from '../../client/wire/error.ts'
@@ -56,7 +56,10 @@ const MOST_GROUPS = 64
 
 /** How long to wait for the sending of receipts and acknowledgements at the end, in milliseconds. */
 const FLUSH_MS = 30_000
-/** Parts of refused files to leave at the relay, unacknowledged: as many as a sender has in flight, and fewer than a relay's window. */
+/**
+ * Parts of refused files to leave at the relay, unacknowledged: as many as a sender has in flight, and fewer than a
+ * relay's window.
+ */
 const FILES_HELD = FILE.window
 
 export async function run(argv: string[], io: Io): Promise<number> {
@@ -184,7 +187,10 @@ class Show {
   readonly #profile: Profile
   readonly #io: Io
   readonly #json: boolean
-  /** Offers and parts of files that this command does not store, the oldest first: they stay at the relay for a later command. */
+  /**
+   * Offers and parts of files that this command does not store, the oldest first: they stay at the relay for a later
+   * command.
+   */
   readonly #files = new Map<string, Received>()
   count = 0
 
@@ -230,7 +236,9 @@ class Show {
     if (text !== undefined) await this.#write(text)
   }
 
-  /** Updates a group from a message of its maker, or of a member who leaves. Ignores messages that no contact signed. */
+  /**
+   * Updates a group from a message of its maker, or of a member who leaves. Ignores messages that no contact signed.
+   */
   async #apply({ verdict, envelope, from }: Received, { group, within }: Enclosed): Promise<void> {
     if (verdict !== 'genuine' || from === undefined || envelope === undefined) return
     const { book, groups, identity, home } = this.#profile
@@ -251,7 +259,7 @@ class Show {
     if (change === undefined) this.note(`you are now in the group ${name}; \`asfaleia group show\` lists the members`)
     else if (change.kind === 'other') this.note(`the group ${group.name} was not added: the group ${name} of another maker has the same id`)
     else if (change.kind === 'conflict')
-      this.note(`the maker of the group ${name} signed two different lists as one version; the first one is kept`)
+      this.note(`the maker of the group ${name} signed two different lists as one version; the first list stays`)
     else if (change.kind === 'newer') {
       const joined = change.joined.map((card) => `${sanitizeLine(card.name)} joined`)
       const left = change.left.map((card) => `${sanitizeLine(card.name)} left`)

@@ -1,6 +1,6 @@
 /**
- * `asfaleia key`: makes an SSH key, shows one, or lists the keys of the SSH agent. The relay never sees these files; ssh-keygen
- * makes the same.
+ * `asfaleia key`: makes an SSH key, shows one, or lists the keys of the SSH agent. The relay never sees these files;
+ * ssh-keygen makes the same.
  */
 import { rm } from 'node:fs/promises'
 import { dirname } from 'node:path'

@@ -1,6 +1,6 @@
 /**
- * `asfaleia panic`: erases everything at once, without asking. It tries each part even if another failed: the relay's messages,
- * tokens and connections; the keys of the onion service; the tor process that has the keys in memory.
+ * `asfaleia panic`: erases everything at once, without asking. It tries each part even if another failed: the relay's
+ * messages, tokens and connections; the keys of the onion service; the tor process that has the keys in memory.
  */
 import { readCommandLine } from '../program/arguments.ts'
 import { askOperator, OPERATOR_OPTION, parseOperator } from '../service/operator.ts'
@@ -31,7 +31,7 @@ export const page = {
 
     Exits with 0 only if everything succeeded.`,
   examples: [
-    ['erase what the relay holds', 'asfaleia panic'],
+    ['erase all messages and tokens of the relay', 'asfaleia panic'],
     ['also destroy the keys of the onion service', 'asfaleia panic --keys /var/lib/tor/asfaleia'],
   ],
 } as const satisfies Page

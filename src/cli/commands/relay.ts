@@ -1,7 +1,7 @@
 /**
- * `asfaleia relay`: runs the relay. Prints a line for each listener, then `ready`, on standard output; the log goes to standard
- * error. Starts no other process, but replaces itself once by a process with fewer rights (src/cli/relay/confinement.ts), before it
- * loads a module that could hold data.
+ * `asfaleia relay`: runs the relay. Prints a line for each listener, then `ready`, on standard output; the log goes
+ * to standard error. Starts no other process, but replaces itself once by a process with fewer rights
+ * (src/cli/relay/confinement.ts), before it loads a module that could hold data.
  */
 import { readFileSync } from 'node:fs'
 import { type Config, parseConfig } from '../../config/config.ts'
@@ -21,9 +21,15 @@ import { SETTING_OPTIONS, SETTING_VARIABLES } from '../relay/options.ts'
 
 /** The process, so that a test can replace it. */
 export interface Host {
-  /** Checks the process and the machine. Finds nothing in the confined process, because the one before it made the checks. */
+  /**
+   * Checks the process and the machine. Finds nothing in the confined process, because the one before it made the
+   * checks.
+   */
   examine(): readonly Finding[]
-  /** Replaces the process by one that cannot write files. Returns true if it is that process already, false if it cannot do so. */
+  /**
+   * Replaces the process by one that cannot write files. Returns true if it is that process already, false if it
+   * cannot do so.
+   */
   confine(config: Config, files: readonly string[]): boolean
   /** Drops the rights that only the start needs. */
   giveUp(config: Config, files: readonly string[]): void

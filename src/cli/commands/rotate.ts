@@ -1,7 +1,7 @@
 /**
- * `asfaleia rotate`: moves the relay to a new address. It makes the keys of a new service, copies the clients of the old one, and
- * prints what to configure. Until the move ends, both addresses lead to the relay, which tells clients of the old address the new
- * one (`98;moved`). At the end, it destroys the old keys.
+ * `asfaleia rotate`: moves the relay to a new address. It makes the keys of a new service, copies the clients of the
+ * old one, and prints what to configure. Until the move ends, both addresses lead to the relay, which tells clients
+ * of the old address the new one (`98;moved`). At the end, it destroys the old keys.
  */
 import { dirname, join, resolve } from 'node:path'
 import { isOnionName } from '../../config/value.ts'

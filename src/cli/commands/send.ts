@@ -1,4 +1,7 @@
-/** `asfaleia send`: sends a message to a contact, a group or a key, and reports what the client knows about its delivery. */
+/**
+ * `asfaleia send`: sends a message to a contact, a group or a key, and reports what the client knows about its
+ * delivery.
+ */
 import type { SshKey } from '../../auth/ssh-key.ts'
 import { fingerprintOf, isId } from '../../client/format/field.ts'
 import { MessageError, roomFor } from '../../client/format/message.ts'
@@ -232,7 +235,7 @@ async function settle(delivery: Delivery, talk: Talk, shown: Shown, io: Io): Pro
     return EXIT.ok
   }
   if (isHeld) {
-    say(held === undefined ? 'held by a relay' : `held for ${duration(held)} at most`)
+    say(held === undefined ? 'stored by a relay' : `stored by a relay for up to ${duration(held)}`)
     if (shown.wait === undefined) return EXIT.ok
     io.stderr.write(
       `asfaleia: ${prefix}no receipt within ${duration(shown.wait)}: the relay has the message, but the receiver has not confirmed it\n`,

@@ -1,7 +1,8 @@
 /**
- * `asfaleia start`: runs a relay and, if the tor program is installed, a tor with an onion service in front of it. Shows the
- * progress of tor, and prints the address and the next commands. Only this process starts children; the relay never does. It ends
- * the children that it started, and leaves only tor's state on the disk: the service's keys, in a folder of mode 0700.
+ * `asfaleia start`: runs a relay and, if the tor program is installed, a tor with an onion service in front of it.
+ * Shows the progress of tor, and prints the address and the next commands. Only this process starts children; the
+ * relay never does. It ends the children that it started, and leaves only tor's state on the disk: the service's
+ * keys, in a folder of mode 0700.
  */
 import { existsSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -115,8 +116,8 @@ async function serveOnion(doors: readonly string[], service: Service, io: Io, sc
       },
       async onNoNetwork() {
         screen.say('Tor makes no progress: is there a network, and does it let Tor through? Tor keeps trying')
-        // A public relay must not go by the name `localhost`: a program that listens on a client's machine could use the name to
-        // pass the relay's challenges on. So the relay goes by it only until the service is reachable.
+        // A public relay must not go by the name `localhost`: a program that listens on a client's machine could use
+        // the name to pass the relay's challenges on. So the relay goes by it only until the service is reachable.
         const tcp = await relay.ready
         await setName(service.nameFile, 'localhost', tcp, over)
         screen.say('until then, the relay runs for this machine only, under the name localhost')

@@ -1,6 +1,6 @@
 /**
- * `asfaleia status`: shows the answer of a relay's operator listener, as text or as JSON. It connects to loopback or a unix socket
- * only.
+ * `asfaleia status`: shows the answer of a relay's operator listener, as text or as JSON. It connects to loopback or
+ * a unix socket only.
  */
 import type { Reason, Status } from '../../operator/metrics.ts'
 import { readCommandLine } from '../program/arguments.ts'

@@ -1,9 +1,9 @@
 /**
- * Reads a command line by the page of its command. An error names the option or the placeholder that is wrong, and repeats
- * neither a value nor a word, which could be a secret; only a mistyped command is repeated.
+ * Reads the command line of a command as its page describes it. An error names the option or the placeholder that is
+ * wrong. It repeats an unknown command, but no other word and no value, because those could be secrets.
  */
 import { parseArgs } from 'node:util'
-import { nearest } from '../../nearest.ts'
+import { didYouMean } from '../../nearest.ts'
 import { UsageError } from './error.ts'
 import { buildHelp } from './help.ts'
 import type { Io } from './io.ts'
@@ -31,7 +31,7 @@ type ValuesOf<O> = {
     : never
 }
 
-/** `['NAME', '[TEXT]']` becomes `[string, string?]`. */
+/** Turns `['NAME', '[TEXT]']` into `[string, string?]`. */
 type WordsOf<W> = W extends readonly [infer First extends string, ...infer Rest]
   ? First extends `${string} …`
     ? [string, ...string[]]
@@ -53,7 +53,7 @@ interface GivenOf<V extends string | undefined, P, F> {
   readonly hint: string
 }
 
-/** A command line as its page describes it. */
+/** The content of a command line: a union by verb, if the command has verbs. */
 export type Given<P extends Page> = P extends { readonly verbs: infer V }
   ? | { [N in keyof V & string]: GivenOf<N, P, V[N]> }[keyof V & string]
     | (P extends { readonly words: readonly string[] } ? GivenOf<undefined, P, P> : never)
@@ -82,24 +82,21 @@ export function readCommandLine<const P extends Page>(argv: readonly string[], i
   return { verb, values, words: rest, hint: hintOf(page, verb) } as unknown as Given<P>
 }
 
-/** Points to the usage of a form: the line itself if there is one alone. */
+/** Returns the usage of a form if it is one line, or else the command that shows it. */
 export function hintOf(page: Page, verb?: string): string {
   const [usage, ...more] = verb === undefined ? allUsagesOf(page) : usagesOf(page, verb)
   return usage !== undefined && more.length === 0 ? `usage: asfaleia ${usage}` : `see \`asfaleia ${nameOf(page, verb)} --help\``
 }
 
-/** An error for a word in the place of a command. @param prefix the words before it, such as `contact ` */
+/** Makes the error for an unknown command. @param prefix the words before it, such as `contact ` */
 export function refuseCommand(word: string, prefix: string, known: readonly string[], hint: string): UsageError {
-  const meant = nearest(word, known)
-  return new UsageError(`unknown command ${prefix}${shorten(word)}${meant === undefined ? '' : `; did you mean ${prefix}${meant}?`}`, {
-    hint,
-  })
+  return new UsageError(`unknown command ${prefix}${shorten(word)}${didYouMean(word, known, (name) => prefix + name)}`, { hint })
 }
 
-/** An error for an option that does not exist. @param name as it was typed, with its dashes but without its value */
+/** Makes the error for an unknown option. @param name as the user typed it, with dashes but without the value */
 export function refuseOption(name: string, known: readonly string[], hint: string): UsageError {
-  const meant = nearest(name.replace(/^-+/, ''), known)
-  return new UsageError(`unknown option ${shorten(name)}${meant === undefined ? '' : `; did you mean --${meant}?`}`, { hint })
+  const question = didYouMean(name.replace(/^-+/, ''), known, (each) => `--${each}`)
+  return new UsageError(`unknown option ${shorten(name)}${question}`, { hint })
 }
 
 function refuseVerb(page: Page, word: string | undefined): UsageError {
@@ -126,11 +123,11 @@ type Item =
 
 const NUMBER = /^\d+(?:\.\d+)?$/
 
-/** The command line in its order, each option with its value. */
+/** Splits a command line into words and options with their values, in order. */
 function readItems(argv: readonly string[], options: Options): readonly Item[] {
   const known = Object.fromEntries(
     Object.entries(options).map(([name, { short, value, implied }]) => {
-      // node:util knows no option whose value may be left out: it reads one as a switch.
+      // node:util has no optional values. It reads such an option as a switch.
       const type = value === undefined || implied !== undefined ? ('boolean' as const) : ('string' as const)
       return [name, { type, ...(short !== undefined && { short }) }]
     }),
@@ -163,7 +160,7 @@ function readItems(argv: readonly string[], options: Options): readonly Item[] {
   return items
 }
 
-/** The options of all forms: how to read an option does not depend on the verb. */
+/** Returns the options of all forms, because the words cannot be read before the verb is known. */
 function allOptions(page: Page): Options {
   const verbs: readonly Verb[] = Object.values(page.verbs ?? {})
   return Object.assign({}, ...verbs.map(({ options }) => options), page.options, page.shared, page.inherited, {
@@ -209,14 +206,20 @@ function checkWords(page: Page, verb: string | undefined, words: readonly string
   })
 }
 
-/** For a command that reads its options by itself: prints the help text if `--help` is among them. @returns whether it did */
+/**
+ * Prints the help text if `--help` is given, for a command that reads its options by itself.
+ * @returns whether it printed the text
+ */
 export function printHelp(argv: readonly string[], io: Pick<Io, 'stdout'>, page: Page): boolean {
   const isHelp = readItems(argv, allOptions(page)).some((item) => item.kind === 'option' && item.name === 'help')
   if (isHelp) io.stdout.write(buildHelp(page))
   return isHelp
 }
 
-/** For a command that reads its other options by itself: removes a switch. @returns whether it was given, and the other words */
+/**
+ * Removes a switch from the command line, for a command that reads its other options by itself.
+ * @returns whether the switch was there, and the rest of the command line
+ */
 export function takeSwitch(argv: readonly string[], page: Page, name: string): [isGiven: boolean, rest: string[]] {
   const items = readItems(argv, allOptions(page)).filter((item) => item.kind === 'option')
   const found = items.filter((item) => item.name === name && item.value === undefined).map(({ index }) => index)

@@ -1,4 +1,7 @@
-/** Builds the completions of three shells from the pages of all commands. The shell itself lists contacts and groups: they are files. */
+/**
+ * Builds the completions of three shells from the pages of all commands. Contacts and groups are files, so the shell
+ * itself lists their names.
+ */
 import { type Entry, formOf, isCallable, type Option, optionsOf, type Page } from './page.ts'
 
 /** The folder of the profile, as a shell finds it. */
@@ -6,7 +9,7 @@ const HOME = '${ASFALEIA_HOME:-${XDG_CONFIG_HOME:-$HOME/.config}/asfaleia}'
 
 type Source = 'contacts' | 'groups' | 'files'
 
-/** What a shell offers for a word or a value, by its placeholder. */
+/** The names that a shell offers for a placeholder. */
 const SOURCES: Readonly<Record<string, readonly Source[]>> = {
   CONTACT: ['contacts'],
   GROUP: ['groups'],
@@ -27,11 +30,11 @@ function sourcesOf(placeholder: string): readonly Source[] {
 interface Shape {
   readonly verb: string | undefined
   readonly options: readonly (readonly [name: string, option: Option])[]
-  /** What the words beside the options can be. */
+  /** The names that a shell offers for the words beside the options. */
   readonly sources: readonly Source[]
 }
 
-/** Each form of a command, the command itself first. */
+/** Returns the forms of a command, the command itself first. */
 function shapesOf(page: Page): readonly Shape[] {
   return [undefined, ...Object.keys(page.verbs ?? {})].map((verb) => ({
     verb,
@@ -40,7 +43,7 @@ function shapesOf(page: Page): readonly Shape[] {
   }))
 }
 
-/** Whether the option always takes the next word as its value. */
+/** Returns whether the option always takes the next word as its value. */
 function takesNext({ value, implied }: Option): boolean {
   return value !== undefined && implied === undefined
 }
@@ -115,7 +118,7 @@ complete -F _asfaleia asfaleia
 `
 }
 
-/** Text within single quotes of zsh's _arguments, where colons and brackets have a meaning. */
+/** Escapes a text for single quotes in a specification of zsh's _arguments. */
 function zshText(text: string): string {
   return text.replaceAll(/[[\]:\\]/g, '\\$&').replaceAll("'", "'\\''")
 }

@@ -1,4 +1,4 @@
-/** The text of `--help`, from the page of a command. */
+/** Builds the text of `--help` from the page of a command. */
 import {
   allUsagesOf,
   describeOption,
@@ -15,10 +15,10 @@ import {
 
 /** Columns of a line. */
 const WIDTH = 80
-/** The column at which descriptions begin, at most; a longer label stands on a line of its own. */
+/** The last column at which descriptions may begin. A longer label gets a line of its own. */
 const MOST_INDENT = 26
 
-/** The help text of a command, or of one of its verbs. */
+/** Builds the help text of a command, or of one of its verbs. */
 export function buildHelp(page: Page, verb?: string): string {
   const form = formOf(page, verb)
   const verbs = verb === undefined ? Object.entries(page.verbs ?? {}) : []
@@ -42,13 +42,13 @@ export function buildHelp(page: Page, verb?: string): string {
   ])
 }
 
-/** Blocks of lines, with an empty line between them. */
+/** Joins blocks of lines, with an empty line between two blocks. */
 export function joinBlocks(blocks: readonly (readonly string[])[]): string {
   const filled = blocks.filter((block) => block.length > 0)
   return `${filled.map((block) => block.join('\n')).join('\n\n')}\n`
 }
 
-/** A block with its heading; nothing if it is empty. */
+/** Puts a heading before a block, unless the block is empty. */
 export function section(heading: string, lines: readonly string[]): readonly string[] {
   return lines.length === 0 ? [] : [`${heading}:`, ...lines]
 }
@@ -69,7 +69,7 @@ function formatUsages(usages: readonly string[]): readonly string[] {
 
 export type Row = readonly [label: string, about: string]
 
-/** Labels at the left, descriptions at the right. */
+/** Formats two columns: labels and descriptions. */
 export function formatRows(rows: readonly Row[]): readonly string[] {
   const longest = Math.max(...rows.map(([label]) => label.length).filter((length) => length + 4 <= MOST_INDENT), 0)
   const indent = longest + 4

@@ -27,14 +27,14 @@ const SPECIAL: Readonly<Record<string, string>> = {
   '→': '\\(->',
 }
 
-/** Text that roff prints as it is. */
+/** Escapes a text, so that roff prints it unchanged. */
 function literal(text: string): string {
   const escaped = text.replaceAll(/[\\\-'`^~…’→]/g, (character) => SPECIAL[character]!)
   // A line that begins with a dot would be a request.
   return escaped.startsWith('.') ? `\\&${escaped}` : escaped
 }
 
-/** A sentence, with what stands in backticks in bold. */
+/** Formats a sentence; text in backticks becomes bold. */
 function prose(text: string): string {
   return literal(text).replaceAll(/\\\(ga(.+?)\\\(ga/g, '\\fB$1\\fR')
 }
@@ -85,13 +85,13 @@ function describeExample([about, line]: Example): string {
   return `.PP\n${prose(about.replace(/^./, (first) => first.toUpperCase()))}:\n.PP\n.nf\n.RS\n${literal(line)}\n.RE\n.fi`
 }
 
-/** The examples of a command and its verbs, each line once. */
+/** Returns the examples of a command and its verbs, each line once. */
 function examplesOf({ page }: Entry): readonly Example[] {
   const all = [page, ...Object.values(page.verbs ?? {})].flatMap(({ examples }) => examples)
   return all.filter(([, line], index) => all.findIndex((each) => each[1] === line) === index)
 }
 
-/** Every environment variable, with the options that it stands for and the notes of pages. */
+/** Lists every environment variable, with its options and its notes. */
 function describeVariables(entries: readonly Entry[]): readonly string[] {
   const uses = new Map<string, Map<string, string[]>>()
   const notes = new Map<string, string>()

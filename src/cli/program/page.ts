@@ -1,6 +1,6 @@
 /**
- * The table that describes a command. Parsing (arguments.ts), `--help` (help.ts), completions (completion.ts) and the man
- * page (manual.ts) all read it.
+ * The table that describes a command. Parsing (arguments.ts), `--help` (help.ts), the completions (completion.ts) and
+ * the man page (manual.ts) all read it.
  */
 
 export interface Option {
@@ -10,7 +10,7 @@ export interface Option {
   readonly value?: string
   /** The value of the option if none follows. Such an option takes the next word only if that is a number. */
   readonly implied?: string
-  /** What the option does, in one sentence. White space is folded. */
+  /** Describes the option in a phrase. White space is folded. */
   readonly about: string
   /** The value if neither the option nor its variable is set. */
   readonly fallback?: string
@@ -23,17 +23,18 @@ export interface Option {
 /** Options by their long names, without the dashes. */
 export type Options = Readonly<Record<string, Option>>
 
-/** A command line, and what it does. */
+/** A command line and its purpose, a phrase. */
 export type Example = readonly [about: string, line: string]
 
 /** One way to call the program: a command, or one of its verbs. */
 export interface Form {
   /**
-   * The words beside the options, by their placeholders: `NAME` is required, `[NAME]` is optional, and `NAME …` stands for one
-   * or more and comes last. A command without this list takes no words; a command with verbs can then not be called without one.
+   * The placeholders of the words beside the options: `NAME` is required, `[NAME]` is optional, and `NAME …` means
+   * one or more and comes last. A form without this list takes no words. A command that has verbs but not this list
+   * needs a verb.
    */
   readonly words?: readonly string[]
-  /** The lines after `usage:`, without `asfaleia`. Without this list, there is one line, built from the words and options. */
+  /** The lines after `usage:`, without `asfaleia`. By default one line, built from the words and options. */
   readonly usages?: readonly string[]
   readonly options?: Options
   /** Paragraphs, with an empty line between them. White space within a paragraph is folded. */
@@ -41,7 +42,7 @@ export interface Form {
   readonly examples: readonly Example[]
 }
 
-/** A command within a command, as `add` in `asfaleia contact add`. */
+/** A command of a command: `add` in `asfaleia contact add`. */
 export interface Verb extends Form {
   readonly summary: string
 }
@@ -51,9 +52,9 @@ export interface Page extends Form {
   readonly verbs?: Readonly<Record<string, Verb>>
   /** Options of the command and of each of its verbs. */
   readonly shared?: Options
-  /** Options of another command that this one takes, too. `--help` and the man page do not list them again. */
+  /** Options of another command that this one takes, too. Its help text does not list them again. */
   readonly inherited?: Options
-  /** Environment variables that belong to no option, and what they do. */
+  /** Environment variables that belong to no option, each with a description. */
   readonly variables?: Readonly<Record<string, string>>
 }
 
@@ -63,38 +64,38 @@ export interface Entry {
   readonly page: Page
 }
 
-/** Every command takes it. */
+/** An option of every command. */
 export const HELP_OPTION = { short: 'h', about: 'show this text' } as const satisfies Option
 
-/** A page's own form, or that of one of its verbs. */
+/** Returns the form of a verb, or of the command itself. */
 export function formOf(page: Page, verb: string | undefined): Form {
   return verb === undefined ? page : page.verbs![verb]!
 }
 
-/** The options that the help text of a form lists: its own, then those of every form. */
+/** Returns the options that a help text lists: those of the form, then those of every form. */
 export function listedOptionsOf(page: Page, verb: string | undefined): Options {
   return { ...formOf(page, verb).options, ...page.shared, help: HELP_OPTION }
 }
 
-/** All options of a form. */
+/** Returns all options of a form. */
 export function optionsOf(page: Page, verb: string | undefined): Options {
   return { ...page.inherited, ...listedOptionsOf(page, verb) }
 }
 
-/** Whether the command can be called without a verb. */
+/** Returns whether the command can be called without a verb. */
 export function isCallable(page: Page): boolean {
   return page.verbs === undefined || page.words !== undefined
 }
 
-/** `contact add` */
+/** Returns the words that call a form: `contact add`. */
 export function nameOf(page: Page, verb: string | undefined): string {
   return verb === undefined ? page.name : `${page.name} ${verb}`
 }
 
-/** More options than these do not fit in one line. */
+/** The most options that a usage line names. */
 const MOST_SHOWN = 5
 
-/** The ways to call a form, without `asfaleia`. */
+/** Returns the usage lines of a form, without `asfaleia`. */
 export function usagesOf(page: Page, verb?: string): readonly string[] {
   const form = formOf(page, verb)
   if (form.usages !== undefined) return form.usages
@@ -105,29 +106,29 @@ export function usagesOf(page: Page, verb?: string): readonly string[] {
   return [[nameOf(page, verb), ...(form.words ?? []), ...options].join(' ')]
 }
 
-/** The ways to call a command, with those of its verbs. */
+/** Returns the usage lines of a command and of its verbs. */
 export function allUsagesOf(page: Page): readonly string[] {
   return [...usagesOf(page), ...Object.keys(page.verbs ?? {}).flatMap((verb) => usagesOf(page, verb))]
 }
 
-/** `--wait [SECONDS]` */
+/** Returns an option as a help text names it: `--wait [SECONDS]`. */
 export function labelOf(name: string, { value, implied }: Option): string {
   if (value === undefined) return `--${name}`
   return `--${name} ${implied === undefined ? value : `[${value}]`}`
 }
 
-/** What an option does, with its default. */
+/** Returns the description of an option, with its default. */
 export function describeOption({ about, fallback, variable }: Option): string {
   const defaults = [...(variable === undefined ? [] : [`$${variable}`]), ...(fallback === undefined ? [] : [fallback])]
   return `${fold(about)}${defaults.length === 0 ? '' : ` (default: ${defaults.join(', or ')})`}`
 }
 
-/** Text as one line. */
+/** Joins the lines of a text to one line. */
 export function fold(text: string): string {
   return text.trim().replaceAll(/\s+/g, ' ')
 }
 
-/** The paragraphs of a text, each as one line. */
+/** Returns the paragraphs of a text, each as one line. */
 export function paragraphsOf({ text = '' }: Form): readonly string[] {
   return text
     .split(/\n\s*\n/)

@@ -1,12 +1,12 @@
-/** What a command that stays says of how it gets on, line by line; on a terminal the last line can change. */
+/** Prints the progress of a command that keeps running, line by line. On a terminal, the last line can change. */
 import type { Io } from './io.ts'
 
 export interface Screen {
-  /** A line for the person. */
+  /** Prints a line for the user. */
   say(line: string): void
-  /** A line as a child wrote it. */
+  /** Prints a line of a child process unchanged. */
   pass(line: string): void
-  /** On a terminal, one line that is written over by the next. */
+  /** Prints a line; on a terminal, the next one replaces it. */
   progress(line: string): void
 }
 

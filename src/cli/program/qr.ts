@@ -9,7 +9,10 @@ const MARGIN = 4
 /** Pixels for one side of a module in a picture. */
 const SCALE = 6
 
-/** Draws the code of a text with half blocks; on a terminal in explicit black and white. @throws {CliError} if the text is too long */
+/**
+ * Draws the code of a text with half blocks, on a terminal in black and white.
+ * @throws {CliError} if the text is too long
+ */
 export function drawCode(text: string, io: Pick<Io, 'stdout'>): string {
   const rows = encode(text)
   const lines: string[] = []
@@ -32,7 +35,7 @@ export function checkWidth(text: string, io: Pick<Io, 'stdout'>): void {
   })
 }
 
-/** The code of a text as a PNG picture, one bit for each pixel. @throws {CliError} if the text is too long */
+/** Encodes the code of a text as a PNG picture. @throws {CliError} if the text is too long */
 export function encodePicture(text: string): Buffer {
   const rows = encode(text)
   const width = rows.length * SCALE
@@ -52,7 +55,7 @@ export function encodePicture(text: string): Buffer {
   return Buffer.concat([signature, chunk('IHDR', header), chunk('IDAT', deflateSync(Buffer.concat(lines))), chunk('IEND', Buffer.alloc(0))])
 }
 
-/** A chunk of a PNG file: length, type, data and checksum. */
+/** Encodes a chunk of a PNG file: length, type, data and checksum. */
 function chunk(type: string, data: Buffer): Buffer {
   const body = Buffer.concat([Buffer.from(type, 'latin1'), data])
   const framed = Buffer.alloc(body.length + 8)
@@ -62,7 +65,10 @@ function chunk(type: string, data: Buffer): Buffer {
   return framed
 }
 
-/** The modules of the code with its margin, row by row; true is dark. Takes the lowest error correction, because cards are long. */
+/**
+ * Returns the rows of the code with its margin; true is a dark module. Uses the lowest error correction, because
+ * cards are long.
+ */
 function encode(text: string): boolean[][] {
   try {
     return encodeQR(text, 'raw', { ecc: 'low', border: MARGIN })

@@ -304,7 +304,7 @@ describe('get as a process', () => {
     const env = { TORSOCKS_CONF_FILE: config }
     const relay = ['--relay', `${ONION}:4000`]
     const sent = await run(['torsocks', ...MAIN, 'send', ...relay, '--key', alice.file, `${bob.file}.pub`, 'over tor'], { env })
-    expect(sent).toMatchObject({ code: 0, stdout: 'held for 7 days at most\n' })
+    expect(sent).toMatchObject({ code: 0, stdout: 'stored by a relay for up to 7 days\n' })
     const got = await run(['torsocks', ...MAIN, 'get', ...relay, '--key', bob.file], { env })
     expect(got).toMatchObject({ code: 0, stdout: expect.stringMatching(/^SHA256:\S{43} \[not a contact\]: over tor\n$/) as string })
     // Without torsocks, the client uses SOCKS by itself if the variable names it.

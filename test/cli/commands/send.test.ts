@@ -48,7 +48,7 @@ describe('send', () => {
     ['the key', bob.line],
     ['the key without its comment', bob.line.split(' ').slice(0, 2).join(' ')],
   ])('sends to %s', async (_name, receiver) => {
-    expect(await send([receiver, 'hello bob'])).toEqual({ code: 0, out: 'held for 7 days at most\n', err: '' })
+    expect(await send([receiver, 'hello bob'])).toEqual({ code: 0, out: 'stored by a relay for up to 7 days\n', err: '' })
     expect(await received()).toEqual([
       {
         verdict: 'genuine',

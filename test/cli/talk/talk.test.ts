@@ -149,7 +149,7 @@ test('a foreign card cannot make the user dial their own machine', async () => {
 describe('a message', () => {
   test("goes to a contact by name in any case, and shows the sender's name", async () => {
     await meet('Alice', 'Bob')
-    expect(await as('Alice', ['send', 'bob', 'one'])).toEqual({ code: 0, out: 'held for 7 days at most\n', err: '' })
+    expect(await as('Alice', ['send', 'bob', 'one'])).toEqual({ code: 0, out: 'stored by a relay for up to 7 days\n', err: '' })
     expect(await as('Alice', ['send', 'BOB'], 'two\nBob: not by Bob\n')).toMatchObject({ code: 0 })
     expect(await as('Bob', ['get'])).toEqual({ code: 0, out: 'Alice: one\nAlice: two\n  Bob: not by Bob\n', err: '' })
     expect(await as('Bob', ['get'])).toEqual({ code: 0, out: '', err: 'asfaleia: no messages wait\n' })
@@ -169,7 +169,10 @@ describe('a message', () => {
 
   test('from standard input is sent if a number follows --wait, which is the time to wait', async () => {
     await meet('Alice', 'Bob')
-    expect(await as('Alice', ['send', 'bob', '--wait', '0.5'], 'from a pipe')).toMatchObject({ code: 75, out: 'held for 7 days at most\n' })
+    expect(await as('Alice', ['send', 'bob', '--wait', '0.5'], 'from a pipe')).toMatchObject({
+      code: 75,
+      out: 'stored by a relay for up to 7 days\n',
+    })
     expect((await as('Bob', ['get'])).out).toBe('Alice: from a pipe\n')
   })
 
@@ -177,7 +180,7 @@ describe('a message', () => {
     await meet('Alice', 'Bob')
     expect(await as('Alice', ['send', 'bob', 'hello', '--wait=0.5'])).toMatchObject({
       code: 75,
-      out: 'held for 7 days at most\n',
+      out: 'stored by a relay for up to 7 days\n',
       err: expect.stringContaining('no receipt within') as string,
     })
     writeFileSync(join(home('Bob'), 'contacts/Alice'), `${readFileSync(join(home('Bob'), 'contacts/Alice'), 'utf8')}receipts: no\n`)
@@ -353,7 +356,10 @@ describe('a group', () => {
     expect(await as('Carol', ['get'])).toMatchObject({ code: 0 })
     const sent = await as('Bob', ['send', 'tea', 'the kettle is on'])
     expect(sent).toMatchObject({ code: 0, err: '' })
-    expect(sent.out.trimEnd().split('\n').toSorted()).toEqual(['Alice: held for 7 days at most', 'Carol: held for 7 days at most'])
+    expect(sent.out.trimEnd().split('\n').toSorted()).toEqual([
+      'Alice: stored by a relay for up to 7 days',
+      'Carol: stored by a relay for up to 7 days',
+    ])
     for (const who of ['Alice', 'Carol']) expect(await as(who, ['get'])).toMatchObject({ code: 0, out: 'Bob in Tea: the kettle is on\n' })
     expect(await as('Bob', ['group', 'add', 'tea', 'carol'])).toMatchObject({
       code: 1,
@@ -362,7 +368,7 @@ describe('a group', () => {
     expect(await as('Carol', ['group', 'leave', 'Tea'])).toMatchObject({ code: 0, out: 'left Tea\n' })
     for (const who of ['Alice', 'Bob']) expect((await as(who, ['get'])).out).toBe('Carol in Tea: [left the group]\n')
     expect((await as('Bob', ['group', 'show', 'Tea'])).out).toMatch(/Carol {2}left\n/)
-    expect((await as('Bob', ['send', 'tea', 'just us'])).out).toBe('held for 7 days at most\n')
+    expect((await as('Bob', ['send', 'tea', 'just us'])).out).toBe('stored by a relay for up to 7 days\n')
     expect((await as('Alice', ['get'])).out).toBe('Bob in Tea: just us\n')
     expect(await as('Alice', ['group', 'remove', 'Tea', 'carol'])).toMatchObject({
       code: 0,
