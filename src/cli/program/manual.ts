@@ -55,7 +55,9 @@ function tagged(tag: string, about: string): string {
 
 function describeForm(page: Page, verb: string | undefined): readonly string[] {
   const form = formOf(page, verb)
-  const { help: _help, ...options } = listedOptionsOf(page, verb)
+  const { help: _help, ...listed } = listedOptionsOf(page, verb)
+  // The command lists the options that its verbs share.
+  const options = verb === undefined ? listed : (form.options ?? {})
   return [
     ...paragraphsOf(form).map((paragraph) => `.PP\n${prose(paragraph)}`),
     ...Object.entries<Option>(options).map(([name, row]) =>

@@ -1,4 +1,4 @@
-/** How a command line is read by a page, and what an error says. */
+/** Tests how a page reads a command line, and the errors. */
 import { describe, expect, test } from 'vitest'
 import { readCommandLine } from '../../../src/cli/program/arguments.ts'
 import { CliError } from '../../../src/cli/program/error.ts'
@@ -27,7 +27,7 @@ const BOOK = {
   examples: [],
 } as const satisfies Page
 
-/** Takes a file to show, or a verb. */
+/** A command with a word of its own beside a verb. */
 const EITHER = {
   name: 'either',
   words: ['FILE'],
@@ -51,7 +51,7 @@ function read(page: Page, ...argv: string[]): unknown {
   }
 }
 
-describe('words and options', () => {
+describe('a command line of words and options', () => {
   test.each<[string[], unknown]>([
     [['bob'], { words: ['bob'] }],
     [['bob', 'hi', '--follow'], { values: { follow: true }, words: ['bob', 'hi'] }],
@@ -62,7 +62,7 @@ describe('words and options', () => {
     [['bob', '--key', '-'], { values: { key: '-' }, words: ['bob'] }],
     [['bob', '--key', '--', 'text'], '--key needs a value: KEY | a value that begins with a dash is written --key=VALUE'],
     [['--', 'bob', '--help'], { words: ['bob', '--help'] }],
-  ])('%j', (argv, expected) => {
+  ])('reads %j', (argv, expected) => {
     expect(read(TALK, ...argv)).toEqual(expected)
   })
 })
@@ -78,49 +78,49 @@ describe('an option whose value may be left out takes the next word if that is a
     [['bob', '--wait=7', '5'], { values: { wait: '7' }, words: ['bob', '5'] }],
     [['bob', '--wait=soon'], { values: { wait: 'soon' }, words: ['bob'] }],
     [['bob', '--wait', '--follow', '5'], { values: { wait: '60', follow: true }, words: ['bob', '5'] }],
-  ])('%j', (argv, expected) => {
+  ])('reads %j', (argv, expected) => {
     expect(read(TALK, ...argv)).toEqual(expected)
   })
 })
 
-describe('verbs', () => {
-  test.each<[Page, string[], unknown]>([
-    [BOOK, ['add', 'a', 'b'], { verb: 'add', words: ['a', 'b'] }],
-    [BOOK, ['--json', 'add', 'a', '--name', 'list'], { verb: 'add', values: { json: true, name: 'list' }, words: ['a'] }],
-    [BOOK, ['list'], { verb: 'list', words: [] }],
-    [EITHER, ['list'], { verb: 'list', words: [] }],
-    [EITHER, ['lists'], { words: ['lists'] }],
-  ])('%#', (page, argv, expected) => {
+describe('a command line with a verb', () => {
+  test.each<[string[], Page, unknown]>([
+    [['add', 'a', 'b'], BOOK, { verb: 'add', words: ['a', 'b'] }],
+    [['--json', 'add', 'a', '--name', 'list'], BOOK, { verb: 'add', values: { json: true, name: 'list' }, words: ['a'] }],
+    [['list'], BOOK, { verb: 'list', words: [] }],
+    [['list'], EITHER, { verb: 'list', words: [] }],
+    [['lists'], EITHER, { words: ['lists'] }],
+  ])('reads %j', (argv, page, expected) => {
     expect(read(page, ...argv)).toEqual(expected)
   })
 })
 
 describe('an error names the option or the word that is missing, but repeats no value', () => {
   const usage = 'usage: asfaleia talk NAME [TEXT] [--wait [SECONDS]] [--relay ADDRESS …] [--key KEY] [--follow]'
-  test.each<[Page, string[], string]>([
-    [TALK, ['bob', '--folow'], `unknown option --folow; did you mean --follow? | ${usage}`],
-    [TALK, ['bob', '--foo'], `unknown option --foo; did you mean --follow? | ${usage}`],
-    [TALK, ['bob', '--zQ9=secret'], `unknown option --zQ9 | ${usage}`],
-    [TALK, ['bob', '-x'], `unknown option -x | ${usage}`],
-    [TALK, ['bob', `--${'y'.repeat(100)}`], `unknown option --${'y'.repeat(38)}… | ${usage}`],
-    [TALK, ['bob', '--__proto__'], `unknown option --__proto__ | ${usage}`],
-    [TALK, ['bob', '--key'], `--key needs a value: KEY | ${usage}`],
-    [TALK, ['bob', '--key', '--follow'], '--key needs a value: KEY | a value that begins with a dash is written --key=VALUE'],
-    [TALK, ['bob', '--follow=secret'], `--follow takes no value | ${usage}`],
-    [TALK, [], `NAME is missing | ${usage}`],
+  test.each<[string[], Page, string]>([
+    [['bob', '--folow'], TALK, `unknown option --folow; did you mean --follow? | ${usage}`],
+    [['bob', '--foo'], TALK, `unknown option --foo; did you mean --follow? | ${usage}`],
+    [['bob', '--zQ9=secret'], TALK, `unknown option --zQ9 | ${usage}`],
+    [['bob', '-x'], TALK, `unknown option -x | ${usage}`],
+    [['bob', `--${'y'.repeat(100)}`], TALK, `unknown option --${'y'.repeat(38)}… | ${usage}`],
+    [['bob', '--__proto__'], TALK, `unknown option --__proto__ | ${usage}`],
+    [['bob', '--key'], TALK, `--key needs a value: KEY | ${usage}`],
+    [['bob', '--key', '--follow'], TALK, '--key needs a value: KEY | a value that begins with a dash is written --key=VALUE'],
+    [['bob', '--follow=secret'], TALK, `--follow takes no value | ${usage}`],
+    [[], TALK, `NAME is missing | ${usage}`],
     [
-      TALK,
       ['bob', 'top', 'secret'],
+      TALK,
       'expected NAME [TEXT], but there are 3 words | put quotes around a name, a key or a text that contains spaces',
     ],
-    [BOOK, [], 'the word after book is missing: expected add or list | see `asfaleia book --help`'],
-    [BOOK, ['ad'], 'unknown command book ad; did you mean book add? | expected add or list; see `asfaleia book --help`'],
-    [BOOK, ['zQ9'], 'unknown command book zQ9 | expected add or list; see `asfaleia book --help`'],
-    [BOOK, ['constructor'], 'unknown command book constructor | expected add or list; see `asfaleia book --help`'],
-    [BOOK, ['add'], 'CARD is missing | usage: asfaleia book add CARD … [--name NAME]'],
-    [BOOK, ['list', '--name', 'secret'], 'asfaleia book list does not take --name | usage: asfaleia book list'],
-    [BOOK, ['list', 'secret'], 'asfaleia book list takes options only, but there is another word | usage: asfaleia book list'],
-  ])('%#', (page, argv, expected) => {
+    [[], BOOK, 'the word after book is missing: expected add or list | see `asfaleia book --help`'],
+    [['ad'], BOOK, 'unknown command book ad; did you mean book add? | expected add or list; see `asfaleia book --help`'],
+    [['zQ9'], BOOK, 'unknown command book zQ9 | expected add or list; see `asfaleia book --help`'],
+    [['constructor'], BOOK, 'unknown command book constructor | expected add or list; see `asfaleia book --help`'],
+    [['add'], BOOK, 'CARD is missing | usage: asfaleia book add CARD … [--name NAME]'],
+    [['list', '--name', 'secret'], BOOK, 'asfaleia book list does not take --name | usage: asfaleia book list'],
+    [['list', 'secret'], BOOK, 'asfaleia book list takes options only, but there is another word | usage: asfaleia book list'],
+  ])('refuses %j', (argv, page, expected) => {
     expect(read(page, ...argv)).toBe(expected)
   })
 })
