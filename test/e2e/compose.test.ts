@@ -411,6 +411,17 @@ describe('the containers', () => {
     )
   })
 
+  test('the relay has the files of its own commands and no others', { timeout: SLOW }, async () => {
+    const command = (...words: string[]): Promise<Finished> => engine.docker(['run', '--rm', '--network=none', 'asfaleia-relay', ...words])
+    for (const name of ['relay', 'doctor', 'status', 'address', 'backup', 'restore', 'rotate', 'client', 'panic'])
+      expect([name, await command(name, '--help')]).toMatchObject([name, { code: 0 }])
+    const other = await command('send', '--help')
+    expect(other).toMatchObject({ code: 2, stderr: expect.stringContaining('this image has only the commands of a relay') as string })
+    const packages = readdirSync(`/proc/${(await inspect('relay')).State.Pid}/root/usr/lib/asfaleia/node_modules`)
+    expect(packages).toContain('fastify')
+    expect(packages.filter((name) => ['string-width', 'typescript', 'vitest'].includes(name))).toEqual([])
+  })
+
   test('the relay can create no file, not even in a writable folder', async () => {
     const write = (folder: string): string =>
       `try { fs.writeFileSync('${folder}/file', '') } catch (error) { process.stdout.write(error.code) }`

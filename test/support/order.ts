@@ -10,7 +10,8 @@ export const SECONDS: Readonly<Record<string, number>> = {
   'test/e2e/node24.test.ts': 460,
   'test/e2e/compose.test.ts': 400,
   'test/e2e/systemd.test.ts': 200,
-  'test/e2e/package.test.ts': 20,
+  'test/e2e/clone.test.ts': 30,
+  'test/e2e/package.test.ts': 30,
 }
 
 export default class LongestFirst extends BaseSequencer {
