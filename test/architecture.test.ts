@@ -304,7 +304,7 @@ const NODE: readonly (readonly [name: string, users: readonly string[], why: str
 ]
 
 /** The names of node:fs that the side that runs a relay may import: none of them writes a file's content. */
-const READS = ['readFileSync', 'chmodSync', 'lstatSync', 'unlinkSync', 'open', 'constants']
+const READS = ['readFileSync', 'chmodSync', 'lstatSync', 'statSync', 'unlinkSync', 'open', 'constants']
 
 interface Import {
   readonly file: string

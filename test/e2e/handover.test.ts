@@ -210,7 +210,7 @@ describe('a relay that takes over from another', () => {
 
   it('reports a configuration problem and leaves the old relay running', async () => {
     const secret = at('secret')
-    writeFileSync(secret, `${randomBytes(32).toString('base64')}\n`)
+    writeFileSync(secret, `${randomBytes(32).toString('base64')}\n`, { mode: 0o600 })
     const first = await start({ argv: ['--handover-secret', secret] })
     const tcp = portOf(first.tcp)
     const problem = (key: string, text: string) => ({ problems: [{ key, problem: text }] })
@@ -218,7 +218,7 @@ describe('a relay that takes over from another', () => {
     await expect(start({ tcp, argv: ['--handover-secret', at('none')] })).rejects.toMatchObject(
       problem('handover-secret', 'the file cannot be read'),
     )
-    writeFileSync(at('short'), 'c2hvcnQ=')
+    writeFileSync(at('short'), 'c2hvcnQ=', { mode: 0o600 })
     await expect(start({ tcp, argv: ['--handover-secret', at('short')] })).rejects.toMatchObject(
       problem('handover-secret', 'the file does not hold 32 bytes in base64'),
     )

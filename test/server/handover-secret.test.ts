@@ -1,0 +1,88 @@
+import { execFileSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { chmodSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, it } from 'vitest'
+import type { ConfigError, Problem } from '../../src/config/problem.ts'
+import { checkOwner, readHandoverSecret } from '../../src/server/handover-secret.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'asfaleia-secret-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+
+const secret = randomBytes(32)
+let files = 0
+/** Writes a secret file with the given mode, and returns its path. */
+function write(mode: number, text = `${secret.toString('base64')}\n`, name = 'secret'): string {
+  const path = join(folder, `${name}${files++}`)
+  writeFileSync(path, text)
+  chmodSync(path, mode)
+  return path
+}
+
+function refusal(path: string): Problem | undefined {
+  try {
+    readHandoverSecret(path)
+    return undefined
+  } catch (error) {
+    return (error as ConfigError).problems[0]
+  }
+}
+
+describe('a handover secret file', () => {
+  it.each([0o600, 0o400, 0o700])('of mode %o is read', (mode) => {
+    expect(Buffer.from(readHandoverSecret(write(mode))).equals(secret)).toBe(true)
+  })
+
+  it.each([0o644, 0o640, 0o604, 0o620, 0o602, 0o601, 0o666])('of mode %o is refused, with the command that mends it', (mode) => {
+    const path = write(mode)
+    const octal = `0${mode.toString(8)}`
+    expect(refusal(path)).toEqual({
+      key: 'handover-secret',
+      problem: `other users may read or change the file (mode ${octal})`,
+      hint: `run: chmod 600 ${path}`,
+    })
+    execFileSync('sh', ['-c', refusal(path)!.hint.slice('run: '.length)])
+    expect(refusal(path)).toBeUndefined()
+  })
+
+  it('is named in that command so that a shell understands it', () => {
+    const path = write(0o644, undefined, "it's; a name")
+    execFileSync('sh', ['-c', refusal(path)!.hint.slice('run: '.length)])
+    expect(statSync(path).mode & 0o777).toBe(0o600)
+  })
+
+  it('of another user is refused, unless that user is root', () => {
+    const as = (uid: number, mode: number): string | undefined => checkOwner({ uid, mode: 0o100_000 | mode }, '/run/secret', 1_000)?.problem
+    expect(checkOwner({ uid: 1_001, mode: 0o100_600 }, '/run/secret', 1_000)).toEqual({
+      problem: 'another user owns the file',
+      hint: 'run: sudo chown 1000 /run/secret; chmod 600 /run/secret',
+    })
+    expect(as(1_001, 0o444)).toBe('another user owns the file')
+    // The only way to read a file of root's, for a relay that is not root, is by its group.
+    expect([as(0, 0o600), as(0, 0o640), as(1_000, 0o600)]).toEqual([undefined, undefined, undefined])
+    expect(checkOwner({ uid: 0, mode: 0o100_644 }, '/run/secret', 1_000)).toEqual({
+      problem: 'other users may read or change the file (mode 0644)',
+      hint: 'run: sudo chmod 640 /run/secret',
+    })
+    expect(as(0, 0o660)).toBe('other users may read or change the file (mode 0660)')
+  })
+
+  it.each([
+    ['too few bytes', `${randomBytes(31).toString('base64')}\n`],
+    ['too many bytes', `${randomBytes(33).toString('base64')}\n`],
+    ['no base64', 'x'.repeat(44)],
+    ['more than a secret', `${secret.toString('base64')}\n${'A'.repeat(1_000_000)}`],
+    ['nothing', ''],
+  ])('with %s is refused', (_name, text) => {
+    expect(refusal(write(0o600, text))).toMatchObject({ problem: 'the file does not hold 32 bytes in base64' })
+  })
+
+  it('that is a FIFO or a device is refused at once and not waited for', () => {
+    const path = join(folder, 'fifo')
+    execFileSync('mkfifo', ['-m', '600', path])
+    expect(refusal(path)).toMatchObject({ problem: 'the file does not hold 32 bytes in base64' })
+    expect(refusal('/dev/zero')).toBeDefined()
+    expect(refusal(join(folder, 'none'))).toMatchObject({ problem: 'the file cannot be read' })
+  })
+})
