@@ -1,7 +1,7 @@
 /**
- * The log: a closed set of events with a closed set of fields, so that nothing about a user can get
- * in. There is no free text, no error object and no string that does not stand in this file; a value
- * outside its set is written as `other`, whatever the types said.
+ * The log: a closed set of events with closed sets of fields, so that nothing about a user can get in. There is no free
+ * text and no error object, and every string comes from a table of constants. A value outside its set is written as
+ * `other`, even if the type checker accepted it.
  */
 import { pino } from 'pino'
 import { CHECK_NAMES, type LogFormat, type LogLevel } from './config/setting.ts'
@@ -11,7 +11,7 @@ import { TOR_SUMMARIES } from './tor/state.ts'
 import { DOORS } from './relay/counters.ts'
 import { PACKAGE_VERSION } from './version.ts'
 
-/** A field is one of these words, true or false, or a whole number up to a most. */
+/** A field is one of these words, true or false, or a whole number from 0 to `most`. */
 type Field = readonly string[] | 'flag' | { readonly most: number }
 
 interface EventRow {
@@ -70,14 +70,14 @@ export type EventFields<E extends EventName> = {
 }
 
 export interface Log {
-  /** Writes the event if its level is not below the one configured. Never throws. */
+  /** Writes the event unless its level is below the configured one. Never throws. */
   event<E extends EventName>(name: E, fields?: EventFields<E>): void
 }
 
 export interface LogOptions {
   readonly level: LogLevel
   readonly format: LogFormat
-  /** Takes one line, LF included; standard error's `write`, whose writes are synchronous to files, pipes and terminals. */
+  /** Writes one line, LF included. Standard error writes synchronously to files, pipes and terminals. */
   readonly write: (line: string) => void
   readonly colors?: boolean
 }
@@ -87,7 +87,7 @@ export function createLog(options: LogOptions): Log {
   const logger = pino(
     {
       level: options.level,
-      // Neither pid nor host name.
+      // Leaves out pid and host name.
       base: null,
       messageKey: 'text',
       timestamp: pino.stdTimeFunctions.isoTime,
@@ -118,7 +118,7 @@ function formatForPerson(line: string, colors: boolean): string {
   return `[${clock}] ${paint(LEVEL_COLORS[level], level.toUpperCase())}: ${paint(TEXT_COLOR, text)}${rest}\n`
 }
 
-/** The row's fields and no other; what is not of a field's set becomes `other`. */
+/** Returns the row's fields and no other. A value outside its field's set becomes `other`. */
 function clean(row: EventRow, fields: Readonly<Record<string, unknown>>): Record<string, string | number | boolean> {
   const cleaned: Record<string, string | number | boolean> = {}
   for (const [name, field] of Object.entries(row.fields)) {

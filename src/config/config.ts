@@ -1,7 +1,6 @@
 /**
- * The relay's configuration, of what its sources say (source.ts) by the table of settings (setting.ts). A pure function of its
- * inputs; every problem is reported at once, and none of them repeats a value. Fails closed: what it does not know or
- * cannot read is a problem, never ignored.
+ * Builds the relay's configuration from its sources (source.ts) by the table of settings (setting.ts). Pure. Reports
+ * every problem at once, and repeats no value. Fails closed: an unknown setting or an unreadable value is a problem.
  */
 import { normalize } from 'node:path'
 import { DEFAULT_LIMITS, type Limits } from '../protocol/limits.ts'
@@ -13,44 +12,46 @@ import type { Address } from '../transport/address.ts'
 import { Refused } from './value.ts'
 
 export interface Config {
-  /** Raw TCP door; loopback only. */
+  /** The raw door on TCP; loopback only. */
   readonly tcp: Address | undefined
-  /** Raw door on a unix socket, mode 0660. */
+  /** The raw door on a unix socket, mode 0660. */
   readonly unix: Address | undefined
-  /** Public HTTP listener: the page and the WebSocket. Loopback or unix. */
+  /** The public HTTP listener: page and WebSocket. Loopback or unix. */
   readonly http: Address | undefined
-  /** The operator's listener. Loopback or unix; never behind the onion. */
+  /** The operator's listener. Loopback or unix; never behind the onion service. */
   readonly operator: Address | undefined
-  /** Unix socket at which the next relay takes over, and where this one took over from the last. */
+  /** The unix socket where a relay takes over from its predecessor, and hands over to its successor. */
   readonly handover: (Address & { readonly kind: 'unix' }) | undefined
-  /** File of the secret that both prove there. */
+  /** The file of the secret that both relays prove at a handover. */
   readonly handoverSecret: string | undefined
   /** Doors whose connections begin with a PROXY v1 line. */
   readonly proxy: readonly Door[]
-  /** Names the relay is reached by, the first one counts without HELLO. */
+  /** The relay's names; the first is for clients that send no name in HELLO. */
   readonly names: readonly string[]
-  /** Tor's `hostname` file of the onion service: read until it is there, then a name. */
+  /** Tor's `hostname` file of the onion service, which the relay follows for its name. */
   readonly nameFile: string | undefined
-  /** Onion addresses that the relay is reached by still, and is leaving for its first other one. */
+  /** Onion addresses that still reach the relay, and that it is leaving for its first other one. */
   readonly movedFrom: readonly string[]
-  /** Tor's SOCKS port, through which the relay tries to reach itself, and how often. */
+  /** Tor's SOCKS port, through which the relay tries to reach itself. */
   readonly probe: Address | undefined
+  /** The report of another program that tries instead. */
   readonly probeFile: string | undefined
+  /** The time between two tries. */
   readonly probeSeconds: number
-  /** Tor's control port, asked for its bootstrap state. */
+  /** Tor's control port, for the progress of tor's start. */
   readonly torControl: Address | undefined
-  /** authorized_keys file of the keys that may log in; undefined: any. */
+  /** The authorized_keys file of the keys that may log in; undefined if any key may. */
   readonly admit: string | undefined
   /** Bytes of memory for messages. */
   readonly memory: number
-  /** Connections at once, and those of them that proved no key yet, and those of one circuit. */
+  /** The most connections at once: in all, without a proven key, and of one circuit. */
   readonly connections: number
   readonly unproven: number
   readonly perCircuit: number
-  /** Bytes of payload that one key, and one circuit, may send at once; they come back over an hour. */
+  /** Bytes of payload that one key, and one circuit, may send at once; the budget refills over an hour. */
   readonly perSender: number
   readonly limits: Limits
-  /** Whether a failed check keeps the relay from starting, and the checks that may fail. */
+  /** Whether a failed check prevents the start, and the checks that may fail. */
   readonly strict: boolean
   readonly allowUnsafe: readonly CheckName[]
   readonly log: { readonly level: LogLevel; readonly format: LogFormat }
@@ -59,15 +60,16 @@ export interface Config {
 export interface ConfigInput {
   readonly env: Readonly<Record<string, string | undefined>>
   readonly argv: readonly string[]
-  /** Gives a file's text. @throws NodeJS.ErrnoException */
+  /** Returns a file's text. @throws NodeJS.ErrnoException */
   readonly readFile: (path: string) => string
   /** Whether the log goes to a terminal: `log-format auto`. */
   readonly terminal?: boolean
 }
 
 /**
- * Flags before environment before file before defaults; a list is taken from one of them, whole.
- * @returns a frozen configuration, or every problem that there is
+ * Parses the configuration. Flags win over environment variables, these over the file, and the file over defaults. A list
+ * comes from one source as a whole.
+ * @returns a frozen configuration, or all problems
  */
 export function parseConfig(input: ConfigInput): { readonly config: Config } | { readonly problems: readonly Problem[] } {
   const problems: Problem[] = []
@@ -87,7 +89,7 @@ export function parseConfig(input: ConfigInput): { readonly config: Config } | {
     const values: unknown[] = []
     for (const text of pieces) {
       try {
-        if (text === '') throw new Refused('is empty', 'leave it out for its default')
+        if (text === '') throw new Refused('is empty', 'omit it for its default')
         values.push(row.parse(text))
       } catch (error) {
         if (!(error instanceof Refused)) throw error
@@ -96,7 +98,7 @@ export function parseConfig(input: ConfigInput): { readonly config: Config } | {
     }
     return (row.list ? [...new Set(values)] : values[0]) as Value<K>
   }
-  // Where a value was refused there is a problem already, and zero is never seen.
+  // If a value was refused, there is a problem already, and the zero is never used.
   const number = (key: 'memory' | 'connections' | 'unproven' | 'per-circuit' | 'per-sender' | 'probe-every' | LimitKey): number =>
     read(key) ?? 0
 
@@ -104,7 +106,7 @@ export function parseConfig(input: ConfigInput): { readonly config: Config } | {
   const share = (key: 'unproven' | 'per-circuit'): number => {
     const value = number(key)
     if (value > connections && connections > 0 && given(key) !== undefined) {
-      problems.push({ ...where(key), problem: 'is more than all connections', hint: 'raise `connections`, or lower this' })
+      problems.push({ ...where(key), problem: 'is more than `connections`', hint: 'raise `connections`, or lower this' })
     }
     return Math.min(value, connections)
   }
@@ -155,11 +157,11 @@ export function parseConfig(input: ConfigInput): { readonly config: Config } | {
 
 type LimitKey = 'payload' | 'mailbox-messages' | 'hold' | 'window' | 'token' | 'first-packet' | 'login' | 'idle'
 
-/** What no value is wrong in by itself. Skipped where a value is missing already. */
+/** Checks values against each other. Some checks need that every value was read. */
 function checkTogether(config: Config, problems: Problem[], where: (key: SettingKey) => { key: string; where?: string }): void {
   const sound = problems.length === 0
   if (sound && DOORS.every((door) => config[door] === undefined)) {
-    problems.push({ key: 'tcp', problem: 'no door is open', hint: 'give --tcp, --unix or --http an address' })
+    problems.push({ key: 'tcp', problem: 'no door is open', hint: 'set --tcp, --unix or --http to an address' })
   }
   const taken = new Map<string, SettingKey>()
   for (const key of [...DOORS, 'operator', 'handover'] as const) {
@@ -168,36 +170,36 @@ function checkTogether(config: Config, problems: Problem[], where: (key: Setting
     const place = address.kind === 'tcp' ? `${address.host}:${address.port}` : normalize(address.path)
     const first = taken.get(place)
     if (first === undefined) taken.set(place, key)
-    else problems.push({ ...where(key), problem: `is the same address as ${first}`, hint: 'give each a port or path of its own' })
+    else problems.push({ ...where(key), problem: `is the same address as ${first}`, hint: 'use a different port or path for each' })
   }
   for (const door of config.proxy) {
     if (!sound || config[door] !== undefined) continue
     problems.push({
       ...where('proxy'),
       problem: `names the ${door} door, which is not open`,
-      hint: `give --${door} an address, or leave it out here`,
+      hint: `set --${door} to an address, or remove the door from --proxy`,
     })
   }
   if (sound && config.handoverSecret !== undefined && config.handover === undefined) {
-    problems.push({ ...where('handover-secret'), problem: 'is of no use without a path', hint: 'give --handover PATH' })
+    problems.push({ ...where('handover-secret'), problem: 'has no effect without --handover', hint: 'set --handover to a path' })
   }
   if (config.movedFrom.length > 0 && config.nameFile === undefined && !config.names.some((name) => name.endsWith('.onion'))) {
     problems.push({
       ...where('moved-from'),
-      problem: 'says what is left, and nothing says for what',
-      hint: 'give the new address: --name-file or --name',
+      problem: 'names the old address, but the new one is missing',
+      hint: 'set the new address with --name-file or --name',
     })
   }
   if (config.movedFrom.some((name) => config.names.includes(name))) {
     problems.push({
       ...where('moved-from'),
       problem: 'names an address that --name names, too',
-      hint: 'leave it out of --name: it stays a name of the relay',
+      hint: 'remove it from --name; the relay still answers to it',
     })
   }
   const { firstPacketSeconds, loginSeconds } = config.limits
   if (loginSeconds > 0 && loginSeconds < firstPacketSeconds) {
-    problems.push({ ...where('login'), problem: 'is less than first-packet', hint: 'the first packet is part of the login' })
+    problems.push({ ...where('login'), problem: 'is shorter than first-packet', hint: 'the login includes the first packet' })
   }
 }
 

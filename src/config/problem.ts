@@ -1,20 +1,21 @@
-/** What is wrong with a configuration, all of it at once. */
-/** One thing that is wrong, in our own words: neither text repeats a value that was given. */
+/** The problems of a configuration, which are reported all at once. */
+
+/** One problem. Neither text repeats a value of the configuration. */
 export interface Problem {
-  /** The setting's key in the table below. */
+  /** The setting's key (setting.ts). */
   readonly key: string
   readonly problem: string
   readonly hint: string
-  /** Where it stands, as its writer knows it: `--tcp`, `ASFALEIA_TCP`, `line 3 of the config file`. */
+  /** The place of the value: `--tcp`, `ASFALEIA_TCP`, `line 3 of the config file`. */
   readonly where?: string
 }
 
-/** The operator erred: every problem at once. */
+/** The operator's configuration is wrong. */
 export class ConfigError extends Error {
   readonly problems: readonly Problem[]
 
   constructor(problems: readonly Problem[]) {
-    super('the configuration cannot be used')
+    super('the configuration is invalid')
     this.name = 'ConfigError'
     this.problems = problems
   }

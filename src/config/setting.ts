@@ -1,6 +1,6 @@
 /**
- * The settings: one table is the schema of flags, environment, file, `--help` and docs/operations.md. Reads nothing, and knows
- * no configuration.
+ * The table of settings: the schema of flags, environment variables and config file, and the source of `--help`.
+ * docs/operations.md lists the same.
  */
 import { DOORS } from '../relay/counters.ts'
 import {
@@ -22,7 +22,7 @@ import {
   size,
 } from './value.ts'
 
-/** The checks before a start, src/cli/relay/checks.ts. */
+/** The checks before a start (src/cli/relay/checks.ts). */
 export const CHECK_NAMES = ['swap', 'core-dumps', 'root', 'working-directory', 'node-options', 'confinement', 'read-buffer'] as const
 export type CheckName = (typeof CHECK_NAMES)[number]
 
@@ -31,15 +31,15 @@ export type LogLevel = (typeof LOG_LEVELS)[number]
 export type LogFormat = 'json' | 'pretty'
 
 export interface Setting<T = unknown> {
-  /** What stands for the value in `--help`. */
+  /** The placeholder of the value in `--help`. */
   readonly value: string
-  /** The default as a person would write it; undefined: none. */
+  /** The default, as a person would write it; undefined if there is no default. */
   readonly fallback: string | undefined
-  /** What it is, one line. */
+  /** A description of one line. */
   readonly about: string
-  /** The bounds of a quantity, `1M to 32G`. */
+  /** The range of a quantity, such as `1M to 32G`. */
   readonly takes?: string
-  /** Several values: given again, or separated by commas. */
+  /** The setting takes several values, repeated or separated by commas. */
   readonly list?: true
   /** @throws Refused */
   readonly parse: (text: string) => T
@@ -53,7 +53,7 @@ function several<T>(value: string, about: string, parse: Parse<T>): Setting<T> &
   return { value, fallback: undefined, about, parse, list: true }
 }
 
-/** A key is the flag's name, the file's key and, in upper case with `_`, the environment's `ASFALEIA_…`. */
+/** Each key is the name of the flag and the key in the file; in upper case with `_`, it is the variable `ASFALEIA_…`. */
 export const SETTINGS = {
   config: one('FILE', undefined, 'file of `key = value` lines; `#` begins a comment line', parsePath),
 
@@ -107,7 +107,7 @@ export const SETTINGS = {
     'SIZE',
     '256M',
     'memory for messages; when it is full, the relay refuses SEND',
-    ...size(K * K, 32 * K ** 3, 'less holds no load, more cannot be addressed'),
+    ...size(K * K, 32 * K ** 3, 'less serves no load, and more cannot be addressed'),
   ),
   connections: one(
     'COUNT',
@@ -125,7 +125,7 @@ export const SETTINGS = {
     'SIZE',
     '64M',
     'payload that one key, and one circuit, may send at once; refills over an hour',
-    ...size(512 * K, 32 * K ** 3, 'a message must pass, and one sender must not take all memory'),
+    ...size(512 * K, 32 * K ** 3, 'one message must fit, and one sender must not use all memory'),
   ),
   'per-circuit': one(
     'COUNT',
@@ -134,35 +134,35 @@ export const SETTINGS = {
     ...count(1, 1_000_000, 'one circuit is one client'),
   ),
 
-  // A payload lies in one slab of the arena, and a login line has to be shorter than the longest other.
+  // A payload must fit one slab of the arena, and a login line must be shorter than the longest other line.
   payload: one(
     'SIZE',
     '32K',
     'characters of one payload',
-    ...size(4 * K, 512 * K, 'less holds no age file worth sending, more does not fit a slab of memory'),
+    ...size(4 * K, 512 * K, 'less has no room for an age file, and more does not fit a slab of memory'),
   ),
-  'mailbox-messages': one('COUNT', '128', 'messages in one mailbox', ...count(1, 100_000, 'one mailbox must not take all memory')),
-  hold: one('TIME', '7d', 'how long the relay holds a message', ...duration(SECOND, 30 * DAY, 'memory does not last longer')),
-  window: one('COUNT', '64', 'unacknowledged messages under SUBSCRIBE', ...count(1, 10_000, 'each is leased')),
+  'mailbox-messages': one('COUNT', '128', 'messages in one mailbox', ...count(1, 100_000, 'one mailbox must not use all memory')),
+  hold: one('TIME', '7d', 'how long the relay holds a message', ...duration(SECOND, 30 * DAY, 'a process rarely lives longer')),
+  window: one('COUNT', '64', 'unacknowledged messages under SUBSCRIBE', ...count(1, 10_000, 'each takes a lease')),
   token: one(
     'TIME',
     '1h',
     'lifetime of a token',
-    ...duration(MINUTE, DAY, 'shorter makes clients log in all the time, longer makes a stolen token worth more'),
+    ...duration(MINUTE, DAY, 'a shorter one makes clients log in all the time, and a longer one makes a stolen token worth more'),
   ),
   'first-packet': one(
     'TIME',
     '30s',
     'time until the first packet',
-    ...duration(SECOND, HOUR, 'a silent connection takes the place of another'),
+    ...duration(SECOND, HOUR, 'a silent connection occupies the place of another'),
   ),
   login: one(
     'TIME',
     '2m',
     'time until a key is proved; at least `first-packet`',
-    ...duration(SECOND, HOUR, 'somebody may have to touch a security key'),
+    ...duration(SECOND, HOUR, 'a user may have to touch a security key'),
   ),
-  idle: one('TIME', '15m', 'time without a byte from the peer', ...duration(SECOND, DAY, 'clients send PING before it')),
+  idle: one('TIME', '15m', 'time without a byte from the peer', ...duration(SECOND, DAY, 'clients send PING before it ends')),
 
   strict: one('MODE', 'off', '`on`: do not start if a check of `asfaleia doctor` fails; `off`: warn', choice(['on', 'off'] as const)),
   'allow-unsafe': several('CHECKS', 'checks that may fail, by name; `confinement` also leaves the process unconfined', choice(CHECK_NAMES)),
@@ -176,7 +176,7 @@ export type Value<K extends SettingKey> = (typeof SETTINGS)[K] extends { readonl
 
 export const SETTING_KEYS = Object.freeze(Object.keys(SETTINGS)) as readonly SettingKey[]
 
-/** Variables that are ours but other commands'; any further `ASFALEIA_…` is a misspelt setting, and not ignored. */
+/** Variables of other commands. Any further `ASFALEIA_…` must be a misspelt setting, and is an error. */
 export const OTHER_VARIABLES: readonly string[] = Object.freeze([
   'ASFALEIA_HOME',
   'ASFALEIA_SOCKS',

@@ -1,10 +1,10 @@
-/** Where settings come from: flags, environment, file. What was given is text still; what no setting is, is a problem. */
+/** Reads the sources of settings: flags, environment, file. The values stay text. An unknown setting is a problem. */
 import { parseArgs } from 'node:util'
 import { didYouMean } from '../nearest.ts'
 import type { Problem } from './problem.ts'
 import { isKey, OTHER_VARIABLES, type Setting, type SettingKey, SETTING_KEYS, SETTINGS, variableOf } from './setting.ts'
 
-/** What was given for a setting by one source; the values still as text. */
+/** One source's texts for a setting. */
 export interface Given {
   readonly texts: string[]
   readonly where: string
@@ -17,7 +17,7 @@ export function readFlags(argv: readonly string[], problems: Problem[]): Source 
   const options = Object.fromEntries(SETTING_KEYS.map((key) => [key, { type: 'string', multiple: true } as const]))
   const { tokens } = parseArgs({ args: [...argv], options, strict: false, allowPositionals: true, tokens: true })
   const hint = 'see `asfaleia relay --help`'
-  // What follows an unknown flag is most likely its value, and no problem of its own.
+  // A word after an unknown option is most likely its value, and not a second problem.
   let skipped = -1
   for (const token of tokens) {
     switch (token.kind) {
@@ -28,7 +28,7 @@ export function readFlags(argv: readonly string[], problems: Problem[]): Source 
           problems.push({ key: 'argv', where, problem, hint })
           if (token.value === undefined) skipped = token.index + 1
         } else if (token.value === undefined || (token.value.startsWith('-') && token.inlineValue === false)) {
-          problems.push({ key: token.name, where: token.rawName, problem: 'has no value', hint })
+          problems.push({ key: token.name, where: token.rawName, problem: 'needs a value', hint })
         } else {
           add(source, token.name, token.value, `--${token.name}`, problems)
         }
@@ -63,8 +63,8 @@ export function readEnvironment(env: Readonly<Record<string, string | undefined>
 }
 
 /**
- * `key = value`, not JSON: one spelling of values for all three sources, and comments, which JSON
- * lacks and which a file that an operator keeps for years needs.
+ * Reads lines of `key = value`. The format is not JSON, so that a value is spelled the same in all three sources, and
+ * so that the file can have comments.
  */
 export function readConfigFile(named: Given | undefined, readFile: (path: string) => string, problems: Problem[]): Source {
   const source: Source = new Map()
@@ -75,7 +75,7 @@ export function readConfigFile(named: Given | undefined, readFile: (path: string
     text = readFile(path)
   } catch (error) {
     const problem = `the file cannot be read (${codeOf(error)})`
-    problems.push({ key: 'config', where: named.where, problem, hint: 'check that it is there and may be read by this user' })
+    problems.push({ key: 'config', where: named.where, problem, hint: 'check that it exists and that this user may read it' })
     return source
   }
   for (const [index, raw] of text
@@ -108,7 +108,7 @@ function add(source: Source, key: SettingKey, text: string, where: string, probl
   const row: Setting = SETTINGS[key]
   if (there === undefined) source.set(key, { texts: [text], where })
   else if (row.list) there.texts.push(text)
-  else problems.push({ key, where, problem: 'is given twice', hint: 'keep one of them' })
+  else problems.push({ key, where, problem: 'is set twice', hint: 'keep one of them' })
 }
 
 function codeOf(error: unknown): string {

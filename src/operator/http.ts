@@ -1,7 +1,7 @@
 /**
- * The operator's listener: readiness, metrics, status and panic, on loopback or a unix socket of its own,
- * never behind the onion service. But for `POST /panic` it only reads. It logs nothing, and answers nobody
- * who came by another host's name (a web page that had its own name resolved to 127.0.0.1).
+ * The operator's listener: readiness, metrics, status and panic, on loopback or a unix socket of its own, never behind
+ * the onion service. Every request only reads, except `POST /panic`. The listener logs nothing. It refuses requests with
+ * another host's name: a web page could resolve its own name to 127.0.0.1 (DNS rebinding).
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
@@ -14,36 +14,36 @@ import type { TorState } from '../tor/state.ts'
 
 export interface OperatorSources {
   snapshot(): Snapshot
-  /** What came of the relay's tries to reach itself; left out where it does not try. */
+  /** The state of the probe; absent if none is configured. */
   readonly probe?: () => ProbeState
-  /** Asks tor; left out where no control port is configured. Must settle within a few seconds. */
+  /** Asks tor; absent if no control port is configured. Must settle within a few seconds. */
   readonly tor?: () => Promise<TorState>
   /** ms since the epoch. */
   readonly startedAt: number
   readonly version: string
-  /** Wipes everything, now; left out where there is nothing to wipe. */
+  /** Wipes everything at once; absent if there is nothing to wipe. */
   readonly panic?: () => void
-  /** Our own mistake was caught while answering; nothing of it is handed on. */
+  /** Called when a defect of the relay was caught during an answer; the error itself goes nowhere. */
   readonly onFault?: () => void
 }
 
 export interface Operator {
-  /** As taken: port 0 became a port. */
+  /** The address as taken: port 0 became a port. */
   readonly address: Address
   close(): Promise<void>
 }
 
-/** The user of the relay alone. */
+/** Only the relay's user. */
 const SOCKET_MODE = 0o600
-/** How long an answer of tor's is good: probes of several watchers ask it once. */
+/** For how long an answer of tor is reused, so that several watchers ask tor once. */
 const TOR_FRESH_MS = 2_000
 const DELAY_RESOLUTION_MS = 50
 /**
- * Must come with `POST /panic`. A web page of another origin cannot send it unasked: a header that is not of the few
- * harmless ones makes a browser ask first (Fetch standard, "CORS-safelisted request-header"), and it is not allowed to.
+ * `POST /panic` requires this header. A web page of another origin cannot send it: for a header outside a short list
+ * (Fetch standard, "CORS-safelisted request-header") the browser first asks this listener, which does not allow it.
  */
 export const PANIC_HEADER = 'asfaleia-panic'
-const MALFORMED = 'that request is malformed\n'
+const MALFORMED = 'malformed request\n'
 
 /** @throws ListenError of src/transport/socket.ts */
 export async function startOperator(address: Address, sources: OperatorSources): Promise<Operator> {
@@ -53,13 +53,13 @@ export async function startOperator(address: Address, sources: OperatorSources):
     bodyLimit: 1_024,
     requestTimeout: 5_000,
     keepAliveTimeout: 5_000,
-    // Fastify's own answer repeats a path that does not decode. (Its type here is generic over the routes, of which this has none.)
+    // Fastify's own answer echoes a path that does not decode. (Its type here is generic over the routes; there are none.)
     frameworkErrors: (_error, _request, reply) => refuseMalformed(reply as FastifyReply),
   })
   const askTor = fresh(sources.tor)
   const read = async (): Promise<Moment> => {
     const tor = await askTor?.()
-    // What is measured is the whole of a timer's turn.
+    // The measured time includes the timer's own interval.
     const late = delay.percentile(99) / 1e6 - DELAY_RESOLUTION_MS
     delay.reset()
     return {
@@ -84,7 +84,7 @@ export async function startOperator(address: Address, sources: OperatorSources):
   if (panic !== undefined) {
     app.post('/panic', async (request, reply) => {
       const sure = request.headers[PANIC_HEADER] === 'now' && request.headers.origin === undefined
-      if (!sure) return reply.code(403).type('text/plain').send(`that wants the header ${PANIC_HEADER}: now\n`)
+      if (!sure) return reply.code(403).type('text/plain').send(`this request needs the header ${PANIC_HEADER}: now\n`)
       panic()
       return { wiped: true }
     })
@@ -117,15 +117,15 @@ function guard(app: FastifyInstance, kind: Address['kind'], onFault: (() => void
     })
     const panics = request.method === 'POST' && request.url === '/panic'
     if (request.method !== 'GET' && request.method !== 'HEAD' && !panics) {
-      return reply.code(405).header('allow', 'GET, HEAD').type('text/plain').send('this listener only answers GET and HEAD there\n')
+      return reply.code(405).header('allow', 'GET, HEAD').type('text/plain').send('only GET and HEAD are allowed here\n')
     }
-    // No browser reaches a unix socket, and there the name says nothing.
+    // No browser can reach a unix socket, so the name does not matter there.
     if (kind === 'tcp' && !isLocalHost(request.headers.host ?? '')) {
-      return reply.code(421).type('text/plain').send('this listener answers to localhost only\n')
+      return reply.code(421).type('text/plain').send('this listener answers requests to localhost only\n')
     }
   })
   app.setNotFoundHandler(async (_request, reply) => {
-    return reply.code(404).type('text/plain').send('there are /livez, /readyz, /metrics and /status\n')
+    return reply.code(404).type('text/plain').send('not found; the paths are /livez, /readyz, /metrics and /status\n')
   })
   app.setErrorHandler(async (error: { statusCode?: number }, _request, reply) => {
     const code = error.statusCode ?? 500
@@ -133,7 +133,7 @@ function guard(app: FastifyInstance, kind: Address['kind'], onFault: (() => void
     return reply
       .code(code)
       .type('text/plain')
-      .send(code < 500 ? MALFORMED : 'the relay erred\n')
+      .send(code < 500 ? MALFORMED : 'internal error\n')
   })
 }
 
@@ -141,12 +141,12 @@ function refuseMalformed(reply: FastifyReply): void {
   void reply.code(400).type('text/plain').send(MALFORMED)
 }
 
-/** A Host header that only somebody on this machine's loopback sends. */
+/** Returns whether a Host header names this machine's loopback. */
 function isLocalHost(host: string): boolean {
   return /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d{1,5})?$/i.test(host)
 }
 
-/** One question at a time, whose answer is good for a moment. */
+/** Asks one question at a time, and reuses its answer for a moment. */
 function fresh<T>(ask: (() => Promise<T>) | undefined): (() => Promise<T>) | undefined {
   if (ask === undefined) return undefined
   let answer: Promise<T> | undefined

@@ -1,40 +1,40 @@
 /**
- * What the operator may see of a moment: numbers, and words of closed sets. The one place where they
- * are coarsened: whatever counts people or what they did goes in steps, so that no single coming,
- * going or message shows, not even to somebody who got hold of every scrape (and could otherwise lay
- * their times beside a suspect's traffic). Refusals stay exact, since the first one matters.
+ * The operator's view of the relay: numbers, and words of closed sets. This is the one place that coarsens them. Counts
+ * of people and of their actions go in steps, so that no single arrival, departure or message shows. An attacker who
+ * got every scrape could otherwise match its times with a suspect's traffic. Refusals stay exact, since the first one
+ * matters.
  */
 import { Counter, Gauge, Registry } from 'prom-client'
 import type { Snapshot } from '../relay/counters.ts'
 import type { ProbeState } from './reachability.ts'
 import type { TorState } from '../tor/state.ts'
 
-/** Counts of people, messages and deeds are rounded up to multiples of this. */
+/** Counts of people, messages and actions are rounded up to multiples of this. */
 export const PEOPLE_STEP = 10
 /** Bytes of messages are rounded up to multiples of this: ten messages of ordinary size. */
 export const BYTES_STEP = 65_536
 
-/** Why the relay is not ready, GET /readyz. */
+/** The reasons why the relay is not ready, GET /readyz. */
 export const REASONS = ['not-accepting', 'no-name', 'tor-unreachable', 'tor-bootstrapping', 'onion-unreachable'] as const
 export type Reason = (typeof REASONS)[number]
 
 /**
- * Failures of the probe in a row that make the relay not ready. One circuit fails now and then; three, each over
- * other relays, do not by chance (docs/decisions/0008-panic-by-the-operators-listener.md).
+ * This many failures of the probe in a row make the relay not ready. One circuit fails now and then. Three in a row, each
+ * over other nodes of Tor, are no chance (docs/decisions/0008-panic-by-the-operators-listener.md).
  */
 const PROBE_FAILURES = 3
 
-/** All that is known at one moment, as it is; never handed out without `buildStatus` or `renderMetrics`. */
+/** Exact values at one moment. They leave this module only through `buildStatus` or `renderMetrics`. */
 export interface Moment {
   readonly snapshot: Snapshot
-  /** Undefined where no control port is configured. */
+  /** Undefined if no control port is configured. */
   readonly tor: TorState | undefined
-  /** Undefined where the relay does not try to reach itself. */
+  /** Undefined if no probe is configured. */
   readonly probe?: ProbeState | undefined
   readonly version: string
   readonly uptimeSeconds: number
   readonly residentBytes: number
-  /** Seconds that the event loop came late since the last look, the 99th percentile. */
+  /** Delay of the event loop since the last reading, seconds, 99th percentile. */
   readonly loopDelaySeconds: number
 }
 
@@ -60,7 +60,7 @@ export function findReasons({ snapshot, tor, probe }: Pick<Moment, 'snapshot' | 
   return reasons
 }
 
-/** What came of the relay's tries to reach itself; null for what is not known yet. */
+/** The state of the probe; null for a value that is not known yet. */
 export interface Probed {
   readonly reachable: boolean | null
   readonly seconds: number | null
@@ -68,7 +68,7 @@ export interface Probed {
   readonly problem: string | null
 }
 
-/** GET /status, as docs/operations.md describes it. Of the relay's names only whether there is one. */
+/** GET /status, as docs/operations.md describes it. It does not contain the relay's names. */
 export interface Status {
   readonly version: string
   readonly uptimeSeconds: number
@@ -125,7 +125,7 @@ export function buildStatus(moment: Moment): Status {
 }
 
 function describeProbe({ reachable, seconds, failures, problem }: ProbeState): Probed {
-  // To the millisecond: finer is nobody's business.
+  // Finer than a millisecond would say more about the circuit than an operator needs.
   const rounded = seconds === undefined ? null : Math.round(seconds * 1_000) / 1_000
   return { reachable: reachable ?? null, seconds: rounded, failures, problem: problem ?? null }
 }
@@ -136,7 +136,7 @@ interface MetricRow {
   readonly type: 'counter' | 'gauge'
   readonly help: string
   readonly label?: 'version' | 'door' | 'reason' | 'code' | 'proof'
-  /** Its samples now; none where the fact is not known. */
+  /** Returns the samples; empty if the value is not known. */
   readonly samples: (status: Status) => Iterable<Sample>
 }
 
@@ -144,7 +144,7 @@ function each(counts: Readonly<Record<string, number>>): Sample[] {
   return Object.entries(counts).map(([label, value]) => [value, label])
 }
 
-/** Every metric that there is; docs/operations.md lists the same. */
+/** All metrics; docs/operations.md lists the same. */
 export const METRICS = {
   asfaleia_info: { type: 'gauge', help: 'Always 1; the version is the label.', label: 'version', samples: (s) => [[1, s.version]] },
   asfaleia_uptime_seconds: { type: 'gauge', help: 'Seconds since the start.', samples: (s) => [[s.uptimeSeconds]] },
@@ -207,14 +207,14 @@ export const METRICS = {
 
 export const METRICS_TYPE = Registry.PROMETHEUS_CONTENT_TYPE
 
-/** Prometheus text. The numbers live in the relay, so a registry is made for each scrape and nothing is kept twice. */
+/** Renders Prometheus text. The relay holds the numbers, so each scrape makes a registry and no number exists twice. */
 export async function renderMetrics(moment: Moment): Promise<string> {
   const registry = new Registry()
   const status = buildStatus(moment)
   for (const [name, row] of Object.entries<MetricRow>(METRICS)) {
     const options = { name, help: row.help, labelNames: row.label === undefined ? [] : [row.label], registers: [registry] }
     const metric = row.type === 'counter' ? new Counter(options) : new Gauge(options)
-    // A metric without labels begins with a 0, which is a claim where the fact is not known.
+    // A metric without labels starts at 0, which would be a claim if the value is not known.
     if (row.label === undefined) metric.remove()
     for (const [value, label] of row.samples(status)) {
       if (row.label === undefined || label === undefined) metric.inc(value)

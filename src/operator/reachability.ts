@@ -6,17 +6,17 @@ import type { Log } from '../log.ts'
 import { PROBE_PROBLEMS, type ProbeProblem, type ProbeResult } from './probe-result.ts'
 
 export interface ProbeState {
-  /** Of the last try; undefined before the first. */
+  /** The result of the last try; undefined before the first. */
   readonly reachable: boolean | undefined
-  /** Of the last answer; undefined before the first. */
+  /** The round trip of the last answer; undefined before the first. */
   readonly seconds: number | undefined
-  /** Tries in a row without an answer. */
+  /** How many tries in a row had no answer. */
   readonly failures: number
-  /** Of the last try. */
+  /** Why the last try failed. */
   readonly problem: ProbeProblem | undefined
 }
 
-/** After a failure the next try comes in this part of the time: one circuit may fail, and three in a row say more. */
+/** After a failure the next try comes five times sooner: one circuit may fail by chance, but not three in a row. */
 const SOONER = 5
 
 export interface ProbeSources {
@@ -25,11 +25,11 @@ export interface ProbeSources {
   /** Never rejects. */
   readonly probe: (name: string, signal: AbortSignal) => Promise<ProbeResult>
   readonly everySeconds: number
-  /** From 0 to 1. */
+  /** Draws a number from 0 to 1. */
   readonly random: () => number
 }
 
-/** Tries at once and then now and then, until it is stopped. Changes are events of the log. */
+/** Tries at once and then repeatedly, until it is stopped. Logs each change. */
 export function startProbe(sources: ProbeSources, log: Log): { state(): ProbeState; stop(): void } {
   let state = UNKNOWN
   let timer: NodeJS.Timeout | undefined
@@ -44,7 +44,7 @@ export function startProbe(sources: ProbeSources, log: Log): { state(): ProbeSta
       if (before !== result.reached) report(result, log)
     }
     const seconds = result === undefined ? 1 : result.reached ? sources.everySeconds : sources.everySeconds / SOONER
-    // Not at moments that could be told from outside.
+    // The time varies by a tenth, so that an observer cannot predict it.
     timer = setTimeout(() => void look(), seconds * 1_000 * (0.9 + 0.2 * sources.random())).unref()
   }
   void look()
@@ -57,21 +57,21 @@ export function startProbe(sources: ProbeSources, log: Log): { state(): ProbeSta
   }
 }
 
-/** What another program found, and how long ago it wrote that. */
+/** The report of another program, and its age. */
 export interface Report {
   readonly text: string
   readonly ageSeconds: number
 }
 
 const LOOK_MS = 1_000
-/** Beside twice the time between two tries: what a try itself may take. */
+/** For one try. A report is too old after this, and twice the time between two tries. */
 const SLOW_SECONDS = 180
-/** Of so many tries in a row that make the relay not ready. */
+/** A report that is too old counts as three failures, which make the relay not ready. */
 const UNTRIED_FAILURES = 3
 
 /**
- * Reads what another program finds that tries instead of the relay, one that has a way to Tor while the relay has none
- * (docs/decisions/0010-who-probes.md). Anything but its two forms of a line is as good as nothing.
+ * Follows the report of another program, which has a way to Tor while the relay has none
+ * (docs/decisions/0010-who-probes.md). A report in neither of the two forms counts as no report.
  */
 export function followProbe(
   sources: { read(): Report | undefined; readonly everySeconds: number; readonly now?: () => number },
@@ -100,7 +100,7 @@ export function followProbe(
 
 const UNKNOWN: ProbeState = { reachable: undefined, seconds: undefined, failures: 0, problem: undefined }
 
-/** `reached MILLISECONDS`, or `failed TRIES PROBLEM`. */
+/** Parses `reached MILLISECONDS` or `failed TRIES PROBLEM`. */
 function parseReport(text: string): ProbeState | undefined {
   const [, milliseconds] = /^reached (\d{1,6})\n$/.exec(text) ?? []
   if (milliseconds !== undefined) return { reachable: true, seconds: Number(milliseconds) / 1_000, failures: 0, problem: undefined }

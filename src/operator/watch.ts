@@ -1,7 +1,7 @@
 /**
- * Looks at the relay and at tor every few seconds, and logs what an operator has to know: memory or
- * connections nearly used up, or free again, and tor's changes. Logs changes only, and a state has to
- * be left by a margin before it changes back, so that nobody can fill a log by swinging about a limit.
+ * Looks at the relay and at tor every few seconds, and logs changes that matter to an operator: memory or connections
+ * nearly used up or free again, and tor's state. A value must fall by a margin before its state changes back, so that a
+ * client cannot fill the log by moving it around a limit.
  */
 import type { Log } from '../log.ts'
 import type { Snapshot } from '../relay/counters.ts'
@@ -9,7 +9,7 @@ import type { TorState } from '../tor/state.ts'
 
 export interface WatchSources {
   snapshot(): Snapshot
-  /** Connections that there may be at once. */
+  /** The most connections at once. */
   readonly connections: number
   readonly tor?: () => Promise<TorState>
 }
@@ -30,7 +30,7 @@ export class Watch {
     this.#log = log
   }
 
-  /** One look. */
+  /** Looks once. */
   async look(): Promise<void> {
     const { connections, messageBytes, messageBudget } = this.#sources.snapshot()
     const memory = this.#memory.look(messageBytes, messageBudget)
@@ -47,7 +47,7 @@ export class Watch {
   }
 }
 
-/** Looks now and then until it is stopped. */
+/** Looks every few seconds until it is stopped. */
 export function startWatch(sources: WatchSources, log: Log): { stop(): void } {
   const watch = new Watch(sources, log)
   let timer: NodeJS.Timeout | undefined

@@ -1,12 +1,12 @@
 /**
- * Where a relay is, as a person writes it, and what can be wrong on the way there. Only reads text: nothing is
- * resolved or connected to here, so that a page can use it, too.
+ * Addresses of relays as a person writes them, and the errors of connecting to one. Parses text only; it resolves and
+ * connects to nothing, so a page can use it, too.
  */
 import { isOnion } from '../onion/address.ts'
 import { CodedError } from '../protocol/coded-error.ts'
 
 export const DEFAULT_RELAY_PORT = 3308
-/** Of the public HTTP listener: where WebSockets are, and what they speak. */
+/** The path of WebSockets at the public HTTP listener, and their subprotocol. */
 export const WEBSOCKET_PATH = '/v1'
 export const SUBPROTOCOL = 'asfaleia.1'
 
@@ -19,28 +19,28 @@ export interface Endpoint {
   readonly port: number
 }
 
-/** Where a relay is, and the name that has to stand in its challenges (docs/protocol.md, section 3). */
+/** The place of a relay, and the name that its challenges must contain (docs/protocol.md, section 3). */
 export type Target =
   | { readonly kind: 'unix'; readonly path: string; readonly name: 'localhost' }
   | { readonly kind: 'loopback'; readonly host: string; readonly port: number; readonly name: 'localhost' }
   | { readonly kind: 'name'; readonly host: string; readonly port: number; readonly name: string }
 
 export type ConnectCode =
-  /** Nobody listens at the SOCKS port. */
+  /** No process listens at the SOCKS port. */
   | 'proxy-down'
-  /** What listens there is no SOCKS5 with user and password, or gave up in the middle. */
+  /** The process at the SOCKS port does not speak SOCKS5 with user and password, or broke off. */
   | 'proxy-failed'
   /** Tor found no (valid) descriptor of the onion service. */
   | 'onion-not-found'
   /** Tor found the onion service but no way to it. */
   | 'onion-unreachable'
-  /** The onion service wants client authorization that Tor does not have. */
+  /** The onion service requires client authorization, and Tor has no key for it. */
   | 'onion-locked'
   /** Tor does not accept the onion address. */
   | 'onion-malformed'
   /** An onion address without a way through Tor: it was neither resolved nor dialled. */
   | 'onion-needs-tor'
-  /** The host is there and nobody listens at the port. */
+  /** The host exists, and no process listens at the port. */
   | 'relay-down'
   | 'unreachable'
   | 'connect-timeout'
@@ -54,13 +54,13 @@ export class ConnectError extends CodedError<ConnectCode> {
 const LOOPBACK = /^127(?:\.(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])){3}$/
 
 /**
- * Reads `HOST[:PORT]`, `[::1][:PORT]` or `unix:PATH`; the port is 3308 where none is given.
- * @throws {TypeError} with a line of text for people, without what was given.
+ * Parses `HOST[:PORT]`, `[::1][:PORT]` or `unix:PATH`; the default port is 3308.
+ * @throws {TypeError} with a line of text for people, without the given text
  */
 export function parseTarget(text: string): Target {
   if (text.startsWith('unix:')) {
     const path = text.slice(5)
-    if (path === '' || path.includes('\0')) throw new TypeError('unix: wants the path of a socket')
+    if (path === '' || path.includes('\0')) throw new TypeError('expected the path of a socket after unix:')
     return { kind: 'unix', path, name: 'localhost' }
   }
   const { host, port } = parseEndpoint(text, DEFAULT_RELAY_PORT)
@@ -74,7 +74,7 @@ export function parseTarget(text: string): Target {
 const DOTS = /[\u{3002}\u{FF0E}\u{FF61}]/gu
 
 /**
- * Reads `HOST[:PORT]` and normalizes the host: lower case, plain dots, no brackets around an IPv6 address, and no dot at
+ * Parses `HOST[:PORT]` and normalizes the host: lower case, plain dots, no brackets around an IPv6 address, and no dot at
  * the end. A dot at the end would make Tor take an onion address for an ordinary name, and ask an exit relay for it.
  * @throws {TypeError} with a line of text for people, without the given text
  */
@@ -92,7 +92,10 @@ export function parseEndpoint(text: string, defaultPort: number): Endpoint {
   return { host, port }
 }
 
-/** Whether the host is a name below `.onion`: only Tor may see it (RFC 7686). `host` is normalized, as by {@link parseEndpoint}. */
+/**
+ * Returns whether the host is a name below `.onion`, which only Tor may see (RFC 7686).
+ * @param host normalized, as by {@link parseEndpoint}
+ */
 export function isOnionDomain(host: string): boolean {
   return host === 'onion' || host.endsWith('.onion')
 }

@@ -1,7 +1,7 @@
 /**
- * Reads the frames of a WebSocket's client (RFC 6455, section 5) as lines: each message, in however many frames and
- * chunks it comes, stands there with an LF behind it. Strict, and in place: of a chunk that is read nothing is kept but
- * the state of one frame, and what a ping carries. Knows nothing of what is in a message.
+ * Turns the frames of a WebSocket's client (RFC 6455, section 5) into lines: each message, in however many frames and
+ * chunks it comes, followed by an LF. Works in place, and strictly. Between two chunks the reader keeps the state of one
+ * frame and the payload of an unfinished control frame, nothing else. It does not look at the content of messages.
  */
 
 /** RFC 6455, section 5.2. */
@@ -15,13 +15,13 @@ const BINARY = 0x2
 const CLOSE = 0x8
 const PING = 0x9
 const PONG = 0xa
-/** A longer length is in the next two bytes, or eight. */
+/** These lengths announce the real one, in the next two bytes or the next eight. */
 const LENGTH_2 = 126
 const LENGTH_8 = 127
 const MASK_BYTES = 4
 const LONGEST_CONTROL = 125
 
-/** Why a connection is closed: RFC 6455, section 7.4.1. */
+/** Close codes (RFC 6455, section 7.4.1). */
 export const NORMAL = 1000
 export const BREACH = 1002
 export const TOO_BIG = 1009
@@ -30,21 +30,24 @@ const CODE_BYTES = 2
 
 const LF = 0x0a
 const CR = 0x0d
-/** All bytes of a word below 0x0e, LF and CR among them, have their highest bit in `(word - LOW) & ~word`. */
+/** `(word - LOW) & ~word` sets the highest bit of each byte below 0x0e; LF and CR are among those. */
 const LOW = 0x0e0e0e0e
 const HIGHEST = 0x80808080
-/** In the place of an LF or CR, which no field may hold either. */
+/** Replaces an LF or CR inside a message. No field may contain it either, so the packet is refused. */
 const NUL = 0
 
-/** Who is told what the frames come to. */
+/** Receives the content of the frames. */
 export interface FrameReceiver {
-  /** Lines, and parts of them; nothing, where control frames came alone. Lent for the call, and to be overwritten. */
+  /**
+   * Receives lines and parts of lines; no bytes if only control frames came. The chunk is lent for the call, and the
+   * receiver must overwrite it.
+   */
   onLines(chunk: Uint8Array): void
-  /** `payload` is the receiver's. */
+  /** The receiver owns the payload. */
   onPing(payload: Uint8Array): void
-  /** The peer's close frame, and its code where it has one. Nothing is read after it. */
+  /** Receives the code of the peer's close frame, if it has one. The reader reads nothing after it. */
   onClose(code: number | undefined): void
-  /** What came, or what was claimed, is against the rules. Nothing is read after it. */
+  /** A frame broke the rules, or its head announces a message that is too long. The reader reads nothing after it. */
   onRefused(code: Refusal): void
 }
 
@@ -53,31 +56,31 @@ export class FrameReader {
   readonly #receiver: FrameReceiver
   #opcode = 0
   #fin = false
-  /** How many bytes of the head were read, and how many it has as far as is known. */
+  /** How many bytes of the head were read, and the head's length as far as they tell. */
   #headRead = 0
   #headLength = 2
-  /** The payload's length; while it is read, how many bytes of it are to come. */
+  /** How many bytes of the payload are still to come. */
   #left = 0
-  /** As a word whose lowest byte is the next. */
+  /** The mask as a word; its lowest byte unmasks the next byte. */
   #mask = 0
-  /** A message was begun; so many bytes of it are known. */
+  /** Whether a message has begun, and the sum of its frames' lengths so far. */
   #inMessage = false
   #message = 0
-  /** What came of a control frame's payload. */
+  /** The payload of the control frame that is being read. */
   #control: Uint8Array | undefined
   #over = false
 
-  /** @param longest bytes that a message may have */
+  /** @param longest the most bytes of a message */
   constructor(longest: number, receiver: FrameReceiver) {
     this.#longest = longest
     this.#receiver = receiver
   }
 
-  /** Reads a chunk, which is lent: it is overwritten when the call returns. */
+  /** Reads a chunk. The chunk is lent: it is overwritten when the call returns. */
   read(chunk: Uint8Array): void {
-    /** Lines stand in the chunk up to here: behind what was read, for a frame's head is at least six bytes. */
+    /** The lines fill the chunk up to here. They never overtake `at`, since a frame's head has at least six bytes. */
     let to = 0
-    /** A line is to be ended, as soon as a byte of the next head was read, and there is room. */
+    /** A message is complete; its LF is written once a byte of the next head has been read, which makes room. */
     let ended = false
     let refused: Refusal | undefined
     let closed: Uint8Array | undefined
@@ -103,7 +106,7 @@ export class FrameReader {
         this.#turnMask(length)
       }
       if (this.#left > 0) continue
-      // A whole frame.
+      // The frame is complete.
       this.#headRead = 0
       this.#headLength = 2
       const control = this.#control
@@ -127,7 +130,7 @@ export class FrameReader {
     if (refused !== undefined) this.#receiver.onRefused(refused)
   }
 
-  /** Overwrites what is held. */
+  /** Overwrites the bytes that the reader holds. */
   clear(): void {
     this.#control?.fill(0)
     this.#control = undefined
@@ -135,7 +138,7 @@ export class FrameReader {
   }
 
   #give(chunk: Uint8Array, to: number, ended: boolean): void {
-    // There is no room where a line that began in another chunk ends with this one.
+    // A line that began in an earlier chunk and ends exactly with this one leaves no room for its LF.
     const isFull = ended && to === chunk.length
     if (ended && !isFull) chunk[to++] = LF
     chunk.fill(0, to)
@@ -160,11 +163,11 @@ export class FrameReader {
       this.#mask |= byte << ((n - maskAt) * 8)
       return undefined
     }
-    // The highest bit of eight bytes must be clear.
+    // The highest bit of a length of eight bytes must be clear.
     if (n === 2 && maskAt === 10 && byte > 0x7f) return BREACH
     this.#left = this.#left * 256 + byte
     if (n + 1 < maskAt) return undefined
-    // So must be a length that fewer bytes could say.
+    // A length must not use more bytes than it needs.
     return this.#left < (maskAt === 10 ? 65_536 : LENGTH_2) ? BREACH : this.#begin()
   }
 
@@ -185,35 +188,35 @@ export class FrameReader {
     this.#headLength = 2 + (short === LENGTH_2 ? 2 : short === LENGTH_8 ? 8 : 0) + MASK_BYTES
     this.#left = short >= LENGTH_2 ? 0 : short
     if ((this.#opcode & CONTROL) === 0) return short >= LENGTH_2 ? undefined : this.#begin()
-    // A code is two bytes.
+    // A close code has two bytes.
     if (short > LONGEST_CONTROL || (this.#opcode === CLOSE && short === 1)) return BREACH
     this.#control = allocate(short)
     return undefined
   }
 
-  /** The length of a frame of a message is known. */
+  /** Called when the length of a message's frame is known. */
   #begin(): typeof TOO_BIG | undefined {
     this.#inMessage = true
     this.#message += this.#left
     return this.#message > this.#longest ? TOO_BIG : undefined
   }
 
-  /** So many bytes were read: the mask goes on behind them. */
+  /** Turns the mask on by the bytes that were read. */
   #turnMask(length: number): void {
     const bits = (length & 3) * 8
     if (bits > 0) this.#mask = (this.#mask >>> bits) | (this.#mask << (32 - bits))
   }
 }
 
-/** Bytes that can be overwritten for good: V8 keeps short arrays in its own heap, moves them, and leaves what they were. */
+/** Allocates outside of V8's heap: V8 moves short arrays of its heap, and leaves copies that cannot be overwritten. */
 function allocate(length: number): Uint8Array {
   return new Uint8Array(new ArrayBuffer(length))
 }
 
-/** What was looked at last: sockets are all read into one buffer, whose view is made once. */
+/** The view of the last buffer. All sockets are read into one buffer, so it is made once. */
 let words: DataView = new DataView(new ArrayBuffer(0))
 
-/** Unmasks bytes to where they are, or further in front; gives whether any is as low as LF and CR are. */
+/** Unmasks bytes in place or further to the front. @returns whether any byte may be an LF or CR (is below 0x0e) */
 function unmask(chunk: Uint8Array, from: number, length: number, mask: number, to: number): boolean {
   if (words.buffer !== chunk.buffer) words = new DataView(chunk.buffer)
   const view = words
@@ -221,7 +224,7 @@ function unmask(chunk: Uint8Array, from: number, length: number, mask: number, t
   let source = chunk.byteOffset + from
   let target = chunk.byteOffset + to
   const end = source + length
-  // Four words at a time, which takes two thirds of the time.
+  // Four words at a time take two thirds of the time of one at a time.
   for (; source + 16 <= end; source += 16, target += 16) {
     const a = view.getInt32(source, true) ^ mask
     const b = view.getInt32(source + 4, true) ^ mask
@@ -245,17 +248,17 @@ function blank(bytes: Uint8Array): void {
   for (let i = 0; i < bytes.length; i++) if (bytes[i] === LF || bytes[i] === CR) bytes[i] = NUL
 }
 
-/** Whether a close frame may hold the code: RFC 6455, section 7.4, and the registry it names. */
+/** Returns whether a close frame may hold the code (RFC 6455, section 7.4, and IANA's registry). */
 function mayClose(code: number): boolean {
   return (code >= 1000 && code <= 1014 && code !== 1004 && code !== 1005 && code !== 1006) || (code >= 3000 && code <= 4999)
 }
 
-/** A close frame of the relay. */
+/** Encodes a close frame of the relay. */
 export function encodeClose(code: number | undefined): Uint8Array {
   return code === undefined ? Uint8Array.of(FIN | CLOSE, 0) : Uint8Array.of(FIN | CLOSE, CODE_BYTES, code >>> 8, code & 0xff)
 }
 
-/** What answers a ping; may be overwritten. */
+/** Encodes the answer to a ping. The caller may overwrite it. */
 export function encodePong(payload: Uint8Array): Uint8Array {
   const frame = allocate(2 + payload.length)
   frame[0] = FIN | PONG

@@ -8,10 +8,10 @@ import fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
 /** Visitors need one small page: slow or large requests are ended early. */
 const HEADERS_MS = 10_000
 const HEADER_BYTES = 8_192
-const MALFORMED = 'that request is malformed\n'
+const MALFORMED = 'malformed request\n'
 
 /** The answer for every other path. */
-export const NOTHING_HERE = 'there is nothing here\n'
+export const NOTHING_HERE = 'not found\n'
 
 const PAGE = `<!doctype html>
 <html lang="en">
@@ -20,10 +20,10 @@ const PAGE = `<!doctype html>
 <title>Asfaleia relay</title>
 <style>body{font:1rem/1.5 system-ui,sans-serif;max-width:38rem;margin:3rem auto;padding:0 1rem;color-scheme:light dark}</style>
 <h1>This is an Asfaleia relay</h1>
-<p>It passes messages between people who are known to it by nothing but an SSH key. Messages are encrypted
-to their receiver before they come here, held in memory until they are taken, and then erased.</p>
-<p>There is nothing to click: it is spoken to by the command <code>asfaleia</code>, or by hand with
-<code>nc</code>, <code>age</code> and <code>ssh-keygen</code> over port 3308 of this address, or over WebSocket at
+<p>It passes messages between people, and knows nothing of them but their SSH keys. The sender encrypts each message to
+its receiver. The relay holds it in memory until the receiver takes it, and then erases it.</p>
+<p>There is nothing to click here. To use the relay, run the command <code>asfaleia</code>, or speak its protocol by hand with
+<code>nc</code>, <code>age</code> and <code>ssh-keygen</code> at port 3308 of this address, or over WebSocket at
 <code>/v1</code>.</p>
 `
 
@@ -76,6 +76,6 @@ function servePage(app: FastifyInstance): void {
     await reply
       .code(code)
       .type('text/plain')
-      .send(code < 500 ? MALFORMED : 'the relay erred\n')
+      .send(code < 500 ? MALFORMED : 'internal error\n')
   })
 }

@@ -1,17 +1,17 @@
 /**
- * The PROXY v1 line with which tor begins each connection of an onion service where
- * `HiddenServiceExportCircuitID haproxy` is set (torrc(5); haproxy's proxy-protocol.txt, section 2.1).
- * Its first address holds the circuit's number; no address of a person is in it.
+ * The PROXY v1 line with which tor begins each connection of an onion service, if `HiddenServiceExportCircuitID haproxy`
+ * is set (torrc(5); haproxy's proxy-protocol.txt, section 2.1). Its first address holds the number of the circuit. It
+ * contains no address of a user.
  */
 import type { Socket } from 'node:net'
 
 /** The longest line that the specification allows, its line end included. */
 const MAX_BYTES = 107
-/** tor sends it at once. */
+/** tor sends the line at once. */
 const DEADLINE_MS = 10_000
 const LF = 0x0a
 
-/** The circuit of a header line (without its line end); undefined where it is not one. */
+/** Parses a header line without its line end. @returns undefined if it is not one */
 export function parseProxyHeader(line: string): { circuit: string | undefined } | undefined {
   if (line === 'PROXY UNKNOWN' || line.startsWith('PROXY UNKNOWN ')) return { circuit: undefined }
   const match = /^PROXY TCP[46] ([0-9a-fA-F:.]{2,39}) [0-9a-fA-F:.]{2,39} [0-9]{1,5} [0-9]{1,5}$/.exec(line)
@@ -19,8 +19,9 @@ export function parseProxyHeader(line: string): { circuit: string | undefined } 
 }
 
 /**
- * Reads the header off a socket that was just accepted, then gives the socket back with what came
- * behind the line still to be read: it flows on once `onHeader` has returned. A socket without a sound header is ended: this door was told to expect one.
+ * Reads the header from a socket that was just accepted, and passes its circuit to `onHeader`. The bytes behind the line
+ * stay unread; the socket flows again once `onHeader` has returned. A socket without a sound header is destroyed, because
+ * the configuration promises one at this door.
  */
 export function readProxyHeader(socket: Socket, onHeader: (circuit: string | undefined) => void, onRefused: () => void): void {
   let head = Buffer.alloc(0)
@@ -51,7 +52,7 @@ export function readProxyHeader(socket: Socket, onHeader: (circuit: string | und
     socket.off('data', onData)
     socket.off('end', refuse)
     socket.off('close', stop)
-    // The next owner sets its own; until then an error must not be unhandled.
+    // The next owner adds its own listener; until then an error must not go unhandled.
     setImmediate(() => socket.off('error', ignore))
   }
   socket.on('error', ignore)

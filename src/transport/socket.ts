@@ -1,6 +1,6 @@
 /**
- * A TCP or unix socket as the relay's byte stream, and the one place where such sockets are
- * listened for: on loopback or a path, nowhere else. Never reads the peer's address.
+ * A TCP or unix socket as the relay's byte stream, and the one place that listens: on loopback or a path, nowhere else.
+ * Never reads the peer's address.
  */
 import { chmodSync, lstatSync, unlinkSync, writeSync } from 'node:fs'
 import { connect, createServer, isIP, type Server, Socket } from 'node:net'
@@ -8,15 +8,15 @@ import { CodedError } from '../protocol/coded-error.ts'
 import type { ByteStream, Receiver } from '../relay/stream.ts'
 import type { Address } from './address.ts'
 
-/** For a peer to take our last words and end its side, too. */
+/** For the peer to read our last words and to end its side. */
 const LINGER_MS = 5_000
 
-/** Whether the host is an IP address of this machine's loopback: 127.0.0.0/8 or ::1, spelled plainly. */
+/** Returns whether the host is an IP address of loopback: 127.0.0.0/8 or ::1, in their usual spelling. */
 export function isLoopback(host: string): boolean {
   return host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
 }
 
-/** Hands the socket's bytes to a receiver, which `accept` gives for the stream. */
+/** Passes the socket's bytes to the receiver that `accept` returns for its stream. */
 export function serveSocket(socket: Socket, circuit: string | undefined, accept: (stream: ByteStream) => Receiver): void {
   let lingering: NodeJS.Timeout | undefined
   const stream: ByteStream = {
@@ -34,8 +34,8 @@ export function serveSocket(socket: Socket, circuit: string | undefined, accept:
     resume: () => void socket.resume(),
     end() {
       if (lingering !== undefined || socket.destroyed) return
-      // What the peer still sends is thrown away: closing with unread bytes would make the system
-      // reset the connection, and our last words would be lost.
+      // The peer may send more, which is read and discarded. If a socket closes with unread bytes, the system resets
+      // the connection, and the peer loses our last words.
       socket.end()
       socket.resume()
       lingering = setTimeout(() => socket.destroy(), LINGER_MS)
@@ -43,14 +43,14 @@ export function serveSocket(socket: Socket, circuit: string | undefined, accept:
     destroy: () => void socket.destroy(),
   }
   socket.setNoDelay(true)
-  // Its reason holds the peer's address; 'close' follows.
+  // The error may hold the peer's address; 'close' follows.
   socket.on('error', () => {})
   const receiver = accept(stream)
   const onChunk = (chunk: Buffer): void => {
     if (lingering === undefined) receiver.onChunk(chunk)
     else chunk.fill(0)
   }
-  // What lies in the stream already; all, where there is no reading past it.
+  // Receives the bytes that are in the stream already; all bytes, if this Node cannot read past the stream.
   socket.on('data', onChunk)
   readPast(socket, onChunk)
   socket.on('end', () => {
@@ -63,8 +63,8 @@ export function serveSocket(socket: Socket, circuit: string | undefined, accept:
 }
 
 /**
- * A server whose sockets stay half open: a peer that ends its side still gets its answers.
- * @param onKept called where Node would not have a socket read into our buffer, and may keep what is read
+ * Creates a server whose sockets stay half open: a peer that ends its side still gets its answers.
+ * @param onKept called if Node cannot read a socket into our buffer; its own buffer may keep the bytes
  */
 export function createSocketServer(onSocket: (socket: Socket) => void, onKept: () => void = () => {}): Server {
   return createServer({ allowHalfOpen: true, pauseOnConnect: false, noDelay: true }, (socket) => {
@@ -73,10 +73,10 @@ export function createSocketServer(onSocket: (socket: Socket) => void, onKept: (
   })
 }
 
-/** What every socket is read into, one at a time; all zero between two reads. A long line is in few parts then. */
+/** Every socket is read into this buffer, one at a time; it is all zeros between two reads. Its size keeps long lines in few parts. */
 const READ = Buffer.alloc(131_072)
 
-/** What Node keeps in a socket for `onread`; the names are of lib/net.js, initSocketHandle. */
+/** The fields of a socket by which Node implements `onread` (lib/net.js, initSocketHandle). */
 interface Inside {
   [symbol: symbol]: unknown
   _handle?: { readonly fd?: number; useUserBuffer?(buffer: Buffer): void }
@@ -89,23 +89,23 @@ function findInside(socket: Socket): { inside: Inside; held: symbol; called: sym
   return held === undefined || called === undefined ? undefined : { inside: socket as unknown as Inside, held, called }
 }
 
-/** Whether this Node has what it takes to read into a buffer of ours, as far as can be told without a connection. */
+/** Returns whether this Node can read into our buffer, as far as a socket without a connection shows. */
 export function readsThrough(): boolean {
   return findInside(new Socket()) !== undefined
 }
 
 /**
- * Has the socket read into `READ`, of which the stream gets copies. Left to itself, Node reads into a buffer of
- * its own, gives us copies, and keeps what it read there until something longer is read: payloads among it.
- * Public is `onread` of sockets that connect; for those that were accepted there is only what it is made of inside.
- * @returns false where a Node has it no more: the check `read-buffer` of src/cli/relay/checks.ts
+ * Makes the socket read into `READ`, from which the stream gets copies. By default Node reads into a buffer of its own,
+ * passes copies on, and leaves the bytes there, payloads among them, until a longer read overwrites them. Node's public
+ * option `onread` is for sockets that connect; for accepted ones this uses its inner parts.
+ * @returns false if this Node lacks them: the check `read-buffer` of src/cli/relay/checks.ts
  */
 function readThrough(socket: Socket): boolean {
   const found = findInside(socket)
   if (found?.inside._handle?.useUserBuffer === undefined) return false
   const { inside, held, called } = found
   inside[held] = READ
-  // Gives whether more is wanted now.
+  // Returns whether to read on now.
   inside[called] = (length: number): boolean => {
     const chunk = Buffer.allocUnsafeSlow(length)
     READ.copy(chunk, 0, 0, length)
@@ -117,8 +117,8 @@ function readThrough(socket: Socket): boolean {
 }
 
 /**
- * Has a socket that reads into `READ` lend it to `onChunk`, which overwrites it: no copy, nothing allocated by the
- * length of what comes, and the stream between them stays empty. `pause` and `resume` of the socket mean what they did.
+ * Makes a socket that reads into `READ` lend it to `onChunk`, which overwrites it. So there is no copy, no allocation
+ * whose size the peer chose, and the stream stays empty. The socket's `pause` and `resume` keep their meaning.
  */
 function readPast(socket: Socket, onChunk: (chunk: Buffer) => void): void {
   const found = findInside(socket)
@@ -130,8 +130,8 @@ function readPast(socket: Socket, onChunk: (chunk: Buffer) => void): void {
 }
 
 /**
- * Hands bytes to the system without the stream, whose way is longer than the system's own; the stream must be empty.
- * @returns how many it took: none where it takes none now, or where the stream has to say what is wrong
+ * Writes to the system directly: the stream's own code costs more than the system call. The stream must be empty.
+ * @returns how many bytes the system took: 0 if it takes none now, or on an error, which the stream reports later
  */
 function writeNow(socket: Socket, bytes: Uint8Array): number {
   const fd = (socket as unknown as Inside)._handle?.fd ?? -1
@@ -143,7 +143,7 @@ function writeNow(socket: Socket, bytes: Uint8Array): number {
   }
 }
 
-/** A listener that could not be had; `code` is the system's (`EADDRINUSE` …), and nothing else of it is kept. */
+/** Listening failed. `code` is the system's (`EADDRINUSE` …) or ours; the rest of its error is dropped. */
 export class ListenError extends CodedError<string> {
   readonly address: Address
 
@@ -154,8 +154,10 @@ export class ListenError extends CodedError<string> {
 }
 
 /**
- * Listens, and gives the address that was taken (port 0 becomes a port).
- * @throws ListenError; `NOT_LOCAL` for an address that is not this machine's own
+ * Listens at an address of this machine.
+ * @param mode the permissions of a unix socket
+ * @returns the address as taken: port 0 became a port
+ * @throws ListenError; `NOT_LOCAL` if the address is neither loopback nor a path
  */
 export async function listen(server: Server, address: Address, mode = 0o660): Promise<Address> {
   if (address.kind === 'tcp' && !isLoopback(address.host)) throw new ListenError('NOT_LOCAL', address)
@@ -164,7 +166,7 @@ export async function listen(server: Server, address: Address, mode = 0o660): Pr
   try {
     await new Promise<void>((resolve, reject) => {
       server.once('error', (error: NodeJS.ErrnoException) => reject(new ListenError(error.code ?? 'UNKNOWN', address)))
-      // The path is bound before `listen` returns, under the umask set above: never open to others.
+      // Node binds the path before `listen` returns, under the umask set above, so it is never open to others.
       if (address.kind === 'unix') server.listen({ path: address.path }, resolve)
       else server.listen({ host: address.host, port: address.port }, resolve)
       if (umask !== undefined) process.umask(umask)
@@ -184,7 +186,7 @@ export async function listen(server: Server, address: Address, mode = 0o660): Pr
   return { kind: 'tcp', host: taken.address, port: taken.port }
 }
 
-/** Removes a socket file that a dead process left; one that somebody listens on is in use. */
+/** Removes the socket file of a dead process. @throws ListenError if a process listens there, or it is no socket */
 async function removeStale(address: Address & { kind: 'unix' }): Promise<void> {
   const there = lstatSync(address.path, { throwIfNoEntry: false })
   if (there === undefined) return

@@ -1,7 +1,7 @@
 /**
- * How a client reaches a relay: a unix socket or loopback directly, everything else through a SOCKS5
- * port (RFC 1928, RFC 1929), which is Tor's. Host names are passed on as they are: resolving one here
- * would tell a name server what Tor is there to hide. Knows nothing of packets.
+ * How a client reaches a relay: a unix socket or loopback directly, every other host through Tor's SOCKS5 port (RFC 1928,
+ * RFC 1929). Host names go to Tor unresolved, because a lookup would show a name server the destination. Knows nothing of
+ * packets.
  */
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
@@ -24,14 +24,14 @@ export interface Isolation {
   readonly password: string
 }
 
-/** Random, so that nothing about whoever uses it can be read from it. */
+/** Draws random credentials, which reveal nothing about the user. */
 export function createIsolation(): Isolation {
   return { user: randomBytes(16).toString('hex'), password: randomBytes(16).toString('hex') }
 }
 
 /**
  * Connects within `timeout` milliseconds. The socket does not flow yet, and its errors end in 'close'.
- * @throws {ConnectError} when the relay cannot be reached; the signal's reason when it is aborted.
+ * @throws {ConnectError} if the relay cannot be reached, or the signal's reason if it is aborted
  */
 export async function connectTarget(target: Target, route: Route, options: { timeout: number; signal?: AbortSignal }): Promise<Socket> {
   options.signal?.throwIfAborted()
@@ -63,7 +63,7 @@ export async function connectTarget(target: Target, route: Route, options: { tim
 
 async function open(to: { path: string } | Endpoint, signal: AbortSignal): Promise<Socket> {
   const socket = connect({ ...to, noDelay: true })
-  // 'close' follows, and tells whoever has it by then.
+  // 'close' follows, and reaches the socket's owner at that time.
   socket.on('error', () => {})
   try {
     await once(socket, 'connect', { signal })
@@ -81,7 +81,7 @@ async function openSocks(target: Endpoint, route: Route & { kind: 'socks' }, sig
   const reader = new Reader(socket, signal)
   try {
     const { user, password } = route.isolation
-    // Only user and password are offered: a proxy that would not isolate is not used.
+    // The client offers no other method than user and password, because only these isolate circuits.
     socket.write(Uint8Array.of(5, 1, 2))
     const method = await reader.read(2)
     if (method[0] !== 5 || method[1] !== 2) throw new ConnectError('proxy-failed')
@@ -123,7 +123,7 @@ function replyCode(code: number | undefined, host: string): ConnectCode {
       return 'relay-down'
     case 6:
       return 'connect-timeout'
-    // Without ExtendedErrors Tor answers 4 for an onion service that it could not find.
+    // Without ExtendedErrors Tor answers 4 if it could not find an onion service.
     case 4:
       return host.endsWith('.onion') ? 'onion-not-found' : 'unreachable'
   }
@@ -136,8 +136,8 @@ function counted(text: string): Buffer {
 }
 
 /**
- * Reads a socket by counted bytes; what follows them stays in it. The listeners stay on between reads: each new
- * listener of 'readable' is told of the bytes that are there at once, also where they are too few to read.
+ * Reads a socket by counted bytes; later bytes stay in it. The listeners stay between reads, because Node calls each new
+ * listener of 'readable' at once if any bytes are there, even too few to read.
  */
 class Reader {
   readonly #socket: Socket
@@ -152,12 +152,12 @@ class Reader {
     signal.addEventListener('abort', this.#wake)
   }
 
-  /** @throws {ConnectError} `proxy-failed` if they do not come */
+  /** @throws {ConnectError} `proxy-failed` if the stream ends first */
   async read(length: number): Promise<Uint8Array> {
     for (;;) {
       const bytes = this.#socket.read(length) as Buffer | null
       if (bytes?.length === length) return bytes
-      // A short read is what was left before the end.
+      // A short read returns the last bytes before the end.
       if (bytes !== null || this.#socket.readableEnded || this.#socket.destroyed || this.#signal.aborted) {
         throw new ConnectError('proxy-failed')
       }

@@ -206,22 +206,22 @@ describe('listening addresses', () => {
   })
 
   test.each([
-    ['0.0.0.0:3308', /this machine alone/],
-    ['[::]:3308', /this machine alone/],
-    ['192.168.1.1:3308', /this machine alone/],
-    ['[::ffff:127.0.0.1]:3308', /this machine alone/],
-    ['example.org:3308', /this machine alone/],
-    ['localhost.:3308', /this machine alone/],
-    ['::1:3308', /this machine alone/],
-    ['127.0.0.1.example.org:1', /this machine alone/],
-    ['127.1:3308', /this machine alone/],
-    ['*:3308', /this machine alone/],
+    ['0.0.0.0:3308', /local address/],
+    ['[::]:3308', /local address/],
+    ['192.168.1.1:3308', /local address/],
+    ['[::ffff:127.0.0.1]:3308', /local address/],
+    ['example.org:3308', /local address/],
+    ['localhost.:3308', /local address/],
+    ['::1:3308', /local address/],
+    ['127.0.0.1.example.org:1', /local address/],
+    ['127.1:3308', /local address/],
+    ['*:3308', /local address/],
     ['3308', /not an address/],
     [':3308', /not an address/],
     ['127.0.0.1', /not an address/],
     ['127.0.0.1:', /not an address/],
     ['127.0.0.1:+1', /not an address/],
-    ['127.0.0.1:65536', /no such port/],
+    ['127.0.0.1:65536', /port over 65535/],
     ['/run/x.sock', /not an address/],
     ['unix:', /not a path/],
     [`unix:/${'a'.repeat(107)}`, /longer than 107/],
@@ -233,7 +233,7 @@ describe('listening addresses', () => {
   })
 
   test('the hint explains why an address must be local', () => {
-    expect(bad({ argv: ['--http', '0.0.0.0:80'] })[0]!.hint).toContain('the onion service stands in front of it')
+    expect(bad({ argv: ['--http', '0.0.0.0:80'] })[0]!.hint).toContain('the onion service is in front of it')
   })
 
   test.each([

@@ -187,7 +187,7 @@ describe('the Host header', () => {
     for (const path of ['/livez', '/readyz', '/metrics', '/status', '/nowhere']) {
       const { status, body } = await ask(address, path, { headers: { host } })
       expect([path, status]).toEqual([path, 421])
-      expect(body).toBe('this listener answers to localhost only\n')
+      expect(body).toBe('this listener answers requests to localhost only\n')
     }
   })
 
@@ -236,7 +236,7 @@ test('an internal error goes to onFault, and its text not into the answer', asyn
     onFault: () => faults++,
   })
   const { status, body } = await ask(address, '/status')
-  expect([status, body, faults]).toEqual([500, 'the relay erred\n', 1])
+  expect([status, body, faults]).toEqual([500, 'internal error\n', 1])
 })
 
 test('close() does not wait for open connections', async () => {

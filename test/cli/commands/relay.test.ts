@@ -91,7 +91,7 @@ test('all problems of the configuration are reported at once with exit code 2, a
       .filter((line) => line.startsWith('asfaleia: error: ')),
   ).toEqual([
     'asfaleia: error: --zq: unknown option',
-    'asfaleia: error: --tcp: is not an address of this machine alone',
+    'asfaleia: error: --tcp: is not a local address',
     'asfaleia: error: --memory: is not a size from 1M to 32G',
     'asfaleia: error: ASFALEIA_HOLD: is not a time from 1s to 30d',
   ])

@@ -144,7 +144,7 @@ describe('status of a listener that is not a relay', () => {
 })
 
 test.each([
-  [['--operator', '10.0.0.1:9090'], /--operator: is not an address of this machine alone/],
+  [['--operator', '10.0.0.1:9090'], /--operator: is not a local address/],
   [['--operator', 'off'], /--operator is off/],
   [['--zQ9'], /unknown option --zQ9/],
   [['word'], /takes options only/],

@@ -140,6 +140,6 @@ describe('doctor', () => {
     const io = createTestIo()
     expect(await run(['--tcp', '0.0.0.0:1'], io, look)).toBe(2)
     expect(io.out()).toBe('')
-    expect(io.err()).toContain('--tcp: is not an address of this machine alone')
+    expect(io.err()).toContain('--tcp: is not a local address')
   })
 })
