@@ -1,16 +1,16 @@
 /**
- * Files in one: a tar archive (POSIX.1-1988 `ustar`), so that a backup opens with `tar` where asfaleia is not. Writes
- * and reads plain files with short names and nothing else: no links, no owners, no long names.
+ * A tar archive (POSIX.1-1988 `ustar`), so that a backup opens without asfaleia, too. Writes and reads plain files with
+ * short names and nothing else: no links, no owners, no long names.
  */
 
 const BLOCK = 512
-/** What an archive of ours can hold at most: keys, and some thousand clients. */
+/** The largest archive: keys, and some thousand clients. */
 const MOST_BYTES = 8 * 1_024 * 1_024
 const NAME_BYTES = 100
 const FILE = '0'
 const FOLDER = '5'
 
-/** Not an archive, or one with something in it that `encodeArchive` would not write. */
+/** The bytes are not an archive, or contain an entry that `encodeArchive` would not write. */
 export class ArchiveError extends Error {
   constructor() {
     super('not an archive of plain files')
@@ -18,7 +18,7 @@ export class ArchiveError extends Error {
   }
 }
 
-/** @param files by path, ASCII of at most 100 bytes; folders are made from their paths */
+/** Archives files and their folders. @param files by path, ASCII of at most 100 bytes */
 export function encodeArchive(files: ReadonlyMap<string, Uint8Array>): Buffer {
   const blocks: Buffer[] = []
   const folders = new Set<string>()
@@ -34,7 +34,7 @@ export function encodeArchive(files: ReadonlyMap<string, Uint8Array>): Buffer {
   return archive
 }
 
-/** @returns views of the archive. @throws {ArchiveError} */
+/** Reads an archive. @returns the files by path, as views of the archive. @throws {ArchiveError} */
 export function decodeArchive(archive: Uint8Array): Map<string, Uint8Array> {
   const files = new Map<string, Uint8Array>()
   if (archive.length > MOST_BYTES) throw new ArchiveError()
@@ -55,11 +55,11 @@ export function decodeArchive(archive: Uint8Array): Map<string, Uint8Array> {
 }
 
 function encodeHeader(path: string, size: number, type: string): Buffer {
-  if (!/^[\x21-\x7e]+$/.test(path) || path.length > NAME_BYTES) throw new TypeError('an archive holds short plain names')
+  if (!/^[\x21-\x7e]+$/.test(path) || path.length > NAME_BYTES) throw new TypeError('the names in an archive are short ASCII')
   const head = Buffer.alloc(BLOCK)
   head.write(path, 0, 'latin1')
   head.write(type === FOLDER ? '0000700' : '0000600', 100)
-  // Nobody's: who opens it owns it. And of no time.
+  // No owner, so the user who extracts the archive owns the files; and no time.
   for (const at of [108, 116]) head.write('0000000', at)
   head.write(octal(size, 11), 124)
   head.write(octal(0, 11), 136)
@@ -79,7 +79,7 @@ function decodeHeader(head: Buffer): { path: string; size: number; type: string 
   return { path: path.replace(/^\.\//, ''), size, type }
 }
 
-/** The sum of the header's bytes, its own field taken for spaces. */
+/** Sums the header's bytes, with spaces in place of the checksum's own field. */
 function checksum(head: Buffer): number {
   let sum = 0
   for (const [at, byte] of head.entries()) sum += at >= 148 && at < 156 ? 0x20 : byte

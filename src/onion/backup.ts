@@ -1,7 +1,7 @@
 /**
  * A backup of an onion service: an age file (https://age-encryption.org/v1) of a tar archive of its folder, so that
- * `age -d` and `tar -x` open it, too. The archive is read as strictly as if a stranger had written it, and nothing
- * is given out before all of it was found sound. Touches no disk.
+ * `age -d` and `tar -x` open it, too. Reading is as strict as if a stranger had written the archive, and returns files
+ * only after all of them were checked. Touches no disk.
  */
 import { armor, Decrypter, Encrypter, type Identity, type Recipient } from 'age-encryption'
 import { CodedError } from '../protocol/coded-error.ts'
@@ -12,13 +12,13 @@ export type BackupProblem =
   'no-age-file' | 'wants-passphrase' | 'wants-identity' | 'wrong-passphrase' | 'wrong-identity' | 'damaged' | 'no-archive'
 
 const TEXTS = {
-  'no-age-file': 'it is no age file',
+  'no-age-file': 'it is not an age file',
   'wants-passphrase': 'it was encrypted with a passphrase',
   'wants-identity': 'it was encrypted to a key',
   'wrong-passphrase': 'the passphrase is wrong, or the beginning of the file is damaged',
   'wrong-identity': 'it was encrypted to another key, or the beginning of the file is damaged',
-  damaged: 'it is damaged: a byte of it was changed, or its end is missing',
-  'no-archive': 'what is in it is no archive of an onion service',
+  damaged: 'it is damaged: a byte was changed, or the end is missing',
+  'no-archive': 'its content is not an archive of an onion service',
 } as const satisfies Record<BackupProblem, string>
 
 export class BackupError extends CodedError<BackupProblem> {
@@ -27,15 +27,15 @@ export class BackupError extends CodedError<BackupProblem> {
   }
 }
 
-/** Whom a backup is encrypted to: age recipients (`age1…`, or an SSH key's), or a passphrase. */
+/** Encrypts a backup: age recipients (`age1…`, or of an SSH key), or a passphrase. */
 export type Lock = { readonly recipients: readonly (string | Recipient)[] } | { readonly passphrase: string }
-/** What opens it: age identities (`AGE-SECRET-KEY-1…`, or an SSH key's), or a passphrase. */
+/** Decrypts a backup: age identities (`AGE-SECRET-KEY-1…`, or of an SSH key), or a passphrase. */
 export type Opener = { readonly identities: readonly (string | Identity)[] } | { readonly passphrase: string }
 
 const BEGIN = 'age-encryption.org/v1\n'
 const ARMOR = '-----BEGIN AGE ENCRYPTED FILE-----'
 
-/** @throws {ServiceError} if the files are no whole onion service */
+/** Archives and encrypts the files. @throws {ServiceError} if they are not a complete onion service */
 export async function sealBackup(files: ServiceFiles, lock: Lock): Promise<Uint8Array> {
   checkService(files)
   const encrypter = new Encrypter()
@@ -49,7 +49,7 @@ export async function sealBackup(files: ServiceFiles, lock: Lock): Promise<Uint8
   }
 }
 
-/** What opens it; undefined for what is no age file. */
+/** Returns the kind of opener that the backup needs; undefined if it is not an age file. */
 export function kindOfBackup(file: Uint8Array): 'passphrase' | 'identity' | undefined {
   const header = headerOf(file)
   if (header === undefined) return undefined
@@ -57,8 +57,9 @@ export function kindOfBackup(file: Uint8Array): 'passphrase' | 'identity' | unde
 }
 
 /**
- * @returns the files, whole and sound; the caller overwrites them when they are no longer needed
- * @throws {BackupError}, or {ServiceError} where what was in it is no whole onion service
+ * Decrypts a backup and checks its files.
+ * @returns the files; the caller overwrites them after use
+ * @throws {BackupError}, or {ServiceError} if they are not a complete onion service
  */
 export async function openBackup(file: Uint8Array, opener: Opener): Promise<ServiceFiles> {
   const binary = unarmor(file)
@@ -77,7 +78,7 @@ export async function openBackup(file: Uint8Array, opener: Opener): Promise<Serv
   }
   let archive: Uint8Array
   try {
-    // The header is proven: what fails now is the rest. And scrypt is slow enough once.
+    // The header was right, so a failure now means a damaged body. The file key spares a second run of scrypt.
     const again = new Decrypter()
     again.addIdentity({ unwrapFileKey: () => fileKey })
     archive = await again.decrypt(binary)
@@ -97,12 +98,12 @@ export async function openBackup(file: Uint8Array, opener: Opener): Promise<Serv
   return files
 }
 
-/** Whether age takes it for `age1…`. */
+/** Returns whether age accepts the text as a recipient, `age1…`. */
 export function isRecipient(text: string): boolean {
   return holds(() => new Encrypter().addRecipient(text))
 }
 
-/** Whether age takes it for `AGE-SECRET-KEY-1…`. */
+/** Returns whether age accepts the text as an identity, `AGE-SECRET-KEY-1…`. */
 export function isIdentity(text: string): boolean {
   return holds(() => new Decrypter().addIdentity(text))
 }
@@ -116,7 +117,7 @@ function holds(use: () => void): boolean {
   }
 }
 
-/** age's header with its MAC, up to and without the line break after it. */
+/** Returns age's header with its MAC, without the line break after it. */
 function headerOf(file: Uint8Array): Buffer | undefined {
   const binary = unarmor(file)
   if (binary === undefined || Buffer.from(binary.subarray(0, BEGIN.length)).toString('latin1') !== BEGIN) return undefined
@@ -126,7 +127,7 @@ function headerOf(file: Uint8Array): Buffer | undefined {
   return end === -1 ? undefined : bytes.subarray(0, end + 1)
 }
 
-/** `age -a` writes text; undefined where it is malformed. */
+/** Decodes the text that `age -a` writes. @returns undefined if it is malformed */
 function unarmor(file: Uint8Array): Uint8Array | undefined {
   if (Buffer.from(file.subarray(0, ARMOR.length)).toString('latin1') !== ARMOR) return file
   try {

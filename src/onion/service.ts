@@ -1,7 +1,7 @@
 /**
- * The folder of a v3 onion service as tor keeps it (HiddenServiceDir), as bytes: which files it has, what is in them,
- * and whether they belong together. Touches no disk. Whoever has these keys is the relay: nothing here puts a
- * part of them into an error.
+ * The files in the folder of a v3 onion service (HiddenServiceDir of tor), as bytes: their names, their content, and
+ * whether they belong together. Touches no disk. The owner of these keys can pose as the relay, so no error contains any
+ * part of them.
  */
 import { createHash, randomBytes } from 'node:crypto'
 import { ed25519 } from '@noble/curves/ed25519.js'
@@ -9,19 +9,19 @@ import { bytesToNumberLE } from '@noble/curves/utils.js'
 import { CodedError } from '../protocol/coded-error.ts'
 import { encodeOnion } from './address.ts'
 
-/** The files by their paths within the folder. */
+/** The files by their paths in the folder. */
 export type ServiceFiles = ReadonlyMap<string, Uint8Array>
 
 export const HOSTNAME = 'hostname'
 export const SECRET_KEY = 'hs_ed25519_secret_key'
 export const PUBLIC_KEY = 'hs_ed25519_public_key'
-/** Of client authorization; a file NAME.auth for each client. */
+/** The folder of client authorization, with a file NAME.auth for each client. */
 export const CLIENTS = 'authorized_clients'
 
-/** The name that a client has here; tor takes any, and this one is safe in every shell, archive and terminal. */
+/** The allowed names of clients. Tor accepts any name; these are safe in every shell, archive and terminal. */
 export const CLIENT_NAME = /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/
 
-/** Tor's headers of key files (src/lib/crypt_ops/crypto_ed25519.c, `crypto_write_tagged_contents_to_file`), padded to 32 bytes. */
+/** The headers of tor's key files (src/lib/crypt_ops/crypto_ed25519.c, `crypto_write_tagged_contents_to_file`), padded to 32 bytes. */
 const SECRET_HEADER = header('== ed25519v1-secret: type0 ==')
 const PUBLIC_HEADER = header('== ed25519v1-public: type0 ==')
 /** An expanded secret key: scalar and prefix (RFC 8032, section 5.1.5, before its step 2 forgets the seed). */
@@ -31,12 +31,12 @@ export type ServiceProblem =
   'no-secret-key' | 'malformed-key' | 'foreign-public-key' | 'foreign-hostname' | 'strange-file' | 'malformed-client'
 
 const TEXTS = {
-  'no-secret-key': 'there is no secret key of an onion service in it',
-  'malformed-key': 'a key file is not of the form that tor writes',
-  'foreign-public-key': 'the secret key does not make the public key',
-  'foreign-hostname': 'the secret key does not make the address',
-  'strange-file': 'there is something in it that belongs to no onion service',
-  'malformed-client': 'an authorized client is not of the form that tor takes',
+  'no-secret-key': 'it contains no secret key of an onion service',
+  'malformed-key': 'a key file does not have the format of tor',
+  'foreign-public-key': 'the public key does not belong to the secret key',
+  'foreign-hostname': 'the address does not belong to the secret key',
+  'strange-file': 'it contains a file that does not belong to an onion service',
+  'malformed-client': 'the file of an authorized client does not have the format of tor',
 } as const satisfies Record<ServiceProblem, string>
 
 export class ServiceError extends CodedError<ServiceProblem> {
@@ -46,8 +46,8 @@ export class ServiceError extends CodedError<ServiceProblem> {
 }
 
 /**
- * Checks that the files are a whole onion service: the secret key makes the public key and the address, every client
- * is one that tor takes, and there is nothing else.
+ * Checks that the files are a complete onion service: public key and address belong to the secret key, every client's
+ * file has the format of tor, and there is no other file.
  * @returns its address, `….onion`
  * @throws {ServiceError}
  */
@@ -55,8 +55,8 @@ export function checkService(files: ServiceFiles): string {
   const secret = files.get(SECRET_KEY)
   if (secret === undefined) throw new ServiceError('no-secret-key')
   const publicKey = derivePublicKey(cutHeader(secret, SECRET_HEADER, SECRET_BYTES))
-  const told = files.get(PUBLIC_KEY)
-  if (told === undefined || Buffer.compare(cutHeader(told, PUBLIC_HEADER, 32), publicKey) !== 0)
+  const stored = files.get(PUBLIC_KEY)
+  if (stored === undefined || Buffer.compare(cutHeader(stored, PUBLIC_HEADER, 32), publicKey) !== 0)
     throw new ServiceError('foreign-public-key')
   const onion = encodeOnion(publicKey)
   if (
@@ -74,7 +74,7 @@ export function checkService(files: ServiceFiles): string {
   return onion
 }
 
-/** The keys and the address of a new onion service, as tor would have made them. */
+/** Makes the keys and the address of a new onion service, in the format of tor. */
 export function createService(): ServiceFiles {
   const secret = createHash('sha512').update(randomBytes(32)).digest()
   // RFC 8032, section 5.1.5: tor keeps the scalar clamped.
@@ -93,12 +93,12 @@ export function clientPath(name: string): string {
   return `${CLIENTS}/${name}.auth`
 }
 
-/** The client that a path of the folder is the file of; undefined for any other. */
+/** Returns the name of the client whose file has this path; undefined for any other path. */
 export function clientOf(path: string): string | undefined {
   return /^authorized_clients\/(.*)\.auth$/.exec(path)?.[1]
 }
 
-/** Scalar times base point (RFC 8032, section 5.1.5, step 4), by @noble/curves. @throws {ServiceError} */
+/** Multiplies the base point by the scalar (RFC 8032, section 5.1.5, step 4). @throws {ServiceError} if the scalar is 0 */
 function derivePublicKey(secret: Uint8Array): Uint8Array {
   const { Fn, BASE } = ed25519.Point
   const scalar = Fn.create(bytesToNumberLE(secret.subarray(0, 32)))

@@ -147,10 +147,10 @@ describe('backup and restore never overwrite', () => {
 
 describe('restore writes nothing if there is', () => {
   test.each([
-    ['a flipped byte', (bytes: Buffer) => void (bytes[1_000]! ^= 1), /damaged: a byte of it was changed/],
-    ['a truncated backup', (bytes: Buffer) => bytes.subarray(0, 900), /damaged: a byte of it was changed/],
+    ['a flipped byte', (bytes: Buffer) => void (bytes[1_000]! ^= 1), /damaged: a byte was changed/],
+    ['a truncated backup', (bytes: Buffer) => bytes.subarray(0, 900), /damaged: a byte was changed/],
     ['a flipped byte in the header', (bytes: Buffer) => void (bytes[60]! ^= 1), /another key, or the beginning of the file is damaged/],
-    ['another file instead of a backup', () => Buffer.from('hello'), /it is no age file/],
+    ['another file instead of a backup', () => Buffer.from('hello'), /it is not an age file/],
   ])('%s', async (_name, spoil, problem) => {
     await backup('--to', recipient)
     const bytes = readFileSync(file)
@@ -218,12 +218,12 @@ describe('backup of an incomplete service', () => {
     [
       'with a key of another address',
       () => writeFileSync(join(folder, 'hostname'), `${'a'.repeat(56)}.onion\n`),
-      /the secret key does not make the address/,
+      /the address does not belong to the secret key/,
     ],
     [
       'with a client file that tor would refuse',
       () => writeFileSync(join(folder, 'authorized_clients/bob.auth'), 'x'),
-      /an authorized client is not of the form/,
+      /does not have the format of tor/,
     ],
   ])('is refused %s', async (_name, spoil, problem) => {
     spoil()
