@@ -1,21 +1,22 @@
 /**
- * Noise messages over a socket, each after its length in two bytes (section 13 of the framework). Reads one when
- * it is asked for, so that a fast peer waits; holds one record each way. Knows nothing of what records say, and
- * tells of a peer that does not prove itself nothing but that.
+ * Noise messages over a socket, each after its length in two bytes (section 13 of the framework). Reads a message only
+ * on request, so a fast peer waits; holds one record in each direction. Knows nothing of the content of records. About
+ * a peer that does not prove itself, it reports only that.
  */
 import type { Socket } from 'node:net'
 import { type Ciphers, Initiator, MAX_NOISE_BYTES, NoiseError, respond, TAG_BYTES } from './noise.ts'
 
-/** The longest record. */
+/** The longest record, bytes. */
 export const MAX_RECORD_BYTES = MAX_NOISE_BYTES - TAG_BYTES
 
 const PROLOGUE = Buffer.from('asfaleia handover')
-/** Of both messages of the handshake: a key, and the tag of an empty payload. */
+/** The length of both messages of the handshake: a key, and the tag of an empty payload. */
 const HANDSHAKE_BYTES = 32 + TAG_BYTES
 
 /**
- * `silent`: the peer went without a word (as who only looks whether we listen does). `ended`: the stream did.
- * `stalled`: nothing moved for too long. `forged`: what came was not made by who knows the secret.
+ * `silent`: the peer left without sending a byte, as a process does that only checks whether we listen. `ended`: the
+ * stream ended later. `stalled`: no byte moved for too long. `forged`: the peer does not know the secret, or broke the
+ * protocol.
  */
 export type ChannelProblem = 'silent' | 'ended' | 'stalled' | 'forged'
 
@@ -31,7 +32,7 @@ export class ChannelError extends Error {
 
 export interface ChannelOptions {
   readonly psk: Uint8Array
-  /** How long each step of the peer's may take, ms. */
+  /** The longest time for each step of the peer, ms. */
   readonly patience: number
 }
 
@@ -44,7 +45,7 @@ export class Channel {
     this.#ciphers = ciphers
   }
 
-  /** The handshake of the side that connected. @throws ChannelError; the socket is destroyed then */
+  /** Makes the handshake of the side that connected. @throws ChannelError, after destroying the socket */
   static async open(socket: Socket, options: ChannelOptions): Promise<Channel> {
     return Channel.#shake(socket, options, async (frames) => {
       const initiator = new Initiator({ psk: options.psk, prologue: PROLOGUE })
@@ -53,7 +54,7 @@ export class Channel {
     })
   }
 
-  /** The handshake of the side that listens. @throws ChannelError; the socket is destroyed then */
+  /** Makes the handshake of the side that listens. @throws ChannelError, after destroying the socket */
   static async accept(socket: Socket, options: ChannelOptions): Promise<Channel> {
     return Channel.#shake(socket, options, async (frames) => {
       const ciphers = respond({ psk: options.psk, prologue: PROLOGUE }, await frames.read(HANDSHAKE_BYTES))
@@ -72,12 +73,12 @@ export class Channel {
     }
   }
 
-  /** Resolves when there is room for the next. The record stays the caller's. @throws ChannelError */
+  /** Sends a record, which the caller still owns. Resolves when there is room for the next. @throws ChannelError */
   async send(record: Uint8Array): Promise<void> {
     await this.#frames.write(this.#ciphers.send.encrypt(record))
   }
 
-  /** The next record, the caller's to overwrite. @throws ChannelError */
+  /** Receives the next record, which the caller must overwrite. @throws ChannelError */
   async receive(): Promise<Buffer> {
     try {
       return this.#ciphers.receive.decrypt(await this.#frames.read())
@@ -86,7 +87,7 @@ export class Channel {
     }
   }
 
-  /** Ends the stream after what was sent, or at once; the keys are gone. */
+  /** Erases the keys, and ends the stream at once or after the records that were sent. */
   close(how: 'after what was sent' | 'at once' = 'at once'): void {
     this.#ciphers.send.clear()
     this.#ciphers.receive.clear()
@@ -94,7 +95,7 @@ export class Channel {
   }
 }
 
-/** Blocks of bytes after their length, read from a paused socket. */
+/** Frames of bytes, each after its length, read from a paused socket. */
 class Frames {
   readonly #socket: Socket
   readonly #patience: number
@@ -103,12 +104,12 @@ class Frames {
   constructor(socket: Socket, patience: number) {
     this.#socket = socket
     this.#patience = patience
-    // Its reason says nothing that 'close' does not.
+    // 'close' follows, and is enough.
     socket.on('error', () => {})
     socket.pause()
   }
 
-  /** @param expected its length, where only one can be right */
+  /** Reads the next frame. @param expected its length, if only one is right */
   async read(expected?: number): Promise<Buffer> {
     const head = await this.#take(2)
     const length = head.readUInt16BE()
@@ -133,7 +134,7 @@ class Frames {
     if (length === 0) return Buffer.alloc(0)
     for (;;) {
       const bytes = this.#socket.read(length) as Buffer | null
-      // What is left at the end is given whatever its length.
+      // A shorter read returns the last bytes before the end.
       if (bytes !== null && bytes.length < length) throw new ChannelError('ended')
       if (bytes !== null) {
         this.#heard = true

@@ -1,22 +1,22 @@
 /**
- * Messages as bytes on their way from one relay to the next: 32 bytes of the mailbox's blinded id, 8 of the
- * message id, 8 of the milliseconds left, 4 of the payload's length, the payload; numbers big endian. Payloads
- * stay bytes, and every buffer of theirs is overwritten after use.
+ * The encoding of messages at a handover: 32 bytes of the mailbox's blinded id, 8 of the message id, 8 of the
+ * milliseconds left, 4 of the payload's length, then the payload; numbers are big endian. A payload is never a string,
+ * and every buffer that held a part of one is overwritten after use.
  */
 import type { HeldMessage } from '../mailbox/mailbox.ts'
 import { ChannelError } from './channel.ts'
 
-/** The longest payload that any relay can be set to take. */
+/** The longest payload that the configuration of any relay allows. */
 const MAX_PAYLOAD_BYTES = 512 * 1_024
 const ID_BYTES = 32
 const HEAD_BYTES = ID_BYTES + 8 + 8 + 4
 
-/** Cuts what a relay holds into pieces that fit. */
+/** Encodes messages into pieces of any size. */
 export class MessageWriter {
   readonly #messages: Iterator<HeldMessage, void>
   readonly #head = Buffer.alloc(HEAD_BYTES)
   #payload: Uint8Array = new Uint8Array(0)
-  /** How much of head and payload was given out. */
+  /** How many bytes of head and payload were written out. */
   #at = HEAD_BYTES
   #count = 0
 
@@ -24,12 +24,12 @@ export class MessageWriter {
     this.#messages = messages
   }
 
-  /** Messages begun so far. */
+  /** How many messages were begun. */
   get count(): number {
     return this.#count
   }
 
-  /** Writes into the room from its beginning; gives how many bytes there are in it, 0 when all were given. */
+  /** Fills the room from its beginning. @returns how many bytes it wrote; 0 after the last message */
   write(room: Uint8Array): number {
     let filled = 0
     while (filled < room.length) {
@@ -59,29 +59,29 @@ export class MessageWriter {
   }
 }
 
-/** Puts pieces together again, whatever they were cut into. */
+/** Decodes messages from pieces of any size. */
 export class MessageReader {
   readonly #buffer = Buffer.alloc(HEAD_BYTES + MAX_PAYLOAD_BYTES)
   readonly #onMessage: (message: HeldMessage) => void
   #length = 0
   #count = 0
 
-  /** `onMessage` gets a message whose payload is good until it returns. */
+  /** @param onMessage receives each message; its payload is overwritten when the call returns */
   constructor(onMessage: (message: HeldMessage) => void) {
     this.#onMessage = onMessage
   }
 
-  /** Messages that are complete. */
+  /** How many messages were complete. */
   get count(): number {
     return this.#count
   }
 
-  /** Whether the last message is complete. */
+  /** Whether the last message was complete. */
   get isWhole(): boolean {
     return this.#length === 0
   }
 
-  /** The piece stays the caller's. @throws ChannelError `forged` for a length that no payload has */
+  /** Reads a piece, which the caller still owns. @throws ChannelError `forged` if a payload's length is too large */
   push(piece: Uint8Array): void {
     let at = 0
     while (at < piece.length) {
@@ -93,13 +93,13 @@ export class MessageReader {
     }
   }
 
-  /** Overwrites what there is of a message that did not come whole. */
+  /** Overwrites an incomplete message. */
   clear(): void {
     this.#buffer.fill(0)
     this.#length = 0
   }
 
-  /** Bytes until the head, and then until the message, is complete. */
+  /** Returns how many bytes the head lacks, or, once it is complete, the payload. */
   #missing(): number {
     if (this.#length < HEAD_BYTES) return HEAD_BYTES - this.#length
     const payload = this.#buffer.readUInt32BE(ID_BYTES + 16)

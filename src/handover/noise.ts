@@ -1,7 +1,7 @@
 /**
- * Noise_NNpsk0_25519_ChaChaPoly_SHA256 by the Noise Protocol Framework, revision 34 (noiseprotocol.org):
- * two messages, then a cipher for each direction. Pure but for the ephemeral key, which a test may give.
- * Knows no sockets and nothing of what is carried.
+ * Noise_NNpsk0_25519_ChaChaPoly_SHA256 of the Noise Protocol Framework, revision 34 (noiseprotocol.org): two messages,
+ * then a cipher for each direction. Pure, except that it draws the ephemeral key unless a test gives one. Knows nothing
+ * of sockets or of the payload.
  */
 import {
   createCipheriv,
@@ -15,7 +15,7 @@ import {
 } from 'node:crypto'
 
 export const PSK_BYTES = 32
-/** A Noise message, its tag included, is no longer than this (section 3). */
+/** The longest Noise message, tag included (section 3). */
 export const MAX_NOISE_BYTES = 65_535
 export const TAG_BYTES = 16
 
@@ -23,10 +23,10 @@ const NAME = 'Noise_NNpsk0_25519_ChaChaPoly_SHA256'
 const KEY_BYTES = 32
 const NOTHING = Buffer.alloc(0)
 
-/** A message was not made by who has the same secret, was changed, or came out of its turn; it says no more. */
+/** The peer has another secret, or a message was changed or is out of order. The error does not say which. */
 export class NoiseError extends Error {
   constructor() {
-    super('the message does not prove itself')
+    super('the message is not authentic')
     this.name = 'NoiseError'
   }
 }
@@ -34,19 +34,19 @@ export class NoiseError extends Error {
 export interface NoiseOptions {
   /** 32 bytes that both sides know. */
   readonly psk: Uint8Array
-  /** What both sides have to agree on beside it. */
+  /** Further data that must be equal on both sides. */
   readonly prologue: Uint8Array
-  /** The private X25519 key of this handshake; drawn where it is not given, which is for test vectors alone. */
+  /** The private X25519 key of this handshake, for test vectors only. By default it is drawn at random. */
   readonly ephemeral?: KeyObject
 }
 
-/** What a handshake ends in. */
+/** The result of a handshake. */
 export interface Ciphers {
   readonly send: Cipher
   readonly receive: Cipher
 }
 
-/** One direction's key and counter (CipherState, section 5.1). */
+/** The key and counter of one direction (CipherState, section 5.1). */
 export class Cipher {
   readonly #key: Buffer
   #count = 0
@@ -55,7 +55,7 @@ export class Cipher {
     this.#key = key
   }
 
-  /** The ciphertext and its tag. */
+  /** Encrypts. @returns the ciphertext with its tag */
   encrypt(plaintext: Uint8Array, data: Uint8Array = NOTHING): Buffer {
     const cipher = createCipheriv('chacha20-poly1305', this.#key, this.#nonce(), { authTagLength: TAG_BYTES })
     cipher.setAAD(data, { plaintextLength: plaintext.length })
@@ -64,7 +64,7 @@ export class Cipher {
     return Buffer.concat([text, cipher.getAuthTag()])
   }
 
-  /** The plaintext in a buffer of the caller's own, to overwrite. @throws NoiseError */
+  /** Decrypts. @returns the plaintext, which the caller must overwrite. @throws NoiseError */
   decrypt(message: Uint8Array, data: Uint8Array = NOTHING): Buffer {
     if (message.length < TAG_BYTES) throw new NoiseError()
     const end = message.length - TAG_BYTES
@@ -95,7 +95,7 @@ export class Cipher {
   }
 }
 
-/** The side that speaks first. */
+/** The side that sends the first message. */
 export class Initiator {
   readonly #state: Handshake
   readonly #ephemeral: KeyPair
@@ -105,13 +105,13 @@ export class Initiator {
     this.#ephemeral = keyPair(options.ephemeral)
   }
 
-  /** `-> psk, e` */
+  /** Writes the message `-> psk, e`. */
   write(payload: Uint8Array = NOTHING): Buffer {
     this.#state.mixEphemeral(this.#ephemeral.public)
     return Buffer.concat([this.#ephemeral.public, this.#state.encrypt(payload)])
   }
 
-  /** `<- e, ee`. @throws NoiseError */
+  /** Reads the message `<- e, ee`. @throws NoiseError */
   read(message: Uint8Array): Ciphers & { readonly payload: Buffer } {
     const theirs = ephemeralOf(message)
     this.#state.mixEphemeral(theirs)
@@ -122,7 +122,7 @@ export class Initiator {
   }
 }
 
-/** The side that answers: reads the first message and writes the second. @throws NoiseError */
+/** Responds: reads the first message and writes the second. @throws NoiseError */
 export function respond(
   options: NoiseOptions,
   message: Uint8Array,
@@ -140,7 +140,7 @@ export function respond(
   return { payload: read, answer, send, receive }
 }
 
-/** SymmetricState of section 5.2, begun with the psk token. */
+/** The SymmetricState of section 5.2, after the token psk. */
 class Handshake {
   #hash: Buffer
   #chain: Buffer
@@ -158,13 +158,13 @@ class Handshake {
     this.#rekey(key!)
   }
 
-  /** `e`, whose public key is mixed into the key, too, where there is a psk (section 9.2). */
+  /** Processes the token e. With a psk, the public key goes into the cipher key, too (section 9.2). */
   mixEphemeral(key: Uint8Array): void {
     this.#mixHash(key)
     this.#mixKey(key)
   }
 
-  /** `ee`. @throws NoiseError for a point that gives no secret */
+  /** Processes the token ee. @throws NoiseError if the peer's point yields no secret */
   mixShared(privateKey: KeyObject, theirs: Buffer): void {
     let shared: Buffer
     try {
@@ -190,7 +190,7 @@ class Handshake {
     return payload
   }
 
-  /** The initiator's cipher, the responder's. */
+  /** Returns the initiator's cipher and the responder's. */
   split(): [Cipher, Cipher] {
     const [first, second] = hkdf(this.#chain, NOTHING, 2)
     this.#chain.fill(0)
@@ -237,7 +237,7 @@ function sha256(...parts: readonly Uint8Array[]): Buffer {
   return hash.digest()
 }
 
-/** HKDF of section 4.3 (RFC 5869 with the chaining key as salt and no info). */
+/** The HKDF of section 4.3 (RFC 5869 with the chaining key as salt and no info). */
 function hkdf(chain: Uint8Array, input: Uint8Array, outputs: 2 | 3): Buffer[] {
   const key = createHmac('sha256', chain).update(input).digest()
   const made: Buffer[] = []

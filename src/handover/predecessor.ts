@@ -1,7 +1,7 @@
 /**
- * The side that hands over: listens for a successor, and gives it all that the relay holds. Until the successor
- * listens at its doors whatever goes wrong leaves the relay as it was; docs/decisions/0009-handover.md says why.
- * Nothing is erased here: who is told that it was handed over does that.
+ * The side that hands over: listens for a successor, and sends it everything that the relay holds. Any failure before
+ * the successor listens at its doors leaves the relay as it was (docs/decisions/0009-handover.md). This module erases
+ * nothing; its caller does so when `handedOver` resolves.
  */
 import type { Server, Socket } from 'node:net'
 import type { Log } from '../log.ts'
@@ -21,26 +21,26 @@ import {
   VERSION,
 } from './record.ts'
 
-/** How long each step of the other side's may take. */
+/** The longest time for each step of the other side, ms. */
 export const PATIENCE_MS = 30_000
-/** The user of the relay alone. */
+/** Only the relay's user. */
 const SOCKET_MODE = 0o600
-/** Records that the successor did not read yet: a megabyte. */
+/** The most records that the successor has not yet read: a megabyte. */
 const WINDOW = 16
-/** Sockets at once, most of which prove nothing. */
+/** The most sockets at once, with and without a proof. */
 const SOCKETS = 8
 
-/** What a relay does around it. */
+/** The relay's part in a handover. */
 export interface Handing {
-  /** Bytes that its messages take now. */
+  /** How many bytes its messages occupy now. */
   bytes(): number
-  /** Ends every connection and takes no new one; gives what there is to hand over. */
+  /** Ends every connection, accepts no new one, and returns everything to hand over. */
   suspend(): Promise<Estate>
-  /** Goes on as before. */
+  /** Serves again as before. */
   resume(): void
-  /** Frees every address that the successor may want. */
+  /** Frees every address that the successor may need. */
   release(): Promise<void>
-  /** Takes them again; tries until it has them, or is closed. */
+  /** Listens at them again; tries until it succeeds, or the relay closes. */
   reopen(): Promise<void>
 }
 
@@ -53,15 +53,15 @@ export interface PredecessorOptions {
 }
 
 export interface Predecessor {
-  /** Resolves when a successor is the relay. */
+  /** Resolves when a successor serves. */
   readonly handedOver: Promise<void>
-  /** Lets a handover that is under way come to its end, and listens no more. */
+  /** Stops listening, after a handover that is under way has ended. */
   close(): Promise<void>
 }
 
 class Wiped extends Error {}
 
-/** @throws ListenError of src/transport/socket.ts */
+/** Starts to listen. @throws ListenError of src/transport/socket.ts */
 export async function listenForSuccessor(options: PredecessorOptions): Promise<Predecessor> {
   const { address, psk, handing, log, patience = PATIENCE_MS } = options
   const sockets = new Set<Socket>()
@@ -78,7 +78,7 @@ export async function listenForSuccessor(options: PredecessorOptions): Promise<P
     } catch (error) {
       socket.destroy()
       if (!(error instanceof ChannelError)) throw error
-      // Who only looked whether somebody listens is no successor.
+      // A process that only checked whether we listen is not a successor.
       if (error.problem !== 'silent') log.event('handover-refused', { reason: 'proof' })
       return
     }
@@ -122,7 +122,11 @@ export async function listenForSuccessor(options: PredecessorOptions): Promise<P
   }
 }
 
-/** Whether the successor is the relay now. `stop` ends the listening for successors. */
+/**
+ * Hands over.
+ * @param stop stops listening for successors
+ * @returns whether the successor serves now
+ */
 async function handOver(channel: Channel, handing: Handing, log: Log, stop: () => void): Promise<boolean> {
   let released = false
   log.event('handover-started')
@@ -140,7 +144,7 @@ async function handOver(channel: Channel, handing: Handing, log: Log, stop: () =
     handing.resume()
     return false
   }
-  // From here on the successor serves, whether this is heard or not: it finds nobody listening here.
+  // From here on the successor serves, even if `done` gets lost: it then finds that no process listens here.
   stop()
   log.event('handed-over')
   await channel.send(encodeRecord({ kind: 'done' })).catch(() => {})

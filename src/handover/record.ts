@@ -1,6 +1,6 @@
 /**
- * What two relays say to each other at a handover, a table; docs/decisions/0009-handover.md has the order.
- * A record is its kind in one byte and a body of fixed length; messages alone are as long as they are.
+ * The records that two relays exchange at a handover; docs/decisions/0009-handover.md has their order. A record is its
+ * kind in one byte, and a body. Only the bodies of `spent` and `messages` vary in length.
  */
 import type { Spent } from '../relay/admission.ts'
 import { ChannelError, MAX_RECORD_BYTES } from './channel.ts'
@@ -8,43 +8,43 @@ import { ChannelError, MAX_RECORD_BYTES } from './channel.ts'
 export const VERSION = 2
 export const SECRET_BYTES = 32
 
-/** Why nothing is handed over. */
+/** Why the predecessor refuses to hand over. */
 export const REFUSALS = ['busy', 'memory', 'version'] as const
 export type Refusal = (typeof REFUSALS)[number]
 
-/** Why a handover broke off, for the log. */
+/** Why a handover failed, for the log. */
 export const FAILURES = ['silent', 'ended', 'stalled', 'forged', 'wiped', 'fault'] as const
 export type Failure = (typeof FAILURES)[number]
 
 export type HandoverRecord =
-  /** The successor asks for all, and has so much memory for messages, bytes. */
+  /** The successor asks for everything. `memory` is its memory for messages, bytes. */
   | { readonly kind: 'take'; readonly version: number; readonly memory: number }
   | { readonly kind: 'refused'; readonly reason: Refusal }
-  /** The secrets of the relay, and how many messages will come. */
+  /** The relay's secrets, and how many messages will follow. */
   | { readonly kind: 'give'; readonly boot: Uint8Array; readonly token: Uint8Array; readonly messages: number }
-  /** How much some keys have sent of late: 32 bytes of the blinded id and 8 of the number, for each. */
+  /** How much some keys have sent lately: for each, 32 bytes of the blinded id and 8 of the number. */
   | { readonly kind: 'spent'; readonly bytes: Uint8Array }
-  /** Some of the bytes that src/handover/message.ts makes of the messages, cut anywhere. */
+  /** A piece of the encoded messages (src/handover/message.ts), cut anywhere. */
   | { readonly kind: 'messages'; readonly bytes: Uint8Array }
-  /** The successor read one `spent` or `messages`. */
+  /** The successor has read one `spent` or `messages`. */
   | { readonly kind: 'read' }
-  /** So many messages came. */
+  /** The last message was sent; `messages` is their number. */
   | { readonly kind: 'end'; readonly messages: number }
-  /** The successor holds them all. */
+  /** The successor has all messages. */
   | { readonly kind: 'held' }
-  /** The doors are free. */
+  /** The addresses of the doors are free. */
   | { readonly kind: 'released' }
   /** The successor listens at its doors. */
   | { readonly kind: 'opened' }
-  /** The successor is the relay now. */
+  /** The successor serves now. */
   | { readonly kind: 'done' }
-  /** Nothing is handed over: the old relay goes on. */
+  /** The handover failed: the predecessor continues. */
   | { readonly kind: 'abort' }
 
-/** The first byte of each. */
+/** The first byte of a record is the index of its kind. */
 const KINDS = ['take', 'refused', 'give', 'spent', 'messages', 'read', 'end', 'held', 'released', 'opened', 'done', 'abort'] as const
 
-/** The kind's byte, for who fills `messages` in place. */
+/** The first byte of `messages`, for a caller that fills such a record in place. */
 export const MESSAGES_KIND = KINDS.indexOf('messages')
 
 export function encodeRecord(record: HandoverRecord): Buffer {
@@ -71,14 +71,14 @@ export function encodeRecord(record: HandoverRecord): Buffer {
   }
 }
 
-/** Views of the bytes where it has any. @throws ChannelError `forged` for what no relay says */
+/** Decodes a record; its bytes are views. @throws ChannelError `forged` if it is malformed */
 export function decodeRecord(bytes: Buffer): HandoverRecord {
   const kind = KINDS[bytes[0] ?? KINDS.length]
   if (kind === undefined) throw new ChannelError('forged')
   const body = bytes.subarray(1)
   switch (kind) {
     case 'take':
-      // What follows the version is that version's.
+      // The rest of the record depends on the version.
       if (body.length > 0 && body[0] !== VERSION) return { kind, version: body[0]!, memory: 0 }
       return { kind, version: sized(body, 9)[0]!, memory: decodeNumber(body.subarray(1)) }
     case 'refused': {
@@ -111,7 +111,7 @@ export function decodeRecord(bytes: Buffer): HandoverRecord {
 const ID_BYTES = 32
 const SPENT_BYTES = ID_BYTES + 8
 
-/** Records of so many keys each as fit. */
+/** Encodes the budgets, with as many keys in each record as fit. */
 export function* encodeSpent(all: Iterable<Spent>): Generator<Buffer, void> {
   const most = Math.floor((MAX_RECORD_BYTES - 1) / SPENT_BYTES)
   let parts: Buffer[] = []
@@ -124,7 +124,7 @@ export function* encodeSpent(all: Iterable<Spent>): Generator<Buffer, void> {
   if (parts.length > 0) yield encodeRecord({ kind: 'spent', bytes: Buffer.concat(parts) })
 }
 
-/** @throws ChannelError `forged` */
+/** Decodes the body of `spent`. @throws ChannelError `forged` */
 export function decodeSpent(bytes: Uint8Array): Spent[] {
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
   return Array.from({ length: bytes.length / SPENT_BYTES }, (_, i) => {

@@ -1,7 +1,7 @@
 /**
- * The side that takes over: asks the relay that listens there for all that it holds. Where that relay dies in the
- * middle, what has come is kept; where it lives, nothing is kept, so that no message is in two relays. Which of
- * the two it is, the system says: nobody listens any more at the path of a process that is dead.
+ * The side that takes over: asks the running relay for everything that it holds. If that relay dies during the handover,
+ * this one keeps the messages that have arrived. If it lives, this one keeps nothing, so that no message is in two relays.
+ * The kernel decides which of the two holds: no process listens at the path of a dead one.
  */
 import { connect, type Socket } from 'node:net'
 import type { HeldMessage } from '../mailbox/mailbox.ts'
@@ -12,14 +12,14 @@ import { MessageReader } from './message.ts'
 import { PATIENCE_MS } from './predecessor.ts'
 import { decodeRecord, decodeSpent, encodeRecord, type HandoverRecord, type Refusal, VERSION } from './record.ts'
 
-/** A dying process ends its connections moments before it listens no more, or after. */
+/** A dying process may stop listening a moment after its connections end. */
 const DYING_MS = 1_000
 const LOOK_MS = 25
 
 /**
- * Nothing was taken over. `proof`: the secrets differ, or no relay listens there. `broken`: the other relay broke
- * it off, or does not move, and goes on. `interrupted`: we were told to stop. `unreachable`: the path is not ours to
- * connect to. The rest as the other relay says.
+ * Why nothing was taken over. `proof`: the secrets differ, or no relay listens there. `broken`: the other relay broke
+ * off or stalled, and continues. `interrupted`: the caller aborted. `unreachable`: this user may not connect to the path.
+ * The other words are refusals of the other relay.
  */
 export type HandoverProblem = Refusal | 'proof' | 'broken' | 'interrupted' | 'unreachable'
 
@@ -36,31 +36,32 @@ export class HandoverError extends Error {
 export interface SuccessorOptions {
   readonly address: Address & { kind: 'unix' }
   readonly psk: Uint8Array
-  /** Bytes for messages. */
+  /** The memory for messages, bytes. */
   readonly memory: number
-  /** Ends it; the other relay goes on then. */
+  /** Aborts the takeover; the other relay then continues. */
   readonly signal: AbortSignal
   readonly patience?: number
-  /** For how long a process that died may seem to listen still, ms. */
+  /** For how long a dead process may still seem to listen, ms. */
   readonly dying?: number
 }
 
-/** What a relay that listens there gives; in this order, each once. */
+/** A takeover under way. The caller uses the members in this order, each once. */
 export interface Succession {
   /** 32 bytes each; the caller overwrites them. */
   readonly secrets: { readonly boot: Buffer; readonly token: Buffer }
   /**
-   * Hands on who has spent what, and every message; the doors are free then. Gives how much of all messages came,
-   * percent: less than 100 where the other relay died. @throws HandoverError
+   * Receives the budgets and every message. Afterwards the addresses of the doors are free.
+   * @returns the percentage of the messages that arrived: less than 100 if the other relay died
+   * @throws HandoverError
    */
   fill(onMessage: (message: HeldMessage) => void, onSpent: (spent: Spent) => void): Promise<number>
-  /** We listen at every door: resolves when the other relay will serve nobody any more. @throws HandoverError */
+  /** Reports that every door is open; resolves when the other relay serves no client any more. @throws HandoverError */
   opened(): Promise<void>
-  /** Takes nothing over; the other relay goes on. */
+  /** Gives up; the other relay continues. */
   abandon(): void
 }
 
-/** @returns undefined where no relay listens. @throws HandoverError */
+/** Begins a takeover. @returns undefined if no relay listens. @throws HandoverError */
 export async function findPredecessor(options: SuccessorOptions): Promise<Succession | undefined> {
   const {
     address: { path },
@@ -77,7 +78,7 @@ export async function findPredecessor(options: SuccessorOptions): Promise<Succes
   if (signal.aborted) onAbort()
   socket.on('close', () => signal.removeEventListener('abort', onAbort))
 
-  /** Undefined if the other relay is dead; what is wrong, if it is not. */
+  /** Returns if the other relay is dead. @throws HandoverError if it lives */
   const died = async (error: unknown, problem: HandoverProblem): Promise<undefined> => {
     socket.destroy()
     if (!(error instanceof ChannelError)) throw error
@@ -164,13 +165,13 @@ async function receiveAll(channel: Channel, reader: MessageReader, onSpent: (spe
   }
 }
 
-/** @throws HandoverError where the other relay breaks off, ChannelError for what does not belong here */
+/** @throws HandoverError if the other relay broke off, ChannelError if another record came */
 function expect(record: HandoverRecord, kind: HandoverRecord['kind']): void {
   if (record.kind === 'abort') throw new HandoverError('broken')
   if (record.kind !== kind) throw new ChannelError('forged')
 }
 
-/** A connection; undefined where nobody listens. */
+/** Connects. @returns undefined if no process listens */
 function reach(path: string): Promise<Socket | undefined> {
   return new Promise((resolve, reject) => {
     const socket = connect({ path })
@@ -182,7 +183,7 @@ function reach(path: string): Promise<Socket | undefined> {
   })
 }
 
-/** Whether somebody listens there still, a moment from now. */
+/** Returns whether a process still listens there after a moment. @param ms for how long it may seem so after a death */
 async function listens(path: string, ms: number): Promise<boolean> {
   const until = performance.now() + ms
   for (;;) {

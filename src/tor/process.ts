@@ -1,7 +1,6 @@
 /**
- * Runs one tor as a child process, with its control port open to us alone. Used by `asfaleia start`
- * and by the tests' private network. It must not print or keep what tor says beyond a few lines, which
- * explain a start that failed.
+ * Runs one tor as a child process; only this process's user may use its control port. `asfaleia start` and the tests'
+ * private network use it. It prints and keeps nothing of tor's log except a few lines, which explain a failed start.
  */
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
@@ -14,37 +13,40 @@ import { type Control, openControl } from './control.ts'
 const CONTROL_MS = 30_000
 
 export interface TorOptions {
-  /** torrc lines: everything but what `startTor` adds (data and control, see below). */
+  /** Lines for torrc, in addition to those of `startTor` (data and control). */
   readonly torrc: readonly string[]
-  /** Made with mode 0700. Holds tor's torrc, its data and its control socket: keep the path short (unix sockets end at 107 bytes). */
+  /**
+   * The folder of tor's torrc, data and control socket; `startTor` makes it with mode 0700. Its path must be short, since
+   * the path of a unix socket has at most 107 bytes.
+   */
   readonly folder: string
-  /** Tor's data, keys and cached network state; `folder`/data where not given. */
+  /** The folder of tor's data, keys and cached network state. Default `folder`/data. */
   readonly data?: string
-  /** What to hear of from the first moment on: names for SETEVENTS and who hears them. */
+  /** Names of events for SETEVENTS, which `onEvent` receives from the first one on. */
   readonly events?: readonly string[]
   readonly onEvent?: (event: string) => void
-  /** Lets the network loose only once the events are subscribed to, so that none is missed. Default true. */
+  /** Enables tor's network only after SETEVENTS, so that no event is missed. Default true. */
   readonly holdNetwork?: boolean
-  /** The program. */
+  /** The program. Default `tor`. */
   readonly program?: string
-  /** Gives up the start; a tor that is up is stopped by `stop`. */
+  /** Aborts the start. It does not stop a tor that has started. */
   readonly signal?: AbortSignal
 }
 
 export interface Tor {
   readonly pid: number
   readonly control: Control
-  /** The control socket, for others that may ask. */
+  /** The path of the control socket, for other clients. */
   readonly controlPath: string
-  /** Settles once, when the process is gone. */
+  /** Resolves when the process is gone. */
   readonly exited: Promise<{ readonly code: number | null; readonly signal: NodeJS.Signals | null }>
-  /** Ends it and waits; not heeded for 5 s, it is killed. */
+  /** Sends SIGTERM, and SIGKILL after 5 s; resolves when the process is gone. */
   stop(): Promise<void>
-  /** SIGKILL, as a crash would; waits until it is gone. */
+  /** Sends SIGKILL, which looks like a crash; resolves when the process is gone. */
   kill(): Promise<void>
 }
 
-/** A tor that did not come up. `said` are its own last words: configuration errors name lines of the torrc. */
+/** Tor did not start. `said` holds its last warnings and errors, which name wrong lines of the torrc. */
 export class TorError extends Error {
   readonly said: readonly string[]
   constructor(message: string, said: readonly string[]) {
@@ -55,9 +57,9 @@ export class TorError extends Error {
 }
 
 /**
- * Starts a tor and resolves when its control port answered and the events are subscribed to.
- * Tor ends by itself within 15 s if this process dies (`__OwningControllerProcess`).
- * @throws TorError if it ends before that, or cannot be run.
+ * Starts a tor; resolves when its control port has answered and the events are subscribed to. Tor ends by itself within
+ * 15 s if this process dies (`__OwningControllerProcess`).
+ * @throws TorError if tor cannot be run, or does not get that far
  */
 export async function startTor(options: TorOptions): Promise<Tor> {
   const { folder, data = join(folder, 'data'), holdNetwork = true, program = 'tor' } = options
@@ -74,19 +76,19 @@ export async function startTor(options: TorOptions): Promise<Tor> {
     ...options.torrc,
     '',
   ].join('\n')
-  // The distribution's defaults would mix in: an empty file takes their place.
+  // An empty file replaces the defaults of the distribution.
   await writeFile(join(folder, 'defaults'), '', { mode: 0o600 })
   await writeFile(join(folder, 'torrc'), torrc, { mode: 0o600 })
 
   const child = spawn(program, ['--defaults-torrc', join(folder, 'defaults'), '-f', join(folder, 'torrc')], {
-    // A process group of its own: Ctrl-C in a terminal reaches us, and we end the children in order.
+    // In a process group of its own, tor gets no Ctrl-C from the terminal; this process stops its children in order.
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let running = true
   const exited = new Promise<{ code: number | null; signal: NodeJS.Signals | null }>((resolve) => {
     child.once('error', () => resolve({ code: null, signal: null }))
-    // Not `exit`: its last words are to be heard, too.
+    // `close` comes after `exit`, when tor's last lines have been read.
     child.once('close', (code, signal) => resolve({ code, signal }))
   }).finally(() => {
     running = false
@@ -133,7 +135,7 @@ export async function startTor(options: TorOptions): Promise<Tor> {
       { kind: 'unix', path: controlPath },
       { timeoutMs: CONTROL_MS, ...(options.onEvent === undefined ? {} : { onEvent: options.onEvent }) },
     )
-    if (control === undefined) throw new TorError("tor's control port does not let us in", said)
+    if (control === undefined) throw new TorError(running ? "tor's control port did not let us in" : 'tor ended while it started', said)
     const commands = [
       ...(options.events === undefined ? [] : [`SETEVENTS ${options.events.join(' ')}`]),
       ...(holdNetwork ? ['SETCONF DisableNetwork=0'] : []),
@@ -152,9 +154,9 @@ export async function startTor(options: TorOptions): Promise<Tor> {
 }
 
 /**
- * Follows HS_DESC events until the onion service can be found. A client asks any of the directories that
- * should hold the descriptor, so every upload that was begun must have come to an end.
- * @param enough  uploads that will do, where there are many directories and slow ones among them.
+ * Follows HS_DESC events until clients can find the onion service. A client asks any of the directories that should hold
+ * the descriptor, so every upload that has begun must end first.
+ * @param enough this many uploads are sufficient, if some of many directories are slow
  */
 export function publication(enough = Infinity): { done: Promise<void>; onEvent: (event: string) => void } {
   const { promise, resolve } = Promise.withResolvers<void>()
@@ -173,7 +175,7 @@ export function publication(enough = Infinity): { done: Promise<void>; onEvent: 
   }
 }
 
-/** A path as a torrc value: in quotes, as tor unescapes them. */
+/** Quotes a path as a value of torrc. */
 export function quoted(path: string): string {
   return `"${path.replace(/[\\"]/g, '\\$&')}"`
 }
