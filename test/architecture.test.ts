@@ -158,6 +158,7 @@ const ARROWS: readonly Arrow[] = [
   ['cli/relay/', 'cli/program/', 'the form of an option', 'type'],
   ['config/', 'nearest.ts', 'suggests a setting'],
   ['cli/program/', 'nearest.ts', 'suggests a command or an option'],
+  ['cli/chat/', 'nearest.ts', 'suggests a command or a conversation'],
   ['cli/disk/', 'nearest.ts', 'suggests a contact or a group'],
   ['cli/relay/', 'transport/', 'checks whether sockets bypass the buffers of Node'],
   ['cli/chat/', 'auth/', 'the key of a contact', 'type'],

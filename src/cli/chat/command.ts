@@ -1,24 +1,24 @@
-/** What can be typed after a slash: the table, and how it is completed. What a command does, the model says. */
+/** The commands of the chat, which begin with a slash: their table, their parser and their completion. */
 
 interface Row {
-  /** As it is shown after the name; '' where it takes nothing. */
+  /** The arguments in the help; '' if the command takes none. */
   readonly takes: string
   readonly about: string
 }
 
 export const COMMANDS = {
-  help: { takes: '', about: 'keys and commands' },
+  help: { takes: '', about: 'show commands and keys' },
   to: { takes: 'NAME', about: 'open a conversation' },
   file: { takes: 'PATH', about: 'send a file' },
-  reply: { takes: '[TEXT]', about: 'answer the chosen message, or the last' },
-  edit: { takes: '[TEXT]', about: 'change the chosen message of yours, or the last' },
-  remove: { takes: '', about: 'take back the chosen message of yours, or the last' },
+  reply: { takes: '[TEXT]', about: 'reply to the selected message, or to the last one' },
+  edit: { takes: '[TEXT]', about: 'edit your selected message, or your last one' },
+  remove: { takes: '', about: 'remove your selected message, or your last one' },
   card: { takes: '', about: 'show your card, to give to others' },
-  add: { takes: '[NAME]', about: 'take the chosen card, or the last, into your contacts' },
-  verify: { takes: '[yes]', about: 'show the words to compare with this contact; `yes` once they were the same' },
-  group: { takes: 'new NAME MEMBER … | add NAME | drop NAME | leave', about: 'make a group, or change this one' },
-  receipts: { takes: 'on | off', about: 'whether others learn that you read their messages' },
-  quit: { takes: '', about: 'leave' },
+  add: { takes: '[NAME]', about: 'add the selected card, or the last one, to your contacts; join a group' },
+  verify: { takes: '[yes]', about: 'show the safety words to compare with this contact; `yes` if they are the same' },
+  group: { takes: 'new NAME MEMBER … | add NAME | drop NAME | leave', about: 'create a group, or change this one' },
+  receipts: { takes: 'on | off', about: 'choose whether others learn that you read their messages' },
+  quit: { takes: '', about: 'leave the chat' },
 } as const satisfies Record<string, Row>
 
 export type CommandName = keyof typeof COMMANDS
@@ -26,33 +26,37 @@ export type CommandName = keyof typeof COMMANDS
 export type Parsed =
   | { readonly kind: 'text'; readonly text: string }
   | { readonly kind: 'command'; readonly name: CommandName; readonly rest: string }
-  | { readonly kind: 'unknown' }
+  | { readonly kind: 'unknown'; readonly name: string }
 
-/** A line as it was sent: `/name rest` is a command, `//` begins a text with one slash, and a path alone is no command. */
+/** Parses an entered line: `/name rest` is a command, and `//` begins a text that starts with one slash. */
 export function parseLine(line: string): Parsed {
   if (!line.startsWith('/') || line.includes('\n')) return { kind: 'text', text: line }
   if (line.startsWith('//')) return { kind: 'text', text: line.slice(1) }
   const [, name = '', rest = ''] = /^\/(\S*)\s*(.*?)\s*$/.exec(line) ?? []
-  return isCommand(name) ? { kind: 'command', name, rest } : { kind: 'unknown' }
+  return isCommand(name) ? { kind: 'command', name, rest } : { kind: 'unknown', name }
 }
 
 function isCommand(name: string): name is CommandName {
   return Object.hasOwn(COMMANDS, name)
 }
 
-/** Words of a command line: separated by spaces, or in double quotes. */
+/** Splits the arguments of a command at spaces, except in double quotes. */
 export function words(rest: string): string[] {
   return [...rest.matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain!)
 }
 
 export interface Completion {
-  /** The line, as far as all candidates agree. */
+  /** The line, extended as far as all candidates agree. */
   readonly line: string
-  /** More than one, or none. */
+  /** Empty, or more than one. */
   readonly candidates: readonly string[]
 }
 
-/** What Tab makes of a line. `names` are those of contacts and groups, `paths` what is there for a path that begins so. */
+/**
+ * Completes a line, for Tab.
+ * @param names the names of contacts and groups
+ * @param paths the paths that begin with the typed one
+ */
 export function complete(line: string, names: readonly string[], paths: readonly string[] = []): Completion {
   const [, name = '', gap = '', last = ''] = /^\/(\S*)(\s*)(?:.*\s)?(.*)$/.exec(line) ?? []
   if (gap === '') {

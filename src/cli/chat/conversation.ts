@@ -1,7 +1,7 @@
-/** Conversations and what stands in them: values that the model changes and the view draws. All text in them can be shown. */
+/** Conversations and their entries: values that the model changes and the view draws. All their text is safe to show. */
 import { type Editor, EMPTY } from './editor.ts'
 
-/** What is known of a message that came (docs/protocol.md, section 10). */
+/** The verdict on a received message (docs/protocol.md, section 10). */
 export type Verdict =
   | 'unreadable'
   | 'unsigned'
@@ -18,14 +18,14 @@ export type Verdict =
 
 export type DeliveryState = 'waiting' | 'held' | 'delivered' | 'read' | 'expired' | 'failed'
 
-/** How one message to one person got on. */
+/** The delivery of a message to one receiver. */
 export interface Delivery {
   readonly id: string
   /** The receiver's fingerprint, and name. */
   readonly member: string
   readonly to: string
   readonly state: DeliveryState
-  /** Of `failed`, and of `expired`. */
+  /** The reason of `failed` or `expired`. */
   readonly why?: string
 }
 
@@ -34,51 +34,51 @@ export interface Transfer {
   /** Bytes. */
   readonly total: number
   readonly moved: number
-  /** `done` for one that came: where it was put. */
   readonly state: 'moving' | 'done' | 'failed'
+  /** The path of a received file, or the reason of a failure. */
   readonly note?: string
 }
 
 export interface Entry {
-  /** Within this session. */
+  /** Unique in this session. */
   readonly key: number
-  /** The message's, where it has one; of those one sent to a group, each member's is in `deliveries`. */
+  /** The id of the message, if there is one. A message to a group has one id for each member, in `deliveries`. */
   readonly id?: string
   /** Milliseconds since 1970. */
   readonly at: number
   readonly from: 'me' | 'them' | 'note'
   readonly author: string
-  /** The author's key; undefined for notes and for what nobody signed. */
+  /** The author's key; undefined for notes and unsigned messages. */
   readonly fingerprint?: string
   readonly text: string
-  /** One's own text as it was written, to be changed. */
+  /** The user's own text as they wrote it, for /edit. */
   readonly written?: string
   readonly verdict: Verdict
   readonly deliveries: readonly Delivery[]
-  /** What it answers, as far as this session saw it. */
+  /** A quote of the message that this one replies to. */
   readonly reply?: string
   readonly changed?: 'edited' | 'removed'
-  /** Something that the same sender sent before it is missing. */
+  /** An earlier message of the same sender is missing. */
   readonly gap?: true
-  /** What the same sender sent after it came before it. */
+  /** A later message of the same sender arrived first. */
   readonly late?: true
   /** From an earlier session. */
   readonly earlier?: true
-  /** A contact's card, to be added. */
+  /** A card in the message, for /add. */
   readonly card?: string
   readonly file?: Transfer
   readonly unseen: boolean
-  /** To be acknowledged once this was drawn. */
+  /** Tickets to acknowledge when the entry is drawn. */
   readonly tickets: readonly number[]
 }
 
-/** The last row on the screen: of which entry, and which of its rows. */
+/** The last row on the screen: an entry, and one of its rows. */
 export interface Anchor {
   readonly key: number
   readonly row: number
 }
 
-/** What the next line is. */
+/** The purpose of the line that the user writes. */
 export type Compose =
   { readonly kind: 'new' } | { readonly kind: 'reply'; readonly key: number } | { readonly kind: 'edit'; readonly key: number }
 
@@ -87,19 +87,20 @@ export interface Conversation {
   readonly id: string
   readonly kind: 'contact' | 'group' | 'strangers'
   readonly name: string
-  /** The person compared the safety words. */
+  /** Whether the user compared the safety words. */
   readonly verified: boolean
-  /** Names of a group's members. */
+  /** The names of a group's members. */
   readonly members: readonly string[]
-  /** A group that is shown, and not written to any more. */
+  /** The user left this group: it can be read only. */
   readonly left?: true
   readonly entries: readonly Entry[]
   readonly editor: Editor
   readonly compose: Compose
+  /** The key of the selected entry. */
   readonly chosen: number | undefined
   /** Undefined at the bottom. */
   readonly scroll: Anchor | undefined
-  /** Before which entry the line `new` stands. */
+  /** The entry above which the line `new` appears. */
   readonly newFrom: number | undefined
 }
 
@@ -123,17 +124,18 @@ export function blank(id: string, kind: Conversation['kind']): Conversation {
   }
 }
 
-/** No message is chosen, answered or changed any more; the text of one that was being changed goes. */
+/** Deselects the message, and cancels a reply or an edit. The text of an edit is dropped. */
 export function letGo(conversation: Conversation): Conversation {
   const editor = conversation.compose.kind === 'edit' ? { ...conversation.editor, text: [], cursor: 0 } : conversation.editor
   return { ...conversation, compose: { kind: 'new' }, chosen: undefined, editor }
 }
 
+/** Whether the message with that id belongs to the entry. */
 export function isOf(entry: Entry, id: string): boolean {
   return id !== '' && (entry.id === id || entry.deliveries.some((each) => each.id === id))
 }
 
-/** At least one of its messages is known by an id: it went out, or is about to. */
+/** Whether at least one message of the entry has an id: the messenger has it. */
 export function isOut({ deliveries }: Entry): boolean {
   return deliveries.some(({ id }) => id !== '')
 }
@@ -147,7 +149,7 @@ export function unreadOf({ entries }: Pick<Conversation, 'entries'>): number {
   return entries.reduce((sum, { unseen }) => sum + (unseen ? 1 : 0), 0)
 }
 
-/** In one word or two how what one sent got on; of a group, the least of them and how many have it. */
+/** Describes the state of a sent message in a word or two; in a group, the least state, and how many members have it. */
 export function deliveryText({
   deliveries,
   file,

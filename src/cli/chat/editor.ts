@@ -1,30 +1,30 @@
 /**
- * The line that is being written, of several lines where its writer wants: a value, and functions from one to the
- * next. Its unit is the grapheme. Must not send anything, nor know a key.
+ * The text that the user writes, of one or more lines: a value, and functions that return the next value. Its unit is the
+ * grapheme. It knows no keys and sends nothing.
  */
 import { breakLines, graphemes, widthOf } from './text.ts'
 
 export interface Editor {
   readonly text: readonly string[]
-  /** Before which grapheme the cursor stands. */
+  /** The index of the grapheme after the cursor. */
   readonly cursor: number
-  /** What was killed last. */
+  /** The text that was cut last, for `yank`. */
   readonly killed: string
-  /** Texts sent before, the newest last. */
+  /** Texts that the user sent, the newest last. */
   readonly sent: readonly string[]
-  /** Which of `sent` is shown; undefined for the text that is being written. */
+  /** The index of the shown text in `sent`; undefined for the new text. */
   readonly at: number | undefined
-  /** What was being written when `sent` was looked at. */
+  /** The new text, while one of `sent` is shown. */
   readonly draft: string
-  /** The column that the cursor keeps while it goes up and down. */
+  /** The column that the cursor keeps while it moves up and down. */
   readonly goal: number | undefined
-  /** What it was, the newest last. */
+  /** Earlier texts, for `undo`, the newest last. */
   readonly past: readonly (readonly [text: readonly string[], cursor: number])[]
 }
 
 const MOST_SENT = 200
 const MOST_PAST = 100
-/** Characters. No message is that long; who pastes a book is told. */
+/** The longest text, in characters; messages are shorter. */
 export const MOST_TEXT = 65_536
 
 export const EMPTY: Editor = Object.freeze({
@@ -42,7 +42,7 @@ export function textOf({ text }: Editor): string {
   return text.join('')
 }
 
-/** Typed or pasted: line breaks of every kind are LF, a tab is spaces, other control characters are left off. */
+/** Inserts typed or pasted text. All line breaks become LF, a tab becomes spaces, other control characters are dropped. */
 export function insert(editor: Editor, typed: string): Editor {
   const room = Math.max(0, MOST_TEXT - textOf(editor).length)
   const clean = typed
@@ -57,13 +57,13 @@ export function insert(editor: Editor, typed: string): Editor {
   return changed(editor, graphemes(before + after), graphemes(before).length)
 }
 
-/** Another text, the cursor at its end; it can be undone. */
+/** Replaces the text, with the cursor at its end. Can be undone. */
 export function replace(editor: Editor, text: string): Editor {
   const all = graphemes(text)
   return changed(editor, all, all.length)
 }
 
-/** It was sent (or done): an empty line, the text among those that can be had again. */
+/** Empties the editor after sending, and adds the text to `sent`. */
 export function clear(editor: Editor): Editor {
   const text = textOf(editor)
   const again = text.trim() === '' || text === editor.sent.at(-1)
@@ -74,10 +74,10 @@ export type Motion = 'left' | 'right' | 'word-left' | 'word-right' | 'home' | 'e
 export type Kill = 'backspace' | 'delete' | 'word-back' | 'word-forward' | 'to-home' | 'to-end'
 export type Edit = Motion | Kill | 'yank' | 'transpose' | 'undo'
 
-/** @param width of the lines that it is shown in, for up and down */
-export function edit(editor: Editor, what: Edit, width: number): Editor {
+/** Performs an edit. @param width of the lines on the screen, for up and down */
+export function edit(editor: Editor, change: Edit, width: number): Editor {
   const { text, cursor } = editor
-  switch (what) {
+  switch (change) {
     case 'left':
     case 'right':
     case 'word-left':
@@ -86,10 +86,10 @@ export function edit(editor: Editor, what: Edit, width: number): Editor {
     case 'end':
     case 'start':
     case 'finish':
-      return { ...editor, cursor: moved(editor, what), goal: undefined }
+      return { ...editor, cursor: moved(editor, change), goal: undefined }
     case 'up':
     case 'down':
-      return vertical(editor, what === 'up' ? -1 : 1, width)
+      return vertical(editor, change === 'up' ? -1 : 1, width)
     case 'backspace':
       return cursor === 0 ? editor : cut(editor, cursor - 1, cursor, false)
     case 'delete':
@@ -132,7 +132,7 @@ function cut(editor: Editor, from: number, to: number, keep: boolean): Editor {
   const gone = editor.text.slice(from, to).join('')
   if (gone === '') return editor
   const before = editor.text.slice(0, from).join('')
-  // What stood apart may be one grapheme now.
+  // The parts may join to one grapheme.
   const text = graphemes(before + editor.text.slice(to).join(''))
   return { ...changed(editor, text, graphemes(before).length), ...(keep && { killed: gone }) }
 }
@@ -173,7 +173,7 @@ export interface Place {
   readonly column: number
 }
 
-/** Where the cursor stands when the text is broken into lines of `width` cells. */
+/** Returns the place of the cursor in the text, broken into lines of `width` cells. */
 export function cursorPlace({ text, cursor }: Pick<Editor, 'text' | 'cursor'>, width: number): Place {
   const lines = breakLines(text, width)
   const row = lines.findLastIndex(({ start }) => start <= cursor)
@@ -181,7 +181,7 @@ export function cursorPlace({ text, cursor }: Pick<Editor, 'text' | 'cursor'>, w
   return { row, column: Math.min(column, width) }
 }
 
-/** A line up or down; beyond the first and the last line, through what was sent before. */
+/** Moves a line up or down; beyond the first or last line, to the previous or next text in `sent`. */
 function vertical(editor: Editor, step: -1 | 1, width: number): Editor {
   const { text } = editor
   const lines = breakLines(text, width)

@@ -1,18 +1,18 @@
-/** How a chat meets the person: a screen, or lines. The session gives it states, it gives the session inputs. */
+/** The user interface of a chat: a screen, or lines. It shows the session's states and returns the user's input. */
 import type { Input } from './input.ts'
 import type { State } from './state.ts'
 
 export interface Front {
-  /** Takes the terminal. What is typed goes to `onInput`; `onEnd` says that nothing more will be typed. */
+  /** Takes over the terminal. `onInput` gets the user's input; `onEnd` is called at its end. */
   start(handlers: { readonly onInput: (input: Input) => void; readonly onEnd: () => void }): void
-  /** The state is another one. What of it got to the terminal, the front tells by a `drawn`, in its own time. */
+  /** Shows a new state, and later reports the entries that reached the terminal with a `drawn` input. */
   show(state: State): void
-  /** Gives the terminal back. Harmless twice. */
+  /** Restores the terminal. May be called twice. */
   stop(): void
-  /** Asks for the person's eyes, without a word of what for. */
+  /** Notifies the user that a message came, without its text or sender. */
   notify(): void
-  /** Draws everything again. */
+  /** Redraws everything. */
   redraw(): void
-  /** Gives the terminal back until the process goes on (Ctrl-Z). */
+  /** Restores the terminal and suspends the process (Ctrl-Z). */
   suspend(): void
 }

@@ -1,6 +1,6 @@
 /**
- * The chat on a terminal's whole screen. It has the terminal in raw mode, and gives it back on every way out: leaving,
- * signals, an error that nobody foresaw, and while the process is suspended.
+ * The chat on the whole screen of a terminal. It puts the terminal into raw mode, and restores it in every case: when the
+ * user leaves, on signals and unexpected errors, and while the process is suspended.
  */
 import type { ReadStream, WriteStream } from 'node:tty'
 import type { Front } from './front.ts'
@@ -10,15 +10,15 @@ import type { State } from './state.ts'
 import { Screen, type ScreenOptions } from './screen.ts'
 import { view } from './view.ts'
 
-/** What follows an ESC within so long belongs to it. Milliseconds; over a slow line it is the user's Alt that suffers. */
+/** Bytes that follow an ESC within this time belong to its sequence, ms. On a slower line, Alt keys are misread. */
 const ESCAPE_MS = 50
 
-/** The process, as far as a terminal needs it. */
+/** The parts of the process that a terminal needs. */
 export interface Host {
   on(event: string, listener: () => void): unknown
   prependListener(event: string, listener: () => void): unknown
   off(event: string, listener: () => void): unknown
-  /** Stops this process and those that it was started with, as the terminal's driver does for Ctrl-Z. */
+  /** Stops the process group, as the terminal's driver does for Ctrl-Z. */
   stop(): void
 }
 
@@ -31,7 +31,7 @@ export class FullScreen implements Front {
   #onInput: (input: Input) => void = () => {}
   #onEnd: () => void = () => {}
   #timer: NodeJS.Timeout | undefined
-  /** The newest state that was not drawn yet, and whether the terminal still takes a frame. */
+  /** The newest state that is not drawn yet, and whether a frame is being written. */
   #next: State | undefined
   #drawing = false
   #scheduled: NodeJS.Immediate | undefined
@@ -52,7 +52,7 @@ export class FullScreen implements Front {
     this.#stdin.on('end', this.#onClosed).on('error', this.#onClosed)
     this.#stdout.on('resize', this.#onResize)
     this.#host.on('exit', this.#giveBack)
-    // Before what prints the error, which the screen would swallow.
+    // First, because the error is printed next, and the alternate screen would swallow it.
     for (const event of ['uncaughtException', 'unhandledRejection']) this.#host.prependListener(event, this.#giveBack)
     this.#host.on('SIGHUP', this.#onClosed)
     this.#host.on('SIGTSTP', this.#onSuspend)
@@ -91,7 +91,7 @@ export class FullScreen implements Front {
 
   suspend(): void {
     this.#giveBack()
-    // Without our listener the signal does what it always does.
+    // Without a listener, the signal has its default effect.
     this.#host.off('SIGTSTP', this.#onSuspend)
     this.#host.stop()
   }
@@ -122,7 +122,7 @@ export class FullScreen implements Front {
     try {
       this.#stdin.setRawMode(false)
     } catch {
-      // The terminal has gone.
+      // The terminal is gone.
     }
   }
 

@@ -1,4 +1,4 @@
-/** Where on the screen what stands. */
+/** The layout of the screen. */
 import { type Editor } from './editor.ts'
 import { breakLines } from './text.ts'
 
@@ -8,20 +8,21 @@ export interface Size {
 }
 
 export interface Geometry {
-  /** Columns of the list of conversations; 0 where there is no room for it beside one. */
+  /** Columns of the list of conversations; 0 if the screen is too narrow for it. */
   readonly list: number
   /** The conversation. */
   readonly pane: Size
-  /** Rows of the bar at the top, and of the line above the text that is written: 0 or 1. */
+  /** Rows of the bar at the top, and of the line above the editor: 0 or 1. */
   readonly bar: number
   readonly rule: number
   readonly editor: Size
 }
 
-/** What stands before the text that is written. */
+/** The prompt of the editor. */
 export const PROMPT = '> '
+/** The list appears from this many columns. */
 const LIST_FROM = 70
-/** A terminal that is smaller is drawn to as if it had this. */
+/** The layout of a smaller terminal assumes this size. */
 const LEAST: Size = { rows: 2, columns: 12 }
 
 export function geometryOf(size: Size, editor: Pick<Editor, 'text'>, label: number): Geometry {
@@ -29,7 +30,7 @@ export function geometryOf(size: Size, editor: Pick<Editor, 'text'>, label: numb
   const columns = Math.max(LEAST.columns, size.columns)
   const bar = rows >= 5 ? 1 : 0
   const rule = rows >= 7 ? 1 : 0
-  // A column is left for the cursor behind a full line.
+  // One column stays free for the cursor after a full line.
   const wide = Math.max(2, columns - label - 1)
   const wanted = breakLines(editor.text, wide).length
   const high = Math.min(wanted, Math.max(1, Math.floor((rows - bar - rule) / 3)))

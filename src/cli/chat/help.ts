@@ -1,4 +1,4 @@
-/** What `/help` shows: the commands, and what the keys do. */
+/** The text of `/help`: the commands and the keys. */
 import { COMMANDS } from './command.ts'
 import type { Size } from './geometry.ts'
 import { wrap } from './text.ts'
@@ -6,22 +6,24 @@ import type { Look } from './transcript.ts'
 
 const KEYS: readonly (readonly [keys: string, about: string])[] = [
   ['Enter', 'send'],
-  ['Alt+Enter, Ctrl+J', 'a new line'],
-  ['Ctrl+N, Ctrl+P', 'the next, the previous conversation'],
-  ['Alt+A', 'the next conversation with something new'],
-  ['Alt+1 … Alt+9', 'a conversation by its place'],
-  ['Ctrl+O', 'the list of conversations'],
+  ['Alt+Enter, Ctrl+J', 'start a new line'],
+  ['Ctrl+N, Ctrl+P', 'open the next or previous conversation'],
+  ['Alt+A', 'open the next conversation with new messages'],
+  ['Alt+1 … Alt+9', 'open a conversation by its position'],
+  ['Ctrl+O', 'open the list of conversations'],
   ['PageUp, PageDown', 'scroll; Ctrl+Home and Ctrl+End to either end'],
-  ['Alt+Up, Alt+Down', 'choose a message, for /reply, /edit, /remove and /add; Esc lets go'],
-  ['Ctrl+F', 'search what this session saw; Enter for the match before'],
-  ['Up, Down', 'lines of the text; beyond them, texts sent before'],
-  ['Ctrl+A, E, W, U, K, Y, T, _', 'begin, end, kill a word, to the begin, to the end, put back, swap, undo'],
-  ['Tab', 'complete a command, a name, a path'],
-  ['Ctrl+L, Ctrl+Z', 'draw again, suspend'],
-  ['Ctrl+C, Ctrl+D', 'clear the line; on an empty one, leave'],
+  ['Alt+Up, Alt+Down', 'select a message, for /reply, /edit, /remove and /add; Esc deselects it'],
+  ['Ctrl+F', 'search this session; Enter finds the previous match'],
+  ['Up, Down', 'move between lines, and beyond them to texts that you sent'],
+  ['Ctrl+A, Ctrl+E', 'go to the start or end of the line'],
+  ['Ctrl+W, Ctrl+U, Ctrl+K', 'cut a word, or to the start or end of the line'],
+  ['Ctrl+Y, Ctrl+T, Ctrl+_', 'paste the cut text, swap two characters, undo'],
+  ['Tab', 'complete a command, a name or a path'],
+  ['Ctrl+L, Ctrl+Z', 'redraw, suspend'],
+  ['Ctrl+C, Ctrl+D', 'clear the line; leave if it is empty'],
 ]
 
-/** Left and right in two columns, the right one broken into lines of its own; one below the other where there is little room. */
+/** Builds two columns, the right one wrapped; on a narrow terminal, the right one appears below the left. */
 export function helpText({ columns }: Size, { plain }: Look): string {
   const wide = columns >= 64
   const indent = wide ? 24 : 6

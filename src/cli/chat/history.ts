@@ -1,7 +1,7 @@
 /**
- * What was said, kept for oneself: only where that is switched on. One file a session, in a folder of its own; a line of
- * it is the base64 of an age file to one's own key, so that it can only grow, and a person with `base64` and `age` reads
- * it. A line that cannot be read, half-written ones too, is said and left alone.
+ * The history of messages, if the user switches it on. Each session appends to a file of its own. Each line is the base64
+ * of an age file encrypted to the user's key, so `base64` and `age` can read it. Damaged or half-written lines are
+ * reported and left untouched.
  */
 import { open as openFile, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -14,12 +14,12 @@ import { CliError } from '../program/error.ts'
 import type { DeliveryState, Verdict } from './conversation.ts'
 import type { Kept } from './input.ts'
 
-/** One thing that happened: a message, or how one of one's own got on. */
+/** One record: a message, or the new state of one of the user's messages. */
 export type Happened =
   | { readonly kind: 'message'; readonly message: Kept }
   | { readonly kind: 'state'; readonly id: string; readonly state: DeliveryState; readonly why?: string }
 
-/** Messages that are shown at the start, the newest. */
+/** The most messages that the start shows: the newest. */
 const MOST_MESSAGES = 500
 const SUFFIX = '.history'
 const VERDICTS: ReadonlySet<string> = new Set<Verdict>([
@@ -39,7 +39,7 @@ const VERDICTS: ReadonlySet<string> = new Set<Verdict>([
 
 export interface Earlier {
   readonly kept: readonly Kept[]
-  /** What could not be read, in words. */
+  /** A sentence for each damaged file. */
   readonly problems: readonly string[]
 }
 
@@ -49,34 +49,34 @@ export class History {
   readonly #path: string
   #tail: Promise<void> = Promise.resolve()
 
-  /** @param session names this session's file: the time, and something that no other has */
+  /** @param session names this session's file: the time, and a unique part */
   constructor(folder: string, owner: Pick<Identity, 'key' | 'opens' | 'recipient'>, session: string) {
     this.#folder = folder
     this.#owner = owner
     this.#path = join(folder, session + SUFFIX)
   }
 
-  /** The messages of earlier sessions, the oldest first. @throws {CliError} where the folder cannot be read */
+  /** Reads the messages of earlier sessions, the oldest first. @throws {CliError} if the folder cannot be read */
   async read(): Promise<Earlier> {
     let found: Happened[] = []
     const problems: string[] = []
     for (const name of (await this.#names()).toReversed()) {
       const { happened, broken } = await this.#readFile(name)
-      if (broken > 0) problems.push(`${join(this.#folder, name)}: ${broken} of its lines cannot be read; it is left as it is`)
+      if (broken > 0) problems.push(`${join(this.#folder, name)}: ${broken} damaged lines; the file was left untouched`)
       found = [...happened, ...found]
       if (found.filter(({ kind }) => kind === 'message').length >= MOST_MESSAGES) break
     }
     return { kept: fold(found).slice(-MOST_MESSAGES), problems }
   }
 
-  /** Resolves when it is on the disk. @throws {CliError} where the disk refuses; nothing is lost of what was there */
+  /** Appends records and syncs them to the disk. @throws {CliError} if that fails; earlier records are unharmed */
   append(happened: readonly Happened[]): Promise<void> {
     const appended = this.#tail.then(() => this.#append(happened))
     this.#tail = appended.catch(() => {})
     return appended
   }
 
-  /** Resolves when nothing is being written. */
+  /** Resolves when all writes are done. */
   idle(): Promise<void> {
     return this.#tail
   }
@@ -91,14 +91,14 @@ export class History {
         await file.appendFile(`${Buffer.from(sealed).toString('base64')}\n`)
         await file.datasync()
       } catch (error) {
-        // Half a line would be the beginning of the next one.
+        // The next line would join a half-written one.
         await file.truncate(size).catch(() => {})
         throw error
       }
       if (size === 0) await flush(this.#folder)
     } catch (error) {
       if (error instanceof CliError) throw error
-      throw new CliError(`the history is not kept: ${systemReason(error)}`)
+      throw new CliError(`cannot write the history: ${systemReason(error)}`)
     }
   }
 
@@ -115,7 +115,7 @@ export class History {
     const text = await readFile(join(this.#folder, name), 'latin1').catch(() => undefined)
     if (text === undefined) return { happened: [], broken: 1 }
     const lines = text.split('\n')
-    // A whole file ends with a line break.
+    // A complete file ends with a line break.
     const half = lines.pop() === '' ? 0 : 1
     const read = await Promise.all(lines.map((line) => this.#readLine(line)))
     return { happened: read.flatMap((each) => each ?? []), broken: half + read.filter((each) => each === undefined).length }
@@ -153,7 +153,7 @@ function isHappened(value: unknown): value is Happened {
   )
 }
 
-/** Messages with how they got on last. */
+/** Gives each message its latest states. */
 function fold(happened: readonly Happened[]): Kept[] {
   const states = new Map(happened.flatMap((each) => (each.kind === 'state' ? [[each.id, each] as const] : [])))
   return happened.flatMap((each) => {

@@ -1,11 +1,11 @@
-/** What the chat's machine takes, and what it wants done outside. Texts of somebody else's are as they came. */
+/** The inputs and the effects of the model. Texts of other people in inputs are not yet safe to show. */
 import type { Delivery, DeliveryState, Transfer, Verdict } from './conversation.ts'
 import type { Size } from './geometry.ts'
 import type { KeyInput } from './keys.ts'
 import type { RelayState } from './state.ts'
 import type { Role } from './text.ts'
 
-/** A person or a group of the book. */
+/** A contact or a group. */
 export interface Party {
   readonly id: string
   readonly kind: 'contact' | 'group'
@@ -15,9 +15,9 @@ export interface Party {
   readonly left?: true
 }
 
-/** Something that came; texts as their sender wrote them. */
+/** A received message, with the texts as the sender wrote them. */
 export interface Arrival {
-  /** What it is acknowledged by; undefined where there is nothing to be. */
+  /** Identifies the message in a `done` effect; undefined if it is acknowledged already. */
   readonly ticket?: number
   readonly conversation: string
   readonly author: string
@@ -26,7 +26,7 @@ export interface Arrival {
   readonly at: number
   readonly verdict: Verdict
   readonly text: string
-  /** It changes an earlier one of the same author. */
+  /** The message changes an earlier one of the same author. */
   readonly change?: { readonly of: string; readonly to: 'edited' | 'removed' }
   readonly replyTo?: string
   readonly gap?: true
@@ -34,7 +34,7 @@ export interface Arrival {
   readonly card?: string
 }
 
-/** What an earlier session kept. */
+/** A message of an earlier session. */
 export interface Kept extends Omit<Arrival, 'ticket' | 'gap' | 'late'> {
   readonly mine: boolean
   readonly deliveries: readonly Delivery[]
@@ -51,7 +51,7 @@ export type Input =
   | { readonly kind: 'unsent'; readonly key: number; readonly why: string }
   | { readonly kind: 'delivery'; readonly id: string; readonly state: DeliveryState; readonly why?: string }
   | { readonly kind: 'transfer'; readonly key: number; readonly transfer: Transfer }
-  /** A file that comes: `id` is the file's. */
+  /** The progress of a file from a contact; `id` is the file's. */
   | {
       readonly kind: 'file'
       readonly conversation: string
@@ -65,10 +65,10 @@ export type Input =
   | { readonly kind: 'note'; readonly conversation: string; readonly text: string }
   | { readonly kind: 'show'; readonly title: string; readonly text: string }
   | { readonly kind: 'receipts'; readonly on: boolean }
-  /** These entries' last rows are on the screen (or written, in plain mode). */
+  /** The last rows of these entries are on the screen, or in the output of plain mode. */
   | { readonly kind: 'drawn'; readonly keys: readonly number[] }
   | { readonly kind: 'paths'; readonly line: string; readonly found: readonly string[] }
-  /** A whole line, as plain mode reads them. */
+  /** A complete line, in plain mode. */
   | { readonly kind: 'line'; readonly text: string }
 
 export type Effect =
@@ -82,11 +82,11 @@ export type Effect =
   | { readonly kind: 'group'; readonly conversation: string | undefined; readonly words: readonly string[] }
   | { readonly kind: 'receipts'; readonly on: boolean }
   | { readonly kind: 'paths'; readonly line: string; readonly prefix: string }
-  /** Shown: acknowledge these. */
+  /** Acknowledge these messages: they were shown. */
   | { readonly kind: 'done'; readonly tickets: readonly number[] }
-  /** Read, in a conversation that is open. */
+  /** Send receipts for these messages: the user read them in an open conversation. */
   | { readonly kind: 'read'; readonly messages: readonly { readonly from: string; readonly id: string }[] }
-  /** Something came that the person does not see. */
+  /** Notify the user of a message that they do not see. */
   | { readonly kind: 'attention' }
   | { readonly kind: 'redraw' }
   | { readonly kind: 'suspend' }

@@ -1,7 +1,7 @@
 /**
- * What a terminal sends, as keys, text and pastes. Bytes in, inputs out; however they are cut into chunks, the same
- * comes out, but for one thing that the bytes leave open: whether an ESC stands alone. `pending` says that it does so
- * far, and `flush` that nothing followed it in time. Source: xterm's ctlseqs, and kitty's keyboard protocol (its
+ * Decodes the bytes of a terminal into keys, text and pastes. The same bytes mean the same however they are cut into
+ * chunks, with one exception: an ESC may stand alone or begin a sequence. `pending` reports such an open end, and the
+ * caller ends it with `flush` if nothing follows in time. Source: xterm's ctlseqs, and kitty's keyboard protocol (its
  * first flag).
  */
 
@@ -15,9 +15,9 @@ export type KeyInput =
   | { readonly kind: 'mouse'; readonly action: 'up' | 'down' | 'press'; readonly row: number; readonly column: number }
 
 const ESC = 0x1b
-/** A sequence that is longer is none. */
+/** The longest sequence, in bytes. */
 const MOST_SEQUENCE = 64
-/** A paste that is longer ends here; what follows, to its end, is dropped. Bytes. */
+/** The longest paste, in bytes; the rest of a longer one is dropped. */
 export const MOST_PASTE = 262_144
 
 const LETTERS: Readonly<Record<string, string>> = {
@@ -56,7 +56,7 @@ const NUMBERS: Readonly<Record<number, string>> = {
   23: 'f11',
   24: 'f12',
 }
-/** Keys that kitty's protocol and xterm's modifyOtherKeys name by their code. */
+/** Keys by their code, in kitty's protocol and xterm's modifyOtherKeys. */
 const CODES: Readonly<Record<number, string>> = {
   9: 'tab',
   13: 'enter',
@@ -82,7 +82,7 @@ export class KeyDecoder {
   #bytes = Buffer.alloc(0)
   #paste: { parts: Buffer[]; length: number } | undefined
 
-  /** Whether what came so far may be the beginning of something, or whole as it is. */
+  /** Whether the bytes so far may be complete, or the beginning of a sequence. */
   get pending(): boolean {
     return this.#bytes.length > 0 && this.#paste === undefined
   }
@@ -92,7 +92,7 @@ export class KeyDecoder {
     return this.#decode(false)
   }
 
-  /** Nothing followed: what is pending is whole, or nothing. */
+  /** Decodes the pending bytes as complete. */
   flush(): KeyInput[] {
     return this.#decode(true)
   }
@@ -126,7 +126,7 @@ export class KeyDecoder {
     return inputs
   }
 
-  /** One input at `at`; @returns the bytes it took, 0 where more have to come */
+  /** Decodes one input at `at`. @returns the number of bytes it took; 0 if more must come */
   #take(at: number, whole: boolean, emit: (input: KeyInput) => void): number {
     const byte = this.#bytes[at]!
     if (byte === ESC) return this.#takeEscape(at, whole, emit)
@@ -168,13 +168,13 @@ export class KeyDecoder {
         emit({ kind: 'key', chord: name === undefined ? 'alt+O' : chordOf(name, Number(modifier || 1)) })
         return name === undefined ? 2 : 2 + modifier.length + 1
       }
-      case 0x5d: // ], P, _, ^: strings that a terminal answers questions with; nobody asked
+      case 0x5d: // ], P, _, ^: strings that answer queries; the chat makes none
       case 0x50:
       case 0x5f:
       case 0x5e:
         return this.#takeString(at, whole, emit)
       case ESC: {
-        // Alt with a key that is a sequence by itself, or Esc twice.
+        // Alt with a key that sends a sequence, or Esc twice.
         if (rest[1] === undefined && !whole) return 0
         if (rest[1] !== 0x5b && rest[1] !== 0x4f) {
           emit({ kind: 'key', chord: 'escape' })
@@ -200,7 +200,7 @@ export class KeyDecoder {
 
   #takeCsi(at: number, whole: boolean, emit: (input: KeyInput) => void): number {
     const text = this.#bytes.toString('latin1', at + 2, at + 2 + MOST_SEQUENCE)
-    // The Linux console's F1 to F5 are no sequence of the standard's form.
+    // F1 to F5 of the Linux console do not follow the standard's form.
     const [, console] = /^\[([A-E])/.exec(text) ?? []
     if (console !== undefined) {
       emit({ kind: 'key', chord: LINUX_CONSOLE[console]! })
@@ -211,7 +211,7 @@ export class KeyDecoder {
     if (sequence === undefined) {
       if (text.length < MOST_SEQUENCE && !whole && /^[0-?]*[ -/]*$/.test(text)) return 0
       if (text === '') emit({ kind: 'key', chord: 'alt+[' })
-      // What cannot be one is passed over up to where it stopped being one.
+      // Skip an invalid sequence up to its first invalid byte.
       return 2 + (/^[0-?]*[ -/]*/.exec(text)?.[0].length ?? 0)
     }
     const input = csiInput(parameters, final)
@@ -230,10 +230,10 @@ export class KeyDecoder {
     return 2 + text.length
   }
 
-  /** @returns where to go on; undefined where the paste goes on */
+  /** @returns the index after the paste; undefined if it continues in the next chunk */
   #takePaste(at: number, paste: { parts: Buffer[]; length: number }, emit: (input: KeyInput) => void): number | undefined {
     const end = this.#bytes.indexOf(PASTE_END, at)
-    // The beginning of its end may be in this chunk and the rest in the next.
+    // The end marker may be split between this chunk and the next.
     const until = end === -1 ? Math.max(at, this.#bytes.length - PASTE_END.length + 1) : end
     const part = Buffer.from(this.#bytes.subarray(at, Math.min(until, at + MOST_PASTE - paste.length)))
     paste.parts.push(part)
@@ -267,11 +267,11 @@ function csiInput(parameters: string, final: string): KeyInput | undefined {
   return name === undefined ? undefined : { kind: 'key', chord: chordOf(name, modifier || 1) }
 }
 
-/** A key by its code: kitty's `CSI code ; modifiers u`, xterm's `CSI 27 ; modifiers ; code ~`. */
+/** Decodes a key by its code: kitty's `CSI code ; modifiers u`, xterm's `CSI 27 ; modifiers ; code ~`. */
 function codeInput(code: number, modifier: number): KeyInput | undefined {
   const name = CODES[code]
   if (name !== undefined) return { kind: 'key', chord: chordOf(name, modifier) }
-  // The rest of the private use area are modifiers alone, media keys and the like.
+  // The rest of the private use area is for single modifiers, media keys and the like.
   if (code < 0x20 || (code >= 57_344 && code <= 63_743) || code > 0x10_ffff) return undefined
   const character = String.fromCodePoint(code)
   const chord = chordOf(character, modifier)
@@ -285,7 +285,7 @@ function mouseInput(button: number, column: number, row: number, final: string):
   return button === 0 && final === 'M' ? { kind: 'mouse', action: 'press', ...place } : undefined
 }
 
-/** @param modifier 1 and the sum of shift 1, alt 2, ctrl 4; what is above that (super, locks) is left off */
+/** @param modifier 1 plus the sum of shift 1, alt 2, ctrl 4; higher bits (super, locks) are ignored */
 function chordOf(name: string, modifier: number): string {
   const bits = Math.max(0, modifier - 1)
   return `${(bits & 4) !== 0 ? 'ctrl+' : ''}${(bits & 2) !== 0 ? 'alt+' : ''}${(bits & 1) !== 0 ? 'shift+' : ''}${name}`
@@ -300,7 +300,7 @@ function controlChord(byte: number): string {
   switch (byte) {
     case 0x00:
       return 'ctrl+space'
-    case 0x08: // what some terminals send for Backspace
+    case 0x08: // Backspace in some terminals
     case 0x7f:
       return 'backspace'
     case 0x09:

@@ -1,7 +1,7 @@
 /**
- * The chat as a machine: what is known, and what a key or a message makes of it. Pure: `update` gives the next state
- * and what is to be done outside (send, acknowledge, leave); clock, terminal, disk and messenger are the session's.
- * Here is what the keys mean; what else comes in is in news.ts.
+ * The chat as a state machine. `update` is pure: it takes a state and an input, and returns the next state and the
+ * effects to perform (send, acknowledge, leave). The session owns clock, terminal, disk and messenger. This module
+ * handles the keys, news.ts the other inputs.
  */
 import { clear, type Edit, edit, type Editor, EMPTY, insert, MOST_TEXT, textOf } from './editor.ts'
 import { letGo, unreadOf } from './conversation.ts'
@@ -119,10 +119,10 @@ function onPaste(step: Step, text: string): void {
   if (step.state.overlay !== undefined || step.state.picking !== undefined) return
   step.set({ told: undefined, leaving: false })
   const room = MOST_TEXT - textOf(editorOf(step.state)).length
-  // A line break at the end of what was copied is not meant.
-  const meant = text.replace(/(?:\r\n?|\n)$/, '')
-  write(step, insert(editorOf(step.state), step.state.search === undefined ? meant : meant.replaceAll(/\s+/g, ' ')))
-  if (meant.length > room) step.tell('that is too long: not all of it is here; /file sends a file', 'bad')
+  // A line break at the end comes from the way text is copied.
+  const pasted = text.replace(/(?:\r\n?|\n)$/, '')
+  write(step, insert(editorOf(step.state), step.state.search === undefined ? pasted : pasted.replaceAll(/\s+/g, ' ')))
+  if (pasted.length > room) step.tell('the pasted text is too long, so its end is missing; send a long text as a file with /file', 'bad')
 }
 
 function onKey(step: Step, chord: string): void {
@@ -155,7 +155,7 @@ function pickingKey(step: Step, picking: number, chord: string): void {
   else if (chord === 'escape' || chord === 'ctrl+o' || chord === 'ctrl+c') step.set({ picking: undefined })
 }
 
-/** Keys that mean the same while one writes and while one searches. */
+/** Handles the keys that work the same in the editor and in the search. */
 function moveKey(step: Step, chord: string): boolean {
   const { conversations, open } = step.state
   const at = conversations.findIndex(({ id }) => id === open)
@@ -176,7 +176,7 @@ function moveKey(step: Step, chord: string): boolean {
     }
     case 'alt+a': {
       const next = [...conversations.slice(at + 1), ...conversations.slice(0, Math.max(0, at))].find((each) => unreadOf(each) > 0)
-      if (next === undefined) step.tell('nothing new')
+      if (next === undefined) step.tell('no new messages')
       else turnTo(step, next.id)
       return true
     }
@@ -238,8 +238,8 @@ function writeKey(step: Step, chord: string, leaving: boolean): void {
     case 'ctrl+d':
       return isEmpty ? quit(step, leaving) : write(step, edit(editor, 'delete', 0))
     default: {
-      const what = EDITS[chord]
-      if (what !== undefined) write(step, edit(editor, what, geometry(step.state).editor.columns))
+      const change = EDITS[chord]
+      if (change !== undefined) write(step, edit(editor, change, geometry(step.state).editor.columns))
     }
   }
 }
@@ -248,8 +248,8 @@ function searchKey(step: Step, search: Editor, chord: string): void {
   if (chord === 'escape' || chord === 'ctrl+c') return step.set({ search: undefined })
   if (chord === 'enter' || chord === 'up' || chord === 'ctrl+f' || chord === 'ctrl+r') return find(step, -1)
   if (chord === 'down' || chord === 'ctrl+s') return find(step, 1)
-  const what = EDITS[chord]
-  if (what !== undefined) write(step, edit(search, what, 1_000))
+  const change = EDITS[chord]
+  if (change !== undefined) write(step, edit(search, change, 1_000))
 }
 
 function onMouse(step: Step, input: Extract<KeyInput, { kind: 'mouse' }>): void {

@@ -1,4 +1,4 @@
-/** Looking around: which conversation is open, which part of it is on the screen, what is chosen and what is searched. */
+/** Navigates: opens conversations, scrolls, selects messages and searches. */
 import type { Entry } from './conversation.ts'
 import { type Editor, textOf } from './editor.ts'
 import { helpText } from './help.ts'
@@ -24,7 +24,7 @@ export function turnTo(step: Step, id: string): void {
   if (step.state.search !== undefined) find(step, 0)
 }
 
-/** At the bottom, unless something that was not seen yet would be above the screen. */
+/** Scrolls to the bottom, but not past the first unseen entry. */
 export function showUnseen(step: Step): void {
   const { pane } = geometry(step.state)
   const open = openConversation(step.state)
@@ -51,7 +51,7 @@ function showChosen(step: Step): void {
   )
 }
 
-/** The match before (-1), after (1), or the newest up to the one that is shown (0). */
+/** Finds the previous match (-1), the next (1), or the newest one that is not after the selected entry (0). */
 export function find(step: Step, by: -1 | 0 | 1): void {
   const open = openConversation(step.state)
   const query = step.state.search === undefined ? '' : textOf(step.state.search)
@@ -68,7 +68,7 @@ export function find(step: Step, by: -1 | 0 | 1): void {
     .filter(({ count }) => count > 0)
     .map(({ name, count }) => `${name} ${count}`)
   const place = next === undefined ? found.indexOf(current) : found.indexOf(next)
-  const here = found.length === 0 ? 'not here' : `${found.length - place} of ${found.length}`
+  const here = found.length === 0 ? 'no match here' : `${found.length - place} of ${found.length}`
   step.tell(elsewhere.length === 0 ? here : `${here}; elsewhere: ${elsewhere.join(', ')}`, found.length === 0 ? 'warn' : 'plain')
   if (next === undefined) return
   step.changeOpen((each) => ({ ...each, chosen: next }))
@@ -79,7 +79,7 @@ export function showHelp(step: Step): void {
   step.set({ overlay: { title: 'help', text: helpText(step.state.size, step.state.look), top: 0 } })
 }
 
-/** What is searched, or what stands in the open conversation's line, is another text. */
+/** Changes the search, or the line of the open conversation. */
 export function write(step: Step, editor: Editor): void {
   if (step.state.search !== undefined) {
     step.set({ search: editor })

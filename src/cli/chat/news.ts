@@ -1,4 +1,4 @@
-/** What comes: people, messages, files, and how one's own got on. Every text of somebody else's becomes one that can be shown here. */
+/** Handles news from outside: people, messages, files, and states of the user's messages. Makes others' texts safe to show. */
 import { blank, type Conversation, type DeliveryState, type Entry, isOf, quote, STRANGERS, type Transfer } from './conversation.ts'
 import type { Arrival, Input, Kept, Party } from './input.ts'
 import { showUnseen, turnTo } from './navigation.ts'
@@ -32,7 +32,7 @@ export function onPeople(step: Step, parties: readonly Party[]): void {
   }
 }
 
-/** What strangers wrote who are contacts now. */
+/** Moves the messages of strangers who have become contacts into their conversations. */
 function introduce(step: Step, strangers: Conversation): void {
   for (const { id, kind, name } of step.state.conversations) {
     if (kind !== 'contact') continue
@@ -75,7 +75,11 @@ export function onArrival(step: Step, arrival: Arrival): void {
     }
   }
   const unknown =
-    change === undefined ? '' : change.to === 'removed' ? '(took back a message that is not here)' : '(changed a message that is not here) '
+    change === undefined
+      ? ''
+      : change.to === 'removed'
+        ? '(removed a message that is not shown here)'
+        : '(edited a message that is not shown here) '
   const replied = arrival.replyTo === undefined ? undefined : conversation.entries.find((each) => isOf(each, arrival.replyTo!))
   const entry = step.append(id, {
     at: arrival.at,
@@ -87,7 +91,7 @@ export function onArrival(step: Step, arrival: Arrival): void {
     tickets,
     ...(arrival.fingerprint !== undefined && { fingerprint: arrival.fingerprint }),
     ...(arrival.id !== undefined && { id: arrival.id }),
-    ...(arrival.replyTo !== undefined && { reply: replied === undefined ? '(a message that is not here)' : quote(replied) }),
+    ...(arrival.replyTo !== undefined && { reply: replied === undefined ? '(a message that is not shown here)' : quote(replied) }),
     ...(arrival.gap === true && { gap: true }),
     ...(arrival.late === true && { late: true }),
     ...(arrival.card !== undefined && { card: arrival.card }),
@@ -95,7 +99,7 @@ export function onArrival(step: Step, arrival: Arrival): void {
   ring(step, id, entry)
 }
 
-/** Something new stands in a conversation. */
+/** Shows a new entry, or notifies the user of it. */
 function ring(step: Step, id: string, { key }: Entry): void {
   const open = openConversation(step.state)
   if (open?.id === id) {
@@ -106,7 +110,7 @@ function ring(step: Step, id: string, { key }: Entry): void {
   if (id !== STRANGERS && (open?.id !== id || !step.state.focused)) step.effects.push({ kind: 'attention' })
 }
 
-/** The conversation of that id, made where it is that of the strangers; a group that is not known is theirs, too. */
+/** Returns the id if there is such a conversation, or else the strangers' conversation, which it creates. */
 function placeFor(step: Step, id: string): string {
   if (step.state.conversations.some((each) => each.id === id)) return id
   if (!step.state.conversations.some((each) => each.id === STRANGERS)) {
@@ -218,7 +222,7 @@ export function onDrawn(step: Step, keys: readonly number[]): void {
   })
 }
 
-/** How a file on its way out gets on. */
+/** Shows the progress of a file that the user sends. */
 export function onTransfer(step: Step, key: number, transfer: Transfer): void {
   step.changeEntry(key, (entry) => ({ ...entry, file: shownTransfer(transfer) }))
 }

@@ -1,10 +1,10 @@
-/** Paths of this machine, as Tab completes them: `~` is the home of who types it. */
+/** Lists paths of this machine, to complete them with Tab. */
 import { readdir } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
 import { showLine } from './text.ts'
 
-/** What is there for a path that begins so, folders with a slash; at most a screenful. */
+/** Lists the paths that begin with `prefix`, in which `~` is the user's home. Folders end with a slash. At most 100. */
 export async function listPaths(prefix: string): Promise<string[]> {
   const full = prefix.startsWith('~/') ? join(homedir(), prefix.slice(2)) : prefix
   const isFolder = prefix === '' || prefix.endsWith('/')
@@ -14,7 +14,7 @@ export async function listPaths(prefix: string): Promise<string[]> {
   const entries = await readdir(resolve(folder), { withFileTypes: true }).catch(() => [])
   return (
     entries
-      // What cannot be shown as it is would move the terminal as it is.
+      // A name that needs escaping could not be shown and typed as it is.
       .filter(({ name }) => name.startsWith(start) && (start.startsWith('.') || !name.startsWith('.')) && showLine(name) === name)
       .map((entry) => `${head}${entry.name}${entry.isDirectory() ? '/' : ''}`)
       .toSorted()

@@ -1,4 +1,4 @@
-/** Whom one talks to, by fingerprint: the contact book, and the members of groups that one is in. */
+/** The people of a chat, by fingerprint: the contact book, and the members of the user's groups. */
 import type { Card } from '../../client/format/card.ts'
 import { fingerprintOf } from '../../client/format/field.ts'
 import type { Contact } from '../../client/messenger/contact.ts'
@@ -14,10 +14,10 @@ export class People {
   readonly groups: Groups
   readonly #me: string
   readonly #guest: Contact | undefined
-  /** Groups that were left in this session. */
+  /** Groups that the user left in this session. */
   readonly #left = new Map<string, KnownGroup>()
 
-  /** @param guest somebody who is in no book, named on the command line */
+  /** @param guest a receiver from the command line who is not in the book */
   constructor(book: Book, groups: Groups, me: SshKey, guest?: Contact) {
     this.book = book
     this.groups = groups
@@ -25,7 +25,7 @@ export class People {
     this.#guest = guest
   }
 
-  /** Somebody to write to; members of a group whom one does not know otherwise are marked by `~`, since the maker named them. */
+  /** Finds a person to write to. A `~` marks the name of a group member who is not a contact: the group's maker chose it. */
   find(fingerprint: string): Contact | undefined {
     const known = this.book.find(fingerprint)
     if (known !== undefined) return known
@@ -37,7 +37,7 @@ export class People {
     return undefined
   }
 
-  /** Whether the person took them up by themselves: members whom a group's maker named send no files. */
+  /** Whether the user added this person. Only such people may send files, not every member of a group. */
   isContact(fingerprint: string): boolean {
     return this.book.find(fingerprint) !== undefined || (this.#guest !== undefined && fingerprintOf(this.#guest.key) === fingerprint)
   }
@@ -46,7 +46,7 @@ export class People {
     return fingerprint === this.#me ? 'you' : (this.find(fingerprint)?.name ?? fingerprint)
   }
 
-  /** What a card's maker is called here. */
+  /** Returns the user's name for the owner of a card. */
   callOf({ key, name }: Card): string {
     const fingerprint = fingerprintOf(key)
     return fingerprint === this.#me ? 'you' : (this.find(fingerprint)?.name ?? `~${name}`)
@@ -56,7 +56,7 @@ export class People {
     return conversation?.startsWith(GROUP) === true ? this.groups.find(conversation.slice(GROUP.length)) : undefined
   }
 
-  /** Whom a line in that conversation goes to. */
+  /** Returns the receivers of a message in that conversation. */
   receivers(conversation: string): Contact[] {
     const known = this.groupOf(conversation)
     const one = known === undefined ? this.find(conversation) : undefined
@@ -68,7 +68,7 @@ export class People {
     return membersOf(known).some(({ key }) => fingerprintOf(key) === fingerprint)
   }
 
-  /** Whether something is called so already. */
+  /** Whether a contact has that name already. */
   readonly isTaken = (name: string): boolean => this.book.get(name) !== undefined
 
   async leave(known: KnownGroup): Promise<void> {

@@ -1,7 +1,7 @@
 /**
- * The chat line by line, for screen readers, for terminals that can do nothing else, and for programs: no cursor is
- * moved, nothing is drawn twice, and every line says by its beginning what it is. Lines of ours begin with `--`; what
- * somebody wrote begins with the time and their name, its further lines with spaces and `|`.
+ * The chat line by line, for screen readers, simple terminals and programs. It moves no cursor and redraws nothing. The
+ * beginning of each line shows its kind: `--` for lines of the program, the time and a name for the first line of a
+ * message, spaces and `|` for its further lines.
  */
 import type { Readable, Writable } from 'node:stream'
 import { createInterface, type Interface } from 'node:readline'
@@ -12,7 +12,7 @@ import type { State } from './state.ts'
 import { clip } from './text.ts'
 import { clock, formatBytes, VERDICTS } from './transcript.ts'
 
-/** Of a text that a line about it names. */
+/** The longest quote of a message, in cells. */
 const QUOTE = 40
 
 export class Plain implements Front {
@@ -22,7 +22,7 @@ export class Plain implements Front {
   #onInput: (input: Input) => void = () => {}
   #last: State | undefined
   #stopped = false
-  /** What was written of an entry last: its text as it stood, and how it got on. */
+  /** The text and state of each entry as written last. */
   readonly #written = new Map<number, { readonly body: string; readonly state: string }>()
 
   constructor(streams: { readonly stdin: Readable; readonly stdout: Writable }) {
@@ -32,7 +32,7 @@ export class Plain implements Front {
 
   start({ onInput, onEnd }: Parameters<Front['start']>[0]): void {
     this.#onInput = onInput
-    // The terminal's own line editing: what reads a screen aloud knows it.
+    // The terminal itself edits the line: screen readers know how it does that.
     this.#lines = createInterface({ input: this.#stdin, terminal: false, crlfDelay: Infinity })
     let held = ''
     this.#lines.on('line', (line) => {
@@ -123,7 +123,7 @@ function relayLines(before: State | undefined, { relays }: State): string[] {
 
 function bodyOf({ text, changed, file }: Entry): string {
   if (changed === 'removed') return '(removed)'
-  // Its progress is said by its state.
+  // stateOf shows the progress.
   if (file !== undefined) return `(file "${file.name}"${file.total === 0 ? '' : `, ${formatBytes(file.total)}`})`
   return changed === 'edited' ? `${text} (edited)` : text
 }
@@ -139,21 +139,20 @@ function entryText({ kind, name }: Conversation, entry: Entry, body: string): st
           : entry.author
   const marks = [
     ...(entry.gap === true ? ['(a message before this one is missing)'] : []),
-    ...(entry.late === true ? ['(late: it was written before what came last)'] : []),
+    ...(entry.late === true ? ['(late: it is older than the message before it)'] : []),
     ...(entry.verdict === 'genuine' ? [] : [`(${VERDICTS[entry.verdict]})`]),
-    ...(entry.reply === undefined ? [] : [`(answers: ${clip(entry.reply, QUOTE)})`]),
+    ...(entry.reply === undefined ? [] : [`(reply to: ${clip(entry.reply, QUOTE)})`]),
   ]
   const [first = '', ...more] = body.split('\n')
   return [[`${clock(entry.at)} ${who}:`, ...marks, first].join(' ').trimEnd(), ...more.map((line) => `      | ${line}`.trimEnd())]
 }
 
-/** A line of its own that says how it got on; '' while there is nothing to say. */
+/** Returns a line with the state of a message or file; '' while there is nothing to report. */
 function stateOf({ name }: Conversation, entry: Entry): string {
   const { file, from } = entry
   if (from === 'them')
     return file === undefined || file.state === 'moving' ? '' : `-- file "${file.name}" of ${entry.author}: ${file.note ?? file.state}`
   const state = deliveryText(entry)
   if (state === undefined || state.text === 'waiting' || state.text === 'on its way') return ''
-  const what = clip((file === undefined ? entry.text : file.name).replaceAll('\n', ' '), QUOTE)
-  return `-- ${state.text}, to ${name}: ${what}`
+  return `-- ${state.text}, to ${name}: ${clip((file === undefined ? entry.text : file.name).replaceAll('\n', ' '), QUOTE)}`
 }

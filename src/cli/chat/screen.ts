@@ -1,12 +1,12 @@
 /**
- * A terminal as a screen: it takes frames and writes what changed. It has the terminal from `enter` to `leave`, which
- * puts it back as it was: main screen, cursor, wrapping, paste and key modes. All that is written is made here or went
+ * A terminal as a screen: it takes frames and writes the rows that changed. `enter` takes over the terminal, and `leave`
+ * restores it: main screen, cursor, wrapping, paste and key modes. It writes only its own sequences, and text that went
  * through src/cli/chat/text.ts.
  */
 import { graphemes, type Role, type Row, widthOf } from './text.ts'
 import type { Frame } from './view.ts'
 
-/** Where a screen writes to. */
+/** The output of a screen. */
 export interface Output {
   write(text: string, done?: () => void): unknown
 }
@@ -14,13 +14,13 @@ export interface Output {
 export interface ScreenOptions {
   readonly color: boolean
   readonly mouse: boolean
-  /** The key modes of newer terminals are asked for: not on a console that would print what it does not know. */
+  /** Whether to request the key modes of newer terminals; an old console would print such requests. */
   readonly modern: boolean
 }
 
 const CSI = '\u{1b}['
 
-/** Without colour: by weight alone. */
+/** Without colour: weight alone. */
 const PLAIN_STYLES: Readonly<Record<Role, string>> = {
   plain: '',
   dim: '2',
@@ -36,7 +36,7 @@ const PLAIN_STYLES: Readonly<Record<Role, string>> = {
   match: '7',
   link: '4',
 }
-/** The terminal's own sixteen colours, which its owner chose. */
+/** With the terminal's own sixteen colours, which the user chose. */
 const STYLES: Readonly<Record<Role, string>> = {
   plain: '',
   dim: '2',
@@ -68,20 +68,20 @@ export class Screen {
     return this.#entered
   }
 
-  /** Takes the terminal. */
+  /** Takes over the terminal. */
   enter(): void {
     if (this.#entered) return
     this.#entered = true
     this.#shown = []
     const { mouse, modern } = this.#options
-    // The alternate screen; no wrapping, so that a character that is wider than we think moves nothing; pastes and
-    // focus are told; the keyboard tells Alt+Enter and the like from others.
+    // The alternate screen; no wrapping, so that an unexpectedly wide character shifts nothing; reports of pastes and
+    // focus; and key modes that distinguish keys such as Alt+Enter.
     this.#output.write(
       `${CSI}?1049h${CSI}?7l${CSI}?2004h${CSI}?1004h${mouse ? `${CSI}?1000h${CSI}?1006h` : ''}${modern ? `${CSI}>1u${CSI}>4;1m` : ''}${CSI}2J`,
     )
   }
 
-  /** Gives the terminal back. Harmless twice, and where it was not taken. */
+  /** Restores the terminal. Does nothing if it was not taken over. */
   leave(): void {
     if (!this.#entered) return
     this.#entered = false
@@ -91,7 +91,7 @@ export class Screen {
     )
   }
 
-  /** Draws everything again with the next frame. */
+  /** Makes the next frame redraw everything. */
   forget(): void {
     this.#shown = []
   }
@@ -99,7 +99,7 @@ export class Screen {
   /** @param done called when the terminal has the frame */
   draw(frame: Frame, done?: () => void): void {
     const rows = frame.rows.map((row) => encodeRow(row, this.#options.color))
-    // Rows of another size of the screen mean nothing any more.
+    // After a resize, the old rows are invalid.
     const all = this.#shown.length !== rows.length
     let changes = all ? `${CSI}0m${CSI}2J` : ''
     for (const [index, row] of rows.entries()) {
@@ -108,22 +108,22 @@ export class Screen {
     this.#shown = rows
     const { cursor } = frame
     const place = cursor === undefined ? `${CSI}?25l` : `${CSI}0m${CSI}${cursor.row + 1};${cursor.column + 1}H${CSI}?25h`
-    // Shown at once by terminals that know how (synchronized output); the cursor is out of sight meanwhile.
+    // Synchronized output: terminals that support it show the frame at once. Others hide the cursor meanwhile.
     this.#output.write(changes === '' ? place : `${CSI}?2026h${CSI}?25l${changes}${place}${CSI}?2026l`, done)
   }
 
-  /** Asks for the person's eyes, without a word of what for. */
+  /** Notifies the user that a message came, without its text or sender. */
   notify(): void {
     this.#output.write(NOTIFICATION)
   }
 }
 
-/** The bell, and OSC 9 for terminals that show it on the desktop. */
+/** The bell, and OSC 9, which some terminals show on the desktop. */
 export const NOTIFICATION = '\u{7}\u{1b}]9;a new message\u{7}'
 
 const ASCII = /^[\x20-\x7e]*$/
 
-/** A row as it is written; after each character that a terminal may take for wider or narrower than we do, the place is said. */
+/** Encodes a row. Sets the column after each character whose width terminals disagree about. */
 function encodeRow(row: Row, color: boolean): string {
   const styles = color ? STYLES : PLAIN_STYLES
   let text = ''
@@ -147,5 +147,5 @@ function encodeRow(row: Row, color: boolean): string {
   return text.trimEnd() === '' && style === '' ? '' : text
 }
 
-/** One cell in every terminal: printable ASCII, Latin, lines. */
+/** Characters of one cell in every terminal: printable ASCII, Latin, lines. */
 const SURE = /^[\x20-\x7e\u{a1}-\u{ac}\u{ae}-\u{17f}\u{2500}-\u{257f}]$/u

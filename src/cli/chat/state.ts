@@ -1,4 +1,4 @@
-/** What a chat knows, and what can be said of it: values that the model changes and the view draws. */
+/** The state of a chat: values that the model changes and the view draws. */
 import type { Conversation } from './conversation.ts'
 import { type Editor, EMPTY, textOf } from './editor.ts'
 import { type Geometry, geometryOf, PROMPT, type Size } from './geometry.ts'
@@ -11,32 +11,32 @@ export interface RelayState {
   readonly why?: string
 }
 
-/** A text over everything else, until it is put away. */
+/** A text that covers the chat until the user closes it. */
 export interface Overlay {
   readonly title: string
   readonly text: string
-  /** Rows that were scrolled away. */
+  /** The first row on the screen. */
   readonly top: number
 }
 
 export interface State {
   readonly look: Look
   readonly size: Size
-  /** One's own name, as it is shown. */
+  /** The user's own name, safe to show. */
   readonly me: string
   /** Contacts and groups by name, strangers last. */
   readonly conversations: readonly Conversation[]
   readonly open: string | undefined
-  /** The list of conversations has the keys, and which of them is meant. */
+  /** The selected place in the list of conversations, while the list has the keyboard. */
   readonly picking: number | undefined
   readonly search: Editor | undefined
   readonly overlay: Overlay | undefined
   readonly told: { readonly text: string; readonly role: Role } | undefined
   readonly relays: readonly RelayState[]
   readonly receipts: boolean
-  /** The terminal has the person's eyes, as far as it tells. */
+  /** Whether the terminal has the focus, as far as it reports that. */
   readonly focused: boolean
-  /** They asked to leave although something has not been sent yet. */
+  /** The user asked to leave, although a message is not at a relay yet. */
   readonly leaving: boolean
   readonly nextKey: number
 }
@@ -63,7 +63,7 @@ export function initialState(options: {
   }
 }
 
-/** What the keys write into: the search where there is one, else the open conversation's line. */
+/** Returns the editor that the keys change: the search, or the line of the open conversation. */
 export function editorOf(state: State): Editor {
   return state.search ?? openConversation(state)?.editor ?? EMPTY
 }
@@ -72,7 +72,7 @@ export function openConversation(state: State): Conversation | undefined {
   return state.conversations.find(({ id }) => id === state.open)
 }
 
-/** What stands before the line that is written. */
+/** Returns the prompt of the editor. */
 export function promptOf(state: State): string {
   if (state.search !== undefined) return 'search: '
   const open = openConversation(state)

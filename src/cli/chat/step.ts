@@ -1,12 +1,12 @@
-/** One step of the chat's machine: the state as it becomes, and what is to be done outside. Nobody else changes a state. */
+/** One step of the model: the next state, and the effects to perform. All changes of a state go through it. */
 import { type Conversation, type Entry, STRANGERS } from './conversation.ts'
 import type { Effect } from './input.ts'
 import type { State } from './state.ts'
 import { type Role, showLine } from './text.ts'
 
-/** A conversation keeps that many entries of a session, the newest. */
+/** The most entries of a conversation; the oldest are dropped. */
 const MOST_ENTRIES = 2_000
-/** Anybody can fill theirs. */
+/** As MOST_ENTRIES, for strangers: anyone can write to them. */
 const MOST_STRANGERS = 200
 
 export class Step {
@@ -51,7 +51,7 @@ export class Step {
     this.change(id, (each) => {
       const entries = [...each.entries, whole]
       const extra = entries.length - (id === STRANGERS ? MOST_STRANGERS : MOST_ENTRIES)
-      // What is not acknowledged yet stays; the relays' windows bound it.
+      // Unacknowledged messages stay; the windows of the relays bound their number.
       return { ...each, entries: extra > 0 ? entries.filter(({ tickets }, index) => index >= extra || tickets.length > 0) : entries }
     })
     return whole

@@ -1,24 +1,24 @@
 /**
- * Text in cells: graphemes, their widths, line breaks, and spans that say what a piece of text is (never how it
- * looks: that is the screen's). Everything that came from a peer goes through `showText` or `showLine` before it
- * gets into a span; from then on each grapheme has a cell of its own at least, and none moves, hides or reorders another.
+ * Text in cells: graphemes, their widths, line breaks, and spans with roles (the screen decides how a role looks). Text
+ * from a peer goes through `showText` or `showLine` before it gets into a span. After that, each grapheme has at least
+ * one cell, and none moves, hides or reorders another.
  */
 import stringWidth from 'string-width'
 import { sanitize } from '../program/show.ts'
 
-/** What a piece of text is; src/cli/chat/screen.ts says how that looks. */
+/** The role of a piece of text; src/cli/chat/screen.ts gives each its style. */
 export type Role =
   | 'plain'
   | 'dim'
   | 'strong'
-  /** Names: one's own, somebody else's. */
+  /** Names: the user's own, another person's. */
   | 'me'
   | 'them'
-  /** How a message got on: it arrived, it is under way, it did not. */
+  /** States of a message: arrived, under way, failed. */
   | 'good'
   | 'warn'
   | 'bad'
-  /** The bar at the top, the conversation that is open, a message that is chosen, what a search found, an address of the web. */
+  /** The bar at the top, the open conversation, the selected message, a match of the search, a web address. */
   | 'bar'
   | 'open'
   | 'chosen'
@@ -36,26 +36,27 @@ export type Row = readonly Span[]
 const segmenter = new Intl.Segmenter('en')
 const PRINTABLE = /^[\x20-\x7e]*$/
 
-/** What a person sees as characters. A line break is one of its own. */
+/** Splits text into graphemes, the characters that a person sees. A line break is one. */
 export function graphemes(text: string): string[] {
   if (PRINTABLE.test(text)) return [...text]
   return Array.from(segmenter.segment(text), ({ segment }) => segment)
 }
 
-/** Cells that the text takes, as most terminals draw it. */
+/** Returns the width of text in cells, as in most terminals. */
 export function widthOf(text: string): number {
   return stringWidth(text, { countAnsiEscapeCodes: true })
 }
 
-/** A letter with more marks than this is drawn over other lines. */
+/** The most combining marks on a letter: more would overlap other lines. */
 const MOST_MARKS = 4
 const EMOJI = /^\p{RGI_Emoji}$/v
 const MARK = /^\p{M}$/u
 const TAB = '    '
 
 /**
- * A peer's text as it may be shown: as `sanitize`, and also with tabs as spaces, line breaks of every kind as LF,
- * few marks on a letter, and nothing without a width. Joiners stay in emoji that Unicode recommends, a closed set.
+ * Makes a peer's text safe to show: as `sanitize`, and also turns tabs into spaces and all line breaks into LF, limits
+ * the marks on a letter, and escapes anything without a width. Joiners stay in the emoji that Unicode recommends, which
+ * are a closed set.
  */
 export function showText(text: string): string {
   if (PRINTABLE.test(text)) return text
@@ -69,17 +70,17 @@ function showGrapheme(grapheme: string): string {
   let marks = 0
   const few = points.filter((point) => !MARK.test(point) || ++marks <= MOST_MARKS)
   const shown = few.join('') + (marks > MOST_MARKS ? '…' : '')
-  // Marks that stand on nothing would go onto what is before them, which is ours.
+  // Marks without a letter would combine with the character before them, which may be the program's own.
   const isBare = MARK.test(points[0] ?? '') || widthOf(shown) === 0
   return isBare ? few.map((point) => `\\u{${point.codePointAt(0)!.toString(16)}}`).join('') : shown
 }
 
-/** As {@link showText}, for what has to stay on one line. */
+/** As {@link showText}, for text that must stay on one line. */
 export function showLine(text: string): string {
   return showText(text).replaceAll('\n', '\\n')
 }
 
-/** As much of the text as fits into `width` cells, with an ellipsis where that is not all of it. */
+/** Cuts text to `width` cells, with an ellipsis if it is longer. */
 export function clip(text: string, width: number): string {
   if (widthOf(text) <= width) return text
   let used = 0
@@ -92,25 +93,25 @@ export function clip(text: string, width: number): string {
   return width > 0 ? `${clipped}…` : ''
 }
 
-/** The text clipped, and filled with spaces up to `width` cells. */
+/** Clips text, or pads it with spaces, to exactly `width` cells. */
 export function fit(text: string, width: number): string {
   const clipped = clip(text, width)
   return clipped + ' '.repeat(Math.max(0, width - widthOf(clipped)))
 }
 
 export interface Break {
-  /** Indexes of graphemes; `end` is exclusive and counts the line break, or the spaces, that the line ends with. */
+  /** Indexes of graphemes; `end` is exclusive, after the line break or spaces at the end of the line. */
   readonly start: number
   readonly end: number
 }
 
-/** Breaks graphemes into lines of at most `width` cells: at line breaks, at spaces, within words that are longer than a line. */
+/** Breaks graphemes into lines of at most `width` cells: at line breaks, at spaces, or within words longer than a line. */
 export function breakLines(all: readonly string[], width: number): Break[] {
   const most = Math.max(2, width)
   const lines: Break[] = []
   let start = 0
   let used = 0
-  /** Where the current word began, and the cells before it. */
+  /** The start of the current word, and the cells before it. */
   let word = 0
   let before = 0
   for (let index = 0; index < all.length; index++) {
@@ -123,7 +124,7 @@ export function breakLines(all: readonly string[], width: number): Break[] {
     }
     const cells = widthOf(grapheme)
     if (grapheme === ' ') {
-      // Spaces at the end of a line hang over it, unseen.
+      // Spaces at the end of a line hang over its edge, invisible.
       used += cells
       word = index + 1
       before = used
@@ -135,7 +136,7 @@ export function breakLines(all: readonly string[], width: number): Break[] {
       used = at === word ? used - before : 0
       start = word = at
       before = 0
-      // A word that does not fit into the new line either goes on below.
+      // A word that does not fit into the new line either is broken.
       if (used + cells > most) {
         lines.push({ start, end: index })
         start = word = index
@@ -148,7 +149,7 @@ export function breakLines(all: readonly string[], width: number): Break[] {
   return lines
 }
 
-/** The text of one of these lines, without what it ends with. */
+/** Returns the text of a line, without the spaces and line break at its end. */
 export function lineText(all: readonly string[], { start, end }: Break): string {
   return all
     .slice(start, end)
@@ -156,14 +157,14 @@ export function lineText(all: readonly string[], { start, end }: Break): string 
     .replace(/[ \n]+$/, '')
 }
 
-/** From grapheme `start` to before `end`. */
+/** A role for the graphemes from `start` to before `end`. */
 export interface Stretch {
   readonly start: number
   readonly end: number
   readonly role: Role
 }
 
-/** The text in rows of at most `width` cells; where stretches overlap, the last one counts. */
+/** Wraps text into rows of at most `width` cells. If stretches overlap, the last one counts. */
 export function wrap(text: string, width: number, role: Role = 'plain', stretches: readonly Stretch[] = []): Row[] {
   const all = graphemes(text)
   return breakLines(all, width).map((line) => {
@@ -182,7 +183,7 @@ export function wrap(text: string, width: number, role: Role = 'plain', stretche
   })
 }
 
-/** Cells that a row takes. */
+/** Returns the width of a row in cells. */
 export function rowWidth(row: Row): number {
   return row.reduce((sum, { text }) => sum + widthOf(text), 0)
 }

@@ -1,28 +1,28 @@
 /**
- * A conversation as rows: what is drawn of each entry, and where one has scrolled to. A body never begins in the
- * column where names, times, marks and notes do, so no text can be taken for one of them.
+ * Lays out a conversation in rows, and computes the scroll position. A message's text never begins in the columns of
+ * times, names and notes, so it cannot imitate one.
  */
 import { type Anchor, type Conversation, deliveryText, type Entry, type Verdict } from './conversation.ts'
 import { clip, fit, graphemes, type Role, type Row, rowWidth, type Span, type Stretch, widthOf, wrap } from './text.ts'
 
-/** How the terminal is to be drawn to. */
+/** The abilities of the terminal. */
 export interface Look {
-  /** No characters outside ASCII for lines and marks. */
+  /** Draws lines and marks in ASCII only. */
   readonly ascii: boolean
-  /** Line by line: there are no keys but those of the terminal's own line. */
+  /** Line by line, with no keys of the chat's own. */
   readonly plain?: true
 }
 
 export interface Line {
+  /** The entry, and the row within it. */
   readonly key: number
-  /** Among the entry's own. */
   readonly row: number
-  /** The entry's last. */
+  /** Whether it is the entry's last row. */
   readonly last: boolean
   readonly spans: Row
 }
 
-/** What is drawn in another way than usual. */
+/** The selected entry and the search term. */
 export interface Highlight {
   readonly chosen: number | undefined
   readonly query: string
@@ -32,24 +32,24 @@ const TIME_WIDTH = 5
 const LEAST_NAME = 3
 const LINK = /https?:\/\/[^\s<>"']+|[a-z2-7]{56}\.onion\S*/giu
 
-/** What is said of a message that is not genuine; the reader has to see it before the text. */
+/** The remarks on messages that are not genuine; they appear before the text. */
 export const VERDICTS: Readonly<Record<Exclude<Verdict, 'genuine'>, string>> = {
-  unreadable: 'unreadable: it does not open with your keys',
-  unsigned: 'unsigned: anybody can have written this',
-  'unknown-version': 'of a form that this version does not know',
-  truncated: 'cut off: its signature is not whole',
-  malformed: 'malformed: it keeps to no form',
-  forged: 'forged: the name it gives did not sign it',
-  unverifiable: 'its signature cannot be checked here',
-  readdressed: 'readdressed: its author wrote it to somebody else',
-  replayed: 'replayed: you have seen this before, and somebody sent it again',
+  unreadable: 'unreadable: your keys cannot decrypt it',
+  unsigned: 'unsigned: anyone may have written this',
+  'unknown-version': 'of a version that this program does not know',
+  truncated: 'cut off: its signature is incomplete',
+  malformed: 'malformed',
+  forged: 'forged: the named sender did not sign it',
+  unverifiable: 'unverifiable: its signature cannot be checked here',
+  readdressed: 'readdressed: its author wrote it to someone else',
+  replayed: 'replayed: you have seen this before, and someone sent it again',
   future: 'dated in the future',
-  stale: 'more than two weeks old: it may be a copy of what you saw',
+  stale: 'more than two weeks old: it may be a replay',
 }
 
 const cache = new WeakMap<Entry, { readonly as: string; readonly rows: readonly Row[] }>()
 
-/** All rows of a conversation, in order. */
+/** Lays out all rows of a conversation, in order. */
 export function transcript(conversation: Conversation, width: number, look: Look, highlight: Highlight): Line[] {
   const names = nameWidth(conversation, width)
   const lines: Line[] = []
@@ -97,7 +97,7 @@ function entryRows(entry: Entry, drawing: Drawing): Row[] {
   const room = Math.max(8, width - gutter)
   const body: Row[] = [
     ...(entry.gap === true ? wrap('a message before this one is missing', room, 'bad') : []),
-    ...(entry.late === true ? wrap('late: it was written before what stands above', room, 'dim') : []),
+    ...(entry.late === true ? wrap('late: it is older than the message above', room, 'dim') : []),
     ...(entry.verdict === 'genuine' ? [] : wrap(`! ${VERDICTS[entry.verdict]}`, room, 'bad')),
     ...(entry.reply === undefined ? [] : [[{ text: clip(`> ${entry.reply.replaceAll('\n', ' ')}`, room), role: 'dim' } as const]]),
     ...textRows(entry, room, highlight.query),
@@ -132,14 +132,14 @@ function fileRows({ file, from }: Entry, room: number): Row[] {
   const { name, total, moved, state, note } = file!
   const size = formatBytes(total)
   const percent = total === 0 ? 100 : Math.floor((moved / total) * 100)
-  const what: Span = { text: clip(`${from === 'me' ? 'file' : 'a file'} "${name}", ${size}`, room), role: 'plain' }
+  const title: Span = { text: clip(`${from === 'me' ? 'file' : 'a file'} "${name}", ${size}`, room), role: 'plain' }
   switch (state) {
     case 'moving':
-      return [[what], [{ text: `${bar(percent, Math.min(20, room - 6))} ${String(percent).padStart(3)}%`, role: 'warn' }]]
+      return [[title], [{ text: `${bar(percent, Math.min(20, room - 6))} ${String(percent).padStart(3)}%`, role: 'warn' }]]
     case 'done':
-      return [[what], ...(note === undefined ? [] : wrap(note, room, 'good'))]
+      return [[title], ...(note === undefined ? [] : wrap(note, room, 'good'))]
     case 'failed':
-      return [[what], ...wrap(note ?? 'it did not arrive', room, 'bad')]
+      return [[title], ...wrap(note ?? 'it did not arrive', room, 'bad')]
   }
 }
 
@@ -148,7 +148,7 @@ function bar(percent: number, width: number): string {
   return `[${'#'.repeat(full)}${'.'.repeat(Math.max(0, width - full))}]`
 }
 
-/** How it got on, at the right of the last row, or below it. */
+/** Adds the state of a message at the right of the last row, or below it. */
 function addState(body: Row[], state: { readonly text: string; readonly role: Role }, room: number): void {
   const last = body.at(-1) ?? []
   const used = rowWidth(last)
@@ -170,12 +170,12 @@ function stretch(text: string, at: number, length: number, role: Role): Stretch 
   return { start, end: start + graphemes(text.slice(at, at + length)).length, role }
 }
 
-/** Where the query stands in the text, whatever its case. */
+/** Returns the places of the search term in the text, ignoring case. */
 export function matches(text: string, query: string): number[] {
   if (query === '') return []
   const where: number[] = []
   const [low, wanted] = [text.toLowerCase(), query.toLowerCase()]
-  // Where lower case has another length (İ), places would not fit.
+  // If lower case changes the length (İ), the places would be wrong.
   const same = low.length === text.length && wanted.length === query.length
   const [hay, needle] = same ? [low, wanted] : [text, query]
   for (let at = hay.indexOf(needle); at !== -1; at = hay.indexOf(needle, at + needle.length)) where.push(at)
@@ -189,7 +189,7 @@ function divider(text: string, width: number, { ascii }: Look): Row {
   return [{ text: title + line.repeat(Math.max(0, width - widthOf(title))), role }]
 }
 
-/** Local time. */
+/** Formats the local time of day. */
 export function clock(at: number): string {
   const date = new Date(at)
   return `${String(date.getHours()).padStart(2, '0')}:${String(date.getMinutes()).padStart(2, '0')}`
@@ -207,7 +207,7 @@ export function formatBytes(bytes: number): string {
   return `${(bytes / 1_000 ** power).toFixed(1)} ${units[power - 1]}`
 }
 
-/** Which lines are on the screen: `end` is exclusive. */
+/** The lines on the screen: `end` is exclusive. */
 export interface Window {
   readonly start: number
   readonly end: number
@@ -219,28 +219,28 @@ export function windowOf(lines: readonly Line[], scroll: Anchor | undefined, row
   return { start: Math.max(0, end - rows), end }
 }
 
-/** Where an anchor is; after a resize its entry may have fewer rows. */
+/** Returns the index of an anchor's line. After a resize, its entry may have fewer rows. */
 function placeOf(lines: readonly Line[], { key, row }: Anchor): number {
   const at = lines.findLastIndex((line) => line.key === key && line.row <= row)
   if (at !== -1) return at
-  // The entry has gone: the next one.
+  // The entry is gone: use the next one.
   const next = lines.findIndex((line) => line.key > key)
   return next === -1 ? lines.length - 1 : next
 }
 
-/** An anchor that many rows further; undefined at the bottom. */
+/** Moves an anchor by `by` rows; undefined at the bottom. */
 export function scrolled(lines: readonly Line[], scroll: Anchor | undefined, by: number, rows: number): Anchor | undefined {
   const { end } = windowOf(lines, scroll, rows)
   return anchorAt(lines, Math.min(Math.max(end - 1 + by, Math.min(rows, lines.length) - 1), lines.length - 1))
 }
 
-/** The anchor with which the entry's first row is the first on the screen, or the bottom where all of the rest fits. */
+/** Returns the anchor that puts the entry's first row at the top of the screen, or undefined if everything after it fits. */
 export function anchoredAtTop(lines: readonly Line[], key: number, rows: number): Anchor | undefined {
   const first = lines.findIndex((line) => line.key === key)
   return first === -1 ? undefined : anchorAt(lines, first + rows - 1)
 }
 
-/** The anchor with which the entry is seen whole, its surroundings around it. */
+/** Returns the anchor that shows the entire entry, with some rows around it. */
 export function anchoredAround(lines: readonly Line[], key: number, scroll: Anchor | undefined, rows: number): Anchor | undefined {
   const first = lines.findIndex((line) => line.key === key)
   const last = lines.findLastIndex((line) => line.key === key)

@@ -1,4 +1,4 @@
-/** What the screen shows of a state: rows of spans, the cursor, and which entries' last rows are among them. Pure. */
+/** Draws a state: rows of spans, the cursor, and the entries that are shown to their end. Pure. */
 import { type Conversation, STRANGERS, unreadOf } from './conversation.ts'
 import { cursorPlace } from './editor.ts'
 import type { Geometry } from './geometry.ts'
@@ -8,17 +8,17 @@ import { windowOf } from './transcript.ts'
 
 export interface Frame {
   readonly rows: readonly Row[]
-  /** Zero-based; undefined where there is nothing to write into. */
+  /** Zero-based; undefined if there is no editor. */
   readonly cursor: { readonly row: number; readonly column: number } | undefined
   /** Entries that are shown to their end. */
   readonly drawn: readonly number[]
 }
 
-const EMPTY_PANE = `Nobody is in your contacts yet.
+const EMPTY_PANE = `You have no contacts yet.
 
 Give others your card: /card shows it.
-Theirs is added by \`asfaleia contact add\`, or here, when they sent it: /add.
-/help shows keys and commands.`
+Add theirs with \`asfaleia contact add\`, or with /add if they send it here.
+/help shows commands and keys.`
 
 /** @returns exactly as many rows as the size has, none wider than its columns */
 export function view(state: State): Frame {
@@ -57,7 +57,7 @@ function viewChat(state: State): Frame {
   }
 }
 
-/** One's own name, whom one writes to, what is new elsewhere, and how the relays are. */
+/** Draws the bar: the open conversation, the number of new messages elsewhere, and the state of the relays. */
 function viewBar(state: State, open: Conversation | undefined): Row {
   const { columns } = state.size
   const elsewhere = state.conversations.filter(({ id }) => id !== state.open).reduce((sum, each) => sum + unreadOf(each), 0)
@@ -76,7 +76,7 @@ function titleOf({ kind, name, verified, members, left }: Conversation): string 
     case 'group':
       return `${name}: ${members.join(', ')}${left === true ? ' (you left)' : ''}`
     case 'strangers':
-      return 'strangers: anybody can write here'
+      return 'strangers: anyone can write here'
   }
 }
 
@@ -127,7 +127,7 @@ function beside(left: readonly Row[], right: readonly Row[], width: number, line
 interface Pane {
   readonly rows: readonly Row[]
   readonly drawn: readonly number[]
-  /** Rows of the conversation below the screen, and messages there that were not seen. */
+  /** The number of rows below the screen, and of unseen messages there. */
   readonly below: number
   readonly unseenBelow: number
 }
@@ -151,12 +151,12 @@ function viewPane(state: State, open: Conversation | undefined, { pane }: Geomet
   }
 }
 
-/** Fewer rows than there is room for stand at its end, where the next one comes. */
+/** Adds empty rows at the top, so that the newest entry is at the bottom. */
 function pad(rows: readonly Row[], high: number): Row[] {
   return [...Array.from({ length: Math.max(0, high - rows.length) }, (): Row => []), ...rows]
 }
 
-/** The line above what is written: what was told last, else what is worth knowing now. */
+/** Draws the line above the editor: the last line to the user, or else the most useful fact or hint. */
 function viewRule(state: State, open: Conversation | undefined, { below, unseenBelow }: Pane): Row {
   const { columns } = state.size
   const line = state.look.ascii ? '-' : '─'
@@ -184,11 +184,11 @@ function replied(open: Conversation | undefined): Span | undefined {
 }
 
 function hint({ size: { columns }, ...state }: State, open: Conversation | undefined): string {
-  if (state.search !== undefined) return 'type to search; Enter for the match before, Esc to leave'
-  if (state.picking !== undefined) return 'Up, Down, Enter'
-  if (open?.chosen !== undefined) return '/reply  /edit  /remove  /add; Esc lets go'
-  if (open?.kind === 'strangers') return '/add takes a card into your contacts'
-  return columns < 60 ? 'Enter sends, /help' : 'Enter sends, Alt+Enter a new line, Ctrl+N next, /help'
+  if (state.search !== undefined) return 'type to search; Enter finds the previous match, Esc ends'
+  if (state.picking !== undefined) return 'Up and Down select, Enter opens'
+  if (open?.chosen !== undefined) return '/reply, /edit, /remove or /add; Esc deselects'
+  if (open?.kind === 'strangers') return '/add adds a card to your contacts'
+  return columns < 60 ? 'Enter: send, /help' : 'Enter: send, Alt+Enter: new line, Ctrl+N: next, /help'
 }
 
 function viewEditor(state: State, { editor: size }: Geometry): { readonly rows: Row[]; readonly cursor: { row: number; column: number } } {
@@ -211,7 +211,7 @@ function viewOverlay(state: State, { title, text, top }: NonNullable<State['over
   const room = Math.max(1, high - 2)
   const first = Math.min(top, Math.max(0, lines.length - room))
   const rest = lines.length - first - room
-  const foot = `${rest > 0 ? `${rest} more rows: Down, PageDown; ` : ''}Esc puts this away`
+  const foot = `${rest > 0 ? `${rest} more rows: Down, PageDown; ` : ''}Esc closes this`
   const rows: Row[] = [
     [{ text: fit(` ${title}`, columns), role: 'bar' }],
     ...lines.slice(first, first + room),
@@ -234,7 +234,7 @@ function cut(row: Row, columns: number): Row {
   return kept
 }
 
-/** The screen as text, for tests and those who read it so. */
+/** Returns the screen as text, for tests. */
 export function plainText({ rows }: Pick<Frame, 'rows'>): string {
   return rows
     .map((row) =>

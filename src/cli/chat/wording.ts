@@ -1,4 +1,4 @@
-/** What happened, in words: errors, contents of messages that are no text, and how files got on. None repeats what is not ours unasked. */
+/** Texts for people: errors, messages that are not plain text, and outcomes of files. */
 import { CardError, parseCard } from '../../client/format/card.ts'
 import type { Delivery } from '../../client/messenger/delivery.ts'
 import { fingerprintOf } from '../../client/format/field.ts'
@@ -9,6 +9,9 @@ import { toCliError } from '../talk/refusal.ts'
 import { CliError } from '../program/error.ts'
 import type { Delivery as Shown } from './conversation.ts'
 
+export const NO_RECEIVER = 'there is no one left to receive it'
+export const NO_CARD = 'you have no card yet; make one with `asfaleia me`'
+
 export function shownDelivery({ id, to, state }: Delivery): Shown {
   return { id, member: fingerprintOf(to.key), to: to.name, state }
 }
@@ -16,9 +19,9 @@ export function shownDelivery({ id, to, state }: Delivery): Shown {
 export function fileFailure({ state, to, error }: FileDelivery): string {
   switch (state) {
     case 'refused':
-      return `${to.name} does not take it`
+      return `${to.name} refused it`
     case 'expired':
-      return `${to.name} did not take it in time`
+      return `${to.name} did not accept it in time`
     case 'failed':
     case 'offered':
     case 'sending':
@@ -28,12 +31,12 @@ export function fileFailure({ state, to, error }: FileDelivery): string {
 }
 
 export const ARRIVAL_FAILURES: Readonly<Record<'damaged' | 'refused' | 'failed', string>> = {
-  damaged: 'what came is not what was announced',
-  refused: 'not taken: `--files FOLDER`, or `files` of the profile, says where files of contacts go',
-  failed: 'not taken',
+  damaged: 'damaged: its hash is wrong',
+  refused: 'refused: to receive files, use --files FOLDER, or `files` in the profile',
+  failed: 'not received',
 }
 
-/** In our words; undefined for what nobody foresaw. */
+/** Describes an expected error; undefined for a defect. */
 export function describeError(error: unknown): string | undefined {
   const known = toCliError(error, NEVER)
   return known instanceof CliError || known instanceof CardError || known instanceof GroupError ? known.message : undefined
@@ -41,21 +44,21 @@ export function describeError(error: unknown): string | undefined {
 
 const NEVER = new AbortController().signal
 
-/** What is not a text, in words. */
+/** Describes the content of a message in words, and returns the card in it. */
 export async function describeContent(content: Content): Promise<{ readonly text: string; readonly card?: string }> {
   switch (content.type) {
     case 'text':
       return { text: content.text }
     case 'edit':
-      return { text: `(changes a message) ${content.text}` }
+      return { text: `(edits a message) ${content.text}` }
     case 'remove':
-      return { text: '(takes back a message)' }
+      return { text: '(removes a message)' }
     case 'receipt':
-      return { text: `(says that ${content.ids.length} messages were ${content.state})` }
+      return { text: `(a receipt: ${content.ids.length} messages ${content.state})` }
     case 'file':
       return { text: `(a part of the file "${content.name}")` }
     case 'have':
-      return { text: '(what it has of a file)' }
+      return { text: '(a report on a file transfer)' }
     case 'group':
       return { text: '(the card of a group)' }
     case 'leave':
@@ -65,10 +68,10 @@ export async function describeContent(content: Content): Promise<{ readonly text
     case 'card':
       try {
         const { name, key, relays } = await parseCard(content.card)
-        return { text: `(the card of "${name}", ${fingerprintOf(key)}, at ${relays.join(', ')}: /add takes it)`, card: content.card }
+        return { text: `(the card of "${name}", ${fingerprintOf(key)}, at ${relays.join(', ')}; add it with /add)`, card: content.card }
       } catch (error) {
         if (!(error instanceof CardError)) throw error
-        return { text: `(a card that is not good: ${error.message})` }
+        return { text: `(an invalid card: ${error.message})` }
       }
   }
 }

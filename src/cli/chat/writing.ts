@@ -1,4 +1,5 @@
-/** What a line becomes that a person entered: a text, an answer, a change of what was said, or a command. */
+/** Handles the lines that the user enters: texts, replies, edits and commands. */
+import { didYouMean } from '../../nearest.ts'
 import { COMMANDS, type CommandName, complete, parseLine, words } from './command.ts'
 import { type Compose, type Conversation, type Entry, isOut, letGo, quote } from './conversation.ts'
 import { clear, replace, textOf } from './editor.ts'
@@ -7,12 +8,15 @@ import { editorOf, openConversation } from './state.ts'
 import type { Step } from './step.ts'
 import { showLine, showText } from './text.ts'
 
+/** The most names that a refusal lists. */
+const MOST_NAMED = 5
+
 export function onLine(step: Step, line: string): void {
   if (line.trim() === '') return
   const parsed = parseLine(line)
   switch (parsed.kind) {
     case 'unknown':
-      return step.tell('there is no such command: /help shows them; // begins a text with a slash', 'bad')
+      return step.tell(refuseCommand(parsed.name), 'bad')
     case 'command':
       return command(step, parsed.name, parsed.rest)
     case 'text':
@@ -20,11 +24,24 @@ export function onLine(step: Step, line: string): void {
   }
 }
 
-function say(step: Step, text: string): void {
+function refuseCommand(name: string): string {
+  const suggestion = didYouMean(name, Object.keys(COMMANDS), (each) => `/${each}`)
+  return `unknown command /${name}${suggestion === '' ? '; see /help.' : suggestion} To send it as a text, begin with //`
+}
+
+/** Returns the open conversation if the user can send something in it; tells them why not otherwise. */
+function receiving(step: Step): Conversation | undefined {
   const open = openConversation(step.state)
-  if (open === undefined || open.kind === 'strangers')
-    return step.tell('there is nobody to write to here: /to NAME opens a conversation', 'bad')
-  if (open.left === true) return step.tell('you left this group', 'bad')
+  if (open === undefined) step.tell('no conversation is open; open one with /to NAME', 'bad')
+  else if (open.kind === 'strangers') step.tell('you cannot write to strangers; open a conversation with /to NAME', 'bad')
+  else if (open.left === true) step.tell('you left this group', 'bad')
+  else return open
+  return undefined
+}
+
+function say(step: Step, text: string): void {
+  const open = receiving(step)
+  if (open === undefined) return
   const { compose } = open
   switch (compose.kind) {
     case 'new':
@@ -66,7 +83,7 @@ function rewrite(step: Step, open: Conversation, key: number, text: string): voi
 
 function command(step: Step, name: CommandName, rest: string): void {
   const open = openConversation(step.state)
-  // What needs more stays to be corrected.
+  // A refused command stays in the editor, so that the user can correct it.
   const done = (): void => step.changeOpen((each) => ({ ...each, editor: clear(each.editor) }))
   switch (name) {
     case 'help':
@@ -76,7 +93,7 @@ function command(step: Step, name: CommandName, rest: string): void {
       return quit(step, step.state.leaving)
     case 'to': {
       const found = named(step, rest)
-      if (found === undefined) return step.tell('there is nobody, or more than one, of that name', 'bad')
+      if (found === undefined) return step.tell(refuseName(step, rest), 'bad')
       done()
       return turnTo(step, found.id)
     }
@@ -84,28 +101,28 @@ function command(step: Step, name: CommandName, rest: string): void {
       done()
       return void step.effects.push({ kind: 'card' })
     case 'verify':
-      if (open?.kind !== 'contact') return step.tell('this is no conversation with one contact', 'bad')
+      if (open?.kind !== 'contact') return step.tell('/verify needs a conversation with a contact; open one with /to NAME', 'bad')
       done()
       return void step.effects.push({ kind: 'verify', conversation: open.id, confirmed: rest === 'yes' })
     case 'receipts':
       if (rest !== 'on' && rest !== 'off')
-        return step.tell(`receipts of reading are ${step.state.receipts ? 'on' : 'off'}: /receipts on, or off`)
+        return step.tell(`read receipts are ${step.state.receipts ? 'on' : 'off'}; to change that, /receipts on or /receipts off`)
       done()
       step.set({ receipts: rest === 'on' })
-      step.tell(rest === 'on' ? 'others learn when you read their messages' : 'nobody learns when you read')
+      step.tell(rest === 'on' ? 'others learn when you read their messages' : 'others do not learn when you read their messages')
       return void step.effects.push({ kind: 'receipts', on: rest === 'on' })
     case 'group':
-      if (rest === '') return step.tell(`/group ${COMMANDS.group.takes}`)
+      if (rest === '') return step.tell(`usage: /group ${COMMANDS.group.takes}`)
       done()
       return void step.effects.push({ kind: 'group', conversation: open?.kind === 'group' ? open.id : undefined, words: words(rest) })
     case 'add': {
-      const card = meant(open, (each) => each.card !== undefined)?.card
-      if (card === undefined) return step.tell('there is no card here', 'bad')
+      const card = selected(open, (each) => each.card !== undefined)?.card
+      if (card === undefined) return step.tell('there is no card to add here', 'bad')
       done()
       return void step.effects.push({ kind: 'add', card, ...(rest !== '' && { name: rest }) })
     }
     case 'file':
-      return sendFile(step, open, rest)
+      return sendFile(step, rest)
     case 'reply':
     case 'edit':
     case 'remove':
@@ -118,8 +135,9 @@ function about(step: Step, name: 'reply' | 'edit' | 'remove', open: Conversation
     name === 'reply'
       ? entry.from === 'them' && entry.id !== undefined
       : entry.from === 'me' && entry.changed !== 'removed' && isOut(entry) && entry.file === undefined
-  const entry = meant(open, wanted)
-  if (open === undefined || open.kind === 'strangers' || entry === undefined) return step.tell(`there is nothing to ${name}`, 'bad')
+  const entry = selected(open, wanted)
+  if (open === undefined || open.kind === 'strangers' || entry === undefined)
+    return step.tell(name === 'reply' ? 'there is no message to reply to' : `there is no message of yours to ${name}`, 'bad')
   switch (name) {
     case 'reply':
       if (rest !== '') return send(step, open, rest, entry)
@@ -141,18 +159,19 @@ function begin(step: Step, open: Conversation, compose: Compose, text: string): 
     chosen: compose.kind === 'new' ? undefined : compose.key,
     editor: replace(clear(each.editor), text),
   }))
-  step.tell(compose.kind === 'edit' ? 'Enter changes the message, Esc leaves it' : 'Enter answers, Esc does not')
+  step.tell(compose.kind === 'edit' ? 'Enter saves the change, Esc cancels it' : 'Enter sends the reply, Esc cancels it')
 }
 
-/** The chosen entry where it is of the wanted kind, else the last that is. */
-function meant(open: Conversation | undefined, wanted: (entry: Entry) => boolean): Entry | undefined {
+/** Returns the selected entry if it is of the wanted kind, or the last such entry if none is selected. */
+function selected(open: Conversation | undefined, wanted: (entry: Entry) => boolean): Entry | undefined {
   const chosen = open?.entries.find(({ key }) => key === open.chosen)
   return chosen !== undefined ? (wanted(chosen) ? chosen : undefined) : open?.entries.findLast(wanted)
 }
 
-function sendFile(step: Step, open: Conversation | undefined, path: string): void {
-  if (open === undefined || open.kind === 'strangers' || open.left === true) return step.tell('there is nobody to send it to here', 'bad')
-  if (path === '') return step.tell('which file? /file PATH; Tab completes it', 'bad')
+function sendFile(step: Step, path: string): void {
+  const open = receiving(step)
+  if (open === undefined) return
+  if (path === '') return step.tell('the path is missing: /file PATH; Tab completes it', 'bad')
   const { key } = step.append(open.id, {
     at: step.now,
     from: 'me',
@@ -171,17 +190,31 @@ export function quit(step: Step, leaving: boolean): void {
     .filter(({ deliveries }) => deliveries.some(({ state }) => state === 'waiting')).length
   if (waiting > 0 && !leaving) {
     step.set({ leaving: true })
-    return step.tell(`${waiting} of your messages ${waiting === 1 ? 'is' : 'are'} at no relay yet: again to leave all the same`, 'bad')
+    const subject = waiting === 1 ? '1 of your messages is' : `${waiting} of your messages are`
+    return step.tell(`${subject} not at a relay yet; repeat to leave anyway`, 'bad')
   }
   step.effects.push({ kind: 'quit' })
 }
 
+/** Finds the conversation of that name, or the only one whose name begins so. */
 function named(step: Step, name: string): Conversation | undefined {
-  const { conversations } = step.state
-  const wanted = name.toLowerCase()
-  const exact = conversations.find((each) => each.name.toLowerCase() === wanted)
-  const begins = conversations.filter((each) => each.name.toLowerCase().startsWith(wanted))
-  return exact ?? (begins.length === 1 && wanted !== '' ? begins[0] : undefined)
+  const exact = step.state.conversations.find((each) => each.name.toLowerCase() === name.toLowerCase())
+  const begins = beginning(step, name)
+  return exact ?? (begins.length === 1 ? begins[0] : undefined)
+}
+
+function beginning(step: Step, name: string): Conversation[] {
+  return name === '' ? [] : step.state.conversations.filter((each) => each.name.toLowerCase().startsWith(name.toLowerCase()))
+}
+
+function refuseName(step: Step, name: string): string {
+  if (name === '') return 'the name is missing: /to NAME; Tab completes it'
+  const begins = beginning(step, name).map((each) => `"${each.name}"`)
+  if (begins.length > 1) return `several names begin with "${name}": ${begins.slice(0, MOST_NAMED).join(', ')}`
+  return `no contact or group matches "${name}"${didYouMean(
+    name,
+    step.state.conversations.map((each) => each.name),
+  )}`
 }
 
 export function completeLine(step: Step, line: string): void {

@@ -27,7 +27,7 @@ describe('the chat screen', () => {
                   │ 12:00  bob  the kettle is on
                   │ 12:01  you  on my way, and I bring the good biscuits
                   │             that you liked                 delivered
-─ Enter sends, Alt+Enter a new line, Ctrl+N next, /help ────────────────
+─ Enter: send, Alt+Enter: new line, Ctrl+N: next, /help ────────────────
 > one moment`)
   })
 
@@ -71,7 +71,7 @@ describe('the chat screen', () => {
   })
 
   it('shows a hint if there are no contacts', () => {
-    expect(new TestChat({ parties: [] }).draw()).toContain('Nobody is in your contacts yet.')
+    expect(new TestChat({ parties: [] }).draw()).toContain('You have no contacts yet.')
   })
 
   it('has the right size after any input', () => {
@@ -144,11 +144,11 @@ describe('the chat screen', () => {
 describe('a hostile text', () => {
   it('cannot imitate names, times, notes or the status bar', () => {
     const chat = new TestChat({ rows: 14, columns: 60 })
-    chat.arrive({ text: 'hi\n12:00  carol  send me the keys\n-- you added mallory\n bob (verified)       connected \r\n─ Enter sends ─' })
+    chat.arrive({ text: 'hi\n12:00  carol  send me the keys\n-- you added mallory\n bob (verified)       connected \r\n─ Enter: send ─' })
     const [bar, ...rows] = chat.draw().split('\n')
     expect(bar).toMatch(/^ bob \(verified\)/)
-    for (const line of ['carol', '-- you added', 'connected', '─ Enter sends ─']) {
-      expect(rows.find((row) => row.includes(line) && !row.startsWith('─ Enter sends, '))).toMatch(/^ {12}\S|^ {13}\S/)
+    for (const line of ['carol', '-- you added', 'connected', '─ Enter: send ─']) {
+      expect(rows.find((row) => row.includes(line) && !row.startsWith('─ Enter: send, '))).toMatch(/^ {12}\S|^ {13}\S/)
     }
   })
 
@@ -276,7 +276,7 @@ describe('a chat message', () => {
     const chat = new TestChat()
     chat.arrive({ id: 'q', text: 'tea?' })
     chat.type('/reply\r')
-    expect(chat.draw()).toMatch(/─ Enter answers[^]*reply>$/)
+    expect(chat.draw()).toMatch(/─ Enter sends the reply[^]*reply>$/)
     chat.type('yes\r')
     expect(chat.did('send')).toMatchObject([{ text: 'yes', replyTo: 'q' }])
     expect(chat.draw()).toMatch(/you {2}> tea\?\n {12}yes/)
@@ -308,12 +308,12 @@ describe('a chat message', () => {
   })
 
   it.each([
-    ['forged', '! forged: the name it gives did not sign it'],
+    ['forged', '! forged: the named sender did not sign it'],
     ['readdressed', '! readdressed'],
-    ['unsigned', '! unsigned: anybody can have written this'],
+    ['unsigned', '! unsigned: anyone may have written this'],
     ['stale', '! more than two weeks old'],
     ['future', '! dated in the future'],
-    ['unknown-version', '! of a form that this version does not know'],
+    ['unknown-version', '! of a version that this program does not know'],
     ['truncated', '! cut off'],
     ['malformed', '! malformed'],
     ['unreadable', '! unreadable'],
@@ -330,7 +330,7 @@ describe('a chat message', () => {
     chat.arrive({ gap: true })
     chat.arrive({ late: true })
     expect(chat.draw()).toContain('a message before this one is missing')
-    expect(chat.draw()).toContain('late: it was written before what stands above')
+    expect(chat.draw()).toContain('late: it is older than the message above')
   })
 })
 
@@ -342,7 +342,7 @@ describe('strangers', () => {
     expect(chat.draw()).toMatch(/strangers +1 │/)
     chat.type('/to strangers\r').type('who are you?\r')
     expect(chat.did('send')).toEqual([])
-    expect(chat.draw()).toContain('there is nobody to write to here')
+    expect(chat.draw()).toContain('you cannot write to strangers')
   })
 
   it('can be added as contacts together with their messages', () => {
@@ -386,7 +386,7 @@ describe('searching', () => {
     chat.type(ESC)
     expect(chat.draw()).not.toContain('search: ')
     chat.type('\u{6}nothing of it')
-    expect(chat.draw()).toContain('not here')
+    expect(chat.draw()).toContain('no match here')
   })
 })
 
@@ -446,9 +446,27 @@ describe('commands', () => {
     const chat = new TestChat()
     chat.type('/etc/passwd\r')
     expect(chat.did('send')).toEqual([])
-    expect(chat.draw()).toMatch(/there is no such command[^]*> \/etc\/passwd$/)
+    expect(chat.draw()).toMatch(/unknown command[^]*> \/etc\/passwd$/)
     chat.type('\u{1}/\r')
     expect(chat.did('send')).toMatchObject([{ text: '/etc/passwd' }])
+  })
+
+  it.each([
+    ['/hlep', '─ unknown command /hlep; did you mean /help? To send it as a text, begin with //'],
+    ['/xyzzy', '─ unknown command /xyzzy; see /help. To send it as a text, begin with //'],
+    ['/to bbo', '─ no contact or group matches "bbo"; did you mean "bob"?'],
+    ['/to nobody', '─ no contact or group matches "nobody" ─'],
+    ['/to c', '─ several names begin with "c": "carla", "carol" ─'],
+    ['/to', '─ the name is missing: /to NAME; Tab completes it'],
+    ['/file', '─ the path is missing: /file PATH; Tab completes it'],
+    ['/edit', '─ there is no message of yours to edit'],
+    ['/reply', '─ there is no message to reply to'],
+    ['/add', '─ there is no card to add here'],
+  ])('rejects %j and says what to do', (line, told) => {
+    const chat = new TestChat({ columns: 100, parties: [...PARTIES, { id: 'SHA256:carla', kind: 'contact', name: 'carla' }] })
+    chat.type(`${line}\r`)
+    expect(chat.draw()).toContain(told)
+    expect(chat.draw()).toContain(`> ${line}`)
   })
 
   it('carries out each command', () => {
@@ -472,7 +490,7 @@ describe('leaving the chat', () => {
     const delivery = chat.say('hi')
     chat.type('\u{3}')
     expect(chat.did('quit')).toEqual([])
-    expect(chat.draw()).toContain('1 of your messages is at no relay yet')
+    expect(chat.draw()).toContain('1 of your messages is not at a relay yet')
     chat.type('\u{3}')
     expect(chat.did('quit')).toHaveLength(1)
     chat.deliver(delivery, 'held').type('/quit\r')

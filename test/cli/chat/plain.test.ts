@@ -48,7 +48,7 @@ it('the line-by-line chat names the sender of each message, and indents further 
       | 12:00 carol: send money
       | -- delivered, to carol: x
 12:00 #tea carol: hi all
-12:00 strangers forged: (forged: the name it gives did not sign it) says that it is from bob
+12:00 strangers forged: (forged: the named sender did not sign it) says that it is from bob
       | \\u{1b}[2J
 `)
 })
@@ -81,9 +81,9 @@ it('the line-by-line chat prints help and answers as text, and ends when its inp
   const { stdin, said, ended } = createPlain()
   await said()
   stdin.write('/help\n')
-  expect(await said()).toMatch(/^-- help\n {3}Commands\n {5}\/help +keys and commands\n/)
+  expect(await said()).toMatch(/^-- help\n {3}Commands\n {5}\/help +show commands and keys\n/)
   stdin.write('/nonsense\n')
-  expect(await said()).toMatch(/^-- there is no such command/)
+  expect(await said()).toMatch(/^-- unknown command/)
   expect(ended()).toBe(false)
   stdin.end()
   await said()

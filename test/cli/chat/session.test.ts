@@ -6,11 +6,12 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { SessionOptions } from '../../../src/cli/chat/context.ts'
 import type { Front } from '../../../src/cli/chat/front.ts'
 import { History } from '../../../src/cli/chat/history.ts'
 import type { Input } from '../../../src/cli/chat/input.ts'
 import { editorOf, type State } from '../../../src/cli/chat/state.ts'
-import { Session, type SessionOptions } from '../../../src/cli/chat/session.ts'
+import { Session } from '../../../src/cli/chat/session.ts'
 import { plainText, view } from '../../../src/cli/chat/view.ts'
 import { Channel } from '../../../src/client/messenger/channel.ts'
 import { RelayError } from '../../../src/client/wire/error.ts'
@@ -299,7 +300,7 @@ describe('an incoming message', () => {
     expect(front.look()).not.toContain('send money')
     front.type('/to strangers')
     const screen = front.draw()
-    expect(screen).toContain(`says that it is from bob, ${bob!.fingerprint}`)
+    expect(screen).toContain(`claims to be from bob, ${bob!.fingerprint}`)
     expect(screen).toContain('! forged')
     expect(screen).toContain('send money')
   })
@@ -318,7 +319,7 @@ describe('an incoming message', () => {
     await shows('the card of "dave"')
     expect(alice!.people.book.get('dave')).toBeUndefined()
     front.type('/add')
-    await shows('dave is a contact now')
+    await shows('dave is now a contact')
     expect(alice!.people.book.get('dave')?.card?.text).toBe(dave.card.text)
   })
 
@@ -382,13 +383,13 @@ describe('the status line', () => {
   it('reports a change that failed, and messages left by a former run', async () => {
     messenger.before.push(messenger.send(alice!.people.find(bob!.fingerprint)!, text('from before')))
     begin()
-    await shows('1 of your messages from before is on the way still')
+    await shows('1 of your earlier messages is still on the way')
     front.type('tee')
     front.type('/edit tea')
     const change = messenger.sent.at(-1)!
     Object.assign(change, { state: 'failed', error: new RelayError('denied') })
     messenger.happening.push({ kind: 'delivery', delivery: change })
-    await shows('a change did not get to bob: the relay does not admit that key')
+    await shows('a change did not reach bob: the relay does not admit that key')
     expect(front.look()).toContain('tea (edited)')
   })
 })
@@ -419,7 +420,7 @@ describe('a group', () => {
     arrives(carol, { type: 'leave' }, { verdict: 'stale', envelope: { group: group!.group.id } })
     await shows('(leaves a group)')
     arrives(bob, { type: 'edit', of: id, text: 'no' }, { verdict: 'stale', envelope: { group: group!.group.id } })
-    await shows('(changes a message) no')
+    await shows('(edits a message) no')
     expect(front.look()).not.toContain('carol left')
     expect(front.look()).not.toContain('no (edited)')
     arrives(carol, { type: 'leave' }, { envelope: { group: group!.group.id } })
@@ -428,7 +429,7 @@ describe('a group', () => {
     front.type('only us')
     expect(messenger.sent.map(({ to }) => to.name)).toEqual(['bob'])
     front.type('/group drop carol')
-    await shows('out: carol')
+    await shows('removed: carol')
     expect(alice!.people.groups.list()[0]!.group).toMatchObject({ version: 2, members: [{ name: 'alice' }, { name: 'bob' }] })
     front.type('/group leave')
     await shows('you left')
@@ -444,7 +445,7 @@ describe('a group', () => {
     const group = await makeGroup(bob!.identity, facts)
     begin()
     arrives(bob, { type: 'group', card: group.text }, { envelope: { group: group.id } })
-    await shows('asks you into the group "tea": bob, you, ~dave. /add takes part')
+    await shows('invites you to the group "tea": bob, you, ~dave. Join it with /add')
     expect(alice!.people.groups.list()).toEqual([])
     front.type('/add')
     await shows('tea: bob, you, ~dave')
@@ -457,7 +458,7 @@ describe('a group', () => {
     arrives(dave, { type: 'group', card: forged.text }, { from: alice!.people.find(dave.fingerprint)!, envelope: { group: group.id } })
     const next = await makeGroup(bob!.identity, { ...facts, version: 2, members: [bob!.card, alice!.card, carol!.card] })
     arrives(bob, { type: 'group', card: next.text }, { envelope: { group: group.id } })
-    await shows('joined: carol; out: ~dave')
+    await shows('joined: carol; removed: ~dave')
     expect(alice!.people.groups.list()[0]!.group.text).toBe(next.text)
   })
 })
@@ -483,7 +484,7 @@ describe('a file', () => {
     front.type(`/file ${join(alice!.folder, 'x')}`)
     await until(() => messenger.files.length === 1)
     messenger.files[0]!.change('refused', 0)
-    await shows('bob does not take it')
+    await shows('bob refused it')
     front.type('/file /nowhere/y')
     await shows('no such file or folder')
     stop.abort()
@@ -501,7 +502,7 @@ describe('a file', () => {
     messenger.happening.push({ kind: 'file-received', offer, state: 'done', bytes: 40_000 })
     await shows('in /folder/map.png')
     messenger.happening.push({ kind: 'file-received', offer: { ...offer, file: makeId() }, state: 'refused', bytes: 0 })
-    await shows('not taken: `--files FOLDER`')
+    await shows('refused: to receive files, use --files FOLDER')
   })
 })
 
@@ -583,7 +584,7 @@ describe('a history', () => {
     const before = readFileSync(join(folder, name!))
     begin({ history: open() })
     await shows('whole')
-    expect(front.look()).toContain('2 of its lines cannot be read')
+    expect(front.look()).toContain('2 damaged lines')
     expect(readFileSync(join(folder, name!))).toEqual(before)
   })
 })

@@ -1,0 +1,89 @@
+/** Sends the user's messages and their changes, and follows how they get on. */
+import { fingerprintOf } from '../../client/format/field.ts'
+import type { Content } from '../../client/format/content.ts'
+import type { Contact } from '../../client/messenger/contact.ts'
+import type { Delivery } from '../../client/messenger/delivery.ts'
+import type { Archive } from './archive.ts'
+import type { Context } from './context.ts'
+import type { Effect } from './input.ts'
+import { describeError, NO_RECEIVER, shownDelivery } from './wording.ts'
+
+export class Dispatch {
+  readonly #context: Context
+  readonly #archive: Archive
+  /** Everything that this session sent, by message id. */
+  readonly #sent = new Map<string, Delivery>()
+
+  constructor(context: Context, archive: Archive) {
+    this.#context = context
+    this.#archive = archive
+  }
+
+  /** Sends a text to a contact, or to each member of a group. */
+  send({ key, conversation, text, replyTo }: Extract<Effect, { kind: 'send' }>): void {
+    const { people } = this.#context.options
+    const receivers = people.receivers(conversation)
+    if (receivers.length === 0) return this.#context.put({ kind: 'unsent', key, why: NO_RECEIVER })
+    const group = people.groupOf(conversation)?.group.id
+    const replied = this.#context.state.conversations
+      .find(({ id }) => id === conversation)
+      ?.entries.find(({ id, from }) => from === 'them' && id === replyTo)
+    const deliveries = receivers.map((contact) => {
+      // Each member of a group gets a message of its own, so only the author knows the id of the one replied to. The
+      // others get its first line.
+      const knows = replyTo === undefined || group === undefined || replied?.fingerprint === fingerprintOf(contact.key)
+      const content: Content = knows
+        ? { type: 'text', text, ...(replyTo !== undefined && { replyTo }) }
+        : { type: 'text', text: `> ${replied?.author ?? ''}: ${(replied?.text ?? '').split('\n')[0]}\n${text}` }
+      return shownDelivery(this.post(contact, content, group))
+    })
+    this.#context.put({ kind: 'sent', key, deliveries })
+    this.#archive.keepSent(conversation, text, deliveries, { id: deliveries[0]!.id, ...(replyTo !== undefined && { replyTo }) })
+  }
+
+  /** Edits or removes a message that was sent. */
+  change(effect: Extract<Effect, { kind: 'edit' | 'remove' }>): void {
+    const { people } = this.#context.options
+    const { conversation, of } = effect
+    const group = people.groupOf(conversation)?.group.id
+    for (const { id, member } of of) {
+      const contact = people.find(member)
+      if (contact === undefined || id === '') continue
+      this.post(contact, effect.kind === 'edit' ? { type: 'edit', of: id, text: effect.text } : { type: 'remove', of: id }, group)
+    }
+    const to = effect.kind === 'edit' ? 'edited' : 'removed'
+    this.#archive.keepSent(conversation, effect.kind === 'edit' ? effect.text : '', [], { change: { of: of[0]?.id ?? '', to } })
+  }
+
+  /** Hands a message to the messenger. */
+  post(contact: Contact, content: Content, group: string | undefined): Delivery {
+    const delivery = this.#context.options.messenger.send(contact, content, { ...(group !== undefined && { group }) })
+    this.#sent.set(delivery.id, delivery)
+    return delivery
+  }
+
+  /** Shows the new state of a message. */
+  onDelivery({ id, state, error, to }: Delivery): void {
+    const why = error === undefined ? undefined : describeError(error)
+    // A change or a card has no entry of its own that could show the failure.
+    if ((state === 'failed' || state === 'expired') && this.#sent.has(id) && !this.#isShown(id))
+      this.#context.tell(`a change did not reach ${to.name}${why === undefined ? '' : `: ${why}`}`, true)
+    this.#context.put({ kind: 'delivery', id, state, ...(why !== undefined && { why }) })
+    this.#archive.keepState(id, state, why)
+  }
+
+  #isShown(id: string): boolean {
+    const { conversations } = this.#context.state
+    return conversations.some(({ entries }) => entries.some(({ deliveries }) => deliveries.some((each) => each.id === id)))
+  }
+
+  /** Resolves when every message has been accepted by a relay, or has failed. */
+  async accepted(): Promise<void> {
+    await Promise.all([...this.#sent.values()].map(({ accepted }) => accepted))
+  }
+
+  /** Whether every message is at a relay, or further. */
+  get isDone(): boolean {
+    return [...this.#sent.values()].every(({ state }) => state !== 'waiting' && state !== 'failed')
+  }
+}

@@ -1,0 +1,143 @@
+/**
+ * Receives messages: decides in which conversation each appears and how, and acknowledges it once the front has shown
+ * it, or once the history has it. Never before.
+ */
+import { decodeText, fingerprintOf } from '../../client/format/field.ts'
+import type { Envelope } from '../../client/format/message.ts'
+import type { Contact } from '../../client/messenger/contact.ts'
+import type { Received } from '../../client/messenger/inbox.ts'
+import type { Archive } from './archive.ts'
+import type { Context } from './context.ts'
+import { STRANGERS } from './conversation.ts'
+import { takeCard } from './group.ts'
+import type { Arrival } from './input.ts'
+import { GROUP } from './people.ts'
+import { describeContent, describeError } from './wording.ts'
+
+/** The most unacknowledged messages of strangers: more could fill the window of a relay. */
+const STRANGERS_HELD = 16
+
+/** An arrival, or a note in a conversation. */
+type Described = Arrival | { readonly conversation: string; readonly note: string }
+type Facts = Pick<Arrival, 'at' | 'verdict' | 'fingerprint' | 'id' | 'gap' | 'late'>
+
+export class Intake {
+  readonly #context: Context
+  readonly #archive: Archive
+  /** Messages to acknowledge once they are shown. */
+  readonly #tickets = new Map<number, Received>()
+  #nextTicket = 1
+
+  constructor(context: Context, archive: Archive) {
+    this.#context = context
+    this.#archive = archive
+  }
+
+  async onReceived(received: Received): Promise<void> {
+    const described = await this.#describe(received)
+    if ('note' in described) {
+      this.#context.put({ kind: 'note', conversation: described.conversation, text: described.note })
+      return this.#acknowledge(received)
+    }
+    const isStranger = described.conversation === STRANGERS
+    if (!isStranger && (await this.#archive.keepArrival(described))) {
+      await this.#acknowledge(received)
+      return this.#context.put({ kind: 'arrival', arrival: described })
+    }
+    if (isStranger && [...this.#tickets.values()].filter(({ from }) => from === undefined).length >= STRANGERS_HELD) {
+      this.#context.put({ kind: 'arrival', arrival: described })
+      return this.#acknowledge(received)
+    }
+    const ticket = this.#nextTicket++
+    this.#tickets.set(ticket, received)
+    this.#context.put({ kind: 'arrival', arrival: { ...described, ticket } })
+  }
+
+  /** The message of that ticket is on the screen. */
+  onShown(ticket: number): void {
+    const received = this.#tickets.get(ticket)
+    this.#tickets.delete(ticket)
+    if (received !== undefined) this.#context.attempt(() => this.#acknowledge(received))
+  }
+
+  async #acknowledge(received: Received): Promise<void> {
+    try {
+      await received.done()
+    } catch (error) {
+      this.#context.tell(describeError(error) ?? 'a message could not be acknowledged; it will come again', true)
+    }
+  }
+
+  async #describe({ verdict, envelope, from, text: bare, gap, late }: Received): Promise<Described> {
+    if (envelope === undefined) {
+      const text = bare === undefined ? '' : (decodeText(bare) ?? '(bytes that are not text)')
+      return { conversation: STRANGERS, author: 'unknown', at: this.#context.now(), verdict, text }
+    }
+    const facts: Facts = {
+      at: envelope.time * 1_000,
+      verdict,
+      fingerprint: fingerprintOf(envelope.from),
+      id: envelope.id,
+      ...(gap === true && { gap }),
+      ...(late === true && { late }),
+    }
+    const isOther = from === undefined || verdict === 'forged' || verdict === 'unverifiable' || verdict === 'readdressed'
+    return isOther ? this.#describeStranger(envelope, facts) : this.#describeContact(envelope, from, facts)
+  }
+
+  async #describeStranger({ from, content }: Envelope, facts: Facts): Promise<Described> {
+    const fingerprint = fingerprintOf(from)
+    const named = this.#context.options.people.find(fingerprint)
+    // The signature does not prove the sender.
+    const isClaim = facts.verdict === 'forged' || facts.verdict === 'unverifiable'
+    const sender = named === undefined ? fingerprint : `${named.name}, ${fingerprint}`
+    const { text, card } = await describeContent(content)
+    return {
+      ...facts,
+      conversation: STRANGERS,
+      author: isClaim ? facts.verdict : 'stranger',
+      text: `${isClaim ? 'claims to be from' : 'from'} ${sender}\n${text}`,
+      ...(card !== undefined && !isClaim && { card }),
+    }
+  }
+
+  async #describeContact({ from: key, group: groupId, content }: Envelope, { name: author }: Contact, facts: Facts): Promise<Described> {
+    const { people } = this.#context.options
+    const fingerprint = fingerprintOf(key)
+    const group = groupId === undefined ? undefined : people.groupOf(GROUP + groupId)
+    const inGroup = group !== undefined && people.isMember(group, fingerprint)
+    const conversation = inGroup ? GROUP + group.group.id : fingerprint
+    const message = { ...facts, conversation, author }
+    // A message that may be a replay, or is dated in the future, changes nothing: it appears as a text.
+    const isChange = content.type === 'edit' || content.type === 'remove' || content.type === 'group' || content.type === 'leave'
+    if (isChange && facts.verdict !== 'genuine') return { ...message, text: (await describeContent(content)).text }
+    switch (content.type) {
+      case 'text': {
+        const foreign = groupId !== undefined && !inGroup ? '(to a group that you are not in) ' : ''
+        return { ...message, text: foreign + content.text, ...(content.replyTo !== undefined && { replyTo: content.replyTo }) }
+      }
+      case 'edit':
+        return { ...message, text: content.text, change: { of: content.of, to: 'edited' } }
+      case 'remove':
+        return { ...message, text: '', change: { of: content.of, to: 'removed' } }
+      case 'group': {
+        const shown = await takeCard(content.card, fingerprint, this.#context.options)
+        if ('isTaken' in shown) this.#context.showPeople()
+        return 'note' in shown ? shown : { ...facts, author, ...shown }
+      }
+      case 'leave':
+        if (!inGroup) return { ...message, text: '(left a group that you are not in)' }
+        await people.groups.leave(group, fingerprint)
+        this.#context.showPeople()
+        return { conversation, note: `${author} left` }
+      case 'receipt':
+      case 'file':
+      case 'have':
+      case 'card':
+      case 'unknown': {
+        const { text, card } = await describeContent(content)
+        return { ...message, text, ...(card !== undefined && { card }) }
+      }
+    }
+  }
+}

@@ -1,0 +1,109 @@
+/** Performs the commands about people: `/card`, `/verify`, `/add` and `/group`. */
+import { type Card, parseCard } from '../../client/format/card.ts'
+import { fingerprintOf } from '../../client/format/field.ts'
+import { type Group, parseGroup } from '../../client/format/group.ts'
+import { randomart, safetyWords } from '../../client/format/safety.ts'
+import type { KnownGroup } from '../profile/groups.ts'
+import { CliError } from '../program/error.ts'
+import type { Context } from './context.ts'
+import type { Dispatch } from './dispatch.ts'
+import { describeChange, drawUp } from './group.ts'
+import { GROUP } from './people.ts'
+import { NO_CARD } from './wording.ts'
+
+export function showCard(context: Context): void {
+  const { card } = context.options
+  if (card === undefined) return context.tell(NO_CARD, true)
+  const title = 'your card: give it to people who should write to you'
+  context.put({ kind: 'show', title, text: `${card.link}\n\n${card.text}` })
+}
+
+/** Shows the safety words of a contact, or records that they are the same. @throws {CliError} */
+export async function verify(context: Context, fingerprint: string, confirmed: boolean): Promise<void> {
+  const { people, identity } = context.options
+  const known = people.book.find(fingerprint)
+  if (known === undefined) throw new CliError('this person is not in your contacts: ask for their card, and add it with /add')
+  if (confirmed) {
+    await people.book.verify(known)
+    context.showPeople()
+    return context.tell(`${known.name} is verified`)
+  }
+  const words = await safetyWords(identity.key, known.key)
+  const lines = [0, 4, 8].map((start) => `  ${words.slice(start, start + 4).join('  ')}`)
+  const text = [
+    'Read these words to each other over another channel, such as a phone call:',
+    '',
+    ...lines,
+    '',
+    'If you both see the same words, this key is theirs: type /verify yes',
+    'If not, someone is between you.',
+    '',
+    fingerprint,
+    ...randomart(known.key),
+  ]
+  context.put({ kind: 'show', title: `is this ${known.name}?`, text: text.join('\n') })
+}
+
+/**
+ * Adds the card of a person to the contacts, or joins a group.
+ * @param text the card
+ * @throws {CliError | CardError | GroupError}
+ */
+export async function add(context: Context, text: string, name: string | undefined): Promise<void> {
+  const { people } = context.options
+  if (text.startsWith('asfaleia-group/')) {
+    const { known } = await people.groups.take(await parseGroup(text), people.isTaken)
+    context.showPeople()
+    return context.put({ kind: 'open', conversation: GROUP + known.group.id })
+  }
+  const added = await people.book.add({ card: await parseCard(text) }, name)
+  const { contact } = added
+  context.showPeople()
+  switch (added.kind) {
+    case 'added':
+      context.put({ kind: 'open', conversation: fingerprintOf(contact.key) })
+      return context.tell(`${contact.name} is now a contact; /verify shows the safety words to compare`)
+    case 'changed': {
+      const changes = added.changes.map(({ what, before, after }) => `${what} ${before} → ${after}`)
+      return context.tell(`updated ${contact.name}: ${changes.length === 0 ? 'a newer card' : changes.join('; ')}`)
+    }
+    case 'unchanged':
+      return context.tell(`you already have this card of ${contact.name}`)
+  }
+}
+
+/** Creates, changes or leaves a group. @throws {CliError | GroupError} */
+export async function changeGroup(
+  context: Context,
+  dispatch: Dispatch,
+  known: KnownGroup | undefined,
+  words: readonly string[],
+): Promise<void> {
+  if (known !== undefined && words[0] === 'leave') return leave(context, dispatch, known)
+  const { group, told } = await drawUp(known, words, context.options, Math.floor(context.now() / 1_000))
+  await announce(context, dispatch, group, told)
+}
+
+async function leave(context: Context, dispatch: Dispatch, known: KnownGroup): Promise<void> {
+  const { people } = context.options
+  const { group } = known
+  const conversation = GROUP + group.id
+  for (const contact of people.receivers(conversation)) dispatch.post(contact, { type: 'leave' }, group.id)
+  await people.leave(known)
+  context.showPeople()
+  context.put({ kind: 'note', conversation, text: 'you left' })
+}
+
+async function announce(context: Context, dispatch: Dispatch, group: Group, told: readonly Card[]): Promise<void> {
+  const { people } = context.options
+  const { change } = await people.groups.take(group, people.isTaken)
+  context.showPeople()
+  for (const each of told) {
+    const fingerprint = fingerprintOf(each.key)
+    if (fingerprint === context.me) continue
+    dispatch.post(people.find(fingerprint) ?? people.book.contactOf(each), { type: 'group', card: group.text }, group.id)
+  }
+  const conversation = GROUP + group.id
+  context.put({ kind: 'open', conversation })
+  context.put({ kind: 'note', conversation, text: change === undefined ? 'you made this group' : describeChange(change, people) })
+}
