@@ -281,7 +281,7 @@ const NODE: readonly (readonly [name: string, users: readonly string[], why: str
   ['net', ['tor/control.ts'], "tor's control port"],
   ['net', ['server/', 'client/wire/dial.ts', 'operator/probe.ts'], 'the type of a socket'],
   ['net', ['config/value.ts'], 'what an IP address is'],
-  ['http', ['transport/page.ts', 'transport/upgrade.ts'], 'the public listener'],
+  ['http', ['transport/page.ts'], 'the public listener'],
   ['fs', ['client/wire/dial.ts'], 'finds out whether torsocks is loaded: read only'],
   ['fs', ['transport/socket.ts'], 'a unix socket is a file, and a socket has a descriptor to write to'],
   ['fs', ['server/', 'version.ts'], "the admitted keys, tor's hostname file, package.json: read only"],

@@ -37,7 +37,7 @@ export interface Spent {
 export interface Place extends Rates {
   /** The stream has proven a key, so it is no longer one of the strangers. */
   prove(): void
-  /** The stream has ended. */
+  /** The stream has ended. Further calls do nothing. */
   leave(): void
 }
 
@@ -92,6 +92,7 @@ class StreamPlace implements Place {
   readonly #circuit: Circuit | undefined
   /** Created when needed, if the circuit is unknown. */
   #logins: Bucket | undefined
+  #left = false
 
   constructor(streams: Streams, senders: Senders, circuit: Circuit | undefined) {
     this.#streams = streams
@@ -121,6 +122,8 @@ class StreamPlace implements Place {
   }
 
   leave(): void {
+    if (this.#left) return
+    this.#left = true
     this.#streams.unproven.delete(this)
     this.#streams.count--
     if (this.#circuit !== undefined) this.#circuit.streams--

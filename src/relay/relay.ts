@@ -11,7 +11,7 @@ import { Output, Stock } from '../protocol/output.ts'
 import { encodeError } from '../protocol/packets.ts'
 import type { Ports } from '../protocol/ports.ts'
 import { RelaySession } from '../protocol/relay-session.ts'
-import { Admission, type Spent } from './admission.ts'
+import { Admission, type Place, type Spent } from './admission.ts'
 import { Connection, type Host } from './connection.ts'
 import { createCounters, type Counters, type Door, type Snapshot } from './counters.ts'
 import { Names } from './names.ts'
@@ -177,24 +177,38 @@ export class Relay {
     this.#admit = fingerprints && new Set(fingerprints.map((fingerprint) => this.#prover.mailbox(fingerprint)))
   }
 
-  /** Takes a stream from a door, and returns its receiver. */
-  accept(stream: ByteStream, door: Door): Receiver {
-    const now = this.#now()
+  /**
+   * Gives a visitor of the HTTP door a place, before the door reads a request. The door calls `leave` when the visitor's
+   * socket is closed, and passes the place to `accept` if the visitor asks for a WebSocket.
+   *
+   * @param giveWay called when the visitor must end for another
+   * @returns undefined if there is no place
+   */
+  enter(circuit: string | undefined, giveWay: () => void): Place | undefined {
+    const place = this.#admission.enter(circuit, this.#now(), () => {
+      this.counters.turnedAway['gave-way']++
+      giveWay()
+    })
+    if (typeof place !== 'string') return place
+    this.counters.turnedAway[place]++
+    return undefined
+  }
+
+  /**
+   * Takes a stream from a door, and returns its receiver.
+   *
+   * @param visit the stream's place, if it has one
+   */
+  accept(stream: ByteStream, door: Door, visit?: Place): Receiver {
     if (this.#state !== 'open') {
       this.counters.refused.restarting++
       return turnAway(stream, this.#ports.stock, 'restarting', this.#state === 'suspended' ? HANDOVER_SECONDS : RESTART_SECONDS)
     }
-    let connection: Connection | undefined
-    const place = this.#admission.enter(stream.circuit, now, () => {
-      this.counters.turnedAway['gave-way']++
-      connection?.destroy()
-    })
-    if (typeof place === 'string') {
-      this.counters.turnedAway[place]++
-      return turnAway(stream, this.#ports.stock, 'rate-limited', COME_BACK_SECONDS)
-    }
+    const place = visit ?? this.enter(stream.circuit, () => stream.destroy())
+    if (place === undefined) return turnAway(stream, this.#ports.stock, 'rate-limited', COME_BACK_SECONDS)
     this.counters.accepted[door]++
-    connection = new Connection({
+    const now = this.#now()
+    const connection = new Connection({
       owner: this.#nextOwner++,
       host: this.#host,
       stream,
@@ -222,8 +236,8 @@ export class Relay {
       counters: this.counters,
       accepting: this.#state === 'open',
       names: this.#names.all,
-      connections: this.#connections.size,
-      proven: this.#connections.size - this.#admission.unproven,
+      connections: this.#admission.streams,
+      proven: this.#admission.streams - this.#admission.unproven,
       mailboxes,
       subscribers,
       messages,

@@ -9,7 +9,7 @@ import { readProxyHeader } from '../transport/proxy-header.ts'
 import { createSocketServer, listen } from '../transport/socket.ts'
 import { waitForAddress } from './address-wait.ts'
 
-/** For pages, and for connections that are refused because the relay is full. */
+/** For connections that are refused because the relay is full. */
 const SPARE_SOCKETS = 256
 
 export interface DoorsOptions {
@@ -58,7 +58,7 @@ export class Doors {
       },
       () => this.#reportKept(),
     )
-    // The relay counts a connection from its first packet on. Silent sockets must not use up the system's limit.
+    // Sockets that wait for a PROXY line, or that the relay refused, must not use up the system's limit.
     server.maxConnections = this.#options.connections + SPARE_SOCKETS
     const taken = await waitForAddress(() => listen(server, address), patience)
     this.#open.push({ server, address: taken })

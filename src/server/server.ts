@@ -12,7 +12,7 @@ import type { Door } from '../relay/counters.ts'
 import { Relay, type RelaySecrets } from '../relay/relay.ts'
 import { readTorState } from '../tor/state.ts'
 import { serveSocket } from '../transport/socket.ts'
-import { createPublicServer } from '../transport/upgrade.ts'
+import { createPublicDoor } from '../transport/upgrade.ts'
 import { waitForAddress } from './address-wait.ts'
 import { readAdmitted } from './admitted.ts'
 import { Doors } from './doors.ts'
@@ -83,18 +83,13 @@ export async function startServer(
     if (address !== undefined) onListening(door, await orConfigError(door, doors.open(door, address, patience, onSocket)))
   }
   const openPage = async (): Promise<void> => {
-    const circuits = new WeakMap<Socket, string>()
-    const page = await createPublicServer({
+    const page = await createPublicDoor({
       maxMessage: config.limits.payload + config.limits.lineOverhead,
-      circuitOf: (socket) => circuits.get(socket),
-      accept: (stream) => relay.accept(stream, 'http'),
+      enter: (circuit, giveWay) => relay.enter(circuit, giveWay),
+      accept: (stream, visit) => relay.accept(stream, 'http', visit),
     })
     closers.push(() => page.close())
-    // Node's HTTP server gets its sockets from the door, which has read their PROXY line.
-    await openDoor('http', (socket, circuit) => {
-      if (circuit !== undefined) circuits.set(socket, circuit)
-      page.http.emit('connection', socket)
-    })
+    await openDoor('http', (socket, circuit) => page.serve(socket, circuit))
   }
   const stopNames =
     config.nameFile === undefined

@@ -2,13 +2,23 @@
  * The public HTTP server and its page, which tells a visitor what the relay is. Neither logs nor echoes any part of a
  * request.
  */
-import { createServer, type Server as HttpServer } from 'node:http'
+import { createServer, type Server as HttpServer, ServerResponse } from 'node:http'
 import fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
 
-/** Visitors need one small page: slow or large requests are ended early. */
-const HEADERS_MS = 10_000
 const HEADER_BYTES = 8_192
 const MALFORMED = 'malformed request\n'
+const BUSY = 'the relay is full\n'
+/** As in the relay's ERROR to a stream that finds no place. */
+const COME_BACK_SECONDS = 10
+/** Of every answer. */
+const HEADERS = {
+  connection: 'close',
+  'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+  'cross-origin-opener-policy': 'same-origin',
+  'referrer-policy': 'no-referrer',
+  'x-content-type-options': 'nosniff',
+  'cache-control': 'no-store',
+}
 
 /** The answer for every other path. */
 export const NOTHING_HERE = 'not found\n'
@@ -27,7 +37,15 @@ its receiver. The relay holds it in memory until the receiver takes it, and then
 <code>/v1</code>.</p>
 `
 
-/** Creates the server, which does not listen: the door hands it each socket. */
+/** An answer without a `Date`: a clock distinguishes a machine from others, and links its onion services. */
+class Undated extends ServerResponse {
+  override sendDate = false
+}
+
+/**
+ * Creates the server, which does not listen: the door hands it each socket. Node checks the timeouts of a server only
+ * after it began to listen, so none is set here; upgrade.ts has the deadline of each socket.
+ */
 export function createPage(): { readonly app: FastifyInstance; readonly http: HttpServer } {
   let http: HttpServer | undefined
   const app = fastify({
@@ -38,20 +56,8 @@ export function createPage(): { readonly app: FastifyInstance; readonly http: Ht
       void (reply as FastifyReply).code(400).type('text/plain').send(MALFORMED)
     },
     serverFactory: (handler) => {
-      http = createServer(
-        {
-          maxHeaderSize: HEADER_BYTES,
-          headersTimeout: HEADERS_MS,
-          requestTimeout: HEADERS_MS,
-          keepAliveTimeout: HEADERS_MS,
-          connectionsCheckingInterval: HEADERS_MS / 2,
-        },
-        (request, response) => {
-          // A machine's clock distinguishes it from others, and links its onion services.
-          response.sendDate = false
-          handler(request, response)
-        },
-      )
+      http = createServer({ maxHeaderSize: HEADER_BYTES, ServerResponse: Undated }, handler)
+      http.maxRequestsPerSocket = 1
       return http
     },
   })
@@ -61,13 +67,7 @@ export function createPage(): { readonly app: FastifyInstance; readonly http: Ht
 
 function servePage(app: FastifyInstance): void {
   app.addHook('onSend', async (_request, reply) => {
-    void reply.headers({
-      'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
-      'cross-origin-opener-policy': 'same-origin',
-      'referrer-policy': 'no-referrer',
-      'x-content-type-options': 'nosniff',
-      'cache-control': 'no-store',
-    })
+    void reply.headers(HEADERS)
   })
   app.get('/', async (_request, reply) => reply.type('text/html; charset=utf-8').send(PAGE))
   app.setNotFoundHandler(async (_request, reply) => reply.code(404).type('text/plain').send(NOTHING_HERE))
@@ -78,4 +78,11 @@ function servePage(app: FastifyInstance): void {
       .type('text/plain')
       .send(code < 500 ? MALFORMED : 'internal error\n')
   })
+}
+
+/** Encodes the answer to a visitor that finds no place. */
+export function encodeBusy(): Uint8Array {
+  const headers = { ...HEADERS, 'retry-after': COME_BACK_SECONDS, 'content-type': 'text/plain', 'content-length': BUSY.length }
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
+  return Buffer.from(`HTTP/1.1 503 Service Unavailable\r\n${lines.join('')}\r\n${BUSY}`, 'latin1')
 }

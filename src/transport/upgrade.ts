@@ -1,32 +1,54 @@
 /**
- * WebSockets at `/v1`, whose messages are packets (docs/protocol.md, section 1). fastify and @fastify/websocket make the
- * handshake; then message-stream.ts has the socket (docs/decisions/0015-frames-of-our-own.md).
+ * The public HTTP door: the page, and WebSockets at `/v1`, whose messages are packets (docs/protocol.md, section 1).
+ * fastify and @fastify/websocket make the handshake; then message-stream.ts has the socket
+ * (docs/decisions/0015-frames-of-our-own.md).
  */
-import type { Server as HttpServer } from 'node:http'
 import type { Socket } from 'node:net'
 import websocket, { type WebsocketPluginOptions } from '@fastify/websocket'
 import { WebSocket } from 'ws'
 import type { ByteStream, Receiver } from '../relay/stream.ts'
 import { SUBPROTOCOL, WEBSOCKET_PATH } from './address.ts'
 import { MessageStream } from './message-stream.ts'
-import { createPage, NOTHING_HERE } from './page.ts'
+import { createPage, encodeBusy, NOTHING_HERE } from './page.ts'
 import { serveSocket } from './socket.ts'
 
-export interface PublicServer {
-  /** Does not listen: emit `connection` with each socket. */
-  readonly http: HttpServer
+/** For a visitor to send a request and to take its answer. With the 10 s for a PROXY line: 30 s. */
+const VISIT_MS = 20_000
+
+/** A visitor's place at the relay. */
+export interface Visit {
+  /** The visitor's socket is closed. */
+  leave(): void
+}
+
+export interface PublicDoorOptions<V extends Visit> {
+  /** The longest message, bytes. */
+  readonly maxMessage: number
+  /**
+   * Gives a visitor a place, before anything is read of its request. Returns undefined if there is no place.
+   *
+   * @param giveWay called when the visitor must end for another
+   */
+  readonly enter: (circuit: string | undefined, giveWay: () => void) => V | undefined
+  /** Takes the stream of a visitor that asked for a WebSocket. Its place goes with it. */
+  readonly accept: (stream: ByteStream, visit: V) => Receiver
+}
+
+export interface PublicDoor {
+  /** Serves a socket that was just accepted, or whose PROXY line was just read. */
+  serve(socket: Socket, circuit: string | undefined): void
   close(): Promise<void>
 }
 
-/**
- * Creates the HTTP server of the page and the WebSockets.
- * @param options.maxMessage the longest message, bytes
- */
-export async function createPublicServer(options: {
-  maxMessage: number
-  circuitOf: (socket: Socket) => string | undefined
-  accept: (stream: ByteStream) => Receiver
-}): Promise<PublicServer> {
+interface Visitor<V extends Visit> {
+  readonly circuit: string | undefined
+  readonly visit: V
+  readonly deadline: NodeJS.Timeout
+}
+
+/** Creates the door. It does not listen, and so it needs no address. */
+export async function createPublicDoor<V extends Visit>(options: PublicDoorOptions<V>): Promise<PublicDoor> {
+  const visitors = new WeakMap<Socket, Visitor<V>>()
   const { app, http } = createPage()
   await app.register(websocket, {
     options: {
@@ -62,11 +84,35 @@ export async function createPublicServer(options: {
     },
     (upgraded) => {
       const socket = (upgraded as Upgraded).release()
-      serveSocket(socket, options.circuitOf(socket), (stream) => new MessageStream(stream, options.maxMessage, options.accept))
+      const { circuit, visit, deadline } = visitors.get(socket)!
+      clearTimeout(deadline)
+      serveSocket(socket, circuit, (stream) => new MessageStream(stream, options.maxMessage, (messages) => options.accept(messages, visit)))
     },
   )
   await app.ready()
-  return { http, close: () => app.close() }
+  return {
+    serve(socket, circuit) {
+      const visit = options.enter(circuit, () => socket.destroy())
+      if (visit === undefined) return turnAway(socket)
+      const deadline = setTimeout(() => socket.destroy(), VISIT_MS)
+      visitors.set(socket, { circuit, visit, deadline })
+      socket.on('close', () => {
+        clearTimeout(deadline)
+        visit.leave()
+      })
+      http.emit('connection', socket)
+    },
+    close: () => app.close(),
+  }
+}
+
+/** Answers a visitor that found no place, without reading a request. */
+function turnAway(socket: Socket): void {
+  serveSocket(socket, undefined, (stream) => {
+    const end = (): void => stream.end()
+    if (stream.write(encodeBusy(), end)) end()
+    return { onChunk: (chunk) => void chunk.fill(0), flush: () => {}, onFinish: () => {}, onEnd: () => {} }
+  })
 }
 
 /** The plugin's type asks for everything that the module `ws` exports, though it uses the class alone. */

@@ -55,7 +55,7 @@ const OPEN: Record<string, (at: (door: string) => Address, first?: string) => Pr
   'WebSocket, binary': (at, first) => connectWebSocket(at('http'), { binary: true, ...(first === undefined ? {} : { first }) }),
 }
 
-describe.each(Object.entries(OPEN))('over %s', (_name, open) => {
+describe.each(Object.entries(OPEN))('over %s', (name, open) => {
   it('two users log in by either proof and exchange messages', async () => {
     const { at } = await start('--name', 'localhost')
     const a = await open(at)
@@ -127,9 +127,13 @@ describe.each(Object.entries(OPEN))('over %s', (_name, open) => {
     const { at } = await start('--name', 'localhost', '--proxy', 'tcp,unix,http', '--per-circuit', '2')
     const wires = [await open(at, PROXY_LINE), await open(at, PROXY_LINE)]
     for (const wire of wires) expect(await wire.ask('7')).toBe('17')
-    const third = await open(at, PROXY_LINE)
-    expect(await third.line()).toMatch(/^99;rate-limited;.*;10$/)
-    expect(await third.line()).toBeUndefined()
+    if (name.startsWith('WebSocket')) {
+      await expect(open(at, PROXY_LINE)).rejects.toThrow('HTTP 503')
+    } else {
+      const third = await open(at, PROXY_LINE)
+      expect(await third.line()).toMatch(/^99;rate-limited;.*;10$/)
+      expect(await third.line()).toBeUndefined()
+    }
     const other = await open(at, PROXY_LINE.replace('a6', 'a7'))
     expect(await other.ask('7')).toBe('17')
   })
@@ -204,6 +208,21 @@ describe('the doors of a relay', () => {
       if (path !== `/?${marker}`) expect(answer.status).toBeGreaterThanOrEqual(400)
       expect(await answer.text()).not.toContain(marker)
     }
+  })
+
+  it('count half-sent requests against their circuit, and stay open to other circuits', async () => {
+    const { at } = await start('--name', 'localhost', '--proxy', 'http', '--connections', '20', '--per-circuit', '5')
+    const http = at('http') as Address & { kind: 'tcp' }
+    const halves = Array.from({ length: 500 }, () => {
+      const socket = connect(http.port, '127.0.0.1').on('error', () => {})
+      socket.write(`${PROXY_LINE}GET / HTTP/1.1\r\nHost: localhost\r\n`)
+      return socket
+    })
+    const answers = await Promise.all(halves.slice(5).map(async (socket) => String(((await once(socket, 'data')) as [Buffer])[0])))
+    for (const answer of answers) expect(answer).toMatch(/^HTTP\/1.1 503 /)
+    const visitor = await connectWebSocket(http, { first: PROXY_LINE.replace('a6', 'a7') })
+    expect(await visitor.ask('7')).toBe('17')
+    for (const half of halves) half.destroy()
   })
 
   it('stay responsive under a flood of silent connections, of which the oldest are closed', async () => {

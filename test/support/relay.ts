@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import { DEFAULT_LIMITS, type Limits } from '../../src/protocol/limits.ts'
 import { Relay } from '../../src/relay/relay.ts'
 import { createSocketServer, listen, serveSocket } from '../../src/transport/socket.ts'
-import { createPublicServer } from '../../src/transport/upgrade.ts'
+import { createPublicDoor } from '../../src/transport/upgrade.ts'
 
 export interface TestRelay {
   readonly relay: Relay
@@ -79,19 +79,25 @@ export async function startTestRelay(options: TestRelayOptions = {}): Promise<Te
 }
 
 async function openHttp(relay: Relay): Promise<{ address: string; close(): Promise<void> }> {
-  const { http, close } = await createPublicServer({
+  const door = await createPublicDoor({
     maxMessage: DEFAULT_LIMITS.payload + DEFAULT_LIMITS.lineOverhead,
-    circuitOf: () => undefined,
-    accept: (stream) => relay.accept(stream, 'http'),
+    enter: (circuit, giveWay) => relay.enter(circuit, giveWay),
+    accept: (stream, visit) => relay.accept(stream, 'http', visit),
   })
-  const address = await listen(http, { kind: 'tcp', host: '127.0.0.1', port: 0 })
+  const sockets = new Set<Socket>()
+  const server = createSocketServer((socket) => {
+    sockets.add(socket)
+    socket.on('close', () => sockets.delete(socket))
+    door.serve(socket, undefined)
+  })
+  const address = await listen(server, { kind: 'tcp', host: '127.0.0.1', port: 0 })
   if (address.kind !== 'tcp') throw new Error('no port was taken')
   return {
     address: `127.0.0.1:${address.port}`,
     async close() {
-      http.closeAllConnections()
-      await new Promise((resolve) => http.close(resolve))
-      await close()
+      for (const socket of sockets) socket.destroy()
+      await new Promise((resolve) => server.close(resolve))
+      await door.close()
     },
   }
 }

@@ -1,9 +1,10 @@
 /** Tests the WebSocket door byte by byte, with a relay played by the test. */
+import { once } from 'node:events'
 import { connect, type Server, type Socket } from 'node:net'
-import { afterEach, describe, expect, it, test } from 'vitest'
+import { afterEach, describe, expect, it, test, vi } from 'vitest'
 import type { ByteStream, Receiver } from '../../src/relay/stream.ts'
 import { createSocketServer, listen } from '../../src/transport/socket.ts'
-import { createPublicServer } from '../../src/transport/upgrade.ts'
+import { createPublicDoor, type Visit } from '../../src/transport/upgrade.ts'
 import { CLOSE, CONTINUATION, decodeFrames, encodeFrame, type Frame, type FrameOptions, PING, PONG, TEXT } from '../support/frames.ts'
 
 const LONGEST = 1_000
@@ -38,16 +39,20 @@ function write(stream: ByteStream, bytes: Uint8Array, done: () => void): void {
 }
 
 /** Opens a door, and a connection to it that has sent the request. */
-async function dial(accept: (stream: ByteStream) => Receiver, request: string): Promise<Socket> {
-  const page = await createPublicServer({ maxMessage: LONGEST, circuitOf: () => undefined, accept })
-  const server: Server = createSocketServer((socket) => void page.http.emit('connection', socket))
+async function dial(
+  accept: (stream: ByteStream) => Receiver,
+  request: string,
+  enter: (circuit: string | undefined, giveWay: () => void) => Visit | undefined = () => ({ leave: () => {} }),
+): Promise<Socket> {
+  const door = await createPublicDoor({ maxMessage: LONGEST, enter, accept })
+  const server: Server = createSocketServer((socket) => door.serve(socket, 'a circuit'))
   const address = await listen(server, { kind: 'tcp', host: '127.0.0.1', port: 0 })
   if (address.kind !== 'tcp') throw new Error('not TCP')
   const client = connect({ port: address.port, host: '127.0.0.1', allowHalfOpen: true })
   closers.push(async () => {
     client.destroy()
     server.close()
-    await page.close()
+    await door.close()
   })
   client.on('error', () => {})
   client.write(Buffer.from(request, 'latin1'))
@@ -137,6 +142,98 @@ test.each([
   }, request)
   const said = Buffer.concat((await client.toArray()) as Buffer[]).toString('latin1')
   expect(said).toMatch(new RegExp(`^HTTP/1.1 ${status} `))
+})
+
+describe('a visitor', () => {
+  const refuse = (): never => {
+    throw new Error('accepted')
+  }
+  /** Lets time pass only by `vi.advanceTimersByTime`. The door must be open already. */
+  const holdTimers = (): void => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    closers.push(() => vi.useRealTimers())
+  }
+  /** Returns everything that the door sends until it ends the connection. */
+  const hear = async (client: Socket): Promise<string> => Buffer.concat((await client.toArray()) as Buffer[]).toString('latin1')
+
+  it.each([
+    ['nothing', ''],
+    ['half of the headers', REQUEST.slice(0, -2)],
+    ['half of a body', 'POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: 9\r\n\r\nhalf'],
+  ])('that sends %s is disconnected after 20 s, and leaves its place', async (_what, request) => {
+    const entered = Promise.withResolvers<void>()
+    const left = Promise.withResolvers<void>()
+    const client = await dial(refuse, request, (circuit) => {
+      expect(circuit).toBe('a circuit')
+      entered.resolve()
+      return { leave: () => left.resolve() }
+    })
+    holdTimers()
+    await entered.promise
+    let ended = false
+    for (const event of ['end', 'close']) client.on(event, () => (ended = true))
+    client.resume()
+    vi.advanceTimersByTime(19_999)
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(ended).toBe(false)
+    vi.advanceTimersByTime(1)
+    await left.promise
+    while (!ended) await new Promise((resolve) => setImmediate(resolve))
+  })
+
+  it('that has a WebSocket keeps its connection after the deadline, and its place until the connection ends', async () => {
+    const streams: ByteStream[] = []
+    let places = 0
+    const client = await dial(
+      (stream) => {
+        streams.push(stream)
+        return { onChunk: (chunk) => void chunk.fill(0), flush: () => {}, onFinish: () => stream.destroy(), onEnd: () => {} }
+      },
+      REQUEST,
+      () => {
+        places++
+        return { leave: () => places-- }
+      },
+    )
+    holdTimers()
+    await once(client, 'data')
+    vi.advanceTimersByTime(60_000)
+    write(streams[0]!, packet('17'), () => {})
+    await once(client, 'data')
+    expect([places, streams[0]!.circuit]).toEqual([1, 'a circuit'])
+    client.destroy()
+    while (places > 0) await new Promise((resolve) => setImmediate(resolve))
+  })
+
+  it('gets one answer, which ends the connection, and leaves', async () => {
+    let places = 0
+    const page = 'GET / HTTP/1.1\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n'
+    const said = await hear(
+      await dial(refuse, page.repeat(9), () => {
+        places++
+        return { leave: () => places-- }
+      }),
+    )
+    expect(said.match(/^HTTP/gm)).toHaveLength(1)
+    expect(said).toMatch(/^HTTP\/1.1 200 [^]*\r\nconnection: close\r\n/i)
+    expect(places).toBe(0)
+  })
+
+  it('without a place gets 503 before its request is read', async () => {
+    const said = await hear(await dial(refuse, 'GET / HT', () => undefined))
+    expect(said).toMatch(/^HTTP\/1.1 503 [^]*\r\nretry-after: 10\r\n/)
+  })
+
+  it('that must give way is disconnected', async () => {
+    expect(
+      await hear(
+        await dial(refuse, '', (_circuit, giveWay) => {
+          setImmediate(giveWay)
+          return { leave: () => {} }
+        }),
+      ),
+    ).toBe('')
+  })
 })
 
 describe('a WebSocket as a stream', () => {
