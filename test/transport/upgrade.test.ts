@@ -170,39 +170,48 @@ describe('a visitor', () => {
     })
     holdTimers()
     await entered.promise
-    let ended = false
-    for (const event of ['end', 'close']) client.on(event, () => (ended = true))
+    const ended = Promise.withResolvers<void>()
+    let isEnded = false
+    for (const event of ['end', 'close']) {
+      client.on(event, () => {
+        isEnded = true
+        ended.resolve()
+      })
+    }
     client.resume()
     vi.advanceTimersByTime(19_999)
     await new Promise((resolve) => setImmediate(resolve))
-    expect(ended).toBe(false)
+    expect(isEnded).toBe(false)
     vi.advanceTimersByTime(1)
-    await left.promise
-    while (!ended) await new Promise((resolve) => setImmediate(resolve))
+    await Promise.all([left.promise, ended.promise])
   })
 
   it('that has a WebSocket keeps its connection after the deadline, and its place until the connection ends', async () => {
-    const streams: ByteStream[] = []
-    let places = 0
+    const accepted = Promise.withResolvers<ByteStream>()
+    const left = Promise.withResolvers<void>()
+    let isLeft = false
     const client = await dial(
       (stream) => {
-        streams.push(stream)
+        accepted.resolve(stream)
         return { onChunk: (chunk) => void chunk.fill(0), flush: () => {}, onFinish: () => stream.destroy(), onEnd: () => {} }
       },
       REQUEST,
-      () => {
-        places++
-        return { leave: () => places-- }
-      },
+      () => ({
+        leave() {
+          isLeft = true
+          left.resolve()
+        },
+      }),
     )
     holdTimers()
     await once(client, 'data')
+    const stream = await accepted.promise
     vi.advanceTimersByTime(60_000)
-    write(streams[0]!, packet('17'), () => {})
+    write(stream, packet('17'), () => {})
     await once(client, 'data')
-    expect([places, streams[0]!.circuit]).toEqual([1, 'a circuit'])
+    expect([isLeft, stream.circuit]).toEqual([false, 'a circuit'])
     client.destroy()
-    while (places > 0) await new Promise((resolve) => setImmediate(resolve))
+    await left.promise
   })
 
   it('gets one answer, which ends the connection, and leaves', async () => {
