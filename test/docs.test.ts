@@ -11,7 +11,7 @@ import { pathToFileURL } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { parsePublicKey } from '../src/auth/ssh-key.ts'
 import { encodeMpint, encodeString, encodeUint32 } from '../src/auth/ssh-wire.ts'
-import { ProtocolError, ERRORS, NOTICE_CODES } from '../src/protocol/errors.ts'
+import { ProtocolError, type ErrorRow, ERRORS, NOTICE_CODES } from '../src/protocol/errors.ts'
 import { DEFAULT_LIMITS } from '../src/protocol/limits.ts'
 import { PACKETS } from '../src/protocol/packets.ts'
 import { encodeLimits } from '../src/protocol/welcome.ts'
@@ -70,9 +70,11 @@ describe('the tables of docs/protocol.md', () => {
 
   it('list the errors and their effect on the connection', () => {
     const rows = table('code', 'when').map(([code, , connection]) => [code, connection])
-    const does = (connection: string | number): string =>
-      typeof connection === 'number' ? `stays; closes after ${connection}` : connection
-    expect(rows).toEqual(Object.entries(ERRORS).map(([code, { connection }]) => [code, does(connection)]))
+    const does = ({ connection, unproven }: ErrorRow): string => {
+      const text = typeof connection === 'number' ? `stays; closes after ${connection}` : connection
+      return unproven === undefined ? text : `${text}; closes after ${unproven} before a proof`
+    }
+    expect(rows).toEqual(Object.entries(ERRORS).map(([code, row]) => [code, does(row)]))
   })
 
   it('list the codes of notices', () => {

@@ -8,6 +8,8 @@ export interface ErrorRow {
   readonly text: string
   /** `stays`, `closes`, or the number of errors of this code after which the connection closes. */
   readonly connection: 'stays' | 'closes' | number
+  /** The same number for a connection that has not proved a key, if that differs. */
+  readonly unproven?: number
 }
 
 export const ERRORS = {
@@ -17,7 +19,7 @@ export const ERRORS = {
   'bad-key': { text: 'the key does not parse or is too weak', connection: 'stays' },
   'unsupported-key': { text: 'the key is of a type that cannot be used here', connection: 'stays' },
   'auth-failed': { text: 'the answer is wrong, or its handle is unknown or expired', connection: 3 },
-  'bad-token': { text: 'the token is missing, forged, expired, revoked or of another relay', connection: 'stays' },
+  'bad-token': { text: 'the token is missing, forged, expired, revoked or of another relay', connection: 'stays', unproven: 10 },
   denied: { text: 'this relay does not admit that key', connection: 'stays' },
   'mailbox-full': { text: 'the receiver has too many messages waiting', connection: 'stays' },
   'relay-full': { text: 'the relay has no memory left for messages', connection: 'stays' },

@@ -7,7 +7,7 @@
  * the challenges, MailboxAccess the batch and the subscription.
  */
 import { VERSION } from './challenge.ts'
-import { ERRORS, type ErrorCode, ProtocolError } from './errors.ts'
+import { ERRORS, type ErrorCode, type ErrorRow, ProtocolError } from './errors.ts'
 import { LineDecoder } from './line.ts'
 import { Login } from './login.ts'
 import { MailboxAccess } from './mailbox-access.ts'
@@ -319,7 +319,8 @@ export class RelaySession<P extends Proof = Proof> {
   #refuse(code: ErrorCode, detail?: number): void {
     this.#ports.count({ refused: code })
     this.#output.packet(encodeError(code, detail))
-    const { connection } = ERRORS[code]
+    const row: ErrorRow = ERRORS[code]
+    const connection = this.#regime.isProven ? row.connection : (row.unproven ?? row.connection)
     if (connection === 'stays') return
     if (connection === 'closes') return this.#close()
     this.#strikes ??= {}

@@ -1,8 +1,8 @@
 import { createSecretKey, generateKeyPairSync, randomBytes, createHmac } from 'node:crypto'
 import fc from 'fast-check'
 import jsonwebtoken from 'jsonwebtoken'
-import { describe, expect, test } from 'vitest'
-import { createSecret, MAX_TOKEN_BYTES, Tokens } from '../../src/auth/token.ts'
+import { describe, expect, test, vi } from 'vitest'
+import { createSecret, MAX_TOKEN_BYTES, type TokenClaims, Tokens } from '../../src/auth/token.ts'
 
 const bytes = randomBytes(32)
 const secret = createSecretKey(bytes)
@@ -13,6 +13,8 @@ const iat = 1_700_000_000
 const token = tokens.issue({ subject: 'a mailbox', audience: name, now, id: 'an id' })
 const claims = { sub: 'a mailbox', aud: name, iat, exp: iat + 3_600, jti: 'an id' }
 const input = { audiences: ['localhost', name], now }
+
+const verify = (text: string, options: typeof input): TokenClaims | undefined => tokens.verify(Buffer.from(text, 'latin1'), options)
 
 const encode = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
 
@@ -26,21 +28,21 @@ const HEADER = { alg: 'HS256', typ: 'JWT' }
 
 test('a token is valid for its audience until it expires, to the millisecond', () => {
   const expires = (iat + 3_600) * 1000
-  expect(tokens.verify(token, input)).toEqual({ subject: 'a mailbox', expires, id: 'an id' })
-  expect(tokens.verify(token, { ...input, now: expires - 1 })).toBeDefined()
-  expect(tokens.verify(token, { ...input, now: expires })).toBeUndefined()
+  expect(verify(token, input)).toEqual({ subject: 'a mailbox', expires, id: 'an id' })
+  expect(verify(token, { ...input, now: expires - 1 })).toBeDefined()
+  expect(verify(token, { ...input, now: expires })).toBeUndefined()
 })
 
 test('a token issued at time zero is valid for its lifetime', () => {
   const early = tokens.issue({ subject: 's', audience: name, now: 0, id: 'i' })
-  expect(tokens.verify(early, { ...input, now: 0 })).toEqual({ subject: 's', expires: 3_600_000, id: 'i' })
-  expect(tokens.verify(early, { ...input, now: 3_600_000 })).toBeUndefined()
+  expect(verify(early, { ...input, now: 0 })).toEqual({ subject: 's', expires: 3_600_000, id: 'i' })
+  expect(verify(early, { ...input, now: 3_600_000 })).toBeUndefined()
 })
 
 test('a token holds the claims of the protocol, and the forging helper of the tests below makes valid tokens', () => {
   expect(JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString())).toEqual(claims)
   expect(JSON.parse(Buffer.from(token.split('.')[0]!, 'base64url').toString())).toEqual(HEADER)
-  expect(tokens.verify(forge(HEADER, claims), input)).toBeDefined()
+  expect(verify(forge(HEADER, claims), input)).toBeDefined()
   expect(token).toBe(forge(HEADER, claims))
 })
 
@@ -83,20 +85,20 @@ describe('verification refuses', () => {
     ['no signature', `${token.split('.').slice(0, 2).join('.')}.`],
     ['padding', `${token}=`],
   ])('%s', (_name, text) => {
-    expect(tokens.verify(text, input)).toBeUndefined()
+    expect(verify(text, input)).toBeUndefined()
   })
 
   test('a token while the relay has no name', () => {
-    expect(tokens.verify(token, { audiences: [], now })).toBeUndefined()
+    expect(verify(token, { audiences: [], now })).toBeUndefined()
   })
 
   test('a token over the length limit, even if its signature is valid', () => {
     const fits = (pad: number): string => forge({ ...HEADER, pad: 'x'.repeat(pad) }, claims)
     let pad = 0
     while (fits(pad + 1).length <= MAX_TOKEN_BYTES) pad++
-    expect(tokens.verify(fits(pad), input)).toBeDefined()
-    expect(tokens.verify(fits(pad + 2), input)).toBeUndefined()
-    expect(tokens.verify('a'.repeat(1_000_000), input)).toBeUndefined()
+    expect(verify(fits(pad), input)).toBeDefined()
+    expect(verify(fits(pad + 2), input)).toBeUndefined()
+    expect(verify('a'.repeat(1_000_000), input)).toBeUndefined()
   })
 
   test('a subject for which issue would exceed the length limit', () => {
@@ -109,20 +111,38 @@ test('changing any character of a token invalidates it', () => {
   // The last character carries only four bits. Lenient decoders ignore the other two, so try every spelling.
   for (const character of alphabet) {
     const other = token.slice(0, -1) + character
-    expect(tokens.verify(other, input) !== undefined).toBe(other === token)
+    expect(verify(other, input) !== undefined).toBe(other === token)
   }
   fc.assert(
     fc.property(fc.nat(token.length - 1), fc.constantFrom(...alphabet), (at, character) => {
       const other = token.slice(0, at) + character + token.slice(at + 1)
-      expect(tokens.verify(other, input) !== undefined).toBe(other === token)
+      expect(verify(other, input) !== undefined).toBe(other === token)
     }),
   )
+})
+
+test('a forged token reaches no parser: its signature is checked over its bytes first', () => {
+  const parse = vi.spyOn(jsonwebtoken, 'verify')
+  try {
+    const forged = [
+      `${encode(HEADER)}.${encode(claims)}.${'A'.repeat(43)}`,
+      `${encode({ ...HEADER, pad: 'x'.repeat(500) })}.${encode(claims)}.${token.split('.')[2]}`,
+      `${'['.repeat(900)}.${'A'.repeat(43)}`,
+      'a'.repeat(MAX_TOKEN_BYTES),
+    ]
+    for (const text of forged) expect(verify(text, input)).toBeUndefined()
+    expect(parse).not.toHaveBeenCalled()
+    expect(verify(token, input)).toBeDefined()
+    expect(parse).toHaveBeenCalledOnce()
+  } finally {
+    parse.mockRestore()
+  }
 })
 
 test('verify never throws, whatever text it gets', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'binary-ascii' }), (text) => {
-      expect(tokens.verify(text, input)).toBeUndefined()
+      expect(verify(text, input)).toBeUndefined()
     }),
   )
 })

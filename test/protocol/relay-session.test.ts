@@ -44,6 +44,7 @@ describe('before login, a relay session answers', () => {
     ['a packet that only a relay sends', '13;x;1\n', [error('unknown-packet')]],
     ['ten mistakes', '07\n'.repeat(11), [...(Array(10).fill(error('wrong-usage')) as string[]), '<end>']],
     ['ten unknown packets', '10\n'.repeat(11), [...(Array(10).fill(error('unknown-packet')) as string[]), '<end>']],
+    ['ten tokens of another relay', '6;forged\n'.repeat(11), [...(Array(10).fill(error('bad-token')) as string[]), '<end>']],
     ['a line over the limit', `7\n${'x'.repeat(8_193)}\n7\n`, ['17', error('too-large'), '<end>']],
     ['an endless line', 'x'.repeat(8_194), [error('too-large'), '<end>']],
   ])('%s', (_name, text, expected) => {
@@ -181,6 +182,11 @@ describe('messages', () => {
     alice.hangUp()
     expect(other.say(`4;${token};lease\n`)).toEqual(['14;1;0', `20;${id};QUJD`])
     expect(other.say(`5;${token};${id};${id};ffffffffffffffff\n5;${token};${id}\n`)).toEqual(['15;1', '15;0'])
+  })
+
+  it('with forged tokens end no connection that proved a key: a client may have pipelined a window of them', () => {
+    expect(alice.say('6;forged\n'.repeat(64))).toEqual(Array(64).fill(error('bad-token')))
+    expect(alice.say('7\n')).toEqual(['17'])
   })
 
   it.each<[string, (token: string) => string, ErrorCode]>([
