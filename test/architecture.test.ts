@@ -271,7 +271,7 @@ const NODE: readonly (readonly [name: string, users: readonly string[], why: str
   ['crypto', ['onion/service.ts', 'cli/commands/client.ts'], 'keys of an onion service and its clients'],
   [
     'crypto',
-    ['cli/service/folder.ts', 'cli/disk/file.ts', 'cli/talk/arrival.ts', 'cli/profile/state.ts'],
+    ['cli/service/folder.ts', 'cli/disk/file.ts', 'cli/disk/lock.ts', 'cli/talk/arrival.ts'],
     'what keys are overwritten with, and names of files that are being written',
   ],
   ['net', ['auth/agent.ts'], "the user's SSH agent"],

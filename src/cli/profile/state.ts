@@ -2,9 +2,8 @@
  * The client's state on the disk, if switched on: the tags of received messages, and the outbox, which is encrypted to
  * the user's own key. Only one process at a time has the outbox.
  */
-import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
-import { link, open, readFile, rename, rm } from 'node:fs/promises'
+import { open, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { open as openSealed, sealFor } from '../../client/format/envelope.ts'
 import type { Identity } from '../../client/format/identity.ts'
@@ -12,6 +11,7 @@ import type { OutboxStore } from '../../client/messenger/options.ts'
 import type { OutboxEntry } from '../../client/delivery/entry.ts'
 import type { SeenStore } from '../../client/delivery/seen.ts'
 import { makeFolder, writeWhole } from '../disk/file.ts'
+import { takeLock } from '../disk/lock.ts'
 import { systemCode, systemReason } from '../disk/system.ts'
 import { CliError } from '../program/error.ts'
 
@@ -52,8 +52,9 @@ export interface LockedOutbox extends OutboxStore {
 export async function openOutbox(folder: string, identity: Identity): Promise<LockedOutbox> {
   const path = join(folder, 'outbox.age')
   await makeFolder(folder)
-  const lock = join(folder, 'outbox.lock')
-  await takeLock(lock)
+  const lock = await takeLock(join(folder, 'outbox.lock'))
+  if (typeof lock === 'number')
+    throw new CliError(`another asfaleia, process ${lock}, is using the outbox`, { hint: 'stop it, or send without --outbox' })
   return {
     async load() {
       const sealed = await readBytes(path)
@@ -69,67 +70,7 @@ export async function openOutbox(folder: string, identity: Identity): Promise<Lo
       if (entries.length === 0) return remove(path)
       await writeWhole(path, await sealFor(identity, encodeEntries(entries)), { replace: true })
     },
-    release: () => remove(lock),
-  }
-}
-
-/**
- * Takes the lock. It holds the owner's process id and, if the system reports it, the time that process started: after a
- * reboot another program may have the same id. A lock left by a dead process is stale and may be taken.
- */
-async function takeLock(path: string): Promise<void> {
-  const ours = `${process.pid} ${(await readStart(process.pid)) ?? ''}\n`
-  for (let tries = 1; ; tries++) {
-    try {
-      // Atomic: a process that finds the lock can always read its owner.
-      return await writeWhole(path, ours, { replace: false })
-    } catch (error) {
-      const found = await readBytes(path)
-      const [id, start] = found?.toString().trim().split(' ') ?? []
-      if (await isAnother(Number(id), start))
-        throw new CliError(`another asfaleia, process ${id}, is using the outbox`, { hint: 'stop it, or send without --outbox' })
-      if (tries === LOCK_TRIES) throw error
-      if (found !== undefined) await takeAway(path, found)
-    }
-  }
-}
-
-const LOCK_TRIES = 5
-
-/** Removes a stale lock. Of several processes that found it, one moves it aside; a process that moved a newer lock puts it back. */
-async function takeAway(path: string, found: Buffer): Promise<void> {
-  const aside = `${path}.${randomBytes(8).toString('hex')}`
-  try {
-    await rename(path, aside)
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return
-    throw new CliError(`cannot remove ${path}: ${systemReason(error)}`)
-  }
-  if ((await readBytes(aside))?.equals(found) === false) await link(aside, path).catch(() => {})
-  await remove(aside)
-}
-
-async function isAnother(pid: number, start: string | undefined): Promise<boolean> {
-  if (!Number.isSafeInteger(pid) || pid <= 0 || pid === process.pid || !isAlive(pid)) return false
-  const now = start === undefined ? undefined : await readStart(pid)
-  return now === undefined || now === start
-}
-
-/**
- * Reads the start time of a process, in clock ticks since boot: the 22nd field of /proc/PID/stat (proc(5)). The second
- * field may contain spaces.
- */
-async function readStart(pid: number): Promise<string | undefined> {
-  const text = await readFile(`/proc/${pid}/stat`, 'latin1').catch(() => undefined)
-  return text?.slice(text.lastIndexOf(')') + 2).split(' ')[19]
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return systemCode(error) === 'EPERM'
+    release: lock.release,
   }
 }
 

@@ -3,6 +3,7 @@
  * once.
  */
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -111,4 +112,23 @@ test('a lock is stale if its process id now belongs to another program', async (
   const outbox = await openOutbox(join(root, 'state'), {} as never)
   expect(readFileSync(lock, 'utf8')).toMatch(new RegExp(`^${process.pid} \\d+\n$`))
   await outbox.release()
+})
+
+test('a lock of a zombie is stale, and the lock of a process that lives is not', async () => {
+  mkdirSync(join(root, 'state'))
+  const lock = join(root, 'state/outbox.lock')
+  // The shell becomes a program that never asks for its child, which stays a zombie.
+  const parent = spawn('sh', ['-c', 'sleep 0 & echo $!; exec sleep 60'], { stdio: ['ignore', 'pipe', 'inherit'] })
+  try {
+    const [chunk] = (await once(parent.stdout, 'data')) as [Buffer]
+    const zombie = Number(chunk.toString())
+    const stateOf = (): string | undefined => readFileSync(`/proc/${zombie}/stat`, 'latin1').split(') ')[1]?.[0]
+    await expect.poll(stateOf).toBe('Z')
+    writeFileSync(lock, `${parent.pid}\n`)
+    await expect(openOutbox(join(root, 'state'), {} as never)).rejects.toThrow(`another asfaleia, process ${parent.pid}`)
+    writeFileSync(lock, `${zombie}\n`)
+    await (await openOutbox(join(root, 'state'), {} as never)).release()
+  } finally {
+    parent.kill('SIGKILL')
+  }
 })
