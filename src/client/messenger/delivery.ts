@@ -121,6 +121,11 @@ export class Deliveries {
     return tracked.delivery
   }
 
+  /** Finds an unsettled delivery. */
+  find(id: string): Delivery | undefined {
+    return this.#open.get(id)?.delivery
+  }
+
   /** Returns the unsettled deliveries. */
   list(): Delivery[] {
     return Array.from(this.#open.values(), ({ delivery }) => delivery)

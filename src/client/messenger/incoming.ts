@@ -42,6 +42,7 @@ export class Incoming {
   #client: RelayClient | undefined
   #token: Token | undefined
   #closed = false
+  #isOver = false
   #wake: (() => void) | undefined
   #acks: string[] = []
   #acking = 0
@@ -62,6 +63,11 @@ export class Incoming {
   /** Whether an ACK is under way. */
   get busy(): boolean {
     return this.#acks.length > 0 || this.#acking > 0
+  }
+
+  /** Whether it ended, because another client has taken the mailbox over. */
+  get isOver(): boolean {
+    return this.#isOver
   }
 
   /** Acknowledges a message. Without a connection nothing is sent; the message comes again and is a replay then. */
@@ -109,6 +115,7 @@ export class Incoming {
         if (this.#closed) return
         this.#fetched.resolve(error)
         if (error instanceof RelayError && error.code === 'taken-over') {
+          this.#isOver = true
           onState('down', { error })
           onTakenOver()
           return

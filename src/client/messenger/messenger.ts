@@ -26,6 +26,7 @@ import type { MessengerOptions, SendOptions } from './options.ts'
 import { OutgoingFiles } from './outgoing-files.ts'
 import { Receiving } from './receiving.ts'
 import { checkRelays, deadlineOf, Sending } from './sending.ts'
+import type { MessengerPort } from './port.ts'
 import type { FileDelivery, TransferPort } from './transfers.ts'
 
 /** Events to keep for a slow reader. */
@@ -41,7 +42,7 @@ export function openMessenger(options: MessengerOptions): Messenger {
 }
 
 /** Sends and receives messages for a user. Made by {@link openMessenger}. */
-export class Messenger {
+export class Messenger implements MessengerPort {
   readonly #context: Context
   readonly #sending: Sending
   readonly #receiving: Receiving
@@ -109,7 +110,7 @@ export class Messenger {
    * @throws {TypeError} if the file exceeds 1 GiB or becomes shorter
    * @throws errors of `source`; the signal's reason
    */
-  async sendFile(to: Contact, source: FileSource, { deadline, signal }: Omit<SendOptions, 'group'> = {}): Promise<FileDelivery> {
+  async sendFile(to: Contact, source: FileSource, { deadline, signal }: Omit<SendOptions, 'group' | 'id'> = {}): Promise<FileDelivery> {
     if (this.#closed) throw new MessengerError('closed')
     checkRelays(to)
     await this.ready
@@ -137,6 +138,20 @@ export class Messenger {
    */
   fetched(): Promise<ReadonlyMap<string, unknown>> {
     return this.#receiving.fetched()
+  }
+
+  /**
+   * Starts to receive from a relay of the user, or takes the mailbox back after another program has taken it over.
+   * @throws {TypeError} if the address is malformed
+   */
+  receiveFrom(relay: string): void {
+    parseTarget(relay)
+    if (!this.#closed) this.#receiving.add(relay)
+  }
+
+  /** Stops to receive from a relay. Messages without `done` stay there. */
+  leaveRelay(relay: string): void {
+    this.#receiving.remove(relay)
   }
 
   /** Yields events from now on. A loop that falls 4,096 events behind misses the oldest ones. */
@@ -197,7 +212,8 @@ export class Messenger {
   }
 
   async #load(): Promise<void> {
-    await this.#receiving.load()
+    // A messenger that only sends does not need them.
+    if (this.#context.options.relays.length > 0) await this.#receiving.load()
     await this.#sending.load()
     this.#schedule()
   }

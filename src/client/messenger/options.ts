@@ -48,6 +48,8 @@ export interface SendOptions {
   readonly deadline?: number
   /** The id of the group that the message belongs to. */
   readonly group?: string
+  /** The id of a message that an earlier messenger may have sent; a new one by default. The receiver drops duplicates. */
+  readonly id?: string
   /** Withdraws the message unless the receiver has confirmed it: it is not sent again. */
   readonly signal?: AbortSignal
 }

@@ -24,6 +24,7 @@ export class Receiving {
   readonly #incoming = new Map<string, Incoming>()
   readonly #inbox: Inbox = new Inbox((opened, from) => this.#onDone(opened, from))
   #seen = new Seen()
+  #loaded: Promise<void> | undefined
   /** The latest {@link #rereadSeen}. */
   #reread: Promise<void> | undefined
 
@@ -34,8 +35,13 @@ export class Receiving {
     this.#incomingFiles = incomingFiles
   }
 
-  /** Loads the tags of seen messages. @throws {MessengerError} `broken-store` */
-  async load(): Promise<void> {
+  /** Loads the tags of seen messages, once. @throws {MessengerError} `broken-store` */
+  load(): Promise<void> {
+    this.#loaded ??= this.#load()
+    return this.#loaded
+  }
+
+  async #load(): Promise<void> {
     const { options, clock } = this.#context
     const store = options.seen
     const text = await store?.load()
@@ -49,7 +55,21 @@ export class Receiving {
 
   /** Starts to receive from the user's relays. */
   start(): void {
-    for (const relay of new Set(this.#context.options.relays)) this.#incoming.set(relay, this.#receiveFrom(relay))
+    for (const relay of this.#context.options.relays) this.add(relay)
+  }
+
+  /** Starts to receive from a relay, or starts again after another client has taken the mailbox over. */
+  add(relay: string): void {
+    const before = this.#incoming.get(relay)
+    if (before !== undefined && !before.isOver) return
+    before?.close()
+    this.#incoming.set(relay, this.#receiveFrom(relay))
+  }
+
+  /** Stops to receive from a relay. */
+  remove(relay: string): void {
+    this.#incoming.get(relay)?.close()
+    this.#incoming.delete(relay)
   }
 
   get received(): AsyncIterable<Received> {
@@ -107,6 +127,7 @@ export class Receiving {
       random,
       connect: async (options) => {
         await ready()
+        await this.load()
         return connect(relay, options)
       },
       onState: (state, more) => {
@@ -181,7 +202,7 @@ export class Receiving {
       copy.incoming.ack(copy.id)
       return
     }
-    if (content.type === 'file' && contact !== undefined && options.files !== undefined) {
+    if (content.type === 'file' && contact !== undefined && options.files !== undefined && options.files.takes?.() !== false) {
       // Not awaited, because the program may ask the user whether to accept the file.
       void this.#incomingFiles.onPart(contact, content).then(() => {
         this.#sending.addReceipt(contact, id, 'delivered', true)

@@ -68,7 +68,9 @@ export class Sending {
   }
 
   send(to: Contact, content: Content, options: SendOptions): Delivery {
-    const delivery = this.#deliveries.add(makeId(), to, content)
+    const known = options.id === undefined ? undefined : this.#deliveries.find(options.id)
+    if (known !== undefined) return known
+    const delivery = this.#deliveries.add(options.id ?? makeId(), to, content)
     if (this.#context.isClosed()) {
       this.#deliveries.change({ id: delivery.id, state: 'failed', error: new MessengerError('closed') })
       return delivery

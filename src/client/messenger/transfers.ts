@@ -36,6 +36,8 @@ export type FileEvent =
 
 /** Decides which files to accept, and where to store them. */
 export interface FileReceiver {
+  /** Whether it takes files at present. If not, parts of files are received like any message. By default it always does. */
+  readonly takes?: () => boolean
   /**
    * Accepts or refuses a file.
    * @returns where to store its parts; `done` if the whole file is there already; undefined to refuse it
