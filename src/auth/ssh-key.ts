@@ -6,12 +6,12 @@
  * Must not keep comments, nor put a part of a key into an error, nor make a string of a key: a string cannot be
  * overwritten.
  */
-import { ed25519 } from '@noble/curves/ed25519.js'
 import { p256, p384, p521 } from '@noble/curves/nist.js'
 import { ProtocolError } from '../protocol/errors.ts'
 import { encodeBase64 } from '../protocol/base64.ts'
 import { isWord } from '../protocol/packets.ts'
 import { sha256 } from './crypto.ts'
+import { isSoundPoint } from './ed25519-point.ts'
 import type { EcdsaCurve, KeyMaterial } from './key-material.ts'
 import { concat, decodeBase64, encodeString, isSame, WireError, WireReader } from './ssh-wire.ts'
 
@@ -140,8 +140,7 @@ export function isSound({ material }: Pick<SshKey, 'material'>): boolean {
       case 'rsa':
         return true
       case 'ed25519':
-        // Strict (zip215 false): also refuses a non-canonical y, and x = 0 with its sign bit set.
-        return !ed25519.Point.fromBytes(material.point, false).isSmallOrder()
+        return isSoundPoint(material.point)
       case 'ecdsa':
         // The cofactor is 1, so every point on the curve is in the group. Infinity has no uncompressed form.
         CURVES[material.curve].Point.fromBytes(material.point)
