@@ -13,7 +13,9 @@ export function readAdmitted(path: string): Uint8Array[] {
   try {
     text = readFileSync(path, 'utf8')
   } catch {
-    throw new ConfigError([{ key: 'admit', problem: 'the file of admitted keys cannot be read', hint: 'give one public key a line' }])
+    throw new ConfigError([
+      { key: 'admit', problem: 'the file cannot be read', hint: 'check that it exists and that this user may read it' },
+    ])
   }
   const problems: Problem[] = []
   const keys: Uint8Array[] = []
@@ -25,7 +27,7 @@ export function readAdmitted(path: string): Uint8Array[] {
       problems.push({
         key: 'admit',
         problem: `line ${index + 1} is not a key that can log in`,
-        hint: 'give `type base64`, without options',
+        hint: 'write one `type base64` a line, without options',
       })
     }
   }

@@ -40,7 +40,7 @@ function read(path: string): { stats: Owned; text: string } {
     return { stats, text: stats.isFile() && stats.size <= MOST_BYTES ? readFileSync(path, 'latin1').trim() : '' }
   } catch {
     throw new ConfigError([
-      { key: 'handover-secret', problem: 'the file cannot be read', hint: 'check that it is there and may be read by this user' },
+      { key: 'handover-secret', problem: 'the file cannot be read', hint: 'check that it exists and that this user may read it' },
     ])
   }
 }
@@ -72,11 +72,11 @@ function quote(word: string): string {
 export function checkHandoverFolder(socketPath: string): void {
   const folder = lstatSync(dirname(socketPath), { throwIfNoEntry: false })
   if (folder?.isDirectory() !== true) {
-    throw new ConfigError([{ key: 'handover', problem: 'its folder is not there', hint: 'make the folder first' }])
+    throw new ConfigError([{ key: 'handover', problem: 'its folder does not exist', hint: 'make the folder first' }])
   }
   const isTrusted = folder.uid === process.geteuid?.() || folder.uid === 0
   if (isTrusted && (folder.mode & 0o022) === 0) return
   throw new ConfigError([
-    { key: 'handover', problem: 'others may write to its folder', hint: 'give it a folder of the relay’s user, mode 0700' },
+    { key: 'handover', problem: 'other users may write to its folder', hint: 'use a folder of the relay’s user, mode 0700' },
   ])
 }

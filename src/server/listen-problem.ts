@@ -13,51 +13,55 @@ export function asConfigError(key: string, error: unknown): unknown {
 }
 
 const HANDOVER_PROBLEMS: Readonly<Record<HandoverProblem, Problem>> = {
-  busy: { key: 'handover', problem: 'another relay is taking over already', hint: 'one of the two is enough' },
+  busy: { key: 'handover', problem: 'another relay is already taking over', hint: 'wait for it; one successor is enough' },
   memory: {
     key: 'memory',
-    problem: 'is less than the running relay holds',
-    hint: 'give it as much as the running relay has; that one goes on',
+    problem: 'is less than the running relay uses',
+    hint: 'use at least the --memory of the running relay, which continues',
   },
   version: {
     key: 'handover',
-    problem: 'the running relay hands over in another way',
-    hint: 'it goes on; stop it first, which loses what it holds, or upgrade by a version between',
+    problem: 'the running relay uses another version of the handover',
+    hint: 'it continues; stop it first, which loses its messages, or upgrade through a version in between',
   },
   proof: {
     key: 'handover',
-    problem: 'what listens there does not take our proof',
-    hint: 'give both relays the same --handover-secret, or none; is it a relay?',
+    problem: 'the program at that path does not know our secret',
+    hint: 'give both relays the same --handover-secret, or none; is that program a relay?',
   },
-  broken: { key: 'handover', problem: 'the running relay broke it off', hint: 'it goes on as before; its log says why. try again' },
-  interrupted: { key: 'handover', problem: 'interrupted', hint: 'the running relay goes on as before' },
-  unreachable: { key: 'handover', problem: 'its socket cannot be connected to', hint: 'run both relays as the same user' },
+  broken: {
+    key: 'handover',
+    problem: 'the running relay broke off the handover',
+    hint: 'it continues, and its log has the reason; try again',
+  },
+  interrupted: { key: 'handover', problem: 'the takeover was interrupted', hint: 'the running relay continues' },
+  unreachable: { key: 'handover', problem: 'this user may not connect to its socket', hint: 'run both relays as the same user' },
 }
 
 function describeListen(key: string, { code, address }: ListenError): Problem {
   const where = address.kind === 'tcp' ? `${address.host}:${address.port}` : address.path
   switch (code) {
     case 'EADDRINUSE':
-      return { key, problem: `${where} is in use`, hint: `another relay runs already? choose another with --${key}, or \`--${key} off\`` }
+      return { key, problem: `${where} is in use`, hint: `does another relay run already? choose another address, or \`--${key} off\`` }
     case 'NOT_LOCAL':
       return {
         key,
         problem: `${where} is not local`,
-        hint: 'the relay listens on loopback or a unix socket only, behind the onion service',
+        hint: 'the relay listens only on loopback or a unix socket, behind the onion service',
       }
     case 'EEXIST':
-      return { key, problem: `${where} is there and is not a socket`, hint: 'choose another path' }
+      return { key, problem: `${where} exists and is not a socket`, hint: 'choose another path' }
     case 'EACCES':
-      if (address.kind === 'tcp') return { key, problem: `${where}: permission denied`, hint: 'choose a port from 1024 up' }
+      if (address.kind === 'tcp') return { key, problem: `${where}: permission denied`, hint: 'choose a port of 1024 or above' }
       // libuv reports EACCES for a missing folder, too.
       return {
         key,
-        problem: `${where}: its folder is not there, or not writable`,
+        problem: `${where}: its folder does not exist, or is not writable`,
         hint: 'make the folder first, and let this user write to it',
       }
     case 'ENOENT':
-      return { key, problem: `${where}: its folder is not there`, hint: 'make the folder first' }
+      return { key, problem: `${where}: its folder does not exist`, hint: 'make the folder first' }
     default:
-      return { key, problem: `${where} cannot be listened on (${code})`, hint: `choose another with --${key}` }
+      return { key, problem: `cannot listen on ${where} (${code})`, hint: `choose another address with --${key}` }
   }
 }

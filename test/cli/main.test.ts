@@ -125,7 +125,7 @@ describe('the relay as a process', () => {
       [['--tcp', address], /^asfaleia: error: --tcp: .* is in use\nasfaleia: hint: [^\n]+\n$/],
       [
         ['--tcp', 'off', '--unix', join(scratch(), 'no/r.sock')],
-        /^asfaleia: error: --unix: .* folder is not there, or not writable\nasfaleia: hint: [^\n]+\n$/,
+        /^asfaleia: error: --unix: .* folder does not exist, or is not writable\nasfaleia: hint: [^\n]+\n$/,
       ],
     ] as const) {
       const { code, stdout, stderr } = await run([

@@ -838,7 +838,7 @@ describe('a broken setup', () => {
       'localhost',
     ])
     expect(relay.code).toBe(1)
-    expect(relay.stderr).toContain('asfaleia: error: --unix: /full/raw cannot be listened on (ENOSPC)')
+    expect(relay.stderr).toContain('asfaleia: error: --unix: cannot listen on /full/raw (ENOSPC)')
   })
 })
 

@@ -191,7 +191,7 @@ describe('a relay that takes over from another', () => {
     await send(wire, token, 100, 1_000)
     writeFileSync(at('file'), '')
     const failing = start({ tcp: portOf(first.tcp), unix: at('file') })
-    await expect(failing).rejects.toMatchObject({ problems: [{ key: 'unix', problem: `${at('file')} is there and is not a socket` }] })
+    await expect(failing).rejects.toMatchObject({ problems: [{ key: 'unix', problem: `${at('file')} exists and is not a socket` }] })
     const second = await startAfter(first)
     expect(events().filter((event) => event.startsWith('handover'))).toEqual(['handover-started', 'handover-failed', 'handover-started'])
     expect((await takeAll(await connectRaw(second.tcp), token)).numbers).toEqual(upTo(100))
@@ -204,7 +204,9 @@ describe('a relay that takes over from another', () => {
     await send(wire, token, 100, 1_000)
     const stop = new AbortController()
     stop.abort()
-    await expect(start({ tcp: portOf(first.tcp), signal: stop.signal })).rejects.toMatchObject({ problems: [{ problem: 'interrupted' }] })
+    await expect(start({ tcp: portOf(first.tcp), signal: stop.signal })).rejects.toMatchObject({
+      problems: [{ problem: 'the takeover was interrupted' }],
+    })
     expect((await takeAll(wire, token)).numbers).toEqual(upTo(100))
   })
 
@@ -214,7 +216,7 @@ describe('a relay that takes over from another', () => {
     const first = await start({ argv: ['--handover-secret', secret] })
     const tcp = portOf(first.tcp)
     const problem = (key: string, text: string) => ({ problems: [{ key, problem: text }] })
-    await expect(start({ tcp })).rejects.toMatchObject(problem('handover', 'what listens there does not take our proof'))
+    await expect(start({ tcp })).rejects.toMatchObject(problem('handover', 'the program at that path does not know our secret'))
     await expect(start({ tcp, argv: ['--handover-secret', at('none')] })).rejects.toMatchObject(
       problem('handover-secret', 'the file cannot be read'),
     )
@@ -226,7 +228,7 @@ describe('a relay that takes over from another', () => {
     const token = await wire.login(bob)
     for (let i = 0; i < 40; i++) await wire.ask(`3;${token};${bob.line};${'A'.repeat(32_768)}`)
     await expect(start({ tcp, argv: ['--handover-secret', secret, '--memory', '1M'] })).rejects.toMatchObject(
-      problem('memory', 'is less than the running relay holds'),
+      problem('memory', 'is less than the running relay uses'),
     )
     expect(await wire.ask('7')).toBe('17')
     const second = await start({ tcp, argv: ['--handover-secret', secret] })
@@ -236,7 +238,7 @@ describe('a relay that takes over from another', () => {
 
   it('refuses a handover socket in a folder that others may write to', async () => {
     chmodSync(folder, 0o777)
-    await expect(start()).rejects.toMatchObject({ problems: [{ key: 'handover', problem: 'others may write to its folder' }] })
+    await expect(start()).rejects.toMatchObject({ problems: [{ key: 'handover', problem: 'other users may write to its folder' }] })
     chmodSync(folder, 0o700)
     await start()
     expect(statSync(at('handover')).mode & 0o777).toBe(0o600)
@@ -345,7 +347,7 @@ describe('relays as separate processes', () => {
     await passUntil(500_000, () => process.kill(second.pid, 'SIGTERM'), 'silent')
     const { code, stderr } = await second.finished
     expect(code).toBe(1)
-    expect(stderr).toContain('asfaleia: error: --handover: interrupted\n')
+    expect(stderr).toContain('asfaleia: error: --handover: the takeover was interrupted\n')
     await program.until(/"event":"handover-failed"/)
     expect(await takeAll(await connectRaw(tcp), token)).toEqual({ ids, numbers: upTo(COUNT) })
   })
