@@ -1,4 +1,6 @@
-/** Conversations and their entries: values that the model changes and the view draws. All their text is safe to show. */
+/**
+ * Conversations and their entries: values that the model changes and the view draws. All their text is safe to show.
+ */
 import { type Editor, EMPTY } from './editor.ts'
 
 /** The verdict on a received message (docs/protocol.md, section 10). */
@@ -149,7 +151,9 @@ export function unreadOf({ entries }: Pick<Conversation, 'entries'>): number {
   return entries.reduce((sum, { unseen }) => sum + (unseen ? 1 : 0), 0)
 }
 
-/** Describes the state of a sent message in a word or two; in a group, the least state, and how many members have it. */
+/**
+ * Describes the state of a sent message in a word or two; in a group, the least state, and how many members have it.
+ */
 export function deliveryText({
   deliveries,
   file,

@@ -1,6 +1,6 @@
 /**
- * The text that the user writes, of one or more lines: a value, and functions that return the next value. Its unit is the
- * grapheme. It knows no keys and sends nothing.
+ * The text that the user writes, of one or more lines: a value, and functions that return the next value. Its unit is
+ * the grapheme. It knows no keys and sends nothing.
  */
 import { breakLines, graphemes, widthOf } from './text.ts'
 
@@ -42,7 +42,7 @@ export function textOf({ text }: Editor): string {
   return text.join('')
 }
 
-/** Inserts typed or pasted text. All line breaks become LF, a tab becomes spaces, other control characters are dropped. */
+/** Inserts typed or pasted text. Line breaks become LF, tabs become spaces, and other control characters are dropped. */
 export function insert(editor: Editor, typed: string): Editor {
   const room = Math.max(0, MOST_TEXT - textOf(editor).length)
   const clean = typed

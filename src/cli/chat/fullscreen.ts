@@ -1,6 +1,6 @@
 /**
- * The chat on the whole screen of a terminal. It puts the terminal into raw mode, and restores it in every case: when the
- * user leaves, on signals and unexpected errors, and while the process is suspended.
+ * The chat on the whole screen of a terminal. It puts the terminal into raw mode, and restores it in every case: when
+ * the user leaves, on signals and unexpected errors, and while the process is suspended.
  */
 import type { ReadStream, WriteStream } from 'node:tty'
 import type { Front } from './front.ts'

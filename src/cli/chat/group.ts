@@ -94,7 +94,10 @@ export function describeChange(change: GroupChange, people: People): string {
   )
 }
 
-/** Handles a group card from a contact: takes a newer version of a group that the user is in. @returns the text or note to show */
+/**
+ * Handles a group card from a contact: takes a newer version of a group that the user is in.
+ * @returns the text or note to show
+ */
 export async function takeCard(text: string, from: string, { people, identity }: Maker): Promise<Shown> {
   let group: Group
   try {

@@ -1,7 +1,7 @@
 /**
- * The history of messages, if the user switches it on. Each session appends to a file of its own. Each line is the base64
- * of an age file encrypted to the user's key, so `base64` and `age` can read it. Damaged or half-written lines are
- * reported and left untouched.
+ * The history of messages, if the user switches it on. Each session appends to a file of its own. Each line is the
+ * base64 of an age file encrypted to the user's key, so `base64` and `age` can read it. Damaged or half-written lines
+ * are reported and left untouched.
  */
 import { open as openFile, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-/** Handles news from outside: people, messages, files, and states of the user's messages. Makes others' texts safe to show. */
+/** Handles news from outside: people, messages, files and states of messages. Makes others' texts safe to show. */
 import { blank, type Conversation, type DeliveryState, type Entry, isOf, quote, STRANGERS, type Transfer } from './conversation.ts'
 import type { Arrival, Input, Kept, Party } from './input.ts'
 import { showUnseen, turnTo } from './navigation.ts'

@@ -25,7 +25,7 @@ export class People {
     this.#guest = guest
   }
 
-  /** Finds a person to write to. A `~` marks the name of a group member who is not a contact: the group's maker chose it. */
+  /** Finds a person to write to. A `~` marks a group member who is not a contact: the group's maker chose the name. */
   find(fingerprint: string): Contact | undefined {
     const known = this.book.find(fingerprint)
     if (known !== undefined) return known

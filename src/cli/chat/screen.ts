@@ -1,7 +1,7 @@
 /**
- * A terminal as a screen: it takes frames and writes the rows that changed. `enter` takes over the terminal, and `leave`
- * restores it: main screen, cursor, wrapping, paste and key modes. It writes only its own sequences, and text that went
- * through src/cli/chat/text.ts.
+ * A terminal as a screen: it takes frames and writes the rows that changed. `enter` takes over the terminal, and
+ * `leave` restores it: main screen, cursor, wrapping, paste and key modes. It writes only its own sequences, and text
+ * that went through src/cli/chat/text.ts.
  */
 import { graphemes, type Role, type Row, widthOf } from './text.ts'
 import type { Frame } from './view.ts'

@@ -105,7 +105,7 @@ export interface Break {
   readonly end: number
 }
 
-/** Breaks graphemes into lines of at most `width` cells: at line breaks, at spaces, or within words longer than a line. */
+/** Breaks graphemes into lines of at most `width` cells: at line breaks, at spaces, or within long words. */
 export function breakLines(all: readonly string[], width: number): Break[] {
   const most = Math.max(2, width)
   const lines: Break[] = []

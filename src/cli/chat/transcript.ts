@@ -234,7 +234,7 @@ export function scrolled(lines: readonly Line[], scroll: Anchor | undefined, by:
   return anchorAt(lines, Math.min(Math.max(end - 1 + by, Math.min(rows, lines.length) - 1), lines.length - 1))
 }
 
-/** Returns the anchor that puts the entry's first row at the top of the screen, or undefined if everything after it fits. */
+/** Returns the anchor that puts the entry's first row at the top; undefined if everything after it fits. */
 export function anchoredAtTop(lines: readonly Line[], key: number, rows: number): Anchor | undefined {
   const first = lines.findIndex((line) => line.key === key)
   return first === -1 ? undefined : anchorAt(lines, first + rows - 1)

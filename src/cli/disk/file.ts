@@ -1,4 +1,6 @@
-/** Writes files and folders atomically, readable by their owner alone, and reads them without ever blocking on a pipe. */
+/**
+ * Writes files and folders atomically, readable by their owner alone, and reads them without ever blocking on a pipe.
+ */
 import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
 import { chown, type FileHandle, link, lstat, mkdir, mkdtemp, open, readdir, rename, rm, stat } from 'node:fs/promises'

@@ -1,7 +1,7 @@
 /**
- * A folder of text files that people can read, compare and back up. Each file holds one thing (a contact, a group) and
- * is named as the user names it. It begins with the signed text, if there is one; the user's own fields follow. A damaged
- * file is reported and left untouched; the others stay usable.
+ * A folder of text files that people can read, compare and back up. Each file holds one thing (a contact, a group)
+ * and is named as the user names it. It begins with the signed text, if there is one; the user's own fields follow. A
+ * damaged file is reported and left untouched; the others stay usable.
  */
 import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -144,7 +144,10 @@ export abstract class Folder<T extends Named> {
     return splitParts((await readText(this.pathOf(name), this.#kind.mostBytes)) ?? '')
   }
 
-  /** Runs `work`, which changes the folder, and syncs the folder to the disk. @throws {CliError} if the system refuses */
+  /**
+   * Runs `work`, which changes the folder, and syncs the folder to the disk.
+   * @throws {CliError} if the system refuses
+   */
   protected async change(path: string, work: () => Promise<void>): Promise<void> {
     try {
       await work()

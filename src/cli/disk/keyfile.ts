@@ -1,4 +1,4 @@
-/** Reads files of private and public keys. Asks for the passphrase of an encrypted one. Prints no part of a private key. */
+/** Reads files of private and public keys, and asks for passphrases. Prints no part of a private key. */
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { PrivateKeyError } from '../../auth/key-error.ts'
@@ -48,7 +48,10 @@ export async function unlockPrivateKey(file: KeyFile, path: string, io: Io): Pro
   }
 }
 
-/** As {@link unlockPrivateKey}, for callers that handle an unusable key themselves. @throws {CliError | PrivateKeyError} */
+/**
+ * As {@link unlockPrivateKey}, for callers that handle an unusable key themselves.
+ * @throws {CliError | PrivateKeyError}
+ */
 export async function openPrivateKey(file: KeyFile, path: string, io: Io): Promise<SshPrivateKey> {
   if (file.exposed) {
     const shown = sanitizeLine(path)
@@ -97,7 +100,10 @@ async function parseAsking(bytes: Buffer, path: string, io: Io): Promise<SshPriv
   }
 }
 
-/** Decodes an ed25519 key without a passphrase, as `asfaleia me` makes it. Returns undefined for any other, even a broken one. */
+/**
+ * Decodes an ed25519 key without a passphrase, as `asfaleia me` makes it. Returns undefined for any other, even a
+ * broken one.
+ */
 function parsePlain(bytes: Buffer): SshPrivateKey | undefined {
   try {
     return parseSeedFile(bytes.toString('latin1'))

@@ -16,7 +16,10 @@ export const PASSPHRASE_VARIABLE = {
 /** The largest passphrase file. */
 const MOST_BYTES = 65_536
 
-/** Reads the passphrase from the file in ASFALEIA_PASSPHRASE_FILE; undefined if the variable is not set. @throws {CliError} */
+/**
+ * Reads the passphrase from the file in ASFALEIA_PASSPHRASE_FILE; undefined if the variable is not set.
+ * @throws {CliError}
+ */
 export async function readPassphraseFile(io: Pick<Io, 'env'>): Promise<string | undefined> {
   const given = io.env['ASFALEIA_PASSPHRASE_FILE']
   if (given === undefined || given === '') return undefined

@@ -96,7 +96,7 @@ export class Book extends Folder<Known> {
     return this.#byKey.get(fingerprint)
   }
 
-  /** Returns the contact with the card's key; if there is no such contact, one made from the card, with its permitted relays. */
+  /** Returns the contact with the card's key, or else one made from the card, with its permitted relays. */
   contactOf(card: Card): Contact {
     return this.find(fingerprintOf(card.key)) ?? this.#byCard(card)
   }

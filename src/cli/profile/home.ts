@@ -1,6 +1,6 @@
 /**
- * The client's folder on this machine: the profile, the user's card and keys, the contact book, the groups, and the state
- * of messages. Each part is read when a command needs it, and the folder is created with the first write.
+ * The client's folder on this machine: the profile, the user's card and keys, the contact book, the groups, and the
+ * state of messages. Each part is read when a command needs it, and the folder is created with the first write.
  */
 import { isAbsolute, join, resolve } from 'node:path'
 import { type Card, CardError, makeCard, parseCard } from '../../client/format/card.ts'
@@ -203,7 +203,9 @@ export const HOME_VARIABLES = {
   XDG_CONFIG_HOME: 'the folder in which the folder of the profile lies, as asfaleia, instead of ~/.config',
 } as const
 
-/** Finds the client's folder: ASFALEIA_HOME, XDG_CONFIG_HOME/asfaleia or ~/.config/asfaleia; undefined if none is set. */
+/**
+ * Finds the client's folder: ASFALEIA_HOME, XDG_CONFIG_HOME/asfaleia or ~/.config/asfaleia; undefined if none is set.
+ */
 export function findHome(env: Io['env']): Home | undefined {
   const given = env['ASFALEIA_HOME'] || undefined
   const config = env['XDG_CONFIG_HOME'] || (env['HOME'] && join(env['HOME'], '.config')) || undefined

@@ -109,7 +109,10 @@ export async function handToTor({ address, key }: OnionKey, controls: readonly A
   return tellTor(`ONION_CLIENT_AUTH_ADD ${address.replace(/\.onion$/, '')} x25519:${blob}`, controls)
 }
 
-/** Decodes the 32 bytes of a key; base32 in either case. @returns undefined if unused bits of the last letter are set */
+/**
+ * Decodes the 32 bytes of a key; base32 in either case.
+ * @returns undefined if unused bits of the last letter are set
+ */
 function decodeKey(key: string): Uint8Array | undefined {
   try {
     return base32nopad.decode(key.toUpperCase())

@@ -1,6 +1,6 @@
 /**
- * The onion service's folder on this machine, tor's HiddenServiceDir: finds it, reads it, lists its clients and destroys
- * it. Tor owns the folder, so the commands must run as tor's user. They print no part of a key.
+ * The onion service's folder on this machine, tor's HiddenServiceDir: finds it, reads it, lists its clients and
+ * destroys it. Tor owns the folder, so the commands must run as tor's user. They print no part of a key.
  */
 import { open, readdir, readFile, rename, rm, rmdir, stat } from 'node:fs/promises'
 import { randomBytes } from 'node:crypto'
@@ -90,8 +90,9 @@ export async function readHostname(path: string): Promise<string> {
 }
 
 /**
- * Overwrites the secret key and removes the service. Continues an earlier call that was interrupted. Cannot reach copies
- * in old blocks of a flash disk, a journal or a snapshot; only losing the key of an encrypted disk erases those.
+ * Overwrites the secret key and removes the service. Continues an earlier call that was interrupted. Cannot reach
+ * copies in old blocks of a flash disk, a journal or a snapshot; only losing the key of an encrypted disk erases
+ * those.
  * @returns the files left in the folder, because they are not the service's
  * @throws {CliError} if there are no keys, or they cannot be destroyed
  */

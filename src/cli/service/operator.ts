@@ -23,7 +23,10 @@ export const OPERATOR_OPTION = {
   },
 } as const satisfies Options
 
-/** Finds the listener's address: by the option, the environment or the default. @throws {UsageError} with `usage` as its hint */
+/**
+ * Finds the listener's address: by the option, the environment or the default.
+ * @throws {UsageError} with `usage` as its hint
+ */
 export function parseOperator(flag: string | undefined, io: Pick<Io, 'env'>, usage: string): Address {
   let address: Address | undefined
   try {

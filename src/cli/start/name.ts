@@ -1,4 +1,4 @@
-/** Sets the name that the relay answers to: `asfaleia start` writes it to a file, which the relay reads twice a second. */
+/** Sets the relay's name: `asfaleia start` writes it to a file, which the relay reads twice a second. */
 import type { Socket } from 'node:net'
 import { rename, writeFile } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'

@@ -8,7 +8,9 @@ import { CliError } from '../program/error.ts'
 import { type Io, TIED } from '../program/io.ts'
 
 export interface Relay {
-  /** Resolves when the relay listens, with the address of its TCP listener ('' without one). Rejects as `ended` does. */
+  /**
+   * Resolves when the relay listens, with the address of its TCP listener ('' without one). Rejects as `ended` does.
+   */
   readonly ready: Promise<string>
   /** Resolves after `stop`; rejects with a CliError if the relay ends by itself. */
   readonly ended: Promise<void>

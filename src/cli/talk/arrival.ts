@@ -1,7 +1,7 @@
 /**
- * Receives files into the folder that the user chose: never outside it, and never over an existing file. A file gets its
- * name once it is complete and its hash is right. Until then its parts are in a hidden file beside it, and a later
- * transfer of the same file continues from there.
+ * Receives files into the folder that the user chose: never outside it, and never over an existing file. A file gets
+ * its name once it is complete and its hash is right. Until then its parts are in a hidden file beside it, and a
+ * later transfer of the same file continues from there.
  */
 import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'

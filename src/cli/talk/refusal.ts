@@ -98,7 +98,7 @@ const MESSENGER_ROWS: Record<MessengerErrorCode, [text: string, more?: { readonl
   ],
 }
 
-/** Turns an error of the library, or an interruption, into an error of the command line. Returns other errors unchanged. */
+/** Turns an error of the library, or an interruption, into one of the command line. Returns other errors unchanged. */
 export function toCliError(error: unknown, signal: AbortSignal): unknown {
   if (signal.aborted) return new CliError('interrupted')
   if (error instanceof MessengerError) return new CliError(...MESSENGER_ROWS[error.code])

@@ -1,7 +1,7 @@
 /**
- * Shows a received message to people, and as JSON. The line says how far it can be trusted: it names a sender without a
- * remark only if the signature proves it. A peer's text cannot imitate the line of another sender, because its own lines
- * are indented.
+ * Shows a received message to people, and as JSON. The line says how far it can be trusted: it names a sender without
+ * a remark only if the signature proves it. A peer's text cannot imitate the line of another sender, because its own
+ * lines are indented.
  */
 import { type Card, CardError, parseCard } from '../../client/format/card.ts'
 import { fingerprintOf, formatKey, formatTime } from '../../client/format/field.ts'

@@ -41,14 +41,14 @@ it('the line-by-line chat names the sender of each message, and indents further 
     author: 'forged',
     fingerprint: 'SHA256:x',
     verdict: 'forged',
-    text: 'says that it is from bob\n\u{1b}[2J',
+    text: 'claims to be from bob\n\u{1b}[2J',
   })
   expect(await said()).toBe(`\
 12:00 bob: hello
       | 12:00 carol: send money
       | -- delivered, to carol: x
 12:00 #tea carol: hi all
-12:00 strangers forged: (forged: the named sender did not sign it) says that it is from bob
+12:00 strangers forged: (forged: the named sender did not sign it) claims to be from bob
       | \\u{1b}[2J
 `)
 })

@@ -58,7 +58,7 @@ test('a history line that a full disk cut in half is removed, and the next one i
     const { kept, problems } = await open('2').read()
     process.stdout.write(JSON.stringify([kept.map(({ text }) => text), problems]))`
   const { stdout, stderr } = await run(['sh', '-c', 'ulimit -f 4; exec "$@"', 'sh', process.execPath, '--input-type=module', '-e', script])
-  expect([stdout, stderr]).toEqual(['the history is not kept: the disk is full\n[["one","two"],[]]', ''])
+  expect([stdout, stderr]).toEqual(['cannot write the history: the disk is full\n[["one","two"],[]]', ''])
 })
 
 test('the next write removes the old temporary files of a killed process, and no other files', async () => {
