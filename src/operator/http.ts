@@ -4,10 +4,11 @@
  * another host's name: a web page could resolve its own name to 127.0.0.1 (DNS rebinding).
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks'
-import fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import type { Address } from '../transport/address.ts'
 import type { Snapshot } from '../relay/counters.ts'
 import { listen } from '../transport/socket.ts'
+import { isLoopbackHost } from '../transport/visitor.ts'
 import { buildStatus, findReasons, METRICS_TYPE, type Moment, renderMetrics } from './metrics.ts'
 import type { ProbeState } from './reachability.ts'
 import type { TorState } from '../tor/state.ts'
@@ -38,6 +39,8 @@ const SOCKET_MODE = 0o600
 /** For how long an answer of tor is reused, so that several watchers ask tor once. */
 const TOR_FRESH_MS = 2_000
 const DELAY_RESOLUTION_MS = 50
+/** For a whole request. Node checks it this often, so a slow one ends after twice the time at the latest. */
+const REQUEST_MS = 5_000
 /**
  * `POST /panic` requires this header. A web page of another origin cannot send it: for a header outside a short list
  * (Fetch standard, "CORS-safelisted request-header") the browser first asks this listener, which does not allow it.
@@ -51,8 +54,9 @@ export async function startOperator(address: Address, sources: OperatorSources):
   const app = fastify({
     logger: false,
     bodyLimit: 1_024,
-    requestTimeout: 5_000,
-    keepAliveTimeout: 5_000,
+    requestTimeout: REQUEST_MS,
+    keepAliveTimeout: REQUEST_MS,
+    http: { connectionsCheckingInterval: REQUEST_MS },
     // Fastify's own answer echoes a path that does not decode. (Its type here is generic over the routes; there are none.)
     frameworkErrors: (_error, _request, reply) => refuseMalformed(reply as FastifyReply),
   })
@@ -115,13 +119,15 @@ function guard(app: FastifyInstance, kind: Address['kind'], onFault: (() => void
       'x-content-type-options': 'nosniff',
       'cross-origin-resource-policy': 'same-origin',
     })
+    // No browser can reach a unix socket, so neither the name nor the site matters there.
+    if (kind === 'tcp' && !isLoopbackHost(request.headers.host)) {
+      return reply.code(421).type('text/plain').send('this listener answers requests to localhost only\n')
+    }
+    if (kind === 'tcp' && isFromPage(request.headers))
+      return reply.code(403).type('text/plain').send('web pages may not visit this listener\n')
     const panics = request.method === 'POST' && request.url === '/panic'
     if (request.method !== 'GET' && request.method !== 'HEAD' && !panics) {
       return reply.code(405).header('allow', 'GET, HEAD').type('text/plain').send('only GET and HEAD are allowed here\n')
-    }
-    // No browser can reach a unix socket, so the name does not matter there.
-    if (kind === 'tcp' && !isLocalHost(request.headers.host ?? '')) {
-      return reply.code(421).type('text/plain').send('this listener answers requests to localhost only\n')
     }
   })
   app.setNotFoundHandler(async (_request, reply) => {
@@ -141,9 +147,13 @@ function refuseMalformed(reply: FastifyReply): void {
   void reply.code(400).type('text/plain').send(MALFORMED)
 }
 
-/** Returns whether a Host header names this machine's loopback. */
-function isLocalHost(host: string): boolean {
-  return /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d{1,5})?$/i.test(host)
+/**
+ * Returns whether a web page sent the request, and not a program or a user who typed the address. Browsers send Origin
+ * with a page's writing requests, and Sec-Fetch-Site with everything that they load from this machine.
+ */
+function isFromPage(headers: FastifyRequest['headers']): boolean {
+  const site = headers['sec-fetch-site'] ?? 'none'
+  return headers.origin !== undefined || (site !== 'none' && site !== 'same-origin')
 }
 
 /** Asks one question at a time, and reuses its answer for a moment. */

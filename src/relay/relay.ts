@@ -228,6 +228,11 @@ export class Relay {
     for (const connection of this.#connections) connection.onTick(now)
   }
 
+  /** The relay's names, those first that it keeps. */
+  get names(): readonly string[] {
+    return this.#names.all
+  }
+
   snapshot(): Snapshot {
     const { mailboxes, subscribers, messages, bytes, budget } = this.#mailboxes.size
     return {

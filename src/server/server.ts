@@ -85,6 +85,7 @@ export async function startServer(
   const openPage = async (): Promise<void> => {
     const page = await createPublicDoor({
       maxMessage: config.limits.payload + config.limits.lineOverhead,
+      names: () => relay.names,
       enter: (circuit, giveWay) => relay.enter(circuit, giveWay),
       accept: (stream, visit) => relay.accept(stream, 'http', visit),
     })

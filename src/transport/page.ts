@@ -52,12 +52,17 @@ export function createPage(): { readonly app: FastifyInstance; readonly http: Ht
     logger: false,
     bodyLimit: 1_024,
     // Fastify's own answer echoes a path that does not decode. (Its type here is generic over the routes.)
-    frameworkErrors: (_error, _request, reply) => {
+    frameworkErrors(_error, request, reply) {
+      // No hook is called. If the request is an upgrade, its response and its socket are nobody's.
+      reply.raw.sendDate = false
+      reply.raw.once('finish', () => request.raw.socket.destroySoon())
       void (reply as FastifyReply).code(400).type('text/plain').send(MALFORMED)
     },
     serverFactory: (handler) => {
       http = createServer({ maxHeaderSize: HEADER_BYTES, ServerResponse: Undated }, handler)
       http.maxRequestsPerSocket = 1
+      // Node's own answer would leave the connection open.
+      http.on('checkExpectation', (_request, response) => response.writeHead(417, HEADERS).end())
       return http
     },
   })

@@ -11,9 +11,15 @@ import { SUBPROTOCOL, WEBSOCKET_PATH } from './address.ts'
 import { MessageStream } from './message-stream.ts'
 import { createPage, encodeBusy, NOTHING_HERE } from './page.ts'
 import { serveSocket } from './socket.ts'
+import { findDialled, isForeign, parseTokens } from './visitor.ts'
 
 /** For a visitor to send a request and to take its answer. With the 10 s for a PROXY line: 30 s. */
 const VISIT_MS = 20_000
+
+/** RFC 6455, section 4.1. */
+const WEBSOCKET_VERSION = '13'
+const OTHER_HOST = 'this relay has another name\n'
+const OTHER_SITE = 'pages of other sites may not visit this relay\n'
 
 /** A visitor's place at the relay. */
 export interface Visit {
@@ -24,6 +30,8 @@ export interface Visit {
 export interface PublicDoorOptions<V extends Visit> {
   /** The longest message, bytes. */
   readonly maxMessage: number
+  /** Returns the relay's names now. */
+  readonly names: () => readonly string[]
   /**
    * Gives a visitor a place, before anything is read of its request. Returns undefined if there is no place.
    *
@@ -62,24 +70,38 @@ export async function createPublicDoor<V extends Visit>(options: PublicDoorOptio
     preClose: (done: () => void) => done(),
     errorHandler: (_error: unknown, socket: WebSocket) => socket.terminate(),
   })
-  // The plugin would upgrade any path, and then close.
+  // Behind the plugin's own hook: the plugin ends the sockets only of those requests that this hook marked.
   app.addHook('onRequest', async (request, reply) => {
-    if (request.ws && request.routeOptions.url !== WEBSOCKET_PATH) {
-      await reply.code(404).type('text/plain').send(NOTHING_HERE)
-    }
+    // The plugin makes the responses of upgrades itself.
+    reply.raw.sendDate = false
+    const { host, origin } = request.headers
+    const dialled = findDialled(host, options.names())
+    if (dialled === undefined) return reply.code(421).type('text/plain').send(OTHER_HOST)
+    if (isForeign(origin, dialled)) return reply.code(403).type('text/plain').send(OTHER_SITE)
+    // The plugin would upgrade any path and then close, and answer a HEAD on a socket that it lost.
+    const isUpgradable = request.method === 'GET' && request.routeOptions.url === WEBSOCKET_PATH
+    if (request.ws && !isUpgradable) return reply.code(404).type('text/plain').send(NOTHING_HERE)
   })
   app.get(
     WEBSOCKET_PATH,
     {
       websocket: true,
       preValidation: async (request, reply) => {
-        const offered = request.headers['sec-websocket-protocol'] ?? ''
-        if (request.ws && !offered.split(/\s*,\s*/).includes(SUBPROTOCOL)) {
-          await reply.code(400).type('text/plain').send(`this WebSocket speaks the subprotocol ${SUBPROTOCOL}\n`)
-        } else if (request.ws) {
-          // The library answers on the socket itself. Attached, the request and its answer would live as long as the socket.
-          reply.raw.detachSocket(request.raw.socket)
+        if (!request.ws) return
+        const offered = parseTokens(request.headers['sec-websocket-protocol'] ?? '')
+        if (offered?.includes(SUBPROTOCOL) !== true) {
+          return reply.code(400).type('text/plain').send(`this WebSocket speaks the subprotocol ${SUBPROTOCOL}\n`)
         }
+        // The library accepts version 8, too, in which Origin has another name.
+        if (request.headers['sec-websocket-version'] !== WEBSOCKET_VERSION) {
+          return reply
+            .code(400)
+            .header('sec-websocket-version', WEBSOCKET_VERSION)
+            .type('text/plain')
+            .send(`this WebSocket has the version ${WEBSOCKET_VERSION}\n`)
+        }
+        // The library answers on the socket itself. Attached, the request and its answer would live as long as the socket.
+        reply.raw.detachSocket(request.raw.socket)
       },
     },
     (upgraded) => {
@@ -102,7 +124,11 @@ export async function createPublicDoor<V extends Visit>(options: PublicDoorOptio
       })
       http.emit('connection', socket)
     },
-    close: () => app.close(),
+    close() {
+      // While it closes, fastify would answer an upgrade without any hook.
+      http.removeAllListeners('upgrade')
+      return app.close()
+    },
   }
 }
 

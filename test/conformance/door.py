@@ -37,6 +37,18 @@ def _(t):
         t.note(f'with the subprotocol {protocols} the upgrade ' + ('is made' if ' 101 ' in status + ' ' else f'is refused: {status}'))
 
 
+@check('websocket: a page of another site, and an empty subprotocol, are refused', needs='ws')
+def _(t):
+    for origin in ('https://example.org', 'http://localhost.example.org', 'null'):
+        sock, status, _, _ = upgrade(t.options.ws, more=(f'Origin: {origin}',))
+        sock.close()
+        expect(' 403 ' in status + ' ', f'a page of {origin}: {status}')
+    sock, status, headers, _ = upgrade(t.options.ws, protocols='asfaleia.1, ')
+    sock.close()
+    expect(' 400 ' in status + ' ', f'an empty subprotocol: {status}')
+    expect('date' not in headers, 'a refused upgrade states the time')
+
+
 @check('websocket: text and binary messages mean the same', needs='ws')
 def _(t):
     for opcode in (TEXT, BINARY):

@@ -181,6 +181,9 @@ describe('the Host header', () => {
     '[::2]',
     '10.0.0.1',
     ' ',
+    '127.0.0.256',
+    '127.1',
+    'localhost.',
     'localhost:9090@x',
   ])('%j is refused with 421', async (host) => {
     const address = await start()
@@ -189,6 +192,7 @@ describe('the Host header', () => {
       expect([path, status]).toEqual([path, 421])
       expect(body).toBe('this listener answers requests to localhost only\n')
     }
+    expect(await ask(address, '/status', { method: 'DELETE', headers: { host } })).toMatchObject({ status: 421 })
   })
 
   test.each(['localhost', 'LOCALHOST:1', '127.0.0.1:9090', '127.1.2.3', '[::1]:9090'])('%s is accepted', async (host) => {
@@ -201,6 +205,32 @@ describe('the Host header', () => {
     const socket = connect(address.port, address.host)
     socket.end('GET /metrics HTTP/1.0\r\n\r\n')
     expect(await readText(socket)).toMatch(/^HTTP\/1\.1 421 /)
+  })
+})
+
+describe('a web page', () => {
+  test.each([
+    { origin: 'https://example.org' },
+    { origin: 'http://localhost:9090' },
+    { origin: 'null' },
+    { 'sec-fetch-site': 'cross-site' },
+    { 'sec-fetch-site': 'same-site' },
+  ])('is refused with 403: %j', async (headers: Record<string, string>) => {
+    let read = 0
+    const address = await start({
+      snapshot() {
+        read++
+        return createSnapshot()
+      },
+    })
+    for (const path of ['/livez', '/readyz', '/metrics', '/status', '/nowhere']) {
+      expect(await ask(address, path, { headers })).toMatchObject({ status: 403, body: 'web pages may not visit this listener\n' })
+    }
+    expect(read).toBe(0)
+  })
+
+  test.each(['none', 'same-origin'])('that the user opened at the listener itself is answered: %s', async (site) => {
+    expect(await ask(await start(), '/status', { headers: { 'sec-fetch-site': site } })).toMatchObject({ status: 200 })
   })
 })
 

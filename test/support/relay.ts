@@ -81,6 +81,7 @@ export async function startTestRelay(options: TestRelayOptions = {}): Promise<Te
 async function openHttp(relay: Relay): Promise<{ address: string; close(): Promise<void> }> {
   const door = await createPublicDoor({
     maxMessage: DEFAULT_LIMITS.payload + DEFAULT_LIMITS.lineOverhead,
+    names: () => relay.names,
     enter: (circuit, giveWay) => relay.enter(circuit, giveWay),
     accept: (stream, visit) => relay.accept(stream, 'http', visit),
   })

@@ -8,6 +8,8 @@ import { createPublicDoor, type Visit } from '../../src/transport/upgrade.ts'
 import { CLOSE, CONTINUATION, decodeFrames, encodeFrame, type Frame, type FrameOptions, PING, PONG, TEXT } from '../support/frames.ts'
 
 const LONGEST = 1_000
+const ONION = 'pg6mmjiyjmcrsslvykfwnntlaru7p5svn6y2ymmju6nubxndf4pscryd.onion'
+const OTHER_ONION = '2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion'
 const REQUEST =
   'GET /v1 HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n' +
   'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: asfaleia.1\r\n\r\n'
@@ -44,7 +46,7 @@ async function dial(
   request: string,
   enter: (circuit: string | undefined, giveWay: () => void) => Visit | undefined = () => ({ leave: () => {} }),
 ): Promise<Socket> {
-  const door = await createPublicDoor({ maxMessage: LONGEST, enter, accept })
+  const door = await createPublicDoor({ maxMessage: LONGEST, names: () => ['localhost', ONION], enter, accept })
   const server: Server = createSocketServer((socket) => door.serve(socket, 'a circuit'))
   const address = await listen(server, { kind: 'tcp', host: '127.0.0.1', port: 0 })
   if (address.kind !== 'tcp') throw new Error('not TCP')
@@ -134,6 +136,14 @@ test.each([
   ['no version', REQUEST.replace('Version: 13', 'Version:'), 400],
   ['another protocol', REQUEST.replace('Upgrade: websocket', 'Upgrade: other'), 400],
   ['another subprotocol', REQUEST.replace('asfaleia.1', 'asfaleia.2'), 400],
+  ['an empty subprotocol', REQUEST.replace('asfaleia.1', ''), 400],
+  ['an empty member behind its subprotocol', REQUEST.replace('asfaleia.1', 'asfaleia.1, '), 400],
+  ['an empty member in another header line', REQUEST.replace('asfaleia.1', 'asfaleia.1\r\nSec-WebSocket-Protocol: '), 400],
+  ['an empty member before its subprotocol', REQUEST.replace('asfaleia.1', ',asfaleia.1'), 400],
+  ['a subprotocol that is not a token', REQUEST.replace('asfaleia.1', 'asfaleia.1, a b'), 400],
+  ['its subprotocol twice', REQUEST.replace('asfaleia.1', 'asfaleia.1, asfaleia.1'), 400],
+  ['the version 8, in which Origin has another name', REQUEST.replace('Version: 13', 'Version: 8'), 400],
+  ['two versions', REQUEST.replace('Version: 13', 'Version: 13\r\nSec-WebSocket-Version: 13'), 400],
   ['another path', REQUEST.replace('/v1', '/v2'), 404],
   ['the path of the page', REQUEST.replace('/v1', '/'), 404],
 ])('a handshake with %s is refused, and its connection ends', async (_what, request, status) => {
@@ -142,6 +152,127 @@ test.each([
   }, request)
   const said = Buffer.concat((await client.toArray()) as Buffer[]).toString('latin1')
   expect(said).toMatch(new RegExp(`^HTTP/1.1 ${status} `))
+})
+
+describe('Host and Origin', () => {
+  const HOSTS: readonly (readonly [string, boolean])[] = [
+    ['localhost', true],
+    ['LOCALHOST:8080', true],
+    ['127.0.0.1:8080', true],
+    ['127.1.2.3', true],
+    ['[::1]:8080', true],
+    [ONION, true],
+    [`${ONION.toUpperCase()}:80`, true],
+    [OTHER_ONION, false],
+    [`www.${ONION}`, false],
+    [`${ONION}.`, false],
+    [`${ONION}.example.org`, false],
+    ['example.org', false],
+    ['localhost.example.org', false],
+    ['evil.localhost', false],
+    ['127.0.0.1.example.org', false],
+    ['127.0.0.256', false],
+    ['127.1', false],
+    ['2130706433', false],
+    ['0.0.0.0', false],
+    ['10.0.0.1', false],
+    ['[::2]', false],
+    ['localhost:8080@example.org', false],
+    ['localhost, example.org', false],
+    ['', false],
+  ]
+  /** Each: the Host, the Origin, and whether the relay serves it. */
+  const ORIGINS: readonly (readonly [string, string, boolean])[] = [
+    ['localhost:8080', 'http://localhost:8080', true],
+    ['127.0.0.1:8080', 'http://localhost:3000', true],
+    ['localhost', 'http://[::1]', true],
+    ['localhost', 'https://127.0.0.1:3000', true],
+    [ONION, `http://${ONION}`, true],
+    [`${ONION}:80`, `https://${ONION.toUpperCase()}:8000`, true],
+    [ONION, 'null', true],
+    [ONION, 'file://', true],
+    // A file's page, but also any sandboxed frame of any site.
+    ['localhost', 'null', false],
+    ['127.0.0.1', 'file://', false],
+    ['localhost', 'https://example.org', false],
+    ['localhost:8080', 'http://example.org:8080', false],
+    ['localhost', 'http://localhost.example.org', false],
+    ['localhost', 'http://localhost@example.org', false],
+    ['localhost', 'http://localhost/', false],
+    ['localhost', 'http://localhost http://localhost', false],
+    ['localhost', 'localhost', false],
+    ['localhost', 'moz-extension://localhost', false],
+    ['localhost', `http://${ONION}`, false],
+    ['localhost', '', false],
+    [ONION, 'http://localhost', false],
+    [ONION, `http://${OTHER_ONION}`, false],
+    [ONION, `http://www.${ONION}`, false],
+    [ONION, 'https://example.org', false],
+  ]
+  const receiver: Receiver = { onChunk: (chunk) => void chunk.fill(0), flush: () => {}, onFinish: () => {}, onEnd: () => {} }
+  const PAGE = 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'
+  const statusOf = async (request: string): Promise<number> => {
+    const client = await dial(() => receiver, request)
+    const [answer] = (await once(client, 'data')) as [Buffer]
+    client.destroy()
+    return Number(/^HTTP\/1.1 ([0-9]{3}) /.exec(answer.toString('latin1'))![1])
+  }
+
+  it.each(HOSTS)('a request to the host %j is served: %s', async (host, served) => {
+    const to = (request: string): string => request.replace('Host: localhost', `Host: ${host}`)
+    expect(await statusOf(to(PAGE))).toBe(served ? 200 : 421)
+    expect(await statusOf(to(PAGE.replace('GET /', 'GET /nowhere')))).toBe(served ? 404 : 421)
+    expect(await statusOf(to(REQUEST))).toBe(served ? 101 : 421)
+    expect(await statusOf(to(REQUEST.replace('/v1', '/v2')))).toBe(served ? 404 : 421)
+  })
+
+  it.each(ORIGINS)('a request to the host %j by a page of %j is served: %s', async (host, origin, served) => {
+    const by = (request: string): string => request.replace('Host: localhost', `Host: ${host}\r\nOrigin: ${origin}`)
+    expect(await statusOf(by(PAGE))).toBe(served ? 200 : 403)
+    expect(await statusOf(by(REQUEST))).toBe(served ? 101 : 403)
+  })
+
+  it('without a Host, or with two, nothing is served', async () => {
+    expect(await statusOf('GET / HTTP/1.0\r\n\r\n')).toBe(421)
+    expect(await statusOf(REQUEST.replace('Host: localhost\r\n', ''))).toBe(421)
+    expect(await statusOf(REQUEST.replace('Host: localhost', 'Host: example.org\r\nHost: localhost'))).toBe(421)
+    expect(await statusOf(REQUEST.replace('Host: localhost', 'Host: localhost\r\nOrigin: null\r\nOrigin: http://localhost'))).toBe(403)
+  })
+})
+
+describe('an answer of the door', () => {
+  it.each([
+    ['the page', 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n', 200],
+    ['HEAD', 'HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n', 200],
+    ['HTTP/1.0', 'GET / HTTP/1.0\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n', 200],
+    ['another path', 'GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n', 404],
+    ['another method', 'DELETE / HTTP/1.1\r\nHost: localhost\r\n\r\n', 404],
+    ['a body for a path that takes none', `POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\n\r\n${'x'.repeat(9_999)}`, 404],
+    ['another host', 'GET / HTTP/1.1\r\nHost: example.org\r\n\r\n', 421],
+    ['no host', 'GET / HTTP/1.1\r\n\r\n', 400],
+    ['a path that does not decode', 'GET /%zz HTTP/1.1\r\nHost: localhost\r\n\r\n', 400],
+    ['no HTTP', 'hello\r\n\r\n', 400],
+    ['a header that is too long', `GET / HTTP/1.1\r\nHost: localhost\r\nX: ${'x'.repeat(9_000)}\r\n\r\n`, 431],
+    ['two lengths', 'POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n', 400],
+    ['an expectation', 'GET / HTTP/1.1\r\nHost: localhost\r\nExpect: a miracle\r\n\r\n', 417],
+    ['a second request', 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\nGET / HTTP/1.1\r\nHost: localhost\r\n\r\n', 200],
+    ['an upgrade to another path', REQUEST.replace('/v1', '/v2'), 404],
+    ['an upgrade to a path that does not decode', REQUEST.replace('/v1', '/%zz'), 400],
+    ['an upgrade of another site', REQUEST.replace('Host: localhost', 'Host: localhost\r\nOrigin: https://example.org'), 403],
+    ['an upgrade without a subprotocol', REQUEST.replace('Sec-WebSocket-Protocol', 'X'), 400],
+    ['an upgrade by POST', REQUEST.replace('GET', 'POST'), 404],
+    ['an upgrade by HEAD', REQUEST.replace('GET', 'HEAD'), 404],
+    ['an upgrade to HTTP/2', REQUEST.replace('websocket', 'h2c'), 400],
+    ['an upgrade without a key', REQUEST.replace('-Key', '-Kex'), 400],
+  ])('to %s states no time, and ends the connection', async (_what, request, status) => {
+    const client = await dial(() => {
+      throw new Error('accepted')
+    }, request)
+    const said = Buffer.concat((await client.toArray()) as Buffer[]).toString('latin1')
+    expect(said).toMatch(new RegExp(`^HTTP/1.1 ${status} `))
+    expect(said).not.toMatch(/^(?:date|last-modified|age|expires|etag|server):/im)
+    expect(said).not.toMatch(/[0-9]{2}:[0-9]{2}/)
+  })
 })
 
 describe('a visitor', () => {
