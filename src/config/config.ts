@@ -20,7 +20,7 @@ export interface Config {
   readonly http: Address | undefined
   /** The operator's listener. Loopback or unix; never behind the onion service. */
   readonly operator: Address | undefined
-  /** The unix socket where a relay takes over from its predecessor, and hands over to its successor. */
+  /** The unix socket for handovers: from this relay's predecessor, and to its successor. */
   readonly handover: (Address & { readonly kind: 'unix' }) | undefined
   /** The file of the secret that both relays prove at a handover. */
   readonly handoverSecret: string | undefined

@@ -112,14 +112,14 @@ export function duration(least: number, most: number, why: string): Quantity {
   return quantity('a time', { s: SECOND, m: MINUTE, h: HOUR, d: DAY }, least, most, why)
 }
 
-function quantity(what: string, units: Record<string, number>, least: number, most: number, why: string): Quantity {
+function quantity(kind: string, units: Record<string, number>, least: number, most: number, why: string): Quantity {
   const takes = `${spell(least, units)} to ${spell(most, units)}`
   const parse = (text: string): number => {
     const [, digits = '', unit = ''] = /^(\d{1,15})([A-Za-z]?)$/.exec(text) ?? []
     const factor = Object.hasOwn(units, unit) ? units[unit]! : Number.NaN
     const value = digits === '' ? Number.NaN : Number(digits) * factor
     if (value >= least && value <= most) return value
-    throw new Refused(`is not ${what} from ${takes}`, why)
+    throw new Refused(`is not ${kind} from ${takes}`, why)
   }
   return [parse, takes]
 }

@@ -88,7 +88,7 @@ export class Channel {
   }
 
   /** Erases the keys, and ends the stream at once or after the records that were sent. */
-  close(how: 'after what was sent' | 'at once' = 'at once'): void {
+  close(how: 'after sending' | 'at once' = 'at once'): void {
     this.#ciphers.send.clear()
     this.#ciphers.receive.clear()
     this.#frames.close(how)
@@ -125,7 +125,7 @@ class Frames {
     if (!this.#socket.write(bytes)) await this.#wait('drain')
   }
 
-  close(how: 'after what was sent' | 'at once'): void {
+  close(how: 'after sending' | 'at once'): void {
     if (how === 'at once') return void this.#socket.destroy()
     this.#socket.end(() => this.#socket.destroy())
   }

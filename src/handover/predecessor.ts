@@ -86,7 +86,7 @@ export async function listenForSuccessor(options: PredecessorOptions): Promise<P
     if (refusal !== undefined) {
       log.event('handover-refused', { reason: refusal })
       await channel.send(encodeRecord({ kind: 'refused', reason: refusal })).catch(() => {})
-      channel.close('after what was sent')
+      channel.close('after sending')
       return
     }
     underWay = handOver(channel, handing, log, stop).then((done) => {
@@ -139,7 +139,7 @@ async function handOver(channel: Channel, handing: Handing, log: Log, stop: () =
   } catch (error) {
     log.event('handover-failed', { reason: reasonOf(error) })
     await channel.send(encodeRecord({ kind: 'abort' })).catch(() => {})
-    channel.close('after what was sent')
+    channel.close('after sending')
     if (released) await handing.reopen()
     handing.resume()
     return false
@@ -148,7 +148,7 @@ async function handOver(channel: Channel, handing: Handing, log: Log, stop: () =
   stop()
   log.event('handed-over')
   await channel.send(encodeRecord({ kind: 'done' })).catch(() => {})
-  channel.close('after what was sent')
+  channel.close('after sending')
   return true
 }
 

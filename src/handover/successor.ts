@@ -17,7 +17,7 @@ const DYING_MS = 1_000
 const LOOK_MS = 25
 
 /**
- * Why nothing was taken over. `proof`: the secrets differ, or no relay listens there. `broken`: the other relay broke
+ * Why the takeover failed. `proof`: the secrets differ, or no relay listens there. `broken`: the other relay broke
  * off or stalled, and continues. `interrupted`: the caller aborted. `unreachable`: this user may not connect to the path.
  * The other words are refusals of the other relay.
  */

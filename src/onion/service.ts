@@ -21,7 +21,7 @@ export const CLIENTS = 'authorized_clients'
 /** The allowed names of clients. Tor accepts any name; these are safe in every shell, archive and terminal. */
 export const CLIENT_NAME = /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/
 
-/** The headers of tor's key files (src/lib/crypt_ops/crypto_ed25519.c, `crypto_write_tagged_contents_to_file`), padded to 32 bytes. */
+/** The headers of tor's key files, padded to 32 bytes (`crypto_write_tagged_contents_to_file` of tor). */
 const SECRET_HEADER = header('== ed25519v1-secret: type0 ==')
 const PUBLIC_HEADER = header('== ed25519v1-public: type0 ==')
 /** An expanded secret key: scalar and prefix (RFC 8032, section 5.1.5, before its step 2 forgets the seed). */

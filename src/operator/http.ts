@@ -48,7 +48,7 @@ const REQUEST_MS = 5_000
 export const PANIC_HEADER = 'asfaleia-panic'
 const MALFORMED = 'malformed request\n'
 
-/** @throws ListenError of src/transport/socket.ts */
+/** Starts the listener. @throws ListenError of src/transport/socket.ts */
 export async function startOperator(address: Address, sources: OperatorSources): Promise<Operator> {
   const delay = monitorEventLoopDelay({ resolution: DELAY_RESOLUTION_MS })
   const app = fastify({
@@ -57,7 +57,7 @@ export async function startOperator(address: Address, sources: OperatorSources):
     requestTimeout: REQUEST_MS,
     keepAliveTimeout: REQUEST_MS,
     http: { connectionsCheckingInterval: REQUEST_MS },
-    // Fastify's own answer echoes a path that does not decode. (Its type here is generic over the routes; there are none.)
+    // Fastify's own answer echoes a path that does not decode. (Its type here is generic over the routes.)
     frameworkErrors: (_error, _request, reply) => refuseMalformed(reply as FastifyReply),
   })
   const askTor = fresh(sources.tor)

@@ -20,7 +20,7 @@ export interface ProbeState {
 const SOONER = 5
 
 export interface ProbeSources {
-  /** The onion address to try; undefined while there is none. */
+  /** Returns the onion address to try; undefined as long as the relay has no such name. */
   name(): string | undefined
   /** Never rejects. */
   readonly probe: (name: string, signal: AbortSignal) => Promise<ProbeResult>
@@ -70,8 +70,8 @@ const SLOW_SECONDS = 180
 const UNTRIED_FAILURES = 3
 
 /**
- * Follows the report of another program, which has a way to Tor while the relay has none
- * (docs/decisions/0010-who-probes.md). A report in neither of the two forms counts as no report.
+ * Follows the report of another program, which can reach Tor if the relay cannot (docs/decisions/0010-who-probes.md). A
+ * report in neither of the two forms counts as no report.
  */
 export function followProbe(
   sources: { read(): Report | undefined; readonly everySeconds: number; readonly now?: () => number },

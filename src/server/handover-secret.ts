@@ -1,4 +1,4 @@
-/** The secret that both relays prove at a handover, and the folder of the socket where they meet. */
+/** The secret that both relays prove at a handover, and the folder of their socket. */
 import { lstatSync, readFileSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { ConfigError, type Problem } from '../config/problem.ts'

@@ -27,7 +27,7 @@ const HANDOVER_PROBLEMS: Readonly<Record<HandoverProblem, Problem>> = {
   proof: {
     key: 'handover',
     problem: 'the program at that path does not know our secret',
-    hint: 'give both relays the same --handover-secret, or none; is that program a relay?',
+    hint: 'give both relays the same --handover-secret, or neither of them one; is that program a relay?',
   },
   broken: {
     key: 'handover',

@@ -22,7 +22,7 @@ export function startProbing(
   if (socks === undefined) return undefined
   return startProbe(
     {
-      // Addresses that the relay is leaving stand last, and clients are told to use the others.
+      // Addresses that the relay is leaving come last; clients move to the first one.
       name: () => names().find((name) => name.endsWith('.onion')),
       probe: (name, signal) => probe(name, socks, signal),
       everySeconds: probeSeconds,

@@ -135,7 +135,7 @@ function unquote(text: string): string {
   return Buffer.from(plain, 'latin1').toString('utf8')
 }
 
-/** A connection whose replies are matched to commands by their order. It is destroyed if tor breaks the form or a bound. */
+/** Connects. Replies answer the commands in order; the socket is destroyed if tor breaks the form or a bound. */
 function connectControl(address: Address, onEvent?: (event: string) => void): { readonly socket: Socket; readonly ask: Ask } {
   const socket = connect(address.kind === 'tcp' ? { host: address.host, port: address.port } : { path: address.path })
   const waiting: ((reply: Reply) => void)[] = []

@@ -187,7 +187,7 @@ async function abortion(signal: AbortSignal): Promise<never> {
 
 /**
  * Returns the modules that the tor program was built with, undefined if there is no such program.
- * @param searchPath PATH, where the program is looked for
+ * @param searchPath the value of PATH, by which the system finds the program
  */
 export function torModules(searchPath: string | undefined): string | undefined {
   const env = searchPath === undefined ? {} : { PATH: searchPath }

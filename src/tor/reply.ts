@@ -16,7 +16,7 @@ export class ReplyReader {
     return this.#broken
   }
 
-  /** Returns what the chunk completes; `status` is the first digit. */
+  /** Returns the replies and events that the chunk completes; `status` is the first digit. */
   read(chunk: string): { readonly status: string; readonly lines: readonly string[] }[] {
     const replies: { status: string; lines: string[] }[] = []
     if (this.#broken) return replies

@@ -5,7 +5,7 @@
 import type { Address } from '../transport/address.ts'
 import { type Ask, authenticate, converse, getInfo } from './control.ts'
 
-/** Tor's tags of bootstrap phases (control-spec.txt, BOOTSTRAP), and our own words if we could not ask. */
+/** Tor's tags of bootstrap phases (control-spec.txt, BOOTSTRAP), and our own two words for a failed question. */
 export const TOR_SUMMARIES = [
   'starting',
   'conn_pt',
@@ -53,7 +53,7 @@ const UNAUTHORIZED: TorState = Object.freeze({ reachable: false, bootstrap: unde
 
 const DEFAULT_TIMEOUT_MS = 2_000
 
-/** Reads the state. Never rejects: if tor cannot be asked, the state says so. */
+/** Reads the state. Never rejects: `unreachable` and `unauthorized` are states, too. */
 export async function readTorState(address: Address, options: { readonly timeoutMs?: number } = {}): Promise<TorState> {
   return (await converse(address, options.timeoutMs ?? DEFAULT_TIMEOUT_MS, askTor)) ?? UNREACHABLE
 }

@@ -194,7 +194,7 @@ export class FrameReader {
     return undefined
   }
 
-  /** Called when the length of a message's frame is known. */
+  /** Begins the payload of a message's frame, whose length the head has stated. */
   #begin(): typeof TOO_BIG | undefined {
     this.#inMessage = true
     this.#message += this.#left
@@ -213,7 +213,7 @@ function allocate(length: number): Uint8Array {
   return new Uint8Array(new ArrayBuffer(length))
 }
 
-/** The view of the last buffer. All sockets are read into one buffer, so it is made once. */
+/** A view of the last buffer, kept since all sockets are read into one buffer. */
 let words: DataView = new DataView(new ArrayBuffer(0))
 
 /** Unmasks bytes in place or further to the front. @returns whether any byte may be an LF or CR (is below 0x0e) */

@@ -60,7 +60,7 @@ export class MessageStream implements ByteStream, Receiver, FrameReceiver {
   }
 
   end(): void {
-    this.#sayClose(this.#state === 'refused' ? TOO_BIG : NORMAL)
+    this.#sendClose(this.#state === 'refused' ? TOO_BIG : NORMAL)
   }
 
   destroy(): void {
@@ -69,13 +69,13 @@ export class MessageStream implements ByteStream, Receiver, FrameReceiver {
 
   onChunk(chunk: Uint8Array): void {
     this.#frames.read(chunk)
-    if (this.#pong !== undefined) this.#sayOwn()
+    if (this.#pong !== undefined) this.#writeNext()
   }
 
   onFinish(): void {
     this.#peerClosed = true
     if (this.#state !== 'closing') this.#receiver.onFinish()
-    this.#sayOwn()
+    this.#writeNext()
   }
 
   onEnd(): void {
@@ -105,13 +105,13 @@ export class MessageStream implements ByteStream, Receiver, FrameReceiver {
     // The peer gets the answers to its earlier packets first.
     this.flush()
     this.#peerClosed = true
-    this.#sayClose(code)
+    this.#sendClose(code)
   }
 
   onRefused(code: number): void {
     this.flush()
     this.#peerClosed = true
-    if (code !== TOO_BIG || this.#state !== 'open') return this.#sayClose(code)
+    if (code !== TOO_BIG || this.#state !== 'open') return this.#sendClose(code)
     // The session refuses a line of this length, whatever is in it, and ends the stream.
     this.#state = 'refused'
     this.#receiver.onChunk(new Uint8Array(this.#longest + 2))
@@ -120,13 +120,13 @@ export class MessageStream implements ByteStream, Receiver, FrameReceiver {
   #send(bytes: Uint8Array, done?: () => void): boolean {
     this.#writing = !this.#stream.write(bytes, () => {
       this.#writing = false
-      this.#sayOwn()
+      this.#writeNext()
       done?.()
     })
     return !this.#writing
   }
 
-  #sayClose(code: number | undefined): void {
+  #sendClose(code: number | undefined): void {
     if (this.#state !== 'closing') {
       this.#state = 'closing'
       this.#next = undefined
@@ -134,11 +134,11 @@ export class MessageStream implements ByteStream, Receiver, FrameReceiver {
       // To read the peer's close frame.
       this.#stream.resume()
     }
-    this.#sayOwn()
+    this.#writeNext()
   }
 
   /** Writes the waiting frames one by one; after the close frame, ends the stream or waits for the peer's close. */
-  #sayOwn(): void {
+  #writeNext(): void {
     while (!this.#writing) {
       const pong = this.#pong
       const next = this.#close ?? this.#next

@@ -1,5 +1,5 @@
 /**
- * The public HTTP server and its page, which tells a visitor what the relay is. Neither logs nor echoes any part of a
+ * The public HTTP server and its page, which explains the relay to a visitor. It neither logs nor echoes any part of a
  * request.
  */
 import { createServer, type Server as HttpServer, ServerResponse } from 'node:http'

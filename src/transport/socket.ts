@@ -73,7 +73,7 @@ export function createSocketServer(onSocket: (socket: Socket) => void, onKept: (
   })
 }
 
-/** Every socket is read into this buffer, one at a time; it is all zeros between two reads. Its size keeps long lines in few parts. */
+/** Sockets are read into this buffer, one at a time; it is all zeros between two reads. Long lines come in few parts. */
 const READ = Buffer.alloc(131_072)
 
 /** The fields of a socket by which Node implements `onread` (lib/net.js, initSocketHandle). */

@@ -15,7 +15,7 @@ export type Route =
   | { readonly kind: 'socks'; readonly proxy: Endpoint | { readonly path: string }; readonly isolation: Isolation }
   /** The system resolves and connects. Onion addresses are refused. */
   | { readonly kind: 'direct' }
-  /** The system resolves and connects, and the user states that Tor answers: torsocks is loaded, or a transparent proxy is set up. */
+  /** The system resolves and connects, through Tor as the user states: by torsocks, or by a transparent proxy. */
   | { readonly kind: 'transparent' }
 
 /** Tor puts streams with different SOCKS credentials on different circuits. */

@@ -100,7 +100,7 @@ export async function createPublicDoor<V extends Visit>(options: PublicDoorOptio
             .type('text/plain')
             .send(`this WebSocket has the version ${WEBSOCKET_VERSION}\n`)
         }
-        // The library answers on the socket itself. Attached, the request and its answer would live as long as the socket.
+        // The library answers on the socket itself. Without this the request would live as long as the socket.
         reply.raw.detachSocket(request.raw.socket)
       },
     },

@@ -102,7 +102,7 @@ describe('a channel', () => {
   it('delivers the records sent before close()', async () => {
     const { here, there } = await channels()
     await here.send(Buffer.from('last words'))
-    here.close('after what was sent')
+    here.close('after sending')
     expect((await there.receive()).toString()).toBe('last words')
     await expect(there.receive()).rejects.toEqual(problem('ended'))
   })
