@@ -2,7 +2,7 @@
  * The records that two relays exchange at a handover; docs/decisions/0009-handover.md has their order. A record is its
  * kind in one byte, and a body. Only the bodies of `spent` and `messages` vary in length.
  */
-import type { Spent } from '../relay/admission.ts'
+import type { Spent } from '../relay/senders.ts'
 import { ChannelError, MAX_RECORD_BYTES } from './channel.ts'
 
 export const VERSION = 2

@@ -5,7 +5,7 @@
  */
 import { connect, type Socket } from 'node:net'
 import type { HeldMessage } from '../mailbox/mailbox.ts'
-import type { Spent } from '../relay/admission.ts'
+import type { Spent } from '../relay/senders.ts'
 import type { Address } from '../transport/address.ts'
 import { Channel, ChannelError } from './channel.ts'
 import { MessageReader } from './message.ts'

@@ -83,6 +83,11 @@ export class MemoryMailboxes implements Mailboxes {
     }
   }
 
+  /** The used part of the memory budget, from 0 to 1. */
+  get used(): number {
+    return this.#bytes() / this.#budget
+  }
+
   #bytes(): number {
     return this.#arena.live + this.#messages * MESSAGE_BYTES + this.#mailboxes.size * MAILBOX_BYTES
   }
@@ -97,12 +102,12 @@ export class MemoryMailboxes implements Mailboxes {
     while (this.#oldest !== NONE && this.#table.rows.expires[this.#oldest]! <= now) this.#erase(this.#oldest, 'expired')
   }
 
-  put(id: string, payload: Uint8Array, now: number): Put {
+  put(id: string, payload: Uint8Array, now: number, share = 1): Put {
     this.expire(now)
     let mailbox = this.#mailboxes.get(id)
     if (mailbox !== undefined && mailbox.count >= this.#limits.mailboxMessages) return { refused: 'mailbox-full' }
     const cost = footprint(payload.length) + MESSAGE_BYTES + (mailbox === undefined ? MAILBOX_BYTES : 0)
-    if (this.#bytes() + cost > this.#budget) return { refused: 'relay-full' }
+    if (this.#bytes() + cost > this.#budget * share) return { refused: 'relay-full' }
     mailbox ??= this.#open(id)
     const row = this.#append(mailbox, payload, now + this.#limits.holdSeconds * 1_000)
     this.#table.drawId(row)
@@ -256,6 +261,11 @@ export class MemoryMailboxes implements Mailboxes {
     }
     this.#return(mailbox, owner)
     this.#closeIfEmpty(mailbox)
+  }
+
+  /** Overwrites the messages of all mailboxes but those to keep. */
+  eraseExcept(keep: (id: string) => boolean): void {
+    for (const id of this.#mailboxes.keys()) if (!keep(id)) this.wipe(id)
   }
 
   /** Overwrites every message, because the relay stops or its operator wipes it. */

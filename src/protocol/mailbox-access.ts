@@ -11,6 +11,11 @@ import type { Lease, Ports, Rates, Subscriber } from './ports.ts'
 import { Recent } from './recent.ts'
 
 const MESSAGE_ID_DIGITS = 16
+/**
+ * The least that a SEND counts for: the payload of the smallest message of section 10, 4,096 bytes padded and encrypted.
+ * Otherwise one key could close hundreds of mailboxes with messages of a few characters.
+ */
+const LEAST_CHARGE = 5_744
 
 const DELIVERY = { lease: 'subscribe', bytes: OUTPUT_BYTES } as const
 /** Messages that a subscription takes at a time. One array for all connections: a delivery is over when the call is. */
@@ -79,9 +84,9 @@ export class MailboxAccess {
     if (!request.isBase64(2)) throw new ProtocolError('wrong-usage')
     const mailbox = this.#receiver(request)
     if (!this.#ports.admits(mailbox)) throw new ProtocolError('denied')
-    const wait = this.#rates.sendWait(sender, length, now)
+    const wait = this.#rates.sendWait(sender, Math.max(length, LEAST_CHARGE), now)
     if (wait > 0) throw new ProtocolError('rate-limited', wait)
-    const put = this.#ports.mailboxes.put(mailbox, request.field(2), now)
+    const put = this.#ports.mailboxes.put(mailbox, request.field(2), now, this.#rates.memoryShare(sender))
     if ('refused' in put) throw new ProtocolError(put.refused)
     this.#ports.count('stored')
     this.#output.packetWithId(PACKETS.SENT.no, put.high, put.low, this.#holdSeconds)
@@ -175,6 +180,11 @@ export class MailboxAccess {
   /** Gives the batch up. */
   dropBatch(): void {
     this.#batch = undefined
+  }
+
+  /** Mailboxes that the connection reads: those in which it may have leases. */
+  get mailboxes(): readonly string[] {
+    return [...(this.#joined ?? [])]
   }
 
   /** Ends the subscription, returns all leases and forgets the receivers. */

@@ -38,8 +38,12 @@ export interface Subscriber {
 
 /** The mailboxes (src/mailbox/mailbox.ts). `id` is a mailbox's blinded id, `now` is in ms. */
 export interface Mailboxes {
-  /** Stores a message. */
-  put(id: string, payload: Uint8Array, now: number): Put
+  /**
+   * Stores a message.
+   *
+   * @param share the part of the memory budget that the message may fill up to; all of it by default
+   */
+  put(id: string, payload: Uint8Array, now: number, share?: number): Put
   /**
    * Leases waiting messages, in order, to `owner`. The length of `into` bounds their count, and `how.bytes` the sum of
    * their payloads; one message always fits. Writes references into `into`: numbers, each different from the reference
@@ -109,6 +113,10 @@ export interface Rates {
   loginWait(now: number): number
   /** Returns the seconds until the sender may send `bytes` bytes; 0 allows it now, and counts them. */
   sendWait(sender: string, bytes: number, now: number): number
+  /** Returns the part of the memory budget, from 0 to 1, that a message of this sender may fill up to. */
+  memoryShare(sender: string): number
+  /** A key was proven, or its token used for the first time on this connection. */
+  onKey(sender: string, now: number): void
 }
 
 export type Effect<P extends Proof = Proof> =

@@ -30,6 +30,11 @@ export class Recent<Value> {
     if (this.#entries.length > MOST) overwrite(this.#entries.shift()!.bytes)
   }
 
+  /** Whether `test` holds for all values. */
+  every(test: (value: Value) => boolean): boolean {
+    return this.#entries === undefined || this.#entries.every(({ value }) => test(value))
+  }
+
   /** Overwrites and forgets everything. */
   clear(): void {
     for (const { bytes } of this.#entries ?? []) overwrite(bytes)

@@ -32,6 +32,7 @@ interface ProvenToken {
 
 export class RelaySession<P extends Proof = Proof> {
   readonly #ports: Ports
+  readonly #rates: Rates
   readonly #source = new LineDecoder()
   readonly #output: Output
   readonly #regime: Regime
@@ -55,6 +56,7 @@ export class RelaySession<P extends Proof = Proof> {
   constructor(options: { ports: Ports; rates: Rates; framing: Framing; subscriber: Subscriber; now: number }) {
     const { ports, rates } = options
     this.#ports = ports
+    this.#rates = rates
     this.#output = new Output(ports.stock, options.framing)
     this.#regime = new Regime(ports.limits, options.now)
     this.#login = new Login(ports, rates, this.#output)
@@ -140,7 +142,7 @@ export class RelaySession<P extends Proof = Proof> {
       this.#attempt(() => {
         const { token, ...claims } = this.#login.onVerified(good, now)
         const bytes = Buffer.from(token, 'latin1')
-        this.#remember(bytes, claims)
+        this.#remember(bytes, claims, now)
         bytes.fill(0)
       })
     } else {
@@ -166,6 +168,20 @@ export class RelaySession<P extends Proof = Proof> {
     if (this.#state !== 'open') return NO_EFFECTS
     if (!this.#mail.hasBatch) this.#output.packet(encodeNotice('restarting', seconds))
     this.#close()
+    return this.#run(now)
+  }
+
+  /** The list of admitted keys has changed: ends the connection if it has proven a key that is no longer on it. */
+  onAdmission(now: number): readonly Effect<P>[] {
+    if (this.#state !== 'open') return NO_EFFECTS
+    const isAdmitted = ({ mailbox }: ProvenToken): boolean => this.#ports.admits(mailbox)
+    if (this.#tokens.every(isAdmitted) && this.#mail.mailboxes.every((mailbox) => this.#ports.admits(mailbox))) return NO_EFFECTS
+    // Inside a batch an ERROR would be taken for one of its messages.
+    if (this.#mail.hasBatch) this.#close()
+    else {
+      this.#refuse('denied')
+      this.#close()
+    }
     return this.#run(now)
   }
 
@@ -287,16 +303,17 @@ export class RelaySession<P extends Proof = Proof> {
     if (token === undefined) {
       const field = request.field(0)
       token = this.#ports.verifyToken(field, now)
-      if (token === undefined) throw new ProtocolError('bad-token')
-      this.#remember(field, token)
+      if (token === undefined || !this.#ports.admits(token.mailbox)) throw new ProtocolError('bad-token')
+      this.#remember(field, token, now)
     }
     if (token.expires <= now || !this.#ports.admits(token.mailbox)) throw new ProtocolError('bad-token')
     return token.mailbox
   }
 
   /** Remembers a good token, so that its signature is not verified again on this connection. */
-  #remember(bytes: Uint8Array, token: ProvenToken): void {
+  #remember(bytes: Uint8Array, token: ProvenToken, now: number): void {
     this.#tokens.add(bytes, token)
+    this.#rates.onKey(token.mailbox, now)
     if (this.#regime.isProven) return
     this.#regime.onProven()
     this.#effect({ kind: 'proven' })

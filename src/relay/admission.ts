@@ -1,16 +1,15 @@
 /**
  * Limits for strangers: the places for streams, in all, for one circuit and for streams that have proven no key; the
  * rate of logins; the bytes that one key or one circuit may send. Holds circuit numbers (not addresses) and blinded ids
- * of senders, as long as their limits are used up. It never learns which message came from whom.
+ * of keys (senders.ts). It never learns which message came from whom.
  */
 import type { Rates } from '../protocol/ports.ts'
 import { Bucket } from './bucket.ts'
+import { Senders, type Spent } from './senders.ts'
 
 /** Logins at once, and per second, for one circuit; for one connection if circuits are unknown. */
 const LOGIN_BURST = 256
 const LOGINS_PER_SECOND = 8
-/** The time in which a used up sending limit refills. */
-const SENDING_SECONDS = 3_600
 
 interface Circuit {
   streams: number
@@ -26,57 +25,12 @@ export interface AdmissionLimits {
   readonly perSender: number
 }
 
-/** The used part of a key's sending limit. */
-export interface Spent {
-  /** The key's blinded id. */
-  readonly sender: string
-  readonly bytes: number
-}
-
 /** A stream's place. Its rates count against the circuit, if it is known. */
 export interface Place extends Rates {
   /** The stream has proven a key, so it is no longer one of the strangers. */
   prove(): void
   /** The stream has ended. Further calls do nothing. */
   leave(): void
-}
-
-/** The sending limits of all keys. */
-class Senders {
-  readonly #perSender: number
-  readonly #buckets = new Map<string, Bucket>()
-
-  constructor(perSender: number) {
-    this.#perSender = perSender
-  }
-
-  create(now: number): Bucket {
-    return new Bucket(this.#perSender, this.#perSender / SENDING_SECONDS, now)
-  }
-
-  find(sender: string, now: number): Bucket {
-    const known = this.#buckets.get(sender)
-    if (known !== undefined) return known
-    const bucket = this.create(now)
-    this.#buckets.set(sender, bucket)
-    return bucket
-  }
-
-  sweep(now: number): void {
-    for (const [sender, bucket] of this.#buckets) if (bucket.isFull(now)) this.#buckets.delete(sender)
-  }
-
-  *spent(now: number): Generator<Spent, void> {
-    for (const [sender, bucket] of this.#buckets) if (!bucket.isFull(now)) yield { sender, bytes: Math.ceil(bucket.used(now)) }
-  }
-
-  spend({ sender, bytes }: Spent, now: number): void {
-    this.find(sender, now).take(Math.min(bytes, this.#perSender))
-  }
-
-  clear(): void {
-    this.#buckets.clear()
-  }
 }
 
 /** The streams that have a place. */
@@ -108,13 +62,20 @@ class StreamPlace implements Place {
   }
 
   sendWait(sender: string, bytes: number, now: number): number {
-    const own = this.#senders.find(sender, now)
     const shared = this.#circuit?.sends
-    const wait = Math.max(own.wait(bytes, now), shared?.wait(bytes, now) ?? 0)
+    const wait = Math.max(this.#senders.wait(sender, bytes, now), shared?.wait(bytes, now) ?? 0)
     if (wait > 0) return wait
-    own.take(bytes)
+    this.#senders.take(sender, bytes, now)
     shared?.take(bytes)
     return 0
+  }
+
+  memoryShare(sender: string): number {
+    return this.#senders.share(sender)
+  }
+
+  onKey(sender: string, now: number): void {
+    this.#senders.onKey(sender, now)
   }
 
   prove(): void {
@@ -136,9 +97,10 @@ export class Admission {
   readonly #circuits = new Map<string, Circuit>()
   readonly #streams: Streams = { count: 0, unproven: new Map() }
 
-  constructor(limits: AdmissionLimits) {
+  /** @param usedMemory returns the used part of the memory budget, from 0 to 1 */
+  constructor(limits: AdmissionLimits, usedMemory: () => number = () => 0) {
     this.#limits = limits
-    this.#senders = new Senders(limits.perSender)
+    this.#senders = new Senders(limits.perSender, usedMemory)
   }
 
   /**

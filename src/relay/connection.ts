@@ -120,6 +120,11 @@ export class Connection implements Receiver, Subscriber {
     if (now >= this.#session.due) this.#perform((session) => session.onTime(now))
   }
 
+  /** The list of admitted keys has changed. */
+  onAdmission(): void {
+    this.#perform((session, now) => session.onAdmission(now))
+  }
+
   /** The relay goes down. */
   restart(seconds: number): void {
     this.#perform((session, now) => session.onRestarting(seconds, now))

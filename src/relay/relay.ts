@@ -11,14 +11,19 @@ import { Output, Stock } from '../protocol/output.ts'
 import { encodeError } from '../protocol/packets.ts'
 import type { Ports } from '../protocol/ports.ts'
 import { RelaySession } from '../protocol/relay-session.ts'
-import { Admission, type Place, type Spent } from './admission.ts'
+import { Admission, type Place } from './admission.ts'
 import { Connection, type Host } from './connection.ts'
 import { createCounters, type Counters, type Door, type Snapshot } from './counters.ts'
 import { Names } from './names.ts'
 import { Prover, type RelayProof } from './prover.ts'
+import type { Spent } from './senders.ts'
 import type { ByteStream, Receiver } from './stream.ts'
 
 const TICK_MS = 1_000
+/** Garbage is collected this long after the last connection ended, if the relay is idle then. */
+const IDLE_MS = 2_000
+/** The same if the relay is not idle: at most one collection in this time. */
+const BUSY_MS = 8_000
 /** The wait in the ERROR to a stream that found no place. */
 const COME_BACK_SECONDS = 10
 /** The wait in the notice to clients when the relay goes down. */
@@ -50,6 +55,11 @@ export interface RelayOptions {
    * must be restored before it serves a connection.
    */
   readonly inherited?: RelaySecrets | undefined
+  /**
+   * Collects garbage, so that V8 overwrites the keys and tokens of connections that ended: of young objects in some ms, or
+   * of all in some ten.
+   */
+  readonly collect?: ((what: 'young' | 'all') => void) | undefined
   /** Reports a bug. Its connection has ended. */
   readonly onFault: (error: unknown) => void
   /** ms, never going back. The default is the wall clock at the start plus the time since. */
@@ -101,14 +111,20 @@ export class Relay {
   #awake: Connection[] = []
   readonly #onTurn = (): void => this.#turn()
   #nextOwner = 1
+  readonly #collect: RelayOptions['collect']
+  /** When the first and the last connection ended whose garbage is not collected yet. */
+  #ended: { readonly first: number; readonly last: number } | undefined
+  /** Whether a chunk came since the last tick. */
+  #isBusy = false
   #onEmpty: (() => void) | undefined
   #state: 'open' | 'suspended' | 'closed'
 
   constructor(options: RelayOptions) {
     this.#limits = options.limits
+    this.#collect = options.collect
     this.#names = new Names(options.names, options.movedFrom ?? [])
     this.#now = options.now ?? (() => Math.floor(performance.timeOrigin + performance.now()))
-    this.#admission = new Admission(options)
+    this.#admission = new Admission(options, () => this.#mailboxes.used)
     this.#state = options.inherited === undefined ? 'open' : 'suspended'
     this.#secrets = options.inherited ?? createSecrets()
     this.#prover = new Prover(this.#secrets.boot)
@@ -126,6 +142,7 @@ export class Relay {
       now: this.#now,
       wake: (connection) => this.#wake(connection),
       onRest: () => {
+        this.#isBusy = true
         if (this.#awake.length >= TURN_CONNECTIONS) this.#turn()
       },
       onProven: (connection) => connection.place.prove(),
@@ -169,10 +186,17 @@ export class Relay {
     this.#names.add(name, instead, left)
   }
 
-  /** Replaces the list of admitted keys. Tokens of keys that are no longer on it become invalid. */
+  /**
+   * Replaces the list of admitted keys. If a key is no longer on it, its tokens become invalid, its connections end with
+   * `denied`, and its mailbox is erased.
+   */
   admit(fingerprints: readonly Uint8Array[] | undefined): void {
     this.#admitted = fingerprints
-    this.#admit = fingerprints && new Set(fingerprints.map((fingerprint) => this.#prover.mailbox(fingerprint)))
+    const admit = fingerprints && new Set(fingerprints.map((fingerprint) => this.#prover.mailbox(fingerprint)))
+    this.#admit = admit
+    if (admit === undefined) return
+    for (const connection of this.#connections) connection.onAdmission()
+    this.#mailboxes.eraseExcept((mailbox) => admit.has(mailbox))
   }
 
   /**
@@ -226,6 +250,18 @@ export class Relay {
     if (this.#state === 'open') this.#mailboxes.expire(now)
     this.#admission.sweep(now)
     for (const connection of this.#connections) connection.onTick(now)
+    this.#collectGarbage(now)
+  }
+
+  #collectGarbage(now: number): void {
+    const wasBusy = this.#isBusy
+    this.#isBusy = false
+    if (this.#ended === undefined) return
+    const { first, last } = this.#ended
+    const isIdle = !wasBusy && now - last >= IDLE_MS
+    if (!isIdle && now - first < BUSY_MS) return
+    this.#ended = undefined
+    this.#collect?.(isIdle ? 'all' : 'young')
   }
 
   /** The relay's names, those first that it keeps. */
@@ -289,6 +325,7 @@ export class Relay {
 
   /** Takes over a message of the relay before. */
   restore(message: HeldMessage): void {
+    if (this.#admit?.has(message.mailbox) === false) return
     this.#mailboxes.restore(message, this.#now())
   }
 
@@ -331,6 +368,8 @@ export class Relay {
   #leave(connection: Connection): void {
     connection.place.leave()
     this.#connections.delete(connection)
+    const now = this.#now()
+    this.#ended = { first: this.#ended?.first ?? now, last: now }
     if (this.#connections.size === 0) this.#onEmpty?.()
   }
 }

@@ -15,7 +15,7 @@ import { type Handing, listenForSuccessor, type Predecessor } from '../../src/ha
 import { decodeRecord, encodeRecord, type HandoverRecord, VERSION } from '../../src/handover/record.ts'
 import { findPredecessor, type Succession } from '../../src/handover/successor.ts'
 import type { HeldMessage } from '../../src/mailbox/mailbox.ts'
-import type { Spent } from '../../src/relay/admission.ts'
+import type { Spent } from '../../src/relay/senders.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'asfaleia-handover-'))
 afterAll(() => rmSync(folder, { recursive: true }))

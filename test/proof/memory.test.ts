@@ -5,6 +5,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { findPredecessor } from '../../src/handover/successor.ts'
 import { ASFALEIA, run } from '../support/process.ts'
@@ -300,16 +301,33 @@ test('a waiting message is found in memory, and no byte of it after it expires',
 })
 
 describe('after a user has proved a key and left', () => {
-  test('no text of the key remains, and after some activity of others neither a byte of it nor a token', async () => {
+  /** Leaves the relay idle, and searches its memory until nothing is found, or ten seconds have passed. */
+  async function foundWhileIdle(relay: RunningRelay, needles: Canaries): Promise<Record<string, readonly unknown[]>> {
+    for (const end = performance.now() + 10_000; ; await delay(1_000)) {
+      const sightings = found(relay, needles)
+      if (Object.keys(sightings).length === 0 || performance.now() >= end) return sightings
+    }
+  }
+
+  test('no key, fingerprint or token remains in an idle relay that holds messages of others', async () => {
     const relay = await begin()
+    const [holder, mark] = [await connectRaw(relay.doors.tcp), drawMark()]
+    const person = createPerson()
+    await sendOwn(holder, (await login(holder, person, 'sign')).token, person, payloadOf(mark), 20)
     const { keyTexts, keyBytes, secrets } = await play(relay)
     const texts = Object.fromEntries(Object.entries(keyTexts).filter(([name]) => !name.endsWith('fingerprint')))
     expect(found(relay, texts)).toEqual({})
-    await bustle(relay)
-    expect(found(relay, { ...keyTexts, ...keyBytes })).toEqual({})
     const tokens = Object.fromEntries(Object.entries(secrets).filter(([name]) => name.endsWith('token')))
-    expect(found(relay, tokens)).toEqual({})
-  })
+    expect(await foundWhileIdle(relay, { ...keyTexts, ...keyBytes, ...tokens })).toEqual({})
+    expect(Object.keys(found(relay, { message: Buffer.from(mark) }))).toEqual(['message'])
+    holder.destroy()
+  }, 60_000)
+
+  test('an idle relay that never collects garbage is detected', async () => {
+    const relay = await begin({ fault: 'delete globalThis.gc' })
+    const { keyTexts, keyBytes } = await play(relay)
+    expect(Object.keys(await foundWhileIdle(relay, { ...keyTexts, ...keyBytes }))).not.toEqual([])
+  }, 60_000)
 
   test('a relay that keeps keys is detected', async () => {
     const relay = await begin({ fault: KEEPS })

@@ -240,6 +240,22 @@ describe('messages', () => {
     expect(world.mailboxes.size.messages).toBe(1)
   })
 
+  it('of a few characters count as much against the send rate limit as the smallest message of a client', () => {
+    alice.say(`3;${token};key-alice;QUJD\n3;${token};key-alice;${'QUJD'.repeat(2_000)}\n`)
+    expect(world.charged).toEqual([5_744, 8_000])
+  })
+
+  it('of a newcomer are refused if they would fill more than the newcomers’ part of the memory', () => {
+    world = createWorld({}, 100_000)
+    alice = world.open()
+    token = alice.login('alice')
+    world.memoryShare = 0.5
+    const send = `3;${token};key-alice;${'QUJD'.repeat(5_000)}\n`
+    expect(masked(alice.say(send + send + send))).toEqual(['13;#;604800', '13;#;604800', error('relay-full')])
+    world.memoryShare = 1
+    expect(masked(alice.say(send))).toEqual(['13;#;604800'])
+  })
+
   it('come in bounded batches that say how many messages still wait', () => {
     world = createWorld({ batchMessages: 2, batchBytes: 10 })
     alice = world.open()

@@ -347,3 +347,56 @@ describe('100,000 mailboxes with a message each', () => {
     expect(mailboxes.size).toMatchObject({ mailboxes: 0, messages: 0, bytes: 0 })
   })
 })
+
+describe('garbage of connections that ended', () => {
+  let now: number
+  let collected: string[]
+
+  beforeEach(async () => {
+    await relay.close()
+    ;[now, collected] = [0, []]
+    relay = new Relay({
+      limits: DEFAULT_LIMITS,
+      memory: 2 ** 20,
+      connections: 9,
+      unproven: 9,
+      perCircuit: 9,
+      perSender: 2 ** 20,
+      names: ['localhost'],
+      now: () => now,
+      collect: (what) => collected.push(`${what} at ${now / 1_000}`),
+      onFault: (error) => faults.push(error),
+    })
+  })
+
+  function pass(seconds: number, each: () => void = () => {}): void {
+    for (let n = 0; n < seconds; n++) {
+      now += 1_000
+      each()
+      relay.tick()
+    }
+  }
+
+  it('is collected once, two idle seconds after the last one ended', () => {
+    const [first, second] = [connect(), connect()]
+    pass(20)
+    expect(collected).toEqual([])
+    first.hangUp()
+    pass(1)
+    second.hangUp()
+    pass(20)
+    expect(collected).toEqual(['all at 23'])
+  })
+
+  it('is collected every eight seconds at most, of young objects only, while other connections are busy', () => {
+    const busy = connect()
+    connect().hangUp()
+    pass(30, () => busy.send('7\n'))
+    expect(collected).toEqual(['young at 8'])
+    pass(16, () => {
+      busy.send('7\n')
+      connect().hangUp()
+    })
+    expect(collected).toEqual(['young at 8', 'young at 39'])
+  })
+})

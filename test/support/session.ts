@@ -19,6 +19,9 @@ export interface World {
   admitted: (mailbox: string) => boolean
   loginWait: number
   sendWait: number
+  memoryShare: number
+  /** The bytes that each SEND was charged. */
+  readonly charged: number[]
   /** Whether proofs are settled at once. */
   eager: boolean
   readonly limits: Limits
@@ -58,6 +61,8 @@ export function createWorld(limits: Partial<Limits> = {}, budget = 1e6): World {
     admitted: () => true,
     loginWait: 0,
     sendWait: 0,
+    memoryShare: 1,
+    charged: [],
     eager: true,
     limits: { ...DEFAULT_LIMITS, ...limits },
     mailboxes: new MemoryMailboxes({ limits: { ...DEFAULT_LIMITS, ...limits }, budget, randomBytes }),
@@ -111,7 +116,15 @@ export function createWorld(limits: Partial<Limits> = {}, budget = 1e6): World {
     }
     const session = new RelaySession({
       ports,
-      rates: { loginWait: () => world.loginWait, sendWait: () => world.sendWait },
+      rates: {
+        loginWait: () => world.loginWait,
+        sendWait: (_sender, bytes) => {
+          world.charged.push(bytes)
+          return world.sendWait
+        },
+        memoryShare: () => world.memoryShare,
+        onKey: () => {},
+      },
       framing,
       subscriber: {
         owner,

@@ -34,6 +34,8 @@ const DENIED = ['child', 'worker', 'wasi', 'addon', 'inspector'] as const
 export const MEMORY_FLAGS: readonly string[] = [
   // V8 zeroes freed memory, and frees it soon. Only V8 can overwrite strings.
   '--clear-free-memory',
+  // The relay collects garbage when it becomes idle: V8 alone would leave keys of people who left until more work comes.
+  '--expose-gc',
   '--max-semi-space-size=2',
   // So little survives a scavenge that helper threads would wait for a core longer than they work.
   '--no-parallel-scavenge',

@@ -1,0 +1,144 @@
+/**
+ * The sending limits of keys, and their seniority. When memory runs short, newcomers may fill half of it only, and what
+ * each key may still send shrinks, so that people who were here before a flood can go on. Holds blinded ids, in memory
+ * only, for a day after a key was last used.
+ */
+import { Bucket } from './bucket.ts'
+
+/** The time in which a used up sending limit refills. */
+const SENDING_SECONDS = 3_600
+/** The age at which a key becomes senior, if memory is not short. */
+const SENIOR_MS = 60 * 60 * 1_000
+/** A key that was not used for this time is forgotten. */
+const FORGOTTEN_MS = 24 * 60 * 60 * 1_000
+/** Senior keys, and newcomers, each. Of too many newcomers the oldest is forgotten. About 4 MB each at most. */
+const MOST_KEYS = 16_384
+/** The part of the memory budget that newcomers may fill. Memory is short when more than this is full. */
+const NEWCOMERS_SHARE = 1 / 2
+/** The least part of its limit that a key may send when memory is short. */
+const LEAST_SCALE = 1 / 64
+
+/** The used part of a key's sending limit. Senior keys are listed even if they used nothing. */
+export interface Spent {
+  /** The key's blinded id. */
+  readonly sender: string
+  readonly bytes: number
+}
+
+interface Key {
+  readonly firstAt: number
+  lastAt: number
+  /** Created at the first message: most keys that log in only receive. */
+  bucket: Bucket | undefined
+}
+
+export class Senders {
+  readonly #perSender: number
+  readonly #usedMemory: () => number
+  readonly #seniors = new Map<string, Key>()
+  readonly #newcomers = new Map<string, Key>()
+
+  /**
+   * @param perSender bytes that one key may send at once, and again within an hour
+   * @param usedMemory returns the used part of the memory budget, from 0 to 1
+   */
+  constructor(perSender: number, usedMemory: () => number) {
+    this.#perSender = perSender
+    this.#usedMemory = usedMemory
+  }
+
+  /** Creates a full bucket of a sending limit. */
+  create(now: number): Bucket {
+    return new Bucket(this.#perSender, this.#perSender / SENDING_SECONDS, now)
+  }
+
+  /** A key was proven, or one of its tokens was used on a new connection. */
+  onKey(sender: string, now: number): void {
+    this.#find(sender, now).lastAt = now
+  }
+
+  /** Returns the seconds until the key may send `bytes` bytes; 0 allows it now. */
+  wait(sender: string, bytes: number, now: number): number {
+    // A smaller limit is one of which a part is always used.
+    const reserved = Math.floor(this.#perSender * (1 - this.#scale()))
+    return this.#bucket(sender, now).wait(bytes + reserved, now)
+  }
+
+  take(sender: string, bytes: number, now: number): void {
+    this.#bucket(sender, now).take(bytes)
+  }
+
+  /** Returns the part of the memory budget that this key's message may fill up to. */
+  share(sender: string): number {
+    return this.#seniors.has(sender) ? 1 : NEWCOMERS_SHARE
+  }
+
+  /** Forgets keys that are unused for a day, and lets newcomers become senior while memory is not short. */
+  sweep(now: number): void {
+    for (const keys of [this.#seniors, this.#newcomers]) {
+      for (const [sender, { lastAt, bucket }] of keys) {
+        if (now - lastAt >= FORGOTTEN_MS && (bucket === undefined || bucket.isFull(now))) keys.delete(sender)
+      }
+    }
+    if (this.#usedMemory() > NEWCOMERS_SHARE) return
+    for (const [sender, key] of this.#newcomers) {
+      // In order of arrival.
+      if (now - key.firstAt < SENIOR_MS || this.#seniors.size >= MOST_KEYS) break
+      this.#newcomers.delete(sender)
+      this.#seniors.set(sender, key)
+    }
+  }
+
+  /** Gives the senior keys and the used limits, for the next relay. */
+  *spent(now: number): Generator<Spent, void> {
+    for (const [sender, { bucket }] of this.#seniors) yield { sender, bytes: usedOf(bucket, now) }
+    for (const [sender, { bucket }] of this.#newcomers) {
+      const bytes = usedOf(bucket, now)
+      if (bytes > 0) yield { sender, bytes }
+    }
+  }
+
+  /** Takes over a key of the relay before: it is senior here. */
+  spend({ sender, bytes }: Spent, now: number): void {
+    const bucket = this.create(now)
+    bucket.take(Math.min(bytes, this.#perSender))
+    if (this.#seniors.size < MOST_KEYS) this.#seniors.set(sender, { firstAt: now, lastAt: now, bucket })
+  }
+
+  clear(): void {
+    this.#seniors.clear()
+    this.#newcomers.clear()
+  }
+
+  /** The count of keys in memory. */
+  get size(): number {
+    return this.#seniors.size + this.#newcomers.size
+  }
+
+  /** Returns the part of its limit that each key may use: all of it, and less the shorter memory is. */
+  #scale(): number {
+    const used = this.#usedMemory()
+    return used <= NEWCOMERS_SHARE ? 1 : Math.max((1 - used) / (1 - NEWCOMERS_SHARE), LEAST_SCALE)
+  }
+
+  #bucket(sender: string, now: number): Bucket {
+    const key = this.#find(sender, now)
+    return (key.bucket ??= this.create(now))
+  }
+
+  #find(sender: string, now: number): Key {
+    const known = this.#seniors.get(sender) ?? this.#newcomers.get(sender)
+    if (known !== undefined) return known
+    if (this.#newcomers.size >= MOST_KEYS) {
+      const [oldest] = this.#newcomers.keys()
+      this.#newcomers.delete(oldest!)
+    }
+    const key = { firstAt: now, lastAt: now, bucket: undefined }
+    this.#newcomers.set(sender, key)
+    return key
+  }
+}
+
+function usedOf(bucket: Bucket | undefined, now: number): number {
+  return bucket === undefined ? 0 : Math.ceil(bucket.used(now))
+}
