@@ -129,6 +129,7 @@ const ARROWS: readonly Arrow[] = [
   ['cli/profile/', 'tor/', 'hands client keys to tor'],
   ['cli/profile/', 'cli/disk/', 'reads and writes the profile'],
   ['cli/profile/', 'cli/program/', 'errors of the command line'],
+  ['cli/talk/', 'auth/', "the user's own key", 'type'],
   ['cli/talk/', 'client/format/', 'messages, as a person reads them'],
   ['cli/profile/', 'client/wire/', 'the ways to reach a relay: SOCKS, torsocks, transparent'],
   ['cli/talk/', 'client/wire/', 'connects, and explains failures'],
@@ -240,7 +241,7 @@ const PACKAGES: readonly (readonly [name: string, users: readonly string[], why:
   ['@scure/bip39', ['client/format/safety.ts'], 'words that people can tell apart when they hear them'],
   [
     '@scure/base',
-    ['client/format/field.ts', 'client/format/card.ts', 'client/delivery/seen.ts'],
+    ['client/format/field.ts', 'client/format/card.ts', 'client/format/group.ts', 'client/delivery/seen.ts'],
     'strict base64url and bech32, in a page too',
   ],
   ['@scure/base', ['onion/address.ts', 'cli/profile/onions.ts', 'cli/commands/client.ts'], 'base32, as tor writes addresses and keys'],

@@ -41,7 +41,7 @@ function readSteps(section: string): Step[] {
   return steps
 }
 
-const reason = missing('age', 'ssh-keygen', 'awk')
+const reason = missing('age', 'ssh-keygen', 'awk', 'openssl')
 let folder: string
 beforeEach((ctx) => ctx.skip(reason !== undefined, reason))
 beforeAll(() => {

@@ -18,7 +18,17 @@ export type { DeliveryState, OutboxEntry } from './delivery/entry.ts'
 export type { Clock } from './messenger/clock.ts'
 export { RelayError, type RelayErrorCode } from './wire/error.ts'
 export { generateEncryptionKey, type Identity, identityOf, type Signer, signingIdentity } from './format/identity.ts'
-export { compareGroups, type Group, type GroupChange, GroupError, type GroupErrorCode, makeGroup, parseGroup } from './format/group.ts'
+export {
+  compareGroups,
+  type Group,
+  type GroupChange,
+  GroupError,
+  type GroupErrorCode,
+  isSameGroup,
+  makeGroup,
+  makeGroupId,
+  parseGroup,
+} from './format/group.ts'
 export { randomart, safetyWords } from './format/safety.ts'
 export { Seen, type SeenStore } from './delivery/seen.ts'
 export { open, seal } from './format/envelope.ts'

@@ -19,7 +19,8 @@ export class Archive {
   async recall(history: History): Promise<void> {
     try {
       const { kept, problems } = await history.read()
-      this.#context.put({ kind: 'earlier', kept })
+      const { people } = this.#context.options
+      this.#context.put({ kind: 'earlier', kept: kept.map((each) => ({ ...each, conversation: people.earlier(each.conversation) })) })
       for (const { deliveries } of kept) for (const { id } of deliveries) this.#mine.add(id)
       for (const problem of problems) this.#context.tell(problem, true)
     } catch (error) {

@@ -1,12 +1,12 @@
 /** Changes groups: by the user's `/group`, and by group cards from contacts. */
 import type { Card } from '../../client/format/card.ts'
-import { fingerprintOf, makeId } from '../../client/format/field.ts'
-import { compareGroups, type Group, type GroupChange, GroupError, makeGroup, parseGroup } from '../../client/format/group.ts'
+import { fingerprintOf } from '../../client/format/field.ts'
+import { compareGroups, type Group, type GroupChange, GroupError, makeGroup, makeGroupId, parseGroup } from '../../client/format/group.ts'
 import type { Identity } from '../../client/format/identity.ts'
 import { didYouMean } from '../../nearest.ts'
 import type { KnownGroup } from '../profile/groups.ts'
 import { CliError } from '../program/error.ts'
-import { GROUP, type People } from './people.ts'
+import { conversationOf, type People } from './people.ts'
 import { NO_CARD } from './wording.ts'
 
 /** The user, with their people. */
@@ -43,7 +43,7 @@ export async function drawUp(
     if (name === undefined || members.length === 0) throw new CliError('usage: /group new NAME MEMBER …')
     if (card === undefined) throw new CliError(NO_CARD)
     const made = await makeGroup(identity, {
-      id: makeId(),
+      id: makeGroupId(identity.key),
       name,
       version: 1,
       time: now,
@@ -106,7 +106,7 @@ export async function takeCard(text: string, from: string, { people, identity }:
     if (!(error instanceof GroupError)) throw error
     return { conversation: from, text: `(an invalid group: ${error.message})` }
   }
-  const conversation = GROUP + group.id
+  const conversation = conversationOf({ group })
   const known = people.groupOf(conversation)
   if (known === undefined) {
     if (fingerprintOf(group.maker) !== from)
@@ -117,8 +117,8 @@ export async function takeCard(text: string, from: string, { people, identity }:
   const isMember = group.members.some(({ key }) => fingerprintOf(key) === fingerprintOf(identity.key))
   const change = compareGroups(known.group, group)
   switch (change.kind) {
+    // Not of a group that was found by its id and maker.
     case 'other':
-      return { conversation: from, text: '(a different group with the id of one of yours; ignored)' }
     case 'same':
     case 'older':
       return { conversation, note: `${people.nameOf(from)} sent the current version of the group again` }

@@ -11,7 +11,8 @@ import type { Context } from './context.ts'
 import { STRANGERS } from './conversation.ts'
 import { takeCard } from './group.ts'
 import type { Arrival } from './input.ts'
-import { GROUP } from './people.ts'
+import { type Place, placeOf } from '../talk/place.ts'
+import { conversationOf } from './people.ts'
 import { describeContent, describeError } from './wording.ts'
 
 /** The most unacknowledged messages of strangers: more could fill the window of a relay. */
@@ -68,7 +69,8 @@ export class Intake {
     }
   }
 
-  async #describe({ verdict, envelope, from, text: bare, gap, late }: Received): Promise<Described> {
+  async #describe(received: Received): Promise<Described> {
+    const { verdict, envelope, from, text: bare, gap, late } = received
     if (envelope === undefined) {
       const text = bare === undefined ? '' : (decodeText(bare) ?? '(bytes that are not text)')
       return { conversation: STRANGERS, author: 'unknown', at: this.#context.now(), verdict, text }
@@ -82,10 +84,12 @@ export class Intake {
       ...(late === true && { late }),
     }
     const isOther = from === undefined || verdict === 'forged' || verdict === 'unverifiable' || verdict === 'readdressed'
-    return isOther ? this.#describeStranger(envelope, facts) : this.#describeContact(envelope, from, facts)
+    const { people, identity } = this.#context.options
+    const place = placeOf(received, people.groups, identity.key)
+    return isOther ? this.#describeStranger(envelope, facts, place) : this.#describeContact(envelope, from, facts, place)
   }
 
-  async #describeStranger({ from, content }: Envelope, facts: Facts): Promise<Described> {
+  async #describeStranger({ from, content }: Envelope, facts: Facts, place: Place): Promise<Described> {
     const fingerprint = fingerprintOf(from)
     const named = this.#context.options.people.find(fingerprint)
     // The signature does not prove the sender.
@@ -96,28 +100,26 @@ export class Intake {
       ...facts,
       conversation: STRANGERS,
       author: isClaim ? facts.verdict : 'stranger',
-      text: `${isClaim ? 'claims to be from' : 'from'} ${sender}\n${text}`,
+      text: `${isClaim ? 'claims to be from' : 'from'} ${sender}\n${remarkOf(place)}${text}`,
       ...(card !== undefined && !isClaim && { card }),
     }
   }
 
-  async #describeContact({ from: key, group: groupId, content }: Envelope, { name: author }: Contact, facts: Facts): Promise<Described> {
+  async #describeContact({ from: key, content }: Envelope, { name: author }: Contact, facts: Facts, place: Place): Promise<Described> {
     const { people } = this.#context.options
     const fingerprint = fingerprintOf(key)
-    const group = groupId === undefined ? undefined : people.groupOf(GROUP + groupId)
-    const inGroup = group !== undefined && people.isMember(group, fingerprint)
-    const conversation = inGroup ? GROUP + group.group.id : fingerprint
+    const { within } = place
+    const remark = remarkOf(place)
+    const conversation = within === undefined ? fingerprint : conversationOf(within)
     const message = { ...facts, conversation, author }
     // A message that may be a replay, or is dated in the future, changes nothing: it appears as a text.
     const isChange = content.type === 'edit' || content.type === 'remove' || content.type === 'group' || content.type === 'leave'
-    if (isChange && facts.verdict !== 'genuine') return { ...message, text: (await describeContent(content)).text }
+    if (isChange && facts.verdict !== 'genuine') return { ...message, text: remark + (await describeContent(content)).text }
     switch (content.type) {
-      case 'text': {
-        const foreign = groupId !== undefined && !inGroup ? '(to a group that you are not in) ' : ''
-        return { ...message, text: foreign + content.text, ...(content.replyTo !== undefined && { replyTo: content.replyTo }) }
-      }
+      case 'text':
+        return { ...message, text: remark + content.text, ...(content.replyTo !== undefined && { replyTo: content.replyTo }) }
       case 'edit':
-        return { ...message, text: content.text, change: { of: content.of, to: 'edited' } }
+        return { ...message, text: remark + content.text, change: { of: content.of, to: 'edited' } }
       case 'remove':
         return { ...message, text: '', change: { of: content.of, to: 'removed' } }
       case 'group': {
@@ -126,8 +128,8 @@ export class Intake {
         return 'note' in shown ? shown : { ...facts, author, ...shown }
       }
       case 'leave':
-        if (!inGroup) return { ...message, text: '(left a group that you are not in)' }
-        await people.groups.leave(group, fingerprint)
+        if (within === undefined) return { ...message, text: `${remark}(left the group)` }
+        await people.groups.leave(within, fingerprint)
         this.#context.showPeople()
         return { conversation, note: `${author} left` }
       case 'receipt':
@@ -136,8 +138,11 @@ export class Intake {
       case 'card':
       case 'unknown': {
         const { text, card } = await describeContent(content)
-        return { ...message, text, ...(card !== undefined && { card }) }
+        return { ...message, text: remark + text, ...(card !== undefined && { card }) }
       }
     }
   }
 }
+
+/** Why the message does not belong to the group that it names, before its text. */
+const remarkOf = ({ remark }: Place): string => (remark === undefined ? '' : `(${remark}) `)

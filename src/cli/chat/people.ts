@@ -1,13 +1,19 @@
 /** The people of a chat, by fingerprint: the contact book, and the members of the user's groups. */
 import type { Card } from '../../client/format/card.ts'
 import { fingerprintOf } from '../../client/format/field.ts'
+import { isBound } from '../../client/format/group.ts'
 import type { Contact } from '../../client/messenger/contact.ts'
 import type { SshKey } from '../../auth/ssh-key.ts'
 import type { Book } from '../profile/book.ts'
 import { type Groups, type KnownGroup, membersOf } from '../profile/groups.ts'
 import type { Party } from './input.ts'
 
-export const GROUP = 'group:'
+const GROUP = 'group:'
+
+/** The id of a group's conversation. Two makers can have taken an id that is bound to no key. */
+export function conversationOf({ group: { id, maker } }: Pick<KnownGroup, 'group'>): string {
+  return isBound(id) ? GROUP + id : `${GROUP}${id} ${fingerprintOf(maker)}`
+}
 
 export class People {
   readonly book: Book
@@ -53,7 +59,13 @@ export class People {
   }
 
   groupOf(conversation: string | undefined): KnownGroup | undefined {
-    return conversation?.startsWith(GROUP) === true ? this.groups.find(conversation.slice(GROUP.length)) : undefined
+    return this.groups.list().find((known) => conversationOf(known) === conversation)
+  }
+
+  /** The conversation of a message in the history: older versions named a group by its id alone. */
+  earlier(conversation: string): string {
+    const [known, other] = conversation.startsWith(GROUP) ? this.groups.withId(conversation.slice(GROUP.length)) : []
+    return known === undefined || other !== undefined ? conversation : conversationOf(known)
   }
 
   /** Returns the receivers of a message in that conversation. */
@@ -64,23 +76,19 @@ export class People {
     return membersOf(known).flatMap((card) => (fingerprintOf(card.key) === this.#me ? [] : (this.find(fingerprintOf(card.key)) ?? [])))
   }
 
-  isMember(known: KnownGroup, fingerprint: string): boolean {
-    return membersOf(known).some(({ key }) => fingerprintOf(key) === fingerprint)
-  }
-
   /** Whether a contact has that name already. */
   readonly isTaken = (name: string): boolean => this.book.get(name) !== undefined
 
   async leave(known: KnownGroup): Promise<void> {
     await this.groups.remove(known)
-    this.#left.set(known.group.id, known)
+    this.#left.set(conversationOf(known), known)
   }
 
   parties(): Party[] {
     const guest = this.#guest !== undefined && this.book.find(fingerprintOf(this.#guest.key)) === undefined ? [this.#guest] : []
-    const left = [...this.#left.values()].filter(({ group }) => this.groups.find(group.id) === undefined)
+    const left = [...this.#left.values()].filter(({ group }) => this.groups.find(group) === undefined)
     const party = (known: KnownGroup): Party => ({
-      id: GROUP + known.group.id,
+      id: conversationOf(known),
       kind: 'group',
       name: known.name,
       members: membersOf(known).map((card) => this.callOf(card)),

@@ -8,7 +8,7 @@ import { CliError } from '../program/error.ts'
 import type { Context } from './context.ts'
 import type { Dispatch } from './dispatch.ts'
 import { describeChange, drawUp } from './group.ts'
-import { GROUP } from './people.ts'
+import { conversationOf } from './people.ts'
 import { NO_CARD } from './wording.ts'
 
 export function showCard(context: Context): void {
@@ -54,7 +54,7 @@ export async function add(context: Context, text: string, name: string | undefin
   if (text.startsWith('asfaleia-group/')) {
     const { known } = await people.groups.take(await parseGroup(text), people.isTaken)
     context.showPeople()
-    return context.put({ kind: 'open', conversation: GROUP + known.group.id })
+    return context.put({ kind: 'open', conversation: conversationOf(known) })
   }
   const added = await people.book.add({ card: await parseCard(text) }, name)
   const { contact } = added
@@ -87,7 +87,7 @@ export async function changeGroup(
 async function leave(context: Context, dispatch: Dispatch, known: KnownGroup): Promise<void> {
   const { people } = context.options
   const { group } = known
-  const conversation = GROUP + group.id
+  const conversation = conversationOf({ group })
   for (const contact of people.receivers(conversation)) dispatch.post(contact, { type: 'leave' }, group.id)
   await people.leave(known)
   context.showPeople()
@@ -103,7 +103,7 @@ async function announce(context: Context, dispatch: Dispatch, group: Group, told
     if (fingerprint === context.me) continue
     dispatch.post(people.find(fingerprint) ?? people.book.contactOf(each), { type: 'group', card: group.text }, group.id)
   }
-  const conversation = GROUP + group.id
+  const conversation = conversationOf({ group })
   context.put({ kind: 'open', conversation })
   context.put({ kind: 'note', conversation, text: change === undefined ? 'you made this group' : describeChange(change, people) })
 }

@@ -9,7 +9,7 @@ import { Arrivals } from '../talk/arrival.ts'
 import type { Front } from '../chat/front.ts'
 import { FullScreen } from '../chat/fullscreen.ts'
 import { History } from '../chat/history.ts'
-import { GROUP, People } from '../chat/people.ts'
+import { conversationOf, People } from '../chat/people.ts'
 import { Plain } from '../chat/plain.ts'
 import { Session } from '../chat/session.ts'
 import { readIntroduction } from '../profile/introduction.ts'
@@ -69,8 +69,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
   const known = name === undefined ? undefined : (book.get(name) ?? groups.get(name))
   const guest = name === undefined || known !== undefined ? undefined : await readGuest(name, profile, values.relay, io)
   const people = new People(book, groups, identity.key, guest)
-  const open =
-    known === undefined ? guest && fingerprintOf(guest.key) : 'group' in known ? GROUP + known.group.id : fingerprintOf(known.key)
+  const open = known === undefined ? guest && fingerprintOf(guest.key) : 'group' in known ? conversationOf(known) : fingerprintOf(known.key)
 
   const places = new Map<string, string>()
   const folder = values.files ?? profile.files

@@ -202,7 +202,7 @@ class Show {
 
   /** @returns whether to acknowledge the message @throws {CliError} if standard output is closed */
   async message(received: Received, messenger: Messenger): Promise<boolean> {
-    const { groups } = this.#profile
+    const { groups, identity } = this.#profile
     const content = received.envelope?.content
     if (content?.type === 'file' && received.from !== undefined && received.verdict === 'genuine') {
       const name = `${fingerprintOf(received.from.key)} ${content.file} ${content.part}`
@@ -216,10 +216,10 @@ class Show {
         this.#files.delete(oldest[0])
         await oldest[1].done()
       }
-      if (before === undefined && content.part === 0) await this.#print(received, await readEnclosed(received, groups))
+      if (before === undefined && content.part === 0) await this.#print(received, await readEnclosed(received, groups, identity.key))
       return false
     }
-    const enclosed = await readEnclosed(received, groups)
+    const enclosed = await readEnclosed(received, groups, identity.key)
     await this.#print(received, enclosed)
     await this.#apply(received, enclosed)
     if (received.from !== undefined && received.envelope !== undefined && received.verdict === 'genuine')
@@ -247,7 +247,7 @@ class Show {
     if (group === undefined || home === undefined || fingerprintOf(group.maker) !== sender) return
     const own = fingerprintOf(identity.key)
     const isMember = group.members.some(({ key }) => fingerprintOf(key) === own)
-    const isKnown = groups.find(group.id) !== undefined
+    const isKnown = groups.find(group) !== undefined
     if (!isMember && !isKnown) return
     // A contact could add the user to any number of groups.
     if (!isKnown && groups.list().length >= MOST_GROUPS)
@@ -257,7 +257,6 @@ class Show {
     const { known, change } = await groups.take(group, (name) => book.get(name) !== undefined)
     const name = sanitizeLine(known.name)
     if (change === undefined) this.note(`you are now in the group ${name}; \`asfaleia group show\` lists the members`)
-    else if (change.kind === 'other') this.note(`the group ${group.name} was not added: the group ${name} of another maker has the same id`)
     else if (change.kind === 'conflict')
       this.note(`the maker of the group ${name} signed two different lists as one version; the first list stays`)
     else if (change.kind === 'newer') {

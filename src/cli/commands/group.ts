@@ -1,7 +1,7 @@
 /** `asfaleia group`: groups of contacts. The maker of a group signs the list of its members; the others can leave. */
-import { fingerprintOf, makeId } from '../../client/format/field.ts'
+import { fingerprintOf } from '../../client/format/field.ts'
 import type { Card } from '../../client/format/card.ts'
-import { type Group, GroupError, makeGroup } from '../../client/format/group.ts'
+import { type Group, GroupError, makeGroup, makeGroupId } from '../../client/format/group.ts'
 import type { Content } from '../../client/format/content.ts'
 import { readCommandLine } from '../program/arguments.ts'
 import { warnOf } from '../disk/folder.ts'
@@ -87,7 +87,12 @@ export async function run(argv: string[], io: Io): Promise<number> {
 async function make(profile: Profile, name: string, words: readonly string[]): Promise<Group> {
   if (profile.book.get(name) !== undefined || profile.groups.get(name) !== undefined)
     throw new CliError('there is already a contact or a group with this name')
-  return sign(profile, { id: makeId(), name, version: 1, members: [await ownCard(profile), ...words.map((word) => cardOf(profile, word))] })
+  return sign(profile, {
+    id: makeGroupId(profile.identity.key),
+    name,
+    version: 1,
+    members: [await ownCard(profile), ...words.map((word) => cardOf(profile, word))],
+  })
 }
 
 async function change(

@@ -1,7 +1,7 @@
 /** The user's groups: a folder of files, each holding a group as its maker signed it, then the user's own fields. */
 import type { Card } from '../../client/format/card.ts'
 import { fingerprintOf } from '../../client/format/field.ts'
-import { compareGroups, type Group, type GroupChange, GroupError, parseGroup } from '../../client/format/group.ts'
+import { compareGroups, type Group, type GroupChange, GroupError, isSameGroup, parseGroup } from '../../client/format/group.ts'
 import { Folder, type Kind, type Named, type Parts, refuseName } from '../disk/folder.ts'
 import { CliError } from '../program/error.ts'
 
@@ -29,8 +29,14 @@ export class Groups extends Folder<KnownGroup> {
     return new Groups('')
   }
 
-  find(id: string): KnownGroup | undefined {
-    return this.list().find(({ group }) => group.id === id)
+  /** Finds the stored version of a group. */
+  find(group: Pick<Group, 'id' | 'maker'>): KnownGroup | undefined {
+    return this.list().find((known) => isSameGroup(known.group, group))
+  }
+
+  /** Returns the groups with that id: at most one, unless two makers took an id that is bound to no key. */
+  withId(id: string): KnownGroup[] {
+    return this.list().filter(({ group }) => group.id === id)
   }
 
   /**
@@ -42,7 +48,7 @@ export class Groups extends Folder<KnownGroup> {
     group: Group,
     isTaken: (name: string) => boolean,
   ): Promise<{ readonly known: KnownGroup; readonly change: GroupChange | undefined }> {
-    const before = this.find(group.id)
+    const before = this.find(group)
     if (before === undefined) {
       const name = this.#nameFor(group.name, isTaken)
       return { known: await this.write(name, group.text, { replace: false }), change: undefined }
@@ -92,4 +98,9 @@ export class Groups extends Folder<KnownGroup> {
 /** Returns the members who have not left. */
 export function membersOf({ group, left }: KnownGroup): Card[] {
   return group.members.filter(({ key }) => !left.includes(fingerprintOf(key)))
+}
+
+/** Returns whether the person with that fingerprint is on the list and has not left. */
+export function isMember(known: KnownGroup, fingerprint: string): boolean {
+  return membersOf(known).some(({ key }) => fingerprintOf(key) === fingerprint)
 }

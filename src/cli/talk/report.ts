@@ -6,27 +6,28 @@
 import { type Card, CardError, parseCard } from '../../client/format/card.ts'
 import { fingerprintOf, formatKey, formatTime } from '../../client/format/field.ts'
 import { type Group, GroupError, parseGroup } from '../../client/format/group.ts'
+import type { SshKey } from '../../auth/ssh-key.ts'
 import type { Content } from '../../client/format/content.ts'
 import type { Envelope, Verdict } from '../../client/format/message.ts'
 import type { Received } from '../../client/messenger/inbox.ts'
 import type { Book } from '../profile/book.ts'
-import type { Groups, KnownGroup } from '../profile/groups.ts'
+import type { Groups } from '../profile/groups.ts'
+import { type Place, placeOf } from './place.ts'
 import { sanitize, sanitizeLine } from '../program/show.ts'
 
 /** The parsed card or group in a message, and the group that the message belongs to. */
-export interface Enclosed {
+export interface Enclosed extends Place {
   readonly card?: Card
   readonly group?: Group
   /** The card or group in it is invalid. */
   readonly isBroken?: true
-  readonly within?: KnownGroup
 }
 
-/** Parses the card or group in a message. */
-export async function readEnclosed({ envelope }: Received, groups: Groups): Promise<Enclosed> {
+/** Parses the card or group in a message. @param me the user's own key */
+export async function readEnclosed(received: Received, groups: Groups, me: SshKey): Promise<Enclosed> {
+  const { envelope } = received
   if (envelope === undefined) return {}
-  const within = envelope.group === undefined ? undefined : groups.find(envelope.group)
-  const about = within === undefined ? {} : { within }
+  const about = placeOf(received, groups, me)
   const { content } = envelope
   try {
     if (content.type === 'card') return { ...about, card: await parseCard(content.card) }
@@ -60,14 +61,15 @@ export function formatReceived(received: Received, enclosed: Enclosed, book: Boo
   if (received.text !== undefined) return { text: lines('[unsigned: anyone may have written this]', decode(received.text)) }
   const { envelope } = received
   if (envelope === undefined) return {}
-  const marks = marksOf(received, envelope)
+  const marks = marksOf(received, envelope, enclosed)
   const group = enclosed.within === undefined ? '' : ` in ${sanitizeLine(enclosed.within.name)}`
   return { text: lines(`${senderOf(received, envelope, enclosed, book)}${group}${marks}`, textOf(envelope.content, enclosed)) }
 }
 
 /** Formats the remarks after the sender's name, in brackets. */
-function marksOf({ verdict, gap, late }: Received, envelope: Envelope): string {
+function marksOf({ verdict, gap, late }: Received, envelope: Envelope, { remark }: Enclosed): string {
   const marks = [
+    remark,
     verdict === 'future' ? `dated in the future, ${formatTime(envelope.time)}` : undefined,
     verdict === 'stale' ? `old, from ${formatTime(envelope.time)}: it may be a replay` : undefined,
     gap ? 'the message before it is missing' : undefined,
@@ -154,6 +156,7 @@ export function describeReceived(received: Received, enclosed: Enclosed, book: B
     time: formatTime(envelope.time),
     ...(envelope.after !== undefined && { after: envelope.after }),
     ...(envelope.group !== undefined && {
+      // Without a name: the sender is not in a group of that id, or you are not.
       group: { id: envelope.group, ...(enclosed.within !== undefined && { name: enclosed.within.name }) },
     }),
     ...describeContent(envelope.content, enclosed),

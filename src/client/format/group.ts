@@ -2,6 +2,8 @@
  * Groups (docs/protocol.md, section 12): a list of the members' cards, signed by the maker of the group. A message to a
  * group goes to each member separately. Pure; runs in a browser too.
  */
+import { base64urlnopad } from '@scure/base'
+import { randomBytes, sha256 } from '../../auth/crypto.ts'
 import type { SshKey } from '../../auth/ssh-key.ts'
 import { concat } from '../../auth/ssh-wire.ts'
 import { CodedError } from '../../protocol/coded-error.ts'
@@ -35,6 +37,7 @@ const TEXTS = {
   'bad-name': 'a name has 1 to 64 visible characters and no space at its start or end',
   'bad-members': 'a group has 2 to 32 different members, and its maker is one of them',
   'bad-card': 'the card of a member is invalid',
+  'bad-id': 'the id of the group belongs to another maker',
   'too-large': 'a group of so many members does not fit one message',
   unverifiable: 'a signature of the group cannot be checked in this browser',
   forged: 'the signature does not match: the group was changed, or another key than the maker signed it',
@@ -54,6 +57,32 @@ export class GroupError extends CodedError<GroupErrorCode> {
   }
 }
 
+/** The first 3 bytes of an id that is bound to a maker: an id in base64url begins with `asfa`. */
+const BOUND = base64urlnopad.decode('asfa')
+const NONCE_BYTES = 4
+
+/** Makes the id of a new group. It is bound to the maker's key, so no one else can make a group with this id. */
+export function makeGroupId(maker: SshKey): string {
+  return bind(concat(BOUND, randomBytes(NONCE_BYTES)), maker)
+}
+
+function bind(seed: Uint8Array, { blob }: SshKey): string {
+  const hash = sha256(concat(encodeText('asfaleia-group-id\n'), seed, blob))
+  return base64urlnopad.encode(concat(seed, hash.subarray(0, 16 - seed.length)))
+}
+
+/** Returns whether the id is bound to a key. Those that older versions made are not. */
+export const isBound = (id: string): boolean => id.startsWith('asfa')
+
+function mayUse(maker: SshKey, id: string): boolean {
+  return !isBound(id) || bind(base64urlnopad.decode(id).subarray(0, BOUND.length + NONCE_BYTES), maker) === id
+}
+
+/** Returns whether both are versions of one group. A group is known by its id and its maker. */
+export function isSameGroup(one: Pick<Group, 'id' | 'maker'>, other: Pick<Group, 'id' | 'maker'>): boolean {
+  return one.id === other.id && fingerprintOf(one.maker) === fingerprintOf(other.maker)
+}
+
 const NAMESPACE = 'asfaleia-group'
 const FORM = 'asfaleia-group'
 const VERSION = `${FORM}/1`
@@ -66,8 +95,9 @@ type Facts = Omit<Group, 'text'>
 /**
  * Makes a group and signs it.
  *
+ * @param group.id from {@link makeGroupId}
  * @param group.members include the maker's card
- * @throws {GroupError} `bad-name`, `bad-members` or `too-large`; also errors of the identity's `sign`
+ * @throws {GroupError} `bad-name`, `bad-id`, `bad-members` or `too-large`; also errors of the identity's `sign`
  * @throws {TypeError} if the id, the version or the time is malformed
  */
 export async function makeGroup(identity: Pick<Identity, 'key' | 'sign'>, group: Omit<Facts, 'maker'>): Promise<Group> {
@@ -75,6 +105,7 @@ export async function makeGroup(identity: Pick<Identity, 'key' | 'sign'>, group:
   if (!isId(facts.id) || !isVersion(facts.version) || parseTime(formatTime(facts.time)) !== facts.time) {
     throw new TypeError('the id, version or time of the group is malformed')
   }
+  if (!mayUse(facts.maker, facts.id)) throw new GroupError('bad-id')
   const signed = encodeFacts(facts)
   const text = await sign(identity, NAMESPACE, signed)
   const room = roomFor(identity.key)
@@ -106,6 +137,7 @@ export async function parseGroup(text: string): Promise<Group> {
   const parsed = parts.signed.length > HEADER_BYTES ? undefined : parseHeader(parts.signed)
   if (parsed === undefined || parsed.form !== VERSION) throw new GroupError('malformed')
   const { maker, links, ...others } = readHeaders(parsed.headers)
+  if (!mayUse(maker, others.id)) throw new GroupError('bad-id')
   // Checked before the cards, because each card costs another signature check.
   const isGood = await isSignedBy(maker, NAMESPACE, parts)
   if (isGood === undefined) throw new GroupError('unverifiable')
@@ -184,7 +216,7 @@ export type GroupChange =
 /** Returns what changes if `next` replaces `known`. */
 export function compareGroups(known: Group, next: Group): GroupChange {
   const fingerprints = (group: Group): Map<string, Card> => new Map(group.members.map((card) => [fingerprintOf(card.key), card]))
-  if (known.id !== next.id || fingerprintOf(known.maker) !== fingerprintOf(next.maker)) return { kind: 'other' }
+  if (!isSameGroup(known, next)) return { kind: 'other' }
   if (next.version < known.version) return { kind: 'older' }
   // The maker may sign the same facts again, which gives another text.
   if (next.version === known.version) return { kind: sameFacts(known, next) ? 'same' : 'conflict' }

@@ -17,7 +17,7 @@ import { Channel } from '../../../src/client/messenger/channel.ts'
 import { RelayError } from '../../../src/client/wire/error.ts'
 import { makeId } from '../../../src/client/format/field.ts'
 import type { FileSource, FileState } from '../../../src/client/delivery/file.ts'
-import { makeGroup } from '../../../src/client/format/group.ts'
+import { makeGroup, makeGroupId } from '../../../src/client/format/group.ts'
 import type { Content } from '../../../src/client/format/content.ts'
 import type { Envelope } from '../../../src/client/format/message.ts'
 import type { Contact } from '../../../src/client/messenger/contact.ts'
@@ -27,6 +27,7 @@ import type { Received } from '../../../src/client/messenger/inbox.ts'
 import type { FileDelivery } from '../../../src/client/messenger/transfers.ts'
 import { createVillage, type Person, type Village } from '../../support/village.ts'
 
+const FILE_PART = { file: makeId(), name: 'f', total: 0, hash: '0'.repeat(64), part: 0, bytes: new Uint8Array() }
 const NOON = new Date(2026, 10, 26, 12).getTime()
 
 type Sent = { -readonly [key in keyof Delivery]: Delivery[key] } & { readonly group: string | undefined; accept(): void }
@@ -460,6 +461,30 @@ describe('a group', () => {
     arrives(bob, { type: 'group', card: next.text }, { envelope: { group: group.id } })
     await shows('joined: carol; removed: ~dave')
     expect(alice!.people.groups.list()[0]!.group.text).toBe(next.text)
+    // Dave has not fetched the new list, and bob's old message names the group rightly.
+    arrives(dave, text('still here'), { envelope: { group: group.id } })
+    await shows('strangers             2')
+    front.type('/to strangers')
+    await shows('(not in the group tea) still here')
+    arrives(bob, text('and I'), { envelope: { group: group.id } })
+    front.type('/to tea')
+    await shows('and I')
+  })
+
+  it('that names the group of another list is not one of its messages', async () => {
+    const facts = { id: makeGroupId(bob!.identity.key), name: 'tea', version: 1, time: NOON / 1_000, members: [bob!.card, alice!.card] }
+    const group = await makeGroup(bob!.identity, facts)
+    await alice!.people.groups.take(group, () => false)
+    begin()
+    // Carol is a contact who heard of the id.
+    arrives(carol, text('hello all'), { envelope: { group: group.id } })
+    arrives(carol, { type: 'leave' }, { envelope: { group: group.id } })
+    arrives(carol, { type: 'file', ...FILE_PART }, { envelope: { group: makeId() } })
+    front.type('/to carol')
+    await shows('(not in the group tea) hello all')
+    await shows('(not in the group tea) (left the group)')
+    await shows('(to a group that you are not in) (a part of the file "f")')
+    expect(alice!.people.groups.list()[0]!.left).toEqual([])
   })
 })
 

@@ -15,10 +15,11 @@ import { createMoveTeller } from '../../../src/cli/talk/talk.ts'
 import { connectRelay } from '../../../src/client/wire/connect.ts'
 import { open as openSealed, seal } from '../../../src/client/format/envelope.ts'
 import { makeId } from '../../../src/client/format/field.ts'
-import { makeGroup } from '../../../src/client/format/group.ts'
+import { makeGroup, makeGroupId } from '../../../src/client/format/group.ts'
 import { type Identity, identityOf } from '../../../src/client/format/identity.ts'
 import type { Content } from '../../../src/client/format/content.ts'
 import { encodeMessage } from '../../../src/client/format/message.ts'
+import { sign } from '../../../src/client/format/signed.ts'
 import { asfaleia, type Outcome } from '../../support/command.ts'
 import { run } from '../../support/process.ts'
 import { startTestRelay, type TestRelay } from '../../support/relay.ts'
@@ -400,29 +401,92 @@ describe('a group', () => {
     expect(readFileSync(join(home('Bob'), 'groups/Tea'), 'utf8')).toBe(before)
   }, 60_000)
 
-  test("with the id of another maker's group is not accepted, and that is reported", async () => {
+  test('has an id that no other maker can take, even before its own list arrives', async () => {
     await meet('Alice', 'Bob', 'Mallory')
-    await as('Alice', ['group', 'new', 'Tea', 'bob'])
-    await as('Bob', ['get'])
-    const before = readFileSync(join(home('Bob'), 'groups/Tea'), 'utf8')
-    const members = await Promise.all(['Mallory', 'Bob'].map(async (who) => parseCard((await as(who, ['me'])).out)))
-    const group = await makeGroup(identity('Mallory'), {
-      id: /^id: (\S+)$/m.exec(before)![1]!,
-      name: 'Trap',
-      version: 9,
-      time: members[0]!.time,
-      members,
-    })
-    await put(
-      'Mallory',
-      'Bob',
-      await message(identity('Mallory'), identity('Bob'), { type: 'group', card: group.text }, { group: group.id }),
-    )
-    expect(await as('Bob', ['get'])).toMatchObject({
+    const [alice, bob, mallory] = [identity('Alice'), identity('Bob'), identity('Mallory')]
+    const cards = await Promise.all(['Alice', 'Bob', 'Mallory'].map(async (who) => parseCard((await as(who, ['me'])).out)))
+    const facts = { id: makeGroupId(alice.key), name: 'Tea', version: 1, time: cards[0]!.time }
+    const tea = await makeGroup(alice, { ...facts, members: cards })
+    await expect(makeGroup(mallory, { ...facts, members: cards })).rejects.toMatchObject({ code: 'bad-id' })
+    // A client of Mallory's own makes it nevertheless.
+    const other = await makeGroup(mallory, { ...facts, id: makeId(), members: cards })
+    const signed = other.text.slice(0, other.text.indexOf('-----BEGIN')).replace(/^id: .*$/m, `id: ${facts.id}`)
+    const stolen = Buffer.from(await sign(mallory, 'asfaleia-group', Buffer.from(signed))).toString()
+    await put('Mallory', 'Bob', await message(mallory, bob, { type: 'group', card: stolen }, { group: facts.id }))
+    expect(await as('Bob', ['get'])).toEqual({
       code: 0,
-      err: 'asfaleia: the group Trap was not added: the group Tea of another maker has the same id\n',
+      out: 'Mallory: [an invalid group]\n',
+      err: '',
     })
-    expect(readFileSync(join(home('Bob'), 'groups/Tea'), 'utf8')).toBe(before)
+    await put('Alice', 'Bob', await message(alice, bob, { type: 'group', card: tea.text }, { group: facts.id }))
+    expect((await as('Bob', ['get'])).err).toContain('you are now in the group Tea')
+    expect(readFileSync(join(home('Bob'), 'groups/Tea'), 'utf8')).toBe(tea.text)
+  }, 60_000)
+
+  test('of an older version, with an id that is bound to no key, is known by its id and its maker', async () => {
+    await meet('Alice', 'Bob', 'Mallory')
+    const [alice, mallory, bob] = [identity('Alice'), identity('Mallory'), identity('Bob')]
+    const cards = await Promise.all(['Alice', 'Bob', 'Mallory'].map(async (who) => parseCard((await as(who, ['me'])).out)))
+    const facts = { id: makeId(), name: 'Tea', version: 1, time: cards[0]!.time }
+    const trap = await makeGroup(mallory, { ...facts, members: [cards[2]!, cards[1]!] })
+    const tea = await makeGroup(alice, { ...facts, members: [cards[0]!, cards[1]!] })
+    for (const [who, from, group] of [
+      ['Mallory', mallory, trap],
+      ['Alice', alice, tea],
+    ] as const) {
+      await put(who, 'Bob', await message(from, bob, { type: 'group', card: group.text }, { group: group.id }))
+      expect((await as('Bob', ['get'])).err).toContain('you are now in the group Tea')
+    }
+    expect(readdirSync(join(home('Bob'), 'groups'))).toEqual(['Tea', 'Tea (2)'])
+    // Each sender's message belongs to the group that has the sender on its list.
+    for (const [who, from] of [
+      ['Mallory', mallory],
+      ['Alice', alice],
+    ] as const)
+      await put(who, 'Bob', await message(from, bob, text('hi'), { group: facts.id }))
+    expect((await as('Bob', ['get'])).out.split('\n').toSorted()).toEqual(['', 'Alice in Tea (2): hi', 'Mallory in Tea: hi'])
+    // If both lists have the sender, the message could be of either.
+    const both = await makeGroup(mallory, { ...facts, version: 2, members: [cards[2]!, cards[1]!, cards[0]!] })
+    await put('Mallory', 'Bob', await message(mallory, bob, { type: 'group', card: both.text }, { group: facts.id }))
+    await put('Alice', 'Bob', await message(alice, bob, text('hi'), { group: facts.id }))
+    expect((await as('Bob', ['get'])).out).toContain('Alice [to a group; Tea and Tea (2) have the same id]: hi\n')
+  }, 60_000)
+
+  test('shows only messages of its members as its own', async () => {
+    await meet('Alice', 'Bob', 'Carol', 'Dave', 'Mallory')
+    await as('Alice', ['group', 'new', 'Tea', 'bob', 'mallory', 'dave'])
+    await as('Bob', ['get'])
+    const id = /^id: (\S+)$/m.exec(readFileSync(join(home('Bob'), 'groups/Tea'), 'utf8'))![1]!
+    const say = async (who: string, content = text('hi')): Promise<string> => {
+      await put(who, 'Bob', await message(identity(who), identity('Bob'), content, { group: id }))
+      return (await as('Bob', ['get'])).out
+    }
+    expect(await say('Mallory')).toBe('Mallory in Tea: hi\n')
+    await as('Alice', ['group', 'remove', 'Tea', 'mallory'])
+    await as('Bob', ['get'])
+    // Removed, and still writing to all: Mallory has not fetched the new list.
+    expect(await say('Mallory')).toBe('Mallory [not in the group Tea]: hi\n')
+    expect(await say('Mallory', { type: 'leave' })).toBe('Mallory [not in the group Tea]: [left the group]\n')
+    // A contact who heard of the id.
+    expect(await say('Carol')).toBe('Carol [not in the group Tea]: hi\n')
+    await as('Bob', ['contact', 'remove', 'Carol'])
+    expect(await say('Carol')).toMatch(/^SHA256:\S{43} \[not a contact\] \[not in the group Tea\]: hi\n$/)
+    await put('Carol', 'Bob', await message(identity('Carol'), identity('Bob'), text('hi'), { group: id }))
+    const [described] = parse((await as('Bob', ['get', '--json'])).out)
+    expect(described).toMatchObject({ group: { id } })
+    expect(described!['group']).not.toHaveProperty('name')
+    // A member who is no contact, and a name that a forger claims.
+    await as('Bob', ['contact', 'remove', 'Alice'])
+    expect(await say('Alice')).toMatch(/^Alice \(SHA256:\S{43}, by the group's card\) in Tea: hi\n$/)
+    const genuine = await message(identity('Alice'), identity('Carol'), text('hi'), { group: id })
+    const plain = Buffer.from((await openSealed(identity('Carol'), genuine))!)
+    await put('Carol', 'Bob', Buffer.from(await seal(identity('Bob').key, plain)))
+    expect((await as('Bob', ['get'])).out).not.toContain('in Tea')
+    // Bob himself is out of it.
+    await as('Alice', ['group', 'remove', 'Tea', 'bob'])
+    await as('Bob', ['contact', 'add', (await as('Alice', ['me', '--link'])).out.trim()])
+    await as('Bob', ['get'])
+    expect(await say('Alice')).toBe('Alice [to a group that you are not in]: hi\n')
   }, 60_000)
 
   test('is accepted from a contact only until there are 64', async () => {

@@ -2,8 +2,16 @@
 import { describe, expect, it } from 'vitest'
 import { generatePrivateKey, parsePrivateKey } from '../../../src/auth/private-key.ts'
 import { type Card, makeCard } from '../../../src/client/format/card.ts'
-import { encodeText, fingerprintOf, makeId } from '../../../src/client/format/field.ts'
-import { compareGroups, type Group, type GroupErrorCode, makeGroup, parseGroup } from '../../../src/client/format/group.ts'
+import { encodeText, fingerprintOf, isId, makeId } from '../../../src/client/format/field.ts'
+import {
+  compareGroups,
+  type Group,
+  type GroupErrorCode,
+  isSameGroup,
+  makeGroup,
+  makeGroupId,
+  parseGroup,
+} from '../../../src/client/format/group.ts'
 import { type Identity, identityOf } from '../../../src/client/format/identity.ts'
 import { encodeMessage, openMessage } from '../../../src/client/format/message.ts'
 import { sign } from '../../../src/client/format/signed.ts'
@@ -97,6 +105,32 @@ describe('a group', () => {
     })
     const message = { to: bob.card, id: makeId(), after: makeId(), time: NOW, group: group.id }
     await encodeMessage(maker.identity, { ...message, content: { type: 'group', card: group.text } })
+  })
+})
+
+describe('the id of a group', () => {
+  it('is bound to its maker: no one else can make, change or sign a group with it', async () => {
+    const id = makeGroupId(alice.identity.key)
+    expect(isId(id)).toBe(true)
+    expect(makeGroupId(alice.identity.key)).not.toBe(id)
+    const group = await make({ id })
+    expect(await parseGroup(group.text)).toEqual(group)
+    await expect(make({ id }, bob)).rejects.toMatchObject({ code: 'bad-id' })
+    // Each part of it counts: the random bytes and the hash.
+    for (const at of [4, 12, 20]) {
+      const changed = id.slice(0, at) + (id[at] === 'A' ? 'B' : 'A') + id.slice(at + 1)
+      await expect(make({ id: changed })).rejects.toMatchObject({ code: 'bad-id' })
+      const lines = header(group).map((line) => line.replace(`id: ${id}`, `id: ${changed}`))
+      await expect(parseGroup(await signLines(lines))).rejects.toMatchObject({ code: 'bad-id' })
+    }
+  })
+
+  it('of an older version is bound to no one', async () => {
+    const id = makeId()
+    const [one, other] = [await make({ id }), await make({ id }, bob)]
+    expect(isSameGroup(one, other)).toBe(false)
+    expect(isSameGroup(one, await make({ id, version: 2 }))).toBe(true)
+    expect(await parseGroup(other.text)).toEqual(other)
   })
 })
 
