@@ -435,7 +435,7 @@ describe('the containers', () => {
 
   test('only the tor container sees the keys', async () => {
     const keys = async (service: Service): Promise<string[]> =>
-      globSync('{run,var,etc,usr/lib/asfaleia/dist}/**/*{secret,hs_ed25519}*', { cwd: `/proc/${(await inspect(service)).State.Pid}/root` })
+      globSync('{{run,var,etc}/**/*secret*,{run,var,etc,usr}/**/hs_ed25519*}', { cwd: `/proc/${(await inspect(service)).State.Pid}/root` })
     expect(await keys('tor')).toContain('var/lib/tor/onion/hs_ed25519_secret_key')
     expect(await keys('relay')).toEqual([])
     expect(readdirSync(`/proc/${(await inspect('relay')).State.Pid}/root/run/name`).toSorted()).toEqual(['hostname', 'reached'])
