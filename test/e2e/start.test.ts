@@ -124,7 +124,7 @@ test('asfaleia start without a tor program reports it and serves this machine', 
 test.each([[['--nope']], [['word']], [['--tcp']]])('asfaleia start refuses the arguments %j', async (args) => {
   const { code, stdout, stderr } = await run([...ASFALEIA, 'start', ...args])
   expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
-  expect(stderr).toMatch(/^asfaleia: error: .*\nasfaleia: hint: asfaleia start .*\n$/)
+  expect(stderr).toMatch(/^asfaleia: error: .*\nasfaleia: hint: usage: asfaleia start .*\n$/)
 })
 
 describe('asfaleia start with a tor that has no network', () => {
@@ -158,7 +158,7 @@ describe('asfaleia start with a tor that has no network', () => {
     const tor = (await childrenOf(relay)).get('tor')!
     process.kill(tor, 'SIGKILL')
     await relay.until(/asfaleia: error: Tor ended; the relay keeps running, and tor restarts in 1 s/)
-    await relay.until(/started again in 1 s\n(?:.*\n)*asfaleia: Tor \d+%/)
+    await relay.until(/tor restarts in 1 s\n(?:.*\n)*asfaleia: Tor \d+%/)
     const children = await childrenOf(relay)
     expect([...children.keys()].toSorted()).toEqual(['relay', 'tor'])
     expect(children.get('tor')).not.toBe(tor)

@@ -172,7 +172,7 @@ describe('with an onion service that requires client authorization', () => {
     const off = await asfaleia(['onion', 'add', added.out.trim()], { env: { ...env, ASFALEIA_TOR_CONTROL: 'off' } })
     expect(off).toMatchObject({
       code: 0,
-      err: expect.stringContaining(`ClientOnionAuthDir, and reload it: ${at('home')}/onions/${first.onion}\n`) as string,
+      err: expect.stringContaining(`and reload tor: ${at('home')}/onions/${first.onion}\n`) as string,
     })
     expect(off.err).not.toContain(added.out.trim().split(':').at(-1))
     expect(readFileSync(join(at('home'), 'onions', first.onion), 'utf8')).toBe(added.out)
