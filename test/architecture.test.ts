@@ -266,6 +266,7 @@ const NODE: readonly (readonly [name: string, users: readonly string[], why: str
     'keys, age files and signatures; a page has auth/crypto.web.ts',
   ],
   ['crypto', ['relay/prover.ts', 'relay/relay.ts'], 'proofs, and the secrets of the process'],
+  ['os', ['relay/clock.ts'], 'a clock that runs on while the machine is suspended'],
   ['crypto', ['transport/socks.ts'], 'isolation credentials'],
   ['crypto', ['tor/control.ts'], "tor's cookie authentication"],
   ['crypto', ['handover/noise.ts', 'server/'], 'what is handed over is encrypted, secrets among it'],

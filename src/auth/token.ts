@@ -10,6 +10,8 @@ import { asBuffer } from './key-object.ts'
 export const MAX_TOKEN_BYTES = 1_024
 
 const SECRET_BYTES = 32
+/** No token begins with this, so the shift is not part of any signature. */
+const SHIFT_LABEL = 'asfaleia/1 token times'
 
 const DOT = 0x2e
 /** The base64url of an HS256 signature. */
@@ -33,6 +35,11 @@ export interface TokenClaims {
 export class Tokens {
   readonly #secret: KeyObject
   readonly #seconds: number
+  /**
+   * Seconds between the relay's time and the times in its tokens. It follows from the secret, so a relay that takes the
+   * secret over agrees, and no one else can tell what it is: tokens reveal neither the clock of the relay nor its start.
+   */
+  readonly #shift: number
 
   /**
    * @param options.secret 256 bits, see {@link createSecret}
@@ -47,6 +54,8 @@ export class Tokens {
     if (!Number.isSafeInteger(seconds) || seconds <= 0) throw new TypeError('seconds must be a positive whole number')
     this.#secret = secret
     this.#seconds = seconds
+    // Never 0: a test's time may begin at 0, and jsonwebtoken takes 0 for "use the machine's clock".
+    this.#shift = 1 + createHmac('sha256', secret).update(SHIFT_LABEL).digest().readUInt32BE()
   }
 
   /**
@@ -58,10 +67,8 @@ export class Tokens {
    * @throws {RangeError} if the token would be longer than {@link MAX_TOKEN_BYTES}
    */
   issue(input: { readonly subject: string; readonly audience: string; readonly now: number; readonly id: string }): string {
-    const seconds = Math.floor(input.now / 1000)
-    // jsonwebtoken replaces an iat of 0 with the machine's clock; a test's time may begin at 0.
-    const iat = Math.max(1, seconds)
-    const claims = { sub: input.subject, aud: input.audience, iat, exp: seconds + this.#seconds, jti: input.id }
+    const seconds = this.#secondsAt(input.now)
+    const claims = { sub: input.subject, aud: input.audience, iat: seconds, exp: seconds + this.#seconds, jti: input.id }
     const token = jsonwebtoken.sign(claims, this.#secret, { algorithm: 'HS256' })
     if (token.length > MAX_TOKEN_BYTES) throw new RangeError('the token is longer than its limit')
     return token
@@ -82,8 +89,7 @@ export class Tokens {
     try {
       claims = jsonwebtoken.verify(text, this.#secret, {
         algorithms: ['HS256'],
-        // jsonwebtoken takes 0 for "use the machine's clock"; a test's time may begin at 0.
-        clockTimestamp: Math.max(1, Math.floor(input.now / 1000)),
+        clockTimestamp: this.#secondsAt(input.now),
       })
     } catch {
       return undefined
@@ -94,8 +100,14 @@ export class Tokens {
     if (typeof sub !== 'string' || typeof aud !== 'string' || typeof jti !== 'string') return undefined
     if (!Number.isSafeInteger(iat) || exp === undefined || !Number.isSafeInteger(exp)) return undefined
     if (!input.audiences.includes(aud)) return undefined
-    return { subject: sub, expires: exp * 1000, id: jti }
+    return { subject: sub, expires: (exp - this.#shift) * 1000, id: jti }
   }
+
+  /** Returns a time as tokens state it. */
+  #secondsAt(ms: number): number {
+    return Math.floor(ms / 1000) + this.#shift
+  }
+
   /**
    * Checks the length and the signature. The signature is compared in base64url, in which the right one has only one
    * spelling.

@@ -12,6 +12,7 @@ import { encodeError } from '../protocol/packets.ts'
 import type { Ports } from '../protocol/ports.ts'
 import { RelaySession } from '../protocol/relay-session.ts'
 import { Admission, type Place } from './admission.ts'
+import { Clock } from './clock.ts'
 import { Connection, type Host } from './connection.ts'
 import { createCounters, type Counters, type Door, type Snapshot } from './counters.ts'
 import { Names } from './names.ts'
@@ -62,7 +63,7 @@ export interface RelayOptions {
   readonly collect?: ((what: 'young' | 'all') => void) | undefined
   /** Reports a bug. Its connection has ended. */
   readonly onFault: (error: unknown) => void
-  /** ms, never going back. The default is the wall clock at the start plus the time since. */
+  /** ms, never going back. The default is the time of src/relay/clock.ts. */
   readonly now?: () => number
 }
 
@@ -99,8 +100,11 @@ export class Relay {
   #prover: Prover
   #tokens: Tokens
   readonly #ports: Ports
+  /** The ports of connections whose door knows by which name they came, by that name. */
+  readonly #portsByName = new Map<string, Ports>()
   readonly #host: Host
   readonly #connections = new Set<Connection>()
+  readonly #clock = new Clock()
   readonly #now: () => number
   readonly #timer: NodeJS.Timeout
   readonly #names: Names
@@ -123,7 +127,7 @@ export class Relay {
     this.#limits = options.limits
     this.#collect = options.collect
     this.#names = new Names(options.names, options.movedFrom ?? [])
-    this.#now = options.now ?? (() => Math.floor(performance.timeOrigin + performance.now()))
+    this.#now = options.now ?? (() => this.#clock.now())
     this.#admission = new Admission(options, () => this.#mailboxes.used)
     this.#state = options.inherited === undefined ? 'open' : 'suspended'
     this.#secrets = options.inherited ?? createSecrets()
@@ -174,6 +178,21 @@ export class Relay {
         else this.counters.logins[what]++
       },
     }
+  }
+
+  /**
+   * Returns the ports of a connection. One that came by one of the relay's names learns of no other.
+   *
+   * @param dialled the relay's name by which it came, or `localhost`, if the door knows it
+   */
+  #portsOf(dialled: string | undefined): Ports {
+    if (dialled === undefined) return this.#ports
+    let ports = this.#portsByName.get(dialled)
+    if (ports === undefined) {
+      ports = { ...this.#ports, names: () => this.#names.all.filter((name) => name === dialled) }
+      this.#portsByName.set(dialled, ports)
+    }
+    return ports
   }
 
   /**
@@ -235,7 +254,8 @@ export class Relay {
       host: this.#host,
       stream,
       place,
-      session: (subscriber) => new RelaySession<RelayProof>({ ports: this.#ports, rates: place, framing: stream.framing, subscriber, now }),
+      session: (subscriber) =>
+        new RelaySession<RelayProof>({ ports: this.#portsOf(stream.dialled), rates: place, framing: stream.framing, subscriber, now }),
     })
     this.#connections.add(connection)
     return connection
@@ -245,6 +265,7 @@ export class Relay {
    * Expires messages and deadlines, and forgets unused circuits. The timer calls it every second; tests call it too.
    */
   tick(): void {
+    this.#clock.look()
     const now = this.#now()
     // A relay that hands over must not change its messages; the next relay expires those that are due.
     if (this.#state === 'open') this.#mailboxes.expire(now)

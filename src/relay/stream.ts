@@ -12,6 +12,8 @@ export interface ByteStream {
   readonly framing: Framing
   /** The onion service's circuit number, if tor exports it. Streams of one circuit share it. */
   readonly circuit: string | undefined
+  /** The relay's name by which the peer came, if the door can tell: over HTTP, Host states it. */
+  readonly dialled?: string | undefined
   /**
    * Sends whole packets, one write at a time. The caller owns `bytes`, and may overwrite them once they are taken, or
    * after `onEnd`.

@@ -12,6 +12,7 @@ const LINGER_MS = 5_000
 /** The socket takes one write at a time, so the frames of this class (pongs, a close) go between the relay's writes. */
 export class MessageStream implements ByteStream, Receiver, FrameReceiver {
   readonly framing = 'message'
+  readonly dialled: string
   readonly #stream: ByteStream
   readonly #receiver: Receiver
   readonly #frames: FrameReader
@@ -32,9 +33,16 @@ export class MessageStream implements ByteStream, Receiver, FrameReceiver {
   #peerClosed = false
   #lingering: NodeJS.Timeout | undefined
 
-  constructor(stream: ByteStream, longest: number, accept: (stream: ByteStream) => Receiver) {
+  constructor(options: {
+    readonly stream: ByteStream
+    readonly longest: number
+    readonly dialled: string
+    readonly accept: (stream: ByteStream) => Receiver
+  }) {
+    const { stream, longest, dialled, accept } = options
     this.#stream = stream
     this.#longest = longest
+    this.dialled = dialled
     this.#frames = new FrameReader(longest, this)
     this.#receiver = accept(this)
   }

@@ -52,6 +52,8 @@ interface Visitor<V extends Visit> {
   readonly circuit: string | undefined
   readonly visit: V
   readonly deadline: NodeJS.Timeout
+  /** The relay's name in the request's Host. */
+  dialled?: string
 }
 
 /** Creates the door. It does not listen, and so it needs no address. */
@@ -77,6 +79,7 @@ export async function createPublicDoor<V extends Visit>(options: PublicDoorOptio
     const { host, origin } = request.headers
     const dialled = findDialled(host, options.names())
     if (dialled === undefined) return reply.code(421).type('text/plain').send(OTHER_HOST)
+    visitors.get(request.raw.socket)!.dialled = dialled
     if (isForeign(origin, dialled)) return reply.code(403).type('text/plain').send(OTHER_SITE)
     // The plugin would upgrade any path and then close, and answer a HEAD on a socket that it lost.
     const isUpgradable = request.method === 'GET' && request.routeOptions.url === WEBSOCKET_PATH
@@ -106,9 +109,10 @@ export async function createPublicDoor<V extends Visit>(options: PublicDoorOptio
     },
     (upgraded) => {
       const socket = (upgraded as Upgraded).release()
-      const { circuit, visit, deadline } = visitors.get(socket)!
+      const { circuit, visit, deadline, dialled } = visitors.get(socket)!
       clearTimeout(deadline)
-      serveSocket(socket, circuit, (stream) => new MessageStream(stream, options.maxMessage, (messages) => options.accept(messages, visit)))
+      const accept = (stream: ByteStream): Receiver => options.accept(stream, visit)
+      serveSocket(socket, circuit, (stream) => new MessageStream({ stream, longest: options.maxMessage, dialled: dialled!, accept }))
     },
   )
   await app.ready()

@@ -9,8 +9,10 @@ const secret = createSecretKey(bytes)
 const tokens = new Tokens({ secret, seconds: 3_600 })
 const name = `${'a'.repeat(56)}.onion`
 const now = 1_700_000_000_123
-const iat = 1_700_000_000
 const token = tokens.issue({ subject: 'a mailbox', audience: name, now, id: 'an id' })
+const readClaims = (text: string): { iat: number; exp: number } =>
+  JSON.parse(Buffer.from(text.split('.')[1]!, 'base64url').toString()) as { iat: number; exp: number }
+const { iat } = readClaims(token)
 const claims = { sub: 'a mailbox', aud: name, iat, exp: iat + 3_600, jti: 'an id' }
 const input = { audiences: ['localhost', name], now }
 
@@ -27,7 +29,7 @@ function forge(header: unknown, payload: unknown, hash = 'sha256'): string {
 const HEADER = { alg: 'HS256', typ: 'JWT' }
 
 test('a token is valid for its audience until it expires, to the millisecond', () => {
-  const expires = (iat + 3_600) * 1000
+  const expires = (1_700_000_000 + 3_600) * 1000
   expect(verify(token, input)).toEqual({ subject: 'a mailbox', expires, id: 'an id' })
   expect(verify(token, { ...input, now: expires - 1 })).toBeDefined()
   expect(verify(token, { ...input, now: expires })).toBeUndefined()
@@ -44,6 +46,19 @@ test('a token holds the claims of the protocol, and the forging helper of the te
   expect(JSON.parse(Buffer.from(token.split('.')[0]!, 'base64url').toString())).toEqual(HEADER)
   expect(verify(forge(HEADER, claims), input)).toBeDefined()
   expect(token).toBe(forge(HEADER, claims))
+})
+
+test("a token's times follow from the secret and reveal no clock, and a relay with the same secret agrees on them", () => {
+  const fixed = createSecretKey(Buffer.alloc(32, 7))
+  const issue = (by: Tokens, at: number): string => by.issue({ subject: 's', audience: name, now: at, id: 'i' })
+  const [before, after] = [new Tokens({ secret: fixed, seconds: 60 }), new Tokens({ secret: fixed, seconds: 3_600 })]
+  // A new version must not change this: it takes over secrets and tokens from the old one.
+  expect(readClaims(issue(before, 1_700_000_000_000))).toMatchObject({ iat: 2_332_189_172, exp: 2_332_189_232 })
+  const verified = after.verify(Buffer.from(issue(before, 1_700_000_000_000)), { audiences: [name], now: 1_700_000_059_999 })
+  expect(verified?.expires).toBe(1_700_000_060_000)
+  expect(after.verify(Buffer.from(issue(before, 1_700_000_000_000)), { audiences: [name], now: 1_700_000_060_000 })).toBeUndefined()
+  const times = Array.from({ length: 64 }, () => readClaims(issue(new Tokens({ secret: createSecret(), seconds: 60 }), now)).iat)
+  expect(Math.max(...times) - Math.min(...times)).toBeGreaterThan(2 ** 31)
 })
 
 const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 })

@@ -210,6 +210,38 @@ describe('the doors of a relay', () => {
     }
   })
 
+  it('tell a WebSocket no name but that in its Host', async () => {
+    const { at } = await start('--name', `localhost,${ONION},${OLD}`)
+    const ask = async (host: string, packet: string): Promise<string> =>
+      (await connectWebSocket(at('http'), { headers: { host } })).ask(packet)
+    const unknown = '8;asfaleia/1;unknown.onion'
+    for (const [host, name, others] of [
+      ['127.0.0.1', 'localhost', [ONION, OLD]],
+      [ONION, ONION, ['localhost', OLD]],
+      [`${OLD.toUpperCase()}:80`, OLD, ['localhost', ONION]],
+    ] as const) {
+      const [, , challenge] = (await ask(host, `0;${alice.line};sign`)).split(';')
+      expect(Buffer.from(challenge!, 'base64').toString()).toMatch(`asfaleia/1 auth ${name} `)
+      expect(await ask(host, `8;asfaleia/1;${name}`)).toMatch(/^18;/)
+      expect(await ask(host, unknown)).toMatch(/^99;wrong-usage;/)
+      for (const other of others) expect(await ask(host, `8;asfaleia/1;${other}`)).toBe(await ask(host, unknown))
+    }
+    // A raw door cannot tell by which name a connection came.
+    const wire = await connectRaw(at('tcp'))
+    for (const name of ['localhost', ONION, OLD]) expect(await wire.ask(`8;asfaleia/1;${name}`)).toMatch(/^18;/)
+  })
+
+  it('tell a WebSocket that came by loopback no onion name, even if the relay has no other', async () => {
+    const { at } = await start('--name', ONION)
+    const wire = await connectWebSocket(at('http'))
+    expect(await wire.ask(`0;${alice.line};sign`)).toMatch(/^99;not-ready;/)
+    for (const name of [ONION, OLD, 'localhost']) expect(await wire.ask(`8;asfaleia/1;${name}`)).toMatch(/^99;not-ready;/)
+    expect(await wire.ask('8;asfaleia/1')).toMatch(/^18;/)
+    // docs/protocol.md, section 9: by hand, without HELLO, on this machine.
+    const [, , challenge] = (await (await connectRaw(at('tcp'))).ask(`0;${alice.line};sign`)).split(';')
+    expect(Buffer.from(challenge!, 'base64').toString()).toMatch(`asfaleia/1 auth ${ONION} `)
+  })
+
   it('count half-sent requests against their circuit, and stay open to other circuits', async () => {
     const { at } = await start('--name', 'localhost', '--proxy', 'http', '--connections', '20', '--per-circuit', '5')
     const http = at('http') as Address & { kind: 'tcp' }

@@ -117,12 +117,13 @@ export interface FrameWire extends Wire {
 /** Connects to `/v1` of the public listener. */
 export async function connectWebSocket(
   address: Address,
-  options: { binary?: boolean; first?: string; protocols?: string[] } = {},
+  options: { binary?: boolean; first?: string; protocols?: string[]; headers?: Record<string, string> } = {},
 ): Promise<FrameWire> {
   const url = address.kind === 'tcp' ? `ws://127.0.0.1:${address.port}/v1` : `ws+unix:${address.path}:/v1`
   const { first } = options
   const socket = new WebSocket(url, options.protocols ?? ['asfaleia.1'], {
     perMessageDeflate: false,
+    headers: options.headers ?? {},
     ...(first === undefined || address.kind !== 'tcp'
       ? {}
       : {
