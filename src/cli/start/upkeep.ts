@@ -90,7 +90,8 @@ export async function keepTor(service: Service, io: Io, screen: Screen, over: Ab
         // Otherwise it could write `localhost` to the name file after the service's name.
         await noNetwork
         const name = (await readFile(service.hostname, 'utf8')).trim()
-        const listeners = (await tor.control.info('net/listeners/socks')) ?? ''
+        // If tor ends at this moment it restarts below, and must not end the command.
+        const listeners = (await tor.control.info('net/listeners/socks').catch(() => undefined)) ?? ''
         if (!reached) await listener.onReachable(name, /"([^"]+)"/.exec(listeners)?.[1] ?? '')
         else screen.say('Tor is running again, and so is the onion service')
         reached = true
