@@ -209,6 +209,11 @@ const CERTIFICATES: ReadonlyMap<string, SshKeyType> = new Map(
   [...TYPES].filter(isKeyType).map((type) => [`${type.replace('@openssh.com', '')}-cert-v01@openssh.com`, type]),
 )
 
+/** Whether the text is the name of a type of key, or of its certificates. */
+export function isTypeName(text: string): boolean {
+  return isKeyType(text) || CERTIFICATES.has(text)
+}
+
 /**
  * Parses the blob of a key or of a user certificate, from its first to its last byte.
  *
