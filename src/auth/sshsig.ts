@@ -16,6 +16,7 @@ const utf8 = new TextEncoder()
 const MAGIC = utf8.encode('SSHSIG')
 const VERSION = 1
 const USER_PRESENT = 0x01
+const USER_VERIFIED = 0x04
 
 type Hash = Exclude<Digest, 'sha384'>
 
@@ -58,17 +59,19 @@ interface Check {
  *
  * @param input.blob the decoded SSHSIG, exact to its end; its key may be a user certificate of `key`
  * @param input.key from the full check; a FIDO key must have asserted that its user was present
+ * @param input.mustVerify whether a FIDO key must also have asserted that it verified its user, by PIN or fingerprint
  */
 export async function verifySignature(input: {
   readonly blob: Uint8Array
   readonly key: Pick<SshKey, 'fingerprint'>
   readonly namespace: string
   readonly message: Uint8Array
+  readonly mustVerify?: boolean
 }): Promise<boolean> {
   let parsed: Parsed | undefined
   try {
     parsed = parseSignature(input.blob)
-    const check = prepare(parsed, encodeSigned(parsed.namespace, parsed.hash, input.message))
+    const check = prepare(parsed, encodeSigned(parsed.namespace, parsed.hash, input.message), input.mustVerify === true)
     const sound = await verify(check.key, check.digest, check.signed, check.signature)
     const expected = isEqual(parsed.key.fingerprint, input.key.fingerprint)
     return sound && expected && isSame(parsed.namespace, utf8.encode(input.namespace))
@@ -97,7 +100,7 @@ function parseSignature(blob: Uint8Array): Parsed {
 }
 
 /** Prepares the verification. @throws {WireError} if a key of this type cannot have made the signature */
-function prepare({ key, signature }: Parsed, signed: Uint8Array): Check {
+function prepare({ key, signature }: Parsed, signed: Uint8Array, mustVerify: boolean): Check {
   const reader = new WireReader(signature)
   const algorithm = reader.name()
   const body = reader.string()
@@ -113,7 +116,8 @@ function prepare({ key, signature }: Parsed, signed: Uint8Array): Check {
   if (material.application !== undefined) {
     const flags = reader.bytes(1)
     const counter = reader.bytes(4)
-    if ((flags[0]! & USER_PRESENT) === 0) throw new WireError()
+    const needed = USER_PRESENT | (mustVerify ? USER_VERIFIED : 0)
+    if ((flags[0]! & needed) !== needed) throw new WireError()
     message = concat(sha256(material.application), flags, counter, sha256(signed))
   }
   reader.end()

@@ -3,8 +3,8 @@
  * budget. Every call that changes state takes `now` (ms, never going back). Knows no keys (a mailbox's id is blinded),
  * no sockets, no clock, and no senders.
  */
-import type { Limits } from '../protocol/limits.ts'
-import type { Lease, Mailboxes, MessageId, Put, Stored, Subscriber } from '../protocol/ports.ts'
+import { type Limits, STRANGER_LIMITS } from '../protocol/limits.ts'
+import type { Lease, Mailboxes, MessageId, Put, Stored, Subscriber, Terms } from '../protocol/ports.ts'
 import { Arena, footprint } from './arena.ts'
 import { FREE, MessageTable, NONE } from './message-table.ts'
 
@@ -23,6 +23,8 @@ interface Mailbox {
   tail: number
   /** All messages. */
   count: number
+  /** Messages of strangers. */
+  strangers: number
   /** Messages that no connection leases. */
   waiting: number
   /** The first row that may wait: all rows before it are leased. */
@@ -56,6 +58,8 @@ export class MemoryMailboxes implements Mailboxes {
   readonly #table: MessageTable<Mailbox>
   #messages = 0
   #subscribers = 0
+  /** The memory that messages of strangers take. */
+  #strangerBytes = 0
   /** The ends of the list of all messages in order of arrival, which is also the order of expiry. */
   #oldest = NONE
   #newest = NONE
@@ -102,15 +106,25 @@ export class MemoryMailboxes implements Mailboxes {
     while (this.#oldest !== NONE && this.#table.rows.expires[this.#oldest]! <= now) this.#erase(this.#oldest, 'expired')
   }
 
-  put(id: string, payload: Uint8Array, now: number, share = 1): Put {
+  put(id: string, payload: Uint8Array, now: number, terms: Terms = {}): Put {
+    const { share = 1, places = this.#limits.mailboxMessages, isStranger = false } = terms
     this.expire(now)
     let mailbox = this.#mailboxes.get(id)
-    if (mailbox !== undefined && mailbox.count >= this.#limits.mailboxMessages) return { refused: 'mailbox-full' }
-    const cost = footprint(payload.length) + MESSAGE_BYTES + (mailbox === undefined ? MAILBOX_BYTES : 0)
+    const count = mailbox?.count ?? 0
+    const strangers = mailbox?.strangers ?? 0
+    if (count >= places || (isStranger && strangers >= STRANGER_LIMITS.mailboxMessages)) return { refused: 'mailbox-full' }
+    const size = footprint(payload.length) + MESSAGE_BYTES
+    const cost = size + (mailbox === undefined ? MAILBOX_BYTES : 0)
     if (this.#bytes() + cost > this.#budget * share) return { refused: 'relay-full' }
+    if (isStranger && this.#strangerBytes + size > this.#budget * STRANGER_LIMITS.share) return { refused: 'relay-full' }
     mailbox ??= this.#open(id)
     const row = this.#append(mailbox, payload, now + this.#limits.holdSeconds * 1_000)
     this.#table.drawId(row)
+    if (isStranger) {
+      this.#table.rows.stranger[row] = 1
+      mailbox.strangers++
+      this.#strangerBytes += size
+    }
     mailbox.subscriber?.onWaiting()
     return this.#table.id(row)
   }
@@ -148,6 +162,7 @@ export class MemoryMailboxes implements Mailboxes {
     const { rows } = this.#table
     rows.position[row] = this.#arena.store(row, payload)
     rows.lease[row] = FREE
+    rows.stranger[row] = 0
     rows.expires[row] = expires
     rows.next[row] = NONE
     rows.previous[row] = mailbox.tail
@@ -279,6 +294,7 @@ export class MemoryMailboxes implements Mailboxes {
       head: NONE,
       tail: NONE,
       count: 0,
+      strangers: 0,
       waiting: 0,
       first: NONE,
       subscriber: undefined,
@@ -325,6 +341,10 @@ export class MemoryMailboxes implements Mailboxes {
     if (newer === NONE) this.#newest = older
     else rows.older[newer] = older
     mailbox.count--
+    if (rows.stranger[row] === 1) {
+      mailbox.strangers--
+      this.#strangerBytes -= footprint(this.#arena.length(rows.position[row]!)) + MESSAGE_BYTES
+    }
     if (rows.lease[row] === FREE) {
       mailbox.waiting--
     } else if (mailbox.subscriber !== undefined && mailbox.subscriber.owner === rows.owner[row]) {

@@ -32,6 +32,8 @@ interface Rows {
   /** How often the row was used before. */
   readonly generation: Uint32Array
   readonly lease: Uint8Array
+  /** 1 if a stranger sent the message. */
+  readonly stranger: Uint8Array
   /** ms */
   readonly expires: Float64Array
 }
@@ -125,6 +127,7 @@ function createRows(length: number): Rows {
     owner: new Uint32Array(length),
     generation: new Uint32Array(length),
     lease: new Uint8Array(length),
+    stranger: new Uint8Array(length),
     expires: new Float64Array(length),
   }
 }

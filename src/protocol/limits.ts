@@ -53,6 +53,16 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   handles: 16,
 })
 
+/** The budgets of strangers: keys that are not on the operator's list, if the operator lets them send. */
+export const STRANGER_LIMITS = Object.freeze({
+  /** Payload bytes that one stranger may send at once, and again within an hour. */
+  perSender: 4_194_304,
+  /** The part of the connections, and of the memory for messages, that all strangers may have together. */
+  share: 1 / 8,
+  /** Messages of strangers in one mailbox. */
+  mailboxMessages: 32,
+})
+
 /**
  * The most that a client holds for one relay, whatever WELCOME promises: an operator may raise the limits above, but a
  * hostile relay must not exhaust a client's memory.

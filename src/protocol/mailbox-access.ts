@@ -83,10 +83,14 @@ export class MailboxAccess {
     if (length > this.#ports.limits.payload) throw new ProtocolError('too-large')
     if (!request.isBase64(2)) throw new ProtocolError('wrong-usage')
     const mailbox = this.#receiver(request)
-    if (!this.#ports.admits(mailbox)) throw new ProtocolError('denied')
+    if (!this.#ports.sends(sender) || !this.#ports.receives(mailbox)) throw new ProtocolError('denied')
     const wait = this.#rates.sendWait(sender, Math.max(length, LEAST_CHARGE), now)
     if (wait > 0) throw new ProtocolError('rate-limited', wait)
-    const put = this.#ports.mailboxes.put(mailbox, request.field(2), now, this.#rates.memoryShare(sender))
+    const put = this.#ports.mailboxes.put(mailbox, request.field(2), now, {
+      share: this.#rates.memoryShare(sender),
+      places: this.#ports.places(mailbox),
+      isStranger: this.#ports.isStranger(sender),
+    })
     if ('refused' in put) throw new ProtocolError(put.refused)
     this.#ports.count('stored')
     this.#output.packetWithId(PACKETS.SENT.no, put.high, put.low, this.#holdSeconds)

@@ -26,6 +26,16 @@ export interface Stored extends MessageId {
 
 export type Put = MessageId | { readonly refused: 'mailbox-full' | 'relay-full' }
 
+/** What a message may fill. */
+export interface Terms {
+  /** The part of the memory budget, from 0 to 1. */
+  readonly share?: number
+  /** The messages in its mailbox. */
+  readonly places?: number
+  /** The message counts against the budgets of strangers, too. */
+  readonly isStranger?: boolean
+}
+
 /** A connection that reads a mailbox. */
 export interface Subscriber {
   /** The connection's number, not zero. */
@@ -41,9 +51,9 @@ export interface Mailboxes {
   /**
    * Stores a message.
    *
-   * @param share the part of the memory budget that the message may fill up to; all of it by default
+   * @param terms by default those of a message without special terms: all memory, and the usual size of a mailbox
    */
-  put(id: string, payload: Uint8Array, now: number, share?: number): Put
+  put(id: string, payload: Uint8Array, now: number, terms?: Terms): Put
   /**
    * Leases waiting messages, in order, to `owner`. The length of `into` bounds their count, and `how.bytes` the sum of
    * their payloads; one message always fits. Writes references into `into`: numbers, each different from the reference
@@ -90,8 +100,16 @@ export interface Ports {
   names(): readonly string[]
   /** Returns the name to use instead of `name`, if the relay is leaving that one. */
   movedTo(name: string): string | undefined
-  /** Whether the relay admits the key of a mailbox. */
+  /** Whether the relay admits the key of a mailbox: the key may log in. */
   admits(mailbox: string): boolean
+  /** Whether the key may send. */
+  sends(mailbox: string): boolean
+  /** Whether the key has a mailbox. */
+  receives(mailbox: string): boolean
+  /** Whether the key is not on the operator's list, and may only send. */
+  isStranger(mailbox: string): boolean
+  /** Returns the most messages in the mailbox. */
+  places(mailbox: string): number
   /**
    * Finds the mailbox of a SEND's receiver.
    *

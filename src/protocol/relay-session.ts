@@ -171,11 +171,14 @@ export class RelaySession<P extends Proof = Proof> {
     return this.#run(now)
   }
 
-  /** The list of admitted keys has changed: ends the connection if it has proven a key that is no longer on it. */
+  /**
+   * The list of admitted keys has changed: ends the connection if it has proven a key that is no longer admitted, or
+   * reads a mailbox that no longer exists.
+   */
   onAdmission(now: number): readonly Effect<P>[] {
     if (this.#state !== 'open') return NO_EFFECTS
     const isAdmitted = ({ mailbox }: ProvenToken): boolean => this.#ports.admits(mailbox)
-    if (this.#tokens.every(isAdmitted) && this.#mail.mailboxes.every((mailbox) => this.#ports.admits(mailbox))) return NO_EFFECTS
+    if (this.#tokens.every(isAdmitted) && this.#mail.mailboxes.every((mailbox) => this.#ports.receives(mailbox))) return NO_EFFECTS
     // Inside a batch an ERROR would be taken for one of its messages.
     if (this.#mail.hasBatch) this.#close()
     else {
@@ -266,19 +269,19 @@ export class RelaySession<P extends Proof = Proof> {
       case 'GET': {
         const lease = request.count === 1 ? 'plain' : 'lease'
         if (lease === 'lease' && !isWord(request.field(1), 'lease')) throw new ProtocolError('wrong-usage')
-        return this.#mail.onGet(this.#authorize(now), lease, now)
+        return this.#mail.onGet(this.#authorizeReader(now), lease, now)
       }
       case 'ACK':
         for (let n = 1; n < request.count; n++) if (request.length(n) === 0) throw new ProtocolError('wrong-usage')
-        return this.#mail.onAck(request, this.#authorize(now))
+        return this.#mail.onAck(request, this.#authorizeReader(now))
       case 'SUBSCRIBE':
-        return this.#mail.onSubscribe(this.#authorize(now))
+        return this.#mail.onSubscribe(this.#authorizeReader(now))
       case 'PING':
         return this.#output.packet(`${PACKETS.PONG.no}`)
       case 'HELLO':
         return this.#onHello()
       case 'WIPE':
-        return this.#mail.onWipe(this.#authorize(now))
+        return this.#mail.onWipe(this.#authorizeReader(now))
     }
   }
 
@@ -308,6 +311,13 @@ export class RelaySession<P extends Proof = Proof> {
     }
     if (token.expires <= now || !this.#ports.admits(token.mailbox)) throw new ProtocolError('bad-token')
     return token.mailbox
+  }
+
+  /** As {@link #authorize}, for a request that needs a mailbox. @throws {ProtocolError} also `denied` */
+  #authorizeReader(now: number): string {
+    const mailbox = this.#authorize(now)
+    if (!this.#ports.receives(mailbox)) throw new ProtocolError('denied')
+    return mailbox
   }
 
   /** Remembers a good token, so that its signature is not verified again on this connection. */

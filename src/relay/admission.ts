@@ -3,6 +3,7 @@
  * rate of logins; the bytes that one key or one circuit may send. Holds circuit numbers (not addresses) and blinded ids
  * of keys (senders.ts). It never learns which message came from whom.
  */
+import { STRANGER_LIMITS } from '../protocol/limits.ts'
 import type { Rates } from '../protocol/ports.ts'
 import { Bucket } from './bucket.ts'
 import { Senders, type Spent } from './senders.ts'
@@ -33,9 +34,22 @@ export interface Place extends Rates {
   leave(): void
 }
 
+/** The rights of keys that limits depend on. */
+export interface Quotas {
+  isStranger(key: string): boolean
+  /** Returns the key's own value of `perSender`, if it has one. */
+  perSender(key: string): number | undefined
+}
+
+const NO_QUOTAS: Quotas = { isStranger: () => false, perSender: () => undefined }
+
 /** The streams that have a place. */
 interface Streams {
   count: number
+  /** The most streams that have proven keys of strangers only. */
+  readonly mostStrangers: number
+  /** Those streams, oldest first, each with the call that ends it. */
+  readonly strangers: Map<Place, () => void>
   /** Those that have proven no key, oldest first, each with the call that ends it. */
   readonly unproven: Map<Place, () => void>
 }
@@ -43,15 +57,21 @@ interface Streams {
 class StreamPlace implements Place {
   readonly #streams: Streams
   readonly #senders: Senders
+  readonly #quotas: Quotas
   readonly #circuit: Circuit | undefined
+  readonly #giveWay: () => void
+  /** Whether it has proven the key of a member. */
+  #isMember = false
   /** Created when needed, if the circuit is unknown. */
   #logins: Bucket | undefined
   #left = false
 
-  constructor(streams: Streams, senders: Senders, circuit: Circuit | undefined) {
+  constructor(streams: Streams, senders: Senders, quotas: Quotas, circuit: Circuit | undefined, giveWay: () => void) {
     this.#streams = streams
     this.#senders = senders
+    this.#quotas = quotas
     this.#circuit = circuit
+    this.#giveWay = giveWay
   }
 
   loginWait(now: number): number {
@@ -62,7 +82,9 @@ class StreamPlace implements Place {
   }
 
   sendWait(sender: string, bytes: number, now: number): number {
-    const shared = this.#circuit?.sends
+    // The operator knows a key with a quota of its own, so the limit of its circuit does not matter.
+    const hasOwn = !this.#quotas.isStranger(sender) && this.#quotas.perSender(sender) !== undefined
+    const shared = hasOwn ? undefined : this.#circuit?.sends
     const wait = Math.max(this.#senders.wait(sender, bytes, now), shared?.wait(bytes, now) ?? 0)
     if (wait > 0) return wait
     this.#senders.take(sender, bytes, now)
@@ -76,6 +98,14 @@ class StreamPlace implements Place {
 
   onKey(sender: string, now: number): void {
     this.#senders.onKey(sender, now)
+    const { strangers, mostStrangers } = this.#streams
+    if (!this.#quotas.isStranger(sender)) {
+      this.#isMember = true
+      strangers.delete(this)
+    } else if (!this.#isMember && !strangers.has(this)) {
+      if (strangers.size >= mostStrangers) endOldest(strangers)
+      strangers.set(this, this.#giveWay)
+    }
   }
 
   prove(): void {
@@ -86,6 +116,7 @@ class StreamPlace implements Place {
     if (this.#left) return
     this.#left = true
     this.#streams.unproven.delete(this)
+    this.#streams.strangers.delete(this)
     this.#streams.count--
     if (this.#circuit !== undefined) this.#circuit.streams--
   }
@@ -95,12 +126,16 @@ export class Admission {
   readonly #limits: AdmissionLimits
   readonly #senders: Senders
   readonly #circuits = new Map<string, Circuit>()
-  readonly #streams: Streams = { count: 0, unproven: new Map() }
+  readonly #streams: Streams
+  readonly #quotas: Quotas
 
   /** @param usedMemory returns the used part of the memory budget, from 0 to 1 */
-  constructor(limits: AdmissionLimits, usedMemory: () => number = () => 0) {
+  constructor(limits: AdmissionLimits, usedMemory: () => number = () => 0, quotas: Quotas = NO_QUOTAS) {
     this.#limits = limits
-    this.#senders = new Senders(limits.perSender, usedMemory)
+    this.#quotas = quotas
+    this.#senders = new Senders(limits.perSender, usedMemory, (sender) => quotas.perSender(sender))
+    const mostStrangers = Math.max(1, Math.floor(limits.connections * STRANGER_LIMITS.share))
+    this.#streams = { count: 0, unproven: new Map(), mostStrangers, strangers: new Map() }
   }
 
   /**
@@ -116,15 +151,9 @@ export class Admission {
     if (circuit !== undefined && shared !== undefined) this.#circuits.set(circuit, shared)
     if (shared !== undefined) shared.streams++
     this.#streams.count++
-    const place = new StreamPlace(this.#streams, this.#senders, shared)
+    const place = new StreamPlace(this.#streams, this.#senders, this.#quotas, shared, giveWay)
     const { unproven } = this.#streams
-    if (unproven.size >= this.#limits.unproven) {
-      const [oldest] = unproven
-      if (oldest !== undefined) {
-        unproven.delete(oldest[0])
-        oldest[1]()
-      }
-    }
+    if (unproven.size >= this.#limits.unproven) endOldest(unproven)
     unproven.set(place, giveWay)
     return place
   }
@@ -169,6 +198,14 @@ export class Admission {
   #createCircuit(now: number): Circuit {
     return { streams: 0, logins: createLogins(now), sends: this.#senders.create(now) }
   }
+}
+
+/** Ends the oldest of the streams, so that a newer one has its place. */
+function endOldest(streams: Map<Place, () => void>): void {
+  const [oldest] = streams
+  if (oldest === undefined) return
+  streams.delete(oldest[0])
+  oldest[1]()
 }
 
 function createLogins(now: number): Bucket {

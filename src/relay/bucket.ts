@@ -1,13 +1,13 @@
 /** A token bucket (Turner 1986): a rate limit that allows bursts. Times are in ms. */
 export class Bucket {
-  readonly #size: number
+  readonly size: number
   readonly #perSecond: number
   #tokens: number
   #at: number
 
   /** Creates a full bucket of `size` tokens, which refills by `perSecond` tokens a second. */
   constructor(size: number, perSecond: number, now: number) {
-    this.#size = size
+    this.size = size
     this.#perSecond = perSecond
     this.#tokens = size
     this.#at = now
@@ -30,11 +30,11 @@ export class Bucket {
   /** Returns the count of tokens that are missing from a full bucket. */
   used(now: number): number {
     this.#refill(now)
-    return this.#size - this.#tokens
+    return this.size - this.#tokens
   }
 
   #refill(now: number): void {
-    this.#tokens = Math.min(this.#size, this.#tokens + ((now - this.#at) / 1_000) * this.#perSecond)
+    this.#tokens = Math.min(this.size, this.#tokens + ((now - this.#at) / 1_000) * this.#perSecond)
     this.#at = now
   }
 }

@@ -36,6 +36,7 @@ export interface RelayProof extends Proof {
 
 export class Prover {
   readonly #secret: KeyObject
+  readonly #mustVerify: (mailbox: string) => boolean
   readonly #known = new Set<string>()
   readonly #queue: (() => Promise<void>)[] = []
   /** Pieces that wait for a turn of the event loop; at most one of each login under way. */
@@ -46,9 +47,13 @@ export class Prover {
   readonly #random = Buffer.alloc(RANDOM_BYTES)
   #at = RANDOM_BYTES
 
-  /** @param secret the boot secret, which blinds mailbox ids */
-  constructor(secret: KeyObject) {
+  /**
+   * @param secret the boot secret, which blinds mailbox ids
+   * @param mustVerify whether the FIDO key of a mailbox must assert that it verified its user
+   */
+  constructor(secret: KeyObject, mustVerify: (mailbox: string) => boolean = () => false) {
     this.#secret = secret
+    this.#mustVerify = mustVerify
     const line = buildChallenge({ relay: 'localhost', ...this.drawChallenge() })
     this.#dummy = { method: 'decrypt', mailbox: '', fingerprint: BASE_POINT, line: Buffer.from(line) }
   }
@@ -128,7 +133,13 @@ export class Prover {
       let good: boolean
       if (Buffer.compare(answer.subarray(0, SIGNATURE_START.length), SIGNATURE_START) === 0) {
         const blob = decodeSignature(answer)
-        const checked = await verifySignature({ blob, key: expected, namespace: AUTH_NAMESPACE, message: expected.line })
+        const checked = await verifySignature({
+          blob,
+          key: expected,
+          namespace: AUTH_NAMESPACE,
+          message: expected.line,
+          mustVerify: this.#mustVerify(expected.mailbox),
+        })
         blob.fill(0)
         good = checked && expected.method === 'sign'
       } else {

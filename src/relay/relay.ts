@@ -6,7 +6,7 @@ import { createSecretKey, type KeyObject, randomBytes } from 'node:crypto'
 import { createSecret, Tokens } from '../auth/token.ts'
 import { type HeldMessage, MemoryMailboxes } from '../mailbox/mailbox.ts'
 import type { ErrorCode } from '../protocol/errors.ts'
-import type { Limits } from '../protocol/limits.ts'
+import { type Limits, STRANGER_LIMITS } from '../protocol/limits.ts'
 import { Output, Stock } from '../protocol/output.ts'
 import { encodeError } from '../protocol/packets.ts'
 import type { Ports } from '../protocol/ports.ts'
@@ -17,6 +17,7 @@ import { Connection, type Host } from './connection.ts'
 import { createCounters, type Counters, type Door, type Snapshot } from './counters.ts'
 import { Names } from './names.ts'
 import { Prover, type RelayProof } from './prover.ts'
+import { type Member, Roster, type Strangers } from './roster.ts'
 import type { Spent } from './senders.ts'
 import type { ByteStream, Receiver } from './stream.ts'
 
@@ -49,8 +50,10 @@ export interface RelayOptions {
    * Names that the relay still has, but is leaving. A HELLO with one of them is answered with the name to use instead.
    */
   readonly movedFrom?: readonly string[]
-  /** Fingerprints (SHA-256 of the blob) of the keys that may log in; undefined admits every key. */
-  readonly admit?: readonly Uint8Array[] | undefined
+  /** The keys that may log in; undefined admits every key. */
+  readonly admit?: readonly Member[] | undefined
+  /** Whether other keys may send to them; `off` by default. */
+  readonly strangers?: Strangers
   /**
    * Secrets of the relay before, if this one takes over from it. The relay is then suspended at first: its messages
    * must be restored before it serves a connection.
@@ -108,9 +111,10 @@ export class Relay {
   readonly #now: () => number
   readonly #timer: NodeJS.Timeout
   readonly #names: Names
-  /** Fingerprints of the admitted keys, and their mailboxes. */
-  #admitted: readonly Uint8Array[] | undefined
-  #admit: ReadonlySet<string> | undefined
+  /** The operator's list, and the roster made of it. */
+  #members: readonly Member[] | undefined
+  readonly #strangers: Strangers
+  #roster: Roster
   /** Connections woken in this turn of the event loop. */
   #awake: Connection[] = []
   readonly #onTurn = (): void => this.#turn()
@@ -128,18 +132,24 @@ export class Relay {
     this.#collect = options.collect
     this.#names = new Names(options.names, options.movedFrom ?? [])
     this.#now = options.now ?? (() => this.#clock.now())
-    this.#admission = new Admission(options, () => this.#mailboxes.used)
+    this.#admission = new Admission(options, () => this.#mailboxes.used, {
+      isStranger: (key) => this.#roster.isStranger(key),
+      perSender: (key) =>
+        this.#roster.isStranger(key) ? Math.min(STRANGER_LIMITS.perSender, options.perSender) : this.#roster.of(key)?.perSender,
+    })
     this.#state = options.inherited === undefined ? 'open' : 'suspended'
     this.#secrets = options.inherited ?? createSecrets()
-    this.#prover = new Prover(this.#secrets.boot)
+    this.#prover = this.#createProver()
     this.#tokens = new Tokens({ secret: this.#secrets.token, seconds: options.limits.tokenSeconds })
+    this.#members = options.admit
+    this.#strangers = options.strangers ?? 'off'
+    this.#roster = this.#createRoster()
     this.#mailboxes = new MemoryMailboxes({
       limits: options.limits,
       budget: options.memory,
       randomBytes,
       onErased: (reason) => this.counters.erased[reason]++,
     })
-    this.admit(options.admit)
     this.#ports = this.#createPorts()
     this.#host = {
       prover: () => this.#prover,
@@ -164,7 +174,11 @@ export class Relay {
       mailboxes: this.#mailboxes,
       names: () => this.#names.all,
       movedTo: (name) => this.#names.movedTo(name),
-      admits: (mailbox) => this.#admit === undefined || this.#admit.has(mailbox),
+      admits: (mailbox) => this.#roster.admits(mailbox),
+      sends: (mailbox) => this.#roster.sends(mailbox),
+      receives: (mailbox) => this.#roster.receives(mailbox),
+      isStranger: (mailbox) => this.#roster.isStranger(mailbox),
+      places: (mailbox) => this.#roster.of(mailbox)?.places ?? this.#limits.mailboxMessages,
       receiver: (field) => this.#prover.receiver(field),
       drawChallenge: () => this.#prover.drawChallenge(),
       issueToken: (subject, audience, now) => this.#tokens.issue({ subject, audience, now, id: this.#prover.draw(12) }),
@@ -209,13 +223,25 @@ export class Relay {
    * Replaces the list of admitted keys. If a key is no longer on it, its tokens become invalid, its connections end with
    * `denied`, and its mailbox is erased.
    */
-  admit(fingerprints: readonly Uint8Array[] | undefined): void {
-    this.#admitted = fingerprints
-    const admit = fingerprints && new Set(fingerprints.map((fingerprint) => this.#prover.mailbox(fingerprint)))
-    this.#admit = admit
-    if (admit === undefined) return
+  admit(members: readonly Member[] | undefined): void {
+    this.#members = members
+    this.#enrol()
+  }
+
+  /** Makes the roster of the list, and ends the rights that it no longer grants. */
+  #enrol(): void {
+    const roster = this.#createRoster()
+    this.#roster = roster
     for (const connection of this.#connections) connection.onAdmission()
-    this.#mailboxes.eraseExcept((mailbox) => admit.has(mailbox))
+    this.#mailboxes.eraseExcept((mailbox) => roster.receives(mailbox))
+  }
+
+  #createRoster(): Roster {
+    return new Roster(this.#members, this.#strangers, (fingerprint) => this.#prover.mailbox(fingerprint), this.#now())
+  }
+
+  #createProver(): Prover {
+    return new Prover(this.#secrets.boot, (mailbox) => this.#roster.of(mailbox)?.mustVerify === true)
   }
 
   /**
@@ -269,6 +295,8 @@ export class Relay {
     const now = this.#now()
     // A relay that hands over must not change its messages; the next relay expires those that are due.
     if (this.#state === 'open') this.#mailboxes.expire(now)
+    // A relay that hands over erases nothing; the next one has the same list.
+    if (this.#state === 'open' && now >= this.#roster.until) this.#enrol()
     this.#admission.sweep(now)
     for (const connection of this.#connections) connection.onTick(now)
     this.#collectGarbage(now)
@@ -321,8 +349,8 @@ export class Relay {
     this.#admission.forget()
     this.#secrets = createSecrets()
     this.#tokens = new Tokens({ secret: this.#secrets.token, seconds: this.#limits.tokenSeconds })
-    this.#prover = new Prover(this.#secrets.boot)
-    this.admit(this.#admitted)
+    this.#prover = this.#createProver()
+    this.#enrol()
   }
 
   /** Notifies all clients, ends every connection, and accepts no new one. All leases have returned when it resolves. */
@@ -346,7 +374,7 @@ export class Relay {
 
   /** Takes over a message of the relay before. */
   restore(message: HeldMessage): void {
-    if (this.#admit?.has(message.mailbox) === false) return
+    if (!this.#roster.receives(message.mailbox)) return
     this.#mailboxes.restore(message, this.#now())
   }
 

@@ -34,6 +34,7 @@ interface Key {
 
 export class Senders {
   readonly #perSender: number
+  readonly #quotaOf: (sender: string) => number | undefined
   readonly #usedMemory: () => number
   readonly #seniors = new Map<string, Key>()
   readonly #newcomers = new Map<string, Key>()
@@ -41,15 +42,21 @@ export class Senders {
   /**
    * @param perSender bytes that one key may send at once, and again within an hour
    * @param usedMemory returns the used part of the memory budget, from 0 to 1
+   * @param quotaOf returns a key's own value of `perSender`, if it has one
    */
-  constructor(perSender: number, usedMemory: () => number) {
+  constructor(perSender: number, usedMemory: () => number, quotaOf: (sender: string) => number | undefined = () => undefined) {
     this.#perSender = perSender
+    this.#quotaOf = quotaOf
     this.#usedMemory = usedMemory
   }
 
-  /** Creates a full bucket of a sending limit. */
-  create(now: number): Bucket {
-    return new Bucket(this.#perSender, this.#perSender / SENDING_SECONDS, now)
+  /** Creates a full bucket of a sending limit, by default the limit of keys without their own. */
+  create(now: number, size = this.#perSender): Bucket {
+    return new Bucket(size, size / SENDING_SECONDS, now)
+  }
+
+  #sizeOf(sender: string): number {
+    return this.#quotaOf(sender) ?? this.#perSender
   }
 
   /** A key was proven, or one of its tokens was used on a new connection. */
@@ -60,7 +67,7 @@ export class Senders {
   /** Returns the seconds until the key may send `bytes` bytes; 0 allows it now. */
   wait(sender: string, bytes: number, now: number): number {
     // A smaller limit is one of which a part is always used.
-    const reserved = Math.floor(this.#perSender * (1 - this.#scale()))
+    const reserved = Math.floor(this.#sizeOf(sender) * (1 - this.#scale()))
     return this.#bucket(sender, now).wait(bytes + reserved, now)
   }
 
@@ -100,8 +107,9 @@ export class Senders {
 
   /** Takes over a key of the relay before: it is senior here. */
   spend({ sender, bytes }: Spent, now: number): void {
-    const bucket = this.create(now)
-    bucket.take(Math.min(bytes, this.#perSender))
+    const size = this.#sizeOf(sender)
+    const bucket = this.create(now, size)
+    bucket.take(Math.min(bytes, size))
     if (this.#seniors.size < MOST_KEYS) this.#seniors.set(sender, { firstAt: now, lastAt: now, bucket })
   }
 
@@ -123,7 +131,13 @@ export class Senders {
 
   #bucket(sender: string, now: number): Bucket {
     const key = this.#find(sender, now)
-    return (key.bucket ??= this.create(now))
+    const size = this.#sizeOf(sender)
+    if (key.bucket?.size === size) return key.bucket
+    // The operator changed the quota: the used part stays used.
+    const used = Math.min(usedOf(key.bucket, now), size)
+    key.bucket = this.create(now, size)
+    key.bucket.take(used)
+    return key.bucket
   }
 
   #find(sender: string, now: number): Key {

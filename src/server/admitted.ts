@@ -1,6 +1,7 @@
 /** The file of admitted keys: authorized_keys without options, one key a line; `#` begins a comment. */
 import { readFileSync } from 'node:fs'
 import { parsePublicKey } from '../auth/ssh-key.ts'
+import type { Member } from '../relay/roster.ts'
 import { ConfigError, type Problem } from '../config/problem.ts'
 
 /**
@@ -8,7 +9,7 @@ import { ConfigError, type Problem } from '../config/problem.ts'
  * @returns the SHA-256 fingerprints of its keys
  * @throws ConfigError with every bad line at once
  */
-export function readAdmitted(path: string): Uint8Array[] {
+export function readAdmitted(path: string): Member[] {
   let text: string
   try {
     text = readFileSync(path, 'utf8')
@@ -18,11 +19,11 @@ export function readAdmitted(path: string): Uint8Array[] {
     ])
   }
   const problems: Problem[] = []
-  const keys: Uint8Array[] = []
+  const keys: Member[] = []
   for (const [index, line] of text.split('\n').entries()) {
     if (line.trim() === '' || line.startsWith('#')) continue
     try {
-      keys.push(parsePublicKey(line.trim()).fingerprint)
+      keys.push({ fingerprint: parsePublicKey(line.trim()).fingerprint })
     } catch {
       problems.push({
         key: 'admit',

@@ -2,6 +2,7 @@
 import type { Socket } from 'node:net'
 import { DEFAULT_LIMITS, type Limits } from '../../src/protocol/limits.ts'
 import { Relay } from '../../src/relay/relay.ts'
+import type { Member, Strangers } from '../../src/relay/roster.ts'
 import { createSocketServer, listen, serveSocket } from '../../src/transport/socket.ts'
 import { createPublicDoor } from '../../src/transport/upgrade.ts'
 
@@ -25,7 +26,10 @@ export interface TestRelayOptions {
   readonly names?: readonly string[]
   readonly movedFrom?: readonly string[]
   readonly memory?: number
-  readonly admit?: readonly Uint8Array[]
+  readonly admit?: readonly Member[]
+  readonly strangers?: Strangers
+  readonly connections?: number
+  readonly now?: () => number
   readonly port?: number
   /** Also listen for WebSockets. */
   readonly http?: boolean
@@ -36,13 +40,15 @@ export async function startTestRelay(options: TestRelayOptions = {}): Promise<Te
   const relay = new Relay({
     limits: { ...DEFAULT_LIMITS, ...options.limits },
     memory: options.memory ?? 2 ** 20,
-    connections: 10,
+    connections: options.connections ?? 10,
     unproven: 10,
     perCircuit: 10,
     perSender: 2 ** 26,
     names: options.names ?? ['localhost'],
     movedFrom: options.movedFrom ?? [],
     admit: options.admit,
+    ...(options.strangers !== undefined && { strangers: options.strangers }),
+    ...(options.now !== undefined && { now: options.now }),
     onFault: (error) => faults.push(error),
   })
   const sockets = new Set<Socket>()

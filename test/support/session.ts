@@ -17,6 +17,9 @@ export interface World {
   /** Names that are being replaced, and their replacements. */
   moved: Record<string, string>
   admitted: (mailbox: string) => boolean
+  /** Keys that may only send, or only receive. */
+  readonly roles: Record<string, 'send' | 'receive'>
+  readonly strangers: Set<string>
   loginWait: number
   sendWait: number
   memoryShare: number
@@ -59,6 +62,8 @@ export function createWorld(limits: Partial<Limits> = {}, budget = 1e6): World {
     names: ['localhost'],
     moved: {},
     admitted: () => true,
+    roles: {},
+    strangers: new Set(),
     loginWait: 0,
     sendWait: 0,
     memoryShare: 1,
@@ -76,6 +81,10 @@ export function createWorld(limits: Partial<Limits> = {}, budget = 1e6): World {
     names: () => world.names,
     movedTo: (name) => world.moved[name],
     admits: (mailbox) => world.admitted(mailbox),
+    sends: (mailbox) => world.roles[mailbox] !== 'receive',
+    receives: (mailbox) => world.admitted(mailbox) && world.roles[mailbox] !== 'send',
+    isStranger: (mailbox) => world.strangers.has(mailbox),
+    places: () => world.limits.mailboxMessages,
     receiver(field) {
       const text = Buffer.from(field).toString('latin1')
       if (!text.startsWith('key-')) throw new ProtocolError('bad-key')
