@@ -59,7 +59,7 @@ const ARROWS: readonly Arrow[] = [
   ['auth/private-key.ts', 'protocol/', 'turns a ProtocolError into its own error'],
   ['auth/agent.ts', 'auth/', "parses and checks an agent's answers as strictly as any other input"],
   ['auth/agent.ts', 'protocol/', 'treats a refused key as unusable, not as an error'],
-  ['mailbox/', 'protocol/', 'implements the mailbox port, and keeps its limits', 'type'],
+  ['mailbox/', 'protocol/', 'implements the mailbox port, and keeps its limits'],
   ['relay/', 'auth/', 'proofs and tokens'],
   ['relay/', 'mailbox/', 'the relay owns the mailboxes'],
   ['relay/', 'protocol/', 'a connection drives a session'],

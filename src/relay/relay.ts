@@ -109,6 +109,8 @@ export class Relay {
   readonly #connections = new Set<Connection>()
   readonly #clock = new Clock()
   readonly #now: () => number
+  /** The wall clock, for the dates at which keys expire. */
+  readonly #wall: () => number
   readonly #timer: NodeJS.Timeout
   readonly #names: Names
   /** The operator's list, and the roster made of it. */
@@ -132,6 +134,7 @@ export class Relay {
     this.#collect = options.collect
     this.#names = new Names(options.names, options.movedFrom ?? [])
     this.#now = options.now ?? (() => this.#clock.now())
+    this.#wall = options.now ?? Date.now
     this.#admission = new Admission(options, () => this.#mailboxes.used, {
       isStranger: (key) => this.#roster.isStranger(key),
       perSender: (key) =>
@@ -237,7 +240,7 @@ export class Relay {
   }
 
   #createRoster(): Roster {
-    return new Roster(this.#members, this.#strangers, (fingerprint) => this.#prover.mailbox(fingerprint), this.#now())
+    return new Roster(this.#members, this.#strangers, (fingerprint) => this.#prover.mailbox(fingerprint), this.#wall())
   }
 
   #createProver(): Prover {
@@ -296,7 +299,7 @@ export class Relay {
     // A relay that hands over must not change its messages; the next relay expires those that are due.
     if (this.#state === 'open') this.#mailboxes.expire(now)
     // A relay that hands over erases nothing; the next one has the same list.
-    if (this.#state === 'open' && now >= this.#roster.until) this.#enrol()
+    if (this.#state === 'open' && this.#wall() >= this.#roster.until) this.#enrol()
     this.#admission.sweep(now)
     for (const connection of this.#connections) connection.onTick(now)
     this.#collectGarbage(now)
