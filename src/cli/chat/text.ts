@@ -39,40 +39,37 @@ const PRINTABLE = /^[\x20-\x7e]*$/
 /** Splits text into graphemes, the characters that a person sees. A line break is one. */
 export function graphemes(text: string): string[] {
   if (PRINTABLE.test(text)) return [...text]
-  return Array.from(segmenter.segment(text), ({ segment }) => segment)
+  return Array.from(segmenter.segment(text), ({ segment }) => segment).flatMap((each) =>
+    each.length > MOST_CELLS && widthOf(each) > MOST_CELLS ? (each.match(LETTERS) ?? [each]) : [each],
+  )
 }
+
+/** The widest grapheme. A cluster of many letters, as a virama makes it, would not fit into a line. */
+const MOST_CELLS = 8
+const LETTERS = /[\P{M}--[\u200C\u200D]][\p{M}\u200C\u200D]*/gv
 
 /** Returns the width of text in cells, as in most terminals. */
 export function widthOf(text: string): number {
   return stringWidth(text, { countAnsiEscapeCodes: true })
 }
 
-/** The most combining marks on a letter: more would overlap other lines. */
-const MOST_MARKS = 4
-const EMOJI = /^\p{RGI_Emoji}$/v
-const MARK = /^\p{M}$/u
 const TAB = '    '
 
 /**
- * Makes a peer's text safe to show: as `sanitize`, and also turns tabs into spaces and all line breaks into LF, limits
- * the marks on a letter, and escapes anything without a width. Joiners stay in the emoji that Unicode recommends, which
- * are a closed set.
+ * Makes a peer's text safe to show: as `sanitize`, and also turns tabs into spaces and all line breaks into LF, and
+ * escapes anything without a width.
  */
 export function showText(text: string): string {
   if (PRINTABLE.test(text)) return text
-  return graphemes(text.toWellFormed().replaceAll(/\r\n?/g, '\n')).map(showGrapheme).join('')
+  return graphemes(sanitize(text.toWellFormed().replaceAll(/\r\n?/g, '\n')))
+    .map(showGrapheme)
+    .join('')
 }
 
 function showGrapheme(grapheme: string): string {
-  if (grapheme === '\n' || EMOJI.test(grapheme)) return grapheme
   if (grapheme === '\t') return TAB
-  const points = [...sanitize(grapheme)]
-  let marks = 0
-  const few = points.filter((point) => !MARK.test(point) || ++marks <= MOST_MARKS)
-  const shown = few.join('') + (marks > MOST_MARKS ? '…' : '')
-  // Marks without a letter would combine with the character before them, which may be the program's own.
-  const isBare = MARK.test(points[0] ?? '') || widthOf(shown) === 0
-  return isBare ? few.map((point) => `\\u{${point.codePointAt(0)!.toString(16)}}`).join('') : shown
+  if (grapheme === '\n' || widthOf(grapheme) > 0) return grapheme
+  return Array.from(grapheme, (point) => `\\u{${point.codePointAt(0)!.toString(16)}}`).join('')
 }
 
 /** As {@link showText}, for text that must stay on one line. */

@@ -5,6 +5,7 @@
  */
 import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { dropHidden, hides } from '../../client/format/visible.ts'
 import { didYouMean } from '../../nearest.ts'
 import { Fields } from './fields.ts'
 import { flush, makeFolder, readText, writeWhole } from './file.ts'
@@ -35,21 +36,22 @@ export interface Problem {
 const NAME_BYTES = 200
 const LAST_LINE = '-----END SSH SIGNATURE-----\n'
 // Names that a file system, a shell, a terminal or listNames would misread.
-const UNFIT = /^[.\-]|^\s|[\s~]$|[\/\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/v
+const UNFIT = /^[.\-]|^\s|[\s~]$|\//
 
 /** Explains why a name cannot be used; undefined if it can. */
 export function refuseName(name: string): string | undefined {
   if (name === '' || [...name].length > 64 || Buffer.byteLength(name) > NAME_BYTES)
     return `"${name}" cannot be a name: it must have 1 to 64 characters`
-  if (UNFIT.test(name)) return `"${name}" cannot be a name: it must not begin with . or -, end with ~, or contain / or invisible characters`
+  if (UNFIT.test(name) || hides(name))
+    return `"${name}" cannot be a name: it must not begin with . or -, end with ~, or contain / or invisible characters`
   return undefined
 }
 
 /**
- * Folds names that differ only in case or in how their letters are composed: some disks would store them as one file,
- * and people would read them as one word.
+ * Folds names that differ only in case, in joiners, or in how their letters are composed: some disks would store them as
+ * one file, and people would read them as one word.
  */
-export const fold = (name: string): string => name.normalize('NFKC').toLowerCase()
+export const fold = (name: string): string => dropHidden(name.normalize('NFKC')).toLowerCase()
 
 /** Describes the things in a folder. */
 export interface Kind {

@@ -1,18 +1,29 @@
-/** Text from peers, made safe to print: it cannot send the terminal a control character. */
+/**
+ * Text from peers, made safe to print: it cannot control the terminal, and hides, moves or covers no other text. One rule
+ * for every command and the chat.
+ */
+import { replaceHidden } from '../../client/format/visible.ts'
 
-// Controls (C0, DEL, C1), format characters (bidi overrides and isolates, zero-width, tags), lone
-// surrogates, line and paragraph separators, and whatever else a font shows as nothing. Let through:
-// line feed, tab, and the two variation selectors that only choose how an emoji is drawn.
-// oxlint-disable-next-line no-misleading-character-class -- each is meant on its own
-const UNSAFE = /[[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]--[\n\t\u{FE0E}-\u{FE0F}]]/gv
+const PRINTABLE = /^[\x20-\x7e\n\t]*$/
+/** A letter with more marks in a row would be drawn over other lines. */
+const MOST_MARKS = 4
+const TOO_MANY_MARKS = new RegExp(`(\\p{M}{${MOST_MARKS}})\\p{M}+`, 'gu')
+/** Marks without a letter would go onto the text before them, which is ours. */
+const BARE_MARKS = /(?<=^|[\n\t])\p{M}+/gu
 
 /**
- * A peer's text as it may be shown: what could move the cursor, recolour, reorder or hide text stands
- * as a visible `\u{…}`. Line feeds and tabs stay.
+ * Replaces characters that could move the cursor, recolour, reorder or hide text by a visible `\u{…}`, unless they belong
+ * to the writing, as the joiners in Persian words and in emoji do. Shortens a pile of marks. Line feeds and tabs stay, and
+ * CR LF becomes a line feed.
  */
 export function sanitize(text: string): string {
-  return text.replace(UNSAFE, (character) => `\\u{${character.codePointAt(0)!.toString(16)}}`)
+  if (PRINTABLE.test(text)) return text
+  const few = text.replaceAll('\r\n', '\n').replaceAll(BARE_MARKS, escapeAll).replaceAll(TOO_MANY_MARKS, '$1…')
+  return replaceHidden(few, (character) => (character === '\n' || character === '\t' ? character : escape(character)))
 }
+
+const escape = (character: string): string => `\\u{${character.codePointAt(0)!.toString(16)}}`
+const escapeAll = (text: string): string => Array.from(text, escape).join('')
 
 /** As `sanitize`, for a text that has to stay on one line. */
 export function sanitizeLine(text: string): string {

@@ -6,6 +6,7 @@ import { base64urlnopad } from '@scure/base'
 import { randomBytes } from '../../auth/crypto.ts'
 import { formatFingerprint, parsePublicKey, type SshKey } from '../../auth/ssh-key.ts'
 import { encodeBase64 } from '../../protocol/base64.ts'
+import { hides, replaceHidden } from './visible.ts'
 
 const encoder = new TextEncoder()
 
@@ -77,8 +78,6 @@ export function parseNumber(value: string, least: number, most: number): number 
   return number < least || number > most ? undefined : number
 }
 
-/** Control and format characters (bidi overrides, zero-width), line separators, and characters without a glyph. */
-const INVISIBLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/v
 /** Any space but U+0020. */
 const ODD_SPACE = /[\p{Zs}--\x20]/v
 
@@ -88,7 +87,7 @@ export const NAME_CHARACTERS = 64
 /** Returns whether the value is the name of a person or group: 1 to 64 visible characters, NFC, no space at an end. */
 export function isName(value: string): boolean {
   if (value === '' || value.length > 2 * NAME_CHARACTERS || [...value].length > NAME_CHARACTERS) return false
-  return !INVISIBLE.test(value) && !ODD_SPACE.test(value) && value.trim() === value && value.normalize('NFC') === value
+  return !hides(value) && !ODD_SPACE.test(value) && value.trim() === value && value.normalize('NFC') === value
 }
 
 /** Most bytes of a file name, in UTF-8. */
@@ -101,7 +100,7 @@ const DEVICE = /^(?:con|prn|aux|nul|conin\$|conout\$|clock\$|com[0-9¹²³]|lpt[
 /** Returns whether a file of this name can be created on any system and its name hides nothing. */
 export function isFileName(value: string): boolean {
   if (value === '' || encodeText(value).length > FILE_NAME_BYTES || value.normalize('NFC') !== value) return false
-  return !INVISIBLE.test(value) && !FILE_MARKS.test(value) && !DEVICE.test(value) && !/^[.\-~\s]|[.\s]$/.test(value)
+  return !hides(value) && !FILE_MARKS.test(value) && !DEVICE.test(value) && !/^[.\-~\s]|[.\s]$/.test(value)
 }
 
 /** Makes a valid file name from the last part of a path, with as few changes as possible; `file` if nothing remains. */
@@ -111,7 +110,7 @@ export function makeFileName(path: string): string {
       .toWellFormed()
       .split(/[/\\]/)
       .findLast((part) => part !== '') ?? ''
-  const clean = [...last.normalize('NFC')].map((each) => (INVISIBLE.test(each) || FILE_MARKS.test(each) ? '_' : each)).join('')
+  const clean = replaceHidden(last.normalize('NFC'), () => '_').replaceAll(new RegExp(FILE_MARKS, 'gv'), '_')
   const begun = clean.replace(/^[.\-~\s]+/, '').replace(/[.\s]+$/, '')
   const name = shorten(DEVICE.test(begun) ? `_${begun}` : begun)
   return isFileName(name) ? name : 'file'
