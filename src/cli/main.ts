@@ -9,11 +9,17 @@ import { isOldNode, runOnOwnNode } from './node.ts'
 import { CliError, printError } from './program/error.ts'
 import { EXIT } from './program/exit.ts'
 import { TIED } from './program/io.ts'
+import { checkWords } from './program/words.ts'
 
 const argv = process.argv.slice(2)
 const command = findCommand(argv)
 const { stdin, stdout, stderr, env } = process
 
+try {
+  checkWords(argv)
+} catch (error) {
+  process.exit(printError({ stderr }, error))
+}
 if (isOldNode()) {
   const code = await runOnOwnNode(command?.stays === true)
   const hint = 'run `npx asfaleia` in the checkout, or install Node 24 or later'

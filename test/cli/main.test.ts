@@ -52,6 +52,16 @@ describe('the command line', () => {
     expect(io.err()).toBe('')
   })
 
+  test.each([
+    ['a text in latin-1', String.raw`caf\351`, 2, 'asfaleia: error: word 3 of the command line is not UTF-8 text'],
+    ['a surrogate in UTF-8', String.raw`\355\240\200`, 2, 'asfaleia: error: word 3 of the command line is not UTF-8 text'],
+    ['the replacement character itself', String.raw`\357\277\275`, 1, 'asfaleia: error: cannot read'],
+  ])('decides by the bytes of a word: %s', async (_name, word, code, problem) => {
+    const command = `exec "$0" "$1" send /nowhere/key "$(printf '${word}')" --relay localhost --key /nowhere/key`
+    const ended = await run(['sh', '-c', command, ...ASFALEIA])
+    expect({ ...ended, stderr: ended.stderr.slice(0, problem.length) }).toMatchObject({ code, stdout: '', stderr: problem })
+  })
+
   test('--version prints the version', async () => {
     const io = createTestIo()
     expect(await runCommand(['--version'], io)).toBe(0)
