@@ -36,7 +36,7 @@ export interface Problem {
 const NAME_BYTES = 200
 const LAST_LINE = '-----END SSH SIGNATURE-----\n'
 // Names that a file system, a shell, a terminal or listNames would misread.
-const UNFIT = /^[.\-]|^\s|[\s~]$|\//
+const UNFIT = /^[.-]|^\s|[\s~]$|\//
 
 /** Explains why a name cannot be used; undefined if it can. */
 export function refuseName(name: string): string | undefined {
