@@ -9,6 +9,7 @@ import { type Output, OUTPUT_BYTES } from './output.ts'
 import { encodeNotice, type Fields, PACKETS, type RequestName } from './packets.ts'
 import type { Lease, Ports, Rates, Subscriber } from './ports.ts'
 import { Recent } from './recent.ts'
+import type { Turn } from './turn.ts'
 
 const MESSAGE_ID_DIGITS = 16
 /**
@@ -39,6 +40,7 @@ export class MailboxAccess {
   readonly #ports: Ports
   readonly #rates: Rates
   readonly #output: Output
+  readonly #turn: Turn
   readonly #subscriber: Subscriber
   /** Mailboxes of receivers. */
   readonly #receivers = new Recent<string>()
@@ -54,11 +56,12 @@ export class MailboxAccess {
   /** Mailboxes in which the connection may have leases. */
   #joined: Set<string> | undefined
 
-  constructor(ports: Ports, rates: Rates, output: Output, subscriber: Subscriber) {
+  constructor(ports: Ports, rates: Rates, output: Output, turn: Turn, subscriber: Subscriber) {
     this.#ports = ports
     this.#rates = rates
     this.#holdSeconds = `${ports.limits.holdSeconds}`
     this.#output = output
+    this.#turn = turn
     this.#subscriber = subscriber
   }
 
@@ -212,6 +215,7 @@ export class MailboxAccess {
     const known = this.#receivers.find(request, 1)
     if (known !== undefined) return known
     const field = request.field(1)
+    this.#turn.onReceiver()
     const mailbox = this.#ports.receiver(field)
     this.#receivers.add(field, mailbox)
     return mailbox

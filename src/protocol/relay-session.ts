@@ -3,8 +3,8 @@
  * ports and the time go in, effects come out. It has no socket, timer, clock, randomness or promise; `now` is in ms and
  * never goes back.
  *
- * The session owns the connection's state, its proven tokens and its errors. Regime owns time and line length, Login
- * the challenges, MailboxAccess the batch and the subscription.
+ * The session owns the connection's state, its proven tokens and its errors. Regime owns time and line length, Turn the
+ * budget of work, Login the challenges, MailboxAccess the batch and the subscription.
  */
 import { VERSION } from './challenge.ts'
 import { ERRORS, type ErrorCode, type ErrorRow, ProtocolError } from './errors.ts'
@@ -16,6 +16,7 @@ import { createRequest, encodeError, encodeNotice, isWord, PACKETS } from './pac
 import type { Challenged, Effect, Ports, Proof, Rates, Subscriber } from './ports.ts'
 import { Recent } from './recent.ts'
 import { Regime } from './regime.ts'
+import { Turn } from './turn.ts'
 import { encodeLimits } from './welcome.ts'
 
 const NO_EFFECTS: readonly never[] = Object.freeze([])
@@ -36,6 +37,7 @@ export class RelaySession<P extends Proof = Proof> {
   readonly #source = new LineDecoder()
   readonly #output: Output
   readonly #regime: Regime
+  readonly #turn = new Turn()
   readonly #login: Login<P>
   readonly #mail: MailboxAccess
   readonly #tokens = new Recent<ProvenToken>()
@@ -43,6 +45,10 @@ export class RelaySession<P extends Proof = Proof> {
   #state: 'open' | 'closing' | 'over' = 'open'
   /** Whether the peer has ended its side of the stream. */
   #finished = false
+  /** Whether the peer announced a packet over every limit, which comes after all bytes that are here. */
+  #tooLarge = false
+  /** Whether the budget was spent before there was nothing left to do. */
+  #resting = false
   /** The name in the last HELLO. */
   #name: string | undefined
   // Created when needed: of thousands of idle connections hardly any has one.
@@ -60,12 +66,17 @@ export class RelaySession<P extends Proof = Proof> {
     this.#output = new Output(ports.stock, options.framing)
     this.#regime = new Regime(ports.limits, options.now)
     this.#login = new Login(ports, rates, this.#output)
-    this.#mail = new MailboxAccess(ports, rates, this.#output, options.subscriber)
+    this.#mail = new MailboxAccess(ports, rates, this.#output, this.#turn, options.subscriber)
   }
 
   /** Whether the session takes chunks now. */
   get reading(): boolean {
-    return this.#state === 'open' && this.#mayRead && !this.#mail.hasBatch && !this.#output.isFull
+    return this.#state === 'open' && this.#turn.hasRoom && this.#mayRead && !this.#mail.hasBatch && !this.#output.isFull
+  }
+
+  /** Whether the session has used up its turn: `onTurn` must be called in a later turn of the event loop. */
+  get isResting(): boolean {
+    return this.#state === 'open' && (this.#resting || !this.#turn.hasRoom)
   }
 
   /**
@@ -79,6 +90,18 @@ export class RelaySession<P extends Proof = Proof> {
   /** When `onTime` must be called next, in ms. */
   get due(): number {
     return Math.min(this.#regime.deadline, this.#login.nextExpiry ?? Infinity)
+  }
+
+  /** A turn of the event loop is over: goes on with the work that the budget did not allow. */
+  onTurn(now: number): readonly Effect<P>[] {
+    this.beginTurn()
+    return this.#run(now)
+  }
+
+  /** Does the same for a session that does not rest, which has nothing left to do. */
+  beginTurn(): void {
+    this.#turn.begin()
+    this.#resting = false
   }
 
   /** Takes a chunk, and overwrites it before the call returns. */
@@ -97,6 +120,12 @@ export class RelaySession<P extends Proof = Proof> {
   /** The peer sends no more. It still gets the answers to its requests. */
   onFinish(now: number): readonly Effect<P>[] {
     this.#finished = true
+    return this.#run(now)
+  }
+
+  /** The peer announced a packet over every limit, after the bytes that came before. */
+  onTooLarge(now: number): readonly Effect<P>[] {
+    this.#tooLarge = true
     return this.#run(now)
   }
 
@@ -213,7 +242,7 @@ export class RelaySession<P extends Proof = Proof> {
     if (this.#state === 'over') return NO_EFFECTS
     this.#gather(now)
     const written = !this.#regime.isWriting && this.#output.length === 0
-    if (written && (this.#state === 'closing' || (this.#finished && !this.#login.isProving))) {
+    if (written && (this.#state === 'closing' || (this.#finished && !this.#resting && !this.#login.isProving))) {
       this.#close()
       this.#state = 'over'
       this.#effect({ kind: 'end' })
@@ -233,23 +262,30 @@ export class RelaySession<P extends Proof = Proof> {
    */
   #gather(now: number): void {
     while (this.#state === 'open' && !this.#output.isFull) {
+      this.#resting = this.#turn.isOver
+      if (this.#resting) break
+      const before = this.#output.length
       const gathered = this.#mail.gather(now)
       if (gathered === 'broken') this.#close()
       else if (gathered === 'none' && !(this.#mayRead && this.#readPacket(now))) break
+      this.#turn.onBytes(this.#output.length - before)
     }
   }
 
   /** Reads and answers one packet. Returns false if no packet is complete. */
   #readPacket(now: number): boolean {
-    const outcome = this.#source.find(this.#regime.packetLimit)
+    const outcome = this.#source.find(this.#regime.packetLimit) ?? (this.#tooLarge ? 'too-large' : undefined)
     if (outcome === undefined) return false
     this.#regime.onPacket()
     if (outcome === 'too-large') {
       this.#refuse('too-large')
       return true
     }
+    const { found } = this.#source
+    this.#turn.onBytes(found.end - found.start)
     try {
-      request.read(this.#source.found)
+      request.read(found)
+      this.#turn.onRequest(request.name, request.count)
       this.#answer(now)
     } catch (error) {
       this.#onError(error)
@@ -305,6 +341,7 @@ export class RelaySession<P extends Proof = Proof> {
     let token = this.#tokens.find(request, 0)
     if (token === undefined) {
       const field = request.field(0)
+      this.#turn.onToken()
       token = this.#ports.verifyToken(field, now)
       if (token === undefined || !this.#ports.admits(token.mailbox)) throw new ProtocolError('bad-token')
       this.#remember(field, token, now)
@@ -345,6 +382,7 @@ export class RelaySession<P extends Proof = Proof> {
 
   #refuse(code: ErrorCode, detail?: number): void {
     this.#ports.count({ refused: code })
+    this.#turn.onRefusal()
     this.#output.packet(encodeError(code, detail))
     const row: ErrorRow = ERRORS[code]
     const connection = this.#regime.isProven ? row.connection : (row.unproven ?? row.connection)

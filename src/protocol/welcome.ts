@@ -16,8 +16,19 @@ export interface RelayLimits {
   readonly token: number
 }
 
+/** The fields of limits that never change while a relay runs: a stranger can ask for them as often as it likes. */
+const encoded = new WeakMap<Limits, string>()
+
 /** Writes the limits in force as fields, joined by semicolons. */
 export function encodeLimits(limits: Limits): string {
+  const known = encoded.get(limits)
+  if (known !== undefined) return known
+  const fields = encodeFields(limits)
+  encoded.set(limits, fields)
+  return fields
+}
+
+function encodeFields(limits: Limits): string {
   const told = {
     payload: limits.payload,
     line: limits.payload + limits.lineOverhead,

@@ -14,6 +14,8 @@ export interface Host {
   now(): number
   /** Runs `onTurn` of the connection at the end of the current turn of the event loop. */
   wake(connection: Connection): void
+  /** Runs `goOn` of the connection in a later turn, after those that rest already. */
+  rest(connection: Connection): void
   /** A chunk is processed, and no connection is in the middle of a call. */
   onRest(): void
   onProven(connection: Connection): void
@@ -31,6 +33,7 @@ const onWritten: Input = (session, now) => session.onWritten(now)
 const onWriting: Input = (session, now) => session.onWriting(now)
 const onWaiting: Input = (session, now) => session.onWaiting(now)
 const onTakenOver: Input = (session, now) => session.onTakenOver(now)
+const onTurn: Input = (session, now) => session.onTurn(now)
 
 export class Connection implements Receiver, Subscriber {
   readonly owner: number
@@ -43,11 +46,13 @@ export class Connection implements Receiver, Subscriber {
   #ended = false
   /** Whether `onTurn` will be called at the end of this turn. */
   #awake = false
+  /** Whether `goOn` will be called. */
+  #resting = false
   /** The news from its mailboxes in this turn. */
   #news: 'none' | 'waiting' | 'taken-over' = 'none'
   readonly #onWritten = (): void => {
     this.#perform(onWritten)
-    this.flush()
+    this.#flush()
   }
 
   constructor(options: {
@@ -71,6 +76,10 @@ export class Connection implements Receiver, Subscriber {
 
   onFinish(): void {
     this.#perform((session, now) => session.onFinish(now))
+  }
+
+  onTooLarge(): void {
+    this.#perform((session, now) => session.onTooLarge(now))
   }
 
   onEnd(): void {
@@ -97,17 +106,31 @@ export class Connection implements Receiver, Subscriber {
     this.#host.wake(this)
   }
 
+  #rest(): void {
+    if (this.#resting || this.#ended) return
+    this.#resting = true
+    this.#host.rest(this)
+  }
+
   /** Gathers the messages that came in this turn, and writes all output: the turn of the event loop is over. */
   onTurn(): void {
     this.#awake = false
+    if (!this.#session.isResting) this.#session.beginTurn()
     if (this.#news === 'taken-over') this.#perform(onTakenOver)
     else if (this.#news === 'waiting') this.#perform(onWaiting)
     this.#news = 'none'
-    this.flush()
+    this.#flush()
+  }
+
+  /** Lets the session go on, which had used up its turn. */
+  goOn(): void {
+    this.#resting = false
+    this.#perform(onTurn)
+    this.#flush()
   }
 
   /** Writes the session's output. */
-  flush(): void {
+  #flush(): void {
     while (!this.#ended) {
       const bytes = this.#session.flush(this.#host.now())
       if (bytes === undefined) return
@@ -141,6 +164,7 @@ export class Connection implements Receiver, Subscriber {
       if (effects.length > 0) for (const effect of effects) this.#do(effect)
       this.#steer()
       if (this.#session.hasOutput) this.#wake()
+      if (this.#session.isResting) this.#rest()
     } catch (error) {
       this.#host.onFault(error)
       this.#stream.destroy()

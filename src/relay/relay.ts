@@ -34,6 +34,11 @@ const RESTART_SECONDS = 10
 const HANDOVER_SECONDS = 3
 /** Connections that may hold output buffers at a time. If more are woken in a turn, their output is written early. */
 const TURN_CONNECTIONS = 64
+/**
+ * Connections that go on in a turn of those that have used up theirs. All others are read from and written to between two
+ * such turns, so they wait for these few only, however many there are.
+ */
+const GOING_ON = 8
 /** Time for the notice of a restart to reach the clients that read. */
 const LAST_WORDS_MS = 2_000
 
@@ -89,8 +94,8 @@ export interface Estate {
 
 const DISCARD: Receiver = {
   onChunk: (chunk) => void chunk.fill(0),
-  flush: () => {},
   onFinish: () => {},
+  onTooLarge: () => {},
   onEnd: () => {},
 }
 
@@ -119,7 +124,14 @@ export class Relay {
   #roster: Roster
   /** Connections woken in this turn of the event loop. */
   #awake: Connection[] = []
-  readonly #onTurn = (): void => this.#turn()
+  /** Connections that have used up their turn, the next one first. */
+  readonly #resting: Connection[] = []
+  #scheduled = false
+  readonly #onTurn = (): void => {
+    this.#scheduled = false
+    this.#serve()
+    this.#letGoOn()
+  }
   #nextOwner = 1
   readonly #collect: RelayOptions['collect']
   /** When the first and the last connection ended whose garbage is not collected yet. */
@@ -157,10 +169,17 @@ export class Relay {
     this.#host = {
       prover: () => this.#prover,
       now: this.#now,
-      wake: (connection) => this.#wake(connection),
+      wake: (connection) => {
+        this.#awake.push(connection)
+        this.#schedule()
+      },
+      rest: (connection) => {
+        this.#resting.push(connection)
+        this.#schedule()
+      },
       onRest: () => {
         this.#isBusy = true
-        if (this.#awake.length >= TURN_CONNECTIONS) this.#turn()
+        if (this.#awake.length >= TURN_CONNECTIONS) this.#serve()
       },
       onProven: (connection) => connection.place.prove(),
       onEnded: (connection) => this.#leave(connection),
@@ -405,16 +424,22 @@ export class Relay {
     clearTimeout(patience)
   }
 
-  #wake(connection: Connection): void {
-    this.#awake.push(connection)
-    if (this.#awake.length === 1) setImmediate(this.#onTurn)
+  #schedule(): void {
+    if (!this.#scheduled) setImmediate(this.#onTurn)
+    this.#scheduled = true
   }
 
   /** Ends a turn of the event loop: each connection that was woken in it gathers and writes. */
-  #turn(): void {
+  #serve(): void {
     const awake = this.#awake
     this.#awake = []
     for (const each of awake) each.onTurn()
+  }
+
+  /** Gives a turn to some of the connections that have used up theirs, in the order in which they did. */
+  #letGoOn(): void {
+    for (const each of this.#resting.splice(0, GOING_ON)) each.goOn()
+    if (this.#resting.length > 0) this.#schedule()
   }
 
   #leave(connection: Connection): void {

@@ -36,10 +36,10 @@ export interface ByteStream {
 export interface Receiver {
   /** Lends a chunk: the receiver overwrites it before the call returns, and keeps no view of it. */
   onChunk(chunk: Uint8Array): void
-  /** Asks the receiver to write its output now, not at the end of the turn, because the stream is about to end. */
-  flush(): void
-  /** The peer sends no more. It still gets its answers (`printf … | nc`). */
+  /** The peer sends no more. It still gets its answers (`printf … | nc`), and then the receiver ends the stream. */
   onFinish(): void
+  /** The peer announces a packet over every limit: the receiver refuses it after its answers to everything before. */
+  onTooLarge(): void
   /** The stream has ended, on either side. The door calls this once, and nothing after it. */
   onEnd(): void
 }

@@ -16,12 +16,13 @@ export class MessageStream implements ByteStream, Receiver, FrameReceiver {
   readonly #stream: ByteStream
   readonly #receiver: Receiver
   readonly #frames: FrameReader
-  readonly #longest: number
   /**
-   * `refused`: input is discarded, and the session still sends its last words. `closing`: our close frame is sent, or
-   * about to be.
+   * `finishing`: the peer sends nothing more that counts, and the receiver still answers what came before. `closing`: our
+   * close frame is sent, or about to be.
    */
-  #state: 'open' | 'refused' | 'closing' = 'open'
+  #state: 'open' | 'finishing' | 'closing' = 'open'
+  /** The code of our close frame. */
+  #code: number | undefined = NORMAL
   #writing = false
   /** The relay's write that waits while a frame of this class is being written. */
   #next: Uint8Array | undefined
@@ -41,7 +42,6 @@ export class MessageStream implements ByteStream, Receiver, FrameReceiver {
   }) {
     const { stream, longest, dialled, accept } = options
     this.#stream = stream
-    this.#longest = longest
     this.dialled = dialled
     this.#frames = new FrameReader(longest, this)
     this.#receiver = accept(this)
@@ -68,7 +68,7 @@ export class MessageStream implements ByteStream, Receiver, FrameReceiver {
   }
 
   end(): void {
-    this.#sendClose(this.#state === 'refused' ? TOO_BIG : NORMAL)
+    this.#sendClose()
   }
 
   destroy(): void {
@@ -81,10 +81,12 @@ export class MessageStream implements ByteStream, Receiver, FrameReceiver {
   }
 
   onFinish(): void {
-    this.#peerClosed = true
-    if (this.#state !== 'closing') this.#receiver.onFinish()
-    this.#writeNext()
+    if (this.#state === 'open') this.#finish(NORMAL)
+    else this.#writeNext()
   }
+
+  /** Not called: the socket's stream announces nothing. */
+  onTooLarge(): void {}
 
   onEnd(): void {
     clearTimeout(this.#lingering)
@@ -105,24 +107,22 @@ export class MessageStream implements ByteStream, Receiver, FrameReceiver {
     payload.fill(0)
   }
 
-  flush(): void {
-    if (this.#state === 'open') this.#receiver.flush()
-  }
-
   onClose(code: number | undefined): void {
-    // The peer gets the answers to its earlier packets first.
-    this.flush()
-    this.#peerClosed = true
-    this.#sendClose(code)
+    this.#finish(code)
   }
 
   onRefused(code: number): void {
-    this.flush()
+    this.#finish(code)
+  }
+
+  /** Nothing more comes. The receiver answers what came before, and then ends this stream. */
+  #finish(code: number | undefined): void {
     this.#peerClosed = true
-    if (code !== TOO_BIG || this.#state !== 'open') return this.#sendClose(code)
-    // The session refuses a line of this length, whatever is in it, and ends the stream.
-    this.#state = 'refused'
-    this.#receiver.onChunk(new Uint8Array(this.#longest + 2))
+    if (this.#state === 'closing') return this.#writeNext()
+    this.#state = 'finishing'
+    this.#code = code
+    if (code === TOO_BIG) this.#receiver.onTooLarge()
+    else this.#receiver.onFinish()
   }
 
   #send(bytes: Uint8Array, done?: () => void): boolean {
@@ -134,11 +134,11 @@ export class MessageStream implements ByteStream, Receiver, FrameReceiver {
     return !this.#writing
   }
 
-  #sendClose(code: number | undefined): void {
+  #sendClose(): void {
     if (this.#state !== 'closing') {
       this.#state = 'closing'
       this.#next = undefined
-      this.#close = encodeClose(code)
+      this.#close = encodeClose(this.#code)
       // To read the peer's close frame.
       this.#stream.resume()
     }

@@ -141,7 +141,7 @@ function turnAway(socket: Socket): void {
   serveSocket(socket, undefined, (stream) => {
     const end = (): void => stream.end()
     if (stream.write(encodeBusy(), end)) end()
-    return { onChunk: (chunk) => void chunk.fill(0), flush: () => {}, onFinish: () => {}, onEnd: () => {} }
+    return { onChunk: (chunk) => void chunk.fill(0), onFinish: () => {}, onTooLarge: () => {}, onEnd: () => {} }
   })
 }
 

@@ -438,6 +438,91 @@ describe('a reader that stalls', () => {
   })
 })
 
+describe('a turn', () => {
+  /** Says all at once, and returns the lines that each turn answered with. */
+  const turnsOf = (peer: Peer, text: string): string[][] => {
+    world.restless = false
+    const turns = [peer.say(text)]
+    while (peer.session.isResting) {
+      expect(peer.session.reading).toBe(false)
+      turns.push(peer.turn())
+    }
+    world.restless = true
+    return turns
+  }
+
+  const ID = 'f'.repeat(16)
+  it.each<[string, (token: string, n: number) => string, number]>([
+    ['PING', () => '7', 100],
+    ['HELLO', () => '8;asfaleia/1', 50],
+    ['GET of an empty mailbox', (token) => `4;${token}`, 190],
+    ['SUBSCRIBE', (token) => `6;${token}`, 100],
+    ['WIPE', (token) => `9;${token}`, 100],
+    ['forged tokens', (_token, n) => `6;forged ${n}`, 32],
+    ['SENDs to one key with a fresh comment each', (token, n) => `3;${token};key-bob ${n};QUJD`, 32],
+    ['SENDs to nonsense', (token, n) => `3;${token};nonsense ${n};QUJD`, 19],
+    ['ACKs of 500 unknown ids', (token) => `5;${token}${`;${ID}`.repeat(500)}`, 3],
+    ['SENDs of 16 KiB', (token) => `3;${token};key-bob;${'A'.repeat(16_384)}`, 13],
+    ['SENDs to a full mailbox', (token) => `3;${token};key-full;QUJD`, 50],
+  ])('does a bounded part of what a peer pipelined: %s', (_name, packet, most) => {
+    world = createWorld({ mailboxMessages: 2 ** 20 }, 2 ** 30)
+    world.admitted = (mailbox) => mailbox !== 'full'
+    const bob = world.open()
+    const token = bob.login('bob')
+    const turns = turnsOf(bob, Array.from({ length: 1_000 }, (_, n) => `${packet(token, n)}\n`).join(''))
+    expect(turns.flat()).toHaveLength(1_000)
+    for (const answers of turns) expect(answers.length).toBeLessThanOrEqual(most)
+    // No turn but the first and the last does much less than the others.
+    for (const answers of turns.slice(1, -1)) expect(answers.length).toBeGreaterThan(most / 2)
+    expect(bob.session.reading).toBe(true)
+  })
+
+  it('has room for a window of ordinary messages, sent or received', () => {
+    const token = alice.login('alice')
+    world.restless = false
+    const send = `3;${token};ssh-ed25519 ${'A'.repeat(68)};${'A'.repeat(1_368)}\n`.replace('ssh-ed25519', 'key-alice')
+    const sent = alice.say(send.repeat(64))
+    expect(sent.filter((line) => line.startsWith('13;'))).toHaveLength(64)
+    expect(alice.session.isResting).toBe(false)
+    expect(alice.say('7\n')).toEqual(['17'])
+  })
+
+  it('bounds the messages that one packet makes the relay write: SUBSCRIBE to two mailboxes by turns', () => {
+    const [one, two] = [alice.login('alice'), alice.login('bob')]
+    const payload = 'A'.repeat(4_096)
+    for (const name of ['alice', 'bob']) for (let n = 0; n < 64; n++) alice.say(`3;${one};key-${name};${payload}\n`)
+    const turns = turnsOf(alice, `6;${one}\n6;${two}\n`.repeat(20))
+    const bytes = turns.map((lines) => lines.reduce((sum, line) => sum + line.length, 0))
+    // Forty times 64 messages, and no turn with more than its budget and one message.
+    expect(bytes.reduce((sum, each) => sum + each)).toBeGreaterThan(40 * 64 * 4_096)
+    for (const each of bytes) expect(each).toBeLessThan(260_000)
+  })
+
+  it('is owed: a packet that cost more than a budget costs later turns', () => {
+    const token = alice.login('alice')
+    const ack = `5;${token}${`;${ID}`.repeat(2_000)}\n`
+    expect(turnsOf(alice, `${ack}${ack}${ack}7\n`)).toEqual([['15;0'], ['15;0'], ['15;0'], [], ['17']])
+  })
+
+  it('ends, and the peer that has ended its side still gets every answer', () => {
+    world.restless = false
+    alice.say('7\n'.repeat(500))
+    const answers = alice.finish()
+    while (alice.session.isResting) answers.push(...alice.turn())
+    expect(answers.at(-1)).toBe('<end>')
+    expect(answers.filter((line) => line === '17').length).toBeGreaterThan(300)
+  })
+
+  it('passes without another packet: a session that does not rest begins each turn with its whole budget', () => {
+    world.restless = false
+    for (let n = 0; n < 50; n++) {
+      expect(alice.say('7\n'.repeat(50))).toHaveLength(50)
+      expect(alice.session.isResting).toBe(false)
+      alice.session.beginTurn()
+    }
+  })
+})
+
 describe('the bytes of a relay session', () => {
   const packets = [
     '7\n',
@@ -461,6 +546,8 @@ describe('the bytes of a relay session', () => {
     '77\n',
     '07\n',
     'junk',
+    '7\n'.repeat(150),
+    '6;token/alice/localhost/9999999999999\n6;token/bob/localhost/9999999999999\n'.repeat(60),
     `3;token/alice/localhost/9999999999999;key-alice;${'QUJD'.repeat(2_500)}\n`,
     `${'x'.repeat(9_000)}\n`,
   ]

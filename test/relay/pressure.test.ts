@@ -225,6 +225,59 @@ describe('senders of single bytes', () => {
   })
 })
 
+describe('peers that pipeline', () => {
+  const PINGS = 20_000
+  /** The most PINGs that one turn answers. */
+  const TURN = 100
+
+  it.each([1, 16, 200])('all at once, %i of them, go on by turns, and an honest peer waits for one turn only', async (count) => {
+    const floods = Array.from({ length: count }, () => connect())
+    for (const each of floods) each.send('7\n'.repeat(PINGS))
+    const honest = connect()
+    honest.send('7\n')
+    await settle()
+    expect(honest.read()).toEqual(['17'])
+    const answered = floods.map(() => 0)
+    const read = (): void => floods.forEach((each, n) => (answered[n]! += each.read().length))
+    read()
+    for (const each of answered) expect(each).toBeLessThanOrEqual(2 * TURN)
+    for (let turn = 0; turn < 50; turn++) {
+      await settle()
+      read()
+      // At most eight of them went on in this turn, and none is more than a turn ahead of another.
+      expect(Math.max(...answered) - Math.min(...answered)).toBeLessThanOrEqual(2 * TURN)
+    }
+    expect(answered.reduce((sum, each) => sum + each)).toBeLessThanOrEqual(count * TURN + 52 * 8 * TURN)
+    honest.send('7\n')
+    await settle()
+    expect(honest.read()).toEqual(['17'])
+  })
+
+  it('get every answer in the end', async () => {
+    const floods = Array.from({ length: 3 }, () => connect())
+    for (const each of floods) each.send('7\n'.repeat(PINGS / 10))
+    const answers = floods.map(() => 0)
+    while (answers.some((count) => count < PINGS / 10)) {
+      await settle()
+      floods.forEach((each, n) => (answers[n]! += each.read().length))
+    }
+    expect(answers).toEqual(Array(3).fill(PINGS / 10))
+  })
+
+  it('and hang up are forgotten, and those behind them go on', async () => {
+    const floods = Array.from({ length: 40 }, () => connect())
+    for (const each of floods) each.send('7\n'.repeat(PINGS / 10))
+    await settle()
+    for (const each of floods.slice(0, 39)) each.hangUp()
+    let answers = floods[39]!.read().length
+    for (let turn = 0; turn < 60; turn++) {
+      await settle()
+      answers += floods[39]!.read().length
+    }
+    expect(answers).toBe(PINGS / 10)
+  })
+})
+
 describe('readers that stall', () => {
   it('make the relay buffer a bounded amount each, and no message is lost', async () => {
     const [alice, bob] = [createPerson(), createPerson()]

@@ -27,6 +27,8 @@ export interface World {
   readonly charged: number[]
   /** Whether proofs are settled at once. */
   eager: boolean
+  /** Whether a session that has used up its turn goes on at once. */
+  restless: boolean
   readonly limits: Limits
   readonly mailboxes: MemoryMailboxes
   readonly counts: string[]
@@ -49,6 +51,8 @@ export interface Peer {
   drain(): string[]
   /** Settles the pending proofs. */
   settle(): string[]
+  /** Gives the session a turn, if it has used up the last one. */
+  turn(): string[]
   /** Proves `key-NAME` and returns the token. */
   login(name: string): string
 }
@@ -69,6 +73,7 @@ export function createWorld(limits: Partial<Limits> = {}, budget = 1e6): World {
     memoryShare: 1,
     charged: [],
     eager: true,
+    restless: true,
     limits: { ...DEFAULT_LIMITS, ...limits },
     mailboxes: new MemoryMailboxes({ limits: { ...DEFAULT_LIMITS, ...limits }, budget, randomBytes }),
     counts: [],
@@ -186,6 +191,7 @@ export function createWorld(limits: Partial<Limits> = {}, budget = 1e6): World {
       }
       flush()
       if (world.eager) settle()
+      if (world.restless && session.isResting) perform(session.onTurn(world.now))
     }
     function settle(): void {
       const settling = pending
@@ -230,6 +236,10 @@ export function createWorld(limits: Partial<Limits> = {}, budget = 1e6): World {
       },
       settle() {
         settle()
+        return peer.read()
+      },
+      turn() {
+        if (session.isResting) perform(session.onTurn(world.now))
         return peer.read()
       },
       login(name) {

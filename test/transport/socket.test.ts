@@ -88,7 +88,7 @@ describe('a socket as a byte stream', () => {
           record('open')
           return {
             onChunk: (chunk) => record(Buffer.from(chunk).toString()),
-            flush: () => {},
+            onTooLarge: () => {},
             onFinish: () => record('<finish>'),
             onEnd: () => record('<end>'),
           }

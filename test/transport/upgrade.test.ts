@@ -33,6 +33,8 @@ interface Pair {
   until(pattern: RegExp): Promise<void>
   /** Sets the relay's reaction to each chunk. */
   onChunk(does: () => void): void
+  /** Sets the receiver's answer to the end of its input. */
+  onFinish(does: () => void): void
 }
 
 /** Calls `done` once the system has the bytes, perhaps at once. */
@@ -64,6 +66,7 @@ async function dial(
 async function open(behind = ''): Promise<Pair> {
   let heard = ''
   let answer = (): void => {}
+  let finish = (): void => {}
   let changed = Promise.withResolvers<void>()
   const tell = (what: string): void => {
     heard += what
@@ -79,8 +82,14 @@ async function open(behind = ''): Promise<Pair> {
         chunk.fill(0)
         answer()
       },
-      flush: () => {},
-      onFinish: () => tell('<finish>'),
+      onFinish() {
+        tell('<finish>')
+        finish()
+      },
+      onTooLarge() {
+        tell('<too-large>')
+        finish()
+      },
       onEnd: () => tell('<end>'),
     }
   }
@@ -101,6 +110,7 @@ async function open(behind = ''): Promise<Pair> {
     stream: await accepted.promise,
     heard: () => heard,
     onChunk: (does) => void (answer = does),
+    onFinish: (does) => void (finish = does),
     send: (payload, options) => void client.write(encodeFrame(payload, options)),
     async frame() {
       while (frames.length === 0) {
@@ -209,7 +219,7 @@ describe('Host and Origin', () => {
     [ONION, `http://www.${ONION}`, false],
     [ONION, 'https://example.org', false],
   ]
-  const receiver: Receiver = { onChunk: (chunk) => void chunk.fill(0), flush: () => {}, onFinish: () => {}, onEnd: () => {} }
+  const receiver: Receiver = { onChunk: (chunk) => void chunk.fill(0), onTooLarge: () => {}, onFinish: () => {}, onEnd: () => {} }
   const PAGE = 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'
   const statusOf = async (request: string): Promise<number> => {
     const client = await dial(() => receiver, request)
@@ -324,7 +334,7 @@ describe('a visitor', () => {
     const client = await dial(
       (stream) => {
         accepted.resolve(stream)
-        return { onChunk: (chunk) => void chunk.fill(0), flush: () => {}, onFinish: () => stream.destroy(), onEnd: () => {} }
+        return { onChunk: (chunk) => void chunk.fill(0), onFinish: () => stream.destroy(), onTooLarge: () => {}, onEnd: () => {} }
       },
       REQUEST,
       () => ({
@@ -422,6 +432,7 @@ describe('a WebSocket as a stream', () => {
     for (; last !== `${PONG} 999`; pongs++) last = text(await pair.frame())
     expect(pongs).toBeLessThan(1_000)
     // A pong neither delays the close nor follows it.
+    pair.onFinish(() => pair.stream.end())
     pair.client.write(Buffer.concat([encodeFrame('x', { opcode: PING }), encodeFrame(CODE_1000, { opcode: CLOSE })]))
     expect(text(await pair.frame())).toBe(`${PONG} x`)
     expect(await pair.closed()).toBe(1000)
@@ -438,12 +449,23 @@ describe('a WebSocket as a stream', () => {
       pair.send('7')
       pair.stream.resume()
       await pair.until(/^7\n$/)
+      pair.onFinish(() => pair.stream.end())
       pair.send(payload, { opcode: CLOSE })
       pair.send('8')
       expect(await pair.closed()).toBe(code)
       pair.client.end()
-      await pair.until(/^7\n<end>$/)
+      await pair.until(/^7\n<finish><end>$/)
     }
+  })
+
+  it("gives the receiver time for its answers before it answers the peer's close", async () => {
+    const pair = await open()
+    pair.client.write(Buffer.concat([encodeFrame('7'), encodeFrame(CODE_1000, { opcode: CLOSE })]))
+    await pair.until(/^7\n<finish>$/)
+    await new Promise((resolve) => setImmediate(resolve))
+    write(pair.stream, packet('17'), () => pair.stream.end())
+    expect(text(await pair.frame())).toBe('1 17')
+    expect(await pair.closed()).toBe(1000)
   })
 
   it("sends its pending packet before it closes, waits for the peer's close, and accepts no more writes", async () => {
@@ -495,12 +517,12 @@ describe('a WebSocket as a stream', () => {
 describe('a WebSocket peer that violates the protocol', () => {
   it('gets the answers to its earlier messages, then a close with 1002', async () => {
     const pair = await open()
-    pair.onChunk(() => write(pair.stream, packet('17'), () => {}))
+    pair.onFinish(() => write(pair.stream, packet('17'), () => pair.stream.end()))
     pair.client.write(Buffer.concat([encodeFrame('7'), encodeFrame('7', { mask: undefined }), encodeFrame('7')]))
     expect(text(await pair.frame())).toBe('1 17')
     expect(await pair.closed()).toBe(1002)
     pair.client.end()
-    await pair.until(/^7\n<end>$/)
+    await pair.until(/^7\n<finish><end>$/)
   })
 
   it.each([
@@ -508,15 +530,13 @@ describe('a WebSocket peer that violates the protocol', () => {
     ['in parts', [encodeFrame('x'.repeat(900), { fin: false }), encodeFrame('x'.repeat(101), { opcode: CONTINUATION, fin: false })], 900],
   ] as const)('gets too-large and a close with 1009 for a message over the limit: %s', async (_how, frames, before) => {
     const pair = await open()
-    pair.onChunk(() => {
-      if (pair.heard().length === before + LONGEST + 2) write(pair.stream, packet('99;too-large'), () => pair.stream.end())
-    })
+    pair.onFinish(() => write(pair.stream, packet('99;too-large'), () => pair.stream.end()))
     pair.client.write(Buffer.concat([...frames, encodeFrame('7')]))
     expect(text(await pair.frame())).toBe('1 99;too-large')
     expect(await pair.closed()).toBe(1009)
     pair.client.end()
     await pair.until(/<end>$/)
-    expect(pair.heard()).toBe(`${'x'.repeat(before)}${'\0'.repeat(LONGEST + 2)}<end>`)
+    expect(pair.heard()).toBe(`${'x'.repeat(before)}<too-large><end>`)
   })
 
   it('with an invalid close code is disconnected, even if the relay closes first', async () => {
