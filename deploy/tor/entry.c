@@ -6,21 +6,29 @@
  *   entry check    for the health check: one line on how far tor is; 0 if it is on line, 1 if not
  *   entry address  print the service's address; 1 if there is none yet
  *
+ * It has tor reload by itself when an authorized client, a key in CLIENTS or the service in NEXT comes or goes, so that no
+ * person sends a signal: the engine counts every `docker kill`, whatever the signal, as a wish to stop the container, and
+ * does not start the container again after it ends.
+ *
  * It asks tor's control socket (control-spec.txt: AUTHENTICATE, SETEVENTS HS_DESC, GETINFO
  * status/bootstrap-phase) and nothing else, gives out nothing of the services' folders but the files
  * `hostname`, and never reads a key, but for the header before it.
+ *
+ * Every two seconds it writes where the relay reads it how far tor is, or that tor is silent.
  *
  * Now and then it goes through Tor to the service's own address, as people do, and leaves what came of it where the
  * relay reads it (docs/decisions/0010-who-probes.md). Where there is a second service, in NEXT, tor serves both, and the
  * relay is told which is being left; once the first is gone, the second takes its place.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +37,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -54,6 +63,8 @@
 #define NAME NAMES "/hostname"
 /* What came of the last try: `reached MILLISECONDS`, or `failed TRIES PROBLEM`. */
 #define REACHED NAMES "/reached"
+/* Tor's state: `PERCENT TAG` of its start, or `silent`. The relay takes a file that is not renewed for a dead tor. */
+#define STATE NAMES "/tor"
 
 /* An address of version 3: 56 characters of base32, ".onion". */
 #define ONION_LENGTH 62
@@ -62,7 +73,16 @@
 #define TICK_MS 50
 /* Tor without a step forward for so long most likely has no network. */
 #define PATIENCE_S 60
-#define CHECK_S 5
+#define CHECK_S 3
+/* How often the folders are looked at. */
+#define LOOK_MS 1000
+/* How often tor is asked, and after how long without an answer it counts as silent. */
+#define ASK_S 2
+#define SILENT_S 6
+/* A state this old means that this program hangs. */
+#define STALE_S 15
+/* For how long the relay's socket may be missing, as it is while one relay follows another. */
+#define MISSING_S 10
 /* To our own address: how long a connection through Tor, and then an answer, may take. */
 #define TRY_MS 60000
 /* How often, where ASFALEIA_PROBE_EVERY does not say; after a failure in this part of the time. */
@@ -152,7 +172,7 @@ struct control {
 
 static bool tell(struct control *control, const char *command) {
   size_t length = strlen(command);
-  return send(control->socket, command, length, MSG_NOSIGNAL) == (ssize_t)length;
+  return send(control->socket, command, length, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)length;
 }
 
 /* Connects, and proves by tor's cookie that we may. The answer comes as a line like any other. */
@@ -223,6 +243,11 @@ static int check(void) {
   }
   if (phase.percent < 0) {
     puts("tor does not answer");
+    return 1;
+  }
+  struct stat state;
+  if (stat(STATE, &state) == 0 && labs((long)(time(NULL) - state.st_mtime)) > STALE_S) {
+    puts("entry, which runs tor, hangs");
     return 1;
   }
   if (phase.percent < 100) {
@@ -432,6 +457,18 @@ static bool check_key(const char *path) {
   return false;
 }
 
+static bool is_full(const char *path) {
+  struct statvfs space;
+  return statvfs(path, &space) == 0 && (space.f_bavail == 0 || (space.f_files > 0 && space.f_favail == 0));
+}
+
+/* After tor has ended by an error of its own. */
+static void hint_at_end(void) {
+  if (is_full(DATA)) say("hint: the volume of the onion service's keys, " DATA ", is full: make room on its disk");
+  else if (is_full("/run/tor")) say("hint: /run/tor is full: give its tmpfs a larger size= in docker-compose.yml");
+  else say("hint: if tor names a key, restore the keys from a backup (docs/appliance.md, \"Restore the keys\")");
+}
+
 /* Everything that the loop of `run` knows. */
 struct watch {
   char name[ONION_LENGTH + 1];
@@ -442,12 +479,15 @@ struct watch {
   int percent;
   time_t progressed;
   bool complained;
+  struct phase now;    /* what tor said last, */
+  time_t answered;     /* and when */
 };
 
 static void hear_event(void *state, const char *line) {
   struct watch *watch = state;
   struct phase phase = {.percent = -1};
   hear_phase(&phase, line);
+  if (phase.percent >= 0) watch->now = phase, watch->answered = seconds();
   if (phase.percent > watch->percent) {
     watch->percent = phase.percent;
     watch->progressed = seconds();
@@ -512,10 +552,56 @@ static bool follow_names(struct watch *watch) {
   return other;
 }
 
+/* A number that changes when a file with this ending comes, goes or is changed; 0 for no such file. */
+static uint64_t look_into(const char *folder, const char *ending) {
+  uint64_t all = 0;
+  DIR *open = opendir(folder);
+  if (open == NULL) return 0;
+  for (struct dirent *entry; (entry = readdir(open)) != NULL;) {
+    struct stat file;
+    size_t length = strlen(entry->d_name), tail = strlen(ending);
+    if (length <= tail || strcmp(entry->d_name + length - tail, ending) != 0) continue;
+    if (fstatat(dirfd(open), entry->d_name, &file, 0) != 0) continue;
+    uint64_t facts[] = {file.st_ino, (uint64_t)file.st_size, (uint64_t)file.st_ctim.tv_sec, (uint64_t)file.st_ctim.tv_nsec};
+    /* FNV-1a, of the name and the facts. A sum, since a folder has no order. */
+    uint64_t hash = 0xcbf29ce484222325;
+    for (size_t i = 0; i < length; i++) hash = (hash ^ (unsigned char)entry->d_name[i]) * 0x100000001b3;
+    for (size_t i = 0; i < sizeof facts; i++) hash = (hash ^ ((unsigned char *)facts)[i]) * 0x100000001b3;
+    all += hash;
+  }
+  closedir(open);
+  return all;
+}
+
+/* A number that changes when tor has to reload. Not for tor's own files, which tor writes at its first start. */
+static uint64_t look_around(void) {
+  bool next = access(NEXT_HOSTNAME, F_OK) == 0;
+  uint64_t services = next ? 1 + (access(HOSTNAME, F_OK) == 0) : 0;
+  return services + look_into(SERVICE "/authorized_clients", ".auth") + 3 * look_into(NEXT "/authorized_clients", ".auth") +
+         5 * look_into(CLIENTS, ".auth_private");
+}
+
+static void publish_state(const struct watch *watch) {
+  if (watch->answered == 0 || seconds() - watch->answered > SILENT_S) (void)publish(STATE, STATE ".new", "silent\n");
+  else (void)publish(STATE, STATE ".new", "%d %s\n", watch->now.percent, watch->now.tag[0] == '\0' ? "other" : watch->now.tag);
+}
+
+/* Has tor reload its torrc and the folders of its services; false if the lines for NEXT could not be written. */
+static bool reload(pid_t tor, struct watch *watch, bool *announced) {
+  if (!arrange_services()) return false;
+  kill(tor, SIGHUP);
+  if (follow_names(watch)) {
+    *announced = watch->found = false;
+    watch->pending = watch->uploaded = 0;
+  }
+  return true;
+}
+
 static int run(void) {
   if (!check_folders()) return 78;
   if (!check_key(SERVICE "/hs_ed25519_secret_key") || !check_key(NEXT "/hs_ed25519_secret_key")) return 78;
   (void)unlink(REACHED);
+  (void)unlink(STATE);
   if (!arrange_services()) {
     say("error: the lines for the second service in " NEXT " could not be written (%s)", strerror(errno));
     return 78;
@@ -528,6 +614,8 @@ static int run(void) {
   sigprocmask(SIG_BLOCK, &handled, NULL);
   int signals = signalfd(-1, &handled, SFD_CLOEXEC | SFD_NONBLOCK);
 
+  /* What tor reads at its start, and what the folders held a moment ago: they change while a command works in them. */
+  uint64_t loaded = look_around(), before = loaded;
   pid_t tor = start(run_tor, &handled);
   pid_t prober = 0;
   if (signals < 0 || tor < 0) {
@@ -537,25 +625,22 @@ static int run(void) {
 
   struct watch watch = {.progressed = seconds()};
   struct control control = {.socket = -1};
-  bool announced = false;
+  bool announced = false, refused = false, missed = false;
+  long look_at = 0;
+  time_t ask_at = 0, there_at = seconds();
   for (;;) {
-    /* A tick only as long as there is something to wait for that no descriptor tells of. */
     struct pollfd waiting[] = {{.fd = signals, .events = POLLIN}, {.fd = control.socket, .events = POLLIN}};
-    poll(waiting, 2, announced ? -1 : TICK_MS);
+    poll(waiting, 2, announced ? LOOK_MS : TICK_MS);
 
     struct signalfd_siginfo signal;
     while (read(signals, &signal, sizeof signal) == sizeof signal) {
       int status;
-      if (signal.ssi_signo == SIGHUP && !arrange_services()) say("error: the lines for the second service could not be written");
-      if (signal.ssi_signo != SIGCHLD) kill(tor, (int)signal.ssi_signo);
-      if (signal.ssi_signo == SIGHUP && follow_names(&watch)) {
-        announced = watch.found = false;
-        watch.pending = watch.uploaded = 0;
-      }
+      if (signal.ssi_signo == SIGHUP) (void)reload(tor, &watch, &announced);
+      else if (signal.ssi_signo != SIGCHLD) kill(tor, (int)signal.ssi_signo);
       for (pid_t ended; signal.ssi_signo == SIGCHLD && (ended = waitpid(-1, &status, WNOHANG)) > 0;) {
         if (ended == prober) prober = 0;
         if (ended != tor) continue;
-        if (WIFEXITED(status) && WEXITSTATUS(status) != 0) say("error: tor ended with exit code %d; what it said stands above", WEXITSTATUS(status));
+        if (WIFEXITED(status) && WEXITSTATUS(status) != 0) say("error: tor ended with exit code %d; what it said stands above", WEXITSTATUS(status)), hint_at_end();
         if (WIFEXITED(status)) return WEXITSTATUS(status);
         say("error: tor was killed by signal %d", WTERMSIG(status));
         return 128 + WTERMSIG(status);
@@ -569,6 +654,35 @@ static int run(void) {
       control.socket = -1;
     }
     if (watch.name[0] == '\0') (void)follow_names(&watch);
+    if (seconds() >= ask_at) {
+      publish_state(&watch);
+      if (control.socket >= 0) (void)tell(&control, "GETINFO status/bootstrap-phase\r\n");
+      ask_at = seconds() + ASK_S;
+    }
+    /* Tor ends at a SIGHUP before it has begun to listen. */
+    if (control.socket >= 0 && milliseconds() >= look_at) {
+      uint64_t now = look_around();
+      if (now != loaded && now == before) {
+        if (reload(tor, &watch, &announced)) {
+          say("the folders of the onion service have changed: tor reloads them");
+          /* The move of NEXT to its place is a change, too. */
+          loaded = now = look_around();
+          refused = false;
+        } else if (!refused) {
+          say("error: the second service in " NEXT " cannot be arranged (%s)", strerror(errno));
+          say("hint: remove files that are not tor's from " SERVICE);
+          refused = true;
+        }
+      }
+      before = now;
+      if (relay_is_there()) there_at = seconds(), missed = false;
+      else if (announced && !missed && seconds() - there_at > MISSING_S) {
+        say("error: the relay's socket " DOORS "/raw is missing, and nobody can reach the relay");
+        say("hint: if the relay still runs, deploy/upgrade makes the socket anew and keeps the messages");
+        missed = true;
+      }
+      look_at = milliseconds() + LOOK_MS;
+    }
     if (!announced && watch.found && watch.name[0] != '\0' && relay_is_there()) {
       announce(watch.name);
       announced = true;

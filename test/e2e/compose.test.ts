@@ -276,7 +276,7 @@ describe('docker compose up', () => {
     await reachable(/^yes, through Tor in \d+ ms$/)
     const metrics = `fetch('http://127.0.0.1:9090/metrics').then((answer) => answer.text()).then((text) => process.stdout.write(text))`
     expect((await inRelay(metrics)).stdout).toMatch(/^asfaleia_reachable 1\n[\s\S]*^asfaleia_reachable_seconds 0?\.?\d+/m)
-    // Tor leaves two files there: its last result and the name.
+    // `entry` leaves three files there: the name, the last result of the probe, and tor's state.
     const folder = `/proc/${(await inspect('relay')).State.Pid}/root/run/name`
     expect(readFileSync(`${folder}/reached`, 'utf8')).toMatch(/^reached \d+\n$/)
     expect(readFileSync(`${folder}/hostname`, 'utf8')).toBe(`${onionOf(up)}\n`)
@@ -438,7 +438,7 @@ describe('the containers', () => {
       globSync('{{run,var,etc}/**/*secret*,{run,var,etc,usr}/**/hs_ed25519*}', { cwd: `/proc/${(await inspect(service)).State.Pid}/root` })
     expect(await keys('tor')).toContain('var/lib/tor/onion/hs_ed25519_secret_key')
     expect(await keys('relay')).toEqual([])
-    expect(readdirSync(`/proc/${(await inspect('relay')).State.Pid}/root/run/name`).toSorted()).toEqual(['hostname', 'reached'])
+    expect(readdirSync(`/proc/${(await inspect('relay')).State.Pid}/root/run/name`).toSorted()).toEqual(['hostname', 'reached', 'tor'])
   })
 })
 
@@ -722,8 +722,6 @@ describe('after a crash', () => {
     const before = (await inspect('relay')).State.StartedAt
     expect(await send(onion, alice, bob, 'held meanwhile')).toMatchObject({ code: 0 })
     const seen = up.stdout().length
-    // Docker marks the container as stopped when it delivers any signal.
-    await compose('kill', '--signal', 'HUP', 'tor')
     await crash('tor')
     await up.until(new RegExp(`[\\s\\S]{${seen}}[\\s\\S]*asfaleia get --relay ${onion}`))
     await client.newIdentity()
@@ -907,7 +905,6 @@ describe('the keys of the appliance', () => {
     expect(statSync(file)).toMatchObject({ uid: 9_050, mode: 0o100600 })
     expect(await keys('client', 'remove', '--open', 'bob')).toMatchObject({ code: 0 })
     const tor = await mainOf('tor')
-    await compose('kill', '--signal', 'HUP', 'tor')
     expect(await exchange()).toEqual(EXCHANGED)
     expect(await mainOf('tor')).toBe(tor)
   })
@@ -916,8 +913,7 @@ describe('the keys of the appliance', () => {
     const onion = onionOf(up)
     const given = await keys('client', 'add', 'bob')
     expect(given).toMatchObject({ code: 0, stdout: expect.stringMatching(/^[a-z2-7]{56}:descriptor:x25519:[A-Z2-7]{52}\n$/) })
-    // A restarted tor remembers nothing. The probe counts as one more client.
-    await compose('restart', 'tor')
+    // The probe counts as one more client.
     await reachable(/^no: onion-locked, \d+ tr(?:y|ies) in a row$/)
     const locked = await visit(onion)
     expect(locked).toMatchObject(LOST)
@@ -930,11 +926,9 @@ describe('the keys of the appliance', () => {
     await knowing.tor.stop()
 
     expect(await keys('client', 'add', 'probe', '--out', '/var/lib/tor/clients/probe.auth_private')).toMatchObject({ code: 0, stdout: '' })
-    await compose('kill', '--signal', 'HUP', 'tor')
     await reachable(/^yes, /)
     expect(await visit(onion)).toMatchObject(LOST)
     for (const name of ['bob', 'probe']) expect(await keys('client', 'remove', '--open', name)).toMatchObject({ code: 0 })
-    await compose('restart', 'tor')
     expect(await find(onion)).toMatchObject(FOUND)
   })
 
@@ -949,10 +943,9 @@ describe('the keys of the appliance', () => {
       const fresh = await network.addClient()
       expect(await send(old, alice, bob, 'on the way', fresh)).toMatchObject({ code: 0 })
       const { stdout } = await keys('rotate', '--to', '/var/lib/tor/next')
-      expect(stdout).toContain('     docker compose kill --signal HUP tor\n')
+      expect(stdout).not.toContain('kill')
       const [moved = ''] = stdout.split('\n')
       expect(moved).toMatch(/^[a-z2-7]{56}\.onion$/)
-      await compose('kill', '--signal', 'HUP', 'tor')
       await up.until(new RegExp(`asfaleia get --relay ${moved}`), 100)
       const atOld = await get(old, bob, fresh)
       await fresh.tor.stop()
@@ -970,7 +963,6 @@ describe('the keys of the appliance', () => {
       expect((await find(old)).stderr).toContain('this relay is moving')
 
       expect((await keys('rotate', '--end', old)).stdout).toBe(`the keys of ${old} are destroyed\n`)
-      await compose('kill', '--signal', 'HUP', 'tor')
       const view = `/proc/${(await inspect('tor')).State.Pid}/root`
       while (existsSync(`${view}/var/lib/tor/next`));
       while (readFileSync(`${view}/run/name/hostname`, 'utf8') !== `${moved}\n`);
@@ -1017,6 +1009,28 @@ async function freePort(): Promise<number> {
   await once(server, 'close')
   return port
 }
+
+describe('after a restart of the engine', () => {
+  test('both containers run again, although tor reloaded and both crashed before', { timeout: 2 * SLOW }, async () => {
+    const seen = up.stdout().length
+    for (const words of [
+      ['add', 'reloaded'],
+      ['remove', '--open', 'reloaded'],
+    ])
+      expect(await engine.docker([...files(), 'run', '--rm', '--no-TTY', 'keys', 'client', ...words])).toMatchObject({
+        code: 0,
+        stderr: expect.stringContaining('tor takes the change over within a few seconds\n') as string,
+      })
+    await up.until(new RegExp(`[\\s\\S]{${seen}}[\\s\\S]*have changed: tor reloads them`))
+    await crash('tor')
+    await crash('relay')
+    const ids = await Promise.all(SERVICES.map(container))
+    await engine.restart()
+    await compose('up', '--detach', '--no-recreate', '--wait')
+    expect(await Promise.all(SERVICES.map(container))).toEqual(ids)
+    for (const service of SERVICES) expect((await inspect(service)).State.Health.Status).toBe('healthy')
+  })
+})
 
 describe('a key kept only in memory', () => {
   test('is on no disk, and the relay follows tor to its next address', { timeout: 2 * SLOW }, async () => {

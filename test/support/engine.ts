@@ -40,6 +40,8 @@ export interface Engine {
   ask(...args: readonly string[]): Promise<string>
   /** Starts `docker …`. */
   start(args: readonly string[], env?: Readonly<Record<string, string>>): Running
+  /** Stops the engine, which ends its containers, and starts it again with the same data. */
+  restart(): Promise<void>
   /** Stops the engine with all its containers and removes everything. */
   stop(): Promise<void>
 }
@@ -68,24 +70,33 @@ export async function startEngine(): Promise<Engine> {
 
   const settings = ['--data-root', data, '--exec-root', path('exec'), '--pidfile', path('pid'), '--host', `unix://${socket}`]
   const alone = ['--shutdown-timeout=5', '--bridge=none', '--iptables=false', '--ip6tables=false', '--ip-forward=false']
-  // It ends with this process in any case. On SIGTERM it stops its containers first.
-  const engine = spawn('setpriv', ['--pdeathsig', 'TERM', 'dockerd', ...settings, ...alone], { stdio: ['ignore', 'ignore', 'pipe'] })
-  let said = ''
-  const up = Promise.withResolvers<void>()
-  engine.stderr.setEncoding('utf8').on('data', (text: string) => {
-    said = (said + text).slice(-10_000)
-    if (said.includes('API listen on')) up.resolve()
-  })
-  const gone = once(engine, 'exit').then(() => up.reject(new Error(`dockerd ended: ${said}`)))
-  gone.catch(() => {})
+  const launch = (): { readonly up: Promise<void>; end(): Promise<void> } => {
+    // It ends with this process in any case. On SIGTERM it stops its containers first.
+    const engine = spawn('setpriv', ['--pdeathsig', 'TERM', 'dockerd', ...settings, ...alone], { stdio: ['ignore', 'ignore', 'pipe'] })
+    let said = ''
+    const up = Promise.withResolvers<void>()
+    engine.stderr.setEncoding('utf8').on('data', (text: string) => {
+      said = (said + text).slice(-10_000)
+      if (said.includes('API listen on')) up.resolve()
+    })
+    const gone = once(engine, 'exit').then(() => up.reject(new Error(`dockerd ended: ${said}`)))
+    gone.catch(() => {})
+    return {
+      up: up.promise,
+      async end() {
+        engine.kill('SIGTERM')
+        await gone
+      },
+    }
+  }
+  let engine = launch()
 
   const stop = async (): Promise<void> => {
     const ids = (await docker(['ps', '--all', '--quiet'])).stdout.split('\n').filter((id) => id !== '')
     if (ids.length > 0) await docker(['rm', '--force', ...ids])
     // A network would be a bridge on the machine.
     await docker(['network', 'prune', '--force'])
-    engine.kill('SIGTERM')
-    await gone
+    await engine.end()
     // Clean up after an engine that was stopped in the middle of its work.
     const left = readFileSync('/proc/self/mountinfo', 'utf8')
       .split('\n')
@@ -94,7 +105,7 @@ export async function startEngine(): Promise<Engine> {
     rmSync(folder, { recursive: true, force: true })
   }
   try {
-    await up.promise
+    await engine.up
     mkdirSync(path('config/cli-plugins'), { recursive: true })
     const made = await prepare()
     for (const name of PLUGINS) symlinkSync(join(made, name), path(`config/cli-plugins/${name}`))
@@ -103,7 +114,12 @@ export async function startEngine(): Promise<Engine> {
     await stop()
     throw error
   }
-  return { data, folder, docker, ask, start: (args, more) => start(['docker', ...args], { env: { ...env, ...more } }), stop }
+  const restart = async (): Promise<void> => {
+    await engine.end()
+    engine = launch()
+    await engine.up
+  }
+  return { data, folder, docker, ask, start: (args, more) => start(['docker', ...args], { env: { ...env, ...more } }), restart, stop }
 }
 
 /** @returns a folder with the plugins and a Debian file system */

@@ -11,7 +11,7 @@ import { isOnionName } from '../../config/value.ts'
 import { readCommandLine } from '../program/arguments.ts'
 import { give, ownerOf, writeNew } from '../disk/file.ts'
 import { systemCode, systemReason } from '../disk/system.ts'
-import { CONTROL_OPTION, findControl, signalTor } from '../service/reload.ts'
+import { CONTROL_OPTION, findControl, tellTor } from '../service/reload.ts'
 import { checkFolder, findService, listClients, readHostname, SERVICE_OPTION } from '../service/folder.ts'
 import { CliError, UsageError } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
@@ -58,17 +58,13 @@ export async function run(argv: string[], io: Io): Promise<number> {
   const json = values.json === true
   const folder = findService(values.service, io)
   const control = findControl(values['tor-control'], io, given.hint)
-  const tellTor = async (): Promise<void> => {
-    if (control === undefined) io.stderr.write('asfaleia: tor does not know yet: reload it (SIGHUP), or give --tor-control\n')
-    else await signalTor(control, 'RELOAD')
-  }
   switch (given.verb) {
     case 'add': {
       const name = checkName(given.words[0])
       const { out } = given.values
       const line = await addClient(folder, name, out, io)
       if (out === undefined) io.stdout.write(json ? `${formatJson({ name, line })}\n` : `${line}\n`)
-      await tellTor()
+      await tellTor(control, io)
       return EXIT.ok
     }
     case 'remove': {
@@ -76,7 +72,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
       const open = given.values.open === true
       const left = await removeClient(folder, name, open, io)
       io.stdout.write(json ? `${formatJson({ name, left, open: left === 0 && open })}\n` : `removed; ${describeLeft(left, open)}\n`)
-      await tellTor()
+      await tellTor(control, io)
       return EXIT.ok
     }
     case 'list': {

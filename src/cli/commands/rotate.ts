@@ -98,11 +98,9 @@ function stepsInAppliance(old: string, folder: string): string[] {
   return [
     '1. Back it up:',
     `     docker compose run --rm -T keys backup --service ${sanitizeLine(resolve(folder))} --to RECIPIENT --out - >next.age`,
-    '2. Serve both addresses:',
-    '     docker compose kill --signal HUP tor',
+    '2. Tor serves both addresses within a few seconds; its log prints the new one.',
     '3. When all clients have moved:',
     `     docker compose run --rm -T keys rotate --end ${old}`,
-    '     docker compose kill --signal HUP tor',
   ]
 }
 

@@ -25,6 +25,14 @@ export function findControl(flag: string | undefined, { env }: Pick<Io, 'env'>, 
   }
 }
 
+/** Has tor read the changed folders: by its control port, if there is one; otherwise prints what makes tor read them. */
+export async function tellTor(control: Address | undefined, { env, stderr }: Pick<Io, 'env' | 'stderr'>): Promise<void> {
+  if (control !== undefined) await signalTor(control, 'RELOAD')
+  // There, `entry` watches the folders (docs/appliance.md).
+  else if (env['ASFALEIA_APPLIANCE'] === 'on') stderr.write('asfaleia: tor takes the change over within a few seconds\n')
+  else stderr.write('asfaleia: tor does not know yet: reload it (SIGHUP), or give --tor-control\n')
+}
+
 /**
  * Sends SIGNAL (control-spec.txt): RELOAD rereads torrc and the services' folders, HALT stops tor at once.
  * @throws {CliError} if tor did not accept it

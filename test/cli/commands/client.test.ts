@@ -117,6 +117,12 @@ test.each([[[]], [['sing']], [['add']], [['add', 'a', 'b']], [['list', 'a']], [[
   },
 )
 
+test('the client command in the appliance reports that tor follows by itself', async () => {
+  const { folder } = writeService(scratch())
+  const { code, err } = await asfaleia(['client', 'add', 'alice'], { env: { ASFALEIA_SERVICE: folder, ASFALEIA_APPLIANCE: 'on' } })
+  expect([code, err]).toEqual([0, 'asfaleia: tor takes the change over within a few seconds\n'])
+})
+
 test('the client command makes tor reload by its control port, and reports if it does not answer', async () => {
   const heard: string[] = []
   const tor = createServer((socket) => {
