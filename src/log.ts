@@ -9,6 +9,7 @@ import { FAILURES, REFUSALS } from './handover/record.ts'
 import { PROBE_PROBLEMS } from './operator/probe-result.ts'
 import { TOR_SUMMARIES } from './tor/state.ts'
 import { DOORS } from './relay/counters.ts'
+import { MISTAKE_NAMES } from './server/mistake.ts'
 import { PACKAGE_VERSION } from './version.ts'
 
 /** A field is one of these words, true or false, or a whole number from 0 to `most`. */
@@ -32,7 +33,7 @@ export const EVENTS = {
   'admit-reloaded': {
     level: 'info',
     text: 'the file of admitted keys was read again; if not ok, the old list stays in force',
-    fields: { ok: 'flag' },
+    fields: { ok: 'flag', line: { most: 99_999_999 }, mistake: MISTAKE_NAMES },
   },
   'memory-high': { level: 'warn', text: 'the memory for messages is nearly used up', fields: { percent: PERCENT } },
   'memory-ok': { level: 'info', text: 'the memory for messages has room again', fields: { percent: PERCENT } },

@@ -210,6 +210,7 @@ const ARROWS: readonly Arrow[] = [
   ['log.ts', 'operator/', 'the words of the probe'],
   ['log.ts', 'tor/', "the words of tor's state"],
   ['log.ts', 'relay/counters.ts', 'the names of doors'],
+  ['log.ts', 'server/', 'the mistakes in a list of admitted keys'],
   ['log.ts', 'version.ts', 'the version is a field'],
   ['server/', 'auth/', 'the file of admitted keys'],
   ['server/', 'config/', 'the configuration'],

@@ -42,6 +42,8 @@ export interface Config {
   readonly torControl: Address | undefined
   /** The authorized_keys file of the keys that may log in; undefined if any key may. */
   readonly admit: string | undefined
+  /** Whether other keys may send to those keys. */
+  readonly strangers: 'off' | 'send'
   /** Bytes of memory for messages. */
   readonly memory: number
   /** The most connections at once: in all, without a proven key, and of one circuit. */
@@ -128,6 +130,7 @@ export function parseConfig(input: ConfigInput): { readonly config: Config } | {
     probeFile: read('probe-file'),
     probeSeconds: number('probe-every'),
     admit: read('admit'),
+    strangers: read('strangers') ?? 'off',
     memory: number('memory'),
     connections,
     unproven: share('unproven'),
@@ -182,6 +185,13 @@ function checkTogether(config: Config, problems: Problem[], where: (key: Setting
   }
   if (sound && config.handoverSecret !== undefined && config.handover === undefined) {
     problems.push({ ...where('handover-secret'), problem: 'has no effect without --handover', hint: 'set --handover to a path' })
+  }
+  if (sound && config.strangers === 'send' && config.admit === undefined) {
+    problems.push({
+      ...where('strangers'),
+      problem: 'has no effect without --admit: all keys have all rights',
+      hint: 'set --admit to a file',
+    })
   }
   if (config.movedFrom.length > 0 && config.nameFile === undefined && !config.names.some((name) => name.endsWith('.onion'))) {
     problems.push({

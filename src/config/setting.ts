@@ -26,6 +26,9 @@ import {
 export const CHECK_NAMES = ['swap', 'core-dumps', 'root', 'working-directory', 'node-options', 'confinement', 'read-buffer'] as const
 export type CheckName = (typeof CHECK_NAMES)[number]
 
+/** What keys may do that are not on the list of admitted keys. */
+const STRANGERS = ['off', 'send'] as const
+
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
 export type LogFormat = 'json' | 'pretty'
@@ -100,7 +103,18 @@ export const SETTINGS = {
     'time between two tries; after a failure, a fifth of it',
     ...duration(SECOND, DAY, 'each try is a circuit through Tor'),
   ),
-  admit: one('FILE', undefined, 'only keys in this file may log in, one `type base64 [comment]` a line; SIGHUP reads it again', parsePath),
+  admit: one(
+    'FILE',
+    undefined,
+    "only keys in this file may log in; its lines are like those of sshd's authorized_keys, and the relay follows its changes",
+    parsePath,
+  ),
+  strangers: one(
+    'MODE',
+    'off',
+    'whether keys that are not in the file of `admit` may `send` to those in it, or not: `off`',
+    choice(STRANGERS),
+  ),
 
   // Positions in the arena are uint32 of eight bytes: 32 GiB.
   memory: one(

@@ -19,6 +19,8 @@ export interface OperatorSources {
   readonly probe?: () => ProbeState
   /** Asks tor; absent if no control port is configured. Must settle within a few seconds. */
   readonly tor?: () => Promise<TorState>
+  /** Returns the mistake in the file of admitted keys, if it has one; absent if no file is configured. */
+  readonly admit?: () => string | undefined
   /** ms since the epoch. */
   readonly startedAt: number
   readonly version: string
@@ -70,6 +72,7 @@ export async function startOperator(address: Address, sources: OperatorSources):
       snapshot: sources.snapshot(),
       tor,
       probe: sources.probe?.(),
+      ...(sources.admit !== undefined && { admit: { problem: sources.admit() ?? null } }),
       version: sources.version,
       uptimeSeconds: (Date.now() - sources.startedAt) / 1_000,
       residentBytes: process.memoryUsage.rss(),

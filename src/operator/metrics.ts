@@ -31,6 +31,8 @@ export interface Moment {
   readonly tor: TorState | undefined
   /** Undefined if no probe is configured. */
   readonly probe?: ProbeState | undefined
+  /** What the relay knows about the file of admitted keys; undefined if no file is configured. */
+  readonly admit?: AdmitState | undefined
   readonly version: string
   readonly uptimeSeconds: number
   readonly residentBytes: number
@@ -68,6 +70,11 @@ export interface Probed {
   readonly problem: string | null
 }
 
+/** The mistake in the file of admitted keys; null if the list of the file is in force. */
+export interface AdmitState {
+  readonly problem: string | null
+}
+
 /** GET /status, as docs/operations.md describes it. It does not contain the relay's names. */
 export interface Status {
   readonly version: string
@@ -90,6 +97,7 @@ export interface Status {
   readonly refused: Snapshot['counters']['refused']
   readonly tor: TorState | null
   readonly probe: Probed | null
+  readonly admit: AdmitState | null
   readonly residentBytes: number
   readonly loopDelaySeconds: number
 }
@@ -119,6 +127,7 @@ export function buildStatus(moment: Moment): Status {
     refused: { ...counters.refused },
     tor: tor ?? null,
     probe: moment.probe === undefined ? null : describeProbe(moment.probe),
+    admit: moment.admit ?? null,
     residentBytes: moment.residentBytes,
     loopDelaySeconds: moment.loopDelaySeconds,
   }

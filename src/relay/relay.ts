@@ -247,7 +247,8 @@ export class Relay {
    */
   admit(members: readonly Member[] | undefined): void {
     this.#members = members
-    this.#enrol()
+    // A relay that hands over must not change its messages: the next one reads the list itself.
+    if (this.#state !== 'suspended') this.#enrol()
   }
 
   /** Makes the roster of the list, and ends the rights that it no longer grants. */
@@ -391,7 +392,9 @@ export class Relay {
 
   /** Accepts connections again after `suspend`, or after the inheritance is restored. */
   resume(): void {
-    if (this.#state === 'suspended') this.#state = 'open'
+    if (this.#state !== 'suspended') return
+    this.#state = 'open'
+    this.#enrol()
   }
 
   /** Takes over a message of the relay before. */

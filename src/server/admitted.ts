@@ -1,37 +1,187 @@
-/** The file of admitted keys: authorized_keys without options, one key a line; `#` begins a comment. */
-import { readFileSync } from 'node:fs'
-import { parsePublicKey } from '../auth/ssh-key.ts'
+/**
+ * The list of admitted keys, a file as sshd's authorized_keys (src/auth/key-line.ts), and the options of its lines. An
+ * option that restricts a key and that the relay cannot enforce makes the line a mistake; an option about things that a
+ * relay does not have is ignored. Errors repeat no part of the file.
+ */
+import { type KeyLine, type KeyOption, parseKeyLine, parseKeyOptions, splitLines } from '../auth/key-line.ts'
+import { eraseKey, formatFingerprint, isSound, parsePublicKey, type SshKey } from '../auth/ssh-key.ts'
+import { SETTINGS } from '../config/setting.ts'
 import type { Member } from '../relay/roster.ts'
-import { ConfigError, type Problem } from '../config/problem.ts'
+import type { Mistake, MistakeName } from './mistake.ts'
+
+/** A line of the list: the rights of its key. */
+export interface Entry extends Member {
+  readonly line: number
+}
+
+export interface Admitted {
+  readonly entries: readonly Entry[]
+  readonly mistakes: readonly Mistake[]
+}
+
+/** @param isKnown whether the key of that fingerprint, `SHA256:…`, passed the full check before */
+export function parseAdmitted(bytes: Uint8Array, isKnown: (fingerprint: string) => boolean = () => false): Admitted {
+  const entries: Entry[] = []
+  const mistakes: Mistake[] = []
+  const byKey = new Map<string, Entry>()
+  for (const { number: line, text } of splitLines(bytes)) {
+    const fields = parseKeyLine(text)
+    if (fields === 'empty') continue
+    const member = fields === 'broken' ? 'no-key' : readMember(fields, isKnown)
+    if (typeof member === 'string') {
+      mistakes.push({ line, what: member })
+      continue
+    }
+    const entry = { ...member, line }
+    const name = formatFingerprint(member.fingerprint)
+    const former = byKey.get(name)
+    if (former === undefined) {
+      byKey.set(name, entry)
+      entries.push(entry)
+    } else if (!isSame(former, entry)) mistakes.push({ line, what: 'other-options' })
+  }
+  return { entries, mistakes }
+}
+
+function isSame(one: Member, other: Member): boolean {
+  return (['only', 'expires', 'perSender', 'places', 'mustVerify'] as const).every((name) => one[name] === other[name])
+}
+
+function readMember({ options, key: text }: KeyLine, isKnown: (fingerprint: string) => boolean): Member | MistakeName {
+  const rights = readOptions(options)
+  if (typeof rights === 'string') return rights
+  let key: SshKey
+  try {
+    key = parsePublicKey(text, 'form')
+  } catch {
+    return hasKnownType(text) ? 'bad-key' : 'wrong-type'
+  }
+  try {
+    const { fingerprint } = key
+    if (!isKnown(formatFingerprint(fingerprint)) && !isSound(key)) return 'bad-key'
+    if (rights.mustVerify === true && !key.type.startsWith('sk-')) return 'not-fido'
+    return { fingerprint, ...rights }
+  } finally {
+    eraseKey(key)
+  }
+}
+
+function hasKnownType(text: Uint8Array): boolean {
+  return /^(?:sk-)?(?:ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(?:256|384|521))[-@ ]/.test(Buffer.from(text).toString('latin1'))
+}
+
+/** The rights of a line, while its options are read. */
+type Rights = Mutable<Omit<Member, 'fingerprint'>>
+type Mutable<T> = { -readonly [Name in keyof T]: T[Name] }
+
+/** How an option is written: alone, with a value in quotes, or with a value with or without quotes. */
+type Form = 'alone' | 'quoted' | 'value'
+
+interface OptionRow {
+  readonly form: Form
+  /** Sets the right, or returns the mistake. Without it the option is ignored. */
+  readonly apply?: (rights: Rights, value: string) => MistakeName | undefined
+}
+
+const ignored = (form: Form): OptionRow => ({ form })
+const refused = (form: Form, what: MistakeName): OptionRow => ({ form, apply: () => what })
+
+/** The options, without those that only `no-` turns off. */
+const OPTIONS: Readonly<Record<string, OptionRow>> = {
+  'expiry-time': {
+    form: 'quoted',
+    apply(rights, value) {
+      const time = parseExpiry(value)
+      if (time === undefined) return 'bad-value'
+      // Like sshd: of several, the earliest counts.
+      rights.expires = Math.min(time, rights.expires ?? Infinity)
+      return undefined
+    },
+  },
+  'send-only': { form: 'alone', apply: (rights) => restrict(rights, 'send') },
+  'receive-only': { form: 'alone', apply: (rights) => restrict(rights, 'receive') },
+  'per-sender': { form: 'value', apply: (rights, value) => setQuota(rights, 'perSender', value) },
+  mailbox: { form: 'value', apply: (rights, value) => setQuota(rights, 'places', value) },
+  'verify-required': {
+    form: 'alone',
+    apply(rights) {
+      rights.mustVerify = true
+      return undefined
+    },
+  },
+  restrict: ignored('alone'),
+  pty: ignored('alone'),
+  'no-pty': ignored('alone'),
+  'user-rc': ignored('alone'),
+  'no-user-rc': ignored('alone'),
+  'port-forwarding': ignored('alone'),
+  'no-port-forwarding': ignored('alone'),
+  'agent-forwarding': ignored('alone'),
+  'no-agent-forwarding': ignored('alone'),
+  'x11-forwarding': ignored('alone'),
+  'no-x11-forwarding': ignored('alone'),
+  'touch-required': ignored('alone'),
+  permitopen: ignored('quoted'),
+  permitlisten: ignored('quoted'),
+  tunnel: ignored('quoted'),
+  environment: ignored('quoted'),
+  from: refused('quoted', 'from'),
+  command: refused('quoted', 'command'),
+  'no-touch-required': refused('alone', 'no-touch'),
+  'cert-authority': refused('alone', 'authority'),
+  principals: refused('quoted', 'authority'),
+}
+
+function restrict(rights: Rights, only: 'send' | 'receive'): MistakeName | undefined {
+  if (rights.only !== undefined && rights.only !== only) return 'contradiction'
+  rights.only = only
+  return undefined
+}
+
+function setQuota(rights: Rights, name: 'perSender' | 'places', value: string): MistakeName | undefined {
+  if (rights[name] !== undefined) return 'double-option'
+  try {
+    rights[name] = SETTINGS[name === 'perSender' ? 'per-sender' : 'mailbox-messages'].parse(value)
+    return undefined
+  } catch {
+    return 'bad-value'
+  }
+}
+
+function readOptions(text: string): Rights | MistakeName {
+  if (text === '') return {}
+  const options = parseKeyOptions(text)
+  if (options === undefined) return 'bad-options'
+  const rights: Rights = {}
+  for (const option of options) {
+    const row = Object.hasOwn(OPTIONS, option.name) ? OPTIONS[option.name]! : undefined
+    if (row === undefined) return 'unknown-option'
+    if (!hasForm(option, row.form)) return 'bad-value'
+    const mistake = row.apply?.(rights, option.value ?? '')
+    if (mistake !== undefined) return mistake
+  }
+  const isContradiction =
+    (rights.only === 'send' && rights.places !== undefined) || (rights.only === 'receive' && rights.perSender !== undefined)
+  return isContradiction ? 'contradiction' : rights
+}
+
+function hasForm({ value, isQuoted }: KeyOption, form: Form): boolean {
+  return form === 'alone' ? value === undefined : value !== undefined && (isQuoted || form === 'value')
+}
 
 /**
- * Reads the file.
- * @returns the SHA-256 fingerprints of its keys
- * @throws ConfigError with every bad line at once
+ * Parses a time as sshd does: YYYYMMDD[HHMM[SS]] in local time, or in UTC with `Z` at its end.
+ *
+ * @returns ms since 1970; undefined if there is no such time
  */
-export function readAdmitted(path: string): Member[] {
-  let text: string
-  try {
-    text = readFileSync(path, 'utf8')
-  } catch {
-    throw new ConfigError([
-      { key: 'admit', problem: 'the file cannot be read', hint: 'check that it exists and that this user may read it' },
-    ])
-  }
-  const problems: Problem[] = []
-  const keys: Member[] = []
-  for (const [index, line] of text.split('\n').entries()) {
-    if (line.trim() === '' || line.startsWith('#')) continue
-    try {
-      keys.push({ fingerprint: parsePublicKey(line.trim()).fingerprint })
-    } catch {
-      problems.push({
-        key: 'admit',
-        problem: `line ${index + 1} is not a key that can log in`,
-        hint: 'write one `type base64` a line, without options',
-      })
-    }
-  }
-  if (problems.length > 0) throw new ConfigError(problems)
-  return keys
+export function parseExpiry(text: string): number | undefined {
+  const [, digits, zone] = /^(\d{8}(?:\d{4}(?:\d\d)?)?)(z|utc)?$/i.exec(text) ?? []
+  if (digits === undefined) return undefined
+  const [year, month, day, hour, minute, second] = [digits.slice(0, 4), ...(digits.slice(4).padEnd(10, '0').match(/../g) ?? [])].map(
+    Number,
+  ) as [number, number, number, number, number, number]
+  if (hour > 23 || minute > 59 || second > 59) return undefined
+  const utc = new Date(Date.UTC(year, month - 1, day, hour, minute, second))
+  if (utc.getUTCFullYear() !== year || utc.getUTCMonth() !== month - 1 || utc.getUTCDate() !== day) return undefined
+  return zone === undefined ? new Date(year, month - 1, day, hour, minute, second).getTime() : utc.getTime()
 }

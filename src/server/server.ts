@@ -14,7 +14,7 @@ import { readTorState } from '../tor/state.ts'
 import { serveSocket } from '../transport/socket.ts'
 import { createPublicDoor } from '../transport/upgrade.ts'
 import { waitForAddress } from './address-wait.ts'
-import { readAdmitted } from './admitted.ts'
+import { AdmittedFile } from './admitted-file.ts'
 import { Doors } from './doors.ts'
 import { checkHandoverFolder, readHandoverSecret } from './handover-secret.ts'
 import { asConfigError } from './listen-problem.ts'
@@ -46,12 +46,13 @@ export async function startServer(
   version: string,
   signal: AbortSignal = new AbortController().signal,
 ): Promise<RunningServer> {
-  const admit = config.admit === undefined ? undefined : readAdmitted(config.admit)
+  const admitted =
+    config.admit === undefined ? undefined : new AdmittedFile(config.admit, { onList: (members) => relay.admit(members), log })
   const handover = config.handover === undefined ? undefined : prepareHandover(config.handover, config.handoverSecret)
   const succession = handover && (await orConfigError('handover', findPredecessor({ ...handover, memory: config.memory, signal })))
   const relay = new Relay({
     ...config,
-    admit,
+    admit: admitted?.first,
     inherited: succession && inheritSecrets(succession),
     collect: collectGarbage,
     onFault: () => log.event('internal-error', { origin: 'connection' }),
@@ -126,6 +127,7 @@ export async function startServer(
         startedAt,
         version,
         ...tor,
+        ...(admitted === undefined ? {} : { admit: () => admitted.problem }),
         ...(probing === undefined ? {} : { probe: probing.state }),
         panic() {
           relay.wipe()
@@ -173,6 +175,8 @@ export async function startServer(
     }
     const watch = startWatch({ snapshot: () => relay.snapshot(), connections: config.connections, ...tor }, log)
     closers.push(() => watch.stop())
+    admitted?.follow()
+    closers.push(() => admitted?.stop())
   } catch (error) {
     await close()
     throw asConfigError('handover', error)
@@ -180,15 +184,7 @@ export async function startServer(
   return {
     listening,
     ...(predecessor === undefined ? {} : { handedOver: predecessor.handedOver }),
-    reload() {
-      if (config.admit === undefined) return
-      try {
-        relay.admit(readAdmitted(config.admit))
-        log.event('admit-reloaded', { ok: true })
-      } catch {
-        log.event('admit-reloaded', { ok: false })
-      }
-    },
+    reload: () => admitted?.reload(),
     close,
   }
 }

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -124,7 +124,11 @@ describe('the relay as a process', () => {
     await relay.until(/"event":"admit-reloaded","ok":true/)
     writeFileSync(admit, 'no key\n')
     process.kill(relay.pid, 'SIGHUP')
-    await relay.until(/"event":"admit-reloaded","ok":false/)
+    await relay.until(/"event":"admit-reloaded","ok":false,"line":1,"mistake":"no-key"/)
+    // Without a signal, although the file is another one.
+    writeFileSync(`${admit}.new`, '\ufeff# nobody\r\n')
+    renameSync(`${admit}.new`, admit)
+    await relay.until(/"ok":false[^]*"event":"admit-reloaded","ok":true/)
     expect((await relay.end()).code).toBe(0)
   })
 

@@ -56,6 +56,7 @@ test('the defaults are loopback doors, no name, and the limits of the protocol',
     probeFile: undefined,
     probeSeconds: 300,
     admit: undefined,
+    strangers: 'off',
     memory: 256 * 1024 ** 2,
     connections: 10_000,
     unproven: 2_000,
@@ -85,6 +86,7 @@ test('every setting can be given as a flag', () => {
     ['--probe-file', '/r'],
     ['--probe-every', '1m'],
     ['--admit', '/a'],
+    ['--strangers', 'send'],
     ['--memory', '1G'],
     ['--connections', '100'],
     ['--unproven', '20'],
@@ -119,6 +121,7 @@ test('every setting can be given as a flag', () => {
     probeFile: '/r',
     probeSeconds: 60,
     admit: '/a',
+    strangers: 'send',
     memory: 1024 ** 3,
     connections: 100,
     unproven: 20,
@@ -252,6 +255,9 @@ describe('listening addresses', () => {
     expect(bad({ argv: ['--tcp', 'off', '--http', 'off'] })).toMatchObject([{ key: 'tcp', problem: 'no door is open' }])
     expect(bad({ argv: ['--proxy', 'unix'] })).toMatchObject([
       { key: 'proxy', where: '--proxy', problem: expect.stringContaining('unix door') },
+    ])
+    expect(bad({ argv: ['--strangers', 'send'] })).toMatchObject([
+      { key: 'strangers', where: '--strangers', problem: expect.stringContaining('--admit') },
     ])
   })
 })

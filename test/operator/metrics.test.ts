@@ -69,6 +69,7 @@ describe('rounding', () => {
       refused: { ...createCounters().refused, 'auth-failed': 3 },
       tor: null,
       probe: null,
+      admit: null,
       residentBytes: 50_000_000,
       loopDelaySeconds: 0.012,
     })

@@ -452,7 +452,7 @@ describe('the running relay', () => {
     const list = join(folder, 'broken')
     writeFileSync(list, `${alice.line}\nnonsense\nmore\n`)
     await expect(start('--admit', list)).rejects.toMatchObject({
-      problems: [{ problem: 'line 2 is not a key that can log in' }, { problem: 'line 3 is not a key that can log in' }],
+      problems: [{ problem: 'line 2 is no key' }, { problem: 'line 3 is no key' }],
     })
   })
 

@@ -73,6 +73,7 @@ function describeStatus(status: Status): string {
     ...reasons.map((reason): [string, string] => ['', describeReason(reason)]),
     ['tor', tor === null ? 'not asked (--tor-control)' : `${tor.summary}${tor.bootstrap === undefined ? '' : `, ${tor.bootstrap} %`}`],
     ['reachable', describeProbe(status.probe)],
+    ...describeAdmit(status.admit),
     ['connections', `~${status.connections}, of them ~${status.proven} with a proven key`],
     ['mailboxes', `~${status.mailboxes}, ~${status.subscribers} subscribed to`],
     ['messages', `~${status.messages} held; ~${status.stored} stored, ~${status.delivered} delivered since the start`],
@@ -97,6 +98,11 @@ function describeProbe(probe: Status['probe']): string {
   if (reachable === null) return 'not tried yet'
   if (reachable) return `yes, through Tor in ${Math.round((seconds ?? 0) * 1_000)} ms`
   return `no: ${problem ?? 'unknown'}, ${failures} ${failures === 1 ? 'try' : 'tries'} in a row`
+}
+
+function describeAdmit(admit: Status['admit']): [string, string][] {
+  if (admit === null) return []
+  return [['admit', admit.problem === null ? 'the list of the file is in force' : `${admit.problem}; the former list is in force`]]
 }
 
 function formatCounts(counts: Readonly<Record<string, number>>): string {
