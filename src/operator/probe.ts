@@ -5,10 +5,10 @@
  */
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
-import { type Address, ConnectError, parseTarget } from '../transport/address.ts'
+import { type Address, type ConnectCode, ConnectError, parseTarget } from '../transport/address.ts'
 import { ClientSession } from '../protocol/client-session.ts'
 import { connectTarget, createIsolation, type Route } from '../transport/socks.ts'
-import type { ProbeResult } from './probe-result.ts'
+import type { ProbeProblem, ProbeResult } from './probe-result.ts'
 
 /** Tor looks for a missing service for two minutes, but a user has given up after one. */
 const CONNECT_MS = 60_000
@@ -26,10 +26,21 @@ export async function probe(name: string, proxy: Address, signal: AbortSignal): 
     socket = await connectTarget(target, route, { timeout: CONNECT_MS, signal })
     return await greet(socket, target.name, AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]))
   } catch (error) {
-    return { reached: false, problem: error instanceof ConnectError && error.code !== 'onion-needs-tor' ? error.code : 'no-answer' }
+    return { reached: false, problem: error instanceof ConnectError ? problemOf(error.code) : 'no-answer' }
   } finally {
     socket?.destroy()
   }
+}
+
+function problemOf(code: ConnectCode): ProbeProblem {
+  switch (code) {
+    case 'onion-relay-down':
+      return 'relay-down'
+    case 'onion-needs-tor':
+      // A probe always dials through Tor.
+      return 'unreachable'
+  }
+  return code
 }
 
 /**

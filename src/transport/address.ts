@@ -38,6 +38,8 @@ export type ConnectCode =
   | 'onion-locked'
   /** Tor does not accept the onion address. */
   | 'onion-malformed'
+  /** Tor reached the onion service, and the relay behind it did not answer. */
+  | 'onion-relay-down'
   /** An onion address without a way through Tor: it was neither resolved nor dialled. */
   | 'onion-needs-tor'
   /** The host exists, and no process listens at the port. */

@@ -119,8 +119,11 @@ function replyCode(code: number | undefined, host: string): ConnectCode {
       return 'onion-locked'
     case 0xf6:
       return 'onion-malformed'
+    // Tor's onion service ends the stream without a reason if its backend does not answer; clients then reply 1.
+    case 1:
+      return host.endsWith('.onion') ? 'onion-relay-down' : 'unreachable'
     case 5:
-      return 'relay-down'
+      return host.endsWith('.onion') ? 'onion-relay-down' : 'relay-down'
     case 6:
       return 'connect-timeout'
     // Without ExtendedErrors Tor answers 4 if it could not find an onion service.

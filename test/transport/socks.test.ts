@@ -124,11 +124,11 @@ describe('connectTarget', () => {
   })
 
   test.each([
-    [0x01, 'unreachable'],
+    [0x01, 'onion-relay-down'],
     [0x02, 'unreachable'],
     [0x03, 'unreachable'],
     [0x04, 'onion-not-found'],
-    [0x05, 'relay-down'],
+    [0x05, 'onion-relay-down'],
     [0x06, 'connect-timeout'],
     [0xf0, 'onion-not-found'],
     [0xf1, 'onion-not-found'],

@@ -38,6 +38,12 @@ const ROWS: Record<RelayErrorCode, Row> = {
     hint: 'check the address and its port, and that the relay is running',
     passes: true,
   },
+  'onion-relay-down': {
+    exit: EXIT.unreachable,
+    text: 'the onion service is there, but its relay does not answer',
+    hint: 'its operator has to start the relay; or check the port in the address',
+    passes: true,
+  },
   'onion-needs-tor': {
     exit: EXIT.usage,
     text: 'only Tor can reach an onion address, and --socks off disables Tor: nothing was resolved or dialled',
