@@ -11,6 +11,8 @@ export const ASFALEIA = [process.execPath, join(import.meta.dirname, '../../dist
 export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>
   readonly input?: string
+  /** Leaves standard input open, for {@link Running.type}. */
+  readonly open?: boolean
   readonly cwd?: string
 }
 
@@ -30,6 +32,8 @@ export interface Running {
    * @throws Error with the output if the program ends first or `seconds` pass
    */
   until(pattern: RegExp, seconds?: number): Promise<RegExpExecArray>
+  /** Writes to standard input, if it is open. */
+  type(text: string): void
   readonly finished: Promise<Finished>
   /** Sends the signal (SIGTERM by default) and waits for the end. */
   end(signal?: NodeJS.Signals): Promise<Finished>
@@ -47,7 +51,7 @@ export function start(command: readonly string[], options: RunOptions = {}): Run
   }
   process.once('exit', killAtExit)
   child.stdin.on('error', () => {})
-  child.stdin.end(options.input ?? '')
+  if (options.open !== true) child.stdin.end(options.input ?? '')
   let stdout = ''
   let stderr = ''
   let over: Finished | undefined
@@ -96,6 +100,7 @@ export function start(command: readonly string[], options: RunOptions = {}): Run
         watchers.add(look)
         look()
       }),
+    type: (text) => void child.stdin.write(text),
     finished,
     end(signal = 'SIGTERM') {
       child.kill(signal)

@@ -76,6 +76,16 @@ export class Session {
     return this.#attachments.isDone && this.#dispatch.isDone
   }
 
+  /** Another command has changed the contacts or groups. */
+  onPeople(): void {
+    this.#context.showPeople()
+  }
+
+  /** Another command has the mailbox. */
+  tellOwner(what: string): void {
+    this.#context.tell(`the ${what} that runs already has the mailbox and shows what comes; this chat sends`)
+  }
+
   /** The input has ended. */
   async #end(signal: AbortSignal): Promise<void> {
     if (this.#options.patient) {

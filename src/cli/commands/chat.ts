@@ -79,20 +79,31 @@ export async function run(argv: string[], io: Io): Promise<number> {
     open: async (offer) => (people.isContact(fingerprintOf(offer.from.key)) ? arrivals?.open(offer) : undefined),
   }
   const ended = new AbortController()
-  // The session itself sends receipts for what the user has read.
-  const receipts = { delivered: profile.receipts.delivered, read: true }
-  const { messenger, close } = await openMessengerOf(
-    profile,
-    io,
-    { relays: profile.relays, contacts: people, files, receipts, signal: ended.signal },
-    profile.outbox,
-  )
+  let owner: string | undefined
+  let session: Session | undefined
+  const { messenger, close } = await openMessengerOf(profile, io, {
+    what: 'chat',
+    relays: profile.relays,
+    takes: 'all',
+    contacts: people,
+    members: true,
+    outbox: profile.outbox,
+    // The session itself decides which messages the user has read.
+    reads: true,
+    files,
+    ...(folder !== undefined && { folder }),
+    onArrived: ({ file }, path) => void places.set(file, path),
+    onOwner: (what) => (owner = what),
+    onChanged: () => session?.onPeople(),
+    signal: ended.signal,
+    ...(values.socks !== undefined && { socks: values.socks }),
+  })
   try {
     const isPlain = values.plain === true || io.stdin.isTTY !== true || io.stdout.isTTY !== true || io.env['TERM'] === 'dumb'
     const keeps = values.history === true || profile.history
     if (keeps && home === undefined) throw new CliError('there is no folder for a history', { hint: 'set HOME or ASFALEIA_HOME' })
     const card = await home?.readCard()
-    const session = new Session({
+    session = new Session({
       messenger,
       people,
       identity,
@@ -108,6 +119,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
       ...(keeps && home !== undefined && { history: new History(join(home.stateFolder, 'history'), identity, sessionName()) }),
     })
     await messenger.ready
+    if (owner !== undefined) session.tellOwner(owner)
     const isAway = await session.run(open, io.signal)
     if (isAway) return EXIT.ok
     throw new CliError('no relay has stored some of your messages', {

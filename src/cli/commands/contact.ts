@@ -4,6 +4,7 @@ import { randomart, safetyWords } from '../../client/format/safety.ts'
 import { readCommandLine } from '../program/arguments.ts'
 import { checkRelays } from '../profile/address.ts'
 import { type Added, type Book, type Introduction, type Known } from '../profile/book.ts'
+import { announce } from '../owner/announce.ts'
 import { warnOf } from '../disk/folder.ts'
 import { type Home, HOME_VARIABLES, needHome } from '../profile/home.ts'
 import { readIntroduction } from '../profile/introduction.ts'
@@ -81,25 +82,30 @@ export async function run(argv: string[], io: Io): Promise<number> {
   const book = await home.openBook((await home.readSettings()).relays)
   warnOf(book, io)
   const { values } = given
-  switch (given.verb) {
-    case 'add':
-      return add(book, home, given.words[0], values, io)
-    case 'list':
-      return list(book, values, io)
-    case 'show':
-      return show(book.need(given.words[0]), values, io)
-    case 'rename': {
-      const [name, to] = given.words
-      return report(await book.rename(book.need(name), to), 'renamed to', values, io)
+  const act = async (): Promise<number> => {
+    switch (given.verb) {
+      case 'add':
+        return add(book, home, given.words[0], values, io)
+      case 'list':
+        return list(book, values, io)
+      case 'show':
+        return show(book.need(given.words[0]), values, io)
+      case 'rename': {
+        const [name, to] = given.words
+        return report(await book.rename(book.need(name), to), 'renamed to', values, io)
+      }
+      case 'remove': {
+        const known = book.need(given.words[0])
+        await book.remove(known)
+        return report(known, 'removed', values, io)
+      }
+      case 'verify':
+        return verify(book, home, given.words[0], values, io)
     }
-    case 'remove': {
-      const known = book.need(given.words[0])
-      await book.remove(known)
-      return report(known, 'removed', values, io)
-    }
-    case 'verify':
-      return verify(book, home, given.words[0], values, io)
   }
+  const code = await act()
+  if (given.verb !== 'list' && given.verb !== 'show') await announce(home, io.env)
+  return code
 }
 
 function report(known: Known, done: string, values: Values, io: Io): number {

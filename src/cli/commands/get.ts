@@ -8,7 +8,7 @@ import { RelayError } from '../../client/wire/error.ts'
 import { fingerprintOf } from '../../client/format/field.ts'
 import { FILE } from '../../client/delivery/file.ts'
 import type { MessengerEvent } from '../../client/messenger/event.ts'
-import type { Messenger } from '../../client/messenger/messenger.ts'
+import type { MessengerPort } from '../../client/messenger/port.ts'
 import type { Received } from '../../client/messenger/inbox.ts'
 import type { FileOffer } from '../../client/messenger/transfers.ts'
 import { readCommandLine } from '../program/arguments.ts'
@@ -79,12 +79,25 @@ export async function run(argv: string[], io: Io): Promise<number> {
   const show = new Show(profile, io, values.json === true)
   const folder = values.files ?? profile.files
   const done = home === undefined ? undefined : join(home.stateFolder, 'files')
-  const files = folder === undefined ? {} : { files: new Arrivals(folder, done, (offer, path) => void show.file(offer, path)) }
+  const onArrived = (offer: FileOffer, path: string): void => void show.file(offer, path)
+  const files = folder === undefined ? {} : { folder, files: new Arrivals(folder, done, onArrived) }
   const outbox = values.outbox === true || profile.outbox
   const follow = values.follow === true
   let talk: Talk | undefined
   try {
-    talk = await openTalk(profile, io, { relays, outbox, ...files })
+    talk = await openTalk(profile, io, {
+      what: follow ? 'get --follow' : 'get',
+      relays,
+      takes: 'rest',
+      outbox,
+      socks: values.socks,
+      onArrived,
+      onOwner(what) {
+        if (what !== undefined && !what.startsWith('send') && what !== 'group')
+          show.note(`the ${what} that runs already has the mailbox; this command shows what it has not shown`)
+      },
+      ...files,
+    })
     const { messenger } = talk
     const watch = new Watch(messenger, relays, follow, show, io)
     const missed = await takeAll(messenger, watch, show, follow)
@@ -107,7 +120,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
  * @returns the relays that failed before they delivered all messages, with the error of each
  * @throws the error that ended it
  */
-async function takeAll(messenger: Messenger, watch: Watch, show: Show, follow: boolean): Promise<ReadonlyMap<string, unknown>> {
+async function takeAll(messenger: MessengerPort, watch: Watch, show: Show, follow: boolean): Promise<ReadonlyMap<string, unknown>> {
   const messages = messenger.received()[Symbol.asyncIterator]()
   const over = follow ? new Promise<never>(() => {}) : messenger.fetched().then((missed) => ({ missed }))
   // Rejects if the store of seen messages cannot be read.
@@ -133,7 +146,7 @@ class Watch {
   /** Rejects when every relay has failed. */
   readonly failure: Promise<never> = this.#failure.promise
 
-  constructor(messenger: Messenger, relays: readonly string[], follow: boolean, show: Show, io: Io) {
+  constructor(messenger: MessengerPort, relays: readonly string[], follow: boolean, show: Show, io: Io) {
     this.#io = io
     this.#relays = relays
     this.#follow = follow
@@ -201,7 +214,7 @@ class Show {
   }
 
   /** @returns whether to acknowledge the message @throws {CliError} if standard output is closed */
-  async message(received: Received, messenger: Messenger): Promise<boolean> {
+  async message(received: Received, messenger: MessengerPort): Promise<boolean> {
     const { groups, identity } = this.#profile
     const content = received.envelope?.content
     if (content?.type === 'file' && received.from !== undefined && received.verdict === 'genuine') {

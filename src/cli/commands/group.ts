@@ -4,6 +4,7 @@ import type { Card } from '../../client/format/card.ts'
 import { type Group, GroupError, makeGroup, makeGroupId } from '../../client/format/group.ts'
 import type { Content } from '../../client/format/content.ts'
 import { readCommandLine } from '../program/arguments.ts'
+import { announce } from '../owner/announce.ts'
 import { warnOf } from '../disk/folder.ts'
 import { type Groups, type KnownGroup, membersOf } from '../profile/groups.ts'
 import { needHome } from '../profile/home.ts'
@@ -126,6 +127,7 @@ async function leave(profile: Profile, known: KnownGroup, json: boolean, io: Io)
   const others = membersOf(known).filter(({ key }) => fingerprintOf(key) !== own)
   const code = await tell(profile, others, { type: 'leave' }, known.group.id, io)
   await profile.groups.remove(known)
+  if (profile.home !== undefined) await announce(profile.home, io.env)
   io.stdout.write(json ? `${formatJson({ left: known.name, id: known.group.id })}\n` : `left ${sanitizeLine(known.name)}\n`)
   return code
 }
@@ -144,6 +146,7 @@ async function sign(profile: Profile, group: Pick<Group, 'id' | 'name' | 'versio
 /** Stores the group, and sends it to all members and to the removed ones. */
 async function publish(profile: Profile, group: Group, gone: readonly Card[], json: boolean, io: Io): Promise<number> {
   const { known } = await profile.groups.take(group, (name) => profile.book.get(name) !== undefined)
+  if (profile.home !== undefined) await announce(profile.home, io.env)
   const own = fingerprintOf(profile.identity.key)
   const to = [...group.members.filter((card) => fingerprintOf(card.key) !== own), ...gone]
   const code = await tell(profile, to, { type: 'group', card: group.text }, group.id, io)
@@ -154,7 +157,7 @@ async function publish(profile: Profile, group: Group, gone: readonly Card[], js
 /** Sends the content to each person, and prints an error for each who was not reached. @returns the exit code */
 async function tell(profile: Profile, cards: readonly Card[], content: Content, group: string, io: Io): Promise<number> {
   const contacts = cards.map((card) => profile.book.contactOf(card))
-  const talk = await openTalk(profile, io, { relays: [], more: contacts, outbox: profile.outbox })
+  const talk = await openTalk(profile, io, { what: 'group', relays: [], more: contacts, outbox: profile.outbox })
   try {
     const deliveries = contacts.map((contact) => talk.messenger.send(contact, content, { group }))
     const failed = new Map<string, unknown>()

@@ -4,6 +4,7 @@ import { generateSeedKey } from '../../auth/seed.ts'
 import type { Card } from '../../client/format/card.ts'
 import { fingerprintOf, formatKey } from '../../client/format/field.ts'
 import type { Identity } from '../../client/format/identity.ts'
+import { announce } from '../owner/announce.ts'
 import { readCommandLine } from '../program/arguments.ts'
 import { checkRelays } from '../profile/address.ts'
 import { makeFolder, readText, writeNew, writeWhole } from '../disk/file.ts'
@@ -103,6 +104,7 @@ async function bringUpToDate(home: Home, wanted: Wanted, io: Io): Promise<Card> 
   fields.set('key', shorten(home, spec))
   fields.set('relay', ...card.relays)
   await home.writeFields(fields)
+  await announce(home, io.env)
   if (isFirst) io.stderr.write(`asfaleia: made your profile in ${home.path}; give your card to the people who will write to you\n`)
   return card
 }

@@ -36,8 +36,7 @@ export const page = {
     wait: {
       value: 'SECONDS',
       implied: '60',
-      about: `wait for the receipt of the receiver, 60 seconds if no number follows. Meanwhile this command receives from your relays, so a
-        \`get --follow\` or a chat of yours pauses`,
+      about: 'wait for the receipt of the receiver, 60 seconds if no number follows',
     },
     outbox: { about: 'if no relay stores the message now, keep it encrypted on disk; the next send, get or chat with the outbox sends it' },
     file: {
@@ -88,14 +87,20 @@ export async function run(argv: string[], io: Io): Promise<number> {
     if (text !== undefined || replyTo !== undefined || values.outbox === true)
       throw new UsageError('--file does not go together with a text, --reply-to or --outbox', { hint: given.hint })
     if (receivers.group !== undefined) throw new UsageError('--file: a file can be sent to one contact, not to a group')
-    return sendFile(profile, receivers.contacts[0]!, { path: values.file, wait, json: values.json === true }, io)
+    return sendFile(profile, receivers.contacts[0]!, { path: values.file, wait, json: values.json === true, socks: values.socks }, io)
   }
   const body = text ?? (await readInput(io))
   if (body === '') throw new UsageError('the text is empty', { hint: given.hint })
   const outbox = values.outbox === true || profile.outbox
   let talk: Talk | undefined
   try {
-    talk = await openTalk(profile, io, { relays: wait === undefined ? [] : profile.relays, more: receivers.contacts, outbox })
+    talk = await openTalk(profile, io, {
+      what: 'send',
+      relays: wait === undefined ? [] : profile.relays,
+      more: receivers.contacts,
+      outbox,
+      socks: values.socks,
+    })
     const { messenger } = talk
     const content = { type: 'text', text: body, ...(replyTo !== undefined && { replyTo }) } as const
     const send = { ...(receivers.group !== undefined && { group: receivers.group }) }

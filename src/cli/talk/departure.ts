@@ -21,10 +21,12 @@ export interface FileWanted {
   /** How many seconds to wait for the receiver; undefined waits until the transfer ends, or for Ctrl-C. */
   readonly wait: number | undefined
   readonly json: boolean
+  /** The value of `--socks`. */
+  readonly socks?: string | undefined
 }
 
 /** @returns the exit code @throws {CliError} */
-export async function sendFile(profile: Profile, to: Contact, { path, wait, json }: FileWanted, io: Io): Promise<number> {
+export async function sendFile(profile: Profile, to: Contact, { path, wait, json, socks }: FileWanted, io: Io): Promise<number> {
   if (profile.relays.length === 0)
     throw new UsageError('--file needs a relay of your own, where the receiver confirms the parts', {
       hint: 'set one with `asfaleia me --relay ADDRESS`',
@@ -33,7 +35,7 @@ export async function sendFile(profile: Profile, to: Contact, { path, wait, json
   const { size } = await file.stat()
   let talk: Talk | undefined
   try {
-    talk = await openTalk(profile, io, { relays: profile.relays, more: [to], outbox: false })
+    talk = await openTalk(profile, io, { what: 'send', relays: profile.relays, more: [to], outbox: false, socks })
     const { messenger } = talk
     const progress = new Progress(io)
     const events = messenger.events()

@@ -1,19 +1,21 @@
 /** The options that `send`, `get`, `chat` and `group` share, and their messenger. */
+import { join } from 'node:path'
 import { connectRelay } from '../../client/wire/connect.ts'
 import { usesProxy } from '../../client/wire/dial.ts'
 import { fingerprintOf } from '../../client/format/field.ts'
 import type { Contact } from '../../client/messenger/contact.ts'
 import type { Delivery } from '../../client/messenger/delivery.ts'
-import type { MessengerOptions } from '../../client/messenger/options.ts'
 import type { MessengerEvent } from '../../client/messenger/event.ts'
-import { type Messenger, openMessenger } from '../../client/messenger/messenger.ts'
+import type { MessengerPort } from '../../client/messenger/port.ts'
+import type { FileReceiver } from '../../client/messenger/transfers.ts'
 import { isOnion } from '../../onion/address.ts'
 import { parseEndpoint } from '../../transport/address.ts'
 import { describeStart, findControls } from './diagnosis.ts'
 import type { Home } from '../profile/home.ts'
 import { handToTor, Onions } from '../profile/onions.ts'
 import type { Profile } from '../profile/profile.ts'
-import { openOutbox, openSeen } from '../profile/state.ts'
+import { Arrivals } from './arrival.ts'
+import { type Opened, type OpenOptions, openShared } from '../owner/open.ts'
 import { CliError, printProblem } from '../program/error.ts'
 import type { Io } from '../program/io.ts'
 import type { Options } from '../program/page.ts'
@@ -40,37 +42,40 @@ export const LOGIN_OPTIONS = {
 } as const satisfies Options
 
 export interface Talk {
-  readonly messenger: Messenger
+  readonly messenger: MessengerPort
   /** Resolves with the last error when all relays of the receiver were tried and none accepted the message. */
   refused(delivery: Delivery): Promise<unknown>
   /** For how many seconds a relay holds messages; undefined if it was not reached. */
   holds(relay: string): number | undefined
-  /** Closes the messenger and unlocks the outbox. */
+  /** Closes the messenger and unlocks the profile. */
   close(): Promise<void>
+}
+
+/** How a command uses the messenger of its profile. */
+export type TalkOptions = Pick<OpenOptions, 'what' | 'relays' | 'outbox' | 'onOwner' | 'onArrived' | 'onChanged'> & {
+  /** By default, the command takes no messages. */
+  readonly takes?: OpenOptions['takes']
+  /** Contacts that are not in the book, or override it. */
+  readonly more?: readonly Contact[]
+  /** Stores files from contacts in `folder`. */
+  readonly files?: FileReceiver
+  readonly folder?: string
+  /** The value of `--socks`. */
+  readonly socks?: string | undefined
 }
 
 /**
  * Opens a messenger, with notices on stderr about relays, tor and the outbox.
- * @param options.relays the user's own, to receive from
- * @param options.more contacts that are not in the book, or override it
- * @param options.outbox whether to store unconfirmed messages on the disk
  * @throws {CliError}
  */
-export async function openTalk(
-  profile: Profile,
-  io: Io,
-  options: { readonly relays: readonly string[]; readonly more?: readonly Contact[]; readonly outbox: boolean } & Pick<
-    MessengerOptions,
-    'files'
-  >,
-): Promise<Talk> {
-  const { book, socks, receipts } = profile
-  const others = new Map((options.more ?? []).map((contact) => [fingerprintOf(contact.key), contact]))
-  const holds = new Map<string, number>()
+export async function openTalk(profile: Profile, io: Io, options: TalkOptions): Promise<Talk> {
+  const { book, socks: port, receipts } = profile
+  const { more = [], takes = 'none', socks, ...rest } = options
+  const others = new Map(more.map((contact) => [fingerprintOf(contact.key), contact]))
   let isTold = false
   /** Reports tor's progress, since its SOCKS port does not answer while tor has no network. */
   const tellStart = async (): Promise<void> => {
-    if (isTold || !usesProxy(socks)) return
+    if (isTold || !usesProxy(port)) return
     isTold = true
     const start = await describeStart(io).catch(() => undefined)
     if (start !== undefined) io.stderr.write(`asfaleia: ${start}\n`)
@@ -78,62 +83,49 @@ export async function openTalk(
   const dial: typeof connectRelay = async (to) => {
     const slow = setTimeout(() => void tellStart(), SLOW_MS)
     try {
-      const client = await connectRelay(to)
-      holds.set(to.relay, client.limits.hold)
-      return client
+      return await connectRelay(to)
     } finally {
       clearTimeout(slow)
     }
   }
   const contacts = { find: (fingerprint: string) => others.get(fingerprint) ?? book.find(fingerprint) }
-  const { relays, outbox, files } = options
   const opened = await openMessengerOf(
     profile,
     io,
-    { relays, contacts, receipts, signal: io.signal, ...(files !== undefined && { files }) },
-    outbox,
+    { ...rest, takes, contacts, reads: receipts.read, signal: io.signal, ...(socks !== undefined && { socks }) },
     dial,
   )
   const attempts = watch(opened.messenger, io)
-  return { ...opened, refused: attempts.refused, holds: (relay) => holds.get(relay) }
+  return { ...opened, refused: attempts.refused }
 }
 
 /**
- * Opens a messenger with the identity, the connections and the state of the profile.
- * @param outbox whether to store unconfirmed messages on the disk
+ * Opens the messenger of the profile: this process owns it, or uses the one of another command.
  * @throws {CliError}
  */
 export async function openMessengerOf(
-  { home, identity, sign, socks, timeout, seen }: Profile,
+  profile: Profile,
   io: Io,
-  options: Pick<MessengerOptions, 'relays' | 'contacts' | 'receipts' | 'files' | 'signal'>,
-  outbox: boolean,
+  options: Omit<OpenOptions, 'env' | 'receiverFor' | 'connect'>,
   dial = connectRelay,
-): Promise<Pick<Talk, 'messenger' | 'close'>> {
-  if (outbox && home === undefined) throw new CliError('no folder for the outbox: HOME is not set', { hint: 'set HOME or ASFALEIA_HOME' })
-  const store = outbox && home !== undefined ? await openOutbox(home.stateFolder, identity) : undefined
+): Promise<Opened> {
+  const { home, book } = profile
   const unlock = createUnlock(home, io)
-  const messenger = openMessenger({
+  return openShared(profile, {
     ...options,
-    identity,
-    sign,
-    async connect(to) {
+    env: io.env,
+    receiverFor(folder, onDone) {
+      const arrivals = new Arrivals(folder, home && join(home.stateFolder, 'files'), onDone)
+      // Members of groups are no contacts here.
+      return { open: async (offer) => (book.find(fingerprintOf(offer.from.key)) === undefined ? undefined : arrivals.open(offer)) }
+    },
+    connect: (onHolds) => async (to) => {
       await unlock(to.relay)
-      return dial(to)
+      const client = await dial(to)
+      onHolds(to.relay, client.limits.hold)
+      return client
     },
-    ...(socks !== undefined && { socks }),
-    ...(timeout !== undefined && { timeout, connectTimeout: timeout }),
-    ...(store !== undefined && { outbox: store }),
-    // A client that only sends needs no tags of received messages.
-    ...(seen && home !== undefined && options.relays.length > 0 && { seen: openSeen(home.stateFolder) }),
   })
-  return {
-    messenger,
-    async close() {
-      await messenger.close()
-      await store?.release()
-    },
-  }
 }
 
 /** After this time without a connection, the client asks tor for the reason, ms. */
@@ -151,7 +143,7 @@ function createUnlock(home: Home | undefined, io: Io): (relay: string) => Promis
 }
 
 /** Follows the messenger's events about sending. */
-function watch(messenger: Messenger, io: Io): Pick<Talk, 'refused'> {
+function watch(messenger: MessengerPort, io: Io): Pick<Talk, 'refused'> {
   /** The last error of each relay, which also says when to try again. */
   const errors = new Map<string, unknown>()
   /** The relays that did not accept a message, by its id. */

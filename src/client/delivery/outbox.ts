@@ -87,6 +87,20 @@ export class Outbox {
     return true
   }
 
+  /**
+   * Opens the relays of a message that could not be reached lately.
+   * @returns why it waits for those that stay closed
+   */
+  hurry(id: string, now: number): OutboxChange[] {
+    const entry = this.#entries.get(id)
+    if (entry === undefined) return []
+    const { to, state } = entry
+    return this.#relays(entry).flatMap((relay) => {
+      const code = this.#reach.hurry(to, relay, now)
+      return code === undefined ? [] : [{ id, to, state, relay, code }]
+    })
+  }
+
   /** Removes a message in any state. @returns false if it is not there */
   remove(id: string): boolean {
     const entry = this.#entries.get(id)

@@ -14,6 +14,9 @@ interface Block {
 /** The longest block. A relay may ask for an hour, and backoff adds a little. */
 const MOST_BLOCKED = 2 * OUTBOX.denied
 
+/** Answers after which an earlier try would be rude or useless. */
+const REFUSALS: readonly RelayErrorCode[] = ['rate-limited', 'denied', 'bad-key', 'unsupported-key', 'onion-malformed']
+
 /** Returns how long to block, in ms. @param failures failures in a row, this one included */
 type Pause = (failures: number) => number
 
@@ -67,6 +70,22 @@ export class Reach {
   /** The relay can be reached. */
   onReached(relay: string): void {
     this.#down.delete(relay)
+  }
+
+  /** Opens a relay, and a full mailbox, for the next try. @returns why the relay stays closed: it said so itself */
+  hurry(to: string, relay: string, now: number): RelayErrorCode | undefined {
+    const blocks = [
+      [this.#down, relay],
+      [this.#shut, `${to} ${relay}`],
+    ] as const
+    for (const [map, name] of blocks) {
+      const block = map.get(name)
+      if (block === undefined || isOver(block.until, now, MOST_BLOCKED)) continue
+      if (REFUSALS.includes(block.code)) return block.code
+      // The next failure in a row makes the pause longer, as before.
+      block.until = now
+    }
+    return undefined
   }
 
   /** The relay accepted a message for `to`. */

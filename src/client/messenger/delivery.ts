@@ -121,6 +121,11 @@ export class Deliveries {
     return tracked.delivery
   }
 
+  /** Whether the delivery is unsettled, or a `read` receipt may follow. */
+  has(id: string): boolean {
+    return this.#open.has(id) || this.#confirmed.has(id)
+  }
+
   /** Finds an unsettled delivery. */
   find(id: string): Delivery | undefined {
     return this.#open.get(id)?.delivery

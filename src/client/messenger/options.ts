@@ -50,6 +50,11 @@ export interface SendOptions {
   readonly group?: string
   /** The id of a message that an earlier messenger may have sent; a new one by default. The receiver drops duplicates. */
   readonly id?: string
+  /**
+   * A user waits for it: relays that could not be reached lately are tried at once, and the delivery tells why others
+   * are not.
+   */
+  readonly hurry?: boolean
   /** Withdraws the message unless the receiver has confirmed it: it is not sent again. */
   readonly signal?: AbortSignal
 }

@@ -91,7 +91,7 @@ export class Sending {
     { id, to, settled }: Delivery,
     content: Content,
     writing: { last: string | undefined },
-    { deadline, group, signal }: SendOptions,
+    { deadline, group, hurry, signal }: SendOptions,
   ): Promise<void> {
     const { options, clock, ready, isClosed, schedule } = this.#context
     const fingerprint = fingerprintOf(to.key)
@@ -123,6 +123,7 @@ export class Sending {
       }
       if (!this.#outbox.add(entry)) throw new MessengerError('outbox-full')
       if (ordered) writing.last = id
+      if (hurry === true) this.#apply(this.#outbox.hurry(id, now))
       const withdraw = (): void => {
         if (!this.#outbox.remove(id)) return
         this.#change({ id, state: 'failed', error: signal?.reason })

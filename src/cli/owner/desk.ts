@@ -1,0 +1,137 @@
+/**
+ * Hands each received message to one of the clients that share a messenger. A client that leaves gives back the messages
+ * that it has not finished, and they go to the next one.
+ */
+import type { Received } from '../../client/messenger/inbox.ts'
+import type { Takes } from './record.ts'
+
+/** A client at the desk. */
+export interface Taker {
+  readonly takes: Takes
+  /** Whether another client may have a message that this one took but does not show. */
+  readonly releases?: (received: Received) => boolean
+}
+
+interface Item {
+  readonly received: Received
+  holder: Taker | undefined
+}
+
+interface Place {
+  /** Takes the next message; undefined if the client is not waiting. */
+  wake: ((received: Received | undefined) => void) | undefined
+  /** Called when the client waits and there is nothing for it. */
+  readonly idle: Set<() => void>
+}
+
+/** Most unfinished messages: with more, the desk reads no further. */
+const ITEMS = 256
+
+export class Desk {
+  readonly #source: () => AsyncIterable<Received>
+  readonly #items = new Set<Item>()
+  /** In the order in which they came. */
+  readonly #places = new Map<Taker, Place>()
+  #reading = false
+  #wakeReader: (() => void) | undefined
+  #over = false
+
+  constructor(source: () => AsyncIterable<Received>) {
+    this.#source = source
+  }
+
+  /** Resolves with the next message for the client, or with undefined once it leaves. */
+  next(taker: Taker): Promise<Received | undefined> {
+    if (this.#over || taker.takes === 'none') return new Promise((resolve) => (this.#placeOf(taker).wake = resolve))
+    if (!this.#reading) {
+      this.#reading = true
+      void this.#read()
+    }
+    return new Promise((resolve) => {
+      this.#placeOf(taker).wake = resolve
+      this.look()
+    })
+  }
+
+  /** Resolves once the client waits and there is nothing for it. */
+  idle(taker: Taker): Promise<void> {
+    return new Promise((resolve) => {
+      this.#placeOf(taker).idle.add(resolve)
+      this.look()
+    })
+  }
+
+  /** The client leaves. Its unfinished messages go to others. */
+  leave(taker: Taker): void {
+    const place = this.#places.get(taker)
+    this.#places.delete(taker)
+    for (const item of this.#items) if (item.holder === taker) item.holder = undefined
+    place?.wake?.(undefined)
+    for (const resolve of place?.idle ?? []) resolve()
+    this.look()
+  }
+
+  /** Hands out all messages that a waiting client may have. */
+  look(): void {
+    for (const [taker, place] of this.#places) {
+      if (place.wake === undefined) continue
+      const item = this.#findFor(taker)
+      if (item !== undefined) {
+        const { wake } = place
+        place.wake = undefined
+        item.holder = taker
+        wake(this.#hand(item, taker))
+        continue
+      }
+      const waiting = [...place.idle]
+      place.idle.clear()
+      for (const resolve of waiting) resolve()
+    }
+  }
+
+  close(): void {
+    this.#over = true
+    this.#wakeReader?.()
+    for (const taker of this.#places.keys()) this.leave(taker)
+  }
+
+  #placeOf(taker: Taker): Place {
+    const place = this.#places.get(taker) ?? { wake: undefined, idle: new Set() }
+    this.#places.set(taker, place)
+    return place
+  }
+
+  #findFor(taker: Taker): Item | undefined {
+    if (taker.takes === 'none') return undefined
+    // The client that shows every message comes first, also if it is busy just now.
+    const first = [...this.#places.keys()].find(({ takes }) => takes === 'all')
+    for (const item of this.#items) {
+      if (item.holder === undefined && (first === undefined || first === taker)) return item
+      if (item.holder !== undefined && item.holder !== taker && taker.takes === 'rest' && item.holder.releases?.(item.received) === true)
+        return item
+    }
+    return undefined
+  }
+
+  #hand(item: Item, taker: Taker): Received {
+    return {
+      ...item.received,
+      done: async () => {
+        // Another client has taken it meanwhile.
+        if (item.holder !== undefined && item.holder !== taker) return
+        await item.received.done()
+        this.#items.delete(item)
+        this.#wakeReader?.()
+      },
+    }
+  }
+
+  async #read(): Promise<void> {
+    for await (const received of this.#source()) {
+      this.#items.add({ received, holder: undefined })
+      this.look()
+      while (this.#items.size >= ITEMS && !this.#over) await new Promise<void>((resolve) => (this.#wakeReader = resolve))
+      if (this.#over) return
+    }
+  }
+}

@@ -1,0 +1,254 @@
+/**
+ * Opens the messenger of a profile: as its owner if no other command is, otherwise through the owner. So the commands of
+ * a profile never compete for its mailboxes and its state.
+ */
+import { setTimeout as pause } from 'node:timers/promises'
+import { fingerprintOf } from '../../client/format/field.ts'
+import type { Contact, Contacts } from '../../client/messenger/contact.ts'
+import type { Received } from '../../client/messenger/inbox.ts'
+import type { MessengerOptions } from '../../client/messenger/options.ts'
+import type { MessengerPort } from '../../client/messenger/port.ts'
+import type { FileOffer, FileReceiver } from '../../client/messenger/transfers.ts'
+import { makeFolder } from '../disk/file.ts'
+import { takeLock } from '../disk/lock.ts'
+import type { Profile } from '../profile/profile.ts'
+import { type LockedOutbox, openOutbox, openSeen } from '../profile/state.ts'
+import { CliError } from '../program/error.ts'
+import { PACKAGE_VERSION } from '../../version.ts'
+import { Host } from './host.ts'
+import { greet, Link } from './link.ts'
+import { findPlace, listen, type Place } from './place.ts'
+import type { Takes, Wishes } from './record.ts'
+import { type Attachment, Shared } from './shared.ts'
+import { watchProfile } from './watch.ts'
+
+/** How long another process may take to become the owner, or to end as the owner, ms. */
+const TAKE_MS = 10_000
+/** The pause before the next try, ms. */
+const AGAIN_MS = 20
+
+/** The SOCKS port without a setting. */
+const SOCKS = '127.0.0.1:9050'
+
+export interface OpenOptions {
+  /** The command, such as `chat`. */
+  readonly what: string
+  /** The user's relays to receive from. */
+  readonly relays: readonly string[]
+  readonly takes: Takes
+  readonly contacts: Contacts
+  /** Whether members of the user's groups count as contacts. */
+  readonly members?: boolean
+  /** Whether to store unsent messages on the disk. */
+  readonly outbox: boolean
+  /** Whether contacts may get `read` receipts. */
+  readonly reads: boolean
+  readonly files?: FileReceiver
+  /** The folder of `files`, if another process stores them for this one. */
+  readonly folder?: string
+  /** Makes the receiver of another command's folder. @param onDone called when a file is complete */
+  readonly receiverFor: (folder: string, onDone: (offer: FileOffer, path: string) => void) => FileReceiver
+  /** Connects to a relay, and reports for how long it holds messages. */
+  readonly connect: (onHolds: (relay: string, seconds: number) => void) => NonNullable<MessengerOptions['connect']>
+  /** Whether another command may have a message that this one took but does not show. */
+  readonly releases?: (received: Received) => boolean
+  /** Another command is the owner; undefined: this process is. */
+  readonly onOwner?: (what: string | undefined) => void
+  readonly onArrived?: (offer: FileOffer, path: string) => void
+  /** The contacts, groups or settings have changed, and were read again. */
+  readonly onChanged?: () => void
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly signal?: AbortSignal
+  /** The SOCKS port that the user named on the command line. */
+  readonly socks?: string
+}
+
+export interface Opened {
+  readonly messenger: MessengerPort
+  /** For how many seconds a relay holds messages; undefined if it was not reached. */
+  holds(relay: string): number | undefined
+  /** Asks whether another command may now have messages that this one does not show. */
+  look(): void
+  close(): Promise<void>
+}
+
+/** @throws {CliError} if the owner does not answer or is of another version, or the state cannot be used */
+export async function openShared(profile: Profile, options: OpenOptions): Promise<Opened> {
+  const { home, identity } = profile
+  if (home !== undefined) await makeFolder(home.stateFolder)
+  const place =
+    home === undefined ? undefined : await findPlace(home.stateFolder, fingerprintOf(identity.key), options.env['XDG_RUNTIME_DIR'])
+  const client = new Client(profile, options, place)
+  const first = await client.attach()
+  const messenger = first.isOwner ? first.port : new Shared(first, () => client.attach())
+  const stop = (): void => void messenger.close()
+  options.signal?.addEventListener('abort', stop, { once: true })
+  return {
+    messenger,
+    holds: (relay) => client.holds.get(relay),
+    look: () => client.host?.desk.look(),
+    async close() {
+      options.signal?.removeEventListener('abort', stop)
+      await messenger.close()
+      await client.close()
+    },
+  }
+}
+
+/** One command: the owner of its profile, or a client of the owner. */
+class Client {
+  readonly #profile: Profile
+  readonly #options: OpenOptions
+  readonly #place: Place | undefined
+  readonly holds = new Map<string, number>()
+  host: Host | undefined
+  #release: (() => Promise<void>) | undefined
+  #stopWatch: (() => void) | undefined
+
+  constructor(profile: Profile, options: OpenOptions, place: Place | undefined) {
+    this.#profile = profile
+    this.#options = options
+    this.#place = place
+  }
+
+  /** Finds the owner, or becomes it. @throws {CliError} */
+  async attach(): Promise<Attachment & { readonly isOwner: boolean }> {
+    const place = this.#place
+    if (place === undefined) return this.#own(undefined, async () => {})
+    const until = performance.now() + TAKE_MS
+    for (;;) {
+      const link = await this.#link(place)
+      if (link !== undefined) return { port: link, lost: link.lost, isOwner: false }
+      const lock = await takeLock(place.lock)
+      if (typeof lock !== 'number') {
+        try {
+          return await this.#own(place, lock.release)
+        } catch (error) {
+          await lock.release()
+          throw error
+        }
+      }
+      if (performance.now() > until)
+        throw new CliError(`another asfaleia, process ${lock}, has this profile and does not answer`, { hint: 'end that process' })
+      await pause(AGAIN_MS)
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#stopWatch?.()
+    await this.host?.close(async () => this.#release?.())
+  }
+
+  async #link(place: Place): Promise<Link | undefined> {
+    const { what, relays, takes, members, outbox, reads, folder, contacts, socks } = this.#options
+    const wishes: Wishes = {
+      relays,
+      takes,
+      members: members === true,
+      outbox,
+      reads,
+      ...(folder !== undefined && { folder }),
+    }
+    const greeted = await greet(place, { version: PACKAGE_VERSION, what }, wishes)
+    if (greeted === undefined) return undefined
+    const { owner } = greeted
+    const refuse = (why: string, hint: string): never => {
+      greeted.lines.destroy()
+      throw new CliError(why, { hint })
+    }
+    if (outbox && !owner.outbox)
+      refuse(
+        `the ${owner.what} that has this profile runs without the outbox`,
+        `set \`outbox: yes\` in the profile and restart the ${owner.what}`,
+      )
+    if (socks !== undefined && socks !== (owner.socks ?? SOCKS))
+      refuse(`the ${owner.what} that has this profile uses another SOCKS port`, `leave out --socks, or end the ${owner.what}`)
+    this.#options.onOwner?.(owner.what)
+    this.#watch()
+    return new Link(greeted, contacts, {
+      onHolds: (relay, seconds) => this.holds.set(relay, seconds),
+      onArrived: (offer, path) => this.#options.onArrived?.(offer, path),
+      onChanged: () => void this.#refresh(),
+    })
+  }
+
+  /** Runs the messenger in this process, and serves the others. @param release called at the end */
+  async #own(place: Place | undefined, release: () => Promise<void>): Promise<Attachment & { readonly isOwner: boolean }> {
+    const { identity, home, sign, socks, timeout, seen, receipts, book, groups } = this.#profile
+    const { what, relays, takes, members, outbox, reads, contacts, files, releases, receiverFor, connect, onOwner } = this.#options
+    if (outbox && home === undefined) throw new CliError('no folder for the outbox: HOME is not set', { hint: 'set HOME or ASFALEIA_HOME' })
+    let store: LockedOutbox | undefined
+    let server: Awaited<ReturnType<typeof listen>> | undefined
+    try {
+      store = outbox && home !== undefined ? await openOutbox(home.stateFolder, identity) : undefined
+      server = place === undefined ? undefined : await listen(place)
+    } catch (error) {
+      await store?.release()
+      throw error
+    }
+    const members_ = (fingerprint: string): Contact | undefined => {
+      for (const { group } of groups.list()) {
+        const card = group.members.find(({ key }) => fingerprintOf(key) === fingerprint)
+        if (card !== undefined && fingerprint !== fingerprintOf(identity.key)) return { ...book.contactOf(card), name: `~${card.name}` }
+      }
+      return undefined
+    }
+    const host = new Host(
+      {
+        messenger: {
+          identity,
+          sign,
+          connect: connect((relay, seconds) => {
+            this.holds.set(relay, seconds)
+            host.onHolds(relay, seconds)
+          }),
+          ...(socks !== undefined && { socks }),
+          ...(timeout !== undefined && { timeout, connectTimeout: timeout }),
+          ...(this.#options.signal !== undefined && { signal: this.#options.signal }),
+          ...(store !== undefined && { outbox: store }),
+          ...(seen && home !== undefined && { seen: openSeen(home.stateFolder) }),
+        },
+        receipts: { delivered: receipts.delivered },
+        find: (fingerprint, withMembers) => book.find(fingerprint) ?? (withMembers ? members_(fingerprint) : undefined),
+        receiverFor,
+        refresh: () => this.#refresh(),
+        version: PACKAGE_VERSION,
+        outbox: store !== undefined,
+        ...(socks !== undefined && { socks }),
+      },
+      {
+        what,
+        relays,
+        takes,
+        members: members === true,
+        outbox,
+        reads,
+        contacts,
+        ...(files !== undefined && { files }),
+        ...(releases !== undefined && { releases }),
+      },
+    )
+    this.host = host
+    this.#release = async () => {
+      await store?.release()
+      await release()
+    }
+    if (server !== undefined) host.serve(server)
+    this.#watch()
+    onOwner?.(undefined)
+    return { port: host.first, lost: new Promise(() => {}), isOwner: true }
+  }
+
+  #watch(): void {
+    const { home } = this.#profile
+    if (home !== undefined) this.#stopWatch ??= watchProfile(home.path, () => void this.#refresh().catch(() => {}))
+  }
+
+  async #refresh(): Promise<void> {
+    const { book, groups } = this.#profile
+    await book.refresh()
+    await groups.refresh()
+    this.host?.onChanged()
+    this.#options.onChanged?.()
+  }
+}
