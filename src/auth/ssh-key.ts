@@ -53,8 +53,8 @@ export function eraseKey(key: SshKey): void {
 }
 
 /**
- * `form` skips only the expensive check, that a point is on its curve and not of small order. It is for keys whose
- * fingerprint passed the `full` check before.
+ * `form` skips only the expensive check, that a point is on its curve and not of small order. The caller makes it later,
+ * by {@link isSound}.
  */
 export type KeyCheck = 'full' | 'form'
 
@@ -129,6 +129,11 @@ function readApplication(reader: WireReader): Uint8Array {
   const application = reader.string()
   if (application.length === 0 || application.length > APPLICATION_BYTES) throw new WireError()
   return application
+}
+
+/** Whether a key has a point: without one, `form` checks everything. */
+export function hasPoint({ material }: SshKey): boolean {
+  return material.kind !== 'rsa'
 }
 
 /**
@@ -305,23 +310,22 @@ const FINGERPRINT_DIGITS = 43
  * Parses the `receiver` of a SEND (docs/protocol.md, section 4): a public key's line, or its fingerprint as
  * {@link formatFingerprint} writes it.
  *
- * @param isKnown whether a key of that fingerprint passed the full check before; then only its form is checked
- * @returns the key's SHA-256, 32 bytes
+ * @returns the key's SHA-256, 32 bytes; and the key itself, if it was checked by its form only and has a point
  * @throws {ProtocolError} `bad-key`; `unsupported-key` for the line of a key that cannot have a mailbox
  */
-export function parseReceiver(field: Uint8Array, isKnown?: (fingerprint: Uint8Array) => boolean): Uint8Array {
+export function parseReceiver(field: Uint8Array): { readonly fingerprint: Uint8Array; readonly unchecked?: SshKey } {
   if (!isWord(field.subarray(0, FINGERPRINT.length), FINGERPRINT)) {
     const key = parsePublicKey(field, 'form')
-    const sound = isKnown?.(key.fingerprint) === true || isSound(key)
+    const { fingerprint } = key
+    if (hasPoint(key)) return { fingerprint, unchecked: key }
     eraseKey(key)
-    if (!sound) throw new ProtocolError('bad-key')
-    return key.fingerprint
+    return { fingerprint }
   }
   if (field.length !== FINGERPRINT.length + FINGERPRINT_DIGITS) throw new ProtocolError('bad-key')
   const padded = new Uint8Array(FINGERPRINT_DIGITS + 1).fill(PADDING)
   padded.set(field.subarray(FINGERPRINT.length))
   try {
-    return decodeBase64(padded)
+    return { fingerprint: decodeBase64(padded) }
   } catch {
     throw new ProtocolError('bad-key')
   } finally {

@@ -108,6 +108,10 @@ export class LineDecoder implements PacketSource {
   #carried = 0
   /** True while the last packet lies in `#carry`. */
   #lent = false
+  /** Where the last packet begins in the chunk, if it does not lie in `#carry`. */
+  #foundAt = 0
+  /** Whether the packet in `#carry` was put back. */
+  #again = false
 
   get held(): number {
     let held = this.#carried - this.#at + (this.#chunk?.length ?? 0)
@@ -121,8 +125,14 @@ export class LineDecoder implements PacketSource {
     else (this.#later ??= []).push(chunk)
   }
 
+  /** Puts back the packet that `find` just found: the next `find` finds it again. */
+  putBack(): void {
+    if (this.#lent) this.#again = true
+    else this.#at = this.#foundAt
+  }
+
   giveBack(): void {
-    if (this.#lent) this.#dropCarry()
+    if (this.#lent && !this.#again) this.#dropCarry()
     // Chunks are read in order, so if any is unread, the last one is.
     const last = this.#later?.pop() ?? this.#chunk
     if (last === undefined) return
@@ -143,6 +153,10 @@ export class LineDecoder implements PacketSource {
   }
 
   find(limit: number): 'found' | 'too-large' | undefined {
+    if (this.#again) {
+      this.#again = false
+      return this.#findCarried(limit)
+    }
     if (this.#lent) this.#dropCarry()
     for (;;) {
       const chunk = this.#chunk
@@ -160,18 +174,28 @@ export class LineDecoder implements PacketSource {
         this.#at = chunk.length
         continue
       }
-      const { found } = this
       if (this.#carried > 0) {
         if (!this.#take(chunk.subarray(this.#at, end), limit)) return 'too-large'
-        found.set(this.#carry!, 0, this.#carried)
+        this.#at = end + 1
         this.#lent = true
-      } else {
-        found.set(chunk, this.#at, end)
+        return this.#findCarried(limit)
       }
+      this.#foundAt = this.#at
       this.#at = end + 1
-      if (found.end > found.start && found.bytes[found.end - 1] === CR) found.end--
-      return found.end - found.start > limit ? 'too-large' : 'found'
+      return this.#findWithin(chunk, this.#foundAt, end, limit)
     }
+  }
+
+  #findCarried(limit: number): 'found' | 'too-large' {
+    return this.#findWithin(this.#carry!, 0, this.#carried, limit)
+  }
+
+  /** Finds the packet from `start` to `end`, but for a CR at its end. */
+  #findWithin(bytes: Uint8Array, start: number, end: number, limit: number): 'found' | 'too-large' {
+    const { found } = this
+    found.set(bytes, start, end)
+    if (end > start && bytes[end - 1] === CR) found.end--
+    return found.end - found.start > limit ? 'too-large' : 'found'
   }
 
   clear(): void {
@@ -209,6 +233,7 @@ export class LineDecoder implements PacketSource {
     this.#carry = undefined
     this.#carried = 0
     this.#lent = false
+    this.#again = false
   }
 }
 

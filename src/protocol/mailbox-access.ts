@@ -7,7 +7,7 @@
 import { ProtocolError } from './errors.ts'
 import { type Output, OUTPUT_BYTES } from './output.ts'
 import { encodeNotice, type Fields, PACKETS, type RequestName } from './packets.ts'
-import type { Lease, Ports, Rates, Subscriber } from './ports.ts'
+import type { Lease, Named, Ports, Rates, Subscriber, UncheckedKey } from './ports.ts'
 import { Recent } from './recent.ts'
 import type { Turn } from './turn.ts'
 
@@ -17,6 +17,11 @@ const MESSAGE_ID_DIGITS = 16
  * Otherwise one key could close hundreds of mailboxes with messages of a few characters.
  */
 const LEAST_CHARGE = 5_744
+
+/** Receivers of one connection whose keys need no further check. A group has at most 32 members. */
+const CHECKED = 32
+/** The longest receiver that is remembered byte by byte: an RSA-4096 key and a comment fit. */
+const RECEIVER_BYTES = 1_024
 
 const DELIVERY = { lease: 'subscribe', bytes: OUTPUT_BYTES } as const
 /** Messages that a subscription takes at a time. One array for all connections: a delivery is over when the call is. */
@@ -44,6 +49,13 @@ export class MailboxAccess {
   readonly #subscriber: Subscriber
   /** Mailboxes of receivers. */
   readonly #receivers = new Recent<string>()
+  /**
+   * Mailboxes of receivers whose keys were checked on this connection, and only on this: whether a check is needed
+   * must not depend on whose keys others named. Created when needed.
+   */
+  #checked: Set<string> | undefined
+  /** The mailbox of the key that is being checked. */
+  #checking: string | undefined
   /** The second field of SENT. */
   readonly #holdSeconds: string
   #batch: Batch | undefined
@@ -75,17 +87,44 @@ export class MailboxAccess {
     return this.#gathered !== undefined || this.#inFlight !== undefined
   }
 
+  /** Whether a receiver's key is being checked. */
+  get isChecking(): boolean {
+    return this.#checking !== undefined
+  }
+
+  /** The check is over. */
+  onReceiver(isSound: boolean): void {
+    const mailbox = this.#checking
+    this.#checking = undefined
+    if (mailbox === undefined || !isSound) return
+    const checked = (this.#checked ??= new Set())
+    checked.add(mailbox)
+    if (checked.size <= CHECKED) return
+    const [oldest] = checked
+    checked.delete(oldest!)
+  }
+
   /**
    * Stores a message, and answers SENT.
    *
    * @param sender the mailbox of the sender's key
+   * @returns the receiver's key, if it must be checked first. Then nothing is stored: the same packet must come again
+   *   after `onReceiver`.
    * @throws {ProtocolError} for each reason of sections 4 and 5 to refuse a SEND
    */
-  onSend(request: Fields<RequestName>, sender: string, now: number): void {
+  onSend(request: Fields<RequestName>, sender: string, now: number): UncheckedKey | undefined {
     const length = request.length(2)
     if (length > this.#ports.limits.payload) throw new ProtocolError('too-large')
     if (!request.isBase64(2)) throw new ProtocolError('wrong-usage')
-    const mailbox = this.#receiver(request)
+    let mailbox = this.#receivers.find(request, 1)
+    if (mailbox === undefined) {
+      const named = this.#findReceiver(request.field(1))
+      mailbox = named.mailbox
+      if (named.unchecked !== undefined) {
+        this.#checking = mailbox
+        return named.unchecked
+      }
+    }
     if (!this.#ports.sends(sender) || !this.#ports.receives(mailbox)) throw new ProtocolError('denied')
     const wait = this.#rates.sendWait(sender, Math.max(length, LEAST_CHARGE), now)
     if (wait > 0) throw new ProtocolError('rate-limited', wait)
@@ -98,6 +137,7 @@ export class MailboxAccess {
     this.#ports.count('stored')
     this.#output.packetWithId(PACKETS.SENT.no, put.high, put.low, this.#holdSeconds)
     this.#onChange(mailbox)
+    return undefined
   }
 
   /** Answers GET with MESSAGES. The messages follow by `gather`. */
@@ -203,6 +243,7 @@ export class MailboxAccess {
     this.#gathered = undefined
     this.#inFlight = undefined
     this.#receivers.clear()
+    this.#checked = undefined
   }
 
   /** A request of this connection changed a mailbox: its own subscription is served before the next request. */
@@ -210,15 +251,15 @@ export class MailboxAccess {
     if (this.#subscription?.mailbox === mailbox) this.#subscription.hasWaiting = true
   }
 
-  /** Returns the mailbox of a SEND's receiver. @throws {ProtocolError} `bad-key`, `unsupported-key` */
-  #receiver(request: Fields<RequestName>): string {
-    const known = this.#receivers.find(request, 1)
-    if (known !== undefined) return known
-    const field = request.field(1)
+  /** Finds the mailbox of a SEND's receiver. @throws {ProtocolError} `bad-key`, `unsupported-key` */
+  #findReceiver(field: Uint8Array): Named {
     this.#turn.onReceiver()
-    const mailbox = this.#ports.receiver(field)
-    this.#receivers.add(field, mailbox)
-    return mailbox
+    const named = this.#ports.receiver(field)
+    const { mailbox, unchecked } = named
+    if (unchecked !== undefined && this.#checked?.has(mailbox) !== true) return named
+    unchecked?.erase()
+    if (field.length <= RECEIVER_BYTES) this.#receivers.add(field, mailbox)
+    return { mailbox }
   }
 
   #join(mailbox: string): void {

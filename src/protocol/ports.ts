@@ -90,6 +90,18 @@ export interface Proof {
 export type Challenged<P extends Proof> =
   { readonly proof: P; /** base64 */ readonly challenge: string } | { readonly refused: ErrorCode; readonly detail?: number }
 
+/** A key of good form whose point may be off its curve. Its owner erases it. */
+export interface UncheckedKey {
+  isSound(): boolean
+  erase(): void
+}
+
+/** A receiver as a SEND names it: its mailbox, and its key, if that must be checked before the mailbox is used. */
+export interface Named {
+  readonly mailbox: string
+  readonly unchecked?: UncheckedKey
+}
+
 /** The services that all connections of a relay share. */
 export interface Ports {
   readonly limits: Limits
@@ -115,7 +127,7 @@ export interface Ports {
    *
    * @throws {ProtocolError} `bad-key`, `unsupported-key`
    */
-  receiver(field: Uint8Array): string
+  receiver(field: Uint8Array): Named
   issueToken(mailbox: string, audience: string, now: number): string
   /** Returns a good token's mailbox and expiry (ms), and undefined for any other field. */
   verifyToken(token: Uint8Array, now: number): { readonly mailbox: string; readonly expires: number } | undefined
@@ -144,6 +156,8 @@ export type Effect<P extends Proof = Proof> =
    * Check the answer, in the same time with a proof and without, then call `onVerified`. `answer` is good until then.
    */
   | { readonly kind: 'verify'; readonly proof: P | undefined; readonly answer: Uint8Array }
+  /** Check and erase the key of a SEND's receiver, then call `onReceiver`. */
+  | { readonly kind: 'receiver'; readonly key: UncheckedKey }
   /** The connection has proven its first key: it is a stranger no more. */
   | { readonly kind: 'proven' }
   /** Everything is written: end the stream. */

@@ -80,11 +80,11 @@ export class RelaySession<P extends Proof = Proof> {
   }
 
   /**
-   * Whether everything before the next packet is settled: proofs, and the erasure of messages that a plain GET
-   * delivered. So the meaning of packets does not depend on how many of them came in one chunk.
+   * Whether everything before the next packet is settled: proofs, the check of a receiver's key, and the erasure of
+   * messages that a plain GET delivered. So the meaning of packets does not depend on how many of them came in one chunk.
    */
   get #mayRead(): boolean {
-    return !this.#login.isProving && !this.#mail.isErasing
+    return !this.#login.isProving && !this.#mail.isChecking && !this.#mail.isErasing
   }
 
   /** When `onTime` must be called next, in ms. */
@@ -180,6 +180,18 @@ export class RelaySession<P extends Proof = Proof> {
     return this.#run(now)
   }
 
+  /** The relay checked the key of a `receiver` effect, or has no time for it (`busy`). */
+  onReceiver(outcome: 'sound' | 'bad-key' | 'busy', now: number): readonly Effect<P>[] {
+    this.#mail.onReceiver(outcome === 'sound')
+    // The SEND was put back. If its receiver is good, it is read again.
+    if (this.#state === 'open' && outcome !== 'sound') {
+      this.#source.find(this.#regime.packetLimit)
+      if (outcome === 'busy') this.#refuse('rate-limited', 1)
+      else this.#refuse('bad-key')
+    }
+    return this.#run(now)
+  }
+
   /** A mailbox called the subscriber: there may be messages. */
   onWaiting(now: number): readonly Effect<P>[] {
     this.#mail.onWaiting()
@@ -242,7 +254,7 @@ export class RelaySession<P extends Proof = Proof> {
     if (this.#state === 'over') return NO_EFFECTS
     this.#gather(now)
     const written = !this.#regime.isWriting && this.#output.length === 0
-    if (written && (this.#state === 'closing' || (this.#finished && !this.#resting && !this.#login.isProving))) {
+    if (written && (this.#state === 'closing' || (this.#finished && !this.#resting && !this.#login.isProving && !this.#mail.isChecking))) {
       this.#close()
       this.#state = 'over'
       this.#effect({ kind: 'end' })
@@ -301,7 +313,7 @@ export class RelaySession<P extends Proof = Proof> {
       case 'VERIFY':
         return this.#effect(this.#login.onVerify(request, now))
       case 'SEND':
-        return this.#mail.onSend(request, this.#authorize(now), now)
+        return this.#onSend(now)
       case 'GET': {
         const lease = request.count === 1 ? 'plain' : 'lease'
         if (lease === 'lease' && !isWord(request.field(1), 'lease')) throw new ProtocolError('wrong-usage')
@@ -319,6 +331,13 @@ export class RelaySession<P extends Proof = Proof> {
       case 'WIPE':
         return this.#mail.onWipe(this.#authorizeReader(now))
     }
+  }
+
+  #onSend(now: number): void {
+    const key = this.#mail.onSend(request, this.#authorize(now), now)
+    if (key === undefined) return
+    this.#source.putBack()
+    this.#effect({ kind: 'receiver', key })
   }
 
   #onHello(): void {

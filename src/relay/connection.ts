@@ -181,6 +181,9 @@ export class Connection implements Receiver, Subscriber {
       case 'verify':
         this.#settle(this.#host.prover().verify(effect.proof, effect.answer), (good) => (session, now) => session.onVerified(good, now))
         return
+      case 'receiver':
+        this.#settle(this.#host.prover().check(effect.key), (outcome) => (session, now) => session.onReceiver(outcome, now))
+        return
       case 'proven':
         this.#host.onProven(this)
         return

@@ -11,14 +11,14 @@ import { decodeBase64 } from '../auth/ssh-wire.ts'
 import { AUTH_NAMESPACE, verifySignature } from '../auth/sshsig.ts'
 import { buildChallenge, type Challenge } from '../protocol/challenge.ts'
 import { ProtocolError } from '../protocol/errors.ts'
-import type { Challenged, Proof } from '../protocol/ports.ts'
+import type { Challenged, Named, Proof, UncheckedKey } from '../protocol/ports.ts'
 
-/** Logins that may wait. At 2,000 a second the last one waits for half a second. */
+/** Logins that may wait, and as many receivers' keys. At 2,000 a second the last one waits for half a second. */
 const QUEUE = 1_024
 /** Logins under way at once. With two, one that waits for the thread pool does not hold up the others. */
 const AT_ONCE = 2
-/** Keys known to lie on their curve, by blinded id, so that the check is not repeated for each SEND to them. */
-const KNOWN_KEYS = 16_384
+/** Receivers' keys checked in one piece. Each takes 14 µs. */
+const CHECKS = 6
 /** Random bytes drawn at once. */
 const RANDOM_BYTES = 4_096
 /** The base64 of `SSHSIG`, the beginning of every signed answer. */
@@ -34,11 +34,20 @@ export interface RelayProof extends Proof {
   readonly line: Uint8Array
 }
 
+type Work = () => Promise<void>
+interface Check {
+  readonly key: UncheckedKey
+  readonly resolve: (outcome: 'sound' | 'bad-key') => void
+}
+
 export class Prover {
   readonly #secret: KeyObject
   readonly #mustVerify: (mailbox: string) => boolean
-  readonly #known = new Set<string>()
-  readonly #queue: (() => Promise<void>)[] = []
+  /** Logins that wait. */
+  readonly #logins: Work[] = []
+  /** Receivers' keys that wait. Taken by turns with logins, so that a flood of logins does not delay messages. */
+  readonly #checks: Check[] = []
+  #wasLogin = false
   /** Pieces that wait for a turn of the event loop; at most one of each login under way. */
   readonly #pieces: (() => void)[] = []
   /** Replaces a missing proof, so that a wrong handle costs the same work as a wrong answer. */
@@ -63,15 +72,28 @@ export class Prover {
     return createHmac('sha256', this.#secret).update(fingerprint).digest('base64url')
   }
 
-  /** Computes the mailbox of a SEND's receiver. @throws {ProtocolError} `bad-key`, `unsupported-key` */
-  receiver(field: Uint8Array): string {
-    let mailbox: string | undefined
-    const fingerprint = parseReceiver(field, (known) => {
-      mailbox = this.mailbox(known)
-      return this.#known.has(mailbox)
+  /**
+   * Finds the mailbox of a SEND's receiver, and its key, if `check` must check it. The prover does not remember keys: a
+   * stranger could measure whether the key that it names was at this relay before.
+   *
+   * @throws {ProtocolError} `bad-key`, `unsupported-key`
+   */
+  receiver(field: Uint8Array): Named {
+    const { fingerprint, unchecked: key } = parseReceiver(field)
+    const mailbox = this.mailbox(fingerprint)
+    return key === undefined ? { mailbox } : { mailbox, unchecked: { isSound: () => isSound(key), erase: () => eraseKey(key) } }
+  }
+
+  /** Checks and erases the key of a receiver. */
+  check(key: UncheckedKey): Promise<'sound' | 'bad-key' | 'busy'> {
+    if (this.#checks.length >= QUEUE) {
+      key.erase()
+      return Promise.resolve('busy')
+    }
+    return new Promise((resolve) => {
+      this.#checks.push({ key, resolve })
+      this.#start()
     })
-    mailbox ??= this.mailbox(fingerprint)
-    return mailbox
   }
 
   /** Draws a handle of 15 digits and a nonce. */
@@ -97,19 +119,15 @@ export class Prover {
    * @param publicKey must not change until the promise settles
    */
   challenge(publicKey: Uint8Array, sign: boolean, challenge: Challenge): Promise<Challenged<RelayProof>> {
-    if (this.#queue.length >= QUEUE) return Promise.resolve({ refused: 'rate-limited', detail: 1 })
+    if (this.#logins.length >= QUEUE) return Promise.resolve({ refused: 'rate-limited', detail: 1 })
     return this.#enqueue(async () => {
       let key: SshKey | undefined
       try {
         key = parsePublicKey(publicKey, 'form')
         const { fingerprint } = key
         const mailbox = this.mailbox(fingerprint)
-        if (!this.#known.has(mailbox)) {
-          await this.#turn()
-          if (!isSound(key)) return { refused: 'bad-key' }
-          this.#remember(mailbox)
-          await this.#turn()
-        }
+        if (!isSound(key)) return { refused: 'bad-key' }
+        await this.#turn()
         const line = Buffer.from(buildChallenge(challenge))
         const method = sign || !key.canDecrypt ? 'sign' : 'decrypt'
         const text = method === 'sign' ? line : asBuffer(await encryptToKey(line, key, () => this.#turn()))
@@ -149,26 +167,29 @@ export class Prover {
     })
   }
 
-  #remember(mailbox: string): void {
-    this.#known.add(mailbox)
-    if (this.#known.size <= KNOWN_KEYS) return
-    const [oldest] = this.#known
-    this.#known.delete(oldest!)
-  }
-
-  #enqueue<T>(work: () => Promise<T>): Promise<T> {
+  #enqueue<T>(login: () => Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
-      this.#queue.push(() => work().then(resolve, reject))
-      if (this.#running < AT_ONCE) void this.#work()
+      this.#logins.push(() => login().then(resolve, reject))
+      this.#start()
     })
   }
 
-  /** Works until the queue is empty. */
+  #start(): void {
+    if (this.#running < AT_ONCE) void this.#work()
+  }
+
+  /** Works until both queues are empty, and takes from them by turns. */
   async #work(): Promise<void> {
     this.#running++
-    while (this.#queue.length > 0) {
+    while (this.#logins.length > 0 || this.#checks.length > 0) {
       await this.#turn()
-      await this.#queue.shift()?.()
+      this.#wasLogin = this.#checks.length === 0 || (!this.#wasLogin && this.#logins.length > 0)
+      if (this.#wasLogin) await this.#logins.shift()?.()
+      else
+        for (const { key, resolve } of this.#checks.splice(0, CHECKS)) {
+          resolve(key.isSound() ? 'sound' : 'bad-key')
+          key.erase()
+        }
     }
     this.#running--
   }

@@ -438,6 +438,105 @@ describe('a reader that stalls', () => {
   })
 })
 
+describe("a receiver's key", () => {
+  let token: string
+  beforeEach(() => {
+    token = alice.login('alice')
+  })
+  const checks = (): number => world.keys.filter((what) => what === 'check').length
+  const send = (receiver: string, payload = 'QUJD'): string => `3;${token};${receiver};${payload}\n`
+
+  it('is checked once on a connection, whatever comments it comes with', () => {
+    const all = ['key-bob', 'key-bob', 'key-bob one', 'key-bob two', 'key-carol', 'key-bob three']
+      .map((receiver) => send(receiver))
+      .join('')
+    expect(alice.say(all)).toEqual(Array(6).fill(expect.stringMatching(/^13;/)))
+    expect(checks()).toBe(2)
+  })
+
+  it('is checked once more on each connection: no connection learns whether another one named the key', () => {
+    for (const peer of [alice, world.open(), world.open()]) expect(peer.say(send('key-bob'))).toHaveLength(1)
+    expect(checks()).toBe(3)
+  })
+
+  it('is checked again only after 32 others', () => {
+    const name = (n: number): string => send(`key-${n}`)
+    for (let n = 0; n < 32; n++) alice.say(name(n))
+    for (let n = 0; n < 32; n++) alice.say(name(n))
+    expect(checks()).toBe(32)
+    alice.say(name(32) + name(0))
+    expect(checks()).toBe(34)
+  })
+
+  it('is not checked for a token that is not good, nor for a payload that is not base64', () => {
+    alice.say(`3;forged;key-bob;QUJD\n3;${token};key-bob;QUJ\n`)
+    expect(world.keys).toEqual([])
+  })
+
+  it('that is off its curve is refused each time, and nothing is stored', () => {
+    const bad = error('bad-key')
+    expect(alice.say(send('key-off-curve') + send('key-bob') + send('key-off-curve') + '7\n')).toEqual([
+      bad,
+      expect.stringMatching(/^13;/),
+      bad,
+      '17',
+    ])
+    expect(world.mailboxes.size).toMatchObject({ messages: 1 })
+  })
+
+  it('makes later answers wait, so that they keep the order of the requests', () => {
+    world.eager = false
+    expect(alice.say(`7\n${send('key-bob')}7\n`)).toEqual(['17'])
+    expect(alice.session.reading).toBe(false)
+    expect(alice.say('7\n')).toEqual([])
+    expect(alice.settle()).toEqual([expect.stringMatching(/^13;/), '17', '17'])
+    expect(alice.session.reading).toBe(true)
+  })
+
+  it('is waited for by a peer that has ended its side', () => {
+    world.eager = false
+    alice.say(send('key-bob') + '7\nunfinished')
+    expect(alice.finish()).toEqual([])
+    expect(alice.settle()).toEqual([expect.stringMatching(/^13;/), '17', '<end>'])
+  })
+
+  it('that the relay has no time to check is rate-limited, and the next one is checked', () => {
+    world.busy = true
+    expect(alice.say(send('key-bob') + '7\n')).toEqual([error('rate-limited', 1), '17'])
+    world.busy = false
+    expect(alice.say(send('key-bob'))).toEqual([expect.stringMatching(/^13;/)])
+  })
+
+  it('does not delay what others send to the connection, and the message is stored after the check', () => {
+    world.eager = false
+    const bob = world.open()
+    bob.say('0;key-bob\n')
+    bob.settle()
+    bob.say('2;101;!bob\n')
+    const [answer] = bob.settle()
+    const own = answer!.split(';')[1]!
+    bob.say(`6;${own}\n${send('key-alice')}`)
+    alice.say(send('key-bob'))
+    alice.settle()
+    expect(bob.read()).toEqual([expect.stringMatching(/^20;/)])
+    expect(bob.settle()).toEqual([expect.stringMatching(/^13;/)])
+  })
+
+  it('may come in any chunks, and its payload is stored whole', () => {
+    const payload = 'QUJD'.repeat(3_000)
+    const bytes = Buffer.from(`7\r\n${send('key-bob', payload)}${send('key-carol', payload).replace('\n', '\r\n')}7\n`)
+    for (const cuts of [[bytes.length], [5, 300], infinite(1), infinite(7), [3, bytes.length - 10, 1, 1]]) {
+      const peer = world.open()
+      peer.login('dave')
+      expect(masked(peer.feed(chunksOf(bytes, cuts)))).toEqual(['17', '13;#;604800', '13;#;604800', '17'])
+      for (const name of ['bob', 'carol']) {
+        const [, message] = world.open().say(`4;token/${name}/localhost/9999999999999\n`)
+        expect(message?.split(';')[2]).toBe(payload)
+      }
+    }
+  })
+})
+
 describe('a turn', () => {
   /** Says all at once, and returns the lines that each turn answered with. */
   const turnsOf = (peer: Peer, text: string): string[][] => {
@@ -479,8 +578,10 @@ describe('a turn', () => {
 
   it('has room for a window of ordinary messages, sent or received', () => {
     const token = alice.login('alice')
+    const send = `3;${token};key-alice ${'A'.repeat(68)};${'A'.repeat(1_368)}\n`
+    alice.say(send)
+    alice.session.beginTurn()
     world.restless = false
-    const send = `3;${token};ssh-ed25519 ${'A'.repeat(68)};${'A'.repeat(1_368)}\n`.replace('ssh-ed25519', 'key-alice')
     const sent = alice.say(send.repeat(64))
     expect(sent.filter((line) => line.startsWith('13;'))).toHaveLength(64)
     expect(alice.session.isResting).toBe(false)
@@ -536,6 +637,8 @@ describe('the bytes of a relay session', () => {
     '2;100;?\n',
     '3;token/alice/localhost/9999999999999;key-alice;QUJD\n',
     '3;;key-alice;QUJD\n',
+    '3;token/alice/localhost/9999999999999;key-bob;QUJD\n',
+    '3;token/alice/localhost/9999999999999;key-off-curve;QUJD\n',
     '4;token/alice/localhost/9999999999999\n',
     '4;token/alice/localhost/9999999999999;lease\n',
     '5;token/alice/localhost/9999999999999;0000000000000000\n',

@@ -40,7 +40,7 @@ afterEach(async () => {
 })
 
 interface Peer {
-  /** Sends text in pieces of `piece` bytes; text sent while the relay does not read is lost. */
+  /** Sends text in pieces of `piece` bytes, as soon as the relay reads. */
   send(text: string, piece?: number): void
   /** Returns the lines written to this peer since the last call. */
   read(): string[]
@@ -72,6 +72,10 @@ function connect(): Peer {
     state.ended = true
     receiver.onEnd()
   }
+  const unread: string[] = []
+  const pump = (): void => {
+    while (state.reading && !state.ended && unread.length > 0) receiver.onChunk(Buffer.from(unread.shift()!, 'latin1'))
+  }
   const stream: ByteStream = {
     framing: 'line',
     circuit: undefined,
@@ -81,16 +85,18 @@ function connect(): Peer {
       return false
     },
     pause: () => void (state.reading = false),
-    resume: () => void (state.reading = true),
+    resume() {
+      state.reading = true
+      queueMicrotask(pump)
+    },
     end: () => queueMicrotask(end),
     destroy: () => queueMicrotask(end),
   }
   const receiver: Receiver = relay.accept(stream, 'tcp')
   return {
     send(text, piece = text.length) {
-      for (let at = 0; at < text.length && state.reading && !state.ended; at += piece) {
-        receiver.onChunk(Buffer.from(text.slice(at, at + piece), 'latin1'))
-      }
+      for (let at = 0; at < text.length; at += piece) unread.push(text.slice(at, at + piece))
+      pump()
     },
     read() {
       const lines = state.said.split('\n')
@@ -114,8 +120,12 @@ function connect(): Peer {
   }
 }
 
-/** Waits for the work that the relay does after the turn. */
-const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+/** Waits for the work that the relay does after the turn, and in some more. */
+async function settle(turns = 1): Promise<void> {
+  for (let turn = 0; turn < turns; turn++) await new Promise((resolve) => setImmediate(resolve))
+}
+/** Turns in which the relay checks a new receiver's key for each of so many connections. */
+const checks = (connections: number): number => Math.ceil(connections / 6) * 2 + 4
 
 async function login(person: Person): Promise<{ peer: Peer; token: string }> {
   const peer = connect()
@@ -207,7 +217,7 @@ describe('senders of single bytes', () => {
       peer.send('7\n')
       expect(await peer.line()).toBe('17')
     }
-    await settle()
+    await settle(checks(100))
     expect(senders.flatMap((sender) => sender.read()).every((line) => line.startsWith('13;'))).toBe(true)
     peer.send(`4;${token}\n`)
     await settle()
@@ -331,7 +341,7 @@ describe('one mailbox that 500 senders fill', () => {
     senders.forEach((sender, n) =>
       sender.send(Array.from({ length: 4 }, (_, i) => `3;${token};${bob.line};${payloadOf(n * 4 + i)}\n`).join('')),
     )
-    await settle()
+    await settle(checks(500))
     const answers = senders.flatMap((sender) => sender.read().map((line) => (line.startsWith('13;') ? 'SENT' : line.split(';')[1]!)))
     expect(answers).toHaveLength(2_000)
     const accepted = answers.flatMap((answer, n) => (answer === 'SENT' ? [payloadOf(n)] : []))
@@ -356,7 +366,7 @@ describe('payloads', () => {
       const { peer, token } = await login(bob)
       const payload = payloadOf(7, length).slice(0, length)
       peer.send(`3;${token};${bob.line};${payload}\n`.repeat(3), 999)
-      await settle()
+      await settle(checks(1))
       expect(peer.read().map((line) => line.slice(0, 3))).toEqual(['13;', '13;', '13;'])
       peer.send(`4;${token}\n`)
       await settle()

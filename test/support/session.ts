@@ -25,13 +25,17 @@ export interface World {
   memoryShare: number
   /** The bytes that each SEND was charged. */
   readonly charged: number[]
-  /** Whether proofs are settled at once. */
+  /** Whether the relay has no time to check a receiver's key. */
+  busy: boolean
+  /** Whether proofs and checks are settled at once. */
   eager: boolean
   /** Whether a session that has used up its turn goes on at once. */
   restless: boolean
   readonly limits: Limits
   readonly mailboxes: MemoryMailboxes
   readonly counts: string[]
+  /** How often receivers' keys were named, checked and erased. */
+  readonly keys: string[]
   open(framing?: 'line' | 'message'): Peer
 }
 
@@ -72,11 +76,13 @@ export function createWorld(limits: Partial<Limits> = {}, budget = 1e6): World {
     sendWait: 0,
     memoryShare: 1,
     charged: [],
+    busy: false,
     eager: true,
     restless: true,
     limits: { ...DEFAULT_LIMITS, ...limits },
     mailboxes: new MemoryMailboxes({ limits: { ...DEFAULT_LIMITS, ...limits }, budget, randomBytes }),
     counts: [],
+    keys: [],
     open,
   }
   const ports: Ports = {
@@ -93,7 +99,10 @@ export function createWorld(limits: Partial<Limits> = {}, budget = 1e6): World {
     receiver(field) {
       const text = Buffer.from(field).toString('latin1')
       if (!text.startsWith('key-')) throw new ProtocolError('bad-key')
-      return text.slice(4)
+      // A comment may follow.
+      const mailbox = text.slice(4).split(' ')[0]!
+      world.keys.push(`name ${mailbox}`)
+      return { mailbox, unchecked: { isSound: () => !mailbox.startsWith('off-curve'), erase: () => world.keys.push(`erase ${mailbox}`) } }
     },
     issueToken: (mailbox, audience, now) => `token/${mailbox}/${audience}/${now + world.limits.tokenSeconds * 1_000}`,
     verifyToken(token) {
@@ -179,6 +188,12 @@ export function createWorld(limits: Partial<Limits> = {}, budget = 1e6): World {
           case 'verify': {
             const good = effect.proof !== undefined && Buffer.from(effect.answer).toString('latin1') === `!${effect.proof.mailbox}`
             pending.push(() => session.onVerified(good, world.now))
+            break
+          }
+          case 'receiver': {
+            world.keys.push('check')
+            const outcome = world.busy ? 'busy' : effect.key.isSound() ? 'sound' : 'bad-key'
+            pending.push(() => session.onReceiver(outcome, world.now))
             break
           }
           case 'proven':
