@@ -841,16 +841,19 @@ describe('a broken setup', () => {
 })
 
 describe('an upgrade of the appliance', () => {
-  /** Runs deploy/upgrade of the clone as an operator would. */
-  const upgrade = (env: Record<string, string> = {}): Promise<Finished> => {
-    const [, , first = '', , second = ''] = files()
-    const engineEnv = {
-      DOCKER_HOST: `unix://${join(engine.folder, 'sock')}`,
-      DOCKER_CONFIG: join(engine.folder, 'config'),
-      COMPOSE_FILE: `${first}:${second}`,
-    }
-    return run(['sh', join(clone, 'deploy/upgrade')], { env: { ...engineEnv, ...env } })
+  /** Runs deploy/upgrade of the clone as an operator would: it finds the compose files by itself. */
+  const upgrade = (env: Record<string, string> = {}, ...words: string[]): Promise<Finished> => {
+    const engineEnv = { DOCKER_HOST: `unix://${join(engine.folder, 'sock')}`, DOCKER_CONFIG: join(engine.folder, 'config') }
+    return run(['sh', join(clone, 'deploy/upgrade'), ...words], { env: { ...engineEnv, ...env } })
   }
+  /** Makes another image with the same content. @returns its id */
+  const rebuild = async (image: string): Promise<string> => {
+    const input = `FROM ${image}\nLABEL made=${randomBytes(8).toString('hex')}\n`
+    expect(await engine.docker(['build', '--quiet', '--tag', image, '-'], { input })).toMatchObject({ code: 0 })
+    return (await engine.ask('image', 'inspect', '--format', '{{.Id}}', image)).trim()
+  }
+  const imageOf = async (service: Service): Promise<string> =>
+    (await engine.ask('inspect', '--format', '{{.Image}}', await container(service))).trim()
   const relays = async (): Promise<number> => (await compose('ps', '--all', '--quiet', 'relay')).trim().split('\n').length
 
   test('hands the held messages over to the new relay and does not touch tor', { timeout: 2 * SLOW }, async () => {
@@ -878,6 +881,62 @@ describe('an upgrade of the appliance', () => {
     const after = await inspect('relay')
     expect([after.State.StartedAt, after.HostConfig['RestartPolicy']]).toEqual([before.State.StartedAt, before.HostConfig['RestartPolicy']])
     expect(await relays()).toBe(1)
+  })
+
+  test('may be killed at every step: the next run ends with the new image, and no message is lost', { timeout: 6 * SLOW }, async () => {
+    // Without Tor, so that only the relay's own time counts.
+    const door = async () => ({ kind: 'unix', path: `/proc/${(await inspect('relay')).State.Pid}/root/run/asfaleia/raw` }) as const
+    const enter = async () => {
+      const wire = await connectRaw(await door(), 'PROXY TCP6 fc00:dead:beef:4dad::0:a6 ::1 166 3308\r\n')
+      expect(await wire.ask(`8;asfaleia/1;${onionOf(up)}`)).toMatch(/^18;/)
+      return wire
+    }
+    for (let step = 1, killed = true; killed; step++) {
+      const [sender, receiver] = [createPerson(), createPerson()]
+      const before = await enter()
+      expect(await before.ask(`3;${await before.login(sender)};${receiver.line};aGVsZA==`)).toMatch(/^13;/)
+      before.destroy()
+      const image = await rebuild('asfaleia-relay')
+      const env = { ASFALEIA_NO_BUILD: '1' }
+      killed = (await upgrade({ ...env, ASFALEIA_KILL_AT: String(step) })).code !== 0
+      if (killed) expect([step, await upgrade(env)]).toMatchObject([step, { code: 0 }])
+      expect([step, await imageOf('relay'), await relays()]).toEqual([step, image, 1])
+      expect((await inspect('relay')).HostConfig).toMatchObject({ RestartPolicy: { Name: 'always' } })
+      const after = await enter()
+      expect(await after.ask(`4;${await after.login(receiver, 'sign')}`)).toBe('14;1;0')
+      after.destroy()
+    }
+  })
+
+  test.each([
+    ['does not start', 'ENTRYPOINT ["/none"]'],
+    ['starts and ends', 'CMD ["doctor"]'],
+  ])('leaves the old relay running if the image %s', { timeout: 2 * SLOW }, async (_how, line) => {
+    const { StartedAt } = (await inspect('relay')).State
+    await engine.ask('tag', 'asfaleia-relay', 'asfaleia-relay:good')
+    expect(
+      await engine.docker(['build', '--quiet', '--tag', 'asfaleia-relay', '-'], { input: `FROM asfaleia-relay\n${line}\n` }),
+    ).toMatchObject({
+      code: 0,
+    })
+    expect((await upgrade({ ASFALEIA_NO_BUILD: '1' })).code).toBe(1)
+    await engine.ask('tag', 'asfaleia-relay:good', 'asfaleia-relay')
+    const { State, HostConfig } = await inspect('relay')
+    expect([State.StartedAt, HostConfig['RestartPolicy']]).toMatchObject([StartedAt, { Name: 'always' }])
+    expect(await relays()).toBe(1)
+  })
+
+  test('of tor keeps the relay with its messages, also if it was killed before', { timeout: 3 * SLOW }, async () => {
+    const onion = onionOf(up)
+    const { StartedAt } = (await inspect('relay')).State
+    expect(await send(onion, alice, bob, 'held beside tor')).toMatchObject({ code: 0 })
+    const image = await rebuild('asfaleia-tor')
+    const env = { ASFALEIA_NO_BUILD: '1' }
+    expect((await upgrade({ ...env, ASFALEIA_KILL_AT: '5' }, 'tor')).code).not.toBe(0)
+    expect(await upgrade(env, 'tor')).toMatchObject({ code: 0, stdout: expect.stringMatching(/^upgraded: the new tor /m) as string })
+    expect(await imageOf('tor')).toBe(image)
+    expect((await inspect('relay')).State.StartedAt).toBe(StartedAt)
+    expect(await find(onion)).toMatchObject({ code: 0, stdout: expect.stringContaining('held beside tor') as string })
   })
 })
 

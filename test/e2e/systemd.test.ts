@@ -219,7 +219,7 @@ describe('an upgrade by deploy/upgrade systemd', () => {
     const tor = await machine.mainOf('tor@default.service')
     const { token, ids } = await fill()
     expect(await send('alice', 'bob', 'held over')).toMatchObject({ code: 0 })
-    expect(await upgrade()).toMatchObject({ code: 0, stdout: 'upgraded: the new relay holds what the old one held\n' })
+    expect(await upgrade()).toMatchObject({ code: 0, stdout: 'upgraded: the new relay holds the messages of the old one\n' })
     expect(await machine.mainOf(RELAY)).not.toBe(before)
     expect(await take(token)).toEqual(ids)
     expect(await get('bob')).toMatchObject({ code: 0, stdout: expect.stringMatching(/: held over\n$/) as string })
