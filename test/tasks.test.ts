@@ -37,6 +37,7 @@ beforeAll(async () => {
   const key = generatePrivateKey('')
   writeFileSync(join(folder, 'backup-key'), key.file, { mode: 0o600 })
   writeFileSync(join(folder, 'backup-key.pub'), `${key.public}\n`)
+  writeFileSync(join(folder, 'alice.pub'), `${key.public}\n`)
   writeFolder(join(folder, 'onion'), createService())
   operator = await startOperator(
     { kind: 'unix', path: join(folder, 'operator') },
@@ -58,6 +59,7 @@ test('every command of docs/tasks.md prints the output shown there', { timeout: 
   const env = {
     PATH: `${folder}:${process.env['PATH']}`,
     ASFALEIA_SERVICE: join(folder, 'onion'),
+    ASFALEIA_ADMIT: join(folder, 'admit'),
     ASFALEIA_OPERATOR: `unix:${join(folder, 'operator')}`,
   }
   for (const { command, printed } of steps) {

@@ -49,6 +49,7 @@ const SECTIONS: Readonly<Record<string, Commands>> = {
     status: { summary: 'show the state of a relay on this machine', load: () => import('./commands/status.ts') },
     backup: { summary: "write the onion service's keys to one encrypted file", load: () => import('./commands/backup.ts') },
     restore: { summary: 'restore the onion service from a backup', load: () => import('./commands/restore.ts') },
+    admit: { summary: 'choose which keys may log in', load: () => import('./commands/admit.ts') },
     client: { summary: 'choose who can find the onion service', load: () => import('./commands/client.ts') },
     rotate: { summary: 'move the relay to a new address', load: () => import('./commands/rotate.ts') },
     panic: { summary: 'erase everything at once', load: () => import('./commands/panic.ts') },

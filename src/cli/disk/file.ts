@@ -3,7 +3,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
-import { chown, type FileHandle, link, lstat, mkdir, mkdtemp, open, readdir, rename, rm, stat } from 'node:fs/promises'
+import { chmod, chown, type FileHandle, link, lstat, mkdir, mkdtemp, open, readdir, realpath, rename, rm, stat } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
 import { systemCode, systemReason } from './system.ts'
@@ -95,6 +95,31 @@ export async function writeWhole(path: string, content: string | Uint8Array, { r
     throw new CliError(`cannot write ${path}: ${systemReason(error)}`, { hint: 'nothing was changed' })
   }
   await sweep(folder).catch(() => {})
+}
+
+/**
+ * Replaces the content of a file atomically, like {@link writeWhole}, and keeps its mode and its owner: another user's
+ * program may read it. Follows symbolic links.
+ * @throws {CliError} that names the path; the file is then unchanged
+ */
+export async function rewrite(path: string, content: Uint8Array): Promise<void> {
+  let beside: string | undefined
+  try {
+    const target = await realpath(path)
+    const { mode, uid, gid } = await stat(target)
+    beside = join(dirname(target), `.new-${randomBytes(8).toString('hex')}`)
+    await create(beside, content, 0o600)
+    const made = await stat(beside)
+    if (made.uid !== uid || made.gid !== gid) await chown(beside, uid, gid)
+    await chmod(beside, mode & 0o777)
+    await rename(beside, target)
+    beside = undefined
+    await flush(dirname(target))
+  } catch (error) {
+    throw new CliError(`cannot write ${path}: ${systemReason(error)}`, { hint: 'nothing was changed; run this as the owner of the file' })
+  } finally {
+    if (beside !== undefined) await rm(beside, { force: true }).catch(() => {})
+  }
 }
 
 /** The folders that this process has swept. */
