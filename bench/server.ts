@@ -93,6 +93,8 @@ const RELAY_FLAGS = [
   '100000',
   '--connections',
   '12000',
+  '--per-key',
+  '12000',
 ]
 
 /** Starts a server that ends with this process at the latest. */

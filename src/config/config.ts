@@ -50,6 +50,7 @@ export interface Config {
   readonly connections: number
   readonly unproven: number
   readonly perCircuit: number
+  readonly perKey: number
   /** Bytes of payload that one key, and one circuit, may send at once; the budget refills over an hour. */
   readonly perSender: number
   readonly limits: Limits
@@ -101,11 +102,12 @@ export function parseConfig(input: ConfigInput): { readonly config: Config } | {
     return (row.list ? [...new Set(values)] : values[0]) as Value<K>
   }
   // If a value was refused, there is a problem already, and the zero is never used.
-  const number = (key: 'memory' | 'connections' | 'unproven' | 'per-circuit' | 'per-sender' | 'probe-every' | LimitKey): number =>
-    read(key) ?? 0
+  const number = (
+    key: 'memory' | 'connections' | 'unproven' | 'per-circuit' | 'per-key' | 'per-sender' | 'probe-every' | LimitKey,
+  ): number => read(key) ?? 0
 
   const connections = number('connections')
-  const share = (key: 'unproven' | 'per-circuit'): number => {
+  const share = (key: 'unproven' | 'per-circuit' | 'per-key'): number => {
     const value = number(key)
     if (value > connections && connections > 0 && given(key) !== undefined) {
       problems.push({ ...where(key), problem: 'is more than `connections`', hint: 'raise `connections`, or lower this' })
@@ -135,6 +137,7 @@ export function parseConfig(input: ConfigInput): { readonly config: Config } | {
     connections,
     unproven: share('unproven'),
     perCircuit: share('per-circuit'),
+    perKey: share('per-key'),
     perSender: number('per-sender'),
     limits: {
       ...DEFAULT_LIMITS,

@@ -147,6 +147,12 @@ export const SETTINGS = {
     'connections of one circuit, if `proxy` tells circuits apart; at most `connections`',
     ...count(1, 1_000_000, 'one circuit is one client'),
   ),
+  'per-key': one(
+    'COUNT',
+    '16',
+    'connections of one key; a newer one ends the oldest; at most `connections`',
+    ...count(1, 1_000_000, 'one key is one person'),
+  ),
 
   // A payload must fit one slab of the arena, and a login line must be shorter than the longest other line.
   payload: one(

@@ -173,7 +173,7 @@ export const METRICS = {
   },
   asfaleia_turned_away_total: {
     type: 'counter',
-    help: 'Connections turned away before a packet was read.',
+    help: 'Connections turned away, or ended to make room for others.',
     label: 'reason',
     samples: (s) => each(s.turnedAway),
   },

@@ -1,12 +1,13 @@
 /**
- * Limits for strangers: the places for streams, in all, for one circuit and for streams that have proven no key; the
- * rate of logins; the bytes that one key or one circuit may send. Holds circuit numbers (not addresses) and blinded ids
- * of keys (senders.ts). It never learns which message came from whom.
+ * Limits for strangers: the places for streams, in all, for one circuit, for one key, and for streams that have proven no
+ * key (unproven.ts); the rate of logins; the bytes that one key or one circuit may send. Holds circuit numbers (not
+ * addresses) and blinded ids of keys (senders.ts). It never learns which message came from whom.
  */
 import { STRANGER_LIMITS } from '../protocol/limits.ts'
 import type { Rates } from '../protocol/ports.ts'
 import { Bucket } from './bucket.ts'
 import { Senders, type Spent } from './senders.ts'
+import { type Candidate, Group, Unproven } from './unproven.ts'
 
 /** Logins at once, and per second, for one circuit; for one connection if circuits are unknown. */
 const LOGIN_BURST = 256
@@ -14,6 +15,7 @@ const LOGINS_PER_SECOND = 8
 
 interface Circuit {
   streams: number
+  readonly unproven: Group<StreamPlace>
   readonly logins: Bucket
   readonly sends: Bucket
 }
@@ -22,9 +24,13 @@ export interface AdmissionLimits {
   readonly connections: number
   readonly unproven: number
   readonly perCircuit: number
+  readonly perKey: number
   /** Payload bytes that one key, and one circuit, may send at once, and again within an hour. */
   readonly perSender: number
 }
+
+/** Why a stream lost its place: to any newer one, or to a newer one of the same key. */
+export type Eviction = 'gave-way' | 'key'
 
 /** A stream's place. Its rates count against the circuit, if it is known. */
 export interface Place extends Rates {
@@ -43,35 +49,58 @@ export interface Quotas {
 
 const NO_QUOTAS: Quotas = { isStranger: () => false, perSender: () => undefined }
 
-/** The streams that have a place. */
+/** The streams that have a place, and the rules that they share. */
 interface Streams {
   count: number
+  readonly senders: Senders
+  readonly quotas: Quotas
+  readonly unproven: Unproven<StreamPlace>
   /** The most streams that have proven keys of strangers only. */
   readonly mostStrangers: number
-  /** Those streams, oldest first, each with the call that ends it. */
-  readonly strangers: Map<Place, () => void>
-  /** Those that have proven no key, oldest first, each with the call that ends it. */
-  readonly unproven: Map<Place, () => void>
+  /** Those streams, oldest first. */
+  readonly strangers: Set<StreamPlace>
+  /** The most streams of one key. */
+  readonly perKey: number
+  /** By the blinded id of the key that they proved first: the streams, oldest first. */
+  readonly keys: Map<string, StreamPlace[]>
+  readonly onEvicted: (reason: Eviction) => void
 }
 
-class StreamPlace implements Place {
+/** The part of a stream that its place needs: a ByteStream (stream.ts) has it, and so has a visitor of the HTTP door. */
+export interface Guest {
+  /** The count of bytes of packets that came so far. */
+  readonly received: number
+  /** Ends the stream at once. */
+  destroy(): void
+}
+
+class StreamPlace implements Place, Candidate {
+  level = 0
   readonly #streams: Streams
-  readonly #senders: Senders
-  readonly #quotas: Quotas
+  readonly #guest: Guest
   readonly #circuit: Circuit | undefined
-  readonly #giveWay: () => void
+  /** The unproven streams of its circuit, if it is one of them. */
+  #group: Group<StreamPlace> | undefined
+  /** The key that the stream proved first. */
+  #key: string | undefined
   /** Whether it has proven the key of a member. */
   #isMember = false
   /** Created when needed, if the circuit is unknown. */
   #logins: Bucket | undefined
+  /** It was evicted, and its stream may not have ended yet. */
+  #isEvicted = false
   #left = false
 
-  constructor(streams: Streams, senders: Senders, quotas: Quotas, circuit: Circuit | undefined, giveWay: () => void) {
+  constructor(streams: Streams, guest: Guest, circuit: Circuit | undefined, group: Group<StreamPlace>) {
     this.#streams = streams
-    this.#senders = senders
-    this.#quotas = quotas
+    this.#guest = guest
     this.#circuit = circuit
-    this.#giveWay = giveWay
+    this.#group = group
+    streams.unproven.add(this, group)
+  }
+
+  get received(): number {
+    return this.#guest.received
   }
 
   loginWait(now: number): number {
@@ -83,42 +112,73 @@ class StreamPlace implements Place {
 
   sendWait(sender: string, bytes: number, now: number): number {
     // The operator knows a key with a quota of its own, so the limit of its circuit does not matter.
-    const hasOwn = !this.#quotas.isStranger(sender) && this.#quotas.perSender(sender) !== undefined
+    const { quotas, senders } = this.#streams
+    const hasOwn = !quotas.isStranger(sender) && quotas.perSender(sender) !== undefined
     const shared = hasOwn ? undefined : this.#circuit?.sends
-    const wait = Math.max(this.#senders.wait(sender, bytes, now), shared?.wait(bytes, now) ?? 0)
+    const wait = Math.max(senders.wait(sender, bytes, now), shared?.wait(bytes, now) ?? 0)
     if (wait > 0) return wait
-    this.#senders.take(sender, bytes, now)
+    senders.take(sender, bytes, now)
     shared?.take(bytes)
     return 0
   }
 
   memoryShare(sender: string): number {
-    return this.#senders.share(sender)
+    return this.#streams.senders.share(sender)
   }
 
   onKey(sender: string, now: number): void {
-    this.#senders.onKey(sender, now)
-    const { strangers, mostStrangers } = this.#streams
-    if (!this.#quotas.isStranger(sender)) {
+    const { senders, quotas, strangers, mostStrangers } = this.#streams
+    senders.onKey(sender, now)
+    if (this.#isEvicted || this.#left) return
+    if (!quotas.isStranger(sender)) {
       this.#isMember = true
       strangers.delete(this)
     } else if (!this.#isMember && !strangers.has(this)) {
-      if (strangers.size >= mostStrangers) endOldest(strangers)
-      strangers.set(this, this.#giveWay)
+      if (strangers.size >= mostStrangers) strangers.values().next().value?.evict('gave-way')
+      strangers.add(this)
     }
+    if (this.#key === undefined) this.#claim(sender)
   }
 
   prove(): void {
-    this.#streams.unproven.delete(this)
+    if (this.#group !== undefined) this.#streams.unproven.delete(this, this.#group)
+    this.#group = undefined
   }
 
   leave(): void {
     if (this.#left) return
     this.#left = true
-    this.#streams.unproven.delete(this)
-    this.#streams.strangers.delete(this)
+    this.#release()
     this.#streams.count--
     if (this.#circuit !== undefined) this.#circuit.streams--
+  }
+
+  /** Ends the stream for another one. Its place is free once it leaves. */
+  evict(reason: Eviction): void {
+    this.#isEvicted = true
+    this.#release()
+    this.#streams.onEvicted(reason)
+    this.#guest.destroy()
+  }
+
+  /** Takes one of the places of the key that the stream proved first. If there are too many, the oldest one goes. */
+  #claim(key: string): void {
+    const { keys, perKey } = this.#streams
+    this.#key = key
+    const places = keys.get(key)
+    if (places === undefined) keys.set(key, [this])
+    else if (places.push(this) > perKey) places[0]!.evict('key')
+  }
+
+  /** Stops counting the stream among those that are unproven, of strangers, or of its key. */
+  #release(): void {
+    this.prove()
+    const { strangers, keys } = this.#streams
+    strangers.delete(this)
+    const places = this.#key === undefined ? undefined : keys.get(this.#key)
+    const at = places?.indexOf(this) ?? -1
+    if (at !== -1) places!.splice(at, 1)
+    if (places?.length === 0) keys.delete(this.#key!)
   }
 }
 
@@ -126,36 +186,49 @@ export class Admission {
   readonly #limits: AdmissionLimits
   readonly #senders: Senders
   readonly #circuits = new Map<string, Circuit>()
+  /** The unproven streams of no known circuit. */
+  readonly #others = new Group<StreamPlace>()
   readonly #streams: Streams
-  readonly #quotas: Quotas
 
-  /** @param usedMemory returns the used part of the memory budget, from 0 to 1 */
-  constructor(limits: AdmissionLimits, usedMemory: () => number = () => 0, quotas: Quotas = NO_QUOTAS) {
+  /**
+   * @param around.usedMemory returns the used part of the memory budget, from 0 to 1
+   * @param around.onEvicted called for each stream that loses its place
+   */
+  constructor(
+    limits: AdmissionLimits,
+    around: { readonly usedMemory?: () => number; readonly quotas?: Quotas; readonly onEvicted?: (reason: Eviction) => void } = {},
+  ) {
+    const { usedMemory = () => 0, quotas = NO_QUOTAS, onEvicted = () => {} } = around
     this.#limits = limits
-    this.#quotas = quotas
     this.#senders = new Senders(limits.perSender, usedMemory, (sender) => quotas.perSender(sender))
     const mostStrangers = Math.max(1, Math.floor(limits.connections * STRANGER_LIMITS.share))
-    this.#streams = { count: 0, unproven: new Map(), mostStrangers, strangers: new Map() }
+    this.#streams = {
+      count: 0,
+      senders: this.#senders,
+      quotas,
+      unproven: new Unproven(),
+      mostStrangers,
+      strangers: new Set(),
+      perKey: limits.perKey,
+      keys: new Map(),
+      onEvicted,
+    }
   }
 
   /**
-   * Gives a stream its place, or returns the limit that forbids it. If too many streams have proven no key, the oldest
-   * of them gives way: otherwise a flood of silent streams would keep everyone out until its deadline.
-   *
-   * @param giveWay called when this stream must end for another
+   * Gives a stream its place, or returns the limit that forbids it. If too many streams have proven no key, one of them
+   * gives way: otherwise a flood of silent streams would keep everyone out until its deadline.
    */
-  enter(circuit: string | undefined, now: number, giveWay: () => void): Place | 'connections' | 'circuit' {
+  enter(circuit: string | undefined, now: number, guest: Guest): Place | 'connections' | 'circuit' {
     if (this.#streams.count >= this.#limits.connections) return 'connections'
     const shared = circuit === undefined ? undefined : (this.#circuits.get(circuit) ?? this.#createCircuit(now))
     if (shared !== undefined && shared.streams >= this.#limits.perCircuit) return 'circuit'
     if (circuit !== undefined && shared !== undefined) this.#circuits.set(circuit, shared)
     if (shared !== undefined) shared.streams++
     this.#streams.count++
-    const place = new StreamPlace(this.#streams, this.#senders, this.#quotas, shared, giveWay)
     const { unproven } = this.#streams
-    if (unproven.size >= this.#limits.unproven) endOldest(unproven)
-    unproven.set(place, giveWay)
-    return place
+    if (unproven.count >= this.#limits.unproven) unproven.findNext()?.evict('gave-way')
+    return new StreamPlace(this.#streams, guest, shared, shared?.unproven ?? this.#others)
   }
 
   get streams(): number {
@@ -168,7 +241,7 @@ export class Admission {
   }
 
   get unproven(): number {
-    return this.#streams.unproven.size
+    return this.#streams.unproven.count
   }
 
   /** Forgets circuits and senders whose limits are unused. */
@@ -196,16 +269,8 @@ export class Admission {
   }
 
   #createCircuit(now: number): Circuit {
-    return { streams: 0, logins: createLogins(now), sends: this.#senders.create(now) }
+    return { streams: 0, unproven: new Group(), logins: createLogins(now), sends: this.#senders.create(now) }
   }
-}
-
-/** Ends the oldest of the streams, so that a newer one has its place. */
-function endOldest(streams: Map<Place, () => void>): void {
-  const [oldest] = streams
-  if (oldest === undefined) return
-  streams.delete(oldest[0])
-  oldest[1]()
 }
 
 function createLogins(now: number): Bucket {

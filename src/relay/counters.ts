@@ -10,8 +10,8 @@ export type Door = (typeof DOORS)[number]
 export interface Counters {
   /** Accepted streams, by door. */
   readonly accepted: Record<Door, number>
-  /** Streams turned away before the relay read a packet, by reason. */
-  readonly turnedAway: Record<'connections' | 'circuit' | 'proxy-header' | 'gave-way', number>
+  /** Streams turned away before the relay read a packet, or ended to make room for others, by reason. */
+  readonly turnedAway: Record<'connections' | 'circuit' | 'proxy-header' | 'gave-way' | 'key', number>
   /** ERROR packets, by code. */
   readonly refused: Record<ErrorCode, number>
   /** Proven keys, by method of proof. */
@@ -27,7 +27,7 @@ export interface Counters {
 export function createCounters(): Counters {
   return {
     accepted: { tcp: 0, unix: 0, http: 0 },
-    turnedAway: { connections: 0, circuit: 0, 'proxy-header': 0, 'gave-way': 0 },
+    turnedAway: { connections: 0, circuit: 0, 'proxy-header': 0, 'gave-way': 0, key: 0 },
     refused: Object.fromEntries(ERROR_CODES.map((code) => [code, 0])) as Record<ErrorCode, number>,
     logins: { decrypt: 0, sign: 0 },
     stored: 0,

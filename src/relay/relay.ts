@@ -11,7 +11,7 @@ import { Output, Stock } from '../protocol/output.ts'
 import { encodeError } from '../protocol/packets.ts'
 import type { Ports } from '../protocol/ports.ts'
 import { RelaySession } from '../protocol/relay-session.ts'
-import { Admission, type Place } from './admission.ts'
+import { Admission, type Guest, type Place } from './admission.ts'
 import { Clock } from './clock.ts'
 import { Connection, type Host } from './connection.ts'
 import { createCounters, type Counters, type Door, type Snapshot } from './counters.ts'
@@ -49,6 +49,7 @@ export interface RelayOptions {
   readonly connections: number
   readonly unproven: number
   readonly perCircuit: number
+  readonly perKey: number
   readonly perSender: number
   readonly names: readonly string[]
   /**
@@ -147,10 +148,14 @@ export class Relay {
     this.#names = new Names(options.names, options.movedFrom ?? [])
     this.#now = options.now ?? (() => this.#clock.now())
     this.#wall = options.now ?? Date.now
-    this.#admission = new Admission(options, () => this.#mailboxes.used, {
-      isStranger: (key) => this.#roster.isStranger(key),
-      perSender: (key) =>
-        this.#roster.isStranger(key) ? Math.min(STRANGER_LIMITS.perSender, options.perSender) : this.#roster.of(key)?.perSender,
+    this.#admission = new Admission(options, {
+      usedMemory: () => this.#mailboxes.used,
+      quotas: {
+        isStranger: (key) => this.#roster.isStranger(key),
+        perSender: (key) =>
+          this.#roster.isStranger(key) ? Math.min(STRANGER_LIMITS.perSender, options.perSender) : this.#roster.of(key)?.perSender,
+      },
+      onEvicted: (reason) => this.counters.turnedAway[reason]++,
     })
     this.#state = options.inherited === undefined ? 'open' : 'suspended'
     this.#secrets = options.inherited ?? createSecrets()
@@ -271,14 +276,10 @@ export class Relay {
    * Gives a visitor of the HTTP door a place, before the door reads a request. The door calls `leave` when the visitor's
    * socket is closed, and passes the place to `accept` if the visitor asks for a WebSocket.
    *
-   * @param giveWay called when the visitor must end for another
    * @returns undefined if there is no place
    */
-  enter(circuit: string | undefined, giveWay: () => void): Place | undefined {
-    const place = this.#admission.enter(circuit, this.#now(), () => {
-      this.counters.turnedAway['gave-way']++
-      giveWay()
-    })
+  enter(circuit: string | undefined, guest: Guest): Place | undefined {
+    const place = this.#admission.enter(circuit, this.#now(), guest)
     if (typeof place !== 'string') return place
     this.counters.turnedAway[place]++
     return undefined
@@ -294,7 +295,7 @@ export class Relay {
       this.counters.refused.restarting++
       return turnAway(stream, this.#ports.stock, 'restarting', this.#state === 'suspended' ? HANDOVER_SECONDS : RESTART_SECONDS)
     }
-    const place = visit ?? this.enter(stream.circuit, () => stream.destroy())
+    const place = visit ?? this.enter(stream.circuit, stream)
     if (place === undefined) return turnAway(stream, this.#ports.stock, 'rate-limited', COME_BACK_SECONDS)
     this.counters.accepted[door]++
     const now = this.#now()

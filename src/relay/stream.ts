@@ -14,6 +14,8 @@ export interface ByteStream {
   readonly circuit: string | undefined
   /** The relay's name by which the peer came, if the door can tell: over HTTP, Host states it. */
   readonly dialled?: string | undefined
+  /** The count of bytes of packets that came so far. */
+  readonly received: number
   /**
    * Sends whole packets, one write at a time. The caller owns `bytes`, and may overwrite them once they are taken, or
    * after `onEnd`.

@@ -88,7 +88,7 @@ export async function startServer(
     const page = await createPublicDoor({
       maxMessage: config.limits.payload + config.limits.lineOverhead,
       names: () => relay.names,
-      enter: (circuit, giveWay) => relay.enter(circuit, giveWay),
+      enter: (circuit, visitor) => relay.enter(circuit, visitor),
       accept: (stream, visit) => relay.accept(stream, 'http', visit),
     })
     closers.push(() => page.close())

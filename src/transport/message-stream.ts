@@ -13,6 +13,7 @@ const LINGER_MS = 5_000
 export class MessageStream implements ByteStream, Receiver, FrameReceiver {
   readonly framing = 'message'
   readonly dialled: string
+  received = 0
   readonly #stream: ByteStream
   readonly #receiver: Receiver
   readonly #frames: FrameReader
@@ -97,6 +98,7 @@ export class MessageStream implements ByteStream, Receiver, FrameReceiver {
   }
 
   onLines(chunk: Uint8Array): void {
+    this.received += chunk.length
     if (this.#state === 'open') this.#receiver.onChunk(chunk)
     else chunk.fill(0)
   }

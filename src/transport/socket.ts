@@ -19,9 +19,13 @@ export function isLoopback(host: string): boolean {
 /** Passes the socket's bytes to the receiver that `accept` returns for its stream. */
 export function serveSocket(socket: Socket, circuit: string | undefined, accept: (stream: ByteStream) => Receiver): void {
   let lingering: NodeJS.Timeout | undefined
+  let received = 0
   const stream: ByteStream = {
     framing: 'line',
     circuit,
+    get received() {
+      return received
+    },
     write(bytes, done) {
       const taken = writeNow(socket, bytes)
       if (taken === bytes.length) return true
@@ -47,6 +51,7 @@ export function serveSocket(socket: Socket, circuit: string | undefined, accept:
   socket.on('error', () => {})
   const receiver = accept(stream)
   const onChunk = (chunk: Buffer): void => {
+    received += chunk.length
     if (lingering === undefined) receiver.onChunk(chunk)
     else chunk.fill(0)
   }

@@ -34,10 +34,8 @@ export interface PublicDoorOptions<V extends Visit> {
   readonly names: () => readonly string[]
   /**
    * Gives a visitor a place, before anything is read of its request. Returns undefined if there is no place.
-   *
-   * @param giveWay called when the visitor must end for another
    */
-  readonly enter: (circuit: string | undefined, giveWay: () => void) => V | undefined
+  readonly enter: (circuit: string | undefined, visitor: Visitor) => V | undefined
   /** Takes the stream of a visitor that asked for a WebSocket. Its place goes with it. */
   readonly accept: (stream: ByteStream, visit: V) => Receiver
 }
@@ -48,17 +46,38 @@ export interface PublicDoor {
   close(): Promise<void>
 }
 
-interface Visitor<V extends Visit> {
+/** A visitor, with or without a WebSocket. */
+export class Visitor {
+  readonly #socket: Socket
+  /** The relay's name in the request's Host. */
+  dialled: string | undefined
+  stream: ByteStream | undefined
+
+  constructor(socket: Socket) {
+    this.#socket = socket
+  }
+
+  /** The count of bytes of packets that came so far. A request has none. */
+  get received(): number {
+    return this.stream?.received ?? 0
+  }
+
+  destroy(): void {
+    this.#socket.destroy()
+  }
+}
+
+/** What the door knows of a socket until it becomes a WebSocket. */
+interface Visited<V extends Visit> {
+  readonly visitor: Visitor
   readonly circuit: string | undefined
   readonly visit: V
   readonly deadline: NodeJS.Timeout
-  /** The relay's name in the request's Host. */
-  dialled?: string
 }
 
 /** Creates the door. It does not listen, and so it needs no address. */
 export async function createPublicDoor<V extends Visit>(options: PublicDoorOptions<V>): Promise<PublicDoor> {
-  const visitors = new WeakMap<Socket, Visitor<V>>()
+  const sockets = new WeakMap<Socket, Visited<V>>()
   const { app, http } = createPage()
   await app.register(websocket, {
     options: {
@@ -79,7 +98,7 @@ export async function createPublicDoor<V extends Visit>(options: PublicDoorOptio
     const { host, origin } = request.headers
     const dialled = findDialled(host, options.names())
     if (dialled === undefined) return reply.code(421).type('text/plain').send(OTHER_HOST)
-    visitors.get(request.raw.socket)!.dialled = dialled
+    sockets.get(request.raw.socket)!.visitor.dialled = dialled
     if (isForeign(origin, dialled)) return reply.code(403).type('text/plain').send(OTHER_SITE)
     // The plugin would upgrade any path and then close, and answer a HEAD on a socket that it lost.
     const isUpgradable = request.method === 'GET' && request.routeOptions.url === WEBSOCKET_PATH
@@ -109,19 +128,25 @@ export async function createPublicDoor<V extends Visit>(options: PublicDoorOptio
     },
     (upgraded) => {
       const socket = (upgraded as Upgraded).release()
-      const { circuit, visit, deadline, dialled } = visitors.get(socket)!
+      const { visitor, circuit, visit, deadline } = sockets.get(socket)!
+      sockets.delete(socket)
       clearTimeout(deadline)
-      const accept = (stream: ByteStream): Receiver => options.accept(stream, visit)
+      const { dialled } = visitor
+      const accept = (stream: ByteStream): Receiver => {
+        visitor.stream = stream
+        return options.accept(stream, visit)
+      }
       serveSocket(socket, circuit, (stream) => new MessageStream({ stream, longest: options.maxMessage, dialled: dialled!, accept }))
     },
   )
   await app.ready()
   return {
     serve(socket, circuit) {
-      const visit = options.enter(circuit, () => socket.destroy())
+      const visitor = new Visitor(socket)
+      const visit = options.enter(circuit, visitor)
       if (visit === undefined) return turnAway(socket)
-      const deadline = setTimeout(() => socket.destroy(), VISIT_MS)
-      visitors.set(socket, { circuit, visit, deadline })
+      const deadline = setTimeout(() => visitor.destroy(), VISIT_MS)
+      sockets.set(socket, { visitor, circuit, visit, deadline })
       socket.on('close', () => {
         clearTimeout(deadline)
         visit.leave()

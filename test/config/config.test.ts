@@ -61,6 +61,7 @@ test('the defaults are loopback doors, no name, and the limits of the protocol',
     connections: 10_000,
     unproven: 2_000,
     perCircuit: 64,
+    perKey: 16,
     perSender: 67_108_864,
     limits: DEFAULT_LIMITS,
     strict: false,
@@ -91,6 +92,7 @@ test('every setting can be given as a flag', () => {
     ['--connections', '100'],
     ['--unproven', '20'],
     ['--per-circuit', '3'],
+    ['--per-key', '4'],
     ['--per-sender', '1M'],
     ['--payload', '64K'],
     ['--mailbox-messages', '7'],
@@ -126,6 +128,7 @@ test('every setting can be given as a flag', () => {
     connections: 100,
     unproven: 20,
     perCircuit: 3,
+    perKey: 4,
     perSender: 1_048_576,
     limits: {
       ...DEFAULT_LIMITS,
@@ -187,7 +190,7 @@ test('log-format auto means pretty on a terminal', () => {
 })
 
 test('fewer connections than the default shares lower those shares', () => {
-  expect(good({ argv: ['--connections', '10'] })).toMatchObject({ connections: 10, unproven: 10, perCircuit: 10 })
+  expect(good({ argv: ['--connections', '10'] })).toMatchObject({ connections: 10, unproven: 10, perCircuit: 10, perKey: 10 })
 })
 
 test('the result is deeply frozen', () => {
@@ -282,6 +285,7 @@ describe('quantities', () => {
   test('a share may not exceed the whole, nor the login limit undercut the limit of the first packet', () => {
     expect(bad({ argv: ['--connections', '5', '--unproven', '6'] })).toMatchObject([{ key: 'unproven' }])
     expect(bad({ argv: ['--connections', '5', '--per-circuit', '6'] })).toMatchObject([{ key: 'per-circuit' }])
+    expect(bad({ argv: ['--connections', '5', '--per-key', '6'] })).toMatchObject([{ key: 'per-key' }])
     expect(bad({ argv: ['--login', '29s'] })).toMatchObject([{ key: 'login' }])
   })
 })

@@ -38,6 +38,17 @@ def _(t):
         idle.stays()
 
 
+@check('load: one key has 16 connections, the newest', needs='defaults')
+def _(t):
+    first, key, token = t.joined()
+    others = [t.dial() for _ in range(16)]
+    for conn in others:
+        conn.answered(14, 4, token)
+    first.ends()
+    for conn in others:
+        conn.stays()
+
+
 @check('load: 300 connections in the middle of a line, while others exchange messages')
 def _(t):
     conn, key, token = t.joined()

@@ -65,7 +65,7 @@ describe('rounding', () => {
       erased: { acked: 30, taken: 0, expired: 0, wiped: 0 },
       accepted: { tcp: 20, unix: 0, http: 0 },
       logins: { decrypt: 0, sign: 10 },
-      turnedAway: { connections: 0, circuit: 1, 'proxy-header': 0, 'gave-way': 0 },
+      turnedAway: { connections: 0, circuit: 1, 'proxy-header': 0, 'gave-way': 0, key: 0 },
       refused: { ...createCounters().refused, 'auth-failed': 3 },
       tor: null,
       probe: null,

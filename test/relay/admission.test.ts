@@ -1,10 +1,11 @@
 import { describe, expect, it } from 'vitest'
-import { Admission, type Place } from '../../src/relay/admission.ts'
+import { Admission, type Eviction, type Guest, type Place } from '../../src/relay/admission.ts'
 
-const LIMITS = { connections: 5, unproven: 3, perCircuit: 2, perSender: 3_600 }
+const LIMITS = { connections: 5, unproven: 3, perCircuit: 2, perKey: 9, perSender: 3_600 }
+const GUEST = { received: 0, destroy: () => {} }
 
-function enter(admission: Admission, circuit?: string, giveWay: () => void = () => {}): Place {
-  const place = admission.enter(circuit, 0, giveWay)
+function enter(admission: Admission, circuit?: string, guest: Guest = GUEST): Place {
+  const place = admission.enter(circuit, 0, guest)
   if (typeof place === 'string') throw new Error(place)
   return place
 }
@@ -13,7 +14,7 @@ describe('admission', () => {
   it('bounds the number of streams and frees their places', () => {
     const admission = new Admission({ ...LIMITS, unproven: 9 })
     const places = Array.from({ length: 5 }, () => enter(admission))
-    expect(admission.enter(undefined, 0, () => {})).toBe('connections')
+    expect(admission.enter(undefined, 0, GUEST)).toBe('connections')
     places[0]!.leave()
     expect(admission.streams).toBe(4)
     enter(admission)
@@ -22,22 +23,62 @@ describe('admission', () => {
   it('bounds the streams of each circuit separately', () => {
     const admission = new Admission(LIMITS)
     const [first] = [enter(admission, 'a'), enter(admission, 'a')]
-    expect(admission.enter('a', 0, () => {})).toBe('circuit')
+    expect(admission.enter('a', 0, GUEST)).toBe('circuit')
     enter(admission, 'b')
     first!.leave()
     enter(admission, 'a')
   })
 
-  it('closes the oldest unproven stream for a new one, and never a proven stream', () => {
+  it('closes a stranger for a new one, and never a proven stream', () => {
+    const evicted: Eviction[] = []
     const gone: string[] = []
-    const admission = new Admission(LIMITS)
-    const proven = enter(admission, undefined, () => gone.push('proven'))
-    proven.prove()
-    for (const name of ['first', 'second', 'third']) enter(admission, undefined, () => gone.push(name))
+    const guest = (name: string): Guest => ({ received: 0, destroy: () => gone.push(name) })
+    const admission = new Admission(LIMITS, { onEvicted: (reason) => evicted.push(reason) })
+    enter(admission, undefined, guest('proven')).prove()
+    for (const name of ['first', 'second', 'third']) enter(admission, undefined, guest(name))
     expect(gone).toEqual([])
-    enter(admission, undefined, () => gone.push('fourth'))
-    expect(gone).toEqual(['first'])
+    enter(admission, undefined, guest('fourth'))
+    expect([gone, evicted]).toEqual([['first'], ['gave-way']])
     expect(admission.unproven).toBe(3)
+  })
+
+  it('closes the oldest stream of a key for a newer one of that key, whatever keys it proves later', () => {
+    const evicted: Eviction[] = []
+    const gone: string[] = []
+    const admission = new Admission(
+      { ...LIMITS, connections: 99, unproven: 99, perKey: 3 },
+      { onEvicted: (reason) => evicted.push(reason) },
+    )
+    const open = (name: string, ...keys: string[]): Place => {
+      const place = enter(admission, undefined, { received: 0, destroy: () => gone.push(name) })
+      for (const key of keys) place.onKey(key, 0)
+      place.prove()
+      return place
+    }
+    const places = ['a1', 'a2', 'a3'].map((name) => open(name, 'alice'))
+    open('b1', 'bob', 'alice')
+    places[1]!.onKey('alice', 0)
+    expect(gone).toEqual([])
+    open('a4', 'alice')
+    expect([gone, evicted]).toEqual([['a1'], ['key']])
+    // A stream that was closed does not take a place before it ends, nor when it ends.
+    places[0]!.onKey('alice', 0)
+    places[0]!.leave()
+    places[2]!.leave()
+    open('a5', 'alice')
+    expect(gone).toEqual(['a1'])
+    open('a6', 'alice')
+    expect(gone).toEqual(['a1', 'a2'])
+  })
+
+  it('lets a stranger that was closed take no place of a key', () => {
+    const gone: string[] = []
+    const admission = new Admission({ ...LIMITS, unproven: 1, perKey: 1 })
+    const first = enter(admission, undefined, { received: 0, destroy: () => gone.push('first') })
+    const second = enter(admission, undefined, { received: 0, destroy: () => gone.push('second') })
+    second.onKey('alice', 0)
+    first.onKey('alice', 0)
+    expect(gone).toEqual(['first'])
   })
 
   it('counts the logins of a circuit over all its streams, and restores them over time', () => {

@@ -28,6 +28,7 @@ beforeEach(() => {
     connections: CONNECTIONS,
     unproven: UNPROVEN,
     perCircuit: 64,
+    perKey: CONNECTIONS,
     perSender: 2 ** 30,
     names: ['localhost'],
     onFault: (error) => faults.push(error),
@@ -54,8 +55,8 @@ interface Peer {
   hangUp(): void
 }
 
-function connect(): Peer {
-  const state = { said: '', reading: true, ended: false, stalled: false }
+function connect(circuit?: string): Peer {
+  const state = { said: '', received: 0, reading: true, ended: false, stalled: false }
   let pending: { readonly bytes: Uint8Array; readonly done: () => void } | undefined
   let heard = (): void => {}
   const flush = (): void => {
@@ -74,11 +75,18 @@ function connect(): Peer {
   }
   const unread: string[] = []
   const pump = (): void => {
-    while (state.reading && !state.ended && unread.length > 0) receiver.onChunk(Buffer.from(unread.shift()!, 'latin1'))
+    while (state.reading && !state.ended && unread.length > 0) {
+      const chunk = Buffer.from(unread.shift()!, 'latin1')
+      state.received += chunk.length
+      receiver.onChunk(chunk)
+    }
   }
   const stream: ByteStream = {
     framing: 'line',
-    circuit: undefined,
+    circuit,
+    get received() {
+      return state.received
+    },
     write(bytes, done) {
       pending = { bytes, done }
       queueMicrotask(flush)
@@ -179,7 +187,10 @@ describe('many streams', () => {
       if (n % 500 === 0) await settle()
     }
     await settle()
-    expect(strangers.map(({ ended }) => ended)).toEqual(strangers.map((_, n) => n < 10_000 - UNPROVEN))
+    // The older ones of both kinds were closed.
+    const stay = strangers.filter(({ ended }) => !ended)
+    expect(stay).toHaveLength(UNPROVEN)
+    expect(strangers.indexOf(stay[0]!)).toBeGreaterThan(10_000 - 2 * UNPROVEN)
     const bob = createPerson()
     const { peer, token } = await login(bob)
     peer.send(`3;${token};${bob.line};QUJD\n`)
@@ -201,6 +212,79 @@ describe('many streams', () => {
     expect(late.read()).toEqual([expect.stringMatching(/^99;rate-limited;/)])
     expect(late.ended).toBe(true)
     expect(relay.snapshot()).toMatchObject({ connections: CONNECTIONS, proven: CONNECTIONS })
+  })
+})
+
+describe('a login that is under way', () => {
+  /** Opens so many connections that send the text, and returns whether a login that was begun before can end. */
+  async function survives(count: number, text: string, circuitOf: (n: number) => string | undefined): Promise<boolean> {
+    const person = createPerson()
+    const peer = connect(circuitOf(0))
+    peer.send(`0;${person.line};sign\n`)
+    const [, handle, challenge] = (await peer.line()).split(';')
+    for (let n = 1; n <= count; n++) {
+      connect(circuitOf(n)).send(text)
+      if (n % 100 === 0) await settle()
+    }
+    await settle()
+    if (peer.ended) return false
+    const signature = signMessage(person.key, AUTH_NAMESPACE, Buffer.from(challenge!, 'base64'))
+    peer.send(`2;${handle};${Buffer.from(signature).toString('base64')}\n`)
+    return (await peer.line()).startsWith('12;')
+  }
+  const alone = (n: number): string => (n === 0 ? 'the login' : `${n}`)
+  const crowded = (n: number): string => (n === 0 ? 'the login' : `${Math.floor(n / 60)}`)
+
+  it.each<[string, number, string, (n: number) => string | undefined]>([
+    ['2,080 silent connections', 2_080, '', () => undefined],
+    ['10,000 silent connections, each over a circuit of its own', 10_000, '', alone],
+    ['10,000 silent connections over 167 circuits', 10_000, '', crowded],
+    ['10,000 connections that ping', 10_000, '7\n', () => undefined],
+    ['10,000 connections that send more than a login', 10_000, '7\n'.repeat(300), crowded],
+    ['1,900 connections that send more than a login, each over a circuit of its own', 1_900, '7\n'.repeat(300), alone],
+  ])('is not ended by %s', async (_what, count, text, circuitOf) => {
+    expect(await survives(count, text, circuitOf)).toBe(true)
+  })
+
+  it('can begin while connections that sent much keep all places', async () => {
+    for (let n = 0; n < UNPROVEN; n++) connect().send('7\n'.repeat(300))
+    expect(await survives(500, '7\n'.repeat(300), () => undefined)).toBe(true)
+  })
+
+  it('is ended by 2,080 others of the same size, each over a circuit of its own', async () => {
+    // What does not hold: a flood that looks like logins, and comes over as many circuits as there are places.
+    expect(await survives(2_080, `8;asfaleia/1${'x'.repeat(80)}`, alone)).toBe(false)
+  })
+})
+
+describe('the connections of one key', () => {
+  it('are 16 at most, the newest, and leave the places of others alone', async () => {
+    await relay.close()
+    relay = new Relay({
+      limits: DEFAULT_LIMITS,
+      memory: 2 ** 20,
+      connections: 300,
+      unproven: 300,
+      perCircuit: 64,
+      perKey: 16,
+      perSender: 2 ** 20,
+      names: ['localhost'],
+      onFault: (error) => faults.push(error),
+    })
+    const other = await login(createPerson())
+    const first = await login(createPerson())
+    const greedy: Peer[] = []
+    for (let n = 0; n < 1_000; n++) {
+      const peer = connect()
+      peer.send(`5;${first.token};0000000000000000\n`)
+      greedy.push(peer)
+      await settle()
+    }
+    expect(greedy.map(({ ended }) => ended)).toEqual(greedy.map((_, n) => n < 984))
+    expect(first.peer.ended).toBe(true)
+    other.peer.send('7\n')
+    expect(await other.peer.line()).toBe('17')
+    expect(relay.snapshot()).toMatchObject({ connections: 17, proven: 17, counters: { turnedAway: { key: 985, connections: 0 } } })
   })
 })
 
@@ -424,6 +508,7 @@ describe('garbage of connections that ended', () => {
       connections: 9,
       unproven: 9,
       perCircuit: 9,
+      perKey: 9,
       perSender: 2 ** 20,
       names: ['localhost'],
       now: () => now,

@@ -68,6 +68,7 @@ export async function startRelay(): Promise<{ readonly relay: Relay; readonly po
     connections: 10,
     unproven: 10,
     perCircuit: 10,
+    perKey: 10,
     perSender: 2 ** 26,
     names: ['localhost'],
     onFault: (error) => faults.push(error),

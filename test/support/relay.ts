@@ -43,6 +43,7 @@ export async function startTestRelay(options: TestRelayOptions = {}): Promise<Te
     connections: options.connections ?? 10,
     unproven: 10,
     perCircuit: 10,
+    perKey: 10,
     perSender: 2 ** 26,
     names: options.names ?? ['localhost'],
     movedFrom: options.movedFrom ?? [],
@@ -88,7 +89,7 @@ async function openHttp(relay: Relay): Promise<{ address: string; close(): Promi
   const door = await createPublicDoor({
     maxMessage: DEFAULT_LIMITS.payload + DEFAULT_LIMITS.lineOverhead,
     names: () => relay.names,
-    enter: (circuit, giveWay) => relay.enter(circuit, giveWay),
+    enter: (circuit, visitor) => relay.enter(circuit, visitor),
     accept: (stream, visit) => relay.accept(stream, 'http', visit),
   })
   const sockets = new Set<Socket>()

@@ -4,7 +4,7 @@ import { connect, type Server, type Socket } from 'node:net'
 import { afterEach, describe, expect, it, test, vi } from 'vitest'
 import type { ByteStream, Receiver } from '../../src/relay/stream.ts'
 import { createSocketServer, listen } from '../../src/transport/socket.ts'
-import { createPublicDoor, type Visit } from '../../src/transport/upgrade.ts'
+import { createPublicDoor, type Visit, type Visitor } from '../../src/transport/upgrade.ts'
 import { CLOSE, CONTINUATION, decodeFrames, encodeFrame, type Frame, type FrameOptions, PING, PONG, TEXT } from '../support/frames.ts'
 
 const LONGEST = 1_000
@@ -46,7 +46,7 @@ function write(stream: ByteStream, bytes: Uint8Array, done: () => void): void {
 async function dial(
   accept: (stream: ByteStream) => Receiver,
   request: string,
-  enter: (circuit: string | undefined, giveWay: () => void) => Visit | undefined = () => ({ leave: () => {} }),
+  enter: (circuit: string | undefined, visitor: Visitor) => Visit | undefined = () => ({ leave: () => {} }),
 ): Promise<Socket> {
   const door = await createPublicDoor({ maxMessage: LONGEST, names: () => ['localhost', ONION], enter, accept })
   const server: Server = createSocketServer((socket) => door.serve(socket, 'a circuit'))
@@ -377,8 +377,8 @@ describe('a visitor', () => {
   it('that must give way is disconnected', async () => {
     expect(
       await hear(
-        await dial(refuse, '', (_circuit, giveWay) => {
-          setImmediate(giveWay)
+        await dial(refuse, '', (_circuit, visitor) => {
+          setImmediate(() => visitor.destroy())
           return { leave: () => {} }
         }),
       ),
