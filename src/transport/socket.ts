@@ -202,7 +202,8 @@ async function removeStale(address: Address & { kind: 'unix' }): Promise<void> {
       probe.destroy()
       resolve(true)
     })
-    probe.on('error', () => resolve(false))
+    // EAGAIN: a process listens, but its queue is full, as that of a stopped process can be.
+    probe.on('error', ({ code }: NodeJS.ErrnoException) => resolve(code === 'EAGAIN'))
   })
   if (alive) throw new ListenError('EADDRINUSE', address)
   unlinkSync(address.path)
