@@ -70,9 +70,11 @@ export class Doors {
     for (const { server } of this.#open) server.close()
   }
 
-  /** Listens at the same addresses again; tries until it has them or `isOver`. */
+  /** Listens at the same addresses again, at each as soon as it is free; tries until it has them all or `isOver`. */
   async reopen(isOver: () => boolean): Promise<void> {
-    for (const { server, address } of this.#open) await waitForAddress(() => listen(server, address), { ms: Infinity, isOver })
+    await Promise.all(
+      this.#open.map(async ({ server, address }) => waitForAddress(() => listen(server, address), { ms: Infinity, isOver })),
+    )
   }
 
   /** Ends every socket, those included that the relay does not know because they sent no packet yet. */
