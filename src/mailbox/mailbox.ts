@@ -44,6 +44,11 @@ export interface HeldMessage {
   readonly payload: Uint8Array
 }
 
+/** What the budget counts for a message, with a mailbox of its own or without. */
+function costOf(payload: Uint8Array, newMailbox: boolean): number {
+  return footprint(payload.length) + MESSAGE_BYTES + (newMailbox ? MAILBOX_BYTES : 0)
+}
+
 /** Why a message was erased, for the relay's counters. */
 export type Erased = 'acked' | 'taken' | 'expired' | 'wiped'
 
@@ -113,9 +118,8 @@ export class MemoryMailboxes implements Mailboxes {
     const count = mailbox?.count ?? 0
     const strangers = mailbox?.strangers ?? 0
     if (count >= places || (isStranger && strangers >= STRANGER_LIMITS.mailboxMessages)) return { refused: 'mailbox-full' }
-    const size = footprint(payload.length) + MESSAGE_BYTES
-    const cost = size + (mailbox === undefined ? MAILBOX_BYTES : 0)
-    if (this.#bytes() + cost > this.#budget * share) return { refused: 'relay-full' }
+    const size = costOf(payload, false)
+    if (this.#bytes() + costOf(payload, mailbox === undefined) > this.#budget * share) return { refused: 'relay-full' }
     if (isStranger && this.#strangerBytes + size > this.#budget * STRANGER_LIMITS.share) return { refused: 'relay-full' }
     mailbox ??= this.#open(id)
     const row = this.#append(mailbox, payload, now + this.#limits.holdSeconds * 1_000)
@@ -144,16 +148,20 @@ export class MemoryMailboxes implements Mailboxes {
   }
 
   /**
-   * Takes over a message that another relay held, behind all messages that are here. Quota and budget do not apply,
-   * since a relay accepted it before. It is held no longer than a new message would be.
+   * Takes over a message that another relay held, behind all messages that are here. The quota does not apply, since a
+   * relay accepted it before. It is held no longer than a new message would be.
+   * @returns false if the budget has no room for it
    */
-  restore(message: HeldMessage, now: number): void {
-    const mailbox = this.#mailboxes.get(message.mailbox) ?? this.#open(message.mailbox)
+  restore(message: HeldMessage, now: number): boolean {
+    const known = this.#mailboxes.get(message.mailbox)
+    if (this.#bytes() + costOf(message.payload, known === undefined) > this.#budget) return false
+    const mailbox = known ?? this.#open(message.mailbox)
     // Messages come in the order of arrival, so `left` ascends. `expire` relies on that: it looks only at the oldest.
     const left = Math.min(message.left, this.#limits.holdSeconds * 1_000)
     const row = this.#append(mailbox, message.payload, now + left)
     this.#table.setId(row, message.id)
     mailbox.subscriber?.onWaiting()
+    return true
   }
 
   /** Stores a message at the end of its mailbox. The caller sets its id. */

@@ -398,10 +398,10 @@ export class Relay {
     this.#enrol()
   }
 
-  /** Takes over a message of the relay before. */
-  restore(message: HeldMessage): void {
-    if (!this.#roster.receives(message.mailbox)) return
-    this.#mailboxes.restore(message, this.#now())
+  /** Takes over a message of the relay before. Returns false if there is no memory for it. */
+  restore(message: HeldMessage): boolean {
+    if (!this.#roster.receives(message.mailbox)) return true
+    return this.#mailboxes.restore(message, this.#now())
   }
 
   /** Takes over a used sending limit of the relay before. */

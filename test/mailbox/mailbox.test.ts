@@ -194,13 +194,17 @@ describe('handing over a mailbox', () => {
     expect(take(newest, 'm', 1, 'lease', 4_000)).toEqual(['a', 'c', 'e'])
   })
 
-  it('restores accepted messages beyond quota and budget, but refuses new ones beyond them', () => {
+  it('restores messages beyond the quota, but none beyond the budget', () => {
     const older = create()
     fill(older)
-    const newer = move(older, create({ ...LIMITS, mailboxMessages: 1 }, 100), 4_000)
-    expect(newer.size.messages).toBe(4)
+    const budget = older.size.bytes
+    const newer = move(older, create({ ...LIMITS, mailboxMessages: 1 }, budget), 4_000)
+    expect(newer.size).toMatchObject({ messages: 4, bytes: budget })
     expect(newer.put('m', bytes('e'), 4_000)).toEqual({ refused: 'mailbox-full' })
     expect(newer.put('o', bytes('e'), 4_000)).toEqual({ refused: 'relay-full' })
+    const small = create(LIMITS, budget - 1)
+    expect([...older.held(4_000)].map((message) => small.restore(message, 4_000))).toEqual([true, true, true, false])
+    expect(small.size.messages).toBe(3)
   })
 
   it("holds no message longer than the new relay's own limit, so that messages still expire in order", () => {
