@@ -5,7 +5,7 @@
  */
 import { pino } from 'pino'
 import { CHECK_NAMES, type LogFormat, type LogLevel } from './config/setting.ts'
-import { FAILURES, REFUSALS } from './handover/record.ts'
+import { FAILURES, REFUSALS, UNPROVEN } from './handover/record.ts'
 import { PROBE_PROBLEMS } from './operator/probe-result.ts'
 import { TOR_SUMMARIES } from './tor/state.ts'
 import { DOORS } from './relay/counters.ts'
@@ -51,10 +51,25 @@ export const EVENTS = {
     fields: { percent: PERCENT },
   },
   'handover-started': { level: 'info', text: 'a successor takes over: clients get restarting', fields: {} },
-  'handover-refused': { level: 'warn', text: 'this relay refused a successor', fields: { reason: ['proof', ...REFUSALS] } },
+  'handover-refused': { level: 'warn', text: 'this relay refused a successor', fields: { reason: [...UNPROVEN, ...REFUSALS] } },
   'handover-failed': { level: 'warn', text: 'the handover failed: this relay continues as before', fields: { reason: FAILURES } },
-  'handover-off': { level: 'error', text: 'the socket for a successor is in use: this relay cannot hand over', fields: {} },
+  'doors-awaited': {
+    level: 'error',
+    text: 'another process has the addresses of this relay, which holds its messages and waits for them',
+    fields: {},
+  },
+  'handover-off': {
+    level: 'error',
+    text: 'the socket for a successor is in use: this relay cannot hand over until it is free',
+    fields: {},
+  },
+  'handover-on': { level: 'info', text: 'the socket for a successor is open now', fields: {} },
   'handed-over': { level: 'info', text: 'the successor has everything and serves: this relay ends', fields: {} },
+  'stop-too-late': {
+    level: 'warn',
+    text: 'the signal to stop came when this relay already had the only copy: it goes on; send it again to stop the relay',
+    fields: {},
+  },
   stopping: { level: 'info', text: 'the relay is going down', fields: {} },
   stopped: { level: 'info', text: 'every message is erased, every listener closed', fields: {} },
   'internal-error': {

@@ -1,24 +1,28 @@
 /**
- * Noise messages over a socket, each after its length in two bytes (section 13 of the framework). Reads a message only
- * on request, so a fast peer waits; holds one record in each direction. Knows nothing of the content of records. About
- * a peer that does not prove itself, it reports only that.
+ * Noise messages over a socket, each after its length in two bytes (section 13 of the framework). Reads one message when
+ * the caller asks for it, so a fast peer has to wait. Knows nothing of the records inside, and tells a peer that proves
+ * no secret nothing but that this side is busy.
  */
 import type { Socket } from 'node:net'
 import { type Ciphers, Initiator, MAX_NOISE_BYTES, NoiseError, respond, TAG_BYTES } from './noise.ts'
 
-/** The longest record, bytes. */
+/** The longest record. */
 export const MAX_RECORD_BYTES = MAX_NOISE_BYTES - TAG_BYTES
 
 const PROLOGUE = Buffer.from('asfaleia handover')
 /** The length of both messages of the handshake: a key, and the tag of an empty payload. */
 const HANDSHAKE_BYTES = 32 + TAG_BYTES
+/** The one answer that is not encrypted: a message of one byte in the place of a handshake. */
+const BUSY = Buffer.of(0, 1, 0)
+/** Waits that one channel may begin after its time is over, each for what the system already has. */
+const LATE_WAITS = 16
 
 /**
- * `silent`: the peer left without sending a byte, as a process does that only checks whether we listen. `ended`: the
- * stream ended later. `stalled`: no byte moved for too long. `forged`: the peer does not know the secret, or broke the
- * protocol.
+ * `silent`: the peer left without a word, as a process does that only checks whether a relay listens. `ended`: the stream
+ * ended. `stalled`: the peer took too long. `forged`: the maker of these bytes does not know the secret, or violates the
+ * protocol. `busy`: the peer has too many connections.
  */
-export type ChannelProblem = 'silent' | 'ended' | 'stalled' | 'forged'
+export type ChannelProblem = 'silent' | 'ended' | 'stalled' | 'forged' | 'busy'
 
 export class ChannelError extends Error {
   readonly problem: ChannelProblem
@@ -32,8 +36,10 @@ export class ChannelError extends Error {
 
 export interface ChannelOptions {
   readonly psk: Uint8Array
-  /** The longest time for each step of the peer, ms. */
+  /** The time for each step of the peer, ms. */
   readonly patience: number
+  /** The time for everything, ms: without it a peer could send a byte now and then for ever. See `limit`. */
+  readonly whole?: number
 }
 
 export class Channel {
@@ -45,26 +51,34 @@ export class Channel {
     this.#ciphers = ciphers
   }
 
-  /** Makes the handshake of the side that connected. @throws ChannelError, after destroying the socket */
+  /** Makes the handshake of the side that connected. @throws ChannelError; the socket is destroyed then */
   static async open(socket: Socket, options: ChannelOptions): Promise<Channel> {
     return Channel.#shake(socket, options, async (frames) => {
       const initiator = new Initiator({ psk: options.psk, prologue: PROLOGUE })
       await frames.write(initiator.write())
-      return initiator.read(await frames.read(HANDSHAKE_BYTES))
+      const answer = await frames.read([HANDSHAKE_BYTES, 1])
+      if (answer.length === 1) throw new ChannelError('busy')
+      return initiator.read(answer)
     })
   }
 
-  /** Makes the handshake of the side that listens. @throws ChannelError, after destroying the socket */
+  /** Makes the handshake of the side that listens. @throws ChannelError; the socket is destroyed then */
   static async accept(socket: Socket, options: ChannelOptions): Promise<Channel> {
     return Channel.#shake(socket, options, async (frames) => {
-      const ciphers = respond({ psk: options.psk, prologue: PROLOGUE }, await frames.read(HANDSHAKE_BYTES))
+      const ciphers = respond({ psk: options.psk, prologue: PROLOGUE }, await frames.read([HANDSHAKE_BYTES]))
       await frames.write(ciphers.answer)
       return ciphers
     })
   }
 
+  /** Tells a peer that this side is busy, and ends the connection. */
+  static turnAway(socket: Socket): void {
+    socket.on('error', () => {})
+    socket.end(BUSY, () => socket.destroy())
+  }
+
   static async #shake(socket: Socket, options: ChannelOptions, shake: (frames: Frames) => Promise<Ciphers>): Promise<Channel> {
-    const frames = new Frames(socket, options.patience)
+    const frames = new Frames(socket, options)
     try {
       return new Channel(frames, await shake(frames))
     } catch (error) {
@@ -73,12 +87,17 @@ export class Channel {
     }
   }
 
-  /** Sends a record, which the caller still owns. Resolves when there is room for the next. @throws ChannelError */
+  /** Replaces the time for everything: `whole` milliseconds from now. */
+  limit(whole: number): void {
+    this.#frames.limit(whole)
+  }
+
+  /** Resolves when the system has taken the record, which stays the caller's. @throws ChannelError */
   async send(record: Uint8Array): Promise<void> {
     await this.#frames.write(this.#ciphers.send.encrypt(record))
   }
 
-  /** Receives the next record, which the caller must overwrite. @throws ChannelError */
+  /** Returns the next record, which the caller may overwrite. @throws ChannelError */
   async receive(): Promise<Buffer> {
     try {
       return this.#ciphers.receive.decrypt(await this.#frames.read())
@@ -87,7 +106,12 @@ export class Channel {
     }
   }
 
-  /** Erases the keys, and ends the stream at once or after the records that were sent. */
+  /** Whether the peer is still connected and has sent nothing more, as far as the system knows by now. */
+  async isQuiet(): Promise<boolean> {
+    return this.#frames.isQuiet()
+  }
+
+  /** Ends the stream, at once or after the records sent so far, and overwrites the keys. */
   close(how: 'after sending' | 'at once' = 'at once'): void {
     this.#ciphers.send.clear()
     this.#ciphers.receive.clear()
@@ -95,25 +119,32 @@ export class Channel {
   }
 }
 
-/** Frames of bytes, each after its length, read from a paused socket. */
+/** Blocks of bytes after their length, read from a paused socket. */
 class Frames {
   readonly #socket: Socket
   readonly #patience: number
+  #until: number
+  #lateWaits = LATE_WAITS
   #heard = false
 
-  constructor(socket: Socket, patience: number) {
+  constructor(socket: Socket, { patience, whole = Infinity }: ChannelOptions) {
     this.#socket = socket
     this.#patience = patience
-    // 'close' follows, and is enough.
+    this.#until = performance.now() + whole
+    // The event 'close' follows, and says enough.
     socket.on('error', () => {})
     socket.pause()
   }
 
-  /** Reads the next frame. @param expected its length, if only one is right */
-  async read(expected?: number): Promise<Buffer> {
+  limit(whole: number): void {
+    this.#until = performance.now() + whole
+  }
+
+  /** @param expected the lengths that are possible, if not all are */
+  async read(expected?: readonly number[]): Promise<Buffer> {
     const head = await this.#take(2)
     const length = head.readUInt16BE()
-    if (expected !== undefined && length !== expected) throw new ChannelError('forged')
+    if (expected?.includes(length) === false) throw new ChannelError('forged')
     return this.#take(length)
   }
 
@@ -122,7 +153,21 @@ class Frames {
     bytes.writeUInt16BE(frame.length)
     bytes.set(frame, 2)
     if (this.#socket.destroyed || this.#socket.writableEnded) throw this.#gone()
-    if (!this.#socket.write(bytes)) await this.#wait('drain')
+    await this.#wait((resolve) => {
+      this.#socket.write(bytes, (error) => {
+        if (error === null || error === undefined) resolve()
+      })
+    })
+  }
+
+  async isQuiet(): Promise<boolean> {
+    if (this.#socket.readableLength > 0 || this.#socket.readableEnded || this.#socket.destroyed) return false
+    try {
+      await this.#waitForBytes(0)
+      return false
+    } catch (error) {
+      return error instanceof ChannelError && error.problem === 'stalled'
+    }
   }
 
   close(how: 'after sending' | 'at once'): void {
@@ -134,14 +179,14 @@ class Frames {
     if (length === 0) return Buffer.alloc(0)
     for (;;) {
       const bytes = this.#socket.read(length) as Buffer | null
-      // A shorter read returns the last bytes before the end.
+      // At its end, the stream returns whatever bytes are left.
       if (bytes !== null && bytes.length < length) throw new ChannelError('ended')
       if (bytes !== null) {
         this.#heard = true
         return bytes
       }
       if (this.#socket.readableEnded || this.#socket.destroyed) throw this.#gone()
-      await this.#wait('readable')
+      await this.#waitForBytes(this.#patience)
     }
   }
 
@@ -149,16 +194,32 @@ class Frames {
     return new ChannelError(this.#heard ? 'ended' : 'silent')
   }
 
-  #wait(event: 'readable' | 'drain'): Promise<void> {
+  async #waitForBytes(patience: number): Promise<void> {
+    const socket = this.#socket
+    // Makes the socket read, if it does not already.
+    socket.read(0)
+    let onReadable = (): void => {}
+    try {
+      await this.#wait((resolve) => socket.on('readable', (onReadable = resolve)), patience)
+    } finally {
+      socket.off('readable', onReadable)
+    }
+  }
+
+  /** @param begin gets the function to call once the awaited event has happened */
+  #wait(begin: (resolve: () => void) => void, patience = this.#patience): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     const socket = this.#socket
+    const left = this.#until - performance.now()
+    if (left <= 0 && this.#lateWaits-- <= 0) reject(new ChannelError('stalled'))
     const onGone = (): void => reject(this.#gone())
-    const timer = setTimeout(() => reject(new ChannelError('stalled')), this.#patience)
-    socket.on(event, resolve)
+    // If this process was stopped for a while, the timer fires before the event loop has looked at the socket: an answer
+    // that came in time may wait there. Between the timer and an immediate, the loop polls once.
+    const timer = setTimeout(() => setImmediate(() => reject(new ChannelError('stalled'))), Math.max(0, Math.min(patience, left)))
+    begin(resolve)
     for (const end of ['end', 'close'] as const) socket.on(end, onGone)
     return promise.finally(() => {
       clearTimeout(timer)
-      socket.off(event, resolve)
       for (const end of ['end', 'close'] as const) socket.off(end, onGone)
     })
   }

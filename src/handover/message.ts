@@ -1,22 +1,22 @@
 /**
- * The encoding of messages at a handover: 32 bytes of the mailbox's blinded id, 8 of the message id, 8 of the
- * milliseconds left, 4 of the payload's length, then the payload; numbers are big endian. A payload is never a string,
- * and every buffer that held a part of one is overwritten after use.
+ * The messages as a stream of bytes from one relay to the next. Each is 32 bytes of the mailbox's blinded id, 8 of the
+ * message id, 8 of the milliseconds left, 4 of the payload's length, and the payload; numbers are big endian. Payloads
+ * stay bytes, and every buffer of theirs is overwritten after use.
  */
 import type { HeldMessage } from '../mailbox/mailbox.ts'
 import { ChannelError } from './channel.ts'
 
-/** The longest payload that the configuration of any relay allows. */
+/** The longest payload that a relay can be configured to accept. */
 const MAX_PAYLOAD_BYTES = 512 * 1_024
 const ID_BYTES = 32
 const HEAD_BYTES = ID_BYTES + 8 + 8 + 4
 
-/** Encodes messages into pieces of any size. */
+/** Cuts the messages of a relay into pieces of any size. */
 export class MessageWriter {
   readonly #messages: Iterator<HeldMessage, void>
   readonly #head = Buffer.alloc(HEAD_BYTES)
   #payload: Uint8Array = new Uint8Array(0)
-  /** How many bytes of head and payload were written out. */
+  /** Bytes of head and payload written so far. */
   #at = HEAD_BYTES
   #count = 0
 
@@ -24,12 +24,12 @@ export class MessageWriter {
     this.#messages = messages
   }
 
-  /** How many messages were begun. */
+  /** Messages begun so far. */
   get count(): number {
     return this.#count
   }
 
-  /** Fills the room from its beginning. @returns how many bytes it wrote; 0 after the last message */
+  /** Fills `room` from its beginning; returns the number of bytes written, 0 if there are no more messages. */
   write(room: Uint8Array): number {
     let filled = 0
     while (filled < room.length) {
@@ -59,29 +59,42 @@ export class MessageWriter {
   }
 }
 
-/** Decodes messages from pieces of any size. */
+/** The most that a reader accepts in all. */
+export interface MessageBounds {
+  readonly messages: number
+  /** Of all payloads together. */
+  readonly bytes: number
+}
+
+/** Reassembles the messages from pieces of any size. */
 export class MessageReader {
   readonly #buffer = Buffer.alloc(HEAD_BYTES + MAX_PAYLOAD_BYTES)
   readonly #onMessage: (message: HeldMessage) => void
+  readonly #bounds: MessageBounds
   #length = 0
   #count = 0
+  #bytes = 0
 
-  /** @param onMessage receives each message; its payload is overwritten when the call returns */
-  constructor(onMessage: (message: HeldMessage) => void) {
+  /**
+   * @param onMessage gets each complete message, whose payload is good until it returns
+   * @param bounds announced by the other relay
+   */
+  constructor(onMessage: (message: HeldMessage) => void, bounds: MessageBounds = { messages: Infinity, bytes: Infinity }) {
     this.#onMessage = onMessage
+    this.#bounds = bounds
   }
 
-  /** How many messages were complete. */
+  /** Complete messages so far. */
   get count(): number {
     return this.#count
   }
 
-  /** Whether the last message was complete. */
+  /** Whether the last message is complete. */
   get isWhole(): boolean {
     return this.#length === 0
   }
 
-  /** Reads a piece, which the caller still owns. @throws ChannelError `forged` if a payload's length is too large */
+  /** The piece stays the caller's. @throws ChannelError `forged` if a payload is too long, or the bounds are exceeded */
   push(piece: Uint8Array): void {
     let at = 0
     while (at < piece.length) {
@@ -93,22 +106,24 @@ export class MessageReader {
     }
   }
 
-  /** Overwrites an incomplete message. */
+  /** Overwrites the incomplete message, if there is one. */
   clear(): void {
     this.#buffer.fill(0)
     this.#length = 0
   }
 
-  /** Returns how many bytes the head lacks, or, once it is complete, the payload. */
+  /** Returns the bytes that are missing until the head, and then the message, is complete. */
   #missing(): number {
     if (this.#length < HEAD_BYTES) return HEAD_BYTES - this.#length
     const payload = this.#buffer.readUInt32BE(ID_BYTES + 16)
     if (payload > MAX_PAYLOAD_BYTES) throw new ChannelError('forged')
+    if (this.#count >= this.#bounds.messages || this.#bytes + payload > this.#bounds.bytes) throw new ChannelError('forged')
     return HEAD_BYTES + payload - this.#length
   }
 
   #give(): void {
     const buffer = this.#buffer
+    this.#bytes += this.#length - HEAD_BYTES
     this.#onMessage({
       mailbox: buffer.toString('base64url', 0, ID_BYTES),
       id: { high: buffer.readUInt32BE(ID_BYTES), low: buffer.readUInt32BE(ID_BYTES + 4) },

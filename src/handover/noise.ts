@@ -1,7 +1,7 @@
 /**
- * Noise_NNpsk0_25519_ChaChaPoly_SHA256 of the Noise Protocol Framework, revision 34 (noiseprotocol.org): two messages,
- * then a cipher for each direction. Pure, except that it draws the ephemeral key unless a test gives one. Knows nothing
- * of sockets or of the payload.
+ * Noise_NNpsk0_25519_ChaChaPoly_SHA256 by the Noise Protocol Framework, revision 34 (noiseprotocol.org): two messages,
+ * then a cipher for each direction. Its only side effect is to draw the ephemeral key, unless a test passes one. Knows
+ * neither sockets nor the content.
  */
 import {
   createCipheriv,
@@ -15,7 +15,7 @@ import {
 } from 'node:crypto'
 
 export const PSK_BYTES = 32
-/** The longest Noise message, tag included (section 3). */
+/** The longest Noise message, its tag included (section 3). */
 export const MAX_NOISE_BYTES = 65_535
 export const TAG_BYTES = 16
 
@@ -23,7 +23,7 @@ const NAME = 'Noise_NNpsk0_25519_ChaChaPoly_SHA256'
 const KEY_BYTES = 32
 const NOTHING = Buffer.alloc(0)
 
-/** The peer has another secret, or a message was changed or is out of order. The error does not say which. */
+/** A message comes from a peer without the secret, was changed, or came out of its turn; the error does not say which. */
 export class NoiseError extends Error {
   constructor() {
     super('the message is not authentic')
@@ -32,11 +32,11 @@ export class NoiseError extends Error {
 }
 
 export interface NoiseOptions {
-  /** 32 bytes that both sides know. */
+  /** The pre-shared key, 32 bytes. */
   readonly psk: Uint8Array
-  /** Further data that must be equal on both sides. */
+  /** Data that both sides must agree on; not secret. */
   readonly prologue: Uint8Array
-  /** The private X25519 key of this handshake, for test vectors only. By default it is drawn at random. */
+  /** The private X25519 key of this handshake, drawn by default. Only test vectors pass one. */
   readonly ephemeral?: KeyObject
 }
 
@@ -46,7 +46,7 @@ export interface Ciphers {
   readonly receive: Cipher
 }
 
-/** The key and counter of one direction (CipherState, section 5.1). */
+/** One direction's key and counter (CipherState, section 5.1). */
 export class Cipher {
   readonly #key: Buffer
   #count = 0
@@ -55,7 +55,7 @@ export class Cipher {
     this.#key = key
   }
 
-  /** Encrypts. @returns the ciphertext with its tag */
+  /** Returns the ciphertext and its tag. */
   encrypt(plaintext: Uint8Array, data: Uint8Array = NOTHING): Buffer {
     const cipher = createCipheriv('chacha20-poly1305', this.#key, this.#nonce(), { authTagLength: TAG_BYTES })
     cipher.setAAD(data, { plaintextLength: plaintext.length })
@@ -64,7 +64,7 @@ export class Cipher {
     return Buffer.concat([text, cipher.getAuthTag()])
   }
 
-  /** Decrypts. @returns the plaintext, which the caller must overwrite. @throws NoiseError */
+  /** Returns the plaintext in a new buffer, for the caller to overwrite. @throws NoiseError */
   decrypt(message: Uint8Array, data: Uint8Array = NOTHING): Buffer {
     if (message.length < TAG_BYTES) throw new NoiseError()
     const end = message.length - TAG_BYTES
@@ -86,7 +86,7 @@ export class Cipher {
     this.#key.fill(0)
   }
 
-  /** 32 bits of zeros, then the counter as 64 bits, little endian (section 12.2). */
+  /** Returns 32 bits of zeros, then the counter as 64 bits, little endian (section 12.2). */
   #nonce(): Buffer {
     if (this.#count === Number.MAX_SAFE_INTEGER) throw new NoiseError()
     const nonce = Buffer.alloc(12)
@@ -95,7 +95,7 @@ export class Cipher {
   }
 }
 
-/** The side that sends the first message. */
+/** The side that speaks first. */
 export class Initiator {
   readonly #state: Handshake
   readonly #ephemeral: KeyPair
@@ -105,13 +105,13 @@ export class Initiator {
     this.#ephemeral = keyPair(options.ephemeral)
   }
 
-  /** Writes the message `-> psk, e`. */
+  /** `-> psk, e` */
   write(payload: Uint8Array = NOTHING): Buffer {
     this.#state.mixEphemeral(this.#ephemeral.public)
     return Buffer.concat([this.#ephemeral.public, this.#state.encrypt(payload)])
   }
 
-  /** Reads the message `<- e, ee`. @throws NoiseError */
+  /** `<- e, ee`. @throws NoiseError */
   read(message: Uint8Array): Ciphers & { readonly payload: Buffer } {
     const theirs = ephemeralOf(message)
     this.#state.mixEphemeral(theirs)
@@ -122,7 +122,7 @@ export class Initiator {
   }
 }
 
-/** Responds: reads the first message and writes the second. @throws NoiseError */
+/** The side that answers: reads the first message and writes the second. @throws NoiseError */
 export function respond(
   options: NoiseOptions,
   message: Uint8Array,
@@ -140,7 +140,7 @@ export function respond(
   return { payload: read, answer, send, receive }
 }
 
-/** The SymmetricState of section 5.2, after the token psk. */
+/** SymmetricState of section 5.2, begun with the psk token. */
 class Handshake {
   #hash: Buffer
   #chain: Buffer
@@ -158,13 +158,13 @@ class Handshake {
     this.#rekey(key!)
   }
 
-  /** Processes the token e. With a psk, the public key goes into the cipher key, too (section 9.2). */
+  /** Processes `e`. With a psk, its public key is also mixed into the key (section 9.2). */
   mixEphemeral(key: Uint8Array): void {
     this.#mixHash(key)
     this.#mixKey(key)
   }
 
-  /** Processes the token ee. @throws NoiseError if the peer's point yields no secret */
+  /** Processes `ee`. @throws NoiseError for a point of low order */
   mixShared(privateKey: KeyObject, theirs: Buffer): void {
     let shared: Buffer
     try {
@@ -237,7 +237,7 @@ function sha256(...parts: readonly Uint8Array[]): Buffer {
   return hash.digest()
 }
 
-/** The HKDF of section 4.3 (RFC 5869 with the chaining key as salt and no info). */
+/** HKDF of section 4.3 (RFC 5869 with the chaining key as salt and no info). */
 function hkdf(chain: Uint8Array, input: Uint8Array, outputs: 2 | 3): Buffer[] {
   const key = createHmac('sha256', chain).update(input).digest()
   const made: Buffer[] = []

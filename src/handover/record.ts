@@ -1,50 +1,79 @@
 /**
- * The records that two relays exchange at a handover; docs/decisions/0009-handover.md has their order. A record is its
- * kind in one byte, and a body. Only the bodies of `spent` and `messages` vary in length.
+ * The records of a handover as a table; docs/decisions/0009-handover.md gives their order. A record is one byte for its
+ * kind, and a body of fixed length; only `spent` and `messages` vary in length.
  */
 import type { Spent } from '../relay/senders.ts'
 import { ChannelError, MAX_RECORD_BYTES } from './channel.ts'
 
-export const VERSION = 2
+export const VERSION = 3
+/** The version before: no `owned`, and `give` announces only the number of messages. */
+export const OLD_VERSION = 2
 export const SECRET_BYTES = 32
 
-/** Why the predecessor refuses to hand over. */
+/** Why the running relay refuses to hand over. */
 export const REFUSALS = ['busy', 'memory', 'version'] as const
 export type Refusal = (typeof REFUSALS)[number]
+
+/** Why the running relay ended a connection that had proved no secret, for the log. */
+export const UNPROVEN = ['proof', 'ended', 'stalled'] as const
 
 /** Why a handover failed, for the log. */
 export const FAILURES = ['silent', 'ended', 'stalled', 'forged', 'wiped', 'fault'] as const
 export type Failure = (typeof FAILURES)[number]
 
+/** The most that the running relay will send, and the most that the successor accepts. */
+export interface Size {
+  /** Bytes of all messages, as the running relay counts them. */
+  readonly bytes: number
+  /** Keys whose sending limit is in use. */
+  readonly senders: number
+}
+
 export type HandoverRecord =
-  /** The successor asks for everything. `memory` is its memory for messages, bytes. */
+  /** The successor asks for everything, and has `memory` bytes for messages. */
   | { readonly kind: 'take'; readonly version: number; readonly memory: number }
   | { readonly kind: 'refused'; readonly reason: Refusal }
-  /** The relay's secrets, and how many messages will follow. */
-  | { readonly kind: 'give'; readonly boot: Uint8Array; readonly token: Uint8Array; readonly messages: number }
-  /** How much some keys have sent lately: for each, 32 bytes of the blinded id and 8 of the number. */
+  /** The secrets of the relay, and how many messages will follow. Version 2 has no size. */
+  | { readonly kind: 'give'; readonly boot: Uint8Array; readonly token: Uint8Array; readonly messages: number; readonly size?: Size }
+  /** The bytes that some keys have sent of late; for each, 32 bytes of the blinded id and 8 of the number. */
   | { readonly kind: 'spent'; readonly bytes: Uint8Array }
-  /** A piece of the encoded messages (src/handover/message.ts), cut anywhere. */
+  /** Some of the bytes that src/handover/message.ts makes of the messages, cut anywhere. */
   | { readonly kind: 'messages'; readonly bytes: Uint8Array }
   /** The successor has read one `spent` or `messages`. */
   | { readonly kind: 'read' }
-  /** The last message was sent; `messages` is their number. */
+  /** The running relay has sent `messages` messages, and no more will follow. */
   | { readonly kind: 'end'; readonly messages: number }
-  /** The successor has all messages. */
+  /** The successor holds all of them. */
   | { readonly kind: 'held' }
-  /** The addresses of the doors are free. */
+  /** The running relay has closed its doors. */
   | { readonly kind: 'released' }
-  /** The successor listens at its doors. */
+  /** The successor listens at its doors. In version 2 the messages are its own from here on. */
   | { readonly kind: 'opened' }
-  /** The successor serves now. */
+  /** The running relay leaves the messages to the successor. In version 2 it erases its copy now. */
   | { readonly kind: 'done' }
-  /** The handover failed: the predecessor continues. */
+  /** The successor has read `done`: the messages are its own. The old relay erases its copy on reading this. */
+  | { readonly kind: 'owned' }
+  /** The running relay goes on, with every message. */
   | { readonly kind: 'abort' }
 
-/** The first byte of a record is the index of its kind. */
-const KINDS = ['take', 'refused', 'give', 'spent', 'messages', 'read', 'end', 'held', 'released', 'opened', 'done', 'abort'] as const
+/** The first byte of each kind is its index here. */
+const KINDS = [
+  'take',
+  'refused',
+  'give',
+  'spent',
+  'messages',
+  'read',
+  'end',
+  'held',
+  'released',
+  'opened',
+  'done',
+  'abort',
+  'owned',
+] as const
 
-/** The first byte of `messages`, for a caller that fills such a record in place. */
+/** The first byte of a `messages` record, for code that fills one in place. */
 export const MESSAGES_KIND = KINDS.indexOf('messages')
 
 export function encodeRecord(record: HandoverRecord): Buffer {
@@ -54,8 +83,11 @@ export function encodeRecord(record: HandoverRecord): Buffer {
       return Buffer.concat([kind, Buffer.of(record.version), encodeNumber(record.memory)])
     case 'refused':
       return Buffer.concat([kind, Buffer.of(REFUSALS.indexOf(record.reason))])
-    case 'give':
-      return Buffer.concat([kind, record.boot, record.token, encodeNumber(record.messages)])
+    case 'give': {
+      const { boot, token, messages, size } = record
+      const numbers = size === undefined ? [messages] : [messages, size.bytes, size.senders]
+      return Buffer.concat([kind, boot, token, ...numbers.map(encodeNumber)])
+    }
     case 'spent':
     case 'messages':
       return Buffer.concat([kind, record.bytes])
@@ -66,30 +98,31 @@ export function encodeRecord(record: HandoverRecord): Buffer {
     case 'released':
     case 'opened':
     case 'done':
+    case 'owned':
     case 'abort':
       return kind
   }
 }
 
-/** Decodes a record; its bytes are views. @throws ChannelError `forged` if it is malformed */
+/** Decodes a record; byte fields are views. @throws ChannelError `forged` if it is not of one of the forms above */
 export function decodeRecord(bytes: Buffer): HandoverRecord {
   const kind = KINDS[bytes[0] ?? KINDS.length]
   if (kind === undefined) throw new ChannelError('forged')
   const body = bytes.subarray(1)
   switch (kind) {
-    case 'take':
-      // The rest of the record depends on the version.
-      if (body.length > 0 && body[0] !== VERSION) return { kind, version: body[0]!, memory: 0 }
+    case 'take': {
+      const version = body[0]
+      // The bytes after an unknown version have that version's form.
+      if (version !== undefined && version !== VERSION && version !== OLD_VERSION) return { kind, version, memory: 0 }
       return { kind, version: sized(body, 9)[0]!, memory: decodeNumber(body.subarray(1)) }
+    }
     case 'refused': {
       const reason = REFUSALS[sized(body, 1)[0]!]
       if (reason === undefined) throw new ChannelError('forged')
       return { kind, reason }
     }
-    case 'give': {
-      const messages = decodeNumber(sized(body, 2 * SECRET_BYTES + 8).subarray(2 * SECRET_BYTES))
-      return { kind, boot: body.subarray(0, SECRET_BYTES), token: body.subarray(SECRET_BYTES, 2 * SECRET_BYTES), messages }
-    }
+    case 'give':
+      return decodeGive(body)
     case 'spent':
       if (body.length % SPENT_BYTES !== 0) throw new ChannelError('forged')
       return { kind, bytes: body }
@@ -102,16 +135,33 @@ export function decodeRecord(bytes: Buffer): HandoverRecord {
     case 'released':
     case 'opened':
     case 'done':
+    case 'owned':
     case 'abort':
       sized(body, 0)
       return { kind }
   }
 }
 
+function decodeGive(body: Buffer): HandoverRecord {
+  const numbers = body.subarray(2 * SECRET_BYTES)
+  const give = {
+    kind: 'give',
+    boot: body.subarray(0, SECRET_BYTES),
+    token: body.subarray(SECRET_BYTES, 2 * SECRET_BYTES),
+  } as const
+  if (numbers.length === 8) return { ...give, messages: decodeNumber(numbers) }
+  const [messages, bytes, senders] = [0, 8, 16].map((at) => decodeNumber(sized(numbers, 24).subarray(at, at + 8))) as [
+    number,
+    number,
+    number,
+  ]
+  return { ...give, messages, size: { bytes, senders } }
+}
+
 const ID_BYTES = 32
 const SPENT_BYTES = ID_BYTES + 8
 
-/** Encodes the budgets, with as many keys in each record as fit. */
+/** Makes records of as many keys each as fit. */
 export function* encodeSpent(all: Iterable<Spent>): Generator<Buffer, void> {
   const most = Math.floor((MAX_RECORD_BYTES - 1) / SPENT_BYTES)
   let parts: Buffer[] = []
@@ -124,7 +174,7 @@ export function* encodeSpent(all: Iterable<Spent>): Generator<Buffer, void> {
   if (parts.length > 0) yield encodeRecord({ kind: 'spent', bytes: Buffer.concat(parts) })
 }
 
-/** Decodes the body of `spent`. @throws ChannelError `forged` */
+/** @throws ChannelError `forged` */
 export function decodeSpent(bytes: Uint8Array): Spent[] {
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
   return Array.from({ length: bytes.length / SPENT_BYTES }, (_, i) => {

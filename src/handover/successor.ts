@@ -1,27 +1,30 @@
 /**
- * The side that takes over: asks the running relay for everything that it holds. If that relay dies during the handover,
- * this one keeps the messages that have arrived. If it lives, this one keeps nothing, so that no message is in two relays.
- * The kernel decides which of the two holds: no process listens at the path of a dead one.
+ * The side that takes over: asks the relay that listens at the path for everything that it holds. Until this relay owns
+ * the messages, any failure leaves them to the other one; once it owns them, only the other relay's own word that it goes
+ * on can change that. If the other relay dies in the middle, this one keeps the messages that have arrived. The operating
+ * system tells whether it died: no process listens at the path of a dead one. docs/decisions/0009-handover.md gives the reasons.
  */
-import { connect, type Socket } from 'node:net'
 import type { HeldMessage } from '../mailbox/mailbox.ts'
 import type { Spent } from '../relay/senders.ts'
 import type { Address } from '../transport/address.ts'
 import { Channel, ChannelError } from './channel.ts'
 import { MessageReader } from './message.ts'
-import { PATIENCE_MS } from './predecessor.ts'
-import { decodeRecord, decodeSpent, encodeRecord, type HandoverRecord, type Refusal, VERSION } from './record.ts'
+import { isListening, reach, waitUntil } from './path.ts'
+import { PATIENCE_MS, wholeMs } from './predecessor.ts'
+import { decodeRecord, decodeSpent, encodeRecord, type HandoverRecord, OLD_VERSION, type Refusal, type Size, VERSION } from './record.ts'
 
-/** A dying process may stop listening a moment after its connections end. */
+/** A dying process may end its connections a moment before it stops listening. */
 const DYING_MS = 1_000
-const LOOK_MS = 25
+/** Memory for messages that permits one sending limit to be taken over: a limit takes a few hundred bytes itself. */
+const BYTES_PER_SENDER = 256
 
 /**
- * Why the takeover failed. `proof`: the secrets differ, or no relay listens there. `broken`: the other relay broke
- * off or stalled, and continues. `interrupted`: the caller aborted. `unreachable`: this user may not connect to the path.
- * The other words are refusals of the other relay.
+ * Why nothing was taken over. `proof`: the secrets differ, or no relay listens there. `broken`: the other relay broke the
+ * handover off, and goes on. `stalled`: the other relay does not answer; it goes on once it can. `interrupted`: this
+ * relay was told to stop; the other one goes on. `unreachable`: this user may not connect to the path. For the others,
+ * see `REFUSALS`.
  */
-export type HandoverProblem = Refusal | 'proof' | 'broken' | 'interrupted' | 'unreachable'
+export type HandoverProblem = Refusal | 'proof' | 'broken' | 'stalled' | 'interrupted' | 'unreachable'
 
 export class HandoverError extends Error {
   readonly problem: HandoverProblem
@@ -34,163 +37,264 @@ export class HandoverError extends Error {
 }
 
 export interface SuccessorOptions {
-  readonly address: Address & { kind: 'unix' }
+  readonly address: Address & { readonly kind: 'unix' }
   readonly psk: Uint8Array
-  /** The memory for messages, bytes. */
+  /** The bytes that this relay has for messages. */
   readonly memory: number
-  /** Aborts the takeover; the other relay then continues. */
+  /** Interrupts the takeover. It has no effect once this relay owns the messages. */
   readonly signal: AbortSignal
-  readonly patience?: number
-  /** For how long a dead process may still seem to listen, ms. */
-  readonly dying?: number
+  /** The defaults are for relays; tests choose shorter times. All in ms. */
+  readonly times?: Partial<Times>
 }
 
-/** A takeover under way. The caller uses the members in this order, each once. */
+interface Times {
+  readonly patience: number
+  /** How long the path of a dead process may still seem to have a listener. */
+  readonly dying: number
+  whole(bytes: number): number
+}
+
+const TIMES: Times = { patience: PATIENCE_MS, dying: DYING_MS, whole: wholeMs }
+
+/** The estate of the other relay. Call `fill` and `opened` once each, in this order. */
 export interface Succession {
-  /** 32 bytes each; the caller overwrites them. */
+  /** 32 bytes each, for the caller to overwrite. */
   readonly secrets: { readonly boot: Buffer; readonly token: Buffer }
+  /** Whether this relay owns the messages: it would lose them if it stopped. */
+  readonly owns: boolean
   /**
-   * Receives the budgets and every message. Afterwards the addresses of the doors are free.
-   * @returns the percentage of the messages that arrived: less than 100 if the other relay died
-   * @throws HandoverError
+   * Passes on every used sending limit and every message; the doors are free when it resolves.
+   * @returns the percentage of all messages that arrived: less than 100 only if the other relay died
+   * @throws HandoverError, or the error of a callback
    */
   fill(onMessage: (message: HeldMessage) => void, onSpent: (spent: Spent) => void): Promise<number>
-  /** Reports that every door is open; resolves when the other relay serves no client any more. @throws HandoverError */
+  /**
+   * Reports that this relay listens at every door. It owns the messages when this resolves.
+   * @throws HandoverError
+   */
   opened(): Promise<void>
-  /** Gives up; the other relay continues. */
+  /** Ends the connection. If this relay does not own the messages, the other relay goes on. */
   abandon(): void
 }
 
-/** Begins a takeover. @returns undefined if no relay listens. @throws HandoverError */
+/** @returns undefined if no relay listens at the path. @throws HandoverError */
 export async function findPredecessor(options: SuccessorOptions): Promise<Succession | undefined> {
-  const {
-    address: { path },
-    psk,
-    memory,
-    signal,
-    patience = PATIENCE_MS,
-    dying = DYING_MS,
-  } = options
+  try {
+    return await ask(options, VERSION)
+  } catch (error) {
+    if (!(error instanceof HandoverError) || error.problem !== 'version') throw error
+    return ask(options, OLD_VERSION)
+  }
+}
+
+async function ask(options: SuccessorOptions, version: number): Promise<Succession | undefined> {
+  const { psk, memory, signal } = options
+  const { path } = options.address
+  const times = { ...TIMES, ...options.times }
   const socket = await reach(path)
-  if (socket === undefined) return undefined
+  if (socket === 'gone') return undefined
+  if (socket === 'unreachable') throw new HandoverError('unreachable')
+  if (socket === 'full') throw new HandoverError('stalled')
   const onAbort = (): void => void socket.destroy()
+  const ignoreSignal = (): void => signal.removeEventListener('abort', onAbort)
   signal.addEventListener('abort', onAbort, { once: true })
   if (signal.aborted) onAbort()
-  socket.on('close', () => signal.removeEventListener('abort', onAbort))
+  socket.on('close', ignoreSignal)
 
-  /** Returns if the other relay is dead. @throws HandoverError if it lives */
-  const died = async (error: unknown, problem: HandoverProblem): Promise<undefined> => {
+  /** Resolves if the other relay is dead. @throws HandoverError if it lives, with the problem */
+  const settle = async (error: unknown, proven = true): Promise<void> => {
     socket.destroy()
     if (!(error instanceof ChannelError)) throw error
-    if (signal.aborted) throw new HandoverError('interrupted')
-    if (await listens(path, dying)) throw new HandoverError(problem)
-    return undefined
+    const lives = signal.aborted ? await isListening(path) : !(await waitUntil('gone', path, times.dying))
+    if (lives) throw new HandoverError(signal.aborted ? 'interrupted' : problemOf(error, proven))
   }
   let channel: Channel
   try {
-    channel = await Channel.open(socket, { psk, patience })
+    channel = await Channel.open(socket, { psk, patience: times.patience, whole: times.patience })
   } catch (error) {
-    return died(error, 'proof')
+    return void (await settle(error, false))
   }
   try {
-    await channel.send(encodeRecord({ kind: 'take', version: VERSION, memory }))
+    await channel.send(encodeRecord({ kind: 'take', version, memory }))
     const answer = await channel.receive()
     const record = decodeRecord(answer)
     if (record.kind === 'refused') throw new HandoverError(record.reason)
     if (record.kind !== 'give') throw new ChannelError('forged')
+    const { messages, size = { bytes: memory, senders: Infinity } } = record
+    if (size.bytes > memory) throw new HandoverError('memory')
     const secrets = { boot: Buffer.from(record.boot), token: Buffer.from(record.token) }
     answer.fill(0)
-    return createSuccession(channel, secrets, record.messages, died)
+    channel.limit(times.whole(size.bytes))
+    return new Taking({ channel, version, secrets, messages, size, memory, signal, settle, ignoreSignal })
   } catch (error) {
-    if (error instanceof HandoverError) {
-      channel.close()
+    return void (await settle(error))
+  }
+}
+
+function problemOf({ problem }: ChannelError, proven: boolean): HandoverProblem {
+  if (problem === 'busy' || problem === 'stalled') return problem
+  return proven || problem === 'ended' ? 'broken' : 'proof'
+}
+
+interface TakingOptions {
+  readonly channel: Channel
+  readonly version: number
+  readonly secrets: Succession['secrets']
+  /** The number of messages that the other relay announced. */
+  readonly messages: number
+  readonly size: Size
+  readonly memory: number
+  readonly signal: AbortSignal
+  settle(error: unknown): Promise<void>
+  ignoreSignal(): void
+}
+
+class Taking implements Succession {
+  readonly #options: TakingOptions
+  #owns = false
+
+  constructor(options: TakingOptions) {
+    this.#options = options
+  }
+
+  get secrets(): Succession['secrets'] {
+    return this.#options.secrets
+  }
+
+  get owns(): boolean {
+    return this.#owns
+  }
+
+  async fill(onMessage: (message: HeldMessage) => void, onSpent: (spent: Spent) => void): Promise<number> {
+    const { messages, size } = this.#options
+    const reader = new MessageReader(onMessage, { messages, bytes: size.bytes })
+    try {
+      await this.#receiveAll(reader, onSpent)
+      await this.#send('held')
+      await this.#expect('released')
+      return 100
+    } catch (error) {
+      await this.#settle(error)
+      return messages === 0 ? 100 : Math.min(100, Math.floor((reader.count / messages) * 100))
+    } finally {
+      reader.clear()
+    }
+  }
+
+  async opened(): Promise<void> {
+    if (this.#owns) return
+    try {
+      await this.#checkQuiet()
+      if (this.#options.version === OLD_VERSION) {
+        await this.#own('opened')
+      } else {
+        await this.#send('opened')
+        await this.#expect('done')
+        await this.#checkQuiet()
+        await this.#own('owned')
+      }
+    } catch (error) {
+      await this.#settle(error)
+      return
+    }
+    await this.#hearLast()
+  }
+
+  abandon(): void {
+    this.#options.channel.close()
+  }
+
+  /** The other relay may have given up while this process was stopped. @throws HandoverError, ChannelError */
+  async #checkQuiet(): Promise<void> {
+    const { channel, signal } = this.#options
+    if (!(await channel.isQuiet())) {
+      const { kind } = decodeRecord(await channel.receive())
+      throw kind === 'abort' ? new HandoverError('broken') : new ChannelError('forged')
+    }
+    if (signal.aborted) throw new ChannelError('ended')
+  }
+
+  /** Sends the record after which the other relay may erase its copy. @throws ChannelError if it was not sent */
+  async #own(kind: 'opened' | 'owned'): Promise<void> {
+    this.#options.ignoreSignal()
+    this.#owns = true
+    try {
+      await this.#send(kind)
+    } catch (error) {
+      this.#owns = false
       throw error
     }
-    return died(error, 'broken')
   }
-}
 
-function createSuccession(
-  channel: Channel,
-  secrets: Succession['secrets'],
-  messages: number,
-  died: (error: unknown, problem: HandoverProblem) => Promise<undefined>,
-): Succession {
-  let isDead = false
-  return {
-    secrets,
-    async fill(onMessage, onSpent) {
-      const reader = new MessageReader(onMessage)
-      try {
-        await receiveAll(channel, reader, onSpent)
-        await channel.send(encodeRecord({ kind: 'held' }))
-        expect(decodeRecord(await channel.receive()), 'released')
-        return 100
-      } catch (error) {
-        await died(error, 'broken')
-        isDead = true
-        return messages === 0 ? 100 : Math.min(100, Math.floor((reader.count / messages) * 100))
-      } finally {
-        reader.clear()
+  /**
+   * Waits for the other relay to end the connection. If it says nothing, this relay serves all the same: the other one
+   * may have read the last record, or may read it later. Both may have the messages then, but never neither.
+   * @throws HandoverError if the other relay goes on
+   */
+  async #hearLast(): Promise<void> {
+    const { channel } = this.#options
+    try {
+      const { kind } = decodeRecord(await channel.receive())
+      if (kind === 'abort') {
+        this.#owns = false
+        throw new HandoverError('broken')
       }
-    },
-    async opened() {
-      if (isDead) return
-      try {
-        await channel.send(encodeRecord({ kind: 'opened' }))
-        expect(decodeRecord(await channel.receive()), 'done')
-        channel.close()
-      } catch (error) {
-        await died(error, 'broken')
-      }
-    },
-    abandon: () => channel.close(),
-  }
-}
-
-async function receiveAll(channel: Channel, reader: MessageReader, onSpent: (spent: Spent) => void): Promise<void> {
-  for (;;) {
-    const bytes = await channel.receive()
-    const record = decodeRecord(bytes)
-    if (record.kind === 'messages' || record.kind === 'spent') {
-      if (record.kind === 'messages') reader.push(record.bytes)
-      else for (const spent of decodeSpent(record.bytes)) onSpent(spent)
-      bytes.fill(0)
-      await channel.send(encodeRecord({ kind: 'read' }))
-      continue
+    } catch (error) {
+      if (!(error instanceof ChannelError)) throw error
+      // The old relay erases its copy only while this connection is open, so it stays open until this relay ends.
+      if (error.problem === 'stalled') return
     }
-    expect(record, 'end')
-    if (record.kind === 'end' && (!reader.isWhole || record.messages !== reader.count)) throw new ChannelError('forged')
-    return
+    channel.close()
+  }
+
+  /** @throws unless the other relay is dead */
+  async #settle(error: unknown): Promise<void> {
+    const { channel, settle, ignoreSignal } = this.#options
+    channel.close()
+    await settle(error)
+    ignoreSignal()
+    this.#owns = true
+  }
+
+  async #receiveAll(reader: MessageReader, onSpent: (spent: Spent) => void): Promise<void> {
+    const { channel, messages, size, memory } = this.#options
+    const room = Math.floor(memory / BYTES_PER_SENDER)
+    let senders = 0
+    for (;;) {
+      const bytes = await channel.receive()
+      try {
+        const record = decodeRecord(bytes)
+        if (record.kind === 'messages') {
+          reader.push(record.bytes)
+        } else if (record.kind === 'spent') {
+          for (const spent of decodeSpent(record.bytes)) {
+            if (++senders > size.senders) throw new ChannelError('forged')
+            if (senders <= room) onSpent(spent)
+          }
+        } else {
+          expect(record, 'end')
+          if (!reader.isWhole || record.kind !== 'end' || record.messages !== messages || reader.count !== messages)
+            throw new ChannelError('forged')
+          return
+        }
+      } finally {
+        bytes.fill(0)
+      }
+      await this.#send('read')
+    }
+  }
+
+  async #send(kind: 'read' | 'held' | 'opened' | 'owned'): Promise<void> {
+    await this.#options.channel.send(encodeRecord({ kind }))
+  }
+
+  async #expect(kind: HandoverRecord['kind']): Promise<void> {
+    expect(decodeRecord(await this.#options.channel.receive()), kind)
   }
 }
 
-/** @throws HandoverError if the other relay broke off, ChannelError if another record came */
+/** @throws HandoverError if the other relay broke it off; ChannelError if the record is not of this kind */
 function expect(record: HandoverRecord, kind: HandoverRecord['kind']): void {
   if (record.kind === 'abort') throw new HandoverError('broken')
   if (record.kind !== kind) throw new ChannelError('forged')
-}
-
-/** Connects. @returns undefined if no process listens */
-function reach(path: string): Promise<Socket | undefined> {
-  return new Promise((resolve, reject) => {
-    const socket = connect({ path })
-    socket.once('connect', () => resolve(socket))
-    socket.once('error', ({ code }: NodeJS.ErrnoException) => {
-      if (code === 'ENOENT' || code === 'ECONNREFUSED') resolve(undefined)
-      else reject(new HandoverError('unreachable'))
-    })
-  })
-}
-
-/** Returns whether a process still listens there after a moment. @param ms for how long it may seem so after a death */
-async function listens(path: string, ms: number): Promise<boolean> {
-  const until = performance.now() + ms
-  for (;;) {
-    const socket = await reach(path)
-    if (socket === undefined) return false
-    socket.destroy()
-    if (performance.now() >= until) return true
-    await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
-  }
 }

@@ -29,6 +29,11 @@ const HANDOVER_PROBLEMS: Readonly<Record<HandoverProblem, Problem>> = {
     problem: 'the program at that path does not know our secret',
     hint: 'give both relays the same --handover-secret, or neither of them one; is that program a relay?',
   },
+  stalled: {
+    key: 'handover',
+    problem: 'the running relay does not answer',
+    hint: 'it may be stopped or paused; it keeps its messages, and continues when it can',
+  },
   broken: {
     key: 'handover',
     problem: 'the running relay broke off the handover',

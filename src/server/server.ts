@@ -26,8 +26,13 @@ const FREE_MS = 10_000
 
 export interface RunningServer {
   readonly listening: readonly { readonly door: Door | 'operator'; readonly address: Address }[]
+  /**
+   * The signal came too late to interrupt a takeover: this relay holds the only copy of the messages. It should go on,
+   * because the signal was meant for a relay that had taken over nothing yet.
+   */
+  readonly ignoresSignal: boolean
   /** Resolves when another relay has taken everything over and this one has only to close. */
-  readonly handedOver?: Promise<void>
+  readonly handedOver: Promise<void>
   /** Reads the file of admitted keys again; keeps the list in force if the file cannot be read. */
   reload(): void
   /** Says goodbye to every connection, overwrites every message and closes every listener. */
@@ -61,9 +66,10 @@ export async function startServer(
   const tor = torControl === undefined ? {} : { tor: () => readTorState(torControl) }
   let operator: Operator | undefined
   let predecessor: Predecessor | undefined
+  const { promise: handedOver, resolve: onHandedOver } = Promise.withResolvers<void>()
   let closing = false
   const isClosing = (): boolean => closing
-  const isOver = (): boolean => closing || signal.aborted
+  const isOver = (): boolean => closing || (signal.aborted && succession?.owns !== true)
   /** The addresses of a relay that was here before may become free a moment later. */
   const patience = { ms: succession === undefined ? 0 : FREE_MS, isOver }
   const closers: (() => Promise<void> | void)[] = []
@@ -146,7 +152,6 @@ export async function startServer(
       closers.push(() => operator?.close())
     }
     if (succession !== undefined) {
-      if (signal.aborted) throw new HandoverError('interrupted')
       await succession.opened()
       relay.resume()
     }
@@ -165,13 +170,22 @@ export async function startServer(
           if (former !== undefined) operator = await waitForAddress(() => openOperator(former), { ms: Infinity, isOver: isClosing })
         },
       }
-      const listen = (): Promise<Predecessor> => listenForSuccessor({ ...handover, handing, log })
-      predecessor = await waitForAddress(listen, { ms: FREE_MS, isOver }).catch((error: unknown) => {
+      const listen = async (): Promise<void> => {
+        predecessor = await listenForSuccessor({ ...handover, handing, log })
+        void predecessor.handedOver.then(onHandedOver)
+      }
+      try {
+        await waitForAddress(listen, { ms: FREE_MS, isOver })
+      } catch (error) {
         // A relay that has taken over holds the only copy by now, and goes on.
         if (succession === undefined) throw asConfigError('handover', error)
         log.event('handover-off')
-        return undefined
-      })
+        // The relay before may have been stopped for a while, and ends later.
+        void waitForAddress(listen, { ms: Infinity, isOver: isClosing }).then(
+          async () => (closing ? predecessor?.close() : log.event('handover-on')),
+          () => {},
+        )
+      }
     }
     const watch = startWatch({ snapshot: () => relay.snapshot(), connections: config.connections, ...tor }, log)
     closers.push(() => watch.stop())
@@ -183,7 +197,8 @@ export async function startServer(
   }
   return {
     listening,
-    ...(predecessor === undefined ? {} : { handedOver: predecessor.handedOver }),
+    ignoresSignal: signal.aborted && succession?.owns === true,
+    handedOver,
     reload: () => admitted?.reload(),
     close,
   }
@@ -205,7 +220,9 @@ function inheritSecrets({ secrets }: Succession): RelaySecrets {
 async function takeOver(succession: Succession, relay: Relay, log: Log): Promise<void> {
   log.event('taking-over')
   const percent = await succession.fill(
-    (message) => relay.restore(message),
+    (message) => {
+      if (!relay.restore(message)) throw new HandoverError('memory')
+    },
     (spent) => relay.spend(spent),
   )
   if (percent === 100) log.event('taken-over')

@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { chmodSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { connect, createServer } from 'node:net'
+import { connect, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -341,6 +341,32 @@ describe('relays as separate processes', () => {
     },
   )
 
+  /**
+   * Forwards a second path to the relay's socket. Calls `before` with 1 before the relay's `released` passes and with 2
+   * before its `done` passes: these are its only records of one byte.
+   */
+  const passRecords = async (before: (count: number) => void): Promise<Server> => {
+    const server = createServer((near) => {
+      const far = connect(at('handover'))
+      for (const socket of [near, far]) socket.on('error', () => {})
+      near.pipe(far)
+      near.on('close', () => far.destroy())
+      let rest = Buffer.alloc(0)
+      let count = 0
+      far.on('data', (chunk: Buffer) => {
+        rest = Buffer.concat([rest, chunk])
+        for (let length: number; rest.length >= 2 && rest.length >= (length = 2 + rest.readUInt16BE()); rest = rest.subarray(length)) {
+          // A byte and its tag of 16, after the length in two.
+          if (length === 19) before(++count)
+          near.write(Buffer.from(rest.subarray(0, length)))
+        }
+      })
+      far.on('end', () => near.end())
+    })
+    await once(server.listen(at('between')), 'listening')
+    return server
+  }
+
   it('the old relay keeps everything if the new one is terminated in the middle', async () => {
     const { program, tcp, token, ids } = await fill()
     const second = await boot(portOf(tcp), 'between')
@@ -350,5 +376,63 @@ describe('relays as separate processes', () => {
     expect(stderr).toContain('asfaleia: error: --handover: the takeover was interrupted\n')
     await program.until(/"event":"handover-failed"/)
     expect(await takeAll(await connectRaw(tcp), token)).toEqual({ ids, numbers: upTo(COUNT) })
+  })
+
+  it.each(['gets a signal', 'loses patience'])(
+    'the old relay keeps everything if it is stopped when the new one has opened its doors, and the new one %s',
+    async (then) => {
+      const { program, tcp, token, ids } = await fill()
+      const passing = await passRecords((count) => {
+        if (count === 1) process.kill(program.pid, 'SIGSTOP')
+      })
+      const second = await boot(portOf(tcp), 'between')
+      await second.until(/"event":"listening","door":"tcp"/)
+      // By now it has sent `opened`, and waits.
+      await new Promise((resolve) => setTimeout(resolve, 500))
+      if (then === 'gets a signal') process.kill(second.pid, 'SIGTERM')
+      const { code, stderr } = await second.finished
+      expect(code).toBe(1)
+      expect(stderr).toContain(
+        then === 'gets a signal' ? '--handover: the takeover was interrupted\n' : '--handover: the running relay does not answer\n',
+      )
+      process.kill(program.pid, 'SIGCONT')
+      await program.until(/"event":"handover-failed"/)
+      passing.close()
+      let wire = await connectRaw(tcp)
+      // It opens its doors a moment later.
+      while ((await wire.ask('7')) !== '17') wire = await connectRaw(tcp)
+      expect(await takeAll(wire, token)).toEqual({ ids, numbers: upTo(COUNT) })
+    },
+    60_000,
+  )
+
+  it('the new relay has everything if the old one is stopped for a while after its last word', async () => {
+    const { program, tcp, token, ids } = await fill()
+    const passing = await passRecords((count) => {
+      if (count !== 2) return
+      process.kill(program.pid, 'SIGSTOP')
+      passing.close()
+    })
+    const second = await boot(portOf(tcp), 'between')
+    await second.until(/"event":"listening","door":"tcp"/)
+    await new Promise((resolve) => setTimeout(resolve, 1_000))
+    expect(second.stdout()).not.toContain('ready')
+    process.kill(program.pid, 'SIGCONT')
+    expect(await program.finished).toMatchObject({ code: 0 })
+    expect(await takeAll(await connectRaw(await ready(second)), token)).toEqual({ ids, numbers: upTo(COUNT) })
+  })
+
+  it.each([1, 2])('one relay has everything if the new one is stopped for a while before it reads word %i of two', async (word) => {
+    const { program, tcp, token, ids } = await fill()
+    const passing = await passRecords((count) => {
+      if (count === word) process.kill(second.pid, 'SIGSTOP')
+      if (count === 2) passing.close()
+    })
+    const second = await boot(portOf(tcp), 'between')
+    await program.until(/"event":"handover-started"/)
+    await new Promise((resolve) => setTimeout(resolve, 2_000))
+    process.kill(second.pid, 'SIGCONT')
+    expect(await program.finished).toMatchObject({ code: 0 })
+    expect(await takeAll(await connectRaw(await ready(second)), token)).toEqual({ ids, numbers: upTo(COUNT) })
   })
 })

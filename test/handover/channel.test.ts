@@ -107,6 +107,54 @@ describe('a channel', () => {
     await expect(there.receive()).rejects.toEqual(problem('ended'))
   })
 
+  it('ends a handshake of a byte now and then once its whole time is over', async () => {
+    const [here, there] = await pair()
+    const accepting = Channel.accept(there, { psk, patience: 10_000, whole: 50 })
+    accepting.catch(() => {})
+    const dripping = setInterval(() => here.write(Buffer.of(0)), 5)
+    here.on('error', () => {})
+    here.write(Buffer.of(0, 48))
+    await expect(accepting).rejects.toEqual(problem('stalled'))
+    clearInterval(dripping)
+    expect(there.bytesRead).toBeLessThan(50)
+  })
+
+  it('takes an answer that came in time, even if this process was stopped until its patience was over', async () => {
+    const {
+      here,
+      there,
+      sockets: [, socket],
+    } = await channels()
+    there.limit(20)
+    const receiving = there.receive()
+    await here.send(Buffer.from('in time'))
+    // The event loop does nothing for this long, as in a process that was stopped.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50)
+    expect((await receiving).toString()).toBe('in time')
+    await expect(there.receive()).rejects.toEqual(problem('stalled'))
+    expect(socket.destroyed).toBe(false)
+  })
+
+  it('is quiet until the peer sends something or leaves', async () => {
+    const { here, there } = await channels()
+    expect(await there.isQuiet()).toBe(true)
+    await here.send(Buffer.from('one'))
+    expect(await there.isQuiet()).toBe(false)
+    expect((await there.receive()).toString()).toBe('one')
+    expect(await there.isQuiet()).toBe(true)
+    await here.send(Buffer.from('two'))
+    here.close('after sending')
+    expect((await there.receive()).toString()).toBe('two')
+    expect(await there.isQuiet()).toBe(false)
+    await expect(there.receive()).rejects.toEqual(problem('ended'))
+  })
+
+  it('tells a peer that was turned away that this side is busy', async () => {
+    const [here, there] = await pair()
+    Channel.turnAway(there)
+    await expect(Channel.open(here, options)).rejects.toEqual(problem('busy'))
+  })
+
   it('gives up a silent peer after its patience', async () => {
     const [, there] = await pair()
     await expect(Channel.accept(there, { psk, patience: 1 })).rejects.toEqual(problem('stalled'))
@@ -163,9 +211,9 @@ describe('a channel', () => {
     const [here, there] = await pair()
     const said: Buffer[] = []
     const write = here.write.bind(here)
-    here.write = ((bytes: Buffer) => {
+    here.write = ((bytes: Buffer, done: () => void) => {
       said.push(Buffer.from(bytes))
-      return write(bytes)
+      return write(bytes, done)
     }) as typeof here.write
     const [opened, accepted] = await Promise.all([Channel.open(here, options), Channel.accept(there, options)])
     await opened.send(Buffer.from('take'))

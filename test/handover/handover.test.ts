@@ -1,8 +1,9 @@
 /**
- * Plays both sides of a handover against scripted peers that die, stall or violate the protocol at every step.
- * In the end one relay must hold every message, and that relay must serve.
+ * Plays both sides of a handover against scripted peers that die, stall or violate the protocol at every step, of this
+ * version and of the one before. In the end at least one relay must hold every message.
+ * test/handover/interruption.test.ts stops and signals real sides.
  */
-import { createSecretKey, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { connect, createServer, type Server, type Socket } from 'node:net'
@@ -11,18 +12,17 @@ import { join } from 'node:path'
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Channel, MAX_RECORD_BYTES } from '../../src/handover/channel.ts'
 import { MessageReader, MessageWriter } from '../../src/handover/message.ts'
-import { type Handing, listenForSuccessor, type Predecessor } from '../../src/handover/predecessor.ts'
-import { decodeRecord, encodeRecord, type HandoverRecord, VERSION } from '../../src/handover/record.ts'
-import { findPredecessor, type Succession } from '../../src/handover/successor.ts'
+import { listenForSuccessor, type Predecessor, type PredecessorOptions } from '../../src/handover/predecessor.ts'
+import { decodeRecord, encodeRecord, encodeSpent, type HandoverRecord, OLD_VERSION, type Size, VERSION } from '../../src/handover/record.ts'
+import { findPredecessor, HandoverError, type Succession, type SuccessorOptions } from '../../src/handover/successor.ts'
 import type { HeldMessage } from '../../src/mailbox/mailbox.ts'
 import type { Spent } from '../../src/relay/senders.ts'
+import { AS_BEFORE, BOOT, createMessage, createMessages, createOwner, type Owner, TOKEN } from '../support/handover.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'asfaleia-handover-'))
 afterAll(() => rmSync(folder, { recursive: true }))
 
 const psk = randomBytes(32)
-const boot = randomBytes(32)
-const token = randomBytes(32)
 const PATIENCE = 10_000
 const forever = new AbortController().signal
 let paths = 0
@@ -38,74 +38,38 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).toReversed()) await cleanup()
 })
 
-function message(number: number, size = 1_000): HeldMessage {
-  const mailbox = Buffer.alloc(32, number % 5).toString('base64url')
-  return { mailbox, id: { high: number, low: ~number >>> 0 }, left: 1_000 + number, payload: Buffer.alloc(size, 65 + (number % 26)) }
-}
+const MESSAGES = createMessages(500)
+const ALL = MESSAGES.map(({ id }) => id.high)
+const BYTES = 500 * 2_000
 
-const MESSAGES = Array.from({ length: 500 }, (_, number) => message(number))
-const numbersOf = (messages: readonly HeldMessage[]): number[] => messages.map(({ id }) => id.high)
-const ALL = numbersOf(MESSAGES)
-
-interface Owner extends Handing {
-  readonly state: { suspended: boolean; released: boolean; intact: boolean }
-}
-
-/** The part of a relay that its predecessor side uses. */
-function createOwner(messages: readonly HeldMessage[] = MESSAGES, spent: readonly Spent[] = []): Owner {
-  const state = { suspended: false, released: false, intact: true }
-  return {
-    state,
-    bytes: () => messages.length * 1_100,
-    async suspend() {
-      state.suspended = true
-      const secrets = { boot: createSecretKey(boot), token: createSecretKey(token) }
-      return {
-        secrets,
-        messages: messages.length,
-        held: () => messages.values() as Iterator<HeldMessage, void>,
-        spent: () => spent,
-        intact: () => state.intact,
-      }
-    },
-    resume: () => void (state.suspended = false),
-    release: async () => void (state.released = true),
-    reopen: async () => void (state.released = false),
-  }
-}
-
-const AS_BEFORE = { suspended: false, released: false, intact: true }
-
-async function listenAs(owner: Owner, patience = PATIENCE): Promise<Predecessor> {
-  const predecessor = await listenForSuccessor({ address, psk, handing: owner, log, patience })
+async function listenAs(owner: Owner, times: PredecessorOptions['times'] = {}): Promise<Predecessor> {
+  const predecessor = await listenForSuccessor({ address, psk, handing: owner, log, times: { patience: PATIENCE, ...times } })
   cleanups.push(() => predecessor.close())
   return predecessor
 }
 
 const find = (
-  options: { memory?: number; secret?: Uint8Array; signal?: AbortSignal; patience?: number } = {},
+  options: { memory?: number; secret?: Uint8Array; signal?: AbortSignal; times?: SuccessorOptions['times'] } = {},
 ): Promise<Succession | undefined> =>
   findPredecessor({
     address,
     psk: options.secret ?? psk,
     memory: options.memory ?? 1e9,
     signal: options.signal ?? forever,
-    patience: options.patience ?? PATIENCE,
-    dying: 30,
+    times: { patience: PATIENCE, dying: 30, ...options.times },
   })
+
+const nothing = (): void => {}
 
 /** Takes everything over, as a relay does. */
 async function takeAll(): Promise<number[]> {
   const succession = (await find())!
   const got: number[] = []
-  expect([succession.secrets.boot.equals(boot), succession.secrets.token.equals(token)]).toEqual([true, true])
-  expect(
-    await succession.fill(
-      ({ id }) => got.push(id.high),
-      () => {},
-    ),
-  ).toBe(100)
+  expect([succession.secrets.boot.equals(BOOT), succession.secrets.token.equals(TOKEN)]).toEqual([true, true])
+  expect(await succession.fill(({ id }) => got.push(id.high), nothing)).toBe(100)
+  expect(succession.owns).toBe(false)
   await succession.opened()
+  expect(succession.owns).toBe(true)
   return got
 }
 
@@ -119,9 +83,20 @@ async function until(count: number): Promise<string[]> {
   return logged
 }
 
+/** Returns the kinds of the records that still arrive until the stream ends. */
+async function hearRest(channel: Channel): Promise<string[]> {
+  const heard: string[] = []
+  await expect(
+    (async () => {
+      for (;;) heard.push(decodeRecord(await channel.receive()).kind)
+    })(),
+  ).rejects.toMatchObject({ problem: 'ended' })
+  return heard
+}
+
 describe('a handover', () => {
   it('moves every message once and in order, and stops listening', async () => {
-    const owner = createOwner()
+    const owner = createOwner(MESSAGES)
     const predecessor = await listenAs(owner)
     expect(await takeAll()).toEqual(ALL)
     await predecessor.handedOver
@@ -131,32 +106,21 @@ describe('a handover', () => {
   })
 
   it('moves the spent amounts of thousands of senders', async () => {
-    const spent = Array.from({ length: 5_000 }, (_, number) => ({
-      sender: Buffer.alloc(32, `${number} `).toString('base64url'),
-      bytes: number * 1_000,
-    }))
+    const spent = createSpent(5_000)
     await listenAs(createOwner(MESSAGES, spent))
     const succession = (await find())!
     const got: Spent[] = []
-    expect(
-      await succession.fill(
-        () => {},
-        (each) => got.push(each),
-      ),
-    ).toBe(100)
+    expect(await succession.fill(nothing, (each) => got.push(each))).toBe(100)
     await succession.opened()
     expect(got).toEqual(spent)
   })
 
   it('moves large messages, and an empty relay', async () => {
-    const large = [message(1, 512 * 1_024), message(2, 1), message(3, MAX_RECORD_BYTES)]
+    const large = [createMessage(1, 512 * 1_024), createMessage(2, 1), createMessage(3, MAX_RECORD_BYTES)]
     await listenAs(createOwner(large))
     const succession = (await find())!
     const got: HeldMessage[] = []
-    await succession.fill(
-      (each) => got.push({ ...each, payload: Buffer.from(each.payload) }),
-      () => {},
-    )
+    await succession.fill((each) => got.push({ ...each, payload: Buffer.from(each.payload) }), nothing)
     await succession.opened()
     expect(got.map(({ payload }) => payload)).toEqual(large.map(({ payload }) => payload))
     address = { kind: 'unix', path: join(folder, `${paths++}.sock`) }
@@ -173,6 +137,13 @@ describe('a handover', () => {
   })
 })
 
+function createSpent(count: number): Spent[] {
+  return Array.from({ length: count }, (_, number) => ({
+    sender: Buffer.alloc(32, `${number} `).toString('base64url'),
+    bytes: number * 1_000,
+  }))
+}
+
 // The side that hands over.
 
 const STEPS = [
@@ -185,10 +156,16 @@ const STEPS = [
   'all, not held',
   'held',
   'released',
+  'done',
 ] as const
 
+interface Played {
+  readonly socket: Socket
+  readonly channel: Channel | undefined
+}
+
 /** Plays a successor that stops at the given step. */
-async function goTo(step: (typeof STEPS)[number]): Promise<{ socket: Socket; channel: Channel | undefined }> {
+async function goTo(step: (typeof STEPS)[number], version = VERSION): Promise<Played> {
   const socket = connect(address.path)
   await once(socket, 'connect')
   cleanups.push(() => socket.destroy())
@@ -198,11 +175,13 @@ async function goTo(step: (typeof STEPS)[number]): Promise<{ socket: Socket; cha
   const say = (record: HandoverRecord): Promise<void> => channel.send(encodeRecord(record))
   const hear = async (): Promise<HandoverRecord> => decodeRecord(await channel.receive())
   if (step === 'the handshake') return at
-  await say({ kind: 'take', version: VERSION, memory: 1e9 })
+  await say({ kind: 'take', version, memory: 1e9 })
   if (step === 'take') return at
-  expect((await hear()).kind).toBe('give')
+  expect(await hear()).toMatchObject(
+    version === OLD_VERSION ? { kind: 'give', messages: 500 } : { kind: 'give', messages: 500, size: { bytes: BYTES, senders: 0 } },
+  )
   if (step === 'give') return at
-  const reader = new MessageReader(() => {})
+  const reader = new MessageReader(nothing)
   for (;;) {
     const record = await hear()
     if (record.kind !== 'messages') break
@@ -215,18 +194,21 @@ async function goTo(step: (typeof STEPS)[number]): Promise<{ socket: Socket; cha
   await say({ kind: 'held' })
   if (step === 'held') return at
   expect((await hear()).kind).toBe('released')
+  if (step === 'released') return at
+  await say({ kind: 'opened' })
+  expect((await hear()).kind).toBe('done')
   return at
 }
 
 describe('a relay that hands over', () => {
   it.each(STEPS)('continues as before if its successor dies after %s, and hands over to the next one', async (step) => {
-    const owner = createOwner()
+    const owner = createOwner(MESSAGES)
     const predecessor = await listenAs(owner)
     const { socket } = await goTo(step)
     socket.destroy()
     // Until the handshake has proved the secret, a peer is no successor.
     const expected =
-      step === 'the connection' ? [] : step === 'the handshake' ? ['handover-refused proof'] : ['handover-started', 'handover-failed ended']
+      step === 'the connection' ? [] : step === 'the handshake' ? ['handover-refused ended'] : ['handover-started', 'handover-failed ended']
     expect(await until(expected.length)).toEqual(expected)
     await predecessor.close()
     expect(owner.state).toEqual(AS_BEFORE)
@@ -234,115 +216,238 @@ describe('a relay that hands over', () => {
     expect(await takeAll()).toEqual(ALL)
   })
 
+  it('continues as before if its successor says that it owns the messages, and has ended when this is read', async () => {
+    const owner = createOwner(MESSAGES)
+    await listenAs(owner)
+    const { socket, channel } = await goTo('done')
+    // Both arrive in one turn of the event loop, as they do if this process was stopped in between.
+    await channel!.send(encodeRecord({ kind: 'owned' }))
+    socket.end()
+    expect(await until(2)).toEqual(['handover-started', 'handover-failed ended'])
+    expect(owner.state).toEqual(AS_BEFORE)
+    expect(await takeAll()).toEqual(ALL)
+  })
+
   it.each(STEPS.slice(2))('continues as before if its successor stalls after %s, and sends it an abort', async (step) => {
-    const owner = createOwner()
+    const owner = createOwner(MESSAGES)
     // Long enough for the following successor on a busy machine.
-    await listenAs(owner, 500)
+    await listenAs(owner, { patience: 500 })
     const { channel } = await goTo(step)
     expect(await until(2)).toEqual(['handover-started', 'handover-failed stalled'])
-    const heard: string[] = []
-    await expect(
-      (async () => {
-        for (;;) heard.push(decodeRecord(await channel!.receive()).kind)
-      })(),
-    ).rejects.toMatchObject({ problem: 'ended' })
-    expect(heard.at(-1)).toBe('abort')
+    expect((await hearRest(channel!)).at(-1)).toBe('abort')
     expect(owner.state).toEqual(AS_BEFORE)
     expect(await takeAll()).toEqual(ALL)
   })
 
   it.each(STEPS.slice(2))('continues as before if its successor sends a wrong record after %s', async (step) => {
-    const owner = createOwner()
+    const owner = createOwner(MESSAGES)
     await listenAs(owner)
     const { channel } = await goTo(step)
     await channel!.send(encodeRecord({ kind: 'done' }))
-    await expect(
-      (async () => {
-        for (;;) await channel!.receive()
-      })(),
-    ).rejects.toMatchObject({ problem: 'ended' })
+    expect((await hearRest(channel!)).at(-1)).toBe('abort')
     expect(await until(2)).toEqual(['handover-started', 'handover-failed forged'])
     expect(await takeAll()).toEqual(ALL)
     expect(owner.state.intact).toBe(true)
   })
 
+  it('gives up a successor that always moves, but too slowly for a whole handover', async () => {
+    const owner = createOwner(MESSAGES)
+    let allowed = 0
+    await listenAs(owner, {
+      whole(bytes) {
+        allowed = bytes
+        return 100
+      },
+    })
+    const { channel } = await goTo('give')
+    const dripping = (async () => {
+      for (;;) {
+        await channel!.receive()
+        await new Promise((resolve) => setTimeout(resolve, 30))
+        await channel!.send(encodeRecord({ kind: 'read' }))
+      }
+    })()
+    dripping.catch(() => {})
+    expect(await until(2)).toEqual(['handover-started', 'handover-failed stalled'])
+    expect(allowed).toBe(BYTES)
+    expect(owner.state).toEqual(AS_BEFORE)
+  })
+
   it('refuses a second successor during a handover, which still completes', async () => {
-    await listenAs(createOwner())
+    await listenAs(createOwner(MESSAGES))
     const first = (await find())!
     await expect(find()).rejects.toEqual(problem('busy'))
-    expect(
-      await first.fill(
-        () => {},
-        () => {},
-      ),
-    ).toBe(100)
+    expect(await first.fill(nothing, nothing)).toBe(100)
     await expect(find()).rejects.toEqual(problem('busy'))
     await first.opened()
-    expect(logged).toEqual(['handover-started', 'handover-refused busy', 'handover-refused busy', 'handed-over'])
+    expect(logged).toEqual(['handover-started', 'handover-refused busy', 'handed-over'])
+  })
+
+  it('hands over once only, even to a successor that connected before', async () => {
+    const predecessor = await listenAs(createOwner(MESSAGES))
+    const { channel } = await goTo('the handshake')
+    expect(await takeAll()).toEqual(ALL)
+    await predecessor.handedOver
+    await channel!.send(encodeRecord({ kind: 'take', version: VERSION, memory: 1e9 }))
+    expect(decodeRecord(await channel!.receive())).toEqual({ kind: 'refused', reason: 'busy' })
+  })
+
+  it('tells a successor that it is busy if it has too many connections', async () => {
+    await listenAs(createOwner(MESSAGES))
+    for (let i = 0; i < 8; i++) await goTo('the connection')
+    await expect(find()).rejects.toEqual(problem('busy'))
+    for (const cleanup of cleanups.splice(1)) cleanup()
+    let succession: Succession | undefined
+    while (succession === undefined) succession = await find().catch(() => undefined)
+    succession.abandon()
   })
 
   it('refuses a successor with too little memory before it suspends', async () => {
-    const owner = createOwner()
+    const owner = createOwner(MESSAGES)
     await listenAs(owner)
     await expect(find({ memory: owner.bytes() - 1 })).rejects.toEqual(problem('memory'))
     expect(logged).toEqual(['handover-refused memory'])
     expect(await takeAll()).toEqual(ALL)
   })
 
-  it('refuses a successor with another secret', async () => {
-    const owner = createOwner()
+  it('refuses a successor with another secret, and logs this once however often it tries', async () => {
+    const owner = createOwner(MESSAGES)
     await listenAs(owner)
-    await expect(find({ secret: randomBytes(32) })).rejects.toEqual(problem('proof'))
+    for (let i = 0; i < 20; i++) await expect(find({ secret: randomBytes(32) })).rejects.toEqual(problem('proof'))
     expect(await until(1)).toEqual(['handover-refused proof'])
     expect(owner.state).toEqual(AS_BEFORE)
+    expect(await takeAll()).toEqual(ALL)
+    expect(logged).toEqual(['handover-refused proof', 'handover-started', 'handed-over'])
   })
 
-  it('refuses a successor of another version', async () => {
-    await listenAs(createOwner())
+  it('refuses a successor of an unknown version', async () => {
+    await listenAs(createOwner(MESSAGES))
     const { channel } = await goTo('the handshake')
     await channel!.send(encodeRecord({ kind: 'take', version: VERSION + 1, memory: 1e9 }).subarray(0, 2))
     expect(decodeRecord(await channel!.receive())).toEqual({ kind: 'refused', reason: 'version' })
     expect(logged).toEqual(['handover-refused version'])
   })
 
-  it('aborts a handover if the operator wipes the messages in the meantime', async () => {
-    for (const step of ['give', 'half of them', 'all, not held'] as const) {
-      const owner = createOwner()
-      const predecessor = await listenAs(owner)
+  it.each(['give', 'half of them', 'all, not held', 'held', 'released', 'done'] as const)(
+    'aborts a handover if the operator wipes the messages after %s',
+    async (step) => {
+      const owner = createOwner(MESSAGES)
+      await listenAs(owner)
+      owner.onRelease = () => {
+        if (step === 'held') owner.state.intact = false
+      }
       const { channel } = await goTo(step)
       owner.state.intact = false
       if (step === 'all, not held') await channel!.send(encodeRecord({ kind: 'held' }))
-      else for (let i = 0; i < 40; i++) await channel!.send(encodeRecord({ kind: 'read' }))
-      await expect(
-        (async () => {
-          for (;;) expect(decodeRecord(await channel!.receive()).kind).not.toBe('released')
-        })(),
-      ).rejects.toMatchObject({ problem: 'ended' })
-      expect(logged.splice(0)).toEqual(['handover-started', 'handover-failed wiped'])
-      await predecessor.close()
-    }
-  })
+      else if (step === 'released') await channel!.send(encodeRecord({ kind: 'opened' }))
+      else if (step === 'done') await channel!.send(encodeRecord({ kind: 'owned' }))
+      else if (step !== 'held') for (let i = 0; i < 40; i++) await channel!.send(encodeRecord({ kind: 'read' }))
+      const heard = await hearRest(channel!)
+      expect(heard.at(-1)).toBe('abort')
+      expect(heard).not.toContain('released')
+      expect(heard).not.toContain('done')
+      expect(logged).toEqual(['handover-started', 'handover-failed wiped'])
+    },
+  )
 
   it('completes a handover in progress before close() resolves', async () => {
-    const predecessor = await listenAs(createOwner())
+    const predecessor = await listenAs(createOwner(MESSAGES))
     const succession = (await find())!
     const closed = predecessor.close()
-    expect(
-      await succession.fill(
-        () => {},
-        () => {},
-      ),
-    ).toBe(100)
+    expect(await succession.fill(nothing, nothing)).toBe(100)
     await succession.opened()
     await closed
     expect(logged).toEqual(['handover-started', 'handed-over'])
+  })
+
+  it.each(STEPS.slice(0, 2))('waits a moment for a successor after %s before close() resolves', async (step) => {
+    const predecessor = await listenAs(createOwner(MESSAGES))
+    const { channel, socket } = await goTo(step)
+    const closed = predecessor.close()
+    const opened = channel ?? (await Channel.open(socket, { psk, patience: PATIENCE }))
+    await opened.send(encodeRecord({ kind: 'take', version: VERSION, memory: 1e9 }))
+    expect(decodeRecord(await opened.receive()).kind).toBe('give')
+    opened.close()
+    await closed
+    expect(logged).toEqual(['handover-started', 'handover-failed ended'])
+  })
+
+  it.each(STEPS.slice(3))('does not claim to go on if it was told to stop and its successor stalls after %s', async (step) => {
+    const owner = createOwner(MESSAGES)
+    const predecessor = await listenAs(owner, { patience: 100 })
+    const { channel } = await goTo(step)
+    await predecessor.close()
+    expect(logged).toEqual(['handover-started', 'handover-failed stalled'])
+    // To the successor this looks like a death, after which it keeps what it has.
+    expect(await hearRest(channel!)).not.toContain('abort')
+    expect(await find()).toBeUndefined()
+  })
+
+  it('reports that another process has its doors, and serves again once they are free', async () => {
+    const owner = createOwner(MESSAGES)
+    const free = Promise.withResolvers<void>()
+    owner.onReopen = () => free.promise
+    await listenAs(owner, { doors: 1 })
+    const { socket } = await goTo('released')
+    socket.destroy()
+    expect(await until(3)).toEqual(['handover-started', 'handover-failed ended', 'doors-awaited'])
+    await expect(find()).rejects.toEqual(problem('busy'))
+    free.resolve()
+    while (owner.state.released) await new Promise((resolve) => setImmediate(resolve))
+    owner.onReopen = undefined
+    expect(await takeAll()).toEqual(ALL)
+  })
+
+  describe('to a successor of the version before', () => {
+    const own = (): Promise<void> =>
+      new Promise((resolve) => {
+        const server = createServer((socket) => socket.destroy())
+        server.on('error', () => setTimeout(() => server.listen(address.path), 1))
+        server.listen(address.path, resolve)
+        cleanups.push(() => server.close())
+      })
+
+    it('ends once that successor listens at the path', async () => {
+      const owner = createOwner(MESSAGES)
+      const predecessor = await listenAs(owner)
+      const { channel } = await goTo('done', OLD_VERSION)
+      channel!.close()
+      expect(logged).toEqual(['handover-started'])
+      await own()
+      await predecessor.handedOver
+      expect(logged).toEqual(['handover-started', 'handed-over'])
+      expect(owner.state).toMatchObject({ suspended: true, released: true })
+    })
+
+    it.each(STEPS.slice(2))('continues as before if that successor dies after %s', async (step) => {
+      const owner = createOwner(MESSAGES)
+      await listenAs(owner, { oldSuccessor: 1 })
+      const { socket } = await goTo(step, OLD_VERSION)
+      socket.destroy()
+      expect(await until(2)).toEqual(['handover-started', 'handover-failed ended'])
+      while (owner.state.released) await new Promise((resolve) => setImmediate(resolve))
+      expect(owner.state).toEqual(AS_BEFORE)
+      expect(await takeAll()).toEqual(ALL)
+    })
   })
 })
 
 // The side that takes over.
 
-const ENDS = ['the connection', 'the handshake', 'give', 'half of them', 'all of them', 'end', 'released', 'opened'] as const
-const KEPT: Record<(typeof ENDS)[number], number | undefined> = {
+const ENDS = [
+  'the connection',
+  'the handshake',
+  'give',
+  'half of them',
+  'all of them',
+  'end',
+  'released',
+  'opened',
+  'done',
+  'owned',
+] as const
+type End = (typeof ENDS)[number]
+const KEPT: Record<End, number | undefined> = {
   'the connection': undefined,
   'the handshake': undefined,
   give: 0,
@@ -351,17 +456,29 @@ const KEPT: Record<(typeof ENDS)[number], number | undefined> = {
   end: 100,
   released: 100,
   opened: 100,
+  done: 100,
+  owned: 100,
 }
 
-/** Plays a predecessor that stops at the given step, and then dies, lives on in silence, or aborts. */
-async function serveTo(step: (typeof ENDS)[number], then: 'dies' | 'lives' | 'aborts'): Promise<Server> {
+interface Script {
+  readonly version?: number
+  /** What follows the last step. `lives` ends the connection without a word; `stalls` says nothing more. */
+  readonly fate: 'dies' | 'lives' | 'aborts' | 'stalls'
+  readonly messages?: number
+  readonly size?: Size
+  readonly spent?: readonly Spent[]
+}
+
+/** Plays a predecessor that stops after the given step. */
+async function serveTo(step: End, { version = VERSION, fate, messages = MESSAGES.length, size, spent = [] }: Script): Promise<Server> {
   const server = createServer((socket) => {
-    socket.on('error', () => {})
+    socket.on('error', nothing)
     cleanups.push(() => socket.destroy())
     void play(socket)
       .then(async (channel) => {
-        if (then === 'aborts') await channel?.send(encodeRecord({ kind: 'abort' }))
-        if (then === 'dies') server.close()
+        if (fate === 'stalls') return
+        if (fate === 'aborts') await channel?.send(encodeRecord({ kind: 'abort' }))
+        if (fate === 'dies') server.close()
         socket.end(() => socket.destroy())
       })
       // A peer that only checks whether this relay lives sends nothing.
@@ -372,10 +489,20 @@ async function serveTo(step: (typeof ENDS)[number], then: 'dies' | 'lives' | 'ab
     const channel = await Channel.accept(socket, { psk, patience: PATIENCE })
     const say = (record: HandoverRecord): Promise<void> => channel.send(encodeRecord(record))
     const hear = async (kind: HandoverRecord['kind']): Promise<void> => expect(decodeRecord(await channel.receive()).kind).toBe(kind)
-    await hear('take')
+    const take = decodeRecord(await channel.receive())
+    if (take.kind !== 'take') throw new Error('expected take')
+    if (take.version !== version) {
+      await say({ kind: 'refused', reason: 'version' })
+      throw new Error('another version')
+    }
     if (step === 'the handshake') return channel
-    await say({ kind: 'give', boot, token, messages: MESSAGES.length })
+    const sized = version === OLD_VERSION ? {} : { size: size ?? { bytes: BYTES, senders: spent.length } }
+    await say({ kind: 'give', boot: BOOT, token: TOKEN, messages, ...sized })
     if (step === 'give') return channel
+    for (const record of encodeSpent(spent)) {
+      await channel.send(record)
+      await hear('read')
+    }
     const writer = new MessageWriter(MESSAGES.values() as Iterator<HeldMessage, void>)
     const room = Buffer.alloc(2_000)
     for (let length = writer.write(room); length > 0; length = writer.write(room)) {
@@ -390,6 +517,10 @@ async function serveTo(step: (typeof ENDS)[number], then: 'dies' | 'lives' | 'ab
     await say({ kind: 'released' })
     if (step === 'released') return channel
     await hear('opened')
+    if (step === 'opened') return channel
+    await say({ kind: 'done' })
+    if (step === 'done') return channel
+    await hear('owned')
     return channel
   }
   server.listen(address.path)
@@ -398,9 +529,16 @@ async function serveTo(step: (typeof ENDS)[number], then: 'dies' | 'lives' | 'ab
   return server
 }
 
+async function takeFrom(options: Parameters<typeof find>[0] = {}): Promise<Succession> {
+  const succession = (await find(options))!
+  await succession.fill(nothing, nothing)
+  await succession.opened()
+  return succession
+}
+
 describe('a relay that takes over', () => {
   it.each(ENDS)('keeps the messages received so far if its predecessor dies after %s', async (step) => {
-    await serveTo(step, 'dies')
+    await serveTo(step, { fate: 'dies' })
     const succession = await find()
     const kept = KEPT[step]
     if (kept === undefined) {
@@ -408,83 +546,169 @@ describe('a relay that takes over', () => {
       return
     }
     const got: number[] = []
-    expect(
-      await succession!.fill(
-        ({ id }) => got.push(id.high),
-        () => {},
-      ),
-    ).toBe(kept)
+    expect(await succession!.fill(({ id }) => got.push(id.high), nothing)).toBe(kept)
     expect(got).toEqual(ALL.slice(0, got.length))
     expect(Math.floor((got.length / ALL.length) * 100)).toBe(kept)
     await succession!.opened()
+    expect(succession!.owns).toBe(true)
   })
 
   it.each(
-    ENDS.flatMap(
-      (step) =>
-        [
-          [step, 'lives'],
-          [step, 'aborts'],
-        ] as const,
+    ENDS.flatMap((step) => (['lives', 'aborts'] as const).map((fate) => [step, fate] as const)).filter(
+      ([step, fate]) => step !== 'owned' || fate === 'aborts',
     ),
-  )('fails and keeps no messages if its predecessor stops after %s and %s', async (step, then) => {
-    await serveTo(step, then)
-    const taking = (async () => {
-      const succession = await find()
-      await succession!.fill(
-        () => {},
-        () => {},
-      )
-      await succession!.opened()
-    })()
+  )('fails and keeps no messages if its predecessor stops after %s and %s', async (step, fate) => {
+    await serveTo(step, { fate })
+    const taking = takeFrom()
+    // An abort can cross the `owned` of a successor that has just read `done`.
     await expect(taking).rejects.toEqual(problem(step === 'the connection' ? 'proof' : 'broken'))
   })
 
-  it('gives up a stalled predecessor after its patience', async () => {
+  it.each(ENDS.slice(2, -2))('leaves the messages to a predecessor that is stopped after %s', async (step) => {
+    await serveTo(step, { fate: 'stalls' })
+    await expect(takeFrom({ times: { patience: 100 } })).rejects.toEqual(problem('stalled'))
+  })
+
+  it('keeps the messages if its predecessor ends the connection or is stopped after it could read `owned`', async () => {
+    for (const fate of ['lives', 'stalls'] as const) {
+      await serveTo('owned', { fate })
+      expect((await takeFrom({ times: { patience: 100 } })).owns).toBe(true)
+      address = { kind: 'unix', path: join(folder, `${paths++}.sock`) }
+    }
+  })
+
+  it('gives up a stalled predecessor after its patience, and one that is too slow for a whole handover', async () => {
     const server = createServer((socket) => cleanups.push(() => socket.destroy()))
     server.listen(address.path)
     await once(server, 'listening')
     cleanups.push(() => server.close())
-    await expect(find({ patience: 1 })).rejects.toEqual(problem('proof'))
+    await expect(find({ times: { patience: 1 } })).rejects.toEqual(problem('stalled'))
+    address = { kind: 'unix', path: join(folder, `${paths++}.sock`) }
+    await serveTo('owned', { fate: 'dies' })
+    let allowed = 0
+    const whole = (bytes: number): number => {
+      allowed = bytes
+      return -1
+    }
+    await expect(takeFrom({ times: { whole } })).rejects.toEqual(problem('stalled'))
+    expect(allowed).toBe(BYTES)
   })
 
   it('can be interrupted before and during the transfer, and the predecessor continues', async () => {
-    const owner = createOwner()
-    await listenAs(owner)
+    await listenAs(createOwner(MESSAGES))
     const before = new AbortController()
     before.abort()
     await expect(find({ signal: before.signal })).rejects.toEqual(problem('interrupted'))
     const within = new AbortController()
     const succession = (await find({ signal: within.signal }))!
-    const filling = succession.fill(
-      ({ id }) => {
-        if (id.high === 250) within.abort()
-      },
-      () => {},
-    )
+    const filling = succession.fill(({ id }) => {
+      if (id.high === 250) within.abort()
+    }, nothing)
     await expect(filling).rejects.toEqual(problem('interrupted'))
     await until(2)
     expect(logged.at(-1)).toMatch(/^handover-failed (?:ended|silent)$/)
     expect(await takeAll()).toEqual(ALL)
   })
 
-  it('fails if the announced and the transferred counts differ', async () => {
-    const server = createServer((socket) => {
-      void (async () => {
-        const channel = await Channel.accept(socket, { psk, patience: PATIENCE })
-        await channel.receive()
-        await channel.send(encodeRecord({ kind: 'give', boot, token, messages: 2 }))
-        await channel.send(encodeRecord({ kind: 'end', messages: 1 }))
-      })().catch(() => {})
-    })
-    server.listen(address.path)
-    await once(server, 'listening')
-    cleanups.push(() => server.close())
+  it('is not interrupted if its predecessor is dead: it has the only copy', async () => {
+    const server = await serveTo('released', { fate: 'stalls' })
+    const stop = new AbortController()
+    const succession = (await find({ signal: stop.signal }))!
+    expect(await succession.fill(nothing, nothing)).toBe(100)
+    server.close()
+    stop.abort()
+    await succession.opened()
+    expect(succession.owns).toBe(true)
+  })
+
+  it.each([
+    ['fewer messages than announced', { messages: 501 }, 'broken'],
+    ['more messages than announced', { messages: 499 }, 'broken'],
+    ['more bytes than announced', { size: { bytes: 499_999, senders: 0 } }, 'broken'],
+    ['more senders than announced', { size: { bytes: BYTES, senders: 9 }, spent: createSpent(10) }, 'broken'],
+    ['an announcement of more bytes than there is memory for', { size: { bytes: 1e9 + 1, senders: 0 } }, 'memory'],
+  ] as const)('takes nothing over from a relay that sends %s', async (_name, script, expected) => {
+    await serveTo('owned', { fate: 'dies', ...script })
+    let got = 0
     await expect(
-      (await find())!.fill(
-        () => {},
-        () => {},
+      (async () => {
+        const succession = (await find())!
+        await succession.fill(() => got++, nothing)
+      })(),
+    ).rejects.toEqual(problem(expected))
+    expect(got).toBeLessThanOrEqual(500)
+  })
+
+  it('takes no more bytes than its memory from a relay of the version before, which announces none', async () => {
+    await serveTo('owned', { fate: 'dies', version: OLD_VERSION })
+    let bytes = 0
+    const succession = (await find({ memory: 250_000 }))!
+    await expect(succession.fill(({ payload }) => (bytes += payload.length), nothing)).rejects.toEqual(problem('broken'))
+    expect(bytes).toBe(250_000)
+  })
+
+  it('takes over no more sending limits than its memory permits, but every message', async () => {
+    await listenAs(createOwner(MESSAGES, createSpent(5_000)))
+    const succession = (await find({ memory: BYTES }))!
+    let limits = 0
+    let got = 0
+    expect(
+      await succession.fill(
+        () => got++,
+        () => limits++,
       ),
-    ).rejects.toEqual(problem('broken'))
+    ).toBe(100)
+    expect([got, limits]).toEqual([500, Math.floor(BYTES / 256)])
+    succession.abandon()
+  })
+
+  it('fails with the error of its relay, and the predecessor continues', async () => {
+    await listenAs(createOwner(MESSAGES))
+    const succession = (await find())!
+    const filling = succession.fill(() => {
+      throw new HandoverError('memory')
+    }, nothing)
+    await expect(filling).rejects.toEqual(problem('memory'))
+    await until(2)
+    expect(await takeAll()).toEqual(ALL)
+  })
+
+  describe('from a relay of the version before', () => {
+    const version = OLD_VERSION
+
+    it('takes everything over', async () => {
+      await serveTo('done', { fate: 'dies', version })
+      expect((await takeFrom()).owns).toBe(true)
+    })
+
+    it.each(ENDS.slice(2, -3).flatMap((step) => (['lives', 'aborts'] as const).map((fate) => [step, fate] as const)))(
+      'fails and keeps no messages if that relay stops after %s and %s',
+      async (step, fate) => {
+        await serveTo(step, { fate, version })
+        await expect(takeFrom()).rejects.toEqual(problem('broken'))
+      },
+    )
+
+    it('fails if that relay read `opened` and aborts all the same', async () => {
+      await serveTo('opened', { fate: 'aborts', version })
+      await expect(takeFrom()).rejects.toEqual(problem('broken'))
+    })
+
+    it.each(['dies', 'lives', 'stalls'] as const)('owns the messages once it has sent `opened`, even if that relay %s', async (fate) => {
+      await serveTo('opened', { fate, version })
+      expect((await takeFrom({ times: { patience: 100 } })).owns).toBe(true)
+    })
+
+    it('is not interrupted once it has sent `opened`', async () => {
+      await serveTo('opened', { fate: 'stalls', version })
+      const stop = new AbortController()
+      const succession = (await find({ signal: stop.signal, times: { patience: 100 } }))!
+      await succession.fill(nothing, nothing)
+      const opened = succession.opened()
+      while (!succession.owns) await new Promise((resolve) => setImmediate(resolve))
+      stop.abort()
+      await opened
+      expect(succession.owns).toBe(true)
+    })
   })
 })

@@ -126,7 +126,12 @@ async function serve(config: Config, files: readonly string[], log: Log, io: Io,
   }
   io.stdout.write('ready\n')
   log.event('ready')
-  await Promise.race([aborted(io.signal), server.handedOver ?? new Promise<never>(() => {})])
+  if (server.ignoresSignal) {
+    log.event('stop-too-late')
+    await server.handedOver
+  } else {
+    await Promise.race([aborted(io.signal), server.handedOver])
+  }
   log.event('stopping')
   offHangup()
   await server.close()

@@ -17,8 +17,16 @@ const LISTENING: RunningServer['listening'] = [
 ]
 
 /** Makes a host whose server is a stand-in that records its calls. */
-function createHost(startServer?: () => Promise<RunningServer>) {
+function createHost(startServer?: (create: (more: Partial<RunningServer>) => RunningServer) => Promise<RunningServer>) {
   const calls: string[] = []
+  const createServer = (more: Partial<RunningServer> = {}): RunningServer => ({
+    listening: LISTENING,
+    ignoresSignal: false,
+    handedOver: new Promise<never>(() => {}),
+    reload: () => void calls.push('reload'),
+    close: async () => void calls.push('close'),
+    ...more,
+  })
   let config: Config | undefined
   let hangup = (): void => {}
   const host: Host = {
@@ -28,8 +36,8 @@ function createHost(startServer?: () => Promise<RunningServer>) {
     async startServer(given) {
       config = given
       calls.push('start')
-      if (startServer !== undefined) return startServer()
-      return { listening: LISTENING, reload: () => void calls.push('reload'), close: async () => void calls.push('close') }
+      if (startServer !== undefined) return startServer(createServer)
+      return createServer()
     },
     onHangup(listener) {
       hangup = listener
@@ -47,6 +55,21 @@ function events(io: TestIo): unknown[] {
     .filter((line) => line.startsWith('{'))
     .map((line) => (JSON.parse(line) as { event: string }).event)
 }
+
+test('a signal that came too late to interrupt a takeover does not stop the relay with the only copy', async () => {
+  const handedOver = Promise.withResolvers<void>()
+  const { host, calls } = createHost(async (create) => create({ ignoresSignal: true, handedOver: handedOver.promise }))
+  const io = createTestIo({})
+  io.interrupt()
+  const ended = run(['--name', 'localhost'], io, host)
+  await io.untilOut('ready\n')
+  await new Promise((resolve) => setImmediate(resolve))
+  expect(calls).toEqual(['start'])
+  expect(events(io)).toEqual(['starting', 'ready', 'stop-too-late'])
+  handedOver.resolve()
+  expect(await ended).toBe(0)
+  expect(events(io)).toEqual(['starting', 'ready', 'stop-too-late', 'stopping', 'stopped'])
+})
 
 test('the relay command prints each listener and then ready, and serves until interrupted', async () => {
   const { host, calls, config, hangup } = createHost()
