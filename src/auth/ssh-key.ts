@@ -65,8 +65,12 @@ const CURVES = {
 } as const
 
 const RSA_BITS = { min: 2_048, max: 8_192 }
-/** The protocol demands at least 65537. For large moduli OpenSSL allows 64 bits, which bounds the work of a check. */
-const RSA_EXPONENT = { min: 65_537, maxBytes: 8 }
+/**
+ * The protocol demands at least 65537, which OpenSSH's keys have. The work of a check grows with the exponent's bits, and
+ * anyone can name such a key. BoringSSL takes 33 bits at most, Go 31, and Go's SSH, and so age, 24
+ * (docs/decisions/0019-rsa-exponents.md).
+ */
+const RSA_EXPONENT = { min: 65_537, maxBits: 33 }
 /** A FIDO application is `ssh:` and a short label. The bound is our own. */
 const APPLICATION_BYTES = 255
 /** The types of certificates (OpenSSH, PROTOCOL.certkeys). */
@@ -111,11 +115,16 @@ function readEd25519(reader: WireReader): Uint8Array {
 function readRsa(reader: WireReader): KeyMaterial {
   const exponent = reader.mpint()
   const modulus = reader.mpint()
-  const bits = modulus.length * 8 - (Math.clz32(modulus[0]!) - 24)
+  const bits = bitLength(modulus)
   if (bits < RSA_BITS.min || bits > RSA_BITS.max || modulus.at(-1)! % 2 === 0) throw new WireError()
-  if (exponent.length > RSA_EXPONENT.maxBytes || exponent.at(-1)! % 2 === 0) throw new WireError()
+  if (bitLength(exponent) > RSA_EXPONENT.maxBits || exponent.at(-1)! % 2 === 0) throw new WireError()
   if (exponent.reduce((sum, byte) => sum * 256 + byte, 0) < RSA_EXPONENT.min) throw new WireError()
   return { kind: 'rsa', modulus, exponent }
+}
+
+/** @param magnitude without a zero at its start */
+function bitLength(magnitude: Uint8Array): number {
+  return magnitude.length * 8 - (Math.clz32(magnitude[0]!) - 24)
 }
 
 function readEcdsa(curve: EcdsaCurve, reader: WireReader): Uint8Array {

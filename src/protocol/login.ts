@@ -91,11 +91,13 @@ export class Login<P extends Proof> {
   /**
    * Begins to check the answer in VERIFY. Its handle is used up, whether the answer is right or wrong.
    *
-   * @throws {ProtocolError} `wrong-usage`
+   * @throws {ProtocolError} `wrong-usage`; `rate-limited`, which leaves the handle open
    */
   onVerify(request: Fields<RequestName>, now: number): Effect<P> {
     const handle = asciiText(request.field(0))
     if (handle === undefined || !/^[0-9]{1,39}$/.test(handle)) throw new ProtocolError('wrong-usage')
+    const wait = this.#rates.loginWait(now)
+    if (wait > 0) throw new ProtocolError('rate-limited', wait)
     const open = this.#open?.get(handle)
     const challenge = open !== undefined && open.expires > now ? open : undefined
     this.#forget(handle)

@@ -139,7 +139,7 @@ export interface Ports {
 
 /** The rate limits of one connection. */
 export interface Rates {
-  /** Returns the seconds until a login may be tried; 0 allows it now, and counts it. */
+  /** Returns the seconds until one step of a login, AUTH or VERIFY, may be tried; 0 allows it now, and counts it. */
   loginWait(now: number): number
   /** Returns the seconds until the sender may send `bytes` bytes; 0 allows it now, and counts them. */
   sendWait(sender: string, bytes: number, now: number): number
@@ -153,7 +153,8 @@ export type Effect<P extends Proof = Proof> =
   /** Parse the key and make its challenge, then call `onChallenged`. `key` is good until then. */
   | { readonly kind: 'challenge'; readonly key: Uint8Array; readonly sign: boolean; readonly challenge: Challenge }
   /**
-   * Check the answer, in the same time with a proof and without, then call `onVerified`. `answer` is good until then.
+   * Check the answer, then call `onVerified`. `answer` is good until then. Without a proof the check costs the same, and
+   * uses no key from the answer.
    */
   | { readonly kind: 'verify'; readonly proof: P | undefined; readonly answer: Uint8Array }
   /** Check and erase the key of a SEND's receiver, then call `onReceiver`. */

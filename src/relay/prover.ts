@@ -3,12 +3,13 @@
  * mailboxes. Does cryptography in pieces of some 100 µs, one a turn of the event loop, behind a bounded queue: a flood
  * of logins delays logins, but not messages (docs/decisions/0016-logins-in-pieces.md).
  */
-import { createHmac, randomFillSync, randomInt, timingSafeEqual, type KeyObject } from 'node:crypto'
+import { createHmac, randomBytes, randomFillSync, randomInt, timingSafeEqual, type KeyObject } from 'node:crypto'
 import { encryptToKey } from '../auth/age-ssh.ts'
+import { ed25519 } from '../auth/crypto.ts'
 import { asBuffer } from '../auth/key-object.ts'
-import { eraseKey, isSound, parsePublicKey, parseReceiver, type SshKey } from '../auth/ssh-key.ts'
-import { decodeBase64 } from '../auth/ssh-wire.ts'
-import { AUTH_NAMESPACE, verifySignature } from '../auth/sshsig.ts'
+import { eraseKey, isSound, parseKeyBlob, parsePublicKey, parseReceiver, type SshKey } from '../auth/ssh-key.ts'
+import { concat, decodeBase64, encodeString } from '../auth/ssh-wire.ts'
+import { AUTH_NAMESPACE, signMessage, verifySignature } from '../auth/sshsig.ts'
 import { buildChallenge, type Challenge } from '../protocol/challenge.ts'
 import { ProtocolError } from '../protocol/errors.ts'
 import type { Challenged, Named, Proof, UncheckedKey } from '../protocol/ports.ts'
@@ -50,8 +51,7 @@ export class Prover {
   #wasLogin = false
   /** Pieces that wait for a turn of the event loop; at most one of each login under way. */
   readonly #pieces: (() => void)[] = []
-  /** Replaces a missing proof, so that a wrong handle costs the same work as a wrong answer. */
-  readonly #dummy: RelayProof
+  readonly #standIn: StandIn
   #running = 0
   readonly #random = Buffer.alloc(RANDOM_BYTES)
   #at = RANDOM_BYTES
@@ -63,8 +63,7 @@ export class Prover {
   constructor(secret: KeyObject, mustVerify: (mailbox: string) => boolean = () => false) {
     this.#secret = secret
     this.#mustVerify = mustVerify
-    const line = buildChallenge({ relay: 'localhost', ...this.drawChallenge() })
-    this.#dummy = { method: 'decrypt', mailbox: '', fingerprint: BASE_POINT, line: Buffer.from(line) }
+    this.#standIn = createStandIn(buildChallenge({ relay: 'localhost', ...this.drawChallenge() }))
   }
 
   /** Computes a mailbox's id: HMAC-SHA256(boot secret, SHA-256(key blob)) in base64url. */
@@ -142,28 +141,21 @@ export class Prover {
   }
 
   /**
-   * Checks whether an answer proves the key. The work depends only on the answer's form, and not on whether there is a
-   * proof, so that a wrong answer and an unknown handle take the same time.
+   * Checks whether an answer proves the key. Without a proof that the answer can belong to, checks a signature of the
+   * relay's own in its place: the work is that of a wrong answer, and the peer chooses neither a key nor its size.
    */
   verify(proof: RelayProof | undefined, answer: Uint8Array): Promise<boolean> {
     return this.#enqueue(async () => {
-      const expected = proof ?? this.#dummy
-      let good: boolean
-      if (Buffer.compare(answer.subarray(0, SIGNATURE_START.length), SIGNATURE_START) === 0) {
-        const blob = decodeSignature(answer)
-        const checked = await verifySignature({
-          blob,
-          key: expected,
-          namespace: AUTH_NAMESPACE,
-          message: expected.line,
-          mustVerify: this.#mustVerify(expected.mailbox),
-        })
-        blob.fill(0)
-        good = checked && expected.method === 'sign'
-      } else {
-        good = isLine(answer, expected.line) && expected.method === 'decrypt'
-      }
-      return good && proof !== undefined
+      const isSignature = Buffer.compare(answer.subarray(0, SIGNATURE_START.length), SIGNATURE_START) === 0
+      const expected = proof?.method === (isSignature ? 'sign' : 'decrypt') ? proof : undefined
+      const { proof: own, answer: ownAnswer } = this.#standIn
+      const { line, ...key } = expected ?? own
+      if (!isSignature) return isLine(answer, line) && expected !== undefined
+      const blob = decodeSignature(expected === undefined ? ownAnswer : answer)
+      const mustVerify = this.#mustVerify(key.mailbox)
+      const isGood = await verifySignature({ blob, key, namespace: AUTH_NAMESPACE, message: line, mustVerify })
+      blob.fill(0)
+      return isGood && expected !== undefined
     })
   }
 
@@ -223,12 +215,17 @@ function decodeSignature(answer: Uint8Array): Uint8Array {
   }
 }
 
-/** The fingerprint of the ed25519 base point (RFC 8032, section 5.1), taken as a key: no proof for it ever succeeds. */
-const { fingerprint: BASE_POINT } = parsePublicKey(
-  `ssh-ed25519 ${Buffer.concat([
-    Buffer.from([0, 0, 0, 11]),
-    Buffer.from('ssh-ed25519'),
-    Buffer.from([0, 0, 0, 32, 0x58]),
-    Buffer.alloc(31, 0x66),
-  ]).toString('base64')}`,
-)
+/** A login that nobody asked for: the proof of a key of the relay's own, and its right answer. */
+interface StandIn {
+  readonly proof: RelayProof
+  readonly answer: Uint8Array
+}
+
+function createStandIn(challenge: string): StandIn {
+  const { point, sign } = ed25519(randomBytes(32))
+  const key = parseKeyBlob(concat(encodeString('ssh-ed25519'), encodeString(point)))
+  const line = Buffer.from(challenge)
+  const blob = signMessage({ public: key, sign }, AUTH_NAMESPACE, line)
+  const proof = { method: 'sign', mailbox: '', fingerprint: key.fingerprint, line } as const
+  return { proof, answer: Buffer.from(asBuffer(blob).toString('base64')) }
+}

@@ -80,6 +80,23 @@ describe('before login, a relay session answers', () => {
     expect(alice.say('0;key-alice\n')).toEqual([error('rate-limited', 7)])
   })
 
+  it('VERIFY over the same limit, and the handle stays open', () => {
+    alice.say('0;key-alice\n')
+    world.loginWait = 7
+    expect(alice.say('2;100;!alice\n')).toEqual([error('rate-limited', 7)])
+    world.loginWait = 0
+    expect(alice.say('2;100;!alice\n')).toEqual([expect.stringMatching(/^12;/)])
+  })
+
+  it('VERIFY by paying one try, whether its handle is open or not', () => {
+    alice.say('0;key-alice\n')
+    expect(world.counts.filter((what) => what === 'try')).toHaveLength(1)
+    alice.say('2;999;!alice\n2;100;!bob\n')
+    expect(world.counts.filter((what) => what === 'try')).toHaveLength(3)
+    alice.say('2;x;!alice\n')
+    expect(world.counts.filter((what) => what === 'try')).toHaveLength(3)
+  })
+
   it('VERIFY for the oldest of too many open challenges with auth-failed', () => {
     const { handles } = world.limits
     const first = 100
@@ -95,7 +112,7 @@ describe('VERIFY', () => {
     alice.say('0;key-alice;sign\n')
     const expires = world.now + 3_600_000
     expect(alice.say('2;100;!alice\n')).toEqual([`12;token/alice/localhost/${expires};3600`])
-    expect(world.counts).toEqual(['sign'])
+    expect(world.counts).toEqual(['try', 'try', 'sign'])
   })
 
   it.each([

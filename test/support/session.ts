@@ -140,7 +140,10 @@ export function createWorld(limits: Partial<Limits> = {}, budget = 1e6): World {
     const session = new RelaySession({
       ports,
       rates: {
-        loginWait: () => world.loginWait,
+        loginWait() {
+          world.counts.push('try')
+          return world.loginWait
+        },
         sendWait: (_sender, bytes) => {
           world.charged.push(bytes)
           return world.sendWait
