@@ -18,6 +18,7 @@ export const COMMANDS = {
   verify: { takes: '[yes]', about: 'show the safety words to compare with this contact; `yes` if they are the same' },
   group: { takes: 'new NAME MEMBER … | add NAME | drop NAME | leave', about: 'create a group, or change this one' },
   receipts: { takes: 'on | off', about: 'choose whether others learn that you read their messages' },
+  connect: { takes: '', about: 'receive again, if another client has taken over your mailbox or a relay is down' },
   quit: { takes: '', about: 'leave the chat' },
 } as const satisfies Record<string, Row>
 

@@ -13,7 +13,7 @@ import type { Look } from './transcript.ts'
 import { describeError } from './wording.ts'
 
 export interface SessionOptions {
-  readonly messenger: Pick<Messenger, 'send' | 'sendFile' | 'received' | 'events' | 'read' | 'flush' | 'deliveries'>
+  readonly messenger: Pick<Messenger, 'send' | 'sendFile' | 'received' | 'receiveFrom' | 'events' | 'read' | 'flush' | 'deliveries'>
   readonly people: People
   readonly identity: Identity
   /** The user's own name, and their card if there is one. */
@@ -31,6 +31,8 @@ export interface SessionOptions {
   readonly notify: boolean
   /** Whether to wait at the end of input until a relay has every message: for pipes. */
   readonly patient: boolean
+  /** Called when a message waits to be shown. */
+  readonly onHeld?: () => void
   /** Milliseconds since 1970. */
   readonly now?: () => number
 }

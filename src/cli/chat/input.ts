@@ -65,6 +65,8 @@ export type Input =
   | { readonly kind: 'note'; readonly conversation: string; readonly text: string }
   | { readonly kind: 'show'; readonly title: string; readonly text: string }
   | { readonly kind: 'receipts'; readonly on: boolean }
+  /** Another command has shown the message. */
+  | { readonly kind: 'taken'; readonly ticket: number }
   /** The last rows of these entries are on the screen, or in the output of plain mode. */
   | { readonly kind: 'drawn'; readonly keys: readonly number[] }
   | { readonly kind: 'paths'; readonly line: string; readonly found: readonly string[] }
@@ -77,6 +79,8 @@ export type Effect =
   | { readonly kind: 'remove'; readonly conversation: string; readonly of: readonly Delivery[] }
   | { readonly kind: 'file'; readonly key: number; readonly conversation: string; readonly path: string }
   | { readonly kind: 'card' }
+  /** Receive again from the user's relays. */
+  | { readonly kind: 'connect' }
   | { readonly kind: 'verify'; readonly conversation: string; readonly confirmed: boolean }
   | { readonly kind: 'add'; readonly card: string; readonly name?: string }
   | { readonly kind: 'group'; readonly conversation: string | undefined; readonly words: readonly string[] }

@@ -52,6 +52,20 @@ export class Intake {
     const ticket = this.#nextTicket++
     this.#tickets.set(ticket, received)
     this.#context.put({ kind: 'arrival', arrival: { ...described, ticket } })
+    this.#context.options.onHeld?.()
+  }
+
+  /** Gives a message away, unless it is on the screen or about to be. @returns whether it did */
+  releases(received: Received): boolean {
+    const [ticket] = [...this.#tickets].find(([, each]) => each === received) ?? []
+    const { open, look, conversations } = this.#context.state
+    // Plain mode prints every message at once.
+    if (ticket === undefined || look.plain === true) return false
+    const place = conversations.find(({ entries }) => entries.some(({ tickets }) => tickets.includes(ticket)))
+    if (place === undefined || place.id === open) return false
+    this.#tickets.delete(ticket)
+    this.#context.put({ kind: 'taken', ticket })
+    return true
   }
 
   /** The message of that ticket is on the screen. */

@@ -8,7 +8,7 @@ import { letGo, unreadOf } from './conversation.ts'
 import type { Effect, Input } from './input.ts'
 import type { KeyInput } from './keys.ts'
 import { choose, find, scroll, showHelp, turnTo, write } from './navigation.ts'
-import { onArrival, onDelivery, onDrawn, onEarlier, onFile, onNote, onPeople, onRelay, onTransfer } from './news.ts'
+import { onArrival, onDelivery, onDrawn, onEarlier, onFile, onNote, onPeople, onRelay, onTaken, onTransfer } from './news.ts'
 import { editorOf, geometry, openConversation, type Overlay, type State } from './state.ts'
 import { Step } from './step.ts'
 import { showLine, showText } from './text.ts'
@@ -99,6 +99,8 @@ function take(step: Step, input: Input): void {
       return step.set({ overlay: { title: showLine(input.title), text: showText(input.text), top: 0 } })
     case 'receipts':
       return step.set({ receipts: input.on })
+    case 'taken':
+      return onTaken(step, input.ticket)
     case 'drawn':
       return onDrawn(step, input.keys)
     case 'paths':

@@ -222,6 +222,14 @@ export function onDrawn(step: Step, keys: readonly number[]): void {
   })
 }
 
+/** Another command has shown a message, so it is not new here. */
+export function onTaken(step: Step, ticket: number): void {
+  const entry = step.state.conversations.flatMap(({ entries }) => entries).find(({ tickets }) => tickets.includes(ticket))
+  if (entry === undefined) return
+  const tickets = entry.tickets.filter((each) => each !== ticket)
+  step.changeEntry(entry.key, (each) => ({ ...each, tickets, unseen: tickets.length > 0 }))
+}
+
 /** Shows the progress of a file that the user sends. */
 export function onTransfer(step: Step, key: number, transfer: Transfer): void {
   step.changeEntry(key, (entry) => ({ ...entry, file: shownTransfer(transfer) }))

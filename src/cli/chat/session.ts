@@ -76,6 +76,11 @@ export class Session {
     return this.#attachments.isDone && this.#dispatch.isDone
   }
 
+  /** Whether another command may show a message: it is in no open conversation. Then it is not new here any more. */
+  releases(received: Received): boolean {
+    return this.#intake.releases(received)
+  }
+
   /** Another command has changed the contacts or groups. */
   onPeople(): void {
     this.#context.showPeople()
@@ -108,6 +113,9 @@ export class Session {
         return this.#attachments.send(effect)
       case 'card':
         return showCard(context)
+      case 'connect':
+        for (const relay of this.#options.relays) messenger.receiveFrom(relay)
+        return
       case 'verify':
         return context.attempt(() => verify(context, effect.conversation, effect.confirmed))
       case 'add':
@@ -159,7 +167,7 @@ export class Session {
         return context.put({ kind: 'relay', relay: { relay: event.relay, state: event.state, ...(why !== undefined && { why }) } })
       }
       case 'taken-over': {
-        const why = 'another client has taken over this mailbox'
+        const why = 'another client has taken over this mailbox; /connect takes it back'
         return context.put({ kind: 'relay', relay: { relay: event.relay, state: 'down', why } })
       }
       case 'forgotten':

@@ -100,6 +100,9 @@ function command(step: Step, name: CommandName, rest: string): void {
     case 'card':
       done()
       return void step.effects.push({ kind: 'card' })
+    case 'connect':
+      done()
+      return void step.effects.push({ kind: 'connect' })
     case 'verify':
       if (open?.kind !== 'contact') return step.tell('/verify needs a conversation with a contact; open one with /to NAME', 'bad')
       done()

@@ -81,7 +81,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
   const ended = new AbortController()
   let owner: string | undefined
   let session: Session | undefined
-  const { messenger, close } = await openMessengerOf(profile, io, {
+  const { messenger, look, close } = await openMessengerOf(profile, io, {
     what: 'chat',
     relays: profile.relays,
     takes: 'all',
@@ -113,6 +113,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
       front: isPlain ? new Plain(io) : createFullScreen(io, values.mouse === true),
       look: { ascii: !isUtf8(io.env), ...(isPlain && { plain: true }) },
       receipts: profile.receipts.read,
+      onHeld: look,
       notify: values.notify === true,
       patient: isPlain && io.stdin.isTTY !== true,
       ...(card !== undefined && { card }),

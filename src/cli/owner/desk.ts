@@ -15,6 +15,8 @@ export interface Taker {
 interface Item {
   readonly received: Received
   holder: Taker | undefined
+  /** The message as the holder got it. */
+  handed: Received | undefined
 }
 
 interface Place {
@@ -80,7 +82,8 @@ export class Desk {
         const { wake } = place
         place.wake = undefined
         item.holder = taker
-        wake(this.#hand(item, taker))
+        item.handed = this.#hand(item, taker)
+        wake(item.handed)
         continue
       }
       const waiting = [...place.idle]
@@ -107,8 +110,9 @@ export class Desk {
     const first = [...this.#places.keys()].find(({ takes }) => takes === 'all')
     for (const item of this.#items) {
       if (item.holder === undefined && (first === undefined || first === taker)) return item
-      if (item.holder !== undefined && item.holder !== taker && taker.takes === 'rest' && item.holder.releases?.(item.received) === true)
-        return item
+      const { holder, handed } = item
+      if (taker.takes !== 'rest' || holder === undefined || holder === taker || handed === undefined) continue
+      if (holder.releases?.(handed) === true) return item
     }
     return undefined
   }
@@ -128,7 +132,7 @@ export class Desk {
 
   async #read(): Promise<void> {
     for await (const received of this.#source()) {
-      this.#items.add({ received, holder: undefined })
+      this.#items.add({ received, holder: undefined, handed: undefined })
       this.look()
       while (this.#items.size >= ITEMS && !this.#over) await new Promise<void>((resolve) => (this.#wakeReader = resolve))
       if (this.#over) return

@@ -76,6 +76,11 @@ export class Incoming {
     if (this.#acks.length === 1) queueMicrotask(() => this.#flush())
   }
 
+  /** Ends a pause before the next try. */
+  hurry(): void {
+    this.#wake?.()
+  }
+
   close(): void {
     this.#closed = true
     this.#fetched.resolve(undefined)

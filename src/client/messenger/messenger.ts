@@ -141,7 +141,8 @@ export class Messenger implements MessengerPort {
   }
 
   /**
-   * Starts to receive from a relay of the user, or takes the mailbox back after another program has taken it over.
+   * Starts to receive from a relay of the user, or tries again at once: after a failure, or after another program has
+   * taken the mailbox over.
    * @throws {TypeError} if the address is malformed
    */
   receiveFrom(relay: string): void {

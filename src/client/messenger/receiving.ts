@@ -58,10 +58,10 @@ export class Receiving {
     for (const relay of this.#context.options.relays) this.add(relay)
   }
 
-  /** Starts to receive from a relay, or starts again after another client has taken the mailbox over. */
+  /** Starts to receive from a relay, or tries again at once: after a failure, or after another client has taken the mailbox over. */
   add(relay: string): void {
     const before = this.#incoming.get(relay)
-    if (before !== undefined && !before.isOver) return
+    if (before !== undefined && !before.isOver) return before.hurry()
     before?.close()
     this.#incoming.set(relay, this.#receiveFrom(relay))
   }

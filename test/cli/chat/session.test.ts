@@ -46,6 +46,11 @@ class FakeMessenger {
   readonly incoming = new Channel<Received>()
   readonly happening = new Channel<MessengerEvent>()
   readonly ready = Promise.resolve()
+  readonly connected: string[] = []
+
+  receiveFrom(relay: string): void {
+    this.connected.push(relay)
+  }
 
   send(to: Contact, content: Content, { group }: { group?: string } = {}): Delivery {
     const accepted = Promise.withResolvers<Delivery['state']>()
@@ -663,5 +668,42 @@ describe('safety words', () => {
     front.type('/verify yes')
     await shows('bob (verified)')
     expect(alice!.people.book.get('bob')?.verified).toBeDefined()
+  })
+})
+
+describe('beside other commands', () => {
+  it('gives away a message of another conversation, which is then not new, and keeps those of the open one', async () => {
+    let held = 0
+    const session = begin({ onHeld: () => void held++ })
+    await until(() => front.state?.open !== undefined)
+    front.type('/to bob')
+    const handed: Received[] = []
+    const push = messenger.incoming.push.bind(messenger.incoming)
+    messenger.incoming.push = (received) => {
+      handed.push(received)
+      push(received)
+    }
+    const other = arrives(carol, { type: 'text', text: 'of carol' })
+    const open = arrives(bob, { type: 'text', text: 'of bob' })
+    await until(() => held === 2)
+    expect(front.look()).toContain('1 new')
+    expect(handed.map((received) => session.releases(received))).toEqual([true, false])
+    expect(front.look()).not.toContain('1 new')
+    expect(session.releases(handed[0]!)).toBe(false)
+    front.type('/to carol')
+    expect(front.draw()).toContain('of carol')
+    front.type('/to bob')
+    front.draw()
+    await until(() => open.done() === 1)
+    expect(other.done()).toBe(0)
+  })
+
+  it('offers /connect if another client has taken over the mailbox', async () => {
+    begin()
+    await until(() => front.state?.open !== undefined)
+    messenger.happening.push({ kind: 'taken-over', relay: 'localhost' })
+    await until(() => front.look().includes('/connect takes it back'))
+    front.type('/connect')
+    expect(messenger.connected).toEqual(['localhost'])
   })
 })
