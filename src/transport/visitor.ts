@@ -38,8 +38,7 @@ export function findDialled(host: string | undefined, names: readonly string[]):
  */
 export function isForeign(origin: string | undefined, dialled: string): boolean {
   if (origin === undefined) return false
-  // Chromium names a page from a file this way when it opens a WebSocket.
-  if (origin === 'null' || origin === 'file://') return dialled === 'localhost'
+  if (origin === 'null') return dialled === 'localhost'
   const site = /^https?:\/\/(.+)$/.exec(origin)?.[1]
   return site === undefined || nameOf(site) !== dialled
 }

@@ -200,10 +200,10 @@ describe('Host and Origin', () => {
     [ONION, `http://${ONION}`, true],
     [`${ONION}:80`, `https://${ONION.toUpperCase()}:8000`, true],
     [ONION, 'null', true],
-    [ONION, 'file://', true],
     // A file's page, but also any sandboxed frame of any site.
     ['localhost', 'null', false],
     ['127.0.0.1', 'file://', false],
+    [ONION, 'file://', false],
     ['localhost', 'https://example.org', false],
     ['localhost:8080', 'http://example.org:8080', false],
     ['localhost', 'http://localhost.example.org', false],
