@@ -6,6 +6,7 @@
 import { pino } from 'pino'
 import { CHECK_NAMES, type LogFormat, type LogLevel } from './config/setting.ts'
 import { FAILURES, REFUSALS, UNPROVEN } from './handover/record.ts'
+import { NAME_PROBLEMS } from './operator/name-problem.ts'
 import { PROBE_PROBLEMS } from './operator/probe-result.ts'
 import { TOR_SUMMARIES } from './tor/state.ts'
 import { DOORS } from './relay/counters.ts'
@@ -30,6 +31,11 @@ export const EVENTS = {
   ready: { level: 'info', text: 'every listener is open', fields: {} },
   'name-known': { level: 'info', text: 'the relay learned its onion name', fields: {} },
   'no-name': { level: 'warn', text: 'neither a name nor a name file is configured: logins get not-ready', fields: {} },
+  'name-file-unusable': {
+    level: 'warn',
+    text: "the relay cannot read its name from the name file: 'denied' means that its user may not read the file or its folder",
+    fields: { problem: NAME_PROBLEMS },
+  },
   'admit-reloaded': {
     level: 'info',
     text: 'the file of admitted keys was read again; if not ok, the old list stays in force',

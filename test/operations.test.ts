@@ -64,6 +64,7 @@ test('docs/operations.md lists exactly the fields of the status', () => {
     tor: undefined,
     version: '',
     uptimeSeconds: 0,
+    startTimeSeconds: 0,
     residentBytes: 0,
     loopDelaySeconds: 0,
   })

@@ -43,9 +43,10 @@ beforeAll(async () => {
     { kind: 'unix', path: join(folder, 'operator') },
     {
       snapshot: () => createSnapshot(),
-      startedAt: Date.now(),
+      startTime: 0,
+      uptime: () => 0,
       version: '1.2.3',
-      probe: () => ({ reachable: true, seconds: 0.8, failures: 0, problem: undefined }),
+      probe: () => ({ reachable: true, seconds: 0.8, failures: 0, problem: undefined, ageSeconds: 3 }),
       panic: () => void panics++,
     },
   )

@@ -40,6 +40,8 @@ export interface Config {
   readonly probeSeconds: number
   /** Tor's control port, for the progress of tor's start. */
   readonly torControl: Address | undefined
+  /** The report of another program that asks tor instead. */
+  readonly torFile: string | undefined
   /** The authorized_keys file of the keys that may log in; undefined if any key may. */
   readonly admit: string | undefined
   /** Whether other keys may send to those keys. */
@@ -128,6 +130,7 @@ export function parseConfig(input: ConfigInput): { readonly config: Config } | {
     nameFile: read('name-file'),
     movedFrom: read('moved-from'),
     torControl: read('tor-control'),
+    torFile: read('tor-file'),
     probe: read('probe'),
     probeFile: read('probe-file'),
     probeSeconds: number('probe-every'),

@@ -90,6 +90,12 @@ export const SETTINGS = {
     parseOnion,
   ),
   'tor-control': one('ADDRESS', 'off', "tor's control port or socket, for the progress of tor; cookie authentication", parsePeer),
+  'tor-file': one(
+    'FILE',
+    undefined,
+    'file in which another program reports the progress of tor; without effect beside --tor-control',
+    parsePath,
+  ),
   probe: one(
     'ADDRESS',
     'off',

@@ -10,6 +10,7 @@ import type { Snapshot } from '../relay/counters.ts'
 import { listen } from '../transport/socket.ts'
 import { isLoopbackHost } from '../transport/visitor.ts'
 import { buildStatus, findReasons, METRICS_TYPE, type Moment, renderMetrics } from './metrics.ts'
+import type { NameProblem } from './name-problem.ts'
 import type { ProbeState } from './reachability.ts'
 import type { TorState } from '../tor/state.ts'
 
@@ -17,12 +18,19 @@ export interface OperatorSources {
   snapshot(): Snapshot
   /** The state of the probe; absent if none is configured. */
   readonly probe?: () => ProbeState
-  /** Asks tor; absent if no control port is configured. Must settle within a few seconds. */
-  readonly tor?: () => Promise<TorState>
+  /**
+   * Asks tor, or reads another program's report, and resolves to undefined as long as there is none; absent if neither is
+   * configured. Must settle within a few seconds.
+   */
+  readonly tor?: () => Promise<TorState | undefined>
+  /** Returns why the name file cannot be used, if so; absent if none is configured. */
+  readonly nameFile?: () => NameProblem | undefined
   /** Returns the mistake in the file of admitted keys, if it has one; absent if no file is configured. */
   readonly admit?: () => string | undefined
-  /** ms since the epoch. */
-  readonly startedAt: number
+  /** Seconds since the epoch, by the clock of the machine at the start. */
+  readonly startTime: number
+  /** Seconds since the start, by a clock that cannot be set. */
+  uptime(): number
   readonly version: string
   /** Wipes everything at once; absent if there is nothing to wipe. */
   readonly panic?: () => void
@@ -72,9 +80,11 @@ export async function startOperator(address: Address, sources: OperatorSources):
       snapshot: sources.snapshot(),
       tor,
       probe: sources.probe?.(),
+      ...(sources.nameFile !== undefined && { nameFile: { problem: sources.nameFile() ?? null } }),
       ...(sources.admit !== undefined && { admit: { problem: sources.admit() ?? null } }),
       version: sources.version,
-      uptimeSeconds: (Date.now() - sources.startedAt) / 1_000,
+      uptimeSeconds: sources.uptime(),
+      startTimeSeconds: sources.startTime,
       residentBytes: process.memoryUsage.rss(),
       loopDelaySeconds: Math.max(0, Math.round(late)) / 1_000,
     }

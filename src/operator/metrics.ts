@@ -6,6 +6,7 @@
  */
 import { Counter, Gauge, Registry } from 'prom-client'
 import type { Snapshot } from '../relay/counters.ts'
+import type { NameProblem } from './name-problem.ts'
 import type { ProbeState } from './reachability.ts'
 import type { TorState } from '../tor/state.ts'
 
@@ -35,6 +36,10 @@ export interface Moment {
   readonly admit?: AdmitState | undefined
   readonly version: string
   readonly uptimeSeconds: number
+  /** Seconds since the epoch. */
+  readonly startTimeSeconds: number
+  /** Absent if no name file is configured. */
+  readonly nameFile?: NameFileState
   readonly residentBytes: number
   /** Delay of the event loop since the last reading, seconds, 99th percentile. */
   readonly loopDelaySeconds: number
@@ -68,6 +73,8 @@ export interface Probed {
   readonly seconds: number | null
   readonly failures: number
   readonly problem: string | null
+  /** Seconds since the last try. */
+  readonly ageSeconds: number | null
 }
 
 /** The mistake in the file of admitted keys; null if the list of the file is in force. */
@@ -75,10 +82,17 @@ export interface AdmitState {
   readonly problem: string | null
 }
 
+/** Why the relay cannot use its name file; null if it can. */
+export interface NameFileState {
+  readonly problem: NameProblem | null
+}
+
 /** GET /status, as docs/operations.md describes it. It does not contain the relay's names. */
 export interface Status {
   readonly version: string
   readonly uptimeSeconds: number
+  /** Seconds since the epoch. */
+  readonly startTimeSeconds: number
   readonly ready: boolean
   readonly reasons: readonly Reason[]
   readonly connections: number
@@ -95,6 +109,7 @@ export interface Status {
   readonly logins: Snapshot['counters']['logins']
   readonly turnedAway: Snapshot['counters']['turnedAway']
   readonly refused: Snapshot['counters']['refused']
+  readonly nameFile: NameFileState | null
   readonly tor: TorState | null
   readonly probe: Probed | null
   readonly admit: AdmitState | null
@@ -109,6 +124,7 @@ export function buildStatus(moment: Moment): Status {
   return {
     version: moment.version,
     uptimeSeconds: Math.floor(moment.uptimeSeconds),
+    startTimeSeconds: Math.floor(moment.startTimeSeconds),
     ready: reasons.length === 0,
     reasons,
     connections: people(snapshot.connections),
@@ -125,18 +141,27 @@ export function buildStatus(moment: Moment): Status {
     logins: coarse(counters.logins),
     turnedAway: { ...counters.turnedAway },
     refused: { ...counters.refused },
+    nameFile: moment.nameFile ?? null,
     tor: tor ?? null,
-    probe: moment.probe === undefined ? null : describeProbe(moment.probe),
+    probe: moment.probe === undefined ? null : describeProbe(moment.probe, tor),
     admit: moment.admit ?? null,
     residentBytes: moment.residentBytes,
     loopDelaySeconds: moment.loopDelaySeconds,
   }
 }
 
-function describeProbe({ reachable, seconds, failures, problem }: ProbeState): Probed {
+/** Without tor, clients cannot reach the relay, whatever the last try found before tor ended. */
+function describeProbe({ reachable, seconds, failures, problem, ageSeconds }: ProbeState, tor: TorState | undefined): Probed {
+  const down = tor !== undefined && !tor.reachable && reachable === true
   // Finer than a millisecond would say more about the circuit than an operator needs.
   const rounded = seconds === undefined ? null : Math.round(seconds * 1_000) / 1_000
-  return { reachable: reachable ?? null, seconds: rounded, failures, problem: problem ?? null }
+  return {
+    reachable: down ? false : (reachable ?? null),
+    seconds: rounded,
+    failures,
+    problem: down ? 'proxy-down' : (problem ?? null),
+    ageSeconds: ageSeconds === undefined ? null : Math.floor(ageSeconds),
+  }
 }
 
 type Sample = readonly [value: number, label?: string]
@@ -157,6 +182,11 @@ function each(counts: Readonly<Record<string, number>>): Sample[] {
 export const METRICS = {
   asfaleia_info: { type: 'gauge', help: 'Always 1; the version is the label.', label: 'version', samples: (s) => [[1, s.version]] },
   asfaleia_uptime_seconds: { type: 'gauge', help: 'Seconds since the start.', samples: (s) => [[s.uptimeSeconds]] },
+  asfaleia_start_time_seconds: {
+    type: 'gauge',
+    help: "Unix time of the start, by the machine's clock then.",
+    samples: (s) => [[s.startTimeSeconds]],
+  },
   asfaleia_ready: { type: 'gauge', help: '1 if GET /readyz answers 200.', samples: (s) => [[Number(s.ready)]] },
   asfaleia_connections: { type: 'gauge', help: 'Open connections, in steps of 10.', samples: (s) => [[s.connections]] },
   asfaleia_proven_connections: { type: 'gauge', help: 'Open connections that proved a key, in steps of 10.', samples: (s) => [[s.proven]] },

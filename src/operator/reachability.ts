@@ -14,7 +14,11 @@ export interface ProbeState {
   readonly failures: number
   /** Why the last try failed. */
   readonly problem: ProbeProblem | undefined
+  /** Seconds since the last try ended; undefined before the first. */
+  readonly ageSeconds?: number | undefined
 }
+
+type Outcome = Omit<ProbeState, 'ageSeconds'>
 
 /** After a failure the next try comes five times sooner: one circuit may fail by chance, but not three in a row. */
 const SOONER = 5
@@ -27,11 +31,15 @@ export interface ProbeSources {
   readonly everySeconds: number
   /** Draws a number from 0 to 1. */
   readonly random: () => number
+  /** ms, by a monotonic clock. */
+  readonly now?: () => number
 }
 
 /** Tries at once and then repeatedly, until it is stopped. Logs each change. */
 export function startProbe(sources: ProbeSources, log: Log): { state(): ProbeState; stop(): void } {
+  const { now = () => performance.now() } = sources
   let state = UNKNOWN
+  let triedAt: number | undefined
   let timer: NodeJS.Timeout | undefined
   const over = new AbortController()
   const look = async (): Promise<void> => {
@@ -41,6 +49,7 @@ export function startProbe(sources: ProbeSources, log: Log): { state(): ProbeSta
     if (result !== undefined) {
       const before = state.reachable
       state = next(state, result)
+      triedAt = now()
       if (before !== result.reached) report(result, log)
     }
     const seconds = result === undefined ? 1 : result.reached ? sources.everySeconds : sources.everySeconds / SOONER
@@ -49,7 +58,7 @@ export function startProbe(sources: ProbeSources, log: Log): { state(): ProbeSta
   }
   void look()
   return {
-    state: () => state,
+    state: () => ({ ...state, ageSeconds: triedAt === undefined ? undefined : (now() - triedAt) / 1_000 }),
     stop() {
       over.abort()
       clearTimeout(timer)
@@ -81,11 +90,13 @@ export function followProbe(
   const patience = 2 * sources.everySeconds + SLOW_SECONDS
   const since = now()
   let state = UNKNOWN
+  let triedAt: number | undefined
   const look = (): void => {
     const report = sources.read()
     const age = report?.ageSeconds ?? (now() - since) / 1_000
     const before = state.reachable
     const found = report === undefined ? undefined : parseReport(report.text)
+    triedAt = found === undefined && age <= patience ? undefined : now() - age * 1_000
     if (age > patience) state = { ...state, reachable: false, failures: UNTRIED_FAILURES, problem: 'untried' }
     else if (found === undefined) state = { ...UNKNOWN, seconds: state.seconds }
     else state = { ...found, seconds: found.seconds ?? state.seconds }
@@ -95,13 +106,16 @@ export function followProbe(
   }
   look()
   const timer = setInterval(look, LOOK_MS).unref()
-  return { state: () => state, stop: () => clearInterval(timer) }
+  return {
+    state: () => ({ ...state, ageSeconds: triedAt === undefined ? undefined : (now() - triedAt) / 1_000 }),
+    stop: () => clearInterval(timer),
+  }
 }
 
-const UNKNOWN: ProbeState = { reachable: undefined, seconds: undefined, failures: 0, problem: undefined }
+const UNKNOWN: Outcome = { reachable: undefined, seconds: undefined, failures: 0, problem: undefined }
 
 /** Parses `reached MILLISECONDS` or `failed TRIES PROBLEM`. */
-function parseReport(text: string): ProbeState | undefined {
+function parseReport(text: string): Outcome | undefined {
   const [, milliseconds] = /^reached (\d{1,6})\n$/.exec(text) ?? []
   if (milliseconds !== undefined) return { reachable: true, seconds: Number(milliseconds) / 1_000, failures: 0, problem: undefined }
   const [, tries, word] = /^failed ([1-9]\d{0,3}) ([a-z-]{1,32})\n$/.exec(text) ?? []
@@ -111,7 +125,7 @@ function parseReport(text: string): ProbeState | undefined {
     : { reachable: false, seconds: undefined, failures: Number(tries), problem }
 }
 
-function next(state: ProbeState, result: ProbeResult): ProbeState {
+function next(state: Outcome, result: ProbeResult): Outcome {
   if (result.reached) return { reachable: true, seconds: result.seconds, failures: 0, problem: undefined }
   return { reachable: false, seconds: state.seconds, failures: state.failures + 1, problem: result.problem }
 }

@@ -11,7 +11,8 @@ export interface WatchSources {
   snapshot(): Snapshot
   /** The most connections at once. */
   readonly connections: number
-  readonly tor?: () => Promise<TorState>
+  /** Resolves to undefined as long as tor's state is unknown. */
+  readonly tor?: () => Promise<TorState | undefined>
 }
 
 const EVERY_MS = 5_000

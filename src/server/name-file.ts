@@ -5,6 +5,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { isOnionName } from '../config/value.ts'
+import type { NameProblem } from '../operator/name-problem.ts'
 
 /** tor writes its `hostname` file moments after its start. One look at the file takes about 20 microseconds. */
 const LOOK_MS = 500
@@ -17,16 +18,27 @@ export interface NameFile {
 
 /**
  * Reads the file now and every half second, and reports each sound content once, with the name it had before.
- * @returns a function that stops it
+ * @param onProblem hears each new problem of the file, except that it is missing: it may appear late
  */
-export function followNameFile(path: string, onName: (file: NameFile, former: string | undefined) => void): () => void {
+export function followNameFile(
+  path: string,
+  onName: (file: NameFile, former: string | undefined) => void,
+  onProblem: (problem: NameProblem) => void = () => {},
+): { problem(): NameProblem | undefined; stop(): void } {
   let known: string | undefined
   let text: string | undefined
+  let problem: NameProblem | undefined
+  const note = (found: NameProblem | undefined): void => {
+    if (found !== undefined && found !== 'missing' && found !== problem) onProblem(found)
+    problem = found
+  }
   const look = (): void => {
     const now = readText(path)
-    if (now === undefined || now === text) return
-    text = now
-    const file = parseNameFile(now)
+    if ('problem' in now) return note(now.problem)
+    if (now.text === text) return
+    text = now.text
+    const file = parseNameFile(now.text)
+    note(file === undefined ? 'malformed' : undefined)
     if (file === undefined) return
     onName(file, known)
     known = file.name
@@ -34,14 +46,22 @@ export function followNameFile(path: string, onName: (file: NameFile, former: st
   const timer = setInterval(look, LOOK_MS)
   timer.unref()
   look()
-  return () => clearInterval(timer)
+  return { problem: () => problem, stop: () => clearInterval(timer) }
 }
 
-function readText(path: string): string | undefined {
+function readText(path: string): { readonly text: string } | { readonly problem: NameProblem } {
   try {
-    return readFileSync(path, 'latin1').trim()
-  } catch {
-    return undefined
+    return { text: readFileSync(path, 'latin1').trim() }
+  } catch (error) {
+    switch ((error as NodeJS.ErrnoException).code) {
+      case 'ENOENT':
+        return { problem: 'missing' }
+      case 'EACCES':
+      case 'EPERM':
+        return { problem: 'denied' }
+      default:
+        return { problem: 'unreadable' }
+    }
   }
 }
 

@@ -1,12 +1,9 @@
 /** How the relay learns whether clients can reach it through Tor: it tries itself, or reads another program's report. */
-import { lstatSync, readFileSync } from 'node:fs'
 import type { Config } from '../config/config.ts'
 import type { Log } from '../log.ts'
 import { probe } from '../operator/probe.ts'
-import { followProbe, type Report, startProbe } from '../operator/reachability.ts'
-
-/** The longest report of another program. */
-const REPORT_BYTES = 128
+import { followProbe, startProbe } from '../operator/reachability.ts'
+import { ReportFile } from './report-file.ts'
 
 /**
  * Starts the configured way.
@@ -18,7 +15,10 @@ export function startProbing(
   names: () => readonly string[],
   log: Log,
 ): ReturnType<typeof startProbe> | undefined {
-  if (probeFile !== undefined) return followProbe({ read: () => readReport(probeFile), everySeconds: probeSeconds }, log)
+  if (probeFile !== undefined) {
+    const file = new ReportFile(probeFile)
+    return followProbe({ read: () => file.read(), everySeconds: probeSeconds }, log)
+  }
   if (socks === undefined) return undefined
   return startProbe(
     {
@@ -30,13 +30,4 @@ export function startProbing(
     },
     log,
   )
-}
-
-function readReport(path: string): Report | undefined {
-  try {
-    const { mtimeMs, size } = lstatSync(path)
-    return size > REPORT_BYTES ? undefined : { text: readFileSync(path, 'latin1'), ageSeconds: (Date.now() - mtimeMs) / 1_000 }
-  } catch {
-    return undefined
-  }
 }

@@ -10,7 +10,7 @@ import { type Operator, startOperator } from '../operator/http.ts'
 import { startWatch } from '../operator/watch.ts'
 import type { Door } from '../relay/counters.ts'
 import { Relay, type RelaySecrets } from '../relay/relay.ts'
-import { readTorState } from '../tor/state.ts'
+import { parseTorReport, readTorState, type TorState } from '../tor/state.ts'
 import { serveSocket } from '../transport/socket.ts'
 import { createPublicDoor } from '../transport/upgrade.ts'
 import { waitForAddress } from './address-wait.ts'
@@ -20,6 +20,7 @@ import { checkHandoverFolder, readHandoverSecret } from './handover-secret.ts'
 import { asConfigError } from './listen-problem.ts'
 import { followNameFile } from './name-file.ts'
 import { startProbing } from './probing.ts'
+import { ReportFile } from './report-file.ts'
 
 /** For an address to become free when its process ends or hands it over. */
 const FREE_MS = 10_000
@@ -62,8 +63,8 @@ export async function startServer(
     collect: collectGarbage,
     onFault: () => log.event('internal-error', { origin: 'connection' }),
   })
-  const { torControl } = config
-  const tor = torControl === undefined ? {} : { tor: () => readTorState(torControl) }
+  const askTor = findTor(config)
+  const tor = askTor === undefined ? {} : { tor: askTor }
   let operator: Operator | undefined
   let predecessor: Predecessor | undefined
   const { promise: handedOver, resolve: onHandedOver } = Promise.withResolvers<void>()
@@ -100,18 +101,22 @@ export async function startServer(
     closers.push(() => page.close())
     await openDoor('http', (socket, circuit) => page.serve(socket, circuit))
   }
-  const stopNames =
+  const names =
     config.nameFile === undefined
       ? undefined
-      : followNameFile(config.nameFile, ({ name, left }, former) => {
-          relay.addName(name, former, left)
-          log.event('name-known', {})
-        })
+      : followNameFile(
+          config.nameFile,
+          ({ name, left }, former) => {
+            relay.addName(name, former, left)
+            log.event('name-known', {})
+          },
+          (problem) => log.event('name-file-unusable', { problem }),
+        )
   const close = async (): Promise<void> => {
     closing = true
     succession?.abandon()
     await predecessor?.close()
-    stopNames?.()
+    names?.stop()
     const closed = Promise.all(closers.map(async (each) => each()))
     await relay.close()
     // Some sockets sent no packet, or did not end though the relay ended its side.
@@ -126,13 +131,16 @@ export async function startServer(
     if (config.http !== undefined) await openPage()
     const probing = startProbing(config, () => relay.snapshot().names, log)
     closers.push(() => probing?.stop())
-    const startedAt = Date.now()
+    const startTime = Date.now() / 1_000
+    const startedAt = performance.now()
     const openOperator = (address: Address): Promise<Operator> =>
       startOperator(address, {
         snapshot: () => relay.snapshot(),
-        startedAt,
+        startTime,
+        uptime: () => (performance.now() - startedAt) / 1_000,
         version,
         ...tor,
+        ...(names === undefined ? {} : { nameFile: () => names.problem() }),
         ...(admitted === undefined ? {} : { admit: () => admitted.problem }),
         ...(probing === undefined ? {} : { probe: probing.state }),
         panic() {
@@ -201,6 +209,17 @@ export async function startServer(
     handedOver,
     reload: () => admitted?.reload(),
     close,
+  }
+}
+
+/** Returns a function that finds tor's state; undefined if nothing is configured for that. */
+function findTor({ torControl, torFile }: Config): (() => Promise<TorState | undefined>) | undefined {
+  if (torControl !== undefined) return () => readTorState(torControl)
+  if (torFile === undefined) return undefined
+  const file = new ReportFile(torFile)
+  return async () => {
+    const report = file.read()
+    return report === undefined ? undefined : parseTorReport(report)
   }
 }
 

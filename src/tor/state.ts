@@ -1,5 +1,6 @@
 /**
- * Tor's own state: how far its start (bootstrap) is, read from the control port. The result is a number and a word of a
+ * Tor's own state: how far its start (bootstrap) is, read from the control port or from the report of another program. The
+ * result is a number and a word of a
  * closed set, and nothing else of tor's reply.
  */
 import type { Address } from '../transport/address.ts'
@@ -46,6 +47,8 @@ export interface TorState {
   readonly bootstrap: number | undefined
   /** Tor's tag of the phase. `unreachable`: no answer in time. `unauthorized`: tor did not let us in. */
   readonly summary: TorSummary
+  /** Seconds since the report of another program; absent if tor itself was asked. */
+  readonly ageSeconds?: number
 }
 
 const UNREACHABLE: TorState = Object.freeze({ reachable: false, bootstrap: undefined, summary: 'unreachable' })
@@ -61,11 +64,26 @@ export async function readTorState(address: Address, options: { readonly timeout
 async function askTor(ask: Ask): Promise<TorState> {
   if (!(await authenticate(ask))) return UNAUTHORIZED
   const phase = (await getInfo(ask, 'status/bootstrap-phase')) ?? ''
-  const percent = / PROGRESS=(\d{1,3})(?: |$)/.exec(phase)?.[1]
-  const tag = / TAG=([a-z_]{1,40})(?: |$)/.exec(phase)?.[1]
+  return describePhase(/ PROGRESS=(\d{1,3})(?: |$)/.exec(phase)?.[1], / TAG=([a-z_]{1,40})(?: |$)/.exec(phase)?.[1])
+}
+
+function describePhase(percent: string | undefined, tag: string | undefined): TorState {
   return {
     reachable: true,
     bootstrap: percent === undefined || Number(percent) > 100 ? undefined : Number(percent),
     summary: TOR_SUMMARIES.find((each) => each === tag) ?? 'other',
   }
+}
+
+/** The program that reports renews its file every two seconds (deploy/tor/entry.c). */
+const STALE_SECONDS = 10
+
+/**
+ * Reads the report of a program that can ask tor: `PERCENT TAG`, or `silent`. An old report means that the program has
+ * ended or hangs, and tor with it.
+ */
+export function parseTorReport({ text, ageSeconds }: { readonly text: string; readonly ageSeconds: number }): TorState {
+  const [, percent, tag] = /^(\d{1,3}) ([a-z_]{1,40})\n$/.exec(text) ?? []
+  const age = { ageSeconds: Math.floor(ageSeconds) }
+  return percent === undefined || ageSeconds > STALE_SECONDS ? { ...UNREACHABLE, ...age } : { ...describePhase(percent, tag), ...age }
 }

@@ -257,12 +257,12 @@ describe('docker compose up', () => {
     for (const service of SERVICES) {
       const { Health } = (await inspect(service)).State
       expect(Health.Status).toBe('healthy')
-      const words =
-        service === 'relay'
-          ? ['', 'the relay cannot reach itself through Tor\n', 'the relay does not know its onion name yet (--name or --name-file)\n']
-          : ['tor is on line\n', 'tor does not answer\n']
+      const words = service === 'relay' ? ['', 'the relay does not answer\n'] : ['tor is on line\n', 'tor does not answer\n']
       for (const { Output } of Health.Log)
-        expect(words.some((word) => word === Output) || /^tor is not on line yet: \d+ %, [a-z_]+\n$/.test(Output)).toBe(true)
+        expect(
+          words.some((word) => word === Output) ||
+            /^(?:tor is not on line yet: \d+ %, [a-z_]+\n|(?:(?:no-name|tor-[a-z]+|onion-unreachable)\n)+)$/.test(Output),
+        ).toBe(true)
     }
     expect(await compose('exec', 'tor', '/usr/bin/entry', 'address')).toBe(`${onionOf(up)}\n`)
     expect(await compose('exec', 'relay', 'asfaleia', 'status')).toMatch(/^relay +ready,/)
@@ -273,8 +273,8 @@ describe('docker compose up', () => {
   })
 
   test('reports its reachability through Tor, although the relay itself cannot reach any network', { timeout: SLOW }, async () => {
-    await reachable(/^yes, through Tor in \d+ ms$/)
-    const metrics = `fetch('http://127.0.0.1:9090/metrics').then((answer) => answer.text()).then((text) => process.stdout.write(text))`
+    await reachable(/^yes, through Tor in \d+ ms, \d+ (?:s|min) ago$/)
+    const metrics = `require('http').get({ socketPath: '/run/operator/socket', path: '/metrics' }, (answer) => answer.pipe(process.stdout))`
     expect((await inRelay(metrics)).stdout).toMatch(/^asfaleia_reachable 1\n[\s\S]*^asfaleia_reachable_seconds 0?\.?\d+/m)
     // `entry` leaves three files there: the name, the last result of the probe, and tor's state.
     const folder = `/proc/${(await inspect('relay')).State.Pid}/root/run/name`
@@ -365,7 +365,7 @@ describe('the containers', () => {
       })
     // Ignore devices and the kernel's own file systems.
     const writable = mounts.filter(({ path, readOnly }) => !readOnly && !/^\/(?:dev|proc|sys)(?:\/|$)/.test(path))
-    const expected = service === 'relay' ? ['/run/asfaleia'] : ['/run/name', '/run/tor', '/var/lib/tor']
+    const expected = service === 'relay' ? ['/run/asfaleia', '/run/operator'] : ['/run/name', '/run/tor', '/var/lib/tor']
     expect(writable.map(({ path }) => path).toSorted()).toEqual(expected)
     for (const { path, type, options } of writable.filter(({ path }) => path.startsWith('/run'))) {
       expect([path, type]).toEqual([path, 'tmpfs'])
@@ -406,7 +406,7 @@ describe('the containers', () => {
     const programs = found.filter((path) => /^(?:usr\/)?s?bin\/./.test(path)).toSorted()
     expect(programs).toEqual(
       service === 'relay'
-        ? ['sbin/docker-init', 'usr/bin/asfaleia', 'usr/bin/node']
+        ? ['sbin/docker-init', 'usr/bin/asfaleia', 'usr/bin/check', 'usr/bin/node']
         : ['sbin/docker-init', 'usr/bin/entry', 'usr/sbin/tor'],
     )
   })
@@ -508,7 +508,7 @@ describe("the containers' network", () => {
   })
 
   test("has no listener except on the relay's own loopback", async () => {
-    expect(listenersOf(await mainOf('relay'))).toEqual(['127.0.0.1:3308', '127.0.0.1:9090'])
+    expect(listenersOf(await mainOf('relay'))).toEqual(['127.0.0.1:3308'])
     const entry = await mainOf('tor')
     for (const pid of [entry, childOf(entry)!]) expect(listenersOf(pid)).toEqual([])
     // Control: a listener of this process is found.
@@ -728,6 +728,25 @@ describe('after a crash', () => {
     expect((await get(onion, bob)).stdout).toBe('held meanwhile\n')
     expect(await exchange()).toEqual(EXCHANGED)
     expect((await inspect('relay')).State.StartedAt).toBe(before)
+  })
+})
+
+describe('while tor is frozen', () => {
+  test('status turns at once, and both containers become unhealthy', { timeout: SLOW }, async () => {
+    const tor = childOf(await mainOf('tor'))!
+    const events = engine.start(['events', '--filter', 'event=health_status', '--format', '{{.Actor.Attributes.name}} {{.Action}}'])
+    process.kill(tor, 'SIGSTOP')
+    try {
+      await reachable(/^no: tor does not answer; it was reachable \d+ (?:s|min) ago$/)
+      await events.until(/tor\S* health_status: unhealthy/, 60)
+      await events.until(/relay\S* health_status: unhealthy/, 60)
+    } finally {
+      process.kill(tor, 'SIGCONT')
+      await events.end()
+    }
+    await reachable(/^yes, /)
+    await compose('up', '--detach', '--no-recreate', '--wait')
+    expect((await inspect('relay')).State.Health.Status).toBe('healthy')
   })
 })
 
@@ -973,7 +992,7 @@ describe('the keys of the appliance', () => {
     const given = await keys('client', 'add', 'bob')
     expect(given).toMatchObject({ code: 0, stdout: expect.stringMatching(/^[a-z2-7]{56}:descriptor:x25519:[A-Z2-7]{52}\n$/) })
     // The probe counts as one more client.
-    await reachable(/^no: onion-locked, \d+ tr(?:y|ies) in a row$/)
+    await reachable(/^no: onion-locked, \d+ tr(?:y|ies) in a row, the last /)
     const locked = await visit(onion)
     expect(locked).toMatchObject(LOST)
     expect(locked.stderr).toContain('the onion service requires client authorization')
@@ -1037,7 +1056,8 @@ describe('the keys of the appliance', () => {
 describe('the metrics of the appliance', () => {
   const metrics = (): string[] => files(join(clone, 'deploy/compose.metrics.yml'))
 
-  test('reach Prometheus on this machine, but no other operator page does', { timeout: SLOW }, async () => {
+  test('reach Prometheus on this machine, but no other operator page does, and the relay goes on', { timeout: SLOW }, async () => {
+    const { StartedAt } = (await inspect('relay')).State
     const port = await freePort()
     expect(await engine.docker([...metrics(), 'up', '--detach', '--wait'], { env: { METRICS_PORT: String(port) } })).toMatchObject({
       code: 0,
@@ -1056,6 +1076,7 @@ describe('the metrics of the appliance', () => {
         .split('\n'),
     ).toHaveLength(3)
     await engine.ask(...metrics(), 'rm', '--stop', '--force', 'metrics')
+    expect((await inspect('relay')).State.StartedAt).toBe(StartedAt)
   })
 })
 

@@ -148,7 +148,7 @@ describe("an operator's relay", () => {
     expect(await visit(address)).toMatchObject(FOUND)
     const { probe, ready } = await status((now) => now.probe?.reachable === true)
     expect([ready, probe!.seconds! > 0, probe!.failures]).toEqual([true, true, 0])
-    expect((await asfaleia('status', '--operator', operator())).stdout).toMatch(/^reachable +yes, through Tor in \d+ ms$/m)
+    expect((await asfaleia('status', '--operator', operator())).stdout).toMatch(/^reachable +yes, through Tor in \d+ ms, \d+ s ago$/m)
   })
 
   test('is backed up, lost, and restored on a fresh host at the same address', { timeout: 2 * SLOW }, async () => {

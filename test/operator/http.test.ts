@@ -23,7 +23,8 @@ afterEach(async () => {
 async function start(sources: Partial<OperatorSources> = {}, address: Address = LOOPBACK): Promise<Address> {
   const operator = await startOperator(address, {
     snapshot: () => createSnapshot(),
-    startedAt: Date.now(),
+    startTime: 0,
+    uptime: () => 0,
     version: '1.2.3',
     ...sources,
   })
@@ -109,6 +110,7 @@ test('/status serves JSON of the documented shape', async () => {
     tor: undefined,
     version: '1.2.3',
     uptimeSeconds: 0,
+    startTimeSeconds: 0,
     residentBytes: 0,
     loopDelaySeconds: 0,
   })
@@ -118,6 +120,7 @@ test('/status serves JSON of the documented shape', async () => {
     residentBytes: expect.any(Number),
     loopDelaySeconds: expect.any(Number),
     uptimeSeconds: expect.any(Number),
+    startTimeSeconds: 0,
   })
   expect(parsed.residentBytes).toBeGreaterThan(1_000_000)
 })

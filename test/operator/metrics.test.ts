@@ -15,6 +15,7 @@ function moment(differing: Partial<Moment> = {}): Moment {
     tor: undefined,
     version: '1.2.3',
     uptimeSeconds: 61.9,
+    startTimeSeconds: 0,
     residentBytes: 50_000_000,
     loopDelaySeconds: 0.012,
     ...differing,
@@ -51,6 +52,7 @@ describe('rounding', () => {
     expect(buildStatus(moment({ snapshot }))).toEqual({
       version: '1.2.3',
       uptimeSeconds: 61,
+      startTimeSeconds: 0,
       ready: true,
       reasons: [],
       connections: 10,
@@ -69,6 +71,7 @@ describe('rounding', () => {
       refused: { ...createCounters().refused, 'auth-failed': 3 },
       tor: null,
       probe: null,
+      nameFile: null,
       admit: null,
       residentBytes: 50_000_000,
       loopDelaySeconds: 0.012,
@@ -174,4 +177,15 @@ test.each([
   ],
 ])('findReasons: %s', (_name, differing, tor, reasons) => {
   expect(findReasons({ snapshot: createSnapshot(differing), tor })).toEqual(reasons)
+})
+
+test('without tor, the relay is not reachable, whatever the last try found', async () => {
+  const tor: TorState = { reachable: false, bootstrap: undefined, summary: 'unreachable', ageSeconds: 12 }
+  const silent = moment({ tor, probe: { ...REACHED, ageSeconds: 240.4 } })
+  expect(buildStatus(silent)).toMatchObject({
+    ready: false,
+    reasons: ['tor-unreachable'],
+    probe: { reachable: false, problem: 'proxy-down', ageSeconds: 240 },
+  })
+  expect(samples(await renderMetrics(silent)).get('asfaleia_reachable')).toBe(0)
 })

@@ -36,7 +36,7 @@ test('changes are logged once, failures are counted, and no event names the addr
     log,
   )
   await done.promise
-  expect(states).toEqual([
+  expect(states).toMatchObject([
     { reachable: undefined, seconds: undefined, failures: 0, problem: undefined },
     { reachable: false, seconds: undefined, failures: 1, problem: 'onion-not-found' },
     { reachable: false, seconds: undefined, failures: 2, problem: 'connect-timeout' },
@@ -90,7 +90,7 @@ describe('followProbe', () => {
       'failed 99999 refused\n',
     ].map((text): [string, number, unknown, unknown[]] => [text, 1, unknown, []]),
   ])('reads %j, %i s old', (text, ageSeconds, state, events) => {
-    expect(follow({ text, ageSeconds })).toEqual({ state, events })
+    expect(follow({ text, ageSeconds })).toMatchObject({ state, events })
   })
 
   test('reports untried only after no report has come for too long', () => {

@@ -3,6 +3,7 @@
  * a unix socket only.
  */
 import type { Reason, Status } from '../../operator/metrics.ts'
+import type { NameProblem } from '../../operator/name-problem.ts'
 import { readCommandLine } from '../program/arguments.ts'
 import { askOperator, OPERATOR_OPTION, parseOperator } from '../service/operator.ts'
 import { CliError } from '../program/error.ts'
@@ -57,7 +58,7 @@ function parseStatus(text: string): Status {
 const REASON_TEXT = {
   'not-accepting': 'the relay accepts no connections',
   'no-name': 'the relay does not know its onion name yet (--name or --name-file)',
-  'tor-unreachable': "tor's control port does not answer",
+  'tor-unreachable': 'tor does not answer',
   'tor-bootstrapping': 'tor is not connected to its network yet',
   'onion-unreachable': 'the relay cannot reach itself through Tor',
 } as const satisfies Record<Reason, string>
@@ -71,8 +72,10 @@ function describeStatus(status: Status): string {
   const rows: [string, string][] = [
     ['relay', `${status.ready ? 'ready' : 'not ready'}, version ${status.version}, up ${formatTime(status.uptimeSeconds)}`],
     ...reasons.map((reason): [string, string] => ['', describeReason(reason)]),
-    ['tor', tor === null ? 'not asked (--tor-control)' : `${tor.summary}${tor.bootstrap === undefined ? '' : `, ${tor.bootstrap} %`}`],
-    ['reachable', describeProbe(status.probe)],
+    ...describeNameFile(status.nameFile),
+    ['tor', describeTor(tor)],
+    ['reachable', describeProbe(status)],
+    ...(status.probe?.problem === 'relay-down' ? [RELAY_DOWN] : []),
     ...describeAdmit(status.admit),
     ['connections', `~${status.connections}, of them ~${status.proven} with a proven key`],
     ['mailboxes', `~${status.mailboxes}, ~${status.subscribers} subscribed to`],
@@ -91,13 +94,42 @@ function describeStatus(status: Status): string {
   return `${lines.join('')}\nCounts of people and messages (~) are in steps of ten.\n`
 }
 
+const NAME_FILE_TEXT = {
+  missing: 'the name file is missing; tor writes it when it first starts (--name-file)',
+  denied:
+    'permission denied: the relay may not read the name file or its folder. Set HiddenServiceDirGroupReadable 1 in torrc, or give the relay --name',
+  unreadable: 'the name file cannot be read (--name-file)',
+  malformed: 'the name file holds no onion address (--name-file)',
+} as const satisfies Record<NameProblem, string>
+
+function describeNameFile(file: Status['nameFile']): [string, string][] {
+  if (file === null || file.problem === null) return []
+  return [['name', Object.hasOwn(NAME_FILE_TEXT, file.problem) ? NAME_FILE_TEXT[file.problem] : sanitizeLine(file.problem)]]
+}
+
+function describeTor(tor: Status['tor']): string {
+  if (tor === null) return 'unknown (--tor-control, --tor-file)'
+  const { summary, bootstrap, ageSeconds } = tor
+  return [summary, ...(bootstrap === undefined ? [] : [`${bootstrap} %`]), ...describeAge(ageSeconds)].join(', ')
+}
+
 /** The answer to 'is it up?': whether a client can reach the relay through Tor. */
-function describeProbe(probe: Status['probe']): string {
+function describeProbe({ probe, tor }: Status): string {
   if (probe === null) return 'not tried (--probe, --probe-file)'
-  const { reachable, seconds, failures, problem } = probe
+  const { reachable, seconds, failures, problem, ageSeconds } = probe
   if (reachable === null) return 'not tried yet'
-  if (reachable) return `yes, through Tor in ${Math.round((seconds ?? 0) * 1_000)} ms`
-  return `no: ${problem ?? 'unknown'}, ${failures} ${failures === 1 ? 'try' : 'tries'} in a row`
+  const through = `through Tor in ${Math.round((seconds ?? 0) * 1_000)} ms`
+  if (reachable) return ['yes', through, ...describeAge(ageSeconds)].join(', ')
+  const [age] = describeAge(ageSeconds)
+  if (failures === 0 && tor?.reachable === false) return `no: tor does not answer${age === undefined ? '' : `; it was reachable ${age}`}`
+  const tries = `${failures} ${failures === 1 ? 'try' : 'tries'} in a row${age === undefined ? '' : `, the last ${age}`}`
+  return `no: ${problem ?? 'unknown'}, ${tries}`
+}
+
+const RELAY_DOWN: [string, string] = ['', 'tor finds no socket of the relay: `deploy/upgrade` makes it anew and keeps the messages']
+
+function describeAge(seconds: number | null | undefined): string[] {
+  return typeof seconds === 'number' ? [`${formatTime(seconds)} ago`] : []
 }
 
 function describeAdmit(admit: Status['admit']): [string, string][] {

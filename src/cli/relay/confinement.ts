@@ -126,8 +126,8 @@ function findPaths(config: Config, files: readonly string[]): Paths {
   const sockets = Object.values(config as unknown as Record<string, Address | undefined>)
     .filter((value) => value?.kind === 'unix')
     .map((address) => resolve((address as Address & { kind: 'unix' }).path))
-  const { admit, nameFile, probeFile, handover, handoverSecret } = config
-  const always = [admit, nameFile, probeFile].filter((path) => path !== undefined).map((path) => resolve(path))
+  const { admit, nameFile, probeFile, torFile, handover, handoverSecret } = config
+  const always = [admit, nameFile, probeFile, torFile].filter((path) => path !== undefined).map((path) => resolve(path))
   // The relay may have to create its sockets again.
   if (handover !== undefined) always.push(...sockets)
   // The path of tor's cookie is unknown until tor reports it.

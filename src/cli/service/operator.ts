@@ -6,6 +6,7 @@ import { request } from 'node:http'
 import { SETTINGS } from '../../config/setting.ts'
 import type { Address } from '../../transport/address.ts'
 import { parseAddress } from '../../config/value.ts'
+import { systemCode } from '../disk/system.ts'
 import { CliError, UsageError } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'
@@ -64,10 +65,27 @@ export async function askOperator(address: Address, question: Question, signal: 
   asked.end()
   try {
     return await promise
-  } catch {
-    throw new CliError('no relay answers at the operator address', {
-      exitCode: EXIT.unreachable,
-      hint: 'check that the relay is running, and that this is its --operator address',
-    })
+  } catch (error) {
+    throw describeSilence(address, error)
   }
+}
+
+function describeSilence(address: Address, error: unknown): CliError {
+  const exitCode = EXIT.unreachable
+  const where = address.kind === 'unix' ? address.path : `${address.host}:${address.port}`
+  const running = 'check that the relay is running, and that this is its --operator address'
+  switch (systemCode(error)) {
+    case 'EACCES':
+    case 'EPERM':
+      return new CliError(`permission denied: this user may not connect to ${where}`, {
+        exitCode,
+        hint: "run this as the relay's user or as root; in the appliance: `docker compose exec relay asfaleia …`",
+      })
+    case 'ENOENT':
+      return new CliError(`no relay answers at the operator address`, {
+        exitCode,
+        hint: `${running}; there is no socket ${where}. If the socket of a running relay was deleted, \`deploy/upgrade\` makes it anew and keeps the messages`,
+      })
+  }
+  return new CliError('no relay answers at the operator address', { exitCode, hint: running })
 }

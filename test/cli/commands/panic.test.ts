@@ -15,7 +15,8 @@ async function relay(unix?: string): Promise<{ operator: string; panics: () => n
   const address = unix === undefined ? ({ kind: 'tcp', host: '127.0.0.1', port: 0 } as const) : ({ kind: 'unix', path: unix } as const)
   const operator = await startOperator(address, {
     snapshot: () => createSnapshot(),
-    startedAt: 0,
+    startTime: 0,
+    uptime: () => 0,
     version: '1',
     panic: () => void panics++,
   })

@@ -18,7 +18,8 @@ import { createTestIo } from '../../support/terminal.ts'
 async function relay(snapshot: Snapshot, tor?: TorState, address: Address = { kind: 'tcp', host: '127.0.0.1', port: 0 }): Promise<string> {
   const operator = await startOperator(address, {
     snapshot: () => snapshot,
-    startedAt: Date.now() - 3 * 86_400_000,
+    startTime: 0,
+    uptime: () => 3 * 86_400,
     version: '1.2.3',
     ...(tor === undefined ? {} : { tor: async () => tor }),
   })
@@ -80,7 +81,7 @@ test('status --quiet prints nothing for a ready relay, and only the reasons othe
       ill,
     ),
   ).toBe(1)
-  expect(ill.out()).toBe("the relay does not know its onion name yet (--name or --name-file)\ntor's control port does not answer\n")
+  expect(ill.out()).toBe('the relay does not know its onion name yet (--name or --name-file)\ntor does not answer\n')
   expect(ill.err()).toBe('')
 })
 
@@ -92,6 +93,7 @@ test('status --json prints one object of the documented shape', async () => {
     tor: undefined,
     version: '1.2.3',
     uptimeSeconds: 0,
+    startTimeSeconds: 0,
     residentBytes: 0,
     loopDelaySeconds: 0,
   })
@@ -131,6 +133,7 @@ describe('status of a listener that is not a relay', () => {
       tor: undefined,
       version: '\u001B[2J\n1',
       uptimeSeconds: 0,
+      startTimeSeconds: 0,
       residentBytes: 0,
       loopDelaySeconds: 0,
     })
