@@ -12,7 +12,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { parseConfig } from '../../src/config/config.ts'
 import type { Address } from '../../src/transport/address.ts'
 import { Channel } from '../../src/handover/channel.ts'
-import { decodeRecord, encodeRecord, VERSION } from '../../src/handover/record.ts'
+import { MessageWriter } from '../../src/handover/message.ts'
+import { decodeRecord, encodeRecord, type HandoverRecord, MESSAGES_KIND, VERSION } from '../../src/handover/record.ts'
 import { createLog } from '../../src/log.ts'
 import { type RunningServer, startServer } from '../../src/server/server.ts'
 import { ASFALEIA, type Running, start as startProgram } from '../support/process.ts'
@@ -208,6 +209,89 @@ describe('a relay that takes over from another', () => {
       problems: [{ problem: 'the takeover was interrupted' }],
     })
     expect((await takeAll(wire, token)).numbers).toEqual(upTo(100))
+  })
+
+  describe('which this test plays', () => {
+    /** Listens in the place of a relay. The successor's connection gets to `hand` after the handshake and `take`. */
+    const play = async (hand: (channel: Channel) => Promise<void>): Promise<Server> => {
+      const server = createServer((socket) => {
+        socket.on('error', () => {})
+        void (async () => {
+          const channel = await Channel.accept(socket, { psk: Buffer.alloc(32), patience: 10_000 })
+          await channel.receive()
+          await hand(channel)
+        })().catch(() => socket.destroy())
+      })
+      await once(server.listen(at('handover')), 'listening')
+      return server
+    }
+    const say = (channel: Channel, record: HandoverRecord): Promise<void> => channel.send(encodeRecord(record))
+    const hear = async (channel: Channel): Promise<string> => decodeRecord(await channel.receive()).kind
+    const secrets = { boot: Buffer.alloc(32, 1), token: Buffer.alloc(32, 2) }
+    /** Hands over nothing. */
+    const handOver = async (channel: Channel): Promise<void> => {
+      await say(channel, { kind: 'give', ...secrets, messages: 0, size: { bytes: 0, senders: 0 } })
+      await say(channel, { kind: 'end', messages: 0 })
+      expect(await hear(channel)).toBe('held')
+      await say(channel, { kind: 'released' })
+      expect(await hear(channel)).toBe('opened')
+      await say(channel, { kind: 'done' })
+      expect(await hear(channel)).toBe('owned')
+    }
+
+    it('goes on if a signal comes once it owns the messages', async () => {
+      const stop = new AbortController()
+      const server = await play(async (channel) => {
+        await handOver(channel)
+        stop.abort()
+        server.close()
+        channel.close()
+      })
+      const started = await start({ signal: stop.signal })
+      expect(started.ignoresSignal).toBe(true)
+      expect(await (await connectRaw(started.tcp)).ask('7')).toBe('17')
+    })
+
+    it('can hand over itself as soon as the socket of the old relay is free', async () => {
+      const server = await play(async (channel) => {
+        await handOver(channel)
+        channel.close()
+      })
+      const started = await start()
+      expect(started.ignoresSignal).toBe(false)
+      expect(await (await connectRaw(started.tcp)).ask('7')).toBe('17')
+      expect(events()).toContain('handover-off')
+      server.close()
+      while (!events().includes('handover-on')) await new Promise((resolve) => setTimeout(resolve, 10))
+      await startAfter(started)
+    })
+
+    it.each([
+      ['of this version, which announces less than it sends', { size: { bytes: 100_000, senders: 0 } }, 'handover'],
+      ['of this version, which announces more than fits', { size: { bytes: 2 ** 30, senders: 0 } }, 'memory'],
+      ['of the version before, which sends without end', {}, 'memory'],
+    ])('takes over no more than its memory from a relay %s', async (_name, size, key) => {
+      let sent = 0
+      const server = await play(async (channel) => {
+        await say(channel, { kind: 'give', ...secrets, messages: 2 ** 40, ...size })
+        const payload = Buffer.alloc(1_000, 65)
+        const endless = (function* () {
+          for (; ; sent++)
+            yield { mailbox: Buffer.alloc(32, sent % 9).toString('base64url'), id: { high: sent, low: 1 }, left: 1e6, payload }
+        })()
+        const writer = new MessageWriter(endless)
+        const record = Buffer.alloc(50_000)
+        record[0] = MESSAGES_KIND
+        for (;;) {
+          writer.write(record.subarray(1))
+          await channel.send(record)
+          await channel.receive()
+        }
+      })
+      await expect(start({ argv: ['--memory', '1M'] })).rejects.toMatchObject({ problems: [{ key }] })
+      server.close()
+      expect(sent * 1_000).toBeLessThan(2 ** 20 + 50_000)
+    })
   })
 
   it('reports a configuration problem and leaves the old relay running', async () => {
