@@ -115,6 +115,7 @@ const ARROWS: readonly Arrow[] = [
   ['client/', 'auth/private-key.ts', 'public names of the package, in Node'],
   ['client/', 'auth/agent.ts', 'public names of the package, in Node'],
   ['client/', 'protocol/', 'public names of the package'],
+  ['client/', 'cli/talk/', 'profiles of the command line, for programs in Node'],
   ['client/', 'transport/address.ts', 'public names of the package', 'type'],
   ['cli/program/', 'client/format/', 'hidden characters in texts'],
   ['cli/disk/', 'auth/', 'ed25519 keys and public keys in files'],

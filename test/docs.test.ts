@@ -251,7 +251,7 @@ describe('the programs of docs/clients.md', () => {
   })
 
   it('the client program sends and gets messages', async () => {
-    const program = programs[1]
+    const program = programs.find((each) => each.includes('connectRelay'))
     const folder = mkdtempSync(join(tmpdir(), 'asf-docs-'))
     const { relay, port, close } = await startRelay()
     try {

@@ -1,4 +1,8 @@
-/** The public names of the package `asfaleia`, for Node: the core, private key files, and a client of ssh-agent. */
+/**
+ * The public names of the package `asfaleia`, for Node: the core, private key files, a client of ssh-agent, and profiles
+ * of the command line.
+ */
 export * from './core.ts'
 export { type FilePrivateKey, generatePrivateKey, parsePrivateKey, readPrivateKey } from '../auth/private-key.ts'
 export { AgentError, type AgentErrorCode, type AgentKey, type AgentOptions, SshAgent } from '../auth/agent.ts'
+export { openProfile, type OpenProfile, type ProfileOptions } from '../cli/talk/library.ts'

@@ -1,0 +1,67 @@
+/** `openProfile` of the library: a bot shares a profile with the commands. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { openProfile } from '../../../src/client/index.ts'
+import { asfaleia, type Outcome } from '../../support/command.ts'
+import { startTestRelay, type TestRelay } from '../../support/relay.ts'
+
+let root: string
+let relay: TestRelay
+const as = (name: string, ...argv: readonly string[]): Promise<Outcome> => asfaleia(argv, { env: { ASFALEIA_HOME: join(root, name) } })
+
+beforeEach(async () => {
+  root = mkdtempSync(join(tmpdir(), 'asf-bot-'))
+  relay = await startTestRelay()
+  for (const name of ['alice', 'bob'])
+    writeFileSync(join(root, `${name}.card`), (await as(name, 'me', '--name', name, '--relay', `localhost:${relay.port}`)).out)
+  await as('bob', 'contact', 'add', join(root, 'alice.card'))
+})
+afterEach(async () => {
+  await relay.close()
+  rmSync(root, { recursive: true, force: true })
+})
+
+test('a bot receives, notices a new contact, and serves other commands', async () => {
+  const changed = Promise.withResolvers<void>()
+  await using bot = await openProfile({ folder: join(root, 'alice'), onChanged: changed.resolve })
+  expect(bot).toMatchObject({ name: 'alice', relays: [`localhost:${relay.port}`] })
+  expect(bot.contacts()).toEqual([])
+  await as('alice', 'contact', 'add', join(root, 'bob.card'))
+  await changed.promise
+  const [bob] = bot.contacts()
+  expect(bob).toMatchObject({ name: 'bob' })
+  expect(await as('bob', 'send', 'alice', 'hello bot')).toMatchObject({ code: 0 })
+  for await (const { verdict, from, envelope, done } of bot.messenger.received()) {
+    expect([verdict, from?.name, envelope?.content]).toEqual(['genuine', 'bob', { type: 'text', text: 'hello bot' }])
+    await done()
+    break
+  }
+  const got = await as('alice', 'get')
+  expect(got).toMatchObject({ code: 0, out: '' })
+  expect(got.err).toContain('the bot that runs already has the mailbox')
+  expect(await as('alice', 'send', 'bob', 'by the command')).toMatchObject({ code: 0 })
+  await bot.messenger.send(bob!, { type: 'text', text: 'by the bot' }).accepted
+  expect((await as('bob', 'get')).out).toMatch(/by the command\n.*by the bot\n/)
+})
+
+test('a bot beside an owner works through it, and takes over when it ends', async () => {
+  await as('alice', 'contact', 'add', join(root, 'bob.card'))
+  const first = await openProfile({ folder: join(root, 'alice'), name: 'first' })
+  await using second = await openProfile({ folder: join(root, 'alice'), name: 'second' })
+  const messages = second.messenger.received()[Symbol.asyncIterator]()
+  const next = messages.next()
+  const [bob] = second.contacts()
+  await second.messenger.send(bob!, { type: 'text', text: 'through the first' }).accepted
+  await first.close()
+  expect(await as('bob', 'send', 'alice', 'after the first', '--wait', '0.001')).toMatchObject({ err: expect.any(String) as string })
+  const { value } = await next
+  expect(value?.envelope?.content).toEqual({ type: 'text', text: 'after the first' })
+  await value?.done()
+  expect((await as('bob', 'get')).out).toContain('through the first')
+})
+
+test('without a profile, it says what is missing', async () => {
+  await expect(openProfile({ folder: join(root, 'nobody') })).rejects.toThrow('there is no profile yet')
+})
