@@ -263,7 +263,11 @@ const PACKAGES: readonly (readonly [name: string, users: readonly string[], why:
     ['client/format/field.ts', 'client/format/card.ts', 'client/format/group.ts', 'client/delivery/seen.ts'],
     'strict base64url and bech32, in a page too',
   ],
-  ['@scure/base', ['onion/address.ts', 'cli/profile/onions.ts', 'cli/commands/client.ts'], 'base32, as tor writes addresses and keys'],
+  [
+    '@scure/base',
+    ['onion/address.ts', 'cli/profile/onions.ts', 'cli/service/members.ts', 'client/format/invite.ts'],
+    'base32, as tor writes addresses and keys',
+  ],
   ['age-encryption', ['onion/backup.ts', 'cli/commands/backup.ts', 'cli/service/unlock.ts'], 'backups'],
   ['sshpk', ['auth/private-key.ts'], 'what stands in OpenSSH private keys'],
   ['bcrypt-pbkdf', ['auth/container.ts'], 'passphrases of OpenSSH private keys: a round at a time, which sshpk does not give'],
@@ -289,7 +293,7 @@ const NODE: readonly (readonly [name: string, users: readonly string[], why: str
   ['crypto', ['transport/socks.ts'], 'isolation credentials'],
   ['crypto', ['tor/control.ts'], "tor's cookie authentication"],
   ['crypto', ['handover/noise.ts', 'server/'], 'what is handed over is encrypted, secrets among it'],
-  ['crypto', ['onion/service.ts', 'cli/commands/client.ts'], 'keys of an onion service and its clients'],
+  ['crypto', ['onion/service.ts', 'cli/service/members.ts'], 'keys of an onion service and its members'],
   [
     'crypto',
     ['cli/service/folder.ts', 'cli/disk/file.ts', 'cli/disk/lock.ts', 'cli/owner/place.ts', 'cli/talk/arrival.ts'],

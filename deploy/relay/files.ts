@@ -8,7 +8,7 @@ import { cpSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 
 /** The commands of the containers `relay` and `keys`. The others belong to users, or start programs that the image has not. */
-const COMMANDS = ['relay', 'doctor', 'status', 'address', 'backup', 'restore', 'rotate', 'client', 'panic']
+const COMMANDS = ['relay', 'doctor', 'status', 'address', 'backup', 'restore', 'rotate', 'admit', 'invite', 'member', 'client', 'panic']
 
 const folder = process.argv[2]
 if (folder === undefined) throw new Error('expected the folder to copy to')

@@ -34,10 +34,10 @@ const SECTIONS: Readonly<Record<string, Commands>> = {
     get: { summary: 'show the messages that wait for you', load: () => import('./commands/get.ts') },
     chat: { summary: 'chat on the whole terminal or line by line', load: () => import('./commands/chat.ts') },
     group: { summary: 'make, change and leave groups of contacts', load: () => import('./commands/group.ts') },
+    join: { summary: 'join a closed relay by an invite', load: () => import('./commands/join.ts') },
   },
   keys: {
     key: { summary: 'make an SSH key or show one', load: () => import('./commands/key.ts') },
-    onion: { summary: 'store your keys for closed onion services', load: () => import('./commands/onion.ts') },
   },
   'run a relay': {
     start: { summary: 'run a relay and an onion service in front of it', load: () => import('./commands/start.ts'), stays: true },
@@ -50,7 +50,8 @@ const SECTIONS: Readonly<Record<string, Commands>> = {
     backup: { summary: "write the onion service's keys to one encrypted file", load: () => import('./commands/backup.ts') },
     restore: { summary: 'restore the onion service from a backup', load: () => import('./commands/restore.ts') },
     admit: { summary: 'choose which keys may log in', load: () => import('./commands/admit.ts') },
-    client: { summary: 'choose who can find the onion service', load: () => import('./commands/client.ts') },
+    invite: { summary: 'let a person find the onion service', load: () => import('./commands/invite.ts') },
+    member: { summary: 'list and remove those who can find it', load: () => import('./commands/member.ts') },
     rotate: { summary: 'move the relay to a new address', load: () => import('./commands/rotate.ts') },
     panic: { summary: 'erase everything at once', load: () => import('./commands/panic.ts') },
   },
@@ -59,7 +60,14 @@ const SECTIONS: Readonly<Record<string, Commands>> = {
   },
 }
 
+/** The commands that lists show. */
 export const COMMANDS: Commands = Object.freeze(Object.assign({}, ...Object.values(SECTIONS)) as Commands)
+
+/** Former names of commands, which still work: `join`, `invite` and `member` replace them. */
+const FORMER: Commands = Object.freeze({
+  client: { summary: 'choose who can find the onion service', load: () => import('./commands/client.ts') },
+  onion: { summary: 'store your keys for closed onion services', load: () => import('./commands/onion.ts') },
+})
 
 const EXAMPLES: readonly Example[] = [
   ['make your profile and show the link to your contact card', 'asfaleia me --name Alice --relay ADDRESS.onion --link'],
@@ -101,7 +109,7 @@ function buildOverview(): string {
 /** Returns the command that a command line names, or undefined. */
 export function findCommand(argv: readonly string[]): Command | undefined {
   const [name = ''] = argv
-  return Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
+  return Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : Object.hasOwn(FORMER, name) ? FORMER[name] : undefined
 }
 
 /** Runs the command that the command line names. Never throws; returns the exit code. */

@@ -413,7 +413,20 @@ describe('the containers', () => {
 
   test('the relay has the files of its own commands and no others', { timeout: SLOW }, async () => {
     const command = (...words: string[]): Promise<Finished> => engine.docker(['run', '--rm', '--network=none', 'asfaleia-relay', ...words])
-    for (const name of ['relay', 'doctor', 'status', 'address', 'backup', 'restore', 'rotate', 'client', 'panic'])
+    for (const name of [
+      'relay',
+      'doctor',
+      'status',
+      'address',
+      'backup',
+      'restore',
+      'rotate',
+      'admit',
+      'invite',
+      'member',
+      'client',
+      'panic',
+    ])
       expect([name, await command(name, '--help')]).toMatchObject([name, { code: 0 }])
     const other = await command('send', '--help')
     expect(other).toMatchObject({ code: 2, stderr: expect.stringContaining('this image has only the commands of a relay') as string })

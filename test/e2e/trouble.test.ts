@@ -155,7 +155,7 @@ describe('with an onion service that requires client authorization', () => {
     const locked = await send(first.onion, socks, control)
     expect(locked).toMatchObject({
       code: 69,
-      err: expect.stringMatching(/requires client authorization\nasfaleia: hint: .*asfaleia onion add/) as string,
+      err: expect.stringMatching(/requires client authorization\nasfaleia: hint: .*asfaleia join/) as string,
     })
     const env = { ASFALEIA_HOME: at('home'), ASFALEIA_TOR_CONTROL: control }
     expect(await asfaleia(['onion', 'add', '-'], { env, input: added.out })).toEqual({ code: 0, out: `added ${first.onion}\n`, err: '' })

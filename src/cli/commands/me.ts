@@ -80,7 +80,7 @@ interface Wanted {
 }
 
 /** Changes the profile as the options ask, and returns the card that belongs to it. @throws {CliError} */
-async function bringUpToDate(home: Home, wanted: Wanted, io: Io): Promise<Card> {
+export async function bringUpToDate(home: Home, wanted: Wanted, io: Io): Promise<Card> {
   const settings = await home.readSettings()
   const name = wanted.name ?? settings.name
   const relays = wanted.relay === undefined ? settings.relays : checkRelays(wanted.relay)

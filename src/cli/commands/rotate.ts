@@ -9,6 +9,7 @@ import { checkService, clientOf, createService, HOSTNAME, type ServiceFiles } fr
 import { readCommandLine } from '../program/arguments.ts'
 import { writeNewFolder } from '../disk/file.ts'
 import { describeService, destroyService, findService, readHostname, readService, SERVICE_OPTION } from '../service/folder.ts'
+import { NOBODY } from '../service/members.ts'
 import { CliError, UsageError } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'
@@ -59,7 +60,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
   } finally {
     erase(made)
   }
-  const clients = [...made.keys()].filter((path) => clientOf(path) !== undefined).length
+  const clients = [...made.keys()].filter((path) => clientOf(path) !== undefined && clientOf(path) !== NOBODY).length
   const said = [address, '', ...(appliance ? stepsInAppliance(old, to!) : steps(old, to!)), ...describeClients(clients), ''].join('\n')
   io.stdout.write(values.json === true ? `${formatJson({ address, old, clients, folder: to! })}\n` : said)
   return EXIT.ok

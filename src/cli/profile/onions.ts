@@ -13,7 +13,7 @@ import { makeFolder, readText, writeWhole } from '../disk/file.ts'
 import { systemCode, systemReason } from '../disk/system.ts'
 import { CliError, UsageError } from '../program/error.ts'
 
-/** A line `ADDRESS:descriptor:x25519:KEY`, as in tor's ClientOnionAuthDir and from `asfaleia client add`. */
+/** A line `ADDRESS:descriptor:x25519:KEY`, as in tor's ClientOnionAuthDir and from `asfaleia invite --out`. */
 export interface OnionKey {
   /** `….onion` */
   readonly address: string
@@ -29,7 +29,7 @@ export function parseOnionKey(line: string): OnionKey {
   const [, name, key] = /^([a-z2-7]{56})(?:\.onion)?:descriptor:x25519:([A-Za-z2-7]{52})$/i.exec(line.trim()) ?? []
   if (name === undefined || key === undefined || decodeKey(key) === undefined) {
     throw new UsageError('this is not a client key of an onion service', {
-      hint: 'expected one line, ADDRESS:descriptor:x25519:KEY, which the operator gets from `asfaleia client add`',
+      hint: 'expected one line, ADDRESS:descriptor:x25519:KEY; the link of an invite is for `asfaleia join`',
     })
   }
   const address = `${name.toLowerCase()}.onion`
@@ -37,7 +37,7 @@ export function parseOnionKey(line: string): OnionKey {
   return { address, key: key.toUpperCase() }
 }
 
-function formatOnionKey({ address, key }: OnionKey): string {
+export function formatOnionKey({ address, key }: OnionKey): string {
   return `${address.replace(/\.onion$/, '')}:descriptor:x25519:${key}`
 }
 
@@ -60,7 +60,7 @@ export class Onions {
       if (!(error instanceof UsageError)) throw error
     }
     throw new CliError(`${path}: it does not hold a client key of ${address}`, {
-      hint: 'the file was left untouched; replace it with `asfaleia onion add`',
+      hint: 'the file was left untouched; replace it with `asfaleia join --replace`',
     })
   }
 

@@ -29,7 +29,7 @@ const ROWS: Record<RelayErrorCode, Row> = {
   'onion-locked': {
     exit: EXIT.unreachable,
     text: 'the onion service requires client authorization',
-    hint: 'ask its operator for a key, and add it with `asfaleia onion add -`',
+    hint: 'ask its operator for an invite, and use it with `asfaleia join -`',
   },
   'onion-malformed': { exit: EXIT.unreachable, text: 'tor does not accept the onion address', hint: 'check the address' },
   'relay-down': {

@@ -57,11 +57,11 @@ describe('client add', () => {
     expect(await client('add', 'alice', '--json')).toMatchObject({ code: 0, out: expect.stringMatching(/^\{"name":"alice","line":"/) })
     expect(statSync(clients).mode & 0o777).toBe(0o700)
     const before = list(folder)
-    expect(await client('add', 'alice')).toMatchObject({ code: 1, out: '', err: expect.stringContaining('it already exists') })
+    expect(await client('add', 'alice')).toMatchObject({ code: 1, out: '', err: expect.stringContaining('the name alice already') })
     expect(list(folder)).toEqual(before)
   })
 
-  test.each(['', '../x', 'a/b', '-x', 'a b', 'x'.repeat(65), 'nobody', 'é', '.auth', 'a\nb'])('refuses the name %j', async (name) => {
+  test.each(['', '../x', 'a/b', '-x', 'a b', 'x'.repeat(41), 'nobody', 'é', '.auth', 'a\nb'])('refuses the name %j', async (name) => {
     const before = list(folder)
     expect(await client('add', '--', name)).toMatchObject({ code: 2, out: '' })
     expect(list(folder)).toEqual(before)
@@ -72,13 +72,13 @@ describe('client remove', () => {
   test('removes one of several clients', async () => {
     await client('add', 'alice')
     await client('add', 'bob')
-    expect(await client('remove', 'alice')).toEqual({ code: 0, out: 'removed; 1 client can find the service\n', err: UNTOLD })
+    expect(await client('remove', 'alice')).toEqual({ code: 0, out: 'removed; 1 member can find the service\n', err: UNTOLD })
     expect((await client('list')).out).toBe('bob\n')
   })
 
   test('keeps the service closed after the last client is removed', async () => {
     await client('add', 'alice')
-    expect((await client('remove', 'alice')).out).toBe('removed; no one can find the service; `asfaleia client add` authorizes a client\n')
+    expect((await client('remove', 'alice')).out).toBe('removed; no one can find the service; `asfaleia invite` adds a member\n')
     // For tor the service still has a client.
     expect(readFileSync(join(clients, 'nobody.auth'), 'utf8')).toMatch(/^descriptor:x25519:[A-Z2-7]{52}\n$/)
     expect((await client('list', '--json')).out).toBe('{"clients":[],"open":false}\n')
