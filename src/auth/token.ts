@@ -36,8 +36,8 @@ export class Tokens {
   readonly #secret: KeyObject
   readonly #seconds: number
   /**
-   * Seconds between the relay's time and the times in its tokens. It follows from the secret, so a relay that takes the
-   * secret over agrees, and no one else can tell what it is: tokens reveal neither the clock of the relay nor its start.
+   * Seconds between the relay's time and the times in its tokens. It follows from the secret, so a relay that takes
+   * over the secret computes the same, and a client cannot: tokens reveal neither the relay's clock nor its start.
    */
   readonly #shift: number
 

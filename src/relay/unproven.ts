@@ -4,7 +4,7 @@
  * oldest of the largest class goes: silent streams end silent streams, and not a login that is under way.
  *
  * The fewest bytes alone must not decide. Streams that sent much and then wait would keep their places, and every
- * newcomer would end before it could send its first packet.
+ * newcomer would end before it could send its first packet (docs/decisions/0021-who-gives-way.md).
  *
  * Every operation takes constant time, however many streams there are.
  */

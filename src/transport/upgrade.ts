@@ -67,7 +67,7 @@ export class Visitor {
   }
 }
 
-/** What the door knows of a socket until it becomes a WebSocket. */
+/** A socket until it becomes a WebSocket. */
 interface Visited<V extends Visit> {
   readonly visitor: Visitor
   readonly circuit: string | undefined
