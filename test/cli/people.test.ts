@@ -3,8 +3,9 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSyn
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test, type TestContext } from 'vitest'
-import { generatePrivateKey } from '../../src/auth/private-key.ts'
-import { parseCard } from '../../src/client/format/card.ts'
+import { generatePrivateKey, parsePrivateKey } from '../../src/auth/private-key.ts'
+import { makeCard, parseCard } from '../../src/client/format/card.ts'
+import { identityOf } from '../../src/client/format/identity.ts'
 import { runCommand } from '../../src/cli/command.ts'
 import { asfaleia, type Outcome } from '../support/command.ts'
 import { VECTORS } from '../support/example.ts'
@@ -143,10 +144,20 @@ describe('asfaleia me', () => {
     })
   })
 
+  test('composes the letters of a name, as some keyboards do not', async () => {
+    const { code, out } = await as('A', ['me', '--name', 'Rene\u{301}', '--relay', 'localhost'])
+    expect(code).toBe(0)
+    expect((await parseCard(out)).name).toBe('Ren\u{e9}')
+    for (const name of ['می\u{200c}خواهم', 'ශ්\u{200d}රී', '👨\u{200d}👩\u{200d}👧'])
+      expect(await parseCard((await as('A', ['me', '--name', name])).out)).toMatchObject({ name })
+  })
+
   test.each<[string, string[], number, RegExp]>([
     ['nothing', [], 1, /no profile yet, and --name and --relay are missing\nasfaleia: hint: `asfaleia me --name/],
     ['no relay', ['--name', 'A'], 1, /--relay is missing/],
     ['an invalid name', ['--name', ' A', '--relay', 'localhost'], 1, /cannot make your card: a name has/],
+    ['a name that others would refuse', ['--name', 'a/b', '--relay', 'localhost'], 1, /cannot make your card: it must not contain \/ /],
+    ['a name that imitates a line', ['--name', 'Al: hi', '--relay', 'localhost'], 1, /it must not contain : .*\nasfaleia: hint: .*--name/],
     ['a relay that cannot be on a card', ['--name', 'A', '--relay', 'relay.example'], 1, /an onion address or localhost/],
     ['a mistyped address', ['--name', 'A', '--relay', ONION.replace('2g', '2h')], 1, /mistyped/],
     ['too many words', ['word'], 2, /takes options only/],
@@ -271,6 +282,34 @@ describe('asfaleia contact', () => {
     expect(outcome).toMatchObject({ code, out: '' })
     expect(outcome.err).toMatch(problem)
     expect((await as('Alice', ['contact', 'list'])).out).toBe('')
+  })
+
+  test('refuses a name that looks like another, or imitates a line, until the user gives another', async () => {
+    await begin('Alice')
+    await as('Alice', ['contact', 'add', await begin('Bob')])
+    const card = async (who: string, name: string): Promise<string> => {
+      await begin(who)
+      const identity = identityOf(parsePrivateKey(readFileSync(join(home(who), 'key'))))
+      return (await makeCard(identity, { name, relays: ['localhost'], time: 1_790_000_000 })).link
+    }
+    const add = (...words: string[]): Promise<Outcome> => as('Alice', ['contact', 'add', ...words])
+    const twin = await card('Eve', 'B\u{43e}b')
+    expect(await add(twin)).toMatchObject({ code: 1, err: expect.stringMatching(/B\u{43e}b looks like Bob, .*\n.*--name/u) as string })
+    expect(await add(twin, '--name', 'b0b')).toMatchObject({ code: 1, err: expect.stringContaining('b0b looks like Bob') as string })
+    expect(await add(twin, '--name', 'Eve')).toMatchObject({ code: 0 })
+    expect(await as('Alice', ['contact', 'rename', 'eve', 'BO8'])).toMatchObject({ code: 0 })
+    expect(await as('Alice', ['contact', 'rename', 'BO8', 'B0B'])).toMatchObject({ code: 1 })
+    const false_ = await card('Mallory', 'Bob [verified]: hi')
+    expect(await add(false_)).toMatchObject({
+      code: 1,
+      err: expect.stringMatching(/cannot be a name: it must not contain \[ .*\n.*--name/) as string,
+    })
+    expect(await add(false_, '--name', 'Rene\u{301}')).toMatchObject({
+      code: 0,
+      out: expect.stringContaining('added Ren\u{e9} ') as string,
+    })
+    // A contact of that name, in any composition and with any joiners, is the same one.
+    expect(await as('Alice', ['contact', 'show', 'rene\u{301}'])).toMatchObject({ code: 0 })
   })
 
   test("refuses the user's own card, and another key for a known name, with a hint", async () => {

@@ -107,6 +107,8 @@ export interface Conversation {
 }
 
 export const STRANGERS = 'strangers'
+/** Marks a name that looks like another contact's. No name that a user can choose begins with it. */
+export const LOOKALIKE = '?'
 
 const QUOTE = 80
 

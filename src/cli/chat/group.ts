@@ -5,6 +5,7 @@ import { compareGroups, type Group, type GroupChange, GroupError, makeGroup, mak
 import type { Identity } from '../../client/format/identity.ts'
 import { didYouMean } from '../../nearest.ts'
 import type { KnownGroup } from '../profile/groups.ts'
+import { composeName, quoteName, refuseName, showName } from '../profile/name.ts'
 import { CliError } from '../program/error.ts'
 import { conversationOf, type People } from './people.ts'
 import { NO_CARD } from './wording.ts'
@@ -39,9 +40,12 @@ export async function drawUp(
   now: number,
 ): Promise<Drawn> {
   if (verb === 'new') {
-    const [name, ...members] = names
-    if (name === undefined || members.length === 0) throw new CliError('usage: /group new NAME MEMBER …')
+    const [typed, ...members] = names
+    if (typed === undefined || members.length === 0) throw new CliError('usage: /group new NAME MEMBER …')
     if (card === undefined) throw new CliError(NO_CARD)
+    const name = composeName(typed)
+    const unfit = refuseName(name, 'group')
+    if (unfit !== undefined) throw new CliError(unfit)
     const made = await makeGroup(identity, {
       id: makeGroupId(identity.key),
       name,
@@ -58,7 +62,7 @@ export async function drawUp(
     throw new CliError('usage: /group add NAME, /group drop NAME or /group leave')
   if (fingerprintOf(group.maker) !== fingerprintOf(identity.key))
     throw new CliError(`only ${people.nameOf(fingerprintOf(group.maker))}, who made this group, can change it`)
-  const callOf = (member: Card): string => people.callOf(member).replace(/^~/, '')
+  const callOf = (member: Card): string => people.callOf(member).replace(/^[~?]+/, '')
   const who = verb === 'add' ? cardOf(people, name) : group.members.find((member) => callOf(member) === name)
   if (who === undefined) throw new CliError(`no member matches "${name}"${didYouMean(name, group.members.map(callOf))}`)
   const others = group.members.filter(({ key }) => fingerprintOf(key) !== fingerprintOf(who.key))
@@ -88,7 +92,7 @@ export function describeChange(change: GroupChange, people: People): string {
     [
       ...(change.joined.length === 0 ? [] : [`joined: ${names(change.joined)}`]),
       ...(change.left.length === 0 ? [] : [`removed: ${names(change.left)}`]),
-      ...(change.renamed === undefined ? [] : [`renamed; its old name is ${change.renamed}`]),
+      ...(change.renamed === undefined ? [] : [`renamed; its old name is ${showName(change.renamed, 'group')}`]),
       ...(change.changed.length === 0 ? [] : [`new card: ${names(change.changed)}`]),
     ].join('; ') || 'the maker signed the group again'
   )
@@ -110,9 +114,13 @@ export async function takeCard(text: string, from: string, { people, identity }:
   const known = people.groupOf(conversation)
   if (known === undefined) {
     if (fingerprintOf(group.maker) !== from)
-      return { conversation: from, text: `(forwards the group "${group.name}", which someone else made)` }
+      return { conversation: from, text: `(forwards the group ${quoteName(group.name)}, which someone else made)` }
     const names = group.members.map((card) => people.callOf(card)).join(', ')
-    return { conversation: from, text: `invites you to the group "${group.name}": ${names}. Join it with /add`, card: text }
+    return {
+      conversation: from,
+      text: `invites you to the group ${quoteName(group.name)}: ${names}. Join it with /add`,
+      card: text,
+    }
   }
   const isMember = group.members.some(({ key }) => fingerprintOf(key) === fingerprintOf(identity.key))
   const change = compareGroups(known.group, group)

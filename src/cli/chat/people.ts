@@ -6,6 +6,8 @@ import type { Contact } from '../../client/messenger/contact.ts'
 import type { SshKey } from '../../auth/ssh-key.ts'
 import type { Book } from '../profile/book.ts'
 import { type Groups, type KnownGroup, membersOf } from '../profile/groups.ts'
+import { showName } from '../profile/name.ts'
+import { LOOKALIKE } from './conversation.ts'
 import type { Party } from './input.ts'
 
 const GROUP = 'group:'
@@ -34,11 +36,12 @@ export class People {
   /** Finds a person to write to. A `~` marks a group member who is not a contact: the group's maker chose the name. */
   find(fingerprint: string): Contact | undefined {
     const known = this.book.find(fingerprint)
-    if (known !== undefined) return known
+    if (known !== undefined) return { ...known, name: this.#show(known.name, fingerprint) }
     if (this.#guest !== undefined && fingerprintOf(this.#guest.key) === fingerprint) return this.#guest
     for (const { group } of this.groups.list()) {
       const card = group.members.find(({ key }) => fingerprintOf(key) === fingerprint)
-      if (card !== undefined && fingerprint !== this.#me) return { ...this.book.contactOf(card), name: `~${card.name}` }
+      if (card !== undefined && fingerprint !== this.#me)
+        return { ...this.book.contactOf(card), name: `~${this.#show(card.name, fingerprint)}` }
     }
     return undefined
   }
@@ -55,7 +58,12 @@ export class People {
   /** Returns the user's name for the owner of a card. */
   callOf({ key, name }: Card): string {
     const fingerprint = fingerprintOf(key)
-    return fingerprint === this.#me ? 'you' : (this.find(fingerprint)?.name ?? `~${name}`)
+    return fingerprint === this.#me ? 'you' : (this.find(fingerprint)?.name ?? `~${this.#show(name, fingerprint)}`)
+  }
+
+  /** Marks a name by `?` if it looks like the name of a contact who has another key. */
+  #show(name: string, fingerprint: string): string {
+    return `${this.book.like(name, fingerprint) === undefined ? '' : LOOKALIKE}${showName(name)}`
   }
 
   groupOf(conversation: string | undefined): KnownGroup | undefined {
@@ -76,8 +84,8 @@ export class People {
     return membersOf(known).flatMap((card) => (fingerprintOf(card.key) === this.#me ? [] : (this.find(fingerprintOf(card.key)) ?? [])))
   }
 
-  /** Whether a contact has that name already. */
-  readonly isTaken = (name: string): boolean => this.book.get(name) !== undefined
+  /** Whether a contact has that name already, or one that looks like it. */
+  readonly isTaken = (name: string): boolean => this.book.like(name) !== undefined
 
   async leave(known: KnownGroup): Promise<void> {
     await this.groups.remove(known)
@@ -90,14 +98,15 @@ export class People {
     const party = (known: KnownGroup): Party => ({
       id: conversationOf(known),
       kind: 'group',
-      name: known.name,
+      name: showName(known.name, 'group'),
       members: membersOf(known).map((card) => this.callOf(card)),
     })
     return [
       ...guest.map(({ key, name }): Party => ({ id: fingerprintOf(key), kind: 'contact', name })),
-      ...this.book
-        .list()
-        .map(({ key, name, verified }): Party => ({ id: fingerprintOf(key), kind: 'contact', name, verified: verified !== undefined })),
+      ...this.book.list().map(({ key, name, verified }): Party => {
+        const id = fingerprintOf(key)
+        return { id, kind: 'contact', name: this.#show(name, id), verified: verified !== undefined }
+      }),
       ...this.groups.list().map(party),
       ...left.map((known): Party => ({ ...party(known), left: true })),
     ]

@@ -4,6 +4,7 @@ import { fingerprintOf } from '../../client/format/field.ts'
 import { type Group, parseGroup } from '../../client/format/group.ts'
 import { randomart, safetyWords } from '../../client/format/safety.ts'
 import type { KnownGroup } from '../profile/groups.ts'
+import { showName } from '../profile/name.ts'
 import { CliError } from '../program/error.ts'
 import type { Context } from './context.ts'
 import type { Dispatch } from './dispatch.ts'
@@ -26,7 +27,7 @@ export async function verify(context: Context, fingerprint: string, confirmed: b
   if (confirmed) {
     await people.book.verify(known)
     context.showPeople()
-    return context.tell(`${known.name} is verified`)
+    return context.tell(`${showName(known.name)} is verified`)
   }
   const words = await safetyWords(identity.key, known.key)
   const lines = [0, 4, 8].map((start) => `  ${words.slice(start, start + 4).join('  ')}`)
@@ -41,7 +42,7 @@ export async function verify(context: Context, fingerprint: string, confirmed: b
     fingerprint,
     ...randomart(known.key),
   ]
-  context.put({ kind: 'show', title: `is this ${known.name}?`, text: text.join('\n') })
+  context.put({ kind: 'show', title: `is this ${showName(known.name)}?`, text: text.join('\n') })
 }
 
 /**
@@ -62,13 +63,13 @@ export async function add(context: Context, text: string, name: string | undefin
   switch (added.kind) {
     case 'added':
       context.put({ kind: 'open', conversation: fingerprintOf(contact.key) })
-      return context.tell(`${contact.name} is now a contact; /verify shows the safety words to compare`)
+      return context.tell(`${showName(contact.name)} is now a contact; /verify shows the safety words to compare`)
     case 'changed': {
       const changes = added.changes.map(({ what, before, after }) => `${what} ${before} → ${after}`)
-      return context.tell(`updated ${contact.name}: ${changes.length === 0 ? 'a newer card' : changes.join('; ')}`)
+      return context.tell(`updated ${showName(contact.name)}: ${changes.length === 0 ? 'a newer card' : changes.join('; ')}`)
     }
     case 'unchanged':
-      return context.tell(`you already have this card of ${contact.name}`)
+      return context.tell(`you already have this card of ${showName(contact.name)}`)
   }
 }
 

@@ -1,5 +1,5 @@
 /** Draws a state: rows of spans, the cursor, and the entries that are shown to their end. Pure. */
-import { type Conversation, STRANGERS, unreadOf } from './conversation.ts'
+import { type Conversation, LOOKALIKE, STRANGERS, unreadOf } from './conversation.ts'
 import { cursorPlace } from './editor.ts'
 import type { Geometry } from './geometry.ts'
 import { editorOf, geometry, linesOf, openConversation, promptOf, type State } from './state.ts'
@@ -72,7 +72,7 @@ function viewBar(state: State, open: Conversation | undefined): Row {
 function titleOf({ kind, name, verified, members, left }: Conversation): string {
   switch (kind) {
     case 'contact':
-      return `${name}${verified ? ' (verified)' : ''}`
+      return `${name}${verified ? ' (verified)' : ''}${name.startsWith(LOOKALIKE) ? ' (looks like another contact)' : ''}`
     case 'group':
       return `${name}: ${members.join(', ')}${left === true ? ' (you left)' : ''}`
     case 'strangers':

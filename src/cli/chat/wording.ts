@@ -6,6 +6,7 @@ import { GroupError } from '../../client/format/group.ts'
 import type { Content } from '../../client/format/content.ts'
 import type { FileDelivery } from '../../client/messenger/transfers.ts'
 import { toCliError } from '../talk/refusal.ts'
+import { quoteName } from '../profile/name.ts'
 import { CliError } from '../program/error.ts'
 import type { Delivery as Shown } from './conversation.ts'
 
@@ -68,7 +69,10 @@ export async function describeContent(content: Content): Promise<{ readonly text
     case 'card':
       try {
         const { name, key, relays } = await parseCard(content.card)
-        return { text: `(the card of "${name}", ${fingerprintOf(key)}, at ${relays.join(', ')}; add it with /add)`, card: content.card }
+        return {
+          text: `(the card of ${quoteName(name)}, ${fingerprintOf(key)}, at ${relays.join(', ')}; add it with /add)`,
+          card: content.card,
+        }
       } catch (error) {
         if (!(error instanceof CardError)) throw error
         return { text: `(an invalid card: ${error.message})` }

@@ -201,13 +201,16 @@ export function quit(step: Step, leaving: boolean): void {
 
 /** Finds the conversation of that name, or the only one whose name begins so. */
 function named(step: Step, name: string): Conversation | undefined {
-  const exact = step.state.conversations.find((each) => each.name.toLowerCase() === name.toLowerCase())
+  const exact = step.state.conversations.find((each) => plain(each.name) === plain(name))
   const begins = beginning(step, name)
   return exact ?? (begins.length === 1 ? begins[0] : undefined)
 }
 
+/** A name without its mark, in any case and composition. */
+const plain = (name: string): string => name.replace(/^\?/, '').normalize('NFC').toLowerCase()
+
 function beginning(step: Step, name: string): Conversation[] {
-  return name === '' ? [] : step.state.conversations.filter((each) => each.name.toLowerCase().startsWith(name.toLowerCase()))
+  return name === '' ? [] : step.state.conversations.filter((each) => plain(each.name).startsWith(plain(name)))
 }
 
 function refuseName(step: Step, name: string): string {

@@ -10,7 +10,7 @@ import type { Io } from '../program/io.ts'
 import { formatJson, sanitizeLine } from '../program/show.ts'
 import type { Page } from '../program/page.ts'
 import { give, ownerOf, rewrite, writeWhole } from '../disk/file.ts'
-import { refuseName } from '../disk/folder.ts'
+import { refuseFile } from '../disk/folder.ts'
 import { takeLock } from '../disk/lock.ts'
 import { systemCode, systemReason } from '../disk/system.ts'
 import { readIntroduction } from '../profile/introduction.ts'
@@ -118,7 +118,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
 
 /** The comment of a line ends at the line's end, and a person reads it. */
 function checkName(name: string): string {
-  const unfit = name === '' ? undefined : refuseName(name)
+  const unfit = name === '' ? undefined : refuseFile(name)
   if (unfit !== undefined) throw new UsageError(unfit, { hint: 'choose another name with --name' })
   return name
 }

@@ -11,6 +11,7 @@ import { readIntroduction } from '../profile/introduction.ts'
 import { CliError, UsageError } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'
+import { showName } from '../profile/name.ts'
 import { formatJson, sanitizeLine } from '../program/show.ts'
 import type { Page } from '../program/page.ts'
 
@@ -89,15 +90,15 @@ export async function run(argv: string[], io: Io): Promise<number> {
       case 'list':
         return list(book, values, io)
       case 'show':
-        return show(book.need(given.words[0]), values, io)
+        return show(book, book.need(given.words[0]), values, io)
       case 'rename': {
         const [name, to] = given.words
-        return report(await book.rename(book.need(name), to), 'renamed to', values, io)
+        return report(book, await book.rename(book.need(name), to), 'renamed to', values, io)
       }
       case 'remove': {
         const known = book.need(given.words[0])
         await book.remove(known)
-        return report(known, 'removed', values, io)
+        return report(book, known, 'removed', values, io)
       }
       case 'verify':
         return verify(book, home, given.words[0], values, io)
@@ -108,8 +109,8 @@ export async function run(argv: string[], io: Io): Promise<number> {
   return code
 }
 
-function report(known: Known, done: string, values: Values, io: Io): number {
-  io.stdout.write(values.json === true ? `${formatJson(describe(known))}\n` : `${done} ${known.name}\n`)
+function report(book: Book, known: Known, done: string, values: Values, io: Io): number {
+  io.stdout.write(values.json === true ? `${formatJson(describe(known))}\n` : `${done} ${showIn(book, known)}\n`)
   return EXIT.ok
 }
 
@@ -123,11 +124,11 @@ async function add(book: Book, home: Home, word: string, values: Values, io: Io)
     const changes = added.kind === 'changed' ? { changes: added.changes } : {}
     io.stdout.write(`${formatJson({ [added.kind]: true, ...describe(added.contact), ...changes })}\n`)
   } else {
-    io.stdout.write(tell(added))
+    io.stdout.write(tell(added, book))
   }
   if (added.kind === 'added') {
     io.stderr.write(
-      `asfaleia: ${sanitizeLine(added.contact.name)}'s key is not verified yet. Compare safety words: \`asfaleia contact verify ${sanitizeLine(quote(added.contact.name))}\`\n`,
+      `asfaleia: ${showName(added.contact.name)}'s key is not verified yet. Compare safety words: \`asfaleia contact verify ${sanitizeLine(quote(added.contact.name))}\`\n`,
     )
   }
   return EXIT.ok
@@ -153,9 +154,9 @@ function introduce(given: Awaited<ReturnType<typeof readIntroduction>>, book: Bo
   return { key, relays: checkRelays(values.relay ?? []) }
 }
 
-function tell(added: Added): string {
+function tell(added: Added, book: Book): string {
   const { contact } = added
-  const name = sanitizeLine(contact.name)
+  const name = showIn(book, contact)
   switch (added.kind) {
     case 'added':
       return `added ${name} ${fingerprintOf(contact.key)}\n`
@@ -175,19 +176,22 @@ function list(book: Book, values: Values, io: Io): number {
     return EXIT.ok
   }
   if (contacts.length === 0) io.stderr.write('asfaleia: no contacts yet; `asfaleia contact add CARD` adds one\n')
-  const width = Math.max(0, ...contacts.map(({ name }) => name.length))
-  for (const known of contacts) {
+  const names = contacts.map((known) => showIn(book, known))
+  const width = Math.max(0, ...names.map(({ length }) => length))
+  for (const [index, known] of contacts.entries()) {
     io.stdout.write(
-      `${known.name.padEnd(width)}  ${fingerprintOf(known.key)}  ${known.verified === undefined ? 'not verified' : 'verified'}\n`,
+      `${names[index]!.padEnd(width)}  ${fingerprintOf(known.key)}  ${known.verified === undefined ? 'not verified' : 'verified'}\n`,
     )
   }
+  if (contacts.some((known) => showIn(book, known) !== known.name))
+    io.stderr.write('asfaleia: some names could be taken for others; `asfaleia contact rename` gives the contacts other names\n')
   return EXIT.ok
 }
 
-function show(known: Known, values: Values, io: Io): number {
+function show(book: Book, known: Known, values: Values, io: Io): number {
   const { card } = known
   if (values.link === true) {
-    if (card === undefined) throw new CliError(`there is no card of ${known.name}, only a key`)
+    if (card === undefined) throw new CliError(`there is no card of ${showName(known.name)}, only a key`)
     io.stdout.write(`${card.link}\n`)
     return EXIT.ok
   }
@@ -196,8 +200,11 @@ function show(known: Known, values: Values, io: Io): number {
     return EXIT.ok
   }
   const rows: readonly (readonly [string, string | undefined])[] = [
-    ['name', known.name],
-    ['called', card === undefined || card.name === known.name ? undefined : `${card.name} (on their card)`],
+    ['name', showIn(book, known)],
+    [
+      'called',
+      card === undefined || card.name === known.name ? undefined : `${book.show(card.name, fingerprintOf(card.key))} (on their card)`,
+    ],
     ['fingerprint', fingerprintOf(known.key)],
     ['key', formatKey(known.key)],
     ...known.relays.map((relay) => ['relay', relay] as const),
@@ -221,7 +228,7 @@ async function verify(book: Book, home: Home, name: string, values: Values, io: 
   const words = await safetyWords(own.key, known.key)
   if (values.confirm === true) {
     const verified = await book.verify(known)
-    io.stdout.write(values.json === true ? `${formatJson({ words, ...describe(verified) })}\n` : `${verified.name} is verified\n`)
+    io.stdout.write(values.json === true ? `${formatJson({ words, ...describe(verified) })}\n` : `${showIn(book, verified)} is verified\n`)
     return EXIT.ok
   }
   if (values.json === true) {
@@ -229,12 +236,14 @@ async function verify(book: Book, home: Home, name: string, values: Values, io: 
     return EXIT.ok
   }
   io.stdout.write(`${[0, 4, 8].map((at) => `  ${words.slice(at, at + 4).join(' ')}\n`).join('')}\n`)
-  io.stdout.write(beside(['you', ...randomart(own.key)], [known.name, ...randomart(known.key)]))
+  io.stdout.write(beside(['you', ...randomart(own.key)], [showIn(book, known), ...randomart(known.key)]))
   io.stderr.write(
     `asfaleia: read the words to each other, face to face or by a voice that you know. If all are the same: \`asfaleia contact verify ${sanitizeLine(quote(known.name))} --confirm\`\n`,
   )
   return EXIT.ok
 }
+
+const showIn = (book: Book, { name, key }: Known): string => book.show(name, fingerprintOf(key))
 
 /** Two blocks of lines side by side. */
 function beside(left: readonly string[], right: readonly string[]): string {

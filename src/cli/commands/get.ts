@@ -5,6 +5,7 @@
  */
 import { join } from 'node:path'
 import { RelayError } from '../../client/wire/error.ts'
+import type { Card } from '../../client/format/card.ts'
 import { fingerprintOf } from '../../client/format/field.ts'
 import { FILE } from '../../client/delivery/file.ts'
 import type { MessengerEvent } from '../../client/messenger/event.ts'
@@ -22,6 +23,7 @@ import { PASSPHRASE_VARIABLE } from '../disk/passphrase.ts'
 import { CliError, UsageError } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'
+import { showName } from '../profile/name.ts'
 import { formatJson, sanitizeLine } from '../program/show.ts'
 import type { Page } from '../program/page.ts'
 
@@ -265,16 +267,17 @@ class Show {
     // A contact could add the user to any number of groups.
     if (!isKnown && groups.list().length >= MOST_GROUPS)
       return this.note(
-        `the group ${group.name} was not added: you are in ${MOST_GROUPS} groups already; \`asfaleia group leave\` leaves one`,
+        `the group ${showName(group.name, 'group')} was not added: you are in ${MOST_GROUPS} groups already; \`asfaleia group leave\` leaves one`,
       )
-    const { known, change } = await groups.take(group, (name) => book.get(name) !== undefined)
-    const name = sanitizeLine(known.name)
+    const { known, change } = await groups.take(group, (name) => book.like(name) !== undefined)
+    const name = showName(known.name, 'group')
+    const show = ({ name, key }: Card): string => book.show(name, fingerprintOf(key))
     if (change === undefined) this.note(`you are now in the group ${name}; \`asfaleia group show\` lists the members`)
     else if (change.kind === 'conflict')
       this.note(`the maker of the group ${name} signed two different lists as one version; the first list stays`)
     else if (change.kind === 'newer') {
-      const joined = change.joined.map((card) => `${sanitizeLine(card.name)} joined`)
-      const left = change.left.map((card) => `${sanitizeLine(card.name)} left`)
+      const joined = change.joined.map((card) => `${show(card)} joined`)
+      const left = change.left.map((card) => `${show(card)} left`)
       this.note(
         `the group ${name} changed: ${[...joined, ...left, ...(isMember ? [] : ['you are no longer in it'])].join(', ') || 'a card changed'}`,
       )
@@ -286,7 +289,7 @@ class Show {
     const name = this.#profile.book.find(fingerprint)?.name
     if (this.#json)
       this.#io.stdout.write(`${formatJson({ verdict: 'replayed', from: { ...(name !== undefined && { name }), fingerprint }, id })}\n`)
-    else this.note(`a repeated message from ${name ?? fingerprint} was dropped`)
+    else this.note(`a repeated message from ${name === undefined ? fingerprint : this.#profile.book.show(name, fingerprint)} was dropped`)
   }
 
   /** Reports a complete file. */
@@ -295,12 +298,13 @@ class Show {
     const fingerprint = fingerprintOf(from.key)
     const line = this.#json
       ? formatJson({ type: 'file', state: 'done', from: { name: from.name, fingerprint }, file, name, total, hash, path })
-      : `${sanitizeLine(from.name)}: [a file: ${sanitizeLine(path)}, ${total} bytes]`
+      : `${this.#profile.book.show(from.name, fingerprint)}: [a file: ${sanitizeLine(path)}, ${total} bytes]`
     await this.#write(`${line}\n`).catch(() => {})
   }
 
   progress({ offer, state, error }: Extract<MessengerEvent, { kind: 'file-received' }>): void {
-    const subject = `the file ${offer.name} from ${offer.from.name}`
+    const from = this.#profile.book.show(offer.from.name, fingerprintOf(offer.from.key))
+    const subject = `the file ${offer.name} from ${from}`
     if (state === 'damaged') this.note(`${subject} arrived damaged and was deleted`)
     if (state === 'failed') this.note(`${subject} could not be stored${error instanceof CliError ? `: ${error.message}` : ''}`)
   }

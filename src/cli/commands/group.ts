@@ -8,13 +8,15 @@ import { announce } from '../owner/announce.ts'
 import { warnOf } from '../disk/folder.ts'
 import { type Groups, type KnownGroup, membersOf } from '../profile/groups.ts'
 import { needHome } from '../profile/home.ts'
+import type { Book } from '../profile/book.ts'
+import { composeName, refuseName, showName } from '../profile/name.ts'
 import { openProfile, type Profile } from '../profile/profile.ts'
 import { toCliError } from '../talk/refusal.ts'
 import { openTalk, REACH_OPTIONS } from '../talk/talk.ts'
 import { CliError, printProblem } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'
-import { formatJson, sanitizeLine } from '../program/show.ts'
+import { formatJson } from '../program/show.ts'
 import type { Page } from '../program/page.ts'
 
 export const page = {
@@ -66,9 +68,11 @@ export async function run(argv: string[], io: Io): Promise<number> {
   const json = given.values.json === true
   const { verb, values } = given
   if (verb === 'list' || verb === 'show') {
-    const groups = await needHome(io.env).openGroups()
+    const home = needHome(io.env)
+    const groups = await home.openGroups()
     warnOf(groups, io)
-    return verb === 'list' ? list(groups, json, io) : show(groups.need(given.words[0]), json, io)
+    const book = await home.openBook((await home.readSettings()).relays)
+    return verb === 'list' ? list(groups, book, json, io) : show(groups.need(given.words[0]), book, json, io)
   }
   needHome(io.env)
   const profile = await openProfile(io, values)
@@ -85,9 +89,12 @@ export async function run(argv: string[], io: Io): Promise<number> {
 }
 
 /** @throws {CliError} */
-async function make(profile: Profile, name: string, words: readonly string[]): Promise<Group> {
-  if (profile.book.get(name) !== undefined || profile.groups.get(name) !== undefined)
-    throw new CliError('there is already a contact or a group with this name')
+async function make(profile: Profile, typed: string, words: readonly string[]): Promise<Group> {
+  const name = composeName(typed)
+  const unfit = refuseName(name, 'group')
+  if (unfit !== undefined) throw new CliError(unfit)
+  if (profile.book.like(name) !== undefined || profile.groups.like(name) !== undefined)
+    throw new CliError('there is already a contact or a group with this name, or one that looks like it')
   return sign(profile, {
     id: makeGroupId(profile.identity.key),
     name,
@@ -128,7 +135,7 @@ async function leave(profile: Profile, known: KnownGroup, json: boolean, io: Io)
   const code = await tell(profile, others, { type: 'leave' }, known.group.id, io)
   await profile.groups.remove(known)
   if (profile.home !== undefined) await announce(profile.home, io.env)
-  io.stdout.write(json ? `${formatJson({ left: known.name, id: known.group.id })}\n` : `left ${sanitizeLine(known.name)}\n`)
+  io.stdout.write(json ? `${formatJson({ left: known.name, id: known.group.id })}\n` : `left ${showName(known.name, 'group')}\n`)
   return code
 }
 
@@ -145,12 +152,12 @@ async function sign(profile: Profile, group: Pick<Group, 'id' | 'name' | 'versio
 
 /** Stores the group, and sends it to all members and to the removed ones. */
 async function publish(profile: Profile, group: Group, gone: readonly Card[], json: boolean, io: Io): Promise<number> {
-  const { known } = await profile.groups.take(group, (name) => profile.book.get(name) !== undefined)
+  const { known } = await profile.groups.take(group, (name) => profile.book.like(name) !== undefined)
   if (profile.home !== undefined) await announce(profile.home, io.env)
   const own = fingerprintOf(profile.identity.key)
   const to = [...group.members.filter((card) => fingerprintOf(card.key) !== own), ...gone]
   const code = await tell(profile, to, { type: 'group', card: group.text }, group.id, io)
-  show(known, json, io)
+  show(known, profile.book, json, io)
   return code
 }
 
@@ -171,7 +178,7 @@ async function tell(profile: Profile, cards: readonly Card[], content: Content, 
       if (outcomes[index] !== undefined && held) continue
       const known = toCliError(failed.get(id) ?? error, io.signal)
       const kept = profile.outbox ? 'the message is in the outbox' : 'send them the group again with `asfaleia group add`'
-      printProblem(io, `${to.name}: ${known instanceof CliError ? known.message : 'internal error'}`, kept)
+      printProblem(io, `${showName(to.name)}: ${known instanceof CliError ? known.message : 'internal error'}`, kept)
     }
     return deliveries.every(({ held }) => held) ? EXIT.ok : profile.outbox ? EXIT.unconfirmed : EXIT.failed
   } finally {
@@ -204,29 +211,31 @@ function memberOf({ book }: Profile, group: Group, word: string): Card {
   return card
 }
 
-function list(groups: Groups, json: boolean, io: Io): number {
+function list(groups: Groups, book: Book, json: boolean, io: Io): number {
   if (groups.list().length === 0 && !json) io.stderr.write('asfaleia: no groups yet; `asfaleia group new NAME CONTACT …` makes one\n')
   for (const known of groups.list())
     io.stdout.write(
       json
         ? `${formatJson(describe(known))}\n`
-        : `${sanitizeLine(known.name)}  ${known.group.members.map(({ name }) => sanitizeLine(name)).join(', ')}\n`,
+        : `${showName(known.name, 'group')}  ${known.group.members.map((card) => showCard(book, card)).join(', ')}\n`,
     )
   return EXIT.ok
 }
 
-function show(known: KnownGroup, json: boolean, io: Io): number {
+const showCard = (book: Book, { name, key }: Card): string => book.show(name, fingerprintOf(key))
+
+function show(known: KnownGroup, book: Book, json: boolean, io: Io): number {
   if (json) {
     io.stdout.write(`${formatJson(describe(known))}\n`)
     return EXIT.ok
   }
   const { group, left } = known
   const maker = fingerprintOf(group.maker)
-  io.stdout.write(`${sanitizeLine(known.name)}, version ${group.version}\n`)
+  io.stdout.write(`${showName(known.name, 'group')}, version ${group.version}\n`)
   for (const card of group.members) {
     const fingerprint = fingerprintOf(card.key)
     const note = fingerprint === maker ? '  made the group' : left.includes(fingerprint) ? '  left' : ''
-    io.stdout.write(`  ${fingerprint}  ${sanitizeLine(card.name)}${note}\n`)
+    io.stdout.write(`  ${fingerprint}  ${showCard(book, card)}${note}\n`)
   }
   return EXIT.ok
 }

@@ -12,6 +12,7 @@ import { loadIdentity } from '../profile/identity.ts'
 import { type Home, HOME_VARIABLES, needHome } from '../profile/home.ts'
 import { PASSPHRASE_VARIABLE } from '../disk/passphrase.ts'
 import { checkWidth, drawCode, encodePicture } from '../program/qr.ts'
+import { composeName, faultOf } from '../profile/name.ts'
 import { CliError } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'
@@ -82,7 +83,9 @@ interface Wanted {
 /** Changes the profile as the options ask, and returns the card that belongs to it. @throws {CliError} */
 export async function bringUpToDate(home: Home, wanted: Wanted, io: Io): Promise<Card> {
   const settings = await home.readSettings()
-  const name = wanted.name ?? settings.name
+  const name = wanted.name === undefined ? settings.name : composeName(wanted.name)
+  const fault = name === undefined ? undefined : faultOf(name)
+  if (fault !== undefined) throw new CliError(`cannot make your card: ${fault}`, { hint: 'choose another name with --name' })
   const relays = wanted.relay === undefined ? settings.relays : checkRelays(wanted.relay)
   if (name === undefined || relays.length === 0) {
     const missing = name === undefined ? (relays.length === 0 ? '--name and --relay are' : '--name is') : '--relay is'

@@ -21,6 +21,7 @@ import { PASSPHRASE_VARIABLE } from '../disk/passphrase.ts'
 import { CliError, printProblem, UsageError } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'
+import { showName } from '../profile/name.ts'
 import { formatJson, sanitizeLine } from '../program/show.ts'
 import type { Page } from '../program/page.ts'
 
@@ -233,7 +234,7 @@ async function settle(delivery: Delivery, talk: Talk, shown: Shown, io: Io): Pro
       `${formatJson({ id, to: to.name, state, ...(isHeld && held !== undefined && { held, relay }), ...(kept && { kept: true }), ...outcome })}\n`,
     )
   }
-  const prefix = shown.named ? `${sanitizeLine(to.name)}: ` : ''
+  const prefix = shown.named ? `${showName(to.name)}: ` : ''
   const say = (text: string): void => void (shown.json || io.stdout.write(`${prefix}${text}\n`))
   if (state === 'delivered' || state === 'read') {
     say(state)
@@ -256,7 +257,7 @@ async function settle(delivery: Delivery, talk: Talk, shown: Shown, io: Io): Pro
   if (!shown.named) throw error
   const { message, hint, exitCode } =
     error instanceof CliError ? error : { message: 'internal error', hint: undefined, exitCode: EXIT.internal }
-  printProblem(io, `${to.name}: ${message}`, hint)
+  printProblem(io, `${showName(to.name)}: ${message}`, hint)
   return exitCode
 }
 

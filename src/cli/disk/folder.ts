@@ -38,8 +38,8 @@ const LAST_LINE = '-----END SSH SIGNATURE-----\n'
 // Names that a file system, a shell, a terminal or listNames would misread.
 const UNFIT = /^[.-]|^\s|[\s~]$|\//
 
-/** Explains why a name cannot be used; undefined if it can. */
-export function refuseName(name: string): string | undefined {
+/** Explains why a file of that name is not one of the folder's; undefined if it is. Which names a user may choose is stricter. */
+export function refuseFile(name: string): string | undefined {
   if (name === '' || [...name].length > 64 || Buffer.byteLength(name) > NAME_BYTES)
     return `"${name}" cannot be a name: it must have 1 to 64 characters`
   if (UNFIT.test(name) || hides(name))

@@ -10,8 +10,10 @@ import { type Contact, contactOf } from '../../client/messenger/contact.ts'
 import { fingerprintOf, formatKey, formatTime, parseTime } from '../../client/format/field.ts'
 import { checkRelays, isLocal } from './address.ts'
 import { Fields } from '../disk/fields.ts'
-import { fold, Folder, type Kind, type Named, type Parts, refuseName } from '../disk/folder.ts'
+import { fold, Folder, type Kind, type Named, type Parts, refuseFile } from '../disk/folder.ts'
 import { CliError } from '../program/error.ts'
+import { looksOf } from './likeness.ts'
+import { composeName, refuseName, showName } from './name.ts'
 
 /** A contact of the book: the messenger's fields, and the book's own. */
 export interface Known extends Named {
@@ -56,6 +58,8 @@ export class Book extends Folder<Known> {
   readonly #now: () => number
   readonly #isLocal: boolean
   #byKey: ReadonlyMap<string, Known> = new Map()
+  /** Computed once for each contact. */
+  readonly #looksOf = new WeakMap<Known, readonly string[]>()
 
   private constructor(folder: string, now: () => number, isLocal: boolean) {
     super(folder, KIND)
@@ -94,6 +98,27 @@ export class Book extends Folder<Known> {
   /** Finds the contact whose key has that fingerprint, `SHA256:…`. */
   find(fingerprint: string): Known | undefined {
     return this.#byKey.get(fingerprint)
+  }
+
+  /** Finds a contact whose name looks like this one. @param except the fingerprint of the person who has the name */
+  like(name: string, except?: string): Known | undefined {
+    const looks = new Set(looksOf(name))
+    return this.list().find((each) => fingerprintOf(each.key) !== except && this.#looks(each).some((look) => looks.has(look)))
+  }
+
+  #looks(known: Known): readonly string[] {
+    const looks = this.#looksOf.get(known) ?? looksOf(known.name)
+    this.#looksOf.set(known, looks)
+    return looks
+  }
+
+  /**
+   * Returns the name of a person as a line shows it: in quotes if it could imitate a line, and with a remark if it looks
+   * like the name of a contact who has another key.
+   */
+  show(name: string, fingerprint: string): string {
+    const twin = this.like(name, fingerprint)
+    return twin === undefined ? showName(name) : `${showName(name)} [looks like ${showName(twin.name)}]`
   }
 
   /** Returns the contact with the card's key, or else one made from the card, with its permitted relays. */
@@ -137,12 +162,15 @@ export class Book extends Folder<Known> {
   }
 
   async #addNew(introduction: Introduction, key: SshKey, given: string | undefined): Promise<Added> {
-    const name = given ?? ('card' in introduction ? introduction.card.name : undefined)
-    if (name === undefined) throw new CliError('a bare key does not say whose it is', { hint: 'name the contact with --name' })
+    const typed = given ?? ('card' in introduction ? introduction.card.name : undefined)
+    if (typed === undefined) throw new CliError('a bare key does not say whose it is', { hint: 'name the contact with --name' })
+    const name = composeName(typed)
     const unfit = refuseName(name)
     if (unfit !== undefined) throw new CliError(unfit, { hint: 'choose another name with --name' })
     const namesake = this.get(name)
     if (namesake !== undefined) throw refuseKey(namesake, key)
+    const twin = this.like(name)
+    if (twin !== undefined) throw refuseTwin(name, twin)
     const fields = new Fields()
     if (!('card' in introduction)) {
       fields.set('key', formatKey(key))
@@ -179,12 +207,15 @@ export class Book extends Folder<Known> {
   }
 
   /** @throws {CliError} if another contact has the new name, or the file cannot be moved */
-  async rename(known: Known, name: string): Promise<Known> {
+  async rename(known: Known, typed: string): Promise<Known> {
+    const name = composeName(typed)
     const unfit = refuseName(name)
     if (unfit !== undefined) throw new CliError(unfit)
     const namesake = this.get(name)
     if (namesake !== undefined && namesake !== known)
       throw new CliError(`there is already a contact "${namesake.name}"`, { hint: 'choose another name' })
+    const twin = this.like(name, fingerprintOf(known.key))
+    if (twin !== undefined) throw refuseTwin(name, twin)
     const { signed, fields } = await this.readParts(known.name)
     const path = this.pathOf(name)
     if (namesake === undefined) {
@@ -207,7 +238,7 @@ export class Book extends Folder<Known> {
   protected async parse({ name, path }: Named, { signed, fields }: Parts): Promise<Known> {
     const broken = (why: string): CliError =>
       new CliError(`${path}: ${why}`, { hint: 'the file was left untouched; repair it, or remove it and add the contact again' })
-    const unfit = refuseName(name)
+    const unfit = refuseFile(name)
     if (unfit !== undefined) throw broken(unfit)
     const own = {
       name,
@@ -258,6 +289,12 @@ function refuseKey(namesake: Known, key: SshKey): CliError {
     hint:
       'ask them over another channel whether this key is theirs. If it is another person, choose another name with --name; ' +
       'if it is their new key, remove the old contact first: `asfaleia contact remove`',
+  })
+}
+
+function refuseTwin(name: string, { name: other }: Known): CliError {
+  return new CliError(`${showName(name)} looks like ${showName(other)}, another contact of yours`, {
+    hint: 'ask them over another channel whether the key is theirs, and choose a name that you can tell apart with --name',
   })
 }
 

@@ -2,7 +2,9 @@
 import type { Card } from '../../client/format/card.ts'
 import { fingerprintOf } from '../../client/format/field.ts'
 import { compareGroups, type Group, type GroupChange, GroupError, isSameGroup, parseGroup } from '../../client/format/group.ts'
-import { Folder, type Kind, type Named, type Parts, refuseName } from '../disk/folder.ts'
+import { Folder, type Kind, type Named, type Parts } from '../disk/folder.ts'
+import { looksLike } from './likeness.ts'
+import { refuseName } from './name.ts'
 import { CliError } from '../program/error.ts'
 
 export interface KnownGroup extends Named {
@@ -34,6 +36,11 @@ export class Groups extends Folder<KnownGroup> {
     return this.list().find((known) => isSameGroup(known.group, group))
   }
 
+  /** Finds a group whose name looks like this one. */
+  like(name: string): KnownGroup | undefined {
+    return this.list().find((known) => looksLike(known.name, name))
+  }
+
   /** Returns the groups with that id: at most one, unless two makers took an id that is bound to no key. */
   withId(id: string): KnownGroup[] {
     return this.list().filter(({ group }) => group.id === id)
@@ -41,7 +48,7 @@ export class Groups extends Folder<KnownGroup> {
 
   /**
    * Adds a group, or updates a known one to a newer version. A version that is not newer changes nothing.
-   * @param isTaken whether a contact has the name already
+   * @param isTaken whether a contact has the name already, or one that looks like it
    * @throws {CliError} if the file cannot be written
    */
   async take(
@@ -77,10 +84,10 @@ export class Groups extends Folder<KnownGroup> {
 
   /** Chooses the file's name: the maker's name for the group if it fits and is free, else a similar one. */
   #nameFor(name: string, isTaken: (name: string) => boolean): string {
-    const base = refuseName(name) === undefined ? name : 'group'
+    const base = refuseName(name, 'group') === undefined ? name : 'group'
     for (let number = 1; ; number++) {
       const each = number === 1 ? base : `${base} (${number})`
-      if (this.get(each) === undefined && !isTaken(each) && this.problemOf(each) === undefined) return each
+      if (this.like(each) === undefined && !isTaken(each) && this.problemOf(each) === undefined) return each
     }
   }
 

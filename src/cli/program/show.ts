@@ -5,9 +5,11 @@
 import { replaceHidden } from '../../client/format/visible.ts'
 
 const PRINTABLE = /^[\x20-\x7e\n\t]*$/
-/** A letter with more marks in a row would be drawn over other lines. */
-const MOST_MARKS = 4
-const TOO_MANY_MARKS = new RegExp(`(\\p{M}{${MOST_MARKS}})\\p{M}+`, 'gu')
+/** The most marks above and below a letter: more would be drawn over other lines. */
+const MOST_PILED = 4
+/** The most marks on a letter, with those that stand beside it, as in Burmese. */
+const MOST_MARKS = 8
+const MANY_MARKS = new RegExp(`\\p{M}{${MOST_PILED + 1},}`, 'gu')
 /** Marks without a letter would go onto the text before them, which is ours. */
 const BARE_MARKS = /(?<=^|[\n\t])\p{M}+/gu
 
@@ -18,8 +20,19 @@ const BARE_MARKS = /(?<=^|[\n\t])\p{M}+/gu
  */
 export function sanitize(text: string): string {
   if (PRINTABLE.test(text)) return text
-  const few = text.replaceAll('\r\n', '\n').replaceAll(BARE_MARKS, escapeAll).replaceAll(TOO_MANY_MARKS, '$1…')
+  const few = text.replaceAll('\r\n', '\n').replaceAll(BARE_MARKS, escapeAll).replaceAll(MANY_MARKS, shorten)
   return replaceHidden(few, (character) => (character === '\n' || character === '\t' ? character : escape(character)))
+}
+
+function shorten(marks: string): string {
+  let piled = 0
+  let kept = ''
+  for (const [index, mark] of [...marks].entries()) {
+    if (!/\p{Mc}/u.test(mark)) piled++
+    if (piled > MOST_PILED || index === MOST_MARKS) return `${kept}…`
+    kept += mark
+  }
+  return kept
 }
 
 const escape = (character: string): string => `\\u{${character.codePointAt(0)!.toString(16)}}`

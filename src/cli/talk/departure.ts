@@ -14,6 +14,7 @@ import { openTalk, type Talk } from './talk.ts'
 import { CliError, UsageError } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'
+import { showName } from '../profile/name.ts'
 import { formatJson, sanitizeLine } from '../program/show.ts'
 
 export interface FileWanted {
@@ -77,7 +78,7 @@ function conclude(
   io: Io,
 ): number {
   if (json) io.stdout.write(`${formatJson({ file, to: to.name, name, total, confirmed, state })}\n`)
-  const who = sanitizeLine(to.name)
+  const who = showName(to.name)
   switch (state) {
     case 'done':
       if (!json) io.stdout.write(`${who} has received ${sanitizeLine(name)}, ${total} bytes, and confirmed its hash\n`)
@@ -88,11 +89,11 @@ function conclude(
       io.stderr.write(`asfaleia: ${who} has ${confirmed} of ${total} bytes after ${duration(wait ?? 0)}; ${CONTINUE_HINT}\n`)
       return EXIT.unconfirmed
     case 'refused':
-      throw new CliError(`${to.name} refused the file, or found it damaged`, {
+      throw new CliError(`${showName(to.name)} refused the file, or found it damaged`, {
         hint: 'they accept files with `asfaleia get --files FOLDER`',
       })
     case 'expired':
-      throw new CliError(`${to.name} did not accept the file in time`)
+      throw new CliError(`${showName(to.name)} did not accept the file in time`)
     case 'failed':
       if (io.signal.aborted) throw new CliError('interrupted', { hint: CONTINUE_HINT })
       throw toCliError(error, io.signal) ?? new CliError('the file could not be sent')
@@ -140,7 +141,7 @@ class Progress {
     const bar = '#'.repeat(Math.floor(part * BAR)).padEnd(BAR, '.')
     const line =
       state === 'offered'
-        ? `waiting for ${sanitizeLine(to.name)} to accept the file`
+        ? `waiting for ${showName(to.name)} to accept the file`
         : `[${bar}] ${Math.floor(part * 100)} %, ${confirmed} of ${total} bytes`
     if (line === this.#drawn) return
     this.#drawn = line

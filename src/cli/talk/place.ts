@@ -6,7 +6,7 @@ import { fingerprintOf } from '../../client/format/field.ts'
 import type { Received } from '../../client/messenger/inbox.ts'
 import type { SshKey } from '../../auth/ssh-key.ts'
 import { type Groups, isMember, type KnownGroup } from '../profile/groups.ts'
-import { sanitizeLine } from '../program/show.ts'
+import { showName } from '../profile/name.ts'
 
 export interface Place {
   /** The group that the message belongs to. */
@@ -26,6 +26,6 @@ export function placeOf({ verdict, envelope }: Received, groups: Groups, me: Ssh
   // The list inside names the group, and is accepted or not by its own rules.
   if (envelope.content.type === 'group' && known.length === 0) return {}
   if (known.length === 0) return { remark: 'to a group that you are not in' }
-  const names = known.map(({ name }) => sanitizeLine(name)).join(' and ')
+  const names = known.map(({ name }) => showName(name, 'group')).join(' and ')
   return { remark: within === undefined ? `not in the group ${names}` : `to a group; ${names} have the same id` }
 }

@@ -13,7 +13,8 @@ import type { Received } from '../../client/messenger/inbox.ts'
 import type { Book } from '../profile/book.ts'
 import type { Groups } from '../profile/groups.ts'
 import { type Place, placeOf } from './place.ts'
-import { sanitize, sanitizeLine } from '../program/show.ts'
+import { showName } from '../profile/name.ts'
+import { sanitize } from '../program/show.ts'
 
 /** The parsed card or group in a message, and the group that the message belongs to. */
 export interface Enclosed extends Place {
@@ -62,8 +63,8 @@ export function formatReceived(received: Received, enclosed: Enclosed, book: Boo
   const { envelope } = received
   if (envelope === undefined) return {}
   const marks = marksOf(received, envelope, enclosed)
-  const group = enclosed.within === undefined ? '' : ` in ${sanitizeLine(enclosed.within.name)}`
-  return { text: lines(`${senderOf(received, envelope, enclosed, book)}${group}${marks}`, textOf(envelope.content, enclosed)) }
+  const group = enclosed.within === undefined ? '' : ` in ${showName(enclosed.within.name, 'group')}`
+  return { text: lines(`${senderOf(received, envelope, enclosed, book)}${group}${marks}`, textOf(envelope.content, enclosed, book)) }
 }
 
 /** Formats the remarks after the sender's name, in brackets. */
@@ -83,8 +84,12 @@ function senderOf({ verdict, from }: Received, envelope: Envelope, { within }: E
   // The messenger gives no `from` unless the signature proves it; the line below shows the claim as a claim.
   const contact = from ?? book.find(fingerprint)
   const member = within?.group.members.find(({ key }) => fingerprintOf(key) === fingerprint)
-  const name = contact?.name ?? (member === undefined ? fingerprint : `${member.name} (${fingerprint}, by the group's card)`)
-  const who = sanitizeLine(name)
+  const who =
+    contact !== undefined
+      ? book.show(contact.name, fingerprint)
+      : member === undefined
+        ? fingerprint
+        : `${book.show(member.name, fingerprint)} (${fingerprint}, by the group's card)`
   switch (verdict) {
     case 'forged':
       return `[forged: it claims to be from ${who}, but is not]`
@@ -97,7 +102,8 @@ function senderOf({ verdict, from }: Received, envelope: Envelope, { within }: E
   }
 }
 
-function textOf(content: Content, { card, group, isBroken }: Enclosed): string {
+function textOf(content: Content, { card, group, isBroken }: Enclosed, book: Book): string {
+  const show = ({ name, key }: Card): string => book.show(name, fingerprintOf(key))
   switch (content.type) {
     case 'text':
       return content.text
@@ -108,11 +114,11 @@ function textOf(content: Content, { card, group, isBroken }: Enclosed): string {
     case 'card':
       return card === undefined || isBroken
         ? '[an invalid card]'
-        : `[the card of ${card.name}, ${fingerprintOf(card.key)}; to add it: asfaleia contact add '${card.link}']`
+        : `[the card of ${show(card)}, ${fingerprintOf(card.key)}; to add it: asfaleia contact add '${card.link}']`
     case 'group':
       return group === undefined || isBroken
         ? '[an invalid group]'
-        : `[the group ${group.name}: ${group.members.map(({ name }) => name).join(', ')}]`
+        : `[the group ${showName(group.name, 'group')}: ${group.members.map(show).join(', ')}]`
     case 'leave':
       return '[left the group]'
     case 'file':

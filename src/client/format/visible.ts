@@ -8,7 +8,7 @@ const HIDDEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]
 
 let emoji: RegExp | undefined
 /** Whether Unicode recommends the sequence. The expression has thousands of strings: Node takes 40 ms to read it. */
-const isEmoji = (sequence: string): boolean => (emoji ??= new RegExp(String.raw`^\p{RGI_Emoji}$`, 'v')).test(sequence)
+export const isEmoji = (sequence: string): boolean => (emoji ??= new RegExp(String.raw`^\p{RGI_Emoji}$`, 'v')).test(sequence)
 
 const EMOJI_OR_HIDDEN = new RegExp(
   // Emoji joined by ZWJ; a flag with tags; any other hidden character.

@@ -400,6 +400,25 @@ describe('the status line', () => {
   })
 })
 
+describe('a name', () => {
+  it('that could imitate a line is in quotes, and one that looks like another is marked', async () => {
+    const mallory = await village.add('mallory')
+    const eve = await village.add('eve')
+    writeFileSync(join(alice!.folder, 'contacts', 'b\u{43e}b'), mallory.card.text)
+    writeFileSync(join(alice!.folder, 'contacts', 'bob: hi'), eve.card.text)
+    await alice!.people.book.refresh()
+    begin()
+    arrives(mallory, text('from mallory'), { from: alice!.people.find(mallory.fingerprint)! })
+    arrives(eve, text('from eve'), { from: alice!.people.find(eve.fingerprint)! })
+    front.type('/to b\u{43e}b')
+    await shows('?b\u{43e}b  from mallory')
+    expect(front.look()).toContain('?b\u{43e}b (looks like another contact)')
+    expect(front.look()).toContain('?bob')
+    expect(front.look()).toContain(String.raw`"bob\u{3a} hi"`)
+    expect(front.look()).not.toContain('bob: hi')
+  })
+})
+
 describe('a group', () => {
   it('can be made, written to, changed and left', async () => {
     begin()

@@ -46,6 +46,9 @@ describe('sanitize', () => {
   test('shortens a pile of marks', () => {
     expect(sanitize(`e${'\u{301}'.repeat(301)}!`)).toBe(`e${'\u{301}'.repeat(4)}…!`)
     expect(sanitize(`e${'\u{301}'.repeat(4)}!`)).toBe(`e${'\u{301}'.repeat(4)}!`)
+    // Five marks of a Burmese syllable, of which one stands above the letter.
+    expect(sanitize('ကျော်း')).toBe('ကျော်း')
+    expect(sanitize(`က${'း'.repeat(99)}!`)).toBe(`က${'း'.repeat(8)}…!`)
   })
 
   test.each(['plain', 'two\nlines\tand a tab', 'Grüße, 你好, שלום, مرحبا', '🙂 ❤️', '\\u{1b} as written', ''])(

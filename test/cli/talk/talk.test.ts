@@ -3,14 +3,14 @@
  * not at all.
  */
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { parsePrivateKey } from '../../../src/auth/private-key.ts'
 import { runCommand } from '../../../src/cli/command.ts'
-import { parseCard } from '../../../src/client/format/card.ts'
+import { makeCard, parseCard } from '../../../src/client/format/card.ts'
 import { createMoveTeller } from '../../../src/cli/talk/talk.ts'
 import { connectRelay } from '../../../src/client/wire/connect.ts'
 import { open as openSealed, seal } from '../../../src/client/format/envelope.ts'
@@ -338,6 +338,87 @@ describe('get shows a message', () => {
     expect(readFileSync(join(home('Bob'), 'state/seen'), 'utf8')).toBe('mine')
     expect(relay.relay.snapshot().messages).toBe(1)
   })
+})
+
+describe('a name', () => {
+  /** Stores a contact as an older version did, under a name that cannot be chosen any more. */
+  async function store(who: string, other: string, name: string): Promise<void> {
+    const link = (await as(other, ['me', '--name', other, '--relay', `localhost:${relay.port}`, '--link'])).out.trim()
+    writeFileSync(join(home(who), 'contacts', name), (await parseCard(link)).text)
+  }
+  const say = async (who: string, to: string, words = 'hi'): Promise<void> =>
+    put(who, to, await message(identity(who), identity(to), text(words)))
+
+  test('cannot imitate a line of another sender, or of a group', async () => {
+    await meet('Alice', 'Bob')
+    const names = ['Alice: hi', 'Alice [verified]: hi', 'Alice in Friends', 'Alice✓', 'Alice⠀', 'you']
+    for (const [n, name] of names.entries()) {
+      await store('Bob', `Mallory ${n}`, name)
+      await say(`Mallory ${n}`, 'Bob')
+    }
+    const shown = [
+      String.raw`"Alice\u{3a} hi"`,
+      String.raw`"Alice \u{5b}verified\u{5d}\u{3a} hi"`,
+      '"Alice in Friends"',
+      String.raw`"Alice\u{2713}"`,
+      String.raw`"Alice\u{2800}"`,
+      '"you"',
+    ]
+    expect((await as('Bob', ['get'])).out).toBe(shown.map((name) => `${name}: hi\n`).join(''))
+    const list = await as('Bob', ['contact', 'list'])
+    for (const name of shown) expect(list.out).toContain(`\n${name} `)
+    expect(list.err).toContain('contact rename')
+    // They can be used and renamed all the same.
+    expect(await as('Bob', ['contact', 'rename', names[0]!, 'Mallory'])).toMatchObject({ code: 0, out: 'renamed to Mallory\n' })
+    await say('Mallory 0', 'Bob')
+    expect((await as('Bob', ['get'])).out).toBe('Mallory: hi\n')
+  }, 60_000)
+
+  test('that looks like another carries a mark wherever it is shown', async () => {
+    await meet('Alice', 'Bob', 'Carol')
+    await store('Bob', 'Mallory', '\u{410}lice')
+    await say('Mallory', 'Bob')
+    await say('Alice', 'Bob')
+    await say('Carol', 'Bob')
+    expect((await as('Bob', ['get'])).out).toBe('\u{410}lice [looks like Alice]: hi\nAlice [looks like \u{410}lice]: hi\nCarol: hi\n')
+    expect((await as('Bob', ['contact', 'list'])).out).toMatch(
+      /^Alice \[looks like \u{410}lice\] .*\nCarol .*\n\u{410}lice \[looks like Alice\] /u,
+    )
+    // A card that a contact passes on, and the members of a group.
+    const [mallory, bob, carol] = [identity('Mallory'), identity('Bob'), identity('Carol')]
+    const false_ = await makeCard(carol, { name: 'ALICE', relays: ['localhost'], time: Math.floor(Date.now() / 1_000) })
+    const own = await parseCard((await as('Bob', ['me'])).out)
+    const group = await makeGroup(carol, { id: makeId(), name: 'Alice', version: 1, time: own.time, members: [false_, own] })
+    await put('Mallory', 'Bob', await message(mallory, bob, { type: 'card', card: false_.text }))
+    await put('Carol', 'Bob', await message(carol, bob, { type: 'group', card: group.text }, { group: group.id }))
+    await as('Bob', ['contact', 'remove', 'Carol'])
+    await as('Bob', ['contact', 'remove', '\u{410}lice'])
+    await store('Bob', 'Mallory', 'Mallory')
+    const { out } = await as('Bob', ['get'])
+    expect(out).toContain('Mallory: [the card of ALICE [looks like Alice], SHA256:')
+    expect(out).toContain('[the group Alice: ALICE [looks like Alice], Bob]\n')
+  }, 60_000)
+
+  test('of a group cannot put words into the mouth of a member', async () => {
+    await meet('Alice', 'Bob')
+    const [alice, bob] = [identity('Alice'), identity('Bob')]
+    const members = await Promise.all(['Alice', 'Bob'].map(async (who) => parseCard((await as(who, ['me'])).out)))
+    const name = 'Friends: I agree. P.S'
+    const group = await makeGroup(alice, { id: makeGroupId(alice.key), name, version: 1, time: members[0]!.time, members })
+    await put('Alice', 'Bob', await message(alice, bob, { type: 'group', card: group.text }, { group: group.id }))
+    expect(await as('Bob', ['get'])).toMatchObject({
+      out: String.raw`Alice: [the group "Friends\u{3a} I agree. P.S": Alice, Bob]` + '\n',
+      err: expect.stringContaining('you are now in the group group;') as string,
+    })
+    // As an older version stored it.
+    renameSync(join(home('Bob'), 'groups/group'), join(home('Bob'), 'groups', name))
+    await put('Alice', 'Bob', await message(alice, bob, text('hi'), { group: group.id }))
+    expect((await as('Bob', ['get'])).out).toBe(String.raw`Alice in "Friends\u{3a} I agree. P.S": hi` + '\n')
+    expect(await as('Alice', ['group', 'new', name, 'bob'])).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('it must not contain : (U+003A)') as string,
+    })
+  }, 60_000)
 })
 
 describe('a group', () => {
