@@ -171,6 +171,7 @@ const ARROWS: readonly Arrow[] = [
   ['cli/start/', 'transport/address.ts', "the relay's TCP door"],
   ['cli/start/', 'transport/socks.ts', "connects to the relay's TCP door"],
   ['cli/start/', 'cli/program/', 'progress on the terminal'],
+  ['cli/relay/', 'cli/disk/', 'reads the memory limit of the process'],
   ['cli/relay/', 'config/', 'the settings that the checks look at, and that are options of the command line'],
   ['cli/relay/', 'transport/address.ts', 'the addresses whose folders the relay needs', 'type'],
   ['cli/relay/', 'cli/program/', 'the form of an option', 'type'],

@@ -23,7 +23,17 @@ import {
 } from './value.ts'
 
 /** The checks before a start (src/cli/relay/checks.ts). */
-export const CHECK_NAMES = ['swap', 'core-dumps', 'root', 'working-directory', 'node-options', 'confinement', 'read-buffer'] as const
+export const CHECK_NAMES = [
+  'swap',
+  'core-dumps',
+  'root',
+  'working-directory',
+  'node-options',
+  'confinement',
+  'read-buffer',
+  'memory-limit',
+  'descriptors',
+] as const
 export type CheckName = (typeof CHECK_NAMES)[number]
 
 /** What keys may do that are not on the list of admitted keys. */

@@ -4,7 +4,7 @@
  * limits. Changes nothing, and opens no listener.
  */
 import { readFileSync } from 'node:fs'
-import { parseConfig } from '../../config/config.ts'
+import { type Config, parseConfig } from '../../config/config.ts'
 import { examine, type Finding, lookAround } from '../relay/checks.ts'
 import { printProblem } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
@@ -22,7 +22,8 @@ export const page: Page = {
   },
   inherited: SETTING_OPTIONS,
   text: `
-    Checks whether the machine could write memory of a relay to a disk, or show it to another program. Prints a line for each check.
+    Checks whether the machine could write memory of a relay to a disk, or show it to another program, and whether the settings fit the
+    limits of memory and open files. Prints a line for each check.
     Run it as you run the relay: as the same user, in the same folder, with the same environment, limits and options. It takes the
     options of \`asfaleia relay\`.
 
@@ -31,7 +32,11 @@ export const page: Page = {
   examples: [['check this machine, but allow swap', 'asfaleia doctor --allow-unsafe swap']],
 }
 
-export async function run(argv: string[], io: Io, look: () => readonly Finding[] = () => examine(lookAround())): Promise<number> {
+export async function run(
+  argv: string[],
+  io: Io,
+  look: (config: Config) => readonly Finding[] = (config) => examine(lookAround(config)),
+): Promise<number> {
   if (printHelp(argv, io, page)) return EXIT.ok
   const [json, options] = takeSwitch(argv, page, 'json')
   const parsed = parseConfig({ env: io.env, argv: options, readFile: (path) => readFileSync(path, 'utf8') })
@@ -40,10 +45,10 @@ export async function run(argv: string[], io: Io, look: () => readonly Finding[]
     for (const { key, where, problem, hint } of parsed.problems) printProblem(io, `${where ?? `--${key}`}: ${problem}`, hint)
     return EXIT.usage
   }
-  const { allowUnsafe } = parsed.config
+  const { config } = parsed
   let failed = false
-  for (const { name, problem, hint } of look()) {
-    const state = problem === undefined ? 'ok' : allowUnsafe.includes(name) ? 'excused' : 'failed'
+  for (const { name, problem, hint } of look(config)) {
+    const state = problem === undefined ? 'ok' : config.allowUnsafe.includes(name) ? 'excused' : 'failed'
     failed ||= state === 'failed'
     const more = problem === undefined ? {} : { problem, hint }
     const text = problem === undefined ? '' : `: ${problem}\n${' '.repeat(9)}hint: ${hint}`

@@ -25,7 +25,7 @@ export interface Host {
    * Checks the process and the machine. Finds nothing in the confined process, because the one before it made the
    * checks.
    */
-  examine(): readonly Finding[]
+  examine(config: Config): readonly Finding[]
   /**
    * Replaces the process by one that cannot write files. Returns true if it is that process already, false if it
    * cannot do so.
@@ -73,7 +73,7 @@ export async function run(argv: string[], io: Io, host: Host = PROCESS): Promise
   }
   const { config } = parsed
   const excused = ({ name }: Finding): boolean => config.allowUnsafe.includes(name)
-  const found = host.examine().filter((finding) => finding.problem !== undefined && !excused(finding))
+  const found = host.examine(config).filter((finding) => finding.problem !== undefined && !excused(finding))
   if (config.strict && found.length > 0) return refuse(io, found)
   // Usually the log is loaded in the confined process only.
   if (found.length > 0) warn(await openLog(config, io), found)
@@ -156,9 +156,9 @@ function formatAddress(address: Address, scheme: string): string {
 }
 
 const PROCESS: Host = {
-  examine() {
+  examine(config) {
     // The process that replaced itself by this one made the checks.
-    return isConfined() ? [] : examine(lookAround())
+    return isConfined() ? [] : examine(lookAround(config))
   },
   confine(config, files) {
     if (isConfined()) return true

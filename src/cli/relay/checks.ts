@@ -1,11 +1,14 @@
 /**
- * Checks whether the process or the machine could leak the relay's memory. `asfaleia doctor` prints each check by its
+ * Checks whether the process or the machine could leak the relay's memory, and whether the settings fit the limits of the
+ * process. `asfaleia doctor` prints each check by its
  * name, the log warns of it, and `--allow-unsafe` excuses it. The checks change nothing. A check that cannot read its
  * source fails.
  */
 import { accessSync, constants, readFileSync } from 'node:fs'
+import type { Config } from '../../config/config.ts'
 import type { CheckName } from '../../config/setting.ts'
 import { readsThrough } from '../../transport/socket.ts'
+import { readMemoryLimit } from '../disk/cgroup.ts'
 import { CONFINES, HARMLESS_FLAG, isConfined, splitOptions, WRITING_VARIABLES } from './confinement.ts'
 
 /** The facts that the checks examine. */
@@ -23,6 +26,8 @@ export interface Surroundings {
   readonly confined: boolean
   /** Whether sockets read into a buffer that the relay owns. */
   readonly readsThrough: boolean
+  /** The settings that have to fit the limits of the process. */
+  readonly settings: Pick<Config, 'memory' | 'connections'>
 }
 
 export interface Finding {
@@ -92,6 +97,40 @@ const CHECKS: Readonly<Record<CheckName, Check>> = {
     hint: 'use the Node that comes with the package',
     look: ({ readsThrough }) => (readsThrough ? undefined : 'this Node reads sockets into its own buffer, where the last bytes read stay'),
   },
+  'memory-limit': {
+    hint: 'lower --memory or --connections, or raise the limit: RELAY_MEMORY in compose, MemoryMax in systemd',
+    look({ read, settings }) {
+      const limit = readMemoryLimit(read)
+      const need = estimateMemory(settings)
+      if (limit === undefined || limit >= need) return undefined
+      const [has, needs] = [limit, need].map((bytes) => Math.round(bytes / MIB))
+      return `the control group allows ${has} MiB, but these settings may need ${needs} MiB: the system would kill the relay with its messages`
+    },
+  },
+  descriptors: {
+    hint: 'lower --connections, or raise the limit of open files: ulimits in compose, LimitNOFILE in systemd',
+    look({ read, settings }) {
+      const [, soft] = /^Max open files\s+(\S+)/m.exec(read('/proc/self/limits') ?? '') ?? []
+      if (soft === undefined) return 'unknown: /proc/self/limits cannot be read'
+      const needs = settings.connections + SPARE_DESCRIPTORS
+      return soft === 'unlimited' || Number(soft) >= needs
+        ? undefined
+        : `the process may open ${soft} files, but ${settings.connections} connections need ${needs}`
+    },
+  },
+}
+
+const MIB = 2 ** 20
+/** The program without messages and connections: 90 MiB were measured. */
+const PROGRAM_BYTES = 96 * MIB
+/** An idle connection; 7,070 bytes were measured for a WebSocket (docs/performance.md). */
+const CONNECTION_BYTES = 8_192
+/** For listeners, connections that are being refused, the program's own files, and a handover. */
+const SPARE_DESCRIPTORS = 320
+
+/** Returns the most memory that a relay with these settings occupies, in bytes (docs/architecture.md, "Memory"). */
+export function estimateMemory({ memory, connections }: Surroundings['settings']): number {
+  return 2 * memory + 7 * MIB + connections * CONNECTION_BYTES + PROGRAM_BYTES
 }
 
 /** The finding if the process could not be confined after all. */
@@ -107,7 +146,7 @@ export function examine(around: Surroundings): Finding[] {
 }
 
 /** Describes this process and its machine. */
-export function lookAround(): Surroundings {
+export function lookAround(settings: Surroundings['settings']): Surroundings {
   return {
     read(path) {
       try {
@@ -122,6 +161,7 @@ export function lookAround(): Surroundings {
     flags: process.execArgv,
     confined: isConfined() || CONFINES,
     readsThrough: readsThrough(),
+    settings,
   }
 }
 

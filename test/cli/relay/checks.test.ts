@@ -8,7 +8,7 @@ import { createTestIo } from '../../support/terminal.ts'
 const SWAPS = 'Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n'
 const ON = `${SWAPS}/dev/sda2                               partition\t1000\t\t0\t\t-2\n`
 const limits = (soft: string): string =>
-  `Limit                     Soft Limit           Hard Limit           Units     \nMax core file size        ${soft.padEnd(20)} unlimited            bytes     \n`
+  `Limit                     Soft Limit           Hard Limit           Units     \nMax core file size        ${soft.padEnd(20)} unlimited            bytes     \nMax open files            20000                20000                files     \n`
 
 const FILES: Record<string, string> = { '/proc/swaps': SWAPS, '/proc/self/limits': limits('0'), '/proc/sys/kernel/core_pattern': 'core\n' }
 const SOUND: Surroundings = {
@@ -19,6 +19,7 @@ const SOUND: Surroundings = {
   flags: [],
   confined: true,
   readsThrough: true,
+  settings: { memory: 256 * 2 ** 20, connections: 10_000 },
 }
 
 function failed(change: Partial<Omit<Surroundings, 'read'>>, files: Record<string, string | undefined> = {}): CheckName[] {
@@ -34,7 +35,7 @@ test('a sound machine passes every check, in order', () => {
 })
 
 test('checks whose files are unreadable fail', () => {
-  expect(failed({}, { '/proc/swaps': undefined, '/proc/self/limits': undefined })).toEqual(['swap', 'core-dumps'])
+  expect(failed({}, { '/proc/swaps': undefined, '/proc/self/limits': undefined })).toEqual(['swap', 'core-dumps', 'descriptors'])
 })
 
 describe('the check of swap, if swap', () => {
@@ -103,6 +104,37 @@ describe('the check of node-options', () => {
   })
 })
 
+describe('the check of the memory limit', () => {
+  const V1 = '9:cpuset:/x\n4:memory:/docker/1\n0::/\n'
+  test.each([
+    ['no limit', { '/proc/self/cgroup': '0::/a\n', '/sys/fs/cgroup/a/memory.max': 'max\n' }, []],
+    ['enough', { '/proc/self/cgroup': '0::/a\n', '/sys/fs/cgroup/a/memory.max': `${768 * 2 ** 20}\n` }, []],
+    ['too little', { '/proc/self/cgroup': '0::/a\n', '/sys/fs/cgroup/a/memory.max': `${640 * 2 ** 20}\n` }, ['memory-limit']],
+    ['too little above', { '/proc/self/cgroup': '0::/a/b\n', '/sys/fs/cgroup/a/memory.max': '120000000\n' }, ['memory-limit']],
+    [
+      'too little in a container, version 1',
+      { '/proc/self/cgroup': V1, '/sys/fs/cgroup/memory/memory.limit_in_bytes': '120000000\n' },
+      ['memory-limit'],
+    ],
+    ['no limit, version 1', { '/proc/self/cgroup': V1, '/sys/fs/cgroup/memory/memory.limit_in_bytes': '9223372036854771712\n' }, []],
+  ])('%s', (_name, files, names) => {
+    expect(failed({}, files)).toEqual(names)
+  })
+
+  test('counts the messages twice, and the connections', () => {
+    const settings = { memory: 2 ** 20, connections: 1 }
+    const files = { '/proc/self/cgroup': '0::/\n', '/sys/fs/cgroup/memory.max': `${128 * 2 ** 20}\n` }
+    expect(failed({ settings }, files)).toEqual([])
+    expect(failed({ settings: { ...settings, connections: 10_000 } }, files)).toEqual(['memory-limit'])
+    expect(failed({ settings: { ...settings, memory: 13 * 2 ** 20 } }, files)).toEqual(['memory-limit'])
+  })
+})
+
+test('the check of descriptors fails if connections may be refused for want of them', () => {
+  expect(failed({ settings: { memory: 2 ** 20, connections: 19_680 } })).toEqual([])
+  expect(failed({ settings: { memory: 2 ** 20, connections: 19_681 } })).toEqual(['descriptors'])
+})
+
 describe('doctor', () => {
   const look = () => examine({ ...SOUND, uid: 0, writable: true })
 
@@ -119,6 +151,8 @@ describe('doctor', () => {
       'ok       node-options',
       'ok       confinement',
       'ok       read-buffer',
+      'ok       memory-limit',
+      'ok       descriptors',
       '',
     ])
   })
