@@ -32,7 +32,7 @@ export interface Moment {
   readonly tor: TorState | undefined
   /** Undefined if no probe is configured. */
   readonly probe?: ProbeState | undefined
-  /** What the relay knows about the file of admitted keys; undefined if no file is configured. */
+  /** The state of the file of admitted keys; undefined if no file is configured. */
   readonly admit?: AdmitState | undefined
   readonly version: string
   readonly uptimeSeconds: number

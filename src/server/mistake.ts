@@ -1,6 +1,6 @@
 /** The mistakes in a list of admitted keys (admitted.ts). Neither text repeats a part of the list. */
 
-/** What a line can have wrong, each with the end of a sentence, and a hint. */
+/** The mistakes of a line or file: the end of a sentence, and a hint. */
 export const MISTAKES = {
   'no-key': ['is no key', 'write one key a line, `[options] type base64 [comment]`'],
   'bad-key': ['has a damaged or weak key', 'copy it again from the .pub file'],

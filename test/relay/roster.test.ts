@@ -91,6 +91,17 @@ describe('a key on the list', () => {
     expect(await other.ask('7')).toBe('17')
   })
 
+  it('that is removed during a handover keeps its mailbox until the relay goes on', async () => {
+    const relay = await start({ admit: [member(alice), member(bob)] })
+    const b = await seat(relay, bob)
+    expect(await b.sendTo(alice)).toMatch(/^13;/)
+    await relay.relay.suspend()
+    relay.relay.admit([member(bob)])
+    expect(relay.relay.snapshot().messages).toBe(1)
+    relay.relay.resume()
+    expect(relay.relay.snapshot().messages).toBe(0)
+  })
+
   it('with verify-required logs in only if the FIDO key verified its user', async () => {
     const fido = makeFidoKey('ed25519')
     for (const [mustVerify, flags, expected] of [

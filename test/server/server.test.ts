@@ -441,6 +441,13 @@ describe('the running relay', () => {
     writeFileSync(list, 'nonsense\n')
     server.reload()
     await b.login(bob)
+    const { port } = server.at('operator') as Address & { kind: 'tcp' }
+    const status = async (): Promise<unknown> =>
+      ((await (await fetch(`http://127.0.0.1:${port}/status`)).json()) as { admit: unknown }).admit
+    expect(await status()).toEqual({ problem: 'line 1 is no key' })
+    writeFileSync(list, `send-only ${bob.line}\n`)
+    server.reload()
+    expect(await status()).toEqual({ problem: null })
   })
 
   it('reports every reason why it cannot start, and keeps no port open', async () => {

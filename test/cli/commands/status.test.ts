@@ -15,13 +15,19 @@ import type { Snapshot } from '../../../src/relay/counters.ts'
 import { createSnapshot } from '../../support/snapshot.ts'
 import { createTestIo } from '../../support/terminal.ts'
 
-async function relay(snapshot: Snapshot, tor?: TorState, address: Address = { kind: 'tcp', host: '127.0.0.1', port: 0 }): Promise<string> {
+async function relay(
+  snapshot: Snapshot,
+  tor?: TorState,
+  address: Address = { kind: 'tcp', host: '127.0.0.1', port: 0 },
+  admit?: () => string | undefined,
+): Promise<string> {
   const operator = await startOperator(address, {
     snapshot: () => snapshot,
     startTime: 0,
     uptime: () => 3 * 86_400,
     version: '1.2.3',
     ...(tor === undefined ? {} : { tor: async () => tor }),
+    ...(admit === undefined ? {} : { admit }),
   })
   onTestFinished(() => operator.close())
   const taken = operator.address
@@ -46,6 +52,16 @@ describe('status for people', () => {
     expect(io.out()).toContain('refused      bad-key 2\n')
     expect(io.out()).toContain('memory       128.0 KiB of 1.0 MiB for messages')
     expect(io.err()).toBe('')
+  })
+
+  test.each([
+    ['line 7 is no key', 'line 7 is no key; the former list is in force'],
+    [undefined, 'the list of the file is in force'],
+  ])('prints the state of the list of admitted keys: %s', async (problem, shown) => {
+    const io = createTestIo()
+    const address = { kind: 'tcp', host: '127.0.0.1', port: 0 } as const
+    expect(await run(['--operator', await relay(createSnapshot(), undefined, address, () => problem)], io)).toBe(0)
+    expect(io.out()).toContain(`admit        ${shown}\n`)
   })
 
   test('prints why a relay is not ready and exits with 1', async () => {
