@@ -300,12 +300,29 @@ def _(t):
     t.note(f'of wrong-usage and unknown-packet in turn, the {count}th closes')
 
 
-@check('errors: bad-key and bad-token stay, as many as they are')
+@check('errors: bad-key stays, as many as they are')
 def _(t):
     conn = t.dial()
     for _ in range(25):
-        conn.refused('bad-token', 4, t.mark)
         conn.refused('bad-key', 0, 'ssh-ed25519 AAAA' + t.mark)
+    conn.stays()
+
+
+@check('errors: bad-token before a proof stays nine times and closes after ten', doors='tcp unix ws')
+def _(t):
+    conn = t.dial()
+    for _ in range(9):
+        conn.refused('bad-token', 4, t.mark)
+        conn.stays()
+    conn.refused('bad-token', 4, t.mark)
+    conn.ends()
+
+
+@check('errors: bad-token after a proof stays, as many as they are')
+def _(t):
+    conn, _, _ = t.joined()
+    for _ in range(25):
+        conn.refused('bad-token', 4, t.mark)
     conn.stays()
 
 
