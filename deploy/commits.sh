@@ -1,13 +1,14 @@
 #!/bin/sh
 # Checks the subjects of new commits: `area: imperative subject`, at most 72 characters, the area in lower case.
-# Without a range it checks every commit since the rule began. It checks nothing, and says why, if there is no
-# git, no history, or (in a shallow clone) no such base.
+# Without a range it checks the commits since the rule began that are not on the default branch of `origin`: only
+# these can still be reworded. It checks nothing, and says why, if there is no git, no history, or (in a shallow
+# clone) no such base.
 # Usage: sh deploy/commits.sh [RANGE]
 set -eu
 cd "$(dirname "$0")/.."
 
 # The last commit before the rule.
-BASE=41b5d1ab6a85
+BASE=3b619e5f35aa
 range=${1:-$BASE..HEAD}
 
 skip() { printf 'commits: not checked: %s\n' "$1" >&2; exit 0; }
@@ -16,7 +17,14 @@ git rev-parse --quiet --verify 'HEAD^{commit}' >/dev/null 2>&1 || skip 'this is 
 base=${range%%..*}
 git merge-base --is-ancestor "$base" HEAD 2>/dev/null || skip "$base is not in the history of this clone"
 
-git log --no-merges --format='%h %s' "$range" | LC_ALL=C awk '
+published=''
+if [ $# = 0 ]; then
+  for branch in origin/HEAD origin/main; do
+    git rev-parse --quiet --verify "$branch^{commit}" >/dev/null 2>&1 && published="$published $branch"
+  done
+fi
+# shellcheck disable=SC2086
+git log --no-merges --format='%h %s' "$range" ${published:+--not $published} | LC_ALL=C awk '
   # Words that begin a description of the result instead of an instruction.
   BEGIN { split("a an the it what who when where after before no one is are this there", words); for (n in words) other[words[n]] = 1 }
   {
