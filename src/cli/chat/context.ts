@@ -23,6 +23,8 @@ export interface SessionOptions {
   readonly places: ReadonlyMap<string, string>
   /** The user's own relays. */
   readonly relays: readonly string[]
+  /** The relays in the profile, if the command line named others. */
+  readonly stored?: readonly string[]
   readonly front: Front
   readonly history?: History
   readonly look: Look

@@ -61,6 +61,8 @@ export type Input =
       readonly transfer: Transfer
     }
   | { readonly kind: 'relay'; readonly relay: RelayState }
+  /** The user no longer receives from the relay. */
+  | { readonly kind: 'relay-gone'; readonly relay: string }
   | { readonly kind: 'told'; readonly text: string; readonly role?: Role }
   | { readonly kind: 'note'; readonly conversation: string; readonly text: string }
   | { readonly kind: 'show'; readonly title: string; readonly text: string }

@@ -91,6 +91,8 @@ function take(step: Step, input: Input): void {
       return onFile(step, input)
     case 'relay':
       return onRelay(step, input.relay)
+    case 'relay-gone':
+      return step.set({ relays: step.state.relays.filter(({ relay }) => relay !== input.relay) })
     case 'told':
       return step.tell(input.text, input.role)
     case 'note':

@@ -26,11 +26,18 @@ export class Session {
   readonly #intake: Intake
   readonly #quit = Promise.withResolvers<void>()
   #attentionAt = -Infinity
+  /** The relays that the chat receives from, those in the profile, and the setting of the profile. */
+  #relays: readonly string[]
+  #stored: readonly string[]
+  #receipts: boolean
 
   /** Subscribes to the messenger's events. */
   constructor(options: SessionOptions) {
     this.#options = options
     this.#events = options.messenger.events()
+    this.#relays = options.relays
+    this.#stored = options.stored ?? options.relays
+    this.#receipts = options.receipts
     this.#context = new Context(
       options,
       (effect) => this.#perform(effect),
@@ -81,14 +88,27 @@ export class Session {
     return this.#intake.releases(received)
   }
 
-  /** Another command has changed the contacts or groups. */
-  onPeople(): void {
+  /** Another command has changed the contacts, the groups or the settings. */
+  onProfile({ relays, receipts }: { readonly relays: readonly string[]; readonly receipts: { readonly read: boolean } }): void {
     this.#context.showPeople()
+    if (relays.length > 0 && this.#relays.join() === this.#stored.join()) this.#followRelays(relays)
+    if (receipts.read !== this.#receipts) this.#context.put({ kind: 'receipts', on: receipts.read })
+    this.#receipts = receipts.read
+    this.#stored = relays
   }
 
-  /** Another command has the mailbox. */
-  tellOwner(what: string): void {
-    this.#context.tell(`the ${what} that runs already has the mailbox and shows what comes; this chat sends`)
+  #followRelays(relays: readonly string[]): void {
+    for (const relay of this.#relays) if (!relays.includes(relay)) this.#context.put({ kind: 'relay-gone', relay })
+    this.#relays = relays
+  }
+
+  /** Another command has the mailbox, or this chat has taken it over. */
+  tellOwner(what: string | undefined): void {
+    const text =
+      what === undefined
+        ? 'this chat has the mailbox now'
+        : `the ${what} that runs already has the mailbox and shows what comes; this chat sends`
+    this.#context.tell(text)
   }
 
   /** The input has ended. */
@@ -114,7 +134,7 @@ export class Session {
       case 'card':
         return showCard(context)
       case 'connect':
-        for (const relay of this.#options.relays) messenger.receiveFrom(relay)
+        for (const relay of this.#relays) messenger.receiveFrom(relay)
         return
       case 'verify':
         return context.attempt(() => verify(context, effect.conversation, effect.confirmed))

@@ -93,8 +93,11 @@ export async function run(argv: string[], io: Io): Promise<number> {
     files,
     ...(folder !== undefined && { folder }),
     onArrived: ({ file }, path) => void places.set(file, path),
-    onOwner: (what) => (owner = what),
-    onChanged: () => session?.onPeople(),
+    onOwner: (what) => {
+      owner = what
+      session?.tellOwner(what)
+    },
+    onChanged: (settings) => session?.onProfile(settings),
     signal: ended.signal,
     ...(values.socks !== undefined && { socks: values.socks }),
   })
@@ -109,6 +112,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
       identity,
       name: profile.name ?? 'you',
       relays: profile.relays,
+      stored: profile.stored.relays,
       places,
       front: isPlain ? new Plain(io) : createFullScreen(io, values.mouse === true),
       look: { ascii: !isUtf8(io.env), ...(isPlain && { plain: true }) },

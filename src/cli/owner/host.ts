@@ -64,7 +64,12 @@ export class Host implements SeatHost, GuestHost {
         open: (offer) => this.#openFile(offer),
       },
       // Each client sends `read` receipts only if its settings say so.
-      receipts: { ...options.receipts, read: true },
+      receipts: {
+        get delivered() {
+          return options.receipts.delivered
+        },
+        read: true,
+      },
     })
     this.desk = new Desk(() => this.messenger.received())
     // Its `close` ends the waiting of this process at once, as that of a messenger does.

@@ -11,6 +11,7 @@ import type { MessengerPort } from '../../client/messenger/port.ts'
 import type { FileOffer, FileReceiver } from '../../client/messenger/transfers.ts'
 import { makeFolder } from '../disk/file.ts'
 import { takeLock } from '../disk/lock.ts'
+import type { Settings } from '../profile/home.ts'
 import type { Profile } from '../profile/profile.ts'
 import { type LockedOutbox, openOutbox, openSeen } from '../profile/state.ts'
 import { CliError } from '../program/error.ts'
@@ -56,7 +57,7 @@ export interface OpenOptions {
   readonly onOwner?: (what: string | undefined) => void
   readonly onArrived?: (offer: FileOffer, path: string) => void
   /** The contacts, groups or settings have changed, and were read again. */
-  readonly onChanged?: () => void
+  readonly onChanged?: (settings: Settings) => void
   readonly env: Readonly<Record<string, string | undefined>>
   readonly signal?: AbortSignal
   /** The SOCKS port that the user named on the command line. */
@@ -81,6 +82,7 @@ export async function openShared(profile: Profile, options: OpenOptions): Promis
   const client = new Client(profile, options, place)
   const first = await client.attach()
   const messenger = first.isOwner ? first.port : new Shared(first, () => client.attach())
+  client.use(messenger)
   const stop = (): void => void messenger.close()
   options.signal?.addEventListener('abort', stop, { once: true })
   return {
@@ -104,11 +106,23 @@ class Client {
   host: Host | undefined
   #release: (() => Promise<void>) | undefined
   #stopWatch: (() => void) | undefined
+  #messenger: MessengerPort | undefined
+  /** The settings of the profile as they are now. */
+  #settings: Settings
+  /** The relays to receive from. */
+  #relays: readonly string[]
 
   constructor(profile: Profile, options: OpenOptions, place: Place | undefined) {
     this.#profile = profile
     this.#options = options
     this.#place = place
+    this.#settings = profile.stored
+    this.#relays = options.relays
+  }
+
+  /** From now on, the messenger follows the settings. */
+  use(messenger: MessengerPort): void {
+    this.#messenger = messenger
   }
 
   /** Finds the owner, or becomes it. @throws {CliError} */
@@ -140,7 +154,8 @@ class Client {
   }
 
   async #link(place: Place): Promise<Link | undefined> {
-    const { what, relays, takes, members, outbox, reads, folder, contacts, socks } = this.#options
+    const { what, takes, members, outbox, reads, folder, contacts, socks } = this.#options
+    const relays = this.#relays
     const wishes: Wishes = {
       relays,
       takes,
@@ -174,8 +189,10 @@ class Client {
 
   /** Runs the messenger in this process, and serves the others. @param release called at the end */
   async #own(place: Place | undefined, release: () => Promise<void>): Promise<Attachment & { readonly isOwner: boolean }> {
-    const { identity, home, sign, socks, timeout, seen, receipts, book, groups } = this.#profile
-    const { what, relays, takes, members, outbox, reads, contacts, files, releases, receiverFor, connect, onOwner } = this.#options
+    const { identity, home, sign, socks, timeout, seen, book, groups } = this.#profile
+    const settings = (): Settings => this.#settings
+    const { what, takes, members, outbox, reads, contacts, files, releases, receiverFor, connect, onOwner } = this.#options
+    const relays = this.#relays
     if (outbox && home === undefined) throw new CliError('no folder for the outbox: HOME is not set', { hint: 'set HOME or ASFALEIA_HOME' })
     let store: LockedOutbox | undefined
     let server: Awaited<ReturnType<typeof listen>> | undefined
@@ -208,7 +225,11 @@ class Client {
           ...(store !== undefined && { outbox: store }),
           ...(seen && home !== undefined && { seen: openSeen(home.stateFolder) }),
         },
-        receipts: { delivered: receipts.delivered },
+        receipts: {
+          get delivered() {
+            return settings().receipts.delivered
+          },
+        },
         find: (fingerprint, withMembers) => book.find(fingerprint) ?? (withMembers ? members_(fingerprint) : undefined),
         receiverFor,
         refresh: () => this.#refresh(),
@@ -245,10 +266,23 @@ class Client {
   }
 
   async #refresh(): Promise<void> {
-    const { book, groups } = this.#profile
+    const { book, groups, home } = this.#profile
     await book.refresh()
     await groups.refresh()
+    // The user may be in the middle of editing the file.
+    const settings = await home?.readSettings().catch(() => undefined)
+    if (settings !== undefined) this.#follow(settings)
     this.host?.onChanged()
-    this.#options.onChanged?.()
+    this.#options.onChanged?.(this.#settings)
+  }
+
+  /** Receives from the relays of the changed profile, unless the command line named others. */
+  #follow(settings: Settings): void {
+    const before = this.#settings.relays
+    this.#settings = settings
+    if (this.#relays.length === 0 || this.#relays.join() !== before.join() || settings.relays.length === 0) return
+    this.#relays = settings.relays
+    for (const relay of settings.relays) if (!before.includes(relay)) this.#messenger?.receiveFrom(relay)
+    for (const relay of before) if (!settings.relays.includes(relay)) this.#messenger?.leaveRelay(relay)
   }
 }

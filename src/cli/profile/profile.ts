@@ -17,6 +17,8 @@ import type { Io } from '../program/io.ts'
 export interface Profile extends Settings {
   /** The folder of the profile; without it the client stores nothing. */
   readonly home?: Home
+  /** The settings in its file, without the options of the command. */
+  readonly stored: Settings
   readonly identity: Identity
   readonly book: Book
   readonly groups: Groups
@@ -66,6 +68,7 @@ export async function openProfile(io: Io, given: Given): Promise<Profile> {
   const identity = await loadIdentity(key, io)
   return {
     ...rest,
+    stored: settings,
     relays,
     book,
     groups,

@@ -82,7 +82,7 @@ export async function openProfile(options: ProfileOptions = {}): Promise<OpenPro
     outbox,
     onArrived,
     ...(files !== undefined && { folder: files, files: new Arrivals(files, home && join(home.stateFolder, 'files'), onArrived) }),
-    ...(onChanged !== undefined && { onChanged }),
+    ...(onChanged !== undefined && { onChanged: () => onChanged() }),
   })
   const close = async (): Promise<void> => {
     closed.abort()
