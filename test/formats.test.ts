@@ -81,7 +81,7 @@ test('the commands of section 10 make a message that our code accepts, and read 
 test('the commands of section 11 make a card that our code accepts, as text and as a link', async () => {
   await follow(readSteps('11. Cards'))
   const card = await parseCard(read('alice.card'))
-  expect(card).toMatchObject({ name: 'Alice', relays: ['localhost'] })
+  expect(card).toMatchObject({ version: 2, name: 'Alice', relays: ['localhost'] })
   expect(`${card.link}\n`).toBe(read('link'))
 })
 

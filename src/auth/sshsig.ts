@@ -176,6 +176,11 @@ function encodeBody(algorithm: SshKeyType | 'rsa-sha2-512', body: Uint8Array): U
   return concat(encodeString(algorithm), encodeString(body))
 }
 
+/** Encodes the SSHSIG's blob of an ed25519 signature of 64 bytes, with SHA-512. */
+export function encodeEd25519Signature(key: SshKey, namespace: string, signature: Uint8Array): Uint8Array {
+  return encodeSignature(key, namespace, encodeBody('ssh-ed25519', signature))
+}
+
 /** Encodes the bytes that the key itself signs (PROTOCOL.sshsig, section 3). */
 export function encodeSigned(namespace: Uint8Array | string, algorithm: Hash, message: Uint8Array): Uint8Array {
   const digest = algorithm === 'sha256' ? sha256(message) : sha512(message)

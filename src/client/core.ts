@@ -32,7 +32,7 @@ export {
 export { randomart, safetyWords } from './format/safety.ts'
 export { Seen, type SeenStore } from './delivery/seen.ts'
 export { open, seal } from './format/envelope.ts'
-export { type Card, CardError, type CardErrorCode, makeCard, normalizeRelay, parseCard } from './format/card.ts'
+export { type Card, CardError, type CardErrorCode, type CardVersion, findCard, makeCard, normalizeRelay, parseCard } from './format/card.ts'
 export { isFileName, makeFileName, makeId } from './format/field.ts'
 export { type Content, countParts, type FilePart, PART_BYTES, type PartRange } from './format/content.ts'
 export {

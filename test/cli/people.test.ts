@@ -76,7 +76,7 @@ describe('asfaleia me', () => {
     expect(err).toBe(
       `asfaleia: made a new key, ${home('Alice')}/key\nasfaleia: made your profile in ${home('Alice')}; give your card to the people who will write to you\n`,
     )
-    expect(await parseCard(out)).toMatchObject({ name: 'Alice', relays: [ONION, 'localhost:4000'] })
+    expect(await parseCard(out.trim())).toMatchObject({ version: 2, name: 'Alice', relays: [ONION, 'localhost:4000'] })
     expect(readdirSync(home('Alice')).toSorted()).toEqual(['card', 'key', 'key.pub', 'profile'])
     expect(readFileSync(join(home('Alice'), 'profile'), 'utf8')).toBe(`name: Alice\nkey: key\nrelay: ${ONION}\nrelay: localhost:4000\n`)
     for (const name of readdirSync(home('Alice'))) expect(statSync(join(home('Alice'), name)).mode & 0o777).toBe(0o600)
@@ -88,14 +88,16 @@ describe('asfaleia me', () => {
     skipWithout(context, 'zbarimg')
     const link = await begin('Alice')
     const card = await parseCard(link)
-    expect(await as('Alice', ['me'])).toEqual({ code: 0, out: card.text, err: '' })
+    expect(await as('Alice', ['me'])).toEqual({ code: 0, out: `${link}\n`, err: '' })
+    expect(await as('Alice', ['me', '--text'])).toEqual({ code: 0, out: card.text, err: '' })
     expect(parse((await as('Alice', ['me', '--json'])).out)).toEqual([
       expect.objectContaining({ name: 'Alice', link, text: card.text, relays: ['localhost'] }),
     ])
     const code = await as('Alice', ['me', '--qr'])
-    expect(code.out.split('\n').slice(0, 2)).toEqual([link, ''])
+    const lines = code.out.trimEnd().split('\n')
+    expect(lines.slice(-2)).toEqual(['', link])
     const drawn = join(root, 'code.pbm')
-    writeFileSync(drawn, toBitmap(code.out.split('\n').slice(2)))
+    writeFileSync(drawn, toBitmap(lines.slice(0, -2)))
     expect(await readCode(drawn)).toBe(link)
     const picture = join(root, 'card.png')
     expect(await as('Alice', ['me', '--png', picture])).toEqual({ code: 0, out: '', err: '' })
@@ -135,7 +137,7 @@ describe('asfaleia me', () => {
     expect(readFileSync(profile, 'utf8')).toBe('# mine\nname: Alice L.\nkey: key\nrelay: localhost\nlater: on\n')
     // Editing the profile by hand works, too.
     writeFileSync(profile, readFileSync(profile, 'utf8').replace('Alice L.', 'Al'))
-    expect((await parseCard((await as('Alice', ['me'])).out)).name).toBe('Al')
+    expect((await parseCard((await as('Alice', ['me', '--text'])).out)).name).toBe('Al')
     const other = join(root, 'other')
     writeFileSync(other, generatePrivateKey('other').file, { mode: 0o600 })
     expect(await as('Alice', ['me', '--key', other])).toMatchObject({
@@ -249,7 +251,7 @@ describe('asfaleia contact', () => {
   test.each<[string, (link: string) => Promise<string[]>, number, RegExp]>([
     ['a changed link', async (link) => [link.replace('name=Bob', 'name=Rob')], 1, /signature/],
     ['a truncated link', async (link) => [link.slice(0, -20)], 1, /cut off|not written|signature/],
-    ['a later version', async (link) => [link.replace('card/1', 'card/2')], 1, /version that this program does not know/],
+    ['a later version', async (link) => [link.replace('card/2', 'card/3')], 1, /version that this program does not know/],
     ['a private key', async () => [join(home('Alice'), 'key')], 2, /private key/],
     ['a missing file', async () => ['nobody.card'], 1, /no such file: nobody\.card/],
     ['a folder', async () => [root], 1, /it is a folder/],

@@ -27,9 +27,10 @@ const messages = read<{
   texts: { name: string; verdict: string; text: string; padding?: number; content?: object }[]
   payloads: { name: string; to: 'bob' | 'rsa' | 'ecdsa'; payload: string }[]
 }>('message.json')
-const cards = read<{ cards: { name: string; key: string; text: string; link: string }[]; refused: (Named & { card: string })[] }>(
-  'card.json',
-)
+const cards = read<{
+  cards: { version: number; name: string; key: string; text: string; link: string }[]
+  refused: (Named & { card: string })[]
+}>('card.json')
 const groups = read<{ groups: { maker: string; members: string[]; text: string }[]; refused: (Named & { group: string })[] }>('group.json')
 
 const bob = identityOf(parsePrivateKey(readFileSync(join(VECTORS, 'bob'))))
@@ -78,7 +79,7 @@ describe('the message vectors', () => {
 })
 
 describe('the card vectors', () => {
-  it.each(cards.cards)('parse as text and as link: $name', async (card) => {
+  it.each(cards.cards)('of version $version parse as text and as link: $name', async (card) => {
     for (const spelling of [card.text, card.link]) {
       const { key, ...others } = await parseCard(spelling)
       expect({ key: formatKey(key), ...others }).toEqual(card)

@@ -120,7 +120,7 @@ is_signed_by() {
 find_receiver() {
   [ -f "$1" ] || die 'whose public key? give a .pub file, or a card'
   case $(head -n 1 "$1") in
-    asfaleia-card/1)
+    asfaleia-card/1 | asfaleia-card/2)
       take_apart "$1" && receiver=$(value key) && is_signed_by "$receiver" asfaleia-card || die 'the card is not good'
       recipient=$(value encrypt) || recipient=$receiver ;;
     *) receiver=$(head -n 1 "$1" | cut -d' ' -f1,2) recipient=$receiver ;;

@@ -189,17 +189,28 @@ write('message.json', {
 })
 
 // Cards.
-const facts = { name: 'Alice', relays: [ONION], time: NOW }
+const facts = { name: 'Alice', relays: [ONION], time: NOW, version: 1 } as const
 const card = await makeCard(alice, facts)
 const cards = [
   card,
-  await makeCard(rsa, { name: 'Zoë & Co', relays: [`${ONION}:443`, 'localhost'], time: NOW }),
-  await makeCard(ecdsa, { name: '愛', relays: [ONION], time: NOW }),
+  await makeCard(rsa, { name: 'Zoë & Co', relays: [`${ONION}:443`, 'localhost'], time: NOW, version: 1 }),
+  await makeCard(ecdsa, { name: '愛', relays: [ONION], time: NOW, version: 1 }),
+]
+const second = [
+  await makeCard(alice, { ...facts, version: 2 }),
+  await makeCard(rsa, { name: 'Zoë & Co', relays: [`${ONION}:443`, 'localhost'], time: NOW, version: 2 }),
+  await makeCard(ecdsa, { name: '愛', relays: [ONION], time: NOW, version: 2 }),
 ]
 const cardText = card.text.slice(0, card.text.indexOf('-----BEGIN'))
 const refused = [
   { name: 'nothing', code: 'not-a-card', card: '' },
-  { name: 'version 2', code: 'unknown-version', card: await sign(alice, cardText.replace('/1', '/2'), 'asfaleia-card') },
+  { name: 'version 3', code: 'unknown-version', card: await sign(alice, cardText.replace('/1', '/3'), 'asfaleia-card') },
+  {
+    name: 'a link of version 2 with the whole key',
+    code: 'malformed',
+    card: second[0]!.link.replace(/key=[^,]+/, `key=${Buffer.from(alice.key.blob).toString('base64url')}`),
+  },
+  { name: 'a link of version 2 with another name', code: 'forged', card: second[0]!.link.replace('Alice', 'Malice') },
   { name: 'something after it', code: 'truncated', card: `${card.text}\n` },
   { name: 'an unknown header', code: 'malformed', card: await sign(alice, `${cardText}colour: red\n`, 'asfaleia-card') },
   {
@@ -222,7 +233,8 @@ const refused = [
 ]
 write('card.json', {
   about: 'Cards, docs/protocol.md section 11: as text and as link, and what is refused, with the code.',
-  cards: cards.map(({ name, key, relays, encrypt, time, text, link }) => ({
+  cards: [...cards, ...second].map(({ version, name, key, relays, encrypt, time, text, link }) => ({
+    version,
     name,
     key: formatKey(key),
     relays,

@@ -34,7 +34,7 @@ export const page = {
 
         A newer card of a contact replaces the older one, and the command prints what changed. A card with another key for the name of a
         contact is refused: ask them whether the key is theirs.`,
-      examples: [["store Bob's card from its link", "asfaleia contact add 'asfaleia:card/1?name=Bob&key=…'"]],
+      examples: [["store Bob's card from its link", "asfaleia contact add 'asfaleia:card/2:name=Bob,key=…'"]],
     },
     list: { summary: 'list all contacts', examples: [['list all contacts', 'asfaleia contact list']] },
     show: {
@@ -63,7 +63,7 @@ export const page = {
     },
   },
   examples: [
-    ["store Bob's card from its link", "asfaleia contact add 'asfaleia:card/1?name=Bob&key=…'"],
+    ["store Bob's card from its link", "asfaleia contact add 'asfaleia:card/2:name=Bob,key=…'"],
     ['compare safety words with Bob', 'asfaleia contact verify bob'],
   ],
 } as const satisfies Page

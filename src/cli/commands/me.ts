@@ -1,7 +1,7 @@
 /** `asfaleia me`: makes and changes the user's profile, and shows the contact card to hand to others. */
 import { isAbsolute, relative, resolve } from 'node:path'
 import { generateSeedKey } from '../../auth/seed.ts'
-import type { Card } from '../../client/format/card.ts'
+import type { Card, CardVersion } from '../../client/format/card.ts'
 import { fingerprintOf, formatKey } from '../../client/format/field.ts'
 import type { Identity } from '../../client/format/identity.ts'
 import { announce } from '../owner/announce.ts'
@@ -11,9 +11,9 @@ import { makeFolder, readText, writeNew, writeWhole } from '../disk/file.ts'
 import { loadIdentity } from '../profile/identity.ts'
 import { type Home, HOME_VARIABLES, needHome } from '../profile/home.ts'
 import { PASSPHRASE_VARIABLE } from '../disk/passphrase.ts'
-import { checkWidth, drawCode, encodePicture } from '../program/qr.ts'
+import { checkSize, drawCode, encodePicture } from '../program/qr.ts'
 import { composeName, faultOf } from '../profile/name.ts'
-import { CliError } from '../program/error.ts'
+import { CliError, UsageError } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'
 import { formatJson } from '../program/show.ts'
@@ -21,7 +21,7 @@ import type { Page } from '../program/page.ts'
 
 export const page = {
   name: 'me',
-  usages: ['me [--name NAME] [--relay ADDRESS …] [--key KEY] [--link | --qr | --png FILE]'],
+  usages: ['me [--name NAME] [--relay ADDRESS …] [--key KEY] [--text | --qr | --png FILE]'],
   options: {
     name: { value: 'NAME', about: 'what you call yourself, 1 to 64 characters' },
     relay: {
@@ -34,9 +34,11 @@ export const page = {
       about: `your SSH key: its FILE, \`agent\` or \`agent:SHA256:…\`. Use a key that you use for nothing else: one that is public on a code
         host tells everyone who you are`,
     },
-    link: { about: 'show the card as a link in one line' },
-    qr: { about: 'show the link, and a QR code of it' },
+    link: { about: 'show the card as a link in one line; this is the default' },
+    text: { about: 'show the card as a text with its signature' },
+    qr: { about: 'show a QR code of the link, and the link' },
     png: { value: 'FILE', about: 'write a QR code of the link to a new picture' },
+    'card-version': { value: 'NUMBER', about: '1 for people whose program does not read cards of version 2, which has a shorter link' },
     json: { about: 'print one JSON object' },
   },
   variables: { ...HOME_VARIABLES, ...PASSPHRASE_VARIABLE },
@@ -46,7 +48,7 @@ export const page = {
     At the first call, --name and --relay make your profile, and a key unless --key names one. Later they change the profile. It is a
     folder, ~/.config/asfaleia by default; docs/clients.md describes the files in it.`,
   examples: [
-    ['make your profile and show the link to your card', 'asfaleia me --name Alice --relay ADDRESS.onion --link'],
+    ['make your profile and show the link to your card', 'asfaleia me --name Alice --relay ADDRESS.onion'],
     ['let the camera of a phone read your card', 'asfaleia me --qr'],
   ],
 } as const satisfies Page
@@ -61,11 +63,12 @@ export async function run(argv: string[], io: Io): Promise<number> {
   const { values } = given
   const home = needHome(io.env)
   const card = await bringUpToDate(home, values, io)
-  if (values.qr === true) checkWidth(card.link, io)
+  if (values.qr === true) checkSize(card.link, io)
   if (values.png !== undefined) await writeNew(values.png, encodePicture(card.link), 0o600)
   if (values.json === true) io.stdout.write(`${formatJson(describe(card))}\n`)
-  else if (values.qr === true) io.stdout.write(`${card.link}\n\n${drawCode(card.link, io)}\n`)
-  else if (values.png === undefined || values.link === true) io.stdout.write(values.link === true ? `${card.link}\n` : card.text)
+  else if (values.qr === true) io.stdout.write(`${drawCode(card.link, io)}\n\n${card.link}\n`)
+  else if (values.text === true) io.stdout.write(card.text)
+  else if (values.png === undefined || values.link === true) io.stdout.write(`${card.link}\n`)
   return EXIT.ok
 }
 
@@ -78,6 +81,14 @@ interface Wanted {
   readonly name?: string
   readonly relay?: readonly string[]
   readonly key?: string
+  readonly 'card-version'?: string
+}
+
+/** @throws {UsageError} */
+function readVersion(text: string | undefined): CardVersion | undefined {
+  if (text === undefined) return undefined
+  if (text === '1' || text === '2') return text === '1' ? 1 : 2
+  throw new UsageError('--card-version takes 1 or 2')
 }
 
 /** Changes the profile as the options ask, and returns the card that belongs to it. @throws {CliError} */
@@ -92,7 +103,9 @@ export async function bringUpToDate(home: Home, wanted: Wanted, io: Io): Promise
     throw new CliError(`there is no profile yet, and ${missing} missing`, { hint: FIRST_RUN })
   }
   const isFirst = settings.key === undefined
-  const isUnchanged = !isFirst && wanted.name === undefined && wanted.relay === undefined && wanted.key === undefined
+  const version = readVersion(wanted['card-version'])
+  const isUnchanged =
+    !isFirst && wanted.name === undefined && wanted.relay === undefined && wanted.key === undefined && version === undefined
   if (isUnchanged) {
     // To show a card that exists, the key stays locked.
     const card = await home.readCard()
@@ -101,7 +114,7 @@ export async function bringUpToDate(home: Home, wanted: Wanted, io: Io): Promise
   const spec = wanted.key === undefined ? (settings.key ?? (await makeKey(home, io))) : await pin(wanted.key, io)
   const identity = await home.completeIdentity(await loadIdentity(spec, io), true)
   await refuseOtherKey(home, identity)
-  const card = await home.makeCard(identity, name, relays, Math.floor(Date.now() / 1_000))
+  const card = await home.makeCard(identity, name, relays, Math.floor(Date.now() / 1_000), version)
   const fields = await home.readFields()
   fields.set('name', name)
   fields.set('key', shorten(home, spec))

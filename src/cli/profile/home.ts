@@ -3,7 +3,7 @@
  * state of messages. Each part is read when a command needs it, and the folder is created with the first write.
  */
 import { isAbsolute, join, resolve } from 'node:path'
-import { type Card, CardError, makeCard, parseCard } from '../../client/format/card.ts'
+import { type Card, CardError, type CardVersion, makeCard, parseCard } from '../../client/format/card.ts'
 import { fingerprintOf } from '../../client/format/field.ts'
 import { generateEncryptionKey, type Identity, signingIdentity } from '../../client/format/identity.ts'
 import { checkRelays, isLocal } from './address.ts'
@@ -111,18 +111,20 @@ export class Home {
     }
   }
 
-  /** Returns the user's card, and makes a new one if the profile has changed. @throws {CliError} */
-  async makeCard(identity: Identity, name: string, relays: readonly string[], now: number): Promise<Card> {
+  /** Returns the user's card, and makes a new one if the profile or the wanted version has changed. @throws {CliError} */
+  async makeCard(identity: Identity, name: string, relays: readonly string[], now: number, version?: CardVersion): Promise<Card> {
     const old = await this.readCard()
     const isSame =
       old !== undefined &&
       old.name === name &&
       old.relays.join() === relays.join() &&
       old.encrypt === identity.recipient &&
-      fingerprintOf(old.key) === fingerprintOf(identity.key)
+      fingerprintOf(old.key) === fingerprintOf(identity.key) &&
+      (version === undefined || old.version === version)
     if (isSame) return old
     // Contacts believe the newer card, so the time must grow even if the clock was set back.
-    const card = await signCard(identity, { name, relays, time: Math.max(now, (old?.time ?? 0) + 1) })
+    const time = Math.max(now, (old?.time ?? 0) + 1)
+    const card = await signCard(identity, { name, relays, time, ...(version !== undefined && { version }) })
     await makeFolder(this.path)
     await writeWhole(this.#file('card'), card.text, { replace: true })
     return card

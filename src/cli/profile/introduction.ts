@@ -2,7 +2,7 @@
  * Reads the introduction of a new contact: a card as text or link, a public key, a line of authorized_keys, or a file
  * that holds exactly one of these. Only a card is signed; a bare key proves nothing about its owner.
  */
-import { CardError, parseCard } from '../../client/format/card.ts'
+import { CardError, findCard, parseCard } from '../../client/format/card.ts'
 import type { SshKey } from '../../auth/ssh-key.ts'
 import type { Card } from '../../client/format/card.ts'
 import { readText } from '../disk/file.ts'
@@ -16,7 +16,6 @@ const MOST_BYTES = 65_536
 const KEY_TYPE = /^(?:ssh|ecdsa|sk)-[a-z0-9@.-]+ /
 /** A key's blob begins with the length of its type's name, which is `AAAA` in base64. */
 const KEY = /(?:^|\s)(?:ssh|ecdsa|sk)-[a-z0-9@.-]+ AAAA/
-const LINK = /asfaleia:card\/\S+/
 const CARD = /^asfaleia-card\/[^]*^-----END SSH SIGNATURE-----$/m
 
 /**
@@ -25,7 +24,8 @@ const CARD = /^asfaleia-card\/[^]*^-----END SSH SIGNATURE-----$/m
  */
 export async function readIntroduction(word: string, io: Io): Promise<Given> {
   if (word === '-') return parseIntroduction(await readInput(io), 'standard input')
-  if (word.startsWith('asfaleia:') || word.startsWith('asfaleia-card/') || KEY.test(word)) return parseIntroduction(word, 'the argument')
+  if (word.includes('asfaleia:card/') || word.startsWith('asfaleia-card/') || word.startsWith('asfaleia:') || KEY.test(word))
+    return parseIntroduction(word, 'the argument')
   const text = await readText(word, MOST_BYTES)
   if (text === undefined) {
     throw new CliError(`no such file: ${word}`, {
@@ -41,8 +41,10 @@ async function parseIntroduction(given: string, source: string): Promise<Given> 
   if (text.includes('PRIVATE KEY-----'))
     throw new UsageError(`${source} is a private key`, { hint: 'never pass it on; the public key is in the .pub file' })
   const signed = CARD.exec(text)?.[0]
-  const card = signed === undefined ? LINK.exec(text)?.[0] : `${signed}\n`
-  if (card !== undefined || text.startsWith('asfaleia')) return { kind: 'card', card: await readCard(card ?? text.trim(), source) }
+  if (signed !== undefined) return { kind: 'card', card: await readCard(() => parseCard(`${signed}\n`), source) }
+  const card = await readCard(() => findCard(text), source)
+  if (card !== undefined) return { kind: 'card', card }
+  if (text.startsWith('asfaleia')) return { kind: 'card', card: await readCard(() => parseCard(text.trim()), source) }
   const lines = text
     .split('\n')
     .map((line) => line.trim())
@@ -52,9 +54,9 @@ async function parseIntroduction(given: string, source: string): Promise<Given> 
   return { kind: 'key', key: readPublicKey(dropOptions(lines[0] ?? ''), source) }
 }
 
-async function readCard(text: string, source: string): Promise<Card> {
+async function readCard<Found extends Card | undefined>(read: () => Promise<Found>, source: string): Promise<Found> {
   try {
-    return await parseCard(text)
+    return await read()
   } catch (error) {
     if (!(error instanceof CardError)) throw error
     throw new CliError(`${source}: ${error.message}`, { hint: 'nothing was changed; ask its owner for the card again' })

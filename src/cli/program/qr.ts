@@ -25,14 +25,23 @@ export function drawCode(text: string, io: Pick<Io, 'stdout'>): string {
   return io.stdout.isTTY === true ? lines.map((line) => `\u001b[30;47m${line}\u001b[0m`).join('\n') : lines.join('\n')
 }
 
-/** Checks that the code of a text fits into the width of the terminal. @throws {CliError} if it does not */
-export function checkWidth(text: string, io: Pick<Io, 'stdout'>): void {
+/**
+ * Checks that the code of a text fits into the width of the terminal, and announces a code that is higher.
+ * @throws {CliError} if it is wider
+ */
+export function checkSize(text: string, io: Pick<Io, 'stdout' | 'stderr'>): void {
   const width = encode(text).length
-  const { isTTY, columns } = io.stdout as Io['stdout'] & { readonly columns?: number }
-  if (isTTY !== true || columns === undefined || columns >= width) return
-  throw new CliError(`the QR code is ${width} columns wide, but this terminal has ${columns}`, {
-    hint: 'make the terminal wider or its font smaller, or write a picture with --png FILE',
-  })
+  const { isTTY, columns, rows } = io.stdout as Io['stdout'] & { readonly columns?: number; readonly rows?: number }
+  if (isTTY !== true || columns === undefined) return
+  if (columns < width) {
+    throw new CliError(`the QR code is ${width} columns wide, but this terminal has ${columns}`, {
+      hint: 'make the terminal wider or its font smaller, or write a picture with --png FILE',
+    })
+  }
+  // A line shows two rows of the code.
+  const height = Math.ceil(width / 2)
+  if (rows !== undefined && rows < height)
+    io.stderr.write(`asfaleia: the QR code has ${height} lines, and this terminal ${rows}: make it higher, or its font smaller\n`)
 }
 
 /** Encodes the code of a text as a PNG picture. @throws {CliError} if the text is too long */

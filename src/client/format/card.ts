@@ -5,7 +5,9 @@
  */
 import { base64urlnopad, bech32 } from '@scure/base'
 import { parseKeyBlob, type SshKey } from '../../auth/ssh-key.ts'
+import { encodeEd25519Signature } from '../../auth/sshsig.ts'
 import { concat } from '../../auth/ssh-wire.ts'
+import { encodeBase64 } from '../../protocol/base64.ts'
 import { CodedError } from '../../protocol/coded-error.ts'
 import { isOnion } from '../../onion/address.ts'
 import { DEFAULT_RELAY_PORT, parseEndpoint } from '../../transport/address.ts'
@@ -25,9 +27,13 @@ export interface Card {
   readonly time: number
   /** The card as text, signature included. */
   readonly text: string
-  /** The card as one line, `asfaleia:card/1?…`. */
+  /** The card as one line, `asfaleia:card/2:…` or `asfaleia:card/1?…`. */
   readonly link: string
+  /** 2 has a shorter link. 1 is for people whose program does not read 2. */
+  readonly version: CardVersion
 }
+
+export type CardVersion = 1 | 2
 
 const TEXTS = {
   'not-a-card': 'this is not an Asfaleia card',
@@ -55,8 +61,14 @@ export class CardError extends CodedError<CardErrorCode> {
 
 const NAMESPACE = 'asfaleia-card'
 const FORM = 'asfaleia-card'
-const VERSION = `${FORM}/1`
-const LINK = 'asfaleia:card/1?'
+/** How a link of each version begins, and what separates its fields. No shell needs quotes for a link of version 2. */
+const LINKS = { 1: ['asfaleia:card/1?', '&'], 2: ['asfaleia:card/2:', ','] } as const
+/** How many pieces of a broken link are put together. */
+const MOST_PIECES = 64
+const POINT_BYTES = 32
+const SIGNATURE_BYTES = 64
+/** The blob of an ed25519 key before its point: the lengths and the type (RFC 8709). */
+const ED25519_START = Uint8Array.of(0, 0, 0, 11, ...encodeText('ssh-ed25519'), 0, 0, 0, POINT_BYTES)
 /** Room for a name of percent escapes alone, eight relays, and a key and a signature of 8,192 bits. */
 const CARD_CHARACTERS = 16_384
 const HEADER_BYTES = 8_192
@@ -69,16 +81,17 @@ type Facts = Omit<Card, 'text' | 'link'>
  *
  * @param card.relays in any spelling that {@link normalizeRelay} accepts
  * @param card.time seconds since 1970
+ * @param card.version 2 by default
  * @throws {CardError} `bad-name`, `bad-relay`, `bad-recipient` or `bad-time`; also errors of the identity's `sign`
  */
 export async function makeCard(
   identity: Pick<Identity, 'key' | 'sign' | 'recipient'>,
-  card: { readonly name: string; readonly relays: readonly string[]; readonly time: number },
+  card: { readonly name: string; readonly relays: readonly string[]; readonly time: number; readonly version?: CardVersion },
 ): Promise<Card> {
   const { key, recipient } = identity
   const relays = card.relays.map((relay) => normalizeRelay(relay) ?? refuse('bad-relay'))
   const encrypt = recipient === undefined ? {} : { encrypt: recipient }
-  const facts = checkFacts({ name: card.name, key, relays, ...encrypt, time: card.time })
+  const facts = checkFacts({ version: card.version ?? 2, name: card.name, key, relays, ...encrypt, time: card.time })
   const signed = encodeFacts(facts)
   return finish(facts, signed, split(await sign(identity, NAMESPACE, signed))!.blob)
 }
@@ -96,6 +109,36 @@ export async function parseCard(textOrLink: string): Promise<Card> {
   if (isGood === undefined) throw new CardError('unverifiable')
   if (!isGood) throw new CardError('forged')
   return finish(facts, signed, blob)
+}
+
+/**
+ * Finds the link of a card in a text: among words, quoted by `> `, broken over lines or by blanks.
+ * @returns the first card whose signature is valid, or undefined if the text contains no link
+ * @throws {CardError} the reason why the link is not valid
+ */
+export async function findCard(text: string): Promise<Card | undefined> {
+  const start = text.indexOf('asfaleia:card/')
+  if (start === -1) return undefined
+  const pieces = text
+    .slice(start, start + CARD_CHARACTERS)
+    .split(/\s+/)
+    .map((piece) => piece.replace(/^>+/, ''))
+    .filter((piece) => piece !== '')
+    .slice(0, MOST_PIECES)
+  let problem: CardError | undefined
+  let link = ''
+  for (const piece of pieces) {
+    link += piece
+    try {
+      // A link ends with a letter, digit, hyphen or underscore, and not with the full stop or bracket after it.
+      return await parseCard(link.replace(/[^A-Za-z0-9_-]+$/, ''))
+    } catch (error) {
+      if (!(error instanceof CardError)) throw error
+      // The first problem is that of the link by itself.
+      problem ??= error
+    }
+  }
+  throw problem!
 }
 
 /**
@@ -138,8 +181,8 @@ function checkFacts(facts: Facts): Facts {
   return facts
 }
 
-function encodeFacts({ name, key, relays, encrypt, time }: Facts): Uint8Array {
-  return encodeHeader(VERSION, [
+function encodeFacts({ version, name, key, relays, encrypt, time }: Facts): Uint8Array {
+  return encodeHeader(`${FORM}/${version}`, [
     ['name', name],
     ['key', formatKey(key)],
     ...relays.map((relay): Header => ['relay', relay]),
@@ -161,24 +204,32 @@ function parseText(text: string): Unproven {
   if (!text.startsWith(`${FORM}/`)) refuse('not-a-card')
   if (text.length > CARD_CHARACTERS || !text.isWellFormed()) refuse('malformed')
   const bytes = encodeText(text)
-  const version = versionOf(FORM, bytes)
-  if (version !== undefined && version !== '1') refuse('unknown-version')
+  const version = readVersion(versionOf(FORM, bytes))
   const parts = split(bytes)
   if (parts === undefined || parts.rest.length > 0) refuse('truncated')
   const parsed = parts.signed.length > HEADER_BYTES ? undefined : parseHeader(parts.signed)
-  if (parsed === undefined || parsed.form !== VERSION) refuse('malformed')
-  const facts = readFacts(parsed.headers, parseKey)
+  if (parsed === undefined || parsed.form !== `${FORM}/${version}`) refuse('malformed')
+  const facts = readFacts(version, parsed.headers, parseKey)
   // A card has one text: another order of headers, unknown headers and other line lengths are refused.
   if (decodeText(concat(encodeFacts(facts), armor(parts.blob))) !== text) refuse('malformed')
+  checkSignature(facts, parts.blob)
   return { facts, blob: parts.blob }
 }
 
+function readVersion(version: string | undefined): CardVersion {
+  if (version === '2') return 2
+  // A text without a version is malformed; the caller finds out.
+  if (version === '1' || version === undefined) return 1
+  return refuse('unknown-version')
+}
+
 /** @param headers the headers of a text or the fields of a link; the caller checks their order by encoding them */
-function readFacts(headers: readonly Header[], readKey: (value: string) => SshKey | undefined): Facts {
+function readFacts(version: CardVersion, headers: readonly Header[], readKey: (value: string) => SshKey | undefined): Facts {
   const all = (wanted: string): string[] => headers.filter(([name]) => name === wanted).map(([, value]) => value)
   const [name, key, encrypt, time] = ['name', 'key', 'encrypt', 'time'].map((each) => all(each)[0])
   if (name === undefined || key === undefined || time === undefined) refuse('malformed')
   return {
+    version,
     name,
     key: readKey(key) ?? refuse('bad-key'),
     relays: all('relay'),
@@ -195,38 +246,56 @@ function encodeField(value: string): string {
   return value.replace(RESERVED, (character) => Array.from(encodeText(character), escape).join(''))
 }
 
-function listFields({ name, key, relays, encrypt, time }: Facts, blob: Uint8Array): Header[] {
+function listFields({ version, name, key, relays, encrypt, time }: Facts, blob: Uint8Array): Header[] {
+  const isShort = version === 2 && key.type === 'ssh-ed25519'
   return [
     ['name', name],
-    ['key', base64urlnopad.encode(key.blob)],
+    ['key', base64urlnopad.encode(isShort ? key.blob.subarray(-POINT_BYTES) : key.blob)],
     ...relays.map((relay): Header => ['relay', relay]),
     ...(encrypt === undefined ? [] : [['encrypt', encrypt] satisfies Header]),
     ['time', formatTime(time)],
-    ['sig', base64urlnopad.encode(blob)],
+    ['sig', base64urlnopad.encode(isShort ? blob.subarray(-SIGNATURE_BYTES) : blob)],
   ]
 }
 
 function formatLink(facts: Facts, blob: Uint8Array): string {
+  const [start, separator] = LINKS[facts.version]
   return (
-    LINK +
+    start +
     listFields(facts, blob)
       .map(([field, value]) => `${field}=${encodeField(value)}`)
-      .join('&')
+      .join(separator)
   )
 }
 
 function parseLink(link: string): Unproven {
-  const [, version] = /^asfaleia:card\/([1-9]\d{0,8})\?/.exec(link) ?? refuse('not-a-card')
-  if (version !== '1') refuse('unknown-version')
-  if (link.length > CARD_CHARACTERS) refuse('malformed')
-  const fields = link.slice(LINK.length).split('&').map(parseField)
-  const blob = decodeBlob(fields.find(([name]) => name === 'sig')?.[1] ?? '') ?? refuse('truncated')
-  const facts = readFacts(fields, readKeyBlob)
+  const [all, digits] = /^asfaleia:card\/([1-9]\d{0,8})[?:]/.exec(link) ?? refuse('not-a-card')
+  const version = readVersion(digits)
+  const [start, separator] = LINKS[version]
+  if (link.length > CARD_CHARACTERS || all !== start) refuse('malformed')
+  const fields = link.slice(start.length).split(separator).map(parseField)
+  const bytes = decodeBlob(fields.find(([name]) => name === 'sig')?.[1] ?? '') ?? refuse('truncated')
+  const facts = readFacts(version, fields, readKeyBlob)
+  const blob =
+    version === 2 && facts.key.type === 'ssh-ed25519' && bytes.length === SIGNATURE_BYTES
+      ? encodeEd25519Signature(facts.key, NAMESPACE, bytes)
+      : bytes
+  checkSignature(facts, blob)
   // A program on the way may have escaped more characters, or in lower case, so the unescaped fields are compared.
   const known = listFields(facts, blob)
   const same = known.length === fields.length && known.every(([name, value], n) => name === fields[n]![0] && value === fields[n]![1])
   if (!same) refuse('malformed')
   return { facts, blob }
+}
+
+/**
+ * A link of version 2 has only the 64 bytes of an ed25519 signature, so any other SSHSIG around them is refused: with
+ * SHA-256, for example.
+ */
+function checkSignature({ version, key }: Facts, blob: Uint8Array): void {
+  if (version === 1 || key.type !== 'ssh-ed25519') return
+  const rebuilt = encodeEd25519Signature(key, NAMESPACE, blob.subarray(-SIGNATURE_BYTES))
+  if (rebuilt.length !== blob.length || !rebuilt.every((byte, n) => byte === blob[n])) refuse('malformed')
 }
 
 function parseField(field: string): Header {
@@ -250,6 +319,7 @@ function decodeBlob(value: string): Uint8Array | undefined {
 function readKeyBlob(value: string): SshKey | undefined {
   const blob = decodeBlob(value)
   try {
+    if (blob?.length === POINT_BYTES) return parseKey(`ssh-ed25519 ${encodeBase64(concat(ED25519_START, blob))}`)
     return blob === undefined ? undefined : parseKeyBlob(blob)
   } catch {
     return undefined

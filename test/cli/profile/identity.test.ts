@@ -211,7 +211,7 @@ describe('a key in ssh-agent', () => {
       const key = makeKey(folder, type, ['-t', type])
       agent.add(['-q', key.path])
       const bob = { ASFALEIA_HOME: join(folder, `home-${type}`), SSH_AUTH_SOCK: agent.path, ASFALEIA_SOCKS: 'off' }
-      const card = await asfaleia(['me', '--name', 'Bob', '--relay', `localhost:${relay.port}`, '--key', 'agent'], { env: bob })
+      const card = await asfaleia(['me', '--name', 'Bob', '--relay', `localhost:${relay.port}`, '--key', 'agent', '--text'], { env: bob })
       expect({ code: card.code, err: card.err }).toMatchObject({ code: 0 })
       expect(card.out).toContain('\nencrypt: age1')
       writeFileSync(join(folder, 'card'), card.out)
@@ -373,7 +373,7 @@ describe('asfaleia key new', () => {
       `asfaleia: made ${home}/key and ${home}/key.pub; the key has no passphrase (--passphrase asks for one)\n` +
         'asfaleia: use this key for nothing else: a key that is public on a code host tells every relay who you are\n',
     )
-    const me = await asfaleia(['me', '--name', 'Me', '--relay', 'localhost'], { env: { ASFALEIA_HOME: home } })
+    const me = await asfaleia(['me', '--name', 'Me', '--relay', 'localhost', '--text'], { env: { ASFALEIA_HOME: home } })
     expect(me.out).toContain(`key: ${out.split('\n')[0]!}`)
     expect(await asfaleia(['key', 'new'], { env: { ASFALEIA_HOME: home } })).toMatchObject({
       code: 1,

@@ -136,7 +136,7 @@ test('a foreign card cannot make the user dial their own machine', async () => {
   })
   // Mallory also puts such a card into a group.
   const card = await parseCard(link)
-  const own = await parseCard((await as('Alice', ['me'])).out)
+  const own = await parseCard((await as('Alice', ['me', '--text'])).out)
   const group = await makeGroup(identity('Mallory'), { id: makeId(), name: 'Trap', version: 1, time: card.time, members: [card, own] })
   mkdirSync(join(home('Alice'), 'groups'))
   writeFileSync(join(home('Alice'), 'groups', 'Trap'), group.text)
@@ -301,7 +301,7 @@ describe('get shows a message', () => {
     await meet('Alice', 'Bob')
     const [alice, bob] = ['Alice', 'Bob'].map(identity) as [Identity, Identity]
     const id = makeId()
-    const carol = (await as('Carol', ['me', '--name', 'Carol', '--relay', 'localhost'])).out
+    const carol = (await as('Carol', ['me', '--name', 'Carol', '--relay', 'localhost', '--text'])).out
     const payloads = [
       text('\u{1b}[2Jclear\u{202e}'),
       { type: 'edit', of: id, text: 'new' },
@@ -485,7 +485,7 @@ describe('a group', () => {
   test('has an id that no other maker can take, even before its own list arrives', async () => {
     await meet('Alice', 'Bob', 'Mallory')
     const [alice, bob, mallory] = [identity('Alice'), identity('Bob'), identity('Mallory')]
-    const cards = await Promise.all(['Alice', 'Bob', 'Mallory'].map(async (who) => parseCard((await as(who, ['me'])).out)))
+    const cards = await Promise.all(['Alice', 'Bob', 'Mallory'].map(async (who) => parseCard((await as(who, ['me', '--text'])).out)))
     const facts = { id: makeGroupId(alice.key), name: 'Tea', version: 1, time: cards[0]!.time }
     const tea = await makeGroup(alice, { ...facts, members: cards })
     await expect(makeGroup(mallory, { ...facts, members: cards })).rejects.toMatchObject({ code: 'bad-id' })
@@ -507,7 +507,7 @@ describe('a group', () => {
   test('of an older version, with an id that is bound to no key, is known by its id and its maker', async () => {
     await meet('Alice', 'Bob', 'Mallory')
     const [alice, mallory, bob] = [identity('Alice'), identity('Mallory'), identity('Bob')]
-    const cards = await Promise.all(['Alice', 'Bob', 'Mallory'].map(async (who) => parseCard((await as(who, ['me'])).out)))
+    const cards = await Promise.all(['Alice', 'Bob', 'Mallory'].map(async (who) => parseCard((await as(who, ['me', '--text'])).out)))
     const facts = { id: makeId(), name: 'Tea', version: 1, time: cards[0]!.time }
     const trap = await makeGroup(mallory, { ...facts, members: [cards[2]!, cards[1]!] })
     const tea = await makeGroup(alice, { ...facts, members: [cards[0]!, cards[1]!] })
@@ -573,7 +573,7 @@ describe('a group', () => {
   test('is accepted from a contact only until there are 64', async () => {
     await meet('Mallory', 'Bob')
     const [mallory, bob] = [identity('Mallory'), identity('Bob')]
-    const members = await Promise.all(['Mallory', 'Bob'].map(async (who) => parseCard((await as(who, ['me'])).out)))
+    const members = await Promise.all(['Mallory', 'Bob'].map(async (who) => parseCard((await as(who, ['me', '--text'])).out)))
     const payloads = Array.from({ length: 66 }, async (_, n) => {
       const group = await makeGroup(mallory, { id: makeId(), name: `Trap ${n}`, version: 1, time: members[0]!.time, members })
       return message(mallory, bob, { type: 'group', card: group.text }, { group: group.id })
@@ -593,7 +593,7 @@ describe('a group', () => {
   test('is accepted under any name, so that no group name can block messages', async () => {
     await meet('Mallory', 'Bob')
     const [mallory, bob] = [identity('Mallory'), identity('Bob')]
-    const members = await Promise.all(['Mallory', 'Bob'].map(async (who) => parseCard((await as(who, ['me'])).out)))
+    const members = await Promise.all(['Mallory', 'Bob'].map(async (who) => parseCard((await as(who, ['me', '--text'])).out)))
     const names = ['Tea~', '.tea', '-rf', '../Tea', 'Bob', 'group', '\u{1f642}'.repeat(64)]
     const payloads = names.map(async (name) => {
       const group = await makeGroup(mallory, { id: makeId(), name, version: 1, time: members[0]!.time, members })

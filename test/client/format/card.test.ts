@@ -2,7 +2,16 @@
 import fc from 'fast-check'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { AUTH_NAMESPACE } from '../../../src/auth/sshsig.ts'
-import { type Card, type CardErrorCode, isRecipient, makeCard, normalizeRelay, parseCard } from '../../../src/client/format/card.ts'
+import {
+  type Card,
+  type CardErrorCode,
+  type CardVersion,
+  findCard,
+  isRecipient,
+  makeCard,
+  normalizeRelay,
+  parseCard,
+} from '../../../src/client/format/card.ts'
 import { fingerprintOf, formatKey, formatTime, isName, NAME_CHARACTERS } from '../../../src/client/format/field.ts'
 import { armor, split } from '../../../src/client/format/signed.ts'
 import { buildCertificate, keygenVerifies, makeFolder, needs } from '../../auth/openssh.ts'
@@ -11,7 +20,7 @@ import { KINDS, makePerson, NOW, ONION, signText, withKey } from '../people.ts'
 const alice = await makePerson('ed25519')
 const carol = await makePerson('ecdsa256')
 const everybody = new Map(await Promise.all(KINDS.map(async (kind) => [kind, await makePerson(kind)] as const)))
-const facts = { name: 'Alice', relays: [ONION], time: NOW }
+const facts = { name: 'Alice', relays: [ONION], time: NOW, version: 1 } as const
 const card = await makeCard(alice.identity, facts)
 const certified = await makeCard(carol.identity, facts)
 
@@ -27,25 +36,28 @@ const change = (from: RegExp, to: string, of: Card = card): string[] => {
 const plain = ({ key, ...others }: Card): object => ({ key: formatKey(key), ...others })
 
 describe('a card', () => {
-  it.each(KINDS)('is the same as text and as link: %s', async (kind) => {
-    const { identity } = everybody.get(kind)!
-    const made = await makeCard(identity, { name: 'Zoë & Co', relays: [`${ONION}:9`, ONION, 'localhost:4000'], time: NOW })
-    expect(made.key.fingerprint).toEqual(identity.key.fingerprint)
-    expect(made.encrypt).toBe(identity.recipient)
-    expect(plain(await parseCard(made.text))).toEqual(plain(made))
-    expect(plain(await parseCard(made.link))).toEqual(plain(made))
-    expect(made.link).toMatch(/^asfaleia:card\/1\?[A-Za-z0-9._~:=&%-]+$/)
-    expect(header(made).map((line) => line.split(':')[0])).toEqual([
-      'asfaleia-card/1',
-      'name',
-      'key',
-      'relay',
-      'relay',
-      'relay',
-      ...(identity.key.canDecrypt ? [] : ['encrypt']),
-      'time',
-    ])
-  })
+  it.each(KINDS.flatMap((kind) => [1, 2].map((version) => [version as CardVersion, kind] as const)))(
+    'of version %i is the same as text and as link: %s',
+    async (version, kind) => {
+      const { identity } = everybody.get(kind)!
+      const made = await makeCard(identity, { name: 'Zoë & Co', relays: [`${ONION}:9`, ONION, 'localhost:4000'], time: NOW, version })
+      expect(made.key.fingerprint).toEqual(identity.key.fingerprint)
+      expect(made.encrypt).toBe(identity.recipient)
+      expect(plain(await parseCard(made.text))).toEqual(plain(made))
+      expect(plain(await parseCard(made.link))).toEqual(plain(made))
+      expect(made.link).toMatch(version === 1 ? /^asfaleia:card\/1\?[A-Za-z0-9._~:=&%-]+$/ : /^asfaleia:card\/2:[A-Za-z0-9._~:=,%-]+$/)
+      expect(header(made).map((line) => line.split(':')[0])).toEqual([
+        `asfaleia-card/${version}`,
+        'name',
+        'key',
+        'relay',
+        'relay',
+        'relay',
+        ...(identity.key.canDecrypt ? [] : ['encrypt']),
+        'time',
+      ])
+    },
+  )
 
   it('reads back as it was made, for any key, name, relays and time', async () => {
     const name = fc
@@ -57,12 +69,19 @@ describe('a card', () => {
       .map(([host, port]) => (port === 3308 ? host : `${host}:${port}`))
     const relays = fc.uniqueArray(relay, { minLength: 1, maxLength: 8 })
     await fc.assert(
-      fc.asyncProperty(fc.constantFrom(...KINDS), name, relays, fc.integer({ min: 0, max: 4e9 }), async (kind, name, relays, time) => {
-        const made = await makeCard(everybody.get(kind)!.identity, { name, relays, time })
-        expect(made).toMatchObject({ name, relays, time })
-        expect(plain(await parseCard(made.text))).toEqual(plain(made))
-        expect(plain(await parseCard(made.link))).toEqual(plain(made))
-      }),
+      fc.asyncProperty(
+        fc.constantFrom(...KINDS),
+        name,
+        relays,
+        fc.integer({ min: 0, max: 4e9 }),
+        fc.constantFrom(1, 2),
+        async (kind, name, relays, time, version) => {
+          const made = await makeCard(everybody.get(kind)!.identity, { name, relays, time, version })
+          expect(made).toMatchObject({ name, relays, time })
+          expect(plain(await parseCard(made.text))).toEqual(plain(made))
+          expect(plain(await parseCard(made.link))).toEqual(plain(made))
+        },
+      ),
     )
   })
 
@@ -128,8 +147,8 @@ describe('parseCard refuses', async () => {
     ['a public key', formatKey(alice.identity.key), 'not-a-card'],
     ['a leading empty line', `\n${card.text}`, 'not-a-card'],
     ['capital letters', card.text.replace('asf', 'Asf'), 'not-a-card'],
-    ['version 2', await sign(change(/\/1$/, '/2')), 'unknown-version'],
-    ['only the first line of version 2', 'asfaleia-card/2', 'unknown-version'],
+    ['version 3', await sign(change(/\/1$/, '/3')), 'unknown-version'],
+    ['only the first line of version 3', 'asfaleia-card/3', 'unknown-version'],
     ['a trailing empty line', `${card.text}\n`, 'truncated'],
     ['an appended line', `${card.text}verified: yes\n`, 'truncated'],
     ['no last line end', card.text.slice(0, -1), 'truncated'],
@@ -206,7 +225,7 @@ describe('parseCard refuses', async () => {
     ['a malformed time', await sign(change(/^time: .*/, 'time: now')), 'bad-time'],
 
     ['another link of the scheme', 'asfaleia:', 'not-a-card'],
-    ['a link of version 2', card.link.replace('/1?', '/2?'), 'unknown-version'],
+    ['a link of version 3', card.link.replace('/1?', '/3?'), 'unknown-version'],
     ['a link in capitals', card.link.replace('asfaleia:', 'ASFALEIA:'), 'not-a-card'],
     ['a link without its signature', card.link.replace(/&sig=.*/, ''), 'truncated'],
     ['a link with an appended field', `${card.link}&x=y`, 'malformed'],
@@ -300,4 +319,73 @@ it('isRecipient checks the checksum', () => {
 it('a card has the fingerprint of its key and a readable time', () => {
   expect(fingerprintOf(card.key)).toBe(fingerprintOf(alice.identity.key))
   expect(formatTime(card.time)).toBe('2026-11-18T11:06:40Z')
+})
+
+describe('a card of version 2', async () => {
+  const made = await makeCard(alice.identity, { ...facts, version: 2 })
+
+  it('has a link of at most 340 characters for an ed25519 key, one onion relay and a name of 32 letters', async () => {
+    const { link } = await makeCard(alice.identity, { ...facts, name: 'A'.repeat(32), version: 2 })
+    expect(link.length).toBeLessThanOrEqual(340)
+    expect(made.link).toMatch(/^asfaleia:card\/2:name=Alice,key=[\w-]{43},relay=[a-z2-7]{56}\.onion,time=[^,]{20},sig=[\w-]{86}$/)
+  })
+
+  const point = /key=[\w-]{43}/.exec(made.link)![0]
+  const signature = /sig=[\w-]{86}$/.exec(made.link)![0]
+  it.each([
+    ['with the whole key', made.link.replace(point, `key=${Buffer.from(alice.identity.key.blob).toString('base64url')}`), 'malformed'],
+    [
+      'with the whole signature',
+      made.link.replace(signature, `sig=${Buffer.from(split(Buffer.from(made.text))!.blob).toString('base64url')}`),
+      'malformed',
+    ],
+    ['with a signature that is cut off', made.link.slice(0, -2), 'malformed'],
+    ['with a changed signature', made.link.replace(/sig=(.)/, (_, first) => `sig=${first === 'A' ? 'B' : 'A'}`), 'forged'],
+    ['with the separators of version 1', made.link.replaceAll(',', '&'), 'truncated'],
+    ['with the start of version 1', made.link.replace('card/2:', 'card/2?'), 'malformed'],
+    ['with a small-order point as its key', made.link.replace(point, `key=${'A'.repeat(43)}`), 'bad-key'],
+    ['of version 3', made.link.replace('card/2', 'card/3'), 'unknown-version'],
+  ])('is refused %s', async (_, link, code) => {
+    await expect(parseCard(link)).rejects.toMatchObject({ name: 'CardError', code })
+  })
+
+  it('is refused with a signature over SHA-256, which the link cannot carry', async () => {
+    const text = made.text.slice(0, made.text.indexOf('-----BEGIN'))
+    const blob = split(Buffer.from(made.text))!.blob
+    const other = Buffer.from(blob)
+    other.write('sha256', other.indexOf('sha512'))
+    await expect(parseCard(`${text}${Buffer.from(armor(other)).toString()}`)).rejects.toMatchObject({ code: 'malformed' })
+  })
+
+  it('has another text than the same card of version 1', async () => {
+    expect(made.text.replace('card/2', 'card/1').slice(0, 100)).toBe(card.text.slice(0, 100))
+    await expect(parseCard(made.text.replace('card/2', 'card/1'))).rejects.toMatchObject({ code: 'forged' })
+  })
+})
+
+describe('findCard', async () => {
+  const made = await makeCard(alice.identity, { ...facts, version: 2 })
+  const long = await makeCard(alice.identity, facts)
+  const broken = (link: string, by: string): string => link.replace(/.{60}/g, `$&${by}`)
+
+  it.each([
+    ['alone', (link: string) => link],
+    ['with a line feed', (link: string) => `${link}\n`],
+    ['among words', (link: string) => `Hi Bob, my card is ${link}. Write to me!`],
+    ['in angle brackets', (link: string) => `<${link}>`],
+    ['in brackets with a full stop', (link: string) => `(see ${link}).`],
+    ['broken over lines', (link: string) => `my card: ${broken(link, '\n')}\n`],
+    ['broken over lines with CR LF, indented', (link: string) => `    ${broken(link, '\r\n    ')}\r\n`],
+    ['broken by blanks', (link: string) => broken(link, ' ')],
+    ['quoted', (link: string) => `> my card:\n> ${broken(link, '\n> ')}\n> Alice`],
+    ['quoted twice', (link: string) => `>> ${broken(link, '\n>> ')}\n>> Alice`],
+  ])('finds a link that is %s', async (_, spread) => {
+    for (const { link } of [made, long]) expect((await findCard(spread(link)))?.link).toBe(link)
+  })
+
+  it('finds none in a text without a link, and reports why a link is not valid', async () => {
+    expect(await findCard('no card here')).toBeUndefined()
+    await expect(findCard(`x ${made.link.replace('Alice', 'Malice')} y`)).rejects.toMatchObject({ code: 'forged' })
+    await expect(findCard(`asfaleia:card/2:${'a '.repeat(100_000)}`)).rejects.toMatchObject({ name: 'CardError' })
+  })
 })
