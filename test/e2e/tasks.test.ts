@@ -168,32 +168,47 @@ describe("an operator's relay", () => {
     expect(await visit(address)).toMatchObject(FOUND)
   })
 
-  test(
-    'admits only clients with a key after `client add`, and everyone again after `client remove --open`',
-    { timeout: 2 * SLOW },
-    async () => {
-      let line = ''
-      await tor.publishing(async () => {
-        line = (await done('client', 'add', 'alice', '--service', at('fresh/onion'), '--tor-control', tor.control)).trim()
-      })
-      const locked = await visit(address)
-      expect(locked).toMatchObject(LOST)
-      expect(locked.stderr).toContain('the onion service requires client authorization')
-      await mkdir(at('keys'), { mode: 0o700 })
-      await writeFile(at('keys/alice.auth_private'), `${line}\n`)
-      const knowing = await network.addClient([`ClientOnionAuthDir ${quoted(at('keys'))}`])
-      expect(await visit(address, knowing)).toMatchObject(FOUND)
-      await tor.publishing(() => done('client', 'remove', 'alice', '--service', at('fresh/onion'), '--tor-control', tor.control))
-      await knowing.newIdentity()
-      expect(await visit(address, knowing)).toMatchObject(LOST)
-      await knowing.tor.stop()
-      await tor.publishing(async () => {
-        await done('client', 'add', 'bob', '--service', at('fresh/onion'))
-        await done('client', 'remove', 'bob', '--open', '--service', at('fresh/onion'), '--tor-control', tor.control)
-      })
-      expect(await visit(address)).toMatchObject(FOUND)
-    },
-  )
+  test('lets only members find it after `invite`, and everyone again after `member remove --open`', { timeout: 2 * SLOW }, async () => {
+    const service = ['--service', at('fresh/onion')]
+    const profile = (name: string, by: TorClient): Record<string, string> => ({
+      ASFALEIA_HOME: at(name),
+      ASFALEIA_SOCKS: `${by.socks.host}:${by.socks.port}`,
+      ASFALEIA_TOR_CONTROL: `unix:${by.tor.controlPath}`,
+    })
+    const as = (env: Record<string, string>, ...argv: string[]): Promise<Finished> => run([...ASFALEIA, ...argv], { env })
+    // The operator receives at the relay, too, and comes as a member.
+    const own = await network.addClient()
+    const olga = profile('olga', own)
+    const card = (await as(olga, 'me', '--name', 'Olga', '--relay', address, '--link')).stdout.trim()
+    let mine = ''
+    let invite = ''
+    await tor.publishing(async () => {
+      mine = await done('invite', 'olga', ...service)
+      invite = (await done('invite', 'alice', '--card', card, ...service, '--tor-control', tor.control)).trim()
+    })
+    const locked = await visit(address)
+    expect(locked).toMatchObject(LOST)
+    expect(locked.stderr).toContain('the onion service requires client authorization')
+    expect(await as(olga, 'join', mine.trim())).toMatchObject({ code: 0 })
+
+    const fresh = await network.addClient()
+    const alice = profile('alice-home', fresh)
+    expect(await as(alice, 'join', invite)).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining('sent your card to Olga\n') as string,
+    })
+    expect(await as(alice, 'send', 'Olga', 'hello')).toMatchObject({ code: 0 })
+    const got = (await as(olga, 'get', '--json')).stdout.trim().split('\n')
+    expect(got.some((line) => line.includes('hello'))).toBe(true)
+
+    await tor.publishing(() => done('member', 'remove', 'alice', ...service, '--tor-control', tor.control))
+    await fresh.newIdentity()
+    expect(await as(alice, 'send', 'Olga', 'again', '--timeout', '30')).toMatchObject({ code: 69 })
+    await fresh.tor.stop()
+    await own.tor.stop()
+    await tor.publishing(() => done('member', 'remove', 'olga', '--open', ...service, '--tor-control', tor.control))
+    expect(await visit(address)).toMatchObject(FOUND)
+  })
 
   test(
     'moves: both addresses work at first, with a notice at the old one, and only the new one after `rotate --end`',
