@@ -149,9 +149,9 @@ describe('asfaleia me', () => {
   test('composes the letters of a name, as some keyboards do not', async () => {
     const { code, out } = await as('A', ['me', '--name', 'Rene\u{301}', '--relay', 'localhost'])
     expect(code).toBe(0)
-    expect((await parseCard(out)).name).toBe('Ren\u{e9}')
+    expect((await parseCard(out.trim())).name).toBe('Ren\u{e9}')
     for (const name of ['می\u{200c}خواهم', 'ශ්\u{200d}රී', '👨\u{200d}👩\u{200d}👧'])
-      expect(await parseCard((await as('A', ['me', '--name', name])).out)).toMatchObject({ name })
+      expect(await parseCard((await as('A', ['me', '--name', name])).out.trim())).toMatchObject({ name })
   })
 
   test.each<[string, string[], number, RegExp]>([
