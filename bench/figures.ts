@@ -2,15 +2,28 @@
  * The measurements: each part starts the servers that it compares, alternates between them for several rounds,
  * and records samples. It reports parts that cannot be measured here, and judges nothing.
  */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { MEMORY_FLAGS } from '../src/cli/relay/confinement.ts'
+import { FLOODS, type Honest } from './attack.ts'
 import { Ceiling } from './ceiling.ts'
 import { type Proof, PROOFS } from './key.ts'
 import { Generator, type Load, type LoadOptions, type Mode, type Protocol, runLoad, type Under } from './load.ts'
 import { type Mailbox, openMailboxes } from './login.ts'
 import { measureTor } from './onion.ts'
 import type { Figure, Results, Subject } from './result.ts'
-import { LOAD_CORE, missingServer, type RelayOptions, type Server, SERVER_CORE, type ServerName, SERVERS, startServer } from './server.ts'
+import {
+  LOAD_CORE,
+  missingServer,
+  type RelayOptions,
+  type Server,
+  SERVER_CORE,
+  type ServerName,
+  SERVERS,
+  startServer as start,
+} from './server.ts'
 
 /** base64 of 1 KiB, 16 KiB. */
 export const PAYLOAD = 1_368
@@ -26,6 +39,8 @@ export interface Bench {
   /** The programs in C; undefined if there is no compiler. */
   readonly load: string
   readonly floor: string
+  /** A built checkout of the project to compare with. */
+  readonly before?: string | undefined
   readonly results: Results
   say(text: string): void
 }
@@ -79,7 +94,7 @@ async function withServers(
     for (const name of names) {
       const missing = missingServer(name)
       const absent = `${name}: ${missing}`
-      if (missing === undefined) servers.push(await startServer(name, bench.floor, options))
+      if (missing === undefined) servers.push(await start(name, bench.floor, options))
       else if (!bench.results.absent.includes(absent)) bench.results.absent.push(absent)
     }
     await work(servers)
@@ -138,6 +153,7 @@ const AMOUNT: Record<Subject, number> = {
   mosquitto: 32_000,
   aedes: 16_000,
   prosody: 1_600,
+  before: 0,
   bare: 0,
   own: 0,
   echo: 0,
@@ -383,6 +399,100 @@ const measureFlood: Part = async (bench) => {
   })
 }
 
+/** Connections of an attack. */
+export const ATTACKERS = [1, 16] as const
+/** Unproven connections whose memory is measured. */
+const STRANGERS = 1_000
+
+/** Measures honest messages and logins while one client, or sixteen, attack; and the memory of strangers that never read. */
+const measureAttack: Part = async (bench) => {
+  const record = new Recorder(bench)
+  const names = ['calm', ...Object.keys(FLOODS).flatMap((kind) => ATTACKERS.map((count) => `${kind} ${count}`))]
+  for (const what of ['p50', 'p99', 'login']) for (const name of names) record.figure(`attack ${what} ${name}`, 'ms')
+  record.figure('stranger', 'B')
+  const seconds = bench.full ? 4 : 1.2
+  await withSides(bench, async (sides) => {
+    const measure = async (server: Server): Promise<Honest> =>
+      (await Generator.startScript('attack.ts', ['honest', `${server.port}`, `${seconds}`], server)).measure<Honest>()
+    // Just-in-time compilers finish.
+    for (const { server } of sides) await measure(server)
+    for (let round = 1; round <= (bench.full ? 5 : 1); round++) {
+      for (const { subject, server } of sides) {
+        const note = (name: string, { p50, p99, login }: Honest): void => {
+          record.value(`attack p50 ${name}`, subject, round, p50)
+          record.value(`attack p99 ${name}`, subject, round, p99)
+          record.value(`attack login ${name}`, subject, round, login)
+        }
+        note('calm', await measure(server))
+        for (const kind of Object.keys(FLOODS)) {
+          for (const count of ATTACKERS) {
+            const flood = await Generator.startScript('attack.ts', ['flood', kind, `${server.port}`, `${count}`], server, true)
+            const honest = await Generator.startScript('attack.ts', ['honest', `${server.port}`, `${seconds}`], server)
+            flood.begin()
+            note(`${kind} ${count}`, await honest.measure<Honest>())
+            await flood.end()
+          }
+        }
+      }
+      bench.say(`attack, round ${round}`)
+    }
+  })
+  const folder = mkdtempSync(join(tmpdir(), 'asfaleia-bench-'))
+  const paths = new Map<Subject, string>((['relay', 'before'] as const).map((subject) => [subject, join(folder, subject)]))
+  await withSides(
+    bench,
+    async (sides) => {
+      for (const { subject, server } of sides) {
+        const args = (count: number): string[] => ['flood', 'hello', `${server.port}`, `${count}`, paths.get(subject)!]
+        const flood = async (count: number): Promise<Generator> => {
+          const generator = await Generator.startScript('attack.ts', args(count), server)
+          generator.begin()
+          await settle(server)
+          return generator
+        }
+        const first = await flood(100)
+        const before = server.memory()
+        const strangers = await flood(STRANGERS)
+        record.value('stranger', subject, 1, (server.memory() - before) / STRANGERS)
+        await strangers.end()
+        await first.end()
+      }
+    },
+    (subject) => ({ flags: ['--unix', paths.get(subject)!] }),
+  )
+  rmSync(folder, { recursive: true })
+}
+
+/** Waits until the server does nothing more: its memory is what the clients make it hold. */
+async function settle(server: Server): Promise<void> {
+  for (let waited = 0; waited < 20_000; waited += SETTLE_MS / 2) {
+    const used = server.cpuSeconds()
+    await delay(SETTLE_MS / 2)
+    if (server.cpuSeconds() - used < 0.1) return
+  }
+}
+
+/** Starts the relay, and that of the checkout to compare it with. */
+async function withSides(
+  bench: Bench,
+  work: (sides: { subject: Subject; server: Server }[]) => Promise<void>,
+  optionsOf: (subject: Subject) => RelayOptions = () => ({}),
+): Promise<void> {
+  const measure = async ([server]: Server[]): Promise<void> => {
+    const sides: { subject: Subject; server: Server }[] = [{ subject: 'relay', server: server! }]
+    if (bench.before === undefined) return work(sides)
+    // By its own file: it knows which options its relay has.
+    const { startServer } = (await import(join(bench.before, 'bench/server.ts'))) as { startServer: typeof start }
+    const before = await startServer('relay', bench.floor, optionsOf('before'))
+    try {
+      await work([{ subject: 'before', server: before }, ...sides])
+    } finally {
+      await before.stop()
+    }
+  }
+  await withServers(bench, ['relay'], measure, optionsOf('relay'))
+}
+
 const measureStart: Part = async (bench) => {
   const record = new Recorder(bench)
   record.figure('start', 's')
@@ -503,6 +613,7 @@ export const PARTS = {
   idle: measureIdle,
   logins: measureLogins,
   flood: measureFlood,
+  attack: measureAttack,
   start: measureStart,
   growth: measureGrowth,
   loop: measureLoop,

@@ -82,8 +82,13 @@ export class Generator {
     return mode === 'prepare' ? generator : generator.#ready()
   }
 
-  /** Measures logins instead of messages: bench/login.ts and bench/xmpp.ts. */
-  static async startScript(script: 'login.ts' | 'xmpp.ts', args: readonly string[], server: Server, polite = false): Promise<Generator> {
+  /** Runs a script in place of the program in C: bench/attack.ts, bench/login.ts or bench/xmpp.ts. */
+  static async startScript(
+    script: 'attack.ts' | 'login.ts' | 'xmpp.ts',
+    args: readonly string[],
+    server: Server,
+    polite = false,
+  ): Promise<Generator> {
     return new Generator([process.execPath, join(import.meta.dirname, script), ...args], server, polite).#ready()
   }
 
@@ -101,12 +106,17 @@ export class Generator {
   /** Starts the load and returns its measurements. @throws Error with the generator's message if it fails */
   async run(): Promise<Load> {
     const before = this.#server.cpuSeconds()
+    const result = await this.measure<Omit<Load, 'cpuMicroseconds'>>()
+    const used = this.#server.cpuSeconds() - before
+    return { ...result, cpuMicroseconds: (used * 1e6) / result.messages }
+  }
+
+  /** Does the same for a script with measurements of its own. */
+  async measure<Result>(): Promise<Result> {
     this.#child.stdin.write('go\n')
     while (!this.#said.includes('}')) await this.#more()
-    const used = this.#server.cpuSeconds() - before
     await this.#exited
-    const result = JSON.parse(this.#said.replace('ready\n', '')) as Omit<Load, 'cpuMicroseconds'>
-    return { ...result, cpuMicroseconds: (used * 1e6) / result.messages }
+    return JSON.parse(this.#said.replace('ready\n', '')) as Result
   }
 
   /** Starts the load without waiting. */

@@ -5,7 +5,7 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { spawnSync } from 'node:child_process'
 import { cpus, loadavg, release, setPriority, tmpdir, totalmem } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { type PartName, PARTS } from './figures.ts'
 import { writePage } from './page.ts'
@@ -18,7 +18,9 @@ const HELP = `usage: npm run bench -- [OPTION …]
   --only PARTS  some parts alone: ${Object.keys(PARTS).join(', ')}
   --tor         the private Tor network in the quick form, too
   --first       as root: before other processes, on a machine that does other work, too
-  --page        write docs/performance.md from this run, and keep its samples
+  --before DIR  attack another built checkout of the project, too
+  --page        write docs/performance.md from this run, and keep its samples; with --only, the samples of other
+                parts stay
   --from FILE   do not measure: print, and with --page write, what is kept in a file of samples
 `
 
@@ -56,7 +58,7 @@ function findVersions(): Record<string, string> {
   }
 }
 
-async function measure(parts: readonly PartName[], full: boolean): Promise<Results> {
+async function measure(parts: readonly PartName[], full: boolean, before: string | undefined): Promise<Results> {
   if (findProgram('cc') === undefined)
     throw new Error('there is no C compiler, and without one no load generator and no floor; on Debian: apt-get install gcc libc6-dev')
   if (findProgram('taskset') === undefined) throw new Error('there is no taskset; on Debian: apt-get install util-linux')
@@ -71,7 +73,7 @@ async function measure(parts: readonly PartName[], full: boolean): Promise<Resul
       figures: [],
       samples: [],
     }
-    const bench = { full, load: compile('load', folder), floor: compile('floor', folder), results, say }
+    const bench = { full, load: compile('load', folder), floor: compile('floor', folder), before, results, say }
     for (const name of parts) {
       const began = performance.now()
       try {
@@ -87,6 +89,21 @@ async function measure(parts: readonly PartName[], full: boolean): Promise<Resul
     return results
   } finally {
     rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** Puts the samples of some parts into those of an earlier run. */
+function merge(kept: Results, results: Results, parts: readonly PartName[]): Results {
+  const names = new Set(results.figures.map(({ name }) => name))
+  const { date, form, machine } = results
+  return {
+    ...kept,
+    later: [
+      ...(kept.later ?? []).filter((each) => !each.parts.some((part) => parts.some((name) => name === part))),
+      { parts, date, form, machine },
+    ],
+    figures: [...kept.figures.filter(({ name }) => !names.has(name)), ...results.figures],
+    samples: [...kept.samples.filter(({ figure }) => !names.has(figure)), ...results.samples],
   }
 }
 
@@ -127,6 +144,7 @@ const { values } = parseArgs({
     page: { type: 'boolean', default: false },
     help: { type: 'boolean', short: 'h', default: false },
     only: { type: 'string', multiple: true },
+    before: { type: 'string' },
     from: { type: 'string' },
   },
 })
@@ -142,14 +160,20 @@ if (values.help) {
     process.exit(2)
   }
   const parts = all.filter((name) => wanted?.includes(name) ?? (name !== 'tor' || values.full || values.tor))
-  const results = values.from === undefined ? await measure(parts, values.full) : (JSON.parse(readFileSync(values.from, 'utf8')) as Results)
+  const results =
+    values.from === undefined
+      ? await measure(parts, values.full, values.before && resolve(values.before))
+      : (JSON.parse(readFileSync(values.from, 'utf8')) as Results)
   const folder = join(ROOT, 'bench/results')
   mkdirSync(folder, { recursive: true })
   if (values.from === undefined) writeFileSync(join(folder, `${results.date.replaceAll(/[:.]/g, '-')}.json`), JSON.stringify(results))
   print(results)
   if (values.page) {
-    writeFileSync(join(folder, 'performance.json'), `${JSON.stringify(results)}\n`)
-    writePage(results, join(ROOT, 'docs'))
+    const file = join(folder, 'performance.json')
+    const kept = wanted === undefined || values.from !== undefined ? undefined : (JSON.parse(readFileSync(file, 'utf8')) as Results)
+    const all = kept === undefined ? results : merge(kept, results, parts)
+    writeFileSync(file, `${JSON.stringify(all)}\n`)
+    writePage(all, join(ROOT, 'docs'))
     say('wrote docs/performance.md')
   }
 }

@@ -4,6 +4,7 @@
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { FLOODS } from './attack.ts'
 import { judge, PROOF_TITLES, type Results, show, showSpread, spreadOf, SUBJECTS, type Subject } from './result.ts'
 
 export function writePage(results: Results, docs: string): void {
@@ -102,6 +103,10 @@ function buildPage(results: Results): string {
     `Machine: ${results.machine.join(', ')}. ${Object.entries(results.versions)
       .map(([name, version]) => `${name} ${version}`)
       .join(', ')}.`,
+    ...(results.later ?? []).map(
+      ({ parts, date, form, machine }) =>
+        `Measured later, on ${date.slice(0, 10)}, in the ${form} form: ${parts.join(', ')} (${machine.at(-1)}).`,
+    ),
     ...(results.absent.length > 0 ? [`Not measured: ${results.absent.join('; ')}.`] : []),
     '## How it is measured',
     [
@@ -131,6 +136,19 @@ function buildPage(results: Results): string {
     values({ 'p50 calm': 'p50, calm', 'p50 flooded': 'p50, login flood', 'p99 calm': 'p99, calm', 'p99 flooded': 'p99, login flood' }),
     "Delay of the event loop in milliseconds, the 99th percentile of the operator's page.",
     values({ 'loop storing': 'while storing', 'loop pushing': 'while pushing' }),
+    '## Under attack',
+    'Milliseconds, while one client or sixteen attack as fast as the machine lets them: p50 and p99 of 100 messages a second from Alice to Bob until both know it, and the median of ten logins a second. The attackers run only while the second core has nothing else to do. The last line is the memory of each of 1,000 connections that have proved no key, send HELLO after HELLO, and never read.',
+    ...(['p50', 'p99', 'login'] as const).map((of) =>
+      values({
+        [`attack ${of} calm`]: `${of}, calm`,
+        ...Object.fromEntries(
+          Object.entries(FLOODS).flatMap(([kind, flood]) =>
+            [1, 16].map((count) => [`attack ${of} ${kind} ${count}`, `${of}, ${flood}, ${count} ×`]),
+          ),
+        ),
+      }),
+    ),
+    values({ stranger: 'B of a stranger that does not read' }),
     '## Memory',
     values({
       queued: 'B of a queued message beyond its characters',
