@@ -5,7 +5,7 @@
  */
 import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
-import { appendFile, type FileHandle, link, open, readdir, rename, rm, stat, statfs } from 'node:fs/promises'
+import { type FileHandle, link, lstat, open, readdir, rename, rm, stat, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { FILE_NAME_BYTES, fingerprintOf, isFileName } from '../../client/format/field.ts'
 import type { FileSink } from '../../client/delivery/file.ts'
@@ -52,12 +52,13 @@ export class Arrivals implements FileReceiver {
     const parts = await readRecord(`${base}.have`, offer)
     if (parts.length === 0 && BigInt(bavail) * BigInt(bsize) < BigInt(offer.total))
       throw new CliError(`no space for ${offer.name} (${offer.total} bytes) in ${this.#folder}`)
-    const before = parts.length > 0 ? await openPart(`${base}.part`, true) : undefined
-    const file = before ?? (await openPart(`${base}.part`, false))!
+    const before = parts.length > 0 ? await openOwn(`${base}.part`, constants.O_RDWR) : undefined
+    const file = before ?? (await createPart(`${base}.part`))
     const have = before === undefined ? [] : parts
     try {
       // Rewritten, so that appending never continues a half-written line.
-      await writeWhole(`${base}.have`, `${formatOffer(offer)}\n${formatParts(have)}`, { replace: true })
+      await rm(`${base}.have`, { force: true })
+      await writeWhole(`${base}.have`, `${formatOffer(offer)}\n${formatParts(have)}`, { replace: false })
     } catch (error) {
       await file.close()
       throw error
@@ -102,15 +103,18 @@ export class Arrivals implements FileReceiver {
           await writeAt(file, bytes, (part - 1) * PART_BYTES)
           // The part must be on the disk before its record: a crash in between must not leave a recorded hole.
           await file.datasync()
-          await appendFile(`${base}.have`, `${part}\n`)
+          await using record = await openOwn(`${base}.have`, constants.O_WRONLY | constants.O_APPEND)
+          if (record === undefined) throw disturbed(this.#folder)
+          await record.appendFile(`${part}\n`)
         }),
       read: (part) => readPart(file, offer, part),
       finish: () =>
         guard(this.#folder, async () => {
           await file.truncate(offer.total)
           await file.sync()
-          const path = await this.#place(`${base}.part`, offer.name)
+          const path = await this.#place(`${base}.part`, offer.name, file)
           await leave()
+          if (path === undefined) throw disturbed(this.#folder)
           this.#onDone(offer, path)
           // The file is complete; without its tag, it may at worst arrive a second time.
           await this.#remember(tagOf(offer, offer.file)).catch(() => {})
@@ -124,15 +128,18 @@ export class Arrivals implements FileReceiver {
     }
   }
 
-  /** Gives a complete file its name, or the next free one: `name (2)`. */
-  async #place(part: string, name: string): Promise<string> {
+  /**
+   * Gives a complete file its name, or the next free one: `name (2)`.
+   * @param file the bytes whose hash is right
+   * @returns undefined if the part is another file by now; then nothing has the name
+   */
+  async #place(part: string, name: string, file: FileHandle): Promise<string | undefined> {
     for (let number = 1; ; number++) {
       const path = join(this.#folder, number === 1 ? name : withNumber(name, number))
       try {
         await link(part, path)
         await rm(part)
-        await flush(this.#folder)
-        return path
+        return await this.#keep(path, file)
       } catch (error) {
         if (systemCode(error) === 'EEXIST') continue
         if (!['EPERM', 'ENOTSUP', 'ENOSYS', 'EMLINK'].includes(systemCode(error))) throw error
@@ -145,8 +152,17 @@ export class Arrivals implements FileReceiver {
         throw error
       }
       await rename(part, path)
-      return path
+      return this.#keep(path, file)
     }
+  }
+
+  /** Removes the path again if it is not the file that was checked: another user may have put their own into its place. */
+  async #keep(path: string, file: FileHandle): Promise<string | undefined> {
+    const [placed, checked] = await Promise.all([lstat(path, { bigint: true }), file.stat({ bigint: true })])
+    const isSame = placed.dev === checked.dev && placed.ino === checked.ino
+    if (!isSame) await rm(path)
+    await flush(this.#folder)
+    return isSame ? path : undefined
   }
 
   async #readDone(): Promise<string[]> {
@@ -191,7 +207,11 @@ function formatParts(ranges: readonly PartRange[]): string {
 
 /** Reads the parts that an earlier transfer wrote. Ignores an incomplete last line. */
 async function readRecord(path: string, offer: FileOffer): Promise<PartRange[]> {
-  const [form, ...lines] = ((await readText(path, RECORD_BYTES)) ?? '').split('\n')
+  await using record = await openOwn(path, constants.O_RDONLY)
+  if (record === undefined) return []
+  const { size } = await record.stat()
+  const bytes = Buffer.alloc(Math.min(size, RECORD_BYTES))
+  const [form, ...lines] = bytes.toString('latin1', 0, await readAt(record, bytes, 0)).split('\n')
   if (form !== formatOffer(offer)) return []
   const numbers = [...new Set(lines.slice(0, -1).map(Number))].filter(
     (part) => Number.isSafeInteger(part) && part >= 1 && part <= countParts(offer.total),
@@ -205,19 +225,38 @@ async function readRecord(path: string, offer: FileOffer): Promise<PartRange[]> 
   return ranges
 }
 
-/** Opens the bytes of an unfinished file. @param again continues an existing one; returns undefined if it is missing */
-async function openPart(path: string, again: boolean): Promise<FileHandle | undefined> {
+/**
+ * Opens a file that an earlier transfer made. If others may write to the folder, they may have put something else there:
+ * a link, or a file that they own, may write to or keep a second name of.
+ * @returns undefined if there is no such file, or it is not the user's own, of mode 0600 and with one name
+ */
+async function openOwn(path: string, flags: number): Promise<FileHandle | undefined> {
+  let file
   try {
-    if (!again) await rm(path, { force: true })
-    const flags = constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK
-    const file = await open(path, again ? flags : flags | constants.O_CREAT | constants.O_EXCL, 0o600)
-    if ((await file.stat()).isFile()) return file
-    await file.close()
+    file = await open(path, flags | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+    const { uid, mode, nlink } = await file.stat()
+    // The type is a part of the mode.
+    if (mode === (constants.S_IFREG | 0o600) && nlink === 1 && uid === (process.getuid?.() ?? uid)) return file
   } catch (error) {
-    if (!again || systemCode(error) !== 'ENOENT') throw new CliError(`cannot write ${path}: ${systemReason(error)}`)
+    if (!['ENOENT', 'ELOOP', 'EACCES', 'ENXIO', 'EISDIR'].includes(systemCode(error)))
+      throw new CliError(`cannot open ${path}: ${systemReason(error)}`)
   }
+  await file?.close()
   return undefined
 }
+
+/** Begins the bytes of a file anew. */
+async function createPart(path: string): Promise<FileHandle> {
+  try {
+    await rm(path, { force: true })
+    return await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600)
+  } catch (error) {
+    throw new CliError(`cannot write ${path}: ${systemReason(error)}`)
+  }
+}
+
+const disturbed = (folder: string): CliError =>
+  new CliError(`another user or program changes unfinished files in ${folder}`, { hint: 'receive files into a folder of your own' })
 
 async function readPart(file: FileHandle, { total }: FileOffer, part: number): Promise<Uint8Array> {
   const offset = (part - 1) * PART_BYTES

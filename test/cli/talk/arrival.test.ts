@@ -1,9 +1,22 @@
 /** Files from a hostile sender: each goes into the folder under its own name, and nothing stays open. */
+import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  linkSync,
+  lstatSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { parsePublicKey } from '../../../src/auth/ssh-key.ts'
 import { generatePrivateKey } from '../../../src/auth/private-key.ts'
 import { Arrivals } from '../../../src/cli/talk/arrival.ts'
@@ -127,5 +140,102 @@ test('a record with a half-written last line is repaired, and the transfer resum
   const again = await open()
   await take(again, 2)
   await again.close()
-  expect(await (await open()).take(part(offer, 0, new Uint8Array(0)))).toMatchObject({ answer: [[2, 3]] })
+  const last = await open()
+  expect(await last.take(part(offer, 0, new Uint8Array(0)))).toMatchObject({ answer: [[2, 3]] })
+  await last.close()
+})
+
+describe('in a folder that others may write to', () => {
+  const whole = Buffer.alloc(PART_BYTES * 2, 'w')
+  const offer = offerOf('x', whole)
+  const placed: string[] = []
+  const open = async (): Promise<FileReceiving> =>
+    new FileReceiving(offer, (await new Arrivals(folder, undefined, (_offer, path) => placed.push(path)).open(offer)) as never)
+  const take = (receiving: FileReceiving, number: number): ReturnType<FileReceiving['take']> =>
+    receiving.take(part(offer, number, number === 0 ? new Uint8Array(0) : whole.subarray((number - 1) * PART_BYTES, number * PART_BYTES)))
+  const pathOf = (ending: string): string =>
+    join(
+      folder,
+      readdirSync(folder).find((name) => name.endsWith(ending))!,
+    )
+  beforeEach(() => {
+    placed.length = 0
+  })
+
+  /** Receives the first part, then stops. */
+  async function begin(): Promise<void> {
+    const receiving = await open()
+    await take(receiving, 1)
+    await receiving.close()
+  }
+
+  test.each<[what: string, disturb: (path: string) => void]>([
+    ['has another mode', (path) => chmodSync(path, 0o666)],
+    ['has a second name', (path) => linkSync(path, join(root, 'second'))],
+    [
+      'is a symbolic link',
+      (path) => {
+        rmSync(path)
+        writeFileSync(join(root, 'target'), 'mine', { mode: 0o600 })
+        symlinkSync(join(root, 'target'), path)
+      },
+    ],
+    [
+      'is a pipe',
+      (path) => {
+        rmSync(path)
+        execFileSync('mkfifo', ['-m', '600', path])
+      },
+    ],
+    ...(process.getuid?.() === 0
+      ? ([['is owned by another user', (path) => chownSync(path, 65_534, 65_534)]] as [string, (path: string) => void][])
+      : []),
+  ])('a transfer begins anew if its unfinished file %s', async (_what, disturb) => {
+    for (const ending of ['.part', '.have']) {
+      await begin()
+      disturb(pathOf(ending))
+      const again = await open()
+      expect(await take(again, 0)).toMatchObject({ answer: [] })
+      await take(again, 1)
+      expect(await take(again, 2)).toMatchObject({ state: 'done' })
+      const path = placed.at(-1)!
+      expect(readFileSync(path)).toEqual(whole)
+      expect(lstatSync(path)).toMatchObject({ uid: process.getuid!(), nlink: 1, mode: 0o100600 })
+      for (const each of ['target', 'second']) rmSync(join(root, each), { force: true })
+    }
+    expect(readdirSync(folder).toSorted()).toEqual(['x', 'x (2)'])
+  })
+
+  test.each<[what: string, swap: (path: string) => void]>([
+    ['a symbolic link', (path) => symlinkSync(join(root, 'theirs'), path)],
+    ['another file', (path) => writeFileSync(path, Buffer.alloc(whole.length, 'e'))],
+    ['a link to another file', (path) => linkSync(join(root, 'theirs'), path)],
+  ])('%s in the place of the checked bytes does not get the name of the file', async (_what, swap) => {
+    writeFileSync(join(root, 'theirs'), Buffer.alloc(whole.length, 'e'))
+    const receiving = await open()
+    await take(receiving, 1)
+    const path = pathOf('.part')
+    rmSync(path)
+    swap(path)
+    await expect(take(receiving, 2)).rejects.toThrow('another user or program changes unfinished files')
+    expect(placed).toEqual([])
+    expect(readdirSync(folder)).not.toContain('x')
+    expect(readFileSync(join(root, 'theirs'))).toEqual(Buffer.alloc(whole.length, 'e'))
+    // The next try begins anew.
+    const again = await open()
+    expect(await take(again, 0)).toMatchObject({ answer: [] })
+    for (const number of [1, 2]) await take(again, number)
+    expect(placed).toEqual([join(folder, 'x')])
+    expect(readFileSync(join(folder, 'x'))).toEqual(whole)
+  })
+
+  test('a link in the place of the list of parts is not written to', async () => {
+    writeFileSync(join(root, 'theirs'), 'mine\n', { mode: 0o600 })
+    const receiving = await open()
+    const path = pathOf('.have')
+    rmSync(path)
+    symlinkSync(join(root, 'theirs'), path)
+    await expect(take(receiving, 1)).rejects.toThrow('another user or program changes unfinished files')
+    expect(readFileSync(join(root, 'theirs'), 'utf8')).toBe('mine\n')
+  })
 })
