@@ -18,7 +18,7 @@ export class ArchiveError extends Error {
   }
 }
 
-/** Archives files and their folders. @param files by path, ASCII of at most 100 bytes */
+/** Archives files and their folders. @param files by path, at most 100 bytes of UTF-8 without control characters */
 export function encodeArchive(files: ReadonlyMap<string, Uint8Array>): Buffer {
   const blocks: Buffer[] = []
   const folders = new Set<string>()
@@ -54,10 +54,21 @@ export function decodeArchive(archive: Uint8Array): Map<string, Uint8Array> {
   }
 }
 
+/** Without control characters; spaces and letters of every script are allowed. */
+const NAME = /^\P{Cc}+$/u
+
+function decodeName(field: Buffer): string | undefined {
+  const end = field.indexOf(0)
+  const bytes = end === -1 ? field : field.subarray(0, end)
+  const name = bytes.toString('utf8')
+  const sound = NAME.test(name) && Buffer.from(name).equals(bytes) && field.subarray(bytes.length).every((byte) => byte === 0)
+  return sound ? name : undefined
+}
+
 function encodeHeader(path: string, size: number, type: string): Buffer {
-  if (!/^[\x21-\x7e]+$/.test(path) || path.length > NAME_BYTES) throw new TypeError('the names in an archive are short ASCII')
+  if (!NAME.test(path) || Buffer.byteLength(path) > NAME_BYTES) throw new TypeError('the names in an archive are short')
   const head = Buffer.alloc(BLOCK)
-  head.write(path, 0, 'latin1')
+  head.write(path, 0, 'utf8')
   head.write(type === FOLDER ? '0000700' : '0000600', 100)
   // No owner, so the user who extracts the archive owns the files; and no time.
   for (const at of [108, 116]) head.write('0000000', at)
@@ -70,7 +81,7 @@ function encodeHeader(path: string, size: number, type: string): Buffer {
 }
 
 function decodeHeader(head: Buffer): { path: string; size: number; type: string } {
-  const path = /^([\x21-\x7e]{1,100})\0*$/.exec(head.toString('latin1', 0, NAME_BYTES))?.[1]
+  const path = decodeName(head.subarray(0, NAME_BYTES))
   const size = readOctal(head, 124, 12)
   const type = head[156] === 0 ? FILE : head.toString('latin1', 156, 157)
   const sound = head.toString('latin1', 257, 262) === 'ustar' && readOctal(head, 148, 8) === checksum(head)

@@ -6,7 +6,7 @@
 import { armor, Decrypter, Encrypter, type Identity, type Recipient } from 'age-encryption'
 import { CodedError } from '../protocol/coded-error.ts'
 import { ArchiveError, decodeArchive, encodeArchive } from './archive.ts'
-import { checkService, type ServiceFiles } from './service.ts'
+import { checkService, type ServiceFiles, splitClients } from './service.ts'
 
 export type BackupProblem =
   'no-age-file' | 'wants-passphrase' | 'wants-identity' | 'wrong-passphrase' | 'wrong-identity' | 'damaged' | 'no-archive'
@@ -58,10 +58,11 @@ export function kindOfBackup(file: Uint8Array): 'passphrase' | 'identity' | unde
 
 /**
  * Decrypts a backup and checks its files.
+ * @param onSkipped receives the path of each file of a client that tor itself would skip; it is not among the files
  * @returns the files; the caller overwrites them after use
  * @throws {BackupError}, or {ServiceError} if they are not a complete onion service
  */
-export async function openBackup(file: Uint8Array, opener: Opener): Promise<ServiceFiles> {
+export async function openBackup(file: Uint8Array, opener: Opener, onSkipped: (path: string) => void = () => {}): Promise<ServiceFiles> {
   const binary = unarmor(file)
   const header = binary && headerOf(binary)
   if (binary === undefined || header === undefined) throw new BackupError('no-age-file')
@@ -89,13 +90,21 @@ export async function openBackup(file: Uint8Array, opener: Opener): Promise<Serv
   }
   let files: ServiceFiles
   try {
-    files = decodeArchive(archive)
+    const all = splitClients(decodeArchive(archive))
+    files = all.files
+    for (const path of all.skipped) onSkipped(path)
   } catch (error) {
     if (!(error instanceof ArchiveError)) throw error
     throw new BackupError('no-archive')
   }
   checkService(files)
   return files
+}
+
+/** Returns where the backup begins in bytes that hold a secret before it; -1 if there is none. */
+export function findBackup(bytes: Buffer): number {
+  const places = [bytes.indexOf(BEGIN), bytes.indexOf(ARMOR)].filter((at) => at !== -1)
+  return places.length === 0 ? -1 : Math.min(...places)
 }
 
 /** Returns whether age accepts the text as a recipient, `age1…`. */

@@ -18,7 +18,7 @@ export const PUBLIC_KEY = 'hs_ed25519_public_key'
 /** The folder of client authorization, with a file NAME.auth for each client. */
 export const CLIENTS = 'authorized_clients'
 
-/** The allowed names of clients. Tor accepts any name; these are safe in every shell, archive and terminal. */
+/** The names of clients that we make. Tor accepts any name; these are safe in every shell, archive and terminal. */
 export const CLIENT_NAME = /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/
 
 /** The headers of tor's key files, padded to 32 bytes (`crypto_write_tagged_contents_to_file` of tor). */
@@ -67,11 +67,26 @@ export function checkService(files: ServiceFiles): string {
     throw new ServiceError('foreign-hostname')
   for (const [path, bytes] of files) {
     if (path === HOSTNAME || path === SECRET_KEY || path === PUBLIC_KEY) continue
-    const client = clientOf(path)
-    if (client === undefined || !CLIENT_NAME.test(client)) throw new ServiceError('strange-file')
-    if (!/^descriptor:x25519:[A-Z2-7]{52}\n?$/.test(Buffer.from(bytes).toString('latin1'))) throw new ServiceError('malformed-client')
+    if (clientOf(path) === undefined) throw new ServiceError('strange-file')
+    if (!isTorsClient(bytes)) throw new ServiceError('malformed-client')
   }
   return onion
+}
+
+/** Whether tor takes the file of a client (`parse_authorized_client` of tor): letters of both cases, and blanks around fields. */
+function isTorsClient(bytes: Uint8Array): boolean {
+  return /^\s*descriptor\s*:\s*x25519\s*:\s*[A-Za-z2-7]{52}\s*$/.test(Buffer.from(bytes).toString('latin1'))
+}
+
+/**
+ * Separates the files of clients that tor itself skips, so that such a file stops no backup.
+ * @returns all other files, and the paths of those
+ */
+export function splitClients(files: ServiceFiles): { readonly files: ServiceFiles; readonly skipped: readonly string[] } {
+  const isSkipped = ([path, bytes]: readonly [string, Uint8Array]): boolean =>
+    path.startsWith(`${CLIENTS}/`) && (clientOf(path) === undefined || !isTorsClient(bytes))
+  const all = [...files]
+  return { files: new Map(all.filter((each) => !isSkipped(each))), skipped: all.filter(isSkipped).map(([path]) => path) }
 }
 
 /** Makes the keys and the address of a new onion service, in the format of tor. */
@@ -95,7 +110,7 @@ export function clientPath(name: string): string {
 
 /** Returns the name of the client whose file has this path; undefined for any other path. */
 export function clientOf(path: string): string | undefined {
-  return /^authorized_clients\/(.*)\.auth$/.exec(path)?.[1]
+  return /^authorized_clients\/([^/\p{Cc}]+)\.auth$/u.exec(path)?.[1]
 }
 
 /** Multiplies the base point by the scalar (RFC 8032, section 5.1.5, step 4). @throws {ServiceError} if the scalar is 0 */

@@ -1000,6 +1000,29 @@ describe('the keys of the appliance', () => {
     expect(await mainOf('tor')).toBe(tor)
   })
 
+  test('are verified and restored with the identity on standard input, also by a passphrase', { timeout: SLOW }, async () => {
+    const onion = onionOf(up)
+    const folder = '/var/lib/tor/restored'
+    const feed = (input: string, ...args: string[]): Promise<Finished> =>
+      engine.docker([...files(), 'run', '--rm', '--no-TTY', ...args], { input })
+    const passphrase = [
+      '--env',
+      'ASFALEIA_PASSPHRASE_FILE=/dev/stdin',
+      'keys',
+      'backup',
+      '--passphrase',
+      '--out',
+      '/var/lib/tor/backup.age',
+    ]
+    expect(await feed('correct horse\n', ...passphrase)).toMatchObject({ code: 0, stdout: `backed up ${onion}\n` })
+    const backup = ['/var/lib/tor/backup.age', '--identity', '-']
+    expect(await feed('correct horse\n', 'keys', 'backup', '--verify', ...backup)).toMatchObject({ code: 0 })
+    expect(await feed('correct horse\n', 'keys', 'restore', '--to', folder, ...backup)).toMatchObject({
+      code: 0,
+      stdout: `restored ${onion} to ${folder}\n`,
+    })
+  })
+
   test('lock out other clients once a client has a key, until it is removed', { timeout: 3 * SLOW }, async () => {
     const onion = onionOf(up)
     const given = await keys('client', 'add', 'bob')

@@ -10,6 +10,7 @@ const FILES = new Map([
   ['hostname', Buffer.from('x.onion\n')],
   ['authorized_clients/alice.auth', Buffer.alloc(513, 7)],
   ['empty', Buffer.alloc(0)],
+  ['authorized_clients/bob@example.org of the café.auth', Buffer.from('x')],
 ])
 
 const plain = (files: ReadonlyMap<string, Uint8Array>): [string, string][] =>
@@ -34,6 +35,7 @@ describe('with the tar program', () => {
     expect(list(folder)).toEqual({
       authorized_clients: '700',
       'authorized_clients/alice.auth': `600 ${'07'.repeat(513)}`,
+      'authorized_clients/bob@example.org of the café.auth': '600 78',
       empty: '600',
       hostname: `600 ${Buffer.from('x.onion\n').toString('hex')}`,
     })
@@ -79,6 +81,6 @@ test('decodeArchive throws only an ArchiveError on junk', () => {
   )
 })
 
-test.each([['a space'], ['ü'], ['x'.repeat(101)], ['']])('encodeArchive refuses the path %j', (path) => {
+test.each([['a\nline'], ['a\u{7f}'], ['ü'.repeat(51)], ['x'.repeat(101)], ['']])('encodeArchive refuses the path %j', (path) => {
   expect(() => encodeArchive(new Map([[path, Buffer.alloc(1)]]))).toThrow(TypeError)
 })

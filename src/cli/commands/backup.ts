@@ -15,7 +15,7 @@ import { CliError, UsageError } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'
 import { formatJson } from '../program/show.ts'
-import { erase, IDENTITY_OPTION, openBackupFile } from '../service/unlock.ts'
+import { checkScryptMemory, erase, IDENTITY_OPTION, openBackupFile } from '../service/unlock.ts'
 import type { Page } from '../program/page.ts'
 
 export const page = {
@@ -71,7 +71,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
     const lock: Lock =
       to.length > 0
         ? { recipients: (await Promise.all(to.map(readRecipients))).flat() }
-        : { passphrase: await newPassphrase('passphrase for the backup', WEAK, io) }
+        : { passphrase: await lockByPassphrase('passphrase for the backup', WEAK, io) }
     const sealed = await sealBackup(files, lock).catch((error: unknown) => Promise.reject(describeService(folder, error)))
     const address = Buffer.from(files.get('hostname')!).toString('latin1').trim()
     if (out === '-') {
@@ -86,6 +86,11 @@ export async function run(argv: string[], io: Io): Promise<number> {
   } finally {
     erase(files)
   }
+}
+
+async function lockByPassphrase(prompt: string, hint: string, io: Io): Promise<string> {
+  checkScryptMemory()
+  return newPassphrase(prompt, hint, io)
 }
 
 function tell(io: Io, json: boolean, what: string, address: string, files: ServiceFiles): void {

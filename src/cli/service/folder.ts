@@ -5,7 +5,7 @@
 import { open, readdir, readFile, rename, rm, rmdir, stat } from 'node:fs/promises'
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
-import { CLIENTS, HOSTNAME, PUBLIC_KEY, SECRET_KEY, ServiceError, type ServiceFiles } from '../../onion/service.ts'
+import { CLIENTS, HOSTNAME, PUBLIC_KEY, SECRET_KEY, ServiceError, type ServiceFiles, splitClients } from '../../onion/service.ts'
 import { systemCode, systemReason } from '../disk/system.ts'
 import { CliError } from '../program/error.ts'
 import type { Io } from '../program/io.ts'
@@ -40,8 +40,29 @@ export async function readService(folder: string, io: Pick<Io, 'stderr'>): Promi
     if (bytes === undefined) throw new CliError(`${folder} is not the folder of an onion service: it has no ${name}`, { hint: HINT })
     files.set(name, bytes)
   }
-  for (const path of await listClients(folder)) files.set(path, (await readPart(folder, path))!)
-  return files
+  for (const path of await listClients(folder)) {
+    try {
+      const bytes = await readPart(folder, path)
+      if (bytes !== undefined) files.set(path, bytes)
+    } catch (error) {
+      if (!(error instanceof CliError)) throw error
+      warnSkipped(path, io)
+    }
+  }
+  const split = splitClients(files)
+  for (const path of split.skipped) warnSkipped(path, io)
+  for (const path of split.files.keys())
+    if (Buffer.byteLength(path) > MOST_PATH)
+      throw new CliError(`the name of ${path} is too long for a backup`, { hint: 'rename the file: tor takes any name' })
+  return split.files
+}
+
+/** An archive's names are short (src/onion/archive.ts). */
+const MOST_PATH = 100
+
+/** Reports the file of a client that tor itself skips. */
+export function warnSkipped(path: string, { stderr }: Pick<Io, 'stderr'>): void {
+  stderr.write(`asfaleia: warning: ${sanitizeLine(path)} is left out: tor skips it, because it is not the file of a client\n`)
 }
 
 /** Lists the paths of the clients' files within the folder. @throws {CliError} */
@@ -49,7 +70,7 @@ export async function listClients(folder: string): Promise<string[]> {
   try {
     const names = await readdir(join(folder, CLIENTS))
     return names
-      .filter((name) => name.endsWith('.auth'))
+      .filter((name) => name.endsWith('.auth') && name !== '.auth')
       .toSorted()
       .map((name) => `${CLIENTS}/${name}`)
   } catch (error) {

@@ -6,6 +6,7 @@ import { generateX25519Identity, identityToRecipient } from 'age-encryption'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { generatePrivateKey } from '../../../src/auth/private-key.ts'
 import { asfaleia, type Outcome } from '../../support/command.ts'
+import { checkScryptMemory } from '../../../src/cli/service/unlock.ts'
 import { ASFALEIA, run } from '../../support/process.ts'
 import { missing } from '../../support/programs.ts'
 import { CLIENT, list, scratch, TORS, writeService } from '../../support/service.ts'
@@ -145,6 +146,37 @@ describe('backup and restore never overwrite', () => {
   })
 })
 
+describe('on a bad day', () => {
+  test('the identity comes on standard input, before the backup or without it, and on a pipe', async () => {
+    expect((await backup('--to', recipient)).code).toBe(0)
+    const good = { code: 0, stdout: `a good backup of ${ADDRESS}, with 1 authorized client\n` }
+    const verify = (path: string): string => `'${process.execPath}' ${ASFALEIA.slice(1).join(' ')} backup --verify ${path} --identity`
+    const shell = (line: string) => run(['bash', '-c', line])
+    expect(await shell(`cat ${identity} ${file} | ${verify('-')} -`)).toMatchObject(good)
+    expect(await shell(`cat ${identity} | ${verify(file)} -`)).toMatchObject(good)
+    expect(await shell(`${verify(file)} <(cat ${identity})`)).toMatchObject(good)
+    expect(await shell(`cat ${identity} | ${verify('-')} -`)).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('not an age file') as string,
+    })
+  })
+
+  test('a passphrase comes on standard input, before the backup', { timeout: SLOW }, async () => {
+    expect((await asfaleia(['backup', '--service', folder, '--out', file, '--passphrase'], { env: passphraseFile() })).code).toBe(0)
+    const line = `(echo 'correct horse'; cat ${file}) | '${process.execPath}' ${ASFALEIA.slice(1).join(' ')} backup --verify - --identity -`
+    expect(await run(['bash', '-c', line])).toMatchObject({ code: 0 })
+  })
+
+  test('too little memory for a passphrase is an error, since the system would kill the process without a word', () => {
+    const files: Record<string, string> = { '/proc/self/cgroup': '0::/\n', '/sys/fs/cgroup/memory.max': `${256 * 2 ** 20}\n` }
+    expect(() => checkScryptMemory((path) => files[path])).toThrow(
+      'a passphrase takes 400 MiB of memory, but the control group of this process allows 256 MiB',
+    )
+    files['/sys/fs/cgroup/memory.max'] = 'max\n'
+    checkScryptMemory((path) => files[path])
+  })
+})
+
 describe('restore writes nothing if there is', () => {
   test.each([
     ['a flipped byte', (bytes: Buffer) => void (bytes[1_000]! ^= 1), /damaged: a byte was changed/],
@@ -220,16 +252,33 @@ describe('backup of an incomplete service', () => {
       () => writeFileSync(join(folder, 'hostname'), `${'a'.repeat(56)}.onion\n`),
       /the address does not belong to the secret key/,
     ],
-    [
-      'with a client file that tor would refuse',
-      () => writeFileSync(join(folder, 'authorized_clients/bob.auth'), 'x'),
-      /does not have the format of tor/,
-    ],
   ])('is refused %s', async (_name, spoil, problem) => {
     spoil()
     const { code, out, err } = await backup('--to', recipient)
     expect({ code, out, err }).toEqual({ code: 1, out: '', err: expect.stringMatching(problem) as unknown as string })
     expect(existsSync(file)).toBe(false)
+  })
+
+  test("takes every client's file that tor takes, and names those that tor skips", async () => {
+    const clients = join(folder, 'authorized_clients')
+    const key = 'a'.repeat(51)
+    for (const [name, text] of [
+      ['bob@example.org', `descriptor:x25519:${key}b\r\n`],
+      ['bob of the café', `  descriptor : x25519 : ${key}C \n`],
+      ['.', CLIENT],
+      ['skipped', 'x'],
+      ['skipped-too', `descriptor:x25519:${key}\n`],
+    ] as const)
+      writeFileSync(join(clients, `${name}.auth`), text, { mode: 0o600 })
+    mkdirSync(join(clients, 'folder.auth'))
+    const skipped = (name: string): string =>
+      `asfaleia: warning: authorized_clients/${name}.auth is left out: tor skips it, because it is not the file of a client\n`
+    const { code, out, err } = await backup('--to', recipient)
+    expect([code, out]).toEqual([0, `backed up ${ADDRESS}, with 4 authorized clients\n`])
+    expect(err).toBe(skipped('folder') + skipped('skipped-too') + skipped('skipped'))
+    expect((await restore('--identity', identity)).code).toBe(0)
+    for (const name of ['folder', 'skipped', 'skipped-too']) rmSync(join(clients, `${name}.auth`), { recursive: true })
+    expect(list(join(around, 'new'))).toEqual(list(folder))
   })
 
   test('warns if others may enter its folder', async () => {
