@@ -234,6 +234,7 @@ describe('asfaleia contact', () => {
       ['A', file],
       ['B', line],
       ['C', `command="echo \\"ssh-rsa AAAA\\"",no-pty ${line}`],
+      ['D', `\ufeffno-pty\t${line.replace(' ', ' \t')}\r\n`],
     ] as const) {
       const without = await as(who, ['contact', 'add', word, '--name', 'bob'])
       expect(without).toMatchObject({ code: 2, out: '', err: expect.stringContaining('--relay ADDRESS') as string })

@@ -3,6 +3,7 @@
  * that holds exactly one of these. Only a card is signed; a bare key proves nothing about its owner.
  */
 import { CardError, findCard, parseCard } from '../../client/format/card.ts'
+import { parseKeyLine } from '../../auth/key-line.ts'
 import type { SshKey } from '../../auth/ssh-key.ts'
 import type { Card } from '../../client/format/card.ts'
 import { readText } from '../disk/file.ts'
@@ -13,9 +14,8 @@ import type { Io } from '../program/io.ts'
 export type Given = { readonly kind: 'card'; readonly card: Card } | { readonly kind: 'key'; readonly key: SshKey }
 
 const MOST_BYTES = 65_536
-const KEY_TYPE = /^(?:ssh|ecdsa|sk)-[a-z0-9@.-]+ /
 /** A key's blob begins with the length of its type's name, which is `AAAA` in base64. */
-const KEY = /(?:^|\s)(?:ssh|ecdsa|sk)-[a-z0-9@.-]+ AAAA/
+const KEY = /(?:^|\s)(?:ssh|ecdsa|sk)-[a-z0-9@.-]+[ \t]+AAAA/
 const CARD = /^asfaleia-card\/[^]*^-----END SSH SIGNATURE-----$/m
 
 /**
@@ -37,7 +37,7 @@ export async function readIntroduction(word: string, io: Io): Promise<Given> {
 
 /** @throws {CliError} */
 async function parseIntroduction(given: string, source: string): Promise<Given> {
-  const text = given.replaceAll('\r\n', '\n')
+  const text = given.replace(/^\uFEFF/, '').replaceAll('\r\n', '\n')
   if (text.includes('PRIVATE KEY-----'))
     throw new UsageError(`${source} is a private key`, { hint: 'never pass it on; the public key is in the .pub file' })
   const signed = CARD.exec(text)?.[0]
@@ -63,12 +63,10 @@ async function readCard<Found extends Card | undefined>(read: () => Promise<Foun
   }
 }
 
-/** Drops the options before a key's type (sshd(8), AUTHORIZED_KEYS FILE FORMAT); only quotes may contain spaces. */
+/** Returns the key of a line as `type base64`, without its options and its comment. */
 function dropOptions(line: string): string {
-  if (KEY_TYPE.test(line)) return line
-  // A backslash escapes only a quote. Each character matches in one way, so the expression cannot backtrack for years.
-  const [options = ''] = /^(?:"(?:\\"|\\(?!")|[^"\\])*"|[^\s"])+\s+/.exec(line) ?? []
-  return line.slice(options.length)
+  const fields = parseKeyLine(Buffer.from(line))
+  return typeof fields === 'string' ? line : Buffer.from(fields.key).toString('latin1')
 }
 
 async function readInput(io: Io): Promise<string> {
