@@ -14,6 +14,7 @@ import { open, seal } from '../format/envelope.ts'
 import type { Identity } from '../format/identity.ts'
 import type { Connection } from './connection.ts'
 import { RelayError } from './error.ts'
+import { type Moment, Pulse, PULSE } from './pulse.ts'
 import { Subscription } from './subscription.ts'
 
 /** Proof of a login, valid on every connection to the same relay. */
@@ -248,9 +249,11 @@ export class RelayClient {
     try {
       const { waiting } = await this.#authorized('SUBSCRIBE', (session) => session.subscribe())
       onSubscribed?.(waiting)
-      // Three times within the relay's idle limit, with jitter so that clients do not act at the same time.
-      const pause = Math.min(Math.max(this.#limits.idle / 3, 0.2), 3_600) * (900 + Math.random() * 100)
-      this.#keepalive = setInterval(() => void this.#refresh(), pause)
+      const now = (): Moment => ({ steady: performance.now(), wall: Date.now() })
+      const pulse = new Pulse(this.#limits.idle * 1_000, Math.random(), now())
+      this.#keepalive = setInterval(() => {
+        if (pulse.isDue(now(), this.#connection.heardAt)) void this.#refresh()
+      }, pulse.tick)
       for (;;) {
         const message = await subscription.next()
         if (message === undefined) return
@@ -315,13 +318,22 @@ export class RelayClient {
     }
   }
 
-  /** Renews the token or pings. Ignores errors: one that ends the connection also ends the subscription. */
+  /**
+   * Renews the token or pings. Ends the connection if no PONG comes in time. Ignores errors: one that ends the connection
+   * also ends the subscription.
+   */
   async #refresh(): Promise<void> {
+    let patience: ReturnType<typeof setTimeout> | undefined
     try {
       if (performance.now() >= this.#renewAt) await this.login()
-      else await this.ping()
+      else {
+        patience = setTimeout(() => this.close(new RelayError('no-answer')), PULSE.patience)
+        await this.ping()
+      }
     } catch {
       // Ignored, as said above.
+    } finally {
+      clearTimeout(patience)
     }
   }
 }

@@ -32,6 +32,8 @@ export class Connection {
   readonly #stream: Stream
   readonly #options: ConnectionOptions
   readonly #waiting: Waiting[] = []
+  /** When the last bytes of the relay came, by `performance.now`. */
+  heardAt = performance.now()
   #timer: ReturnType<typeof setTimeout> | undefined
   /** The error of all later requests, set once the connection has ended. */
   #ended: { readonly error: unknown } | undefined
@@ -80,6 +82,7 @@ export class Connection {
   }
 
   #onChunk(chunk: Uint8Array): void {
+    this.heardAt = performance.now()
     for (const event of this.session.onChunk(chunk)) {
       if (this.#ended !== undefined) return
       this.#onEvent(event)
