@@ -197,7 +197,8 @@ class Client {
     let store: LockedOutbox | undefined
     let server: Awaited<ReturnType<typeof listen>> | undefined
     try {
-      store = outbox && home !== undefined ? await openOutbox(home.stateFolder, identity) : undefined
+      // Other commands may want the profile's outbox, even if this one does not.
+      store = (outbox || this.#profile.outbox) && home !== undefined ? await openOutbox(home.stateFolder, identity) : undefined
       server = place === undefined ? undefined : await listen(place)
     } catch (error) {
       await store?.release()
