@@ -387,7 +387,7 @@ describe('a name', () => {
     // A card that a contact passes on, and the members of a group.
     const [mallory, bob, carol] = [identity('Mallory'), identity('Bob'), identity('Carol')]
     const false_ = await makeCard(carol, { name: 'ALICE', relays: ['localhost'], time: Math.floor(Date.now() / 1_000) })
-    const own = await parseCard((await as('Bob', ['me'])).out)
+    const own = await parseCard((await as('Bob', ['me', '--text'])).out)
     const group = await makeGroup(carol, { id: makeId(), name: 'Alice', version: 1, time: own.time, members: [false_, own] })
     await put('Mallory', 'Bob', await message(mallory, bob, { type: 'card', card: false_.text }))
     await put('Carol', 'Bob', await message(carol, bob, { type: 'group', card: group.text }, { group: group.id }))
@@ -402,7 +402,7 @@ describe('a name', () => {
   test('of a group cannot put words into the mouth of a member', async () => {
     await meet('Alice', 'Bob')
     const [alice, bob] = [identity('Alice'), identity('Bob')]
-    const members = await Promise.all(['Alice', 'Bob'].map(async (who) => parseCard((await as(who, ['me'])).out)))
+    const members = await Promise.all(['Alice', 'Bob'].map(async (who) => parseCard((await as(who, ['me', '--text'])).out)))
     const name = 'Friends: I agree. P.S'
     const group = await makeGroup(alice, { id: makeGroupId(alice.key), name, version: 1, time: members[0]!.time, members })
     await put('Alice', 'Bob', await message(alice, bob, { type: 'group', card: group.text }, { group: group.id }))
