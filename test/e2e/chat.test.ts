@@ -208,7 +208,7 @@ describe('a user with only age, ssh-keygen and a shell', () => {
     await alice.type('can you read this?')
     await alice.press('Enter')
     await alice.until(/can you read this\? +held/)
-    writeFileSync(path('people'), `alice ${/^key: (.*)$/m.exec((await asfaleia('alice', 'me')).stdout)![1]}\n`)
+    writeFileSync(path('people'), `alice ${/^key: (.*)$/m.exec((await asfaleia('alice', 'me', '--text')).stdout)![1]}\n`)
     const got = await shell('get', 'localhost', String(relay.port), path('pat'), path('people'))
     expect(got.stdout).toContain('can you read this?')
     expect(got.stderr).toContain('from alice, ')
