@@ -54,7 +54,7 @@ export function eraseKey(key: SshKey): void {
 
 /**
  * `form` skips only the expensive check, that a point is on its curve and not of small order. The caller makes it later,
- * by {@link isSound}.
+ * by `isSound`.
  */
 export type KeyCheck = 'full' | 'form'
 

@@ -26,7 +26,7 @@ beforeEach(async () => {
   terminal = startTerminal()
   if (without !== undefined) return
   for (const name of ['alice', 'bob']) {
-    const { code, stdout, stderr } = await asfaleia(name, 'me', '--name', name, '--relay', `localhost:${relay.port}`)
+    const { code, stdout, stderr } = await asfaleia(name, 'me', '--name', name, '--relay', `localhost:${relay.port}`, '--text')
     if (code !== 0) throw new Error(stderr)
     writeFileSync(path(`${name}.card`), stdout)
   }
