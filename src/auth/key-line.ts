@@ -24,7 +24,7 @@ export interface Line {
 
 /** The fields of a line that holds a key. */
 export interface KeyLine {
-  /** The options before the key, one character a byte; '' if there are none. */
+  /** The options before the key, one character a byte; '' for a line without options. */
   readonly options: string
   /** `type base64` with one space, as parsePublicKey takes it. Nothing has checked it. */
   readonly key: Uint8Array

@@ -101,7 +101,7 @@ export async function openBackup(file: Uint8Array, opener: Opener, onSkipped: (p
   return files
 }
 
-/** Returns where the backup begins in bytes that hold a secret before it; -1 if there is none. */
+/** Returns where the backup begins in bytes that hold a secret before it; -1 without a backup. */
 export function findBackup(bytes: Buffer): number {
   const places = [bytes.indexOf(BEGIN), bytes.indexOf(ARMOR)].filter((at) => at !== -1)
   return places.length === 0 ? -1 : Math.min(...places)

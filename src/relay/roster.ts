@@ -57,7 +57,7 @@ export class Roster {
     return this.#members !== undefined && !this.#members.has(id)
   }
 
-  /** Returns the key's own quotas and conditions; undefined if it has none. */
+  /** Returns the key's own quotas and conditions; undefined if the list gives it no quotas and conditions. */
   of(id: string): Pick<Member, 'perSender' | 'places' | 'mustVerify'> | undefined {
     return this.#members?.get(id)
   }

@@ -57,7 +57,7 @@ export class Visitor {
     this.#socket = socket
   }
 
-  /** The count of bytes of packets that came so far. A request has none. */
+  /** The count of bytes of packets that came so far. A request has no packets. */
   get received(): number {
     return this.stream?.received ?? 0
   }

@@ -4,7 +4,7 @@
 const NO_LIMIT = 2 ** 60
 
 /**
- * Returns the lowest limit in bytes of the process's group and those above it; undefined if there is none.
+ * Returns the lowest limit in bytes of the process's group and those above it; undefined without a limit.
  * @param read returns a file's text; undefined if it cannot be read
  */
 export function readMemoryLimit(read: (path: string) => string | undefined): number | undefined {

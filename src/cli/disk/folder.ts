@@ -16,7 +16,7 @@ import { sanitizeLine } from '../program/show.ts'
 
 /** The two parts of a file. */
 export interface Parts {
-  /** The signed text; '' if there is none. */
+  /** The signed text; '' if the file is not signed. */
   readonly signed: string
   readonly fields: Fields
 }

@@ -1,6 +1,6 @@
 /** Describes errors of the operating system. */
 
-/** Returns the code of an error, such as `ENOENT`; '' if it has none. */
+/** Returns the code of an error, such as `ENOENT`; '' if it has no code. */
 export function systemCode(error: unknown): string {
   return (error as NodeJS.ErrnoException).code ?? ''
 }

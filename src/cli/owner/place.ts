@@ -55,7 +55,7 @@ async function isOurs(folder: string): Promise<boolean> {
   }
 }
 
-/** Connects to the owner. @returns undefined if there is none @throws {CliError} */
+/** Connects to the owner. @returns undefined if no process owns the profile @throws {CliError} */
 export async function reach({ socket: path }: Place): Promise<Socket | undefined> {
   const socket = connect(path)
   try {

@@ -12,7 +12,7 @@ import type { RelayLimits } from '../../protocol/welcome.ts'
 import type { RequestName } from '../../protocol/packets.ts'
 import { open, seal } from '../format/envelope.ts'
 import type { Identity } from '../format/identity.ts'
-import type { Connection } from './connection.ts'
+import { abortable, type Connection } from './connection.ts'
 import { RelayError } from './error.ts'
 import { type Moment, Pulse, PULSE } from './pulse.ts'
 import { Subscription } from './subscription.ts'
@@ -336,17 +336,4 @@ export class RelayClient {
       clearTimeout(patience)
     }
   }
-}
-
-/** Settles as `work` does, or rejects with the signal's reason if that comes first; then the result is discarded. */
-function abortable<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
-  if (signal === undefined) return work()
-  if (signal.aborted) return Promise.reject(signal.reason)
-  return new Promise((resolve, reject) => {
-    const abort = (): void => reject(signal.reason)
-    signal.addEventListener('abort', abort, { once: true })
-    void work()
-      .then(resolve, reject)
-      .finally(() => signal.removeEventListener('abort', abort))
-  })
 }
