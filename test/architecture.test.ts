@@ -179,6 +179,7 @@ const ARROWS: readonly Arrow[] = [
   ['cli/program/', 'nearest.ts', 'suggests a command or an option'],
   ['cli/chat/', 'nearest.ts', 'suggests a command or a conversation'],
   ['cli/disk/', 'nearest.ts', 'suggests a contact or a group'],
+  ['cli/relay/', 'relay/', 'the memory that the settings need'],
   ['cli/relay/', 'transport/', 'checks whether sockets bypass the buffers of Node'],
   ['cli/chat/', 'auth/', 'the key of a contact', 'type'],
   ['cli/chat/', 'client/format/', 'messages, groups and cards'],

@@ -119,6 +119,13 @@ export class LineDecoder implements PacketSource {
     return held
   }
 
+  /** Bytes of the memory that it holds. */
+  get memory(): number {
+    let memory = (this.#chunk?.length ?? 0) + (this.#carry?.length ?? 0)
+    for (const chunk of this.#later ?? []) memory += chunk.length
+    return memory
+  }
+
   push(chunk: Uint8Array): void {
     if (chunk.length === 0) return
     if (this.#chunk === undefined) this.#chunk = chunk

@@ -45,6 +45,11 @@ export class Login<P extends Proof> {
     return this.#proving !== NONE
   }
 
+  /** Bytes of the copy of the proof under way. */
+  get memory(): number {
+    return this.#proving.kind === 'none' ? 0 : this.#proving.asked.length
+  }
+
   /** When the oldest open challenge expires, in ms; undefined if no challenge is open. */
   get nextExpiry(): number | undefined {
     return this.#open?.values().next().value?.expires

@@ -18,10 +18,12 @@ const MESSAGE_ID_DIGITS = 16
  */
 const LEAST_CHARGE = 5_744
 
+/** Mailboxes in which one connection may have leases. A client has one key, and so one mailbox. */
+const JOINED = 16
 /** Receivers of one connection whose keys need no further check. A group has at most 32 members. */
 const CHECKED = 32
-/** The longest receiver that is remembered byte by byte: an RSA-4096 key and a comment fit. */
-const RECEIVER_BYTES = 1_024
+/** The longest receiver that is remembered byte by byte: an RSA-3072 key and a comment fit. */
+const RECEIVER_BYTES = 600
 
 const DELIVERY = { lease: 'subscribe', bytes: OUTPUT_BYTES } as const
 /** Messages that a subscription takes at a time. One array for all connections: a delivery is over when the call is. */
@@ -262,9 +264,19 @@ export class MailboxAccess {
     return { mailbox }
   }
 
+  /** Notes that the connection may have leases in a mailbox. Beyond {@link JOINED}, those of the oldest one return. */
   #join(mailbox: string): void {
-    this.#joined ??= new Set()
-    this.#joined.add(mailbox)
+    const joined = (this.#joined ??= new Set())
+    // The newest is the last.
+    joined.delete(mailbox)
+    joined.add(mailbox)
+    if (joined.size <= JOINED) return
+    for (const oldest of joined) {
+      if (oldest === this.#subscription?.mailbox) continue
+      joined.delete(oldest)
+      this.#ports.mailboxes.leave(oldest, this.#subscriber.owner)
+      return
+    }
   }
 
   #gatherBatch(batch: Batch): 'some' | 'broken' {

@@ -21,38 +21,45 @@ const LENGTH_8 = 127
 /** A packet's number and a message id, each with its semicolon. */
 const ID_BYTES = 20
 
-/** Size of a small buffer, for the answers of a turn. */
-const SMALL_BYTES = 1_024
-/** Size of a large buffer, for messages: {@link OUTPUT_BYTES} and one packet fit. */
-const LARGE_BYTES = 96 * 1_024
+/**
+ * Sizes of buffers: for the answers of a turn; for a stranger's, of which the longest is a CHALLENGE to an RSA-8192 key
+ * (2.5 KB); for messages, {@link OUTPUT_BYTES} and one packet.
+ */
+const SIZES = [1_024, 4_096, 96 * 1_024] as const
 /** Unused buffers of each size that a stock keeps. */
 const KEPT = 32
+/** Bytes of all unused buffers. */
+export const STOCK_BYTES = KEPT * SIZES.reduce((sum, size) => sum + size, 0)
 
 /**
  * A session that has gathered this much output stops reading and delivering. A slow reader can therefore make the relay
  * hold this much gathered and this much in flight, and one more message each.
  */
 export const OUTPUT_BYTES = 48 * 1_024
+/** The same for a peer that has proved no key. It also gets nothing gathered while a write waits. */
+export const STRANGER_OUTPUT_BYTES = 1_024
 
 const HEX = new Uint8Array(512)
 for (let byte = 0; byte < 256; byte++) HEX.set(Buffer.from(byte.toString(16).padStart(2, '0')), byte * 2)
 
 /** The output buffers of a relay. */
 export class Stock {
-  readonly #small: Buffer[] = []
-  readonly #large: Buffer[] = []
+  /** Unused buffers, by size. */
+  readonly #unused: readonly Buffer[][] = SIZES.map(() => [])
 
   /** Returns a buffer of at least `bytes` bytes, with any content. */
   take(bytes: number): Buffer {
-    if (bytes <= SMALL_BYTES) return this.#small.pop() ?? Buffer.allocUnsafeSlow(SMALL_BYTES)
-    if (bytes <= LARGE_BYTES) return this.#large.pop() ?? Buffer.allocUnsafeSlow(LARGE_BYTES)
+    for (let n = 0; n < SIZES.length; n++) {
+      const size = SIZES[n]!
+      if (bytes <= size) return this.#unused[n]!.pop() ?? Buffer.allocUnsafeSlow(size)
+    }
     return Buffer.allocUnsafeSlow(bytes)
   }
 
   /** Takes a buffer back: overwrites its first `used` bytes, and keeps it for later if it has a standard size. */
   give(buffer: Buffer, used: number): void {
     buffer.fill(0, 0, used)
-    const kept = buffer.length === SMALL_BYTES ? this.#small : buffer.length === LARGE_BYTES ? this.#large : undefined
+    const kept = this.#unused[SIZES.indexOf(buffer.length as (typeof SIZES)[number])]
     if (kept !== undefined && kept.length < KEPT) kept.push(buffer)
   }
 }
@@ -73,6 +80,11 @@ export class Output {
   /** Bytes gathered and not yet taken. */
   get length(): number {
     return this.#length
+  }
+
+  /** Bytes of the buffers that it has taken from the stock. */
+  get held(): number {
+    return (this.#buffer?.length ?? 0) + (this.#inFlight?.length ?? 0)
   }
 
   /** Whether so much is gathered that nothing more should be. */

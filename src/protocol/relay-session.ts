@@ -11,7 +11,7 @@ import { ERRORS, type ErrorCode, type ErrorRow, ProtocolError } from './errors.t
 import { LineDecoder } from './line.ts'
 import { Login } from './login.ts'
 import { MailboxAccess } from './mailbox-access.ts'
-import { type Framing, Output } from './output.ts'
+import { type Framing, Output, STRANGER_OUTPUT_BYTES } from './output.ts'
 import { createRequest, encodeError, encodeNotice, isWord, PACKETS } from './packets.ts'
 import type { Challenged, Effect, Ports, Proof, Rates, Subscriber } from './ports.ts'
 import { Recent } from './recent.ts'
@@ -49,6 +49,7 @@ export class RelaySession<P extends Proof = Proof> {
   #tooLarge = false
   /** Whether the budget was spent before there was nothing left to do. */
   #resting = false
+  #progress = 0
   /** The name in the last HELLO. */
   #name: string | undefined
   // Created when needed: of thousands of idle connections hardly any has one.
@@ -71,7 +72,7 @@ export class RelaySession<P extends Proof = Proof> {
 
   /** Whether the session takes chunks now. */
   get reading(): boolean {
-    return this.#state === 'open' && this.#turn.hasRoom && this.#mayRead && !this.#mail.hasBatch && !this.#output.isFull
+    return this.#state === 'open' && this.#turn.hasRoom && this.#mayRead && !this.#mail.hasBatch && !this.#isFull
   }
 
   /** Whether the session has used up its turn: `onTurn` must be called in a later turn of the event loop. */
@@ -85,6 +86,25 @@ export class RelaySession<P extends Proof = Proof> {
    */
   get #mayRead(): boolean {
     return !this.#login.isProving && !this.#mail.isChecking && !this.#mail.isErasing
+  }
+
+  /**
+   * Whether the peer has to take output first. A stranger may have one write waiting, and nothing gathered beside it: of
+   * a thousand strangers that never read, each would otherwise cost two large buffers.
+   */
+  get #isFull(): boolean {
+    if (this.#regime.isProven) return this.#output.isFull
+    return this.#regime.isWriting || this.#output.length >= STRANGER_OUTPUT_BYTES
+  }
+
+  /** Bytes of the buffers that the session holds: input that is not processed yet, and output. */
+  get held(): number {
+    return this.#source.memory + this.#output.held + this.#login.memory
+  }
+
+  /** Grows with each packet that is read and each write that is done. */
+  get progress(): number {
+    return this.#progress
   }
 
   /** When `onTime` must be called next, in ms. */
@@ -152,6 +172,7 @@ export class RelaySession<P extends Proof = Proof> {
 
   /** The system took the bytes of `flush`. Overwrites them. */
   onWritten(now: number): readonly Effect<P>[] {
+    this.#progress++
     this.#regime.onWritten()
     this.#output.written()
     this.#mail.onWritten()
@@ -273,7 +294,7 @@ export class RelaySession<P extends Proof = Proof> {
    * Delivers and answers until nothing is left to do, or the output is full. Delivery comes before the next request.
    */
   #gather(now: number): void {
-    while (this.#state === 'open' && !this.#output.isFull) {
+    while (this.#state === 'open' && !this.#isFull) {
       this.#resting = this.#turn.isOver
       if (this.#resting) break
       const before = this.#output.length
@@ -288,6 +309,7 @@ export class RelaySession<P extends Proof = Proof> {
   #readPacket(now: number): boolean {
     const outcome = this.#source.find(this.#regime.packetLimit) ?? (this.#tooLarge ? 'too-large' : undefined)
     if (outcome === undefined) return false
+    this.#progress++
     this.#regime.onPacket()
     if (outcome === 'too-large') {
       this.#refuse('too-large')

@@ -19,6 +19,8 @@ export interface Host {
   /** A chunk is processed, and no connection is in the middle of a call. */
   onRest(): void
   onProven(connection: Connection): void
+  /** The connection holds so many bytes of buffers, and got on or did not. */
+  onHeld(connection: Connection, bytes: number, gotOn: boolean): void
   onEnded(connection: Connection): void
   /** Reports a bug. The connection ends, the relay goes on. */
   onFault(error: unknown): void
@@ -48,11 +50,15 @@ export class Connection implements Receiver, Subscriber {
   #awake = false
   /** Whether `goOn` will be called. */
   #resting = false
+  /** What the host knows of the session's buffers. */
+  #held = 0
+  #progress = 0
   /** The news from its mailboxes in this turn. */
   #news: 'none' | 'waiting' | 'taken-over' = 'none'
   readonly #onWritten = (): void => {
     this.#perform(onWritten)
     this.#flush()
+    this.#account()
   }
 
   constructor(options: {
@@ -86,6 +92,7 @@ export class Connection implements Receiver, Subscriber {
     if (this.#ended) return
     this.#ended = true
     this.#session.onEnd()
+    this.#account()
     this.#host.onEnded(this)
   }
 
@@ -120,6 +127,7 @@ export class Connection implements Receiver, Subscriber {
     else if (this.#news === 'waiting') this.#perform(onWaiting)
     this.#news = 'none'
     this.#flush()
+    this.#account()
   }
 
   /** Lets the session go on, which had used up its turn. */
@@ -127,6 +135,7 @@ export class Connection implements Receiver, Subscriber {
     this.#resting = false
     this.#perform(onTurn)
     this.#flush()
+    this.#account()
   }
 
   /** Writes the session's output. */
@@ -157,6 +166,12 @@ export class Connection implements Receiver, Subscriber {
     this.#stream.destroy()
   }
 
+  /** Ends at once, and gives back all buffers now, not when the stream's end is known. */
+  giveWay(): void {
+    this.#stream.destroy()
+    this.onEnd()
+  }
+
   #perform(input: Input, chunk: Uint8Array = NOTHING): void {
     if (this.#ended) return
     try {
@@ -164,11 +179,22 @@ export class Connection implements Receiver, Subscriber {
       if (effects.length > 0) for (const effect of effects) this.#do(effect)
       this.#steer()
       if (this.#session.hasOutput) this.#wake()
+      // Otherwise the turn's end does: its output is usually gone by then.
+      if (!this.#awake) this.#account()
       if (this.#session.isResting) this.#rest()
     } catch (error) {
       this.#host.onFault(error)
       this.#stream.destroy()
     }
+  }
+
+  #account(): void {
+    const { held, progress } = this.#session
+    if (held === this.#held && (held === 0 || progress === this.#progress)) return
+    const gotOn = progress !== this.#progress
+    this.#held = held
+    this.#progress = progress
+    this.#host.onHeld(this, held, gotOn)
   }
 
   #do(effect: Effect<RelayProof>): void {
@@ -185,6 +211,7 @@ export class Connection implements Receiver, Subscriber {
         this.#settle(this.#host.prover().check(effect.key), (outcome) => (session, now) => session.onReceiver(outcome, now))
         return
       case 'proven':
+        this.#stream.widen()
         this.#host.onProven(this)
         return
       case 'end':

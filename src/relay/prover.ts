@@ -27,13 +27,15 @@ const SIGNATURE_START = Buffer.from('U1NIU0lH')
 
 /**
  * Contains no key: the prover overwrites a key once its challenge is made, and a signed answer contains the key again.
+ * Small, because a stranger can have 16 open challenges: a Buffer takes four times the memory of a short string.
  */
 export interface RelayProof extends Proof {
-  /** SHA-256 of the key's blob. */
-  readonly fingerprint: Uint8Array
-  /** The challenge's line of text. */
-  readonly line: Uint8Array
+  /** SHA-256 of the key's blob, a byte in each character. */
+  readonly fingerprint: string
+  readonly challenge: Challenge
 }
+
+const lineOf = (challenge: Challenge): Buffer => Buffer.from(buildChallenge(challenge))
 
 type Work = () => Promise<void>
 interface Check {
@@ -63,7 +65,7 @@ export class Prover {
   constructor(secret: KeyObject, mustVerify: (mailbox: string) => boolean = () => false) {
     this.#secret = secret
     this.#mustVerify = mustVerify
-    this.#standIn = createStandIn(buildChallenge({ relay: 'localhost', ...this.drawChallenge() }))
+    this.#standIn = createStandIn({ relay: 'localhost', ...this.drawChallenge() })
   }
 
   /** Computes a mailbox's id: HMAC-SHA256(boot secret, SHA-256(key blob)) in base64url. */
@@ -123,14 +125,14 @@ export class Prover {
       let key: SshKey | undefined
       try {
         key = parsePublicKey(publicKey, 'form')
-        const { fingerprint } = key
+        const fingerprint = asBuffer(key.fingerprint)
         const mailbox = this.mailbox(fingerprint)
         if (!isSound(key)) return { refused: 'bad-key' }
         await this.#turn()
-        const line = Buffer.from(buildChallenge(challenge))
+        const line = lineOf(challenge)
         const method = sign || !key.canDecrypt ? 'sign' : 'decrypt'
         const text = method === 'sign' ? line : asBuffer(await encryptToKey(line, key, () => this.#turn()))
-        return { proof: { method, mailbox, fingerprint, line }, challenge: text.toString('base64') }
+        return { proof: { method, mailbox, fingerprint: fingerprint.toString('latin1'), challenge }, challenge: text.toString('base64') }
       } catch (error) {
         if (!(error instanceof ProtocolError)) throw error
         return { refused: error.code }
@@ -149,10 +151,12 @@ export class Prover {
       const isSignature = Buffer.compare(answer.subarray(0, SIGNATURE_START.length), SIGNATURE_START) === 0
       const expected = proof?.method === (isSignature ? 'sign' : 'decrypt') ? proof : undefined
       const { proof: own, answer: ownAnswer } = this.#standIn
-      const { line, ...key } = expected ?? own
+      const { challenge, fingerprint, mailbox } = expected ?? own
+      const line = lineOf(challenge)
       if (!isSignature) return isLine(answer, line) && expected !== undefined
+      const key = { fingerprint: Buffer.from(fingerprint, 'latin1') }
       const blob = decodeSignature(expected === undefined ? ownAnswer : answer)
-      const mustVerify = this.#mustVerify(key.mailbox)
+      const mustVerify = this.#mustVerify(mailbox)
       const isGood = await verifySignature({ blob, key, namespace: AUTH_NAMESPACE, message: line, mustVerify })
       blob.fill(0)
       return isGood && expected !== undefined
@@ -221,11 +225,10 @@ interface StandIn {
   readonly answer: Uint8Array
 }
 
-function createStandIn(challenge: string): StandIn {
+function createStandIn(challenge: Challenge): StandIn {
   const { point, sign } = ed25519(randomBytes(32))
   const key = parseKeyBlob(concat(encodeString('ssh-ed25519'), encodeString(point)))
-  const line = Buffer.from(challenge)
-  const blob = signMessage({ public: key, sign }, AUTH_NAMESPACE, line)
-  const proof = { method: 'sign', mailbox: '', fingerprint: key.fingerprint, line } as const
+  const blob = signMessage({ public: key, sign }, AUTH_NAMESPACE, lineOf(challenge))
+  const proof = { method: 'sign', mailbox: '', fingerprint: asBuffer(key.fingerprint).toString('latin1'), challenge } as const
   return { proof, answer: Buffer.from(asBuffer(blob).toString('base64')) }
 }

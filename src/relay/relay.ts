@@ -20,6 +20,7 @@ import { Prover, type RelayProof } from './prover.ts'
 import { type Member, Roster, type Strangers } from './roster.ts'
 import type { Spent } from './senders.ts'
 import type { ByteStream, Receiver } from './stream.ts'
+import { Traffic } from './traffic.ts'
 
 const TICK_MS = 1_000
 /** Garbage is collected this long after the last connection ended, if the relay is idle then. */
@@ -113,6 +114,7 @@ export class Relay {
   readonly #portsByName = new Map<string, Ports>()
   readonly #host: Host
   readonly #connections = new Set<Connection>()
+  readonly #traffic = new Traffic<Connection>(() => this.counters.turnedAway['gave-way']++)
   readonly #clock = new Clock()
   readonly #now: () => number
   /** The wall clock, for the dates at which keys expire. */
@@ -187,6 +189,7 @@ export class Relay {
         if (this.#awake.length >= TURN_CONNECTIONS) this.#serve()
       },
       onProven: (connection) => connection.place.prove(),
+      onHeld: (connection, bytes, gotOn) => this.#traffic.hold(connection, bytes, gotOn),
       onEnded: (connection) => this.#leave(connection),
       onFault: options.onFault,
     }

@@ -28,6 +28,8 @@ export interface ByteStream {
   pause(): void
   /** Lets chunks come again. */
   resume(): void
+  /** The peer is a stranger no more: chunks may be longer from now on. */
+  widen(): void
   /** Ends the stream once all written bytes are sent, and destroys it if the peer does not end its side. */
   end(): void
   /** Ends the stream at once. */

@@ -68,6 +68,10 @@ export class MessageStream implements ByteStream, Receiver, FrameReceiver {
     this.#stream.resume()
   }
 
+  widen(): void {
+    this.#stream.widen()
+  }
+
   end(): void {
     this.#sendClose()
   }

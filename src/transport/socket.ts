@@ -36,6 +36,7 @@ export function serveSocket(socket: Socket, circuit: string | undefined, accept:
     },
     pause: () => void socket.pause(),
     resume: () => void socket.resume(),
+    widen: () => readLong(socket),
     end() {
       if (lingering !== undefined || socket.destroyed) return
       // The peer may send more, which is read and discarded. If a socket closes with unread bytes, the system resets
@@ -80,6 +81,13 @@ export function createSocketServer(onSocket: (socket: Socket) => void, onKept: (
 
 /** Sockets are read into this buffer, one at a time; it is all zeros between two reads. Long lines come in few parts. */
 const READ = Buffer.alloc(131_072)
+/**
+ * Strangers are read into this part of it. The session keeps a copy of the bytes that it cannot process yet, which may be
+ * a whole read for each of thousands of strangers.
+ */
+const SHORT = READ.subarray(0, 4_096)
+/** The longest chunk of a stream on which `widen` was not called. */
+export const SHORT_BYTES = SHORT.length
 
 /** The fields of a socket by which Node implements `onread` (lib/net.js, initSocketHandle). */
 interface Inside {
@@ -87,11 +95,11 @@ interface Inside {
   _handle?: { readonly fd?: number; useUserBuffer?(buffer: Buffer): void }
 }
 
-function findInside(socket: Socket): { inside: Inside; held: symbol; called: symbol } | undefined {
+function findInside(socket: Socket): { inside: Inside; held: symbol; called: symbol; next: symbol } | undefined {
   const symbols = Object.getOwnPropertySymbols(socket)
-  const held = symbols.find(({ description }) => description === 'kBuffer')
-  const called = symbols.find(({ description }) => description === 'kBufferCb')
-  return held === undefined || called === undefined ? undefined : { inside: socket as unknown as Inside, held, called }
+  const [held, called, next] = ['kBuffer', 'kBufferCb', 'kBufferGen'].map((name) => symbols.find(({ description }) => description === name))
+  if (held === undefined || called === undefined || next === undefined) return undefined
+  return { inside: socket as unknown as Inside, held, called, next }
 }
 
 /** Returns whether this Node can read into our buffer, as far as a socket without a connection shows. */
@@ -109,7 +117,7 @@ function readThrough(socket: Socket): boolean {
   const found = findInside(socket)
   if (found?.inside._handle?.useUserBuffer === undefined) return false
   const { inside, held, called } = found
-  inside[held] = READ
+  inside[held] = SHORT
   // Returns whether to read on now.
   inside[called] = (length: number): boolean => {
     const chunk = Buffer.allocUnsafeSlow(length)
@@ -117,8 +125,20 @@ function readThrough(socket: Socket): boolean {
     READ.fill(0, 0, length)
     return socket.push(chunk)
   }
-  inside._handle!.useUserBuffer!(READ)
+  inside._handle!.useUserBuffer!(SHORT)
   return true
+}
+
+/** Makes a socket that reads into `SHORT` read into all of `READ`, from the next read but one on. */
+function readLong(socket: Socket): void {
+  const found = findInside(socket)
+  if (found === undefined || found.inside[found.held] !== SHORT) return
+  const { inside, next } = found
+  // Node asks for the buffer of the next read after each read, until it gets one.
+  inside[next] = (): Buffer => {
+    inside[next] = null
+    return READ
+  }
 }
 
 /**
@@ -127,7 +147,7 @@ function readThrough(socket: Socket): boolean {
  */
 function readPast(socket: Socket, onChunk: (chunk: Buffer) => void): void {
   const found = findInside(socket)
-  if (found === undefined || found.inside[found.held] !== READ) return
+  if (found === undefined || found.inside[found.held] !== SHORT) return
   found.inside[found.called] = (length: number): boolean => {
     onChunk(READ.subarray(0, length))
     return true

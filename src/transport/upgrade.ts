@@ -10,7 +10,7 @@ import type { ByteStream, Receiver } from '../relay/stream.ts'
 import { SUBPROTOCOL, WEBSOCKET_PATH } from './address.ts'
 import { MessageStream } from './message-stream.ts'
 import { createPage, encodeBusy, NOTHING_HERE } from './page.ts'
-import { serveSocket } from './socket.ts'
+import { serveSocket, SHORT_BYTES } from './socket.ts'
 import { findDialled, isForeign, parseTokens } from './visitor.ts'
 
 /** For a visitor to send a request and to take its answer. With the 10 s for a PROXY line: 30 s. */
@@ -180,7 +180,10 @@ class Upgraded extends WebSocket {
   /** The overridden method would start to read the socket. @param head bytes that came behind the request */
   setSocket(socket: Socket, head: Buffer): void {
     this.#socket = socket
-    if (head.length > 0) socket.unshift(head)
+    // RFC 6455, section 4.1: a client sends its first frame after the relay's answer. Anything that is here already is kept
+    // until it is processed, so it must not be longer than a read.
+    if (head.length > SHORT_BYTES) socket.destroy()
+    else if (head.length > 0) socket.unshift(head)
   }
 
   release(): Socket {

@@ -308,7 +308,7 @@ describe('docker compose up', () => {
 describe('the containers', () => {
   test.each(SERVICES)('%s runs with its hardening options', async (service) => {
     const { HostConfig, Config, NetworkSettings, LogPath } = await inspect(service)
-    const memory = service === 'relay' ? 768 : 512
+    const memory = service === 'relay' ? 1_024 : 512
     expect(HostConfig).toMatchObject({
       ReadonlyRootfs: true,
       CapDrop: ['ALL'],
@@ -357,7 +357,7 @@ describe('the containers', () => {
       )
     }
     const limits = readLimits(State.Pid)
-    expect(limits.memory).toBe((service === 'relay' ? 768 : 512) * 1_048_576)
+    expect(limits.memory).toBe((service === 'relay' ? 1_024 : 512) * 1_048_576)
     expect(limits.swap).toBe(0)
     expect(limits.pids).toBe(service === 'relay' ? 64 : 32)
   })

@@ -641,6 +641,77 @@ describe('a turn', () => {
   })
 })
 
+describe('a peer that does not read', () => {
+  const SHORT = 4_096
+  /** Packets of a stranger that fill a read, and the longest line that it may send. */
+  const key = `0;key-alice${' '.repeat(8_100)}\n`
+  it.each<[string, string]>([
+    ['HELLO', '8;asfaleia/1\n'],
+    ['PING', '7\n'],
+    ['mistakes', '10\n'],
+    ['AUTH', '0;key-alice\n'],
+    ['AUTH with a long key', key],
+    ['VERIFY', `2;100;${'x'.repeat(8_000)}\n`],
+    ['an endless line', 'x'.repeat(8_190)],
+  ])('and proves no key makes the relay hold 20 KiB of buffers at most: %s', (_name, packet) => {
+    for (const eager of [true, false]) {
+      world = createWorld({ handles: 16 })
+      world.eager = eager
+      const stranger = world.open()
+      stranger.stall()
+      const bytes = Buffer.from(packet.repeat(Math.ceil(40_000 / packet.length)), 'latin1')
+      let most = 0
+      for (const chunk of chunksOf(bytes, infinite(SHORT))) {
+        if (!stranger.session.reading) break
+        stranger.feed([chunk])
+        most = Math.max(most, stranger.session.held)
+      }
+      expect(most).toBeLessThanOrEqual(20 * 1_024)
+    }
+  })
+
+  it('is read from no more before its proof as soon as one write waits, and gets every answer once it reads', () => {
+    alice.stall()
+    alice.say('8;asfaleia/1\n'.repeat(100))
+    expect(alice.session.reading).toBe(false)
+    const welcome = expect.stringMatching(/^18;/) as unknown as string
+    expect(alice.drain()).toEqual(Array(100).fill(welcome))
+    expect(alice.session.reading).toBe(true)
+  })
+
+  it('holds nothing once everything is taken and processed', () => {
+    const token = alice.login('alice')
+    alice.say('7\n'.repeat(500) + `3;${token};key-alice;${'QUJD'.repeat(4_000)}\n4;${token}\n`)
+    expect(alice.session.held).toBe(0)
+    alice.say('3;unfinished')
+    expect(alice.session.held).toBeGreaterThan(0)
+    alice.hangUp()
+    expect(alice.session.held).toBe(0)
+  })
+})
+
+describe('the mailboxes of one connection', () => {
+  it('are 16 at most: beyond that, the messages leased from the one used longest ago wait again', () => {
+    const tokens = Array.from({ length: 17 }, (_, n) => `token/box-${n}/localhost/9999999999999`)
+    for (const [n, token] of tokens.entries()) alice.say(`3;${token};key-box-${n};QUJD\n`)
+    const get = (peer: Peer, n: number): string => peer.say(`4;${tokens[n]};lease\n`)[0]!
+    for (let n = 0; n < 16; n++) expect(get(alice, n)).toBe('14;1;0')
+    get(alice, 0)
+    const other = world.open()
+    expect(get(other, 1)).toBe('14;0;0')
+    expect(get(alice, 16)).toBe('14;1;0')
+    expect(get(other, 1)).toBe('14;1;0')
+    for (const n of [0, 2, 15, 16]) expect(get(other, n)).toBe('14;0;0')
+  })
+
+  it('include the one that it subscribes to, which stays', () => {
+    const own = alice.login('alice')
+    expect(alice.say(`6;${own}\n`)).toEqual(['16;0'])
+    for (let n = 0; n < 40; n++) alice.say(`4;token/box-${n}/localhost/9999999999999;lease\n`)
+    expect(alice.say(`3;${own};key-alice;QUJD\n`)).toEqual([expect.stringMatching(/^13;/), expect.stringMatching(/^20;/)])
+  })
+})
+
 describe('the bytes of a relay session', () => {
   const packets = [
     '7\n',

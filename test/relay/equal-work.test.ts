@@ -9,6 +9,7 @@ import { parsePrivateKey, type SshPrivateKey } from '../../src/auth/private-key.
 import { parseKeyBlob } from '../../src/auth/ssh-key.ts'
 import { concat, encodeString } from '../../src/auth/ssh-wire.ts'
 import { AUTH_NAMESPACE, encodeSignature, signMessage } from '../../src/auth/sshsig.ts'
+import { buildChallenge } from '../../src/protocol/challenge.ts'
 import { Prover, type RelayProof } from '../../src/relay/prover.ts'
 import { buildBlob } from '../auth/openssh.ts'
 import { createPerson } from '../support/wire.ts'
@@ -40,6 +41,7 @@ async function open(method: 'sign' | 'decrypt'): Promise<RelayProof> {
   return result.proof
 }
 
+const lineOf = ({ challenge }: RelayProof): Buffer => Buffer.from(buildChallenge(challenge))
 const encode = (blob: Uint8Array): Buffer => Buffer.from(Buffer.from(blob).toString('base64'))
 const sign = (key: SshPrivateKey, line: Uint8Array, namespace = AUTH_NAMESPACE): Buffer => encode(signMessage(key, namespace, line))
 
@@ -64,7 +66,7 @@ let usual: string[]
 beforeAll(async () => {
   signed = await open('sign')
   sealed = await open('decrypt')
-  usual = await work(signed, spoil(sign(bob.key, signed.line), -8))
+  usual = await work(signed, spoil(sign(bob.key, lineOf(signed)), -8))
 })
 
 beforeEach(() => void (calls.length = 0))
@@ -78,10 +80,10 @@ describe('an answer by signature', () => {
 
   it.each<[string, () => [RelayProof | undefined, Buffer]]>([
     ['of another line', () => [signed, sign(bob.key, Buffer.from('another'))]],
-    ['of another key', () => [signed, sign(eve.key, signed.line)]],
-    ['of another namespace', () => [signed, sign(bob.key, signed.line, 'file')]],
-    ['to a challenge that asked for decryption', () => [sealed, sign(bob.key, sealed.line)]],
-    ['for an unknown, used or expired handle, or one of another connection', () => [undefined, sign(bob.key, signed.line)]],
+    ['of another key', () => [signed, sign(eve.key, lineOf(signed))]],
+    ['of another namespace', () => [signed, sign(bob.key, lineOf(signed), 'file')]],
+    ['to a challenge that asked for decryption', () => [sealed, sign(bob.key, lineOf(sealed))]],
+    ['for an unknown, used or expired handle, or one of another connection', () => [undefined, sign(bob.key, lineOf(signed))]],
     ['that is no SSHSIG, for an unknown handle', () => [undefined, Buffer.from('U1NIU0lHnonsense')]],
   ])('%s costs the same', async (_what, made) => {
     expect(await work(...made())).toEqual(usual)
@@ -94,7 +96,7 @@ describe('an answer by signature', () => {
     const rsa = parseKeyBlob(buildBlob('ssh-rsa', 65_537n, (1n << 8191n) | 1n))
     const body = concat(encodeString('rsa-sha2-512'), encodeString(new Uint8Array(1_024)))
     const large = [
-      { key: p521.public, answer: sign(p521, signed.line) },
+      { key: p521.public, answer: sign(p521, lineOf(signed)) },
       { key: rsa, answer: encode(encodeSignature(rsa, AUTH_NAMESPACE, body)) },
     ]
     for (const { key, answer } of large) {
@@ -107,10 +109,10 @@ describe('an answer by signature', () => {
 
 describe('an answer by text', () => {
   it.each<[string, () => [RelayProof | undefined, Buffer]]>([
-    ['that is wrong', () => [sealed, Buffer.from(sealed.line.map((byte, at) => (at === 50 ? byte ^ 1 : byte)))]],
+    ['that is wrong', () => [sealed, Buffer.from(lineOf(sealed).map((byte, at) => (at === 50 ? byte ^ 1 : byte)))]],
     ['of another length', () => [sealed, Buffer.from('short')]],
-    ['to a challenge that asked for a signature', () => [signed, Buffer.from(signed.line)]],
-    ['for an unknown handle', () => [undefined, Buffer.from(sealed.line)]],
+    ['to a challenge that asked for a signature', () => [signed, lineOf(signed)]],
+    ['for an unknown handle', () => [undefined, lineOf(sealed)]],
     ['of no bytes', () => [sealed, Buffer.alloc(0)]],
   ])('%s costs no cryptography but a comparison', async (_what, made) => {
     expect(await work(...made())).toEqual([])

@@ -10,6 +10,7 @@ import { footprint } from '../../src/mailbox/arena.ts'
 import { DEFAULT_LIMITS } from '../../src/protocol/limits.ts'
 import { Relay } from '../../src/relay/relay.ts'
 import type { ByteStream, Receiver } from '../../src/relay/stream.ts'
+import { TRAFFIC_BYTES } from '../../src/relay/traffic.ts'
 import { createPerson, type Person } from '../support/wire.ts'
 
 const UNPROVEN = 2_000
@@ -97,6 +98,7 @@ function connect(circuit?: string): Peer {
       state.reading = true
       queueMicrotask(pump)
     },
+    widen: () => {},
     end: () => queueMicrotask(end),
     destroy: () => queueMicrotask(end),
   }
@@ -414,6 +416,43 @@ describe('readers that stall', () => {
     }
     expect(got).toEqual(sent)
     expect(relay.snapshot().messages).toBe(0)
+  })
+})
+
+describe('all buffers of the relay', () => {
+  it('have one budget: of readers that stall, those give way that have taken nothing for the longest time', async () => {
+    const [alice, bob] = [createPerson(), createPerson()]
+    const [sender, reader] = [await login(alice), await login(bob)]
+    for (let n = 0; n < 8; n++) {
+      sender.peer.send(`3;${sender.token};${bob.line};${payloadOf(n, 8_000)}\n`)
+      expect(await sender.peer.line()).toMatch(/^13;/)
+    }
+    // Each takes the subscription over, and with it the messages, and reads none of them.
+    const count = Math.ceil(TRAFFIC_BYTES / 98_304) + 40
+    const stalled: Peer[] = []
+    const honest = await login(createPerson())
+    for (let n = 0; n < count; n++) {
+      const peer = connect()
+      peer.stall()
+      peer.send(`6;${reader.token}\n`)
+      stalled.push(peer)
+      await settle()
+      honest.peer.send('7\n')
+      await settle()
+      expect(honest.peer.read()).toEqual(['17'])
+    }
+    const ended = stalled.filter(({ ended }) => ended)
+    expect(ended.length).toBeGreaterThanOrEqual(40)
+    expect(ended.length).toBeLessThanOrEqual(50)
+    expect(stalled.slice(0, ended.length)).toEqual(ended)
+    expect(honest.peer.ended).toBe(false)
+    expect(relay.snapshot().counters.turnedAway['gave-way']).toBe(ended.length)
+    // No message is lost.
+    for (const each of stalled) each.hangUp()
+    const again = connect()
+    again.send(`4;${reader.token};lease\n`)
+    await settle(3)
+    expect(again.read()[0]).toBe('14;8;0')
   })
 })
 

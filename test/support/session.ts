@@ -179,7 +179,7 @@ export function createWorld(limits: Partial<Limits> = {}, budget = 1e6): World {
         switch (effect.kind) {
           case 'challenge': {
             const name = Buffer.from(effect.key).toString('latin1')
-            const proof: Proof = { method: effect.sign ? 'sign' : 'decrypt', mailbox: name.slice(4) }
+            const proof: Proof = { method: effect.sign ? 'sign' : 'decrypt', mailbox: name.slice(4).split(' ')[0]! }
             const { relay } = effect.challenge
             pending.push(() =>
               name.startsWith('key-')

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Address } from '../../src/transport/address.ts'
-import { createSocketServer, isLoopback, listen, serveSocket } from '../../src/transport/socket.ts'
+import { createSocketServer, isLoopback, listen, serveSocket, SHORT_BYTES } from '../../src/transport/socket.ts'
 import type { ByteStream } from '../../src/relay/stream.ts'
 
 let folder: string
@@ -128,6 +128,26 @@ describe('a socket as a byte stream', () => {
     peer.destroy()
     while (!events.includes('<end>')) await changed()
     expect(events).toEqual(['open', 'x', '<end>'])
+  })
+
+  it('is read in short pieces until it is widened: a stranger must not make the relay keep much', async () => {
+    const { port, streams, events, changed } = await open()
+    const peer = connect({ port, host: '127.0.0.1' })
+    const send = async (bytes: number): Promise<number> => {
+      events.length = 0
+      peer.write(Buffer.alloc(bytes, 0x78))
+      while (events.join('').length < bytes) await changed()
+      expect(events.join('')).toBe('x'.repeat(bytes))
+      return Math.max(...events.map(({ length }) => length))
+    }
+    while (!events.includes('open')) await changed()
+    for (let n = 0; n < 3; n++) expect(await send(100_000)).toBeLessThanOrEqual(SHORT_BYTES)
+    streams[0]!.widen()
+    await send(10)
+    let longest = 0
+    for (let n = 0; n < 20; n++) longest = Math.max(longest, await send(100_000))
+    expect(longest).toBeGreaterThan(SHORT_BYTES)
+    peer.destroy()
   })
 
   it('calls back once the system has taken the bytes that did not fit at once, and all of them arrive', async () => {

@@ -406,6 +406,21 @@ describe('a WebSocket as a stream', () => {
     expect(pair.heard()).toBe('7\n')
   })
 
+  it('is refused if more than a read arrives together with the request', async () => {
+    let heard = ''
+    const receiver: Receiver = {
+      onChunk: (chunk) => void (heard += Buffer.from(chunk).toString('latin1')),
+      onFinish: () => {},
+      onTooLarge: () => {},
+      onEnd: () => {},
+    }
+    const frames = Buffer.concat(Array.from({ length: 5 }, () => encodeFrame('x'.repeat(900))))
+    const client = await dial(() => receiver, REQUEST + frames.toString('latin1'))
+    client.on('end', () => client.end()).resume()
+    await once(client, 'close')
+    expect(heard).toBe('')
+  })
+
   it('answers pings between the parts of a message and between writes', async () => {
     const pair = await open()
     const order: string[] = []

@@ -7,6 +7,7 @@
 import { accessSync, constants, readFileSync } from 'node:fs'
 import type { Config } from '../../config/config.ts'
 import type { CheckName } from '../../config/setting.ts'
+import { estimateMemory } from '../../relay/footprint.ts'
 import { readsThrough } from '../../transport/socket.ts'
 import { readMemoryLimit } from '../disk/cgroup.ts'
 import { CONFINES, HARMLESS_FLAG, isConfined, splitOptions, WRITING_VARIABLES } from './confinement.ts'
@@ -121,17 +122,8 @@ const CHECKS: Readonly<Record<CheckName, Check>> = {
 }
 
 const MIB = 2 ** 20
-/** The program without messages and connections: 90 MiB were measured. */
-const PROGRAM_BYTES = 96 * MIB
-/** An idle connection; 7,070 bytes were measured for a WebSocket (docs/performance.md). */
-const CONNECTION_BYTES = 8_192
 /** For listeners, connections that are being refused, the program's own files, and a handover. */
 const SPARE_DESCRIPTORS = 320
-
-/** Returns the most memory that a relay with these settings occupies, in bytes (docs/architecture.md, "Memory"). */
-export function estimateMemory({ memory, connections }: Surroundings['settings']): number {
-  return 2 * memory + 7 * MIB + connections * CONNECTION_BYTES + PROGRAM_BYTES
-}
 
 /** The finding if the process could not be confined after all. */
 export const UNCONFINED: Finding = {

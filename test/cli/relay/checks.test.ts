@@ -108,7 +108,7 @@ describe('the check of the memory limit', () => {
   const V1 = '9:cpuset:/x\n4:memory:/docker/1\n0::/\n'
   test.each([
     ['no limit', { '/proc/self/cgroup': '0::/a\n', '/sys/fs/cgroup/a/memory.max': 'max\n' }, []],
-    ['enough', { '/proc/self/cgroup': '0::/a\n', '/sys/fs/cgroup/a/memory.max': `${768 * 2 ** 20}\n` }, []],
+    ['enough', { '/proc/self/cgroup': '0::/a\n', '/sys/fs/cgroup/a/memory.max': `${1024 * 2 ** 20}\n` }, []],
     ['too little', { '/proc/self/cgroup': '0::/a\n', '/sys/fs/cgroup/a/memory.max': `${640 * 2 ** 20}\n` }, ['memory-limit']],
     ['too little above', { '/proc/self/cgroup': '0::/a/b\n', '/sys/fs/cgroup/a/memory.max': '120000000\n' }, ['memory-limit']],
     [
@@ -123,7 +123,7 @@ describe('the check of the memory limit', () => {
 
   test('counts the messages twice, and the connections', () => {
     const settings = { memory: 2 ** 20, connections: 1 }
-    const files = { '/proc/self/cgroup': '0::/\n', '/sys/fs/cgroup/memory.max': `${128 * 2 ** 20}\n` }
+    const files = { '/proc/self/cgroup': '0::/\n', '/sys/fs/cgroup/memory.max': `${186 * 2 ** 20}\n` }
     expect(failed({ settings }, files)).toEqual([])
     expect(failed({ settings: { ...settings, connections: 10_000 } }, files)).toEqual(['memory-limit'])
     expect(failed({ settings: { ...settings, memory: 13 * 2 ** 20 } }, files)).toEqual(['memory-limit'])
