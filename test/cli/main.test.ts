@@ -1,11 +1,12 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
-import { connect } from 'node:net'
+import { type AddressInfo, connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
+import { setTimeout } from 'node:timers/promises'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { COMMANDS, runCommand } from '../../src/cli/command.ts'
 import { PACKAGE_VERSION } from '../../src/version.ts'
@@ -195,4 +196,46 @@ test('a command whose reader went away ends without an error message', async () 
   child.stdout.destroy()
   const [said, [code]] = await Promise.all([text(child.stderr), once(child, 'exit')])
   expect([said, code]).toEqual(['', 1])
+})
+
+describe('the debugger of Node', () => {
+  /** Starts a client command, and waits until it talks to a relay that never answers. */
+  async function startClient(...flags: string[]): Promise<Running> {
+    const silent = createServer(() => {}).listen(0, '127.0.0.1')
+    onTestFinished(() => void silent.close())
+    await once(silent, 'listening')
+    const key = join(scratch(), 'key')
+    expect(await run([...ASFALEIA, 'key', '--out', key])).toMatchObject({ code: 0 })
+    const [node = '', main = ''] = ASFALEIA
+    const relay = `127.0.0.1:${(silent.address() as AddressInfo).port}`
+    const client = start([node, ...flags, main, 'get', '--follow', '--relay', relay, '--key', key])
+    onTestFinished(async () => void (await client.end('SIGKILL')))
+    await once(silent, 'connection')
+    return client
+  }
+  /** Whether the process listens at a TCP port. */
+  const listens = (pid: number): boolean => {
+    const own = readdirSync(`/proc/${pid}/fd`).map((fd) => /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/${pid}/fd/${fd}`))?.[1])
+    const rows = readFileSync(`/proc/${pid}/net/tcp`, 'latin1').trim().split('\n').slice(1)
+    // The fourth field is the state, 0A is LISTEN; the tenth is the inode.
+    return rows.map((row) => row.trim().split(/\s+/)).some((fields) => fields[3] === '0A' && own.includes(fields[9]))
+  }
+
+  test('does not open at SIGUSR1', async () => {
+    const client = await startClient()
+    process.kill(client.pid, 'SIGUSR1')
+    await setTimeout(500)
+    expect(listens(client.pid)).toBe(false)
+    expect(await client.end('SIGTERM')).toMatchObject({ code: 0, stderr: '' })
+  })
+
+  test('that SIGUSR1 opened before the program was loaded is closed', async () => {
+    const trap = 'data:text/javascript,process.kill(process.pid,"SIGUSR1");await new Promise(done=>setTimeout(done,300))'
+    const client = await startClient('--import', trap)
+    await client.until(/Debugger listening/)
+    await expect.poll(() => listens(client.pid)).toBe(false)
+    process.kill(client.pid, 'SIGUSR1')
+    await setTimeout(500)
+    expect(listens(client.pid)).toBe(false)
+  })
 })

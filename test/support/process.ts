@@ -8,6 +8,9 @@ import { join } from 'node:path'
 /** The built command line. `npm test` builds it first. */
 export const ASFALEIA = [process.execPath, join(import.meta.dirname, '../../dist/cli/main.js')] as const
 
+/** A machine with a registry proxy sets it for npm. A relay would name it at its start. */
+const CLEAN = { NODE_EXTRA_CA_CERTS: '' }
+
 export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>
   readonly input?: string
@@ -42,7 +45,7 @@ export interface Running {
 export function start(command: readonly string[], options: RunOptions = {}): Running {
   const [program = '', ...args] = command
   const child = spawn(program, args, {
-    env: { ...process.env, ...options.env },
+    env: { ...process.env, ...(args.some((each) => /cli\/main\.[jt]s$/.test(each)) && CLEAN), ...options.env },
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     stdio: ['pipe', 'pipe', 'pipe'],
   })

@@ -10,7 +10,7 @@ import type { CheckName } from '../../config/setting.ts'
 import { estimateMemory } from '../../relay/footprint.ts'
 import { readsThrough } from '../../transport/socket.ts'
 import { readMemoryLimit } from '../disk/cgroup.ts'
-import { CONFINES, HARMLESS_FLAG, isConfined, splitOptions, WRITING_VARIABLES } from './confinement.ts'
+import { CONFINES, HARMLESS_FLAG, isConfined, LOADING_VARIABLES, splitOptions, WRITING_VARIABLES } from './confinement.ts'
 
 /** The facts that the checks examine. */
 export interface Surroundings {
@@ -84,7 +84,7 @@ const CHECKS: Readonly<Record<CheckName, Check>> = {
     hint: 'unset it; a relay that confines itself drops it anyway',
     look({ env, flags }) {
       const foreign = (flag: string): boolean => !HARMLESS_FLAG.test(flag)
-      const found = WRITING_VARIABLES.filter((name) => (env[name] ?? '') !== '')
+      const found = [...WRITING_VARIABLES, ...LOADING_VARIABLES].filter((name) => (env[name] ?? '') !== '')
       if (splitOptions(env['NODE_OPTIONS']).some(foreign)) found.push('NODE_OPTIONS')
       if (flags.some(foreign)) found.push('a flag of Node')
       return found.length === 0 ? undefined : `these settings may make Node write files or run other code: ${found.join(', ')}`

@@ -23,6 +23,9 @@ export const WRITING_VARIABLES: readonly string[] = [
   'SSLKEYLOGFILE',
 ]
 
+/** Variables that make the loader or Node load other code, or trust other certificates. */
+export const LOADING_VARIABLES: readonly string[] = ['LD_PRELOAD', 'LD_AUDIT', 'NODE_PATH', 'NODE_EXTRA_CA_CERTS']
+
 /** The flags of Node that an operator may pass; the confined process keeps them. */
 export const HARMLESS_FLAG =
   /^--(?:(?:max-old-space-size|max-semi-space-size|max-heap-size|stack-trace-limit|disable-warning)=\S+|no-warnings|enable-fips|force-fips)$/
@@ -154,7 +157,8 @@ function findPackages(root: string): string {
 /** Returns the environment without variables that make Node write files, and with {@link TUNABLES}. */
 function cleanEnvironment(): Record<string, string> {
   const env: Record<string, string> = {}
-  for (const [name, value] of Object.entries(process.env)) if (value !== undefined && !WRITING_VARIABLES.includes(name)) env[name] = value
+  const dropped = new Set([...WRITING_VARIABLES, ...LOADING_VARIABLES])
+  for (const [name, value] of Object.entries(process.env)) if (value !== undefined && !dropped.has(name)) env[name] = value
   delete env['NODE_OPTIONS']
   const options = splitOptions(process.env['NODE_OPTIONS']).filter((flag) => HARMLESS_FLAG.test(flag))
   if (options.length > 0) env['NODE_OPTIONS'] = options.join(' ')
