@@ -194,7 +194,7 @@ const ARROWS: readonly Arrow[] = [
   ['cli/commands/', 'client/format/', 'cards, groups and safety words'],
   ['cli/commands/', 'client/wire/', 'the codes of errors'],
   ['cli/commands/', 'client/delivery/', 'the most bytes of a file'],
-  ['cli/commands/', 'client/messenger/', 'events of the messenger', 'type'],
+  ['cli/commands/', 'client/messenger/', 'events and errors of the messenger'],
   ['cli/commands/', 'protocol/', 'the longest text that fits'],
   ['cli/commands/', 'transport/address.ts', 'addresses that the user names'],
   ['cli/commands/', 'config/', 'reads the configuration'],

@@ -1,5 +1,16 @@
 /** `asfaleia me` and `asfaleia contact`: the first run, the exchange of cards, and refusals. */
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test, type TestContext } from 'vitest'
@@ -144,6 +155,22 @@ describe('asfaleia me', () => {
       code: 1,
       err: expect.stringContaining('your contacts know you by it') as string,
     })
+  })
+
+  test('refuses a folder of another user, and one that every user may write to, as ssh does', async (ctx) => {
+    await begin('Alice')
+    chmodSync(home('Alice'), 0o777)
+    for (const words of [['me'], ['contact', 'list'], ['get'], ['send', 'bob', 'hi']])
+      expect(await as('Alice', words)).toMatchObject({
+        code: 1,
+        out: '',
+        err: expect.stringContaining('every user may write to') as string,
+      })
+    chmodSync(home('Alice'), 0o755)
+    expect(await as('Alice', ['me'])).toMatchObject({ code: 0 })
+    ctx.skip(process.getuid?.() !== 0, 'needs root')
+    chownSync(home('Alice'), 65_534, 65_534)
+    expect(await as('Alice', ['me'])).toMatchObject({ code: 1, out: '', err: expect.stringContaining('belongs to another user') as string })
   })
 
   test('composes the letters of a name, as some keyboards do not', async () => {

@@ -3,12 +3,12 @@
  * base64 of an age file encrypted to the user's key, so `base64` and `age` can read it. Damaged or half-written lines
  * are reported and left untouched.
  */
-import { open as openFile, readdir, readFile } from 'node:fs/promises'
+import { open as openFile, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { open, sealFor } from '../../client/format/envelope.ts'
 import { decodeText, encodeText } from '../../client/format/field.ts'
 import type { Identity } from '../../client/format/identity.ts'
-import { flush, makeFolder } from '../disk/file.ts'
+import { flush, makeFolder, readBytes } from '../disk/file.ts'
 import { systemCode, systemReason } from '../disk/system.ts'
 import { CliError } from '../program/error.ts'
 import type { DeliveryState, Verdict } from './conversation.ts'
@@ -22,6 +22,8 @@ export type Happened =
 /** The most messages that the start shows: the newest. */
 const MOST_MESSAGES = 500
 const SUFFIX = '.history'
+/** The largest file of a session that is read. */
+const HISTORY_BYTES = 268_435_456
 const VERDICTS: ReadonlySet<string> = new Set<Verdict>([
   'unreadable',
   'unsigned',
@@ -112,7 +114,8 @@ export class History {
   }
 
   async #readFile(name: string): Promise<{ happened: Happened[]; broken: number }> {
-    const text = await readFile(join(this.#folder, name), 'latin1').catch(() => undefined)
+    const bytes = await readBytes(join(this.#folder, name), HISTORY_BYTES).catch(() => undefined)
+    const text = bytes?.toString('latin1')
     if (text === undefined) return { happened: [], broken: 1 }
     const lines = text.split('\n')
     // A complete file ends with a line break.

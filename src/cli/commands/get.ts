@@ -4,6 +4,7 @@
  * for good, and the relay must not learn from the acknowledgements which messages decrypt.
  */
 import { join } from 'node:path'
+import { MessengerError } from '../../client/messenger/error.ts'
 import { RelayError } from '../../client/wire/error.ts'
 import type { Card } from '../../client/format/card.ts'
 import { fingerprintOf } from '../../client/format/field.ts'
@@ -144,6 +145,8 @@ class Watch {
   readonly #follow: boolean
   readonly #up = new Set<string>()
   readonly #errors = new Map<string, unknown>()
+  /** How many messages each relay said wait. */
+  readonly #announced = new Map<string, number>()
   readonly #failure = Promise.withResolvers<never>()
   /** Rejects when every relay has failed. */
   readonly failure: Promise<never> = this.#failure.promise
@@ -163,7 +166,8 @@ class Watch {
     })()
   }
 
-  #onRelay({ relay, state, error, again }: Extract<MessengerEvent, { kind: 'relay' }>): void {
+  #onRelay({ relay, state, error, again, waiting = 0 }: Extract<MessengerEvent, { kind: 'relay' }>): void {
+    if (state === 'up') this.#announced.set(relay, waiting)
     if (state === 'up') this.#up.add(relay)
     if (state === 'up') this.#errors.delete(relay)
     if (state !== 'down' || error === undefined) return
@@ -179,10 +183,15 @@ class Watch {
 
   /** Reports failed relays at the end. @throws the error of the first relay if every relay failed */
   conclude(missed: ReadonlyMap<string, unknown>, shown: number): void {
-    const errors = [...missed]
+    const isLate = ([, error]: [string, unknown]): boolean => error instanceof MessengerError && error.code === 'undelivered'
+    const late = [...missed].filter(isLate)
+    const errors = [...missed].filter((each) => !isLate(each))
     if (errors.length === this.#relays.length && errors.length > 0) throw errors[0]![1]
     for (const [relay, error] of errors) this.#io.stderr.write(`asfaleia: ${this.#nameOf(relay)}${describeError(error)}\n`)
-    if (shown === 0) this.#io.stderr.write('asfaleia: no messages wait\n')
+    for (const [relay] of late)
+      this.#io.stderr.write(`asfaleia: ${this.#nameOf(relay)}the relay announced more messages than it delivered; try again later\n`)
+    const isAnnounced = errors.some(([relay]) => (this.#announced.get(relay) ?? 0) > 0)
+    if (shown === 0 && late.length === 0 && !isAnnounced) this.#io.stderr.write('asfaleia: no messages wait\n')
   }
 
   /** The relay as a prefix, if there are several. */

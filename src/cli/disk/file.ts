@@ -46,22 +46,42 @@ export function resolvePath(path: string, folder = '.'): string {
  * @throws {CliError} that names the path
  */
 export async function readText(path: string, most: number): Promise<string | undefined> {
-  const refused = (why: string): CliError =>
-    new CliError(`cannot read ${path}: ${why}`, { hint: 'nothing was changed; repair or remove it, and try again' })
+  const bytes = await readBytes(path, most)
+  try {
+    return bytes && new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
+  } catch {
+    throw refuseFile(path, 'it is not UTF-8 text')
+  }
+}
+
+/** As {@link readText}, but returns the bytes, whatever they are. */
+export async function readBytes(path: string, most: number): Promise<Buffer | undefined> {
   try {
     await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
     const stat = await file.stat()
-    if (stat.isDirectory()) throw refused('it is a folder')
-    if (!stat.isFile()) throw refused('it is not a regular file')
-    if (stat.size > most) throw refused(`it is larger than ${most} bytes`)
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(await file.readFile())
+    if (stat.isDirectory()) throw refuseFile(path, 'it is a folder')
+    if (!stat.isFile()) throw refuseFile(path, 'it is not a regular file')
+    const tooLarge = (): CliError => refuseFile(path, `it is larger than ${most} bytes`)
+    if (stat.size > most) throw tooLarge()
+    // The file may grow meanwhile, and files of the kernel have no size.
+    let bytes = Buffer.alloc(Math.min(Math.max(stat.size, LEAST_BYTES), most) + 1)
+    for (let length = 0; ; bytes = Buffer.concat([bytes], Math.min(2 * length, most + 1))) {
+      length += await readAt(file, bytes.subarray(length), length)
+      if (length > most) throw tooLarge()
+      if (length < bytes.length) return bytes.subarray(0, length)
+    }
   } catch (error) {
     if (error instanceof CliError) throw error
-    if (error instanceof TypeError) throw refused('it is not UTF-8 text')
     if (systemCode(error) === 'ENOENT') return undefined
-    throw refused(systemReason(error))
+    throw refuseFile(path, systemReason(error))
   }
 }
+
+/** The first piece of a file. */
+const LEAST_BYTES = 4_096
+
+const refuseFile = (path: string, why: string): CliError =>
+  new CliError(`cannot read ${path}: ${why}`, { hint: 'nothing was changed; repair or remove it, and try again' })
 
 /**
  * Writes a file of mode 0600 atomically: into a temporary file beside it, synced, then renamed. Readers find either the

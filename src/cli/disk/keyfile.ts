@@ -7,7 +7,7 @@ import { formatFingerprint, parsePublicKey, type SshKey, type SshPrivateKey } fr
 import { ProtocolError } from '../../protocol/errors.ts'
 import { CliError } from '../program/error.ts'
 import type { Io } from '../program/io.ts'
-import { sanitizeLine } from '../program/show.ts'
+import { readAt } from './file.ts'
 import { askPassphrase, readPassphraseFile } from './passphrase.ts'
 import { systemReason } from './system.ts'
 
@@ -16,8 +16,8 @@ const MOST_BYTES = 65_536
 
 export interface KeyFile {
   readonly bytes: Buffer
-  /** Whether its mode lets users other than the owner use it. */
-  readonly exposed: boolean
+  /** Its mode, such as 0644, if it is the user's own file, and other users may read or change it. */
+  readonly exposed?: string
 }
 
 /** Reads a key file of any kind. Opening a pipe does not block. @throws {CliError} that names the path */
@@ -28,7 +28,13 @@ export async function readKeyFile(path: string): Promise<KeyFile> {
     const stat = await file.stat()
     if (!stat.isFile()) throw unreadable('it is not a regular file')
     if (stat.size > MOST_BYTES) throw unreadable('it is too large for a key')
-    return { bytes: await file.readFile(), exposed: (stat.mode & 0o077) !== 0 }
+    // A file of another user is theirs to protect, as ssh has it: root may make a key for a service.
+    const isExposed = (stat.mode & 0o077) !== 0 && stat.uid === process.getuid?.()
+    const bytes = Buffer.alloc(MOST_BYTES + 1)
+    const length = await readAt(file, bytes, 0)
+    if (length > MOST_BYTES) throw unreadable('it is too large for a key')
+    const mode = `0${(stat.mode & 0o777).toString(8).padStart(3, '0')}`
+    return { bytes: bytes.subarray(0, length), ...(isExposed && { exposed: mode }) }
   } catch (error) {
     if (error instanceof CliError) throw error
     throw unreadable(systemReason(error))
@@ -39,7 +45,7 @@ export function isPrivateKey({ bytes }: KeyFile): boolean {
   return bytes.includes('PRIVATE KEY-----')
 }
 
-/** Decodes a private key and erases `file.bytes`. Warns on stderr if the file is exposed. @throws {CliError} */
+/** Decodes a private key and erases `file.bytes`. @throws {CliError}, also if other users may read the file */
 export async function unlockPrivateKey(file: KeyFile, path: string, io: Io): Promise<SshPrivateKey> {
   try {
     return await openPrivateKey(file, path, io)
@@ -53,11 +59,11 @@ export async function unlockPrivateKey(file: KeyFile, path: string, io: Io): Pro
  * @throws {CliError | PrivateKeyError}
  */
 export async function openPrivateKey(file: KeyFile, path: string, io: Io): Promise<SshPrivateKey> {
-  if (file.exposed) {
-    const shown = sanitizeLine(path)
-    io.stderr.write(`asfaleia: warning: other users may read the private key ${shown}; to keep them out: chmod 600 ${shown}\n`)
-  }
   try {
+    if (file.exposed !== undefined)
+      throw new CliError(`other users may read the private key ${path}, of mode ${file.exposed}`, {
+        hint: `keep them out, as ssh requires: chmod 600 ${path}; if they may have read the key, make another one`,
+      })
     return await parseAsking(file.bytes, path, io)
   } finally {
     file.bytes.fill(0)

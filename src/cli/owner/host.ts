@@ -5,6 +5,7 @@
 import type { Server, Socket } from 'node:net'
 import { fingerprintOf } from '../../client/format/field.ts'
 import type { Contact } from '../../client/messenger/contact.ts'
+import { MessengerError } from '../../client/messenger/error.ts'
 import type { MessengerEvent } from '../../client/messenger/event.ts'
 import { type Messenger, openMessenger } from '../../client/messenger/messenger.ts'
 import type { MessengerOptions } from '../../client/messenger/options.ts'
@@ -143,7 +144,9 @@ export class Host implements SeatHost, GuestHost {
     const missed = await this.messenger.fetched()
     // The desk takes the messages that the messenger has delivered.
     await new Promise((resolve) => setImmediate(resolve))
-    return new Map([...missed].filter(([relay]) => this.#states.get(relay)?.state !== 'up'))
+    const isMissed = ([relay, error]: [string, unknown]): boolean =>
+      this.#states.get(relay)?.state !== 'up' || (error instanceof MessengerError && error.code === 'undelivered')
+    return new Map([...missed].filter(isMissed))
   }
 
   /** The command that shows every message; otherwise the one in this process. */

@@ -2,6 +2,7 @@
  * The client's folder on this machine: the profile, the user's card and keys, the contact book, the groups, and the
  * state of messages. Each part is read when a command needs it, and the folder is created with the first write.
  */
+import { type Stats, statSync } from 'node:fs'
 import { isAbsolute, join, resolve } from 'node:path'
 import { type Card, CardError, type CardVersion, makeCard, parseCard } from '../../client/format/card.ts'
 import { fingerprintOf } from '../../client/format/field.ts'
@@ -207,12 +208,36 @@ export const HOME_VARIABLES = {
 
 /**
  * Finds the client's folder: ASFALEIA_HOME, XDG_CONFIG_HOME/asfaleia or ~/.config/asfaleia; undefined if none is set.
+ * @throws {CliError} if another user could have written it
  */
 export function findHome(env: Io['env']): Home | undefined {
   const given = env['ASFALEIA_HOME'] || undefined
   const config = env['XDG_CONFIG_HOME'] || (env['HOME'] && join(env['HOME'], '.config')) || undefined
   const path = given ?? (config && join(config, 'asfaleia'))
-  return path === undefined ? undefined : new Home(resolve(path))
+  if (path === undefined) return undefined
+  const folder = resolve(path)
+  refuseForeign(folder)
+  return new Home(folder)
+}
+
+/** Refuses a profile that another user could have written, as ssh refuses such a file. */
+function refuseForeign(folder: string): void {
+  const uid = process.getuid?.()
+  let stat: Stats | undefined
+  try {
+    stat = statSync(folder, { throwIfNoEntry: false })
+  } catch {
+    // The first use of the folder gives the reason.
+  }
+  if (uid === undefined || stat === undefined) return
+  if (stat.uid !== uid && stat.uid !== 0)
+    throw new CliError(`the folder of the profile, ${folder}, belongs to another user`, {
+      hint: 'set ASFALEIA_HOME to a folder of yours, or run the command as its owner',
+    })
+  if ((stat.mode & 0o002) !== 0)
+    throw new CliError(`every user may write to the folder of the profile, ${folder}`, {
+      hint: `keep them out: chmod go-rwx ${folder}; then check your contacts with \`asfaleia contact verify\``,
+    })
 }
 
 /** @throws {CliError} */

@@ -3,27 +3,32 @@
  * the user's own key. Only one process at a time has the outbox.
  */
 import { constants } from 'node:fs'
-import { open, readFile, rm } from 'node:fs/promises'
+import { open, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { open as openSealed, sealFor } from '../../client/format/envelope.ts'
 import type { Identity } from '../../client/format/identity.ts'
 import type { OutboxStore } from '../../client/messenger/options.ts'
 import type { OutboxEntry } from '../../client/delivery/entry.ts'
 import type { SeenStore } from '../../client/delivery/seen.ts'
-import { makeFolder, writeWhole } from '../disk/file.ts'
+import { makeFolder, readBytes, writeWhole } from '../disk/file.ts'
 import { takeLock } from '../disk/lock.ts'
-import { systemCode, systemReason } from '../disk/system.ts'
+import { systemReason } from '../disk/system.ts'
 import { CliError } from '../program/error.ts'
+
+/** The most tags take 9 MB. */
+const SEEN_BYTES = 33_554_432
+/** The most messages of an outbox take 90 MB in base64. */
+const OUTBOX_BYTES = 134_217_728
 
 /** Opens the file `seen` of the folder. */
 export function openSeen(folder: string): SeenStore {
   const path = join(folder, 'seen')
   return {
-    load: () => readBytes(path),
+    load: () => readBytes(path, SEEN_BYTES),
     async append(line) {
       try {
         // Without O_CREAT: `load` and `replace` made the file, and a new one would lack the first line.
-        await using file = await open(path, constants.O_WRONLY | constants.O_APPEND)
+        await using file = await open(path, constants.O_WRONLY | constants.O_APPEND | constants.O_NONBLOCK)
         const { size } = await file.stat()
         try {
           await file.appendFile(line)
@@ -57,7 +62,7 @@ export async function openOutbox(folder: string, identity: Identity): Promise<Lo
     throw new CliError(`another asfaleia, process ${lock}, is using the outbox`, { hint: 'stop it, or send without --outbox' })
   return {
     async load() {
-      const sealed = await readBytes(path)
+      const sealed = await readBytes(path, OUTBOX_BYTES)
       if (sealed === undefined) return []
       const entries = decodeEntries(await openSealed(identity, sealed))
       if (entries === undefined)
@@ -79,15 +84,6 @@ async function remove(path: string): Promise<void> {
     await rm(path, { force: true })
   } catch (error) {
     throw new CliError(`cannot remove ${path}: ${systemReason(error)}`)
-  }
-}
-
-async function readBytes(path: string): Promise<Buffer | undefined> {
-  try {
-    return await readFile(path)
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return undefined
-    throw new CliError(`cannot read ${path}: ${systemReason(error)}`)
   }
 }
 

@@ -102,7 +102,7 @@ function readText(path: string): string | undefined {
 
 async function readIdentities(given: string, secret: Buffer | undefined, io: Io): Promise<(string | Identity)[]> {
   const path = secret === undefined ? given : 'the identity on standard input'
-  const file = secret === undefined ? await readIdentityFile(given) : { bytes: secret, exposed: false }
+  const file = secret === undefined ? await readIdentityFile(given) : { bytes: secret }
   if (isPrivateKey(file)) {
     const key = await unlockPrivateKey(file, path, io)
     if (!key.public.canDecrypt) throw new CliError(`the key ${path} can only sign, so it cannot open a backup`)
@@ -121,7 +121,7 @@ async function readIdentities(given: string, secret: Buffer | undefined, io: Io)
 /** Reads a regular file, or a pipe such as that of `<(pass show key)`. */
 async function readIdentityFile(path: string): Promise<KeyFile> {
   if (!(await stat(path).catch(() => undefined))?.isFIFO()) return readKeyFile(path)
-  return { bytes: await readFile(path), exposed: false }
+  return { bytes: await readFile(path) }
 }
 
 async function readBackup(path: string, io: Io): Promise<Buffer> {

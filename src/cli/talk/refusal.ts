@@ -98,6 +98,7 @@ const MESSENGER_ROWS: Record<MessengerErrorCode, [text: string, more?: { readonl
   'outbox-full': ['the outbox is full', { hint: 'nothing was sent; try again when some messages have arrived' }],
   closed: ['interrupted'],
   'no-relay': ['the contact has no relay', { hint: 'ask for their card, or name a relay with --relay' }],
+  undelivered: ['the relay announced more messages than it delivered', { hint: 'try again later' }],
   'broken-store': [
     'the file `state/seen` of the profile is damaged',
     { hint: 'it was left untouched; to continue without it, move it away' },

@@ -10,6 +10,8 @@ export type MessengerErrorCode =
   | 'no-relay'
   /** The store of seen messages is damaged. The messenger leaves it untouched and does not start. */
   | 'broken-store'
+  /** The relay announced more messages than it delivered, and is silent. */
+  | 'undelivered'
 
 /** Thrown by a messenger, and the `error` of a delivery that it refused. */
 export class MessengerError extends CodedError<MessengerErrorCode> {

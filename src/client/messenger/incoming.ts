@@ -9,6 +9,7 @@ import type { RelayClient, Token } from '../wire/client.ts'
 import type { Clock } from './clock.ts'
 import type { Renewal } from './context.ts'
 import { RelayError } from '../wire/error.ts'
+import { MessengerError } from './error.ts'
 import { randomIsolation } from './outgoing.ts'
 
 /** After a connection that lasted so long, ms, the next pause is short again. */
@@ -47,7 +48,10 @@ export class Incoming {
   #acks: string[] = []
   #acking = 0
   readonly #fetched = Promise.withResolvers<unknown>()
-  /** Resolves once the messages that waited at the relay are handled, or with the error if the connection failed. */
+  /**
+   * Resolves once the messages that waited at the relay are handled; with an error if the connection failed, or if the
+   * relay is silent for so long that no more seem to come.
+   */
   readonly fetched: Promise<unknown> = this.#fetched.promise
 
   constructor(options: IncomingOptions) {
@@ -153,7 +157,7 @@ export class Incoming {
     const countDown = (): void => {
       cancelQuiet()
       if (left <= 0) this.#fetched.resolve(undefined)
-      else cancelQuiet = this.#options.clock.after(QUIET_MS, () => this.#fetched.resolve(undefined))
+      else cancelQuiet = this.#options.clock.after(QUIET_MS, () => this.#fetched.resolve(new MessengerError('undelivered')))
     }
     const messages = client.subscribe({
       onSubscribed: (waiting) => {

@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, afterEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { runCommand } from '../../../src/cli/command.ts'
 import { connectRelay, identityOf, seal } from '../../../src/client/index.ts'
 import { asfaleia, createKeyFolder, type Outcome } from '../../support/command.ts'
@@ -97,6 +97,24 @@ describe('get', () => {
       err: 'asfaleia: dropped a message that this key cannot decrypt\n',
     })
     expect(relay.snapshot().messages).toBe(0)
+  })
+
+  test.each([
+    [1, 'asfaleia: the relay announced more messages than it delivered; try again later\n'],
+    [0, 'asfaleia: no messages wait\n'],
+  ])('says that no messages wait only if no relay announced one (%i)', async (waiting, note) => {
+    const slow = await startScript(async (peer) => {
+      await honestly(peer, bob.key.public)
+      await peer.line()
+      await peer.say(`16;${waiting}\n`)
+      await peer.gone
+    })
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    onTestFinished(() => void vi.useRealTimers())
+    const done = get(slow.address)
+    const turns = setInterval(() => vi.advanceTimersByTime(waiting > 0 ? 1_000 : 0), 20)
+    onTestFinished(() => clearInterval(turns))
+    expect(await done).toEqual({ code: 0, out: '', err: note })
   })
 
   test('refuses a key that can only sign', async () => {

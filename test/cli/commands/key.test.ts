@@ -1,6 +1,6 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, existsSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, existsSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeEach, describe, expect, test } from 'vitest'
@@ -61,12 +61,22 @@ describe('key --out', () => {
 })
 
 describe('key FILE', () => {
-  test('warns if others may read the file', async () => {
-    const { file } = folder.make('open')
-    chmodSync(file, 0o640)
-    const { code, err } = await asfaleia(['key', file])
-    expect(code).toBe(0)
-    expect(err).toBe(`asfaleia: warning: other users may read the private key ${file}; to keep them out: chmod 600 ${file}\n`)
+  test.each([0o640, 0o604, 0o620, 0o666])('refuses a file of mode %o, as ssh does', async (mode) => {
+    const { file } = folder.make(`open${mode}`)
+    chmodSync(file, mode)
+    expect(await asfaleia(['key', file])).toEqual({
+      code: 1,
+      out: '',
+      err: `asfaleia: error: other users may read the private key ${file}, of mode 0${mode.toString(8)}\nasfaleia: hint: keep them out, as ssh requires: chmod 600 ${file}; if they may have read the key, make another one\n`,
+    })
+  })
+
+  test('leaves the protection of another user’s file to its owner, as ssh does', async (ctx) => {
+    ctx.skip(process.getuid?.() !== 0, 'needs root')
+    const { file } = folder.make('theirs')
+    chmodSync(file, 0o644)
+    chownSync(file, 65_534, 65_534)
+    expect(await asfaleia(['key', file])).toMatchObject({ code: 0, err: '' })
   })
 
   test.each([

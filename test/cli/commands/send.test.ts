@@ -169,7 +169,7 @@ describe('the send command line', () => {
     }
   })
 
-  test('refuses an unusable key file, and warns if others may read it', async () => {
+  test('refuses an unusable key file, and one that others may read, as ssh does', async () => {
     const file = join(folder.path, 'junk')
     writeFileSync(file, 'junk', { mode: 0o600 })
     expect(await asfaleia(['send', '--relay', relay.address, '--key', file, bob.line, 'x'])).toMatchObject({ code: 1, out: '' })
@@ -177,8 +177,8 @@ describe('the send command line', () => {
     chmodSync(alice.file, 0o604)
     const open = await send([bob.line, 'x'])
     chmodSync(alice.file, 0o600)
-    expect(open.code).toBe(0)
-    expect(open.err).toMatch(/^asfaleia: warning: other users may read the private key [^\n]+\n$/)
+    expect(open).toMatchObject({ code: 1, out: '' })
+    expect(open.err).toMatch(/^asfaleia: error: other users may read the private key \S+, of mode 0604\nasfaleia: hint: .*chmod 600 /)
   })
 
   test('--help warns that `ps` shows a text on the command line', async () => {

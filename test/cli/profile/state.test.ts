@@ -2,15 +2,19 @@
  * State that outlives a process: on a full disk, after a process was killed, and with several processes at
  * once.
  */
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, truncateSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
-import { writeWhole } from '../../../src/cli/disk/file.ts'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { generateSeedKey } from '../../../src/auth/seed.ts'
+import { History } from '../../../src/cli/chat/history.ts'
+import { readBytes, writeWhole } from '../../../src/cli/disk/file.ts'
+import { Home } from '../../../src/cli/profile/home.ts'
 import { openOutbox, openSeen } from '../../../src/cli/profile/state.ts'
 import { encodeText } from '../../../src/client/format/field.ts'
+import { identityOf } from '../../../src/client/format/identity.ts'
 import { Seen } from '../../../src/client/delivery/seen.ts'
 import { run } from '../../support/process.ts'
 
@@ -131,4 +135,62 @@ test('a lock of a zombie is stale, and the lock of a process that lives is not',
   } finally {
     parent.kill('SIGKILL')
   }
+})
+
+describe('a file of the state or of the profile', () => {
+  const zero = (path: string): void => symlinkSync('/dev/zero', path)
+  const pipe = (path: string): void => void execFileSync('mkfifo', [path])
+  const large = (path: string): void => {
+    writeFileSync(path, '')
+    truncateSync(path, 2 ** 40)
+  }
+  const owner = identityOf(generateSeedKey())
+  const files: readonly (readonly [name: string, read: () => Promise<unknown>])[] = [
+    ['seen', () => openSeen(root).load()],
+    ['outbox.age', async () => (await openOutbox(root, owner)).load()],
+    ['outbox.lock', () => openOutbox(root, owner)],
+    ['profile', () => new Home(root).readSettings()],
+    ['card', () => new Home(root).readCard()],
+    ['encryption-key', () => new Home(root).completeIdentity({ ...owner, opens: [] }, false)],
+  ]
+
+  test.each(
+    files.flatMap(([name, read]) =>
+      (
+        [
+          ['a pipe', pipe, /not a regular file/],
+          ['a device without an end', zero, /not a regular file/],
+          ['too large', large, /larger than/],
+        ] as const
+      ).map(([what, make, problem]) => [name, what, make, problem, read] as const),
+    ),
+  )('is not read if it is not what it must be: %s is %s', async (name, _what, make, problem, read) => {
+    make(join(root, name))
+    await expect(read()).rejects.toThrow(problem)
+  })
+
+  test('does not take a tag if it is a pipe', async () => {
+    pipe(join(root, 'seen'))
+    await expect(openSeen(root).append(encodeText('x 1\n'))).rejects.toThrow('cannot write')
+  })
+
+  test('is reported if it belongs to a history, and the others are read', async () => {
+    for (const [n, make] of [pipe, zero, large].entries()) make(join(root, `${n}.history`))
+    const history = new History(root, owner, '9')
+    const message = { conversation: 'x', author: 'x', at: 0, verdict: 'genuine', text: 'hi', mine: true, deliveries: [] } as const
+    await history.append([{ kind: 'message', message }])
+    const { kept, problems } = await history.read()
+    expect(kept.map(({ text }) => text)).toEqual(['hi'])
+    expect(problems).toHaveLength(3)
+  })
+
+  test('is read whole if it grows meanwhile, and up to its bound if it has no size', async () => {
+    writeFileSync(join(root, 'x'), 'x'.repeat(20_000))
+    expect(await readBytes(join(root, 'x'), 20_000)).toHaveLength(20_000)
+    await expect(readBytes(join(root, 'x'), 19_999)).rejects.toThrow('larger than 19999 bytes')
+    // The kernel's files have the size 0.
+    expect((await readBytes('/proc/self/smaps', 2 ** 24))!.length).toBeGreaterThan(4_096)
+    await expect(readBytes('/proc/self/smaps', 4_096)).rejects.toThrow('larger than 4096 bytes')
+    expect(await readBytes(join(root, 'none'), 1)).toBeUndefined()
+  })
 })

@@ -336,6 +336,22 @@ describe('a hostile relay', () => {
     for (let line = await peer.line(); line !== undefined; line = await peer.line()) yield line.split(';')
   }
 
+  test('that announces a message and delivers none is reported as such', async () => {
+    for (const waiting of [1, 0]) {
+      const bob = makePerson('bob', 'localhost')
+      const hostile = await startScript(async (peer) => {
+        for await (const [name] of requests(peer, bob)) if (name === '6') await peer.say(`16;${waiting}\n`)
+      })
+      const clock = createClock()
+      const messenger = open({ ...bob, relays: [hostile.address] }, [], { clock })
+      const events = messenger.events()
+      for await (const event of events) if (event.kind === 'relay' && event.state === 'up') break
+      clock.skip(10_001)
+      const missed = [...(await messenger.fetched())]
+      expect(missed).toEqual(waiting === 0 ? [] : [[hostile.address, expect.objectContaining({ code: 'undelivered' })]])
+    }
+  })
+
   test('that confirms and forgets a message cannot lose it: it goes to the next relay or expires unconfirmed', async () => {
     const honest = await startRelay()
     const alice = makePerson('alice', honest.address)
