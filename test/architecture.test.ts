@@ -535,3 +535,17 @@ describe('forbidden imports', () => {
     expect(node.filter(({ name, file }) => name === 'child_process' && !isCommandSide(file)).map(say)).toEqual([])
   })
 })
+
+describe('the length of files', () => {
+  const MOST_LINES = 350
+  const long = files.filter((file) => readFileSync(join(ROOT, 'src', file), 'utf8').split('\n').length - 1 > MOST_LINES)
+
+  it('is at most 350 lines, except for four files', () => {
+    expect(long.length).toBeLessThanOrEqual(4)
+  })
+
+  it.each(long)('has a reason in the first comment if it is more: %s', (file) => {
+    const [first] = /^\/\*\*[^]*?\*\//.exec(readFileSync(join(ROOT, 'src', file), 'utf8')) ?? []
+    expect(first).toContain('Over 350 lines: ')
+  })
+})

@@ -2,6 +2,9 @@
  * The rules of docs/protocol.md, section 4: order, lease, return, takeover, expiry, quota and the relay's memory
  * budget. Every call that changes state takes `now` (ms, never going back). Knows no keys (a mailbox's id is blinded),
  * no sockets, no clock, and no senders.
+ *
+ * Over 350 lines: each rule keeps the counts of a mailbox and of all mailboxes true, so they are read together. The rows
+ * are in message-table.ts, the bytes in arena.ts.
  */
 import { type Limits, STRANGER_LIMITS } from '../protocol/limits.ts'
 import type { Lease, Mailboxes, MessageId, Put, Stored, Subscriber, Terms } from '../protocol/ports.ts'

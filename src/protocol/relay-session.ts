@@ -5,6 +5,8 @@
  *
  * The session owns the connection's state, its proven tokens and its errors. Regime owns time and line length, Turn the
  * budget of work, Login the challenges, MailboxAccess the batch and the subscription.
+ *
+ * Over 350 lines: every input of the machine and the order of its effects are here, and nothing else.
  */
 import { VERSION } from './challenge.ts'
 import { ERRORS, type ErrorCode, type ErrorRow, ProtocolError } from './errors.ts'

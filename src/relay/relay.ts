@@ -1,6 +1,9 @@
 /**
  * The relay: every door passes its streams to `accept`, and a timer calls `tick` every second. Holds the mailboxes, the
  * boot secret and the token secret in memory only. Logs nothing.
+ *
+ * Over 350 lines: the life of a relay (open, suspended, closed, wiped) changes all of its parts in one order, which a reader
+ * must see in one place. The parts themselves are in the files beside it.
  */
 import { createSecretKey, type KeyObject, randomBytes } from 'node:crypto'
 import { createSecret, Tokens } from '../auth/token.ts'
