@@ -338,6 +338,14 @@ describe('asfaleia contact', () => {
       code: 0,
       out: expect.stringContaining('added Ren\u{e9} ') as string,
     })
+    // A card cannot take the name of a group, whose messages would go to its owner.
+    expect(await as('Alice', ['group', 'new', 'Tea', 'bob', '--timeout', '1'])).toMatchObject({
+      out: expect.stringContaining('Tea') as string,
+    })
+    const tea = await card('Trudy', 'Tea')
+    expect(await add(tea)).toMatchObject({ code: 1, err: expect.stringContaining('Tea is the name of a group of yours') as string })
+    expect(await add(tea, '--name', 'T\u{435}a')).toMatchObject({ code: 1 })
+    expect(await as('Alice', ['contact', 'rename', 'bob', 'TEA'])).toMatchObject({ code: 1 })
     // A contact of that name, in any composition and with any joiners, is the same one.
     expect(await as('Alice', ['contact', 'show', 'rene\u{301}'])).toMatchObject({ code: 0 })
   })

@@ -57,7 +57,12 @@ export async function add(context: Context, text: string, name: string | undefin
     context.showPeople()
     return context.put({ kind: 'open', conversation: conversationOf(known) })
   }
-  const added = await people.book.add({ card: await parseCard(text) }, name)
+  const card = await parseCard(text)
+  const isGroup = (each: string): boolean => people.groups.like(each) !== undefined
+  const added = await people.book.add({ card }, name, isGroup).catch((error: unknown) => {
+    if (!(error instanceof CliError) || error.hint?.includes('--name') !== true) throw error
+    throw new CliError(`${error.message}; /add NAME gives another name`)
+  })
   const { contact } = added
   context.showPeople()
   switch (added.kind) {

@@ -93,7 +93,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
         return show(book, book.need(given.words[0]), values, io)
       case 'rename': {
         const [name, to] = given.words
-        return report(book, await book.rename(book.need(name), to), 'renamed to', values, io)
+        return report(book, await book.rename(book.need(name), to, await findGroups(home)), 'renamed to', values, io)
       }
       case 'remove': {
         const known = book.need(given.words[0])
@@ -119,7 +119,7 @@ async function add(book: Book, home: Home, word: string, values: Values, io: Io)
   const { key } = given.kind === 'card' ? given.card : given
   const own = await home.readCard()
   if (own !== undefined && fingerprintOf(own.key) === fingerprintOf(key)) throw new CliError('this is your own key')
-  const added = await book.add(introduce(given, book, values), values.name)
+  const added = await book.add(introduce(given, book, values), values.name, await findGroups(home))
   if (values.json === true) {
     const changes = added.kind === 'changed' ? { changes: added.changes } : {}
     io.stdout.write(`${formatJson({ [added.kind]: true, ...describe(added.contact), ...changes })}\n`)
@@ -132,6 +132,12 @@ async function add(book: Book, home: Home, word: string, values: Values, io: Io)
     )
   }
   return EXIT.ok
+}
+
+/** Returns whether a group has a name. */
+async function findGroups(home: Home): Promise<(name: string) => boolean> {
+  const groups = await home.openGroups()
+  return (name) => groups.like(name) !== undefined
 }
 
 function introduce(given: Awaited<ReturnType<typeof readIntroduction>>, book: Book, values: Values): Introduction {

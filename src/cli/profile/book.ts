@@ -145,14 +145,15 @@ export class Book extends Folder<Known> {
   /**
    * Adds a contact, or updates the contact that has the same key.
    * @param name the user's name for a new contact; the name on the card by default
+   * @param isTaken whether a group has the name of a new contact, or one that looks like it
    * @throws {CliError} if a contact of that name has another key, the card is older than the stored one or names a
    * forbidden relay, or the file cannot be written
    */
-  async add(introduction: Introduction, name?: string): Promise<Added> {
+  async add(introduction: Introduction, name?: string, isTaken: (name: string) => boolean = () => false): Promise<Added> {
     if ('card' in introduction) this.check(introduction.card)
     const key = 'card' in introduction ? introduction.card.key : introduction.key
     const known = this.find(fingerprintOf(key))
-    if (known === undefined) return this.#addNew(introduction, key, name)
+    if (known === undefined) return this.#addNew(introduction, key, name, isTaken)
     if (name !== undefined && fold(name) !== fold(known.name)) {
       throw new CliError(`this is the key of your contact "${known.name}"`, {
         hint: '`asfaleia contact rename` gives the contact another name',
@@ -161,7 +162,7 @@ export class Book extends Folder<Known> {
     return 'card' in introduction ? this.#addCard(known, introduction.card) : this.#addRelays(known, introduction.relays)
   }
 
-  async #addNew(introduction: Introduction, key: SshKey, given: string | undefined): Promise<Added> {
+  async #addNew(introduction: Introduction, key: SshKey, given: string | undefined, isTaken: (name: string) => boolean): Promise<Added> {
     const typed = given ?? ('card' in introduction ? introduction.card.name : undefined)
     if (typed === undefined) throw new CliError('a bare key does not say whose it is', { hint: 'name the contact with --name' })
     const name = composeName(typed)
@@ -171,6 +172,7 @@ export class Book extends Folder<Known> {
     if (namesake !== undefined) throw refuseKey(namesake, key)
     const twin = this.like(name)
     if (twin !== undefined) throw refuseTwin(name, twin)
+    if (isTaken(name)) throw refuseGroup(name)
     const fields = new Fields()
     if (!('card' in introduction)) {
       fields.set('key', formatKey(key))
@@ -207,7 +209,7 @@ export class Book extends Folder<Known> {
   }
 
   /** @throws {CliError} if another contact has the new name, or the file cannot be moved */
-  async rename(known: Known, typed: string): Promise<Known> {
+  async rename(known: Known, typed: string, isTaken: (name: string) => boolean = () => false): Promise<Known> {
     const name = composeName(typed)
     const unfit = refuseName(name)
     if (unfit !== undefined) throw new CliError(unfit)
@@ -216,6 +218,7 @@ export class Book extends Folder<Known> {
       throw new CliError(`there is already a contact "${namesake.name}"`, { hint: 'choose another name' })
     const twin = this.like(name, fingerprintOf(known.key))
     if (twin !== undefined) throw refuseTwin(name, twin)
+    if (isTaken(name)) throw refuseGroup(name)
     const { signed, fields } = await this.readParts(known.name)
     const path = this.pathOf(name)
     if (namesake === undefined) {
@@ -295,6 +298,12 @@ function refuseKey(namesake: Known, key: SshKey): CliError {
 function refuseTwin(name: string, { name: other }: Known): CliError {
   return new CliError(`${showName(name)} looks like ${showName(other)}, another contact of yours`, {
     hint: 'ask them over another channel whether the key is theirs, and choose a name that you can tell apart with --name',
+  })
+}
+
+function refuseGroup(name: string): CliError {
+  return new CliError(`${showName(name)} is the name of a group of yours, or looks like it`, {
+    hint: 'messages to the group would go to the contact: choose another name with --name',
   })
 }
 
