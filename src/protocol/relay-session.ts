@@ -145,6 +145,12 @@ export class RelaySession<P extends Proof = Proof> {
     return this.#run(now)
   }
 
+  /** The door read so many frames that completed no packet: they cost the peer a part of its turn. */
+  onIdleFrames(count: number): readonly Effect<P>[] {
+    this.#turn.onIdleFrames(count)
+    return NO_EFFECTS
+  }
+
   /** The peer announced a packet over every limit, after the bytes that came before. */
   onTooLarge(now: number): readonly Effect<P>[] {
     this.#tooLarge = true

@@ -28,6 +28,8 @@ const WEIGHTS: Record<RequestName, number> = {
 }
 /** Each message id of an ACK: the mailbox looks for it. */
 const ID = 128
+/** A frame of a WebSocket that completes no packet. */
+const IDLE_FRAME = 256
 /** An ERROR. */
 const REFUSAL = 4_096
 /** The signature of a token that the connection did not show before. */
@@ -61,6 +63,10 @@ export class Turn {
   onRequest(name: RequestName, count: number): void {
     this.#left -= WEIGHTS[name]
     if (name === 'ACK') this.#left -= count * ID
+  }
+
+  onIdleFrames(count: number): void {
+    this.#left -= count * IDLE_FRAME
   }
 
   onRefusal(): void {

@@ -84,6 +84,10 @@ export class Connection implements Receiver, Subscriber {
     this.#perform((session, now) => session.onFinish(now))
   }
 
+  onIdleFrames(count: number): void {
+    this.#perform((session) => session.onIdleFrames(count))
+  }
+
   onTooLarge(): void {
     this.#perform((session, now) => session.onTooLarge(now))
   }

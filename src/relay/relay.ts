@@ -101,6 +101,7 @@ const DISCARD: Receiver = {
   onChunk: (chunk) => void chunk.fill(0),
   onFinish: () => {},
   onTooLarge: () => {},
+  onIdleFrames: () => {},
   onEnd: () => {},
 }
 

@@ -44,6 +44,8 @@ export interface Receiver {
   onFinish(): void
   /** The peer announces a packet over every limit: the receiver refuses it after its answers to everything before. */
   onTooLarge(): void
+  /** The door read so many frames for the peer that completed no packet. */
+  onIdleFrames(count: number): void
   /** The stream has ended, on either side. The door calls this once, and nothing after it. */
   onEnd(): void
 }

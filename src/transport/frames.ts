@@ -43,7 +43,7 @@ export interface FrameReceiver {
    * receiver must overwrite it.
    */
   onLines(chunk: Uint8Array): void
-  /** The receiver owns the payload. */
+  /** The payload is lent for the call. */
   onPing(payload: Uint8Array): void
   /** Receives the code of the peer's close frame, if it has one. The reader reads nothing after it. */
   onClose(code: number | undefined): void
@@ -66,8 +66,10 @@ export class FrameReader {
   /** Whether a message has begun, and the sum of its frames' lengths so far. */
   #inMessage = false
   #message = 0
-  /** The payload of the control frame that is being read. */
+  /** The payload of the control frame that is being read, in `#room`. */
   #control: Uint8Array | undefined
+  /** Allocated when needed, and used again: a read can have twenty thousand control frames. */
+  #room: Uint8Array | undefined
   #over = false
 
   /** @param longest the most bytes of a message */
@@ -76,8 +78,13 @@ export class FrameReader {
     this.#receiver = receiver
   }
 
-  /** Reads a chunk. The chunk is lent: it is overwritten when the call returns. */
-  read(chunk: Uint8Array): void {
+  /**
+   * Reads a chunk. The chunk is lent: it is overwritten when the call returns.
+   *
+   * @returns how many frames completed no message: control frames, and parts of messages
+   */
+  read(chunk: Uint8Array): number {
+    let idle = 0
     /** The lines fill the chunk up to here. They never overtake `at`, since a frame's head has at least six bytes. */
     let to = 0
     /** A message is complete; its LF is written once a byte of the next head has been read, which makes room. */
@@ -112,22 +119,26 @@ export class FrameReader {
       const control = this.#control
       this.#control = undefined
       if (control === undefined) {
-        if (!this.#fin) continue
+        if (!this.#fin) {
+          idle++
+          continue
+        }
         this.#inMessage = false
         this.#message = 0
         ended = true
       } else if (this.#opcode === CLOSE) {
         this.#over = true
         closed = control
-      } else if (this.#opcode === PING) {
-        this.#receiver.onPing(control)
       } else {
+        idle++
+        if (this.#opcode === PING) this.#receiver.onPing(control)
         control.fill(0)
       }
     }
     this.#give(chunk, to, ended)
     if (closed !== undefined) this.#close(closed)
     if (refused !== undefined) this.#receiver.onRefused(refused)
+    return idle
   }
 
   /** Overwrites the bytes that the reader holds. */
@@ -190,7 +201,7 @@ export class FrameReader {
     if ((this.#opcode & CONTROL) === 0) return short >= LENGTH_2 ? undefined : this.#begin()
     // A close code has two bytes.
     if (short > LONGEST_CONTROL || (this.#opcode === CLOSE && short === 1)) return BREACH
-    this.#control = allocate(short)
+    this.#control = (this.#room ??= allocate(LONGEST_CONTROL)).subarray(0, short)
     return undefined
   }
 
@@ -258,9 +269,17 @@ export function encodeClose(code: number | undefined): Uint8Array {
   return code === undefined ? Uint8Array.of(FIN | CLOSE, 0) : Uint8Array.of(FIN | CLOSE, CODE_BYTES, code >>> 8, code & 0xff)
 }
 
-/** Encodes the answer to a ping. The caller may overwrite it. */
-export function encodePong(payload: Uint8Array): Uint8Array {
-  const frame = allocate(2 + payload.length)
+/** Bytes of the longest pong. */
+const PONG_BYTES = 2 + LONGEST_CONTROL
+
+/**
+ * Encodes the answer to a ping. The caller may overwrite it.
+ *
+ * @param room an earlier answer that is not needed any more
+ */
+export function encodePong(payload: Uint8Array, room?: Uint8Array): Uint8Array {
+  const whole = new Uint8Array(room?.buffer ?? new ArrayBuffer(PONG_BYTES)).fill(0)
+  const frame = whole.subarray(0, 2 + payload.length)
   frame[0] = FIN | PONG
   frame[1] = payload.length
   frame.set(payload, 2)

@@ -81,7 +81,8 @@ export class MessageStream implements ByteStream, Receiver, FrameReceiver {
   }
 
   onChunk(chunk: Uint8Array): void {
-    this.#frames.read(chunk)
+    const idle = this.#frames.read(chunk)
+    if (idle > 0) this.#receiver.onIdleFrames(idle)
     if (this.#pong !== undefined) this.#writeNext()
   }
 
@@ -90,8 +91,10 @@ export class MessageStream implements ByteStream, Receiver, FrameReceiver {
     else this.#writeNext()
   }
 
-  /** Not called: the socket's stream announces nothing. */
+  /** Not called, as is `onIdleFrames`: the socket's stream has no frames. */
   onTooLarge(): void {}
+
+  onIdleFrames(): void {}
 
   onEnd(): void {
     clearTimeout(this.#lingering)
@@ -108,9 +111,7 @@ export class MessageStream implements ByteStream, Receiver, FrameReceiver {
   }
 
   onPing(payload: Uint8Array): void {
-    this.#pong?.fill(0)
-    this.#pong = this.#state === 'closing' ? undefined : encodePong(payload)
-    payload.fill(0)
+    if (this.#state !== 'closing') this.#pong = encodePong(payload, this.#pong)
   }
 
   onClose(code: number | undefined): void {

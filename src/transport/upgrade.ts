@@ -166,7 +166,7 @@ function turnAway(socket: Socket): void {
   serveSocket(socket, undefined, (stream) => {
     const end = (): void => stream.end()
     if (stream.write(encodeBusy(), end)) end()
-    return { onChunk: (chunk) => void chunk.fill(0), onFinish: () => {}, onTooLarge: () => {}, onEnd: () => {} }
+    return { onChunk: (chunk) => void chunk.fill(0), onFinish: () => {}, onTooLarge: () => {}, onIdleFrames: () => {}, onEnd: () => {} }
   })
 }
 

@@ -622,6 +622,17 @@ describe('a turn', () => {
     expect(turnsOf(alice, `${ack}${ack}${ack}7\n`)).toEqual([['15;0'], ['15;0'], ['15;0'], [], ['17']])
   })
 
+  it('is used up by frames that complete no packet', () => {
+    world.restless = false
+    alice.session.onIdleFrames(2_000)
+    expect(alice.session.isResting).toBe(true)
+    expect(alice.say('7\n')).toEqual([])
+    const turns: string[][] = []
+    while (alice.session.isResting) turns.push(alice.turn())
+    expect(turns.flat()).toEqual(['17'])
+    expect(turns).toHaveLength(2)
+  })
+
   it('ends, and the peer that has ended its side still gets every answer', () => {
     world.restless = false
     alice.say('7\n'.repeat(500))

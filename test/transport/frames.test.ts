@@ -217,12 +217,36 @@ describe('the frame reader, by RFC 6455,', () => {
   })
 })
 
+describe('frames that complete no message', () => {
+  it.each([
+    ['pings', Array.from({ length: 300 }, () => encodeFrame('', { opcode: PING })), 300],
+    ['pongs', Array.from({ length: 300 }, () => encodeFrame('x', { opcode: PONG })), 300],
+    [
+      'parts of a message',
+      [encodeFrame('', { fin: false }), ...Array.from({ length: 99 }, () => encodeFrame('', { opcode: CONTINUATION, fin: false }))],
+      100,
+    ],
+    ['whole messages', Array.from({ length: 300 }, () => encodeFrame('7')), 0],
+    ['a message in two parts', [encodeFrame('7', { fin: false }), encodeFrame('', { opcode: CONTINUATION })], 1],
+  ])('are counted: %s', (_what, frames, count) => {
+    for (const chunks of [[join(frames)], byteByByte(join(frames))]) {
+      const reader = new FrameReader(LONGEST, {
+        onLines: (chunk) => void chunk.fill(0),
+        onPing: () => {},
+        onClose: () => {},
+        onRefused: () => {},
+      })
+      expect(chunks.reduce((sum, chunk) => sum + reader.read(chunk), 0)).toBe(count)
+    }
+  })
+})
+
 describe('control frames', () => {
   it('are dropped unfinished when the reader is cleared', () => {
     const pings: Uint8Array[] = []
     const reader = new FrameReader(LONGEST, {
       onLines: () => {},
-      onPing: (payload) => pings.push(payload),
+      onPing: (payload) => pings.push(Uint8Array.from(payload)),
       onClose: () => {},
       onRefused: () => {},
     })
@@ -235,7 +259,9 @@ describe('control frames', () => {
   })
 
   it('of a pong carry as many bytes as the ping', () => {
+    const first = encodePong(randomBytes(125))
     for (const length of [0, 1, 125]) {
+      expect(encodePong(Buffer.alloc(length), first)).toHaveLength(2 + length)
       const { frames, rest } = decodeFrames(encodePong(randomBytes(length)))
       expect([frames.length, frames[0]!.opcode, frames[0]!.payload.length, rest.length]).toEqual([1, PONG, length, 0])
     }

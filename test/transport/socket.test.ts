@@ -89,6 +89,7 @@ describe('a socket as a byte stream', () => {
           return {
             onChunk: (chunk) => record(Buffer.from(chunk).toString()),
             onTooLarge: () => {},
+            onIdleFrames: () => {},
             onFinish: () => record('<finish>'),
             onEnd: () => record('<end>'),
           }

@@ -35,6 +35,8 @@ interface Pair {
   onChunk(does: () => void): void
   /** Sets the receiver's answer to the end of its input. */
   onFinish(does: () => void): void
+  /** Returns how many frames completed no message. */
+  idle(): number
 }
 
 /** Calls `done` once the system has the bytes, perhaps at once. */
@@ -67,6 +69,7 @@ async function open(behind = ''): Promise<Pair> {
   let heard = ''
   let answer = (): void => {}
   let finish = (): void => {}
+  let idle = 0
   let changed = Promise.withResolvers<void>()
   const tell = (what: string): void => {
     heard += what
@@ -90,6 +93,7 @@ async function open(behind = ''): Promise<Pair> {
         tell('<too-large>')
         finish()
       },
+      onIdleFrames: (count) => void (idle += count),
       onEnd: () => tell('<end>'),
     }
   }
@@ -111,6 +115,7 @@ async function open(behind = ''): Promise<Pair> {
     heard: () => heard,
     onChunk: (does) => void (answer = does),
     onFinish: (does) => void (finish = does),
+    idle: () => idle,
     send: (payload, options) => void client.write(encodeFrame(payload, options)),
     async frame() {
       while (frames.length === 0) {
@@ -219,7 +224,13 @@ describe('Host and Origin', () => {
     [ONION, `http://www.${ONION}`, false],
     [ONION, 'https://example.org', false],
   ]
-  const receiver: Receiver = { onChunk: (chunk) => void chunk.fill(0), onTooLarge: () => {}, onFinish: () => {}, onEnd: () => {} }
+  const receiver: Receiver = {
+    onChunk: (chunk) => void chunk.fill(0),
+    onTooLarge: () => {},
+    onIdleFrames: () => {},
+    onFinish: () => {},
+    onEnd: () => {},
+  }
   const PAGE = 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'
   const statusOf = async (request: string): Promise<number> => {
     const client = await dial(() => receiver, request)
@@ -334,7 +345,13 @@ describe('a visitor', () => {
     const client = await dial(
       (stream) => {
         accepted.resolve(stream)
-        return { onChunk: (chunk) => void chunk.fill(0), onFinish: () => stream.destroy(), onTooLarge: () => {}, onEnd: () => {} }
+        return {
+          onChunk: (chunk) => void chunk.fill(0),
+          onFinish: () => stream.destroy(),
+          onTooLarge: () => {},
+          onIdleFrames: () => {},
+          onEnd: () => {},
+        }
       },
       REQUEST,
       () => ({
@@ -412,6 +429,7 @@ describe('a WebSocket as a stream', () => {
       onChunk: (chunk) => void (heard += Buffer.from(chunk).toString('latin1')),
       onFinish: () => {},
       onTooLarge: () => {},
+      onIdleFrames: () => {},
       onEnd: () => {},
     }
     const frames = Buffer.concat(Array.from({ length: 5 }, () => encodeFrame('x'.repeat(900))))
@@ -446,6 +464,7 @@ describe('a WebSocket as a stream', () => {
     let pongs = 0
     for (; last !== `${PONG} 999`; pongs++) last = text(await pair.frame())
     expect(pongs).toBeLessThan(1_000)
+    expect(pair.idle()).toBe(1_000)
     // A pong neither delays the close nor follows it.
     pair.onFinish(() => pair.stream.end())
     pair.client.write(Buffer.concat([encodeFrame('x', { opcode: PING }), encodeFrame(CODE_1000, { opcode: CLOSE })]))
