@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -182,6 +182,8 @@ test('tor accepts torrc.example', async (ctx) => {
   const example = await readFile(join(import.meta.dirname, '../../torrc.example'), 'utf8')
   const copy = join(folder, 'torrc')
   await writeFile(copy, example.replace('/var/lib/tor/asfaleia\n', `${join(folder, 'service')}\n`))
+  // tor --verify-config does not make the folder, and warns that it cannot change its mode.
+  await mkdir(join(folder, 'data'), { mode: 0o700 })
   const args = ['--verify-config', '--defaults-torrc', '/dev/null', '-f', copy, '--DataDirectory', join(folder, 'data')]
   const { code, stdout } = await run(['tor', ...args])
   expect(stdout.split('\n').filter((line) => line.includes('[warn]') && !line.includes('as root'))).toEqual([])
