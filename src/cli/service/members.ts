@@ -5,7 +5,7 @@
  */
 import { generateKeyPairSync } from 'node:crypto'
 import { mkdir, rm } from 'node:fs/promises'
-import { dirname, join, resolve } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import { base32nopad } from '@scure/base'
 import { isOnionName } from '../../config/value.ts'
 import { CLIENT_NAME, clientOf, clientPath, CLIENTS, HOSTNAME } from '../../onion/service.ts'
@@ -53,10 +53,11 @@ export async function readMembers(folder: string, io: Pick<Io, 'stderr'>): Promi
   const members: Member[] = []
   const skipped: string[] = []
   for (const path of paths) {
-    const file = clientOf(path)!
+    const file = clientOf(path)
     if (file === NOBODY) continue
-    if (await isKeyFile(folder, path)) members.push(parseFile(file))
-    else skipped.push(file)
+    // A name that no client of ours can have, such as one with a control character, is reported and left alone.
+    if (file !== undefined && (await isKeyFile(folder, path))) members.push(parseFile(file))
+    else skipped.push(file ?? basename(path, '.auth'))
   }
   return { members, skipped, isLocked: paths.includes(clientPath(NOBODY)) }
 }
