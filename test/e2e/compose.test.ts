@@ -1139,29 +1139,6 @@ async function freePort(): Promise<number> {
   return port
 }
 
-describe('after a restart of the engine', () => {
-  test('both containers run again, although tor reloaded and both crashed before', { timeout: 2 * SLOW }, async () => {
-    const log = await attach('tor')
-    for (const words of [
-      ['add', 'reloaded'],
-      ['remove', '--open', 'reloaded'],
-    ])
-      expect(await engine.docker([...files(), 'run', '--rm', '--no-TTY', 'keys', 'client', ...words])).toMatchObject({
-        code: 0,
-        stderr: expect.stringContaining('tor takes the change over within a few seconds\n') as string,
-      })
-    await log.until(/have changed: tor reloads them/)
-    await log.end()
-    await crash('tor')
-    await crash('relay')
-    const ids = await Promise.all(SERVICES.map(container))
-    await engine.restart()
-    await recover()
-    expect(await Promise.all(SERVICES.map(container))).toEqual(ids)
-    for (const service of SERVICES) expect((await inspect(service)).State.Health.Status).toBe('healthy')
-  })
-})
-
 describe('a key kept only in memory', () => {
   test('is on no disk, and the relay follows tor to its next address', { timeout: 2 * SLOW }, async () => {
     await compose('stop')
