@@ -479,6 +479,7 @@ struct watch {
   int percent;
   time_t progressed;
   bool complained;
+  bool renewed;        /* whether tor published a descriptor that its own client has not fetched */
   struct phase now;    /* what tor said last, */
   time_t answered;     /* and when */
 };
@@ -499,7 +500,7 @@ static void hear_event(void *state, const char *line) {
   /* Of another service, which is not waited for. */
   if (whose == NULL || strncmp(whose + 1, watch->name, ONION_LENGTH - 6) != 0) return;
   if (strncmp(action, "UPLOAD ", 7) == 0) watch->pending++;
-  else if (strncmp(action, "UPLOADED ", 9) == 0) watch->pending--, watch->uploaded++;
+  else if (strncmp(action, "UPLOADED ", 9) == 0) watch->pending--, watch->uploaded++, watch->renewed = true;
   else if (strncmp(action, "FAILED ", 7) == 0) watch->pending--;
   watch->found = watch->uploaded >= ENOUGH_UPLOADS || (watch->uploaded > 0 && watch->pending <= 0);
 }
@@ -653,6 +654,8 @@ static int run(void) {
       close(control.socket);
       control.socket = -1;
     }
+    /* Else the probe would use the descriptor that tor's client fetched before, which others may not be able to read now. */
+    if (watch.renewed && control.socket >= 0 && tell(&control, "SIGNAL NEWNYM\r\n")) watch.renewed = false;
     if (watch.name[0] == '\0') (void)follow_names(&watch);
     if (seconds() >= ask_at) {
       publish_state(&watch);
