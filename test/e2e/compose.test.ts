@@ -232,7 +232,10 @@ async function crash(service: Service): Promise<void> {
   }
 }
 
-/** Follows what a container prints from now on: the log driver keeps nothing, and `up` ends when a container is replaced. */
+/**
+ * Follows what a container prints from now on: the log driver keeps nothing, and `up` ends when a container is replaced.
+ * End it by SIGKILL: `docker attach` heeds no SIGTERM.
+ */
 const attach = async (service: Service): Promise<Running> =>
   engine.start(['attach', '--no-stdin', '--sig-proxy=false', await container(service)])
 
@@ -1073,7 +1076,7 @@ describe('the keys of the appliance', () => {
       const [moved = ''] = stdout.split('\n')
       expect(moved).toMatch(/^[a-z2-7]{56}\.onion$/)
       await log.until(new RegExp(`asfaleia get --relay ${moved}`), 100)
-      await log.end()
+      await log.end('SIGKILL')
       const atOld = await get(old, bob, fresh)
       await fresh.tor.stop()
       expect(atOld).toMatchObject({ code: 0, stdout: 'on the way\n' })
