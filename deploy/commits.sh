@@ -8,7 +8,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 # The last commit before the rule.
-BASE=3b619e5f35aa
+BASE=79530cfd4eb6
 range=${1:-$BASE..HEAD}
 
 skip() { printf 'commits: not checked: %s\n' "$1" >&2; exit 0; }
