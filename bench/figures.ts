@@ -410,7 +410,7 @@ const measureAttack: Part = async (bench) => {
   const names = ['calm', ...Object.keys(FLOODS).flatMap((kind) => ATTACKERS.map((count) => `${kind} ${count}`))]
   for (const what of ['p50', 'p99', 'login']) for (const name of names) record.figure(`attack ${what} ${name}`, 'ms')
   record.figure('stranger', 'B')
-  const seconds = bench.full ? 4 : 1.2
+  const seconds = bench.full ? 2 : 1.2
   await withSides(bench, async (sides) => {
     const measure = async (server: Server): Promise<Honest> =>
       (await Generator.startScript('attack.ts', ['honest', `${server.port}`, `${seconds}`], server)).measure<Honest>()
