@@ -50,7 +50,7 @@ export class Connection implements Receiver, Subscriber {
   #awake = false
   /** Whether `goOn` will be called. */
   #resting = false
-  /** What the host knows of the session's buffers. */
+  /** The session's `held` and `progress`, as the host knows them. */
   #held = 0
   #progress = 0
   /** The news from its mailboxes in this turn. */

@@ -11,7 +11,7 @@ const MIB = 2 ** 20
 /** An idle connection; 7,070 bytes were measured for a WebSocket (docs/performance.md). */
 const CONNECTION_BYTES = 8_192
 /**
- * What a connection remembers at most: 16 open challenges (7 KB), 4 tokens and 4 receivers (5 KB), 32 checked receivers
+ * The most that a connection remembers: 16 open challenges (7 KB), 4 tokens and 4 receivers (5 KB), 32 checked receivers
  * and 16 mailboxes (3 KB); 14 KB were measured.
  */
 const REMEMBERED_BYTES = 16_384

@@ -4,7 +4,7 @@
  * thousand of them may not each hold as much.
  */
 
-/** The budget. About 500 peers that do not read fit, each with a large buffer of output. */
+/** The budget: enough for 500 peers that do not read, each with a large buffer of output. */
 export const TRAFFIC_BYTES = 48 * 2 ** 20
 
 interface Holder {
@@ -15,7 +15,7 @@ export class Traffic<H extends Holder> {
   readonly #budget: number
   readonly #onGaveWay: () => void
   #bytes = 0
-  /** Who holds how much. First comes the holder that has not got on for the longest time. */
+  /** The bytes of each holder; first the one that has made no progress for the longest time. */
   readonly #holders = new Map<H, number>()
 
   /** @param onGaveWay called for each holder that is ended */
@@ -29,8 +29,8 @@ export class Traffic<H extends Holder> {
   }
 
   /**
-   * Notes what a connection holds. If all hold too much, ends those that have not got on for the longest time: their
-   * peers do not read, or never complete their line.
+   * Updates the bytes of one connection. If all together hold too much, ends the connections that have made no progress
+   * for the longest time: their peers do not read, or never complete their line.
    *
    * @param gotOn whether it completed a packet or a write
    */

@@ -18,8 +18,8 @@ export class MessageStream implements ByteStream, Receiver, FrameReceiver {
   readonly #receiver: Receiver
   readonly #frames: FrameReader
   /**
-   * `finishing`: the peer sends nothing more that counts, and the receiver still answers what came before. `closing`: our
-   * close frame is sent, or about to be.
+   * `finishing`: the peer's input is over, and the receiver still answers its earlier packets. `closing`: our close frame is
+   * sent, or about to be.
    */
   #state: 'open' | 'finishing' | 'closing' = 'open'
   /** The code of our close frame. */
@@ -122,7 +122,7 @@ export class MessageStream implements ByteStream, Receiver, FrameReceiver {
     this.#finish(code)
   }
 
-  /** Nothing more comes. The receiver answers what came before, and then ends this stream. */
+  /** The input is over. The receiver answers all earlier packets, and then ends this stream. */
   #finish(code: number | undefined): void {
     this.#peerClosed = true
     if (this.#state === 'closing') return this.#writeNext()

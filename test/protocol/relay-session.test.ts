@@ -524,7 +524,7 @@ describe("a receiver's key", () => {
     expect(alice.say(send('key-bob'))).toEqual([expect.stringMatching(/^13;/)])
   })
 
-  it('does not delay what others send to the connection, and the message is stored after the check', () => {
+  it('does not delay messages of others to the connection, and its own message is stored after the check', () => {
     world.eager = false
     const bob = world.open()
     bob.say('0;key-bob\n')
@@ -580,7 +580,7 @@ describe('a turn', () => {
     ['ACKs of 500 unknown ids', (token) => `5;${token}${`;${ID}`.repeat(500)}`, 3],
     ['SENDs of 16 KiB', (token) => `3;${token};key-bob;${'A'.repeat(16_384)}`, 13],
     ['SENDs to a full mailbox', (token) => `3;${token};key-full;QUJD`, 50],
-  ])('does a bounded part of what a peer pipelined: %s', (_name, packet, most) => {
+  ])("does a bounded part of a peer's pipelined packets: %s", (_name, packet, most) => {
     world = createWorld({ mailboxMessages: 2 ** 20 }, 2 ** 30)
     world.admitted = (mailbox) => mailbox !== 'full'
     const bob = world.open()

@@ -28,7 +28,7 @@ function create(budget: number): { ended: string[]; traffic: Traffic<Holder>; ho
   return { ended, traffic, holder: (name) => new Holder(name, traffic, ended) }
 }
 
-test('within the budget nothing is ended, and what was given back counts no more', () => {
+test('within the budget no holder is ended, and returned bytes count no more', () => {
   const { ended, traffic, holder } = create(100)
   const [a, b] = [holder('a'), holder('b')]
   for (let n = 0; n < 10; n++) {
@@ -53,7 +53,7 @@ test('beyond the budget, those are ended that have not got on for the longest ti
   expect(traffic.bytes).toBe(71)
 })
 
-test('a holder that only grows does not get on: one byte after another keeps no place', () => {
+test('a holder that only grows makes no progress: a line that comes byte by byte does not keep its place', () => {
   const { ended, holder } = create(100)
   const [slow, quick] = [holder('slow'), holder('quick')]
   slow.hold(10)
