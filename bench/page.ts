@@ -121,7 +121,7 @@ function buildPage(results: Results): string {
       `- Memory is resident memory, with ${results.form === 'full' ? '1,000,000' : '64,000'} messages queued, and ${results.form === 'full' ? '9,600' : '1,000'} connections that have proved a key. In the quick form, memory that a program allocates only once has a large share.`,
     ].join('\n'),
     '## Targets',
-    "A ratio compares two samples of the same round. *By CPU* is the same ratio of the server's CPU times, which other work on the machine disturbs less. A throughput reaches its target only if both ratios do.",
+    "A ratio compares two samples of the same round. *By CPU* is the same ratio of the server's CPU times, which other work on the machine disturbs less. A throughput reaches its target only if both ratios do. *At most 3 × plus 5 ms* bounds the milliseconds of a round under [attack](#under-attack): three times the figure of the same round without an attack, plus five.",
     markdown([['', 'compared with', 'target', 'measured', 'by CPU', ''], ...verdicts]),
     '## Where the time goes',
     PROFILES,

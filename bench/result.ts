@@ -102,7 +102,7 @@ export type Target = {
   readonly title: string
   readonly figure: string
   readonly subject: Subject
-  /** Prepares a server for the load and creates its queues, topics and streams. */
+  /** Only the full form has large enough samples. */
   readonly full?: true
 } & (
   | { readonly against: Subject; readonly of?: string; readonly atLeast: number }
@@ -273,7 +273,7 @@ export function judge(results: Results): Verdict[] {
     const row = {
       title,
       against: target.against === subject ? '' : SUBJECTS[target.against],
-      target: 'atLeast' in target ? `${target.atLeast} ×` : `at most ${target.atMost} ×${plus === 0 ? '' : ` and ${plus} ms`}`,
+      target: 'atLeast' in target ? `${target.atLeast} ×` : `at most ${target.atMost} ×${plus === 0 ? '' : ` plus ${plus} ms`}`,
       cpu: byCpu === undefined ? '' : `${show(byCpu.median)} ×`,
     }
     if (found === undefined) return { ...row, measured: '', outcome: small ? 'full form only' : 'not measured' }
