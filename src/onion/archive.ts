@@ -40,8 +40,9 @@ export function decodeArchive(archive: Uint8Array): Map<string, Uint8Array> {
   if (archive.length > MOST_BYTES) throw new ArchiveError()
   let at = 0
   for (;;) {
-    const head = Buffer.from(archive.buffer, archive.byteOffset + at, Math.min(BLOCK, archive.length - at))
-    if (head.length < BLOCK) throw new ArchiveError()
+    // The padding of the last entry may be cut off, so `at` can be behind the end.
+    if (archive.length - at < BLOCK) throw new ArchiveError()
+    const head = Buffer.from(archive.buffer, archive.byteOffset + at, BLOCK)
     if (head.every((byte) => byte === 0)) return files
     const { path, size, type } = decodeHeader(head)
     at += BLOCK
