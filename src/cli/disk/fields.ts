@@ -8,9 +8,9 @@ const LINE = /^([a-z][a-z0-9-]{0,31}):[ \t]*(.*?)[ \t]*$/
 export class Fields {
   readonly #lines: string[]
 
-  /** @param text its line breaks may be CRLF, as editors on Windows write them */
+  /** @param text its line breaks may be CRLF, as editors on Windows write them, or CR */
   constructor(text = '') {
-    this.#lines = text.replace(/^\uFEFF/, '').split(/\r?\n/)
+    this.#lines = text.replace(/^\uFEFF/, '').split(/\r\n?|\n/)
     while (this.#lines.at(-1) === '') this.#lines.pop()
   }
 
