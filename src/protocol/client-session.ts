@@ -186,7 +186,7 @@ export class ClientSession {
 
   /** Takes a chunk, overwrites it after reading, and gives its events one at a time. */
   *onChunk(chunk: Uint8Array): Generator<SessionEvent> {
-    if (this.#over) return
+    if (this.#over) return void chunk.fill(0)
     this.#decoder.push(chunk)
     try {
       while (!this.#over) {

@@ -291,6 +291,14 @@ describe('checkChallenge', () => {
   })
 })
 
+test('the session overwrites a chunk that comes after its end', () => {
+  const session = new ClientSession('localhost')
+  expect(feed(session, '17\n')).toEqual([{ kind: 'broken', reason: 'unasked-packet' }])
+  const late = Buffer.from('20;m1;aGk=\n')
+  expect([...session.onChunk(late)]).toEqual([])
+  expect(late.every((byte) => byte === 0)).toBe(true)
+})
+
 test('the session yields the same events however the bytes are cut into chunks', () => {
   const packet = fc.constantFrom(
     '17',
