@@ -10,3 +10,10 @@ export function chunksOf(bytes: Uint8Array, cuts: Iterable<number>): Uint8Array[
   }
   return chunks
 }
+
+/** Cuts into single bytes, for {@link chunksOf}. */
+export const BYTE_BY_BYTE: Iterable<number> = {
+  *[Symbol.iterator]() {
+    for (;;) yield 1
+  },
+}

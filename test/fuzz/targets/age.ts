@@ -1,0 +1,54 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Stanza } from 'age-encryption'
+import { SshIdentity } from '../../../src/auth/age-ssh.ts'
+import { parsePrivateKey } from '../../../src/auth/private-key.ts'
+import { open, seal } from '../../../src/client/format/envelope.ts'
+import { attemptLater, bytesOf, latin1, type Target } from '../target.ts'
+
+const folder = join(import.meta.dirname, '../../vectors/example')
+const alice = parsePrivateKey(readFileSync(join(folder, 'alice')))
+const large = parsePrivateKey(readFileSync(join(folder, 'large')))
+const identities = [alice, large].map((key) => new SshIdentity(key))
+
+/** The error of agessh for a malformed stanza; age-encryption hides every error behind its own. */
+const isMalformed = (error: unknown): boolean => error instanceof Error && /^malformed ssh-(?:ed25519|rsa) stanza$/.test(error.message)
+
+const file = async (key: typeof alice): Promise<Uint8Array> => seal(key.public, Buffer.from('text'))
+
+/** Reads the stanzas of a header as lines `-> ARGUMENTS`, each followed by a line of base64. */
+function readStanzas(text: string): Stanza[] {
+  return text
+    .split('-> ')
+    .slice(1, 40)
+    .map((part) => {
+      const [args = '', ...body] = part.split('\n')
+      return new Stanza(args.split(' '), Uint8Array.from(Buffer.from(body.join(''), 'base64')))
+    })
+}
+
+/** After a NUL the input is a whole age file, otherwise a list of stanzas. */
+export const target: Target = {
+  name: 'age',
+  covers: ['auth/age-ssh.ts', 'client/format/envelope.ts'],
+  async seeds() {
+    const files = [await file(alice), await file(large)]
+    const headers = files.map((each) => latin1(each).split('\n---')[0]!.replace('age-encryption.org/v1\n', ''))
+    // A header that begins with another byte is for both keys.
+    return [...files.map((each) => bytesOf(`\0${latin1(each)}`)), ...headers, headers.join('\n'), `x${headers.join('\n')}`]
+  },
+  async run(input) {
+    if (input[0] === 0) {
+      const text = await open({ opens: identities }, input.subarray(1))
+      return text === undefined ? 'closed' : 'opened'
+    }
+    const stanzas = readStanzas(latin1(input))
+    const outcomes: string[] = []
+    // The operations of a large RSA key are slow, so the search gets few of them.
+    for (const identity of input[0] === 0x2d ? identities.slice(0, 1) : identities) {
+      const outcome = await attemptLater(() => identity.unwrapFileKey(stanzas), isMalformed)
+      outcomes.push('value' in outcome ? (outcome.value === null ? 'none' : `key of ${outcome.value.length}`) : 'malformed')
+    }
+    return outcomes.join(', ')
+  },
+}
