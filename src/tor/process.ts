@@ -160,17 +160,21 @@ export async function startTor(options: TorOptions): Promise<Tor> {
  */
 export function publication(enough = Infinity): { done: Promise<void>; onEvent: (event: string) => void } {
   const { promise, resolve } = Promise.withResolvers<void>()
-  let pending = 0
+  const pending = new Map<string, number>()
   let uploaded = 0
   return {
     done: promise,
     onEvent: (event) => {
-      const [name, action] = event.split(' ')
-      if (name !== 'HS_DESC') return
-      if (action === 'UPLOAD') pending += 1
-      if (action === 'UPLOADED' || action === 'FAILED') pending -= 1
+      const [name, action = '', address = '', , directory = ''] = event.split(' ')
+      if (name !== 'HS_DESC' || !['UPLOAD', 'UPLOADED', 'FAILED'].includes(action)) return
+      const upload = `${address} ${directory}`
+      const begun = pending.get(upload) ?? 0
+      if (action === 'UPLOAD') pending.set(upload, begun + 1)
+      // Or else it began before this follower did.
+      else if (begun > 1) pending.set(upload, begun - 1)
+      else if (!pending.delete(upload)) return
       if (action === 'UPLOADED') uploaded += 1
-      if (uploaded >= enough || (uploaded > 0 && pending === 0)) resolve()
+      if (uploaded >= enough || (uploaded > 0 && pending.size === 0)) resolve()
     },
   }
 }

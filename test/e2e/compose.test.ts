@@ -945,7 +945,7 @@ describe('an upgrade of the appliance', () => {
       const image = await rebuild('asfaleia-relay')
       const env = { ASFALEIA_NO_BUILD: '1' }
       killed = (await upgrade({ ...env, ASFALEIA_KILL_AT: String(step) })).code !== 0
-      if (killed) expect([step, await upgrade(env)]).toMatchObject([step, { code: 0 }])
+      if (killed) expect([step, await upgrade(env)]).toMatchObject([step, { code: 0, stdout: expect.stringMatching(/^upgraded: /m) as string }])
       expect([step, await imageOf('relay'), await relays()]).toEqual([step, image, 1])
       expect((await inspect('relay')).HostConfig).toMatchObject({ RestartPolicy: { Name: 'always' } })
       const after = await enter()
@@ -1141,6 +1141,31 @@ async function freePort(): Promise<number> {
   await once(server, 'close')
   return port
 }
+
+describe('after a restart of the engine', () => {
+  test('both containers run again, although tor reloaded and both crashed before', { timeout: 3 * SLOW }, async () => {
+    const log = await attach('tor')
+    // One after the other: entry compares the folder with the one of its last look, once a second.
+    for (const [reloads, words] of [
+      ['add', 'reloaded'],
+      ['remove', '--open', 'reloaded'],
+    ].entries()) {
+      expect(await engine.docker([...files(), 'run', '--rm', '--no-TTY', 'keys', 'client', ...words])).toMatchObject({
+        code: 0,
+        stderr: expect.stringContaining('tor takes the change over within a few seconds\n') as string,
+      })
+      await log.until(new RegExp(`(have changed: tor reloads them[^]*){${reloads + 1}}`))
+    }
+    await log.end('SIGKILL')
+    await crash('tor')
+    await crash('relay')
+    const ids = await Promise.all(SERVICES.map(container))
+    await engine.restart()
+    await recover()
+    expect(await Promise.all(SERVICES.map(container))).toEqual(ids)
+    for (const service of SERVICES) expect((await inspect(service)).State.Health.Status).toBe('healthy')
+  })
+})
 
 describe('a key kept only in memory', () => {
   test('is on no disk, and the relay follows tor to its next address', { timeout: 2 * SLOW }, async () => {
