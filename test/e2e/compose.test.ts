@@ -9,7 +9,7 @@ import { cpSync, existsSync, globSync, mkdirSync, readdirSync, readFileSync, rea
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { SocksClient } from 'socks'
-import { afterAll, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, inject, test, vi } from 'vitest'
 import { type Engine, engineless, startEngine } from '../support/engine.ts'
 import { ASFALEIA, type Finished, run, type Running } from '../support/process.ts'
 import { missing } from '../support/programs.ts'
@@ -945,7 +945,8 @@ describe('an upgrade of the appliance', () => {
       const image = await rebuild('asfaleia-relay')
       const env = { ASFALEIA_NO_BUILD: '1' }
       killed = (await upgrade({ ...env, ASFALEIA_KILL_AT: String(step) })).code !== 0
-      if (killed) expect([step, await upgrade(env)]).toMatchObject([step, { code: 0, stdout: expect.stringMatching(/^upgraded: /m) as string }])
+      if (killed)
+        expect([step, await upgrade(env)]).toMatchObject([step, { code: 0, stdout: expect.stringMatching(/^upgraded: /m) as string }])
       expect([step, await imageOf('relay'), await relays()]).toEqual([step, image, 1])
       expect((await inspect('relay')).HostConfig).toMatchObject({ RestartPolicy: { Name: 'always' } })
       const after = await enter()
@@ -1115,7 +1116,8 @@ describe('the metrics of the appliance', () => {
       code: 0,
     })
     const url = `http://127.0.0.1:${port}`
-    const answer = await fetch(`${url}/metrics`)
+    // The engine opens the port before the program in the container does.
+    const answer = await vi.waitFor(() => fetch(`${url}/metrics`), { timeout: 30_000, interval: 200 })
     expect(answer.status).toBe(200)
     expect(await answer.text()).toMatch(/^asfaleia_ready 1$/m)
     for (const path of ['/status', '/panic', '/']) expect((await fetch(`${url}${path}`)).status).toBe(404)
