@@ -1,7 +1,11 @@
-/** deploy/prometheus/rules.yml names only metrics that exist, and promtool (Debian's package `prometheus`) accepts and tests it. */
-import { readFileSync } from 'node:fs'
+/**
+ * deploy/prometheus/rules.yml and dashboard.json name only metrics that exist, and promtool (Debian's package
+ * `prometheus`) accepts their expressions and tests the rules.
+ */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { METRICS } from '../src/operator/metrics.ts'
 import { run } from './support/process.ts'
 import { missing } from './support/programs.ts'
@@ -25,4 +29,33 @@ test('promtool accepts the rules, and each alert fires when it should and only t
     expect(await run(['promtool', ...args], { cwd: FOLDER })).toMatchObject({ code: 0 })
   const [rules, tests] = ['rules.yml', 'rules.test.yml'].map((name) => readFileSync(join(FOLDER, name), 'utf8'))
   for (const [, alert] of rules!.matchAll(/- alert: (\w+)/g)) expect(tests).toContain(`alertname: ${alert}`)
+})
+
+interface Dashboard {
+  readonly panels: readonly {
+    readonly title: string
+    readonly targets: readonly { readonly expr: string; readonly legendFormat: string }[]
+  }[]
+}
+
+test('the dashboard shows existing metrics with their own labels, in expressions that promtool accepts', async (ctx) => {
+  const { panels } = JSON.parse(readFileSync(join(FOLDER, 'dashboard.json'), 'utf8')) as Dashboard
+  const targets = panels.flatMap((panel) => panel.targets)
+  expect(targets.length).toBeGreaterThan(15)
+  const rows: Readonly<Record<string, { readonly type: string; readonly label?: string }>> = METRICS
+  for (const { expr, legendFormat } of targets) {
+    const names = expr.match(/\basfaleia_\w+/g) ?? []
+    expect([expr, names.filter((name) => rows[name] === undefined)]).toEqual([expr, []])
+    expect(names.length).toBeGreaterThan(0)
+    // Only a rate of a counter means anything, and a gauge has none.
+    for (const name of names) expect([expr, rows[name]!.type === 'counter']).toEqual([expr, expr.includes('increase(')])
+    for (const [, label] of legendFormat.matchAll(/\{\{(\w+)\}\}/g)) expect([expr, rows[names[0]!]!.label]).toEqual([expr, label])
+  }
+  ctx.skip(reason !== undefined, reason)
+  const folder = mkdtempSync(join(tmpdir(), 'asf-dash-'))
+  onTestFinished(() => rmSync(folder, { recursive: true }))
+  const rules = targets.map(({ expr }, index) => ({ record: `panel:${index}`, expr }))
+  // JSON is YAML.
+  writeFileSync(join(folder, 'panels.yml'), JSON.stringify({ groups: [{ name: 'panels', rules }] }))
+  expect(await run(['promtool', 'check', 'rules', join(folder, 'panels.yml')])).toMatchObject({ code: 0 })
 })
