@@ -189,6 +189,7 @@ export class Receiving {
     const { from, id, after, content } = opened.envelope
     const fingerprint = fingerprintOf(from)
     const contact = this.#find(from)
+    if (contact !== undefined && opened.verdict === 'genuine') options.introducer?.onHeard?.(contact)
     if (content.type === 'receipt') {
       this.#sending.onReceipt(fingerprint, content.ids, content.state)
       copy.incoming.ack(copy.id)
