@@ -13,6 +13,7 @@ import { isWord } from '../protocol/packets.ts'
 import { sha256 } from './crypto.ts'
 import { isSoundPoint } from './ed25519-point.ts'
 import type { EcdsaCurve, KeyMaterial } from './key-material.ts'
+import { readRsa } from './rsa.ts'
 import { concat, decodeBase64, encodeString, isSame, WireError, WireReader } from './ssh-wire.ts'
 
 export type SshKeyType =
@@ -64,13 +65,6 @@ const CURVES = {
   nistp521: { bytes: 66, Point: p521.Point },
 } as const
 
-const RSA_BITS = { min: 2_048, max: 8_192 }
-/**
- * The protocol demands at least 65537, which OpenSSH's keys have. The work of a check grows with the exponent's bits, and
- * anyone can name such a key. BoringSSL takes 33 bits at most, Go 31, and Go's SSH, and so age, 24
- * (docs/decisions/0019-rsa-exponents.md).
- */
-const RSA_EXPONENT = { min: 65_537, maxBits: 33 }
 /** A FIDO application is `ssh:` and a short label. The bound is our own. */
 const APPLICATION_BYTES = 255
 /** The types of certificates (OpenSSH, PROTOCOL.certkeys). */
@@ -85,7 +79,7 @@ function readMaterial(type: SshKeyType, reader: WireReader): KeyMaterial {
     case 'sk-ssh-ed25519@openssh.com':
       return { kind: 'ed25519', point: readEd25519(reader), application: readApplication(reader) }
     case 'ssh-rsa':
-      return readRsa(reader)
+      return { kind: 'rsa', ...readRsa(reader) }
     case 'ecdsa-sha2-nistp256':
     case 'sk-ecdsa-sha2-nistp256@openssh.com': {
       const point = readEcdsa('nistp256', reader)
@@ -110,21 +104,6 @@ function readEd25519(reader: WireReader): Uint8Array {
   const high = (point[31]! & 0x7f) === 0x7f && point.subarray(1, 31).every((byte) => byte === 0xff)
   if (high && point[0]! >= 0xed) throw new WireError()
   return point
-}
-
-function readRsa(reader: WireReader): KeyMaterial {
-  const exponent = reader.mpint()
-  const modulus = reader.mpint()
-  const bits = bitLength(modulus)
-  if (bits < RSA_BITS.min || bits > RSA_BITS.max || modulus.at(-1)! % 2 === 0) throw new WireError()
-  if (bitLength(exponent) > RSA_EXPONENT.maxBits || exponent.at(-1)! % 2 === 0) throw new WireError()
-  if (exponent.reduce((sum, byte) => sum * 256 + byte, 0) < RSA_EXPONENT.min) throw new WireError()
-  return { kind: 'rsa', modulus, exponent }
-}
-
-/** @param magnitude without a zero at its start */
-function bitLength(magnitude: Uint8Array): number {
-  return magnitude.length * 8 - (Math.clz32(magnitude[0]!) - 24)
 }
 
 function readEcdsa(curve: EcdsaCurve, reader: WireReader): Uint8Array {
