@@ -1,16 +1,15 @@
 /**
  * age files (age-encryption.org/v1) to SSH keys. The age specification leaves their stanzas, `ssh-ed25519` and
- * `ssh-rsa`, to filippo.io/age/agessh; this file composes them from the primitives of crypto.ts. @noble/curves only
- * maps an ed25519 point to X25519.
+ * `ssh-rsa`, to filippo.io/age/agessh; this file composes them from the primitives of crypto.ts.
  *
- * `encryptToKey` is for the relay's challenges, which are small and must be fast. The Recipient and the Identity are
- * for age-encryption's Encrypter and Decrypter, and so for clients' messages. This file does not decide whether a text
+ * `encryptToKey` is for relays' challenges and clients' messages, which are small and must be fast: it needs no part of
+ * age-encryption. The Recipient and the Identity are for age-encryption's Encrypter and Decrypter. This file does not decide whether a text
  * may be decrypted or returned: that is the client's duty (docs/protocol.md, section 7).
  */
-import { ed25519 } from '@noble/curves/ed25519.js'
-import { Stanza, type Identity, type Recipient } from 'age-encryption'
+import type { Identity, Recipient, Stanza } from 'age-encryption'
 import { encodeBase64 } from '../protocol/base64.ts'
 import { createShare, encryptOaep, hkdf, hmac, type Multiply, open, randomBytes, seal, TAG_BYTES, x25519 } from './crypto.ts'
+import { toMontgomery } from './ed25519-point.ts'
 import type { SshKey, SshPrivateKey } from './ssh-key.ts'
 import { concat, decodeBase64 } from './ssh-wire.ts'
 
@@ -20,7 +19,8 @@ const utf8 = new TextEncoder()
 const RSA_LABEL = utf8.encode(`${VERSION}/ssh-rsa`)
 const FILE_KEY_BYTES = 16
 const NONCE_BYTES = 16
-const CHUNK_BYTES = 65_536
+/** The most bytes that {@link encryptToKey} encrypts. */
+export const CHUNK_BYTES = 65_536
 /** A wrap key is used only once, so its nonce is fixed (age specification, "ChaCha20-Poly1305"). */
 const WRAP_NONCE = new Uint8Array(12)
 /** The STREAM nonce of a chunk that is the first and the last: an 11-byte counter of 0, and the final flag. */
@@ -74,14 +74,13 @@ export class SshRecipient implements Recipient {
 /** Decrypts messages with an SSH key, as an identity of age-encryption's Decrypter. */
 export class SshIdentity implements Identity {
   readonly #key: SshPrivateKey
-  /** Only for an ed25519 key. It contains no secret. */
-  readonly #converted: Converted | undefined
+  /** Only for an ed25519 key, from its first use on. It contains no secret. */
+  #converted: Converted | undefined
 
   /** @throws {TypeError} if the key cannot decrypt */
   constructor(privateKey: SshPrivateKey) {
     requireDecrypting(privateKey.public)
     this.#key = privateKey
-    this.#converted = privateKey.public.material.kind === 'ed25519' ? convert(privateKey.public) : undefined
   }
 
   /**
@@ -115,7 +114,7 @@ export class SshIdentity implements Identity {
   }
 
   #unwrapEd25519(share: Uint8Array, body: Uint8Array): Uint8Array | null {
-    const { point, tweak } = this.#converted!
+    const { point, tweak } = (this.#converted ??= convert(this.#key.public))
     let shared: Uint8Array
     try {
       shared = tweak(this.#key.multiply!(share))
@@ -165,14 +164,14 @@ function createWrap(key: SshKey): Wrap {
   requireDecrypting(key)
   const { material } = key
   const tag = computeTag(key)
-  if (material.kind === 'rsa') return async (fileKey) => new Stanza(['ssh-rsa', tag], await encryptOaep(material, fileKey, RSA_LABEL))
+  if (material.kind === 'rsa') return async (fileKey) => ({ args: ['ssh-rsa', tag], body: await encryptOaep(material, fileKey, RSA_LABEL) })
   const { point, tweak } = convert(key)
   return async (fileKey, pause = goOn) => {
     const { share, multiply } = createShare()
     const shared = multiply(point)
     await pause()
     const wrapKey = hkdf(tweak(shared), concat(share, point), ED25519_LABEL)
-    return new Stanza(['ssh-ed25519', tag, toUnpadded(share)], seal(wrapKey, WRAP_NONCE, fileKey))
+    return { args: ['ssh-ed25519', tag, toUnpadded(share)], body: seal(wrapKey, WRAP_NONCE, fileKey) }
   }
 }
 
@@ -189,18 +188,8 @@ interface Converted {
 }
 
 function convert(key: SshKey): Converted {
-  return { point: toMontgomery(key), tweak: x25519(hkdf(NOTHING, key.blob, ED25519_LABEL)) }
-}
-
-/** Maps an ed25519 point to X25519: u = (1 + y) / (1 - y) (RFC 7748, section 4.1). The parser checked the point. */
-function toMontgomery({ material }: SshKey): Uint8Array {
-  if (material.kind !== 'ed25519') throw new TypeError('not an ed25519 key')
-  const { Fp } = ed25519.Point
-  const encoded = Uint8Array.from(material.point)
-  encoded[31]! &= 0x7f
-  const y = Fp.fromBytes(encoded)
-  encoded.fill(0)
-  return Fp.toBytes(Fp.div(Fp.add(Fp.ONE, y), Fp.sub(Fp.ONE, y)))
+  if (key.material.kind !== 'ed25519') throw new TypeError('not an ed25519 key')
+  return { point: toMontgomery(key.material.point), tweak: x25519(hkdf(NOTHING, key.blob, ED25519_LABEL)) }
 }
 
 /** Encodes a header of one stanza, up to and with `---`: the part that the MAC covers. */

@@ -7,10 +7,12 @@
 import {
   createCipheriv,
   createDecipheriv,
+  createHash,
   createHmac,
   createPrivateKey,
   createPublicKey,
   diffieHellman,
+  ECDH,
   generateKeyPairSync,
   hash,
   hkdfSync,
@@ -21,7 +23,7 @@ import {
   timingSafeEqual,
   verify as verifySignature,
 } from 'node:crypto'
-import type { KeyMaterial, RsaMaterial } from './key-material.ts'
+import type { EcdsaCurve, KeyMaterial, RsaMaterial } from './key-material.ts'
 import { asBuffer, encodeKey } from './key-object.ts'
 
 export type Digest = 'sha256' | 'sha384' | 'sha512'
@@ -39,6 +41,21 @@ export function sha256(bytes: Uint8Array): Uint8Array {
 
 export function sha512(bytes: Uint8Array): Uint8Array {
   return hash('sha512', bytes, 'buffer')
+}
+
+/** Computes SHA3-256 (FIPS 202). */
+export function sha3(bytes: Uint8Array): Uint8Array {
+  return hash('sha3-256', bytes, 'buffer')
+}
+
+/** A SHA-256 of bytes that come in parts. */
+export interface Hash {
+  update(bytes: Uint8Array): unknown
+  digest(): Uint8Array
+}
+
+export function startSha256(): Hash {
+  return createHash('sha256')
 }
 
 /** Computes HMAC-SHA-256. */
@@ -117,6 +134,19 @@ export function ed25519(seed: Uint8Array): { readonly point: Uint8Array; sign(me
   const privateKey = importPrivateKey(ED25519_PKCS8, seed)
   const point = Buffer.from(createPublicKey(privateKey).export({ format: 'jwk' }).x!, 'base64url')
   return { point, sign: (message) => sign(null, message, privateKey) }
+}
+
+const CURVES = { nistp256: 'prime256v1', nistp384: 'secp384r1', nistp521: 'secp521r1' } as const satisfies Record<EcdsaCurve, string>
+
+/** Whether an uncompressed point (SEC 1, section 2.3.3) is on its curve. */
+export function isOnCurve(curve: EcdsaCurve, point: Uint8Array): boolean {
+  try {
+    // OpenSSL checks the point while it reads it.
+    ECDH.convertKey(point, CURVES[curve])
+    return true
+  } catch {
+    return false
+  }
 }
 
 /** Encrypts by RSA-OAEP (RFC 8017) with SHA-256. */
