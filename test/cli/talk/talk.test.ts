@@ -408,7 +408,7 @@ describe('a name', () => {
     await put('Alice', 'Bob', await message(alice, bob, { type: 'group', card: group.text }, { group: group.id }))
     expect(await as('Bob', ['get'])).toMatchObject({
       out: String.raw`Alice: [the group "Friends\u{3a} I agree. P.S": Alice, Bob]` + '\n',
-      err: expect.stringContaining('you are now in the group group;') as string,
+      err: expect.stringContaining('you are in group; `asfaleia group leave group` leaves it') as string,
     })
     // As an older version stored it.
     renameSync(join(home('Bob'), 'groups/group'), join(home('Bob'), 'groups', name))
@@ -431,7 +431,7 @@ describe('a group', () => {
     expect(await as('Bob', ['get'])).toMatchObject({
       code: 0,
       out: 'Alice: [the group Tea: Alice, Bob]\n',
-      err: expect.stringContaining('you are now in the group Tea') as string,
+      err: expect.stringContaining('you are in Tea; `asfaleia group leave Tea`') as string,
     })
     expect(await as('Alice', ['group', 'add', 'tea', 'carol'])).toMatchObject({ code: 0 })
     expect((await as('Bob', ['get'])).err).toContain('the group Tea changed: Carol joined')
@@ -500,7 +500,7 @@ describe('a group', () => {
       err: '',
     })
     await put('Alice', 'Bob', await message(alice, bob, { type: 'group', card: tea.text }, { group: facts.id }))
-    expect((await as('Bob', ['get'])).err).toContain('you are now in the group Tea')
+    expect((await as('Bob', ['get'])).err).toContain('you are in Tea; `asfaleia group leave Tea`')
     expect(readFileSync(join(home('Bob'), 'groups/Tea'), 'utf8')).toBe(tea.text)
   }, 60_000)
 
@@ -516,7 +516,7 @@ describe('a group', () => {
       ['Alice', alice, tea],
     ] as const) {
       await put(who, 'Bob', await message(from, bob, { type: 'group', card: group.text }, { group: group.id }))
-      expect((await as('Bob', ['get'])).err).toContain('you are now in the group Tea')
+      expect((await as('Bob', ['get'])).err).toContain('you are in Tea; `asfaleia group leave Tea`')
     }
     expect(readdirSync(join(home('Bob'), 'groups'))).toEqual(['Tea', 'Tea (2)'])
     // Each sender's message belongs to the group that has the sender on its list.
