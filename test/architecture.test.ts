@@ -247,14 +247,19 @@ const ARROWS: readonly Arrow[] = [
 const PACKAGES: readonly (readonly [name: string, users: readonly string[], why: string])[] = [
   ['@noble/curves', ['onion/service.ts'], 'points that node:crypto does not multiply'],
   ['@noble/curves', ['auth/crypto.web.ts'], 'what node:crypto does in Node'],
+  ['@noble/post-quantum', ['auth/crypto.web.ts'], 'ML-KEM, which node:crypto has in Node'],
   ['@noble/ciphers', ['auth/crypto.web.ts'], 'what node:crypto does in Node'],
   ['@noble/ciphers', ['auth/container.ts'], 'Poly1305 alone, as OpenSSH uses it'],
   ['@noble/hashes', ['auth/crypto.web.ts'], 'what node:crypto does in Node'],
-  ['age-encryption', ['auth/age-ssh.ts', 'client/format/envelope.ts', 'client/format/identity.ts'], "clients' messages"],
+  [
+    'age-encryption',
+    ['auth/age-ssh.ts', 'auth/age-hybrid.ts', 'auth/age-chunk.ts', 'client/format/envelope.ts', 'client/format/identity.ts'],
+    "clients' messages",
+  ],
   ['@scure/bip39', ['client/format/safety.ts'], 'words that people can tell apart when they hear them'],
   [
     '@scure/base',
-    ['client/format/field.ts', 'client/format/card.ts', 'client/format/group.ts', 'client/delivery/seen.ts'],
+    ['auth/age-hybrid.ts', 'client/format/field.ts', 'client/format/card.ts', 'client/format/group.ts', 'client/delivery/seen.ts'],
     'strict base64url and bech32, in a page too',
   ],
   [

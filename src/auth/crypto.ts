@@ -11,8 +11,10 @@ import {
   createHmac,
   createPrivateKey,
   createPublicKey,
+  decapsulate,
   diffieHellman,
   ECDH,
+  encapsulate,
   generateKeyPairSync,
   hash,
   hkdfSync,
@@ -56,6 +58,11 @@ export interface Hash {
 
 export function startSha256(): Hash {
   return createHash('sha256')
+}
+
+/** Computes SHAKE256 (FIPS 202). @param length bytes of the result */
+export function shake256(bytes: Uint8Array, length: number): Uint8Array {
+  return createHash('shake256', { outputLength: length }).update(bytes).digest()
 }
 
 /** Computes HMAC-SHA-256. */
@@ -116,6 +123,47 @@ export function createShare(): { readonly share: Uint8Array; readonly multiply: 
   return { share, multiply: multiplyBy(privateKey) }
 }
 
+/** A private key of ML-KEM-768 (FIPS 203). */
+export interface KemKey {
+  /** The encapsulation key, 1,184 bytes. */
+  readonly public: Uint8Array
+  /** Returns the shared secret of a ciphertext: a random one if the ciphertext was not made for this key. */
+  decapsulate(ciphertext: Uint8Array): Uint8Array
+}
+
+/**
+ * Derives the key of a seed.
+ * @param seed 64 bytes, d and z of FIPS 203, section 7.1; copied
+ * @throws {Error} if the seed has another length
+ */
+export function kemKey(seed: Uint8Array): KemKey {
+  requireLength(seed, 64)
+  const privateKey = importPrivateKey(KEM_PKCS8, seed)
+  const encoded = createPublicKey(privateKey).export({ format: 'der', type: 'spki' })
+  return { public: encoded.subarray(KEM_SPKI.length), decapsulate: (ciphertext) => decapsulate(privateKey, ciphertext) }
+}
+
+/**
+ * Draws a shared secret and encrypts it to a key of ML-KEM-768.
+ * @param key 1,184 bytes
+ * @returns the ciphertext, 1,088 bytes, and the secret, 32 bytes
+ * @throws {Error} if the key is malformed
+ */
+export function encapsulateTo(key: Uint8Array): { readonly ciphertext: Uint8Array; readonly secret: Uint8Array } {
+  requireLength(key, 1_184)
+  const publicKey = createPublicKey({ key: Buffer.concat([KEM_SPKI, key]), format: 'der', type: 'spki' })
+  const { ciphertext, sharedKey } = encapsulate(publicKey)
+  return { ciphertext, secret: sharedKey }
+}
+
+/** OpenSSL ignores what follows a key. */
+function requireLength(bytes: Uint8Array, length: number): void {
+  if (bytes.length !== length) throw new RangeError(`not ${length} bytes`)
+}
+
+/** The PKCS8 prefix of a seed, and the SPKI prefix of an encapsulation key, of ML-KEM-768 (RFC 9935). */
+const KEM_PKCS8 = Buffer.from('3054020100300b060960864801650304040204428040', 'hex')
+const KEM_SPKI = Buffer.from('308204b2300b0609608648016503040402038204a100', 'hex')
 /** The PKCS8 prefix of a raw scalar (RFC 8410, section 7). A JWK would also need the public half. */
 const X25519_PKCS8 = Buffer.from('302e020100300506032b656e04220420', 'hex')
 /** The PKCS8 prefix of an ed25519 seed. */

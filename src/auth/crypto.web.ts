@@ -11,13 +11,14 @@ import { p256, p384, p521 } from '@noble/curves/nist.js'
 import { hkdf as nobleHkdf } from '@noble/hashes/hkdf.js'
 import { hmac as nobleHmac } from '@noble/hashes/hmac.js'
 import { sha256 as sha2_256, sha512 as sha2_512 } from '@noble/hashes/sha2.js'
-import { sha3_256 } from '@noble/hashes/sha3.js'
+import { sha3_256, shake256 as nobleShake } from '@noble/hashes/sha3.js'
+import { ml_kem768 } from '@noble/post-quantum/ml-kem.js'
 import { encodeBase64 } from '../protocol/base64.ts'
 import { MissingCryptoError } from './missing-crypto.ts'
-import type { Digest, Hash, Multiply } from './crypto.ts'
+import type { Digest, Hash, KemKey, Multiply } from './crypto.ts'
 import type { EcdsaCurve, KeyMaterial, RsaMaterial } from './key-material.ts'
 
-export type { Digest, Hash, Multiply } from './crypto.ts'
+export type { Digest, Hash, KemKey, Multiply } from './crypto.ts'
 
 export const TAG_BYTES = 16
 const SCALAR_BYTES = 32
@@ -42,6 +43,10 @@ export function sha3(bytes: Uint8Array): Uint8Array {
 
 export function startSha256(): Hash {
   return sha2_256.create()
+}
+
+export function shake256(bytes: Uint8Array, length: number): Uint8Array {
+  return nobleShake(bytes, { dkLen: length })
 }
 
 export function hmac(key: Uint8Array, message: Uint8Array): Uint8Array {
@@ -79,6 +84,16 @@ export function x25519(scalar: Uint8Array): Multiply {
 export function createShare(): { readonly share: Uint8Array; readonly multiply: Multiply } {
   const scalar = randomBytes(SCALAR_BYTES)
   return { share: nobleX.getPublicKey(scalar), multiply: x25519(scalar) }
+}
+
+export function kemKey(seed: Uint8Array): KemKey {
+  const { publicKey, secretKey } = ml_kem768.keygen(seed)
+  return { public: publicKey, decapsulate: (ciphertext) => ml_kem768.decapsulate(ciphertext, secretKey) }
+}
+
+export function encapsulateTo(key: Uint8Array): { readonly ciphertext: Uint8Array; readonly secret: Uint8Array } {
+  const { cipherText, sharedSecret } = ml_kem768.encapsulate(key)
+  return { ciphertext: cipherText, secret: sharedSecret }
 }
 
 export function ed25519(seed: Uint8Array): { readonly point: Uint8Array; sign(message: Uint8Array): Uint8Array } {

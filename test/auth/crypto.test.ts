@@ -129,6 +129,45 @@ describe('X25519', () => {
   })
 })
 
+describe('ML-KEM-768', () => {
+  test('has the same keys from any seed, and refuses seeds of another length', () => {
+    fc.assert(
+      fc.property(bytes(64), (seed) => {
+        expect(expectSame((form) => form.kemKey(seed).public)).toHaveLength(2 * 1_184)
+      }),
+      { numRuns: 20 },
+    )
+    for (const length of [0, 32, 63, 65]) expect(expectSame((form) => form.kemKey(new Uint8Array(length)).public)).toBe('error')
+  })
+
+  test('encapsulates and decapsulates between any two implementations, and answers a wrong ciphertext with the same secret', () => {
+    const seed = node.randomBytes(64)
+    for (const form of FORMS) {
+      const { ciphertext, secret } = form.encapsulateTo(form.kemKey(seed).public)
+      expect(ciphertext).toHaveLength(1_088)
+      expect(expectSame((other) => other.kemKey(seed).decapsulate(ciphertext))).toBe(hex(secret))
+      const wrong = Uint8Array.from(ciphertext)
+      wrong[5]! ^= 1
+      expect(expectSame((other) => other.kemKey(seed).decapsulate(wrong))).toMatch(/^[0-9a-f]{64}$/)
+      for (const length of [0, 1_087, 1_089]) {
+        expect(expectSame((other) => other.kemKey(seed).decapsulate(new Uint8Array(length)))).toBe('error')
+      }
+    }
+    for (const length of [0, 1_183, 1_185]) {
+      expect(expectSame((form) => form.encapsulateTo(new Uint8Array(length)).ciphertext)).toBe('error')
+    }
+  })
+})
+
+test('both implementations compute the same SHA-3 and SHAKE', () => {
+  fc.assert(
+    fc.property(fc.uint8Array(), fc.integer({ min: 1, max: 300 }), (message, length) => {
+      expect(expectSame((form) => form.sha3(message))).toMatch(/^[0-9a-f]{64}$/)
+      expect(expectSame((form) => form.shake256(message, length))).toHaveLength(2 * length)
+    }),
+  )
+})
+
 test('both implementations derive the same ed25519 keys and signatures', () => {
   fc.assert(
     fc.property(bytes(32), fc.uint8Array(), (seed, message) => {
