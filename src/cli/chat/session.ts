@@ -7,6 +7,7 @@ import { Context, type SessionOptions } from './context.ts'
 import { Dispatch } from './dispatch.ts'
 import type { Effect, Typed } from './input.ts'
 import { Intake } from './intake.ts'
+import { describeClock } from '../talk/refusal.ts'
 import { listPaths } from './path.ts'
 import { add, changeGroup, showCard, verify } from './task.ts'
 import { describeError, describeRelayError } from './wording.ts'
@@ -207,6 +208,8 @@ export class Session {
         return context.tell(`cannot store the outbox: ${describeError(event.error) ?? 'it cannot be written'}`, true)
       case 'not-said':
         return context.tell(`${event.to.name} got no receipt: your key cannot sign at the moment`, true)
+      case 'clock':
+        return context.tell(describeClock(event, context.now()), true)
       case 'duplicate':
         return
       case 'file-sent':

@@ -18,7 +18,7 @@ import { Arrivals } from '../talk/arrival.ts'
 import { diagnose } from '../talk/diagnosis.ts'
 import { MOST_GROUPS } from '../profile/groups.ts'
 import { openProfile, type Profile } from '../profile/profile.ts'
-import { duration, mayPass, toCliError } from '../talk/refusal.ts'
+import { describeClock, duration, mayPass, toCliError } from '../talk/refusal.ts'
 import { describeReceived, type Enclosed, formatReceived, readEnclosed } from '../talk/report.ts'
 import { LOGIN_OPTIONS, openTalk, type Talk } from '../talk/talk.ts'
 import { PASSPHRASE_VARIABLE } from '../disk/passphrase.ts'
@@ -160,6 +160,7 @@ class Watch {
         if (event.kind === 'relay' && event.purpose === 'receive') this.#onRelay(event)
         else if (event.kind === 'duplicate') show.duplicate(event)
         else if (event.kind === 'file-received') show.progress(event)
+        else if (event.kind === 'clock') show.note(describeClock(event, Date.now()))
       }
     })()
   }

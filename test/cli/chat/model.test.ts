@@ -374,7 +374,7 @@ describe('a chat message', () => {
     ['readdressed', '! readdressed'],
     ['unsigned', '! unsigned: anyone may have written this'],
     ['stale', '! more than two weeks old'],
-    ['future', '! dated in the future'],
+    ['future', '! dated in the future: a clock is wrong'],
     ['unknown-version', '! of a version that this program does not know'],
     ['truncated', '! cut off'],
     ['malformed', '! malformed'],
