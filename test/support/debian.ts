@@ -2,7 +2,7 @@
  * Debian file systems for tests, made from Debian's packages by mmdebstrap and cached in the checkout for a
  * week. Tests use no image registry.
  */
-import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, globSync, mkdirSync, mkdtempSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { run } from './process.ts'
 
@@ -35,6 +35,26 @@ export async function cached(name: string, make: (folder: string) => Promise<voi
 /** Makes a tar file of a minimal Debian with these packages. */
 export async function makeDebian(file: string, mirror: string, packages: readonly string[]): Promise<void> {
   await succeed('mmdebstrap', '--quiet', '--variant=minbase', `--include=${packages.join(',')}`, SUITE, file, mirror)
+}
+
+/** Unpacks packages of {@link SUITE} into a folder without installing them, because they belong to another release. */
+export async function unpackPackages(folder: string, mirror: string, packages: readonly string[]): Promise<void> {
+  const apt = `${folder}.apt`
+  for (const each of ['lists/partial', 'cache/archives/partial', 'debs']) mkdirSync(join(apt, each), { recursive: true })
+  writeFileSync(join(apt, 'sources.list'), `deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${mirror} ${SUITE} main\n`)
+  const settings = {
+    'Dir::Etc::sourcelist': join(apt, 'sources.list'),
+    'Dir::Etc::sourceparts': '-',
+    'Dir::State::lists': join(apt, 'lists'),
+    'Dir::Cache': join(apt, 'cache'),
+    'APT::Sandbox::User': 'root',
+  }
+  const options = Object.entries(settings).flatMap(([key, value]) => ['-o', `${key}=${value}`])
+  await succeed('apt-get', ...options, '-qq', 'update')
+  const { code, stderr } = await run(['apt-get', ...options, '-qq', 'download', ...packages], { cwd: join(apt, 'debs') })
+  if (code !== 0) throw new Error(stderr)
+  for (const file of globSync('*.deb', { cwd: join(apt, 'debs') })) await succeed('dpkg-deb', '-x', join(apt, 'debs', file), folder)
+  rmSync(apt, { recursive: true })
 }
 
 /** Finds the mirror from which this machine gets Debian's packages. */

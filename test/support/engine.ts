@@ -6,21 +6,10 @@
  */
 import { once } from 'node:events'
 import { spawn } from 'node:child_process'
-import {
-  copyFileSync,
-  existsSync,
-  globSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { cached, findMirror, makeDebian, succeed, SUITE } from './debian.ts'
+import { cached, findMirror, makeDebian, succeed, SUITE, unpackPackages } from './debian.ts'
 import { type Finished, run, type Running, start } from './process.ts'
 import { missing } from './programs.ts'
 
@@ -132,26 +121,11 @@ async function prepare(): Promise<string> {
   })
 }
 
-/** Unpacks the packages without installing them, because they belong to another release. */
 async function fetchPlugins(folder: string, mirror: string): Promise<void> {
-  const apt = join(folder, 'apt')
-  for (const each of ['lists/partial', 'cache/archives/partial', 'debs']) mkdirSync(join(apt, each), { recursive: true })
-  writeFileSync(join(apt, 'sources.list'), `deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${mirror} ${SUITE} main\n`)
-  const settings = {
-    'Dir::Etc::sourcelist': join(apt, 'sources.list'),
-    'Dir::Etc::sourceparts': '-',
-    'Dir::State::lists': join(apt, 'lists'),
-    'Dir::Cache': join(apt, 'cache'),
-    'APT::Sandbox::User': 'root',
-  }
-  const options = Object.entries(settings).flatMap(([key, value]) => ['-o', `${key}=${value}`])
-  await succeed('apt-get', ...options, '-qq', 'update')
-  const { code, stderr } = await run(['apt-get', ...options, '-qq', 'download', ...PLUGINS], { cwd: join(apt, 'debs') })
-  if (code !== 0) throw new Error(stderr)
-  for (const file of globSync('*.deb', { cwd: join(apt, 'debs') }))
-    await succeed('dpkg-deb', '-x', join(apt, 'debs', file), join(apt, 'tree'))
-  for (const name of PLUGINS) copyFileSync(join(apt, 'tree/usr/libexec/docker/cli-plugins', name), join(folder, name))
-  rmSync(apt, { recursive: true })
+  const tree = join(folder, 'tree')
+  await unpackPackages(tree, mirror, PLUGINS)
+  for (const name of PLUGINS) copyFileSync(join(tree, 'usr/libexec/docker/cli-plugins', name), join(folder, name))
+  rmSync(tree, { recursive: true })
 }
 
 async function fetchNpm(folder: string): Promise<void> {

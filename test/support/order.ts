@@ -29,6 +29,7 @@ export const SECONDS: Readonly<Record<string, number>> = {
   'test/client/messenger/messenger.test.ts': 15,
   'test/auth/private-key.test.ts': 12,
   'test/e2e/prometheus.test.ts': 12,
+  'test/e2e/quadlet.test.ts': 12,
   'test/e2e/shell-client.test.ts': 10,
   'test/cli/commands/get.test.ts': 10,
   'test/cli/talk/talk.test.ts': 10,

@@ -4,15 +4,12 @@
  */
 import type { ReadStream, WriteStream } from 'node:tty'
 import type { Front } from './front.ts'
-import { KeyDecoder, type KeyInput } from './keys.ts'
-import type { Size } from './geometry.ts'
+import { KeyDecoder } from './keys.ts'
 import type { Input } from './input.ts'
 import type { State } from './state.ts'
 import { Screen, type ScreenOptions } from './screen.ts'
 import { view } from './view.ts'
 
-/** Below a text that is shown alone. */
-const ALONE_END = '-- any key returns to the chat'
 /** Bytes that follow an ESC within this time belong to its sequence, ms. On a slower line, Alt keys are misread. */
 const ESCAPE_MS = 50
 
@@ -39,8 +36,6 @@ export class FullScreen implements Front {
   #drawing = false
   #scheduled: NodeJS.Immediate | undefined
   #stopped = false
-  /** Whether a text is shown alone. */
-  #isAlone = false
 
   constructor(streams: { readonly stdin: ReadStream; readonly stdout: WriteStream }, host: Host, options: ScreenOptions) {
     this.#stdin = streams.stdin
@@ -90,14 +85,6 @@ export class FullScreen implements Front {
     this.#screen.notify()
   }
 
-  alone(text: string): void {
-    const { rows, columns } = sizeOf(this.#stdout)
-    // The alternate screen keeps nothing that scrolls out of it.
-    const room = Math.max(1, rows - 2) * columns
-    this.#isAlone = true
-    this.#screen.alone(`${text.slice(0, room).toWellFormed()}\n${ALONE_END}`)
-  }
-
   redraw(): void {
     this.#screen.forget()
   }
@@ -112,7 +99,7 @@ export class FullScreen implements Front {
   #draw(): void {
     this.#scheduled = undefined
     const state = this.#next
-    if (state === undefined || this.#stopped || this.#isAlone || !this.#screen.entered) return
+    if (state === undefined || this.#stopped || !this.#screen.entered) return
     this.#next = undefined
     this.#drawing = true
     const frame = view(state)
@@ -126,7 +113,6 @@ export class FullScreen implements Front {
   #take(): void {
     this.#stdin.setRawMode(true)
     this.#stdin.resume()
-    this.#isAlone = false
     this.#screen.enter()
   }
 
@@ -142,23 +128,12 @@ export class FullScreen implements Front {
 
   readonly #onData = (chunk: Buffer | string): void => {
     clearTimeout(this.#timer)
-    const inputs = this.#decoder.push(Buffer.from(chunk))
-    if (this.#isAlone) return this.#endAlone(inputs)
-    for (const input of inputs) this.#onInput(input)
+    for (const input of this.#decoder.push(Buffer.from(chunk))) this.#onInput(input)
     if (this.#decoder.pending) {
       this.#timer = setTimeout(() => {
         for (const input of this.#decoder.flush()) this.#onInput(input)
       }, ESCAPE_MS)
     }
-  }
-
-  /** Any key ends it, and does nothing else. */
-  #endAlone(inputs: readonly KeyInput[]): void {
-    this.#decoder.flush()
-    if (inputs.length > 0 && inputs.every(({ kind }) => kind === 'focus' || kind === 'mouse')) return
-    this.#isAlone = false
-    this.#screen.resume()
-    this.#onResize()
   }
 
   readonly #onClosed = (): void => {
@@ -167,7 +142,7 @@ export class FullScreen implements Front {
 
   readonly #onResize = (): void => {
     this.#screen.forget()
-    this.#onInput({ kind: 'resize', size: sizeOf(this.#stdout) })
+    this.#onInput({ kind: 'resize', size: { rows: this.#stdout.rows || 24, columns: this.#stdout.columns || 80 } })
   }
 
   readonly #onSuspend = (): void => {
@@ -181,8 +156,4 @@ export class FullScreen implements Front {
     if (!this.#screen.entered) this.#take()
     this.#onResize()
   }
-}
-
-function sizeOf({ rows, columns }: WriteStream): Size {
-  return { rows: rows || 24, columns: columns || 80 }
 }

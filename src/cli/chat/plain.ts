@@ -86,9 +86,6 @@ export class Plain implements Front {
     this.#stdout.write('\u{7}')
   }
 
-  /** Plain mode never wraps a text. */
-  alone(): void {}
-
   redraw(): void {}
 
   suspend(): void {}
