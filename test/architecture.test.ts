@@ -218,6 +218,7 @@ const ARROWS: readonly Arrow[] = [
   ['cli/', 'cli/program/', 'the command-line framework'],
   ['cli/', 'version.ts', '--version'],
   ['config/', 'protocol/', 'default limits'],
+  ['onion/address.ts', 'auth/', 'the checksum of an address'],
   ['onion/', 'protocol/', 'the base of coded errors'],
   ['onion/', 'onion/address.ts', 'the address of a key'],
   ['config/', 'relay/counters.ts', 'the names of doors'],
@@ -244,25 +245,21 @@ const ARROWS: readonly Arrow[] = [
 
 /** Package, the files or folders that may import it, reason. */
 const PACKAGES: readonly (readonly [name: string, users: readonly string[], why: string])[] = [
-  [
-    '@noble/curves',
-    ['auth/ssh-key.ts', 'auth/age-ssh.ts', 'onion/service.ts'],
-    'points that node:crypto does not check, convert or multiply',
-  ],
+  ['@noble/curves', ['onion/service.ts'], 'points that node:crypto does not multiply'],
   ['@noble/curves', ['auth/crypto.web.ts'], 'what node:crypto does in Node'],
+  ['@noble/post-quantum', ['auth/crypto.web.ts'], 'ML-KEM, which node:crypto has in Node'],
   ['@noble/ciphers', ['auth/crypto.web.ts'], 'what node:crypto does in Node'],
   ['@noble/ciphers', ['auth/container.ts'], 'Poly1305 alone, as OpenSSH uses it'],
   ['@noble/hashes', ['auth/crypto.web.ts'], 'what node:crypto does in Node'],
   [
-    '@noble/hashes',
-    ['client/delivery/file.ts', 'onion/address.ts'],
-    "a file's hash part by part, an onion address's checksum, in a page too",
+    'age-encryption',
+    ['auth/age-ssh.ts', 'auth/age-hybrid.ts', 'auth/age-chunk.ts', 'client/format/envelope.ts', 'client/format/identity.ts'],
+    "clients' messages",
   ],
-  ['age-encryption', ['auth/age-ssh.ts', 'client/format/envelope.ts', 'client/format/identity.ts'], "clients' messages"],
   ['@scure/bip39', ['client/format/safety.ts'], 'words that people can tell apart when they hear them'],
   [
     '@scure/base',
-    ['client/format/field.ts', 'client/format/card.ts', 'client/format/group.ts', 'client/delivery/seen.ts'],
+    ['auth/age-hybrid.ts', 'client/format/field.ts', 'client/format/card.ts', 'client/format/group.ts', 'client/delivery/seen.ts'],
     'strict base64url and bech32, in a page too',
   ],
   [

@@ -1,30 +1,24 @@
 /**
  * age files (age-encryption.org/v1) to SSH keys. The age specification leaves their stanzas, `ssh-ed25519` and
- * `ssh-rsa`, to filippo.io/age/agessh; this file composes them from the primitives of crypto.ts. @noble/curves only
- * maps an ed25519 point to X25519.
+ * `ssh-rsa`, to filippo.io/age/agessh; this file composes them from the primitives of crypto.ts.
  *
- * `encryptToKey` is for the relay's challenges, which are small and must be fast. The Recipient and the Identity are
- * for age-encryption's Encrypter and Decrypter, and so for clients' messages. This file does not decide whether a text
- * may be decrypted or returned: that is the client's duty (docs/protocol.md, section 7).
+ * `encryptToKey` is for relays' challenges and clients' messages, which are small and must be fast: it needs no part of
+ * age-encryption. The Recipient and the Identity are for age-encryption's Encrypter and Decrypter. This file does not
+ * decide whether a text may be decrypted or returned: that is the client's duty (docs/protocol.md, section 7).
  */
-import { ed25519 } from '@noble/curves/ed25519.js'
-import { Stanza, type Identity, type Recipient } from 'age-encryption'
-import { encodeBase64 } from '../protocol/base64.ts'
-import { createShare, encryptOaep, hkdf, hmac, type Multiply, open, randomBytes, seal, TAG_BYTES, x25519 } from './crypto.ts'
+import type { Identity, Recipient, Stanza } from 'age-encryption'
+import { encryptChunk, FILE_KEY_BYTES, VERSION } from './age-chunk.ts'
+import { createShare, encryptOaep, hkdf, type Multiply, open, seal, TAG_BYTES, x25519 } from './crypto.ts'
+import { toMontgomery } from './ed25519-point.ts'
 import type { SshKey, SshPrivateKey } from './ssh-key.ts'
-import { concat, decodeBase64 } from './ssh-wire.ts'
+import { concat } from './ssh-wire.ts'
+import { decodeUnpadded, encodeUnpadded } from './unpadded.ts'
 
-const VERSION = 'age-encryption.org/v1'
 const ED25519_LABEL = `${VERSION}/ssh-ed25519`
 const utf8 = new TextEncoder()
 const RSA_LABEL = utf8.encode(`${VERSION}/ssh-rsa`)
-const FILE_KEY_BYTES = 16
-const NONCE_BYTES = 16
-const CHUNK_BYTES = 65_536
 /** A wrap key is used only once, so its nonce is fixed (age specification, "ChaCha20-Poly1305"). */
 const WRAP_NONCE = new Uint8Array(12)
-/** The STREAM nonce of a chunk that is the first and the last: an 11-byte counter of 0, and the final flag. */
-const ONLY_CHUNK_NONCE = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1)
 const NOTHING = new Uint8Array(0)
 /** Stanzas with our tag that are tried. Two keys share a tag by chance once in 2^32. */
 const MOST_TRIES = 3
@@ -39,17 +33,9 @@ const MOST_TRIES = 3
  * @throws {TypeError} if the key cannot decrypt
  */
 export async function encryptToKey(plaintext: Uint8Array, key: SshKey, pause: Pause = goOn): Promise<Uint8Array> {
-  if (plaintext.length > CHUNK_BYTES) throw new RangeError('the plaintext is longer than one age chunk')
-  const drawn = randomBytes(FILE_KEY_BYTES + NONCE_BYTES)
-  const fileKey = drawn.subarray(0, FILE_KEY_BYTES)
-  const nonce = drawn.subarray(FILE_KEY_BYTES)
   const wrap = createWrap(key)
   await pause()
-  const header = encodeHeader(await wrap(fileKey, pause))
-  const mac = hmac(hkdf(fileKey, NOTHING, 'header'), utf8.encode(header))
-  const payload = seal(hkdf(fileKey, nonce, 'payload'), ONLY_CHUNK_NONCE, plaintext)
-  fileKey.fill(0)
-  return concat(utf8.encode(`${header} ${toUnpadded(mac)}\n`), nonce, payload)
+  return encryptChunk(plaintext, (fileKey) => wrap(fileKey, pause))
 }
 
 type Pause = () => Promise<void>
@@ -74,14 +60,13 @@ export class SshRecipient implements Recipient {
 /** Decrypts messages with an SSH key, as an identity of age-encryption's Decrypter. */
 export class SshIdentity implements Identity {
   readonly #key: SshPrivateKey
-  /** Only for an ed25519 key. It contains no secret. */
-  readonly #converted: Converted | undefined
+  /** Only for an ed25519 key, from its first use on. It contains no secret. */
+  #converted: Converted | undefined
 
   /** @throws {TypeError} if the key cannot decrypt */
   constructor(privateKey: SshPrivateKey) {
     requireDecrypting(privateKey.public)
     this.#key = privateKey
-    this.#converted = privateKey.public.material.kind === 'ed25519' ? convert(privateKey.public) : undefined
   }
 
   /**
@@ -115,7 +100,7 @@ export class SshIdentity implements Identity {
   }
 
   #unwrapEd25519(share: Uint8Array, body: Uint8Array): Uint8Array | null {
-    const { point, tweak } = this.#converted!
+    const { point, tweak } = (this.#converted ??= convert(this.#key.public))
     let shared: Uint8Array
     try {
       shared = tweak(this.#key.multiply!(share))
@@ -165,20 +150,20 @@ function createWrap(key: SshKey): Wrap {
   requireDecrypting(key)
   const { material } = key
   const tag = computeTag(key)
-  if (material.kind === 'rsa') return async (fileKey) => new Stanza(['ssh-rsa', tag], await encryptOaep(material, fileKey, RSA_LABEL))
+  if (material.kind === 'rsa') return async (fileKey) => ({ args: ['ssh-rsa', tag], body: await encryptOaep(material, fileKey, RSA_LABEL) })
   const { point, tweak } = convert(key)
   return async (fileKey, pause = goOn) => {
     const { share, multiply } = createShare()
     const shared = multiply(point)
     await pause()
     const wrapKey = hkdf(tweak(shared), concat(share, point), ED25519_LABEL)
-    return new Stanza(['ssh-ed25519', tag, toUnpadded(share)], seal(wrapKey, WRAP_NONCE, fileKey))
+    return { args: ['ssh-ed25519', tag, encodeUnpadded(share)], body: seal(wrapKey, WRAP_NONCE, fileKey) }
   }
 }
 
 /** Computes the tag of agessh, by which a stanza names its key. */
 function computeTag(key: SshKey): string {
-  return toUnpadded(key.fingerprint.subarray(0, 4))
+  return encodeUnpadded(key.fingerprint.subarray(0, 4))
 }
 
 /** The X25519 form of an ed25519 key. It is the same for every file. */
@@ -189,39 +174,8 @@ interface Converted {
 }
 
 function convert(key: SshKey): Converted {
-  return { point: toMontgomery(key), tweak: x25519(hkdf(NOTHING, key.blob, ED25519_LABEL)) }
-}
-
-/** Maps an ed25519 point to X25519: u = (1 + y) / (1 - y) (RFC 7748, section 4.1). The parser checked the point. */
-function toMontgomery({ material }: SshKey): Uint8Array {
-  if (material.kind !== 'ed25519') throw new TypeError('not an ed25519 key')
-  const { Fp } = ed25519.Point
-  const encoded = Uint8Array.from(material.point)
-  encoded[31]! &= 0x7f
-  const y = Fp.fromBytes(encoded)
-  encoded.fill(0)
-  return Fp.toBytes(Fp.div(Fp.add(Fp.ONE, y), Fp.sub(Fp.ONE, y)))
-}
-
-/** Encodes a header of one stanza, up to and with `---`: the part that the MAC covers. */
-function encodeHeader({ args, body }: Stanza): string {
-  // Lines of 64 characters. The last line is shorter, and empty if the others are full.
-  const lines = toUnpadded(body).replace(/.{64}/g, '$&\n')
-  return `${VERSION}\n-> ${args.join(' ')}\n${lines}\n---`
-}
-
-function toUnpadded(bytes: Uint8Array): string {
-  return encodeBase64(bytes).replace(/=+$/, '')
-}
-
-/** Decodes canonical unpadded base64, as the age specification demands. Returns undefined for anything else. */
-function decodeUnpadded(text: string): Uint8Array | undefined {
-  if (text.includes('=')) return undefined
-  try {
-    return decodeBase64(text.padEnd(Math.ceil(text.length / 4) * 4, '='))
-  } catch {
-    return undefined
-  }
+  if (key.material.kind !== 'ed25519') throw new TypeError('not an ed25519 key')
+  return { point: toMontgomery(key.material.point), tweak: x25519(hkdf(NOTHING, key.blob, ED25519_LABEL)) }
 }
 
 const malformed = (type: string): Error => new Error(`malformed ${type} stanza`)

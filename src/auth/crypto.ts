@@ -7,10 +7,14 @@
 import {
   createCipheriv,
   createDecipheriv,
+  createHash,
   createHmac,
   createPrivateKey,
   createPublicKey,
+  decapsulate,
   diffieHellman,
+  ECDH,
+  encapsulate,
   generateKeyPairSync,
   hash,
   hkdfSync,
@@ -21,7 +25,7 @@ import {
   timingSafeEqual,
   verify as verifySignature,
 } from 'node:crypto'
-import type { KeyMaterial, RsaMaterial } from './key-material.ts'
+import type { EcdsaCurve, KeyMaterial, RsaMaterial } from './key-material.ts'
 import { asBuffer, encodeKey } from './key-object.ts'
 
 export type Digest = 'sha256' | 'sha384' | 'sha512'
@@ -39,6 +43,26 @@ export function sha256(bytes: Uint8Array): Uint8Array {
 
 export function sha512(bytes: Uint8Array): Uint8Array {
   return hash('sha512', bytes, 'buffer')
+}
+
+/** Computes SHA3-256 (FIPS 202). */
+export function sha3(bytes: Uint8Array): Uint8Array {
+  return hash('sha3-256', bytes, 'buffer')
+}
+
+/** A SHA-256 of bytes that come in parts. */
+export interface Hash {
+  update(bytes: Uint8Array): unknown
+  digest(): Uint8Array
+}
+
+export function startSha256(): Hash {
+  return createHash('sha256')
+}
+
+/** Computes SHAKE256 (FIPS 202). @param length bytes of the result */
+export function shake256(bytes: Uint8Array, length: number): Uint8Array {
+  return createHash('shake256', { outputLength: length }).update(bytes).digest()
 }
 
 /** Computes HMAC-SHA-256. */
@@ -99,6 +123,47 @@ export function createShare(): { readonly share: Uint8Array; readonly multiply: 
   return { share, multiply: multiplyBy(privateKey) }
 }
 
+/** A private key of ML-KEM-768 (FIPS 203). */
+export interface KemKey {
+  /** The encapsulation key, 1,184 bytes. */
+  readonly public: Uint8Array
+  /** Returns the shared secret of a ciphertext: a random one if the ciphertext was not made for this key. */
+  decapsulate(ciphertext: Uint8Array): Uint8Array
+}
+
+/**
+ * Derives the key of a seed.
+ * @param seed 64 bytes, d and z of FIPS 203, section 7.1; copied
+ * @throws {Error} if the seed has another length
+ */
+export function kemKey(seed: Uint8Array): KemKey {
+  requireLength(seed, 64)
+  const privateKey = importPrivateKey(KEM_PKCS8, seed)
+  const encoded = createPublicKey(privateKey).export({ format: 'der', type: 'spki' })
+  return { public: encoded.subarray(KEM_SPKI.length), decapsulate: (ciphertext) => decapsulate(privateKey, ciphertext) }
+}
+
+/**
+ * Draws a shared secret and encrypts it to a key of ML-KEM-768.
+ * @param key 1,184 bytes
+ * @returns the ciphertext, 1,088 bytes, and the secret, 32 bytes
+ * @throws {Error} if the key is malformed
+ */
+export function encapsulateTo(key: Uint8Array): { readonly ciphertext: Uint8Array; readonly secret: Uint8Array } {
+  requireLength(key, 1_184)
+  const publicKey = createPublicKey({ key: Buffer.concat([KEM_SPKI, key]), format: 'der', type: 'spki' })
+  const { ciphertext, sharedKey } = encapsulate(publicKey)
+  return { ciphertext, secret: sharedKey }
+}
+
+/** OpenSSL ignores what follows a key. */
+function requireLength(bytes: Uint8Array, length: number): void {
+  if (bytes.length !== length) throw new RangeError(`not ${length} bytes`)
+}
+
+/** The PKCS8 prefix of a seed, and the SPKI prefix of an encapsulation key, of ML-KEM-768 (RFC 9935). */
+const KEM_PKCS8 = Buffer.from('3054020100300b060960864801650304040204428040', 'hex')
+const KEM_SPKI = Buffer.from('308204b2300b0609608648016503040402038204a100', 'hex')
 /** The PKCS8 prefix of a raw scalar (RFC 8410, section 7). A JWK would also need the public half. */
 const X25519_PKCS8 = Buffer.from('302e020100300506032b656e04220420', 'hex')
 /** The PKCS8 prefix of an ed25519 seed. */
@@ -117,6 +182,19 @@ export function ed25519(seed: Uint8Array): { readonly point: Uint8Array; sign(me
   const privateKey = importPrivateKey(ED25519_PKCS8, seed)
   const point = Buffer.from(createPublicKey(privateKey).export({ format: 'jwk' }).x!, 'base64url')
   return { point, sign: (message) => sign(null, message, privateKey) }
+}
+
+const CURVES = { nistp256: 'prime256v1', nistp384: 'secp384r1', nistp521: 'secp521r1' } as const satisfies Record<EcdsaCurve, string>
+
+/** Whether an uncompressed point (SEC 1, section 2.3.3) is on its curve. */
+export function isOnCurve(curve: EcdsaCurve, point: Uint8Array): boolean {
+  try {
+    // OpenSSL checks the point while it reads it.
+    ECDH.convertKey(point, CURVES[curve])
+    return true
+  } catch {
+    return false
+  }
 }
 
 /** Encrypts by RSA-OAEP (RFC 8017) with SHA-256. */

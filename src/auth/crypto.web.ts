@@ -7,15 +7,18 @@
  */
 import { chacha20poly1305 } from '@noble/ciphers/chacha.js'
 import { ed25519 as noble, x25519 as nobleX } from '@noble/curves/ed25519.js'
+import { p256, p384, p521 } from '@noble/curves/nist.js'
 import { hkdf as nobleHkdf } from '@noble/hashes/hkdf.js'
 import { hmac as nobleHmac } from '@noble/hashes/hmac.js'
 import { sha256 as sha2_256, sha512 as sha2_512 } from '@noble/hashes/sha2.js'
+import { sha3_256, shake256 as nobleShake } from '@noble/hashes/sha3.js'
+import { ml_kem768 } from '@noble/post-quantum/ml-kem.js'
 import { encodeBase64 } from '../protocol/base64.ts'
 import { MissingCryptoError } from './missing-crypto.ts'
-import type { Digest, Multiply } from './crypto.ts'
-import type { KeyMaterial, RsaMaterial } from './key-material.ts'
+import type { Digest, Hash, KemKey, Multiply } from './crypto.ts'
+import type { EcdsaCurve, KeyMaterial, RsaMaterial } from './key-material.ts'
 
-export type { Digest, Multiply } from './crypto.ts'
+export type { Digest, Hash, KemKey, Multiply } from './crypto.ts'
 
 export const TAG_BYTES = 16
 const SCALAR_BYTES = 32
@@ -32,6 +35,18 @@ export function sha256(bytes: Uint8Array): Uint8Array {
 
 export function sha512(bytes: Uint8Array): Uint8Array {
   return sha2_512(bytes)
+}
+
+export function sha3(bytes: Uint8Array): Uint8Array {
+  return sha3_256(bytes)
+}
+
+export function startSha256(): Hash {
+  return sha2_256.create()
+}
+
+export function shake256(bytes: Uint8Array, length: number): Uint8Array {
+  return nobleShake(bytes, { dkLen: length })
 }
 
 export function hmac(key: Uint8Array, message: Uint8Array): Uint8Array {
@@ -71,9 +86,31 @@ export function createShare(): { readonly share: Uint8Array; readonly multiply: 
   return { share: nobleX.getPublicKey(scalar), multiply: x25519(scalar) }
 }
 
+export function kemKey(seed: Uint8Array): KemKey {
+  const { publicKey, secretKey } = ml_kem768.keygen(seed)
+  return { public: publicKey, decapsulate: (ciphertext) => ml_kem768.decapsulate(ciphertext, secretKey) }
+}
+
+export function encapsulateTo(key: Uint8Array): { readonly ciphertext: Uint8Array; readonly secret: Uint8Array } {
+  const { cipherText, sharedSecret } = ml_kem768.encapsulate(key)
+  return { ciphertext: cipherText, secret: sharedSecret }
+}
+
 export function ed25519(seed: Uint8Array): { readonly point: Uint8Array; sign(message: Uint8Array): Uint8Array } {
   const own = Uint8Array.from(seed)
   return { point: noble.getPublicKey(own), sign: (message) => noble.sign(message, own) }
+}
+
+const POINTS = { nistp256: p256.Point, nistp384: p384.Point, nistp521: p521.Point } as const satisfies Record<EcdsaCurve, unknown>
+
+export function isOnCurve(curve: EcdsaCurve, point: Uint8Array): boolean {
+  try {
+    POINTS[curve].fromBytes(point)
+    return true
+  } catch {
+    // The message of noble may contain the point.
+    return false
+  }
 }
 
 /** As in crypto.ts. @throws {MissingCryptoError} in an insecure context */

@@ -1,8 +1,9 @@
 /**
- * Whether 32 bytes are a point that may be an ed25519 key: on the curve, and not of small order (RFC 8032, section
- * 5.1.3; RFC 7748, section 6.1). Answers only that, without computing the point: the square root of a full decoding takes
- * 254 squarings, and a Jacobi symbol takes a sixth of the time. A relay checks every key that a stranger names, and does
- * not remember which keys it checked.
+ * Points of ed25519: whether 32 bytes are a point that may be a key, and that point as X25519 has it.
+ *
+ * The check answers whether the point is on the curve and not of small order (RFC 8032, section 5.1.3; RFC 7748, section
+ * 6.1). It does not compute the point: the square root of a full decoding takes 254 squarings, and a Jacobi symbol takes
+ * a sixth of the time. A relay checks every key that a stranger names, and does not remember which keys it checked.
  *
  * The time depends on the key, which is public.
  */
@@ -25,6 +26,33 @@ export function isSoundPoint(bytes: Uint8Array): boolean {
   // x² = u/v (RFC 8032, section 5.1.3), and u/v is a square exactly if u·v is. v is never 0, because d is no square.
   const square = (y * y) % P
   return jacobi(((square - 1n + P) * (((D * square) % P) + 1n)) % P, P) === 1
+}
+
+/**
+ * Maps a point to X25519: u = (1 + y) / (1 - y) (RFC 7748, section 4.1).
+ *
+ * @param bytes a point that {@link isSoundPoint} accepts, so y is not 1
+ * @returns u, 32 bytes, little-endian
+ */
+export function toMontgomery(bytes: Uint8Array): Uint8Array {
+  const y = readY(bytes)
+  const u = ((1n + y) * invert((1n - y + P) % P)) % P
+  const encoded = new Uint8Array(32)
+  const words = new DataView(encoded.buffer)
+  for (let at = 0; at < 4; at++) words.setBigUint64(8 * at, BigInt.asUintN(64, u >> BigInt(64 * at)), true)
+  return encoded
+}
+
+/** Computes the inverse modulo P by Euclid's extended algorithm. @param value from 1 to P - 1 */
+function invert(value: bigint): bigint {
+  let [a, b] = [value, P]
+  let [x, y] = [1n, 0n]
+  while (a !== 1n) {
+    const quotient = b / a
+    ;[a, b] = [b - quotient * a, a]
+    ;[x, y] = [y - quotient * x, x]
+  }
+  return (x + P) % P
 }
 
 function readY(bytes: Uint8Array): bigint {

@@ -130,3 +130,64 @@ export function parseKeyOptions(text: string): readonly KeyOption[] | undefined 
   } while (rest !== '')
   return options
 }
+
+/** How an option is written: alone, with a value in quotes, or with a value with or without quotes. */
+export type OptionForm = 'alone' | 'quoted' | 'value'
+
+/** The options that sshd knows (sshd(8)), and four that only a relay knows (docs/operations.md). */
+export const OPTION_FORMS = Object.freeze({
+  restrict: 'alone',
+  pty: 'alone',
+  'no-pty': 'alone',
+  'user-rc': 'alone',
+  'no-user-rc': 'alone',
+  'port-forwarding': 'alone',
+  'no-port-forwarding': 'alone',
+  'agent-forwarding': 'alone',
+  'no-agent-forwarding': 'alone',
+  'x11-forwarding': 'alone',
+  'no-x11-forwarding': 'alone',
+  'touch-required': 'alone',
+  'no-touch-required': 'alone',
+  'verify-required': 'alone',
+  'cert-authority': 'alone',
+  'expiry-time': 'quoted',
+  permitopen: 'quoted',
+  permitlisten: 'quoted',
+  tunnel: 'quoted',
+  environment: 'quoted',
+  from: 'quoted',
+  command: 'quoted',
+  principals: 'quoted',
+  'send-only': 'alone',
+  'receive-only': 'alone',
+  'per-sender': 'value',
+  mailbox: 'value',
+} as const satisfies Record<string, OptionForm>)
+
+export type OptionName = keyof typeof OPTION_FORMS
+
+export interface KnownOption {
+  readonly name: OptionName
+  /** '' for an option that has none. */
+  readonly value: string
+}
+
+/** Reads options, of which each must be in {@link OPTION_FORMS} and have its form. @returns the mistake, if there is one */
+export function readKeyOptions(text: string): readonly KnownOption[] | 'bad-options' | 'unknown-option' | 'bad-value' {
+  if (text === '') return []
+  const options = parseKeyOptions(text)
+  if (options === undefined) return 'bad-options'
+  const known: KnownOption[] = []
+  for (const { name, value, isQuoted } of options) {
+    if (!isOptionName(name)) return 'unknown-option'
+    const form = OPTION_FORMS[name]
+    if (form === 'alone' ? value !== undefined : value === undefined || (form === 'quoted' && !isQuoted)) return 'bad-value'
+    known.push({ name, value: value ?? '' })
+  }
+  return known
+}
+
+function isOptionName(name: string): name is OptionName {
+  return Object.hasOwn(OPTION_FORMS, name)
+}

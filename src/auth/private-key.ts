@@ -15,12 +15,14 @@ import {
 } from 'node:crypto'
 import sshpk from 'sshpk'
 import { ProtocolError } from '../protocol/errors.ts'
+import { tidyArmor } from './armor.ts'
 import { type Container, encodePlain, openContainer, parseContainer } from './container.ts'
 import { type Multiply, x25519 } from './crypto.ts'
 import { PrivateKeyError } from './key-error.ts'
 import type { EcdsaCurve } from './key-material.ts'
 import { asBuffer, createKeyObject } from './key-object.ts'
 import { openPem } from './pem.ts'
+import { findRsaFault } from './rsa.ts'
 import { parseKeyBlob, type SshKey, type SshPrivateKey } from './ssh-key.ts'
 import { encodeMpint, encodeString, isSame, WireError } from './ssh-wire.ts'
 
@@ -39,7 +41,7 @@ const BEGIN = /^-----BEGIN ((?:OPENSSH |ENCRYPTED |RSA |EC )?PRIVATE KEY)-----$/
  * {@link readPrivateKey} does not block.
  *
  * @param file the file's bytes: an OpenSSH private key, or PEM (PKCS8, PKCS1 or SEC1), encrypted or not; text before
- *   and after the key is ignored
+ *   and after the key, a byte order mark and blanks around lines are ignored
  * @param passphrase ignored if the file is not encrypted
  * @throws {PrivateKeyError}
  */
@@ -73,7 +75,7 @@ export async function readPrivateKey(
 }
 
 function* open(file: Uint8Array, passphrase: string | undefined): Generator<number, FilePrivateKey, void> {
-  const text = asBuffer(file).toString('latin1').replaceAll('\r\n', '\n')
+  const text = tidyArmor(asBuffer(file).toString('latin1'))
   const [block, ...more] = [...text.matchAll(BEGIN)]
   if (block === undefined) throw new PrivateKeyError('not-a-private-key')
   if (more.length > 0) throw new PrivateKeyError('several-keys')
@@ -175,7 +177,7 @@ function parsePublicBlob(blob: Uint8Array): SshKey {
   try {
     return parseKeyBlob(blob)
   } catch (error) {
-    if (error instanceof ProtocolError) throw new PrivateKeyError('unsupported')
+    if (error instanceof ProtocolError) throw new PrivateKeyError(findRsaFault(blob) ?? 'unsupported')
     throw error
   }
 }

@@ -4,6 +4,7 @@
  * files, in Node. Errors never contain key material.
  */
 import { encodeBase64 } from '../protocol/base64.ts'
+import { tidyArmor } from './armor.ts'
 import { ed25519, randomBytes, sha512, x25519 } from './crypto.ts'
 import { PrivateKeyError } from './key-error.ts'
 import { parseKeyBlob, type SshPrivateKey } from './ssh-key.ts'
@@ -79,7 +80,7 @@ function encodeFile(seed: Uint8Array, point: Uint8Array, comment: string): strin
  *   `not-a-private-key` for any other text
  */
 export function parseSeedFile(text: string): SeedKey {
-  const base64 = FILE.exec(text.replaceAll('\r\n', '\n').trim())?.[1]
+  const base64 = FILE.exec(tidyArmor(text).trim())?.[1]
   if (base64 === undefined) throw new PrivateKeyError('not-a-private-key')
   let bytes: Uint8Array | undefined
   try {

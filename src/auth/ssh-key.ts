@@ -6,13 +6,13 @@
  * Must not keep comments, nor put a part of a key into an error, nor make a string of a key: a string cannot be
  * overwritten.
  */
-import { p256, p384, p521 } from '@noble/curves/nist.js'
 import { ProtocolError } from '../protocol/errors.ts'
 import { encodeBase64 } from '../protocol/base64.ts'
 import { isWord } from '../protocol/packets.ts'
-import { sha256 } from './crypto.ts'
+import { isOnCurve, sha256 } from './crypto.ts'
 import { isSoundPoint } from './ed25519-point.ts'
 import type { EcdsaCurve, KeyMaterial } from './key-material.ts'
+import { readRsa } from './rsa.ts'
 import { concat, decodeBase64, encodeString, isSame, WireError, WireReader } from './ssh-wire.ts'
 
 export type SshKeyType =
@@ -58,19 +58,9 @@ export function eraseKey(key: SshKey): void {
  */
 export type KeyCheck = 'full' | 'form'
 
-const CURVES = {
-  nistp256: { bytes: 32, Point: p256.Point },
-  nistp384: { bytes: 48, Point: p384.Point },
-  nistp521: { bytes: 66, Point: p521.Point },
-} as const
+/** Bytes of a coordinate. */
+const COORDINATES = { nistp256: 32, nistp384: 48, nistp521: 66 } as const satisfies Record<EcdsaCurve, number>
 
-const RSA_BITS = { min: 2_048, max: 8_192 }
-/**
- * The protocol demands at least 65537, which OpenSSH's keys have. The work of a check grows with the exponent's bits, and
- * anyone can name such a key. BoringSSL takes 33 bits at most, Go 31, and Go's SSH, and so age, 24
- * (docs/decisions/0019-rsa-exponents.md).
- */
-const RSA_EXPONENT = { min: 65_537, maxBits: 33 }
 /** A FIDO application is `ssh:` and a short label. The bound is our own. */
 const APPLICATION_BYTES = 255
 /** The types of certificates (OpenSSH, PROTOCOL.certkeys). */
@@ -85,7 +75,7 @@ function readMaterial(type: SshKeyType, reader: WireReader): KeyMaterial {
     case 'sk-ssh-ed25519@openssh.com':
       return { kind: 'ed25519', point: readEd25519(reader), application: readApplication(reader) }
     case 'ssh-rsa':
-      return readRsa(reader)
+      return { kind: 'rsa', ...readRsa(reader) }
     case 'ecdsa-sha2-nistp256':
     case 'sk-ecdsa-sha2-nistp256@openssh.com': {
       const point = readEcdsa('nistp256', reader)
@@ -112,25 +102,10 @@ function readEd25519(reader: WireReader): Uint8Array {
   return point
 }
 
-function readRsa(reader: WireReader): KeyMaterial {
-  const exponent = reader.mpint()
-  const modulus = reader.mpint()
-  const bits = bitLength(modulus)
-  if (bits < RSA_BITS.min || bits > RSA_BITS.max || modulus.at(-1)! % 2 === 0) throw new WireError()
-  if (bitLength(exponent) > RSA_EXPONENT.maxBits || exponent.at(-1)! % 2 === 0) throw new WireError()
-  if (exponent.reduce((sum, byte) => sum * 256 + byte, 0) < RSA_EXPONENT.min) throw new WireError()
-  return { kind: 'rsa', modulus, exponent }
-}
-
-/** @param magnitude without a zero at its start */
-function bitLength(magnitude: Uint8Array): number {
-  return magnitude.length * 8 - (Math.clz32(magnitude[0]!) - 24)
-}
-
 function readEcdsa(curve: EcdsaCurve, reader: WireReader): Uint8Array {
   if (reader.name() !== curve) throw new WireError()
   const point = reader.string()
-  if (point.length !== 1 + 2 * CURVES[curve].bytes || point[0] !== 0x04) throw new WireError()
+  if (point.length !== 1 + 2 * COORDINATES[curve] || point[0] !== 0x04) throw new WireError()
   return point
 }
 
@@ -149,20 +124,14 @@ export function hasPoint({ material }: SshKey): boolean {
  * Checks whether the point is on its curve and, for ed25519, not of small order: the part that `full` adds to `form`.
  */
 export function isSound({ material }: Pick<SshKey, 'material'>): boolean {
-  try {
-    switch (material.kind) {
-      case 'rsa':
-        return true
-      case 'ed25519':
-        return isSoundPoint(material.point)
-      case 'ecdsa':
-        // The cofactor is 1, so every point on the curve is in the group. Infinity has no uncompressed form.
-        CURVES[material.curve].Point.fromBytes(material.point)
-        return true
-    }
-  } catch {
-    // The message of noble may contain the point.
-    return false
+  switch (material.kind) {
+    case 'rsa':
+      return true
+    case 'ed25519':
+      return isSoundPoint(material.point)
+    case 'ecdsa':
+      // The cofactor is 1, so every point on the curve is in the group. Infinity has no uncompressed form.
+      return isOnCurve(material.curve, material.point)
   }
 }
 

@@ -8,12 +8,13 @@ import { createRequire } from 'node:module'
 import { constants } from 'node:os'
 import { TIED } from './program/io.ts'
 
-/** The oldest version that works, as in `engines` of package.json. */
-const OLDEST = 24
+/** The oldest version that works, as in `engines` of package.json: the first with ML-KEM in node:crypto. */
+const OLDEST = [24, 7] as const
 
 /** Returns whether this Node is too old. */
 export function isOldNode(): boolean {
-  return Number(process.versions.node.split('.')[0]) < OLDEST
+  const [major, minor] = process.versions.node.split('.').map(Number) as [number, number]
+  return major < OLDEST[0] || (major === OLDEST[0] && minor < OLDEST[1])
 }
 
 /**

@@ -21,7 +21,7 @@ try {
 }
 if (isOldNode()) {
   const code = await runOnOwnNode(command?.stays === true)
-  const hint = 'run `npx asfaleia` in the checkout, or install Node 24 or later'
+  const hint = 'run `npx asfaleia` in the checkout, or install Node 24.7 or later'
   process.exit(code ?? printError({ stderr }, new CliError(`Node ${process.versions.node} is too old`, { hint })))
 }
 

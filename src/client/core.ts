@@ -5,7 +5,7 @@
 export { connectRelay, type ConnectOptions } from './wire/connect.ts'
 export { RelayClient, type RequestOptions, type Token } from './wire/client.ts'
 export { MessengerError, type MessengerErrorCode } from './messenger/error.ts'
-export type { MessengerOptions, OutboxStore, SendOptions } from './messenger/options.ts'
+export type { Introducer, MessengerOptions, OutboxStore, SendOptions } from './messenger/options.ts'
 export type { MessengerEvent } from './messenger/event.ts'
 export { Messenger, openMessenger } from './messenger/messenger.ts'
 export type { MessengerPort } from './messenger/port.ts'
@@ -29,6 +29,7 @@ export {
   makeGroupId,
   parseGroup,
 } from './format/group.ts'
+export { introductionOf } from './format/introduction.ts'
 export { randomart, safetyWords } from './format/safety.ts'
 export { Seen, type SeenStore } from './delivery/seen.ts'
 export { open, seal } from './format/envelope.ts'

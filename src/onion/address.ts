@@ -1,6 +1,6 @@
 /** Addresses of onion services (rend-spec-v3, ONIONADDRESS). Pure; runs in a page, too. */
-import { sha3_256 } from '@noble/hashes/sha3.js'
 import { base32nopad } from '@scure/base'
+import { sha3 } from '../auth/crypto.ts'
 
 const VERSION = 3
 const KEY_BYTES = 32
@@ -9,7 +9,7 @@ const LABEL = new TextEncoder().encode('.onion checksum')
 
 /** Returns the address of a service's public key, `….onion`: base32 of key, checksum and version. */
 export function encodeOnion(publicKey: Uint8Array): string {
-  const checksum = sha3_256(Uint8Array.of(...LABEL, ...publicKey, VERSION)).subarray(0, CHECKSUM_BYTES)
+  const checksum = sha3(Uint8Array.of(...LABEL, ...publicKey, VERSION)).subarray(0, CHECKSUM_BYTES)
   return `${base32nopad.encode(Uint8Array.of(...publicKey, ...checksum, VERSION)).toLowerCase()}.onion`
 }
 

@@ -3,7 +3,8 @@
  * option that restricts a key and that the relay cannot enforce makes the line a mistake; an option about things that a
  * relay does not have is ignored. Errors repeat no part of the file.
  */
-import { type KeyLine, type KeyOption, parseKeyLine, parseKeyOptions, splitLines } from '../auth/key-line.ts'
+import { type KeyLine, type OptionName, parseKeyLine, readKeyOptions, splitLines } from '../auth/key-line.ts'
+import { findFaultOfLine } from '../auth/rsa.ts'
 import { eraseKey, formatFingerprint, isSound, parsePublicKey, type SshKey } from '../auth/ssh-key.ts'
 import { SETTINGS } from '../config/setting.ts'
 import type { Member } from '../relay/roster.ts'
@@ -54,7 +55,7 @@ function readMember({ options, key: text }: KeyLine, isKnown: (fingerprint: stri
   try {
     key = parsePublicKey(text, 'form')
   } catch {
-    return hasKnownType(text) ? 'bad-key' : 'wrong-type'
+    return hasKnownType(text) ? (findFaultOfLine(text) ?? 'bad-key') : 'wrong-type'
   }
   try {
     const { fingerprint } = key
@@ -74,62 +75,28 @@ function hasKnownType(text: Uint8Array): boolean {
 type Rights = Mutable<Omit<Member, 'fingerprint'>>
 type Mutable<T> = { -readonly [Name in keyof T]: T[Name] }
 
-/** How an option is written: alone, with a value in quotes, or with a value with or without quotes. */
-type Form = 'alone' | 'quoted' | 'value'
-
-interface OptionRow {
-  readonly form: Form
-  /** Sets the right, or returns the mistake. Without it the option is ignored. */
-  readonly apply?: (rights: Rights, value: string) => MistakeName | undefined
-}
-
-const ignored = (form: Form): OptionRow => ({ form })
-const refused = (form: Form, what: MistakeName): OptionRow => ({ form, apply: () => what })
-
-/** The options, without those that only `no-` turns off. */
-const OPTIONS: Readonly<Record<string, OptionRow>> = {
-  'expiry-time': {
-    form: 'quoted',
-    apply(rights, value) {
-      const time = parseExpiry(value)
-      if (time === undefined) return 'bad-value'
-      // Like sshd: of several, the earliest counts.
-      rights.expires = Math.min(time, rights.expires ?? Infinity)
-      return undefined
-    },
+/** The options that do something. Each sets a right, or returns the mistake. The relay ignores all others. */
+const OPTIONS: Partial<Record<OptionName, (rights: Rights, value: string) => MistakeName | undefined>> = {
+  'expiry-time'(rights, value) {
+    const time = parseExpiry(value)
+    if (time === undefined) return 'bad-value'
+    // Like sshd: of several, the earliest counts.
+    rights.expires = Math.min(time, rights.expires ?? Infinity)
+    return undefined
   },
-  'send-only': { form: 'alone', apply: (rights) => restrict(rights, 'send') },
-  'receive-only': { form: 'alone', apply: (rights) => restrict(rights, 'receive') },
-  'per-sender': { form: 'value', apply: (rights, value) => setQuota(rights, 'perSender', value) },
-  mailbox: { form: 'value', apply: (rights, value) => setQuota(rights, 'places', value) },
-  'verify-required': {
-    form: 'alone',
-    apply(rights) {
-      rights.mustVerify = true
-      return undefined
-    },
+  'send-only': (rights) => restrict(rights, 'send'),
+  'receive-only': (rights) => restrict(rights, 'receive'),
+  'per-sender': (rights, value) => setQuota(rights, 'perSender', value),
+  mailbox: (rights, value) => setQuota(rights, 'places', value),
+  'verify-required'(rights) {
+    rights.mustVerify = true
+    return undefined
   },
-  restrict: ignored('alone'),
-  pty: ignored('alone'),
-  'no-pty': ignored('alone'),
-  'user-rc': ignored('alone'),
-  'no-user-rc': ignored('alone'),
-  'port-forwarding': ignored('alone'),
-  'no-port-forwarding': ignored('alone'),
-  'agent-forwarding': ignored('alone'),
-  'no-agent-forwarding': ignored('alone'),
-  'x11-forwarding': ignored('alone'),
-  'no-x11-forwarding': ignored('alone'),
-  'touch-required': ignored('alone'),
-  permitopen: ignored('quoted'),
-  permitlisten: ignored('quoted'),
-  tunnel: ignored('quoted'),
-  environment: ignored('quoted'),
-  from: refused('quoted', 'from'),
-  command: refused('quoted', 'command'),
-  'no-touch-required': refused('alone', 'no-touch'),
-  'cert-authority': refused('alone', 'authority'),
-  principals: refused('quoted', 'authority'),
+  from: () => 'from',
+  command: () => 'command',
+  'no-touch-required': () => 'no-touch',
+  'cert-authority': () => 'authority',
+  principals: () => 'authority',
 }
 
 function restrict(rights: Rights, only: 'send' | 'receive'): MistakeName | undefined {
@@ -149,24 +116,16 @@ function setQuota(rights: Rights, name: 'perSender' | 'places', value: string): 
 }
 
 function readOptions(text: string): Rights | MistakeName {
-  if (text === '') return {}
-  const options = parseKeyOptions(text)
-  if (options === undefined) return 'bad-options'
+  const options = readKeyOptions(text)
+  if (typeof options === 'string') return options
   const rights: Rights = {}
-  for (const option of options) {
-    const row = Object.hasOwn(OPTIONS, option.name) ? OPTIONS[option.name]! : undefined
-    if (row === undefined) return 'unknown-option'
-    if (!hasForm(option, row.form)) return 'bad-value'
-    const mistake = row.apply?.(rights, option.value ?? '')
+  for (const { name, value } of options) {
+    const mistake = OPTIONS[name]?.(rights, value)
     if (mistake !== undefined) return mistake
   }
   const isContradiction =
     (rights.only === 'send' && rights.places !== undefined) || (rights.only === 'receive' && rights.perSender !== undefined)
   return isContradiction ? 'contradiction' : rights
-}
-
-function hasForm({ value, isQuoted }: KeyOption, form: Form): boolean {
-  return form === 'alone' ? value === undefined : value !== undefined && (isQuoted || form === 'value')
 }
 
 /**

@@ -4,6 +4,11 @@
 export const MISTAKES = {
   'no-key': ['is no key', 'write one key a line, `[options] type base64 [comment]`'],
   'bad-key': ['has a damaged or weak key', 'copy it again from the .pub file'],
+  'rsa-size': ['has an RSA key whose size is not between 2,048 and 8,192 bits', 'have its owner make another key: `ssh-keygen -t ed25519`'],
+  'rsa-exponent': [
+    'has an RSA key whose public exponent is not an odd number from 65,537 to 33 bits',
+    'have its owner make another key: `ssh-keygen -t ed25519`',
+  ],
   'wrong-type': ['has a key of a type that cannot log in', 'ssh-ed25519, ssh-rsa, ecdsa-sha2-… and sk-… keys can'],
   'bad-options': ['has options that cannot be read', 'separate them by commas without blanks, and quote values'],
   'unknown-option': ['has an unknown option', 'remove it; see docs/operations.md for those that the relay knows'],

@@ -1,5 +1,6 @@
 /** Compares the two implementations of the primitives: they export the same names and compute the same bytes. */
 import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
+import { p256, p384, p521 } from '@noble/curves/nist.js'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import * as node from '../../src/auth/crypto.ts'
@@ -43,10 +44,17 @@ test('both implementations compute the same hashes, HMAC and HKDF', () => {
       const made = [
         expectSame((form) => form.sha256(one)),
         expectSame((form) => form.sha512(one)),
+        expectSame((form) => form.sha3(one)),
+        expectSame((form) => {
+          const hash = form.startSha256()
+          hash.update(one)
+          hash.update(other)
+          return hash.digest()
+        }),
         expectSame((form) => form.hmac(one, other)),
         expectSame((form) => form.hkdf(one, other, info)),
       ]
-      expect(made.map(({ length }) => length)).toEqual([64, 128, 64, 64])
+      expect(made.map(({ length }) => length)).toEqual([64, 128, 64, 64, 64, 64])
     }),
   )
 })
@@ -121,6 +129,45 @@ describe('X25519', () => {
   })
 })
 
+describe('ML-KEM-768', () => {
+  test('has the same keys from any seed, and refuses seeds of another length', () => {
+    fc.assert(
+      fc.property(bytes(64), (seed) => {
+        expect(expectSame((form) => form.kemKey(seed).public)).toHaveLength(2 * 1_184)
+      }),
+      { numRuns: 20 },
+    )
+    for (const length of [0, 32, 63, 65]) expect(expectSame((form) => form.kemKey(new Uint8Array(length)).public)).toBe('error')
+  })
+
+  test('encapsulates and decapsulates between any two implementations, and answers a wrong ciphertext with the same secret', () => {
+    const seed = node.randomBytes(64)
+    for (const form of FORMS) {
+      const { ciphertext, secret } = form.encapsulateTo(form.kemKey(seed).public)
+      expect(ciphertext).toHaveLength(1_088)
+      expect(expectSame((other) => other.kemKey(seed).decapsulate(ciphertext))).toBe(hex(secret))
+      const wrong = Uint8Array.from(ciphertext)
+      wrong[5]! ^= 1
+      expect(expectSame((other) => other.kemKey(seed).decapsulate(wrong))).toMatch(/^[0-9a-f]{64}$/)
+      for (const length of [0, 1_087, 1_089]) {
+        expect(expectSame((other) => other.kemKey(seed).decapsulate(new Uint8Array(length)))).toBe('error')
+      }
+    }
+    for (const length of [0, 1_183, 1_185]) {
+      expect(expectSame((form) => form.encapsulateTo(new Uint8Array(length)).ciphertext)).toBe('error')
+    }
+  })
+})
+
+test('both implementations compute the same SHA-3 and SHAKE', () => {
+  fc.assert(
+    fc.property(fc.uint8Array(), fc.integer({ min: 1, max: 300 }), (message, length) => {
+      expect(expectSame((form) => form.sha3(message))).toMatch(/^[0-9a-f]{64}$/)
+      expect(expectSame((form) => form.shake256(message, length))).toHaveLength(2 * length)
+    }),
+  )
+})
+
 test('both implementations derive the same ed25519 keys and signatures', () => {
   fc.assert(
     fc.property(bytes(32), fc.uint8Array(), (seed, message) => {
@@ -191,3 +238,46 @@ describe('signatures', () => {
     }
   })
 })
+
+const CURVES = { nistp256: p256, nistp384: p384, nistp521: p521 } as const
+
+describe.each(Object.entries(CURVES) as [keyof typeof CURVES, (typeof CURVES)[keyof typeof CURVES]][])(
+  'a point of %s, to both implementations,',
+  (curve, { Point, getPublicKey, utils }) => {
+    const good = (): Uint8Array => getPublicKey(utils.randomSecretKey(), false)
+    const width = Point.BASE.toBytes(true).length - 1
+    const join = (x: bigint, y: bigint): Uint8Array =>
+      Buffer.from(`04${x.toString(16).padStart(2 * width, '0')}${y.toString(16).padStart(2 * width, '0')}`, 'hex')
+
+    test('is on the curve if it is a key', () => {
+      for (let n = 0; n < 20; n++) expect(expectSame(({ isOnCurve }) => isOnCurve(curve, good()))).toBe('true')
+    })
+
+    test('is not on the curve after any change of a bit', () => {
+      fc.assert(
+        fc.property(fc.nat(16 * width - 1), (bit) => {
+          const point = good()
+          point[1 + (bit >> 3)]! ^= 1 << (bit & 7)
+          expect(expectSame(({ isOnCurve }) => isOnCurve(curve, point))).toBe('false')
+        }),
+        { numRuns: 50 },
+      )
+    })
+
+    test('has coordinates below the prime, and is not infinity', () => {
+      const { x, y } = Point.fromBytes(good())
+      const p = Point.Fp.ORDER
+      for (const [one, other] of [
+        [0n, 0n],
+        [p, 0n],
+        [x, p - y],
+        [x + p, y],
+        [x, y + p],
+      ] as const) {
+        if (one >> BigInt(8 * width) > 0n || other >> BigInt(8 * width) > 0n) continue
+        const expected = one === x && other === p - y
+        expect(expectSame(({ isOnCurve }) => isOnCurve(curve, join(one, other)))).toBe(String(expected))
+      }
+    })
+  },
+)

@@ -20,6 +20,7 @@ describe('with the primitives of a page', async () => {
     expect(crypto.sha256).toBe(web.sha256)
   })
 
+  await import('./age-hybrid.test.ts')
   await import('./age-ssh.test.ts')
   await import('./seed.test.ts')
   await import('./ssh-key.test.ts')

@@ -1,7 +1,7 @@
 import { ed25519, ED25519_TORSION_SUBGROUP } from '@noble/curves/ed25519.js'
 import { array, assert as check, bigInt, boolean, constantFrom, integer, oneof, property, tuple, uint8Array } from 'fast-check'
 import { expect, test } from 'vitest'
-import { isSoundPoint } from '../../src/auth/ed25519-point.ts'
+import { isSoundPoint, toMontgomery } from '../../src/auth/ed25519-point.ts'
 
 const { Fp } = ed25519.Point
 const P = Fp.ORDER
@@ -52,4 +52,13 @@ test('a point is read at its place in a longer buffer', () => {
   const key = ed25519.getPublicKey(ed25519.utils.randomSecretKey())
   const around = Buffer.concat([Buffer.alloc(3, 0xff), key, Buffer.alloc(3, 0xff)])
   expect(isSoundPoint(around.subarray(3, 35))).toBe(true)
+})
+
+test('every sound point has the X25519 form that @noble/curves computes', () => {
+  check(
+    property(oneof(anything, short, sparse, keys).filter(isSoundPoint), (bytes) => {
+      expect(Buffer.from(toMontgomery(bytes)).toString('hex')).toBe(Buffer.from(ed25519.utils.toMontgomery(bytes)).toString('hex'))
+    }),
+    { numRuns: 1_000 },
+  )
 })

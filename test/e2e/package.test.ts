@@ -54,5 +54,5 @@ test('a global installation runs on Node 24 and 26, and an older Node says what 
   const old = `Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '20.0.0' } })`
   const said = await asfaleia([process.execPath, '--import', `data:text/javascript,${encodeURIComponent(old)}`], '--version')
   expect(said).toMatchObject({ code: 1, stdout: '' })
-  expect(said.stderr).toMatch(/^asfaleia: error: Node 20\.0\.0 is too old\nasfaleia: hint: .*install Node 24 or later/)
+  expect(said.stderr).toMatch(/^asfaleia: error: Node 20\.0\.0 is too old\nasfaleia: hint: .*install Node 24\.7 or later/)
 })

@@ -99,6 +99,20 @@ describe('mailbox', () => {
     expect(take(mailboxes, 'm', 1, 'plain')).toEqual(['text', 'text'])
   })
 
+  it('gives each message 64 random bits as its id, and nothing else', () => {
+    const drawn: Buffer[] = []
+    const mailboxes = new MemoryMailboxes({
+      limits: LIMITS,
+      budget: BUDGET,
+      randomBytes(size) {
+        drawn.push(randomBytes(size))
+        return Buffer.from(drawn.at(-1)!)
+      },
+    })
+    const ids = ['m', 'm', 'n'].map((box, n) => idOf(mailboxes.put(box, bytes('text'), n)))
+    expect(ids).toEqual([0, 8, 16].map((at) => drawn[0]!.toString('hex', at, at + 8)))
+  })
+
   it('erases expired messages, leased or not, and reports the next expiry', () => {
     const erased: Erased[] = []
     const mailboxes = new MemoryMailboxes({

@@ -690,6 +690,14 @@ describe('a peer that does not read', () => {
     expect(alice.session.reading).toBe(true)
   })
 
+  it('costs few bytes before its proof, whatever it pipelines', () => {
+    alice.stall()
+    for (let n = 0; n < 50 && alice.session.reading; n++) alice.say('8;asfaleia/1\n'.repeat(300))
+    expect(alice.session.reading).toBe(false)
+    // The first chunk of 3,900 bytes, and output of at most 8 KiB beside the write that waits.
+    expect(alice.session.held).toBeLessThan(16_384)
+  })
+
   it('holds nothing once everything is taken and processed', () => {
     const token = alice.login('alice')
     alice.say('7\n'.repeat(500) + `3;${token};key-alice;${'QUJD'.repeat(4_000)}\n4;${token}\n`)

@@ -3,7 +3,7 @@ import { parsePublicKey } from '../../src/auth/ssh-key.ts'
 import { encodeString } from '../../src/auth/ssh-wire.ts'
 import { parseAdmitted, parseExpiry } from '../../src/server/admitted.ts'
 import { describeMistake, type MistakeName, MISTAKES } from '../../src/server/mistake.ts'
-import { makeFidoKey } from '../auth/openssh.ts'
+import { buildBlob, makeFidoKey } from '../auth/openssh.ts'
 import { createPerson } from '../support/wire.ts'
 
 const { line } = createPerson()
@@ -89,8 +89,10 @@ describe('a list', () => {
 
   it('names the line of each mistake, and repeats nothing of it', () => {
     const weak = `ssh-ed25519 ${Buffer.concat([encodeString('ssh-ed25519'), encodeString(Buffer.alloc(32))]).toString('base64')}`
+    const rsa = (bits: number, exponent: bigint): string =>
+      `ssh-rsa ${buildBlob('ssh-rsa', exponent, (1n << BigInt(bits - 1)) + 1n).toString('base64')}`
     const { entries, mistakes } = parse(
-      `${line}\nSECRET\n${weak}\nssh-dss AAAAB3NzSECRET\n${line.slice(0, -1)}\nssh-ed25519\n"SECRET ${other}`,
+      `${line}\nSECRET\n${weak}\nssh-dss AAAAB3NzSECRET\n${line.slice(0, -1)}\nssh-ed25519\n"SECRET ${other}\n${rsa(1_024, 65_537n)}\n${rsa(2_048, 3n)}`,
     )
     expect(entries).toHaveLength(1)
     expect(mistakes.map(describeMistake)).toEqual([
@@ -100,6 +102,8 @@ describe('a list', () => {
       'line 5 has a damaged or weak key',
       'line 6 is no key',
       'line 7 is no key',
+      'line 8 has an RSA key whose size is not between 2,048 and 8,192 bits',
+      'line 9 has an RSA key whose public exponent is not an odd number from 65,537 to 33 bits',
     ])
   })
 

@@ -14,7 +14,7 @@ export const COMMANDS = {
   edit: { takes: '[TEXT]', about: 'edit your selected message, or your last one' },
   remove: { takes: '', about: 'remove your selected message, or your last one' },
   card: { takes: '', about: 'show your card, to give to others' },
-  add: { takes: '[NAME]', about: 'add the selected card, or the last one, to your contacts; join a group' },
+  add: { takes: '[LINK] [NAME]', about: 'add the card of a link, or the selected or last card here, to your contacts' },
   verify: { takes: '[yes]', about: 'show the safety words to compare with this contact; `yes` if they are the same' },
   group: { takes: 'new NAME MEMBER … | add NAME | drop NAME | leave', about: 'create a group, or change this one' },
   receipts: { takes: 'on | off', about: 'choose whether others learn that you read their messages' },
@@ -31,9 +31,10 @@ export type Parsed =
 
 /** Parses an entered line: `/name rest` is a command, and `//` begins a text that starts with one slash. */
 export function parseLine(line: string): Parsed {
-  if (!line.startsWith('/') || line.includes('\n')) return { kind: 'text', text: line }
+  // Only a link may be broken over lines.
+  if (!line.startsWith('/') || (line.includes('\n') && !/^\/add\s/.test(line))) return { kind: 'text', text: line }
   if (line.startsWith('//')) return { kind: 'text', text: line.slice(1) }
-  const [, name = '', rest = ''] = /^\/(\S*)\s*(.*?)\s*$/.exec(line) ?? []
+  const [, name = '', rest = ''] = /^\/(\S*)\s*(.*?)\s*$/s.exec(line) ?? []
   return isCommand(name) ? { kind: 'command', name, rest } : { kind: 'unknown', name }
 }
 

@@ -140,7 +140,7 @@ export function isOf(entry: Entry, id: string): boolean {
 }
 
 /** Whether at least one message of the entry has an id: the messenger has it. */
-export function isOut({ deliveries }: Entry): boolean {
+export function isOut({ deliveries }: Pick<Entry, 'deliveries'>): boolean {
   return deliveries.some(({ id }) => id !== '')
 }
 

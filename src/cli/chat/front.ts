@@ -11,6 +11,8 @@ export interface Front {
   stop(): void
   /** Notifies the user that a message came, without its text or sender. */
   notify(): void
+  /** Shows a text alone and unwrapped, until the user presses a key. The text is safe to show. */
+  alone(text: string): void
   /** Redraws everything. */
   redraw(): void
   /** Restores the terminal and suspends the process (Ctrl-Z). */

@@ -4,12 +4,15 @@
  */
 import type { ReadStream, WriteStream } from 'node:tty'
 import type { Front } from './front.ts'
-import { KeyDecoder } from './keys.ts'
+import { KeyDecoder, type KeyInput } from './keys.ts'
+import type { Size } from './geometry.ts'
 import type { Input } from './input.ts'
 import type { State } from './state.ts'
 import { Screen, type ScreenOptions } from './screen.ts'
 import { view } from './view.ts'
 
+/** Below a text that is shown alone. */
+const ALONE_END = '-- any key returns to the chat'
 /** Bytes that follow an ESC within this time belong to its sequence, ms. On a slower line, Alt keys are misread. */
 const ESCAPE_MS = 50
 
@@ -36,6 +39,8 @@ export class FullScreen implements Front {
   #drawing = false
   #scheduled: NodeJS.Immediate | undefined
   #stopped = false
+  /** Whether a text is shown alone. */
+  #isAlone = false
 
   constructor(streams: { readonly stdin: ReadStream; readonly stdout: WriteStream }, host: Host, options: ScreenOptions) {
     this.#stdin = streams.stdin
@@ -85,6 +90,14 @@ export class FullScreen implements Front {
     this.#screen.notify()
   }
 
+  alone(text: string): void {
+    const { rows, columns } = sizeOf(this.#stdout)
+    // The alternate screen keeps nothing that scrolls out of it.
+    const room = Math.max(1, rows - 2) * columns
+    this.#isAlone = true
+    this.#screen.alone(`${text.slice(0, room).toWellFormed()}\n${ALONE_END}`)
+  }
+
   redraw(): void {
     this.#screen.forget()
   }
@@ -99,7 +112,7 @@ export class FullScreen implements Front {
   #draw(): void {
     this.#scheduled = undefined
     const state = this.#next
-    if (state === undefined || this.#stopped || !this.#screen.entered) return
+    if (state === undefined || this.#stopped || this.#isAlone || !this.#screen.entered) return
     this.#next = undefined
     this.#drawing = true
     const frame = view(state)
@@ -113,6 +126,7 @@ export class FullScreen implements Front {
   #take(): void {
     this.#stdin.setRawMode(true)
     this.#stdin.resume()
+    this.#isAlone = false
     this.#screen.enter()
   }
 
@@ -128,12 +142,23 @@ export class FullScreen implements Front {
 
   readonly #onData = (chunk: Buffer | string): void => {
     clearTimeout(this.#timer)
-    for (const input of this.#decoder.push(Buffer.from(chunk))) this.#onInput(input)
+    const inputs = this.#decoder.push(Buffer.from(chunk))
+    if (this.#isAlone) return this.#endAlone(inputs)
+    for (const input of inputs) this.#onInput(input)
     if (this.#decoder.pending) {
       this.#timer = setTimeout(() => {
         for (const input of this.#decoder.flush()) this.#onInput(input)
       }, ESCAPE_MS)
     }
+  }
+
+  /** Any key ends it, and does nothing else. */
+  #endAlone(inputs: readonly KeyInput[]): void {
+    this.#decoder.flush()
+    if (inputs.length > 0 && inputs.every(({ kind }) => kind === 'focus' || kind === 'mouse')) return
+    this.#isAlone = false
+    this.#screen.resume()
+    this.#onResize()
   }
 
   readonly #onClosed = (): void => {
@@ -142,7 +167,7 @@ export class FullScreen implements Front {
 
   readonly #onResize = (): void => {
     this.#screen.forget()
-    this.#onInput({ kind: 'resize', size: { rows: this.#stdout.rows || 24, columns: this.#stdout.columns || 80 } })
+    this.#onInput({ kind: 'resize', size: sizeOf(this.#stdout) })
   }
 
   readonly #onSuspend = (): void => {
@@ -156,4 +181,8 @@ export class FullScreen implements Front {
     if (!this.#screen.entered) this.#take()
     this.#onResize()
   }
+}
+
+function sizeOf({ rows, columns }: WriteStream): Size {
+  return { rows: rows || 24, columns: columns || 80 }
 }

@@ -4,7 +4,7 @@ import { fingerprintOf } from '../../client/format/field.ts'
 import { compareGroups, type Group, type GroupChange, GroupError, makeGroup, makeGroupId, parseGroup } from '../../client/format/group.ts'
 import type { Identity } from '../../client/format/identity.ts'
 import { didYouMean } from '../../nearest.ts'
-import type { KnownGroup } from '../profile/groups.ts'
+import { type KnownGroup, MOST_GROUPS } from '../profile/groups.ts'
 import { composeName, quoteName, refuseName, showName } from '../profile/name.ts'
 import { CliError } from '../program/error.ts'
 import { conversationOf, type People } from './people.ts'
@@ -25,8 +25,15 @@ export interface Drawn {
 }
 
 export type Shown =
-  | { readonly conversation: string; readonly text: string; readonly card?: string }
-  | { readonly conversation: string; readonly note: string; /** The list of groups changed. */ readonly isTaken?: true }
+  | { readonly conversation: string; readonly text: string }
+  | {
+      readonly conversation: string
+      readonly note: string
+      /** The list of groups changed. */
+      readonly isTaken?: true
+      /** The user is in a new group. */
+      readonly isJoined?: true
+    }
 
 /**
  * Makes and signs the group that `/group new`, `add` or `drop` asks for.
@@ -99,7 +106,7 @@ export function describeChange(change: GroupChange, people: People): string {
 }
 
 /**
- * Handles a group card from a contact: takes a newer version of a group that the user is in.
+ * Handles a group card from a contact: joins a new group of theirs, or takes a newer version of one that the user is in.
  * @returns the text or note to show
  */
 export async function takeCard(text: string, from: string, { people, identity }: Maker): Promise<Shown> {
@@ -112,17 +119,20 @@ export async function takeCard(text: string, from: string, { people, identity }:
   }
   const conversation = conversationOf({ group })
   const known = people.groupOf(conversation)
+  const isMember = group.members.some(({ key }) => fingerprintOf(key) === fingerprintOf(identity.key))
   if (known === undefined) {
     if (fingerprintOf(group.maker) !== from)
       return { conversation: from, text: `(forwards the group ${quoteName(group.name)}, which someone else made)` }
-    const names = group.members.map((card) => people.callOf(card)).join(', ')
-    return {
-      conversation: from,
-      text: `invites you to the group ${quoteName(group.name)}: ${names}. Join it with /add`,
-      card: text,
-    }
+    if (!isMember || !people.isContact(from)) return { conversation: from, text: `(the group ${quoteName(group.name)})` }
+    if (people.groups.list().length >= MOST_GROUPS)
+      return {
+        conversation: from,
+        text: `(the group ${quoteName(group.name)}; you are in ${MOST_GROUPS} groups already, so it was not added)`,
+      }
+    const joined = await people.groups.take(group, people.isTaken)
+    const note = `you are in ${showName(joined.known.name, 'group')}; /group leave leaves it`
+    return { conversation: conversationOf(joined.known), note, isTaken: true, isJoined: true }
   }
-  const isMember = group.members.some(({ key }) => fingerprintOf(key) === fingerprintOf(identity.key))
   const change = compareGroups(known.group, group)
   switch (change.kind) {
     // Not of a group that was found by its id and maker.

@@ -13,6 +13,8 @@ export interface Party {
   readonly verified?: boolean
   readonly members?: readonly string[]
   readonly left?: true
+  /** The stored card of a contact. */
+  readonly card?: string
 }
 
 /** A received message, with the texts as the sender wrote them. */
@@ -64,6 +66,8 @@ export type Input =
   /** The user no longer receives from the relay. */
   | { readonly kind: 'relay-gone'; readonly relay: string }
   | { readonly kind: 'told'; readonly text: string; readonly role?: Role }
+  /** A command of the user failed: its line comes back, so that the user can correct it. */
+  | { readonly kind: 'refused'; readonly command: Typed; readonly why: string }
   | { readonly kind: 'note'; readonly conversation: string; readonly text: string }
   | { readonly kind: 'show'; readonly title: string; readonly text: string }
   | { readonly kind: 'receipts'; readonly on: boolean }
@@ -75,6 +79,12 @@ export type Input =
   /** A complete line, in plain mode. */
   | { readonly kind: 'line'; readonly text: string }
 
+/** A command as the user typed it, and the conversation in which they did. */
+export interface Typed {
+  readonly line: string
+  readonly conversation: string | undefined
+}
+
 export type Effect =
   | { readonly kind: 'send'; readonly key: number; readonly conversation: string; readonly text: string; readonly replyTo?: string }
   | { readonly kind: 'edit'; readonly conversation: string; readonly of: readonly Delivery[]; readonly text: string }
@@ -83,9 +93,15 @@ export type Effect =
   | { readonly kind: 'card' }
   /** Receive again from the user's relays. */
   | { readonly kind: 'connect' }
-  | { readonly kind: 'verify'; readonly conversation: string; readonly confirmed: boolean }
-  | { readonly kind: 'add'; readonly card: string; readonly name?: string }
-  | { readonly kind: 'group'; readonly conversation: string | undefined; readonly words: readonly string[] }
+  | { readonly kind: 'verify'; readonly conversation: string; readonly confirmed: boolean; readonly command: Typed }
+  /** Add a card, or join a group; `card` may be a text around the link of a card. */
+  | { readonly kind: 'add'; readonly card: string; readonly name?: string; readonly command: Typed }
+  | {
+      readonly kind: 'group'
+      readonly conversation: string | undefined
+      readonly words: readonly string[]
+      readonly command: Typed
+    }
   | { readonly kind: 'receipts'; readonly on: boolean }
   | { readonly kind: 'paths'; readonly line: string; readonly prefix: string }
   /** Acknowledge these messages: they were shown. */
@@ -94,6 +110,8 @@ export type Effect =
   | { readonly kind: 'read'; readonly messages: readonly { readonly from: string; readonly id: string }[] }
   /** Notify the user of a message that they do not see. */
   | { readonly kind: 'attention' }
+  /** Show a text alone and unwrapped. */
+  | { readonly kind: 'alone'; readonly text: string }
   | { readonly kind: 'redraw' }
   | { readonly kind: 'suspend' }
   | { readonly kind: 'quit' }

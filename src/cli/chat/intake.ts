@@ -105,16 +105,20 @@ export class Intake {
 
   async #describeStranger({ from, content }: Envelope, facts: Facts, place: Place): Promise<Described> {
     const fingerprint = fingerprintOf(from)
-    const named = this.#context.options.people.find(fingerprint)
+    const { people } = this.#context.options
+    const named = people.find(fingerprint)
     // The signature does not prove the sender.
     const isClaim = facts.verdict === 'forged' || facts.verdict === 'unverifiable'
-    const sender = named === undefined ? fingerprint : `${named.name}, ${fingerprint}`
-    const { text, card } = await describeContent(content)
+    const sender = named === undefined ? shortName(fingerprint) : `${named.name}, ${fingerprint}`
+    const { text, card } = await describeContent(content, people.hasCard)
+    // The author of a message to someone else did not send it here.
+    const isSender = !isClaim && facts.verdict !== 'readdressed'
+    const origin = isSender ? '' : `${isClaim ? 'claims to be from' : 'from'} ${sender}\n`
     return {
       ...facts,
       conversation: STRANGERS,
-      author: isClaim ? facts.verdict : 'stranger',
-      text: `${isClaim ? 'claims to be from' : 'from'} ${sender}\n${remarkOf(place)}${text}`,
+      author: isClaim ? facts.verdict : isSender ? shortName(fingerprint) : 'stranger',
+      text: `${origin}${remarkOf(place)}${text}`,
       ...(card !== undefined && !isClaim && { card }),
     }
   }
@@ -128,7 +132,7 @@ export class Intake {
     const message = { ...facts, conversation, author }
     // A message that may be a replay, or is dated in the future, changes nothing: it appears as a text.
     const isChange = content.type === 'edit' || content.type === 'remove' || content.type === 'group' || content.type === 'leave'
-    if (isChange && facts.verdict !== 'genuine') return { ...message, text: remark + (await describeContent(content)).text }
+    if (isChange && facts.verdict !== 'genuine') return { ...message, text: remark + (await describeContent(content, people.hasCard)).text }
     switch (content.type) {
       case 'text':
         return { ...message, text: remark + content.text, ...(content.replyTo !== undefined && { replyTo: content.replyTo }) }
@@ -139,6 +143,7 @@ export class Intake {
       case 'group': {
         const shown = await takeCard(content.card, fingerprint, this.#context.options)
         if ('isTaken' in shown) this.#context.showPeople()
+        if ('isJoined' in shown) this.#context.tell(shown.note)
         return 'note' in shown ? shown : { ...facts, author, ...shown }
       }
       case 'leave':
@@ -151,11 +156,16 @@ export class Intake {
       case 'have':
       case 'card':
       case 'unknown': {
-        const { text, card } = await describeContent(content)
+        const { text, card } = await describeContent(content, people.hasCard)
         return { ...message, text: remark + text, ...(card !== undefined && { card }) }
       }
     }
   }
+}
+
+/** Tells strangers apart on the screen. It proves nothing: anyone can make a key with the same short name. */
+function shortName(fingerprint: string): string {
+  return `stranger ${fingerprint.slice(7, 12)}`
 }
 
 /** Why the message does not belong to the group that it names, before its text. */

@@ -9,10 +9,10 @@ import type { Effect, Input } from './input.ts'
 import type { KeyInput } from './keys.ts'
 import { choose, find, scroll, showHelp, turnTo, write } from './navigation.ts'
 import { onArrival, onDelivery, onDrawn, onEarlier, onFile, onNote, onPeople, onRelay, onTaken, onTransfer } from './news.ts'
-import { editorOf, geometry, openConversation, type Overlay, type State } from './state.ts'
+import { editorOf, geometry, listed, openConversation, type Overlay, type Picking, type State } from './state.ts'
 import { Step } from './step.ts'
 import { showLine, showText } from './text.ts'
-import { completeLine, onLine, onPaths, quit } from './writing.ts'
+import { completeLine, onLine, onPaths, onRefused, quit } from './writing.ts'
 
 /** @param now milliseconds since 1970 */
 export function update(state: State, input: Input, now: number): { readonly state: State; readonly effects: readonly Effect[] } {
@@ -95,6 +95,8 @@ function take(step: Step, input: Input): void {
       return step.set({ relays: step.state.relays.filter(({ relay }) => relay !== input.relay) })
     case 'told':
       return step.tell(input.text, input.role)
+    case 'refused':
+      return onRefused(step, input.command, input.why)
     case 'note':
       return onNote(step, input.conversation, input.text)
     case 'show':
@@ -115,17 +117,17 @@ function take(step: Step, input: Input): void {
 function onText(step: Step, text: string): void {
   step.set({ told: undefined, leaving: false })
   if (step.state.overlay !== undefined) return text === 'q' ? step.set({ overlay: undefined }) : undefined
-  if (step.state.picking !== undefined) return
   write(step, insert(editorOf(step.state), text))
 }
 
 function onPaste(step: Step, text: string): void {
-  if (step.state.overlay !== undefined || step.state.picking !== undefined) return
+  if (step.state.overlay !== undefined) return
   step.set({ told: undefined, leaving: false })
   const room = MOST_TEXT - textOf(editorOf(step.state)).length
   // A line break at the end comes from the way text is copied.
   const pasted = text.replace(/(?:\r\n?|\n)$/, '')
-  write(step, insert(editorOf(step.state), step.state.search === undefined ? pasted : pasted.replaceAll(/\s+/g, ' ')))
+  const isLine = step.state.search === undefined && step.state.picking === undefined
+  write(step, insert(editorOf(step.state), isLine ? pasted : pasted.replaceAll(/\s+/g, ' ')))
   if (pasted.length > room) step.tell('the pasted text is too long, so its end is missing; send a long text as a file with /file', 'bad')
 }
 
@@ -134,11 +136,21 @@ function onKey(step: Step, chord: string): void {
   step.set({ told: undefined, leaving: false })
   if (chord === 'ctrl+z') return void step.effects.push({ kind: 'suspend' })
   if (chord === 'ctrl+l') return void step.effects.push({ kind: 'redraw' })
+  if (chord === 'alt+c') return showAlone(step)
   if (step.state.overlay !== undefined) return overlayKey(step, step.state.overlay, chord)
   if (step.state.picking !== undefined) return pickingKey(step, step.state.picking, chord)
   if (moveKey(step, chord)) return
   if (step.state.search !== undefined) return searchKey(step, step.state.search, chord)
   writeKey(step, chord, leaving)
+}
+
+/** Shows one text alone and unwrapped, so that the terminal copies it whole: the overlay, or the selected or last message. */
+function showAlone(step: Step): void {
+  const open = openConversation(step.state)
+  const entry = open?.entries.find(({ key }) => key === open.chosen) ?? open?.entries.findLast(({ from }) => from !== 'note')
+  const text = step.state.overlay?.text ?? entry?.text ?? ''
+  if (text === '') step.tell('there is no message to show alone')
+  else step.effects.push({ kind: 'alone', text })
 }
 
 function overlayKey(step: Step, overlay: Overlay, chord: string): void {
@@ -151,12 +163,20 @@ function overlayKey(step: Step, overlay: Overlay, chord: string): void {
   } else if (['escape', 'enter', 'ctrl+c', 'ctrl+d', 'f1'].includes(chord)) step.set({ overlay: undefined })
 }
 
-function pickingKey(step: Step, picking: number, chord: string): void {
-  const count = step.state.conversations.length
-  if (chord === 'up' || chord === 'ctrl+p') step.set({ picking: (picking - 1 + count) % count })
-  else if (chord === 'down' || chord === 'ctrl+n' || chord === 'tab') step.set({ picking: (picking + 1) % count })
-  else if (chord === 'enter') turnTo(step, step.state.conversations[picking]!.id)
-  else if (chord === 'escape' || chord === 'ctrl+o' || chord === 'ctrl+c') step.set({ picking: undefined })
+function pickingKey(step: Step, { at, filter }: Picking, chord: string): void {
+  const found = listed(step.state)
+  const turn = (by: number): void => step.set({ picking: { at: (at + by + found.length) % Math.max(1, found.length), filter } })
+  if (chord === 'up' || chord === 'ctrl+p') turn(-1)
+  else if (chord === 'down' || chord === 'ctrl+n' || chord === 'tab') turn(1)
+  else if (chord === 'enter') {
+    const conversation = found[at]
+    if (conversation === undefined) step.tell('no name matches', 'warn')
+    else turnTo(step, conversation.id)
+  } else if (chord === 'escape' || chord === 'ctrl+o' || chord === 'ctrl+c') step.set({ picking: undefined })
+  else {
+    const change = EDITS[chord]
+    if (change !== undefined) write(step, edit(filter, change, 1_000))
+  }
 }
 
 /** Handles the keys that work the same in the editor and in the search. */
@@ -186,7 +206,7 @@ function moveKey(step: Step, chord: string): boolean {
     }
     case 'ctrl+o':
     case 'f2':
-      if (conversations.length > 0) step.set({ picking: Math.max(0, at) })
+      if (conversations.length > 0) step.set({ picking: { at: Math.max(0, at), filter: EMPTY } })
       return true
     case 'f1':
       showHelp(step)
@@ -235,6 +255,7 @@ function writeKey(step: Step, chord: string, leaving: boolean): void {
       return step.changeOpen((each) => letGo(each))
     case 'ctrl+c':
       if (isEmpty && (open === undefined || open.compose.kind === 'new')) return quit(step, leaving)
+      if (open === undefined) return step.changeLine(clear)
       return step.changeOpen((each) => ({
         ...letGo(each),
         editor: clear(each.compose.kind === 'edit' ? { ...each.editor, text: [] } : each.editor),
@@ -262,6 +283,6 @@ function onMouse(step: Step, input: Extract<KeyInput, { kind: 'mouse' }>): void 
   if (input.action === 'down') return scroll(step, 3)
   const { list, bar, pane } = geometry(step.state)
   const at = input.row - bar
-  const conversation = step.state.conversations[at]
+  const conversation = listed(step.state)[at]
   if (input.column < list && at >= 0 && at < pane.rows && conversation !== undefined) turnTo(step, conversation.id)
 }

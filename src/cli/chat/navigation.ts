@@ -1,6 +1,6 @@
 /** Navigates: opens conversations, scrolls, selects messages and searches. */
 import type { Entry } from './conversation.ts'
-import { type Editor, textOf } from './editor.ts'
+import { type Editor, EMPTY, textOf } from './editor.ts'
 import { helpText } from './help.ts'
 import { geometry, linesOf, openConversation } from './state.ts'
 import type { Step } from './step.ts'
@@ -16,7 +16,10 @@ export function turnTo(step: Step, id: string): void {
   const conversation = step.state.conversations.find((each) => each.id === id)
   if (conversation === undefined) return
   if (before !== undefined && before !== id) step.change(before, (each) => ({ ...each, newFrom: undefined, chosen: undefined }))
-  step.set({ open: id, picking: undefined })
+  const { line } = step.state
+  step.set({ open: id, picking: undefined, line: EMPTY })
+  // The text that the user has begun without a conversation.
+  if (line.text.length > 0 && conversation.editor.text.length === 0) step.change(id, (each) => ({ ...each, editor: line }))
   if (before === id) return
   const fresh = conversation.entries.find(({ unseen }) => unseen)?.key
   step.change(id, (each) => ({ ...each, newFrom: fresh }))
@@ -79,12 +82,13 @@ export function showHelp(step: Step): void {
   step.set({ overlay: { title: 'help', text: helpText(step.state.size, step.state.look), top: 0 } })
 }
 
-/** Changes the search, or the line of the open conversation. */
+/** Changes the filter, the search, or the line that the user writes. */
 export function write(step: Step, editor: Editor): void {
-  if (step.state.search !== undefined) {
+  if (step.state.picking !== undefined) step.set({ picking: { at: 0, filter: editor } })
+  else if (step.state.search !== undefined) {
     step.set({ search: editor })
     find(step, 0)
-  } else step.changeOpen((conversation) => ({ ...conversation, editor }))
+  } else step.changeLine(() => editor)
 }
 
 function isFound({ text, from }: Entry, query: string): boolean {

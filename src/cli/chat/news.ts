@@ -22,7 +22,10 @@ export function onPeople(step: Step, parties: readonly Party[]): void {
   })
   known.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
   const strangers = before.get(STRANGERS)
-  step.set({ conversations: strangers === undefined ? known : [...known, strangers] })
+  step.set({
+    conversations: strangers === undefined ? known : [...known, strangers],
+    cards: new Set(parties.flatMap(({ card }) => card ?? [])),
+  })
   if (strangers !== undefined) introduce(step, strangers)
   const open = openConversation(step.state)
   if (open === undefined) {

@@ -84,6 +84,12 @@ export class People {
     return membersOf(known).flatMap((card) => (fingerprintOf(card.key) === this.#me ? [] : (this.find(fingerprintOf(card.key)) ?? [])))
   }
 
+  /** Whether the card is the user's own, or the stored one of a contact. */
+  readonly hasCard = ({ key, text }: Card): boolean => {
+    const fingerprint = fingerprintOf(key)
+    return fingerprint === this.#me || this.book.find(fingerprint)?.card?.text === text
+  }
+
   /** Whether a contact has that name already, or one that looks like it. */
   readonly isTaken = (name: string): boolean => this.book.like(name) !== undefined
 
@@ -103,9 +109,15 @@ export class People {
     })
     return [
       ...guest.map(({ key, name }): Party => ({ id: fingerprintOf(key), kind: 'contact', name })),
-      ...this.book.list().map(({ key, name, verified }): Party => {
+      ...this.book.list().map(({ key, name, verified, card }): Party => {
         const id = fingerprintOf(key)
-        return { id, kind: 'contact', name: this.#show(name, id), verified: verified !== undefined }
+        return {
+          id,
+          kind: 'contact',
+          name: this.#show(name, id),
+          verified: verified !== undefined,
+          ...(card !== undefined && { card: card.text }),
+        }
       }),
       ...this.groups.list().map(party),
       ...left.map((known): Party => ({ ...party(known), left: true })),

@@ -86,6 +86,9 @@ export class Plain implements Front {
     this.#stdout.write('\u{7}')
   }
 
+  /** Plain mode never wraps a text. */
+  alone(): void {}
+
   redraw(): void {}
 
   suspend(): void {}

@@ -91,6 +91,18 @@ export class Screen {
     )
   }
 
+  /** Shows a text alone, wrapped by the terminal itself: it then copies a long line as one. */
+  alone(text: string): void {
+    const { mouse } = this.#options
+    this.#shown = []
+    this.#output.write(`${mouse ? `${CSI}?1000l` : ''}${CSI}0m${CSI}2J${CSI}H${CSI}?7h${text.replaceAll('\n', '\r\n')}`)
+  }
+
+  /** Ends {@link alone}. */
+  resume(): void {
+    this.#output.write(`${CSI}?7l${this.#options.mouse ? `${CSI}?1000h` : ''}`)
+  }
+
   /** Makes the next frame redraw everything. */
   forget(): void {
     this.#shown = []

@@ -5,11 +5,12 @@ import { Archive } from './archive.ts'
 import { Attachments } from './attachment.ts'
 import { Context, type SessionOptions } from './context.ts'
 import { Dispatch } from './dispatch.ts'
-import type { Effect } from './input.ts'
+import type { Effect, Typed } from './input.ts'
 import { Intake } from './intake.ts'
+import { describeClock } from '../talk/refusal.ts'
 import { listPaths } from './path.ts'
 import { add, changeGroup, showCard, verify } from './task.ts'
-import { describeError } from './wording.ts'
+import { describeError, describeRelayError } from './wording.ts'
 
 /** How long leaving waits for acknowledgements and receipts to go out, ms. */
 const FLUSH_MS = 3_000
@@ -123,6 +124,10 @@ export class Session {
   #perform(effect: Effect): void {
     const { front, messenger, people } = this.#options
     const context = this.#context
+    const refuse =
+      ({ command }: { readonly command: Typed }) =>
+      (why: string): void =>
+        context.put({ kind: 'refused', command, why })
     switch (effect.kind) {
       case 'send':
         return this.#dispatch.send(effect)
@@ -137,11 +142,14 @@ export class Session {
         for (const relay of this.#relays) messenger.receiveFrom(relay)
         return
       case 'verify':
-        return context.attempt(() => verify(context, effect.conversation, effect.confirmed))
+        return context.attempt(() => verify(context, effect.conversation, effect.confirmed), refuse(effect))
       case 'add':
-        return context.attempt(() => add(context, effect.card, effect.name))
+        return context.attempt(() => add(context, effect.card, effect.name), refuse(effect))
       case 'group':
-        return context.attempt(() => changeGroup(context, this.#dispatch, people.groupOf(effect.conversation), effect.words))
+        return context.attempt(
+          () => changeGroup(context, this.#dispatch, people.groupOf(effect.conversation), effect.words),
+          refuse(effect),
+        )
       case 'receipts':
         // Nothing to do: without receipts, the model causes no `read`.
         return
@@ -159,6 +167,8 @@ export class Session {
         if (!this.#options.notify || context.now() < this.#attentionAt) return
         this.#attentionAt = context.now() + ATTENTION_MS
         return front.notify()
+      case 'alone':
+        return front.alone(effect.text)
       case 'redraw':
         return front.redraw()
       case 'suspend':
@@ -183,7 +193,7 @@ export class Session {
         return this.#dispatch.onDelivery(event.delivery)
       case 'relay': {
         if (event.purpose !== 'receive') return
-        const why = event.error === undefined ? undefined : describeError(event.error)
+        const why = event.error === undefined ? undefined : describeRelayError(event.error)
         return context.put({ kind: 'relay', relay: { relay: event.relay, state: event.state, ...(why !== undefined && { why }) } })
       }
       case 'taken-over': {
@@ -198,6 +208,8 @@ export class Session {
         return context.tell(`cannot store the outbox: ${describeError(event.error) ?? 'it cannot be written'}`, true)
       case 'not-said':
         return context.tell(`${event.to.name} got no receipt: your key cannot sign at the moment`, true)
+      case 'clock':
+        return context.tell(describeClock(event, context.now()), true)
       case 'duplicate':
         return
       case 'file-sent':

@@ -1,7 +1,8 @@
 /** One step of the model: the next state, and the effects to perform. All changes of a state go through it. */
 import { type Conversation, type Entry, STRANGERS } from './conversation.ts'
+import type { Editor } from './editor.ts'
 import type { Effect } from './input.ts'
-import type { State } from './state.ts'
+import { openConversation, type State } from './state.ts'
 import { type Role, showLine } from './text.ts'
 
 /** The most entries of a conversation; the oldest are dropped. */
@@ -34,6 +35,12 @@ export class Step {
 
   changeOpen(change: (conversation: Conversation) => Conversation): void {
     if (this.state.open !== undefined) this.change(this.state.open, change)
+  }
+
+  /** Changes the line of the open conversation, or the line without a conversation. */
+  changeLine(change: (line: Editor) => Editor): void {
+    if (openConversation(this.state) === undefined) this.set({ line: change(this.state.line) })
+    else this.changeOpen((each) => ({ ...each, editor: change(each.editor) }))
   }
 
   changeEntry(key: number, change: (entry: Entry) => Entry): void {

@@ -1,5 +1,5 @@
 /** Performs the commands about people: `/card`, `/verify`, `/add` and `/group`. */
-import { type Card, parseCard } from '../../client/format/card.ts'
+import { type Card, findCard, parseCard } from '../../client/format/card.ts'
 import { fingerprintOf } from '../../client/format/field.ts'
 import { type Group, parseGroup } from '../../client/format/group.ts'
 import { randomart, safetyWords } from '../../client/format/safety.ts'
@@ -47,7 +47,7 @@ export async function verify(context: Context, fingerprint: string, confirmed: b
 
 /**
  * Adds the card of a person to the contacts, or joins a group.
- * @param text the card
+ * @param text the card, or a text around the link of one
  * @throws {CliError | CardError | GroupError}
  */
 export async function add(context: Context, text: string, name: string | undefined): Promise<void> {
@@ -57,7 +57,8 @@ export async function add(context: Context, text: string, name: string | undefin
     context.showPeople()
     return context.put({ kind: 'open', conversation: conversationOf(known) })
   }
-  const card = await parseCard(text)
+  const card = (await findCard(text)) ?? (await parseCard(text))
+  if (fingerprintOf(card.key) === context.me) throw new CliError('this is your own card')
   const isGroup = (each: string): boolean => people.groups.like(each) !== undefined
   const added = await people.book.add({ card }, name, isGroup).catch((error: unknown) => {
     if (!(error instanceof CliError) || error.hint?.includes('--name') !== true) throw error

@@ -43,7 +43,7 @@ export const VERDICTS: Readonly<Record<Exclude<Verdict, 'genuine'>, string>> = {
   unverifiable: 'unverifiable: its signature cannot be checked here',
   readdressed: 'readdressed: its author wrote it to someone else',
   replayed: 'replayed: you have seen this before, and someone sent it again',
-  future: 'dated in the future',
+  future: 'dated in the future: a clock is wrong',
   stale: 'more than two weeks old: it may be a replay',
 }
 

@@ -1,8 +1,8 @@
 /** Draws a state: rows of spans, the cursor, and the entries that are shown to their end. Pure. */
-import { type Conversation, LOOKALIKE, STRANGERS, unreadOf } from './conversation.ts'
+import { type Conversation, type Entry, isOut, LOOKALIKE, STRANGERS, unreadOf } from './conversation.ts'
 import { cursorPlace } from './editor.ts'
 import type { Geometry } from './geometry.ts'
-import { editorOf, geometry, linesOf, openConversation, promptOf, type State } from './state.ts'
+import { editorOf, geometry, isAddable, linesOf, listed, openConversation, promptOf, type State } from './state.ts'
 import { breakLines, clip, fit, lineText, type Role, type Row, rowWidth, type Span, widthOf, wrap } from './text.ts'
 import { windowOf } from './transcript.ts'
 
@@ -16,8 +16,8 @@ export interface Frame {
 
 const EMPTY_PANE = `You have no contacts yet.
 
-Give others your card: /card shows it.
-Add theirs with \`asfaleia contact add\`, or with /add if they send it here.
+Give others your card: /card shows it. People who write to you appear here.
+Add the card of another person: paste its link, or type /add LINK.
 /help shows commands and keys.`
 
 /** @returns exactly as many rows as the size has, none wider than its columns */
@@ -49,10 +49,9 @@ function viewChat(state: State): Frame {
     ...editor.rows,
   ]
   const top = shape.bar + shape.pane.rows + shape.rule
-  const writes = state.picking === undefined
   return {
     rows,
-    cursor: writes ? { row: top + editor.cursor.row, column: editor.cursor.column } : undefined,
+    cursor: { row: top + editor.cursor.row, column: editor.cursor.column },
     drawn: narrowList ? [] : pane.drawn,
   }
 }
@@ -96,12 +95,13 @@ function relaysText({ relays }: State): string {
 }
 
 function viewList(state: State, width: number, rows: number): Row[] {
-  const { conversations, picking } = state
-  const at = picking ?? conversations.findIndex(({ id }) => id === state.open)
+  const conversations = listed(state)
+  const picked = state.picking?.at
+  const at = picked ?? conversations.findIndex(({ id }) => id === state.open)
   const first = Math.max(0, Math.min(at - Math.floor(rows / 2), conversations.length - rows))
   return conversations.slice(first, first + rows).map((conversation, index): Row => {
     const unread = unreadOf(conversation)
-    const mark = picking === first + index ? '>' : conversation.id === state.open ? (state.look.ascii ? '*' : '•') : ' '
+    const mark = picked === first + index ? '>' : conversation.id === state.open ? (state.look.ascii ? '*' : '•') : ' '
     const count = unread === 0 ? '' : ` ${unread > 99 ? '99+' : unread} `
     const name = conversation.kind === 'group' ? `#${conversation.name}` : conversation.name
     const role: Role = conversation.id === state.open ? 'open' : conversation.id === STRANGERS ? 'dim' : unread > 0 ? 'strong' : 'plain'
@@ -185,10 +185,21 @@ function replied(open: Conversation | undefined): Span | undefined {
 
 function hint({ size: { columns }, ...state }: State, open: Conversation | undefined): string {
   if (state.search !== undefined) return 'type to search; Enter finds the previous match, Esc ends'
-  if (state.picking !== undefined) return 'Up and Down select, Enter opens'
-  if (open?.chosen !== undefined) return '/reply, /edit, /remove or /add; Esc deselects'
-  if (open?.kind === 'strangers') return '/add adds a card to your contacts'
+  if (state.picking !== undefined) return 'type a part of the name; Up and Down select, Enter opens'
+  const chosen = open?.entries.find(({ key }) => key === open.chosen)
+  if (chosen !== undefined) return hintAbout(chosen, isAddable(state, chosen))
+  if (open?.kind === 'strangers') return open.entries.some((each) => isAddable(state, each)) ? '/add adds a card to your contacts' : ''
   return columns < 60 ? 'Enter: send, /help' : 'Enter: send, Alt+Enter: new line, Ctrl+N: next, /help'
+}
+
+/** The commands that do something with the selected message. */
+function hintAbout({ from, id, changed, file, ...entry }: Entry, isAddable: boolean): string {
+  const commands = [
+    ...(from === 'them' && id !== undefined ? ['/reply'] : []),
+    ...(from === 'me' && changed !== 'removed' && isOut(entry) && file === undefined ? ['/edit', '/remove'] : []),
+    ...(isAddable ? ['/add'] : []),
+  ]
+  return [...(commands.length === 0 ? [] : [commands.join(', ')]), 'Alt+C shows it alone, to copy', 'Esc deselects'].join('; ')
 }
 
 function viewEditor(state: State, { editor: size }: Geometry): { readonly rows: Row[]; readonly cursor: { row: number; column: number } } {
@@ -211,7 +222,7 @@ function viewOverlay(state: State, { title, text, top }: NonNullable<State['over
   const room = Math.max(1, high - 2)
   const first = Math.min(top, Math.max(0, lines.length - room))
   const rest = lines.length - first - room
-  const foot = `${rest > 0 ? `${rest} more rows: Down, PageDown; ` : ''}Esc closes this`
+  const foot = `${rest > 0 ? `${rest} more rows: Down, PageDown; ` : ''}Esc closes this, Alt+C shows it unwrapped, to copy`
   const rows: Row[] = [
     [{ text: fit(` ${title}`, columns), role: 'bar' }],
     ...lines.slice(first, first + room),

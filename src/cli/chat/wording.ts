@@ -1,5 +1,5 @@
 /** Texts for people: errors, messages that are not plain text, and outcomes of files. */
-import { CardError, parseCard } from '../../client/format/card.ts'
+import { type Card, CardError, parseCard } from '../../client/format/card.ts'
 import type { Delivery } from '../../client/messenger/delivery.ts'
 import { fingerprintOf } from '../../client/format/field.ts'
 import { GroupError } from '../../client/format/group.ts'
@@ -43,10 +43,22 @@ export function describeError(error: unknown): string | undefined {
   return known instanceof CliError || known instanceof CardError || known instanceof GroupError ? known.message : undefined
 }
 
+/** Describes why a relay cannot be used, with the next step. */
+export function describeRelayError(error: unknown): string | undefined {
+  const known = toCliError(error, NEVER)
+  return known instanceof CliError && known.hint !== undefined ? `${known.message}; ${known.hint}` : describeError(error)
+}
+
 const NEVER = new AbortController().signal
 
-/** Describes the content of a message in words, and returns the card in it. */
-export async function describeContent(content: Content): Promise<{ readonly text: string; readonly card?: string }> {
+/**
+ * Describes the content of a message in words, and returns the card in it.
+ * @param isStored whether the user has that card already
+ */
+export async function describeContent(
+  content: Content,
+  isStored: (card: Card) => boolean = () => false,
+): Promise<{ readonly text: string; readonly card?: string }> {
   switch (content.type) {
     case 'text':
       return { text: content.text }
@@ -68,11 +80,10 @@ export async function describeContent(content: Content): Promise<{ readonly text
       return { text: `(a message of a type that this version does not know: ${content.name})` }
     case 'card':
       try {
-        const { name, key, relays } = await parseCard(content.card)
-        return {
-          text: `(the card of ${quoteName(name)}, ${fingerprintOf(key)}, at ${relays.join(', ')}; add it with /add)`,
-          card: content.card,
-        }
+        const card = await parseCard(content.card)
+        const { name, key, relays } = card
+        const about = `the card of ${quoteName(name)}, ${fingerprintOf(key)}, at ${relays.join(', ')}`
+        return isStored(card) ? { text: `(${about}; you have it already)` } : { text: `(${about}; add it with /add)`, card: card.text }
       } catch (error) {
         if (!(error instanceof CardError)) throw error
         return { text: `(an invalid card: ${error.message})` }

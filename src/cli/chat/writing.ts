@@ -3,8 +3,9 @@ import { didYouMean } from '../../nearest.ts'
 import { COMMANDS, type CommandName, complete, parseLine, words } from './command.ts'
 import { type Compose, type Conversation, type Entry, isOut, letGo, quote } from './conversation.ts'
 import { clear, replace, textOf } from './editor.ts'
+import type { Typed } from './input.ts'
 import { showHelp, turnTo, write } from './navigation.ts'
-import { editorOf, openConversation } from './state.ts'
+import { editorOf, isAddable, openConversation, plainName as plain } from './state.ts'
 import type { Step } from './step.ts'
 import { showLine, showText } from './text.ts'
 
@@ -18,7 +19,7 @@ export function onLine(step: Step, line: string): void {
     case 'unknown':
       return step.tell(refuseCommand(parsed.name), 'bad')
     case 'command':
-      return command(step, parsed.name, parsed.rest)
+      return command(step, parsed.name, parsed.rest, line)
     case 'text':
       return say(step, parsed.text.trimEnd())
   }
@@ -29,17 +30,36 @@ function refuseCommand(name: string): string {
   return `unknown command /${name}${suggestion === '' ? '; see /help.' : suggestion} To send it as a text, begin with //`
 }
 
+/** Returns whether a text holds the link of a card. */
+const holdsCard = (text: string): boolean => text.includes('asfaleia:card/')
+
+/**
+ * Splits `LINK [NAME]`. A link that is broken by blanks, quoted or surrounded by words has no name beside it.
+ * @returns undefined if there is no link
+ */
+function splitCard(rest: string): { readonly card: string; readonly name: string } | undefined {
+  if (!holdsCard(rest)) return undefined
+  const [, link, name = ''] = /^(asfaleia:card\/\S*sig=\S{86,})(?:[ ]+([^\n]+))?$/.exec(rest) ?? []
+  return link === undefined ? { card: rest, name: '' } : { card: link, name }
+}
+
 /** Returns the open conversation if the user can send something in it; tells them why not otherwise. */
 function receiving(step: Step): Conversation | undefined {
   const open = openConversation(step.state)
-  if (open === undefined) step.tell('no conversation is open; open one with /to NAME', 'bad')
+  if (open === undefined) step.tell('no conversation is open; /to NAME opens one, and /add LINK adds a contact', 'bad')
   else if (open.kind === 'strangers') step.tell('you cannot write to strangers; open a conversation with /to NAME', 'bad')
   else if (open.left === true) step.tell('you left this group', 'bad')
   else return open
   return undefined
 }
 
+function canReceive(open: Conversation | undefined): boolean {
+  return open !== undefined && open.kind !== 'strangers'
+}
+
 function say(step: Step, text: string): void {
+  // A link is a text in a conversation. Without one, it can only be meant for this program.
+  if (holdsCard(text) && !canReceive(openConversation(step.state))) return command(step, 'add', text, text)
   const open = receiving(step)
   if (open === undefined) return
   const { compose } = open
@@ -81,10 +101,20 @@ function rewrite(step: Step, open: Conversation, key: number, text: string): voi
   step.effects.push({ kind: 'edit', conversation: open.id, of: entry.deliveries, text })
 }
 
-function command(step: Step, name: CommandName, rest: string): void {
+/** A command failed: shows why, and gives the user its line to correct, unless they have begun another one. */
+export function onRefused(step: Step, { line, conversation }: Typed, why: string): void {
+  step.tell(why, 'bad')
+  const { open, look, search, picking } = step.state
+  if (look.plain === true || open !== conversation || search !== undefined || picking !== undefined) return
+  const editor = editorOf(step.state)
+  if (editor.text.length === 0) write(step, replace(editor, line))
+}
+
+function command(step: Step, name: CommandName, rest: string, line: string): void {
   const open = openConversation(step.state)
+  const typed: Typed = { line, conversation: open?.id }
   // A refused command stays in the editor, so that the user can correct it.
-  const done = (): void => step.changeOpen((each) => ({ ...each, editor: clear(each.editor) }))
+  const done = (): void => step.changeLine(clear)
   switch (name) {
     case 'help':
       done()
@@ -106,7 +136,7 @@ function command(step: Step, name: CommandName, rest: string): void {
     case 'verify':
       if (open?.kind !== 'contact') return step.tell('/verify needs a conversation with a contact; open one with /to NAME', 'bad')
       done()
-      return void step.effects.push({ kind: 'verify', conversation: open.id, confirmed: rest === 'yes' })
+      return void step.effects.push({ kind: 'verify', conversation: open.id, confirmed: rest === 'yes', command: typed })
     case 'receipts':
       if (rest !== 'on' && rest !== 'off')
         return step.tell(`read receipts are ${step.state.receipts ? 'on' : 'off'}; to change that, /receipts on or /receipts off`)
@@ -117,12 +147,19 @@ function command(step: Step, name: CommandName, rest: string): void {
     case 'group':
       if (rest === '') return step.tell(`usage: /group ${COMMANDS.group.takes}`)
       done()
-      return void step.effects.push({ kind: 'group', conversation: open?.kind === 'group' ? open.id : undefined, words: words(rest) })
+      return void step.effects.push({
+        kind: 'group',
+        conversation: open?.kind === 'group' ? open.id : undefined,
+        words: words(rest),
+        command: typed,
+      })
     case 'add': {
-      const card = selected(open, (each) => each.card !== undefined)?.card
-      if (card === undefined) return step.tell('there is no card to add here', 'bad')
+      const given = splitCard(rest)
+      const card = given?.card ?? selected(open, (each) => isAddable(step.state, each))?.card
+      const called = given === undefined ? rest : given.name
+      if (card === undefined) return step.tell('there is no card to add here; /add LINK adds the card of a link', 'bad')
       done()
-      return void step.effects.push({ kind: 'add', card, ...(rest !== '' && { name: rest }) })
+      return void step.effects.push({ kind: 'add', card, ...(called !== '' && { name: called }), command: typed })
     }
     case 'file':
       return sendFile(step, rest)
@@ -205,9 +242,6 @@ function named(step: Step, name: string): Conversation | undefined {
   const begins = beginning(step, name)
   return exact ?? (begins.length === 1 ? begins[0] : undefined)
 }
-
-/** A name without its mark, in any case and composition. */
-const plain = (name: string): string => name.replace(/^\?/, '').normalize('NFC').toLowerCase()
 
 function beginning(step: Step, name: string): Conversation[] {
   return name === '' ? [] : step.state.conversations.filter((each) => plain(each.name).startsWith(plain(name)))

@@ -4,11 +4,13 @@
  */
 import type { Recipient } from 'age-encryption'
 import { SshRecipient } from '../../auth/age-ssh.ts'
+import type { SshKey } from '../../auth/ssh-key.ts'
 import { clientOf, type ServiceFiles } from '../../onion/service.ts'
 import { isRecipient, type Lock, sealBackup } from '../../onion/backup.ts'
 import { readCommandLine } from '../program/arguments.ts'
 import { writeNew } from '../disk/file.ts'
-import { isPrivateKey, readKeyFile, readPublicKey } from '../disk/keyfile.ts'
+import { readKeyFile } from '../disk/keyfile.ts'
+import { isKeyText, readPublicKey, readPublicKeys, type Source } from '../disk/public-key.ts'
 import { newPassphrase, PASSPHRASE_VARIABLE } from '../disk/passphrase.ts'
 import { describeService, findService, readService, SERVICE_OPTION } from '../service/folder.ts'
 import { CliError, UsageError } from '../program/error.ts'
@@ -66,12 +68,10 @@ export async function run(argv: string[], io: Io): Promise<number> {
   if (out === '-' && io.stdout.isTTY === true)
     throw new UsageError('a backup is not text that a terminal can show', { hint: 'redirect standard output to a file' })
   const folder = findService(values.service, io)
+  const recipients = (await Promise.all(to.map(readRecipients))).flat()
   const files = await readService(folder, io)
   try {
-    const lock: Lock =
-      to.length > 0
-        ? { recipients: (await Promise.all(to.map(readRecipients))).flat() }
-        : { passphrase: await lockByPassphrase('passphrase for the backup', WEAK, io) }
+    const lock: Lock = to.length > 0 ? { recipients } : { passphrase: await lockByPassphrase('passphrase for the backup', WEAK, io) }
     const sealed = await sealBackup(files, lock).catch((error: unknown) => Promise.reject(describeService(folder, error)))
     const address = Buffer.from(files.get('hostname')!).toString('latin1').trim()
     if (out === '-') {
@@ -101,27 +101,22 @@ function tell(io: Io, json: boolean, what: string, address: string, files: Servi
 
 /** Reads the value of --to: a recipient, or a file with one recipient a line. @throws {CliError} */
 async function readRecipients(given: string): Promise<(string | Recipient)[]> {
-  const isText = given.startsWith('age1') || /^(?:ssh|ecdsa|sk)-\S+ \S/.test(given)
-  if (isText) return [readRecipient(given, '--to')]
+  const option: Source = { name: '--to' }
+  if (given.startsWith('age1')) return [readAgeRecipient(given, option)]
+  if (isKeyText(given)) return [toRecipient(readPublicKey(given, option), option)]
   const file = await readKeyFile(given)
-  if (isPrivateKey(file) || file.bytes.includes('AGE-SECRET-KEY-'))
-    throw new UsageError('--to names a private key', { hint: 'give the public key' })
-  const lines = file.bytes
-    .toString('latin1')
-    .split('\n')
-    .map((line) => line.trim())
-  const recipients = lines.filter((line) => line !== '' && !line.startsWith('#')).map((line) => readRecipient(line, given))
-  if (recipients.length === 0) throw new CliError(`${given} contains no recipient`)
-  return recipients
+  const source: Source = { name: given, isFile: true }
+  const readOther = (line: string): string | undefined => (line.startsWith('age1') ? readAgeRecipient(line, source) : undefined)
+  const all = readPublicKeys(file.bytes, source, readOther)
+  return all.map((each) => (typeof each === 'string' ? each : toRecipient(each, source)))
 }
 
-function readRecipient(text: string, what: string): string | Recipient {
-  if (text.startsWith('age1')) {
-    if (isRecipient(text)) return text
-    throw new CliError(`${what} is not an age recipient`, { hint: 'expected age1…, as `age-keygen` prints it' })
-  }
-  const key = readPublicKey(text, what)
-  if (!key.canDecrypt)
-    throw new CliError(`${what}: this key can only sign, so nothing can be encrypted to it`, { hint: 'use an ssh-ed25519 or ssh-rsa key' })
-  return new SshRecipient(key)
+function readAgeRecipient(text: string, { name }: Source): string {
+  if (isRecipient(text)) return text
+  throw new CliError(`${name} is not an age recipient`, { hint: 'expected age1…, as `age-keygen` prints it' })
+}
+
+function toRecipient(key: SshKey, { name }: Source): Recipient {
+  if (key.canDecrypt) return new SshRecipient(key)
+  throw new CliError(`${name}: this key can only sign, so nothing can be encrypted to it`, { hint: 'use an ssh-ed25519 or ssh-rsa key' })
 }

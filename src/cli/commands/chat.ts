@@ -12,6 +12,7 @@ import { History } from '../chat/history.ts'
 import { conversationOf, People } from '../chat/people.ts'
 import { Plain } from '../chat/plain.ts'
 import { Session } from '../chat/session.ts'
+import { isKeyText } from '../disk/public-key.ts'
 import { readIntroduction } from '../profile/introduction.ts'
 import { openProfile, type Profile } from '../profile/profile.ts'
 import { LOGIN_OPTIONS, openMessengerOf } from '../talk/talk.ts'
@@ -138,8 +139,8 @@ export async function run(argv: string[], io: Io): Promise<number> {
 
 /** Reads the key or card of a person who is not a contact. @throws {CliError} */
 async function readGuest(word: string, { book, relays }: Profile, given: readonly string[] | undefined, io: Io): Promise<Contact> {
-  const looksLikeFile = /[./]|^(?:ssh|ecdsa|sk)-|^asfaleia/.test(word)
-  const introduction = looksLikeFile ? await readIntroduction(word, io) : undefined
+  const isIntroduction = /[./]|^asfaleia/.test(word) || isKeyText(word)
+  const introduction = isIntroduction ? await readIntroduction(word, io) : undefined
   if (introduction === undefined) return book.need(word)
   if (introduction.kind === 'card') {
     book.check(introduction.card)

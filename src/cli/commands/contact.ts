@@ -12,7 +12,7 @@ import { CliError, UsageError } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'
 import { showName } from '../profile/name.ts'
-import { formatJson, sanitizeLine } from '../program/show.ts'
+import { formatJson, quoteWord, sanitizeLine } from '../program/show.ts'
 import type { Page } from '../program/page.ts'
 
 export const page = {
@@ -128,7 +128,7 @@ async function add(book: Book, home: Home, word: string, values: Values, io: Io)
   }
   if (added.kind === 'added') {
     io.stderr.write(
-      `asfaleia: ${showName(added.contact.name)}'s key is not verified yet. Compare safety words: \`asfaleia contact verify ${sanitizeLine(quote(added.contact.name))}\`\n`,
+      `asfaleia: ${showName(added.contact.name)}'s key is not verified yet. Compare safety words: \`asfaleia contact verify ${sanitizeLine(quoteWord(added.contact.name))}\`\n`,
     )
   }
   return EXIT.ok
@@ -244,7 +244,7 @@ async function verify(book: Book, home: Home, name: string, values: Values, io: 
   io.stdout.write(`${[0, 4, 8].map((at) => `  ${words.slice(at, at + 4).join(' ')}\n`).join('')}\n`)
   io.stdout.write(beside(['you', ...randomart(own.key)], [showIn(book, known), ...randomart(known.key)]))
   io.stderr.write(
-    `asfaleia: read the words to each other, face to face or by a voice that you know. If all are the same: \`asfaleia contact verify ${sanitizeLine(quote(known.name))} --confirm\`\n`,
+    `asfaleia: read the words to each other, face to face or by a voice that you know. If all are the same: \`asfaleia contact verify ${sanitizeLine(quoteWord(known.name))} --confirm\`\n`,
   )
   return EXIT.ok
 }
@@ -274,9 +274,4 @@ function describe(known: Known): object {
     receipts,
     file: path,
   }
-}
-
-/** Quotes a name so that a shell reads it as one word. */
-function quote(name: string): string {
-  return /^[\p{L}\p{N}_.@+-]+$/u.test(name) ? name : `'${name.replaceAll("'", "'\\''")}'`
 }

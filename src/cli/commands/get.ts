@@ -16,8 +16,9 @@ import type { FileOffer } from '../../client/messenger/transfers.ts'
 import { readCommandLine } from '../program/arguments.ts'
 import { Arrivals } from '../talk/arrival.ts'
 import { diagnose } from '../talk/diagnosis.ts'
+import { MOST_GROUPS } from '../profile/groups.ts'
 import { openProfile, type Profile } from '../profile/profile.ts'
-import { duration, mayPass, toCliError } from '../talk/refusal.ts'
+import { describeClock, duration, mayPass, toCliError } from '../talk/refusal.ts'
 import { describeReceived, type Enclosed, formatReceived, readEnclosed } from '../talk/report.ts'
 import { LOGIN_OPTIONS, openTalk, type Talk } from '../talk/talk.ts'
 import { PASSPHRASE_VARIABLE } from '../disk/passphrase.ts'
@@ -25,7 +26,7 @@ import { CliError, UsageError } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'
 import { showName } from '../profile/name.ts'
-import { formatJson, sanitizeLine } from '../program/show.ts'
+import { formatJson, quoteWord, sanitizeLine } from '../program/show.ts'
 import type { Page } from '../program/page.ts'
 
 export const page = {
@@ -53,9 +54,6 @@ export const page = {
     ['go on showing messages, as JSON', 'asfaleia get --follow --json'],
   ],
 } as const satisfies Page
-
-/** The most groups that messages can add. */
-const MOST_GROUPS = 64
 
 /** How long to wait for the sending of receipts and acknowledgements at the end, in milliseconds. */
 const FLUSH_MS = 30_000
@@ -162,6 +160,7 @@ class Watch {
         if (event.kind === 'relay' && event.purpose === 'receive') this.#onRelay(event)
         else if (event.kind === 'duplicate') show.duplicate(event)
         else if (event.kind === 'file-received') show.progress(event)
+        else if (event.kind === 'clock') show.note(describeClock(event, Date.now()))
       }
     })()
   }
@@ -273,7 +272,6 @@ class Show {
     const isMember = group.members.some(({ key }) => fingerprintOf(key) === own)
     const isKnown = groups.find(group) !== undefined
     if (!isMember && !isKnown) return
-    // A contact could add the user to any number of groups.
     if (!isKnown && groups.list().length >= MOST_GROUPS)
       return this.note(
         `the group ${showName(group.name, 'group')} was not added: you are in ${MOST_GROUPS} groups already; \`asfaleia group leave\` leaves one`,
@@ -281,7 +279,7 @@ class Show {
     const { known, change } = await groups.take(group, (name) => book.like(name) !== undefined)
     const name = showName(known.name, 'group')
     const show = ({ name, key }: Card): string => book.show(name, fingerprintOf(key))
-    if (change === undefined) this.note(`you are now in the group ${name}; \`asfaleia group show\` lists the members`)
+    if (change === undefined) this.note(`you are in ${name}; \`asfaleia group leave ${quoteWord(known.name)}\` leaves it`)
     else if (change.kind === 'conflict')
       this.note(`the maker of the group ${name} signed two different lists as one version; the first list stays`)
     else if (change.kind === 'newer') {

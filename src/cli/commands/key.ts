@@ -6,11 +6,13 @@ import { rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { AgentKey } from '../../auth/agent.ts'
 import { generatePrivateKey } from '../../auth/private-key.ts'
+import { findRsaFault } from '../../auth/rsa.ts'
 import { formatFingerprint, type SshKey } from '../../auth/ssh-key.ts'
 import { readCommandLine } from '../program/arguments.ts'
 import { makeFolder, writeNew } from '../disk/file.ts'
 import { findAgent, listAgent } from '../profile/identity.ts'
-import { isPrivateKey, readKeyFile, readPublicKey, unlockPrivateKey } from '../disk/keyfile.ts'
+import { isPrivateKey, readKeyFile, unlockPrivateKey } from '../disk/keyfile.ts'
+import { readPublicKey } from '../disk/public-key.ts'
 import { newPassphrase, PASSPHRASE_VARIABLE } from '../disk/passphrase.ts'
 import { needHome } from '../profile/home.ts'
 import { UsageError } from '../program/error.ts'
@@ -92,7 +94,7 @@ function tell(key: SshKey, file: string | undefined, json: boolean, io: Io): voi
 async function loadPublicPart(path: string, io: Io): Promise<SshKey> {
   const file = await readKeyFile(path)
   if (isPrivateKey(file)) return (await unlockPrivateKey(file, path, io)).public
-  return readPublicKey(file.bytes.toString('latin1'), path)
+  return readPublicKey(file.bytes, { name: path, isFile: true })
 }
 
 async function make(out: string | undefined, advises: boolean, encrypts: boolean, json: boolean, io: Io): Promise<void> {
@@ -117,7 +119,7 @@ async function writeKey(path: string, passphrase: string | undefined): Promise<S
     await rm(path)
     throw error
   }
-  return readPublicKey(line, 'the new key')
+  return readPublicKey(line, { name: 'the new key' })
 }
 
 /** The uses of a key in an agent. None decrypts, because an agent only signs. */
@@ -125,6 +127,8 @@ const USES = {
   signs: 'signs',
   touch: 'signs when touched',
   none: 'cannot be used: unsupported type, or too weak',
+  'rsa-size': 'cannot be used: its size is not between 2,048 and 8,192 bits',
+  'rsa-exponent': 'cannot be used: its public exponent is not an odd number from 65,537 to 33 bits',
 } as const
 
 async function list(json: boolean, io: Io): Promise<void> {
@@ -138,8 +142,8 @@ async function list(json: boolean, io: Io): Promise<void> {
   }
 }
 
-function useOf({ key }: AgentKey): keyof typeof USES {
-  if (key === undefined) return 'none'
+function useOf({ key, blob }: AgentKey): keyof typeof USES {
+  if (key === undefined) return findRsaFault(blob) ?? 'none'
   return key.type.startsWith('sk-') ? 'touch' : 'signs'
 }
 

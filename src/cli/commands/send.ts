@@ -13,7 +13,8 @@ import { readCommandLine } from '../program/arguments.ts'
 import { diagnose } from '../talk/diagnosis.ts'
 import { sendFile } from '../talk/departure.ts'
 import { membersOf } from '../profile/groups.ts'
-import { isPrivateKey, readKeyFile, readPublicKey } from '../disk/keyfile.ts'
+import { readKeyFile } from '../disk/keyfile.ts'
+import { isKeyText, readPublicKey } from '../disk/public-key.ts'
 import { openProfile, type Profile } from '../profile/profile.ts'
 import { duration, toCliError } from '../talk/refusal.ts'
 import { codeOf, LOGIN_OPTIONS, openTalk, type Talk } from '../talk/talk.ts'
@@ -167,7 +168,7 @@ async function readReceiver(receiver: string): Promise<SshKey> {
       hint: 'give a contact, a group or a public key',
     })
   }
-  const key = /^(?:ssh|ecdsa|sk)-\S+ \S/.test(receiver) ? readPublicKey(receiver, 'the receiver') : await readReceiverFile(receiver)
+  const key = isKeyText(receiver) ? readPublicKey(receiver, { name: 'the receiver' }) : await readReceiverFile(receiver)
   if (!key.canDecrypt) {
     throw new CliError('the receiver’s key can only sign, so messages cannot be encrypted to it', {
       hint: 'ask for their card, and store it with `asfaleia contact add`',
@@ -184,8 +185,7 @@ async function readReceiverFile(path: string): Promise<SshKey> {
     if (!(error instanceof CliError) || /[/.]/.test(path)) throw error
     throw new CliError(`there is no contact, group or key file ${path}`, { hint: '`asfaleia contact list` shows your contacts' })
   }
-  if (isPrivateKey(file)) throw new UsageError('RECEIVER is a private key', { hint: 'give the .pub file' })
-  return readPublicKey(file.bytes.toString('latin1'), path)
+  return readPublicKey(file.bytes, { name: path, isFile: true })
 }
 
 /** Reads standard input as text, up to the size that no relay accepts. @throws {CliError} */

@@ -1,10 +1,9 @@
-/** Reads files of private and public keys, and asks for passphrases. Prints no part of a private key. */
+/** Reads key files, opens private keys, and asks for passphrases. Prints no part of a private key. public-key.ts reads public keys. */
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { PrivateKeyError } from '../../auth/key-error.ts'
 import { parseSeedFile } from '../../auth/seed.ts'
-import { formatFingerprint, parsePublicKey, type SshKey, type SshPrivateKey } from '../../auth/ssh-key.ts'
-import { ProtocolError } from '../../protocol/errors.ts'
+import { formatFingerprint, type SshPrivateKey } from '../../auth/ssh-key.ts'
 import { CliError } from '../program/error.ts'
 import type { Io } from '../program/io.ts'
 import { readAt } from './file.ts'
@@ -116,25 +115,5 @@ function parsePlain(bytes: Buffer): SshPrivateKey | undefined {
   } catch (error) {
     if (error instanceof PrivateKeyError) return undefined
     throw error
-  }
-}
-
-/**
- * Parses the public key in a text such as a `.pub` file: its first line that is not a comment.
- * @param source names the text in errors
- * @throws {CliError}
- */
-export function readPublicKey(text: string, source: string): SshKey {
-  const line = text.split('\n').find((each) => each.trim() !== '' && !each.startsWith('#'))
-  try {
-    return parsePublicKey(line?.trim() ?? '')
-  } catch (error) {
-    if (!(error instanceof ProtocolError)) throw error
-    throw new CliError(
-      error.code === 'unsupported-key'
-        ? `${source} holds a key of an unsupported type`
-        : `${source} does not hold a public key, or the key is too weak`,
-      { hint: 'a public key is one line: type, base64, and a comment, as in a .pub file' },
-    )
   }
 }

@@ -131,7 +131,7 @@ export class Seat implements MessengerPort, Taker {
   emit(event: MessengerEvent): void {
     if (event.kind === 'delivery' && !this.#isOurs(event.delivery.id)) return
     if (event.kind === 'file-sent' && !this.#files.has(event.file.file)) return
-    if ((event.kind === 'duplicate' || event.kind === 'file-received') && this.options.takes === 'none') return
+    if ((event.kind === 'duplicate' || event.kind === 'file-received' || event.kind === 'clock') && this.options.takes === 'none') return
     for (const listener of this.#listeners) listener.push(event)
   }
 

@@ -13,6 +13,9 @@ export interface KnownGroup extends Named {
   readonly left: readonly string[]
 }
 
+/** The most groups that messages can add: a contact could add the user to any number of them. */
+export const MOST_GROUPS = 64
+
 const KIND: Kind = { noun: 'group', hint: '`asfaleia group list` shows them', mostBytes: 262_144 }
 
 export class Groups extends Folder<KnownGroup> {

@@ -6,7 +6,8 @@ import { AgentError, type AgentErrorCode, type AgentKey, SshAgent } from '../../
 import { PrivateKeyError } from '../../auth/key-error.ts'
 import { formatFingerprint, type SshKey } from '../../auth/ssh-key.ts'
 import { type Identity, identityOf, signingIdentity } from '../../client/format/identity.ts'
-import { describePrivateKey, isPrivateKey, type KeyFile, openPrivateKey, readKeyFile, readPublicKey } from '../disk/keyfile.ts'
+import { describePrivateKey, isPrivateKey, type KeyFile, openPrivateKey, readKeyFile } from '../disk/keyfile.ts'
+import { readPublicKey } from '../disk/public-key.ts'
 import { CliError, UsageError } from '../program/error.ts'
 import type { Io } from '../program/io.ts'
 import { sanitizeLine } from '../program/show.ts'
@@ -75,7 +76,7 @@ async function loadFromFile(file: KeyFile, path: string, io: Io): Promise<Identi
 }
 
 async function loadByPublicPart(file: KeyFile, path: string, io: Io): Promise<Identity> {
-  const key = readPublicKey(file.bytes.toString('latin1'), path)
+  const key = readPublicKey(file.bytes, { name: path, isFile: true, wants: 'private' })
   const identity = await find(key, findAgent(io), io)
   if (identity !== undefined) return identity
   throw new CliError(`the SSH agent does not hold the key of ${path}, or is locked`, {

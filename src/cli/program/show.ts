@@ -47,3 +47,8 @@ export function sanitizeLine(text: string): string {
 export function formatJson(value: object): string {
   return JSON.stringify(value).replace(/[^\x20-\x7e]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
+
+/** Quotes a word, if it needs that, so that a shell reads it as one word. */
+export function quoteWord(word: string): string {
+  return /^[\p{L}\p{N}_./@+-]+$/u.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
+}

@@ -7,6 +7,7 @@ import { BackupError, findBackup, isIdentity, kindOfBackup, openBackup, type Ope
 import { checkService, type ServiceFiles } from '../../onion/service.ts'
 import { systemReason } from '../disk/system.ts'
 import { readMemoryLimit } from '../disk/cgroup.ts'
+import { findKeyFormat } from '../disk/key-format.ts'
 import { isPrivateKey, type KeyFile, readKeyFile, unlockPrivateKey } from '../disk/keyfile.ts'
 import { askPassphrase, readPassphraseFile } from '../disk/passphrase.ts'
 import { describeService, warnSkipped } from './folder.ts'
@@ -108,13 +109,17 @@ async function readIdentities(given: string, secret: Buffer | undefined, io: Io)
     if (!key.public.canDecrypt) throw new CliError(`the key ${path} can only sign, so it cannot open a backup`)
     return [new SshIdentity(key)]
   }
+  const format = findKeyFormat(file.bytes)
   const lines = file.bytes
     .toString('latin1')
     .split('\n')
     .map((line) => line.trim())
   file.bytes.fill(0)
   const identities = lines.filter((line) => line !== '' && !line.startsWith('#'))
-  if (identities.length === 0 || !identities.every(isIdentity)) throw new CliError(`${path} holds no age identity or private SSH key`)
+  if (identities.length === 0 || !identities.every(isIdentity)) {
+    if (format !== undefined) throw new CliError(`${path} is ${format.name}`, { hint: format.toPrivate })
+    throw new CliError(`${path} holds no age identity or private SSH key`)
+  }
   return identities
 }
 

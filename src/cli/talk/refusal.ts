@@ -1,7 +1,8 @@
-/** Describes every error of a relay and of the messenger for people. The texts contain no bytes from the relay. */
+/** Describes every error of a relay and of the messenger, and the state of the clock, for people. The texts contain no bytes from the relay. */
 import { RelayError, type RelayErrorCode } from '../../client/wire/error.ts'
 import { MessageError } from '../../client/format/message.ts'
 import { MessengerError, type MessengerErrorCode } from '../../client/messenger/error.ts'
+import type { MessengerEvent } from '../../client/messenger/event.ts'
 import { CliError } from '../program/error.ts'
 import { EXIT, type ExitCode } from '../program/exit.ts'
 
@@ -133,4 +134,12 @@ export function duration(seconds: number): string {
     if (count >= 1) return `${count} ${unit}${count === 1 ? '' : 's'}`
   }
   return `${seconds} second${seconds === 1 ? '' : 's'}`
+}
+
+/** Says how the clock of this machine seems to be wrong. @param now ms since 1970 */
+export function describeClock(event: Extract<MessengerEvent, { kind: 'clock' }>, now: number): string {
+  const says = `check the clock of this machine: it says ${new Date(now).toISOString().slice(0, 16).replace('T', ' ')} UTC`
+  if (event.off === 'was-ahead')
+    return `the clock of this machine was wrong before, so messages from until now may be marked as old; ${says}`
+  return `the messages of several contacts are dated ${duration(event.by)} ${event.off === 'behind' ? 'in the future' : 'in the past'}; ${says}`
 }

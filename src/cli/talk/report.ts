@@ -71,7 +71,7 @@ export function formatReceived(received: Received, enclosed: Enclosed, book: Boo
 function marksOf({ verdict, gap, late }: Received, envelope: Envelope, { remark }: Enclosed): string {
   const marks = [
     remark,
-    verdict === 'future' ? `dated in the future, ${formatTime(envelope.time)}` : undefined,
+    verdict === 'future' ? `dated in the future, ${formatTime(envelope.time)}: their clock or yours is wrong` : undefined,
     verdict === 'stale' ? `old, from ${formatTime(envelope.time)}: it may be a replay` : undefined,
     gap ? 'the message before it is missing' : undefined,
     late ? 'late: newer messages came before it' : undefined,

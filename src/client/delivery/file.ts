@@ -5,7 +5,7 @@
  *
  * A file is complete only when every part is there and the SHA-256 of the whole matches the announced one.
  */
-import { sha256 } from '@noble/hashes/sha2.js'
+import { startSha256 } from '../../auth/crypto.ts'
 import { countParts, type FilePart, HAVE_RANGES, PART_BYTES, type PartRange } from '../format/content.ts'
 
 /** Reads the file to send. */
@@ -108,7 +108,7 @@ export function bytesOf(info: Pick<FileInfo, 'total'>, parts: Parts): number {
 
 /** Hashes `count` parts, read one after the other. @returns the SHA-256 in hexadecimal */
 export async function hashOf(count: number, read: (index: number) => Promise<Uint8Array>): Promise<string> {
-  const hash = sha256.create()
+  const hash = startSha256()
   for (let index = 0; index < count; index++) hash.update(await read(index))
   return Array.from(hash.digest(), (byte) => byte.toString(16).padStart(2, '0')).join('')
 }

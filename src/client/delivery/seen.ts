@@ -79,6 +79,17 @@ export class Seen implements SeenBefore {
     if (this.#until.size > this.#most) this.#forget(now)
   }
 
+  /**
+   * Sets `since` back to now if it is later: the clock ran ahead once, and tags of messages that are dated ahead expired
+   * by it. Otherwise every message would be stale until then.
+   * @returns whether it was later
+   */
+  correct(now: number): boolean {
+    if (this.#since <= now) return false
+    this.#since = Math.floor(now)
+    return true
+  }
+
   has(from: Pick<SshKey, 'fingerprint'>, id: string): boolean {
     return this.#until.has(tagOf(from, id))
   }
@@ -106,18 +117,18 @@ export class Seen implements SeenBefore {
   }
 
   #forget(now: number): void {
-    for (const [tag, until] of this.#until) if (until < now) this.#drop(tag, until)
+    for (const [tag, until] of this.#until) if (until < now) this.#drop(tag, until, now)
     if (this.#until.size <= this.#most) return
     const oldest = [...this.#until].toSorted(([, one], [, other]) => one - other)
     const kept = Math.floor(this.#most * (1 - FORGOTTEN))
-    for (const [tag, until] of oldest.slice(0, oldest.length - kept)) this.#drop(tag, until)
+    for (const [tag, until] of oldest.slice(0, oldest.length - kept)) this.#drop(tag, until, now)
   }
 
   /** Drops a tag. An expired one moves `since` too, because the clock may be set back again. */
-  #drop(tag: string, until: number): void {
+  #drop(tag: string, until: number, now: number): void {
     this.#until.delete(tag)
-    // A message with this tag is not newer than that, unless its time was in the future.
-    this.#since = Math.max(this.#since, until - KEPT + 1)
+    // A message with this tag is not newer than that. If it is dated ahead, new messages must not become stale for it.
+    this.#since = Math.max(this.#since, Math.min(until - KEPT + 1, Math.floor(now)))
   }
 }
 

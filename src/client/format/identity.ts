@@ -2,7 +2,7 @@
  * The user's identity towards relays and contacts: an SSH key that signs, and the keys that decrypt messages to it.
  * Code that uses an identity does not know whether the key is in a file, in an agent or on a hardware token.
  */
-import { generateX25519Identity, type Identity as AgeIdentity, identityToRecipient } from 'age-encryption'
+import type { Identity as AgeIdentity } from 'age-encryption'
 import { SshIdentity } from '../../auth/age-ssh.ts'
 import type { SshKey, SshPrivateKey } from '../../auth/ssh-key.ts'
 import { signMessage } from '../../auth/sshsig.ts'
@@ -43,14 +43,18 @@ export async function signingIdentity(signer: Signer, encryptionKey?: string): P
 }
 
 /** Makes an age X25519 identity for {@link signingIdentity}. It is a secret: store it as safely as a private key. */
-export function generateEncryptionKey(): Promise<string> {
+export async function generateEncryptionKey(): Promise<string> {
+  const { generateX25519Identity } = await import('age-encryption')
   return generateX25519Identity()
 }
 
 async function recipientOf(encryptionKey: string): Promise<string> {
   try {
     // age has other kinds of identities, but cards accept only this one.
-    if (encryptionKey.startsWith('AGE-SECRET-KEY-1')) return await identityToRecipient(encryptionKey)
+    if (encryptionKey.startsWith('AGE-SECRET-KEY-1')) {
+      const { identityToRecipient } = await import('age-encryption')
+      return await identityToRecipient(encryptionKey)
+    }
   } catch {
     // The error is dropped because its text could contain the key.
   }

@@ -32,6 +32,8 @@ export interface Envelope {
   readonly after?: string
   /** The id of the group that the message was sent to. */
   readonly group?: string
+  /** A card's link, in a message to a person who may not have it. `introductionOf` checks whose it is. */
+  readonly card?: string
   readonly content: Content
 }
 
@@ -144,6 +146,7 @@ export async function encodeMessage(
     ['time', formatTime(message.time)],
     ...optional('after', message.after),
     ...optional('group', message.group),
+    ...optional('card', message.card),
     ...headers,
   ])
   const signed = concat(header, Uint8Array.of(LF), body, Uint8Array.of(LF))
@@ -224,6 +227,7 @@ function parseSigned(signed: Uint8Array): Envelope | undefined {
   if ((after !== undefined && !isId(after)) || (group !== undefined && !isId(group))) return undefined
   const content = decodeContent(header, signed.subarray(at + 1, -1))
   if (content === undefined) return undefined
+  const card = header.get('card')
   return {
     id,
     from,
@@ -231,6 +235,7 @@ function parseSigned(signed: Uint8Array): Envelope | undefined {
     time,
     ...(after === undefined ? {} : { after }),
     ...(group === undefined ? {} : { group }),
+    ...(card === undefined ? {} : { card }),
     content,
   }
 }

@@ -31,5 +31,11 @@ export type MessengerEvent =
   | { readonly kind: 'not-kept'; readonly error: unknown }
   /** A receipt was not sent, because the key could not sign or the outbox is full. */
   | { readonly kind: 'not-said'; readonly to: Contact; readonly error: unknown }
+  /**
+   * The clock of this machine seems to be ahead or behind, by at least so many seconds: several contacts agree. With
+   * `was-ahead`, it was ahead before: messages from until now may be `stale`.
+   */
+  | { readonly kind: 'clock'; readonly off: 'ahead' | 'behind'; readonly by: number }
+  | { readonly kind: 'clock'; readonly off: 'was-ahead' }
   /** A message came again and was dropped. */
   | { readonly kind: 'duplicate'; readonly relay: string; readonly from: SshKey; readonly id: string }

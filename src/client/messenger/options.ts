@@ -4,7 +4,7 @@ import type { SeenStore } from '../delivery/seen.ts'
 import type { Identity } from '../format/identity.ts'
 import type { connectRelay } from '../wire/connect.ts'
 import type { Clock } from './clock.ts'
-import type { Contacts } from './contact.ts'
+import type { Contact, Contacts } from './contact.ts'
 import type { FileReceiver } from './transfers.ts'
 
 /** Keeps unconfirmed messages from one run to the next. It reveals whom the user writes to, so encrypt it. */
@@ -12,6 +12,14 @@ export interface OutboxStore {
   load(): Promise<readonly OutboxEntry[]>
   /** Replaces all stored entries. Called once at a time. */
   save(entries: readonly OutboxEntry[]): Promise<void>
+}
+
+/** Introduces the user to people who may not have their card. */
+export interface Introducer {
+  /** Returns the link of the user's card, for a message to a contact who may not have it. */
+  cardFor(to: Contact): string | undefined
+  /** A contact has sent a message or a receipt, so they can reach the user. Called often. */
+  onHeard?(from: Contact): void
 }
 
 /** Options of `openMessenger`. */
@@ -32,6 +40,8 @@ export interface MessengerOptions {
   readonly outbox?: OutboxStore
   /** Keeps which messages came; in memory by default. */
   readonly seen?: SeenStore
+  /** Adds the user's card to texts, cards and groups that it sends. */
+  readonly introducer?: Introducer
   /** Stores files from contacts. Without it, parts of files are received like any message. */
   readonly files?: FileReceiver
   /** Closes the messenger. */

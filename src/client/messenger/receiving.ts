@@ -9,6 +9,7 @@ import { fingerprintOf } from '../format/field.ts'
 import { type Envelope, openMessage } from '../format/message.ts'
 import type { Contact } from './contact.ts'
 import type { Context } from './context.ts'
+import { ClockDoubt } from './doubt.ts'
 import { MessengerError } from './error.ts'
 import { type Copy, type Given, Inbox, type Received, type Signed } from './inbox.ts'
 import { Incoming } from './incoming.ts'
@@ -24,6 +25,7 @@ export class Receiving {
   readonly #incoming = new Map<string, Incoming>()
   readonly #inbox: Inbox = new Inbox((opened, from) => this.#onDone(opened, from))
   #seen = new Seen()
+  readonly #doubt = new ClockDoubt()
   #loaded: Promise<void> | undefined
   /** The latest {@link #rereadSeen}. */
   #reread: Promise<void> | undefined
@@ -148,9 +150,14 @@ export class Receiving {
   }
 
   async #onMessage(incoming: Incoming, relay: string, message: Message): Promise<void> {
-    const { options, clock, isClosed } = this.#context
+    const { options, clock, isClosed, emit } = this.#context
     await this.#reread
-    const opened = await openMessage(options.identity, message.payload, { now: clock.now() / 1_000, seen: this.#seen })
+    const now = clock.now() / 1_000
+    if (this.#seen.correct(now)) {
+      emit({ kind: 'clock', off: 'was-ahead' })
+      await options.seen?.replace(this.#seen.encode()).catch((error: unknown) => emit({ kind: 'not-kept', error }))
+    }
+    const opened = await openMessage(options.identity, message.payload, { now, seen: this.#seen })
     if (isClosed()) return
     const copy: Copy = { incoming, relay, id: message.id }
     switch (opened.verdict) {
@@ -189,6 +196,9 @@ export class Receiving {
     const { from, id, after, content } = opened.envelope
     const fingerprint = fingerprintOf(from)
     const contact = this.#find(from)
+    const fault = contact && this.#doubt.onMessage(fingerprint, opened.envelope.time, clock.now() / 1_000)
+    if (fault !== undefined) emit({ kind: 'clock', ...fault })
+    if (contact !== undefined && opened.verdict === 'genuine') options.introducer?.onHeard?.(contact)
     if (content.type === 'receipt') {
       this.#sending.onReceipt(fingerprint, content.ids, content.state)
       copy.incoming.ack(copy.id)

@@ -8,7 +8,8 @@ import { Outbox } from '../delivery/outbox.ts'
 import { Receipts, type ReceiptState } from '../delivery/receipts.ts'
 import type { Content } from '../format/content.ts'
 import { fingerprintOf, makeId } from '../format/field.ts'
-import { encodeMessage } from '../format/message.ts'
+import type { Identity } from '../format/identity.ts'
+import { encodeMessage, MessageError } from '../format/message.ts'
 import { RelayError } from '../wire/error.ts'
 import type { Contact } from './contact.ts'
 import type { Context } from './context.ts'
@@ -35,6 +36,27 @@ export function checkRelays({ relays }: Contact): void {
 /** Returns the time, in ms, at which to give up a message of `now`. @param seconds as in {@link SendOptions} */
 export function deadlineOf(now: number, seconds = DEADLINE_SECONDS): number {
   return now + Math.min(seconds, MOST_DEADLINE_SECONDS) * 1_000
+}
+
+/** Whether a message may be the first one to a person. The members of a group have each other's cards. */
+function introduces({ type }: Content, group: string | undefined): boolean {
+  return type === 'group' || (group === undefined && (type === 'text' || type === 'card'))
+}
+
+/** Encodes a message with the user's card, or without it if only then it fits. */
+async function encodeWithCard(
+  identity: Identity,
+  card: string | undefined,
+  message: Parameters<typeof encodeMessage>[1],
+): Promise<Uint8Array> {
+  if (card === undefined) return encodeMessage(identity, message)
+  try {
+    return await encodeMessage(identity, { ...message, card })
+  } catch (error) {
+    // A card of an RSA key can be too long for a header, too.
+    if (!(error instanceof TypeError) && !(error instanceof MessageError && error.code === 'too-large')) throw error
+    return encodeMessage(identity, message)
+  }
 }
 
 export class Sending {
@@ -103,7 +125,7 @@ export class Sending {
       signal?.throwIfAborted()
       if (isClosed()) throw new MessengerError('closed')
       checkRelays(to)
-      const payload = await encodeMessage(options.identity, {
+      const payload = await encodeWithCard(options.identity, introduces(content, group) ? options.introducer?.cardFor(to) : undefined, {
         to,
         id,
         time: Math.floor(now / 1_000),

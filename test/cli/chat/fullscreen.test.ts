@@ -54,6 +54,20 @@ describe('the full-screen terminal', () => {
     expect(inputs.at(-1)).toEqual({ kind: 'resize', size: { rows: 10, columns: 40 } })
   })
 
+  it('shows a text alone, wrapped by the terminal, until a key is pressed', async () => {
+    const { screen, stdin, written, inputs } = createFullScreen()
+    screen.alone('x'.repeat(60))
+    expect(written().endsWith(`\u{1b}[?7h${'x'.repeat(60)}\r\n-- any key returns to the chat`)).toBe(true)
+    const before = inputs.length
+    screen.show(new TestChat().state)
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(written()).toMatch(/returns to the chat$/)
+    stdin.write('q')
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(written()).toContain('returns to the chat\u{1b}[?7l')
+    expect(inputs.slice(before)).toEqual([{ kind: 'resize', size: { rows: 10, columns: 40 } }])
+  })
+
   it('ends the chat at SIGHUP', () => {
     const { host, ends } = createFullScreen()
     host.emit('SIGHUP')

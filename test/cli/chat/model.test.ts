@@ -41,6 +41,42 @@ describe('the chat screen', () => {
     expect(chat.draw()).toMatch(/^ carol[^]*── new ─[^]*12:00 {2}carol {2}are you there\?/)
   })
 
+  it('filters the list while a name is typed', () => {
+    const chat = new TestChat({ rows: 9, columns: 80 })
+    chat.type('\u{f}R')
+    expect(chat.draw()).toMatch(/> carol[^]*\nopen: R$/)
+    expect(chat.draw()).not.toContain('#tea')
+    chat.type('x').type('\r')
+    expect(chat.draw()).toContain('no name matches')
+    chat.type('\u{7f}\u{7f}')
+    expect(chat.draw()).toMatch(/> bob[^]*carol[^]*#tea/)
+    expect(chat.type('ea\r').draw()).toMatch(/^ tea/)
+    expect(chat.state.picking).toBeUndefined()
+  })
+
+  it('shows a message alone, unwrapped', () => {
+    const chat = new TestChat()
+    chat.arrive({ text: `see https://example.org/${'x'.repeat(200)}` })
+    chat.type(`${ESC}c`)
+    expect(chat.did('alone')).toEqual([{ kind: 'alone', text: `see https://example.org/${'x'.repeat(200)}` }])
+    chat.type('/help\r').type(`${ESC}c`)
+    expect(chat.did('alone')[1]?.text).toContain('Commands')
+  })
+
+  it('offers only commands that do something with the selected message', () => {
+    const chat = new TestChat({ columns: 90 })
+    chat.arrive({ text: 'a card', card: 'CARD' })
+    chat.say('mine')
+    chat.type(`${ESC}[1;3A`)
+    expect(chat.draw()).toContain('/edit, /remove; Alt+C')
+    chat.type(`${ESC}[1;3A`)
+    expect(chat.draw()).toContain('/reply, /add; Alt+C')
+    chat.put({ kind: 'people', parties: PARTIES.map((each) => ({ ...each, card: 'CARD' })) })
+    expect(chat.draw()).toContain('/reply; Alt+C')
+    expect(chat.type('/add\r').did('add')).toEqual([])
+    expect(chat.draw()).toContain('there is no card to add here')
+  })
+
   it.each([
     [24, 80],
     [15, 40],
@@ -72,6 +108,32 @@ describe('the chat screen', () => {
 
   it('shows a hint if there are no contacts', () => {
     expect(new TestChat({ parties: [] }).draw()).toContain('You have no contacts yet.')
+  })
+
+  it('takes commands and links before there is any contact', () => {
+    const chat = new TestChat({ parties: [], columns: 80 })
+    expect(chat.type('/card\r').did('card')).toHaveLength(1)
+    expect(chat.draw()).toMatch(/\n>$/)
+    expect(chat.type('/help\r').draw()).toContain('Commands')
+    chat.type(ESC).type('asfaleia:card/2:name=X\r')
+    expect(chat.did('add')).toMatchObject([{ kind: 'add', card: 'asfaleia:card/2:name=X' }])
+    expect(chat.type('hello\r').draw()).toContain('no conversation is open')
+    expect(chat.draw()).toContain('> hello')
+    // The text that was begun goes on in the first conversation.
+    chat.put({ kind: 'people', parties: PARTIES })
+    expect(chat.draw()).toContain('> hello')
+    expect(chat.state.open).toBe(BOB)
+  })
+
+  it('gives back the line of a command that failed, unless another is begun', () => {
+    const chat = new TestChat({ columns: 80 })
+    chat.type('/group add zoe\r')
+    const [effect] = chat.did('group')
+    expect(chat.draw()).toMatch(/\n>$/)
+    chat.put({ kind: 'refused', command: effect!.command, why: 'no contact matches "zoe"' })
+    expect(chat.draw()).toMatch(/no contact matches "zoe"[^]*\n> \/group add zoe$/)
+    chat.put({ kind: 'refused', command: { line: '/verify', conversation: BOB }, why: 'other' })
+    expect(chat.draw()).toMatch(/\n> \/group add zoe$/)
   })
 
   it('has the right size after any input', () => {
@@ -312,7 +374,7 @@ describe('a chat message', () => {
     ['readdressed', '! readdressed'],
     ['unsigned', '! unsigned: anyone may have written this'],
     ['stale', '! more than two weeks old'],
-    ['future', '! dated in the future'],
+    ['future', '! dated in the future: a clock is wrong'],
     ['unknown-version', '! of a version that this program does not know'],
     ['truncated', '! cut off'],
     ['malformed', '! malformed'],
@@ -355,7 +417,7 @@ describe('strangers', () => {
       card: 'CARD',
     })
     chat.type('/to strangers\r/add\r')
-    expect(chat.did('add')).toEqual([{ kind: 'add', card: 'CARD' }])
+    expect(chat.did('add')).toMatchObject([{ kind: 'add', card: 'CARD' }])
     chat.put({ kind: 'people', parties: [...PARTIES, { id: 'SHA256:dave', kind: 'contact', name: 'dave' }] })
     chat.type('/to dave\r')
     expect(chat.draw()).toMatch(/ dave[^]*12:00 {2}dave {2}my card/)

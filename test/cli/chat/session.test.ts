@@ -143,6 +143,8 @@ class FakeFront implements Front {
     this.notified++
   }
 
+  alone(): void {}
+
   redraw(): void {}
 
   suspend(): void {}
@@ -326,7 +328,21 @@ describe('an incoming message', () => {
     expect(alice!.people.book.get('dave')).toBeUndefined()
     front.type('/add')
     await shows('dave is now a contact')
+    front.type('/to bob')
+    front.type('/add')
+    await shows('there is no card to add here')
+    arrives(bob, { type: 'card', card: dave.card.text })
+    await shows('you have it already')
     expect(alice!.people.book.get('dave')?.card?.text).toBe(dave.card.text)
+  })
+
+  it('of a stranger appears under a short name', async () => {
+    const mallory = await village.add('mallory')
+    begin()
+    arrives(mallory, text('hello'), { stranger: true })
+    await until(() => front.state?.conversations.length === 3)
+    front.type('/to strangers')
+    expect(front.draw()).toContain(`stranger ${mallory.fingerprint.slice(7, 12)}  hello`)
   })
 
   it('with a card of a known name but another key is refused', async () => {
@@ -464,16 +480,17 @@ describe('a group', () => {
     expect(front.look()).toContain('you left this group')
   })
 
-  it('of another maker is joined on /add, and only its maker can change it', async () => {
+  it('of a contact is joined at once, and only its maker can change it', async () => {
     const dave = await village.add('dave')
     const facts = { id: makeId(), name: 'tea', version: 1, time: NOON / 1_000, members: [bob!.card, alice!.card, dave.card] }
     const group = await makeGroup(bob!.identity, facts)
     begin()
     arrives(bob, { type: 'group', card: group.text }, { envelope: { group: group.id } })
-    await shows('invites you to the group "tea": bob, you, ~dave. Join it with /add')
-    expect(alice!.people.groups.list()).toEqual([])
-    front.type('/add')
+    await shows('you are in tea; /group leave leaves it')
+    expect(alice!.people.groups.list()).toHaveLength(1)
+    front.type('/to tea')
     await shows('tea: bob, you, ~dave')
+    await shows('-- you are in tea; /group leave leaves it')
     // A member who is not a contact is shown with a mark.
     arrives(dave, text('hello all'), { from: alice!.people.find(dave.fingerprint)!, envelope: { group: group.id } })
     await shows('~dave  hello all')
@@ -724,5 +741,39 @@ describe('beside other commands', () => {
     await until(() => front.look().includes('/connect takes it back'))
     front.type('/connect')
     expect(messenger.connected).toEqual(['localhost'])
+  })
+})
+
+describe('the first screen', () => {
+  it('adds a pasted card, and gives back a command that fails', async () => {
+    const dave = await village.add('dave')
+    const eve = await village.add('eve')
+    begin({}, eve)
+    await shows('You have no contacts yet')
+    front.put({ kind: 'text', text: '/add asfaleia:card/2:name=Dave' })
+    front.put({ kind: 'key', chord: 'enter' })
+    await shows('the card is cut off')
+    await shows('> /add asfaleia:card/2:name=Dave')
+    front.put({ kind: 'key', chord: 'ctrl+u' })
+    front.put({ kind: 'paste', text: `> ${dave.card.link.slice(0, 60)}\r\n> ${dave.card.link.slice(60)}` })
+    front.put({ kind: 'key', chord: 'enter' })
+    await shows('dave is now a contact')
+    front.put({ kind: 'paste', text: `/add ${bob!.card.link} Robert` })
+    front.put({ kind: 'key', chord: 'enter' })
+    await shows('Robert is now a contact')
+    expect(eve.people.book.list().map(({ name }) => name)).toEqual(['dave', 'Robert'])
+  })
+
+  it('says how to get tor if nothing listens at its SOCKS port', async () => {
+    begin({}, await village.add('eve'))
+    messenger.happening.push({
+      kind: 'relay',
+      relay: 'localhost',
+      purpose: 'receive',
+      state: 'down',
+      error: new RelayError('proxy-down'),
+    })
+    await shows('nothing listens at the SOCKS port')
+    expect(front.look()).toContain('the SOCKS port; start tor, or name its SOCKS port')
   })
 })

@@ -332,7 +332,7 @@ test.each([
 
 test.each([
   ['age1nonsense', /--to is not an age recipient/],
-  ['ssh-ed25519 AAAA', /does not hold a public key/],
+  ['ssh-ed25519 AAAA', /the key is damaged or too weak/],
   ['/nowhere/key.pub', /cannot read the key file \/nowhere\/key.pub: no such file or folder/],
 ])('the recipient %j is refused, and nothing is written', async (given, problem) => {
   const { code, err } = await backup('--to', given)
@@ -341,7 +341,7 @@ test.each([
 })
 
 test('a private key as the recipient and an empty passphrase are refused', async () => {
-  expect(await backup('--to', identity)).toMatchObject({ code: 2, err: expect.stringContaining('--to names a private key') })
+  expect(await backup('--to', identity)).toMatchObject({ code: 1, err: expect.stringContaining('is an age identity') })
   const empty = await asfaleia(['backup', '--service', folder, '--out', file, '--passphrase'], { env: passphraseFile('\n') })
   expect(empty).toMatchObject({ code: 1, err: expect.stringContaining('the passphrase is empty') })
   expect(existsSync(file)).toBe(false)

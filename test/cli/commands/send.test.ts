@@ -142,7 +142,7 @@ describe('the send command line', () => {
     ['a fingerprint', ['SHA256:8uJbf6SwT8bkx3jqywfivfnrOJDaDWFamTMvm8fGxcM', 'x'], 2, /RECEIVER is a fingerprint/],
     ['a private key as the receiver', [bob.file, 'x'], 2, /private key/],
     ['a key that cannot decrypt', [ECDSA, 'x'], 1, /can only sign/],
-    ['a malformed key', ['ssh-ed25519 AAAA', 'x'], 1, /does not hold a public key/],
+    ['a malformed key', ['ssh-ed25519 AAAA', 'x'], 1, /the key is damaged or too weak/],
     ['a missing file', ['nobody.pub', 'x'], 1, /no such file or folder/],
     ['an unknown name', ['nobody', 'x'], 1, /there is no contact, group or key file nobody/],
     ['--wait without a relay for the receipt', ['--wait', bob.line, 'x'], 2, /--wait needs a relay/],

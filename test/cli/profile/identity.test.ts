@@ -68,7 +68,7 @@ describe('a key in a file', () => {
   })
 
   test.each([
-    ['a text', 'hello\n', /does not hold a public key/],
+    ['a text', 'hello\n', /does not hold a key/],
     ['a key cut off', generatePrivateKey('x').file.slice(0, 150), /damaged or cut off/],
     ['two keys', generatePrivateKey('x').file + generatePrivateKey('y').file, /more than one private key/],
   ])('is refused in one line if it is %s', async (_name, text, message) => {

@@ -8,7 +8,7 @@ import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { parsePrivateKey } from '../../../src/auth/private-key.ts'
+import { generatePrivateKey, parsePrivateKey } from '../../../src/auth/private-key.ts'
 import { runCommand } from '../../../src/cli/command.ts'
 import { makeCard, parseCard } from '../../../src/client/format/card.ts'
 import { createMoveTeller } from '../../../src/cli/talk/talk.ts'
@@ -235,6 +235,36 @@ describe('a message', () => {
   })
 })
 
+describe('a wrong clock', () => {
+  test('of this machine is suspected if two contacts agree, and no stranger counts', async () => {
+    await meet('Alice', 'Bob', 'Eve')
+    const [alice, bob, eve] = ['Alice', 'Bob', 'Eve'].map(identity) as [Identity, Identity, Identity]
+    const time = Math.floor(Date.now() / 1_000) + 2 * 86_400 + 60
+    const mallory = identityOf(parsePrivateKey(Buffer.from(generatePrivateKey('').file)))
+    await put('Eve', 'Bob', await message(mallory, bob, text('hi'), { time }), await message(alice, bob, text('hi'), { time }))
+    expect((await as('Bob', ['get'])).err).toBe('')
+    await put('Eve', 'Bob', await message(alice, bob, text('you'), { time }), await message(eve, bob, text('too'), { time }))
+    expect((await as('Bob', ['get'])).err).toMatch(
+      /^asfaleia: the messages of several contacts are dated 2 days in the future; check the clock of this machine: it says 20\S+ \S+ UTC\n$/,
+    )
+  })
+
+  test('that ran ahead once makes the messages of one command old, and no later ones', async () => {
+    await meet('Alice', 'Bob')
+    const [alice, bob] = ['Alice', 'Bob'].map(identity) as [Identity, Identity]
+    await put('Alice', 'Bob', await message(alice, bob, text('before')))
+    expect((await as('Bob', ['get'])).out).toBe('Alice: before\n')
+    const path = join(home('Bob'), 'state/seen')
+    writeFileSync(path, readFileSync(path, 'utf8').replace('\n', `\nsince ${Math.floor(Date.now() / 1_000) + 15 * 86_400}\n`))
+    await put('Alice', 'Bob', await message(alice, bob, text('between'), { time: Math.floor(Date.now() / 1_000) - 60 }))
+    const { out, err } = await as('Bob', ['get'])
+    expect(out).toMatch(/^Alice \[old, .*\]: between\n$/)
+    expect(err).toMatch(/^asfaleia: the clock of this machine was wrong before/)
+    await put('Alice', 'Bob', await message(alice, bob, text('after'), { time: Math.floor(Date.now() / 1_000) + 1 }))
+    expect(await as('Bob', ['get'])).toEqual({ code: 0, out: 'Alice: after\n', err: '' })
+  })
+})
+
 describe('get shows a message', () => {
   test('with its verdict: forged, readdressed, replayed, future, stale, unsigned, truncated, unknown-version or unreadable', async () => {
     await meet('Alice', 'Bob', 'Eve')
@@ -271,7 +301,7 @@ describe('get shows a message', () => {
       'Alice: good',
       '[forged: it claims to be from Alice, but is not]: by Alice!',
       '[written by Alice to someone else, and passed on by a stranger]: for Eve',
-      expect.stringMatching(/^Alice \[dated in the future, 20\S+Z\]: from tomorrow$/),
+      expect.stringMatching(/^Alice \[dated in the future, 20\S+Z: their clock or yours is wrong\]: from tomorrow$/),
       expect.stringMatching(/^Alice \[old, from 20\S+Z: it may be a replay\]: from last month$/),
       '[unsigned: anyone may have written this]: by age alone',
       'Eve: [a message of a type that this version does not know: poll]',
@@ -408,7 +438,7 @@ describe('a name', () => {
     await put('Alice', 'Bob', await message(alice, bob, { type: 'group', card: group.text }, { group: group.id }))
     expect(await as('Bob', ['get'])).toMatchObject({
       out: String.raw`Alice: [the group "Friends\u{3a} I agree. P.S": Alice, Bob]` + '\n',
-      err: expect.stringContaining('you are now in the group group;') as string,
+      err: expect.stringContaining('you are in group; `asfaleia group leave group` leaves it') as string,
     })
     // As an older version stored it.
     renameSync(join(home('Bob'), 'groups/group'), join(home('Bob'), 'groups', name))
@@ -431,7 +461,7 @@ describe('a group', () => {
     expect(await as('Bob', ['get'])).toMatchObject({
       code: 0,
       out: 'Alice: [the group Tea: Alice, Bob]\n',
-      err: expect.stringContaining('you are now in the group Tea') as string,
+      err: expect.stringContaining('you are in Tea; `asfaleia group leave Tea`') as string,
     })
     expect(await as('Alice', ['group', 'add', 'tea', 'carol'])).toMatchObject({ code: 0 })
     expect((await as('Bob', ['get'])).err).toContain('the group Tea changed: Carol joined')
@@ -500,7 +530,7 @@ describe('a group', () => {
       err: '',
     })
     await put('Alice', 'Bob', await message(alice, bob, { type: 'group', card: tea.text }, { group: facts.id }))
-    expect((await as('Bob', ['get'])).err).toContain('you are now in the group Tea')
+    expect((await as('Bob', ['get'])).err).toContain('you are in Tea; `asfaleia group leave Tea`')
     expect(readFileSync(join(home('Bob'), 'groups/Tea'), 'utf8')).toBe(tea.text)
   }, 60_000)
 
@@ -516,7 +546,7 @@ describe('a group', () => {
       ['Alice', alice, tea],
     ] as const) {
       await put(who, 'Bob', await message(from, bob, { type: 'group', card: group.text }, { group: group.id }))
-      expect((await as('Bob', ['get'])).err).toContain('you are now in the group Tea')
+      expect((await as('Bob', ['get'])).err).toContain('you are in Tea; `asfaleia group leave Tea`')
     }
     expect(readdirSync(join(home('Bob'), 'groups'))).toEqual(['Tea', 'Tea (2)'])
     // Each sender's message belongs to the group that has the sender on its list.

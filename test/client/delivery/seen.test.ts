@@ -89,6 +89,23 @@ describe('the set of seen messages', () => {
     expect(back.since).toBeLessThanOrEqual(NOW + 1)
   })
 
+  it('makes nothing stale for long after a clock ran ahead and a message was dated ahead', () => {
+    const seen = new Seen()
+    seen.add({ from, id: makeId(), time: NOW + 15 * DAY }, NOW)
+    const back = Seen.decode(Seen.decode(seen.encode(), NOW + 90 * DAY)!.encode(), NOW + 60)!
+    expect(back.since).toBeGreaterThan(NOW + 60)
+    expect(back.correct(NOW + 60)).toBe(true)
+    expect(back.since).toBe(NOW + 60)
+    expect(back.correct(NOW + 61)).toBe(false)
+    expect(Seen.decode(back.encode(), NOW + 61)!.since).toBe(NOW + 60)
+  })
+
+  it('does not pass its clock when many messages that are dated ahead take all space', () => {
+    const seen = new Seen(16)
+    for (let n = 0; n < 100; n++) seen.add({ from, id: makeId(), time: NOW + 10 * DAY }, NOW + 0.5)
+    expect(seen.since).toBe(NOW)
+  })
+
   it('keeps a stale message as long as a new one, and a message from the future longer', () => {
     const seen = new Seen()
     const [old, ahead, far] = [makeId(), makeId(), makeId()]

@@ -6,9 +6,10 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { connectRelay } from '../../../src/client/wire/connect.ts'
 import { FILE, type FileSink, Parts } from '../../../src/client/delivery/file.ts'
 import { countParts, PART_BYTES } from '../../../src/client/format/content.ts'
+import { makeId } from '../../../src/client/format/field.ts'
 import { encodeMessage } from '../../../src/client/format/message.ts'
 import type { Contact } from '../../../src/client/messenger/contact.ts'
-import type { MessengerOptions, OutboxStore } from '../../../src/client/messenger/options.ts'
+import type { Introducer, MessengerOptions, OutboxStore } from '../../../src/client/messenger/options.ts'
 import type { MessengerEvent } from '../../../src/client/messenger/event.ts'
 import type { Messenger } from '../../../src/client/messenger/messenger.ts'
 import type { OutboxEntry } from '../../../src/client/delivery/entry.ts'
@@ -53,6 +54,25 @@ describe('two messengers on two relays', () => {
     expect(delivery).toMatchObject({ state: 'delivered', held: true })
     expect(from.deliveries()).toEqual([])
     await to.flush()
+  })
+
+  test('the card goes with messages to contacts who may not have it, until they are heard', async () => {
+    const relay = await startRelay()
+    const [alice, bob] = [makePerson('alice', relay.address), makePerson('bob', relay.address)]
+    const heard: string[] = []
+    const introducer: Introducer = {
+      cardFor: () => (heard.length === 0 ? 'asfaleia:card/2:alice' : undefined),
+      onHeard: ({ name }) => heard.push(name),
+    }
+    const [from, to] = [open(alice, [bob], { introducer }), open(bob, [alice])]
+    const delivery = from.send(bob, { type: 'text', text: 'one' })
+    from.send(bob, { type: 'text', text: 'in a group' }, { group: makeId() })
+    const [one, grouped] = await take(to, 2)
+    expect([one, grouped].map((each) => each?.envelope?.card)).toEqual(['asfaleia:card/2:alice', undefined])
+    expect(await delivery.settled).toBe('delivered')
+    expect(heard).toContain('bob')
+    from.send(bob, { type: 'text', text: 'two' })
+    expect((await take(to, 1))[0]?.envelope?.card).toBeUndefined()
   })
 
   test('deliver many messages in order, in both directions at once', { timeout: 60_000 }, async () => {
