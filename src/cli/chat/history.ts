@@ -152,8 +152,14 @@ function isHappened(value: unknown): value is Happened {
     typeof verdict === 'string' &&
     VERDICTS.has(verdict) &&
     typeof mine === 'boolean' &&
-    Array.isArray(deliveries)
+    Array.isArray(deliveries) &&
+    deliveries.every(isDelivery)
   )
+}
+
+function isDelivery(value: unknown): boolean {
+  const fields = (value ?? {}) as Record<string, unknown>
+  return ['id', 'member', 'to', 'state'].every((name) => typeof fields[name] === 'string')
 }
 
 /** Gives each message its latest states. */

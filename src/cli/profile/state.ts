@@ -96,17 +96,21 @@ function encodeEntries(entries: readonly OutboxEntry[]): Uint8Array {
   return Buffer.from(`${FORM}\n${lines.join('')}`)
 }
 
+const isText = (value: unknown): boolean => typeof value === 'string'
+
 /** Decodes the text of {@link encodeEntries}. Checks its form, since anyone can encrypt a file to the user's key. */
 function decodeEntries(text: Uint8Array | undefined): OutboxEntry[] | undefined {
   const [form, ...lines] = text === undefined ? [] : Buffer.from(text).toString().split('\n')
   if (form !== FORM || lines.pop() !== '') return undefined
   try {
     return lines.map((line) => {
-      const { payload, ...entry } = JSON.parse(line) as Omit<OutboxEntry, 'payload'> & { payload: string }
-      if (typeof entry.id !== 'string' || typeof entry.to !== 'string' || !Array.isArray(entry.relays) || !Array.isArray(entry.held))
+      const { id, to, relays, held, time, deadline, confirm, payload } = JSON.parse(line) as Omit<OutboxEntry, 'payload'> & {
+        payload: string
+      }
+      if (![id, to, payload].every(isText) || ![relays, held].every((list) => Array.isArray(list) && list.every(isText)))
         throw new TypeError()
-      if (typeof entry.time !== 'number' || typeof entry.deadline !== 'number') throw new TypeError()
-      return { ...entry, payload: Buffer.from(payload, 'base64') }
+      if (typeof time !== 'number' || typeof deadline !== 'number' || typeof confirm !== 'boolean') throw new TypeError()
+      return { id, to, relays, held, time, deadline, confirm, payload: Buffer.from(payload, 'base64') }
     })
   } catch {
     return undefined

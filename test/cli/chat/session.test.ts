@@ -631,7 +631,10 @@ describe('a history', () => {
 
   it('that is damaged is reported and left untouched', async () => {
     const folder = join(alice!.folder, 'history')
-    await open().append([
+    const other = { conversation: 'x', author: 'x', at: NOON, verdict: 'genuine', text: 'x', mine: true }
+    const history = open()
+    await history.append([{ kind: 'message', message: { ...other, deliveries: [null] } as never }])
+    await history.append([
       {
         kind: 'message',
         message: {
@@ -650,7 +653,7 @@ describe('a history', () => {
     const before = readFileSync(join(folder, name!))
     begin({ history: open() })
     await shows('whole')
-    expect(front.look()).toContain('2 damaged lines')
+    expect(front.look()).toContain('3 damaged lines')
     expect(readFileSync(join(folder, name!))).toEqual(before)
   })
 })

@@ -14,6 +14,7 @@ import { readBytes, writeWhole } from '../../../src/cli/disk/file.ts'
 import { Home } from '../../../src/cli/profile/home.ts'
 import { openOutbox, openSeen } from '../../../src/cli/profile/state.ts'
 import { encodeText } from '../../../src/client/format/field.ts'
+import { sealFor } from '../../../src/client/format/envelope.ts'
 import { identityOf } from '../../../src/client/format/identity.ts'
 import { Seen } from '../../../src/client/delivery/seen.ts'
 import { run } from '../../support/process.ts'
@@ -167,6 +168,30 @@ describe('a file of the state or of the profile', () => {
   )('is not read if it is not what it must be: %s is %s', async (name, _what, make, problem, read) => {
     make(join(root, name))
     await expect(read()).rejects.toThrow(problem)
+  })
+
+  test.each([
+    ['a relay that is no text', { relays: [{}] }],
+    ['a holder that is no text', { held: [1] }],
+    ['no payload', { payload: undefined }],
+    ['a receiver that is no text', { to: null }],
+  ])('is refused whole if it is an outbox with an entry with %s', async (_name, change) => {
+    const entry = {
+      id: 'x',
+      to: 'SHA256:x',
+      relays: ['localhost'],
+      held: [],
+      time: 1,
+      deadline: 2,
+      confirm: true,
+      payload: 'QUJD',
+      ...change,
+    }
+    const text = encodeText(`asfaleia-outbox/1\n${JSON.stringify(entry)}\n`)
+    writeFileSync(join(root, 'outbox.age'), await sealFor(owner, text))
+    const outbox = await openOutbox(root, owner)
+    await expect(outbox.load()).rejects.toThrow('damaged')
+    await outbox.release()
   })
 
   test('does not take a tag if it is a pipe', async () => {
