@@ -28,6 +28,7 @@ export const TARGETS: Readonly<Record<string, () => Promise<{ readonly target: T
   config: () => import('./targets/config.ts'),
   'owner-lines': () => import('./targets/owner-lines.ts'),
   'handover-door': () => import('./targets/handover-door.ts'),
+  keys: () => import('./targets/keys.ts'),
   'http-door': () => import('./targets/http-door.ts'),
 }
 
