@@ -284,7 +284,7 @@ const PACKAGES: readonly (readonly [name: string, users: readonly string[], why:
 const NODE: readonly (readonly [name: string, users: readonly string[], why: string])[] = [
   [
     'crypto',
-    ['auth/crypto.ts', 'auth/key-object.ts', 'auth/private-key.ts', 'auth/container.ts', 'auth/pem.ts', 'auth/token.ts'],
+    ['auth/crypto.ts', 'auth/key-object.ts', 'auth/private-key.ts', 'auth/container.ts', 'auth/pem.ts', 'auth/token.ts', 'auth/secret.ts'],
     'keys, age files and signatures; a page has auth/crypto.web.ts',
   ],
   ['crypto', ['relay/prover.ts', 'relay/relay.ts'], 'proofs, and the secrets of the process'],

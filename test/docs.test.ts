@@ -93,8 +93,9 @@ describe('the tables of docs/protocol.md', () => {
       .map((field) => field.split('='))
     const documented = rows.filter(({ key }) => key !== '').map(({ key, value }) => [key, String(value)])
     expect(Object.fromEntries(documented)).toEqual(Object.fromEntries(told))
-    const { handleSeconds, handles, writeSeconds } = DEFAULT_LIMITS
-    expect(rows.filter(({ key }) => key === '').map(({ value }) => value)).toEqual([handleSeconds, handles, writeSeconds])
+    const { bundle, bundleSeconds, handleSeconds, handles, writeSeconds } = DEFAULT_LIMITS
+    const untold = [bundle, bundleSeconds, handleSeconds, handles, writeSeconds]
+    expect(rows.filter(({ key }) => key === '').map(({ value }) => value)).toEqual(untold)
     expect(Object.keys(DEFAULT_LIMITS)).toHaveLength(rows.length)
   })
 })

@@ -13,6 +13,7 @@ const SECRET_BYTES = 32
 /** No token begins with this, so the shift is not part of any signature. */
 const SHIFT_LABEL = 'asfaleia/1 token times'
 
+const CLAIM = Object.freeze({ claim: true })
 const DOT = 0x2e
 /** The base64url of an HS256 signature. */
 const SIGNATURE_BYTES = 43
@@ -30,6 +31,8 @@ export interface TokenClaims {
   /** The first millisecond (since 1970) at which the token is no longer good. */
   readonly expires: number
   readonly id: string
+  /** Whether the token stands for a claim, and not for a key. */
+  readonly isClaim: boolean
 }
 
 export class Tokens {
@@ -66,9 +69,22 @@ export class Tokens {
    * @param input.id unique among the tokens that are good at the same time
    * @throws {RangeError} if the token would be longer than {@link MAX_TOKEN_BYTES}
    */
-  issue(input: { readonly subject: string; readonly audience: string; readonly now: number; readonly id: string }): string {
+  issue(input: {
+    readonly subject: string
+    readonly audience: string
+    readonly now: number
+    readonly id: string
+    readonly isClaim?: boolean
+  }): string {
     const seconds = this.#secondsAt(input.now)
-    const claims = { sub: input.subject, aud: input.audience, iat: seconds, exp: seconds + this.#seconds, jti: input.id }
+    const claims = {
+      sub: input.subject,
+      aud: input.audience,
+      iat: seconds,
+      exp: seconds + this.#seconds,
+      jti: input.id,
+      ...(input.isClaim === true ? CLAIM : {}),
+    }
     const token = jsonwebtoken.sign(claims, this.#secret, { algorithm: 'HS256' })
     if (token.length > MAX_TOKEN_BYTES) throw new RangeError('the token is longer than its limit')
     return token
@@ -96,11 +112,11 @@ export class Tokens {
     }
     // jsonwebtoken accepts tokens without some of the claims, and an `aud` that is a list; `issue` makes neither.
     if (typeof claims === 'string') return undefined
-    const { sub, aud, iat, exp, jti } = claims
+    const { sub, aud, iat, exp, jti, claim } = claims
     if (typeof sub !== 'string' || typeof aud !== 'string' || typeof jti !== 'string') return undefined
     if (!Number.isSafeInteger(iat) || exp === undefined || !Number.isSafeInteger(exp)) return undefined
     if (!input.audiences.includes(aud)) return undefined
-    return { subject: sub, expires: (exp - this.#shift) * 1000, id: jti }
+    return { subject: sub, expires: (exp - this.#shift) * 1000, id: jti, isClaim: claim === true }
   }
 
   /** Returns a time as tokens state it. */

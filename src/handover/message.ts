@@ -1,10 +1,11 @@
 /**
- * The messages as a stream of bytes from one relay to the next. Each is 32 bytes of the mailbox's blinded id, 8 of the
+ * The messages, and then the bundles, as a stream of bytes from one relay to the next. Each is 32 bytes of the mailbox's blinded id, 8 of the
  * message id, 8 of the milliseconds left, 4 of the payload's length, and the payload; numbers are big endian. Payloads
  * stay bytes, and every buffer of theirs is overwritten after use.
  */
 import type { HeldMessage } from '../mailbox/mailbox.ts'
-import { ChannelError } from './channel.ts'
+import { ChannelError, MAX_RECORD_BYTES } from './channel.ts'
+import { FILLED } from './record.ts'
 
 /** The longest payload that a relay can be configured to accept. */
 const MAX_PAYLOAD_BYTES = 512 * 1_024
@@ -41,6 +42,21 @@ export class MessageWriter {
       this.#at += part.length
     }
     return filled
+  }
+
+  /** Gives the rest as records of a kind, each good until the next one. */
+  *records(kind: keyof typeof FILLED): Generator<Buffer, void> {
+    const record = Buffer.alloc(MAX_RECORD_BYTES)
+    record[0] = FILLED[kind]
+    try {
+      for (;;) {
+        const length = this.write(record.subarray(1))
+        if (length === 0) return
+        yield record.subarray(0, 1 + length)
+      }
+    } finally {
+      record.fill(0)
+    }
   }
 
   #next(): boolean {

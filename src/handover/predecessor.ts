@@ -2,24 +2,20 @@
  * The side that hands over: listens for a successor, and gives it everything that the relay holds. The relay keeps all of
  * it until the successor confirms that it is the owner; any other end leaves the relay as it was. Erases nothing: the
  * caller does, once `handedOver` resolves. docs/decisions/0009-handover.md gives the order and the reasons.
- *
- * Over 350 lines: each step says what happens if the successor freezes, ends or lies there, and the steps are one sequence.
  */
 import type { Server, Socket } from 'node:net'
 import type { Log } from '../log.ts'
 import type { Estate } from '../relay/relay.ts'
 import type { Address } from '../transport/address.ts'
-import { createSocketServer, listen, ListenError } from '../transport/socket.ts'
-import { Channel, ChannelError, MAX_RECORD_BYTES } from './channel.ts'
+import { createSocketServer, listen } from '../transport/socket.ts'
+import { Channel, ChannelError } from './channel.ts'
 import { MessageWriter } from './message.ts'
-import { waitUntil } from './path.ts'
 import {
   decodeRecord,
   encodeRecord,
   encodeSpent,
   type Failure,
   type HandoverRecord,
-  MESSAGES_KIND,
   OLD_VERSION,
   type Refusal,
   type UNPROVEN,
@@ -36,8 +32,6 @@ const WINDOW = 16
 const SOCKETS = 8
 /** Each reason for a refusal is logged once in this time: other programs decide how often they connect. */
 const REFUSAL_LOG_MS = 60_000
-/** A successor of the version before needs up to 10 s to listen at the path after it serves. */
-const OLD_SUCCESSOR_MS = 15_000
 /** A relay that is told to stop waits this long for a successor that has just connected. */
 const PROOF_MS = 1_000
 /** After this time without its doors, a relay that goes on says so. */
@@ -73,12 +67,11 @@ export interface PredecessorOptions {
 
 interface Times {
   readonly patience: number
-  readonly oldSuccessor: number
   readonly doors: number
   whole(bytes: number): number
 }
 
-const TIMES: Times = { patience: PATIENCE_MS, oldSuccessor: OLD_SUCCESSOR_MS, doors: DOORS_MS, whole: wholeMs }
+const TIMES: Times = { patience: PATIENCE_MS, doors: DOORS_MS, whole: wholeMs }
 
 export interface Predecessor {
   /** Resolves when a successor is the relay, and this one has nothing left to do but to erase its copy. */
@@ -254,7 +247,7 @@ class Handover {
 
   /** @throws unless the successor owns the messages at the end */
   async #attempt(): Promise<void> {
-    const { channel, version, handing, times } = this.#options
+    const { channel, handing, times } = this.#options
     const estate = await handing.suspend()
     const bytes = handing.bytes()
     channel.limit(times.whole(bytes))
@@ -265,7 +258,6 @@ class Handover {
     await this.#send({ kind: 'released' })
     await this.#expect('opened')
     this.#checkIntact(estate)
-    if (version === OLD_VERSION) return this.#leaveToOld()
     await this.#send({ kind: 'done' })
     await this.#expect('owned')
     // If this process was stopped in between, the successor may have ended long ago.
@@ -294,59 +286,34 @@ class Handover {
     }
   }
 
-  /**
-   * Version 2 has no `owned`: the successor serves once it has read `done`, and then listens at this relay's path.
-   * @throws unless a process listens there in time
-   */
-  async #leaveToOld(): Promise<void> {
-    const { listener, times } = this.#options
-    listener.stop()
-    await this.#send({ kind: 'done' })
-    if (await waitUntil('listening', listener.path, times.oldSuccessor)) return
-    try {
-      await listener.listen()
-    } catch (error) {
-      if (error instanceof ListenError && error.code === 'EADDRINUSE') return
-      throw error
-    }
-    throw new ChannelError('ended')
-  }
-
   async #giveAll(estate: Estate, bytes: number): Promise<void> {
     const { channel, version } = this.#options
     const spent = [...estate.spent()]
     const boot = estate.secrets.boot.export()
     const token = estate.secrets.token.export()
-    const size = version === OLD_VERSION ? {} : { size: { bytes, senders: spent.length } }
-    const secrets = encodeRecord({ kind: 'give', boot, token, messages: estate.messages, ...size })
+    const hasBundles = version !== OLD_VERSION
+    const size = { bytes, senders: spent.length, ...(hasBundles ? { bundles: estate.bundles } : {}) }
+    const secrets = encodeRecord({ kind: 'give', boot, token, messages: estate.messages, size })
     try {
       await channel.send(secrets)
     } finally {
       for (const secret of [boot, token, secrets]) secret.fill(0)
     }
-    const writer = new MessageWriter(estate.held())
-    const record = Buffer.alloc(MAX_RECORD_BYTES)
-    record[0] = MESSAGES_KIND
-    try {
-      let unread = 0
-      const give = async (part: Uint8Array): Promise<void> => {
-        await channel.send(part)
-        if (++unread < WINDOW) return
-        await this.#expect('read')
-        unread--
-      }
-      for (const part of encodeSpent(spent)) await give(part)
-      for (;;) {
-        const length = writer.write(record.subarray(1))
-        this.#checkIntact(estate)
-        if (length === 0) break
-        await give(record.subarray(0, 1 + length))
-      }
-      await this.#send({ kind: 'end', messages: writer.count })
-      for (; unread > 0; unread--) await this.#expect('read')
-    } finally {
-      record.fill(0)
+    let unread = 0
+    const give = async (part: Uint8Array): Promise<void> => {
+      this.#checkIntact(estate)
+      await channel.send(part)
+      if (++unread < WINDOW) return
+      await this.#expect('read')
+      unread--
     }
+    for (const part of encodeSpent(spent)) await give(part)
+    const writer = new MessageWriter(estate.held())
+    for (const part of writer.records('messages')) await give(part)
+    if (hasBundles) for (const part of new MessageWriter(estate.heldBundles()).records('bundles')) await give(part)
+    this.#checkIntact(estate)
+    await this.#send({ kind: 'end', messages: writer.count })
+    for (; unread > 0; unread--) await this.#expect('read')
     await this.#expect('held')
     this.#checkIntact(estate)
   }

@@ -5,9 +5,9 @@
 import type { Spent } from '../relay/senders.ts'
 import { ChannelError, MAX_RECORD_BYTES } from './channel.ts'
 
-export const VERSION = 3
-/** The version before: no `owned`, and `give` announces only the number of messages. */
-export const OLD_VERSION = 2
+export const VERSION = 4
+/** The version before: no bundles. */
+export const OLD_VERSION = 3
 export const SECRET_BYTES = 32
 
 /** Why the running relay refuses to hand over. */
@@ -23,33 +23,37 @@ export type Failure = (typeof FAILURES)[number]
 
 /** The most that the running relay will send, and the most that the successor accepts. */
 export interface Size {
-  /** Bytes of all messages, as the running relay counts them. */
+  /** Bytes of all messages and bundles, as the running relay counts them. */
   readonly bytes: number
   /** Keys whose sending limit is in use. */
   readonly senders: number
+  /** Version 3 has none. */
+  readonly bundles?: number
 }
 
 export type HandoverRecord =
   /** The successor asks for everything, and has `memory` bytes for messages. */
   | { readonly kind: 'take'; readonly version: number; readonly memory: number }
   | { readonly kind: 'refused'; readonly reason: Refusal }
-  /** The secrets of the relay, and how many messages will follow. Version 2 has no size. */
-  | { readonly kind: 'give'; readonly boot: Uint8Array; readonly token: Uint8Array; readonly messages: number; readonly size?: Size }
+  /** The secrets of the relay, and how much will follow. */
+  | { readonly kind: 'give'; readonly boot: Uint8Array; readonly token: Uint8Array; readonly messages: number; readonly size: Size }
   /** The bytes that some keys have sent of late; for each, 32 bytes of the blinded id and 8 of the number. */
   | { readonly kind: 'spent'; readonly bytes: Uint8Array }
   /** Some of the bytes that src/handover/message.ts makes of the messages, cut anywhere. */
   | { readonly kind: 'messages'; readonly bytes: Uint8Array }
-  /** The successor has read one `spent` or `messages`. */
+  /** The same of the bundles, whose message ids are zeros. */
+  | { readonly kind: 'bundles'; readonly bytes: Uint8Array }
+  /** The successor has read one `spent`, `messages` or `bundles`. */
   | { readonly kind: 'read' }
-  /** The running relay has sent `messages` messages, and no more will follow. */
+  /** The running relay has sent `messages` messages and all bundles, and no more will follow. */
   | { readonly kind: 'end'; readonly messages: number }
   /** The successor holds all of them. */
   | { readonly kind: 'held' }
   /** The running relay has closed its doors. */
   | { readonly kind: 'released' }
-  /** The successor listens at its doors. In version 2 the messages are its own from here on. */
+  /** The successor listens at its doors. */
   | { readonly kind: 'opened' }
-  /** The running relay leaves the messages to the successor. In version 2 it erases its copy now. */
+  /** The running relay leaves the messages to the successor. */
   | { readonly kind: 'done' }
   /** The successor has read `done`: the messages are its own. The old relay erases its copy on reading this. */
   | { readonly kind: 'owned' }
@@ -71,10 +75,11 @@ const KINDS = [
   'done',
   'abort',
   'owned',
+  'bundles',
 ] as const
 
-/** The first byte of a `messages` record, for code that fills one in place. */
-export const MESSAGES_KIND = KINDS.indexOf('messages')
+/** The first byte of the records that code fills in place. */
+export const FILLED = { messages: KINDS.indexOf('messages'), bundles: KINDS.indexOf('bundles') } as const
 
 export function encodeRecord(record: HandoverRecord): Buffer {
   const kind = Buffer.of(KINDS.indexOf(record.kind))
@@ -85,11 +90,13 @@ export function encodeRecord(record: HandoverRecord): Buffer {
       return Buffer.concat([kind, Buffer.of(REFUSALS.indexOf(record.reason))])
     case 'give': {
       const { boot, token, messages, size } = record
-      const numbers = size === undefined ? [messages] : [messages, size.bytes, size.senders]
+      const { bytes, senders, bundles } = size
+      const numbers = [messages, bytes, senders, ...(bundles === undefined ? [] : [bundles])]
       return Buffer.concat([kind, boot, token, ...numbers.map(encodeNumber)])
     }
     case 'spent':
     case 'messages':
+    case 'bundles':
       return Buffer.concat([kind, record.bytes])
     case 'end':
       return Buffer.concat([kind, encodeNumber(record.messages)])
@@ -127,6 +134,7 @@ export function decodeRecord(bytes: Buffer): HandoverRecord {
       if (body.length % SPENT_BYTES !== 0) throw new ChannelError('forged')
       return { kind, bytes: body }
     case 'messages':
+    case 'bundles':
       return { kind, bytes: body }
     case 'end':
       return { kind, messages: decodeNumber(sized(body, 8)) }
@@ -143,19 +151,15 @@ export function decodeRecord(bytes: Buffer): HandoverRecord {
 }
 
 function decodeGive(body: Buffer): HandoverRecord {
-  const numbers = body.subarray(2 * SECRET_BYTES)
-  const give = {
-    kind: 'give',
-    boot: body.subarray(0, SECRET_BYTES),
-    token: body.subarray(SECRET_BYTES, 2 * SECRET_BYTES),
-  } as const
-  if (numbers.length === 8) return { ...give, messages: decodeNumber(numbers) }
-  const [messages, bytes, senders] = [0, 8, 16].map((at) => decodeNumber(sized(numbers, 24).subarray(at, at + 8))) as [
-    number,
-    number,
-    number,
+  const [boot, token, rest] = [
+    body.subarray(0, SECRET_BYTES),
+    body.subarray(SECRET_BYTES, 2 * SECRET_BYTES),
+    body.subarray(2 * SECRET_BYTES),
   ]
-  return { ...give, messages, size: { bytes, senders } }
+  const numbers = [0, 8, 16].map((at) => decodeNumber(sized(rest.subarray(at, at + 8), 8))) as [number, number, number]
+  const [messages, bytes, senders] = numbers
+  const size = rest.length === 24 ? { bytes, senders } : { bytes, senders, bundles: decodeNumber(sized(rest.subarray(24), 8)) }
+  return { kind: 'give', boot, token, messages, size }
 }
 
 const ID_BYTES = 32

@@ -63,11 +63,15 @@ export interface Succession {
   /** Whether this relay owns the messages: it would lose them if it stopped. */
   readonly owns: boolean
   /**
-   * Passes on every used sending limit and every message; the doors are free when it resolves.
+   * Passes on every used sending limit, message and bundle; the doors are free when it resolves.
    * @returns the percentage of all messages that arrived: less than 100 only if the other relay died
    * @throws HandoverError, or the error of a callback
    */
-  fill(onMessage: (message: HeldMessage) => void, onSpent: (spent: Spent) => void): Promise<number>
+  fill(
+    onMessage: (message: HeldMessage) => void,
+    onSpent: (spent: Spent) => void,
+    onBundle?: (bundle: HeldMessage) => void,
+  ): Promise<number>
   /**
    * Reports that this relay listens at every door. It owns the messages when this resolves.
    * @throws HandoverError
@@ -120,12 +124,12 @@ async function ask(options: SuccessorOptions, version: number): Promise<Successi
     const record = decodeRecord(answer)
     if (record.kind === 'refused') throw new HandoverError(record.reason)
     if (record.kind !== 'give') throw new ChannelError('forged')
-    const { messages, size = { bytes: memory, senders: Infinity } } = record
+    const { messages, size } = record
     if (size.bytes > memory) throw new HandoverError('memory')
     const secrets = { boot: Buffer.from(record.boot), token: Buffer.from(record.token) }
     answer.fill(0)
     channel.limit(times.whole(size.bytes))
-    return new Taking({ channel, version, secrets, messages, size, memory, signal, settle, ignoreSignal })
+    return new Taking({ channel, secrets, messages, size, memory, signal, settle, ignoreSignal })
   } catch (error) {
     return void (await settle(error))
   }
@@ -138,7 +142,6 @@ function problemOf({ problem }: ChannelError, proven: boolean): HandoverProblem 
 
 interface TakingOptions {
   readonly channel: Channel
-  readonly version: number
   readonly secrets: Succession['secrets']
   /** The number of messages that the other relay announced. */
   readonly messages: number
@@ -165,11 +168,17 @@ class Taking implements Succession {
     return this.#owns
   }
 
-  async fill(onMessage: (message: HeldMessage) => void, onSpent: (spent: Spent) => void): Promise<number> {
+  async fill(
+    onMessage: (message: HeldMessage) => void,
+    onSpent: (spent: Spent) => void,
+    onBundle: (bundle: HeldMessage) => void = () => {},
+  ): Promise<number> {
     const { messages, size } = this.#options
-    const reader = new MessageReader(onMessage, { messages, bytes: size.bytes })
+    const { bytes, bundles = 0 } = size
+    const reader = new MessageReader(onMessage, { messages, bytes })
+    const bundleReader = new MessageReader(onBundle, { messages: bundles, bytes })
     try {
-      await this.#receiveAll(reader, onSpent)
+      await this.#receiveAll(reader, bundleReader, onSpent)
       await this.#send('held')
       await this.#expect('released')
       return 100
@@ -178,6 +187,7 @@ class Taking implements Succession {
       return messages === 0 ? 100 : Math.min(100, Math.floor((reader.count / messages) * 100))
     } finally {
       reader.clear()
+      bundleReader.clear()
     }
   }
 
@@ -185,14 +195,10 @@ class Taking implements Succession {
     if (this.#owns) return
     try {
       await this.#checkQuiet()
-      if (this.#options.version === OLD_VERSION) {
-        await this.#own('opened')
-      } else {
-        await this.#send('opened')
-        await this.#expect('done')
-        await this.#checkQuiet()
-        await this.#own('owned')
-      }
+      await this.#send('opened')
+      await this.#expect('done')
+      await this.#checkQuiet()
+      await this.#own()
     } catch (error) {
       await this.#settle(error)
       return
@@ -215,11 +221,11 @@ class Taking implements Succession {
   }
 
   /** Sends the record after which the other relay may erase its copy. @throws ChannelError if it was not sent */
-  async #own(kind: 'opened' | 'owned'): Promise<void> {
+  async #own(): Promise<void> {
     this.#options.ignoreSignal()
     this.#owns = true
     try {
-      await this.#send(kind)
+      await this.#send('owned')
     } catch (error) {
       this.#owns = false
       throw error
@@ -256,7 +262,7 @@ class Taking implements Succession {
     this.#owns = true
   }
 
-  async #receiveAll(reader: MessageReader, onSpent: (spent: Spent) => void): Promise<void> {
+  async #receiveAll(reader: MessageReader, bundles: MessageReader, onSpent: (spent: Spent) => void): Promise<void> {
     const { channel, messages, size, memory } = this.#options
     const room = Math.floor(memory / BYTES_PER_SENDER)
     let senders = 0
@@ -266,6 +272,8 @@ class Taking implements Succession {
         const record = decodeRecord(bytes)
         if (record.kind === 'messages') {
           reader.push(record.bytes)
+        } else if (record.kind === 'bundles') {
+          bundles.push(record.bytes)
         } else if (record.kind === 'spent') {
           for (const spent of decodeSpent(record.bytes)) {
             if (++senders > size.senders) throw new ChannelError('forged')
@@ -273,8 +281,8 @@ class Taking implements Succession {
           }
         } else {
           expect(record, 'end')
-          if (!reader.isWhole || record.kind !== 'end' || record.messages !== messages || reader.count !== messages)
-            throw new ChannelError('forged')
+          const isAll = reader.isWhole && bundles.isWhole && reader.count === messages && bundles.count === (size.bundles ?? 0)
+          if (!isAll || record.kind !== 'end' || record.messages !== messages) throw new ChannelError('forged')
           return
         }
       } finally {

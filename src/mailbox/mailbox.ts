@@ -9,12 +9,20 @@
 import { type Limits, STRANGER_LIMITS } from '../protocol/limits.ts'
 import type { Lease, Mailboxes, MessageId, Put, Stored, Subscriber, Terms } from '../protocol/ports.ts'
 import { Arena, footprint } from './arena.ts'
+import { Bundles, type HeldBundle } from './bundles.ts'
 import { FREE, MessageTable, NONE } from './message-table.ts'
 
 /** The budget's cost of a message beside its payload: its row in the table, rounded up. */
 export const MESSAGE_BYTES = 64
 /** The budget's cost of a mailbox: its object, its id and its place in the map. */
 export const MAILBOX_BYTES = 512
+/** The budget's cost of a label, with the subscription that it may have. */
+export const LABEL_BYTES = 704
+/**
+ * The part of the budget that readers may take: labels, and mailboxes that are subscribed and empty. Otherwise 8,192
+ * connections with 64 empty subscriptions each would leave no room for messages.
+ */
+const READERS_SHARE = 1 / 4
 
 const LEASES = { subscribe: 1, lease: 2, plain: 3 } as const satisfies Record<Lease, number>
 
@@ -64,8 +72,12 @@ export class MemoryMailboxes implements Mailboxes {
     this.#table.rows.position[row] = position
   })
   readonly #table: MessageTable<Mailbox>
+  readonly #bundles: Bundles
   #messages = 0
   #subscribers = 0
+  /** Mailboxes without a message, which exist for their subscribers. */
+  #empty = 0
+  #labels = 0
   /** The memory that messages of strangers take. */
   #strangerBytes = 0
   /** The ends of the list of all messages in order of arrival, which is also the order of expiry. */
@@ -82,14 +94,16 @@ export class MemoryMailboxes implements Mailboxes {
     this.#limits = options.limits
     this.#budget = options.budget
     this.#table = new MessageTable(options.randomBytes)
+    this.#bundles = new Bundles(options.limits, options.budget)
     this.#onErased = options.onErased ?? (() => {})
   }
 
-  get size(): { mailboxes: number; subscribers: number; messages: number; bytes: number; budget: number } {
+  get size(): { mailboxes: number; subscribers: number; messages: number; bundles: number; bytes: number; budget: number } {
     return {
       mailboxes: this.#mailboxes.size,
       subscribers: this.#subscribers,
       messages: this.#messages,
+      bundles: this.#bundles.count,
       bytes: this.#bytes(),
       budget: this.#budget,
     }
@@ -101,7 +115,52 @@ export class MemoryMailboxes implements Mailboxes {
   }
 
   #bytes(): number {
-    return this.#arena.live + this.#messages * MESSAGE_BYTES + this.#mailboxes.size * MAILBOX_BYTES
+    return (
+      this.#arena.live +
+      this.#messages * MESSAGE_BYTES +
+      this.#mailboxes.size * MAILBOX_BYTES +
+      this.#labels * LABEL_BYTES +
+      this.#bundles.bytes
+    )
+  }
+
+  /** Whether readers may take so many bytes more. */
+  #hasRoomForReaders(bytes: number): boolean {
+    return this.#empty * MAILBOX_BYTES + this.#labels * LABEL_BYTES + bytes <= this.#budget * READERS_SHARE
+  }
+
+  addLabel(): boolean {
+    if (!this.#hasRoomForReaders(LABEL_BYTES)) return false
+    this.#labels++
+    return true
+  }
+
+  dropLabels(count: number): void {
+    this.#labels -= count
+  }
+
+  publish(id: string, bundle: Uint8Array, now: number, share: number): boolean {
+    this.#bundles.expire(now)
+    return this.#bundles.publish(id, bundle, now, this.#budget * share - this.#bytes())
+  }
+
+  unpublish(id: string): void {
+    this.#bundles.erase(id)
+  }
+
+  bundle(id: string, now: number): Buffer | undefined {
+    this.#bundles.expire(now)
+    return this.#bundles.find(id)
+  }
+
+  /** Gives all bundles, as `held` gives the messages. */
+  heldBundles(now: number): Generator<HeldBundle, void, void> {
+    return this.#bundles.held(now)
+  }
+
+  /** Takes over a bundle that another relay held. Returns false if the budget has no room for it. */
+  restoreBundle(bundle: HeldBundle, now: number): boolean {
+    return this.#bundles.restore(bundle, now, this.#budget - this.#bytes())
   }
 
   /** When the next message expires, in ms; undefined if there is no message. */
@@ -109,8 +168,9 @@ export class MemoryMailboxes implements Mailboxes {
     return this.#oldest === NONE ? undefined : this.#table.rows.expires[this.#oldest]!
   }
 
-  /** Erases every message that has expired. */
+  /** Erases every message and bundle that has expired. */
   expire(now: number): void {
+    this.#bundles.expire(now)
     while (this.#oldest !== NONE && this.#table.rows.expires[this.#oldest]! <= now) this.#erase(this.#oldest, 'expired')
   }
 
@@ -186,7 +246,7 @@ export class MemoryMailboxes implements Mailboxes {
     if (this.#newest === NONE) this.#oldest = row
     else rows.newer[this.#newest] = row
     this.#newest = row
-    mailbox.count++
+    if (mailbox.count++ === 0) this.#empty--
     mailbox.waiting++
     this.#messages++
     return row
@@ -252,6 +312,7 @@ export class MemoryMailboxes implements Mailboxes {
   }
 
   wipe(id: string): number {
+    this.#bundles.erase(id)
     const mailbox = this.#mailboxes.get(id)
     if (mailbox === undefined) return 0
     const erased = mailbox.count
@@ -259,8 +320,10 @@ export class MemoryMailboxes implements Mailboxes {
     return erased
   }
 
-  subscribe(id: string, subscriber: Subscriber): number {
-    const mailbox = this.#mailboxes.get(id) ?? this.#open(id)
+  subscribe(id: string, subscriber: Subscriber): number | undefined {
+    const known = this.#mailboxes.get(id)
+    if (known === undefined && !this.#hasRoomForReaders(MAILBOX_BYTES)) return undefined
+    const mailbox = known ?? this.#open(id)
     const older = mailbox.subscriber
     if (older !== undefined && older.owner !== subscriber.owner) {
       // A reader that lost its circuit looks alive for a while, so the newer one gets its messages at once.
@@ -289,13 +352,15 @@ export class MemoryMailboxes implements Mailboxes {
     this.#closeIfEmpty(mailbox)
   }
 
-  /** Overwrites the messages of all mailboxes but those to keep. */
+  /** Overwrites the messages and bundles of all mailboxes but those to keep. */
   eraseExcept(keep: (id: string) => boolean): void {
     for (const id of this.#mailboxes.keys()) if (!keep(id)) this.wipe(id)
+    this.#bundles.eraseExcept(keep)
   }
 
-  /** Overwrites every message, because the relay stops or its operator wipes it. */
+  /** Overwrites every message and bundle, because the relay stops or its operator wipes it. */
   eraseAll(): void {
+    this.#bundles.eraseExcept(() => false)
     while (this.#oldest !== NONE) this.#erase(this.#oldest, 'wiped')
   }
 
@@ -312,11 +377,13 @@ export class MemoryMailboxes implements Mailboxes {
       window: 0,
     }
     this.#mailboxes.set(id, mailbox)
+    this.#empty++
     return mailbox
   }
 
   #closeIfEmpty(mailbox: Mailbox): void {
-    if (mailbox.count === 0 && mailbox.subscriber === undefined) this.#mailboxes.delete(mailbox.id)
+    if (mailbox.count > 0 || mailbox.subscriber !== undefined) return
+    if (this.#mailboxes.delete(mailbox.id)) this.#empty--
   }
 
   /** Ends an owner's leases, all or those of one kind. The messages wait again, at their old places in the order. */
@@ -351,7 +418,7 @@ export class MemoryMailboxes implements Mailboxes {
     else rows.newer[older] = newer
     if (newer === NONE) this.#newest = older
     else rows.older[newer] = older
-    mailbox.count--
+    if (--mailbox.count === 0) this.#empty++
     if (rows.stranger[row] === 1) {
       mailbox.strangers--
       this.#strangerBytes -= footprint(this.#arena.length(rows.position[row]!)) + MESSAGE_BYTES

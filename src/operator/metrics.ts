@@ -100,10 +100,13 @@ export interface Status {
   readonly mailboxes: number
   readonly subscribers: number
   readonly messages: number
+  readonly bundles: number
   readonly messageBytes: number
   readonly messageBudget: number
   readonly stored: number
   readonly delivered: number
+  readonly published: number
+  readonly fetched: number
   readonly erased: Snapshot['counters']['erased']
   readonly accepted: Snapshot['counters']['accepted']
   readonly logins: Snapshot['counters']['logins']
@@ -132,10 +135,13 @@ export function buildStatus(moment: Moment): Status {
     mailboxes: people(snapshot.mailboxes),
     subscribers: people(snapshot.subscribers),
     messages: people(snapshot.messages),
+    bundles: people(snapshot.bundles),
     messageBytes: roundUp(snapshot.messageBytes, BYTES_STEP),
     messageBudget: snapshot.messageBudget,
     stored: people(counters.stored),
     delivered: people(counters.delivered),
+    published: people(counters.published),
+    fetched: people(counters.fetched),
     erased: coarse(counters.erased),
     accepted: coarse(counters.accepted),
     logins: coarse(counters.logins),
@@ -189,11 +195,20 @@ export const METRICS = {
   },
   asfaleia_ready: { type: 'gauge', help: '1 if GET /readyz answers 200.', samples: (s) => [[Number(s.ready)]] },
   asfaleia_connections: { type: 'gauge', help: 'Open connections, in steps of 10.', samples: (s) => [[s.connections]] },
-  asfaleia_proven_connections: { type: 'gauge', help: 'Open connections that proved a key, in steps of 10.', samples: (s) => [[s.proven]] },
+  asfaleia_proven_connections: {
+    type: 'gauge',
+    help: 'Open connections that proved a key or claimed, in steps of 10.',
+    samples: (s) => [[s.proven]],
+  },
   asfaleia_mailboxes: { type: 'gauge', help: 'Mailboxes in memory, in steps of 10.', samples: (s) => [[s.mailboxes]] },
   asfaleia_subscribers: { type: 'gauge', help: 'Mailboxes with a subscriber, in steps of 10.', samples: (s) => [[s.subscribers]] },
   asfaleia_messages: { type: 'gauge', help: 'Messages held, in steps of 10.', samples: (s) => [[s.messages]] },
-  asfaleia_message_bytes: { type: 'gauge', help: 'Memory that messages occupy, in steps of 65536.', samples: (s) => [[s.messageBytes]] },
+  asfaleia_bundles: { type: 'gauge', help: 'Bundles held, in steps of 10.', samples: (s) => [[s.bundles]] },
+  asfaleia_message_bytes: {
+    type: 'gauge',
+    help: 'Memory that messages, bundles and readers occupy, in steps of 65536.',
+    samples: (s) => [[s.messageBytes]],
+  },
   asfaleia_message_budget_bytes: { type: 'gauge', help: 'Memory that messages may occupy.', samples: (s) => [[s.messageBudget]] },
   asfaleia_accepted_total: {
     type: 'counter',
@@ -207,7 +222,12 @@ export const METRICS = {
     label: 'reason',
     samples: (s) => each(s.turnedAway),
   },
-  asfaleia_logins_total: { type: 'counter', help: 'Successful logins, in steps of 10.', label: 'proof', samples: (s) => each(s.logins) },
+  asfaleia_logins_total: {
+    type: 'counter',
+    help: 'Successful logins and claims, in steps of 10.',
+    label: 'proof',
+    samples: (s) => each(s.logins),
+  },
   asfaleia_refused_total: { type: 'counter', help: 'Errors sent to clients.', label: 'code', samples: (s) => each(s.refused) },
   asfaleia_stored_total: { type: 'counter', help: 'Messages stored, in steps of 10.', samples: (s) => [[s.stored]] },
   asfaleia_delivered_total: {
@@ -215,6 +235,8 @@ export const METRICS = {
     help: 'Messages delivered to a receiver, in steps of 10.',
     samples: (s) => [[s.delivered]],
   },
+  asfaleia_published_total: { type: 'counter', help: 'Bundles published or taken down, in steps of 10.', samples: (s) => [[s.published]] },
+  asfaleia_fetched_total: { type: 'counter', help: 'Bundles asked for, in steps of 10.', samples: (s) => [[s.fetched]] },
   asfaleia_erased_total: { type: 'counter', help: 'Messages erased, in steps of 10.', label: 'reason', samples: (s) => each(s.erased) },
   asfaleia_tor_reachable: {
     type: 'gauge',

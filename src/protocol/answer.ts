@@ -19,12 +19,15 @@ export interface Answers {
   HELLO: { readonly limits: RelayLimits }
   AUTH: { /** Decoded: an age file, or the text itself if `sign` was asked for. */ readonly body: Uint8Array }
   VERIFY: { /** Lifetime of the token. */ readonly seconds: number }
+  CLAIM: { /** Lifetime of the token. */ readonly seconds: number }
   SEND: { readonly id: string; /** For which the relay holds the message at most. */ readonly seconds: number }
   GET: { readonly messages: readonly Message[]; readonly waiting: number }
   ACK: { readonly erased: number }
   SUBSCRIBE: { readonly waiting: number }
   PING: Record<never, never>
   WIPE: { readonly erased: number }
+  PUBLISH: { /** For which the relay holds the bundle at most. */ readonly seconds: number }
+  FETCH: { /** Decoded; undefined if none is published. */ readonly bundle: Uint8Array | undefined }
 }
 export type Answer = { [Name in RequestName]: { readonly name: Name; readonly value: Answers[Name] } }[RequestName]
 
@@ -33,12 +36,15 @@ export const ANSWERED_BY = {
   HELLO: 'WELCOME',
   AUTH: 'CHALLENGE',
   VERIFY: 'TOKEN',
+  CLAIM: 'TOKEN',
   SEND: 'SENT',
   GET: 'MESSAGES',
   ACK: 'ACKED',
   SUBSCRIBE: 'SUBSCRIBED',
   PING: 'PONG',
   WIPE: 'WIPED',
+  PUBLISH: 'PUBLISHED',
+  FETCH: 'BUNDLE',
 } as const satisfies Record<RequestName, AnswerName>
 
 /** Decimal, without leading zeros, and of at most 15 digits, so that a JavaScript number holds it exactly. */

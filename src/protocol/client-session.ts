@@ -4,18 +4,24 @@
  * trust the relay: a packet that the protocol does not allow at that moment ends the session, everything held is
  * bounded, and no error contains bytes of the relay.
  *
- * It owns the rule that makes a login safe (section 3): a text leaves through `verify` only after `checkChallenge`
- * found it to be a challenge of the dialled relay, with the handle of the CHALLENGE that answered AUTH. Code that
- * decrypts a challenge must pass the text to `checkChallenge` and to nothing else.
+ * A text leaves through `verify` only after `checkChallenge` accepted it (challenge-check.ts). Code that decrypts a
+ * challenge must pass the text to `checkChallenge` and to nothing else.
+ *
+ * A request is made under a proof: the token, or the label of a VERIFY or CLAIM of this connection. A label may be used
+ * as soon as its packet has left, so that a client need not wait for the TOKEN.
+ *
+ * Over 350 lines: every request, and every packet that may answer it, stand together here. Forms of fields are in request.ts
+ * and answer.ts.
  */
 import { type Answer, ANSWERED_BY, type Message, readBase64, readCount, readId, readPacket, readSeconds, readText } from './answer.ts'
-import { encodeBase64 } from './base64.ts'
 import { BreachError, type BreachReason } from './breach.ts'
-import { parseChallenge, VERSION } from './challenge.ts'
+import { VERSION } from './challenge.ts'
+import { ChallengeCheck } from './challenge-check.ts'
 import { type ErrorCode, ERROR_CODES, NOTICE_CODES, type NoticeCode } from './errors.ts'
 import { CLIENT_CAPS, DEFAULT_LIMITS } from './limits.ts'
 import { LineDecoder, MessageDecoder, type PacketSource } from './line.ts'
 import { type AnswerName, asciiText, isWord, type Packet, PACKETS, type RequestName } from './packets.ts'
+import { checkEarly, checkLabel, checkNamed, encodeContent, encodeSecret, LABEL, labelFields } from './request.ts'
 import { Unacknowledged } from './unacknowledged.ts'
 import { decodeLimits, type RelayLimits } from './welcome.ts'
 
@@ -29,22 +35,17 @@ export type SessionEvent =
   | { readonly kind: 'refused'; readonly code: RefusalCode; readonly seconds: number | undefined }
   /** A part of the answer to the oldest open request arrived. */
   | { readonly kind: 'part' }
-  /** A message of the subscription arrived. */
-  | { readonly kind: 'message'; readonly message: Message }
-  | { readonly kind: 'notice'; readonly code: Exclude<NoticeCode, 'moved'>; readonly seconds: number | undefined }
+  /** A message of a subscription arrived. */
+  | { readonly kind: 'message'; readonly message: Message; /** Of the subscription; may be empty. */ readonly label: string }
+  /** A newer subscriber of another connection has the mailbox. */
+  | { readonly kind: 'taken-over'; /** Of the subscription; may be empty. */ readonly label: string }
+  | { readonly kind: 'notice'; readonly code: Exclude<NoticeCode, 'moved' | 'taken-over'>; readonly seconds: number | undefined }
   /** The relay is leaving the dialled name. `name` has the form of an onion address; its checksum is not checked. */
   | { readonly kind: 'moved'; readonly name: string }
   /** The relay ends the connection while no request is open. */
   | { readonly kind: 'farewell'; readonly code: RefusalCode; readonly seconds: number | undefined }
   /** The relay broke the protocol. No event follows, and the caller must end the connection. */
   | { readonly kind: 'broken'; readonly reason: BreachReason }
-
-/** The login under way: AUTH, then CHALLENGE, then the check, which allows one VERIFY. */
-type ChallengeState =
-  | { readonly kind: 'none' }
-  | { readonly kind: 'asked' }
-  | { readonly kind: 'received'; readonly handle: string }
-  | { readonly kind: 'checked'; readonly handle: string }
 
 interface Batch {
   readonly count: number
@@ -53,19 +54,29 @@ interface Batch {
   bytes: number
 }
 
+/** A request without an answer. */
+interface Open {
+  readonly name: RequestName
+  /** The label that it proves, or under which it subscribes. */
+  readonly label: string
+}
+
 const utf8 = new TextEncoder()
 
 export class ClientSession {
   readonly #relay: string
   readonly #decoder: PacketSource
   /** Requests without an answer, oldest first. */
-  readonly #open: RequestName[] = []
+  readonly #open: Open[] = []
   readonly #unacknowledged = new Unacknowledged()
-  #subscribed = false
+  /** The labels of subscriptions; empty for the unlabelled one. */
+  readonly #subscribed = new Set<string>()
   /** The answer to GET under way. */
   #batch: Batch | undefined
-  #challenge: ChallengeState = { kind: 'none' }
+  readonly #challenge: ChallengeCheck
   #token: string | undefined
+  /** Whether the relay sent a TOKEN, so that lines may be long. */
+  #isProven = false
   #limits: RelayLimits = decodeLimits([])
   #notices = 0
   #over = false
@@ -76,6 +87,7 @@ export class ClientSession {
    */
   constructor(relay: string, framing: 'line' | 'message' = 'line') {
     this.#relay = relay
+    this.#challenge = new ChallengeCheck(relay)
     this.#decoder = framing === 'line' ? new LineDecoder() : new MessageDecoder()
   }
 
@@ -95,6 +107,7 @@ export class ClientSession {
   /** Uses a token of an earlier connection to that relay; undefined forgets the token. */
   resume(token: string | undefined): void {
     this.#token = token
+    this.#isProven ||= token !== undefined
   }
 
   /** The count of requests without an answer. */
@@ -113,8 +126,7 @@ export class ClientSession {
    * @throws {TypeError} while another login is under way: a session answers one CHALLENGE at a time
    */
   auth(key: string, sign: boolean): Uint8Array {
-    if (this.#challenge.kind !== 'none') throw new TypeError('a login is under way')
-    this.#challenge = { kind: 'asked' }
+    this.#challenge.onAsked()
     return this.#request('AUTH', sign ? [key, 'sign'] : [key])
   }
 
@@ -125,16 +137,7 @@ export class ClientSession {
    * @throws {BreachError} `foreign-challenge`
    */
   checkChallenge(text: Uint8Array): string {
-    const state = this.#challenge
-    if (state.kind !== 'received') throw new TypeError('there is no challenge to check')
-    // Only printable ASCII becomes a line, so no other bytes give the same line.
-    const line = asciiText(text)
-    const challenge = line === undefined ? undefined : parseChallenge(line)
-    if (line === undefined || challenge === undefined || challenge.relay !== this.#relay || challenge.handle !== state.handle) {
-      this.refuseChallenge()
-    }
-    this.#challenge = { kind: 'checked', handle: state.handle }
-    return line
+    return this.#challenge.check(text) ?? this.refuseChallenge()
   }
 
   /** Ends the session, because the challenge does not decrypt or may not be answered. @throws {BreachError} */
@@ -143,45 +146,63 @@ export class ClientSession {
     throw new BreachError('foreign-challenge')
   }
 
-  /** Answers the checked challenge: with its line, or with the base64 of a signature of it. */
-  verify(answer: string): Uint8Array {
-    const state = this.#challenge
-    if (state.kind !== 'checked') throw new TypeError('there is no checked challenge')
-    this.#challenge = { kind: 'none' }
-    return this.#request('VERIFY', [state.handle, answer])
+  /** Answers the checked challenge: with its line, or with the base64 of a signature of it. The label is for the proof. */
+  verify(answer: string, label = ''): Uint8Array {
+    const fields = labelFields(label)
+    return this.#request('VERIFY', [this.#challenge.onAnswered(), answer, ...fields], label)
+  }
+
+  /**
+   * Shows a secret, whose mailbox the label then stands for. The caller overwrites the secret and the returned bytes.
+   *
+   * @param secret 32 random bytes, used with this name of this relay only
+   */
+  claim(secret: Uint8Array, label = ''): Uint8Array {
+    return this.#request('CLAIM', [encodeSecret(secret), ...labelFields(label)], label)
   }
 
   /**
    * Sends a message.
    *
-   * @throws {TypeError} if the payload is empty or over the relay's limit, which closes the connection
+   * @param label names the proof; without it, the token does
+   * @throws {TypeError} if the payload is empty or over the relay's limit, or if it must wait for a TOKEN
    */
-  send(receiver: string, payload: Uint8Array): Uint8Array {
-    const base64 = encodeBase64(payload)
-    if (payload.length === 0 || base64.length > this.#limits.payload) throw new TypeError('the payload is empty or too large')
-    return this.#request('SEND', [this.#mustHaveToken(), receiver, base64])
+  send(receiver: string, payload: Uint8Array, label?: string): Uint8Array {
+    return this.#request('SEND', [this.#proof(label), receiver, encodeContent(payload, this.#limits.payload)])
   }
 
-  get(lease: boolean): Uint8Array {
-    const token = this.#mustHaveToken()
-    return this.#request('GET', lease ? [token, 'lease'] : [token])
+  get(lease: boolean, label?: string): Uint8Array {
+    const proof = this.#proof(label)
+    return this.#request('GET', lease ? [proof, 'lease'] : [proof])
   }
 
-  ack(ids: readonly string[]): Uint8Array {
+  ack(ids: readonly string[], label?: string): Uint8Array {
     for (const id of ids) this.#unacknowledged.remove(id)
-    return this.#request('ACK', [this.#mustHaveToken(), ...ids])
+    return this.#request('ACK', [this.#proof(label), ...ids])
   }
 
-  subscribe(): Uint8Array {
-    return this.#request('SUBSCRIBE', [this.#mustHaveToken()])
+  /** Subscribes under the label, or without one. */
+  subscribe(label?: string): Uint8Array {
+    return this.#request('SUBSCRIBE', [this.#proof(label)], label)
+  }
+
+  /** Publishes a bundle, or takes it down if it is undefined. @throws {TypeError} if it is empty or over the limit */
+  publish(bundle: Uint8Array | undefined, label?: string): Uint8Array {
+    const proof = checkNamed(this.#proof(label))
+    return this.#request('PUBLISH', bundle === undefined ? [proof] : [proof, encodeContent(bundle, DEFAULT_LIMITS.bundle)])
+  }
+
+  /** Asks for the bundle of a receiver. */
+  fetch(receiver: string, label?: string): Uint8Array {
+    return this.#request('FETCH', [this.#proof(label), receiver])
   }
 
   ping(): Uint8Array {
     return this.#request('PING', [])
   }
 
-  wipe(): Uint8Array {
-    return this.#request('WIPE', [this.#mustHaveToken()])
+  wipe(label?: string): Uint8Array {
+    return this.#request('WIPE', [checkNamed(this.#proof(label))])
   }
 
   /** Takes a chunk, overwrites it after reading, and gives its events one at a time. */
@@ -191,7 +212,7 @@ export class ClientSession {
     try {
       while (!this.#over) {
         const { payload } = this.#limits
-        const line = this.#decoder.next(this.hasToken ? payload + DEFAULT_LIMITS.lineOverhead : DEFAULT_LIMITS.lineBeforeToken)
+        const line = this.#decoder.next(this.#isProven ? payload + DEFAULT_LIMITS.lineOverhead : DEFAULT_LIMITS.lineBeforeToken)
         if (line === undefined) return
         if (line === 'too-large') throw new BreachError('line-too-long')
         const event = this.#onPacket(readPacket(line))
@@ -217,7 +238,9 @@ export class ClientSession {
       case 'ERROR':
         return this.#onError(packet.fields)
       case 'MESSAGE':
-        return this.#onSubscribed(packet.fields)
+        return this.#onSubscribed('', packet.fields)
+      case 'DELIVERY':
+        return this.#onSubscribed(readText(packet.fields[0]!, LABEL), packet.fields.slice(1))
       case 'CHALLENGE':
       case 'TOKEN':
       case 'SENT':
@@ -226,11 +249,13 @@ export class ClientSession {
       case 'SUBSCRIBED':
       case 'PONG':
       case 'WELCOME':
-      case 'WIPED': {
-        const name = this.#open[0]
-        if (name === undefined) throw new BreachError('unasked-packet')
-        if (ANSWERED_BY[name] !== packet.name) throw new BreachError('wrong-answer')
-        const answer = this.#onAnswer(name, packet.fields)
+      case 'WIPED':
+      case 'PUBLISHED':
+      case 'BUNDLE': {
+        const open = this.#open[0]
+        if (open === undefined) throw new BreachError('unasked-packet')
+        if (ANSWERED_BY[open.name] !== packet.name) throw new BreachError('wrong-answer')
+        const answer = this.#onAnswer(open, packet.fields)
         if (answer === undefined) return { kind: 'part' }
         this.#open.shift()
         return { kind: 'answer', answer }
@@ -239,7 +264,7 @@ export class ClientSession {
   }
 
   /** Reads the answer to a request. Returns undefined if more parts must follow. */
-  #onAnswer(name: RequestName, fields: readonly Uint8Array[]): Answer | undefined {
+  #onAnswer({ name, label }: Open, fields: readonly Uint8Array[]): Answer | undefined {
     const [first, second] = fields as [Uint8Array, Uint8Array]
     switch (name) {
       case 'HELLO':
@@ -248,13 +273,18 @@ export class ClientSession {
         return { name, value: { limits: this.#limits } }
       case 'AUTH': {
         const body = readBase64(second)
-        this.#challenge = { kind: 'received', handle: readText(first, /^(?:0|[1-9][0-9]{0,19})$/) }
+        this.#challenge.onReceived(readText(first, /^(?:0|[1-9][0-9]{0,19})$/))
         return { name, value: { body } }
       }
-      case 'VERIFY': {
+      case 'VERIFY':
+      case 'CLAIM': {
         const seconds = readCount(second)
         if (first.length > CLIENT_CAPS.token) throw new BreachError('too-much')
-        this.#token = readText(first, /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/)
+        const token = readText(first, /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/)
+        // The packet ended what the label had before.
+        if (label === '') this.#token = token
+        else this.#endSubscription(label)
+        this.#isProven = true
         return { name, value: { seconds } }
       }
       case 'SEND':
@@ -268,14 +298,20 @@ export class ClientSession {
       }
       case 'SUBSCRIBE':
         // The messages of an earlier subscription may have gone to another subscriber.
-        this.#unacknowledged.clear()
-        this.#subscribed = true
+        this.#unacknowledged.clear(label)
+        this.#subscribed.add(label)
         return { name, value: { waiting: readCount(first) } }
       case 'ACK':
       case 'WIPE':
         return { name, value: { erased: readCount(first) } }
       case 'PING':
         return { name, value: {} }
+      case 'PUBLISH':
+        return { name, value: { seconds: readCount(first) } }
+      case 'FETCH':
+        if (fields.length === 0) return { name, value: { bundle: undefined } }
+        if (first.length > DEFAULT_LIMITS.bundle) throw new BreachError('too-much')
+        return { name, value: { bundle: readBase64(first) } }
     }
   }
 
@@ -291,11 +327,11 @@ export class ClientSession {
     return { kind: 'answer', answer: { name: 'GET', value: { messages: batch.messages, waiting: batch.waiting } } }
   }
 
-  #onSubscribed(fields: readonly Uint8Array[]): SessionEvent {
-    if (!this.#subscribed) throw new BreachError('unasked-packet')
+  #onSubscribed(label: string, fields: readonly Uint8Array[]): SessionEvent {
+    if (!this.#subscribed.has(label)) throw new BreachError('unasked-packet')
     const message = this.#readMessage(fields)
-    this.#unacknowledged.add(message.id, message.payload.length)
-    return { kind: 'message', message }
+    this.#unacknowledged.add(message.id, message.payload.length, label)
+    return { kind: 'message', message, label }
   }
 
   #readMessage(fields: readonly Uint8Array[]): Message {
@@ -313,6 +349,7 @@ export class ClientSession {
       const name = fields[1] === undefined ? undefined : asciiText(fields[1].subarray(0, 63))
       return name !== undefined && /^[a-z2-7]{56}\.onion$/.test(name) ? { kind: 'moved', name } : undefined
     }
+    if (code === 'taken-over') return { kind: 'taken-over', label: fields[1] === undefined ? '' : readText(fields[1], LABEL) }
     return { kind: 'notice', code, seconds: readSeconds(fields[1]) }
   }
 
@@ -320,19 +357,29 @@ export class ClientSession {
   #onError(fields: readonly Uint8Array[]): SessionEvent {
     const code = ERROR_CODES.find((known) => isWord(fields[0]!, known)) ?? 'unknown'
     const seconds = readSeconds(fields[2])
-    const name = this.#open.shift()
-    if (name === undefined) return { kind: 'farewell', code, seconds }
-    if (name === 'AUTH') this.#challenge = { kind: 'none' }
+    const open = this.#open.shift()
+    if (open === undefined) return { kind: 'farewell', code, seconds }
+    if (open.name === 'AUTH') this.#challenge.clear()
+    // Whatever the reason, the label stands for nothing now.
+    if ((open.name === 'VERIFY' || open.name === 'CLAIM') && open.label !== '') this.#endSubscription(open.label)
     return { kind: 'refused', code, seconds }
   }
 
-  #request(name: RequestName, fields: readonly string[]): Uint8Array {
+  #endSubscription(label: string): void {
+    this.#unacknowledged.clear(label)
+    this.#subscribed.delete(label)
+  }
+
+  #request(name: RequestName, fields: readonly string[], label = ''): Uint8Array {
     if (this.#over) throw new TypeError('the session is over')
-    this.#open.push(name)
+    if (!this.#isProven) checkEarly(fields)
+    this.#open.push({ name, label })
     return utf8.encode(`${[PACKETS[name].no, ...fields].join(';')}\n`)
   }
 
-  #mustHaveToken(): string {
+  /** Returns the token field of a request. */
+  #proof(label: string | undefined): string {
+    if (label !== undefined) return checkLabel(label)
     if (this.#token === undefined) throw new TypeError('not logged in')
     return this.#token
   }
@@ -342,7 +389,7 @@ export class ClientSession {
     this.#decoder.clear()
     this.#batch = undefined
     this.#unacknowledged.clear()
-    this.#challenge = { kind: 'none' }
+    this.#challenge.clear()
     this.#token = undefined
   }
 }

@@ -33,6 +33,12 @@ export interface Limits {
   readonly handleSeconds: number
   /** Unanswered CHALLENGEs of one connection. One more, and the session forgets the oldest. */
   readonly handles: number
+  /** Labels of one connection, beside the empty one. A person with 20 contacts reads 21 mailboxes. */
+  readonly labels: number
+  /** The base64 characters of a bundle. A signed post-quantum recipient has about 3,000. */
+  readonly bundle: number
+  /** For which the relay holds a bundle at most. */
+  readonly bundleSeconds: number
 }
 
 export const DEFAULT_LIMITS: Limits = Object.freeze({
@@ -51,6 +57,9 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   tokenSeconds: 60 * 60,
   handleSeconds: 60,
   handles: 16,
+  labels: 64,
+  bundle: 8_192,
+  bundleSeconds: 14 * 24 * 60 * 60,
 })
 
 /** The budgets of strangers: keys that are not on the operator's list, if the operator lets them send. */

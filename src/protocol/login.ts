@@ -22,7 +22,7 @@ interface OpenChallenge<P> {
 type Proving<P> =
   | { readonly kind: 'none' }
   | { readonly kind: 'challenge'; readonly asked: Uint8Array; readonly handle: string; readonly audience: string }
-  | { readonly kind: 'verify'; readonly asked: Uint8Array; readonly challenge: OpenChallenge<P> | undefined }
+  | { readonly kind: 'verify'; readonly asked: Uint8Array; readonly challenge: OpenChallenge<P> | undefined; readonly label: string }
 
 const NONE = Object.freeze({ kind: 'none' } as const)
 
@@ -96,9 +96,10 @@ export class Login<P extends Proof> {
   /**
    * Begins to check the answer in VERIFY. Its handle is used up, whether the answer is right or wrong.
    *
+   * @param label for the proof
    * @throws {ProtocolError} `wrong-usage`; `rate-limited`, which leaves the handle open
    */
-  onVerify(request: Fields<RequestName>, now: number): Effect<P> {
+  onVerify(request: Fields<RequestName>, label: string, now: number): Effect<P> {
     const handle = asciiText(request.field(0))
     if (handle === undefined || !/^[0-9]{1,39}$/.test(handle)) throw new ProtocolError('wrong-usage')
     const wait = this.#rates.loginWait(now)
@@ -107,28 +108,21 @@ export class Login<P extends Proof> {
     const challenge = open !== undefined && open.expires > now ? open : undefined
     this.#forget(handle)
     const asked = copyBytes(request.field(1))
-    this.#proving = { kind: 'verify', asked, challenge }
+    this.#proving = { kind: 'verify', asked, challenge, label }
     return { kind: 'verify', proof: challenge?.proof, answer: asked }
   }
 
   /**
-   * Answers VERIFY with TOKEN, if the answer was good.
+   * Ends VERIFY: the relay checked the answer.
    *
-   * @returns the token and its claims
-   * @throws {ProtocolError} `auth-failed`, `denied`
+   * @returns what is proved
+   * @throws {ProtocolError} `auth-failed`
    */
-  onVerified(good: boolean, now: number): { readonly token: string; readonly mailbox: string; readonly expires: number } {
+  onVerified(good: boolean): { readonly proof: P; readonly audience: string; readonly label: string } {
     const proving = this.settle()
     const challenge = proving.kind === 'verify' ? proving.challenge : undefined
-    if (!good || challenge === undefined) throw new ProtocolError('auth-failed')
-    const { proof, audience } = challenge
-    // Only a peer that proved the key may learn whether the relay admits it.
-    if (!this.#ports.admits(proof.mailbox)) throw new ProtocolError('denied')
-    const token = this.#ports.issueToken(proof.mailbox, audience, now)
-    const { tokenSeconds } = this.#ports.limits
-    this.#output.packet(`${PACKETS.TOKEN.no};${token};${tokenSeconds}`)
-    this.#ports.count(proof.method)
-    return { token, mailbox: proof.mailbox, expires: now + tokenSeconds * 1_000 }
+    if (!good || proving.kind !== 'verify' || challenge === undefined) throw new ProtocolError('auth-failed')
+    return { proof: challenge.proof, audience: challenge.audience, label: proving.label }
   }
 
   /** Ends the proof under way, overwrites its copy, and returns the proof. */

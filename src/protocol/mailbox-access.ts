@@ -1,14 +1,15 @@
 /**
- * How one connection uses mailboxes (docs/protocol.md, section 4): SEND, GET, ACK, SUBSCRIBE, WIPE, and the delivery of
- * messages. Owns the batch under way and the subscription, and remembers the mailboxes in which the connection may have
- * leases. Writes packets to the session's output. Does not look at tokens: the session found the mailbox. Has no I/O,
- * like the session.
+ * How one connection uses mailboxes (docs/protocol.md, section 4): SEND, GET, ACK, SUBSCRIBE, WIPE, PUBLISH, FETCH, and
+ * the delivery of messages. Owns the batch under way, and remembers the mailboxes in which the connection may have
+ * leases; Subscriptions owns the subscriptions, Receivers the keys of receivers. Writes packets to the session's output.
+ * Does not look at tokens: the session found the mailbox. Has no I/O, like the session.
  */
 import { ProtocolError } from './errors.ts'
 import { type Output, OUTPUT_BYTES } from './output.ts'
 import { encodeNotice, type Fields, PACKETS, type RequestName } from './packets.ts'
-import type { Lease, Named, Ports, Rates, Subscriber, UncheckedKey } from './ports.ts'
-import { Recent } from './recent.ts'
+import type { Lease, Ports, Proven, Rates, Reader, UncheckedKey } from './ports.ts'
+import { Receivers } from './receivers.ts'
+import { Subscriptions } from './subscriptions.ts'
 import type { Turn } from './turn.ts'
 
 const MESSAGE_ID_DIGITS = 16
@@ -18,12 +19,8 @@ const MESSAGE_ID_DIGITS = 16
  */
 const LEAST_CHARGE = 5_744
 
-/** Mailboxes in which one connection may have leases. A client has one key, and so one mailbox. */
+/** Mailboxes in which one connection may have leases beside those of its subscriptions. */
 const JOINED = 16
-/** Receivers of one connection whose keys need no further check. A group has at most 32 members. */
-const CHECKED = 32
-/** The longest receiver that is remembered byte by byte: an RSA-3072 key and a comment fit. */
-const RECEIVER_BYTES = 600
 
 const DELIVERY = { lease: 'subscribe', bytes: OUTPUT_BYTES } as const
 /** Messages that a subscription takes at a time. One array for all connections: a delivery is over when the call is. */
@@ -37,46 +34,30 @@ interface Batch {
   at: number
 }
 
-interface Subscription {
-  readonly mailbox: string
-  /** Whether there may be a message to take. */
-  hasWaiting: boolean
-}
-
 export class MailboxAccess {
   readonly #ports: Ports
   readonly #rates: Rates
   readonly #output: Output
-  readonly #turn: Turn
-  readonly #subscriber: Subscriber
-  /** Mailboxes of receivers. */
-  readonly #receivers = new Recent<string>()
-  /**
-   * Mailboxes of receivers whose keys were checked on this connection, and only on this: whether a check is needed
-   * must not depend on whose keys others named. Created when needed.
-   */
-  #checked: Set<string> | undefined
-  /** The mailbox of the key that is being checked. */
-  #checking: string | undefined
+  readonly #owner: number
+  readonly #receivers: Receivers
+  readonly #subscriptions: Subscriptions
   /** The second field of SENT. */
   readonly #holdSeconds: string
   #batch: Batch | undefined
   /** Messages of a plain GET that are gathered, and those that are being written. Erased once written. */
   #gathered: number[] | undefined
   #inFlight: number[] | undefined
-  #subscription: Subscription | undefined
-  /** Whether the session owes the peer the notice that it lost its subscription. */
-  #takenOver = false
-  /** Mailboxes in which the connection may have leases. */
+  /** Mailboxes in which the connection may have leases, those of its subscriptions included. */
   #joined: Set<string> | undefined
 
-  constructor(ports: Ports, rates: Rates, output: Output, turn: Turn, subscriber: Subscriber) {
+  constructor(ports: Ports, rates: Rates, output: Output, turn: Turn, reader: Reader) {
     this.#ports = ports
     this.#rates = rates
     this.#holdSeconds = `${ports.limits.holdSeconds}`
     this.#output = output
-    this.#turn = turn
-    this.#subscriber = subscriber
+    this.#owner = reader.owner
+    this.#receivers = new Receivers(ports, turn)
+    this.#subscriptions = new Subscriptions(ports, reader)
   }
 
   /** Whether a batch is under way: nothing else may be written before it is complete. */
@@ -91,49 +72,33 @@ export class MailboxAccess {
 
   /** Whether a receiver's key is being checked. */
   get isChecking(): boolean {
-    return this.#checking !== undefined
+    return this.#receivers.isChecking
   }
 
-  /** The check is over. */
+  /** The check of a receiver's key is over. */
   onReceiver(isSound: boolean): void {
-    const mailbox = this.#checking
-    this.#checking = undefined
-    if (mailbox === undefined || !isSound) return
-    const checked = (this.#checked ??= new Set())
-    checked.add(mailbox)
-    if (checked.size <= CHECKED) return
-    const [oldest] = checked
-    checked.delete(oldest!)
+    this.#receivers.onChecked(isSound)
   }
 
   /**
    * Stores a message, and answers SENT.
    *
-   * @param sender the mailbox of the sender's key
    * @returns the receiver's key, if it must be checked first. Then nothing is stored: the same packet must come again
    *   after `onReceiver`.
    * @throws {ProtocolError} for each reason of sections 4 and 5 to refuse a SEND
    */
-  onSend(request: Fields<RequestName>, sender: string, now: number): UncheckedKey | undefined {
+  onSend(request: Fields<RequestName>, sender: Proven, now: number): UncheckedKey | undefined {
     const length = request.length(2)
     if (length > this.#ports.limits.payload) throw new ProtocolError('too-large')
     if (!request.isBase64(2)) throw new ProtocolError('wrong-usage')
-    let mailbox = this.#receivers.find(request, 1)
-    if (mailbox === undefined) {
-      const named = this.#findReceiver(request.field(1))
-      mailbox = named.mailbox
-      if (named.unchecked !== undefined) {
-        this.#checking = mailbox
-        return named.unchecked
-      }
-    }
-    if (!this.#ports.sends(sender) || !this.#ports.receives(mailbox)) throw new ProtocolError('denied')
-    const wait = this.#rates.sendWait(sender, Math.max(length, LEAST_CHARGE), now)
-    if (wait > 0) throw new ProtocolError('rate-limited', wait)
+    const mailbox = this.#receivers.find(request)
+    if (typeof mailbox !== 'string') return mailbox
+    if (!this.#ports.sends(sender.mailbox) || !this.#ports.receives(mailbox)) throw new ProtocolError('denied')
+    this.#charge(sender, length, now)
     const put = this.#ports.mailboxes.put(mailbox, request.field(2), now, {
-      share: this.#rates.memoryShare(sender),
+      share: this.#rates.memoryShare(sender, mailbox),
       places: this.#ports.places(mailbox),
-      isStranger: this.#ports.isStranger(sender),
+      isStranger: this.#ports.isStranger(sender.mailbox),
     })
     if ('refused' in put) throw new ProtocolError(put.refused)
     this.#ports.count('stored')
@@ -145,9 +110,10 @@ export class MailboxAccess {
   /** Answers GET with MESSAGES. The messages follow by `gather`. */
   onGet(mailbox: string, lease: Exclude<Lease, 'subscribe'>, now: number): void {
     const { mailboxes, limits } = this.#ports
+    this.#rates.onReading(mailbox, now)
     this.#join(mailbox)
     const references = new Float64Array(Math.min(limits.batchMessages, mailboxes.waiting(mailbox)))
-    const count = mailboxes.take(mailbox, this.#subscriber.owner, { lease, bytes: limits.batchBytes }, now, references)
+    const count = mailboxes.take(mailbox, this.#owner, { lease, bytes: limits.batchBytes }, now, references)
     this.#output.packet(`${PACKETS.MESSAGES.no};${count};${mailboxes.waiting(mailbox)}`)
     if (count > 0) this.#batch = { references: references.subarray(0, count), plain: lease === 'plain', at: 0 }
   }
@@ -169,28 +135,53 @@ export class MailboxAccess {
     this.#onChange(mailbox)
   }
 
-  /** Answers SUBSCRIBED. A connection has one subscription: another mailbox ends the one before, with its leases. */
-  onSubscribe(mailbox: string): void {
-    const before = this.#subscription?.mailbox
-    if (before !== undefined && before !== mailbox) {
-      this.#ports.mailboxes.leave(before, this.#subscriber.owner)
-      this.#joined?.delete(before)
-    }
+  /** Answers SUBSCRIBED. @throws {ProtocolError} `relay-full` */
+  onSubscribe(label: string, mailbox: string, now: number): void {
+    const { waiting, left } = this.#subscriptions.add(label, mailbox)
+    this.#rates.onReading(mailbox, now)
     this.#join(mailbox)
-    const waiting = this.#ports.mailboxes.subscribe(mailbox, this.#subscriber)
-    this.#subscription = { mailbox, hasWaiting: waiting > 0 }
+    if (left !== undefined) this.#leave(left)
     this.#output.packet(`${PACKETS.SUBSCRIBED.no};${waiting}`)
   }
 
-  /** A mailbox called the subscriber: there may be messages. */
-  onWaiting(): void {
-    if (this.#subscription !== undefined) this.#subscription.hasWaiting = true
+  /** A label ends, and the subscription that it has. The unlabelled one goes on. */
+  onLabelEnded(label: string): void {
+    const left = label === '' ? undefined : this.#subscriptions.end(label)
+    if (left !== undefined) this.#leave(left)
   }
 
-  /** A mailbox called the subscriber: a newer one has taken over. */
-  onTakenOver(): void {
-    this.#subscription = undefined
-    this.#takenOver = true
+  /**
+   * Publishes the bundle of a mailbox, or takes it down, and answers PUBLISHED.
+   *
+   * @throws {ProtocolError} for each reason of sections 4 and 5 to refuse a PUBLISH
+   */
+  onPublish(request: Fields<RequestName>, publisher: Proven, now: number): void {
+    const { mailboxes, limits } = this.#ports
+    const { mailbox } = publisher
+    const hasBundle = request.count === 2
+    this.#charge(publisher, hasBundle ? request.length(1) : 0, now)
+    if (!hasBundle) mailboxes.unpublish(mailbox)
+    else if (!mailboxes.publish(mailbox, request.field(1), now, this.#rates.memoryShare(publisher, mailbox)))
+      throw new ProtocolError('relay-full')
+    this.#ports.count('published')
+    this.#output.packet(`${PACKETS.PUBLISHED.no};${hasBundle ? limits.bundleSeconds : 0}`)
+  }
+
+  /**
+   * Answers FETCH with the receiver's bundle.
+   *
+   * @returns as `onSend`
+   * @throws {ProtocolError} for each reason of sections 4 and 5 to refuse a FETCH
+   */
+  onFetch(request: Fields<RequestName>, asker: Proven, now: number): UncheckedKey | undefined {
+    const mailbox = this.#receivers.find(request)
+    if (typeof mailbox !== 'string') return mailbox
+    if (this.#ports.isStranger(asker.mailbox) || !this.#ports.receives(mailbox)) throw new ProtocolError('denied')
+    const bundle = this.#ports.mailboxes.bundle(mailbox, now)
+    this.#charge(asker, bundle?.length ?? 0, now)
+    this.#ports.count('fetched')
+    this.#output.packetOfBytes(PACKETS.BUNDLE.no, bundle)
+    return undefined
   }
 
   /**
@@ -200,17 +191,16 @@ export class MailboxAccess {
    */
   gather(now: number): 'some' | 'none' | 'broken' {
     if (this.#batch !== undefined) return this.#gatherBatch(this.#batch)
-    if (this.#takenOver) {
-      this.#takenOver = false
-      this.#output.packet(encodeNotice('taken-over'))
+    const lost = this.#subscriptions.takeLost()
+    if (lost !== undefined) {
+      this.#output.packet(encodeNotice('taken-over', lost === '' ? undefined : lost))
       return 'some'
     }
-    const subscription = this.#subscription
-    if (subscription === undefined || !subscription.hasWaiting) return 'none'
-    const count = this.#ports.mailboxes.take(subscription.mailbox, this.#subscriber.owner, DELIVERY, now, delivery)
-    // Nothing waits, or the window is full: the mailbox calls when that changes.
-    if (count === 0) subscription.hasWaiting = false
-    for (let n = 0; n < count; n++) this.#gatherMessage(delivery[n]!)
+    const subscription = this.#subscriptions.next
+    if (subscription === undefined) return 'none'
+    const count = this.#ports.mailboxes.take(subscription.mailbox, this.#owner, DELIVERY, now, delivery)
+    for (let n = 0; n < count; n++) this.#gatherMessage(delivery[n]!, subscription.label)
+    this.#subscriptions.onServed(count === 0)
     return 'some'
   }
 
@@ -222,7 +212,7 @@ export class MailboxAccess {
 
   /** The output is written: erases the messages of a plain GET in it. */
   onWritten(): void {
-    if (this.#inFlight !== undefined) for (const reference of this.#inFlight) this.#ports.mailboxes.taken(reference, this.#subscriber.owner)
+    if (this.#inFlight !== undefined) for (const reference of this.#inFlight) this.#ports.mailboxes.taken(reference, this.#owner)
     this.#inFlight = undefined
   }
 
@@ -236,32 +226,26 @@ export class MailboxAccess {
     return [...(this.#joined ?? [])]
   }
 
-  /** Ends the subscription, returns all leases and forgets the receivers. */
+  /** Ends the subscriptions, returns all leases and forgets the receivers. */
   leave(): void {
-    if (this.#joined !== undefined) for (const mailbox of this.#joined) this.#ports.mailboxes.leave(mailbox, this.#subscriber.owner)
+    for (const mailbox of this.mailboxes) this.#ports.mailboxes.leave(mailbox, this.#owner)
     this.#joined = undefined
     this.#batch = undefined
-    this.#subscription = undefined
+    this.#subscriptions.clear()
     this.#gathered = undefined
     this.#inFlight = undefined
     this.#receivers.clear()
-    this.#checked = undefined
   }
 
   /** A request of this connection changed a mailbox: its own subscription is served before the next request. */
   #onChange(mailbox: string): void {
-    if (this.#subscription?.mailbox === mailbox) this.#subscription.hasWaiting = true
+    this.#subscriptions.mark(mailbox)
   }
 
-  /** Finds the mailbox of a SEND's receiver. @throws {ProtocolError} `bad-key`, `unsupported-key` */
-  #findReceiver(field: Uint8Array): Named {
-    this.#turn.onReceiver()
-    const named = this.#ports.receiver(field)
-    const { mailbox, unchecked } = named
-    if (unchecked !== undefined && this.#checked?.has(mailbox) !== true) return named
-    unchecked?.erase()
-    if (field.length <= RECEIVER_BYTES) this.#receivers.add(field, mailbox)
-    return { mailbox }
+  /** Counts bytes against the limit of a sender. @throws {ProtocolError} `rate-limited` */
+  #charge(sender: Proven, bytes: number, now: number): void {
+    const wait = this.#rates.sendWait(sender, Math.max(bytes, LEAST_CHARGE), now)
+    if (wait > 0) throw new ProtocolError('rate-limited', wait)
   }
 
   /** Notes that the connection may have leases in a mailbox. Beyond {@link JOINED}, those of the oldest one return. */
@@ -270,13 +254,18 @@ export class MailboxAccess {
     // The newest is the last.
     joined.delete(mailbox)
     joined.add(mailbox)
-    if (joined.size <= JOINED) return
+    if (joined.size <= JOINED + this.#subscriptions.count) return
     for (const oldest of joined) {
-      if (oldest === this.#subscription?.mailbox) continue
-      joined.delete(oldest)
-      this.#ports.mailboxes.leave(oldest, this.#subscriber.owner)
+      if (this.#subscriptions.has(oldest)) continue
+      this.#leave(oldest)
       return
     }
+  }
+
+  /** Ends the connection's subscription and leases in a mailbox. */
+  #leave(mailbox: string): void {
+    this.#joined?.delete(mailbox)
+    this.#ports.mailboxes.leave(mailbox, this.#owner)
   }
 
   #gatherBatch(batch: Batch): 'some' | 'broken' {
@@ -296,10 +285,12 @@ export class MailboxAccess {
     return 'some'
   }
 
-  #gatherMessage(reference: number): boolean {
+  /** @param label of the subscription that the message belongs to */
+  #gatherMessage(reference: number, label = ''): boolean {
     const message = this.#ports.mailboxes.read(reference)
     if (message === undefined) return false
-    this.#output.packetWithBytes(PACKETS.MESSAGE.no, message.high, message.low, message.bytes, message.start, message.end)
+    const no = label === '' ? PACKETS.MESSAGE.no : PACKETS.DELIVERY.no
+    this.#output.packetWithBytes(no, label, message.high, message.low, message.bytes, message.start, message.end)
     this.#ports.count('delivered')
     return true
   }

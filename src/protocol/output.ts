@@ -20,6 +20,8 @@ const LENGTH_8 = 127
 
 /** A packet's number and a message id, each with its semicolon. */
 const ID_BYTES = 20
+/** A packet's number with its semicolon. */
+const NUMBER_BYTES = 3
 
 /**
  * Sizes of buffers: for the answers of a turn; for a stranger's, of which the longest is a CHALLENGE to an RSA-8192 key
@@ -108,12 +110,26 @@ export class Output {
     this.#end(room, at + last.length)
   }
 
-  /** Does the same with `bytes` from `start` to `end` as the last field. They become neither a string nor a view. */
-  packetWithBytes(no: number, idHigh: number, idLow: number, bytes: Buffer, start: number, end: number): void {
-    const room = this.#begin(ID_BYTES + end - start)
-    const at = writeNumberAndId(room, this.#length, no, idHigh, idLow)
+  /**
+   * Does the same with `bytes` from `start` to `end` as the last field. They become neither a string nor a view.
+   *
+   * @param label a field before the id, unless it is empty
+   */
+  packetWithBytes(no: number, label: string, idHigh: number, idLow: number, bytes: Buffer, start: number, end: number): void {
+    const before = label === '' ? 0 : label.length + 1
+    const room = this.#begin(ID_BYTES + before + end - start)
+    const at = writeNumberAndId(room, this.#length, no, idHigh, idLow, label)
     bytes.copy(room, at, start, end)
     this.#end(room, at + end - start)
+  }
+
+  /** Appends a packet of a two-digit number, and of `bytes` as its only field; undefined leaves the field out. */
+  packetOfBytes(no: number, bytes: Buffer | undefined): void {
+    if (bytes === undefined) return this.packet(`${no}`)
+    const room = this.#begin(NUMBER_BYTES + bytes.length)
+    const at = writeNumber(room, this.#length, no)
+    bytes.copy(room, at)
+    this.#end(room, at + bytes.length)
   }
 
   /** Returns everything gathered, for one write. `written` must follow when the system has taken it. */
@@ -165,11 +181,20 @@ export class Output {
   }
 }
 
-function writeNumberAndId(room: Buffer, at: number, no: number, idHigh: number, idLow: number): number {
-  // Both packets of this form, 13 and 20, have numbers of two digits.
+/** Writes a number of two digits. */
+function writeNumber(room: Buffer, at: number, no: number): number {
   room[at++] = 0x30 + Math.floor(no / 10)
   room[at++] = 0x30 + (no % 10)
   room[at++] = SEMICOLON
+  return at
+}
+
+function writeNumberAndId(room: Buffer, at: number, no: number, idHigh: number, idLow: number, label = ''): number {
+  at = writeNumber(room, at, no)
+  if (label !== '') {
+    for (let i = 0; i < label.length; i++) room[at++] = label.charCodeAt(i)
+    room[at++] = SEMICOLON
+  }
   at = writeHex(room, at, idHigh)
   at = writeHex(room, at, idLow)
   room[at++] = SEMICOLON

@@ -36,14 +36,31 @@ export interface Terms {
   readonly isStranger?: boolean
 }
 
-/** A connection that reads a mailbox. */
+/** A proof that stands on this connection: its mailbox, and until when its token is good. */
+export interface Proven {
+  readonly mailbox: string
+  /** ms */
+  readonly expires: number
+  /** Whether a secret was shown, and no key proved. */
+  readonly isClaim: boolean
+}
+
+/** A subscription of a connection to a mailbox. */
 export interface Subscriber {
   /** The connection's number, not zero. */
   readonly owner: number
   /** Tells it that there may be a message to take. */
   onWaiting(): void
-  /** Tells it that a newer subscriber has the mailbox. */
+  /** Tells it that a newer subscriber of another connection has the mailbox. */
   onTakenOver(): void
+}
+
+/** The connection of a session, as the session's subscriptions see it. */
+export interface Reader {
+  /** The connection's number, not zero. */
+  readonly owner: number
+  /** Has the session's `onNews` called at the end of this turn of the event loop. */
+  wake(): void
 }
 
 /** The mailboxes (src/mailbox/mailbox.ts). `id` is a mailbox's blinded id, `now` is in ms. */
@@ -75,10 +92,23 @@ export interface Mailboxes {
   ack(id: string, high: number, low: number): boolean
   /** Erases all messages of a mailbox. Returns their count. */
   wipe(id: string): number
-  /** Subscribes to a mailbox, in place of the subscriber before. Returns the count of waiting messages. */
-  subscribe(id: string, subscriber: Subscriber): number
+  /**
+   * Subscribes to a mailbox, in place of the subscriber before. Returns the count of waiting messages, or undefined if
+   * readers take too much memory for another empty mailbox.
+   */
+  subscribe(id: string, subscriber: Subscriber): number | undefined
   /** Ends the owner's subscription and leases in a mailbox. */
   leave(id: string, owner: number): void
+  /** Counts the memory of one more label. Returns false if readers take too much memory for it. */
+  addLabel(): boolean
+  /** Labels are gone. */
+  dropLabels(count: number): void
+  /** Publishes a bundle, in place of the one before. @returns false if there is no memory for it */
+  publish(id: string, bundle: Uint8Array, now: number, share: number): boolean
+  /** Takes the bundle down. */
+  unpublish(id: string): void
+  /** Finds a bundle, good until the next call. */
+  bundle(id: string, now: number): Buffer | undefined
 }
 
 /** The part of a challenge that the prover keeps until the answer comes. Opaque to the session. */
@@ -96,7 +126,7 @@ export interface UncheckedKey {
   erase(): void
 }
 
-/** A receiver as a SEND names it: its mailbox, and its key, if that must be checked before the mailbox is used. */
+/** A receiver as a SEND or FETCH names it: its mailbox, and its key, if that must be checked before the mailbox is used. */
 export interface Named {
   readonly mailbox: string
   readonly unchecked?: UncheckedKey
@@ -123,30 +153,34 @@ export interface Ports {
   /** Returns the most messages in the mailbox. */
   places(mailbox: string): number
   /**
-   * Finds the mailbox of a SEND's receiver.
+   * Finds the mailbox of a receiver.
    *
    * @throws {ProtocolError} `bad-key`, `unsupported-key`
    */
   receiver(field: Uint8Array): Named
-  issueToken(mailbox: string, audience: string, now: number): string
-  /** Returns a good token's mailbox and expiry (ms), and undefined for any other field. */
-  verifyToken(token: Uint8Array, now: number): { readonly mailbox: string; readonly expires: number } | undefined
+  /** Returns the mailbox of a secret; undefined if the field has not the form of a secret. */
+  claim(secret: Uint8Array): string | undefined
+  issueToken(proven: Omit<Proven, 'expires'>, audience: string, now: number): string
+  /** Returns the proof behind a good token, and undefined for any other field. */
+  verifyToken(token: Uint8Array, now: number): Proven | undefined
   /** Draws a random handle (decimal) and nonce (32 bytes in base64url). */
   drawChallenge(): Pick<Challenge, 'handle' | 'nonce'>
   /** Counts an event, for the operator. */
-  count(what: 'decrypt' | 'sign' | 'stored' | 'delivered' | { readonly refused: ErrorCode }): void
+  count(what: 'decrypt' | 'sign' | 'claim' | 'stored' | 'delivered' | 'published' | 'fetched' | { readonly refused: ErrorCode }): void
 }
 
 /** The rate limits of one connection. */
 export interface Rates {
-  /** Returns the seconds until one step of a login, AUTH or VERIFY, may be tried; 0 allows it now, and counts it. */
+  /** Returns the seconds until one step of a login, AUTH, VERIFY or CLAIM, may be tried; 0 allows it now, and counts it. */
   loginWait(now: number): number
   /** Returns the seconds until the sender may send `bytes` bytes; 0 allows it now, and counts them. */
-  sendWait(sender: string, bytes: number, now: number): number
-  /** Returns the part of the memory budget, from 0 to 1, that a message of this sender may fill up to. */
-  memoryShare(sender: string): number
-  /** A key was proven, or its token used for the first time on this connection. */
-  onKey(sender: string, now: number): void
+  sendWait(sender: Proven, bytes: number, now: number): number
+  /** Returns the part of the memory budget, from 0 to 1, that a message of this sender to this mailbox may fill up to. */
+  memoryShare(sender: Proven, receiver: string): number
+  /** A key or secret was proven, or its token used for the first time on this connection. */
+  onProven(proven: Proven, now: number): void
+  /** The connection reads a mailbox. */
+  onReading(mailbox: string, now: number): void
 }
 
 export type Effect<P extends Proof = Proof> =
@@ -157,9 +191,9 @@ export type Effect<P extends Proof = Proof> =
    * uses no key from the answer.
    */
   | { readonly kind: 'verify'; readonly proof: P | undefined; readonly answer: Uint8Array }
-  /** Check and erase the key of a SEND's receiver, then call `onReceiver`. */
+  /** Check and erase the key of a receiver, then call `onReceiver`. */
   | { readonly kind: 'receiver'; readonly key: UncheckedKey }
-  /** The connection has proven its first key: it is a stranger no more. */
+  /** The connection has its first proof: it is a stranger no more. */
   | { readonly kind: 'proven' }
   /** Everything is written: end the stream. */
   | { readonly kind: 'end' }

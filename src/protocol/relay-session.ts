@@ -3,8 +3,8 @@
  * ports and the time go in, effects come out. It has no socket, timer, clock, randomness or promise; `now` is in ms and
  * never goes back.
  *
- * The session owns the connection's state, its proven tokens and its errors. Regime owns time and line length, Turn the
- * budget of work, Login the challenges, MailboxAccess the batch and the subscription.
+ * The session owns the connection's state and its errors. Regime owns time and line length, Turn the budget of work,
+ * Login the challenges, Proofs the proven tokens and their labels, MailboxAccess the batch and the subscriptions.
  *
  * Over 350 lines: every input of the machine and the order of its effects are here, and nothing else.
  */
@@ -15,8 +15,8 @@ import { Login } from './login.ts'
 import { MailboxAccess } from './mailbox-access.ts'
 import { type Framing, Output, STRANGER_OUTPUT_BYTES } from './output.ts'
 import { createRequest, encodeError, encodeNotice, isWord, PACKETS } from './packets.ts'
-import type { Challenged, Effect, Ports, Proof, Rates, Subscriber } from './ports.ts'
-import { Recent } from './recent.ts'
+import type { Challenged, Effect, Ports, Proof, Proven, Rates, Reader, UncheckedKey } from './ports.ts'
+import { Proofs } from './proofs.ts'
 import { Regime } from './regime.ts'
 import { Turn } from './turn.ts'
 import { encodeLimits } from './welcome.ts'
@@ -25,13 +25,6 @@ const NO_EFFECTS: readonly never[] = Object.freeze([])
 
 /** One for all sessions: a session parses and answers a packet within one call. */
 const request = createRequest()
-
-/** The claims of a token that was verified on this connection. */
-interface ProvenToken {
-  readonly mailbox: string
-  /** ms */
-  readonly expires: number
-}
 
 export class RelaySession<P extends Proof = Proof> {
   readonly #ports: Ports
@@ -42,7 +35,7 @@ export class RelaySession<P extends Proof = Proof> {
   readonly #turn = new Turn()
   readonly #login: Login<P>
   readonly #mail: MailboxAccess
-  readonly #tokens = new Recent<ProvenToken>()
+  readonly #proofs: Proofs
   /** `closing`: the session reads no more, and ends the stream when everything is written. */
   #state: 'open' | 'closing' | 'over' = 'open'
   /** Whether the peer has ended its side of the stream. */
@@ -60,16 +53,17 @@ export class RelaySession<P extends Proof = Proof> {
 
   /**
    * @param options.framing of the output; the input is always lines
-   * @param options.subscriber has the connection's number; its calls must lead to `onWaiting` and `onTakenOver`
+   * @param options.reader its `wake` must lead to `onNews`
    */
-  constructor(options: { ports: Ports; rates: Rates; framing: Framing; subscriber: Subscriber; now: number }) {
+  constructor(options: { ports: Ports; rates: Rates; framing: Framing; reader: Reader; now: number }) {
     const { ports, rates } = options
     this.#ports = ports
     this.#rates = rates
     this.#output = new Output(ports.stock, options.framing)
     this.#regime = new Regime(ports.limits, options.now)
     this.#login = new Login(ports, rates, this.#output)
-    this.#mail = new MailboxAccess(ports, rates, this.#output, this.#turn, options.subscriber)
+    this.#mail = new MailboxAccess(ports, rates, this.#output, this.#turn, options.reader)
+    this.#proofs = new Proofs(ports, this.#turn, (proven, now) => this.#onProven(proven, now))
   }
 
   /** Whether the session takes chunks now. */
@@ -198,10 +192,8 @@ export class RelaySession<P extends Proof = Proof> {
   onVerified(good: boolean, now: number): readonly Effect<P>[] {
     if (this.#state === 'open') {
       this.#attempt(() => {
-        const { token, ...claims } = this.#login.onVerified(good, now)
-        const bytes = Buffer.from(token, 'latin1')
-        this.#remember(bytes, claims, now)
-        bytes.fill(0)
+        const { proof, audience, label } = this.#login.onVerified(good)
+        this.#grant({ mailbox: proof.mailbox, method: proof.method, audience, label }, now)
       })
     } else {
       this.#login.settle()
@@ -212,7 +204,7 @@ export class RelaySession<P extends Proof = Proof> {
   /** The relay checked the key of a `receiver` effect, or has no time for it (`busy`). */
   onReceiver(outcome: 'sound' | 'bad-key' | 'busy', now: number): readonly Effect<P>[] {
     this.#mail.onReceiver(outcome === 'sound')
-    // The SEND was put back. If its receiver is good, it is read again.
+    // The SEND or FETCH was put back. If its receiver is good, it is read again.
     if (this.#state === 'open' && outcome !== 'sound') {
       this.#source.find(this.#regime.packetLimit)
       if (outcome === 'busy') this.#refuse('rate-limited', 1)
@@ -221,15 +213,8 @@ export class RelaySession<P extends Proof = Proof> {
     return this.#run(now)
   }
 
-  /** A mailbox called the subscriber: there may be messages. */
-  onWaiting(now: number): readonly Effect<P>[] {
-    this.#mail.onWaiting()
-    return this.#run(now)
-  }
-
-  /** A mailbox called the subscriber: a newer one has taken over. */
-  onTakenOver(now: number): readonly Effect<P>[] {
-    this.#mail.onTakenOver()
+  /** A mailbox called a subscription: there may be messages, or a newer subscriber has taken over. */
+  onNews(now: number): readonly Effect<P>[] {
     return this.#run(now)
   }
 
@@ -247,8 +232,8 @@ export class RelaySession<P extends Proof = Proof> {
    */
   onAdmission(now: number): readonly Effect<P>[] {
     if (this.#state !== 'open') return NO_EFFECTS
-    const isAdmitted = ({ mailbox }: ProvenToken): boolean => this.#ports.admits(mailbox)
-    if (this.#tokens.every(isAdmitted) && this.#mail.mailboxes.every((mailbox) => this.#ports.receives(mailbox))) return NO_EFFECTS
+    const isAdmitted = ({ mailbox }: Proven): boolean => this.#ports.admits(mailbox)
+    if (this.#proofs.every(isAdmitted) && this.#mail.mailboxes.every((mailbox) => this.#ports.receives(mailbox))) return NO_EFFECTS
     // Inside a batch an ERROR would be taken for one of its messages.
     if (this.#mail.hasBatch) this.#close()
     else {
@@ -273,7 +258,7 @@ export class RelaySession<P extends Proof = Proof> {
     this.#state = 'over'
     this.#mail.leave()
     this.#login.clear()
-    this.#tokens.clear()
+    this.#proofs.clear()
     this.#source.clear()
     this.#output.clear()
   }
@@ -341,9 +326,11 @@ export class RelaySession<P extends Proof = Proof> {
       case 'AUTH':
         return this.#effect(this.#login.onAuth(request, this.#name, now))
       case 'VERIFY':
-        return this.#effect(this.#login.onVerify(request, now))
+        return this.#effect(this.#login.onVerify(request, this.#beginProof(2), now))
+      case 'CLAIM':
+        return this.#onClaim(now)
       case 'SEND':
-        return this.#onSend(now)
+        return this.#onNamed(this.#mail.onSend(request, this.#proofs.find(request, now), now))
       case 'GET': {
         const lease = request.count === 1 ? 'plain' : 'lease'
         if (lease === 'lease' && !isWord(request.field(1), 'lease')) throw new ProtocolError('wrong-usage')
@@ -353,18 +340,76 @@ export class RelaySession<P extends Proof = Proof> {
         for (let n = 1; n < request.count; n++) if (request.length(n) === 0) throw new ProtocolError('wrong-usage')
         return this.#mail.onAck(request, this.#authorizeReader(now))
       case 'SUBSCRIBE':
-        return this.#mail.onSubscribe(this.#authorizeReader(now))
+        return this.#mail.onSubscribe(this.#proofs.labelIn(request), this.#authorizeReader(now), now)
       case 'PING':
         return this.#output.packet(`${PACKETS.PONG.no}`)
       case 'HELLO':
         return this.#onHello()
       case 'WIPE':
+        // An empty field may be a variable that was not set.
+        if (request.length(0) === 0) throw new ProtocolError('bad-token')
         return this.#mail.onWipe(this.#authorizeReader(now))
+      case 'PUBLISH':
+        return this.#onPublish(now)
+      case 'FETCH':
+        return this.#onNamed(this.#mail.onFetch(request, this.#proofs.find(request, now), now))
     }
   }
 
-  #onSend(now: number): void {
-    const key = this.#mail.onSend(request, this.#authorize(now), now)
+  /** Ends the label in the field `n` of a VERIFY or CLAIM, and returns it. @throws {ProtocolError} `wrong-usage` */
+  #beginProof(n: number): string {
+    return this.#proofs.begin(request, n, (label) => this.#mail.onLabelEnded(label))
+  }
+
+  #onClaim(now: number): void {
+    const label = this.#beginProof(1)
+    const mailbox = this.#ports.claim(request.field(0))
+    if (mailbox === undefined) throw new ProtocolError('wrong-usage')
+    const audience = this.#name ?? this.#ports.names()[0]
+    if (audience === undefined) throw new ProtocolError('not-ready')
+    const wait = this.#rates.loginWait(now)
+    if (wait > 0) throw new ProtocolError('rate-limited', wait)
+    this.#grant({ mailbox, method: 'claim', audience, label }, now)
+  }
+
+  /** Answers a good proof with TOKEN. @throws {ProtocolError} `denied`, `relay-full` */
+  #grant(
+    proof: { readonly mailbox: string; readonly method: Proof['method'] | 'claim'; readonly audience: string; readonly label: string },
+    now: number,
+  ): void {
+    const { mailbox, method, audience, label } = proof
+    // Only a peer that proved the key may learn whether the relay admits it.
+    if (!this.#ports.admits(mailbox)) throw new ProtocolError('denied')
+    this.#proofs.reserve(label)
+    const isClaim = method === 'claim'
+    const token = this.#ports.issueToken({ mailbox, isClaim }, audience, now)
+    const { tokenSeconds } = this.#ports.limits
+    this.#output.packet(`${PACKETS.TOKEN.no};${token};${tokenSeconds}`)
+    this.#ports.count(method)
+    this.#proofs.add(token, label, { mailbox, isClaim, expires: now + tokenSeconds * 1_000 }, now)
+  }
+
+  /** A connection has a proof that is new to it. */
+  #onProven(proven: Proven, now: number): void {
+    this.#rates.onProven(proven, now)
+    if (this.#regime.isProven) return
+    this.#regime.onProven()
+    this.#effect({ kind: 'proven' })
+  }
+
+  #onPublish(now: number): void {
+    if (request.count === 2) {
+      if (request.length(1) > this.#ports.limits.bundle) throw new ProtocolError('too-large')
+      if (!request.isBase64(1)) throw new ProtocolError('wrong-usage')
+    }
+    if (request.length(0) === 0) throw new ProtocolError('bad-token')
+    const publisher = this.#proofs.find(request, now)
+    if (!this.#ports.receives(publisher.mailbox)) throw new ProtocolError('denied')
+    this.#mail.onPublish(request, publisher, now)
+  }
+
+  /** Ends a SEND or FETCH, or puts it back until the key of its receiver is checked. */
+  #onNamed(key: UncheckedKey | undefined): void {
     if (key === undefined) return
     this.#source.putBack()
     this.#effect({ kind: 'receiver', key })
@@ -385,34 +430,11 @@ export class RelaySession<P extends Proof = Proof> {
     if (moved !== undefined) this.#output.packet(encodeNotice('moved', moved))
   }
 
-  /** Returns the mailbox of the request's token, which is its first field. @throws {ProtocolError} `bad-token` */
-  #authorize(now: number): string {
-    let token = this.#tokens.find(request, 0)
-    if (token === undefined) {
-      const field = request.field(0)
-      this.#turn.onToken()
-      token = this.#ports.verifyToken(field, now)
-      if (token === undefined || !this.#ports.admits(token.mailbox)) throw new ProtocolError('bad-token')
-      this.#remember(field, token, now)
-    }
-    if (token.expires <= now || !this.#ports.admits(token.mailbox)) throw new ProtocolError('bad-token')
-    return token.mailbox
-  }
-
-  /** As {@link #authorize}, for a request that needs a mailbox. @throws {ProtocolError} also `denied` */
+  /** Returns the mailbox of the request's token, which must have one. @throws {ProtocolError} `bad-token`, `denied` */
   #authorizeReader(now: number): string {
-    const mailbox = this.#authorize(now)
+    const { mailbox } = this.#proofs.find(request, now)
     if (!this.#ports.receives(mailbox)) throw new ProtocolError('denied')
     return mailbox
-  }
-
-  /** Remembers a good token, so that its signature is not verified again on this connection. */
-  #remember(bytes: Uint8Array, token: ProvenToken, now: number): void {
-    this.#tokens.add(bytes, token)
-    this.#rates.onKey(token.mailbox, now)
-    if (this.#regime.isProven) return
-    this.#regime.onProven()
-    this.#effect({ kind: 'proven' })
   }
 
   #attempt(answer: () => void): void {

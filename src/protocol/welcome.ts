@@ -14,6 +14,7 @@ export interface RelayLimits {
   readonly hold: number
   readonly idle: number
   readonly token: number
+  readonly labels: number
 }
 
 /** The fields of limits that never change while a relay runs: a stranger can ask for them as often as it likes. */
@@ -42,6 +43,7 @@ function encodeFields(limits: Limits): string {
     batch: limits.batchMessages,
     'batch-bytes': limits.batchBytes,
     token: limits.tokenSeconds,
+    labels: limits.labels,
   }
   return Object.entries(told)
     .map(([key, value]) => `${key}=${value}`)
@@ -67,5 +69,6 @@ export function decodeLimits(fields: readonly Uint8Array[]): RelayLimits {
     hold: told.get('hold') ?? DEFAULT_LIMITS.holdSeconds,
     idle: told.get('idle') ?? DEFAULT_LIMITS.idleSeconds,
     token: told.get('token') ?? DEFAULT_LIMITS.tokenSeconds,
+    labels: Math.min(told.get('labels') ?? 0, DEFAULT_LIMITS.labels),
   })
 }

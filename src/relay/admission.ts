@@ -1,10 +1,10 @@
 /**
  * Limits for strangers: the places for streams, in all, for one circuit, for one key, and for streams that have proven no
- * key (unproven.ts); the rate of logins; the bytes that one key or one circuit may send. Holds circuit numbers (not
+ * key, or only claimed (unproven.ts); the rate of logins; the bytes that one key or one circuit may send. Holds circuit numbers (not
  * addresses) and blinded ids of keys (senders.ts). It never learns which message came from whom.
  */
 import { STRANGER_LIMITS } from '../protocol/limits.ts'
-import type { Rates } from '../protocol/ports.ts'
+import type { Proven, Rates } from '../protocol/ports.ts'
 import { Bucket } from './bucket.ts'
 import { Senders, type Spent } from './senders.ts'
 import { type Candidate, Group, Unproven } from './unproven.ts'
@@ -16,8 +16,11 @@ const LOGINS_PER_SECOND = 8
 interface Circuit {
   streams: number
   readonly unproven: Group<StreamPlace>
+  readonly claimed: Group<StreamPlace>
   readonly logins: Bucket
   readonly sends: Bucket
+  /** The sending limit of all claims together. Created when needed. */
+  claims: Bucket | undefined
 }
 
 export interface AdmissionLimits {
@@ -55,6 +58,10 @@ interface Streams {
   readonly senders: Senders
   readonly quotas: Quotas
   readonly unproven: Unproven<StreamPlace>
+  /** Those that have only claimed. One of them gives way if all places are taken. */
+  readonly claimed: Unproven<StreamPlace>
+  /** Those of them of no known circuit. */
+  readonly otherClaimed: Group<StreamPlace>
   /** The most streams that have proven keys of strangers only. */
   readonly mostStrangers: number
   /** Those streams, oldest first. */
@@ -81,12 +88,17 @@ class StreamPlace implements Place, Candidate {
   readonly #circuit: Circuit | undefined
   /** The unproven streams of its circuit, if it is one of them. */
   #group: Group<StreamPlace> | undefined
+  /** The claimed streams of its circuit, if it is one of them. */
+  #claimed: Group<StreamPlace> | undefined
+  /** Whether it has proven a key. */
+  #hasKey = false
   /** The key that the stream proved first. */
   #key: string | undefined
   /** Whether it has proven the key of a member. */
   #isMember = false
-  /** Created when needed, if the circuit is unknown. */
+  // Created when needed, if the circuit is unknown.
   #logins: Bucket | undefined
+  #claims: Bucket | undefined
   /** It was evicted, and its stream may not have ended yet. */
   #isEvicted = false
   #left = false
@@ -110,34 +122,76 @@ class StreamPlace implements Place, Candidate {
     return wait
   }
 
-  sendWait(sender: string, bytes: number, now: number): number {
-    // The operator knows a key with a quota of its own, so the limit of its circuit does not matter.
+  sendWait(sender: Proven, bytes: number, now: number): number {
+    const { mailbox, isClaim } = sender
     const { quotas, senders } = this.#streams
-    const hasOwn = !quotas.isStranger(sender) && quotas.perSender(sender) !== undefined
-    const shared = hasOwn ? undefined : this.#circuit?.sends
-    const wait = Math.max(senders.wait(sender, bytes, now), shared?.wait(bytes, now) ?? 0)
+    const circuit = this.#circuit?.sends
+    if (isClaim) {
+      // A new claim costs nothing, so it must not be a new limit: all of them count as one sender.
+      const claims = this.#claimsBucket(mailbox, now)
+      const wait = Math.max(senders.waitFor(claims, bytes, now), circuit?.wait(bytes, now) ?? 0)
+      if (wait > 0) return wait
+      claims.take(bytes)
+      circuit?.take(bytes)
+      return 0
+    }
+    // The operator knows a key with a quota of its own, so the limit of its circuit does not matter.
+    const hasOwn = !quotas.isStranger(mailbox) && quotas.perSender(mailbox) !== undefined
+    const shared = hasOwn ? undefined : circuit
+    const wait = Math.max(senders.wait(mailbox, bytes, now), shared?.wait(bytes, now) ?? 0)
     if (wait > 0) return wait
-    senders.take(sender, bytes, now)
+    senders.take(mailbox, bytes, now)
     shared?.take(bytes)
     return 0
   }
 
-  memoryShare(sender: string): number {
-    return this.#streams.senders.share(sender)
+  #claimsBucket(mailbox: string, now: number): Bucket {
+    const { quotas, senders } = this.#streams
+    const known = this.#circuit === undefined ? this.#claims : this.#circuit.claims
+    if (known !== undefined) return known
+    const claims = senders.create(now, quotas.perSender(mailbox))
+    if (this.#circuit === undefined) this.#claims = claims
+    else this.#circuit.claims = claims
+    return claims
   }
 
-  onKey(sender: string, now: number): void {
+  memoryShare({ mailbox, isClaim }: Proven, receiver: string): number {
+    const { senders } = this.#streams
+    const own = isClaim ? 0 : senders.share(mailbox)
+    return own === 1 ? 1 : Math.max(own, senders.share(receiver))
+  }
+
+  onProven({ mailbox, isClaim }: Proven, now: number): void {
     const { senders, quotas, strangers, mostStrangers } = this.#streams
-    senders.onKey(sender, now)
+    // A throwaway claim that only sends is not worth remembering: one that reads is (`onReading`).
+    if (!isClaim) senders.onKey(mailbox, now)
     if (this.#isEvicted || this.#left) return
-    if (!quotas.isStranger(sender)) {
+    if (!quotas.isStranger(mailbox)) {
       this.#isMember = true
       strangers.delete(this)
     } else if (!this.#isMember && !strangers.has(this)) {
       if (strangers.size >= mostStrangers) strangers.values().next().value?.evict('gave-way')
       strangers.add(this)
     }
-    if (this.#key === undefined) this.#claim(sender)
+    this.prove()
+    if (!isClaim) {
+      this.#hasKey = true
+      this.#leaveClaimed()
+    } else if (!this.#hasKey && this.#claimed === undefined) {
+      this.#claimed = this.#circuit?.claimed ?? this.#streams.otherClaimed
+      this.#streams.claimed.add(this, this.#claimed)
+    }
+    if (this.#key === undefined) this.#takePlaceOf(mailbox)
+  }
+
+  onReading(mailbox: string, now: number): void {
+    this.#streams.senders.onKey(mailbox, now)
+  }
+
+  /** Stops counting the stream among those that have only claimed. */
+  #leaveClaimed(): void {
+    if (this.#claimed !== undefined) this.#streams.claimed.delete(this, this.#claimed)
+    this.#claimed = undefined
   }
 
   prove(): void {
@@ -162,7 +216,7 @@ class StreamPlace implements Place, Candidate {
   }
 
   /** Takes one of the places of the key that the stream proved first. If there are too many, the oldest one goes. */
-  #claim(key: string): void {
+  #takePlaceOf(key: string): void {
     const { keys, perKey } = this.#streams
     this.#key = key
     const places = keys.get(key)
@@ -170,9 +224,10 @@ class StreamPlace implements Place, Candidate {
     else if (places.push(this) > perKey) places[0]!.evict('key')
   }
 
-  /** Stops counting the stream among those that are unproven, of strangers, or of its key. */
+  /** Stops counting the stream among those that are unproven, have only claimed, of strangers, or of its key. */
   #release(): void {
     this.prove()
+    this.#leaveClaimed()
     const { strangers, keys } = this.#streams
     strangers.delete(this)
     const places = this.#key === undefined ? undefined : keys.get(this.#key)
@@ -207,6 +262,8 @@ export class Admission {
       senders: this.#senders,
       quotas,
       unproven: new Unproven(),
+      claimed: new Unproven(),
+      otherClaimed: new Group(),
       mostStrangers,
       strangers: new Set(),
       perKey: limits.perKey,
@@ -217,12 +274,17 @@ export class Admission {
 
   /**
    * Gives a stream its place, or returns the limit that forbids it. If too many streams have proven no key, one of them
-   * gives way: otherwise a flood of silent streams would keep everyone out until its deadline.
+   * gives way: otherwise a flood of silent streams would keep everyone out until its deadline. If all places are taken,
+   * one of those gives way that have only claimed, since a claim costs nothing.
    */
   enter(circuit: string | undefined, now: number, guest: Guest): Place | 'connections' | 'circuit' {
-    if (this.#streams.count >= this.#limits.connections) return 'connections'
     const shared = circuit === undefined ? undefined : (this.#circuits.get(circuit) ?? this.#createCircuit(now))
     if (shared !== undefined && shared.streams >= this.#limits.perCircuit) return 'circuit'
+    if (this.#streams.count >= this.#limits.connections) {
+      const next = this.#streams.claimed.findNext()
+      if (next === undefined) return 'connections'
+      next.evict('gave-way')
+    }
     if (circuit !== undefined && shared !== undefined) this.#circuits.set(circuit, shared)
     if (shared !== undefined) shared.streams++
     this.#streams.count++
@@ -246,8 +308,8 @@ export class Admission {
 
   /** Forgets circuits and senders whose limits are unused. */
   sweep(now: number): void {
-    for (const [number, { streams, logins, sends }] of this.#circuits) {
-      if (streams === 0 && logins.isFull(now) && sends.isFull(now)) this.#circuits.delete(number)
+    for (const [number, { streams, logins, sends, claims }] of this.#circuits) {
+      if (streams === 0 && logins.isFull(now) && sends.isFull(now) && claims?.isFull(now) !== false) this.#circuits.delete(number)
     }
     this.#senders.sweep(now)
   }
@@ -269,7 +331,14 @@ export class Admission {
   }
 
   #createCircuit(now: number): Circuit {
-    return { streams: 0, unproven: new Group(), logins: createLogins(now), sends: this.#senders.create(now) }
+    return {
+      streams: 0,
+      unproven: new Group(),
+      claimed: new Group(),
+      logins: createLogins(now),
+      sends: this.#senders.create(now),
+      claims: undefined,
+    }
   }
 }
 

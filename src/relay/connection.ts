@@ -2,7 +2,7 @@
  * Drives one session over one stream: passes bytes and the time to it, and performs its effects. Decides nothing about
  * the protocol, and does not know where the peer is.
  */
-import type { Effect, Subscriber } from '../protocol/ports.ts'
+import type { Effect, Reader } from '../protocol/ports.ts'
 import type { RelaySession } from '../protocol/relay-session.ts'
 import type { Place } from './admission.ts'
 import type { Prover, RelayProof } from './prover.ts'
@@ -33,11 +33,10 @@ const NOTHING = new Uint8Array(0)
 const onChunk: Input = (session, now, chunk) => session.onChunk(chunk, now)
 const onWritten: Input = (session, now) => session.onWritten(now)
 const onWriting: Input = (session, now) => session.onWriting(now)
-const onWaiting: Input = (session, now) => session.onWaiting(now)
-const onTakenOver: Input = (session, now) => session.onTakenOver(now)
+const onNews: Input = (session, now) => session.onNews(now)
 const onTurn: Input = (session, now) => session.onTurn(now)
 
-export class Connection implements Receiver, Subscriber {
+export class Connection implements Receiver, Reader {
   readonly owner: number
   readonly place: Place
   readonly #host: Host
@@ -53,8 +52,8 @@ export class Connection implements Receiver, Subscriber {
   /** The session's `held` and `progress`, as the host knows them. */
   #held = 0
   #progress = 0
-  /** The news from its mailboxes in this turn. */
-  #news: 'none' | 'waiting' | 'taken-over' = 'none'
+  /** Whether its mailboxes had news in this turn. */
+  #hasNews = false
   readonly #onWritten = (): void => {
     this.#perform(onWritten)
     this.#flush()
@@ -66,7 +65,7 @@ export class Connection implements Receiver, Subscriber {
     host: Host
     stream: ByteStream
     place: Place
-    session: (subscriber: Subscriber) => RelaySession<RelayProof>
+    session: (reader: Reader) => RelaySession<RelayProof>
   }) {
     this.owner = options.owner
     this.place = options.place
@@ -101,13 +100,8 @@ export class Connection implements Receiver, Subscriber {
   }
 
   // One turn of a sender may wake many readers, and one reader many times. Each is served once, after the turn.
-  onWaiting(): void {
-    if (this.#news === 'none') this.#news = 'waiting'
-    this.#wake()
-  }
-
-  onTakenOver(): void {
-    this.#news = 'taken-over'
+  wake(): void {
+    this.#hasNews = true
     this.#wake()
   }
 
@@ -127,9 +121,8 @@ export class Connection implements Receiver, Subscriber {
   onTurn(): void {
     this.#awake = false
     if (!this.#session.isResting) this.#session.beginTurn()
-    if (this.#news === 'taken-over') this.#perform(onTakenOver)
-    else if (this.#news === 'waiting') this.#perform(onWaiting)
-    this.#news = 'none'
+    if (this.#hasNews) this.#perform(onNews)
+    this.#hasNews = false
     this.#flush()
     this.#account()
   }

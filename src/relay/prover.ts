@@ -8,6 +8,7 @@ import { encryptToKey } from '../auth/age-ssh.ts'
 import { ed25519 } from '../auth/crypto.ts'
 import { asBuffer } from '../auth/key-object.ts'
 import { eraseKey, isSound, parseKeyBlob, parsePublicKey, parseReceiver, type SshKey } from '../auth/ssh-key.ts'
+import { fingerprintOfSecret } from '../auth/secret.ts'
 import { concat, decodeBase64, encodeString } from '../auth/ssh-wire.ts'
 import { AUTH_NAMESPACE, signMessage, verifySignature } from '../auth/sshsig.ts'
 import { buildChallenge, type Challenge } from '../protocol/challenge.ts'
@@ -73,8 +74,14 @@ export class Prover {
     return createHmac('sha256', this.#secret).update(fingerprint).digest('base64url')
   }
 
+  /** Returns the mailbox of a CLAIM's secret; undefined if the field has another form. */
+  claim(secret: Uint8Array): string | undefined {
+    const fingerprint = fingerprintOfSecret(secret)
+    return fingerprint && this.mailbox(fingerprint)
+  }
+
   /**
-   * Finds the mailbox of a SEND's receiver, and its key, if `check` must check it. The prover does not remember keys: a
+   * Finds the mailbox of a receiver, and its key, if `check` must check it. The prover does not remember keys: a
    * stranger could measure whether the key that it names was at this relay before.
    *
    * @throws {ProtocolError} `bad-key`, `unsupported-key`

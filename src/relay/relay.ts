@@ -90,7 +90,9 @@ export interface RelaySecrets {
 export interface Estate {
   readonly secrets: RelaySecrets
   readonly messages: number
+  readonly bundles: number
   held(): Iterator<HeldMessage, void>
+  heldBundles(): Iterator<HeldMessage, void>
   /** The used sending limits. */
   spent(): Iterable<Spent>
   /** Whether the relay still has this content: the operator may wipe it meanwhile. */
@@ -214,16 +216,18 @@ export class Relay {
       isStranger: (mailbox) => this.#roster.isStranger(mailbox),
       places: (mailbox) => this.#roster.of(mailbox)?.places ?? this.#limits.mailboxMessages,
       receiver: (field) => this.#prover.receiver(field),
+      claim: (secret) => this.#prover.claim(secret),
       drawChallenge: () => this.#prover.drawChallenge(),
-      issueToken: (subject, audience, now) => this.#tokens.issue({ subject, audience, now, id: this.#prover.draw(12) }),
+      issueToken: ({ mailbox, isClaim }, audience, now) =>
+        this.#tokens.issue({ subject: mailbox, isClaim, audience, now, id: this.#prover.draw(12) }),
       verifyToken: (token, now) => {
         const verified = this.#tokens.verify(token, { audiences: this.#names.all, now })
-        return verified && { mailbox: verified.subject, expires: verified.expires }
+        return verified && { mailbox: verified.subject, expires: verified.expires, isClaim: verified.isClaim }
       },
       count: (what) => {
         if (typeof what === 'object') this.counters.refused[what.refused]++
-        else if (what === 'stored' || what === 'delivered') this.counters[what]++
-        else this.counters.logins[what]++
+        else if (what === 'decrypt' || what === 'sign' || what === 'claim') this.counters.logins[what]++
+        else this.counters[what]++
       },
     }
   }
@@ -311,8 +315,8 @@ export class Relay {
       host: this.#host,
       stream,
       place,
-      session: (subscriber) =>
-        new RelaySession<RelayProof>({ ports: this.#portsOf(stream.dialled), rates: place, framing: stream.framing, subscriber, now }),
+      session: (reader) =>
+        new RelaySession<RelayProof>({ ports: this.#portsOf(stream.dialled), rates: place, framing: stream.framing, reader, now }),
     })
     this.#connections.add(connection)
     return connection
@@ -350,7 +354,7 @@ export class Relay {
   }
 
   snapshot(): Snapshot {
-    const { mailboxes, subscribers, messages, bytes, budget } = this.#mailboxes.size
+    const { mailboxes, subscribers, messages, bundles, bytes, budget } = this.#mailboxes.size
     return {
       counters: this.counters,
       accepting: this.#state === 'open',
@@ -360,6 +364,7 @@ export class Relay {
       mailboxes,
       subscribers,
       messages,
+      bundles,
       messageBytes: bytes,
       messageBudget: budget,
     }
@@ -392,7 +397,9 @@ export class Relay {
     return {
       secrets,
       messages: this.#mailboxes.size.messages,
+      bundles: this.#mailboxes.size.bundles,
       held: () => this.#mailboxes.held(this.#now()),
+      heldBundles: () => this.#mailboxes.heldBundles(this.#now()),
       spent: () => this.#admission.spent(this.#now()),
       intact: () => this.#secrets === secrets,
     }
@@ -409,6 +416,11 @@ export class Relay {
   restore(message: HeldMessage): boolean {
     if (!this.#roster.receives(message.mailbox)) return true
     return this.#mailboxes.restore(message, this.#now())
+  }
+
+  /** Takes over a bundle of the relay before. Without memory for it, its owner publishes it at the next login. */
+  restoreBundle(bundle: HeldMessage): void {
+    if (this.#roster.receives(bundle.mailbox)) this.#mailboxes.restoreBundle(bundle, this.#now())
   }
 
   /** Takes over a used sending limit of the relay before. */

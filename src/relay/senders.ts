@@ -1,7 +1,8 @@
 /**
- * The sending limits of keys, and their seniority. When memory runs short, newcomers may fill half of it only, and what
- * each key may still send shrinks, so that people who were here before a flood can go on. Holds blinded ids, in memory
- * only, for a day after a key was last used.
+ * The sending limits of keys, and the seniority of mailboxes. When memory runs short, messages to newcomers may fill half
+ * of it only, and what each key may still send shrinks, so that people who were here before a flood can go on. A mailbox
+ * is here once its key logged in, or its claim read it: senders that claim have no lasting name. Holds blinded ids, in
+ * memory only, for a day after a key or mailbox was last used.
  */
 import { Bucket } from './bucket.ts'
 
@@ -59,25 +60,30 @@ export class Senders {
     return this.#quotaOf(sender) ?? this.#perSender
   }
 
-  /** A key was proven, or one of its tokens was used on a new connection. */
+  /** A key was proven, one of its tokens was used on a new connection, or its mailbox was read. */
   onKey(sender: string, now: number): void {
     this.#find(sender, now).lastAt = now
   }
 
   /** Returns the seconds until the key may send `bytes` bytes; 0 allows it now. */
   wait(sender: string, bytes: number, now: number): number {
+    return this.waitFor(this.#bucket(sender, now), bytes, now)
+  }
+
+  /** Does the same for a limit that several senders share. */
+  waitFor(bucket: Bucket, bytes: number, now: number): number {
     // A smaller limit is one of which a part is always used.
-    const reserved = Math.floor(this.#sizeOf(sender) * (1 - this.#scale()))
-    return this.#bucket(sender, now).wait(bytes + reserved, now)
+    const reserved = Math.floor(bucket.size * (1 - this.#scale()))
+    return bucket.wait(bytes + reserved, now)
   }
 
   take(sender: string, bytes: number, now: number): void {
     this.#bucket(sender, now).take(bytes)
   }
 
-  /** Returns the part of the memory budget that this key's message may fill up to. */
-  share(sender: string): number {
-    return this.#seniors.has(sender) ? 1 : NEWCOMERS_SHARE
+  /** Returns the part of the memory budget that a message from this key, or to this mailbox, may fill up to. */
+  share(mailbox: string): number {
+    return this.#seniors.has(mailbox) ? 1 : NEWCOMERS_SHARE
   }
 
   /** Forgets keys that are unused for a day, and lets newcomers become senior while memory is not short. */

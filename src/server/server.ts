@@ -243,6 +243,7 @@ async function takeOver(succession: Succession, relay: Relay, log: Log): Promise
       if (!relay.restore(message)) throw new HandoverError('memory')
     },
     (spent) => relay.spend(spent),
+    (bundle) => relay.restoreBundle(bundle),
   )
   if (percent === 100) log.event('taken-over')
   else log.event('taken-over-partly', { percent })

@@ -30,14 +30,16 @@ const HEADER = { alg: 'HS256', typ: 'JWT' }
 
 test('a token is valid for its audience until it expires, to the millisecond', () => {
   const expires = (1_700_000_000 + 3_600) * 1000
-  expect(verify(token, input)).toEqual({ subject: 'a mailbox', expires, id: 'an id' })
+  expect(verify(token, input)).toEqual({ subject: 'a mailbox', expires, id: 'an id', isClaim: false })
   expect(verify(token, { ...input, now: expires - 1 })).toBeDefined()
   expect(verify(token, { ...input, now: expires })).toBeUndefined()
 })
 
 test('a token issued at time zero is valid for its lifetime', () => {
   const early = tokens.issue({ subject: 's', audience: name, now: 0, id: 'i' })
-  expect(verify(early, { ...input, now: 0 })).toEqual({ subject: 's', expires: 3_600_000, id: 'i' })
+  expect(verify(early, { ...input, now: 0 })).toEqual({ subject: 's', expires: 3_600_000, id: 'i', isClaim: false })
+  const claimed = tokens.issue({ subject: 's', audience: name, now: 0, id: 'i', isClaim: true })
+  expect(verify(claimed, { ...input, now: 0 })).toMatchObject({ subject: 's', isClaim: true })
   expect(verify(early, { ...input, now: 3_600_000 })).toBeUndefined()
 })
 

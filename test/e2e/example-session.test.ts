@@ -3,6 +3,7 @@
  * current relay answers the same except for the fields that the document calls random.
  */
 import { execFile } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { chmod, copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -25,7 +26,7 @@ import { missing } from '../support/programs.ts'
 const TEXT = 'Hello Bob, it is Alice.'
 const document = readDocument()
 const talks = readExample(document)
-const [alice, bob] = talks as [Talk, Talk]
+const [alice, bob, sender, reader] = talks as [Talk, Talk, Talk, Talk]
 const reason = missing('sh', 'age', 'base64', 'ssh-keygen')
 
 let folder: string
@@ -92,6 +93,19 @@ describe('the example session in the document', () => {
     expect(Buffer.from(await openAge(readKey('bob'), bytesOf(payload))).toString()).toBe(TEXT)
     await expect(openAge(readKey('alice'), decode(payload))).rejects.toThrow('no identity matched')
     expect(document).toContain(`\`${TEXT}\``)
+  })
+
+  it('has claims, whose secrets give the address that the message goes to', () => {
+    const [secret] = fieldsOf(reader, 34) as [string]
+    expect(Buffer.from(secret, 'base64url').toString('base64url')).toBe(secret)
+    const digest = createHash('sha256').update(Buffer.from(secret, 'base64url')).digest('base64').replace('=', '')
+    const [token, receiver, payload] = fieldsOf(sender, 3)
+    expect([token, receiver]).toEqual(['', `SHA256:${digest}`])
+    expect(fieldsOf(reader, 21)).toEqual(['a', fieldsOf(sender, 13)[0], payload])
+    for (const talk of [sender, reader]) {
+      const [jwt] = fieldsOf(talk, 12) as [string]
+      expect(JSON.parse(Buffer.from(jwt.split('.')[1]!, 'base64url').toString())).toMatchObject({ aud: 'localhost', claim: true })
+    }
   })
 })
 
@@ -185,6 +199,14 @@ describe('the commands of section 9', () => {
     expect(await sh('unseal bob', fieldsOf(bob, 20)[1]!)).toBe(TEXT)
     const payload = await sh('seal bob.pub', 'and back')
     expect(Buffer.from(await openAge(readKey('bob'), bytesOf(payload))).toString()).toBe('and back')
+  })
+
+  it('draw a secret, and find the address of one', async (ctx) => {
+    ctx.skip(reason !== undefined, reason)
+    const secret = await sh('secret', '')
+    expect(Buffer.from(secret, 'base64url').toString('base64url')).toBe(secret)
+    expect(secret).toHaveLength(43)
+    expect(await sh(`address ${fieldsOf(reader, 34)[0]!}`, '')).toBe(fieldsOf(sender, 3)[1])
   })
 
   it('make ssh-keygen verify the signature of the document', async (ctx) => {

@@ -5,8 +5,8 @@ import {
   decodeRecord,
   encodeRecord,
   FAILURES,
+  FILLED,
   type HandoverRecord,
-  MESSAGES_KIND,
   OLD_VERSION,
   REFUSALS,
   VERSION,
@@ -18,10 +18,11 @@ const RECORDS: readonly HandoverRecord[] = [
   { kind: 'take', version: VERSION, memory: 32 * 1_024 ** 3 },
   { kind: 'take', version: OLD_VERSION, memory: 1 },
   ...REFUSALS.map((reason) => ({ kind: 'refused', reason }) as const),
-  { kind: 'give', boot, token, messages: 123_456_789 },
+  { kind: 'give', boot, token, messages: 123_456_789, size: { bytes: 2 ** 40, senders: 5, bundles: 6 } },
   { kind: 'give', boot, token, messages: 123_456_789, size: { bytes: 2 ** 40, senders: 5 } },
   { kind: 'spent', bytes: Buffer.alloc(80, 3) },
   { kind: 'messages', bytes: Buffer.from('bytes') },
+  { kind: 'bundles', bytes: Buffer.from('bytes') },
   { kind: 'read' },
   { kind: 'end', messages: 0 },
   { kind: 'held' },
@@ -38,14 +39,14 @@ describe.each(RECORDS.map((record) => [record.kind, record] as const))('the reco
   })
 
   it('is refused if longer or shorter', () => {
-    if (record.kind === 'messages') return
+    if (record.kind === 'messages' || record.kind === 'bundles') return
     const bytes = encodeRecord(record)
     expect(() => decodeRecord(Buffer.concat([bytes, Buffer.of(0)]))).toThrow(new ChannelError('forged'))
     for (let length = 0; length < bytes.length; length++) {
       // A `spent` record of fewer keys is still complete.
       if (record.kind === 'spent' && (length - 1) % 40 === 0) continue
-      // Without its last two numbers, a `give` is one of the version before.
-      if (record.kind === 'give' && record.size !== undefined && length === 1 + 2 * 32 + 8) continue
+      // Without its last number, a `give` is one of the version before.
+      if (record.kind === 'give' && record.size.bundles !== undefined && length === 1 + 2 * 32 + 24) continue
       expect(() => decodeRecord(bytes.subarray(0, length))).toThrow(new ChannelError('forged'))
     }
   })
@@ -58,7 +59,22 @@ it('a take record of another version decodes to that version, whatever follows i
 })
 
 it("a kind's byte is the same in every version", () => {
-  const kinds = ['take', 'refused', 'give', 'spent', 'messages', 'read', 'end', 'held', 'released', 'opened', 'done', 'abort', 'owned']
+  const kinds = [
+    'take',
+    'refused',
+    'give',
+    'spent',
+    'messages',
+    'read',
+    'end',
+    'held',
+    'released',
+    'opened',
+    'done',
+    'abort',
+    'owned',
+    'bundles',
+  ]
   for (const record of RECORDS) expect(encodeRecord(record)[0]).toBe(kinds.indexOf(record.kind))
 })
 
@@ -75,7 +91,8 @@ it('junk either decodes to a record of its kind or is refused as forged', () => 
   )
 })
 
-it('MESSAGES_KIND is the first byte of a messages record, and no failure is listed twice', () => {
-  expect(encodeRecord({ kind: 'messages', bytes: Buffer.alloc(0) })).toEqual(Buffer.of(MESSAGES_KIND))
+it('FILLED has the first byte of messages and bundles records, and no failure is listed twice', () => {
+  for (const kind of ['messages', 'bundles'] as const)
+    expect(encodeRecord({ kind, bytes: Buffer.alloc(0) })).toEqual(Buffer.of(FILLED[kind]))
   expect(new Set(FAILURES).size).toBe(FAILURES.length)
 })

@@ -34,6 +34,8 @@ describe('rounding', () => {
   counters.logins.sign = 1
   counters.stored = 10
   counters.delivered = 9
+  counters.published = 1
+  counters.fetched = 11
   counters.erased.acked = 21
   counters.refused['auth-failed'] = 3
   counters.turnedAway.circuit = 1
@@ -44,6 +46,7 @@ describe('rounding', () => {
     mailboxes: 11,
     subscribers: 99,
     messages: 5,
+    bundles: 3,
     messageBytes: 1,
     messageBudget: 1_000_001,
   })
@@ -60,13 +63,16 @@ describe('rounding', () => {
       mailboxes: 20,
       subscribers: 100,
       messages: 10,
+      bundles: 10,
       messageBytes: 65_536,
       messageBudget: 1_000_001,
       stored: 10,
       delivered: 10,
+      published: 10,
+      fetched: 20,
       erased: { acked: 30, taken: 0, expired: 0, wiped: 0 },
       accepted: { tcp: 20, unix: 0, http: 0 },
-      logins: { decrypt: 0, sign: 10 },
+      logins: { decrypt: 0, sign: 10, claim: 0 },
       turnedAway: { connections: 0, circuit: 1, 'proxy-header': 0, 'gave-way': 0, key: 0 },
       refused: { ...createCounters().refused, 'auth-failed': 3 },
       tor: null,
@@ -101,7 +107,7 @@ describe('rounding', () => {
   })
 
   test('hides one person more or less', () => {
-    for (const count of ['connections', 'proven', 'mailboxes', 'subscribers', 'messages'] as const) {
+    for (const count of ['connections', 'proven', 'mailboxes', 'subscribers', 'messages', 'bundles'] as const) {
       const [before, after] = [
         buildStatus(moment({ snapshot: createSnapshot({ [count]: 13 }) })),
         buildStatus(moment({ snapshot: createSnapshot({ [count]: 14 }) })),

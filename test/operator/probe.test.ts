@@ -24,7 +24,7 @@ describe('probe', () => {
     const [first, second] = socks.requests
     expect(first).toMatchObject({ type: 3, host: ONION, port: 3308 })
     expect(second!.user).not.toBe(first!.user)
-    expect(relay.relay.snapshot()).toMatchObject({ counters: { logins: { decrypt: 0, sign: 0 }, refused: { 'wrong-usage': 0 } } })
+    expect(relay.relay.snapshot()).toMatchObject({ counters: { logins: { decrypt: 0, sign: 0, claim: 0 }, refused: { 'wrong-usage': 0 } } })
   })
 
   test('reports refused if the relay does not answer to the name', async () => {

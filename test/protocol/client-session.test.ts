@@ -51,7 +51,7 @@ test('answers are matched to requests in order, with messages and notices betwee
     feed(session, '16;1\n20;m1;aGk=\n99;mailbox-full;text;ignored\n98;restarting;10;ignored\n17\n14;2;5\n20;m2;aGk=\n20;m3;aGk=\n15;1\n'),
   ).toEqual([
     { kind: 'answer', answer: { name: 'SUBSCRIBE', value: { waiting: 1 } } },
-    { kind: 'message', message: { id: 'm1', payload: new Uint8Array([104, 105]) } },
+    { kind: 'message', message: { id: 'm1', payload: new Uint8Array([104, 105]) }, label: '' },
     { kind: 'refused', code: 'mailbox-full', seconds: undefined },
     { kind: 'notice', code: 'restarting', seconds: 10 },
     { kind: 'answer', answer: { name: 'PING', value: {} } },
@@ -90,7 +90,101 @@ test('a moved notice gives the new onion name, and is ignored if it holds anythi
   for (const other of others) expect(feed(session, `98;moved${other}\n`)).toEqual([])
 })
 
+describe('labels', () => {
+  const SECRET = new Uint8Array(32).fill(0xfb)
+  const SECRET_TEXT = `${'-_v7'.repeat(10)}-_s`
+
+  test('name the proof of each request, before the TOKEN came', () => {
+    const session = new ClientSession('localhost')
+    expect(text(session.claim(SECRET, 'a-1'))).toBe(`34;${SECRET_TEXT};a-1\n`)
+    expect(text(session.claim(SECRET))).toBe(`34;${SECRET_TEXT}\n`)
+    expect(text(session.send('SHA256:x', Buffer.from('hi'), ''))).toBe('3;;SHA256:x;aGk=\n')
+    expect(text(session.get(true, 'a-1'))).toBe('4;a-1;lease\n')
+    expect(text(session.ack(['1'], 'a-1'))).toBe('5;a-1;1\n')
+    expect(text(session.subscribe('a-1'))).toBe('6;a-1\n')
+    expect(text(session.wipe('a-1'))).toBe('9;a-1\n')
+    expect(text(session.publish(Buffer.from('hi'), 'a-1'))).toBe('30;a-1;aGk=\n')
+    expect(text(session.publish(undefined, 'a-1'))).toBe('30;a-1\n')
+    expect(text(session.fetch('SHA256:x', ''))).toBe('32;;SHA256:x\n')
+    expect(() => session.send('SHA256:x', Buffer.alloc(6_200), '')).toThrow('must wait for the TOKEN')
+    expect(session.hasToken).toBe(false)
+    feed(session, '12;a.b.c;3600\n')
+    expect(text(session.send('SHA256:x', Buffer.alloc(6_200), ''))).toHaveLength(8_281)
+    expect(session.hasToken).toBe(false)
+    feed(session, '12;d.e.f;3600\n')
+    expect(session.token).toBe('d.e.f')
+  })
+
+  test('are refused before they leave, as secrets and bundles of another form are', () => {
+    const session = loggedIn()
+    for (const label of ['A', 'a b', 'a.b', 'a;b', 'a\n', 'a'.repeat(17)]) {
+      expect(() => session.claim(SECRET, label)).toThrow(TypeError)
+      expect(() => session.subscribe(label)).toThrow(TypeError)
+    }
+    expect(() => session.claim(new Uint8Array(31))).toThrow(TypeError)
+    expect(() => session.wipe('')).toThrow(TypeError)
+    expect(() => session.publish(Buffer.from('hi'), '')).toThrow(TypeError)
+    expect(() => session.publish(Buffer.alloc(6_145))).toThrow(TypeError)
+    expect(() => session.publish(Buffer.alloc(0))).toThrow(TypeError)
+    expect(session.openRequests).toBe(0)
+    expect(text(session.publish(Buffer.alloc(6_144)))).toHaveLength(8_202)
+  })
+
+  test('tell subscriptions apart, and end them', () => {
+    const session = new ClientSession('localhost')
+    session.claim(SECRET, 'a')
+    session.subscribe('a')
+    const message = { id: 'm1', payload: new Uint8Array([104, 105]) }
+    expect(feed(session, '12;a.b.c;3600\n16;1\n21;a;m1;aGk=\n98;taken-over;a\n98;taken-over\n').slice(2)).toEqual([
+      { kind: 'message', message, label: 'a' },
+      { kind: 'taken-over', label: 'a' },
+      { kind: 'taken-over', label: '' },
+    ])
+    session.claim(SECRET, 'a')
+    // A message may cross the CLAIM that ends its subscription.
+    expect(feed(session, '21;a;m1;aGk=\n99;rate-limited;text;7\n')).toEqual([
+      { kind: 'message', message, label: 'a' },
+      { kind: 'refused', code: 'rate-limited', seconds: 7 },
+    ])
+    expect(feed(session, '21;a;m1;aGk=\n')).toEqual([{ kind: 'broken', reason: 'unasked-packet' }])
+  })
+
+  test('do not raise the bound on unacknowledged messages', () => {
+    const session = new ClientSession('localhost')
+    for (const label of ['a', 'b']) {
+      session.claim(SECRET, label)
+      session.subscribe(label)
+      feed(session, '12;a.b.c;3600\n16;1\n')
+    }
+    const half = CLIENT_CAPS.messages / 2
+    for (let n = 0; n < half; n++) feed(session, `21;a;a${n};aGk=\n21;b;b${n};aGk=\n`)
+    session.ack(['a0'], 'a')
+    expect(feed(session, '21;a;m;aGk=\n')).toHaveLength(1)
+    expect(feed(session, '21;b;m;aGk=\n')).toEqual([{ kind: 'broken', reason: 'too-much' }])
+  })
+})
+
+test('a bundle is read, or is absent', () => {
+  const session = loggedIn()
+  session.fetch('SHA256:x')
+  session.fetch('SHA256:x')
+  session.publish(Buffer.from('hi'))
+  expect(feed(session, '33\n33;aGk=\n31;1209600\n')).toEqual([
+    { kind: 'answer', answer: { name: 'FETCH', value: { bundle: undefined } } },
+    { kind: 'answer', answer: { name: 'FETCH', value: { bundle: new Uint8Array([104, 105]) } } },
+    { kind: 'answer', answer: { name: 'PUBLISH', value: { seconds: 1_209_600 } } },
+  ])
+  session.fetch('SHA256:x')
+  expect(feed(session, `33;${'A'.repeat(8_196)}\n`)).toEqual([{ kind: 'broken', reason: 'too-much' }])
+})
+
 describe('WELCOME', () => {
+  test('gives no labels if it has no such key, and no more than the client uses', () => {
+    expect(limits('18;asfaleia/1\n').labels).toBe(0)
+    expect(limits('18;asfaleia/1;labels=9\n').labels).toBe(9)
+    expect(limits('18;asfaleia/1;labels=9999\n').labels).toBe(64)
+  })
+
   const limits = (said: string) => {
     const session = new ClientSession('localhost')
     session.hello()
@@ -133,7 +227,9 @@ describe('the session ends if the relay sends', () => {
     ['a challenge as the answer to something else', 'ping', '1;42;aGk=\n', 'wrong-answer'],
     ['the answer to another request', 'ping', '13;m1;60\n', 'wrong-answer'],
     ['a client’s packet', 'ping', '7\n', 'unknown-packet'],
-    ['an unknown packet number', 'ping', '21\n', 'unknown-packet'],
+    ['an unknown packet number', 'ping', '22\n', 'unknown-packet'],
+    ['a message of a subscription that does not exist', 'subscribe', '16;0\n21;a;m1;aGk=\n', 'unasked-packet'],
+    ['a label of another form', 'subscribe', '16;0\n21;A;m1;aGk=\n', 'malformed-packet'],
     ['an empty line', 'ping', '\n', 'malformed-packet'],
     ['a leading zero', 'ping', '017\n', 'malformed-packet'],
     ['too many fields', 'ping', '17;more\n', 'malformed-packet'],

@@ -8,15 +8,25 @@ test('frames encode each length in the fewest bytes and carry the same packets a
   for (const output of [lines, frames]) {
     for (const length of lengths) output.packet('x'.repeat(length))
     output.packetWithId(20, 0x0123_4567, 0xfedc_ba98, '604800')
-    output.packetWithBytes(20, 0x0123_4567, 0xfedc_ba98, Buffer.from('xxQUJDxx'), 2, 6)
+    output.packetWithBytes(20, '', 0x0123_4567, 0xfedc_ba98, Buffer.from('xxQUJDxx'), 2, 6)
+    output.packetWithBytes(21, 'a-1', 0x0123_4567, 0xfedc_ba98, Buffer.from('xxQUJDxx'), 2, 6)
+    output.packetOfBytes(33, Buffer.from('QUJD'))
+    output.packetOfBytes(33, undefined)
   }
-  const expected = [...lengths.map((length) => 'x'.repeat(length)), '20;01234567fedcba98;604800', '20;01234567fedcba98;QUJD']
+  const expected = [
+    ...lengths.map((length) => 'x'.repeat(length)),
+    '20;01234567fedcba98;604800',
+    '20;01234567fedcba98;QUJD',
+    '21;a-1;01234567fedcba98;QUJD',
+    '33;QUJD',
+    '33',
+  ]
   const [inLines, inFrames] = [lines.take(), frames.take()]
   expect(Buffer.from(inLines).toString()).toBe(expected.map((packet) => `${packet}\n`).join(''))
   const decoded = decodeFrames(inFrames)
   expect(decoded.rest).toHaveLength(0)
   expect(decoded.frames.map(({ opcode, payload }) => [opcode, payload.toString()])).toEqual(expected.map((packet) => [1, packet]))
-  const heads = lengths.reduce((sum, length) => sum + (length < 126 ? 2 : length < 65_536 ? 4 : 10), 2 * 2)
+  const heads = lengths.reduce((sum, length) => sum + (length < 126 ? 2 : length < 65_536 ? 4 : 10), 5 * 2)
   expect(inFrames).toHaveLength(heads + expected.join('').length)
   // `written` must overwrite the whole chunk, frame heads included.
   for (const output of [lines, frames]) output.written()

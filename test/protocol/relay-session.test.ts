@@ -40,7 +40,7 @@ describe('before login, a relay session answers', () => {
     ['packets with too many fields', '7;\n6;a;b\n', [error('wrong-usage'), error('wrong-usage')]],
     ['packets without a number', ';\n\nx\n', [error('wrong-usage'), error('wrong-usage'), error('wrong-usage')]],
     ['a leading zero', '07\n', [error('wrong-usage')]],
-    ['unassigned packet numbers', '10\n30\n100\n99999999999999999999\n', Array(4).fill(error('unknown-packet')) as string[]],
+    ['unassigned packet numbers', '10\n35\n100\n99999999999999999999\n', Array(4).fill(error('unknown-packet')) as string[]],
     ['a packet that only a relay sends', '13;x;1\n', [error('unknown-packet')]],
     ['ten mistakes', '07\n'.repeat(11), [...(Array(10).fill(error('wrong-usage')) as string[]), '<end>']],
     ['ten unknown packets', '10\n'.repeat(11), [...(Array(10).fill(error('unknown-packet')) as string[]), '<end>']],

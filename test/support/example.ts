@@ -20,6 +20,8 @@ const ROOT = join(import.meta.dirname, '../..')
 export const VECTORS = join(ROOT, 'test/vectors/example')
 
 export type Person = 'alice' | 'bob'
+/** A connection of the example: of a person who logs in, or of one who only claims. */
+export type Speaker = Person | 'sender' | 'reader'
 
 export interface Line {
   readonly from: 'client' | 'relay'
@@ -27,16 +29,16 @@ export interface Line {
   readonly packet: string
 }
 
-/** One connection: the person who opens it, and all packets on it. */
+/** One connection: who opens it, and all packets on it. */
 export interface Talk {
-  readonly person: Person
+  readonly speaker: Speaker
   readonly lines: readonly Line[]
 }
 
 /** Reads the fenced blocks whose info string is `session NAME`; `> ` begins a client's line, `< ` a relay's. */
 export function readExample(document: string): Talk[] {
-  return [...document.matchAll(/^```session (alice|bob)\n(.*?)^```$/gms)].map(([, person, body]) => ({
-    person: person as Person,
+  return [...document.matchAll(/^```session (alice|bob|sender|reader)\n(.*?)^```$/gms)].map(([, speaker, body]) => ({
+    speaker: speaker as Speaker,
     lines: body!
       .trimEnd()
       .split('\n')
@@ -97,7 +99,7 @@ export async function playExample(talks: readonly Talk[]): Promise<Talk[]> {
     for (const talk of talks) {
       const socket = connect(port, '127.0.0.1')
       await once(socket, 'connect')
-      played.push({ person: talk.person, lines: await playTalk(talk, socket, now) })
+      played.push({ speaker: talk.speaker, lines: await playTalk(talk, socket, now) })
       socket.destroy()
     }
   } finally {
@@ -107,7 +109,6 @@ export async function playExample(talks: readonly Talk[]): Promise<Talk[]> {
 }
 
 async function playTalk(talk: Talk, socket: Socket, now: Map<string, string>): Promise<Line[]> {
-  const key = readKey(talk.person)
   const answers = createInterface({ input: socket })[Symbol.asyncIterator]()
   const lines: Line[] = []
   let challenge = ''
@@ -117,7 +118,7 @@ async function playTalk(talk: Talk, socket: Socket, now: Map<string, string>): P
     if (from === 'client') {
       if (fields[0] === '0') sign = fields[2] === 'sign'
       const said = fields.map((field) => now.get(field) ?? field)
-      if (fields[0] === '2') said[2] = await answerChallenge(key, challenge, sign)
+      if (fields[0] === '2') said[2] = await answerChallenge(readKey(talk.speaker as Person), challenge, sign)
       socket.write(`${said.join(';')}\n`)
       lines.push({ from, packet: said.join(';') })
     } else {
@@ -145,8 +146,8 @@ export function openAge(key: SshPrivateKey, file: Uint8Array): Promise<Uint8Arra
 }
 
 if (import.meta.main) {
-  for (const { person, lines } of await playExample(readExample(readDocument()))) {
+  for (const { speaker, lines } of await playExample(readExample(readDocument()))) {
     const body = lines.map(({ from, packet }) => `${from === 'client' ? '>' : '<'} ${packet}\n`).join('')
-    process.stdout.write(`\`\`\`session ${person}\n${body}\`\`\`\n\n`)
+    process.stdout.write(`\`\`\`session ${speaker}\n${body}\`\`\`\n\n`)
   }
 }

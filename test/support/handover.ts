@@ -16,6 +16,9 @@ export function createMessages(count: number): HeldMessage[] {
   return Array.from({ length: count }, (_, number) => createMessage(number))
 }
 
+/** The bundles of an owner that has messages. */
+export const BUNDLES: readonly HeldMessage[] = [1, 2].map((number) => ({ ...createMessage(number, 3_000), id: { high: 0, low: 0 } }))
+
 export interface Owner extends Handing {
   readonly state: { suspended: boolean; released: boolean; intact: boolean }
   onRelease: (() => void) | undefined
@@ -27,6 +30,7 @@ export const AS_BEFORE = { suspended: false, released: false, intact: true }
 
 export function createOwner(messages: readonly HeldMessage[], spent: readonly Spent[] = []): Owner {
   const state = { suspended: false, released: false, intact: true }
+  const bundles = messages.length === 0 ? [] : BUNDLES
   const owner: Owner = {
     state,
     onRelease: undefined,
@@ -37,6 +41,8 @@ export function createOwner(messages: readonly HeldMessage[], spent: readonly Sp
       return {
         secrets: { boot: createSecretKey(BOOT), token: createSecretKey(TOKEN) },
         messages: messages.length,
+        bundles: bundles.length,
+        heldBundles: () => bundles.values() as Iterator<HeldMessage, void>,
         held: () => messages.values() as Iterator<HeldMessage, void>,
         spent: () => spent,
         intact: () => state.intact,

@@ -39,7 +39,7 @@ export interface World {
   open(framing?: 'line' | 'message'): Peer
 }
 
-/** A key is `key-NAME`, its mailbox NAME, its challenge `?NAME`, and the right answer `!NAME`. */
+/** A key is `key-NAME`, a secret `secret-NAME`, its mailbox NAME, its challenge `?NAME`, and the right answer `!NAME`. */
 export interface Peer {
   readonly session: RelaySession
   /** Feeds bytes and returns the lines written since; an `end` or `destroy` appears as `<end>` or `<destroy>`. */
@@ -104,12 +104,16 @@ export function createWorld(limits: Partial<Limits> = {}, budget = 1e6): World {
       world.keys.push(`name ${mailbox}`)
       return { mailbox, unchecked: { isSound: () => !mailbox.startsWith('off-curve'), erase: () => world.keys.push(`erase ${mailbox}`) } }
     },
-    issueToken: (mailbox, audience, now) => `token/${mailbox}/${audience}/${now + world.limits.tokenSeconds * 1_000}`,
+    claim(secret) {
+      return /^secret-([a-z0-9]+)$/.exec(Buffer.from(secret).toString('latin1'))?.[1]
+    },
+    issueToken: ({ mailbox, isClaim }, audience, now) =>
+      `token/${mailbox}/${audience}/${now + world.limits.tokenSeconds * 1_000}${isClaim ? '/claim' : ''}`,
     verifyToken(token) {
       world.counts.push('verify-token')
-      const [word, mailbox, audience, expires] = Buffer.from(token).toString('latin1').split('/')
+      const [word, mailbox, audience, expires, claim] = Buffer.from(token).toString('latin1').split('/')
       const good = word === 'token' && world.names.includes(audience!) && Number(expires) > world.now
-      return good ? { mailbox: mailbox!, expires: Number(expires) } : undefined
+      return good ? { mailbox: mailbox!, expires: Number(expires), isClaim: claim === 'claim' } : undefined
     },
     drawChallenge: () => ({ handle: String(handles++), nonce: 'n'.repeat(43) }),
     count: (what) => world.counts.push(typeof what === 'object' ? `refused ${what.refused}` : what),
@@ -127,15 +131,10 @@ export function createWorld(limits: Partial<Limits> = {}, budget = 1e6): World {
     let written: string[] = []
     let stalled = false
     let pending: (() => readonly Effect[])[] = []
-    let takenOver = false
     const held: Uint8Array[] = []
     const owner = ++owners
     const wake = (): void => {
-      awake.set(session, () => {
-        const over = takenOver
-        takenOver = false
-        perform(over ? session.onTakenOver(world.now) : session.onWaiting(world.now))
-      })
+      awake.set(session, () => perform(session.onNews(world.now)))
     }
     const session = new RelaySession({
       ports,
@@ -149,17 +148,11 @@ export function createWorld(limits: Partial<Limits> = {}, budget = 1e6): World {
           return world.sendWait
         },
         memoryShare: () => world.memoryShare,
-        onKey: () => {},
+        onProven: () => {},
+        onReading: () => {},
       },
       framing,
-      subscriber: {
-        owner,
-        onWaiting: wake,
-        onTakenOver: () => {
-          takenOver = true
-          wake()
-        },
-      },
+      reader: { owner, wake },
       now: world.now,
     })
     const deliver = (bytes: Uint8Array): void => {

@@ -11,6 +11,7 @@ export function createSnapshot(differing: Partial<Snapshot> = {}): Snapshot {
     mailboxes: 0,
     subscribers: 0,
     messages: 0,
+    bundles: 0,
     messageBytes: 0,
     messageBudget: 1_048_576,
     ...differing,

@@ -19,8 +19,9 @@ export interface ConnectionOptions {
   readonly relay: string
   /** Milliseconds to wait for an answer, or for the next part of one. */
   readonly timeout: number
-  readonly onMessage: (message: Message) => void
-  readonly onTakenOver: () => void
+  /** @param label of the subscription; empty for the unlabelled one */
+  readonly onMessage: (message: Message, label: string) => void
+  readonly onTakenOver: (label: string) => void
   /** The relay announces that it moves to `name`, which has the form of an onion address (checksum unchecked). */
   readonly onMoved: (name: string) => void
   /** Called once, when the connection has ended; `error` is undefined after a call of `end` without one. */
@@ -107,11 +108,13 @@ export class Connection {
         return
       }
       case 'message':
-        this.#options.onMessage(event.message)
+        this.#options.onMessage(event.message, event.label)
+        return
+      case 'taken-over':
+        this.#options.onTakenOver(event.label)
         return
       case 'notice':
-        if (event.code === 'taken-over') this.#options.onTakenOver()
-        else this.#farewell = new RelayError('restarting', event)
+        this.#farewell = new RelayError('restarting', event)
         return
       case 'moved':
         this.#options.onMoved(event.name)
