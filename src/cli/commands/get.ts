@@ -4,8 +4,6 @@
  * for good, and the relay must not learn from the acknowledgements which messages decrypt.
  */
 import { join } from 'node:path'
-import { MessengerError } from '../../client/messenger/error.ts'
-import { RelayError } from '../../client/wire/error.ts'
 import type { Card } from '../../client/format/card.ts'
 import { fingerprintOf } from '../../client/format/field.ts'
 import { FILE } from '../../client/delivery/file.ts'
@@ -18,9 +16,10 @@ import { Arrivals } from '../talk/arrival.ts'
 import { diagnose } from '../talk/diagnosis.ts'
 import { MOST_GROUPS } from '../profile/groups.ts'
 import { openProfile, type Profile } from '../profile/profile.ts'
-import { describeClock, duration, mayPass, toCliError } from '../talk/refusal.ts'
+import { MailboxWatch } from '../talk/mailbox-watch.ts'
 import { describeReceived, type Enclosed, formatReceived, readEnclosed } from '../talk/report.ts'
 import { LOGIN_OPTIONS, openTalk, type Talk } from '../talk/talk.ts'
+import { UnwritableError } from '../disk/file.ts'
 import { PASSPHRASE_VARIABLE } from '../disk/passphrase.ts'
 import { CliError, UsageError } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
@@ -82,30 +81,38 @@ export async function run(argv: string[], io: Io): Promise<number> {
   const done = home === undefined ? undefined : join(home.stateFolder, 'files')
   const onArrived = (offer: FileOffer, path: string): void => void show.file(offer, path)
   const files = folder === undefined ? {} : { folder, files: new Arrivals(folder, done, onArrived) }
-  const outbox = values.outbox === true || profile.outbox
+  let outbox = values.outbox === true || profile.outbox
   const follow = values.follow === true
   let talk: Talk | undefined
   try {
-    talk = await openTalk(profile, io, {
-      what: follow ? 'get --follow' : 'get',
-      relays,
-      takes: 'rest',
-      outbox,
-      socks: values.socks,
-      onArrived,
-      onOwner(what) {
-        if (what !== undefined && !what.startsWith('send') && what !== 'group')
-          show.note(`the ${what} that runs already has the mailbox; this command shows what it has not shown`)
-      },
-      ...files,
+    const open = (): Promise<Talk> =>
+      openTalk(profile, io, {
+        what: follow ? 'get --follow' : 'get',
+        relays,
+        takes: 'rest',
+        outbox,
+        socks: values.socks,
+        onArrived,
+        onOwner(what) {
+          if (what !== undefined && !what.startsWith('send') && what !== 'group')
+            show.note(`the ${what} that runs already has the mailbox; this command shows what it has not shown`)
+        },
+        ...files,
+      })
+    talk = await open().catch((error: unknown) => {
+      if (!outbox || !(error instanceof UnwritableError)) throw error
+      show.note(`${error.message}; so this command leaves the outbox alone`)
+      outbox = false
+      return open()
     })
     const { messenger } = talk
-    const watch = new Watch(messenger, relays, follow, show, io)
+    const watch = new MailboxWatch(messenger, relays, follow, show, io)
     const missed = await takeAll(messenger, watch, show, follow)
     if (io.signal.aborted && !follow) throw new CliError('interrupted')
     if (!follow) {
       await messenger.flush({ signal: AbortSignal.any([io.signal, AbortSignal.timeout(FLUSH_MS)]) }).catch(() => {})
       watch.conclude(missed, show.count)
+      show.conclude()
     }
     return EXIT.ok
   } catch (error) {
@@ -121,7 +128,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
  * @returns the relays that failed before they delivered all messages, with the error of each
  * @throws the error that ended it
  */
-async function takeAll(messenger: MessengerPort, watch: Watch, show: Show, follow: boolean): Promise<ReadonlyMap<string, unknown>> {
+async function takeAll(messenger: MessengerPort, watch: MailboxWatch, show: Show, follow: boolean): Promise<ReadonlyMap<string, unknown>> {
   const messages = messenger.received()[Symbol.asyncIterator]()
   const over = follow ? new Promise<never>(() => {}) : messenger.fetched().then((missed) => ({ missed }))
   // Rejects if the store of seen messages cannot be read.
@@ -131,79 +138,9 @@ async function takeAll(messenger: MessengerPort, watch: Watch, show: Show, follo
     const next = await Promise.race([messages.next(), over, watch.failure, broken])
     if ('missed' in next) return next.missed
     if (next.done === true) return new Map()
-    if (!(await show.message(next.value, messenger))) continue
-    await next.value.done()
+    await show.take(next.value, messenger)
   }
 }
-
-/** Follows the events beside the messages: the state of relays, repeated messages, files. */
-class Watch {
-  readonly #io: Io
-  readonly #relays: readonly string[]
-  readonly #follow: boolean
-  readonly #up = new Set<string>()
-  readonly #errors = new Map<string, unknown>()
-  /** How many messages each relay said wait. */
-  readonly #announced = new Map<string, number>()
-  readonly #failure = Promise.withResolvers<never>()
-  /** Rejects when every relay has failed. */
-  readonly failure: Promise<never> = this.#failure.promise
-
-  constructor(messenger: MessengerPort, relays: readonly string[], follow: boolean, show: Show, io: Io) {
-    this.#io = io
-    this.#relays = relays
-    this.#follow = follow
-    this.failure.catch(() => {})
-    const events = messenger.events()
-    void (async () => {
-      for await (const event of events) {
-        if (event.kind === 'relay' && event.purpose === 'receive') this.#onRelay(event)
-        else if (event.kind === 'duplicate') show.duplicate(event)
-        else if (event.kind === 'file-received') show.progress(event)
-        else if (event.kind === 'clock') show.note(describeClock(event, Date.now()))
-      }
-    })()
-  }
-
-  #onRelay({ relay, state, error, again, waiting = 0 }: Extract<MessengerEvent, { kind: 'relay' }>): void {
-    if (state === 'up') this.#announced.set(relay, waiting)
-    if (state === 'up') this.#up.add(relay)
-    if (state === 'up') this.#errors.delete(relay)
-    if (state !== 'down' || error === undefined) return
-    this.#errors.set(relay, error)
-    const errors = [...this.#errors.values()]
-    const allDown = errors.length === this.#relays.length
-    if (allDown && (errors.every((each) => !mayPass(each)) || (this.#follow && this.#up.size === 0))) this.#failure.reject(errors[0])
-    else if (this.#follow) {
-      const pause = mayPass(error) && again !== undefined ? `; trying again in ${duration(Math.ceil(again / 1_000))}` : ''
-      this.#io.stderr.write(`asfaleia: ${this.#nameOf(relay)}${describeError(error)}${pause}\n`)
-    }
-  }
-
-  /** Reports failed relays at the end. @throws the error of the first relay if every relay failed */
-  conclude(missed: ReadonlyMap<string, unknown>, shown: number): void {
-    const isLate = ([, error]: [string, unknown]): boolean => error instanceof MessengerError && error.code === 'undelivered'
-    const late = [...missed].filter(isLate)
-    const errors = [...missed].filter((each) => !isLate(each))
-    if (errors.length === this.#relays.length && errors.length > 0) throw errors[0]![1]
-    for (const [relay, error] of errors) this.#io.stderr.write(`asfaleia: ${this.#nameOf(relay)}${describeError(error)}\n`)
-    for (const [relay] of late)
-      this.#io.stderr.write(`asfaleia: ${this.#nameOf(relay)}the relay announced more messages than it delivered; try again later\n`)
-    const isAnnounced = errors.some(([relay]) => (this.#announced.get(relay) ?? 0) > 0)
-    if (shown === 0 && late.length === 0 && !isAnnounced) this.#io.stderr.write('asfaleia: no messages wait\n')
-  }
-
-  /** The relay as a prefix, if there are several. */
-  #nameOf(relay: string): string {
-    return this.#relays.length > 1 ? `${sanitizeLine(relay)}: ` : ''
-  }
-}
-
-function describeError(error: unknown): string {
-  return error instanceof RelayError ? (toCliError(error, NEVER) as CliError).message : 'the relay is unusable'
-}
-
-const NEVER = new AbortController().signal
 
 /** Prints messages, and updates the groups that they are about. */
 class Show {
@@ -216,6 +153,8 @@ class Show {
    */
   readonly #files = new Map<string, Received>()
   count = 0
+  /** Messages that were shown and not acknowledged, because the disk takes no more. */
+  #unkept = 0
 
   constructor(profile: Profile, io: Io, json: boolean) {
     this.#profile = profile
@@ -223,8 +162,26 @@ class Show {
     this.#json = json
   }
 
+  /** Shows a message, and acknowledges it unless the disk takes no more. @throws {CliError} */
+  async take(received: Received, messenger: MessengerPort): Promise<void> {
+    try {
+      if (await this.#message(received, messenger)) await received.done()
+    } catch (error) {
+      if (!(error instanceof UnwritableError)) throw error
+      if (this.#unkept === 0) this.note(`${error.message}; what needs a write is shown, but stays at the relay`)
+      this.#unkept++
+    }
+  }
+
+  /** @throws {CliError} if messages were shown that stay at the relay */
+  conclude(): void {
+    if (this.#unkept === 0) return
+    const count = this.#unkept === 1 ? '1 message stays' : `${this.#unkept} messages stay`
+    throw new CliError(`${count} at the relay and will come again`, { hint: 'make room on the disk' })
+  }
+
   /** @returns whether to acknowledge the message @throws {CliError} if standard output is closed */
-  async message(received: Received, messenger: MessengerPort): Promise<boolean> {
+  async #message(received: Received, messenger: MessengerPort): Promise<boolean> {
     const { groups, identity } = this.#profile
     const content = received.envelope?.content
     if (content?.type === 'file' && received.from !== undefined && received.verdict === 'genuine') {

@@ -112,7 +112,7 @@ export async function writeWhole(path: string, content: string | Uint8Array, { r
     await flush(folder)
   } catch (error) {
     if (error instanceof CliError) throw error
-    throw new CliError(`cannot write ${path}: ${systemReason(error)}`, { hint: 'nothing was changed' })
+    throw refuseWrite(`cannot write ${path}: ${systemReason(error)}`, error, 'nothing was changed')
   }
   await sweep(folder).catch(() => {})
 }
@@ -172,12 +172,43 @@ async function refuseOther(path: string): Promise<void> {
 
 /** Creates a folder of mode 0700, and its parents, unless they exist. @throws {CliError} */
 export async function makeFolder(path: string): Promise<void> {
+  const folder = resolve(path)
   try {
-    await mkdir(path, { recursive: true, mode: 0o700 })
+    await mkdir(folder, { mode: 0o700 })
   } catch (error) {
-    const reason = systemCode(error) === 'EEXIST' ? 'a file of that name exists' : systemReason(error)
-    throw new CliError(`cannot create the folder ${path}: ${reason}`)
+    if (await isFolder(folder)) return
+    const parent = dirname(folder)
+    const code = systemCode(error)
+    const refuse = (reason: string): CliError => refuseWrite(`cannot create the folder ${path}: ${reason}`, error)
+    if (code === 'EEXIST') throw refuse('a file of that name exists')
+    if (code === 'ENOTDIR') throw refuse(`${await findFile(parent)} is a file`)
+    // Not by the option `recursive`: where a file system makes no folders, such as /proc, Node tries for ever.
+    if (code !== 'ENOENT') throw refuse(systemReason(error))
+    if (await isFolder(parent)) throw refuse('its file system makes no folders')
+    await makeFolder(parent)
+    return makeFolder(folder)
   }
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined))?.isDirectory() === true
+}
+
+/** Returns the part of a path that is no folder. */
+async function findFile(path: string): Promise<string> {
+  const isThere = (await stat(path).catch(() => undefined)) !== undefined
+  return isThere || path === dirname(path) ? path : findFile(dirname(path))
+}
+
+/** The disk takes no more: it is full, or read-only. */
+export class UnwritableError extends CliError {}
+
+const UNWRITABLE: readonly string[] = ['ENOSPC', 'EDQUOT', 'EFBIG', 'EROFS']
+
+/** Makes the error of a write, from the system's. */
+export function refuseWrite(message: string, error: unknown, hint?: string): CliError {
+  const options = hint === undefined ? {} : { hint }
+  return UNWRITABLE.includes(systemCode(error)) ? new UnwritableError(message, options) : new CliError(message, options)
 }
 
 /**

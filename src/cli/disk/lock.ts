@@ -1,7 +1,7 @@
 /** Locks: files that name the process that holds them. A lock of a dead process is stale, and may be taken. */
 import { randomBytes } from 'node:crypto'
 import { link, readFile, rename, rm } from 'node:fs/promises'
-import { readText, writeWhole } from './file.ts'
+import { readText, refuseWrite, writeWhole } from './file.ts'
 import { systemCode, systemReason } from './system.ts'
 import { CliError } from '../program/error.ts'
 
@@ -67,7 +67,7 @@ async function takeAway(path: string, found: string): Promise<void> {
     await rename(path, aside)
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return
-    throw new CliError(`cannot remove ${path}: ${systemReason(error)}`)
+    throw refuseWrite(`cannot remove ${path}: ${systemReason(error)}`, error)
   }
   if ((await readText(aside, MOST_BYTES)) !== found) await link(aside, path).catch(() => {})
   await remove(aside)

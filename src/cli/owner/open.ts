@@ -4,14 +4,15 @@
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { fingerprintOf } from '../../client/format/field.ts'
+import type { Identity } from '../../client/format/identity.ts'
 import type { Contact, Contacts } from '../../client/messenger/contact.ts'
 import type { Received } from '../../client/messenger/inbox.ts'
 import type { MessengerOptions } from '../../client/messenger/options.ts'
 import type { MessengerPort } from '../../client/messenger/port.ts'
 import type { FileOffer, FileReceiver } from '../../client/messenger/transfers.ts'
-import { makeFolder } from '../disk/file.ts'
-import { takeLock } from '../disk/lock.ts'
-import type { Settings } from '../profile/home.ts'
+import { makeFolder, UnwritableError } from '../disk/file.ts'
+import { type Lock, takeLock } from '../disk/lock.ts'
+import type { Home, Settings } from '../profile/home.ts'
 import type { Profile } from '../profile/profile.ts'
 import { type LockedOutbox, openOutbox, openSeen } from '../profile/state.ts'
 import { CliError } from '../program/error.ts'
@@ -76,9 +77,7 @@ export interface Opened {
 /** @throws {CliError} if the owner does not answer or is of another version, or the state cannot be used */
 export async function openShared(profile: Profile, options: OpenOptions): Promise<Opened> {
   const { home, identity } = profile
-  if (home !== undefined) await makeFolder(home.stateFolder)
-  const place =
-    home === undefined ? undefined : await findPlace(home.stateFolder, fingerprintOf(identity.key), options.env['XDG_RUNTIME_DIR'])
+  const place = home === undefined ? undefined : await makePlace(home, identity, options)
   const client = new Client(profile, options, place)
   const first = await client.attach()
   const messenger = first.isOwner ? first.port : new Shared(first, () => client.attach())
@@ -95,6 +94,17 @@ export async function openShared(profile: Profile, options: OpenOptions): Promis
       await client.close()
     },
   }
+}
+
+/** @returns undefined if the command must work alone */
+async function makePlace({ stateFolder }: Home, { key }: Identity, { env, outbox }: OpenOptions): Promise<Place | undefined> {
+  try {
+    await makeFolder(stateFolder)
+  } catch (error) {
+    if (outbox || !(error instanceof UnwritableError)) throw error
+    return undefined
+  }
+  return findPlace(stateFolder, fingerprintOf(key), env['XDG_RUNTIME_DIR'])
 }
 
 /** One command: the owner of its profile, or a client of the owner. */
@@ -133,19 +143,37 @@ class Client {
     for (;;) {
       const link = await this.#link(place)
       if (link !== undefined) return { port: link, lost: link.lost, isOwner: false }
-      const lock = await takeLock(place.lock)
+      const lock = await this.#lock(place)
+      // On a full disk, nobody can be served, but messages can be read.
+      if (lock === undefined) return this.#own(undefined, async () => {})
       if (typeof lock !== 'number') {
         try {
           return await this.#own(place, lock.release)
         } catch (error) {
           await lock.release()
-          throw error
+          if (!this.#mayBeAlone(error)) throw error
+          return this.#own(undefined, async () => {})
         }
       }
       if (performance.now() > until)
         throw new CliError(`another asfaleia, process ${lock}, has this profile and does not answer`, { hint: 'end that process' })
       await pause(AGAIN_MS)
     }
+  }
+
+  /** @returns undefined if the disk is full, and this command needs no outbox @throws {CliError} */
+  async #lock({ lock }: Place): Promise<Lock | number | undefined> {
+    try {
+      return await takeLock(lock)
+    } catch (error) {
+      if (!this.#mayBeAlone(error)) throw error
+      return undefined
+    }
+  }
+
+  /** Whether the command can go on without a file that it failed to write. */
+  #mayBeAlone(error: unknown): boolean {
+    return error instanceof UnwritableError && !this.#options.outbox
   }
 
   async close(): Promise<void> {
@@ -197,8 +225,11 @@ class Client {
     let store: LockedOutbox | undefined
     let server: Awaited<ReturnType<typeof listen>> | undefined
     try {
-      // Other commands may want the profile's outbox, even if this one does not.
-      store = (outbox || this.#profile.outbox) && home !== undefined ? await openOutbox(home.stateFolder, identity) : undefined
+      // Other commands may want the profile's outbox, even if this one does not; but not if this one works alone.
+      store =
+        (outbox || (place !== undefined && this.#profile.outbox)) && home !== undefined
+          ? await openOutbox(home.stateFolder, identity)
+          : undefined
       server = place === undefined ? undefined : await listen(place)
     } catch (error) {
       await store?.release()

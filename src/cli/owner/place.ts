@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { chmod, lstat, rm } from 'node:fs/promises'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { join } from 'node:path'
-import { makeFolder } from '../disk/file.ts'
+import { makeFolder, refuseWrite } from '../disk/file.ts'
 import { systemCode, systemReason } from '../disk/system.ts'
 import { CliError } from '../program/error.ts'
 
@@ -79,6 +79,6 @@ export async function listen({ socket: path }: Place): Promise<Server> {
     return server
   } catch (error) {
     server.close()
-    throw new CliError(`cannot listen at ${path}: ${systemReason(error)}`)
+    throw refuseWrite(`cannot listen at ${path}: ${systemReason(error)}`, error)
   }
 }

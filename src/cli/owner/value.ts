@@ -9,6 +9,7 @@ import { MessageError, type MessageErrorCode } from '../../client/format/message
 import { MessengerError, type MessengerErrorCode } from '../../client/messenger/error.ts'
 import { RelayError, type RelayErrorCode } from '../../client/wire/error.ts'
 import { CodedError } from '../../protocol/coded-error.ts'
+import { UnwritableError } from '../disk/file.ts'
 import { CliError } from '../program/error.ts'
 
 const BYTES = '$bytes'
@@ -64,7 +65,10 @@ interface PackedError {
 
 /** The message of an unknown error may contain anything, so only its name crosses. */
 function packError(error: Error): object {
-  if (error instanceof CliError) return { name: 'CliError', message: error.message, hint: error.hint, exit: error.exitCode }
+  if (error instanceof CliError) {
+    const name = error instanceof UnwritableError ? 'UnwritableError' : 'CliError'
+    return { name, message: error.message, hint: error.hint, exit: error.exitCode }
+  }
   if (error instanceof CodedError)
     return { name: error.name, code: error.code as string, ...(error instanceof RelayError && { seconds: error.seconds }) }
   // A file that became too short, or is too large.
@@ -76,10 +80,10 @@ function unpackError(packed: PackedError): Error {
   const { name, code, message, seconds, hint, exit } = packed ?? {}
   switch (name) {
     case 'CliError':
-      return new CliError(String(message), {
-        ...(typeof hint === 'string' && { hint }),
-        ...(typeof exit === 'number' && { exitCode: exit }),
-      })
+    case 'UnwritableError': {
+      const options = { ...(typeof hint === 'string' && { hint }), ...(typeof exit === 'number' && { exitCode: exit }) }
+      return name === 'CliError' ? new CliError(String(message), options) : new UnwritableError(String(message), options)
+    }
     case 'RelayError':
       return new RelayError(code as RelayErrorCode, typeof seconds === 'number' ? { seconds } : {})
     case 'MessengerError':

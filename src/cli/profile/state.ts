@@ -10,7 +10,7 @@ import type { Identity } from '../../client/format/identity.ts'
 import type { OutboxStore } from '../../client/messenger/options.ts'
 import type { OutboxEntry } from '../../client/delivery/entry.ts'
 import type { SeenStore } from '../../client/delivery/seen.ts'
-import { makeFolder, readBytes, writeWhole } from '../disk/file.ts'
+import { makeFolder, readBytes, refuseWrite, writeWhole } from '../disk/file.ts'
 import { takeLock } from '../disk/lock.ts'
 import { systemReason } from '../disk/system.ts'
 import { CliError } from '../program/error.ts'
@@ -38,7 +38,7 @@ export function openSeen(folder: string): SeenStore {
           throw error
         }
       } catch (error) {
-        throw new CliError(`cannot write ${path}: ${systemReason(error)}`, { hint: 'the message stays at the relay and will come again' })
+        throw refuseWrite(`cannot write ${path}: ${systemReason(error)}`, error, 'the messages shown stay at the relay and will come again')
       }
     },
     async replace(text) {

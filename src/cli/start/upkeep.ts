@@ -2,10 +2,12 @@
  * Keeps an onion service running in front of a relay: starts tor, shows its progress, and restarts it when it ends. The
  * caller reacts when clients can find the service, or when Tor has no network.
  */
-import { chmod, mkdir, readFile } from 'node:fs/promises'
+import { chmod, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { FREE, freeAddress } from './port.ts'
+import { makeFolder } from '../disk/file.ts'
+import { systemReason } from '../disk/system.ts'
 import type { Screen } from '../program/progress.ts'
 import { CliError } from '../program/error.ts'
 import { aborted, type Io } from '../program/io.ts'
@@ -48,10 +50,11 @@ export interface TorListener {
 /** Runs tor until `over` is aborted, and restarts it whenever it ends. */
 export async function keepTor(service: Service, io: Io, screen: Screen, over: AbortSignal, listener: TorListener): Promise<void> {
   try {
-    await mkdir(service.state, { recursive: true, mode: 0o700 })
+    await makeFolder(service.state)
     await chmod(service.state, 0o700)
-  } catch {
-    throw new CliError(`cannot create the folder ${service.state}`, { hint: 'name another one with --state' })
+  } catch (error) {
+    const message = error instanceof CliError ? error.message : `cannot use the folder ${service.state}: ${systemReason(error)}`
+    throw new CliError(message, { hint: 'name another folder with --state' })
   }
   const extra = io.env['ASFALEIA_TORRC_EXTRA']
   const torrc = [...onionTorrc(service, await freeAddress(3309)), ...(extra === undefined ? [] : [await readExtra(extra)])]

@@ -26,6 +26,8 @@ export class Receiving {
   readonly #inbox: Inbox = new Inbox((opened, from) => this.#onDone(opened, from))
   #seen = new Seen()
   readonly #doubt = new ClockDoubt()
+  /** Whether the store lacks tags, because it could not be written. */
+  #isBehind = false
   #loaded: Promise<void> | undefined
   /** The latest {@link #rereadSeen}. */
   #reread: Promise<void> | undefined
@@ -52,7 +54,18 @@ export class Receiving {
     this.#seen = seen
     // Expired tags and an incomplete last line are dropped now.
     const all = seen.encode()
-    if (text === undefined || text.length !== all.length) await store?.replace(all)
+    if (text === undefined || text.length !== all.length) await this.#replace()
+  }
+
+  /** Writes all tags. If the store fails, messages can be received, but a message that has a sender cannot be done. */
+  async #replace(): Promise<void> {
+    try {
+      await this.#context.options.seen?.replace(this.#seen.encode())
+      this.#isBehind = false
+    } catch (error) {
+      this.#isBehind = true
+      this.#context.emit({ kind: 'not-kept', error })
+    }
   }
 
   /** Starts to receive from the user's relays. */
@@ -155,7 +168,7 @@ export class Receiving {
     const now = clock.now() / 1_000
     if (this.#seen.correct(now)) {
       emit({ kind: 'clock', off: 'was-ahead' })
-      await options.seen?.replace(this.#seen.encode()).catch((error: unknown) => emit({ kind: 'not-kept', error }))
+      await this.#replace()
     }
     const opened = await openMessage(options.identity, message.payload, { now, seen: this.#seen })
     if (isClosed()) return
@@ -237,8 +250,16 @@ export class Receiving {
   }
 
   async #remember(envelope: Envelope): Promise<void> {
-    const line = this.#seen.add(envelope, this.#context.clock.now() / 1_000)
-    await this.#context.options.seen?.append(line)
+    const { options, clock } = this.#context
+    const line = this.#seen.add(envelope, clock.now() / 1_000)
+    try {
+      if (!this.#isBehind) return await options.seen?.append(line)
+      await options.seen?.replace(this.#seen.encode())
+      this.#isBehind = false
+    } catch (error) {
+      this.#isBehind = true
+      throw error
+    }
   }
 
   #find(key: SshKey): Contact | undefined {

@@ -3,7 +3,18 @@
  * not at all.
  */
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -232,6 +243,50 @@ describe('a message', () => {
     })
     expect(readFileSync(join(home('Alice'), 'state/outbox.age'), 'utf8')).toBe('mine')
     expect(readdirSync(join(home('Alice'), 'state'))).toEqual(['outbox.age'])
+  })
+})
+
+describe('on a full disk', () => {
+  // A file size limit of 0 has the effect of a full disk.
+  const get = (): ReturnType<typeof run> =>
+    run(['sh', '-c', 'ulimit -f 0; exec "$@"', 'sh', process.execPath, join(import.meta.dirname, '../../../src/cli/main.ts'), 'get'], {
+      env: { ASFALEIA_HOME: home('Bob') },
+    })
+
+  test('get shows all messages, says why, and acknowledges those alone that need no write', async () => {
+    await meet('Alice', 'Bob')
+    const [alice, bob] = ['Alice', 'Bob'].map(identity) as [Identity, Identity]
+    await put('Alice', 'Bob', await message(alice, bob, text('one')), await message(alice, bob, text('two')), Buffer.from('junk'))
+    expect(await get()).toMatchObject({
+      code: 1,
+      stdout: 'Alice: one\nAlice: two\n',
+      stderr: expect.stringMatching(
+        /^(?=.*the disk is full)(?=.*cannot decrypt).*asfaleia: error: 2 messages stay at the relay and will come again\nasfaleia: hint: make room on the disk\n$/s,
+      ) as string,
+    })
+    expect(await as('Bob', ['get'])).toEqual({ code: 0, out: 'Alice: one\nAlice: two\n', err: '' })
+    expect((await as('Bob', ['get'])).err).toContain('no messages wait')
+  })
+
+  test('get acknowledges all messages if it keeps nothing', async () => {
+    await meet('Alice', 'Bob')
+    const [alice, bob] = ['Alice', 'Bob'].map(identity) as [Identity, Identity]
+    appendFileSync(join(home('Bob'), 'profile'), 'seen: no\n')
+    await put('Alice', 'Bob', await message(alice, bob, text('one')))
+    expect(await get()).toMatchObject({ code: 0, stdout: 'Alice: one\n', stderr: '' })
+    expect((await as('Bob', ['get'])).err).toContain('no messages wait')
+  })
+
+  test('get leaves the outbox alone, and says so', async () => {
+    await meet('Alice', 'Bob')
+    const [alice, bob] = ['Alice', 'Bob'].map(identity) as [Identity, Identity]
+    appendFileSync(join(home('Bob'), 'profile'), 'seen: no\noutbox: yes\n')
+    await put('Alice', 'Bob', await message(alice, bob, text('one')))
+    expect(await get()).toMatchObject({
+      code: 0,
+      stdout: 'Alice: one\n',
+      stderr: expect.stringContaining('leaves the outbox alone') as string,
+    })
   })
 })
 
