@@ -6,10 +6,15 @@ import { parsePrivateKey } from '../../../src/auth/private-key.ts'
 import { open, seal } from '../../../src/client/format/envelope.ts'
 import { attemptLater, bytesOf, latin1, type Target } from '../target.ts'
 
-const folder = join(import.meta.dirname, '../../vectors/example')
-const alice = parsePrivateKey(readFileSync(join(folder, 'alice')))
-const large = parsePrivateKey(readFileSync(join(folder, 'large')))
-const identities = [alice, large].map((key) => new SshIdentity(key))
+interface Vectors {
+  readonly files: readonly { readonly name: string; readonly privateKey: string }[]
+}
+const vectors = JSON.parse(readFileSync(join(import.meta.dirname, '../../vectors/age.json'), 'utf8')) as Vectors
+const keyOf = (wanted: string): ReturnType<typeof parsePrivateKey> =>
+  parsePrivateKey(Buffer.from(vectors.files.find(({ name }) => name === wanted)!.privateKey))
+const alice = keyOf('ed25519256')
+const rsa = keyOf('rsa2048')
+const identities = [alice, rsa].map((key) => new SshIdentity(key))
 
 /** The error of agessh for a malformed stanza; age-encryption hides every error behind its own. */
 const isMalformed = (error: unknown): boolean => error instanceof Error && /^malformed ssh-(?:ed25519|rsa) stanza$/.test(error.message)
@@ -32,7 +37,7 @@ export const target: Target = {
   name: 'age',
   covers: ['auth/age-ssh.ts', 'client/format/envelope.ts'],
   async seeds() {
-    const files = [await file(alice), await file(large)]
+    const files = [await file(alice), await file(rsa)]
     const headers = files.map((each) => latin1(each).split('\n---')[0]!.replace('age-encryption.org/v1\n', ''))
     // A header that begins with another byte is for both keys.
     return [...files.map((each) => bytesOf(`\0${latin1(each)}`)), ...headers, headers.join('\n'), `x${headers.join('\n')}`]
@@ -44,7 +49,7 @@ export const target: Target = {
     }
     const stanzas = readStanzas(latin1(input))
     const outcomes: string[] = []
-    // The operations of a large RSA key are slow, so the search gets few of them.
+    // The operations of an RSA key are slow, so the search gets few of them.
     for (const identity of input[0] === 0x2d ? identities.slice(0, 1) : identities) {
       const outcome = await attemptLater(() => identity.unwrapFileKey(stanzas), isMalformed)
       outcomes.push('value' in outcome ? (outcome.value === null ? 'none' : `key of ${outcome.value.length}`) : 'malformed')

@@ -9,6 +9,7 @@ const KEY = readFileSync(join(import.meta.dirname, '../../vectors/example/alice.
 export const target: Target = {
   name: 'key-line',
   covers: ['auth/key-line.ts', 'server/admitted.ts', 'server/mistake.ts'],
+  longest: 1_200,
   seeds: () => [
     `${KEY}\n`,
     `\xef\xbb\xbf# people\r\n\r\n  ${KEY} Alice\r\n`,
