@@ -25,11 +25,12 @@ import wire
 import strict
 import proof
 import mailbox
+import claim
 import door
 import load
 from connection import Failure
 
-AREAS = (wire, strict, proof, mailbox, door, load)
+AREAS = (wire, strict, proof, mailbox, claim, door, load)
 
 
 def options():

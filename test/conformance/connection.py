@@ -33,6 +33,9 @@ _GRAMMAR = {number: re.compile(fields) for number, fields in {
     '18': f'asfaleia/1(?:;{_TEXT}+={_TEXT}*)*',
     '19': _NUMBER,
     '20': f'{_TEXT}+;{_BASE64}',
+    '21': f'[a-z0-9-]{{1,16}};{_TEXT}+;{_BASE64}',
+    '31': _NUMBER,
+    '33': _BASE64,
     '98': f'[a-z-]+(?:;{_TEXT}*)*',
     '99': f'[a-z-]+;{_TEXT}+(?:;{_TEXT}*)*',
 }.items()}

@@ -174,14 +174,14 @@ def _(t):
 
 @check('packets: numbers that nobody has are unknown-packet', doors='tcp ws')
 def _(t):
-    numbers = [10, 11, 21, 22, 29, *range(30, 50), 50, 77, 97, 100, 255, 256, 65543, 2 ** 32 + 7, 2 ** 53 + 7,
+    numbers = [10, 11, 22, 29, *range(35, 50), 50, 77, 97, 100, 255, 256, 65543, 2 ** 32 + 7, 2 ** 53 + 7,
         2 ** 64 + 7, 10 ** 40]
     t.every([(str(n), n) for n in numbers], lambda n: t.dial().refused('unknown-packet', n, t.mark))
 
 
 @check('packets: the relay\'s own numbers are not a client\'s')
 def _(t):
-    numbers = [1, 12, 13, 14, 15, 16, 17, 18, 19, 20, 98, 99]
+    numbers = [1, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 31, 33, 98, 99]
     t.every([(str(n), n) for n in numbers], lambda n: t.dial().refused(MALFORMED, n, t.mark))
 
 

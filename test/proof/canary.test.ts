@@ -1,6 +1,6 @@
 /**
- * The relay lets data out only to its receiver. A full run of user actions marks every payload, key, token,
- * handle, challenge and message id, then the test searches the log, the operator's pages, the public pages and
+ * The relay lets data out only to its receiver. A full run of user actions marks every payload, bundle, key, secret,
+ * token, handle, challenge and message id, then the test searches the log, the operator's pages, the public pages and
  * the relay's folder for these marks. Relays with a deliberate leak must be detected.
  */
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
@@ -99,14 +99,22 @@ Socket.prototype.emit = function (event, chunk, ...more) {
   return emit.call(this, event, chunk, ...more)
 }`
 /** One canary of each kind that arrives over a socket of lines. */
-const HEARD = ['tcp, decrypt, ack', 'tcp, sign, get: base64', 'tcp, sign, get: token', 'tcp, sign, get: handle', 'unix, decrypt, ack: id 0']
+const HEARD = [
+  'tcp, decrypt, ack',
+  'tcp, sign, get: base64',
+  'tcp, sign, get: token',
+  'tcp, sign, get: handle',
+  'unix, decrypt, ack: id 0',
+  'tcp, claim: secret',
+  'unix, claim: bundle',
+]
 
 test.each([
   ['its log', HEAR('process.stderr.write(chunk)'), 'log'],
   ['a file', HEAR("appendFileSync('kept', chunk)", "import { appendFileSync } from 'node:fs'"), 'files'],
   [
     'the operator pages',
-    `${HEAR("if (/^[0-9];/.test(chunk.toString('latin1', 0, 2))) kept += chunk.toString('latin1')", "import { ServerResponse } from 'node:http'\nlet kept = ''")}
+    `${HEAR("if (/^[0-9]+;/.test(chunk.toString('latin1', 0, 3))) kept += chunk.toString('latin1')", "import { ServerResponse } from 'node:http'\nlet kept = ''")}
 const { writeHead, end } = ServerResponse.prototype
 ServerResponse.prototype.writeHead = function (code, headers) {
   delete headers['content-length']

@@ -73,11 +73,11 @@ async function bustle(relay: RunningRelay): Promise<void> {
   wire.destroy()
 }
 
-describe('after a message is acknowledged, taken, wiped, or refused', () => {
+describe('after a message is acknowledged, taken, wiped, or refused, a bundle replaced, and a secret shown', () => {
   test('none of its bytes remain in memory, over any door', async () => {
     const relay = await begin()
     const { payloads } = await play(relay)
-    expect(Object.keys(payloads)).toHaveLength(WIRE_NAMES.length * 5)
+    expect(Object.keys(payloads)).toHaveLength(WIRE_NAMES.length * 10)
     expect(found(relay, payloads)).toEqual({})
   })
 

@@ -2,7 +2,7 @@
  * All user actions at a relay over each of its doors, with unique bytes: finding some of these bytes afterwards
  * shows what was kept and from which step.
  */
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { request } from 'node:http'
 import { Decrypter } from 'age-encryption'
 import { SshIdentity } from '../../src/auth/age-ssh.ts'
@@ -204,6 +204,7 @@ export async function play(relay: RunningRelay): Promise<Played> {
       for (const [kind, secret] of Object.entries(secrets)) played.secrets[`${step}: ${kind}`] = Buffer.from(secret)
       await leave(wire)
     }
+    Object.assign(played.payloads, await claim(await WIRES[name](relay), name))
     const wire = await WIRES[name](relay)
     const erring = `erring, ${name}`
     const [mark, forged] = [drawMark(), drawMark()]
@@ -215,6 +216,35 @@ export async function play(relay: RunningRelay): Promise<Played> {
     if ((await wire.line()) !== undefined) throw new Error('it was to close')
   }
   return played
+}
+
+/** A user claims a mailbox, publishes a bundle there, gets a message, and takes everything down again. */
+async function claim(wire: Wire, name: WireName): Promise<Canaries> {
+  const secret = randomBytes(32)
+  const text = secret.toString('base64url')
+  const address = `SHA256:${createHash('sha256').update(secret).digest('base64').replace('=', '')}`
+  const [message, first, second] = [drawMark(), drawMark(), drawMark()]
+  await expect(wire, `34;${text};a`, /^12;/)
+  await expect(wire, '6;a', /^16;0$/)
+  for (const mark of [first, second]) {
+    await expect(wire, `30;a;${payloadOf(mark)}`, /^31;1209600$/)
+    await expect(wire, `32;a;${address}`, /^33;./)
+  }
+  const [number, id] = (await wire.ask(`3;a;${address};${payloadOf(message)}`)).split(';')
+  if (number !== '13') throw new Error('not sent')
+  await wire.line()
+  await expect(wire, `5;a;${id}`, /^15;1$/)
+  await expect(wire, '30;a', /^31;0$/)
+  await expect(wire, `34;${text};A`, /^99;wrong-usage;/)
+  await leave(wire)
+  return {
+    [`${name}, claim`]: Buffer.from(message),
+    [`${name}, claim: replaced bundle`]: Buffer.from(first),
+    [`${name}, claim: bundle`]: Buffer.from(second),
+    [`${name}, claim: secret`]: Buffer.from(text.slice(4, 40)),
+    // These never are on the wire.
+    [`claim: the bytes of a secret, door ${name} `]: secret.subarray(2, 30),
+  }
 }
 
 /** Waits until the relay has closed its side, too, and thus holds nothing of the connection. */
