@@ -53,15 +53,19 @@ export interface ConnectOptions {
  * @throws the signal's reason if it is aborted
  */
 export async function connectRelay(options: ConnectOptions): Promise<RelayClient> {
+  return connectThrough(dial, options)
+}
+
+/** As {@link connectRelay}, over a stream that `dialTarget` opens: a simulation has a network of its own. */
+export async function connectThrough(dialTarget: typeof dial, options: ConnectOptions): Promise<RelayClient> {
   const target = parseTarget(options.relay)
   if (options.isolation !== undefined && !/^[!-~]{1,255}$/.test(options.isolation))
     throw new TypeError('the isolation must be 1 to 255 printable characters')
   const { signal, timeout = 60_000, connectTimeout = 120_000 } = options
-  const stream = await dial(target, { isolation: options.isolation, timeout: connectTimeout, socks: options.socks, signal }).catch(
-    (error) => {
-      throw error instanceof ConnectError ? new RelayError(error.code) : error
-    },
-  )
+  const route = { isolation: options.isolation, timeout: connectTimeout, socks: options.socks, signal }
+  const stream = await dialTarget(target, route).catch((error) => {
+    throw error instanceof ConnectError ? new RelayError(error.code) : error
+  })
   const client = new RelayClient({
     identity: options.identity,
     sign: options.sign === true || options.identity.proof === 'sign',
