@@ -1,0 +1,296 @@
+/**
+ * The simulated operating system: virtual time, machines with their clocks, and processes that can be killed.
+ *
+ * One event is one turn of one process. The next event begins only when no promise of the turn is left to settle, so
+ * `current` names the process whose code runs, and every timer, clock and random byte can belong to it (platform.ts). A
+ * killed process gets no event any more, so it stops exactly at the await where it was, as a killed process of a real
+ * system does.
+ */
+import type { Random } from './random.ts'
+import { realImmediate } from './real.ts'
+
+/** Turns for which the real event loop is asked at once: between two of them it settles all promises. */
+const BATCH = 64
+
+/** A computer: its clocks may be wrong, and it may be asleep. */
+export class Machine {
+  readonly name: string
+  readonly #kernel: Kernel
+  /** By how much its wall clock is ahead of the true time, ms. */
+  skew = 0
+  /** Until when it is asleep; 0 if it is awake. */
+  #asleepUntil = 0
+  #asleepSince = 0
+  /** The sum of all earlier sleeps, ms. */
+  #slept = 0
+
+  constructor(kernel: Kernel, name: string) {
+    this.#kernel = kernel
+    this.name = name
+  }
+
+  /** Its wall clock, ms since 1970. */
+  get wall(): number {
+    return Math.floor(this.#kernel.now + this.skew)
+  }
+
+  /** Its monotonic clock, ms. It stands still while the machine sleeps. */
+  get steady(): number {
+    this.#wake()
+    return (this.#asleepUntil === 0 ? this.#kernel.now : this.#asleepSince) - this.#slept - EPOCH
+  }
+
+  /** Milliseconds since it started, sleeps included. */
+  get uptime(): number {
+    return this.#kernel.now - EPOCH
+  }
+
+  /** Sleeps from now on. */
+  sleep(milliseconds: number): void {
+    if (this.isAsleep) return
+    this.#asleepSince = this.#kernel.now
+    this.#asleepUntil = this.#kernel.now + milliseconds
+  }
+
+  get isAsleep(): boolean {
+    this.#wake()
+    return this.#asleepUntil !== 0
+  }
+
+  get asleepUntil(): number {
+    return this.#asleepUntil
+  }
+
+  #wake(): void {
+    if (this.#asleepUntil === 0 || this.#kernel.now < this.#asleepUntil) return
+    this.#slept += this.#asleepUntil - this.#asleepSince
+    this.#asleepUntil = 0
+  }
+}
+
+/** When every simulation begins, ms since 1970: 2026-12-01T00:00:00Z. */
+export const EPOCH = 1_796_083_200_000
+
+/** A running program. */
+export class Process {
+  readonly pid: number
+  readonly name: string
+  readonly machine: Machine
+  /** The machine's monotonic clock and wall clock when it started. */
+  readonly startedAt: number
+  readonly startedWall: number
+  isAlive = true
+  /** Timers that are set. */
+  timers = 0
+  readonly #onDeath: (() => void)[] = []
+
+  constructor(pid: number, name: string, machine: Machine) {
+    this.pid = pid
+    this.name = name
+    this.machine = machine
+    this.startedAt = machine.steady
+    this.startedWall = machine.wall
+  }
+
+  /** Calls `work` when it is killed or ends. */
+  onDeath(work: () => void): void {
+    this.#onDeath.push(work)
+  }
+
+  /** Ends it at once, wherever it is. */
+  kill(): void {
+    if (!this.isAlive) return
+    this.isAlive = false
+    for (const work of this.#onDeath.splice(0)) work()
+  }
+}
+
+export interface Task {
+  at: number
+  seq: number
+  readonly process: Process | undefined
+  readonly run: () => void
+  /** For a timer: when it is due by the monotonic clock of its machine. */
+  readonly due: number | undefined
+  isCancelled: boolean
+}
+
+export class Kernel {
+  readonly random: Random
+  /** True time, ms since 1970. */
+  now = EPOCH
+  /** The process whose turn it is. */
+  current: Process | undefined
+  /** Turns so far. */
+  steps = 0
+  /** Called after each turn with nothing left to settle. */
+  onTurn: (() => void) | undefined
+  #seq = 0
+  #pid = 1_000
+  readonly #heap: Task[] = []
+  readonly #processes = new Map<number, Process>()
+  #fault: { readonly error: unknown } | undefined
+
+  constructor(random: Random) {
+    this.random = random
+  }
+
+  /** Starts a process with `main` as its first turn. */
+  spawn(name: string, machine: Machine, main: () => void): Process {
+    const process = new Process(++this.#pid, name, machine)
+    this.#processes.set(process.pid, process)
+    process.onDeath(() => this.#processes.delete(process.pid))
+    this.at(this.now, process, main)
+    return process
+  }
+
+  isAlive(pid: number): boolean {
+    return this.#processes.has(pid)
+  }
+
+  /** Plans a turn of a process, or of the world if there is none. */
+  at(time: number, process: Process | undefined, run: () => void): Task {
+    const task = { at: Math.max(time, this.now), seq: ++this.#seq, process, run, due: undefined, isCancelled: false }
+    this.#push(task)
+    return task
+  }
+
+  /** Sets a timer of the current process. */
+  after(milliseconds: number, run: () => void): Task {
+    const process = this.current
+    if (process === undefined) throw new Error('a timer was set outside every process')
+    const delay = Math.max(1, milliseconds)
+    process.timers++
+    const task: Task = {
+      at: this.now + delay,
+      seq: ++this.#seq,
+      process,
+      run: () => {
+        process.timers--
+        run()
+      },
+      due: process.machine.steady + delay,
+      isCancelled: false,
+    }
+    this.#push(task)
+    return task
+  }
+
+  cancel(task: Task): void {
+    if (task.isCancelled) return
+    task.isCancelled = true
+    if (task.due !== undefined && task.process !== undefined) task.process.timers--
+  }
+
+  /** Ends the simulation with an error, after this turn. */
+  fail(error: unknown): void {
+    this.#fault ??= { error }
+  }
+
+  /**
+   * Runs all turns until then.
+   * @throws the first error that a turn threw, or that {@link fail} got
+   */
+  run(until: number): Promise<void> {
+    const onError = (error: unknown): void => this.fail(error)
+    process.on('unhandledRejection', onError)
+    process.on('uncaughtException', onError)
+    return new Promise<void>((resolve, reject) => {
+      let isOver = false
+      let left = 0
+      const turn = (): void => {
+        left--
+        if (isOver) return
+        // Nothing of the turn before is left to settle.
+        this.onTurn?.()
+        this.current = undefined
+        if (this.#fault !== undefined) {
+          isOver = true
+          reject(this.#fault.error)
+        } else if (!this.#step(until)) {
+          isOver = true
+          this.now = Math.max(this.now, until)
+          resolve()
+        } else if (left === 0) {
+          begin()
+        }
+      }
+      const begin = (): void => {
+        left = BATCH
+        for (let i = 0; i < BATCH; i++) realImmediate(turn)
+      }
+      begin()
+    }).finally(() => {
+      this.current = undefined
+      process.off('unhandledRejection', onError)
+      process.off('uncaughtException', onError)
+    })
+  }
+
+  /** Runs one turn. @returns false if there is none until then */
+  #step(until: number): boolean {
+    for (;;) {
+      const task = this.#heap[0]
+      if (task === undefined || task.at > until) return false
+      this.#pop()
+      if (task.isCancelled) continue
+      const { process } = task
+      this.now = Math.max(this.now, task.at)
+      if (process !== undefined) {
+        if (!process.isAlive) continue
+        const { machine } = process
+        if (machine.isAsleep) {
+          task.at = machine.asleepUntil
+          this.#push(task)
+          continue
+        }
+        if (task.due !== undefined && machine.steady < task.due - 0.01) {
+          task.at = this.now + task.due - machine.steady
+          this.#push(task)
+          continue
+        }
+      }
+      this.steps++
+      this.current = process
+      task.isCancelled = true
+      try {
+        task.run()
+      } catch (error) {
+        this.fail(error)
+      }
+      return true
+    }
+  }
+
+  #push(task: Task): void {
+    const heap = this.#heap
+    let at = heap.push(task) - 1
+    while (at > 0) {
+      const above = (at - 1) >> 1
+      if (isBefore(heap[above]!, task)) break
+      heap[at] = heap[above]!
+      at = above
+    }
+    heap[at] = task
+  }
+
+  #pop(): void {
+    const heap = this.#heap
+    const last = heap.pop()!
+    if (heap.length === 0) return
+    let at = 0
+    for (;;) {
+      let below = 2 * at + 1
+      if (below >= heap.length) break
+      if (below + 1 < heap.length && isBefore(heap[below + 1]!, heap[below]!)) below++
+      if (isBefore(last, heap[below]!)) break
+      heap[at] = heap[below]!
+      at = below
+    }
+    heap[at] = last
+  }
+}
+
+function isBefore(one: Task, other: Task): boolean {
+  return one.at < other.at || (one.at === other.at && one.seq < other.seq)
+}

@@ -1,0 +1,69 @@
+/**
+ * `npm run simulate -- --minutes N --seed S`: runs simulations, in a program of its own because it replaces parts of
+ * Node (platform.ts). With `--once` it runs the one scenario of the seed and tells its story; with `--twice` it runs it
+ * twice and compares every byte. Without these, it runs the named seeds and then new ones until the time is over.
+ */
+import { parseArgs } from 'node:util'
+import { installDisks } from './disk.ts'
+import { install } from './platform.ts'
+import { realHrtime } from './real.ts'
+
+const { values } = parseArgs({
+  options: {
+    minutes: { type: 'string', default: '1' },
+    seed: { type: 'string', default: String(Date.now() % 1_000_000_000) },
+    once: { type: 'boolean', default: false },
+    twice: { type: 'boolean', default: false },
+  },
+})
+// Loaded when first needed, from a real disk: before there is a simulated one.
+await import('age-encryption')
+install()
+installDisks()
+const { planOf } = await import('./plan.ts')
+const { runPlan } = await import('./run.ts')
+const { Report } = await import('./report.ts')
+const { NAMED } = await import('./seeds.ts')
+
+const { seed } = values
+const say = (line: string): void => void process.stdout.write(`${line}\n`)
+let isGood = true
+
+if (values.twice) {
+  const [one, other] = [await runPlan(planOf(seed), { records: true }), await runPlan(planOf(seed), { records: true })]
+  isGood = one.digest === other.digest
+  say(`seed ${seed}: ${one.record.length} events`)
+  const at = one.record.findIndex((line, index) => line !== other.record[index])
+  say(isGood ? 'both runs are the same' : `the runs differ at event ${at}:\n${one.record[at]}\n${other.record[at]}`)
+} else if (values.once) {
+  const outcome = await runPlan(planOf(seed), { tells: true })
+  for (const line of outcome.story) say(line)
+  isGood = outcome.violation === undefined
+} else {
+  const report = new Report()
+  const until = realHrtime() + BigInt(Math.round(Number(values.minutes) * 60e9))
+  say(`seed ${seed}`)
+  const fail = async (failing: string): Promise<void> => {
+    const { story, violation } = await runPlan(planOf(failing), { tells: true })
+    say(`seed ${failing} violates invariant ${violation?.invariant}: ${violation?.message}`)
+    for (const line of story) say(`  ${line}`)
+    isGood = false
+  }
+  for (const [named, why] of Object.entries(NAMED)) {
+    const outcome = await runPlan(planOf(named))
+    report.add(outcome)
+    if (outcome.violation === undefined) continue
+    say(`the named seed fails again (${why})`)
+    await fail(named)
+  }
+  for (let number = 0; realHrtime() < until; number++) {
+    const each = `${seed}-${number}`
+    const outcome = await runPlan(planOf(each))
+    report.add(outcome)
+    if (outcome.violation === undefined) continue
+    await fail(each)
+    break
+  }
+  for (const line of report.lines()) say(line)
+}
+process.exit(isGood ? 0 : 1)

@@ -1,0 +1,442 @@
+/**
+ * The simulated network between clients and relays: dialling, and byte streams that are slow, cut, half open or passed
+ * in one direction only. A stream keeps the order of its bytes and nothing else; chunks have any size.
+ */
+import type { Stream, StreamReceiver } from '../../src/client/wire/stream.ts'
+import type { ByteStream, Receiver } from '../../src/relay/stream.ts'
+import { ConnectError } from '../../src/transport/address.ts'
+import type { Kernel, Process } from './kernel.ts'
+
+/** The faults of the network, each for the way between one client's machine and one relay. */
+export const NETWORK_FAULTS = [
+  'not-found',
+  'refused',
+  'slow-dial',
+  'cut',
+  'half-open',
+  'no-answers',
+  'no-requests',
+  'slow',
+  'crumbs',
+] as const
+export type NetworkFault = (typeof NETWORK_FAULTS)[number]
+
+/** Bytes under way in one direction, above which the relay's writes wait. */
+const BUFFER = 65_536
+/** Most bytes of one chunk before and after `widen`. */
+const SHORT = 4_096
+const LONG = 131_072
+/** Crumbs of a few bytes for so many chunks of a stream; more would only cost time. */
+const CRUMBS = 400
+
+interface Weather {
+  readonly client: string
+  readonly relay: string
+  readonly fault: NetworkFault
+  readonly until: number
+}
+
+interface Listener {
+  readonly process: Process
+  readonly accept: (stream: ByteStream) => Receiver
+}
+
+/** What the network reports to the record of the truth. */
+export interface NetworkObserver {
+  onDial(client: Process, relay: string): void
+  onDialled(client: Process, relay: string, isUp: boolean): void
+  onBytes(connection: Connection, direction: 'to relay' | 'to client', bytes: Uint8Array): void
+}
+
+export class Network {
+  readonly kernel: Kernel
+  readonly observer: NetworkObserver
+  /** A perfect network: no latency beyond a millisecond, whole chunks, nothing lost. */
+  isPerfect = false
+  /** The connections whose client has not closed them, and those whose relay has not. */
+  readonly connections = new Set<Connection>()
+  readonly served = new Set<Connection>()
+  nextNumber = 1
+  /** Processes whose death ends connections. */
+  readonly #watched = new WeakSet<Process>()
+  readonly #listeners = new Map<string, Listener>()
+  #weather: Weather[] = []
+
+  constructor(kernel: Kernel, observer: NetworkObserver) {
+    this.kernel = kernel
+    this.observer = observer
+  }
+
+  /** A relay takes streams at an address, in place of the process that did before. */
+  listen(address: string, process: Process, accept: (stream: ByteStream) => Receiver): void {
+    const listener = { process, accept }
+    this.#listeners.set(address, listener)
+    process.onDeath(() => {
+      if (this.#listeners.get(address) === listener) this.#listeners.delete(address)
+    })
+  }
+
+  /** The relay takes no more streams at an address. */
+  deafen(address: string, process: Process): void {
+    if (this.#listeners.get(address)?.process === process) this.#listeners.delete(address)
+  }
+
+  /** Takes a new connection. */
+  add(connection: Connection, server: Process): void {
+    this.connections.add(connection)
+    this.served.add(connection)
+    for (const process of [connection.client, server]) {
+      if (this.#watched.has(process)) continue
+      this.#watched.add(process)
+      process.onDeath(() => {
+        for (const each of new Set([...this.connections, ...this.served])) each.onDeath(process)
+      })
+    }
+  }
+
+  /** Begins a fault. It also strikes the streams that are open. */
+  trouble(client: string, relay: string, fault: NetworkFault, milliseconds: number): void {
+    const { now } = this.kernel
+    this.#weather = this.#weather.filter(({ until }) => until > now)
+    this.#weather.push({ client, relay, fault, until: now + milliseconds })
+    for (const each of this.connections) if (each.client.machine.name === client && each.relay === relay) each.strike(fault)
+  }
+
+  hasTrouble(client: string, relay: string, fault: NetworkFault): boolean {
+    const { now } = this.kernel
+    return this.#weather.some((each) => each.until > now && each.client === client && each.relay === relay && each.fault === fault)
+  }
+
+  /** One-way delay, ms. */
+  latency(client: string, relay: string): number {
+    if (this.isPerfect) return 1
+    const { random } = this.kernel
+    const usual = 40 + 400 * random.next() ** 3
+    return this.hasTrouble(client, relay, 'slow') ? usual + 20_000 * random.next() ** 2 : usual
+  }
+
+  /** Dials a relay for the current process. @throws ConnectError */
+  async dial(relay: string, timeout: number): Promise<Stream> {
+    const { kernel } = this
+    const client = kernel.current!
+    this.observer.onDial(client, relay)
+    const machine = client.machine.name
+    const up = (isUp: boolean): void => this.observer.onDialled(client, relay, isUp)
+    let delay = this.isPerfect ? 2 : 300 + 3_000 * kernel.random.next() ** 2
+    if (this.hasTrouble(machine, relay, 'slow-dial')) delay = 20_000 + 200_000 * kernel.random.next()
+    const isLate = delay > timeout
+    await this.#pause(client, Math.min(delay, timeout))
+    const problem = isLate
+      ? 'connect-timeout'
+      : this.hasTrouble(machine, relay, 'not-found')
+        ? 'onion-not-found'
+        : this.hasTrouble(machine, relay, 'refused')
+          ? 'onion-relay-down'
+          : undefined
+    const listener = this.#listeners.get(relay)
+    if (problem !== undefined || listener === undefined) {
+      up(false)
+      throw new ConnectError(problem ?? 'onion-relay-down')
+    }
+    up(true)
+    const connection = new Connection(this, client, relay, listener)
+    for (const fault of ['cut', 'half-open', 'no-answers', 'no-requests', 'slow', 'crumbs'] as const)
+      if (this.hasTrouble(machine, relay, fault)) connection.strike(fault)
+    return connection.stream
+  }
+
+  #pause(process: Process, milliseconds: number): Promise<void> {
+    return new Promise((resolve) => this.kernel.at(this.kernel.now + milliseconds, process, resolve))
+  }
+}
+
+/** One direction of a connection. */
+class Pipe {
+  /** Bytes on the way. */
+  flying = 0
+  /** The other side gets nothing any more, and this side does not learn it. */
+  isSilent = false
+  /** The bytes that still pass before the connection is cut. */
+  left = Number.POSITIVE_INFINITY
+  crumbs = 0
+  /** No chunk arrives before this time, so that the order stays. */
+  #at = 0
+  readonly #connection: Connection
+  readonly #deliver: (chunk: Buffer) => void
+
+  constructor(connection: Connection, deliver: (chunk: Buffer) => void) {
+    this.#connection = connection
+    this.#deliver = deliver
+  }
+
+  send(bytes: Uint8Array, to: Process): void {
+    const { network, client, relay } = this.#connection
+    const { kernel } = network
+    this.flying += bytes.length
+    const passing = Math.min(bytes.length, this.left)
+    this.left -= passing
+    const copy = Buffer.from(bytes.subarray(0, passing))
+    for (let at = 0; at < copy.length && !this.isSilent;) {
+      const chunk = copy.subarray(at, (at += this.#size(copy.length - at)))
+      this.#at = Math.max(this.#at, kernel.now + network.latency(client.machine.name, relay))
+      kernel.at(this.#at, to, () => {
+        if (this.isSilent) return
+        this.flying -= chunk.length
+        this.#deliver(chunk)
+      })
+    }
+    if (passing < bytes.length) this.after(undefined, () => this.#connection.cut())
+  }
+
+  /** Runs `work` behind all bytes that are on the way. */
+  after(process: Process | undefined, work: () => void): void {
+    const { network, client, relay } = this.#connection
+    this.#at = Math.max(this.#at, network.kernel.now + network.latency(client.machine.name, relay))
+    network.kernel.at(this.#at, process, work)
+  }
+
+  #size(length: number): number {
+    const { network } = this.#connection
+    const { random } = network.kernel
+    if (network.isPerfect) return length
+    if (this.crumbs > 0) {
+      this.crumbs--
+      return random.between(1, 7)
+    }
+    return random.chance(0.8) ? length : random.between(1, length)
+  }
+}
+
+export class Connection {
+  readonly number: number
+  readonly network: Network
+  readonly client: Process
+  readonly relay: string
+  readonly #server: Process
+  readonly stream: Stream
+  readonly #toRelay: Pipe
+  readonly #toClient: Pipe
+  readonly #receiver: Receiver
+  #clientReceiver: StreamReceiver | undefined
+  #clientGone = false
+  #relayGone = false
+  #relayEnding = false
+  #isFinished = false
+  #isPaused = false
+  #long = false
+  #received = 0
+  readonly #unread: Buffer[] = []
+  /** A write of the relay that the system has not taken. */
+  #untaken: (() => void) | undefined
+
+  constructor(network: Network, client: Process, relay: string, listener: Listener) {
+    this.number = network.nextNumber++
+    this.network = network
+    this.client = client
+    this.relay = relay
+    this.#server = listener.process
+    this.#toRelay = new Pipe(this, (chunk) => this.#onRequest(chunk))
+    this.#toClient = new Pipe(this, (chunk) => this.#onAnswer(chunk))
+    network.add(this, this.#server)
+    this.stream = {
+      framing: 'line',
+      start: (receiver) => (this.#clientReceiver = receiver),
+      write: (packet) => {
+        if (this.#clientGone) return
+        network.observer.onBytes(this, 'to relay', packet)
+        this.#toRelay.send(packet, this.#server)
+      },
+      close: () => this.#closeClient(true),
+    }
+    const received = (): number => this.#received
+    const byteStream: ByteStream = {
+      framing: 'line',
+      circuit: undefined,
+      get received() {
+        return received()
+      },
+      write: (bytes, done) => this.#writeAnswer(bytes, done),
+      pause: () => (this.#isPaused = true),
+      resume: () => this.#resume(),
+      widen: () => (this.#long = true),
+      end: () => this.#endRelay(),
+      destroy: () => this.#destroyRelay(),
+    }
+    // The relay learns of the stream in a turn of its own.
+    let receiver: Receiver | undefined
+    const early: ((receiver: Receiver) => void)[] = []
+    const pass = (work: (receiver: Receiver) => void): void => void (receiver === undefined ? early.push(work) : work(receiver))
+    this.#receiver = {
+      onChunk: (chunk) => pass((each) => each.onChunk(chunk)),
+      onFinish: () => pass((each) => each.onFinish()),
+      onTooLarge: () => pass((each) => each.onTooLarge()),
+      onIdleFrames: (frames) => pass((each) => each.onIdleFrames(frames)),
+      onEnd: () => pass((each) => each.onEnd()),
+    }
+    network.kernel.at(network.kernel.now, this.#server, () => {
+      receiver = listener.accept(byteStream)
+      for (const work of early.splice(0)) work(receiver)
+    })
+  }
+
+  get isOpen(): boolean {
+    return !this.#clientGone
+  }
+
+  /** A fault of the network begins. */
+  strike(fault: NetworkFault): void {
+    const { random } = this.network.kernel
+    switch (fault) {
+      case 'cut':
+        this.#toRelay.left = random.between(0, 2_000) * random.between(0, 10)
+        this.#toClient.left = random.between(0, 2_000) * random.between(0, 10)
+        if (random.chance(0.3)) this.cut()
+        return
+      case 'half-open':
+        this.#toRelay.isSilent = this.#toClient.isSilent = true
+        return
+      case 'no-answers':
+        this.#toClient.isSilent = true
+        return
+      case 'no-requests':
+        this.#toRelay.isSilent = true
+        return
+      case 'crumbs':
+        this.#toRelay.crumbs = this.#toClient.crumbs = CRUMBS
+        return
+      case 'not-found':
+      case 'refused':
+      case 'slow-dial':
+      case 'slow':
+    }
+  }
+
+  /** Both sides learn at different times that it is over. Bytes on the way are lost. */
+  cut(): void {
+    const { kernel } = this.network
+    this.#toRelay.isSilent = this.#toClient.isSilent = true
+    const later = (): number => kernel.now + 2_000 * kernel.random.next()
+    kernel.at(later(), this.client, () => this.#endClient())
+    kernel.at(later(), this.#server, () => this.#goneRelay())
+  }
+
+  #onRequest(chunk: Buffer): void {
+    if (this.#relayGone || this.#isFinished) return
+    this.#unread.push(chunk)
+    this.#read()
+  }
+
+  #read(): void {
+    while (!this.#isPaused && !this.#relayGone && this.#unread.length > 0) {
+      const chunk = this.#unread.shift()!
+      const most = this.#long ? LONG : SHORT
+      if (chunk.length > most) this.#unread.unshift(chunk.subarray(most))
+      const part = chunk.subarray(0, most)
+      this.#received += part.length
+      // A relay that ends the stream reads and discards.
+      if (!this.#relayEnding) this.#receiver.onChunk(part)
+    }
+    if (this.#isFinished && this.#unread.length === 0 && !this.#relayGone && !this.#relayEnding && !this.#isPaused)
+      this.#receiver.onFinish()
+  }
+
+  #resume(): void {
+    if (!this.#isPaused) return
+    this.#isPaused = false
+    this.network.kernel.at(this.network.kernel.now, this.#server, () => this.#read())
+  }
+
+  #writeAnswer(bytes: Uint8Array, done: () => void): boolean {
+    if (this.#relayGone) return false
+    const { kernel, observer } = this.network
+    observer.onBytes(this, 'to client', bytes)
+    this.#toClient.send(bytes, this.client)
+    if (this.#toClient.flying <= BUFFER && (this.network.isPerfect || kernel.random.chance(0.9))) return true
+    this.#untaken = done
+    if (this.#toClient.flying <= BUFFER) kernel.at(kernel.now + 50 * kernel.random.next(), this.#server, () => this.#take())
+    return false
+  }
+
+  #take(): void {
+    const done = this.#untaken
+    this.#untaken = undefined
+    if (!this.#relayGone) done?.()
+  }
+
+  #onAnswer(chunk: Buffer): void {
+    if (this.#untaken !== undefined && this.#toClient.flying <= BUFFER)
+      this.network.kernel.at(this.network.kernel.now, this.#server, () => this.#take())
+    if (!this.#clientGone) this.#clientReceiver?.onChunk(chunk)
+  }
+
+  /** The client closes its socket. */
+  #closeClient(tells: boolean): void {
+    if (this.#clientGone) return
+    const { kernel } = this.network
+    this.#clientGone = true
+    this.network.connections.delete(this)
+    if (tells) kernel.at(kernel.now, this.client, () => this.#clientReceiver?.onEnd())
+    this.#tellRelay(kernel.random.chance(0.5))
+  }
+
+  /** The client learns that the stream has ended. */
+  #endClient(): void {
+    if (this.#clientGone) return
+    this.#clientGone = true
+    this.network.connections.delete(this)
+    this.#clientReceiver?.onEnd()
+    this.#tellRelay(true)
+  }
+
+  #tellRelay(finishes: boolean): void {
+    if (this.#toRelay.isSilent) return
+    this.#toRelay.after(this.#server, () => {
+      if (this.#relayGone) return
+      if (this.#toRelay.isSilent) return
+      if (!finishes) return this.#goneRelay()
+      this.#isFinished = true
+      this.#read()
+      this.#toRelay.after(this.#server, () => this.#goneRelay())
+    })
+  }
+
+  /** The relay learns that the stream has ended. */
+  #goneRelay(): void {
+    if (this.#relayGone) return
+    this.#relayGone = true
+    this.network.served.delete(this)
+    this.#receiver.onEnd()
+  }
+
+  #endRelay(): void {
+    if (this.#relayEnding || this.#relayGone) return
+    const { kernel } = this.network
+    this.#relayEnding = true
+    if (!this.#toClient.isSilent) this.#toClient.after(this.client, () => this.#toClient.isSilent || this.#endClient())
+    kernel.at(kernel.now + LINGER_MS, this.#server, () => this.#goneRelay())
+  }
+
+  #destroyRelay(): void {
+    if (this.#relayGone) return
+    const { kernel } = this.network
+    kernel.at(kernel.now, this.#server, () => this.#goneRelay())
+    if (!this.#toClient.isSilent) this.#toClient.after(this.client, () => this.#endClient())
+  }
+
+  /** One of its two processes was killed: the system of that side closes the stream. */
+  onDeath(process: Process): void {
+    if (process === this.client && !this.#clientGone) {
+      this.#clientGone = true
+      this.network.connections.delete(this)
+      this.#tellRelay(false)
+    }
+    if (process === this.#server && !this.#relayGone) {
+      this.#relayGone = true
+      this.network.served.delete(this)
+      if (!this.#clientGone && !this.#toClient.isSilent) this.#toClient.after(this.client, () => this.#endClient())
+    }
+  }
+}
+
+/** As in src/transport/socket.ts. */
+const LINGER_MS = 5_000

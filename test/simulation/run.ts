@@ -1,0 +1,112 @@
+/** Runs a plan, and says how it ended. */
+import { EPOCH } from './kernel.ts'
+import type { Plan, Step } from './plan.ts'
+import { type Truth, Violation } from './truth.ts'
+import { World } from './world.ts'
+
+export interface Outcome {
+  readonly violation: Violation | undefined
+  /** Of everything that happened. */
+  readonly digest: string
+  readonly story: readonly string[]
+  readonly record: readonly string[]
+  /** Simulated days of all people together. */
+  readonly personDays: number
+  readonly steps: number
+  readonly counts: Readonly<Record<string, number>>
+}
+
+export interface RunOptions {
+  readonly tells?: boolean
+  readonly records?: boolean
+}
+
+const HOUR = 3_600_000
+/** After the faults stop, every text reaches its end within this time: the longest pause of an outbox is a day. */
+const QUIET = 30 * HOUR
+
+export async function runPlan(plan: Plan, { tells = false, records = false }: RunOptions = {}): Promise<Outcome> {
+  const world = new World(plan.seed, plan.cast)
+  const { kernel, truth, people, relays } = world
+  if (tells) truth.story = []
+  if (records) truth.record = []
+  try {
+    for (const relay of relays.values()) relay.start()
+    await kernel.run(EPOCH + 1_000)
+    for (const person of people.values()) person.start()
+    let hour = HOUR
+    for (const step of plan.steps) {
+      for (; hour < step.at; hour += HOUR) await look(world, hour)
+      await kernel.run(EPOCH + step.at)
+      perform(world, step)
+    }
+    for (; hour < plan.length; hour += HOUR) await look(world, hour)
+    await kernel.run(EPOCH + plan.length)
+    await calm(world)
+  } catch (error) {
+    truth.violation ??=
+      error instanceof Violation ? error : new Violation(0, error instanceof Error ? (error.stack ?? error.message) : String(error))
+    if (!(error instanceof Violation)) truth.tell('TRUTH', `an error is left: ${truth.violation.message}`)
+  } finally {
+    world.close()
+  }
+  return {
+    violation: truth.violation,
+    digest: truth.digest(),
+    story: truth.story ?? [],
+    record: truth.record ?? [],
+    personDays: (people.size * (kernel.now - EPOCH)) / (24 * HOUR),
+    steps: kernel.steps,
+    counts: truth.counts,
+  }
+}
+
+async function look(world: World, time: number): Promise<void> {
+  await world.kernel.run(EPOCH + time)
+  world.check()
+}
+
+function perform(world: World, step: Step): void {
+  const { people, truth } = world
+  truth.count(step.do)
+  switch (step.do) {
+    case 'write':
+      return people.get(step.who)!.write(people.get(step.to)!)
+    case 'close':
+      return people.get(step.who)!.close()
+    case 'start':
+      return people.get(step.who)!.start()
+    case 'kill':
+      return people.get(step.who)!.kill('killed')
+    case 'lose power':
+      return people.get(step.who)!.kill('power lost')
+  }
+}
+
+/** The faults stop: everything that is down starts, and every text must reach its end. */
+async function calm(world: World): Promise<void> {
+  const { kernel, truth, people } = world
+  truth.tell('WORLD', 'the faults stop')
+  for (const person of people.values()) person.start()
+  const since = kernel.now
+  for (;;) {
+    await kernel.run(kernel.now + HOUR)
+    world.check()
+    if (unsettled(truth).length === 0) return
+    if (kernel.now - since > QUIET) break
+  }
+  const [text] = unsettled(truth)
+  truth.violate(
+    1,
+    `text ${text!.number} of ${text!.from} to ${text!.to} is ${text!.state} and ${text!.isDone ? 'was shown' : 'was not shown'} ${QUIET / HOUR} hours after the faults stopped`,
+  )
+  throw truth.violation!
+}
+
+function unsettled(truth: Truth): Truth['texts'] {
+  return truth.texts.filter(({ state, isDone, excuse }) => {
+    if (state === 'expired' || state === 'failed') return false
+    if (excuse !== undefined) return false
+    return !isDone || (state !== 'delivered' && state !== 'read')
+  })
+}

@@ -1,0 +1,205 @@
+/**
+ * The truth about a simulation: everything that happened, seen from outside. It checks the invariants: each violation
+ * names the invariant by its number in {@link INVARIANTS}.
+ */
+import { createHash } from 'node:crypto'
+import type { DeliveryState } from '../../src/client/delivery/entry.ts'
+import type { ReceivedContent } from '../../src/client/messenger/inbox.ts'
+import { EPOCH, type Kernel, type Process } from './kernel.ts'
+import type { Connection, NetworkObserver } from './network.ts'
+
+export const INVARIANTS = [
+  'no error is left unhandled',
+  'a message that a relay accepted is delivered, waits, expired, was wiped, or died with the memory of a relay; its sender learns its end',
+  'nothing is shown twice without a mark, and the order of each sender holds, or a mark says so',
+  'no receipt comes for a text that was neither shown nor stored',
+  'no key material stays longer than the design allows',
+  'nothing grows without its documented bound',
+  'no client speaks to a relay more often than its back-off allows, and no connection is leaked',
+  'the user sees the truth',
+] as const
+
+/** A text that a person wrote. */
+export interface Text {
+  readonly number: number
+  readonly from: string
+  readonly to: string
+  readonly id: string
+  /** Process that wrote it. */
+  readonly by: Process
+  readonly sentAt: number
+  /** The last state that its writer saw. */
+  state: DeliveryState
+  error: unknown
+  /** The processes of the receiver that showed it. */
+  readonly shown: Process[]
+  /** The receiver has stored that it came. */
+  isDone: boolean
+  /** The outbox on the writer's disk has it. */
+  isKept: boolean
+  /** A fault that explains why its end stays unknown. */
+  excuse: string | undefined
+}
+
+export class Violation extends Error {
+  readonly invariant: number
+
+  constructor(invariant: number, what: string) {
+    super(what)
+    this.name = 'Violation'
+    this.invariant = invariant
+  }
+}
+
+/** Dials of one process to one relay in ten minutes, above which a back-off is broken. */
+const MOST_DIALS = 90
+const DIALS_MS = 600_000
+/** Connections of one process to one relay: one to receive and one to send, and as many that are being closed. */
+const MOST_CONNECTIONS = 2
+
+export class Truth implements NetworkObserver {
+  readonly #kernel: Kernel
+  readonly texts: Text[] = []
+  readonly #byId = new Map<string, Text>()
+  /** Lines of the story, if it is told. */
+  story: string[] | undefined
+  readonly #hash = createHash('sha256')
+  /** All that was recorded, if it is kept to compare two runs. */
+  record: string[] | undefined
+  readonly counts: Record<string, number> = {}
+  readonly #dials = new Map<string, number[]>()
+  readonly #open = new Map<string, number>()
+  /** The last text of each sender that each process showed. */
+  readonly #last = new Map<string, number>()
+  violation: Violation | undefined
+
+  constructor(kernel: Kernel) {
+    this.#kernel = kernel
+  }
+
+  /** A digest of every byte that passed, every state that was shown, and every write to a disk. */
+  digest(): string {
+    return this.#hash.copy().digest('hex')
+  }
+
+  count(what: string): void {
+    this.counts[what] = (this.counts[what] ?? 0) + 1
+  }
+
+  note(what: string, bytes?: Uint8Array): void {
+    const line = `${this.#kernel.now - EPOCH} ${what} `
+    this.#hash.update(line)
+    if (bytes !== undefined) this.#hash.update(bytes)
+    this.record?.push(bytes === undefined ? line : line + Buffer.from(bytes).toString('latin1'))
+  }
+
+  /** Adds a line to the story. */
+  tell(who: string, what: string): void {
+    this.note(`${who} ${what}`)
+    this.story?.push(`${clockOf(this.#kernel.now)}  ${who.padEnd(8)} ${what}`)
+  }
+
+  violate(invariant: number, what: string): void {
+    if (this.violation !== undefined) return
+    this.tell('TRUTH', `violation of ${invariant} (${INVARIANTS[invariant]}): ${what}`)
+    this.violation = new Violation(invariant, what)
+    this.#kernel.fail(this.violation)
+  }
+
+  onSent(text: Pick<Text, 'number' | 'from' | 'to' | 'id' | 'by'>): void {
+    const whole = {
+      ...text,
+      sentAt: this.#kernel.now,
+      state: 'waiting' as const,
+      error: undefined,
+      shown: [],
+      isDone: false,
+      isKept: false,
+      excuse: undefined,
+    }
+    this.texts[text.number] = whole
+    this.#byId.set(text.id, whole)
+    this.count('texts')
+    this.tell(text.from, `writes text ${text.number} to ${text.to}`)
+  }
+
+  findText(id: string): Text | undefined {
+    return this.#byId.get(id)
+  }
+
+  /** The writer sees a state of a text. */
+  onState(id: string, state: DeliveryState, error: unknown): void {
+    const text = this.#byId.get(id)
+    if (text === undefined || (text.state === state && text.error === error)) return
+    if (text.state !== state) this.tell(text.from, `sees that text ${text.number} is ${state}`)
+    if ((state === 'delivered' || state === 'read') && !text.isDone)
+      this.violate(3, `${text.from} sees text ${text.number} as ${state}, and ${text.to} did not get it`)
+    text.state = state
+    text.error = error
+  }
+
+  /** A receiver shows a text. */
+  onShown(receiver: string, process: Process, number: number, received: ReceivedContent & { gap?: true; late?: true }): void {
+    const text = this.texts[number]
+    const { verdict } = received
+    const marks = [verdict === 'genuine' ? '' : verdict, received.gap ? 'gap' : '', received.late ? 'late' : ''].filter(
+      (mark) => mark !== '',
+    )
+    this.tell(receiver, `sees text ${number} of ${text?.from ?? '?'}${marks.length === 0 ? '' : ` (${marks.join(', ')})`}`)
+    if (text === undefined || text.to !== receiver) return this.violate(2, `${receiver} sees a text that was not sent to them`)
+    this.count('shown')
+    const isMarked = marks.length > 0
+    if (text.shown.includes(process)) this.violate(2, `${receiver} sees text ${number} twice`)
+    if (text.isDone && !isMarked) this.violate(2, `${receiver} sees text ${number} again, and had stored it`)
+    const pair = `${text.from} ${process.pid}`
+    const last = this.#last.get(pair) ?? -1
+    // A text that was shown and not stored before a crash is shown again.
+    if (number < last && !isMarked && text.shown.length === 0)
+      this.violate(2, `${receiver} sees text ${number} of ${text.from} after text ${last}, without a mark`)
+    this.#last.set(pair, Math.max(last, number))
+    text.shown.push(process)
+  }
+
+  /** The receiver has stored that it came; a receipt may follow. */
+  onDone(number: number): void {
+    const text = this.texts[number]!
+    text.isDone = true
+    this.count('done')
+  }
+
+  onDial(client: Process, relay: string): void {
+    this.count('dials')
+    const name = `${client.pid} ${relay}`
+    const { now } = this.#kernel
+    const dials = (this.#dials.get(name) ?? []).filter((time) => time > now - DIALS_MS)
+    dials.push(now)
+    this.#dials.set(name, dials)
+    if (dials.length > MOST_DIALS) this.violate(6, `${client.name} dialled one relay ${dials.length} times in ten minutes`)
+  }
+
+  onDialled(client: Process, relay: string, isUp: boolean): void {
+    this.note(`${client.name} dialled ${relay} ${isUp}`)
+    if (isUp) this.count('connections')
+  }
+
+  checkConnections(connections: Iterable<Connection>): void {
+    this.#open.clear()
+    for (const { client, relay } of connections) {
+      const name = `${client.pid} ${relay}`
+      const count = (this.#open.get(name) ?? 0) + 1
+      this.#open.set(name, count)
+      if (count > MOST_CONNECTIONS) this.violate(6, `${client.name} has ${count} connections to one relay`)
+    }
+  }
+
+  onBytes(connection: Connection, direction: string, bytes: Uint8Array): void {
+    this.note(`${connection.number} ${direction}`, bytes)
+  }
+}
+
+/** Returns a time as `day 2 03:04:05.678`. */
+export function clockOf(now: number): string {
+  const time = new Date(now - EPOCH)
+  const day = Math.floor((now - EPOCH) / 86_400_000)
+  return `day ${day} ${time.toISOString().slice(11, 23)}`
+}
