@@ -3,6 +3,7 @@ import { fingerprintOf } from '../../client/format/field.ts'
 import type { Content } from '../../client/format/content.ts'
 import type { Contact } from '../../client/messenger/contact.ts'
 import type { Delivery } from '../../client/messenger/delivery.ts'
+import { codeOf } from '../talk/talk.ts'
 import type { Archive } from './archive.ts'
 import type { Context } from './context.ts'
 import type { Effect } from './input.ts'
@@ -13,6 +14,8 @@ export class Dispatch {
   readonly #archive: Archive
   /** Everything that this session sent, by message id. */
   readonly #sent = new Map<string, Delivery>()
+  /** By the receiver's fingerprint: the relays at which the mailbox is full, and how many messages were said to wait. */
+  readonly #full = new Map<string, { readonly relays: Set<string>; told: number }>()
 
   constructor(context: Context, archive: Archive) {
     this.#context = context
@@ -63,7 +66,9 @@ export class Dispatch {
   }
 
   /** Shows the new state of a message. */
-  onDelivery({ id, state, error, to }: Delivery): void {
+  onDelivery(delivery: Delivery): void {
+    const { id, state, error, to } = delivery
+    this.#noteFull(delivery)
     const why = error === undefined ? undefined : describeError(error)
     // A change or a card has no entry of its own that could show the failure.
     if ((state === 'failed' || state === 'expired') && this.#sent.has(id) && !this.#isShown(id))
@@ -77,8 +82,30 @@ export class Dispatch {
     return conversations.some(({ entries }) => entries.some(({ deliveries }) => deliveries.some((each) => each.id === id)))
   }
 
-  /** Resolves when every message has been accepted by a relay, or has failed. */
+  /** Says once that a contact's mailbox is full at every relay. */
+  #noteFull({ state, error, to, relay }: Delivery): void {
+    const fingerprint = fingerprintOf(to.key)
+    if (state !== 'waiting') return void this.#full.delete(fingerprint)
+    if (relay === undefined || codeOf(error) !== 'mailbox-full') return
+    const full = this.#full.get(fingerprint) ?? { relays: new Set(), told: 0 }
+    full.relays.add(relay)
+    this.#full.set(fingerprint, full)
+    if (full.told === 0) this.#tellFull(to)
+  }
+
+  #tellFull(to: Contact): void {
+    const fingerprint = fingerprintOf(to.key)
+    const full = this.#full.get(fingerprint)
+    if (full === undefined || !to.relays.every((relay) => full.relays.has(relay))) return
+    const count = [...this.#sent.values()].filter((each) => each.state === 'waiting' && fingerprintOf(each.to.key) === fingerprint).length
+    if (count === 0 || count === full.told) return
+    full.told = count
+    this.#context.tell(`${to.name}'s mailbox is full; ${count === 1 ? '1 message waits' : `${count} messages wait`}`, true)
+  }
+
+  /** Resolves when every message has been accepted by a relay, or has failed. Says which wait for a full mailbox. */
   async accepted(): Promise<void> {
+    for (const { to } of this.#sent.values()) this.#tellFull(to)
     await Promise.all([...this.#sent.values()].map(({ accepted }) => accepted))
   }
 

@@ -223,6 +223,39 @@ async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await turn()
 }
 
+describe('a full mailbox', () => {
+  const fill = (sent: Sent): void => {
+    messenger.happening.push({ kind: 'delivery', delivery: { ...sent, relay: 'localhost', error: new RelayError('mailbox-full') } })
+  }
+
+  it('is named once, with how many messages wait, and again when the input ends', async () => {
+    begin({ patient: true })
+    front.put({ kind: 'open', conversation: bob!.fingerprint })
+    for (let n = 0; n < 15; n++) front.type(`line ${n}`)
+    fill(messenger.sent[0]!)
+    await until(() => front.state?.told?.text === "bob's mailbox is full; 15 messages wait")
+    front.type('one more')
+    fill(messenger.sent[1]!)
+    await turn()
+    expect(front.state?.told?.text).toBe("bob's mailbox is full; 15 messages wait")
+    front.end()
+    await until(() => front.state?.told?.text === "bob's mailbox is full; 16 messages wait")
+    for (const each of messenger.sent) each.accept()
+    expect(await running).toBe(true)
+  })
+
+  it('at one of several relays is not the end', async () => {
+    begin()
+    front.put({ kind: 'open', conversation: bob!.fingerprint })
+    front.type('hello')
+    const [sent] = messenger.sent
+    fill({ ...sent!, to: { ...sent!.to, relays: ['localhost', 'elsewhere'] } })
+    await turn()
+    await turn()
+    expect(front.state?.told?.text ?? '').not.toContain('full')
+  })
+})
+
 function arrives(
   from: Person | undefined,
   content: Content | undefined,
