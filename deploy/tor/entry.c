@@ -1,29 +1,30 @@
 /*
- * Starts tor in its container, gives the relay the service's name, and tells a person the address once the
- * service can be found. Written in C so that the image has neither a shell nor a Node beside tor.
+ * Starts tor in its container, gives the service's name to the relay, and prints the address as soon as clients can
+ * find the service. It is written in C so that the image has neither a shell nor a Node beside tor.
  *
- *   entry          run tor: hands signals on, publishes the name, ends when tor ends, with tor's exit code
- *   entry check    for the health check: one line on how far tor is; 0 if it is on line, 1 if not
- *   entry address  print the service's address; 1 if there is none yet
+ *   entry          runs tor: passes signals on, publishes the name, ends when tor ends, with tor's exit code
+ *   entry check    for the health check: prints one line on tor's progress; 0 if tor is on line, otherwise 1
+ *   entry address  prints the service's address; 1 if there is none yet
  *
- * It has tor reload by itself when an authorized client, a key in CLIENTS or the service in NEXT comes or goes, so that no
- * person sends a signal: the engine counts every `docker kill`, whatever the signal, as a wish to stop the container, and
- * does not start the container again after it ends.
+ * It has tor reload when a client's file in the folder of a service, a key in CLIENTS, or the service in NEXT comes or
+ * goes, and it ends memberships that have a last day. So no person sends a signal: the engine takes every `docker
+ * kill`, with any signal, for a wish to stop the container, and does not start the container again after it ends.
  *
- * It asks tor's control socket (control-spec.txt: AUTHENTICATE, SETEVENTS HS_DESC, GETINFO
- * status/bootstrap-phase) and nothing else, gives out nothing of the services' folders but the files
- * `hostname`, and never reads a key, but for the header before it.
+ * It asks tor's control socket (control-spec.txt: AUTHENTICATE, SETEVENTS HS_DESC, GETINFO status/bootstrap-phase,
+ * SIGNAL NEWNYM) and nothing else. Of the services' folders it publishes only the files `hostname`. It reads no key,
+ * except for the header of the file.
  *
- * Every two seconds it writes where the relay reads it how far tor is, or that tor is silent.
+ * Every two seconds it writes tor's progress to a file for the relay, or that tor is silent.
  *
- * Now and then it goes through Tor to the service's own address, as people do, and leaves what came of it where the
- * relay reads it (docs/decisions/0010-who-probes.md). Where there is a second service, in NEXT, tor serves both, and the
- * relay is told which is being left; once the first is gone, the second takes its place.
+ * At intervals it connects through Tor to the service's own address, as clients do, and writes the result to a file
+ * for the relay (docs/decisions/0010-who-probes.md). If there is a second service in NEXT, tor serves both, and the
+ * relay learns which address it is leaving. When the operator has removed the first, the second takes its place.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -49,8 +50,12 @@
 /* A new address for the relay, beside the old one: `asfaleia rotate --to` makes it. */
 #define NEXT DATA "/next"
 #define NEXT_HOSTNAME NEXT "/hostname"
-/* Keys of clients of services that want authorization: for the service itself, so that it finds itself. */
+/* Private keys of clients, with which the probe finds a closed service. */
 #define CLIENTS DATA "/clients"
+/* The public keys of members, and those whose membership is over. */
+#define MEMBERS SERVICE "/authorized_clients"
+#define NEXT_MEMBERS NEXT "/authorized_clients"
+#define OVER DATA "/over"
 #define TORRC "/etc/tor/torrc"
 /* What TORRC includes: the lines for NEXT, if it is there. */
 #define NEXT_TORRC "/run/tor/next.conf"
@@ -59,33 +64,35 @@
 #define COOKIE "/run/tor/cookie"
 #define DOORS "/run/asfaleia"
 #define NAMES "/run/name"
-/* The address on one line, and on the next one that is being left, if there is one. */
+/* The address on one line, and on the next line the address that the relay is leaving, if any. */
 #define NAME NAMES "/hostname"
-/* What came of the last try: `reached MILLISECONDS`, or `failed TRIES PROBLEM`. */
+/* The result of the last probe: `reached MILLISECONDS`, or `failed TRIES PROBLEM`. */
 #define REACHED NAMES "/reached"
-/* Tor's state: `PERCENT TAG` of its start, or `silent`. The relay takes a file that is not renewed for a dead tor. */
+/* Tor's state: `PERCENT TAG` of its start, or `silent`. If the file gets old, the relay counts tor as dead. */
 #define STATE NAMES "/tor"
 
 /* An address of version 3: 56 characters of base32, ".onion". */
 #define ONION_LENGTH 62
-/* Descriptor uploads that will do: a client asks several of the eight and more directories. */
+/* Enough uploads of a descriptor: a client asks several of at least eight directories. */
 #define ENOUGH_UPLOADS 6
 #define TICK_MS 50
-/* Tor without a step forward for so long most likely has no network. */
+/* If tor makes no progress for so long, it most likely has no network. */
 #define PATIENCE_S 60
 #define CHECK_S 3
-/* How often the folders are looked at. */
+/* Time between two looks at the folders. */
 #define LOOK_MS 1000
-/* How often tor is asked, and after how long without an answer it counts as silent. */
+/* For how long a membership that is over can come back with the clock. */
+#define OVER_S (30 * 86400)
+/* Time between two questions to tor, and the time without an answer after which tor counts as silent. */
 #define ASK_S 2
 #define SILENT_S 6
-/* A state this old means that this program hangs. */
+/* If the state is this old, this program hangs. */
 #define STALE_S 15
-/* For how long the relay's socket may be missing, as it is while one relay follows another. */
+/* The relay's socket may be missing for so long, as it is while one relay follows another. */
 #define MISSING_S 10
-/* To our own address: how long a connection through Tor, and then an answer, may take. */
+/* Time limit of the probe for a connection through Tor, and again for an answer. */
 #define TRY_MS 60000
-/* How often, where ASFALEIA_PROBE_EVERY does not say; after a failure in this part of the time. */
+/* Default of ASFALEIA_PROBE_EVERY; after a failure the next probe comes SOONER times as soon. */
 #define PROBE_S 300
 #define SOONER 5
 #define PORT 3308
@@ -120,7 +127,7 @@ static bool read_name(const char *path, char name[ONION_LENGTH + 1]) {
   return true;
 }
 
-/* Puts text where others read it: all of it or nothing. `path` and `beside` are in one folder. */
+/* Writes a file atomically: first to `beside`, in the same folder as `path`. */
 static bool publish(const char *path, const char *beside, const char *format, ...) {
   va_list arguments;
   int file = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
@@ -131,7 +138,7 @@ static bool publish(const char *path, const char *beside, const char *format, ..
   return close(file) == 0 && written && rename(beside, path) == 0;
 }
 
-/* The services' addresses: the one that people shall use, and the one that is being left, or "". */
+/* Reads the services' addresses: the one to use, and the one that the relay is leaving, or "". */
 static bool read_names(char name[ONION_LENGTH + 1], char left[ONION_LENGTH + 1]) {
   left[0] = '\0';
   if (!read_name(NEXT_HOSTNAME, name)) return read_name(HOSTNAME, name);
@@ -144,7 +151,7 @@ static bool publish_names(const char *name, const char *left) {
 }
 
 /*
- * Before tor reads its torrc: lines for NEXT, which are those of the first service with another folder; where there is no
+ * Writes the lines for NEXT before tor reads its torrc: those of the first service with another folder. If there is no
  * first service any more, NEXT takes its place.
  */
 static bool arrange_services(void) {
@@ -163,7 +170,7 @@ static bool arrange_services(void) {
   return (next == NULL || fclose(next) == 0) && arranged;
 }
 
-/* A connection to tor's control socket; lines that are longer than the buffer are cut. */
+/* A connection to tor's control socket. The buffer cuts longer lines. */
 struct control {
   int socket;
   size_t length;
@@ -175,7 +182,7 @@ static bool tell(struct control *control, const char *command) {
   return send(control->socket, command, length, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)length;
 }
 
-/* Connects, and proves by tor's cookie that we may. The answer comes as a line like any other. */
+/* Connects, and authenticates with tor's cookie. The answer comes as a line like any other. */
 static bool open_control(struct control *control) {
   unsigned char cookie[32];
   char command[sizeof "AUTHENTICATE \r\n" + 2 * sizeof cookie] = "AUTHENTICATE ";
@@ -196,7 +203,7 @@ static bool open_control(struct control *control) {
   return false;
 }
 
-/* Calls `hear` with every whole line that has come; false when the connection has ended. */
+/* Calls `hear` with each complete line; false if the connection has ended. */
 static bool read_control(struct control *control, void (*hear)(void *, const char *), void *state) {
   char chunk[1024];
   ssize_t length = read(control->socket, chunk, sizeof chunk);
@@ -213,7 +220,7 @@ static bool read_control(struct control *control, void (*hear)(void *, const cha
   return length > 0;
 }
 
-/* What tor said of its start: percent, and its tag of the phase (letters and underscores). */
+/* Tor's progress at its start: percent, and tor's tag of the phase (letters and underscores). */
 struct phase {
   int percent;
   char tag[32];
@@ -272,7 +279,7 @@ static int address(void) {
   return 0;
 }
 
-/* What is wrong with the folders that compose mounts, each with what to do about it. */
+/* Reports every problem of the folders that compose mounts, each with a remedy. */
 static bool check_folders(void) {
   struct stat data;
   bool sound = true;
@@ -299,7 +306,7 @@ static bool check_folders(void) {
   return sound;
 }
 
-/* A try to reach ourselves: a socket, and until when (ms) its next word has to be there. */
+/* One probe: its socket, and the time (ms) by which the next answer has to be there. */
 struct try {
   int socket;
   long late;
@@ -315,7 +322,7 @@ static bool put(struct try *try, const void *bytes, size_t length) {
   return send(try->socket, bytes, length, MSG_NOSIGNAL) == (ssize_t)length;
 }
 
-/* Exactly so many bytes, in time. */
+/* Reads exactly so many bytes, in time. */
 static bool take(struct try *try, void *bytes, size_t length) {
   for (size_t at = 0; at < length;) {
     struct pollfd waiting = {.fd = try->socket, .events = POLLIN};
@@ -328,7 +335,7 @@ static bool take(struct try *try, void *bytes, size_t length) {
   return true;
 }
 
-/* One line of the relay's, cut to the buffer, without its end; what it only tells (98) is passed over. */
+/* Reads one line of the relay, cut to the buffer, without its end. It skips notices (98). */
 static bool take_line(struct try *try, char *line, size_t size) {
   do {
     size_t length = 0;
@@ -343,7 +350,7 @@ static bool take_line(struct try *try, char *line, size_t size) {
   return true;
 }
 
-/* RFC 1928, section 6, and tor's ExtendedErrors; the words are the relay's (src/operator/probe.ts). */
+/* RFC 1928, section 6, and tor's ExtendedErrors, in the words of src/operator/probe.ts. */
 static const char *explain(unsigned char reply) {
   switch (reply) {
     case 0x04:
@@ -361,13 +368,13 @@ static const char *explain(unsigned char reply) {
   }
 }
 
-/* Connects through tor's SOCKS5 (RFC 1928, 1929), over circuits of its own; gives what is wrong, or NULL. */
+/* Connects through tor's SOCKS5 (RFC 1928, 1929), over circuits of its own. Returns the problem, or NULL. */
 static const char *connect_through(struct try *try, const char *name) {
   struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = SOCKS};
   unsigned char drawn[16], isolation[3 + 2 * 32], request[7 + ONION_LENGTH], answer[4], rest[255];
   if (connect(try->socket, (struct sockaddr *)&address, sizeof address) != 0) return "proxy-down";
   if (getrandom(drawn, sizeof drawn, 0) != sizeof drawn) return "proxy-failed";
-  /* Version 1, a user of 32 letters, a password of as many: streams of another pair are on other circuits. */
+  /* Version 1, user and password of 32 letters each. Tor puts streams with another pair on other circuits. */
   isolation[0] = 1, isolation[1] = isolation[34] = 32;
   for (size_t i = 0; i < 32; i++) isolation[2 + i] = isolation[35 + i] = "0123456789abcdef"[drawn[i / 2] >> (i % 2 * 4) & 15];
   if (!put(try, "\5\1\2", 3) || !take(try, answer, 2) || answer[0] != 5 || answer[1] != 2) return "proxy-failed";
@@ -384,7 +391,7 @@ static const char *connect_through(struct try *try, const char *name) {
   return take(try, rest, length) && take(try, rest, 2) ? NULL : "proxy-failed";
 }
 
-/* HELLO and PING (docs/protocol.md), as anybody; gives what is wrong, or NULL and the time from PING to PONG. */
+/* Sends HELLO and PING (docs/protocol.md). Returns the problem, or NULL and the time from PING to PONG. */
 static const char *greet(struct try *try, const char *name, long *took) {
   char line[128];
   int length = snprintf(line, sizeof line, "8;asfaleia/1;%s\n", name);
@@ -409,7 +416,7 @@ static const char *try_ourselves(const char *name, long *took) {
   return problem;
 }
 
-/* Seconds of a time such as the relay takes: 30s, 5m, 1h. */
+/* Parses a time as the relay does (30s, 5m, 1h). Returns seconds. */
 static long probe_seconds(void) {
   const char *text = getenv("ASFALEIA_PROBE_EVERY");
   char *unit;
@@ -419,7 +426,7 @@ static long probe_seconds(void) {
   return number < 1 || number > 86400 || factor == 0 ? PROBE_S : number * factor;
 }
 
-/* A process of its own beside tor, until that is over: whatever a try takes, nothing waits for it. */
+/* Runs in a process of its own, so that nothing waits for a slow probe. */
 static void probe_forever(void) {
   char name[ONION_LENGTH + 1];
   long every = probe_seconds();
@@ -429,7 +436,7 @@ static void probe_forever(void) {
     tries = problem == NULL || tries > 9998 ? 0 : tries + 1;
     if (problem == NULL) (void)publish(REACHED, REACHED ".new", "reached %ld\n", took);
     else (void)publish(REACHED, REACHED ".new", "failed %d %s\n", tries, problem);
-    /* Not at moments that could be told from outside: a tenth more or less. */
+    /* A tenth more or less, so that outsiders cannot predict the moment. */
     unsigned char drawn = 0;
     (void)!getrandom(&drawn, 1, 0);
     long wait = (problem == NULL ? every * 1000 : every * 1000 / SOONER) * (900 + drawn * 200L / 255) / 1000;
@@ -439,8 +446,8 @@ static void probe_forever(void) {
 }
 
 /*
- * Tor makes a new key over one that is damaged, without a word, and the address would be gone: such a key is left as it is,
- * for somebody to look at. Of a key its length is looked at, and the header that tor puts before it.
+ * Checks the length of a key and the header that tor puts before it. Tor would silently write a new key over a damaged
+ * one, and the address would be lost. So tor does not start, and the file stays as it is.
  */
 static bool check_key(const char *path) {
   static const char header[] = "== ed25519v1-secret: type0 ==";
@@ -462,26 +469,26 @@ static bool is_full(const char *path) {
   return statvfs(path, &space) == 0 && (space.f_bavail == 0 || (space.f_files > 0 && space.f_favail == 0));
 }
 
-/* After tor has ended by an error of its own. */
+/* Prints a hint after tor has ended by an error of its own. */
 static void hint_at_end(void) {
   if (is_full(DATA)) say("hint: the volume of the onion service's keys, " DATA ", is full: make room on its disk");
   else if (is_full("/run/tor")) say("hint: /run/tor is full: give its tmpfs a larger size= in docker-compose.yml");
   else say("hint: if tor names a key, restore the keys from a backup (docs/appliance.md, \"Restore the keys\")");
 }
 
-/* Everything that the loop of `run` knows. */
+/* The state of the loop of `run`. */
 struct watch {
   char name[ONION_LENGTH + 1];
   char left[ONION_LENGTH + 1];
-  bool found;          /* the service can be found by clients */
-  int pending;         /* descriptor uploads begun */
+  bool found;          /* whether clients can find the service */
+  int pending;         /* uploads of the descriptor that have begun and not ended */
   int uploaded;
   int percent;
   time_t progressed;
   bool complained;
   bool renewed;        /* whether tor published a descriptor that its own client has not fetched */
-  struct phase now;    /* what tor said last, */
-  time_t answered;     /* and when */
+  struct phase now;    /* tor's last answer, */
+  time_t answered;     /* and its time */
 };
 
 static void hear_event(void *state, const char *line) {
@@ -497,7 +504,7 @@ static void hear_event(void *state, const char *line) {
   if (strncmp(line, "650 HS_DESC ", 12) != 0) return;
   const char *action = line + 12;
   const char *whose = strchr(action, ' ');
-  /* Of another service, which is not waited for. */
+  /* The event is about another service. */
   if (whose == NULL || strncmp(whose + 1, watch->name, ONION_LENGTH - 6) != 0) return;
   if (strncmp(action, "UPLOAD ", 7) == 0) watch->pending++;
   else if (strncmp(action, "UPLOADED ", 9) == 0) watch->pending--, watch->uploaded++, watch->renewed = true;
@@ -525,7 +532,7 @@ static void announce(const char *name) {
   fflush(stdout);
 }
 
-/* Starts a program of ours, or tor, which ends when we do. */
+/* Starts a program that ends when this one does. */
 static pid_t start(void (*program)(void), const sigset_t *handled) {
   pid_t us = getpid();
   pid_t child = fork();
@@ -541,7 +548,7 @@ static void run_tor(void) {
   execl("/usr/sbin/tor", "tor", "--defaults-torrc", "/etc/tor/defaults", "-f", TORRC, (char *)NULL);
 }
 
-/* Tells the relay of the service's names where they are new; an address that is new is announced. */
+/* Publishes the service's names if they changed; true if the address is new. */
 static bool follow_names(struct watch *watch) {
   char name[ONION_LENGTH + 1], left[ONION_LENGTH + 1];
   if (!read_names(name, left)) return false;
@@ -553,7 +560,87 @@ static bool follow_names(struct watch *watch) {
   return other;
 }
 
-/* A number that changes when a file with this ending comes, goes or is changed; 0 for no such file. */
+/*
+ * Returns when a membership ends, from its file NAME--until-YYYYMMDDHHMMSS.auth (`asfaleia invite --until`); 0 for
+ * never.
+ */
+static time_t end_of(const char *file) {
+  static const char until[] = "--until-";
+  const char *digits = NULL;
+  for (const char *at = file; (at = strstr(at, until)) != NULL; at++) digits = at + sizeof until - 1;
+  struct tm end = {0};
+  if (digits == NULL || strspn(digits, "0123456789") != 14 || strcmp(digits + 14, ".auth") != 0) return 0;
+  if (sscanf(digits, "%4d%2d%2d%2d%2d%2d", &end.tm_year, &end.tm_mon, &end.tm_mday, &end.tm_hour, &end.tm_min, &end.tm_sec) != 6) return 0;
+  end.tm_year -= 1900, end.tm_mon -= 1;
+  return timegm(&end);
+}
+
+/*
+ * Writes the key of a client that does not exist, which keeps a service without members closed, as `asfaleia member`
+ * does.
+ */
+static bool close_service(const char *members) {
+  unsigned char drawn[51];
+  char path[PATH_MAX], beside[PATH_MAX], key[sizeof drawn + 1];
+  if (getrandom(drawn, sizeof drawn, 0) != sizeof drawn) return false;
+  for (size_t i = 0; i < sizeof drawn; i++) key[i] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"[drawn[i] & 31];
+  key[sizeof drawn] = 'A';
+  snprintf(path, sizeof path, "%s/nobody.auth", members), snprintf(beside, sizeof beside, "%s/nobody.new", members);
+  return publish(path, beside, "descriptor:x25519:%.52s\n", key);
+}
+
+/* Moves files of memberships from one folder to another: those that are over, or those that are not. */
+static int move_members(const char *from, const char *to, bool over) {
+  char source[PATH_MAX], target[PATH_MAX];
+  int moved = 0;
+  DIR *open = opendir(from);
+  if (open == NULL) return 0;
+  for (struct dirent *entry; (entry = readdir(open)) != NULL;) {
+    time_t end = end_of(entry->d_name);
+    if (end == 0 || (end <= time(NULL)) != over) continue;
+    snprintf(source, sizeof source, "%s/%s", from, entry->d_name), snprintf(target, sizeof target, "%s/%s", to, entry->d_name);
+    if (rename(source, target) == 0) moved++;
+  }
+  closedir(open);
+  return moved;
+}
+
+/*
+ * Takes the files of memberships that are over away to OVER. The look at the folders then finds a change, and has tor
+ * reload. They stay there for some time, and come back if the clock was wrong, so that a jump of it ends no membership
+ * for good.
+ */
+static void end_memberships(const char *members) {
+  int going = 0, staying = 0;
+  DIR *open = opendir(members);
+  if (open == NULL) return;
+  for (struct dirent *entry; (entry = readdir(open)) != NULL;) {
+    size_t length = strlen(entry->d_name);
+    if (length <= 5 || strcmp(entry->d_name + length - 5, ".auth") != 0) continue;
+    time_t end = end_of(entry->d_name);
+    if (end == 0 || end > time(NULL)) staying++;
+    else going++;
+  }
+  closedir(open);
+  if (going == 0 || (staying == 0 && !close_service(members)) || (mkdir(OVER, 0700) != 0 && errno != EEXIST)) return;
+  int moved = move_members(members, OVER, true);
+  if (moved > 0) say("%d membership%s over", moved, moved == 1 ? " is" : "s are");
+}
+
+static void follow_memberships(void) {
+  end_memberships(MEMBERS);
+  end_memberships(NEXT_MEMBERS);
+  (void)move_members(OVER, MEMBERS, false);
+  DIR *open = opendir(OVER);
+  if (open == NULL) return;
+  for (struct dirent *entry; (entry = readdir(open)) != NULL;) {
+    time_t end = end_of(entry->d_name);
+    if (end > 0 && end < time(NULL) - OVER_S) (void)unlinkat(dirfd(open), entry->d_name, 0);
+  }
+  closedir(open);
+}
+
+/* Returns a number that changes when a file with this ending comes, goes or changes; 0 if there is none. */
 static uint64_t look_into(const char *folder, const char *ending) {
   uint64_t all = 0;
   DIR *open = opendir(folder);
@@ -564,7 +651,7 @@ static uint64_t look_into(const char *folder, const char *ending) {
     if (length <= tail || strcmp(entry->d_name + length - tail, ending) != 0) continue;
     if (fstatat(dirfd(open), entry->d_name, &file, 0) != 0) continue;
     uint64_t facts[] = {file.st_ino, (uint64_t)file.st_size, (uint64_t)file.st_ctim.tv_sec, (uint64_t)file.st_ctim.tv_nsec};
-    /* FNV-1a, of the name and the facts. A sum, since a folder has no order. */
+    /* FNV-1a of the name and the facts; a sum, because a folder has no order. */
     uint64_t hash = 0xcbf29ce484222325;
     for (size_t i = 0; i < length; i++) hash = (hash ^ (unsigned char)entry->d_name[i]) * 0x100000001b3;
     for (size_t i = 0; i < sizeof facts; i++) hash = (hash ^ ((unsigned char *)facts)[i]) * 0x100000001b3;
@@ -574,11 +661,11 @@ static uint64_t look_into(const char *folder, const char *ending) {
   return all;
 }
 
-/* A number that changes when tor has to reload. Not for tor's own files, which tor writes at its first start. */
+/* Returns a number that changes when tor has to reload. It ignores the files that tor writes at its first start. */
 static uint64_t look_around(void) {
   bool next = access(NEXT_HOSTNAME, F_OK) == 0;
   uint64_t services = next ? 1 + (access(HOSTNAME, F_OK) == 0) : 0;
-  return services + look_into(SERVICE "/authorized_clients", ".auth") + 3 * look_into(NEXT "/authorized_clients", ".auth") +
+  return services + look_into(MEMBERS, ".auth") + 3 * look_into(NEXT_MEMBERS, ".auth") +
          5 * look_into(CLIENTS, ".auth_private");
 }
 
@@ -587,7 +674,7 @@ static void publish_state(const struct watch *watch) {
   else (void)publish(STATE, STATE ".new", "%d %s\n", watch->now.percent, watch->now.tag[0] == '\0' ? "other" : watch->now.tag);
 }
 
-/* Has tor reload its torrc and the folders of its services; false if the lines for NEXT could not be written. */
+/* Has tor reload its torrc and the folders of its services; false if the lines for NEXT cannot be written. */
 static bool reload(pid_t tor, struct watch *watch, bool *announced) {
   if (!arrange_services()) return false;
   kill(tor, SIGHUP);
@@ -615,7 +702,8 @@ static int run(void) {
   sigprocmask(SIG_BLOCK, &handled, NULL);
   int signals = signalfd(-1, &handled, SFD_CLOEXEC | SFD_NONBLOCK);
 
-  /* What tor reads at its start, and what the folders held a moment ago: they change while a command works in them. */
+  /* The folders as tor read them, and as they were at the last look: a command may still be at work in them. */
+  follow_memberships();
   uint64_t loaded = look_around(), before = loaded;
   pid_t tor = start(run_tor, &handled);
   pid_t prober = 0;
@@ -641,20 +729,23 @@ static int run(void) {
       for (pid_t ended; signal.ssi_signo == SIGCHLD && (ended = waitpid(-1, &status, WNOHANG)) > 0;) {
         if (ended == prober) prober = 0;
         if (ended != tor) continue;
-        if (WIFEXITED(status) && WEXITSTATUS(status) != 0) say("error: tor ended with exit code %d; what it said stands above", WEXITSTATUS(status)), hint_at_end();
+        if (WIFEXITED(status) && WEXITSTATUS(status) != 0) say("error: tor ended with exit code %d; see its words above", WEXITSTATUS(status)), hint_at_end();
         if (WIFEXITED(status)) return WEXITSTATUS(status);
         say("error: tor was killed by signal %d", WTERMSIG(status));
         return 128 + WTERMSIG(status);
       }
     }
     if (control.socket < 0) {
-      /* Tor writes its cookie and opens the socket some time after its start; what it said of the first steps is asked for. */
+      /* Tor opens the socket some time after its start. The question brings the first steps. */
       if (open_control(&control)) tell(&control, "SETEVENTS STATUS_CLIENT HS_DESC\r\nGETINFO status/bootstrap-phase\r\n");
     } else if (waiting[1].revents != 0 && !read_control(&control, hear_event, &watch)) {
       close(control.socket);
       control.socket = -1;
     }
-    /* Else the probe would use the descriptor that tor's client fetched before, which others may not be able to read now. */
+    /*
+     * Else the probe would use the descriptor that tor's client fetched before, which others may not be able to read
+     * now.
+     */
     if (watch.renewed && control.socket >= 0 && tell(&control, "SIGNAL NEWNYM\r\n")) watch.renewed = false;
     if (watch.name[0] == '\0') (void)follow_names(&watch);
     if (seconds() >= ask_at) {
@@ -664,11 +755,12 @@ static int run(void) {
     }
     /* Tor ends at a SIGHUP before it has begun to listen. */
     if (control.socket >= 0 && milliseconds() >= look_at) {
+      follow_memberships();
       uint64_t now = look_around();
       if (now != loaded && now == before) {
         if (reload(tor, &watch, &announced)) {
           say("the folders of the onion service have changed: tor reloads them");
-          /* The move of NEXT to its place is a change, too. */
+          /* If NEXT moved to its place, that is a change, too. */
           loaded = now = look_around();
           refused = false;
         } else if (!refused) {

@@ -35,7 +35,7 @@ export const page = {
     people apart who use the same one.
 
     With the first invite the service becomes closed: only members can find it. If a membership has a last day, \`asfaleia member expire\`
-    ends it; run that command once a day.`,
+    ends it; run that command once a day. (In the appliance, tor's container ends it.)`,
   examples: [
     ['invite Alice', 'asfaleia invite alice'],
     ['invite Bob for a month, with your card', 'asfaleia invite bob --until 30d --card my.card'],

@@ -31,7 +31,7 @@ export const page = {
     },
     expire: {
       summary: 'end the memberships whose last day is over',
-      text: 'Run this once a day, for example by cron.',
+      text: "Run this once a day, for example by cron. In the appliance, tor's container does it.",
       examples: [['end them', 'asfaleia member expire']],
     },
   },
