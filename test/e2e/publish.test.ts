@@ -2,8 +2,9 @@
  * `deploy/publish` in a real engine, to a registry on loopback: an operator publishes the images, and an appliance runs
  * them and is upgraded to the next ones without a build.
  */
-import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { succeed } from '../support/debian.ts'
 import { type Engine, engineless, startEngine } from '../support/engine.ts'
@@ -51,7 +52,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await engine?.stop()
   await registry?.stop()
-}, 60_000)
+}, 120_000)
 
 beforeEach((ctx) => ctx.skip(reason !== undefined, reason))
 
@@ -169,5 +170,40 @@ describe('an appliance with published images', () => {
     })
     expect(`ASFALEIA_IMAGE=${await image()}`).toBe(next.split('\n')[0])
     await compose('down', '--timeout', '5')
+  })
+})
+
+describe('the image of tor', () => {
+  test('ends memberships after their last day, and keeps the service closed', { timeout: 60_000 }, async () => {
+    const { version } = JSON.parse(readFileSync(join(clone, 'package.json'), 'utf8')) as { version: string }
+    const data = join(engine.folder, 'members')
+    const [members, over] = [join(data, 'onion/authorized_clients'), join(data, 'over')]
+    for (const folder of [members, over]) mkdirSync(folder, { recursive: true, mode: 0o700 })
+    const write = (folder: string, name: string): void =>
+      writeFileSync(join(folder, `${name}.auth`), `descriptor:x25519:${'A'.repeat(52)}\n`)
+    const soon = new Date(Date.now() + 5_000).toISOString().replaceAll(/[-:T]|\..*/g, '')
+    const [alice, bob] = ['alice--until-20200101000000', `bob--until-${soon}`]
+    write(members, alice)
+    write(members, bob)
+    // The clock was wrong when this one ended, and this one ended long ago.
+    const [carol, dave] = ['carol--until-20990101000000', 'dave--until-20010101000000']
+    write(over, carol)
+    write(over, dave)
+    await succeed('chmod', '0700', join(data, 'onion'))
+    await succeed('chown', '-R', '9050:9050', data)
+    const mounts = [`--volume=${data}:/var/lib/tor`, '--tmpfs=/run/tor:uid=9050,mode=0700', '--tmpfs=/run/name:uid=9050']
+    const options = ['--name=members', '--network=none', '--read-only', '--tmpfs=/run/asfaleia:mode=0755', ...mounts]
+    await engine.ask('run', '--detach', ...options, `${name}-tor:${version}-amd64`)
+    const has = (folder: string, ...names: string[]) => readdirSync(folder).toSorted().join() === names.map((each) => `${each}.auth`).join()
+    const until = async (holds: () => boolean): Promise<void> => {
+      while (!holds()) await delay(100)
+    }
+    // Memberships that ended more than a month ago are deleted.
+    await until(() => has(over) && has(members, bob, carol))
+    await succeed('rm', join(members, `${carol}.auth`))
+    await until(() => has(over, bob) && has(members, 'nobody'))
+    expect(readFileSync(join(members, 'nobody.auth'), 'latin1')).toMatch(/^descriptor:x25519:[A-Z2-7]{51}A\n$/)
+    expect((await engine.docker(['logs', 'members'])).stderr).toContain('asfaleia: 1 membership is over\n')
+    await engine.ask('rm', '--force', 'members')
   })
 })

@@ -34,7 +34,7 @@ export async function startRegistry(): Promise<Registry> {
   return {
     host: `127.0.0.1:${port}`,
     async stop() {
-      await registry.end()
+      await registry.end('SIGKILL')
       rmSync(folder, { recursive: true })
     },
   }
