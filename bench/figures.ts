@@ -341,7 +341,7 @@ const measureLogins: Part = async (bench) => {
     await withServers(bench, ['relay', 'prosody'], async ([relay, prosody]) => {
       const run = async (script: 'login.ts' | 'xmpp.ts', args: readonly string[], server: Server): Promise<Load> =>
         (await Generator.startScript(script, args, server)).run()
-      const logIn = (proof: Proof, time: number): Promise<Load> => run('login.ts', [proof, `${relay!.port}`, `${time}`], relay!)
+      const logIn = (proof: Proof | 'claim', time: number): Promise<Load> => run('login.ts', [proof, `${relay!.port}`, `${time}`], relay!)
       // Warm up every subject for the same time. Run the loops beside each other, because a core is slower
       // while its neighbour is busy, as it is with clients.
       const loops: { proof: Proof; bare: Ceiling; own: Ceiling }[] = []
@@ -355,6 +355,7 @@ const measureLogins: Part = async (bench) => {
         loops.push({ proof, bare, own })
         await logIn(proof, warm)
       }
+      await logIn('claim', warm)
       if (prosody !== undefined) await run('xmpp.ts', ['logins', `${prosody.port}`, `${warm}`], prosody)
       for (let round = 1; round <= (bench.full ? 5 : 2); round++) {
         for (const { proof, bare, own } of loops) {
@@ -364,6 +365,8 @@ const measureLogins: Part = async (bench) => {
           record.value(`login ${proof}`, 'bare', round, least)
           record.value(`login ${proof}`, 'own', round, ours)
         }
+        record.figure('claim', 'claims/s of one core')
+        record.value('claim', 'relay', round, perCore(await logIn('claim', seconds)))
         if (prosody === undefined) continue
         record.figure('login prosody', 'logins/s of one core')
         record.value('login prosody', 'prosody', round, perCore(await run('xmpp.ts', ['logins', `${prosody.port}`, `${seconds}`], prosody)))

@@ -1,8 +1,9 @@
 /**
- * Logins for measurements: as a process it logs in as often as it can, and for other measurements it provides
- * tokens. Usage as a process: login.ts PROOF PORT SECONDS. It prints `ready`, begins after a line on standard
+ * Logins for measurements: as a process it logs in or claims as often as it can, and for other measurements it
+ * provides tokens. Usage as a process: login.ts PROOF|claim PORT SECONDS. It prints `ready`, begins after a line on standard
  * input, and prints one line of JSON.
  */
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { type BenchKey, createKey, type Proof } from './key.ts'
@@ -97,8 +98,17 @@ export async function openMailboxes(port: number, count: number): Promise<Mailbo
 const AT_ONCE = 8
 const KEYS: Record<Proof, number> = { 'decrypt-ed25519': 64, 'decrypt-rsa': 4, 'sign-ed25519': 64, 'sign-rsa': 4, 'sign-ecdsa': 64 }
 
-async function logInUntilOver(proof: Proof, port: number, seconds: number): Promise<{ messages: number; seconds: number }> {
-  const keys = Array.from({ length: KEYS[proof] }, () => createKey(proof))
+/** Claims in one write: those of a person with 20 contacts. */
+const CLAIMS = 20
+
+async function claim(wire: Wire): Promise<void> {
+  const packets = Array.from({ length: CLAIMS }, (_, n) => `34;${randomBytes(32).toString('base64url')};l${n}\n`)
+  wire.write(packets.join(''))
+  for (const _ of packets) if (!(await wire.line()).startsWith('12;')) throw new Error('CLAIM was refused')
+}
+
+async function workUntilOver(proof: Proof | 'claim', port: number, seconds: number): Promise<{ messages: number; seconds: number }> {
+  const keys = proof === 'claim' ? [] : Array.from({ length: KEYS[proof] }, () => createKey(proof))
   process.stdout.write('ready\n')
   await once(process.stdin, 'data')
   process.stdin.pause()
@@ -109,7 +119,12 @@ async function logInUntilOver(proof: Proof, port: number, seconds: number): Prom
     while (performance.now() < end) {
       const wire = await Wire.open(port)
       for (let i = 0; i < LOGINS_PER_CONNECTION && performance.now() < end; i++) {
-        await logIn(wire, keys[messages++ % keys.length]!)
+        if (proof !== 'claim') await logIn(wire, keys[messages++ % keys.length]!)
+        else if (i * CLAIMS >= 200) break
+        else {
+          await claim(wire)
+          messages += CLAIMS
+        }
       }
       wire.close()
     }
@@ -120,6 +135,6 @@ async function logInUntilOver(proof: Proof, port: number, seconds: number): Prom
 
 if (import.meta.main) {
   const [proof, port, seconds] = process.argv.slice(2)
-  const result = await logInUntilOver(proof as Proof, Number(port), Number(seconds))
+  const result = await workUntilOver(proof as Proof | 'claim', Number(port), Number(seconds))
   process.stdout.write(`${JSON.stringify(result)}\n`)
 }

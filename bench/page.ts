@@ -94,6 +94,7 @@ function buildPage(results: Results): string {
   const sizes = figuresLike(results, /^(.+) characters$/, ([, n]) => `${n} characters`)
   const logins = {
     ...Object.fromEntries(Object.entries(PROOF_TITLES).map(([proof, title]) => [`login ${proof}`, title])),
+    claim: 'claims, 20 in one write',
     'login prosody': 'logins: Prosody, SASL PLAIN',
   }
   const chart = (name: string, title: string): string => `![${title}](performance/${name}.svg)`

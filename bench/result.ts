@@ -164,6 +164,7 @@ export const TARGETS: readonly Target[] = [
   { title: 'memory of an idle connection', figure: 'idle', subject: 'relay', full: true, atMost: 6_000, unit: 'B' },
   { title: 'memory of an idle connection, WebSocket', figure: 'idle', subject: 'websocket', full: true, atMost: 9_000, unit: 'B' },
   ...Object.entries(PROOF_TITLES).flatMap(([proof, title]) => atLeast(title, `login ${proof}`, 'relay', [['bare', 0.4]])),
+  ...atLeast('claims, compared with logins: decrypt, ed25519', 'claim', 'relay', [['relay', 10, 'login decrypt-ed25519']]),
   ...Object.entries(PROOF_TITLES).map(([proof, title]): Target => ({
     title,
     figure: `login ${proof}`,
