@@ -240,7 +240,7 @@ describe('a page on the WebSocket of a relay', () => {
       { address: httpAddress!, sign },
     )
     expect(received).toEqual({ texts: ['Hello Bob.', 'ü'.repeat(10_000)], erased: 2 })
-    expect(relay.snapshot().counters.logins).toEqual(sign ? { decrypt: 0, sign: 2 } : { decrypt: 2, sign: 0 })
+    expect(relay.snapshot().counters.logins).toMatchObject(sign ? { decrypt: 0, sign: 2 } : { decrypt: 2, sign: 0 })
   })
 
   test('exchanges signed and padded messages with a messenger in Node, once and with receipts', async () => {

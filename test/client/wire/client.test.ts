@@ -68,7 +68,7 @@ describe('a relay client', () => {
     expect(await to.ack(batch.messages.map(({ id }) => id))).toBe(0)
     expect(await to.get()).toEqual({ messages: [], waiting: 0 })
     await to.ping()
-    expect(relay.snapshot().counters.logins).toEqual(sign ? { decrypt: 0, sign: 2 } : { decrypt: 2, sign: 0 })
+    expect(relay.snapshot().counters.logins).toMatchObject(sign ? { decrypt: 0, sign: 2 } : { decrypt: 2, sign: 0 })
   })
 
   test('gets leased messages again after a reconnect, and erases messages by a plain GET and by WIPE', async () => {
@@ -225,7 +225,7 @@ describe("a client's way to the relay", () => {
     const named = await startRelay({ names: ['other.example'] })
     for (const sign of [false, true])
       await expect(dial(named.address, key, { login: true, sign })).rejects.toMatchObject({ code: 'wrong-name' })
-    expect(named.relay.snapshot().counters.logins).toEqual({ decrypt: 0, sign: 0 })
+    expect(named.relay.snapshot().counters.logins).toMatchObject({ decrypt: 0, sign: 0 })
   })
 
   test('aborts single requests: sent ones keep their answers in order, unsent ones are never sent', async () => {
