@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Stanza } from 'age-encryption'
+import { HybridIdentity, hybridKey } from '../../../src/auth/age-hybrid.ts'
 import { SshIdentity } from '../../../src/auth/age-ssh.ts'
 import { parsePrivateKey } from '../../../src/auth/private-key.ts'
-import { open, seal } from '../../../src/client/format/envelope.ts'
+import { open, seal, sealTo } from '../../../src/client/format/envelope.ts'
 import { attemptLater, bytesOf, latin1, type Target } from '../target.ts'
 
 interface Vectors {
@@ -14,10 +15,12 @@ const keyOf = (wanted: string): ReturnType<typeof parsePrivateKey> =>
   parsePrivateKey(Buffer.from(vectors.files.find(({ name }) => name === wanted)!.privateKey))
 const alice = keyOf('ed25519256')
 const rsa = keyOf('rsa2048')
-const identities = [alice, rsa].map((key) => new SshIdentity(key))
+const hybrid = hybridKey(new Uint8Array(32).fill(7))
+const identities = [new SshIdentity(alice), new HybridIdentity([hybrid]), new SshIdentity(rsa)]
 
 /** The error of agessh for a malformed stanza; age-encryption hides every error behind its own. */
-const isMalformed = (error: unknown): boolean => error instanceof Error && /^malformed ssh-(?:ed25519|rsa) stanza$/.test(error.message)
+const isMalformed = (error: unknown): boolean =>
+  error instanceof Error && /^malformed (?:ssh-ed25519|ssh-rsa|mlkem768x25519) stanza$/.test(error.message)
 
 const file = async (key: typeof alice): Promise<Uint8Array> => seal(key.public, Buffer.from('text'))
 
@@ -35,9 +38,9 @@ function readStanzas(text: string): Stanza[] {
 /** After a NUL the input is a whole age file, otherwise a list of stanzas. */
 export const target: Target = {
   name: 'age',
-  covers: ['auth/age-ssh.ts', 'client/format/envelope.ts'],
+  covers: ['auth/age-ssh.ts', 'client/format/envelope.ts', 'auth/age-hybrid.ts', 'auth/unpadded.ts'],
   async seeds() {
-    const files = [await file(alice), await file(rsa)]
+    const files = [await file(alice), await sealTo(hybrid.recipient, Buffer.from('text')), await file(rsa)]
     const headers = files.map((each) => latin1(each).split('\n---')[0]!.replace('age-encryption.org/v1\n', ''))
     // A header that begins with another byte is for both keys.
     return [...files.map((each) => bytesOf(`\0${latin1(each)}`)), ...headers, headers.join('\n'), `x${headers.join('\n')}`]
@@ -50,7 +53,7 @@ export const target: Target = {
     const stanzas = readStanzas(latin1(input))
     const outcomes: string[] = []
     // The operations of an RSA key are slow, so the search gets few of them.
-    for (const identity of input[0] === 0x2d ? identities.slice(0, 1) : identities) {
+    for (const identity of input[0] === 0x2d ? identities.slice(0, 2) : identities) {
       const outcome = await attemptLater(() => identity.unwrapFileKey(stanzas), isMalformed)
       outcomes.push('value' in outcome ? (outcome.value === null ? 'none' : `key of ${outcome.value.length}`) : 'malformed')
     }

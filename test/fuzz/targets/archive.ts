@@ -1,4 +1,5 @@
-import { generateX25519Identity, identityToRecipient } from 'age-encryption'
+import { armor, generateX25519Identity, identityToRecipient } from 'age-encryption'
+import { sealTo } from '../../../src/client/format/envelope.ts'
 import { ArchiveError, decodeArchive, encodeArchive } from '../../../src/onion/archive.ts'
 import { BackupError, findBackup, kindOfBackup, openBackup, sealBackup } from '../../../src/onion/backup.ts'
 import { checkService, CLIENTS, createService, ServiceError, splitClients } from '../../../src/onion/service.ts'
@@ -6,6 +7,7 @@ import { attempt, attemptLater, bytesOf, fail, latin1, type Target } from '../ta
 
 const BLOCK = 512
 const identity = await generateX25519Identity()
+const recipient = await identityToRecipient(identity)
 
 /** Writes the right checksum into the header of each entry. */
 function mend(archive: Uint8Array): void {
@@ -20,7 +22,10 @@ function mend(archive: Uint8Array): void {
   }
 }
 
-/** After a NUL the input is a backup, an age file; otherwise an archive whose checksums the target makes right. */
+/**
+ * After a NUL the input is a backup, an age file; otherwise an archive whose checksums the target makes right. After 0x01
+ * the archive is encrypted, too.
+ */
 export const target: Target = {
   name: 'archive',
   covers: ['onion/archive.ts', 'onion/service.ts', 'onion/backup.ts'],
@@ -28,17 +33,26 @@ export const target: Target = {
   async seeds() {
     const service = createService()
     const client = new Map([...service, [`${CLIENTS}/bob.auth`, Buffer.from(`descriptor:x25519:${'A'.repeat(52)}\n`)]])
-    const backup = await sealBackup(client, { recipients: [await identityToRecipient(identity)] })
+    const backup = await sealBackup(client, { recipients: [recipient] })
+    const locked = `age-encryption.org/v1\n-> scrypt ${'A'.repeat(22)} 18\n${'A'.repeat(43)}\n--- ${'A'.repeat(43)}\n`
     return [
       encodeArchive(service),
       encodeArchive(client),
       encodeArchive(new Map([['a b', Buffer.from('x')]])),
       Buffer.concat([Buffer.of(0), backup]),
+      Buffer.concat([Buffer.of(1), encodeArchive(client)]),
+      `\0${locked}`,
+      `\0${armor.encode(backup)}`,
     ]
   },
   async run(input) {
-    if (input[0] === 0) {
-      const file = input.subarray(1)
+    if (input[0] === 0 || input[0] === 1) {
+      let file: Uint8Array = input.subarray(1)
+      if (input[0] === 1) {
+        const archive = input.slice(1)
+        mend(archive)
+        file = await sealTo(recipient, archive)
+      }
       kindOfBackup(file)
       if (findBackup(Buffer.from(file)) >= file.length) fail('a backup begins behind the end')
       const opened = await attemptLater(

@@ -1,3 +1,4 @@
+import { hybridKey } from '../../../src/auth/age-hybrid.ts'
 import { CardError, findCard, makeCard, parseCard } from '../../../src/client/format/card.ts'
 import { encodeText, fingerprintOf } from '../../../src/client/format/field.ts'
 import { sign } from '../../../src/client/format/signed.ts'
@@ -10,10 +11,15 @@ const isCoded = (error: unknown): boolean => error instanceof CardError
 export const target: Target = {
   name: 'card',
   covers: ['client/format/card.ts', 'client/format/signed.ts', 'client/format/field.ts', 'transport/address.ts', 'onion/address.ts'],
-  longest: 3_000,
+  longest: 6_000,
   async seeds() {
     const facts = { name: 'Alicë', relays: [ONION, 'localhost:3309'], time: NOW }
     const cards = [await makeCard(alice, { ...facts, version: 1 }), await makeCard(alice, facts)]
+    const recipients = ['age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p', hybridKey(new Uint8Array(32)).recipient]
+    for (const recipient of recipients) {
+      const made = await attemptLater(() => makeCard({ ...alice, recipient }, facts), isCoded)
+      if ('value' in made) cards.push(made.value)
+    }
     return cards.flatMap(({ text, link }) => [
       Buffer.from(text),
       link,

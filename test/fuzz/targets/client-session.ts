@@ -16,6 +16,10 @@ function start(first: number, framing: 'line' | 'message'): ClientSession {
     session.ack(['0123456789abcdef'])
     session.ping()
     session.wipe()
+    session.claim(new Uint8Array(32), 'work')
+    session.subscribe('work')
+    session.publish(Uint8Array.of(1), 'work')
+    session.fetch('key')
   }
   if ((first & 16) !== 0) {
     for (const label of ['a', 'b']) {
@@ -69,8 +73,8 @@ export const target: Target = {
   seeds: () => [
     '\x0118;asfaleia/1;payload=32768;batch=128;hold=604800\n',
     '\x031;asf\n1;7;YXNmYWxlaWEvMSBhdXRo\n12;a.b.c;3600\n',
-    '\x021;7;YXNmYWxlaWEtYXV0aC8xO2xvY2FsaG9zdDs3O25ubm4=\n12;aa.bb.cc;3600\n',
-    `\x0416;2\n20;${ID};QUJD\n14;2;0\n20;${ID};QUJD\n20;${ID};QUJDRA==\n13;${ID};604800\n15;1\n17\n19;3\n`,
+    `\x021;7;${Buffer.from(`asfaleia/1 auth localhost 7 ${'A'.repeat(43)}`).toString('base64')}\n12;aa.bb.cc;3600\n`,
+    `\x0416;2\n20;${ID};QUJD\n14;2;0\n20;${ID};QUJD\n20;${ID};QUJDRA==\n13;${ID};604800\n15;1\n17\n19;3\n12;a.b.c;3600\n16;0\n21;work;${ID};QUJD\n31;1209600\n33;QUJD\n`,
     `\x1012;a.b.c;3600\n16;1\n21;a;${ID};QUJD\n12;a.b.c;3600\n16;0\n21;b;${ID};QUJD\n33;QUJD\n31;1209600\n12;a.b.c;3600\n`,
     `\x1012;a.b.c;3600\n16;1\n98;taken-over;a\n99;rate-limited;x;5\n99;bad-token;x\n33\n31;0\n99;denied;x\n21;a;${ID};QUJD\n`,
     '\x0499;rate-limited;too fast;30\n99;bad-token;x\n98;taken-over\n98;restarting;5\n98;moved;xyz.onion\n',

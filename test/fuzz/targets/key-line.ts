@@ -16,6 +16,18 @@ export const target: Target = {
     `restrict,expiry-time="20270101",name="Al \\"x\\"" ${KEY}\n`,
     `cert-authority ${KEY}\nexpiry-time=20270101Z ${KEY}\n`,
     `send-only,mailbox=12 ${KEY}\nreceive-only,command="ls" ${KEY}\n`,
+    ...[
+      'expiry-time="20270101"',
+      'expiry-time="202701011230Z"',
+      'send-only',
+      'receive-only',
+      'per-sender=8M',
+      'mailbox=12',
+      'verify-required',
+    ].map((option) => `${option} ${KEY}\n`),
+    ...['from="1.2.3.4"', 'no-touch-required', 'principals="a"', 'command="ls"', 'mailbox=1,mailbox=2', 'permitopen="h:1"', 'no-pty'].map(
+      (option) => `${option} ${KEY}\n`,
+    ),
     'ssh-dss AAAA x\nnonsense\n',
   ],
   run(input) {

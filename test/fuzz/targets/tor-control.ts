@@ -1,3 +1,4 @@
+import { createHmac } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { getInfo } from '../../../src/tor/control.ts'
@@ -21,18 +22,29 @@ function read(text: string, size: number): string {
   return JSON.stringify([replies, reader.isBroken])
 }
 
+/** Answers a challenge as a tor that knows the cookie. */
+function proveCookie(command: string): string {
+  const ours = /SAFECOOKIE ([0-9a-f]+)/.exec(command)?.[1] ?? ''
+  const material = Buffer.concat([Buffer.alloc(32, 9), Buffer.from(ours, 'hex'), Buffer.alloc(32, 0xbb)])
+  const key = 'Tor safe cookie authentication server-to-controller hash'
+  return createHmac('sha256', key).update(material).digest('hex').toUpperCase()
+}
+
 function check({ bootstrap, summary }: TorState): void {
   if (bootstrap !== undefined && !(Number.isInteger(bootstrap) && bootstrap >= 0 && bootstrap <= 100)) fail(`the start is at ${bootstrap}`)
   if (!TOR_SUMMARIES.includes(summary)) fail(`the summary is ${summary}`)
 }
 
-/** The input is the bytes of a control port: at once for the reader, and one line of `%` a reply for a conversation. */
+/**
+ * The input is the bytes of a control port: at once for the reader, and divided by `%` into replies for a conversation,
+ * in which `@COOKIE` is the path of tor's cookie and `@HASH` the right proof.
+ */
 export const target: Target = {
   name: 'tor-control',
   covers: ['tor/control.ts', 'tor/reply.ts', 'tor/state.ts'],
   longest: 1_500,
   seeds: () => [
-    `250-PROTOCOLINFO 1\r\n250-AUTH METHODS=COOKIE,SAFECOOKIE COOKIEFILE="${COOKIE}"\r\n250 OK\r\n%250 AUTHCHALLENGE SERVERHASH=${'A'.repeat(64)} SERVERNONCE=${'B'.repeat(64)}\r\n%250 OK\r\n`,
+    `250-PROTOCOLINFO 1\r\n250-AUTH METHODS=COOKIE,SAFECOOKIE COOKIEFILE="@COOKIE"\r\n250 OK\r\n%250 AUTHCHALLENGE SERVERHASH=@HASH SERVERNONCE=${'B'.repeat(64)}\r\n%250 OK\r\n`,
     '250-AUTH METHODS=NULL\r\n250 OK\r\n%250 OK\r\n%250-status/bootstrap-phase=NOTICE BOOTSTRAP PROGRESS=100 TAG=done SUMMARY="Done"\r\n250 OK\r\n',
     '250-AUTH METHODS=HASHEDPASSWORD\r\n250 OK\r\n',
     '650 STATUS_CLIENT NOTICE BOOTSTRAP PROGRESS=5\r\n515 no\r\n',
@@ -48,10 +60,10 @@ export const target: Target = {
     const report = parseTorReport({ text, ageSeconds: 1 })
     check(report)
     await getInfo(async () => ({ ok: true, lines: text.split('\r\n') }), 'key')
-    const replies = text.split('%')
+    const replies = text.replace('@COOKIE', COOKIE).split('%')
     peer.play((socket) => {
-      socket.on('data', () => {
-        const reply = replies.shift()
+      socket.on('data', (command: Buffer) => {
+        const reply = replies.shift()?.replace('@HASH', () => proveCookie(command.toString('latin1')))
         if (reply === undefined) socket.destroy()
         else socket.write(reply, 'latin1')
         // A reply that is not whole would be waited for.
