@@ -28,6 +28,7 @@ const PARTS = [
   'client/format/',
   'client/wire/',
   'client/delivery/',
+  'client/ring/',
   'client/messenger/',
   'client/',
   'onion/address.ts',
@@ -101,6 +102,9 @@ const ARROWS: readonly Arrow[] = [
   ['client/delivery/', 'auth/', 'hashes and fingerprints'],
   ['client/delivery/', 'client/format/', 'message ids, parts of a file'],
   ['client/delivery/', 'client/wire/', 'the codes of a failed delivery', 'type'],
+  ['client/ring/', 'auth/', 'joins bytes'],
+  ['client/ring/', 'protocol/', 'base64 of secrets; the base of coded errors'],
+  ['client/ring/', 'client/format/', 'the headers that say how to answer; ids, times and fingerprints in its text'],
   ['client/messenger/', 'auth/', 'the key of a contact', 'type'],
   ['client/messenger/', 'client/format/', 'opens and makes messages'],
   ['client/messenger/', 'client/wire/', 'connections to relays'],
@@ -259,7 +263,14 @@ const PACKAGES: readonly (readonly [name: string, users: readonly string[], why:
   ['@scure/bip39', ['client/format/safety.ts'], 'words that people can tell apart when they hear them'],
   [
     '@scure/base',
-    ['auth/age-hybrid.ts', 'client/format/field.ts', 'client/format/card.ts', 'client/format/group.ts', 'client/delivery/seen.ts'],
+    [
+      'auth/age-hybrid.ts',
+      'client/format/answer.ts',
+      'client/format/field.ts',
+      'client/format/card.ts',
+      'client/format/group.ts',
+      'client/delivery/seen.ts',
+    ],
     'strict base64url and bech32, in a page too',
   ],
   [

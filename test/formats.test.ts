@@ -132,6 +132,7 @@ test('the tables of verdicts and of types match the code', () => {
     card: true,
     group: true,
     leave: true,
+    unreadable: true,
   }
   expect(readTable('type', 'headers', 'body')).toEqual(Object.keys(types))
   for (const size of PADDED_BYTES) expect(document).toContain(size.toLocaleString('en'))

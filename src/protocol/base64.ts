@@ -14,6 +14,11 @@ const ascii = new TextDecoder()
 
 /** Encodes bytes, with padding. */
 export function encodeBase64(bytes: Uint8Array): string {
+  return ascii.decode(encodeDigits(bytes))
+}
+
+/** Encodes a secret, with padding, into memory that can be overwritten. */
+export function encodeDigits(bytes: Uint8Array): Uint8Array {
   const { length } = bytes
   const text = new Uint8Array(Math.ceil(length / 3) * 4)
   let at = 0
@@ -25,7 +30,7 @@ export function encodeBase64(bytes: Uint8Array): string {
     text[at++] = i + 1 < length ? CHARACTERS[(bits >> 6) & 63]! : PADDING
     text[at++] = i + 2 < length ? CHARACTERS[bits & 63]! : PADDING
   }
-  return ascii.decode(text)
+  return text
 }
 
 /**

@@ -60,7 +60,7 @@ test('the type of a received message narrows by its verdict', () => {
   // Replayed messages are dropped, so a program never sees this verdict.
   expectTypeOf<'replayed'>().not.toExtend<Received['verdict']>()
   expectTypeOf<Content['type']>().toEqualTypeOf<
-    'text' | 'receipt' | 'file' | 'have' | 'edit' | 'remove' | 'card' | 'group' | 'leave' | 'unknown'
+    'text' | 'receipt' | 'file' | 'have' | 'edit' | 'remove' | 'card' | 'group' | 'leave' | 'unreadable' | 'unknown'
   >()
 })
 

@@ -154,6 +154,7 @@ export class Intake {
       case 'receipt':
       case 'file':
       case 'have':
+      case 'unreadable':
       case 'card':
       case 'unknown': {
         const { text, card } = await describeContent(content, people.hasCard)

@@ -72,6 +72,8 @@ export async function describeContent(
       return { text: `(a part of the file "${content.name}")` }
     case 'have':
       return { text: '(a report on a file transfer)' }
+    case 'unreadable':
+      return { text: `(a report: ${content.tags.length} messages could not be read)` }
     case 'group':
       return { text: '(the card of a group)' }
     case 'leave':

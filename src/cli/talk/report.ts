@@ -125,6 +125,7 @@ function textOf(content: Content, { card, group, isBroken }: Enclosed, book: Boo
       return `[a file, ${content.name}, ${content.total} bytes; to receive files, use --files FOLDER]`
     case 'receipt':
     case 'have':
+    case 'unreadable':
       return `[${content.type}]`
     case 'unknown':
       return `[a message of a type that this version does not know: ${content.name}]`
@@ -210,6 +211,8 @@ function describeContent(content: Content, { card, group, isBroken }: Enclosed):
       return { type, state: content.state, ids: content.ids }
     case 'have':
       return { type, file: content.file, parts: content.parts }
+    case 'unreadable':
+      return { type, tags: content.tags }
     case 'unknown':
       return { type: content.name, unknown: true, ...describeBytes(content.body) }
   }

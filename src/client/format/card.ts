@@ -4,6 +4,7 @@
  * card proves that the holder of the key wrote it, and nothing about who that is. Pure; runs in a browser too.
  */
 import { base64urlnopad, bech32 } from '@scure/base'
+import { isAgreeable } from '../../auth/age-hybrid.ts'
 import { parseKeyBlob, type SshKey } from '../../auth/ssh-key.ts'
 import { encodeEd25519Signature } from '../../auth/sshsig.ts'
 import { concat } from '../../auth/ssh-wire.ts'
@@ -161,7 +162,8 @@ export function normalizeRelay(relay: string): string | undefined {
 export function isRecipient(value: string): boolean {
   if (!/^age1[02-9ac-hj-np-z]{58}$/.test(value)) return false
   try {
-    return bech32.decodeToBytes(value).bytes.length === 32
+    const { bytes } = bech32.decodeToBytes(value)
+    return bytes.length === 32 && isAgreeable(bytes)
   } catch {
     return false
   }

@@ -22,6 +22,8 @@ export type Content =
   /** The text of a group, not validated. The envelope's `group` is its id. */
   | { readonly type: 'group'; readonly card: string }
   | { readonly type: 'leave' }
+  /** Messages that the receiver has no key for, by tag: the sender encrypts them anew. */
+  | { readonly type: 'unreadable'; readonly tags: readonly string[] }
   /** A type of a later version. Programs show that they do not know it. */
   | { readonly type: 'unknown'; readonly name: string; readonly body: Uint8Array }
 
@@ -48,6 +50,9 @@ export const PARTS = 65_536
 export const RECEIPT_IDS = 256
 /** Most ranges in one `have`, which may leave parts out. */
 export const HAVE_RANGES = 1_024
+
+/** Most tags in one report of unreadable messages. */
+export const UNREADABLE_TAGS = 64
 
 const NOTHING = new Uint8Array(0)
 
@@ -86,6 +91,8 @@ export function encodeContent(content: Content): { headers: Header[]; body: Uint
       return { headers: [], body: encodeText(content.card) }
     case 'leave':
       return { headers: [], body: NOTHING }
+    case 'unreadable':
+      return { headers: [], body: encodeText(content.tags.join('\n')) }
     case 'unknown':
       return { headers: [], body: content.body }
   }
@@ -131,16 +138,27 @@ export function decodeContent(header: ReadonlyMap<string, string>, body: Uint8Ar
     }
     case 'leave':
       return body.length === 0 && header.has('group') ? { type } : undefined
+    case 'unreadable': {
+      const tags = decodeIds(decodeText(body), UNREADABLE_TAGS)
+      return tags === undefined || new Set(tags).size < tags.length ? undefined : { type, tags }
+    }
   }
   return /^[a-z][a-z0-9-]{0,31}$/.test(type) ? { type: 'unknown', name: type, body: body.slice() } : undefined
 }
 
 function decodeReceipt(header: ReadonlyMap<string, string>, body: string | undefined): Content | undefined {
   const state = header.get('state')
+  if (state !== 'delivered' && state !== 'read') return undefined
+  const ids = decodeIds(body, RECEIPT_IDS)
+  return ids === undefined ? undefined : { type: 'receipt', state, ids }
+}
+
+/** Reads 1 to `most` ids, one a line. Tags have the form of ids. */
+function decodeIds(body: string | undefined, most: number): readonly string[] | undefined {
   // An id and its LF are 23 characters.
-  if (body === undefined || body.length > 23 * RECEIPT_IDS || (state !== 'delivered' && state !== 'read')) return undefined
+  if (body === undefined || body.length > 23 * most) return undefined
   const ids = body.split('\n')
-  return ids.every(isId) ? { type: 'receipt', state, ids } : undefined
+  return ids.every(isId) ? ids : undefined
 }
 
 function decodeFile(header: ReadonlyMap<string, string>, bytes: Uint8Array): FilePart | undefined {

@@ -6,6 +6,7 @@
 import type { SshKey } from '../../auth/ssh-key.ts'
 import { concat } from '../../auth/ssh-wire.ts'
 import { CodedError } from '../../protocol/coded-error.ts'
+import { type Answer, ANSWER, decodeAnswer, encodeAnswer } from './answer.ts'
 import { type Content, decodeContent, encodeContent } from './content.ts'
 import { open, sealFor } from './envelope.ts'
 import { encodeText, fingerprintOf, formatKey, formatTime, isFingerprint, isId, parseKey, parseTime } from './field.ts'
@@ -20,7 +21,7 @@ export interface Correspondent {
 }
 
 /** A message with its headers. */
-export interface Envelope {
+export interface Envelope extends Answer {
   readonly id: string
   /** The sender. Not proven if the verdict is `forged`. */
   readonly from: SshKey
@@ -110,16 +111,36 @@ const HEADER_BYTES = 8_192
 const OPENED_BYTES = 1_048_576
 const LF = 0x0a
 
-/** Returns how many bytes of body always fit a message that this key signs, whatever its headers. */
-export function roomFor(key: SshKey): number {
+/** Characters of a recipient `age1pq1…`. */
+const KEY_CHARACTERS = 1_959
+/** `left`, `begin` and the spaces between keys. */
+const ANSWER_CHARACTERS = 128
+
+/**
+ * Returns how many one-time keys fit a message besides its content and its other headers: 0 to 3. A receiver's mailbox
+ * has larger messages for each of them.
+ */
+export function countRoom(key: SshKey, message: Omit<Envelope, 'from' | 'to' | 'keys' | 'left' | 'begin'>): number {
+  const to = `SHA256:${'A'.repeat(43)}`
+  const { header, body } = encodeParts(key, { ...message, to })
+  const others = header.length + ANSWER_CHARACTERS
+  const room = Math.min(HEADER_BYTES, PADDED_BYTES[2] - body.length - countArmor(key) - 2) - others
+  return Math.max(0, Math.min(ANSWER.keys, Math.floor(room / KEY_CHARACTERS)))
+}
+
+/** Returns the most bytes of this key's armored signature. */
+function countArmor({ material, blob, type }: SshKey): number {
   // SSHSIG: magic, version, key, namespace, reserved, hash, and a signature with at most 26 bytes around its numbers.
-  const { material, blob, type } = key
   const numbers = material.kind === 'rsa' ? material.modulus.length : material.kind === 'ecdsa' ? material.point.length + 10 : 64
   const signature = 6 + 4 + (4 + blob.length) + (4 + NAMESPACE.length) + 4 + 10 + (4 + 4 + Math.max(type.length, 12) + 4 + numbers + 5)
   const digits = 4 * Math.ceil(signature / 3)
-  const armored = 58 + digits + Math.ceil(digits / 70)
+  return 58 + digits + Math.ceil(digits / 70)
+}
+
+/** Returns how many bytes of body always fit a message that this key signs, whatever its headers. */
+export function roomFor(key: SshKey): number {
   const others = 1_024
-  return PADDED_BYTES[2] - armored - formatKey(key).length - others
+  return PADDED_BYTES[2] - countArmor(key) - formatKey(key).length - others
 }
 
 /**
@@ -136,19 +157,21 @@ export async function encodeMessage(
   message: Omit<Envelope, 'from' | 'to'> & { readonly to: Correspondent; readonly most?: number },
 ): Promise<Uint8Array> {
   const { to, most = Infinity } = message
-  const { headers, body } = encodeContent(message.content)
-  const optional = (name: string, value: string | undefined): Header[] => (value === undefined ? [] : [[name, value]])
-  const header = encodeHeader(VERSION, [
-    ['type', message.content.type === 'unknown' ? message.content.name : message.content.type],
-    ['from', formatKey(identity.key)],
-    ['to', fingerprintOf(to.key)],
-    ['id', message.id],
-    ['time', formatTime(message.time)],
-    ...optional('after', message.after),
-    ...optional('group', message.group),
-    ...optional('card', message.card),
-    ...headers,
-  ])
+  const padded = await writeMessage(identity, { ...message, to: fingerprintOf(to.key) })
+  if (to.recipient === undefined && !to.key.canDecrypt) throw new MessageError('no-recipient')
+  const payload = await sealFor(to, padded)
+  if (payload.length > most) throw new MessageError('too-large')
+  return payload
+}
+
+/**
+ * Signs a message and pads it. The text can be encrypted several times (`sealTo` of envelope.ts).
+ *
+ * @throws {MessageError} `too-large` if no size fits
+ * @throws {TypeError} if a receiver would reject the message
+ */
+export async function writeMessage(identity: Pick<Identity, 'key' | 'sign'>, message: Omit<Envelope, 'from'>): Promise<Uint8Array> {
+  const { header, body } = encodeParts(identity.key, message)
   const signed = concat(header, Uint8Array.of(LF), body, Uint8Array.of(LF))
   if (parseSigned(signed) === undefined) throw new TypeError('the message is malformed: check its ids, names and numbers')
   const text = await sign(identity, NAMESPACE, signed)
@@ -156,10 +179,25 @@ export async function encodeMessage(
   if (size === undefined) throw new MessageError('too-large')
   const padded = new Uint8Array(size).fill(LF)
   padded.set(text)
-  if (to.recipient === undefined && !to.key.canDecrypt) throw new MessageError('no-recipient')
-  const payload = await sealFor(to, padded)
-  if (payload.length > most) throw new MessageError('too-large')
-  return payload
+  return padded
+}
+
+function encodeParts(key: SshKey, message: Omit<Envelope, 'from'>): { header: Uint8Array; body: Uint8Array } {
+  const { headers, body } = encodeContent(message.content)
+  const optional = (name: string, value: string | undefined): Header[] => (value === undefined ? [] : [[name, value]])
+  const header = encodeHeader(VERSION, [
+    ['type', message.content.type === 'unknown' ? message.content.name : message.content.type],
+    ['from', formatKey(key)],
+    ['to', message.to],
+    ['id', message.id],
+    ['time', formatTime(message.time)],
+    ...optional('after', message.after),
+    ...optional('group', message.group),
+    ...optional('card', message.card),
+    ...headers,
+    ...encodeAnswer(message),
+  ])
+  return { header, body }
 }
 
 /**
@@ -226,7 +264,8 @@ function parseSigned(signed: Uint8Array): Envelope | undefined {
   const group = header.get('group')
   if ((after !== undefined && !isId(after)) || (group !== undefined && !isId(group))) return undefined
   const content = decodeContent(header, signed.subarray(at + 1, -1))
-  if (content === undefined) return undefined
+  const answer = decodeAnswer(header)
+  if (content === undefined || answer === undefined) return undefined
   const card = header.get('card')
   return {
     id,
@@ -236,6 +275,7 @@ function parseSigned(signed: Uint8Array): Envelope | undefined {
     ...(after === undefined ? {} : { after }),
     ...(group === undefined ? {} : { group }),
     ...(card === undefined ? {} : { card }),
+    ...answer,
     content,
   }
 }

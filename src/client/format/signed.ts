@@ -12,7 +12,7 @@ import { decodeText, encodeText } from './field.ts'
 import type { Identity } from './identity.ts'
 
 /** The purpose of a signature. A signature for one namespace does not verify in another. */
-export type Namespace = 'asfaleia-message' | 'asfaleia-card' | 'asfaleia-group'
+export type Namespace = 'asfaleia-message' | 'asfaleia-card' | 'asfaleia-group' | 'asfaleia-begin' | 'asfaleia-bundle'
 
 /** A signed text, split at its signature. */
 export interface Signed {

@@ -10,11 +10,10 @@ export function onTick(ring: Ring, now: number): Change {
   const given = age(ring.given, now, (key) => isDead(key, now))
   const held = age(ring.held, now, ({ place }) => isPast(place.time, RING.life, now))
   const [last] = ring.last === undefined ? [] : age([ring.last], now, ({ place }) => isPast(place.time, RING.life, now))
-  const seen = new Map([...ring.seen].filter(([, time]) => !isPast(time, RING.kept + RING.grace, now)))
-  const unread = new Map([...ring.unread].filter(([, { time }]) => !isPast(time, RING.kept + RING.grace, now)))
+  const unread = new Map([...ring.unread].filter(([, { time }]) => !isPast(time, RING.kept, now)))
   const others: Ring = last === undefined ? without(ring, 'last') : { ...ring, last }
   const waits = [...unread.values()].some(({ reported }) => !reported)
-  const aged: Ring = { ...(waits ? others : without(others, 'reportAt')), given, held, seen, unread }
+  const aged: Ring = { ...(waits ? others : without(others, 'reportAt')), given, held, unread }
   // A message this old would be `stale`: its sender has given it up.
   const next = closeRuns(
     aged,

@@ -1,17 +1,6 @@
 /** The rules of a ring for receiving: R1, R2, R4 to R6 (docs/protocol.md, section 13). */
-import {
-  compareAge,
-  type Doubt,
-  findErased,
-  type Given,
-  type Held,
-  type Mailbox,
-  type Place,
-  RING,
-  type Ring,
-  type Run,
-  without,
-} from './state.ts'
+import type { Mailbox } from '../format/answer.ts'
+import { compareAge, type Doubt, findErased, type Given, type Held, type Place, RING, type Ring, type Run, without } from './state.ts'
 
 /** A genuine message of the contact that was shown or stored. */
 export interface Reading {
@@ -59,7 +48,7 @@ export function recognise(ring: Ring, tag: string): 'read' | 'unread' | undefine
 
 /** Takes a message that was read: erases keys (R2), and takes those that it brings. */
 export function onRead(ring: Ring, reading: Reading): Change {
-  const seen = remember(ring.seen, reading.tag, reading.now, RING.seen)
+  const seen = new Set([...ring.seen, reading.tag].slice(-RING.seen))
   const own = reading.key === 'daily' ? undefined : ring.given.find(({ place }) => compareAge(place, reading.key as Place) === 0)
   const { step, unproven } = own === undefined ? takeDaily(ring, reading) : takeAnswer(ring, reading, own)
   if (unproven) return { ring: { ...step, seen }, erased: [], events: ['unproven'] }

@@ -7,6 +7,7 @@
  * The rules have the numbers of docs/protocol.md, section 13. Forward secrecy comes from R2: the receiver erases the
  * private half of a key once the message that used it was read.
  */
+import type { Mailbox } from '../format/answer.ts'
 
 const DAY = 86_400
 
@@ -31,11 +32,11 @@ export const RING = Object.freeze({
   /** Ids of read messages, and runs of read messages that wait for a missing one. */
   read: 256,
   runs: 64,
-  /** Tags of opened payloads, and how long to keep a tag. */
+  /** Tags of opened payloads. */
   seen: 2_048,
-  kept: 22 * DAY,
-  /** Tags of payloads that no key opened. */
+  /** Tags of payloads that no key opened, and how long to keep one. */
   unread: 4_096,
+  kept: 23 * DAY,
   /** Tags in one report; seconds between two reports; reports in a day. */
   tags: 64,
   pause: 3_600,
@@ -81,12 +82,6 @@ export interface Held {
   /** `age1pq1…`, or `age1…` from a contact with an older age. */
   readonly recipient: string
   readonly mark?: number
-}
-
-/** A mailbox in which the contact reads: a fingerprint `SHA256:…` and a relay. */
-export interface Mailbox {
-  readonly fingerprint: string
-  readonly relay: string
 }
 
 /** An unproven beginning, which the user may accept. */
@@ -137,8 +132,8 @@ export interface Ring {
   /** Ids of messages that were read with all before them, the latest last. */
   readonly read: readonly string[]
   readonly runs: readonly Run[]
-  /** Tags of opened payloads, and when they were opened. */
-  readonly seen: ReadonlyMap<string, number>
+  /** Tags of opened payloads, the latest last. */
+  readonly seen: ReadonlySet<string>
   /** Tags of payloads that no key opened. */
   readonly unread: ReadonlyMap<string, Unread>
   /** When reports were sent in the last day, and when the next one is due. */
@@ -155,7 +150,7 @@ export const EMPTY: Ring = Object.freeze({
   known: false,
   read: [],
   runs: [],
-  seen: new Map(),
+  seen: new Set<string>(),
   unread: new Map(),
   reports: [],
   unanswered: false,
