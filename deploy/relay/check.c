@@ -14,7 +14,8 @@
 #include <unistd.h>
 
 #define OPERATOR "/run/operator/socket"
-#define LATE_MS 3000
+/* Three checks, five seconds apart, then find a frozen relay within 30 seconds. */
+#define LATE_MS 2000
 
 static long milliseconds(void) {
   struct timespec now;

@@ -8,6 +8,7 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node'
 /** Seconds on two quiet cores, about. A file without an entry takes less than ten. */
 export const SECONDS: Readonly<Record<string, number>> = {
   'test/e2e/compose.test.ts': 300,
+  'test/e2e/faults.test.ts': 200,
   'test/e2e/systemd.test.ts': 160,
   'test/e2e/node24.test.ts': 150,
   'test/e2e/publish.test.ts': 100,
