@@ -153,7 +153,7 @@ export class ClientSession {
   }
 
   /**
-   * Shows a secret, whose mailbox the label then stands for. The caller overwrites the secret and the returned bytes.
+   * Shows a secret, whose mailbox the label then stands for.
    *
    * @param secret 32 random bytes, used with this name of this relay only
    */

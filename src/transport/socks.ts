@@ -31,27 +31,35 @@ export function createIsolation(): Isolation {
 
 /**
  * Connects within `timeout` milliseconds. The socket does not flow yet, and its errors end in 'close'.
+ *
+ * @param options.early bytes for the target, which leave as soon as they can: behind the request to the SOCKS port, before
+ *   its answer. The target may get them even if the connection fails.
  * @throws {ConnectError} if the relay cannot be reached, or the signal's reason if it is aborted
  */
-export async function connectTarget(target: Target, route: Route, options: { timeout: number; signal?: AbortSignal }): Promise<Socket> {
+export async function connectTarget(
+  target: Target,
+  route: Route,
+  options: { timeout: number; signal?: AbortSignal; early?: readonly Uint8Array[] },
+): Promise<Socket> {
+  const { early = [] } = options
   options.signal?.throwIfAborted()
   const deadline = AbortSignal.timeout(options.timeout)
   const signal = options.signal === undefined ? deadline : AbortSignal.any([options.signal, deadline])
   try {
     switch (target.kind) {
       case 'unix':
-        return await open({ path: target.path }, signal)
+        return send(await open({ path: target.path }, signal), early)
       case 'loopback':
-        return await open({ host: target.host, port: target.port }, signal)
+        return send(await open({ host: target.host, port: target.port }, signal), early)
       case 'name':
         switch (route.kind) {
           case 'direct':
             if (isOnionDomain(target.host)) throw new ConnectError('onion-needs-tor')
-            return await open({ host: target.host, port: target.port }, signal)
+            return send(await open({ host: target.host, port: target.port }, signal), early)
           case 'transparent':
-            return await open({ host: target.host, port: target.port }, signal)
+            return send(await open({ host: target.host, port: target.port }, signal), early)
           case 'socks':
-            return await openSocks(target, route, signal)
+            return await openSocks(target, route, signal, early)
         }
     }
   } catch (error) {
@@ -74,7 +82,17 @@ async function open(to: { path: string } | Endpoint, signal: AbortSignal): Promi
   }
 }
 
-async function openSocks(target: Endpoint, route: Route & { kind: 'socks' }, signal: AbortSignal): Promise<Socket> {
+function send(socket: Socket, early: readonly Uint8Array[]): Socket {
+  if (early.length > 0) socket.write(Buffer.concat(early))
+  return socket
+}
+
+async function openSocks(
+  target: Endpoint,
+  route: Route & { kind: 'socks' },
+  signal: AbortSignal,
+  early: readonly Uint8Array[],
+): Promise<Socket> {
   const socket = await open(route.proxy, signal).catch(() => {
     throw new ConnectError('proxy-down')
   })
@@ -89,7 +107,8 @@ async function openSocks(target: Endpoint, route: Route & { kind: 'socks' }, sig
     const welcome = await reader.read(2)
     if (welcome[1] !== 0) throw new ConnectError('proxy-failed')
     const port = Uint8Array.of(target.port >> 8, target.port & 0xff)
-    socket.write(Buffer.concat([Uint8Array.of(5, 1, 0, 3), counted(target.host), port]))
+    // Early data only from here on: before these answers, tor could still refuse the credentials that isolate circuits.
+    socket.write(Buffer.concat([Uint8Array.of(5, 1, 0, 3), counted(target.host), port, ...early]))
     const reply = await reader.read(4)
     if (reply[0] !== 5) throw new ConnectError('proxy-failed')
     if (reply[1] !== 0) throw new ConnectError(replyCode(reply[1], target.host))

@@ -2,11 +2,13 @@
  * Connects to a relay: dials its address, then has a {@link RelayClient} introduce itself.
  */
 import { isOnion } from '../../onion/address.ts'
-import { ConnectError, parseTarget } from '../../transport/address.ts'
+import { type ConnectCode, ConnectError, parseTarget } from '../../transport/address.ts'
 import type { Identity } from '../format/identity.ts'
+import { ClaimClient } from './claim-client.ts'
 import { RelayClient, type Token } from './client.ts'
 import { Connection } from './connection.ts'
-import { dial } from './dial.ts'
+import { dial, FRAMING } from './dial.ts'
+import { EarlyStream } from './early-stream.ts'
 import { RelayError } from './error.ts'
 
 /** Options of {@link connectRelay}. */
@@ -59,8 +61,7 @@ export async function connectRelay(options: ConnectOptions): Promise<RelayClient
 /** As {@link connectRelay}, over a stream that `dialTarget` opens: a simulation has a network of its own. */
 export async function connectThrough(dialTarget: typeof dial, options: ConnectOptions): Promise<RelayClient> {
   const target = parseTarget(options.relay)
-  if (options.isolation !== undefined && !/^[!-~]{1,255}$/.test(options.isolation))
-    throw new TypeError('the isolation must be 1 to 255 printable characters')
+  checkIsolation(options.isolation)
   const { signal, timeout = 60_000, connectTimeout = 120_000 } = options
   const route = { isolation: options.isolation, timeout: connectTimeout, socks: options.socks, signal }
   const stream = await dialTarget(target, route).catch((error) => {
@@ -74,12 +75,7 @@ export async function connectThrough(dialTarget: typeof dial, options: ConnectOp
     },
     connect: (handlers) => new Connection(stream, { relay: target.name, timeout, ...handlers }),
   })
-  if (signal !== undefined) {
-    const abort = (): void => client.close(signal.reason)
-    if (signal.aborted) abort()
-    signal.addEventListener('abort', abort, { once: true })
-    client.onEnd(() => signal.removeEventListener('abort', abort))
-  }
+  endWith(signal, client)
   try {
     await client.start(options)
     return client
@@ -87,4 +83,72 @@ export async function connectThrough(dialTarget: typeof dial, options: ConnectOp
     client.close()
     throw error
   }
+}
+
+/** Options of {@link connectClaims}. */
+export interface ClaimOptions extends Omit<ConnectOptions, 'identity' | 'sign' | 'login' | 'token'> {
+  /**
+   * Called before the relay is reached. Its requests leave with the first packets, without waiting for an answer
+   * (docs/protocol.md, section 7): `open`, `send`, `fetch`, `subscribe` and a leased `get`. If the relay is not reached,
+   * they fail with an error that has `mayHaveArrived`: a message then counts as under way, and the same ciphertext must be
+   * sent again.
+   */
+  readonly early?: (client: ClaimClient) => void
+}
+
+/**
+ * Connects to a relay without proving a key, sends HELLO with the dialled name and reads the relay's limits.
+ * @throws as {@link connectRelay}
+ */
+export async function connectClaims(options: ClaimOptions): Promise<ClaimClient> {
+  return connectClaimsThrough(dial, options)
+}
+
+/** As {@link connectClaims}, over a stream that `dialTarget` opens. */
+export async function connectClaimsThrough(dialTarget: typeof dial, options: ClaimOptions): Promise<ClaimClient> {
+  const target = parseTarget(options.relay)
+  checkIsolation(options.isolation)
+  const { signal, timeout = 60_000, connectTimeout = 120_000 } = options
+  signal?.throwIfAborted()
+  const stream = new EarlyStream(FRAMING)
+  const client = new ClaimClient({
+    onMoved: (name) => {
+      if (isOnion(name)) options.onMoved?.(name)
+    },
+    connect: (handlers) => new Connection(stream, { relay: target.name, timeout, isEarly: true, ...handlers }),
+  })
+  const started = client.start()
+  started.catch(() => {})
+  try {
+    options.early?.(client)
+    const route = { isolation: options.isolation, timeout: connectTimeout, socks: options.socks, signal, early: stream.take() }
+    stream.attach(await dialTarget(target, route))
+    client.onStanding()
+    endWith(signal, client)
+    await started
+    return client
+  } catch (error) {
+    const reason = error instanceof ConnectError ? refusalOf(error.code, options) : error
+    client.close(reason)
+    throw reason
+  }
+}
+
+/** Without a way to the relay, nothing left. */
+function refusalOf(code: ConnectCode, { early }: ClaimOptions): RelayError {
+  return new RelayError(code, { mayHaveArrived: early !== undefined && code !== 'proxy-down' && code !== 'onion-needs-tor' })
+}
+
+function checkIsolation(isolation: string | undefined): void {
+  if (isolation !== undefined && !/^[!-~]{1,255}$/.test(isolation))
+    throw new TypeError('the isolation must be 1 to 255 printable characters')
+}
+
+/** Has the signal end the connection. */
+function endWith(signal: AbortSignal | undefined, client: RelayClient | ClaimClient): void {
+  if (signal === undefined) return
+  const abort = (): void => client.close(signal.reason)
+  if (signal.aborted) abort()
+  signal.addEventListener('abort', abort, { once: true })
+  client.onEnd(() => signal.removeEventListener('abort', abort))
 }

@@ -19,6 +19,8 @@ export interface ConnectionOptions {
   readonly relay: string
   /** Milliseconds to wait for an answer, or for the next part of one. */
   readonly timeout: number
+  /** The relay is not reached yet: no request runs out of time before `begin`. */
+  readonly isEarly?: boolean
   /** @param label of the subscription; empty for the unlabelled one */
   readonly onMessage: (message: Message, label: string) => void
   readonly onTakenOver: (label: string) => void
@@ -38,6 +40,7 @@ export class Connection {
   #timer: ReturnType<typeof setTimeout> | undefined
   /** The error of all later requests, set once the connection has ended. */
   #ended: { readonly error: unknown } | undefined
+  #isEarly: boolean
   /** The relay's announced reason for ending the connection soon. */
   #farewell: RelayError | undefined
 
@@ -45,6 +48,7 @@ export class Connection {
     this.session = new ClientSession(options.relay, stream.framing)
     this.#stream = stream
     this.#options = options
+    this.#isEarly = options.isEarly === true
     stream.start({
       onChunk: (chunk) => this.#onChunk(chunk),
       onEnd: () => this.end(this.#farewell ?? new RelayError('closed')),
@@ -128,10 +132,17 @@ export class Connection {
     }
   }
 
+  /** The relay is reached. */
+  begin(): void {
+    this.#isEarly = false
+    this.#watch()
+  }
+
   /** Restarts the timer of the oldest request. Only a whole part of an answer restarts it, not single bytes. */
   #watch(): void {
     clearTimeout(this.#timer)
-    if (this.#waiting.length > 0) this.#timer = setTimeout(() => this.end(new RelayError('no-answer')), this.#options.timeout)
+    if (this.#waiting.length > 0 && !this.#isEarly && this.#ended === undefined)
+      this.#timer = setTimeout(() => this.end(new RelayError('no-answer')), this.#options.timeout)
   }
 
   /** Runs a check of the session. If the check finds a breach, ends the connection before anything else is sent. */

@@ -16,12 +16,17 @@ export interface DialOptions {
   /** Milliseconds until the relay must be reached. */
   readonly timeout: number
   readonly signal: AbortSignal | undefined
+  /** Packets that leave as soon as they can, before it is known whether the relay is reached. */
+  readonly early?: readonly Uint8Array[]
 }
+
+/** How the streams of this module carry packets. */
+export const FRAMING = 'line'
 
 /** Connects to a relay. @throws {ConnectError} if the relay cannot be reached; the signal's reason if it is aborted */
 export async function dial(target: Target, options: DialOptions): Promise<Stream> {
-  const { timeout, signal } = options
-  return socketStream(await connectTarget(target, routeOf(options), { timeout, ...(signal && { signal }) }))
+  const { timeout, signal, early } = options
+  return socketStream(await connectTarget(target, routeOf(options), { timeout, ...(signal && { signal }), ...(early && { early }) }))
 }
 
 /** Returns whether `socks` leads through a SOCKS port: the default one, or the one whose address it gives. */
@@ -46,7 +51,7 @@ function routeOf({ socks, isolation }: DialOptions): Route {
 
 function socketStream(socket: Socket): Stream {
   return {
-    framing: 'line',
+    framing: FRAMING,
     start({ onChunk, onEnd }) {
       socket.on('data', onChunk)
       socket.on('close', onEnd)

@@ -11,6 +11,9 @@ import type { Stream } from './stream.ts'
 const ONION_PORT = 80
 const LOOPBACK_PORT = 8080
 
+/** How the streams of this module carry packets. */
+export const FRAMING = 'message'
+
 const utf8 = new TextEncoder()
 
 /**
@@ -19,7 +22,10 @@ const utf8 = new TextEncoder()
  * @throws {TypeError} for a unix socket, and for a name that is not an onion address, because that connection would not
  *   be hidden
  */
-export async function dial(target: Target, { timeout, signal }: Pick<DialOptions, 'timeout' | 'signal'>): Promise<Stream> {
+export async function dial(
+  target: Target,
+  { timeout, signal, early = [] }: Pick<DialOptions, 'timeout' | 'signal' | 'early'>,
+): Promise<Stream> {
   const url = urlOf(target)
   signal?.throwIfAborted()
   const socket = new WebSocket(url, SUBPROTOCOL)
@@ -28,7 +34,10 @@ export async function dial(target: Target, { timeout, signal }: Pick<DialOptions
   const given = signal === undefined ? deadline : AbortSignal.any([signal, deadline])
   try {
     await opened(socket, given)
-    return webSocketStream(socket)
+    const stream = webSocketStream(socket)
+    // A page cannot send anything earlier.
+    for (const packet of early) stream.write(packet)
+    return stream
   } catch (error) {
     socket.close()
     signal?.throwIfAborted()
@@ -61,7 +70,7 @@ function opened(socket: WebSocket, signal: AbortSignal): Promise<void> {
 
 function webSocketStream(socket: WebSocket): Stream {
   return {
-    framing: 'message',
+    framing: FRAMING,
     start({ onChunk, onEnd }) {
       socket.addEventListener('message', ({ data }: { readonly data: unknown }) => {
         onChunk(typeof data === 'string' ? utf8.encode(data) : new Uint8Array(data as ArrayBuffer))

@@ -32,11 +32,16 @@ export class RelayError extends CodedError<RelayErrorCode> {
   readonly seconds: number | undefined
   /** With `broken-relay` and `hostile-challenge`. */
   readonly reason: BreachReason | undefined
+  /**
+   * The relay was not reached, and early data left all the same: the relay may have got it. A message counts as under way.
+   */
+  readonly mayHaveArrived: boolean
 
-  constructor(code: RelayErrorCode, more: { seconds?: number | undefined; reason?: BreachReason } = {}) {
+  constructor(code: RelayErrorCode, more: { seconds?: number | undefined; reason?: BreachReason; mayHaveArrived?: boolean } = {}) {
     super('RelayError', code, more.reason === undefined ? code : `${code}: ${more.reason}`)
     this.seconds = more.seconds
     this.reason = more.reason
+    this.mayHaveArrived = more.mayHaveArrived === true
   }
 }
 
