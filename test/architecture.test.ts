@@ -219,6 +219,7 @@ const ARROWS: readonly Arrow[] = [
   ['cli/commands/', 'cli/relay/', 'confinement and its checks'],
   ['cli/commands/', 'cli/chat/', 'the chat'],
   ['cli/', 'cli/commands/', 'loads the module of the command that is called'],
+  ['cli/', 'cli/disk/', 'words for the errors of the system'],
   ['cli/', 'cli/program/', 'the command-line framework'],
   ['cli/', 'version.ts', '--version'],
   ['config/', 'protocol/', 'default limits'],
@@ -287,7 +288,7 @@ const PACKAGES: readonly (readonly [name: string, users: readonly string[], why:
   ['ws', ['transport/upgrade.ts'], 'the class that @fastify/websocket makes of an upgraded socket'],
   ['prom-client', ['operator/metrics.ts'], 'the text of metrics'],
   ['pino', ['log.ts'], 'the log'],
-  ['string-width', ['cli/chat/text.ts'], 'how many cells of a terminal a character takes'],
+  ['string-width', ['cli/program/width.ts'], 'how many cells of a terminal a character takes'],
   ['qr', ['cli/program/qr.ts'], 'an address or a card as a code for a phone'],
 ]
 

@@ -126,7 +126,7 @@ function readBcrypt(options: Uint8Array): { salt: Uint8Array; rounds: number } {
  * Decrypts the private part, in steps of some milliseconds, so that the caller can do other work in between. Each step
  * yields the count of all steps.
  *
- * @param passphrase in UTF-8
+ * @param passphrase its bytes
  * @returns the private part
  * @throws {PrivateKeyError} `too-costly` before the first step; `wrong-passphrase`
  */

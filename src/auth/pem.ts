@@ -18,7 +18,7 @@ const MOST_SCRYPT = 2 ** 22
  * @param label the label in its first line
  * @throws {PrivateKeyError}
  */
-export function openPem(pem: string, label: string, passphrase: string | undefined): KeyObject {
+export function openPem(pem: string, label: string, passphrase: Buffer | undefined): KeyObject {
   const encrypted = label === 'ENCRYPTED PRIVATE KEY' || /^-----BEGIN [^\n]+\nProc-Type: 4,ENCRYPTED\n/.test(pem)
   if (label === 'ENCRYPTED PRIVATE KEY') checkCost(pem)
   if (encrypted && passphrase === undefined) throw new PrivateKeyError('needs-passphrase')

@@ -42,10 +42,10 @@ const BEGIN = /^-----BEGIN ((?:OPENSSH |ENCRYPTED |RSA |EC )?PRIVATE KEY)-----$/
  *
  * @param file the file's bytes: an OpenSSH private key, or PEM (PKCS8, PKCS1 or SEC1), encrypted or not; text before
  *   and after the key, a byte order mark and blanks around lines are ignored
- * @param passphrase ignored if the file is not encrypted
+ * @param passphrase ignored if the file is not encrypted; a string stands for its UTF-8
  * @throws {PrivateKeyError}
  */
-export function parsePrivateKey(file: Uint8Array, passphrase?: string): FilePrivateKey {
+export function parsePrivateKey(file: Uint8Array, passphrase?: string | Uint8Array): FilePrivateKey {
   const steps = open(file, passphrase)
   for (;;) {
     const { done, value } = steps.next()
@@ -61,7 +61,7 @@ export function parsePrivateKey(file: Uint8Array, passphrase?: string): FilePriv
  */
 export async function readPrivateKey(
   file: Uint8Array,
-  passphrase?: string,
+  passphrase?: string | Uint8Array,
   options: { readonly signal?: AbortSignal; readonly onRounds?: (rounds: number) => void } = {},
 ): Promise<FilePrivateKey> {
   const steps = open(file, passphrase)
@@ -74,7 +74,8 @@ export async function readPrivateKey(
   }
 }
 
-function* open(file: Uint8Array, passphrase: string | undefined): Generator<number, FilePrivateKey, void> {
+function* open(file: Uint8Array, given: string | Uint8Array | undefined): Generator<number, FilePrivateKey, void> {
+  const passphrase = typeof given === 'string' ? Buffer.from(given) : given && asBuffer(given)
   const text = tidyArmor(asBuffer(file).toString('latin1'))
   const [block, ...more] = [...text.matchAll(BEGIN)]
   if (block === undefined) throw new PrivateKeyError('not-a-private-key')
@@ -89,7 +90,7 @@ function* open(file: Uint8Array, passphrase: string | undefined): Generator<numb
 }
 
 /** Opens OpenSSH's format (PROTOCOL.key). */
-function* openOpenSsh(base64: string, passphrase: string | undefined): Generator<number, FilePrivateKey, void> {
+function* openOpenSsh(base64: string, passphrase: Uint8Array | undefined): Generator<number, FilePrivateKey, void> {
   let container: Container
   try {
     container = parseContainer(base64)
@@ -102,7 +103,7 @@ function* openOpenSsh(base64: string, passphrase: string | undefined): Generator
   const key = parsePublicBlob(publicBlob)
   if (key.type.startsWith('sk-')) throw new PrivateKeyError('needs-token', key)
   if (lock !== undefined && passphrase === undefined) throw new PrivateKeyError('needs-passphrase')
-  const content = yield* openContainer(container, Buffer.from(passphrase ?? ''))
+  const content = yield* openContainer(container, passphrase ?? new Uint8Array())
   let keyObject: KeyObject
   try {
     const opened = sshpk.parsePrivateKey(encodePlain(publicBlob, content), 'ssh-private')

@@ -4,6 +4,7 @@
  */
 import { constants } from 'node:os'
 import { findCommand, runCommand } from './command.ts'
+import { systemCode, systemReason } from './disk/system.ts'
 import { isOldNode, runOnOwnNode } from './node.ts'
 import { CliError, printError } from './program/error.ts'
 import { EXIT } from './program/exit.ts'
@@ -49,11 +50,21 @@ for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
 
 // If the reader of standard output is gone (`asfaleia get | head -1`), the command ends quietly. A relay keeps running.
 const needsReader = command?.stays !== true
-stdout.on('error', () => {
-  if (needsReader) process.exit(EXIT.failed)
+stdout.on('error', (error) => {
+  if (needsReader) endOutput(error)
 })
 stderr.on('error', () => {})
 
 const code = await runCommand(argv, { stdin, stdout, stderr, env, signal: stop.signal })
 // Ends after the last output is written, because writes to a pipe may be asynchronous.
-stdout.write('', (error) => process.exit(needsReader && error instanceof Error ? EXIT.failed : code))
+stdout.write('', (error) => {
+  if (needsReader && error instanceof Error) endOutput(error)
+  process.exit(code)
+})
+
+/** Ends the process after standard output failed: it is a full disk, for example. */
+function endOutput(error: Error): never {
+  if (systemCode(error) !== 'EPIPE')
+    printError({ stderr }, new CliError(`cannot write to standard output: ${systemReason(error)}`, { hint: 'the output is incomplete' }))
+  process.exit(EXIT.failed)
+}

@@ -106,5 +106,6 @@ function describeBadOnion(host: string): string {
   const label = host.split('.').at(-2) ?? ''
   if (/^[a-z2-7]{16}$/.test(label))
     return 'that is a version 2 onion address, which Tor no longer supports: ask for the address of 56 letters'
+  if (label.length !== 56) return `that onion address is mistyped: it has ${label.length} characters before .onion, and not 56`
   return 'that onion address is mistyped: its checksum is wrong'
 }

@@ -63,6 +63,18 @@ describe('the command line', () => {
     expect({ ...ended, stderr: ended.stderr.slice(0, problem.length) }).toMatchObject({ code, stdout: '', stderr: problem })
   })
 
+  test.skipIf(process.platform !== 'linux')('says that standard output is a full disk, but not that its reader is gone', async () => {
+    const full = (...argv: string[]): ReturnType<typeof run> => run(['sh', '-c', 'exec "$@" > /dev/full', 'sh', ...ASFALEIA, ...argv])
+    for (const argv of [['--help'], ['completion', 'bash']])
+      expect(await full(...argv)).toMatchObject({
+        code: 1,
+        stdout: '',
+        stderr: 'asfaleia: error: cannot write to standard output: the disk is full\nasfaleia: hint: the output is incomplete\n',
+      })
+    const gone = await run(['bash', '-c', '"$@" | true; exit "${PIPESTATUS[0]}"', 'bash', ...ASFALEIA, 'completion', 'man'])
+    expect(gone.stderr).toBe('')
+  })
+
   test('--version prints the version', async () => {
     const io = createTestIo()
     expect(await runCommand(['--version'], io)).toBe(0)

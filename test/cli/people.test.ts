@@ -211,6 +211,7 @@ describe('asfaleia me', () => {
     ['two keys', 'key: a\nkey: b\n', /profile: `key`: it occurs more than once/],
     ['an invalid relay', 'relay: a b\n', /profile: `relay`: "[^"]+" is not the address/],
     ['an invalid yes or no', 'history: perhaps\n', /profile: `history`: it must be yes or no/],
+    ['a line without a colon', '# mine\n\nname A\n', /profile: line 3 has not the form `name: value`/],
   ])('reports a profile with %s and leaves it untouched', async (_name, text, problem) => {
     mkdirSync(home('A'))
     writeFileSync(join(home('A'), 'profile'), text)
@@ -219,6 +220,31 @@ describe('asfaleia me', () => {
     expect(outcome.err).toMatch(problem)
     expect(readFileSync(join(home('A'), 'profile'), 'utf8')).toBe(text)
     expect(readdirSync(home('A'))).toEqual(['profile'])
+  })
+
+  test('tells a damaged profile and card from a missing one, with the next step', async () => {
+    const say = async (...words: string[]): Promise<string> => (await as('A', words)).err
+    expect(await say('send', 'bob', 'hi')).toBe(
+      'asfaleia: error: you have no profile yet\nasfaleia: hint: make one with `asfaleia me --name NAME --relay ADDRESS.onion`\n',
+    )
+    expect(await say('me')).toContain('you have no profile yet, and --name and --relay are missing')
+    await begin('A')
+    const profile = join(home('A'), 'profile')
+    writeFileSync(profile, 'name: A\n')
+    expect(await say('get')).toMatch(/the profile \S+ names no key\n.*`key: FILE`/)
+    writeFileSync(profile, '')
+    expect(await say('get')).toMatch(/the profile \S+ is empty\n.*makes it again, with the key that is there/)
+    expect(await say('me')).toMatch(/is empty, and --name and --relay are missing/)
+    rmSync(profile)
+    expect(await say('get')).toMatch(/the profile \S+ is missing, but your key is there\n/)
+    writeFileSync(profile, 'name: A\nkey: elsewhere\nrelay: localhost\n')
+    expect(await say('get')).toMatch(/cannot read the key file \S+elsewhere: no such file or folder\n.*your profile names this key/)
+    writeFileSync(profile, 'name: A\nkey: key\nrelay: localhost\n')
+    await as('A', ['contact', 'add', await begin('Bob')])
+    writeFileSync(join(home('A'), 'card'), 'x')
+    expect(await say('contact', 'verify', 'Bob')).toMatch(/your card \S+ is damaged\n.*`asfaleia me` makes it again/)
+    rmSync(join(home('A'), 'card'))
+    expect(await say('contact', 'verify', 'Bob')).toMatch(/you have no card yet/)
   })
 
   test('continues an interrupted first run with the key that it made', async () => {
@@ -432,17 +458,35 @@ describe('asfaleia contact', () => {
     })
   })
 
-  test('reports a folder that it cannot write to', async () => {
+  test('lists contacts in columns by the width of the names, without copies that editors make', async () => {
+    await begin('Alice')
+    await as('Alice', ['contact', 'add', await begin('Bob'), '--name', '王小明'])
+    await as('Alice', ['contact', 'add', await begin('Dave')])
+    for (const copy of ['#Dave#', 'Dave~', '.#Dave']) writeFileSync(join(home('Alice'), 'contacts', copy), 'half a ca')
+    const { out, err } = await as('Alice', ['contact', 'list'])
+    expect(err).toBe('')
+    expect(out.split('\n').map((line) => line.split('SHA256')[0])).toEqual(['Dave    ', '王小明  ', ''])
+  })
+
+  test('reports a folder that it cannot write to', async (context) => {
     await begin('Alice')
     const link = await begin('Bob')
-    if (process.getuid?.() !== 0) {
-      chmodSync(home('Alice'), 0o500)
-      expect(await as('Alice', ['contact', 'add', link])).toMatchObject({
-        code: 1,
-        err: expect.stringContaining('permission denied') as string,
-      })
-      chmodSync(home('Alice'), 0o700)
+    const isRoot = process.getuid?.() === 0
+    if (isRoot) {
+      // Root may write everywhere, so another user tries.
+      skipWithout(context, 'setpriv')
+      chmodSync(root, 0o755)
+      for (const path of ['', ...readdirSync(home('Alice'))]) chownSync(join(home('Alice'), path), 65_534, 65_534)
     }
+    chmodSync(home('Alice'), 0o500)
+    const user = isRoot ? ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'] : []
+    const program = [process.execPath, join(import.meta.dirname, '../../src/cli/main.ts'), 'contact', 'add', link]
+    expect(await run([...user, ...program], { env: { ASFALEIA_HOME: home('Alice') } })).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('permission denied') as string,
+    })
+    chmodSync(home('Alice'), 0o700)
+    if (isRoot) chownSync(home('Alice'), 0, 0)
     writeFileSync(join(home('Alice'), 'contacts'), 'mine')
     expect(await as('Alice', ['contact', 'add', link])).toMatchObject({
       code: 1,

@@ -3,8 +3,10 @@
  * from a peer goes through `showText` or `showLine` before it gets into a span. After that, each grapheme has at least
  * one cell, and none moves, hides or reorders another.
  */
-import stringWidth from 'string-width'
 import { sanitize } from '../program/show.ts'
+import { pad, widthOf } from '../program/width.ts'
+
+export { widthOf } from '../program/width.ts'
 
 /** The role of a piece of text; src/cli/chat/screen.ts gives each its style. */
 export type Role =
@@ -48,11 +50,6 @@ export function graphemes(text: string): string[] {
 const MOST_CELLS = 8
 const LETTERS = /[\P{M}--[\u200C\u200D]][\p{M}\u200C\u200D]*/gv
 
-/** Returns the width of text in cells, as in most terminals. */
-export function widthOf(text: string): number {
-  return stringWidth(text, { countAnsiEscapeCodes: true })
-}
-
 const TAB = '    '
 
 /**
@@ -92,8 +89,7 @@ export function clip(text: string, width: number): string {
 
 /** Clips text, or pads it with spaces, to exactly `width` cells. */
 export function fit(text: string, width: number): string {
-  const clipped = clip(text, width)
-  return clipped + ' '.repeat(Math.max(0, width - widthOf(clipped)))
+  return pad(clip(text, width), width)
 }
 
 export interface Break {

@@ -8,6 +8,7 @@ import { CliError, UsageError } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'
 import { formatJson, sanitizeLine } from '../program/show.ts'
+import { pad, widthOf } from '../program/width.ts'
 import type { Page } from '../program/page.ts'
 import { give, ownerOf, rewrite, writeWhole } from '../disk/file.ts'
 import { refuseFile } from '../disk/folder.ts'
@@ -194,8 +195,8 @@ function find(rows: readonly Row[], word: string): readonly Row[] {
 }
 
 function formatRows(rows: readonly Row[]): string {
-  const width = Math.min(32, Math.max(0, ...rows.map(({ name }) => sanitizeLine(name).length)))
-  return rows.map((row) => `${[sanitizeLine(row.name).padEnd(width), row.fingerprint, ...listRights(row)].join('  ')}\n`).join('')
+  const width = Math.min(32, Math.max(0, ...rows.map(({ name }) => widthOf(sanitizeLine(name)))))
+  return rows.map((row) => `${[pad(sanitizeLine(row.name), width), row.fingerprint, ...listRights(row)].join('  ')}\n`).join('')
 }
 
 function listRights({ entry, line }: Row): string[] {

@@ -13,6 +13,7 @@ import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'
 import { showName } from '../profile/name.ts'
 import { formatJson, quoteWord, sanitizeLine } from '../program/show.ts'
+import { pad, widthOf } from '../program/width.ts'
 import type { Page } from '../program/page.ts'
 
 export const page = {
@@ -183,10 +184,10 @@ function list(book: Book, values: Values, io: Io): number {
   }
   if (contacts.length === 0) io.stderr.write('asfaleia: no contacts yet; `asfaleia contact add CARD` adds one\n')
   const names = contacts.map((known) => showIn(book, known))
-  const width = Math.max(0, ...names.map(({ length }) => length))
+  const width = Math.max(0, ...names.map(widthOf))
   for (const [index, known] of contacts.entries()) {
     io.stdout.write(
-      `${names[index]!.padEnd(width)}  ${fingerprintOf(known.key)}  ${known.verified === undefined ? 'not verified' : 'verified'}\n`,
+      `${pad(names[index]!, width)}  ${fingerprintOf(known.key)}  ${known.verified === undefined ? 'not verified' : 'verified'}\n`,
     )
   }
   if (contacts.some((known) => showIn(book, known) !== known.name))
@@ -226,11 +227,7 @@ function show(book: Book, known: Known, values: Values, io: Io): number {
 
 async function verify(book: Book, home: Home, name: string, values: Values, io: Io): Promise<number> {
   const known = book.need(name)
-  const own = await home.readCard()
-  if (own === undefined)
-    throw new CliError('you have no card yet, so there is nothing to compare', {
-      hint: '`asfaleia me --name NAME --relay ADDRESS` makes it',
-    })
+  const own = await home.needCard()
   const words = await safetyWords(own.key, known.key)
   if (values.confirm === true) {
     const verified = await book.verify(known)
@@ -253,9 +250,9 @@ const showIn = (book: Book, { name, key }: Known): string => book.show(name, fin
 
 /** Two blocks of lines side by side. */
 function beside(left: readonly string[], right: readonly string[]): string {
-  const width = Math.max(...left.map(({ length }) => length))
+  const width = Math.max(...left.map(widthOf))
   const height = Math.max(left.length, right.length)
-  const lines = Array.from({ length: height }, (_, row) => `  ${(left[row] ?? '').padEnd(width)}   ${right[row] ?? ''}`.trimEnd())
+  const lines = Array.from({ length: height }, (_, row) => `  ${pad(left[row] ?? '', width)}   ${right[row] ?? ''}`.trimEnd())
   return `${lines.join('\n').trimEnd()}\n`
 }
 

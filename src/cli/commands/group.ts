@@ -187,9 +187,8 @@ async function tell(profile: Profile, cards: readonly Card[], content: Content, 
 }
 
 async function ownCard({ home }: Profile): Promise<Card> {
-  const card = await home?.readCard()
-  if (card === undefined) throw new CliError('you have no card yet', { hint: '`asfaleia me --name NAME --relay ADDRESS` makes it' })
-  return card
+  if (home === undefined) throw new CliError('there is no folder for a card: HOME is not set', { hint: 'set HOME or ASFALEIA_HOME' })
+  return home.needCard()
 }
 
 function cardOf({ book }: Profile, word: string): Card {

@@ -100,7 +100,10 @@ export async function bringUpToDate(home: Home, wanted: Wanted, io: Io): Promise
   const relays = wanted.relay === undefined ? settings.relays : checkRelays(wanted.relay)
   if (name === undefined || relays.length === 0) {
     const missing = name === undefined ? (relays.length === 0 ? '--name and --relay are' : '--name is') : '--relay is'
-    throw new CliError(`there is no profile yet, and ${missing} missing`, { hint: FIRST_RUN })
+    if (settings.key !== undefined)
+      throw new CliError(`your profile is incomplete: ${missing} missing`, { hint: 'the same options of `asfaleia me` add them' })
+    const { message } = await home.describeMissing()
+    throw new CliError(`${message}, and ${missing} missing`, { hint: FIRST_RUN })
   }
   const isFirst = settings.key === undefined
   const version = readVersion(wanted['card-version'])

@@ -19,6 +19,12 @@ export class Fields {
     return this.#lines.map((line) => LINE.exec(line)).flatMap((match) => (match?.[1] === name ? [match[2]!] : []))
   }
 
+  /** Returns the number of the first line that is neither a field, nor blank, nor a comment; counted from 1. */
+  findBroken(): number | undefined {
+    const at = this.#lines.findIndex((line) => !LINE.test(line) && !/^\s*(?:#|$)/.test(line))
+    return at === -1 ? undefined : at + 1
+  }
+
   /** Replaces all lines with that name by `values`, at the place of the first one, or else at the end. */
   set(name: string, ...values: readonly string[]): void {
     const isOld = (line: string): boolean => LINE.exec(line)?.[1] === name

@@ -17,7 +17,11 @@ export async function writeNew(path: string, content: string | Uint8Array, mode:
   try {
     await create(path, content, mode)
   } catch (error) {
-    throw new CliError(`cannot write ${path}: ${systemReason(error)}`)
+    if (systemCode(error) === 'ENOENT')
+      throw new CliError(`cannot write ${path}: there is no folder ${dirname(path)}`, {
+        hint: 'make the folder first, or name another file',
+      })
+    throw refuseWrite(`cannot write ${path}: ${systemReason(error)}`, error)
   }
 }
 
@@ -238,7 +242,8 @@ export async function writeNewFolder(path: string, files: ReadonlyMap<string, Ui
     made = undefined
     await flush(dirname(place))
   } catch (error) {
-    throw new CliError(`cannot write ${path}: ${systemReason(error)}`)
+    const isThere = systemCode(error) === 'ENOTDIR' && (await lstat(place).catch(() => undefined)) !== undefined
+    throw refuseWrite(`cannot write ${path}: ${isThere ? 'it already exists' : systemReason(error)}`, error)
   } finally {
     if (made !== undefined) await rm(made, { recursive: true, force: true })
   }

@@ -36,14 +36,14 @@ export interface Problem {
 const NAME_BYTES = 200
 const LAST_LINE = '-----END SSH SIGNATURE-----\n'
 // Names that a file system, a shell, a terminal or listNames would misread.
-const UNFIT = /^[.-]|^\s|[\s~]$|\//
+const UNFIT = /^[.-]|^\s|[\s~]$|\/|^#.*#$/
 
 /** Explains why a file of that name is not one of the folder's; undefined if it is. Which names a user may choose is stricter. */
 export function refuseFile(name: string): string | undefined {
   if (name === '' || [...name].length > 64 || Buffer.byteLength(name) > NAME_BYTES)
     return `"${name}" cannot be a name: it must have 1 to 64 characters`
   if (UNFIT.test(name) || hides(name))
-    return `"${name}" cannot be a name: it must not begin with . or -, end with ~, or contain / or invisible characters`
+    return `"${name}" cannot be a name: it must not begin with . or -, end with ~, stand between # and #, or contain / or invisible characters`
   return undefined
 }
 
@@ -180,11 +180,13 @@ function splitParts(text: string): Parts {
   return { signed: plain.slice(0, at), fields: new Fields(plain.slice(at)) }
 }
 
-/** Lists file names by their folded form, without temporary files (`.…`) and editors' backups (`…~`). */
+/** Lists file names by their folded form, without temporary files (`.…`) and editors' copies (`…~`, `#…#`). */
 async function listNames(folder: string): Promise<string[]> {
   try {
     const names = await readdir(folder)
-    return names.filter((name) => !name.startsWith('.') && !name.endsWith('~')).toSorted((a, b) => (fold(a) < fold(b) ? -1 : 1))
+    return names
+      .filter((name) => !name.startsWith('.') && !name.endsWith('~') && !/^#.*#$/.test(name))
+      .toSorted((a, b) => (fold(a) < fold(b) ? -1 : 1))
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return []
     throw new CliError(`cannot read the folder ${folder}: ${systemReason(error)}`)

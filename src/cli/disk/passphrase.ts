@@ -17,10 +17,11 @@ export const PASSPHRASE_VARIABLE = {
 const MOST_BYTES = 65_536
 
 /**
- * Reads the passphrase from the file in ASFALEIA_PASSPHRASE_FILE; undefined if the variable is not set.
+ * Reads the passphrase from the file in ASFALEIA_PASSPHRASE_FILE; undefined if the variable is not set. Like ssh-keygen
+ * and openssl, takes its bytes as they are, without a line break at the end.
  * @throws {CliError}
  */
-export async function readPassphraseFile(io: Pick<Io, 'env'>): Promise<string | undefined> {
+export async function readPassphraseFile(io: Pick<Io, 'env'>): Promise<Buffer | undefined> {
   const given = io.env['ASFALEIA_PASSPHRASE_FILE']
   if (given === undefined || given === '') return undefined
   try {
@@ -31,10 +32,25 @@ export async function readPassphraseFile(io: Pick<Io, 'env'>): Promise<string | 
     for (let read = -1; read !== 0 && length < MOST_BYTES; length += read)
       ({ bytesRead: read } = await file.read(bytes, length, MOST_BYTES - length))
     if (length === MOST_BYTES) throw new CliError('the file in ASFALEIA_PASSPHRASE_FILE is too large for a passphrase')
-    return bytes.toString('utf8', 0, length).replace(/\r?\n$/, '')
+    return chomp(bytes.subarray(0, length))
   } catch (error) {
     if (error instanceof CliError) throw error
     throw new CliError(`cannot read the file in ASFALEIA_PASSPHRASE_FILE: ${systemReason(error)}`)
+  }
+}
+
+/** Removes one line break, LF or CR LF, from the end. */
+export function chomp(bytes: Buffer): Buffer {
+  if (bytes.at(-1) !== 0x0a) return bytes
+  return bytes.subarray(0, bytes.at(-2) === 0x0d ? -2 : -1)
+}
+
+/** Decodes a passphrase for uses that take text only. @throws {CliError} if it is not UTF-8 */
+export function decodePassphrase(bytes: Buffer): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
+  } catch {
+    throw new CliError('the passphrase is not UTF-8 text', { hint: 'write it again in UTF-8, or choose another one' })
   }
 }
 
@@ -93,7 +109,7 @@ export async function askPassphrase(prompt: string, io: Pick<Io, 'signal'>): Pro
  */
 export async function newPassphrase(prompt: string, hint: string, io: Pick<Io, 'env' | 'signal'>): Promise<string> {
   const given = await readPassphraseFile(io)
-  const passphrase = given ?? (await askPassphrase(prompt, io))
+  const passphrase = given === undefined ? await askPassphrase(prompt, io) : decodePassphrase(given)
   if (passphrase === '') throw new CliError('the passphrase is empty', { hint })
   if (given === undefined && (await askPassphrase('the same passphrase again', io)) !== passphrase)
     throw new CliError('the two passphrases differ')

@@ -8,7 +8,7 @@ export function systemCode(error: unknown): string {
 const REASONS: Readonly<Record<string, string>> = {
   EEXIST: 'it already exists',
   ENOTEMPTY: 'it already exists',
-  ENOTDIR: 'it already exists, or part of the path is not a folder',
+  ENOTDIR: 'part of the path is a file',
   ENOENT: 'no such file or folder',
   EACCES: 'permission denied',
   EPERM: 'permission denied',

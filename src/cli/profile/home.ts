@@ -10,9 +10,9 @@ import { generateEncryptionKey, type Identity, signingIdentity } from '../../cli
 import { checkRelays, isLocal } from './address.ts'
 import { Book } from './book.ts'
 import { Fields } from '../disk/fields.ts'
-import { makeFolder, readText, resolvePath, writeWhole } from '../disk/file.ts'
+import { makeFolder, readBytes, readText, resolvePath, writeWhole } from '../disk/file.ts'
 import { Groups } from './groups.ts'
-import { CliError } from '../program/error.ts'
+import { CliError, UsageError } from '../program/error.ts'
 import type { Io } from '../program/io.ts'
 
 /** The settings in the file `profile`. */
@@ -41,6 +41,7 @@ export const NO_SETTINGS: Settings = Object.freeze({
 })
 
 const MOST_BYTES = 65_536
+const FIRST_RUN = 'make one with `asfaleia me --name NAME --relay ADDRESS.onion`'
 
 export class Home {
   readonly path: string
@@ -52,6 +53,11 @@ export class Home {
   /** @throws {CliError} that names the file */
   async readSettings(): Promise<Settings> {
     const fields = await this.readFields()
+    const line = fields.findBroken()
+    if (line !== undefined)
+      throw new CliError(`${this.#file('profile')}: line ${line} has not the form \`name: value\``, {
+        hint: 'the file was left untouched; correct that line, or put # before it',
+      })
     const broken = (line: string, why: string): CliError =>
       new CliError(`${this.#file('profile')}: \`${line}\`: ${why}`, { hint: 'the file was left untouched; correct that line' })
     const one = (line: string): string | undefined => {
@@ -93,6 +99,20 @@ export class Home {
     return new Fields(await readText(this.#file('profile'), MOST_BYTES))
   }
 
+  /** Explains why the profile names no key: it is missing, empty, or lacks the line. */
+  async describeMissing(): Promise<UsageError> {
+    const path = this.#file('profile')
+    const again = '`asfaleia me --name NAME --relay ADDRESS` makes it again, with the key that is there'
+    const text = await readText(path, MOST_BYTES)
+    if (text !== undefined && text.trim() !== '')
+      return new UsageError(`the profile ${path} names no key`, { hint: 'add a line such as `key: FILE`, or name the key with --key' })
+    const hasKey = (await readBytes(this.keyFile, MOST_BYTES)) !== undefined
+    if (text !== undefined) return new UsageError(`the profile ${path} is empty`, { hint: hasKey ? again : FIRST_RUN })
+    return hasKey
+      ? new UsageError(`the profile ${path} is missing, but your key is there`, { hint: again })
+      : new UsageError('you have no profile yet', { hint: FIRST_RUN })
+  }
+
   /** @throws {CliError} */
   async writeFields(fields: Fields): Promise<void> {
     await makeFolder(this.path)
@@ -110,6 +130,16 @@ export class Home {
       if (error instanceof CardError) return undefined
       throw error
     }
+  }
+
+  /** Reads the user's card. @throws {CliError} if there is none, or it is damaged */
+  async needCard(): Promise<Card> {
+    const card = await this.readCard()
+    if (card !== undefined) return card
+    const path = this.#file('card')
+    if ((await readBytes(path, MOST_BYTES)) !== undefined)
+      throw new CliError(`your card ${path} is damaged`, { hint: '`asfaleia me` makes it again' })
+    throw new CliError('you have no card yet', { hint: '`asfaleia me --name NAME --relay ADDRESS.onion` makes it' })
   }
 
   /** Returns the user's card, and makes a new one if the profile or the wanted version has changed. @throws {CliError} */

@@ -11,7 +11,7 @@ import { warnOf } from '../disk/folder.ts'
 import { Groups } from './groups.ts'
 import { findHome, type Home, NO_SETTINGS, type Settings } from './home.ts'
 import { loadIdentity } from './identity.ts'
-import { UsageError } from '../program/error.ts'
+import { CliError, UsageError } from '../program/error.ts'
 import type { Io } from '../program/io.ts'
 
 export interface Profile extends Settings {
@@ -36,8 +36,6 @@ export interface Given {
   readonly timeout?: string
 }
 
-const FIRST_RUN = 'make a profile with `asfaleia me --name NAME --relay ADDRESS`'
-
 /**
  * Checks the options, reads the profile and unlocks the key.
  * @throws {CliError} if a file cannot be read
@@ -47,7 +45,13 @@ export async function openProfile(io: Io, given: Given): Promise<Profile> {
   const home = findHome(io.env)
   const settings = (await home?.readSettings()) ?? NO_SETTINGS
   const key = given.key ?? settings.key
-  if (key === undefined) throw new UsageError('--key is missing, and there is no profile yet', { hint: FIRST_RUN })
+  if (key === undefined)
+    throw (
+      (await home?.describeMissing()) ??
+      new UsageError('there is no folder for a profile: HOME is not set', {
+        hint: 'set HOME or ASFALEIA_HOME, or name your key with --key',
+      })
+    )
   const relays = given.relay === undefined ? settings.relays : checkGiven(given.relay)
   const seconds = given.timeout === undefined ? undefined : Number(given.timeout)
   if (seconds !== undefined && !(seconds > 0 && seconds <= 86_400))
@@ -65,7 +69,12 @@ export async function openProfile(io: Io, given: Given): Promise<Profile> {
   const groups = (await home?.openGroups()) ?? Groups.empty()
   warnOf(book, io)
   warnOf(groups, io)
-  const identity = await loadIdentity(key, io)
+  const identity = await loadIdentity(key, io).catch((error: unknown) => {
+    const isBare = given.key === undefined && error instanceof CliError && error.hint === undefined
+    throw isBare
+      ? new CliError(error.message, { hint: 'your profile names this key: restore it from a backup, or correct the line `key`' })
+      : error
+  })
   return {
     ...rest,
     stored: settings,

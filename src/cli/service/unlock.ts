@@ -9,7 +9,7 @@ import { systemReason } from '../disk/system.ts'
 import { readMemoryLimit } from '../disk/cgroup.ts'
 import { findKeyFormat } from '../disk/key-format.ts'
 import { isPrivateKey, type KeyFile, readKeyFile, unlockPrivateKey } from '../disk/keyfile.ts'
-import { askPassphrase, readPassphraseFile } from '../disk/passphrase.ts'
+import { askPassphrase, chomp, decodePassphrase, readPassphraseFile } from '../disk/passphrase.ts'
 import { describeService, warnSkipped } from './folder.ts'
 import { CliError } from '../program/error.ts'
 import type { Io } from '../program/io.ts'
@@ -74,8 +74,8 @@ async function readOpener(
   if (kind === undefined) return { identities: [] }
   if (kind === 'identity') return { identities: await readIdentities(identity!, secret, io) }
   checkScryptMemory()
-  if (secret !== undefined) return { passphrase: secret.toString('utf8').replace(/\r?\n$/, '') }
-  return { passphrase: (await readPassphraseFile(io)) ?? (await askPassphrase(`passphrase of ${source}`, io)) }
+  const bytes = secret === undefined ? await readPassphraseFile(io) : chomp(secret)
+  return { passphrase: bytes === undefined ? await askPassphrase(`passphrase of ${source}`, io) : decodePassphrase(bytes) }
 }
 
 /** Memory of age's scrypt, and of this program beside it. */

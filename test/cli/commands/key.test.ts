@@ -56,7 +56,7 @@ describe('key --out', () => {
   test('reports a missing folder', async () => {
     const { code, err } = await asfaleia(['key', '--out', at('no/such')])
     expect(code).toBe(1)
-    expect(err).toContain('no such file or folder')
+    expect(err).toContain('there is no folder')
   })
 })
 
@@ -98,6 +98,22 @@ describe('key FILE', () => {
     const { code, out, err } = await asfaleia(['key', at('bad')])
     expect({ code, out }).toEqual({ code: 1, out: '' })
     expect(err).toMatch(/^asfaleia: error: [^\n]+\n(asfaleia: hint: [^\n]+\n)?$/)
+  })
+
+  test('takes the bytes of a passphrase file as they are, as ssh-keygen does', async (context) => {
+    const why = missing('ssh-keygen')
+    if (why !== undefined) return context.skip(why)
+    const words = Buffer.from('sch\xf6n\xff', 'latin1')
+    writeFileSync(at('words'), Buffer.concat([words, Buffer.from('\r\n')]))
+    for (const form of ['RFC4716', 'PKCS8']) {
+      const script = `exec ssh-keygen -q -t ecdsa -m ${form} -N "$(head -c 6 '${at('words')}')" -f '${at(form)}'`
+      execFileSync('sh', ['-c', script])
+      expect(await asfaleia(['key', at(form)], { env: { ASFALEIA_PASSPHRASE_FILE: at('words') } })).toMatchObject({ code: 0, err: '' })
+    }
+    expect(await asfaleia(['key', '--out', at('new'), '--passphrase'], { env: { ASFALEIA_PASSPHRASE_FILE: at('words') } })).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('the passphrase is not UTF-8 text') as string,
+    })
   })
 
   test('reads a passphrase from a file, or asks at the terminal without an echo', async (context) => {

@@ -162,7 +162,7 @@ describe('the send command line', () => {
     })
     expect(await asfaleia(['send', '--relay', 'x', bob.line, 'x'])).toMatchObject({
       code: 2,
-      err: expect.stringContaining('--key is missing') as string,
+      err: expect.stringContaining('name your key with --key') as string,
     })
     for (const to of ['', 'a b', 'tooshort.onion', 'host:0']) {
       expect(await asfaleia(['send', '--relay', to, '--key', alice.file, bob.line, 'x'])).toMatchObject({ code: 2, out: '' })

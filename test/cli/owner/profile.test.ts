@@ -63,5 +63,5 @@ test('a bot beside an owner works through it, and takes over when it ends', asyn
 })
 
 test('without a profile, it says what is missing', async () => {
-  await expect(openProfile({ folder: join(root, 'nobody') })).rejects.toThrow('there is no profile yet')
+  await expect(openProfile({ folder: join(root, 'nobody') })).rejects.toThrow('you have no profile yet')
 })
