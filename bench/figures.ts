@@ -9,6 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { MEMORY_FLAGS } from '../src/cli/relay/confinement.ts'
 import { FLOODS, type Honest } from './attack.ts'
 import { Ceiling } from './ceiling.ts'
+import { COMMANDS, measureCommands } from './command.ts'
 import { type Proof, PROOFS } from './key.ts'
 import { Generator, type Load, type LoadOptions, type Mode, type Protocol, runLoad, type Under } from './load.ts'
 import { type Mailbox, openMailboxes } from './login.ts'
@@ -154,6 +155,7 @@ const AMOUNT: Record<Subject, number> = {
   aedes: 16_000,
   prosody: 1_600,
   before: 0,
+  command: 0,
   bare: 0,
   own: 0,
   echo: 0,
@@ -508,6 +510,12 @@ const measureStart: Part = async (bench) => {
   }
 }
 
+const measureCommand: Part = async (bench) => {
+  const record = new Recorder(bench)
+  for (const name of Object.keys(COMMANDS)) record.figure(`command ${name}`, 'ms')
+  await measureCommands(bench.full ? 15 : 5, (name, round, milliseconds) => record.value(`command ${name}`, 'command', round, milliseconds))
+}
+
 const measureGrowth: Part = async (bench) => {
   const record = new Recorder(bench)
   const rounds = bench.full ? 3 : 1
@@ -618,6 +626,7 @@ export const PARTS = {
   flood: measureFlood,
   attack: measureAttack,
   start: measureStart,
+  command: measureCommand,
   growth: measureGrowth,
   loop: measureLoop,
   tor: measureOverTor,

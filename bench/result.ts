@@ -5,7 +5,7 @@
 import { FLOODS } from './attack.ts'
 import type { ServerName } from './server.ts'
 
-export type Subject = Exclude<ServerName, 'relay'> | 'relay' | 'before' | 'websocket' | 'bare' | 'own' | 'echo'
+export type Subject = Exclude<ServerName, 'relay'> | 'relay' | 'before' | 'websocket' | 'bare' | 'own' | 'echo' | 'command'
 
 export const SUBJECTS: Record<Subject, string> = {
   relay: 'relay',
@@ -20,6 +20,7 @@ export const SUBJECTS: Record<Subject, string> = {
   bare: 'node:crypto alone',
   own: "the relay's own cryptography alone",
   echo: 'bare echo server',
+  command: 'a command',
 }
 
 export interface Sample {
@@ -223,6 +224,21 @@ export const TARGETS: readonly Target[] = [
   ...atLeast('16 KiB messages, drained', 'large drain', 'relay', [['mosquitto', 1.2]]),
   ...atLeast('WebSocket, pipelined', 'store', 'websocket', [['relay', 0.55]]),
   ...atLeast('WebSocket, one at a time', 'single', 'websocket', [['relay', 0.9]]),
+  ...(
+    [
+      ['help', '`asfaleia --help`', 2],
+      ['send', '`asfaleia send`, to its first packet', 4],
+      ['get', '`asfaleia get`, to its first packet', 4],
+    ] as const
+  ).map(([name, title, atMost]): Target => ({
+    title,
+    figure: `command ${name}`,
+    subject: 'command',
+    against: 'command',
+    of: 'command node',
+    atMost,
+    ratio: 'value',
+  })),
   {
     title: 'round trip over Tor',
     figure: 'tor',

@@ -1,22 +1,42 @@
 /**
- * Copies to a folder the files that the relay's image needs: the built modules that its commands can load, the files of
- * packages that these load, and nothing else. Run by deploy/relay/Dockerfile after the build.
+ * Writes to a folder the files that the relay's image needs: the program without the commands that the image has not, the
+ * files of packages that it loads, and nothing else. Run by deploy/relay/Dockerfile after the build.
  * Usage: node deploy/relay/files.ts FOLDER
  */
-import { build } from 'esbuild'
-import { cpSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { build, type Plugin } from 'esbuild'
+import { cpSync, existsSync, mkdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { bundle } from '../bundle.ts'
 
 /** The commands of the containers `relay` and `keys`. The others belong to users, or start programs that the image has not. */
 const COMMANDS = ['relay', 'doctor', 'status', 'address', 'backup', 'restore', 'rotate', 'admit', 'invite', 'member', 'client', 'panic']
 
 const folder = process.argv[2]
-if (folder === undefined) throw new Error('expected the folder to copy to')
+if (folder === undefined) throw new Error('expected the folder to write to')
 
-/** Modules of commands that the image does not have. */
-const others = new Set<string>()
+/** Replaces the commands that the image has not by a refusal. */
+const commands: Plugin = {
+  name: 'commands',
+  setup({ onLoad }) {
+    onLoad({ filter: /\/src\/cli\/commands\/\w+\.ts$/ }, ({ path }) => {
+      const [, name = ''] = /(\w+)\.ts$/.exec(path)!
+      if (COMMANDS.includes(name)) return undefined
+      const contents = `import { UsageError } from '../program/error.ts'
+export const page = {}
+export const run = () => {
+  throw new UsageError('this image has only the commands of a relay', { hint: 'asfaleia ${name} is in the npm package' })
+}
+export const createRun = () => run
+`
+      return { contents, loader: 'ts', resolveDir: dirname(path) }
+    })
+  },
+}
+
+await bundle(folder, { plugins: [commands], people: [] })
+
 const { metafile } = await build({
-  entryPoints: ['dist/cli/main.js'],
+  entryPoints: ['src/cli/main.ts'],
   bundle: true,
   write: false,
   metafile: true,
@@ -29,22 +49,10 @@ const { metafile } = await build({
   conditions: ['node'],
   outdir: 'unused',
   logLevel: 'error',
-  plugins: [
-    {
-      name: 'commands',
-      setup({ onResolve }) {
-        onResolve({ filter: /^\.\/commands\/\w+\.js$/ }, ({ path }) => {
-          const [, name = ''] = /(\w+)\.js$/.exec(path)!
-          if (COMMANDS.includes(name)) return undefined
-          others.add(name)
-          return { path, external: true }
-        })
-      },
-    },
-  ],
+  plugins: [commands],
 })
 
-const loaded = ['package.json', ...Object.keys(metafile.inputs)]
+const loaded = ['package.json', ...Object.keys(metafile.inputs).filter((file) => file.startsWith('node_modules/'))]
 const files = new Set(loaded)
 // Node needs the package.json of each package, and of folders within, to know what a module is.
 for (const file of loaded)
@@ -53,15 +61,5 @@ for (const file of files) {
   mkdirSync(join(folder, dirname(file)), { recursive: true })
   cpSync(file, join(folder, file))
 }
-for (const name of others)
-  writeFileSync(
-    join(folder, `dist/cli/commands/${name}.js`),
-    `import { UsageError } from '../program/error.js'
-export const run = () => {
-  throw new UsageError('this image has only the commands of a relay', { hint: 'asfaleia ${name} is in the npm package' })
-}
-export const createRun = () => run
-`,
-  )
 const packages = new Set([...files].flatMap((file) => /.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(file)?.[1] ?? []))
-process.stdout.write(`${packages.size} packages, ${files.size + others.size} files\n`)
+process.stdout.write(`${packages.size} packages with ${files.size - 1} files\n`)

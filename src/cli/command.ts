@@ -29,11 +29,11 @@ type Commands = Readonly<Record<string, Command>>
 const SECTIONS: Readonly<Record<string, Commands>> = {
   'talk to people': {
     me: { summary: 'make your profile and show your contact card', load: () => import('./commands/me.ts') },
-    contact: { summary: 'store contacts and compare safety words with them', load: () => import('./commands/contact.ts') },
-    send: { summary: 'send a message or a file', load: () => import('./commands/send.ts') },
-    get: { summary: 'show the messages that wait for you', load: () => import('./commands/get.ts') },
+    contact: { summary: 'store contacts and compare safety words with them', load: async () => (await import('./people.ts')).contact },
+    send: { summary: 'send a message or a file', load: async () => (await import('./people.ts')).send },
+    get: { summary: 'show the messages that wait for you', load: async () => (await import('./people.ts')).get },
     chat: { summary: 'chat on the whole terminal or line by line', load: () => import('./commands/chat.ts') },
-    group: { summary: 'make, change and leave groups of contacts', load: () => import('./commands/group.ts') },
+    group: { summary: 'make, change and leave groups of contacts', load: async () => (await import('./people.ts')).group },
     join: { summary: 'join a closed relay by an invite', load: () => import('./commands/join.ts') },
   },
   keys: {

@@ -3,9 +3,6 @@
  * npx find first. If a user starts the program by its path on an older Node, this module runs it again on that one.
  * This module must run on older versions of Node, too.
  */
-import { spawn } from 'node:child_process'
-import { createRequire } from 'node:module'
-import { constants } from 'node:os'
 import { TIED } from './program/io.ts'
 
 /** The oldest version that works, as in `engines` of package.json: the first with ML-KEM in node:crypto. */
@@ -22,6 +19,10 @@ export function isOldNode(): boolean {
  * @returns the exit code, or undefined if the checkout has no Node
  */
 export async function runOnOwnNode(stays: boolean): Promise<number | undefined> {
+  // No other process needs these modules.
+  const { spawn } = await import('node:child_process')
+  const { createRequire } = await import('node:module')
+  const { constants } = await import('node:os')
   let node: string
   try {
     node = createRequire(import.meta.url).resolve(`node-${process.platform}-${process.arch}/bin/node`)

@@ -41,6 +41,6 @@ export async function run(argv: string[], io: Io): Promise<number> {
     throw new CliError(`${path} contains no onion address`, { hint: "expected the file `hostname` in tor's HiddenServiceDir" })
   }
   if (values.json === true) io.stdout.write(`${formatJson({ address })}\n`)
-  else io.stdout.write(`${address}\n${values.qr === true ? `\n${drawCode(address, io)}\n` : ''}`)
+  else io.stdout.write(`${address}\n${values.qr === true ? `\n${await drawCode(address, io)}\n` : ''}`)
   return EXIT.ok
 }

@@ -65,7 +65,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
       ...(until !== undefined && { until: until / 1_000 }),
       ...(card !== undefined && { card }),
     })
-    code = values.qr === true ? `\n${drawCode(link, io)}\n` : ''
+    code = values.qr === true ? `\n${await drawCode(link, io)}\n` : ''
     if (out !== undefined) await writeKeyFile(out, formatOnionKey({ address, key }))
   } catch (error) {
     await undo()

@@ -5,7 +5,6 @@
 import { rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { AgentKey } from '../../auth/agent.ts'
-import { generatePrivateKey } from '../../auth/private-key.ts'
 import { findRsaFault } from '../../auth/rsa.ts'
 import { formatFingerprint, type SshKey } from '../../auth/ssh-key.ts'
 import { readCommandLine } from '../program/arguments.ts'
@@ -111,6 +110,7 @@ async function make(out: string | undefined, advises: boolean, encrypts: boolean
 }
 
 async function writeKey(path: string, passphrase: string | undefined): Promise<SshKey> {
+  const { generatePrivateKey } = await import('../../auth/private-key.ts')
   const { file, public: line } = generatePrivateKey(COMMENT, passphrase)
   await writeNew(path, file, 0o600)
   try {

@@ -63,10 +63,10 @@ export async function run(argv: string[], io: Io): Promise<number> {
   const { values } = given
   const home = needHome(io.env)
   const card = await bringUpToDate(home, values, io)
-  if (values.qr === true) checkSize(card.link, io)
-  if (values.png !== undefined) await writeNew(values.png, encodePicture(card.link), 0o600)
+  if (values.qr === true) await checkSize(card.link, io)
+  if (values.png !== undefined) await writeNew(values.png, await encodePicture(card.link), 0o600)
   if (values.json === true) io.stdout.write(`${formatJson(describe(card))}\n`)
-  else if (values.qr === true) io.stdout.write(`${drawCode(card.link, io)}\n\n${card.link}\n`)
+  else if (values.qr === true) io.stdout.write(`${await drawCode(card.link, io)}\n\n${card.link}\n`)
   else if (values.text === true) io.stdout.write(card.text)
   else if (values.png === undefined || values.link === true) io.stdout.write(`${card.link}\n`)
   return EXIT.ok

@@ -112,7 +112,7 @@ async function serveOnion(doors: readonly string[], service: Service, io: Io, sc
       async onReachable(name, socks) {
         await setName(service.nameFile, name, await relay.ready, over)
         screen.say('the onion service is reachable')
-        io.stdout.write(`\n${name}\n\n${drawCode(name, io)}\n${nextCommands(io, `${name}:${ONION_PORT}`, socks)}`)
+        io.stdout.write(`\n${name}\n\n${await drawCode(name, io)}\n${nextCommands(io, `${name}:${ONION_PORT}`, socks)}`)
       },
       async onNoNetwork() {
         screen.say('Tor makes no progress: is there a network, and does it let Tor through? Tor keeps trying')

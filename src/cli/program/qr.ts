@@ -1,6 +1,5 @@
 /** QR codes for the camera of a phone: drawn on a terminal, or written as a PNG picture. */
 import { crc32, deflateSync } from 'node:zlib'
-import { encodeQR } from 'qr'
 import { CliError } from './error.ts'
 import type { Io } from './io.ts'
 
@@ -13,8 +12,8 @@ const SCALE = 6
  * Draws the code of a text with half blocks, on a terminal in black and white.
  * @throws {CliError} if the text is too long
  */
-export function drawCode(text: string, io: Pick<Io, 'stdout'>): string {
-  const rows = encode(text)
+export async function drawCode(text: string, io: Pick<Io, 'stdout'>): Promise<string> {
+  const rows = await encode(text)
   const lines: string[] = []
   for (let y = 0; y < rows.length; y += 2) {
     const upper = rows[y]!
@@ -29,8 +28,8 @@ export function drawCode(text: string, io: Pick<Io, 'stdout'>): string {
  * Checks that the code of a text fits into the width of the terminal, and announces a code that is higher.
  * @throws {CliError} if it is wider
  */
-export function checkSize(text: string, io: Pick<Io, 'stdout' | 'stderr'>): void {
-  const width = encode(text).length
+export async function checkSize(text: string, io: Pick<Io, 'stdout' | 'stderr'>): Promise<void> {
+  const width = (await encode(text)).length
   const { isTTY, columns, rows } = io.stdout as Io['stdout'] & { readonly columns?: number; readonly rows?: number }
   if (isTTY !== true || columns === undefined) return
   if (columns < width) {
@@ -45,8 +44,8 @@ export function checkSize(text: string, io: Pick<Io, 'stdout' | 'stderr'>): void
 }
 
 /** Encodes the code of a text as a PNG picture. @throws {CliError} if the text is too long */
-export function encodePicture(text: string): Buffer {
-  const rows = encode(text)
+export async function encodePicture(text: string): Promise<Buffer> {
+  const rows = await encode(text)
   const width = rows.length * SCALE
   // Each line begins with its filter type, 0 for none. A set bit is white.
   const line = Buffer.alloc(1 + Math.ceil(width / 8))
@@ -78,7 +77,8 @@ function chunk(type: string, data: Buffer): Buffer {
  * Returns the rows of the code with its margin; true is a dark module. Uses the lowest error correction, because
  * cards are long.
  */
-function encode(text: string): boolean[][] {
+async function encode(text: string): Promise<boolean[][]> {
+  const { encodeQR } = await import('qr')
   try {
     return encodeQR(text, 'raw', { ecc: 'low', border: MARGIN })
   } catch {

@@ -2,7 +2,6 @@
  * Two ways for people to verify each other's keys (docs/protocol.md, section 11): twelve safety words for a pair of
  * keys, and OpenSSH's randomart of one key. Pure; runs in a browser too.
  */
-import { wordlist } from '@scure/bip39/wordlists/english.js'
 import type { KeyMaterial } from '../../auth/key-material.ts'
 import type { SshKey } from '../../auth/ssh-key.ts'
 import { encodeText, fingerprintOf } from './field.ts'
@@ -25,6 +24,7 @@ const ITERATIONS = 262_144
  */
 export async function safetyWords(a: SshKey, b: SshKey): Promise<string[]> {
   const text = `${LABEL}\n${[fingerprintOf(a), fingerprintOf(b)].toSorted().join('\n')}\n`
+  const { wordlist } = await import('@scure/bip39/wordlists/english.js')
   const secret = await crypto.subtle.importKey('raw', Uint8Array.from(encodeText(text)), 'PBKDF2', false, ['deriveBits'])
   const salt = Uint8Array.from(encodeText(LABEL))
   const bits = new Uint8Array(
