@@ -1,9 +1,10 @@
-/** test/vectors/message.json, card.json and group.json: fixed texts with their expected content or refusal. */
+/** test/vectors/message.json, card.json, group.json and bundle.json: fixed texts with their expected content or refusal. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { parsePrivateKey } from '../../src/auth/private-key.ts'
 import { parsePublicKey } from '../../src/auth/ssh-key.ts'
+import { judgeBundle, parseBundle } from '../../src/client/format/bundle.ts'
 import { parseCard } from '../../src/client/format/card.ts'
 import { encodeText, formatKey } from '../../src/client/format/field.ts'
 import { parseGroup } from '../../src/client/format/group.ts'
@@ -32,6 +33,13 @@ const cards = read<{
   refused: (Named & { card: string })[]
 }>('card.json')
 const groups = read<{ groups: { maker: string; members: string[]; text: string }[]; refused: (Named & { group: string })[] }>('group.json')
+
+const bundles = read<{
+  inbox: string
+  bundles: { encrypt: string; time: number; until: number; text: string }[]
+  times: { now: number; verdict: string }[]
+  refused: (Named & { bundle: string })[]
+}>('bundle.json')
 
 const bob = identityOf(parsePrivateKey(readFileSync(join(VECTORS, 'bob'))))
 const people: Record<'bob' | 'rsa' | 'ecdsa', Identity> = {
@@ -102,10 +110,26 @@ describe('the group vectors', () => {
   })
 })
 
+describe('the bundle vectors', () => {
+  const inbox = parsePublicKey(bundles.inbox)
+
+  it('parse, and have their verdicts about time', async () => {
+    for (const bundle of bundles.bundles) {
+      const parsed = await parseBundle(inbox, encodeText(bundle.text))
+      expect({ ...parsed, text: Buffer.from(parsed.text).toString() }).toEqual(bundle)
+      for (const { now: at, verdict } of bundles.times) expect(judgeBundle(parsed, at)).toBe(verdict)
+    }
+  })
+
+  it.each(bundles.refused)('fail with $code: $name', async ({ bundle, code }) => {
+    await expect(parseBundle(inbox, encodeText(bundle))).rejects.toMatchObject({ name: 'BundleError', code })
+  })
+})
+
 describe('ssh-keygen on the vectors', () => {
   beforeEach(needs('ssh-keygen'))
 
-  it('verifies every genuine message, card and group, and no forged message', () => {
+  it('verifies every genuine message, card, group and bundle, and no forged message', () => {
     const folder = makeFolder()
     const judged = messages.texts.filter(({ verdict }) => verdict === 'genuine' || verdict === 'forged')
     for (const { name, verdict, text } of judged) {
@@ -120,5 +144,6 @@ describe('ssh-keygen on the vectors', () => {
     }
     for (const { text, key } of cards.cards) expect(signedBy(text, key, 'asfaleia-card')).toBe(true)
     for (const { text, maker } of groups.groups) expect(signedBy(text, maker, 'asfaleia-group')).toBe(true)
+    for (const { text } of bundles.bundles) expect(signedBy(text, bundles.inbox, 'asfaleia-bundle')).toBe(true)
   })
 })
