@@ -128,13 +128,15 @@ export class Outbox {
     /** Receivers with an earlier message that cannot leave now: sending more would break the order. */
     const stopped = new Set<string>()
     for (const entry of this.#entries.values()) {
-      if (entry.flying !== undefined || entry.deadline <= now || stopped.has(entry.to)) continue
-      // A short cut for the many messages that are held and need nothing.
-      if (!entry.wanted && !isOver(entry.again, now, MOST_AGAIN) && !this.#reach.hasDown) continue
+      if (entry.flying !== undefined || entry.deadline <= now) continue
+      // Also behind a message that cannot leave now: `due` would otherwise name this time again and again.
       if (isOver(entry.again, now, MOST_AGAIN)) {
         entry.wanted = true
         entry.again = Number.POSITIVE_INFINITY
       }
+      if (stopped.has(entry.to)) continue
+      // A short cut for the many messages that are held and need nothing.
+      if (!entry.wanted && !this.#reach.hasDown) continue
       const relay = this.#choose(entry, now)
       if (relay === undefined) {
         if (entry.wanted && entry.confirm) stopped.add(entry.to)

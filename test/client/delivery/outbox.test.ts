@@ -54,6 +54,17 @@ describe('a message in the outbox', () => {
     expect(outbox.onReceipt(CAROL, ['a'], 'read')).toEqual([])
   })
 
+  test('does not ask for a turn while it waits behind another message whose relay is being looked at', () => {
+    const outbox = new Outbox()
+    for (const id of ['a', 'b']) outbox.add(entry(id, { relays: ['one'] }))
+    take(outbox, 0)
+    sent(outbox, ['a', 'b'], 'one')
+    outbox.onIdle('one', 0, 1)
+    const later = OUTBOX.again[0]! + 1
+    expect(take(outbox, later)).toEqual(['look at one'])
+    expect(outbox.due(later)).toBeGreaterThan(later)
+  })
+
   test('waits while the window of its relay is full', () => {
     const ids = Array.from({ length: OUTBOX.window + 2 }, (_, n) => `${n}`)
     const outbox = outboxOf(...ids)
