@@ -32,6 +32,8 @@ export function openSeen(folder: string): SeenStore {
         const { size } = await file.stat()
         try {
           await file.appendFile(line)
+          // The relay erases the message next: if the power failed now, a copy of it would be shown as new.
+          await file.datasync()
         } catch (error) {
           // The next line would join a half-written one.
           await file.truncate(size).catch(() => {})
