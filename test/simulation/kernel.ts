@@ -12,6 +12,9 @@ import { realImmediate } from './real.ts'
 /** Turns for which the real event loop is asked at once: between two of them it settles all promises. */
 const BATCH = 64
 
+const SPIN_MS = 60_000
+const SPINS = 6_000
+
 /** A computer: its clocks may be wrong, and it may be asleep. */
 export class Machine {
   readonly name: string
@@ -82,6 +85,9 @@ export class Process {
   isAlive = true
   /** Timers that are set. */
   timers = 0
+  /** Timers that ran since then. */
+  ran = 0
+  ranSince = 0
   readonly #onDeath: (() => void)[] = []
 
   constructor(pid: number, name: string, machine: Machine) {
@@ -123,6 +129,8 @@ export class Kernel {
   current: Process | undefined
   /** Turns so far. */
   steps = 0
+  /** Called for a process that runs {@link SPINS} timers in a minute. */
+  onSpin: ((process: Process) => void) | undefined
   /** Called after each turn with nothing left to settle. */
   onTurn: (() => void) | undefined
   #seq = 0
@@ -167,6 +175,7 @@ export class Kernel {
       process,
       run: () => {
         process.timers--
+        this.#watch(process)
         run()
       },
       due: process.machine.steady + delay,
@@ -174,6 +183,15 @@ export class Kernel {
     }
     this.#push(task)
     return task
+  }
+
+  /** Notices a program that runs timer after timer without an end. */
+  #watch(process: Process): void {
+    if (this.now - process.ranSince >= SPIN_MS) {
+      process.ran = 0
+      process.ranSince = this.now
+    }
+    if (++process.ran === SPINS) this.onSpin?.(process)
   }
 
   cancel(task: Task): void {

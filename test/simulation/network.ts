@@ -102,6 +102,12 @@ export class Network {
     for (const each of this.connections) if (each.client.machine.name === client && each.relay === relay) each.strike(fault)
   }
 
+  /** All faults of the network end. Connections that lost bytes stay broken. */
+  calm(): void {
+    this.#weather = []
+    for (const each of this.connections) each.calm()
+  }
+
   hasTrouble(client: string, relay: string, fault: NetworkFault): boolean {
     const { now } = this.kernel
     return this.#weather.some((each) => each.until > now && each.client === client && each.relay === relay && each.fault === fault)
@@ -309,6 +315,11 @@ export class Connection {
       case 'slow-dial':
       case 'slow':
     }
+  }
+
+  /** Nothing more is cut. */
+  calm(): void {
+    for (const pipe of [this.#toRelay, this.#toClient]) if (!pipe.isSilent) pipe.left = Number.POSITIVE_INFINITY
   }
 
   /** Both sides learn at different times that it is over. Bytes on the way are lost. */

@@ -34,6 +34,8 @@ export class Person {
   disk!: Disk
   process: Process | undefined
   messenger: Messenger | undefined
+  /** What the user sees of their relays. */
+  readonly #status = new Map<string, string>()
   readonly #world: World
 
   constructor(world: World, { name, relays, keeps, seed }: PersonOptions) {
@@ -54,6 +56,7 @@ export class Person {
     if (this.process !== undefined) return
     const { kernel, truth } = this.#world
     truth.tell(this.name, 'starts the client')
+    this.#status.clear()
     const process: Process = kernel.spawn(this.name, this.machine, () => void this.#run(process))
     this.process = process
   }
@@ -116,6 +119,14 @@ export class Person {
 
   get isReady(): boolean {
     return this.messenger !== undefined
+  }
+
+  /** Checks that the user sees a connection to each relay of theirs. */
+  checkAtEnd(): void {
+    const { truth } = this.#world
+    if (this.process === undefined) return truth.violate(7, `the client of ${this.name} has ended`)
+    for (const relay of this.contact.relays)
+      if (this.#status.get(relay) !== 'up') truth.violate(7, `${this.name} sees that a relay of theirs is ${this.#status.get(relay)}`)
   }
 
   /** Checks what can be seen of the client from outside. */
@@ -181,6 +192,7 @@ export class Person {
           truth.onState(event.delivery.id, event.delivery.state, event.delivery.error)
           break
         case 'relay':
+          if (event.purpose === 'receive') this.#status.set(event.relay, event.state)
           truth.note(`${this.name} sees ${event.purpose} ${event.relay} ${event.state}`)
           break
         case 'taken-over':

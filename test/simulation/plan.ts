@@ -2,6 +2,8 @@
  * A scenario: who takes part, and what happens when. A seed gives the whole plan; a plan is plain data, so that a failing
  * one can be made smaller (shrink.ts) and told as a story.
  */
+import type { DiskFault } from './disk.ts'
+import { NETWORK_FAULTS, type NetworkFault } from './network.ts'
 import { Random } from './random.ts'
 
 export interface Cast {
@@ -16,8 +18,14 @@ export interface Cast {
 }
 
 export type Action =
-  | { readonly do: 'write'; readonly who: string; readonly to: string }
+  | { readonly do: 'write'; readonly who: string; readonly to: string; readonly count: number }
   | { readonly do: 'close' | 'start' | 'kill' | 'lose power'; readonly who: string }
+  | { readonly do: 'network'; readonly who: string; readonly relay: string; readonly fault: NetworkFault; readonly for: number }
+  | { readonly do: 'disk'; readonly who: string; readonly fault: DiskFault; readonly for: number }
+  /** The clock of a machine jumps. */
+  | { readonly do: 'clock'; readonly machine: string; readonly by: number }
+  | { readonly do: 'sleep'; readonly machine: string; readonly for: number }
+  | { readonly do: 'relay'; readonly relay: string; readonly how: 'kill' | 'stop' | 'start' | 'wipe' }
 
 export type Step = Action & {
   /** ms after the start. */
@@ -32,28 +40,121 @@ export interface Plan {
   readonly length: number
 }
 
-export const DAY = 86_400_000
+const SECOND = 1_000
+const MINUTE = 60 * SECOND
+const HOUR = 60 * MINUTE
+export const DAY = 24 * HOUR
 const NAMES = ['Ada', 'Bob', 'Cleo', 'Dan', 'Eve', 'Finn', 'Gus', 'Hal', 'Ida', 'Jo'] as const
+
+/** How often each kind of fault comes, against the others. */
+export const FAULTS = {
+  network: 12,
+  'kill client': 3,
+  'power failure': 2,
+  disk: 3,
+  'kill relay': 2,
+  'restart relay': 2,
+  'wipe relay': 0.3,
+  'small clock jump': 1,
+  'large clock jump': 0.5,
+  'client sleeps': 2,
+  'relay sleeps': 1,
+} as const
+const DISK_FAULTS = { full: 3, 'read-only': 2, failing: 1 } as const
+/** Faults in a day of one person, about. */
+const FAULTS_A_DAY = 4
+
+/** How long something lasts: mostly short, seldom long. */
+function lasting(random: Random, least: number, most: number): number {
+  return Math.round(least * (most / least) ** random.next())
+}
 
 /** Makes the plan of a seed. */
 export function planOf(seed: string): Plan {
   const random = new Random(`plan ${seed}`)
-  const names = NAMES.slice(0, 2)
-  const length = DAY
-  const steps: Step[] = []
-  for (const who of names) {
-    const others = names.filter((each) => each !== who)
-    for (let i = 0; i < 20; i++) steps.push({ at: random.between(60_000, length), do: 'write', who, to: random.pick(others) })
+  const names = NAMES.slice(0, random.between(2, 5))
+  const relays = Array.from({ length: random.between(1, 3) }, (_, at) => `Relay-${at + 1}`)
+  const length = Math.ceil(random.between(2, 3) / names.length) * DAY
+  const isPerfect = random.chance(0.05)
+  const people = names.map((name) => ({
+    name,
+    relays: relays.toSorted(() => random.next() - 0.5).slice(0, random.between(1, relays.length)),
+    keeps: random.chance(0.85),
+  }))
+  const cast: Cast = {
+    people,
+    relays: relays.map((name) => ({
+      name,
+      admits: random.chance(0.7)
+        ? undefined
+        : people.filter(({ relays }) => relays.includes(name) || random.chance(0.8)).map(({ name }) => name),
+    })),
+    isPerfect,
   }
-  steps.sort((one, other) => one.at - other.at)
-  return {
-    seed,
-    cast: {
-      people: names.map((name) => ({ name, relays: ['Relay-1'], keeps: true })),
-      relays: [{ name: 'Relay-1', admits: undefined }],
-      isPerfect: true,
-    },
-    steps,
-    length,
+  const steps: Step[] = []
+  for (const { name } of people) live(random, name, names, length, steps)
+  const faults = isPerfect ? 0 : Math.round((FAULTS_A_DAY * random.next() * 2 * names.length * length) / DAY)
+  for (let i = 0; i < faults; i++) strike(random, cast, random.between(MINUTE, length - DAY / 24), steps)
+  return { seed, cast, steps: steps.toSorted((one, other) => one.at - other.at), length }
+}
+
+/** When a person has the client open, and what they write meanwhile. */
+function live(random: Random, who: string, names: readonly string[], length: number, steps: Step[]): void {
+  const others = names.filter((each) => each !== who)
+  const isAlways = random.chance(0.1)
+  let at = 0
+  while (at < length) {
+    const end = isAlways ? length : Math.min(length, at + lasting(random, 2 * MINUTE, 4 * HOUR))
+    const texts = random.between(0, isAlways ? 20 * (length / DAY) : 6)
+    for (let i = 0; i < texts; i++) {
+      const count = random.chance(0.05) ? random.between(5, 40) : 1
+      steps.push({ at: random.between(at, end), do: 'write', who, to: random.pick(others), count })
+    }
+    if (isAlways || end === length) return
+    steps.push({ at: end, do: 'close', who })
+    // Mostly some hours, sometimes days.
+    at = end + (random.chance(0.1) ? random.between(DAY, 3 * DAY) : lasting(random, 10 * MINUTE, 12 * HOUR))
+    if (at < length) steps.push({ at, do: 'start', who })
+  }
+}
+
+function strike(random: Random, cast: Cast, at: number, steps: Step[]): void {
+  const who = random.pick(cast.people).name
+  const relay = random.pick(cast.relays).name
+  const kind = random.weighted(FAULTS)
+  switch (kind) {
+    case 'network':
+      steps.push({ at, do: 'network', who, relay, fault: random.pick(NETWORK_FAULTS), for: lasting(random, 5 * SECOND, 3 * HOUR) })
+      return
+    case 'kill client':
+    case 'power failure':
+      steps.push({ at, do: kind === 'kill client' ? 'kill' : 'lose power', who })
+      steps.push({ at: at + lasting(random, SECOND, HOUR), do: 'start', who })
+      return
+    case 'disk':
+      steps.push({ at, do: 'disk', who, fault: random.weighted(DISK_FAULTS), for: lasting(random, SECOND, HOUR) })
+      return
+    case 'kill relay':
+    case 'restart relay':
+      steps.push({ at, do: 'relay', relay, how: kind === 'kill relay' ? 'kill' : 'stop' })
+      steps.push({ at: at + lasting(random, 3 * SECOND, HOUR), do: 'relay', relay, how: 'start' })
+      return
+    case 'wipe relay':
+      steps.push({ at, do: 'relay', relay, how: 'wipe' })
+      return
+    case 'small clock jump':
+    case 'large clock jump': {
+      const most = kind === 'small clock jump' ? 5 * MINUTE : 9 * DAY
+      const by = lasting(random, SECOND, most) * (random.chance(0.5) ? 1 : -1)
+      const machine = random.chance(0.8) ? who : relay
+      steps.push({ at, do: 'clock', machine, by })
+      steps.push({ at: at + lasting(random, MINUTE, DAY), do: 'clock', machine, by: -by })
+      return
+    }
+    case 'client sleeps':
+      steps.push({ at, do: 'sleep', machine: who, for: lasting(random, SECOND, HOUR) })
+      return
+    case 'relay sleeps':
+      steps.push({ at, do: 'sleep', machine: relay, for: lasting(random, SECOND, 10 * MINUTE) })
   }
 }

@@ -30,6 +30,8 @@ export class RelayHost {
   }
 
   start(): void {
+    if (this.process !== undefined) return
+    this.restored = 0
     const { kernel, network, truth } = this.#world
     const process = kernel.spawn(this.name, this.machine, () => {
       const relay = new Relay({
@@ -57,16 +59,16 @@ export class RelayHost {
     this.relay = undefined
   }
 
-  /** Ends the relay as an operator does, and then runs `then`. Its messages are lost. */
-  stop(then: () => void): void {
+  /** Ends the relay as an operator does. Its messages are lost. */
+  stop(): void {
     const { kernel, network } = this.#world
     const { process, relay } = this
     if (process === undefined || relay === undefined) return
     kernel.at(kernel.now, process, () => {
       network.deafen(this.address, process)
       void relay.close().then(() => {
+        process.kill()
         if (this.process === process) this.kill()
-        then()
       })
     })
   }

@@ -67,32 +67,75 @@ async function look(world: World, time: number): Promise<void> {
 }
 
 function perform(world: World, step: Step): void {
-  const { people, truth } = world
-  truth.count(step.do)
+  const { people, relays, network, truth, kernel } = world
   switch (step.do) {
-    case 'write':
-      return people.get(step.who)!.write(people.get(step.to)!)
+    case 'write': {
+      for (let i = 0; i < step.count; i++) people.get(step.who)!.write(people.get(step.to)!)
+      return
+    }
     case 'close':
       return people.get(step.who)!.close()
     case 'start':
       return people.get(step.who)!.start()
     case 'kill':
-      return people.get(step.who)!.kill('killed')
     case 'lose power':
-      return people.get(step.who)!.kill('power lost')
+      truth.count(step.do === 'kill' ? 'fault: client killed' : 'fault: power lost')
+      return people.get(step.who)!.kill(step.do === 'kill' ? 'killed' : 'power lost')
+    case 'network':
+      truth.count(`fault: network ${step.fault}`)
+      truth.tell(step.who, `has trouble with ${step.relay} for ${timeOf(step.for)}: ${step.fault}`)
+      return network.trouble(step.who, relays.get(step.relay)!.address, step.fault, step.for)
+    case 'disk': {
+      const { disk } = people.get(step.who)!
+      truth.count(`fault: disk ${step.fault}`)
+      truth.tell(step.who, `has a disk that is ${step.fault} for ${timeOf(step.for)}`)
+      disk.fault = step.fault
+      kernel.at(kernel.now + step.for, undefined, () => (disk.fault = undefined))
+      return
+    }
+    case 'clock':
+      truth.count('fault: clock')
+      truth.tell(step.machine, `has its clock moved by ${timeOf(step.by)}`)
+      world.machine(step.machine).skew += step.by
+      return
+    case 'sleep':
+      truth.count('fault: sleep')
+      truth.tell(step.machine, `sleeps for ${timeOf(step.for)}`)
+      return world.machine(step.machine).sleep(step.for)
+    case 'relay': {
+      const relay = relays.get(step.relay)!
+      if (step.how !== 'start') truth.count(`fault: relay ${step.how}`)
+      truth.tell(step.relay, { kill: 'is killed', stop: 'is stopped', start: 'starts', wipe: 'is wiped' }[step.how])
+      if (step.how === 'kill') relay.kill()
+      else if (step.how === 'stop') relay.stop()
+      else if (step.how === 'wipe') relay.wipe()
+      else relay.start()
+    }
   }
+}
+
+/** Writes a length of time as `1 h 20 min`. */
+function timeOf(milliseconds: number): string {
+  const seconds = Math.round(Math.abs(milliseconds) / 1_000)
+  const parts = [
+    [Math.floor(seconds / 3_600), 'h'],
+    [Math.floor((seconds % 3_600) / 60), 'min'],
+    [seconds % 60, 's'],
+  ] as const
+  const text = parts.flatMap(([count, unit]) => (count > 0 ? [`${count} ${unit}`] : [])).join(' ')
+  return `${milliseconds < 0 ? '-' : ''}${text || '0 s'}`
 }
 
 /** The faults stop: everything that is down starts, and every text must reach its end. */
 async function calm(world: World): Promise<void> {
-  const { kernel, truth, people } = world
+  const { kernel, truth } = world
   truth.tell('WORLD', 'the faults stop')
-  for (const person of people.values()) person.start()
+  world.calm()
   const since = kernel.now
   for (;;) {
     await kernel.run(kernel.now + HOUR)
     world.check()
-    if (unsettled(truth).length === 0) return
+    if (unsettled(truth).length === 0) return world.checkAtEnd()
     if (kernel.now - since > QUIET) break
   }
   const [text] = unsettled(truth)

@@ -2,7 +2,7 @@
 import { sha256 } from '../../src/auth/crypto.ts'
 import { encodeOnion } from '../../src/onion/address.ts'
 import { Disk, mount } from './disk.ts'
-import { Kernel } from './kernel.ts'
+import { Kernel, type Machine } from './kernel.ts'
 import { Network } from './network.ts'
 import { Person } from './person.ts'
 import type { Cast } from './plan.ts'
@@ -24,6 +24,7 @@ export class World {
     const random = new Random(seed)
     this.kernel = new Kernel(random)
     this.truth = new Truth(this.kernel)
+    this.kernel.onSpin = (process) => this.truth.violate(5, `${process.name} is busy: it runs timer after timer`)
     this.network = new Network(this.kernel, this.truth)
     this.network.isPerfect = cast.isPerfect
     const disks = mount(this.kernel)
@@ -46,6 +47,29 @@ export class World {
       const members = admits?.map((member) => ({ fingerprint: this.people.get(member)!.identity.key.fingerprint }))
       this.relays.set(name, new RelayHost(this, name, addresses.get(name)!, members))
     }
+  }
+
+  machine(name: string): Machine {
+    return (this.people.get(name) ?? this.relays.get(name)!).machine
+  }
+
+  /** All faults stop: everything that is down starts, clocks are right, and disks work. */
+  calm(): void {
+    this.network.calm()
+    for (const relay of this.relays.values()) {
+      relay.machine.skew = 0
+      relay.start()
+    }
+    for (const person of this.people.values()) {
+      person.machine.skew = 0
+      person.disk.fault = undefined
+      person.start()
+    }
+  }
+
+  /** Checks what must be so once all faults are over for a while. */
+  checkAtEnd(): void {
+    for (const person of this.people.values()) person.checkAtEnd()
   }
 
   /** Ends it: no code of it runs any more. */
