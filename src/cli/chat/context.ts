@@ -3,6 +3,7 @@ import type { Card } from '../../client/format/card.ts'
 import { fingerprintOf } from '../../client/format/field.ts'
 import type { Identity } from '../../client/format/identity.ts'
 import type { Messenger } from '../../client/messenger/messenger.ts'
+import type { RequestDesk } from '../owner/reception.ts'
 import type { Front } from './front.ts'
 import type { History } from './history.ts'
 import type { Effect, Input } from './input.ts'
@@ -15,6 +16,8 @@ import { describeError } from './wording.ts'
 export interface SessionOptions {
   readonly messenger: Pick<Messenger, 'send' | 'sendFile' | 'received' | 'receiveFrom' | 'events' | 'read' | 'flush' | 'deliveries'>
   readonly people: People
+  /** The contact requests; without it, none come. */
+  readonly requests?: Pick<RequestDesk, 'ignore' | 'refresh'>
   readonly identity: Identity
   /** The user's own name, and their card if there is one. */
   readonly name: string

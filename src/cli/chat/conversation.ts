@@ -85,9 +85,9 @@ export type Compose =
   { readonly kind: 'new' } | { readonly kind: 'reply'; readonly key: number } | { readonly kind: 'edit'; readonly key: number }
 
 export interface Conversation {
-  /** A contact's fingerprint, `group:` and a group's id, or {@link STRANGERS}. */
+  /** The fingerprint of a contact or of a request's sender, `group:` and a group's id, or {@link STRANGERS}. */
   readonly id: string
-  readonly kind: 'contact' | 'group' | 'strangers'
+  readonly kind: 'contact' | 'group' | 'request' | 'strangers'
   readonly name: string
   /** Whether the user compared the safety words. */
   readonly verified: boolean
@@ -95,6 +95,8 @@ export interface Conversation {
   readonly members: readonly string[]
   /** The user left this group: it can be read only. */
   readonly left?: true
+  /** The user has blocked this contact. */
+  readonly blocked?: true
   readonly entries: readonly Entry[]
   readonly editor: Editor
   readonly compose: Compose

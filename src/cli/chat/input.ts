@@ -5,16 +5,28 @@ import type { KeyInput } from './keys.ts'
 import type { RelayState } from './state.ts'
 import type { Role } from './text.ts'
 
-/** A contact or a group. */
+/** A message that waits with a contact request. */
+export interface Asked {
+  readonly id: string
+  /** Milliseconds since 1970. */
+  readonly at: number
+  readonly text: string
+}
+
+/** A contact, a group, or a person whose contact request waits. */
 export interface Party {
   readonly id: string
-  readonly kind: 'contact' | 'group'
+  readonly kind: 'contact' | 'group' | 'request'
   readonly name: string
   readonly verified?: boolean
   readonly members?: readonly string[]
   readonly left?: true
   /** The stored card of a contact. */
   readonly card?: string
+  /** The user has blocked this person. */
+  readonly blocked?: true
+  /** The messages of a request. */
+  readonly asked?: readonly Asked[]
 }
 
 /** A received message, with the texts as the sender wrote them. */
@@ -47,6 +59,8 @@ export type Input =
   | { readonly kind: 'resize'; readonly size: Size }
   | { readonly kind: 'people'; readonly parties: readonly Party[] }
   | { readonly kind: 'open'; readonly conversation: string }
+  /** The user says the text in that conversation, which can be written to now. */
+  | { readonly kind: 'say'; readonly conversation: string; readonly text: string }
   | { readonly kind: 'arrival'; readonly arrival: Arrival }
   | { readonly kind: 'earlier'; readonly kept: readonly Kept[] }
   | { readonly kind: 'sent'; readonly key: number; readonly deliveries: readonly Delivery[] }
@@ -96,6 +110,16 @@ export type Effect =
   | { readonly kind: 'verify'; readonly conversation: string; readonly confirmed: boolean; readonly command: Typed }
   /** Add a card, or join a group; `card` may be a text around the link of a card. */
   | { readonly kind: 'add'; readonly card: string; readonly name?: string; readonly command: Typed }
+  /** Make the sender of a request a contact, and answer with the text. */
+  | {
+      readonly kind: 'accept'
+      readonly conversation: string
+      readonly name?: string
+      readonly text?: string
+      readonly command: Typed
+    }
+  | { readonly kind: 'ignore'; readonly conversation: string; readonly command: Typed }
+  | { readonly kind: 'block'; readonly conversation: string; readonly isOn: boolean; readonly command: Typed }
   | {
       readonly kind: 'group'
       readonly conversation: string | undefined

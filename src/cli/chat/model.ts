@@ -12,7 +12,7 @@ import { onArrival, onDelivery, onDrawn, onEarlier, onFile, onNote, onPeople, on
 import { editorOf, geometry, listed, openConversation, type Overlay, type Picking, type State } from './state.ts'
 import { Step } from './step.ts'
 import { showLine, showText } from './text.ts'
-import { completeLine, onLine, onPaths, onRefused, quit } from './writing.ts'
+import { completeLine, onLine, onPaths, onRefused, quit, sayIn } from './writing.ts'
 
 /** @param now milliseconds since 1970 */
 export function update(state: State, input: Input, now: number): { readonly state: State; readonly effects: readonly Effect[] } {
@@ -72,6 +72,8 @@ function take(step: Step, input: Input): void {
       return onPeople(step, input.parties)
     case 'open':
       return turnTo(step, input.conversation)
+    case 'say':
+      return sayIn(step, input.conversation, input.text)
     case 'arrival':
       return onArrival(step, input.arrival)
     case 'earlier':

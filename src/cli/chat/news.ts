@@ -10,9 +10,13 @@ export function onPeople(step: Step, parties: readonly Party[]): void {
   const before = new Map(step.state.conversations.map((each) => [each.id, each]))
   const known = parties.map((party): Conversation => {
     const old = before.get(party.id) ?? blank(party.id, party.kind)
-    const { left: _, ...rest } = old
+    const { left: _, blocked: _blocked, ...rest } = old
+    const isAccepted = old.kind === 'request' && party.kind === 'contact'
     return {
       ...rest,
+      // The card's name was the stranger's choice.
+      ...(isAccepted && { entries: rest.entries.map((each) => ({ ...each, author: showLine(party.name) })) }),
+      ...(party.blocked === true && { blocked: true }),
       kind: party.kind,
       name: showLine(party.name),
       verified: party.verified === true,
@@ -20,18 +24,37 @@ export function onPeople(step: Step, parties: readonly Party[]): void {
       ...(party.left === true && { left: true }),
     }
   })
-  known.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
+  const rank = ({ kind }: Conversation): number => (kind === 'request' ? 1 : 0)
+  known.sort((a, b) => rank(a) - rank(b) || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
   const strangers = before.get(STRANGERS)
   step.set({
     conversations: strangers === undefined ? known : [...known, strangers],
     cards: new Set(parties.flatMap(({ card }) => card ?? [])),
   })
   if (strangers !== undefined) introduce(step, strangers)
+  for (const party of parties) if (party.kind === 'request') ask(step, party)
   const open = openConversation(step.state)
   if (open === undefined) {
     step.set({ open: undefined })
     const [first] = step.state.conversations
     if (first !== undefined) turnTo(step, first.id)
+  }
+}
+
+/** Shows the messages of a contact request that are not there yet. They do not ring. */
+function ask(step: Step, { id, name, asked = [] }: Party): void {
+  const entries = step.state.conversations.find((each) => each.id === id)?.entries ?? []
+  for (const each of asked) {
+    if (entries.some((entry) => entry.id === each.id)) continue
+    step.append(id, {
+      at: each.at,
+      from: 'them',
+      author: showLine(name),
+      fingerprint: id,
+      id: each.id,
+      text: showText(each.text),
+      unseen: true,
+    })
   }
 }
 

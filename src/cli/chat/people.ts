@@ -4,9 +4,12 @@ import { fingerprintOf } from '../../client/format/field.ts'
 import { isBound } from '../../client/format/group.ts'
 import type { Contact } from '../../client/messenger/contact.ts'
 import type { SshKey } from '../../auth/ssh-key.ts'
+import { Blocked } from '../profile/blocked.ts'
 import type { Book } from '../profile/book.ts'
 import { type Groups, type KnownGroup, membersOf } from '../profile/groups.ts'
 import { showName } from '../profile/name.ts'
+import type { ContactRequest } from '../profile/requests.ts'
+import { waitingOf } from '../talk/request.ts'
 import { LOOKALIKE } from './conversation.ts'
 import type { Party } from './input.ts'
 
@@ -22,12 +25,16 @@ export class People {
   readonly groups: Groups
   readonly #me: string
   readonly #guest: Contact | undefined
+  readonly blocked: Blocked
+  /** The contact requests that wait. */
+  requests: readonly ContactRequest[] = []
   /** Groups that the user left in this session. */
   readonly #left = new Map<string, KnownGroup>()
 
   /** @param guest a receiver from the command line who is not in the book */
-  constructor(book: Book, groups: Groups, me: SshKey, guest?: Contact) {
+  constructor(book: Book, groups: Groups, me: SshKey, guest?: Contact, blocked: Blocked = Blocked.empty()) {
     this.book = book
+    this.blocked = blocked
     this.groups = groups
     this.#me = fingerprintOf(me)
     this.#guest = guest
@@ -98,6 +105,25 @@ export class People {
     this.#left.set(conversationOf(known), known)
   }
 
+  /** Finds the request of a person. */
+  request(fingerprint: string): ContactRequest | undefined {
+    return this.#waiting().find(({ card }) => fingerprintOf(card.key) === fingerprint)
+  }
+
+  #waiting(): readonly ContactRequest[] {
+    return waitingOf(this.requests, this.book, this.blocked)
+  }
+
+  #asking({ card, messages }: ContactRequest): Party {
+    const id = fingerprintOf(card.key)
+    const asked = messages.map(({ id: message, time, text, called }) => ({
+      id: message,
+      at: time * 1_000,
+      text: text === '' ? (called === undefined ? '(wants to talk)' : `(invites you to the group ${showName(called, 'group')})`) : text,
+    }))
+    return { id, kind: 'request', name: this.#show(card.name, id), asked }
+  }
+
   parties(): Party[] {
     const guest = this.#guest !== undefined && this.book.find(fingerprintOf(this.#guest.key)) === undefined ? [this.#guest] : []
     const left = [...this.#left.values()].filter(({ group }) => this.groups.find(group) === undefined)
@@ -116,11 +142,13 @@ export class People {
           kind: 'contact',
           name: this.#show(name, id),
           verified: verified !== undefined,
+          ...(this.blocked.has(id) && { blocked: true }),
           ...(card !== undefined && { card: card.text }),
         }
       }),
       ...this.groups.list().map(party),
       ...left.map((known): Party => ({ ...party(known), left: true })),
+      ...this.#waiting().map((request) => this.#asking(request)),
     ]
   }
 }

@@ -57,7 +57,7 @@ export class Plain implements Front {
     const lines: string[] = []
     if (state.open !== before?.open) {
       const open = state.conversations.find(({ id }) => id === state.open)
-      if (open !== undefined) lines.push(`-- ${open.kind === 'strangers' ? 'strangers' : `to ${open.name}`}`)
+      if (open !== undefined) lines.push(`-- ${titleOf(open)}`)
     }
     if (state.relays !== before?.relays) lines.push(...relayLines(before, state))
     const fresh: number[] = []
@@ -109,6 +109,18 @@ export class Plain implements Front {
   }
 }
 
+function titleOf({ kind, name }: Conversation): string {
+  switch (kind) {
+    case 'contact':
+    case 'group':
+      return `to ${name}`
+    case 'request':
+      return `the request of ${name}: /accept, /ignore or /block`
+    case 'strangers':
+      return 'strangers'
+  }
+}
+
 function relayLines(before: State | undefined, { relays }: State): string[] {
   return relays.flatMap(({ relay, state, why }) => {
     const old = before?.relays.find((each) => each.relay === relay)
@@ -139,7 +151,9 @@ function entryText({ kind, name }: Conversation, entry: Entry, body: string): st
         ? `to ${name}`
         : kind === 'strangers'
           ? `strangers ${entry.author}`
-          : entry.author
+          : kind === 'request'
+            ? `request of ${entry.author}`
+            : entry.author
   const marks = [
     ...(entry.gap === true ? ['(a message before this one is missing)'] : []),
     ...(entry.late === true ? ['(late: it is older than the message before it)'] : []),

@@ -1,6 +1,9 @@
 /** A running chat: gives messages and events to the model, shows its states, and performs its effects. */
+import { fingerprintOf } from '../../client/format/field.ts'
 import type { MessengerEvent } from '../../client/messenger/event.ts'
 import type { Received } from '../../client/messenger/inbox.ts'
+import type { ContactRequest } from '../profile/requests.ts'
+import { formatRequest } from '../talk/request.ts'
 import { Archive } from './archive.ts'
 import { Attachments } from './attachment.ts'
 import { Context, type SessionOptions } from './context.ts'
@@ -9,6 +12,7 @@ import type { Effect, Typed } from './input.ts'
 import { Intake } from './intake.ts'
 import { describeClock } from '../talk/refusal.ts'
 import { listPaths } from './path.ts'
+import { accept, block, ignore } from './request.ts'
 import { add, changeGroup, showCard, verify } from './task.ts'
 import { describeError, describeRelayError } from './wording.ts'
 
@@ -16,6 +20,9 @@ import { describeError, describeRelayError } from './wording.ts'
 const FLUSH_MS = 3_000
 /** The least time between two notifications, ms. */
 const ATTENTION_MS = 5_000
+
+/** How much of a request's text the line about it has, in characters. */
+const MOST_TOLD = 200
 
 export class Session {
   readonly #options: SessionOptions
@@ -98,6 +105,21 @@ export class Session {
     this.#stored = relays
   }
 
+  /** The contact requests have changed. */
+  onRequests(requests: readonly ContactRequest[]): void {
+    const { people } = this.#options
+    const before = new Set(people.parties().flatMap(({ id, kind }) => (kind === 'request' ? [id] : [])))
+    people.requests = requests
+    this.#context.showPeople()
+    // A person whose request is shown already cannot take the line again.
+    for (const request of requests) {
+      const [first] = request.messages
+      if (first === undefined || before.has(fingerprintOf(request.card.key))) continue
+      const line = formatRequest(request, { ...first, text: first.text.slice(0, MOST_TOLD) }, people.book)
+      this.#context.tell(line.replaceAll('\n', ' '))
+    }
+  }
+
   #followRelays(relays: readonly string[]): void {
     for (const relay of this.#relays) if (!relays.includes(relay)) this.#context.put({ kind: 'relay-gone', relay })
     this.#relays = relays
@@ -145,6 +167,12 @@ export class Session {
         return context.attempt(() => verify(context, effect.conversation, effect.confirmed), refuse(effect))
       case 'add':
         return context.attempt(() => add(context, effect.card, effect.name), refuse(effect))
+      case 'accept':
+        return context.attempt(() => accept(context, this.#archive, effect), refuse(effect))
+      case 'ignore':
+        return context.attempt(() => ignore(context, effect.conversation), refuse(effect))
+      case 'block':
+        return context.attempt(() => block(context, effect.conversation, effect.isOn), refuse(effect))
       case 'group':
         return context.attempt(
           () => changeGroup(context, this.#dispatch, people.groupOf(effect.conversation), effect.words),
@@ -205,7 +233,7 @@ export class Session {
       case 'moved':
         return context.tell(`${event.relay} is moving to ${event.name}; if you trust it, put that address into your profile`, true)
       case 'not-kept':
-        return context.tell(`cannot store the outbox: ${describeError(event.error) ?? 'it cannot be written'}`, true)
+        return context.tell(describeError(event.error) ?? 'the outbox cannot be stored', true)
       case 'not-said':
         return context.tell(`${event.to.name} got no receipt: your key cannot sign at the moment`, true)
       case 'clock':

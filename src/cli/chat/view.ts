@@ -59,24 +59,32 @@ function viewChat(state: State): Frame {
 /** Draws the bar: the open conversation, the number of new messages elsewhere, and the state of the relays. */
 function viewBar(state: State, open: Conversation | undefined): Row {
   const { columns } = state.size
-  const elsewhere = state.conversations.filter(({ id }) => id !== state.open).reduce((sum, each) => sum + unreadOf(each), 0)
+  const others = state.conversations.filter(({ id }) => id !== state.open)
+  const elsewhere = others.filter(({ kind }) => kind !== 'request').reduce((sum, each) => sum + unreadOf(each), 0)
+  const asking = others.filter(({ kind }) => kind === 'request').length
   const relays = columns < 40 && state.relays.every(({ state }) => state === 'up') ? [] : [relaysText(state)]
-  const right = ` ${[...(elsewhere > 0 ? [`${elsewhere} new`] : []), ...relays].join(' · ')} `
+  const right = ` ${[...(elsewhere > 0 ? [`${elsewhere} new`] : []), ...(asking > 0 ? [`${asking} request${asking === 1 ? '' : 's'}`] : []), ...relays].join(' · ')} `
   const shown = clip(state.look.ascii ? right.replaceAll('·', '-') : right, Math.max(0, columns - 12))
   const room = Math.max(0, columns - widthOf(shown))
   const left = ` ${open === undefined ? state.me : titleOf(open)}`
   return [{ text: fit(left, room) + shown, role: 'bar' }]
 }
 
-function titleOf({ kind, name, verified, members, left }: Conversation): string {
+function titleOf({ kind, name, verified, members, left, blocked }: Conversation): string {
   switch (kind) {
     case 'contact':
-      return `${name}${verified ? ' (verified)' : ''}${name.startsWith(LOOKALIKE) ? ' (looks like another contact)' : ''}`
+      return `${name}${verified ? ' (verified)' : ''}${lookalike(name)}${blocked === true ? ' (blocked)' : ''}`
     case 'group':
       return `${name}: ${members.join(', ')}${left === true ? ' (you left)' : ''}`
+    case 'request':
+      return `${name} (not in your contacts)${lookalike(name)} wants to talk`
     case 'strangers':
       return 'strangers: anyone can write here'
   }
+}
+
+function lookalike(name: string): string {
+  return name.startsWith(LOOKALIKE) ? ' (looks like another contact)' : ''
 }
 
 function relaysText({ relays }: State): string {
@@ -103,8 +111,16 @@ function viewList(state: State, width: number, rows: number): Row[] {
     const unread = unreadOf(conversation)
     const mark = picked === first + index ? '>' : conversation.id === state.open ? (state.look.ascii ? '*' : '•') : ' '
     const count = unread === 0 ? '' : ` ${unread > 99 ? '99+' : unread} `
-    const name = conversation.kind === 'group' ? `#${conversation.name}` : conversation.name
-    const role: Role = conversation.id === state.open ? 'open' : conversation.id === STRANGERS ? 'dim' : unread > 0 ? 'strong' : 'plain'
+    const sign = conversation.kind === 'group' ? '#' : conversation.kind === 'request' ? '+' : ''
+    const name = sign + conversation.name
+    const role: Role =
+      conversation.id === state.open
+        ? 'open'
+        : conversation.id === STRANGERS || conversation.kind === 'request'
+          ? 'dim'
+          : unread > 0
+            ? 'strong'
+            : 'plain'
     return [
       { text: `${mark} ${fit(name, Math.max(0, width - 2 - widthOf(count)))}`, role },
       ...(count === '' ? [] : [{ text: count, role: 'warn' } as const]),
@@ -188,6 +204,7 @@ function hint({ size: { columns }, ...state }: State, open: Conversation | undef
   if (state.picking !== undefined) return 'type a part of the name; Up and Down select, Enter opens'
   const chosen = open?.entries.find(({ key }) => key === open.chosen)
   if (chosen !== undefined) return hintAbout(chosen, isAddable(state, chosen))
+  if (open?.kind === 'request') return '/accept, /ignore or /block; an answer accepts'
   if (open?.kind === 'strangers') return open.entries.some((each) => isAddable(state, each)) ? '/add adds a card to your contacts' : ''
   return columns < 60 ? 'Enter: send, /help' : 'Enter: send, Alt+Enter: new line, Ctrl+N: next, /help'
 }

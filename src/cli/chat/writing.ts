@@ -48,18 +48,32 @@ function receiving(step: Step): Conversation | undefined {
   const open = openConversation(step.state)
   if (open === undefined) step.tell('no conversation is open; /to NAME opens one, and /add LINK adds a contact', 'bad')
   else if (open.kind === 'strangers') step.tell('you cannot write to strangers; open a conversation with /to NAME', 'bad')
+  else if (open.kind === 'request') step.tell('accept the request first, with /accept', 'bad')
   else if (open.left === true) step.tell('you left this group', 'bad')
+  else if (open.blocked === true) step.tell('you block this contact; /unblock ends that', 'bad')
   else return open
   return undefined
 }
 
 function canReceive(open: Conversation | undefined): boolean {
-  return open !== undefined && open.kind !== 'strangers'
+  return open !== undefined && open.kind !== 'strangers' && open.kind !== 'request'
+}
+
+/** Sends a text in a conversation, which the user has begun before it could be written to. */
+export function sayIn(step: Step, conversation: string, text: string): void {
+  const found = step.state.conversations.find(({ id }) => id === conversation)
+  if (found?.kind === 'contact') send(step, found, text, undefined)
 }
 
 function say(step: Step, text: string): void {
   // A link is a text in a conversation. Without one, it can only be meant for this program.
-  if (holdsCard(text) && !canReceive(openConversation(step.state))) return command(step, 'add', text, text)
+  const here = openConversation(step.state)
+  if (holdsCard(text) && !canReceive(here)) return command(step, 'add', text, text)
+  if (here?.kind === 'request') {
+    // An answer accepts.
+    step.changeLine(clear)
+    return void step.effects.push({ kind: 'accept', conversation: here.id, text, command: { line: text, conversation: here.id } })
+  }
   const open = receiving(step)
   if (open === undefined) return
   const { compose } = open
@@ -161,6 +175,26 @@ function command(step: Step, name: CommandName, rest: string, line: string): voi
       done()
       return void step.effects.push({ kind: 'add', card, ...(called !== '' && { name: called }), command: typed })
     }
+    case 'accept':
+    case 'ignore': {
+      if (open?.kind !== 'request') return step.tell(`/${name} needs a contact request; open one with /to NAME`, 'bad')
+      done()
+      const about = { conversation: open.id, command: typed }
+      return void step.effects.push(
+        name === 'ignore' ? { kind: 'ignore', ...about } : { kind: 'accept', ...about, ...(rest !== '' && { name: rest }) },
+      )
+    }
+    case 'block':
+    case 'unblock': {
+      const isOn = name === 'block'
+      if (open?.kind !== 'contact' && !(isOn && open?.kind === 'request'))
+        return step.tell(
+          `/${name} needs a conversation with a contact${isOn ? ' or a contact request' : ''}; open one with /to NAME`,
+          'bad',
+        )
+      done()
+      return void step.effects.push({ kind: 'block', conversation: open.id, isOn, command: typed })
+    }
     case 'file':
       return sendFile(step, rest)
     case 'reply':
@@ -176,7 +210,7 @@ function about(step: Step, name: 'reply' | 'edit' | 'remove', open: Conversation
       ? entry.from === 'them' && entry.id !== undefined
       : entry.from === 'me' && entry.changed !== 'removed' && isOut(entry) && entry.file === undefined
   const entry = selected(open, wanted)
-  if (open === undefined || open.kind === 'strangers' || entry === undefined)
+  if (open === undefined || !canReceive(open) || entry === undefined)
     return step.tell(name === 'reply' ? 'there is no message to reply to' : `there is no message of yours to ${name}`, 'bad')
   switch (name) {
     case 'reply':

@@ -14,6 +14,7 @@ import { Plain } from '../chat/plain.ts'
 import { Session } from '../chat/session.ts'
 import { isKeyText } from '../disk/public-key.ts'
 import { readIntroduction } from '../profile/introduction.ts'
+import type { ContactRequest } from '../profile/requests.ts'
 import { openProfile, type Profile } from '../profile/profile.ts'
 import { LOGIN_OPTIONS, openMessengerOf } from '../talk/talk.ts'
 import { PASSPHRASE_VARIABLE } from '../disk/passphrase.ts'
@@ -60,7 +61,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
   const { values, words } = given
   const [name] = words
   const profile = await openProfile(io, values)
-  const { identity, home, book, groups } = profile
+  const { identity, home, book, groups, blocked } = profile
   if (identity.opens.length === 0)
     throw new CliError('your key can only sign, so messages cannot be encrypted to it', {
       hint: '`asfaleia me` makes a profile with an encryption key',
@@ -69,7 +70,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
     throw new CliError('your profile names no relay', { hint: 'add --relay ADDRESS, or store it with `asfaleia me --relay ADDRESS`' })
   const known = name === undefined ? undefined : (book.get(name) ?? groups.get(name))
   const guest = name === undefined || known !== undefined ? undefined : await readGuest(name, profile, values.relay, io)
-  const people = new People(book, groups, identity.key, guest)
+  const people = new People(book, groups, identity.key, guest, blocked)
   const open = known === undefined ? guest && fingerprintOf(guest.key) : 'group' in known ? conversationOf(known) : fingerprintOf(known.key)
 
   const places = new Map<string, string>()
@@ -82,7 +83,8 @@ export async function run(argv: string[], io: Io): Promise<number> {
   const ended = new AbortController()
   let owner: string | undefined
   let session: Session | undefined
-  const { messenger, look, close } = await openMessengerOf(profile, io, {
+  let asked: readonly ContactRequest[] = []
+  const { messenger, requests, look, close } = await openMessengerOf(profile, io, {
     what: 'chat',
     relays: profile.relays,
     takes: 'all',
@@ -99,6 +101,11 @@ export async function run(argv: string[], io: Io): Promise<number> {
       session?.tellOwner(what)
     },
     onChanged: (settings) => session?.onProfile(settings),
+    isGuest: (fingerprint) => people.isContact(fingerprint),
+    onRequests: (now) => {
+      asked = now
+      session?.onRequests(now)
+    },
     signal: ended.signal,
     ...(values.socks !== undefined && { socks: values.socks }),
   })
@@ -110,6 +117,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
     session = new Session({
       messenger,
       people,
+      requests,
       identity,
       name: profile.name ?? 'you',
       relays: profile.relays,
@@ -125,6 +133,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
       ...(keeps && home !== undefined && { history: new History(join(home.stateFolder, 'history'), identity, sessionName()) }),
     })
     await messenger.ready
+    session.onRequests(asked)
     if (owner !== undefined) session.tellOwner(owner)
     const isAway = await session.run(open, io.signal)
     if (isAway) return EXIT.ok

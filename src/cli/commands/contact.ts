@@ -5,9 +5,15 @@ import { readCommandLine } from '../program/arguments.ts'
 import { checkRelays } from '../profile/address.ts'
 import { type Added, type Book, type Introduction, type Known } from '../profile/book.ts'
 import { announce } from '../owner/announce.ts'
+import { type Visit, visitRequests } from '../owner/visit.ts'
+import type { Blocked } from '../profile/blocked.ts'
 import { warnOf } from '../disk/folder.ts'
 import { type Home, HOME_VARIABLES, needHome } from '../profile/home.ts'
 import { readIntroduction } from '../profile/introduction.ts'
+import { openProfile } from '../profile/profile.ts'
+import type { ContactRequest } from '../profile/requests.ts'
+import { accept, listRequests, remindToVerify, tellOf, unblock } from '../talk/decision.ts'
+import { needRequest, waitingOf } from '../talk/request.ts'
 import { CliError, UsageError } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'
@@ -49,6 +55,39 @@ export const page = {
       words: ['CONTACT', 'NEW'],
       examples: [['call Bob another name', "asfaleia contact rename bob 'Bob from work'"]],
     },
+    requests: {
+      summary: 'list the people who want to talk to you',
+      text: `
+        Lists contact requests with their texts: messages of people who are not in your contacts. At most 64 people and 1 MiB wait,
+        for 30 days; further requests stay at the relay.`,
+      examples: [['list the requests', 'asfaleia contact requests']],
+    },
+    accept: {
+      summary: 'make the sender of a request a contact',
+      words: ['PERSON'],
+      options: { name: { value: 'NAME', about: 'what you call them, instead of the name on their card' } },
+      text: `
+        PERSON is the name or the fingerprint that \`asfaleia contact requests\` shows. To answer with \`asfaleia send\` accepts, too.`,
+      examples: [['accept the request of Bob', 'asfaleia contact accept bob']],
+    },
+    ignore: {
+      summary: 'delete a request; the person can write again',
+      words: ['PERSON'],
+      examples: [['delete the request of Bob', 'asfaleia contact ignore bob']],
+    },
+    block: {
+      summary: 'drop everything that a person sends',
+      words: ['PERSON'],
+      text: `
+        PERSON is a contact, or the sender of a request. Your client drops their messages and sends them no receipts. Neither they nor
+        a relay learn of it. \`asfaleia contact list\` shows whom you block.`,
+      examples: [['block Bob', 'asfaleia contact block bob']],
+    },
+    unblock: {
+      summary: 'receive messages of a person again',
+      words: ['PERSON'],
+      examples: [['unblock Bob', 'asfaleia contact unblock bob']],
+    },
     remove: { summary: 'delete a contact', words: ['CONTACT'], examples: [['delete Bob', 'asfaleia contact remove bob']] },
     verify: {
       summary: 'compare safety words with a contact',
@@ -66,6 +105,7 @@ export const page = {
   examples: [
     ["store Bob's card from its link", "asfaleia contact add 'asfaleia:card/2:name=Bob,key=…'"],
     ['compare safety words with Bob', 'asfaleia contact verify bob'],
+    ['accept the contact request of Bob', 'asfaleia contact accept bob'],
   ],
 } as const satisfies Page
 
@@ -82,14 +122,19 @@ export async function run(argv: string[], io: Io): Promise<number> {
   if (given === undefined) return EXIT.ok
   const home = needHome(io.env)
   const book = await home.openBook((await home.readSettings()).relays)
+  const blocked = await home.openBlocked()
   warnOf(book, io)
   const { values } = given
+  const visit = <T>(work: (desk: Visit) => Promise<T>): Promise<T> =>
+    visitRequests(home, io.env, async () => (await openProfile(io, {})).identity, work)
+  const find = async (word: string): Promise<ContactRequest> =>
+    needRequest(waitingOf(await visit((desk) => desk.list()), book, blocked), word)
   const act = async (): Promise<number> => {
     switch (given.verb) {
       case 'add':
         return add(book, home, given.words[0], values, io)
       case 'list':
-        return list(book, values, io)
+        return list(book, blocked, values, io)
       case 'show':
         return show(book, book.need(given.words[0]), values, io)
       case 'rename': {
@@ -103,10 +148,27 @@ export async function run(argv: string[], io: Io): Promise<number> {
       }
       case 'verify':
         return verify(book, home, given.words[0], values, io)
+      case 'requests':
+        return listRequests(book, waitingOf(await visit((desk) => desk.list()), book, blocked), values.json === true, io)
+      case 'accept':
+        return report(book, await accept(await find(given.words[0]), given.values.name, book, home, io), 'accepted', values, io)
+      case 'ignore': {
+        const { card } = await find(given.words[0])
+        await visit((desk) => desk.ignore(fingerprintOf(card.key)))
+        return tellOf(card, 'ignored', book, values.json === true, io)
+      }
+      case 'block': {
+        const [word] = given.words
+        const { key, name } = book.get(word) ?? (await find(word)).card
+        await blocked.add(fingerprintOf(key), name)
+        return tellOf({ key, name }, 'blocked', book, values.json === true, io)
+      }
+      case 'unblock':
+        return unblock(blocked, book, given.words[0], values.json === true, io)
     }
   }
   const code = await act()
-  if (given.verb !== 'list' && given.verb !== 'show') await announce(home, io.env)
+  if (given.verb !== 'list' && given.verb !== 'show' && given.verb !== 'requests') await announce(home, io.env)
   return code
 }
 
@@ -127,11 +189,7 @@ async function add(book: Book, home: Home, word: string, values: Values, io: Io)
   } else {
     io.stdout.write(tell(added, book))
   }
-  if (added.kind === 'added') {
-    io.stderr.write(
-      `asfaleia: ${showName(added.contact.name)}'s key is not verified yet. Compare safety words: \`asfaleia contact verify ${sanitizeLine(quoteWord(added.contact.name))}\`\n`,
-    )
-  }
+  if (added.kind === 'added') remindToVerify(added.contact.name, io)
   return EXIT.ok
 }
 
@@ -176,20 +234,28 @@ function tell(added: Added, book: Book): string {
   }
 }
 
-function list(book: Book, values: Values, io: Io): number {
+function list(book: Book, blocked: Blocked, values: Values, io: Io): number {
   const contacts = book.list()
+  const strangers = blocked.list().filter(({ fingerprint }) => book.find(fingerprint) === undefined)
   if (values.json === true) {
-    for (const known of contacts) io.stdout.write(`${formatJson(describe(known))}\n`)
+    for (const known of contacts) {
+      const isBlocked = blocked.has(fingerprintOf(known.key))
+      io.stdout.write(`${formatJson({ ...describe(known), ...(isBlocked && { blocked: true }) })}\n`)
+    }
+    for (const { name, fingerprint } of strangers) io.stdout.write(`${formatJson({ called: name, fingerprint, blocked: true })}\n`)
     return EXIT.ok
   }
   if (contacts.length === 0) io.stderr.write('asfaleia: no contacts yet; `asfaleia contact add CARD` adds one\n')
   const names = contacts.map((known) => showIn(book, known))
-  const width = Math.max(0, ...names.map(widthOf))
+  const others = strangers.map(({ name, fingerprint }) => book.show(name, fingerprint))
+  const width = Math.max(0, ...[...names, ...others].map(widthOf))
   for (const [index, known] of contacts.entries()) {
-    io.stdout.write(
-      `${pad(names[index]!, width)}  ${fingerprintOf(known.key)}  ${known.verified === undefined ? 'not verified' : 'verified'}\n`,
-    )
+    const fingerprint = fingerprintOf(known.key)
+    const remark = `${known.verified === undefined ? 'not verified' : 'verified'}${blocked.has(fingerprint) ? ', blocked' : ''}`
+    io.stdout.write(`${pad(names[index]!, width)}  ${fingerprint}  ${remark}\n`)
   }
+  for (const [index, { fingerprint }] of strangers.entries())
+    io.stdout.write(`${pad(others[index]!, width)}  ${fingerprint}  not in your contacts, blocked\n`)
   if (contacts.some((known) => showIn(book, known) !== known.name))
     io.stderr.write('asfaleia: some names could be taken for others; `asfaleia contact rename` gives the contacts other names\n')
   return EXIT.ok

@@ -16,8 +16,10 @@ import { Arrivals } from '../talk/arrival.ts'
 import { diagnose } from '../talk/diagnosis.ts'
 import { MOST_GROUPS } from '../profile/groups.ts'
 import { openProfile, type Profile } from '../profile/profile.ts'
+import { Asking } from '../talk/asking.ts'
 import { MailboxWatch } from '../talk/mailbox-watch.ts'
-import { describeReceived, type Enclosed, formatReceived, readEnclosed } from '../talk/report.ts'
+import { describeJoined } from '../talk/request.ts'
+import { describeReceived, type Enclosed, formatReceived, readEnclosed, whenOf } from '../talk/report.ts'
 import { LOGIN_OPTIONS, openTalk, type Talk } from '../talk/talk.ts'
 import { UnwritableError } from '../disk/file.ts'
 import { PASSPHRASE_VARIABLE } from '../disk/passphrase.ts'
@@ -25,7 +27,7 @@ import { CliError, UsageError } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'
 import { showName } from '../profile/name.ts'
-import { formatJson, quoteWord, sanitizeLine } from '../program/show.ts'
+import { formatJson, sanitizeLine } from '../program/show.ts'
 import type { Page } from '../program/page.ts'
 
 export const page = {
@@ -43,7 +45,10 @@ export const page = {
   text: `
     Shows the messages that wait for you at your relays, and has the relays erase them. A message has the name of its sender if the
     signature proves it. Forged, redirected, unsigned, old or post-dated messages are marked. The lines of one message are indented;
-    characters that could confuse a terminal appear as \\u{…}.
+    characters that could confuse a terminal appear as \\u{…}. On a terminal, the time stands behind the name.
+
+    If a person who is not in your contacts sends their card, the line says that they want to talk; \`asfaleia contact accept\`,
+    \`contact ignore\` or \`contact block\` answers.
 
     With --json, each line contains the fields that the message has: "verdict", "from" ("claimed" if forged) with "name", "fingerprint"
     and "key", "to", "id", "time", "after", "group", "gap", "late", "relay", "type" and the fields of that type. "base64" replaces
@@ -77,6 +82,12 @@ export async function run(argv: string[], io: Io): Promise<number> {
   // A failure rejects the write; without a listener it would end the process, too.
   io.stdout.on('error', () => {})
   const show = new Show(profile, io, values.json === true)
+  const asking = new Asking(profile.book, {
+    json: values.json === true,
+    isDated: io.stdout.isTTY === true,
+    print: (line) => show.line(line),
+    note: (text) => show.note(text),
+  })
   const folder = values.files ?? profile.files
   const done = home === undefined ? undefined : join(home.stateFolder, 'files')
   const onArrived = (offer: FileOffer, path: string): void => void show.file(offer, path)
@@ -93,6 +104,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
         outbox,
         socks: values.socks,
         onArrived,
+        onRequests: (requests) => asking.show(requests),
         onOwner(what) {
           if (what !== undefined && !what.startsWith('send') && what !== 'group')
             show.note(`the ${what} that runs already has the mailbox; this command shows what it has not shown`)
@@ -107,7 +119,9 @@ export async function run(argv: string[], io: Io): Promise<number> {
     })
     const { messenger } = talk
     const watch = new MailboxWatch(messenger, relays, follow, show, io)
+    asking.open(talk.requests)
     const missed = await takeAll(messenger, watch, show, follow)
+    await asking.shown()
     if (io.signal.aborted && !follow) throw new CliError('interrupted')
     if (!follow) {
       await messenger.flush({ signal: AbortSignal.any([io.signal, AbortSignal.timeout(FLUSH_MS)]) }).catch(() => {})
@@ -152,6 +166,8 @@ class Show {
    * command.
    */
   readonly #files = new Map<string, Received>()
+  /** Whether to show the time of each message. */
+  readonly #isDated: boolean
   count = 0
   /** Messages that were shown and not acknowledged, because the disk takes no more. */
   #unkept = 0
@@ -160,6 +176,7 @@ class Show {
     this.#profile = profile
     this.#io = io
     this.#json = json
+    this.#isDated = io.stdout.isTTY === true
   }
 
   /** Shows a message, and acknowledges it unless the disk takes no more. @throws {CliError} */
@@ -211,7 +228,7 @@ class Show {
     this.count++
     const { book } = this.#profile
     if (this.#json) return this.#write(`${formatJson(describeReceived(received, enclosed, book))}\n`)
-    const { text, note } = formatReceived(received, enclosed, book)
+    const { text, note } = formatReceived(received, enclosed, book, this.#isDated)
     if (note !== undefined) this.note(note)
     if (text !== undefined) await this.#write(text)
   }
@@ -236,7 +253,7 @@ class Show {
     const { known, change } = await groups.take(group, (name) => book.like(name) !== undefined)
     const name = showName(known.name, 'group')
     const show = ({ name, key }: Card): string => book.show(name, fingerprintOf(key))
-    if (change === undefined) this.note(`you are in ${name}; \`asfaleia group leave ${quoteWord(known.name)}\` leaves it`)
+    if (change === undefined) this.note(describeJoined(known.name))
     else if (change.kind === 'conflict')
       this.note(`the maker of the group ${name} signed two different lists as one version; the first list stays`)
     else if (change.kind === 'newer') {
@@ -262,7 +279,7 @@ class Show {
     const fingerprint = fingerprintOf(from.key)
     const line = this.#json
       ? formatJson({ type: 'file', state: 'done', from: { name: from.name, fingerprint }, file, name, total, hash, path })
-      : `${this.#profile.book.show(from.name, fingerprint)}: [a file: ${sanitizeLine(path)}, ${total} bytes]`
+      : `${this.#profile.book.show(from.name, fingerprint)}${this.#isDated ? ` ${whenOf(Date.now() / 1_000)}` : ''}: [a file: ${sanitizeLine(path)}, ${total} bytes]`
     await this.#write(`${line}\n`).catch(() => {})
   }
 
@@ -271,6 +288,12 @@ class Show {
     const subject = `the file ${offer.name} from ${from}`
     if (state === 'damaged') this.note(`${subject} arrived damaged and was deleted`)
     if (state === 'failed') this.note(`${subject} could not be stored${error instanceof CliError ? `: ${error.message}` : ''}`)
+  }
+
+  /** Prints a line beside those of messages. @throws {CliError} if standard output is closed */
+  line(text: string): Promise<void> {
+    this.count++
+    return this.#write(`${text}\n`)
   }
 
   note(text: string): void {

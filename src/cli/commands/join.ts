@@ -37,10 +37,12 @@ export const page = {
     input: other users of this machine can see the command line in \`ps\`, and the link contains a key.
 
     Stores the key and hands it to tor, makes a profile that receives at the relay if you have none, adds the operator's card to your
-    contacts and sends them yours. Prints the link of your own card. If a step fails, run the same command again.`,
+    contacts and sends them a contact request with yours. Prints the link of your own card. If a step fails, run the same command again.`,
   examples: [['join the relay of an invite', 'asfaleia join - < invite.txt']],
 } as const satisfies Page
 
+/** The text of the contact request to the operator, which carries the newcomer's card. */
+const GREETING = 'I have joined your relay.'
 const MOST_CHARACTERS = 65_536
 
 export async function run(argv: string[], io: Io): Promise<number> {
@@ -59,7 +61,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
     io.stderr.write(`asfaleia: you receive at your other relays as before; \`asfaleia me --relay\` names where you receive\n`)
   }
   const contact = operator === undefined ? undefined : await addContact(home, operator, card)
-  const sent = contact === undefined ? undefined : await sendCard(contact, card, values, isTaken, io)
+  const sent = contact === undefined ? undefined : await sendCard(contact, values, isTaken, io)
   if (json) {
     const more = contact === undefined ? {} : { contact: contact.name, sent: sent === EXIT.ok }
     io.stdout.write(`${formatJson({ relay: invite.relay, tor: isTaken, ...more, link: card.link })}\n`)
@@ -150,7 +152,6 @@ function findFreeName(book: Book, wanted: string): string {
 /** @returns the exit code */
 async function sendCard(
   contact: Known,
-  card: Card,
   reach: { readonly socks?: string; readonly timeout?: string },
   isTaken: boolean,
   io: Io,
@@ -160,7 +161,7 @@ async function sendCard(
   let talk: Talk | undefined
   try {
     talk = await openTalk(profile, io, { what: 'join', relays: [], outbox: false, socks })
-    const delivery = talk.messenger.send(contact, { type: 'card', card: card.text })
+    const delivery = talk.messenger.send(contact, { type: 'text', text: GREETING })
     let refusal: unknown
     await Promise.race([delivery.accepted, talk.refused(delivery).then((error) => (refusal = error))])
     io.signal.throwIfAborted()

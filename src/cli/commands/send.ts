@@ -2,21 +2,17 @@
  * `asfaleia send`: sends a message to a contact, a group or a key, and reports what the client knows about its
  * delivery.
  */
-import type { SshKey } from '../../auth/ssh-key.ts'
-import { fingerprintOf, isId } from '../../client/format/field.ts'
+import { isId } from '../../client/format/field.ts'
 import { MessageError, roomFor } from '../../client/format/message.ts'
-import type { Contact } from '../../client/messenger/contact.ts'
+import type { Content } from '../../client/format/content.ts'
 import type { Delivery } from '../../client/messenger/delivery.ts'
 import { CLIENT_CAPS } from '../../protocol/limits.ts'
-import { checkGiven } from '../profile/address.ts'
 import { readCommandLine } from '../program/arguments.ts'
 import { diagnose } from '../talk/diagnosis.ts'
 import { sendFile } from '../talk/departure.ts'
-import { membersOf } from '../profile/groups.ts'
-import { readKeyFile } from '../disk/keyfile.ts'
-import { isKeyText, readPublicKey } from '../disk/public-key.ts'
-import { openProfile, type Profile } from '../profile/profile.ts'
+import { openProfile } from '../profile/profile.ts'
 import { duration, toCliError } from '../talk/refusal.ts'
+import { cardOf, findReceivers } from '../talk/receiver.ts'
 import { codeOf, LOGIN_OPTIONS, openTalk, type Talk } from '../talk/talk.ts'
 import { PASSPHRASE_VARIABLE } from '../disk/passphrase.ts'
 import { CliError, printProblem, UsageError } from '../program/error.ts'
@@ -30,8 +26,9 @@ export const page = {
   name: 'send',
   words: ['RECEIVER', '[TEXT]'],
   usages: [
-    'send RECEIVER [TEXT] [--wait [SECONDS]] [--outbox] [--reply-to ID]',
+    'send RECEIVER [TEXT] [--wait [SECONDS]] [--outbox] [--reply-to ID] [--name NAME]',
     'send RECEIVER --file FILE [--wait [SECONDS]]',
+    'send RECEIVER --card CONTACT',
     'send RECEIVER [TEXT] --relay ADDRESS --key KEY',
   ],
   options: {
@@ -45,6 +42,8 @@ export const page = {
       value: 'FILE',
       about: 'send a file to a contact, and exit when the contact has all of it. After an interruption, the same command resumes',
     },
+    card: { value: 'CONTACT', about: 'send the card of a contact, to introduce them to RECEIVER' },
+    name: { value: 'NAME', about: 'what you call a new contact, instead of the name on the card' },
     'reply-to': { value: 'ID', about: 'the message that this one answers, by its id in `get --json`' },
     relay: {
       value: 'ADDRESS',
@@ -56,13 +55,18 @@ export const page = {
   },
   variables: PASSPHRASE_VARIABLE,
   text: `
-    Sends a message to RECEIVER: a contact, a group, or a public SSH key (ssh-ed25519 or ssh-rsa) in quotes or in a file, with --relay.
+    Sends a message to RECEIVER: a contact, a group, the link of a card, the sender of a contact request, or a public SSH key
+    (ssh-ed25519 or ssh-rsa) in quotes or in a file, with --relay. The person of a link or a request becomes a contact, not verified
+    yet, under the name on the card. Until a contact has answered or confirmed a message, messages to them carry your card, so that
+    they can answer.
+
     Without TEXT, sends standard input. Prefer that if other people use this machine: they can see the command line in \`ps\`, and the
     shell stores it.
 
     Exits once a relay has stored the message; with --wait, once the receiver confirms it.`,
   examples: [
     ['send a message to Bob', "asfaleia send bob 'the kettle is on'"],
+    ['write to a person who is not a contact yet', "asfaleia send asfaleia:card/2:name=Bob,key=… 'hello'"],
     ['send standard input, and wait 5 seconds for the receipt', 'echo hello | asfaleia send bob --wait 5'],
     ['send a file', 'asfaleia send bob --file photo.jpg'],
   ],
@@ -84,15 +88,20 @@ export async function run(argv: string[], io: Io): Promise<number> {
       hint: 'store one with `asfaleia me --relay ADDRESS`',
     })
   }
-  const receivers = await findReceivers(profile, receiver, to)
+  const found = await findReceivers(profile, receiver, to, io)
   if (values.file !== undefined) {
-    if (text !== undefined || replyTo !== undefined || values.outbox === true)
-      throw new UsageError('--file does not go together with a text, --reply-to or --outbox', { hint: given.hint })
+    if (text !== undefined || replyTo !== undefined || values.outbox === true || values.card !== undefined)
+      throw new UsageError('--file does not go together with a text, --card, --reply-to or --outbox', { hint: given.hint })
+    const receivers = await found.settle(values.name)
     if (receivers.group !== undefined) throw new UsageError('--file: a file can be sent to one contact, not to a group')
     return sendFile(profile, receivers.contacts[0]!, { path: values.file, wait, json: values.json === true, socks: values.socks }, io)
   }
-  const body = text ?? (await readInput(io))
+  if (values.card !== undefined && (text !== undefined || replyTo !== undefined))
+    throw new UsageError('--card does not go together with a text or --reply-to', { hint: given.hint })
+  const card = values.card === undefined ? undefined : cardOf(profile, values.card)
+  const body = card ?? text ?? (await readInput(io))
   if (body === '') throw new UsageError('the text is empty', { hint: given.hint })
+  const receivers = await found.settle(values.name)
   const outbox = values.outbox === true || profile.outbox
   let talk: Talk | undefined
   try {
@@ -104,7 +113,8 @@ export async function run(argv: string[], io: Io): Promise<number> {
       socks: values.socks,
     })
     const { messenger } = talk
-    const content = { type: 'text', text: body, ...(replyTo !== undefined && { replyTo }) } as const
+    const content: Content =
+      card === undefined ? { type: 'text', text: body, ...(replyTo !== undefined && { replyTo }) } : { type: 'card', card }
     const send = { ...(receivers.group !== undefined && { group: receivers.group }) }
     const deliveries = receivers.contacts.map((contact) => messenger.send(contact, content, send))
     const shown = {
@@ -130,62 +140,6 @@ function readWait(value: string | undefined): number | undefined {
   const seconds = Number(value)
   if (!(seconds > 0 && seconds <= 1_000_000)) throw new UsageError('--wait: expected a number of seconds, such as --wait 5')
   return seconds
-}
-
-interface Receivers {
-  readonly contacts: readonly Contact[]
-  /** The id of the group. */
-  readonly group?: string
-}
-
-/** Finds a contact or a group by its name; otherwise reads the word as a public key or its file. @throws {CliError} */
-async function findReceivers(profile: Profile, word: string, given: readonly string[] | undefined): Promise<Receivers> {
-  const relays = given === undefined ? undefined : checkGiven(given)
-  const contact = profile.book.get(word)
-  if (contact !== undefined) return { contacts: [relays === undefined ? contact : { ...contact, relays }] }
-  const known = profile.groups.get(word)
-  if (known !== undefined) {
-    const own = fingerprintOf(profile.identity.key)
-    if (!known.group.members.some(({ key }) => fingerprintOf(key) === own)) throw new CliError('you are no longer a member of this group')
-    const members = membersOf(known).filter(({ key }) => fingerprintOf(key) !== own)
-    const contacts = members.map((card) => profile.book.contactOf(card))
-    if (contacts.length === 0) throw new CliError('this group has no other members')
-    return { contacts, group: known.group.id }
-  }
-  const broken = [...profile.book.problems, ...profile.groups.problems].find(({ name }) => name === word)
-  if (broken !== undefined) throw broken.error
-  const key = await readReceiver(word)
-  if (relays === undefined)
-    throw new UsageError('--relay is missing: a key without a card names no relay', {
-      hint: 'add --relay ADDRESS, or store the receiver with `asfaleia contact add`',
-    })
-  return { contacts: [{ name: 'receiver', key, relays }] }
-}
-
-async function readReceiver(receiver: string): Promise<SshKey> {
-  if (receiver.startsWith('SHA256:')) {
-    throw new UsageError('RECEIVER is a fingerprint, to which nothing can be encrypted', {
-      hint: 'give a contact, a group or a public key',
-    })
-  }
-  const key = isKeyText(receiver) ? readPublicKey(receiver, { name: 'the receiver' }) : await readReceiverFile(receiver)
-  if (!key.canDecrypt) {
-    throw new CliError('the receiver’s key can only sign, so messages cannot be encrypted to it', {
-      hint: 'ask for their card, and store it with `asfaleia contact add`',
-    })
-  }
-  return key
-}
-
-async function readReceiverFile(path: string): Promise<SshKey> {
-  let file
-  try {
-    file = await readKeyFile(path)
-  } catch (error) {
-    if (!(error instanceof CliError) || /[/.]/.test(path)) throw error
-    throw new CliError(`there is no contact, group or key file ${path}`, { hint: '`asfaleia contact list` shows your contacts' })
-  }
-  return readPublicKey(file.bytes, { name: path, isFile: true })
 }
 
 /** Reads standard input as text, up to the size that no relay accepts. @throws {CliError} */

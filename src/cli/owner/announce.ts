@@ -1,7 +1,7 @@
 import { fingerprintOf } from '../../client/format/field.ts'
 import type { Home } from '../profile/home.ts'
 import { PACKAGE_VERSION } from '../../version.ts'
-import { greet } from './link.ts'
+import { greet } from './greeting.ts'
 import { findPlace } from './place.ts'
 
 /** How long the owner may take to read the files, ms. */

@@ -6,8 +6,10 @@ import type { Received } from '../../client/messenger/inbox.ts'
 import { fingerprintOf, isId } from '../../client/format/field.ts'
 import type { Contact } from '../../client/messenger/contact.ts'
 import type { FileDelivery, FileOffer, FileReceiver } from '../../client/messenger/transfers.ts'
+import type { ContactRequest } from '../profile/requests.ts'
 import { Lines } from './lines.ts'
 import { type Ask, PROTOCOL, type Tell, type Wishes } from './record.ts'
+import type { Reception } from './reception.ts'
 import type { Seat, SeatOptions } from './seat.ts'
 
 export const GUEST = Object.freeze({
@@ -32,6 +34,7 @@ export interface GuestHost {
   seat(options: SeatOptions): Seat
   /** Reads the profile's files again, and tells all clients. */
   refresh(): Promise<void>
+  readonly reception: Reception
 }
 
 export class Guest {
@@ -73,6 +76,10 @@ export class Guest {
     if (this.#seat !== undefined) this.#lines.send({ kind: 'holds', relay, seconds })
   }
 
+  tellRequests(requests: readonly ContactRequest[]): void {
+    if (this.#seat !== undefined && this.#seat.takes !== 'none') this.#lines.send({ kind: 'requests', requests })
+  }
+
   tellChanged(): void {
     if (this.#seat !== undefined) this.#lines.send({ kind: 'changed' })
   }
@@ -85,7 +92,15 @@ export class Guest {
   #take(ask: Ask): void {
     if (this.isRefused) return
     if (!this.#isGreeted) return this.#greet(ask)
-    if (ask.kind === 'refresh') return this.#answer(ask.n, () => this.#host.refresh())
+    // Visitors without a seat may do these.
+    switch (ask.kind) {
+      case 'refresh':
+        return this.#answer(ask.n, () => this.#host.refresh())
+      case 'requests':
+        return this.#answer(ask.n, () => this.#host.reception.list())
+      case 'ignore':
+        return this.#answer(ask.n, () => this.#host.reception.ignore(String(ask.fingerprint)))
+    }
     const seat = this.#seat
     if (seat === undefined) throw new TypeError('the client has no seat')
     switch (ask.kind) {
@@ -132,6 +147,8 @@ export class Guest {
         return seat.leaveRelay(ask.relay)
       case 'fetched':
         return this.#answer(ask.n, async () => [...(await seat.fetched())])
+      case 'shown':
+        return this.#answer(ask.n, () => this.#host.reception.markShown(needTexts(ask.ids)))
       case 'flush':
         return this.#answer(ask.n, () => {
           const left = new AbortController()
@@ -176,6 +193,12 @@ export class Guest {
     this.#seat = seat
     this.#messages = seat.received()[Symbol.asyncIterator]()
     for (const [relay, seconds] of this.#host.holds) this.tellHolds(relay, seconds)
+    if (wishes.takes !== 'none')
+      void this.#host.reception
+        .begin()
+        .then(() => this.#host.reception.list())
+        .then((requests) => requests.length > 0 && this.tellRequests(requests))
+        .catch(() => {})
     void this.#follow(seat.events())
   }
 

@@ -12,6 +12,7 @@ import type { MessengerOptions } from '../../client/messenger/options.ts'
 import type { FileReceiver, FileOffer } from '../../client/messenger/transfers.ts'
 import { Desk } from './desk.ts'
 import { Guest, type GuestHost } from './guest.ts'
+import { Reception, type ReceptionOptions } from './reception.ts'
 import { Seat, type SeatHost, type SeatOptions } from './seat.ts'
 
 export const HOST = Object.freeze({
@@ -29,7 +30,9 @@ export interface HostOptions {
   readonly find: (fingerprint: string, members: boolean) => Contact | undefined
   /** Makes a receiver for a client's folder. @param onDone called when a file is complete */
   readonly receiverFor: (folder: string, onDone: (offer: FileOffer, path: string) => void) => FileReceiver
-  /** Reads the contacts, groups and settings again. */
+  /** Stores and finds strangers. */
+  readonly reception: Pick<ReceptionOptions, 'open' | 'find' | 'isGuest' | 'isBlocked' | 'isGroup'>
+  /** Reads the contacts, groups, blocked people and settings again. */
   readonly refresh: () => Promise<void>
   readonly version: string
   readonly outbox: boolean
@@ -40,6 +43,7 @@ export class Host implements SeatHost, GuestHost {
   readonly options: HostOptions
   readonly messenger: Messenger
   readonly desk: Desk
+  readonly reception: Reception
   /** The client in this process. */
   readonly first: Seat
   readonly #seats = new Set<Seat>()
@@ -72,12 +76,23 @@ export class Host implements SeatHost, GuestHost {
         read: true,
       },
     })
-    this.desk = new Desk(() => this.messenger.received())
+    this.reception = new Reception({
+      ...options.reception,
+      onChange: (requests) => {
+        this.first.options.onRequests?.(requests)
+        for (const guest of this.#guests) guest.tellRequests(requests)
+      },
+      onFailure: (error) => this.#tell({ kind: 'not-kept', error }),
+      confirm: (contact, ids) => this.messenger.confirm(contact, ids),
+      now: Date.now,
+    })
+    this.desk = new Desk(() => this.reception.screen(this.messenger.received()))
     // Its `close` ends the waiting of this process at once, as that of a messenger does.
     this.first = new Seat(this, { ...first, onLeave: () => this.messenger.close() })
     this.#seats.add(this.first)
     for (const users of this.#users.values()) users.add(this.first)
     void this.#follow(this.messenger.events())
+    if (first.takes !== 'none') void this.reception.begin().catch((error: unknown) => this.#tell({ kind: 'not-kept', error }))
   }
 
   /** Serves clients that connect to the server. */
@@ -143,7 +158,7 @@ export class Host implements SeatHost, GuestHost {
   async fetched(): Promise<ReadonlyMap<string, unknown>> {
     const missed = await this.messenger.fetched()
     // The desk takes the messages that the messenger has delivered.
-    await new Promise((resolve) => setImmediate(resolve))
+    await this.reception.idle()
     const isMissed = ([relay, error]: [string, unknown]): boolean =>
       this.#states.get(relay)?.state !== 'up' || (error instanceof MessengerError && error.code === 'undelivered')
     return new Map([...missed].filter(isMissed))
@@ -157,11 +172,13 @@ export class Host implements SeatHost, GuestHost {
   /** Reads the profile's files again, and tells all clients. */
   async refresh(): Promise<void> {
     await this.options.refresh()
+    await this.#settle()
     this.#change()
   }
 
   /** The profile's files have changed, and were read again. */
   onChanged(): void {
+    void this.#settle()
     this.#change()
   }
 
@@ -179,6 +196,12 @@ export class Host implements SeatHost, GuestHost {
     for (const guest of this.#guests) guest.destroy()
   }
 
+  /** Requests end when their senders become contacts or are blocked, if a client is there that shows requests. */
+  async #settle(): Promise<void> {
+    if (![...this.#seats].some(({ takes }) => takes !== 'none')) return
+    await this.reception.settle().catch((error: unknown) => this.#tell({ kind: 'not-kept', error }))
+  }
+
   #change(): void {
     for (const guest of this.#guests) guest.tellChanged()
   }
@@ -186,11 +209,23 @@ export class Host implements SeatHost, GuestHost {
   async #follow(events: AsyncIterable<MessengerEvent>): Promise<void> {
     for await (const event of events) {
       if (event.kind === 'relay' && event.purpose === 'receive' && this.#users.has(event.relay)) this.#states.set(event.relay, event)
-      for (const seat of this.#seats) seat.emit(event)
+      if (event.kind === 'duplicate' && this.#isQuiet(fingerprintOf(event.from))) continue
+      this.#tell(event)
     }
   }
 
+  #tell(event: MessengerEvent): void {
+    for (const seat of this.#seats) seat.emit(event)
+  }
+
+  /** Whether a repeated message of this person is not worth a remark. */
+  #isQuiet(fingerprint: string): boolean {
+    return this.options.reception.isBlocked(fingerprint) || this.reception.has(fingerprint)
+  }
+
   #find(fingerprint: string): Contact | undefined {
+    // Blocked people get no receipts, and cannot send files.
+    if (this.options.reception.isBlocked(fingerprint)) return undefined
     for (const { options } of this.#seats) {
       const contact = options.contacts?.find(fingerprint)
       if (contact !== undefined) return contact

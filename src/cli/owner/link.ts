@@ -11,13 +11,11 @@ import type { Received } from '../../client/messenger/inbox.ts'
 import type { SendOptions } from '../../client/messenger/options.ts'
 import type { MessengerPort } from '../../client/messenger/port.ts'
 import type { FileDelivery, FileOffer } from '../../client/messenger/transfers.ts'
-import { CliError } from '../program/error.ts'
-import { Lines } from './lines.ts'
-import { type Place, reach } from './place.ts'
-import { type Ask, type FileFacts, type Hello, PROTOCOL, refuseVersion, type Tell, type Wishes } from './record.ts'
+import type { ContactRequest } from '../profile/requests.ts'
+import type { Greeted } from './greeting.ts'
+import type { Lines } from './lines.ts'
+import type { Ask, FileFacts, Tell } from './record.ts'
 
-/** How long the owner may take to answer the first line, ms. */
-const HELLO_MS = 5_000
 const EVENTS = 4_096
 
 /** The owner's part in what a client hears beside its own messages. */
@@ -25,57 +23,7 @@ export interface LinkListener {
   readonly onHolds: (relay: string, seconds: number) => void
   readonly onArrived: (offer: FileOffer, path: string) => void
   readonly onChanged: () => void
-}
-
-/** A connection to the owner after both said hello. */
-export interface Greeted {
-  readonly lines: Lines<Tell, Ask>
-  readonly owner: Extract<Tell, { kind: 'hello' }>
-  /** Handles each later line. */
-  listen(onTell: (tell: Tell) => void): void
-}
-
-/**
- * Connects to the owner and says hello.
- * @returns undefined if there is no owner
- * @throws {CliError} if the owner does not answer, has too many clients, or is of another version
- */
-export async function greet(place: Place, hello: Omit<Hello, 'kind' | 'protocol'>, wishes?: Wishes): Promise<Greeted | undefined> {
-  const socket = await reach(place)
-  if (socket === undefined) return undefined
-  const first = Promise.withResolvers<Tell | undefined>()
-  const early: Tell[] = []
-  let onTell: ((tell: Tell) => void) | undefined
-  let isFirst = true
-  const lines = new Lines<Tell, Ask>(socket, (tell) => {
-    if (isFirst) {
-      isFirst = false
-      lines.trust()
-      first.resolve(tell)
-    } else if (onTell === undefined) early.push(tell)
-    else onTell(tell)
-  })
-  void lines.closed.then(() => first.resolve(undefined))
-  lines.send({ kind: 'hello', protocol: PROTOCOL, ...hello, ...(wishes !== undefined && { wishes }) })
-  const timer = setTimeout(() => first.resolve({ kind: 'answer', n: 0 }), HELLO_MS)
-  const owner = await first.promise
-  clearTimeout(timer)
-  // It ended just now, so there is another owner soon.
-  if (owner === undefined) return undefined
-  if (owner.kind === 'hello' && owner.protocol === PROTOCOL)
-    return {
-      lines,
-      owner,
-      listen(handle) {
-        onTell = handle
-        for (const each of early.splice(0)) handle(each)
-      },
-    }
-  lines.destroy()
-  if (owner.kind === 'hello') throw refuseVersion(owner)
-  if (owner.kind === 'full')
-    throw new CliError('too many commands of this profile run at once', { hint: 'wait until some of them have ended' })
-  throw new CliError('another asfaleia has this profile and does not answer', { hint: 'is it suspended? `fg` continues it, or end it' })
+  readonly onRequests: (requests: readonly ContactRequest[]) => void
 }
 
 interface SentFile {
@@ -209,6 +157,27 @@ export class Link implements MessengerPort {
     await Promise.race([this.#ask(n, { kind: 'flush', n }), aborted])
   }
 
+  async requests(): Promise<readonly ContactRequest[]> {
+    const n = ++this.#count
+    return (await this.#ask(n, { kind: 'requests', n })) as ContactRequest[]
+  }
+
+  async ignore(fingerprint: string): Promise<void> {
+    const n = ++this.#count
+    await this.#ask(n, { kind: 'ignore', n, fingerprint })
+  }
+
+  async markShown(ids: readonly string[]): Promise<void> {
+    const n = ++this.#count
+    await this.#ask(n, { kind: 'shown', n, ids })
+  }
+
+  /** Has the owner read the profile's files again. */
+  async refresh(): Promise<void> {
+    const n = ++this.#count
+    await this.#ask(n, { kind: 'refresh', n })
+  }
+
   async close(): Promise<void> {
     this.#lines.end()
     this.#onLost()
@@ -248,6 +217,8 @@ export class Link implements MessengerPort {
       }
       case 'arrived':
         return this.#listener.onArrived(tell.offer, tell.path)
+      case 'requests':
+        return this.#listener.onRequests(tell.requests)
       case 'changed':
         return this.#listener.onChanged()
       case 'answer': {

@@ -5,23 +5,25 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { fingerprintOf } from '../../client/format/field.ts'
 import type { Identity } from '../../client/format/identity.ts'
-import type { Contact, Contacts } from '../../client/messenger/contact.ts'
-import type { Received } from '../../client/messenger/inbox.ts'
-import type { MessengerOptions } from '../../client/messenger/options.ts'
+import type { Contact } from '../../client/messenger/contact.ts'
 import type { MessengerPort } from '../../client/messenger/port.ts'
-import type { FileOffer, FileReceiver } from '../../client/messenger/transfers.ts'
 import { makeFolder, UnwritableError } from '../disk/file.ts'
 import { type Lock, takeLock } from '../disk/lock.ts'
 import type { Home, Settings } from '../profile/home.ts'
 import type { Profile } from '../profile/profile.ts'
+import { Requests } from '../profile/requests.ts'
 import { type LockedOutbox, openOutbox, openSeen } from '../profile/state.ts'
 import { CliError } from '../program/error.ts'
 import { PACKAGE_VERSION } from '../../version.ts'
 import { Host } from './host.ts'
-import { greet, Link } from './link.ts'
+import { CardGiver } from './giver.ts'
+import { greet } from './greeting.ts'
+import { Link } from './link.ts'
+import type { Opened, OpenOptions } from './opening.ts'
 import { findPlace, listen, type Place } from './place.ts'
-import type { Takes, Wishes } from './record.ts'
+import type { Wishes } from './record.ts'
 import { type Attachment, Shared } from './shared.ts'
+import type { RequestDesk } from './reception.ts'
 import { watchProfile } from './watch.ts'
 
 /** How long another process may take to become the owner, or to end as the owner, ms. */
@@ -31,48 +33,6 @@ const AGAIN_MS = 20
 
 /** The SOCKS port without a setting. */
 const SOCKS = '127.0.0.1:9050'
-
-export interface OpenOptions {
-  /** The command, such as `chat`. */
-  readonly what: string
-  /** The user's relays to receive from. */
-  readonly relays: readonly string[]
-  readonly takes: Takes
-  readonly contacts: Contacts
-  /** Whether members of the user's groups count as contacts. */
-  readonly members?: boolean
-  /** Whether to store unsent messages on the disk. */
-  readonly outbox: boolean
-  /** Whether contacts may get `read` receipts. */
-  readonly reads: boolean
-  readonly files?: FileReceiver
-  /** The folder of `files`, if another process stores them for this one. */
-  readonly folder?: string
-  /** Makes the receiver of another command's folder. @param onDone called when a file is complete */
-  readonly receiverFor: (folder: string, onDone: (offer: FileOffer, path: string) => void) => FileReceiver
-  /** Connects to a relay, and reports for how long it holds messages. */
-  readonly connect: (onHolds: (relay: string, seconds: number) => void) => NonNullable<MessengerOptions['connect']>
-  /** Whether another command may have a message that this one took but does not show. */
-  readonly releases?: (received: Received) => boolean
-  /** Another command is the owner; undefined: this process is. */
-  readonly onOwner?: (what: string | undefined) => void
-  readonly onArrived?: (offer: FileOffer, path: string) => void
-  /** The contacts, groups or settings have changed, and were read again. */
-  readonly onChanged?: (settings: Settings) => void
-  readonly env: Readonly<Record<string, string | undefined>>
-  readonly signal?: AbortSignal
-  /** The SOCKS port that the user named on the command line. */
-  readonly socks?: string
-}
-
-export interface Opened {
-  readonly messenger: MessengerPort
-  /** For how many seconds a relay holds messages; undefined if it was not reached. */
-  holds(relay: string): number | undefined
-  /** Asks whether another command may now have messages that this one does not show. */
-  look(): void
-  close(): Promise<void>
-}
 
 /** @throws {CliError} if the owner does not answer or is of another version, or the state cannot be used */
 export async function openShared(profile: Profile, options: OpenOptions): Promise<Opened> {
@@ -86,6 +46,7 @@ export async function openShared(profile: Profile, options: OpenOptions): Promis
   options.signal?.addEventListener('abort', stop, { once: true })
   return {
     messenger,
+    requests: client.requests,
     holds: (relay) => client.holds.get(relay),
     look: () => client.host?.desk.look(),
     async close() {
@@ -114,8 +75,11 @@ class Client {
   readonly #place: Place | undefined
   readonly holds = new Map<string, number>()
   host: Host | undefined
+  /** The connection to the owner. */
+  #owner: Link | undefined
   #release: (() => Promise<void>) | undefined
   #stopWatch: (() => void) | undefined
+  readonly #giver: CardGiver
   #messenger: MessengerPort | undefined
   /** The settings of the profile as they are now. */
   #settings: Settings
@@ -124,10 +88,25 @@ class Client {
 
   constructor(profile: Profile, options: OpenOptions, place: Place | undefined) {
     this.#profile = profile
+    this.#giver = new CardGiver(profile)
     this.#options = options
     this.#place = place
     this.#settings = profile.stored
     this.#relays = options.relays
+  }
+
+  readonly requests: RequestDesk = {
+    list: () => (this.host === undefined ? this.#ask((owner) => owner.requests(), []) : this.host.reception.list()),
+    ignore: (fingerprint) =>
+      this.host === undefined ? this.#ask((owner) => owner.ignore(fingerprint), undefined) : this.host.reception.ignore(fingerprint),
+    markShown: (ids) =>
+      this.host === undefined ? this.#ask((owner) => owner.markShown(ids), undefined) : this.host.reception.markShown(ids),
+    refresh: () => (this.host === undefined ? this.#ask((owner) => owner.refresh(), undefined) : this.host.refresh()),
+  }
+
+  /** Asks the owner. @returns `otherwise` if it is gone and no other one is there yet */
+  #ask<T>(ask: (owner: Link) => Promise<T>, otherwise: T): Promise<T> {
+    return this.#owner === undefined ? Promise.resolve(otherwise) : ask(this.#owner)
   }
 
   /** From now on, the messenger follows the settings. */
@@ -208,20 +187,24 @@ class Client {
       refuse(`the ${owner.what} that has this profile uses another SOCKS port`, `leave out --socks, or end the ${owner.what}`)
     this.#options.onOwner?.(owner.what)
     this.#watch()
-    return new Link(greeted, contacts, {
+    this.#owner = new Link(greeted, contacts, {
       onHolds: (relay, seconds) => this.holds.set(relay, seconds),
       onArrived: (offer, path) => this.#options.onArrived?.(offer, path),
       onChanged: () => void this.#refresh(),
+      onRequests: (requests) => this.#options.onRequests?.(requests),
     })
+    return this.#owner
   }
 
   /** Runs the messenger in this process, and serves the others. @param release called at the end */
   async #own(place: Place | undefined, release: () => Promise<void>): Promise<Attachment & { readonly isOwner: boolean }> {
-    const { identity, home, sign, socks, timeout, seen, book, groups } = this.#profile
+    const { identity, home, sign, socks, timeout, seen, book, groups, blocked } = this.#profile
     const settings = (): Settings => this.#settings
-    const { what, takes, members, outbox, reads, contacts, files, releases, receiverFor, connect, onOwner } = this.#options
+    const { what, takes, members, outbox, reads, contacts, files, releases, receiverFor, connect, isGuest, onRequests, onOwner } =
+      this.#options
     const relays = this.#relays
     if (outbox && home === undefined) throw new CliError('no folder for the outbox: HOME is not set', { hint: 'set HOME or ASFALEIA_HOME' })
+    await this.#giver.read()
     let store: LockedOutbox | undefined
     let server: Awaited<ReturnType<typeof listen>> | undefined
     try {
@@ -256,6 +239,14 @@ class Client {
           ...(this.#options.signal !== undefined && { signal: this.#options.signal }),
           ...(store !== undefined && { outbox: store }),
           ...(seen && home !== undefined && { seen: openSeen(home.stateFolder) }),
+          introducer: this.#giver,
+        },
+        reception: {
+          open: () => (home === undefined ? undefined : Requests.open(home.stateFolder, identity, Math.floor(Date.now() / 1_000))),
+          find: (fingerprint) => book.find(fingerprint),
+          isGuest: (fingerprint) => isGuest?.(fingerprint) === true,
+          isBlocked: (fingerprint) => blocked.has(fingerprint),
+          isGroup: (id) => groups.withId(id).length > 0,
         },
         receipts: {
           get delivered() {
@@ -279,6 +270,7 @@ class Client {
         contacts,
         ...(files !== undefined && { files }),
         ...(releases !== undefined && { releases }),
+        ...(onRequests !== undefined && { onRequests }),
       },
     )
     this.host = host
@@ -298,9 +290,11 @@ class Client {
   }
 
   async #refresh(): Promise<void> {
-    const { book, groups, home } = this.#profile
+    const { book, groups, blocked, home } = this.#profile
     await book.refresh()
     await groups.refresh()
+    await blocked.refresh()
+    await this.#giver.read()
     // The user may be in the middle of editing the file.
     const settings = await home?.readSettings().catch(() => undefined)
     if (settings !== undefined) this.#follow(settings)

@@ -6,10 +6,11 @@ import type { Contact } from '../../client/messenger/contact.ts'
 import type { MessengerEvent } from '../../client/messenger/event.ts'
 import type { Received } from '../../client/messenger/inbox.ts'
 import type { FileOffer } from '../../client/messenger/transfers.ts'
+import type { ContactRequest } from '../profile/requests.ts'
 import { CliError } from '../program/error.ts'
 
 /** The version of these lines. Another number means that owner and client do not understand each other. */
-export const PROTOCOL = 1
+export const PROTOCOL = 2
 
 /** The first line of each side. Every version of the protocol has these fields. */
 export interface Hello {
@@ -71,7 +72,11 @@ export type Ask =
   | { readonly kind: 'done'; readonly n: number; readonly message: number }
   | { readonly kind: 'read'; readonly from: Contact; readonly ids: readonly string[] }
   | { readonly kind: 'receive' | 'leave'; readonly relay: string }
-  | { readonly kind: 'fetched' | 'flush' | 'refresh'; readonly n: number }
+  | { readonly kind: 'fetched' | 'flush' | 'refresh' | 'requests'; readonly n: number }
+  /** The user ignores the contact request of the person with that fingerprint. */
+  | { readonly kind: 'ignore'; readonly n: number; readonly fingerprint: string }
+  /** The client has shown these messages of contact requests. */
+  | { readonly kind: 'shown'; readonly n: number; readonly ids: readonly string[] }
 
 /** From the owner to a client. */
 export type Tell =
@@ -93,8 +98,10 @@ export type Tell =
   | { readonly kind: 'message'; readonly message: number; readonly received: Omit<Received, 'done'> }
   /** A file is complete in the client's folder. */
   | { readonly kind: 'arrived'; readonly offer: FileOffer; readonly path: string }
-  /** The contacts, groups or settings have changed. */
+  /** The contacts, groups, blocked people or settings have changed. */
   | { readonly kind: 'changed' }
+  /** The contact requests that wait now. */
+  | { readonly kind: 'requests'; readonly requests: readonly ContactRequest[] }
   | { readonly kind: 'answer'; readonly n: number; readonly value?: unknown; readonly error?: unknown }
 
 /** A file on its way, as it stands. */

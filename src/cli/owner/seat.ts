@@ -10,6 +10,7 @@ import type { Received } from '../../client/messenger/inbox.ts'
 import type { SendOptions } from '../../client/messenger/options.ts'
 import type { MessengerPort } from '../../client/messenger/port.ts'
 import type { FileDelivery, FileReceiver } from '../../client/messenger/transfers.ts'
+import type { ContactRequest } from '../profile/requests.ts'
 import type { Desk, Taker } from './desk.ts'
 import type { Wishes } from './record.ts'
 
@@ -39,6 +40,7 @@ export interface SeatOptions extends Wishes {
   readonly contacts?: Contacts
   readonly files?: FileReceiver
   readonly releases?: (received: Received) => boolean
+  readonly onRequests?: (requests: readonly ContactRequest[]) => void
   /** Called with `leave`. */
   readonly onLeave: () => Promise<void>
 }

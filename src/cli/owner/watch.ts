@@ -8,11 +8,11 @@ const SETTLE_MS = 50
 /** How often to look, ms: not every file system reports changes. */
 const LOOK_MS = 2_000
 
-/** The parts of a profile: its settings, its contacts and its groups. */
-const PARTS = ['profile', 'contacts', 'groups'] as const
+/** The parts of a profile: its settings, its contacts, its groups and its blocked people. */
+const PARTS = ['profile', 'contacts', 'groups', 'blocked'] as const
 
 /**
- * Watches the settings, the contacts and the groups of a profile.
+ * Watches the settings, the contacts, the groups and the blocked people of a profile.
  * @returns a function that ends it
  */
 export function watchProfile(home: string, onChange: () => void): () => void {

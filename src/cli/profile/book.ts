@@ -28,6 +28,8 @@ export interface Known extends Named {
   readonly added?: number
   /** When the user compared the safety words, seconds since 1970. */
   readonly verified?: number
+  /** When this contact was first heard, seconds since 1970: since then they have the user's card. */
+  readonly met?: number
   /** Whether this contact gets receipts, if receipts are switched on at all. */
   readonly receipts: boolean
 }
@@ -238,6 +240,15 @@ export class Book extends Folder<Known> {
     return this.write(known.name, signed + fields, { replace: true })
   }
 
+  /** Records that the contact was heard, so that messages to them need no card any more. @throws {CliError} */
+  async meet(known: Known): Promise<Known> {
+    const { signed, fields } = await this.readParts(known.name)
+    // Another command has removed or renamed the contact meanwhile.
+    if (signed === '' && fields.all('key').length === 0) return known
+    fields.set('met', formatTime(this.#now()))
+    return this.write(known.name, signed + fields, { replace: true })
+  }
+
   protected async parse({ name, path }: Named, { signed, fields }: Parts): Promise<Known> {
     const broken = (why: string): CliError =>
       new CliError(`${path}: ${why}`, { hint: 'the file was left untouched; repair it, or remove it and add the contact again' })
@@ -248,6 +259,7 @@ export class Book extends Folder<Known> {
       path,
       ...timeOf(fields, 'added', broken),
       ...timeOf(fields, 'verified', broken),
+      ...timeOf(fields, 'met', broken),
       receipts: fields.all('receipts')[0] !== 'no',
     }
     if (signed === '') {
@@ -274,7 +286,7 @@ function readKey(fields: Fields, broken: (why: string) => CliError): Pick<Known,
   }
 }
 
-function timeOf<Name extends 'added' | 'verified'>(
+function timeOf<Name extends 'added' | 'verified' | 'met'>(
   fields: Fields,
   name: Name,
   broken: (why: string) => CliError,

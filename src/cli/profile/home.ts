@@ -8,6 +8,7 @@ import { type Card, CardError, type CardVersion, makeCard, parseCard } from '../
 import { fingerprintOf } from '../../client/format/field.ts'
 import { generateEncryptionKey, type Identity, signingIdentity } from '../../client/format/identity.ts'
 import { checkRelays, isLocal } from './address.ts'
+import { Blocked } from './blocked.ts'
 import { Book } from './book.ts'
 import { Fields } from '../disk/fields.ts'
 import { makeFolder, readBytes, readText, resolvePath, writeWhole } from '../disk/file.ts'
@@ -196,6 +197,10 @@ export class Home {
 
   openGroups(): Promise<Groups> {
     return Groups.open(join(this.path, 'groups'))
+  }
+
+  openBlocked(): Promise<Blocked> {
+    return Blocked.open(this.#file('blocked'))
   }
 
   get stateFolder(): string {

@@ -26,7 +26,7 @@ const CHECK_MARK = /[\u2714\u2611\u2705]/u
 /** Words that the chat has in the place of a name. */
 const TAKEN = /^(?:you|strangers?|unknown|forged|unverifiable)$/
 /** Begins and parts of the lines of commands and of the chat. */
-const PHRASE = /^(?:to|you|strangers?) |verified/
+const PHRASE = /^(?:to|you|strangers?) |verified|not in your contacts/
 const IN = / [il]n /
 
 /** Composes the letters of a name that the user typed. */

@@ -6,6 +6,7 @@ import type { Identity } from '../../client/format/identity.ts'
 import { isTorsocksLoaded, usesProxy } from '../../client/wire/dial.ts'
 import { parseEndpoint } from '../../transport/address.ts'
 import { checkGiven, isLocal } from './address.ts'
+import { Blocked } from './blocked.ts'
 import { Book } from './book.ts'
 import { warnOf } from '../disk/folder.ts'
 import { Groups } from './groups.ts'
@@ -22,6 +23,7 @@ export interface Profile extends Settings {
   readonly identity: Identity
   readonly book: Book
   readonly groups: Groups
+  readonly blocked: Blocked
   readonly sign: boolean
   /** Milliseconds. */
   readonly timeout?: number
@@ -67,6 +69,7 @@ export async function openProfile(io: Io, given: Given): Promise<Profile> {
   }
   const book = (await home?.openBook(relays)) ?? Book.empty(relays.some(isLocal))
   const groups = (await home?.openGroups()) ?? Groups.empty()
+  const blocked = (await home?.openBlocked()) ?? Blocked.empty()
   warnOf(book, io)
   warnOf(groups, io)
   const identity = await loadIdentity(key, io).catch((error: unknown) => {
@@ -81,6 +84,7 @@ export async function openProfile(io: Io, given: Given): Promise<Profile> {
     relays,
     book,
     groups,
+    blocked,
     sign: given.sign === true,
     // The encryption key in the profile belongs to the profile's key alone.
     identity: home !== undefined && key === settings.key ? await home.completeIdentity(identity, false) : identity,

@@ -55,8 +55,20 @@ export interface Line {
   readonly note?: string
 }
 
-/** Formats a message for people. */
-export function formatReceived(received: Received, enclosed: Enclosed, book: Book): Line {
+/** Formats the local time of a message: of today without the date. @param seconds since 1970 */
+export function whenOf(seconds: number, now = Date.now()): string {
+  const at = new Date(seconds * 1_000)
+  const digits = (number: number): string => String(number).padStart(2, '0')
+  const time = `${digits(at.getHours())}:${digits(at.getMinutes())}`
+  const isToday = at.toDateString() === new Date(now).toDateString()
+  return isToday ? time : `${at.getFullYear()}-${digits(at.getMonth() + 1)}-${digits(at.getDate())} ${time}`
+}
+
+/**
+ * Formats a message for people.
+ * @param isDated whether to show the time behind the sender's name
+ */
+export function formatReceived(received: Received, enclosed: Enclosed, book: Book, isDated = false): Line {
   const note = DROPPED[received.verdict]
   if (note !== undefined) return { note }
   if (received.text !== undefined) return { text: lines('[unsigned: anyone may have written this]', decode(received.text)) }
@@ -64,7 +76,8 @@ export function formatReceived(received: Received, enclosed: Enclosed, book: Boo
   if (envelope === undefined) return {}
   const marks = marksOf(received, envelope, enclosed)
   const group = enclosed.within === undefined ? '' : ` in ${showName(enclosed.within.name, 'group')}`
-  return { text: lines(`${senderOf(received, envelope, enclosed, book)}${group}${marks}`, textOf(envelope.content, enclosed, book)) }
+  const when = isDated ? ` ${whenOf(envelope.time)}` : ''
+  return { text: lines(`${senderOf(received, envelope, enclosed, book)}${group}${when}${marks}`, textOf(envelope.content, enclosed, book)) }
 }
 
 /** Formats the remarks after the sender's name, in brackets. */

@@ -15,7 +15,9 @@ import type { Home } from '../profile/home.ts'
 import { handToTor, Onions } from '../profile/onions.ts'
 import type { Profile } from '../profile/profile.ts'
 import { Arrivals } from './arrival.ts'
-import { type Opened, type OpenOptions, openShared } from '../owner/open.ts'
+import { openShared } from '../owner/open.ts'
+import type { Opened, OpenOptions } from '../owner/opening.ts'
+import type { RequestDesk } from '../owner/reception.ts'
 import { CliError, printProblem } from '../program/error.ts'
 import type { Io } from '../program/io.ts'
 import type { Options } from '../program/page.ts'
@@ -43,6 +45,7 @@ export const LOGIN_OPTIONS = {
 
 export interface Talk {
   readonly messenger: MessengerPort
+  readonly requests: RequestDesk
   /** Resolves with the last error when all relays of the receiver were tried and none accepted the message. */
   refused(delivery: Delivery): Promise<unknown>
   /** For how many seconds a relay holds messages; undefined if it was not reached. */
@@ -52,7 +55,7 @@ export interface Talk {
 }
 
 /** How a command uses the messenger of its profile. */
-export type TalkOptions = Pick<OpenOptions, 'what' | 'relays' | 'outbox' | 'onOwner' | 'onArrived' | 'onChanged'> & {
+export type TalkOptions = Pick<OpenOptions, 'what' | 'relays' | 'outbox' | 'onOwner' | 'onArrived' | 'onChanged' | 'onRequests'> & {
   /** By default, the command takes no messages. */
   readonly takes?: OpenOptions['takes']
   /** Contacts that are not in the book, or override it. */

@@ -170,6 +170,13 @@ export class Messenger implements MessengerPort {
     this.#schedule()
   }
 
+  /** Sends `delivered` receipts for messages that are done, because their sender was no contact at the time. */
+  confirm(from: Contact, ids: readonly string[]): void {
+    if (this.#context.options.receipts?.delivered === false) return
+    for (const id of ids) this.#sending.addReceipt(from, id, 'delivered')
+    this.#schedule()
+  }
+
   /**
    * Resolves once there is nothing to do: each message is settled or held by a relay, receipts and acknowledgements are
    * sent, and the stores are written. A relay that cannot be reached delays it without limit, so pass a signal.

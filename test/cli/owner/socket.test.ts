@@ -69,7 +69,7 @@ async function dial(path: string): Promise<Socket> {
   return socket
 }
 
-const HELLO = { kind: 'hello', protocol: 1, version: '0.1.0', what: 'send' }
+const HELLO = { kind: 'hello', protocol: 2, version: '0.1.0', what: 'send' }
 
 describe('an owner', () => {
   test.each([
@@ -111,9 +111,9 @@ describe('an owner', () => {
     const closed = once(socket, 'close')
     let text = ''
     socket.on('data', (chunk: Buffer) => (text += chunk.toString()))
-    socket.write(`${JSON.stringify({ ...HELLO, protocol: 2 })}\n`)
+    socket.write(`${JSON.stringify({ ...HELLO, protocol: 9 })}\n`)
     await closed
-    expect(JSON.parse(text)).toMatchObject({ kind: 'hello', protocol: 1, what: 'get --follow' })
+    expect(JSON.parse(text)).toMatchObject({ kind: 'hello', protocol: 2, what: 'get --follow' })
   })
 })
 
@@ -131,7 +131,7 @@ describe('a command', () => {
   }
 
   test('says which program to restart if the owner is of another version', async () => {
-    await fake('{"kind":"hello","protocol":2,"version":"9.1.0","what":"chat"}\n')
+    await fake('{"kind":"hello","protocol":9,"version":"9.1.0","what":"chat"}\n')
     expect(await as('alice', 'send', 'bob', 'hello')).toMatchObject({
       code: 1,
       err: 'asfaleia: error: the chat that has this profile is of another version 9.1.0\nasfaleia: hint: restart the chat; then run the command again\n',

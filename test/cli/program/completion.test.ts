@@ -37,7 +37,7 @@ describe('bash completes', () => {
     [['con'], ['contact']],
     [
       ['contact', 're'],
-      ['rename', 'remove'],
+      ['rename', 'requests', 'remove'],
     ],
     [['send', '--out'], ['--outbox']],
     [

@@ -1,0 +1,248 @@
+/**
+ * Receives strangers for the clients of a profile. It drops messages of blocked people, and keeps messages of people who
+ * introduce themselves as contact requests. All other messages pass on to the desk.
+ */
+import { fingerprintOf } from '../../client/format/field.ts'
+import { GroupError, parseGroup } from '../../client/format/group.ts'
+import { introductionOf } from '../../client/format/introduction.ts'
+import type { Contact } from '../../client/messenger/contact.ts'
+import type { Received } from '../../client/messenger/inbox.ts'
+import type { ContactRequest, RequestMessage, Requests } from '../profile/requests.ts'
+
+export const RECEPTION = Object.freeze({
+  /**
+   * Most messages that find no room among the requests and stay at the relay, unacknowledged. More could fill the
+   * relay's window, so the oldest then passes on as a stranger's message.
+   */
+  held: 16,
+})
+
+/** The contact requests of the profile. */
+export interface RequestDesk {
+  /** Returns the requests that wait, the oldest first. */
+  list(): Promise<readonly ContactRequest[]>
+  /** Removes the request of a person. @throws {CliError} */
+  ignore(fingerprint: string): Promise<void>
+  /** `get` has shown these messages. @throws {CliError} */
+  markShown(ids: readonly string[]): Promise<void>
+  /** The command has changed contacts or blocked people: ends their requests. */
+  refresh(): Promise<void>
+}
+
+export interface ReceptionOptions {
+  /** Opens the stored requests; undefined if the client stores nothing. */
+  readonly open: () => Promise<Requests> | undefined
+  /** Finds a person in the contact book. */
+  readonly find: (fingerprint: string) => Contact | undefined
+  /** Whether the user knows the person although they are not in the contact book. */
+  readonly isGuest: (fingerprint: string) => boolean
+  readonly isBlocked: (fingerprint: string) => boolean
+  /** Whether the user is in a group of that id. */
+  readonly isGroup: (id: string) => boolean
+  /** The requests have changed. */
+  readonly onChange: (requests: readonly ContactRequest[]) => void
+  /** The requests cannot be read or written. */
+  readonly onFailure: (error: unknown) => void
+  /** The person is a contact now: confirms the messages of their request. */
+  readonly confirm: (contact: Contact, ids: readonly string[]) => void
+  /** Milliseconds since 1970. */
+  readonly now: () => number
+}
+
+export class Reception {
+  readonly #options: ReceptionOptions
+  #store: Promise<Requests | undefined> | undefined
+  /** The newest list, once it has been read. */
+  #known: readonly ContactRequest[] = []
+  #held: Received[] = []
+  #busy = 0
+  #working: Promise<unknown> = Promise.resolve()
+
+  constructor(options: ReceptionOptions) {
+    this.#options = options
+  }
+
+  /** Yields the messages that are no requests. */
+  async *screen(source: AsyncIterable<Received>): AsyncIterable<Received> {
+    for await (const received of source) yield* await this.#work(() => this.#take(received))
+  }
+
+  /** Resolves once every message that has come is screened. */
+  async idle(): Promise<void> {
+    for (;;) {
+      await new Promise((resolve) => setImmediate(resolve))
+      if (this.#busy === 0) return
+      await this.#working.catch(() => {})
+    }
+  }
+
+  /** Returns the requests that wait, the oldest first. */
+  async list(): Promise<readonly ContactRequest[]> {
+    const { find, isBlocked } = this.#options
+    const requests = (await this.#open())?.list() ?? []
+    return requests.filter(({ card }) => find(fingerprintOf(card.key)) === undefined && !isBlocked(fingerprintOf(card.key)))
+  }
+
+  /** Whether a person's request waits, as far as the requests have been read. */
+  has(fingerprint: string): boolean {
+    return this.#known.some(({ card }) => fingerprintOf(card.key) === fingerprint)
+  }
+
+  /** Reads the requests, and tells of them if there are any. */
+  async begin(): Promise<void> {
+    await this.#work(async () => {
+      await this.#open()
+      await this.#settle()
+      if ((await this.list()).length > 0) await this.#tell()
+    })
+  }
+
+  /** Removes the request of a person. @throws {CliError} */
+  async ignore(fingerprint: string): Promise<void> {
+    await this.#work(async () => {
+      await (await this.#open())?.remove([fingerprint])
+      await this.#retry()
+      await this.#tell()
+    })
+  }
+
+  /** Marks messages as shown by `get`. @throws {CliError} */
+  async markShown(ids: readonly string[]): Promise<void> {
+    await this.#work(async () => {
+      await (await this.#open())?.markShown(ids)
+      await this.#tell()
+    })
+  }
+
+  /** The contacts or the blocked people have changed: ends the requests of those who are either now. */
+  async settle(): Promise<void> {
+    // Not read yet, so there is nothing to tell.
+    if (this.#store === undefined) return
+    await this.#work(async () => {
+      if (await this.#settle()) await this.#tell()
+    })
+  }
+
+  async #settle(): Promise<boolean> {
+    const { find, isBlocked, confirm } = this.#options
+    const store = await this.#open()
+    const ended: string[] = []
+    for (const { card, messages } of store?.list() ?? []) {
+      const fingerprint = fingerprintOf(card.key)
+      const contact = find(fingerprint)
+      if (isBlocked(fingerprint)) ended.push(fingerprint)
+      else if (contact !== undefined) {
+        ended.push(fingerprint)
+        confirm(
+          contact,
+          messages.map(({ id }) => id),
+        )
+      }
+    }
+    if (ended.length === 0) return false
+    await store?.remove(ended)
+    await this.#retry()
+    return true
+  }
+
+  /** @returns the messages to pass on */
+  async #take(received: Received): Promise<Received[]> {
+    const { verdict, envelope } = received
+    if (envelope === undefined) return [received]
+    const { isBlocked, isGuest, find } = this.#options
+    const fingerprint = fingerprintOf(envelope.from)
+    const isProven = verdict === 'genuine' || verdict === 'future' || verdict === 'stale'
+    if (isProven && isBlocked(fingerprint)) {
+      await received.done().catch(() => {})
+      return []
+    }
+    if (verdict !== 'genuine' || find(fingerprint) !== undefined || isGuest(fingerprint)) return [received]
+    try {
+      const outcome = await this.#keep(received)
+      if (outcome === 'no-request') return [received]
+      if (outcome === 'kept') return []
+    } catch (error) {
+      this.#options.onFailure(error)
+    }
+    this.#held.push(received)
+    return this.#held.length > RECEPTION.held ? [this.#held.shift()!] : []
+  }
+
+  async #keep(received: Received): Promise<'kept' | 'full' | 'no-request'> {
+    const { envelope } = received
+    const message = envelope === undefined ? undefined : await this.#messageOf(envelope)
+    const store = message === undefined ? undefined : await this.#open()
+    const card = store === undefined || envelope === undefined ? undefined : await introductionOf(envelope)
+    if (message === undefined || store === undefined || card === undefined) return 'no-request'
+    if (!(await store.add(card, message, Math.floor(this.#options.now() / 1_000)))) return 'full'
+    await this.#tell()
+    // If this fails, the message comes again, and is in the store already.
+    await received.done().catch(() => {})
+    return 'kept'
+  }
+
+  /** @returns undefined if a message of this kind cannot be a request */
+  async #messageOf({ id, time, group, content }: NonNullable<Received['envelope']>): Promise<RequestMessage | undefined> {
+    switch (content.type) {
+      case 'text':
+        return group === undefined ? { id, time, text: content.text } : undefined
+      case 'card':
+        return group === undefined ? { id, time, text: '' } : undefined
+      case 'group':
+        if (group !== undefined && this.#options.isGroup(group)) return undefined
+        try {
+          return { id, time, text: '', group: content.card, called: (await parseGroup(content.card)).name }
+        } catch (error) {
+          if (error instanceof GroupError) return undefined
+          throw error
+        }
+      case 'edit':
+      case 'remove':
+      case 'leave':
+      case 'receipt':
+      case 'file':
+      case 'have':
+      case 'unreadable':
+      case 'unknown':
+        return undefined
+    }
+  }
+
+  /** Tries again to keep the messages that found no room. */
+  async #retry(): Promise<void> {
+    const held = this.#held
+    this.#held = []
+    for (const [index, each] of held.entries()) {
+      const from = each.envelope?.from
+      if (from !== undefined && this.#options.isBlocked(fingerprintOf(from))) await each.done().catch(() => {})
+      else if ((await this.#keep(each).catch(() => 'full')) !== 'kept') {
+        this.#held = held.slice(index)
+        return
+      }
+    }
+  }
+
+  async #open(): Promise<Requests | undefined> {
+    this.#store ??= (async () => {
+      try {
+        return await this.#options.open()
+      } catch (error) {
+        this.#options.onFailure(error)
+        return undefined
+      }
+    })()
+    return this.#store
+  }
+
+  async #tell(): Promise<void> {
+    this.#known = await this.list()
+    this.#options.onChange(this.#known)
+  }
+
+  #work<T>(work: () => Promise<T>): Promise<T> {
+    this.#busy++
+    const worked = this.#working.catch(() => {}).then(work)
+    this.#working = worked
+    return worked.finally(() => this.#busy--)
+  }
+}
