@@ -242,6 +242,10 @@ export async function writeNewFolder(path: string, files: ReadonlyMap<string, Ui
     made = undefined
     await flush(dirname(place))
   } catch (error) {
+    if (systemCode(error) === 'ENOENT')
+      throw new CliError(`cannot write ${path}: there is no folder ${dirname(place)}`, {
+        hint: 'make the folder first, or name another one',
+      })
     const isThere = systemCode(error) === 'ENOTDIR' && (await lstat(place).catch(() => undefined)) !== undefined
     throw refuseWrite(`cannot write ${path}: ${isThere ? 'it already exists' : systemReason(error)}`, error)
   } finally {

@@ -2,7 +2,8 @@
  * The onion service's folder on this machine, tor's HiddenServiceDir: finds it, reads it, lists its clients and
  * destroys it. Tor owns the folder, so the commands must run as tor's user. They print no part of a key.
  */
-import { open, readdir, readFile, rename, rm, rmdir, stat } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { open, readdir, rename, rm, rmdir, stat } from 'node:fs/promises'
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { CLIENTS, HOSTNAME, PUBLIC_KEY, SECRET_KEY, ServiceError, type ServiceFiles, splitClients } from '../../onion/service.ts'
@@ -97,17 +98,11 @@ export async function checkFolder(folder: string, io: Pick<Io, 'stderr'>): Promi
 
 /** Reads the service's address from a file such as tor's `hostname`. The caller checks it. @throws {CliError} */
 export async function readHostname(path: string): Promise<string> {
-  let text: string
-  try {
-    text = (await readFile(path, 'latin1')).trim()
-  } catch (error) {
-    const hint =
-      systemCode(error) === 'ENOENT'
-        ? "tor writes it when it first starts; name it with --name-file, or tor's HiddenServiceDir with --service"
-        : USER_HINT
-    throw new CliError(`cannot read ${path}: ${systemReason(error)}`, { hint })
-  }
-  return text
+  const bytes = await readPart('', path)
+  if (bytes !== undefined) return bytes.toString('latin1').trim()
+  throw new CliError(`cannot read ${path}: no such file or folder`, {
+    hint: "tor writes it when it first starts; name it with --name-file, or tor's HiddenServiceDir with --service",
+  })
 }
 
 /**
@@ -161,7 +156,8 @@ async function overwrite(path: string): Promise<void> {
 export async function readPart(folder: string, name: string): Promise<Buffer | undefined> {
   const path = join(folder, name)
   try {
-    await using file = await open(path, 'r')
+    // Opening a pipe must not block.
+    await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
     const found = await file.stat()
     if (!found.isFile() || found.size > MOST_BYTES)
       throw new CliError(`${path} is not a file of tor: it must be a regular file of at most ${MOST_BYTES} bytes`)

@@ -215,7 +215,8 @@ describe('restore writes nothing if there is', () => {
   test('no parent folder', async () => {
     await backup('--to', recipient)
     const { code, err } = await asfaleia(['restore', file, '--identity', identity, '--to', join(around, 'no', 'new')])
-    expect([code, err]).toEqual([1, `asfaleia: error: cannot write ${join(around, 'no', 'new')}: no such file or folder\n`])
+    const problem = `cannot write ${join(around, 'no', 'new')}: there is no folder ${join(around, 'no')}`
+    expect([code, err]).toEqual([1, `asfaleia: error: ${problem}\nasfaleia: hint: make the folder first, or name another one\n`])
   })
 })
 
@@ -233,6 +234,14 @@ describe('backup of an incomplete service', () => {
         writeFileSync(folder, '')
       },
       /is not a folder\n.*hint:/,
+    ],
+    [
+      'with a pipe in place of a file',
+      () => {
+        rmSync(join(folder, 'hostname'))
+        execFileSync('mkfifo', [join(folder, 'hostname')])
+      },
+      /hostname is not a file of tor: it must be a regular file/,
     ],
     [
       'without its key',
