@@ -1095,8 +1095,8 @@ describe('the keys of the appliance', () => {
 
       expect((await keys('rotate', '--end', old)).stdout).toBe(`the keys of ${old} are destroyed\n`)
       const view = `/proc/${(await inspect('tor')).State.Pid}/root`
-      while (existsSync(`${view}/var/lib/tor/next`));
-      while (readFileSync(`${view}/run/name/hostname`, 'utf8') !== `${moved}\n`);
+      while (existsSync(`${view}/var/lib/tor/next`)) await new Promise((resolve) => setTimeout(resolve, 100))
+      while (readFileSync(`${view}/run/name/hostname`, 'utf8') !== `${moved}\n`) await new Promise((resolve) => setTimeout(resolve, 100))
       expect(await visit(old, undefined, GIVEN_UP)).toMatchObject(LOST)
       // For tor the moved folder is another service, so it makes new introduction points.
       expect(await find(moved)).toMatchObject(FOUND)

@@ -180,7 +180,10 @@ describe('a relay that takes over from another', () => {
     channel.close()
     // The relay notices the end a moment later; until then it answers restarting.
     let answer = '99;restarting'
-    while (answer.startsWith('99;restarting')) answer = await (await unix()).ask(`3;${token};${bob.line};${'00000010'}`)
+    while (answer.startsWith('99;restarting')) {
+      await new Promise((resolve) => setTimeout(resolve, 10))
+      answer = await (await unix()).ask(`3;${token};${bob.line};${'00000010'}`)
+    }
     expect(answer).toMatch(/^13;/)
     expect((await takeAll(await connectRaw(first.tcp), token)).numbers).toEqual(upTo(11))
   })
@@ -479,7 +482,10 @@ describe('relays as separate processes', () => {
       passing.close()
       let wire = await connectRaw(tcp)
       // It opens its doors a moment later.
-      while ((await wire.ask('7')) !== '17') wire = await connectRaw(tcp)
+      while ((await wire.ask('7')) !== '17') {
+        await new Promise((resolve) => setTimeout(resolve, 10))
+        wire = await connectRaw(tcp)
+      }
       expect(await takeAll(wire, token)).toEqual({ ids, numbers: upTo(COUNT) })
     },
     60_000,

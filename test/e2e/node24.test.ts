@@ -1,7 +1,7 @@
 /**
  * Runs the unit tests of the relay and its clients again on Node 24, the other supported version.
  */
-import { existsSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, it } from 'vitest'
@@ -30,6 +30,12 @@ const PARTS = [
 
 /** TypeDoc's pages of the API do not depend on Node either. */
 const WITHOUT = ['--exclude', 'test/client/api.test.ts']
+
+it('each filter of the tests on Node 24 matches at least one file', () => {
+  const files = readdirSync(join(root, 'test'), { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.test.ts'))
+  const matches = (filter: string): boolean => files.some((file) => `test/${file}`.includes(filter))
+  expect([...PARTS.map((part) => `test/${part}`), WITHOUT[1]!].filter((filter) => !matches(filter))).toEqual([])
+})
 
 it('the unit tests pass on Node 24', { timeout: 600_000 }, async (context) => {
   if (!existsSync(node24)) context.skip('Node 24 is not installed below test/node24: sh deploy/setup.sh test')

@@ -88,7 +88,10 @@ const status = (): Promise<Finished> =>
 const upgrade = (): Promise<Finished> => machine.run(['sh', `${PACKAGE}/deploy/upgrade`, 'systemd'])
 
 async function untilListening(): Promise<void> {
-  while ((await status()).code !== 0) expect(await show(RELAY, 'Result')).toBe('success')
+  while ((await status()).code !== 0) {
+    expect(await show(RELAY, 'Result')).toBe('success')
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
 }
 
 async function connect(): Promise<Wire> {
@@ -178,7 +181,8 @@ describe('the relay under systemd', () => {
     const tor = await machine.mainOf('tor@default.service')
     const before = await machine.mainOf(RELAY)
     process.kill(before, 'SIGKILL')
-    while ((await show(RELAY, 'NRestarts')) === '0' || (await show(RELAY, 'ActiveState')) !== 'active');
+    while ((await show(RELAY, 'NRestarts')) === '0' || (await show(RELAY, 'ActiveState')) !== 'active')
+      await new Promise((resolve) => setTimeout(resolve, 100))
     await untilListening()
     expect(await machine.mainOf(RELAY)).not.toBe(before)
     expect(await send('alice', 'bob', 'again')).toMatchObject({ code: 0 })
@@ -251,7 +255,7 @@ describe('an upgrade by deploy/upgrade systemd', () => {
 
   test('reports that no relay is running after the relay was stopped, which also removes its folder', async () => {
     await machine.ask('systemctl', 'stop', RELAY)
-    while ((await show('asfaleia-doors.service', 'ActiveState')) !== 'inactive');
+    while ((await show('asfaleia-doors.service', 'ActiveState')) !== 'inactive') await new Promise((resolve) => setTimeout(resolve, 100))
     expect(existsSync(`${machine.root}/run/asfaleia`)).toBe(false)
     expect(await upgrade()).toMatchObject({
       code: 1,

@@ -4,6 +4,7 @@ import { connect } from 'node:net'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
 import { parseConfig } from '../../src/config/config.ts'
@@ -32,6 +33,14 @@ beforeEach(() => {
 afterEach(async () => {
   for (const server of servers.splice(0)) await server.close()
 })
+
+/** Between two questions to a relay whose answer will change, ms. */
+const PAUSE = 10
+
+/** Waits until the relay has read a name so many times. */
+async function nameKnown(times: number): Promise<void> {
+  while (logged.filter((line) => line.includes('"name-known"')).length < times) await delay(PAUSE)
+}
 
 let sockets = 0
 const DOORS = (): string[] => ['--unix', join(folder, `${sockets++}.sock`), '--http', '127.0.0.1:0', '--operator', '127.0.0.1:0']
@@ -84,7 +93,10 @@ describe.each(Object.entries(OPEN))('over %s', (name, open) => {
     reader.destroy()
     // The relay notices the end of a stream on its own, so ask until it has.
     let count = '14;0;0'
-    while (count === '14;0;0') count = await sender.ask(`4;${token};lease`)
+    while (count === '14;0;0') {
+      await delay(PAUSE)
+      count = await sender.ask(`4;${token};lease`)
+    }
     expect(count).toBe('14;3;0')
     for (const id of ids) expect(await sender.line()).toMatch(`20;${id};`)
   })
@@ -324,7 +336,10 @@ describe('the running relay', () => {
     expect(await wire.ask(`0;${alice.line}`)).toMatch(/^99;not-ready;/)
     writeFileSync(nameFile, `${ONION}\n`)
     let answer = '99'
-    while (answer.startsWith('99')) answer = await wire.ask(`8;asfaleia/1;${ONION}`)
+    while (answer.startsWith('99')) {
+      await delay(PAUSE)
+      answer = await wire.ask(`8;asfaleia/1;${ONION}`)
+    }
     expect(answer).toMatch(/^18;/)
     const [, , challenge] = (await wire.ask(`0;${alice.line};sign`)).split(';')
     expect(Buffer.from(challenge!, 'base64').toString()).toMatch(`asfaleia/1 auth ${ONION} `)
@@ -338,7 +353,8 @@ describe('the running relay', () => {
     expect(await wire.ask(`8;asfaleia/1;${OLD}`)).toMatch(/^18;/)
     writeFileSync(nameFile, '')
     writeFileSync(nameFile, `${ONION}\n`)
-    while (logged.filter((line) => line.includes('"name-known"')).length < 2) expect(await wire.ask('7')).toBe('17')
+    await nameKnown(2)
+    expect(await wire.ask('7')).toBe('17')
     expect(await wire.ask(`8;asfaleia/1;${ONION}`)).toMatch(/^18;/)
     expect(await wire.ask(`8;asfaleia/1;${OLD}`)).toMatch(/^99;wrong-usage;/)
   })
@@ -352,7 +368,8 @@ describe('the running relay', () => {
     const token = await wire.login(alice)
     expect(await wire.ask(`3;${token};${alice.line};QUJD`)).toMatch(/^13;/)
     writeFileSync(nameFile, `${ONION}\n`)
-    while (logged.filter((line) => line.includes('"name-known"')).length < 2) expect(await wire.ask('7')).toBe('17')
+    await nameKnown(2)
+    expect(await wire.ask('7')).toBe('17')
     const later = await connectRaw(at('tcp'))
     expect(await later.ask('8;asfaleia/1;localhost')).toMatch(/^99;wrong-usage;/)
     expect(await later.ask(`8;asfaleia/1;${ONION}`)).toMatch(/^18;/)
@@ -364,9 +381,6 @@ describe('the running relay', () => {
     const nameFile = join(folder, 'moving-hostname')
     writeFileSync(nameFile, `${OLD}\n`)
     const { at } = await start('--name-file', nameFile)
-    const known = async (times: number): Promise<void> => {
-      while (logged.filter((line) => line.includes('"name-known"')).length < times) await (await connectRaw(at('tcp'))).ask('7')
-    }
     const hello = async (name: string): Promise<(string | undefined)[]> => {
       const wire = await connectRaw(at('tcp'))
       const answer = (await wire.ask(`8;asfaleia/1;${name}`)).split(';')[0]
@@ -375,11 +389,11 @@ describe('the running relay', () => {
     }
     expect(await hello(OLD)).toEqual(['18', '17'])
     writeFileSync(nameFile, `${ONION}\n${OLD}\n`)
-    await known(2)
+    await nameKnown(2)
     expect(await hello(OLD)).toEqual(['18', `98;moved;${ONION}`])
     expect(await hello(ONION)).toEqual(['18', '17'])
     writeFileSync(nameFile, `${ONION}\n`)
-    await known(3)
+    await nameKnown(3)
     expect(await hello(OLD)).toEqual(['99', '17'])
     expect(await hello(ONION)).toEqual(['18', '17'])
     // Incomplete files and invalid names change nothing.
@@ -405,7 +419,7 @@ describe('the running relay', () => {
       Buffer.from((await wire.ask(`0;${alice.line};sign`)).split(';')[2]!, 'base64').toString()
     expect(await challenged()).toMatch(`asfaleia/1 auth ${OLD} `)
     writeFileSync(nameFile, `${ONION}\n`)
-    while (!logged.some((line) => line.includes('"name-known"'))) expect(await wire.ask('7')).toBe('17')
+    await nameKnown(1)
     expect(await challenged()).toMatch(`asfaleia/1 auth ${ONION} `)
   })
 
