@@ -32,8 +32,9 @@ export class PrivateKeyError extends CodedError<PrivateKeyErrorCode> {
   /** The public key, with `needs-token` only. */
   readonly key: SshKey | undefined
 
-  constructor(code: PrivateKeyErrorCode, key?: SshKey) {
-    super('PrivateKeyError', code, TEXTS[code])
-    this.key = key
+  /** @param more.count how many keys the file contains, with `several-keys` */
+  constructor(code: PrivateKeyErrorCode, more: { readonly key?: SshKey; readonly count?: number } = {}) {
+    super('PrivateKeyError', code, more.count === undefined ? TEXTS[code] : `the file contains ${more.count} private keys; expected one`)
+    this.key = more.key
   }
 }

@@ -79,7 +79,7 @@ function* open(file: Uint8Array, given: string | Uint8Array | undefined): Genera
   const text = tidyArmor(asBuffer(file).toString('latin1'))
   const [block, ...more] = [...text.matchAll(BEGIN)]
   if (block === undefined) throw new PrivateKeyError('not-a-private-key')
-  if (more.length > 0) throw new PrivateKeyError('several-keys')
+  if (more.length > 0) throw new PrivateKeyError('several-keys', { count: 1 + more.length })
   const label = block[1]!
   const end = `\n-----END ${label}-----`
   const length = text.slice(block.index).indexOf(end)
@@ -101,7 +101,7 @@ function* openOpenSsh(base64: string, passphrase: Uint8Array | undefined): Gener
   const { publicBlob, lock } = container
   // First, because sshpk accepts keys that parseKeyBlob refuses.
   const key = parsePublicBlob(publicBlob)
-  if (key.type.startsWith('sk-')) throw new PrivateKeyError('needs-token', key)
+  if (key.type.startsWith('sk-')) throw new PrivateKeyError('needs-token', { key })
   if (lock !== undefined && passphrase === undefined) throw new PrivateKeyError('needs-passphrase')
   const content = yield* openContainer(container, passphrase ?? new Uint8Array())
   let keyObject: KeyObject

@@ -28,7 +28,7 @@ export function parseAdmitted(bytes: Uint8Array, isKnown: (fingerprint: string) 
   for (const { number: line, text } of splitLines(bytes)) {
     const fields = parseKeyLine(text)
     if (fields === 'empty') continue
-    const member = fields === 'broken' ? 'no-key' : readMember(fields, isKnown)
+    const member = findFormat(text) ?? (fields === 'broken' ? 'no-key' : readMember(fields, isKnown))
     if (typeof member === 'string') {
       mistakes.push({ line, what: member })
       continue
@@ -43,6 +43,15 @@ export function parseAdmitted(bytes: Uint8Array, isKnown: (fingerprint: string) 
   }
   return { entries, mistakes }
 }
+
+/** Names the format of a line that is none of this list. */
+function findFormat(text: Uint8Array): MistakeName | undefined {
+  const start = Buffer.from(text.subarray(0, START_BYTES)).toString('latin1')
+  if (/^(?:\u{ff}\u{fe}|\u{fe}\u{ff}|.?\0)/u.test(start)) return 'utf-16'
+  return /^(?:PuTTY-User-Key-File-|-{4,5} ?BEGIN |AGE-|age1)/.test(start) ? 'other-format' : undefined
+}
+
+const START_BYTES = 32
 
 function isSame(one: Member, other: Member): boolean {
   return (['only', 'expires', 'perSender', 'places', 'mustVerify'] as const).every((name) => one[name] === other[name])

@@ -3,6 +3,11 @@
 /** The mistakes of a line or file: the end of a sentence, and a hint. */
 export const MISTAKES = {
   'no-key': ['is no key', 'write one key a line, `[options] type base64 [comment]`'],
+  'utf-16': ['is in UTF-16', 'convert the file: `iconv -f UTF-16 -t UTF-8 FILE > NEW`'],
+  'other-format': [
+    'is in the format of another program',
+    'list the line of its .pub file; `ssh-keygen -i -f FILE` or `puttygen FILE -L` prints it',
+  ],
   'bad-key': ['has a damaged or weak key', 'copy it again from the .pub file'],
   'rsa-size': ['has an RSA key whose size is not between 2,048 and 8,192 bits', 'have its owner make another key: `ssh-keygen -t ed25519`'],
   'rsa-exponent': [

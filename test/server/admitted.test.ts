@@ -107,6 +107,23 @@ describe('a list', () => {
     ])
   })
 
+  it('names other formats, and UTF-16', () => {
+    const first = (bytes: Uint8Array): string | undefined => parseAdmitted(bytes).mistakes.map(describeMistake)[0]
+    for (const mark of ['\u{feff}', '']) {
+      const text = Buffer.from(`${mark}${line}\r\n`, 'utf16le')
+      expect(first(text)).toBe('line 1 is in UTF-16')
+      expect(first(Buffer.from(text).swap16())).toBe('line 1 is in UTF-16')
+    }
+    for (const text of [
+      'PuTTY-User-Key-File-3: ssh-ed25519',
+      '---- BEGIN SSH2 PUBLIC KEY ----',
+      '-----BEGIN PUBLIC KEY-----',
+      'AGE-SECRET-KEY-1Q',
+      'age1q',
+    ])
+      expect(first(Buffer.from(text))).toBe('line 1 is in the format of another program')
+  })
+
   it('may name a key twice only with the same options', () => {
     expect(parse(`send-only ${line}\nrestrict,send-only ${line} again`).entries).toHaveLength(1)
     expect(parse(`${line}\n\nsend-only ${line}`).mistakes).toEqual([{ line: 3, what: 'other-options' }])

@@ -70,7 +70,7 @@ describe('a key in a file', () => {
   test.each([
     ['a text', 'hello\n', /does not hold a key/],
     ['a key cut off', generatePrivateKey('x').file.slice(0, 150), /damaged or cut off/],
-    ['two keys', generatePrivateKey('x').file + generatePrivateKey('y').file, /more than one private key/],
+    ['two keys', generatePrivateKey('x').file + generatePrivateKey('y').file, /contains 2 private keys; expected one/],
   ])('is refused in one line if it is %s', async (_name, text, message) => {
     const path = join(makeFolder(), 'key')
     writeFileSync(path, text, { mode: 0o600 })
