@@ -35,6 +35,7 @@ export { Seen, type SeenStore } from './delivery/seen.ts'
 export { open, seal } from './format/envelope.ts'
 export { type Card, CardError, type CardErrorCode, type CardVersion, findCard, makeCard, normalizeRelay, parseCard } from './format/card.ts'
 export { isFileName, makeFileName, makeId } from './format/field.ts'
+export type { Answer, Mailbox } from './format/answer.ts'
 export { type Content, countParts, type FilePart, PART_BYTES, type PartRange } from './format/content.ts'
 export {
   type Correspondent,

@@ -26,7 +26,7 @@ export interface Answer {
    * forget what it knows of the sender's keys: the sender has lost its own.
    */
   readonly left?: number
-  /** The signature of {@link signBegin}, 64 bytes. */
+  /** A signature of the sender's inbox key that these keys and this address are its own, 64 bytes. */
   readonly begin?: Uint8Array
   /** From now on the sender reads here, one mailbox at each relay. */
   readonly address?: readonly Mailbox[]
