@@ -131,6 +131,7 @@ const ARROWS: readonly Arrow[] = [
   ['cli/profile/', 'auth/agent.ts', "keys in the user's agent"],
   ['cli/profile/', 'client/format/', 'cards, groups and identities on the disk'],
   ['cli/profile/', 'client/delivery/', 'the outbox and the seen tags on the disk', 'type'],
+  ['cli/profile/', 'client/ring/', 'the rings on the disk'],
   ['cli/profile/', 'client/messenger/', 'contacts as the messenger takes them'],
   ['cli/profile/', 'transport/address.ts', 'addresses that the user names'],
   ['cli/profile/', 'onion/address.ts', 'checks onion addresses'],
@@ -309,7 +310,7 @@ const NODE: readonly (readonly [name: string, users: readonly string[], why: str
   ['crypto', ['onion/service.ts', 'cli/service/members.ts'], 'keys of an onion service and its members'],
   [
     'crypto',
-    ['cli/service/folder.ts', 'cli/disk/file.ts', 'cli/disk/lock.ts', 'cli/owner/place.ts', 'cli/talk/arrival.ts'],
+    ['cli/service/folder.ts', 'cli/profile/rings.ts', 'cli/disk/file.ts', 'cli/disk/lock.ts', 'cli/owner/place.ts', 'cli/talk/arrival.ts'],
     'what keys are overwritten with, and names of files that are being written',
   ],
   ['net', ['auth/agent.ts'], "the user's SSH agent"],

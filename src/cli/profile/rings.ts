@@ -1,0 +1,72 @@
+/**
+ * The rings of one-time keys on the disk, a file for each contact, encrypted to the user's own key as the outbox is. Only
+ * the owner of the profile reads and writes them. Erasing a key is rewriting its file: flash storage and file systems
+ * that copy may keep the old blocks, so full-disk encryption, or a folder in memory, is the user's protection.
+ */
+import { createHash } from 'node:crypto'
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { open, sealFor } from '../../client/format/envelope.ts'
+import type { Identity } from '../../client/format/identity.ts'
+import type { Ring } from '../../client/ring/state.ts'
+import { decodeRing, encodeRing, RingError } from '../../client/ring/text.ts'
+import { makeFolder, readBytes, writeWhole } from '../disk/file.ts'
+import { systemReason } from '../disk/system.ts'
+import { CliError } from '../program/error.ts'
+
+/** The largest ring has 410 KB. */
+const RING_BYTES = 1_048_576
+
+export interface RingStore {
+  /**
+   * @param contact the fingerprint of the contact's SSH key, `SHA256:…`
+   * @returns undefined if there is none: the contact is new, or the state was lost
+   * @throws {CliError} if the file is damaged; it is left untouched
+   */
+  load(contact: string): Promise<Ring | undefined>
+  /** Replaces the file atomically. @throws {CliError} if it cannot be written; the former one stays */
+  save(contact: string, ring: Ring): Promise<void>
+  remove(contact: string): Promise<void>
+}
+
+/** Opens the folder `ring` of the user's state. */
+export function openRings(folder: string, identity: Identity): RingStore {
+  const rings = join(folder, 'ring')
+  const pathOf = (contact: string): string => join(rings, `${createHash('sha256').update(contact).digest('hex').slice(0, 32)}.age`)
+  return {
+    async load(contact) {
+      const path = pathOf(contact)
+      const sealed = await readBytes(path, RING_BYTES)
+      if (sealed === undefined) return undefined
+      const text = await open(identity, sealed)
+      try {
+        if (text === undefined) throw new CliError(`${path}: the file is damaged, or encrypted to another key`, { hint: LEFT })
+        return decodeRing(contact, text)
+      } catch (error) {
+        if (error instanceof RingError) throw new CliError(`${path}: ${error.message}`, { hint: LEFT })
+        throw error
+      } finally {
+        text?.fill(0)
+      }
+    },
+    async save(contact, ring) {
+      await makeFolder(rings)
+      const text = encodeRing(contact, ring)
+      try {
+        await writeWhole(pathOf(contact), await sealFor(identity, text), { replace: true })
+      } finally {
+        text.fill(0)
+      }
+    },
+    async remove(contact) {
+      const path = pathOf(contact)
+      try {
+        await rm(path, { force: true })
+      } catch (error) {
+        throw new CliError(`cannot remove ${path}: ${systemReason(error)}`)
+      }
+    },
+  }
+}
+
+const LEFT = 'it was left untouched; to begin anew with this contact, move it away'
