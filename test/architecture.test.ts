@@ -102,7 +102,7 @@ const ARROWS: readonly Arrow[] = [
   ['client/delivery/', 'auth/', 'hashes and fingerprints'],
   ['client/delivery/', 'client/format/', 'message ids, parts of a file'],
   ['client/delivery/', 'client/wire/', 'the codes of a failed delivery', 'type'],
-  ['client/ring/', 'auth/', 'joins bytes'],
+  ['client/ring/', 'auth/', 'the keys of a ring; tags of payloads'],
   ['client/ring/', 'protocol/', 'base64 of secrets; the base of coded errors'],
   ['client/ring/', 'client/format/', 'the headers that say how to answer; ids, times and fingerprints in its text'],
   ['client/messenger/', 'auth/', 'the key of a contact', 'type'],
@@ -270,6 +270,7 @@ const PACKAGES: readonly (readonly [name: string, users: readonly string[], why:
     [
       'auth/age-hybrid.ts',
       'client/format/answer.ts',
+      'client/ring/keys.ts',
       'client/format/field.ts',
       'client/format/card.ts',
       'client/format/group.ts',
