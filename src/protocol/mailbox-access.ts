@@ -38,9 +38,11 @@ export class MailboxAccess {
   readonly #ports: Ports
   readonly #rates: Rates
   readonly #output: Output
-  readonly #owner: number
-  readonly #receivers: Receivers
-  readonly #subscriptions: Subscriptions
+  readonly #reader: Reader
+  readonly #turn: Turn
+  // Created when needed: most of thousands of idle connections send nothing, and those that send read nothing.
+  #receivers: Receivers | undefined
+  #subscriptions: Subscriptions | undefined
   /** The second field of SENT. */
   readonly #holdSeconds: string
   #batch: Batch | undefined
@@ -55,9 +57,8 @@ export class MailboxAccess {
     this.#rates = rates
     this.#holdSeconds = `${ports.limits.holdSeconds}`
     this.#output = output
-    this.#owner = reader.owner
-    this.#receivers = new Receivers(ports, turn)
-    this.#subscriptions = new Subscriptions(ports, reader)
+    this.#reader = reader
+    this.#turn = turn
   }
 
   /** Whether a batch is under way: nothing else may be written before it is complete. */
@@ -72,12 +73,12 @@ export class MailboxAccess {
 
   /** Whether a receiver's key is being checked. */
   get isChecking(): boolean {
-    return this.#receivers.isChecking
+    return this.#receivers?.isChecking === true
   }
 
   /** The check of a receiver's key is over. */
   onReceiver(isSound: boolean): void {
-    this.#receivers.onChecked(isSound)
+    this.#receivers?.onChecked(isSound)
   }
 
   /**
@@ -91,7 +92,7 @@ export class MailboxAccess {
     const length = request.length(2)
     if (length > this.#ports.limits.payload) throw new ProtocolError('too-large')
     if (!request.isBase64(2)) throw new ProtocolError('wrong-usage')
-    const mailbox = this.#receivers.find(request)
+    const mailbox = this.#findReceiver(request)
     if (typeof mailbox !== 'string') return mailbox
     if (!this.#ports.sends(sender.mailbox) || !this.#ports.receives(mailbox)) throw new ProtocolError('denied')
     this.#charge(sender, length, now)
@@ -113,7 +114,7 @@ export class MailboxAccess {
     this.#rates.onReading(mailbox, now)
     this.#join(mailbox)
     const references = new Float64Array(Math.min(limits.batchMessages, mailboxes.waiting(mailbox)))
-    const count = mailboxes.take(mailbox, this.#owner, { lease, bytes: limits.batchBytes }, now, references)
+    const count = mailboxes.take(mailbox, this.#reader.owner, { lease, bytes: limits.batchBytes }, now, references)
     this.#output.packet(`${PACKETS.MESSAGES.no};${count};${mailboxes.waiting(mailbox)}`)
     if (count > 0) this.#batch = { references: references.subarray(0, count), plain: lease === 'plain', at: 0 }
   }
@@ -137,6 +138,7 @@ export class MailboxAccess {
 
   /** Answers SUBSCRIBED. @throws {ProtocolError} `relay-full` */
   onSubscribe(label: string, mailbox: string, now: number): void {
+    this.#subscriptions ??= new Subscriptions(this.#ports, this.#reader)
     const { waiting, left } = this.#subscriptions.add(label, mailbox)
     this.#rates.onReading(mailbox, now)
     this.#join(mailbox)
@@ -146,7 +148,7 @@ export class MailboxAccess {
 
   /** A label ends, and the subscription that it has. The unlabelled one goes on. */
   onLabelEnded(label: string): void {
-    const left = label === '' ? undefined : this.#subscriptions.end(label)
+    const left = label === '' ? undefined : this.#subscriptions?.end(label)
     if (left !== undefined) this.#leave(left)
   }
 
@@ -174,7 +176,7 @@ export class MailboxAccess {
    * @throws {ProtocolError} for each reason of sections 4 and 5 to refuse a FETCH
    */
   onFetch(request: Fields<RequestName>, asker: Proven, now: number): UncheckedKey | undefined {
-    const mailbox = this.#receivers.find(request)
+    const mailbox = this.#findReceiver(request)
     if (typeof mailbox !== 'string') return mailbox
     if (this.#ports.isStranger(asker.mailbox) || !this.#ports.receives(mailbox)) throw new ProtocolError('denied')
     const bundle = this.#ports.mailboxes.bundle(mailbox, now)
@@ -191,16 +193,18 @@ export class MailboxAccess {
    */
   gather(now: number): 'some' | 'none' | 'broken' {
     if (this.#batch !== undefined) return this.#gatherBatch(this.#batch)
-    const lost = this.#subscriptions.takeLost()
+    const subscriptions = this.#subscriptions
+    if (subscriptions === undefined) return 'none'
+    const lost = subscriptions.takeLost()
     if (lost !== undefined) {
       this.#output.packet(encodeNotice('taken-over', lost === '' ? undefined : lost))
       return 'some'
     }
-    const subscription = this.#subscriptions.next
+    const subscription = subscriptions.next
     if (subscription === undefined) return 'none'
-    const count = this.#ports.mailboxes.take(subscription.mailbox, this.#owner, DELIVERY, now, delivery)
+    const count = this.#ports.mailboxes.take(subscription.mailbox, this.#reader.owner, DELIVERY, now, delivery)
     for (let n = 0; n < count; n++) this.#gatherMessage(delivery[n]!, subscription.label)
-    this.#subscriptions.onServed(count === 0)
+    subscriptions.onServed(count === 0)
     return 'some'
   }
 
@@ -212,7 +216,7 @@ export class MailboxAccess {
 
   /** The output is written: erases the messages of a plain GET in it. */
   onWritten(): void {
-    if (this.#inFlight !== undefined) for (const reference of this.#inFlight) this.#ports.mailboxes.taken(reference, this.#owner)
+    if (this.#inFlight !== undefined) for (const reference of this.#inFlight) this.#ports.mailboxes.taken(reference, this.#reader.owner)
     this.#inFlight = undefined
   }
 
@@ -228,18 +232,23 @@ export class MailboxAccess {
 
   /** Ends the subscriptions, returns all leases and forgets the receivers. */
   leave(): void {
-    for (const mailbox of this.mailboxes) this.#ports.mailboxes.leave(mailbox, this.#owner)
+    for (const mailbox of this.mailboxes) this.#ports.mailboxes.leave(mailbox, this.#reader.owner)
     this.#joined = undefined
     this.#batch = undefined
-    this.#subscriptions.clear()
+    this.#subscriptions = undefined
     this.#gathered = undefined
     this.#inFlight = undefined
-    this.#receivers.clear()
+    this.#receivers?.clear()
   }
 
   /** A request of this connection changed a mailbox: its own subscription is served before the next request. */
   #onChange(mailbox: string): void {
-    this.#subscriptions.mark(mailbox)
+    this.#subscriptions?.mark(mailbox)
+  }
+
+  #findReceiver(request: Fields<RequestName>): string | UncheckedKey {
+    this.#receivers ??= new Receivers(this.#ports, this.#turn)
+    return this.#receivers.find(request)
   }
 
   /** Counts bytes against the limit of a sender. @throws {ProtocolError} `rate-limited` */
@@ -254,9 +263,9 @@ export class MailboxAccess {
     // The newest is the last.
     joined.delete(mailbox)
     joined.add(mailbox)
-    if (joined.size <= JOINED + this.#subscriptions.count) return
+    if (joined.size <= JOINED + (this.#subscriptions?.count ?? 0)) return
     for (const oldest of joined) {
-      if (this.#subscriptions.has(oldest)) continue
+      if (this.#subscriptions?.has(oldest) === true) continue
       this.#leave(oldest)
       return
     }
@@ -265,7 +274,7 @@ export class MailboxAccess {
   /** Ends the connection's subscription and leases in a mailbox. */
   #leave(mailbox: string): void {
     this.#joined?.delete(mailbox)
-    this.#ports.mailboxes.leave(mailbox, this.#owner)
+    this.#ports.mailboxes.leave(mailbox, this.#reader.owner)
   }
 
   #gatherBatch(batch: Batch): 'some' | 'broken' {

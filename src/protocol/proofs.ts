@@ -4,7 +4,7 @@
  */
 import { ProtocolError } from './errors.ts'
 import type { Fields, RequestName } from './packets.ts'
-import type { Ports, Proven } from './ports.ts'
+import type { Ports, Proven, Rates } from './ports.ts'
 import { Recent } from './recent.ts'
 import type { Turn } from './turn.ts'
 
@@ -14,19 +14,24 @@ const DASH = 0x2d
 
 export class Proofs {
   readonly #ports: Ports
+  readonly #rates: Rates
   readonly #turn: Turn
-  readonly #onProven: (proven: Proven, now: number) => void
+  #hasAny = false
   readonly #tokens = new Recent<Proven>()
   /** The proof under the empty label. */
   #unlabelled: Proven | undefined
   /** The proofs under all other labels. Created when needed. */
   #labelled: Map<string, Proven> | undefined
 
-  /** @param onProven called for each proof that is new to this connection */
-  constructor(ports: Ports, turn: Turn, onProven: (proven: Proven, now: number) => void) {
+  constructor(ports: Ports, rates: Rates, turn: Turn) {
     this.#ports = ports
+    this.#rates = rates
     this.#turn = turn
-    this.#onProven = onProven
+  }
+
+  /** Whether the connection has ever had a proof. */
+  get hasAny(): boolean {
+    return this.#hasAny
   }
 
   /**
@@ -109,7 +114,8 @@ export class Proofs {
   /** Remembers a good token, so that its signature is not verified again on this connection. */
   #remember(bytes: Uint8Array, proven: Proven, now: number): void {
     this.#tokens.add(bytes, proven)
-    this.#onProven(proven, now)
+    this.#hasAny = true
+    this.#rates.onProven(proven, now)
   }
 }
 

@@ -63,7 +63,7 @@ export class RelaySession<P extends Proof = Proof> {
     this.#regime = new Regime(ports.limits, options.now)
     this.#login = new Login(ports, rates, this.#output)
     this.#mail = new MailboxAccess(ports, rates, this.#output, this.#turn, options.reader)
-    this.#proofs = new Proofs(ports, this.#turn, (proven, now) => this.#onProven(proven, now))
+    this.#proofs = new Proofs(ports, rates, this.#turn)
   }
 
   /** Whether the session takes chunks now. */
@@ -195,6 +195,7 @@ export class RelaySession<P extends Proof = Proof> {
         const { proof, audience, label } = this.#login.onVerified(good)
         this.#grant({ mailbox: proof.mailbox, method: proof.method, audience, label }, now)
       })
+      this.#noteProof()
     } else {
       this.#login.settle()
     }
@@ -317,6 +318,7 @@ export class RelaySession<P extends Proof = Proof> {
     } catch (error) {
       this.#onError(error)
     }
+    this.#noteProof()
     return true
   }
 
@@ -389,10 +391,9 @@ export class RelaySession<P extends Proof = Proof> {
     this.#proofs.add(token, label, { mailbox, isClaim, expires: now + tokenSeconds * 1_000 }, now)
   }
 
-  /** A connection has a proof that is new to it. */
-  #onProven(proven: Proven, now: number): void {
-    this.#rates.onProven(proven, now)
-    if (this.#regime.isProven) return
+  /** Ends the regime of strangers, if the connection has its first proof. */
+  #noteProof(): void {
+    if (this.#regime.isProven || !this.#proofs.hasAny) return
     this.#regime.onProven()
     this.#effect({ kind: 'proven' })
   }

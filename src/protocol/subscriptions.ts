@@ -124,12 +124,6 @@ export class Subscriptions {
     return this.#lost?.shift()
   }
 
-  clear(): void {
-    this.#all = []
-    this.#ready = []
-    this.#lost = undefined
-  }
-
   #find(mailbox: string): Subscription | undefined {
     for (const each of this.#all) if (each.mailbox === mailbox) return each
     return undefined

@@ -16,10 +16,11 @@ const LOGINS_PER_SECOND = 8
 interface Circuit {
   streams: number
   readonly unproven: Group<StreamPlace>
-  readonly claimed: Group<StreamPlace>
+  /** Created when needed, as `claims`. */
+  claimed: Group<StreamPlace> | undefined
   readonly logins: Bucket
   readonly sends: Bucket
-  /** The sending limit of all claims together. Created when needed. */
+  /** The sending limit of all claims together. */
   claims: Bucket | undefined
 }
 
@@ -178,7 +179,7 @@ class StreamPlace implements Place, Candidate {
       this.#hasKey = true
       this.#leaveClaimed()
     } else if (!this.#hasKey && this.#claimed === undefined) {
-      this.#claimed = this.#circuit?.claimed ?? this.#streams.otherClaimed
+      this.#claimed = this.#circuit === undefined ? this.#streams.otherClaimed : (this.#circuit.claimed ??= new Group())
       this.#streams.claimed.add(this, this.#claimed)
     }
     if (this.#key === undefined) this.#takePlaceOf(mailbox)
@@ -334,7 +335,7 @@ export class Admission {
     return {
       streams: 0,
       unproven: new Group(),
-      claimed: new Group(),
+      claimed: undefined,
       logins: createLogins(now),
       sends: this.#senders.create(now),
       claims: undefined,
