@@ -57,6 +57,8 @@ export class Order<T> {
   /**
    * Takes a message that arrived.
    * @param known whether the previous message was released in an earlier run
+   * @param remembers whether `known` also tells of earlier runs. Otherwise the first message of a sender begins the
+   *   sequence, and waits for no earlier one
    * @returns the messages to release now, in order
    */
   push(
@@ -65,12 +67,12 @@ export class Order<T> {
     item: T,
     now: number,
     known = false,
+    remembers = false,
   ): Ordered<T>[] {
-    const fresh = !this.#senders.has(from)
+    const isFirst = !remembers && !this.#senders.has(from)
     const sender = this.#sender(from)
     const { id, after } = message
-    // The first message of a sender does not wait for earlier ones.
-    if (after === undefined || after === id || fresh || known || sender.given.has(after)) return this.#give(sender, id, item)
+    if (after === undefined || after === id || isFirst || known || sender.given.has(after)) return this.#give(sender, id, item)
     if (sender.missed.has(id)) return this.#give(sender, id, item)
     const waiting = sender.held.get(after) ?? []
     waiting.push({ id, after, item, until: now + ORDER.hold })

@@ -99,9 +99,10 @@ export class Inbox {
   /**
    * Delivers a message, once the previous one of its sender is delivered or waited for too long.
    * @param known whether the previous message was delivered in an earlier run
+   * @param remembers whether the memory of earlier runs is there
    * @returns false if the message is a copy of one that is not done
    */
-  take(copy: Copy, opened: Signed, from: Contact | undefined, now: number, known: boolean): boolean {
+  take(copy: Copy, opened: Signed, from: Contact | undefined, now: number, known: boolean, remembers: boolean): boolean {
     const { id, after, content } = opened.envelope
     const sender = fingerprintOf(opened.envelope.from)
     const name = `${sender} ${id}`
@@ -110,7 +111,7 @@ export class Inbox {
     // Messages of strangers are not held back, so that strangers use no memory.
     if (from === undefined || content.type === 'file') this.#give({ item: pending })
     else {
-      for (const each of this.#order.push(sender, { id, after }, pending, now, known)) this.#give(each)
+      for (const each of this.#order.push(sender, { id, after }, pending, now, known, remembers)) this.#give(each)
       this.#makeRoom(copy.incoming)
     }
     return true

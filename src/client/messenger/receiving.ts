@@ -28,6 +28,8 @@ export class Receiving {
   readonly #doubt = new ClockDoubt()
   /** Whether the store lacks tags, because it could not be written. */
   #isBehind = false
+  /** Whether the tags of earlier runs are there. */
+  #remembers = false
   #loaded: Promise<void> | undefined
   /** The latest {@link #rereadSeen}. */
   #reread: Promise<void> | undefined
@@ -52,6 +54,7 @@ export class Receiving {
     const seen = text === undefined ? new Seen() : Seen.decode(text, clock.now() / 1_000)
     if (seen === undefined) throw new MessengerError('broken-store')
     this.#seen = seen
+    this.#remembers = seen.size > 0
     // Expired tags and an incomplete last line are dropped now.
     const all = seen.encode()
     if (text === undefined || text.length !== all.length) await this.#replace()
@@ -235,7 +238,8 @@ export class Receiving {
       return
     }
     const known = after !== undefined && this.#seen.has(from, after)
-    if (!this.#inbox.take(copy, opened, contact, clock.now(), known)) emit({ kind: 'duplicate', relay: copy.relay, from, id })
+    if (!this.#inbox.take(copy, opened, contact, clock.now(), known, this.#remembers))
+      emit({ kind: 'duplicate', relay: copy.relay, from, id })
     schedule()
   }
 

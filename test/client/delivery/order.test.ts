@@ -28,6 +28,13 @@ test('messages in any order of arrival come out once and in sequence', () => {
   )
 })
 
+test('the first message of a sender waits for the one before if the memory of earlier runs does not have it', () => {
+  const order = new Order<string>()
+  expect(order.push('alice', { id: 'b', after: 'a' }, 'b', 0, false, true)).toEqual([])
+  expect(order.push('alice', { id: 'a' }, 'a', 1, false, true)).toEqual([{ item: 'a' }, { item: 'b' }])
+  expect(order.push('bob', { id: 'y', after: 'x' }, 'y', 2, true, true)).toEqual([{ item: 'y' }])
+})
+
 test('the first message of a sender comes out at once, whichever message it follows', () => {
   expect(push(new Order(), 7, 0)).toEqual(['7'])
 })
