@@ -13,6 +13,7 @@ import { COMMANDS, measureCommands } from './command.ts'
 import { type Proof, PROOFS } from './key.ts'
 import { Generator, type Load, type LoadOptions, type Mode, type Protocol, runLoad, type Under } from './load.ts'
 import { type Mailbox, openMailboxes } from './login.ts'
+import { measureOneTime } from './one-time.ts'
 import { measureTor } from './onion.ts'
 import type { Figure, Results, Subject } from './result.ts'
 import {
@@ -156,6 +157,8 @@ const AMOUNT: Record<Subject, number> = {
   prosody: 1_600,
   before: 0,
   command: 0,
+  client: 0,
+  age: 0,
   bare: 0,
   own: 0,
   echo: 0,
@@ -601,6 +604,12 @@ const measureLoop: Part = async (bench) => {
   })
 }
 
+const measureMessage: Part = async (bench) => {
+  const record = new Recorder(bench)
+  record.figure('one-time', 'ms')
+  await measureOneTime(bench.full ? 9 : 5, (by, round, milliseconds) => record.value('one-time', by, round, milliseconds))
+}
+
 const measureOverTor: Part = async (bench) => {
   const record = new Recorder(bench)
   record.figure('tor', 'ms')
@@ -627,6 +636,7 @@ export const PARTS = {
   attack: measureAttack,
   start: measureStart,
   command: measureCommand,
+  'one-time': measureMessage,
   growth: measureGrowth,
   loop: measureLoop,
   tor: measureOverTor,

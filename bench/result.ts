@@ -5,7 +5,8 @@
 import { FLOODS } from './attack.ts'
 import type { ServerName } from './server.ts'
 
-export type Subject = Exclude<ServerName, 'relay'> | 'relay' | 'before' | 'websocket' | 'bare' | 'own' | 'echo' | 'command'
+export type Subject =
+  Exclude<ServerName, 'relay'> | 'relay' | 'before' | 'websocket' | 'bare' | 'own' | 'echo' | 'command' | 'client' | 'age'
 
 export const SUBJECTS: Record<Subject, string> = {
   relay: 'relay',
@@ -21,6 +22,8 @@ export const SUBJECTS: Record<Subject, string> = {
   own: "the relay's own cryptography alone",
   echo: 'bare echo server',
   command: 'a command',
+  client: 'client',
+  age: 'age-encryption alone',
 }
 
 export interface Sample {
@@ -239,6 +242,7 @@ export const TARGETS: readonly Target[] = [
     atMost,
     ratio: 'value',
   })),
+  { title: 'CPU of a message to a one-time key: new key, encrypt, open', figure: 'one-time', subject: 'client', atMost: 2, unit: 'ms' },
   {
     title: 'round trip over Tor',
     figure: 'tor',
