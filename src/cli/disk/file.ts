@@ -6,7 +6,7 @@ import { constants } from 'node:fs'
 import { chmod, chown, type FileHandle, link, lstat, mkdir, mkdtemp, open, readdir, realpath, rename, rm, stat } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
-import { systemCode, systemReason } from './system.ts'
+import { systemCode, systemHint, systemReason } from './system.ts'
 import { CliError } from '../program/error.ts'
 
 /**
@@ -211,7 +211,7 @@ const UNWRITABLE: readonly string[] = ['ENOSPC', 'EDQUOT', 'EFBIG', 'EROFS']
 
 /** Makes the error of a write, from the system's. */
 export function refuseWrite(message: string, error: unknown, hint?: string): CliError {
-  const options = hint === undefined ? {} : { hint }
+  const options = hint === undefined ? systemHint(error) : { hint }
   return UNWRITABLE.includes(systemCode(error)) ? new UnwritableError(message, options) : new CliError(message, options)
 }
 

@@ -9,7 +9,7 @@ import { dropHidden, hides } from '../../client/format/visible.ts'
 import { didYouMean } from '../../nearest.ts'
 import { Fields } from './fields.ts'
 import { flush, makeFolder, readText, writeWhole } from './file.ts'
-import { systemCode, systemReason } from './system.ts'
+import { systemCode, systemHint, systemReason } from './system.ts'
 import { CliError } from '../program/error.ts'
 import type { Io } from '../program/io.ts'
 import { sanitizeLine } from '../program/show.ts'
@@ -189,6 +189,6 @@ async function listNames(folder: string): Promise<string[]> {
       .toSorted((a, b) => (fold(a) < fold(b) ? -1 : 1))
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return []
-    throw new CliError(`cannot read the folder ${folder}: ${systemReason(error)}`)
+    throw new CliError(`cannot read the folder ${folder}: ${systemReason(error)}`, systemHint(error))
   }
 }

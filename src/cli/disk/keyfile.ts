@@ -8,7 +8,7 @@ import { CliError } from '../program/error.ts'
 import type { Io } from '../program/io.ts'
 import { readAt } from './file.ts'
 import { askPassphrase, readPassphraseFile } from './passphrase.ts'
-import { systemReason } from './system.ts'
+import { systemHint, systemReason } from './system.ts'
 
 /** An RSA key of 8,192 bits takes 6.5 KB. */
 const MOST_BYTES = 65_536
@@ -21,7 +21,7 @@ export interface KeyFile {
 
 /** Reads a key file of any kind. Opening a pipe does not block. @throws {CliError} that names the path */
 export async function readKeyFile(path: string): Promise<KeyFile> {
-  const unreadable = (why: string): CliError => new CliError(`cannot read the key file ${path}: ${why}`)
+  const unreadable = (why: string, options = {}): CliError => new CliError(`cannot read the key file ${path}: ${why}`, options)
   try {
     await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
     const stat = await file.stat()
@@ -36,7 +36,7 @@ export async function readKeyFile(path: string): Promise<KeyFile> {
     return { bytes: bytes.subarray(0, length), ...(isExposed && { exposed: mode }) }
   } catch (error) {
     if (error instanceof CliError) throw error
-    throw unreadable(systemReason(error))
+    throw unreadable(systemReason(error), systemHint(error))
   }
 }
 

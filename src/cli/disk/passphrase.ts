@@ -3,7 +3,7 @@ import { closeSync, openSync, writeSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { addAbortSignal } from 'node:stream'
 import { ReadStream } from 'node:tty'
-import { systemReason } from './system.ts'
+import { systemHint, systemReason } from './system.ts'
 import { CliError } from '../program/error.ts'
 import type { Io } from '../program/io.ts'
 import { sanitizeLine } from '../program/show.ts'
@@ -35,7 +35,7 @@ export async function readPassphraseFile(io: Pick<Io, 'env'>): Promise<Buffer | 
     return chomp(bytes.subarray(0, length))
   } catch (error) {
     if (error instanceof CliError) throw error
-    throw new CliError(`cannot read the file in ASFALEIA_PASSPHRASE_FILE: ${systemReason(error)}`)
+    throw new CliError(`cannot read the file in ASFALEIA_PASSPHRASE_FILE: ${systemReason(error)}`, systemHint(error))
   }
 }
 

@@ -28,3 +28,21 @@ export function systemReason(error: unknown): string {
   const code = systemCode(error)
   return REASONS[code] ?? (code === '' ? 'the system refused' : `the system refused (${code})`)
 }
+
+const HINTS: Readonly<Record<string, string>> = {
+  ENOENT: 'check the path',
+  ENOTDIR: 'check the path',
+  EISDIR: 'name a file in it',
+  EACCES: 'check its owner and its mode with `ls -ld`',
+  EPERM: 'check its owner and its mode with `ls -ld`',
+  ENOSPC: 'make room on the disk',
+  EDQUOT: 'make room on the disk',
+  EFBIG: 'make room on the disk',
+  EROFS: 'choose another place',
+}
+
+/** Returns the next step after {@link systemReason}, for the options of an error. */
+export function systemHint(error: unknown): { readonly hint?: string } {
+  const hint = HINTS[systemCode(error)]
+  return hint === undefined ? {} : { hint }
+}

@@ -2,6 +2,7 @@
  * Opens the profile for a command: its settings, overridden by the command line, and the unlocked identity. A command
  * whose options name everything it needs works without a profile.
  */
+import { existsSync } from 'node:fs'
 import type { Identity } from '../../client/format/identity.ts'
 import { isTorsocksLoaded, usesProxy } from '../../client/wire/dial.ts'
 import { parseEndpoint } from '../../transport/address.ts'
@@ -73,8 +74,8 @@ export async function openProfile(io: Io, given: Given): Promise<Profile> {
   warnOf(book, io)
   warnOf(groups, io)
   const identity = await loadIdentity(key, io).catch((error: unknown) => {
-    const isBare = given.key === undefined && error instanceof CliError && error.hint === undefined
-    throw isBare
+    const isGone = given.key === undefined && error instanceof CliError && !/^agent(?:$|:)/.test(key) && !existsSync(key)
+    throw isGone
       ? new CliError(error.message, { hint: 'your profile names this key: restore it from a backup, or correct the line `key`' })
       : error
   })

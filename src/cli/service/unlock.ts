@@ -5,7 +5,7 @@ import type { Identity } from 'age-encryption'
 import { SshIdentity } from '../../auth/age-ssh.ts'
 import { BackupError, findBackup, isIdentity, kindOfBackup, openBackup, type Opener } from '../../onion/backup.ts'
 import { checkService, type ServiceFiles } from '../../onion/service.ts'
-import { systemReason } from '../disk/system.ts'
+import { systemHint, systemReason } from '../disk/system.ts'
 import { readMemoryLimit } from '../disk/cgroup.ts'
 import { findKeyFormat } from '../disk/key-format.ts'
 import { isPrivateKey, type KeyFile, readKeyFile, unlockPrivateKey } from '../disk/keyfile.ts'
@@ -118,7 +118,7 @@ async function readIdentities(given: string, secret: Buffer | undefined, io: Io)
   const identities = lines.filter((line) => line !== '' && !line.startsWith('#'))
   if (identities.length === 0 || !identities.every(isIdentity)) {
     if (format !== undefined) throw new CliError(`${path} is ${format.name}`, { hint: format.toPrivate })
-    throw new CliError(`${path} holds no age identity or private SSH key`)
+    throw new CliError(`${path} holds no age identity or private SSH key`, { hint: 'name the file that `age-keygen` or `ssh-keygen` made' })
   }
   return identities
 }
@@ -147,6 +147,6 @@ async function readBackup(path: string, io: Io): Promise<Buffer> {
     return Buffer.concat(chunks)
   } catch (error) {
     if (error instanceof CliError) throw error
-    throw new CliError(`cannot read ${path}: ${systemReason(error)}`)
+    throw new CliError(`cannot read ${path}: ${systemReason(error)}`, systemHint(error))
   }
 }

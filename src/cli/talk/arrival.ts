@@ -12,7 +12,7 @@ import type { FileSink } from '../../client/delivery/file.ts'
 import { countParts, PART_BYTES, type PartRange } from '../../client/format/content.ts'
 import type { FileOffer, FileReceiver } from '../../client/messenger/transfers.ts'
 import { flush, makeFolder, readAt, readText, writeAt, writeWhole } from '../disk/file.ts'
-import { systemCode, systemReason } from '../disk/system.ts'
+import { systemCode, systemHint, systemReason } from '../disk/system.ts'
 import { CliError } from '../program/error.ts'
 
 /** The largest record: it has a line of at most 7 bytes for each of 65,536 parts. */
@@ -51,7 +51,9 @@ export class Arrivals implements FileReceiver {
     await this.#makeRoom(base)
     const parts = await readRecord(`${base}.have`, offer)
     if (parts.length === 0 && BigInt(bavail) * BigInt(bsize) < BigInt(offer.total))
-      throw new CliError(`no space for ${offer.name} (${offer.total} bytes) in ${this.#folder}`)
+      throw new CliError(`no space for ${offer.name} (${offer.total} bytes) in ${this.#folder}`, {
+        hint: 'make room there, or name another folder with --files',
+      })
     const before = parts.length > 0 ? await openOwn(`${base}.part`, constants.O_RDWR) : undefined
     const file = before ?? (await createPart(`${base}.part`))
     const have = before === undefined ? [] : parts
@@ -239,7 +241,7 @@ async function openOwn(path: string, flags: number): Promise<FileHandle | undefi
     if (mode === (constants.S_IFREG | 0o600) && nlink === 1 && uid === (process.getuid?.() ?? uid)) return file
   } catch (error) {
     if (!['ENOENT', 'ELOOP', 'EACCES', 'ENXIO', 'EISDIR'].includes(systemCode(error)))
-      throw new CliError(`cannot open ${path}: ${systemReason(error)}`)
+      throw new CliError(`cannot open ${path}: ${systemReason(error)}`, systemHint(error))
   }
   await file?.close()
   return undefined
@@ -251,7 +253,7 @@ async function createPart(path: string): Promise<FileHandle> {
     await rm(path, { force: true })
     return await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600)
   } catch (error) {
-    throw new CliError(`cannot write ${path}: ${systemReason(error)}`)
+    throw new CliError(`cannot write ${path}: ${systemReason(error)}`, systemHint(error))
   }
 }
 
@@ -270,6 +272,6 @@ async function guard<T>(path: string, work: () => Promise<T>): Promise<T> {
     return await work()
   } catch (error) {
     if (error instanceof CliError) throw error
-    throw new CliError(`cannot write ${path}: ${systemReason(error)}`)
+    throw new CliError(`cannot write ${path}: ${systemReason(error)}`, systemHint(error))
   }
 }

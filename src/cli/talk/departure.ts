@@ -7,7 +7,7 @@ import type { Contact } from '../../client/messenger/contact.ts'
 import type { FileDelivery } from '../../client/messenger/transfers.ts'
 import { diagnose } from './diagnosis.ts'
 import { readAt } from '../disk/file.ts'
-import { systemReason } from '../disk/system.ts'
+import { systemHint, systemReason } from '../disk/system.ts'
 import type { Profile } from '../profile/profile.ts'
 import { duration, toCliError } from './refusal.ts'
 import { openTalk, type Talk } from './talk.ts'
@@ -107,7 +107,7 @@ export async function openFile(path: string): Promise<FileHandle> {
     if ((await file.stat()).isFile()) return file
     await file.close()
   } catch (error) {
-    throw new CliError(`cannot read ${path}: ${systemReason(error)}`)
+    throw new CliError(`cannot read ${path}: ${systemReason(error)}`, systemHint(error))
   }
   throw new CliError(`cannot read ${path}: it is not a regular file`)
 }

@@ -361,5 +361,7 @@ test('restore reports a missing or unusable identity', async () => {
   expect((await restore()).err).toContain('is encrypted to a key\nasfaleia: hint: name the file of the age identity')
   expect((await restore('--identity', file)).err).toContain('holds no age identity')
   expect((await restore('--identity', '/nowhere')).err).toContain('no such file or folder')
-  expect((await asfaleia(['restore', '/nowhere', '--to', 'x'])).err).toBe('asfaleia: error: cannot read /nowhere: no such file or folder\n')
+  expect((await asfaleia(['restore', '/nowhere', '--to', 'x'])).err).toBe(
+    'asfaleia: error: cannot read /nowhere: no such file or folder\nasfaleia: hint: check the path\n',
+  )
 })

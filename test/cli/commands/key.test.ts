@@ -80,7 +80,7 @@ describe('key FILE', () => {
   })
 
   test.each([
-    ['a missing file', at('none'), 'no such file or folder'],
+    ['a missing file', at('none'), 'no such file or folder\nasfaleia: hint: check the path'],
     ['a folder', folder.path, 'it is not a regular file'],
     ['a device', '/dev/zero', 'it is not a regular file'],
   ])('refuses %s', async (_name, file, why) => {
