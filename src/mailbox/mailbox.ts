@@ -109,7 +109,12 @@ export class MemoryMailboxes implements Mailboxes {
     }
   }
 
-  /** The used part of the memory budget, from 0 to 1. */
+  /** Bytes that another relay needs to take over all messages and bundles: the readers do not come with them. */
+  get heldBytes(): number {
+    return this.#bytes() - this.#readerBytes
+  }
+
+  /** The used part of the memory budget, from 0 to 1; a little more if readers came when it was full of messages. */
   get used(): number {
     return this.#bytes() / this.#budget
   }
@@ -124,9 +129,13 @@ export class MemoryMailboxes implements Mailboxes {
     )
   }
 
+  get #readerBytes(): number {
+    return this.#empty * MAILBOX_BYTES + this.#labels * LABEL_BYTES
+  }
+
   /** Whether readers may take so many bytes more. */
   #hasRoomForReaders(bytes: number): boolean {
-    return this.#empty * MAILBOX_BYTES + this.#labels * LABEL_BYTES + bytes <= this.#budget * READERS_SHARE
+    return this.#readerBytes + bytes <= this.#budget * READERS_SHARE
   }
 
   addLabel(): boolean {
@@ -171,12 +180,16 @@ export class MemoryMailboxes implements Mailboxes {
   /** Erases every message and bundle that has expired. */
   expire(now: number): void {
     this.#bundles.expire(now)
+    this.#expireMessages(now)
+  }
+
+  #expireMessages(now: number): void {
     while (this.#oldest !== NONE && this.#table.rows.expires[this.#oldest]! <= now) this.#erase(this.#oldest, 'expired')
   }
 
   put(id: string, payload: Uint8Array, now: number, terms: Terms = {}): Put {
     const { share = 1, places = this.#limits.mailboxMessages, isStranger = false } = terms
-    this.expire(now)
+    this.#expireMessages(now)
     let mailbox = this.#mailboxes.get(id)
     const count = mailbox?.count ?? 0
     const strangers = mailbox?.strangers ?? 0
@@ -257,7 +270,7 @@ export class MemoryMailboxes implements Mailboxes {
   }
 
   take(id: string, owner: number, how: { readonly lease: Lease; readonly bytes: number }, now: number, into: Float64Array): number {
-    this.expire(now)
+    this.#expireMessages(now)
     const mailbox = this.#mailboxes.get(id)
     if (mailbox === undefined) return 0
     const { rows } = this.#table

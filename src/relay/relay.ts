@@ -353,6 +353,11 @@ export class Relay {
     return this.#names.all
   }
 
+  /** Bytes that a relay needs to take over everything. */
+  get heldBytes(): number {
+    return this.#mailboxes.heldBytes
+  }
+
   snapshot(): Snapshot {
     const { mailboxes, subscribers, messages, bundles, bytes, budget } = this.#mailboxes.size
     return {

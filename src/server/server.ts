@@ -165,7 +165,7 @@ export async function startServer(
     }
     if (handover !== undefined) {
       const handing: Handing = {
-        bytes: () => relay.snapshot().messageBytes,
+        bytes: () => relay.heldBytes,
         suspend: () => relay.suspend(),
         resume: () => relay.resume(),
         async release() {

@@ -2,7 +2,7 @@
  * Relays that take over from each other, as servers in this process and as separate processes: no message is
  * lost or duplicated.
  */
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { chmodSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { connect, createServer, type Server } from 'node:net'
@@ -111,6 +111,12 @@ async function takeAll(wire: Wire, token: string): Promise<{ ids: string[]; numb
   }
 }
 
+/** Returns a secret as CLAIM shows it, and the receiver that others write to. */
+function createSecret(): readonly [secret: string, address: string] {
+  const secret = randomBytes(32)
+  return [secret.toString('base64url'), `SHA256:${createHash('sha256').update(secret).digest('base64').replace('=', '')}`]
+}
+
 const upTo = (count: number): number[] => Array.from({ length: count }, (_, number) => number)
 
 describe('a relay that takes over from another', () => {
@@ -137,6 +143,25 @@ describe('a relay that takes over from another', () => {
     const [, later] = (await again.ask(`3;${sending};${bob.line};${'00001000'}`)).split(';')
     expect(await takeAll(await unix(), reading)).toEqual({ ids: [...ids, later], numbers: upTo(1_001) })
     await (await connectWebSocket({ kind: 'unix', path: at('http') })).login(bob)
+  })
+
+  it('keeps bundles, and the mailboxes of claims', async () => {
+    const first = await start()
+    const [secret, address] = createSecret()
+    const wire = await connectRaw(first.tcp)
+    expect(await wire.ask(`34;${secret};a`)).toMatch(/^12;/)
+    expect(await wire.ask('30;a;QUJD')).toBe('31;1209600')
+    expect(await wire.ask(`3;a;${address};REVG`)).toMatch(/^13;/)
+    expect(await wire.ask(`30;${await wire.login(alice)};${'A'.repeat(8_192)}`)).toBe('31;1209600')
+    const second = await startAfter(first)
+    const third = await startAfter(second)
+    const again = await connectRaw(third.tcp)
+    expect(await again.ask(`34;${secret};b`)).toMatch(/^12;/)
+    expect(await again.ask(`32;b;${address}`)).toBe('33;QUJD')
+    expect(await again.ask(`32;b;${alice.line}`)).toBe(`33;${'A'.repeat(8_192)}`)
+    expect(await again.ask(`32;b;${bob.line}`)).toBe('33')
+    expect(await again.ask('4;b')).toBe('14;1;0')
+    expect(await again.line()).toMatch(/^20;.*;REVG$/)
   })
 
   it('keeps counting how much each key has sent recently', async () => {
