@@ -5,4 +5,4 @@
 export * from './core.ts'
 export { type FilePrivateKey, generatePrivateKey, parsePrivateKey, readPrivateKey } from '../auth/private-key.ts'
 export { AgentError, type AgentErrorCode, type AgentKey, type AgentOptions, SshAgent } from '../auth/agent.ts'
-export { openProfile, type OpenProfile, type ProfileOptions } from '../cli/talk/library.ts'
+export { type ContactRequest, openProfile, type OpenProfile, type ProfileOptions, type RequestMessage } from '../cli/talk/library.ts'

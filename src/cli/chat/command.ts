@@ -15,6 +15,7 @@ export const COMMANDS = {
   remove: { takes: '', about: 'remove your selected message, or your last one' },
   card: { takes: '', about: 'show your card, to give to others' },
   add: { takes: '[LINK] [NAME]', about: 'add the card of a link, or the selected or last card here, to your contacts' },
+  join: { takes: 'INVITE', about: 'join the closed relay of an invite' },
   accept: { takes: '[NAME]', about: 'make the sender of this contact request a contact; an answer does that, too' },
   ignore: { takes: '', about: 'delete this contact request; the person can write again' },
   block: { takes: '', about: 'drop everything that this person sends; nobody learns of it' },
@@ -36,7 +37,7 @@ export type Parsed =
 /** Parses an entered line: `/name rest` is a command, and `//` begins a text that starts with one slash. */
 export function parseLine(line: string): Parsed {
   // Only a link may be broken over lines.
-  if (!line.startsWith('/') || (line.includes('\n') && !/^\/add\s/.test(line))) return { kind: 'text', text: line }
+  if (!line.startsWith('/') || (line.includes('\n') && !/^\/(?:add|join)\s/.test(line))) return { kind: 'text', text: line }
   if (line.startsWith('//')) return { kind: 'text', text: line.slice(1) }
   const [, name = '', rest = ''] = /^\/(\S*)\s*(.*?)\s*$/s.exec(line) ?? []
   return isCommand(name) ? { kind: 'command', name, rest } : { kind: 'unknown', name }

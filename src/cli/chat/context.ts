@@ -1,6 +1,7 @@
 /** Shared by the parts of a session: its options, the state of the model, and the way to both. */
 import type { Card } from '../../client/format/card.ts'
 import { fingerprintOf } from '../../client/format/field.ts'
+import type { Contact } from '../../client/messenger/contact.ts'
 import type { Identity } from '../../client/format/identity.ts'
 import type { Messenger } from '../../client/messenger/messenger.ts'
 import type { RequestDesk } from '../owner/reception.ts'
@@ -22,6 +23,8 @@ export interface SessionOptions {
   /** The user's own name, and their card if there is one. */
   readonly name: string
   readonly card?: Card
+  /** Stores the key of an invite and the operator's card. @returns the operator, if the invite has their card, and a line to tell */
+  readonly join?: (invite: string) => Promise<{ readonly operator?: Contact; readonly text: string }>
   /** The paths of received files, by their ids. */
   readonly places: ReadonlyMap<string, string>
   /** The user's own relays. */

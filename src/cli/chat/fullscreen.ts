@@ -9,6 +9,7 @@ import type { Size } from './geometry.ts'
 import type { Input } from './input.ts'
 import type { State } from './state.ts'
 import { Screen, type ScreenOptions } from './screen.ts'
+import { widthOf } from './text.ts'
 import { view } from './view.ts'
 
 /** Below a text that is shown alone. */
@@ -92,10 +93,16 @@ export class FullScreen implements Front {
 
   alone(text: string): void {
     const { rows, columns } = sizeOf(this.#stdout)
-    // The alternate screen keeps nothing that scrolls out of it.
-    const room = Math.max(1, rows - 2) * columns
+    // The alternate screen keeps nothing that scrolls out of it, so the text ends with the last line that fits.
+    let room = Math.max(1, rows - 2)
+    const lines: string[] = []
+    for (const line of text.split('\n')) {
+      room -= Math.max(1, Math.ceil(widthOf(line) / columns))
+      if (room < 0 && lines.length > 0) break
+      lines.push(line)
+    }
     this.#isAlone = true
-    this.#screen.alone(`${text.slice(0, room).toWellFormed()}\n${ALONE_END}`)
+    this.#screen.alone(`${lines.join('\n')}\n${ALONE_END}`)
   }
 
   redraw(): void {

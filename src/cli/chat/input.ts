@@ -110,6 +110,8 @@ export type Effect =
   | { readonly kind: 'verify'; readonly conversation: string; readonly confirmed: boolean; readonly command: Typed }
   /** Add a card, or join a group; `card` may be a text around the link of a card. */
   | { readonly kind: 'add'; readonly card: string; readonly name?: string; readonly command: Typed }
+  /** Join the relay of an invite. */
+  | { readonly kind: 'join'; readonly invite: string; readonly command: Typed }
   /** Make the sender of a request a contact, and answer with the text. */
   | {
       readonly kind: 'accept'

@@ -37,7 +37,8 @@ export function onPeople(step: Step, parties: readonly Party[]): void {
   if (open === undefined) {
     step.set({ open: undefined })
     const [first] = step.state.conversations
-    if (first !== undefined) turnTo(step, first.id)
+    // A user who is just writing must not answer a stranger by accident.
+    if (first !== undefined && (first.kind !== 'request' || step.state.line.text.length === 0)) turnTo(step, first.id)
   }
 }
 

@@ -13,7 +13,7 @@ import { Intake } from './intake.ts'
 import { describeClock } from '../talk/refusal.ts'
 import { listPaths } from './path.ts'
 import { accept, block, ignore } from './request.ts'
-import { add, changeGroup, showCard, verify } from './task.ts'
+import { add, changeGroup, join, showCard, verify } from './task.ts'
 import { describeError, describeRelayError } from './wording.ts'
 
 /** How long leaving waits for acknowledgements and receipts to go out, ms. */
@@ -167,6 +167,8 @@ export class Session {
         return context.attempt(() => verify(context, effect.conversation, effect.confirmed), refuse(effect))
       case 'add':
         return context.attempt(() => add(context, effect.card, effect.name), refuse(effect))
+      case 'join':
+        return context.attempt(() => join(context, this.#dispatch, effect.invite), refuse(effect))
       case 'accept':
         return context.attempt(() => accept(context, this.#archive, effect), refuse(effect))
       case 'ignore':

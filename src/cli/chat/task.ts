@@ -6,6 +6,7 @@ import { randomart, safetyWords } from '../../client/format/safety.ts'
 import type { KnownGroup } from '../profile/groups.ts'
 import { showName } from '../profile/name.ts'
 import { CliError } from '../program/error.ts'
+import { GREETING } from '../talk/joining.ts'
 import type { Context } from './context.ts'
 import type { Dispatch } from './dispatch.ts'
 import { describeChange, drawUp } from './group.ts'
@@ -16,7 +17,7 @@ export function showCard(context: Context): void {
   const { card } = context.options
   if (card === undefined) return context.tell(NO_CARD, true)
   const title = 'your card: give it to people who should write to you'
-  context.put({ kind: 'show', title, text: `${card.link}\n\n${card.text}` })
+  context.put({ kind: 'show', title, text: card.link })
 }
 
 /** Shows the safety words of a contact, or records that they are the same. @throws {CliError} */
@@ -77,6 +78,19 @@ export async function add(context: Context, text: string, name: string | undefin
     case 'unchanged':
       return context.tell(`you already have this card of ${showName(contact.name)}`)
   }
+}
+
+/** Joins a closed relay, and writes to its operator. @throws {CliError} */
+export async function join(context: Context, dispatch: Dispatch, invite: string): Promise<void> {
+  const joined = await context.options.join?.(invite)
+  if (joined === undefined) throw new CliError('there is no folder for the key of the relay')
+  const { operator, text } = joined
+  if (operator !== undefined) {
+    dispatch.post(operator, { type: 'text', text: GREETING }, undefined)
+    context.showPeople()
+    context.put({ kind: 'open', conversation: fingerprintOf(operator.key) })
+  }
+  context.tell(text)
 }
 
 /** Creates, changes or leaves a group. @throws {CliError | GroupError} */

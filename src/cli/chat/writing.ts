@@ -33,6 +33,8 @@ function refuseCommand(name: string): string {
 /** Returns whether a text holds the link of a card. */
 const holdsCard = (text: string): boolean => text.includes('asfaleia:card/')
 
+const holdsInvite = (text: string): boolean => text.includes('asfaleia:invite/')
+
 /**
  * Splits `LINK [NAME]`. A link that is broken by blanks, quoted or surrounded by words has no name beside it.
  * @returns undefined if there is no link
@@ -69,6 +71,7 @@ function say(step: Step, text: string): void {
   // A link is a text in a conversation. Without one, it can only be meant for this program.
   const here = openConversation(step.state)
   if (holdsCard(text) && !canReceive(here)) return command(step, 'add', text, text)
+  if (holdsInvite(text) && !canReceive(here)) return command(step, 'join', text, text)
   if (here?.kind === 'request') {
     // An answer accepts.
     step.changeLine(clear)
@@ -175,6 +178,10 @@ function command(step: Step, name: CommandName, rest: string, line: string): voi
       done()
       return void step.effects.push({ kind: 'add', card, ...(called !== '' && { name: called }), command: typed })
     }
+    case 'join':
+      if (!holdsInvite(rest)) return step.tell('the invite is missing: /join INVITE', 'bad')
+      done()
+      return void step.effects.push({ kind: 'join', invite: rest, command: typed })
     case 'accept':
     case 'ignore': {
       if (open?.kind !== 'request') return step.tell(`/${name} needs a contact request; open one with /to NAME`, 'bad')

@@ -11,11 +11,15 @@ import { FullScreen } from '../chat/fullscreen.ts'
 import { History } from '../chat/history.ts'
 import { conversationOf, People } from '../chat/people.ts'
 import { Plain } from '../chat/plain.ts'
+import type { SessionOptions } from '../chat/context.ts'
 import { Session } from '../chat/session.ts'
 import { isKeyText } from '../disk/public-key.ts'
 import { readIntroduction } from '../profile/introduction.ts'
 import type { ContactRequest } from '../profile/requests.ts'
+import type { Home } from '../profile/home.ts'
+import { showName } from '../profile/name.ts'
 import { openProfile, type Profile } from '../profile/profile.ts'
+import { addOperator, readInvite, readOperator, storeKey } from '../talk/joining.ts'
 import { LOGIN_OPTIONS, openMessengerOf } from '../talk/talk.ts'
 import { PASSPHRASE_VARIABLE } from '../disk/passphrase.ts'
 import { CliError } from '../program/error.ts'
@@ -130,6 +134,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
       notify: values.notify === true,
       patient: isPlain && io.stdin.isTTY !== true,
       ...(card !== undefined && { card }),
+      ...(home !== undefined && { join: (invite: string) => joinRelay(invite, profile, home, io) }),
       ...(keeps && home !== undefined && { history: new History(join(home.stateFolder, 'history'), identity, sessionName()) }),
     })
     await messenger.ready
@@ -144,6 +149,19 @@ export async function run(argv: string[], io: Io): Promise<number> {
     await close()
     ended.abort()
   }
+}
+
+/** Stores the key of an invite, and the operator as a contact. @throws {CliError} */
+async function joinRelay(text: string, { book, identity }: Profile, home: Home, io: Io): ReturnType<NonNullable<SessionOptions['join']>> {
+  const invite = readInvite(text, 'the invite')
+  if (invite.until !== undefined && invite.until * 1_000 < Date.now())
+    throw new CliError('this invite has expired: ask the operator for another one')
+  const card = await readOperator(invite)
+  const { isTaken, path } = await storeKey(home, invite, false, io)
+  const operator = card === undefined ? undefined : await addOperator(book, card, identity.key)
+  const named = operator === undefined ? '' : `, and sent ${showName(operator.name)} a contact request`
+  const how = isTaken ? '' : `; tor did not take the key: copy ${path} to NAME.auth_private in tor's ClientOnionAuthDir`
+  return { ...(operator !== undefined && { operator }), text: `joined ${invite.relay}${named}${how}` }
 }
 
 /** Reads the key or card of a person who is not a contact. @throws {CliError} */

@@ -1,7 +1,5 @@
 /** `asfaleia join`: makes the user a member of a closed relay, by the link that its operator printed. */
-import { type Card, CardError, parseCard } from '../../client/format/card.ts'
-import { fingerprintOf } from '../../client/format/field.ts'
-import { type Invite, InviteError, parseInvite } from '../../client/format/invite.ts'
+import type { Invite } from '../../client/format/invite.ts'
 import { readCommandLine } from '../program/arguments.ts'
 import { CliError, printProblem } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
@@ -9,11 +7,11 @@ import type { Io } from '../program/io.ts'
 import { formatJson, sanitizeLine } from '../program/show.ts'
 import type { Page } from '../program/page.ts'
 import { type Home, HOME_VARIABLES, needHome } from '../profile/home.ts'
-import { handToTor, Onions } from '../profile/onions.ts'
 import { openProfile } from '../profile/profile.ts'
-import type { Book, Known } from '../profile/book.ts'
+import type { Known } from '../profile/book.ts'
 import { formatUntil } from '../service/until.ts'
-import { diagnose, findControls } from '../talk/diagnosis.ts'
+import { diagnose } from '../talk/diagnosis.ts'
+import { addOperator, GREETING, readInvite, readOperator, storeKey } from '../talk/joining.ts'
 import { toCliError } from '../talk/refusal.ts'
 import { openTalk, REACH_OPTIONS, type Talk } from '../talk/talk.ts'
 import { bringUpToDate } from './me.ts'
@@ -41,8 +39,6 @@ export const page = {
   examples: [['join the relay of an invite', 'asfaleia join - < invite.txt']],
 } as const satisfies Page
 
-/** The text of the contact request to the operator, which carries the newcomer's card. */
-const GREETING = 'I have joined your relay.'
 const MOST_CHARACTERS = 65_536
 
 export async function run(argv: string[], io: Io): Promise<number> {
@@ -50,17 +46,19 @@ export async function run(argv: string[], io: Io): Promise<number> {
   if (given === undefined) return EXIT.ok
   const { values, words } = given
   const json = values.json === true
-  const invite = await readInvite(words[0], io)
-  const operator = await readCard(invite)
+  const [word] = words
+  const invite = word === '-' ? readInvite(await readInput(io), 'standard input') : readInvite(word, 'LINK')
+  refuseExpired(invite)
+  const operator = await readOperator(invite)
   const home = needHome(io.env)
-  const isTaken = await storeKey(home, invite, values.replace === true, io)
+  const isTaken = await giveKey(home, invite, values.replace === true, io)
   const { relays } = await home.readSettings()
   const isNew = relays.length === 0
   const card = await bringUpToDate(home, isNew ? { name: values.name ?? invite.name, relay: [invite.relay] } : {}, io)
   if (!isNew && !card.relays.includes(invite.relay)) {
     io.stderr.write(`asfaleia: you receive at your other relays as before; \`asfaleia me --relay\` names where you receive\n`)
   }
-  const contact = operator === undefined ? undefined : await addContact(home, operator, card)
+  const contact = operator === undefined ? undefined : await addOperator(await home.openBook(card.relays), operator, card.key)
   const sent = contact === undefined ? undefined : await sendCard(contact, values, isTaken, io)
   if (json) {
     const more = contact === undefined ? {} : { contact: contact.name, sent: sent === EXIT.ok }
@@ -74,20 +72,12 @@ export async function run(argv: string[], io: Io): Promise<number> {
   return sent ?? EXIT.ok
 }
 
-async function readInvite(word: string, io: Io): Promise<Invite> {
-  const source = word === '-' ? 'standard input' : 'LINK'
-  let invite: Invite
-  try {
-    invite = parseInvite(word === '-' ? await readInput(io) : word)
-  } catch (error) {
-    if (!(error instanceof InviteError)) throw error
-    throw new CliError(`${source}: ${error.message}`, {
-      hint: 'nothing was changed; copy the whole link, or ask the operator for it again',
-    })
-  }
-  const until = invite.until === undefined ? undefined : invite.until * 1_000
-  if (until === undefined || until > Date.now()) return invite
-  throw new CliError(`this invite has expired: it was good until ${formatUntil(until)}`, { hint: 'ask the operator for another one' })
+/** @throws {CliError} if the invite has expired */
+function refuseExpired({ until }: Invite): void {
+  if (until === undefined || until * 1_000 > Date.now()) return
+  throw new CliError(`this invite has expired: it was good until ${formatUntil(until * 1_000)}`, {
+    hint: 'ask the operator for another one',
+  })
 }
 
 async function readInput(io: Io): Promise<string> {
@@ -99,54 +89,17 @@ async function readInput(io: Io): Promise<string> {
   return text
 }
 
-async function readCard({ card }: Invite): Promise<Card | undefined> {
-  if (card === undefined) return undefined
-  try {
-    return await parseCard(card)
-  } catch (error) {
-    if (!(error instanceof CardError)) throw error
-    throw new CliError(`the operator's card in the invite: ${error.message}`, {
-      hint: 'nothing was changed; ask the operator for another invite',
-    })
-  }
-}
-
-/** Stores the key and hands it to tor. @returns whether tor took it */
-async function storeKey(home: Home, { relay, key }: Invite, replace: boolean, io: Io): Promise<boolean> {
-  const onions = new Onions(home.onionFolder)
-  const known = await onions.read(relay)
-  if (known !== undefined && known.key !== key && !replace) {
-    throw new CliError(`you are a member of ${relay} already, with another key`, {
-      hint: 'nothing was changed; if the operator gave you a new invite, because the old one ended, add --replace',
-    })
-  }
-  if (known?.key === key) io.stderr.write(`asfaleia: you have used this invite before; doing the rest again\n`)
-  const controls = findControls(io)
-  await onions.add({ address: relay, key })
-  const isTaken = await handToTor({ address: relay, key }, controls)
+/** Stores the key, and says how tor gets it. @returns whether tor took it */
+async function giveKey(home: Home, invite: Invite, replace: boolean, io: Io): Promise<boolean> {
+  const { isTaken, isAgain, path } = await storeKey(home, invite, replace, io)
+  if (isAgain) io.stderr.write(`asfaleia: you have used this invite before; doing the rest again\n`)
   if (!isTaken) {
     io.stderr.write(
       "asfaleia: tor's control port did not take the key. Copy this file to NAME.auth_private in tor's ClientOnionAuthDir,\n" +
-        `asfaleia: and reload tor: ${sanitizeLine(onions.path(relay))}\n`,
+        `asfaleia: and reload tor: ${sanitizeLine(path)}\n`,
     )
   }
   return isTaken
-}
-
-/** Adds the operator to the contacts, under another name if a contact has theirs. */
-async function addContact(home: Home, operator: Card, own: Card): Promise<Known | undefined> {
-  // The operator tries the invite.
-  if (fingerprintOf(operator.key) === fingerprintOf(own.key)) return undefined
-  const book = await home.openBook(own.relays)
-  const isKnown = book.find(fingerprintOf(operator.key)) !== undefined
-  const name = isKnown ? undefined : findFreeName(book, operator.name)
-  return (await book.add({ card: operator }, name)).contact
-}
-
-function findFreeName(book: Book, wanted: string): string {
-  let name = wanted
-  for (let n = 2; book.get(name) !== undefined; n++) name = `${wanted} ${n}`
-  return name
 }
 
 /** @returns the exit code */

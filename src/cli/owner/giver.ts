@@ -8,6 +8,7 @@ export class CardGiver implements Introducer {
   readonly #profile: Profile
   readonly #heard = new Set<string>()
   #link: string | undefined
+  #writing: Promise<unknown> = Promise.resolve()
 
   constructor(profile: Profile) {
     this.#profile = profile
@@ -18,6 +19,11 @@ export class CardGiver implements Introducer {
     const { home, identity } = this.#profile
     const card = await home?.readCard().catch(() => undefined)
     this.#link = card !== undefined && fingerprintOf(card.key) === fingerprintOf(identity.key) ? card.link : undefined
+  }
+
+  /** Resolves once the contact book is up to date. */
+  async idle(): Promise<void> {
+    await this.#writing
   }
 
   cardFor({ key }: Contact): string | undefined {
@@ -31,6 +37,6 @@ export class CardGiver implements Introducer {
     if (known === undefined || known.met !== undefined || this.#heard.has(fingerprint)) return
     this.#heard.add(fingerprint)
     // If it cannot be written, the next messages have the card, too.
-    void book.meet(known).catch(() => {})
+    this.#writing = Promise.all([this.#writing, book.meet(known).catch(() => {})])
   }
 }

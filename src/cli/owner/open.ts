@@ -157,6 +157,7 @@ class Client {
 
   async close(): Promise<void> {
     this.#stopWatch?.()
+    await this.#giver.idle()
     await this.host?.close(async () => this.#release?.())
   }
 

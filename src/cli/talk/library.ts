@@ -7,9 +7,13 @@ import type { Contact } from '../../client/messenger/contact.ts'
 import type { MessengerPort } from '../../client/messenger/port.ts'
 import type { FileOffer } from '../../client/messenger/transfers.ts'
 import { openProfile as readProfile } from '../profile/profile.ts'
+import type { ContactRequest } from '../profile/requests.ts'
 import type { Io } from '../program/io.ts'
 import { Arrivals } from './arrival.ts'
+import { acceptRequest, needRequest } from './request.ts'
 import { openTalk } from './talk.ts'
+
+export type { ContactRequest, RequestMessage } from '../profile/requests.ts'
 
 /** Options of {@link openProfile}. */
 export interface ProfileOptions {
@@ -28,6 +32,8 @@ export interface ProfileOptions {
   readonly onFile?: (offer: FileOffer, path: string) => void
   /** Called when another command has changed the contacts, the groups or the settings. */
   readonly onChanged?: () => void
+  /** Called with the contact requests that wait, and again when they change. `accept` or `ignore` decides about each. */
+  readonly onRequests?: (requests: readonly ContactRequest[]) => void
   /** Called with remarks for people, such as a damaged contact. */
   readonly onNotice?: (text: string) => void
   /** Closes the profile. */
@@ -47,6 +53,14 @@ export interface OpenProfile extends AsyncDisposable {
   contacts(): readonly Contact[]
   /** The groups, by the user's names for them. */
   groups(): readonly { readonly name: string; readonly group: Group }[]
+  /**
+   * Makes the sender of a contact request a contact.
+   * @param name the user's name for them; by default the one on their card
+   * @throws {Error} if no such request waits, or the name is taken or cannot be a name
+   */
+  accept(fingerprint: string, name?: string): Promise<Contact>
+  /** Deletes a contact request. */
+  ignore(fingerprint: string): Promise<void>
   /** Ends the use of the profile. Another command that uses it goes on. */
   close(): Promise<void>
 }
@@ -58,7 +72,7 @@ export interface OpenProfile extends AsyncDisposable {
  * @throws {Error} if there is no profile, or it cannot be used; the message says why
  */
 export async function openProfile(options: ProfileOptions = {}): Promise<OpenProfile> {
-  const { folder, name = 'bot', takes = 'all', files, onFile, onChanged, onNotice, signal } = options
+  const { folder, name = 'bot', takes = 'all', files, onFile, onChanged, onRequests, onNotice, signal } = options
   const closed = new AbortController()
   const io: Io = {
     stdin: new PassThrough(),
@@ -83,6 +97,7 @@ export async function openProfile(options: ProfileOptions = {}): Promise<OpenPro
     onArrived,
     ...(files !== undefined && { folder: files, files: new Arrivals(files, home && join(home.stateFolder, 'files'), onArrived) }),
     ...(onChanged !== undefined && { onChanged: () => onChanged() }),
+    ...(onRequests !== undefined && { onRequests }),
   })
   const close = async (): Promise<void> => {
     closed.abort()
@@ -95,6 +110,13 @@ export async function openProfile(options: ProfileOptions = {}): Promise<OpenPro
     relays,
     contacts: () => book.list(),
     groups: () => groups.list().map((each) => ({ name: each.name, group: each.group })),
+    async accept(fingerprint, called) {
+      const request = needRequest(await talk.requests.list(), fingerprint)
+      const { contact } = await acceptRequest(request, called, { book, groups, me: identity.key })
+      await talk.requests.refresh()
+      return contact
+    },
+    ignore: (fingerprint) => talk.requests.ignore(fingerprint),
     close,
     [Symbol.asyncDispose]: close,
   }

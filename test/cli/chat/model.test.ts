@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { STRANGERS } from '../../../src/cli/chat/conversation.ts'
-import type { Input } from '../../../src/cli/chat/input.ts'
+import type { Input, Party } from '../../../src/cli/chat/input.ts'
 import { rowWidth } from '../../../src/cli/chat/text.ts'
 import { BOB, CAROL, PARTIES, TEA, TestChat } from '../../support/chat.ts'
 
@@ -393,6 +393,61 @@ describe('a chat message', () => {
     chat.arrive({ late: true })
     expect(chat.draw()).toContain('a message before this one is missing')
     expect(chat.draw()).toContain('late: it is older than the message above')
+  })
+})
+
+describe('a contact request', () => {
+  const DAVE = 'SHA256:dave'
+  const asking = (...texts: string[]): Party => ({
+    id: DAVE,
+    kind: 'request',
+    name: 'dave',
+    asked: texts.map((text, index) => ({ id: `asked-${index}`, at: new Date(2026, 10, 26, 12).getTime(), text })),
+  })
+
+  it('is a conversation of its own that does not ring, and an answer accepts it', () => {
+    const chat = new TestChat({ columns: 80 })
+    chat.put({ kind: 'people', parties: [...PARTIES, asking('hi\n12:00  bob  send money')] })
+    expect(chat.did('attention')).toEqual([])
+    expect(chat.draw()).toMatch(/1 request · connected\n[^]*#tea +│[^]*\+dave +1 │/)
+    chat.put({ kind: 'people', parties: [...PARTIES, asking('hi', 'are you there?')] })
+    chat.type('/to dave\r')
+    expect(chat.draw()).toMatch(/^ dave \(not in your contacts\) wants to talk/)
+    expect(chat.draw()).toContain('/accept, /ignore or /block')
+    chat.type('hello\r')
+    expect(chat.did('send')).toEqual([])
+    expect(chat.did('accept')).toMatchObject([{ conversation: DAVE, text: 'hello' }])
+    chat.put({ kind: 'people', parties: [...PARTIES, { id: DAVE, kind: 'contact', name: 'David' }] })
+    chat.put({ kind: 'say', conversation: DAVE, text: 'hello' })
+    expect(chat.did('send')).toMatchObject([{ conversation: DAVE, text: 'hello' }])
+    expect(chat.draw()).toMatch(/12:00 {2}David {2}are you there\?/)
+  })
+
+  it('is accepted, ignored and blocked by one command each, only where it is', () => {
+    const chat = new TestChat({ columns: 80 })
+    chat.put({ kind: 'people', parties: [...PARTIES, asking('hi')] })
+    expect(chat.type('/accept\r').draw()).toContain('/accept needs a contact request')
+    chat.type('\u{15}/to dave\r/accept David\r/ignore\r/block\r')
+    expect(chat.did('accept')).toMatchObject([{ conversation: DAVE, name: 'David' }])
+    expect(chat.did('ignore')).toMatchObject([{ conversation: DAVE }])
+    expect(chat.did('block')).toMatchObject([{ conversation: DAVE, isOn: true }])
+    chat.put({ kind: 'people', parties: PARTIES })
+    expect(chat.draw()).not.toContain('dave')
+  })
+
+  it('does not open while the user writes without a conversation', () => {
+    const chat = new TestChat({ parties: [] })
+    chat.type('hel')
+    chat.put({ kind: 'people', parties: [asking('hi')] })
+    expect(chat.state.open).toBeUndefined()
+    expect(new TestChat({ parties: [asking('hi')] }).state.open).toBe(DAVE)
+  })
+
+  it('of a blocked contact cannot be answered', () => {
+    const chat = new TestChat({ parties: [{ id: BOB, kind: 'contact', name: 'bob', blocked: true }] })
+    expect(chat.draw()).toMatch(/^ bob \(blocked\)/)
+    expect(chat.type('hi\r').did('send')).toEqual([])
+    expect(chat.draw()).toContain('you block this contact')
   })
 })
 

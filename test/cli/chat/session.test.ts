@@ -800,6 +800,36 @@ describe('the first screen', () => {
     expect(eve.people.book.list().map(({ name }) => name)).toEqual(['dave', 'Robert'])
   })
 
+  it('accepts, ignores and blocks people who want to talk', async () => {
+    const [dave, mallory, eve] = [await village.add('dave'), await village.add('mallory'), await village.add('eve')]
+    const done: string[] = []
+    const requests = { ignore: async (who: string) => void done.push(`ignore ${who}`), refresh: async () => void done.push('refresh') }
+    const session = begin({ requests }, eve)
+    const asks = (who: Person, said: string) => ({
+      card: who.card,
+      at: NOON / 1_000,
+      messages: [{ id: makeId(), time: NOON / 1_000, text: said }],
+    })
+    await shows('You have no contacts yet')
+    session.onRequests([asks(dave, 'hi'), asks(mallory, 'money')])
+    await shows('mallory (not in your contacts) wants to talk: "money"')
+    expect(front.notified).toBe(0)
+    front.type('/to mallory')
+    front.type('/ignore')
+    await shows('the request of mallory is deleted')
+    expect(done).toEqual([`ignore ${mallory.fingerprint}`])
+    front.type('/to dave')
+    front.type('hello dave')
+    await until(() => messenger.sent.length === 1)
+    expect(messenger.sent[0]).toMatchObject({ to: { name: 'dave' }, content: text('hello dave') })
+    expect(eve.people.book.get('dave')?.card?.text).toBe(dave.card.text)
+    await until(() => done.length === 2)
+    session.onRequests([asks(mallory, 'money!')])
+    front.type('/to mallory')
+    front.type('/block')
+    await shows('there is no folder for the list of blocked people')
+  })
+
   it('says how to get tor if nothing listens at its SOCKS port', async () => {
     begin({}, await village.add('eve'))
     messenger.happening.push({

@@ -3,7 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { openProfile } from '../../../src/client/index.ts'
+import { fingerprintOf } from '../../../src/client/format/field.ts'
+import { type ContactRequest, openProfile } from '../../../src/client/index.ts'
 import { asfaleia, type Outcome } from '../../support/command.ts'
 import { startTestRelay, type TestRelay } from '../../support/relay.ts'
 
@@ -44,6 +45,21 @@ test('a bot receives, notices a new contact, and serves other commands', async (
   expect(await as('alice', 'send', 'bob', 'by the command')).toMatchObject({ code: 0 })
   await bot.messenger.send(bob!, { type: 'text', text: 'by the bot' }).accepted
   expect((await as('bob', 'get')).out).toMatch(/by the command\n.*by the bot\n/)
+})
+
+test('a bot learns of contact requests, and accepts one', async () => {
+  const asked = Promise.withResolvers<readonly ContactRequest[]>()
+  await using bot = await openProfile({
+    folder: join(root, 'alice'),
+    onRequests: (requests) => void (requests.length > 0 && asked.resolve(requests)),
+  })
+  void bot.messenger.received()[Symbol.asyncIterator]().next()
+  expect(await as('bob', 'send', 'alice', 'may I?')).toMatchObject({ code: 0 })
+  const [request] = await asked.promise
+  expect(request).toMatchObject({ card: { name: 'bob' }, messages: [{ text: 'may I?' }] })
+  await expect(bot.accept('SHA256:nobody')).rejects.toThrow('no contact request matches')
+  expect(await bot.accept(fingerprintOf(request!.card.key))).toMatchObject({ name: 'bob' })
+  expect(bot.contacts().map(({ name }) => name)).toEqual(['bob'])
 })
 
 test('a bot beside an owner works through it, and takes over when it ends', async () => {

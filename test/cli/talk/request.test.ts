@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { parsePrivateKey } from '../../../src/auth/private-key.ts'
 import { runCommand } from '../../../src/cli/command.ts'
+import { whenOf } from '../../../src/cli/talk/report.ts'
 import type { Content } from '../../../src/client/format/content.ts'
 import { makeCard, parseCard } from '../../../src/client/format/card.ts'
 import { fingerprintOf, makeId } from '../../../src/client/format/field.ts'
@@ -263,6 +264,23 @@ test('send --card introduces a contact to another', async () => {
   expect(await as('Bob', 'send', 'alice', '--card', 'carol')).toMatchObject({ code: 0 })
   expect((await as('Alice', 'get')).out).toMatch(/^Bob: \[the card of Carol, SHA256:/)
   expect(await as('Bob', 'send', 'alice', 'x', '--card', 'carol')).toMatchObject({ code: 2 })
+})
+
+test('on a terminal, get shows when a message was written', async () => {
+  await begin('Alice')
+  await as('Alice', 'contact', 'add', await begin('Bob'))
+  const at = Math.floor(Date.now() / 1_000)
+  using client = await connectRelay({ relay: relay.address, identity: identity('Bob') })
+  for (const time of [at, at - 86_400]) {
+    const facts = { to: identity('Alice'), id: makeId(), time, content: text('hi') }
+    await client.sendSealed(identity('Alice').key, await encodeMessage(identity('Bob'), facts))
+  }
+  const io = createTestIo({ ASFALEIA_HOME: home('Alice') })
+  Object.assign(io.stdout, { isTTY: true })
+  io.stdin.end()
+  expect(await runCommand(['get'], io)).toBe(0)
+  expect(io.out()).toMatch(/^Bob \d\d:\d\d: hi\nBob \d{4}-\d\d-\d\d \d\d:\d\d: hi\n$/)
+  expect(io.out()).toContain(`Bob ${whenOf(at)}: hi`)
 })
 
 test('a damaged file of requests is reported, and messages come all the same', async () => {
