@@ -35,7 +35,15 @@ export class Intake {
   }
 
   async onReceived(received: Received): Promise<void> {
-    const described = await this.#describe(received)
+    let described: Described
+    try {
+      described = await this.#describe(received)
+    } catch (error) {
+      // A group cannot be stored, for example. The message stays at the relay.
+      const why = describeError(error)
+      if (why === undefined) throw error
+      return this.#context.tell(why, true)
+    }
     if ('note' in described) {
       this.#context.put({ kind: 'note', conversation: described.conversation, text: described.note })
       return this.#acknowledge(received)

@@ -65,9 +65,9 @@ export class Receiving {
     try {
       await this.#context.options.seen?.replace(this.#seen.encode())
       this.#isBehind = false
-    } catch (error) {
+    } catch {
+      // The next message that is done says why.
       this.#isBehind = true
-      this.#context.emit({ kind: 'not-kept', error })
     }
   }
 

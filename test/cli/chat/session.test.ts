@@ -513,6 +513,18 @@ describe('a group', () => {
     expect(front.look()).toContain('you left this group')
   })
 
+  it('that cannot be stored stays at the relay, and the chat goes on', async () => {
+    const facts = { id: makeId(), name: 'tea', version: 1, time: NOON / 1_000, members: [bob!.card, alice!.card] }
+    const group = await makeGroup(bob!.identity, facts)
+    writeFileSync(join(alice!.folder, 'groups'), 'a file in place of the folder')
+    begin()
+    const message = arrives(bob, { type: 'group', card: group.text }, { envelope: { group: group.id } })
+    await shows('cannot create the folder')
+    arrives(bob, text('are you there?'))
+    await shows('are you there?')
+    expect(message.done()).toBe(0)
+  })
+
   it('of a contact is joined at once, and only its maker can change it', async () => {
     const dave = await village.add('dave')
     const facts = { id: makeId(), name: 'tea', version: 1, time: NOON / 1_000, members: [bob!.card, alice!.card, dave.card] }
