@@ -2,7 +2,7 @@
  * Attacks and crowds: the relay's bounds hold, it serves the others, and it loses no accepted message. The
  * streams live in this process, so that thousands of them cost little; no test waits for a clock.
  */
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { AUTH_NAMESPACE, signMessage } from '../../src/auth/sshsig.ts'
 import { MAILBOX_BYTES, MemoryMailboxes, MESSAGE_BYTES } from '../../src/mailbox/mailbox.ts'
@@ -531,6 +531,110 @@ describe('100,000 mailboxes with a message each', () => {
     }
     expect(taken).toBe(MAILBOXES)
     expect(mailboxes.size).toMatchObject({ mailboxes: 0, messages: 0, bytes: 0 })
+  })
+})
+
+describe('claims, which cost nothing,', () => {
+  let now: number
+  const MEMORY = 2 ** 22
+
+  beforeEach(async () => {
+    await relay.close()
+    now = 0
+    relay = new Relay({
+      limits: DEFAULT_LIMITS,
+      memory: MEMORY,
+      connections: 200,
+      unproven: 100,
+      perCircuit: 64,
+      perKey: 16,
+      perSender: 2 ** 20,
+      names: ['localhost'],
+      now: () => now,
+      onFault: (error) => faults.push(error),
+    })
+  })
+
+  const secretOf = (name: string): Buffer => createHash('sha256').update(name).digest()
+  const show = (name: string, label = ''): string => `34;${secretOf(name).toString('base64url')};${label}\n`
+  const addressOf = (name: string): string => `SHA256:${createHash('sha256').update(secretOf(name)).digest('base64').replace('=', '')}`
+  const codes = (lines: readonly string[]): string[] =>
+    lines.map((line) =>
+      line
+        .split(';')
+        .slice(0, line.startsWith('99') ? 2 : 1)
+        .join(';'),
+    )
+
+  it('cannot close the mailbox of a claim that was read before: only half of the memory fills with messages to others', async () => {
+    const subscribe = async (): Promise<Peer> => {
+      const reader = connect('reader')
+      reader.send(`${show('address', 'a')}6;a\n`)
+      await settle()
+      expect(codes(reader.read())).toEqual(['12', '16'])
+      return reader
+    }
+    await subscribe()
+    now = 3_600_000
+    relay.tick()
+    const reader = await subscribe()
+    const answers = new Set<string>()
+    // Each circuit is another attacker, who takes a new secret for each mailbox that it fills.
+    for (let circuit = 0; circuit < 40; circuit++) {
+      const attacker = connect(`attacker ${circuit}`)
+      for (let n = 0; n < 8; n++) {
+        attacker.send(`${show(`courier ${circuit} ${n}`)}${`3;;${addressOf(`box ${circuit} ${n}`)};${'A'.repeat(8_000)}\n`.repeat(8)}`)
+        await settle()
+        for (const code of codes(attacker.read())) answers.add(code)
+      }
+      attacker.hangUp()
+    }
+    expect(answers).toContain('99;relay-full')
+    expect(relay.snapshot().messageBytes).toBeLessThanOrEqual(MEMORY / 2)
+    const courier = connect('courier')
+    courier.send(`${show('courier')}3;;${addressOf('address')};QUJD\n3;;${addressOf('other')};${'A'.repeat(8_000)}\n`)
+    await settle()
+    expect(codes(courier.read())).toEqual(['12', '13', '99;relay-full'])
+    expect(codes(reader.read())).toEqual(['21'])
+  })
+
+  it('cannot send more over one connection or circuit than one sender, however many there are', async () => {
+    const attacker = connect('attacker')
+    let stored = 0
+    for (let n = 0; n < 60; n++) {
+      attacker.send(`${show(`courier ${n}`)}${`3;;${addressOf(`box ${n}`)};${'A'.repeat(8_000)}\n`.repeat(4)}`)
+      await settle()
+      stored += codes(attacker.read()).filter((code) => code === '13').length
+    }
+    expect(stored).toBe(Math.floor(2 ** 20 / 8_000))
+  })
+
+  it('cannot take more than a quarter of the memory with labels and empty subscriptions, and no places of other circuits', async () => {
+    const honest = connect('honest')
+    honest.send(show('honest'))
+    await settle()
+    const attackers: Peer[] = []
+    for (let n = 0; n < 199; n++) {
+      attackers.push(connect(`circuit ${n % 8}`))
+      attackers[n]!.send(show(`base ${n}`))
+      await settle()
+    }
+    for (const [n, attacker] of attackers.entries()) {
+      attacker.send(Array.from({ length: 64 }, (_, label) => `${show(`box ${n} ${label}`, `l${label}`)}6;l${label}\n`).join(''))
+      await settle()
+    }
+    expect(relay.snapshot().messageBytes).toBeLessThanOrEqual(MEMORY / 4)
+    // Claims without a label, and messages, go on.
+    honest.send(`6;\n3;;${addressOf('honest')};${'A'.repeat(32_000)}\n`)
+    await settle()
+    expect(codes(honest.read())).toEqual(['12', '99;relay-full', '13'])
+    // All places are taken: one of the largest circuits gives way to each new connection.
+    const news = Array.from({ length: 20 }, (_, n) => connect(`new ${n}`))
+    for (const peer of news) peer.send('7\n')
+    await settle()
+    expect(news.map((peer) => peer.read())).toEqual(Array(20).fill(['17']))
+    expect(attackers.filter(({ ended }) => ended)).toHaveLength(20)
+    expect([honest.ended, relay.snapshot().counters.turnedAway['gave-way']]).toEqual([false, 20])
   })
 })
 
