@@ -16,6 +16,8 @@ const RECORDS: readonly HandoverRecord[] = [
   { kind: 'spent', bytes: Buffer.alloc(80, 3) },
   { kind: 'messages', bytes: Buffer.alloc(9, 4) },
   { kind: 'bundles', bytes: Buffer.alloc(9, 4) },
+  { kind: 'bundles', bytes: Buffer.alloc(9, 4) },
+  { kind: 'give', boot: Buffer.alloc(32, 1), token: Buffer.alloc(32, 2), messages: 7, size: { bytes: 9, senders: 2, bundles: 3 } },
   { kind: 'end', messages: 7 },
   ...(['read', 'held', 'released', 'opened', 'done', 'owned', 'abort'] as const).map((kind) => ({ kind })),
 ]
