@@ -216,6 +216,11 @@ describe('the OpenSSH container', () => {
       expect(outcome(locked({ cipher, tag: 16 }), 'x')).toBe('wrong-passphrase')
   })
 
+  test('is refused in a linear time among a million blanks', () => {
+    const file = `-----BEGIN OPENSSH PRIVATE KEY-----\n${' '.repeat(1_000_000)}x\n-----END OPENSSH PRIVATE KEY-----\n`
+    expect(() => parsePrivateKey(Buffer.from(file))).toThrow(PrivateKeyError)
+  })
+
   test('is found among other text in the file', () => {
     expect(outcome(`\uFEFFBag Attributes\n  a name\n${mine.file}a note, and ----- dashes\n${mine.public}\n`)).toBeUndefined()
     expect(outcome(`a note\r\n${mine.file}more\n`.replaceAll(/\r?\n/g, '\r\n'))).toBeUndefined()

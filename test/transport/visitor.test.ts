@@ -11,6 +11,11 @@ test.each([
   expect(parseTokens(list)).toEqual(tokens)
 })
 
+// A quadratic time would be minutes.
+test('a list of a million blanks is refused in a linear time', () => {
+  expect(parseTokens(`a${'\t'.repeat(1_000_000)}b`)).toBeUndefined()
+})
+
 test.each(['', ' ', ',', 'asfaleia.1,', 'asfaleia.1, ', ',asfaleia.1', 'chat,,asfaleia.1', 'a b', 'a;b', '"a"', 'a\u00a0', 'a\n'])(
   'the list %j is refused',
   (list) => {

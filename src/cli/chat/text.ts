@@ -147,7 +147,7 @@ export function lineText(all: readonly string[], { start, end }: Break): string 
   return all
     .slice(start, end)
     .join('')
-    .replace(/[ \n]+$/, '')
+    .replace(/(?<![ \n])[ \n]+$/, '')
 }
 
 /** A role for the graphemes from `start` to before `end`. */

@@ -132,7 +132,8 @@ export async function findCard(text: string): Promise<Card | undefined> {
     link += piece
     try {
       // A link ends with a letter, digit, hyphen or underscore, and not with the full stop or bracket after it.
-      return await parseCard(link.replace(/[^A-Za-z0-9_-]+$/, ''))
+      // The lookbehind keeps the time of a long run of others linear.
+      return await parseCard(link.replace(/(?<![^A-Za-z0-9_-])[^A-Za-z0-9_-]+$/, ''))
     } catch (error) {
       if (!(error instanceof CardError)) throw error
       // The first problem is that of the link by itself.

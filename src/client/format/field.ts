@@ -111,7 +111,7 @@ export function makeFileName(path: string): string {
       .split(/[/\\]/)
       .findLast((part) => part !== '') ?? ''
   const clean = replaceHidden(last.normalize('NFC'), () => '_').replaceAll(new RegExp(FILE_MARKS, 'gv'), '_')
-  const begun = clean.replace(/^[.\-~\s]+/, '').replace(/[.\s]+$/, '')
+  const begun = clean.replace(/^[.\-~\s]+/, '').replace(/(?<![.\s])[.\s]+$/, '')
   const name = shorten(DEVICE.test(begun) ? `_${begun}` : begun)
   return isFileName(name) ? name : 'file'
 }
@@ -120,7 +120,12 @@ export function makeFileName(path: string): string {
 function shorten(name: string): string {
   if (encodeText(name).length <= FILE_NAME_BYTES) return name
   const [ending = ''] = /\.[A-Za-z0-9]{1,10}$/.exec(name) ?? []
-  const kept = Array.from(name.slice(0, name.length - ending.length))
-  while (encodeText(kept.join('') + ending).length > FILE_NAME_BYTES) kept.pop()
-  return kept.join('').replace(/[.\s]+$/, '') + ending
+  let room = FILE_NAME_BYTES - ending.length
+  let kept = ''
+  for (const character of name.slice(0, name.length - ending.length)) {
+    room -= encodeText(character).length
+    if (room < 0) break
+    kept += character
+  }
+  return kept.replace(/[.\s]+$/, '') + ending
 }

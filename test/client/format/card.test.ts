@@ -383,6 +383,15 @@ describe('findCard', async () => {
     for (const { link } of [made, long]) expect((await findCard(spread(link)))?.link).toBe(link)
   })
 
+  // Quadratic, each would take eight seconds of a processor.
+  it.each(['one', 'another', 'a third', 'a fourth'])('takes little time for a long run of dots before many words: %s', async (word) => {
+    const text = `asfaleia:card/2:${'.'.repeat(12_000)}${word} ${'b '.repeat(63)}`
+    const before = process.threadCpuUsage()
+    await expect(findCard(text)).rejects.toMatchObject({ code: 'malformed' })
+    const { user, system } = process.threadCpuUsage(before)
+    expect((user + system) / 1e6).toBeLessThan(4)
+  })
+
   it('finds none in a text without a link, and reports why a link is not valid', async () => {
     expect(await findCard('no card here')).toBeUndefined()
     await expect(findCard(`x ${made.link.replace('Alice', 'Malice')} y`)).rejects.toMatchObject({ code: 'forged' })

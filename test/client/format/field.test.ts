@@ -95,6 +95,13 @@ describe('file names', () => {
     expect(makeFileName(path)).toBe(name)
   })
 
+  // A quadratic time would be minutes.
+  it('are made of a text of a million characters', () => {
+    expect(makeFileName(`${'name '.repeat(200_000)}.tar`)).toMatch(/^(?:name )+n\.tar$/)
+    expect(isFileName(makeFileName(`x${'. '.repeat(500_000)}x`))).toBe(true)
+    expect(makeFileName('é'.repeat(200))).toBe('é'.repeat(127))
+  })
+
   it('are made of any text, and a second pass changes nothing', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary', maxLength: 400 }), (path) => {
