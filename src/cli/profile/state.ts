@@ -111,7 +111,8 @@ function decodeEntries(text: Uint8Array | undefined): OutboxEntry[] | undefined 
       }
       if (![id, to, payload].every(isText) || ![relays, held].every((list) => Array.isArray(list) && list.every(isText)))
         throw new TypeError()
-      if (typeof time !== 'number' || typeof deadline !== 'number' || typeof confirm !== 'boolean') throw new TypeError()
+      // JSON can spell numbers that become infinite.
+      if (!Number.isFinite(time) || !Number.isFinite(deadline) || typeof confirm !== 'boolean') throw new TypeError()
       return { id, to, relays, held, time, deadline, confirm, payload: Buffer.from(payload, 'base64') }
     })
   } catch {

@@ -175,6 +175,7 @@ describe('a file of the state or of the profile', () => {
     ['a holder that is no text', { held: [1] }],
     ['no payload', { payload: undefined }],
     ['a receiver that is no text', { to: null }],
+    ['a time without an end', { time: '@' }],
   ])('is refused whole if it is an outbox with an entry with %s', async (_name, change) => {
     const entry = {
       id: 'x',
@@ -187,7 +188,7 @@ describe('a file of the state or of the profile', () => {
       payload: 'QUJD',
       ...change,
     }
-    const text = encodeText(`asfaleia-outbox/1\n${JSON.stringify(entry)}\n`)
+    const text = encodeText(`asfaleia-outbox/1\n${JSON.stringify(entry).replace('"@"', '1e999')}\n`)
     writeFileSync(join(root, 'outbox.age'), await sealFor(owner, text))
     const outbox = await openOutbox(root, owner)
     await expect(outbox.load()).rejects.toThrow('damaged')
