@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Coverage } from './coverage.ts'
-import { mutate } from './mutation.ts'
+import { mutate, stretch } from './mutation.ts'
 import type { Random } from './random.ts'
 import { bytesOf, LONGEST, type Target } from './target.ts'
 
@@ -14,6 +14,9 @@ const BATCH_MS = 12
 const BATCH = 512
 /** An input that takes more CPU time is a finding. */
 const SLOW_MS = 250
+/** One of so many inputs is stretched to this length. */
+const STRETCHED = 400
+const STRETCHED_BYTES = 65_536
 /** Runs that look for a smaller input with the same finding. */
 const SHRINKS = 2_000
 /** The most inputs, and the longest one, that the corpus keeps for CI. */
@@ -131,6 +134,7 @@ export class Fuzzer {
     const random = this.#random
     // Half of the choices are among the newest inputs.
     const count = this.#kept.length
+    if (random(STRETCHED) === 0) return stretch(this.#kept[random(count)]!, random, this.#target.stretched ?? STRETCHED_BYTES)
     const at = random(2) === 0 ? random(count) : Math.max(0, count - 1 - random(16))
     return mutate(this.#kept[at]!, {
       random,

@@ -7,6 +7,20 @@ const LENGTHS = [0, 1, 2, 3, 4, 31, 32, 33, 64, 127, 128, 255, 256, 65_535, 65_5
 const SEPARATORS = [0x0a, 0x3b, 0x20, 0x2c, 0x3a, 0x2f, 0x2e, 0x26, 0x22]
 const MOST_STEPS = 6
 
+/**
+ * Repeats a short part of an input until it is long: a time that grows with the square of the length shows itself at
+ * such an input.
+ */
+export function stretch(input: Uint8Array, random: Random, length: number): Uint8Array<ArrayBuffer> {
+  const at = random(input.length + 1)
+  const part = input.slice(at, at + 1 + random(1 << random(6)))
+  if (part.length === 0) return Uint8Array.from(input)
+  const times = Math.max(1, Math.ceil((length - input.length) / part.length))
+  const repeated = new Uint8Array(part.length * times)
+  for (let n = 0; n < times; n++) repeated.set(part, n * part.length)
+  return splice(input, at, at, repeated)
+}
+
 /** Changes an input in one to six random steps, sometimes with parts of another input. */
 export function mutate(
   input: Uint8Array,

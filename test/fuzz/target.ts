@@ -8,6 +8,8 @@ export interface Target {
   readonly covers: readonly string[]
   /** The longest input in bytes, by default {@link LONGEST}. */
   readonly longest?: number
+  /** The length of stretched inputs, in bytes, by default 65,536; for a parser whose work for a byte is great. */
+  readonly stretched?: number
   /** Good inputs, from which the search begins. */
   seeds(): readonly Input[] | Promise<readonly Input[]>
   /**

@@ -8,6 +8,8 @@ export const target: Target = {
   name: 'config',
   covers: ['config/config.ts', 'config/source.ts', 'config/value.ts', 'config/setting.ts'],
   longest: 1_000,
+  // Each unknown word is compared with all options.
+  stretched: 8_192,
   seeds: () => [
     '--tcp\n127.0.0.1:3308\n--unix=/run/a.sock\n--http\noff\n--config\nx\n==\nASFALEIA_MEMORY=256M\nASFALEIA_HOLD=7d\n==\n# all\nconnections = 10000\nlog-level = info\n',
     '--memory\n1G\n--per-key\n16\n--per-sender=8M\n--proxy\nhaproxy\n--strangers\nsend\n==\n==\n',
