@@ -216,6 +216,8 @@ async function measureFigures(appliance: Appliance, folder: string): Promise<voi
   print('`up` until healthy', times.join(', '))
   const onion = await appliance.onion()
 
+  await measureUpgrades(appliance, folder, onion)
+
   // The operator has a profile, and a card.
   const operator = { ASFALEIA_HOME: join(folder, 'operator') }
   const card = (await client(['me', '--name', 'Operator', '--relay', onion, '--link'], operator)).trim()
@@ -253,16 +255,20 @@ async function measureFigures(appliance: Appliance, folder: string): Promise<voi
     const share = ((after[at]!.cpuSeconds - before[at]!.cpuSeconds) / idle) * 100
     print(`${service}, idle, a probe every 2 s`, `${share.toFixed(2)} % of a core, ${after[at]!.memoryMiB} MiB`)
   }
+}
 
-  print('upgrade of the relay: SEND refused or no connection', `${await measureUpgrade(appliance)} s`)
+async function measureUpgrades(appliance: Appliance, folder: string, onion: string): Promise<void> {
   const key = join(folder, 'visitor')
-  print('upgrade of tor: between two visits by clients', `${await measureTorUpgrade(appliance, onion, own, key)} s`)
+  await client(['key', '--out', key])
+  print('upgrade of the relay: SEND refused or no connection', `${await measureUpgrade(appliance)} s`)
+  const visitor = await appliance.network.addClient()
+  print('upgrade of tor: between two visits by clients', `${await measureTorUpgrade(appliance, onion, visitor, key)} s`)
+  await visitor.tor.stop()
 }
 
 async function measureMembers(appliance: Appliance, folder: string, onion: string): Promise<void> {
   const { network } = appliance
   const key = join(folder, 'visitor')
-  await client(['key', '--out', key])
   const few = performance.now()
   for (let n = 0; n < 5; n++) await appliance.keys('invite', `few${n}`)
   print('one `invite`, by `docker compose run`', `${Math.round(((performance.now() - few) / 5) * 100) / 100_000} s`)
@@ -346,11 +352,13 @@ async function measureTorUpgrade(appliance: Appliance, onion: string, client: To
   await appliance.engine.docker(['build', '--quiet', '--tag', 'asfaleia-tor', '-'], { input })
   const upgrade = { over: false }
   let longest = 0
+  let visits = 0
   const visiting = (async () => {
     let last = performance.now()
     while (!upgrade.over) {
       await client.newIdentity()
       if (!(await appliance.visit(onion, client, key, 5))) continue
+      visits++
       longest = Math.max(longest, performance.now() - last)
       last = performance.now()
     }
@@ -360,6 +368,7 @@ async function measureTorUpgrade(appliance: Appliance, onion: string, client: To
   await delay(20_000)
   upgrade.over = true
   await visiting
+  say(`${visits} visits reached the relay`)
   return Math.round(longest / 100) / 10
 }
 
