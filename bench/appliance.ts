@@ -98,9 +98,10 @@ class Appliance {
     return stdout
   }
 
-  script(name: string, ...words: readonly string[]): Promise<Finished> {
+  /** Runs deploy/upgrade. @param more for example ASFALEIA_NO_BUILD, to take the image that is there */
+  upgrade(words: readonly string[] = [], more: Readonly<Record<string, string>> = {}): Promise<Finished> {
     const env = { DOCKER_HOST: `unix://${join(this.engine.folder, 'sock')}`, DOCKER_CONFIG: join(this.engine.folder, 'config') }
-    return run(['sh', join(this.#clone, 'deploy', name), ...words], { env })
+    return run(['sh', join(this.#clone, 'deploy/upgrade'), ...words], { env: { ...env, ...more } })
   }
 
   keys(...args: readonly string[]): Promise<Finished> {
@@ -338,7 +339,7 @@ async function measureUpgrade(appliance: Appliance): Promise<number> {
       }
     }
   })()
-  const { code, stderr } = await appliance.script('upgrade')
+  const { code, stderr } = await appliance.upgrade([], { ASFALEIA_NO_BUILD: '1' })
   if (code !== 0) say(stderr)
   await delay(1_000)
   upgrade.over = true
@@ -363,7 +364,7 @@ async function measureTorUpgrade(appliance: Appliance, onion: string, client: To
       last = performance.now()
     }
   })()
-  const { code, stderr } = await appliance.script('upgrade', 'tor')
+  const { code, stderr } = await appliance.upgrade(['tor'], { ASFALEIA_NO_BUILD: '1' })
   if (code !== 0) say(stderr)
   await delay(20_000)
   upgrade.over = true
@@ -478,7 +479,7 @@ const FAULTS: readonly Fault[] = [
     },
     sign: /relay .*unhealthy/,
     async mend(appliance) {
-      const { code, stderr } = await appliance.script('upgrade')
+      const { code, stderr } = await appliance.upgrade()
       if (code !== 0) say(stderr)
     },
     attachAgain: true,
