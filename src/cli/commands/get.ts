@@ -185,7 +185,7 @@ class Show {
       if (await this.#message(received, messenger)) await received.done()
     } catch (error) {
       if (!(error instanceof UnwritableError)) throw error
-      if (this.#unkept === 0) this.note(`${error.message}; what needs a write is shown, but stays at the relay`)
+      if (this.#unkept === 0) this.note(`${error.message}; the messages are shown, but stay at the relay`)
       this.#unkept++
     }
   }

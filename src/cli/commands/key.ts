@@ -126,9 +126,6 @@ async function writeKey(path: string, passphrase: string | undefined): Promise<S
 const USES = {
   signs: 'signs',
   touch: 'signs when touched',
-  none: 'cannot be used: unsupported type, or too weak',
-  'rsa-size': 'cannot be used: its size is not between 2,048 and 8,192 bits',
-  'rsa-exponent': 'cannot be used: its public exponent is not an odd number from 65,537 to 33 bits',
 } as const
 
 async function list(json: boolean, io: Io): Promise<void> {
@@ -142,18 +139,33 @@ async function list(json: boolean, io: Io): Promise<void> {
   }
 }
 
-function useOf({ key, blob }: AgentKey): keyof typeof USES {
-  if (key === undefined) return findRsaFault(blob) ?? 'none'
-  return key.type.startsWith('sk-') ? 'touch' : 'signs'
-}
+const useOf = (key: SshKey): keyof typeof USES => (key.type.startsWith('sk-') ? 'touch' : 'signs')
 
 function describe(each: AgentKey): object {
   const { key, type, certificate, comment } = each
-  return { fingerprint: key === undefined ? null : formatFingerprint(key.fingerprint), type, certificate, use: useOf(each), comment }
+  return {
+    fingerprint: key === undefined ? null : formatFingerprint(key.fingerprint),
+    type,
+    certificate,
+    use: key === undefined ? 'none' : useOf(key),
+    comment,
+  }
+}
+
+/** Says why a key in the agent cannot be used. */
+function whyNot(blob: Uint8Array): string {
+  switch (findRsaFault(blob)) {
+    case 'rsa-size':
+      return 'cannot be used: its size is not between 2,048 and 8,192 bits'
+    case 'rsa-exponent':
+      return 'cannot be used: its public exponent is not an odd number from 65,537 to 33 bits'
+    case undefined:
+      return 'cannot be used: unsupported type, or too weak'
+  }
 }
 
 function row(each: AgentKey): string {
-  const { key, type, comment } = each
+  const { key, type, comment, blob } = each
   const name = key === undefined ? '-'.padEnd(50) : formatFingerprint(key.fingerprint)
-  return `${name}  ${type}  ${USES[useOf(each)]}  ${sanitizeLine(comment.slice(0, 200))}`.trimEnd()
+  return `${name}  ${type}  ${key === undefined ? whyNot(blob) : USES[useOf(key)]}  ${sanitizeLine(comment.slice(0, 200))}`.trimEnd()
 }

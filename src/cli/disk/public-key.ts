@@ -30,10 +30,13 @@ export function isKeyText(word: string): boolean {
 export function readPublicKey(text: Uint8Array | string, source: Source): SshKey {
   const bytes = toBytes(text)
   refuseOther(bytes, source)
+  refuseCard(bytes, source)
   const lines = findLines(bytes)
   const [only] = lines
   if (only === undefined) throw describeEmpty(bytes, source)
   if (lines.length > 1) {
+    const host = lines.find((line) => isKnownHost(line.text))
+    if (host !== undefined) return readLine(host, source, `line ${host.number}: `)
     const keys = lines.filter(({ fields }) => fields !== 'broken').length
     throw keys > 1
       ? new CliError(`${source.name} holds ${keys} keys; expected one`, { hint: 'pass the line with the right key, in quotes' })
@@ -89,6 +92,13 @@ export function refuseOther(bytes: Uint8Array, { name, isFile, wants }: Source):
   }
   if (wants !== 'private' && Buffer.from(bytes).includes('PRIVATE KEY-----'))
     throw new UsageError(`${name} is a private key`, { hint: 'never pass it on; the public key is in the .pub file' })
+}
+
+/** @throws {CliError} if the text is a contact card, which has a key but is none */
+function refuseCard(bytes: Uint8Array, { name, isFile, wants }: Source): void {
+  if (!/^(?:\u{ef}\u{bb}\u{bf})?asfaleia(?:-card\/|:card\/)/u.test(Buffer.from(bytes.subarray(0, 32)).toString('latin1'))) return
+  const add = `store it with \`asfaleia contact add ${isFile === true ? quoteWord(name) : 'CARD'}\`, then use the name of the contact`
+  throw new CliError(`${name} is a contact card`, { hint: wants === 'private' ? 'name the file of your private key' : add })
 }
 
 function describeEmpty(bytes: Uint8Array, { name }: Source): CliError {

@@ -123,7 +123,7 @@ class Client {
       const link = await this.#link(place)
       if (link !== undefined) return { port: link, lost: link.lost, isOwner: false }
       const lock = await this.#lock(place)
-      // On a full disk, nobody can be served, but messages can be read.
+      // On a full disk, this process can read messages, but cannot serve other commands.
       if (lock === undefined) return this.#own(undefined, async () => {})
       if (typeof lock !== 'number') {
         try {

@@ -89,6 +89,7 @@ describe.each(Object.entries(READERS).filter(([name]) => name !== 'backup --to')
     ['a line of known_hosts', `example.org,192.0.2.1 ${line}\n`, /known_hosts/],
     ['a line of known_hosts with a port', `[example.org]:22 ${line}\n`, /known_hosts/],
     ['a hashed line of known_hosts', `|1|AAAA|BBBB ${line}\n`, /known_hosts/],
+    ['a file of known_hosts', `# x\nexample.org ${line}\nexample.com ${other}\n`, /line 2: .*known_hosts/],
     ['a marked line of known_hosts', `@cert-authority *.example.org ${line}\n`, /known_hosts/],
     ['a key broken over lines', `${type} ${base64.slice(0, 30)}\n${base64.slice(30)}\n`, /2 lines.*\n.*join it/],
     ['a key cut off', line.slice(0, 50), /damaged or cut off/],
@@ -128,6 +129,13 @@ describe('a word of the command line', () => {
     expect(await as(['admit', 'add', word, '--admit', join(root, `list${files++}`)])).toMatchObject({ code: 0 })
     expect((await as(['backup', '--out', '-', '--service', join(root, 'nothing'), '--to', word])).err).toContain('nothing')
   })
+})
+
+test('a card in place of a key is named', async () => {
+  const { out } = await as(['me', '--text'])
+  const path = save(Buffer.from(out))
+  expect((await as(['send', path, 'hi'])).err).toMatch(/is a contact card\n.*`asfaleia contact add \S+`/)
+  expect((await as(['key', path])).err).toContain('is a contact card')
 })
 
 test('backup --to reads a file with a recipient a line, and names the line that is none', async () => {

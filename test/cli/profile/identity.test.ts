@@ -322,9 +322,10 @@ describe('asfaleia key list', () => {
   test('shows the use of each key, whatever its comment holds', async () => {
     const hostile = '\u001B[2Jme\nSHA256:fake \u202E'
     const fido = makeFidoKey('nistp256')
-    const blobs = [toBlob(alice.line), fido.blob, buildBlob('ssh-dss', 1n, 1n, 1n, 1n)]
+    const rsa = (bits: bigint, exponent: bigint): Buffer => buildBlob('ssh-rsa', exponent, (1n << (bits - 1n)) + 1n)
+    const blobs = [toBlob(alice.line), fido.blob, buildBlob('ssh-dss', 1n, 1n, 1n, 1n), rsa(1_024n, 65_537n), rsa(2_048n, 3n)]
     const path = await startFakeAgent(() =>
-      buildBlob(Buffer.concat([Buffer.of(12), buildBlob(3, ...blobs.flatMap((blob) => [blob, hostile]))])),
+      buildBlob(Buffer.concat([Buffer.of(12), buildBlob(blobs.length, ...blobs.flatMap((blob) => [blob, hostile]))])),
     )
     const env = { SSH_AUTH_SOCK: path }
     const { code, out, err } = await asfaleia(['key', 'list'], { env })
@@ -334,6 +335,8 @@ describe('asfaleia key list', () => {
       `${fingerprint(alice.line)}  ssh-ed25519  signs  ${comment}`,
       `${fingerprint(fido.line)}  sk-ecdsa-sha2-nistp256@openssh.com  signs when touched  ${comment}`,
       `${'-'.padEnd(50)}  ssh-dss  cannot be used: unsupported type, or too weak  ${comment}`,
+      `${'-'.padEnd(50)}  ssh-rsa  cannot be used: its size is not between 2,048 and 8,192 bits  ${comment}`,
+      `${'-'.padEnd(50)}  ssh-rsa  cannot be used: its public exponent is not an odd number from 65,537 to 33 bits  ${comment}`,
       '',
     ])
     expect(err).toMatch(/^(asfaleia: [^\n]+\n)+$/)
@@ -345,6 +348,8 @@ describe('asfaleia key list', () => {
       { fingerprint: fingerprint(alice.line), type: 'ssh-ed25519', certificate: false, use: 'signs', comment: hostile },
       { fingerprint: fingerprint(fido.line), use: 'touch' },
       { fingerprint: null, type: 'ssh-dss', use: 'none' },
+      { fingerprint: null, type: 'ssh-rsa', use: 'none' },
+      { fingerprint: null, type: 'ssh-rsa', use: 'none' },
     ])
   })
 
