@@ -417,6 +417,16 @@ describe('asfaleia contact', () => {
     })
   })
 
+  test('mute silences a contact until unmute, in a file that stays readable', async () => {
+    await begin('Alice')
+    await as('Alice', ['contact', 'add', await begin('Bob')])
+    expect(await as('Alice', ['contact', 'mute', 'bob'])).toEqual({ code: 0, out: 'muted Bob\n', err: '' })
+    expect((await as('Alice', ['contact', 'list'])).out).toMatch(/not verified, muted\n$/)
+    expect(readFileSync(join(home('Alice'), 'rules'), 'utf8')).toMatch(/^muted: SHA256:\S{43}\n$/)
+    expect(await as('Alice', ['contact', 'unmute', 'bob'])).toEqual({ code: 0, out: 'no longer muted: Bob\n', err: '' })
+    expect((await as('Alice', ['contact', 'list'])).out).toMatch(/not verified\n$/)
+  })
+
   test('verify shows both users the same words, and --confirm stores that they matched', async (context) => {
     skipWithout(context, 'ssh-keygen')
     const [alice, bob] = [await begin('Alice'), await begin('Bob')]

@@ -49,7 +49,8 @@ export class Archive {
   /** Writes a received message. @returns whether it is on the disk */
   async keepArrival(message: Arrival): Promise<boolean> {
     const { history } = this.#context.options
-    if (history === undefined) return false
+    // A message that disappears is never on the disk, so nothing has to be erased there.
+    if (history === undefined || message.expires !== undefined) return false
     try {
       await history.append([{ kind: 'message', message: { ...message, mine: false, deliveries: [] } }])
       return true

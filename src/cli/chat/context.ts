@@ -43,6 +43,8 @@ export interface SessionOptions {
   readonly onHeld?: () => void
   /** Milliseconds since 1970. */
   readonly now?: () => number
+  /** Seconds of a clock that nobody sets, and that runs on while the machine is suspended. */
+  readonly seconds?: () => number
 }
 
 /** Until the front reports the terminal's size. */

@@ -66,6 +66,10 @@ export interface Entry {
   readonly late?: true
   /** From an earlier session. */
   readonly earlier?: true
+  /** After how many seconds the message disappears once the user has seen it; an own one, once it was sent. */
+  readonly expires?: number
+  /** When that time began, in seconds of the clock of a `tick`. */
+  readonly expiresFrom?: number
   /** A card in the message, for /add. */
   readonly card?: string
   readonly file?: Transfer
@@ -93,6 +97,10 @@ export interface Conversation {
   readonly verified: boolean
   /** The names of a group's members. */
   readonly members: readonly string[]
+  /** Its messages cause no notification. */
+  readonly muted?: true
+  /** After how many seconds the user's messages disappear. */
+  readonly expires?: number
   /** The user left this group: it can be read only. */
   readonly left?: true
   /** The user has blocked this contact. */

@@ -23,7 +23,7 @@ export class Dispatch {
   }
 
   /** Sends a text to a contact, or to each member of a group. */
-  send({ key, conversation, text, replyTo }: Extract<Effect, { kind: 'send' }>): void {
+  send({ key, conversation, text, replyTo, expires }: Extract<Effect, { kind: 'send' }>): void {
     const { people } = this.#context.options
     const receivers = people.receivers(conversation)
     if (receivers.length === 0) return this.#context.put({ kind: 'unsent', key, why: NO_RECEIVER })
@@ -37,10 +37,14 @@ export class Dispatch {
       const knows = replyTo === undefined || group === undefined || replied?.fingerprint === fingerprintOf(contact.key)
       const content: Content = knows
         ? { type: 'text', text, ...(replyTo !== undefined && { replyTo }) }
-        : { type: 'text', text: `> ${replied?.author ?? ''}: ${(replied?.text ?? '').split('\n')[0]}\n${text}` }
-      return shownDelivery(this.post(contact, content, group))
+        : {
+            type: 'text',
+            text: `> ${replied?.author ?? ''}: ${replied?.expires === undefined ? (replied?.text ?? '').split('\n')[0] : '…'}\n${text}`,
+          }
+      return shownDelivery(this.post(contact, content, group, expires))
     })
     this.#context.put({ kind: 'sent', key, deliveries })
+    if (expires !== undefined) return
     this.#archive.keepSent(conversation, text, deliveries, { id: deliveries[0]!.id, ...(replyTo !== undefined && { replyTo }) })
   }
 
@@ -49,18 +53,23 @@ export class Dispatch {
     const { people } = this.#context.options
     const { conversation, of } = effect
     const group = people.groupOf(conversation)?.group.id
+    const expires = effect.kind === 'edit' ? effect.expires : undefined
     for (const { id, member } of of) {
       const contact = people.find(member)
       if (contact === undefined || id === '') continue
-      this.post(contact, effect.kind === 'edit' ? { type: 'edit', of: id, text: effect.text } : { type: 'remove', of: id }, group)
+      this.post(contact, effect.kind === 'edit' ? { type: 'edit', of: id, text: effect.text } : { type: 'remove', of: id }, group, expires)
     }
+    if (expires !== undefined) return
     const to = effect.kind === 'edit' ? 'edited' : 'removed'
     this.#archive.keepSent(conversation, effect.kind === 'edit' ? effect.text : '', [], { change: { of: of[0]?.id ?? '', to } })
   }
 
   /** Hands a message to the messenger. */
-  post(contact: Contact, content: Content, group: string | undefined): Delivery {
-    const delivery = this.#context.options.messenger.send(contact, content, { ...(group !== undefined && { group }) })
+  post(contact: Contact, content: Content, group: string | undefined, expires?: number): Delivery {
+    const delivery = this.#context.options.messenger.send(contact, content, {
+      ...(group !== undefined && { group }),
+      ...(expires !== undefined && { expires }),
+    })
     this.#sent.set(delivery.id, delivery)
     return delivery
   }

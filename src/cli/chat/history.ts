@@ -71,6 +71,33 @@ export class History {
     return { kept: fold(found).slice(-MOST_MESSAGES), problems }
   }
 
+  /**
+   * Reads all messages that the history holds, the oldest first, as later changes left them. Reads one file at a time.
+   * @throws {CliError} if the folder cannot be read
+   */
+  async search(): Promise<{ readonly found: readonly Kept[]; readonly problems: readonly string[] }> {
+    await this.#tail
+    const found = new Map<string, Kept>()
+    const problems: string[] = []
+    let count = 0
+    for (const name of await this.#names()) {
+      const { happened, broken } = await this.#readFile(name)
+      if (broken > 0) problems.push(`${join(this.#folder, name)}: ${broken} damaged lines; the file was left untouched`)
+      for (const each of happened) {
+        if (each.kind === 'state') continue
+        const { change, fingerprint, mine, id, text } = each.message
+        const key = (of: string): string => `${mine ? 'me' : (fingerprint ?? '')} ${of}`
+        if (change === undefined) found.set(id === undefined ? `${count++}` : key(id), each.message)
+        else if (change.to === 'removed') found.delete(key(change.of))
+        else {
+          const old = found.get(key(change.of))
+          if (old !== undefined) found.set(key(change.of), { ...old, text })
+        }
+      }
+    }
+    return { found: [...found.values()].filter(({ verdict }) => verdict !== 'forged'), problems }
+  }
+
   /** Appends records and syncs them to the disk. @throws {CliError} if that fails; earlier records are unharmed */
   append(happened: readonly Happened[]): Promise<void> {
     const appended = this.#tail.then(() => this.#append(happened))

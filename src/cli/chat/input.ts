@@ -21,6 +21,9 @@ export interface Party {
   readonly verified?: boolean
   readonly members?: readonly string[]
   readonly left?: true
+  readonly muted?: boolean
+  /** After how many seconds the user's messages disappear. */
+  readonly expires?: number
   /** The stored card of a contact. */
   readonly card?: string
   /** The user has blocked this person. */
@@ -43,6 +46,8 @@ export interface Arrival {
   /** The message changes an earlier one of the same author. */
   readonly change?: { readonly of: string; readonly to: 'edited' | 'removed' }
   readonly replyTo?: string
+  /** After how many seconds it disappears. */
+  readonly expires?: number
   readonly gap?: true
   readonly late?: true
   readonly card?: string
@@ -77,6 +82,8 @@ export type Input =
       readonly transfer: Transfer
     }
   | { readonly kind: 'relay'; readonly relay: RelayState }
+  /** Time passes: seconds of a clock that nobody sets, and that runs on while the machine is suspended. */
+  | { readonly kind: 'tick'; readonly seconds: number }
   /** The user no longer receives from the relay. */
   | { readonly kind: 'relay-gone'; readonly relay: string }
   | { readonly kind: 'told'; readonly text: string; readonly role?: Role }
@@ -100,8 +107,21 @@ export interface Typed {
 }
 
 export type Effect =
-  | { readonly kind: 'send'; readonly key: number; readonly conversation: string; readonly text: string; readonly replyTo?: string }
-  | { readonly kind: 'edit'; readonly conversation: string; readonly of: readonly Delivery[]; readonly text: string }
+  | {
+      readonly kind: 'send'
+      readonly key: number
+      readonly conversation: string
+      readonly text: string
+      readonly replyTo?: string
+      readonly expires?: number
+    }
+  | {
+      readonly kind: 'edit'
+      readonly conversation: string
+      readonly of: readonly Delivery[]
+      readonly text: string
+      readonly expires?: number
+    }
   | { readonly kind: 'remove'; readonly conversation: string; readonly of: readonly Delivery[] }
   | { readonly kind: 'file'; readonly key: number; readonly conversation: string; readonly path: string }
   | { readonly kind: 'card' }
@@ -129,6 +149,11 @@ export type Effect =
       readonly command: Typed
     }
   | { readonly kind: 'receipts'; readonly on: boolean }
+  /** Store a rule of the user for a conversation. */
+  | { readonly kind: 'mute'; readonly conversation: string; readonly on: boolean; readonly command: Typed }
+  | { readonly kind: 'expires'; readonly conversation: string; readonly seconds: number | undefined; readonly command: Typed }
+  /** Show the messages of all sessions that contain each of the words. */
+  | { readonly kind: 'find'; readonly words: readonly string[]; readonly command: Typed }
   | { readonly kind: 'paths'; readonly line: string; readonly prefix: string }
   /** Acknowledge these messages: they were shown. */
   | { readonly kind: 'done'; readonly tickets: readonly number[] }

@@ -20,7 +20,7 @@ const STRANGERS_HELD = 16
 
 /** An arrival, or a note in a conversation. */
 type Described = Arrival | { readonly conversation: string; readonly note: string }
-type Facts = Pick<Arrival, 'at' | 'verdict' | 'fingerprint' | 'id' | 'gap' | 'late'>
+type Facts = Pick<Arrival, 'at' | 'verdict' | 'fingerprint' | 'id' | 'gap' | 'late' | 'expires'>
 
 export class Intake {
   readonly #context: Context
@@ -102,6 +102,7 @@ export class Intake {
       verdict,
       fingerprint: fingerprintOf(envelope.from),
       id: envelope.id,
+      ...(envelope.expires !== undefined && { expires: envelope.expires }),
       ...(gap === true && { gap }),
       ...(late === true && { late }),
     }

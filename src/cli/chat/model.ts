@@ -8,7 +8,7 @@ import { letGo, unreadOf } from './conversation.ts'
 import type { Effect, Input } from './input.ts'
 import type { KeyInput } from './keys.ts'
 import { choose, find, scroll, showHelp, turnTo, write } from './navigation.ts'
-import { onArrival, onDelivery, onDrawn, onEarlier, onFile, onNote, onPeople, onRelay, onTaken, onTransfer } from './news.ts'
+import { onArrival, onDelivery, onDrawn, onEarlier, onFile, onNote, onPeople, onRelay, onTaken, onTick, onTransfer } from './news.ts'
 import { editorOf, geometry, listed, openConversation, type Overlay, type Picking, type State } from './state.ts'
 import { Step } from './step.ts'
 import { showLine, showText } from './text.ts'
@@ -91,6 +91,8 @@ function take(step: Step, input: Input): void {
       return onTransfer(step, input.key, input.transfer)
     case 'file':
       return onFile(step, input)
+    case 'tick':
+      return onTick(step, input.seconds)
     case 'relay':
       return onRelay(step, input.relay)
     case 'relay-gone':

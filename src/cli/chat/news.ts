@@ -1,5 +1,5 @@
 /** Handles news from outside: people, messages, files and states of messages. Makes others' texts safe to show. */
-import { blank, type Conversation, type DeliveryState, type Entry, isOf, quote, STRANGERS, type Transfer } from './conversation.ts'
+import { blank, type Conversation, type DeliveryState, type Entry, isOf, letGo, quote, STRANGERS, type Transfer } from './conversation.ts'
 import type { Arrival, Input, Kept, Party } from './input.ts'
 import { showUnseen, turnTo } from './navigation.ts'
 import { openConversation, type RelayState } from './state.ts'
@@ -10,7 +10,7 @@ export function onPeople(step: Step, parties: readonly Party[]): void {
   const before = new Map(step.state.conversations.map((each) => [each.id, each]))
   const known = parties.map((party): Conversation => {
     const old = before.get(party.id) ?? blank(party.id, party.kind)
-    const { left: _, blocked: _blocked, ...rest } = old
+    const { left: _, blocked: _blocked, muted: _muted, expires: _expires, ...rest } = old
     const isAccepted = old.kind === 'request' && party.kind === 'contact'
     return {
       ...rest,
@@ -22,6 +22,8 @@ export function onPeople(step: Step, parties: readonly Party[]): void {
       verified: party.verified === true,
       members: (party.members ?? []).map(showLine),
       ...(party.left === true && { left: true }),
+      ...(party.muted === true && { muted: true }),
+      ...(party.expires !== undefined && { expires: party.expires }),
     }
   })
   const rank = ({ kind }: Conversation): number => (kind === 'request' ? 1 : 0)
@@ -119,6 +121,7 @@ export function onArrival(step: Step, arrival: Arrival): void {
     ...(arrival.fingerprint !== undefined && { fingerprint: arrival.fingerprint }),
     ...(arrival.id !== undefined && { id: arrival.id }),
     ...(arrival.replyTo !== undefined && { reply: replied === undefined ? '(a message that is not shown here)' : quote(replied) }),
+    ...(arrival.expires !== undefined && { expires: arrival.expires }),
     ...(arrival.gap === true && { gap: true }),
     ...(arrival.late === true && { late: true }),
     ...(arrival.card !== undefined && { card: arrival.card }),
@@ -127,12 +130,14 @@ export function onArrival(step: Step, arrival: Arrival): void {
 }
 
 /** Shows a new entry, or notifies the user of it. */
-function ring(step: Step, id: string, { key }: Entry): void {
+function ring(step: Step, id: string, { key, fingerprint }: Entry): void {
   const open = openConversation(step.state)
   if (open?.id === id) {
     if (open.scroll === undefined) showUnseen(step)
     if (!step.state.focused && open.newFrom === undefined) step.change(id, (each) => ({ ...each, newFrom: key }))
   }
+  // A muted person is muted in groups, too.
+  if (step.state.conversations.some((each) => each.muted === true && (each.id === id || each.id === fingerprint))) return
   // Strangers must not be able to ring.
   if (id !== STRANGERS && (open?.id !== id || !step.state.focused)) step.effects.push({ kind: 'attention' })
 }
@@ -247,6 +252,36 @@ export function onDrawn(step: Step, keys: readonly number[]): void {
         : each,
     ),
   })
+}
+
+/** What a quote shows of a message that has disappeared. */
+const GONE = '(a message that has disappeared)'
+
+/** Begins the time of messages that the user has seen or sent, and erases those whose time is over. */
+export function onTick(step: Step, seconds: number): void {
+  const isOver = ({ expires, expiresFrom }: Entry): boolean =>
+    expires !== undefined && expiresFrom !== undefined && seconds - expiresFrom >= expires
+  const begins = (entry: Entry): boolean => entry.expires !== undefined && entry.expiresFrom === undefined && !entry.unseen
+  for (const { id, entries } of step.state.conversations) {
+    if (!entries.some((entry) => begins(entry) || isOver(entry))) continue
+    const gone = entries.filter(isOver)
+    const keys = new Set(gone.map(({ key }) => key))
+    const quotes = new Set(gone.map(quote))
+    step.change(id, (each) => {
+      const composes = each.compose.kind !== 'new' && keys.has(each.compose.key)
+      const left = composes || (each.chosen !== undefined && keys.has(each.chosen)) ? letGo(each) : each
+      const { scroll, newFrom } = left
+      return {
+        ...left,
+        scroll: scroll !== undefined && keys.has(scroll.key) ? undefined : scroll,
+        newFrom: newFrom !== undefined && keys.has(newFrom) ? undefined : newFrom,
+        entries: entries
+          .filter(({ key }) => !keys.has(key))
+          .map((entry) => (begins(entry) ? { ...entry, expiresFrom: seconds } : entry))
+          .map((entry) => (entry.reply !== undefined && quotes.has(entry.reply) ? { ...entry, reply: GONE } : entry)),
+      }
+    })
+  }
 }
 
 /** Another command has shown a message, so it is not new here. */

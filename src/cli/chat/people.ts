@@ -1,28 +1,26 @@
 /** The people of a chat, by fingerprint: the contact book, and the members of the user's groups. */
 import type { Card } from '../../client/format/card.ts'
 import { fingerprintOf } from '../../client/format/field.ts'
-import { isBound } from '../../client/format/group.ts'
 import type { Contact } from '../../client/messenger/contact.ts'
 import type { SshKey } from '../../auth/ssh-key.ts'
 import { Blocked } from '../profile/blocked.ts'
 import type { Book } from '../profile/book.ts'
-import { type Groups, type KnownGroup, membersOf } from '../profile/groups.ts'
+import { conversationOf, type Groups, type KnownGroup, membersOf } from '../profile/groups.ts'
 import { showName } from '../profile/name.ts'
 import type { ContactRequest } from '../profile/requests.ts'
+import { Rules } from '../profile/rules.ts'
 import { waitingOf } from '../talk/request.ts'
 import { LOOKALIKE } from './conversation.ts'
 import type { Party } from './input.ts'
 
-const GROUP = 'group:'
+export { conversationOf } from '../profile/groups.ts'
 
-/** The id of a group's conversation. Two makers can have taken an id that is bound to no key. */
-export function conversationOf({ group: { id, maker } }: Pick<KnownGroup, 'group'>): string {
-  return isBound(id) ? GROUP + id : `${GROUP}${id} ${fingerprintOf(maker)}`
-}
+const GROUP = 'group:'
 
 export class People {
   readonly book: Book
   readonly groups: Groups
+  readonly rules: Rules
   readonly #me: string
   readonly #guest: Contact | undefined
   readonly blocked: Blocked
@@ -32,10 +30,17 @@ export class People {
   readonly #left = new Map<string, KnownGroup>()
 
   /** @param guest a receiver from the command line who is not in the book */
-  constructor(book: Book, groups: Groups, me: SshKey, guest?: Contact, blocked: Blocked = Blocked.empty()) {
+  constructor(
+    book: Book,
+    groups: Groups,
+    me: SshKey,
+    guest?: Contact,
+    { blocked = Blocked.empty(), rules = Rules.empty() }: { readonly blocked?: Blocked; readonly rules?: Rules } = {},
+  ) {
     this.book = book
     this.blocked = blocked
     this.groups = groups
+    this.rules = rules
     this.#me = fingerprintOf(me)
     this.#guest = guest
   }
@@ -133,7 +138,7 @@ export class People {
       name: showName(known.name, 'group'),
       members: membersOf(known).map((card) => this.callOf(card)),
     })
-    return [
+    const all = [
       ...guest.map(({ key, name }): Party => ({ id: fingerprintOf(key), kind: 'contact', name })),
       ...this.book.list().map(({ key, name, verified, card }): Party => {
         const id = fingerprintOf(key)
@@ -150,5 +155,9 @@ export class People {
       ...left.map((known): Party => ({ ...party(known), left: true })),
       ...this.#waiting().map((request) => this.#asking(request)),
     ]
+    return all.map((each) => {
+      const expires = this.rules.expiresOf(each.id)
+      return { ...each, ...(this.rules.isMuted(each.id) && { muted: true }), ...(expires !== undefined && { expires }) }
+    })
   }
 }

@@ -1,4 +1,5 @@
 /** A running chat: gives messages and events to the model, shows its states, and performs its effects. */
+import { uptime } from 'node:os'
 import { fingerprintOf } from '../../client/format/field.ts'
 import type { MessengerEvent } from '../../client/messenger/event.ts'
 import type { Received } from '../../client/messenger/inbox.ts'
@@ -12,14 +13,17 @@ import type { Effect, Typed } from './input.ts'
 import { Intake } from './intake.ts'
 import { describeClock } from '../talk/refusal.ts'
 import { listPaths } from './path.ts'
+import { findWords } from './find.ts'
 import { accept, block, ignore } from './request.ts'
-import { add, changeGroup, join, showCard, verify } from './task.ts'
+import { add, changeGroup, join, keepRule, showCard, verify } from './task.ts'
 import { describeError, describeRelayError } from './wording.ts'
 
 /** How long leaving waits for acknowledgements and receipts to go out, ms. */
 const FLUSH_MS = 3_000
 /** The least time between two notifications, ms. */
 const ATTENTION_MS = 5_000
+/** How often messages disappear, ms. */
+const TICK_MS = 1_000
 
 /** How much of a request's text the line about it has, in characters. */
 const MOST_TOLD = 200
@@ -79,9 +83,11 @@ export class Session {
     front.show(context.state)
     for (const loop of [this.#follow(this.#events), this.#receive(messenger.received())])
       loop.catch((error: unknown) => this.#quit.reject(error))
+    const tick = setInterval(() => context.put({ kind: 'tick', seconds: this.#options.seconds?.() ?? uptime() }), TICK_MS)
     try {
       await this.#quit.promise
     } finally {
+      clearInterval(tick)
       context.end()
       front.stop()
     }
@@ -183,6 +189,11 @@ export class Session {
       case 'receipts':
         // Nothing to do: without receipts, the model causes no `read`.
         return
+      case 'mute':
+      case 'expires':
+        return context.attempt(() => keepRule(context, effect), refuse(effect))
+      case 'find':
+        return context.attempt(() => findWords(context, effect.words), refuse(effect))
       case 'paths':
         return context.attempt(async () => context.put({ kind: 'paths', line: effect.line, found: await listPaths(effect.prefix) }))
       case 'done':

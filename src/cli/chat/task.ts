@@ -1,4 +1,4 @@
-/** Performs the commands about people: `/card`, `/verify`, `/add` and `/group`. */
+/** Performs the commands about people: `/card`, `/verify`, `/add`, `/group`, `/mute` and `/expires`. */
 import { type Card, findCard, parseCard } from '../../client/format/card.ts'
 import { fingerprintOf } from '../../client/format/field.ts'
 import { type Group, parseGroup } from '../../client/format/group.ts'
@@ -7,8 +7,10 @@ import type { KnownGroup } from '../profile/groups.ts'
 import { showName } from '../profile/name.ts'
 import { CliError } from '../program/error.ts'
 import { GREETING } from '../talk/joining.ts'
+import { formatSpan } from '../program/span.ts'
 import type { Context } from './context.ts'
 import type { Dispatch } from './dispatch.ts'
+import type { Effect } from './input.ts'
 import { describeChange, drawUp } from './group.ts'
 import { conversationOf } from './people.ts'
 import { NO_CARD } from './wording.ts'
@@ -44,6 +46,22 @@ export async function verify(context: Context, fingerprint: string, confirmed: b
     ...randomart(known.key),
   ]
   context.put({ kind: 'show', title: `is this ${showName(known.name)}?`, text: text.join('\n') })
+}
+
+/** Stores a rule for a conversation. @throws {CliError} */
+export async function keepRule(context: Context, effect: Extract<Effect, { kind: 'mute' | 'expires' }>): Promise<void> {
+  const { people } = context.options
+  const { conversation } = effect
+  if (effect.kind === 'mute') await people.rules.setMuted(conversation, effect.on)
+  else await people.rules.setExpires(conversation, effect.seconds)
+  context.showPeople()
+  if (effect.kind === 'mute')
+    return context.tell(effect.on ? 'muted: its messages do not notify you; /mute off ends that' : 'no longer muted')
+  context.tell(
+    effect.seconds === undefined
+      ? 'messages that you write here stay from now on'
+      : `messages that you write here ask to be erased ${formatSpan(effect.seconds)} after reading; nothing can force the other side`,
+  )
 }
 
 /**

@@ -3,6 +3,7 @@
  * times, names and notes, so it cannot imitate one.
  */
 import { type Anchor, type Conversation, deliveryText, type Entry, type Verdict } from './conversation.ts'
+import { formatSpan } from '../program/span.ts'
 import { clip, fit, graphemes, type Role, type Row, rowWidth, type Span, type Stretch, widthOf, wrap } from './text.ts'
 
 /** The abilities of the terminal. */
@@ -98,6 +99,7 @@ function entryRows(entry: Entry, drawing: Drawing): Row[] {
   const body: Row[] = [
     ...(entry.gap === true ? wrap('a message before this one is missing', room, 'bad') : []),
     ...(entry.late === true ? wrap('late: it is older than the message above', room, 'dim') : []),
+    ...(entry.expires === undefined ? [] : wrap(`disappears ${formatSpan(entry.expires)} after reading`, room, 'dim')),
     ...(entry.verdict === 'genuine' ? [] : wrap(`! ${VERDICTS[entry.verdict]}`, room, 'bad')),
     ...(entry.reply === undefined ? [] : [[{ text: clip(`> ${entry.reply.replaceAll('\n', ' ')}`, room), role: 'dim' } as const]]),
     ...textRows(entry, room, highlight.query),
@@ -195,7 +197,8 @@ export function clock(at: number): string {
   return `${String(date.getHours()).padStart(2, '0')}:${String(date.getMinutes()).padStart(2, '0')}`
 }
 
-function dayOf(at: number): string {
+/** Formats the local day. */
+export function dayOf(at: number): string {
   const date = new Date(at)
   return `${date.getFullYear()}-${String(date.getMonth() + 1).padStart(2, '0')}-${String(date.getDate()).padStart(2, '0')}`
 }

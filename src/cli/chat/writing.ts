@@ -6,6 +6,7 @@ import { clear, replace, textOf } from './editor.ts'
 import type { Typed } from './input.ts'
 import { showHelp, turnTo, write } from './navigation.ts'
 import { editorOf, isAddable, openConversation, plainName as plain } from './state.ts'
+import { setExpires, setMute } from './rule.ts'
 import type { Step } from './step.ts'
 import { showLine, showText } from './text.ts'
 
@@ -97,6 +98,7 @@ function say(step: Step, text: string): void {
 
 function send(step: Step, open: Conversation, text: string, replied: Entry | undefined): void {
   const replyTo = replied?.id
+  const { expires } = open
   const entry = step.append(open.id, {
     at: step.now,
     from: 'me',
@@ -105,9 +107,17 @@ function send(step: Step, open: Conversation, text: string, replied: Entry | und
     written: text,
     deliveries: [{ id: '', member: '', to: '', state: 'waiting' }],
     ...(replied !== undefined && { reply: quote(replied) }),
+    ...(expires !== undefined && { expires }),
   })
   step.change(open.id, (each) => ({ ...letGo(each), editor: clear(each.editor), scroll: undefined, newFrom: undefined }))
-  step.effects.push({ kind: 'send', key: entry.key, conversation: open.id, text, ...(replyTo !== undefined && { replyTo }) })
+  step.effects.push({
+    kind: 'send',
+    key: entry.key,
+    conversation: open.id,
+    text,
+    ...(replyTo !== undefined && { replyTo }),
+    ...(expires !== undefined && { expires }),
+  })
 }
 
 function rewrite(step: Step, open: Conversation, key: number, text: string): void {
@@ -115,7 +125,8 @@ function rewrite(step: Step, open: Conversation, key: number, text: string): voi
   if (entry === undefined) return
   step.changeEntry(key, (each) => ({ ...each, text: showText(text), written: text, changed: 'edited' }))
   step.change(open.id, (each) => ({ ...letGo(each), editor: clear(each.editor) }))
-  step.effects.push({ kind: 'edit', conversation: open.id, of: entry.deliveries, text })
+  const { deliveries, expires } = entry
+  step.effects.push({ kind: 'edit', conversation: open.id, of: deliveries, text, ...(expires !== undefined && { expires }) })
 }
 
 /** A command failed: shows why, and gives the user its line to correct, unless they have begun another one. */
@@ -202,6 +213,14 @@ function command(step: Step, name: CommandName, rest: string, line: string): voi
       done()
       return void step.effects.push({ kind: 'block', conversation: open.id, isOn, command: typed })
     }
+    case 'find':
+      if (rest === '') return step.tell('the words are missing: /find WORDS', 'bad')
+      done()
+      return void step.effects.push({ kind: 'find', words: words(rest), command: typed })
+    case 'mute':
+      return setMute(step, open, rest, typed, done)
+    case 'expires':
+      return setExpires(step, open, rest, typed, done)
     case 'file':
       return sendFile(step, rest)
     case 'reply':

@@ -65,7 +65,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
   const { values, words } = given
   const [name] = words
   const profile = await openProfile(io, values)
-  const { identity, home, book, groups, blocked } = profile
+  const { identity, home, book, groups } = profile
   if (identity.opens.length === 0)
     throw new CliError('your key can only sign, so messages cannot be encrypted to it', {
       hint: '`asfaleia me` makes a profile with an encryption key',
@@ -74,7 +74,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
     throw new CliError('your profile names no relay', { hint: 'add --relay ADDRESS, or store it with `asfaleia me --relay ADDRESS`' })
   const known = name === undefined ? undefined : (book.get(name) ?? groups.get(name))
   const guest = name === undefined || known !== undefined ? undefined : await readGuest(name, profile, values.relay, io)
-  const people = new People(book, groups, identity.key, guest, blocked)
+  const people = new People(book, groups, identity.key, guest, profile)
   const open = known === undefined ? guest && fingerprintOf(guest.key) : 'group' in known ? conversationOf(known) : fingerprintOf(known.key)
 
   const places = new Map<string, string>()

@@ -9,6 +9,7 @@ import { type Visit, visitRequests } from '../owner/visit.ts'
 import type { Blocked } from '../profile/blocked.ts'
 import { warnOf } from '../disk/folder.ts'
 import { type Home, HOME_VARIABLES, needHome } from '../profile/home.ts'
+import type { Rules } from '../profile/rules.ts'
 import { readIntroduction } from '../profile/introduction.ts'
 import { openProfile } from '../profile/profile.ts'
 import type { ContactRequest } from '../profile/requests.ts'
@@ -89,6 +90,8 @@ export const page = {
       examples: [['unblock Bob', 'asfaleia contact unblock bob']],
     },
     remove: { summary: 'delete a contact', words: ['CONTACT'], examples: [['delete Bob', 'asfaleia contact remove bob']] },
+    mute: { summary: 'get no notifications of a contact', words: ['CONTACT'], examples: [['mute Bob', 'asfaleia contact mute bob']] },
+    unmute: { summary: 'be notified again', words: ['CONTACT'], examples: [['end that', 'asfaleia contact unmute bob']] },
     verify: {
       summary: 'compare safety words with a contact',
       words: ['CONTACT'],
@@ -124,6 +127,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
   const book = await home.openBook((await home.readSettings()).relays)
   const blocked = await home.openBlocked()
   warnOf(book, io)
+  const rules = await home.openRules()
   const { values } = given
   const visit = <T>(work: (desk: Visit) => Promise<T>): Promise<T> =>
     visitRequests(home, io.env, async () => (await openProfile(io, {})).identity, work)
@@ -134,7 +138,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
       case 'add':
         return add(book, home, given.words[0], values, io)
       case 'list':
-        return list(book, blocked, values, io)
+        return list(book, { blocked, rules }, values, io)
       case 'show':
         return show(book, book.need(given.words[0]), values, io)
       case 'rename': {
@@ -146,6 +150,10 @@ export async function run(argv: string[], io: Io): Promise<number> {
         await book.remove(known)
         return report(book, known, 'removed', values, io)
       }
+      case 'mute':
+      case 'unmute':
+        await rules.setMuted(fingerprintOf(book.need(given.words[0]).key), given.verb === 'mute')
+        return report(book, book.need(given.words[0]), given.verb === 'mute' ? 'muted' : 'no longer muted:', values, io)
       case 'verify':
         return verify(book, home, given.words[0], values, io)
       case 'requests':
@@ -234,7 +242,7 @@ function tell(added: Added, book: Book): string {
   }
 }
 
-function list(book: Book, blocked: Blocked, values: Values, io: Io): number {
+function list(book: Book, { blocked, rules }: { readonly blocked: Blocked; readonly rules: Rules }, values: Values, io: Io): number {
   const contacts = book.list()
   const strangers = blocked.list().filter(({ fingerprint }) => book.find(fingerprint) === undefined)
   if (values.json === true) {
@@ -251,8 +259,9 @@ function list(book: Book, blocked: Blocked, values: Values, io: Io): number {
   const width = Math.max(0, ...[...names, ...others].map(widthOf))
   for (const [index, known] of contacts.entries()) {
     const fingerprint = fingerprintOf(known.key)
-    const remark = `${known.verified === undefined ? 'not verified' : 'verified'}${blocked.has(fingerprint) ? ', blocked' : ''}`
-    io.stdout.write(`${pad(names[index]!, width)}  ${fingerprint}  ${remark}\n`)
+    const state = known.verified === undefined ? 'not verified' : 'verified'
+    const remarks = [state, blocked.has(fingerprint) && 'blocked', rules.isMuted(fingerprint) && 'muted'].filter((each) => each !== false)
+    io.stdout.write(`${pad(names[index]!, width)}  ${fingerprint}  ${remarks.join(', ')}\n`)
   }
   for (const [index, { fingerprint }] of strangers.entries())
     io.stdout.write(`${pad(others[index]!, width)}  ${fingerprint}  not in your contacts, blocked\n`)

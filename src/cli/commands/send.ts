@@ -2,8 +2,8 @@
  * `asfaleia send`: sends a message to a contact, a group or a key, and reports what the client knows about its
  * delivery.
  */
-import { isId } from '../../client/format/field.ts'
-import { MessageError, roomFor } from '../../client/format/message.ts'
+import { fingerprintOf, isId } from '../../client/format/field.ts'
+import { EXPIRES, MessageError, roomFor } from '../../client/format/message.ts'
 import type { Content } from '../../client/format/content.ts'
 import type { Delivery } from '../../client/messenger/delivery.ts'
 import { CLIENT_CAPS } from '../../protocol/limits.ts'
@@ -21,12 +21,13 @@ import type { Io } from '../program/io.ts'
 import { showName } from '../profile/name.ts'
 import { formatJson, sanitizeLine } from '../program/show.ts'
 import type { Page } from '../program/page.ts'
+import { parseSpan } from '../program/span.ts'
 
 export const page = {
   name: 'send',
   words: ['RECEIVER', '[TEXT]'],
   usages: [
-    'send RECEIVER [TEXT] [--wait [SECONDS]] [--outbox] [--reply-to ID] [--name NAME]',
+    'send RECEIVER [TEXT] [--wait [SECONDS]] [--outbox] [--reply-to ID] [--expires SPAN] [--name NAME]',
     'send RECEIVER --file FILE [--wait [SECONDS]]',
     'send RECEIVER --card CONTACT',
     'send RECEIVER [TEXT] --relay ADDRESS --key KEY',
@@ -45,6 +46,11 @@ export const page = {
     card: { value: 'CONTACT', about: 'send the card of a contact, to introduce them to RECEIVER' },
     name: { value: 'NAME', about: 'what you call a new contact, instead of the name on the card' },
     'reply-to': { value: 'ID', about: 'the message that this one answers, by its id in `get --json`' },
+    expires: {
+      value: 'SPAN',
+      about:
+        'ask the receiver to erase the message this long after it was read: 5s to 90d, such as 1h; `off` for never. By default as `/expires` in the chat says',
+    },
     relay: {
       value: 'ADDRESS',
       about: "the receiver's relay, for a key without a card or instead of the card's: HOST.onion[:PORT], a loopback address or unix:PATH",
@@ -68,6 +74,7 @@ export const page = {
     ['send a message to Bob', "asfaleia send bob 'the kettle is on'"],
     ['write to a person who is not a contact yet', "asfaleia send asfaleia:card/2:name=Bob,key=… 'hello'"],
     ['send standard input, and wait 5 seconds for the receipt', 'echo hello | asfaleia send bob --wait 5'],
+    ['send a message that disappears an hour after it was read', "asfaleia send bob --expires 1h 'the code is 4711'"],
     ['send a file', 'asfaleia send bob --file photo.jpg'],
   ],
 } as const satisfies Page
@@ -81,6 +88,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
   const replyTo = values['reply-to']
   if (replyTo !== undefined && !isId(replyTo))
     throw new UsageError('--reply-to: expected the id of a message, 22 characters', { hint: '`asfaleia get --json` shows the ids' })
+  const span = readExpires(values.expires)
   const { relay: to, ...mine } = values
   const profile = await openProfile(io, mine)
   if (wait !== undefined && profile.relays.length === 0) {
@@ -90,8 +98,8 @@ export async function run(argv: string[], io: Io): Promise<number> {
   }
   const found = await findReceivers(profile, receiver, to, io)
   if (values.file !== undefined) {
-    if (text !== undefined || replyTo !== undefined || values.outbox === true || values.card !== undefined)
-      throw new UsageError('--file does not go together with a text, --card, --reply-to or --outbox', { hint: given.hint })
+    if (text !== undefined || replyTo !== undefined || values.outbox === true || values.card !== undefined || span !== undefined)
+      throw new UsageError('--file does not go together with a text, --card, --reply-to, --outbox or --expires', { hint: given.hint })
     const receivers = await found.settle(values.name)
     if (receivers.group !== undefined) throw new UsageError('--file: a file can be sent to one contact, not to a group')
     return sendFile(profile, receivers.contacts[0]!, { path: values.file, wait, json: values.json === true, socks: values.socks }, io)
@@ -115,7 +123,9 @@ export async function run(argv: string[], io: Io): Promise<number> {
     const { messenger } = talk
     const content: Content =
       card === undefined ? { type: 'text', text: body, ...(replyTo !== undefined && { replyTo }) } : { type: 'card', card }
-    const send = { ...(receivers.group !== undefined && { group: receivers.group }) }
+    const conversation = receivers.conversation ?? fingerprintOf(receivers.contacts[0]!.key)
+    const expires = span === undefined ? profile.rules.expiresOf(conversation) : span === 'off' ? undefined : span
+    const send = { ...(receivers.group !== undefined && { group: receivers.group }), ...(expires !== undefined && { expires }) }
     const deliveries = receivers.contacts.map((contact) => messenger.send(contact, content, send))
     const shown = {
       room: roomFor(profile.identity.key),
@@ -139,6 +149,14 @@ function readWait(value: string | undefined): number | undefined {
   if (value === undefined) return undefined
   const seconds = Number(value)
   if (!(seconds > 0 && seconds <= 1_000_000)) throw new UsageError('--wait: expected a number of seconds, such as --wait 5')
+  return seconds
+}
+
+/** @returns seconds */
+function readExpires(value: string | undefined): number | 'off' | undefined {
+  if (value === undefined || value === 'off') return value
+  const seconds = parseSpan(value, EXPIRES.least, EXPIRES.most)
+  if (seconds === undefined) throw new UsageError('--expires: expected a time from 5s to 90d, such as 30m, 1h or 7d, or off')
   return seconds
 }
 

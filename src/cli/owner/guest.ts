@@ -105,12 +105,13 @@ export class Guest {
     if (seat === undefined) throw new TypeError('the client has no seat')
     switch (ask.kind) {
       case 'send': {
-        const { id, to, content, group, deadline } = ask
+        const { id, to, content, group, expires, deadline } = ask
         if (!isId(id)) throw new TypeError('a malformed id')
         const delivery = seat.send(needContact(to), content, {
           id,
           hurry: true,
           ...(typeof group === 'string' && { group }),
+          ...(typeof expires === 'number' && { expires }),
           ...(typeof deadline === 'number' && { deadline }),
         })
         // It may have gone on before, under an earlier owner or another client.

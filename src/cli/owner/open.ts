@@ -291,10 +291,11 @@ class Client {
   }
 
   async #refresh(): Promise<void> {
-    const { book, groups, blocked, home } = this.#profile
+    const { book, groups, blocked, rules, home } = this.#profile
     await book.refresh()
     await groups.refresh()
     await blocked.refresh()
+    await rules.refresh()
     await this.#giver.read()
     // The user may be in the middle of editing the file.
     const settings = await home?.readSettings().catch(() => undefined)

@@ -52,6 +52,7 @@ export type Ask =
       readonly to: Contact
       readonly content: Content
       readonly group?: string
+      readonly expires?: number
       readonly deadline?: number
     }
   | { readonly kind: 'withdraw'; readonly id: string }

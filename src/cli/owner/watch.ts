@@ -8,8 +8,8 @@ const SETTLE_MS = 50
 /** How often to look, ms: not every file system reports changes. */
 const LOOK_MS = 2_000
 
-/** The parts of a profile: its settings, its contacts, its groups and its blocked people. */
-const PARTS = ['profile', 'contacts', 'groups', 'blocked'] as const
+/** The parts of a profile: its settings, its contacts, its groups, its blocked people, and its rules for conversations. */
+const PARTS = ['profile', 'contacts', 'groups', 'blocked', 'rules'] as const
 
 /**
  * Watches the settings, the contacts, the groups and the blocked people of a profile.

@@ -1,7 +1,7 @@
 /** The user's groups: a folder of files, each holding a group as its maker signed it, then the user's own fields. */
 import type { Card } from '../../client/format/card.ts'
 import { fingerprintOf } from '../../client/format/field.ts'
-import { compareGroups, type Group, type GroupChange, GroupError, isSameGroup, parseGroup } from '../../client/format/group.ts'
+import { compareGroups, isBound, type Group, type GroupChange, GroupError, isSameGroup, parseGroup } from '../../client/format/group.ts'
 import { Folder, type Kind, type Named, type Parts } from '../disk/folder.ts'
 import { looksLike } from './likeness.ts'
 import { refuseName } from './name.ts'
@@ -113,4 +113,9 @@ export function membersOf({ group, left }: KnownGroup): Card[] {
 /** Returns whether the person with that fingerprint is on the list and has not left. */
 export function isMember(known: KnownGroup, fingerprint: string): boolean {
   return membersOf(known).some(({ key }) => fingerprintOf(key) === fingerprint)
+}
+
+/** The id of a group's conversation. Two makers can have taken an id that is bound to no key. */
+export function conversationOf({ group: { id, maker } }: Pick<KnownGroup, 'group'>): string {
+  return isBound(id) ? `group:${id}` : `group:${id} ${fingerprintOf(maker)}`
 }

@@ -13,6 +13,7 @@ import { Book } from './book.ts'
 import { Fields } from '../disk/fields.ts'
 import { makeFolder, readBytes, readText, resolvePath, writeWhole } from '../disk/file.ts'
 import { Groups } from './groups.ts'
+import { Rules } from './rules.ts'
 import { CliError, UsageError } from '../program/error.ts'
 import type { Io } from '../program/io.ts'
 
@@ -201,6 +202,10 @@ export class Home {
 
   openBlocked(): Promise<Blocked> {
     return Blocked.open(this.#file('blocked'))
+  }
+
+  openRules(): Promise<Rules> {
+    return Rules.open(this.#file('rules'))
   }
 
   get stateFolder(): string {

@@ -11,6 +11,7 @@ import { Blocked } from './blocked.ts'
 import { Book } from './book.ts'
 import { warnOf } from '../disk/folder.ts'
 import { Groups } from './groups.ts'
+import { Rules } from './rules.ts'
 import { findHome, type Home, NO_SETTINGS, type Settings } from './home.ts'
 import { loadIdentity } from './identity.ts'
 import { CliError, UsageError } from '../program/error.ts'
@@ -25,6 +26,7 @@ export interface Profile extends Settings {
   readonly book: Book
   readonly groups: Groups
   readonly blocked: Blocked
+  readonly rules: Rules
   readonly sign: boolean
   /** Milliseconds. */
   readonly timeout?: number
@@ -71,6 +73,7 @@ export async function openProfile(io: Io, given: Given): Promise<Profile> {
   const book = (await home?.openBook(relays)) ?? Book.empty(relays.some(isLocal))
   const groups = (await home?.openGroups()) ?? Groups.empty()
   const blocked = (await home?.openBlocked()) ?? Blocked.empty()
+  const rules = (await home?.openRules()) ?? Rules.empty()
   warnOf(book, io)
   warnOf(groups, io)
   const identity = await loadIdentity(key, io).catch((error: unknown) => {
@@ -86,6 +89,7 @@ export async function openProfile(io: Io, given: Given): Promise<Profile> {
     book,
     groups,
     blocked,
+    rules,
     sign: given.sign === true,
     // The encryption key in the profile belongs to the profile's key alone.
     identity: home !== undefined && key === settings.key ? await home.completeIdentity(identity, false) : identity,

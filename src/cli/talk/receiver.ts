@@ -9,7 +9,7 @@ import { announce } from '../owner/announce.ts'
 import { visitRequests } from '../owner/visit.ts'
 import { checkGiven } from '../profile/address.ts'
 import type { Known } from '../profile/book.ts'
-import { membersOf } from '../profile/groups.ts'
+import { conversationOf, membersOf } from '../profile/groups.ts'
 import type { Home } from '../profile/home.ts'
 import { readIntroduction } from '../profile/introduction.ts'
 import { showName } from '../profile/name.ts'
@@ -24,6 +24,8 @@ export interface Receivers {
   readonly contacts: readonly Contact[]
   /** The id of the group. */
   readonly group?: string
+  /** The conversation with a group, as the rules name it. */
+  readonly conversation?: string
 }
 
 export interface Found {
@@ -121,7 +123,7 @@ async function findKnown(profile: Profile, word: string, relays: readonly string
     const members = membersOf(known).filter(({ key }) => fingerprintOf(key) !== own)
     const contacts = members.map((card) => profile.book.contactOf(card))
     if (contacts.length === 0) throw new CliError('this group has no other members')
-    return { contacts, group: known.group.id }
+    return { contacts, group: known.group.id, conversation: conversationOf(known) }
   }
   const broken = [...profile.book.problems, ...profile.groups.problems].find(({ name }) => name === word)
   if (broken !== undefined) throw broken.error

@@ -175,6 +175,7 @@ export function describeReceived(received: Received, enclosed: Enclosed, book: B
     id: envelope.id,
     time: formatTime(envelope.time),
     ...(envelope.after !== undefined && { after: envelope.after }),
+    ...(envelope.expires !== undefined && { expires: envelope.expires }),
     ...(envelope.group !== undefined && {
       // Without a name: the sender is not in a group of that id, or you are not.
       group: { id: envelope.group, ...(enclosed.within !== undefined && { name: enclosed.within.name }) },

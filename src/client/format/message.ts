@@ -9,7 +9,7 @@ import { CodedError } from '../../protocol/coded-error.ts'
 import { type Answer, ANSWER, decodeAnswer, encodeAnswer } from './answer.ts'
 import { type Content, decodeContent, encodeContent } from './content.ts'
 import { open, sealFor } from './envelope.ts'
-import { encodeText, fingerprintOf, formatKey, formatTime, isFingerprint, isId, parseKey, parseTime } from './field.ts'
+import { encodeText, fingerprintOf, formatKey, formatTime, isFingerprint, isId, parseKey, parseNumber, parseTime } from './field.ts'
 import type { Identity } from './identity.ts'
 import { byName, encodeHeader, isSignedBy, parseHeader, sign, split, versionOf, type Header } from './signed.ts'
 
@@ -33,6 +33,8 @@ export interface Envelope extends Answer {
   readonly after?: string
   /** The id of the group that the message was sent to. */
   readonly group?: string
+  /** How many seconds after it was read the message shall disappear, within {@link EXPIRES}: a request to the receiver. */
+  readonly expires?: number
   /** A card's link, in a message to a person who may not have it. `introductionOf` checks whose it is. */
   readonly card?: string
   readonly content: Content
@@ -105,6 +107,9 @@ export const PADDED_BYTES = [4_096, 8_192, 22_528] as const
 /** Seconds that a message may be ahead of the receiver's clock, and that it may be old. */
 export const FUTURE = 600
 export const STALE = 14 * 86_400
+
+/** Bounds of `expires`, in seconds: 5 seconds and 90 days. */
+export const EXPIRES = { least: 5, most: 90 * 86_400 } as const
 
 const HEADER_BYTES = 8_192
 /** Most bytes of a payload to decrypt. Relays may be configured to accept larger payloads than by default. */
@@ -193,6 +198,7 @@ function encodeParts(key: SshKey, message: Omit<Envelope, 'from'>): { header: Ui
     ['time', formatTime(message.time)],
     ...optional('after', message.after),
     ...optional('group', message.group),
+    ...optional('expires', message.expires === undefined ? undefined : String(message.expires)),
     ...optional('card', message.card),
     ...headers,
     ...encodeAnswer(message),
@@ -263,6 +269,9 @@ function parseSigned(signed: Uint8Array): Envelope | undefined {
   const after = header.get('after')
   const group = header.get('group')
   if ((after !== undefined && !isId(after)) || (group !== undefined && !isId(group))) return undefined
+  const lifetime = header.get('expires')
+  const expires = lifetime === undefined ? undefined : parseNumber(lifetime, EXPIRES.least, EXPIRES.most)
+  if (lifetime !== undefined && expires === undefined) return undefined
   const content = decodeContent(header, signed.subarray(at + 1, -1))
   const answer = decodeAnswer(header)
   if (content === undefined || answer === undefined) return undefined
@@ -274,6 +283,7 @@ function parseSigned(signed: Uint8Array): Envelope | undefined {
     time,
     ...(after === undefined ? {} : { after }),
     ...(group === undefined ? {} : { group }),
+    ...(expires === undefined ? {} : { expires }),
     ...(card === undefined ? {} : { card }),
     ...answer,
     content,

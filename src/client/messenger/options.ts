@@ -58,6 +58,8 @@ export interface SendOptions {
   readonly deadline?: number
   /** The id of the group that the message belongs to. */
   readonly group?: string
+  /** How many seconds after it was read the message shall disappear, 5 to 7,776,000: a request to the receiver. */
+  readonly expires?: number
   /** The id of a message that an earlier messenger may have sent; a new one by default. The receiver drops duplicates. */
   readonly id?: string
   /**

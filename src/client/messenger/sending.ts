@@ -113,7 +113,7 @@ export class Sending {
     { id, to, settled }: Delivery,
     content: Content,
     writing: { last: string | undefined },
-    { deadline, group, hurry, signal }: SendOptions,
+    { deadline, expires, group, hurry, signal }: SendOptions,
   ): Promise<void> {
     const { options, clock, ready, isClosed, schedule } = this.#context
     const fingerprint = fingerprintOf(to.key)
@@ -132,6 +132,7 @@ export class Sending {
         content,
         ...(after !== undefined && { after }),
         ...(group !== undefined && { group }),
+        ...(expires !== undefined && { expires }),
       })
       const entry: OutboxEntry = {
         id,

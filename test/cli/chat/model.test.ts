@@ -636,3 +636,99 @@ describe('a notification', () => {
     expect(chat.did('attention')).toHaveLength(2)
   })
 })
+
+describe('a message that disappears', () => {
+  const tick = (chat: TestChat, seconds: number): void => void chat.put({ kind: 'tick', seconds })
+
+  it('goes once its time after the reading is over, and not before', () => {
+    const chat = new TestChat()
+    chat.arrive({ text: 'the code is 4711', expires: 60 })
+    expect(chat.draw()).toContain('disappears 1m after reading')
+    tick(chat, 1_000)
+    tick(chat, 1_059)
+    expect(chat.draw()).toContain('the code is 4711')
+    tick(chat, 1_060)
+    expect(chat.draw()).not.toContain('4711')
+    expect(chat.state.conversations.find(({ id }) => id === BOB)?.entries).toEqual([])
+  })
+
+  it('waits for the reader, however long that takes', () => {
+    const chat = new TestChat()
+    chat.arrive({ conversation: CAROL, author: 'carol', fingerprint: CAROL, text: 'the code is 4711', expires: 60 })
+    chat.draw()
+    tick(chat, 1_000)
+    tick(chat, 900_000)
+    chat.type('/to carol\r')
+    expect(chat.draw()).toContain('the code is 4711')
+    tick(chat, 900_001)
+    tick(chat, 900_061)
+    expect(chat.draw()).not.toContain('4711')
+  })
+
+  it('does not go when the wall clock jumps', () => {
+    const chat = new TestChat()
+    chat.arrive({ text: 'the code is 4711', expires: 60 })
+    chat.draw()
+    tick(chat, 1_000)
+    chat.now += 365 * 86_400_000
+    tick(chat, 1_001)
+    expect(chat.draw()).toContain('the code is 4711')
+  })
+
+  it('leaves no quote, no selection, and no line that replies to it', () => {
+    const chat = new TestChat({ rows: 20 })
+    chat.arrive({ id: 'secret', text: 'the code is 4711', expires: 60 })
+    chat.draw()
+    chat.arrive({ text: 'thanks', replyTo: 'secret' })
+    expect(chat.draw()).toContain('> the code is 4711')
+    tick(chat, 1_000)
+    chat.type(`${ESC}[1;3A${ESC}[1;3A`).type('/reply\r')
+    tick(chat, 1_060)
+    expect(chat.draw()).not.toContain('4711')
+    expect(chat.draw()).toContain('(a message that has disappeared)')
+    const bob = chat.state.conversations.find(({ id }) => id === BOB)!
+    expect([bob.compose, bob.chosen]).toEqual([{ kind: 'new' }, undefined])
+  })
+
+  it('is what the user writes after /expires, and an edit keeps the time', () => {
+    const chat = new TestChat()
+    chat.type('/expires 4s\r')
+    expect(chat.draw()).toContain('expected a time from 5s to 90d')
+    chat.type('\u{15}').type('/expires 1h\r')
+    expect(chat.did('expires')).toMatchObject([{ conversation: BOB, seconds: 3_600 }])
+    chat.put({ kind: 'people', parties: PARTIES.map((each) => (each.id === BOB ? { ...each, expires: 3_600 } : each)) })
+    chat.say('the code is 4711')
+    expect(chat.did('send')[0]).toMatchObject({ text: 'the code is 4711', expires: 3_600 })
+    chat.type('/edit the code is 4712\r')
+    expect(chat.did('edit')[0]).toMatchObject({ text: 'the code is 4712', expires: 3_600 })
+    expect(chat.type('/expires\r').draw()).toContain('messages here disappear 1h after they were read')
+    chat.type('\u{15}').type('/expires off\r')
+    expect(chat.did('expires')[1]).toMatchObject({ conversation: BOB, seconds: undefined })
+    tick(chat, 1_000)
+    tick(chat, 4_600)
+    expect(chat.draw()).not.toContain('471')
+  })
+})
+
+describe('a muted person', () => {
+  const muted = PARTIES.map((each) => (each.id === CAROL ? { ...each, muted: true } : each))
+
+  it('does not notify the user, in groups neither, and everyone else does', () => {
+    const chat = new TestChat({ parties: muted })
+    chat.arrive({ conversation: CAROL, author: 'carol', fingerprint: CAROL })
+    chat.arrive({ conversation: TEA, author: 'carol', fingerprint: CAROL })
+    expect(chat.did('attention')).toEqual([])
+    chat.arrive({ conversation: TEA, author: 'bob', fingerprint: BOB })
+    expect(chat.did('attention')).toHaveLength(1)
+  })
+
+  it('is muted by /mute, until /mute off', () => {
+    const chat = new TestChat()
+    chat.type('/mute\r').type('/mute off\r').type('/mute x\r')
+    expect(chat.did('mute')).toMatchObject([
+      { conversation: BOB, on: true },
+      { conversation: BOB, on: false },
+    ])
+    expect(chat.draw()).toContain('usage: /mute, or /mute off')
+  })
+})

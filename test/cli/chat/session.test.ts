@@ -30,7 +30,11 @@ import { createVillage, type Person, type Village } from '../../support/village.
 const FILE_PART = { file: makeId(), name: 'f', total: 0, hash: '0'.repeat(64), part: 0, bytes: new Uint8Array() }
 const NOON = new Date(2026, 10, 26, 12).getTime()
 
-type Sent = { -readonly [key in keyof Delivery]: Delivery[key] } & { readonly group: string | undefined; accept(): void }
+type Sent = { -readonly [key in keyof Delivery]: Delivery[key] } & {
+  readonly group: string | undefined
+  readonly expires: number | undefined
+  accept(): void
+}
 
 type SentFile = { -readonly [key in keyof FileDelivery]: FileDelivery[key] } & {
   readonly source: FileSource
@@ -52,7 +56,7 @@ class FakeMessenger {
     this.connected.push(relay)
   }
 
-  send(to: Contact, content: Content, { group }: { group?: string } = {}): Delivery {
+  send(to: Contact, content: Content, { group, expires }: { group?: string; expires?: number } = {}): Delivery {
     const accepted = Promise.withResolvers<Delivery['state']>()
     const delivery: Sent = {
       id: makeId(),
@@ -63,6 +67,7 @@ class FakeMessenger {
       error: undefined,
       held: false,
       group,
+      expires,
       accepted: accepted.promise,
       settled: accepted.promise,
       accept: () => {
@@ -290,6 +295,86 @@ async function shows(words: string): Promise<void> {
 }
 
 const text = (words: string): Content => ({ type: 'text', text: words })
+
+describe('a message that disappears', () => {
+  it('is never in the history, and neither is what the user writes in such a conversation', async () => {
+    const folder = join(village.folder, 'short')
+    const history = new History(folder, alice!.identity, 'one')
+    begin({ history })
+    arrives(bob, text('the code is 4711'), { envelope: { expires: 60 } })
+    arrives(bob, text('the kettle is on'))
+    await shows('the kettle is on')
+    front.type('/expires 1h')
+    await until(() => front.state?.conversations.find(({ id }) => id === bob!.fingerprint)?.expires === 3_600)
+    front.type('the code is 4712')
+    front.type('/expires off')
+    await until(() => front.state?.conversations.find(({ id }) => id === bob!.fingerprint)?.expires === undefined)
+    front.type('tea?')
+    await until(() => messenger.sent.length === 2)
+    expect(messenger.sent.map(({ expires }) => expires)).toEqual([3_600, undefined])
+    await history.idle()
+    const { kept } = await history.read()
+    expect(kept.map((each) => each.text)).toEqual(['the kettle is on', 'tea?'])
+    const { found } = await history.search()
+    expect(found.map((each) => each.text)).toEqual(['the kettle is on', 'tea?'])
+  })
+
+  it('disappears by the clock of the machine', async () => {
+    let seconds = 1_000
+    begin({ seconds: () => seconds })
+    arrives(bob, text('the code is 4711'), { envelope: { expires: 5 } })
+    await shows('4711')
+    front.draw()
+    const gone = (): boolean => !front.look().includes('4711')
+    const later = setInterval(() => (seconds += 5), 100)
+    while (!gone()) await new Promise((resolve) => setTimeout(resolve, 50))
+    clearInterval(later)
+    expect(front.look()).not.toContain('4711')
+  })
+})
+
+describe('/find', () => {
+  it('shows the messages of all sessions that contain the words, as their authors left them', async () => {
+    const folder = join(village.folder, 'kept')
+    const first = new History(folder, alice!.identity, '1')
+    const message = (id: string, words: string, change?: { of: string; to: 'edited' | 'removed' }): Parameters<History['append']>[0] => [
+      {
+        kind: 'message',
+        message: {
+          conversation: bob!.fingerprint,
+          author: 'bob',
+          fingerprint: bob!.fingerprint,
+          at: NOON - 86_400_000,
+          verdict: 'genuine',
+          text: words,
+          id,
+          mine: false,
+          deliveries: [],
+          ...(change !== undefined && { change }),
+        },
+      },
+    ]
+    await first.append(message('a', 'The Kettle is old'))
+    await first.append(message('b', 'the kettle is new'))
+    await first.append(message('c', 'a kettle, removed'))
+    await first.append(message('d', 'nothing'))
+    const history = new History(folder, alice!.identity, '2')
+    await history.append(message('e', 'the kettle is on', { of: 'b', to: 'edited' }))
+    await history.append(message('f', '', { of: 'c', to: 'removed' }))
+    begin({ history })
+    await until(() => front.state !== undefined)
+    front.type('/find kettle THE')
+    await until(() => front.state?.overlay !== undefined)
+    expect(front.state?.overlay?.title).toBe('2 messages with kettle THE')
+    expect(front.state?.overlay?.text.split('\n').map((line) => line.replace(/^\S+ \S+ +/, ''))).toEqual([
+      'bob: bob: The Kettle is old',
+      'bob: bob: the kettle is on',
+    ])
+    front.put({ kind: 'key', chord: 'escape' })
+    front.type('/find teapot')
+    await until(() => front.state?.told?.text === '0 messages with teapot')
+  })
+})
 
 describe('an incoming message', () => {
   it('is acknowledged once it was drawn, and not before', async () => {

@@ -63,6 +63,14 @@ describe('send', () => {
     ])
   })
 
+  test('asks the receiver to erase a message with --expires', async () => {
+    expect(await send(['--expires', '1h', `${bob.file}.pub`, 'the code is 4711'])).toMatchObject({ code: 0 })
+    expect(await send(['--expires', 'off', `${bob.file}.pub`, 'tea?'])).toMatchObject({ code: 0 })
+    const [code, tea] = await received()
+    expect(code).toMatchObject({ text: 'the code is 4711', expires: 3_600 })
+    expect(tea).not.toHaveProperty('expires')
+  })
+
   test('sends standard input unchanged, and can log in by signature', async () => {
     const input = 'two\r\nlines\0\u{feff}\u{1b}[31m 🙂\n\n'
     const sent = await send(['--sign', '--json', '--reply-to', 'AAAAAAAAAAAAAAAAAAAAAA', `${bob.file}.pub`], { input })
@@ -146,6 +154,9 @@ describe('the send command line', () => {
     ['a missing file', ['nobody.pub', 'x'], 1, /no such file or folder/],
     ['an unknown name', ['nobody', 'x'], 1, /there is no contact, group or key file nobody/],
     ['--wait without a relay for the receipt', ['--wait', bob.line, 'x'], 2, /--wait needs a relay/],
+    ['--expires below its bounds', ['--expires', '4s', bob.line, 'x'], 2, /5s to 90d/],
+    ['--expires above its bounds', ['--expires', '91d', bob.line, 'x'], 2, /5s to 90d/],
+    ['--expires without a unit', ['--expires', '60', bob.line, 'x'], 2, /5s to 90d/],
     ['--reply-to without a valid id', ['--reply-to', 'x', bob.line, 'x'], 2, /22 characters/],
     ['an invalid timeout', ['--timeout', '-1', bob.line, 'x'], 2, /./],
     ['an invalid SOCKS port', ['--socks', 'x:y', bob.line, 'x'], 2, /--socks/],

@@ -162,6 +162,13 @@ describe('a message', () => {
     await expect(encodeMessage(alice.identity, { ...message, most: length - 1 })).rejects.toThrow(new MessageError('too-large'))
   })
 
+  it.each([5, 3_600, 7_776_000])('that shall disappear %i s after it was read says so', async (expires) => {
+    const content = { type: 'text', text: 'hello' } as const
+    const payload = await encodeMessage(alice.identity, { to: bob.to, id: makeId(), time: NOW, content, expires })
+    const opened = await openMessage(bob.identity, payload, { now: NOW })
+    expect(opened).toMatchObject({ verdict: 'genuine', envelope: { content, expires } })
+  })
+
   it('is not made for a receiver without a recipient whose key cannot decrypt', async () => {
     const to = { key: everybody.get('ecdsa256')!.identity.key }
     const made = encodeMessage(alice.identity, { to, id: makeId(), time: NOW, content: { type: 'text', text: 'hello' } })
@@ -180,6 +187,9 @@ describe('a message', () => {
     ['a malformed id', { id: 'x' }],
     ['a malformed predecessor', { after: 'x' }],
     ['a malformed group', { group: 'x' }],
+    ['a lifetime of 4 s', { expires: 4 }],
+    ['a lifetime of 91 days', { expires: 91 * 86_400 }],
+    ['a fractional lifetime', { expires: 60.5 }],
     ['a fractional time', { time: NOW + 0.5 }],
     ['a malformed reply', { content: { type: 'text', text: '', replyTo: 'x' } }],
     ['no group', { content: { type: 'leave' } }],
@@ -447,6 +457,11 @@ async function malformed(): Promise<Record<string, Uint8Array>> {
     'a malformed predecessor': await make({ after: 'x' }),
     'a malformed group': await make({ group: 'x' }),
     'a malformed reply': await make({ 'reply-to': 'x' }),
+    ...Object.fromEntries(
+      await Promise.all(
+        ['4', '7776001', '060', '1h', '6e1', '-60', '60 '].map(async (expires) => [`expires: ${expires}`, await make({ expires })]),
+      ),
+    ),
     'a type in capitals': await make({ type: 'Text' }),
     'a type with a space': await make({ type: 'a b' }),
     'a type of 33 characters': await make({ type: 'a'.repeat(33) }),
