@@ -271,6 +271,16 @@ export class RelayClient {
     return (await this.#authorized('WIPE', (session) => session.wipe(), signal)).erased
   }
 
+  /** Publishes a bundle, or takes it down if it is undefined. @returns seconds for which the relay holds it at most */
+  async publish(bundle: Uint8Array | undefined, { signal }: RequestOptions = {}): Promise<number> {
+    return (await this.#authorized('PUBLISH', (session) => session.publish(bundle), signal)).seconds
+  }
+
+  /** Returns the bundle of a receiver, a fingerprint `SHA256:…`; undefined if none is published. */
+  async fetch(receiver: string, { signal }: RequestOptions = {}): Promise<Uint8Array | undefined> {
+    return (await this.#authorized('FETCH', (session) => session.fetch(receiver), signal)).bundle
+  }
+
   /** Waits for a round trip to the relay. */
   async ping({ signal }: RequestOptions = {}): Promise<void> {
     await abortable(signal, () => this.#connection.request('PING', (session) => session.ping()))

@@ -71,6 +71,19 @@ describe('a relay client', () => {
     expect(relay.snapshot().counters.logins).toMatchObject(sign ? { decrypt: 0, sign: 2 } : { decrypt: 2, sign: 0 })
   })
 
+  test('publishes a bundle, which another client fetches, and takes it down', async () => {
+    const { address } = await startRelay()
+    const [alice, bob] = [makeKey(), makeKey()]
+    const [owner, other] = [await dial(address, alice), await dial(address, bob)]
+    const receiver = formatFingerprint(alice.public.fingerprint)
+    expect(await other.fetch(receiver)).toBeUndefined()
+    expect(await owner.publish(bytes('a bundle'))).toBe(1_209_600)
+    expect(Buffer.from((await other.fetch(receiver))!).toString()).toBe('a bundle')
+    expect(await owner.publish(undefined)).toBe(0)
+    expect(await other.fetch(receiver)).toBeUndefined()
+    await expect(owner.publish(Buffer.alloc(6_145))).rejects.toThrow(TypeError)
+  })
+
   test('gets leased messages again after a reconnect, and erases messages by a plain GET and by WIPE', async () => {
     const { address } = await startRelay()
     const key = makeKey()
