@@ -85,6 +85,9 @@ export class Process {
   isAlive = true
   /** Timers that are set. */
   timers = 0
+  turns = 0
+  /** Intervals that are late because nothing happens; each is called, and goes on as usual, when something does. */
+  readonly late = new Set<() => void>()
   /** Timers that ran since then. */
   ran = 0
   ranSince = 0
@@ -271,6 +274,12 @@ export class Kernel {
       this.steps++
       this.current = process
       task.isCancelled = true
+      if (process !== undefined) process.turns++
+      if (process !== undefined && process.late.size > 0) {
+        const late = [...process.late]
+        process.late.clear()
+        for (const goOn of late) goOn()
+      }
       try {
         task.run()
       } catch (error) {

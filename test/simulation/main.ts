@@ -7,6 +7,7 @@ import { parseArgs } from 'node:util'
 import { installDisks } from './disk.ts'
 import { install } from './platform.ts'
 import { realHrtime } from './real.ts'
+import { installStandIn, useReal } from './stand-in.ts'
 
 const { values } = parseArgs({
   options: {
@@ -16,9 +17,8 @@ const { values } = parseArgs({
     twice: { type: 'boolean', default: false },
   },
 })
-// Loaded when first needed, from a real disk: before there is a simulated one.
-await import('age-encryption')
 install()
+installStandIn()
 installDisks()
 const { planOf } = await import('./plan.ts')
 const { runPlan } = await import('./run.ts')
@@ -58,6 +58,7 @@ if (values.twice) {
   }
   for (let number = 0; realHrtime() < until; number++) {
     const each = `${seed}-${number}`
+    useReal(number % 100 === 99)
     const outcome = await runPlan(planOf(each))
     report.add(outcome)
     if (outcome.violation === undefined) continue

@@ -96,9 +96,7 @@ export class Person {
     this.process = undefined
     this.messenger = undefined
     const { truth } = this.#world
-    for (const text of truth.texts)
-      if (text.from === this.name && !text.isKept && text.state !== 'delivered' && text.state !== 'read')
-        text.excuse ??= 'its writer ended before the outbox was on the disk'
+    for (const text of truth.openTexts(this.name)) if (!text.isKept) text.excuse ??= 'its writer ended before the outbox was on the disk'
   }
 
   /** Writes a text. */
@@ -179,7 +177,7 @@ export class Person {
       save: async (entries: readonly OutboxEntry[]) => {
         await store.save(entries)
         const kept = new Set(entries.map(({ id }) => id))
-        for (const text of truth.texts) if (text.from === this.name) text.isKept = kept.has(text.id)
+        for (const text of truth.openTexts(this.name)) text.isKept = kept.has(text.id)
       },
     }
   }

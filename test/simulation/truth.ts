@@ -60,6 +60,7 @@ const MOST_CONNECTIONS = 2
 export class Truth implements NetworkObserver {
   readonly #kernel: Kernel
   readonly texts: Text[] = []
+  readonly #openTexts = new Map<string, Set<Text>>()
   readonly #byId = new Map<string, Text>()
   /** Lines of the story, if it is told. */
   story: string[] | undefined
@@ -119,8 +120,15 @@ export class Truth implements NetworkObserver {
     }
     this.texts[text.number] = whole
     this.#byId.set(text.id, whole)
+    const open = this.#openTexts.get(text.from) ?? new Set()
+    this.#openTexts.set(text.from, open.add(whole))
     this.count('texts')
     this.tell(text.from, `writes text ${text.number} to ${text.to}`)
+  }
+
+  /** Returns the texts of a person whose writer does not know their end. */
+  openTexts(from: string): Iterable<Text> {
+    return this.#openTexts.get(from) ?? []
   }
 
   findText(id: string): Text | undefined {
@@ -134,6 +142,7 @@ export class Truth implements NetworkObserver {
     if (text.state !== state) this.tell(text.from, `sees that text ${text.number} is ${state}`)
     if ((state === 'delivered' || state === 'read') && !text.isDone)
       this.violate(3, `${text.from} sees text ${text.number} as ${state}, and ${text.to} did not get it`)
+    if (state !== 'waiting' && state !== 'held') this.#openTexts.get(text.from)?.delete(text)
     text.state = state
     text.error = error
   }
