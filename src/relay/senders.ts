@@ -12,8 +12,8 @@ const SENDING_SECONDS = 3_600
 const SENIOR_MS = 60 * 60 * 1_000
 /** A key that was not used for this time is forgotten. */
 const FORGOTTEN_MS = 24 * 60 * 60 * 1_000
-/** Senior keys, and newcomers, each. Of too many newcomers the oldest is forgotten. About 4 MB each at most. */
-export const MOST_KEYS = 16_384
+/** Senior keys and mailboxes, and newcomers, each. Of too many newcomers the oldest is forgotten. 9 MB each at most. */
+export const MOST_KEYS = 32_768
 /** The part of the memory budget that newcomers may fill. Memory is short when more than this is full. */
 const NEWCOMERS_SHARE = 1 / 2
 /** The least part of its limit that a key may send when memory is short. */
