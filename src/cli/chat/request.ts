@@ -32,7 +32,8 @@ export async function accept(
   const news = joined.map((each) => `; you are in ${showName(each.name, 'group')}`).join('')
   context.tell(`${showName(contact.name)} is now a contact${news}; /verify shows the safety words to compare`)
   if (text !== undefined) context.put({ kind: 'say', conversation, text })
-  await requests?.refresh()
+  // The owner also notices by itself.
+  await requests?.refresh().catch(() => {})
 }
 
 /** Deletes a request. @throws {CliError} */
@@ -58,5 +59,6 @@ export async function block(context: Context, conversation: string, isOn: boolea
   context.tell(
     isOn ? `you block ${shown}: what they send is dropped, and they do not learn of it` : `you receive messages of ${shown} again`,
   )
-  await requests?.refresh()
+  // The owner also notices by itself.
+  await requests?.refresh().catch(() => {})
 }

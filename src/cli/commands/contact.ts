@@ -13,7 +13,7 @@ import type { Rules } from '../profile/rules.ts'
 import { readIntroduction } from '../profile/introduction.ts'
 import { openProfile } from '../profile/profile.ts'
 import type { ContactRequest } from '../profile/requests.ts'
-import { accept, listRequests, remindToVerify, tellOf, unblock } from '../talk/decision.ts'
+import { accept, choosePerson, listRequests, remindToVerify, tellOf, unblock } from '../talk/decision.ts'
 import { needRequest, waitingOf } from '../talk/request.ts'
 import { CliError, UsageError } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
@@ -167,7 +167,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
       }
       case 'block': {
         const [word] = given.words
-        const { key, name } = book.get(word) ?? (await find(word)).card
+        const { key, name } = choosePerson(word, book, waitingOf(await visit((desk) => desk.list()), book, blocked))
         await blocked.add(fingerprintOf(key), name)
         return tellOf({ key, name }, 'blocked', book, values.json === true, io)
       }

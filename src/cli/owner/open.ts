@@ -245,7 +245,7 @@ class Client {
         reception: {
           open: () => (home === undefined ? undefined : Requests.open(home.stateFolder, identity, Math.floor(Date.now() / 1_000))),
           find: (fingerprint) => book.find(fingerprint),
-          isGuest: (fingerprint) => isGuest?.(fingerprint) === true,
+          isGuest: (fingerprint) => fingerprint === fingerprintOf(identity.key) || isGuest?.(fingerprint) === true,
           isBlocked: (fingerprint) => blocked.has(fingerprint),
           isGroup: (id) => groups.withId(id).length > 0,
         },

@@ -34,7 +34,7 @@ export interface ReceptionOptions {
   readonly open: () => Promise<Requests> | undefined
   /** Finds a person in the contact book. */
   readonly find: (fingerprint: string) => Contact | undefined
-  /** Whether the user knows the person although they are not in the contact book. */
+  /** Whether the person is the user, or one that they know without the contact book. */
   readonly isGuest: (fingerprint: string) => boolean
   readonly isBlocked: (fingerprint: string) => boolean
   /** Whether the user is in a group of that id. */

@@ -24,7 +24,8 @@ export interface Visit {
 
 /**
  * Visits the requests of a profile.
- * @param unlock returns the user's identity, which opens the requests on the disk; called only if there is no owner
+ * @param unlock returns the user's identity, which opens the requests on the disk; called only if there is no owner, and
+ *   there are requests
  * @throws {CliError} if the owner does not answer, or the requests cannot be read
  */
 export async function visitRequests<T>(
@@ -37,7 +38,7 @@ export async function visitRequests<T>(
   await makeFolder(home.stateFolder)
   const place = card && (await findPlace(home.stateFolder, fingerprintOf(card.key), env['XDG_RUNTIME_DIR']))
   // Without a card, or in another user's folder, nothing is stored.
-  if (place === undefined) return work({ list: async () => [], ignore: async () => {} })
+  if (place === undefined) return work(NONE)
   let identity: Identity | undefined
   const until = performance.now() + TAKE_MS
   for (;;) {
@@ -50,6 +51,7 @@ export async function visitRequests<T>(
         await link.close()
       }
     }
+    if (!(await Requests.exist(home.stateFolder))) return work(NONE)
     // A question for a passphrase must not keep other commands waiting.
     identity ??= await unlock()
     const lock = await takeLock(place.lock)
@@ -67,4 +69,5 @@ export async function visitRequests<T>(
   }
 }
 
+const NONE: Visit = Object.freeze({ list: async () => [], ignore: async () => {} })
 const NOTHING = Object.freeze({ onHolds() {}, onArrived() {}, onChanged() {}, onRequests() {} })

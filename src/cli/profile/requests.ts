@@ -2,7 +2,7 @@
  * Contact requests: messages of people who are not in the contact book and sent their card. They wait, encrypted to the
  * user's own key, until the user accepts, ignores or blocks the person. Strangers can fill this store, so it is bounded.
  */
-import { rm } from 'node:fs/promises'
+import { lstat, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Card, CardError, parseCard } from '../../client/format/card.ts'
 import { open as openSealed, sealFor } from '../../client/format/envelope.ts'
@@ -48,6 +48,7 @@ export const REQUESTS = Object.freeze({
 
 /** The encrypted text, with room for escapes. */
 const FILE_BYTES = 16_777_216
+const FILE = 'requests.age'
 const FORM = 'asfaleia-requests/1'
 
 export class Requests {
@@ -68,9 +69,14 @@ export class Requests {
    * @throws {CliError} if the file cannot be read
    */
   static async open(folder: string, identity: Identity, now: number): Promise<Requests> {
-    const requests = new Requests(join(folder, 'requests.age'), identity)
+    const requests = new Requests(join(folder, FILE), identity)
     await requests.#load(now)
     return requests
+  }
+
+  /** Whether the folder has stored requests. */
+  static async exist(folder: string): Promise<boolean> {
+    return (await lstat(join(folder, FILE)).catch(() => undefined)) !== undefined
   }
 
   list(): ContactRequest[] {

@@ -12,7 +12,7 @@ import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'
 import { formatJson, quoteWord, sanitizeLine } from '../program/show.ts'
 import { whenOf } from './report.ts'
-import { acceptRequest, DECIDE_HINT, describeJoined, describeRequest, formatRequest } from './request.ts'
+import { acceptRequest, DECIDE_HINT, describeJoined, describeRequest, findRequest, formatRequest, needRequest } from './request.ts'
 
 /** Makes the sender of a request a contact. @param name the user's name for them @throws {CliError} */
 export async function accept(request: ContactRequest, name: string | undefined, book: Book, home: Home, io: Io): Promise<Known> {
@@ -28,6 +28,20 @@ export function remindToVerify(name: string, io: Io): void {
   io.stderr.write(
     `asfaleia: ${showName(name)}'s key is not verified yet. Compare safety words: \`asfaleia contact verify ${sanitizeLine(quoteWord(name))}\`\n`,
   )
+}
+
+/**
+ * Finds a contact or the sender of a request, by the name or the fingerprint.
+ * @throws {CliError} if there is no such person, or a stranger calls themselves like the contact
+ */
+export function choosePerson(word: string, book: Book, requests: readonly ContactRequest[]): Pick<Card, 'key' | 'name'> {
+  const contact = book.get(word) ?? book.find(word)
+  const stranger = findRequest(requests, word)?.card
+  if (contact === undefined) return stranger ?? needRequest(requests, word).card
+  if (stranger === undefined) return contact
+  throw new CliError(`${showName(word)} is a contact, and a stranger with a request has the same name`, {
+    hint: `name one of them by the fingerprint: your contact is ${fingerprintOf(contact.key)}, the stranger ${fingerprintOf(stranger.key)}`,
+  })
 }
 
 /** @returns the exit code @throws {CliError} if the user blocks no such person */

@@ -136,6 +136,10 @@ describe('a request', () => {
       ['Bob', 'first\nAlice: second'],
       ['Bob', 'third'],
     ])
+    expect(await as('Alice', 'contact', 'block', 'bob')).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('a stranger with a request has the same name') as string,
+    })
     const refused = await as('Alice', 'contact', 'accept', fingerprintOf(identity('Mallory').key))
     expect(refused).toMatchObject({ code: 1 })
     expect(refused.err).toContain('your contact "Bob" has another key')
