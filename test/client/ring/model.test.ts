@@ -3,6 +3,7 @@
  * accepted text may be lost, and the figures say how many texts the state of both people opens. Each rule that can be
  * switched has a run without it, which must fail.
  */
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { type Disaster, type Outcome, quantile, type Rules, RULES, type Setting, SETTING, simulate } from './model.ts'
 
@@ -125,6 +126,32 @@ describe('nothing is lost', { timeout: 120_000 }, () => {
   })
 })
 
+test('nothing is lost whatever happens to whom, and when', { timeout: 120_000 }, () => {
+  const disaster = fc.record({
+    at: fc.nat(200),
+    who: fc.constantFrom(0 as const, 1 as const),
+    kind: fc.constantFrom('state', 'restored', 'clock', 'away', 'crash', 'thief'),
+    hours: fc.integer({ min: -500, max: 500 }),
+  })
+  const setting = fc.record({
+    seed: fc.nat(),
+    online: fc.constantFrom(0.1, 0.5, 0.9),
+    loss: fc.constantFrom(0, 0.05, 0.2),
+    latency: fc.constantFrom(0, 3, 60, 720),
+    restarts: fc.constantFrom(0, 7, 24),
+    cycle: fc.constantFrom(2, 8, 24),
+    repeats: fc.constantFrom(0, 0.05),
+    disasters: fc.array(disaster, { maxLength: 5 }),
+  })
+  fc.assert(
+    fc.property(setting, (each) => {
+      const { lost, stolen } = simulate({ ...SETTING, ...each, pause: 30, days: 9 })
+      expect([lost, stolen]).toEqual([[], 0])
+    }),
+    { numRuns: 15 },
+  )
+})
+
 describe('a thief of the SSH key', { timeout: 120_000 }, () => {
   const disasters: readonly Disaster[] = [100, 150].map((at) => ({ at, who: 0, kind: 'thief' }))
 
@@ -142,9 +169,23 @@ describe('a thief of the SSH key', { timeout: 120_000 }, () => {
 })
 
 describe('without one of the rules', { timeout: 120_000 }, () => {
-  test('texts are lost if a report does not drop the keys from before it', () => {
+  const worse = { ...BAD, days: 13, online: 0.3, loss: 0.2, latency: 60, pause: 40 } as const
+
+  test('texts are lost if a report changes nothing but the encryption of what it names', () => {
     const disasters: readonly Disaster[] = [{ at: 200, who: 0, kind: 'restored' }]
-    expect(new Runs({ ...BAD, disasters }, 6, { reportDrops: false }).lost.length).toBeGreaterThan(0)
+    const plain = { reportDrops: false, renewsToBundle: false }
+    expect(new Runs({ ...worse, disasters }, 12).lost).toEqual([])
+    expect(new Runs({ ...worse, disasters }, 12, plain).lost.length).toBeGreaterThan(0)
+  })
+
+  test('texts are lost if one that is reported again does not go to the bundle', () => {
+    const disasters: readonly Disaster[] = [
+      { at: 193, who: 0, kind: 'state' },
+      { at: 200, who: 0, kind: 'away' },
+    ]
+    const slow = { ...worse, latency: 720, repeats: 0.05, disasters }
+    expect(new Runs(slow, 30).lost).toEqual([])
+    expect(new Runs(slow, 30, { renewsToBundle: false }).lost.length).toBeGreaterThan(0)
   })
 
   test('many more texts stay open if each resend is encrypted anew', () => {

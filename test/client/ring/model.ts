@@ -25,6 +25,8 @@ export interface Rules {
   readonly reportDrops: boolean
   /** Whether a payload that comes again is reported again. */
   readonly reportsAgain: boolean
+  /** Whether a text that is reported again goes to the bundle. */
+  readonly renewsToBundle: boolean
   /** Whether the beginning is repeated until the contact has used a key. */
   readonly repeatsBegin: boolean
 }
@@ -35,6 +37,7 @@ export const RULES: Rules = {
   resends: 'the same',
   reportDrops: true,
   reportsAgain: true,
+  renewsToBundle: true,
   repeatsBegin: true,
 }
 
@@ -66,7 +69,7 @@ export interface Disaster {
   readonly kind:
     /** The ring is gone. */
     | 'state'
-    /** The ring, the outbox and the ids that were seen are gone. */
+    /** The ring, the outbox and the recipients of the day are gone. */
     | 'everything'
     /** The folder is as it was a week before. */
     | 'restored'
@@ -124,6 +127,8 @@ interface Entry {
   resends: number
   renewals: number
   next: number
+  /** When it was encrypted. */
+  sealed: number
 }
 
 interface Day {
@@ -277,14 +282,13 @@ export function simulate(setting: Setting): Outcome {
 
   function write(person: Person): void {
     const made = compose(person, 'text', [])
-    const pauses = HOUR
     if (made === undefined) {
       // It waits for a bundle, unsigned.
       return
     }
     const { text, payload } = made
     written.set(text.id, { from: person.index, excused: false, held: false })
-    person.outbox.push({ text, payload: { ...payload, text }, tags: [payload.tag], resends: 0, renewals: 0, next: now + pauses })
+    person.outbox.push({ text, payload: { ...payload, text }, tags: [payload.tag], resends: 0, renewals: 0, next: now + HOUR, sealed: now })
     post(person, { ...payload, text })
   }
 
@@ -302,6 +306,7 @@ export function simulate(setting: Setting): Outcome {
     person.ring = chosen.ring
     entry.payload = { tag: makeId(), to: chosen.to, text: entry.text, from: person.index, way: chosen.way }
     entry.tags.push(entry.payload.tag)
+    entry.sealed = now
     post(person, entry.payload)
   }
 
@@ -346,7 +351,11 @@ export function simulate(setting: Setting): Outcome {
       if (entry.next > now && entry.next <= now + DAY) continue
       entry.resends++
       entry.next = now + PAUSES[Math.min(entry.resends, PAUSES.length - 1)]!
-      if (isGivenUp(person.ring, { resends: entry.resends, now: time }) && entry.payload!.way !== 'daily') renew(person, entry, 'daily')
+      if (
+        isGivenUp(person.ring, { resends: entry.resends, now: time }) &&
+        (entry.payload!.way !== 'daily' || now - entry.sealed >= 7 * DAY)
+      )
+        renew(person, entry, 'daily')
       else if (rules.resends === 'anew') renew(person, entry)
       else post(person, entry.payload!)
     }
@@ -445,7 +454,8 @@ export function simulate(setting: Setting): Outcome {
         // Only the latest encryption counts: an earlier one was given up.
         if (entry.renewals >= RING.renewals || !named.has(entry.tags.at(-1)!)) continue
         entry.renewals++
-        renew(person, entry)
+        // The key of the report first; then the bundle, which the contact can always open.
+        renew(person, entry, entry.renewals > 1 && rules.renewsToBundle ? 'daily' : undefined)
       }
     }
     if (!events.includes('anew')) return
@@ -461,6 +471,7 @@ export function simulate(setting: Setting): Outcome {
         break
       case 'everything':
         person.ring = EMPTY
+        person.days = []
         for (const { text, tags } of person.outbox) {
           const isHeld = mailboxes[1 - who]!.some(({ payload }) => tags.includes(payload.tag))
           written.set(text.id, { from: who, excused: !isHeld, held: isHeld })
