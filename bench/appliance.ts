@@ -12,7 +12,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Engine, engineless, startEngine } from '../test/support/engine.ts'
-import { ASFALEIA, type Finished, run, type Running } from '../test/support/process.ts'
+import { ASFALEIA, type Finished, run, type Running, start } from '../test/support/process.ts'
 import { joinTorNetwork, startTorNetwork, type TorClient, type TorNetwork } from '../test/support/tor-network.ts'
 import { connectRaw, createPerson, type Person, type Wire } from '../test/support/wire.ts'
 
@@ -79,6 +79,10 @@ class Appliance {
     await this.network.stop()
   }
 
+  #env(): Record<string, string> {
+    return { DOCKER_HOST: `unix://${join(this.engine.folder, 'sock')}`, DOCKER_CONFIG: join(this.engine.folder, 'config') }
+  }
+
   #files(clone: string): string[] {
     return ['--file', join(clone, 'docker-compose.yml'), '--file', join(this.engine.folder, 'override.yml')]
   }
@@ -89,7 +93,9 @@ class Appliance {
 
   /** Starts `docker compose up` on a terminal, so to speak. */
   start(): Running {
-    return this.engine.start(['compose', ...this.#files(this.#clone), 'up'])
+    const command = ['docker', 'compose', ...this.#files(this.#clone), 'up']
+    // The containers' errors come on standard error.
+    return start(['sh', '-c', 'exec "$@" 2>&1', 'sh', ...command], { env: this.#env() })
   }
 
   async ask(...args: readonly string[]): Promise<string> {
@@ -100,8 +106,7 @@ class Appliance {
 
   /** Runs deploy/upgrade. @param more for example ASFALEIA_NO_BUILD, to take the image that is there */
   upgrade(words: readonly string[] = [], more: Readonly<Record<string, string>> = {}): Promise<Finished> {
-    const env = { DOCKER_HOST: `unix://${join(this.engine.folder, 'sock')}`, DOCKER_CONFIG: join(this.engine.folder, 'config') }
-    return run(['sh', join(this.#clone, 'deploy/upgrade'), ...words], { env: { ...env, ...more } })
+    return run(['sh', join(this.#clone, 'deploy/upgrade'), ...words], { env: { ...this.#env(), ...more } })
   }
 
   keys(...args: readonly string[]): Promise<Finished> {
