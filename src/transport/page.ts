@@ -6,7 +6,7 @@ import { createServer, type Server as HttpServer, ServerResponse } from 'node:ht
 import fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
 
 const HEADER_BYTES = 8_192
-const MALFORMED = 'malformed request\n'
+export const MALFORMED = 'malformed request\n'
 const BUSY = 'the relay is full\n'
 /** As in the relay's ERROR to a stream that finds no place. */
 const COME_BACK_SECONDS = 10

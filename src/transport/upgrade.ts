@@ -9,7 +9,7 @@ import { WebSocket } from 'ws'
 import type { ByteStream, Receiver } from '../relay/stream.ts'
 import { SUBPROTOCOL, WEBSOCKET_PATH } from './address.ts'
 import { MessageStream } from './message-stream.ts'
-import { createPage, encodeBusy, NOTHING_HERE } from './page.ts'
+import { createPage, encodeBusy, MALFORMED, NOTHING_HERE } from './page.ts'
 import { serveSocket, SHORT_BYTES } from './socket.ts'
 import { findDialled, isForeign, parseTokens } from './visitor.ts'
 
@@ -103,6 +103,9 @@ export async function createPublicDoor<V extends Visit>(options: PublicDoorOptio
     // The plugin would upgrade any path and then close, and answer a HEAD on a socket that it lost.
     const isUpgradable = request.method === 'GET' && request.routeOptions.url === WEBSOCKET_PATH
     if (request.ws && !isUpgradable) return reply.code(404).type('text/plain').send(NOTHING_HERE)
+    // A handshake has no body (RFC 6455, section 4.1). With one, Node answers on a socket of its own.
+    const { 'content-length': length, 'transfer-encoding': coding } = request.headers
+    if (request.ws && (length ?? coding) !== undefined) return reply.code(400).type('text/plain').send(MALFORMED)
   })
   app.get(
     WEBSOCKET_PATH,

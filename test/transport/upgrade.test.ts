@@ -159,6 +159,9 @@ test.each([
   ['its subprotocol twice', REQUEST.replace('asfaleia.1', 'asfaleia.1, asfaleia.1'), 400],
   ['the version 8, in which Origin has another name', REQUEST.replace('Version: 13', 'Version: 8'), 400],
   ['two versions', REQUEST.replace('Version: 13', 'Version: 13\r\nSec-WebSocket-Version: 13'), 400],
+  ['a body', REQUEST.replace('Upgrade: websocket', 'Upgrade: websocket\r\nContent-Length: 5'), 400],
+  ['an empty body', REQUEST.replace('Upgrade: websocket', 'Upgrade: websocket\r\nContent-Length: 0'), 400],
+  ['a body in chunks', REQUEST.replace('Upgrade: websocket', 'Upgrade: websocket\r\nTransfer-Encoding: chunked'), 400],
   ['another path', REQUEST.replace('/v1', '/v2'), 404],
   ['the path of the page', REQUEST.replace('/v1', '/'), 404],
 ])('a handshake with %s is refused, and its connection ends', async (_what, request, status) => {
