@@ -7,6 +7,8 @@ import { BackupError, findBackup, isIdentity, kindOfBackup, openBackup, type Ope
 import { checkService, type ServiceFiles } from '../../onion/service.ts'
 import { systemHint, systemReason } from '../disk/system.ts'
 import { readMemoryLimit } from '../disk/cgroup.ts'
+import { tidyArmor } from '../../auth/armor.ts'
+import { quoteWord } from '../program/show.ts'
 import { findKeyFormat } from '../disk/key-format.ts'
 import { isPrivateKey, type KeyFile, readKeyFile, unlockPrivateKey } from '../disk/keyfile.ts'
 import { askPassphrase, chomp, decodePassphrase, readPassphraseFile } from '../disk/passphrase.ts'
@@ -110,14 +112,12 @@ async function readIdentities(given: string, secret: Buffer | undefined, io: Io)
     return [new SshIdentity(key)]
   }
   const format = findKeyFormat(file.bytes)
-  const lines = file.bytes
-    .toString('latin1')
-    .split('\n')
-    .map((line) => line.trim())
+  const lines = tidyArmor(file.bytes.toString('latin1')).split('\n')
   file.bytes.fill(0)
   const identities = lines.filter((line) => line !== '' && !line.startsWith('#'))
   if (identities.length === 0 || !identities.every(isIdentity)) {
-    if (format !== undefined) throw new CliError(`${path} is ${format.name}`, { hint: format.toPrivate })
+    if (format !== undefined && !lines.some((line) => line.startsWith('AGE-')))
+      throw new CliError(`${path} is ${format.name}`, { hint: format.toPrivate.replaceAll('FILE', () => quoteWord(given)) })
     throw new CliError(`${path} holds no age identity or private SSH key`, { hint: 'name the file that `age-keygen` or `ssh-keygen` made' })
   }
   return identities

@@ -228,6 +228,15 @@ async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await turn()
 }
 
+it('a wrong clock of this machine is named', async () => {
+  begin()
+  messenger.happening.push({ kind: 'clock', off: 'behind', by: 90_000 })
+  await until(
+    () => front.state?.told?.text.startsWith('the messages of several contacts are dated 1 day in the future; check the clock') === true,
+  )
+  expect(front.state?.told?.role).toBe('bad')
+})
+
 describe('a full mailbox', () => {
   const fill = (sent: Sent): void => {
     messenger.happening.push({ kind: 'delivery', delivery: { ...sent, relay: 'localhost', error: new RelayError('mailbox-full') } })

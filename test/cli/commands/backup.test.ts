@@ -202,12 +202,12 @@ describe('restore writes nothing if there is', () => {
     const full = (...argv: string[]) => run(['sh', '-c', 'ulimit -f 0; exec "$@"', 'sh', ...ASFALEIA, ...argv])
     expect(await full('restore', file, '--identity', identity, '--to', join(around, 'new'))).toMatchObject({
       code: 1,
-      stderr: `asfaleia: error: cannot write ${join(around, 'new')}: the disk is full\n`,
+      stderr: `asfaleia: error: cannot write ${join(around, 'new')}: the disk is full\nasfaleia: hint: make room on the disk\n`,
     })
     const second = join(around, 'second.age')
     expect(await full('backup', '--service', folder, '--to', recipient, '--out', second)).toMatchObject({
       code: 1,
-      stderr: `asfaleia: error: cannot write ${second}: the disk is full\n`,
+      stderr: `asfaleia: error: cannot write ${second}: the disk is full\nasfaleia: hint: make room on the disk\n`,
     })
     expect(list(around)).toEqual(before)
   })
@@ -361,6 +361,14 @@ test('restore reports a missing or unusable identity', async () => {
   expect((await restore()).err).toContain('is encrypted to a key\nasfaleia: hint: name the file of the age identity')
   expect((await restore('--identity', file)).err).toContain('holds no age identity')
   expect((await restore('--identity', '/nowhere')).err).toContain('no such file or folder')
+  const other = join(around, 'other')
+  writeFileSync(other, 'AGE-SECRET-KEY-1DAMAGED\n', { mode: 0o600 })
+  expect((await restore('--identity', other)).err).toContain('holds no age identity')
+  writeFileSync(other, 'PuTTY-User-Key-File-3: ssh-ed25519\r\n', { mode: 0o600 })
+  expect((await restore('--identity', other)).err).toMatch(/is a private key of PuTTY\n.*puttygen \S+other -O private-openssh/)
+  writeFileSync(other, `\u{feff}${readFileSync(identity, 'utf8').replaceAll('\n', ' \r\n')}`, { mode: 0o600 })
+  const restored = await restore('--identity', other)
+  expect(restored).toMatchObject({ code: 0 })
   expect((await asfaleia(['restore', '/nowhere', '--to', 'x'])).err).toBe(
     'asfaleia: error: cannot read /nowhere: no such file or folder\nasfaleia: hint: check the path\n',
   )
