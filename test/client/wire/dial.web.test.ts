@@ -4,6 +4,7 @@ import { type AddressInfo, createServer } from 'node:net'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { generateSeedKey } from '../../../src/auth/seed.ts'
 import { connectRelay, type Identity, identityOf, type RelayClient } from '../../../src/client/core.ts'
+import { connectClaims } from '../../../src/client/wire/connect.ts'
 import * as dialing from '../../../src/client/wire/dial.ts'
 import * as web from '../../../src/client/wire/dial.web.ts'
 import { parseTarget } from '../../../src/transport/address.ts'
@@ -54,6 +55,24 @@ test.each([false, true])('two clients exchange messages by WebSocket (sign: %s)'
   expect(texts.map((text) => Buffer.from(text!).toString())).toEqual(['one', 'two', 'x'.repeat(20_000)])
   expect(await to.ack(messages.map(({ id }) => id))).toBe(3)
   expect(relay.snapshot().counters.logins).toMatchObject(sign ? { decrypt: 0, sign: 2 } : { decrypt: 2, sign: 0 })
+})
+
+test('a connection that claims sends its early packets as soon as the WebSocket is open', async () => {
+  const { httpAddress } = await startRelay()
+  const secret = crypto.getRandomValues(new Uint8Array(32))
+  const digest = Buffer.from(await crypto.subtle.digest('SHA-256', secret)).toString('base64')
+  let sent: Promise<unknown> | undefined
+  let next: Promise<IteratorResult<{ readonly payload: Uint8Array }, void>> | undefined
+  const client = await connectClaims({
+    relay: httpAddress,
+    early: (early) => {
+      next = early.open(secret).subscribe().next()
+      sent = early.send(`SHA256:${digest.replace('=', '')}`, Buffer.from('early'))
+    },
+  })
+  closers.push(() => client.close())
+  expect(await sent).toMatchObject({ seconds: 604_800 })
+  expect(Buffer.from((await next)!.value!.payload).toString()).toBe('early')
 })
 
 test('a subscription receives new messages, and ends with restarting when the relay shuts down', async () => {
