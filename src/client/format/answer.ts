@@ -22,8 +22,8 @@ export interface Answer {
   /** One to three age recipients, `age1pq1…` or `age1…`, for one message each. */
   readonly keys?: readonly string[]
   /**
-   * How many of the receiver's keys the sender holds unused after this message. Absent if the receiver may have to
-   * forget what it knows of the sender's keys: the sender has lost its own.
+   * How many of the receiver's keys the sender holds unused after this message. Absent from a sender that has no state of
+   * this contact, because the contact is new or because the sender lost its state.
    */
   readonly left?: number
   /** A signature of the sender's inbox key that these keys and this address are its own, 64 bytes. */

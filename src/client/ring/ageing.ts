@@ -3,7 +3,7 @@ import { type Change, closeRuns } from './receiving.ts'
 import { findErased, type Given, type Held, RING, type Ring, without } from './state.ts'
 
 /**
- * Marks what is too old, and erases what was marked a day ago. Call it at the start and each hour. A clock that is
+ * Marks keys that are too old, and erases keys that have had a mark for a day. Call it at the start and each hour. A clock that is
  * wrong for an hour erases nothing: the mark goes once the clock is right.
  */
 export function onTick(ring: Ring, now: number): Change {

@@ -48,7 +48,7 @@ export const RING = Object.freeze({
   renewals: 3,
 })
 
-/** Where a key was given: the message's time and id, and the key's index in its header. It is the key's name and age. */
+/** The name and age of a key: the time and id of the message that gave it, and its index in the header `keys`. */
 export interface Place {
   readonly time: number
   readonly id: string

@@ -171,7 +171,7 @@ describe('a thief of the SSH key', { timeout: 120_000 }, () => {
 describe('without one of the rules', { timeout: 120_000 }, () => {
   const worse = { ...BAD, days: 13, online: 0.3, loss: 0.2, latency: 60, pause: 40 } as const
 
-  test('texts are lost if a report changes nothing but the encryption of what it names', () => {
+  test('texts are lost if a report only makes the sender encrypt the named texts anew', () => {
     const disasters: readonly Disaster[] = [{ at: 200, who: 0, kind: 'restored' }]
     const plain = { reportDrops: false, renewsToBundle: false }
     expect(new Runs({ ...worse, disasters }, 12).lost).toEqual([])
@@ -192,7 +192,7 @@ describe('without one of the rules', { timeout: 120_000 }, () => {
     expect(new Runs(BAD, 3, { resends: 'anew' }).open(0.5)).toBeGreaterThan(10 * Math.max(1, new Runs(BAD).open(0.5)))
   })
 
-  test('users are told of beginnings that are none if every message for a recipient of the day is one', () => {
+  test('users get false alarms if every message for a recipient of the day counts as a beginning', () => {
     const disasters: readonly Disaster[] = [{ at: 100, who: 0, kind: 'state' }]
     expect(new Runs({ ...BAD, disasters }, 4, { anew: 'always' }).events('anew')).toBeGreaterThan(4)
   })
