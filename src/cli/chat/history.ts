@@ -191,9 +191,14 @@ function isDelivery(value: unknown): boolean {
 
 /** Gives each message its latest states. */
 function fold(happened: readonly Happened[]): Kept[] {
+  // Two chats at once each wrote what came.
+  const came = new Set<string>()
   const states = new Map(happened.flatMap((each) => (each.kind === 'state' ? [[each.id, each] as const] : [])))
   return happened.flatMap((each) => {
     if (each.kind === 'state') return []
+    const { id, fingerprint, mine } = each.message
+    if (!mine && id !== undefined && came.has(`${fingerprint} ${id}`)) return []
+    if (!mine && id !== undefined) came.add(`${fingerprint} ${id}`)
     const deliveries = each.message.deliveries.map((delivery) => {
       const last = states.get(delivery.id)
       return last === undefined ? delivery : { ...delivery, state: last.state, ...(last.why !== undefined && { why: last.why }) }

@@ -136,7 +136,7 @@ export class Session {
     const text =
       what === undefined
         ? 'this chat has the mailbox now'
-        : `the ${what} that runs already has the mailbox and shows what comes; this chat sends`
+        : `the ${what} that runs already has the mailbox; this chat shows what comes, too`
     this.#context.tell(text)
   }
 

@@ -92,6 +92,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
     what: 'chat',
     relays: profile.relays,
     takes: 'all',
+    mirrors: true,
     contacts: people,
     members: true,
     outbox: profile.outbox,

@@ -1,6 +1,6 @@
 /**
  * Hands each received message to one of the clients that share a messenger. A client that leaves gives back the messages
- * that it has not finished, and they go to the next one.
+ * that it has not finished, and they go to the next one. A chat beside the client that has them all gets copies.
  */
 import type { Received } from '../../client/messenger/inbox.ts'
 import type { Takes } from './record.ts'
@@ -8,6 +8,8 @@ import type { Takes } from './record.ts'
 /** A client at the desk. */
 export interface Taker {
   readonly takes: Takes
+  /** Whether a client that takes all messages gets copies while another one has them. */
+  readonly mirrors?: boolean
   /** Whether another client may have a message that this one took but does not show. */
   readonly releases?: (received: Received) => boolean
 }
@@ -24,6 +26,8 @@ interface Place {
   wake: ((received: Received | undefined) => void) | undefined
   /** Called when the client waits and there is nothing for it. */
   readonly idle: Set<() => void>
+  /** Messages of another client, to copy. */
+  copies: Item[]
 }
 
 /** Most unfinished messages: with more, the desk reads no further. */
@@ -77,6 +81,13 @@ export class Desk {
   look(): void {
     for (const [taker, place] of this.#places) {
       if (place.wake === undefined) continue
+      const copy = this.#nextCopy(taker, place)
+      if (copy !== undefined) {
+        const { wake } = place
+        place.wake = undefined
+        wake(this.#copy(copy))
+        continue
+      }
       const item = this.#findFor(taker)
       if (item !== undefined) {
         const { wake } = place
@@ -99,15 +110,46 @@ export class Desk {
   }
 
   #placeOf(taker: Taker): Place {
-    const place = this.#places.get(taker) ?? { wake: undefined, idle: new Set() }
+    const before = this.#places.get(taker)
+    if (before !== undefined) return before
+    const place: Place = { wake: undefined, idle: new Set(), copies: [] }
     this.#places.set(taker, place)
+    if (this.#isMirror(taker)) place.copies = [...this.#items]
     return place
+  }
+
+  /** The client that has every message. */
+  #first(): Taker | undefined {
+    return [...this.#places.keys()].find(({ takes }) => takes === 'all')
+  }
+
+  #isMirror(taker: Taker): boolean {
+    return taker.takes === 'all' && taker.mirrors === true && this.#first() !== taker
+  }
+
+  #nextCopy(taker: Taker, place: Place): Item | undefined {
+    // The client has become the first one, and gets the unfinished messages themselves.
+    if (!this.#isMirror(taker)) place.copies = place.copies.filter((item) => !this.#items.has(item))
+    return place.copies.shift()
+  }
+
+  /** Copies a message. Whichever client shows it first finishes it for all. */
+  #copy(item: Item): Received {
+    return {
+      ...item.received,
+      done: async () => {
+        if (!this.#items.has(item)) return
+        await item.received.done()
+        this.#items.delete(item)
+        this.#wakeReader?.()
+      },
+    }
   }
 
   #findFor(taker: Taker): Item | undefined {
     if (taker.takes === 'none') return undefined
     // The client that shows every message comes first, also if it is busy just now.
-    const first = [...this.#places.keys()].find(({ takes }) => takes === 'all')
+    const first = this.#first()
     for (const item of this.#items) {
       if (item.holder === undefined && (first === undefined || first === taker)) return item
       const { holder, handed } = item
@@ -132,7 +174,9 @@ export class Desk {
 
   async #read(): Promise<void> {
     for await (const received of this.#source()) {
-      this.#items.add({ received, holder: undefined, handed: undefined })
+      const item = { received, holder: undefined, handed: undefined }
+      this.#items.add(item)
+      for (const [taker, place] of this.#places) if (this.#isMirror(taker)) place.copies = [...place.copies, item].slice(-ITEMS)
       this.look()
       while (this.#items.size >= ITEMS && !this.#over) await new Promise<void>((resolve) => (this.#wakeReader = resolve))
       if (this.#over) return

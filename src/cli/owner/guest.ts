@@ -287,11 +287,12 @@ function needContact(contact: Contact): Contact {
 }
 
 /** @throws {TypeError} */
-function needWishes({ relays, takes, members, outbox, reads, folder }: Wishes): Wishes {
+function needWishes({ relays, takes, mirrors, members, outbox, reads, folder }: Wishes): Wishes {
   if (takes !== 'all' && takes !== 'rest' && takes !== 'none') throw new TypeError('a malformed wish')
   return {
     relays: needTexts(relays),
     takes,
+    mirrors: mirrors === true,
     members: members === true,
     outbox: outbox === true,
     reads: reads === true,

@@ -162,11 +162,12 @@ class Client {
   }
 
   async #link(place: Place): Promise<Link | undefined> {
-    const { what, takes, members, outbox, reads, folder, contacts, socks } = this.#options
+    const { what, takes, mirrors, members, outbox, reads, folder, contacts, socks } = this.#options
     const relays = this.#relays
     const wishes: Wishes = {
       relays,
       takes,
+      mirrors: mirrors === true,
       members: members === true,
       outbox,
       reads,

@@ -15,6 +15,8 @@ export interface OpenOptions {
   /** The user's relays to receive from. */
   readonly relays: readonly string[]
   readonly takes: Takes
+  /** Whether a command that takes all messages gets copies while another one has them. */
+  readonly mirrors?: boolean
   readonly contacts: Contacts
   /** Whether members of the user's groups count as contacts. */
   readonly members?: boolean

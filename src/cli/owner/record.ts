@@ -33,6 +33,8 @@ export interface Wishes {
   /** The relays to receive from. */
   readonly relays: readonly string[]
   readonly takes: Takes
+  /** Whether it gets copies of messages that another client has. */
+  readonly mirrors?: boolean
   /** Whether members of the user's groups count as contacts. */
   readonly members: boolean
   /** Whether unsent messages outlive the client, on the disk. */

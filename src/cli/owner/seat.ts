@@ -65,6 +65,10 @@ export class Seat implements MessengerPort, Taker {
     return this.options.takes
   }
 
+  get mirrors(): boolean {
+    return this.options.mirrors === true
+  }
+
   readonly releases = (received: Received): boolean => this.options.releases?.(received) === true
 
   get ready(): Promise<void> {

@@ -108,6 +108,20 @@ describe('a chat', () => {
   }, 60_000)
 })
 
+test('two chats at once both show what comes, and the second goes on alone', async () => {
+  const first = await beginChat('alice', 'bob')
+  const second = begin('alice', 'chat', 'bob', '--plain')
+  await second.until(/the chat that runs already has the mailbox; this chat shows what comes, too/)
+  await ok('bob', 'send', 'alice', 'to both.')
+  await Promise.all([first, second].map((each) => each.until(/\d bob: to both\./)))
+  expect((await first.end('SIGTERM')).code).toBe(0)
+  await second.until(/this chat has the mailbox now/)
+  await ok('bob', 'send', 'alice', 'to the second.')
+  await second.until(/\d bob: to the second\./)
+  expect(count(second.stdout(), 'to both.')).toBe(1)
+  expect((await asfaleia('alice', 'get')).stdout).toBe('')
+}, 60_000)
+
 test('two gets at once show each message once', async () => {
   for (const round of [1, 2, 3, 4, 5]) {
     const texts = Array.from({ length: 5 }, (_, n) => `text ${round}.${n}.`)
