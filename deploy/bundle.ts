@@ -1,6 +1,6 @@
 /**
  * Bundles the program into few files, since Node needs 0.7 ms of CPU time to find, read and link each module
- * (docs/decisions/0024-few-files-to-load.md). Packages stay in node_modules, and load only when a command needs them.
+ * (docs/decisions/0026-few-files-to-load.md). Packages stay in node_modules, and load only when a command needs them.
  * Usage, after tsc: node deploy/bundle.ts
  */
 import { build, type BuildOptions, type Plugin } from 'esbuild'
@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url'
  * The commands of people. They have a bundle of their own, which shares no file with the other: esbuild makes a file for
  * each set of commands that need the same modules, and a relay's commands would cut those of people into 40.
  */
-const PEOPLE = ['me', 'contact', 'send', 'get', 'chat', 'group', 'join', 'key']
+const PEOPLE = ['me', 'contact', 'send', 'get', 'chat', 'group', 'join', 'key', 'profile']
 
 const OPTIONS = {
   bundle: true,

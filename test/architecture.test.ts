@@ -274,6 +274,7 @@ const PACKAGES: readonly (readonly [name: string, users: readonly string[], why:
       'client/format/field.ts',
       'client/format/card.ts',
       'client/format/group.ts',
+      'client/format/passphrase.ts',
       'client/delivery/seen.ts',
     ],
     'strict base64url and bech32, in a page too',

@@ -34,6 +34,7 @@ const SECTIONS: Readonly<Record<string, Commands>> = {
     get: { summary: 'show the messages that wait for you', load: async () => (await import('./people.ts')).get },
     chat: { summary: 'chat on the whole terminal or line by line', load: () => import('./commands/chat.ts') },
     group: { summary: 'make, change and leave groups of contacts', load: async () => (await import('./people.ts')).group },
+    profile: { summary: 'carry your profile to another device', load: () => import('./commands/profile.ts') },
     join: { summary: 'join a closed relay by an invite', load: () => import('./commands/join.ts') },
   },
   keys: {

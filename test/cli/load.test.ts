@@ -1,4 +1,4 @@
-/** What a command of the built program loads: `npm run build` first (docs/decisions/0024-few-files-to-load.md). */
+/** What a command of the built program loads: `npm run build` first (docs/decisions/0026-few-files-to-load.md). */
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
