@@ -5,6 +5,7 @@
  */
 import { parseArgs } from 'node:util'
 import { installDisks } from './disk.ts'
+import { installLocalNet } from './local-net.ts'
 import { install } from './platform.ts'
 import { realHrtime } from './real.ts'
 import { installStandIn, useReal } from './stand-in.ts'
@@ -20,12 +21,16 @@ const { values } = parseArgs({
 install()
 installStandIn()
 installDisks()
+installLocalNet()
 const { planOf } = await import('./plan.ts')
 const { runPlan } = await import('./run.ts')
 const { Report } = await import('./report.ts')
+const { shrink } = await import('./shrink.ts')
 const { NAMED } = await import('./seeds.ts')
 
 const { seed } = values
+/** The most time to make a failing scenario smaller, ns. */
+const SHRINKING = 60_000_000_000n
 const say = (line: string): void => void process.stdout.write(`${line}\n`)
 let isGood = true
 
@@ -44,8 +49,17 @@ if (values.twice) {
   const until = realHrtime() + BigInt(Math.round(Number(values.minutes) * 60e9))
   say(`seed ${seed}`)
   const fail = async (failing: string): Promise<void> => {
-    const { story, violation } = await runPlan(planOf(failing), { tells: true })
+    const until = realHrtime() + SHRINKING
+    const plan = planOf(failing)
+    const { violation } = await runPlan(plan)
     say(`seed ${failing} violates invariant ${violation?.invariant}: ${violation?.message}`)
+    const small = await shrink(
+      plan,
+      async (each) => (await runPlan(each)).violation?.invariant,
+      () => realHrtime() > until,
+    )
+    const { story } = await runPlan(small, { tells: true })
+    say(`${plan.steps.length} steps became ${small.steps.length}:`)
     for (const line of story) say(`  ${line}`)
     isGood = false
   }

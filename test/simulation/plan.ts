@@ -25,7 +25,7 @@ export type Action =
   /** The clock of a machine jumps. */
   | { readonly do: 'clock'; readonly machine: string; readonly by: number }
   | { readonly do: 'sleep'; readonly machine: string; readonly for: number }
-  | { readonly do: 'relay'; readonly relay: string; readonly how: 'kill' | 'stop' | 'start' | 'wipe' }
+  | { readonly do: 'relay'; readonly relay: string; readonly how: 'kill' | 'stop' | 'start' | 'wipe' | 'upgrade' | 'kill the new process' }
 
 export type Step = Action & {
   /** ms after the start. */
@@ -55,6 +55,7 @@ export const FAULTS = {
   'kill relay': 2,
   'restart relay': 2,
   'wipe relay': 0.3,
+  'upgrade relay': 2,
   'small clock jump': 1,
   'large clock jump': 0.5,
   'client sleeps': 2,
@@ -139,6 +140,15 @@ function strike(random: Random, cast: Cast, at: number, steps: Step[]): void {
       steps.push({ at, do: 'relay', relay, how: kind === 'kill relay' ? 'kill' : 'stop' })
       steps.push({ at: at + lasting(random, 3 * SECOND, HOUR), do: 'relay', relay, how: 'start' })
       return
+    case 'upgrade relay': {
+      steps.push({ at, do: 'relay', relay, how: 'upgrade' })
+      const end = random.weighted({ none: 3, kill: 1, 'kill the new process': 1 })
+      if (end === 'none') return
+      const killed = at + random.between(0, 60)
+      steps.push({ at: killed, do: 'relay', relay, how: end })
+      if (end === 'kill') steps.push({ at: killed + lasting(random, 10 * SECOND, HOUR), do: 'relay', relay, how: 'start' })
+      return
+    }
     case 'wipe relay':
       steps.push({ at, do: 'relay', relay, how: 'wipe' })
       return

@@ -15,6 +15,7 @@ export function useReal(real: boolean): void {
 }
 
 const X25519_PKCS8 = Buffer.from('302e020100300506032b656e04220420', 'hex')
+const X25519_SPKI = Buffer.from('302a300506032b656e032100', 'hex')
 const TAG_BYTES = 16
 const CHUNK_BYTES = 65_536 + TAG_BYTES
 
@@ -26,8 +27,8 @@ class Key {
     this.point = point
   }
 
-  export(): { x: string } {
-    return { x: this.point.toString('base64url') }
+  export({ format }: { format: string }): { x: string } | Buffer {
+    return format === 'jwk' ? { x: this.point.toString('base64url') } : Buffer.concat([X25519_SPKI, this.point])
   }
 }
 
@@ -58,7 +59,8 @@ export function installStandIn(): void {
       const isShare = !isReal && Buffer.isBuffer(input.key) && input.key.subarray(0, X25519_PKCS8.length).equals(X25519_PKCS8)
       return isShare ? new Key(pointOfScalar(Buffer.from(input.key))) : real.createPrivateKey(input as never)
     },
-    createPublicKey(input: { key?: { crv?: string; x?: string } }) {
+    createPublicKey(input: Key | { key?: { crv?: string; x?: string } }) {
+      if (input instanceof Key) return input
       if (isReal || input.key?.crv !== 'X25519') return real.createPublicKey(input as never)
       return new Key(Buffer.from(input.key.x!, 'base64url'))
     },

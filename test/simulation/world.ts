@@ -2,6 +2,7 @@
 import { sha256 } from '../../src/auth/crypto.ts'
 import { encodeOnion } from '../../src/onion/address.ts'
 import { Disk, mount } from './disk.ts'
+import { connectAll } from './local-net.ts'
 import { Kernel, type Machine } from './kernel.ts'
 import { Network } from './network.ts'
 import { Person } from './person.ts'
@@ -29,6 +30,7 @@ export class World {
     this.network.isPerfect = cast.isPerfect
     const disks = mount(this.kernel)
     enter(this.kernel)
+    connectAll(this.kernel)
     const addresses = new Map(cast.relays.map(({ name }) => [name, encodeOnion(sha256(Buffer.from(`relay ${seed} ${name}`)))]))
     for (const { name, relays, keeps } of cast.people) {
       const person = new Person(this, {
@@ -51,6 +53,17 @@ export class World {
 
   machine(name: string): Machine {
     return (this.people.get(name) ?? this.relays.get(name)!).machine
+  }
+
+  /** Whether a relay of `to` lets `from` send there. */
+  admits(from: string, to: string): boolean {
+    const { fingerprint } = this.people.get(from)!.identity.key
+    const { relays } = this.people.get(to)!.contact
+    return [...this.relays.values()].some(
+      ({ address, admits }) =>
+        relays.includes(address) &&
+        (admits === undefined || admits.some((member) => Buffer.compare(member.fingerprint, fingerprint) === 0)),
+    )
   }
 
   /** All faults stop: everything that is down starts, clocks are right, and disks work. */
@@ -77,6 +90,7 @@ export class World {
     for (const { process } of this.people.values()) process?.kill()
     for (const relay of this.relays.values()) relay.kill()
     enter(undefined)
+    connectAll(undefined)
     mount(undefined)
   }
 
@@ -86,7 +100,9 @@ export class World {
     truth.checkConnections(network.connections)
     for (const { name, relay } of this.relays.values()) {
       if (relay === undefined) continue
-      const { counters, messages, messageBytes, messageBudget, connections } = relay.snapshot()
+      const { counters, messages, messageBytes, messageBudget, connections, accepting } = relay.snapshot()
+      // While it hands over, another process may have its messages.
+      if (!accepting) continue
       const erased = Object.values(counters.erased).reduce((sum, count) => sum + count, 0)
       const { restored } = this.relays.get(name)!
       if (counters.stored + restored !== messages + erased)
