@@ -57,7 +57,7 @@ export async function block(context: Context, conversation: string, isOn: boolea
   context.showPeople()
   const shown = people.book.show(name, conversation)
   context.tell(
-    isOn ? `you block ${shown}: what they send is dropped, and they do not learn of it` : `you receive messages of ${shown} again`,
+    isOn ? `you block ${shown}: the client drops their messages, and they do not learn of it` : `you receive messages of ${shown} again`,
   )
   // The owner also notices by itself.
   await requests?.refresh().catch(() => {})

@@ -16,7 +16,7 @@ import { findPlace } from './place.ts'
 const TAKE_MS = 10_000
 const AGAIN_MS = 20
 
-/** What a visitor can do with the requests. */
+/** The operations of a visitor. */
 export interface Visit {
   list(): Promise<readonly ContactRequest[]>
   ignore(fingerprint: string): Promise<void>

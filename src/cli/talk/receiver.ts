@@ -31,7 +31,7 @@ export interface Receivers {
 export interface Found {
   /**
    * Returns the receivers. The person of a link or a request becomes a contact now.
-   * @param name what the user calls a new contact
+   * @param name the user's name for a new contact
    * @throws {CliError} if the name is taken
    */
   settle(name: string | undefined): Promise<Receivers>

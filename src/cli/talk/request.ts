@@ -12,7 +12,7 @@ import type { ContactRequest, RequestMessage } from '../profile/requests.ts'
 import { CliError } from '../program/error.ts'
 import { quoteWord, sanitize, sanitizeLine } from '../program/show.ts'
 
-/** What a user can do with requests, for the line after them. */
+/** The hint after a list of requests. */
 export const DECIDE_HINT = 'to answer: `asfaleia contact accept PERSON`, or `contact ignore`, or `contact block`'
 
 /** Returns the requests that wait for a decision. */

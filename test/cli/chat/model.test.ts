@@ -1,4 +1,6 @@
 /** The chat without a terminal: the screen and the effects that follow from keys and messages. */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { STRANGERS } from '../../../src/cli/chat/conversation.ts'
@@ -394,6 +396,26 @@ describe('a chat message', () => {
     expect(chat.draw()).toContain('a message before this one is missing')
     expect(chat.draw()).toContain('late: it is older than the message above')
   })
+})
+
+it.each([
+  ['first screen', []],
+  [
+    'contact request',
+    [
+      {
+        id: 'SHA256:bob',
+        kind: 'request',
+        name: 'Bob',
+        asked: [{ id: 'x', at: new Date(2026, 10, 26, 12).getTime(), text: 'hi, it is me from the bakery' }],
+      },
+    ],
+  ],
+] as const satisfies readonly (readonly [string, readonly Party[]])[])('the %s in docs/clients.md is as drawn', (_what, parties) => {
+  const chat = new TestChat({ rows: 9, columns: 78, parties: [] })
+  if (parties.length > 0) chat.put({ kind: 'people', parties })
+  const screen = chat.draw().replaceAll(/^(?=.)/gm, '    ')
+  expect(readFileSync(join(import.meta.dirname, '../../../docs/clients.md'), 'utf8')).toContain(`\n${screen}\n`)
 })
 
 describe('a contact request', () => {
