@@ -7,8 +7,7 @@ import { readCommandLine } from '../program/arguments.ts'
 import { CliError, UsageError } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'
-import { formatJson, sanitizeLine } from '../program/show.ts'
-import { pad, widthOf } from '../program/width.ts'
+import { alignColumn, formatJson, sanitizeLine } from '../program/show.ts'
 import type { Page } from '../program/page.ts'
 import { give, ownerOf, rewrite, writeWhole } from '../disk/file.ts'
 import { refuseFile } from '../disk/folder.ts'
@@ -104,7 +103,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
     case 'list': {
       const list = readKeyList(await read(path))
       if (given.values.json === true) for (const row of list.rows) io.stdout.write(`${formatJson(toJson(row))}\n`)
-      else io.stdout.write(formatRows(list.rows))
+      else io.stdout.write(await formatRows(list.rows))
       warn(list, io)
       return EXIT.ok
     }
@@ -194,9 +193,12 @@ function find(rows: readonly Row[], word: string): readonly Row[] {
   return rows.filter(({ fingerprint }) => fingerprint === first)
 }
 
-function formatRows(rows: readonly Row[]): string {
-  const width = Math.min(32, Math.max(0, ...rows.map(({ name }) => widthOf(sanitizeLine(name)))))
-  return rows.map((row) => `${[pad(sanitizeLine(row.name), width), row.fingerprint, ...listRights(row)].join('  ')}\n`).join('')
+async function formatRows(rows: readonly Row[]): Promise<string> {
+  const names = await alignColumn(
+    rows.map(({ name }) => sanitizeLine(name)),
+    32,
+  )
+  return rows.map((row, index) => `${[names[index], row.fingerprint, ...listRights(row)].join('  ')}\n`).join('')
 }
 
 function listRights({ entry, line }: Row): string[] {

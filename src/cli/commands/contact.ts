@@ -19,8 +19,7 @@ import { CliError, UsageError } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'
 import { showName } from '../profile/name.ts'
-import { formatJson, quoteWord, sanitizeLine } from '../program/show.ts'
-import { pad, widthOf } from '../program/width.ts'
+import { alignColumn, formatJson, quoteWord, sanitizeLine } from '../program/show.ts'
 import type { Page } from '../program/page.ts'
 
 export const page = {
@@ -138,7 +137,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
       case 'add':
         return add(book, home, given.words[0], values, io)
       case 'list':
-        return list(book, { blocked, rules }, values, io)
+        return await list(book, blocked, rules, values, io)
       case 'show':
         return show(book, book.need(given.words[0]), values, io)
       case 'rename': {
@@ -242,7 +241,7 @@ function tell(added: Added, book: Book): string {
   }
 }
 
-function list(book: Book, { blocked, rules }: { readonly blocked: Blocked; readonly rules: Rules }, values: Values, io: Io): number {
+async function list(book: Book, blocked: Blocked, rules: Rules, values: Values, io: Io): Promise<number> {
   const contacts = book.list()
   const strangers = blocked.list().filter(({ fingerprint }) => book.find(fingerprint) === undefined)
   if (values.json === true) {
@@ -256,15 +255,15 @@ function list(book: Book, { blocked, rules }: { readonly blocked: Blocked; reado
   if (contacts.length === 0) io.stderr.write('asfaleia: no contacts yet; `asfaleia contact add CARD` adds one\n')
   const names = contacts.map((known) => showIn(book, known))
   const others = strangers.map(({ name, fingerprint }) => book.show(name, fingerprint))
-  const width = Math.max(0, ...[...names, ...others].map(widthOf))
+  const column = await alignColumn([...names, ...others])
   for (const [index, known] of contacts.entries()) {
     const fingerprint = fingerprintOf(known.key)
     const state = known.verified === undefined ? 'not verified' : 'verified'
     const remarks = [state, blocked.has(fingerprint) && 'blocked', rules.isMuted(fingerprint) && 'muted'].filter((each) => each !== false)
-    io.stdout.write(`${pad(names[index]!, width)}  ${fingerprint}  ${remarks.join(', ')}\n`)
+    io.stdout.write(`${column[index]}  ${fingerprint}  ${remarks.join(', ')}\n`)
   }
   for (const [index, { fingerprint }] of strangers.entries())
-    io.stdout.write(`${pad(others[index]!, width)}  ${fingerprint}  not in your contacts, blocked\n`)
+    io.stdout.write(`${column[names.length + index]}  ${fingerprint}  not in your contacts, blocked\n`)
   if (contacts.some((known) => showIn(book, known) !== known.name))
     io.stderr.write('asfaleia: some names could be taken for others; `asfaleia contact rename` gives the contacts other names\n')
   return EXIT.ok
@@ -323,11 +322,11 @@ async function verify(book: Book, home: Home, name: string, values: Values, io: 
 
 const showIn = (book: Book, { name, key }: Known): string => book.show(name, fingerprintOf(key))
 
-/** Two blocks of lines side by side. */
+/** Two blocks of lines side by side. @param left in ASCII */
 function beside(left: readonly string[], right: readonly string[]): string {
-  const width = Math.max(...left.map(widthOf))
+  const width = Math.max(...left.map(({ length }) => length))
   const height = Math.max(left.length, right.length)
-  const lines = Array.from({ length: height }, (_, row) => `  ${pad(left[row] ?? '', width)}   ${right[row] ?? ''}`.trimEnd())
+  const lines = Array.from({ length: height }, (_, row) => `  ${(left[row] ?? '').padEnd(width)}   ${right[row] ?? ''}`.trimEnd())
   return `${lines.join('\n').trimEnd()}\n`
 }
 

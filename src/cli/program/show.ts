@@ -52,3 +52,11 @@ export function formatJson(value: object): string {
 export function quoteWord(word: string): string {
   return /^[\p{L}\p{N}_./@+-]+$/u.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
 }
+
+/** Pads texts with spaces to the width of the widest, as a terminal shows them, and at most to `most` cells. */
+export async function alignColumn(texts: readonly string[], most = Number.POSITIVE_INFINITY): Promise<string[]> {
+  // Only lists need it, and it loads a package.
+  const { pad, widthOf } = await import('./width.ts')
+  const width = Math.min(most, Math.max(0, ...texts.map(widthOf)))
+  return texts.map((text) => pad(text, width))
+}
