@@ -35,7 +35,8 @@ export async function bundle(
   { plugins = [], people = PEOPLE }: { readonly plugins?: readonly Plugin[]; readonly people?: readonly string[] } = {},
 ): Promise<void> {
   const cli = join(folder, 'dist/cli')
-  rmSync(cli, { recursive: true, force: true })
+  // Names of files change with their content. The modules of tsc stay: the library uses some of them.
+  for (const each of ['all', 'people']) rmSync(join(cli, each), { recursive: true, force: true })
   const main = readFileSync('src/cli/main.ts', 'utf8')
   const choice =
     people.length === 0
