@@ -210,7 +210,8 @@ describe('asfaleia me', () => {
     ['an invalid line', 'receipts: maybe\n', /profile: `receipts`: it must be no,/],
     ['two keys', 'key: a\nkey: b\n', /profile: `key`: it occurs more than once/],
     ['an invalid relay', 'relay: a b\n', /profile: `relay`: "[^"]+" is not the address/],
-    ['an invalid yes or no', 'history: perhaps\n', /profile: `history`: it must be yes or no/],
+    ['an invalid yes or no', 'outbox: perhaps\n', /profile: `outbox`: it must be yes or no/],
+    ['an invalid time', 'history: 7\n', /profile: `history`: it must be yes, no, or a time from 1d to 3650d, such as 7d/],
     ['a line without a colon', '# mine\n\nname A\n', /profile: line 3 has not the form `name: value`/],
   ])('reports a profile with %s and leaves it untouched', async (_name, text, problem) => {
     mkdirSync(home('A'))

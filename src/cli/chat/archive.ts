@@ -15,9 +15,10 @@ export class Archive {
     this.#context = context
   }
 
-  /** Shows the messages of earlier sessions. */
+  /** Shows the messages of earlier sessions, and erases those whose time is over. */
   async recall(history: History): Promise<void> {
     try {
+      await history.prune()
       const { kept, problems } = await history.read()
       const { people } = this.#context.options
       this.#context.put({ kind: 'earlier', kept: kept.map((each) => ({ ...each, conversation: people.earlier(each.conversation) })) })

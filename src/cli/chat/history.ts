@@ -3,12 +3,12 @@
  * base64 of an age file encrypted to the user's key, so `base64` and `age` can read it. Damaged or half-written lines
  * are reported and left untouched.
  */
-import { open as openFile, readdir } from 'node:fs/promises'
+import { open as openFile, readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { open, sealFor } from '../../client/format/envelope.ts'
 import { decodeText, encodeText } from '../../client/format/field.ts'
 import type { Identity } from '../../client/format/identity.ts'
-import { flush, makeFolder, readBytes } from '../disk/file.ts'
+import { flush, makeFolder, readBytes, writeWhole } from '../disk/file.ts'
 import { systemCode, systemReason } from '../disk/system.ts'
 import { CliError } from '../program/error.ts'
 import type { DeliveryState, Verdict } from './conversation.ts'
@@ -22,6 +22,10 @@ export type Happened =
 /** The most messages that the start shows: the newest. */
 const MOST_MESSAGES = 500
 const SUFFIX = '.history'
+/** Ends the name of the mark beside a file whose time is over: it holds the time at which it was marked, in ms. */
+const MARK = '.over'
+const DAY_MS = 86_400_000
+const MARK_BYTES = 32
 /** The largest file of a session that is read. */
 const HISTORY_BYTES = 268_435_456
 const VERDICTS: ReadonlySet<string> = new Set<Verdict>([
@@ -48,14 +52,33 @@ export interface Earlier {
 export class History {
   readonly #folder: string
   readonly #owner: Pick<Identity, 'key' | 'opens' | 'recipient'>
-  readonly #path: string
+  readonly #session: string
+  /** For how long messages are kept, ms; undefined: for ever. */
+  readonly #keep: number | undefined
+  readonly #now: () => number
+  #path: string
+  /** When this session began its present file. */
+  #begun: number
+  #files = 0
   #tail: Promise<void> = Promise.resolve()
 
-  /** @param session names this session's file: the time, and a unique part */
-  constructor(folder: string, owner: Pick<Identity, 'key' | 'opens' | 'recipient'>, session: string) {
+  /**
+   * @param session names this session's files: the time, and a unique part
+   * @param options.keep for how many seconds to keep messages
+   */
+  constructor(
+    folder: string,
+    owner: Pick<Identity, 'key' | 'opens' | 'recipient'>,
+    session: string,
+    { keep, now = Date.now }: { readonly keep?: number; readonly now?: () => number } = {},
+  ) {
     this.#folder = folder
     this.#owner = owner
-    this.#path = join(folder, session + SUFFIX)
+    this.#session = session
+    this.#keep = keep === undefined ? undefined : keep * 1_000
+    this.#now = now
+    this.#begun = now()
+    this.#path = this.#nextPath()
   }
 
   /** Reads the messages of earlier sessions, the oldest first. @throws {CliError} if the folder cannot be read */
@@ -110,7 +133,44 @@ export class History {
     return this.#tail
   }
 
+  /**
+   * Erases files whose newest message is older than the history keeps messages. A file is only marked at first, and erased
+   * at least 24 hours later, so that a clock that is wrong for some hours destroys nothing. If the clock goes back, the
+   * mark goes. A file that cannot be erased stays for the next time.
+   */
+  async prune(): Promise<void> {
+    if (this.#keep === undefined) return
+    const now = this.#now()
+    for (const name of await this.#names()) {
+      const path = join(this.#folder, name)
+      if (path === this.#path) continue
+      try {
+        const { mtimeMs } = await stat(path)
+        const mark = await readBytes(path + MARK, MARK_BYTES)
+        const marked = mark === undefined ? undefined : Number(mark.toString('latin1'))
+        if (now - mtimeMs <= this.#keep || (marked !== undefined && !(marked <= now))) await rm(path + MARK, { force: true })
+        else if (marked === undefined) await writeWhole(path + MARK, `${now}\n`, { replace: true })
+        else if (now - marked >= DAY_MS) {
+          await rm(path)
+          await rm(path + MARK, { force: true })
+        }
+      } catch {
+        // Another chat may have erased it.
+      }
+    }
+  }
+
+  /** A file ends after a day, because files are erased as a whole. */
+  #nextPath(): string {
+    const number = this.#keep === undefined ? '' : `.${String(this.#files++).padStart(4, '0')}`
+    return join(this.#folder, this.#session + number + SUFFIX)
+  }
+
   async #append(happened: readonly Happened[]): Promise<void> {
+    if (this.#keep !== undefined && Math.abs(this.#now() - this.#begun) >= DAY_MS) {
+      this.#begun = this.#now()
+      this.#path = this.#nextPath()
+    }
     const sealed = await sealFor(this.#owner, encodeText(happened.map((each) => `${JSON.stringify(each)}\n`).join('')))
     try {
       await makeFolder(this.#folder)

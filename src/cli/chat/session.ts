@@ -24,6 +24,8 @@ const FLUSH_MS = 3_000
 const ATTENTION_MS = 5_000
 /** How often messages disappear, ms. */
 const TICK_MS = 1_000
+/** How often the history erases what it no longer keeps, ms. */
+const PRUNE_MS = 3_600_000
 
 /** How much of a request's text the line about it has, in characters. */
 const MOST_TOLD = 200
@@ -84,10 +86,12 @@ export class Session {
     for (const loop of [this.#follow(this.#events), this.#receive(messenger.received())])
       loop.catch((error: unknown) => this.#quit.reject(error))
     const tick = setInterval(() => context.put({ kind: 'tick', seconds: this.#options.seconds?.() ?? uptime() }), TICK_MS)
+    const prune = setInterval(() => void history?.prune().catch(() => {}), PRUNE_MS)
     try {
       await this.#quit.promise
     } finally {
       clearInterval(tick)
+      clearInterval(prune)
       context.end()
       front.stop()
     }

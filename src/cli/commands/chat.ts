@@ -136,7 +136,15 @@ export async function run(argv: string[], io: Io): Promise<number> {
       patient: isPlain && io.stdin.isTTY !== true,
       ...(card !== undefined && { card }),
       ...(home !== undefined && { join: (invite: string) => joinRelay(invite, profile, home, io) }),
-      ...(keeps && home !== undefined && { history: new History(join(home.stateFolder, 'history'), identity, sessionName()) }),
+      ...(keeps &&
+        home !== undefined && {
+          history: new History(
+            join(home.stateFolder, 'history'),
+            identity,
+            sessionName(),
+            profile.historyFor === undefined ? {} : { keep: profile.historyFor },
+          ),
+        }),
     })
     await messenger.ready
     session.onRequests(asked)

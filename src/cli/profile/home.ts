@@ -16,6 +16,7 @@ import { Groups } from './groups.ts'
 import { Rules } from './rules.ts'
 import { CliError, UsageError } from '../program/error.ts'
 import type { Io } from '../program/io.ts'
+import { parseSpan } from '../program/span.ts'
 
 /** The settings in the file `profile`. */
 export interface Settings {
@@ -28,6 +29,8 @@ export interface Settings {
   /** The folder for received files, absolute. */
   readonly files?: string
   readonly history: boolean
+  /** For how many seconds the history keeps messages; without it, for ever. */
+  readonly historyFor?: number
   readonly outbox: boolean
   /** Whether the client stores tags of received messages, by which it recognises duplicates. */
   readonly seen: boolean
@@ -43,6 +46,9 @@ export const NO_SETTINGS: Settings = Object.freeze({
 })
 
 const MOST_BYTES = 65_536
+const DAY = 86_400
+/** Bounds of `history: 7d`. */
+const HISTORY_DAYS = { least: 1, most: 3_650 } as const
 const FIRST_RUN = 'make one with `asfaleia me --name NAME --relay ADDRESS.onion`'
 
 export class Home {
@@ -83,11 +89,16 @@ export class Home {
     } catch (error) {
       throw broken('relay', (error as CliError).message)
     }
+    const kept = one('history')
+    const historyFor = kept === undefined ? undefined : parseSpan(kept, HISTORY_DAYS.least * DAY, HISTORY_DAYS.most * DAY)
+    if (kept !== undefined && historyFor === undefined && kept !== 'yes' && kept !== 'no')
+      throw broken('history', 'it must be yes, no, or a time from 1d to 3650d, such as 7d')
     const [name, key, socks, files] = ['name', 'key', 'socks', 'files'].map(one)
     return {
       relays,
       receipts: { delivered: receipts.includes('delivered'), read: receipts.includes('read') },
-      history: isOn('history', false),
+      history: kept !== undefined && kept !== 'no',
+      ...(historyFor !== undefined && { historyFor }),
       outbox: isOn('outbox', false),
       seen: isOn('seen', true),
       ...(name !== undefined && { name }),
