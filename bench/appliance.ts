@@ -529,9 +529,9 @@ async function look(appliance: Appliance): Promise<{ ps: string; status: string 
   const asked = appliance.compose(['exec', '--no-TTY', 'relay', 'asfaleia', 'status'])
   const [{ stdout }, status] = await Promise.all([
     appliance.compose(['ps', '--all', '--format', '{{.Service}} {{.Status}}']),
-    Promise.race([asked, delay(8_000)]),
+    Promise.race([asked, delay(4_000)]),
   ])
-  const lines = status?.stdout.match(/^(?:relay|reachable) +.*/gm) ?? [status?.stderr.trim().split('\n')[0] ?? 'no answer in 8 s']
+  const lines = status?.stdout.match(/^(?:relay|reachable) +.*/gm) ?? [status?.stderr.trim().split('\n')[0] ?? 'no answer in 4 s']
   return { ps: stdout.trim().split('\n').toSorted().join(', '), status: lines.join('; ').replaceAll(/ +/g, ' ') }
 }
 
@@ -563,15 +563,15 @@ async function makeFaults(appliance: Appliance, rounds: number, quick: boolean):
       const began = performance.now()
       await fault.make(appliance)
       let seen: number | undefined
-      let found = await look(appliance)
       // A fault that stays is looked at for some time: the first sign may be a container that has just ended.
       const least = quick || fault.mend === undefined ? 0 : 20
-      while (since(began) < (seen === undefined ? 30 : least)) {
-        if (fault.sign.test(`${found.ps}\n${found.status}`)) seen ??= since(began)
-        if (seen !== undefined && since(began) >= least) break
-        await delay(300)
+      let found: Awaited<ReturnType<typeof look>>
+      do {
+        const asked = since(began)
         found = await look(appliance)
-      }
+        if (fault.sign.test(`${found.ps}\n${found.status}`)) seen ??= asked
+        await delay(300)
+      } while (since(began) < (seen === undefined ? 30 : least))
       const mended = performance.now()
       await fault.mend?.(appliance)
       const limit = AbortSignal.timeout(180_000)
