@@ -28,6 +28,8 @@ export const TARGETS: Readonly<Record<string, () => Promise<{ readonly target: T
   config: () => import('./targets/config.ts'),
   'owner-lines': () => import('./targets/owner-lines.ts'),
   'handover-door': () => import('./targets/handover-door.ts'),
+  bundle: () => import('./targets/bundle.ts'),
+  ring: () => import('./targets/ring.ts'),
   keys: () => import('./targets/keys.ts'),
   'http-door': () => import('./targets/http-door.ts'),
 }

@@ -2,10 +2,13 @@ import { decodeContent, encodeContent } from '../../../src/client/format/content
 import { decodeText, encodeText, fingerprintOf, formatKey, formatTime } from '../../../src/client/format/field.ts'
 import { judge } from '../../../src/client/format/message.ts'
 import { byName, encodeHeader, parseHeader, sign } from '../../../src/client/format/signed.ts'
-import { alice, bob, NOW } from '../people.ts'
+import { hybridKey } from '../../../src/auth/age-hybrid.ts'
+import { alice, bob, NOW, ONION } from '../people.ts'
 import { fail, latin1, same, type Target } from '../target.ts'
 
 const ID = `${'A'.repeat(21)}Q`
+const RECIPIENT = 'age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p'
+const PQ = hybridKey(new Uint8Array(32)).recipient
 const HASH = 'ab'.repeat(32)
 
 function text(type: string, headers: readonly string[], body: string): string {
@@ -23,8 +26,14 @@ function text(type: string, headers: readonly string[], body: string): string {
 /** After a NUL the input is a text that Alice signs, otherwise a text as it came. */
 export const target: Target = {
   name: 'message',
-  covers: ['client/format/message.ts', 'client/format/content.ts', 'client/format/signed.ts', 'client/format/field.ts'],
-  longest: 3_000,
+  covers: [
+    'client/format/message.ts',
+    'client/format/content.ts',
+    'client/format/answer.ts',
+    'client/format/signed.ts',
+    'client/format/field.ts',
+  ],
+  longest: 5_000,
   async seeds() {
     const texts = [
       text('text', [`reply-to: ${ID}`, `after: ${ID}`], 'Hello'),
@@ -37,6 +46,8 @@ export const target: Target = {
       text('remove', [`of: ${ID}`], ''),
       text('card', [], 'asfaleia-card/1'),
       text('group', [`group: ${ID}`], 'asfaleia-group/1'),
+      text('text', [`keys: ${PQ} ${RECIPIENT}`, 'left: 3', `begin: ${'A'.repeat(86)}`, `address: ${fingerprintOf(bob.key)} ${ONION}`], 'x'),
+      text('text', ['card: asfaleia:card/2:name=x', 'left: 64'], 'x'),
       text('leave', [`group: ${ID}`], ''),
       text('later-type', [], 'x'),
     ]
