@@ -28,7 +28,7 @@ export class Receiving {
   readonly #doubt = new ClockDoubt()
   /** Whether the store lacks tags, because it could not be written. */
   #isBehind = false
-  /** Whether the tags of earlier runs are there. */
+  /** Whether there was an earlier run whose tags are there, even if there are none. */
   #remembers = false
   #loaded: Promise<void> | undefined
   /** The latest {@link #rereadSeen}. */
@@ -54,7 +54,7 @@ export class Receiving {
     const seen = text === undefined ? new Seen() : Seen.decode(text, clock.now() / 1_000)
     if (seen === undefined) throw new MessengerError('broken-store')
     this.#seen = seen
-    this.#remembers = seen.size > 0
+    this.#remembers = text !== undefined
     // Expired tags and an incomplete last line are dropped now.
     const all = seen.encode()
     if (text === undefined || text.length !== all.length) await this.#replace()
