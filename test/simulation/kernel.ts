@@ -14,6 +14,8 @@ const BATCH = 64
 
 const SPIN_MS = 60_000
 const SPINS = 6_000
+/** Turns of all processes in a minute that have no end. */
+const STORM = 200_000
 
 /** A computer: its clocks may be wrong, and it may be asleep. */
 export class Machine {
@@ -136,6 +138,7 @@ export class Kernel {
   onSpin: ((process: Process) => void) | undefined
   /** Called after each turn with nothing left to settle. */
   onTurn: (() => void) | undefined
+  #stormSince = 0
   #seq = 0
   #pid = 1_000
   readonly #heap: Task[] = []
@@ -272,6 +275,10 @@ export class Kernel {
         }
       }
       this.steps++
+      if (this.steps % STORM === 0) {
+        if (this.now - this.#stormSince < SPIN_MS) this.fail(new Error(`${STORM} turns within a minute, the last by ${process?.name}`))
+        this.#stormSince = this.now
+      }
       this.current = process
       task.isCancelled = true
       if (process !== undefined) process.turns++
