@@ -23,9 +23,9 @@ export async function accept(
     if (!(error instanceof CliError) || error.hint?.includes('--name') !== true) throw error
     throw new CliError(`${error.message}; /accept NAME gives another name`)
   })
-  for (const { id, time, text: said } of request.messages) {
+  for (const { id, time, text: said, expires } of request.messages) {
     const arrival = { conversation, author: contact.name, fingerprint: conversation, id, at: time * 1_000, verdict: 'genuine' } as const
-    if (said !== '') await archive.keepArrival({ ...arrival, text: said })
+    if (said !== '') await archive.keepArrival({ ...arrival, text: said, ...(expires !== undefined && { expires }) })
   }
   context.showPeople()
   context.put({ kind: 'open', conversation: fingerprintOf(contact.key) })

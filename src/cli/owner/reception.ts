@@ -182,10 +182,10 @@ export class Reception {
   }
 
   /** @returns undefined if a message of this kind cannot be a request */
-  async #messageOf({ id, time, group, content }: NonNullable<Received['envelope']>): Promise<RequestMessage | undefined> {
+  async #messageOf({ id, time, group, expires, content }: NonNullable<Received['envelope']>): Promise<RequestMessage | undefined> {
     switch (content.type) {
       case 'text':
-        return group === undefined ? { id, time, text: content.text } : undefined
+        return group === undefined ? { id, time, text: content.text, ...(expires !== undefined && { expires }) } : undefined
       case 'card':
         return group === undefined ? { id, time, text: '' } : undefined
       case 'group':

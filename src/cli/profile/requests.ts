@@ -23,6 +23,8 @@ export interface RequestMessage {
   readonly group?: string
   /** The name of that group. */
   readonly called?: string
+  /** The sender asks that it disappears so many seconds after it was read: no history has it. */
+  readonly expires?: number
   /** Whether `get` has shown it. */
   readonly shown?: boolean
 }
@@ -182,13 +184,14 @@ async function decode(text: string): Promise<ContactRequest[] | undefined> {
 }
 
 function isMessage(value: unknown): value is RequestMessage {
-  const { id, time, text, group, called, shown } = (value ?? {}) as Record<string, unknown>
+  const { id, time, text, group, called, expires, shown } = (value ?? {}) as Record<string, unknown>
   return (
     typeof id === 'string' &&
     typeof time === 'number' &&
     typeof text === 'string' &&
     (group === undefined || typeof group === 'string') &&
     (called === undefined || typeof called === 'string') &&
+    (expires === undefined || typeof expires === 'number') &&
     (shown === undefined || typeof shown === 'boolean')
   )
 }

@@ -30,7 +30,7 @@ export function formatRequest({ card }: ContactRequest, { text, called }: Reques
 }
 
 /** Describes one message of a request as JSON. */
-export function describeRequest({ card }: ContactRequest, { id, time, text, called }: RequestMessage): object {
+export function describeRequest({ card }: ContactRequest, { id, time, text, called, expires }: RequestMessage): object {
   return {
     // Only a genuine message makes a request.
     verdict: 'genuine',
@@ -42,6 +42,7 @@ export function describeRequest({ card }: ContactRequest, { id, time, text, call
     time: formatTime(time),
     ...(text !== '' && { text }),
     ...(called !== undefined && { group: { called } }),
+    ...(expires !== undefined && { expires }),
     link: card.link,
   }
 }
