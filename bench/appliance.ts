@@ -549,9 +549,9 @@ async function makeFaults(appliance: Appliance, rounds: number, quick: boolean):
   await engine.ask('volume', 'create', ...own, ...small, 'asfaleia_onion')
   let up = appliance.start()
   await up.until(/asfaleia get --relay .*\n/, 120)
-  // A volume in memory would go while tor's container is down.
+  // A volume in memory would go while tor's container is down, also after a restart of the engine.
   const hold = ['--network=none', '--volume=asfaleia_onion:/hold:ro', '--entrypoint=/usr/bin/node', 'asfaleia-relay']
-  await engine.ask('run', '--detach', '--name=hold', ...hold, '-e', 'setInterval(() => {}, 1000)')
+  await engine.ask('run', '--detach', '--restart=always', '--name=hold', ...hold, '-e', 'setInterval(() => {}, 1000)')
   await appliance.healthy()
   print('fault', 'seen after', '`docker compose ps`', '`status`', 'the log says', 'message kept', 'healthy again after')
   print(...Array.from({ length: 7 }, () => '---'))
