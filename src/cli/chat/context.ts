@@ -43,7 +43,7 @@ export interface SessionOptions {
   readonly onHeld?: () => void
   /** Milliseconds since 1970. */
   readonly now?: () => number
-  /** Seconds of a clock that nobody sets, and that runs on while the machine is suspended. */
+  /** Seconds since the machine started, also while it was suspended. No change of the clock affects them. */
   readonly seconds?: () => number
 }
 

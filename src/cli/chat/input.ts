@@ -82,7 +82,7 @@ export type Input =
       readonly transfer: Transfer
     }
   | { readonly kind: 'relay'; readonly relay: RelayState }
-  /** Time passes: seconds of a clock that nobody sets, and that runs on while the machine is suspended. */
+  /** Time passes: seconds since the machine started, also while it was suspended. No change of the clock affects them. */
   | { readonly kind: 'tick'; readonly seconds: number }
   /** The user no longer receives from the relay. */
   | { readonly kind: 'relay-gone'; readonly relay: string }

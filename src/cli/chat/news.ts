@@ -254,7 +254,7 @@ export function onDrawn(step: Step, keys: readonly number[]): void {
   })
 }
 
-/** What a quote shows of a message that has disappeared. */
+/** The quote of a message that has disappeared. */
 const GONE = '(a message that has disappeared)'
 
 /** Begins the time of messages that the user has seen or sent, and erases those whose time is over. */

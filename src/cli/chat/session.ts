@@ -24,7 +24,7 @@ const FLUSH_MS = 3_000
 const ATTENTION_MS = 5_000
 /** How often messages disappear, ms. */
 const TICK_MS = 1_000
-/** How often the history erases what it no longer keeps, ms. */
+/** How often the history erases old files, ms. */
 const PRUNE_MS = 3_600_000
 
 /** How much of a request's text the line about it has, in characters. */

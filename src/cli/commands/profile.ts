@@ -20,13 +20,13 @@ export const page = {
   variables: { ...HOME_VARIABLES, ...PASSPHRASE_VARIABLE },
   text: `
     Carries your profile to another device: name, key, contacts, groups and settings. It leaves out the folder \`state\`: the outbox, the
-    history and the record of what came belong to this device.`,
+    history and the tags of received messages belong to this device.`,
   verbs: {
     export: {
       summary: 'write the profile to one encrypted file',
       words: ['FILE'],
       text: `
-        Asks for a passphrase, and encrypts FILE with it. Whoever has both can act as you, so choose a long passphrase, such as six random
+        Asks for a passphrase, and encrypts FILE with it. Anyone with both can act as you, so choose a long passphrase, such as six random
         words. FILE must not exist yet.`,
       examples: [['write the profile to a file', 'asfaleia profile export alice.profile']],
     },

@@ -1,6 +1,6 @@
 /**
  * The user's rules for conversations, in the file `rules` of the profile: which are muted, and after what time their
- * messages disappear. Local: nobody else learns of the muted ones. A conversation is named by a contact's fingerprint, or
+ * messages disappear. They stay on this machine. A conversation is named by a contact's fingerprint, or
  * by `group:` and the id of a group.
  */
 import { EXPIRES } from '../../client/format/message.ts'

@@ -37,7 +37,7 @@ export class PassphraseError extends CodedError<PassphraseProblem> {
 
 /**
  * Encrypts bytes by a passphrase. Takes some tenths of a second.
- * @param type what the bytes are, as `asfaleia-profile/1`
+ * @param type the form of the bytes, such as `asfaleia-profile/1`
  * @returns one line of ASCII
  */
 export async function sealByPassphrase(bytes: Uint8Array, passphrase: string, type: string): Promise<string> {

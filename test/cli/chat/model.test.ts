@@ -712,7 +712,7 @@ describe('a message that disappears', () => {
     expect([bob.compose, bob.chosen]).toEqual([{ kind: 'new' }, undefined])
   })
 
-  it('is what the user writes after /expires, and an edit keeps the time', () => {
+  it('is every message that the user writes after /expires, and an edit keeps the time', () => {
     const chat = new TestChat()
     chat.type('/expires 4s\r')
     expect(chat.draw()).toContain('expected a time from 5s to 90d')

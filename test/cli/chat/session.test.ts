@@ -306,7 +306,7 @@ async function shows(words: string): Promise<void> {
 const text = (words: string): Content => ({ type: 'text', text: words })
 
 describe('a message that disappears', () => {
-  it('is never in the history, and neither is what the user writes in such a conversation', async () => {
+  it('is never in the history, whether the user received or wrote it', async () => {
     const folder = join(village.folder, 'short')
     const history = new History(folder, alice!.identity, 'one')
     begin({ history })
