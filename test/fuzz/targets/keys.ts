@@ -17,6 +17,7 @@ export const target: Target = {
   name: 'keys',
   covers: ['cli/chat/keys.ts'],
   longest: 300,
+  stretched: 16_384,
   seeds: () => [
     Buffer.from('hi é 👩‍👧\r\x03\x1b[A\x1b[1;5D\x1bOP\x1b[15~\x1b[200~pasted\ntext\x1b[31m\x1b[201~x'),
     '\x1b[<0;10;20M\x1b[<64;1;1M\x1b[I\x1b[O\x1b[13;5u\x1b[27;5;97~\x1ba\x1b\x1b[B\x1b[[A',

@@ -15,7 +15,7 @@ export const target: Target = {
   name: 'names',
   covers: ['client/format/visible.ts', 'client/format/field.ts', 'cli/profile/name.ts', 'cli/program/show.ts', 'cli/chat/text.ts'],
   longest: 400,
-  stretched: 16_384,
+  stretched: 4_096,
   seeds: () =>
     [
       'Alice',
