@@ -33,7 +33,7 @@ export interface Envelope extends Answer {
   readonly after?: string
   /** The id of the group that the message was sent to. */
   readonly group?: string
-  /** How many seconds after it was read the message shall disappear, within {@link EXPIRES}: a request to the receiver. */
+  /** How many seconds after it was read the message shall disappear, from 5 s to 90 days: a request to the receiver. */
   readonly expires?: number
   /** A card's link, in a message to a person who may not have it. `introductionOf` checks whose it is. */
   readonly card?: string
