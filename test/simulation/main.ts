@@ -73,7 +73,7 @@ if (values.twice) {
   for (let number = 0; realHrtime() < until; number++) {
     const each = `${seed}-${number}`
     useReal(number % 100 === 99)
-    const outcome = await runPlan(planOf(each))
+    const outcome = await runPlan(planOf(each), { isOver: () => realHrtime() > until })
     report.add(outcome)
     if (outcome.violation === undefined) continue
     await fail(each)

@@ -19,13 +19,17 @@ export interface Outcome {
 export interface RunOptions {
   readonly tells?: boolean
   readonly records?: boolean
+  /** Asked at each simulated hour: whether to give the scenario up, because there is no time left. */
+  readonly isOver?: () => boolean
 }
+
+class GivenUp extends Error {}
 
 const HOUR = 3_600_000
 /** After the faults stop, every text reaches its end within this time: the longest pause of an outbox is a day. */
 const QUIET = 30 * HOUR
 
-export async function runPlan(plan: Plan, { tells = false, records = false }: RunOptions = {}): Promise<Outcome> {
+export async function runPlan(plan: Plan, { tells = false, records = false, isOver = () => false }: RunOptions = {}): Promise<Outcome> {
   const world = new World(plan.seed, plan.cast)
   const { kernel, truth, people, relays } = world
   if (tells) truth.story = []
@@ -36,17 +40,20 @@ export async function runPlan(plan: Plan, { tells = false, records = false }: Ru
     for (const person of people.values()) person.start()
     let hour = HOUR
     for (const step of plan.steps) {
-      for (; hour < step.at; hour += HOUR) await look(world, hour)
+      for (; hour < step.at; hour += HOUR) await look(world, hour, isOver)
       await kernel.run(EPOCH + step.at)
       perform(world, step)
     }
-    for (; hour < plan.length; hour += HOUR) await look(world, hour)
+    for (; hour < plan.length; hour += HOUR) await look(world, hour, isOver)
     await kernel.run(EPOCH + plan.length)
     await calm(world)
   } catch (error) {
-    truth.violation ??=
-      error instanceof Violation ? error : new Violation(0, error instanceof Error ? (error.stack ?? error.message) : String(error))
-    if (!(error instanceof Violation)) truth.tell('TRUTH', `an error is left: ${truth.violation.message}`)
+    if (error instanceof GivenUp) truth.count('given up')
+    else {
+      truth.violation ??=
+        error instanceof Violation ? error : new Violation(0, error instanceof Error ? (error.stack ?? error.message) : String(error))
+      if (!(error instanceof Violation)) truth.tell('TRUTH', `an error is left: ${truth.violation.message}`)
+    }
   } finally {
     world.close()
   }
@@ -61,7 +68,8 @@ export async function runPlan(plan: Plan, { tells = false, records = false }: Ru
   }
 }
 
-async function look(world: World, time: number): Promise<void> {
+async function look(world: World, time: number, isOver: () => boolean): Promise<void> {
+  if (isOver()) throw new GivenUp()
   await world.kernel.run(EPOCH + time)
   world.check()
 }
