@@ -6,5 +6,4 @@ export const NAMED: Readonly<Record<string, string>> = {
   'a-1': 'a client ran a timer a millisecond while a relay was being looked at',
   'a-3': 'a power failure made a message that was shown before appear as new',
   'b-9': 'copies at two relays came in the wrong order after a restart, without a mark',
-  'e-16': 'the same, after a run that had received nothing',
 }
