@@ -1,7 +1,8 @@
 /**
  * `npm run simulate -- --minutes N --seed S`: runs simulations, in a program of its own because it replaces parts of
  * Node (platform.ts). With `--once` it runs the one scenario of the seed and tells its story; with `--twice` it runs it
- * twice and compares every byte. Without these, it runs the named seeds and then new ones until the time is over.
+ * twice and compares every byte. Without these, it runs the named seeds and then new ones until the time is over,
+ * `--scenarios N` at most.
  */
 import { parseArgs } from 'node:util'
 import { installDisks } from './disk.ts'
@@ -13,6 +14,7 @@ import { installStandIn, useReal } from './stand-in.ts'
 const { values } = parseArgs({
   options: {
     minutes: { type: 'string', default: '1' },
+    scenarios: { type: 'string', default: 'Infinity' },
     seed: { type: 'string', default: String(Date.now() % 1_000_000_000) },
     once: { type: 'boolean', default: false },
     twice: { type: 'boolean', default: false },
@@ -70,7 +72,7 @@ if (values.twice) {
     say(`the named seed fails again (${why})`)
     await fail(named)
   }
-  for (let number = 0; realHrtime() < until; number++) {
+  for (let number = 0; number < Number(values.scenarios) && realHrtime() < until; number++) {
     const each = `${seed}-${number}`
     useReal(number % 100 === 99)
     const outcome = await runPlan(planOf(each), { isOver: () => realHrtime() > until })
