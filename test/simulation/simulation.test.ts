@@ -1,6 +1,6 @@
 /**
- * Runs the simulation (main.ts) as the program that it is. By default the scenarios are the same each time: seed k-1 still
- * finds a text that comes out of order, so new seeds would fail at random. `SIMULATE_SECONDS=60` tries new seeds.
+ * Runs the simulation (main.ts) as the program that it is. By default the scenarios are the same each time, so that a new
+ * seed does not fail the test of an unrelated change. `SIMULATE_SECONDS=60` tries new seeds.
  */
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'

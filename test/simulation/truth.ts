@@ -72,6 +72,8 @@ export class Truth implements NetworkObserver {
   readonly #open = new Map<string, number>()
   /** The last text of each sender that each process showed. */
   readonly #last = new Map<string, number>()
+  /** The same, for texts that were marked with a gap. */
+  readonly #gaps = new Map<string, number>()
   violation: Violation | undefined
 
   constructor(kernel: Kernel) {
@@ -165,7 +167,10 @@ export class Truth implements NetworkObserver {
     // A text that was shown and not stored before a crash is shown again.
     // A writer who keeps no outbox forgets which text came before: its next one cannot name it.
     const isKnown = text.excuse === undefined || this.texts[last]?.by === text.by
-    if (number < last && !isMarked && isKnown && text.shown.length === 0)
+    // A gap said before that earlier texts are missing.
+    if (received.gap === true) this.#gaps.set(pair, Math.max(number, this.#gaps.get(pair) ?? 0))
+    const isTold = number < (this.#gaps.get(pair) ?? 0)
+    if (number < last && !isMarked && !isTold && isKnown && text.shown.length === 0)
       this.violate(2, `${receiver} sees text ${number} of ${text.from} after text ${last}, without a mark`)
     this.#last.set(pair, Math.max(last, number))
     text.shown.push(process)
