@@ -59,3 +59,19 @@ export const OUTBOX = Object.freeze({
   /** Most delivered messages for which the outbox still accepts a `read` receipt. */
   confirmed: 4_096,
 })
+
+/** An entry with what the outbox knows of it. */
+export interface Entry extends Omit<OutboxEntry, 'held'> {
+  /** The relay of its unanswered SEND. */
+  flying: string | undefined
+  /** Whether to send it: no relay holds it, or not reliably. */
+  wanted: boolean
+  readonly held: Set<string>
+  state: 'waiting' | 'held'
+  /** How often relays accepted it. */
+  copies: number
+  /** When to send it again if no receipt comes. */
+  again: number
+  /** Relays that will never accept it, and why. */
+  readonly refused: Map<string, RelayErrorCode>
+}

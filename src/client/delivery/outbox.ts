@@ -11,7 +11,7 @@
  */
 import type { RelayErrorCode } from '../wire/error.ts'
 import { backoff, isOver } from './backoff.ts'
-import { OUTBOX, type OutboxChange, type OutboxEntry, type OutboxTask } from './entry.ts'
+import { type Entry, OUTBOX, type OutboxChange, type OutboxEntry, type OutboxTask } from './entry.ts'
 import { Looks } from './looks.ts'
 import { Reach } from './reach.ts'
 
@@ -20,21 +20,6 @@ const MOST_AGAIN = OUTBOX.again.at(-1)!
 
 /** Refusals of the user as a whole, which the relay repeats until a person changes something. */
 const LASTING: readonly RelayErrorCode[] = ['denied', 'bad-key', 'unsupported-key', 'onion-malformed']
-
-interface Entry extends Omit<OutboxEntry, 'held'> {
-  /** The relay of its unanswered SEND. */
-  flying: string | undefined
-  /** Whether to send it: no relay holds it, or not reliably. */
-  wanted: boolean
-  readonly held: Set<string>
-  state: 'waiting' | 'held'
-  /** How often relays accepted it. */
-  copies: number
-  /** When to send it again if no receipt comes. */
-  again: number
-  /** Relays that will never accept it, and why. */
-  readonly refused: Map<string, RelayErrorCode>
-}
 
 export class Outbox {
   readonly #entries = new Map<string, Entry>()
@@ -124,7 +109,13 @@ export class Outbox {
   take(now: number): OutboxTask[] {
     const tasks: OutboxTask[] = []
     const flying = new Map<string, number>()
-    for (const { flying: relay } of this.#entries.values()) if (relay !== undefined) flying.set(relay, (flying.get(relay) ?? 0) + 1)
+    /** Mailboxes, as `receiver relay`. */
+    const tried = new Set<string>()
+    for (const { flying: relay, to } of this.#entries.values()) {
+      if (relay === undefined) continue
+      flying.set(relay, (flying.get(relay) ?? 0) + 1)
+      tried.add(`${to} ${relay}`)
+    }
     /** Receivers with an earlier message that cannot leave now: sending more would break the order. */
     const stopped = new Set<string>()
     for (const entry of this.#entries.values()) {
@@ -142,6 +133,7 @@ export class Outbox {
         if (entry.wanted && entry.confirm) stopped.add(entry.to)
         continue
       }
+      const mailbox = `${entry.to} ${relay}`
       const count = flying.get(relay) ?? 0
       if (this.#looks.isDoubted(relay)) {
         // If the relay forgot messages, they go before this one.
@@ -149,11 +141,12 @@ export class Outbox {
         stopped.add(entry.to)
         continue
       }
-      if (count >= OUTBOX.window) {
+      if (count >= OUTBOX.window || (tried.has(mailbox) && this.#reach.isDoubted(entry.to, relay))) {
         stopped.add(entry.to)
         continue
       }
       flying.set(relay, count + 1)
+      tried.add(mailbox)
       entry.flying = relay
       entry.wanted = false
       this.#looks.cancel(relay)
@@ -258,13 +251,13 @@ export class Outbox {
   }
 
   /** The relay can be reached. */
-  onReached(relay: string): void {
-    this.#reach.onReached(relay)
+  onReached(relay: string, now: number): void {
+    this.#reach.onReached(relay, now)
   }
 
   /** A connection for sending is up. If the relay forgot its messages, `onForgot` was called before. */
-  onUp(relay: string): void {
-    this.#reach.onReached(relay)
+  onUp(relay: string, now: number): void {
+    this.#reach.onReached(relay, now)
     this.#looks.onUp(relay)
   }
 

@@ -9,7 +9,12 @@ interface Block {
   until: number
   failures: number
   readonly code: RelayErrorCode
+  /** When the relay was reached again. */
+  reachedAt?: number
 }
+
+/** Once a relay was reached for so long, ms, the next pause is short again. */
+const HELD_MS = 60_000
 
 /** The longest block. A relay may ask for an hour, and backoff adds a little. */
 const MOST_BLOCKED = 2 * OUTBOX.denied
@@ -40,9 +45,15 @@ export class Reach {
     return this.#down.get(relay)?.until ?? 0
   }
 
-  /** Returns how often in a row the relay failed. */
+  /** Returns how often in a row the relay failed; 0 once it was reached. */
   failures(relay: string): number {
-    return this.#down.get(relay)?.failures ?? 0
+    const block = this.#down.get(relay)
+    return block === undefined || block.reachedAt !== undefined ? 0 : block.failures
+  }
+
+  /** Whether the mailbox refused a message, and took none since: one message is enough to try. */
+  isDoubted(to: string, relay: string): boolean {
+    return this.#shut.has(`${to} ${relay}`)
   }
 
   /** Whether the relay may be tried with a message for `to`. */
@@ -67,9 +78,12 @@ export class Reach {
     block(this.#shut, `${to} ${relay}`, code, now, pause)
   }
 
-  /** The relay can be reached. */
-  onReached(relay: string): void {
-    this.#down.delete(relay)
+  /** The relay can be reached. If the connection ends soon, the next pause is longer all the same. */
+  onReached(relay: string, now: number): void {
+    const block = this.#down.get(relay)
+    if (block === undefined) return
+    block.until = Math.min(block.until, now)
+    block.reachedAt ??= now
   }
 
   /** Opens a relay, and a full mailbox, for the next try. @returns why the relay stays closed: it said so itself */
@@ -119,7 +133,8 @@ function block(blocks: Map<string, Block>, name: string, code: RelayErrorCode, n
   const before = blocks.get(name)
   // Several requests that were under way together and are refused count as one failure.
   if (before !== undefined && !isOver(before.until, now, MOST_BLOCKED)) return
-  const failures = (before?.failures ?? 0) + 1
+  const isNew = before?.reachedAt !== undefined && now - before.reachedAt > HELD_MS
+  const failures = isNew ? 1 : (before?.failures ?? 0) + 1
   blocks.set(name, { until: now + pause(failures), failures, code })
 }
 

@@ -253,7 +253,7 @@ export class Sending {
 
   /** A relay that the user receives from can be reached. */
   onReached(relay: string): void {
-    this.#outbox.onReached(relay)
+    this.#outbox.onReached(relay, this.#context.clock.now())
   }
 
   /** A relay lost its messages. @param hadReceipts whether the user receives from it */
@@ -287,7 +287,7 @@ export class Sending {
       connect: (options) => connect(relay, options),
       onState: (state, error) => {
         if (state === 'up') {
-          outbox.onUp(relay)
+          outbox.onUp(relay, clock.now())
           schedule()
         }
         emit({ kind: 'relay', relay, purpose: 'send', state, ...(error !== undefined && { error }) })

@@ -127,7 +127,7 @@ describe('the relays of an outbox', () => {
     expect(take(outbox, 499)).toEqual([])
     expect(take(outbox, 500)).toEqual(['a to one'])
     outbox.onLost('one', 'relay-down', undefined, 0, 500)
-    outbox.onUp('one')
+    outbox.onUp('one', 500)
     expect(take(outbox, 500)).toEqual(['a to one'])
   })
 
@@ -148,12 +148,31 @@ describe('the relays of an outbox', () => {
     expect(outbox.due(now) - now).toBe(130_000)
   })
 
+  test.each([
+    ['go on with growing pauses if their connections end soon', 59_000, [500, 1_000, 2_000, 4_000]],
+    ['get a short pause after a connection that lasted', 61_000, [500, 500, 500, 500]],
+  ])('%s', (_what, lasts, expected) => {
+    const outbox = new Outbox()
+    outbox.add(entry('a', { relays: ['one'] }))
+    let now = 0
+    const pauses = expected.map(() => {
+      expect(take(outbox, now)).toEqual(['a to one'])
+      outbox.onUp('one', now)
+      now += lasts
+      outbox.onLost('one', 'closed', undefined, 0, now)
+      const pause = outbox.due(now) - now
+      now += pause
+      return pause
+    })
+    expect(pauses).toEqual(expected)
+  })
+
   test('get the messages in flight again, in order, after a lost connection', () => {
     const outbox = outboxOf('a', 'b', 'c')
     take(outbox, 0)
     sent(outbox, ['a'], 'one')
     outbox.onLost('one', 'closed', undefined, 0, 0)
-    outbox.onUp('one')
+    outbox.onUp('one', 0)
     // Whether the relay forgot messages becomes known on the way.
     expect(take(outbox, 0)).toEqual(['b to one', 'c to one'])
   })
@@ -169,7 +188,7 @@ describe('the relays of an outbox', () => {
     expect(take(outbox, 500)).toEqual(['look at one'])
     expect(take(outbox, 500)).toEqual([])
     outbox.onForgot('one')
-    outbox.onUp('one')
+    outbox.onUp('one', 500)
     expect(take(outbox, 500)).toEqual(['a to one', 'b to one', 'c to one', 'd to one'])
     // The state was already `held`, so it is not reported again.
     expect(sent(outbox, ['a', 'c'], 'one')).toEqual([undefined, 'held'])
@@ -288,7 +307,10 @@ describe('a refusal', () => {
     refuse(outbox, 'a', 'two', 'mailbox-full')
     refuse(outbox, 'b', 'two', 'mailbox-full')
     expect(take(outbox, 0)).toEqual([])
-    expect(take(outbox, 500)).toEqual(['a to one', 'b to one'])
+    // One message finds out whether there is room now.
+    expect(take(outbox, 500)).toEqual(['a to one'])
+    outbox.onSent('a', 'one', 604_800, 500)
+    expect(take(outbox, 500)).toEqual(['b to one'])
   })
 
   test('of a full mailbox ends with a receipt, which proves that there is room', () => {
@@ -372,7 +394,7 @@ test('the outbox loses no message, sends none twice at once, and always has a ne
         }
         for (const task of outbox.take(now)) {
           if (task.kind === 'look') {
-            outbox.onUp(task.relay)
+            outbox.onUp(task.relay, now)
             continue
           }
           expect(flying.has(task.id)).toBe(false)
@@ -399,7 +421,7 @@ test('the outbox loses no message, sends none twice at once, and always has a ne
       for (let n = 0; n < 1_000 && open.size > 0; n++) {
         for (const task of outbox.take(now)) {
           if (task.kind === 'look') {
-            outbox.onUp(task.relay)
+            outbox.onUp(task.relay, now)
             continue
           }
           outbox.onSent(task.id, task.relay, 604_800, now)
