@@ -47,7 +47,7 @@ test('the dashboard shows existing metrics with their own labels, in expressions
     const names = expr.match(/\basfaleia_\w+/g) ?? []
     expect([expr, names.filter((name) => rows[name] === undefined)]).toEqual([expr, []])
     expect(names.length).toBeGreaterThan(0)
-    // Only a rate of a counter means anything, and a gauge has none.
+    // Only a rate of a counter means anything; that of a gauge does not.
     for (const name of names) expect([expr, rows[name]!.type === 'counter']).toEqual([expr, expr.includes('increase(')])
     for (const [, label] of legendFormat.matchAll(/\{\{(\w+)\}\}/g)) expect([expr, rows[names[0]!]!.label]).toEqual([expr, label])
   }

@@ -4,7 +4,7 @@
  *
  *   entry          runs tor: passes signals on, publishes the name, ends when tor ends, with tor's exit code
  *   entry check    for the health check: prints one line on tor's progress; 0 if tor is on line, otherwise 1
- *   entry address  prints the service's address; 1 if there is none yet
+ *   entry address  prints the service's address; 1 if tor made no key yet
  *
  * It has tor reload when a client's file in the folder of a service, a key in CLIENTS, or the service in NEXT comes or
  * goes, and it ends memberships that have a last day. So no person sends a signal: the engine takes every `docker

@@ -19,7 +19,7 @@ export interface OperatorSources {
   /** The state of the probe; absent if none is configured. */
   readonly probe?: () => ProbeState
   /**
-   * Asks tor, or reads another program's report, and resolves to undefined as long as there is none; absent if neither is
+   * Asks tor, or reads another program's report, and resolves to undefined as long as the program has none; absent if neither is
    * configured. Must settle within a few seconds.
    */
   readonly tor?: () => Promise<TorState | undefined>

@@ -38,7 +38,7 @@ beforeAll(async () => {
   clone = join(engine.folder, 'clone')
   mkdirSync(clone)
   for (const path of CLONED) cpSync(join(ROOT, path), join(clone, path), { recursive: true })
-  // The builds reach the registries through the machine's own network, because the engine has none.
+  // The builds reach the registries through the machine's own network, because the engine has no network.
   const torrc = join(engine.folder, 'torrc.d')
   mkdirSync(torrc)
   writeFileSync(

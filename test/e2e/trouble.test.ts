@@ -90,7 +90,7 @@ describe('with a tor that is not connected to its network', () => {
     })
   })
 
-  test('the client names the right SOCKS port if it was given another', async () => {
+  test('the client names the right SOCKS port if the user gave another', async () => {
     const outcome = await send(ELSEWHERE, '127.0.0.1:1', controlOf(tor))
     expect(outcome).toMatchObject({
       code: 69,

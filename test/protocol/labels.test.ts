@@ -172,7 +172,7 @@ describe('a label', () => {
     const claims = (peer: Peer): string[] => peer.say([0, 1, 2, 3].map((n) => `34;secret-m${n};l${n}\n`).join(''))
     expect(claims(alice)).toEqual([TOKEN, TOKEN, TOKEN, error('relay-full')])
     expect(alice.say('3;l3;key-b;QUJD\n')).toEqual([error('bad-token')])
-    // Claimed anew, a label takes its own place; without a label a claim needs none.
+    // Claimed anew, a label takes its own place; a claim without a label needs no place.
     expect(alice.say('34;secret-a;l0\n34;secret-b\n')).toEqual([TOKEN, TOKEN])
     expect(world.mailboxes.size.bytes).toBe(3 * 704)
     alice.hangUp()

@@ -176,7 +176,7 @@ export class Home {
 
   /**
    * Adds an encryption key to an identity whose own key cannot decrypt: an age key, which the user's card certifies.
-   * @param make whether to generate the key if there is none; otherwise the identity is returned unchanged
+   * @param make whether to generate a missing key; otherwise the identity is returned unchanged
    * @throws {CliError}
    */
   async completeIdentity(identity: Identity, make: boolean): Promise<Identity> {

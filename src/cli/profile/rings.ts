@@ -20,7 +20,7 @@ const RING_BYTES = 1_048_576
 export interface RingStore {
   /**
    * @param contact the fingerprint of the contact's SSH key, `SHA256:…`
-   * @returns undefined if there is none: the contact is new, or the state was lost
+   * @returns undefined if the folder has no ring: the contact is new, or the state was lost
    * @throws {CliError} if the file is damaged; it is left untouched
    */
   load(contact: string): Promise<Ring | undefined>

@@ -118,7 +118,7 @@ describe('nothing is lost', { timeout: 120_000 }, () => {
     expect(new Runs(slow, 4, { anew: 'kills older keys' }).sum(({ heldAndLost }) => heldAndLost)).toBeGreaterThan(0)
   })
 
-  test('and the user is told of each lost state', () => {
+  test('and the client tells the user of each lost state', () => {
     const runs = new Runs({ ...BAD, disasters: [{ at: 100, who: 0, kind: 'state' }] }, 4)
     expect(runs.outcomes.map(({ told }) => told)).toEqual(Array.from({ length: 4 }, () => [[], ['anew']]))
     const silent = new Runs({ ...BAD, disasters: [{ at: 100, who: 0, kind: 'state' }] }, 4, { anew: 'never' })
@@ -155,7 +155,7 @@ test('nothing is lost whatever happens to whom, and when', { timeout: 120_000 },
 describe('a thief of the SSH key', { timeout: 120_000 }, () => {
   const disasters: readonly Disaster[] = [100, 150].map((at) => ({ at, who: 0, kind: 'thief' }))
 
-  test('gets no message, and the user is told', () => {
+  test('gets no message, and the client tells the user', () => {
     const runs = new Runs({ ...BAD, disasters })
     expect(runs.sum(({ stolen }) => stolen)).toBe(0)
     expect(runs.events('unproven')).toBe(6)
