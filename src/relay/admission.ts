@@ -126,22 +126,14 @@ class StreamPlace implements Place, Candidate {
   sendWait(sender: Proven, bytes: number, now: number): number {
     const { mailbox, isClaim } = sender
     const { quotas, senders } = this.#streams
-    const circuit = this.#circuit?.sends
-    if (isClaim) {
-      // A new claim costs nothing, so it must not be a new limit: all of them count as one sender.
-      const claims = this.#claimsBucket(mailbox, now)
-      const wait = Math.max(senders.waitFor(claims, bytes, now), circuit?.wait(bytes, now) ?? 0)
-      if (wait > 0) return wait
-      claims.take(bytes)
-      circuit?.take(bytes)
-      return 0
-    }
+    // A new claim costs nothing, so it must not be a new limit: all of them count as one sender.
+    const own = isClaim ? this.#claimsBucket(mailbox, now) : senders.bucketOf(mailbox, now)
     // The operator knows a key with a quota of its own, so the limit of its circuit does not matter.
-    const hasOwn = !quotas.isStranger(mailbox) && quotas.perSender(mailbox) !== undefined
-    const shared = hasOwn ? undefined : circuit
-    const wait = Math.max(senders.wait(mailbox, bytes, now), shared?.wait(bytes, now) ?? 0)
+    const hasOwn = !isClaim && quotas.perSender(mailbox) !== undefined && !quotas.isStranger(mailbox)
+    const shared = hasOwn ? undefined : this.#circuit?.sends
+    const wait = Math.max(senders.wait(own, bytes, now), shared?.wait(bytes, now) ?? 0)
     if (wait > 0) return wait
-    senders.take(mailbox, bytes, now)
+    own.take(bytes)
     shared?.take(bytes)
     return 0
   }

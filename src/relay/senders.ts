@@ -65,20 +65,11 @@ export class Senders {
     this.#find(sender, now).lastAt = now
   }
 
-  /** Returns the seconds until the key may send `bytes` bytes; 0 allows it now. */
-  wait(sender: string, bytes: number, now: number): number {
-    return this.waitFor(this.#bucket(sender, now), bytes, now)
-  }
-
-  /** Does the same for a limit that several senders share. */
-  waitFor(bucket: Bucket, bytes: number, now: number): number {
+  /** Returns the seconds until a sender may send `bytes` bytes; 0 allows it now. @param bucket its limit */
+  wait(bucket: Bucket, bytes: number, now: number): number {
+    const scale = this.#scale()
     // A smaller limit is one of which a part is always used.
-    const reserved = Math.floor(bucket.size * (1 - this.#scale()))
-    return bucket.wait(bytes + reserved, now)
-  }
-
-  take(sender: string, bytes: number, now: number): void {
-    this.#bucket(sender, now).take(bytes)
+    return bucket.wait(scale === 1 ? bytes : bytes + Math.floor(bucket.size * (1 - scale)), now)
   }
 
   /** Returns the part of the memory budget that a message from this key, or to this mailbox, may fill up to. */
@@ -135,7 +126,8 @@ export class Senders {
     return used <= NEWCOMERS_SHARE ? 1 : Math.max((1 - used) / (1 - NEWCOMERS_SHARE), LEAST_SCALE)
   }
 
-  #bucket(sender: string, now: number): Bucket {
+  /** Returns the sending limit of a key. */
+  bucketOf(sender: string, now: number): Bucket {
     const key = this.#find(sender, now)
     const size = this.#sizeOf(sender)
     if (key.bucket?.size === size) return key.bucket

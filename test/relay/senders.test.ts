@@ -45,17 +45,17 @@ describe('the sending limit', () => {
   ])('with %d of the memory used is %i bytes of 3,600', (used, most) => {
     const { senders, memory } = create()
     memory.used = used
-    expect(senders.wait('alice', most, 0)).toBe(0)
-    expect(senders.wait('alice', most + 1, 0)).toBe(1)
+    expect(senders.wait(senders.bucketOf('alice', 0), most, 0)).toBe(0)
+    expect(senders.wait(senders.bucketOf('alice', 0), most + 1, 0)).toBe(1)
   })
 
   it('is used up sooner by a key that sent much than by one that sent little', () => {
     const { senders, memory } = create()
-    senders.take('loud', 2_000, 0)
-    senders.take('quiet', 100, 0)
+    senders.bucketOf('loud', 0).take(2_000)
+    senders.bucketOf('quiet', 0).take(100)
     memory.used = 0.75
-    expect(senders.wait('quiet', 100, 0)).toBe(0)
-    expect(senders.wait('loud', 100, 0)).toBe(300)
+    expect(senders.wait(senders.bucketOf('quiet', 0), 100, 0)).toBe(0)
+    expect(senders.wait(senders.bucketOf('loud', 0), 100, 0)).toBe(300)
   })
 })
 
@@ -84,11 +84,11 @@ describe('keys in memory', () => {
     const { senders } = create()
     senders.onKey('alice', 0)
     senders.sweep(HOUR)
-    senders.take('bob', 600, HOUR)
+    senders.bucketOf('bob', HOUR).take(600)
     senders.onKey('carol', HOUR)
     const next = create().senders
     for (const spent of senders.spent(HOUR)) next.spend(spent, HOUR)
     expect([next.share('alice'), next.share('bob'), next.share('carol')]).toEqual([1, 1, 0.5])
-    expect(next.wait('bob', 3_001, HOUR)).toBe(1)
+    expect(next.wait(next.bucketOf('bob', HOUR), 3_001, HOUR)).toBe(1)
   })
 })
