@@ -305,7 +305,7 @@ describe('asfaleia contact', () => {
 
   test.each<[string, (link: string) => Promise<string[]>, number, RegExp]>([
     ['a changed link', async (link) => [link.replace('name=Bob', 'name=Rob')], 1, /signature/],
-    ['a truncated link', async (link) => [link.slice(0, -20)], 1, /cut off|not written|signature/],
+    ['a truncated link', async (link) => [link.slice(0, -20)], 1, /cut off/],
     ['a later version', async (link) => [link.replace('card/2', 'card/3')], 1, /version that this program does not know/],
     ['a private key', async () => [join(home('Alice'), 'key')], 2, /private key/],
     ['a missing file', async () => ['nobody.card'], 1, /no such file: nobody\.card/],

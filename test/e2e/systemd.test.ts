@@ -239,11 +239,11 @@ describe('an upgrade by deploy/upgrade systemd', () => {
   test('leaves the old relay running if the new one does not start', { timeout: SLOW }, async () => {
     const before = await machine.mainOf(RELAY)
     const { token, ids } = await fill()
-    const program = at('usr/local/lib/node_modules/asfaleia/dist/server/server.js')
-    cpSync(program, at('server.js'))
+    const program = at('usr/local/lib/node_modules/asfaleia/dist/cli/main.js')
+    cpSync(program, at('main.js'))
     cpSync(at('bob'), program)
     const { code, stderr } = await upgrade()
-    cpSync(at('server.js'), program)
+    cpSync(at('main.js'), program)
     expect(code).toBe(1)
     expect(stderr).toMatch(
       /^asfaleia: error: asfaleia-relay-bridge\.service did not take over from asfaleia-relay\.service, which goes on\nasfaleia: hint: .*\n$/m,

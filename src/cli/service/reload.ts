@@ -1,4 +1,5 @@
 /** Makes a running tor reload its folders, or stop, through its control port. The relay itself never does. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { parseAddress } from '../../config/value.ts'
 import type { Address } from '../../transport/address.ts'
 import { authenticate, converse } from '../../tor/control.ts'
@@ -15,6 +16,12 @@ export const CONTROL_OPTION = {
 } as const satisfies Options
 
 const TIMEOUT_MS = 10_000
+/**
+ * Tor numbers the versions of a descriptor by the second in which it uploads them, about 0.2 s after a reload, and the
+ * directories refuse a second one of the same second. Tor does not repeat it: clients would see the last change only an
+ * hour or two later. So the next command must not reload tor within that second.
+ */
+const PUBLISHING_MS = 2_000
 
 /** Finds the control port, by the option or the environment; undefined if neither names one. @throws {UsageError} */
 export function findControl(flag: string | undefined, { env }: Pick<Io, 'env'>, usage: string): Address | undefined {
@@ -27,7 +34,10 @@ export function findControl(flag: string | undefined, { env }: Pick<Io, 'env'>, 
 
 /** Has tor read the changed folders: by its control port, if there is one; otherwise prints what makes tor read them. */
 export async function tellTor(control: Address | undefined, { env, stderr }: Pick<Io, 'env' | 'stderr'>): Promise<void> {
-  if (control !== undefined) await signalTor(control, 'RELOAD')
+  if (control !== undefined) {
+    await signalTor(control, 'RELOAD')
+    await sleep(PUBLISHING_MS)
+  }
   // There, `entry` watches the folders (docs/appliance.md).
   else if (env['ASFALEIA_APPLIANCE'] === 'on') stderr.write('asfaleia: tor takes the change over within a few seconds\n')
   else stderr.write('asfaleia: tor does not know yet: reload it (SIGHUP), or give --tor-control\n')

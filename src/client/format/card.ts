@@ -279,10 +279,9 @@ function parseLink(link: string): Unproven {
   const fields = link.slice(start.length).split(separator).map(parseField)
   const bytes = decodeBlob(fields.find(([name]) => name === 'sig')?.[1] ?? '') ?? refuse('truncated')
   const facts = readFacts(version, fields, readKeyBlob)
-  const blob =
-    version === 2 && facts.key.type === 'ssh-ed25519' && bytes.length === SIGNATURE_BYTES
-      ? encodeEd25519Signature(facts.key, NAMESPACE, bytes)
-      : bytes
+  const isShort = version === 2 && facts.key.type === 'ssh-ed25519'
+  if (isShort && bytes.length < SIGNATURE_BYTES) refuse('truncated')
+  const blob = isShort && bytes.length === SIGNATURE_BYTES ? encodeEd25519Signature(facts.key, NAMESPACE, bytes) : bytes
   checkSignature(facts, blob)
   // A program on the way may have escaped more characters, or in lower case, so the unescaped fields are compared.
   const known = listFields(facts, blob)
