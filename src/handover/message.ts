@@ -1,7 +1,7 @@
 /**
- * The messages, and then the bundles, as a stream of bytes from one relay to the next. Each is 32 bytes of the mailbox's blinded id, 8 of the
- * message id, 8 of the milliseconds left, 4 of the payload's length, and the payload; numbers are big endian. Payloads
- * stay bytes, and every buffer of theirs is overwritten after use.
+ * The messages, and then the bundles, as a stream of bytes from one relay to the next. Each is 32 bytes of the
+ * mailbox's blinded id, 8 of the message id, 8 of the milliseconds left, 4 of the payload's length, and the payload;
+ * numbers are big endian. Payloads stay bytes, and every buffer of theirs is overwritten after use.
  */
 import type { HeldMessage } from '../mailbox/mailbox.ts'
 import { ChannelError, MAX_RECORD_BYTES } from './channel.ts'

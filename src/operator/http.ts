@@ -19,8 +19,8 @@ export interface OperatorSources {
   /** The state of the probe; absent if none is configured. */
   readonly probe?: () => ProbeState
   /**
-   * Asks tor, or reads another program's report, and resolves to undefined as long as the program has none; absent if neither is
-   * configured. Must settle within a few seconds.
+   * Asks tor, or reads another program's report, and resolves to undefined as long as the program has no report; absent
+   * if neither is configured. Must settle within a few seconds.
    */
   readonly tor?: () => Promise<TorState | undefined>
   /** Returns why the name file cannot be used, if so; absent if none is configured. */

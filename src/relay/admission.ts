@@ -1,7 +1,7 @@
 /**
  * Limits for strangers: the places for streams, in all, for one circuit, for one key, and for streams that have proven no
- * key, or only claimed (unproven.ts); the rate of logins; the bytes that one key or one circuit may send. Holds circuit numbers (not
- * addresses) and blinded ids of keys (senders.ts). It never learns which message came from whom.
+ * key, or only claimed (unproven.ts); the rate of logins; the bytes that one key or one circuit may send. Holds circuit
+ * numbers (not addresses) and blinded ids of keys (senders.ts). It never learns which message came from whom.
  */
 import { STRANGER_LIMITS } from '../protocol/limits.ts'
 import type { Proven, Rates } from '../protocol/ports.ts'

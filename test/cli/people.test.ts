@@ -72,6 +72,19 @@ function toBitmap(rows: readonly string[]): string {
 }
 
 describe('asfaleia me', () => {
+  test.each([
+    ['that no card can have', ['relay.example:3308']],
+    ['that is there twice', ['localhost', 'localhost']],
+  ])('makes no key for a relay %s', async (_what, relays) => {
+    const outcome = await as('Alice', ['me', '--name', 'Alice', ...relays.flatMap((relay) => ['--relay', relay])])
+    expect(outcome).toMatchObject({
+      code: 1,
+      out: '',
+      err: expect.stringContaining('cannot make your card: a card has 1 to 8 different relays') as string,
+    })
+    expect(existsSync(home('Alice'))).toBe(false)
+  })
+
   test('makes key, profile and card in one call, readable only for the user', async (context) => {
     skipWithout(context, 'ssh-keygen')
     const { code, out, err } = await as('Alice', [

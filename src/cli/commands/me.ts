@@ -1,7 +1,7 @@
 /** `asfaleia me`: makes and changes the user's profile, and shows the contact card to hand to others. */
 import { isAbsolute, relative, resolve } from 'node:path'
 import { generateSeedKey } from '../../auth/seed.ts'
-import type { Card, CardVersion } from '../../client/format/card.ts'
+import { areCardRelays, type Card, CardError, type CardVersion } from '../../client/format/card.ts'
 import { fingerprintOf, formatKey } from '../../client/format/field.ts'
 import type { Identity } from '../../client/format/identity.ts'
 import { announce } from '../owner/announce.ts'
@@ -105,6 +105,9 @@ export async function bringUpToDate(home: Home, wanted: Wanted, io: Io): Promise
     const { message } = await home.describeMissing()
     throw new CliError(`${message}, and ${missing} missing`, { hint: FIRST_RUN })
   }
+  // Before a new key is made: a refused command changes nothing.
+  if (!areCardRelays(relays))
+    throw new CliError(`cannot make your card: ${new CardError('bad-relay').message}`, { hint: 'give each address once, by --relay' })
   const isFirst = settings.key === undefined
   const version = readVersion(wanted['card-version'])
   const isUnchanged =

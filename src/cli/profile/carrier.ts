@@ -1,6 +1,7 @@
 /**
- * A whole profile as one value, for another device: the files of its folder, without the folder `state`. The state belongs
- * to one device: two devices must not use the same outbox and the same keys for answers, and each has its own tags of received messages.
+ * A whole profile as one value, for another device: the files of its folder, without the folder `state`. The state
+ * belongs to one device: two devices must not use the same outbox and the same keys for answers, and each has its own
+ * tags of received messages.
  */
 import { lstat, readdir } from 'node:fs/promises'
 import { join } from 'node:path'

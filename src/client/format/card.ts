@@ -177,11 +177,16 @@ function refuse(code: CardErrorCode): never {
 function checkFacts(facts: Facts): Facts {
   const { name, key, relays, encrypt, time } = facts
   if (!isName(name)) refuse('bad-name')
-  const sound = relays.every((relay) => normalizeRelay(relay) === relay)
-  if (!sound || relays.length < 1 || relays.length > RELAYS || new Set(relays).size < relays.length) refuse('bad-relay')
+  if (!areCardRelays(relays)) refuse('bad-relay')
   if (encrypt === undefined ? !key.canDecrypt : !isRecipient(encrypt)) refuse('bad-recipient')
   if (!Number.isSafeInteger(time) || Math.abs(time) > 1e11 || parseTime(formatTime(time)) !== time) refuse('bad-time')
   return facts
+}
+
+/** Whether a card can have these relays: 1 to 8 different ones, each in its normal form. */
+export function areCardRelays(relays: readonly string[]): boolean {
+  const isSound = relays.every((relay) => normalizeRelay(relay) === relay)
+  return isSound && relays.length >= 1 && relays.length <= RELAYS && new Set(relays).size === relays.length
 }
 
 function encodeFacts({ version, name, key, relays, encrypt, time }: Facts): Uint8Array {
