@@ -109,6 +109,7 @@ const ARROWS: readonly Arrow[] = [
   ['client/messenger/', 'client/format/', 'opens and makes messages'],
   ['client/messenger/', 'client/wire/', 'connections to relays'],
   ['client/messenger/', 'client/delivery/', 'drives the machines'],
+  ['client/messenger/', 'client/ring/', 'the one-time keys of each contact'],
   ['client/messenger/', 'protocol/', 'messages as the client session returns them; the base of coded errors'],
   ['client/messenger/', 'transport/address.ts', 'compares the relays of contacts'],
   ['client/', 'client/format/', 'public names of the package'],

@@ -11,6 +11,8 @@ export interface Contact {
   readonly relays: readonly string[]
   /** The age recipient (`age1…`) of the contact's card, to encrypt to instead of the key. */
   readonly recipient?: string
+  /** The inbox key of the contact's card, for first messages (docs/protocol.md, section 14). */
+  readonly inbox?: SshKey
   /** If false, the contact gets no receipts. */
   readonly receipts?: boolean
 }

@@ -2,6 +2,7 @@
 import type { OutboxEntry } from '../delivery/entry.ts'
 import type { SeenStore } from '../delivery/seen.ts'
 import type { Identity } from '../format/identity.ts'
+import type { Ring } from '../ring/state.ts'
 import type { connectRelay } from '../wire/connect.ts'
 import type { Clock } from './clock.ts'
 import type { Contact, Contacts } from './contact.ts'
@@ -20,6 +21,40 @@ export interface Introducer {
   cardFor(to: Contact): string | undefined
   /** A contact has sent a message or a receipt, so they can reach the user. Called often. */
   onHeard?(from: Contact): void
+}
+
+/** Keeps the rings of one-time keys. They contain secrets, so encrypt them. */
+export interface RingStore {
+  /**
+   * @param contact the fingerprint of the contact's SSH key, `SHA256:…`
+   * @returns undefined if there is no ring: the contact is new, or the state was lost
+   */
+  load(contact: string): Promise<Ring | undefined>
+  /** Replaces the ring atomically. */
+  save(contact: string, ring: Ring): Promise<void>
+}
+
+/** Keeps the user's secrets at relays, as a text. Encrypt it. */
+export interface SecretStore {
+  /** @returns undefined if there is no text yet, or the state was lost */
+  load(): Promise<Uint8Array | undefined>
+  /** Replaces the text atomically. */
+  save(text: Uint8Array): Promise<void>
+}
+
+/**
+ * How a messenger hides from relays who its user is, and erases keys of read messages (docs/protocol.md, sections 13 and
+ * 14): first messages come to an inbox, and each contact writes to an address of its own.
+ */
+export interface Secrecy {
+  /** An `ssh-ed25519` key, which the user's card names. */
+  readonly inbox: Identity
+  readonly rings: RingStore
+  readonly secrets: SecretStore
+  /** Whether to receive from the mailbox of the user's own key, too: the relay then learns that key. */
+  readonly isPublic?: boolean
+  /** Relays that may know the user's own key: everything there is done with it. */
+  readonly members?: readonly string[]
 }
 
 /** Options of `openMessenger`. */
@@ -44,6 +79,8 @@ export interface MessengerOptions {
   readonly introducer?: Introducer
   /** Stores files from contacts. Without it, parts of files are received like any message. */
   readonly files?: FileReceiver
+  /** Without it, the messenger proves the user's own key at relays, and encrypts to the keys of contacts. */
+  readonly secrecy?: Secrecy
   /** Closes the messenger. */
   readonly signal?: AbortSignal
   /** For tests: connects to a relay; tells the time; returns numbers in [0, 1). */
