@@ -73,10 +73,10 @@ function only(commands: readonly string[]): Plugin {
 }
 
 /** Writes the version into the code, which otherwise reads package.json at its place in the tree. */
-const version: Plugin = {
+export const version: Plugin = {
   name: 'version',
-  setup({ onLoad }) {
-    const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string }
+  setup({ initialOptions, onLoad }) {
+    const { version } = JSON.parse(readFileSync(join(initialOptions.absWorkingDir ?? '.', 'package.json'), 'utf8')) as { version: string }
     onLoad({ filter: /\/src\/version\.ts$/ }, () => ({ contents: `export const PACKAGE_VERSION = ${JSON.stringify(version)}` }))
   },
 }

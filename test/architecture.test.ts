@@ -49,6 +49,7 @@ const PARTS = [
   'version.ts',
   'nearest.ts',
   'server/',
+  'page/',
 ] as const
 type Part = (typeof PARTS)[number]
 
@@ -250,6 +251,7 @@ const ARROWS: readonly Arrow[] = [
   ['server/', 'tor/', "tor's state"],
   ['server/', 'transport/', 'the doors'],
   ['server/', 'transport/address.ts', 'the addresses of doors', 'type'],
+  ['page/', 'version.ts', 'shows the version'],
 ]
 
 /** Package, the files or folders that may import it, reason. */
@@ -295,6 +297,7 @@ const PACKAGES: readonly (readonly [name: string, users: readonly string[], why:
   ['prom-client', ['operator/metrics.ts'], 'the text of metrics'],
   ['pino', ['log.ts'], 'the log'],
   ['string-width', ['cli/program/width.ts'], 'how many cells of a terminal a character takes'],
+  ['preact', ['page/'], 'the elements of the web page'],
   ['qr', ['cli/program/qr.ts'], 'an address or a card as a code for a phone'],
 ]
 
@@ -358,7 +361,7 @@ interface Import {
   readonly names: string
 }
 
-const files = globSync('**/*.ts', { cwd: join(ROOT, 'src') }).map((file) => file.replaceAll('\\', '/'))
+const files = globSync('**/*.{ts,tsx}', { cwd: join(ROOT, 'src') }).map((file) => file.replaceAll('\\', '/'))
 
 const imports: readonly Import[] = files.flatMap((file) => {
   const source = readFileSync(join(ROOT, 'src', file), 'utf8')
@@ -468,7 +471,8 @@ describe('imports of packages', () => {
 
   it('are dependencies of this package if loaded at run time', () => {
     const { dependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { dependencies: Record<string, string> }
-    const loaded = packages.filter(({ type }) => !type).map(({ name }) => name)
+    // The packages of the web page are in its file.
+    const loaded = packages.filter(({ type, file }) => !type && !file.startsWith('page/')).map(({ name }) => name)
     expect(loaded.filter((name) => !Object.hasOwn(dependencies, name))).toEqual([])
   })
 })

@@ -1,0 +1,92 @@
+/**
+ * Builds the web page: one HTML file that contains its style and its script, and that loads nothing else. The same sources
+ * give the same bytes in every folder, so that anyone can compare a page with its source.
+ * Usage: node deploy/page.ts
+ */
+import { createHash } from 'node:crypto'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { build, type BuildOptions, type Plugin } from 'esbuild'
+import { version } from './bundle.ts'
+
+/** The file, relative to the project's root. */
+export const PAGE = 'dist/page/asfaleia.html'
+
+/** Tor Browser 15 is Firefox 140. Chromium has all that the page needs since 137 (docs/clients.md). */
+const TARGET = ['firefox140', 'chrome137']
+
+/** Builds the page. @param root the project's root: a checkout with its packages */
+export async function buildPage(root: string): Promise<string> {
+  const sources = join(root, 'src/page')
+  const options = {
+    absWorkingDir: resolve(root),
+    bundle: true,
+    format: 'esm',
+    platform: 'browser',
+    target: TARGET,
+    jsx: 'automatic',
+    jsxImportSource: 'preact',
+    // Otherwise the settings for Node would apply, and settings in folders above.
+    tsconfigRaw: { compilerOptions: { verbatimModuleSyntax: true } },
+    charset: 'utf8',
+    // The licenses of packages ask for their notices in every copy.
+    legalComments: 'eof',
+    minify: true,
+    write: false,
+    logLevel: 'warning',
+  } as const satisfies BuildOptions
+  const [script, style] = await Promise.all([
+    build({ ...options, entryPoints: [join(sources, 'main.tsx')], plugins: [version, replacements(root)] }),
+    build({ ...options, entryPoints: [join(sources, 'page.css')] }),
+  ])
+  const contents = { script: embeddable('script', script.outputFiles[0]!.text), style: embeddable('style', style.outputFiles[0]!.text) }
+  const parts: Readonly<Record<string, string>> = { ...contents, policy: policyOf(contents) }
+  return readFileSync(join(sources, 'page.html'), 'utf8').replaceAll(/\{(policy|style|script)\}/g, (_match, name: string) => parts[name]!)
+}
+
+/** Returns the Content-Security-Policy: the script and the style of the file, onion services, and nothing else. */
+function policyOf({ script, style }: { readonly script: string; readonly style: string }): string {
+  return [
+    "default-src 'none'",
+    `script-src '${hashOf(script)}'`,
+    `style-src '${hashOf(style)}'`,
+    'img-src data: blob:',
+    'connect-src ws://*.onion ws://*.onion:*',
+    "base-uri 'none'",
+    "form-action 'none'",
+    "require-trusted-types-for 'script'",
+    "trusted-types 'none'",
+  ].join('; ')
+}
+
+function hashOf(text: string): string {
+  return `sha256-${createHash('sha256').update(text).digest('base64')}`
+}
+
+/** Checks that a browser reads an element's text as it stands. @throws if the text ends the element, or if a browser changes it */
+function embeddable(element: 'script' | 'style', text: string): string {
+  const broken = new RegExp(`</${element}|<!--|[\\r\\0]`, 'i').exec(text)
+  if (broken !== null) throw new Error(`the page's ${element} contains ${JSON.stringify(broken[0])}, which HTML reads otherwise`)
+  return text
+}
+
+/** Replaces modules for Node by those for a page, as the field `browser` of package.json tells bundlers to. */
+function replacements(root: string): Plugin {
+  const { browser } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { browser: Readonly<Record<string, string>> }
+  const sourceOf = (built: string): string => resolve(root, built.replace('./dist/', 'src/').replace(/\.js$/, '.ts'))
+  const replaced = new Map(Object.entries(browser).map(([from, to]) => [sourceOf(from), sourceOf(to)]))
+  return {
+    name: 'replacements',
+    setup({ onResolve }) {
+      onResolve({ filter: /^\..*\.ts$/ }, ({ path, resolveDir }) => {
+        const replacement = replaced.get(resolve(resolveDir, path))
+        return replacement === undefined ? undefined : { path: replacement }
+      })
+    },
+  }
+}
+
+if (import.meta.main) {
+  mkdirSync(dirname(PAGE), { recursive: true })
+  writeFileSync(PAGE, await buildPage('.'))
+}
