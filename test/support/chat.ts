@@ -2,7 +2,7 @@
  * The chat's state machine under test: keys and messages go in, the screen as text and the effects come out;
  * time runs by the minute.
  */
-import type { Delivery } from '../../src/cli/chat/conversation.ts'
+import type { Delivery } from '../../src/wording/delivery.ts'
 import { KeyDecoder } from '../../src/cli/chat/keys.ts'
 import type { Arrival, Effect, Input, Party } from '../../src/cli/chat/input.ts'
 import { update } from '../../src/cli/chat/model.ts'

@@ -1,9 +1,9 @@
 /** Connects a session with its history, if the user keeps one: shows earlier messages, and writes new ones. */
-import type { Delivery, DeliveryState } from './conversation.ts'
+import type { Delivery, DeliveryState } from '../../wording/delivery.ts'
 import type { Context } from './context.ts'
 import type { Happened, History } from './history.ts'
 import type { Arrival, Kept } from './input.ts'
-import { formatBytes } from './transcript.ts'
+import { formatBytes } from '../../wording/figures.ts'
 import { describeError } from './wording.ts'
 
 export class Archive {

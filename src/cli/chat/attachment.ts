@@ -8,7 +8,7 @@ import { openFile, sourceOf } from '../talk/departure.ts'
 import { CliError } from '../program/error.ts'
 import type { Archive } from './archive.ts'
 import type { Context } from './context.ts'
-import type { Transfer } from './conversation.ts'
+import type { Transfer } from '../../wording/delivery.ts'
 import type { Effect } from './input.ts'
 import { ARRIVAL_FAILURES, describeError, fileFailure, NO_RECEIVER } from './wording.ts'
 

@@ -1,45 +1,9 @@
 /**
  * Conversations and their entries: values that the model changes and the view draws. All their text is safe to show.
  */
+import type { Delivery, Transfer } from '../../wording/delivery.ts'
+import type { Verdict } from '../../wording/verdict.ts'
 import { type Editor, EMPTY } from './editor.ts'
-
-/** The verdict on a received message (docs/protocol.md, section 10). */
-export type Verdict =
-  | 'unreadable'
-  | 'unsigned'
-  | 'unknown-version'
-  | 'truncated'
-  | 'malformed'
-  | 'forged'
-  | 'unverifiable'
-  | 'readdressed'
-  | 'replayed'
-  | 'future'
-  | 'stale'
-  | 'genuine'
-
-export type DeliveryState = 'waiting' | 'held' | 'delivered' | 'read' | 'expired' | 'failed'
-
-/** The delivery of a message to one receiver. */
-export interface Delivery {
-  readonly id: string
-  /** The receiver's fingerprint, and name. */
-  readonly member: string
-  readonly to: string
-  readonly state: DeliveryState
-  /** The reason of `failed` or `expired`. */
-  readonly why?: string
-}
-
-export interface Transfer {
-  readonly name: string
-  /** Bytes. */
-  readonly total: number
-  readonly moved: number
-  readonly state: 'moving' | 'done' | 'failed'
-  /** The path of a received file, or the reason of a failure. */
-  readonly note?: string
-}
 
 export interface Entry {
   /** Unique in this session. */
@@ -161,30 +125,4 @@ export function quote({ text, file }: Entry): string {
 
 export function unreadOf({ entries }: Pick<Conversation, 'entries'>): number {
   return entries.reduce((sum, { unseen }) => sum + (unseen ? 1 : 0), 0)
-}
-
-/**
- * Describes the state of a sent message in a word or two; in a group, the least state, and how many members have it.
- */
-export function deliveryText({
-  deliveries,
-  file,
-}: Pick<Entry, 'deliveries' | 'file'>): { readonly text: string; readonly role: 'good' | 'warn' | 'bad' | 'dim' } | undefined {
-  const [first] = deliveries
-  if (first === undefined) return undefined
-  const failed = deliveries.find(({ state }) => state === 'failed' || state === 'expired')
-  if (failed !== undefined) {
-    const whom = deliveries.length > 1 ? ` to ${failed.to}` : ''
-    return {
-      text: `${failed.state === 'failed' ? 'failed' : 'unconfirmed'}${whom}${failed.why === undefined ? '' : `: ${failed.why}`}`,
-      role: 'bad',
-    }
-  }
-  const order = ['waiting', 'held', 'delivered', 'read'] as const
-  const least = order.find((state) => deliveries.some((each) => each.state === state)) ?? 'waiting'
-  const role = least === 'waiting' ? 'warn' : least === 'held' ? 'dim' : 'good'
-  if (deliveries.length === 1) return { text: file !== undefined && least === 'waiting' ? 'on its way' : least, role }
-  const have = deliveries.filter(({ state }) => state === 'delivered' || state === 'read').length
-  if (have === 0 || have === deliveries.length) return { text: `${least}${have === 0 ? '' : ` ${have}/${have}`}`, role }
-  return { text: `delivered ${have}/${deliveries.length}`, role }
 }

@@ -2,10 +2,10 @@
  * Searches messages for words: those of the history if the user keeps one, otherwise those of this session. Messages that
  * disappear are not found: the result would keep their texts on the screen.
  */
-import { showName } from '../profile/name.ts'
+import { showName } from '../../wording/name.ts'
 import type { Context } from './context.ts'
 import type { Kept } from './input.ts'
-import { clock, dayOf } from './transcript.ts'
+import { clock, dayOf } from '../../wording/figures.ts'
 
 /** The most messages that a search shows: the newest. */
 const MOST = 200

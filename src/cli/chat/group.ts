@@ -5,7 +5,7 @@ import { compareGroups, type Group, type GroupChange, GroupError, makeGroup, mak
 import type { Identity } from '../../client/format/identity.ts'
 import { didYouMean } from '../../nearest.ts'
 import { type KnownGroup, MOST_GROUPS } from '../profile/groups.ts'
-import { composeName, quoteName, refuseName, showName } from '../profile/name.ts'
+import { composeName, quoteName, refuseName, showName } from '../../wording/name.ts'
 import { CliError } from '../program/error.ts'
 import { conversationOf, type People } from './people.ts'
 import { NO_CARD } from './wording.ts'

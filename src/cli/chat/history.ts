@@ -11,7 +11,8 @@ import type { Identity } from '../../client/format/identity.ts'
 import { flush, makeFolder, readBytes, writeWhole } from '../disk/file.ts'
 import { systemCode, systemReason } from '../disk/system.ts'
 import { CliError } from '../program/error.ts'
-import type { DeliveryState, Verdict } from './conversation.ts'
+import type { DeliveryState } from '../../wording/delivery.ts'
+import type { Verdict } from '../../wording/verdict.ts'
 import type { Kept } from './input.ts'
 
 /** One record: a message, or the new state of one of the user's messages. */

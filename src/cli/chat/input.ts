@@ -1,5 +1,6 @@
 /** The inputs and the effects of the model. Texts of other people in inputs are not yet safe to show. */
-import type { Delivery, DeliveryState, Transfer, Verdict } from './conversation.ts'
+import type { Delivery, DeliveryState, Transfer } from '../../wording/delivery.ts'
+import type { Verdict } from '../../wording/verdict.ts'
 import type { Size } from './geometry.ts'
 import type { KeyInput } from './keys.ts'
 import type { RelayState } from './state.ts'

@@ -1,5 +1,7 @@
 /** Handles news from outside: people, messages, files and states of messages. Makes others' texts safe to show. */
-import { blank, type Conversation, type DeliveryState, type Entry, isOf, letGo, quote, STRANGERS, type Transfer } from './conversation.ts'
+import type { DeliveryState, Transfer } from '../../wording/delivery.ts'
+import { blank, type Conversation, type Entry, isOf, letGo, quote, STRANGERS } from './conversation.ts'
+import { compareConversations } from '../../wording/order.ts'
 import type { Arrival, Input, Kept, Party } from './input.ts'
 import { showUnseen, turnTo } from './navigation.ts'
 import { openConversation, type RelayState } from './state.ts'
@@ -26,8 +28,7 @@ export function onPeople(step: Step, parties: readonly Party[]): void {
       ...(party.expires !== undefined && { expires: party.expires }),
     }
   })
-  const rank = ({ kind }: Conversation): number => (kind === 'request' ? 1 : 0)
-  known.sort((a, b) => rank(a) - rank(b) || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
+  known.sort(compareConversations)
   const strangers = before.get(STRANGERS)
   step.set({
     conversations: strangers === undefined ? known : [...known, strangers],

@@ -5,12 +5,14 @@
  */
 import type { Readable, Writable } from 'node:stream'
 import { createInterface, type Interface } from 'node:readline'
-import { type Conversation, deliveryText, type Entry } from './conversation.ts'
+import { deliveryText } from '../../wording/delivery.ts'
+import type { Conversation, Entry } from './conversation.ts'
 import type { Front } from './front.ts'
 import type { Input } from './input.ts'
 import type { State } from './state.ts'
 import { clip } from './text.ts'
-import { clock, formatBytes, VERDICTS } from './transcript.ts'
+import { clock, formatBytes } from '../../wording/figures.ts'
+import { VERDICTS } from '../../wording/verdict.ts'
 
 /** The longest quote of a message, in cells. */
 const QUOTE = 40

@@ -1,6 +1,6 @@
 /** Performs `/accept`, `/ignore`, `/block` and `/unblock`. */
 import { fingerprintOf } from '../../client/format/field.ts'
-import { showName } from '../profile/name.ts'
+import { showName } from '../../wording/name.ts'
 import { CliError } from '../program/error.ts'
 import { acceptRequest } from '../talk/request.ts'
 import type { Archive } from './archive.ts'

@@ -2,7 +2,10 @@
  * Lays out a conversation in rows, and computes the scroll position. A message's text never begins in the columns of
  * times, names and notes, so it cannot imitate one.
  */
-import { type Anchor, type Conversation, deliveryText, type Entry, type Verdict } from './conversation.ts'
+import { deliveryText } from '../../wording/delivery.ts'
+import type { Anchor, Conversation, Entry } from './conversation.ts'
+import { clock, dayOf, formatBytes } from '../../wording/figures.ts'
+import { VERDICTS } from '../../wording/verdict.ts'
 import { formatSpan } from '../program/span.ts'
 import { clip, fit, graphemes, type Role, type Row, rowWidth, type Span, type Stretch, widthOf, wrap } from './text.ts'
 
@@ -32,21 +35,6 @@ export interface Highlight {
 const TIME_WIDTH = 5
 const LEAST_NAME = 3
 const LINK = /https?:\/\/[^\s<>"']+|[a-z2-7]{56}\.onion\S*/giu
-
-/** The remarks on messages that are not genuine; they appear before the text. */
-export const VERDICTS: Readonly<Record<Exclude<Verdict, 'genuine'>, string>> = {
-  unreadable: 'unreadable: your keys cannot decrypt it',
-  unsigned: 'unsigned: anyone may have written this',
-  'unknown-version': 'of a version that this program does not know',
-  truncated: 'cut off: its signature is incomplete',
-  malformed: 'malformed',
-  forged: 'forged: the named sender did not sign it',
-  unverifiable: 'unverifiable: its signature cannot be checked here',
-  readdressed: 'readdressed: its author wrote it to someone else',
-  replayed: 'replayed: you have seen this before, and someone sent it again',
-  future: 'dated in the future: a clock is wrong',
-  stale: 'more than two weeks old: it may be a replay',
-}
 
 const cache = new WeakMap<Entry, { readonly as: string; readonly rows: readonly Row[] }>()
 
@@ -189,25 +177,6 @@ function divider(text: string, width: number, { ascii }: Look): Row {
   const role: Role = text === 'new' ? 'warn' : 'dim'
   const title = `${line}${line} ${text} `
   return [{ text: title + line.repeat(Math.max(0, width - widthOf(title))), role }]
-}
-
-/** Formats the local time of day. */
-export function clock(at: number): string {
-  const date = new Date(at)
-  return `${String(date.getHours()).padStart(2, '0')}:${String(date.getMinutes()).padStart(2, '0')}`
-}
-
-/** Formats the local day. */
-export function dayOf(at: number): string {
-  const date = new Date(at)
-  return `${date.getFullYear()}-${String(date.getMonth() + 1).padStart(2, '0')}-${String(date.getDate()).padStart(2, '0')}`
-}
-
-export function formatBytes(bytes: number): string {
-  if (bytes < 1_000) return `${bytes} bytes`
-  const units = ['kB', 'MB', 'GB'] as const
-  const power = Math.min(units.length, Math.floor(Math.log10(bytes) / 3))
-  return `${(bytes / 1_000 ** power).toFixed(1)} ${units[power - 1]}`
 }
 
 /** The lines on the screen: `end` is exclusive. */

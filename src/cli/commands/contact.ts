@@ -18,7 +18,7 @@ import { needRequest, waitingOf } from '../talk/request.ts'
 import { CliError, UsageError } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'
-import { showName } from '../profile/name.ts'
+import { showName } from '../../wording/name.ts'
 import { alignColumn, formatJson, quoteWord, sanitizeLine } from '../program/show.ts'
 import type { Page } from '../program/page.ts'
 

@@ -26,7 +26,7 @@ import { PASSPHRASE_VARIABLE } from '../disk/passphrase.ts'
 import { CliError, UsageError } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'
-import { showName } from '../profile/name.ts'
+import { showName } from '../../wording/name.ts'
 import { formatJson, sanitizeLine } from '../program/show.ts'
 import type { Page } from '../program/page.ts'
 

@@ -5,21 +5,13 @@
  */
 import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { dropHidden, hides } from '../../client/format/visible.ts'
 import { didYouMean } from '../../nearest.ts'
-import { Fields } from './fields.ts'
+import { fold, type Parts, splitParts } from '../../profile/entry.ts'
 import { flush, makeFolder, readText, writeWhole } from './file.ts'
 import { systemCode, systemHint, systemReason } from './system.ts'
 import { CliError } from '../program/error.ts'
 import type { Io } from '../program/io.ts'
 import { sanitizeLine } from '../program/show.ts'
-
-/** The two parts of a file. */
-export interface Parts {
-  /** The signed text; '' if the file is not signed. */
-  readonly signed: string
-  readonly fields: Fields
-}
 
 export interface Named {
   /** The name of the file, which the user chose. */
@@ -32,26 +24,6 @@ export interface Problem {
   readonly name: string
   readonly error: CliError
 }
-
-const NAME_BYTES = 200
-const LAST_LINE = '-----END SSH SIGNATURE-----\n'
-// Names that a file system, a shell, a terminal or listNames would misread.
-const UNFIT = /^[.-]|^\s|[\s~]$|\/|^#.*#$/
-
-/** Explains why a file of that name is not one of the folder's; undefined if it is. Which names a user may choose is stricter. */
-export function refuseFile(name: string): string | undefined {
-  if (name === '' || [...name].length > 64 || Buffer.byteLength(name) > NAME_BYTES)
-    return `"${name}" cannot be a name: it must have 1 to 64 characters`
-  if (UNFIT.test(name) || hides(name))
-    return `"${name}" cannot be a name: it must not begin with . or -, end with ~, stand between # and #, or contain / or invisible characters`
-  return undefined
-}
-
-/**
- * Folds names that differ only in case, in joiners, or in how their letters are composed: some disks would store them as
- * one file, and people would read them as one word.
- */
-export const fold = (name: string): string => dropHidden(name.normalize('NFKC')).toLowerCase()
 
 /** Describes the things in a folder. */
 export interface Kind {
@@ -171,13 +143,6 @@ export abstract class Folder<T extends Named> {
 /** Warns on stderr of each damaged file. */
 export function warnOf({ problems }: { readonly problems: readonly Problem[] }, io: Pick<Io, 'stderr'>): void {
   for (const { error } of problems) io.stderr.write(`asfaleia: warning: ${sanitizeLine(error.message)}\n`)
-}
-
-function splitParts(text: string): Parts {
-  const plain = text.replaceAll('\r\n', '\n')
-  const end = plain.lastIndexOf(LAST_LINE)
-  const at = end === -1 ? 0 : end + LAST_LINE.length
-  return { signed: plain.slice(0, at), fields: new Fields(plain.slice(at)) }
 }
 
 /** Lists file names by their folded form, without temporary files (`.…`) and editors' copies (`…~`, `#…#`). */

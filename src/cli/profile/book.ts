@@ -9,11 +9,12 @@ import { type Card, CardError, parseCard } from '../../client/format/card.ts'
 import { type Contact, contactOf } from '../../client/messenger/contact.ts'
 import { fingerprintOf, formatKey, formatTime, parseTime } from '../../client/format/field.ts'
 import { checkRelays, isLocal } from './address.ts'
-import { Fields } from '../disk/fields.ts'
-import { fold, Folder, type Kind, type Named, type Parts, refuseFile } from '../disk/folder.ts'
+import { Fields } from '../../profile/fields.ts'
+import { fold, type Parts, refuseFile } from '../../profile/entry.ts'
+import { Folder, type Kind, type Named } from '../disk/folder.ts'
 import { CliError } from '../program/error.ts'
-import { looksOf } from './likeness.ts'
-import { composeName, refuseName, showName } from './name.ts'
+import { looksOf } from '../../wording/likeness.ts'
+import { composeName, refuseName, showName } from '../../wording/name.ts'
 
 /** A contact of the book: the messenger's fields, and the book's own. */
 export interface Known extends Named {

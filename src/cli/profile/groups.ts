@@ -2,9 +2,10 @@
 import type { Card } from '../../client/format/card.ts'
 import { fingerprintOf } from '../../client/format/field.ts'
 import { compareGroups, isBound, type Group, type GroupChange, GroupError, isSameGroup, parseGroup } from '../../client/format/group.ts'
-import { Folder, type Kind, type Named, type Parts } from '../disk/folder.ts'
-import { looksLike } from './likeness.ts'
-import { refuseName } from './name.ts'
+import type { Parts } from '../../profile/entry.ts'
+import { Folder, type Kind, type Named } from '../disk/folder.ts'
+import { looksLike } from '../../wording/likeness.ts'
+import { refuseName } from '../../wording/name.ts'
 import { CliError } from '../program/error.ts'
 
 export interface KnownGroup extends Named {

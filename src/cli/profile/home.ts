@@ -10,7 +10,7 @@ import { generateEncryptionKey, type Identity, signingIdentity } from '../../cli
 import { checkRelays, isLocal } from './address.ts'
 import { Blocked } from './blocked.ts'
 import { Book } from './book.ts'
-import { Fields } from '../disk/fields.ts'
+import { Fields } from '../../profile/fields.ts'
 import { makeFolder, readBytes, readText, resolvePath, writeWhole } from '../disk/file.ts'
 import { Groups } from './groups.ts'
 import { Rules } from './rules.ts'

@@ -5,7 +5,7 @@
  */
 import { EXPIRES } from '../../client/format/message.ts'
 import { parseNumber } from '../../client/format/field.ts'
-import { Fields } from '../disk/fields.ts'
+import { Fields } from '../../profile/fields.ts'
 import { makeFolder, readText, writeWhole } from '../disk/file.ts'
 import { dirname } from 'node:path'
 

@@ -1,11 +1,11 @@
 /** What `asfaleia contact` does about contact requests and blocked people. */
 import type { Card } from '../../client/format/card.ts'
 import { fingerprintOf } from '../../client/format/field.ts'
-import { fold } from '../disk/folder.ts'
+import { fold } from '../../profile/entry.ts'
 import type { Blocked } from '../profile/blocked.ts'
 import type { Book, Known } from '../profile/book.ts'
 import type { Home } from '../profile/home.ts'
-import { showName } from '../profile/name.ts'
+import { showName } from '../../wording/name.ts'
 import type { ContactRequest } from '../profile/requests.ts'
 import { CliError } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'

@@ -6,7 +6,9 @@ import { RelayError } from '../../client/wire/error.ts'
 import type { CliError } from '../program/error.ts'
 import type { Io } from '../program/io.ts'
 import { sanitizeLine } from '../program/show.ts'
-import { describeClock, duration, mayPass, toCliError } from './refusal.ts'
+import { describeClock } from '../../wording/refusal.ts'
+import { duration } from '../../wording/figures.ts'
+import { mayPass, toCliError } from './refusal.ts'
 
 /** Prints the events. */
 export interface Teller {

@@ -6,7 +6,7 @@ import { fingerprintOf } from '../../client/format/field.ts'
 import type { Received } from '../../client/messenger/inbox.ts'
 import type { SshKey } from '../../auth/ssh-key.ts'
 import { type Groups, isMember, type KnownGroup } from '../profile/groups.ts'
-import { showName } from '../profile/name.ts'
+import { showName } from '../../wording/name.ts'
 
 export interface Place {
   /** The group that the message belongs to. */

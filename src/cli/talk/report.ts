@@ -13,7 +13,7 @@ import type { Received } from '../../client/messenger/inbox.ts'
 import type { Book } from '../profile/book.ts'
 import type { Groups } from '../profile/groups.ts'
 import { type Place, placeOf } from './place.ts'
-import { showName } from '../profile/name.ts'
+import { showName } from '../../wording/name.ts'
 import { sanitize } from '../program/show.ts'
 
 /** The parsed card or group in a message, and the group that the message belongs to. */

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { decodeFiles, encodeFiles, PROFILE_TYPE } from '../../../src/cli/profile/carrier.ts'
+import { decodeFiles, encodeFiles, PROFILE_TYPE } from '../../../src/profile/files.ts'
 import { sealByPassphrase } from '../../../src/client/format/passphrase.ts'
 import { asfaleia, type Outcome } from '../../support/command.ts'
 

@@ -1,4 +1,4 @@
-import { decodeFiles, encodeFiles } from '../../../src/cli/profile/carrier.ts'
+import { decodeFiles, encodeFiles } from '../../../src/profile/files.ts'
 import { hybridKey } from '../../../src/auth/age-hybrid.ts'
 import { fingerprintOf } from '../../../src/client/format/field.ts'
 import { EMPTY, type Ring } from '../../../src/client/ring/state.ts'
@@ -31,7 +31,7 @@ const full: Ring = {
 /** `r`: the one-time keys of a contact, as the disk has them. `p`: a profile from another device. */
 export const target: Target = {
   name: 'ring',
-  covers: ['client/ring/text.ts', 'cli/profile/carrier.ts'],
+  covers: ['client/ring/text.ts', 'profile/files.ts'],
   seeds: () => [
     ...[EMPTY, full].map((ring) => `r${latin1(encodeRing(CONTACT, ring))}`),
     `p${latin1(

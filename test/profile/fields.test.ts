@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { Fields } from '../../../src/cli/disk/fields.ts'
+import { Fields } from '../../src/profile/fields.ts'
 
 test.each([
   ['LF', 'seen: no\n# mine\nrelay: a\n'],

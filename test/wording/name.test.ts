@@ -1,8 +1,8 @@
 /** The one rule for names that people choose, and names that look alike. */
 import { describe, expect, it, test } from 'vitest'
-import { CONFUSABLES } from '../../../src/cli/profile/confusables.ts'
-import { looksLike } from '../../../src/cli/profile/likeness.ts'
-import { composeName, quoteName, refuseName, showName } from '../../../src/cli/profile/name.ts'
+import { CONFUSABLES } from '../../src/wording/confusables.ts'
+import { looksLike } from '../../src/wording/likeness.ts'
+import { composeName, quoteName, refuseName, showName } from '../../src/wording/name.ts'
 
 describe('a name', () => {
   it.each([

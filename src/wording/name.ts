@@ -4,9 +4,9 @@
  * be able to imitate a part of them. Cards and groups of others may have any name of docs/protocol.md, section 10: one
  * that breaks the rule is shown in quotes, and needs `--name` to be stored.
  */
-import { isName } from '../../client/format/field.ts'
-import { isEmoji } from '../../client/format/visible.ts'
-import { sanitizeLine } from '../program/show.ts'
+import { encodeText, isName } from '../client/format/field.ts'
+import { isEmoji } from '../client/format/visible.ts'
+import { sanitizeLine } from './show.ts'
 import { looksOf } from './likeness.ts'
 
 /** Whose name it is. A group may be called `Women in Tech`. */
@@ -41,7 +41,7 @@ export function refuseName(name: string, owner: Owner = 'person'): string | unde
 /** As {@link refuseName}, without the name. */
 export function faultOf(name: string, owner: Owner = 'person'): string | undefined {
   if (!isName(name)) return 'a name has 1 to 64 visible characters and no space at its start or end'
-  if (Buffer.byteLength(name) > NAME_BYTES) return `it is longer than ${NAME_BYTES} bytes`
+  if (encodeText(name).length > NAME_BYTES) return `it is longer than ${NAME_BYTES} bytes`
   if (name.includes('  ')) return 'it must not have two spaces in a row'
   const [begin] = /^[.#?~\-‐-—]/u.exec(name) ?? []
   if (begin !== undefined) return `it must not begin with ${begin}`

@@ -1,5 +1,5 @@
 /** Whether two names look alike to a reader: the skeletons of UTS 39, in any case. */
-import { dropHidden } from '../../client/format/visible.ts'
+import { dropHidden } from '../client/format/visible.ts'
 import { CONFUSABLES } from './confusables.ts'
 
 let prototypes: ReadonlyMap<string, string> | undefined
