@@ -8,6 +8,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { identityToRecipient } from 'age-encryption'
 import { parsePrivateKey } from '../../src/auth/private-key.ts'
+import { seedKey } from '../../src/auth/seed.ts'
 import { parsePublicKey } from '../../src/auth/ssh-key.ts'
 import { makeCard } from '../../src/client/format/card.ts'
 import { fingerprintOf, formatKey, formatTime } from '../../src/client/format/field.ts'
@@ -201,6 +202,14 @@ const second = [
   await makeCard(rsa, { name: 'Zoë & Co', relays: [`${ONION}:443`, 'localhost'], time: NOW, version: 2 }),
   await makeCard(ecdsa, { name: '愛', relays: [ONION], time: NOW, version: 2 }),
 ]
+const inbox = seedKey(new Uint8Array(32).fill(7)).public
+const withInbox = [
+  await makeCard(alice, { ...facts, version: 2, inbox }),
+  await makeCard(rsa, { name: 'Zoë & Co', relays: [`${ONION}:443`, 'localhost'], time: NOW, inbox }),
+  await makeCard(ecdsa, { name: '愛', relays: [ONION], time: NOW, inbox }),
+]
+const inboxText = withInbox[0]!.text.slice(0, withInbox[0]!.text.indexOf('-----BEGIN'))
+const inboxLine = (key: Identity): string => inboxText.replace(/^inbox: .*/m, `inbox: ${formatKey(key.key)}`)
 const cardText = card.text.slice(0, card.text.indexOf('-----BEGIN'))
 const refused = [
   { name: 'nothing', code: 'not-a-card', card: '' },
@@ -211,6 +220,31 @@ const refused = [
     card: second[0]!.link.replace(/key=[^,]+/, `key=${Buffer.from(alice.key.blob).toString('base64url')}`),
   },
   { name: 'a link of version 2 with another name', code: 'forged', card: second[0]!.link.replace('Alice', 'Malice') },
+  { name: 'an inbox in version 1', code: 'malformed', card: await sign(alice, inboxText.replace('/2', '/1'), 'asfaleia-card') },
+  {
+    name: 'an inbox after the relay',
+    code: 'malformed',
+    card: await sign(alice, inboxText.replace(/(inbox: .*\n)(relay: .*\n)/, '$2$1'), 'asfaleia-card'),
+  },
+  { name: 'two inboxes', code: 'malformed', card: await sign(alice, inboxText.replace(/inbox: .*\n/, '$&$&'), 'asfaleia-card') },
+  { name: 'an inbox that is an RSA key', code: 'bad-inbox', card: await sign(alice, inboxLine(rsa), 'asfaleia-card') },
+  { name: 'the key itself as the inbox', code: 'bad-inbox', card: await sign(alice, inboxLine(alice), 'asfaleia-card') },
+  {
+    name: 'an inbox of small order in a link',
+    code: 'bad-inbox',
+    card: withInbox[0]!.link.replace(/inbox=[^,]+/, `inbox=${'A'.repeat(43)}`),
+  },
+  {
+    name: 'a link with the whole inbox key',
+    code: 'malformed',
+    card: withInbox[0]!.link.replace(/inbox=[^,]+/, `inbox=${Buffer.from(inbox.blob).toString('base64url')}`),
+  },
+  {
+    name: 'a link with another inbox',
+    code: 'forged',
+    card: withInbox[0]!.link.replace(/inbox=[^,]+/, `inbox=${Buffer.from(bob.key.blob.subarray(-32)).toString('base64url')}`),
+  },
+  { name: 'a link without its inbox', code: 'forged', card: withInbox[0]!.link.replace(/inbox=[^,]+,/, '') },
   { name: 'something after it', code: 'truncated', card: `${card.text}\n` },
   { name: 'an unknown header', code: 'malformed', card: await sign(alice, `${cardText}colour: red\n`, 'asfaleia-card') },
   {
@@ -233,10 +267,11 @@ const refused = [
 ]
 write('card.json', {
   about: 'Cards, docs/protocol.md section 11: as text and as link, and what is refused, with the code.',
-  cards: [...cards, ...second].map(({ version, name, key, relays, encrypt, time, text, link }) => ({
+  cards: [...cards, ...second, ...withInbox].map(({ version, name, key, inbox: given, relays, encrypt, time, text, link }) => ({
     version,
     name,
     key: formatKey(key),
+    inbox: given === undefined ? undefined : formatKey(given),
     relays,
     encrypt,
     time,

@@ -20,6 +20,8 @@ import { armor, encodeHeader, isSignedBy, parseHeader, sign, split, versionOf, t
 export interface Card {
   readonly name: string
   readonly key: SshKey
+  /** The `ssh-ed25519` key of the mailbox for first messages (section 14). A card of version 1 has none. */
+  readonly inbox?: SshKey
   /** Relays to send to, the preferred one first: `….onion` or `localhost`, and `:port` unless it is 3308. */
   readonly relays: readonly string[]
   /** The age recipient (`age1…`) to encrypt to instead of the key. A key that only signs must have one. */
@@ -43,6 +45,7 @@ const TEXTS = {
   malformed: 'the card is malformed',
   'bad-name': 'a name has 1 to 64 visible characters and no space at its start or end',
   'bad-key': 'the key of the card is malformed, too weak or of an unsupported type',
+  'bad-inbox': 'the inbox of the card is no ssh-ed25519 key, or the key of the card itself',
   'bad-relay': 'a card has 1 to 8 different relays, each an onion address or localhost with an optional port',
   'bad-recipient': 'the age1… recipient is malformed, or missing although the key can only sign',
   'bad-time': 'the time of the card is malformed or out of range',
@@ -66,10 +69,12 @@ const FORM = 'asfaleia-card'
 const LINKS = { 1: ['asfaleia:card/1?', '&'], 2: ['asfaleia:card/2:', ','] } as const
 /** How many pieces of a broken link are put together. */
 const MOST_PIECES = 64
+/** The type of an inbox key, and of the keys that a link of version 2 carries as their points. */
+const ED25519 = 'ssh-ed25519'
 const POINT_BYTES = 32
 const SIGNATURE_BYTES = 64
 /** The blob of an ed25519 key before its point: the lengths and the type (RFC 8709). */
-const ED25519_START = Uint8Array.of(0, 0, 0, 11, ...encodeText('ssh-ed25519'), 0, 0, 0, POINT_BYTES)
+const ED25519_START = Uint8Array.of(0, 0, 0, 11, ...encodeText(ED25519), 0, 0, 0, POINT_BYTES)
 /** Room for a name of percent escapes alone, eight relays, and a key and a signature of 8,192 bits. */
 const CARD_CHARACTERS = 16_384
 const HEADER_BYTES = 8_192
@@ -83,16 +88,20 @@ type Facts = Omit<Card, 'text' | 'link'>
  * @param card.relays in any spelling that {@link normalizeRelay} accepts
  * @param card.time seconds since 1970
  * @param card.version 2 by default
- * @throws {CardError} `bad-name`, `bad-relay`, `bad-recipient` or `bad-time`; also errors of the identity's `sign`
+ * @param card.inbox an `ssh-ed25519` key; a card of version 1 leaves it out
+ * @throws {CardError} `bad-name`, `bad-inbox`, `bad-relay`, `bad-recipient` or `bad-time`; also errors of the identity's
+ *   `sign`
  */
 export async function makeCard(
   identity: Pick<Identity, 'key' | 'sign' | 'recipient'>,
-  card: { readonly name: string; readonly relays: readonly string[]; readonly time: number; readonly version?: CardVersion },
+  card: Pick<Card, 'name' | 'inbox' | 'relays' | 'time'> & { readonly version?: CardVersion },
 ): Promise<Card> {
   const { key, recipient } = identity
   const relays = card.relays.map((relay) => normalizeRelay(relay) ?? refuse('bad-relay'))
+  const { version = 2, name, time } = card
+  const inbox = version === 1 || card.inbox === undefined ? {} : { inbox: card.inbox }
   const encrypt = recipient === undefined ? {} : { encrypt: recipient }
-  const facts = checkFacts({ version: card.version ?? 2, name: card.name, key, relays, ...encrypt, time: card.time })
+  const facts = checkFacts({ version, name, key, ...inbox, relays, ...encrypt, time })
   const signed = encodeFacts(facts)
   return finish(facts, signed, split(await sign(identity, NAMESPACE, signed))!.blob)
 }
@@ -175,8 +184,9 @@ function refuse(code: CardErrorCode): never {
 }
 
 function checkFacts(facts: Facts): Facts {
-  const { name, key, relays, encrypt, time } = facts
+  const { name, key, inbox, relays, encrypt, time } = facts
   if (!isName(name)) refuse('bad-name')
+  if (inbox !== undefined && (inbox.type !== ED25519 || formatKey(inbox) === formatKey(key))) refuse('bad-inbox')
   if (!areCardRelays(relays)) refuse('bad-relay')
   if (encrypt === undefined ? !key.canDecrypt : !isRecipient(encrypt)) refuse('bad-recipient')
   if (!Number.isSafeInteger(time) || Math.abs(time) > 1e11 || parseTime(formatTime(time)) !== time) refuse('bad-time')
@@ -189,10 +199,11 @@ export function areCardRelays(relays: readonly string[]): boolean {
   return isSound && relays.length >= 1 && relays.length <= RELAYS && new Set(relays).size === relays.length
 }
 
-function encodeFacts({ version, name, key, relays, encrypt, time }: Facts): Uint8Array {
+function encodeFacts({ version, name, key, inbox, relays, encrypt, time }: Facts): Uint8Array {
   return encodeHeader(`${FORM}/${version}`, [
     ['name', name],
     ['key', formatKey(key)],
+    ...(inbox === undefined ? [] : [['inbox', formatKey(inbox)] satisfies Header]),
     ...relays.map((relay): Header => ['relay', relay]),
     ...(encrypt === undefined ? [] : [['encrypt', encrypt] satisfies Header]),
     ['time', formatTime(time)],
@@ -234,12 +245,14 @@ function readVersion(version: string | undefined): CardVersion {
 /** @param headers the headers of a text or the fields of a link; the caller checks their order by encoding them */
 function readFacts(version: CardVersion, headers: readonly Header[], readKey: (value: string) => SshKey | undefined): Facts {
   const all = (wanted: string): string[] => headers.filter(([name]) => name === wanted).map(([, value]) => value)
-  const [name, key, encrypt, time] = ['name', 'key', 'encrypt', 'time'].map((each) => all(each)[0])
+  const [name, key, inbox, encrypt, time] = ['name', 'key', 'inbox', 'encrypt', 'time'].map((each) => all(each)[0])
   if (name === undefined || key === undefined || time === undefined) refuse('malformed')
   return {
     version,
     name,
     key: readKey(key) ?? refuse('bad-key'),
+    // In version 1 it is an unknown header.
+    ...(version === 1 || inbox === undefined ? {} : { inbox: readKey(inbox) ?? refuse('bad-inbox') }),
     relays: all('relay'),
     ...(encrypt === undefined ? {} : { encrypt }),
     time: parseTime(time) ?? refuse('bad-time'),
@@ -254,11 +267,12 @@ function encodeField(value: string): string {
   return value.replace(RESERVED, (character) => Array.from(encodeText(character), escape).join(''))
 }
 
-function listFields({ version, name, key, relays, encrypt, time }: Facts, blob: Uint8Array): Header[] {
-  const isShort = version === 2 && key.type === 'ssh-ed25519'
+function listFields({ version, name, key, inbox, relays, encrypt, time }: Facts, blob: Uint8Array): Header[] {
+  const isShort = version === 2 && key.type === ED25519
   return [
     ['name', name],
     ['key', base64urlnopad.encode(isShort ? key.blob.subarray(-POINT_BYTES) : key.blob)],
+    ...(inbox === undefined ? [] : [['inbox', base64urlnopad.encode(inbox.blob.subarray(-POINT_BYTES))] satisfies Header]),
     ...relays.map((relay): Header => ['relay', relay]),
     ...(encrypt === undefined ? [] : [['encrypt', encrypt] satisfies Header]),
     ['time', formatTime(time)],
@@ -284,7 +298,7 @@ function parseLink(link: string): Unproven {
   const fields = link.slice(start.length).split(separator).map(parseField)
   const bytes = decodeBlob(fields.find(([name]) => name === 'sig')?.[1] ?? '') ?? refuse('truncated')
   const facts = readFacts(version, fields, readKeyBlob)
-  const isShort = version === 2 && facts.key.type === 'ssh-ed25519'
+  const isShort = version === 2 && facts.key.type === ED25519
   if (isShort && bytes.length < SIGNATURE_BYTES) refuse('truncated')
   const blob = isShort && bytes.length === SIGNATURE_BYTES ? encodeEd25519Signature(facts.key, NAMESPACE, bytes) : bytes
   checkSignature(facts, blob)
@@ -300,7 +314,7 @@ function parseLink(link: string): Unproven {
  * SHA-256, for example.
  */
 function checkSignature({ version, key }: Facts, blob: Uint8Array): void {
-  if (version === 1 || key.type !== 'ssh-ed25519') return
+  if (version === 1 || key.type !== ED25519) return
   const rebuilt = encodeEd25519Signature(key, NAMESPACE, blob.subarray(-SIGNATURE_BYTES))
   if (rebuilt.length !== blob.length || !rebuilt.every((byte, n) => byte === blob[n])) refuse('malformed')
 }
@@ -326,7 +340,7 @@ function decodeBlob(value: string): Uint8Array | undefined {
 function readKeyBlob(value: string): SshKey | undefined {
   const blob = decodeBlob(value)
   try {
-    if (blob?.length === POINT_BYTES) return parseKey(`ssh-ed25519 ${encodeBase64(concat(ED25519_START, blob))}`)
+    if (blob?.length === POINT_BYTES) return parseKey(`${ED25519} ${encodeBase64(concat(ED25519_START, blob))}`)
     return blob === undefined ? undefined : parseKeyBlob(blob)
   } catch {
     return undefined

@@ -27,8 +27,8 @@ export interface Contacts {
  * Returns the contact of a card. The card may name the relay `localhost`, which is a different machine for each reader;
  * the caller decides whether to dial it.
  */
-export function contactOf({ name, key, relays, encrypt }: Card): Contact {
-  return { name, key, relays, ...(encrypt !== undefined && { recipient: encrypt }) }
+export function contactOf({ name, key, inbox, relays, encrypt }: Card): Contact {
+  return { name, key, relays, ...(encrypt !== undefined && { recipient: encrypt }), ...(inbox !== undefined && { inbox }) }
 }
 
 /** Returns a fixed set of contacts. */

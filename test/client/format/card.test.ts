@@ -1,4 +1,5 @@
 /** Cards (docs/protocol.md, section 11): each card has exactly one text and one link. */
+import { PassThrough } from 'node:stream'
 import fc from 'fast-check'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { AUTH_NAMESPACE } from '../../../src/auth/sshsig.ts'
@@ -13,6 +14,7 @@ import {
   parseCard,
 } from '../../../src/client/format/card.ts'
 import { fingerprintOf, formatKey, formatTime, isName, NAME_CHARACTERS } from '../../../src/client/format/field.ts'
+import { drawCode } from '../../../src/cli/program/qr.ts'
 import { armor, split } from '../../../src/client/format/signed.ts'
 import { buildCertificate, keygenVerifies, makeFolder, needs } from '../../auth/openssh.ts'
 import { KINDS, makePerson, NOW, ONION, signText, withKey } from '../people.ts'
@@ -21,6 +23,7 @@ const alice = await makePerson('ed25519')
 const carol = await makePerson('ecdsa256')
 const everybody = new Map(await Promise.all(KINDS.map(async (kind) => [kind, await makePerson(kind)] as const)))
 const facts = { name: 'Alice', relays: [ONION], time: NOW, version: 1 } as const
+const inbox = (await makePerson('ed25519')).identity.key
 const card = await makeCard(alice.identity, facts)
 const certified = await makeCard(carol.identity, facts)
 
@@ -33,16 +36,22 @@ const change = (from: RegExp, to: string, of: Card = card): string[] => {
   return lines
 }
 /** Makes cards comparable: keys as text, whatever object holds their bytes. */
-const plain = ({ key, ...others }: Card): object => ({ key: formatKey(key), ...others })
+const plain = ({ key, inbox, ...others }: Card): object => ({
+  key: formatKey(key),
+  inbox: inbox === undefined ? undefined : formatKey(inbox),
+  ...others,
+})
 
 describe('a card', () => {
   it.each(KINDS.flatMap((kind) => [1, 2].map((version) => [version as CardVersion, kind] as const)))(
     'of version %i is the same as text and as link: %s',
     async (version, kind) => {
       const { identity } = everybody.get(kind)!
-      const made = await makeCard(identity, { name: 'Zoë & Co', relays: [`${ONION}:9`, ONION, 'localhost:4000'], time: NOW, version })
+      const relays = [`${ONION}:9`, ONION, 'localhost:4000']
+      const made = await makeCard(identity, { name: 'Zoë & Co', relays, time: NOW, version, inbox })
       expect(made.key.fingerprint).toEqual(identity.key.fingerprint)
       expect(made.encrypt).toBe(identity.recipient)
+      expect(made.inbox).toBe(version === 1 ? undefined : inbox)
       expect(plain(await parseCard(made.text))).toEqual(plain(made))
       expect(plain(await parseCard(made.link))).toEqual(plain(made))
       expect(made.link).toMatch(version === 1 ? /^asfaleia:card\/1\?[A-Za-z0-9._~:=&%-]+$/ : /^asfaleia:card\/2:[A-Za-z0-9._~:=,%-]+$/)
@@ -50,6 +59,7 @@ describe('a card', () => {
         `asfaleia-card/${version}`,
         'name',
         'key',
+        ...(version === 1 ? [] : ['inbox']),
         'relay',
         'relay',
         'relay',
@@ -75,8 +85,9 @@ describe('a card', () => {
         relays,
         fc.integer({ min: 0, max: 4e9 }),
         fc.constantFrom(1, 2),
-        async (kind, name, relays, time, version) => {
-          const made = await makeCard(everybody.get(kind)!.identity, { name, relays, time, version })
+        fc.boolean(),
+        async (kind, name, relays, time, version, hasInbox) => {
+          const made = await makeCard(everybody.get(kind)!.identity, { name, relays, time, version, ...(hasInbox && { inbox }) })
           expect(made).toMatchObject({ name, relays, time })
           expect(plain(await parseCard(made.text))).toEqual(plain(made))
           expect(plain(await parseCard(made.link))).toEqual(plain(made))
@@ -325,9 +336,29 @@ describe('a card of version 2', async () => {
   const made = await makeCard(alice.identity, { ...facts, version: 2 })
 
   it('has a link of at most 340 characters for an ed25519 key, one onion relay and a name of 32 letters', async () => {
-    const { link } = await makeCard(alice.identity, { ...facts, name: 'A'.repeat(32), version: 2 })
+    const { link } = await makeCard(alice.identity, { ...facts, name: 'A'.repeat(32), version: 2, inbox })
     expect(link.length).toBeLessThanOrEqual(340)
+    const short = await makeCard(alice.identity, { ...facts, version: 2, inbox })
+    expect(short.link).toHaveLength(310)
+    const fields = /^asfaleia:card\/2:name=Alice,key=[\w-]{43},inbox=[\w-]{43},relay=[a-z2-7]{56}\.onion,time=[^,]{20},sig=[\w-]{86}$/
+    expect(short.link).toMatch(fields)
     expect(made.link).toMatch(/^asfaleia:card\/2:name=Alice,key=[\w-]{43},relay=[a-z2-7]{56}\.onion,time=[^,]{20},sig=[\w-]{86}$/)
+  })
+
+  it('has a QR code that fits a terminal of 80 columns', async () => {
+    const { link } = await makeCard(alice.identity, { ...facts, name: 'A'.repeat(32), version: 2, inbox })
+    const code = await drawCode(link, { stdout: new PassThrough() })
+    expect(Math.max(...code.split('\n').map(({ length }) => length))).toBeLessThanOrEqual(80)
+  })
+
+  it('is read without an inbox, as this program made it before', async () => {
+    expect(plain(await parseCard(made.link))).toEqual(plain(made))
+    expect('inbox' in (await parseCard(made.text))).toBe(false)
+  })
+
+  it('is not made with an inbox of another type, or with the key itself', async () => {
+    for (const wrong of [carol.identity.key, (await makePerson('rsa2048')).identity.key, alice.identity.key])
+      await expect(makeCard(alice.identity, { ...facts, version: 2, inbox: wrong })).rejects.toMatchObject({ code: 'bad-inbox' })
   })
 
   const point = /key=[\w-]{43}/.exec(made.link)![0]

@@ -1,4 +1,5 @@
 import { hybridKey } from '../../../src/auth/age-hybrid.ts'
+import { seedKey } from '../../../src/auth/seed.ts'
 import { CardError, findCard, makeCard, parseCard } from '../../../src/client/format/card.ts'
 import { encodeText, fingerprintOf } from '../../../src/client/format/field.ts'
 import { sign } from '../../../src/client/format/signed.ts'
@@ -14,7 +15,12 @@ export const target: Target = {
   longest: 6_000,
   async seeds() {
     const facts = { name: 'Alicë', relays: [ONION, 'localhost:3309'], time: NOW }
-    const cards = [await makeCard(alice, { ...facts, version: 1 }), await makeCard(alice, facts)]
+    const inbox = seedKey(new Uint8Array(32).fill(7)).public
+    const cards = [
+      await makeCard(alice, { ...facts, version: 1 }),
+      await makeCard(alice, facts),
+      await makeCard(alice, { ...facts, inbox }),
+    ]
     const recipients = ['age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p', hybridKey(new Uint8Array(32)).recipient]
     for (const recipient of recipients) {
       const made = await attemptLater(() => makeCard({ ...alice, recipient }, facts), isCoded)
