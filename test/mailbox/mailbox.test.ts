@@ -74,6 +74,17 @@ describe('mailbox', () => {
     expect(take(mailboxes, 'm', 1, 'lease', 0, small)).toEqual(['bb'])
   })
 
+  it.each([
+    [3, ['aa']],
+    [4, ['aa', 'bb']],
+    [5, ['aa', 'bb']],
+    [6, ['aa', 'bb', 'cc']],
+  ])('hands out a batch of exactly the allowed bytes: %i', (allowed, batch) => {
+    const mailboxes = create()
+    for (const text of ['aa', 'bb', 'cc']) mailboxes.put('m', bytes(text), 0)
+    expect(take(mailboxes, 'm', 1, 'lease', 0, { messages: 100, bytes: allowed })).toEqual(batch)
+  })
+
   it('acknowledges a message by its id for any owner, and refuses an unknown id', () => {
     const mailboxes = create()
     const id = idOf(mailboxes.put('m', bytes('a'), 0))

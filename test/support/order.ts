@@ -18,6 +18,7 @@ export const SECONDS: Readonly<Record<string, number>> = {
   'test/e2e/conformance.test.ts': 60,
   'test/e2e/chat.test.ts': 50,
   'test/simulation/simulation.test.ts': 45,
+  'test/mutants/mutants.test.ts': 30,
   'test/e2e/messenger.test.ts': 45,
   'test/e2e/clone.test.ts': 40,
   'test/e2e/trouble.test.ts': 40,
