@@ -4,7 +4,8 @@ import { parseArgs } from 'node:util'
 import { seeded } from '../fuzz/random.ts'
 import { Copy } from './copy.ts'
 import { apply, type Defect } from './defect.ts'
-import { runSimulation, runTests, type Verdict } from './run.ts'
+import { testsOf } from './related.ts'
+import { runCompiler, runSimulation, runTests, type Verdict } from './run.ts'
 import { DEFECTS } from './table.ts'
 
 const HELP = `usage: npm run mutants -- [OPTION …] [WORD …]
@@ -15,6 +16,7 @@ it takes only the defects whose file or sentence contains one of them.
   --by unit         only the defects for unit tests
   --by simulation   only the defects for the simulation
   --few N           only N defects, chosen by the seed
+  --sample N        instead of the table, N defects made from the syntax of the files whose paths begin with a word
   --seed S          the seed; by default another one each time
   --list            print the defects
 
@@ -25,6 +27,7 @@ const { values, positionals } = parseArgs({
   options: {
     by: { type: 'string' },
     few: { type: 'string' },
+    sample: { type: 'string' },
     seed: { type: 'string', default: String(Date.now() % 1_000_000_000) },
     list: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
@@ -33,57 +36,100 @@ const { values, positionals } = parseArgs({
 const seed = Number(values.seed)
 const say = (line: string): void => void process.stdout.write(`${line}\n`)
 
-const isChosen = ({ by, file, harm }: Defect): boolean =>
-  (values.by === undefined || by === values.by) &&
-  (positionals.length === 0 || positionals.some((word) => file.includes(word) || harm.includes(word)))
-const chosen = shuffled(DEFECTS.filter(isChosen)).slice(0, values.few === undefined ? undefined : Number(values.few))
+interface Mutant {
+  readonly title: string
+  readonly file: string
+  readonly source: string
+  /** The unit tests that `check` may run. */
+  readonly tests: readonly string[]
+  readonly check: (copy: Copy) => Promise<Verdict>
+}
 
 if (values.help) process.stdout.write(HELP)
-else if (values.list)
-  for (const { file, harm, by, equivalent } of chosen)
-    say(`${by} ${file}: ${harm}${equivalent === undefined ? '' : ` (equivalent: ${equivalent})`}`)
 else {
-  setPriority(10)
-  process.exitCode = (await runAll(chosen)) ? 0 : 1
+  const mutants = values.sample === undefined ? handmade() : await generated(Number(values.sample))
+  if (values.list) for (const { title } of mutants) say(title)
+  else {
+    setPriority(10)
+    process.exitCode = (await run(mutants)) ? 0 : 1
+  }
 }
 
-/** In the order of the table, or in a random one if only a few are wanted. */
-function shuffled(defects: readonly Defect[]): readonly Defect[] {
-  if (values.few === undefined) return defects
+/** The defects of the table. */
+function handmade(): Mutant[] {
+  const isChosen = ({ by, file, harm, equivalent }: Defect): boolean =>
+    equivalent === undefined &&
+    (values.by === undefined || by === values.by) &&
+    (positionals.length === 0 || positionals.some((word) => file.includes(word) || harm.includes(word)))
+  const chosen = DEFECTS.filter(isChosen)
+  const defects = values.few === undefined ? chosen : shuffled(chosen).slice(0, Number(values.few))
+  return defects.map((defect) => ({
+    title: `${defect.file}: ${defect.harm}`,
+    file: defect.file,
+    source: apply(defect),
+    tests: defect.tests,
+    check: (copy) => (defect.by === 'unit' ? runTests(copy, defect.tests) : runSimulation(copy, seed)),
+  }))
+}
+
+/** A sample of the defects that the syntax allows, without those of the table that no test can notice. */
+async function generated(count: number): Promise<Mutant[]> {
+  const { generate } = await import('./generate.ts')
+  const equivalent = new Set(DEFECTS.filter((defect) => defect.equivalent !== undefined).map(apply))
+  return shuffled(generate(positionals.length > 0 ? positionals : ['src/']))
+    .slice(0, count)
+    .filter(({ source }) => !equivalent.has(source))
+    .map(({ file, line, text, becomes, source }) => ({
+      title: `${file}:${line}: ${shorten(text)} → ${shorten(becomes)}`,
+      file,
+      source,
+      tests: testsOf(file).flat(),
+      async check(copy) {
+        for (const tests of testsOf(file)) {
+          const verdict = await runTests(copy, tests)
+          if (verdict.isFound) return verdict
+        }
+        return runCompiler(copy)
+      },
+    }))
+}
+
+function shorten(text: string): string {
+  const line = text.replaceAll(/\s+/g, ' ')
+  return line === '' ? '(nothing)' : line.length > 60 ? `${line.slice(0, 59)}…` : line
+}
+
+function shuffled<T>(items: readonly T[]): T[] {
   const random = seeded(seed)
-  return defects
-    .filter(({ equivalent }) => equivalent === undefined)
-    .map((defect) => ({ defect, place: random(2 ** 32) }))
+  return items
+    .map((item) => ({ item, place: random(2 ** 32) }))
     .toSorted((a, b) => a.place - b.place)
-    .map(({ defect }) => defect)
+    .map(({ item }) => item)
 }
 
-async function runAll(defects: readonly Defect[]): Promise<boolean> {
+async function run(mutants: readonly Mutant[]): Promise<boolean> {
   say(`seed ${seed}`)
   const copy = new Copy()
   process.once('exit', () => copy.remove())
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130))
-  const run = defects.filter(({ equivalent }) => equivalent === undefined)
-  const tests = [...new Set(run.flatMap((defect) => defect.tests))]
-  if (tests.length > 0) {
-    const { isFound, by } = await runTests(copy, tests)
-    if (isFound) {
-      say(`the tests fail without a defect: ${by}`)
-      return false
-    }
-  }
+  if (!(await passesWithout(copy, mutants))) return false
   let found = 0
-  for (const defect of run) {
+  for (const { title, file, source, check } of mutants) {
     const begin = performance.now()
-    const { isFound, by } = await check(copy, defect)
+    const { isFound, by } = await copy.with(file, source, () => check(copy))
     const seconds = ((performance.now() - begin) / 1_000).toFixed(1)
-    say(`${isFound ? 'found   ' : 'SURVIVED'} ${seconds.padStart(5)} s  ${defect.file}: ${defect.harm}${isFound ? ` (${by})` : ''}`)
+    say(`${isFound ? 'found   ' : 'SURVIVED'} ${seconds.padStart(5)} s  ${title}${isFound ? ` (${by})` : ''}`)
     if (isFound) found++
   }
-  say(`${run.length} defects: ${found} found, ${run.length - found} survived; ${defects.length - run.length} more are equivalent`)
-  return found === run.length
+  say(`${mutants.length} defects: ${found} found, ${mutants.length - found} survived`)
+  return found === mutants.length
 }
 
-function check(copy: Copy, defect: Defect): Promise<Verdict> {
-  return copy.with(defect.file, apply(defect), () => (defect.by === 'unit' ? runTests(copy, defect.tests) : runSimulation(copy, seed)))
+/** Whether the tests pass without a defect: otherwise they would seem to notice every one. */
+async function passesWithout(copy: Copy, mutants: readonly Mutant[]): Promise<boolean> {
+  const tests = mutants.flatMap((mutant) => mutant.tests)
+  if (tests.length === 0) return true
+  const { isFound, by } = await runTests(copy, [...new Set(tests)])
+  if (isFound) say(`the tests fail without a defect: ${by}`)
+  return !isFound
 }

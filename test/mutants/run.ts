@@ -36,6 +36,13 @@ export async function runTests(copy: Copy, tests: readonly string[]): Promise<Ve
   return { isFound: true, by: failureIn(output) ?? (text.trim().split('\n').at(-1) || `exit code ${code}`) }
 }
 
+/** Compiles the copy: types notice some defects that no test does. */
+export async function runCompiler(copy: Copy): Promise<Verdict> {
+  const tsc = join(copy.folder, 'node_modules/typescript/bin/tsc')
+  const { code, text } = await runProgram(copy, [tsc, '-p', 'tsconfig.json'], DEADLINE_MS)
+  return code === 0 ? SURVIVED : { isFound: true, by: `the compiler: ${text.trim().split('\n')[0]}` }
+}
+
 /** Runs the simulation until it finds a violation. */
 export async function runSimulation(copy: Copy, seed: number): Promise<Verdict> {
   const main = join(copy.folder, 'test/simulation/main.ts')
