@@ -11,6 +11,7 @@ import { PROBE_PROBLEMS } from './operator/probe-result.ts'
 import { TOR_SUMMARIES } from './tor/state.ts'
 import { DOORS } from './relay/counters.ts'
 import { MISTAKE_NAMES } from './server/mistake.ts'
+import { PAGE_PROBLEMS } from './server/page-problem.ts'
 import { PACKAGE_VERSION } from './version.ts'
 
 /** A field is one of these words, true or false, or a whole number from 0 to `most`. */
@@ -35,6 +36,11 @@ export const EVENTS = {
     level: 'warn',
     text: "the relay cannot read its name from the name file: 'denied' means that its user may not read the file or its folder",
     fields: { problem: NAME_PROBLEMS },
+  },
+  'page-unusable': {
+    level: 'warn',
+    text: 'the relay cannot read its web page, and offers none; `npm run build` writes it, and `--page off` expects none',
+    fields: { problem: PAGE_PROBLEMS },
   },
   'admit-reloaded': {
     level: 'info',

@@ -349,7 +349,7 @@ const NODE: readonly (readonly [name: string, users: readonly string[], why: str
   ['events', ['transport/socks.ts', 'operator/probe.ts'], 'waiting for a socket'],
   ['path', ['config/config.ts'], 'two spellings of one path'],
   ['util', ['config/source.ts', 'cli/'], 'command lines'],
-  ['url', ['cli/relay/confinement.ts'], 'where its packages lie'],
+  ['url', ['cli/relay/confinement.ts', 'cli/relay/page-file.ts'], 'where its packages and the web page lie'],
   ['perf_hooks', ['operator/http.ts'], "the event loop's delay"],
   ['child_process', ['cli/start/relay-process.ts', 'tor/process.ts'], 'only `asfaleia start` starts programs: tor and the relay'],
   ['child_process', ['cli/node.ts'], 'an older Node hands over to the one of the checkout'],
@@ -357,6 +357,7 @@ const NODE: readonly (readonly [name: string, users: readonly string[], why: str
     (name) => [name, ['tor/process.ts'], 'runs tor in a folder of its own'] as const,
   ),
   ['zlib', ['cli/program/qr.ts'], 'the code as a PNG picture'],
+  ['zlib', ['server/page-file.ts'], 'the web page, compressed once'],
   ['module', ['cli/node.ts'], 'where the Node of the checkout lies'],
   ...(['events', 'fs', 'fs/promises', 'http', 'net', 'os', 'path', 'readline', 'stream', 'timers/promises', 'tty'] as const).map(
     (name) => [name, ['cli/'], 'the edge of the process: terminal, files, signals'] as const,

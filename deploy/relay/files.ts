@@ -1,12 +1,13 @@
 /**
  * Writes to a folder the files that the relay's image needs: the program without the commands that the image has not, the
- * files of packages that it loads, and nothing else. Run by deploy/relay/Dockerfile after the build.
+ * web page, the files of packages that it loads, and nothing else. Run by deploy/relay/Dockerfile after the build.
  * Usage: node deploy/relay/files.ts FOLDER
  */
 import { build, type Plugin } from 'esbuild'
 import { cpSync, existsSync, mkdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { bundle } from '../bundle.ts'
+import { PAGE } from '../page.ts'
 
 /** The commands of the containers `relay` and `keys`. The others belong to users, or start programs that the image has not. */
 const COMMANDS = ['relay', 'doctor', 'status', 'address', 'backup', 'restore', 'rotate', 'admit', 'invite', 'member', 'client', 'panic']
@@ -34,6 +35,8 @@ export const createRun = () => run
 }
 
 await bundle(folder, { plugins: [commands], people: [] })
+mkdirSync(join(folder, dirname(PAGE)), { recursive: true })
+cpSync(PAGE, join(folder, PAGE))
 
 const { metafile } = await build({
   entryPoints: ['src/cli/main.ts'],

@@ -6,7 +6,16 @@ import { normalize } from 'node:path'
 import { DEFAULT_LIMITS, type Limits } from '../protocol/limits.ts'
 import { DOORS, type Door } from '../relay/counters.ts'
 import type { Problem } from './problem.ts'
-import { type CheckName, type LogFormat, type LogLevel, type Setting, type SettingKey, SETTINGS, type Value } from './setting.ts'
+import {
+  type CheckName,
+  type LogFormat,
+  type LogLevel,
+  type PageMode,
+  type Setting,
+  type SettingKey,
+  SETTINGS,
+  type Value,
+} from './setting.ts'
 import { type Given, readConfigFile, readEnvironment, readFlags } from './source.ts'
 import type { Address } from '../transport/address.ts'
 import { Refused } from './value.ts'
@@ -18,6 +27,8 @@ export interface Config {
   readonly unix: Address | undefined
   /** The public HTTP listener: page and WebSocket. Loopback or unix. */
   readonly http: Address | undefined
+  /** How the public HTTP listener offers the web page. */
+  readonly page: PageMode
   /** The operator's listener. Loopback or unix; never behind the onion service. */
   readonly operator: Address | undefined
   /** The unix socket for handovers: from this relay's predecessor, and to its successor. */
@@ -122,6 +133,7 @@ export function parseConfig(input: ConfigInput): { readonly config: Config } | {
     tcp: read('tcp'),
     unix: read('unix'),
     http: read('http'),
+    page: read('page') ?? 'off',
     operator: read('operator'),
     handover: read('handover'),
     handoverSecret: read('handover-secret'),

@@ -39,6 +39,10 @@ export type CheckName = (typeof CHECK_NAMES)[number]
 /** What keys may do that are not on the list of admitted keys. */
 const STRANGERS = ['off', 'send'] as const
 
+/** How the relay offers the web page. */
+export const PAGE_MODES = ['off', 'download', 'run'] as const
+export type PageMode = (typeof PAGE_MODES)[number]
+
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
 export type LogFormat = 'json' | 'pretty'
@@ -73,6 +77,12 @@ export const SETTINGS = {
   tcp: one('ADDRESS', '127.0.0.1:3308', 'raw door on TCP', parseAddress),
   unix: one('PATH', 'off', 'raw door on a unix socket, mode 0660', parseSocketPath),
   http: one('ADDRESS', '127.0.0.1:8080', 'public page and WebSocket', parseAddress),
+  page: one(
+    'MODE',
+    'download',
+    'the web page: `off`, as a file to `download`, or also to `run` in this origin, where its users must trust this relay',
+    choice(PAGE_MODES),
+  ),
   operator: one('ADDRESS', '127.0.0.1:9090', 'readiness, metrics and status; never put it behind the onion service', parseAddress),
   handover: one('PATH', 'off', 'unix socket, mode 0600: a relay that starts with the same path takes over everything', parseSocketPath),
   'handover-secret': one(

@@ -20,12 +20,16 @@ const KEY_BYTES = 288
 /** The program without messages and connections: 90 MiB were measured. */
 const PROGRAM_BYTES = 96 * MIB
 
+/** The web page, raw and compressed: 140 KiB compressed at most. The relay offers no larger one. */
+export const PAGE_BYTES = MIB
+
 /** The parts, in bytes. */
 export interface Footprint {
   readonly messages: number
   readonly connections: number
   readonly traffic: number
   readonly keys: number
+  readonly page: number
   readonly program: number
 }
 
@@ -38,6 +42,7 @@ export function estimateFootprint({ memory, connections }: { readonly memory: nu
     traffic: TRAFFIC_BYTES + STOCK_BYTES,
     // Seniors and newcomers.
     keys: 2 * MOST_KEYS * KEY_BYTES,
+    page: PAGE_BYTES,
     program: PROGRAM_BYTES,
   }
 }

@@ -19,6 +19,7 @@ import { Clock } from './clock.ts'
 import { Connection, type Host } from './connection.ts'
 import { createCounters, type Counters, type Door, type Snapshot } from './counters.ts'
 import { Names } from './names.ts'
+import { PageRate } from './page-rate.ts'
 import { Prover, type RelayProof } from './prover.ts'
 import { type Member, Roster, type Strangers } from './roster.ts'
 import type { Spent } from './senders.ts'
@@ -112,6 +113,7 @@ export class Relay {
   readonly #limits: Limits
   readonly #mailboxes: MemoryMailboxes
   readonly #admission: Admission
+  readonly #pages: PageRate
   #secrets: RelaySecrets
   #prover: Prover
   #tokens: Tokens
@@ -156,6 +158,7 @@ export class Relay {
     this.#names = new Names(options.names, options.movedFrom ?? [])
     this.#now = options.now ?? (() => this.#clock.now())
     this.#wall = options.now ?? Date.now
+    this.#pages = new PageRate(this.#now())
     this.#admission = new Admission(options, {
       usedMemory: () => this.#mailboxes.used,
       quotas: {
@@ -296,6 +299,11 @@ export class Relay {
     return undefined
   }
 
+  /** Returns the seconds until a circuit may have the web page. Counts an answer if it is 0. */
+  pageWait(circuit: string | undefined): number {
+    return this.#pages.wait(circuit, this.#now())
+  }
+
   /**
    * Takes a stream from a door, and returns its receiver.
    *
@@ -333,6 +341,7 @@ export class Relay {
     // A relay that hands over erases nothing; the next one has the same list.
     if (this.#state === 'open' && this.#wall() >= this.#roster.until) this.#enrol()
     this.#admission.sweep(now)
+    this.#pages.sweep(now)
     for (const connection of this.#connections) connection.onTick(now)
     this.#collectGarbage(now)
   }
@@ -388,6 +397,7 @@ export class Relay {
     }
     this.#mailboxes.eraseAll()
     this.#admission.forget()
+    this.#pages.forget()
     this.#secrets = createSecrets()
     this.#tokens = new Tokens({ secret: this.#secrets.token, seconds: this.#limits.tokenSeconds })
     this.#prover = this.#createProver()

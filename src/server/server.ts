@@ -2,6 +2,7 @@
 import { createSecretKey } from 'node:crypto'
 import type { Socket } from 'node:net'
 import type { Config } from '../config/config.ts'
+import type { PageMode } from '../config/setting.ts'
 import type { Address } from '../transport/address.ts'
 import { type Handing, listenForSuccessor, type Predecessor } from '../handover/predecessor.ts'
 import { findPredecessor, HandoverError, type Succession } from '../handover/successor.ts'
@@ -12,6 +13,7 @@ import type { Door } from '../relay/counters.ts'
 import { Relay, type RelaySecrets } from '../relay/relay.ts'
 import { parseTorReport, readTorState, type TorState } from '../tor/state.ts'
 import { serveSocket } from '../transport/socket.ts'
+import type { Offer } from '../transport/page.ts'
 import { createPublicDoor } from '../transport/upgrade.ts'
 import { waitForAddress } from './address-wait.ts'
 import { AdmittedFile } from './admitted-file.ts'
@@ -19,11 +21,19 @@ import { Doors } from './doors.ts'
 import { checkHandoverFolder, readHandoverSecret } from './handover-secret.ts'
 import { asConfigError } from './listen-problem.ts'
 import { followNameFile } from './name-file.ts'
+import { readPageFile } from './page-file.ts'
 import { startProbing } from './probing.ts'
 import { ReportFile } from './report-file.ts'
 
 /** For an address to become free when its process ends or hands it over. */
 const FREE_MS = 10_000
+
+/** The parts of the program that the relay names or serves. */
+export interface Program {
+  readonly version: string
+  /** The file of the web page, which the build makes. */
+  readonly page: string
+}
 
 export interface RunningServer {
   readonly listening: readonly { readonly door: Door | 'operator'; readonly address: Address }[]
@@ -43,13 +53,14 @@ export interface RunningServer {
 /**
  * Starts a relay. If another relay listens at `config.handover`, takes over everything it holds, and serves as soon as
  * the other one has stopped.
+ * @param program.page the file of the web page
  * @param signal interrupts a takeover; the other relay goes on then
  * @throws ConfigError if an address is not free, a file cannot be read, or the takeover fails
  */
 export async function startServer(
   config: Config,
   log: Log,
-  version: string,
+  { version, page: pageFile }: Program,
   signal: AbortSignal = new AbortController().signal,
 ): Promise<RunningServer> {
   const admitted =
@@ -93,9 +104,11 @@ export async function startServer(
   }
   const openPage = async (): Promise<void> => {
     const page = await createPublicDoor({
+      offer: findOffer(config.page, pageFile, log),
       maxMessage: config.limits.payload + config.limits.lineOverhead,
       names: () => relay.names,
       enter: (circuit, visitor) => relay.enter(circuit, visitor),
+      pageWait: (circuit) => relay.pageWait(circuit),
       accept: (stream, visit) => relay.accept(stream, 'http', visit),
     })
     closers.push(() => page.close())
@@ -210,6 +223,15 @@ export async function startServer(
     reload: () => admitted?.reload(),
     close,
   }
+}
+
+/** Reads the web page if the relay offers it. Without its file, the relay serves everything else. */
+function findOffer(mode: PageMode, file: string, log: Log): Offer | undefined {
+  if (mode === 'off') return undefined
+  const page = readPageFile(file)
+  if (typeof page === 'object') return { page, runs: mode === 'run' }
+  log.event('page-unusable', { problem: page })
+  return undefined
 }
 
 /** Returns a function that finds tor's state; undefined if nothing is configured for that. */

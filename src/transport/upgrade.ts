@@ -9,12 +9,14 @@ import { WebSocket } from 'ws'
 import type { ByteStream, Receiver } from '../relay/stream.ts'
 import { SUBPROTOCOL, WEBSOCKET_PATH } from './address.ts'
 import { MessageStream } from './message-stream.ts'
-import { createPage, encodeBusy, MALFORMED, NOTHING_HERE } from './page.ts'
+import { createPage, encodeBusy, MALFORMED, NOTHING_HERE, type Offer } from './page.ts'
 import { serveSocket, SHORT_BYTES } from './socket.ts'
 import { findDialled, isForeign, parseTokens } from './visitor.ts'
 
 /** For a visitor to send a request and to take its answer. With the 10 s for a PROXY line: 30 s. */
 const VISIT_MS = 20_000
+/** To take the web page, over a slow circuit. */
+const PAGE_MS = 120_000
 
 /** RFC 6455, section 4.1. */
 const WEBSOCKET_VERSION = '13'
@@ -30,12 +32,16 @@ export interface Visit {
 export interface PublicDoorOptions<V extends Visit> {
   /** The longest message, bytes. */
   readonly maxMessage: number
+  /** The web page; undefined if the relay offers none. */
+  readonly offer?: Offer | undefined
   /** Returns the relay's names now. */
   readonly names: () => readonly string[]
   /**
    * Gives a visitor a place, before anything is read of its request. Returns undefined if there is no place.
    */
   readonly enter: (circuit: string | undefined, visitor: Visitor) => V | undefined
+  /** Returns the seconds until a circuit may have the web page. Counts an answer if it is 0. */
+  readonly pageWait: (circuit: string | undefined) => number
   /** Takes the stream of a visitor that asked for a WebSocket. Its place goes with it. */
   readonly accept: (stream: ByteStream, visit: V) => Receiver
 }
@@ -72,13 +78,24 @@ interface Visited<V extends Visit> {
   readonly visitor: Visitor
   readonly circuit: string | undefined
   readonly visit: V
-  readonly deadline: NodeJS.Timeout
+  deadline: NodeJS.Timeout
 }
 
 /** Creates the door. It does not listen, and so it needs no address. */
 export async function createPublicDoor<V extends Visit>(options: PublicDoorOptions<V>): Promise<PublicDoor> {
   const sockets = new WeakMap<Socket, Visited<V>>()
-  const { app, http } = createPage()
+  const { app, http } = createPage({
+    offer: options.offer,
+    pageWait(socket) {
+      const visited = sockets.get(socket)!
+      const wait = options.pageWait(visited.circuit)
+      if (wait === 0) {
+        clearTimeout(visited.deadline)
+        visited.deadline = setTimeout(() => visited.visitor.destroy(), PAGE_MS)
+      }
+      return wait
+    },
+  })
   await app.register(websocket, {
     options: {
       WebSocket: Upgraded as unknown as SocketClass,
@@ -149,9 +166,10 @@ export async function createPublicDoor<V extends Visit>(options: PublicDoorOptio
       const visit = options.enter(circuit, visitor)
       if (visit === undefined) return turnAway(socket)
       const deadline = setTimeout(() => visitor.destroy(), VISIT_MS)
-      sockets.set(socket, { visitor, circuit, visit, deadline })
+      const visited = { visitor, circuit, visit, deadline }
+      sockets.set(socket, visited)
       socket.on('close', () => {
-        clearTimeout(deadline)
+        clearTimeout(visited.deadline)
         visit.leave()
       })
       http.emit('connection', socket)

@@ -63,7 +63,7 @@ async function start(options: { argv?: string[]; tcp?: string; unix?: string; si
   })
   if (!('config' in parsed)) throw new Error(JSON.stringify(parsed))
   const log = createLog({ level: 'debug', format: 'json', write: (line) => logged.push(line) })
-  const server = await startServer(parsed.config, log, '0.0.0', options.signal)
+  const server = await startServer(parsed.config, log, { version: '0.0.0', page: at('page') }, options.signal)
   servers.push(server)
   return {
     ...server,

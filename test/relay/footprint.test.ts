@@ -27,7 +27,7 @@ it("the appliance's limit and the systemd unit's have room for it, with the defa
 
 it('docs/architecture.md has its parts and its sum', () => {
   const [, text = ''] = /^## Memory$(.*?)^## /ms.exec(read('docs/architecture.md'))!
-  const table = [...text.matchAll(/^\| (messages|connections|traffic|keys|the program) \| (.*) \|$/gm)]
+  const table = [...text.matchAll(/^\| (messages|connections|traffic|keys|the page|the program) \| (.*) \|$/gm)]
   const parts = estimateFootprint(defaults())
   expect(table.map(([, part]) => part?.replace('the ', ''))).toEqual(Object.keys(parts))
   for (const [n, bytes] of Object.values(parts).entries()) expect(table[n]![2]).toContain(`${Math.round(bytes / MIB)} MiB`)

@@ -1,4 +1,5 @@
 /** Tests the whole relay over each of its doors; the same must hold on all of them. */
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -7,6 +8,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
+import { buildPage } from '../../deploy/page.ts'
 import { parseConfig } from '../../src/config/config.ts'
 import { ConfigError } from '../../src/config/problem.ts'
 import type { Address } from '../../src/transport/address.ts'
@@ -52,7 +54,7 @@ async function start(...given: string[]): Promise<RunningServer & { at(door: str
   })
   if (!('config' in parsed)) throw new Error(JSON.stringify(parsed))
   const log = createLog({ level: 'debug', format: 'json', write: (line) => logged.push(line) })
-  const server = await startServer(parsed.config, log, '0.0.0')
+  const server = await startServer(parsed.config, log, { version: '0.0.0', page: join(folder, 'asfaleia.html') })
   servers.push(server)
   return { ...server, at: (door) => server.listening.find((each) => each.door === door)!.address }
 }
@@ -220,6 +222,37 @@ describe('the doors of a relay', () => {
       if (path !== `/?${marker}`) expect(answer.status).toBeGreaterThanOrEqual(400)
       expect(await answer.text()).not.toContain(marker)
     }
+  })
+
+  it('offer the web page as the setting says, and say in the log if its file is missing', async () => {
+    const at = async (...argv: string[]): Promise<string> => {
+      const { at } = await start('--name', 'localhost', ...argv)
+      return `http://127.0.0.1:${(at('http') as Address & { kind: 'tcp' }).port}`
+    }
+    const file = await buildPage(join(import.meta.dirname, '../..'))
+    const missing = await at()
+    expect((await fetch(`${missing}/asfaleia.html`)).status).toBe(404)
+    expect(logged.filter((line) => line.includes('"page-unusable"')).join()).toMatch(/"problem":"missing"/)
+    logged = []
+    writeFileSync(join(folder, 'asfaleia.html'), file)
+    const [off, download, run] = [await at('--page', 'off'), await at(), await at('--page', 'run')]
+    rmSync(join(folder, 'asfaleia.html'))
+    expect((await fetch(`${off}/asfaleia.html`)).status).toBe(404)
+    for (const [origin, disposition] of [
+      [download, 'attachment; filename="asfaleia.html"'],
+      [run, null],
+    ] as const) {
+      const answer = await fetch(`${origin}/asfaleia.html`)
+      expect([answer.status, answer.headers.get('content-disposition')]).toEqual([200, disposition])
+      expect(await answer.text()).toBe(file)
+      const hash = createHash('sha256').update(file).digest('hex')
+      expect(await (await fetch(`${origin}/`)).text()).toContain(hash)
+    }
+    // Without PROXY lines, all visitors share one limit.
+    let answers = 1
+    while ((await fetch(`${download}/asfaleia.html`, { method: 'HEAD' })).status === 200) answers++
+    expect(answers).toBeGreaterThanOrEqual(64)
+    expect(logged.filter((line) => line.includes('"page-unusable"'))).toEqual([])
   })
 
   it('tell a WebSocket no name but that in its Host', async () => {

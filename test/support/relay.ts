@@ -90,6 +90,7 @@ async function openHttp(relay: Relay): Promise<{ address: string; close(): Promi
     maxMessage: DEFAULT_LIMITS.payload + DEFAULT_LIMITS.lineOverhead,
     names: () => relay.names,
     enter: (circuit, visitor) => relay.enter(circuit, visitor),
+    pageWait: (circuit) => relay.pageWait(circuit),
     accept: (stream, visit) => relay.accept(stream, 'http', visit),
   })
   const sockets = new Set<Socket>()

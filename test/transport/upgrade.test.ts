@@ -50,7 +50,7 @@ async function dial(
   request: string,
   enter: (circuit: string | undefined, visitor: Visitor) => Visit | undefined = () => ({ leave: () => {} }),
 ): Promise<Socket> {
-  const door = await createPublicDoor({ maxMessage: LONGEST, names: () => ['localhost', ONION], enter, accept })
+  const door = await createPublicDoor({ maxMessage: LONGEST, names: () => ['localhost', ONION], pageWait: () => 0, enter, accept })
   const server: Server = createSocketServer((socket) => door.serve(socket, 'a circuit'))
   const address = await listen(server, { kind: 'tcp', host: '127.0.0.1', port: 0 })
   if (address.kind !== 'tcp') throw new Error('not TCP')

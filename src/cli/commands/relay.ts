@@ -17,6 +17,7 @@ import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'
 import { printHelp } from '../program/arguments.ts'
 import type { Page } from '../program/page.ts'
+import { PAGE_FILE } from '../relay/page-file.ts'
 import { SETTING_OPTIONS, SETTING_VARIABLES } from '../relay/options.ts'
 
 /** The process, so that a test can replace it. */
@@ -33,7 +34,7 @@ export interface Host {
   confine(config: Config, files: readonly string[]): boolean
   /** Drops the rights that only the start needs. */
   giveUp(config: Config, files: readonly string[]): void
-  startServer(config: Config, log: Log, version: string, signal: AbortSignal): Promise<RunningServer>
+  startServer(config: Config, log: Log, signal: AbortSignal): Promise<RunningServer>
   /** Listens to SIGHUP. Returns a function that stops listening. */
   onHangup(listener: () => void): () => void
   /** Listens to errors that nothing caught. The listener ends the process. */
@@ -117,7 +118,7 @@ function warn(log: Log, found: readonly Finding[]): void {
 async function serve(config: Config, files: readonly string[], log: Log, io: Io, host: Host): Promise<number> {
   log.event('starting', { version: PACKAGE_VERSION })
   if (config.names.length === 0 && config.nameFile === undefined) log.event('no-name')
-  const server = await host.startServer(config, log, PACKAGE_VERSION, io.signal)
+  const server = await host.startServer(config, log, io.signal)
   host.giveUp(config, files)
   const offHangup = host.onHangup(() => server.reload())
   for (const { door, address } of server.listening) {
@@ -166,11 +167,11 @@ const PROCESS: Host = {
     return false
   },
   giveUp,
-  async startServer(config, log, version, signal) {
+  async startServer(config, log, signal) {
     // By default, each would end the process, open the inspector or write a report.
     for (const signal of ['SIGUSR1', 'SIGUSR2'] as const) process.on(signal, () => {})
     const { startServer } = await import('../../server/server.ts')
-    return startServer(config, log, version, signal)
+    return startServer(config, log, { version: PACKAGE_VERSION, page: PAGE_FILE }, signal)
   },
   onHangup(listener) {
     process.on('SIGHUP', listener)

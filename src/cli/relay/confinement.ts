@@ -8,6 +8,7 @@ import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Config } from '../../config/config.ts'
 import type { Address } from '../../transport/address.ts'
+import { PAGE_FILE } from './page-file.ts'
 
 /** Whether this Node can replace its process: from 23.11, not on Windows. */
 export const CONFINES = typeof process.execve === 'function'
@@ -135,7 +136,10 @@ function findPaths(config: Config, files: readonly string[]): Paths {
   if (handover !== undefined) always.push(...sockets)
   // The path of tor's cookie is unknown until tor reports it.
   if (config.torControl !== undefined) return { readable: ['*'], writable: sockets, always: [] }
-  const code = [resolve(import.meta.dirname, '../..'), join(root, 'package.json'), join(root, 'node_modules'), findPackages(root)]
+  const program = resolve(import.meta.dirname, '../..')
+  // In a checkout, the program runs from src/, and the web page lies in dist/.
+  const built = PAGE_FILE.startsWith(`${program}/`) ? [] : [dirname(PAGE_FILE)]
+  const code = [program, ...built, join(root, 'package.json'), join(root, 'node_modules'), findPackages(root)]
   const read = [...files, ...(handoverSecret === undefined ? [] : [handoverSecret])].map((path) => resolve(path))
   const readable = [...new Set([...code, ...read, ...sockets])].filter((path) => !always.includes(path))
   if (handover === undefined) return { readable, writable: sockets, always }

@@ -42,6 +42,7 @@ let received = ''
 const door = await createPublicDoor({
   maxMessage: LONGEST,
   names: () => ['localhost', ONION],
+  pageWait: () => 0,
   enter: () => ({ leave: () => {} }),
   accept: (stream) => ({
     onChunk(chunk) {
