@@ -303,7 +303,8 @@ export class Sending {
   #apply(changes: readonly OutboxChange[]): void {
     for (const { id, state, relay, code } of changes)
       this.#change({ id, state, relay, error: code === undefined ? undefined : new RelayError(code) })
-    if (changes.length > 0) this.#save()
+    // A message that waits on, as it did before a relay failed, is stored already.
+    if (changes.some(({ state, code }) => code === undefined || state === 'failed')) this.#save()
   }
 
   #change(change: DeliveryChange): void {

@@ -288,6 +288,20 @@ describe('a file transfer', () => {
 })
 
 describe('the stores of a messenger', () => {
+  test('are not written again when a relay cannot be reached', async () => {
+    const down = await startRelay()
+    await down.close()
+    const [alice, bob] = [makePerson('alice', down.address), makePerson('bob', down.address)]
+    const saves: (readonly OutboxEntry[])[] = []
+    const outbox: OutboxStore = { load: async () => [], save: async (entries) => void saves.push(entries) }
+    const messenger = open(alice, [bob], { outbox })
+    const delivery = messenger.send(bob, { type: 'text', text: 'one' })
+    while (delivery.error === undefined) await turn()
+    await messenger.close()
+    expect(delivery.error).toMatchObject({ code: 'relay-down' })
+    expect(saves.map((entries) => entries.map(({ id }) => id))).toEqual([[delivery.id]])
+  })
+
   test('let the next process resume the outbox and recognize earlier messages', async () => {
     const first = await startRelay()
     const down = await startRelay()
