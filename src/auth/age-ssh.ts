@@ -60,8 +60,6 @@ export class SshRecipient implements Recipient {
 /** Decrypts messages with an SSH key, as an identity of age-encryption's Decrypter. */
 export class SshIdentity implements Identity {
   readonly #key: SshPrivateKey
-  /** Only for an ed25519 key, from its first use on. It contains no secret. */
-  #converted: Converted | undefined
 
   /** @throws {TypeError} if the key cannot decrypt */
   constructor(privateKey: SshPrivateKey) {
@@ -100,7 +98,7 @@ export class SshIdentity implements Identity {
   }
 
   #unwrapEd25519(share: Uint8Array, body: Uint8Array): Uint8Array | null {
-    const { point, tweak } = (this.#converted ??= convert(this.#key.public))
+    const { point, tweak } = convert(this.#key.public)
     let shared: Uint8Array
     try {
       shared = tweak(this.#key.multiply!(share))
@@ -173,9 +171,17 @@ interface Converted {
   readonly tweak: Multiply
 }
 
+/** The forms of keys that are in use. They contain no secret. */
+const converted = new WeakMap<SshKey, Converted>()
+
 function convert(key: SshKey): Converted {
   if (key.material.kind !== 'ed25519') throw new TypeError('not an ed25519 key')
-  return { point: toMontgomery(key.material.point), tweak: x25519(hkdf(NOTHING, key.blob, ED25519_LABEL)) }
+  let form = converted.get(key)
+  if (form === undefined) {
+    form = { point: toMontgomery(key.material.point), tweak: x25519(hkdf(NOTHING, key.blob, ED25519_LABEL)) }
+    converted.set(key, form)
+  }
+  return form
 }
 
 const malformed = (type: string): Error => new Error(`malformed ${type} stanza`)

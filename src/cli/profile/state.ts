@@ -91,10 +91,10 @@ async function remove(path: string): Promise<void> {
 
 const FORM = 'asfaleia-outbox/1'
 
+const asBase64 = ({ buffer, byteOffset, length }: Uint8Array): string => Buffer.from(buffer, byteOffset, length).toString('base64')
+
 function encodeEntries(entries: readonly OutboxEntry[]): Uint8Array {
-  const lines = entries.map(
-    ({ payload, ...entry }) => `${JSON.stringify({ ...entry, payload: Buffer.from(payload).toString('base64') })}\n`,
-  )
+  const lines = entries.map(({ payload, ...entry }) => `${JSON.stringify({ ...entry, payload: asBase64(payload) })}\n`)
   return Buffer.from(`${FORM}\n${lines.join('')}`)
 }
 

@@ -28,9 +28,15 @@ async function encrypt(recipient: Age.Recipient | string, text: Uint8Array): Pro
   return encrypter.encrypt(text)
 }
 
-/** Loads age-encryption when it is first needed: it takes longer to load than all of a command that sends a message. */
+let age: Promise<typeof Age> | undefined
+
+/**
+ * Loads age-encryption when it is first needed: it takes longer to load than all of a command that sends a message. It
+ * is asked for once: Node resolves the name again at each import, which takes longer than an encryption.
+ */
 function loadAge(): Promise<typeof Age> {
-  return import('age-encryption')
+  age ??= import('age-encryption')
+  return age
 }
 
 /**
