@@ -49,12 +49,12 @@ export class Disk {
   /** The machine loses its power: everything that was not synced is gone. */
   losePower(): void {
     this.#names = new Map(this.#durable)
-    for (const file of this.#names.values()) file.bytes = Buffer.from(file.synced)
+    for (const file of this.#names.values()) file.bytes = file.synced
   }
 
-  async turn(): Promise<void> {
+  turn(): Promise<void> {
     const { current, now, random } = this.#kernel
-    await new Promise<void>((resolve) => this.#kernel.at(now + random.next(), current, resolve))
+    return new Promise<void>((resolve) => this.#kernel.at(now + random.next(), current, resolve))
   }
 
   find(path: string): File | undefined {
@@ -98,7 +98,8 @@ export class Disk {
 
   sync(file: File): void {
     if (this.fault === 'failing') throw systemError('EIO')
-    file.synced = Buffer.from(file.bytes)
+    // No code writes into these bytes: each change makes new ones.
+    file.synced = file.bytes
   }
 
   syncFolder(folder: string): void {
@@ -159,12 +160,13 @@ export function makeHome(process: Process): string {
   return `${ROOT}${process.machine.name}/run-${++homes}`
 }
 
-async function place(path: string): Promise<{ disk: Disk; at: string }> {
-  const match = /^\/sim\/([^/]+)\/run-\d+(\/.*)?$/.exec(path)
-  const disk = match === null ? undefined : disks.get(match[1]!)
-  if (disk === undefined || kernel === undefined) throw systemError('ENOENT')
-  await disk.turn()
-  return { disk, at: match![2] ?? '/' }
+function place(path: string): Promise<{ disk: Disk; at: string }> {
+  const name = path.indexOf('/', ROOT.length)
+  const disk = path.startsWith(ROOT) ? disks.get(path.slice(ROOT.length, name)) : undefined
+  if (disk === undefined || kernel === undefined) return Promise.reject(systemError('ENOENT'))
+  const rest = path.indexOf('/', name + 1)
+  const at = rest === -1 ? '/' : path.slice(rest)
+  return disk.turn().then(() => ({ disk, at }))
 }
 
 const isSimulated = (path: unknown): path is string => kernel !== undefined && typeof path === 'string'

@@ -9,8 +9,14 @@
 import type { Random } from './random.ts'
 import { realImmediate } from './real.ts'
 
-/** Turns for which the real event loop is asked at once: between two of them it settles all promises. */
-const BATCH = 64
+/** Turns after which the real event loop goes on, so that signals reach the program. */
+const BATCH = 4_096
+
+/**
+ * Settles all promises that can settle without the real event loop, as Node does between two callbacks of it:
+ * microtasks, the callbacks of `process.nextTick`, and the check for unhandled rejections.
+ */
+const settle = (process as unknown as { readonly _tickCallback: () => void })._tickCallback
 
 const SPIN_MS = 60_000
 const SPINS = 6_000
@@ -87,6 +93,7 @@ export class Process {
   isAlive = true
   /** Timers that are set. */
   timers = 0
+  /** Turns that did more than to look at the time. */
   turns = 0
   /** Intervals that are late because nothing happens; each is called, and goes on as usual, when something does. */
   readonly late = new Set<() => void>()
@@ -123,6 +130,7 @@ export interface Task {
   readonly run: () => void
   /** For a timer: when it is due by the monotonic clock of its machine. */
   readonly due: number | undefined
+  readonly isTick: boolean
   isCancelled: boolean
 }
 
@@ -136,12 +144,17 @@ export class Kernel {
   steps = 0
   /** Called for a process that runs {@link SPINS} timers in a minute. */
   onSpin: ((process: Process) => void) | undefined
+  /** Whether turns wait for the real event loop, which runs the real cryptography. */
+  waits = false
   /** Called after each turn with nothing left to settle. */
   onTurn: (() => void) | undefined
   #stormSince = 0
   #seq = 0
   #pid = 1_000
   readonly #heap: Task[] = []
+  /** Turns of the present moment, in order. All others of this time were planned before, so they come first. */
+  #next: Task[] = []
+  #nextAt = 0
   readonly #processes = new Map<number, Process>()
   #fault: { readonly error: unknown } | undefined
 
@@ -164,13 +177,14 @@ export class Kernel {
 
   /** Plans a turn of a process, or of the world if there is none. */
   at(time: number, process: Process | undefined, run: () => void): Task {
-    const task = { at: Math.max(time, this.now), seq: ++this.#seq, process, run, due: undefined, isCancelled: false }
-    this.#push(task)
+    const task = { at: Math.max(time, this.now), seq: ++this.#seq, process, run, due: undefined, isTick: false, isCancelled: false }
+    if (time <= this.now) this.#next.push(task)
+    else this.#push(task)
     return task
   }
 
-  /** Sets a timer of the current process. */
-  after(milliseconds: number, run: () => void): Task {
+  /** Sets a timer of the current process. @param isTick whether it only looks at the time, so that the process may be idle */
+  after(milliseconds: number, run: () => void, isTick = false): Task {
     const process = this.current
     if (process === undefined) throw new Error('a timer was set outside every process')
     const delay = Math.max(1, milliseconds)
@@ -185,6 +199,7 @@ export class Kernel {
         run()
       },
       due: process.machine.steady + delay,
+      isTick,
       isCancelled: false,
     }
     this.#push(task)
@@ -220,30 +235,26 @@ export class Kernel {
     process.on('unhandledRejection', onError)
     process.on('uncaughtException', onError)
     return new Promise<void>((resolve, reject) => {
-      let isOver = false
-      let left = 0
-      const turn = (): void => {
-        left--
-        if (isOver) return
-        // Nothing of the turn before is left to settle.
-        this.onTurn?.()
-        this.current = undefined
-        if (this.#fault !== undefined) {
-          isOver = true
-          reject(this.#fault.error)
-        } else if (!this.#step(until)) {
-          isOver = true
-          this.now = Math.max(this.now, until)
-          resolve()
-        } else if (left === 0) {
-          begin()
+      const batch = (): void => {
+        const most = this.waits ? 1 : BATCH
+        for (let i = 0; i < most; i++) {
+          // Nothing of the turn before is left to settle.
+          this.onTurn?.()
+          this.current = undefined
+          if (this.#fault !== undefined) return reject(this.#fault.error)
+          if (!this.#step(until)) {
+            this.now = Math.max(this.now, until)
+            return resolve()
+          }
+          try {
+            settle()
+          } catch (error) {
+            this.fail(error)
+          }
         }
+        realImmediate(batch)
       }
-      const begin = (): void => {
-        left = BATCH
-        for (let i = 0; i < BATCH; i++) realImmediate(turn)
-      }
-      begin()
+      realImmediate(batch)
     }).finally(() => {
       this.current = undefined
       process.off('unhandledRejection', onError)
@@ -254,9 +265,8 @@ export class Kernel {
   /** Runs one turn. @returns false if there is none until then */
   #step(until: number): boolean {
     for (;;) {
-      const task = this.#heap[0]
-      if (task === undefined || task.at > until) return false
-      this.#pop()
+      const task = this.#take(until)
+      if (task === undefined) return false
       if (task.isCancelled) continue
       const { process } = task
       this.now = Math.max(this.now, task.at)
@@ -281,19 +291,37 @@ export class Kernel {
       }
       this.current = process
       task.isCancelled = true
-      if (process !== undefined) process.turns++
-      if (process !== undefined && process.late.size > 0) {
-        const late = [...process.late]
-        process.late.clear()
-        for (const goOn of late) goOn()
-      }
       try {
+        if (process !== undefined && !task.isTick) {
+          process.turns++
+          if (process.late.size > 0) {
+            const late = [...process.late]
+            process.late.clear()
+            for (const goOn of late) goOn()
+          }
+        }
         task.run()
       } catch (error) {
         this.fail(error)
       }
       return true
     }
+  }
+
+  /** Takes the next task off its queue. @returns undefined if there is none until then */
+  #take(until: number): Task | undefined {
+    const first = this.#heap[0]
+    const next = this.#next[this.#nextAt]
+    if (next !== undefined && (first === undefined || first.at > this.now || first.seq > next.seq)) {
+      if (++this.#nextAt === this.#next.length) {
+        this.#next = []
+        this.#nextAt = 0
+      }
+      return next
+    }
+    if (first === undefined || first.at > until) return undefined
+    this.#pop()
+    return first
   }
 
   #push(task: Task): void {

@@ -56,10 +56,11 @@ export function install(): void {
 
 /**
  * How long an interval takes in a process that does nothing else, ms. A busy machine is as late, and a relay that only
- * looks at its deadlines each second would take most of the time of a simulation.
+ * looks at its deadlines each second would take most of the time of a simulation. Before anything else happens in the
+ * process, the interval is called.
  */
 function lateOf(milliseconds: number): number {
-  return milliseconds <= 1_000 ? 20_000 : 1.8 * milliseconds
+  return milliseconds <= 1_000 ? 60_000 : 1.8 * milliseconds
 }
 
 function installTime(): void {
@@ -82,18 +83,19 @@ function installTime(): void {
       const process = system().current!
       let turns = -1
       const again = (): void => {
-        const isIdle = process.turns === turns + 1
+        const isIdle = process.turns === turns
         turns = process.turns
-        timer.task = system().after(isIdle ? lateOf(milliseconds) : milliseconds, again)
+        timer.task = system().after(isIdle ? lateOf(milliseconds) : milliseconds, again, true)
         if (isIdle) process.late.add(goOn)
         work(...args)
       }
       const goOn = (): void => {
         if (timer.task.isCancelled) return
         cancel(timer)
-        timer.task = system().after(milliseconds, again)
+        timer.task = system().after(milliseconds, again, true)
+        work(...args)
       }
-      const timer = new Timer(system().after(milliseconds, again))
+      const timer = new Timer(system().after(milliseconds, again, true))
       return timer
     },
     setImmediate: (work: (...args: unknown[]) => void, ...args: unknown[]) => {

@@ -6,8 +6,6 @@ import { World } from './world.ts'
 
 export interface Outcome {
   readonly violation: Violation | undefined
-  /** Of everything that happened. */
-  readonly digest: string
   readonly story: readonly string[]
   readonly record: readonly string[]
   /** Simulated days of all people together. */
@@ -59,7 +57,6 @@ export async function runPlan(plan: Plan, { tells = false, records = false, isOv
   }
   return {
     violation: truth.violation,
-    digest: truth.digest(),
     story: truth.story ?? [],
     record: truth.record ?? [],
     personDays: (people.size * (kernel.now - EPOCH)) / (24 * HOUR),

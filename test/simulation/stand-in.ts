@@ -1,7 +1,8 @@
 /**
- * A stand-in for the slow parts of cryptography: ed25519, X25519, and the decryption of age files. Everything has the
- * sizes of the real thing and fails alike: another key, a changed byte or a cut file is refused. It protects nothing: a
- * shared secret is a hash of two public keys. It sits below src/auth, so that all of our own code runs.
+ * A stand-in for the slow parts of cryptography: ed25519, X25519, HKDF, HMAC, ChaCha20-Poly1305, and age files. Everything
+ * has the sizes of the real thing and fails alike: another key, a changed byte or a cut file is refused. It protects
+ * nothing: a shared secret is a hash of two public keys, and a ciphertext is the text. It sits below src/auth, so that all
+ * of our own code runs.
  */
 import { Decrypter, Encrypter, type Recipient } from 'age-encryption'
 import crypto, { type KeyObject } from 'node:crypto'
@@ -12,6 +13,10 @@ let isReal = false
 
 export function useReal(real: boolean): void {
   isReal = real
+}
+
+export function usesReal(): boolean {
+  return isReal
 }
 
 const X25519_PKCS8 = Buffer.from('302e020100300506032b656e04220420', 'hex')
@@ -32,6 +37,96 @@ class Key {
   }
 }
 
+const NOTHING = new Uint8Array(0)
+
+/** Hashes parts to 64 bytes at most, by words: quick, and good enough to notice each change of a byte. */
+function mix(parts: readonly Uint8Array[], length: number): Buffer {
+  let [a, b, c, d] = [0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344]
+  for (const part of parts) {
+    for (let at = 0; at < part.length; at++) {
+      const kept = a
+      a = Math.imul(b ^ part[at]!, 0x9e3779b1)
+      b = (c << 13) | (c >>> 19)
+      c = (d + kept) | 0
+      d = kept ^ (a >>> 15)
+    }
+    a ^= part.length
+    b = Math.imul(b + 0x7f4a7c15, 0x85ebca6b)
+  }
+  const hash = Buffer.allocUnsafe(length)
+  for (let at = -16; at < length; at += 4) {
+    const kept = a
+    a = Math.imul(b ^ (b >>> 16) ^ at, 0x85ebca6b)
+    b = Math.imul(c ^ (c >>> 13), 0xc2b2ae35)
+    c = (d + kept) | 0
+    d = kept ^ (a >>> 15)
+    if (at >= 0) hash.writeInt32LE(a, at)
+  }
+  return hash
+}
+
+/** An authenticated cipher that encrypts nothing. Its tag is a hash of the key, the nonce, the data and the text. */
+class Cipher {
+  readonly #parts: Uint8Array[]
+  #tag: Uint8Array | undefined
+
+  constructor(key: Uint8Array, nonce: Uint8Array) {
+    this.#parts = [key, nonce]
+  }
+
+  setAAD(data: Uint8Array): this {
+    this.#parts.push(data)
+    return this
+  }
+
+  update(text: Uint8Array): Buffer {
+    this.#parts.push(text)
+    return Buffer.from(text)
+  }
+
+  setAuthTag(tag: Uint8Array): this {
+    this.#tag = tag
+    return this
+  }
+
+  getAuthTag(): Buffer {
+    return mix(this.#parts, TAG_BYTES)
+  }
+
+  /** @throws if the tag is wrong */
+  final(): Uint8Array {
+    if (this.#tag !== undefined && Buffer.compare(this.#tag, this.getAuthTag()) !== 0) throw new Error('the tag is wrong')
+    return NOTHING
+  }
+}
+
+/** The secrets of keys that Node holds. */
+const secrets = new WeakMap<KeyObject, Buffer>()
+
+/** A code by a hash of the key and the message. */
+class Mac {
+  readonly #parts: Uint8Array[]
+
+  constructor(key: Uint8Array | KeyObject) {
+    if (key instanceof Uint8Array) this.#parts = [key]
+    else {
+      let secret = secrets.get(key)
+      if (secret === undefined) secrets.set(key, (secret = key.export()))
+      this.#parts = [secret]
+    }
+  }
+
+  update(bytes: Uint8Array | string): this {
+    this.#parts.push(typeof bytes === 'string' ? Buffer.from(bytes) : Uint8Array.from(bytes))
+    return this
+  }
+
+  digest(encoding: BufferEncoding | 'buffer' = 'buffer'): Buffer | string {
+    const code = mix(this.#parts, 32)
+    return encoding === 'buffer' ? code : code.toString(encoding)
+  }
+}
+
 /** By scalar: the point of it. Computing one is slow, and the same few come again. */
 const points = new Map<string, Buffer>()
 /** The ed25519 points of private keys. */
@@ -45,7 +140,12 @@ export function installStandIn(): void {
     diffieHellman: crypto.diffieHellman,
     sign: crypto.sign,
     verify: crypto.verify,
+    createCipheriv: crypto.createCipheriv,
+    createDecipheriv: crypto.createDecipheriv,
+    createHmac: crypto.createHmac,
+    hkdfSync: crypto.hkdfSync,
   }
+  const isStream = (name: string): boolean => !isReal && name === 'chacha20-poly1305'
   const pointOf = (key: KeyObject): Buffer => Buffer.from(real.createPublicKey(key).export({ format: 'jwk' }).x!, 'base64url')
   const pointOfScalar = (pkcs8: Buffer): Buffer => {
     const name = pkcs8.toString('latin1')
@@ -53,7 +153,7 @@ export function installStandIn(): void {
     if (point === undefined) points.set(name, (point = pointOf(real.createPrivateKey({ key: pkcs8, format: 'der', type: 'pkcs8' }))))
     return point
   }
-  const signatureOf = (point: Uint8Array, message: Uint8Array): Buffer => crypto.createHash('sha512').update(point).update(message).digest()
+  const signatureOf = (point: Uint8Array, message: Uint8Array): Buffer => mix([point, message], 64)
   Object.assign(crypto, {
     createPrivateKey(input: { key: Buffer }) {
       const isShare = !isReal && Buffer.isBuffer(input.key) && input.key.subarray(0, X25519_PKCS8.length).equals(X25519_PKCS8)
@@ -72,7 +172,20 @@ export function installStandIn(): void {
     diffieHellman(keys: { privateKey: Key; publicKey: Key }) {
       if (!(keys.privateKey instanceof Key)) return real.diffieHellman(keys as never)
       const both = [keys.privateKey.point, keys.publicKey.point].toSorted(Buffer.compare)
-      return crypto.createHash('sha256').update(both[0]!).update(both[1]!).digest()
+      return mix(both, 32)
+    },
+    createCipheriv(name: 'chacha20-poly1305', key: Uint8Array, nonce: Uint8Array, options: { authTagLength: number }) {
+      return isStream(name) ? new Cipher(key, nonce) : real.createCipheriv(name, key, nonce, options)
+    },
+    createDecipheriv(name: 'chacha20-poly1305', key: Uint8Array, nonce: Uint8Array, options: { authTagLength: number }) {
+      return isStream(name) ? new Cipher(key, nonce) : real.createDecipheriv(name, key, nonce, options)
+    },
+    createHmac(name: string, key: Uint8Array | KeyObject) {
+      return isReal || name !== 'sha256' ? real.createHmac(name, key) : new Mac(key)
+    },
+    hkdfSync(name: string, secret: Uint8Array, salt: Uint8Array, info: string, length: number) {
+      if (isReal || length !== 32) return real.hkdfSync(name, secret, salt, info, length)
+      return mix([secret, salt, Buffer.from(info)], length)
     },
     sign(digest: string | null, message: Uint8Array, key: KeyObject) {
       if (isReal || digest !== null) return real.sign(digest, message, key)

@@ -10,6 +10,7 @@ import type { Cast } from './plan.ts'
 import { enter } from './platform.ts'
 import { Random } from './random.ts'
 import { RelayHost } from './relay-host.ts'
+import { usesReal } from './stand-in.ts'
 import { Truth } from './truth.ts'
 
 export class World {
@@ -24,6 +25,7 @@ export class World {
   constructor(seed: string, cast: Cast) {
     const random = new Random(seed)
     this.kernel = new Kernel(random)
+    this.kernel.waits = usesReal()
     this.truth = new Truth(this.kernel)
     this.kernel.onSpin = (process) => this.truth.violate(5, `${process.name} is busy: it runs timer after timer`)
     this.network = new Network(this.kernel, this.truth)
