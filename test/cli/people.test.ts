@@ -100,9 +100,11 @@ describe('asfaleia me', () => {
     expect(err).toBe(
       `asfaleia: made a new key, ${home('Alice')}/key\nasfaleia: made your profile in ${home('Alice')}; give your card to the people who will write to you\n`,
     )
-    expect(await parseCard(out.trim())).toMatchObject({ version: 2, name: 'Alice', relays: [ONION, 'localhost:4000'] })
-    expect(readdirSync(home('Alice')).toSorted()).toEqual(['card', 'key', 'key.pub', 'profile'])
-    expect(readFileSync(join(home('Alice'), 'profile'), 'utf8')).toBe(`name: Alice\nkey: key\nrelay: ${ONION}\nrelay: localhost:4000\n`)
+    expect(await parseCard(out.trim())).toMatchObject({ version: 2, name: 'Alice', relays: [ONION] })
+    expect(readdirSync(home('Alice')).toSorted()).toEqual(['card', 'inbox', 'key', 'key.pub', 'profile'])
+    expect(readFileSync(join(home('Alice'), 'profile'), 'utf8')).toBe(
+      `name: Alice\nkey: key\nrelay: ${ONION}\nrelay: localhost:4000\npublic: no\n`,
+    )
     for (const name of readdirSync(home('Alice'))) expect(statSync(join(home('Alice'), name)).mode & 0o777).toBe(0o600)
     expect(statSync(home('Alice')).mode & 0o777).toBe(0o700)
     expect(await run(['ssh-keygen', '-y', '-f', join(home('Alice'), 'key')])).toMatchObject({ code: 0 })
@@ -158,7 +160,7 @@ describe('asfaleia me', () => {
     expect(second.name).toBe('Alice L.')
     expect(second.time).toBeGreaterThan(first.time)
     expect(second.key.fingerprint).toEqual(first.key.fingerprint)
-    expect(readFileSync(profile, 'utf8')).toBe('# mine\nname: Alice L.\nkey: key\nrelay: localhost\nlater: on\n')
+    expect(readFileSync(profile, 'utf8')).toBe('# mine\nname: Alice L.\nkey: key\nrelay: localhost\npublic: no\nlater: on\n')
     // Editing the profile by hand works, too.
     writeFileSync(profile, readFileSync(profile, 'utf8').replace('Alice L.', 'Al'))
     expect((await parseCard((await as('Alice', ['me', '--text'])).out)).name).toBe('Al')

@@ -59,14 +59,34 @@ export async function unlockPrivateKey(file: KeyFile, path: string, io: Io): Pro
  */
 export async function openPrivateKey(file: KeyFile, path: string, io: Io): Promise<SshPrivateKey> {
   try {
-    if (file.exposed !== undefined)
-      throw new CliError(`other users may read the private key ${path}, of mode ${file.exposed}`, {
-        hint: `keep them out, as ssh requires: chmod 600 ${path}; if they may have read the key, make another one`,
-      })
+    refuseExposed(file, path)
     return await parseAsking(file.bytes, path, io)
   } finally {
     file.bytes.fill(0)
   }
+}
+
+/** Opens a file with an ed25519 key without a passphrase, as this program makes it. @throws {CliError} */
+export async function openSeedFile(path: string): Promise<SshPrivateKey> {
+  const file = await readKeyFile(path)
+  try {
+    refuseExposed(file, path)
+    return parseSeedFile(file.bytes.toString('latin1'))
+  } catch (error) {
+    if (!(error instanceof PrivateKeyError)) throw error
+    throw new CliError(`${path}: it does not hold an ed25519 key without a passphrase`, {
+      hint: 'the file was left untouched; restore it from a backup',
+    })
+  } finally {
+    file.bytes.fill(0)
+  }
+}
+
+function refuseExposed({ exposed }: KeyFile, path: string): void {
+  if (exposed === undefined) return
+  throw new CliError(`other users may read the private key ${path}, of mode ${exposed}`, {
+    hint: `keep them out, as ssh requires: chmod 600 ${path}; if they may have read the key, make another one`,
+  })
 }
 
 /** Turns an error of the private key in `path` into an error of the command line. */

@@ -4,6 +4,7 @@
  */
 import { type Stats, statSync } from 'node:fs'
 import { isAbsolute, join, resolve } from 'node:path'
+import type { SshKey } from '../../auth/ssh-key.ts'
 import { type Card, CardError, type CardVersion, makeCard, parseCard } from '../../client/format/card.ts'
 import { fingerprintOf } from '../../client/format/field.ts'
 import { generateEncryptionKey, type Identity, signingIdentity } from '../../client/format/identity.ts'
@@ -24,6 +25,10 @@ export interface Settings {
   /** As `--key` takes it. */
   readonly key?: string
   readonly relays: readonly string[]
+  /** Whether the client receives from the mailbox of the user's own key, too. Relays then learn that key. */
+  readonly isPublic: boolean
+  /** Relays that may know the user's own key, because they admit only members. */
+  readonly memberAt: readonly string[]
   readonly socks?: string
   readonly receipts: { readonly delivered: boolean; readonly read: boolean }
   /** The folder for received files, absolute. */
@@ -39,6 +44,8 @@ export interface Settings {
 /** The settings without a profile. */
 export const NO_SETTINGS: Settings = Object.freeze({
   relays: [],
+  isPublic: true,
+  memberAt: [],
   receipts: Object.freeze({ delivered: true, read: false }),
   history: false,
   outbox: false,
@@ -83,11 +90,12 @@ export class Home {
       fields.all('receipts').length === 0 ? ['delivered'] : (one('receipts') ?? '').split(/[ ,]+/).filter((word) => word !== '')
     if (receipts.some((word) => !['delivered', 'read', 'no'].includes(word)))
       throw broken('receipts', 'it must be no, delivered, read, or delivered read')
-    let relays: readonly string[]
-    try {
-      relays = checkRelays(fields.all('relay'))
-    } catch (error) {
-      throw broken('relay', (error as CliError).message)
+    const relaysOf = (line: string): readonly string[] => {
+      try {
+        return checkRelays(fields.all(line))
+      } catch (error) {
+        throw broken(line, (error as CliError).message)
+      }
     }
     const kept = one('history')
     const historyFor = kept === undefined ? undefined : parseSpan(kept, HISTORY_DAYS.least * DAY, HISTORY_DAYS.most * DAY)
@@ -95,7 +103,10 @@ export class Home {
       throw broken('history', 'it must be yes, no, or a time from 1d to 3650d, such as 7d')
     const [name, key, socks, files] = ['name', 'key', 'socks', 'files'].map(one)
     return {
-      relays,
+      relays: relaysOf('relay'),
+      // Profiles of earlier versions lack the line, and people know their keys.
+      isPublic: isOn('public', true),
+      memberAt: relaysOf('member'),
       receipts: { delivered: receipts.includes('delivered'), read: receipts.includes('read') },
       history: kept !== undefined && kept !== 'no',
       ...(historyFor !== undefined && { historyFor }),
@@ -156,19 +167,17 @@ export class Home {
   }
 
   /** Returns the user's card, and makes a new one if the profile or the wanted version has changed. @throws {CliError} */
-  async makeCard(identity: Identity, name: string, relays: readonly string[], now: number, version?: CardVersion): Promise<Card> {
+  async makeCard(identity: Identity, facts: CardFacts, now: number): Promise<Card> {
     const old = await this.readCard()
     const isSame =
       old !== undefined &&
-      old.name === name &&
-      old.relays.join() === relays.join() &&
       old.encrypt === identity.recipient &&
       fingerprintOf(old.key) === fingerprintOf(identity.key) &&
-      (version === undefined || old.version === version)
+      isCardOf(old, facts)
     if (isSame) return old
     // Contacts believe the newer card, so the time must grow even if the clock was set back.
     const time = Math.max(now, (old?.time ?? 0) + 1)
-    const card = await signCard(identity, { name, relays, time, ...(version !== undefined && { version }) })
+    const card = await signCard(identity, { ...facts, time })
     await makeFolder(this.path)
     await writeWhole(this.#file('card'), card.text, { replace: true })
     return card
@@ -227,6 +236,10 @@ export class Home {
     return this.#file('onions')
   }
 
+  get inboxFile(): string {
+    return this.#file('inbox')
+  }
+
   get keyFile(): string {
     return this.#file('key')
   }
@@ -240,6 +253,20 @@ export class Home {
     if (/^agent(?:$|:)/.test(key)) return key
     return isAbsolute(key) ? key : resolvePath(key, this.path)
   }
+}
+
+/** What a card says about the user, besides the key. */
+export interface CardFacts {
+  readonly version: CardVersion
+  readonly name: string
+  readonly relays: readonly string[]
+  readonly inbox?: SshKey
+}
+
+/** Whether a card says the same. */
+export function isCardOf(card: Card, { version, name, relays, inbox }: CardFacts): boolean {
+  const nameOf = (key: SshKey | undefined): string => (key === undefined ? '' : fingerprintOf(key))
+  return card.version === version && card.name === name && card.relays.join() === relays.join() && nameOf(card.inbox) === nameOf(inbox)
 }
 
 async function signCard(...args: Parameters<typeof makeCard>): Promise<Card> {

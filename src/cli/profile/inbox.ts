@@ -1,0 +1,53 @@
+/**
+ * The inbox key of a profile (docs/protocol.md, section 14), in the file `inbox`, and the places that a card names: the
+ * relays at which people reach the user first.
+ */
+import { existsSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { generateSeedKey } from '../../auth/seed.ts'
+import type { CardVersion } from '../../client/format/card.ts'
+import { type Identity, identityOf } from '../../client/format/identity.ts'
+import { makeFolder, writeWhole } from '../disk/file.ts'
+import { openSeedFile } from '../disk/keyfile.ts'
+import type { Settings } from './home.ts'
+
+/** The file names nobody. */
+const COMMENT = 'asfaleia'
+
+/** Reads the inbox key. @returns undefined if there is no such file @throws {CliError} that names the file */
+export async function readInbox(path: string): Promise<Identity | undefined> {
+  return existsSync(path) ? identityOf(await openSeedFile(path)) : undefined
+}
+
+/** Reads the inbox key, and makes it first if there is none. @throws {CliError} */
+export async function makeInbox(path: string): Promise<Identity> {
+  const old = await readInbox(path)
+  if (old !== undefined) return old
+  await makeFolder(dirname(path))
+  try {
+    await writeWhole(path, generateSeedKey().toFile(COMMENT), { replace: false })
+  } catch (error) {
+    // Another command has made it meanwhile.
+    if (!existsSync(path)) throw error
+  }
+  return identityOf(await openSeedFile(path))
+}
+
+/** Which relays and whether an inbox a card names. */
+export interface Places {
+  readonly relays: readonly string[]
+  readonly hasInbox: boolean
+}
+
+/**
+ * Returns the places for a card of a version.
+ *
+ * A private user reads the inbox at one relay, and the addresses of contacts at the others, so that no relay learns who
+ * talks to whom. A public user reads the inbox at each relay that the card names: people with an older card know those
+ * relays. At a relay that knows the user's key there is no inbox.
+ */
+export function placesOf({ relays, isPublic, memberAt }: Pick<Settings, 'relays' | 'isPublic' | 'memberAt'>, version: CardVersion): Places {
+  const open = relays.filter((relay) => !memberAt.includes(relay))
+  if (version === 1 || open.length === 0) return { relays, hasInbox: false }
+  return { relays: isPublic ? open : open.slice(0, 1), hasInbox: true }
+}

@@ -1,0 +1,199 @@
+/** `asfaleia me` and the relays: the inbox key, `public` and `member` in the profile, and which relays a card names. */
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { generatePrivateKey } from '../../../src/auth/private-key.ts'
+import { parseSeedFile } from '../../../src/auth/seed.ts'
+import { type Card, parseCard } from '../../../src/client/format/card.ts'
+import { fingerprintOf } from '../../../src/client/format/field.ts'
+import { asfaleia, type Outcome } from '../../support/command.ts'
+
+const ONION = '2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion'
+const TWO = ['--relay', ONION, '--relay', 'localhost:4000'] as const
+const LEARN = 'your relays now learn your SSH key'
+
+let root: string
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), 'asf-me-'))
+})
+afterEach(() => rmSync(root, { recursive: true, force: true }))
+
+const file = (name: string): string => join(root, 'alice', name)
+const profile = (): string => readFileSync(file('profile'), 'utf8')
+const me = (...argv: readonly string[]): Promise<Outcome> => asfaleia(['me', ...argv], { env: { ASFALEIA_HOME: join(root, 'alice') } })
+async function cardOf(...argv: readonly string[]): Promise<Card> {
+  const { code, out, err } = await me(...argv)
+  expect({ code, err: code === 0 ? '' : err }).toEqual({ code: 0, err: '' })
+  return parseCard(out.trim())
+}
+const inboxOf = (): string => fingerprintOf(parseSeedFile(readFileSync(file('inbox'), 'latin1')).public)
+function makeKeyFile(): string {
+  const path = join(root, 'mine')
+  writeFileSync(path, generatePrivateKey('').file, { mode: 0o600 })
+  return path
+}
+/** Turns the profile into one of an earlier version: without an inbox, and with a card without one. */
+async function makeOlder(): Promise<Card> {
+  // At a relay of members only there is no inbox.
+  await cardOf('--public', 'yes', ...(await readRelays()).flatMap((relay) => ['--member', relay]))
+  rmSync(file('inbox'))
+  writeFileSync(file('profile'), profile().replaceAll(/^(?:public|member): .*\n/gm, ''))
+  return parseCard(readFileSync(file('card'), 'utf8'))
+}
+const readRelays = async (): Promise<string[]> => [...profile().matchAll(/^relay: (.*)$/gm)].map(([, relay]) => relay!)
+
+describe('a new profile', () => {
+  test('has an inbox key for the user alone, and a card that names it at the first relay', async () => {
+    const card = await cardOf('--name', 'Alice', ...TWO)
+    expect(card).toMatchObject({ version: 2, relays: [ONION] })
+    expect(fingerprintOf(card.inbox!)).toBe(inboxOf())
+    expect(statSync(file('inbox')).mode & 0o777).toBe(0o600)
+    expect(profile()).toBe(`name: Alice\nkey: key\nrelay: ${ONION}\nrelay: localhost:4000\npublic: no\n`)
+    expect(JSON.parse((await me('--json')).out)).toMatchObject({ inbox: inboxOf(), relays: [ONION] })
+  })
+
+  test('with a key that people know is public: its card names all relays, and the command says what they learn', async () => {
+    const { code, err } = await me('--name', 'Alice', ...TWO, '--key', makeKeyFile())
+    expect({ code, err }).toEqual({ code: 0, err: expect.stringContaining(LEARN) as string })
+    expect(profile()).toContain('public: yes\n')
+    const card = await cardOf()
+    expect(card.relays).toEqual([ONION, 'localhost:4000'])
+    expect(fingerprintOf(card.inbox!)).toBe(inboxOf())
+  })
+
+  test('with such a key is private if the user says so', async () => {
+    const { err } = await me('--name', 'Alice', ...TWO, '--key', makeKeyFile(), '--public', 'no')
+    expect(err).not.toContain(LEARN)
+    expect(profile()).toContain('public: no\n')
+    expect((await cardOf()).relays).toEqual([ONION])
+  })
+
+  test('with a card of version 1 is public', async () => {
+    const { out, err } = await me('--name', 'Alice', ...TWO, '--card-version', '1')
+    expect(err).toContain(LEARN)
+    const card = await parseCard(out.trim())
+    expect(card).toMatchObject({ version: 1, relays: [ONION, 'localhost:4000'] })
+    expect(card.inbox).toBeUndefined()
+    expect(profile()).toContain('public: yes\n')
+  })
+})
+
+test('--public changes the profile and the card, and says what follows', async () => {
+  await cardOf('--name', 'Alice', ...TWO)
+  const shown = await me('--public', 'yes')
+  expect(shown.err).toContain(LEARN)
+  expect((await parseCard(shown.out.trim())).relays).toEqual([ONION, 'localhost:4000'])
+  expect((await me('--public', 'yes')).err).toBe('')
+  const hidden = await me('--public', 'no')
+  expect(hidden.err).toContain('can no longer reach you')
+  expect((await parseCard(hidden.out.trim())).relays).toEqual([ONION])
+  expect(await me('--public', 'maybe')).toMatchObject({ code: 2, err: expect.stringContaining('--public takes yes or no') as string })
+  expect(await me('--public', 'no', '--card-version', '1')).toMatchObject({
+    code: 2,
+    err: expect.stringContaining('does not go together') as string,
+  })
+})
+
+test('a private user has no card of version 1', async () => {
+  await cardOf('--name', 'Alice', ...TWO, '--card-version', '1')
+  expect((await cardOf()).version).toBe(1)
+  expect(await cardOf('--public', 'no')).toMatchObject({ version: 2, relays: [ONION] })
+})
+
+test('--member marks relays at which there is no inbox, and --no-member ends that', async () => {
+  await cardOf('--name', 'Alice', ...TWO)
+  const marked = await me('--member', `${ONION.toUpperCase()}:3308`)
+  expect(marked.err).toBe(`asfaleia: ${ONION} now learns your SSH key, when you are online, and to which mailboxes you write there\n`)
+  const card = await parseCard(marked.out.trim())
+  expect(card.relays).toEqual(['localhost:4000'])
+  expect(fingerprintOf(card.inbox!)).toBe(inboxOf())
+  // If all relays know the user, the card names all of them, and no inbox.
+  const all = await cardOf('--member', 'localhost:4000')
+  expect(all.relays).toEqual([ONION, 'localhost:4000'])
+  expect(all.inbox).toBeUndefined()
+  expect(profile()).toContain(`member: ${ONION}\nmember: localhost:4000\n`)
+  expect((await me('--member', ONION)).err).toBe('')
+  expect((await cardOf('--no-member', ONION)).relays).toEqual([ONION])
+  expect(await me('--no-member', ONION)).toMatchObject({
+    code: 1,
+    err: expect.stringContaining('marked are: localhost:4000') as string,
+  })
+  await cardOf('--no-member', 'localhost:4000')
+  expect(profile()).not.toContain('member')
+  expect((await me('--member', 'a b')).code).toBe(1)
+})
+
+describe('a profile of an earlier version', () => {
+  test('gets an inbox with the next call, stays public, and keeps all relays on its card', async () => {
+    await cardOf('--name', 'Alice', ...TWO)
+    const older = await makeOlder()
+    expect(older.inbox).toBeUndefined()
+    const { out, err } = await me()
+    expect(err).toBe('')
+    const card = await parseCard(out.trim())
+    expect(card.relays).toEqual(older.relays)
+    expect(card.time).toBeGreaterThan(older.time)
+    expect(fingerprintOf(card.inbox!)).toBe(inboxOf())
+    expect(await me()).toEqual({ code: 0, out, err: '' })
+    await me('--name', 'Al')
+    expect(profile()).toContain('public: yes\n')
+  })
+
+  test('shows the card that exists if the key cannot sign now', async () => {
+    await cardOf('--name', 'Alice', ...TWO)
+    const older = await makeOlder()
+    rmSync(file('key'))
+    const { code, out, err } = await me()
+    expect({ code, out }).toEqual({ code: 0, out: `${older.link}\n` })
+    expect(err).toContain('warning: your card names no inbox yet')
+  })
+
+  test('shows the card that exists in a folder that takes no more', async (ctx) => {
+    ctx.skip(process.getuid?.() === 0, 'root may write everywhere')
+    await cardOf('--name', 'Alice', ...TWO)
+    const older = await makeOlder()
+    chmodSync(join(root, 'alice'), 0o500)
+    try {
+      expect(await me()).toEqual({ code: 0, out: `${older.link}\n`, err: '' })
+    } finally {
+      chmodSync(join(root, 'alice'), 0o700)
+    }
+  })
+
+  test('is public if only its card is left', async () => {
+    await cardOf('--name', 'Alice', ...TWO)
+    await makeOlder()
+    rmSync(file('profile'))
+    expect((await me('--name', 'Alice', ...TWO)).err).toContain(LEARN)
+    expect(profile()).toContain('public: yes\n')
+  })
+})
+
+describe('the file of the inbox', () => {
+  test.each([
+    ['damaged', 'not a key\n', 0o600, 'it does not hold an ed25519 key without a passphrase'],
+    ['readable for others', undefined, 0o644, 'other users may read the private key'],
+  ] as const)('that is %s is named and stays', async (_what, text, mode, why) => {
+    await cardOf('--name', 'Alice', ...TWO)
+    if (text !== undefined) writeFileSync(file('inbox'), text)
+    chmodSync(file('inbox'), mode)
+    const before = readFileSync(file('inbox'), 'utf8')
+    const { code, err } = await me()
+    expect(code).toBe(1)
+    expect(err).toContain(file('inbox'))
+    expect(err).toContain(why)
+    expect(readFileSync(file('inbox'), 'utf8')).toBe(before)
+  })
+
+  test('that is gone is made anew, with a newer card', async () => {
+    const card = await cardOf('--name', 'Alice', ...TWO)
+    rmSync(file('inbox'))
+    const { out, err } = await me()
+    expect(err).toContain('made a new inbox key')
+    const newer = await parseCard(out.trim())
+    expect(existsSync(file('inbox'))).toBe(true)
+    expect(newer.time).toBeGreaterThan(card.time)
+    expect(fingerprintOf(newer.inbox!)).not.toBe(fingerprintOf(card.inbox!))
+  })
+})
