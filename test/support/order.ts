@@ -27,6 +27,7 @@ export const SECONDS: Readonly<Record<string, number>> = {
   'test/e2e/browser.test.ts': 30,
   'test/e2e/handover.test.ts': 20,
   'test/e2e/bench.test.ts': 20,
+  'test/e2e/soak.test.ts': 20,
   'test/proof/trace.test.ts': 20,
   'test/e2e/examples.test.ts': 15,
   'test/client/messenger/messenger.test.ts': 15,
