@@ -5,7 +5,7 @@ import { run } from '../support/process.ts'
 
 test('the soak accounts for every text', async () => {
   const soak = join(import.meta.dirname, '../soak/main.ts')
-  const { code, stdout, stderr } = await run([process.execPath, soak, '--minutes', '0.2', '--people', '5', '--rate', '8'])
+  const { code, stdout, stderr } = await run([process.execPath, soak, '--minutes', '0.1', '--people', '4', '--rate', '8'])
   expect({ code, stdout, stderr }).toMatchObject({ code: 0 })
   expect(stdout).toMatch(/\nclean\n/)
   const [, sent, shown] = /(\d+) texts and files sent, (\d+) shown/.exec(stdout) ?? []
