@@ -11,7 +11,7 @@ import { checkRelays } from '../profile/address.ts'
 import { makeFolder, readText, writeNew, writeWhole } from '../disk/file.ts'
 import { loadIdentity } from '../profile/identity.ts'
 import { type CardFacts, type Home, HOME_VARIABLES, isCardOf, needHome, type Settings } from '../profile/home.ts'
-import { makeInbox, placesOf } from '../profile/inbox.ts'
+import { factsOf, makeInbox } from '../profile/inbox.ts'
 import { PASSPHRASE_VARIABLE } from '../disk/passphrase.ts'
 import { checkSize, drawCode, encodePicture } from '../program/qr.ts'
 import { composeName, faultOf } from '../../wording/name.ts'
@@ -163,8 +163,7 @@ export async function bringUpToDate(home: Home, wanted: Wanted, io: Io): Promise
   const factsFor = (isPublic: boolean, inbox: Identity | undefined): CardFacts => {
     // A card of version 1 leads to the mailbox of the key, which a private user does not read.
     const chosen = version ?? (isPublic ? (old?.version ?? 2) : 2)
-    const { relays: named, hasInbox } = placesOf({ relays, isPublic, memberAt }, chosen)
-    return { version: chosen, name, relays: named, ...(hasInbox && inbox !== undefined && { inbox: inbox.key }) }
+    return factsOf({ name, relays, isPublic, memberAt }, chosen, inbox?.key)
   }
   if (!isFirst && CHANGES.every((option) => wanted[option] === undefined)) {
     // To show a card that exists, the key stays locked, and a disk that takes no more does not matter.

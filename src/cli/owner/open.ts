@@ -20,6 +20,7 @@ import { CardGiver } from './giver.ts'
 import { greet } from './greeting.ts'
 import { Link } from './link.ts'
 import type { Opened, OpenOptions } from './opening.ts'
+import { openSecrecy } from './secrecy.ts'
 import { findPlace, listen, type Place } from './place.ts'
 import type { Wishes } from './record.ts'
 import { type Attachment, Shared } from './shared.ts'
@@ -30,6 +31,9 @@ import { watchProfile } from './watch.ts'
 const TAKE_MS = 10_000
 /** The pause before the next try, ms. */
 const AGAIN_MS = 20
+
+/** SWITCH: whether the messenger hides its user from relays. Turn it on once the messenger uses `secrecy`. */
+const HIDES: boolean = false
 
 /** The SOCKS port without a setting. */
 const SOCKS = '127.0.0.1:9050'
@@ -206,6 +210,7 @@ class Client {
       this.#options
     const relays = this.#relays
     if (outbox && home === undefined) throw new CliError('no folder for the outbox: HOME is not set', { hint: 'set HOME or ASFALEIA_HOME' })
+    const secrecy = HIDES ? await openSecrecy(this.#profile, this.#settings) : undefined
     await this.#giver.read()
     let store: LockedOutbox | undefined
     let server: Awaited<ReturnType<typeof listen>> | undefined
@@ -242,6 +247,7 @@ class Client {
           ...(store !== undefined && { outbox: store }),
           ...(seen && home !== undefined && { seen: openSeen(home.stateFolder) }),
           introducer: this.#giver,
+          ...(secrecy !== undefined && { secrecy }),
         },
         reception: {
           open: () => (home === undefined ? undefined : Requests.open(home.stateFolder, identity, Math.floor(Date.now() / 1_000))),

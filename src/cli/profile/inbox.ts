@@ -1,15 +1,16 @@
 /**
- * The inbox key of a profile (docs/protocol.md, section 14), in the file `inbox`, and the places that a card names: the
- * relays at which people reach the user first.
+ * The inbox key of a profile (docs/protocol.md, section 14), in the file `inbox`, and what a card says about the places
+ * at which people reach the user first.
  */
 import { existsSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { generateSeedKey } from '../../auth/seed.ts'
+import type { SshKey } from '../../auth/ssh-key.ts'
 import type { CardVersion } from '../../client/format/card.ts'
 import { type Identity, identityOf } from '../../client/format/identity.ts'
 import { makeFolder, writeWhole } from '../disk/file.ts'
 import { openSeedFile } from '../disk/keyfile.ts'
-import type { Settings } from './home.ts'
+import type { CardFacts, Settings } from './home.ts'
 
 /** The file names nobody. */
 const COMMENT = 'asfaleia'
@@ -33,21 +34,21 @@ export async function makeInbox(path: string): Promise<Identity> {
   return identityOf(await openSeedFile(path))
 }
 
-/** Which relays and whether an inbox a card names. */
-export interface Places {
-  readonly relays: readonly string[]
-  readonly hasInbox: boolean
-}
-
 /**
- * Returns the places for a card of a version.
+ * Returns the facts for a card of a version.
  *
  * A private user reads the inbox at one relay, and the addresses of contacts at the others, so that no relay learns who
  * talks to whom. A public user reads the inbox at each relay that the card names: people with an older card know those
  * relays. At a relay that knows the user's key there is no inbox.
+ *
+ * @param inbox undefined if there is none yet
  */
-export function placesOf({ relays, isPublic, memberAt }: Pick<Settings, 'relays' | 'isPublic' | 'memberAt'>, version: CardVersion): Places {
+export function factsOf(
+  { name, relays, isPublic, memberAt }: Pick<Settings, 'relays' | 'isPublic' | 'memberAt'> & { readonly name: string },
+  version: CardVersion,
+  inbox: SshKey | undefined,
+): CardFacts {
   const open = relays.filter((relay) => !memberAt.includes(relay))
-  if (version === 1 || open.length === 0) return { relays, hasInbox: false }
-  return { relays: isPublic ? open : open.slice(0, 1), hasInbox: true }
+  if (version === 1 || open.length === 0) return { version, name, relays }
+  return { version, name, relays: isPublic ? open : open.slice(0, 1), ...(inbox !== undefined && { inbox }) }
 }

@@ -3,6 +3,7 @@
  * whose options name everything it needs works without a profile.
  */
 import { existsSync } from 'node:fs'
+import { fingerprintOf } from '../../client/format/field.ts'
 import type { Identity } from '../../client/format/identity.ts'
 import { isTorsocksLoaded, usesProxy } from '../../client/wire/dial.ts'
 import { parseEndpoint } from '../../transport/address.ts'
@@ -23,6 +24,8 @@ export interface Profile extends Settings {
   /** The settings in its file, without the options of the command. */
   readonly stored: Settings
   readonly identity: Identity
+  /** Whether the identity is that of the profile, and not of another key that the command names. */
+  readonly isOwn: boolean
   readonly book: Book
   readonly groups: Groups
   readonly blocked: Blocked
@@ -91,10 +94,17 @@ export async function openProfile(io: Io, given: Given): Promise<Profile> {
     blocked,
     rules,
     sign: given.sign === true,
+    isOwn: home !== undefined && (key === settings.key || (await isKeyOf(home, identity))),
     // The encryption key in the profile belongs to the profile's key alone.
     identity: home !== undefined && key === settings.key ? await home.completeIdentity(identity, false) : identity,
     ...(home !== undefined && { home }),
     ...(socks !== undefined && { socks }),
     ...(seconds !== undefined && { timeout: seconds * 1_000 }),
   }
+}
+
+/** Whether the card of the profile is of the key. */
+async function isKeyOf(home: Home, { key }: Identity): Promise<boolean> {
+  const card = await home.readCard()
+  return card !== undefined && fingerprintOf(card.key) === fingerprintOf(key)
 }

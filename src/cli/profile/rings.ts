@@ -8,7 +8,7 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { open, sealFor } from '../../client/format/envelope.ts'
 import type { Identity } from '../../client/format/identity.ts'
-import type { Ring } from '../../client/ring/state.ts'
+import type { RingStore } from '../../client/messenger/options.ts'
 import { decodeRing, encodeRing, RingError } from '../../client/ring/text.ts'
 import { makeFolder, readBytes, writeWhole } from '../disk/file.ts'
 import { systemReason } from '../disk/system.ts'
@@ -17,20 +17,15 @@ import { CliError } from '../program/error.ts'
 /** The largest ring has 410 KB. */
 const RING_BYTES = 1_048_576
 
-export interface RingStore {
-  /**
-   * @param contact the fingerprint of the contact's SSH key, `SHA256:…`
-   * @returns undefined if the folder has no ring: the contact is new, or the state was lost
-   * @throws {CliError} if the file is damaged; it is left untouched
-   */
-  load(contact: string): Promise<Ring | undefined>
-  /** Replaces the file atomically. @throws {CliError} if it cannot be written; the former one stays */
-  save(contact: string, ring: Ring): Promise<void>
+export interface StoredRings extends RingStore {
   remove(contact: string): Promise<void>
 }
 
-/** Opens the folder `ring` of the user's state. */
-export function openRings(folder: string, identity: Identity): RingStore {
+/**
+ * Opens the folder `ring` of the user's state. Its `load` throws a {@link CliError} that names a damaged file, and leaves
+ * the file untouched; so does `save` if it cannot write, and the former file stays.
+ */
+export function openRings(folder: string, identity: Identity): StoredRings {
   const rings = join(folder, 'ring')
   const pathOf = (contact: string): string => join(rings, `${createHash('sha256').update(contact).digest('hex').slice(0, 32)}.age`)
   return {
