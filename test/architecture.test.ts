@@ -357,7 +357,7 @@ const NODE: readonly (readonly [name: string, users: readonly string[], why: str
     (name) => [name, ['tor/process.ts'], 'runs tor in a folder of its own'] as const,
   ),
   ['zlib', ['cli/program/qr.ts'], 'the code as a PNG picture'],
-  ['zlib', ['server/page-file.ts'], 'the web page, compressed once'],
+  ['zlib', ['server/page-file.ts', 'cli/talk/web-page.ts'], 'the web page, compressed once'],
   ['module', ['cli/node.ts'], 'where the Node of the checkout lies'],
   ...(['events', 'fs', 'fs/promises', 'http', 'net', 'os', 'path', 'readline', 'stream', 'timers/promises', 'tty'] as const).map(
     (name) => [name, ['cli/'], 'the edge of the process: terminal, files, signals'] as const,

@@ -36,6 +36,7 @@ const SECTIONS: Readonly<Record<string, Commands>> = {
     group: { summary: 'make, change and leave groups of contacts', load: async () => (await import('./people.ts')).group },
     profile: { summary: 'carry your profile to another device', load: () => import('./commands/profile.ts') },
     join: { summary: 'join a closed relay by an invite', load: () => import('./commands/join.ts') },
+    page: { summary: "write the web page, or compare a relay's with it", load: () => import('./commands/page.ts') },
   },
   keys: {
     key: { summary: 'make an SSH key or show one', load: () => import('./commands/key.ts') },

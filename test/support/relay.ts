@@ -3,6 +3,7 @@ import type { Socket } from 'node:net'
 import { DEFAULT_LIMITS, type Limits } from '../../src/protocol/limits.ts'
 import { Relay } from '../../src/relay/relay.ts'
 import type { Member, Strangers } from '../../src/relay/roster.ts'
+import type { Offer } from '../../src/transport/page.ts'
 import { createSocketServer, listen, serveSocket } from '../../src/transport/socket.ts'
 import { createPublicDoor } from '../../src/transport/upgrade.ts'
 
@@ -33,6 +34,8 @@ export interface TestRelayOptions {
   readonly port?: number
   /** Also listen for WebSockets. */
   readonly http?: boolean
+  /** The web page at that listener. */
+  readonly offer?: Offer
 }
 
 export async function startTestRelay(options: TestRelayOptions = {}): Promise<TestRelay> {
@@ -60,7 +63,7 @@ export async function startTestRelay(options: TestRelayOptions = {}): Promise<Te
   })
   const address = await listen(server, { kind: 'tcp', host: '127.0.0.1', port: options.port ?? 0 })
   if (address.kind !== 'tcp') throw new Error('no port was taken')
-  const web = options.http === true ? await openHttp(relay) : undefined
+  const web = options.http === true ? await openHttp(relay, options.offer) : undefined
   return {
     relay,
     port: address.port,
@@ -85,8 +88,9 @@ export async function startTestRelay(options: TestRelayOptions = {}): Promise<Te
   }
 }
 
-async function openHttp(relay: Relay): Promise<{ address: string; close(): Promise<void> }> {
+async function openHttp(relay: Relay, offer: Offer | undefined): Promise<{ address: string; close(): Promise<void> }> {
   const door = await createPublicDoor({
+    offer,
     maxMessage: DEFAULT_LIMITS.payload + DEFAULT_LIMITS.lineOverhead,
     names: () => relay.names,
     enter: (circuit, visitor) => relay.enter(circuit, visitor),

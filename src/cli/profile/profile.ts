@@ -61,18 +61,9 @@ export async function openProfile(io: Io, given: Given): Promise<Profile> {
       })
     )
   const relays = given.relay === undefined ? settings.relays : checkGiven(given.relay)
-  const seconds = given.timeout === undefined ? undefined : Number(given.timeout)
-  if (seconds !== undefined && !(seconds > 0 && seconds <= 86_400))
-    throw new UsageError(`--timeout ${given.timeout}: expected a number of seconds, at most 86400`)
+  const timeout = readTimeout(given.timeout)
   const { socks: kept, ...rest } = settings
-  // torsocks would send our own SOCKS handshake to Tor a second time.
-  const socks = given.socks ?? (isTorsocksLoaded() ? 'torsocks' : io.env['ASFALEIA_SOCKS'] || kept)
-  try {
-    if (socks !== undefined && usesProxy(socks)) parseEndpoint(socks, 9050)
-  } catch {
-    const source = given.socks === undefined ? 'ASFALEIA_SOCKS, or `socks` of the profile' : '--socks'
-    throw new UsageError(`${source}: "${socks}" is not an address`, { hint: 'expected HOST:PORT, off, torsocks or transparent' })
-  }
+  const socks = chooseSocks(given.socks, io, kept)
   const book = (await home?.openBook(relays)) ?? Book.empty(relays.some(isLocal))
   const groups = (await home?.openGroups()) ?? Groups.empty()
   const blocked = (await home?.openBlocked()) ?? Blocked.empty()
@@ -99,7 +90,7 @@ export async function openProfile(io: Io, given: Given): Promise<Profile> {
     identity: home !== undefined && key === settings.key ? await home.completeIdentity(identity, false) : identity,
     ...(home !== undefined && { home }),
     ...(socks !== undefined && { socks }),
-    ...(seconds !== undefined && { timeout: seconds * 1_000 }),
+    ...(timeout !== undefined && { timeout }),
   }
 }
 
@@ -107,4 +98,29 @@ export async function openProfile(io: Io, given: Given): Promise<Profile> {
 async function isKeyOf(home: Home, { key }: Identity): Promise<boolean> {
   const card = await home.readCard()
   return card !== undefined && fingerprintOf(card.key) === fingerprintOf(key)
+}
+
+/** Returns the value of `--timeout` in milliseconds. @throws {UsageError} */
+export function readTimeout(given: string | undefined): number | undefined {
+  if (given === undefined) return undefined
+  const seconds = Number(given)
+  if (seconds > 0 && seconds <= 86_400) return seconds * 1_000
+  throw new UsageError(`--timeout ${given}: expected a number of seconds, at most 86400`)
+}
+
+/**
+ * Chooses the way to relays: that of `--socks`, of torsocks, of ASFALEIA_SOCKS, or of the profile.
+ * @param kept the value in the profile
+ * @throws {UsageError} if it is not an address
+ */
+export function chooseSocks(given: string | undefined, { env }: Pick<Io, 'env'>, kept: string | undefined): string | undefined {
+  // torsocks would send our own SOCKS handshake to Tor a second time.
+  const socks = given ?? (isTorsocksLoaded() ? 'torsocks' : env['ASFALEIA_SOCKS'] || kept)
+  try {
+    if (socks !== undefined && usesProxy(socks)) parseEndpoint(socks, 9050)
+  } catch {
+    const source = given === undefined ? 'ASFALEIA_SOCKS, or `socks` of the profile' : '--socks'
+    throw new UsageError(`${source}: "${socks}" is not an address`, { hint: 'expected HOST:PORT, off, torsocks or transparent' })
+  }
+  return socks
 }

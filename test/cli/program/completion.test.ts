@@ -110,7 +110,7 @@ test('the man page has no warning and lists every command', async (context) => {
   for (const name of Object.keys(COMMANDS)) expect(stdout).toMatch(new RegExp(`^ {3}${name}$`, 'm'))
   for (const section of ['EXAMPLES', 'EXIT STATUS', 'ENVIRONMENT']) expect(stdout).toMatch(new RegExp(`^${section}$`, 'm'))
   expect(stdout).toContain("asfaleia send bob 'the kettle is on'")
-  expect(stdout).toMatch(/ASFALEIA_SOCKS\n? +The default of --socks in send, get, chat, group, join\./)
+  expect(stdout).toMatch(/ASFALEIA_SOCKS\n? +The default of --socks in send, get, chat, group, join, page\./)
 })
 
 test.each([[[]], [['tcsh']], [['bash', 'zsh']]])('the completion command refuses the arguments %j', async (words) => {
