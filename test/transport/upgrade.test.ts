@@ -547,6 +547,10 @@ describe('a WebSocket as a stream', () => {
     thrown.stream.destroy()
     expect(await thrown.frame()).toBeUndefined()
     await thrown.until(/<end>/)
+    // A second end would come before that of a later connection.
+    const later = await open()
+    later.stream.destroy()
+    await later.until(/<end>/)
     expect([gone.heard(), thrown.heard()]).toEqual(['half of<finish><end>', '<end>'])
   })
 })

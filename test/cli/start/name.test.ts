@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { setName } from '../../../src/cli/start/name.ts'
-import { startTestRelay } from '../../support/relay.ts'
+import { startTestRelay, type TestRelay } from '../../support/relay.ts'
 
 async function nameFile(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'asfaleia-'))
@@ -11,13 +11,16 @@ async function nameFile(): Promise<string> {
   return join(folder, 'name')
 }
 
+const refusals = ({ relay }: TestRelay): number => Object.values(relay.snapshot().counters.refused).reduce((sum, each) => sum + each, 0)
+
 test('setName waits until the relay answers to the name', async () => {
   const file = await nameFile()
   const relay = await startTestRelay({ names: [] })
   onTestFinished(() => relay.close())
   let named = false
   const set = setName(file, 'localhost', relay.address, new AbortController().signal).then(() => (named = true))
-  await new Promise((resolve) => setTimeout(resolve, 200))
+  // It has asked twice, so it waits after a refusal.
+  await expect.poll(() => refusals(relay), { timeout: 20_000 }).toBeGreaterThan(1)
   expect({ named, file: await readFile(file, 'utf8') }).toEqual({ named: false, file: 'localhost\n' })
   relay.relay.addName('localhost')
   expect(await set).toBe(true)
