@@ -340,26 +340,23 @@ describe('the ciphers of ssh-keygen', () => {
     expect(ciphers).toEqual(expect.arrayContaining(['3des-cbc', 'aes256-ctr', 'aes256-gcm@openssh.com', 'chacha20-poly1305@openssh.com']))
   })
 
-  test('protect keys of every type, which are read', () => {
-    const folder = makeFolder()
-    for (const [type, bits] of [
-      ['ed25519', '256'],
-      ['rsa', '2048'],
-      ['ecdsa', '256'],
-      ['ecdsa', '384'],
-      ['ecdsa', '521'],
-    ] as const) {
-      const files = makeKey(folder, `${type}-${bits}`, ['-t', type, '-b', bits])
-      const { fingerprint } = parsePublicKey(files.line)
-      let last = ''
-      for (const cipher of ciphers) {
-        run('ssh-keygen', ['-q', '-p', '-P', last, '-N', 'öffne dich', '-Z', cipher, '-a', '1', '-f', files.path])
-        last = 'öffne dich'
-        const file = readFileSync(files.path)
-        expect(parsePrivateKey(file, last).public.fingerprint).toEqual(fingerprint)
-        expect(outcome(file)).toBe('needs-passphrase')
-        expect(outcome(file, 'offne dich')).toBe('wrong-passphrase')
-      }
+  test.each([
+    ['ed25519', '256'],
+    ['rsa', '2048'],
+    ['ecdsa', '256'],
+    ['ecdsa', '384'],
+    ['ecdsa', '521'],
+  ])('protect %s keys of %s bits, which are read', (type, bits) => {
+    const files = makeKey(makeFolder(), 'key', ['-t', type, '-b', bits])
+    const { fingerprint } = parsePublicKey(files.line)
+    let last = ''
+    for (const cipher of ciphers) {
+      run('ssh-keygen', ['-q', '-p', '-P', last, '-N', 'öffne dich', '-Z', cipher, '-a', '1', '-f', files.path])
+      last = 'öffne dich'
+      const file = readFileSync(files.path)
+      expect(parsePrivateKey(file, last).public.fingerprint).toEqual(fingerprint)
+      expect(outcome(file)).toBe('needs-passphrase')
+      expect(outcome(file, 'offne dich')).toBe('wrong-passphrase')
     }
   })
 
@@ -396,8 +393,9 @@ describe('the ciphers of ssh-keygen', () => {
 describe('passphrases of ssh-keygen', () => {
   beforeEach(needs('ssh-keygen'))
 
-  test('a key with 100 rounds is read', () => {
-    const files = makeKey(makeFolder(), 'key', ['-t', 'ed25519', '-a', '100'], 'open')
+  // More than ssh-keygen's own number.
+  test('a key with 30 rounds is read', () => {
+    const files = makeKey(makeFolder(), 'key', ['-t', 'ed25519', '-a', '30'], 'open')
     expect(parsePrivateKey(files.file, 'open').public.fingerprint).toEqual(parsePublicKey(files.line).fingerprint)
   })
 

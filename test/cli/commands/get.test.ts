@@ -311,7 +311,7 @@ describe('get as a process', () => {
     expect(proxy.requests.map((request) => request.host)).toEqual([ONION, ONION, ONION])
   })
 
-  test('works under torsocks, which passes the name to tor unresolved', async (context) => {
+  test('works under torsocks, which passes the name to tor unresolved', { timeout: 60_000 }, async (context) => {
     const why = missing('torsocks')
     if (why !== undefined) return context.skip(why)
     const { port } = await startRelay({ names: [ONION] })

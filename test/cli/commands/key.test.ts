@@ -119,7 +119,7 @@ describe('key FILE', () => {
   test('reads a passphrase from a file, or asks at the terminal without an echo', async (context) => {
     const why = missing('ssh-keygen', 'script')
     if (why !== undefined) return context.skip(why)
-    execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', 'secret-word', '-f', at('locked')])
+    execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-a', '1', '-N', 'secret-word', '-f', at('locked')])
     const fingerprint = execFileSync('ssh-keygen', ['-lf', at('locked.pub')], { encoding: 'utf8' }).split(' ')[1]!
     writeFileSync(at('words'), 'secret-word\n')
     const fromFile = await asfaleia(['key', at('locked')], { env: { ASFALEIA_PASSPHRASE_FILE: at('words') } })
