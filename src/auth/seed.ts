@@ -15,6 +15,8 @@ const TYPE = 'ssh-ed25519'
 const SEED_BYTES = 32
 const MAGIC = utf8.encode('openssh-key-v1\0')
 const FILE = /^-----BEGIN OPENSSH PRIVATE KEY-----\n([A-Za-z0-9+/=\n]+)\n-----END OPENSSH PRIVATE KEY-----$/
+/** RFC 8410, section 10.3: version 0, the algorithm Ed25519, and two headers of OCTET STRING around the seed. */
+const PKCS8_START = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20]
 const COLUMNS = /.{1,70}/g
 /** Block size of the private part of a container without a cipher. */
 const BLOCK_BYTES = 8
@@ -29,6 +31,8 @@ export interface SeedKey extends SshPrivateKey {
    * @throws {TypeError} if the comment contains a line break or NUL
    */
   toFile(comment?: string): string
+  /** Returns the key in the form that WebCrypto imports: PKCS #8 (RFC 8410). The bytes contain the secret. */
+  toPkcs8(): Uint8Array<ArrayBuffer>
 }
 
 /**
@@ -46,7 +50,7 @@ export function seedKey(seed: Uint8Array): SeedKey {
   const multiply = x25519(digest.subarray(0, 32))
   digest.fill(0)
   const key = parseKeyBlob(concat(encodeString(TYPE), encodeString(point)))
-  return { public: key, sign, multiply, toFile: (comment = '') => encodeFile(own, point, comment) }
+  return { public: key, sign, multiply, toFile: (comment = '') => encodeFile(own, point, comment), toPkcs8: () => Uint8Array.of(...PKCS8_START, ...own) }
 }
 
 /** Generates a key. */

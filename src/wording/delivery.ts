@@ -1,4 +1,5 @@
 /** The states of sent messages and of files, in words. */
+import type { FileState } from '../client/delivery/file.ts'
 
 export type DeliveryState = 'waiting' | 'held' | 'delivered' | 'read' | 'expired' | 'failed'
 
@@ -50,4 +51,23 @@ export function deliveryText({
   const have = deliveries.filter(({ state }) => state === 'delivered' || state === 'read').length
   if (have === 0 || have === deliveries.length) return { text: `${least}${have === 0 ? '' : ` ${have}/${have}`}`, role }
   return { text: `delivered ${have}/${deliveries.length}`, role }
+}
+
+/** Why a received file is useless. */
+export const DAMAGED = 'damaged: its hash is wrong'
+export const NOT_RECEIVED = 'not received'
+
+/** Describes why a file was not sent. */
+export function fileFailure(state: FileState, to: string, why: string | undefined): string {
+  switch (state) {
+    case 'refused':
+      return `${to} refused it`
+    case 'expired':
+      return `${to} did not accept it in time`
+    case 'failed':
+    case 'offered':
+    case 'sending':
+    case 'done':
+      return `not sent to ${to}${why === undefined ? '' : `: ${why}`}`
+  }
 }

@@ -1,7 +1,10 @@
 /** Every error of a relay and of the messenger, and the state of the clock, in words. The texts contain no bytes from the relay. */
-import type { MessengerErrorCode } from '../client/messenger/error.ts'
+import { MessengerError, type MessengerErrorCode } from '../client/messenger/error.ts'
 import type { MessengerEvent } from '../client/messenger/event.ts'
-import type { RelayErrorCode } from '../client/wire/error.ts'
+import { CardError } from '../client/format/card.ts'
+import { GroupError } from '../client/format/group.ts'
+import { MessageError } from '../client/format/message.ts'
+import { RelayError, type RelayErrorCode } from '../client/wire/error.ts'
 import { duration } from './figures.ts'
 
 /** `passes`: the error may pass by itself. */
@@ -56,4 +59,11 @@ export function describeClock(event: Extract<MessengerEvent, { kind: 'clock' }>,
   if (event.off === 'was-ahead')
     return `the clock of this machine was wrong before, so messages from until now may be marked as old; ${says}`
   return `the messages of several contacts are dated ${duration(event.by)} ${event.off === 'behind' ? 'in the future' : 'in the past'}; ${says}`
+}
+
+/** Describes an expected error of the library; undefined for a defect. */
+export function describeFault(error: unknown): string | undefined {
+  if (error instanceof RelayError) return RELAY_ERRORS[error.code].text
+  if (error instanceof MessengerError) return MESSENGER_ERRORS[error.code]
+  return error instanceof MessageError || error instanceof CardError || error instanceof GroupError ? error.message : undefined
 }

@@ -8,7 +8,7 @@ import type { FileDelivery } from '../../client/messenger/transfers.ts'
 import { toCliError } from '../talk/refusal.ts'
 import { describeContent as describe } from '../../wording/content.ts'
 import { CliError } from '../program/error.ts'
-import type { Delivery as Shown } from '../../wording/delivery.ts'
+import { DAMAGED, type Delivery as Shown, fileFailure as describeFailure, NOT_RECEIVED } from '../../wording/delivery.ts'
 
 export const NO_RECEIVER = 'there is no one left to receive it'
 export const NO_CARD = 'you have no card yet; make one with `asfaleia me`'
@@ -18,23 +18,13 @@ export function shownDelivery({ id, to, state }: Delivery): Shown {
 }
 
 export function fileFailure({ state, to, error }: FileDelivery): string {
-  switch (state) {
-    case 'refused':
-      return `${to.name} refused it`
-    case 'expired':
-      return `${to.name} did not accept it in time`
-    case 'failed':
-    case 'offered':
-    case 'sending':
-    case 'done':
-      return `not sent to ${to.name}${error === undefined ? '' : `: ${describeError(error) ?? 'it cannot be read'}`}`
-  }
+  return describeFailure(state, to.name, error === undefined ? undefined : (describeError(error) ?? 'it cannot be read'))
 }
 
 export const ARRIVAL_FAILURES: Readonly<Record<'damaged' | 'refused' | 'failed', string>> = {
-  damaged: 'damaged: its hash is wrong',
+  damaged: DAMAGED,
   refused: 'refused: to receive files, use --files FOLDER, or `files` in the profile',
-  failed: 'not received',
+  failed: NOT_RECEIVED,
 }
 
 /** Describes an expected error; undefined for a defect. */

@@ -1,0 +1,360 @@
+/**
+ * The user's profile in memory: key, card, relays and people, in the files of a profile's folder (docs/clients.md). The
+ * page changes only the files that it understands, and keeps all others as they are. Without I/O.
+ */
+import { PrivateKeyError } from '../auth/key-error.ts'
+import { generateSeedKey, parseSeedFile, type SeedKey } from '../auth/seed.ts'
+import { parsePublicKey, type SshKey } from '../auth/ssh-key.ts'
+import { concat } from '../auth/ssh-wire.ts'
+import { Seen } from '../client/delivery/seen.ts'
+import { areCardRelays, type Card, CardError, makeCard, normalizeRelay, parseCard } from '../client/format/card.ts'
+import { decodeText, encodeText, fingerprintOf, formatKey, formatTime, isFingerprint, parseTime } from '../client/format/field.ts'
+import type { Identity } from '../client/format/identity.ts'
+import { openByPassphrase, PassphraseError, sealByPassphrase } from '../client/format/passphrase.ts'
+import { type Contact, contactOf } from '../client/messenger/contact.ts'
+import { ProtocolError } from '../protocol/errors.ts'
+import { fold, refuseFile, splitParts } from '../profile/entry.ts'
+import { Fields } from '../profile/fields.ts'
+import { decodeFiles, encodeFiles, type Files, PROFILE_TYPE } from '../profile/files.ts'
+import { looksOf } from '../wording/likeness.ts'
+import { composeName, faultOf, showName } from '../wording/name.ts'
+import { pageIdentity } from './identity.ts'
+
+/** A contact of the user. */
+export interface Person extends Contact {
+  readonly fingerprint: string
+  readonly card?: Card
+  /** When the user compared the safety words, seconds since 1970. */
+  readonly verified?: number
+  /** When the contact was first heard, seconds since 1970: since then they have the user's card. */
+  readonly met?: number
+}
+
+/** A change that the user asked for is not possible, or a saved file cannot be opened. The message is for the user. */
+export class AccountError extends Error {
+  override readonly name = 'AccountError'
+}
+
+/** The same for everyone: it must not say whose key it is. */
+const COMMENT = 'asfaleia'
+const SEEN = 'page/seen'
+/** The most tags of received messages that a saved file keeps: 1.7 MB. */
+const SEEN_TAGS = 50_000
+
+export class Account {
+  readonly identity: Identity
+  readonly #files: Map<string, Uint8Array>
+  readonly #now: () => number
+  #card: Card
+  /** By fingerprint. */
+  #people = new Map<string, Person & { readonly path: string }>()
+  #blocked = new Map<string, string>()
+  /** The tags of received messages, in pieces of the text of a seen store. The messenger's store changes them. */
+  seen: Uint8Array[] = []
+  /** The files that could not be read. They stay as they are. */
+  readonly broken: string[] = []
+
+  private constructor(identity: Identity, card: Card, files: Map<string, Uint8Array>, now: () => number) {
+    this.identity = identity
+    this.#card = card
+    this.#files = files
+    this.#now = now
+  }
+
+  /** Makes a new identity. @param now seconds since 1970 @throws {AccountError} if the name or a relay is unfit */
+  static async create(typed: string, relays: readonly string[], now: () => number = seconds): Promise<Account> {
+    const name = checkName(typed)
+    const addresses = checkRelays(relays)
+    const key = generateSeedKey()
+    const identity = await pageIdentity(key)
+    const card = await makeCard(identity, { name, relays: addresses, time: now() })
+    const fields = new Fields()
+    fields.set('name', name)
+    fields.set('key', 'key')
+    fields.set('relay', ...addresses)
+    const files = new Map([
+      ['profile', encodeText(fields.toString())],
+      ['card', encodeText(card.text)],
+      ['key', encodeText(key.toFile(COMMENT))],
+      ['key.pub', encodeText(`${formatKey(key.public)} ${COMMENT}\n`)],
+    ])
+    return new Account(identity, card, files, now)
+  }
+
+  /** Opens a saved file. @throws {AccountError} */
+  static async open(sealed: string, passphrase: string, now: () => number = seconds): Promise<Account> {
+    let files: Files | undefined
+    try {
+      files = decodeFiles(await openByPassphrase(sealed, passphrase, PROFILE_TYPE))
+    } catch (error) {
+      if (error instanceof PassphraseError) throw new AccountError(`this file cannot be opened: ${error.message}`)
+      throw error
+    }
+    if (files === undefined) throw new AccountError('this file cannot be opened: its content is no profile')
+    return Account.read(files, now)
+  }
+
+  /** Reads the files of a profile. @throws {AccountError} */
+  static async read(files: Files, now: () => number = seconds): Promise<Account> {
+    const profile = new Fields(textOf(files, 'profile'))
+    if (profile.findBroken() !== undefined) throw new AccountError('the profile in this file is damaged')
+    const key = readKey(files, profile.all('key')[0] ?? 'key')
+    const identity = await pageIdentity(key)
+    const relays = profile.all('relay').flatMap((relay) => normalizeRelay(relay) ?? [])
+    const old = await readCard(files)
+    if (old !== undefined && fingerprintOf(old.key) !== fingerprintOf(key.public))
+      throw new AccountError('the card in this file belongs to another person’s key; ask for the file again, or make a new identity')
+    const name = profile.all('name')[0] ?? old?.name ?? ''
+    const isFit = old !== undefined && old.name === name && old.relays.join() === relays.join()
+    const time = Math.max(now(), (old?.time ?? 0) + 1)
+    const card = isFit ? old : await makeCard(identity, { name: checkName(name), relays: checkRelays(relays), time })
+    const account = new Account(identity, card, new Map(files), now)
+    account.#files.set('card', encodeText(card.text))
+    await account.#readPeople()
+    const seen = files.get(SEEN)
+    if (seen !== undefined && Seen.decode(seen, now()) !== undefined) account.seen = [seen]
+    return account
+  }
+
+  get card(): Card {
+    return this.#card
+  }
+
+  get name(): string {
+    return this.#card.name
+  }
+
+  get relays(): readonly string[] {
+    return this.#card.relays
+  }
+
+  get receipts(): { readonly delivered: boolean; readonly read: boolean } {
+    const [line] = new Fields(textOf(this.#files, 'profile')).all('receipts')
+    const words = (line ?? 'delivered').split(/[ ,]+/)
+    return { delivered: words.includes('delivered'), read: words.includes('read') }
+  }
+
+  /** Returns the people, by name. */
+  people(): readonly Person[] {
+    return [...this.#people.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1))
+  }
+
+  find(fingerprint: string): Person | undefined {
+    return this.#people.get(fingerprint)
+  }
+
+  /** Finds a contact with another key, whose name looks like this one. */
+  like(name: string, fingerprint: string): Person | undefined {
+    const looks = new Set(looksOf(name))
+    return this.people().find((each) => each.fingerprint !== fingerprint && looksOf(each.name).some((look) => looks.has(look)))
+  }
+
+  isBlocked(fingerprint: string): boolean {
+    return this.#blocked.has(fingerprint)
+  }
+
+  /** Encrypts the whole profile. Takes some seconds without a JIT compiler. */
+  save(passphrase: string): Promise<string> {
+    const seen = Seen.decode(concat(...this.seen), this.#now(), SEEN_TAGS)
+    if (seen === undefined) this.#files.delete(SEEN)
+    else this.#files.set(SEEN, seen.encode())
+    return sealByPassphrase(encodeFiles(this.#files), passphrase, PROFILE_TYPE)
+  }
+
+  /**
+   * Adds the person of a card, or updates the card of a contact.
+   * @param typed the user's name for them; the card's name by default
+   * @throws {AccountError}
+   */
+  async add(card: Card, typed: string = card.name): Promise<Person> {
+    const fingerprint = fingerprintOf(card.key)
+    if (fingerprint === fingerprintOf(this.identity.key)) throw new AccountError('this card is your own: send it to other people')
+    const relays = card.relays.filter((relay) => !isLocal(relay))
+    if (relays.length < card.relays.length)
+      throw new AccountError('this card names the relay localhost, which only its owner can reach; ask for a card with an onion address')
+    const known = this.#people.get(fingerprint)
+    if (known === undefined) {
+      const name = checkName(typed)
+      const twin = this.like(name, fingerprint)
+      if (twin !== undefined)
+        throw new AccountError(
+          `${showName(name)} is already the name of another contact, or looks like it: ${showName(twin.name)}. Choose another name`,
+        )
+      const fields = new Fields()
+      fields.set('added', formatTime(this.#now()))
+      return this.#write(name, card.text, fields)
+    }
+    if (known.card !== undefined && known.card.time > card.time)
+      throw new AccountError(`this card is older than the one that you have of ${showName(known.name)}`)
+    const { fields } = splitParts(textOf(this.#files, known.path) ?? '')
+    fields.set('key')
+    fields.set('relay')
+    return this.#write(known.name, card.text, fields)
+  }
+
+  /** @throws {AccountError} */
+  async rename(fingerprint: string, typed: string): Promise<void> {
+    const known = this.#need(fingerprint)
+    const name = checkName(typed)
+    const twin = this.like(name, fingerprint)
+    if (twin !== undefined) throw new AccountError(`${showName(name)} looks like ${showName(twin.name)}, another contact of yours`)
+    const { signed, fields } = splitParts(textOf(this.#files, known.path) ?? '')
+    this.#files.delete(known.path)
+    await this.#write(name, signed, fields)
+  }
+
+  remove(fingerprint: string): void {
+    const known = this.#people.get(fingerprint)
+    if (known === undefined) return
+    this.#files.delete(known.path)
+    this.#people.delete(fingerprint)
+  }
+
+  /** Records that the safety words were equal. */
+  async verify(fingerprint: string): Promise<void> {
+    await this.#mark(fingerprint, 'verified')
+  }
+
+  /** Records that the contact was heard. */
+  async meet(fingerprint: string): Promise<void> {
+    if (this.#people.get(fingerprint)?.met === undefined) await this.#mark(fingerprint, 'met')
+  }
+
+  block(fingerprint: string, name: string): void {
+    this.#blocked.set(fingerprint, name.replaceAll(/\s+/g, ' '))
+    this.#writeBlocked()
+  }
+
+  unblock(fingerprint: string): void {
+    this.#blocked.delete(fingerprint)
+    this.#writeBlocked()
+  }
+
+  #writeBlocked(): void {
+    this.#files.set('blocked', encodeText([...this.#blocked].map((each) => `${each.join(' ')}\n`).join('')))
+  }
+
+  async #mark(fingerprint: string, field: 'verified' | 'met'): Promise<void> {
+    const known = this.#need(fingerprint)
+    const { signed, fields } = splitParts(textOf(this.#files, known.path) ?? '')
+    fields.set(field, formatTime(this.#now()))
+    await this.#write(known.name, signed, fields)
+  }
+
+  #need(fingerprint: string): Person & { readonly path: string } {
+    const known = this.#people.get(fingerprint)
+    if (known === undefined) throw new AccountError('this person is no contact any more')
+    return known
+  }
+
+  async #write(name: string, signed: string, fields: Fields): Promise<Person> {
+    const path = `contacts/${name}`
+    this.#files.set(path, encodeText(signed + fields))
+    return this.#readPerson(path, name)
+  }
+
+  async #readPeople(): Promise<void> {
+    const folded = new Set<string>()
+    for (const path of [...this.#files.keys()].filter((each) => each.startsWith('contacts/')).toSorted()) {
+      const name = path.slice('contacts/'.length)
+      try {
+        if (refuseFile(name) !== undefined || folded.has(fold(name))) throw new AccountError()
+        folded.add(fold(name))
+        await this.#readPerson(path, name)
+      } catch (error) {
+        if (!(error instanceof AccountError || error instanceof CardError || error instanceof ProtocolError)) throw error
+        this.broken.push(path)
+      }
+    }
+    for (const line of (textOf(this.#files, 'blocked') ?? '').split(/\r?\n/)) {
+      const [, fingerprint = '', name = ''] = /^\s*(\S+)\s*(.*?)\s*$/.exec(line) ?? []
+      if (isFingerprint(fingerprint)) this.#blocked.set(fingerprint, name)
+    }
+  }
+
+  /** @throws {CardError | ProtocolError | AccountError} if the file is damaged */
+  async #readPerson(path: string, name: string): Promise<Person> {
+    const { signed, fields } = splitParts(textOf(this.#files, path) ?? '')
+    const contact = signed === '' ? readBareKey(name, fields) : await readContact(signed)
+    const [verified, met] = [parseTime(fields.all('verified')[0] ?? ''), parseTime(fields.all('met')[0] ?? '')]
+    const person = {
+      ...contact,
+      name,
+      path,
+      relays: contact.relays.filter((relay) => !isLocal(relay)),
+      fingerprint: fingerprintOf(contact.key),
+      receipts: fields.all('receipts')[0] !== 'no',
+      ...(verified !== undefined && { verified }),
+      ...(met !== undefined && { met }),
+    }
+    this.#people.set(person.fingerprint, person)
+    return person
+  }
+}
+
+const seconds = (): number => Math.floor(Date.now() / 1_000)
+
+/** Whether the relay is the machine of the person who dials it. No page can reach one. */
+const isLocal = (relay: string): boolean => /^localhost(?::|$)/.test(relay)
+
+function textOf(files: Files, path: string): string | undefined {
+  const bytes = files.get(path)
+  return bytes === undefined ? undefined : decodeText(bytes)
+}
+
+/** Composes and checks a name that the user chose. @throws {AccountError} */
+export function checkName(typed: string): string {
+  const name = composeName(typed.trim())
+  const fault = faultOf(name)
+  if (fault !== undefined) throw new AccountError(`choose another name: ${fault}`)
+  return name
+}
+
+/** Returns the addresses in their normal form. @throws {AccountError} */
+export function checkRelays(relays: readonly string[]): readonly string[] {
+  const addresses = relays.map((relay) => {
+    const address = normalizeRelay(relay.trim().replace(/^[a-z]+:\/\//i, '').replace(/\/.*$/, ''))
+    if (address === undefined || isLocal(address))
+      throw new AccountError('this is not the address of a relay: it has 56 letters and digits and ends with .onion')
+    return address
+  })
+  if (!areCardRelays(addresses)) throw new AccountError('name one to eight different relays')
+  return addresses
+}
+
+/** @throws {AccountError} if the page cannot use the key of the profile */
+function readKey(files: Files, path: string): SeedKey {
+  const advice = 'The page opens only profiles with an ed25519 key of their own, without a passphrase, as `asfaleia me` makes it.'
+  const text = /^agent(?::|$)/.test(path) ? undefined : textOf(files, path)
+  if (text === undefined) throw new AccountError(`the key of this profile is not in the file. ${advice}`)
+  try {
+    return parseSeedFile(text)
+  } catch (error) {
+    if (!(error instanceof PrivateKeyError)) throw error
+    const why = { 'needs-passphrase': 'has a passphrase', unsupported: 'is of another type' }[error.code as string]
+    throw new AccountError(`the key of this profile ${why ?? 'is damaged'}. ${advice}`)
+  }
+}
+
+async function readCard(files: Files): Promise<Card | undefined> {
+  const text = textOf(files, 'card')
+  try {
+    return text === undefined ? undefined : await parseCard(text)
+  } catch (error) {
+    // The profile has all that a new card needs.
+    if (error instanceof CardError) return undefined
+    throw error
+  }
+}
+
+async function readContact(signed: string): Promise<Contact & { readonly card: Card }> {
+  const card = await parseCard(signed)
+  return { ...contactOf(card), card }
+}
+
+function readBareKey(name: string, fields: Fields): Contact {
+  const [line, ...more] = fields.all('key')
+  if (line === undefined || more.length > 0) throw new AccountError()
+  const key: SshKey = parsePublicKey(line)
+  return { name, key, relays: fields.all('relay').flatMap((relay) => normalizeRelay(relay) ?? []) }
+}
