@@ -1,14 +1,11 @@
 /** The web page: one file that a person keeps (docs/page.md). */
 import { render } from 'preact'
-import { PACKAGE_VERSION } from '../version.ts'
+import { isOnion } from '../onion/address.ts'
+import { App } from './app.tsx'
+import { Insecure } from './start.tsx'
 
-function App() {
-  return (
-    <main>
-      <h1>Asfaleia</h1>
-      <p>Version {PACKAGE_VERSION}</p>
-    </main>
-  )
-}
+const isFile = location.protocol === 'file:'
+const isSecure = isSecureContext && (crypto.subtle as SubtleCrypto | undefined) !== undefined
+const relay = isOnion(location.hostname) ? location.hostname : undefined
 
-render(<App />, document.getElementById('app')!)
+render(isSecure ? <App origin={isFile ? 'file' : 'relay'} relay={relay} /> : <Insecure />, document.getElementById('app')!)
