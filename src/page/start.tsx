@@ -25,7 +25,7 @@ const TRUST: Readonly<Record<Origin, readonly [title: string, text: string]>> = 
 export function Trust({ origin }: { readonly origin: Origin }) {
   const [title, text] = TRUST[origin]
   return (
-    <p class={`trust ${origin}`}>
+    <p class={origin === 'file' ? 'trust' : 'trust served'}>
       <Icon name={origin === 'file' ? 'shield' : 'alert'} />
       <span>
         <strong>{title}</strong> {text}
@@ -197,7 +197,7 @@ export function Insecure() {
       <header>
         <h1>Asfaleia</h1>
       </header>
-      <p class="trust relay" role="alert">
+      <p class="trust served" role="alert">
         <Icon name="alert" />
         <span>
           <strong>This browser treats the page as insecure.</strong> It gives the page no cryptography, so nothing can be encrypted or signed here, and
