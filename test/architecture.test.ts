@@ -266,6 +266,14 @@ const ARROWS: readonly Arrow[] = [
   ['server/', 'tor/', "tor's state"],
   ['server/', 'transport/', 'the doors'],
   ['server/', 'transport/address.ts', 'the addresses of doors', 'type'],
+  ['page/', 'auth/', 'makes and reads the key; signs'],
+  ['page/', 'protocol/', 'the errors of a bare key in a profile'],
+  ['page/', 'client/format/', 'cards, invites, safety words; encrypts the saved file'],
+  ['page/', 'client/delivery/', 'tags of received messages in the saved file; the sources of files'],
+  ['page/', 'client/messenger/', 'sends and receives'],
+  ['page/', 'profile/', "the form of a profile's files"],
+  ['page/', 'wording/', 'names, verdicts, states and errors, as the chat shows them'],
+  ['page/', 'onion/address.ts', 'recognises the relay that served it'],
   ['page/', 'version.ts', 'shows the version'],
 ]
 
@@ -313,7 +321,7 @@ const PACKAGES: readonly (readonly [name: string, users: readonly string[], why:
   ['pino', ['log.ts'], 'the log'],
   ['string-width', ['cli/program/width.ts'], 'how many cells of a terminal a character takes'],
   ['preact', ['page/'], 'the elements of the web page'],
-  ['qr', ['cli/program/qr.ts'], 'an address or a card as a code for a phone'],
+  ['qr', ['cli/program/qr.ts', 'page/parts.tsx'], 'an address or a card as a code for a phone'],
 ]
 
 /** Module of Node, the files or folders that may import it, reason. */

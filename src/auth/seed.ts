@@ -50,7 +50,13 @@ export function seedKey(seed: Uint8Array): SeedKey {
   const multiply = x25519(digest.subarray(0, 32))
   digest.fill(0)
   const key = parseKeyBlob(concat(encodeString(TYPE), encodeString(point)))
-  return { public: key, sign, multiply, toFile: (comment = '') => encodeFile(own, point, comment), toPkcs8: () => Uint8Array.of(...PKCS8_START, ...own) }
+  return {
+    public: key,
+    sign,
+    multiply,
+    toFile: (comment = '') => encodeFile(own, point, comment),
+    toPkcs8: () => Uint8Array.of(...PKCS8_START, ...own),
+  }
 }
 
 /** Generates a key. */

@@ -2,23 +2,23 @@
  * The user's profile in memory: key, card, relays and people, in the files of a profile's folder (docs/clients.md). The
  * page changes only the files that it understands, and keeps all others as they are. Without I/O.
  */
-import { PrivateKeyError } from '../auth/key-error.ts'
-import { generateSeedKey, parseSeedFile, type SeedKey } from '../auth/seed.ts'
-import { parsePublicKey, type SshKey } from '../auth/ssh-key.ts'
+import { generateSeedKey } from '../auth/seed.ts'
 import { concat } from '../auth/ssh-wire.ts'
 import { Seen } from '../client/delivery/seen.ts'
-import { areCardRelays, type Card, CardError, makeCard, normalizeRelay, parseCard } from '../client/format/card.ts'
-import { decodeText, encodeText, fingerprintOf, formatKey, formatTime, isFingerprint, parseTime } from '../client/format/field.ts'
+import { type Card, CardError, makeCard, normalizeRelay } from '../client/format/card.ts'
+import { encodeText, fingerprintOf, formatKey, formatTime, isFingerprint, parseTime } from '../client/format/field.ts'
 import type { Identity } from '../client/format/identity.ts'
 import { openByPassphrase, PassphraseError, sealByPassphrase } from '../client/format/passphrase.ts'
-import { type Contact, contactOf } from '../client/messenger/contact.ts'
+import type { Contact } from '../client/messenger/contact.ts'
 import { ProtocolError } from '../protocol/errors.ts'
 import { fold, refuseFile, splitParts } from '../profile/entry.ts'
 import { Fields } from '../profile/fields.ts'
 import { decodeFiles, encodeFiles, type Files, PROFILE_TYPE } from '../profile/files.ts'
 import { looksOf } from '../wording/likeness.ts'
-import { composeName, faultOf, showName } from '../wording/name.ts'
+import { showName } from '../wording/name.ts'
+import { AccountError, checkName, checkRelays, isLocal } from './check.ts'
 import { pageIdentity } from './identity.ts'
+import { readBareKey, readCard, readContact, readKey, textOf } from './reading.ts'
 
 /** A contact of the user. */
 export interface Person extends Contact {
@@ -28,11 +28,6 @@ export interface Person extends Contact {
   readonly verified?: number
   /** When the contact was first heard, seconds since 1970: since then they have the user's card. */
   readonly met?: number
-}
-
-/** A change that the user asked for is not possible, or a saved file cannot be opened. The message is for the user. */
-export class AccountError extends Error {
-  override readonly name = 'AccountError'
 }
 
 /** The same for everyone: it must not say whose key it is. */
@@ -293,68 +288,3 @@ export class Account {
 }
 
 const seconds = (): number => Math.floor(Date.now() / 1_000)
-
-/** Whether the relay is the machine of the person who dials it. No page can reach one. */
-const isLocal = (relay: string): boolean => /^localhost(?::|$)/.test(relay)
-
-function textOf(files: Files, path: string): string | undefined {
-  const bytes = files.get(path)
-  return bytes === undefined ? undefined : decodeText(bytes)
-}
-
-/** Composes and checks a name that the user chose. @throws {AccountError} */
-export function checkName(typed: string): string {
-  const name = composeName(typed.trim())
-  const fault = faultOf(name)
-  if (fault !== undefined) throw new AccountError(`choose another name: ${fault}`)
-  return name
-}
-
-/** Returns the addresses in their normal form. @throws {AccountError} */
-export function checkRelays(relays: readonly string[]): readonly string[] {
-  const addresses = relays.map((relay) => {
-    const address = normalizeRelay(relay.trim().replace(/^[a-z]+:\/\//i, '').replace(/\/.*$/, ''))
-    if (address === undefined || isLocal(address))
-      throw new AccountError('this is not the address of a relay: it has 56 letters and digits and ends with .onion')
-    return address
-  })
-  if (!areCardRelays(addresses)) throw new AccountError('name one to eight different relays')
-  return addresses
-}
-
-/** @throws {AccountError} if the page cannot use the key of the profile */
-function readKey(files: Files, path: string): SeedKey {
-  const advice = 'The page opens only profiles with an ed25519 key of their own, without a passphrase, as `asfaleia me` makes it.'
-  const text = /^agent(?::|$)/.test(path) ? undefined : textOf(files, path)
-  if (text === undefined) throw new AccountError(`the key of this profile is not in the file. ${advice}`)
-  try {
-    return parseSeedFile(text)
-  } catch (error) {
-    if (!(error instanceof PrivateKeyError)) throw error
-    const why = { 'needs-passphrase': 'has a passphrase', unsupported: 'is of another type' }[error.code as string]
-    throw new AccountError(`the key of this profile ${why ?? 'is damaged'}. ${advice}`)
-  }
-}
-
-async function readCard(files: Files): Promise<Card | undefined> {
-  const text = textOf(files, 'card')
-  try {
-    return text === undefined ? undefined : await parseCard(text)
-  } catch (error) {
-    // The profile has all that a new card needs.
-    if (error instanceof CardError) return undefined
-    throw error
-  }
-}
-
-async function readContact(signed: string): Promise<Contact & { readonly card: Card }> {
-  const card = await parseCard(signed)
-  return { ...contactOf(card), card }
-}
-
-function readBareKey(name: string, fields: Fields): Contact {
-  const [line, ...more] = fields.all('key')
-  if (line === undefined || more.length > 0) throw new AccountError()
-  const key: SshKey = parsePublicKey(line)
-  return { name, key, relays: fields.all('relay').flatMap((relay) => normalizeRelay(relay) ?? []) }
-}

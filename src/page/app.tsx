@@ -2,16 +2,13 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
 import type { Invite } from '../client/format/invite.ts'
 import { ConversationView, type Drafts } from './conversation.tsx'
-import { List } from './list.tsx'
+import { List, type Place } from './list.tsx'
 import { conversationOf, unseenOf } from './model.ts'
 import { Icon, useTalk } from './parts.tsx'
 import { PersonView } from './person.tsx'
 import { AddView, CardView, InviteView, SaveView } from './places.tsx'
 import { type Begun, type Origin, Start } from './start.tsx'
 import { Talk } from './talk.ts'
-
-/** What the right column shows. On a phone, `list` shows the left one. */
-export type Place = 'list' | 'conversation' | 'person' | 'card' | 'add' | 'save' | 'invite'
 
 /** @param relay the relay that served the page */
 export function App({ origin, relay }: { readonly origin: Origin; readonly relay: string | undefined }) {
@@ -21,7 +18,7 @@ export function App({ origin, relay }: { readonly origin: Origin; readonly relay
     const talk = new Talk(account)
     if (isNew) talk.touch()
     const card = link?.card
-    const first = card === undefined ? undefined : await talk.addCard(card.text).catch(() => undefined)
+    const first = card === undefined ? undefined : await talk.people.addCard(card.text).catch(() => undefined)
     setBegun({ talk, ...(link?.kind === 'invite' && { invite: link.invite }), ...(first !== undefined && { first }) })
   }
   if (isForgotten) return <Forgotten />
@@ -124,7 +121,9 @@ function Home({
           />
         )}
         {place === 'save' && <SaveView talk={talk} state={state} onBack={toList} onForget={onForget} />}
-        {place === 'invite' && invite !== undefined && <InviteView invite={invite} onBack={() => setPlace(open === undefined ? 'list' : 'conversation')} />}
+        {place === 'invite' && invite !== undefined && (
+          <InviteView invite={invite} onBack={() => setPlace(open === undefined ? 'list' : 'conversation')} />
+        )}
       </main>
     </div>
   )

@@ -37,7 +37,7 @@ export function ConversationView({
         const file = talk.fileOf(id, key)
         if (file !== undefined) download(file.blob, file.name)
       },
-      onAdd: (card) => run(async () => talk.open(await talk.addCard(card))),
+      onAdd: (card) => run(async () => talk.open(await talk.people.addCard(card))),
     }),
     [talk, id],
   )
@@ -78,7 +78,8 @@ const PROTECTIONS: Readonly<Record<Protection, string>> = {
 /** Says how far the user knows the person, and what protects the messages. */
 function aboutOf({ kind, verified, entries, twin }: Conversation) {
   if (kind === 'strangers') return 'These people are no contacts of yours. Do not believe their names.'
-  if (kind === 'request') return twin === undefined ? 'This person is no contact yet' : `Careful: the name looks like that of your contact ${twin}`
+  if (kind === 'request')
+    return twin === undefined ? 'This person is no contact yet' : `Careful: the name looks like that of your contact ${twin}`
   const protection = entries.findLast((each) => each.protection !== undefined)?.protection ?? 'key'
   return (
     <>
@@ -97,7 +98,15 @@ const GUESS = 72
 const NEAR = 24
 
 /** The messages. Only those near the screen are in the document, so that 10,000 of them are as quick as ten. */
-function Log({ talk, conversation, actions }: { readonly talk: Talk; readonly conversation: Conversation; readonly actions: MessageActions }) {
+function Log({
+  talk,
+  conversation,
+  actions,
+}: {
+  readonly talk: Talk
+  readonly conversation: Conversation
+  readonly actions: MessageActions
+}) {
   const { id, entries, name } = conversation
   const box = useRef<HTMLDivElement>(null)
   const heights = useRef(new Map<number, number>())
@@ -163,8 +172,11 @@ function Log({ talk, conversation, actions }: { readonly talk: Talk; readonly co
   const onScroll = (): void => {
     const list = box.current!
     const isEnd = list.scrollHeight - list.scrollTop - list.clientHeight < NEAR
-    const first = Array.from(list.querySelectorAll<HTMLElement>('[data-key]')).find((item) => item.offsetTop + item.offsetHeight > list.scrollTop)
-    anchor.current = isEnd || first === undefined ? undefined : { key: Number(first.dataset['key']), offset: first.offsetTop - list.scrollTop }
+    const first = Array.from(list.querySelectorAll<HTMLElement>('[data-key]')).find(
+      (item) => item.offsetTop + item.offsetHeight > list.scrollTop,
+    )
+    anchor.current =
+      isEnd || first === undefined ? undefined : { key: Number(first.dataset['key']), offset: first.offsetTop - list.scrollTop }
     setTop(isEnd ? undefined : list.scrollTop)
     look()
   }

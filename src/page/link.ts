@@ -1,7 +1,7 @@
 /** Reads the link that the user pasted: an invite, or the card of a person. */
 import { type Card, CardError, findCard, parseCard } from '../client/format/card.ts'
 import { type Invite, InviteError, parseInvite } from '../client/format/invite.ts'
-import { AccountError } from './account.ts'
+import { AccountError } from './check.ts'
 
 export type Link =
   | { readonly kind: 'card'; readonly card: Card }

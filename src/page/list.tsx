@@ -1,7 +1,9 @@
 /** The left column: the connection, the people, and the ways to other screens. */
 import { Icon } from './parts.tsx'
 import { type Conversation, type RelayView, type State, unseenOf } from './model.ts'
-import type { Place } from './app.tsx'
+
+/** What the right column shows. On a phone, `list` shows the left one. */
+export type Place = 'list' | 'conversation' | 'person' | 'card' | 'add' | 'save' | 'invite'
 
 export function List({
   state,
@@ -20,7 +22,12 @@ export function List({
   const requests = conversations.filter(({ kind }) => kind === 'request')
   const others = conversations.filter(({ kind }) => kind !== 'request')
   const show = (each: Conversation) => (
-    <Person key={each.id} conversation={each} isOpen={each.id === open && (place === 'conversation' || place === 'person')} onOpen={onOpen} />
+    <Person
+      key={each.id}
+      conversation={each}
+      isOpen={each.id === open && (place === 'conversation' || place === 'person')}
+      onOpen={onOpen}
+    />
   )
   return (
     <aside class="list" aria-label="People">
@@ -48,7 +55,13 @@ export function List({
       <nav class="tools" aria-label="Tools">
         <Tool icon="plus" text="Add a person" isOn={place === 'add'} onClick={() => onPlace('add')} />
         <Tool icon="card" text="My card" isOn={place === 'card'} onClick={() => onPlace('card')} />
-        <Tool icon="save" text={state.unsaved ? 'Save (not saved yet)' : 'Save'} isOn={place === 'save'} onClick={() => onPlace('save')} mark={state.unsaved} />
+        <Tool
+          icon="save"
+          text={state.unsaved ? 'Save (not saved yet)' : 'Save'}
+          isOn={place === 'save'}
+          onClick={() => onPlace('save')}
+          mark={state.unsaved}
+        />
       </nav>
     </aside>
   )

@@ -19,7 +19,9 @@ export function Message({ entry, day, actions }: { readonly entry: Entry; readon
     <>
       {day && (
         <p class="day">
-          <time dateTime={dayOf(at)}>{new Date(at).toLocaleDateString(undefined, { weekday: 'long', day: 'numeric', month: 'long', year: 'numeric' })}</time>
+          <time dateTime={dayOf(at)}>
+            {new Date(at).toLocaleDateString(undefined, { weekday: 'long', day: 'numeric', month: 'long', year: 'numeric' })}
+          </time>
         </p>
       )}
       {from === 'note' ? (

@@ -30,6 +30,8 @@ export interface Entry {
   readonly author: string
   readonly fingerprint?: string
   readonly text: string
+  /** The user's own text as they wrote it. */
+  readonly written?: string
   readonly verdict: Verdict
   readonly deliveries: readonly Delivery[]
   readonly protection?: Protection
@@ -152,7 +154,7 @@ export function withPeople(state: State, parties: readonly Party[]): State {
 }
 
 /** Adds a message that the user sends. @returns the state, and the entry's key */
-export function withOwn(state: State, id: string, own: Pick<Entry, 'at' | 'text' | 'deliveries'> & Pick<Partial<Entry>, 'file'>): State {
+export function withOwn(state: State, id: string, own: Pick<Entry, 'at' | 'text' | 'deliveries'> & Pick<Entry, 'written' | 'file'>): State {
   return append(state, id, { ...own, text: sanitize(own.text), from: 'me', author: 'you', verdict: 'genuine', unseen: false })
 }
 
@@ -208,7 +210,9 @@ function withPlace(state: State, id: string): State {
 }
 
 export function withDelivery(state: State, id: string, to: DeliveryState, why: string | undefined): State {
-  const entry = state.conversations.flatMap(({ entries }) => entries).findLast(({ deliveries }) => deliveries.some((each) => each.id === id))
+  const entry = state.conversations
+    .flatMap(({ entries }) => entries)
+    .findLast(({ deliveries }) => deliveries.some((each) => each.id === id))
   if (entry === undefined) return state
   return changeEntry(state, entry.key, (each) => ({
     ...each,

@@ -1,10 +1,10 @@
 /** Small parts that several screens use. */
-import encodeQR from 'qr'
+import { encodeQR } from 'qr'
 import type { ComponentChildren } from 'preact'
 import { useEffect, useId, useState } from 'preact/hooks'
-import { AccountError } from './account.ts'
+import { whyOf } from './check.ts'
 import type { State } from './model.ts'
-import { type Talk, whyOf } from './talk.ts'
+import type { Talk } from './talk.ts'
 
 /** Returns the state of the page, and draws again when it changes. */
 export function useTalk(talk: Talk): State {
@@ -27,7 +27,7 @@ export function useAction(): { readonly problem: string | undefined; readonly bu
       setBusy(true)
       setProblem(undefined)
       work()
-        .catch((error: unknown) => setProblem(error instanceof AccountError ? error.message : whyOf(error)))
+        .catch((error: unknown) => setProblem(whyOf(error)))
         .finally(() => setBusy(false))
     },
   }

@@ -14,25 +14,27 @@ export function RequestBox({ talk, conversation }: { readonly talk: Talk; readon
       class="request"
       onSubmit={(event) => {
         event.preventDefault()
-        run(() => talk.accept(id, own))
+        run(() => talk.people.accept(id, own))
       }}
     >
       <p>
-        <strong>{name}</strong> wrote to you for the first time. Anyone can choose this name: ask over another channel if it is them, and compare
-        safety words later. They learn that you read this only if you accept.
+        <strong>{name}</strong> wrote to you for the first time. Anyone can choose this name: ask over another channel if it is them, and
+        compare safety words later. They learn that you read this only if you accept.
       </p>
       <Field label="Your name for them">
-        {(ids) => <input {...ids} value={own} autocomplete="off" maxLength={64} dir="auto" onInput={(event) => setOwn(event.currentTarget.value)} />}
+        {(ids) => (
+          <input {...ids} value={own} autocomplete="off" maxLength={64} dir="auto" onInput={(event) => setOwn(event.currentTarget.value)} />
+        )}
       </Field>
       <Problem text={problem} />
       <p class="row">
         <button class="primary" disabled={busy}>
           Accept
         </button>
-        <button type="button" onClick={() => talk.ignore(id)}>
+        <button type="button" onClick={() => talk.people.ignore(id)}>
           Ignore
         </button>
-        <button type="button" class="danger" onClick={() => talk.block(id)}>
+        <button type="button" class="danger" onClick={() => talk.people.block(id)}>
           Block
         </button>
       </p>
@@ -40,7 +42,15 @@ export function RequestBox({ talk, conversation }: { readonly talk: Talk; readon
   )
 }
 
-export function PersonView({ talk, conversation, onBack }: { readonly talk: Talk; readonly conversation: Conversation; readonly onBack: () => void }) {
+export function PersonView({
+  talk,
+  conversation,
+  onBack,
+}: {
+  readonly talk: Talk
+  readonly conversation: Conversation
+  readonly onBack: () => void
+}) {
   const { id, name, verified, blocked } = conversation
   const person = talk.account.find(id)
   return (
@@ -76,10 +86,10 @@ export function PersonView({ talk, conversation, onBack }: { readonly talk: Talk
         <section>
           <h3>Leave</h3>
           <p class="row">
-            <button type="button" onClick={() => (blocked ? talk.unblock(id) : talk.block(id))}>
+            <button type="button" onClick={() => (blocked ? talk.people.unblock(id) : talk.people.block(id))}>
               {blocked ? 'Unblock' : 'Block'}
             </button>
-            <Remove name={name} onRemove={() => talk.remove(id)} />
+            <Remove name={name} onRemove={() => talk.people.remove(id)} />
           </p>
           <p class="hint">A blocked person does not learn of it. What they write is dropped.</p>
         </section>
@@ -88,7 +98,17 @@ export function PersonView({ talk, conversation, onBack }: { readonly talk: Talk
   )
 }
 
-function Words({ talk, id, name, verified }: { readonly talk: Talk; readonly id: string; readonly name: string; readonly verified: boolean }) {
+function Words({
+  talk,
+  id,
+  name,
+  verified,
+}: {
+  readonly talk: Talk
+  readonly id: string
+  readonly name: string
+  readonly verified: boolean
+}) {
   const [words, setWords] = useState<readonly string[]>()
   const { problem, busy, run } = useAction()
   return (
@@ -99,12 +119,15 @@ function Words({ talk, id, name, verified }: { readonly talk: Talk; readonly id:
           <Icon name="check" /> You compared the words: this is the key of {name}.
         </p>
       ) : (
-        <p>
-          Call {name}, or meet. If both of you see the same twelve words, no one stands between you. Do not send them as a message.
-        </p>
+        <p>Call {name}, or meet. If both of you see the same twelve words, no one stands between you. Do not send them as a message.</p>
       )}
       {words === undefined ? (
-        <button type="button" class={verified ? '' : 'primary'} disabled={busy} onClick={() => run(async () => setWords(await talk.words(id)))}>
+        <button
+          type="button"
+          class={verified ? '' : 'primary'}
+          disabled={busy}
+          onClick={() => run(async () => setWords(await talk.people.words(id)))}
+        >
           {busy ? 'Computing…' : 'Show the words'}
         </button>
       ) : (
@@ -116,7 +139,7 @@ function Words({ talk, id, name, verified }: { readonly talk: Talk; readonly id:
           </ol>
           {!verified && (
             <p class="row">
-              <button type="button" class="primary" onClick={() => run(() => talk.verify(id))}>
+              <button type="button" class="primary" onClick={() => run(() => talk.people.verify(id))}>
                 They are equal
               </button>
               <span class="hint">If they differ, block this contact, and ask for the card over another channel.</span>
@@ -136,12 +159,14 @@ function Rename({ talk, id, name }: { readonly talk: Talk; readonly id: string; 
     <form
       onSubmit={(event) => {
         event.preventDefault()
-        run(() => talk.rename(id, own))
+        run(() => talk.people.rename(id, own))
       }}
     >
       <h3>Name</h3>
       <Field label="Your name for them" hint="Only you see it.">
-        {(ids) => <input {...ids} value={own} autocomplete="off" maxLength={64} dir="auto" onInput={(event) => setOwn(event.currentTarget.value)} />}
+        {(ids) => (
+          <input {...ids} value={own} autocomplete="off" maxLength={64} dir="auto" onInput={(event) => setOwn(event.currentTarget.value)} />
+        )}
       </Field>
       <Problem text={problem} />
       <button disabled={own.trim() === name}>Rename</button>

@@ -1,7 +1,7 @@
 /** The screens beside the conversations: the user's card, a new person, and the saved file. */
 import { useState } from 'preact/hooks'
 import type { Invite } from '../client/format/invite.ts'
-import { AccountError } from './account.ts'
+import { AccountError } from './check.ts'
 import type { State } from './model.ts'
 import { Code, Copy, download, Field, Icon, Problem, useAction } from './parts.tsx'
 import type { Talk } from './talk.ts'
@@ -75,13 +75,16 @@ export function AddView({
           event.preventDefault()
           run(async () => {
             if (text.trim() === '') throw new AccountError('paste the link of their card first')
-            const { id, link } = await talk.addLink(text, name.trim() === '' ? undefined : name)
+            const { id, link } = await talk.people.addLink(text, name.trim() === '' ? undefined : name)
             if (link.kind === 'invite') onInvite(link.invite)
             if (id !== undefined) onAdded(id)
           })
         }}
       >
-        <Field label="The link of their card" hint="They find it under My card, or by the command asfaleia me. It begins with asfaleia:card/">
+        <Field
+          label="The link of their card"
+          hint="They find it under My card, or by the command asfaleia me. It begins with asfaleia:card/"
+        >
           {(ids) => (
             <textarea
               {...ids}
@@ -96,7 +99,14 @@ export function AddView({
         </Field>
         <Field label="Your name for them" hint="Leave it empty to take the name on the card.">
           {(ids) => (
-            <input {...ids} value={name} autocomplete="off" maxLength={64} dir="auto" onInput={(event) => setName(event.currentTarget.value)} />
+            <input
+              {...ids}
+              value={name}
+              autocomplete="off"
+              maxLength={64}
+              dir="auto"
+              onInput={(event) => setName(event.currentTarget.value)}
+            />
           )}
         </Field>
         <Problem text={problem} />
@@ -133,8 +143,8 @@ export function SaveView({
         <span>{state.unsaved ? 'If you close this page now, your key and your people are gone.' : 'Your last file has everything.'}</span>
       </p>
       <p>
-        The file has your key and your people. The conversations end with this page. Keep the file where only you can read it, and open it here the
-        next time. The command <code>asfaleia profile import</code> opens it, too.
+        The file has your key and your people. The conversations end with this page. Keep the file where only you can read it, and open it
+        here the next time. The command <code>asfaleia profile import</code> opens it, too.
       </p>
       <form
         onSubmit={(event) => {
@@ -196,8 +206,8 @@ export function InviteView({ invite, onBack }: { readonly invite: Invite; readon
   return (
     <Pane title="The key of the relay" onBack={onBack}>
       <p>
-        This relay lets only invited people in. Tor Browser asks for your key once: open the address below in a new tab, and paste the key when it
-        asks. Let Tor Browser remember the key, and come back here.
+        This relay lets only invited people in. Tor Browser asks for your key once: open the address below in a new tab, and paste the key
+        when it asks. Let Tor Browser remember the key, and come back here.
       </p>
       <Copy text={`http://${invite.relay}/`} label="1. Open this address in a new tab" />
       <Copy text={invite.key} label="2. Paste this key there. It is a secret: send it to no one" />

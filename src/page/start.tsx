@@ -1,7 +1,9 @@
 /** The first screen: what is trusted, and three ways to begin. */
 import { useRef, useState } from 'preact/hooks'
-import { Account, AccountError } from './account.ts'
+import { Account } from './account.ts'
+import { AccountError } from './check.ts'
 import { type Link, readLink } from './link.ts'
+import { PACKAGE_VERSION } from '../version.ts'
 import { Field, Icon, Problem, useAction } from './parts.tsx'
 
 /** How the page came here. */
@@ -54,6 +56,7 @@ export function Start({
       <ByLink onBegin={onBegin} />
       <FromFile onBegin={onBegin} />
       <ByRelay relay={relay} onBegin={onBegin} />
+      <footer class="hint">Asfaleia {PACKAGE_VERSION}. It stores nothing in this browser.</footer>
     </main>
   )
 }
@@ -94,13 +97,28 @@ function ByLink({ onBegin }: Ask) {
       >
         <Field label="Paste the invite or the card" hint="It begins with asfaleia:invite/ or asfaleia:card/">
           {(ids) => (
-            <textarea {...ids} rows={3} value={text} spellcheck={false} autocomplete="off" dir="ltr" onInput={(event) => onText(event.currentTarget.value)} />
+            <textarea
+              {...ids}
+              rows={3}
+              value={text}
+              spellcheck={false}
+              autocomplete="off"
+              dir="ltr"
+              onInput={(event) => onText(event.currentTarget.value)}
+            />
           )}
         </Field>
         {needsName && (
           <Field label="What should they call you?" hint="They see this name. It need not be your real one.">
             {(ids) => (
-              <input {...ids} value={name} autocomplete="off" maxLength={64} dir="auto" onInput={(event) => setName(event.currentTarget.value)} />
+              <input
+                {...ids}
+                value={name}
+                autocomplete="off"
+                maxLength={64}
+                dir="auto"
+                onInput={(event) => setName(event.currentTarget.value)}
+              />
             )}
           </Field>
         )}
@@ -136,7 +154,13 @@ function FromFile({ onBegin }: Ask) {
         </Field>
         <Field label="Its passphrase">
           {(ids) => (
-            <input {...ids} type="password" autocomplete="off" value={passphrase} onInput={(event) => setPassphrase(event.currentTarget.value)} />
+            <input
+              {...ids}
+              type="password"
+              autocomplete="off"
+              value={passphrase}
+              onInput={(event) => setPassphrase(event.currentTarget.value)}
+            />
           )}
         </Field>
         <Problem text={problem} />
@@ -167,10 +191,20 @@ function ByRelay({ relay, onBegin }: Ask & { readonly relay: string | undefined 
         >
           <Field label="Your name" hint="The people you write to see it. It need not be your real one.">
             {(ids) => (
-              <input {...ids} value={name} autocomplete="off" maxLength={64} dir="auto" onInput={(event) => setName(event.currentTarget.value)} />
+              <input
+                {...ids}
+                value={name}
+                autocomplete="off"
+                maxLength={64}
+                dir="auto"
+                onInput={(event) => setName(event.currentTarget.value)}
+              />
             )}
           </Field>
-          <Field label="The address of your relay" hint="Your messages wait there. Its operator gives you the address, which ends with .onion">
+          <Field
+            label="The address of your relay"
+            hint="Your messages wait there. Its operator gives you the address, which ends with .onion"
+          >
             {(ids) => (
               <input
                 {...ids}
@@ -200,8 +234,8 @@ export function Insecure() {
       <p class="trust served" role="alert">
         <Icon name="alert" />
         <span>
-          <strong>This browser treats the page as insecure.</strong> It gives the page no cryptography, so nothing can be encrypted or signed here, and
-          nothing was sent.
+          <strong>This browser treats the page as insecure.</strong> It gives the page no cryptography, so nothing can be encrypted or
+          signed here, and nothing was sent.
         </span>
       </p>
       <h2>What to do</h2>

@@ -38,13 +38,13 @@ const stateOf = (entry: Entry | undefined): string | undefined => entry && deliv
 
 test('a card, a contact request, messages both ways, receipts, and the same safety words', async () => {
   const [alice, bob] = await people(await startRelay())
-  const { id } = await alice.addLink(`my card: ${bob.account.card.link}.`)
+  const { id } = await alice.people.addLink(`my card: ${bob.account.card.link}.`)
   expect(id).toBe(idOf(bob))
   alice.write(id!, 'Hello Bob')
   await soon(() => expect(conversationOf(bob.state, idOf(alice))?.kind).toBe('request'))
   expect(entriesOf(bob, idOf(alice)).map(({ text, unseen }) => [text, unseen])).toEqual([['Hello Bob', true]])
   await soon(() => expect(stateOf(entriesOf(alice, id!)[0])).toBe('held'))
-  await bob.accept(idOf(alice))
+  await bob.people.accept(idOf(alice))
   expect(conversationOf(bob.state, idOf(alice))).toMatchObject({ kind: 'contact', name: 'Alice' })
   await soon(() => expect(stateOf(entriesOf(alice, id!)[0])).toBe('delivered'))
   bob.write(idOf(alice), 'Hello Alice')
@@ -56,8 +56,8 @@ test('a card, a contact request, messages both ways, receipts, and the same safe
     entriesOf(alice, id!).map(({ key }) => key),
   )
   await soon(() => expect(stateOf(entriesOf(bob, idOf(alice))[1])).toBe('delivered'))
-  expect(await alice.words(id!)).toEqual(await bob.words(idOf(alice)))
-  await alice.verify(id!)
+  expect(await alice.people.words(id!)).toEqual(await bob.people.words(idOf(alice)))
+  await alice.people.verify(id!)
   expect(conversationOf(alice.state, id)?.verified).toBe(true)
   expect(alice.loss).toBe('changes that are in no file')
   alice.saved()
@@ -67,8 +67,8 @@ test('a card, a contact request, messages both ways, receipts, and the same safe
 test('a file of 1 MB waits for the user, and arrives whole', async () => {
   const [alice, bob] = await people(await startRelay())
   const [a, b] = [idOf(alice), idOf(bob)]
-  await alice.addLink(bob.account.card.link)
-  await bob.addLink(alice.account.card.link)
+  await alice.people.addLink(bob.account.card.link)
+  await bob.people.addLink(alice.account.card.link)
   const bytes = Uint8Array.from({ length: 1_000_000 }, (_, n) => n % 251)
   await alice.sendFile(b, {
     name: makeFileName('<img src=x>.html'),
@@ -91,8 +91,8 @@ test('a file of 1 MB waits for the user, and arrives whole', async () => {
 test('a relay that is killed: the state says so, and an unconfirmed message goes out again', async () => {
   const relay = await startRelay()
   const [alice, bob] = await people(relay)
-  await alice.addLink(bob.account.card.link)
-  await bob.addLink(alice.account.card.link)
+  await alice.people.addLink(bob.account.card.link)
+  await bob.people.addLink(alice.account.card.link)
   await soon(() => expect(alice.state.relays[0]?.state).toBe('up'))
   await relay.kill()
   await soon(() => expect(alice.state.relays[0]).toMatchObject({ state: 'down' }))
@@ -107,14 +107,14 @@ test('a relay that is killed: the state says so, and an unconfirmed message goes
 
 test('blocking a person drops their messages; ignoring a request only ends it', async () => {
   const [alice, bob] = await people(await startRelay())
-  await alice.addLink(bob.account.card.link)
+  await alice.people.addLink(bob.account.card.link)
   alice.write(idOf(bob), 'one')
   await soon(() => expect(bob.state.conversations).toHaveLength(1))
-  bob.ignore(idOf(alice))
+  bob.people.ignore(idOf(alice))
   expect(bob.state.conversations).toEqual([])
   alice.write(idOf(bob), 'two')
   await soon(() => expect(entriesOf(bob, idOf(alice)).map(({ text }) => text)).toEqual(['two']))
-  bob.block(idOf(alice))
+  bob.people.block(idOf(alice))
   alice.write(idOf(bob), 'three')
   await new Promise((resolve) => setTimeout(resolve, 300))
   expect(bob.state.conversations).toEqual([])
