@@ -5,7 +5,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { buildPage } from '../../deploy/page.ts'
+import { build } from 'esbuild'
+import { buildPage, singles } from '../../deploy/page.ts'
+import * as inNode from '../../src/auth/crypto.ts'
+import type * as web from '../../src/auth/crypto.web.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 const KIB = 1_024
@@ -39,6 +42,19 @@ describe('the same sources', () => {
     expect(await buildPage(linked)).toBe(page)
     expect(await buildPage(copied)).toBe(page)
   })
+})
+
+test('ML-KEM of the one copy of @noble that the page has gives the results of Node', async () => {
+  const entryPoints = [join(ROOT, 'src/auth/crypto.web.ts')]
+  const { outputFiles } = await build({ entryPoints, bundle: true, format: 'esm', write: false, plugins: [singles(ROOT)] })
+  const code = outputFiles[0]!.text
+  const inPage = (await import(`data:text/javascript;base64,${Buffer.from(code).toString('base64')}`)) as typeof web
+  const seed = Uint8Array.from({ length: 64 }, (_, n) => n)
+  const [own, other] = [inPage.kemKey(seed), inNode.kemKey(seed)]
+  expect(Buffer.from(own.public)).toEqual(Buffer.from(other.public))
+  const [toNode, toPage] = [inPage.encapsulateTo(own.public), inNode.encapsulateTo(own.public)]
+  expect(Buffer.from(other.decapsulate(toNode.ciphertext))).toEqual(Buffer.from(toNode.secret))
+  expect(Buffer.from(own.decapsulate(toPage.ciphertext))).toEqual(Buffer.from(toPage.secret))
 })
 
 test('the page is at most 140 KiB compressed', () => {
