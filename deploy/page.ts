@@ -36,7 +36,7 @@ export async function buildPage(root: string): Promise<string> {
     logLevel: 'warning',
   } as const satisfies BuildOptions
   const [script, style] = await Promise.all([
-    build({ ...options, entryPoints: [join(sources, 'main.tsx')], plugins: [version, replacements(root), singles(root)] }),
+    build({ ...options, entryPoints: [join(sources, 'main.tsx')], plugins: [version, replacements(root), singles(root), age] }),
     build({ ...options, entryPoints: [join(sources, 'page.css')] }),
   ])
   const contents = { script: embeddable('script', script.outputFiles[0]!.text), style: embeddable('style', style.outputFiles[0]!.text) }
@@ -99,6 +99,25 @@ export function singles(root: string): Plugin {
       )
     },
   }
+}
+
+/**
+ * Leaves out the parts of age-encryption that the page never uses: its modules for armor and for passkeys, which it exports whole,
+ * and scrypt, which takes a browser without a JIT half a minute.
+ */
+const age: Plugin = {
+  name: 'age',
+  setup({ onLoad }) {
+    onLoad({ filter: /\/age-encryption\/dist\/index\.js$/ }, ({ path }) => {
+      const code = readFileSync(path, 'utf8')
+      const contents = code.replaceAll(/^export \* as (?:armor|webauthn) from .*$/gm, '')
+      if (contents === code) throw new Error('age-encryption no longer exports its modules whole')
+      return { contents, resolveDir: dirname(path) }
+    })
+    onLoad({ filter: /\/@noble\/hashes\/scrypt\.js$/ }, () => ({
+      contents: "export const scrypt = () => { throw new Error('the page has no scrypt') }",
+    }))
+  },
 }
 
 if (import.meta.main) {
