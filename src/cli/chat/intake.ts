@@ -11,6 +11,7 @@ import type { Context } from './context.ts'
 import { STRANGERS } from './conversation.ts'
 import { takeCard } from './group.ts'
 import type { Arrival } from './input.ts'
+import { warnOfInbox } from '../profile/sent-card.ts'
 import { type Place, placeOf } from '../talk/place.ts'
 import { conversationOf } from './people.ts'
 import { describeContent, describeError } from './wording.ts'
@@ -27,6 +28,7 @@ export class Intake {
   readonly #archive: Archive
   /** Messages to acknowledge once they are shown. */
   readonly #tickets = new Map<number, Received>()
+  readonly #warned = new Set<string>()
   #nextTicket = 1
 
   constructor(context: Context, archive: Archive) {
@@ -35,6 +37,7 @@ export class Intake {
   }
 
   async onReceived(received: Received): Promise<void> {
+    await this.#warn(received)
     let described: Described
     try {
       described = await this.#describe(received)
@@ -61,6 +64,15 @@ export class Intake {
     this.#tickets.set(ticket, received)
     this.#context.put({ kind: 'arrival', arrival: { ...described, ticket } })
     this.#context.options.onHeld?.()
+  }
+
+  /** Says once for each contact that their card names another inbox. */
+  async #warn({ verdict, envelope, from }: Received): Promise<void> {
+    if (verdict !== 'genuine' || envelope === undefined || from === undefined) return
+    const text = await warnOfInbox(this.#context.options.people.book, envelope)
+    if (text === undefined || this.#warned.has(text)) return
+    this.#warned.add(text)
+    this.#context.put({ kind: 'note', conversation: fingerprintOf(from.key), text })
   }
 
   /** Gives a message away, unless it is on the screen or about to be. @returns whether it did */

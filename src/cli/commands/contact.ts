@@ -19,7 +19,7 @@ import { CliError, UsageError } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'
 import { showName } from '../../wording/name.ts'
-import { alignColumn, formatJson, quoteWord, sanitizeLine } from '../program/show.ts'
+import { alignColumn, beside, formatJson, quoteWord, sanitizeLine } from '../program/show.ts'
 import type { Page } from '../program/page.ts'
 
 export const page = {
@@ -34,13 +34,14 @@ export const page = {
       options: {
         name: { value: 'NAME', about: 'what you call them, instead of the name on the card' },
         relay: { value: 'ADDRESS', about: 'where they receive, for a key without a card', multiple: true },
+        'new-inbox': { about: 'accept that a newer card of a contact names another inbox for first messages, or none' },
       },
       text: `
         CARD is a card as \`asfaleia me\` prints it, its link in quotes, a .pub file, a line of authorized_keys in quotes, or a file that
         contains one of these; \`-\` reads standard input.
 
         A newer card of a contact replaces the older one, and the command prints what changed. A card with another key for the name of a
-        contact is refused: ask them whether the key is theirs.`,
+        contact is refused, and a card with another inbox without --new-inbox: ask them whether it is theirs.`,
       examples: [["store Bob's card from its link", "asfaleia contact add 'asfaleia:card/2:name=Bob,key=…'"]],
     },
     list: { summary: 'list all contacts', examples: [['list all contacts', 'asfaleia contact list']] },
@@ -114,6 +115,7 @@ export const page = {
 interface Values {
   readonly name?: string
   readonly relay?: readonly string[]
+  readonly 'new-inbox'?: true
   readonly link?: true
   readonly confirm?: true
   readonly json?: true
@@ -189,7 +191,7 @@ async function add(book: Book, home: Home, word: string, values: Values, io: Io)
   const { key } = given.kind === 'card' ? given.card : given
   const own = await home.readCard()
   if (own !== undefined && fingerprintOf(own.key) === fingerprintOf(key)) throw new CliError('this is your own key')
-  const added = await book.add(introduce(given, book, values), values.name, await findGroups(home))
+  const added = await book.add(introduce(given, book, values), values.name, await findGroups(home), values['new-inbox'] === true)
   if (values.json === true) {
     const changes = added.kind === 'changed' ? { changes: added.changes } : {}
     io.stdout.write(`${formatJson({ [added.kind]: true, ...describe(added.contact), ...changes })}\n`)
@@ -290,6 +292,7 @@ function show(book: Book, known: Known, values: Values, io: Io): number {
     ['key', formatKey(known.key)],
     ...known.relays.map((relay) => ['relay', relay] as const),
     ['encrypt', known.recipient],
+    ['inbox', known.inbox === undefined ? undefined : fingerprintOf(known.inbox)],
     ['card', card === undefined ? 'none, only a key' : `of ${formatTime(card.time)}`],
     ['added', known.added === undefined ? undefined : formatTime(known.added)],
     ['verified', known.verified === undefined ? 'no' : formatTime(known.verified)],
@@ -322,23 +325,16 @@ async function verify(book: Book, home: Home, name: string, values: Values, io: 
 
 const showIn = (book: Book, { name, key }: Known): string => book.show(name, fingerprintOf(key))
 
-/** Two blocks of lines side by side. @param left in ASCII */
-function beside(left: readonly string[], right: readonly string[]): string {
-  const width = Math.max(...left.map(({ length }) => length))
-  const height = Math.max(left.length, right.length)
-  const lines = Array.from({ length: height }, (_, row) => `  ${(left[row] ?? '').padEnd(width)}   ${right[row] ?? ''}`.trimEnd())
-  return `${lines.join('\n').trimEnd()}\n`
-}
-
 /** A contact as --json prints it. */
 function describe(known: Known): object {
-  const { name, key, relays, recipient, card, added, verified, receipts, path } = known
+  const { name, key, relays, recipient, inbox, card, added, verified, receipts, path } = known
   return {
     name,
     fingerprint: fingerprintOf(known.key),
     key: formatKey(key),
     relays,
     ...(recipient !== undefined && { encrypt: recipient }),
+    ...(inbox !== undefined && { inbox: fingerprintOf(inbox) }),
     ...(card !== undefined && { card: { name: card.name, time: formatTime(card.time), link: card.link } }),
     ...(added !== undefined && { added: formatTime(added) }),
     verified: verified === undefined ? false : formatTime(verified),

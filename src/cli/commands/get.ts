@@ -16,6 +16,7 @@ import { Arrivals } from '../talk/arrival.ts'
 import { diagnose } from '../talk/diagnosis.ts'
 import { MOST_GROUPS } from '../profile/groups.ts'
 import { openProfile, type Profile } from '../profile/profile.ts'
+import { warnOfInbox } from '../profile/sent-card.ts'
 import { Asking } from '../talk/asking.ts'
 import { MailboxWatch } from '../talk/mailbox-watch.ts'
 import { describeJoined } from '../talk/request.ts'
@@ -169,6 +170,7 @@ class Show {
   /** Whether to show the time of each message. */
   readonly #isDated: boolean
   count = 0
+  readonly #warned = new Set<string>()
   /** Messages that were shown and not acknowledged, because the disk takes no more. */
   #unkept = 0
 
@@ -219,9 +221,19 @@ class Show {
     const enclosed = await readEnclosed(received, groups, identity.key)
     await this.#print(received, enclosed)
     await this.#apply(received, enclosed)
+    await this.#warn(received)
     if (received.from !== undefined && received.envelope !== undefined && received.verdict === 'genuine')
       messenger.read(received.from, [received.envelope.id])
     return true
+  }
+
+  /** Says once for each contact that their card names another inbox. */
+  async #warn({ verdict, envelope, from }: Received): Promise<void> {
+    if (verdict !== 'genuine' || from === undefined || envelope === undefined) return
+    const warning = await warnOfInbox(this.#profile.book, envelope)
+    if (warning === undefined || this.#warned.has(warning)) return
+    this.#warned.add(warning)
+    this.note(warning)
   }
 
   async #print(received: Received, enclosed: Enclosed): Promise<void> {

@@ -31,7 +31,7 @@ export interface HostOptions {
   /** Makes a receiver for a client's folder. @param onDone called when a file is complete */
   readonly receiverFor: (folder: string, onDone: (offer: FileOffer, path: string) => void) => FileReceiver
   /** Stores and finds strangers. */
-  readonly reception: Pick<ReceptionOptions, 'open' | 'find' | 'isGuest' | 'isBlocked' | 'isGroup'>
+  readonly reception: Pick<ReceptionOptions, 'open' | 'find' | 'isGuest' | 'isBlocked' | 'isGroup' | 'onGenuine'>
   /** Reads the contacts, groups, blocked people and settings again. */
   readonly refresh: () => Promise<void>
   readonly version: string

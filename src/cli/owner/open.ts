@@ -11,6 +11,7 @@ import { makeFolder, UnwritableError } from '../disk/file.ts'
 import { type Lock, takeLock } from '../disk/lock.ts'
 import type { Home, Settings } from '../profile/home.ts'
 import type { Profile } from '../profile/profile.ts'
+import { takeSentCard } from '../profile/sent-card.ts'
 import { Requests } from '../profile/requests.ts'
 import { type LockedOutbox, openOutbox, openSeen } from '../profile/state.ts'
 import { CliError } from '../program/error.ts'
@@ -255,6 +256,7 @@ class Client {
           isGuest: (fingerprint) => fingerprint === fingerprintOf(identity.key) || isGuest?.(fingerprint) === true,
           isBlocked: (fingerprint) => blocked.has(fingerprint),
           isGroup: (id) => groups.withId(id).length > 0,
+          onGenuine: (envelope) => takeSentCard(book, envelope),
         },
         receipts: {
           get delivered() {

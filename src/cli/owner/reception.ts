@@ -5,6 +5,7 @@
 import { fingerprintOf } from '../../client/format/field.ts'
 import { GroupError, parseGroup } from '../../client/format/group.ts'
 import { introductionOf } from '../../client/format/introduction.ts'
+import type { Envelope } from '../../client/format/message.ts'
 import type { Contact } from '../../client/messenger/contact.ts'
 import type { Received } from '../../client/messenger/inbox.ts'
 import type { ContactRequest, RequestMessage, Requests } from '../profile/requests.ts'
@@ -39,6 +40,8 @@ export interface ReceptionOptions {
   readonly isBlocked: (fingerprint: string) => boolean
   /** Whether the user is in a group of that id. */
   readonly isGroup: (id: string) => boolean
+  /** A contact has sent a genuine message. */
+  readonly onGenuine?: (envelope: Envelope) => Promise<unknown>
   /** The requests have changed. */
   readonly onChange: (requests: readonly ContactRequest[]) => void
   /** The requests cannot be read or written. */
@@ -156,6 +159,7 @@ export class Reception {
       await received.done().catch(() => {})
       return []
     }
+    if (verdict === 'genuine' && find(fingerprint) !== undefined) await this.#options.onGenuine?.(envelope)
     if (verdict !== 'genuine' || find(fingerprint) !== undefined || isGuest(fingerprint)) return [received]
     try {
       const outcome = await this.#keep(received)
@@ -182,7 +186,7 @@ export class Reception {
   }
 
   /** @returns undefined if a message of this kind cannot be a request */
-  async #messageOf({ id, time, group, expires, content }: NonNullable<Received['envelope']>): Promise<RequestMessage | undefined> {
+  async #messageOf({ id, time, group, expires, content }: Envelope): Promise<RequestMessage | undefined> {
     switch (content.type) {
       case 'text':
         return group === undefined ? { id, time, text: content.text, ...(expires !== undefined && { expires }) } : undefined

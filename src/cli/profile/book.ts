@@ -13,16 +13,12 @@ import { Fields } from '../../profile/fields.ts'
 import { fold, type Parts, refuseFile } from '../../profile/entry.ts'
 import { Folder, type Kind, type Named } from '../disk/folder.ts'
 import { CliError } from '../program/error.ts'
+import { type Change, compare, refuseOtherInbox } from './change.ts'
 import { looksOf } from '../../wording/likeness.ts'
 import { composeName, refuseName, showName } from '../../wording/name.ts'
 
-/** A contact of the book: the messenger's fields, and the book's own. */
-export interface Known extends Named {
-  readonly key: SshKey
-  /** In order of preference; may be empty. */
-  readonly relays: readonly string[]
-  /** An age recipient, if the key itself cannot decrypt. */
-  readonly recipient?: string
+/** A contact of the book: the messenger's fields, and the book's own. A bare key may have no relays. */
+export interface Known extends Named, Contact {
   /** The signed card; without it the user added a bare key and named the relays. */
   readonly card?: Card
   /** Seconds since 1970. */
@@ -35,14 +31,8 @@ export interface Known extends Named {
   readonly receipts: boolean
 }
 
-/** The source of a new contact: a card, or a bare key with relays that the user names. */
+/** The source of a contact: a card, or a bare key with relays that the user names. */
 export type Introduction = { readonly card: Card } | { readonly key: SshKey; readonly relays: readonly string[] }
-
-export interface Change {
-  readonly what: 'name' | 'relays' | 'encryption key'
-  readonly before: string
-  readonly after: string
-}
 
 export type Added =
   | { readonly kind: 'added'; readonly contact: Known }
@@ -60,6 +50,8 @@ const KIND: Kind = {
 export class Book extends Folder<Known> {
   readonly #now: () => number
   readonly #isLocal: boolean
+  /** The last change. */
+  #tail: Promise<unknown> = Promise.resolve()
   #byKey: ReadonlyMap<string, Known> = new Map()
   /** Computed once for each contact. */
   readonly #looksOf = new WeakMap<Known, readonly string[]>()
@@ -149,10 +141,11 @@ export class Book extends Folder<Known> {
    * Adds a contact, or updates the contact that has the same key.
    * @param name the user's name for a new contact; the name on the card by default
    * @param isTaken whether a group has the name of a new contact, or one that looks like it
-   * @throws {CliError} if a contact of that name has another key, the card is older than the stored one or names a
-   * forbidden relay, or the file cannot be written
+   * @param mayMove whether the user agrees that a contact has another inbox than before, or none
+   * @throws {CliError} if a contact of that name has another key, the card is older than the stored one, names another
+   * inbox or a forbidden relay, or the file cannot be written
    */
-  async add(introduction: Introduction, name?: string, isTaken: (name: string) => boolean = () => false): Promise<Added> {
+  async add(introduction: Introduction, name?: string, isTaken: (name: string) => boolean = () => false, mayMove = false): Promise<Added> {
     if ('card' in introduction) this.check(introduction.card)
     const key = 'card' in introduction ? introduction.card.key : introduction.key
     const known = this.find(fingerprintOf(key))
@@ -162,7 +155,7 @@ export class Book extends Folder<Known> {
         hint: '`asfaleia contact rename` gives the contact another name',
       })
     }
-    return 'card' in introduction ? this.#addCard(known, introduction.card) : this.#addRelays(known, introduction.relays)
+    return 'card' in introduction ? this.#addCard(known, introduction.card, mayMove) : this.#addRelays(known, introduction.relays)
   }
 
   async #addNew(introduction: Introduction, key: SshKey, given: string | undefined, isTaken: (name: string) => boolean): Promise<Added> {
@@ -186,7 +179,7 @@ export class Book extends Folder<Known> {
     return { kind: 'added', contact: await this.write(name, card + fields, { replace: false }) }
   }
 
-  async #addCard(known: Known, card: Card): Promise<Added> {
+  async #addCard(known: Known, card: Card, mayMove: boolean): Promise<Added> {
     const { card: before } = known
     if (before?.text === card.text) return { kind: 'unchanged', contact: known }
     if (before !== undefined && before.time > card.time) {
@@ -194,21 +187,39 @@ export class Book extends Folder<Known> {
         hint: `its time is ${formatTime(card.time)}, that of yours ${formatTime(before.time)}; nothing was changed`,
       })
     }
+    if (!mayMove) refuseOtherInbox(known, card)
     const changes = compare(known, card)
-    const { fields } = await this.readParts(known.name)
-    // The card has both from now on.
-    fields.set('key')
-    fields.set('relay')
-    return { kind: 'changed', contact: await this.write(known.name, card.text + fields, { replace: true }), changes }
+    const contact = await this.#rewrite(known, ({ fields }) => {
+      // The card has both from now on.
+      fields.set('key')
+      fields.set('relay')
+      return card.text + fields
+    })
+    return { kind: 'changed', contact, changes }
   }
 
   async #addRelays(known: Known, relays: readonly string[]): Promise<Added> {
     if (known.card !== undefined || relays.join() === known.relays.join() || relays.length === 0)
       return { kind: 'unchanged', contact: known }
-    const { fields } = await this.readParts(known.name)
-    fields.set('relay', ...checkRelays(relays))
+    const checked = checkRelays(relays)
     const changes = [{ what: 'relays', before: known.relays.join(', '), after: relays.join(', ') }] as const
-    return { kind: 'changed', contact: await this.write(known.name, fields.toString(), { replace: true }), changes }
+    const contact = await this.#rewrite(known, ({ fields }) => {
+      fields.set('relay', ...checked)
+      return fields.toString()
+    })
+    return { kind: 'changed', contact, changes }
+  }
+
+  /**
+   * Takes the card that a contact sent in a message, if it is newer and names an inbox, and the user knows none of them.
+   * @returns whether the contact has the inbox now
+   * @throws {CliError} if the file cannot be written
+   */
+  async takeInbox(known: Known, card: Card): Promise<boolean> {
+    if (known.inbox !== undefined || card.inbox === undefined || (known.card?.time ?? -Infinity) >= card.time) return false
+    if (this.#dialled(card.relays).length < card.relays.length) return false
+    await this.#addCard(known, card, false)
+    return true
   }
 
   /** @throws {CliError} if another contact has the new name, or the file cannot be moved */
@@ -236,18 +247,30 @@ export class Book extends Folder<Known> {
 
   /** Records that the user compared the safety words and found them equal. @throws {CliError} */
   async verify(known: Known): Promise<Known> {
-    const { signed, fields } = await this.readParts(known.name)
-    fields.set('verified', formatTime(this.#now()))
-    return this.write(known.name, signed + fields, { replace: true })
+    return this.#rewrite(known, ({ signed, fields }) => {
+      fields.set('verified', formatTime(this.#now()))
+      return signed + fields
+    })
   }
 
   /** Records that the contact was heard, so that messages to them need no card any more. @throws {CliError} */
   async meet(known: Known): Promise<Known> {
-    const { signed, fields } = await this.readParts(known.name)
-    // Another command has removed or renamed the contact meanwhile.
-    if (signed === '' && fields.all('key').length === 0) return known
-    fields.set('met', formatTime(this.#now()))
-    return this.write(known.name, signed + fields, { replace: true })
+    return this.#rewrite(known, ({ signed, fields }) => {
+      fields.set('met', formatTime(this.#now()))
+      return signed + fields
+    })
+  }
+
+  /** Rewrites the file of a contact, one change after the other: a message can bring two at the same time. */
+  #rewrite(known: Known, edit: (parts: Parts) => string): Promise<Known> {
+    const rewritten = this.#tail.then(async () => {
+      const parts = await this.readParts(known.name)
+      // Another command has removed or renamed the contact meanwhile.
+      if (parts.signed === '' && parts.fields.all('key').length === 0) return known
+      return this.write(known.name, edit(parts), { replace: true })
+    })
+    this.#tail = rewritten.catch(() => {})
+    return rewritten
   }
 
   protected async parse({ name, path }: Named, { signed, fields }: Parts): Promise<Known> {
@@ -318,14 +341,4 @@ function refuseGroup(name: string): CliError {
   return new CliError(`${showName(name)} is the name of a group of yours, or looks like it`, {
     hint: 'messages to the group would go to the contact: choose another name with --name',
   })
-}
-
-/** Lists the differences between a contact and a newer card. */
-function compare(known: Known, card: Card): Change[] {
-  const rows = [
-    { what: 'name', before: known.card?.name ?? known.name, after: card.name },
-    { what: 'relays', before: known.relays.join(', '), after: card.relays.join(', ') },
-    { what: 'encryption key', before: known.recipient ?? 'none', after: card.encrypt ?? 'none' },
-  ] as const
-  return rows.filter(({ before, after }) => before !== after)
 }

@@ -18,3 +18,11 @@ export async function alignColumn(texts: readonly string[], most = Number.POSITI
   const width = Math.min(most, Math.max(0, ...texts.map(widthOf)))
   return texts.map((text) => pad(text, width))
 }
+
+/** Puts two blocks of lines side by side. @param left in ASCII */
+export function beside(left: readonly string[], right: readonly string[]): string {
+  const width = Math.max(...left.map(({ length }) => length))
+  const height = Math.max(left.length, right.length)
+  const lines = Array.from({ length: height }, (_, row) => `  ${(left[row] ?? '').padEnd(width)}   ${right[row] ?? ''}`.trimEnd())
+  return `${lines.join('\n').trimEnd()}\n`
+}

@@ -15,6 +15,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { generatePrivateKey, parsePrivateKey } from '../../../src/auth/private-key.ts'
+import { generateSeedKey } from '../../../src/auth/seed.ts'
 import { formatFingerprint } from '../../../src/auth/ssh-key.ts'
 import { Book } from '../../../src/cli/profile/book.ts'
 import { refuseName } from '../../../src/wording/name.ts'
@@ -90,6 +91,27 @@ describe('a contact', () => {
       ],
     })
     expect(read('Bob')).toBe(`${card.text}added: 2026-09-21T14:13:20Z\n`)
+  })
+
+  test('keeps both of two changes at the same time', async () => {
+    const book = await open()
+    await book.add({ card: await cardOf(bob, 'Bob') })
+    const { key: inbox } = identityOf(generateSeedKey())
+    const card = await makeCard(bob, { name: 'Bob', relays: ['localhost'], time: NOW + 1, inbox })
+    const known = book.need('Bob')
+    await Promise.all([book.meet(known), book.takeInbox(known, card), book.verify(known)])
+    expect(book.need('Bob')).toMatchObject({ met: NOW, verified: NOW, inbox: { blob: inbox.blob } })
+    expect(read('Bob')).toContain(card.text)
+  })
+
+  test('that is removed meanwhile does not come back by its card', async () => {
+    const book = await open()
+    await book.add({ card: await cardOf(bob, 'Bob') })
+    const card = await makeCard(bob, { name: 'Bob', relays: ['localhost'], time: NOW + 1, inbox: generateSeedKey().public })
+    const known = book.need('Bob')
+    rmSync(join(folder, 'Bob'))
+    await book.takeInbox(known, card)
+    expect(existsSync(join(folder, 'Bob'))).toBe(false)
   })
 
   test("keeps the user's own lines in its file: comments, unknown fields, CR LF or not", async () => {
