@@ -14,7 +14,7 @@ import { makeFolder, readBytes, writeWhole } from '../disk/file.ts'
 import { systemReason } from '../disk/system.ts'
 import { CliError } from '../program/error.ts'
 
-/** The largest ring has 410 KB. */
+/** The largest ring has 460 KB. */
 const RING_BYTES = 1_048_576
 
 export interface StoredRings extends RingStore {

@@ -48,7 +48,7 @@ export function recognise(ring: Ring, tag: string): 'read' | 'unread' | undefine
 
 /** Takes a message that was read: erases keys (R2), and takes those that it brings. */
 export function onRead(ring: Ring, reading: Reading): Change {
-  const seen = new Set([...ring.seen, reading.tag].slice(-RING.seen))
+  const seen = remember(ring.seen, reading.tag, reading.id, RING.seen)
   const own = reading.key === 'daily' ? undefined : ring.given.find(({ place }) => compareAge(place, reading.key as Place) === 0)
   const { step, unproven } = own === undefined ? takeDaily(ring, reading) : takeAnswer(ring, reading, own)
   if (unproven) return { ring: { ...step, seen }, erased: [], events: ['unproven'] }

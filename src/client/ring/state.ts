@@ -132,8 +132,8 @@ export interface Ring {
   /** Ids of messages that were read with all before them, the latest last. */
   readonly read: readonly string[]
   readonly runs: readonly Run[]
-  /** Tags of opened payloads, the latest last. */
-  readonly seen: ReadonlySet<string>
+  /** By the tag of an opened payload: the id of its message, the latest last. */
+  readonly seen: ReadonlyMap<string, string>
   /** Tags of payloads that no key opened. */
   readonly unread: ReadonlyMap<string, Unread>
   /** When reports were sent in the last day, and when the next one is due. */
@@ -150,7 +150,7 @@ export const EMPTY: Ring = Object.freeze({
   known: false,
   read: [],
   runs: [],
-  seen: new Set<string>(),
+  seen: new Map<string, string>(),
   unread: new Map(),
   reports: [],
   unanswered: false,

@@ -57,7 +57,7 @@ export function encodeRing(contact: string, ring: Ring): Uint8Array {
     ...ring.held.map((key) => `held: ${formatHeld(key)}`),
     ...ring.read.map((id) => `read: ${id}`),
     ...ring.runs.map(({ id, after, since, place }) => `run: ${id} ${after} ${since}${place === undefined ? '' : ` ${formatPlace(place)}`}`),
-    ...Array.from(ring.seen, (tag) => `seen: ${tag}`),
+    ...Array.from(ring.seen, ([tag, id]) => `seen: ${tag} ${id}`),
     ...Array.from(ring.unread, ([tag, { time, reported }]) => `unread: ${tag} ${time} ${yes(reported)}`),
     ...ring.reports.map((time) => `report: ${time}`),
   ]
@@ -122,13 +122,13 @@ interface Draft {
   readonly held: Held[]
   readonly read: string[]
   readonly runs: Run[]
-  readonly seen: Set<string>
+  readonly seen: Map<string, string>
   readonly unread: Map<string, { time: number; reported: boolean }>
   readonly reports: number[]
 }
 
 function readLines(reader: Reader, contact: string): Ring {
-  const draft: Draft = { ring: EMPTY, given: [], held: [], read: [], runs: [], seen: new Set(), unread: new Map(), reports: [] }
+  const draft: Draft = { ring: EMPTY, given: [], held: [], read: [], runs: [], seen: new Map(), unread: new Map(), reports: [] }
   for (let line = reader.next(); line !== undefined; line = reader.next()) {
     const at = line.indexOf(': ')
     if (at === -1) refuse()
@@ -194,7 +194,7 @@ function readLine(draft: Draft, contact: string, name: string, values: readonly 
       return void draft.runs.push({ id: readId(one), after: readId(two), since: readTime(three), ...place })
     }
     case 'seen':
-      return void draft.seen.add(readId(one))
+      return void draft.seen.set(readId(one), readId(two))
     case 'unread':
       return void draft.unread.set(readId(one), { time: readTime(two), reported: readYes(three) })
     case 'report':

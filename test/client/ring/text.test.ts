@@ -165,7 +165,7 @@ describe('a text is refused', () => {
     const many: readonly Partial<Ring>[] = [
       { read: Array.from({ length: 257 }, makeId) },
       { runs: Array.from({ length: 65 }, () => run) },
-      { seen: new Set(Array.from({ length: 2_049 }, makeId)) },
+      { seen: new Map(Array.from({ length: 2_049 }, () => [makeId(), makeId()] as const)) },
       { unread: new Map(Array.from({ length: 4_097 }, () => [makeId(), { time: NOW, reported: false }])) },
       { held: Array.from({ length: 65 }, (_, n) => ({ place: { time: n, id: makeId(), index: 0 }, recipient: RECIPIENTS[0]! })) },
       {

@@ -22,7 +22,7 @@ const full: Ring = {
   given: [{ place, seed: new Uint8Array(32), use: 'open', until: NOW }],
   read: [ID],
   runs: [{ id: ID, after: ID, since: NOW, place }],
-  seen: new Set([ID]),
+  seen: new Map([[ID, ID]]),
   unread: new Map([[ID, { time: NOW, reported: true }]]),
   reports: [NOW],
   reportAt: NOW,
