@@ -2,10 +2,16 @@
  * The public names of `asfaleia/core`, which runs in Node and in web pages and imports no module of Node. A bundle for
  * a page replaces some modules by their `*.web.ts` version (package.json, `browser`).
  */
-export { connectRelay, type ConnectOptions } from './wire/connect.ts'
+export { type ClaimOptions, connectClaims, connectRelay, type ConnectOptions } from './wire/connect.ts'
+export { ClaimClient } from './wire/claim-client.ts'
+export type { ClaimedMailbox } from './wire/claimed-mailbox.ts'
 export { RelayClient, type RequestOptions, type Token } from './wire/client.ts'
 export { MessengerError, type MessengerErrorCode } from './messenger/error.ts'
-export type { Introducer, MessengerOptions, OutboxStore, SendOptions } from './messenger/options.ts'
+export type { Introducer, MessengerOptions, OutboxStore, RingStore, Secrecy, SecretStore, SendOptions } from './messenger/options.ts'
+export type { Protection } from './messenger/sealer.ts'
+export type { RingEvent } from './ring/receiving.ts'
+export type { Doubt, Given, Held, Place, Ring, Run, Unread } from './ring/state.ts'
+export { decodeRing, encodeRing, RingError, type RingErrorCode } from './ring/text.ts'
 export type { MessengerEvent } from './messenger/event.ts'
 export { Messenger, openMessenger } from './messenger/messenger.ts'
 export type { MessengerPort } from './messenger/port.ts'

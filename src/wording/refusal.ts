@@ -29,6 +29,7 @@ export const RELAY_ERRORS: Readonly<Record<RelayErrorCode, { readonly text: stri
   'mailbox-full': { text: 'the mailbox of the receiver is full' },
   'relay-full': { text: 'the relay has no memory left for messages' },
   'too-large': { text: 'the message is too large for this relay' },
+  'no-bundle': { text: 'the receiver has not been online since their relay restarted, so there is no key to encrypt to', passes: true },
   'taken-over': { text: 'another client has taken over this mailbox' },
   denied: { text: 'the relay does not admit that key' },
   'auth-failed': { text: 'the relay rejected the proof of the key' },

@@ -211,7 +211,7 @@ class Client {
       this.#options
     const relays = this.#relays
     if (outbox && home === undefined) throw new CliError('no folder for the outbox: HOME is not set', { hint: 'set HOME or ASFALEIA_HOME' })
-    const secrecy = HIDES ? await openSecrecy(this.#profile, this.#settings) : undefined
+    const secrecy = HIDES ? await openSecrecy(this.#profile, settings) : undefined
     await this.#giver.read()
     let store: LockedOutbox | undefined
     let server: Awaited<ReturnType<typeof listen>> | undefined

@@ -13,13 +13,14 @@ import { CliError } from '../program/error.ts'
  * Opens the inbox key and the stores of a profile. A profile of an earlier version gets its inbox key now, and a card that
  * names it.
  *
- * @param settings those of the profile now
+ * @param now returns the settings of the profile as they are now
  * @returns undefined if the messenger must use the user's own key at relays: the command names a key that is not the
  *   profile's, or a public profile has no inbox and the disk takes no more
  * @throws {CliError} if the inbox key is damaged or cannot be made
  */
-export async function openSecrecy({ home, isOwn, identity }: Profile, settings: Settings): Promise<Secrecy | undefined> {
+export async function openSecrecy({ home, isOwn, identity }: Profile, now: () => Settings): Promise<Secrecy | undefined> {
   if (home === undefined || !isOwn) return undefined
+  const settings = now()
   const inbox = await openInbox(home, settings)
   if (inbox === undefined) return undefined
   await renewCard(home, identity, settings, inbox)
@@ -27,8 +28,13 @@ export async function openSecrecy({ home, isOwn, identity }: Profile, settings: 
     inbox,
     rings: openRings(home.stateFolder, identity),
     secrets: openSecrets(home.stateFolder, identity),
-    isPublic: settings.isPublic,
-    members: settings.memberAt,
+    relays: () => now().relays,
+    get isPublic() {
+      return now().isPublic
+    },
+    get members() {
+      return now().memberAt
+    },
   }
 }
 

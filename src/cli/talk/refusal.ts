@@ -42,6 +42,7 @@ const ROWS: Record<RelayErrorCode, Row> = {
   'mailbox-full': { exit: EXIT.failed, hint: 'nothing was sent; try again when they have read some messages' },
   'relay-full': { exit: EXIT.failed, hint: 'nothing was sent; try again later' },
   'too-large': { exit: EXIT.failed, hint: 'nothing was sent; split it into smaller ones' },
+  'no-bundle': { exit: EXIT.unconfirmed, hint: 'try again later; with `outbox: yes` in your profile the message is kept until then' },
   'taken-over': { exit: EXIT.failed },
   denied: { exit: EXIT.refused, hint: 'ask its operator to admit your key, or the receiver’s' },
   'auth-failed': { exit: EXIT.refused },

@@ -2,6 +2,8 @@
 
 const FIRST_MS = 1_000
 const MOST_MS = 60_000
+const FIRST_BUNDLE_MS = 15_000
+const MOST_BUNDLE_MS = 600_000
 
 /**
  * Returns the pause before the next try.
@@ -22,4 +24,9 @@ export function backoff(failures: number, random: number, seconds = 0): number {
  */
 export function isOver(time: number, now: number, most: number): boolean {
   return time <= now || (time < Number.POSITIVE_INFINITY && time > now + most)
+}
+
+/** Returns the pause before a missing bundle is fetched again, in ms. @param random in [0, 1) */
+export function bundlePause(failures: number, random: number): number {
+  return Math.min(MOST_BUNDLE_MS, FIRST_BUNDLE_MS * 2 ** (failures - 1)) * (0.75 + random / 4)
 }

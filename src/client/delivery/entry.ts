@@ -1,15 +1,41 @@
 /** The messages of an outbox: their stored form, their states, and the outbox's limits. Times are milliseconds. */
 import type { RelayErrorCode } from '../wire/error.ts'
 
+/**
+ * A route is where a message goes: `RELAY` for the mailbox of the receiver's key at that relay, or `RELAY SHA256:…` for
+ * another mailbox there. Each route has a connection of its own.
+ */
+export function relayOf(route: string): string {
+  const at = route.indexOf(' ')
+  return at === -1 ? route : route.slice(0, at)
+}
+
+/** Returns the mailbox of a route, if it is not that of the receiver's key. */
+export function mailboxOf(route: string): string | undefined {
+  const at = route.indexOf(' ')
+  return at === -1 ? undefined : route.slice(at + 1)
+}
+
 /** An unconfirmed message, as an outbox takes it and as a store keeps it between two runs. */
 export interface OutboxEntry {
   readonly id: string
   /** The receiver's fingerprint, `SHA256:…`. */
   readonly to: string
-  /** The receiver's relays when the message was written, for use until newer ones are available. */
+  /** The receiver's routes when the message was written, for use until newer ones are available. */
   readonly relays: readonly string[]
-  /** The age file. The message is signed and encrypted once, however often it is sent. */
+  /**
+   * The age file. The message is signed and encrypted once, however often it is sent; encrypted anew only if the receiver
+   * may have lost its key. Empty while there is no key to encrypt to.
+   */
   readonly payload: Uint8Array
+  /** The signed text, padded, to encrypt it anew. */
+  readonly text?: Uint8Array
+  /** The text's header `left`. */
+  readonly left?: number
+  /** It is for the receiver's inbox, not for an address. */
+  readonly daily?: true
+  /** How often it was encrypted anew because the receiver could not read it. */
+  readonly renewals?: number
   /** When the message was written, and when the outbox gives it up. */
   readonly time: number
   readonly deadline: number
@@ -38,9 +64,19 @@ export interface OutboxChange {
   readonly code?: RelayErrorCode
 }
 
-/** Work for the connection to a relay. */
+/** Work for the connection of a route. */
 export type OutboxTask =
-  | { readonly kind: 'send'; readonly relay: string; readonly id: string; readonly to: string; readonly payload: Uint8Array }
+  | {
+      readonly kind: 'send'
+      readonly relay: string
+      readonly id: string
+      readonly to: string
+      /** Empty: the connection must fetch the receiver's bundle first. */
+      readonly payload: Uint8Array
+      /** How often relays accepted it before. */
+      readonly copies: number
+      readonly daily: boolean
+    }
   /** Connect with the former token. If the relay does not know it, the relay restarted and forgot its messages. */
   | { readonly kind: 'look'; readonly relay: string }
 
@@ -74,4 +110,28 @@ export interface Entry extends Omit<OutboxEntry, 'held'> {
   again: number
   /** Relays that will never accept it, and why. */
   readonly refused: Map<string, RelayErrorCode>
+}
+
+/** Returns how many bytes a message takes. */
+export const countBytes = ({ payload, text }: Pick<OutboxEntry, 'payload' | 'text'>): number => payload.length + (text?.length ?? 0)
+
+/** Returns an entry as a store keeps it. */
+export function storedForm(entry: Entry): OutboxEntry {
+  const { id, to, relays, payload, text, left, daily, renewals, time, deadline, confirm, keep, held, state } = entry
+  const where = held.size > 0 || state === 'waiting' ? [...held] : relays.slice(0, 1)
+  return {
+    id,
+    to,
+    relays,
+    payload,
+    time,
+    deadline,
+    confirm,
+    held: where,
+    ...(keep === false && { keep }),
+    ...(text !== undefined && { text }),
+    ...(left !== undefined && { left }),
+    ...(daily === true && { daily }),
+    ...(renewals !== undefined && { renewals }),
+  }
 }

@@ -10,8 +10,9 @@
  * Messages for one receiver leave in the order in which they were added, also when they are sent again.
  */
 import type { RelayErrorCode } from '../wire/error.ts'
-import { backoff, isOver } from './backoff.ts'
-import { type Entry, OUTBOX, type OutboxChange, type OutboxEntry, type OutboxTask } from './entry.ts'
+import { backoff, bundlePause, isOver } from './backoff.ts'
+import { Entries } from './entries.ts'
+import { type Entry, OUTBOX, type OutboxChange, type OutboxTask } from './entry.ts'
 import { Looks } from './looks.ts'
 import { Reach } from './reach.ts'
 
@@ -21,55 +22,33 @@ const MOST_AGAIN = OUTBOX.again.at(-1)!
 /** Refusals of the user as a whole, which the relay repeats until a person changes something. */
 const LASTING: readonly RelayErrorCode[] = ['denied', 'bad-key', 'unsupported-key', 'onion-malformed']
 
-export class Outbox {
-  readonly #entries = new Map<string, Entry>()
-  #bytes = 0
+export class Outbox extends Entries {
   readonly #reach = new Reach()
   readonly #looks = new Looks()
   /** By id: the receivers of delivered messages, for later `read` receipts. */
   readonly #confirmed = new Map<string, string>()
-  readonly #relaysOf: (to: string) => readonly string[] | undefined
+  readonly #relaysOf: (to: string, daily: boolean) => readonly string[] | undefined
 
-  /** @param relaysOf returns the relays of a receiver in order of preference, or undefined if they are not known */
-  constructor(relaysOf: (to: string) => readonly string[] | undefined = () => undefined) {
+  /**
+   * @param relaysOf returns the routes of a receiver in order of preference, or undefined if they are not known; those of
+   *   the inbox if `daily`
+   */
+  constructor(relaysOf: (to: string, daily: boolean) => readonly string[] | undefined = () => undefined) {
+    super()
     this.#relaysOf = relaysOf
-  }
-
-  get size(): number {
-    return this.#entries.size
   }
 
   /** Whether a message waits to be sent, or for a relay's answer. */
   get busy(): boolean {
-    for (const entry of this.#entries.values()) if (entry.wanted || entry.flying !== undefined) return true
+    for (const entry of this.all.values()) if (entry.wanted || entry.flying !== undefined) return true
     return false
   }
 
-  /** Returns the id of the last unconfirmed message to `to`. */
-  last(to: string): string | undefined {
-    let last: string | undefined
-    for (const entry of this.#entries.values()) if (entry.to === to && entry.confirm && entry.keep !== false) last = entry.id
-    return last
-  }
-
-  /** Adds a message. @returns false if there is no room for it, or it is there already */
-  add(entry: OutboxEntry): boolean {
-    if (this.#entries.has(entry.id) || this.#entries.size >= OUTBOX.entries || this.#bytes + entry.payload.length > OUTBOX.bytes)
-      return false
-    this.#bytes += entry.payload.length
-    const held = entry.held.length > 0
-    this.#entries.set(entry.id, {
-      ...entry,
-      flying: undefined,
-      // A message of an earlier run is sent again: its relay may have lost it, and the receiver drops a duplicate.
-      wanted: true,
-      held: new Set(),
-      state: held ? 'held' : 'waiting',
-      copies: held ? 1 : 0,
-      again: Number.POSITIVE_INFINITY,
-      refused: new Map(),
-    })
-    return true
+  /** As {@link Entries.onRenewed}: another mailbox of the receiver may have room. */
+  override onRenewed(id: string, renewed: Parameters<Entries['onRenewed']>[1]): void {
+    super.onRenewed(id, renewed)
+    const to = this.all.get(id)?.to
+    if (to !== undefined) this.#reach.onFetched(to)
   }
 
   /**
@@ -77,7 +56,7 @@ export class Outbox {
    * @returns why it waits for those that stay closed
    */
   hurry(id: string, now: number): OutboxChange[] {
-    const entry = this.#entries.get(id)
+    const entry = this.all.get(id)
     if (entry === undefined) return []
     const { to, state } = entry
     return this.#relays(entry).flatMap((relay) => {
@@ -86,39 +65,20 @@ export class Outbox {
     })
   }
 
-  /** Removes a message in any state. @returns false if it is not there */
-  remove(id: string): boolean {
-    const entry = this.#entries.get(id)
-    if (entry === undefined) return false
-    this.#entries.delete(id)
-    this.#bytes -= entry.payload.length
-    return true
-  }
-
-  /** Returns the messages to keep in a store, oldest first. */
-  entries(): OutboxEntry[] {
-    return [...this.#entries.values()]
-      .filter(({ confirm, keep }) => confirm && keep !== false)
-      .map(({ id, to, relays, payload, time, deadline, confirm, held, state }) => {
-        const where = held.size > 0 || state === 'waiting' ? [...held] : relays.slice(0, 1)
-        return { id, to, relays, payload, time, deadline, confirm, held: where }
-      })
-  }
-
   /** Returns the work to do now. It counts as under way until an input answers it. */
   take(now: number): OutboxTask[] {
     const tasks: OutboxTask[] = []
     const flying = new Map<string, number>()
     /** Mailboxes, as `receiver relay`. */
     const tried = new Set<string>()
-    for (const { flying: relay, to } of this.#entries.values()) {
+    for (const { flying: relay, to } of this.all.values()) {
       if (relay === undefined) continue
       flying.set(relay, (flying.get(relay) ?? 0) + 1)
       tried.add(`${to} ${relay}`)
     }
     /** Receivers with an earlier message that cannot leave now: sending more would break the order. */
     const stopped = new Set<string>()
-    for (const entry of this.#entries.values()) {
+    for (const entry of this.all.values()) {
       if (entry.flying !== undefined || entry.deadline <= now) continue
       // Also behind a message that cannot leave now: `due` would otherwise name this time again and again.
       if (isOver(entry.again, now, MOST_AGAIN)) {
@@ -150,7 +110,8 @@ export class Outbox {
       entry.flying = relay
       entry.wanted = false
       this.#looks.cancel(relay)
-      tasks.push({ kind: 'send', relay, id: entry.id, to: entry.to, payload: entry.payload })
+      const { id, to, payload, copies } = entry
+      tasks.push({ kind: 'send', relay, id, to, payload, copies, daily: entry.daily === true })
     }
     for (const relay of this.#looks.take(now, (relay) => this.#reach.isDown(relay, now))) tasks.push({ kind: 'look', relay })
     return tasks
@@ -161,13 +122,15 @@ export class Outbox {
     let due = Number.POSITIVE_INFINITY
     /** By receiver: its blocked relays, and when they open again. */
     const opening = new Map<string, readonly (readonly [relay: string, until: number])[]>()
-    for (const entry of this.#entries.values()) {
+    for (const entry of this.all.values()) {
       due = Math.min(due, entry.deadline)
       if (entry.flying !== undefined) continue
       due = Math.min(due, entry.again)
       if (!entry.wanted && entry.held.size === 0) continue
-      let relays = opening.get(entry.to)
-      if (relays === undefined) opening.set(entry.to, (relays = this.#reach.opening(entry.to, this.#relays(entry), now)))
+      let relays: readonly (readonly [relay: string, until: number])[] | undefined
+      const name = `${entry.to} ${entry.daily === true}`
+      relays = opening.get(name)
+      if (relays === undefined) opening.set(name, (relays = this.#reach.opening(entry.to, this.#relays(entry), now)))
       for (const [relay, until] of relays) if (!entry.refused.has(relay)) due = Math.min(due, until)
     }
     return Math.min(
@@ -178,7 +141,7 @@ export class Outbox {
 
   /** The relay accepted a message. @param seconds how long the relay says it will hold it */
   onSent(id: string, relay: string, seconds: number, now: number): OutboxChange | undefined {
-    const entry = this.#entries.get(id)
+    const entry = this.all.get(id)
     if (entry?.flying !== relay) return undefined
     entry.flying = undefined
     this.#reach.onTaken(entry.to, relay, now)
@@ -205,13 +168,16 @@ export class Outbox {
     random: number,
     now: number,
   ): OutboxChange | undefined {
-    const entry = this.#entries.get(id)
+    const entry = this.all.get(id)
     if (entry?.flying !== relay) return undefined
     entry.flying = undefined
     entry.wanted = true
     switch (code) {
       case 'mailbox-full':
         this.#reach.blockMailbox(entry.to, relay, code, now, (failures) => backoff(failures, random, seconds))
+        break
+      case 'no-bundle':
+        this.#reach.blockMailbox(entry.to, relay, code, now, (failures) => bundlePause(failures, random))
         break
       case 'too-large':
         entry.refused.set(relay, code)
@@ -234,7 +200,7 @@ export class Outbox {
     const lasting = LASTING.includes(code)
     this.#reach.blockRelay(relay, code, now, (failures) => (lasting ? OUTBOX.denied : backoff(failures, random, seconds)))
     const changes: OutboxChange[] = []
-    for (const entry of this.#entries.values()) {
+    for (const entry of this.all.values()) {
       if (entry.flying === relay) {
         entry.flying = undefined
         entry.wanted = true
@@ -268,7 +234,7 @@ export class Outbox {
 
   /** The relay lost all its messages. */
   onForgot(relay: string): void {
-    for (const entry of this.#entries.values()) {
+    for (const entry of this.all.values()) {
       if (!entry.held.delete(relay) || entry.held.size > 0) continue
       entry.wanted = entry.flying === undefined
       entry.again = Number.POSITIVE_INFINITY
@@ -283,14 +249,14 @@ export class Outbox {
    */
   onReceiptsLost(random: number, now: number): void {
     const soon = now + 5_000 + random * 10_000
-    for (const entry of this.#entries.values()) if (entry.held.size > 0) entry.again = Math.min(entry.again, soon)
+    for (const entry of this.all.values()) if (entry.held.size > 0) entry.again = Math.min(entry.again, soon)
   }
 
   /** `from` confirms that messages were delivered or read. Ignores ids of messages that were not sent to `from`. */
   onReceipt(from: string, ids: readonly string[], state: 'delivered' | 'read'): OutboxChange[] {
     const changes: OutboxChange[] = []
     for (const id of ids) {
-      const entry = this.#entries.get(id)
+      const entry = this.all.get(id)
       if (entry?.to === from) {
         this.remove(id)
         this.#confirmed.set(id, from)
@@ -306,7 +272,7 @@ export class Outbox {
   /** Gives up messages whose deadline has passed. */
   expire(now: number): OutboxChange[] {
     const changes: OutboxChange[] = []
-    for (const { id, to, deadline, confirm } of this.#entries.values()) {
+    for (const { id, to, deadline, confirm } of this.all.values()) {
       if (deadline > now) continue
       this.remove(id)
       if (confirm) changes.push({ id, to, state: 'expired' })
@@ -317,7 +283,7 @@ export class Outbox {
   }
 
   #relays(entry: Entry): readonly string[] {
-    const known = this.#relaysOf(entry.to)
+    const known = this.#relaysOf(entry.to, entry.daily === true)
     return known === undefined || known.length === 0 ? entry.relays : known
   }
 
@@ -335,7 +301,7 @@ export class Outbox {
   }
 
   #holds(relay: string): boolean {
-    for (const { held } of this.#entries.values()) if (held.has(relay)) return true
+    for (const { held } of this.all.values()) if (held.has(relay)) return true
     return false
   }
 }

@@ -3,7 +3,7 @@
  */
 import type { RelayErrorCode } from '../wire/error.ts'
 import { isOver } from './backoff.ts'
-import { OUTBOX } from './entry.ts'
+import { OUTBOX, relayOf } from './entry.ts'
 
 interface Block {
   until: number
@@ -26,7 +26,7 @@ const REFUSALS: readonly RelayErrorCode[] = ['rate-limited', 'denied', 'bad-key'
 type Pause = (failures: number) => number
 
 export class Reach {
-  /** Relays that cannot be reached, or refuse everything for now. */
+  /** By relay, not by route: relays that cannot be reached, or refuse everything for now. */
   readonly #down = new Map<string, Block>()
   /** By `receiver relay`: mailboxes that are full, or closed to this user. */
   readonly #shut = new Map<string, Block>()
@@ -42,12 +42,12 @@ export class Reach {
 
   /** Returns until when the relay is blocked; 0 if it is not. */
   downUntil(relay: string): number {
-    return this.#down.get(relay)?.until ?? 0
+    return this.#down.get(relayOf(relay))?.until ?? 0
   }
 
   /** Returns how often in a row the relay failed; 0 once it was reached. */
   failures(relay: string): number {
-    const block = this.#down.get(relay)
+    const block = this.#down.get(relayOf(relay))
     return block === undefined || block.reachedAt !== undefined ? 0 : block.failures
   }
 
@@ -70,7 +70,7 @@ export class Reach {
 
   /** Blocks a relay. */
   blockRelay(relay: string, code: RelayErrorCode, now: number, pause: Pause): void {
-    block(this.#down, relay, code, now, pause)
+    block(this.#down, relayOf(relay), code, now, pause)
   }
 
   /** Blocks a mailbox at a relay. */
@@ -80,7 +80,7 @@ export class Reach {
 
   /** The relay can be reached. If the connection ends soon, the next pause is longer all the same. */
   onReached(relay: string, now: number): void {
-    const block = this.#down.get(relay)
+    const block = this.#down.get(relayOf(relay))
     if (block === undefined) return
     block.until = Math.min(block.until, now)
     block.reachedAt ??= now
@@ -89,7 +89,7 @@ export class Reach {
   /** Opens a relay, and a full mailbox, for the next try. @returns why the relay stays closed: it said so itself */
   hurry(to: string, relay: string, now: number): RelayErrorCode | undefined {
     const blocks = [
-      [this.#down, relay],
+      [this.#down, relayOf(relay)],
       [this.#shut, `${to} ${relay}`],
     ] as const
     for (const [map, name] of blocks) {
@@ -105,7 +105,7 @@ export class Reach {
   /** The relay accepted a message for `to`. */
   onTaken(to: string, relay: string, now: number): void {
     unblock(this.#shut, `${to} ${relay}`, now)
-    unblock(this.#down, relay, now)
+    unblock(this.#down, relayOf(relay), now)
   }
 
   /** The relay lost its messages, so its mailboxes are no longer full. */

@@ -113,7 +113,7 @@ export const EXPIRES = { least: 5, most: 90 * 86_400 } as const
 
 const HEADER_BYTES = 8_192
 /** Most bytes of a payload to decrypt. Relays may be configured to accept larger payloads than by default. */
-const OPENED_BYTES = 1_048_576
+export const OPENED_BYTES = 1_048_576
 const LF = 0x0a
 
 /** Characters of a recipient `age1pq1…`. */

@@ -1,9 +1,15 @@
 /** Shared by the sending and the receiving half of a messenger, which provides it. */
-import type { ConnectOptions } from '../wire/connect.ts'
+import type { Identity } from '../format/identity.ts'
+import type { ClaimClient } from '../wire/claim-client.ts'
+import type { ClaimOptions, ConnectOptions } from '../wire/connect.ts'
 import type { RelayClient } from '../wire/client.ts'
 import type { Clock } from './clock.ts'
 import type { MessengerEvent } from './event.ts'
 import type { MessengerOptions } from './options.ts'
+import type { Courier, CourierOptions } from './outgoing.ts'
+import type { Rings } from './rings.ts'
+import type { Sealer } from './sealer.ts'
+import type { Vault } from './vault.ts'
 
 /** The options that differ from one connection of a relay to the next. */
 export type Renewal = Pick<ConnectOptions, 'token' | 'login' | 'isolation'>
@@ -20,7 +26,16 @@ export interface Context {
   readonly schedule: () => void
   /** Has `flush` wait for `work`. */
   readonly track: (work: Promise<void>) => Promise<void>
-  readonly connect: (relay: string, more: Renewal) => Promise<RelayClient>
+  /** @param identity the user's own by default */
+  readonly connect: (relay: string, more: Renewal, identity?: Identity) => Promise<RelayClient>
+  /** Connects without proving a key. */
+  readonly connectClaims: (relay: string, more: Pick<ClaimOptions, 'isolation' | 'token' | 'early'>) => Promise<ClaimClient>
+  /** Connects to send on a route. */
+  readonly connectCourier: (route: string, more: CourierOptions) => Promise<Courier>
+  /** With `secrecy`. */
+  readonly sealer?: Sealer
+  readonly rings?: Rings
+  readonly vault?: Vault
   /** A relay lost its messages; not `certain` if the token may also have expired. */
   readonly onForgot: (relay: string, certain: boolean) => void
   /** No acknowledgement is under way any more. */

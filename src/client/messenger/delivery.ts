@@ -6,6 +6,7 @@ import type { Contact } from './contact.ts'
 import { RelayError } from '../wire/error.ts'
 import type { Content } from '../format/content.ts'
 import { type DeliveryState, OUTBOX } from '../delivery/entry.ts'
+import type { Protection } from './sealer.ts'
 
 /** A message that was sent. Its properties change while it is under way. */
 export interface Delivery {
@@ -18,6 +19,8 @@ export interface Delivery {
   readonly relay: string | undefined
   /** Why it failed, or why it still waits. */
   readonly error: unknown
+  /** What protects it; undefined until it is encrypted, and for messages of an earlier run. */
+  readonly protection: Protection | undefined
   /** Whether a relay ever accepted it. Distinguishes an `expired` message that was held from one that never left. */
   readonly held: boolean
   /** Resolves once a relay accepted it, or once it is settled. */
@@ -37,12 +40,14 @@ export interface DeliveryChange {
 /** A delivery, and the only way to change it. */
 class Tracked {
   readonly delivery: Delivery
-  readonly #state: { state: DeliveryState; relay: string | undefined; error: unknown; held: boolean } = {
-    state: 'waiting',
-    relay: undefined,
-    error: undefined,
-    held: false,
-  }
+  readonly #state: { state: DeliveryState; relay: string | undefined; error: unknown; held: boolean; protection: Protection | undefined } =
+    {
+      state: 'waiting',
+      relay: undefined,
+      error: undefined,
+      held: false,
+      protection: undefined,
+    }
   readonly #accepted = Promise.withResolvers<DeliveryState>()
   readonly #settled = Promise.withResolvers<DeliveryState>()
 
@@ -63,6 +68,9 @@ class Tracked {
       },
       get held() {
         return now.held
+      },
+      get protection() {
+        return now.protection
       },
       accepted: this.#accepted.promise,
       settled: this.#settled.promise,
@@ -86,6 +94,10 @@ class Tracked {
     if (state !== 'waiting') this.#accepted.resolve(state)
     if (this.isSettled) this.#settled.resolve(state)
     return true
+  }
+
+  protect(protection: Protection): void {
+    this.#state.protection = protection
   }
 
   close(): void {
@@ -119,6 +131,11 @@ export class Deliveries {
       if (this.#confirmed.size > OUTBOX.confirmed) this.#confirmed.delete(this.#confirmed.keys().next().value!)
     }
     return tracked.delivery
+  }
+
+  /** The message was encrypted. */
+  protect(id: string, protection: Protection): void {
+    this.#open.get(id)?.protect(protection)
   }
 
   /** Whether the delivery is unsettled, or a `read` receipt may follow. */

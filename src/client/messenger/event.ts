@@ -1,4 +1,5 @@
 import type { SshKey } from '../../auth/ssh-key.ts'
+import type { RingEvent } from '../ring/receiving.ts'
 import type { Contact } from './contact.ts'
 import type { Delivery } from './delivery.ts'
 import type { FileEvent } from './transfers.ts'
@@ -29,6 +30,14 @@ export type MessengerEvent =
   | { readonly kind: 'moved'; readonly relay: string; readonly name: string }
   /** A store failed. The messenger keeps the data in memory, and saves the outbox with the next change. */
   | { readonly kind: 'not-kept'; readonly error: unknown }
+  /**
+   * The contact's keys changed in an unusual way. `anew`: the contact has lost its state, and begins anew; unconfirmed
+   * messages are sent again. `unproven`: a message of the contact says so, and lacks the proof: another person may have
+   * the contact's SSH key. `two-clients`: two programs write with this contact's key.
+   */
+  | { readonly kind: 'ring'; readonly event: RingEvent; readonly contact: Contact }
+  /** The relay holds a bundle of the user's inbox that this client did not make. The client publishes none there. */
+  | { readonly kind: 'other-bundle'; readonly relay: string }
   /** A receipt was not sent, because the key could not sign or the outbox is full. */
   | { readonly kind: 'not-said'; readonly to: Contact; readonly error: unknown }
   /**

@@ -6,7 +6,8 @@
 import { Channel } from './channel.ts'
 import type { Contact } from './contact.ts'
 import { fingerprintOf } from '../format/field.ts'
-import type { Incoming } from './incoming.ts'
+import type { Place } from '../ring/state.ts'
+import type { Protection } from './sealer.ts'
 import type { Envelope, Opened } from '../format/message.ts'
 import { Order, type Ordered } from '../delivery/order.ts'
 
@@ -16,6 +17,8 @@ export type Received = ReceivedContent & {
   readonly from?: Contact
   /** The relay that delivered it. */
   readonly relay: string
+  /** What protected it, if the messenger knows. */
+  readonly protection?: Protection
   /** The previous message of the sender is missing. */
   readonly gap?: true
   /** Later messages of the sender were delivered before. */
@@ -47,11 +50,29 @@ export type Given = Exclude<Opened, { verdict: 'replayed' }>
 /** A message with a sender. */
 export type Signed = Extract<Given, { envelope: Envelope }>
 
+/** Where messages come from: a connection that receives, or one of its mailboxes. */
+export interface Source {
+  /** How many unacknowledged messages the relay delivers at most. */
+  readonly window: number
+  /** Acknowledges a message. */
+  ack(id: string): void
+}
+
+/** How a message was opened. */
+export interface Way {
+  /** The tag of its payload. */
+  readonly tag: string
+  readonly protection: Protection
+  /** The one-time key that opened it. */
+  readonly key?: Place
+}
+
 /** A message at one relay. A sender may store it at several relays, and at one relay again. */
 export interface Copy {
-  readonly incoming: Incoming
+  readonly incoming: Source
   readonly relay: string
   readonly id: string
+  readonly way?: Way
 }
 
 /** A message that is not done. All its copies are acknowledged together. */
@@ -70,14 +91,14 @@ const UNTAKEN = 256
 const COPIES = 16
 
 export class Inbox {
-  readonly #onDone: (opened: Given, from: Contact | undefined) => Promise<void>
+  readonly #onDone: (opened: Given, from: Contact | undefined, copies: readonly Copy[]) => Promise<void>
   readonly #received = new Channel<Received>()
   readonly #order = new Order<Pending>()
   /** By name: messages that are not done. */
   readonly #pending = new Map<string, Pending>()
 
   /** @param onDone called when the program calls `done`; once it resolves, all copies are acknowledged */
-  constructor(onDone: (opened: Given, from: Contact | undefined) => Promise<void>) {
+  constructor(onDone: (opened: Given, from: Contact | undefined, copies: readonly Copy[]) => Promise<void>) {
     this.#onDone = onDone
   }
 
@@ -151,7 +172,7 @@ export class Inbox {
    * Limits the messages of a relay that are held back to half of its window. The relay sends no more when its window is
    * full, and the message that they wait for may be behind it.
    */
-  #makeRoom(incoming: Incoming): void {
+  #makeRoom(incoming: Source): void {
     const most = Math.max(1, Math.floor(incoming.window / 2))
     const isHere = ({ copies }: Pending): boolean => copies.some((copy) => copy.incoming === incoming)
     while (this.#order.count(isHere) >= most) for (const each of this.#order.release(isHere)) this.#give(each)
@@ -162,6 +183,7 @@ export class Inbox {
     this.#received.push({
       ...(opened as ReceivedContent),
       relay: copies[0].relay,
+      ...(copies[0].way && { protection: copies[0].way.protection }),
       ...(from !== undefined && { from }),
       ...(gap && { gap }),
       ...(late && { late }),
@@ -174,7 +196,7 @@ export class Inbox {
   }
 
   async #done({ name, opened, copies, from }: Pending): Promise<void> {
-    await this.#onDone(opened, from)
+    await this.#onDone(opened, from, copies)
     this.#pending.delete(name)
     for (const { incoming, id } of copies) incoming.ack(id)
   }

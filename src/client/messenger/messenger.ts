@@ -11,12 +11,12 @@
 import { parseTarget } from '../../transport/address.ts'
 import type { FileSource } from '../delivery/file.ts'
 import type { Content } from '../format/content.ts'
-import type { RelayClient } from '../wire/client.ts'
-import { connectRelay } from '../wire/connect.ts'
+import { createDialler } from './dialler.ts'
+import { createProtection } from './protection.ts'
 import { Channel } from './channel.ts'
 import { systemClock } from './clock.ts'
 import type { Contact } from './contact.ts'
-import type { Context, Renewal } from './context.ts'
+import type { Context } from './context.ts'
 import type { Delivery } from './delivery.ts'
 import { MessengerError } from './error.ts'
 import type { MessengerEvent } from './event.ts'
@@ -25,7 +25,8 @@ import { IncomingFiles } from './incoming-files.ts'
 import type { MessengerOptions, SendOptions } from './options.ts'
 import { OutgoingFiles } from './outgoing-files.ts'
 import { Receiving } from './receiving.ts'
-import { checkRelays, deadlineOf, Sending } from './sending.ts'
+import { checkRelays, deadlineOf } from './drafting.ts'
+import { Sending } from './sending.ts'
 import type { MessengerPort } from './port.ts'
 import type { FileDelivery, TransferPort } from './transfers.ts'
 
@@ -57,6 +58,7 @@ export class Messenger implements MessengerPort {
   #cancelTimer: (() => void) | undefined
   #timerAt = Number.POSITIVE_INFINITY
   #closed = false
+  #isTicking = false
 
   /** @internal use {@link openMessenger} */
   constructor(options: MessengerOptions) {
@@ -72,7 +74,8 @@ export class Messenger implements MessengerPort {
       ready: () => this.ready,
       isClosed: () => this.#closed,
       track: (work) => this.#track(work),
-      connect: (relay, more) => this.#connect(relay, more),
+      ...createDialler(options, (relay, name) => emit({ kind: 'moved', relay, name })),
+      ...createProtection(options, clock, () => this.#receiving.onAddresses()),
       onForgot: (relay, certain) => this.#onForgot(relay, certain),
       onAcked: () => {
         if (this.#quiet.size > 0) this.#schedule()
@@ -170,6 +173,16 @@ export class Messenger implements MessengerPort {
     this.#schedule()
   }
 
+  /** The user says that an unproven beginning of a contact is the contact's. @returns whether there was one */
+  accept(from: Contact): Promise<boolean> {
+    return this.#receiving.accept(from)
+  }
+
+  /** The contact gets a new address with the next message. The old one is read for 22 days more. */
+  renewAddress(contact: Contact): Promise<void> {
+    return this.#receiving.renewAddress(contact)
+  }
+
   /** Sends `delivered` receipts for messages that are done, because their sender was no contact at the time. */
   confirm(from: Contact, ids: readonly string[]): void {
     if (this.#context.options.receipts?.delivered === false) return
@@ -222,7 +235,11 @@ export class Messenger implements MessengerPort {
   async #load(): Promise<void> {
     // A messenger that only sends does not need them.
     if (this.#context.options.relays.length > 0) await this.#receiving.load()
+    const { vault, rings } = this.#context
+    await vault?.load()
+    for (const { contact } of vault?.state.addresses ?? []) await rings!.load(contact)
     await this.#sending.load()
+    this.#receiving.onAddresses()
     this.#schedule()
   }
 
@@ -233,14 +250,36 @@ export class Messenger implements MessengerPort {
     this.#sending.sendReceipts(false)
     this.#sending.expire(now)
     this.#receiving.expire(now)
+    this.#tickRings(now)
     this.#outgoingFiles.pump()
     this.#sending.pump(now)
-    const due = Math.min(this.#sending.due(now), this.#receiving.due(), this.#outgoingFiles.due())
+    const due = Math.min(this.#sending.due(now), this.#receiving.due(), this.#outgoingFiles.due(), this.#ringsDue(now))
     this.#timerAt = Number.POSITIVE_INFINITY
     this.#cancelTimer?.()
     this.#cancelTimer = undefined
     if (due < Number.POSITIVE_INFINITY) this.#wakeAt(due)
     for (const wake of this.#quiet) if (this.#isQuiet()) wake()
+  }
+
+  /** Lets one-time keys age, and sends reports that are due. */
+  #tickRings(now: number): void {
+    const { rings } = this.#context
+    if (rings === undefined || now < this.#ringsDue(now)) return
+    this.#isTicking = true
+    const work = async (): Promise<void> => {
+      await rings.tick(now)
+      await this.#sending.renewals.report(now)
+    }
+    void this.#track(
+      work()
+        .catch((error: unknown) => this.#emit({ kind: 'not-kept', error }))
+        .finally(() => (this.#isTicking = false)),
+    )
+  }
+
+  #ringsDue(now: number): number {
+    const { rings } = this.#context
+    return rings === undefined || this.#isTicking ? Number.POSITIVE_INFINITY : Math.min(rings.due(now), rings.reportDue())
   }
 
   /** Has `#pump` called soon, once for all calls until then. */
@@ -254,21 +293,6 @@ export class Messenger implements MessengerPort {
     this.#timerAt = time
     this.#cancelTimer?.()
     this.#cancelTimer = clock.after(Math.max(0, time - clock.now()), () => this.#pump())
-  }
-
-  #connect(relay: string, more: Renewal): Promise<RelayClient> {
-    const { identity, socks, sign, timeout, connectTimeout, signal, connect = connectRelay } = this.#context.options
-    return connect({
-      relay,
-      identity,
-      onMoved: (name) => this.#emit({ kind: 'moved', relay, name }),
-      ...more,
-      ...(socks !== undefined && { socks }),
-      ...(sign !== undefined && { sign }),
-      ...(timeout !== undefined && { timeout }),
-      ...(connectTimeout !== undefined && { connectTimeout }),
-      ...(signal !== undefined && { signal }),
-    })
   }
 
   #onForgot(relay: string, certain: boolean): void {

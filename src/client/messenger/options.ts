@@ -3,7 +3,7 @@ import type { OutboxEntry } from '../delivery/entry.ts'
 import type { SeenStore } from '../delivery/seen.ts'
 import type { Identity } from '../format/identity.ts'
 import type { Ring } from '../ring/state.ts'
-import type { connectRelay } from '../wire/connect.ts'
+import type { connectClaims, connectRelay } from '../wire/connect.ts'
 import type { Clock } from './clock.ts'
 import type { Contact, Contacts } from './contact.ts'
 import type { FileReceiver } from './transfers.ts'
@@ -53,6 +53,8 @@ export interface Secrecy {
   readonly secrets: SecretStore
   /** Whether to receive from the mailbox of the user's own key, too: the relay then learns that key. */
   readonly isPublic?: boolean
+  /** The user's own relays, in order, as the profile has them: contacts learn addresses there. */
+  readonly relays: () => readonly string[]
   /** Relays that may know the user's own key: everything there is done with it. */
   readonly members?: readonly string[]
 }
@@ -85,6 +87,7 @@ export interface MessengerOptions {
   readonly signal?: AbortSignal
   /** For tests: connects to a relay; tells the time; returns numbers in [0, 1). */
   readonly connect?: typeof connectRelay
+  readonly connectClaims?: typeof connectClaims
   readonly clock?: Clock
   readonly random?: () => number
 }

@@ -1,15 +1,33 @@
 /**
- * The connection for sending to one relay. It connects when there is a message to send, sends without waiting for
+ * The connection for sending on one route: to one mailbox at one relay, under a throwaway secret, or as the user's own key
+ * to all mailboxes there. It connects when there is a message to send, sends without waiting for
  * answers, reuses the relay's token, and closes when idle. It stores no message: after a failure it reports the loss,
  * and the outbox decides when to try again.
  */
-import type { RelayClient, Token } from '../wire/client.ts'
+import type { Token } from '../wire/client.ts'
 import type { Clock } from './clock.ts'
-import type { Renewal } from './context.ts'
 import { RelayError, type RelayErrorCode } from '../wire/error.ts'
 
 /** How long a connection may be idle, ms. */
 const IDLE_MS = 60_000
+
+/** A client of a relay that sends: `RelayClient` or `ClaimClient`. */
+export interface Courier {
+  readonly token: Token | undefined
+  readonly resumed: boolean | undefined
+  sendSealed(receiver: string, payload: Uint8Array): Promise<{ readonly seconds: number }>
+  fetch(receiver: string): Promise<Uint8Array | undefined>
+  onEnd(listener: (error: unknown) => void): void
+  close(reason?: unknown): void
+}
+
+/** What a connection needs besides its relay. */
+export interface CourierOptions {
+  readonly isolation: string
+  readonly token?: Token
+  /** Called before the relay is reached, if what is sent then may leave early. */
+  readonly early?: (client: Courier) => void
+}
 
 export interface OutgoingEvents {
   readonly onState: (state: 'connecting' | 'up' | 'down', error?: unknown) => void
@@ -25,13 +43,18 @@ export interface OutgoingEvents {
 }
 
 export interface OutgoingOptions extends OutgoingEvents {
-  readonly connect: (options: Renewal) => Promise<RelayClient>
+  readonly connect: (options: CourierOptions) => Promise<Courier>
   readonly clock: Clock
+  /**
+   * Finds the key for a message that has none, and encrypts it.
+   * @throws {RelayError} `no-bundle`
+   */
+  readonly seal: (id: string, fetch: (inbox: string) => Promise<Uint8Array | undefined>) => Promise<Uint8Array>
 }
 
 export class Outgoing {
   readonly #options: OutgoingOptions
-  #client: RelayClient | undefined
+  #client: Courier | undefined
   #connecting = false
   #closed = false
   #queue: (readonly [id: string, to: string, payload: Uint8Array])[] = []
@@ -39,6 +62,8 @@ export class Outgoing {
   #token: Token | undefined
   #isolation = randomIsolation()
   #cancelIdle: (() => void) | undefined
+  /** The last message that is being encrypted: later ones wait for it, to keep their order. */
+  #sealing: Promise<unknown> | undefined
 
   constructor(options: OutgoingOptions) {
     this.#options = options
@@ -70,28 +95,36 @@ export class Outgoing {
     this.#options.onState('connecting')
     const token = this.#token
     try {
-      const client = await this.#options.connect({ login: true, isolation: this.#isolation, ...(token && { token }) })
+      const early = (client: Courier): void => this.#begin(client)
+      const client = await this.#options.connect({ isolation: this.#isolation, early, ...(token && { token }) })
       this.#connecting = false
       if (this.#closed) return client.close()
       // If the token may have expired, the relay may have forgotten or not. A duplicate does no harm.
       if (token !== undefined && client.resumed === false) this.#options.onForgot(performance.now() < token.renewAt)
       this.#token = client.token
-      this.#client = client
-      client.onEnd((error) => this.#onEnd(client, error))
       this.#options.onState('up')
-      for (const [id, to, payload] of this.#queue.splice(0)) this.#send(client, id, to, payload)
+      this.#begin(client)
       this.#rest(client)
     } catch (error) {
       this.#connecting = false
+      this.#client = undefined
       this.#lose(error)
     }
   }
 
-  #send(client: RelayClient, id: string, to: string, payload: Uint8Array): void {
+  /** From here on, messages go to this client. */
+  #begin(client: Courier): void {
+    if (this.#client !== client) {
+      this.#client = client
+      client.onEnd((error) => this.#onEnd(client, error))
+    }
+    for (const [id, to, payload] of this.#queue.splice(0)) this.#send(client, id, to, payload)
+  }
+
+  #send(client: Courier, id: string, to: string, payload: Uint8Array): void {
     this.#cancelIdle?.()
     this.#flying++
-    client
-      .sendSealed(to, payload)
+    this.#post(client, id, to, payload)
       .then(
         ({ seconds }) => {
           if (this.#client === client) this.#options.onSent(id, seconds)
@@ -109,9 +142,24 @@ export class Outgoing {
       })
   }
 
-  #rest(client: RelayClient): void {
+  async #post(client: Courier, id: string, to: string, payload: Uint8Array): Promise<{ readonly seconds: number }> {
+    const before = this.#sealing
+    if (payload.length > 0 && before === undefined) return client.sendSealed(to, payload)
+    const sealed = (async () => {
+      await before?.catch(() => {})
+      return payload.length > 0 ? payload : this.#options.seal(id, (inbox) => client.fetch(inbox))
+    })()
+    this.#sealing = sealed
+    try {
+      return await client.sendSealed(to, await sealed)
+    } finally {
+      if (this.#sealing === sealed) this.#sealing = undefined
+    }
+  }
+
+  #rest(client: Courier): void {
     this.#cancelIdle?.()
-    if (this.#flying > 0 || this.#client !== client) return
+    if (this.#flying > 0 || this.#client !== client || this.#connecting) return
     this.#cancelIdle = this.#options.clock.after(IDLE_MS, () => {
       this.#token = client.token
       this.#client = undefined
@@ -121,11 +169,13 @@ export class Outgoing {
     })
   }
 
-  #onEnd(client: RelayClient, error: unknown): void {
+  #onEnd(client: Courier, error: unknown): void {
     if (this.#client !== client) return
     this.#client = undefined
-    this.#token = client.token
     this.#cancelIdle?.()
+    // The call that connects learns of it, too.
+    if (this.#connecting) return
+    this.#token = client.token
     this.#lose(error)
   }
 

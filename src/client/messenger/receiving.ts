@@ -4,15 +4,15 @@
  */
 import type { Message } from '../../protocol/answer.ts'
 import type { SshKey } from '../../auth/ssh-key.ts'
-import { Seen } from '../delivery/seen.ts'
 import { fingerprintOf } from '../format/field.ts'
-import { type Envelope, openMessage } from '../format/message.ts'
+import type { Envelope } from '../format/message.ts'
 import type { Contact } from './contact.ts'
 import type { Context } from './context.ts'
 import { ClockDoubt } from './doubt.ts'
-import { MessengerError } from './error.ts'
-import { type Copy, type Given, Inbox, type Received, type Signed } from './inbox.ts'
-import { Incoming } from './incoming.ts'
+import { type Copy, type Given, Inbox, type Received, type Signed, type Source, type Way } from './inbox.ts'
+import { Connections } from './connections.ts'
+import { type Origin, Reader } from './reader.ts'
+import { SeenTags } from './seen-tags.ts'
 import type { IncomingFiles } from './incoming-files.ts'
 import type { OutgoingFiles } from './outgoing-files.ts'
 import type { Sending } from './sending.ts'
@@ -22,16 +22,15 @@ export class Receiving {
   readonly #sending: Sending
   readonly #outgoingFiles: OutgoingFiles
   readonly #incomingFiles: IncomingFiles
-  readonly #incoming = new Map<string, Incoming>()
-  readonly #inbox: Inbox = new Inbox((opened, from) => this.#onDone(opened, from))
-  #seen = new Seen()
+  /** The user's relays, in order. */
+  #relays: string[] = []
+  readonly #connections: Connections
+  readonly #reader: Reader
+  readonly #inbox: Inbox = new Inbox((opened, from, copies) => this.#onDone(opened, from, copies))
+  readonly #tags: SeenTags
   readonly #doubt = new ClockDoubt()
-  /** Whether the store lacks tags, because it could not be written. */
-  #isBehind = false
-  /** Whether there was an earlier run whose tags are there, even if there are none. */
-  #remembers = false
   #loaded: Promise<void> | undefined
-  /** The latest {@link #rereadSeen}. */
+  /** The latest reading of the tags in the store. */
   #reread: Promise<void> | undefined
 
   constructor(context: Context, sending: Sending, outgoingFiles: OutgoingFiles, incomingFiles: IncomingFiles) {
@@ -39,55 +38,42 @@ export class Receiving {
     this.#sending = sending
     this.#outgoingFiles = outgoingFiles
     this.#incomingFiles = incomingFiles
+    this.#tags = new SeenTags(context)
+    this.#reader = new Reader(context)
+    this.#connections = new Connections(context, {
+      load: () => this.load(),
+      onUp: (relay) => {
+        // If the store cannot be read now, messages are received nevertheless.
+        this.#reread = this.#tags.reread().catch(() => {})
+        sending.onReached(relay)
+      },
+      onMessage: (...args) => this.#onMessage(...args),
+    })
   }
 
   /** Loads the tags of seen messages, once. @throws {MessengerError} `broken-store` */
   load(): Promise<void> {
-    this.#loaded ??= this.#load()
+    this.#loaded ??= this.#tags.load()
     return this.#loaded
-  }
-
-  async #load(): Promise<void> {
-    const { options, clock } = this.#context
-    const store = options.seen
-    const text = await store?.load()
-    const seen = text === undefined ? new Seen() : Seen.decode(text, clock.now() / 1_000)
-    if (seen === undefined) throw new MessengerError('broken-store')
-    this.#seen = seen
-    this.#remembers = text !== undefined
-    // Expired tags and an incomplete last line are dropped now.
-    const all = seen.encode()
-    if (text === undefined || text.length !== all.length) await this.#replace()
-  }
-
-  /** Writes all tags. If the store fails, messages can be received, but a message that has a sender cannot be done. */
-  async #replace(): Promise<void> {
-    try {
-      await this.#context.options.seen?.replace(this.#seen.encode())
-      this.#isBehind = false
-    } catch {
-      // The next message that is done says why.
-      this.#isBehind = true
-    }
   }
 
   /** Starts to receive from the user's relays. */
   start(): void {
-    for (const relay of this.#context.options.relays) this.add(relay)
+    this.#relays = [...this.#context.options.relays]
+    this.#connections.set(this.#relays)
   }
 
   /** Starts to receive from a relay, or tries again at once: after a failure, or after another client has taken the mailbox over. */
   add(relay: string): void {
-    const before = this.#incoming.get(relay)
-    if (before !== undefined && !before.isOver) return before.hurry()
-    before?.close()
-    this.#incoming.set(relay, this.#receiveFrom(relay))
+    if (!this.#relays.includes(relay)) this.#relays.push(relay)
+    this.#connections.set(this.#relays)
+    this.#connections.hurry(relay)
   }
 
   /** Stops to receive from a relay. */
   remove(relay: string): void {
-    this.#incoming.get(relay)?.close()
-    this.#incoming.delete(relay)
+    this.#relays = this.#relays.filter((each) => each !== relay)
+    this.#connections.set(this.#relays)
   }
 
   get received(): AsyncIterable<Received> {
@@ -96,95 +82,84 @@ export class Receiving {
 
   /** Whether the user receives from that relay. */
   uses(relay: string): boolean {
-    return this.#incoming.has(relay)
+    return this.#relays.includes(relay)
   }
 
   /** Whether an acknowledgement is under way. */
   get isAcking(): boolean {
-    return [...this.#incoming.values()].some(({ busy }) => busy)
+    return this.#connections.busy
   }
 
   /** @returns the relays that did not deliver all waiting messages, with the errors */
   async fetched(): Promise<ReadonlyMap<string, unknown>> {
-    const fetched = await Promise.all([...this.#incoming].map(async ([relay, incoming]) => [relay, await incoming.fetched] as const))
+    const missed = await this.#connections.fetched()
     this.#inbox.expire(Number.POSITIVE_INFINITY)
-    return new Map(fetched.filter(([, error]) => error !== undefined))
+    return missed
   }
 
   /** Releases messages that waited too long for an earlier one. */
   expire(now: number): void {
     this.#inbox.expire(now)
+    this.#connections.tick(now)
   }
 
   /** Returns when to call `expire` next. */
   due(): number {
-    return this.#inbox.due()
+    return Math.min(this.#inbox.due(), this.#connections.due())
+  }
+
+  /** The addresses in the vault have changed. */
+  onAddresses(): void {
+    this.#connections.set(this.#relays)
+  }
+
+  /** The user says that an unproven beginning of a contact is the contact's. @returns whether there was one */
+  async accept(from: Contact): Promise<boolean> {
+    const isAccepted = await this.#reader.accept(from)
+    if (isAccepted) await this.#sending.renewals.onAnew(fingerprintOf(from.key))
+    return isAccepted
+  }
+
+  /** The contact gets a new address with the next message. */
+  renewAddress(contact: Contact): Promise<void> {
+    return this.#reader.renewAddress(fingerprintOf(contact.key))
   }
 
   close(): void {
-    for (const incoming of this.#incoming.values()) incoming.close()
+    this.#connections.close()
     this.#inbox.close()
   }
 
-  /**
-   * Merges the tags in the store. Another program with the same store may have had the mailbox until now. The relay
-   * delivers again the messages that the other program received and did not acknowledge.
-   */
-  async #rereadSeen(): Promise<void> {
-    const { options, clock } = this.#context
-    const now = clock.now() / 1_000
-    const text = await options.seen?.load()
-    const seen = text === undefined ? undefined : Seen.decode(text, now)
-    if (seen !== undefined) this.#seen.merge(seen, now)
-  }
-
-  #receiveFrom(relay: string): Incoming {
-    const { clock, random, ready, connect, emit, schedule, onForgot, onAcked } = this.#context
-    const incoming: Incoming = new Incoming({
-      clock,
-      random,
-      connect: async (options) => {
-        await ready()
-        await this.load()
-        return connect(relay, options)
-      },
-      onState: (state, more) => {
-        if (state === 'up') {
-          // If the store cannot be read now, messages are received nevertheless.
-          this.#reread = this.#rereadSeen().catch(() => {})
-          this.#sending.onReached(relay)
-          schedule()
-        }
-        emit({ kind: 'relay', relay, purpose: 'receive', state, ...more })
-      },
-      onMessage: (message) => this.#onMessage(incoming, relay, message),
-      onAcked,
-      onTakenOver: () => emit({ kind: 'taken-over', relay }),
-      onForgot: (certain) => onForgot(relay, certain),
-    })
-    return incoming
-  }
-
-  async #onMessage(incoming: Incoming, relay: string, message: Message): Promise<void> {
-    const { options, clock, isClosed, emit } = this.#context
+  async #onMessage(source: Source, relay: string, origin: Origin, message: Message): Promise<void> {
+    const { clock, isClosed, emit } = this.#context
     await this.#reread
     const now = clock.now() / 1_000
-    if (this.#seen.correct(now)) {
-      emit({ kind: 'clock', off: 'was-ahead' })
-      await this.#replace()
-    }
-    const opened = await openMessage(options.identity, message.payload, { now, seen: this.#seen })
+    if (await this.#tags.correct(now)) emit({ kind: 'clock', off: 'was-ahead' })
+
+    const read = await this.#reader.open(origin, message.payload, { now, seen: this.#tags.seen })
     if (isClosed()) return
-    const copy: Copy = { incoming, relay, id: message.id }
+    if (read.kind !== 'opened') {
+      if (read.kind === 'duplicate' && origin.kind === 'address') this.#confirmAgain(origin.contact, read.id)
+      source.ack(message.id)
+      this.#context.schedule()
+      return
+    }
+
+    const { opened, way } = read
+    const copy: Copy = { incoming: source, relay, id: message.id, ...(way && { way }) }
     switch (opened.verdict) {
       case 'replayed':
-        this.#onDuplicate(relay, opened.envelope)
-        incoming.ack(message.id)
+        await this.#onReplayed(copy, opened.envelope)
         return
       case 'genuine':
       case 'future':
       case 'stale':
-        this.#onSigned(copy, opened)
+        if (origin.kind === 'address' && opened.verdict === 'genuine') {
+          await this.#reader
+            .onAddressUsed(origin.contact, fingerprintOf(opened.envelope.from))
+            .catch((error: unknown) => emit({ kind: 'not-kept', error }))
+        }
+        await this.#onSigned(copy, opened)
         break
       case 'unreadable':
       case 'unsigned':
@@ -199,6 +174,36 @@ export class Receiving {
     await this.#inbox.room()
   }
 
+  /** A message came again: its sender has no receipt. */
+  async #onReplayed(copy: Copy, envelope: Envelope): Promise<void> {
+    const contact = this.#find(envelope.from)
+    if (contact !== undefined) {
+      try {
+        await this.#settle(envelope, contact, copy.way, true)
+      } catch (error) {
+        // The message comes again, until its key can be erased.
+        this.#context.emit({ kind: 'not-kept', error })
+        return
+      }
+    }
+    this.#onDuplicate(copy.relay, envelope)
+    copy.incoming.ack(copy.id)
+  }
+
+  #confirmAgain(fingerprint: string, id: string): void {
+    const contact = this.#context.options.contacts.find(fingerprint)
+    if (contact !== undefined && this.#sendsDelivered) this.#sending.addReceipt(contact, id, 'delivered')
+  }
+
+  /** Changes the ring of a contact whose message was read, and does what follows from it. */
+  async #settle(envelope: Envelope, from: Contact, way: Way | undefined, repeated = false): Promise<void> {
+    const events = await this.#reader.onRead(envelope, from, way, repeated)
+    const contact = fingerprintOf(from.key)
+    const { track } = this.#context
+    if (events.includes('anew')) void track(this.#sending.renewals.onAnew(contact))
+    else if (envelope.keys !== undefined) void track(this.#sending.renewals.onKeys(contact))
+  }
+
   #onDuplicate(relay: string, { from, id }: Envelope): void {
     // The sender repeats its message because it has no receipt yet.
     const contact = this.#find(from)
@@ -207,7 +212,7 @@ export class Receiving {
     this.#context.schedule()
   }
 
-  #onSigned(copy: Copy, opened: Signed): void {
+  async #onSigned(copy: Copy, opened: Signed): Promise<void> {
     const { options, clock, emit, schedule } = this.#context
     const { from, id, after, content } = opened.envelope
     const fingerprint = fingerprintOf(from)
@@ -215,55 +220,68 @@ export class Receiving {
     const fault = contact && this.#doubt.onMessage(fingerprint, opened.envelope.time, clock.now() / 1_000)
     if (fault !== undefined) emit({ kind: 'clock', ...fault })
     if (contact !== undefined && opened.verdict === 'genuine') options.introducer?.onHeard?.(contact)
+    /** Lets the ring know, and then the relay. */
+    const finish = async (): Promise<boolean> => {
+      try {
+        if (contact !== undefined && opened.verdict === 'genuine') await this.#settle(opened.envelope, contact, copy.way)
+        copy.incoming.ack(copy.id)
+        return true
+      } catch (error) {
+        emit({ kind: 'not-kept', error })
+        return false
+      } finally {
+        schedule()
+      }
+    }
     if (content.type === 'receipt') {
       this.#sending.onReceipt(fingerprint, content.ids, content.state)
-      copy.incoming.ack(copy.id)
-      schedule()
+      await finish()
+      return
+    }
+    if (content.type === 'unreadable') {
+      await finish()
+      // Any stranger can send one.
+      const { time, id } = opened.envelope
+      if (contact !== undefined && opened.verdict === 'genuine')
+        await this.#sending.renewals
+          .onUnreadable(fingerprint, { time, id, tags: content.tags })
+          .catch((error: unknown) => emit({ kind: 'not-kept', error }))
       return
     }
     if (content.type === 'have') {
       // Remembered only if it changed something: a replay would have a file sent again, and any stranger can send one.
       if (this.#outgoingFiles.onHave(fingerprint, content.file, content.parts))
-        void this.#remember(opened.envelope).catch((error: unknown) => emit({ kind: 'not-kept', error }))
-      copy.incoming.ack(copy.id)
+        void this.#tags.remember(opened.envelope).catch((error: unknown) => emit({ kind: 'not-kept', error }))
+      await finish()
       return
     }
     if (content.type === 'file' && contact !== undefined && options.files !== undefined && options.files.takes?.() !== false) {
       // Not awaited, because the program may ask the user whether to accept the file.
-      void this.#incomingFiles.onPart(contact, content).then(() => {
-        this.#sending.addReceipt(contact, id, 'delivered', true)
-        copy.incoming.ack(copy.id)
+      void this.#incomingFiles.onPart(contact, content).then(async () => {
+        if (await finish()) this.#sending.addReceipt(contact, id, 'delivered', true)
         schedule()
       })
       return
     }
-    const known = after !== undefined && this.#seen.has(from, after)
-    if (!this.#inbox.take(copy, opened, contact, clock.now(), known, this.#remembers))
+    const known = after !== undefined && this.#tags.seen.has(from, after)
+    if (!this.#inbox.take(copy, opened, contact, clock.now(), known, this.#tags.remembers))
       emit({ kind: 'duplicate', relay: copy.relay, from, id })
     schedule()
   }
 
   /** The program has shown or stored a message. */
-  async #onDone(opened: Given, from: Contact | undefined): Promise<void> {
+  async #onDone(opened: Given, from: Contact | undefined, copies: readonly Copy[]): Promise<void> {
     if ('envelope' in opened && !isUnproven(opened.verdict)) {
       const { envelope } = opened
-      await this.#remember(envelope)
+      await this.#tags.remember(envelope)
+      if (opened.verdict === 'genuine') {
+        if (from === undefined) await this.#reader.onStranger(envelope)
+        // A message that was encrypted anew has several copies, each with a tag and perhaps a key of its own.
+        else for (const [n, { way }] of copies.entries()) await this.#settle(envelope, from, way, n > 0)
+      }
       if (from !== undefined && this.#sendsDelivered) this.#sending.addReceipt(from, envelope.id, 'delivered')
     }
     this.#context.schedule()
-  }
-
-  async #remember(envelope: Envelope): Promise<void> {
-    const { options, clock } = this.#context
-    const line = this.#seen.add(envelope, clock.now() / 1_000)
-    try {
-      if (!this.#isBehind) return await options.seen?.append(line)
-      await options.seen?.replace(this.#seen.encode())
-      this.#isBehind = false
-    } catch (error) {
-      this.#isBehind = true
-      throw error
-    }
   }
 
   #find(key: SshKey): Contact | undefined {

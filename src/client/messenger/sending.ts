@@ -2,62 +2,31 @@
  * The sending half of a messenger: writes messages and receipts, drives the outbox, and connects to the receivers'
  * relays. The rules are in delivery/outbox.ts and delivery/receipts.ts, the connections in outgoing.ts.
  */
-import { parseTarget } from '../../transport/address.ts'
 import type { DeliveryState, OutboxChange, OutboxEntry } from '../delivery/entry.ts'
+import { mailboxOf, relayOf } from '../delivery/entry.ts'
 import { Outbox } from '../delivery/outbox.ts'
 import { Receipts, type ReceiptState } from '../delivery/receipts.ts'
 import type { Content } from '../format/content.ts'
 import { fingerprintOf, makeId } from '../format/field.ts'
-import type { Identity } from '../format/identity.ts'
-import { encodeMessage, MessageError } from '../format/message.ts'
 import { RelayError } from '../wire/error.ts'
 import type { Contact } from './contact.ts'
 import type { Context } from './context.ts'
+import { encodeWithCard, introduces, checkRelays, deadlineOf } from './drafting.ts'
 import { Deliveries, type Delivery, type DeliveryChange } from './delivery.ts'
 import { MessengerError } from './error.ts'
 import type { SendOptions } from './options.ts'
+import type { Draft, Sealed } from './sealer.ts'
 import { Outgoing } from './outgoing.ts'
+import { Renewals } from './renewals.ts'
 
-const DEADLINE_SECONDS = 7 * 86_400
-/** Receivers treat messages that are more than 14 days old as stale. */
-const MOST_DEADLINE_SECONDS = 13 * 86_400
 /** How long to try to send a receipt. If it is lost, the sender repeats its message and gets another one. */
 const RECEIPT_MS = 3_600_000
 
+/** A message to send; without `secrecy` it has no text to encrypt anew. */
+type Written = Omit<Sealed, 'text'> & Partial<Pick<Sealed, 'text'>>
+
 /** Called when the state of a message changes that is part of something larger. */
 export type Watcher = (state: DeliveryState, error: unknown) => void
-
-/** @throws {MessengerError} `no-relay` @throws {TypeError} if an address is malformed */
-export function checkRelays({ relays }: Contact): void {
-  if (relays.length === 0) throw new MessengerError('no-relay')
-  for (const relay of relays) parseTarget(relay)
-}
-
-/** Returns the time, in ms, at which to give up a message of `now`. @param seconds as in {@link SendOptions} */
-export function deadlineOf(now: number, seconds = DEADLINE_SECONDS): number {
-  return now + Math.min(seconds, MOST_DEADLINE_SECONDS) * 1_000
-}
-
-/** Whether a message may be the first one to a person. The members of a group have each other's cards. */
-function introduces({ type }: Content, group: string | undefined): boolean {
-  return type === 'group' || (group === undefined && (type === 'text' || type === 'card'))
-}
-
-/** Encodes a message with the user's card, or without it if only then it fits. */
-async function encodeWithCard(
-  identity: Identity,
-  card: string | undefined,
-  message: Parameters<typeof encodeMessage>[1],
-): Promise<Uint8Array> {
-  if (card === undefined) return encodeMessage(identity, message)
-  try {
-    return await encodeMessage(identity, { ...message, card })
-  } catch (error) {
-    // A card of an RSA key can be too long for a header, too.
-    if (!(error instanceof TypeError) && !(error instanceof MessageError && error.code === 'too-large')) throw error
-    return encodeMessage(identity, message)
-  }
-}
 
 export class Sending {
   readonly #context: Context
@@ -69,12 +38,21 @@ export class Sending {
   readonly #writing = new Map<string, { last: string | undefined; tail: Promise<void> }>()
   /** By id of a message that is part of something larger. */
   readonly #watchers = new Map<string, Watcher>()
+  readonly renewals: Renewals
   #dirty = false
   #saving: Promise<void> | undefined
 
   constructor(context: Context) {
     this.#context = context
-    this.#outbox = new Outbox((to) => context.options.contacts.find(to)?.relays)
+    this.#outbox = new Outbox((to, daily) => {
+      const contact = context.options.contacts.find(to)
+      return contact && this.#routesOf(contact, daily)
+    })
+    this.renewals = new Renewals(context, this.#outbox, {
+      protect: (id, protection) => this.#deliveries.protect(id, protection),
+      save: () => this.#save(),
+      post: (...args) => this.post(...args),
+    })
   }
 
   /** Takes over the messages that an earlier run left in the store. */
@@ -125,8 +103,7 @@ export class Sending {
       signal?.throwIfAborted()
       if (isClosed()) throw new MessengerError('closed')
       checkRelays(to)
-      const payload = await encodeWithCard(options.identity, introduces(content, group) ? options.introducer?.cardFor(to) : undefined, {
-        to,
+      const sealed = await this.#seal(to, introduces(content, group) ? options.introducer?.cardFor(to) : undefined, {
         id,
         time: Math.floor(now / 1_000),
         content,
@@ -134,11 +111,11 @@ export class Sending {
         ...(group !== undefined && { group }),
         ...(expires !== undefined && { expires }),
       })
+      this.#deliveries.protect(id, sealed.protection)
       const entry: OutboxEntry = {
         id,
         to: fingerprint,
-        relays: to.relays,
-        payload,
+        ...this.#stored(to, sealed),
         time: now,
         deadline: deadlineOf(now, deadline),
         confirm: true,
@@ -166,24 +143,24 @@ export class Sending {
    * Writes a receipt, or a part of something larger. No later message refers to it, and no store keeps it.
    * @param deadline ms since 1970
    * @param onChange called when the message's state changes; without it, the message needs no receipt
+   * @param way `daily`: to the bundle in any case
    * @returns the id of the message
    */
-  post(to: Contact, content: Content, deadline: number, onChange?: Watcher): string {
-    const { options, clock, emit, track } = this.#context
+  post(to: Contact, content: Content, deadline: number, onChange?: Watcher, way?: 'daily'): string {
+    const { clock, emit, track } = this.#context
     const id = makeId()
     if (onChange !== undefined) this.#watchers.set(id, onChange)
     void track(
       (async () => {
         const now = clock.now()
         try {
-          const payload = await encodeMessage(options.identity, { to, id, time: Math.floor(now / 1_000), content })
+          const sealed = await this.#seal(to, undefined, { id, time: Math.floor(now / 1_000), content }, way)
           // It may have been withdrawn meanwhile.
           if (onChange !== undefined && !this.#watchers.has(id)) return
           const entry = {
             id,
             to: fingerprintOf(to.key),
-            relays: to.relays,
-            payload,
+            ...this.#stored(to, sealed),
             time: now,
             deadline,
             confirm: onChange !== undefined,
@@ -229,11 +206,36 @@ export class Sending {
   /** Hands the messages that are due to the connections. */
   pump(now: number): void {
     for (const task of this.#outbox.take(now)) {
+      if (task.kind === 'send' && this.renewals.isGivenUp(task)) {
+        void this.#context.track(this.renewals.renew(task.id, 'daily'))
+        continue
+      }
       const outgoing = this.#outgoing.get(task.relay) ?? this.#sendTo(task.relay)
       this.#outgoing.set(task.relay, outgoing)
-      if (task.kind === 'send') outgoing.send(task.id, task.to, task.payload)
+      if (task.kind === 'send') outgoing.send(task.id, mailboxOf(task.relay) ?? task.to, task.payload)
       else outgoing.look()
     }
+  }
+
+  /** Signs and encrypts a message. */
+  async #seal(to: Contact, card: string | undefined, draft: Draft, way?: 'daily'): Promise<Written> {
+    const { options, sealer } = this.#context
+    if (sealer !== undefined) return sealer.write(to, { ...draft, ...(card !== undefined && { card }) }, way)
+    return { payload: await encodeWithCard(options.identity, card, { to, ...draft }), daily: false, protection: 'key' }
+  }
+
+  #stored(to: Contact, { text, payload, daily, left }: Written): Pick<OutboxEntry, 'relays' | 'payload'> {
+    return {
+      relays: this.#routesOf(to, daily),
+      payload,
+      ...(text !== undefined && { text }),
+      ...(left !== undefined && { left }),
+      ...(daily && { daily: true as const }),
+    }
+  }
+
+  #routesOf(to: Contact, daily: boolean): readonly string[] {
+    return this.#context.sealer?.routesOf(to, daily) ?? to.relays
   }
 
   /** Returns when to call `sendReceipts`, `expire` and `pump` next. */
@@ -273,7 +275,7 @@ export class Sending {
   }
 
   #sendTo(relay: string): Outgoing {
-    const { clock, random, connect, emit, schedule, onForgot } = this.#context
+    const { clock, random, connectCourier, emit, schedule, onForgot } = this.#context
     const outbox = this.#outbox
     const applied =
       <T extends unknown[]>(work: (now: number, ...args: T) => OutboxChange[] | OutboxChange | undefined | void) =>
@@ -284,13 +286,14 @@ export class Sending {
       }
     return new Outgoing({
       clock,
-      connect: (options) => connect(relay, options),
+      connect: (options) => connectCourier(relay, options),
+      seal: (id, fetch) => this.renewals.sealLate(id, fetch),
       onState: (state, error) => {
         if (state === 'up') {
           outbox.onUp(relay, clock.now())
           schedule()
         }
-        emit({ kind: 'relay', relay, purpose: 'send', state, ...(error !== undefined && { error }) })
+        emit({ kind: 'relay', relay: relayOf(relay), purpose: 'send', state, ...(error !== undefined && { error }) })
       },
       onSent: applied((now, id: string, seconds: number) => outbox.onSent(id, relay, seconds, now)),
       onRefused: applied((now, id: string, code, seconds: number | undefined) => outbox.onRefused(id, relay, code, seconds, random(), now)),
@@ -301,8 +304,8 @@ export class Sending {
   }
 
   #apply(changes: readonly OutboxChange[]): void {
-    for (const { id, state, relay, code } of changes)
-      this.#change({ id, state, relay, error: code === undefined ? undefined : new RelayError(code) })
+    for (const { id, state, relay: route, code } of changes)
+      this.#change({ id, state, relay: route && relayOf(route), error: code === undefined ? undefined : new RelayError(code) })
     // A message that waits on, as it did before a relay failed, is stored already.
     if (changes.some(({ state, code }) => code === undefined || state === 'failed')) this.#save()
   }

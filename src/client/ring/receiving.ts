@@ -27,9 +27,9 @@ export interface Reading {
 }
 
 /**
- * `anew`: the contact has lost its state; encrypt all unconfirmed messages anew ({@link onRenew}), and tell the user.
+ * `anew`: the contact has lost its state; encrypt all unconfirmed messages anew (`onRenew`), and tell the user.
  * `unproven`: either another person has the contact's SSH key, or the contact has lost everything; send nothing, and
- * let the user decide ({@link onAccept}). `two-clients`: two programs write with this contact's key.
+ * let the user decide (`onAccept`). `two-clients`: two programs write with this contact's key.
  */
 export type RingEvent = 'anew' | 'unproven' | 'two-clients'
 

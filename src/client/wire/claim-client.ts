@@ -13,8 +13,9 @@ import type { RelayLimits } from '../../protocol/welcome.ts'
 import { abortable, type Connection } from './connection.ts'
 import { RelayError } from './error.ts'
 import { type Moment, Pulse, PULSE } from './pulse.ts'
-import type { RequestOptions } from './client.ts'
+import { NO_ID, type RequestOptions, type Token } from './client.ts'
 import { Subscription } from './subscription.ts'
+import type { ClaimedMailbox } from './claimed-mailbox.ts'
 
 /** Fraction of a claim's lifetime after which the client renews it. */
 const RENEW = 0.8
@@ -42,26 +43,6 @@ interface Claim {
   readonly queue: Subscription
 }
 
-/** The requests of one mailbox of a {@link ClaimClient}. */
-export interface ClaimedMailbox {
-  /** Resolves when the relay took the secret. Requests need not wait for it. @throws {RelayError} */
-  readonly claimed: Promise<void>
-  /** As `RelayClient.get`. */
-  get(options?: { lease?: boolean } & RequestOptions): Promise<Answers['GET']>
-  /** As `RelayClient.ack`. */
-  ack(ids: readonly string[], options?: RequestOptions): Promise<number>
-  /**
-   * Yields messages as they arrive, each leased until it is acknowledged. Leaving the loop does not end the connection:
-   * the subscription stays, and its messages wait for the next loop.
-   * @throws {RelayError} `taken-over` if a newer subscriber has the mailbox; otherwise the error that ended the connection
-   */
-  subscribe(options?: { onSubscribed?: (waiting: number) => void } & RequestOptions): AsyncGenerator<Message, void>
-  /** Publishes a bundle, or takes it down if it is undefined. @returns seconds for which the relay holds it at most */
-  publish(bundle: Uint8Array | undefined, options?: RequestOptions): Promise<number>
-  /** Erases the whole mailbox and its bundle. @returns how many messages it had */
-  wipe(options?: RequestOptions): Promise<number>
-}
-
 /** Ids in one ACK: within the limit of a line, also before the relay sent a TOKEN. */
 const ACKS = 64
 
@@ -72,6 +53,11 @@ export class ClaimClient {
   #isEarly = true
   /** The throwaway claim that sends, under the empty label. */
   #courier: Claim | undefined
+  /** The courier's latest token. */
+  #token: Token | undefined
+  #resumed: boolean | undefined
+  /** Resolves when a long message, and all before it, left. */
+  #held: Promise<void> | undefined
   /** The mailboxes by label. */
   readonly #claims = new Map<string, Claim>()
   /** Labels that were given up, to be used again. */
@@ -106,6 +92,16 @@ export class ClaimClient {
     return this.#limits
   }
 
+  /** The token of the throwaway secret, also after the connection ended; undefined before the first message. */
+  get token(): Token | undefined {
+    return this.#token
+  }
+
+  /** As `RelayClient.resumed`. */
+  get resumed(): boolean | undefined {
+    return this.#resumed
+  }
+
   /** As `RelayClient.onEnd`. */
   onEnd(listener: (error: unknown) => void): void {
     if (this.#ended === undefined) this.#onEnd.push(listener)
@@ -133,6 +129,20 @@ export class ClaimClient {
   onStanding(): void {
     this.#isEarly = false
     this.#connection.begin()
+  }
+
+  /** @internal Asks whether the relay still knows the token of an earlier connection. */
+  async resume(token: Token): Promise<void> {
+    try {
+      await this.#connection.request('ACK', (session) => {
+        session.resume(token.text)
+        return session.ack([NO_ID])
+      })
+      this.#resumed = true
+    } catch (error) {
+      if (!(error instanceof RelayError) || error.code !== 'bad-token') throw error
+      this.#resumed = false
+    }
   }
 
   /**
@@ -168,6 +178,13 @@ export class ClaimClient {
         this.#mustStand()
         return (await this.#request('WIPE', claim, (session) => session.wipe(claim.label), signal)).erased
       },
+      leave: () => {
+        if (claim.isSubscribed) throw new TypeError('a subscription ends with its connection')
+        if (this.#claims.get(claim.label) !== claim) return
+        this.#claims.delete(claim.label)
+        this.#spare.push(claim.label)
+        claim.secret.fill(0)
+      },
     }
   }
 
@@ -176,12 +193,13 @@ export class ClaimClient {
    * @param receiver a fingerprint `SHA256:…`
    * @throws {RelayError} `too-large`, without sending, if the payload exceeds the relay's limit
    */
-  async send(receiver: string, payload: Uint8Array, { signal }: RequestOptions = {}): Promise<Answers['SEND']> {
+  async sendSealed(receiver: string, payload: Uint8Array, { signal }: RequestOptions = {}): Promise<Answers['SEND']> {
     const length = Math.ceil(payload.length / 3) * 4
     if (length > this.#limits.payload) throw new RelayError('too-large')
     const sender = this.#sender()
-    // The relay takes a long line only once it has sent the TOKEN.
-    if (length + LINE_BYTES > DEFAULT_LIMITS.lineBeforeToken) await sender.done
+    // The relay takes a long line only once it has sent the TOKEN. Messages behind it wait, too, to keep their order.
+    if (length + LINE_BYTES > DEFAULT_LIMITS.lineBeforeToken) this.#held = sender.done
+    if (this.#held !== undefined) await this.#held
     return this.#request('SEND', sender, (session) => session.send(receiver, payload, ''), signal)
   }
 
@@ -233,7 +251,13 @@ export class ClaimClient {
     claim.renewAt = Infinity
     claim.done = this.#connection
       .request('CLAIM', (session) => session.claim(claim.secret, claim.label))
-      .then(({ seconds }) => void (claim.renewAt = performance.now() + seconds * 1_000 * RENEW))
+      .then(({ seconds }) => {
+        claim.renewAt = performance.now() + seconds * 1_000 * RENEW
+        if (claim === this.#courier) {
+          this.#token = { text: this.#connection.session.token!, renewAt: claim.renewAt }
+          this.#held = undefined
+        }
+      })
     claim.done.catch(() => {})
   }
 

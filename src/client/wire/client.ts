@@ -36,7 +36,7 @@ export interface RequestOptions {
 /** Ids in one ACK. At about 64 characters each, they are well within the limit of a line. */
 const ACKS = 64
 /** An id that no message has: an ACK of it only tests the token. */
-const NO_ID = '0'
+export const NO_ID = '0'
 /** Fraction of a token's lifetime after which the client renews it. */
 const RENEW = 0.8
 

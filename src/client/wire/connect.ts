@@ -86,7 +86,7 @@ export async function connectThrough(dialTarget: typeof dial, options: ConnectOp
 }
 
 /** Options of {@link connectClaims}. */
-export interface ClaimOptions extends Omit<ConnectOptions, 'identity' | 'sign' | 'login' | 'token'> {
+export interface ClaimOptions extends Omit<ConnectOptions, 'identity' | 'sign' | 'login'> {
   /**
    * Called before the relay is reached. Its requests leave with the first packets, without waiting for an answer
    * (docs/protocol.md, section 7): `open`, `send`, `fetch`, `subscribe` and a leased `get`. If the relay is not reached,
@@ -125,7 +125,10 @@ export async function connectClaimsThrough(dialTarget: typeof dial, options: Cla
     stream.attach(await dialTarget(target, route))
     client.onStanding()
     endWith(signal, client)
+    const resumed = options.token === undefined ? undefined : client.resume(options.token)
+    resumed?.catch(() => {})
     await started
+    await resumed
     return client
   } catch (error) {
     const reason = error instanceof ConnectError ? refusalOf(error.code, options) : error

@@ -19,6 +19,8 @@ export type RelayErrorCode =
   | 'no-answer'
   /** The relay has another name than the dialled one. */
   | 'wrong-name'
+  /** The relay has no bundle of the receiver's inbox, and the sender has no other key to encrypt to. */
+  | 'no-bundle'
   /** A newer subscriber has the mailbox. */
   | 'taken-over'
   /** The relay's challenge may be a message to the user, or another relay's challenge. The client did not answer. */

@@ -66,6 +66,7 @@ class FakeMessenger {
       relay: undefined,
       error: undefined,
       held: false,
+      protection: undefined,
       group,
       expires,
       accepted: accepted.promise,

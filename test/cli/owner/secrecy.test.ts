@@ -26,7 +26,7 @@ const file = (name: string): string => join(root, 'alice', name)
 const env = (): Record<string, string> => ({ ASFALEIA_HOME: join(root, 'alice') })
 const begin = (...argv: readonly string[]) => asfaleia(['me', '--name', 'Alice', ...TWO, ...argv], { env: env() })
 const open = (key?: string): Promise<Profile> => openProfile(createTestIo(env()), key === undefined ? {} : { key })
-const secrecyOf = (profile: Profile) => openSecrecy(profile, profile.stored)
+const secrecyOf = (profile: Profile) => openSecrecy(profile, () => profile.stored)
 const readCard = () => parseCard(readFileSync(file('card'), 'utf8'))
 function makeKeyFile(): string {
   const path = join(root, 'other')
@@ -97,7 +97,7 @@ test('on a full disk, a public profile works without an inbox; a private one doe
     import { openSecrecy } from ${JSON.stringify(join(SOURCES, 'cli/owner/secrecy.ts'))}
     const io = { env: ${JSON.stringify(env())}, signal: new AbortController().signal, stdin: Readable.from([]), stderr: process.stderr }
     const profile = await openProfile(io, {})
-    const secrecy = await openSecrecy(profile, profile.stored).catch((error) => error.message)
+    const secrecy = await openSecrecy(profile, () => profile.stored).catch((error) => error.message)
     process.stdout.write(String(secrecy))`
   // A file size limit of zero has the effect of a full disk.
   const full = () => run(['sh', '-c', 'ulimit -f 0; exec "$@"', 'sh', process.execPath, '--input-type=module', '-e', script])

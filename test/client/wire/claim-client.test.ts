@@ -44,7 +44,7 @@ describe('a client that claims', () => {
     const loops = boxes.map((box) => box.subscribe())
     const first = loops.map((loop) => loop.next())
     const sender = await connectTo(address)
-    for (const [n, secret] of secrets.entries()) await sender.send(addressOf(secret), bytes(`to ${n}`))
+    for (const [n, secret] of secrets.entries()) await sender.sendSealed(addressOf(secret), bytes(`to ${n}`))
     for (const [n, next] of first.entries()) {
       const { value } = await next
       expect(texts([value!])).toEqual([`to ${n}`])
@@ -64,7 +64,7 @@ describe('a client that claims', () => {
     expect(Buffer.from((await other.fetch(addressOf(secret)))!).toString()).toBe('a bundle')
     expect(await box.publish(undefined)).toBe(0)
     expect(await other.fetch(addressOf(secret))).toBeUndefined()
-    await other.send(addressOf(secret), bytes('one'))
+    await other.sendSealed(addressOf(secret), bytes('one'))
     expect(texts((await box.get()).messages)).toEqual(['one'])
     expect(await box.wipe()).toBe(1)
   })
@@ -73,7 +73,7 @@ describe('a client that claims', () => {
     const { address } = await startRelay({ admit: [] })
     const client = await connectTo(address)
     const box = client.open(randomBytes(32))
-    for (const request of [box.claimed, box.get(), box.publish(bytes('x')), client.send(addressOf(randomBytes(32)), bytes('x'))])
+    for (const request of [box.claimed, box.get(), box.publish(bytes('x')), client.sendSealed(addressOf(randomBytes(32)), bytes('x'))])
       await expect(request).rejects.toMatchObject({ code: 'denied' })
   })
 
@@ -88,7 +88,7 @@ describe('a client that claims', () => {
     const taken = second.open(secrets[0]!).subscribe()
     void taken.next().catch(() => {})
     await expect(nexts[0]).rejects.toMatchObject({ code: 'taken-over' })
-    await second.send(addressOf(secrets[1]!), bytes('on'))
+    await second.sendSealed(addressOf(secrets[1]!), bytes('on'))
     expect(texts([(await nexts[1])!.value!])).toEqual(['on'])
   })
 
@@ -101,13 +101,13 @@ describe('a client that claims', () => {
     const loop = box.subscribe()
     const next = loop.next()
     const sender = await connectTo(address)
-    await sender.send(addressOf(secret), bytes('one'))
+    await sender.sendSealed(addressOf(secret), bytes('one'))
     const { value: one } = await next
     for (let round = 1; round <= 3; round++) {
       await vi.advanceTimersByTimeAsync(3_000_000)
       while (relay.snapshot().counters.logins.claim < 2 + round) await delay(1)
     }
-    await sender.send(addressOf(secret), bytes('two'))
+    await sender.sendSealed(addressOf(secret), bytes('two'))
     const { value: two } = await loop.next()
     expect(texts([two!])).toEqual(['two'])
     expect(await box.ack([one!.id, two!.id])).toBe(2)
@@ -140,7 +140,7 @@ describe('a client that claims', () => {
     const { address } = await startRelay()
     const client = await connectTo(address)
     await expect(client.open(randomBytes(31)).claimed).rejects.toThrow(TypeError)
-    await expect(client.send(addressOf(randomBytes(32)), Buffer.alloc(30_000))).rejects.toMatchObject({ code: 'too-large' })
+    await expect(client.sendSealed(addressOf(randomBytes(32)), Buffer.alloc(30_000))).rejects.toMatchObject({ code: 'too-large' })
   })
 
   test.each(['x', '127.0.0.1:1 '])('refuses the malformed relay %j', async (relay) => {
@@ -159,7 +159,7 @@ describe('early data', () => {
     const client = await connectTo(ONION, {
       socks: `127.0.0.1:${socks}`,
       early: (early) => {
-        sent = early.send(addressOf(secret), bytes('early'))
+        sent = early.sendSealed(addressOf(secret), bytes('early'))
         got = early.open(secret).get()
         refused = Promise.allSettled([early.open(secret).wipe(), early.open(secret).publish(bytes('x')), early.ping()])
         expect(() => early.open(secret).get({ lease: false })).toThrow(TypeError)
@@ -197,7 +197,7 @@ describe('early data', () => {
       const error = await connectTo(ONION, {
         socks,
         early: (client) => {
-          sending = client.send(addressOf(randomBytes(32)), bytes('early')).then(
+          sending = client.sendSealed(addressOf(randomBytes(32)), bytes('early')).then(
             () => expect.unreachable(),
             (reason: RelayError) => reason,
           )
@@ -238,7 +238,7 @@ describe('early data', () => {
     let long: Promise<unknown> | undefined
     await connectTo(ONION, {
       socks: `127.0.0.1:${socks}`,
-      early: (client) => (long = client.send(addressOf(randomBytes(32)), Buffer.alloc(7_000))),
+      early: (client) => (long = client.sendSealed(addressOf(randomBytes(32)), Buffer.alloc(7_000))),
     })
     await expect(long).resolves.toMatchObject({ seconds: 604_800 })
   })

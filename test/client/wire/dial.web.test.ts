@@ -67,7 +67,7 @@ test('a connection that claims sends its early packets as soon as the WebSocket 
     relay: httpAddress,
     early: (early) => {
       next = early.open(secret).subscribe().next()
-      sent = early.send(`SHA256:${digest.replace('=', '')}`, Buffer.from('early'))
+      sent = early.sendSealed(`SHA256:${digest.replace('=', '')}`, Buffer.from('early'))
     },
   })
   closers.push(() => client.close())

@@ -1,0 +1,304 @@
+/**
+ * The connection on which the user reads all addresses at one relay: each under a label of its own, all subscribed. It
+ * reconnects after a failure, over another circuit. If there are more addresses than labels, the others are asked in turns.
+ * It proves no key, and acknowledges messages only when told to.
+ */
+import type { Message } from '../../protocol/answer.ts'
+import { DEFAULT_LIMITS } from '../../protocol/limits.ts'
+import { backoff } from '../delivery/backoff.ts'
+import type { ClaimClient } from '../wire/claim-client.ts'
+import type { ClaimedMailbox } from '../wire/claimed-mailbox.ts'
+import type { Token } from '../wire/client.ts'
+import { RelayError } from '../wire/error.ts'
+import type { Clock } from './clock.ts'
+import { MessengerError } from './error.ts'
+import type { Source } from './inbox.ts'
+import type { IncomingEvents } from './incoming.ts'
+import { randomIsolation } from './outgoing.ts'
+import type { Address } from './secrets.ts'
+
+/** After a connection that lasted so long, ms, the next pause is short again. */
+const HELD_MS = 60_000
+/** Silence, ms, that counts as the end of the waiting messages. */
+const QUIET_MS = 10_000
+/** The most by which a reconnect is put off if no user waits for it, ms: relays could join mailboxes by it. */
+const SPREAD_MS = 20_000
+/** How often the addresses without a label are asked, how many at once, and how long their messages keep a label, ms. */
+const TURN_MS = 60_000
+const TURN = 8
+const TURN_HELD_MS = 30_000
+
+export interface AddressEvents extends Omit<IncomingEvents, 'onMessage' | 'onForgot'> {
+  /** Handles a message of an address. The next one of that address is read once this resolves. */
+  readonly onMessage: (source: Source, address: Address, message: Message) => Promise<void>
+}
+
+export interface AddressOptions extends AddressEvents {
+  /** @param early called before the relay is reached; its requests leave early */
+  readonly connect: (options: { isolation: string; token?: Token; early: (client: ClaimClient) => void }) => Promise<ClaimClient>
+  readonly clock: Clock
+  readonly random: () => number
+}
+
+/** One address on the present connection. */
+class Box implements Source {
+  readonly address: Address
+  readonly #onAcked: () => void
+  mailbox: ClaimedMailbox | undefined
+  client: ClaimClient | undefined
+  #acks: string[] = []
+  #acking = 0
+  /** Messages without an acknowledgement. */
+  open = 0
+  #onIdle: (() => void) | undefined
+
+  constructor(address: Address, onAcked: () => void) {
+    this.address = address
+    this.#onAcked = onAcked
+  }
+
+  get window(): number {
+    return this.client?.limits.window ?? 0
+  }
+
+  get busy(): boolean {
+    return this.#acks.length > 0 || this.#acking > 0
+  }
+
+  /** Resolves once every message is acknowledged. */
+  async idle(): Promise<void> {
+    if (this.open > 0 || this.busy) await new Promise<void>((resolve) => (this.#onIdle = resolve))
+  }
+
+  ack(id: string): void {
+    this.open = Math.max(0, this.open - 1)
+    this.#acks.push(id)
+    if (this.#acks.length === 1) queueMicrotask(() => this.#flush())
+  }
+
+  #flush(): void {
+    const ids = this.#acks
+    this.#acks = []
+    const { mailbox, client } = this
+    // Without a connection nothing is sent; the message comes again and is a duplicate then.
+    if (mailbox === undefined) return this.#onAcked()
+    this.#acking++
+    void mailbox
+      .ack(ids)
+      .catch((error: unknown) => client?.close(error))
+      .finally(() => {
+        this.#acking--
+        if (this.open === 0 && !this.busy) this.#onIdle?.()
+        this.#onAcked()
+      })
+  }
+}
+
+export class AddressConnection {
+  readonly #options: AddressOptions
+  /** By the secret's address: in the order in which they get labels. */
+  readonly #boxes = new Map<Address['secret'], Box>()
+  #client: ClaimClient | undefined
+  #closed = false
+  #isRunning = false
+  #wake: (() => void) | undefined
+  /** Messages that are announced and did not come yet. */
+  #left = 0
+  #unannounced = 0
+  #cancelQuiet: (() => void) | undefined
+  #cancelTurn: (() => void) | undefined
+  #turn = 0
+  readonly #fetched = Promise.withResolvers<unknown>()
+  /** As `Incoming.fetched`. */
+  readonly fetched: Promise<unknown> = this.#fetched.promise
+
+  constructor(options: AddressOptions, addresses: readonly Address[]) {
+    this.#options = options
+    this.set(addresses)
+    if (addresses.length === 0) this.#fetched.resolve(undefined)
+  }
+
+  get busy(): boolean {
+    return [...this.#boxes.values()].some(({ busy }) => busy)
+  }
+
+  /** Sets the addresses to read. New ones are read at once; one that is gone is read until the connection ends. */
+  set(addresses: readonly Address[]): void {
+    const secrets = new Set(addresses.map(({ secret }) => secret))
+    for (const [secret, box] of this.#boxes) if (!secrets.has(secret) && box.mailbox === undefined) this.#boxes.delete(secret)
+    for (const address of addresses) {
+      if (this.#boxes.has(address.secret)) continue
+      const box = new Box(address, () => {
+        if (!this.busy) this.#options.onAcked()
+      })
+      this.#boxes.set(address.secret, box)
+      const client = this.#client
+      if (client !== undefined && this.#hasLabel(client)) this.#read(client, box)
+    }
+    if (!this.#isRunning && !this.#closed && this.#boxes.size > 0) void this.#run()
+  }
+
+  /** Ends a pause before the next try. */
+  hurry(): void {
+    this.#wake?.()
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#fetched.resolve(undefined)
+    this.#cancelQuiet?.()
+    this.#cancelTurn?.()
+    this.#wake?.()
+    this.#client?.close()
+  }
+
+  async #run(): Promise<void> {
+    const { clock, random, onState } = this.#options
+    this.#isRunning = true
+    let failures = 0
+    while (!this.#closed) {
+      const since = clock.now()
+      let up = false
+      try {
+        onState('connecting', {})
+        await this.#receive(() => (up = true))
+      } catch (error) {
+        this.#lose()
+        if (this.#closed) return
+        this.#fetched.resolve(error)
+        failures = up && clock.now() - since > HELD_MS ? 1 : failures + 1
+        const pause = backoff(failures, random(), error instanceof RelayError ? error.seconds : undefined)
+        // A connection that stood for a while ended together with others: they must not come back together.
+        const again = pause + (up ? random() * SPREAD_MS : 0)
+        onState('down', { error, again })
+        await new Promise<void>((resolve) => {
+          const cancel = clock.after(again, resolve)
+          this.#wake = () => {
+            cancel()
+            resolve()
+          }
+        })
+      }
+    }
+  }
+
+  #lose(): void {
+    this.#client = undefined
+    this.#cancelQuiet?.()
+    this.#cancelTurn?.()
+    for (const box of this.#boxes.values()) {
+      box.mailbox = undefined
+      box.client = undefined
+      box.open = 0
+    }
+  }
+
+  /** Reads until the connection fails. */
+  async #receive(onUp: () => void): Promise<never> {
+    const { connect, onState } = this.#options
+    this.#left = 0
+    this.#unannounced = 0
+    const ended = Promise.withResolvers<never>()
+    ended.promise.catch(() => {})
+    const begin = (client: ClaimClient): void => {
+      this.#client = client
+      client.onEnd((error) => ended.reject(error ?? new RelayError('closed')))
+      for (const box of this.#boxes.values()) if (this.#hasLabel(client)) this.#read(client, box)
+    }
+    const client = await connect({ isolation: randomIsolation(), early: begin })
+    if (this.#closed) {
+      client.close()
+      throw new RelayError('closed')
+    }
+    if (client.limits.labels === 0) {
+      client.close()
+      throw new RelayError('unknown-packet')
+    }
+    onUp()
+    onState('up', { waiting: this.#left })
+    this.#takeTurn(client)
+    return ended.promise
+  }
+
+  #hasLabel({ limits }: ClaimClient): boolean {
+    let used = 0
+    for (const { mailbox } of this.#boxes.values()) if (mailbox !== undefined) used++
+    // Labels that are left over serve renewals, and the addresses that take turns. The relay tells its limit after the
+    // early data.
+    return used < (limits.labels || DEFAULT_LIMITS.labels) - 2 * TURN
+  }
+
+  #read(client: ClaimClient, box: Box): void {
+    const mailbox = client.open(box.address.secret)
+    box.mailbox = mailbox
+    box.client = client
+    this.#unannounced++
+    void this.#follow(client, box, mailbox)
+  }
+
+  async #follow(client: ClaimClient, box: Box, mailbox: ClaimedMailbox): Promise<void> {
+    const { onMessage, onTakenOver } = this.#options
+    let isAnnounced = false
+    const announce = (waiting: number): void => {
+      if (isAnnounced) return
+      isAnnounced = true
+      this.#unannounced--
+      this.#left += waiting
+      this.#countDown()
+    }
+    try {
+      for await (const message of mailbox.subscribe({ onSubscribed: announce })) {
+        box.open++
+        await onMessage(box, box.address, message)
+        if (this.#closed) return
+        this.#left--
+        if (this.#left >= 0) this.#countDown()
+      }
+    } catch (error) {
+      if (this.#client !== client || this.#closed) return
+      announce(0)
+      if (error instanceof RelayError && error.code === 'taken-over') onTakenOver()
+      // A refused claim is the same for all.
+      else client.close(error)
+    }
+  }
+
+  #countDown(): void {
+    this.#cancelQuiet?.()
+    if (this.#unannounced > 0) return
+    if (this.#left <= 0) this.#fetched.resolve(undefined)
+    else this.#cancelQuiet = this.#options.clock.after(QUIET_MS, () => this.#fetched.resolve(new MessengerError('undelivered')))
+  }
+
+  /** Asks some of the addresses that have no label, and again later. */
+  #takeTurn(client: ClaimClient): void {
+    const others = [...this.#boxes.values()].filter(({ mailbox }) => mailbox === undefined)
+    const turn = Array.from({ length: Math.min(TURN, others.length) }, (_, n) => others[(this.#turn + n) % others.length]!)
+    this.#turn += turn.length
+    for (const box of turn) void this.#ask(client, box).catch((error: unknown) => client.close(error))
+    this.#cancelTurn = this.#options.clock.after(TURN_MS, () => {
+      if (this.#client === client) this.#takeTurn(client)
+    })
+  }
+
+  async #ask(client: ClaimClient, box: Box): Promise<void> {
+    const mailbox = client.open(box.address.secret)
+    box.mailbox = mailbox
+    box.client = client
+    const { messages } = await mailbox.get({ lease: true })
+    for (const message of messages) {
+      box.open++
+      await this.#options.onMessage(box, box.address, message)
+    }
+    await new Promise<void>((resolve) => {
+      const cancel = this.#options.clock.after(TURN_HELD_MS, resolve)
+      void box.idle().then(() => {
+        cancel()
+        resolve()
+      })
+    })
+    if (this.#client !== client) return
+    box.mailbox = undefined
+    mailbox.leave()
+  }
+}

@@ -1,0 +1,212 @@
+/**
+ * The connections on which a messenger receives. Without `secrecy`: one for each of the user's relays, as the user's own
+ * key. With it: the inbox at the first relay, on one connection; all addresses at a relay, on another; the user's own
+ * mailbox only if the user says so (docs/protocol.md, section 14).
+ */
+import type { Message } from '../../protocol/answer.ts'
+import type { RelayClient } from '../wire/client.ts'
+import { AddressConnection } from './addresses.ts'
+import type { Context } from './context.ts'
+import { Incoming } from './incoming.ts'
+import type { Source } from './inbox.ts'
+import { Publisher } from './publisher.ts'
+import type { Origin } from './reader.ts'
+
+export interface ConnectionsPort {
+  /** Resolves once messages can be judged. */
+  readonly load: () => Promise<void>
+  readonly onUp: (relay: string) => void
+  readonly onMessage: (source: Source, relay: string, origin: Origin, message: Message) => Promise<void>
+}
+
+/** How long to wait after a bundle could not be published, ms. */
+const AGAIN_MS = 600_000
+
+interface State {
+  readonly state: 'connecting' | 'up' | 'down'
+  readonly error?: unknown
+  readonly waiting?: number
+  readonly again?: number
+}
+
+/** Returns the relays of the inbox and of the addresses: with two relays or more, no relay has both. */
+export function rolesOf(relays: readonly string[]): { readonly inbox: readonly string[]; readonly addresses: readonly string[] } {
+  return relays.length > 1 ? { inbox: relays.slice(0, 1), addresses: relays.slice(1) } : { inbox: relays, addresses: relays }
+}
+
+export class Connections {
+  readonly #context: Context
+  readonly #port: ConnectionsPort
+  readonly #publisher: Publisher
+  /** By kind and relay. */
+  readonly #incoming = new Map<string, Incoming>()
+  readonly #addresses = new Map<string, AddressConnection>()
+  /** By relay: the states of its connections, by kind. */
+  readonly #states = new Map<string, Map<string, State>>()
+  /** The connection of the inbox, and when to publish there again. */
+  #inbox: { readonly relay: string; readonly client: RelayClient; publishAt: number } | undefined
+
+  constructor(context: Context, port: ConnectionsPort) {
+    this.#context = context
+    this.#port = port
+    this.#publisher = new Publisher(context)
+  }
+
+  /** Receives from these relays, and from no others. */
+  set(relays: readonly string[]): void {
+    const { secrecy } = this.#context.options
+    const isMember = (relay: string): boolean => secrecy === undefined || secrecy.members?.includes(relay) === true
+    const roles = rolesOf(relays)
+    const wanted = new Map<string, () => Incoming>()
+    for (const relay of relays)
+      if (isMember(relay) || secrecy?.isPublic === true) wanted.set(`key ${relay}`, () => this.#receiveFrom(relay, { kind: 'key' }))
+    for (const relay of roles.inbox) if (!isMember(relay)) wanted.set(`inbox ${relay}`, () => this.#receiveFrom(relay, { kind: 'inbox' }))
+    for (const [name, incoming] of this.#incoming) {
+      if (wanted.has(name)) continue
+      incoming.close()
+      this.#incoming.delete(name)
+      this.#forget(name)
+    }
+    for (const [name, make] of wanted) if (!this.#incoming.has(name)) this.#incoming.set(name, make())
+    // Addresses at all relays are read: contacts use the earlier ones for a while.
+    for (const [relay, connection] of this.#addresses) {
+      if (relays.includes(relay)) continue
+      connection.close()
+      this.#addresses.delete(relay)
+      this.#forget(`address ${relay}`)
+    }
+    if (secrecy !== undefined) for (const relay of relays) if (!isMember(relay)) this.#readAddresses(relay)
+  }
+
+  #readAddresses(relay: string): void {
+    const all = this.#context.vault!.state.addresses.filter((each) => each.relay === relay)
+    const connection = this.#addresses.get(relay)
+    if (connection !== undefined) return connection.set(all)
+    if (all.length === 0) return
+    const { clock, random, connectClaims, onAcked } = this.#context
+    this.#addresses.set(
+      relay,
+      new AddressConnection(
+        {
+          clock,
+          random,
+          connect: async (options) => {
+            await this.#context.ready()
+            await this.#port.load()
+            return connectClaims(relay, options)
+          },
+          onState: (state, more) => this.#onState('address', relay, { state, ...more }),
+          onMessage: (source, { contact }, message) => this.#port.onMessage(source, relay, { kind: 'address', contact }, message),
+          onAcked,
+          onTakenOver: () => this.#context.emit({ kind: 'taken-over', relay }),
+        },
+        all,
+      ),
+    )
+  }
+
+  /** Tries a relay again at once, also if another client took a mailbox there over. */
+  hurry(relay: string): void {
+    for (const kind of ['key', 'inbox'] as const) {
+      const name = `${kind} ${relay}`
+      const incoming = this.#incoming.get(name)
+      if (incoming?.isOver === true) this.#incoming.set(name, this.#receiveFrom(relay, { kind }))
+      else incoming?.hurry()
+    }
+    this.#addresses.get(relay)?.hurry()
+  }
+
+  get busy(): boolean {
+    return [...this.#incoming.values(), ...this.#addresses.values()].some(({ busy }) => busy)
+  }
+
+  /** @returns the relays that did not deliver all waiting messages, with the errors */
+  async fetched(): Promise<Map<string, unknown>> {
+    await this.#context.ready().catch(() => {})
+    const all = [
+      ...Array.from(this.#incoming, ([name, { fetched }]) => [name.slice(name.indexOf(' ') + 1), fetched] as const),
+      ...Array.from(this.#addresses, ([relay, { fetched }]) => [relay, fetched] as const),
+    ]
+    const missed = new Map<string, unknown>()
+    for (const [relay, fetched] of all) {
+      const error = await fetched
+      if (error !== undefined) missed.set(relay, error)
+    }
+    return missed
+  }
+
+  /** Publishes the bundle of a new day. */
+  tick(now: number): void {
+    const inbox = this.#inbox
+    if (inbox === undefined || now < inbox.publishAt) return
+    this.#publish(inbox)
+  }
+
+  due(): number {
+    return this.#inbox?.publishAt ?? Number.POSITIVE_INFINITY
+  }
+
+  close(): void {
+    for (const incoming of this.#incoming.values()) incoming.close()
+    for (const connection of this.#addresses.values()) connection.close()
+  }
+
+  #receiveFrom(relay: string, origin: Origin & { readonly kind: 'key' | 'inbox' }): Incoming {
+    const { clock, random, ready, connect, options, emit, onForgot, onAcked } = this.#context
+    const { kind } = origin
+    const incoming: Incoming = new Incoming({
+      clock,
+      random,
+      connect: async (more) => {
+        await ready()
+        await this.#port.load()
+        if (kind === 'key') return connect(relay, more)
+        const client = await connect(relay, more, options.secrecy!.inbox)
+        const inbox = { relay, client, publishAt: Number.POSITIVE_INFINITY }
+        this.#inbox = inbox
+        client.onEnd(() => {
+          if (this.#inbox === inbox) this.#inbox = undefined
+        })
+        this.#publish(inbox)
+        return client
+      },
+      onState: (state, more) => this.#onState(kind, relay, { state, ...more }),
+      onMessage: (message) => this.#port.onMessage(incoming, relay, origin, message),
+      onAcked,
+      onTakenOver: () => emit({ kind: 'taken-over', relay }),
+      onForgot: (certain) => onForgot(relay, certain),
+    })
+    return incoming
+  }
+
+  #publish(inbox: { readonly relay: string; readonly client: RelayClient; publishAt: number }): void {
+    const { clock, track, schedule } = this.#context
+    inbox.publishAt = Number.POSITIVE_INFINITY
+    void track(
+      this.#publisher.publish(inbox.relay, inbox.client).then(
+        (at) => void (inbox.publishAt = at),
+        // A connection that ended publishes at the next login; a relay that refuses, or a full disk, is tried again.
+        () => void (inbox.publishAt = clock.now() + AGAIN_MS),
+      ),
+    ).finally(schedule)
+  }
+
+  /** Reports the state of a relay: that of its worst connection. */
+  #onState(kind: string, relay: string, state: State): void {
+    if (state.state === 'up') this.#port.onUp(relay)
+    const states = this.#states.get(relay) ?? new Map<string, State>()
+    this.#states.set(relay, states.set(kind, state))
+    const all = [...states.values()]
+    const worst = all.find((each) => each.state === 'down') ?? all.find((each) => each.state === 'connecting')
+    const waiting = all.reduce((sum, each) => sum + (each.waiting ?? 0), 0)
+    this.#context.emit({ kind: 'relay', relay, purpose: 'receive', ...(worst ?? { state: 'up', waiting }) })
+    this.#context.schedule()
+  }
+
+  #forget(name: string): void {
+    const [kind = '', relay = ''] = name.split(' ')
+    const states = this.#states.get(relay)
+    states?.delete(kind)
+    if (states?.size === 0) this.#states.delete(relay)
+  }
+}

@@ -1,0 +1,42 @@
+/** What a message needs before it is sent: relays to go to, a deadline, and the user's card if it may be the first one. */
+import { parseTarget } from '../../transport/address.ts'
+import type { Content } from '../format/content.ts'
+import type { Identity } from '../format/identity.ts'
+import { encodeMessage, MessageError } from '../format/message.ts'
+import type { Contact } from './contact.ts'
+import { MessengerError } from './error.ts'
+
+const DEADLINE_SECONDS = 7 * 86_400
+/** Receivers treat messages that are more than 14 days old as stale. */
+const MOST_DEADLINE_SECONDS = 13 * 86_400
+/** @throws {MessengerError} `no-relay` @throws {TypeError} if an address is malformed */
+export function checkRelays({ relays }: Contact): void {
+  if (relays.length === 0) throw new MessengerError('no-relay')
+  for (const relay of relays) parseTarget(relay)
+}
+
+/** Returns the time, in ms, at which to give up a message of `now`. @param seconds as in {@link SendOptions} */
+export function deadlineOf(now: number, seconds = DEADLINE_SECONDS): number {
+  return now + Math.min(seconds, MOST_DEADLINE_SECONDS) * 1_000
+}
+
+/** Whether a message may be the first one to a person. The members of a group have each other's cards. */
+export function introduces({ type }: Content, group: string | undefined): boolean {
+  return type === 'group' || (group === undefined && (type === 'text' || type === 'card'))
+}
+
+/** Encodes a message with the user's card, or without it if only then it fits. */
+export async function encodeWithCard(
+  identity: Identity,
+  card: string | undefined,
+  message: Parameters<typeof encodeMessage>[1],
+): Promise<Uint8Array> {
+  if (card === undefined) return encodeMessage(identity, message)
+  try {
+    return await encodeMessage(identity, { ...message, card })
+  } catch (error) {
+    // A card of an RSA key can be too long for a header, too.
+    if (!(error instanceof TypeError) && !(error instanceof MessageError && error.code === 'too-large')) throw error
+    return encodeMessage(identity, message)
+  }
+}

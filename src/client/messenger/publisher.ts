@@ -1,0 +1,61 @@
+/** Publishes the bundle of the user's inbox: at each login of the inbox, and again each day (docs/protocol.md, section 14). */
+import { hybridKey } from '../../auth/age-hybrid.ts'
+import { BundleError, makeBundle, parseBundle } from '../format/bundle.ts'
+import { fingerprintOf } from '../format/field.ts'
+import type { RelayClient } from '../wire/client.ts'
+import type { Context } from './context.ts'
+import { onPublished, tick, today } from './secrets.ts'
+
+const DAY = 86_400
+const SEED_BYTES = 32
+
+export class Publisher {
+  readonly #context: Context
+
+  constructor(context: Context) {
+    this.#context = context
+  }
+
+  /**
+   * Publishes the recipient of today, unless the relay has it.
+   * @param client logged in with the inbox key
+   * @returns when to publish again, ms
+   * @throws errors of the store and of the relay
+   */
+  async publish(relay: string, client: Pick<RelayClient, 'fetch' | 'publish'>): Promise<number> {
+    const { options, vault, clock, emit, random } = this.#context
+    const { inbox } = options.secrecy!
+    const now = Math.floor(clock.now() / 1_000)
+    const next = (Math.floor(now / DAY) + 1 + random() / 24) * DAY * 1_000
+    const served = await client.fetch(fingerprintOf(inbox.key))
+    const held = served === undefined ? undefined : await this.#recipientOf(served)
+    const recipients = vault!.state.days.map(({ seed }) => hybridKey(seed).recipient)
+    // A user who has lost the state cannot know the bundle.
+    if (held !== undefined && recipients.length > 0 && !recipients.includes(held)) {
+      emit({ kind: 'other-bundle', relay })
+      return next
+    }
+    let key = ''
+    // The private half is stored before anyone can use the public one.
+    await vault!.change((state) => {
+      const made = today(tick(state, now), now, () => crypto.getRandomValues(new Uint8Array(SEED_BYTES)))
+      key = made.key.recipient
+      return made.state
+    })
+    if (held === key) return next
+    const { text } = await makeBundle(inbox, { encrypt: key, now })
+    await client.publish(text)
+    await vault!.change((state) => onPublished(state, now))
+    return next
+  }
+
+  /** @returns undefined if the relay serves junk */
+  async #recipientOf(text: Uint8Array): Promise<string | undefined> {
+    try {
+      return (await parseBundle(this.#context.options.secrecy!.inbox.key, text)).encrypt
+    } catch (error) {
+      if (!(error instanceof BundleError)) throw error
+      return undefined
+    }
+  }
+}

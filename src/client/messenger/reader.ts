@@ -1,0 +1,174 @@
+/**
+ * Opens messages by the keys that a client of docs/protocol.md, sections 13 and 14, has: one-time keys, recipients of the
+ * day, and keys that last. Once a message is read, it changes the ring of its sender.
+ */
+import { hybridKey } from '../../auth/age-hybrid.ts'
+import { isBegunBy } from '../format/answer.ts'
+import { open, openWith } from '../format/envelope.ts'
+import { fingerprintOf } from '../format/field.ts'
+import { type Envelope, judge, type Opened, OPENED_BYTES, type SeenBefore } from '../format/message.ts'
+import { listKeys, tagOf } from '../ring/keys.ts'
+import { onAccept, onRead, onUnopened, recognise, type RingEvent } from '../ring/receiving.ts'
+import type { Contact } from './contact.ts'
+import type { Context } from './context.ts'
+import type { Way } from './inbox.ts'
+import { keep, SECRETS } from './secrets.ts'
+
+/** Where a message came: to the mailbox of the user's own key, to the inbox, or to the address of a contact. */
+export type Origin = { readonly kind: 'key' } | { readonly kind: 'inbox' } | { readonly kind: 'address'; readonly contact: string }
+
+/**
+ * `duplicate`: the payload came before; `id` is its message, if that is known. `unopened`: no key opens what came to an
+ * address; it is reported to the contact, and not shown.
+ */
+export type Read =
+  | { readonly kind: 'opened'; readonly opened: Opened; readonly way?: Way }
+  | { readonly kind: 'duplicate'; readonly id: string }
+  | { readonly kind: 'unopened' }
+
+/** Contents that no later message names in `after`. */
+const UNCHAINED = ['file', 'have', 'receipt', 'unreadable']
+
+export class Reader {
+  readonly #context: Context
+
+  constructor(context: Context) {
+    this.#context = context
+  }
+
+  async open(origin: Origin, payload: Uint8Array, judging: { readonly now: number; readonly seen?: SeenBefore }): Promise<Read> {
+    const { options, rings, vault, clock, random } = this.#context
+    const { identity, secrecy } = options
+    if (payload.length > OPENED_BYTES) return { kind: 'opened', opened: { verdict: 'unreadable' } }
+    const tag = tagOf(payload)
+    if (origin.kind === 'address' && rings !== undefined) {
+      const { contact } = origin
+      const ring = await rings.load(contact)
+      if (recognise(ring, tag) === 'read') return { kind: 'duplicate', id: ring.seen.get(tag)! }
+      const found = await openWith(listKeys(ring), payload)
+      if (found !== undefined) {
+        const { key, text } = found
+        return { kind: 'opened', opened: await judge(identity.key, text, judging), way: { tag, protection: 'one-time', key: key.place } }
+      }
+    }
+    // The latest recipient of the day is the most likely one.
+    const days = vault?.state.days.map(({ seed }) => hybridKey(seed)).toReversed() ?? []
+    const daily = days.length === 0 ? undefined : await openWith(days, payload)
+    const text = daily?.text ?? (await open({ opens: [...identity.opens, ...(secrecy?.inbox.opens ?? [])] }, payload))
+    if (text !== undefined) {
+      const protection = daily === undefined ? 'key' : 'daily'
+      return { kind: 'opened', opened: await judge(identity.key, text, judging), way: { tag, protection } }
+    }
+    if (origin.kind !== 'address' || rings === undefined) return { kind: 'opened', opened: { verdict: 'unreadable' } }
+    await rings.change(origin.contact, (ring) => ({
+      ring: onUnopened(ring, { tag, now: Math.floor(clock.now() / 1_000), random: random() }),
+      value: undefined,
+    }))
+    return { kind: 'unopened' }
+  }
+
+  /**
+   * A genuine message of a contact was shown or stored, or came again under another tag: stores the ring without its key
+   * (R4), and takes the keys that it brings.
+   * @returns what the messenger has to do, and to tell the user
+   * @throws errors of the store
+   */
+  async onRead(envelope: Envelope, from: Contact, way: Way | undefined, repeated: boolean): Promise<readonly RingEvent[]> {
+    const { rings, sealer } = this.#context
+    if (rings === undefined || sealer === undefined || way === undefined) return []
+    const contact = fingerprintOf(from.key)
+    await sealer.adopt(from)
+    const { id, time, after, left, keys, address, begin, content } = envelope
+    const proof =
+      from.inbox === undefined
+        ? 'unknown'
+        : begin !== undefined && (await isBegunBy(from.inbox, begin, envelope)) === true
+          ? 'proven'
+          : 'unproven'
+    const events = await rings.change(contact, (ring) => {
+      const {
+        ring: next,
+        erased,
+        events,
+      } = onRead(ring, {
+        now: this.#now,
+        id,
+        time,
+        tag: way.tag,
+        key: way.key ?? 'daily',
+        begin: proof,
+        ...(!UNCHAINED.includes(content.type) && { chained: after === undefined ? {} : { after } }),
+        ...(left !== undefined && { left }),
+        ...(keys && { keys }),
+        ...(address && { address }),
+        ...(repeated && { repeated: true as const }),
+      })
+      return { ring: next, erased, value: events }
+    })
+    this.#tell(events ?? [], from)
+    return events ?? []
+  }
+
+  /** The user says that an unproven beginning is the contact's. @returns whether there was one */
+  async accept(from: Contact): Promise<boolean> {
+    const { rings } = this.#context
+    const events = await rings?.change(fingerprintOf(from.key), (ring) => {
+      const change = onAccept(ring, this.#now)
+      return change && { ring: change.ring, erased: change.erased, value: change.events }
+    })
+    this.#tell(events ?? [], from)
+    return events !== undefined
+  }
+
+  /**
+   * A signed message came to an address: its contact knows the address. If another person writes to it, the contact gets
+   * a new one with the next message.
+   */
+  async onAddressUsed(contact: string, from: string): Promise<void> {
+    const { vault } = this.#context
+    if (vault === undefined) return
+    const isTheirs = contact === from
+    const isNews = vault.state.addresses.some(
+      (each) => each.contact === contact && each.replaced === undefined && each.isKnown !== isTheirs,
+    )
+    if (isTheirs ? isNews : true) await (isTheirs ? this.#markKnown(contact) : this.renewAddress(contact))
+  }
+
+  #markKnown(contact: string): Promise<void> {
+    return this.#context.vault!.change((state) => ({
+      ...state,
+      addresses: state.addresses.map((each) =>
+        each.contact === contact && each.replaced === undefined ? { ...each, isKnown: true } : each,
+      ),
+    }))
+  }
+
+  /** The contact gets a new address with the next message; the old one is read for a while. */
+  async renewAddress(contact: string): Promise<void> {
+    await this.#context.vault?.change((state) => ({
+      ...state,
+      addresses: state.addresses.map((each) =>
+        each.contact === contact && each.replaced === undefined ? { ...each, isKnown: false, replaced: this.#now } : each,
+      ),
+    }))
+  }
+
+  /** The first message of a person who is no contact was shown or stored: remembers how to answer it. */
+  async onStranger({ from, id, time, keys = [], address = [] }: Envelope): Promise<void> {
+    if (keys.length === 0 && address.length === 0) return
+    const fingerprint = fingerprintOf(from)
+    await this.#context.vault?.change((state) => {
+      const before = state.strangers.get(fingerprint)
+      if (before !== undefined && before.time >= time) return state
+      return { ...state, strangers: keep(state.strangers, fingerprint, { id, time, keys, address }, SECRETS.strangers) }
+    })
+  }
+
+  #tell(events: readonly RingEvent[], contact: Contact): void {
+    for (const event of events) this.#context.emit({ kind: 'ring', event, contact })
+  }
+
+  get #now(): number {
+    return Math.floor(this.#context.clock.now() / 1_000)
+  }
+}

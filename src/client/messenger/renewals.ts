@@ -1,0 +1,125 @@
+/**
+ * Encrypts unconfirmed messages anew: if their receiver may have lost the keys (S4, R5, R6 of docs/protocol.md, section
+ * 13), or once there is a key for a message that had none. Also reports messages of contacts that no key opens.
+ */
+import type { OutboxTask } from '../delivery/entry.ts'
+import type { Outbox } from '../delivery/outbox.ts'
+import { tagOf } from '../ring/keys.ts'
+import { onReport, takeReport } from '../ring/receiving.ts'
+import { RING } from '../ring/state.ts'
+import { RelayError } from '../wire/error.ts'
+import type { Contact } from './contact.ts'
+import type { Context } from './context.ts'
+import type { Protection } from './sealer.ts'
+import type { Content } from '../format/content.ts'
+
+/** How long to try to send a report of unreadable messages, ms. */
+const REPORT_MS = 86_400_000
+/** After so many copies, in about a week, a message to the bundle is encrypted to the bundle of that day. */
+const DAILY_COPIES = 10
+
+export interface RenewalsPort {
+  readonly protect: (id: string, protection: Protection) => void
+  readonly save: () => void
+  readonly post: (to: Contact, content: Content, deadline: number, onChange: undefined, way: 'daily' | undefined) => string
+}
+
+export class Renewals {
+  readonly #context: Context
+  readonly #outbox: Outbox
+  readonly #port: RenewalsPort
+
+  constructor(context: Context, outbox: Outbox, port: RenewalsPort) {
+    this.#context = context
+    this.#outbox = outbox
+    this.#port = port
+  }
+
+  /** Whether a message goes to the bundle from now on (S4), or to a newer bundle than before. */
+  isGivenUp({ to, copies, daily, payload }: Extract<OutboxTask, { kind: 'send' }>): boolean {
+    const { sealer, options } = this.#context
+    if (sealer === undefined || payload.length === 0 || copies < (daily ? DAILY_COPIES : RING.resends + 1)) return false
+    const contact = options.contacts.find(to)
+    return contact !== undefined && sealer.isGivenUp(contact, copies - 1)
+  }
+
+  /** Encrypts a message anew, if it is still unconfirmed. @param renewals how often the receiver asked for it */
+  async renew(id: string, way?: 'daily', renewals?: number): Promise<void> {
+    const { sealer, options, emit, schedule } = this.#context
+    const entry = this.#outbox.find(id)
+    const contact = entry && options.contacts.find(entry.to)
+    if (sealer === undefined || contact === undefined || entry?.text === undefined) return
+    try {
+      const sealed = await sealer.renew(contact, { id, text: entry.text, left: entry.left }, way)
+      if (sealed === undefined) return
+      this.#outbox.onRenewed(id, { ...sealed, renewals: renewals ?? entry.renewals ?? 0 })
+      this.#port.protect(id, sealed.protection)
+      this.#port.save()
+    } catch (error) {
+      emit({ kind: 'not-kept', error })
+    } finally {
+      schedule()
+    }
+  }
+
+  /** The contact has begun anew (R6). */
+  async onAnew(contact: string): Promise<void> {
+    for (const { id } of this.#outbox.listTo(contact)) await this.renew(id)
+  }
+
+  /** The contact gave keys: messages that wait for a bundle need none. */
+  async onKeys(contact: string): Promise<void> {
+    for (const { id, payload } of this.#outbox.listTo(contact)) if (payload.length === 0) await this.renew(id)
+  }
+
+  /** The contact cannot read messages (R5). */
+  async onUnreadable(
+    contact: string,
+    report: { readonly time: number; readonly id: string; readonly tags: readonly string[] },
+  ): Promise<void> {
+    const { rings } = this.#context
+    const named = new Set(report.tags)
+    const entries = this.#outbox.listTo(contact).filter(({ payload }) => payload.length > 0 && named.has(tagOf(payload)))
+    if (entries.length === 0) return
+    await rings?.change(contact, (ring) => ({ ring: onReport(ring, report), value: undefined }))
+    for (const { id, renewals = 0 } of entries) {
+      if (renewals >= RING.renewals) continue
+      // The key of the report first; then the bundle, which the contact can always open.
+      await this.renew(id, renewals > 0 ? 'daily' : undefined, renewals + 1)
+    }
+  }
+
+  /** Sends the reports of unreadable messages that are due. */
+  async report(now: number): Promise<void> {
+    const { rings, options, random } = this.#context
+    for (const fingerprint of rings?.reporting(now) ?? []) {
+      const contact = options.contacts.find(fingerprint)
+      const report = await rings!.change(fingerprint, (ring) => {
+        const taken = takeReport(ring, { now: Math.floor(now / 1_000), random: random() })
+        return taken && { ring: taken.ring, value: taken }
+      })
+      if (report === undefined || contact === undefined) continue
+      this.#port.post(contact, { type: 'unreadable', tags: report.tags }, now + REPORT_MS, undefined, report.way)
+    }
+  }
+
+  /**
+   * Fetches the receiver's bundle, and encrypts a message to it that is on its way there.
+   * @throws {RelayError} `no-bundle`
+   */
+  async sealLate(id: string, fetch: (inbox: string) => Promise<Uint8Array | undefined>): Promise<Uint8Array> {
+    const { sealer, options } = this.#context
+    const find = (): ReturnType<Outbox['find']> => this.#outbox.find(id)
+    const contact = options.contacts.find(find()?.to ?? '')
+    if (sealer === undefined || contact === undefined) throw new RelayError('no-bundle')
+    await sealer.fetchBundle(contact, fetch)
+    const entry = find()
+    if (entry?.text === undefined) throw new RelayError('no-bundle')
+    if (entry.payload.length > 0) return entry.payload
+    const sealed = await sealer.renew(contact, { id, text: entry.text, left: entry.left }, 'daily')
+    if (sealed === undefined || sealed.payload.length === 0 || find()?.payload.length !== 0) throw new RelayError('no-bundle')
+    this.#outbox.onSealed(id, sealed.payload)
+    this.#port.save()
+    return sealed.payload
+  }
+}

@@ -1,0 +1,118 @@
+/**
+ * The rings of the contacts, as a messenger uses them: each is read once, and changes of one ring happen one after the
+ * other. A change holds once the store has it; if the store fails, the ring stays as it was.
+ */
+import { onTick } from '../ring/ageing.ts'
+import { EMPTY, type Ring } from '../ring/state.ts'
+import type { RingStore } from './options.ts'
+
+/** How often to look for keys whose time is up, ms. */
+const TICK_MS = 3_600_000
+
+/** A step from one ring to the next, and what it gives. */
+export interface Step<T> {
+  readonly ring: Ring
+  readonly erased?: readonly Uint8Array[]
+  readonly value: T
+}
+
+export class Rings {
+  readonly #store: RingStore
+  readonly #rings = new Map<string, Ring>()
+  /** By contact: the changes under way. */
+  readonly #tails = new Map<string, Promise<unknown>>()
+  #tickAt = 0
+
+  constructor(store: RingStore) {
+    this.#store = store
+  }
+
+  /** Returns the ring as far as it is loaded. */
+  peek(contact: string): Ring | undefined {
+    return this.#rings.get(contact)
+  }
+
+  /** Returns the ring. @throws errors of the store */
+  async load(contact: string): Promise<Ring> {
+    const known = this.#rings.get(contact)
+    if (known !== undefined) return known
+    const ring = (await this.#store.load(contact)) ?? EMPTY
+    // Another call may have been quicker.
+    const meanwhile = this.#rings.get(contact)
+    if (meanwhile !== undefined) return meanwhile
+    this.#rings.set(contact, ring)
+    return ring
+  }
+
+  /**
+   * Changes a ring, after all changes of it that were asked for before. Seeds that the next ring lacks are overwritten once
+   * it is stored.
+   * @param step returns undefined if nothing changes
+   * @throws errors of the step and of the store: the ring stays as it was
+   */
+  change<T>(contact: string, step: (ring: Ring) => Promise<Step<T> | undefined> | Step<T> | undefined): Promise<T | undefined> {
+    const before = this.#tails.get(contact) ?? Promise.resolve()
+    const work = before.then(async () => {
+      const ring = await this.load(contact)
+      const taken = await step(ring)
+      if (taken === undefined) return undefined
+      if (taken.ring !== ring) {
+        await this.#store.save(contact, taken.ring)
+        this.#rings.set(contact, taken.ring)
+      }
+      for (const seed of taken.erased ?? []) seed.fill(0)
+      return taken.value
+    })
+    const tail = work.catch(() => {})
+    this.#tails.set(contact, tail)
+    void tail.then(() => {
+      if (this.#tails.get(contact) === tail) this.#tails.delete(contact)
+    })
+    return work
+  }
+
+  /** When to call `tick`, in ms. */
+  due(now: number): number {
+    // A clock that was set back must not delay it.
+    return this.#rings.size === 0 ? Number.POSITIVE_INFINITY : Math.min(this.#tickAt, now + TICK_MS)
+  }
+
+  /** Lets the keys of all loaded rings age (R3 and R7), if it is time. @param now ms */
+  async tick(now: number): Promise<void> {
+    if (now < this.#tickAt && this.#tickAt <= now + TICK_MS) return
+    this.#tickAt = now + TICK_MS
+    for (const contact of Array.from(this.#rings.keys())) {
+      await this.change(contact, (ring) => {
+        const { ring: next, erased } = onTick(ring, Math.floor(now / 1_000))
+        return isSame(ring, next) ? undefined : { ring: next, erased, value: undefined }
+      })
+    }
+  }
+
+  /** When the earliest report of a ring is due, in ms. */
+  reportDue(): number {
+    let due = Number.POSITIVE_INFINITY
+    for (const { reportAt } of this.#rings.values()) if (reportAt !== undefined) due = Math.min(due, reportAt * 1_000)
+    return due
+  }
+
+  /** The contacts whose report is due. @param now ms */
+  reporting(now: number): string[] {
+    return [...this.#rings].filter(([, { reportAt }]) => reportAt !== undefined && reportAt * 1_000 <= now).map(([contact]) => contact)
+  }
+}
+
+/** Whether ageing changed nothing that must be stored. */
+function isSame(one: Ring, other: Ring): boolean {
+  const isEqual = <T>(some: readonly T[], others: readonly T[]): boolean =>
+    some.length === others.length && some.every((each, n) => each === others[n])
+  return (
+    isEqual(one.given, other.given) &&
+    isEqual(one.held, other.held) &&
+    isEqual(one.runs, other.runs) &&
+    one.unread.size === other.unread.size &&
+    one.last?.mark === other.last?.mark &&
+    (one.last === undefined) === (other.last === undefined) &&
+    one.reportAt === other.reportAt
+  )
+}

@@ -1,0 +1,84 @@
+/** The tags of messages that came, and their store. The rules are in delivery/seen.ts. */
+import { Seen } from '../delivery/seen.ts'
+import type { Envelope } from '../format/message.ts'
+import type { Context } from './context.ts'
+import { MessengerError } from './error.ts'
+
+export class SeenTags {
+  readonly #context: Context
+  #seen = new Seen()
+  /** Whether the store lacks tags, because it could not be written. */
+  #isBehind = false
+  #remembers = false
+
+  constructor(context: Context) {
+    this.#context = context
+  }
+
+  get seen(): Seen {
+    return this.#seen
+  }
+
+  /** Whether there was an earlier run whose tags are there, even if there are none. */
+  get remembers(): boolean {
+    return this.#remembers
+  }
+
+  /** @throws {MessengerError} `broken-store` */
+  async load(): Promise<void> {
+    const { options, clock } = this.#context
+    const store = options.seen
+    const text = await store?.load()
+    const seen = text === undefined ? new Seen() : Seen.decode(text, clock.now() / 1_000)
+    if (seen === undefined) throw new MessengerError('broken-store')
+    this.#seen = seen
+    this.#remembers = text !== undefined
+    // Expired tags and an incomplete last line are dropped now.
+    const all = seen.encode()
+    if (text === undefined || text.length !== all.length) await this.#replace()
+  }
+
+  /**
+   * Merges the tags in the store. Another program with the same store may have had the mailbox until now. The relay
+   * delivers again the messages that the other program received and did not acknowledge.
+   */
+  async reread(): Promise<void> {
+    const { options, clock } = this.#context
+    const now = clock.now() / 1_000
+    const text = await options.seen?.load()
+    const seen = text === undefined ? undefined : Seen.decode(text, now)
+    if (seen !== undefined) this.#seen.merge(seen, now)
+  }
+
+  /** As `Seen.correct`. */
+  async correct(now: number): Promise<boolean> {
+    if (!this.#seen.correct(now)) return false
+    await this.#replace()
+    return true
+  }
+
+  /** Adds a message. @throws errors of the store */
+  async remember(envelope: Envelope): Promise<void> {
+    const { options, clock } = this.#context
+    const line = this.#seen.add(envelope, clock.now() / 1_000)
+    try {
+      if (!this.#isBehind) return await options.seen?.append(line)
+      await options.seen?.replace(this.#seen.encode())
+      this.#isBehind = false
+    } catch (error) {
+      this.#isBehind = true
+      throw error
+    }
+  }
+
+  /** Writes all tags. If the store fails, messages can be received, but a message that has a sender cannot be done. */
+  async #replace(): Promise<void> {
+    try {
+      await this.#context.options.seen?.replace(this.#seen.encode())
+      this.#isBehind = false
+    } catch {
+      // The next message that is done says why.
+      this.#isBehind = true
+    }
+  }
+}

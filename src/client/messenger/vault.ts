@@ -1,0 +1,62 @@
+/** The secrets of the user, as a messenger uses them: read once, and stored after each change. */
+import type { SecretStore } from './options.ts'
+import { MessengerError } from './error.ts'
+import { decodeSecrets, encodeSecrets, type State } from './secrets.ts'
+
+type Step = (state: State) => State
+
+export class Vault {
+  readonly #store: SecretStore
+  #state: State = decodeSecrets(undefined)!
+  readonly #onAddresses: () => void
+  #tail: Promise<unknown> = Promise.resolve()
+  /** Whether the store had no text: the user is new, or has lost the state. */
+  isNew = true
+
+  /** @param onAddresses called when there are other addresses than before */
+  constructor(store: SecretStore, onAddresses: () => void) {
+    this.#store = store
+    this.#onAddresses = onAddresses
+  }
+
+  get state(): State {
+    return this.#state
+  }
+
+  /** @throws {MessengerError} `broken-store`; errors of the store */
+  async load(): Promise<void> {
+    const text = await this.#store.load()
+    const state = decodeSecrets(text)
+    text?.fill(0)
+    if (state === undefined) throw new MessengerError('broken-store')
+    this.#state = state
+    this.isNew = text === undefined
+  }
+
+  /**
+   * Changes the state, after all changes that were asked for before.
+   * @throws errors of the store: the state stays as it was
+   */
+  change(step: Step): Promise<void> {
+    const work = this.#tail.then(async () => {
+      const state = step(this.#state)
+      if (state === this.#state) return
+      const text = encodeSecrets(state)
+      try {
+        await this.#store.save(text)
+      } finally {
+        text.fill(0)
+      }
+      const before = this.#state
+      this.#state = state
+      if (before.addresses !== state.addresses) this.#onAddresses()
+    })
+    this.#tail = work.catch(() => {})
+    return work
+  }
+
+  /** Resolves once all changes are stored. */
+  async idle(): Promise<void> {
+    await this.#tail
+  }
+}

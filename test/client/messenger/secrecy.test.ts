@@ -1,0 +1,89 @@
+/** The messenger with one-time keys, addresses, couriers and an inbox, with relays in this process. */
+import { afterEach, describe, expect, test } from 'vitest'
+import { generateSeedKey } from '../../../src/auth/seed.ts'
+import { fingerprintOf } from '../../../src/client/format/field.ts'
+import { identityOf } from '../../../src/client/format/identity.ts'
+import type { Contact } from '../../../src/client/messenger/contact.ts'
+import type { MessengerOptions, Secrecy } from '../../../src/client/messenger/options.ts'
+import type { Messenger } from '../../../src/client/messenger/messenger.ts'
+import type { Ring } from '../../../src/client/ring/state.ts'
+import { makePerson, messengerOf, type Person, take, textOf } from '../../support/people.ts'
+import { startTestRelay, type TestRelay, type TestRelayOptions } from '../../support/relay.ts'
+
+const closers: (() => unknown)[] = []
+afterEach(async () => {
+  for (const close of closers.splice(0).toReversed()) await close()
+})
+
+async function startRelay(options?: TestRelayOptions): Promise<TestRelay> {
+  const started = await startTestRelay(options)
+  closers.push(() => started.close())
+  return started
+}
+
+/** A person with an inbox, and the state that a program keeps between two runs. */
+interface Secret extends Person {
+  readonly secrecy: Secrecy
+  readonly rings: Map<string, Ring>
+  state: { secrets: Uint8Array | undefined }
+}
+
+function makeSecret(name: string, ...relays: string[]): Secret {
+  const person = makePerson(name, ...relays)
+  const inbox = identityOf(generateSeedKey())
+  const rings = new Map<string, Ring>()
+  const state: Secret['state'] = { secrets: undefined }
+  const secrecy: Secrecy = {
+    inbox,
+    relays: () => relays,
+    rings: {
+      load: async (contact) => rings.get(contact),
+      save: async (contact, ring) => void rings.set(contact, ring),
+    },
+    secrets: {
+      load: async () => state.secrets?.slice(),
+      save: async (text) => void (state.secrets = text.slice()),
+    },
+  }
+  return { ...person, inbox: inbox.key, secrecy, rings, state }
+}
+
+function open(person: Secret, contacts: readonly Contact[], more: Partial<MessengerOptions> = {}): Messenger {
+  const messenger = messengerOf(person, contacts, { secrecy: person.secrecy, ...more })
+  closers.push(() => messenger.close())
+  return messenger
+}
+
+/** The contact as others know it, by the card of version 2. */
+const card = ({ name, key, relays, inbox }: Secret): Contact => ({ name, key, relays, inbox: inbox! })
+
+describe('two people with cards of version 2', () => {
+  test('write first to the inbox, and then to addresses, each message to a key of its own', async () => {
+    const { address } = await startRelay()
+    const relay = address.replace('127.0.0.1', 'localhost')
+    const [alice, bob] = [makeSecret('alice', relay), makeSecret('bob', relay)]
+    const [from, to] = [open(alice, [card(bob)]), open(bob, [card(alice)])]
+    await to.fetched()
+    await to.flush()
+    const first = from.send(card(bob), { type: 'text', text: 'one' })
+    const [one] = await take(to, 1)
+    expect(one).toMatchObject({ verdict: 'genuine', protection: 'daily', from: { name: 'alice' } })
+    expect(textOf(one!)).toBe('one')
+    expect(await first.settled).toBe('delivered')
+    expect(first.protection).toBe('daily')
+    const answer = to.send(card(alice), { type: 'text', text: 'two' })
+    const [two] = await take(from, 1)
+    expect(two).toMatchObject({ verdict: 'genuine', protection: 'one-time', from: { name: 'bob' } })
+    expect(await answer.settled).toBe('delivered')
+    expect(answer.protection).toBe('one-time')
+    for (let n = 0; n < 5; n++) {
+      const there = from.send(card(bob), { type: 'text', text: `there ${n}` })
+      const [received] = await take(to, 1)
+      expect(received).toMatchObject({ verdict: 'genuine', protection: 'one-time' })
+      expect(textOf(received!)).toBe(`there ${n}`)
+      expect(await there.settled).toBe('delivered')
+    }
+    const ring = bob.rings.get(fingerprintOf(alice.key))!
+    expect(ring.address?.mailboxes).toHaveLength(1)
+  })
+})
