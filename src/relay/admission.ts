@@ -295,6 +295,11 @@ export class Admission {
     return this.#circuits.size
   }
 
+  /** The count of keys that have a stream. */
+  get keys(): number {
+    return this.#streams.keys.size
+  }
+
   get unproven(): number {
     return this.#streams.unproven.count
   }

@@ -29,6 +29,14 @@ function payloadOf(owner: number, length: number): Uint8Array {
 }
 
 describe('arena', () => {
+  it('fills a slab to its last byte before it takes another one', () => {
+    const { arena } = shadowed()
+    for (const owner of [1, 2]) arena.store(owner, payloadOf(owner, SLAB_BYTES / 2 - 8))
+    expect(arena.reserved).toBe(SLAB_BYTES)
+    arena.store(3, payloadOf(3, 1))
+    expect(arena.reserved).toBe(2 * SLAB_BYTES)
+  })
+
   it('returns every stored payload after any sequence of stores and erasures, in bounded memory', () => {
     const lengths = fc.oneof(
       fc.integer({ min: 1, max: 64 }),

@@ -88,6 +88,33 @@ describe('a bundle', () => {
     expect(mailboxes.publish('n', bundle(4), 0, 1)).toBe(false)
   })
 
+  it('may fill the memory to the last byte, and a full relay takes one that is no longer than the one before', () => {
+    const put = (mailboxes: MemoryMailboxes): unknown => mailboxes.put('m', bundle(1_000), 0)
+    const filled = create()
+    put(filled)
+    const { bytes } = filled.size
+    const cost = BUNDLE_BYTES + STEP
+    for (const [missing, fits] of [
+      [0, true],
+      [1, false],
+    ] as const) {
+      const mailboxes = create(8 * cost)
+      put(mailboxes)
+      expect(mailboxes.publish('m', bundle(4), 0, (bytes + cost - missing) / (8 * cost))).toBe(fits)
+      if (!fits) continue
+      // Nothing is free any more.
+      expect(mailboxes.publish('m', bundle(8, 'B'), 0, bytes / (8 * cost))).toBe(true)
+      expect(textOf(mailboxes, 'm')).toBe('BBBBBBBB')
+    }
+  })
+
+  it('that another relay held for longer than this one would is held no longer than a new one', () => {
+    const mailboxes = create()
+    const held = { mailbox: 'm', id: { high: 0, low: 0 }, left: HELD + 1_000, payload: bundle(4) }
+    expect(mailboxes.restoreBundle(held, 0)).toBe(true)
+    expect([textOf(mailboxes, 'm', HELD - 1), textOf(mailboxes, 'm', HELD)]).toEqual(['AAAA', undefined])
+  })
+
   it('is given in the order of expiry, and taken over with the rest of its time', () => {
     const [before, after] = [create(), create()]
     for (const [n, id] of ['a', 'b', 'a', 'c'].entries()) before.publish(id, bundle(4, `${n}`), n, 1)

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { footprint } from '../../src/mailbox/arena.ts'
 import { type Erased, MAILBOX_BYTES, MemoryMailboxes, MESSAGE_BYTES } from '../../src/mailbox/mailbox.ts'
-import { DEFAULT_LIMITS, type Limits } from '../../src/protocol/limits.ts'
+import { DEFAULT_LIMITS, type Limits, STRANGER_LIMITS } from '../../src/protocol/limits.ts'
 import type { Lease, Put, Subscriber } from '../../src/protocol/ports.ts'
 
 const LIMITS: Limits = { ...DEFAULT_LIMITS, mailboxMessages: 6, window: 3, holdSeconds: 10 }
@@ -183,6 +183,98 @@ describe('mailbox', () => {
     expect(take(mailboxes, 'm', 2, 'subscribe')).toEqual(['b', 'c'])
     mailboxes.leave('m', 1)
     expect(take(mailboxes, 'm', 2, 'subscribe')).toEqual(['a'])
+  })
+})
+
+describe('a subscription that is asked for again on its connection', () => {
+  it('keeps its leases, and is not taken over', () => {
+    const calls: string[] = []
+    const mailboxes = create()
+    const own = subscriber(1, calls)
+    mailboxes.subscribe('m', own)
+    for (const text of ['a', 'b', 'c', 'd']) mailboxes.put('m', bytes(text), 0)
+    expect(take(mailboxes, 'm', 1, 'subscribe', 0, { messages: 2, bytes: 1e6 })).toEqual(['a', 'b'])
+    expect(mailboxes.subscribe('m', subscriber(1, calls))).toBe(2)
+    expect(calls).not.toContain('taken-over')
+    expect(mailboxes.size.subscribers).toBe(1)
+  })
+
+  it('still counts what is unacknowledged: its window has no more room than before', () => {
+    const mailboxes = create()
+    mailboxes.subscribe('m', subscriber(1))
+    for (const text of ['a', 'b', 'c', 'd', 'e']) mailboxes.put('m', bytes(text), 0)
+    expect(take(mailboxes, 'm', 1, 'subscribe', 0, { messages: 2, bytes: 1e6 })).toEqual(['a', 'b'])
+    mailboxes.subscribe('m', subscriber(1))
+    expect(take(mailboxes, 'm', 1, 'subscribe')).toEqual(['c'])
+    mailboxes.subscribe('m', subscriber(1))
+    expect(take(mailboxes, 'm', 1, 'subscribe')).toEqual([])
+  })
+
+  it('counts what the connection leased by a GET before, too', () => {
+    const mailboxes = create()
+    for (const text of ['a', 'b', 'c', 'd', 'e']) mailboxes.put('m', bytes(text), 0)
+    expect(take(mailboxes, 'm', 1, 'lease', 0, { messages: 2, bytes: 1e6 })).toEqual(['a', 'b'])
+    mailboxes.subscribe('m', subscriber(1))
+    expect(take(mailboxes, 'm', 1, 'subscribe')).toEqual(['c'])
+  })
+})
+
+describe('messages of strangers', () => {
+  const put = (mailboxes: MemoryMailboxes, id: string, isStranger: boolean): string => {
+    const result = mailboxes.put(id, bytes('text'), 0, { isStranger })
+    return 'refused' in result ? result.refused : 'held'
+  }
+  const cost = footprint(4) + MESSAGE_BYTES
+
+  it('have 32 places in a mailbox, and their erasure frees them', () => {
+    const mailboxes = create(DEFAULT_LIMITS, 2 ** 20)
+    for (let n = 0; n < STRANGER_LIMITS.mailboxMessages; n++) expect(put(mailboxes, 'm', true)).toBe('held')
+    expect([put(mailboxes, 'm', true), put(mailboxes, 'm', false)]).toEqual(['mailbox-full', 'held'])
+    const [first] = lease(mailboxes, 'm', 1, 'plain', 0, { messages: 1, bytes: 1e6 })
+    mailboxes.taken(first!, 1)
+    expect([put(mailboxes, 'm', true), put(mailboxes, 'm', true)]).toEqual(['held', 'mailbox-full'])
+  })
+
+  it('take an eighth of the memory at most, to the byte, and their erasure frees it', () => {
+    const mailboxes = create(LIMITS, (3 * cost) / STRANGER_LIMITS.share)
+    for (const id of ['m', 'n', 'o']) expect(put(mailboxes, id, true)).toBe('held')
+    expect([put(mailboxes, 'm', true), put(mailboxes, 'm', false)]).toEqual(['relay-full', 'held'])
+    mailboxes.wipe('n')
+    expect([put(mailboxes, 'm', true), put(mailboxes, 'm', true)]).toEqual(['held', 'relay-full'])
+  })
+})
+
+describe('a message that its reader no longer has', () => {
+  it('is not erased when the write to its former connection ends', () => {
+    const mailboxes = create()
+    mailboxes.put('m', bytes('a'), 0)
+    const [reference] = lease(mailboxes, 'm', 1, 'plain')
+    mailboxes.leave('m', 1)
+    mailboxes.taken(reference!, 1)
+    expect(lease(mailboxes, 'm', 2, 'plain')).toEqual([reference])
+    mailboxes.taken(reference!, 1)
+    expect(mailboxes.size.messages).toBe(1)
+    mailboxes.taken(reference!, 2)
+    expect(mailboxes.size.messages).toBe(0)
+  })
+
+  it('is erased by its whole id only', () => {
+    const mailboxes = create()
+    const put = mailboxes.put('m', bytes('a'), 0)
+    if ('refused' in put) throw new Error(put.refused)
+    expect(mailboxes.ack('m', put.high ^ 1, put.low)).toBe(false)
+    expect(mailboxes.ack('m', put.high, put.low ^ 1)).toBe(false)
+    expect(mailboxes.ack('m', put.high, put.low)).toBe(true)
+  })
+
+  it('leaves its id nowhere: the object that `read` lends holds it no longer', () => {
+    const mailboxes = create()
+    const id = idOf(mailboxes.put('m', bytes('a'), 0))
+    const [reference] = lease(mailboxes, 'm', 1, 'lease')
+    const lent = mailboxes.read(reference!)!
+    expect(idOf(lent)).toBe(id)
+    ack(mailboxes, 'm', id)
+    expect([lent.high, lent.low]).toEqual([0, 0])
   })
 })
 

@@ -4,8 +4,8 @@ import { parseArgs } from 'node:util'
 import { seeded } from '../fuzz/random.ts'
 import { Copy } from './copy.ts'
 import { apply, type Defect } from './defect.ts'
-import { testsOf } from './related.ts'
-import { runCompiler, runSimulation, runTests, type Verdict } from './run.ts'
+import { isMirror, testsOf } from './related.ts'
+import { findFailing, runCompiler, runSimulation, runTests, type Verdict } from './run.ts'
 import { DEFECTS } from './table.ts'
 
 const HELP = `usage: npm run mutants -- [OPTION …] [WORD …]
@@ -42,7 +42,8 @@ interface Mutant {
   readonly source: string
   /** The unit tests that `check` may run. */
   readonly tests: readonly string[]
-  readonly check: (copy: Copy) => Promise<Verdict>
+  /** @param except test files that fail without a defect */
+  readonly check: (copy: Copy, except: readonly string[]) => Promise<Verdict>
 }
 
 if (values.help) process.stdout.write(HELP)
@@ -68,7 +69,7 @@ function handmade(): Mutant[] {
     file: defect.file,
     source: apply(defect),
     tests: defect.tests,
-    check: (copy) => (defect.by === 'unit' ? runTests(copy, defect.tests) : runSimulation(copy, seed)),
+    check: (copy, except) => (defect.by === 'unit' ? runTests(copy, defect.tests, except) : runSimulation(copy, seed)),
   }))
 }
 
@@ -84,10 +85,12 @@ async function generated(count: number): Promise<Mutant[]> {
       file,
       source,
       tests: testsOf(file).flat(),
-      async check(copy) {
+      async check(copy, except) {
         for (const tests of testsOf(file)) {
-          const verdict = await runTests(copy, tests)
-          if (verdict.isFound) return verdict
+          const first = await runTests(copy, tests, except)
+          // A busy machine makes a test of another part fail now and then.
+          const again = first.file === undefined || isMirror(first.file, file) ? first : await runTests(copy, [first.file], except)
+          if (again.isFound) return again
         }
         return runCompiler(copy)
       },
@@ -112,24 +115,17 @@ async function run(mutants: readonly Mutant[]): Promise<boolean> {
   const copy = new Copy()
   process.once('exit', () => copy.remove())
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130))
-  if (!(await passesWithout(copy, mutants))) return false
+  const tests = [...new Set(mutants.flatMap((mutant) => mutant.tests))]
+  const except = tests.length === 0 ? [] : await findFailing(copy, tests)
+  if (except.length > 0) say(`these fail without a defect, so they do not count: ${except.join(', ')}`)
   let found = 0
   for (const { title, file, source, check } of mutants) {
     const begin = performance.now()
-    const { isFound, by } = await copy.with(file, source, () => check(copy))
+    const { isFound, by } = await copy.with(file, source, () => check(copy, except))
     const seconds = ((performance.now() - begin) / 1_000).toFixed(1)
     say(`${isFound ? 'found   ' : 'SURVIVED'} ${seconds.padStart(5)} s  ${title}${isFound ? ` (${by})` : ''}`)
     if (isFound) found++
   }
   say(`${mutants.length} defects: ${found} found, ${mutants.length - found} survived`)
   return found === mutants.length
-}
-
-/** Whether the tests pass without a defect: otherwise they would seem to notice every one. */
-async function passesWithout(copy: Copy, mutants: readonly Mutant[]): Promise<boolean> {
-  const tests = mutants.flatMap((mutant) => mutant.tests)
-  if (tests.length === 0) return true
-  const { isFound, by } = await runTests(copy, [...new Set(tests)])
-  if (isFound) say(`the tests fail without a defect: ${by}`)
-  return !isFound
 }

@@ -1,18 +1,22 @@
 /** Runs the tests of a copy of the tree, and says whether they noticed its defect. */
 import { spawn } from 'node:child_process'
-import { readFileSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { join, relative } from 'node:path'
 import type { Copy } from './copy.ts'
 
 export interface Verdict {
   readonly isFound: boolean
   /** The test that failed, the violation, or the deadline. */
   readonly by: string
+  /** The test file that failed, from the root of the tree. */
+  readonly file?: string
 }
 
 const SURVIVED: Verdict = { isFound: false, by: '' }
 /** A test that never ends has noticed the defect. Generous: the machine may be busy. */
 const DEADLINE_MS = 120_000
+/** The tests without a defect have more time. */
+const BASELINE_MS = 1_800_000
 /** The time of a simulation that must find a defect, and the time in which its program must end. */
 const SIMULATION = { minutes: 1, deadlineMs: 150_000 }
 
@@ -24,16 +28,37 @@ interface Results {
   }[]
 }
 
-/** Runs unit tests until one fails. */
-export async function runTests(copy: Copy, tests: readonly string[]): Promise<Verdict> {
+/** Runs unit tests until one fails. @param except test files that fail without a defect */
+export async function runTests(copy: Copy, tests: readonly string[], except: readonly string[] = []): Promise<Verdict> {
+  const { code, isOver, text, results } = await runVitest(copy, ['--bail', '1', ...tests], except, DEADLINE_MS)
+  if (isOver) return { isFound: true, by: `no end after ${DEADLINE_MS / 1_000} s` }
+  if (code === 0) return SURVIVED
+  const [failed] = failuresIn(results)
+  if (failed === undefined) return { isFound: true, by: text.trim().split('\n').at(-1) || `exit code ${code}` }
+  return { isFound: true, by: failed.failure, file: relative(copy.folder, failed.name) }
+}
+
+/** Runs unit tests of a copy without a defect. Returns the files that fail: they would seem to notice every defect. */
+export async function findFailing(copy: Copy, tests: readonly string[]): Promise<readonly string[]> {
+  const { code, text, results } = await runVitest(copy, tests, [], BASELINE_MS)
+  const files = failuresIn(results).map(({ name }) => relative(copy.folder, name))
+  if (code !== 0 && files.length === 0) throw new Error(`the tests do not run: ${text}`)
+  return files
+}
+
+async function runVitest(
+  copy: Copy,
+  tests: readonly string[],
+  except: readonly string[],
+  deadlineMs: number,
+): Promise<Ended & { readonly results: Results | undefined }> {
   const output = join(copy.temporary, 'results.json')
   rmSync(output, { force: true })
   const vitest = join(copy.folder, 'node_modules/vitest/vitest.mjs')
-  const words = ['run', '--project', 'unit', '--bail', '1', '--reporter', 'json', '--outputFile', output, ...tests]
-  const { code, isOver, text } = await runProgram(copy, [vitest, ...words], DEADLINE_MS)
-  if (isOver) return { isFound: true, by: `no end after ${DEADLINE_MS / 1_000} s` }
-  if (code === 0) return SURVIVED
-  return { isFound: true, by: failureIn(output) ?? (text.trim().split('\n').at(-1) || `exit code ${code}`) }
+  const excluded = except.flatMap((file) => ['--exclude', file])
+  const words = ['run', '--project', 'unit', '--reporter', 'json', '--outputFile', output, ...excluded, ...tests]
+  const ended = await runProgram(copy, [vitest, ...words], deadlineMs)
+  return { ...ended, results: existsSync(output) ? (JSON.parse(readFileSync(output, 'utf8')) as Results) : undefined }
 }
 
 /** Compiles the copy: types notice some defects that no test does. */
@@ -55,18 +80,12 @@ export async function runSimulation(copy: Copy, seed: number): Promise<Verdict> 
   return code === 0 ? SURVIVED : { isFound: true, by: text.trim().split('\n').at(-1) || `exit code ${code}` }
 }
 
-function failureIn(output: string): string | undefined {
-  try {
-    const { testResults } = JSON.parse(readFileSync(output, 'utf8')) as Results
-    for (const { assertionResults, message } of testResults) {
-      const failed = assertionResults.find(({ status }) => status === 'failed')
-      if (failed !== undefined) return failed.fullName
-      if (message !== '') return message.split('\n')[0]
-    }
-  } catch {
-    // Vitest wrote no results: the caller shows the end of its output.
-  }
-  return undefined
+/** Returns the failed files, each with its first failure. */
+function failuresIn(results: Results | undefined): { readonly name: string; readonly failure: string }[] {
+  return (results?.testResults ?? []).flatMap(({ name, message, assertionResults }) => {
+    const failed = assertionResults.find(({ status }) => status === 'failed')?.fullName ?? message.split('\n')[0]!
+    return failed === '' ? [] : [{ name, failure: failed }]
+  })
 }
 
 interface Ended {

@@ -2,5 +2,7 @@
 import type { Defect } from './defect.ts'
 import { SIMULATION } from './simulation.ts'
 import { MAILBOX } from './unit/mailbox.ts'
+import { PROTOCOL } from './unit/protocol.ts'
+import { RELAY } from './unit/relay.ts'
 
-export const DEFECTS: readonly Defect[] = [...MAILBOX, ...SIMULATION]
+export const DEFECTS: readonly Defect[] = [...MAILBOX, ...PROTOCOL, ...RELAY, ...SIMULATION]

@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { LineDecoder, MessageDecoder, type PacketSource } from '../../src/protocol/line.ts'
 import { chunksOf } from '../support/chunks.ts'
 
@@ -53,6 +53,60 @@ describe('LineDecoder', () => {
       }),
       { numRuns: 500 },
     )
+  })
+
+  it.each([
+    ['a line of exactly the limit', `${'x'.repeat(LIMIT)}\n`, ['x'.repeat(LIMIT)]],
+    ['a line of exactly the limit that ends with CR LF', `${'x'.repeat(LIMIT)}\r\n`, ['x'.repeat(LIMIT)]],
+    ['a line of one byte more', `${'x'.repeat(LIMIT + 1)}\n`, ['too-large']],
+    ['a line of one byte more that ends with CR LF', `${'x'.repeat(LIMIT + 1)}\r\n`, ['too-large']],
+  ])('reads %s, wherever it is cut', (_name, text, expected) => {
+    for (let cut = 1; cut < text.length; cut++) {
+      expect([cut, readAll(new LineDecoder(), [bytes(text.slice(0, cut)), bytes(text.slice(cut))])]).toEqual([cut, expected])
+    }
+  })
+
+  it('finds a packet again that was put back, wherever it is cut', () => {
+    const text = 'first\nsecond\nthird\n'
+    for (let cut = 0; cut <= text.length; cut++) {
+      const decoder = new LineDecoder()
+      const read: string[] = []
+      for (const part of [text.slice(0, cut), text.slice(cut)]) {
+        decoder.push(bytes(part))
+        while (decoder.find(LIMIT) === 'found') {
+          const once = Buffer.from(decoder.found.view()).toString()
+          decoder.putBack()
+          decoder.giveBack()
+          expect(decoder.find(LIMIT)).toBe('found')
+          expect(Buffer.from(decoder.found.view()).toString()).toBe(once)
+          read.push(once)
+        }
+        decoder.giveBack()
+      }
+      expect([cut, read]).toEqual([cut, ['first', 'second', 'third']])
+    }
+  })
+
+  it('overwrites the unread chunks when it is cleared', () => {
+    const decoder = new LineDecoder()
+    const chunks = ['first', 'second\n', 'third'].map(bytes)
+    for (const chunk of chunks) decoder.push(chunk)
+    decoder.clear()
+    expect(chunks.every((chunk) => chunk.every((byte) => byte === 0))).toBe(true)
+    expect([decoder.held, decoder.memory]).toEqual([0, 0])
+  })
+
+  it('overwrites the memory of an unfinished line that it outgrew', () => {
+    const decoder = new LineDecoder()
+    const fill = vi.spyOn(Object.getPrototypeOf(Uint8Array.prototype) as Uint8Array, 'fill')
+    onTestFinished(() => fill.mockRestore())
+    decoder.push(bytes('x'.repeat(200)))
+    expect(decoder.next(1_000)).toBeUndefined()
+    const { memory } = decoder
+    decoder.push(bytes('x'.repeat(100)))
+    expect(decoder.next(1_000)).toBeUndefined()
+    expect(decoder.memory).toBeGreaterThan(memory)
+    expect(fill.mock.contexts.filter((filled) => (filled as Uint8Array).length === memory)).toHaveLength(1)
   })
 
   it('overwrites chunks after their lines are read, and counts and clears the carried bytes', () => {

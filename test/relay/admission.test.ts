@@ -150,6 +150,87 @@ describe('admission', () => {
     expect(admission.circuits).toBe(0)
   })
 
+  it('keeps a circuit whose streams ended until all its limits are restored: logins, sends and claims', () => {
+    const uses: readonly ((place: Place) => void)[] = [
+      (place) => void place.loginWait(0),
+      (place) => expect(place.sendWait(key('alice'), 3_600, 0)).toBe(0),
+      (place) => expect(place.sendWait(claim('a'), 3_600, 0)).toBe(0),
+    ]
+    for (const use of uses) {
+      const admission = new Admission(LIMITS)
+      const place = enter(admission, 'a')
+      use(place)
+      place.leave()
+      admission.sweep(1)
+      expect(admission.circuits).toBe(1)
+      admission.sweep(3_600_000)
+      expect(admission.circuits).toBe(0)
+    }
+  })
+
+  it('refuses a circuit that spent its budget and came back with new streams', () => {
+    const admission = new Admission(LIMITS)
+    const place = enter(admission, 'a')
+    expect(place.sendWait(key('alice'), 3_600, 0)).toBe(0)
+    place.leave()
+    // Its logins are restored by now, but not its sends.
+    admission.sweep(60_000)
+    expect(enter(admission, 'a').sendWait(key('bob'), 3_600, 60_000)).toBeGreaterThan(0)
+  })
+
+  it('keeps the budget of the claims of a circuit, even if its own is restored', () => {
+    const admission = new Admission(LIMITS, { quotas: { isStranger: () => true, perSender: () => 360 } })
+    const place = enter(admission, 'a')
+    expect(place.sendWait(claim('a'), 360, 0)).toBe(0)
+    place.leave()
+    // The circuit may send 3,600 bytes an hour, and its claims a tenth of that.
+    admission.sweep(360_000)
+    expect(admission.circuits).toBe(1)
+    expect(enter(admission, 'a').sendWait(claim('b'), 37, 360_000)).toBe(10)
+  })
+
+  it('keeps a circuit as long as it has a stream, whatever is restored', () => {
+    const admission = new Admission(LIMITS)
+    enter(admission, 'a')
+    enter(admission, 'a')
+    admission.sweep(10_000_000)
+    expect(admission.circuits).toBe(1)
+    expect(admission.enter('a', 10_000_000, GUEST)).toBe('circuit')
+  })
+
+  it('frees the place of a stream once, even if it ends twice', () => {
+    const admission = new Admission(LIMITS)
+    const [first] = [enter(admission, 'a'), enter(admission, 'a')]
+    first!.leave()
+    first!.leave()
+    expect(admission.streams).toBe(1)
+    enter(admission, 'a')
+    expect(admission.enter('a', 0, GUEST)).toBe('circuit')
+  })
+
+  it('counts the streams of a key anew once all have ended', () => {
+    const gone: string[] = []
+    const admission = new Admission({ ...LIMITS, perKey: 1 })
+    for (const name of ['first', 'second']) {
+      const place = enter(admission, undefined, { received: 0, destroy: () => gone.push(name) })
+      place.onProven(key('alice'), 0)
+      place.leave()
+    }
+    expect([gone, admission.keys]).toEqual([[], 0])
+  })
+
+  it('lets a key with a limit of its own pass the limit of its circuit, but no claim and no stranger', () => {
+    const quotas = { isStranger: (id: string) => id === 'eve', perSender: (id: string) => (id === 'bob' ? undefined : 10_000) }
+    const enterUsed = (): Place => {
+      const place = enter(new Admission(LIMITS, { quotas }), 'a')
+      expect(place.sendWait(key('bob'), 3_600, 0)).toBe(0)
+      return place
+    }
+    expect(enterUsed().sendWait(key('alice'), 1, 0)).toBe(0)
+    expect(enterUsed().sendWait(key('eve'), 1, 0)).toBe(1)
+    expect(enterUsed().sendWait(claim('alice'), 1, 0)).toBe(1)
+  })
+
   it("forget() erases the senders' amounts and the circuits without streams", () => {
     const admission = new Admission(LIMITS)
     const [gone, stays] = [enter(admission, 'a'), enter(admission, 'b')]

@@ -43,6 +43,17 @@ describe('the clock of the relay', () => {
     expect(clock.now() - start).toBe(2_000 + 8 * 3_600_000)
   })
 
+  it('takes a difference of exactly two seconds for the clocks, and not for a suspension', () => {
+    const { clock, suspend } = createMachine()
+    const start = clock.now()
+    suspend(2_000)
+    clock.look()
+    expect(clock.now()).toBe(start)
+    suspend(1_000)
+    clock.look()
+    expect(clock.now() - start).toBe(3_000)
+  })
+
   it('loses no more than three seconds to short suspensions, however many there are', () => {
     const { clock, run, suspend } = createMachine()
     const start = clock.now()

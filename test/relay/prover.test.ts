@@ -1,9 +1,10 @@
 /** The relay's work on logins: its queue is bounded, and the event loop turns between the pieces of a login. */
 import { createSecretKey, randomBytes } from 'node:crypto'
 import { Decrypter } from 'age-encryption'
-import { beforeEach, describe, expect, test } from 'vitest'
+import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { SshIdentity } from '../../src/auth/age-ssh.ts'
 import { AUTH_NAMESPACE, signMessage } from '../../src/auth/sshsig.ts'
+import { buildChallenge } from '../../src/protocol/challenge.ts'
 import type { Challenged } from '../../src/protocol/ports.ts'
 import { Prover, type RelayProof } from '../../src/relay/prover.ts'
 import { createPerson, type Person } from '../support/wire.ts'
@@ -67,6 +68,15 @@ test('an answer proves only the challenged key, by the requested method, and onl
   ] as const) {
     expect(await prover.verify(proof, answer)).toBe(false)
   }
+})
+
+test('an answer to no challenge is wrong, even if it is the text of the one that the relay checks in its place', async () => {
+  const drawn = { handle: '1'.repeat(15), nonce: `${'n'.repeat(42)}A` }
+  const draw = vi.spyOn(Prover.prototype, 'drawChallenge').mockReturnValue(drawn)
+  const made = new Prover(createSecretKey(randomBytes(32)))
+  draw.mockRestore()
+  const line = Buffer.from(buildChallenge({ relay: 'localhost', ...drawn }))
+  expect(await made.verify(undefined, line)).toBe(false)
 })
 
 test('an invalid key is refused each time', async () => {

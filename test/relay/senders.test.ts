@@ -71,6 +71,33 @@ describe('keys in memory', () => {
     expect(senders.size).toBe(0)
   })
 
+  it('are kept for longer than a day if their limit is not restored by then', () => {
+    const { senders } = create()
+    const bucket = senders.bucketOf('alice', 0)
+    bucket.take(PER_SENDER * 30)
+    senders.sweep(DAY)
+    expect(senders.size).toBe(1)
+    senders.sweep(30 * HOUR)
+    expect(senders.size).toBe(0)
+  })
+
+  it('keep what they sent if the operator changes their limit', () => {
+    let quota: number | undefined
+    const senders = new Senders(
+      PER_SENDER,
+      () => 0,
+      () => quota,
+    )
+    senders.bucketOf('alice', 0).take(1_000)
+    quota = 7_200
+    expect(senders.wait(senders.bucketOf('alice', 0), 6_200, 0)).toBe(0)
+    expect(senders.wait(senders.bucketOf('alice', 0), 6_201, 0)).toBe(1)
+    quota = 500
+    expect(senders.wait(senders.bucketOf('alice', 0), 1, 0)).toBeGreaterThan(0)
+    quota = 7_200
+    expect(senders.wait(senders.bucketOf('alice', 0), 6_700, 0)).toBe(0)
+  })
+
   it('are bounded, and a flood of fresh keys pushes out no senior key', () => {
     const { senders } = create()
     senders.onKey('alice', 0)

@@ -53,6 +53,13 @@ test('beyond the budget, those are ended that have not got on for the longest ti
   expect(traffic.bytes).toBe(71)
 })
 
+test('a budget that is used to the last byte ends nobody', () => {
+  const { ended, holder } = create(100)
+  holder('a').hold(60)
+  holder('b').hold(40)
+  expect(ended).toEqual([])
+})
+
 test('a holder that only grows makes no progress: a line that comes byte by byte does not keep its place', () => {
   const { ended, holder } = create(100)
   const [slow, quick] = [holder('slow'), holder('quick')]

@@ -39,6 +39,13 @@ describe('of too many unproven streams', () => {
     expect(order().slice(0, 3)).toEqual(['c1', 'b1', 'c2'])
   })
 
+  it('silent ones give way before an older one that sent a single byte', () => {
+    const { enter, order } = createCrowd()
+    enter('a', 'one byte', 1)
+    for (const name of ['silent', 'other']) enter('a', name)
+    expect(order()[0]).toBe('silent')
+  })
+
   it.each(['in one circuit', 'in a circuit each'])('silent ones give way to silent ones, and not a login that is older, %s', (how) => {
     const { unproven, enter, leave } = createCrowd()
     let circuits = 0
