@@ -1,8 +1,10 @@
 /** Every defect by hand. */
 import type { Defect } from './defect.ts'
 import { SIMULATION } from './simulation.ts'
+import { DOORS } from './unit/doors.ts'
 import { MAILBOX } from './unit/mailbox.ts'
+import { OPERATION } from './unit/operation.ts'
 import { PROTOCOL } from './unit/protocol.ts'
 import { RELAY } from './unit/relay.ts'
 
-export const DEFECTS: readonly Defect[] = [...MAILBOX, ...PROTOCOL, ...RELAY, ...SIMULATION]
+export const DEFECTS: readonly Defect[] = [...MAILBOX, ...DOORS, ...OPERATION, ...PROTOCOL, ...RELAY, ...SIMULATION]

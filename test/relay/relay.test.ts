@@ -43,7 +43,7 @@ beforeEach(() => {
 
 afterEach(async () => {
   await relay.close()
-  expect(faults).toEqual([])
+  if (faults.length > 0) throw new AggregateError(faults)
 })
 
 interface Peer {

@@ -1,0 +1,177 @@
+/** Defects of the doors, and of the ways to a relay. */
+import { type Defect, forTests } from '../defect.ts'
+
+export const DOORS: readonly Defect[] = [
+  ...forTests(
+    'src/transport/proxy-header.ts',
+    ['test/transport/proxy-header.test.ts'],
+    [
+      ['head.length > MAX_BYTES', 'head.length >= MAX_BYTES', 'The longest PROXY line is refused.'],
+      ['const MAX_BYTES = 107', 'const MAX_BYTES = 108', 'A PROXY line may be one byte too long.'],
+      ['setTimeout(refuse, DEADLINE_MS)', 'setTimeout(() => {}, DEADLINE_MS)', 'A peer that sends no PROXY line keeps its socket.'],
+      ["socket.on('end', refuse)", '', 'A peer that hangs up before its PROXY line is complete keeps its socket.'],
+      ['    clearTimeout(deadline)\n', '', 'The deadline of the PROXY line ends a connection that sent it.'],
+      [
+        "text.endsWith('\\r\\n') ? parseProxyHeader(text.slice(0, -2))",
+        'text ? parseProxyHeader(text.trim())',
+        'A PROXY line may end in LF alone.',
+      ],
+      ['socket.unshift(chunk.subarray(end + 1))', '{}', 'The bytes behind the PROXY line are lost.'],
+      ['    onRefused()\n', '', 'A refused PROXY line is not counted.'],
+      ['    socket.destroy()\n', '', 'A socket without a PROXY line stays open.'],
+    ],
+  ),
+  ...forTests(
+    'src/transport/socks.ts',
+    ['test/transport/socks.test.ts'],
+    [
+      [
+        "if (welcome[1] !== 0) throw new ConnectError('proxy-failed')",
+        '',
+        'A proxy that refuses the credentials is used all the same, without isolation.',
+      ],
+      [
+        'method[0] !== 5 || method[1] !== 2',
+        'method[0] !== 5',
+        'A proxy that takes no credentials is used all the same, without isolation.',
+      ],
+      ["if (reply[0] !== 5) throw new ConnectError('proxy-failed')", '', 'Any reply of a proxy counts.'],
+      [
+        'if (reply[1] !== 0) throw new ConnectError(replyCode(reply[1], target.host))',
+        '',
+        'A refusal of the proxy counts as a connection.',
+      ],
+      ["if (isOnionDomain(target.host)) throw new ConnectError('onion-needs-tor')", '', 'An onion address goes to the name server.'],
+      ['target.port >> 8', 'target.port >> 7', 'The client dials another port.'],
+      ['counted(target.host), port, ...early', 'counted(target.host), port', 'Early bytes are never sent.'],
+      ["if (deadline.aborted) throw new ConnectError('connect-timeout')", '', 'A timeout looks like another failure.'],
+      ['    options.signal?.throwIfAborted()\n    if (deadline', '    if (deadline', 'An abort looks like another failure.'],
+      ['    socket.destroy()\n    throw error\n  } finally', '    throw error\n  } finally', 'A failed dial leaves its socket open.'],
+      [
+        'password: randomBytes(16)',
+        'password: Buffer.alloc(16)',
+        'Every stream has the same password.',
+        'The random user alone isolates the stream.',
+      ],
+      [
+        'user: randomBytes(16)',
+        'user: Buffer.alloc(16)',
+        'Every stream has the same user.',
+        'The random password alone isolates the stream.',
+      ],
+    ],
+  ),
+  ...forTests(
+    'src/transport/socket.ts',
+    ['test/transport/socket.test.ts'],
+    [
+      [
+        "isIP(host) === 4 && host.startsWith('127.')",
+        "isIP(host) === 4 && host.startsWith('12')",
+        'The relay listens at 12.0.0.1 and 128.0.0.1.',
+      ],
+      ["isIP(host) === 4 && host.startsWith('127.')", "host.startsWith('127.')", 'The relay listens at a name that begins like loopback.'],
+      ["if (address.kind === 'tcp' && !isLoopback(address.host)) throw", 'if (false) throw', 'The relay listens on every address.'],
+      ["if (!there.isSocket()) throw new ListenError('EEXIST', address)", '', 'A file at the path of a socket is removed.'],
+      ["if (alive) throw new ListenError('EADDRINUSE', address)", '', 'The socket of a living process is taken.'],
+      [
+        "resolve(code === 'EAGAIN')",
+        'resolve(false)',
+        'The socket of a stopped process with a full queue is taken.',
+        'A queue fills only once a process is stopped.',
+      ],
+      [
+        '    chmodSync(address.path, mode)\n',
+        '',
+        'A socket has the permissions of the umask.',
+        'The umask set before makes the same permissions.',
+      ],
+      ['    READ.fill(0, 0, length)\n', '', 'The bytes of a connection stay in the buffer of all.'],
+      ['taken === bytes.length) return true', 'taken > 0) return true', 'A short write loses the rest.'],
+      [
+        'if (lingering === undefined) receiver.onChunk(chunk)\n    else chunk.fill(0)',
+        'receiver.onChunk(chunk)',
+        'A connection that ends is still read.',
+      ],
+      ['    received += chunk.length\n', '', 'The bytes of a stranger do not count.'],
+      ['  socket.setNoDelay(true)\n', '', 'Small packets wait.', 'The server sets it for accepted sockets, too.'],
+    ],
+  ),
+  ...forTests(
+    'src/transport/address.ts',
+    ['test/transport/socks.test.ts', 'test/client/wire/client.test.ts'],
+    [
+      ['/^127(?:', '/^12(?:', 'The client takes 12.0.0.1 for its own machine.'],
+      ['port < 1 ||', 'port < 0 ||', 'A relay may have port 0.'],
+      ['port > 65_535)', 'port > 65_536)', 'A relay may have port 65536.'],
+      ["host === 'localhost' || host === '::1' ||", "host === 'localhost' ||", 'The client dials ::1 through Tor.'],
+      ['if (isOnionDomain(host) && !isOnion(host)) throw', 'if (false) throw', 'A mistyped onion address is dialled.'],
+      ["return host === 'onion' || host.endsWith('.onion')", "return host.endsWith('.onion')", 'The name `onion` goes to the name server.'],
+      [".replace(DOTS, '.')", '', 'Other dots hide an onion address.'],
+    ],
+  ),
+  ...forTests(
+    'src/transport/visitor.ts',
+    ['test/transport/visitor.test.ts'],
+    [
+      ['/^127(?:', '/^12(?:', 'A page at 12.0.0.1 counts as local.'],
+      [
+        "if (origin === 'null') return dialled === 'localhost'",
+        "if (origin === 'null') return false",
+        'A sandboxed page may visit loopback.',
+      ],
+      [
+        'site === undefined || nameOf(site) !== dialled',
+        'nameOf(site ?? dialled) !== dialled',
+        'An origin of another scheme is no stranger.',
+      ],
+      ['names.find((own) => own === name)', 'name', 'A visitor may come by any name.'],
+      ['.toLowerCase()', '', 'A name in capitals is a stranger.'],
+    ],
+  ),
+  ...forTests(
+    'src/transport/frames.ts',
+    ['test/transport/frames.test.ts'],
+    [
+      ['this.#message > this.#longest', 'this.#message >= this.#longest', 'The longest message is refused.'],
+      ['    this.#message += this.#left\n', '    this.#message = this.#left\n', 'A message in many frames has no bound.'],
+      ['        this.#message = 0\n', '', 'The lengths of all messages add up.'],
+      ['if ((byte & MASKED) === 0) return BREACH', '', 'A frame without a mask is accepted.'],
+      ['maskAt === 10 && byte > 0x7f', 'false', 'A length with its highest bit is accepted.'],
+      ['maskAt === 10 ? 65_536 : LENGTH_2', 'maskAt === 10 ? 65_535 : LENGTH_2', 'A length may use more bytes than it needs.'],
+      ['short > LONGEST_CONTROL ||', 'false ||', 'A control frame may be of any length.'],
+      ['(this.#opcode === CLOSE && short === 1)', 'false', 'A close frame may have half a code.'],
+      ['if ((byte & RESERVED) !== 0) return BREACH', '', 'Reserved bits are ignored.'],
+      ['return this.#inMessage ? undefined : BREACH', 'return undefined', 'A message may begin with a continuation.'],
+      [
+        '(opcode === TEXT || opcode === BINARY) && !this.#inMessage',
+        '(opcode === TEXT || opcode === BINARY)',
+        'A message may begin inside another one.',
+      ],
+      ['        control.fill(0)\n', '', 'The payload of a ping stays in memory.'],
+      ['    chunk.fill(0, to)\n', '', 'The heads of frames stay in the chunk.'],
+      ['code <= 1014', 'code <= 1015', 'A close code that never goes over the wire is accepted.'],
+      ['code >= 3000 &&', 'code >= 2999 &&', 'A reserved close code is accepted.'],
+      ['bytes[i] === LF || bytes[i] === CR', 'bytes[i] === LF', 'A CR inside a message ends its packet.'],
+      ['if (byte < 0x0e) low = HIGHEST', '', 'An LF at the end of a message is not noticed.'],
+    ],
+  ),
+  ...forTests(
+    'src/transport/message-stream.ts',
+    ['test/transport/upgrade.test.ts'],
+    [
+      [
+        "if (this.#state === 'open') this.#receiver.onChunk(chunk)\n    else chunk.fill(0)",
+        'this.#receiver.onChunk(chunk)',
+        'Messages behind a close frame are read.',
+      ],
+      [
+        'if (code === TOO_BIG) this.#receiver.onTooLarge()\n    else this.#receiver.onFinish()',
+        'this.#receiver.onFinish()',
+        'A message that is too long is not refused.',
+      ],
+      ['if (idle > 0) this.#receiver.onIdleFrames(idle)', '', 'Frames without a packet cost nothing.'],
+      ['if (this.#peerClosed) this.#stream.end()', 'if (this.#peerClosed) {}', 'A stream does not end after both close frames.'],
+    ],
+  ),
+]
