@@ -28,6 +28,11 @@ export interface Ordered<T> {
   readonly late?: true
 }
 
+interface Message {
+  readonly id: string
+  readonly after?: string | undefined
+}
+
 interface Held<T> {
   readonly id: string
   readonly after: string
@@ -43,6 +48,13 @@ interface Sender<T> {
   count: number
   /** Ids of missing messages whose successors were released. If one arrives, it is late. */
   readonly missed: Set<string>
+  /** Released ids that no released message follows. */
+  readonly tips: Set<string>
+  /**
+   * Released ids that were tips when a message was released behind a gap. A message that follows one of them fills the
+   * gap, so it is late, too.
+   */
+  readonly before: Set<string>
 }
 
 export class Order<T> {
@@ -61,19 +73,12 @@ export class Order<T> {
    *   sequence, and waits for no earlier one
    * @returns the messages to release now, in order
    */
-  push(
-    from: string,
-    message: { readonly id: string; readonly after?: string | undefined },
-    item: T,
-    now: number,
-    known = false,
-    remembers = false,
-  ): Ordered<T>[] {
+  push(from: string, message: Message, item: T, now: number, known = false, remembers = false): Ordered<T>[] {
     const isFirst = !remembers && !this.#senders.has(from)
     const sender = this.#sender(from)
     const { id, after } = message
-    if (after === undefined || after === id || isFirst || known || sender.given.has(after)) return this.#give(sender, id, item)
-    if (sender.missed.has(id)) return this.#give(sender, id, item)
+    if (after === undefined || after === id || isFirst || known || sender.given.has(after)) return this.#give(sender, message, item)
+    if (sender.missed.has(id)) return this.#give(sender, message, item)
     const waiting = sender.held.get(after) ?? []
     waiting.push({ id, after, item, until: now + ORDER.hold })
     sender.held.set(after, waiting)
@@ -134,15 +139,20 @@ export class Order<T> {
           this.#senders.delete(name)
           break
         }
-    const sender = { given: new Set<string>(), held: new Map(), count: 0, missed: new Set<string>() }
+    const sender: Sender<T> = { given: new Set(), held: new Map(), count: 0, missed: new Set(), tips: new Set(), before: new Set() }
     this.#senders.set(from, sender)
     return sender
   }
 
   /** Releases a message and those that waited for it. */
-  #give(sender: Sender<T>, id: string, item: T, gap = false): Ordered<T>[] {
-    const late = sender.missed.delete(id)
+  #give(sender: Sender<T>, { id, after }: Message, item: T, gap = false): Ordered<T>[] {
+    const isMissed = sender.missed.delete(id)
+    const fills = after !== undefined && sender.before.delete(after)
+    if (fills && !isMissed) remember(sender.before, id)
+    const late = isMissed || fills
     const given: Ordered<T>[] = [{ item, ...(gap && { gap: true as const }), ...(late && { late: true as const }) }]
+    if (after !== undefined) sender.tips.delete(after)
+    remember(sender.tips, id)
     const ids = [id]
     for (let before = ids.pop(); before !== undefined; before = ids.pop()) {
       remember(sender.given, before)
@@ -151,7 +161,13 @@ export class Order<T> {
       sender.held.delete(before)
       sender.count -= waiting.length
       this.#count -= waiting.length
-      for (const next of waiting) given.push({ item: next.item })
+      sender.tips.delete(before)
+      const isBehind = sender.before.delete(before)
+      for (const next of waiting) {
+        given.push({ item: next.item, ...(isBehind && { late: true as const }) })
+        remember(sender.tips, next.id)
+        if (isBehind) remember(sender.before, next.id)
+      }
       ids.push(...waiting.map((next) => next.id).toReversed())
     }
     return given
@@ -170,7 +186,8 @@ export class Order<T> {
     sender.count--
     this.#count--
     remember(sender.missed, held.after)
-    return this.#give(sender, held.id, held.item, true)
+    for (const tip of sender.tips) remember(sender.before, tip)
+    return this.#give(sender, held, held.item, true)
   }
 
   #fullest(): Sender<T> {

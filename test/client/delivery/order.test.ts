@@ -59,6 +59,18 @@ test('a missing message is awaited for a limited time, and marked late afterward
   expect(push(order, 4, 0)).toEqual(['4'])
 })
 
+test('every message of a gap that arrives after all is late, and those that follow it in time are not', () => {
+  const order = new Order<string>()
+  push(order, 0, 0)
+  push(order, 5, 0)
+  expect(items(order.expire(ORDER.hold))).toEqual(['5 after a gap'])
+  expect(push(order, 1, ORDER.hold)).toEqual(['1 late'])
+  expect(push(order, 3, ORDER.hold)).toEqual([])
+  expect(push(order, 2, ORDER.hold)).toEqual(['2 late', '3 late'])
+  expect(push(order, 4, ORDER.hold)).toEqual(['4 late'])
+  expect(push(order, 6, ORDER.hold)).toEqual(['6'])
+})
+
 test('a clock set back does not prolong the wait', () => {
   const order = new Order<string>()
   push(order, 0, 90_000_000)
