@@ -161,9 +161,9 @@ export class Inbox {
   #isHere(name: string, copy: Copy): boolean {
     const here = this.#pending.get(name)
     if (here === undefined) return false
-    if (here.done !== undefined) copy.incoming.ack(copy.id)
-    // A copy that is not recorded comes again later, and is a replay then.
-    else if (here.copies.length < COPIES && !here.copies.some((each) => each.incoming === copy.incoming && each.id === copy.id))
+    // While `done` is under way the message may still fail to be stored, so this copy waits, too. A copy that is not
+    // recorded comes again later, and is a replay then.
+    if (here.copies.length < COPIES && !here.copies.some((each) => each.incoming === copy.incoming && each.id === copy.id))
       here.copies.push(copy)
     return true
   }

@@ -136,7 +136,7 @@ export class Receiving {
     const now = clock.now() / 1_000
     if (await this.#tags.correct(now)) emit({ kind: 'clock', off: 'was-ahead' })
 
-    const read = await this.#reader.open(origin, message.payload, { now, seen: this.#tags.seen })
+    const read = await this.#reader.open(origin, message.payload, { now, seen: this.#tags.stored })
     if (isClosed()) return
     if (read.kind !== 'opened') {
       if (read.kind === 'duplicate' && origin.kind === 'address') this.#confirmAgain(origin.contact, read.id)

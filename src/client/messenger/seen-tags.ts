@@ -1,12 +1,15 @@
 /** The tags of messages that came, and their store. The rules are in delivery/seen.ts. */
+import { formatFingerprint, type SshKey } from '../../auth/ssh-key.ts'
 import { Seen } from '../delivery/seen.ts'
-import type { Envelope } from '../format/message.ts'
+import type { Envelope, SeenBefore } from '../format/message.ts'
 import type { Context } from './context.ts'
 import { MessengerError } from './error.ts'
 
 export class SeenTags {
   readonly #context: Context
   #seen = new Seen()
+  /** Messages whose tags are not in the store yet: a copy of one is no replay, since that would have it erased. */
+  readonly #unstored = new Set<string>()
   /** Whether the store lacks tags, because it could not be written. */
   #isBehind = false
   #remembers = false
@@ -17,6 +20,12 @@ export class SeenTags {
 
   get seen(): Seen {
     return this.#seen
+  }
+
+  /** The tags that the store has, too. */
+  get stored(): SeenBefore {
+    const { since } = this.#seen
+    return { has: (from, id) => this.#seen.has(from, id) && !this.#unstored.has(nameOf(from, id)), since }
   }
 
   /** Whether there was an earlier run whose tags are there, even if there are none. */
@@ -61,9 +70,17 @@ export class SeenTags {
   async remember(envelope: Envelope): Promise<void> {
     const { options, clock } = this.#context
     const line = this.#seen.add(envelope, clock.now() / 1_000)
+    const name = nameOf(envelope.from, envelope.id)
+    this.#unstored.add(name)
     try {
-      if (!this.#isBehind) return await options.seen?.append(line)
+      if (!this.#isBehind) {
+        await options.seen?.append(line)
+        this.#unstored.delete(name)
+        return
+      }
+      const written = [...this.#unstored]
       await options.seen?.replace(this.#seen.encode())
+      for (const each of written) this.#unstored.delete(each)
       this.#isBehind = false
     } catch (error) {
       this.#isBehind = true
@@ -82,3 +99,5 @@ export class SeenTags {
     }
   }
 }
+
+const nameOf = (from: Pick<SshKey, 'fingerprint'>, id: string): string => `${formatFingerprint(from.fingerprint)} ${id}`
