@@ -32,6 +32,7 @@ export class Machine {
   /** Until when it is asleep; 0 if it is awake. */
   #asleepUntil = 0
   #asleepSince = 0
+  #wokeAt = 0
   /** The sum of all earlier sleeps, ms. */
   #slept = 0
 
@@ -68,6 +69,12 @@ export class Machine {
     return this.#asleepUntil !== 0
   }
 
+  /** When it last woke up. */
+  get awakeSince(): number {
+    this.#wake()
+    return this.#wokeAt
+  }
+
   get asleepUntil(): number {
     return this.#asleepUntil
   }
@@ -75,6 +82,7 @@ export class Machine {
   #wake(): void {
     if (this.#asleepUntil === 0 || this.#kernel.now < this.#asleepUntil) return
     this.#slept += this.#asleepUntil - this.#asleepSince
+    this.#wokeAt = this.#asleepUntil
     this.#asleepUntil = 0
   }
 }

@@ -1,13 +1,21 @@
 /**
  * `npm run simulate -- --minutes N --seed S`: runs simulations, in a program of its own because it replaces parts of
- * Node (platform.ts). With `--once` it runs the one scenario of the seed and tells its story; with `--twice` it runs it
- * twice and compares every byte. Without these, it runs the named seeds and then new ones until the time is over,
- * `--scenarios N` at most.
+ * Node (platform.ts). It runs the named plans (plans/) and then new seeds until the time is over, `--scenarios N` at most.
+ *
+ *   --once              only the scenario of the seed, with its story
+ *   --plan FILE         only the scenario of a plan, with its story
+ *   --twice             the scenario of the seed two times, to compare every byte
+ *   --people N --days N villages of this size
+ *   --no-plans          only new seeds
+ *   --save FILE         writes the shrunk plan of a failure
  */
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { installDisks } from './disk.ts'
 import { installLocalNet } from './local-net.ts'
 import { install } from './platform.ts'
+import type { Plan } from './plan.ts'
 import { realHrtime } from './real.ts'
 import { installStandIn, useReal } from './stand-in.ts'
 
@@ -16,8 +24,13 @@ const { values } = parseArgs({
     minutes: { type: 'string', default: '1' },
     scenarios: { type: 'string', default: 'Infinity' },
     seed: { type: 'string', default: String(Date.now() % 1_000_000_000) },
+    people: { type: 'string' },
+    days: { type: 'string' },
+    plan: { type: 'string' },
+    save: { type: 'string' },
     once: { type: 'boolean', default: false },
     twice: { type: 'boolean', default: false },
+    'no-plans': { type: 'boolean', default: false },
   },
 })
 // A stack trace costs more than most turns. A failing scenario runs again, and then with them.
@@ -30,60 +43,86 @@ const { planOf } = await import('./plan.ts')
 const { runPlan } = await import('./run.ts')
 const { Report } = await import('./report.ts')
 const { shrink } = await import('./shrink.ts')
-const { NAMED } = await import('./seeds.ts')
+
+/** A plan that found a defect once. */
+interface Named {
+  /** The defect. */
+  readonly why: string
+  readonly plan: Plan
+}
 
 const { seed } = values
 /** The most time to make a failing scenario smaller, ns. */
 const SHRINKING = 60_000_000_000n
+const PLANS = join(import.meta.dirname, 'plans')
+const size =
+  values.people === undefined && values.days === undefined
+    ? undefined
+    : { people: Number(values.people ?? '30'), days: Number(values.days ?? '90') }
 const say = (line: string): void => void process.stdout.write(`${line}\n`)
+const readPlan = (file: string): Named => JSON.parse(readFileSync(file, 'utf8')) as Named
 let isGood = true
 
 if (values.twice) {
-  const [one, other] = [await runPlan(planOf(seed), { records: true }), await runPlan(planOf(seed), { records: true })]
-  isGood = one.record.length === other.record.length && one.record.every((line, at) => line === other.record[at])
-  say(`seed ${seed}: ${one.record.length} events`)
+  const plan = planOf(seed, size)
+  const [one, other] = [await runPlan(plan, { records: true }), await runPlan(plan, { records: true })]
   const at = one.record.findIndex((line, index) => line !== other.record[index])
+  isGood = at === -1 && one.record.length === other.record.length
+  say(`seed ${seed}: ${one.record.length} events`)
   say(isGood ? 'both runs are the same' : `the runs differ at event ${at}:\n${one.record[at]}\n${other.record[at]}`)
-} else if (values.once) {
-  const outcome = await runPlan(planOf(seed), { tells: true })
+} else if (values.once || values.plan !== undefined) {
+  const outcome = await runPlan(values.plan === undefined ? planOf(seed, size) : readPlan(values.plan).plan, { tells: true })
   for (const line of outcome.story) say(line)
   isGood = outcome.violation === undefined
 } else {
+  await search()
+}
+process.exit(isGood ? 0 : 1)
+
+async function search(): Promise<void> {
   const report = new Report()
   const until = realHrtime() + BigInt(Math.round(Number(values.minutes) * 60e9))
   say(`seed ${seed}`)
-  const fail = async (failing: string): Promise<void> => {
-    const until = realHrtime() + SHRINKING
-    Error.stackTraceLimit = 20
-    const plan = planOf(failing)
-    const { violation } = await runPlan(plan)
-    say(`seed ${failing} violates invariant ${violation?.invariant}: ${violation?.message}`)
-    const small = await shrink(
-      plan,
-      async (each) => (await runPlan(each)).violation?.invariant,
-      () => realHrtime() > until,
-    )
-    const { story } = await runPlan(small, { tells: true })
-    say(`${plan.steps.length} steps became ${small.steps.length}:`)
-    for (const line of story) say(`  ${line}`)
-    isGood = false
-  }
-  for (const [named, why] of Object.entries(NAMED)) {
-    const outcome = await runPlan(planOf(named))
+  for (const file of values['no-plans']
+    ? []
+    : readdirSync(PLANS)
+        .filter((name) => name.endsWith('.json'))
+        .toSorted()) {
+    const { plan, why } = readPlan(join(PLANS, file))
+    const outcome = await runPlan(plan)
     report.add(outcome)
     if (outcome.violation === undefined) continue
-    say(`the named seed fails again (${why})`)
-    await fail(named)
+    say(`a defect that was mended is back (plans/${file}): ${why}`)
+    await fail(plan)
   }
-  for (let number = 0; number < Number(values.scenarios) && realHrtime() < until; number++) {
+  for (let number = 0; isGood && number < Number(values.scenarios) && realHrtime() < until; number++) {
     const each = `${seed}-${number}`
     useReal(number % 100 === 99)
-    const outcome = await runPlan(planOf(each), { isOver: () => realHrtime() > until })
+    const plan = planOf(each, size)
+    const outcome = await runPlan(plan, { isOver: () => realHrtime() > until })
     report.add(outcome)
     if (outcome.violation === undefined) continue
-    await fail(each)
-    break
+    say(`seed ${each} finds something new. It need not come from the last change: the same seeds never ran before.`)
+    await fail(plan)
   }
   for (const line of report.lines()) say(line)
 }
-process.exit(isGood ? 0 : 1)
+
+/** Reports a failure: makes its plan smaller and tells the story. */
+async function fail(plan: Plan): Promise<void> {
+  const until = realHrtime() + SHRINKING
+  Error.stackTraceLimit = 20
+  const { violation } = await runPlan(plan)
+  say(`seed ${plan.seed} violates invariant ${violation?.invariant}: ${violation?.message}`)
+  const small = await shrink(
+    plan,
+    async (each) => (await runPlan(each)).violation?.invariant,
+    () => realHrtime() > until,
+  )
+  const { story } = await runPlan(small, { tells: true })
+  say(`${plan.steps.length} steps became ${small.steps.length}:`)
+  for (const line of story) say(`  ${line}`)
+  if (values.save !== undefined)
+    writeFileSync(values.save, `${JSON.stringify({ why: violation?.message ?? '', plan: small } satisfies Named)}\n`)
+  isGood = false
+}

@@ -29,6 +29,9 @@ const LONG = 131_072
 /** Crumbs of a few bytes for so many chunks of a stream; more would only cost time. */
 const CRUMBS = 400
 
+/** For how long trouble that is over is remembered. */
+const REMEMBERED_MS = 3_600_000
+
 interface Weather {
   readonly client: string
   readonly relay: string
@@ -46,6 +49,8 @@ export interface NetworkObserver {
   onDial(client: Process, relay: string): void
   onDialled(client: Process, relay: string, isUp: boolean): void
   onBytes(connection: Connection, direction: 'to relay' | 'to client', bytes: Uint8Array): void
+  /** The relay learned that a connection has ended. */
+  onGone(connection: Connection): void
 }
 
 export class Network {
@@ -97,15 +102,28 @@ export class Network {
   /** Begins a fault. It also strikes the streams that are open. */
   trouble(client: string, relay: string, fault: NetworkFault, milliseconds: number): void {
     const { now } = this.kernel
-    this.#weather = this.#weather.filter(({ until }) => until > now)
+    this.#weather = this.#weather.filter(({ until }) => until > now - REMEMBERED_MS)
     this.#weather.push({ client, relay, fault, until: now + milliseconds })
     for (const each of this.connections) if (each.client.machine.name === client && each.relay === relay) each.strike(fault)
   }
 
   /** All faults of the network end. Connections that lost bytes stay broken. */
   calm(): void {
-    this.#weather = []
+    const { now } = this.kernel
+    this.#weather = this.#weather.map((each) => ({ ...each, until: Math.min(each.until, now) }))
     for (const each of this.connections) each.calm()
+  }
+
+  /** When the last trouble between a machine and a relay ends or ended; 0 if there was none. */
+  troubleUntil(client: string, relay: string): number {
+    let last = 0
+    for (const each of this.#weather) if (each.client === client && each.relay === relay) last = Math.max(last, each.until)
+    return last
+  }
+
+  /** Whether a relay takes streams at an address. */
+  hears(relay: string): boolean {
+    return this.#listeners.has(relay)
   }
 
   hasTrouble(client: string, relay: string, fault: NetworkFault): boolean {
@@ -218,7 +236,8 @@ export class Connection {
   readonly network: Network
   readonly client: Process
   readonly relay: string
-  readonly #server: Process
+  /** The process of the relay. */
+  readonly server: Process
   readonly stream: Stream
   readonly #toRelay: Pipe
   readonly #toClient: Pipe
@@ -240,17 +259,17 @@ export class Connection {
     this.network = network
     this.client = client
     this.relay = relay
-    this.#server = listener.process
+    this.server = listener.process
     this.#toRelay = new Pipe(this, (chunk) => this.#onRequest(chunk))
     this.#toClient = new Pipe(this, (chunk) => this.#onAnswer(chunk))
-    network.add(this, this.#server)
+    network.add(this, this.server)
     this.stream = {
       framing: 'line',
       start: (receiver) => (this.#clientReceiver = receiver),
       write: (packet) => {
         if (this.#clientGone) return
         network.observer.onBytes(this, 'to relay', packet)
-        this.#toRelay.send(packet, this.#server)
+        this.#toRelay.send(packet, this.server)
       },
       close: () => this.#closeClient(true),
     }
@@ -279,14 +298,15 @@ export class Connection {
       onIdleFrames: (frames) => pass((each) => each.onIdleFrames(frames)),
       onEnd: () => pass((each) => each.onEnd()),
     }
-    network.kernel.at(network.kernel.now, this.#server, () => {
+    network.kernel.at(network.kernel.now, this.server, () => {
       receiver = listener.accept(byteStream)
       for (const work of early.splice(0)) work(receiver)
     })
   }
 
-  get isOpen(): boolean {
-    return !this.#clientGone
+  /** Whether it passes nothing any more. */
+  get isDead(): boolean {
+    return this.#clientGone || this.#toClient.isSilent || this.#toRelay.isSilent
   }
 
   /** A fault of the network begins. */
@@ -328,7 +348,7 @@ export class Connection {
     this.#toRelay.isSilent = this.#toClient.isSilent = true
     const later = (): number => kernel.now + 2_000 * kernel.random.next()
     kernel.at(later(), this.client, () => this.#endClient())
-    kernel.at(later(), this.#server, () => this.#goneRelay())
+    kernel.at(later(), this.server, () => this.#goneRelay())
   }
 
   #onRequest(chunk: Buffer): void {
@@ -354,7 +374,7 @@ export class Connection {
   #resume(): void {
     if (!this.#isPaused) return
     this.#isPaused = false
-    this.network.kernel.at(this.network.kernel.now, this.#server, () => this.#read())
+    this.network.kernel.at(this.network.kernel.now, this.server, () => this.#read())
   }
 
   #writeAnswer(bytes: Uint8Array, done: () => void): boolean {
@@ -364,7 +384,7 @@ export class Connection {
     this.#toClient.send(bytes, this.client)
     if (this.#toClient.flying <= BUFFER && (this.network.isPerfect || kernel.random.chance(0.9))) return true
     this.#untaken = done
-    if (this.#toClient.flying <= BUFFER) kernel.at(kernel.now + 50 * kernel.random.next(), this.#server, () => this.#take())
+    if (this.#toClient.flying <= BUFFER) kernel.at(kernel.now + 50 * kernel.random.next(), this.server, () => this.#take())
     return false
   }
 
@@ -376,7 +396,7 @@ export class Connection {
 
   #onAnswer(chunk: Buffer): void {
     if (this.#untaken !== undefined && this.#toClient.flying <= BUFFER)
-      this.network.kernel.at(this.network.kernel.now, this.#server, () => this.#take())
+      this.network.kernel.at(this.network.kernel.now, this.server, () => this.#take())
     if (!this.#clientGone) this.#clientReceiver?.onChunk(chunk)
   }
 
@@ -401,13 +421,13 @@ export class Connection {
 
   #tellRelay(finishes: boolean): void {
     if (this.#toRelay.isSilent) return
-    this.#toRelay.after(this.#server, () => {
+    this.#toRelay.after(this.server, () => {
       if (this.#relayGone) return
       if (this.#toRelay.isSilent) return
       if (!finishes) return this.#goneRelay()
       this.#isFinished = true
       this.#read()
-      this.#toRelay.after(this.#server, () => this.#goneRelay())
+      this.#toRelay.after(this.server, () => this.#goneRelay())
     })
   }
 
@@ -416,21 +436,24 @@ export class Connection {
     if (this.#relayGone) return
     this.#relayGone = true
     this.network.served.delete(this)
+    this.network.observer.onGone(this)
     this.#receiver.onEnd()
   }
 
   #endRelay(): void {
     if (this.#relayEnding || this.#relayGone) return
+    this.network.observer.onGone(this)
     const { kernel } = this.network
     this.#relayEnding = true
     if (!this.#toClient.isSilent) this.#toClient.after(this.client, () => this.#toClient.isSilent || this.#endClient())
-    kernel.at(kernel.now + LINGER_MS, this.#server, () => this.#goneRelay())
+    kernel.at(kernel.now + LINGER_MS, this.server, () => this.#goneRelay())
   }
 
   #destroyRelay(): void {
     if (this.#relayGone) return
+    this.network.observer.onGone(this)
     const { kernel } = this.network
-    kernel.at(kernel.now, this.#server, () => this.#goneRelay())
+    kernel.at(kernel.now, this.server, () => this.#goneRelay())
     if (!this.#toClient.isSilent) this.#toClient.after(this.client, () => this.#endClient())
   }
 
@@ -441,9 +464,10 @@ export class Connection {
       this.network.connections.delete(this)
       this.#tellRelay(false)
     }
-    if (process === this.#server && !this.#relayGone) {
+    if (process === this.server && !this.#relayGone) {
       this.#relayGone = true
       this.network.served.delete(this)
+      this.network.observer.onGone(this)
       if (!this.#clientGone && !this.#toClient.isSilent) this.#toClient.after(this.client, () => this.#endClient())
     }
   }

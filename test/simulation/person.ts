@@ -1,7 +1,8 @@
-/** A person with a machine, a disk and a client: the real messenger over the profile's real state files. */
+/** A person's device with a machine, a disk and a client: the real messenger over the profile's real state files. */
 import { seedKey } from '../../src/auth/seed.ts'
 import { openOutbox, openSeen } from '../../src/cli/profile/state.ts'
 import type { OutboxEntry } from '../../src/client/delivery/entry.ts'
+import type { Content } from '../../src/client/format/content.ts'
 import { fingerprintOf } from '../../src/client/format/field.ts'
 import { type Identity, identityOf } from '../../src/client/format/identity.ts'
 import type { Contact } from '../../src/client/messenger/contact.ts'
@@ -9,13 +10,22 @@ import type { MessengerEvent } from '../../src/client/messenger/event.ts'
 import type { Received } from '../../src/client/messenger/inbox.ts'
 import { type Messenger, openMessenger } from '../../src/client/messenger/messenger.ts'
 import type { OutboxStore } from '../../src/client/messenger/options.ts'
+import type { FileDelivery } from '../../src/client/messenger/transfers.ts'
 import { connectThrough } from '../../src/client/wire/connect.ts'
 import { type Disk, makeHome } from './disk.ts'
+import { FileBox, sourceOf } from './file-box.ts'
 import { Machine, type Process } from './kernel.ts'
 import type { World } from './world.ts'
 
 /** Timers of a client that is well: those of its connections, and one of the messenger. */
 const MOST_TIMERS = 64
+/** Files on the disk of a client that is well: its state, a lock, and temporary files of crashes that the next write removes. */
+const MOST_NAMES = 8
+/** Within this time of quiet, a client is connected to a relay that it can reach, ms. The longest pause is a minute. */
+const CONNECTS_MS = 600_000
+/** Within this time a client notices that a connection is dead, ms: 75 s of silence, 15 s for an answer, and a late tick. */
+const NOTICES_MS = 180_000
+const HOUR = 3_600_000
 
 export interface PersonOptions {
   readonly name: string
@@ -23,28 +33,46 @@ export interface PersonOptions {
   /** Whether the client keeps its outbox on the disk. */
   readonly keeps: boolean
   readonly seed: Uint8Array
+  /** The person whose other device this is. */
+  readonly of?: Person
 }
 
 export class Person {
   readonly name: string
+  /** The first device of the same person, or this one. */
+  readonly owner: Person
   readonly identity: Identity
-  readonly contact: Contact
+  contact: Contact
   readonly machine: Machine
   readonly keeps: boolean
   disk!: Disk
   process: Process | undefined
   messenger: Messenger | undefined
-  /** What the user sees of their relays. */
-  readonly #status = new Map<string, string>()
+  /** People who are no contacts. */
+  readonly strangers = new Set<Person>()
+  /** The last texts that this device wrote to, and saw of, each person. */
+  readonly #wrote = new Map<string, string>()
+  readonly #saw = new Map<string, string>()
+  /** Texts of strangers that were shown here, and wait for a receipt. */
+  readonly #unconfirmed = new Map<Person, string[]>()
+  /** What the user sees of their relays, and since when. */
+  readonly #status = new Map<string, { state: string; since: number }>()
+  readonly files: FileBox
+  #sending: { readonly delivery: FileDelivery; readonly process: Process }[] = []
+  #readyAt = 0
+  /** When the last fault of the disk or of a clock ended. */
+  steadySince = 0
   readonly #world: World
 
-  constructor(world: World, { name, relays, keeps, seed }: PersonOptions) {
+  constructor(world: World, { name, relays, keeps, seed, of }: PersonOptions) {
     this.#world = world
     this.name = name
+    this.owner = of ?? this
     this.keeps = keeps
     this.identity = identityOf(seedKey(seed))
-    this.contact = { name, key: this.identity.key, relays }
+    this.contact = of?.contact ?? { name, key: this.identity.key, relays }
     this.machine = new Machine(world.kernel, name)
+    this.files = new FileBox(this)
   }
 
   get isRunning(): boolean {
@@ -59,6 +87,17 @@ export class Person {
     this.#status.clear()
     const process: Process = kernel.spawn(this.name, this.machine, () => void this.#run(process))
     this.process = process
+  }
+
+  /** The user takes this device into use: its client receives, and that of the other device stops to. */
+  take(): void {
+    const { kernel, truth } = this.#world
+    const { process, messenger } = this
+    if (process === undefined || messenger === undefined) return this.start()
+    truth.tell(this.name, 'is taken into use')
+    kernel.at(kernel.now, process, () => {
+      for (const relay of this.owner.contact.relays) messenger.receiveFrom(relay)
+    })
   }
 
   /** Kills the client. Without power, the disk also loses all that was not synced. */
@@ -95,42 +134,142 @@ export class Person {
   #end(): void {
     this.process = undefined
     this.messenger = undefined
+    this.#sending = []
     const { truth } = this.#world
     for (const text of truth.openTexts(this.name)) if (!text.isKept) text.excuse ??= 'its writer ended before the outbox was on the disk'
   }
 
-  /** Writes a text. */
-  write(to: Person): void {
-    const { kernel } = this.#world
-    const { process } = this
-    if (process === undefined || !this.isReady) return
-    kernel.at(kernel.now, process, () => this.#write(process, to))
+  /** Makes a stranger a contact. */
+  meet(stranger: Person): void {
+    const { kernel, truth } = this.#world
+    if (!this.strangers.delete(stranger)) return
+    truth.tell(this.name, `makes ${stranger.name} a contact`)
+    const ids = this.#unconfirmed.get(stranger) ?? []
+    this.#unconfirmed.delete(stranger)
+    const { process, messenger } = this
+    if (process !== undefined && messenger !== undefined && ids.length > 0)
+      kernel.at(kernel.now, process, () => messenger.confirm(stranger.contact, ids))
   }
 
-  #write(process: Process, to: Person): void {
-    const { truth } = this.#world
-    if (this.messenger === undefined) return
-    const number = this.#world.texts++
-    const delivery = this.messenger.send(to.contact, { type: 'text', text: `#${number} from ${this.name} to ${to.name}` })
-    truth.onSent({ number, from: this.name, to: to.name, id: delivery.id, by: process })
+  /** Writes a text, or a reply to the last text of the receiver, or changes the last text to them. */
+  write(to: Person, what: 'text' | 'reply' | 'edit' | 'remove' | 'group text' = 'text', group?: string): void {
+    const before = what === 'reply' ? this.#saw.get(to.name) : this.#wrote.get(to.name)
+    if ((what === 'reply' || what === 'edit' || what === 'remove') && before === undefined) return
+    const text = `from ${this.name} to ${to.name}`
+    const content: Content =
+      what === 'edit'
+        ? { type: 'edit', of: before!, text }
+        : what === 'remove'
+          ? { type: 'remove', of: before! }
+          : { type: 'text', text, ...(what === 'reply' && { replyTo: before! }) }
+    this.#do((process, messenger) => {
+      const { id } = messenger.send(to.contact, content, group === undefined ? {} : { group })
+      this.#wrote.set(to.name, id)
+      this.#world.truth.onSent({ number: this.#world.texts++, from: this.name, to: to.name, what, id, by: process })
+    })
+  }
+
+  sendFile(to: Person, bytes: number): void {
+    const { truth, kernel } = this.#world
+    this.#do((process, messenger) => {
+      truth.count('files')
+      truth.tell(this.name, `sends a file of ${bytes} bytes to ${to.name}`)
+      void messenger.sendFile(to.contact, sourceOf(`${this.name}-${kernel.random.word()}`, bytes)).then(
+        (delivery) => this.#sending.push({ delivery, process }),
+        (error: unknown) => truth.tell(this.name, `cannot send a file: ${String(error)}`),
+      )
+    })
+  }
+
+  #do(work: (process: Process, messenger: Messenger) => void): void {
+    const { kernel } = this.#world
+    const { process, messenger } = this
+    if (process !== undefined && messenger !== undefined) kernel.at(kernel.now, process, () => work(process, messenger))
   }
 
   get isReady(): boolean {
     return this.messenger !== undefined
   }
 
+  /** The person's relay has another address from now on. They learn it from the notice, or another way. */
+  follow(address: string, instead: string): void {
+    const { owner } = this
+    const { relays } = owner.contact
+    if (relays.includes(instead)) owner.contact = { ...owner.contact, relays: relays.map((each) => (each === instead ? address : each)) }
+    this.#do((_, messenger) => {
+      messenger.receiveFrom(address)
+      messenger.leaveRelay(instead)
+      this.#status.delete(instead)
+    })
+  }
+
   /** Checks that the user sees a connection to each relay of theirs. */
   checkAtEnd(): void {
     const { truth } = this.#world
     if (this.process === undefined) return truth.violate(7, `the client of ${this.name} has ended`)
-    for (const relay of this.contact.relays)
-      if (this.#status.get(relay) !== 'up') truth.violate(7, `${this.name} sees that a relay of theirs is ${this.#status.get(relay)}`)
+    for (const relay of this.contact.relays) {
+      const state = this.#status.get(relay)?.state
+      if (state !== 'up') truth.violate(7, `${this.name} sees that a relay of theirs is ${state}`)
+    }
+    for (const { delivery, process } of this.#sending)
+      if (process === this.process && (delivery.state === 'sending' || delivery.state === 'offered'))
+        truth.violate(1, `${this.name} is still sending a file of ${delivery.total} bytes to ${delivery.to.name}`)
   }
 
   /** Checks what can be seen of the client from outside. */
   check(): void {
+    const { truth, kernel } = this.#world
     const timers = this.process?.timers ?? 0
-    if (timers > MOST_TIMERS) this.#world.truth.violate(5, `the client of ${this.name} has ${timers} timers`)
+    if (timers > MOST_TIMERS) truth.violate(5, `the client of ${this.name} has ${timers} timers`)
+    const names = this.disk.names.length
+    if (names > MOST_NAMES) truth.violate(5, `the disk of ${this.name} has ${names} files`)
+    truth.most('files on a disk', names)
+    truth.most('bytes on a disk', this.disk.bytes)
+    const { process, messenger } = this
+    if (process === undefined || messenger === undefined || this.machine.isAsleep || this.disk.fault !== undefined) return
+    const since = Math.max(this.#readyAt, this.steadySince, this.machine.awakeSince)
+    for (const relay of this.owner.contact.relays) this.#checkStatus(relay, since, kernel.now)
+  }
+
+  /** What the user sees of a relay agrees with the truth, within a stated time. */
+  #checkStatus(relay: string, steady: number, now: number): void {
+    const { truth, network } = this.#world
+    const host = this.#world.relayAt(relay)
+    const status = this.#status.get(relay)
+    if (status === undefined || host === undefined || !host.receives(this.owner)) return
+    const since = Math.max(steady, network.troubleUntil(this.name, relay), host.steadySince, status.since)
+    if (status.state === 'over') return
+    if (host.relay === undefined || !network.hears(relay)) {
+      if (status.state === 'up' && now - since > NOTICES_MS) truth.violate(7, `${this.name} sees that ${host.name} is up, and it is down`)
+    } else if (status.state !== 'up' && now - since > CONNECTS_MS)
+      truth.violate(7, `${this.name} sees that ${host.name} is ${status.state} for ${Math.round((now - since) / 60_000)} minutes of quiet`)
+    else if (status.state === 'up' && now - since > NOTICES_MS) {
+      const open = [...network.connections].filter((each) => each.client === this.process && each.relay === relay)
+      if (open.every((each) => each.isDead)) truth.violate(7, `${this.name} sees that ${host.name} is up, and has no connection to it`)
+    }
+  }
+
+  /** Checks that a text that a relay could take does not wait. */
+  checkOpen(): void {
+    const { truth, network, kernel, people } = this.#world
+    const { now } = kernel
+    if (this.messenger === undefined || this.machine.isAsleep || this.disk.fault !== undefined) return
+    const steady = Math.max(this.#readyAt, this.steadySince, this.machine.awakeSince)
+    if (now - steady < HOUR) return
+    // Behind a text that waits for a reason, all others to the same receiver wait.
+    const blocked = new Set<string>()
+    for (const text of truth.openTexts(this.name)) {
+      if (text.error !== undefined) blocked.add(text.to)
+      if (text.state !== 'waiting' || now - text.sentAt < HOUR || blocked.has(text.to) || text.by !== this.process) continue
+      const open = people.get(text.to)!.contact.relays.map((relay) => [relay, this.#world.relayAt(relay)] as const)
+      const isOpen = open.every(
+        ([relay, host]) =>
+          host?.relay !== undefined &&
+          network.hears(relay) &&
+          now - Math.max(host.steadySince, network.troubleUntil(this.name, relay)) > HOUR,
+      )
+      if (isOpen) truth.violate(7, `${this.name} sees that text ${text.number} waits, and says no reason`)
+    }
   }
 
   async #run(process: Process): Promise<void> {
@@ -140,25 +279,29 @@ export class Person {
       const outbox = this.keeps ? this.#watch(await openOutbox(folder, this.identity)) : undefined
       const messenger = openMessenger({
         identity: this.identity,
-        relays: this.contact.relays,
+        relays: this.owner.contact.relays,
         contacts: {
-          find(fingerprint) {
-            for (const { contact } of people.values()) if (fingerprintOf(contact.key) === fingerprint) return contact
+          find: (fingerprint) => {
+            for (const person of people.values())
+              if (person.owner === person && fingerprintOf(person.contact.key) === fingerprint)
+                return this.owner.strangers.has(person) ? undefined : person.contact
             return undefined
           },
         },
         receipts: { delivered: true, read: true },
         ...(outbox !== undefined && { outbox }),
         seen: openSeen(folder),
+        files: this.files,
         connect: (options) =>
           connectThrough(({ kind, name }, { timeout }) => {
             if (kind !== 'name') throw new Error('a simulated client dials onion addresses only')
             return network.dial(name, timeout)
           }, options),
       })
-      const listening = this.#listen(messenger.events())
+      const listening = this.#listen(process, messenger.events())
       await messenger.ready
       this.messenger = messenger
+      this.#readyAt = kernel.now
       await this.#receive(process, messenger)
       await listening
     } catch (error) {
@@ -176,34 +319,49 @@ export class Person {
       load: () => store.load(),
       save: async (entries: readonly OutboxEntry[]) => {
         await store.save(entries)
+        truth.most('texts in an outbox', entries.length)
         const kept = new Set(entries.map(({ id }) => id))
         for (const text of truth.openTexts(this.name)) text.isKept = kept.has(text.id)
       },
     }
   }
 
-  async #listen(events: AsyncIterable<MessengerEvent>): Promise<void> {
-    const { truth } = this.#world
+  async #listen(process: Process, events: AsyncIterable<MessengerEvent>): Promise<void> {
+    const { truth, kernel } = this.#world
     for await (const event of events) {
       switch (event.kind) {
         case 'delivery':
           truth.onState(event.delivery.id, event.delivery.state, event.delivery.error)
           break
         case 'relay':
-          if (event.purpose === 'receive') this.#status.set(event.relay, event.state)
+          if (event.purpose === 'receive') this.#status.set(event.relay, { state: event.state, since: kernel.now })
           truth.note(`${this.name} sees ${event.purpose} ${event.relay} ${event.state}`)
           break
-        case 'taken-over':
-        case 'forgotten':
+        case 'file-received':
+          if (event.state === 'done' && !this.files.has(event.offer)) truth.violate(3, `${this.name} sees a file that is not there`)
+          truth.count(`file ${event.state}`)
+          break
+        case 'file-sent':
+          if (event.file.state === 'done' && !this.#world.hasFile(event.file))
+            truth.violate(3, `${this.name} sees a file as received, and ${event.file.to.name} has not got it`)
+          truth.count(`file sent: ${event.file.state}`)
+          break
         case 'moved':
+          // The user reads it, asks the operator, and follows.
+          truth.count('moved')
+          kernel.at(kernel.now + 300_000, process, () => this.#world.follow(this, event.relay, event.name))
+          break
+        case 'taken-over':
+          this.#status.set(event.relay, { state: 'over', since: kernel.now })
+          truth.count('taken over')
+          break
+        case 'forgotten':
         case 'not-kept':
         case 'not-said':
+        case 'clock':
         case 'duplicate':
           truth.count(event.kind)
           truth.note(`${this.name} sees ${event.kind}`)
-          break
-        case 'file-sent':
-        case 'file-received':
       }
     }
   }
@@ -214,15 +372,24 @@ export class Person {
 
   async #show(process: Process, messenger: Messenger, received: Received): Promise<void> {
     const { truth, kernel } = this.#world
-    const { envelope } = received
+    const { envelope, from } = received
     if (envelope === undefined) return truth.violate(2, `${this.name} gets a message that is ${received.verdict}`)
-    if (envelope.content.type !== 'text') return
-    const number = Number(/^#(\d+) /.exec(envelope.content.text)?.[1])
-    truth.onShown(this.name, process, number, received)
+    // A stranger's file is no file yet.
+    if (envelope.content.type === 'file') return received.done()
+    const { id } = envelope
+    truth.onShown(this.name, this.owner.name, process, id, received)
     // The eye, or a slow disk.
     if (kernel.random.chance(0.2)) await new Promise((resolve) => setTimeout(resolve, 3_000 * kernel.random.next()))
     await received.done()
-    truth.onDone(number)
-    if (received.from !== undefined && kernel.random.chance(0.5)) messenger.read(received.from, [envelope.id])
+    truth.onDone(this.name, id)
+    const sender = this.#world.personOf(envelope.from)
+    if (sender !== undefined) this.#saw.set(sender.name, id)
+    if (from !== undefined) {
+      if (kernel.random.chance(0.5)) messenger.read(from, [id])
+    } else if (sender !== undefined && this.owner.strangers.has(sender)) {
+      const ids = this.owner.#unconfirmed.get(sender)
+      if (ids === undefined) this.owner.#unconfirmed.set(sender, [id])
+      else ids.push(id)
+    }
   }
 }

@@ -1,6 +1,6 @@
 /**
  * A scenario: who takes part, and what happens when. A seed gives the whole plan; a plan is plain data, so that a failing
- * one can be made smaller (shrink.ts) and told as a story.
+ * one can be made smaller (shrink.ts), told as a story, and kept in a file (plans/).
  */
 import type { DiskFault } from './disk.ts'
 import { NETWORK_FAULTS, type NetworkFault } from './network.ts'
@@ -12,20 +12,36 @@ export interface Cast {
     /** The relays that the person receives from. */
     readonly relays: readonly string[]
     readonly keeps: boolean
+    /** Another device with the same key. */
+    readonly second?: string
+    /** People whom they do not have as contacts at first. */
+    readonly strangers?: readonly string[]
   }[]
-  readonly relays: readonly { readonly name: string; /** Undefined for an open relay. */ readonly admits: readonly string[] | undefined }[]
+  readonly relays: readonly { readonly name: string; /** Undefined for an open relay. */ readonly admits?: readonly string[] | undefined }[]
   readonly isPerfect: boolean
 }
 
 export type Action =
   | { readonly do: 'write'; readonly who: string; readonly to: string; readonly count: number }
+  | { readonly do: 'reply' | 'edit' | 'remove'; readonly who: string; readonly to: string }
+  /** Writes a text to all others of a group. */
+  | { readonly do: 'group'; readonly who: string; readonly group: readonly string[] }
+  | { readonly do: 'file'; readonly who: string; readonly to: string; readonly bytes: number }
+  /** Makes a stranger a contact. */
+  | { readonly do: 'meet'; readonly who: string; readonly whom: string }
+  /** Takes a device into use: the mailboxes are there from now on. */
+  | { readonly do: 'take'; readonly who: string }
   | { readonly do: 'close' | 'start' | 'kill' | 'lose power'; readonly who: string }
   | { readonly do: 'network'; readonly who: string; readonly relay: string; readonly fault: NetworkFault; readonly for: number }
   | { readonly do: 'disk'; readonly who: string; readonly fault: DiskFault; readonly for: number }
   /** The clock of a machine jumps. */
   | { readonly do: 'clock'; readonly machine: string; readonly by: number }
   | { readonly do: 'sleep'; readonly machine: string; readonly for: number }
-  | { readonly do: 'relay'; readonly relay: string; readonly how: 'kill' | 'stop' | 'start' | 'wipe' | 'upgrade' | 'kill the new process' }
+  /** The operator removes a key from the list, or puts it back. */
+  | { readonly do: 'shut out' | 'admit'; readonly relay: string; readonly who: string }
+  | { readonly do: 'relay'; readonly relay: string; readonly how: RelayStep }
+
+export type RelayStep = 'kill' | 'stop' | 'start' | 'wipe' | 'upgrade' | 'kill the new process' | 'rotate' | 'retire'
 
 export type Step = Action & {
   /** ms after the start. */
@@ -45,6 +61,7 @@ const MINUTE = 60 * SECOND
 const HOUR = 60 * MINUTE
 export const DAY = 24 * HOUR
 const NAMES = ['Ada', 'Bob', 'Cleo', 'Dan', 'Eve', 'Finn', 'Gus', 'Hal', 'Ida', 'Jo'] as const
+const nameOf = (number: number): string => NAMES[number % 10]! + ['', ' II', ' III', ' IV'][Math.floor(number / 10)]!
 
 /** How often each kind of fault comes, against the others. */
 export const FAULTS = {
@@ -56,11 +73,15 @@ export const FAULTS = {
   'restart relay': 2,
   'wipe relay': 0.3,
   'upgrade relay': 2,
+  'rotate address': 0.5,
+  'shut out': 0.3,
   'small clock jump': 1,
   'large clock jump': 0.5,
   'client sleeps': 2,
   'relay sleeps': 1,
 } as const
+/** The same for the things that people do. */
+export const WORK = { write: 20, burst: 1, reply: 3, edit: 1, remove: 0.5, group: 2, file: 0.5, take: 1 } as const
 const DISK_FAULTS = { full: 3, 'read-only': 2, failing: 1 } as const
 /** Faults in a day of one person, about. */
 const FAULTS_A_DAY = 4
@@ -70,18 +91,29 @@ function lasting(random: Random, least: number, most: number): number {
   return Math.round(least * (most / least) ** random.next())
 }
 
-/** Makes the plan of a seed. */
-export function planOf(seed: string): Plan {
+export interface Size {
+  readonly people: number
+  readonly days: number
+}
+
+/** Makes the plan of a seed. @param size of a village; 2 to 5 people for some days by default */
+export function planOf(seed: string, size?: Size): Plan {
   const random = new Random(`plan ${seed}`)
-  const names = NAMES.slice(0, random.between(2, 5))
+  const count = size?.people ?? random.between(2, 5)
+  const names = Array.from({ length: count }, (_, at) => nameOf(at))
   const relays = Array.from({ length: random.between(1, 3) }, (_, at) => `Relay-${at + 1}`)
-  const length = Math.ceil(random.between(2, 3) / names.length) * DAY
+  const length = size === undefined ? Math.ceil(random.between(10, 20) / count / 2) * DAY : size.days * DAY
   const isPerfect = random.chance(0.05)
-  const people = names.map((name) => ({
-    name,
-    relays: relays.toSorted(() => random.next() - 0.5).slice(0, random.between(1, relays.length)),
-    keeps: random.chance(0.85),
-  }))
+  const people = names.map((name) => {
+    const strangers = names.filter((other) => other !== name && random.chance(0.1))
+    return {
+      name,
+      relays: relays.toSorted(() => random.next() - 0.5).slice(0, random.between(1, relays.length)),
+      keeps: random.chance(0.85),
+      ...(random.chance(0.15) && { second: `${name}'s phone` }),
+      ...(strangers.length > 0 && { strangers }),
+    }
+  })
   const cast: Cast = {
     people,
     relays: relays.map((name) => ({
@@ -93,29 +125,55 @@ export function planOf(seed: string): Plan {
     isPerfect,
   }
   const steps: Step[] = []
-  for (const { name } of people) live(random, name, names, length, steps)
+  for (const person of people) live(random, person, names, length, steps)
   const faults = isPerfect ? 0 : Math.round((FAULTS_A_DAY * random.next() * 2 * names.length * length) / DAY)
   for (let i = 0; i < faults; i++) strike(random, cast, random.between(MINUTE, length - DAY / 24), steps)
   return { seed, cast, steps: steps.toSorted((one, other) => one.at - other.at), length }
 }
 
-/** When a person has the client open, and what they write meanwhile. */
-function live(random: Random, who: string, names: readonly string[], length: number, steps: Step[]): void {
+/** When a person has the client open, and what they do meanwhile. */
+function live(random: Random, person: Cast['people'][number], names: readonly string[], length: number, steps: Step[]): void {
+  const who = person.name
   const others = names.filter((each) => each !== who)
   const isAlways = random.chance(0.1)
+  for (const whom of person.strangers ?? []) steps.push({ at: random.between(0, length), do: 'meet', who, whom })
   let at = 0
   while (at < length) {
     const end = isAlways ? length : Math.min(length, at + lasting(random, 2 * MINUTE, 4 * HOUR))
-    const texts = random.between(0, isAlways ? 20 * (length / DAY) : 6)
-    for (let i = 0; i < texts; i++) {
-      const count = random.chance(0.05) ? random.between(5, 40) : 1
-      steps.push({ at: random.between(at, end), do: 'write', who, to: random.pick(others), count })
-    }
+    const count = random.between(0, isAlways ? 20 * (length / DAY) : 6)
+    for (let i = 0; i < count; i++) act(random, person, others, random.between(at, end), steps)
     if (isAlways || end === length) return
     steps.push({ at: end, do: 'close', who })
     // Mostly some hours, sometimes days.
     at = end + (random.chance(0.1) ? random.between(DAY, 3 * DAY) : lasting(random, 10 * MINUTE, 12 * HOUR))
     if (at < length) steps.push({ at, do: 'start', who })
+  }
+}
+
+function act(random: Random, { name: who, second }: Cast['people'][number], others: readonly string[], at: number, steps: Step[]): void {
+  const to = random.pick(others)
+  const kind = random.weighted(WORK)
+  switch (kind) {
+    case 'write':
+    case 'burst':
+      steps.push({ at, do: 'write', who, to, count: kind === 'write' ? 1 : random.between(5, 40) })
+      return
+    case 'reply':
+    case 'edit':
+    case 'remove':
+      steps.push({ at, do: kind, who, to })
+      return
+    case 'group':
+      steps.push({ at, do: 'group', who, group: others.slice(0, 8).filter((each) => each === to || random.chance(0.7)) })
+      return
+    case 'file':
+      steps.push({ at, do: 'file', who, to, bytes: lasting(random, 1, 400_000) })
+      return
+    case 'take':
+      if (second === undefined) return
+      steps.push({ at, do: 'take', who: second })
+      if (random.chance(0.5)) steps.push({ at: at + lasting(random, SECOND, HOUR), do: 'write', who: second, to, count: 1 })
+      steps.push({ at: at + lasting(random, MINUTE, 6 * HOUR), do: random.chance(0.5) ? 'take' : 'start', who })
   }
 }
 
@@ -151,6 +209,14 @@ function strike(random: Random, cast: Cast, at: number, steps: Step[]): void {
     }
     case 'wipe relay':
       steps.push({ at, do: 'relay', relay, how: 'wipe' })
+      return
+    case 'rotate address':
+      steps.push({ at, do: 'relay', relay, how: 'rotate' })
+      steps.push({ at: at + lasting(random, HOUR, 3 * DAY), do: 'relay', relay, how: 'retire' })
+      return
+    case 'shut out':
+      steps.push({ at, do: 'shut out', relay, who })
+      steps.push({ at: at + lasting(random, MINUTE, DAY), do: 'admit', relay, who })
       return
     case 'small clock jump':
     case 'large clock jump': {

@@ -7,6 +7,7 @@ import { DEFAULT_LIMITS } from '../../src/protocol/limits.ts'
 import { Relay, type RelaySecrets } from '../../src/relay/relay.ts'
 import type { Member } from '../../src/relay/roster.ts'
 import { Machine, type Process } from './kernel.ts'
+import type { Person } from './person.ts'
 import type { World } from './world.ts'
 
 /** Bytes for messages. */
@@ -14,12 +15,15 @@ export const RELAY_MEMORY = 8 * 2 ** 20
 
 export class RelayHost {
   readonly name: string
-  /** Its onion address. */
-  readonly address: string
+  /** Its onion address, and the one that it is leaving. */
+  address: string
+  leaving: string | undefined
   readonly machine: Machine
   readonly #world: World
   /** The keys that it admits; undefined if it is open. */
-  readonly admits: readonly Member[] | undefined
+  admits: readonly Member[] | undefined
+  /** Since when it runs, and does so under the same conditions. */
+  steadySince = 0
   process: Process | undefined
   relay: Relay | undefined
   /** Messages that the present process took over from another. */
@@ -40,6 +44,7 @@ export class RelayHost {
   start(): void {
     if (this.process !== undefined) return
     this.restored = 0
+    this.#changed()
     const process: Process = this.#world.kernel.spawn(this.name, this.machine, () => {
       this.relay = this.#open(process, undefined)
       this.#listen(process, this.relay)
@@ -51,11 +56,53 @@ export class RelayHost {
   /** Upgrades the relay: a new process takes over everything that the present one holds. */
   handOver(): void {
     if (this.process === undefined || this.relay === undefined || this.#next !== undefined) return
+    this.#changed()
     const next: Process = this.#world.kernel.spawn(`${this.name}'`, this.machine, () => void this.#takeOver(next))
     this.#next = next
     next.onDeath(() => {
       if (this.#next === next) this.#next = undefined
     })
+  }
+
+  /** The relay gets another address, and keeps the old one for a while. */
+  rotate(address: string): void {
+    const { kernel } = this.#world
+    if (this.leaving !== undefined) return
+    this.leaving = this.address
+    this.address = address
+    this.#changed()
+    const { process, relay } = this
+    if (process === undefined || relay === undefined) return
+    kernel.at(kernel.now, process, () => {
+      relay.addName(address, undefined, [this.leaving!])
+      this.#listen(process, relay)
+    })
+  }
+
+  /** The old address ends. */
+  retire(): void {
+    if (this.leaving === undefined) return
+    if (this.process !== undefined) this.#world.network.deafen(this.leaving, this.process)
+    this.leaving = undefined
+    this.#changed()
+  }
+
+  /** The operator changes the list of keys. */
+  admit(members: readonly Member[]): void {
+    const { kernel } = this.#world
+    this.admits = members
+    this.#changed()
+    if (this.process !== undefined) kernel.at(kernel.now, this.process, () => this.relay?.admit(members))
+  }
+
+  /** Whether a person has a mailbox here. */
+  receives({ identity }: Person): boolean {
+    const { fingerprint } = identity.key
+    return this.admits === undefined || this.admits.some((member) => Buffer.compare(member.fingerprint, fingerprint) === 0)
+  }
+
+  #changed(): void {
+    this.steadySince = this.#world.kernel.now
   }
 
   /** Kills the process that takes over. */
@@ -65,6 +112,7 @@ export class RelayHost {
 
   /** Kills the process. Its messages are lost, unless another one has taken over. */
   kill(): void {
+    this.#changed()
     this.process?.kill()
     this.process = undefined
     this.relay = undefined
@@ -72,11 +120,12 @@ export class RelayHost {
 
   /** Ends the relay as an operator does. Its messages are lost. */
   stop(): void {
-    const { kernel, network } = this.#world
+    const { kernel } = this.#world
+    this.#changed()
     const { process, relay } = this
     if (process === undefined || relay === undefined) return
     kernel.at(kernel.now, process, () => {
-      network.deafen(this.address, process)
+      this.#deafen(process)
       void relay.close().then(() => {
         process.kill()
         if (this.process === process) this.kill()
@@ -87,6 +136,7 @@ export class RelayHost {
   /** The operator wipes all messages in a panic. */
   wipe(): void {
     const { kernel } = this.#world
+    this.#changed()
     if (this.process !== undefined) kernel.at(kernel.now, this.process, () => this.relay?.wipe())
   }
 
@@ -101,6 +151,7 @@ export class RelayHost {
       perKey: 16,
       perSender: 2 ** 26,
       names: [this.address],
+      movedFrom: this.leaving === undefined ? [] : [this.leaving],
       admit: this.admits,
       inherited,
       onFault: (error) => truth.violate(0, `${process.name} reports an internal error: ${String(error)}`),
@@ -108,7 +159,15 @@ export class RelayHost {
   }
 
   #listen(process: Process, relay: Relay): void {
-    this.#world.network.listen(this.address, process, (stream) => relay.accept(stream, 'tcp'))
+    for (const address of this.#addresses) this.#world.network.listen(address, process, (stream) => relay.accept(stream, 'tcp'))
+  }
+
+  get #addresses(): readonly string[] {
+    return this.leaving === undefined ? [this.address] : [this.address, this.leaving]
+  }
+
+  #deafen(process: Process): void {
+    for (const address of this.#addresses) this.#world.network.deafen(address, process)
   }
 
   get #socket(): { readonly kind: 'unix'; readonly path: string } {
@@ -128,7 +187,7 @@ export class RelayHost {
 
   /** As src/server/server.ts does. */
   async #awaitSuccessor(process: Process, relay: Relay): Promise<void> {
-    const { network, kernel } = this.#world
+    const { kernel } = this.#world
     const handing: Handing = {
       bytes: () => relay.heldBytes,
       suspend: async () => {
@@ -137,7 +196,7 @@ export class RelayHost {
         return estate
       },
       resume: () => relay.resume(),
-      release: async () => network.deafen(this.address, process),
+      release: async () => this.#deafen(process),
       reopen: async () => this.#listen(process, relay),
     }
     try {
@@ -159,6 +218,7 @@ export class RelayHost {
       const succession = await findPredecessor({ address: this.#socket, psk: PSK, memory: RELAY_MEMORY, signal })
       if (succession === undefined) return process.kill()
       const { secrets } = succession
+      const { address, admits } = this
       const relay = this.#open(process, { boot: createSecretKey(secrets.boot), token: createSecretKey(secrets.token) })
       const percent = await succession.fill(
         (message) => {
@@ -178,7 +238,11 @@ export class RelayHost {
       this.relay = relay
       this.process = process
       this.#next = undefined
+      this.#changed()
       relay.resume()
+      // The operator may have changed the names and the list since the process began.
+      if (this.address !== address) relay.addName(this.address, undefined, this.leaving === undefined ? [] : [this.leaving])
+      if (this.admits !== admits) relay.admit(this.admits)
       await this.#awaitFree()
       void this.#awaitSuccessor(process, relay)
     } catch (error) {

@@ -1,4 +1,5 @@
 /** Sums up many simulations. */
+import { FAULTS, WORK } from './plan.ts'
 import type { Outcome } from './run.ts'
 
 export class Report {
@@ -12,7 +13,10 @@ export class Report {
     this.#scenarios++
     this.#personDays += personDays
     this.#steps += steps
-    for (const [what, count] of Object.entries(counts)) this.#counts.set(what, (this.#counts.get(what) ?? 0) + count)
+    for (const [what, count] of Object.entries(counts)) {
+      const before = this.#counts.get(what) ?? 0
+      this.#counts.set(what, what.startsWith('most ') ? Math.max(before, count) : before + count)
+    }
   }
 
   lines(): string[] {
@@ -23,6 +27,13 @@ export class Report {
       `${this.#scenarios} scenarios, ${this.#personDays.toFixed(0)} person-days, ${this.#steps} steps in ${(minutes * 60).toFixed(1)} s of one core`,
       `${(this.#personDays / minutes).toFixed(0)} person-days a minute, ${(this.#steps / minutes / 60).toFixed(0)} steps a second`,
       `happened: ${counts.join(', ')}`,
+      `weights of what people do: ${weightsOf(WORK)}`,
+      `weights of faults: ${weightsOf(FAULTS)}`,
     ]
   }
 }
+
+const weightsOf = (weights: Readonly<Record<string, number>>): string =>
+  Object.entries(weights)
+    .map(([what, weight]) => `${what} ${weight}`)
+    .join(', ')

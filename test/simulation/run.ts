@@ -26,6 +26,10 @@ class GivenUp extends Error {}
 const HOUR = 3_600_000
 /** After the faults stop, every text reaches its end within this time: the longest pause of an outbox is a day. */
 const QUIET = 30 * HOUR
+/** Within this time a text is delivered, and its writer learns it, if everything works. */
+const SOON = 5 * 60_000
+/** The id of the one group. */
+const GROUP = 'AAAAAAAAAAAAAAAAAAAAAA'
 
 export async function runPlan(plan: Plan, { tells = false, records = false, isOver = () => false }: RunOptions = {}): Promise<Outcome> {
   const world = new World(plan.seed, plan.cast)
@@ -35,7 +39,7 @@ export async function runPlan(plan: Plan, { tells = false, records = false, isOv
   try {
     for (const relay of relays.values()) relay.start()
     await kernel.run(EPOCH + 1_000)
-    for (const person of people.values()) person.start()
+    for (const person of people.values()) if (person.owner === person) person.start()
     let hour = HOUR
     for (const step of plan.steps) {
       for (; hour < step.at; hour += HOUR) await look(world, hour, isOver)
@@ -74,10 +78,27 @@ async function look(world: World, time: number, isOver: () => boolean): Promise<
 function perform(world: World, step: Step): void {
   const { people, relays, network, truth, kernel } = world
   switch (step.do) {
-    case 'write': {
-      for (let i = 0; i < step.count; i++) people.get(step.who)!.write(people.get(step.to)!)
+    case 'write':
+      for (let i = 0; i < step.count; i++) people.get(step.who)?.write(people.get(step.to)!)
       return
-    }
+    case 'reply':
+    case 'edit':
+    case 'remove':
+      return people.get(step.who)!.write(people.get(step.to)!, step.do)
+    case 'group':
+      for (const member of step.group) people.get(step.who)!.write(people.get(member)!, 'group text', GROUP)
+      return
+    case 'file':
+      return people.get(step.who)!.sendFile(people.get(step.to)!, step.bytes)
+    case 'meet':
+      return people.get(step.who)!.meet(people.get(step.whom)!)
+    case 'take':
+      return people.get(step.who)!.take()
+    case 'shut out':
+    case 'admit':
+      truth.count(`fault: ${step.do}`)
+      truth.tell(step.relay, step.do === 'admit' ? `admits ${step.who}` : `shuts ${step.who} out`)
+      return world.admit(step.relay, step.who, step.do === 'admit')
     case 'close':
       return people.get(step.who)!.close()
     case 'start':
@@ -95,13 +116,18 @@ function perform(world: World, step: Step): void {
       truth.count(`fault: disk ${step.fault}`)
       truth.tell(step.who, `has a disk that is ${step.fault} for ${timeOf(step.for)}`)
       disk.fault = step.fault
-      kernel.at(kernel.now + step.for, undefined, () => (disk.fault = undefined))
+      const person = people.get(step.who)!
+      kernel.at(kernel.now + step.for, undefined, () => {
+        disk.fault = undefined
+        person.steadySince = kernel.now
+      })
       return
     }
     case 'clock':
       truth.count('fault: clock')
       truth.tell(step.machine, `has its clock moved by ${timeOf(step.by)}`)
       world.machine(step.machine).skew += step.by
+      world.onClock(step.machine)
       return
     case 'sleep':
       truth.count('fault: sleep')
@@ -120,6 +146,10 @@ function perform(world: World, step: Step): void {
           return relay.start()
         case 'wipe':
           return relay.wipe()
+        case 'rotate':
+          return world.rotate(step.relay)
+        case 'retire':
+          return relay.retire()
         case 'upgrade':
           return relay.handOver()
         case 'kill the new process':
@@ -134,6 +164,8 @@ const RELAY_STEPS = {
   stop: 'is stopped',
   start: 'starts',
   wipe: 'is wiped',
+  rotate: 'gets another address',
+  retire: 'gives its old address up',
   upgrade: 'is upgraded',
   'kill the new process': 'has its new process killed',
 } as const
@@ -159,20 +191,46 @@ async function calm(world: World): Promise<void> {
   for (;;) {
     await kernel.run(kernel.now + HOUR)
     world.check()
-    if (unsettled(world).length === 0) return world.checkAtEnd()
+    if (unsettled(world).length === 0) {
+      world.checkAtEnd()
+      return probe(world)
+    }
     if (kernel.now - since > QUIET) break
   }
   const [text] = unsettled(world)
   truth.violate(
     1,
-    `text ${text!.number} of ${text!.from} to ${text!.to} is ${text!.state} and ${text!.isDone ? 'was shown' : 'was not shown'} ${QUIET / HOUR} hours after the faults stopped`,
+    `text ${text!.number} of ${text!.from} to ${text!.to} is ${text!.state} and ${text!.doneBy.size > 0 ? 'was shown' : 'was not shown'} ${QUIET / HOUR} hours after the faults stopped`,
   )
   throw truth.violation!
 }
 
+/** Everything works. A text that is written now is delivered soon. */
+async function probe(world: World): Promise<void> {
+  const { kernel, truth, people } = world
+  const everyone = [...people.values()].filter((person) => person.owner === person)
+  truth.tell('WORLD', 'everyone writes to the next one')
+  const first = truth.texts.length
+  for (const [at, person] of everyone.entries()) {
+    const next = everyone[(at + 1) % everyone.length]!
+    if (world.admits(person.name, next.name)) person.write(next)
+  }
+  await kernel.run(kernel.now + SOON)
+  for (const { number, from, to, state, doneBy, error } of truth.texts.slice(first)) {
+    // A user may be at the relay's sending limit.
+    if (error !== undefined) continue
+    if (doneBy.size === 0)
+      truth.violate(7, `text ${number} of ${from} to ${to} is not shown ${SOON / 60_000} minutes after everything works`)
+    else if (world.admits(to, from) && state !== 'delivered' && state !== 'read')
+      truth.violate(7, `text ${number} of ${from} to ${to} is ${state}, and was shown ${SOON / 60_000} minutes ago`)
+  }
+  if (truth.violation !== undefined) throw truth.violation
+}
+
 function unsettled(world: World): Truth['texts'] {
-  return world.truth.texts.filter(({ from, to, state, isDone, excuse }) => {
+  return world.truth.texts.filter(({ from, to, state, doneBy, excuse }) => {
     if (state === 'expired' || state === 'failed' || excuse !== undefined) return false
+    const isDone = doneBy.size > 0
     // No relay of the writer lets the receiver send a receipt.
     if (isDone && !world.admits(to, from)) return false
     return !isDone || (state !== 'delivered' && state !== 'read')

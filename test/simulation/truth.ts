@@ -3,9 +3,11 @@
  * names the invariant by its number in {@link INVARIANTS}.
  */
 import type { DeliveryState } from '../../src/client/delivery/entry.ts'
-import type { ReceivedContent } from '../../src/client/messenger/inbox.ts'
+import type { Received } from '../../src/client/messenger/inbox.ts'
 import { EPOCH, type Kernel, type Process } from './kernel.ts'
 import type { Connection, NetworkObserver } from './network.ts'
+import { usesReal } from './stand-in.ts'
+import { Wire } from './wire.ts'
 
 export const INVARIANTS = [
   'no error is left unhandled',
@@ -18,11 +20,13 @@ export const INVARIANTS = [
   'the user sees the truth',
 ] as const
 
-/** A text that a person wrote. */
+/** A text that a person wrote, or anything else that is shown. */
 export interface Text {
   readonly number: number
+  /** The device on which it was written. */
   readonly from: string
   readonly to: string
+  readonly what: string
   readonly id: string
   /** Process that wrote it. */
   readonly by: Process
@@ -32,8 +36,8 @@ export interface Text {
   error: unknown
   /** The processes of the receiver that showed it. */
   readonly shown: Process[]
-  /** The receiver has stored that it came. */
-  isDone: boolean
+  /** The devices of the receiver that stored that it came. */
+  readonly doneBy: Set<string>
   /** The outbox on the writer's disk has it. */
   isKept: boolean
   /** A fault that explains why its end stays unknown. */
@@ -70,16 +74,22 @@ export class Truth implements NetworkObserver {
   readonly #open = new Map<string, number>()
   /** The last text of each sender that each process showed. */
   readonly #last = new Map<string, number>()
-  /** The same, for texts that were marked with a gap. */
-  readonly #gaps = new Map<string, number>()
   violation: Violation | undefined
+  readonly #wire: Wire
 
   constructor(kernel: Kernel) {
     this.#kernel = kernel
+    this.#wire = new Wire(this, kernel)
   }
 
   count(what: string): void {
     this.counts[what] = (this.counts[what] ?? 0) + 1
+  }
+
+  /** Notes a size, of which the report shows the greatest. */
+  most(what: string, size: number): void {
+    const name = `most ${what}`
+    this.counts[name] = Math.max(this.counts[name] ?? 0, size)
   }
 
   note(what: string, bytes?: Uint8Array): void {
@@ -101,14 +111,14 @@ export class Truth implements NetworkObserver {
     this.#kernel.fail(this.violation)
   }
 
-  onSent(text: Pick<Text, 'number' | 'from' | 'to' | 'id' | 'by'>): void {
+  onSent(text: Pick<Text, 'number' | 'from' | 'to' | 'what' | 'id' | 'by'>): void {
     const whole = {
       ...text,
       sentAt: this.#kernel.now,
       state: 'waiting' as const,
       error: undefined,
       shown: [],
-      isDone: false,
+      doneBy: new Set<string>(),
       isKept: false,
       excuse: undefined,
     }
@@ -116,8 +126,8 @@ export class Truth implements NetworkObserver {
     this.#byId.set(text.id, whole)
     const open = this.#openTexts.get(text.from) ?? new Set()
     this.#openTexts.set(text.from, open.add(whole))
-    this.count('texts')
-    this.tell(text.from, `writes text ${text.number} to ${text.to}`)
+    this.count(text.what)
+    this.tell(text.from, `writes ${text.what} ${text.number} to ${text.to}`)
   }
 
   /** Returns the texts of a person whose writer does not know their end. */
@@ -133,45 +143,46 @@ export class Truth implements NetworkObserver {
   onState(id: string, state: DeliveryState, error: unknown): void {
     const text = this.#byId.get(id)
     if (text === undefined || (text.state === state && text.error === error)) return
-    if (text.state !== state) this.tell(text.from, `sees that text ${text.number} is ${state}`)
-    if ((state === 'delivered' || state === 'read') && !text.isDone)
+    if (text.state !== state) this.tell(text.from, `sees that ${text.what} ${text.number} is ${state}`)
+    if ((state === 'delivered' || state === 'read') && text.doneBy.size === 0)
       this.violate(3, `${text.from} sees text ${text.number} as ${state}, and ${text.to} did not get it`)
     if (state !== 'waiting' && state !== 'held') this.#openTexts.get(text.from)?.delete(text)
     text.state = state
     text.error = error
   }
 
-  /** A receiver shows a text. */
-  onShown(receiver: string, process: Process, number: number, received: ReceivedContent & { gap?: true; late?: true }): void {
-    const text = this.texts[number]
-    const { verdict } = received
-    const marks = [verdict === 'genuine' ? '' : verdict, received.gap ? 'gap' : '', received.late ? 'late' : ''].filter(
-      (mark) => mark !== '',
-    )
-    this.tell(receiver, `sees text ${number} of ${text?.from ?? '?'}${marks.length === 0 ? '' : ` (${marks.join(', ')})`}`)
-    if (text === undefined || text.to !== receiver) return this.violate(2, `${receiver} sees a text that was not sent to them`)
+  /** A device shows a text. @param owner the person whose device it is */
+  onShown(device: string, owner: string, process: Process, id: string, received: Received): void {
+    const text = this.#byId.get(id)
+    const { verdict, from, gap, late } = received
+    const marks = [verdict === 'genuine' ? '' : verdict, gap ? 'gap' : '', late ? 'late' : '', from === undefined ? 'stranger' : '']
+    const said = marks.filter((mark) => mark !== '').join(', ')
+    if (text === undefined || text.to !== owner) return this.violate(2, `${device} sees a text that was not sent to them`)
+    const { number } = text
+    this.tell(device, `sees ${text.what} ${number} of ${text.from}${said === '' ? '' : ` (${said})`}`)
     this.count('shown')
-    const isMarked = marks.length > 0
-    if (text.shown.includes(process)) this.violate(2, `${receiver} sees text ${number} twice`)
-    if (text.isDone && !isMarked) this.violate(2, `${receiver} sees text ${number} again, and had stored it`)
+    const isMarked = marks.slice(0, 3).some((mark) => mark !== '')
+    if (text.shown.includes(process)) this.violate(2, `${device} sees text ${number} twice`)
+    if (text.doneBy.has(device) && !isMarked) this.violate(2, `${device} sees text ${number} again, and had stored it`)
+    if (from !== undefined) this.#checkOrder(text, device, process, isMarked)
+    text.shown.push(process)
+  }
+
+  #checkOrder(text: Text, device: string, process: Process, isMarked: boolean): void {
+    const { number } = text
     const pair = `${text.from} ${process.pid}`
     const last = this.#last.get(pair) ?? -1
     // A text that was shown and not stored before a crash is shown again.
     // A writer who keeps no outbox forgets which text came before: its next one cannot name it.
     const isKnown = text.excuse === undefined || this.texts[last]?.by === text.by
-    // A gap said before that earlier texts are missing.
-    if (received.gap === true) this.#gaps.set(pair, Math.max(number, this.#gaps.get(pair) ?? 0))
-    const isTold = number < (this.#gaps.get(pair) ?? 0)
-    if (number < last && !isMarked && !isTold && isKnown && text.shown.length === 0)
-      this.violate(2, `${receiver} sees text ${number} of ${text.from} after text ${last}, without a mark`)
+    if (number < last && !isMarked && isKnown && text.shown.length === 0)
+      this.violate(2, `${device} sees text ${number} of ${text.from} after text ${last}, without a mark`)
     this.#last.set(pair, Math.max(last, number))
-    text.shown.push(process)
   }
 
-  /** The receiver has stored that it came; a receipt may follow. */
-  onDone(number: number): void {
-    const text = this.texts[number]!
-    text.isDone = true
+  /** The device has stored that it came; a receipt may follow. */
+  onDone(device: string, id: string): void {
+    this.#byId.get(id)?.doneBy.add(device)
     this.count('done')
   }
 
@@ -182,6 +193,7 @@ export class Truth implements NetworkObserver {
     const dials = (this.#dials.get(name) ?? []).filter((time) => time > now - DIALS_MS)
     dials.push(now)
     this.#dials.set(name, dials)
+    this.most('dials of one relay in ten minutes', dials.length)
     if (dials.length > MOST_DIALS) this.violate(6, `${client.name} dialled one relay ${dials.length} times in ten minutes`)
   }
 
@@ -200,8 +212,13 @@ export class Truth implements NetworkObserver {
     }
   }
 
-  onBytes(connection: Connection, direction: string, bytes: Uint8Array): void {
+  onBytes(connection: Connection, direction: 'to relay' | 'to client', bytes: Uint8Array): void {
     this.note(`${connection.number} ${direction}`, bytes)
+    if (!usesReal()) this.#wire.onBytes(connection, direction, bytes)
+  }
+
+  onGone(connection: Connection): void {
+    this.#wire.onGone(connection)
   }
 }
 

@@ -1,11 +1,13 @@
 /** One simulation: the system, the network, the disks, and everyone in it. */
 import { sha256 } from '../../src/auth/crypto.ts'
+import type { SshKey } from '../../src/auth/ssh-key.ts'
+import type { FileDelivery } from '../../src/client/messenger/transfers.ts'
 import { encodeOnion } from '../../src/onion/address.ts'
 import { Disk, mount } from './disk.ts'
 import { connectAll } from './local-net.ts'
 import { Kernel, type Machine } from './kernel.ts'
 import { Network } from './network.ts'
-import { Person } from './person.ts'
+import { Person, type PersonOptions } from './person.ts'
 import type { Cast } from './plan.ts'
 import { enter } from './platform.ts'
 import { Random } from './random.ts'
@@ -22,7 +24,12 @@ export class World {
   /** The simulated people write this many texts so far. */
   texts = 0
 
+  readonly #seed: string
+  /** The addresses that relays had, each with the next one. */
+  readonly #moved = new Map<string, string>()
+
   constructor(seed: string, cast: Cast) {
+    this.#seed = seed
     const random = new Random(seed)
     this.kernel = new Kernel(random)
     this.kernel.waits = usesReal()
@@ -34,19 +41,23 @@ export class World {
     enter(this.kernel)
     connectAll(this.kernel)
     const addresses = new Map(cast.relays.map(({ name }) => [name, encodeOnion(sha256(Buffer.from(`relay ${seed} ${name}`)))]))
-    for (const { name, relays, keeps } of cast.people) {
-      const person = new Person(this, {
-        name,
-        relays: relays.map((relay) => addresses.get(relay)!),
-        keeps,
-        seed: sha256(Buffer.from(`person ${seed} ${name}`)),
-      })
+    const add = (options: PersonOptions): Person => {
+      const { name } = options
+      const person = new Person(this, options)
       const disk = new Disk(this.kernel)
       disk.onWrite = (path, bytes) => this.truth.note(`${name} writes ${path}`, bytes)
       disks.set(name, disk)
       person.disk = disk
       this.people.set(name, person)
+      return person
     }
+    for (const { name, relays, keeps, second } of cast.people) {
+      const options = { keeps, relays: relays.map((relay) => addresses.get(relay)!), seed: sha256(Buffer.from(`person ${seed} ${name}`)) }
+      const of = add({ name, ...options })
+      if (second !== undefined) add({ name: second, ...options, of })
+    }
+    for (const { name, strangers = [] } of cast.people)
+      for (const stranger of strangers) this.people.get(name)!.strangers.add(this.people.get(stranger)!)
     for (const { name, admits } of cast.relays) {
       const members = admits?.map((member) => ({ fingerprint: this.people.get(member)!.identity.key.fingerprint }))
       this.relays.set(name, new RelayHost(this, name, addresses.get(name)!, members))
@@ -59,13 +70,62 @@ export class World {
 
   /** Whether a relay of `to` lets `from` send there. */
   admits(from: string, to: string): boolean {
-    const { fingerprint } = this.people.get(from)!.identity.key
-    const { relays } = this.people.get(to)!.contact
-    return [...this.relays.values()].some(
-      ({ address, admits }) =>
-        relays.includes(address) &&
-        (admits === undefined || admits.some((member) => Buffer.compare(member.fingerprint, fingerprint) === 0)),
-    )
+    const { owner } = this.people.get(from)!
+    const { relays } = this.people.get(to)!.owner.contact
+    return relays.some((relay) => this.relayAt(relay)?.receives(owner) === true)
+  }
+
+  /** Whether `to` has `from` as a contact, so that receipts come. */
+  knows(to: string, from: string): boolean {
+    return !this.people.get(to)!.owner.strangers.has(this.people.get(from)!.owner)
+  }
+
+  /** Finds the relay that has an address. */
+  relayAt(address: string): RelayHost | undefined {
+    for (const host of this.relays.values()) if (host.address === address || host.leaving === address) return host
+    return undefined
+  }
+
+  personOf(key: SshKey): Person | undefined {
+    for (const person of this.people.values())
+      if (Buffer.compare(person.identity.key.fingerprint, key.fingerprint) === 0) return person.owner
+    return undefined
+  }
+
+  /** Whether a device of the receiver has the whole file. */
+  hasFile({ to, name, total }: FileDelivery): boolean {
+    return [...this.people.values()].some(({ owner, files }) => owner.name === to.name && files.has({ name, total }))
+  }
+
+  /** A relay gets another address. */
+  rotate(name: string): void {
+    const host = this.relays.get(name)!
+    if (host.leaving !== undefined) return
+    const address = encodeOnion(sha256(Buffer.from(`relay ${this.#seed} ${name} ${this.#moved.size + 2}`)))
+    this.#moved.set(host.address, address)
+    host.rotate(address)
+  }
+
+  /** A person goes to the address that a relay announced. */
+  follow(person: Person, from: string, to: string): void {
+    if (this.#moved.get(from) !== to) return this.truth.violate(7, `${person.name} sees that a relay moved to an address that it has not`)
+    person.follow(to, from)
+  }
+
+  /** The operator removes a key from the list of a relay, or puts it there. */
+  admit(name: string, who: string, isIn: boolean): void {
+    const host = this.relays.get(name)!
+    const { fingerprint } = this.people.get(who)!.identity.key
+    const others = host.admits?.filter((member) => Buffer.compare(member.fingerprint, fingerprint) !== 0)
+    if (others !== undefined && (isIn || others.length < host.admits!.length)) host.admit(isIn ? [...others, { fingerprint }] : others)
+  }
+
+  /** The clock of a machine was changed. */
+  onClock(name: string): void {
+    const { now } = this.kernel
+    const person = this.people.get(name)
+    if (person !== undefined) person.steadySince = now
+    else this.relays.get(name)!.steadySince = now
   }
 
   /** All faults stop: everything that is down starts, clocks are right, and disks work. */
@@ -77,14 +137,22 @@ export class World {
     }
     for (const person of this.people.values()) {
       person.machine.skew = 0
+      person.steadySince = this.kernel.now
       person.disk.fault = undefined
-      person.start()
+      for (const [from, to] of this.#moved) if (person.contact.relays.includes(from)) person.follow(to, from)
+      for (const stranger of person.strangers) person.meet(stranger)
+      if (person.owner === person) person.take()
+      // The texts of a device that is put away wait there.
+      else {
+        person.kill('killed')
+        for (const text of this.truth.openTexts(person.name)) text.excuse ??= 'its device was put away'
+      }
     }
   }
 
   /** Checks what must be so once all faults are over for a while. */
   checkAtEnd(): void {
-    for (const person of this.people.values()) person.checkAtEnd()
+    for (const person of this.people.values()) if (person.owner === person) person.checkAtEnd()
   }
 
   /** Ends it: no code of it runs any more. */
@@ -112,6 +180,9 @@ export class World {
       if (messageBytes > messageBudget) truth.violate(5, `${name} holds ${messageBytes} bytes of ${messageBudget}`)
       if (connections > 200) truth.violate(5, `${name} has ${connections} connections`)
     }
-    for (const person of this.people.values()) person.check()
+    for (const person of this.people.values()) {
+      person.check()
+      person.checkOpen()
+    }
   }
 }
