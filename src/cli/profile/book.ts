@@ -27,8 +27,6 @@ export interface Known extends Named, Contact {
   readonly verified?: number
   /** When this contact was first heard, seconds since 1970: since then they have the user's card. */
   readonly met?: number
-  /** When the user's card went to this contact again, because it had changed; seconds since 1970. */
-  readonly given?: number
   /** Whether this contact gets receipts, if receipts are switched on at all. */
   readonly receipts: boolean
 }
@@ -255,10 +253,10 @@ export class Book extends Folder<Known> {
     })
   }
 
-  /** Records that the contact was heard, or was given the user's new card. @throws {CliError} */
-  async mark(known: Known, what: 'met' | 'given'): Promise<Known> {
+  /** Records that the contact was heard, so that messages to them need no card any more. @throws {CliError} */
+  async meet(known: Known): Promise<Known> {
     return this.#rewrite(known, ({ signed, fields }) => {
-      fields.set(what, formatTime(this.#now()))
+      fields.set('met', formatTime(this.#now()))
       return signed + fields
     })
   }
@@ -286,7 +284,6 @@ export class Book extends Folder<Known> {
       ...timeOf(fields, 'added', broken),
       ...timeOf(fields, 'verified', broken),
       ...timeOf(fields, 'met', broken),
-      ...timeOf(fields, 'given', broken),
       receipts: fields.all('receipts')[0] !== 'no',
     }
     if (signed === '') {
@@ -313,7 +310,7 @@ function readKey(fields: Fields, broken: (why: string) => CliError): Pick<Known,
   }
 }
 
-function timeOf<Name extends 'added' | 'verified' | 'met' | 'given'>(
+function timeOf<Name extends 'added' | 'verified' | 'met'>(
   fields: Fields,
   name: Name,
   broken: (why: string) => CliError,

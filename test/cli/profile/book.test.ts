@@ -99,7 +99,7 @@ describe('a contact', () => {
     const { key: inbox } = identityOf(generateSeedKey())
     const card = await makeCard(bob, { name: 'Bob', relays: ['localhost'], time: NOW + 1, inbox })
     const known = book.need('Bob')
-    await Promise.all([book.mark(known, 'met'), book.takeInbox(known, card), book.verify(known)])
+    await Promise.all([book.meet(known), book.takeInbox(known, card), book.verify(known)])
     expect(book.need('Bob')).toMatchObject({ met: NOW, verified: NOW, inbox: { blob: inbox.blob } })
     expect(read('Bob')).toContain(card.text)
   })

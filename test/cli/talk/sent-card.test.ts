@@ -10,7 +10,7 @@ import { runCommand } from '../../../src/cli/command.ts'
 import { type Card, type CardVersion, makeCard } from '../../../src/client/format/card.ts'
 import { fingerprintOf, formatKey, makeId } from '../../../src/client/format/field.ts'
 import { type Identity, identityOf } from '../../../src/client/format/identity.ts'
-import { encodeMessage, openMessage } from '../../../src/client/format/message.ts'
+import { encodeMessage } from '../../../src/client/format/message.ts'
 import { connectRelay } from '../../../src/client/wire/connect.ts'
 import { asfaleia, type Outcome } from '../../support/command.ts'
 import { startTestRelay, type TestRelay } from '../../support/relay.ts'
@@ -47,38 +47,6 @@ async function put(card: Card, by = bob): Promise<void> {
   const facts = { to: alice(), id: makeId(), time: NOW, content, card: card.link }
   await client.sendSealed(alice().key, await encodeMessage(by, facts))
 }
-
-/** Takes all messages to Bob, and returns the cards in the texts. */
-async function takeCards(): Promise<(string | undefined)[]> {
-  using client = await connectRelay({ relay: relay.address, identity: bob })
-  const { messages } = await client.get()
-  await client.ack(messages.map(({ id }) => id))
-  const opened = await Promise.all(messages.map(({ payload }) => openMessage(bob, payload, { now: NOW })))
-  return opened.flatMap((each) => ('envelope' in each && each.envelope.content.type === 'text' ? [each.envelope.card] : []))
-}
-
-test("the user's card goes again to a contact who was heard before it had an inbox, until they are heard again", async () => {
-  await add(await cardOf(NOW - 9, one))
-  writeFileSync(join(root, 'contacts', 'Bob'), `${stored()}met: 2026-01-01T00:00:00Z\n`)
-  const link = (await as('me')).out.trim()
-  await as('send', 'bob', 'one')
-  await as('send', 'bob', 'two')
-  expect(await takeCards()).toEqual([link, link])
-  expect(stored()).toContain('\ngiven: ')
-  await put(await cardOf(NOW - 9, one))
-  await as('get')
-  await as('send', 'bob', 'three')
-  expect(await takeCards()).toEqual([undefined])
-})
-
-test('a contact who writes before the new card went to them still gets it', async () => {
-  await add(await cardOf(NOW - 9, one))
-  writeFileSync(join(root, 'contacts', 'Bob'), `${stored()}met: 2026-01-01T00:00:00Z\n`)
-  await put(await cardOf(NOW - 9, one))
-  await as('get')
-  await as('send', 'bob', 'one')
-  expect(await takeCards()).toEqual([(await as('me')).out.trim()])
-})
 
 describe('contact add', () => {
   test('stores the inbox, and contact show prints its fingerprint', async () => {
