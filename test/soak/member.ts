@@ -50,7 +50,8 @@ export class Member {
   #isEnding = false
   #stderr = ''
   #onReady = (): void => {}
-  #onAnswer: (answer: Answer) => void = () => {}
+  /** Questions to the probe that it has not answered, the oldest first. */
+  #asked: ((answer: Answer) => void)[] = []
   /** The people who wrote to this life of the client. */
   #heard = new Set<string>()
 
@@ -81,6 +82,7 @@ export class Member {
     this.#isEnding = false
     this.#stderr = ''
     this.#heard = new Set()
+    this.#asked = []
     const { folder } = this.#place
     const program =
       this.kind === 'chat'
@@ -101,7 +103,7 @@ export class Member {
       for (const line of lines) this.#onLine(line)
     })
     child.stderr!.setEncoding('utf8').on('data', (chunk: string) => (this.#stderr = (this.#stderr + chunk).slice(-2_000)))
-    child.on('message', (answer: Answer) => this.#onAnswer(answer))
+    child.on('message', (answer: Answer) => this.#asked.shift()?.(answer))
     this.#closed = once(child, 'close').then(([code, signal]) => {
       process.off('exit', killAtExit)
       this.#child = undefined
@@ -157,7 +159,7 @@ export class Member {
     if (child === undefined || !child.connected) return Promise.resolve(undefined)
     return Promise.race([
       new Promise<Answer>((resolve) => {
-        this.#onAnswer = resolve
+        this.#asked.push(resolve)
         child.send(word, () => {})
       }),
       this.#closed.then(() => undefined),
