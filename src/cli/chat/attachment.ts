@@ -15,7 +15,7 @@ import { ARRIVAL_FAILURES, describeError, fileFailure, NO_RECEIVER } from './wor
 export class Attachments {
   readonly #context: Context
   readonly #archive: Archive
-  /** Files that this session sends, by their entry; in a group, one for each member. */
+  /** By their entry: files that this session sends and that have not all arrived; in a group, one for each member. */
   readonly #sent = new Map<number, readonly FileDelivery[]>()
 
   constructor(context: Context, archive: Archive) {
@@ -77,6 +77,7 @@ export class Attachments {
     this.#context.put({ kind: 'transfer', key, transfer })
     // The progress replaces the state of a message.
     this.#context.put({ kind: 'sent', key, deliveries: [] })
+    if (isDone) this.#sent.delete(key)
   }
 
   onReceived({ offer, state, bytes, error }: Extract<MessengerEvent, { kind: 'file-received' }>): void {

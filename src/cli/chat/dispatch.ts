@@ -12,7 +12,7 @@ import { describeError, NO_RECEIVER, shownDelivery } from './wording.ts'
 export class Dispatch {
   readonly #context: Context
   readonly #archive: Archive
-  /** Everything that this session sent, by message id. */
+  /** By message id: what this session sent and no receiver has confirmed. */
   readonly #sent = new Map<string, Delivery>()
   /** By the receiver's fingerprint: the relays at which the mailbox is full, and how many messages were said to wait. */
   readonly #full = new Map<string, { readonly relays: Set<string>; told: number }>()
@@ -84,6 +84,8 @@ export class Dispatch {
       this.#context.tell(`a change did not reach ${to.name}${why === undefined ? '' : `: ${why}`}`, true)
     this.#context.put({ kind: 'delivery', id, state, ...(why !== undefined && { why }) })
     this.#archive.keepState(id, state, why)
+    // A failed one stays: the chat then ends with an error.
+    if (state === 'delivered' || state === 'read' || state === 'expired') this.#sent.delete(id)
   }
 
   #isShown(id: string): boolean {

@@ -16,6 +16,8 @@ import { VERDICTS } from '../../wording/verdict.ts'
 
 /** The longest quote of a message, in cells. */
 const QUOTE = 40
+/** How many written entries to remember after the chat has dropped them. */
+const DROPPED = 1_000
 
 export class Plain implements Front {
   readonly #stdin: Readable
@@ -67,6 +69,7 @@ export class Plain implements Front {
       if (before?.conversations.includes(conversation) === true) continue
       for (const entry of conversation.entries) lines.push(...this.#entryLines(conversation, entry, fresh))
     }
+    this.#forget(state)
     if (state.told !== undefined && state.told !== before?.told) lines.push(`-- ${state.told.text}`)
     if (state.overlay !== undefined && state.overlay !== before?.overlay) {
       lines.push(`-- ${state.overlay.title}`, ...state.overlay.text.split('\n').map((line) => `   ${line}`.trimEnd()))
@@ -94,6 +97,14 @@ export class Plain implements Front {
   redraw(): void {}
 
   suspend(): void {}
+
+  /** Forgets entries that the chat has dropped. */
+  #forget({ conversations }: State): void {
+    const count = conversations.reduce((sum, { entries }) => sum + entries.length, 0)
+    if (this.#written.size <= count + DROPPED) return
+    const kept = new Set(conversations.flatMap(({ entries }) => entries.map(({ key }) => key)))
+    for (const key of this.#written.keys()) if (!kept.has(key)) this.#written.delete(key)
+  }
 
   #entryLines(conversation: Conversation, entry: Entry, fresh: number[]): string[] {
     const known = this.#written.get(entry.key)

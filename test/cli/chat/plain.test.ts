@@ -1,6 +1,8 @@
 /** The chat line by line, for screen readers and programs. */
-import type { PassThrough } from 'node:stream'
+import { PassThrough, Writable } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { expect, it } from 'vitest'
 import { STRANGERS } from '../../../src/cli/chat/conversation.ts'
 import { Plain } from '../../../src/cli/chat/plain.ts'
@@ -97,3 +99,23 @@ it('the line-by-line chat writes no control character except line breaks', async
   chat.put({ kind: 'show', title: 't\u{1b}', text: 'x\u{9b}y' })
   expect(await said()).not.toMatch(/[[\p{Cc}\p{Cf}]--\n]/v)
 })
+
+it('the line-by-line chat forgets messages that the chat has dropped', async () => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const chat = new TestChat()
+  const plain = new Plain({ stdin: new PassThrough(), stdout: new Writable({ write: (_chunk, _encoding, done) => done() }) })
+  plain.start({ onInput: (input) => chat.put(input), onEnd: () => {} })
+  const used: number[] = []
+  for (let round = 0; round < 12; round++) {
+    for (let n = 0; n < 1_000; n++) chat.arrive({ id: `${round}-${n}`, text: `${round}.${n} `.padEnd(2_000, 'x') })
+    plain.show(chat.state)
+    await turn()
+    chat.effects.length = 0
+    collect()
+    used.push(process.memoryUsage().heapUsed)
+  }
+  plain.stop()
+  // The chat keeps 2,000 of these messages, and 1,000 of them have 2 MB.
+  expect((used[11]! - used[5]!) / 6).toBeLessThan(500_000)
+}, 60_000)

@@ -5,6 +5,8 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { SessionOptions } from '../../../src/cli/chat/context.ts'
 import type { Front } from '../../../src/cli/chat/front.ts'
@@ -236,6 +238,34 @@ it('a wrong clock of this machine is named', async () => {
     () => front.state?.told?.text.startsWith('the messages of several contacts are dated 1 day in the future; check the clock') === true,
   )
   expect(front.state?.told?.role).toBe('bad')
+})
+
+it('forgets texts and files once they have arrived', async () => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const path = join(village.folder, 'file')
+  writeFileSync(path, 'bytes')
+  begin()
+  front.put({ kind: 'open', conversation: bob!.fingerprint })
+  front.type('hello')
+  front.type(`/file ${path}`)
+  await until(() => messenger.files.length === 1)
+  const refs = ((): WeakRef<object>[] => {
+    const [sent, file] = [messenger.sent.pop()!, messenger.files.pop()!]
+    sent.accept()
+    messenger.happening.push({ kind: 'delivery', delivery: { ...sent, state: 'delivered' } })
+    file.change('done', 5)
+    return [new WeakRef(sent), new WeakRef(file)]
+  })()
+  await until(() => front.look().includes('arrived, and its hash is right') && front.look().includes('delivered'))
+  // The session holds the last event until the next one, and the file until it is closed.
+  messenger.happening.push({ kind: 'relay', relay: 'localhost', purpose: 'receive', state: 'up' })
+  await expect
+    .poll(() => {
+      collect()
+      return refs.filter((ref) => ref.deref() !== undefined).length
+    })
+    .toBe(0)
 })
 
 describe('a full mailbox', () => {
