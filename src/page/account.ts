@@ -102,7 +102,7 @@ export class Account {
     const name = profile.all('name')[0] ?? old?.name ?? ''
     const isFit = old !== undefined && old.name === name && old.relays.join() === relays.join()
     const time = Math.max(now(), (old?.time ?? 0) + 1)
-    const card = isFit ? old : await makeCard(identity, { name: checkName(name), relays: checkRelays(relays), time })
+    const card = isFit ? old : await makeCard(identity, { name: checkName(name), relays: checkRelays(relays), time, ...inboxOf(old) })
     const account = new Account(identity, card, new Map(files), now)
     account.#files.set('card', encodeText(card.text))
     await account.#readPeople()
@@ -286,5 +286,8 @@ export class Account {
     return person
   }
 }
+
+/** Contacts may know the inbox of the former card. */
+const inboxOf = (card: Card | undefined): Pick<Card, 'inbox'> => (card?.inbox === undefined ? {} : { inbox: card.inbox })
 
 const seconds = (): number => Math.floor(Date.now() / 1_000)
