@@ -42,11 +42,11 @@ export async function describeArrival(received: Received, account: Account): Pro
   }
 }
 
-type Facts = Pick<Arrival, 'at' | 'verdict' | 'fingerprint' | 'id' | 'protection' | 'gap' | 'late'>
+type Facts = Pick<Arrival, 'at' | 'verdict' | 'fingerprint' | 'id' | 'protection' | 'gap' | 'late' | 'expires'>
 
 /** Returns the facts of a message with a sender. */
-export function factsOf(received: Received, { time, from, id }: Envelope): Facts {
+export function factsOf(received: Received, { time, from, id, expires }: Envelope): Facts {
   const { verdict, gap, late } = received
   const facts = { at: time * 1_000, verdict, fingerprint: fingerprintOf(from), id, protection: protectionOf(received) }
-  return { ...facts, ...(gap === true && { gap }), ...(late === true && { late }) }
+  return { ...facts, ...(expires !== undefined && { expires }), ...(gap === true && { gap }), ...(late === true && { late }) }
 }

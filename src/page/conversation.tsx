@@ -200,7 +200,12 @@ function Log({
         <div style={{ height: `${range.before}px` }} />
         {drawn.map((entry, n) => (
           <div key={entry.key} data-key={entry.key} class="entry">
-            <Message entry={entry} day={isNewDay(entries[range.start + n - 1], entry)} actions={actions} />
+            <Message
+              entry={entry}
+              isNamed={conversation.kind === 'strangers'}
+              day={isNewDay(entries[range.start + n - 1], entry)}
+              actions={actions}
+            />
           </div>
         ))}
         <div style={{ height: `${range.after}px` }} />

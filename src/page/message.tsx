@@ -1,6 +1,6 @@
 /** One entry of a conversation. Texts and names of others are shown as text, never as HTML, and nothing is opened. */
 import { deliveryText } from '../wording/delivery.ts'
-import { clock, dayOf, formatBytes } from '../wording/figures.ts'
+import { clock, dayOf, duration, formatBytes } from '../wording/figures.ts'
 import { VERDICTS } from '../wording/verdict.ts'
 import type { Entry } from './model.ts'
 import { capital, Icon, type IconName } from './parts.tsx'
@@ -12,8 +12,16 @@ export interface MessageActions {
   readonly onAdd: (card: string) => void
 }
 
-/** @param day the day to name above the entry, if the one before is of another day */
-export function Message({ entry, day, actions }: { readonly entry: Entry; readonly day: boolean; readonly actions: MessageActions }) {
+export interface MessageProps {
+  readonly entry: Entry
+  /** Whether to name the author. */
+  readonly isNamed: boolean
+  readonly actions: MessageActions
+}
+
+/** @param day whether to name the day above the entry: the one before is of another day */
+export function Message({ day, ...props }: MessageProps & { readonly day: boolean }) {
+  const { entry } = props
   const { from, at } = entry
   return (
     <>
@@ -29,19 +37,20 @@ export function Message({ entry, day, actions }: { readonly entry: Entry; readon
           {entry.text}
         </p>
       ) : (
-        <Bubble entry={entry} actions={actions} />
+        <Bubble {...props} />
       )}
     </>
   )
 }
 
-function Bubble({ entry, actions }: { readonly entry: Entry; readonly actions: MessageActions }) {
-  const { key, from, author, text, verdict, reply, changed, gap, late, card, file, at } = entry
+function Bubble({ entry, isNamed, actions }: MessageProps) {
+  const { key, from, author, text, verdict, reply, changed, gap, late, card, file, at, expires } = entry
   const state = from === 'me' ? deliveryText(entry) : undefined
   return (
     <article class={`message ${from}`} aria-label={`${from === 'me' ? 'You' : author}, ${clock(at)}`}>
       {gap === true && <p class="remark">A message before this one is missing.</p>}
       {late === true && <p class="remark">Late: it is older than the message above.</p>}
+      {expires !== undefined && <p class="remark">Disappears {duration(expires)} after you read it.</p>}
       <div class={verdict === 'genuine' ? 'bubble' : 'bubble doubted'}>
         {verdict !== 'genuine' && (
           <p class="verdict">
@@ -71,7 +80,11 @@ function Bubble({ entry, actions }: { readonly entry: Entry; readonly actions: M
         )}
       </div>
       <p class="meta">
-        {from === 'them' && entry.id === undefined && <span class="author">{author} </span>}
+        {isNamed && from === 'them' && (
+          <span class="author" dir="auto">
+            {author}{' '}
+          </span>
+        )}
         <time dateTime={new Date(at).toISOString()}>{clock(at)}</time>
         {changed === 'edited' && <span> edited</span>}
         {state !== undefined && (

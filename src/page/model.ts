@@ -43,6 +43,8 @@ export interface Entry {
   /** A card in the message, to add. */
   readonly card?: string
   readonly file?: FileView
+  /** After how many seconds it disappears once the user has seen it. */
+  readonly expires?: number
   /** The user has not seen it yet. */
   readonly unseen: boolean
 }
@@ -116,6 +118,7 @@ export interface Arrival {
   readonly late?: true
   readonly card?: string
   readonly file?: FileView
+  readonly expires?: number
 }
 
 export function initialState(me: State['me']): State {
@@ -167,7 +170,7 @@ export function withArrival(before: State, arrival: Arrival): State {
   const state = withPlace(before, arrival.conversation)
   const id = conversationOf(state, arrival.conversation)?.id ?? STRANGERS
   const { entries } = conversationOf(state, id)!
-  const { change, replyTo, file, card, fingerprint, protection, gap, late } = arrival
+  const { change, replyTo, file, card, fingerprint, protection, gap, late, expires } = arrival
   const target = change && entries.find((each) => each.from === 'them' && each.id === change.of && each.fingerprint === fingerprint)
   if (change !== undefined && target !== undefined)
     return changeEntry(state, target.key, (each) => ({
@@ -198,6 +201,7 @@ export function withArrival(before: State, arrival: Arrival): State {
     ...(gap === true && { gap }),
     ...(late === true && { late }),
     ...(card !== undefined && { card }),
+    ...(expires !== undefined && { expires }),
     ...(file !== undefined && { file: { ...file, name: sanitizeLine(file.name) } }),
   })
 }

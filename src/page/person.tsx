@@ -11,7 +11,7 @@ export function RequestBox({ talk, conversation }: { readonly talk: Talk; readon
   const { problem, busy, run } = useAction()
   return (
     <form
-      class="request"
+      class="ask"
       onSubmit={(event) => {
         event.preventDefault()
         run(() => talk.people.accept(id, own))
