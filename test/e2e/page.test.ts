@@ -245,7 +245,9 @@ test('1,000 messages: only some are in the document, and scrolling blocks for le
     await alice.mouse.wheel(0, n < 40 ? -2_500 : 2_500)
     await alice.waitForTimeout(30)
   }
-  await log.evaluate('(list) => { list.scrollTop = 0 }')
+  await log.evaluate((list) => {
+    ;(list as unknown as { scrollTop: number }).scrollTop = 0
+  })
   await message(alice, 'message 1: ').first().waitFor()
   await alice.getByRole('button', { name: 'Newest' }).click()
   await message(alice, 'message 1000').waitFor()
