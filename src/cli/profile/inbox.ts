@@ -37,9 +37,8 @@ export async function makeInbox(path: string): Promise<Identity> {
 /**
  * Returns the facts for a card of a version.
  *
- * A private user reads the inbox at one relay, and the addresses of contacts at the others, so that no relay learns who
- * talks to whom. A public user reads the inbox at each relay that the card names: people with an older card know those
- * relays. At a relay that knows the user's key there is no inbox.
+ * The inbox is at the first relay, and the addresses of contacts are at the others, so that no relay learns who talks to
+ * whom. If the first relay knows the user's key, there is no inbox: people write to the mailbox of that key.
  *
  * @param inbox undefined if there is none yet
  */
@@ -48,7 +47,8 @@ export function factsOf(
   version: CardVersion,
   inbox: SshKey | undefined,
 ): CardFacts {
-  const open = relays.filter((relay) => !memberAt.includes(relay))
-  if (version === 1 || open.length === 0) return { version, name, relays }
-  return { version, name, relays: isPublic ? open : open.slice(0, 1), ...(inbox !== undefined && { inbox }) }
+  const isMember = (relay: string): boolean => memberAt.includes(relay)
+  const [first = ''] = relays
+  if (version === 2 && isMember(first)) return { version, name, relays: isPublic ? relays : relays.filter(isMember) }
+  return version === 1 || inbox === undefined ? { version, name, relays } : { version, name, relays: [first], inbox }
 }
