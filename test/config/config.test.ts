@@ -175,6 +175,17 @@ describe('sources of settings', () => {
     expect(parsed).toMatchObject({ config: { limits: { window: 5 } } })
   })
 
+  test('--config wins over ASFALEIA_CONFIG, whose file is not read', () => {
+    const read: string[] = []
+    const readFile = (path: string): string => {
+      read.push(path)
+      return `window = ${path === '/flag' ? 7 : 5}`
+    }
+    const parsed = parseConfig({ argv: ['--config', '/flag'], env: { ASFALEIA_CONFIG: '/variable' }, readFile })
+    expect(parsed).toMatchObject({ config: { limits: { window: 7 } } })
+    expect(read).toEqual(['/flag'])
+  })
+
   test('the variables of other commands are ignored', () => {
     expect(good({ env: { ASFALEIA_SOCKS: 'off', ASFALEIA_STATE: 'x', PATH: '/bin', ASFALEIA: '1' } })).toEqual(good({}))
   })
@@ -221,6 +232,9 @@ describe('listening addresses', () => {
     ['0.0.0.0:3308', /local address/],
     ['[::]:3308', /local address/],
     ['192.168.1.1:3308', /local address/],
+    ['12.0.0.1:3308', /local address/],
+    ['126.0.0.1:3308', /local address/],
+    ['128.0.0.1:3308', /local address/],
     ['[::ffff:127.0.0.1]:3308', /local address/],
     ['example.org:3308', /local address/],
     ['localhost.:3308', /local address/],

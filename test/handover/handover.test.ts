@@ -447,10 +447,15 @@ interface Script {
   readonly messages?: number
   readonly size?: Size
   readonly spent?: readonly Spent[]
+  /** Some bytes of one message or bundle more come before `end`. */
+  readonly begun?: 'messages' | 'bundles'
 }
 
 /** Plays a predecessor that stops after the given step. */
-async function serveTo(step: End, { version = VERSION, fate, messages = MESSAGES.length, size, spent = [] }: Script): Promise<Server> {
+async function serveTo(
+  step: End,
+  { version = VERSION, fate, messages = MESSAGES.length, size, spent = [], begun }: Script,
+): Promise<Server> {
   const server = createServer((socket) => {
     socket.on('error', nothing)
     cleanups.push(() => socket.destroy())
@@ -497,6 +502,10 @@ async function serveTo(step: End, { version = VERSION, fate, messages = MESSAGES
         await channel.send(part)
         await hear('read')
       }
+    if (begun !== undefined) {
+      await say({ kind: begun, bytes: Buffer.alloc(10) })
+      await hear('read')
+    }
     await say({ kind: 'end', messages: writer.count })
     await hear('held')
     if (step === 'end') return channel
@@ -614,6 +623,8 @@ describe('a relay that takes over', () => {
     ['more senders than announced', { size: { bytes: BYTES, senders: 9 }, spent: createSpent(10) }, 'broken'],
     ['fewer bundles than announced', { size: { bytes: BYTES, senders: 0, bundles: 3 } }, 'broken'],
     ['more bundles than announced', { size: { bytes: BYTES, senders: 0, bundles: 1 } }, 'broken'],
+    ['`end` with a begun message behind the last one', { begun: 'messages' }, 'broken'],
+    ['`end` with a begun bundle behind the last one', { begun: 'bundles' }, 'broken'],
     ['an announcement of more bytes than there is memory for', { size: { bytes: 1e9 + 1, senders: 0 } }, 'memory'],
   ] as const)('takes nothing over from a relay that sends %s', async (_name, script, expected) => {
     await serveTo('owned', { fate: 'dies', ...script })

@@ -370,6 +370,21 @@ describe('subscription', () => {
     expect(masked(alice.say(`6;${token}\n6;${token}\n`))).toEqual(['16;1', '20;#;AAAA', '16;0'])
   })
 
+  it.each([
+    ['ACK', (own: string, id: string) => `5;${own};${id}\n`, '15;1'],
+    ['WIPE', (own: string) => `9;${own}\n`, '19;1'],
+  ])('leaves %s to the mailbox of its token, if the connection has another token', (_name, packet, answer) => {
+    send(bob, 'AAAA')
+    bob.say(`3;token/bob/localhost/9999999999999;key-carol;BBBB\n`)
+    expect(alice.say(`6;${token}\n`)).toHaveLength(2)
+    const carol = alice.login('carol')
+    const [, delivered] = alice.say(`4;${carol};lease\n`)
+    expect(alice.say(packet(carol, delivered!.split(';')[1]!))).toEqual([answer])
+    expect([world.mailboxes.waiting('carol'), world.mailboxes.size.messages]).toEqual([0, 1])
+    alice.hangUp()
+    expect([world.mailboxes.waiting('alice'), world.mailboxes.waiting('carol')]).toEqual([1, 0])
+  })
+
   it('never delivers between the messages of a batch', () => {
     // The batch is too large for one write and its reader stalls.
     const payload = 'A'.repeat(30_000)

@@ -1,11 +1,11 @@
 import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { chmodSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
-import type { ConfigError, Problem } from '../../src/config/problem.ts'
-import { checkOwner, readHandoverSecret } from '../../src/server/handover-secret.ts'
+import { ConfigError, type Problem } from '../../src/config/problem.ts'
+import { checkHandoverFolder, checkOwner, readHandoverSecret } from '../../src/server/handover-secret.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'asfaleia-secret-'))
 afterAll(() => rmSync(folder, { recursive: true }))
@@ -84,5 +84,38 @@ describe('a handover secret file', () => {
     expect(refusal(path)).toMatchObject({ problem: 'the file does not hold 32 bytes in base64' })
     expect(refusal('/dev/zero')).toBeDefined()
     expect(refusal(join(folder, 'none'))).toMatchObject({ problem: 'the file cannot be read' })
+  })
+})
+
+describe('the folder of the handover socket', () => {
+  /** Makes a folder with a mode, and returns why it is refused. */
+  function refusalOf(mode: number, owner?: number): string | undefined {
+    const path = join(folder, `folder${files++}`)
+    mkdirSync(path)
+    chmodSync(path, mode)
+    if (owner !== undefined) chownSync(path, owner, owner)
+    try {
+      checkHandoverFolder(join(path, 'handover.sock'))
+      return undefined
+    } catch (error) {
+      return (error as ConfigError).problems[0]?.problem
+    }
+  }
+
+  it.each([0o700, 0o750, 0o755, 0o711])('may have mode %o', (mode) => {
+    expect(refusalOf(mode)).toBeUndefined()
+  })
+
+  it.each([0o720, 0o770, 0o702, 0o707, 0o777, 0o1777])('is refused with mode %o: others may write to it', (mode) => {
+    expect(refusalOf(mode)).toBe('other users may write to its folder')
+  })
+
+  // Only root can give a folder away.
+  it.each(process.getuid?.() === 0 ? [65_534] : [])('is refused if another user owns it: %i', (owner) => {
+    expect(refusalOf(0o700, owner)).toBe('other users may write to its folder')
+  })
+
+  it('must exist', () => {
+    expect(() => checkHandoverFolder(join(folder, 'none', 'handover.sock'))).toThrow(ConfigError)
   })
 })

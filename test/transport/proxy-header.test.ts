@@ -1,6 +1,6 @@
-import { once } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { parseProxyHeader, readProxyHeader } from '../../src/transport/proxy-header.ts'
 
 const LINE = 'PROXY TCP6 fc00:dead:beef:4dad::0:a6 ::1 166 7777'
@@ -90,6 +90,59 @@ describe('PROXY line on a socket', () => {
     await until(() => refused === 1)
     await closed
     expect(seen).toEqual([])
+  })
+
+  it.each([
+    [107, 0],
+    [108, 1],
+  ])('of %i bytes, its line end included, is refused %i times', async (length, refusals) => {
+    const head = 'PROXY UNKNOWN '
+    const socket = await send(`${head}${'x'.repeat(length - head.length - 2)}\r\n7`)
+    const closed = once(socket, 'close')
+    await until(() => refused === refusals && (refusals === 1 || seen[0]?.rest === '7'))
+    if (refusals === 0) socket.destroy()
+    await closed
+    expect(refused).toBe(refusals)
+  })
+
+  it('ends the connection if it does not come within ten seconds, and leaves one that came alone', () => {
+    vi.useFakeTimers()
+    try {
+      const create = (): { socket: EventEmitter & { destroyed: boolean }; refusals: () => number } => {
+        let refusals = 0
+        const socket = Object.assign(new EventEmitter(), {
+          destroyed: false,
+          destroy: () => void (socket.destroyed = true),
+          pause: () => {},
+          resume: () => {},
+          unshift: () => {},
+        })
+        readProxyHeader(
+          socket as unknown as Socket,
+          () => {},
+          () => void refusals++,
+        )
+        return { socket, refusals: () => refusals }
+      }
+      const [silent, slow, good] = [create(), create(), create()]
+      slow.socket.emit('data', Buffer.from('PROXY '))
+      good.socket.emit('data', Buffer.from(`${LINE}\r\n`))
+      vi.advanceTimersByTime(9_999)
+      slow.socket.emit('data', Buffer.from('TCP6'))
+      expect([silent, slow, good].map(({ socket, refusals }) => [socket.destroyed, refusals()])).toEqual([
+        [false, 0],
+        [false, 0],
+        [false, 0],
+      ])
+      vi.advanceTimersByTime(1)
+      expect([silent, slow, good].map(({ socket, refusals }) => [socket.destroyed, refusals()])).toEqual([
+        [true, 1],
+        [true, 1],
+        [false, 0],
+      ])
+    } finally {
+      vi.useRealTimers()
+    }
   })
 
   it('ends the connection if the peer hangs up before the line is complete, counted once', async () => {

@@ -194,6 +194,21 @@ describe('the relays of an outbox', () => {
     expect(sent(outbox, ['a', 'c'], 'one')).toEqual([undefined, 'held'])
   })
 
+  test('that forgot a message which another one still holds do not get it again', () => {
+    const outbox = outboxOf('a', 'b')
+    take(outbox, 0)
+    sent(outbox, ['a', 'b'], 'one')
+    // Without a receipt, the message goes to the second relay, too.
+    const later = OUTBOX.again[0]!
+    expect(take(outbox, later)).toEqual(['a to two', 'b to two'])
+    sent(outbox, ['a'], 'two', later)
+    outbox.onForgot('one')
+    expect(take(outbox, later)).toEqual([])
+    expect(outbox.entries()[0]).toMatchObject({ id: 'a', held: ['two'] })
+    outbox.onForgot('two')
+    expect(take(outbox, later)).toEqual(['a to one'])
+  })
+
   test('are checked after a lost connection, even without messages to send', () => {
     const outbox = outboxOf('a')
     take(outbox, 0)

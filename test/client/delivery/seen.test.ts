@@ -119,6 +119,39 @@ describe('the set of seen messages', () => {
     expect(known(NOW + 30 * DAY + 1)).toEqual([false, false, false])
   })
 
+  it('merges the tags of another program: each is kept for the longer of the two times', () => {
+    const [own, other] = [new Seen(), new Seen()]
+    const [long, short] = [makeId(), makeId()]
+    own.add({ from, id: long, time: NOW + 3 * DAY }, NOW)
+    other.add({ from, id: long, time: NOW }, NOW)
+    own.add({ from, id: short, time: NOW }, NOW)
+    other.add({ from, id: short, time: NOW + 3 * DAY }, NOW)
+    own.merge(other, NOW)
+    const later = Seen.decode(own.encode(), NOW + 18 * DAY)!
+    expect([long, short].map((id) => later.has(from, id))).toEqual([true, true])
+  })
+
+  it('merges the time before which nothing is known: the later of the two', () => {
+    const early = (): Seen => Seen.decode(encodeText(`asfaleia-seen/1\nsince ${NOW - 20}\n`), NOW)!
+    const late = (): Seen => Seen.decode(encodeText(`asfaleia-seen/1\nsince ${NOW - 10}\n`), NOW)!
+    for (const [own, other] of [
+      [early(), late()],
+      [late(), early()],
+    ] as const) {
+      own.merge(other, NOW)
+      expect(own.since).toBe(NOW - 10)
+    }
+  })
+
+  it('reads the longer of two times of a tag, in whatever order the lines are', () => {
+    const id = makeId()
+    const line = (time: number): string => Buffer.from(new Seen().add({ from, id, time }, NOW)).toString()
+    const lines = [line(NOW), line(NOW + 3 * DAY)]
+    for (const each of [lines, lines.toReversed()]) {
+      expect(Seen.decode(encodeText(`asfaleia-seen/1\n${each.join('')}`), NOW + 18 * DAY)!.has(from, id)).toBe(true)
+    }
+  })
+
   it('is bounded: messages forgotten for space are older than `since`', () => {
     fc.assert(
       fc.property(fc.array(fc.nat(100), { minLength: 1, maxLength: 60 }), fc.boolean(), (waits, stored) => {
