@@ -1,22 +1,12 @@
 /** Whether two names look alike to a reader: the skeletons of UTS 39, in any case. */
 import { dropHidden } from '../client/format/visible.ts'
-import { CONFUSABLES } from './confusables.ts'
+import { readConfusables } from './confusables.ts'
 
 let prototypes: ReadonlyMap<string, string> | undefined
 
-function readPrototypes(): ReadonlyMap<string, string> {
-  const read = (points: string): string => String.fromCodePoint(...points.split('+').map((point) => Number.parseInt(point, 16)))
-  const map = new Map<string, string>()
-  for (const word of CONFUSABLES.trim().split(/\s/)) {
-    const [prototype = '', characters = ''] = word.split('=')
-    for (const each of characters.split(',')) map.set(read(each), read(prototype))
-  }
-  return map
-}
-
 /** Replaces each character by its prototype. */
 function skeleton(text: string): string {
-  prototypes ??= readPrototypes()
+  prototypes ??= readConfusables()
   return Array.from(text, (character) => prototypes!.get(character) ?? character).join('')
 }
 

@@ -1,6 +1,6 @@
 /** The one rule for names that people choose, and names that look alike. */
 import { describe, expect, it, test } from 'vitest'
-import { CONFUSABLES } from '../../src/wording/confusables.ts'
+import { readConfusables } from '../../src/wording/confusables.ts'
 import { looksLike } from '../../src/wording/likeness.ts'
 import { composeName, quoteName, refuseName, showName } from '../../src/wording/name.ts'
 
@@ -133,11 +133,15 @@ describe('names look alike', () => {
 })
 
 test('the table of confusable characters gives each prototype itself', () => {
-  const words = CONFUSABLES.trim()
-    .split(/\s/)
-    .map((word) => word.split('='))
-  const characters = new Set(words.flatMap(([, list = '']) => list.split(',')))
-  expect(characters.size).toBe(2_117)
+  const prototypes = readConfusables()
+  expect(prototypes.size).toBe(2_117)
+  for (const [character, prototype] of [
+    ['\u0430', 'a'],
+    ['\u0131', 'i'],
+    ['\u2C9E', 'O'],
+    ['\u{118C1}', 's'],
+  ] as const)
+    expect([character, prototypes.get(character)]).toEqual([character, prototype])
   // U+048B is the one whose prototype is not final in Unicode's file.
-  expect(words.flatMap(([prototype = '']) => prototype.split('+')).filter((each) => characters.has(each))).toEqual(['438'])
+  expect([...prototypes.values()].flatMap((each) => [...each]).filter((each) => prototypes.has(each))).toEqual(['\u0438'])
 })
