@@ -101,21 +101,36 @@ export function singles(root: string): Plugin {
   }
 }
 
+/** The modules that age-encryption imports for parts that the page never uses, and their names. */
+const UNUSED = [
+  ['@noble/hashes/scrypt.js', ['scrypt']],
+  ['@noble/curves/nist.js', ['p256']],
+  ['@noble/post-quantum/hybrid.js', ['MLKEM768P256', 'MLKEM768X25519']],
+] as const
+
 /**
- * Leaves out the parts of age-encryption that the page never uses: its modules for armor and for passkeys, which it exports whole,
- * and scrypt, which takes a browser without a JIT half a minute.
+ * Leaves out the parts of age-encryption that the page never uses: its modules for armor and for passkeys, which it exports
+ * whole; scrypt, which takes a browser without a JIT half a minute; recipients on P-256, which no card has; and its own form of
+ * post-quantum recipients, in whose place there is src/auth/age-hybrid.ts.
  */
 const age: Plugin = {
   name: 'age',
-  setup({ onLoad }) {
+  setup({ onLoad, onResolve }) {
     onLoad({ filter: /\/age-encryption\/dist\/index\.js$/ }, ({ path }) => {
       const code = readFileSync(path, 'utf8')
       const contents = code.replaceAll(/^export \* as (?:armor|webauthn) from .*$/gm, '')
       if (contents === code) throw new Error('age-encryption no longer exports its modules whole')
       return { contents, resolveDir: dirname(path) }
     })
-    onLoad({ filter: /\/@noble\/hashes\/scrypt\.js$/ }, () => ({
-      contents: "export const scrypt = () => { throw new Error('the page has no scrypt') }",
+    for (const [module, names] of UNUSED)
+      onResolve({ filter: new RegExp(`^${module}$`) }, ({ importer }) =>
+        importer.includes('/age-encryption/') ? { path: names.join(), namespace: 'unused' } : undefined,
+      )
+    onLoad({ filter: /./, namespace: 'unused' }, ({ path }) => ({
+      contents: path
+        .split(',')
+        .map((name) => `export const ${name} = () => { throw new Error('the page has no ${name}') }\n`)
+        .join(''),
     }))
   },
 }

@@ -7,7 +7,6 @@
  */
 import { chacha20poly1305 } from '@noble/ciphers/chacha.js'
 import { ed25519 as noble, x25519 as nobleX } from '@noble/curves/ed25519.js'
-import { p256, p384, p521 } from '@noble/curves/nist.js'
 import { hkdf as nobleHkdf } from '@noble/hashes/hkdf.js'
 import { hmac as nobleHmac } from '@noble/hashes/hmac.js'
 import { sha256 as sha2_256, sha512 as sha2_512 } from '@noble/hashes/sha2.js'
@@ -16,7 +15,7 @@ import { ml_kem768 } from '@noble/post-quantum/ml-kem.js'
 import { encodeBase64 } from '../protocol/base64.ts'
 import { MissingCryptoError } from './missing-crypto.ts'
 import type { Digest, Hash, KemKey, Multiply } from './crypto.ts'
-import type { EcdsaCurve, KeyMaterial, RsaMaterial } from './key-material.ts'
+import type { KeyMaterial, RsaMaterial } from './key-material.ts'
 
 export type { Digest, Hash, KemKey, Multiply } from './crypto.ts'
 
@@ -101,17 +100,7 @@ export function ed25519(seed: Uint8Array): { readonly point: Uint8Array; sign(me
   return { point: noble.getPublicKey(own), sign: (message) => noble.sign(message, own) }
 }
 
-const POINTS = { nistp256: p256.Point, nistp384: p384.Point, nistp521: p521.Point } as const satisfies Record<EcdsaCurve, unknown>
-
-export function isOnCurve(curve: EcdsaCurve, point: Uint8Array): boolean {
-  try {
-    POINTS[curve].fromBytes(point)
-    return true
-  } catch {
-    // The message of noble may contain the point.
-    return false
-  }
-}
+export { isNistPoint as isOnCurve } from './nist-point.ts'
 
 /** As in crypto.ts. @throws {MissingCryptoError} in an insecure context */
 export async function encryptOaep(key: RsaMaterial, plaintext: Uint8Array, label: Uint8Array): Promise<Uint8Array> {
