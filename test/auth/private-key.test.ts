@@ -399,7 +399,8 @@ describe('passphrases of ssh-keygen', () => {
     expect(parsePrivateKey(files.file, 'open').public.fingerprint).toEqual(parsePublicKey(files.line).fingerprint)
   })
 
-  test('it reads a key generated with a passphrase', () => {
+  // Four derivations with the usual number of rounds.
+  test('it reads a key generated with a passphrase', { timeout: 60_000 }, () => {
     const path = join(makeFolder(), 'key')
     const key = generatePrivateKey('a comment', 'öffne dich')
     writeFileSync(path, key.file, { mode: 0o600 })

@@ -260,12 +260,11 @@ it('forgets texts and files once they have arrived', async () => {
   await until(() => front.look().includes('arrived, and its hash is right') && front.look().includes('delivered'))
   // The session holds the last event until the next one, and the file until it is closed.
   messenger.happening.push({ kind: 'relay', relay: 'localhost', purpose: 'receive', state: 'up' })
-  await expect
-    .poll(() => {
-      collect()
-      return refs.filter((ref) => ref.deref() !== undefined).length
-    })
-    .toBe(0)
+  const held = (): number => {
+    collect()
+    return refs.filter((ref) => ref.deref() !== undefined).length
+  }
+  await expect.poll(held, { timeout: 10_000 }).toBe(0)
 })
 
 describe('a full mailbox', () => {

@@ -269,11 +269,11 @@ describe('get as a process', () => {
         await peer.gone
       })
       for (const words of [['get'], ['get', '--follow'], ['send']]) {
-        const command = [...MAIN, ...words, '--relay', hostile.address, '--key', bob.file]
-        const outcome = await run(words[0] === 'send' ? [...command, `${alice.file}.pub`, 'my-own-text'] : command)
-        expect(outcome).toMatchObject({ code: 77, stdout: '' })
-        expect(outcome.stderr).toMatch(/^asfaleia: error: [\x20-\x7e]+\n(asfaleia: hint: [^\p{Cc}\p{Cf}]+\n)?$/u)
-        expect(outcome.stderr).not.toMatch(/secret|RELAYTEXT/)
+        const command = [...words, '--relay', hostile.address, '--key', bob.file]
+        const outcome = await asfaleia(words[0] === 'send' ? [...command, `${alice.file}.pub`, 'my-own-text'] : command)
+        expect(outcome).toMatchObject({ code: 77, out: '' })
+        expect(outcome.err).toMatch(/^asfaleia: error: [\x20-\x7e]+\n(asfaleia: hint: [^\p{Cc}\p{Cf}]+\n)?$/u)
+        expect(outcome.err).not.toMatch(/secret|RELAYTEXT/)
       }
       expect(hostile.received()).not.toMatch(/secret|my-own-text/)
     }
@@ -291,14 +291,20 @@ describe('get as a process', () => {
   test.each([
     ['--socks off', ['--socks', 'off'], {}],
     ['ASFALEIA_SOCKS=off', [], { ASFALEIA_SOCKS: 'off' }],
-    ['an LD_PRELOAD that names torsocks but does not load it', ['--socks', 'off'], { LD_PRELOAD: '/no/such/libtorsocks.so' }],
   ])('an onion address is neither resolved nor dialled with %s', async (_, options, env) => {
     for (const host of [ONION, `${ONION}.`, ONION.toUpperCase(), `www.${ONION}`]) {
-      const outcome = await run([...MAIN, 'get', ...options, '--relay', host, '--key', bob.file], { env })
-      expect(outcome).toMatchObject({ code: 2, stdout: '' })
-      expect(outcome.stderr).toContain('error: only Tor can reach an onion address')
-      expect(outcome.stderr).toContain('nothing was resolved or dialled')
+      const outcome = await asfaleia(['get', ...options, '--relay', host, '--key', bob.file], { env })
+      expect(outcome).toMatchObject({ code: 2, out: '' })
+      expect(outcome.err).toContain('error: only Tor can reach an onion address')
+      expect(outcome.err).toContain('nothing was resolved or dialled')
     }
+  })
+
+  test('an onion address is not resolved either if LD_PRELOAD names torsocks but does not load it', async () => {
+    const env = { LD_PRELOAD: '/no/such/libtorsocks.so' }
+    const outcome = await run([...MAIN, 'get', '--socks', 'off', '--relay', ONION, '--key', bob.file], { env })
+    expect(outcome).toMatchObject({ code: 2, stdout: '' })
+    expect(outcome.stderr).toContain('nothing was resolved or dialled')
   })
 
   test('an onion address that ends in a dot goes to the SOCKS port without the dot', async () => {
@@ -307,7 +313,7 @@ describe('get as a process', () => {
     closers.push(() => proxy.close())
     const env = { ASFALEIA_SOCKS: `127.0.0.1:${proxy.port}` }
     for (const host of [`${ONION}.`, `${ONION.toUpperCase()}.`, ONION.replace('.', '\u{3002}')])
-      expect(await run([...MAIN, 'get', '--relay', host, '--key', bob.file], { env })).toMatchObject({ code: 0 })
+      expect(await asfaleia(['get', '--relay', host, '--key', bob.file], { env })).toMatchObject({ code: 0 })
     expect(proxy.requests.map((request) => request.host)).toEqual([ONION, ONION, ONION])
   })
 
