@@ -31,11 +31,14 @@ export class Copy {
 
   /** Replaces the source of a file, calls `work`, and puts the file back. */
   async with<T>(file: string, source: string, work: () => Promise<T>): Promise<T> {
-    writeFileSync(join(this.folder, file), source)
+    const path = join(this.folder, file)
+    // The copy's own: the tree may have changed since.
+    const before = readFileSync(path)
+    writeFileSync(path, source)
     try {
       return await work()
     } finally {
-      writeFileSync(join(this.folder, file), readFileSync(join(ROOT, file)))
+      writeFileSync(path, before)
       rmSync(this.temporary, { recursive: true, force: true })
       mkdirSync(this.temporary)
     }

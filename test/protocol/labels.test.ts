@@ -106,6 +106,12 @@ describe('a label', () => {
     expect(alice.say('2;101;!alice\n4;\n')).toEqual([TOKEN, '14;0;0'])
   })
 
+  it('may have sixteen characters, in a proof and in a request', () => {
+    const label = 'a'.repeat(16)
+    expect(alice.say(`34;secret-a;${label}\n7\n3;${label};key-b;QUJD\n`)).toEqual([TOKEN, '17', expect.stringMatching(/^13;/)])
+    expect(alice.say(`3;${label}a;key-b;QUJD\n`)).toEqual([error('bad-token')])
+  })
+
   it.each(['A', 'a b', 'a_b', 'ä', '', '-'])('that nobody gave is bad-token: %j', (label) => {
     expect(alice.say(`34;secret-a;x\n4;${label}\n`)).toEqual([TOKEN, error('bad-token')])
   })
@@ -179,8 +185,12 @@ describe('a label', () => {
     expect(world.mailboxes.size.bytes).toBe(0)
   })
 
-  it('ends its connection if its key is no longer admitted', () => {
+  it.each([
+    ['right after its proof', 0],
+    ['after many other proofs', 5],
+  ])('ends its connection if its key is no longer admitted, %s', (_when, others) => {
     alice.say('34;secret-a;x\n')
+    for (let n = 0; n < others; n++) alice.say(`34;secret-m${n}\n`)
     world.admitted = (mailbox) => mailbox !== 'a'
     alice.session.onAdmission(world.now)
     const bytes = alice.session.flush(world.now)!
@@ -238,6 +248,18 @@ describe('subscriptions', () => {
     expect(world.mailboxes.waiting('a')).toBe(1)
     expect(masked(alice.say('34;secret-a;x\n6;x\n'))).toEqual([TOKEN, '16;1', '21;x;#;QUJD'])
     expect(world.mailboxes.size.subscribers).toBe(1)
+  })
+
+  it('that another connection took over deliver nothing more, even if messages were ready', () => {
+    sendTo('a', ...Array.from({ length: 8 }, () => 'A'.repeat(30_000)))
+    alice.stall()
+    alice.say('34;secret-a\n6;\n')
+    bob.stall()
+    bob.say('34;secret-a;x\n6;x\n')
+    const before = alice.drain()
+    expect(before.length).toBeLessThan(9)
+    expect(before.at(-1)).toBe('98;taken-over')
+    expect(bob.drain().filter((line) => line.startsWith('21;x;'))).toHaveLength(8)
   })
 
   it('without a label outlive a new proof without one, as a token is renewed under them', () => {

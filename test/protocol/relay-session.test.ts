@@ -418,6 +418,49 @@ describe('a batch of GET', () => {
   })
 })
 
+describe('a batch that is not complete', () => {
+  const payload = 'A'.repeat(30_000)
+  /** A reader that has got a part of a batch, and reads no further for now. */
+  function begin(): { readonly reader: Peer; readonly token: string } {
+    const token = alice.login('alice')
+    for (let n = 0; n < 8; n++) alice.say(`3;${token};key-alice;${payload}\n`)
+    const reader = world.open()
+    reader.stall()
+    reader.say(`4;${token};lease\n`)
+    return { reader, token }
+  }
+
+  it.each<[string, (peer: Peer) => void]>([
+    ['a restart', ({ session }) => void session.onRestarting(10, world.now)],
+    [
+      'the removal of its key',
+      ({ session }) => {
+        world.admitted = () => false
+        session.onAdmission(world.now)
+      },
+    ],
+  ])('ends at %s without another packet between its messages', (_name, end) => {
+    const { reader, token } = begin()
+    end(reader)
+    const lines = reader.drain()
+    expect(lines[0]).toBe('14;8;0')
+    expect(lines.slice(1, -1).every((line) => line.startsWith('20;'))).toBe(true)
+    expect(lines.length).toBeLessThan(10)
+    expect(lines.at(-1)).toBe('<end>')
+    reader.hangUp()
+    world.admitted = () => true
+    expect(world.open().say(`4;${token};lease\n`)[0]).toBe('14;8;0')
+  })
+})
+
+it('ACK takes no longer field for an id, and no shorter one', () => {
+  const token = alice.login('alice')
+  const [, id] = alice.say(`3;${token};key-alice;QUJD\n`)[0]!.split(';')
+  expect(alice.say(`4;${token};lease\n`)).toHaveLength(2)
+  for (const wrong of [`${id}0`, id!.slice(0, 15), `0${id}`]) expect(alice.say(`5;${token};${wrong}\n`)).toEqual(['15;0'])
+  expect(alice.say(`5;${token};${id}\n`)).toEqual(['15;1'])
+})
+
 describe('time limits', () => {
   it.each<[string, (peer: Peer) => void, number]>([
     ['no packet for 30 seconds', () => {}, 30_000],
@@ -816,6 +859,35 @@ describe('the bytes of a relay session', () => {
     }
     expect(all('message')).toEqual(all('line'))
     expect(all('message').slice(-2)).toEqual([error('too-large'), '<end>'])
+  })
+
+  it('are copied if they must wait for a proof: the chunk goes back overwritten', () => {
+    world.eager = false
+    const chunk = new Uint8Array(Buffer.from('0;key-alice\n7\n8;asfaleia/1\n'))
+    expect(alice.feed([chunk])).toEqual([])
+    expect(chunk.every((byte) => byte === 0)).toBe(true)
+    expect(alice.settle().map((line) => line.split(';')[0])).toEqual(['1', '17', '18'])
+  })
+
+  it('are overwritten, and not read, if they come to a session that is closing or over', () => {
+    alice.stall()
+    alice.say(`7\n${'x'.repeat(80_000)}\n`)
+    const closing = new Uint8Array(Buffer.from('7\n'))
+    alice.feed([closing])
+    expect(closing.every((byte) => byte === 0)).toBe(true)
+    expect(alice.drain()).toEqual(['17', error('too-large'), '<end>'])
+    const over = new Uint8Array(Buffer.from('7\n'))
+    expect(alice.feed([over])).toEqual([])
+    expect(over.every((byte) => byte === 0)).toBe(true)
+  })
+
+  it('are forgotten when the stream ends: unread input, gathered output and the copy of a login', () => {
+    world.eager = false
+    const { session } = alice
+    session.onChunk(new Uint8Array(Buffer.from('7\n7\n0;key-alice\n7')), world.now)
+    expect([session.hasOutput, session.held > 0]).toEqual([true, true])
+    session.onEnd()
+    expect(session.held).toBe(0)
   })
 
   it('are overwritten once read', () => {

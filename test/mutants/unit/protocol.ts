@@ -165,7 +165,7 @@ export const PROTOCOL: readonly Defect[] = [
     ['    onEnded(label)\n', '', 'A label that is proven again keeps its subscription.'],
     ['(this.#labelled?.size ?? 0) >= this', '(this.#labelled?.size ?? 0) > this', 'A connection has one label too many.'],
     ['    this.#ports.mailboxes.dropLabels(this.#labelled?.size ?? 0)\n', '', 'The labels of ended connections count for ever.'],
-    ['    this.#tokens.clear()\n', '', 'The tokens of an ended connection stay in memory.'],
+    ['    this.#tokens.clear()\n', '', 'The tokens of an ended connection stay in memory.', 'Only a dump of the memory shows it.'],
     ['request.length(n) > LABEL_BYTES', 'request.length(n) >= LABEL_BYTES', 'The longest label is refused.'],
     ['return request.length(0) <= LABEL_BYTES', 'return request.length(0) < LABEL_BYTES', 'The longest label is taken for a token.'],
     [
