@@ -262,7 +262,7 @@ const PICTURES = process.env['ASFALEIA_PICTURES']
 
 test('every screen, wide and narrow, light and dark, is free of serious violations of WCAG 2.2 AA', async () => {
   const alice = await openPage({ viewport: { width: 1_100, height: 720 } })
-  const bob = await openPage({ viewport: { width: 390, height: 760 }, deviceScaleFactor: 2 })
+  const bob = await openPage({ viewport: { width: 390, height: 760 }, deviceScaleFactor: 1.5 })
   const found: string[] = []
   const look = async (name: string): Promise<void> => {
     for (const [shape, page] of [
@@ -315,7 +315,7 @@ test('every screen, wide and narrow, light and dark, is free of serious violatio
 async function picture(page: Page, name: string): Promise<void> {
   if (!existsSync(PICTURES!)) mkdirSync(PICTURES!, { recursive: true })
   const session = await page.context().newCDPSession(page)
-  const { data } = await session.send('Page.captureScreenshot', { format: 'webp', quality: 80 })
+  const { data } = await session.send('Page.captureScreenshot', { format: 'webp', quality: 60 })
   writeFileSync(join(PICTURES!, `${name}.webp`), Buffer.from(data, 'base64'))
   await session.detach()
 }
