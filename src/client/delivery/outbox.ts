@@ -12,7 +12,7 @@
 import type { RelayErrorCode } from '../wire/error.ts'
 import { backoff, bundlePause, isOver } from './backoff.ts'
 import { Entries } from './entries.ts'
-import { type Entry, OUTBOX, type OutboxChange, type OutboxTask } from './entry.ts'
+import { type Entry, OUTBOX, type OutboxChange, type OutboxTask, relayOf } from './entry.ts'
 import { Looks } from './looks.ts'
 import { Reach } from './reach.ts'
 
@@ -232,10 +232,12 @@ export class Outbox extends Entries {
     if (this.#holds(relay)) this.#looks.onIdle(relay, random, now)
   }
 
-  /** The relay lost all its messages. */
+  /** The relay lost all its messages, whichever route they came by. */
   onForgot(relay: string): void {
     for (const entry of this.all.values()) {
-      if (!entry.held.delete(relay) || entry.held.size > 0) continue
+      const lost = [...entry.held].filter((route) => relayOf(route) === relay)
+      for (const route of lost) entry.held.delete(route)
+      if (lost.length === 0 || entry.held.size > 0) continue
       entry.wanted = entry.flying === undefined
       entry.again = Number.POSITIVE_INFINITY
     }
@@ -298,6 +300,13 @@ export class Outbox extends Entries {
     // If no relay that holds it can be reached, its receiver cannot fetch it there either.
     if (entry.held.size === 0 || [...entry.held].some((relay) => this.#reach.failures(relay) < 2)) return undefined
     return relays.find((relay) => open(relay) && !entry.held.has(relay))
+  }
+
+  /** Whether a message is on its way on the route, is held there, or will go there. */
+  uses(route: string): boolean {
+    for (const entry of this.all.values())
+      if (entry.flying === route || entry.held.has(route) || this.#relays(entry).includes(route)) return true
+    return false
   }
 
   #holds(relay: string): boolean {

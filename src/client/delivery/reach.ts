@@ -110,7 +110,7 @@ export class Reach {
 
   /** The relay lost its messages, so its mailboxes are no longer full. */
   onForgot(relay: string): void {
-    for (const name of this.#shut.keys()) if (name.endsWith(` ${relay}`)) this.#shut.delete(name)
+    for (const name of this.#shut.keys()) if (relayOf(name.slice(name.indexOf(' ') + 1)) === relay) this.#shut.delete(name)
   }
 
   /** The receiver fetched messages, so its mailboxes have room again. */

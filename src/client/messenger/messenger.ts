@@ -9,6 +9,8 @@
  * connections. A messenger writes nothing to disk itself and logs nothing.
  */
 import { parseTarget } from '../../transport/address.ts'
+import { isOver } from '../delivery/backoff.ts'
+import { relayOf } from '../delivery/entry.ts'
 import type { FileSource } from '../delivery/file.ts'
 import type { Content } from '../format/content.ts'
 import { createDialler } from './dialler.ts'
@@ -26,12 +28,15 @@ import type { MessengerOptions, SendOptions } from './options.ts'
 import { OutgoingFiles } from './outgoing-files.ts'
 import { Receiving } from './receiving.ts'
 import { checkRelays, deadlineOf } from './drafting.ts'
+import { tick } from './secrets.ts'
 import { Sending } from './sending.ts'
 import type { MessengerPort } from './port.ts'
 import type { FileDelivery, TransferPort } from './transfers.ts'
 
 /** Events to keep for a slow reader. */
 const EVENTS = 4_096
+/** The pause after a store of rings failed, ms. */
+const AGAIN_MS = 60_000
 
 /**
  * Opens a messenger, which starts to receive at once.
@@ -59,6 +64,8 @@ export class Messenger implements MessengerPort {
   #timerAt = Number.POSITIVE_INFINITY
   #closed = false
   #isTicking = false
+  /** After a failure of the store: when to look at the rings again. */
+  #ringsAgain = 0
 
   /** @internal use {@link openMessenger} */
   constructor(options: MessengerOptions) {
@@ -263,23 +270,29 @@ export class Messenger implements MessengerPort {
 
   /** Lets one-time keys age, and sends reports that are due. */
   #tickRings(now: number): void {
-    const { rings } = this.#context
+    const { rings, vault } = this.#context
     if (rings === undefined || now < this.#ringsDue(now)) return
     this.#isTicking = true
     const work = async (): Promise<void> => {
+      await vault?.change((state) => tick(state, Math.floor(now / 1_000)))
       await rings.tick(now)
       await this.#sending.renewals.report(now)
     }
     void this.#track(
       work()
-        .catch((error: unknown) => this.#emit({ kind: 'not-kept', error }))
+        .catch((error: unknown) => {
+          this.#ringsAgain = now + AGAIN_MS
+          this.#emit({ kind: 'not-kept', error })
+        })
         .finally(() => (this.#isTicking = false)),
     )
   }
 
   #ringsDue(now: number): number {
     const { rings } = this.#context
-    return rings === undefined || this.#isTicking ? Number.POSITIVE_INFINITY : Math.min(rings.due(now), rings.reportDue())
+    if (rings === undefined || this.#isTicking) return Number.POSITIVE_INFINITY
+    const due = Math.min(rings.due(now), rings.reportDue())
+    return isOver(this.#ringsAgain, now, AGAIN_MS) ? due : Math.max(due, this.#ringsAgain)
   }
 
   /** Has `#pump` called soon, once for all calls until then. */
@@ -295,7 +308,8 @@ export class Messenger implements MessengerPort {
     this.#cancelTimer = clock.after(Math.max(0, time - clock.now()), () => this.#pump())
   }
 
-  #onForgot(relay: string, certain: boolean): void {
+  #onForgot(route: string, certain: boolean): void {
+    const relay = relayOf(route)
     this.#sending.onForgot(relay, this.#receiving.uses(relay))
     if (certain) this.#emit({ kind: 'forgotten', relay })
     this.#schedule()

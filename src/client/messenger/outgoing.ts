@@ -58,6 +58,8 @@ export class Outgoing {
   #connecting = false
   #closed = false
   #queue: (readonly [id: string, to: string, payload: Uint8Array])[] = []
+  /** Sent before the relay is reached. */
+  #early: (readonly [id: string, to: string, payload: Uint8Array])[] = []
   #flying = 0
   #token: Token | undefined
   #isolation = randomIsolation()
@@ -75,8 +77,14 @@ export class Outgoing {
       this.#queue.push([id, to, payload])
       this.look()
     } else {
+      if (this.#connecting) this.#early.push([id, to, payload])
       this.#send(this.#client, id, to, payload)
     }
+  }
+
+  /** Whether there is no connection, and no message for one. */
+  get isIdle(): boolean {
+    return this.#client === undefined && !this.#connecting && this.#queue.length === 0
   }
 
   /** Connects unless it is connected, to find out whether the relay still knows the token. */
@@ -95,7 +103,12 @@ export class Outgoing {
     this.#options.onState('connecting')
     const token = this.#token
     try {
-      const early = (client: Courier): void => this.#begin(client)
+      let first: Courier | undefined
+      const early = (client: Courier): void => {
+        first = client
+        this.#early = [...this.#queue]
+        this.#begin(client)
+      }
       const client = await this.#options.connect({ isolation: this.#isolation, early, ...(token && { token }) })
       this.#connecting = false
       if (this.#closed) return client.close()
@@ -103,6 +116,9 @@ export class Outgoing {
       if (token !== undefined && client.resumed === false) this.#options.onForgot(performance.now() < token.renewAt)
       this.#token = client.token
       this.#options.onState('up')
+      // A relay without claims gets everything again, from another client.
+      if (first !== undefined && first !== client) this.#queue.unshift(...this.#early)
+      this.#early = []
       this.#begin(client)
       this.#rest(client)
     } catch (error) {
@@ -181,6 +197,7 @@ export class Outgoing {
 
   #lose(error: unknown): void {
     this.#queue = []
+    this.#early = []
     // The circuit may have failed, so the next connection gets another one.
     this.#isolation = randomIsolation()
     if (this.#closed) return

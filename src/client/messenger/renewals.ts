@@ -43,20 +43,26 @@ export class Renewals {
     return contact !== undefined && sealer.isGivenUp(contact, copies - 1)
   }
 
-  /** Encrypts a message anew, if it is still unconfirmed. @param renewals how often the receiver asked for it */
-  async renew(id: string, way?: 'daily', renewals?: number): Promise<void> {
+  /**
+   * Encrypts a message anew, if it is still unconfirmed.
+   * @param renewals how often the receiver asked for it
+   * @returns whether it did
+   */
+  async renew(id: string, way?: 'daily', renewals?: number): Promise<boolean> {
     const { sealer, options, emit, schedule } = this.#context
     const entry = this.#outbox.find(id)
     const contact = entry && options.contacts.find(entry.to)
-    if (sealer === undefined || contact === undefined || entry?.text === undefined) return
+    if (sealer === undefined || contact === undefined || entry?.text === undefined) return false
     try {
       const sealed = await sealer.renew(contact, { id, text: entry.text, left: entry.left }, way)
-      if (sealed === undefined) return
+      if (sealed === undefined) return false
       this.#outbox.onRenewed(id, { ...sealed, renewals: renewals ?? entry.renewals ?? 0 })
       this.#port.protect(id, sealed.protection)
       this.#port.save()
+      return true
     } catch (error) {
       emit({ kind: 'not-kept', error })
+      return false
     } finally {
       schedule()
     }
@@ -108,15 +114,19 @@ export class Renewals {
    * @throws {RelayError} `no-bundle`
    */
   async sealLate(id: string, fetch: (inbox: string) => Promise<Uint8Array | undefined>): Promise<Uint8Array> {
-    const { sealer, options } = this.#context
+    const { sealer, options, emit } = this.#context
     const find = (): ReturnType<Outbox['find']> => this.#outbox.find(id)
     const contact = options.contacts.find(find()?.to ?? '')
     if (sealer === undefined || contact === undefined) throw new RelayError('no-bundle')
     await sealer.fetchBundle(contact, fetch)
     const entry = find()
-    if (entry?.text === undefined) throw new RelayError('no-bundle')
+    // Meanwhile the contact may have given keys: then the message goes to an address, and not here.
+    if (entry?.text === undefined || entry.daily !== true) throw new RelayError('no-bundle')
     if (entry.payload.length > 0) return entry.payload
-    const sealed = await sealer.renew(contact, { id, text: entry.text, left: entry.left }, 'daily')
+    const sealed = await sealer.renew(contact, { id, text: entry.text, left: entry.left }, 'daily').catch((error: unknown) => {
+      emit({ kind: 'not-kept', error })
+      return undefined
+    })
     if (sealed === undefined || sealed.payload.length === 0 || find()?.payload.length !== 0) throw new RelayError('no-bundle')
     this.#outbox.onSealed(id, sealed.payload)
     this.#port.save()

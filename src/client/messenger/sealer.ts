@@ -6,7 +6,7 @@
 import { hybridKey } from '../../auth/age-hybrid.ts'
 import type { SshKey } from '../../auth/ssh-key.ts'
 import { type Bundle, BundleError, chooseBundle, judgeBundle, parseBundle } from '../format/bundle.ts'
-import { type Mailbox, signBegin } from '../format/answer.ts'
+import { isBegunBy, type Mailbox, signBegin } from '../format/answer.ts'
 import { normalizeRelay } from '../format/card.ts'
 import { sealFor, sealTo } from '../format/envelope.ts'
 import { fingerprintOf } from '../format/field.ts'
@@ -17,7 +17,7 @@ import type { Ring } from '../ring/state.ts'
 import type { Contact } from './contact.ts'
 import type { Secrecy } from './options.ts'
 import type { Rings } from './rings.ts'
-import { fingerprintOfSecret, keep, makeAddress, SECRETS } from './secrets.ts'
+import { type Address, fingerprintOfSecret, keep, makeAddress, SECRETS } from './secrets.ts'
 import type { Vault } from './vault.ts'
 
 /** The recipient of a message to a contact whose program has no one-time keys: their own key. */
@@ -79,9 +79,16 @@ export class Sealer {
     const mailboxes = ring?.address?.mailboxes.filter(({ relay }) => this.#isAllowed(relay)) ?? []
     if (mailboxes.length > 0 && (!daily || to.inbox === undefined))
       return mailboxes.map(({ relay, fingerprint }) => `${relay} ${fingerprint}`)
-    if (to.inbox === undefined) return to.relays
-    const inbox = fingerprintOf(to.inbox)
-    return to.relays.map((relay) => (secrecy.members?.includes(relay) === true ? relay : `${relay} ${inbox}`))
+    // Without an inbox, too, each contact has a connection of its own: one for two mailboxes would join them.
+    const mailbox = fingerprintOf(to.inbox ?? to.key)
+    return to.relays.map((relay) => (secrecy.members?.includes(relay) === true ? relay : `${relay} ${mailbox}`))
+  }
+
+  /** Returns where a message must go: a contact without an inbox has no bundle, and a one-time key opens nothing in an inbox. */
+  #wayOf(to: Contact, ring: Ring, way: 'daily' | undefined): { readonly way?: 'daily' } {
+    const isInbox = to.inbox !== undefined && !(ring.address?.mailboxes.some(({ relay }) => this.#isAllowed(relay)) ?? false)
+    const isForced = way === 'daily' && (to.inbox !== undefined || !this.isMoved(to, ring))
+    return isInbox || isForced ? { way: 'daily' } : {}
   }
 
   /** `localhost` is another machine for each reader: it is dialled only if the user receives there, too. */
@@ -130,12 +137,11 @@ export class Sealer {
       // Without a mailbox of ours the contact could not use a key.
       const room = address.mailboxes.length === 0 ? 0 : Math.min(most, countRoom(identity.key, { ...each, ...told }))
       const fresh = Array.from({ length: countFresh(ring, time, room) }, () => crypto.getRandomValues(new Uint8Array(SECRET_BYTES)))
-      const sent = onSend(ring, { id, time, bundle, ...(way && { way }) }, fresh)!
+      const sent = onSend(ring, { id, time, bundle, ...this.#wayOf(to, ring, way) }, fresh)!
       const keys = fresh.slice(0, sent.keys).map((seed) => hybridKey(seed).recipient)
       const answer = { ...told, ...(keys.length > 0 && { keys }) }
-      const begins = sent.begin && (keys.length > 0 || 'address' in answer)
       try {
-        const begin = begins ? await signBegin(secrecy.inbox, { from: identity.key, to: contact, id, time, ...answer }) : undefined
+        const begin = sent.begin ? await signBegin(secrecy.inbox, { from: identity.key, to: contact, id, time, ...answer }) : undefined
         const text = await writeMessage(identity, {
           ...each,
           to: contact,
@@ -173,7 +179,7 @@ export class Sealer {
     return rings.change(contact, async (ring) => {
       const isMoved = this.isMoved(to, ring)
       const bundle = isMoved ? (this.#fresh(to)?.encrypt ?? '') : KEY
-      const chosen = onRenew(ring, { id, time: Math.floor(now() / 1_000), bundle, ...(way && { way }) }, left)
+      const chosen = onRenew(ring, { id, time: Math.floor(now() / 1_000), bundle, ...this.#wayOf(to, ring, way) }, left)
       if (chosen === undefined) return undefined
       const payload = await seal(to, chosen.to, text)
       const isDaily = chosen.way === 'daily'
@@ -185,7 +191,7 @@ export class Sealer {
   /** Whether a message to the contact goes to the bundle now (S4). */
   isGivenUp(to: Contact, resends: number): boolean {
     const ring = this.#options.rings.peek(fingerprintOf(to.key))
-    return ring !== undefined && this.isMoved(to, ring) && isGivenUp(ring, { resends, now: Math.floor(this.#options.now() / 1_000) })
+    return ring !== undefined && to.inbox !== undefined && isGivenUp(ring, { resends, now: Math.floor(this.#options.now() / 1_000) })
   }
 
   /**
@@ -241,9 +247,20 @@ export class Sealer {
     const contact = fingerprintOf(to.key)
     const first = vault.state.strangers.get(contact)
     if (first === undefined) return
+    const { id, time, keys, address, begin } = first
+    const beginning = {
+      from: to.key,
+      to: fingerprintOf(this.#options.identity.key),
+      id,
+      time,
+      ...(keys.length > 0 && { keys }),
+      ...(address.length > 0 && { address }),
+    }
+    // A thief of the person's SSH key could have written it.
+    const isProven = to.inbox !== undefined && begin !== undefined && (await isBegunBy(to.inbox, begin, beginning)) === true
+    const proof = to.inbox === undefined ? 'unknown' : isProven ? 'proven' : 'unproven'
     await rings.change(contact, (ring) => {
-      const { id, time, keys, address } = first
-      const reading = { now: Math.floor(now() / 1_000), id, time, tag: id, key: 'daily', begin: 'unknown', keys, address } as const
+      const reading = { now: Math.floor(now() / 1_000), id, time, tag: id, key: 'daily', begin: proof, keys, address } as const
       return { ...onRead(ring, reading), value: undefined }
     })
     await vault.change((state) => {
@@ -273,7 +290,7 @@ export class Sealer {
           .map(({ relay }) => makeAddress(contact, relay, crypto.getRandomValues(new Uint8Array(SECRET_BYTES)), Math.floor(now() / 1_000)))
         // The set of mailboxes is a new one, and the contact must learn all of it.
         const others = state.addresses.map((each) => (each.contact === contact && made.length > 0 ? { ...each, isKnown: false } : each))
-        return { ...state, addresses: [...others, ...made].slice(-SECRETS.addresses) }
+        return { ...state, addresses: makeRoom([...others, ...made]) }
       })
     }
     const mailboxes = all.flatMap(({ relay, name }): Mailbox[] => {
@@ -284,6 +301,13 @@ export class Sealer {
     const isKnown = all.some(({ relay }) => find(relay)?.isKnown === true) && missing.length === 0
     return { mailboxes, isKnown }
   }
+}
+
+/** Drops addresses beyond the limit: first the oldest of those that contacts no longer use. */
+function makeRoom(addresses: readonly Address[]): Address[] {
+  const former = addresses.filter(({ replaced }) => replaced !== undefined)
+  const excess = new Set(former.slice(0, Math.max(0, addresses.length - SECRETS.addresses)))
+  return addresses.filter((each) => !excess.has(each)).slice(-SECRETS.addresses)
 }
 
 function withoutCard(draft: Draft): Draft {

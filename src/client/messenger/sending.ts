@@ -2,7 +2,7 @@
  * The sending half of a messenger: writes messages and receipts, drives the outbox, and connects to the receivers'
  * relays. The rules are in delivery/outbox.ts and delivery/receipts.ts, the connections in outgoing.ts.
  */
-import type { DeliveryState, OutboxChange, OutboxEntry } from '../delivery/entry.ts'
+import type { DeliveryState, OutboxChange, OutboxEntry, OutboxTask } from '../delivery/entry.ts'
 import { mailboxOf, relayOf } from '../delivery/entry.ts'
 import { Outbox } from '../delivery/outbox.ts'
 import { Receipts, type ReceiptState } from '../delivery/receipts.ts'
@@ -21,6 +21,8 @@ import { Renewals } from './renewals.ts'
 
 /** How long to try to send a receipt. If it is lost, the sender repeats its message and gets another one. */
 const RECEIPT_MS = 3_600_000
+/** Above so many routes, those without a use are dropped. */
+const ROUTES = 64
 
 /** A message to send; without `secrecy` it has no text to encrypt anew. */
 type Written = Omit<Sealed, 'text'> & Partial<Pick<Sealed, 'text'>>
@@ -61,6 +63,8 @@ export class Sending {
     const entries = (await outbox?.load()) ?? []
     for (const entry of entries) {
       const contact = contacts.find(entry.to)
+      // The ring tells where the message goes.
+      if (contact !== undefined) await this.#context.rings?.load(entry.to)
       if (!this.#outbox.add(entry) || contact === undefined) continue
       this.#deliveries.add(entry.id, contact, undefined)
       if (entry.held.length > 0) this.#deliveries.change({ id: entry.id, state: 'held' })
@@ -206,15 +210,28 @@ export class Sending {
   /** Hands the messages that are due to the connections. */
   pump(now: number): void {
     for (const task of this.#outbox.take(now)) {
-      if (task.kind === 'send' && this.renewals.isGivenUp(task)) {
-        void this.#context.track(this.renewals.renew(task.id, 'daily'))
-        continue
-      }
-      const outgoing = this.#outgoing.get(task.relay) ?? this.#sendTo(task.relay)
-      this.#outgoing.set(task.relay, outgoing)
-      if (task.kind === 'send') outgoing.send(task.id, mailboxOf(task.relay) ?? task.to, task.payload)
-      else outgoing.look()
+      if (task.kind === 'look') this.#on(task.relay).look()
+      else if (this.renewals.isGivenUp(task)) void this.#context.track(this.#giveUp(task))
+      else this.#sendOn(task)
     }
+    // Contacts can name new addresses again and again.
+    if (this.#outgoing.size > ROUTES)
+      for (const [route, outgoing] of this.#outgoing) if (outgoing.isIdle && !this.#outbox.uses(route)) this.#outgoing.delete(route)
+  }
+
+  #on(route: string): Outgoing {
+    const outgoing = this.#outgoing.get(route) ?? this.#sendTo(route)
+    this.#outgoing.set(route, outgoing)
+    return outgoing
+  }
+
+  #sendOn({ relay, id, to, payload }: Extract<OutboxTask, { kind: 'send' }>): void {
+    this.#on(relay).send(id, mailboxOf(relay) ?? to, payload)
+  }
+
+  /** Encrypts the message anew, to the bundle; if that is not possible now, it goes out as it is. */
+  async #giveUp(task: Extract<OutboxTask, { kind: 'send' }>): Promise<void> {
+    if (!(await this.renewals.renew(task.id, 'daily')) && !this.#context.isClosed()) this.#sendOn(task)
   }
 
   /** Signs and encrypts a message. */
