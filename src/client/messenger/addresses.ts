@@ -50,6 +50,10 @@ class Box implements Source {
   #acking = 0
   /** Messages without an acknowledgement. */
   open = 0
+  /** When it was asked without a subscription on this connection: the number of that request; 0 if not yet. */
+  asked = 0
+  /** Another client has taken it over. */
+  isOver = false
   #onIdle: (() => void) | undefined
 
   constructor(address: Address, onAcked: () => void) {
@@ -107,7 +111,10 @@ export class AddressConnection {
   #unannounced = 0
   #cancelQuiet: (() => void) | undefined
   #cancelTurn: (() => void) | undefined
+  /** The number of the latest request without a subscription, and how many are under way. */
   #turn = 0
+  #asking = 0
+  #wanted: ReadonlySet<Address['secret']> = new Set()
   readonly #fetched = Promise.withResolvers<unknown>()
   /** As `Incoming.fetched`. */
   readonly fetched: Promise<unknown> = this.#fetched.promise
@@ -124,8 +131,8 @@ export class AddressConnection {
 
   /** Sets the addresses to read. New ones are read at once; one that is gone is read until the connection ends. */
   set(addresses: readonly Address[]): void {
-    const secrets = new Set(addresses.map(({ secret }) => secret))
-    for (const [secret, box] of this.#boxes) if (!secrets.has(secret) && box.mailbox === undefined) this.#boxes.delete(secret)
+    this.#wanted = new Set(addresses.map(({ secret }) => secret))
+    this.#dropUnwanted()
     for (const address of addresses) {
       if (this.#boxes.has(address.secret)) continue
       const box = new Box(address, () => {
@@ -138,8 +145,19 @@ export class AddressConnection {
     if (!this.#isRunning && !this.#closed && this.#boxes.size > 0) void this.#run()
   }
 
-  /** Ends a pause before the next try. */
+  #dropUnwanted(): void {
+    for (const [secret, box] of this.#boxes) if (!this.#wanted.has(secret) && box.mailbox === undefined) this.#boxes.delete(secret)
+  }
+
+  /** Ends a pause before the next try, and reads again what another client has taken over. */
   hurry(): void {
+    for (const box of this.#boxes.values()) {
+      if (!box.isOver) continue
+      box.isOver = false
+      box.mailbox = undefined
+      const client = this.#client
+      if (client !== undefined && this.#hasLabel(client)) this.#read(client, box)
+    }
     this.#wake?.()
   }
 
@@ -190,7 +208,9 @@ export class AddressConnection {
       box.mailbox = undefined
       box.client = undefined
       box.open = 0
+      box.asked = 0
     }
+    this.#dropUnwanted()
   }
 
   /** Reads until the connection fails. */
@@ -198,12 +218,13 @@ export class AddressConnection {
     const { connect, onState } = this.#options
     this.#left = 0
     this.#unannounced = 0
+    this.#asking = 0
     const ended = Promise.withResolvers<never>()
     ended.promise.catch(() => {})
     const begin = (client: ClaimClient): void => {
       this.#client = client
       client.onEnd((error) => ended.reject(error ?? new RelayError('closed')))
-      for (const box of this.#boxes.values()) if (this.#hasLabel(client)) this.#read(client, box)
+      for (const box of this.#boxes.values()) if (!box.isOver && this.#hasLabel(client)) this.#read(client, box)
     }
     const client = await connect({ isolation: randomIsolation(), early: begin })
     if (this.#closed) {
@@ -217,6 +238,7 @@ export class AddressConnection {
     onUp()
     onState('up', { waiting: this.#left })
     this.#takeTurn(client)
+    this.#countDown()
     return ended.promise
   }
 
@@ -256,39 +278,75 @@ export class AddressConnection {
       }
     } catch (error) {
       if (this.#client !== client || this.#closed) return
-      announce(0)
-      if (error instanceof RelayError && error.code === 'taken-over') onTakenOver()
       // A refused claim is the same for all.
-      else client.close(error)
+      if (!(error instanceof RelayError) || error.code !== 'taken-over') return client.close(error)
+      box.isOver = true
+      announce(0)
+      onTakenOver()
     }
   }
 
   #countDown(): void {
     this.#cancelQuiet?.()
-    if (this.#unannounced > 0) return
+    if (this.#unannounced > 0 || this.#listWaiting().some(({ asked }) => asked === 0)) return
     if (this.#left <= 0) this.#fetched.resolve(undefined)
     else this.#cancelQuiet = this.#options.clock.after(QUIET_MS, () => this.#fetched.resolve(new MessengerError('undelivered')))
   }
 
+  /** The addresses that have no label, those that were asked longest ago first. */
+  #listWaiting(): Box[] {
+    const all = [...this.#boxes.values()].filter(({ mailbox, isOver }) => mailbox === undefined && !isOver)
+    return all.toSorted((one, other) => one.asked - other.asked)
+  }
+
   /** Asks some of the addresses that have no label, and again later. */
   #takeTurn(client: ClaimClient): void {
-    const others = [...this.#boxes.values()].filter(({ mailbox }) => mailbox === undefined)
-    const turn = Array.from({ length: Math.min(TURN, others.length) }, (_, n) => others[(this.#turn + n) % others.length]!)
-    this.#turn += turn.length
-    for (const box of turn) void this.#ask(client, box).catch((error: unknown) => client.close(error))
+    this.#askNext(client, this.#listWaiting())
+    this.#cancelTurn?.()
     this.#cancelTurn = this.#options.clock.after(TURN_MS, () => {
       if (this.#client === client) this.#takeTurn(client)
     })
+  }
+
+  #askNext(client: ClaimClient, waiting: readonly Box[]): void {
+    for (const box of waiting.slice(0, TURN - this.#asking)) {
+      this.#asking++
+      this.#unannounced++
+      box.asked = ++this.#turn
+      void this.#ask(client, box)
+        .catch((error: unknown) => client.close(error))
+        .finally(() => {
+          if (this.#client !== client) return
+          this.#asking--
+          // A new connection asks each of them once, without a pause.
+          this.#askNext(
+            client,
+            this.#listWaiting().filter(({ asked }) => asked === 0),
+          )
+        })
+    }
   }
 
   async #ask(client: ClaimClient, box: Box): Promise<void> {
     const mailbox = client.open(box.address.secret)
     box.mailbox = mailbox
     box.client = client
-    const { messages } = await mailbox.get({ lease: true })
-    for (const message of messages) {
-      box.open++
-      await this.#options.onMessage(box, box.address, message)
+    let isAnnounced = false
+    for (;;) {
+      const { messages } = await mailbox.get({ lease: true })
+      if (this.#client !== client) return
+      if (!isAnnounced) this.#unannounced--
+      isAnnounced = true
+      this.#left += messages.length
+      this.#countDown()
+      for (const message of messages) {
+        box.open++
+        await this.#options.onMessage(box, box.address, message)
+        if (this.#client !== client) return
+        this.#left--
+        this.#countDown()
+      }
+      if (messages.length === 0) break
     }
     await new Promise<void>((resolve) => {
       const cancel = this.#options.clock.after(TURN_HELD_MS, resolve)

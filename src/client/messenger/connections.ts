@@ -96,7 +96,8 @@ export class Connections {
             return connectClaims(relay, options)
           },
           onState: (state, more) => this.#onState('address', relay, { state, ...more }),
-          onMessage: (source, { contact }, message) => this.#port.onMessage(source, relay, { kind: 'address', contact }, message),
+          onMessage: (source, address, message) =>
+            this.#port.onMessage(source, relay, { kind: 'address', contact: address.contact, address }, message),
           onAcked,
           onTakenOver: () => this.#context.emit({ kind: 'taken-over', relay }),
         },

@@ -36,7 +36,10 @@ export type MessengerEvent =
    * the contact's SSH key. `two-clients`: two programs write with this contact's key.
    */
   | { readonly kind: 'ring'; readonly event: RingEvent; readonly contact: Contact }
-  /** The relay holds a bundle of the user's inbox that this client did not make. The client publishes none there. */
+  /**
+   * The relay holds a bundle of the user's inbox that this client did not make: another client has the inbox key, or the
+   * state was restored from a backup. The client publishes none until the day after that bundle's.
+   */
   | { readonly kind: 'other-bundle'; readonly relay: string }
   /** A receipt was not sent, because the key could not sign or the outbox is full. */
   | { readonly kind: 'not-said'; readonly to: Contact; readonly error: unknown }

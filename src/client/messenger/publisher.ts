@@ -1,6 +1,6 @@
 /** Publishes the bundle of the user's inbox: at each login of the inbox, and again each day (docs/protocol.md, section 14). */
 import { hybridKey } from '../../auth/age-hybrid.ts'
-import { BundleError, makeBundle, parseBundle } from '../format/bundle.ts'
+import { type Bundle, BundleError, makeBundle, parseBundle } from '../format/bundle.ts'
 import { fingerprintOf } from '../format/field.ts'
 import type { RelayClient } from '../wire/client.ts'
 import type { Context } from './context.ts'
@@ -28,12 +28,15 @@ export class Publisher {
     const now = Math.floor(clock.now() / 1_000)
     const next = (Math.floor(now / DAY) + 1 + random() / 24) * DAY * 1_000
     const served = await client.fetch(fingerprintOf(inbox.key))
-    const held = served === undefined ? undefined : await this.#recipientOf(served)
+    const there = served === undefined ? undefined : await this.#parse(served)
+    const held = there?.encrypt
     const recipients = vault!.state.days.map(({ seed }) => hybridKey(seed).recipient)
     // A user who has lost the state cannot know the bundle.
-    if (held !== undefined && recipients.length > 0 && !recipients.includes(held)) {
+    if (there !== undefined && recipients.length > 0 && !recipients.includes(there.encrypt)) {
       emit({ kind: 'other-bundle', relay })
-      return next
+      // Another client publishes each day. If it does not, the bundle is from before the state was restored from a backup,
+      // and this client is the only one that can replace it.
+      if (there.time >= Math.floor(now / DAY) * DAY) return next
     }
     let key = ''
     // The private half is stored before anyone can use the public one.
@@ -50,9 +53,9 @@ export class Publisher {
   }
 
   /** @returns undefined if the relay serves junk */
-  async #recipientOf(text: Uint8Array): Promise<string | undefined> {
+  async #parse(text: Uint8Array): Promise<Bundle | undefined> {
     try {
-      return (await parseBundle(this.#context.options.secrecy!.inbox.key, text)).encrypt
+      return await parseBundle(this.#context.options.secrecy!.inbox.key, text)
     } catch (error) {
       if (!(error instanceof BundleError)) throw error
       return undefined

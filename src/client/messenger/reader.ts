@@ -6,16 +6,17 @@ import { hybridKey } from '../../auth/age-hybrid.ts'
 import { isBegunBy } from '../format/answer.ts'
 import { open, openWith } from '../format/envelope.ts'
 import { fingerprintOf } from '../format/field.ts'
-import { type Envelope, judge, type Opened, OPENED_BYTES, type SeenBefore } from '../format/message.ts'
-import { listKeys, tagOf } from '../ring/keys.ts'
+import { type Envelope, FUTURE, judge, type Opened, OPENED_BYTES, type SeenBefore, STALE } from '../format/message.ts'
+import { listKeys, type RingKey, tagOf } from '../ring/keys.ts'
 import { onAccept, onRead, onUnopened, recognise, type RingEvent } from '../ring/receiving.ts'
 import type { Contact } from './contact.ts'
 import type { Context } from './context.ts'
 import type { Way } from './inbox.ts'
-import { keep, SECRETS } from './secrets.ts'
+import { type Address, keep, SECRETS } from './secrets.ts'
 
 /** Where a message came: to the mailbox of the user's own key, to the inbox, or to the address of a contact. */
-export type Origin = { readonly kind: 'key' } | { readonly kind: 'inbox' } | { readonly kind: 'address'; readonly contact: string }
+export type Origin =
+  { readonly kind: 'key' } | { readonly kind: 'inbox' } | { readonly kind: 'address'; readonly contact: string; readonly address: Address }
 
 /**
  * `duplicate`: the payload came before; `id` is its message, if that is known. `unopened`: no key opens what came to an
@@ -25,6 +26,8 @@ export type Read =
   | { readonly kind: 'opened'; readonly opened: Opened; readonly way?: Way }
   | { readonly kind: 'duplicate'; readonly id: string }
   | { readonly kind: 'unopened' }
+
+const DAY = 86_400
 
 /** Contents that no later message names in `after`. */
 const UNCHAINED = ['file', 'have', 'receipt', 'unreadable']
@@ -59,7 +62,13 @@ export class Reader {
       const protection = daily === undefined ? 'key' : 'daily'
       return { kind: 'opened', opened: await judge(identity.key, text, judging), way: { tag, protection } }
     }
-    if (origin.kind !== 'address' || rings === undefined) return { kind: 'opened', opened: { verdict: 'unreadable' } }
+    if (rings === undefined) return { kind: 'opened', opened: { verdict: 'unreadable' } }
+    if (origin.kind !== 'address') {
+      const found = origin.kind === 'key' ? await this.#openAsMember(payload) : undefined
+      if (found === undefined) return { kind: 'opened', opened: { verdict: 'unreadable' } }
+      const way: Way = { tag, protection: 'one-time', key: found.key.place }
+      return { kind: 'opened', opened: await judge(identity.key, found.text, judging), way }
+    }
     await rings.change(origin.contact, (ring) => ({
       ring: onUnopened(ring, { tag, now: Math.floor(clock.now() / 1_000), random: random() }),
       value: undefined,
@@ -67,13 +76,24 @@ export class Reader {
     return { kind: 'unopened' }
   }
 
+  /** At a relay that knows its members, all contacts write to the mailbox of the user's own key. */
+  async #openAsMember(payload: Uint8Array): ReturnType<typeof openWith<RingKey>> {
+    const { options, rings } = this.#context
+    if ((options.secrecy?.members ?? []).length === 0) return undefined
+    for (const ring of rings!.all()) {
+      const found = await openWith(listKeys(ring), payload)
+      if (found !== undefined) return found
+    }
+    return undefined
+  }
+
   /**
-   * A genuine message of a contact was shown or stored, or came again under another tag: stores the ring without its key
+   * A genuine message of a contact was shown or stored, or came again: stores the ring without its key
    * (R4), and takes the keys that it brings.
    * @returns what the messenger has to do, and to tell the user
    * @throws errors of the store
    */
-  async onRead(envelope: Envelope, from: Contact, way: Way | undefined, repeated: boolean): Promise<readonly RingEvent[]> {
+  async onRead(envelope: Envelope, from: Contact, way: Way | undefined): Promise<readonly RingEvent[]> {
     const { rings, sealer } = this.#context
     if (rings === undefined || sealer === undefined || way === undefined) return []
     const contact = fingerprintOf(from.key)
@@ -86,6 +106,8 @@ export class Reader {
           ? 'proven'
           : 'unproven'
     const events = await rings.change(contact, (ring) => {
+      // Between the tags and the ring the program may have ended: then the ring does not have the message yet.
+      const repeated = time > this.#now + FUTURE || time < this.#now - STALE || new Set(ring.seen.values()).has(id)
       const {
         ring: next,
         erased,
@@ -122,25 +144,22 @@ export class Reader {
 
   /**
    * A signed message came to an address: its contact knows the address. If another person writes to it, the contact gets
-   * a new one with the next message.
+   * a new one with the next message; once a day at most, since a contact could tell other people each new one.
    */
-  async onAddressUsed(contact: string, from: string): Promise<void> {
+  async onAddressUsed({ contact, relay, secret }: Address, from: string): Promise<void> {
     const { vault } = this.#context
-    if (vault === undefined) return
-    const isTheirs = contact === from
-    const isNews = vault.state.addresses.some(
-      (each) => each.contact === contact && each.replaced === undefined && each.isKnown !== isTheirs,
-    )
-    if (isTheirs ? isNews : true) await (isTheirs ? this.#markKnown(contact) : this.renewAddress(contact))
-  }
-
-  #markKnown(contact: string): Promise<void> {
-    return this.#context.vault!.change((state) => ({
-      ...state,
-      addresses: state.addresses.map((each) =>
-        each.contact === contact && each.replaced === undefined ? { ...each, isKnown: true } : each,
-      ),
-    }))
+    const isIt = (each: Address): boolean => each.contact === contact && each.relay === relay && isSame(each.secret, secret)
+    const address = vault?.state.addresses.find(isIt)
+    // That a contact uses an earlier address does not tell that the contact has the present one.
+    if (vault === undefined || address === undefined || address.replaced !== undefined) return
+    if (contact !== from) {
+      if (Math.abs(this.#now - address.since) >= DAY) await this.renewAddress(contact)
+    } else if (!address.isKnown) {
+      await vault.change((state) => ({
+        ...state,
+        addresses: state.addresses.map((each) => (isIt(each) ? { ...each, isKnown: true } : each)),
+      }))
+    }
   }
 
   /** The contact gets a new address with the next message; the old one is read for a while. */
@@ -154,13 +173,16 @@ export class Reader {
   }
 
   /** The first message of a person who is no contact was shown or stored: remembers how to answer it. */
-  async onStranger({ from, id, time, keys = [], address = [] }: Envelope): Promise<void> {
+  async onStranger({ from, id, time, keys = [], address = [], begin }: Envelope): Promise<void> {
     if (keys.length === 0 && address.length === 0) return
     const fingerprint = fingerprintOf(from)
     await this.#context.vault?.change((state) => {
       const before = state.strangers.get(fingerprint)
       if (before !== undefined && before.time >= time) return state
-      return { ...state, strangers: keep(state.strangers, fingerprint, { id, time, keys, address }, SECRETS.strangers) }
+      return {
+        ...state,
+        strangers: keep(state.strangers, fingerprint, { id, time, keys, address, ...(begin && { begin }) }, SECRETS.strangers),
+      }
     })
   }
 
@@ -172,3 +194,5 @@ export class Reader {
     return Math.floor(this.#context.clock.now() / 1_000)
   }
 }
+
+const isSame = (one: Uint8Array, other: Uint8Array): boolean => one.length === other.length && one.every((byte, at) => byte === other[at])

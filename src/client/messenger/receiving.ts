@@ -136,8 +136,12 @@ export class Receiving {
     const now = clock.now() / 1_000
     if (await this.#tags.correct(now)) emit({ kind: 'clock', off: 'was-ahead' })
 
-    const read = await this.#reader.open(origin, message.payload, { now, seen: this.#tags.stored })
-    if (isClosed()) return
+    const read = await this.#reader.open(origin, message.payload, { now, seen: this.#tags.stored }).catch((error: unknown) => {
+      // The message is not acknowledged, and comes again with the next connection.
+      emit({ kind: 'not-kept', error })
+      return undefined
+    })
+    if (isClosed() || read === undefined) return
     if (read.kind !== 'opened') {
       if (read.kind === 'duplicate' && origin.kind === 'address') this.#confirmAgain(origin.contact, read.id)
       source.ack(message.id)
@@ -156,7 +160,7 @@ export class Receiving {
       case 'stale':
         if (origin.kind === 'address' && opened.verdict === 'genuine') {
           await this.#reader
-            .onAddressUsed(origin.contact, fingerprintOf(opened.envelope.from))
+            .onAddressUsed(origin.address, fingerprintOf(opened.envelope.from))
             .catch((error: unknown) => emit({ kind: 'not-kept', error }))
         }
         await this.#onSigned(copy, opened)
@@ -179,7 +183,7 @@ export class Receiving {
     const contact = this.#find(envelope.from)
     if (contact !== undefined) {
       try {
-        await this.#settle(envelope, contact, copy.way, true)
+        await this.#settle(envelope, contact, copy.way)
       } catch (error) {
         // The message comes again, until its key can be erased.
         this.#context.emit({ kind: 'not-kept', error })
@@ -196,8 +200,8 @@ export class Receiving {
   }
 
   /** Changes the ring of a contact whose message was read, and does what follows from it. */
-  async #settle(envelope: Envelope, from: Contact, way: Way | undefined, repeated = false): Promise<void> {
-    const events = await this.#reader.onRead(envelope, from, way, repeated)
+  async #settle(envelope: Envelope, from: Contact, way: Way | undefined): Promise<void> {
+    const events = await this.#reader.onRead(envelope, from, way)
     const contact = fingerprintOf(from.key)
     const { track } = this.#context
     if (events.includes('anew')) void track(this.#sending.renewals.onAnew(contact))
@@ -277,7 +281,7 @@ export class Receiving {
       if (opened.verdict === 'genuine') {
         if (from === undefined) await this.#reader.onStranger(envelope)
         // A message that was encrypted anew has several copies, each with a tag and perhaps a key of its own.
-        else for (const [n, { way }] of copies.entries()) await this.#settle(envelope, from, way, n > 0)
+        else for (const { way } of copies) await this.#settle(envelope, from, way)
       }
       if (from !== undefined && this.#sendsDelivered) this.#sending.addReceipt(from, envelope.id, 'delivered')
     }

@@ -71,6 +71,11 @@ export class Rings {
     return work
   }
 
+  /** The rings that are loaded. */
+  all(): Ring[] {
+    return [...this.#rings.values()]
+  }
+
   /** When to call `tick`, in ms. */
   due(now: number): number {
     // A clock that was set back must not delay it.

@@ -64,6 +64,8 @@ export interface Stranger {
   readonly time: number
   readonly keys: readonly string[]
   readonly address: readonly Mailbox[]
+  /** The header `begin`, to check it once the inbox of that person is known. */
+  readonly begin?: Uint8Array
 }
 
 export interface State {
@@ -116,6 +118,8 @@ export function onPublished(state: State, now: number): State {
 /** Marks what is too old, and erases what has had a mark for a day (R7). */
 export function tick(state: State, now: number): State {
   const isPast = (time: number, life: number): boolean => now - time >= life || time - now >= life
+  // A clock that ran ahead for an hour must not end a recipient or an address that was in use before.
+  const mend = (time: number | undefined): number | undefined => (time !== undefined && time > now + DAY ? now : time)
   const age = <T extends { readonly mark?: number }>(all: readonly T[], isOver: (each: T) => boolean): T[] =>
     all.flatMap((each): T[] => {
       const { mark, ...others } = each
@@ -123,8 +127,10 @@ export function tick(state: State, now: number): State {
       if (mark === undefined || mark > now) return [{ ...each, mark: now }]
       return now >= mark + SECRETS.grace ? [] : [each]
     })
-  const days = age(state.days, ({ made, former }) => isPast(made, SECRETS.life) || (former !== undefined && isPast(former, SECRETS.former)))
-  const addresses = age(state.addresses, ({ replaced }) => replaced !== undefined && isPast(replaced, SECRETS.replaced))
+  const mendedDays = state.days.map((each) => (mend(each.former) === each.former ? each : { ...each, former: now }))
+  const mendedAddresses = state.addresses.map((each) => (mend(each.replaced) === each.replaced ? each : { ...each, replaced: now }))
+  const days = age(mendedDays, ({ made, former }) => isPast(made, SECRETS.life) || (former !== undefined && isPast(former, SECRETS.former)))
+  const addresses = age(mendedAddresses, ({ replaced }) => replaced !== undefined && isPast(replaced, SECRETS.replaced))
   return days.length === state.days.length &&
     addresses.length === state.addresses.length &&
     days.every((each, n) => each === state.days[n]) &&
@@ -152,8 +158,17 @@ export function encodeSecrets(state: State): Uint8Array {
   const lines = [
     VERSION,
     ...Array.from(state.bundles, ([inbox, bundle]) => `bundle: ${inbox} ${base64urlnopad.encode(bundle)}`),
-    ...Array.from(state.strangers, ([from, { id, time, keys, address }]) =>
-      ['stranger:', from, id, time, keys.length, ...keys, ...address.flatMap(({ fingerprint, relay }) => [fingerprint, relay])].join(' '),
+    ...Array.from(state.strangers, ([from, { id, time, keys, address, begin }]) =>
+      [
+        'stranger:',
+        from,
+        id,
+        time,
+        begin === undefined ? '-' : base64urlnopad.encode(begin),
+        keys.length,
+        ...keys,
+        ...address.flatMap(({ fingerprint, relay }) => [fingerprint, relay]),
+      ].join(' '),
     ),
   ]
   const secret = (name: string, values: readonly (string | number)[], bytes: Uint8Array): Uint8Array[] => [
@@ -203,11 +218,18 @@ export function decodeSecrets(text: Uint8Array | undefined): State | undefined {
           bundles.set(readFingerprint(one), base64urlnopad.decode(two))
           break
         case 'stranger:': {
-          const count = readNumber(four)
-          const rest = words.slice(5)
+          const count = readNumber(five)
+          const rest = words.slice(6)
+          const begin = four === '-' ? {} : { begin: base64urlnopad.decode(four) }
           const keys = rest.slice(0, count)
           if (count > ANSWER.keys || keys.length < count || !keys.every((key) => RECIPIENT.test(key)) || !isId(two)) fail()
-          strangers.set(readFingerprint(one), { id: two, time: readNumber(three), keys, address: readMailboxes(rest.slice(count)) })
+          strangers.set(readFingerprint(one), {
+            id: two,
+            time: readNumber(three),
+            keys,
+            address: readMailboxes(rest.slice(count)),
+            ...begin,
+          })
           break
         }
         case 'address:':

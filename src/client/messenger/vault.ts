@@ -49,6 +49,9 @@ export class Vault {
       }
       const before = this.#state
       this.#state = state
+      // Nothing else holds the seed of a recipient.
+      const kept = new Set(state.days.map(({ seed }) => seed))
+      for (const { seed } of before.days) if (!kept.has(seed)) seed.fill(0)
       if (before.addresses !== state.addresses) this.#onAddresses()
     })
     this.#tail = work.catch(() => {})
