@@ -30,6 +30,8 @@ export interface TestRelayOptions {
   readonly admit?: readonly Member[]
   readonly strangers?: Strangers
   readonly connections?: number
+  /** Most connections that have proved no key. */
+  readonly unproven?: number
   readonly now?: () => number
   readonly port?: number
   /** Also listen for WebSockets. */
@@ -44,7 +46,7 @@ export async function startTestRelay(options: TestRelayOptions = {}): Promise<Te
     limits: { ...DEFAULT_LIMITS, ...options.limits },
     memory: options.memory ?? 2 ** 20,
     connections: options.connections ?? 10,
-    unproven: 10,
+    unproven: options.unproven ?? 10,
     perCircuit: 10,
     perKey: 10,
     perSender: 2 ** 26,
