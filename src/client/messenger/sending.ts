@@ -18,11 +18,10 @@ import type { SendOptions } from './options.ts'
 import type { Draft, Sealed } from './sealer.ts'
 import { Outgoing } from './outgoing.ts'
 import { Renewals } from './renewals.ts'
+import { Routes } from './routes.ts'
 
 /** How long to try to send a receipt. If it is lost, the sender repeats its message and gets another one. */
 const RECEIPT_MS = 3_600_000
-/** Above so many routes, those without a use are dropped. */
-const ROUTES = 64
 
 /** A message to send; without `secrecy` it has no text to encrypt anew. */
 type Written = Omit<Sealed, 'text'> & Partial<Pick<Sealed, 'text'>>
@@ -34,7 +33,7 @@ export class Sending {
   readonly #context: Context
   readonly #outbox: Outbox
   readonly #receipts = new Receipts()
-  readonly #outgoing = new Map<string, Outgoing>()
+  readonly #routes = new Routes((route) => this.#sendTo(route))
   readonly #deliveries = new Deliveries()
   /** By receiver: the last message, which the next one names in `after`; and the writing, one after the other. */
   readonly #writing = new Map<string, { last: string | undefined; tail: Promise<void> }>()
@@ -210,23 +209,15 @@ export class Sending {
   /** Hands the messages that are due to the connections. */
   pump(now: number): void {
     for (const task of this.#outbox.take(now)) {
-      if (task.kind === 'look') this.#on(task.relay).look()
+      if (task.kind === 'look') this.#routes.on(task.relay).look()
       else if (this.renewals.isGivenUp(task)) void this.#context.track(this.#giveUp(task))
       else this.#sendOn(task)
     }
-    // Contacts can name new addresses again and again.
-    if (this.#outgoing.size > ROUTES)
-      for (const [route, outgoing] of this.#outgoing) if (outgoing.isIdle && !this.#outbox.uses(route)) this.#outgoing.delete(route)
-  }
-
-  #on(route: string): Outgoing {
-    const outgoing = this.#outgoing.get(route) ?? this.#sendTo(route)
-    this.#outgoing.set(route, outgoing)
-    return outgoing
+    this.#routes.sweep((route) => this.#outbox.uses(route))
   }
 
   #sendOn({ relay, id, to, payload }: Extract<OutboxTask, { kind: 'send' }>): void {
-    this.#on(relay).send(id, mailboxOf(relay) ?? to, payload)
+    this.#routes.on(relay).send(id, mailboxOf(relay) ?? to, payload)
   }
 
   /** Encrypts the message anew, to the bundle; if that is not possible now, it goes out as it is. */
@@ -282,7 +273,7 @@ export class Sending {
   }
 
   close(): void {
-    for (const outgoing of this.#outgoing.values()) outgoing.close()
+    this.#routes.close()
     this.#deliveries.close()
   }
 
