@@ -15,7 +15,7 @@ compared with that of the second quarter.
 
   --minutes N   the time, by default 40; in less than 10 minutes, memory is shown and not judged
   --people N    the number of clients, by default 20
-  --rate N      texts a second, by default 4
+  --rate N      texts a second, by default 4; four times as many in the first quarter, the warm-up
   --keep DIR    keep profiles and files in DIR
   --snapshots   with --keep: write snapshots of the heaps after the first quarter and at the end
 `
