@@ -15,6 +15,8 @@ import { connectThrough } from '../../src/client/wire/connect.ts'
 import { type Disk, makeHome } from './disk.ts'
 import { FileBox, sourceOf } from './file-box.ts'
 import { Machine, type Process } from './kernel.ts'
+import { usesReal } from './stand-in.ts'
+import type { Text } from './truth.ts'
 import type { World } from './world.ts'
 
 /** Timers of a client that is well: those of its connections, and one of the messenger. */
@@ -26,6 +28,10 @@ const CONNECTS_MS = 600_000
 /** Within this time a client notices that a connection is dead, ms: 75 s of silence, 15 s for an answer, and a late tick. */
 const NOTICES_MS = 180_000
 const HOUR = 3_600_000
+/** A text is given up after a week. */
+const DEADLINE_MS = 7 * 24 * HOUR + HOUR
+/** Within this time a receipt arrives, ms. */
+const RECEIPT_MS = 600_000
 
 export interface PersonOptions {
   readonly name: string
@@ -153,6 +159,7 @@ export class Person {
 
   /** Writes a text, or a reply to the last text of the receiver, or changes the last text to them. */
   write(to: Person, what: 'text' | 'reply' | 'edit' | 'remove' | 'group text' = 'text', group?: string): void {
+    if (this.owner.strangers.has(to)) return
     const before = what === 'reply' ? this.#saw.get(to.name) : this.#wrote.get(to.name)
     if ((what === 'reply' || what === 'edit' || what === 'remove') && before === undefined) return
     const text = `from ${this.name} to ${to.name}`
@@ -171,6 +178,7 @@ export class Person {
 
   sendFile(to: Person, bytes: number): void {
     const { truth, kernel } = this.#world
+    if (this.owner.strangers.has(to)) return
     this.#do((process, messenger) => {
       truth.count('files')
       truth.tell(this.name, `sends a file of ${bytes} bytes to ${to.name}`)
@@ -236,7 +244,12 @@ export class Person {
     const { truth, network } = this.#world
     const host = this.#world.relayAt(relay)
     const status = this.#status.get(relay)
-    if (status === undefined || host === undefined || !host.receives(this.owner)) return
+    if (status === undefined || host === undefined) return
+    if (!host.receives(this.owner)) {
+      if (status.state === 'up' && now - Math.max(host.steadySince, status.since) > NOTICES_MS)
+        truth.violate(7, `${this.name} sees that ${host.name} is up, and is shut out`)
+      return
+    }
     const since = Math.max(steady, network.troubleUntil(this.name, relay), host.steadySince, status.since)
     if (status.state === 'over') return
     if (host.relay === undefined || !network.hears(relay)) {
@@ -249,27 +262,71 @@ export class Person {
     }
   }
 
-  /** Checks that a text that a relay could take does not wait. */
+  /** Since when everything works between this device and a relay of its owner, and the user sees it as up. */
+  quietSince(relay: string): number {
+    const { network } = this.#world
+    const host = this.#world.relayAt(relay)
+    const status = this.#status.get(relay)
+    const { messenger, machine, disk } = this
+    if (messenger === undefined || machine.isAsleep || disk.fault !== undefined || host?.relay === undefined)
+      return Number.POSITIVE_INFINITY
+    if (status?.state !== 'up' || !network.hears(relay)) return Number.POSITIVE_INFINITY
+    return Math.max(this.#steadyAt, status.since, host.steadySince, host.machine.awakeSince, network.troubleUntil(this.name, relay))
+  }
+
+  get #steadyAt(): number {
+    return Math.max(this.#readyAt, this.steadySince, this.machine.awakeSince)
+  }
+
+  /** Checks that texts come on while nothing hinders them. */
   checkOpen(): void {
-    const { truth, network, kernel, people } = this.#world
+    const { truth, kernel, people } = this.#world
     const { now } = kernel
     if (this.messenger === undefined || this.machine.isAsleep || this.disk.fault !== undefined) return
-    const steady = Math.max(this.#readyAt, this.steadySince, this.machine.awakeSince)
-    if (now - steady < HOUR) return
-    // Behind a text that waits for a reason, all others to the same receiver wait.
+    const steady = this.#steadyAt
+    // While one text waits for a reason, as a full mailbox is, the others to the same receiver wait, too.
     const blocked = new Set<string>()
+    for (const { error, to } of truth.openTexts(this.name)) if (error !== undefined) blocked.add(to)
     for (const text of truth.openTexts(this.name)) {
-      if (text.error !== undefined) blocked.add(text.to)
-      if (text.state !== 'waiting' || now - text.sentAt < HOUR || blocked.has(text.to) || text.by !== this.process) continue
-      const open = people.get(text.to)!.contact.relays.map((relay) => [relay, this.#world.relayAt(relay)] as const)
-      const isOpen = open.every(
-        ([relay, host]) =>
-          host?.relay !== undefined &&
-          network.hears(relay) &&
-          now - Math.max(host.steadySince, network.troubleUntil(this.name, relay)) > HOUR,
-      )
-      if (isOpen) truth.violate(7, `${this.name} sees that text ${text.number} waits, and says no reason`)
+      const { number, state, excuse } = text
+      if (excuse !== undefined) continue
+      if (now - text.sentAt > DEADLINE_MS && now - steady > HOUR)
+        truth.violate(1, `${this.name} sees text ${number} as ${state} after its deadline`)
+      if (this.keeps && text.by === this.process && !text.isKept && now - Math.max(text.sentAt, steady) > NOTICES_MS)
+        truth.violate(1, `text ${number} of ${this.name} is not in the outbox on the disk`)
+      if (blocked.has(text.to)) continue
+      const to = people.get(text.to)!
+      // For so long everything works for the writer.
+      const quiet = now - Math.max(steady, text.sentAt, ...to.contact.relays.map((relay) => this.#sendingSince(relay)))
+      if (state === 'waiting' && text.by === this.process && quiet > HOUR)
+        truth.violate(7, `${this.name} sees that text ${number} waits, and says no reason`)
+      if (state === 'held' && text.doneBy.size === 0 && quiet > 2 * HOUR && !usesReal() && !this.#world.isStored(text.id))
+        truth.violate(1, `text ${number} of ${this.name} to ${text.to} is at no relay, and is not sent again`)
+      if (text.doneBy.size > 0) this.#checkReceipt(text, to)
     }
+  }
+
+  /** Since when the device can send to a relay. */
+  #sendingSince(relay: string): number {
+    const { network } = this.#world
+    const host = this.#world.relayAt(relay)
+    if (host?.relay === undefined || !network.hears(relay)) return Number.POSITIVE_INFINITY
+    return Math.max(host.steadySince, host.machine.awakeSince, network.troubleUntil(this.name, relay))
+  }
+
+  /** A receiver who is there and has a text confirms it, and its writer learns it. */
+  #checkReceipt(text: Text, receiver: Person): void {
+    const { truth, kernel } = this.#world
+    const { relays } = this.owner.contact
+    if (!this.#world.admits(text.to, this.name) || !this.#world.knows(text.to, this.name)) return
+    if (receiver.messenger === undefined || !text.doneBy.has(receiver.name) || text.by !== this.process) return
+    const since = Math.max(
+      receiver.#steadyAt,
+      ...relays.flatMap((relay) => [this.quietSince(relay), receiver.#sendingSince(relay)]),
+      receiver.disk.fault === undefined ? 0 : Number.POSITIVE_INFINITY,
+    )
+    if (since < text.doneAt && kernel.now - text.doneAt > RECEIPT_MS)
+      truth.violate(7, `${receiver.name} has text ${text.number} for long, and ${this.name} does not see it`)
   }
 
   async #run(process: Process): Promise<void> {
@@ -314,14 +371,22 @@ export class Person {
 
   /** Notes which texts the outbox on the disk has. */
   #watch(store: OutboxStore): OutboxStore {
-    const { truth } = this.#world
+    const { truth, kernel } = this.#world
     return {
       load: () => store.load(),
       save: async (entries: readonly OutboxEntry[]) => {
         await store.save(entries)
         truth.most('texts in an outbox', entries.length)
         const kept = new Set(entries.map(({ id }) => id))
-        for (const text of truth.openTexts(this.name)) text.isKept = kept.has(text.id)
+        for (const text of truth.openTexts(this.name)) {
+          if (text.isKept && !kept.has(text.id)) truth.violate(1, `text ${text.number} left the outbox of ${this.name} as ${text.state}`)
+          text.isKept = kept.has(text.id)
+        }
+        for (const { id } of entries) {
+          const { settledAt = 0, number } = truth.findText(id) ?? {}
+          if (settledAt > this.#readyAt && settledAt < kernel.now - NOTICES_MS)
+            truth.violate(5, `text ${number} stays in the outbox of ${this.name}`)
+        }
       },
     }
   }

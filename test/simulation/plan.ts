@@ -99,10 +99,12 @@ export interface Size {
 /** Makes the plan of a seed. @param size of a village; 2 to 5 people for some days by default */
 export function planOf(seed: string, size?: Size): Plan {
   const random = new Random(`plan ${seed}`)
-  const count = size?.people ?? random.between(2, 5)
+  // Seldom long enough that messages expire.
+  const isLong = size === undefined && random.chance(0.1)
+  const count = size?.people ?? (isLong ? 2 : random.between(2, 5))
   const names = Array.from({ length: count }, (_, at) => nameOf(at))
   const relays = Array.from({ length: random.between(1, 3) }, (_, at) => `Relay-${at + 1}`)
-  const length = size === undefined ? Math.ceil(random.between(10, 20) / count / 2) * DAY : size.days * DAY
+  const length = size === undefined ? (isLong ? 10 : Math.ceil(random.between(10, 20) / count / 2)) * DAY : size.days * DAY
   const isPerfect = random.chance(0.05)
   const people = names.map((name) => {
     const strangers = names.filter((other) => other !== name && random.chance(0.1))
@@ -145,7 +147,8 @@ function live(random: Random, person: Cast['people'][number], names: readonly st
     if (isAlways || end === length) return
     steps.push({ at: end, do: 'close', who })
     // Mostly some hours, sometimes days.
-    at = end + (random.chance(0.1) ? random.between(DAY, 3 * DAY) : lasting(random, 10 * MINUTE, 12 * HOUR))
+    const isAway = random.chance(0.1)
+    at = end + (isAway ? lasting(random, DAY, Math.min(length, 15 * DAY)) : lasting(random, 10 * MINUTE, 12 * HOUR))
     if (at < length) steps.push({ at, do: 'start', who })
   }
 }

@@ -24,6 +24,8 @@ export class RelayHost {
   admits: readonly Member[] | undefined
   /** Since when it runs, and does so under the same conditions. */
   steadySince = 0
+  /** When it lost all messages last, or may have. */
+  lostAt = 0
   process: Process | undefined
   relay: Relay | undefined
   /** Messages that the present process took over from another. */
@@ -45,6 +47,7 @@ export class RelayHost {
     if (this.process !== undefined) return
     this.restored = 0
     this.#changed()
+    this.lostAt = this.#world.kernel.now
     const process: Process = this.#world.kernel.spawn(this.name, this.machine, () => {
       this.relay = this.#open(process, undefined)
       this.#listen(process, this.relay)
@@ -92,6 +95,7 @@ export class RelayHost {
     const { kernel } = this.#world
     this.admits = members
     this.#changed()
+    this.lostAt = kernel.now
     if (this.process !== undefined) kernel.at(kernel.now, this.process, () => this.relay?.admit(members))
   }
 
@@ -113,6 +117,7 @@ export class RelayHost {
   /** Kills the process. Its messages are lost, unless another one has taken over. */
   kill(): void {
     this.#changed()
+    this.lostAt = this.#world.kernel.now
     this.process?.kill()
     this.process = undefined
     this.relay = undefined
@@ -135,9 +140,15 @@ export class RelayHost {
 
   /** The operator wipes all messages in a panic. */
   wipe(): void {
-    const { kernel } = this.#world
+    const { kernel, truth } = this.#world
     this.#changed()
-    if (this.process !== undefined) kernel.at(kernel.now, this.process, () => this.relay?.wipe())
+    this.lostAt = kernel.now
+    if (this.process === undefined) return
+    kernel.at(kernel.now, this.process, () => {
+      this.relay?.wipe()
+      const left = this.relay?.snapshot().messages ?? 0
+      if (left > 0) truth.violate(4, `${this.name} was wiped, and holds ${left} messages`)
+    })
   }
 
   #open(process: Process, inherited: RelaySecrets | undefined): Relay {

@@ -36,10 +36,17 @@ export interface Text {
   error: unknown
   /** The processes of the receiver that showed it. */
   readonly shown: Process[]
-  /** The devices of the receiver that stored that it came. */
+  /** The text before from the same run of the writer to the same receiver, which this one names. */
+  readonly before: Text | undefined
+  /** The devices of the receiver that stored that it came, and when the last one did. */
   readonly doneBy: Set<string>
+  doneAt: number
+  /** When its writer learned its end. */
+  settledAt: number
   /** The outbox on the writer's disk has it. */
   isKept: boolean
+  /** It was shown as the text of a stranger. */
+  wasStranger: boolean
   /** A fault that explains why its end stays unknown. */
   excuse: string | undefined
 }
@@ -75,11 +82,11 @@ export class Truth implements NetworkObserver {
   /** The last text of each sender that each process showed. */
   readonly #last = new Map<string, number>()
   violation: Violation | undefined
-  readonly #wire: Wire
+  readonly wire: Wire
 
   constructor(kernel: Kernel) {
     this.#kernel = kernel
-    this.#wire = new Wire(this, kernel)
+    this.wire = new Wire(this, kernel)
   }
 
   count(what: string): void {
@@ -118,8 +125,12 @@ export class Truth implements NetworkObserver {
       state: 'waiting' as const,
       error: undefined,
       shown: [],
+      before: this.texts.findLast((each) => each.by === text.by && each.to === text.to && each.state !== 'failed'),
       doneBy: new Set<string>(),
+      doneAt: 0,
+      settledAt: 0,
       isKept: false,
+      wasStranger: false,
       excuse: undefined,
     }
     this.texts[text.number] = whole
@@ -146,7 +157,10 @@ export class Truth implements NetworkObserver {
     if (text.state !== state) this.tell(text.from, `sees that ${text.what} ${text.number} is ${state}`)
     if ((state === 'delivered' || state === 'read') && text.doneBy.size === 0)
       this.violate(3, `${text.from} sees text ${text.number} as ${state}, and ${text.to} did not get it`)
-    if (state !== 'waiting' && state !== 'held') this.#openTexts.get(text.from)?.delete(text)
+    if (state !== 'waiting' && state !== 'held') {
+      this.#openTexts.get(text.from)?.delete(text)
+      text.settledAt = this.#kernel.now
+    }
     text.state = state
     text.error = error
   }
@@ -165,7 +179,12 @@ export class Truth implements NetworkObserver {
     if (text.shown.includes(process)) this.violate(2, `${device} sees text ${number} twice`)
     if (text.doneBy.has(device) && !isMarked) this.violate(2, `${device} sees text ${number} again, and had stored it`)
     if (from !== undefined) this.#checkOrder(text, device, process, isMarked)
+    const { before } = text
+    const isMissing = before !== undefined && before.shown.length === 0 && before.state !== 'failed' && !before.wasStranger
+    if (from !== undefined && !isMarked && isMissing && !text.wasStranger && text.shown.length === 0)
+      this.violate(2, `${device} sees text ${number} of ${text.from}, and nothing says that text ${before.number} is missing`)
     text.shown.push(process)
+    if (from === undefined) text.wasStranger = true
   }
 
   #checkOrder(text: Text, device: string, process: Process, isMarked: boolean): void {
@@ -182,7 +201,9 @@ export class Truth implements NetworkObserver {
 
   /** The device has stored that it came; a receipt may follow. */
   onDone(device: string, id: string): void {
-    this.#byId.get(id)?.doneBy.add(device)
+    const text = this.#byId.get(id)
+    text?.doneBy.add(device)
+    if (text !== undefined) text.doneAt = this.#kernel.now
     this.count('done')
   }
 
@@ -214,11 +235,11 @@ export class Truth implements NetworkObserver {
 
   onBytes(connection: Connection, direction: 'to relay' | 'to client', bytes: Uint8Array): void {
     this.note(`${connection.number} ${direction}`, bytes)
-    if (!usesReal()) this.#wire.onBytes(connection, direction, bytes)
+    if (!usesReal()) this.wire.onBytes(connection, direction, bytes)
   }
 
   onGone(connection: Connection): void {
-    this.#wire.onGone(connection)
+    this.wire.onGone(connection)
   }
 }
 

@@ -1,7 +1,7 @@
 /**
  * Reads the packets between clients and relays as an observer who sees the texts, which the stand-in for cryptography
- * leaves readable. It checks the rules that no endpoint alone can see: the order of deliveries, leases and the window, and
- * that a client acknowledges a message only after it was stored.
+ * leaves readable. It checks the rules that no endpoint alone can see: the order of deliveries, leases, the window, that a
+ * client has a message erased only after it was stored, and that what a relay accepted reaches a receiver who is there.
  */
 import { DEFAULT_LIMITS } from '../../src/protocol/limits.ts'
 import { PACKETS } from '../../src/protocol/packets.ts'
@@ -12,11 +12,19 @@ import type { Truth } from './truth.ts'
 /** The start of a payload in base64: the header of the age file, and the header of the message with its id. */
 const HEAD = 720
 const LF = 0x0a
+const HOLD_MS = DEFAULT_LIMITS.holdSeconds * 1_000
+/** A relay that is asleep or late may give a message a little longer. */
+const LATE_MS = 900_000
+/** Packets that no request asks for. */
+const UNASKED: readonly number[] = [PACKETS.MESSAGE.no, PACKETS.DELIVERY.no, PACKETS.NOTICE.no]
 
+/** What happened on a connection. */
 interface Seen {
   /** Incomplete lines, from the client and from the relay. */
   toRelay: Buffer | undefined
   toClient: Buffer | undefined
+  /** Requests without an answer: the text of a SEND, the messages of an ACK. */
+  readonly asked: (string | readonly string[] | undefined)[]
   /** By the relay's id: the messages that the client holds, with the id of the text. */
   readonly given: Map<string, string | undefined>
   /** Every message id that the relay ever wrote here. */
@@ -27,14 +35,23 @@ interface Seen {
   isGone: boolean
 }
 
+/** A message that a relay accepted. */
+export interface Stored {
+  readonly text: string
+  readonly at: number
+}
+
 export class Wire {
   readonly #truth: Truth
   readonly #kernel: Kernel
   readonly #seen = new WeakMap<Connection, Seen>()
   /** By process of a relay: the connection that has each message. */
   readonly #leases = new WeakMap<Process, Map<string, Connection>>()
-  /** By address of a relay and id of a text: when SENDs of it left. */
-  readonly #sent = new Map<string, number[]>()
+  /** By relay and id of a text: its places in the order of arrival. */
+  readonly #places = new Map<string, number[]>()
+  /** By relay and id of a message. */
+  readonly #stored = new Map<string, Map<string, Stored>>()
+  readonly #acked = new Set<string>()
   #count = 0
 
   constructor(truth: Truth, kernel: Kernel) {
@@ -49,7 +66,9 @@ export class Wire {
     const all = before === undefined ? Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length) : Buffer.concat([before, bytes])
     let start = 0
     for (let end = all.indexOf(LF); end !== -1; end = all.indexOf(LF, start)) {
-      this.#onLine(connection, seen, isRequest, all.subarray(start, end))
+      const line = all.subarray(start, end)
+      if (isRequest) this.#onRequest(connection, seen, line)
+      else this.#onPacket(connection, seen, line)
       start = end + 1
     }
     const rest = start === all.length ? undefined : Buffer.from(all.subarray(start))
@@ -65,40 +84,62 @@ export class Wire {
     seen.given.clear()
   }
 
+  /** The messages that a relay accepted and that nobody had erased, by id. @param since when it lost all earlier ones */
+  storedAt(relay: string, since: number): ReadonlyMap<string, Stored> {
+    const stored = this.#stored.get(relay) ?? new Map<string, Stored>()
+    for (const [id, { at }] of stored) if (at < since || at < this.#kernel.now - HOLD_MS) stored.delete(id)
+    return stored
+  }
+
+  /** Whether the client has got a message on a connection. */
+  hasGiven(connection: Connection, message: string): boolean {
+    return this.#seen.get(connection)?.ever.has(message) === true
+  }
+
   #of(connection: Connection): Seen {
     let seen = this.#seen.get(connection)
     if (seen === undefined) {
-      seen = {
-        toRelay: undefined,
-        toClient: undefined,
-        given: new Map(),
-        ever: new Set(),
-        subscribedAt: -1,
-        last: new Map(),
-        isGone: false,
-      }
+      const [given, ever, last] = [new Map<string, string | undefined>(), new Set<string>(), new Map<string, number>()]
+      seen = { toRelay: undefined, toClient: undefined, asked: [], given, ever, subscribedAt: -1, last, isGone: false }
       this.#seen.set(connection, seen)
     }
     return seen
   }
 
-  #onLine(connection: Connection, seen: Seen, isRequest: boolean, line: Buffer): void {
-    const end = line.indexOf(0x3b)
-    const number = Number(line.toString('latin1', 0, end === -1 ? line.length : end))
-    if (isRequest) {
-      if (number === PACKETS.SEND.no) this.#onSend(connection, line)
-      else if (number === PACKETS.ACK.no) this.#onAck(connection, seen, line)
-    } else if (number === PACKETS.MESSAGE.no) this.#onMessage(connection, seen, line)
-    else if (number === PACKETS.SUBSCRIBED.no) seen.subscribedAt = this.#count++
+  #onRequest(connection: Connection, seen: Seen, line: Buffer): void {
+    const number = numberOf(line)
+    if (number === PACKETS.SEND.no) {
+      const text = textIn(line, line.lastIndexOf(0x3b) + 1)
+      seen.asked.push(text)
+      // The receiver may get it before the sender has the answer.
+      const name = `${connection.server.machine.name} ${text}`
+      const places = this.#places.get(name)
+      if (places === undefined) this.#places.set(name, [this.#count++])
+      else places.push(this.#count++)
+    } else if (number === PACKETS.ACK.no) {
+      const messages = line.toString('latin1').split(';').slice(2)
+      seen.asked.push(messages)
+      this.#onAck(connection, seen, messages)
+    } else seen.asked.push(undefined)
   }
 
-  #onSend(connection: Connection, line: Buffer): void {
-    const id = textIn(line, line.lastIndexOf(0x3b) + 1)
-    if (id === undefined) return
-    const name = `${connection.server.machine.name} ${id}`
-    const times = this.#sent.get(name)
-    if (times === undefined) this.#sent.set(name, [this.#count++])
-    else times.push(this.#count++)
+  #onPacket(connection: Connection, seen: Seen, line: Buffer): void {
+    const number = numberOf(line)
+    if (number === PACKETS.MESSAGE.no) this.#onMessage(connection, seen, line)
+    if (UNASKED.includes(number)) return
+    const asked = seen.asked.shift()
+    const relay = connection.server.machine.name
+    if (number === PACKETS.SUBSCRIBED.no) seen.subscribedAt = this.#count++
+    else if (number === PACKETS.SENT.no && typeof asked === 'string') {
+      let stored = this.#stored.get(relay)
+      if (stored === undefined) this.#stored.set(relay, (stored = new Map()))
+      stored.set(line.toString('latin1', 3, line.indexOf(0x3b, 3)), { text: asked, at: this.#kernel.now })
+    } else if (number === PACKETS.ACKED.no && typeof asked === 'object') {
+      for (const message of asked) {
+        this.#stored.get(relay)?.delete(message)
+        this.#acked.add(`${relay} ${message}`)
+      }
+    }
   }
 
   #onMessage(connection: Connection, seen: Seen, line: Buffer): void {
@@ -106,17 +147,21 @@ export class Wire {
     const message = line.toString('latin1', 3, at)
     const text = textIn(line, at + 1)
     const { client, server } = connection
-    const relay = server.name
-    if (seen.ever.has(message)) this.#truth.violate(1, `${relay} gives ${client.name} a message twice on one connection`)
+    const relay = server.machine.name
+    const told = `${relay} gives ${client.name} a message`
+    if (seen.ever.has(message)) this.#truth.violate(1, `${told} twice on one connection`)
+    if (this.#acked.has(`${relay} ${message}`)) this.#truth.violate(1, `${told} that was acknowledged`)
+    const stored = this.#stored.get(relay)?.get(message)
+    if (stored !== undefined && stored.at < this.#kernel.now - HOLD_MS - LATE_MS) this.#truth.violate(1, `${told} that has expired`)
     seen.ever.add(message)
     seen.given.set(message, text)
-    if (seen.given.size > DEFAULT_LIMITS.window) this.#truth.violate(5, `${relay} gives ${client.name} ${seen.given.size} messages at once`)
+    if (seen.given.size > DEFAULT_LIMITS.window) this.#truth.violate(5, `${told}, the ${seen.given.size}th at once`)
     let leases = this.#leases.get(server)
     if (leases === undefined) this.#leases.set(server, (leases = new Map()))
     const other = leases.get(message)
     const holder = other === undefined ? undefined : this.#of(other)
     if (holder?.given.has(message) === true && holder !== seen && !holder.isGone && holder.subscribedAt > seen.subscribedAt)
-      this.#truth.violate(1, `${relay} gives ${client.name} a message that another connection has`)
+      this.#truth.violate(1, `${told} that another connection has`)
     leases.set(message, connection)
     const from = text === undefined ? undefined : this.#truth.findText(text)?.from
     if (from !== undefined) this.#checkOrder(connection, seen, from, text!)
@@ -124,19 +169,20 @@ export class Wire {
 
   /** Copies of a text may arrive at any of their places. */
   #checkOrder(connection: Connection, seen: Seen, from: string, text: string): void {
+    const { server, client } = connection
     const last = seen.last.get(from) ?? -1
-    const place = (this.#sent.get(`${connection.server.machine.name} ${text}`) ?? []).find((time) => time > last)
+    const places = this.#places.get(`${server.machine.name} ${text}`)
+    const place = places?.find((each) => each > last)
     if (place === undefined) {
       const { number } = this.#truth.findText(text)!
-      return this.#truth.violate(2, `${connection.server.name} gives ${connection.client.name} text ${number} after a later one`)
+      return this.#truth.violate(2, `${server.name} gives ${client.name} text ${number} after a later one`)
     }
     seen.last.set(from, place)
   }
 
-  #onAck(connection: Connection, seen: Seen, line: Buffer): void {
+  #onAck(connection: Connection, seen: Seen, messages: readonly string[]): void {
     const device = connection.client.machine.name
-    const acked = line.toString('latin1').split(';').slice(2)
-    for (const message of acked) {
+    for (const message of messages) {
       const id = seen.given.get(message)
       seen.given.delete(message)
       const text = id === undefined ? undefined : this.#truth.findText(id)
@@ -148,6 +194,11 @@ export class Wire {
       })
     }
   }
+}
+
+function numberOf(line: Buffer): number {
+  const end = line.indexOf(0x3b)
+  return Number(line.toString('latin1', 0, end === -1 ? line.length : end))
 }
 
 /** Finds the id of the message in a payload. */

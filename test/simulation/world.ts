@@ -15,6 +15,9 @@ import { RelayHost } from './relay-host.ts'
 import { usesReal } from './stand-in.ts'
 import { Truth } from './truth.ts'
 
+/** Within this time a relay gives a message to a receiver who is there, ms. */
+const ARRIVES_MS = 900_000
+
 export class World {
   readonly kernel: Kernel
   readonly network: Network
@@ -164,6 +167,45 @@ export class World {
     mount(undefined)
   }
 
+  /** Whether a relay holds a text. */
+  isStored(text: string): boolean {
+    for (const { name, lostAt } of this.relays.values())
+      for (const stored of this.truth.wire.storedAt(name, lostAt).values()) if (stored.text === text) return true
+    return false
+  }
+
+  /** What a relay holds reaches a receiver who is there. */
+  #checkStored(): void {
+    const { truth, kernel, network } = this
+    for (const host of this.relays.values()) {
+      for (const [message, { text, at }] of truth.wire.storedAt(host.name, host.lostAt)) {
+        if (kernel.now - at < ARRIVES_MS) continue
+        const known = truth.findText(text)
+        const owner = known && this.people.get(known.to)!
+        if (owner === undefined || !host.receives(owner)) continue
+        const devices = [...this.people.values()].filter((person) => person.owner === owner)
+        for (const relay of [host.address, ...(host.leaving === undefined ? [] : [host.leaving])])
+          for (const device of devices) {
+            if (kernel.now - Math.max(device.quietSince(relay), at) < ARRIVES_MS) continue
+            const open = [...network.connections].filter((each) => each.client === device.process && each.relay === relay)
+            if (!open.some((each) => truth.wire.hasGiven(each, message)))
+              truth.violate(1, `${host.name} has text ${known!.number}, and does not give it to ${device.name}`)
+          }
+      }
+    }
+  }
+
+  /** Two devices do not both receive from a relay. */
+  #checkDevices(): void {
+    for (const one of this.people.values())
+      for (const other of this.people.values()) {
+        if (one.owner !== other || one === other) continue
+        for (const relay of other.contact.relays)
+          if (this.kernel.now - Math.max(one.quietSince(relay), other.quietSince(relay)) > ARRIVES_MS)
+            this.truth.violate(7, `${one.name} and ${other.name} both see that they receive from ${this.relayAt(relay)?.name}`)
+      }
+  }
+
   /** Checks everything that can be seen from outside at this moment. */
   check(): void {
     const { truth, network } = this
@@ -180,6 +222,8 @@ export class World {
       if (messageBytes > messageBudget) truth.violate(5, `${name} holds ${messageBytes} bytes of ${messageBudget}`)
       if (connections > 200) truth.violate(5, `${name} has ${connections} connections`)
     }
+    if (!this.kernel.waits) this.#checkStored()
+    this.#checkDevices()
     for (const person of this.people.values()) {
       person.check()
       person.checkOpen()
