@@ -55,6 +55,8 @@ interface Sender<T> {
    * gap, so it is late, too.
    */
   readonly before: Set<string>
+  /** Whether a message was released behind a gap. */
+  hasGap: boolean
 }
 
 export class Order<T> {
@@ -77,6 +79,8 @@ export class Order<T> {
     const isFirst = !remembers && !this.#senders.has(from)
     const sender = this.#sender(from)
     const { id, after } = message
+    // Of the tips of earlier runs nothing is left: a message that follows one fills the gap, too.
+    if (known && after !== undefined && sender.hasGap && !sender.given.has(after)) remember(sender.before, after)
     if (after === undefined || after === id || isFirst || known || sender.given.has(after)) return this.#give(sender, message, item)
     if (sender.missed.has(id)) return this.#give(sender, message, item)
     const waiting = sender.held.get(after) ?? []
@@ -139,7 +143,15 @@ export class Order<T> {
           this.#senders.delete(name)
           break
         }
-    const sender: Sender<T> = { given: new Set(), held: new Map(), count: 0, missed: new Set(), tips: new Set(), before: new Set() }
+    const sender: Sender<T> = {
+      given: new Set(),
+      held: new Map(),
+      count: 0,
+      missed: new Set(),
+      tips: new Set(),
+      before: new Set(),
+      hasGap: false,
+    }
     this.#senders.set(from, sender)
     return sender
   }
@@ -187,6 +199,7 @@ export class Order<T> {
     this.#count--
     remember(sender.missed, held.after)
     for (const tip of sender.tips) remember(sender.before, tip)
+    sender.hasGap = true
     return this.#give(sender, held, held.item, true)
   }
 

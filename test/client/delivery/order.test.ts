@@ -71,6 +71,15 @@ test('every message of a gap that arrives after all is late, and those that foll
   expect(push(order, 6, ORDER.hold)).toEqual(['6'])
 })
 
+test('a message that fills a gap is late, also if the one before it came in an earlier run', () => {
+  const order = new Order<string>()
+  expect(order.push(ALICE, { id: '5', after: '4' }, '5', 0, false, true)).toEqual([])
+  expect(items(order.expire(ORDER.hold))).toEqual(['5 after a gap'])
+  expect(items(order.push(ALICE, { id: '2', after: '1' }, '2', ORDER.hold, true, true))).toEqual(['2 late'])
+  expect(push(order, 3, ORDER.hold)).toEqual(['3 late'])
+  expect(push(order, 6, ORDER.hold)).toEqual(['6'])
+})
+
 test('a clock set back does not prolong the wait', () => {
   const order = new Order<string>()
   push(order, 0, 90_000_000)
