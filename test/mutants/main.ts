@@ -33,6 +33,8 @@ const { values, positionals } = parseArgs({
     help: { type: 'boolean', default: false },
   },
 })
+/** How often the tests look again for a defect that they did not notice. */
+const AGAIN = 2
 const seed = Number(values.seed)
 const say = (line: string): void => void process.stdout.write(`${line}\n`)
 
@@ -69,7 +71,13 @@ function handmade(): Mutant[] {
     file: defect.file,
     source: apply(defect),
     tests: defect.tests,
-    check: (copy, except) => (defect.by === 'unit' ? runTests(copy, defect.tests, except) : runSimulation(copy, seed)),
+    async check(copy, except) {
+      if (defect.by === 'simulation') return runSimulation(copy, seed)
+      let verdict = await runTests(copy, defect.tests, except)
+      // Tests of properties draw other values each time.
+      for (let again = 0; again < AGAIN && !verdict.isFound; again++) verdict = await runTests(copy, defect.tests, except)
+      return verdict
+    },
   }))
 }
 
