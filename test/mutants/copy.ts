@@ -29,16 +29,15 @@ export class Copy {
     mkdirSync(this.temporary)
   }
 
-  /** Replaces the source of a file, calls `work`, and puts the file back. */
-  async with<T>(file: string, source: string, work: () => Promise<T>): Promise<T> {
-    const path = join(this.folder, file)
+  /** Replaces the sources of files, calls `work`, and puts the files back. */
+  async with<T>(sources: readonly { readonly file: string; readonly source: string }[], work: () => Promise<T>): Promise<T> {
     // The copy's own: the tree may have changed since.
-    const before = readFileSync(path)
-    writeFileSync(path, source)
+    const before = sources.map(({ file }) => [join(this.folder, file), readFileSync(join(this.folder, file))] as const)
+    for (const { file, source } of sources) writeFileSync(join(this.folder, file), source)
     try {
       return await work()
     } finally {
-      writeFileSync(path, before)
+      for (const [path, bytes] of before) writeFileSync(path, bytes)
       rmSync(this.temporary, { recursive: true, force: true })
       mkdirSync(this.temporary)
     }

@@ -2,10 +2,11 @@
 import { setPriority } from 'node:os'
 import { parseArgs } from 'node:util'
 import { seeded } from '../fuzz/random.ts'
+import { batchesOf, expand } from './batch.ts'
 import { Copy } from './copy.ts'
 import { apply, type Defect } from './defect.ts'
 import { isMirror, testsOf } from './related.ts'
-import { findFailing, runCompiler, runSimulation, runTests, type Verdict } from './run.ts'
+import { findFailing, runAll, runCompiler, runSimulation, runTests, type Verdict } from './run.ts'
 import { DEFECTS } from './table.ts'
 
 const HELP = `usage: npm run mutants -- [OPTION …] [WORD …]
@@ -42,8 +43,10 @@ interface Mutant {
   readonly title: string
   readonly file: string
   readonly source: string
-  /** The unit tests that `check` may run. */
+  /** The unit tests that notice it most likely. */
   readonly tests: readonly string[]
+  /** The unit tests that `check` may run. */
+  readonly all: readonly string[]
   /** @param except test files that fail without a defect */
   readonly check: (copy: Copy, except: readonly string[]) => Promise<Verdict>
 }
@@ -71,6 +74,7 @@ function handmade(): Mutant[] {
     file: defect.file,
     source: apply(defect),
     tests: defect.tests,
+    all: defect.tests,
     async check(copy, except) {
       if (defect.by === 'simulation') return runSimulation(copy, seed)
       let verdict = await runTests(copy, defect.tests, except)
@@ -92,7 +96,8 @@ async function generated(count: number): Promise<Mutant[]> {
       title: `${file}:${line}: ${shorten(text)} → ${shorten(becomes)}`,
       file,
       source,
-      tests: testsOf(file).flat(),
+      tests: testsOf(file)[0] ?? [],
+      all: testsOf(file).flat(),
       async check(copy, except) {
         for (const tests of testsOf(file)) {
           const first = await runTests(copy, tests, except)
@@ -123,17 +128,24 @@ async function run(mutants: readonly Mutant[]): Promise<boolean> {
   const copy = new Copy()
   process.once('exit', () => copy.remove())
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130))
-  const tests = [...new Set(mutants.flatMap((mutant) => mutant.tests))]
-  const except = tests.length === 0 ? [] : await findFailing(copy, tests)
+  const all = [...new Set(mutants.flatMap((mutant) => mutant.all))]
+  const except = all.length === 0 ? [] : await findFailing(copy, all)
   if (except.length > 0) say(`these fail without a defect, so they do not count: ${except.join(', ')}`)
-  let found = 0
-  for (const { title, file, source, check } of mutants) {
-    const begin = performance.now()
-    const { isFound, by } = await copy.with(file, source, () => check(copy, except))
-    const seconds = ((performance.now() - begin) / 1_000).toFixed(1)
-    say(`${isFound ? 'found   ' : 'SURVIVED'} ${seconds.padStart(5)} s  ${title}${isFound ? ` (${by})` : ''}`)
-    if (isFound) found++
+  const noticed = new Set<Mutant>()
+  const tell = (mutant: Mutant, { isFound, by }: Verdict): void => {
+    if (isFound) noticed.add(mutant)
+    say(isFound ? `found     ${mutant.title} (${by})` : `SURVIVED  ${mutant.title}`)
   }
-  say(`${mutants.length} defects: ${found} found, ${mutants.length - found} survived`)
-  return found === mutants.length
+  for (const batch of batchesOf(mutants)) {
+    if (batch.length === 1) continue
+    const verdicts = await copy.with(batch, () => runAll(copy, [...new Set(batch.flatMap(({ tests }) => tests))], except))
+    for (const mutant of batch) {
+      const verdict = expand(mutant.tests).flatMap((test) => verdicts.get(test) ?? [])[0]
+      if (verdict !== undefined) tell(mutant, verdict)
+    }
+  }
+  // Alone, those that no test of their batch noticed.
+  for (const mutant of mutants) if (!noticed.has(mutant)) tell(mutant, await copy.with([mutant], () => mutant.check(copy, except)))
+  say(`${mutants.length} defects: ${noticed.size} found, ${mutants.length - noticed.size} survived`)
+  return noticed.size === mutants.length
 }

@@ -33,17 +33,23 @@ export async function runTests(copy: Copy, tests: readonly string[], except: rea
   const { code, isOver, text, results } = await runVitest(copy, ['--bail', '1', ...tests], except, DEADLINE_MS)
   if (isOver) return { isFound: true, by: `no end after ${DEADLINE_MS / 1_000} s` }
   if (code === 0) return SURVIVED
-  const [failed] = failuresIn(results)
+  const [failed] = failuresIn(copy, results)
   if (failed === undefined) return { isFound: true, by: text.trim().split('\n').at(-1) || `exit code ${code}` }
-  return { isFound: true, by: failed.failure, file: relative(copy.folder, failed.name) }
+  return { isFound: true, by: failed.failure, file: failed.file }
 }
 
 /** Runs unit tests of a copy without a defect. Returns the files that fail: they would seem to notice every defect. */
 export async function findFailing(copy: Copy, tests: readonly string[]): Promise<readonly string[]> {
   const { code, text, results } = await runVitest(copy, tests, [], BASELINE_MS)
-  const files = failuresIn(results).map(({ name }) => relative(copy.folder, name))
+  const files = failuresIn(copy, results).map(({ file }) => file)
   if (code !== 0 && files.length === 0) throw new Error(`the tests do not run: ${text}`)
   return files
+}
+
+/** Runs unit tests to their end. Returns a verdict for each file that failed; none if the run did not end. */
+export async function runAll(copy: Copy, tests: readonly string[], except: readonly string[]): Promise<ReadonlyMap<string, Verdict>> {
+  const { results } = await runVitest(copy, tests, except, DEADLINE_MS)
+  return new Map(failuresIn(copy, results).map(({ file, failure }) => [file, { isFound: true, by: failure, file }]))
 }
 
 async function runVitest(
@@ -81,10 +87,10 @@ export async function runSimulation(copy: Copy, seed: number): Promise<Verdict> 
 }
 
 /** Returns the failed files, each with its first failure. */
-function failuresIn(results: Results | undefined): { readonly name: string; readonly failure: string }[] {
+function failuresIn(copy: Copy, results: Results | undefined): { readonly file: string; readonly failure: string }[] {
   return (results?.testResults ?? []).flatMap(({ name, message, assertionResults }) => {
-    const failed = assertionResults.find(({ status }) => status === 'failed')?.fullName ?? message.split('\n')[0]!
-    return failed === '' ? [] : [{ name, failure: failed }]
+    const failure = assertionResults.find(({ status }) => status === 'failed')?.fullName ?? message.split('\n')[0]!
+    return failure === '' ? [] : [{ file: relative(copy.folder, name), failure }]
   })
 }
 
