@@ -1,5 +1,6 @@
 /** Runs the kept inputs of `npm run fuzz` again: each reached something that no other did. */
-import { readdirSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, it, test } from 'vitest'
 import { CORPUS, encodeLine, readCorpus } from './fuzz/corpus.ts'
 import { mutate } from './fuzz/mutation.ts'
@@ -18,6 +19,7 @@ describe.each(names)('%s', (name) => {
     const target = await loadTarget(name)
     const inputs = readCorpus(target)
     expect(inputs.length).toBeGreaterThan(0)
+    expect(target.covers.filter((path) => !existsSync(join(import.meta.dirname, '../src', path)))).toEqual([])
     const outcomes: string[] = []
     for (const input of [...(await target.seeds()).map(bytesOf), ...inputs]) outcomes.push(await target.run(input))
     expect(outcomes.every((outcome) => outcome !== '')).toBe(true)

@@ -212,6 +212,7 @@ export class Fuzzer {
   }
 
   async #shows(input: Uint8Array<ArrayBuffer>, signature: string): Promise<boolean> {
+    this.#onInput(input)
     try {
       await this.#target.run(input.slice())
       return false

@@ -847,6 +847,11 @@ describe('the bytes of a relay session', () => {
     expect(masked(all.flatMap((packet) => bob.say(packet)))).toEqual(expected)
   })
 
+  it('of any number have a check of a receiver each', () => {
+    const sends = Array.from({ length: 5_000 }, (_, n) => `3;token/alice/localhost/9999999999999;key-${n};QUJD\n`)
+    expect(alice.say(sends.join(''))).toHaveLength(5_000)
+  })
+
   it('give the same answers in lines and in frames, for every length of frame head', () => {
     const limits = { payload: 70_000, batchBytes: 200_000 }
     const all = (framing: 'line' | 'message'): string[] => {

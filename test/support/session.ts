@@ -132,6 +132,8 @@ export function createWorld(limits: Partial<Limits> = {}, budget = 1e6): World {
     let stalled = false
     let pending: (() => readonly Effect[])[] = []
     const held: Uint8Array[] = []
+    let settling = false
+    let turning = false
     const owner = ++owners
     const wake = (): void => {
       awake.set(session, () => perform(session.onNews(world.now)))
@@ -201,13 +203,22 @@ export function createWorld(limits: Partial<Limits> = {}, budget = 1e6): World {
         }
       }
       flush()
-      if (world.eager) settle()
-      if (world.restless && session.isResting) perform(session.onTurn(world.now))
+      // Loops, because a chain of packets may be longer than the stack is deep.
+      if (world.eager && !settling) {
+        settling = true
+        while (pending.length > 0) settle()
+        settling = false
+      }
+      if (world.restless && !turning) {
+        turning = true
+        while (session.isResting) perform(session.onTurn(world.now))
+        turning = false
+      }
     }
     function settle(): void {
-      const settling = pending
+      const results = pending
       pending = []
-      for (const result of settling) perform(result())
+      for (const result of results) perform(result())
     }
     const peer: Peer = {
       session,

@@ -13,7 +13,7 @@ const WIDTH = 20
 /** A name or text that a stranger chose, as commands and the chat show it. */
 export const target: Target = {
   name: 'names',
-  covers: ['client/format/visible.ts', 'client/format/field.ts', 'cli/profile/name.ts', 'cli/program/show.ts', 'cli/chat/text.ts'],
+  covers: ['client/format/visible.ts', 'client/format/field.ts', 'wording/name.ts', 'cli/program/show.ts', 'cli/chat/text.ts'],
   longest: 400,
   stretched: 4_096,
   seeds: () =>

@@ -26,7 +26,7 @@ export const target: Target = {
     'cli/profile/book.ts',
     'cli/profile/groups.ts',
     'cli/profile/onions.ts',
-    'cli/disk/fields.ts',
+    'profile/fields.ts',
     'cli/disk/folder.ts',
   ],
   async seeds() {
