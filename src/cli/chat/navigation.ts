@@ -29,6 +29,8 @@ export function turnTo(step: Step, id: string): void {
 
 /** Scrolls to the bottom, but not past the first unseen entry. */
 export function showUnseen(step: Step): void {
+  // Plain mode has no rows, and the layout of a long conversation takes time and memory.
+  if (step.state.look.plain === true) return
   const { pane } = geometry(step.state)
   const open = openConversation(step.state)
   const first = open?.entries.find(({ unseen }) => unseen)?.key

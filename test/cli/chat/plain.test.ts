@@ -6,7 +6,7 @@ import { runInNewContext } from 'node:vm'
 import { expect, it } from 'vitest'
 import { STRANGERS } from '../../../src/cli/chat/conversation.ts'
 import { Plain } from '../../../src/cli/chat/plain.ts'
-import { CAROL, TEA, TestChat } from '../../support/chat.ts'
+import { BOB, CAROL, TEA, TestChat } from '../../support/chat.ts'
 import { createTestIo } from '../../support/terminal.ts'
 
 function createPlain(): { chat: TestChat; stdin: PassThrough; said: () => Promise<string>; ended: () => boolean } {
@@ -98,6 +98,17 @@ it('the line-by-line chat writes no control character except line breaks', async
   chat.put({ kind: 'told', text: 'a\u{1b}b' })
   chat.put({ kind: 'show', title: 't\u{1b}', text: 'x\u{9b}y' })
   expect(await said()).not.toMatch(/[[\p{Cc}\p{Cf}]--\n]/v)
+})
+
+it('the line-by-line chat does not lay out the conversation in rows', () => {
+  const scrolls = [{}, { plain: true as const }].map((look) => {
+    const chat = new TestChat()
+    chat.state = { ...chat.state, look: { ...chat.state.look, ...look } }
+    for (let n = 0; n < 50; n++) chat.arrive({ id: `${n}` })
+    chat.type('/to carol\r/to bob\r')
+    return chat.state.conversations.find(({ id }) => id === BOB)?.scroll
+  })
+  expect(scrolls).toEqual([expect.anything(), undefined])
 })
 
 it('the line-by-line chat forgets messages that the chat has dropped', async () => {
