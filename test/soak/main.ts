@@ -1,5 +1,5 @@
 /** `npm run soak`: lets a relay and clients run for a while, prints a table, and exits with 1 if something is wrong. */
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -16,7 +16,7 @@ compared with that of the second quarter.
   --minutes N   the time, by default 40; in less than 10 minutes, memory is shown and not judged
   --people N    the number of clients, by default 20
   --rate N      texts a second, by default 4; four times as many in the first quarter, the warm-up
-  --keep DIR    keep profiles and files in DIR
+  --keep DIR    keep profiles, files and samples in DIR
   --snapshots   with --keep: write snapshots of the heaps after the first quarter and at the end
 `
 /** V8 takes some minutes to find the size of a heap. */
@@ -53,6 +53,11 @@ if (values.help) {
   const busy = loadavg()
   const outcome = await soak({ minutes, people, rate, folder, snapshots: values.snapshots, onProgress: say })
   const { members, relay, ledger, cuts, kills, notes } = outcome
+  const series = Object.fromEntries([
+    ['relay', { samples: relay }],
+    ...members.map(({ name, samples, live }) => [name, { samples, live }] as const),
+  ])
+  writeFileSync(join(folder, 'samples.json'), JSON.stringify(series))
   const problems = ledger.problems()
   const row = (name: string, starts: number, samples: readonly Sample[], live: readonly Live[], more: readonly string[]): string[] => {
     const resident = trendOf(samples, (each) => each.resident)
