@@ -11,7 +11,7 @@ case "${1:-}" in
   '' | docs) want='' ;;
   tor) want='tor:tor' ;;
   demo) want='tor:tor tor-gencert:tor' ;;
-  test) want='tor:tor torsocks:torsocks age:age ssh-keygen:openssh-client nc:netcat-openbsd python3:python3-minimal strace:strace tmux:tmux systemd-analyze:systemd systemd-nspawn:systemd-container cc:gcc,libc6-dev dockerd:docker.io docker-registry:docker-registry mmdebstrap:mmdebstrap chromium:chromium zsh:zsh fish:fish man:man-db groff:groff zbarimg:zbar-tools promtool:prometheus' ;;
+  test) want='tor:tor torsocks:torsocks age:age ssh-keygen:openssh-client nc:netcat-openbsd python3:python3-minimal strace:strace tmux:tmux systemd-analyze:systemd systemd-nspawn:systemd-container cc:gcc,libc6-dev dockerd:docker.io docker-registry:docker-registry mmdebstrap:mmdebstrap chromium:chromium firefox-esr:firefox-esr zsh:zsh fish:fish man:man-db groff:groff zbarimg:zbar-tools promtool:prometheus' ;;
   bench) want='tor:tor cc:gcc,libc6-dev redis-server:redis-server mosquitto:mosquitto nats-server:nats-server prosody:prosody' ;;
   *) say 'error: deploy/setup.sh takes no argument, or tor, demo, test, bench or docs'; exit 2 ;;
 esac

@@ -22,8 +22,10 @@ export interface SocksServer {
   close(): Promise<void>
 }
 
-/** `answer`: the port for every name, or the code of a refusal. */
-export async function startSocksServer(answer: { readonly to: number } | { readonly code: number }): Promise<SocksServer> {
+/** The port for every name, or for onion names alone, or the code of a refusal. */
+type Answer = { readonly to: number; readonly onionsOnly?: true } | { readonly code: number }
+
+export async function startSocksServer(answer: Answer): Promise<SocksServer> {
   const requests: SocksRequest[] = []
   const sockets = new Set<Socket>()
   const server = createServer((socket) => {
@@ -48,12 +50,7 @@ export async function startSocksServer(answer: { readonly to: number } | { reado
   }
 }
 
-async function serve(
-  socket: Socket,
-  answer: { readonly to: number } | { readonly code: number },
-  requests: SocksRequest[],
-  sockets: Set<Socket>,
-): Promise<void> {
+async function serve(socket: Socket, answer: Answer, requests: SocksRequest[], sockets: Set<Socket>): Promise<void> {
   let wake = (): void => {}
   const onReadable = (): void => wake()
   socket.on('readable', onReadable)
@@ -83,8 +80,9 @@ async function serve(
   const port = (await take(2)).readUInt16BE()
   requests.push({ user, password, type, host, port })
   const reply = (code: number): void => void socket.write(Uint8Array.of(5, code, 0, 1, 0, 0, 0, 0, 0, 0))
-  if ('code' in answer) {
-    reply(answer.code)
+  const refusal = 'code' in answer ? answer.code : answer.onionsOnly === true && !host.endsWith('.onion') ? 4 : undefined
+  if (refusal !== undefined || 'code' in answer) {
+    reply(refusal!)
     socket.end()
     return
   }
