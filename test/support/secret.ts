@@ -4,9 +4,10 @@ import { identityOf } from '../../src/client/format/identity.ts'
 import type { OutboxEntry } from '../../src/client/delivery/entry.ts'
 import type { SeenStore } from '../../src/client/delivery/seen.ts'
 import type { Contact } from '../../src/client/messenger/contact.ts'
-import type { OutboxStore, Secrecy } from '../../src/client/messenger/options.ts'
+import type { Messenger } from '../../src/client/messenger/messenger.ts'
+import type { MessengerOptions, OutboxStore, Secrecy } from '../../src/client/messenger/options.ts'
 import { decodeRing, encodeRing } from '../../src/client/ring/text.ts'
-import { makePerson, type Person } from './people.ts'
+import { makePerson, messengerOf, type Person } from './people.ts'
 
 /** Everything that a program has on its disk. A copy is a backup. */
 export interface Disk {
@@ -83,3 +84,9 @@ export function makeSecret(name: string, relays: readonly string[], more: Partia
 
 /** The contact as other people know it, by the card of version 2. */
 export const cardOf = ({ name, key, relays, inbox }: Secret): Contact => ({ name, key, relays, ...(inbox && { inbox }) })
+
+/** Opens a messenger on the person's disk. */
+export function openSecret(person: Secret, contacts: readonly Contact[], more: Partial<MessengerOptions> = {}): Messenger {
+  const { secrecy, outbox, seen } = person
+  return messengerOf(person, contacts, { secrecy, outbox, seen, ...more })
+}
