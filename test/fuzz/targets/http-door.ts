@@ -1,5 +1,6 @@
 import { Duplex } from 'node:stream'
 import type { Socket } from 'node:net'
+import { gzipSync } from 'node:zlib'
 import { createPublicDoor } from '../../../src/transport/upgrade.ts'
 import { encodeFrame } from '../../support/frames.ts'
 import { ONION } from '../people.ts'
@@ -38,10 +39,15 @@ class FakeSocket extends Duplex {
   }
 }
 
+/** The web page that the door offers. */
+const bytes = Buffer.from('<!doctype html>')
+const page = { bytes, compressed: gzipSync(bytes), policy: "default-src 'none'", sha256: '00' }
+
 let received = ''
 const door = await createPublicDoor({
   maxMessage: LONGEST,
   names: () => ['localhost', ONION],
+  offer: { page, runs: false },
   pageWait: () => 0,
   enter: () => ({ leave: () => {} }),
   accept: (stream) => ({
@@ -68,6 +74,7 @@ export const target: Target = {
   seeds: () => [
     'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n',
     `GET / HTTP/1.1\r\nHost: ${ONION}\r\nOrigin: null\r\n\r\n`,
+    'GET /asfaleia.html HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: br, gzip;q=0.5\r\n\r\n',
     `POST /x%zz HTTP/1.1\r\nHost: evil\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\nabc`,
     Buffer.concat([Buffer.from(REQUEST), encodeFrame('8;asfaleia/1')]),
     Buffer.concat([Buffer.from(REQUEST.replace('localhost', ONION)), encodeFrame('', { opcode: 8 })]),
