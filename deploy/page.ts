@@ -17,6 +17,11 @@ const TARGET = ['firefox140', 'chrome137']
 
 /** Builds the page. @param root the project's root: a checkout with its packages */
 export async function buildPage(root: string): Promise<string> {
+  return (await buildWithPackages(root)).page
+}
+
+/** As {@link buildPage}, and returns the folders of the packages whose code is in the page, relative to the root. */
+export async function buildWithPackages(root: string): Promise<{ readonly page: string; readonly packages: readonly string[] }> {
   const sources = join(root, 'src/page')
   const options = {
     absWorkingDir: resolve(root),
@@ -33,6 +38,7 @@ export async function buildPage(root: string): Promise<string> {
     legalComments: 'eof',
     minify: true,
     write: false,
+    metafile: true,
     logLevel: 'warning',
   } as const satisfies BuildOptions
   const [script, style] = await Promise.all([
@@ -41,7 +47,11 @@ export async function buildPage(root: string): Promise<string> {
   ])
   const contents = { script: embeddable('script', script.outputFiles[0]!.text), style: embeddable('style', style.outputFiles[0]!.text) }
   const parts: Readonly<Record<string, string>> = { ...contents, policy: policyOf(contents) }
-  return readFileSync(join(sources, 'page.html'), 'utf8').replaceAll(/\{(policy|style|script)\}/g, (_match, name: string) => parts[name]!)
+  const page = readFileSync(join(sources, 'page.html'), 'utf8').replaceAll(/\{(policy|style|script)\}/g, (_match, name) => parts[name]!)
+  const [output] = Object.values(script.metafile.outputs)
+  const inputs = Object.entries(output!.inputs).filter(([, { bytesInOutput }]) => bytesInOutput > 0)
+  const folders = inputs.flatMap(([file]) => /.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file) ?? [])
+  return { page, packages: [...new Set(folders)].toSorted() }
 }
 
 /** Returns the Content-Security-Policy: the script and the style of the file, onion services, and nothing else. */

@@ -1,19 +1,20 @@
 /**
  * Writes to a folder the files that the relay's image needs: the program without the commands that the image has not, the
  * web page, the files of packages that it loads, and nothing else. Run by deploy/relay/Dockerfile after the build.
- * Usage: node deploy/relay/files.ts FOLDER
+ * Writes to LIST the packages whose code is in the web page, as `name@version`.
+ * Usage: node deploy/relay/files.ts FOLDER LIST
  */
 import { build, type Plugin } from 'esbuild'
-import { cpSync, existsSync, mkdirSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { bundle } from '../bundle.ts'
-import { PAGE } from '../page.ts'
+import { buildWithPackages, PAGE } from '../page.ts'
 
 /** The commands of the containers `relay` and `keys`. The others belong to users, or start programs that the image has not. */
 const COMMANDS = ['relay', 'doctor', 'status', 'address', 'backup', 'restore', 'rotate', 'admit', 'invite', 'member', 'client', 'panic']
 
-const folder = process.argv[2]
-if (folder === undefined) throw new Error('expected the folder to write to')
+const [folder, list] = process.argv.slice(2)
+if (folder === undefined || list === undefined) throw new Error('expected the folder to write to, and the file of the list')
 
 /** Replaces the commands that the image has not by a refusal. */
 const commands: Plugin = {
@@ -35,8 +36,14 @@ export const createRun = () => run
 }
 
 await bundle(folder, { plugins: [commands], people: [] })
+const web = await buildWithPackages('.')
 mkdirSync(join(folder, dirname(PAGE)), { recursive: true })
-cpSync(PAGE, join(folder, PAGE))
+writeFileSync(join(folder, PAGE), web.page)
+const identities = web.packages.map((each) => {
+  const { name, version } = JSON.parse(readFileSync(join(each, 'package.json'), 'utf8')) as { name: string; version: string }
+  return `${name}@${version}`
+})
+writeFileSync(list, JSON.stringify(identities))
 
 const { metafile } = await build({
   entryPoints: ['src/cli/main.ts'],

@@ -1,8 +1,8 @@
 /**
- * Prints the software bill of materials of the relay's image (CycloneDX): the npm packages that the image has, Node, and
- * the Debian packages of its libraries. It leaves out the number and the time that npm adds, so that the same sources
- * give the same file. Run by deploy/relay/Dockerfile.
- * Usage: node deploy/relay/sbom.ts NPM_SBOM FOLDER LIBRARY…
+ * Prints the software bill of materials of the relay's image (CycloneDX): the npm packages that the image has, those in its
+ * web page, Node, and the Debian packages of its libraries. It leaves out the number and the time that npm adds, so that
+ * the same sources give the same file. Run by deploy/relay/Dockerfile.
+ * Usage: node deploy/relay/sbom.ts NPM_SBOM PAGE_PACKAGES FOLDER LIBRARY…
  */
 import { execFileSync } from 'node:child_process'
 import { globSync, readFileSync } from 'node:fs'
@@ -21,17 +21,19 @@ interface Bom {
   readonly dependencies: readonly { readonly ref: string; readonly dependsOn: readonly string[] }[]
 }
 
-const [sbom = '', folder = '', ...libraries] = process.argv.slice(2)
+const [sbom = '', list = '', folder = '', ...libraries] = process.argv.slice(2)
 const { metadata, components, dependencies, ...rest } = JSON.parse(readFileSync(sbom, 'utf8')) as Bom
 const { name } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { name: string }
 
-/** The packages in the folder, as `name@version`. */
+/** The packages in the folder, and in the web page, as `name@version`. */
 const installed = new Set(
   globSync('**/node_modules/{*,@*/*}/package.json', { cwd: folder }).map((file) => {
     const { name, version } = JSON.parse(readFileSync(join(folder, file), 'utf8')) as { name?: string; version?: string }
     return `${name}@${version}`
   }),
 )
+
+for (const each of JSON.parse(readFileSync(list, 'utf8')) as string[]) installed.add(each)
 
 const present = components.filter(({ name, version }) => installed.has(`${name}@${version}`))
 const refs = new Set([metadata.component, ...present].map((each) => each['bom-ref']))
