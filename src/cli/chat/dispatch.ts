@@ -94,20 +94,20 @@ export class Dispatch {
   }
 
   /** Says once that a contact's mailbox is full at every relay. */
-  #noteFull({ state, error, to, relay }: Delivery): void {
+  #noteFull({ state, error, to, relay, relays }: Delivery): void {
     const fingerprint = fingerprintOf(to.key)
     if (state !== 'waiting') return void this.#full.delete(fingerprint)
     if (relay === undefined || codeOf(error) !== 'mailbox-full') return
     const full = this.#full.get(fingerprint) ?? { relays: new Set(), told: 0 }
     full.relays.add(relay)
     this.#full.set(fingerprint, full)
-    if (full.told === 0) this.#tellFull(to)
+    if (full.told === 0) this.#tellFull(to, relays)
   }
 
-  #tellFull(to: Contact): void {
+  #tellFull(to: Contact, relays: readonly string[]): void {
     const fingerprint = fingerprintOf(to.key)
     const full = this.#full.get(fingerprint)
-    if (full === undefined || !to.relays.every((relay) => full.relays.has(relay))) return
+    if (full === undefined || !relays.every((relay) => full.relays.has(relay))) return
     const count = [...this.#sent.values()].filter((each) => each.state === 'waiting' && fingerprintOf(each.to.key) === fingerprint).length
     if (count === 0 || count === full.told) return
     full.told = count
@@ -116,7 +116,7 @@ export class Dispatch {
 
   /** Resolves when every message has been accepted by a relay, or has failed. Says which wait for a full mailbox. */
   async accepted(): Promise<void> {
-    for (const { to } of this.#sent.values()) this.#tellFull(to)
+    for (const { to, relays } of this.#sent.values()) this.#tellFull(to, relays)
     await Promise.all([...this.#sent.values()].map(({ accepted }) => accepted))
   }
 

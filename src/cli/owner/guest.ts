@@ -211,8 +211,8 @@ export class Guest {
     }
   }
 
-  #tellDelivery({ id, state, relay, error }: Extract<MessengerEvent, { kind: 'delivery' }>['delivery']): void {
-    this.#lines.send({ kind: 'delivery', id, state, relay, error })
+  #tellDelivery({ id, state, relay, error, protection, relays }: Extract<MessengerEvent, { kind: 'delivery' }>['delivery']): void {
+    this.#lines.send({ kind: 'delivery', id, state, relay, error, protection, relays })
   }
 
   #tellFile(delivery: FileDelivery): void {

@@ -33,9 +33,6 @@ const TAKE_MS = 10_000
 /** The pause before the next try, ms. */
 const AGAIN_MS = 20
 
-/** SWITCH: whether the messenger hides its user from relays. Turn it on once the messenger uses `secrecy`. */
-const HIDES: boolean = false
-
 /** The SOCKS port without a setting. */
 const SOCKS = '127.0.0.1:9050'
 
@@ -211,7 +208,7 @@ class Client {
       this.#options
     const relays = this.#relays
     if (outbox && home === undefined) throw new CliError('no folder for the outbox: HOME is not set', { hint: 'set HOME or ASFALEIA_HOME' })
-    const secrecy = HIDES ? await openSecrecy(this.#profile, settings) : undefined
+    const secrecy = await openSecrecy(this.#profile, settings)
     await this.#giver.read()
     let store: LockedOutbox | undefined
     let server: Awaited<ReturnType<typeof listen>> | undefined
@@ -238,7 +235,7 @@ class Client {
         messenger: {
           identity,
           sign,
-          connect: connect((relay, seconds) => {
+          ...connect((relay, seconds) => {
             this.holds.set(relay, seconds)
             host.onHolds(relay, seconds)
           }),

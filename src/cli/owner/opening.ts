@@ -30,7 +30,7 @@ export interface OpenOptions {
   /** Makes the receiver of another command's folder. @param onDone called when a file is complete */
   readonly receiverFor: (folder: string, onDone: (offer: FileOffer, path: string) => void) => FileReceiver
   /** Connects to a relay, and reports for how long it holds messages. */
-  readonly connect: (onHolds: (relay: string, seconds: number) => void) => NonNullable<MessengerOptions['connect']>
+  readonly connect: (onHolds: (relay: string, seconds: number) => void) => Required<Pick<MessengerOptions, 'connect' | 'connectClaims'>>
   /** Whether another command may have a message that this one took but does not show. */
   readonly releases?: (received: Received) => boolean
   /** Another command is the owner; undefined: this process is. */

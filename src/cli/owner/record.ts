@@ -1,4 +1,5 @@
 /** The lines between the owner of a profile and its clients. Both sides begin with a `hello`. */
+import type { Protection } from '../../client/messenger/sealer.ts'
 import type { Content } from '../../client/format/content.ts'
 import type { FileState } from '../../client/delivery/file.ts'
 import type { DeliveryState } from '../../client/delivery/entry.ts'
@@ -94,6 +95,8 @@ export type Tell =
       readonly state: DeliveryState
       readonly relay?: string | undefined
       readonly error?: unknown
+      readonly protection?: Protection | undefined
+      readonly relays?: readonly string[] | undefined
     }
   | { readonly kind: 'file'; readonly n: number; readonly file: FileFacts }
   /** Asks for bytes of a file that the client sends. */

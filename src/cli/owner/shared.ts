@@ -219,15 +219,15 @@ export class Shared implements MessengerPort {
   }
 
   #dispatch({ to, content, options }: Sent): void {
-    const { id, state, relay, error } = this.#current.port.send(to, content, options)
-    if (state !== 'waiting') this.#change({ id, state, relay, error })
+    const { id, state, relay, error, protection, relays } = this.#current.port.send(to, content, options)
+    if (state !== 'waiting') this.#change({ id, state, relay, error, protection, relays })
   }
 
   async #follow(events: AsyncIterable<MessengerEvent>): Promise<void> {
     for await (const event of events) {
       if (event.kind === 'delivery' && this.#deliveries.has(event.delivery.id)) {
-        const { id, state, relay, error } = event.delivery
-        this.#change({ id, state, relay, error })
+        const { id, state, relay, error, protection, relays } = event.delivery
+        this.#change({ id, state, relay, error, protection, relays })
       } else if (event.kind === 'file-sent') {
         const sent = [...this.#files].find(({ inner }) => inner === event.file)
         if (sent !== undefined) this.#emit({ kind: 'file-sent', file: sent.delivery })

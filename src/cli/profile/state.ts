@@ -94,7 +94,9 @@ const FORM = 'asfaleia-outbox/1'
 const asBase64 = ({ buffer, byteOffset, length }: Uint8Array): string => Buffer.from(buffer, byteOffset, length).toString('base64')
 
 function encodeEntries(entries: readonly OutboxEntry[]): Uint8Array {
-  const lines = entries.map(({ payload, ...entry }) => `${JSON.stringify({ ...entry, payload: asBase64(payload) })}\n`)
+  const lines = entries.map(
+    ({ payload, text, ...entry }) => `${JSON.stringify({ ...entry, payload: asBase64(payload), ...(text && { text: asBase64(text) }) })}\n`,
+  )
   return Buffer.from(`${FORM}\n${lines.join('')}`)
 }
 
@@ -106,14 +108,28 @@ function decodeEntries(text: Uint8Array | undefined): OutboxEntry[] | undefined 
   if (form !== FORM || lines.pop() !== '') return undefined
   try {
     return lines.map((line) => {
-      const { id, to, relays, held, time, deadline, confirm, payload } = JSON.parse(line) as Omit<OutboxEntry, 'payload'> & {
-        payload: string
-      }
+      const entry = JSON.parse(line) as Omit<OutboxEntry, 'payload' | 'text'> & { payload: string; text?: string }
+      const { id, to, relays, held, time, deadline, confirm, payload, text, left, daily, renewals } = entry
       if (![id, to, payload].every(isText) || ![relays, held].every((list) => Array.isArray(list) && list.every(isText)))
         throw new TypeError()
       // JSON can spell numbers that become infinite.
       if (!Number.isFinite(time) || !Number.isFinite(deadline) || typeof confirm !== 'boolean') throw new TypeError()
-      return { id, to, relays, held, time, deadline, confirm, payload: Buffer.from(payload, 'base64') }
+      if (![left, renewals].every((value) => value === undefined || Number.isSafeInteger(value))) throw new TypeError()
+      if ((text !== undefined && !isText(text)) || (daily !== undefined && daily !== true)) throw new TypeError()
+      return {
+        id,
+        to,
+        relays,
+        held,
+        time,
+        deadline,
+        confirm,
+        payload: Buffer.from(payload, 'base64'),
+        ...(text !== undefined && { text: Buffer.from(text, 'base64') }),
+        ...(left !== undefined && { left }),
+        ...(daily === true && { daily }),
+        ...(renewals !== undefined && { renewals }),
+      }
     })
   } catch {
     return undefined

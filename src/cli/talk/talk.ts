@@ -1,6 +1,6 @@
 /** The options that `send`, `get`, `chat` and `group` share, and their messenger. */
 import { join } from 'node:path'
-import { connectRelay } from '../../client/wire/connect.ts'
+import { connectClaims, connectRelay } from '../../client/wire/connect.ts'
 import { usesProxy } from '../../client/wire/dial.ts'
 import { fingerprintOf } from '../../client/format/field.ts'
 import type { Contact } from '../../client/messenger/contact.ts'
@@ -83,10 +83,10 @@ export async function openTalk(profile: Profile, io: Io, options: TalkOptions): 
     const start = await describeStart(io).catch(() => undefined)
     if (start !== undefined) io.stderr.write(`asfaleia: ${start}\n`)
   }
-  const dial: typeof connectRelay = async (to) => {
+  const patiently = async <T>(connecting: Promise<T>): Promise<T> => {
     const slow = setTimeout(() => void tellStart(), SLOW_MS)
     try {
-      return await connectRelay(to)
+      return await connecting
     } finally {
       clearTimeout(slow)
     }
@@ -96,7 +96,7 @@ export async function openTalk(profile: Profile, io: Io, options: TalkOptions): 
     profile,
     io,
     { ...rest, takes, contacts, reads: receipts.read, signal: io.signal, ...(socks !== undefined && { socks }) },
-    dial,
+    patiently,
   )
   const attempts = watch(opened.messenger, io)
   return { ...opened, refused: attempts.refused }
@@ -110,7 +110,7 @@ export async function openMessengerOf(
   profile: Profile,
   io: Io,
   options: Omit<OpenOptions, 'env' | 'receiverFor' | 'connect'>,
-  dial = connectRelay,
+  patiently = <T>(connecting: Promise<T>): Promise<T> => connecting,
 ): Promise<Opened> {
   const { home, book } = profile
   const unlock = createUnlock(home, io)
@@ -122,12 +122,20 @@ export async function openMessengerOf(
       // Members of groups are no contacts here.
       return { open: async (offer) => (book.find(fingerprintOf(offer.from.key)) === undefined ? undefined : arrivals.open(offer)) }
     },
-    connect: (onHolds) => async (to) => {
-      await unlock(to.relay)
-      const client = await dial(to)
-      onHolds(to.relay, client.limits.hold)
-      return client
-    },
+    connect: (onHolds) => ({
+      async connect(to) {
+        await unlock(to.relay)
+        const client = await patiently(connectRelay(to))
+        onHolds(to.relay, client.limits.hold)
+        return client
+      },
+      async connectClaims(to) {
+        await unlock(to.relay)
+        const client = await patiently(connectClaims(to))
+        onHolds(to.relay, client.limits.hold)
+        return client
+      },
+    }),
   })
 }
 
@@ -153,8 +161,8 @@ function watch(messenger: MessengerPort, io: Io): Pick<Talk, 'refused'> {
   const failed = new Map<string, Set<string>>()
   const waiting: { readonly delivery: Delivery; readonly resolve: (error: unknown) => void }[] = []
   const tellMove = createMoveTeller(io)
-  const look = ({ to, id, relay, error }: Delivery): void => {
-    if (relay === undefined || !to.relays.every((each) => failed.get(id)?.has(each))) return
+  const look = ({ relays, id, relay, error }: Delivery): void => {
+    if (relay === undefined || !relays.every((each) => failed.get(id)?.has(each))) return
     const last = errors.get(relay)
     for (const each of waiting) if (each.delivery.id === id) each.resolve(codeOf(last) === codeOf(error) ? last : error)
   }

@@ -21,6 +21,8 @@ export interface Delivery {
   readonly error: unknown
   /** What protects it; undefined until it is encrypted, and for messages of an earlier run. */
   readonly protection: Protection | undefined
+  /** The relays that it can go to. */
+  readonly relays: readonly string[]
   /** Whether a relay ever accepted it. Distinguishes an `expired` message that was held from one that never left. */
   readonly held: boolean
   /** Resolves once a relay accepted it, or once it is settled. */
@@ -35,19 +37,28 @@ export interface DeliveryChange {
   readonly state: DeliveryState
   readonly relay?: string | undefined
   readonly error?: unknown
+  readonly protection?: Protection | undefined
+  readonly relays?: readonly string[] | undefined
 }
 
 /** A delivery, and the only way to change it. */
 class Tracked {
   readonly delivery: Delivery
-  readonly #state: { state: DeliveryState; relay: string | undefined; error: unknown; held: boolean; protection: Protection | undefined } =
-    {
-      state: 'waiting',
-      relay: undefined,
-      error: undefined,
-      held: false,
-      protection: undefined,
-    }
+  readonly #state: {
+    state: DeliveryState
+    relay: string | undefined
+    error: unknown
+    held: boolean
+    protection: Protection | undefined
+    relays: readonly string[] | undefined
+  } = {
+    state: 'waiting',
+    relay: undefined,
+    error: undefined,
+    held: false,
+    protection: undefined,
+    relays: undefined,
+  }
   readonly #accepted = Promise.withResolvers<DeliveryState>()
   readonly #settled = Promise.withResolvers<DeliveryState>()
 
@@ -72,6 +83,9 @@ class Tracked {
       get protection() {
         return now.protection
       },
+      get relays() {
+        return now.relays ?? to.relays
+      },
       accepted: this.#accepted.promise,
       settled: this.#settled.promise,
     })
@@ -83,8 +97,10 @@ class Tracked {
   }
 
   /** Changes the state. @returns false if the change brings nothing new */
-  change({ state, relay, error }: DeliveryChange): boolean {
+  change({ state, relay, error, protection, relays }: DeliveryChange): boolean {
     const now = this.#state
+    now.protection = protection ?? now.protection
+    now.relays = relays ?? now.relays
     if (now.state === 'read' || (this.isSettled && state !== 'read')) return false
     if (now.state === state && now.relay === relay && codeOf(now.error) === codeOf(error)) return false
     now.state = state
@@ -96,8 +112,9 @@ class Tracked {
     return true
   }
 
-  protect(protection: Protection): void {
+  protect(protection: Protection, relays: readonly string[]): void {
     this.#state.protection = protection
+    this.#state.relays = relays
   }
 
   close(): void {
@@ -133,9 +150,9 @@ export class Deliveries {
     return tracked.delivery
   }
 
-  /** The message was encrypted. */
-  protect(id: string, protection: Protection): void {
-    this.#open.get(id)?.protect(protection)
+  /** The message was encrypted, for one of these relays. */
+  protect(id: string, protection: Protection, relays: readonly string[]): void {
+    this.#open.get(id)?.protect(protection, relays)
   }
 
   /** Whether the delivery is unsettled, or a `read` receipt may follow. */

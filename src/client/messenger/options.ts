@@ -17,8 +17,11 @@ export interface OutboxStore {
 
 /** Introduces the user to people who may not have their card. */
 export interface Introducer {
-  /** Returns the link of the user's card, for a message to a contact who may not have it. */
-  cardFor(to: Contact): string | undefined
+  /**
+   * Returns the link of the user's card, for a message to a contact who may not have it.
+   * @param mayLackInbox the contact may have an earlier card, without the user's inbox
+   */
+  cardFor(to: Contact, mayLackInbox: boolean): string | undefined
   /** A contact has sent a message or a receipt, so they can reach the user. Called often. */
   onHeard?(from: Contact): void
 }

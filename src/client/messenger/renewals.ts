@@ -10,7 +10,7 @@ import { RING } from '../ring/state.ts'
 import { RelayError } from '../wire/error.ts'
 import type { Contact } from './contact.ts'
 import type { Context } from './context.ts'
-import type { Protection } from './sealer.ts'
+import type { Sealed } from './sealer.ts'
 import type { Content } from '../format/content.ts'
 
 /** How long to try to send a report of unreadable messages, ms. */
@@ -19,7 +19,7 @@ const REPORT_MS = 86_400_000
 const DAILY_COPIES = 10
 
 export interface RenewalsPort {
-  readonly protect: (id: string, protection: Protection) => void
+  readonly protect: (to: Contact, id: string, sealed: Pick<Sealed, 'protection' | 'daily'>) => void
   readonly save: () => void
   readonly post: (to: Contact, content: Content, deadline: number, onChange: undefined, way: 'daily' | undefined) => string
 }
@@ -57,7 +57,7 @@ export class Renewals {
       const sealed = await sealer.renew(contact, { id, text: entry.text, left: entry.left }, way)
       if (sealed === undefined) return false
       this.#outbox.onRenewed(id, { ...sealed, renewals: renewals ?? entry.renewals ?? 0 })
-      this.#port.protect(id, sealed.protection)
+      this.#port.protect(contact, id, sealed)
       this.#port.save()
       return true
     } catch (error) {

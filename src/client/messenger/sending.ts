@@ -50,7 +50,7 @@ export class Sending {
       return contact && this.#routesOf(contact, daily)
     })
     this.renewals = new Renewals(context, this.#outbox, {
-      protect: (id, protection) => this.#deliveries.protect(id, protection),
+      protect: (...args) => this.#protect(...args),
       save: () => this.#save(),
       post: (...args) => this.post(...args),
     })
@@ -106,15 +106,19 @@ export class Sending {
       signal?.throwIfAborted()
       if (isClosed()) throw new MessengerError('closed')
       checkRelays(to)
-      const sealed = await this.#seal(to, introduces(content, group) ? options.introducer?.cardFor(to) : undefined, {
-        id,
-        time: Math.floor(now / 1_000),
-        content,
-        ...(after !== undefined && { after }),
-        ...(group !== undefined && { group }),
-        ...(expires !== undefined && { expires }),
-      })
-      this.#deliveries.protect(id, sealed.protection)
+      const sealed = await this.#seal(
+        to,
+        introduces(content, group) ? options.introducer?.cardFor(to, await this.#mayLackInbox(to)) : undefined,
+        {
+          id,
+          time: Math.floor(now / 1_000),
+          content,
+          ...(after !== undefined && { after }),
+          ...(group !== undefined && { group }),
+          ...(expires !== undefined && { expires }),
+        },
+      )
+      this.#protect(to, id, sealed)
       const entry: OutboxEntry = {
         id,
         to: fingerprint,
@@ -240,6 +244,16 @@ export class Sending {
       ...(left !== undefined && { left }),
       ...(daily && { daily: true as const }),
     }
+  }
+
+  /** Whether the contact has not used a key of the user's. */
+  async #mayLackInbox(to: Contact): Promise<boolean> {
+    const ring = await this.#context.rings?.load(fingerprintOf(to.key))
+    return ring !== undefined && !ring.known
+  }
+
+  #protect(to: Contact, id: string, { protection, daily }: Pick<Sealed, 'protection' | 'daily'>): void {
+    this.#deliveries.protect(id, protection, [...new Set(this.#routesOf(to, daily).map(relayOf))])
   }
 
   #routesOf(to: Contact, daily: boolean): readonly string[] {

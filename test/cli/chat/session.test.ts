@@ -69,6 +69,7 @@ class FakeMessenger {
       error: undefined,
       held: false,
       protection: undefined,
+      relays: to.relays,
       group,
       expires,
       accepted: accepted.promise,
