@@ -52,6 +52,7 @@ export const MESSENGER_ERRORS: Readonly<Record<MessengerErrorCode, string>> = {
   'no-relay': 'the contact has no relay',
   undelivered: 'the relay announced more messages than it delivered',
   'broken-store': 'the record of received messages is damaged',
+  'broken-secrets': 'the record of your addresses is damaged',
 }
 
 /** Says how the clock of this machine seems to be wrong. @param now ms since 1970 */

@@ -22,7 +22,8 @@ export function createTestIo(env: Record<string, string> = {}): TestIo {
     stdin: new PassThrough(),
     stdout: stdout.stream,
     stderr: stderr.stream,
-    env,
+    // No test may reach a tor of this machine.
+    env: { ASFALEIA_SOCKS: '127.0.0.1:1', ...env },
     signal: controller.signal,
     out: stdout.text,
     err: stderr.text,

@@ -14,6 +14,7 @@ import { diagnose } from '../talk/diagnosis.ts'
 import { addOperator, GREETING, readInvite, readOperator, storeKey } from '../talk/joining.ts'
 import { toCliError } from '../talk/refusal.ts'
 import { openTalk, REACH_OPTIONS, type Talk } from '../talk/talk.ts'
+import { appear } from '../talk/appear.ts'
 import { bringUpToDate } from './me.ts'
 
 export const page = {
@@ -54,11 +55,12 @@ export async function run(argv: string[], io: Io): Promise<number> {
   const isTaken = await giveKey(home, invite, values.replace === true, io)
   const { relays } = await home.readSettings()
   const isNew = relays.length === 0
-  const card = await bringUpToDate(home, isNew ? { name: values.name ?? invite.name, relay: [invite.relay] } : {}, io)
+  const { card, identity } = await bringUpToDate(home, isNew ? { name: values.name ?? invite.name, relay: [invite.relay] } : {}, io)
   if (!isNew && !card.relays.includes(invite.relay)) {
     io.stderr.write(`asfaleia: you receive at your other relays as before; \`asfaleia me --relay\` names where you receive\n`)
   }
   const contact = operator === undefined ? undefined : await addOperator(await home.openBook(card.relays), operator, card.key)
+  if (identity !== undefined && isTaken) await appear(identity, io)
   const sent = contact === undefined ? undefined : await sendCard(contact, values, isTaken, io)
   if (json) {
     const more = contact === undefined ? {} : { contact: contact.name, sent: sent === EXIT.ok }

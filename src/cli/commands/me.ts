@@ -6,6 +6,7 @@ import { areCardRelays, type Card, CardError, type CardVersion } from '../../cli
 import { fingerprintOf, formatKey } from '../../client/format/field.ts'
 import type { Identity } from '../../client/format/identity.ts'
 import { announce } from '../owner/announce.ts'
+import { appear } from '../talk/appear.ts'
 import { readCommandLine } from '../program/arguments.ts'
 import { checkRelays } from '../profile/address.ts'
 import { makeFolder, readText, writeNew, writeWhole } from '../disk/file.ts'
@@ -78,13 +79,14 @@ export async function run(argv: string[], io: Io): Promise<number> {
   if (given === undefined) return EXIT.ok
   const { values } = given
   const home = needHome(io.env)
-  const card = await bringUpToDate(home, values, io)
+  const { card, identity } = await bringUpToDate(home, values, io)
   if (values.qr === true) await checkSize(card.link, io)
   if (values.png !== undefined) await writeNew(values.png, await encodePicture(card.link), 0o600)
   if (values.json === true) io.stdout.write(`${formatJson(describe(card))}\n`)
   else if (values.qr === true) io.stdout.write(`${await drawCode(card.link, io)}\n\n${card.link}\n`)
   else if (values.text === true) io.stdout.write(card.text)
   else if (values.png === undefined || values.link === true) io.stdout.write(`${card.link}\n`)
+  if (identity !== undefined) await appear(identity, io)
   return EXIT.ok
 }
 
@@ -138,8 +140,14 @@ function changeMembers(marked: readonly string[], { member = [], 'no-member': of
   return checkRelays([...new Set([...marked.filter((relay) => !gone.includes(relay)), ...checkRelays(member)])])
 }
 
+/** The user's card, and the key if the command unlocked it. */
+interface UpToDate {
+  readonly card: Card
+  readonly identity?: Identity
+}
+
 /** Changes the profile as the options ask, and returns the card that belongs to it. @throws {CliError} */
-export async function bringUpToDate(home: Home, wanted: Wanted, io: Io): Promise<Card> {
+export async function bringUpToDate(home: Home, wanted: Wanted, io: Io): Promise<UpToDate> {
   const settings = await home.readSettings()
   const name = wanted.name === undefined ? settings.name : composeName(wanted.name)
   const fault = name === undefined ? undefined : faultOf(name)
@@ -171,9 +179,9 @@ export async function bringUpToDate(home: Home, wanted: Wanted, io: Io): Promise
       if (existsSync(home.inboxFile)) throw error
       return undefined
     })
-    if (old !== undefined && isCardOf(old, factsFor(settings.isPublic, inbox))) return old
+    if (old !== undefined && isCardOf(old, factsFor(settings.isPublic, inbox))) return { card: old }
     if (old !== undefined && settings.key !== undefined && isCardOf(old, factsFor(settings.isPublic, undefined)))
-      return (await addInbox(home, settings.key, factsFor(settings.isPublic, inbox), io)) ?? old
+      return (await addInbox(home, settings.key, factsFor(settings.isPublic, inbox), io)) ?? { card: old }
   }
   const isPublic = wish ?? (isFirst ? wanted.key !== undefined || (old !== undefined && old.inbox === undefined) : settings.isPublic)
   const spec = wanted.key === undefined ? (settings.key ?? (await makeKey(home, io))) : await pin(wanted.key, io)
@@ -194,20 +202,20 @@ export async function bringUpToDate(home: Home, wanted: Wanted, io: Io): Promise
     io.stderr.write('asfaleia: made a new inbox key, because the one on your card was missing; give the new card to your contacts\n')
   for (const line of consequencesOf({ ...settings, isPublic: !isFirst && settings.isPublic }, { isPublic, memberAt }))
     io.stderr.write(`asfaleia: ${line}\n`)
-  return card
+  return { card, identity }
 }
 
 /**
  * Makes the card of an earlier version anew, with the inbox.
  * @returns undefined if the key cannot sign now; the card that exists stays good
  */
-async function addInbox(home: Home, spec: string, facts: CardFacts, io: Io): Promise<Card | undefined> {
+async function addInbox(home: Home, spec: string, facts: CardFacts, io: Io): Promise<UpToDate | undefined> {
   try {
     const identity = await home.completeIdentity(await loadIdentity(spec, io), false)
     await refuseOtherKey(home, identity)
     const card = await home.makeCard(identity, facts, Math.floor(Date.now() / 1_000))
     await announce(home, io.env)
-    return card
+    return { card, identity }
   } catch (error) {
     if (!(error instanceof CliError) || io.signal.aborted) throw error
     io.stderr.write(`asfaleia: warning: your card names no inbox yet: ${error.message}\n`)

@@ -46,10 +46,11 @@ export interface Given {
 
 /**
  * Checks the options, reads the profile and unlocks the key.
+ * @param unlocked the key of the profile, if the command has it already
  * @throws {CliError} if a file cannot be read
  * @throws {UsageError} if an option is wrong, or neither it nor the profile names a key
  */
-export async function openProfile(io: Io, given: Given): Promise<Profile> {
+export async function openProfile(io: Io, given: Given, unlocked?: Identity): Promise<Profile> {
   const home = findHome(io.env)
   const settings = (await home?.readSettings()) ?? NO_SETTINGS
   const key = given.key ?? settings.key
@@ -70,7 +71,7 @@ export async function openProfile(io: Io, given: Given): Promise<Profile> {
   const rules = (await home?.openRules()) ?? Rules.empty()
   warnOf(book, io)
   warnOf(groups, io)
-  const identity = await loadIdentity(key, io).catch((error: unknown) => {
+  const identity = await (unlocked === undefined ? loadIdentity(key, io) : Promise.resolve(unlocked)).catch((error: unknown) => {
     const isGone = given.key === undefined && error instanceof CliError && !/^agent(?:$|:)/.test(key) && !existsSync(key)
     throw isGone
       ? new CliError(error.message, { hint: 'your profile names this key: restore it from a backup, or correct the line `key`' })

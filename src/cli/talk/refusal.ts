@@ -69,6 +69,10 @@ const MESSENGER_ROWS: Partial<Record<MessengerErrorCode, { readonly text?: strin
     text: 'the file `state/seen` of the profile is damaged',
     hint: 'it was left untouched; to continue without it, move it away',
   },
+  'broken-secrets': {
+    text: 'the file `state/secrets.age` of the profile is damaged',
+    hint: 'it was left untouched; to continue without it, move it away: your contacts then learn new addresses',
+  },
 }
 
 /** Turns an error of the library, or an interruption, into one of the command line. Returns other errors unchanged. */

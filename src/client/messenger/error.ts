@@ -10,6 +10,8 @@ export type MessengerErrorCode =
   | 'no-relay'
   /** The store of seen messages is damaged. The messenger leaves it untouched and does not start. */
   | 'broken-store'
+  /** The store of the user's secrets is damaged. The messenger leaves it untouched and does not start. */
+  | 'broken-secrets'
   /** The relay announced more messages than it delivered, and is silent. */
   | 'undelivered'
 

@@ -23,12 +23,12 @@ export class Vault {
     return this.#state
   }
 
-  /** @throws {MessengerError} `broken-store`; errors of the store */
+  /** @throws {MessengerError} `broken-secrets`; errors of the store */
   async load(): Promise<void> {
     const text = await this.#store.load()
     const state = decodeSecrets(text)
     text?.fill(0)
-    if (state === undefined) throw new MessengerError('broken-store')
+    if (state === undefined) throw new MessengerError('broken-secrets')
     this.#state = state
     this.isNew = text === undefined
   }

@@ -1,0 +1,54 @@
+import type { Identity } from '../../client/format/identity.ts'
+import { openProfile } from '../profile/profile.ts'
+import { CliError } from '../program/error.ts'
+import type { Io } from '../program/io.ts'
+import { toCliError } from './refusal.ts'
+import { openMessengerOf } from './talk.ts'
+
+/** How long the relay of the inbox may take, ms. */
+const PATIENCE_MS = 30_000
+
+/**
+ * Logs the inbox in once, so that its relay holds the user's bundle: without it no one can write a first message. If the
+ * relay does not answer, a warning says so, and the next `get` or `chat` does it.
+ *
+ * @param identity the profile's key, unlocked
+ */
+export async function appear(identity: Identity, io: Io): Promise<void> {
+  const patience = AbortSignal.timeout(PATIENCE_MS)
+  const signal = AbortSignal.any([io.signal, patience])
+  try {
+    const profile = await openProfile(io, {}, identity)
+    const [relay] = profile.relays
+    if (relay === undefined) return
+    const { messenger, close } = await openMessengerOf(profile, io, {
+      what: 'me',
+      relays: [relay],
+      takes: 'none',
+      contacts: profile.book,
+      outbox: false,
+      reads: false,
+      signal,
+    })
+    try {
+      // `fetched` waits for a command that takes its messages; this one takes none.
+      void (async () => {
+        for await (const received of messenger.received()) void received
+      })()
+      const missed = await messenger.fetched()
+      signal.throwIfAborted()
+      if (missed.has(relay)) throw missed.get(relay)
+      await messenger.flush({ signal })
+    } finally {
+      await close()
+    }
+  } catch (error) {
+    io.signal.throwIfAborted()
+    const problem = patience.aborted ? undefined : toCliError(error, io.signal)
+    if (problem !== undefined && !(problem instanceof CliError)) throw problem
+    const why = problem?.message ?? 'it does not answer'
+    io.stderr.write(`asfaleia: warning: your relay was not reached: ${why}\nasfaleia: hint: ${FIRST}\n`)
+  }
+}
+
+const FIRST = 'people whom you have not met can write to you once `asfaleia get` or `asfaleia chat` has reached it'
