@@ -1,10 +1,12 @@
 /** What a message needs before it is sent: relays to go to, a deadline, and the user's card if it may be the first one. */
 import { parseTarget } from '../../transport/address.ts'
+import type { OutboxEntry } from '../delivery/entry.ts'
 import type { Content } from '../format/content.ts'
 import type { Identity } from '../format/identity.ts'
 import { encodeMessage, MessageError } from '../format/message.ts'
 import type { Contact } from './contact.ts'
 import { MessengerError } from './error.ts'
+import type { Sealed } from './sealer.ts'
 
 const DEADLINE_SECONDS = 7 * 86_400
 /** Receivers treat messages that are more than 14 days old as stale. */
@@ -38,5 +40,19 @@ export async function encodeWithCard(
     // A card of an RSA key can be too long for a header, too.
     if (!(error instanceof TypeError) && !(error instanceof MessageError && error.code === 'too-large')) throw error
     return encodeMessage(identity, message)
+  }
+}
+
+/** A message to send; without `secrecy` it has no text to encrypt anew. */
+export type Written = Omit<Sealed, 'text'> & Partial<Pick<Sealed, 'text'>>
+
+/** Returns the fields of the outbox for a message with these routes. */
+export function storedOf({ text, payload, daily, left }: Written, relays: readonly string[]): Pick<OutboxEntry, 'relays' | 'payload'> {
+  return {
+    relays,
+    payload,
+    ...(text !== undefined && { text }),
+    ...(left !== undefined && { left }),
+    ...(daily && { daily: true as const }),
   }
 }

@@ -72,6 +72,11 @@ export class Sealer {
     return ring !== undefined && (ring.held.length > 0 || ring.last !== undefined || ring.known || ring.usedAt !== undefined)
   }
 
+  /** Whether the contact has not used a key of the user's, so they may have a card without the inbox. */
+  async mayLackInbox(to: Contact): Promise<boolean> {
+    return !(await this.#options.rings.load(fingerprintOf(to.key))).known
+  }
+
   /** Returns where messages for the contact go, the preferred route first. @param daily to the inbox */
   routesOf(to: Contact, daily: boolean): readonly string[] {
     const { rings, secrecy } = this.#options

@@ -11,7 +11,7 @@ import { fingerprintOf, makeId } from '../format/field.ts'
 import { RelayError } from '../wire/error.ts'
 import type { Contact } from './contact.ts'
 import type { Context } from './context.ts'
-import { encodeWithCard, introduces, checkRelays, deadlineOf } from './drafting.ts'
+import { checkRelays, deadlineOf, encodeWithCard, introduces, storedOf, type Written } from './drafting.ts'
 import { Deliveries, type Delivery, type DeliveryChange } from './delivery.ts'
 import { MessengerError } from './error.ts'
 import type { SendOptions } from './options.ts'
@@ -22,9 +22,6 @@ import { Routes } from './routes.ts'
 
 /** How long to try to send a receipt. If it is lost, the sender repeats its message and gets another one. */
 const RECEIPT_MS = 3_600_000
-
-/** A message to send; without `secrecy` it has no text to encrypt anew. */
-type Written = Omit<Sealed, 'text'> & Partial<Pick<Sealed, 'text'>>
 
 /** Called when the state of a message changes that is part of something larger. */
 export type Watcher = (state: DeliveryState, error: unknown) => void
@@ -108,7 +105,7 @@ export class Sending {
       checkRelays(to)
       const sealed = await this.#seal(
         to,
-        introduces(content, group) ? options.introducer?.cardFor(to, await this.#mayLackInbox(to)) : undefined,
+        introduces(content, group) ? options.introducer?.cardFor(to, (await this.#context.sealer?.mayLackInbox(to)) === true) : undefined,
         {
           id,
           time: Math.floor(now / 1_000),
@@ -122,7 +119,7 @@ export class Sending {
       const entry: OutboxEntry = {
         id,
         to: fingerprint,
-        ...this.#stored(to, sealed),
+        ...storedOf(sealed, this.#routesOf(to, sealed.daily)),
         time: now,
         deadline: deadlineOf(now, deadline),
         confirm: true,
@@ -167,7 +164,7 @@ export class Sending {
           const entry = {
             id,
             to: fingerprintOf(to.key),
-            ...this.#stored(to, sealed),
+            ...storedOf(sealed, this.#routesOf(to, sealed.daily)),
             time: now,
             deadline,
             confirm: onChange !== undefined,
@@ -234,22 +231,6 @@ export class Sending {
     const { options, sealer } = this.#context
     if (sealer !== undefined) return sealer.write(to, { ...draft, ...(card !== undefined && { card }) }, way)
     return { payload: await encodeWithCard(options.identity, card, { to, ...draft }), daily: false, protection: 'key' }
-  }
-
-  #stored(to: Contact, { text, payload, daily, left }: Written): Pick<OutboxEntry, 'relays' | 'payload'> {
-    return {
-      relays: this.#routesOf(to, daily),
-      payload,
-      ...(text !== undefined && { text }),
-      ...(left !== undefined && { left }),
-      ...(daily && { daily: true as const }),
-    }
-  }
-
-  /** Whether the contact has not used a key of the user's. */
-  async #mayLackInbox(to: Contact): Promise<boolean> {
-    const ring = await this.#context.rings?.load(fingerprintOf(to.key))
-    return ring !== undefined && !ring.known
   }
 
   #protect(to: Contact, id: string, { protection, daily }: Pick<Sealed, 'protection' | 'daily'>): void {

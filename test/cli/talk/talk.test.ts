@@ -52,10 +52,11 @@ afterEach(async () => {
 const home = (who: string): string => join(root, who)
 const as = (who: string, argv: readonly string[], input?: string): Promise<Outcome> =>
   asfaleia(argv, { env: { ASFALEIA_HOME: home(who) }, ...(input !== undefined && { input }) })
+/** People whose SSH keys a relay may know, so that tests can write to the mailboxes of those keys. */
 async function meet(...people: string[]): Promise<void> {
   const links = new Map<string, string>()
   for (const who of people)
-    links.set(who, (await as(who, ['me', '--name', who, '--relay', `localhost:${relay.port}`, '--link'])).out.trim())
+    links.set(who, (await as(who, ['me', '--name', who, '--relay', `localhost:${relay.port}`, '--public', 'yes'])).out.trim())
   for (const who of people)
     for (const [other, link] of links) if (other !== who) expect(await as(who, ['contact', 'add', link])).toMatchObject({ code: 0 })
 }
