@@ -7,14 +7,17 @@ import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { setTimeout as delay } from 'node:timers/promises'
-import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { chromium } from 'playwright-core'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { parsePrivateKey } from '../../src/auth/private-key.ts'
 import { PAGE_FILE } from '../../src/cli/relay/page-file.ts'
 import * as node from '../../src/client/index.ts'
 import { readPageFile } from '../../src/server/page-file.ts'
 import { needs } from '../auth/openssh.ts'
 import { type Firefox, type Level, startFirefox, type Tab } from '../support/firefox.ts'
-import { missing } from '../support/programs.ts'
+import { FLAGS } from '../support/browser.ts'
+import { beginAs, cardOf as linkOf, write } from '../support/page.ts'
+import { findProgram, missing } from '../support/programs.ts'
 import { startTestRelay, type TestRelay } from '../support/relay.ts'
 import { type SocksServer, startSocksServer } from '../support/socks-server.ts'
 
@@ -27,6 +30,10 @@ const ENTER = '\uE007'
 
 vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 })
 beforeEach(needs('firefox-esr'))
+const closers: (() => unknown)[] = []
+afterEach(async () => {
+  for (const close of closers.splice(0).toReversed()) await close()
+})
 
 /** A relay at an onion address, and Firefox, which reaches it through a SOCKS server alone. */
 interface World {
@@ -223,6 +230,41 @@ describe.each(['Standard', 'Safer'] as const)('at the level %s', (level) => {
     const hosts = new Set(world.socks.requests.map(({ host }) => host).filter((host) => !OF_FIREFOX.test(host)))
     expect([...hosts]).toEqual([ONION])
   })
+})
+
+test('a pair of browsers: Chromium has the file, and Firefox at Safer the page of the relay', async (ctx) => {
+  const reason = missing('chromium')
+  if (reason !== undefined) ctx.skip(reason)
+  const world = await startWorld('Safer')
+  closers.push(() => world.close())
+  const browser = await chromium.launch({
+    executablePath: findProgram('chromium')!,
+    args: [...FLAGS, `--proxy-server=socks5://127.0.0.1:${world.socks.port}`],
+  })
+  closers.push(() => browser.close())
+  const alice = await (await browser.newContext()).newPage()
+  await alice.goto(FILE)
+  await beginAs(alice, 'Alice')
+  const bob = await world.firefox.open(SERVED)
+  await begin(bob, 'Bob')
+  await bob.click('button', 'Add a person')
+  await bob.fill('The link of their card', await linkOf(alice))
+  await bob.click('button', 'Add')
+  await say(bob, 'Alice', 'Hello from Firefox.')
+  await alice.locator('button.person', { hasText: 'Bob' }).click()
+  await alice.getByText('Hello from Firefox.').first().waitFor()
+  await alice.getByRole('button', { name: 'Accept' }).click()
+  await write(alice, 'Hello from Chromium.')
+  await bob.waitFor('Hello from Chromium.')
+  await alice
+    .getByText(/Delivered|Read/)
+    .first()
+    .waitFor()
+  const words = await wordsOf(bob)
+  await alice.getByRole('button', { name: 'Verify' }).click()
+  await alice.getByRole('button', { name: 'Show the words' }).click()
+  await alice.locator('ol.words li').first().waitFor()
+  expect((await alice.locator('ol.words li').allTextContents()).join(' ')).toBe(words)
 })
 
 describe('at the level Safest', () => {

@@ -9,7 +9,7 @@ import { findProgram } from './programs.ts'
  * Keeps Chromium from contacting Google's hosts at its start, and lets it run as root, which it does only
  * without its sandbox.
  */
-const FLAGS = [
+export const FLAGS = [
   '--no-sandbox',
   '--disable-gpu',
   '--disable-quic',
