@@ -12,6 +12,7 @@ import { type Messenger, openMessenger } from '../../src/client/messenger/messen
 import type { OutboxStore } from '../../src/client/messenger/options.ts'
 import type { FileDelivery } from '../../src/client/messenger/transfers.ts'
 import { connectThrough } from '../../src/client/wire/connect.ts'
+import { RelayError } from '../../src/client/wire/error.ts'
 import { type Disk, makeHome } from './disk.ts'
 import { FileBox, sourceOf } from './file-box.ts'
 import { Machine, type Process } from './kernel.ts'
@@ -32,6 +33,9 @@ const HOUR = 3_600_000
 const DEADLINE_MS = 7 * 24 * HOUR + HOUR
 /** Within this time a receipt arrives, ms. */
 const RECEIPT_MS = 600_000
+
+/** Refusals for which a text may wait although everything works. */
+const REFUSALS: ReadonlySet<string> = new Set(['mailbox-full', 'relay-full', 'rate-limited', 'denied'])
 
 export interface PersonOptions {
   readonly name: string
@@ -286,20 +290,21 @@ export class Person {
     const steady = this.#steadyAt
     // While one text waits for a reason, as a full mailbox is, the others to the same receiver wait, too.
     const blocked = new Set<string>()
-    for (const { error, to } of truth.openTexts(this.name)) if (error !== undefined) blocked.add(to)
+    for (const { error, to } of truth.openTexts(this.name)) if (error instanceof RelayError && REFUSALS.has(error.code)) blocked.add(to)
     for (const text of truth.openTexts(this.name)) {
       const { number, state, excuse } = text
       if (excuse !== undefined) continue
       if (now - text.sentAt > DEADLINE_MS && now - steady > HOUR)
         truth.violate(1, `${this.name} sees text ${number} as ${state} after its deadline`)
-      if (this.keeps && text.by === this.process && !text.isKept && now - Math.max(text.sentAt, steady) > NOTICES_MS)
+      // After a fault of the disk the messenger stores its outbox with the next change.
+      if (this.keeps && text.by === this.process && !text.isKept && text.sentAt > steady && now - text.sentAt > NOTICES_MS)
         truth.violate(1, `text ${number} of ${this.name} is not in the outbox on the disk`)
       if (blocked.has(text.to)) continue
       const to = people.get(text.to)!
       // For so long everything works for the writer.
       const quiet = now - Math.max(steady, text.sentAt, ...to.contact.relays.map((relay) => this.#sendingSince(relay)))
       if (state === 'waiting' && text.by === this.process && quiet > HOUR)
-        truth.violate(7, `${this.name} sees that text ${number} waits, and says no reason`)
+        truth.violate(7, `${this.name} sees that text ${number} waits, without a reason`)
       if (state === 'held' && text.doneBy.size === 0 && quiet > 2 * HOUR && !usesReal() && !this.#world.isStored(text.id))
         truth.violate(1, `text ${number} of ${this.name} to ${text.to} is at no relay, and is not sent again`)
       if (text.doneBy.size > 0) this.#checkReceipt(text, to)

@@ -99,8 +99,8 @@ export interface Size {
 /** Makes the plan of a seed. @param size of a village; 2 to 5 people for some days by default */
 export function planOf(seed: string, size?: Size): Plan {
   const random = new Random(`plan ${seed}`)
-  // Seldom long enough that messages expire.
-  const isLong = size === undefined && random.chance(0.1)
+  // Sometimes long enough that messages expire.
+  const isLong = size === undefined && random.chance(0.15)
   const count = size?.people ?? (isLong ? 2 : random.between(2, 5))
   const names = Array.from({ length: count }, (_, at) => nameOf(at))
   const relays = Array.from({ length: random.between(1, 3) }, (_, at) => `Relay-${at + 1}`)
@@ -127,17 +127,26 @@ export function planOf(seed: string, size?: Size): Plan {
     isPerfect,
   }
   const steps: Step[] = []
-  for (const person of people) live(random, person, names, length, steps)
+  for (const [at, person] of people.entries()) live(random, person, names, { length, isAway: isLong && at === 0 }, steps)
   const faults = isPerfect ? 0 : Math.round((FAULTS_A_DAY * random.next() * 2 * names.length * length) / DAY)
   for (let i = 0; i < faults; i++) strike(random, cast, random.between(MINUTE, length - DAY / 24), steps)
   return { seed, cast, steps: steps.toSorted((one, other) => one.at - other.at), length }
 }
 
-/** When a person has the client open, and what they do meanwhile. */
-function live(random: Random, person: Cast['people'][number], names: readonly string[], length: number, steps: Step[]): void {
+/**
+ * When a person has the client open, and what they do meanwhile.
+ * @param time.isAway whether they are away at first for longer than relays hold messages
+ */
+function live(
+  random: Random,
+  person: Cast['people'][number],
+  names: readonly string[],
+  { length, isAway }: { readonly length: number; readonly isAway: boolean },
+  steps: Step[],
+): void {
   const who = person.name
   const others = names.filter((each) => each !== who)
-  const isAlways = random.chance(0.1)
+  const isAlways = !isAway && random.chance(0.1)
   for (const whom of person.strangers ?? []) steps.push({ at: random.between(0, length), do: 'meet', who, whom })
   let at = 0
   while (at < length) {
@@ -147,11 +156,14 @@ function live(random: Random, person: Cast['people'][number], names: readonly st
     if (isAlways || end === length) return
     steps.push({ at: end, do: 'close', who })
     // Mostly some hours, sometimes days.
-    const isAway = random.chance(0.1)
-    at = end + (isAway ? lasting(random, DAY, Math.min(length, 15 * DAY)) : lasting(random, 10 * MINUTE, 12 * HOUR))
+    const pause = isAway && at === 0 ? random.between(7 * DAY, 9 * DAY) : random.chance(0.1) ? random.between(DAY, 3 * DAY) : undefined
+    at = end + (pause ?? lasting(random, 10 * MINUTE, 12 * HOUR))
     if (at < length) steps.push({ at, do: 'start', who })
   }
 }
+
+/** Sometimes more texts than a relay gives at once. */
+const burst = (random: Random): number => (random.chance(0.2) ? random.between(70, 120) : random.between(5, 40))
 
 function act(random: Random, { name: who, second }: Cast['people'][number], others: readonly string[], at: number, steps: Step[]): void {
   const to = random.pick(others)
@@ -159,7 +171,7 @@ function act(random: Random, { name: who, second }: Cast['people'][number], othe
   switch (kind) {
     case 'write':
     case 'burst':
-      steps.push({ at, do: 'write', who, to, count: kind === 'write' ? 1 : random.between(5, 40) })
+      steps.push({ at, do: 'write', who, to, count: kind === 'write' ? 1 : burst(random) })
       return
     case 'reply':
     case 'edit':

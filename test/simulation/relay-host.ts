@@ -223,6 +223,7 @@ export class RelayHost {
 
   async #takeOver(process: Process): Promise<void> {
     const { kernel, truth } = this.#world
+    const since = kernel.now
     let restored = 0
     try {
       const { signal } = new AbortController()
@@ -260,6 +261,8 @@ export class RelayHost {
       if (!(error instanceof HandoverError)) return kernel.fail(error)
       truth.tell(this.name, `does not take over: ${error.problem}`)
       truth.count(`handover: ${error.problem}`)
+      if (this.process?.isAlive === true && this.steadySince <= since && this.machine.awakeSince < since)
+        truth.violate(1, `${this.name} cannot be upgraded, and nothing hinders it: ${error.problem}`)
       process.kill()
     }
   }

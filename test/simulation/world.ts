@@ -16,7 +16,7 @@ import { usesReal } from './stand-in.ts'
 import { Truth } from './truth.ts'
 
 /** Within this time a relay gives a message to a receiver who is there, ms. */
-const ARRIVES_MS = 900_000
+const ARRIVES_MS = 300_000
 
 export class World {
   readonly kernel: Kernel
@@ -212,7 +212,7 @@ export class World {
     truth.checkConnections(network.connections)
     for (const { name, relay } of this.relays.values()) {
       if (relay === undefined) continue
-      const { counters, messages, messageBytes, messageBudget, connections, accepting } = relay.snapshot()
+      const { counters, messages, messageBytes, messageBudget, connections, subscribers, accepting } = relay.snapshot()
       // While it hands over, another process may have its messages.
       if (!accepting) continue
       const erased = Object.values(counters.erased).reduce((sum, count) => sum + count, 0)
@@ -220,6 +220,7 @@ export class World {
       if (counters.stored + restored !== messages + erased)
         truth.violate(1, `${name} stored ${counters.stored} and took over ${restored}, holds ${messages} and erased ${erased}`)
       if (messageBytes > messageBudget) truth.violate(5, `${name} holds ${messageBytes} bytes of ${messageBudget}`)
+      if (subscribers > connections) truth.violate(5, `${name} has ${subscribers} subscribers on ${connections} connections`)
       if (connections > 200) truth.violate(5, `${name} has ${connections} connections`)
     }
     if (!this.kernel.waits) this.#checkStored()
