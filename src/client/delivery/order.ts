@@ -31,11 +31,14 @@ export interface Ordered<T> {
 interface Message {
   readonly id: string
   readonly after?: string | undefined
+  /** When its sender wrote it, by the sender's clock. */
+  readonly time?: number
 }
 
 interface Held<T> {
   readonly id: string
   readonly after: string
+  readonly time?: number
   readonly item: T
   readonly until: number
 }
@@ -51,12 +54,14 @@ interface Sender<T> {
   /** Released ids that no released message follows. */
   readonly tips: Set<string>
   /**
-   * Released ids that were tips when a message was released behind a gap. A message that follows one of them fills the
-   * gap, so it is late, too.
+   * Released ids that were tips when a message was released behind a gap. A message that follows one of them and is not
+   * newer than all released ones fills the gap, so it is late, too.
    */
   readonly before: Set<string>
   /** Whether a message was released behind a gap. */
   hasGap: boolean
+  /** The latest time of a released message. */
+  newest: number
 }
 
 export class Order<T> {
@@ -78,13 +83,13 @@ export class Order<T> {
   push(from: string, message: Message, item: T, now: number, known = false, remembers = false): Ordered<T>[] {
     const isFirst = !remembers && !this.#senders.has(from)
     const sender = this.#sender(from)
-    const { id, after } = message
+    const { id, after, time } = message
     // Of the tips of earlier runs nothing is left: a message that follows one fills the gap, too.
     if (known && after !== undefined && sender.hasGap && !sender.given.has(after)) remember(sender.before, after)
     if (after === undefined || after === id || isFirst || known || sender.given.has(after)) return this.#give(sender, message, item)
     if (sender.missed.has(id)) return this.#give(sender, message, item)
     const waiting = sender.held.get(after) ?? []
-    waiting.push({ id, after, item, until: now + ORDER.hold })
+    waiting.push({ id, after, item, until: now + ORDER.hold, ...(time !== undefined && { time }) })
     sender.held.set(after, waiting)
     sender.count++
     this.#count++
@@ -151,16 +156,20 @@ export class Order<T> {
       tips: new Set(),
       before: new Set(),
       hasGap: false,
+      newest: -Infinity,
     }
     this.#senders.set(from, sender)
     return sender
   }
 
   /** Releases a message and those that waited for it. */
-  #give(sender: Sender<T>, { id, after }: Message, item: T, gap = false): Ordered<T>[] {
+  #give(sender: Sender<T>, { id, after, time = -Infinity }: Message, item: T, gap = false): Ordered<T>[] {
     const isMissed = sender.missed.delete(id)
-    const fills = after !== undefined && sender.before.delete(after)
+    // A message without a previous one begins a sequence: perhaps the one whose end is behind the gap.
+    const isBefore = after === undefined ? sender.missed.size > 0 : sender.before.delete(after)
+    const fills = isBefore && time <= sender.newest
     if (fills && !isMissed) remember(sender.before, id)
+    sender.newest = Math.max(sender.newest, time)
     const late = isMissed || fills
     const given: Ordered<T>[] = [{ item, ...(gap && { gap: true as const }), ...(late && { late: true as const }) }]
     if (after !== undefined) sender.tips.delete(after)
@@ -176,6 +185,7 @@ export class Order<T> {
       sender.tips.delete(before)
       const isBehind = sender.before.delete(before)
       for (const next of waiting) {
+        sender.newest = Math.max(sender.newest, next.time ?? -Infinity)
         given.push({ item: next.item, ...(isBehind && { late: true as const }) })
         remember(sender.tips, next.id)
         if (isBehind) remember(sender.before, next.id)

@@ -124,7 +124,7 @@ export class Inbox {
    * @returns false if the message is a copy of one that is not done
    */
   take(copy: Copy, opened: Signed, from: Contact | undefined, now: number, known: boolean, remembers: boolean): boolean {
-    const { id, after, content } = opened.envelope
+    const { id, after, time, content } = opened.envelope
     const sender = fingerprintOf(opened.envelope.from)
     const name = `${sender} ${id}`
     if (this.#isHere(name, copy)) return false
@@ -132,7 +132,7 @@ export class Inbox {
     // Messages of strangers are not held back, so that strangers use no memory.
     if (from === undefined || content.type === 'file') this.#give({ item: pending })
     else {
-      for (const each of this.#order.push(sender, { id, after }, pending, now, known, remembers)) this.#give(each)
+      for (const each of this.#order.push(sender, { id, after, time }, pending, now, known, remembers)) this.#give(each)
       this.#makeRoom(copy.incoming)
     }
     return true

@@ -59,7 +59,7 @@ test('a missing message is awaited for a limited time, and marked late afterward
   expect(push(order, 4, 0)).toEqual(['4'])
 })
 
-test('every message of a gap that arrives after all is late, and those that follow it in time are not', () => {
+test('every message of a gap that arrives after all is late, and newer ones are not', () => {
   const order = new Order<string>()
   push(order, 0, 0)
   push(order, 5, 0)
@@ -78,6 +78,20 @@ test('a message that fills a gap is late, also if the one before it came in an e
   expect(items(order.push(ALICE, { id: '2', after: '1' }, '2', ORDER.hold, true, true))).toEqual(['2 late'])
   expect(push(order, 3, ORDER.hold)).toEqual(['3 late'])
   expect(push(order, 6, ORDER.hold)).toEqual(['6'])
+})
+
+test('the first message of a sequence whose end came behind a gap is late, and that of a newer one is not', () => {
+  const order = new Order<string>()
+  const at = (id: string, time: number, after?: string): unknown[] =>
+    items(order.push(ALICE, { id, time, ...(after !== undefined && { after }) }, id, 0, false, true))
+  expect(at('d', 30, 'c')).toEqual([])
+  expect(items(order.expire(ORDER.hold))).toEqual(['d after a gap'])
+  expect(at('x', 40)).toEqual(['x'])
+  expect(at('y', 41, 'x')).toEqual(['y'])
+  expect(at('a', 10)).toEqual(['a late'])
+  expect(at('b', 20, 'a')).toEqual(['b late'])
+  expect(at('c', 25, 'b')).toEqual(['c late'])
+  expect(at('z', 42, 'y')).toEqual(['z'])
 })
 
 test('a clock set back does not prolong the wait', () => {
