@@ -31,6 +31,8 @@ export interface Text {
   /** Process that wrote it. */
   readonly by: Process
   readonly sentAt: number
+  /** The same by the clock of its writer. */
+  readonly wall: number
   /** The last state that its writer saw. */
   state: DeliveryState
   error: unknown
@@ -122,6 +124,7 @@ export class Truth implements NetworkObserver {
     const whole = {
       ...text,
       sentAt: this.#kernel.now,
+      wall: text.by.machine.wall,
       state: 'waiting' as const,
       error: undefined,
       shown: [],
@@ -193,7 +196,8 @@ export class Truth implements NetworkObserver {
     const last = this.#last.get(pair) ?? -1
     // A text that was shown and not stored before a crash is shown again.
     // A writer who keeps no outbox forgets which text came before: its next one cannot name it.
-    const isKnown = text.excuse === undefined || this.texts[last]?.by === text.by
+    // The clock of the writer may have been wrong.
+    const isKnown = (text.excuse === undefined || this.texts[last]?.by === text.by) && text.wall <= (this.texts[last]?.wall ?? 0)
     if (number < last && !isMarked && isKnown && text.shown.length === 0)
       this.violate(2, `${device} sees text ${number} of ${text.from} after text ${last}, without a mark`)
     this.#last.set(pair, Math.max(last, number))
