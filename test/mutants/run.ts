@@ -1,7 +1,7 @@
 /** Runs the tests of a copy of the tree, and says whether they noticed its defect. */
 import { spawn } from 'node:child_process'
 import { existsSync, readFileSync, rmSync } from 'node:fs'
-import { join, relative } from 'node:path'
+import { join } from 'node:path'
 import type { Copy } from './copy.ts'
 
 export interface Verdict {
@@ -20,36 +20,34 @@ const BASELINE_MS = 1_800_000
 /** The time of a simulation that must find a defect, and the time in which its program must end. */
 const SIMULATION = { minutes: 1, deadlineMs: 150_000 }
 
-interface Results {
-  readonly testResults: readonly {
-    readonly name: string
-    readonly message: string
-    readonly assertionResults: readonly { readonly status: string; readonly fullName: string }[]
-  }[]
+/** A test file that failed, from the root of the tree, and its first failure. */
+interface Failure {
+  readonly file: string
+  readonly failure: string
 }
 
 /** Runs unit tests until one fails. @param except test files that fail without a defect */
 export async function runTests(copy: Copy, tests: readonly string[], except: readonly string[] = []): Promise<Verdict> {
-  const { code, isOver, text, results } = await runVitest(copy, ['--bail', '1', ...tests], except, DEADLINE_MS)
-  if (isOver) return { isFound: true, by: `no end after ${DEADLINE_MS / 1_000} s` }
+  const { code, isOver, text, failures } = await runVitest(copy, ['--bail', '1', ...tests], except, DEADLINE_MS)
+  if (isOver && failures.length === 0) return { isFound: true, by: `no end after ${DEADLINE_MS / 1_000} s` }
   if (code === 0) return SURVIVED
-  const [failed] = failuresIn(copy, results)
+  const [failed] = failures
   if (failed === undefined) return { isFound: true, by: text.trim().split('\n').at(-1) || `exit code ${code}` }
   return { isFound: true, by: failed.failure, file: failed.file }
 }
 
 /** Runs unit tests of a copy without a defect. Returns the files that fail: they would seem to notice every defect. */
 export async function findFailing(copy: Copy, tests: readonly string[]): Promise<readonly string[]> {
-  const { code, text, results } = await runVitest(copy, tests, [], BASELINE_MS)
-  const files = failuresIn(copy, results).map(({ file }) => file)
+  const { code, text, failures } = await runVitest(copy, tests, [], BASELINE_MS)
+  const files = failures.map(({ file }) => file)
   if (code !== 0 && files.length === 0) throw new Error(`the tests do not run: ${text}`)
   return files
 }
 
-/** Runs unit tests to their end. Returns a verdict for each file that failed; none if the run did not end. */
+/** Runs unit tests to their end. Returns a verdict for each file that failed. */
 export async function runAll(copy: Copy, tests: readonly string[], except: readonly string[]): Promise<ReadonlyMap<string, Verdict>> {
-  const { results } = await runVitest(copy, tests, except, DEADLINE_MS)
-  return new Map(failuresIn(copy, results).map(({ file, failure }) => [file, { isFound: true, by: failure, file }]))
+  const { failures } = await runVitest(copy, tests, except, DEADLINE_MS)
+  return new Map(failures.map(({ file, failure }) => [file, { isFound: true, by: failure, file }]))
 }
 
 async function runVitest(
@@ -57,14 +55,15 @@ async function runVitest(
   tests: readonly string[],
   except: readonly string[],
   deadlineMs: number,
-): Promise<Ended & { readonly results: Results | undefined }> {
-  const output = join(copy.temporary, 'results.json')
+): Promise<Ended & { readonly failures: readonly Failure[] }> {
+  const output = join(copy.temporary, 'failures.jsonl')
   rmSync(output, { force: true })
   const vitest = join(copy.folder, 'node_modules/vitest/vitest.mjs')
   const excluded = except.flatMap((file) => ['--exclude', file])
-  const words = ['run', '--project', 'unit', '--reporter', 'json', '--outputFile', output, ...excluded, ...tests]
-  const ended = await runProgram(copy, [vitest, ...words], deadlineMs)
-  return { ...ended, results: existsSync(output) ? (JSON.parse(readFileSync(output, 'utf8')) as Results) : undefined }
+  const words = ['run', '--project', 'unit', '--reporter', join(copy.folder, 'test/mutants/reporter.ts'), ...excluded, ...tests]
+  const ended = await runProgram(copy, [vitest, ...words], deadlineMs, { env: { MUTANTS_RESULTS: output } })
+  const lines = existsSync(output) ? readFileSync(output, 'utf8').trim().split('\n') : []
+  return { ...ended, failures: lines.map((line) => JSON.parse(line) as Failure) }
 }
 
 /** Compiles the copy: types notice some defects that no test does. */
@@ -79,19 +78,11 @@ export async function runSimulation(copy: Copy, seed: number): Promise<Verdict> 
   const main = join(copy.folder, 'test/simulation/main.ts')
   const words = ['--minutes', String(SIMULATION.minutes), '--seed', `mutants-${seed}`]
   const violation = /violates invariant.*|the named seed fails again.*/
-  const { code, isOver, text } = await runProgram(copy, [main, ...words], SIMULATION.deadlineMs, violation)
+  const { code, isOver, text } = await runProgram(copy, [main, ...words], SIMULATION.deadlineMs, { until: violation })
   const found = violation.exec(text)
   if (found !== null) return { isFound: true, by: found[0] }
   if (isOver) return { isFound: true, by: `no end after ${SIMULATION.deadlineMs / 1_000} s` }
   return code === 0 ? SURVIVED : { isFound: true, by: text.trim().split('\n').at(-1) || `exit code ${code}` }
-}
-
-/** Returns the failed files, each with its first failure. */
-function failuresIn(copy: Copy, results: Results | undefined): { readonly file: string; readonly failure: string }[] {
-  return (results?.testResults ?? []).flatMap(({ name, message, assertionResults }) => {
-    const failure = assertionResults.find(({ status }) => status === 'failed')?.fullName ?? message.split('\n')[0]!
-    return failure === '' ? [] : [{ file: relative(copy.folder, name), failure }]
-  })
 }
 
 interface Ended {
@@ -102,8 +93,13 @@ interface Ended {
 }
 
 /** Runs a program of the copy, and ends it with all its children at the deadline or once its output matches. */
-function runProgram(copy: Copy, words: readonly string[], deadlineMs: number, until?: RegExp): Promise<Ended> {
-  const env: NodeJS.ProcessEnv = { TMPDIR: copy.temporary }
+function runProgram(
+  copy: Copy,
+  words: readonly string[],
+  deadlineMs: number,
+  { until, env: more = {} }: { readonly until?: RegExp; readonly env?: Readonly<Record<string, string>> } = {},
+): Promise<Ended> {
+  const env: NodeJS.ProcessEnv = { TMPDIR: copy.temporary, ...more }
   for (const [name, value] of Object.entries(process.env)) {
     // The variables of a vitest that runs this program.
     if (!/^(?:VITEST|TMPDIR$|NODE_ENV$|NODE_OPTIONS$|DEV$|PROD$|MODE$|BASE_URL$|SSR$|TEST$)/.test(name)) env[name] = value
