@@ -32,7 +32,8 @@ afterEach(async () => {
 
 const home = (who: string): string => join(root, who)
 const as = (who: string, ...argv: readonly string[]): Promise<Outcome> => asfaleia(argv, { env: { ASFALEIA_HOME: home(who) } })
-const begin = async (who: string): Promise<string> => (await as(who, 'me', '--name', who, '--relay', `localhost:${relay.port}`)).out.trim()
+const begin = async (who: string): Promise<string> =>
+  (await as(who, 'me', '--name', who, '--relay', `localhost:${relay.port}`, '--public', 'yes')).out.trim()
 const identity = (who: string): Identity => identityOf(parsePrivateKey(readFileSync(join(home(who), 'key'))))
 const parse = (out: string): Record<string, unknown>[] =>
   out

@@ -4,9 +4,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { parsePrivateKey } from '../../../src/auth/private-key.ts'
+import { hybridKey } from '../../../src/auth/age-hybrid.ts'
 import { generateSeedKey } from '../../../src/auth/seed.ts'
 import type { SshKey } from '../../../src/auth/ssh-key.ts'
 import { runCommand } from '../../../src/cli/command.ts'
+import { makeBundle } from '../../../src/client/format/bundle.ts'
 import { type Card, type CardVersion, makeCard } from '../../../src/client/format/card.ts'
 import { fingerprintOf, formatKey, makeId } from '../../../src/client/format/field.ts'
 import { type Identity, identityOf } from '../../../src/client/format/identity.ts'
@@ -18,14 +20,15 @@ import { createTestIo } from '../../support/terminal.ts'
 
 const NOW = Math.floor(Date.now() / 1_000)
 const bob = identityOf(generateSeedKey())
-const [one, two] = [generateSeedKey().public, generateSeedKey().public]
+const inboxes = [identityOf(generateSeedKey()), identityOf(generateSeedKey())] as const
+const [one, two] = [inboxes[0].key, inboxes[1].key]
 
 let root: string
 let relay: TestRelay
 beforeEach(async () => {
   root = mkdtempSync(join(tmpdir(), 'asf-sent-card-'))
   relay = await startTestRelay()
-  await as('me', '--name', 'Alice', '--relay', `localhost:${relay.port}`)
+  await as('me', '--name', 'Alice', '--relay', `localhost:${relay.port}`, '--public', 'yes')
 })
 afterEach(async () => {
   await relay.close()
@@ -42,6 +45,12 @@ const shown = async (): Promise<unknown> => (JSON.parse((await as('contact', 'sh
 
 /** Puts a message of Bob with his card into Alice's mailbox. @param by who signs it */
 async function put(card: Card, by = bob): Promise<void> {
+  for (const inbox of inboxes) {
+    // Alice's receipts go there.
+    using client = await connectRelay({ relay: relay.address, identity: inbox })
+    const { text } = await makeBundle(inbox, { encrypt: hybridKey(new Uint8Array(32)).recipient, now: NOW })
+    await client.publish(text)
+  }
   using client = await connectRelay({ relay: relay.address, identity: by })
   const content = { type: 'text', text: 'hi' } as const
   const facts = { to: alice(), id: makeId(), time: NOW, content, card: card.link }
