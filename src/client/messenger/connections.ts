@@ -56,11 +56,13 @@ export class Connections {
   set(relays: readonly string[]): void {
     const { secrecy } = this.#context.options
     const isMember = (relay: string): boolean => secrecy === undefined || secrecy.members?.includes(relay) === true
-    const roles = rolesOf(relays)
+    // A relay that the user names on the command line may have the inbox, too.
+    const own = secrecy?.relays() ?? []
+    const inboxes = secrecy === undefined ? [] : relays.filter((relay) => !own.includes(relay) || rolesOf(own).inbox.includes(relay))
     const wanted = new Map<string, () => Incoming>()
     for (const relay of relays)
       if (isMember(relay) || secrecy?.isPublic === true) wanted.set(`key ${relay}`, () => this.#receiveFrom(relay, { kind: 'key' }))
-    for (const relay of roles.inbox) if (!isMember(relay)) wanted.set(`inbox ${relay}`, () => this.#receiveFrom(relay, { kind: 'inbox' }))
+    for (const relay of inboxes) if (!isMember(relay)) wanted.set(`inbox ${relay}`, () => this.#receiveFrom(relay, { kind: 'inbox' }))
     for (const [name, incoming] of this.#incoming) {
       if (wanted.has(name)) continue
       incoming.close()

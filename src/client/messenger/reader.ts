@@ -105,7 +105,10 @@ export class Reader {
         : begin !== undefined && (await isBegunBy(from.inbox, begin, envelope)) === true
           ? 'proven'
           : 'unproven'
+    const isPlain = way.key === undefined && left === undefined && begin === undefined && keys === undefined && address === undefined
     const events = await rings.change(contact, (ring) => {
+      // The contact's program has no one-time keys, and no key needs to be erased.
+      if (isPlain && ring.usedAt === undefined) return undefined
       // Between the tags and the ring the program may have ended: then the ring does not have the message yet.
       const repeated = time > this.#now + FUTURE || time < this.#now - STALE || new Set(ring.seen.values()).has(id)
       const {

@@ -219,16 +219,17 @@ describe('a message', () => {
     expect(Buffer.from((await openSealed(identity('Alice'), readFileSync(path)))!).toString()).toMatch(/^asfaleia-outbox\/1\n\{[^\n]*\}\n$/)
     relay = await startTestRelay({ port })
     closers.push(() => relay.close())
+    // The relay has lost the recipient of the day, until Bob is online again.
+    expect((await as('Bob', ['get'])).out).toBe('')
     expect(await as('Alice', ['get', '--outbox'])).toMatchObject({ code: 0 })
     expect((await as('Bob', ['get'])).out).toBe('Alice: kept-text\n')
     // Once confirmed, it is no longer in the outbox.
     expect(await as('Alice', ['get', '--outbox'])).toMatchObject({ code: 0 })
-    expect(readdirSync(join(home('Alice'), 'state'))).toEqual(['seen'])
+    expect(readdirSync(join(home('Alice'), 'state'))).toEqual(['ring', 'secrets.age', 'seen'])
   }, 60_000)
 
   test('is not sent if another process has the outbox, or if the outbox file is foreign', async () => {
     await meet('Alice', 'Bob')
-    mkdirSync(join(home('Alice'), 'state'))
     const lock = join(home('Alice'), 'state/outbox.lock')
     writeFileSync(lock, `${process.ppid}\n`)
     expect(await as('Alice', ['send', 'bob', 'x', '--outbox'])).toMatchObject({
@@ -243,7 +244,7 @@ describe('a message', () => {
       err: expect.stringMatching(/outbox\.age: the file is damaged/) as string,
     })
     expect(readFileSync(join(home('Alice'), 'state/outbox.age'), 'utf8')).toBe('mine')
-    expect(readdirSync(join(home('Alice'), 'state'))).toEqual(['outbox.age'])
+    expect(readdirSync(join(home('Alice'), 'state'))).toEqual(['outbox.age', 'secrets.age', 'seen'])
   })
 })
 
@@ -418,7 +419,6 @@ describe('get shows a message', () => {
   test('only if its state is intact: a broken state is reported and left untouched', async () => {
     await meet('Alice', 'Bob')
     await as('Alice', ['send', 'bob', 'hello'])
-    mkdirSync(join(home('Bob'), 'state'))
     writeFileSync(join(home('Bob'), 'state/seen'), 'mine')
     expect(await as('Bob', ['get'])).toMatchObject({ code: 1, out: '', err: expect.stringContaining('state/seen') as string })
     expect(readFileSync(join(home('Bob'), 'state/seen'), 'utf8')).toBe('mine')
@@ -563,7 +563,7 @@ describe('a group', () => {
       await message(identity('Mallory'), identity('Bob'), { type: 'group', card: before }, { group: /^id: (\S+)$/m.exec(before)![1]! }),
     )
     const { out } = await as('Bob', ['get'])
-    expect(out).toMatch(/^Mallory \(not in your contacts\) wants to talk, and invites you to the group Tea\n/)
+    expect(out).toMatch(/^Mallory \(not in your contacts\) wants to talk, and invites you to the group Tea$/m)
     expect(readdirSync(join(home('Bob'), 'groups'))).toEqual(['Tea'])
     expect(readFileSync(join(home('Bob'), 'groups/Tea'), 'utf8')).toBe(before)
   }, 60_000)
@@ -795,7 +795,7 @@ describe('a file', () => {
     await as('Alice', ['send', 'bob', 'hello'])
     const { code, out } = await as('Bob', ['get'])
     expect(code).toBe(0)
-    expect(out.split('\n').at(-2)).toBe('Alice: hello')
+    expect(out.split('\n')).toContain('Alice: hello')
     // The newest offers still wait.
     expect(await as('Bob', ['get'])).toMatchObject({
       code: 0,
