@@ -60,7 +60,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
     io.stderr.write(`asfaleia: you receive at your other relays as before; \`asfaleia me --relay\` names where you receive\n`)
   }
   const contact = operator === undefined ? undefined : await addOperator(await home.openBook(card.relays), operator, card.key)
-  if (identity !== undefined && isTaken) await appear(identity, io)
+  if (identity !== undefined && isTaken) await appear(card, identity, io, values)
   const sent = contact === undefined ? undefined : await sendCard(contact, values, isTaken, io)
   if (json) {
     const more = contact === undefined ? {} : { contact: contact.name, sent: sent === EXIT.ok }

@@ -86,7 +86,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
   else if (values.qr === true) io.stdout.write(`${await drawCode(card.link, io)}\n\n${card.link}\n`)
   else if (values.text === true) io.stdout.write(card.text)
   else if (values.png === undefined || values.link === true) io.stdout.write(`${card.link}\n`)
-  if (identity !== undefined) await appear(identity, io)
+  if (identity !== undefined) await appear(card, identity, io)
   return EXIT.ok
 }
 

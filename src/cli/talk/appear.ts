@@ -1,5 +1,6 @@
+import type { Card } from '../../client/format/card.ts'
 import type { Identity } from '../../client/format/identity.ts'
-import { openProfile } from '../profile/profile.ts'
+import { type Given, openProfile } from '../profile/profile.ts'
 import { CliError } from '../program/error.ts'
 import type { Io } from '../program/io.ts'
 import { toCliError } from './refusal.ts'
@@ -10,15 +11,18 @@ const PATIENCE_MS = 30_000
 
 /**
  * Logs the inbox in once, so that its relay holds the user's bundle: without it no one can write a first message. If the
- * relay does not answer, a warning says so, and the next `get` or `chat` does it.
+ * relay does not answer, a warning says so, and the next `get` or `chat` does it. People write to a card without an inbox
+ * by its key, which needs no login.
  *
  * @param identity the profile's key, unlocked
+ * @param reach how to reach the relay, instead of the profile's way
  */
-export async function appear(identity: Identity, io: Io): Promise<void> {
+export async function appear(card: Card, identity: Identity, io: Io, reach: Pick<Given, 'socks' | 'timeout'> = {}): Promise<void> {
+  if (card.inbox === undefined) return
   const patience = AbortSignal.timeout(PATIENCE_MS)
   const signal = AbortSignal.any([io.signal, patience])
   try {
-    const profile = await openProfile(io, {}, identity)
+    const profile = await openProfile(io, reach, identity)
     const [relay] = profile.relays
     if (relay === undefined) return
     const { messenger, close } = await openMessengerOf(profile, io, {

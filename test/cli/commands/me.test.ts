@@ -2,16 +2,19 @@
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { generatePrivateKey } from '../../../src/auth/private-key.ts'
 import { parseSeedFile } from '../../../src/auth/seed.ts'
 import { type Card, parseCard } from '../../../src/client/format/card.ts'
 import { fingerprintOf } from '../../../src/client/format/field.ts'
 import { asfaleia, type Outcome } from '../../support/command.ts'
+import { startTestRelay } from '../../support/relay.ts'
 
 const ONION = '2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion'
 const TWO = ['--relay', ONION, '--relay', 'localhost:4000'] as const
-const UNREACHED = /^asfaleia: (?:warning: your relay was not reached|hint: people whom you have not met).*\n/gm
+const UNREACHED = `asfaleia: warning: your relay was not reached: nothing listens at the SOCKS port
+asfaleia: hint: people whom you have not met can write to you once \`asfaleia get\` or \`asfaleia chat\` has reached it
+`
 const LEARN = 'your relays now learn your SSH key'
 
 let root: string
@@ -22,11 +25,7 @@ afterEach(() => rmSync(root, { recursive: true, force: true }))
 
 const file = (name: string): string => join(root, 'alice', name)
 const profile = (): string => readFileSync(file('profile'), 'utf8')
-/** Runs the command, and leaves out that no relay answers. */
-async function me(...argv: readonly string[]): Promise<Outcome> {
-  const { err, ...outcome } = await asfaleia(['me', ...argv], { env: { ASFALEIA_HOME: join(root, 'alice') } })
-  return { ...outcome, err: err.replaceAll(UNREACHED, '') }
-}
+const me = (...argv: readonly string[]): Promise<Outcome> => asfaleia(['me', ...argv], { env: { ASFALEIA_HOME: join(root, 'alice') } })
 async function cardOf(...argv: readonly string[]): Promise<Card> {
   const { code, out, err } = await me(...argv)
   expect({ code, err: code === 0 ? '' : err }).toEqual({ code: 0, err: '' })
@@ -84,12 +83,38 @@ describe('a new profile', () => {
   })
 })
 
+describe('the relay of the inbox', () => {
+  test('gets the bundle, and the command is silent about it', async () => {
+    const relay = await startTestRelay()
+    onTestFinished(() => relay.close())
+    const made = await me('--name', 'Alice', '--relay', `localhost:${relay.port}`)
+    expect(made).toMatchObject({ code: 0, err: expect.not.stringContaining('warning') as string })
+    expect(relay.relay.snapshot().bundles).toBe(1)
+    expect(await me('--name', 'Al')).toMatchObject({ code: 0, err: '' })
+    expect(relay.relay.snapshot().bundles).toBe(1)
+  })
+
+  test('may be down: a warning says so, and the card is there', async () => {
+    const { code, out, err } = await me('--name', 'Alice', ...TWO)
+    expect({ code, err }).toEqual({ code: 0, err: expect.stringContaining(UNREACHED) as string })
+    expect(await parseCard(out.trim())).toMatchObject({ version: 2 })
+  })
+
+  test.each([
+    ['--card-version', '1'],
+    ['--member', ONION],
+  ])('is left alone if the card names no inbox (%s %s)', async (...options) => {
+    const { code, err } = await me('--name', 'Alice', ...TWO, ...options)
+    expect({ code, err }).toEqual({ code: 0, err: expect.not.stringContaining('warning') as string })
+  })
+})
+
 test('--public changes the profile, and says what follows', async () => {
   await cardOf('--name', 'Alice', ...TWO)
   const shown = await me('--public', 'yes')
   expect(shown.err).toContain(LEARN)
   expect(profile()).toContain('public: yes\n')
-  expect((await me('--public', 'yes')).err).toBe('')
+  expect((await me('--public', 'yes')).err).toBe(UNREACHED)
   const hidden = await me('--public', 'no')
   expect(hidden.err).toContain('can no longer reach you')
   expect(profile()).toContain('public: no\n')
@@ -142,7 +167,7 @@ describe('a profile of an earlier version', () => {
     const older = await makeOlder()
     expect(older.inbox).toBeUndefined()
     const { out, err } = await me()
-    expect(err).toBe('')
+    expect(err).toBe(UNREACHED)
     const card = await parseCard(out.trim())
     expect(older.relays).toEqual([ONION, 'localhost:4000'])
     expect(card.relays).toEqual([ONION])
