@@ -77,6 +77,7 @@ export async function openProfile(io: Io, given: Given, unlocked?: Identity): Pr
       ? new CliError(error.message, { hint: 'your profile names this key: restore it from a backup, or correct the line `key`' })
       : error
   })
+  const isOwn = home !== undefined && (key === settings.key || (await isKeyOf(home, identity)))
   return {
     ...rest,
     stored: settings,
@@ -86,9 +87,9 @@ export async function openProfile(io: Io, given: Given, unlocked?: Identity): Pr
     blocked,
     rules,
     sign: given.sign === true,
-    isOwn: home !== undefined && (key === settings.key || (await isKeyOf(home, identity))),
+    isOwn,
     // The encryption key in the profile belongs to the profile's key alone.
-    identity: home !== undefined && key === settings.key ? await home.completeIdentity(identity, false) : identity,
+    identity: isOwn ? await home.completeIdentity(identity, false) : identity,
     ...(home !== undefined && { home }),
     ...(socks !== undefined && { socks }),
     ...(timeout !== undefined && { timeout }),
