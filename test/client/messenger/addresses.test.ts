@@ -1,0 +1,284 @@
+/** Addresses: many of them, hostile ones, and clients that share them. */
+import { setTimeout as later } from 'node:timers/promises'
+import { afterEach, describe, expect, test } from 'vitest'
+import { hybridKey } from '../../../src/auth/age-hybrid.ts'
+import { randomBytes } from '../../../src/auth/crypto.ts'
+import { seal, sealTo } from '../../../src/client/format/envelope.ts'
+import { fingerprintOf, makeId } from '../../../src/client/format/field.ts'
+import { writeMessage } from '../../../src/client/format/message.ts'
+import type { Contact } from '../../../src/client/messenger/contact.ts'
+import type { MessengerEvent } from '../../../src/client/messenger/event.ts'
+import type { Messenger } from '../../../src/client/messenger/messenger.ts'
+import type { MessengerOptions } from '../../../src/client/messenger/options.ts'
+import { type Address, decodeSecrets, encodeSecrets, fingerprintOfSecret, makeAddress } from '../../../src/client/messenger/secrets.ts'
+import { RelayError } from '../../../src/client/wire/error.ts'
+import { connectClaims } from '../../../src/client/wire/connect.ts'
+import { decodeRing } from '../../../src/client/ring/text.ts'
+import { makePerson, take, textOf } from '../../support/people.ts'
+import { startTestRelay, type TestRelay } from '../../support/relay.ts'
+import { cardOf, makeSecret, openSecret, type Secret } from '../../support/secret.ts'
+
+const closers: (() => unknown)[] = []
+afterEach(async () => {
+  for (const close of closers.splice(0).toReversed()) await close()
+})
+
+async function startRelay(): Promise<{ relay: TestRelay; name: string }> {
+  const relay = await startTestRelay({ connections: 100, unproven: 50, memory: 2 ** 25 })
+  closers.push(() => relay.close())
+  return { relay, name: `localhost:${relay.port}` }
+}
+
+function open(person: Secret, contacts: readonly Contact[], more?: Partial<MessengerOptions>): Messenger {
+  const messenger = openSecret(person, contacts, more)
+  closers.push(() => messenger.close())
+  return messenger
+}
+
+function watch(messenger: Messenger): MessengerEvent[] {
+  const events: MessengerEvent[] = []
+  void (async () => {
+    for await (const event of messenger.events()) events.push(event)
+  })()
+  return events
+}
+
+const addressesOf = (person: Secret): readonly Address[] => decodeSecrets(person.disk.secrets)?.addresses ?? []
+
+/** Two people who have written to each other, both ways. */
+async function introduce(name: string) {
+  const [alice, bob] = [makeSecret('alice', [name]), makeSecret('bob', [name])]
+  const [from, to] = [open(alice, [cardOf(bob)]), open(bob, [cardOf(alice)])]
+  for (const each of [from, to]) {
+    await each.fetched()
+    await each.flush()
+  }
+  const one = from.send(cardOf(bob), { type: 'text', text: 'one' })
+  await take(to, 1)
+  await one.settled
+  const two = to.send(cardOf(alice), { type: 'text', text: 'two' })
+  await take(from, 1)
+  await two.settled
+  return { alice, bob, from, to }
+}
+
+/** Sends payloads to the address that Bob has for Alice. */
+async function sendTo(name: string, address: Address, payloads: readonly Uint8Array[]): Promise<void> {
+  const client = await connectClaims({ relay: name })
+  for (const payload of payloads) await client.sendSealed(fingerprintOfSecret(address.secret), payload)
+  client.close()
+}
+
+describe('a client with seventy addresses at one relay', { timeout: 60_000 }, () => {
+  test('has the messages of all of them once `fetched` resolves', async () => {
+    const { name } = await startRelay()
+    const bob = makeSecret('bob', [name])
+    const friends = Array.from({ length: 70 }, (_, n) => makePerson(`friend ${n}`, name))
+    const now = Math.floor(Date.now() / 1_000)
+    const addresses = friends.map(({ key }) => makeAddress(fingerprintOf(key), name, randomBytes(32), now))
+    bob.disk = { ...bob.disk, secrets: encodeSecrets({ ...decodeSecrets(undefined)!, addresses }) }
+    for (const [n, friend] of friends.entries()) {
+      const content = { type: 'text', text: `from ${n}` } as const
+      const text = await writeMessage(friend.identity, { to: fingerprintOf(bob.key), id: makeId(), time: now, content })
+      await sendTo(name, addresses[n]!, [await seal(bob.key, text)])
+    }
+    const messenger = open(bob, friends)
+    const got: string[] = []
+    void (async () => {
+      for await (const received of messenger.received()) {
+        got.push(textOf(received)!)
+        await received.done()
+      }
+    })()
+    expect([...(await messenger.fetched())]).toEqual([])
+    await later(50)
+    expect(got.toSorted()).toEqual(friends.map((_, n) => `from ${n}`).toSorted())
+  })
+
+  test('says so if it cannot reach the relay', async () => {
+    const { relay, name } = await startRelay()
+    const bob = makeSecret('bob', [name])
+    const address = makeAddress(fingerprintOf(makePerson('friend').key), name, randomBytes(32), 0)
+    bob.disk = { ...bob.disk, secrets: encodeSecrets({ ...decodeSecrets(undefined)!, addresses: [address] }) }
+    await relay.kill()
+    // The inbox is at another relay, which works.
+    const other = await startRelay()
+    const messenger = openSecret({ ...bob, relays: [other.name, name] }, [], {})
+    closers.push(() => messenger.close())
+    const missed = await messenger.fetched()
+    expect([...missed.keys()]).toEqual([name])
+  })
+})
+
+describe('garbage at an address', { timeout: 120_000 }, () => {
+  test('a thousand times, takes a bounded time, costs one report, and holds nothing up', async () => {
+    const { name } = await startRelay()
+    const { alice, bob, from, to } = await introduce(name)
+    const address = addressesOf(bob).find(({ contact }) => contact === fingerprintOf(alice.key))!
+    const garbage: Uint8Array[] = []
+    for (let n = 0; n < 100; n++) garbage.push(await sealTo(hybridKey(randomBytes(32)).recipient, randomBytes(100)))
+    const before = process.cpuUsage()
+    for (let round = 0; round < 10; round++) await sendTo(name, address, garbage)
+    const letter = from.send(cardOf(bob), { type: 'text', text: 'behind the garbage' })
+    expect((await take(to, 1)).map(textOf)).toEqual(['behind the garbage'])
+    expect(await letter.settled).toBe('delivered')
+    // Both clients, the relay and the garbage itself: 20 ms for each message.
+    expect(process.cpuUsage(before).user / 1_000_000).toBeLessThan(20)
+    const ring = decodeRing(fingerprintOf(alice.key), bob.disk.rings.get(fingerprintOf(alice.key))!)
+    expect(ring.unread.size).toBe(100)
+    expect(ring.reports.length).toBeLessThanOrEqual(1)
+  })
+})
+
+describe('an address of a contact', { timeout: 60_000 }, () => {
+  /** Bob's client, after a message of Alice that names `mailboxes`. */
+  async function nameAddress(name: string, mailboxes: (bob: Secret, alice: Secret) => { fingerprint: string; relay: string }[]) {
+    const { alice, bob, from, to } = await introduce(name)
+    const contact = fingerprintOf(alice.key)
+    const ring = decodeRing(contact, bob.disk.rings.get(contact)!)
+    await to.close()
+    const address = { time: Math.floor(Date.now() / 1_000), mailboxes: mailboxes(bob, alice) }
+    await bob.secrecy.rings.save(contact, { ...ring, address })
+    return { alice, bob, from, to: open(bob, [cardOf(alice)]) }
+  }
+
+  test('at `localhost` is not dialled by a client that does not receive there: the message goes to the inbox', async () => {
+    const { relay, name } = await startRelay()
+    const { alice, to, from, bob } = await nameAddress(name, () => [{ fingerprint: `SHA256:${'A'.repeat(43)}`, relay: 'localhost:1' }])
+    await to.close()
+    const away = { ...bob, relays: [], secrecy: { ...bob.secrecy, relays: () => [] } }
+    const elsewhere: Contact = { ...cardOf(alice), relays: [relay.address.replace('127.0.0.1', 'localhost')] }
+    const messenger = open(away, [elsewhere])
+    const delivery = messenger.send(elsewhere, { type: 'text', text: 'to the inbox' })
+    expect((await take(from, 1)).map(textOf)).toEqual(['to the inbox'])
+    expect(delivery.protection).toBe('daily')
+    expect(delivery.error).toBeUndefined()
+  })
+
+  test("at the user's own address brings the message back to the user, as one that no key opens, and nothing loops", async () => {
+    const { name } = await startRelay()
+    const { alice, bob, to } = await nameAddress(name, (owner, contact) => {
+      const own = addressesOf(owner).find((each) => each.contact === fingerprintOf(contact.key))!
+      return [{ fingerprint: fingerprintOfSecret(own.secret), relay: name }]
+    })
+    const delivery = to.send(cardOf(alice), { type: 'text', text: 'to myself' })
+    expect(await delivery.accepted).toBe('held')
+    const contact = fingerprintOf(alice.key)
+    await expect.poll(() => decodeRing(contact, bob.disk.rings.get(contact)!).unread.size, { timeout: 10_000 }).toBe(1)
+    await later(500)
+    expect(decodeRing(contact, bob.disk.rings.get(contact)!).reports.length).toBeLessThanOrEqual(1)
+    expect(delivery.state).toBe('held')
+  })
+
+  test('at a relay that refuses claims fails there, and tells the reason', async () => {
+    const { name } = await startRelay()
+    const member = makePerson('member')
+    const closed = await startTestRelay({ admit: [{ fingerprint: member.key.fingerprint }], connections: 50, unproven: 50 })
+    closers.push(() => closed.close())
+    const { alice, to } = await nameAddress(name, () => [{ fingerprint: `SHA256:${'A'.repeat(43)}`, relay: `localhost:${closed.port}` }])
+    const delivery = to.send(cardOf(alice), { type: 'text', text: 'nobody hears it' })
+    await delivery.settled
+    expect(delivery.state).toBe('failed')
+    expect(delivery.error).toBeInstanceOf(RelayError)
+    expect((delivery.error as RelayError).code).toBe('denied')
+  })
+
+  test('that another person writes to is renewed, once a day at most, and the contact uses the new one', async () => {
+    const { name } = await startRelay()
+    const { alice, bob, from, to } = await introduce(name)
+    const contact = fingerprintOf(alice.key)
+    const address = addressesOf(bob).find((each) => each.contact === contact)!
+    await to.close()
+    // The address is two days old.
+    const secrets = decodeSecrets(bob.disk.secrets)!
+    const aged = secrets.addresses.map((each) => ({ ...each, since: each.since - 2 * 86_400 }))
+    bob.disk = { ...bob.disk, secrets: encodeSecrets({ ...secrets, addresses: aged }) }
+    const again = open(bob, [cardOf(alice)])
+    const stranger = makePerson('mallory')
+    const write = async (): Promise<Uint8Array> =>
+      seal(
+        bob.key,
+        await writeMessage(stranger.identity, {
+          to: fingerprintOf(bob.key),
+          id: makeId(),
+          time: Math.floor(Date.now() / 1_000),
+          content: { type: 'text', text: 'I know your address' },
+        }),
+      )
+    for (let n = 0; n < 3; n++) {
+      await sendTo(name, address, [await write()])
+      await take(again, 1)
+      const letter = again.send(cardOf(alice), { type: 'text', text: `new ${n}` })
+      await take(from, 1)
+      await letter.settled
+    }
+    const all = addressesOf(bob).filter((each) => each.contact === contact)
+    expect(all.map(({ replaced }) => replaced === undefined)).toEqual([false, true])
+    const answer = from.send(cardOf(bob), { type: 'text', text: 'to the new one' })
+    expect((await take(again, 1)).map(textOf)).toEqual(['to the new one'])
+    expect(await answer.settled).toBe('delivered')
+    const held = decodeRing(fingerprintOf(bob.key), alice.disk.rings.get(fingerprintOf(bob.key))!).address
+    expect(held?.mailboxes.map(({ fingerprint }) => fingerprint)).toEqual([fingerprintOfSecret(all[1]!.secret)])
+  })
+})
+
+describe('two machines', { timeout: 60_000 }, () => {
+  test('with a copy of one folder: the first one is told that the other one took over, and leaves it alone', async () => {
+    const { name } = await startRelay()
+    const { alice, bob, from, to } = await introduce(name)
+    const events = watch(to)
+    const second = makeSecret('bob', [name])
+    Object.assign(second, { identity: bob.identity, key: bob.key, inbox: bob.inbox, disk: bob.disk })
+    const copy = open(second, [cardOf(alice)], { secrecy: { ...second.secrecy, inbox: bob.secrecy.inbox } })
+    await expect.poll(() => events.filter(({ kind }) => kind === 'taken-over').length, { timeout: 10_000 }).toBe(2)
+    from.send(cardOf(bob), { type: 'text', text: 'to the second machine' })
+    expect((await take(copy, 1)).map(textOf)).toEqual(['to the second machine'])
+    await later(300)
+    expect(events.filter(({ kind }) => kind === 'taken-over')).toHaveLength(2)
+  })
+
+  test('with one inbox key and states of their own: the second one is told of the bundle that it did not make', async () => {
+    const { name } = await startRelay()
+    const { alice, bob, to } = await introduce(name)
+    await to.close()
+    const second = makeSecret('bob', [name])
+    Object.assign(second, { identity: bob.identity, key: bob.key, inbox: bob.inbox })
+    const { days } = decodeSecrets(bob.disk.secrets)!
+    // A state of an earlier day: its recipients are others.
+    const other = days.map((day) => ({ ...day, made: day.made - 86_400, seed: randomBytes(32) }))
+    second.disk = { ...second.disk, secrets: encodeSecrets({ ...decodeSecrets(undefined)!, days: other }) }
+    const messenger = open(second, [cardOf(alice)], { secrecy: { ...second.secrecy, inbox: bob.secrecy.inbox } })
+    const events = watch(messenger)
+    await messenger.fetched()
+    await messenger.flush()
+    expect(events.filter(({ kind }) => kind === 'other-bundle')).toHaveLength(1)
+  })
+})
+
+test(
+  'a contact who goes back to a program without one-time keys is read, and gets no message to the SSH key',
+  { timeout: 60_000 },
+  async () => {
+    const { name } = await startRelay()
+    const { alice, bob, from, to } = await introduce(name)
+    // Its messages are encrypted to the SSH key, without the headers, and come to the inbox.
+    const text = await writeMessage(alice.identity, {
+      to: fingerprintOf(bob.key),
+      id: makeId(),
+      time: Math.floor(Date.now() / 1_000) + 2,
+      content: { type: 'text', text: 'by an old program' },
+    })
+    const client = await connectClaims({ relay: name })
+    await client.sendSealed(fingerprintOf(bob.inbox!), await seal(bob.key, text))
+    client.close()
+    const events = watch(to)
+    const [old] = await take(to, 1)
+    expect(old).toMatchObject({ verdict: 'genuine', protection: 'key', from: { name: 'alice' } })
+    // The message has no `left`, as that of a contact who has lost everything; so the user is asked.
+    await expect.poll(() => events.filter((event) => event.kind === 'ring').map(({ event }) => event)).toEqual(['unproven'])
+    const answer = to.send(cardOf(alice), { type: 'text', text: 'still one-time' })
+    expect((await take(from, 1)).map(textOf)).toEqual(['still one-time'])
+    expect(await answer.settled).toBe('delivered')
+    expect(answer.protection).toBe('one-time')
+  },
+)
