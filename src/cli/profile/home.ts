@@ -4,10 +4,10 @@
  */
 import { type Stats, statSync } from 'node:fs'
 import { isAbsolute, join, resolve } from 'node:path'
-import type { SshKey } from '../../auth/ssh-key.ts'
-import { type Card, CardError, type CardVersion, makeCard, parseCard } from '../../client/format/card.ts'
+import { type Card, CardError, makeCard, parseCard } from '../../client/format/card.ts'
 import { fingerprintOf } from '../../client/format/field.ts'
 import { generateEncryptionKey, type Identity, signingIdentity } from '../../client/format/identity.ts'
+import { type CardFacts, isCardOf } from '../../profile/facts.ts'
 import { checkRelays, isLocal } from './address.ts'
 import { Blocked } from './blocked.ts'
 import { Book } from './book.ts'
@@ -253,20 +253,6 @@ export class Home {
     if (/^agent(?:$|:)/.test(key)) return key
     return isAbsolute(key) ? key : resolvePath(key, this.path)
   }
-}
-
-/** What a card says about the user, besides the key. */
-export interface CardFacts {
-  readonly version: CardVersion
-  readonly name: string
-  readonly relays: readonly string[]
-  readonly inbox?: SshKey
-}
-
-/** Whether a card says the same. */
-export function isCardOf(card: Card, { version, name, relays, inbox }: CardFacts): boolean {
-  const nameOf = (key: SshKey | undefined): string => (key === undefined ? '' : fingerprintOf(key))
-  return card.version === version && card.name === name && card.relays.join() === relays.join() && nameOf(card.inbox) === nameOf(inbox)
 }
 
 async function signCard(...args: Parameters<typeof makeCard>): Promise<Card> {

@@ -1,16 +1,10 @@
-/**
- * The inbox key of a profile (docs/protocol.md, section 14), in the file `inbox`, and what a card says about the places
- * at which people reach the user first.
- */
+/** The inbox key of a profile (docs/protocol.md, section 14), in the file `inbox`. */
 import { existsSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { generateSeedKey } from '../../auth/seed.ts'
-import type { SshKey } from '../../auth/ssh-key.ts'
-import type { CardVersion } from '../../client/format/card.ts'
 import { type Identity, identityOf } from '../../client/format/identity.ts'
 import { makeFolder, writeWhole } from '../disk/file.ts'
 import { openSeedFile } from '../disk/keyfile.ts'
-import type { CardFacts, Settings } from './home.ts'
 
 /** The file names nobody. */
 const COMMENT = 'asfaleia'
@@ -32,23 +26,4 @@ export async function makeInbox(path: string): Promise<Identity> {
     if (!existsSync(path)) throw error
   }
   return identityOf(await openSeedFile(path))
-}
-
-/**
- * Returns the facts for a card of a version.
- *
- * The inbox is at the first relay, and the addresses of contacts are at the others, so that no relay learns who talks to
- * whom. If the first relay knows the user's key, there is no inbox: people write to the mailbox of that key.
- *
- * @param inbox undefined if there is none yet
- */
-export function factsOf(
-  { name, relays, isPublic, memberAt }: Pick<Settings, 'relays' | 'isPublic' | 'memberAt'> & { readonly name: string },
-  version: CardVersion,
-  inbox: SshKey | undefined,
-): CardFacts {
-  const isMember = (relay: string): boolean => memberAt.includes(relay)
-  const [first = ''] = relays
-  if (version === 2 && isMember(first)) return { version, name, relays: isPublic ? relays : relays.filter(isMember) }
-  return version === 1 || inbox === undefined ? { version, name, relays } : { version, name, relays: [first], inbox }
 }
