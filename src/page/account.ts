@@ -6,12 +6,13 @@ import { generateSeedKey } from '../auth/seed.ts'
 import { concat } from '../auth/ssh-wire.ts'
 import { Seen } from '../client/delivery/seen.ts'
 import { type Card, CardError, makeCard, normalizeRelay } from '../client/format/card.ts'
-import { encodeText, fingerprintOf, formatKey, formatTime, isFingerprint, parseTime } from '../client/format/field.ts'
+import { decodeText, encodeText, fingerprintOf, formatKey, formatTime, isFingerprint, parseTime } from '../client/format/field.ts'
 import type { Identity } from '../client/format/identity.ts'
 import { openByPassphrase, PassphraseError, sealByPassphrase } from '../client/format/passphrase.ts'
 import type { Contact } from '../client/messenger/contact.ts'
 import { ProtocolError } from '../protocol/errors.ts'
 import { fold, refuseFile, splitParts } from '../profile/entry.ts'
+import { factsOf, isCardOf, type Reach } from '../profile/facts.ts'
 import { Fields } from '../profile/fields.ts'
 import { decodeFiles, encodeFiles, type Files, PROFILE_TYPE } from '../profile/files.ts'
 import { looksOf } from '../wording/likeness.ts'
@@ -33,11 +34,17 @@ export interface Person extends Contact {
 /** The same for everyone: it must not say whose key it is. */
 const COMMENT = 'asfaleia'
 const SEEN = 'page/seen'
+const SECRETS = 'page/secrets'
+const RING = 'page/ring-'
+const LF = 0x0a
 /** The most tags of received messages that a saved file keeps: 1.7 MB. */
 const SEEN_TAGS = 50_000
 
 export class Account {
   readonly identity: Identity
+  /** The key of the inbox, to which first messages come. */
+  readonly inbox: Identity
+  readonly #reach: Reach
   readonly #files: Map<string, Uint8Array>
   readonly #now: () => number
   #card: Card
@@ -46,11 +53,16 @@ export class Account {
   #blocked = new Map<string, string>()
   /** The tags of received messages, in pieces of the text of a seen store. The messenger's store changes them. */
   seen: Uint8Array[] = []
+  /** The rings of one-time keys as texts, by the fingerprint of the contact; and the secrets at relays. */
+  readonly rings = new Map<string, Uint8Array>()
+  secrets: Uint8Array | undefined
   /** The files that could not be read. They stay as they are. */
   readonly broken: string[] = []
 
-  private constructor(identity: Identity, card: Card, files: Map<string, Uint8Array>, now: () => number) {
+  private constructor({ identity, inbox, reach, card, files, now }: Parts) {
     this.identity = identity
+    this.inbox = inbox
+    this.#reach = reach
     this.#card = card
     this.#files = files
     this.#now = now
@@ -58,22 +70,17 @@ export class Account {
 
   /** Makes a new identity. @param now seconds since 1970 @throws {AccountError} if the name or a relay is unfit */
   static async create(typed: string, relays: readonly string[], now: () => number = seconds): Promise<Account> {
-    const name = checkName(typed)
-    const addresses = checkRelays(relays)
-    const key = generateSeedKey()
-    const identity = await pageIdentity(key)
-    const card = await makeCard(identity, { name, relays: addresses, time: now() })
     const fields = new Fields()
-    fields.set('name', name)
+    fields.set('name', checkName(typed))
     fields.set('key', 'key')
-    fields.set('relay', ...addresses)
+    fields.set('relay', ...checkRelays(relays))
+    const key = generateSeedKey()
     const files = new Map([
       ['profile', encodeText(fields.toString())],
-      ['card', encodeText(card.text)],
       ['key', encodeText(key.toFile(COMMENT))],
       ['key.pub', encodeText(`${formatKey(key.public)} ${COMMENT}\n`)],
     ])
-    return new Account(identity, card, files, now)
+    return Account.read(files, now)
   }
 
   /** Opens a saved file. @throws {AccountError} */
@@ -95,19 +102,20 @@ export class Account {
     if (profile.findBroken() !== undefined) throw new AccountError('the profile in this file is damaged')
     const key = readKey(files, profile.all('key')[0] ?? 'key')
     const identity = await pageIdentity(key)
-    const relays = profile.all('relay').flatMap((relay) => normalizeRelay(relay) ?? [])
     const old = await readCard(files)
     if (old !== undefined && fingerprintOf(old.key) !== fingerprintOf(key.public))
       throw new AccountError('the card in this file belongs to another person’s key; ask for the file again, or make a new identity')
-    const name = profile.all('name')[0] ?? old?.name ?? ''
-    const isFit = old !== undefined && old.name === name && old.relays.join() === relays.join()
+    const all = new Map(files)
+    const inbox = await readInbox(all)
+    const addresses = (field: string): readonly string[] => profile.all(field).flatMap((relay) => normalizeRelay(relay) ?? [])
+    const reach = { relays: checkRelays(addresses('relay')), isPublic: profile.all('public')[0] !== 'no', memberAt: addresses('member') }
+    const facts = factsOf({ ...reach, name: checkName(profile.all('name')[0] ?? old?.name ?? '') }, old?.version ?? 2, inbox.key)
     const time = Math.max(now(), (old?.time ?? 0) + 1)
-    const card = isFit ? old : await makeCard(identity, { name: checkName(name), relays: checkRelays(relays), time, ...inboxOf(old) })
-    const account = new Account(identity, card, new Map(files), now)
-    account.#files.set('card', encodeText(card.text))
+    const card = old !== undefined && isCardOf(old, facts) ? old : await makeCard(identity, { ...facts, time })
+    all.set('card', encodeText(card.text))
+    const account = new Account({ identity, inbox, reach, card, files: all, now })
     await account.#readPeople()
-    const seen = files.get(SEEN)
-    if (seen !== undefined && Seen.decode(seen, now()) !== undefined) account.seen = [seen]
+    account.#readState()
     return account
   }
 
@@ -119,8 +127,14 @@ export class Account {
     return this.#card.name
   }
 
+  /** Where the user receives. */
   get relays(): readonly string[] {
-    return this.#card.relays
+    return this.#reach.relays
+  }
+
+  /** Who may learn the user's key. */
+  get reach(): Reach {
+    return this.#reach
   }
 
   get receipts(): { readonly delivered: boolean; readonly read: boolean } {
@@ -150,10 +164,27 @@ export class Account {
 
   /** Encrypts the whole profile. Takes some seconds without a JIT compiler. */
   save(passphrase: string): Promise<string> {
-    const seen = Seen.decode(concat(...this.seen), this.#now(), SEEN_TAGS)
-    if (seen === undefined) this.#files.delete(SEEN)
-    else this.#files.set(SEEN, seen.encode())
+    this.#writeState()
     return sealByPassphrase(encodeFiles(this.#files), passphrase, PROFILE_TYPE)
+  }
+
+  /** The state that a page keeps between two openings. In the folder of a profile it means nothing. */
+  #writeState(): void {
+    const seen = Seen.decode(concat(...this.seen), this.#now(), SEEN_TAGS)
+    if (seen !== undefined) this.#files.set(SEEN, seen.encode())
+    if (this.secrets !== undefined) this.#files.set(SECRETS, this.secrets)
+    for (const [contact, ring] of this.rings) this.#files.set(`${RING}${nameOf(contact)}`, concat(encodeText(`${contact}\n`), ring))
+  }
+
+  #readState(): void {
+    const seen = this.#files.get(SEEN)
+    if (seen !== undefined && Seen.decode(seen, this.#now()) !== undefined) this.seen = [seen]
+    this.secrets = this.#files.get(SECRETS)
+    for (const [path, text] of this.#files) {
+      const end = text.indexOf(LF)
+      const contact = decodeText(text.subarray(0, Math.max(0, end))) ?? ''
+      if (path === `${RING}${nameOf(contact)}`) this.rings.set(contact, text.subarray(end + 1))
+    }
   }
 
   /**
@@ -287,7 +318,22 @@ export class Account {
   }
 }
 
-/** Contacts may know the inbox of the former card. */
-const inboxOf = (card: Card | undefined): Pick<Card, 'inbox'> => (card?.inbox === undefined ? {} : { inbox: card.inbox })
+/** The name of a contact's ring. A fingerprint has characters that no path has. */
+const nameOf = (contact: string): string => contact.replace('SHA256:', '').replaceAll('/', '_')
+
+interface Parts {
+  readonly identity: Identity
+  readonly inbox: Identity
+  readonly reach: Reach
+  readonly card: Card
+  readonly files: Map<string, Uint8Array>
+  readonly now: () => number
+}
+
+/** Reads the key of the inbox, and makes it first if there is none. @throws {AccountError} if it is damaged */
+async function readInbox(files: Map<string, Uint8Array>): Promise<Identity> {
+  if (!files.has('inbox')) files.set('inbox', encodeText(generateSeedKey().toFile(COMMENT)))
+  return pageIdentity(readKey(files, 'inbox'))
+}
 
 const seconds = (): number => Math.floor(Date.now() / 1_000)

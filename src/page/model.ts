@@ -213,13 +213,14 @@ function withPlace(state: State, id: string): State {
   return { ...state, conversations: [...state.conversations, strangers] }
 }
 
-export function withDelivery(state: State, id: string, to: DeliveryState, why: string | undefined): State {
+export function withDelivery(state: State, id: string, to: DeliveryState, why: string | undefined, protection?: Protection): State {
   const entry = state.conversations
     .flatMap(({ entries }) => entries)
     .findLast(({ deliveries }) => deliveries.some((each) => each.id === id))
   if (entry === undefined) return state
   return changeEntry(state, entry.key, (each) => ({
     ...each,
+    ...(protection !== undefined && { protection }),
     deliveries: each.deliveries.map((delivery) => {
       if (delivery.id !== id) return delivery
       const { why: _, ...rest } = delivery

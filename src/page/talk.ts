@@ -8,6 +8,7 @@ import type { FileSource } from '../client/delivery/file.ts'
 import type { MessengerEvent } from '../client/messenger/event.ts'
 import type { Received } from '../client/messenger/inbox.ts'
 import type { Messenger } from '../client/messenger/messenger.ts'
+import type { RingEvent } from '../client/ring/receiving.ts'
 import { describeClock } from '../wording/refusal.ts'
 import type { Account } from './account.ts'
 import { describeArrival, factsOf } from './arrival.ts'
@@ -34,6 +35,13 @@ import { openSession, type SessionOptions } from './session.ts'
 import { Tickets } from './tickets.ts'
 import { Transfers } from './transfers.ts'
 
+/** What the keys of a contact tell. */
+const RINGS: Readonly<Record<RingEvent, (name: string) => string>> = {
+  anew: (name) => `${name} began anew, after losing data or opening an older file; unconfirmed messages go out again`,
+  unproven: (name) => `a message claims that ${name} began anew, and lacks the proof: another person may have their key`,
+  'two-clients': (name) => `two programs write with the key of ${name}`,
+}
+
 export class Talk {
   readonly account: Account
   readonly people: People
@@ -57,6 +65,7 @@ export class Talk {
     this.#files = new Transfers({ account, state: () => this.#state, change })
     this.#messenger = openSession(account, {
       files: this.#files,
+      onSecrets: () => this.touch(),
       onMet: (fingerprint) => void account.meet(fingerprint).catch(() => {}),
       change: options,
     })
@@ -237,8 +246,8 @@ export class Talk {
   #onEvent(event: MessengerEvent): void {
     switch (event.kind) {
       case 'delivery': {
-        const { id, state, error } = event.delivery
-        return this.#update((before) => withDelivery(before, id, state, error === undefined ? undefined : whyOf(error)))
+        const { id, state, error, protection } = event.delivery
+        return this.#update((before) => withDelivery(before, id, state, error === undefined ? undefined : whyOf(error), protection))
       }
       case 'relay':
         return this.#onRelay(event)
@@ -254,6 +263,10 @@ export class Talk {
         return this.#notice('a message could not be recorded; it may come again', 'bad')
       case 'not-said':
         return this.#notice(`${event.to.name} may not learn that their message arrived`, 'bad')
+      case 'ring':
+        return this.#notice(RINGS[event.event](event.contact.name), event.event === 'anew' ? undefined : 'bad')
+      case 'other-bundle':
+        return this.#notice('another program with your key, or an older file of yours, receives first messages at the relay')
       case 'file-sent':
         return this.#files.onSent(event.file)
       case 'file-received':
