@@ -16,13 +16,19 @@ export function connectAll(system: Kernel | undefined): void {
   listeners.clear()
 }
 
+/** The longest delay of a chunk, ms, and that between two processes of which one is busy. */
+const DELAY_MS = 1
+const BUSY_MS = 400
+
 class LocalSocket extends Duplex {
   readonly #process: Process
+  readonly #delay: number
   peer: LocalSocket | undefined
 
-  constructor(process: Process) {
+  constructor(process: Process, delay: number) {
     super({ allowHalfOpen: true })
     this.#process = process
+    this.#delay = delay
     process.onDeath(() => this.peer?.later(() => this.peer?.push(null)))
   }
 
@@ -62,7 +68,7 @@ class LocalSocket extends Duplex {
   /** Keeps the order of everything that passes to the peer. */
   #pass(peer: LocalSocket, work: () => void): void {
     if (kernel === undefined) return
-    this.#at = Math.max(this.#at, kernel.now + kernel.random.next())
+    this.#at = Math.max(this.#at, kernel.now + this.#delay * kernel.random.next())
     kernel.at(this.#at, peer.#process, () => {
       if (peer.isAlive && !peer.readableEnded) work()
     })
@@ -109,7 +115,8 @@ class LocalServer extends EventEmitter {
 
 function connect({ path }: { path: string }): LocalSocket {
   const system = kernel!
-  const socket = new LocalSocket(system.current!)
+  const delay = system.random.chance(0.4) ? BUSY_MS : DELAY_MS
+  const socket = new LocalSocket(system.current!, delay)
   socket.later(() => {
     const server = listeners.get(path)
     if (server === undefined) {
@@ -117,7 +124,7 @@ function connect({ path }: { path: string }): LocalSocket {
       socket.destroy()
       return
     }
-    const other = new LocalSocket(server.process)
+    const other = new LocalSocket(server.process, delay)
     socket.peer = other
     other.peer = socket
     other.later(() => server.emit('connection', other))

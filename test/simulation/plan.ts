@@ -71,7 +71,7 @@ export const FAULTS = {
   disk: 3,
   'kill relay': 2,
   'restart relay': 2,
-  'wipe relay': 0.3,
+  'wipe relay': 1,
   'upgrade relay': 2,
   'rotate address': 0.5,
   'shut out': 0.3,
@@ -215,9 +215,9 @@ function strike(random: Random, cast: Cast, at: number, steps: Step[]): void {
       return
     case 'upgrade relay': {
       steps.push({ at, do: 'relay', relay, how: 'upgrade' })
-      const end = random.weighted({ none: 3, kill: 1, 'kill the new process': 1 })
+      const end = random.weighted({ none: 3, kill: 1, 'kill the new process': 2 })
       if (end === 'none') return
-      const killed = at + random.between(0, 60)
+      const killed = at + lasting(random, 1, 5 * SECOND)
       steps.push({ at: killed, do: 'relay', relay, how: end })
       if (end === 'kill') steps.push({ at: killed + lasting(random, 10 * SECOND, HOUR), do: 'relay', relay, how: 'start' })
       return
