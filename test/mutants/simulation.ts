@@ -17,7 +17,6 @@ export const SIMULATION: readonly Defect[] = [
       '    return this.#table.id(row)',
       'a new message does not wake its subscriber',
     ],
-    ['      if (mailbox.waiting > 0) mailbox.subscriber.onWaiting()\n', '', 'room in the window does not wake the subscriber'],
     ['    if (mailbox.first === NONE) mailbox.first = row\n', '    mailbox.first = row\n', 'waiting messages are skipped'],
     ['    this.#return(mailbox, owner)\n    this.#closeIfEmpty', '    this.#closeIfEmpty', 'the end of a connection returns no lease'],
     [
@@ -113,6 +112,7 @@ export const SIMULATION: readonly Defect[] = [
     ],
   ]),
   ...forSimulation('src/client/delivery/order.ts', [
+    ['after === undefined ? sender.missed.size > 0 : ', 'after === undefined ? false : ', 'the late beginning of a sequence has no mark'],
     ['    const late = isMissed || fills\n', '    const late = fills\n', 'a late message has no mark'],
     ['    return this.#give(sender, held, held.item, true)', '    return this.#give(sender, held, held.item, false)', 'a gap has no mark'],
     ['sender.given.has(after)) return', 'sender.given.size > 0) return', 'messages come in the order of arrival'],
