@@ -274,7 +274,7 @@ describe('at the level Safest', () => {
       for (const url of [FILE, SERVED]) {
         const tab = await world.firefox.open(url)
         // A browser that runs scripts reads the content of `noscript` as a text.
-        expect(await tab.has('//noscript/p[contains(., "needs JavaScript")]')).toBe(true)
+        expect(await tab.has('//noscript//p[contains(., "needs JavaScript")]')).toBe(true)
         expect(await tab.has('//*[@id="app"]/*')).toBe(false)
       }
       const tab = await world.firefox.open(`http://${ONION}/`)
