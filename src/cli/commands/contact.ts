@@ -13,6 +13,7 @@ import type { Rules } from '../profile/rules.ts'
 import { readIntroduction } from '../profile/introduction.ts'
 import { openProfile } from '../profile/profile.ts'
 import type { ContactRequest } from '../profile/requests.ts'
+import { appear } from '../talk/appear.ts'
 import { accept, choosePerson, listRequests, remindToVerify, tellOf, unblock } from '../talk/decision.ts'
 import { needRequest, waitingOf } from '../talk/request.ts'
 import { CliError, UsageError } from '../program/error.ts'
@@ -198,7 +199,10 @@ async function add(book: Book, home: Home, word: string, values: Values, io: Io)
   } else {
     io.stdout.write(tell(added, book))
   }
-  if (added.kind === 'added') remindToVerify(added.contact.name, io)
+  if (added.kind !== 'added') return EXIT.ok
+  remindToVerify(added.contact.name, io)
+  // They may write soon, and a relay that restarted has lost the bundle.
+  if (own !== undefined) await appear(own, undefined, io)
   return EXIT.ok
 }
 

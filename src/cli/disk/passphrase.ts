@@ -63,7 +63,8 @@ const MEANINGLESS = /(?!\t)\p{Cc}/u
  * Asks for a passphrase on /dev/tty, without echo, so that all three standard streams may be pipes.
  * @throws {CliError} if there is no terminal, or the user cancels
  */
-export async function askPassphrase(prompt: string, io: Pick<Io, 'signal'>): Promise<string> {
+export async function askPassphrase(prompt: string, io: Pick<Io, 'signal' | 'asks'>): Promise<string> {
+  if (io.asks === false) throw new CliError('your key needs a passphrase')
   let terminal: ReadStream
   let screen: number
   try {

@@ -8,6 +8,8 @@ export interface Io {
   readonly stdout: Writable & { readonly isTTY?: boolean }
   readonly stderr: Writable & { readonly isTTY?: boolean }
   readonly env: Readonly<Record<string, string | undefined>>
+  /** False if the command must not ask the user for a passphrase. */
+  readonly asks?: boolean
   /** Aborted by the first SIGINT or SIGTERM. */
   readonly signal: AbortSignal
 }

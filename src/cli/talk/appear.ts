@@ -1,3 +1,4 @@
+import { Writable } from 'node:stream'
 import type { Card } from '../../client/format/card.ts'
 import type { Identity } from '../../client/format/identity.ts'
 import { type Given, openProfile } from '../profile/profile.ts'
@@ -14,15 +15,20 @@ const PATIENCE_MS = 30_000
  * relay does not answer, a warning says so, and the next `get` or `chat` does it. People write to a card without an inbox
  * by its key, which needs no login.
  *
- * @param identity the profile's key, unlocked
+ * @param identity the profile's key, unlocked; without it, the key must open without a passphrase
  * @param reach how to reach the relay, instead of the profile's way
  */
-export async function appear(card: Card, identity: Identity, io: Io, reach: Pick<Given, 'socks' | 'timeout'> = {}): Promise<void> {
+export async function appear(
+  card: Card,
+  identity: Identity | undefined,
+  io: Io,
+  reach: Pick<Given, 'socks' | 'timeout'> = {},
+): Promise<void> {
   if (card.inbox === undefined) return
   const patience = AbortSignal.timeout(PATIENCE_MS)
   const signal = AbortSignal.any([io.signal, patience])
   try {
-    const profile = await openProfile(io, reach, identity)
+    const profile = await openProfile(identity === undefined ? { ...io, asks: false, stderr: silent() } : io, reach, identity)
     const [relay] = profile.relays
     if (relay === undefined) return
     const { messenger, close } = await openMessengerOf(profile, io, {
@@ -54,5 +60,8 @@ export async function appear(card: Card, identity: Identity, io: Io, reach: Pick
     io.stderr.write(`asfaleia: warning: your relay was not reached: ${why}\nasfaleia: hint: ${FIRST}\n`)
   }
 }
+
+/** The command has said already which files of the profile are broken. */
+const silent = (): Writable => new Writable({ write: (_chunk, _encoding, done) => done() })
 
 const FIRST = 'people whom you have not met can write to you once `asfaleia get` or `asfaleia chat` has reached it'
