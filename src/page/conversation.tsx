@@ -5,9 +5,9 @@ import { dayOf } from '../wording/figures.ts'
 import { sourceOf } from './files.ts'
 import { Face } from './list.tsx'
 import { Message, type MessageActions } from './message.tsx'
-import { type Conversation, type Entry, type Protection, unseenOf } from './model.ts'
+import { type Conversation, type Entry, protectionOf, unseenOf } from './model.ts'
 import { download, Icon, Problem, useAction } from './parts.tsx'
-import { RequestBox } from './person.tsx'
+import { PROTECTIONS, RequestBox } from './person.tsx'
 import type { Talk } from './talk.ts'
 import { rangeOf } from './window.ts'
 
@@ -69,22 +69,17 @@ export function ConversationView({
   )
 }
 
-const PROTECTIONS: Readonly<Record<Protection, string>> = {
-  'one-time': 'a key for each message, erased once it is read',
-  daily: 'the key of a day',
-  key: 'your key and theirs alone',
-}
-
 /** Says how far the user knows the person, and what protects the messages. */
-function aboutOf({ kind, verified, entries, twin }: Conversation) {
+function aboutOf(conversation: Conversation) {
+  const { kind, verified, twin } = conversation
   if (kind === 'strangers') return 'These people are no contacts of yours. Do not believe their names.'
   if (kind === 'request')
     return twin === undefined ? 'This person is no contact yet' : `Careful: the name looks like that of your contact ${twin}`
-  const protection = entries.findLast((each) => each.protection !== undefined)?.protection ?? 'key'
+  const protection = protectionOf(conversation)
   return (
     <>
       {verified ? 'Verified' : 'Not verified yet'}
-      <span title={`What protects the messages: ${PROTECTIONS[protection]}`}>
+      <span title={PROTECTIONS[protection]}>
         {' · protected by: '}
         <strong>{protection}</strong>
       </span>

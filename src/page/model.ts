@@ -133,6 +133,11 @@ export function unseenOf({ entries }: Conversation): number {
   return entries.reduce((sum, { unseen }) => sum + (unseen ? 1 : 0), 0)
 }
 
+/** Returns what protected the last message of a conversation, either way. */
+export function protectionOf({ entries }: Conversation): Protection {
+  return entries.findLast((each) => each.protection !== undefined)?.protection ?? 'key'
+}
+
 /** Counts the messages that the user sent and no one has confirmed. */
 export function unconfirmedOf({ conversations }: State): number {
   return conversations.reduce((sum, { entries }) => sum + entries.filter(isUnconfirmed).length, 0)

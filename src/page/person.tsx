@@ -1,8 +1,15 @@
 /** What the user knows of a person, and can do about them: verify, rename, accept, block, remove. */
 import { useState } from 'preact/hooks'
-import type { Conversation } from './model.ts'
+import { type Conversation, type Protection, protectionOf } from './model.ts'
 import { Field, Icon, Problem, useAction } from './parts.tsx'
 import type { Talk } from './talk.ts'
+
+/** What protects the last message of a conversation. */
+export const PROTECTIONS: Readonly<Record<Protection, string>> = {
+  'one-time': 'each message has a key of its own, which is erased once the message was read',
+  daily: 'first messages have the key of a day, which is erased some days later',
+  key: 'a thief of your key or of theirs, who recorded the messages, can read them',
+}
 
 /** The question below the messages of a contact request. */
 export function RequestBox({ talk, conversation }: { readonly talk: Talk; readonly conversation: Conversation }) {
@@ -52,6 +59,7 @@ export function PersonView({
   readonly onBack: () => void
 }) {
   const { id, name, verified, blocked } = conversation
+  const protection = protectionOf(conversation)
   const person = talk.account.find(id)
   return (
     <section class="pane" aria-label={`About ${name}`}>
@@ -79,7 +87,7 @@ export function PersonView({
             </dd>
             <dt>Protected by</dt>
             <dd>
-              <strong>key</strong>: a person who steals one of your two keys, and has recorded the messages, can read them.
+              <strong>{protection}</strong>: {PROTECTIONS[protection]}.
             </dd>
           </dl>
         </section>

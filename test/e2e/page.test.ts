@@ -2,10 +2,11 @@
  * The web page in Chromium, opened as a file: two people over a relay behind a name of Tor's. Chromium gets every onion
  * name from a SOCKS server on loopback.
  */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
@@ -19,6 +20,7 @@ import { contactOf } from '../../src/client/messenger/contact.ts'
 import { openMessenger } from '../../src/client/messenger/messenger.ts'
 import { Account } from '../../src/page/account.ts'
 import { beginAs, cardOf, ONION, PAGE_FILE, type PageWorld, startPageWorld, violationsOf, write } from '../support/page.ts'
+import { ASFALEIA, run } from '../support/process.ts'
 import { missing } from '../support/programs.ts'
 
 vi.setConfig({ testTimeout: 120_000 })
@@ -130,7 +132,7 @@ test('a relay that is killed and started again: every state shows, and the messa
 })
 
 describe('a saved file', () => {
-  test('opens again, in the page and by the page’s own code in Node; a wrong passphrase is refused', async () => {
+  test('becomes a profile of the built command, and the command’s file opens in the page; a wrong passphrase is refused', async () => {
     const alice = await openPage()
     await beginAs(alice, 'Alice')
     const link = await cardOf(alice)
@@ -143,12 +145,20 @@ describe('a saved file', () => {
     const path = await (await saved).path()
     await alice.getByText('Your last file has everything.').waitFor()
     expect((await Account.open(readFileSync(path, 'latin1'), passphrase)).card.link).toBe(link)
+    const folder = mkdtempSync(join(tmpdir(), 'asfaleia-page-'))
+    closers.push(() => rmSync(folder, { recursive: true }))
+    writeFileSync(join(folder, 'passphrase'), `${passphrase}\n`)
+    const env = { ASFALEIA_HOME: join(folder, 'home'), ASFALEIA_PASSPHRASE_FILE: join(folder, 'passphrase') }
+    expect(await run([...ASFALEIA, 'profile', 'import', path], { env })).toMatchObject({ code: 0 })
+    expect((await run([...ASFALEIA, 'me'], { env })).stdout.trim()).toBe(link)
+    const exported = join(folder, 'alice.profile')
+    expect(await run([...ASFALEIA, 'profile', 'export', exported], { env })).toMatchObject({ code: 0 })
     await alice.getByRole('button', { name: 'Forget everything…' }).click()
     await alice.getByRole('button', { name: 'Forget everything now' }).click()
     await alice.getByText('Everything is forgotten').waitFor()
 
     const again = await openPage()
-    await again.getByLabel('The file').setInputFiles(path)
+    await again.getByLabel('The file').setInputFiles(exported)
     await again.getByLabel('Its passphrase').fill('another passphrase')
     await again.getByRole('button', { name: 'Open' }).click()
     await again.getByText('the passphrase is wrong').waitFor()
