@@ -4,6 +4,7 @@
  * mailbox only if the user says so (docs/protocol.md, section 14).
  */
 import type { Message } from '../../protocol/answer.ts'
+import { fingerprintOf } from '../format/field.ts'
 import type { RelayClient } from '../wire/client.ts'
 import { AddressConnection } from './addresses.ts'
 import type { Context } from './context.ts'
@@ -21,6 +22,15 @@ export interface ConnectionsPort {
 
 /** How long to wait after a bundle could not be published, ms. */
 const AGAIN_MS = 600_000
+
+/** A connection on which the bundle is published. */
+interface Published {
+  readonly relay: string
+  /** The fingerprint of the mailbox that holds it. */
+  readonly mailbox: string
+  readonly client: RelayClient
+  publishAt: number
+}
 
 interface State {
   readonly state: 'connecting' | 'up' | 'down'
@@ -44,7 +54,8 @@ export class Connections {
   /** By relay: the states of its connections, by kind. */
   readonly #states = new Map<string, Map<string, State>>()
   /** The connection of the inbox, and when to publish there again. */
-  #inbox: { readonly relay: string; readonly client: RelayClient; publishAt: number } | undefined
+  #inbox: Published | undefined
+  #relays: readonly string[] = []
 
   constructor(context: Context, port: ConnectionsPort) {
     this.#context = context
@@ -54,6 +65,7 @@ export class Connections {
 
   /** Receives from these relays, and from no others. */
   set(relays: readonly string[]): void {
+    this.#relays = relays
     const { secrecy } = this.#context.options
     const isMember = (relay: string): boolean => secrecy === undefined || secrecy.members?.includes(relay) === true
     // A relay that the user names on the command line may have the inbox, too.
@@ -157,15 +169,19 @@ export class Connections {
   #receiveFrom(relay: string, origin: Origin & { readonly kind: 'key' | 'inbox' }): Incoming {
     const { clock, random, ready, connect, options, emit, onForgot, onAcked } = this.#context
     const { kind } = origin
+    // At a relay that knows its members the bundle of the inbox is in the mailbox of the user's own key.
+    const publishes =
+      kind === 'inbox' || (options.secrecy?.members?.includes(relay) === true && rolesOf(this.#relays).inbox.includes(relay))
     const incoming: Incoming = new Incoming({
       clock,
       random,
       connect: async (more) => {
         await ready()
         await this.#port.load()
-        if (kind === 'key') return connect(relay, more)
-        const client = await connect(relay, more, options.secrecy!.inbox)
-        const inbox = { relay, client, publishAt: Number.POSITIVE_INFINITY }
+        const client = await connect(relay, more, kind === 'inbox' ? options.secrecy!.inbox : undefined)
+        if (!publishes) return client
+        const mailbox = fingerprintOf((kind === 'inbox' ? options.secrecy!.inbox : options.identity).key)
+        const inbox = { relay, mailbox, client, publishAt: Number.POSITIVE_INFINITY }
         this.#inbox = inbox
         client.onEnd(() => {
           if (this.#inbox === inbox) this.#inbox = undefined
@@ -182,11 +198,11 @@ export class Connections {
     return incoming
   }
 
-  #publish(inbox: { readonly relay: string; readonly client: RelayClient; publishAt: number }): void {
+  #publish(inbox: Published): void {
     const { clock, track, schedule } = this.#context
     inbox.publishAt = Number.POSITIVE_INFINITY
     void track(
-      this.#publisher.publish(inbox.relay, inbox.client).then(
+      this.#publisher.publish(inbox).then(
         (at) => void (inbox.publishAt = at),
         // A connection that ended publishes at the next login; a relay that refuses, or a full disk, is tried again.
         () => void (inbox.publishAt = clock.now() + AGAIN_MS),

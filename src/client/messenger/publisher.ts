@@ -1,7 +1,6 @@
 /** Publishes the bundle of the user's inbox: at each login of the inbox, and again each day (docs/protocol.md, section 14). */
 import { hybridKey } from '../../auth/age-hybrid.ts'
 import { type Bundle, BundleError, makeBundle, parseBundle } from '../format/bundle.ts'
-import { fingerprintOf } from '../format/field.ts'
 import type { RelayClient } from '../wire/client.ts'
 import type { Context } from './context.ts'
 import { onPublished, tick, today } from './secrets.ts'
@@ -18,16 +17,25 @@ export class Publisher {
 
   /**
    * Publishes the recipient of today, unless the relay has it.
-   * @param client logged in with the inbox key
+   * @param at.mailbox the fingerprint of the mailbox that holds the bundle
+   * @param at.client logged in with the key of that mailbox
    * @returns when to publish again, ms
    * @throws errors of the store and of the relay
    */
-  async publish(relay: string, client: Pick<RelayClient, 'fetch' | 'publish'>): Promise<number> {
+  async publish({
+    relay,
+    mailbox,
+    client,
+  }: {
+    readonly relay: string
+    readonly mailbox: string
+    readonly client: Pick<RelayClient, 'fetch' | 'publish'>
+  }): Promise<number> {
     const { options, vault, clock, emit, random } = this.#context
     const { inbox } = options.secrecy!
     const now = Math.floor(clock.now() / 1_000)
     const next = (Math.floor(now / DAY) + 1 + random() / 24) * DAY * 1_000
-    const served = await client.fetch(fingerprintOf(inbox.key))
+    const served = await client.fetch(mailbox)
     const there = served === undefined ? undefined : await this.#parse(served)
     const held = there?.encrypt
     const recipients = vault!.state.days.map(({ seed }) => hybridKey(seed).recipient)

@@ -290,7 +290,7 @@ export class Sending {
     return new Outgoing({
       clock,
       connect: (options) => connectCourier(relay, options),
-      seal: (id, fetch) => this.renewals.sealLate(id, fetch),
+      seal: (id, fetch) => this.renewals.sealLate(id, (inbox) => fetch(mailboxOf(relay) ?? outbox.find(id)?.to ?? inbox)),
       onState: (state, error) => {
         if (state === 'up') {
           outbox.onUp(relay, clock.now())
