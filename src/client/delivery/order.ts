@@ -87,7 +87,11 @@ export class Order<T> {
     // Of the tips of earlier runs nothing is left: a message that follows one fills the gap, too.
     if (known && after !== undefined && sender.hasGap && !sender.given.has(after)) remember(sender.before, after)
     if (after === undefined || after === id || isFirst || known || sender.given.has(after)) return this.#give(sender, message, item)
-    if (sender.missed.has(id)) return this.#give(sender, message, item)
+    if (sender.missed.has(id)) {
+      // It does not wait for the one before it, which is missing, too.
+      remember(sender.missed, after)
+      return this.#give(sender, message, item)
+    }
     const waiting = sender.held.get(after) ?? []
     waiting.push({ id, after, item, until: now + ORDER.hold, ...(time !== undefined && { time }) })
     sender.held.set(after, waiting)

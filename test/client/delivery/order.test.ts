@@ -80,6 +80,19 @@ test('a message that fills a gap is late, also if the one before it came in an e
   expect(push(order, 6, ORDER.hold)).toEqual(['6'])
 })
 
+test('the messages of a gap are late in any order of arrival', () => {
+  const order = new Order<string>()
+  expect(push(order, 9, 0)).toEqual(['9'])
+  expect(push(order, 14, 0)).toEqual([])
+  expect(items(order.expire(ORDER.hold))).toEqual(['14 after a gap'])
+  expect(push(order, 13, ORDER.hold)).toEqual(['13 late'])
+  expect(push(order, 0, ORDER.hold)).toEqual(['0 late'])
+  expect(push(order, 12, ORDER.hold)).toEqual(['12 late'])
+  expect(push(order, 10, ORDER.hold)).toEqual(['10 late'])
+  expect(push(order, 11, ORDER.hold)).toEqual(['11 late'])
+  expect(push(order, 15, ORDER.hold)).toEqual(['15'])
+})
+
 test('the first message of a sequence whose end came behind a gap is late, and that of a newer one is not', () => {
   const order = new Order<string>()
   const at = (id: string, time: number, after?: string): unknown[] =>
