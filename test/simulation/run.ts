@@ -219,8 +219,8 @@ async function probe(world: World): Promise<void> {
     const next = everyone[(at + 1) % everyone.length]!
     if (world.admits(person.name, next.name)) person.write(next)
   }
-  const probes = truth.texts.slice(first)
   await kernel.run(kernel.now + AT_ONCE)
+  const probes = truth.texts.slice(first)
   for (const { number, from, to, error, doneBy, before } of probes) {
     // A text may be at the relay's sending limit, or wait for one that is missing.
     if (error !== undefined || (before !== undefined && before.shown.length === 0)) continue
