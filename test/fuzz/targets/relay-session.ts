@@ -46,12 +46,15 @@ function play(input: Uint8Array, cuts: Iterable<number>): string[] {
   const world = createWorld({ mailboxMessages: 8, window: 4, batchMessages: 3 }, 65_536)
   const peer = world.open()
   const lines: string[] = []
+  let isOver = false
   for (const part of Buffer.from(input).toString('latin1').split(SPLIT)) {
     const event = EVENTS[part]
-    if (lines.includes('<destroy>')) break
-    lines.push(...(event === undefined ? peer.feed(chunksOf(Buffer.from(part, 'latin1'), cuts)) : event(peer, world)))
+    const fresh = event === undefined ? peer.feed(chunksOf(Buffer.from(part, 'latin1'), cuts)) : event(peer, world)
+    lines.push(...fresh)
+    isOver = fresh.includes('<destroy>')
+    if (isOver) break
   }
-  if (!lines.includes('<destroy>')) lines.push(...peer.drain(), ...peer.finish())
+  if (!isOver) lines.push(...peer.drain(), ...peer.finish())
   peer.hangUp()
   if (peer.session.held !== 0) fail('the session holds bytes after its end')
   return lines
