@@ -109,6 +109,9 @@ describe('a message in the outbox', () => {
     expect(large.add(entry('a', { payload }))).toBe(true)
     expect(large.add(entry('b', { payload }))).toBe(true)
     expect(large.add(entry('c'))).toBe(false)
+    large.remove('a')
+    expect(large.add(entry('c', { payload }))).toBe(true)
+    expect(large.add(entry('d'))).toBe(false)
   })
 })
 
@@ -192,6 +195,14 @@ describe('the relays of an outbox', () => {
     expect(take(outbox, 500)).toEqual(['a to one', 'b to one', 'c to one', 'd to one'])
     // The state was already `held`, so it is not reported again.
     expect(sent(outbox, ['a', 'c'], 'one')).toEqual([undefined, 'held'])
+  })
+
+  test('that hold a message for no time get it again after a minute at the earliest', () => {
+    const outbox = outboxOf('a')
+    take(outbox, 0)
+    outbox.onSent('a', 'one', 0, 0)
+    expect(take(outbox, 59_999)).toEqual([])
+    expect(take(outbox, 60_000)).toEqual(['a to two'])
   })
 
   test('that forgot a message which another one still holds do not get it again', () => {

@@ -26,6 +26,8 @@ test('a full message of receipts is due at once, and no message exceeds the limi
   const receipts = new Receipts()
   for (let n = 0; n < RECEIPTS.most - 1; n++) receipts.add(BOB, `${n}`, 'delivered', 0)
   expect(receipts.take(0)).toEqual([])
+  receipts.add(BOB, 'last', 'delivered', 0)
+  expect(receipts.take(0).map(({ ids }) => ids.length)).toEqual([RECEIPTS.most])
   for (let n = 0; n < RECEIPTS.most + 10; n++) receipts.add(BOB, `${n}`, 'delivered', 0)
   expect(receipts.due()).toBe(0)
   expect(receipts.take(0).map(({ ids }) => ids.length)).toEqual([RECEIPTS.most, 10])

@@ -96,7 +96,7 @@ describe('the set of seen messages', () => {
     expect(back.since).toBeGreaterThan(NOW + 60)
     expect(back.correct(NOW + 60)).toBe(true)
     expect(back.since).toBe(NOW + 60)
-    expect(back.correct(NOW + 61)).toBe(false)
+    for (const now of [NOW + 60, NOW + 61]) expect(back.correct(now)).toBe(false)
     expect(Seen.decode(back.encode(), NOW + 61)!.since).toBe(NOW + 60)
   })
 
@@ -117,6 +117,14 @@ describe('the set of seen messages', () => {
     expect(known(NOW + 18 * DAY)).toEqual([false, true, true])
     expect(known(NOW + 30 * DAY)).toEqual([false, false, true])
     expect(known(NOW + 30 * DAY + 1)).toEqual([false, false, false])
+  })
+
+  it('forgets nothing as long as there are no more tags than it may keep', () => {
+    const seen = new Seen(16)
+    const ids = Array.from({ length: 16 }, () => makeId())
+    for (const id of ids) seen.add({ from, id, time: NOW }, NOW)
+    const read = Seen.decode(seen.encode(), NOW, 16)!
+    expect([seen.size, read.size, ids.every((id) => read.has(from, id))]).toEqual([16, 16, true])
   })
 
   it('merges the tags of another program: each is kept for the longer of the two times', () => {

@@ -15,6 +15,7 @@ export const CLIENT: readonly Defect[] = [
         'if (lost.length === 0 || entry.held.size > 0) continue',
         'if (entry.held.size > 0) continue',
         'Every message is sent again when a relay forgot its own.',
+        'A message that no relay holds is to be sent in any case.',
       ],
       ['if (deadline > now) continue', 'if (deadline >= now) continue', 'A message expires a moment late.'],
       ['count >= OUTBOX.window ||', 'count > OUTBOX.window ||', 'One message too many is under way.'],
@@ -42,7 +43,7 @@ export const CLIENT: readonly Defect[] = [
   ),
   ...forTests(
     'src/client/delivery/reach.ts',
-    ['test/client/delivery/outbox.test.ts'],
+    ['test/client/delivery/reach.test.ts'],
     [
       [
         'if (before !== undefined && !isOver(before.until, now, MOST_BLOCKED)) return\n',

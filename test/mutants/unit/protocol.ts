@@ -9,7 +9,7 @@ export const PROTOCOL: readonly Defect[] = [
     ['strikes >= connection', 'strikes > connection', 'A peer may fail once too often.'],
     ['      chunk.fill(0)\n', '', 'A closed session leaves the bytes that still come in memory.'],
     ['    this.#source.giveBack()\n', '', 'A session keeps a chunk that it does not own.'],
-    ['    this.#mail.dropBatch()\n', '', 'A session that closes goes on with its batch.'],
+    ['    this.#mail.dropBatch()\n', '', 'A session that closes goes on with its batch.', 'A session that closes gathers nothing more.'],
     [
       'this.#finished && !this.#resting && !this.#login.isProving',
       'this.#finished && !this.#login.isProving',
