@@ -1,4 +1,4 @@
-/** What a messenger needs to hide its user from relays: the inbox key and the stores in the folder of the profile. */
+/** Opens the inbox key and the stores of a profile, by which a messenger hides its user from relays. */
 import type { Identity } from '../../client/format/identity.ts'
 import type { Secrecy } from '../../client/messenger/options.ts'
 import { UnwritableError } from '../disk/file.ts'

@@ -1,4 +1,4 @@
-/** What a newer card changes about a contact, and the change that needs the user's consent. */
+/** Compares a contact with a newer card. One change needs the user's consent: another inbox. */
 import type { SshKey } from '../../auth/ssh-key.ts'
 import type { Card } from '../../client/format/card.ts'
 import { fingerprintOf } from '../../client/format/field.ts'

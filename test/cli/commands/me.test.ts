@@ -109,7 +109,7 @@ describe('the relay of the inbox', () => {
   })
 })
 
-test('--public changes the profile, and says what follows', async () => {
+test('--public changes the profile, and names the consequences', async () => {
   await cardOf('--name', 'Alice', ...TWO)
   const shown = await me('--public', 'yes')
   expect(shown.err).toContain(LEARN)
