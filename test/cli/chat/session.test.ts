@@ -294,7 +294,7 @@ describe('a full mailbox', () => {
     front.put({ kind: 'open', conversation: bob!.fingerprint })
     front.type('hello')
     const [sent] = messenger.sent
-    fill({ ...sent!, to: { ...sent!.to, relays: ['localhost', 'elsewhere'] } })
+    fill({ ...sent!, relays: ['localhost', 'elsewhere'] })
     await turn()
     await turn()
     expect(front.state?.told?.text ?? '').not.toContain('full')
