@@ -116,14 +116,16 @@ is_signed_by() {
 
 # --- sections 2 and 4: messages ---
 
-# find_receiver FILE: whose mailbox it is, and what to encrypt to.
+# find_receiver FILE: who receives it, in which mailbox, and what to encrypt to. A card may name an inbox for both.
 find_receiver() {
   [ -f "$1" ] || die 'whose public key? give a .pub file, or a card'
   case $(head -n 1 "$1") in
     asfaleia-card/1 | asfaleia-card/2)
       take_apart "$1" && receiver=$(value key) && is_signed_by "$receiver" asfaleia-card || die 'the card is not good'
-      recipient=$(value encrypt) || recipient=$receiver ;;
-    *) receiver=$(head -n 1 "$1" | cut -d' ' -f1,2) recipient=$receiver ;;
+      recipient=$(value encrypt) || recipient=$receiver
+      mailbox=$receiver
+      if inbox=$(value inbox); then mailbox=$inbox recipient=$inbox; fi ;;
+    *) receiver=$(head -n 1 "$1" | cut -d' ' -f1,2) recipient=$receiver mailbox=$receiver ;;
   esac
 }
 
@@ -158,7 +160,7 @@ send() {
   # age reads an SSH public key as a recipient: only the receiver's key opens the message.
   payload=$(age -r "$recipient" <"$work/text" | base64 | tr -d '\n')
   [ -n "$payload" ] || die 'age did not encrypt to that key'
-  say "3;$token;$receiver;$payload"
+  say "3;$token;$mailbox;$payload"
   hear 13
   printf 'sent\n' >&2
 }
