@@ -109,16 +109,35 @@ test('only a limited number of unfinished files is kept, and those of other tran
   expect(await (await begin(mine)).take(part(mine, 2, whole.subarray(PART_BYTES)))).toMatchObject({ state: 'done' })
 })
 
-test('a taken name of the maximum length gets a number within the limit', async () => {
+test('a transfer that resumes makes no other one go, however many there are', async () => {
+  const arrivals = new Arrivals(folder, undefined, () => {})
+  const offers = Array.from({ length: 64 }, (_, n) => offerOf(`file ${n}`, Buffer.alloc(40_000, n)))
+  for (const offer of offers) await new FileReceiving(offer, (await arrivals.open(offer)) as never).close()
+  const before = readdirSync(folder).toSorted()
+  await new FileReceiving(offers[63]!, (await arrivals.open(offers[63]!)) as never).close()
+  expect(readdirSync(folder).toSorted()).toEqual(before)
+})
+
+test.each(['../escaped', 'a/b', '.', '..', '', 'nul\0'])('a file of the name %j is refused, and nothing is written', async (name) => {
+  const arrivals = new Arrivals(folder, undefined, () => {})
+  expect(await arrivals.open(offerOf(name))).toBeUndefined()
+  expect(readdirSync(root)).toEqual([])
+})
+
+test.each([
+  ['n', 246, 244],
+  // Two bytes each.
+  ['ä', 123, 122],
+])('a taken name of the maximum length gets a number within the limit: %s', async (letter, length, left) => {
   const placed: string[] = []
   const arrivals = new Arrivals(folder, undefined, (_offer, path) => placed.push(path))
-  const name = `${'n'.repeat(246)}.tar.gz`
+  const name = `${letter.repeat(length)}.tar.gz`
   for (const fill of ['a', 'b']) {
     const offer = offerOf(name, Buffer.alloc(5, fill))
     const receiving = new FileReceiving(offer, (await arrivals.open(offer)) as never)
     expect(await receiving.take(part(offer, 1, Buffer.alloc(5, fill)))).toMatchObject({ state: 'done' })
   }
-  expect(placed).toEqual([join(folder, name), join(folder, `${'n'.repeat(244)} (2).tar.gz`)])
+  expect(placed).toEqual([join(folder, name), join(folder, `${letter.repeat(left)} (2).tar.gz`)])
 })
 
 test('a record with a half-written last line is repaired, and the transfer resumes', async () => {

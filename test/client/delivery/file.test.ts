@@ -71,6 +71,16 @@ describe('parts', () => {
 })
 
 describe('FileSending', () => {
+  test('offers the file again if the clock was set back far', () => {
+    const sending = new FileSending(infoOf(randomBytes(10)))
+    const now = 100 * FILE.offer[1]
+    expect(sending.take(1, now)).toEqual([0])
+    sending.onConfirmed(0, now)
+    expect(sending.take(1, now)).toEqual([])
+    expect(sending.take(1, now - FILE.offer[1] + FILE.offer[0])).toEqual([])
+    expect(sending.take(1, 0)).toEqual([0])
+  })
+
   const bytes = new Uint8Array(PART_BYTES * 40)
 
   test('sends an offer, then the parts that the receiver lacks, within a window', () => {

@@ -173,3 +173,24 @@ test('release() picks the sender with the most held messages, not the one that w
   // Bob's message still waits for its predecessor.
   expect(push(order, 1, 20, 'bob')).toEqual(['1', '2'])
 })
+
+test('of too many senders the one that wrote nothing for the longest time is forgotten, but none with held messages', () => {
+  const order = new Order<string>()
+  for (const from of ['waits', 'active', 'silent']) push(order, 0, 0, from)
+  expect(push(order, 2, 0, 'waits')).toEqual([])
+  for (let n = 3; n < ORDER.senders; n++) push(order, 0, 0, `other ${n}`)
+  push(order, 1, 0, 'active')
+  push(order, 0, 0, 'one more')
+  // The first message of a sender that was forgotten comes out at once.
+  expect(push(order, 3, 0, 'active')).toEqual([])
+  expect(push(order, 1, 0, 'waits')).toEqual(['1', '2'])
+  expect(push(order, 7, 0, 'silent')).toEqual(['7'])
+})
+
+test('messages that waited for the same one come out in the order of their arrival, and so do those that follow them', () => {
+  const order = new Order<string>()
+  push(order, 0, 0)
+  const messages = { d: 'b', e: 'c', b: 'a', c: 'a' }
+  for (const [id, after] of Object.entries(messages)) expect(order.push(ALICE, { id, after }, id, 0)).toEqual([])
+  expect(items(order.push(ALICE, { id: 'a', after: '0' }, 'a', 0))).toEqual(['a', 'b', 'c', 'd', 'e'])
+})

@@ -1,6 +1,7 @@
 /** The suspicion that the clock of this machine is wrong. */
 import { expect, test } from 'vitest'
 import { ClockDoubt } from '../../../src/client/messenger/doubt.ts'
+import { FUTURE, STALE } from '../../../src/client/format/message.ts'
 
 const NOW = 1_795_000_000
 const DAY = 86_400
@@ -26,4 +27,24 @@ test('contacts who contradict each other raise none, and a message of now clears
   doubt.onMessage('c', NOW - 5, NOW)
   expect(doubt.onMessage('d', NOW + DAY, NOW)).toBeUndefined()
   expect(doubt.onMessage('e', NOW + DAY, NOW)).toBeDefined()
+})
+
+test('messages at the edge of what a right clock allows raise none', () => {
+  const doubt = new ClockDoubt()
+  for (const from of ['a', 'b', 'c']) expect(doubt.onMessage(from, NOW + FUTURE, NOW)).toBeUndefined()
+  for (const from of ['a', 'b', 'c']) expect(doubt.onMessage(from, NOW - STALE, NOW)).toBeUndefined()
+  doubt.onMessage('a', NOW + FUTURE + 1, NOW)
+  expect(doubt.onMessage('b', NOW + FUTURE + 1, NOW)).toEqual({ off: 'behind', by: FUTURE + 1 })
+})
+
+test('after a message of now, the same fault can be told again', () => {
+  const doubt = new ClockDoubt()
+  const tell = (): unknown => {
+    doubt.onMessage('a', NOW + DAY, NOW)
+    return doubt.onMessage('b', NOW + DAY, NOW)
+  }
+  expect(tell()).toBeDefined()
+  expect(tell()).toBeUndefined()
+  doubt.onMessage('c', NOW, NOW)
+  expect(tell()).toBeDefined()
 })

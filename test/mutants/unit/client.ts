@@ -228,7 +228,12 @@ export const CLIENT: readonly Defect[] = [
       ],
       ['idle = [...all].filter((each) => !this.#open.has(each))', 'idle = [...all]', 'A file that is being received is removed.'],
       ['lines.slice(0, -1).map(Number)', 'lines.map(Number)', 'Half a number is taken for a part.'],
-      ['part >= 1 && part <= countParts(offer.total)', 'part >= 1', 'A part behind the end of the file is recorded.'],
+      [
+        'part >= 1 && part <= countParts(offer.total)',
+        'part >= 1',
+        'A part behind the end of the file is recorded.',
+        'The parts of a file ignore it, too.',
+      ],
       [
         'Buffer.byteLength(build()) > FILE_NAME_BYTES',
         'build().length > FILE_NAME_BYTES',
