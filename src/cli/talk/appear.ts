@@ -27,11 +27,13 @@ export async function appear(
   if (card.inbox === undefined) return
   const patience = AbortSignal.timeout(PATIENCE_MS)
   const signal = AbortSignal.any([io.signal, patience])
+  let owner: string | undefined
+  let problem = 'your relay was not reached'
   try {
     const profile = await openProfile(identity === undefined ? { ...io, asks: false, stderr: silent() } : io, reach, identity)
     const [relay] = profile.relays
     if (relay === undefined) return
-    const { messenger, close } = await openMessengerOf(profile, io, {
+    const { messenger, holds, close } = await openMessengerOf(profile, io, {
       what: 'me',
       relays: [relay],
       takes: 'none',
@@ -39,25 +41,31 @@ export async function appear(
       outbox: false,
       reads: false,
       signal,
+      onOwner: (what) => (owner = what),
     })
     try {
-      // `fetched` waits for a command that takes its messages; this one takes none.
-      void (async () => {
-        for await (const received of messenger.received()) void received
-      })()
-      const missed = await messenger.fetched()
+      // Another command that has reached the relay has published the bundle there.
+      const isDone = (): boolean => owner !== undefined && holds(relay) !== undefined
+      if (isDone()) return
+      for await (const event of messenger.events()) {
+        if (event.kind === 'published' && event.relay === relay) {
+          problem = 'your relay has no key of yours for first messages'
+          if (event.error !== undefined) throw event.error
+          return
+        }
+        if (event.kind !== 'relay' || event.purpose !== 'receive' || event.relay !== relay) continue
+        if (event.state === 'down') throw event.error
+        if (isDone()) return
+      }
       signal.throwIfAborted()
-      if (missed.has(relay)) throw missed.get(relay)
-      await messenger.flush({ signal })
     } finally {
       await close()
     }
   } catch (error) {
     io.signal.throwIfAborted()
-    const problem = patience.aborted ? undefined : toCliError(error, io.signal)
-    if (problem !== undefined && !(problem instanceof CliError)) throw problem
-    const why = problem?.message ?? 'it does not answer'
-    io.stderr.write(`asfaleia: warning: your relay was not reached: ${why}\nasfaleia: hint: ${FIRST}\n`)
+    const reason = patience.aborted ? undefined : toCliError(error, io.signal)
+    if (reason !== undefined && !(reason instanceof CliError)) throw reason
+    io.stderr.write(`asfaleia: warning: ${problem}: ${reason?.message ?? 'it does not answer'}\nasfaleia: hint: ${FIRST}\n`)
   }
 }
 

@@ -199,13 +199,20 @@ export class Connections {
   }
 
   #publish(inbox: Published): void {
-    const { clock, track, schedule } = this.#context
+    const { clock, track, schedule, emit } = this.#context
+    const { relay } = inbox
     inbox.publishAt = Number.POSITIVE_INFINITY
     void track(
       this.#publisher.publish(inbox).then(
-        (at) => void (inbox.publishAt = at),
+        (at) => {
+          inbox.publishAt = at
+          emit({ kind: 'published', relay })
+        },
         // A connection that ended publishes at the next login; a relay that refuses, or a full disk, is tried again.
-        () => void (inbox.publishAt = clock.now() + AGAIN_MS),
+        (error: unknown) => {
+          inbox.publishAt = clock.now() + AGAIN_MS
+          emit({ kind: 'published', relay, error })
+        },
       ),
     ).finally(schedule)
   }

@@ -41,6 +41,8 @@ export type MessengerEvent =
    * state was restored from a backup. The client publishes none until the day after that bundle's.
    */
   | { readonly kind: 'other-bundle'; readonly relay: string }
+  /** The relay holds the bundle of the user's inbox; with an error, it could not be published there. */
+  | { readonly kind: 'published'; readonly relay: string; readonly error?: unknown }
   /** A receipt was not sent, because the key could not sign or the outbox is full. */
   | { readonly kind: 'not-said'; readonly to: Contact; readonly error: unknown }
   /**

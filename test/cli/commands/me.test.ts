@@ -15,6 +15,7 @@ const TWO = ['--relay', ONION, '--relay', 'localhost:4000'] as const
 const UNREACHED = `asfaleia: warning: your relay was not reached: nothing listens at the SOCKS port
 asfaleia: hint: people whom you have not met can write to you once \`asfaleia get\` or \`asfaleia chat\` has reached it
 `
+const REFUSED = 'warning: your relay has no key of yours for first messages: the relay has no memory left'
 const LEARN = 'your relays now learn your SSH key'
 
 let root: string
@@ -98,6 +99,13 @@ describe('the relay of the inbox', () => {
     const { code, out, err } = await me('--name', 'Alice', ...TWO)
     expect({ code, err }).toEqual({ code: 0, err: expect.stringContaining(UNREACHED) as string })
     expect(await parseCard(out.trim())).toMatchObject({ version: 2 })
+  })
+
+  test('may refuse the bundle', async () => {
+    const relay = await startTestRelay({ memory: 8_192 })
+    onTestFinished(() => relay.close())
+    const { code, err } = await me('--name', 'Alice', '--relay', `localhost:${relay.port}`)
+    expect({ code, err }).toEqual({ code: 0, err: expect.stringContaining(REFUSED) as string })
   })
 
   test.each([
