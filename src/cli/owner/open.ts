@@ -310,13 +310,20 @@ class Client {
     this.#options.onChanged?.(this.#settings)
   }
 
-  /** Receives from the relays of the changed profile, unless the command line named others. */
+  /** Receives from the mailboxes of the changed profile, at its relays unless the command line named others. */
   #follow(settings: Settings): void {
-    const before = this.#settings.relays
+    const before = this.#settings
     this.#settings = settings
-    if (this.#relays.length === 0 || this.#relays.join() !== before.join() || settings.relays.length === 0) return
-    this.#relays = settings.relays
-    for (const relay of settings.relays) if (!before.includes(relay)) this.#messenger?.receiveFrom(relay)
-    for (const relay of before) if (!settings.relays.includes(relay)) this.#messenger?.leaveRelay(relay)
+    if (this.#relays.length === 0 || mailboxesOf(before) === mailboxesOf(settings)) return
+    const former = this.#relays
+    if (former.join() === before.relays.join() && settings.relays.length > 0) this.#relays = settings.relays
+    // The order of the relays says which of them has the inbox.
+    for (const relay of this.#relays) this.#messenger?.receiveFrom(relay)
+    for (const relay of former) if (!this.#relays.includes(relay)) this.#messenger?.leaveRelay(relay)
   }
+}
+
+/** Returns a text that is the same for profiles that receive from the same mailboxes. */
+function mailboxesOf({ relays, isPublic, memberAt }: Settings): string {
+  return JSON.stringify([relays, isPublic, memberAt])
 }

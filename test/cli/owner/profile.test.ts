@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest'
 import { fingerprintOf } from '../../../src/client/format/field.ts'
 import { type ContactRequest, openProfile } from '../../../src/client/index.ts'
 import { asfaleia, type Outcome } from '../../support/command.ts'
@@ -76,6 +76,44 @@ test('a bot beside an owner works through it, and takes over when it ends', asyn
   expect(value?.envelope?.content).toEqual({ type: 'text', text: 'after the first' })
   await value?.done()
   expect((await as('bob', 'get')).out).toContain('through the first')
+})
+
+test('an owner follows the profile to the mailboxes that it names', async () => {
+  const other = await startTestRelay()
+  onTestFinished(() => other.close())
+  await as('alice', 'contact', 'add', join(root, 'bob.card'))
+  const key = join(root, 'key')
+  expect(await as('stranger', 'key', 'new', '--out', key)).toMatchObject({ code: 0 })
+  const write = (text: string): Promise<Outcome> =>
+    as('stranger', 'send', '--relay', `localhost:${relay.port}`, '--key', key, join(root, 'alice/key.pub'), text)
+  await using bot = await openProfile({ folder: join(root, 'alice') })
+  const messages = bot.messenger.received()[Symbol.asyncIterator]()
+  /** Takes the next message. @param rest the messages that then wait at the relay */
+  const take = async (text: string, rest = 0): Promise<void> => {
+    const { value } = await messages.next()
+    expect(value?.envelope?.content).toEqual({ type: 'text', text })
+    await value?.done()
+    await expect.poll(() => relay.relay.snapshot().messages).toBe(rest)
+  }
+  // No one reads the mailbox of the SSH key yet.
+  expect(await write('to the key')).toMatchObject({ code: 0 })
+  expect(relay.relay.snapshot().messages).toBe(1)
+  await as('alice', 'me', '--public', 'yes')
+  await take('to the key')
+  await as('alice', 'me', '--public', 'no')
+  expect(await write('to no one')).toMatchObject({ code: 0 })
+  expect(await as('bob', 'send', 'alice', 'to the inbox')).toMatchObject({ code: 0 })
+  await take('to the inbox', 1)
+  // The inbox moves with the order of the relays.
+  const [one, two] = [`localhost:${relay.port}`, `localhost:${other.port}`]
+  await as('alice', 'me', '--relay', one, '--relay', two)
+  expect(other.relay.snapshot().bundles).toBe(0)
+  await as('alice', 'me', '--relay', two, '--relay', one)
+  expect(other.relay.snapshot().bundles).toBe(1)
+  writeFileSync(join(root, 'alice.card'), (await as('alice', 'me')).out)
+  await as('bob', 'contact', 'add', join(root, 'alice.card'))
+  expect(await as('bob', 'send', 'alice', 'to the new inbox')).toMatchObject({ code: 0 })
+  await take('to the new inbox', 1)
 })
 
 test('without a profile, it says what is missing', async () => {
