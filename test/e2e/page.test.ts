@@ -11,6 +11,8 @@ import { join } from 'node:path'
 import type { Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { needs } from '../auth/openssh.ts'
+import { startBrowser } from '../support/browser.ts'
+import { bundle } from '../support/bundle.ts'
 import { generateSeedKey } from '../../src/auth/seed.ts'
 import { makeCard, parseCard } from '../../src/client/format/card.ts'
 import { fingerprintOf } from '../../src/client/format/field.ts'
@@ -25,6 +27,9 @@ import { missing } from '../support/programs.ts'
 
 vi.setConfig({ testTimeout: 120_000 })
 
+/** Measurements, printed at the end. */
+const figures: string[] = []
+
 let world: PageWorld
 const closers: (() => unknown)[] = []
 beforeEach(needs('chromium'))
@@ -34,7 +39,10 @@ beforeAll(async () => {
 afterEach(async () => {
   for (const close of closers.splice(0).toReversed()) await close()
 })
-afterAll(() => world?.close())
+afterAll(async () => {
+  await world?.close()
+  if (figures.length > 0) process.stdout.write(`${figures.join('\n')}\n`)
+})
 
 async function openPage(options?: Parameters<PageWorld['open']>[0], url?: string): Promise<Page> {
   const page = await world.open(options, url)
@@ -98,7 +106,7 @@ test('two people: a card, a request, messages both ways, receipts, the same safe
   expect(world.faults).toEqual([])
 })
 
-test('a newcomer with an invite writes in three steps: open the file, paste the link, write', async ({ annotate }) => {
+test('a newcomer with an invite writes in three steps: open the file, paste the link, write', async () => {
   const operator = identityOf(generateSeedKey())
   const card = await makeCard(operator, { name: 'Olga', relays: [ONION], time: Math.floor(Date.now() / 1_000) })
   const invite = formatInvite({ relay: ONION, key: 'A'.repeat(52), name: 'Nick', card: card.link })
@@ -107,7 +115,7 @@ test('a newcomer with an invite writes in three steps: open the file, paste the 
   await page.getByLabel('Paste the invite or the card').fill(invite)
   await write(page, 'Hello Olga')
   await page.getByText('Held', { exact: true }).waitFor()
-  await annotate(`three steps: ${Math.round(performance.now() - started)} ms until a relay had the first message`)
+  figures.push(`three steps: ${Math.round(performance.now() - started)} ms until a relay had the first message`)
   expect(world.faults).toEqual([])
 })
 
@@ -236,7 +244,7 @@ test('in a browser that treats the page as insecure, it says so and begins nothi
   expect(await page.getByText('forged').count()).toBe(0)
 })
 
-test('1,000 messages: only some are in the document, and scrolling blocks for less than 200 ms', async ({ annotate }) => {
+test('1,000 messages: only some are in the document, and scrolling blocks for less than 200 ms', async () => {
   const alice = await openPage()
   await beginAs(alice, 'Alice')
   const { card, to, messenger } = await startNode('Bob', alice)
@@ -262,9 +270,49 @@ test('1,000 messages: only some are in the document, and scrolling blocks for le
   await alice.getByRole('button', { name: 'Newest' }).click()
   await message(alice, 'message 1000').waitFor()
   const long = await alice.evaluate<number[]>('long')
-  await annotate(`long tasks while scrolling 1,000 messages: ${JSON.stringify(long)} ms`)
+  figures.push(`long tasks while scrolling 1,000 messages: ${JSON.stringify(long)} ms`)
   expect(Math.max(0, ...long)).toBeLessThan(200)
   expect(world.faults).toEqual([])
+})
+
+/** Opens 50 messages to an SSH key, or to a one-time key with ML-KEM, as its sender wrote them. @returns ms for each */
+const OPENING = `
+import * as core from 'asfaleia/core'
+import { formatHybridSecret, hybridKey } from './dist/auth/age-hybrid.js'
+globalThis.openAll = async (isOneTime) => {
+  const [from, to] = [core.identityOf(core.generateSeedKey()), core.identityOf(core.generateSeedKey())]
+  const time = Math.floor(Date.now() / 1000)
+  const times = []
+  for (let n = 0; n < 50; n++) {
+    const seed = crypto.getRandomValues(new Uint8Array(32))
+    const recipient = isOneTime ? { recipient: hybridKey(seed).recipient } : {}
+    const content = { type: 'text', text: 'message ' + n }
+    const payload = await core.encodeMessage(from, { to: { key: to.key, ...recipient }, id: core.makeId(), time, content })
+    const reader = isOneTime ? { ...to, opens: [formatHybridSecret(seed)] } : to
+    const start = performance.now()
+    const { verdict } = await core.openMessage(reader, payload, { now: time, seen: { has: () => false } })
+    times.push(performance.now() - start)
+    if (verdict !== 'genuine') throw new Error(verdict)
+  }
+  return times.sort((a, b) => a - b)
+}
+`
+declare const openAll: (isOneTime: boolean) => Promise<number[]>
+
+// Without a JIT compiler, ML-KEM takes most of the time: it makes the key of the seed, decrypts, and encrypts again.
+test.each([
+  { name: 'with a JIT compiler', flags: [], key: 100, oneTime: 100 },
+  { name: 'without a JIT compiler', flags: ['--js-flags=--jitless'], key: 100, oneTime: 1_000 },
+])('opening a message, as the median of 50, $name: at most $key ms to the SSH key, $oneTime ms to a one-time key', async (row) => {
+  const pages = await startBrowser((await bundle(OPENING)).bytes, row.flags)
+  closers.push(() => pages.close())
+  const page = await pages.open()
+  await page.waitForFunction('"openAll" in globalThis')
+  for (const isOneTime of [false, true]) {
+    const median = (await page.evaluate((isOneTime) => openAll(isOneTime), isOneTime))[25]!
+    figures.push(`opening a message to ${isOneTime ? 'a one-time key' : 'the SSH key'} ${row.name}: ${median.toFixed(1)} ms`)
+    expect(median).toBeLessThan(isOneTime ? row.oneTime : row.key)
+  }
 })
 
 /** A folder for the pictures of the documents; none are made without it. */

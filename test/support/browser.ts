@@ -31,8 +31,8 @@ export interface Pages {
   close(): Promise<void>
 }
 
-/** @param module the script that the pages load */
-export async function startBrowser(module: Uint8Array): Promise<Pages> {
+/** @param module the script that the pages load @param flags more flags for Chromium */
+export async function startBrowser(module: Uint8Array, flags: readonly string[] = []): Promise<Pages> {
   const server = createServer((request, response) => {
     response.setHeader('content-security-policy', POLICY)
     if (request.url === '/module.js') response.setHeader('content-type', 'text/javascript').end(module)
@@ -44,7 +44,7 @@ export async function startBrowser(module: Uint8Array): Promise<Pages> {
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   const faults: unknown[] = []
-  const browser: Browser = await chromium.launch({ executablePath: findProgram('chromium')!, args: FLAGS })
+  const browser: Browser = await chromium.launch({ executablePath: findProgram('chromium')!, args: [...FLAGS, ...flags] })
   return {
     version: browser.version(),
     async open() {
