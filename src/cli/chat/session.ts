@@ -12,6 +12,8 @@ import { Dispatch } from './dispatch.ts'
 import type { Effect, Typed } from './input.ts'
 import { Intake } from './intake.ts'
 import { describeClock } from '../../wording/refusal.ts'
+import { describeKeyEvent, type KeyEvent } from '../../wording/ring.ts'
+import { quoteWord } from '../program/show.ts'
 import { listPaths } from './path.ts'
 import { findWords } from './find.ts'
 import { accept, block, ignore } from './request.ts'
@@ -40,6 +42,8 @@ export class Session {
   readonly #intake: Intake
   readonly #quit = Promise.withResolvers<void>()
   #attentionAt = -Infinity
+  /** Lines about keys. */
+  readonly #told = new Set<string>()
   /** The relays that the chat receives from, those in the profile, and the setting of the profile. */
   #relays: readonly string[]
   #stored: readonly string[]
@@ -223,6 +227,20 @@ export class Session {
     }
   }
 
+  /** Shows a change of keys in the conversation with the contact; if that is not open, also in the line to the user. */
+  #onKeys(event: KeyEvent): void {
+    const context = this.#context
+    const name = event.kind === 'ring' ? event.contact.name : ''
+    const { text, hint } = describeKeyEvent(event, name, `\`asfaleia contact accept ${quoteWord(name)}\``)
+    // A contact may begin anew again; the other events repeat with each message or login.
+    if (hint !== undefined && this.#told.has(text)) return
+    this.#told.add(text)
+    const whole = hint === undefined ? text : `${text}; ${hint}`
+    const conversation = event.kind === 'ring' ? fingerprintOf(event.contact.key) : undefined
+    if (conversation !== undefined) context.put({ kind: 'note', conversation, text: whole })
+    if (conversation === undefined || context.state.open !== conversation) context.tell(whole, hint !== undefined)
+  }
+
   async #receive(received: AsyncIterable<Received>): Promise<void> {
     for await (const each of received) await this.#intake.onReceived(each)
   }
@@ -257,6 +275,9 @@ export class Session {
         return context.tell(describeClock(event, context.now()), true)
       case 'duplicate':
         return
+      case 'ring':
+      case 'other-bundle':
+        return this.#onKeys(event)
       case 'file-sent':
         return this.#attachments.onSent(event.file)
       case 'file-received':

@@ -21,6 +21,9 @@ import type { RequestDesk } from '../owner/reception.ts'
 import { CliError, printProblem } from '../program/error.ts'
 import type { Io } from '../program/io.ts'
 import type { Options } from '../program/page.ts'
+import { quoteWord, sanitizeLine } from '../program/show.ts'
+import { showName } from '../../wording/name.ts'
+import { describeKeyEvent, type KeyEvent } from '../../wording/ring.ts'
 
 /** How a command reaches a relay. */
 export const REACH_OPTIONS = {
@@ -161,6 +164,7 @@ function watch(messenger: MessengerPort, io: Io): Pick<Talk, 'refused'> {
   const failed = new Map<string, Set<string>>()
   const waiting: { readonly delivery: Delivery; readonly resolve: (error: unknown) => void }[] = []
   const tellMove = createMoveTeller(io)
+  const tellKeys = createKeyTeller(io)
   const look = ({ relays, id, relay, error }: Delivery): void => {
     if (relay === undefined || !relays.every((each) => failed.get(id)?.has(each))) return
     const last = errors.get(relay)
@@ -170,6 +174,7 @@ function watch(messenger: MessengerPort, io: Io): Pick<Talk, 'refused'> {
   void (async () => {
     for await (const event of events) {
       if (event.kind === 'moved') tellMove(event)
+      if (event.kind === 'ring' || event.kind === 'other-bundle') tellKeys(event)
       if (event.kind === 'relay' && event.error !== undefined) errors.set(event.relay, event.error)
       if (event.kind === 'not-kept') printProblem(io, event.error instanceof CliError ? event.error.message : 'the outbox cannot be stored')
       if (event.kind !== 'delivery' || event.delivery.state !== 'waiting' || event.delivery.relay === undefined) continue
@@ -201,5 +206,22 @@ export function createMoveTeller(io: Pick<Io, 'stderr'>): (event: Extract<Messen
     if (told.has(name) || told.size === MOVES) return
     told.add(name)
     io.stderr.write(`asfaleia: this relay is moving: use ${name} from now on, if you still trust it\n`)
+  }
+}
+
+/** The most different lines about keys that are shown. */
+const KEY_LINES = 64
+
+/** Shows changes of keys that the user must know of, each once. */
+export function createKeyTeller(io: Pick<Io, 'stderr'>): (event: KeyEvent) => void {
+  const told = new Set<string>()
+  return (event) => {
+    const name = event.kind === 'ring' ? event.contact.name : ''
+    const accept = `\`asfaleia contact accept ${sanitizeLine(quoteWord(name))}\``
+    const { text, hint } = describeKeyEvent(event, showName(name), accept)
+    // A contact may begin anew again; the other events repeat with each message or login.
+    if (hint !== undefined && (told.has(text) || told.size === KEY_LINES)) return
+    told.add(text)
+    io.stderr.write(`asfaleia: ${text}\n${hint === undefined ? '' : `asfaleia: hint: ${hint}\n`}`)
   }
 }

@@ -241,6 +241,30 @@ it('a wrong clock of this machine is named', async () => {
   expect(front.state?.told?.role).toBe('bad')
 })
 
+it('shows what happened to the keys of a contact in the conversation, and elsewhere in one line', async () => {
+  begin()
+  front.put({ kind: 'open', conversation: bob!.fingerprint })
+  const contact = (who: Person): Contact => ({ name: who.name, key: who.identity.key, relays: ['localhost'] })
+  const notes = (who: Person): string[] =>
+    front
+      .state!.conversations.find(({ id }) => id === who.fingerprint)!
+      .entries.flatMap(({ from, text }) => (from === 'note' ? [text] : []))
+  for (let n = 0; n < 2; n++) messenger.happening.push({ kind: 'ring', event: 'unproven', contact: contact(bob!) })
+  await until(() => notes(bob!).length > 0)
+  await turn()
+  expect(notes(bob!)).toEqual([
+    'a message says that bob lost all keys, without a proof: another person may have the SSH key of bob; ' +
+      'ask bob on a call; only if it is true: `asfaleia contact accept bob`',
+  ])
+  expect(front.state?.told?.text ?? '').not.toContain('bob')
+  messenger.happening.push({ kind: 'ring', event: 'anew', contact: contact(carol!) })
+  await until(() => front.state?.told?.text.startsWith('carol lost their one-time keys') === true)
+  expect(notes(carol!)).toHaveLength(1)
+  messenger.happening.push({ kind: 'other-bundle', relay: 'localhost' })
+  await until(() => front.state?.told?.text.startsWith('another program has your inbox key') === true)
+  expect(front.state?.told?.role).toBe('bad')
+})
+
 it('forgets texts and files once they have arrived', async () => {
   setFlagsFromString('--expose-gc')
   const collect = runInNewContext('gc') as () => void

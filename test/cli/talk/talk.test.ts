@@ -22,7 +22,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { generatePrivateKey, parsePrivateKey } from '../../../src/auth/private-key.ts'
 import { runCommand } from '../../../src/cli/command.ts'
 import { makeCard, parseCard } from '../../../src/client/format/card.ts'
-import { createMoveTeller } from '../../../src/cli/talk/talk.ts'
+import { createKeyTeller, createMoveTeller } from '../../../src/cli/talk/talk.ts'
 import { connectRelay } from '../../../src/client/wire/connect.ts'
 import { open as openSealed, seal } from '../../../src/client/format/envelope.ts'
 import { makeId } from '../../../src/client/format/field.ts'
@@ -133,6 +133,29 @@ test('repeated notices that a relay is moving are printed only a few times', () 
       .split('\n')
       .filter((line) => line.includes('is moving')),
   ).toHaveLength(8)
+})
+
+test('says what happened to keys and what to do, each once', () => {
+  const io = createTestIo({})
+  const tell = createKeyTeller(io)
+  const { key } = identityOf(parsePrivateKey(Buffer.from(generatePrivateKey('').file)))
+  const contact = { name: 'Bob B', key, relays: [] }
+  for (let n = 0; n < 3; n++) {
+    tell({ kind: 'ring', event: 'unproven', contact })
+    tell({ kind: 'ring', event: 'two-clients', contact })
+    tell({ kind: 'other-bundle', relay: 'localhost' })
+  }
+  for (let n = 0; n < 2; n++) tell({ kind: 'ring', event: 'anew', contact })
+  expect(io.err().split('\n')).toEqual([
+    'asfaleia: a message says that Bob B lost all keys, without a proof: another person may have the SSH key of Bob B',
+    "asfaleia: hint: ask Bob B on a call; only if it is true: `asfaleia contact accept 'Bob B'`",
+    'asfaleia: two programs write with the SSH key of Bob B: a second device, or another person who has the key',
+    'asfaleia: hint: ask Bob B on a call whether they use two devices',
+    'asfaleia: another program has your inbox key: your second device, or a thief of your profile',
+    'asfaleia: hint: if you use one device, and restored no old copy of your profile: delete its file `inbox`, run `asfaleia me`, and give out the new card',
+    ...Array(2).fill('asfaleia: Bob B lost their one-time keys, or uses another device; messages that they did not confirm are sent again'),
+    '',
+  ])
 })
 
 test('a foreign card cannot make the user dial their own machine', async () => {
