@@ -3,6 +3,26 @@ import type { FileState } from '../client/delivery/file.ts'
 
 export type DeliveryState = 'waiting' | 'held' | 'delivered' | 'read' | 'expired' | 'failed'
 
+/** What protects a message, from the best to the least: see {@link weakest}. */
+export type Protection = 'one-time' | 'daily' | 'key'
+
+const LEVELS = ['one-time', 'daily', 'key'] as const
+
+/** Returns the least of the protections; undefined if there is none. */
+export function weakest(all: readonly (Protection | undefined)[]): Protection | undefined {
+  return LEVELS.findLast((level) => all.includes(level))
+}
+
+/** Whether a value of a stored record is a protection. */
+export function isProtection(value: unknown): value is Protection {
+  return LEVELS.some((level) => level === value)
+}
+
+/** Whether the first protects less than the second. */
+export function isWeaker(one: Protection, other: Protection): boolean {
+  return LEVELS.indexOf(one) > LEVELS.indexOf(other)
+}
+
 /** The delivery of a message to one receiver. */
 export interface Delivery {
   readonly id: string
@@ -12,6 +32,8 @@ export interface Delivery {
   readonly state: DeliveryState
   /** The reason of `failed` or `expired`. */
   readonly why?: string
+  /** Missing until the message is encrypted, and for messages of an earlier session. */
+  readonly protection?: Protection
 }
 
 export interface Transfer {

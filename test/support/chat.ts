@@ -2,7 +2,7 @@
  * The chat's state machine under test: keys and messages go in, the screen as text and the effects come out;
  * time runs by the minute.
  */
-import type { Delivery } from '../../src/wording/delivery.ts'
+import type { Delivery, Protection } from '../../src/wording/delivery.ts'
 import { KeyDecoder } from '../../src/cli/chat/keys.ts'
 import type { Arrival, Effect, Input, Party } from '../../src/cli/chat/input.ts'
 import { update } from '../../src/cli/chat/model.ts'
@@ -74,8 +74,8 @@ export class TestChat {
     return delivery
   }
 
-  deliver({ id }: Delivery, state: Delivery['state'], why?: string): this {
-    this.put({ kind: 'delivery', id, state, ...(why !== undefined && { why }) })
+  deliver({ id }: Delivery, state: Delivery['state'], why?: string, protection?: Protection): this {
+    this.put({ kind: 'delivery', id, state, ...(why !== undefined && { why }), ...(protection !== undefined && { protection }) })
     return this
   }
 

@@ -1,7 +1,7 @@
 /**
  * Conversations and their entries: values that the model changes and the view draws. All their text is safe to show.
  */
-import type { Delivery, Transfer } from '../../wording/delivery.ts'
+import { type Delivery, type Protection, type Transfer, weakest } from '../../wording/delivery.ts'
 import type { Verdict } from '../../wording/verdict.ts'
 import { type Editor, EMPTY } from './editor.ts'
 
@@ -21,6 +21,8 @@ export interface Entry {
   readonly written?: string
   readonly verdict: Verdict
   readonly deliveries: readonly Delivery[]
+  /** What protected a received message. */
+  readonly protection?: Protection
   /** A quote of the message that this one replies to. */
   readonly reply?: string
   readonly changed?: 'edited' | 'removed'
@@ -69,6 +71,8 @@ export interface Conversation {
   readonly left?: true
   /** The user has blocked this contact. */
   readonly blocked?: true
+  /** The least protection that a line in this conversation has told. */
+  readonly toldProtection?: Protection
   readonly entries: readonly Entry[]
   readonly editor: Editor
   readonly compose: Compose
@@ -116,6 +120,15 @@ export function isOf(entry: Entry, id: string): boolean {
 /** Whether at least one message of the entry has an id: the messenger has it. */
 export function isOut({ deliveries }: Pick<Entry, 'deliveries'>): boolean {
   return deliveries.some(({ id }) => id !== '')
+}
+
+/** What protected the latest message either way; in a group, the least of its copies. */
+export function protectionOf({ entries }: Pick<Conversation, 'entries'>): Protection | undefined {
+  for (const { protection, deliveries } of entries.toReversed()) {
+    const found = protection ?? weakest(deliveries.map((each) => each.protection))
+    if (found !== undefined) return found
+  }
+  return undefined
 }
 
 export function quote({ text, file }: Entry): string {

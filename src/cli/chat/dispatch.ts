@@ -76,13 +76,13 @@ export class Dispatch {
 
   /** Shows the new state of a message. */
   onDelivery(delivery: Delivery): void {
-    const { id, state, error, to } = delivery
+    const { id, state, error, to, protection } = delivery
     this.#noteFull(delivery)
     const why = error === undefined ? undefined : describeError(error)
     // A change or a card has no entry of its own that could show the failure.
     if ((state === 'failed' || state === 'expired') && this.#sent.has(id) && !this.#isShown(id))
       this.#context.tell(`a change did not reach ${to.name}${why === undefined ? '' : `: ${why}`}`, true)
-    this.#context.put({ kind: 'delivery', id, state, ...(why !== undefined && { why }) })
+    this.#context.put({ kind: 'delivery', id, state, ...(why !== undefined && { why }), ...(protection !== undefined && { protection }) })
     this.#archive.keepState(id, state, why)
     // A failed one stays: the chat then ends with an error.
     if (state === 'delivered' || state === 'read' || state === 'expired') this.#sent.delete(id)

@@ -24,6 +24,13 @@ const KEYS: readonly (readonly [keys: string, about: string])[] = [
   ['Ctrl+C, Ctrl+D', 'clear the line; leave if it is empty'],
 ]
 
+/** The words for the protection of the latest message, which the bar shows. */
+const PROTECTIONS: readonly (readonly [word: string, about: string])[] = [
+  ['one-time', 'a key for this one message, which the receiver erases after reading'],
+  ['daily', 'a key for first messages, which the receiver erases after some days'],
+  ['key', 'the SSH key alone: anyone who steals it can read the message, also later'],
+]
+
 /** Builds two columns, the right one wrapped; on a narrow terminal, the right one appears below the left. */
 export function helpText({ columns }: Size, { plain }: Look): string {
   const wide = columns >= 64
@@ -35,5 +42,6 @@ export function helpText({ columns }: Size, { plain }: Look): string {
       return wide && head.length < indent - 1 ? [head.padEnd(indent) + about[0]!.slice(indent), ...about.slice(1)] : [head, ...about]
     })
   const commands = Object.entries(COMMANDS).map(([name, { takes, about }]) => [`/${name} ${takes}`.trim(), about] as const)
-  return ['Commands', ...rows(commands), ...(plain === true ? [] : ['', 'Keys', ...rows(KEYS)])].join('\n')
+  const keys = plain === true ? [] : ['', 'Keys', ...rows(KEYS)]
+  return ['Commands', ...rows(commands), ...keys, '', 'Protection of messages', ...rows(PROTECTIONS)].join('\n')
 }

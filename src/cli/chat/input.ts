@@ -1,5 +1,5 @@
 /** The inputs and the effects of the model. Texts of other people in inputs are not yet safe to show. */
-import type { Delivery, DeliveryState, Transfer } from '../../wording/delivery.ts'
+import type { Delivery, DeliveryState, Protection, Transfer } from '../../wording/delivery.ts'
 import type { Verdict } from '../../wording/verdict.ts'
 import type { Size } from './geometry.ts'
 import type { KeyInput } from './keys.ts'
@@ -47,6 +47,7 @@ export interface Arrival {
   /** The message changes an earlier one of the same author. */
   readonly change?: { readonly of: string; readonly to: 'edited' | 'removed' }
   readonly replyTo?: string
+  readonly protection?: Protection
   /** After how many seconds it disappears. */
   readonly expires?: number
   readonly gap?: true
@@ -71,7 +72,13 @@ export type Input =
   | { readonly kind: 'earlier'; readonly kept: readonly Kept[] }
   | { readonly kind: 'sent'; readonly key: number; readonly deliveries: readonly Delivery[] }
   | { readonly kind: 'unsent'; readonly key: number; readonly why: string }
-  | { readonly kind: 'delivery'; readonly id: string; readonly state: DeliveryState; readonly why?: string }
+  | {
+      readonly kind: 'delivery'
+      readonly id: string
+      readonly state: DeliveryState
+      readonly why?: string
+      readonly protection?: Protection
+    }
   | { readonly kind: 'transfer'; readonly key: number; readonly transfer: Transfer }
   /** The progress of a file from a contact; `id` is the file's. */
   | {

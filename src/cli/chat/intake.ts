@@ -21,7 +21,7 @@ const STRANGERS_HELD = 16
 
 /** An arrival, or a note in a conversation. */
 type Described = Arrival | { readonly conversation: string; readonly note: string }
-type Facts = Pick<Arrival, 'at' | 'verdict' | 'fingerprint' | 'id' | 'gap' | 'late' | 'expires'>
+type Facts = Pick<Arrival, 'at' | 'verdict' | 'fingerprint' | 'id' | 'protection' | 'gap' | 'late' | 'expires'>
 
 export class Intake {
   readonly #context: Context
@@ -104,7 +104,7 @@ export class Intake {
   }
 
   async #describe(received: Received): Promise<Described> {
-    const { verdict, envelope, from, text: bare, gap, late } = received
+    const { verdict, envelope, from, text: bare, protection, gap, late } = received
     if (envelope === undefined) {
       const text = bare === undefined ? '' : (decodeText(bare) ?? '(bytes that are not text)')
       return { conversation: STRANGERS, author: 'unknown', at: this.#context.now(), verdict, text }
@@ -115,6 +115,7 @@ export class Intake {
       fingerprint: fingerprintOf(envelope.from),
       id: envelope.id,
       ...(envelope.expires !== undefined && { expires: envelope.expires }),
+      ...(protection !== undefined && { protection }),
       ...(gap === true && { gap }),
       ...(late === true && { late }),
     }

@@ -86,7 +86,7 @@ function take(step: Step, input: Input): void {
         deliveries: [{ id: '', member: '', to: '', state: 'failed', why: showLine(input.why) }],
       }))
     case 'delivery':
-      return onDelivery(step, input.id, input.state, input.why)
+      return onDelivery(step, input)
     case 'transfer':
       return onTransfer(step, input.key, input.transfer)
     case 'file':

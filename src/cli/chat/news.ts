@@ -1,6 +1,6 @@
 /** Handles news from outside: people, messages, files and states of messages. Makes others' texts safe to show. */
-import type { DeliveryState, Transfer } from '../../wording/delivery.ts'
-import { blank, type Conversation, type Entry, isOf, letGo, quote, STRANGERS } from './conversation.ts'
+import { isProtection, isWeaker, type Protection, type Transfer } from '../../wording/delivery.ts'
+import { blank, type Conversation, type Entry, isOf, letGo, protectionOf, quote, STRANGERS } from './conversation.ts'
 import { compareConversations } from '../../wording/order.ts'
 import type { Arrival, Input, Kept, Party } from './input.ts'
 import { showUnseen, turnTo } from './navigation.ts'
@@ -111,6 +111,7 @@ export function onArrival(step: Step, arrival: Arrival): void {
         ? '(removed a message that is not shown here)'
         : '(edited a message that is not shown here) '
   const replied = arrival.replyTo === undefined ? undefined : conversation.entries.find((each) => isOf(each, arrival.replyTo!))
+  const before = protectionOf(conversation)
   const entry = step.append(id, {
     at: arrival.at,
     from: 'them',
@@ -126,7 +127,9 @@ export function onArrival(step: Step, arrival: Arrival): void {
     ...(arrival.gap === true && { gap: true }),
     ...(arrival.late === true && { late: true }),
     ...(arrival.card !== undefined && { card: arrival.card }),
+    ...(arrival.protection !== undefined && id !== STRANGERS && { protection: arrival.protection }),
   })
+  tellStepDown(step, id, before)
   ring(step, id, entry)
 }
 
@@ -183,23 +186,46 @@ export function onEarlier(step: Step, kept: readonly Kept[]): void {
       ...(each.id !== undefined && { id: each.id }),
       ...(replied !== undefined && { reply: quote(replied) }),
       ...(each.card !== undefined && { card: each.card }),
+      ...(isProtection(each.protection) && { protection: each.protection }),
     })
   }
 }
 
-export function onDelivery(step: Step, id: string, state: DeliveryState, why: string | undefined): void {
-  const holder = step.state.conversations
-    .flatMap(({ entries }) => entries)
-    .findLast((entry) => entry.deliveries.some((each) => each.id === id))
-  if (holder === undefined || id === '') return
+const STEPS: Readonly<Record<Exclude<Protection, 'one-time'>, string>> = {
+  daily:
+    'less protection (daily): the one-time keys ran out, so the latest message uses a key for first messages, which is erased after some ' +
+    'days; answers bring new one-time keys',
+  key:
+    'less protection (key): the latest message is encrypted to an SSH key, and anyone who steals that key can read it; exchange new cards, ' +
+    'which name an inbox',
+}
+
+/** Tells that the latest message has less protection than the one before; each step once. */
+function tellStepDown(step: Step, id: string, before: Protection | undefined): void {
+  const conversation = step.state.conversations.find((each) => each.id === id)
+  const now = conversation && protectionOf(conversation)
+  if (now === undefined || now === 'one-time' || before === undefined || !isWeaker(now, before)) return
+  const told = conversation?.toldProtection
+  if (told !== undefined && !isWeaker(now, told)) return
+  step.change(id, (each) => ({ ...each, toldProtection: now }))
+  onNote(step, id, STEPS[now])
+}
+
+export function onDelivery(step: Step, { id, state, why, protection }: Extract<Input, { kind: 'delivery' }>): void {
+  const conversation = step.state.conversations.findLast(({ entries }) =>
+    entries.some(({ deliveries }) => deliveries.some((each) => each.id === id)),
+  )
+  const holder = conversation?.entries.findLast(({ deliveries }) => deliveries.some((each) => each.id === id))
+  if (conversation === undefined || holder === undefined || id === '') return
   step.changeEntry(holder.key, (entry) => ({
     ...entry,
     deliveries: entry.deliveries.map((each) => {
       if (each.id !== id) return each
       const { why: _, ...rest } = each
-      return { ...rest, state, ...(why !== undefined && { why: showLine(why) }) }
+      return { ...rest, state, ...(why !== undefined && { why: showLine(why) }), ...(protection !== undefined && { protection }) }
     }),
   }))
+  tellStepDown(step, conversation.id, protectionOf(conversation))
 }
 
 export function onFile(step: Step, input: Extract<Input, { kind: 'file' }>): void {

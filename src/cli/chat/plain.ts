@@ -6,7 +6,7 @@
 import type { Readable, Writable } from 'node:stream'
 import { createInterface, type Interface } from 'node:readline'
 import { deliveryText } from '../../wording/delivery.ts'
-import type { Conversation, Entry } from './conversation.ts'
+import { type Conversation, type Entry, protectionOf } from './conversation.ts'
 import type { Front } from './front.ts'
 import type { Input } from './input.ts'
 import type { State } from './state.ts'
@@ -61,7 +61,7 @@ export class Plain implements Front {
     const lines: string[] = []
     if (state.open !== before?.open) {
       const open = state.conversations.find(({ id }) => id === state.open)
-      if (open !== undefined) lines.push(`-- ${titleOf(open)}`)
+      if (open !== undefined) lines.push(`-- ${titleOf(open)}${protectionIn(open)}`)
     }
     if (state.relays !== before?.relays) lines.push(...relayLines(before, state))
     const fresh: number[] = []
@@ -132,6 +132,12 @@ function titleOf({ kind, name }: Conversation): string {
     case 'strangers':
       return 'strangers'
   }
+}
+
+/** What protects the latest message, after the title. */
+function protectionIn(open: Conversation): string {
+  const protection = protectionOf(open)
+  return protection === undefined ? '' : ` (${protection})`
 }
 
 function relayLines(before: State | undefined, { relays }: State): string[] {

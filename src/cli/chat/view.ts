@@ -1,5 +1,5 @@
 /** Draws a state: rows of spans, the cursor, and the entries that are shown to their end. Pure. */
-import { type Conversation, type Entry, isOut, LOOKALIKE, STRANGERS, unreadOf } from './conversation.ts'
+import { type Conversation, type Entry, isOut, LOOKALIKE, protectionOf, STRANGERS, unreadOf } from './conversation.ts'
 import { cursorPlace } from './editor.ts'
 import type { Geometry } from './geometry.ts'
 import { editorOf, geometry, isAddable, linesOf, listed, openConversation, promptOf, type State } from './state.ts'
@@ -56,14 +56,15 @@ function viewChat(state: State): Frame {
   }
 }
 
-/** Draws the bar: the open conversation, the number of new messages elsewhere, and the state of the relays. */
+/** Draws the bar: the open conversation, what protects its latest message, the number of new messages elsewhere, and the state of the relays. */
 function viewBar(state: State, open: Conversation | undefined): Row {
   const { columns } = state.size
   const others = state.conversations.filter(({ id }) => id !== state.open)
   const elsewhere = others.filter(({ kind }) => kind !== 'request').reduce((sum, each) => sum + unreadOf(each), 0)
   const asking = others.filter(({ kind }) => kind === 'request').length
   const relays = columns < 40 && state.relays.every(({ state }) => state === 'up') ? [] : [relaysText(state)]
-  const right = ` ${[...(elsewhere > 0 ? [`${elsewhere} new`] : []), ...(asking > 0 ? [`${asking} request${asking === 1 ? '' : 's'}`] : []), ...relays].join(' · ')} `
+  const protection = open && protectionOf(open)
+  const right = ` ${[...(protection === undefined ? [] : [protection]), ...(elsewhere > 0 ? [`${elsewhere} new`] : []), ...(asking > 0 ? [`${asking} request${asking === 1 ? '' : 's'}`] : []), ...relays].join(' · ')} `
   const shown = clip(state.look.ascii ? right.replaceAll('·', '-') : right, Math.max(0, columns - 12))
   const room = Math.max(0, columns - widthOf(shown))
   const left = ` ${open === undefined ? state.me : titleOf(open)}`

@@ -33,6 +33,64 @@ describe('the chat screen', () => {
 > one moment`)
   })
 
+  it('shows in the bar what protects the latest message either way', () => {
+    const chat = new TestChat({ rows: 11, columns: 72 })
+    const bar = (): string => chat.draw().split('\n')[0]!
+    expect(bar()).toBe(' bob (verified)                                               connected')
+    chat.arrive({ protection: 'daily' })
+    expect(bar()).toMatch(/ daily · connected$/)
+    const sent = chat.say('hello')
+    expect(bar()).toMatch(/ daily · connected$/)
+    chat.deliver(sent, 'held', undefined, 'one-time')
+    expect(bar()).toMatch(/ one-time · connected$/)
+    // A receipt for an older message changes nothing.
+    chat.arrive({ protection: 'key' })
+    chat.deliver(sent, 'delivered', undefined, 'one-time')
+    expect(bar()).toMatch(/ key · connected$/)
+    chat.put({ kind: 'open', conversation: CAROL })
+    expect(bar()).toMatch(/^ carol +\S* *· connected$|^ carol +connected$/)
+    expect(bar()).not.toContain('key')
+  })
+
+  it('shows the least protection of the copies of a message to a group', () => {
+    const chat = new TestChat({ rows: 11, columns: 72 })
+    chat.put({ kind: 'open', conversation: TEA })
+    chat.type('hello\r')
+    const [effect] = chat.did('send')
+    const copy = { member: BOB, to: 'bob', state: 'held' } as const
+    chat.put({
+      kind: 'sent',
+      key: effect!.key,
+      deliveries: [
+        { id: 'one', ...copy, protection: 'one-time' },
+        { id: 'two', ...copy },
+      ],
+    })
+    expect(chat.draw()).toMatch(/^ tea.* one-time · connected\n/)
+    chat.put({ kind: 'delivery', id: 'two', state: 'held', protection: 'daily' })
+    expect(chat.draw()).toMatch(/^ tea.* daily · connected\n/)
+  })
+
+  it('says each step down to less protection once', () => {
+    const chat = new TestChat()
+    const notes = (): string[] =>
+      chat.state.conversations
+        .find(({ id }) => id === BOB)!
+        .entries.flatMap(({ from, text }) => (from === 'note' ? [text.slice(0, 23)] : []))
+    chat.arrive({ protection: 'daily' })
+    chat.arrive({ protection: 'one-time' })
+    expect(notes()).toEqual([])
+    chat.arrive({ protection: 'daily' })
+    expect(notes()).toEqual(['less protection (daily)'])
+    chat.arrive({ protection: 'one-time' })
+    chat.deliver(chat.say('hello'), 'held', undefined, 'daily')
+    expect(notes()).toEqual(['less protection (daily)'])
+    chat.deliver(chat.say('hello'), 'held', undefined, 'key')
+    chat.arrive({ protection: 'one-time' })
+    chat.arrive({ protection: 'key' })
+    expect(notes()).toEqual(['less protection (daily)', 'less protection (key): '])
+  })
+
   it('shows only one conversation on a narrow terminal, and the list on request', () => {
     const chat = new TestChat({ rows: 9, columns: 36 })
     chat.arrive({ conversation: CAROL, author: 'carol', fingerprint: CAROL, text: 'are you there?' })
