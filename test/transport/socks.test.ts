@@ -155,6 +155,10 @@ describe('connectTarget', () => {
     ['offers no credentials', Uint8Array.of(5, 0)],
     ['accepts no method', Uint8Array.of(5, 0xff)],
     ['refuses the credentials', Uint8Array.of(5, 2, 1, 1)],
+    // These three go on as if nothing were wrong: the streams would not be isolated, or not be SOCKS5.
+    ['refuses the credentials and goes on', Uint8Array.of(5, 2, 1, 1, 5, 0, 0, 1, 1, 2, 3, 4, 0, 0)],
+    ['takes no credentials and goes on', Uint8Array.of(5, 0, 1, 0, 5, 0, 0, 1, 1, 2, 3, 4, 0, 0)],
+    ['replies by another version', Uint8Array.of(5, 2, 1, 0, 4, 0, 0, 1, 1, 2, 3, 4, 0, 0)],
     ['hangs up inside its greeting', Uint8Array.of(5)],
     ['sends nothing', ''],
     ['hangs up inside its reply', Uint8Array.of(5, 2, 1, 0, 5, 0, 0, 3, 200, 1)],
