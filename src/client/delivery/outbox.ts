@@ -38,9 +38,13 @@ export class Outbox extends Entries {
     this.#relaysOf = relaysOf
   }
 
-  /** Whether a message waits to be sent, or for a relay's answer. */
+  /** Whether a message waits to be sent, or for a relay's answer. One that waits for its receiver's bundle does not count. */
   get busy(): boolean {
-    for (const entry of this.all.values()) if (entry.wanted || entry.flying !== undefined) return true
+    for (const entry of this.all.values()) {
+      if (entry.flying !== undefined) return true
+      const isWithoutKey = entry.payload.length === 0 && this.#relays(entry).some((route) => this.#reach.lacksBundle(entry.to, route))
+      if (entry.wanted && !isWithoutKey) return true
+    }
     return false
   }
 

@@ -56,6 +56,11 @@ export class Reach {
     return this.#shut.has(`${to} ${relay}`)
   }
 
+  /** Whether the relay had no bundle of the receiver's inbox when it was asked last. */
+  lacksBundle(to: string, relay: string): boolean {
+    return this.#shut.get(`${to} ${relay}`)?.code === 'no-bundle'
+  }
+
   /** Whether the relay may be tried with a message for `to`. */
   isOpen(to: string, relay: string, now: number): boolean {
     return !this.isDown(relay, now) && isOver(this.#shutUntil(to, relay), now, MOST_BLOCKED)
