@@ -61,6 +61,7 @@ export const target: Target = {
     const lines = breakLines(all, WIDTH)
     if (lines.map(({ start, end }) => all.slice(start, end).join('')).join('') !== safe) fail('lines lose text')
     for (const each of lines) lineText(all, each)
-    return `${fault?.replaceAll(/U\+.*|.\(U.*|begin with.*/gs, '').slice(0, 40) ?? 'good name'}, ${hides(text) ? 'hides' : 'plain'}`
+    // Without the character that a name must not contain: each would be an outcome.
+    return `${fault?.replace(/(?:(?<=contain )(?!the word)|(?<=begin with )).*/su, '').replace(/U\+.*/s, '') ?? 'good name'}, ${hides(text) ? 'hides' : 'plain'}`
   },
 }
