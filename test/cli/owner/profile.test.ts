@@ -88,12 +88,11 @@ test('an owner follows the profile to the mailboxes that it names', async () => 
     as('stranger', 'send', '--relay', `localhost:${relay.port}`, '--key', key, join(root, 'alice/key.pub'), text)
   await using bot = await openProfile({ folder: join(root, 'alice') })
   const messages = bot.messenger.received()[Symbol.asyncIterator]()
-  /** Takes the next message. @param rest the messages that then wait at the relay */
-  const take = async (text: string, rest = 0): Promise<void> => {
+  /** Takes the next message, so one that came to a mailbox that no one reads would show. */
+  const take = async (text: string): Promise<void> => {
     const { value } = await messages.next()
     expect(value?.envelope?.content).toEqual({ type: 'text', text })
     await value?.done()
-    await expect.poll(() => relay.relay.snapshot().messages).toBe(rest)
   }
   // No one reads the mailbox of the SSH key yet.
   expect(await write('to the key')).toMatchObject({ code: 0 })
@@ -103,7 +102,7 @@ test('an owner follows the profile to the mailboxes that it names', async () => 
   await as('alice', 'me', '--public', 'no')
   expect(await write('to no one')).toMatchObject({ code: 0 })
   expect(await as('bob', 'send', 'alice', 'to the inbox')).toMatchObject({ code: 0 })
-  await take('to the inbox', 1)
+  await take('to the inbox')
   // The inbox moves with the order of the relays.
   const [one, two] = [`localhost:${relay.port}`, `localhost:${other.port}`]
   await as('alice', 'me', '--relay', one, '--relay', two)
@@ -113,7 +112,7 @@ test('an owner follows the profile to the mailboxes that it names', async () => 
   writeFileSync(join(root, 'alice.card'), (await as('alice', 'me')).out)
   await as('bob', 'contact', 'add', join(root, 'alice.card'))
   expect(await as('bob', 'send', 'alice', 'to the new inbox')).toMatchObject({ code: 0 })
-  await take('to the new inbox', 1)
+  await take('to the new inbox')
 })
 
 test('without a profile, it says what is missing', async () => {
