@@ -215,6 +215,40 @@ test('the result is deeply frozen', () => {
   for (const part of [config, config.limits, config.names, config.tcp, config.log, config.proxy]) expect(Object.isFrozen(part)).toBe(true)
 })
 
+describe('values at their bounds', () => {
+  test('a share may be all connections, and no more', () => {
+    expect(good({ argv: ['--connections', '10', '--unproven', '10'] })).toMatchObject({ connections: 10, unproven: 10 })
+    expect(bad({ argv: ['--connections', '10', '--unproven', '11'] })).toMatchObject([{ key: 'unproven' }])
+  })
+
+  test('the login may be as short as its first packet', () => {
+    expect(good({ argv: ['--first-packet', '5s', '--login', '5s'] }).limits).toMatchObject({ firstPacketSeconds: 5, loginSeconds: 5 })
+    expect(bad({ argv: ['--first-packet', '6s', '--login', '5s'] })).toMatchObject([{ key: 'login' }])
+  })
+
+  test('the path of a socket has at most 107 bytes, whatever characters they are', () => {
+    const paths = [`/${'x'.repeat(106)}`, `/${'ä'.repeat(53)}`]
+    for (const path of paths) {
+      expect(good({ argv: ['--unix', `unix:${path}`] }).unix).toEqual({ kind: 'unix', path })
+      expect(bad({ argv: ['--unix', `unix:${path}x`] })).toMatchObject([{ problem: 'is longer than 107 bytes' }])
+    }
+  })
+
+  test('tor listens at a port, not at any', () => {
+    for (const key of ['--tor-control', '--probe']) expect(bad({ argv: [key, '127.0.0.1:0'] })).toMatchObject([{ problem: 'needs a port' }])
+  })
+
+  test('a door whose address is refused is not missing, too', () => {
+    expect(bad({ argv: ['--tcp', 'nonsense', '--unix', 'off', '--http', 'off'] })).toMatchObject([
+      { key: 'tcp', problem: 'is not an address' },
+    ])
+  })
+
+  test('a config file may begin with a byte order mark', () => {
+    expect(good({ file: '\uFEFFwindow = 3\n' }).limits.window).toBe(3)
+  })
+})
+
 describe('listening addresses', () => {
   test.each([
     ['127.0.0.1:3308', { kind: 'tcp', host: '127.0.0.1', port: 3308 }],

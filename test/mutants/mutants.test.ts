@@ -33,9 +33,23 @@ describe('the table of defects', () => {
   })
 })
 
+/** Files and folders of which every defect was found, so that one of the five survives only if a test became weaker. */
+const COMPLETE = [
+  'src/mailbox/',
+  'src/relay/',
+  'src/protocol/relay-session.ts',
+  'src/protocol/mailbox-access.ts',
+  'src/client/delivery/',
+  'src/client/messenger/',
+  'src/profile/',
+  'src/config/',
+  'src/server/',
+  'src/transport/socks.ts',
+]
+
 it('five defects are found', async () => {
   const main = join(import.meta.dirname, 'main.ts')
-  const { code, stdout, stderr } = await start([process.execPath, main, '--by', 'unit', '--few', '5']).finished
+  const { code, stdout, stderr } = await start([process.execPath, main, '--by', 'unit', '--few', '5', ...COMPLETE]).finished
   process.stdout.write(stdout)
   expect({ code, stdout, stderr }).toMatchObject({ code: 0 })
 }, 300_000)

@@ -72,6 +72,8 @@ describe('a handover secret file', () => {
     ['too few bytes', `${randomBytes(31).toString('base64')}\n`],
     ['too many bytes', `${randomBytes(33).toString('base64')}\n`],
     ['no base64', 'x'.repeat(44)],
+    ['no padding', secret.toString('base64').slice(0, -1)],
+    ['a line break inside', secret.toString('base64').replace(/^.{20}/, '$&\n')],
     ['more than a secret', `${secret.toString('base64')}\n${'A'.repeat(1_000_000)}`],
     ['nothing', ''],
   ])('with %s is refused', (_name, text) => {
