@@ -32,3 +32,25 @@ test('frames encode each length in the fewest bytes and carry the same packets a
   for (const output of [lines, frames]) output.written()
   for (const bytes of [inLines, inFrames]) expect(bytes.every((byte) => byte === 0)).toBe(true)
 })
+
+test('output that grows leaves nothing in the buffer before', () => {
+  const stock = new Stock()
+  const output = new Output(stock, 'line')
+  output.packet('x'.repeat(500))
+  output.packet('y'.repeat(900))
+  // The smaller buffer is back in the stock.
+  const former = stock.take(1_024)
+  expect(former.subarray(0, 501).every((byte) => byte === 0)).toBe(true)
+  expect(Buffer.from(output.take()).toString()).toBe(`${'x'.repeat(500)}\n${'y'.repeat(900)}\n`)
+})
+
+test('a stock keeps 32 unused buffers of each size, and none of another size', () => {
+  const stock = new Stock()
+  const buffers = Array.from({ length: 33 }, () => stock.take(1_000))
+  for (const buffer of buffers) stock.give(buffer, buffer.length)
+  const again = Array.from({ length: 33 }, () => stock.take(1_000))
+  expect(again.filter((buffer) => buffers.includes(buffer))).toHaveLength(32)
+  const large = stock.take(200_000)
+  stock.give(large, large.length)
+  expect(stock.take(200_000)).not.toBe(large)
+})

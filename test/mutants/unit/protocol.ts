@@ -249,12 +249,16 @@ export const PROTOCOL: readonly Defect[] = [
     ['this.#left -= count * IDLE_FRAME', '', 'Frames without a packet cost nothing.'],
     ['this.#left <= 0', 'this.#left < 0', 'A turn ends one unit late.', 'A unit is 2.5 ns.'],
   ]),
-  ...forTests('src/protocol/regime.ts', SESSION, [
-    ["if (this.#peer === 'silent') this.#peer = 'stranger'", "this.#peer = 'stranger'", 'A packet makes a proven peer a stranger again.'],
-    ["if (this.#peer !== 'proven') deadline", 'if (false) deadline', 'A login may take for ever.'],
-    ["if (this.#peer === 'silent') deadline", 'if (false) deadline', 'A silent stranger keeps its place.'],
-    ['    this.#heardAt = now\n  }\n\n  onPacket', '  }\n\n  onPacket', 'An active peer is idle.'],
-  ]),
+  ...forTests(
+    'src/protocol/regime.ts',
+    ['test/protocol/regime.test.ts'],
+    [
+      ["if (this.#peer === 'silent') this.#peer = 'stranger'", "this.#peer = 'stranger'", 'A packet makes a proven peer a stranger again.'],
+      ["if (this.#peer !== 'proven') deadline", 'if (false) deadline', 'A login may take for ever.'],
+      ["if (this.#peer === 'silent') deadline", 'if (false) deadline', 'A silent stranger keeps its place.'],
+      ['    this.#heardAt = now\n  }\n\n  onPacket', '  }\n\n  onPacket', 'An active peer is idle.'],
+    ],
+  ),
   ...forTests(
     'src/protocol/base64.ts',
     ['test/formats.test.ts', 'test/protocol', 'test/client/format'],
