@@ -1,5 +1,5 @@
 /** `asfaleia contact`: stores, shows and changes contacts, and shows safety words to compare. */
-import { fingerprintOf, formatKey, formatTime } from '../../client/format/field.ts'
+import { fingerprintOf } from '../../client/format/field.ts'
 import { randomart, safetyWords } from '../../client/format/safety.ts'
 import { readCommandLine } from '../program/arguments.ts'
 import { checkRelays } from '../profile/address.ts'
@@ -14,12 +14,13 @@ import { readIntroduction } from '../profile/introduction.ts'
 import { openProfile } from '../profile/profile.ts'
 import type { ContactRequest } from '../profile/requests.ts'
 import { appear } from '../talk/appear.ts'
+import { acceptBeginning, renewAddress } from '../talk/keys.ts'
+import { describeContact, showContact, showIn } from '../talk/show-contact.ts'
 import { accept, choosePerson, listRequests, remindToVerify, tellOf, unblock } from '../talk/decision.ts'
 import { needRequest, waitingOf } from '../talk/request.ts'
 import { CliError, UsageError } from '../program/error.ts'
 import { EXIT } from '../program/exit.ts'
 import type { Io } from '../program/io.ts'
-import { showName } from '../../wording/name.ts'
 import { alignColumn, beside, formatJson, quoteWord, sanitizeLine } from '../program/show.ts'
 import type { Page } from '../program/page.ts'
 
@@ -65,12 +66,23 @@ export const page = {
       examples: [['list the requests', 'asfaleia contact requests']],
     },
     accept: {
-      summary: 'make the sender of a request a contact',
+      summary: 'make the sender of a request a contact, or believe a contact who began anew',
       words: ['PERSON'],
       options: { name: { value: 'NAME', about: 'what you call them, instead of the name on their card' } },
       text: `
-        PERSON is the name or the fingerprint that \`asfaleia contact requests\` shows. To answer with \`asfaleia send\` accepts, too.`,
+        PERSON is the name or the fingerprint that \`asfaleia contact requests\` shows. To answer with \`asfaleia send\` accepts, too.
+
+        If a message says that a contact lost all keys, and does not prove it, your client does not answer to its keys: another person
+        may have the contact's SSH key. Ask the contact on a call. If it is true, this command accepts the new keys.`,
       examples: [['accept the request of Bob', 'asfaleia contact accept bob']],
+    },
+    renew: {
+      summary: 'give a contact a new address',
+      words: ['CONTACT'],
+      text: `
+        The contact gets the new address with your next message. Your client reads the old one for 22 days more. Use it if strangers
+        write to the address of the contact; your client then does so by itself, too, at most once a day.`,
+      examples: [['give Bob a new address', 'asfaleia contact renew bob']],
     },
     ignore: {
       summary: 'delete a request; the person can write again',
@@ -142,7 +154,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
       case 'list':
         return await list(book, blocked, rules, values, io)
       case 'show':
-        return show(book, book.need(given.words[0]), values, io)
+        return await showContact(book, book.need(given.words[0]), home, values, io)
       case 'rename': {
         const [name, to] = given.words
         return report(book, await book.rename(book.need(name), to, await findGroups(home)), 'renamed to', values, io)
@@ -160,8 +172,20 @@ export async function run(argv: string[], io: Io): Promise<number> {
         return verify(book, home, given.words[0], values, io)
       case 'requests':
         return listRequests(book, waitingOf(await visit((desk) => desk.list()), book, blocked), values.json === true, io)
-      case 'accept':
-        return report(book, await accept(await find(given.words[0]), given.values.name, book, home, io), 'accepted', values, io)
+      case 'accept': {
+        const [word] = given.words
+        const waiting = waitingOf(await visit((desk) => desk.list()), book, blocked)
+        const contact = given.values.name === undefined ? book.find(fingerprintOf(choosePerson(word, book, waiting).key)) : undefined
+        if (contact === undefined)
+          return report(book, await accept(needRequest(waiting, word), given.values.name, book, home, io), 'accepted', values, io)
+        await acceptBeginning(contact, io)
+        return report(book, contact, 'accepted the new keys of', values, io)
+      }
+      case 'renew': {
+        const known = book.need(given.words[0])
+        await renewAddress(known, home, io)
+        return report(book, known, 'your next message brings a new address to', values, io)
+      }
       case 'ignore': {
         const { card } = await find(given.words[0])
         await visit((desk) => desk.ignore(fingerprintOf(card.key)))
@@ -183,7 +207,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
 }
 
 function report(book: Book, known: Known, done: string, values: Values, io: Io): number {
-  io.stdout.write(values.json === true ? `${formatJson(describe(known))}\n` : `${done} ${showIn(book, known)}\n`)
+  io.stdout.write(values.json === true ? `${formatJson(describeContact(known))}\n` : `${done} ${showIn(book, known)}\n`)
   return EXIT.ok
 }
 
@@ -195,7 +219,7 @@ async function add(book: Book, home: Home, word: string, values: Values, io: Io)
   const added = await book.add(introduce(given, book, values), values.name, await findGroups(home), values['new-inbox'] === true)
   if (values.json === true) {
     const changes = added.kind === 'changed' ? { changes: added.changes } : {}
-    io.stdout.write(`${formatJson({ [added.kind]: true, ...describe(added.contact), ...changes })}\n`)
+    io.stdout.write(`${formatJson({ [added.kind]: true, ...describeContact(added.contact), ...changes })}\n`)
   } else {
     io.stdout.write(tell(added, book))
   }
@@ -253,7 +277,7 @@ async function list(book: Book, blocked: Blocked, rules: Rules, values: Values, 
   if (values.json === true) {
     for (const known of contacts) {
       const isBlocked = blocked.has(fingerprintOf(known.key))
-      io.stdout.write(`${formatJson({ ...describe(known), ...(isBlocked && { blocked: true }) })}\n`)
+      io.stdout.write(`${formatJson({ ...describeContact(known), ...(isBlocked && { blocked: true }) })}\n`)
     }
     for (const { name, fingerprint } of strangers) io.stdout.write(`${formatJson({ called: name, fingerprint, blocked: true })}\n`)
     return EXIT.ok
@@ -275,48 +299,19 @@ async function list(book: Book, blocked: Blocked, rules: Rules, values: Values, 
   return EXIT.ok
 }
 
-function show(book: Book, known: Known, values: Values, io: Io): number {
-  const { card } = known
-  if (values.link === true) {
-    if (card === undefined) throw new CliError(`there is no card of ${showName(known.name)}, only a key`)
-    io.stdout.write(`${card.link}\n`)
-    return EXIT.ok
-  }
-  if (values.json === true) {
-    io.stdout.write(`${formatJson(describe(known))}\n`)
-    return EXIT.ok
-  }
-  const rows: readonly (readonly [string, string | undefined])[] = [
-    ['name', showIn(book, known)],
-    [
-      'called',
-      card === undefined || card.name === known.name ? undefined : `${book.show(card.name, fingerprintOf(card.key))} (on their card)`,
-    ],
-    ['fingerprint', fingerprintOf(known.key)],
-    ['key', formatKey(known.key)],
-    ...known.relays.map((relay) => ['relay', relay] as const),
-    ['encrypt', known.recipient],
-    ['inbox', known.inbox === undefined ? undefined : fingerprintOf(known.inbox)],
-    ['card', card === undefined ? 'none, only a key' : `of ${formatTime(card.time)}`],
-    ['added', known.added === undefined ? undefined : formatTime(known.added)],
-    ['verified', known.verified === undefined ? 'no' : formatTime(known.verified)],
-    ['receipts', known.receipts ? undefined : 'no'],
-  ]
-  for (const [label, value] of rows) if (value !== undefined) io.stdout.write(`${`${label}:`.padEnd(13)}${sanitizeLine(value)}\n`)
-  return EXIT.ok
-}
-
 async function verify(book: Book, home: Home, name: string, values: Values, io: Io): Promise<number> {
   const known = book.need(name)
   const own = await home.needCard()
   const words = await safetyWords(own.key, known.key)
   if (values.confirm === true) {
     const verified = await book.verify(known)
-    io.stdout.write(values.json === true ? `${formatJson({ words, ...describe(verified) })}\n` : `${showIn(book, verified)} is verified\n`)
+    io.stdout.write(
+      values.json === true ? `${formatJson({ words, ...describeContact(verified) })}\n` : `${showIn(book, verified)} is verified\n`,
+    )
     return EXIT.ok
   }
   if (values.json === true) {
-    io.stdout.write(`${formatJson({ words, ...describe(known) })}\n`)
+    io.stdout.write(`${formatJson({ words, ...describeContact(known) })}\n`)
     return EXIT.ok
   }
   io.stdout.write(`${[0, 4, 8].map((at) => `  ${words.slice(at, at + 4).join(' ')}\n`).join('')}\n`)
@@ -325,24 +320,4 @@ async function verify(book: Book, home: Home, name: string, values: Values, io: 
     `asfaleia: read the words to each other, face to face or by a voice that you know. If all are the same: \`asfaleia contact verify ${sanitizeLine(quoteWord(known.name))} --confirm\`\n`,
   )
   return EXIT.ok
-}
-
-const showIn = (book: Book, { name, key }: Known): string => book.show(name, fingerprintOf(key))
-
-/** A contact as --json prints it. */
-function describe(known: Known): object {
-  const { name, key, relays, recipient, inbox, card, added, verified, receipts, path } = known
-  return {
-    name,
-    fingerprint: fingerprintOf(known.key),
-    key: formatKey(key),
-    relays,
-    ...(recipient !== undefined && { encrypt: recipient }),
-    ...(inbox !== undefined && { inbox: fingerprintOf(inbox) }),
-    ...(card !== undefined && { card: { name: card.name, time: formatTime(card.time), link: card.link } }),
-    ...(added !== undefined && { added: formatTime(added) }),
-    verified: verified === undefined ? false : formatTime(verified),
-    receipts,
-    file: path,
-  }
 }

@@ -142,6 +142,10 @@ export class Guest {
       }
       case 'read':
         return seat.read(needContact(ask.from), needTexts(ask.ids))
+      case 'accept':
+        return this.#answer(ask.n, () => seat.accept(needContact(ask.contact)))
+      case 'renew':
+        return this.#answer(ask.n, () => seat.renewAddress(needContact(ask.contact)))
       case 'receive':
         return seat.receiveFrom(ask.relay)
       case 'leave':

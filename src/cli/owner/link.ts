@@ -149,6 +149,16 @@ export class Link implements MessengerPort {
     this.#lines.send({ kind: 'read', from, ids })
   }
 
+  async accept(from: Contact): Promise<boolean> {
+    const n = ++this.#count
+    return (await this.#ask(n, { kind: 'accept', n, contact: from })) as boolean
+  }
+
+  async renewAddress(contact: Contact): Promise<void> {
+    const n = ++this.#count
+    await this.#ask(n, { kind: 'renew', n, contact })
+  }
+
   async flush({ signal }: { readonly signal?: AbortSignal } = {}): Promise<void> {
     signal?.throwIfAborted()
     const n = ++this.#count

@@ -145,6 +145,14 @@ export class Seat implements MessengerPort, Taker {
     if (this.options.reads) this.#host.messenger.read(from, ids)
   }
 
+  accept(from: Contact): Promise<boolean> {
+    return this.#host.messenger.accept(from)
+  }
+
+  renewAddress(contact: Contact): Promise<void> {
+    return this.#host.messenger.renewAddress(contact)
+  }
+
   flush(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
     return this.#host.messenger.flush(options)
   }

@@ -161,6 +161,14 @@ export class Shared implements MessengerPort {
     this.#current.port.read(from, ids)
   }
 
+  accept(from: Contact): Promise<boolean> {
+    return this.#persist((port) => port.accept(from))
+  }
+
+  renewAddress(contact: Contact): Promise<void> {
+    return this.#persist((port) => port.renewAddress(contact))
+  }
+
   flush(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
     return this.#persist((port) => port.flush(options), options.signal)
   }

@@ -9,6 +9,10 @@ import { join } from 'node:path'
 import { open, sealFor } from '../../client/format/envelope.ts'
 import type { Identity } from '../../client/format/identity.ts'
 import type { RingStore } from '../../client/messenger/options.ts'
+import { hasKey } from '../../client/ring/sending.ts'
+import type { Ring } from '../../client/ring/state.ts'
+import type { Contact } from '../../client/messenger/contact.ts'
+import type { Protection } from '../../wording/delivery.ts'
 import { decodeRing, encodeRing, RingError } from '../../client/ring/text.ts'
 import { makeFolder, readBytes, writeWhole } from '../disk/file.ts'
 import { systemReason } from '../disk/system.ts'
@@ -62,6 +66,12 @@ export function openRings(folder: string, identity: Identity): StoredRings {
       }
     },
   }
+}
+
+/** Returns what would protect the next message to a contact. @param now in seconds */
+export function protectionOf({ inbox }: Pick<Contact, 'inbox'>, ring: Ring | undefined, now: number): Protection {
+  if (ring !== undefined && hasKey(ring, now)) return 'one-time'
+  return inbox === undefined ? 'key' : 'daily'
 }
 
 const LEFT = 'it was left untouched; to begin anew with this contact, move it away'

@@ -181,12 +181,14 @@ export class Messenger implements MessengerPort {
   }
 
   /** The user says that an unproven beginning of a contact is the contact's. @returns whether there was one */
-  accept(from: Contact): Promise<boolean> {
+  async accept(from: Contact): Promise<boolean> {
+    await this.ready
     return this.#receiving.accept(from)
   }
 
   /** The contact gets a new address with the next message. The old one is read for 22 days more. */
-  renewAddress(contact: Contact): Promise<void> {
+  async renewAddress(contact: Contact): Promise<void> {
+    await this.ready
     return this.#receiving.renewAddress(contact)
   }
 

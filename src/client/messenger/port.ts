@@ -19,6 +19,8 @@ export interface MessengerPort {
   leaveRelay(relay: string): void
   events(): AsyncIterable<MessengerEvent>
   read(from: Contact, ids: readonly string[]): void
+  accept(from: Contact): Promise<boolean>
+  renewAddress(contact: Contact): Promise<void>
   flush(options?: { readonly signal?: AbortSignal }): Promise<void>
   close(): Promise<void>
 }

@@ -114,6 +114,11 @@ function countUsable(ring: Ring, now: number): number {
   return ring.held.filter((key) => isUsable(key, now)).length
 }
 
+/** Whether a message of now would use a one-time key. */
+export function hasKey({ held, last }: Ring, now: number): boolean {
+  return held.some((key) => isUsable(key, now)) || (last !== undefined && isUsable(last, now))
+}
+
 /** S1. */
 function choose(ring: Ring, { time, bundle, way }: Sending): Chosen | undefined {
   const oldest = way === 'daily' ? -1 : ring.held.findIndex((key) => isUsable(key, time))

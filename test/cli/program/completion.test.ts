@@ -37,7 +37,7 @@ describe('bash completes', () => {
     [['con'], ['contact']],
     [
       ['contact', 're'],
-      ['rename', 'requests', 'remove'],
+      ['rename', 'requests', 'renew', 'remove'],
     ],
     [['send', '--out'], ['--outbox']],
     [
