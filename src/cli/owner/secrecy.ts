@@ -33,6 +33,9 @@ export async function openSecrecy({ home, isOwn, identity }: Profile, now: () =>
     get isPublic() {
       return now().isPublic
     },
+    get copies() {
+      return now().copies
+    },
     get members() {
       return now().memberAt
     },

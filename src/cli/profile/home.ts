@@ -29,6 +29,8 @@ export interface Settings {
   readonly isPublic: boolean
   /** Relays that may know the user's own key, because they admit only members. */
   readonly memberAt: readonly string[]
+  /** How many relays get a text at once; without it, two if the receiver has addresses at two. */
+  readonly copies?: 1 | 2
   readonly socks?: string
   readonly receipts: { readonly delivered: boolean; readonly read: boolean }
   /** The folder for received files, absolute. */
@@ -97,6 +99,8 @@ export class Home {
         throw broken(line, (error as CliError).message)
       }
     }
+    const copies = one('copies')
+    if (copies !== undefined && copies !== '1' && copies !== '2') throw broken('copies', 'it must be 1 or 2')
     const kept = one('history')
     const historyFor = kept === undefined ? undefined : parseSpan(kept, HISTORY_DAYS.least * DAY, HISTORY_DAYS.most * DAY)
     if (kept !== undefined && historyFor === undefined && kept !== 'yes' && kept !== 'no')
@@ -107,6 +111,7 @@ export class Home {
       // Profiles of earlier versions lack the line, and people know their keys.
       isPublic: isOn('public', true),
       memberAt: relaysOf('member'),
+      ...(copies !== undefined && { copies: copies === '1' ? (1 as const) : (2 as const) }),
       receipts: { delivered: receipts.includes('delivered'), read: receipts.includes('read') },
       history: kept !== undefined && kept !== 'no',
       ...(historyFor !== undefined && { historyFor }),

@@ -24,6 +24,7 @@ export class Entries {
     this.all.set(entry.id, {
       ...entry,
       flying: undefined,
+      isSecond: false,
       // A message of an earlier run is sent again: its relay may have lost it, and the receiver drops a duplicate.
       wanted: true,
       held: new Set(),
@@ -75,6 +76,7 @@ export class Entries {
       ...(daily && { daily: true as const }),
       renewals,
       flying: undefined,
+      isSecond: false,
       wanted: true,
       held: new Set(),
       copies: 0,

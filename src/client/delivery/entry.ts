@@ -100,6 +100,8 @@ export const OUTBOX = Object.freeze({
 export interface Entry extends Omit<OutboxEntry, 'held'> {
   /** The relay of its unanswered SEND. */
   flying: string | undefined
+  /** Whether that SEND is for a second relay, while the first one holds it. */
+  isSecond: boolean
   /** Whether to send it: no relay holds it, or not reliably. */
   wanted: boolean
   readonly held: Set<string>

@@ -27,14 +27,20 @@ export class Outbox extends Entries {
   readonly #looks = new Looks()
   /** By id: the receivers of delivered messages, for later `read` receipts. */
   readonly #confirmed = new Map<string, string>()
+  readonly #twice: () => boolean
   readonly #relaysOf: (to: string, daily: boolean) => readonly string[] | undefined
 
   /**
    * @param relaysOf returns the routes of a receiver in order of preference, or undefined if they are not known; those of
    *   the inbox if `daily`
+   * @param twice whether two relays shall hold a text at once, if the receiver has addresses at two
    */
-  constructor(relaysOf: (to: string, daily: boolean) => readonly string[] | undefined = () => undefined) {
+  constructor(
+    relaysOf: (to: string, daily: boolean) => readonly string[] | undefined = () => undefined,
+    twice: () => boolean = () => false,
+  ) {
     super()
+    this.#twice = twice
     this.#relaysOf = relaysOf
   }
 
@@ -44,6 +50,8 @@ export class Outbox extends Entries {
       if (entry.flying !== undefined) return true
       const isWithoutKey = entry.payload.length === 0 && this.#relays(entry).some((route) => this.#reach.lacksBundle(entry.to, route))
       if (entry.wanted && !isWithoutKey) return true
+      if (this.#lacksCopy(entry) && this.#relays(entry).some((route) => !entry.held.has(route) && this.#reach.failures(route) === 0))
+        return true
     }
     return false
   }
@@ -91,7 +99,8 @@ export class Outbox extends Entries {
       }
       if (stopped.has(entry.to)) continue
       // A short cut for the many messages that are held and need nothing.
-      if (!entry.wanted && !this.#reach.hasDown) continue
+      const isSecond = !entry.wanted && this.#lacksCopy(entry)
+      if (!entry.wanted && !isSecond && !this.#reach.hasDown) continue
       const relay = this.#choose(entry, now)
       if (relay === undefined) {
         if (entry.wanted && entry.confirm) stopped.add(entry.to)
@@ -102,17 +111,18 @@ export class Outbox extends Entries {
       if (this.#looks.isDoubted(relay)) {
         // If the relay forgot messages, they go before this one.
         this.#looks.hurry(relay, now)
-        stopped.add(entry.to)
+        if (!isSecond) stopped.add(entry.to)
         continue
       }
       if (count >= OUTBOX.window || (tried.has(mailbox) && this.#reach.isDoubted(entry.to, relay))) {
-        stopped.add(entry.to)
+        if (!isSecond) stopped.add(entry.to)
         continue
       }
       flying.set(relay, count + 1)
       tried.add(mailbox)
       entry.flying = relay
       entry.wanted = false
+      entry.isSecond = isSecond
       this.#looks.cancel(relay)
       const { id, to, payload, copies } = entry
       tasks.push({ kind: 'send', relay, id, to, payload, copies, daily: entry.daily === true })
@@ -149,6 +159,12 @@ export class Outbox extends Entries {
     if (entry?.flying !== relay) return undefined
     entry.flying = undefined
     this.#reach.onTaken(entry.to, relay, now)
+    if (entry.isSecond) {
+      entry.isSecond = false
+      entry.copies++
+      entry.held.add(relay)
+      return undefined
+    }
     const pause = OUTBOX.again[Math.min(entry.copies, OUTBOX.again.length - 1)]!
     entry.copies++
     entry.held.add(relay)
@@ -175,7 +191,9 @@ export class Outbox extends Entries {
     const entry = this.all.get(id)
     if (entry?.flying !== relay) return undefined
     entry.flying = undefined
-    entry.wanted = true
+    // The first copy is held.
+    entry.wanted = !entry.isSecond
+    entry.isSecond = false
     switch (code) {
       case 'mailbox-full':
         this.#reach.blockMailbox(entry.to, relay, code, now, (failures) => backoff(failures, random, seconds))
@@ -207,7 +225,8 @@ export class Outbox extends Entries {
     for (const entry of this.all.values()) {
       if (entry.flying === relay) {
         entry.flying = undefined
-        entry.wanted = true
+        entry.wanted = !entry.isSecond
+        entry.isSecond = false
       }
       const relays = this.#relays(entry)
       if (entry.state !== 'waiting' || !relays.includes(relay)) continue
@@ -293,6 +312,11 @@ export class Outbox extends Entries {
     return known === undefined || known.length === 0 ? entry.relays : known
   }
 
+  /** Whether one relay holds a text that shall be at two at once. */
+  #lacksCopy({ daily, text, confirm, keep, held, copies }: Entry): boolean {
+    return held.size === 1 && copies === 1 && text !== undefined && daily !== true && confirm && keep !== false && this.#twice()
+  }
+
   /** Chooses the relay that an entry goes to now, if it should go to any. */
   #choose(entry: Entry, now: number): string | undefined {
     const relays = this.#relays(entry)
@@ -302,7 +326,8 @@ export class Outbox extends Entries {
       return relays.find((relay) => open(relay) && !entry.held.has(relay)) ?? relays.find(open)
     }
     // If no relay that holds it can be reached, its receiver cannot fetch it there either.
-    if (entry.held.size === 0 || [...entry.held].some((relay) => this.#reach.failures(relay) < 2)) return undefined
+    const isSecond = this.#lacksCopy(entry)
+    if (!isSecond && (entry.held.size === 0 || [...entry.held].some((relay) => this.#reach.failures(relay) < 2))) return undefined
     return relays.find((relay) => open(relay) && !entry.held.has(relay))
   }
 

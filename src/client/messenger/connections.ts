@@ -39,8 +39,16 @@ interface State {
   readonly again?: number
 }
 
-/** Returns the relays of the inbox and of the addresses: with two relays or more, no relay has both. */
-export function rolesOf(relays: readonly string[]): { readonly inbox: readonly string[]; readonly addresses: readonly string[] } {
+/**
+ * Returns the relays of the inbox and of the addresses: with two relays or more, no relay has both, unless two shall have
+ * addresses.
+ * @param copies 2: addresses at two relays, if there are two
+ */
+export function rolesOf(
+  relays: readonly string[],
+  copies = 1,
+): { readonly inbox: readonly string[]; readonly addresses: readonly string[] } {
+  if (copies === 2 && relays.length === 2) return { inbox: relays.slice(0, 1), addresses: relays }
   return relays.length > 1 ? { inbox: relays.slice(0, 1), addresses: relays.slice(1) } : { inbox: relays, addresses: relays }
 }
 

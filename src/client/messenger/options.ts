@@ -58,6 +58,11 @@ export interface Secrecy {
   readonly isPublic?: boolean
   /** The user's own relays, in order, as the profile has them: contacts learn addresses there. */
   readonly relays: () => readonly string[]
+  /**
+   * With 1, a text goes to one relay at a time, also if its receiver has addresses at several. With 2, the user's own
+   * addresses are at both of two relays: the relay of the inbox then has addresses, too.
+   */
+  readonly copies?: 1 | 2 | undefined
   /** Relays that may know the user's own key: everything there is done with it. */
   readonly members?: readonly string[]
 }

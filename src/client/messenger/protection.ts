@@ -15,6 +15,6 @@ export function createProtection(
   if (secrecy === undefined) return {}
   const rings = new Rings(secrecy.rings)
   const vault = new Vault(secrecy.secrets, onAddresses)
-  const relays = (): readonly string[] => rolesOf(secrecy.relays()).addresses
+  const relays = (): readonly string[] => rolesOf(secrecy.relays(), secrecy.copies).addresses
   return { rings, vault, sealer: new Sealer({ identity, secrecy, rings, vault, relays, now: () => clock.now() }) }
 }

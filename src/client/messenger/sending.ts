@@ -42,10 +42,13 @@ export class Sending {
 
   constructor(context: Context) {
     this.#context = context
-    this.#outbox = new Outbox((to, daily) => {
-      const contact = context.options.contacts.find(to)
-      return contact && this.#routesOf(contact, daily)
-    })
+    this.#outbox = new Outbox(
+      (to, daily) => {
+        const contact = context.options.contacts.find(to)
+        return contact && this.#routesOf(contact, daily)
+      },
+      () => context.options.secrecy !== undefined && context.options.secrecy.copies !== 1,
+    )
     this.renewals = new Renewals(context, this.#outbox, {
       protect: (...args) => this.#protect(...args),
       save: () => this.#save(),

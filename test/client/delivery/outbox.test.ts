@@ -318,6 +318,42 @@ describe('the relays of an outbox', () => {
   })
 })
 
+describe('two copies', () => {
+  const at = (id: string, more: Partial<OutboxEntry> = {}): OutboxEntry => entry(id, { text: new Uint8Array(8), ...more })
+  const twice = (): Outbox => new Outbox(undefined, () => true)
+
+  test('of a text go to two relays, and of other messages to one', () => {
+    const outbox = twice()
+    for (const each of [at('a'), at('daily', { daily: true }), at('part', { keep: false }), entry('plain')]) outbox.add(each)
+    expect(take(outbox, 0)).toEqual(['a to one', 'daily to one', 'part to one', 'plain to one'])
+    expect(outbox.onSent('a', 'one', 604_800, 0)?.state).toBe('held')
+    expect(outbox.busy).toBe(true)
+    for (const id of ['daily', 'part', 'plain']) outbox.onSent(id, 'one', 604_800, 0)
+    expect(take(outbox, 0)).toEqual(['a to two'])
+    expect(outbox.onSent('a', 'two', 604_800, 0)).toBeUndefined()
+    expect(outbox.busy).toBe(false)
+    expect(take(outbox, 0)).toEqual([])
+    // It is sent again as late as any message.
+    expect(outbox.due(0)).toBe(3_600_000)
+  })
+
+  test('are one copy while the second relay cannot be reached; the messages behind do not wait', () => {
+    const outbox = twice()
+    for (const id of ['a', 'b']) outbox.add(at(id))
+    take(outbox, 0)
+    sent(outbox, ['a', 'b'], 'one')
+    expect(take(outbox, 0)).toEqual(['a to two', 'b to two'])
+    outbox.onLost('two', 'relay-down', undefined, 1, 0)
+    expect(outbox.busy).toBe(false)
+    outbox.add(at('c'))
+    expect(take(outbox, 0)).toEqual(['c to one'])
+    sent(outbox, ['c'], 'one')
+    expect(take(outbox, 0)).toEqual([])
+    outbox.onReached('two', 500)
+    expect(take(outbox, 500)).toEqual(['a to two', 'b to two', 'c to two'])
+  })
+})
+
 describe('a refusal', () => {
   test('for want of a bundle leaves the outbox with nothing to do, until the next try after 15 to 600 s', () => {
     const outbox = new Outbox()

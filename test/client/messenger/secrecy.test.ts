@@ -87,3 +87,33 @@ describe('two people with cards of version 2', () => {
     expect(ring.address?.mailboxes).toHaveLength(1)
   })
 })
+
+describe('a contact with addresses at two relays', () => {
+  test('gets a text that one of them lost while its sender was offline, and sees it once', async () => {
+    const [inbox, one, two] = await Promise.all([startRelay(), startRelay(), startRelay()])
+    const names = [inbox, one, two].map(({ address }) => address.replace('127.0.0.1', 'localhost'))
+    const [alice, bob] = [makeSecret('alice', ...names), makeSecret('bob', ...names)]
+    const met = [open(alice, [card(bob)]), open(bob, [card(alice)])] as const
+    await met[1].fetched()
+    await met[1].flush()
+    const first = met[0].send(card(bob), { type: 'text', text: 'one' })
+    await take(met[1], 1)
+    expect(await first.settled).toBe('delivered')
+    const answer = met[1].send(card(alice), { type: 'text', text: 'two' })
+    await take(met[0], 1)
+    expect(await answer.settled).toBe('delivered')
+    await met[1].flush()
+    await met[1].close()
+    const kept = met[0].send(card(bob), { type: 'text', text: 'three' })
+    expect(await kept.accepted).toBe('held')
+    expect(kept.relays).toEqual(names.slice(1))
+    await met[0].flush()
+    await met[0].close()
+    // Both have it: whichever dies, the other one delivers it.
+    for (const { relay } of [one, two]) expect(relay.snapshot().messages).toBeGreaterThan(0)
+    await one!.kill()
+    const back = open(bob, [card(alice)])
+    const [three] = await take(back, 1)
+    expect(textOf(three!)).toBe('three')
+  })
+})
