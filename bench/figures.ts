@@ -15,6 +15,7 @@ import { Generator, type Load, type LoadOptions, type Mode, type Protocol, runLo
 import { type Mailbox, openMailboxes } from './login.ts'
 import { measureOneTime } from './one-time.ts'
 import { measureTor } from './onion.ts'
+import { Group, measurePerson, STEPS } from './person.ts'
 import type { Figure, Results, Subject } from './result.ts'
 import {
   LOAD_CORE,
@@ -26,6 +27,7 @@ import {
   SERVERS,
   startServer as start,
 } from './server.ts'
+import { measureTrips, measureTripsOverTor, type Way } from './trips.ts'
 
 /** base64 of 1 KiB, 16 KiB. */
 export const PAYLOAD = 1_368
@@ -346,7 +348,7 @@ const measureLogins: Part = async (bench) => {
     await withServers(bench, ['relay', 'prosody'], async ([relay, prosody]) => {
       const run = async (script: 'login.ts' | 'xmpp.ts', args: readonly string[], server: Server): Promise<Load> =>
         (await Generator.startScript(script, args, server)).run()
-      const logIn = (proof: Proof | 'claim', time: number): Promise<Load> => run('login.ts', [proof, `${relay!.port}`, `${time}`], relay!)
+      const logIn = (proof: Proof, time: number): Promise<Load> => run('login.ts', [proof, `${relay!.port}`, `${time}`], relay!)
       // Warm up every subject for the same time. Run the loops beside each other, because a core is slower
       // while its neighbour is busy, as it is with clients.
       const loops: { proof: Proof; bare: Ceiling; own: Ceiling }[] = []
@@ -360,7 +362,6 @@ const measureLogins: Part = async (bench) => {
         loops.push({ proof, bare, own })
         await logIn(proof, warm)
       }
-      await logIn('claim', warm)
       if (prosody !== undefined) await run('xmpp.ts', ['logins', `${prosody.port}`, `${warm}`], prosody)
       for (let round = 1; round <= (bench.full ? 5 : 2); round++) {
         for (const { proof, bare, own } of loops) {
@@ -370,8 +371,6 @@ const measureLogins: Part = async (bench) => {
           record.value(`login ${proof}`, 'bare', round, least)
           record.value(`login ${proof}`, 'own', round, ours)
         }
-        record.figure('claim', 'claims/s of one core')
-        record.value('claim', 'relay', round, perCore(await logIn('claim', seconds)))
         if (prosody === undefined) continue
         record.figure('login prosody', 'logins/s of one core')
         record.value('login prosody', 'prosody', round, perCore(await run('xmpp.ts', ['logins', `${prosody.port}`, `${seconds}`], prosody)))
@@ -610,6 +609,69 @@ const measureMessage: Part = async (bench) => {
   await measureOneTime(bench.full ? 9 : 5, (by, round, milliseconds) => record.value('one-time', by, round, milliseconds))
 }
 
+/** Measures claims beside logins, which take turns, by the relay's CPU time. */
+const measureClaims: Part = async (bench) => {
+  const record = new Recorder(bench)
+  await withServers(bench, ['relay'], async ([relay]) => {
+    const seconds = bench.full ? 4 : 1
+    for (let round = 0; round <= (bench.full ? 9 : 5); round++) {
+      for (const [figure, what] of [
+        ['claim', 'claim'],
+        ['login beside claims', 'decrypt-ed25519'],
+      ] as const) {
+        const generator = await Generator.startScript('login.ts', [what, `${relay!.port}`, `${seconds}`], relay!)
+        const { cpuMicroseconds } = await generator.run()
+        record.figure(figure, 'µs')
+        if (round > 0) record.value(figure, 'relay', round, cpuMicroseconds)
+      }
+    }
+  })
+}
+
+const WARM_PEOPLE = 100
+const IDLE_PEOPLE = 1_000
+
+const measurePeople: Part = async (bench) => {
+  const record = new Recorder(bench)
+  for (const step of STEPS) record.figure(`person ${step}`, 'B')
+  record.figure('person', 'B')
+  record.figure('person resident', 'B')
+  const rounds = bench.full ? 5 : 3
+  const totals = new Map<number, number>()
+  await measurePerson(rounds, (step, round, bytes) => {
+    record.value(`person ${step}`, 'relay', round, bytes)
+    totals.set(round, (totals.get(round) ?? 0) + bytes)
+  })
+  for (const [round, total] of totals) record.value('person', 'relay', round, total)
+  for (let round = 1; round <= rounds; round++) {
+    await withServers(bench, ['relay'], async ([server]) => {
+      const first = await Group.start(server!.port, WARM_PEOPLE)
+      for (const _ of STEPS) await first.step()
+      const people = await Group.start(server!.port, IDLE_PEOPLE)
+      await settle(server!)
+      const before = server!.memory()
+      for (const _ of STEPS) await people.step()
+      await settle(server!)
+      record.value('person resident', 'relay', round, (server!.memory() - before) / IDLE_PEOPLE)
+      await people.end()
+      await first.end()
+    })
+  }
+}
+
+const measureFlights: Part = async (bench) => {
+  const record = new Recorder(bench)
+  const note =
+    (figure: string) =>
+    (way: Way, round: number, trips: number): void => {
+      record.figure(`${figure} ${way}`, 'round trips')
+      record.value(`${figure} ${way}`, 'client', round, trips)
+    }
+  await measureTrips(10, note('trips'))
+  const absent = await measureTripsOverTor(10, note('tor trips'))
+  if (absent !== undefined) bench.results.absent.push(`trips over Tor: ${absent}`)
+}
+
 const measureOverTor: Part = async (bench) => {
   const record = new Recorder(bench)
   record.figure('tor', 'ms')
@@ -637,6 +699,9 @@ export const PARTS = {
   start: measureStart,
   command: measureCommand,
   'one-time': measureMessage,
+  claims: measureClaims,
+  person: measurePeople,
+  trips: measureFlights,
   growth: measureGrowth,
   loop: measureLoop,
   tor: measureOverTor,

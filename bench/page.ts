@@ -94,7 +94,6 @@ function buildPage(results: Results): string {
   const sizes = figuresLike(results, /^(.+) characters$/, ([, n]) => `${n} characters`)
   const logins = {
     ...Object.fromEntries(Object.entries(PROOF_TITLES).map(([proof, title]) => [`login ${proof}`, title])),
-    claim: 'claims, 20 in one write',
     'login prosody': 'logins: Prosody, SASL PLAIN',
   }
   const chart = (name: string, title: string): string => `![${title}](performance/${name}.svg)`
@@ -177,6 +176,24 @@ function buildPage(results: Results): string {
     '## One-time keys',
     "Milliseconds of CPU time for a message to a one-time key, in the smallest size: the client makes the key, encrypts the message, and opens it with the key's seed.",
     values({ 'one-time': 'a message' }),
+    '## Addresses and claims',
+    "Microseconds of the relay's CPU time. Claims come 20 in one write, and take turns with logins.",
+    values({ claim: 'a claim', 'login beside claims': 'a login: decrypt, ed25519' }),
+    'Bytes for a person who is connected and idle: an inbox on one connection, and the addresses of 20 contacts on another. The mailboxes are empty, and their memory is part of the figure for subscriptions. The first rows count the heap and the external memory of a relay with 200 such people, after a collection. The last row is the resident memory of the packaged relay for 1,000 such people.',
+    values({
+      'person connections': 'two connections',
+      'person proofs': 'a login, and 20 claims with labels',
+      'person subscriptions': '21 subscriptions and mailboxes',
+      person: 'together',
+      'person resident': 'resident memory',
+    }),
+    "The time until a sender knows that the relay has a message, in round trips of a circuit that stands. The message has the size of a chat line. A figure is a whole number of round trips, and the time of both programs. Two rows use a proxy that delays each way by 100 ms. The others use the private Tor network, in which all programs share one machine; a round's trip is the median of 7 PINGs that take turns with the messages on the same circuit.",
+    values({
+      'trips claim': 'delayed: stream, claim and SEND',
+      'trips key': 'delayed: stream, login and SEND',
+      'tor trips claim': 'Tor: stream, claim and SEND',
+      'tor trips key': 'Tor: stream, login and SEND',
+    }),
     '## Growth',
     "The server's CPU time for a message, in microseconds. The rows *queued* store and drain messages while so many others wait. The rows *connections* store messages one at a time over so many connections. The rows *characters* store payloads of this length, with window 64.",
     cpuOnly({ ...queued, ...connections, ...sizes }),

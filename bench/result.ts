@@ -168,7 +168,15 @@ export const TARGETS: readonly Target[] = [
   { title: 'memory of an idle connection', figure: 'idle', subject: 'relay', full: true, atMost: 6_000, unit: 'B' },
   { title: 'memory of an idle connection, WebSocket', figure: 'idle', subject: 'websocket', full: true, atMost: 9_000, unit: 'B' },
   ...Object.entries(PROOF_TITLES).flatMap(([proof, title]) => atLeast(title, `login ${proof}`, 'relay', [['bare', 0.4]])),
-  ...atLeast('claims, compared with logins: decrypt, ed25519', 'claim', 'relay', [['relay', 10, 'login decrypt-ed25519']]),
+  {
+    title: 'CPU of a claim, compared with a login: decrypt, ed25519',
+    figure: 'claim',
+    subject: 'relay',
+    against: 'relay',
+    of: 'login beside claims',
+    atMost: 0.1,
+    ratio: 'value',
+  },
   ...Object.entries(PROOF_TITLES).map(([proof, title]): Target => ({
     title,
     figure: `login ${proof}`,
@@ -243,6 +251,17 @@ export const TARGETS: readonly Target[] = [
     ratio: 'value',
   })),
   { title: 'CPU of a message to a one-time key: new key, encrypt, open', figure: 'one-time', subject: 'client', atMost: 2, unit: 'ms' },
+  { title: 'memory of an idle person with 20 contacts, heap', figure: 'person', subject: 'relay', atMost: 30_000, unit: 'B' },
+  { title: 'memory of an idle person with 20 contacts, resident', figure: 'person resident', subject: 'relay', atMost: 30_000, unit: 'B' },
+  ...(
+    [
+      ['trips', 'delayed by 200 ms'],
+      ['tor trips', 'over Tor'],
+    ] as const
+  ).flatMap(([figure, where]): Target[] => [
+    { title: `stream, claim and SEND, ${where}`, figure: `${figure} claim`, subject: 'client', atMost: 1.5, unit: 'round trips' },
+    { title: `stream, login and SEND, ${where}`, figure: `${figure} key`, subject: 'client', atMost: 2.5, unit: 'round trips' },
+  ]),
   {
     title: 'round trip over Tor',
     figure: 'tor',
