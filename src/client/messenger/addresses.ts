@@ -23,7 +23,7 @@ const HELD_MS = 60_000
 /** Silence, ms, that counts as the end of the waiting messages. */
 const QUIET_MS = 10_000
 /** The most by which a reconnect is put off if no user waits for it, ms: relays could join mailboxes by it. */
-const SPREAD_MS = 20_000
+export const SPREAD_MS = 20_000
 /** How often the addresses without a label are asked, how many at once, and how long their messages keep a label, ms. */
 const TURN_MS = 60_000
 const TURN = 8

@@ -6,7 +6,7 @@
 import type { Message } from '../../protocol/answer.ts'
 import { fingerprintOf } from '../format/field.ts'
 import type { RelayClient } from '../wire/client.ts'
-import { AddressConnection } from './addresses.ts'
+import { AddressConnection, SPREAD_MS } from './addresses.ts'
 import type { Context } from './context.ts'
 import { Incoming } from './incoming.ts'
 import type { Source } from './inbox.ts'
@@ -37,6 +37,8 @@ interface State {
   readonly error?: unknown
   readonly waiting?: number
   readonly again?: number
+  /** It connects after a failure, so the relay is not up again. */
+  readonly isRetry?: true
 }
 
 /**
@@ -61,6 +63,8 @@ export class Connections {
   readonly #addresses = new Map<string, AddressConnection>()
   /** By relay: the states of its connections, by kind. */
   readonly #states = new Map<string, Map<string, State>>()
+  /** By relay: the state that was reported last. */
+  readonly #shown = new Map<string, State['state']>()
   /** The connection of the inbox, and when to publish there again. */
   #inbox: Published | undefined
   #relays: readonly string[] = []
@@ -197,6 +201,7 @@ export class Connections {
         this.#publish(inbox)
         return client
       },
+      ...(kind === 'inbox' && { spread: SPREAD_MS }),
       onState: (state, more) => this.#onState(kind, relay, { state, ...more }),
       onMessage: (message) => this.#port.onMessage(incoming, relay, origin, message),
       onAcked,
@@ -225,15 +230,21 @@ export class Connections {
     ).finally(schedule)
   }
 
-  /** Reports the state of a relay: that of its worst connection. */
+  /** Reports the state of a relay: down if one of its connections is, otherwise up if one is. */
   #onState(kind: string, relay: string, state: State): void {
     if (state.state === 'up') this.#port.onUp(relay)
     const states = this.#states.get(relay) ?? new Map<string, State>()
-    this.#states.set(relay, states.set(kind, state))
+    const before = states.get(kind)
+    const isRetry = state.state === 'connecting' && (before?.state === 'down' || before?.isRetry === true)
+    this.#states.set(relay, states.set(kind, isRetry ? { ...state, isRetry } : state))
     const all = [...states.values()]
-    const worst = all.find((each) => each.state === 'down') ?? all.find((each) => each.state === 'connecting')
-    const waiting = all.reduce((sum, each) => sum + (each.waiting ?? 0), 0)
-    this.#context.emit({ kind: 'relay', relay, purpose: 'receive', ...(worst ?? { state: 'up', waiting }) })
+    const isUp = all.some((each) => each.state === 'up')
+    const lacking = all.find((each) => each.state === 'down') ?? all.find((each) => each.isRetry === true)
+    const { isRetry: _, ...shown }: State = lacking ?? (isUp ? { state: 'up', waiting: state.waiting ?? 0 } : state)
+    // Another connection to a relay that is up already is news only if it finds messages.
+    const isNews = this.#shown.get(relay) !== shown.state || state.state === 'down' || (shown.state === 'up' && (state.waiting ?? 0) > 0)
+    this.#shown.set(relay, shown.state)
+    if (isNews) this.#context.emit({ kind: 'relay', relay, purpose: 'receive', ...shown })
     this.#context.schedule()
   }
 
@@ -241,6 +252,8 @@ export class Connections {
     const [kind = '', relay = ''] = name.split(' ')
     const states = this.#states.get(relay)
     states?.delete(kind)
-    if (states?.size === 0) this.#states.delete(relay)
+    if (states?.size !== 0) return
+    this.#states.delete(relay)
+    this.#shown.delete(relay)
   }
 }

@@ -36,6 +36,8 @@ export interface IncomingOptions extends IncomingEvents {
   readonly connect: (options: Renewal) => Promise<RelayClient>
   readonly clock: Clock
   readonly random: () => number
+  /** The most by which a reconnect is put off, ms, so that the relay cannot match connections by it. */
+  readonly spread?: number
 }
 
 export class Incoming {
@@ -130,7 +132,8 @@ export class Incoming {
           return
         }
         failures = up && clock.now() - since > HELD_MS ? 1 : failures + 1
-        const again = backoff(failures, random(), error instanceof RelayError ? error.seconds : undefined)
+        const pause = backoff(failures, random(), error instanceof RelayError ? error.seconds : undefined)
+        const again = pause + (up ? random() * (this.#options.spread ?? 0) : 0)
         onState('down', { error, again })
         await new Promise<void>((resolve) => {
           const cancel = clock.after(again, resolve)
