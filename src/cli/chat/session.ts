@@ -256,7 +256,7 @@ export class Session {
         return this.#dispatch.onDelivery(event.delivery)
       case 'relay': {
         if (event.purpose !== 'receive') return
-        const why = event.error === undefined ? undefined : describeRelayError(event.error)
+        const why = event.error === undefined ? undefined : describeRelayError(event.error, event.relay)
         return context.put({ kind: 'relay', relay: { relay: event.relay, state: event.state, ...(why !== undefined && { why }) } })
       }
       case 'taken-over': {

@@ -8,7 +8,7 @@ import type { Io } from '../program/io.ts'
 import { sanitizeLine } from '../program/show.ts'
 import { describeClock } from '../../wording/refusal.ts'
 import { duration } from '../../wording/figures.ts'
-import { mayPass, toCliError } from './refusal.ts'
+import { mayPass, nameRelay, toCliError, wantsKey } from './refusal.ts'
 
 /** Prints the events. */
 export interface Teller {
@@ -25,6 +25,8 @@ export class MailboxWatch {
   readonly #errors = new Map<string, unknown>()
   /** How many messages each relay said wait. */
   readonly #announced = new Map<string, number>()
+  /** Relays whose hint was printed. */
+  readonly #hinted = new Set<string>()
   readonly #failure = Promise.withResolvers<never>()
   /** Rejects when every relay has failed. */
   readonly failure: Promise<never> = this.#failure.promise
@@ -57,6 +59,7 @@ export class MailboxWatch {
     else if (this.#follow) {
       const pause = mayPass(error) && again !== undefined ? `; trying again in ${duration(Math.ceil(again / 1_000))}` : ''
       this.#io.stderr.write(`asfaleia: ${this.#nameOf(relay)}${describeError(error)}${pause}\n`)
+      if (!this.#hinted.has(relay)) this.#hint(relay, error)
     }
   }
 
@@ -66,11 +69,22 @@ export class MailboxWatch {
     const late = [...missed].filter(isLate)
     const errors = [...missed].filter((each) => !isLate(each))
     if (errors.length === this.#relays.length && errors.length > 0) throw errors[0]![1]
-    for (const [relay, error] of errors) this.#io.stderr.write(`asfaleia: ${this.#nameOf(relay)}${describeError(error)}\n`)
+    for (const [relay, error] of errors) {
+      this.#io.stderr.write(`asfaleia: ${this.#nameOf(relay)}${describeError(error)}\n`)
+      this.#hint(relay, error)
+    }
     for (const [relay] of late)
       this.#io.stderr.write(`asfaleia: ${this.#nameOf(relay)}the relay announced more messages than it delivered; try again later\n`)
     const isAnnounced = errors.some(([relay]) => (this.#announced.get(relay) ?? 0) > 0)
     if (shown === 0 && late.length === 0 && !isAnnounced) this.#io.stderr.write('asfaleia: no messages wait\n')
+  }
+
+  /** Says how to show the SSH key to a relay that serves only people whose keys it knows. */
+  #hint(relay: string, error: unknown): void {
+    if (!wantsKey(error)) return
+    this.#hinted.add(relay)
+    const { hint } = toCliError(error, NEVER) as CliError
+    this.#io.stderr.write(`asfaleia: hint: ${nameRelay(hint!, relay)}\n`)
   }
 
   /** The relay as a prefix, if there are several. */

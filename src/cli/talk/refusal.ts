@@ -6,6 +6,7 @@ import { duration } from '../../wording/figures.ts'
 import { MESSENGER_ERRORS, RELAY_ERRORS } from '../../wording/refusal.ts'
 import { CliError } from '../program/error.ts'
 import { EXIT, type ExitCode } from '../program/exit.ts'
+import { quoteWord, sanitizeLine } from '../program/show.ts'
 
 interface Row {
   readonly exit: ExitCode
@@ -14,6 +15,13 @@ interface Row {
 
 const TOR_HINT = 'start tor, or name its SOCKS port with --socks HOST:PORT'
 const ONION_HINT = 'check the address, and that the relay is running; a new onion service takes a minute to become reachable'
+
+/** A relay that admits a list of keys refuses the inbox, the addresses and the throwaway secrets that hide the user. */
+const MEMBERS_HINT =
+  'if it admits only keys that it knows, run `asfaleia me --member RELAY`: your client then shows your SSH key to this relay; ask its ' +
+  'operator to admit that key, or the receiver’s'
+const OLD_HINT =
+  'ask its operator for a newer version; or run `asfaleia me --member RELAY`: your client then shows your SSH key to this relay'
 
 const ROWS: Record<RelayErrorCode, Row> = {
   'proxy-down': { exit: EXIT.unreachable, hint: TOR_HINT },
@@ -44,7 +52,7 @@ const ROWS: Record<RelayErrorCode, Row> = {
   'too-large': { exit: EXIT.failed, hint: 'nothing was sent; split it into smaller ones' },
   'no-bundle': { exit: EXIT.unconfirmed, hint: 'try again later; with `outbox: yes` in your profile the message is kept until then' },
   'taken-over': { exit: EXIT.failed },
-  denied: { exit: EXIT.refused, hint: 'ask its operator to admit your key, or the receiver’s' },
+  denied: { exit: EXIT.refused, hint: MEMBERS_HINT },
   'auth-failed': { exit: EXIT.refused },
   'bad-key': { exit: EXIT.refused },
   'unsupported-key': { exit: EXIT.refused },
@@ -56,7 +64,7 @@ const ROWS: Record<RelayErrorCode, Row> = {
   'hostile-challenge': { exit: EXIT.refused, hint: 'do not use this relay' },
   'broken-relay': { exit: EXIT.refused, hint: 'check the address and its port' },
   'wrong-usage': { exit: EXIT.refused },
-  'unknown-packet': { exit: EXIT.refused },
+  'unknown-packet': { exit: EXIT.refused, hint: OLD_HINT },
   unknown: { exit: EXIT.refused },
 }
 
@@ -88,6 +96,17 @@ export function toCliError(error: unknown, signal: AbortSignal): unknown {
   const wait = error.seconds === undefined ? undefined : `try again in ${duration(error.seconds)}`
   const advice = [wait, hint].filter((part) => part !== undefined).join('; ')
   return new CliError(RELAY_ERRORS[error.code].text, { exitCode: exit, ...(advice !== '' && { hint: advice }) })
+}
+
+/** Whether the relay does not serve users whose key it does not know; the hint of the error then says how to show the key. */
+export function wantsKey(error: unknown): boolean {
+  return error instanceof RelayError && (error.code === 'denied' || error.code === 'unknown-packet')
+}
+
+/** Names the relay in a hint, for a shell. */
+export function nameRelay(hint: string, relay: string): string {
+  const word = /^[\w.:-]+$/.test(relay) ? relay : sanitizeLine(quoteWord(relay))
+  return hint.replace(' RELAY`', () => ` ${word}\``)
 }
 
 /** Whether the error may pass by itself. */

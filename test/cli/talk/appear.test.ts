@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { generatePrivateKey } from '../../../src/auth/private-key.ts'
+import { EXIT } from '../../../src/cli/program/exit.ts'
 import { generateSeedKey, parseSeedFile } from '../../../src/auth/seed.ts'
 import { parseBundle } from '../../../src/client/format/bundle.ts'
 import { makeCard } from '../../../src/client/format/card.ts'
@@ -94,4 +95,24 @@ test('contact add asks for no passphrase', async (ctx) => {
     code: 0,
     err: expect.stringContaining(`${WARNING}your key needs a passphrase`) as string,
   })
+})
+
+test('me and get name the command that shows the SSH key to a relay that admits only some keys', async () => {
+  const closed = await startTestRelay({ admit: [{ fingerprint: generateSeedKey().public.fingerprint }] })
+  try {
+    const name = `localhost:${closed.port}`
+    const hint = `asfaleia: hint: if it admits only keys that it knows, run \`asfaleia me --member ${name}\`: your client then shows your SSH key to this relay`
+    const made = await as('me', '--name', 'Alice', '--relay', name)
+    expect(made.code).toBe(0)
+    expect(made.err).toContain(`${WARNING}the relay does not admit that key\n${hint}`)
+    const refused = await as('get')
+    expect(refused.code).toBe(EXIT.refused)
+    expect(refused.err).toContain('asfaleia me --member ')
+    await as('me', '--relay', name, '--relay', address())
+    const { code, err } = await as('get')
+    expect(code).toBe(0)
+    expect(err).toContain(`asfaleia: ${name}: the relay does not admit that key\n${hint}`)
+  } finally {
+    await closed.close()
+  }
 })
