@@ -27,7 +27,7 @@ import {
   SERVERS,
   startServer as start,
 } from './server.ts'
-import { measureTrips, measureTripsOverTor, type Way } from './trips.ts'
+import { measureTrips, measureTripsOverTor } from './trips.ts'
 
 /** base64 of 1 KiB, 16 KiB. */
 export const PAYLOAD = 1_368
@@ -661,14 +661,14 @@ const measurePeople: Part = async (bench) => {
 
 const measureFlights: Part = async (bench) => {
   const record = new Recorder(bench)
-  const note =
-    (figure: string) =>
-    (way: Way, round: number, trips: number): void => {
-      record.figure(`${figure} ${way}`, 'round trips')
-      record.value(`${figure} ${way}`, 'client', round, trips)
-    }
-  await measureTrips(10, note('trips'))
-  const absent = await measureTripsOverTor(10, note('tor trips'))
+  await measureTrips(10, (way, round, trips) => {
+    record.figure(`trips ${way}`, 'round trips')
+    record.value(`trips ${way}`, 'client', round, trips)
+  })
+  const absent = await measureTripsOverTor(10, (kind, round, milliseconds) => {
+    record.figure(`tor trips ${kind}`, 'ms')
+    record.value(`tor trips ${kind}`, 'client', round, milliseconds)
+  })
   if (absent !== undefined) bench.results.absent.push(`trips over Tor: ${absent}`)
 }
 

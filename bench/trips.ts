@@ -5,7 +5,6 @@
 import { createServer } from 'node:net'
 import { once } from 'node:events'
 import { randomBytes } from '../src/auth/crypto.ts'
-import { fingerprintOf } from '../src/client/format/field.ts'
 import { connectClaims, connectRelay } from '../src/client/wire/connect.ts'
 import { encodeOnion } from '../src/onion/address.ts'
 import { connectTarget } from '../src/transport/socks.ts'
@@ -26,14 +25,16 @@ const REPEATS = 7
 const WAYS = ['claim', 'key'] as const
 
 export type Way = (typeof WAYS)[number]
-type Record = (way: Way, round: number, trips: number) => void
+/** What takes turns on a circuit: a PING, a stream without a packet, and a message. */
+const KINDS = ['ping', 'open', ...WAYS] as const
 
 const sender = makePerson('sender').identity
-const receiver = fingerprintOf(makePerson('receiver').key)
 
 /** @returns ms */
 async function send(way: Way, relay: string, socks: string, isolation: string): Promise<number> {
   const payload = randomBytes(PAYLOAD_BYTES)
+  // Each message has a mailbox of its own: one would be full soon.
+  const receiver = `SHA256:${Buffer.from(randomBytes(32)).toString('base64').slice(0, 43)}`
   const began = performance.now()
   if (way === 'claim') {
     let sent: Promise<unknown> | undefined
@@ -51,7 +52,7 @@ async function send(way: Way, relay: string, socks: string, isolation: string): 
 }
 
 /** Over loopback, where a proxy in Tor's place delays each way by 100 ms. */
-export async function measureTrips(rounds: number, record: Record): Promise<void> {
+export async function measureTrips(rounds: number, record: (way: Way, round: number, trips: number) => void): Promise<void> {
   const name = encodeOnion(randomBytes(32))
   const relay = await startTestRelay({ names: [name], memory: 2 ** 24 })
   const flights = await startFlights(relay.port, TRIP_MS)
@@ -68,8 +69,11 @@ export async function measureTrips(rounds: number, record: Record): Promise<void
   }
 }
 
-/** Over the private Tor network: each round has a circuit of its own, on which PINGs and messages take turns. The median PING is the trip. */
-export async function measureTripsOverTor(rounds: number, record: Record): Promise<string | undefined> {
+/** Over the private Tor network: each round has a circuit of its own, on which the kinds take turns. */
+export async function measureTripsOverTor(
+  rounds: number,
+  record: (kind: (typeof KINDS)[number], round: number, milliseconds: number) => void,
+): Promise<string | undefined> {
   const absent = missing(...TOR_PROGRAMS)
   if (absent !== undefined) return absent
   const port = await freePort()
@@ -82,24 +86,25 @@ export async function measureTripsOverTor(rounds: number, record: Record): Promi
     try {
       for (let round = 1; round <= rounds; round++) {
         const isolation = `round-${round}`
-        const socket = await connectTarget(
-          { kind: 'name', host: onion, port: PORT, name: onion },
-          { kind: 'socks', proxy: endpoint, isolation: { user: isolation, password: isolation } },
-          { timeout: 60_000 },
-        )
+        const target = { kind: 'name', host: onion, port: PORT, name: onion } as const
+        const route = { kind: 'socks', proxy: endpoint, isolation: { user: isolation, password: isolation } } as const
+        const socket = await connectTarget(target, route, { timeout: 60_000 })
         const wire = Wire.over(socket)
         socket.resume()
-        const times = { ping: [] as number[], claim: [] as number[], key: [] as number[] }
+        const times = { ping: [] as number[], open: [] as number[], claim: [] as number[], key: [] as number[] }
         // The first ones build caches.
         for (let n = 0; n <= REPEATS; n++) {
-          const began = performance.now()
+          let began = performance.now()
           await wire.ask('7')
-          const took = { ping: performance.now() - began, claim: 0, key: 0 }
+          const took = { ping: performance.now() - began, open: 0, claim: 0, key: 0 }
+          began = performance.now()
+          const other = await connectTarget(target, route, { timeout: 60_000 })
+          took.open = performance.now() - began
+          other.destroy()
           for (const way of WAYS) took[way] = await send(way, `${onion}:${PORT}`, socks, isolation)
-          if (n > 0) for (const of of ['ping', ...WAYS] as const) times[of].push(took[of])
+          if (n > 0) for (const of of KINDS) times[of].push(took[of])
         }
-        const trip = spread(times.ping)!.median
-        for (const way of WAYS) record(way, round, spread(times[way])!.median / trip)
+        for (const of of KINDS) record(of, round, spread(times[of])!.median)
         wire.close()
       }
     } finally {

@@ -12,6 +12,7 @@ import { runInNewContext } from 'node:vm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { runLoad, type Under } from '../../bench/load.ts'
 import { openMailboxes } from '../../bench/login.ts'
+import { measurePerson } from '../../bench/person.ts'
 import { compile } from '../../bench/program.ts'
 import { spread } from '../../bench/result.ts'
 import { type Server, startServer } from '../../bench/server.ts'
@@ -49,6 +50,16 @@ describe('memory', () => {
     expect(each).toBeLessThan(96)
     mailboxes.eraseAll()
     expect((used() - before) / messages).toBeLessThan(0.15 * PAYLOAD)
+  })
+})
+
+describe('memory of the relay', () => {
+  it('for an idle person with 20 contacts is at most 30,000 bytes', { timeout: 120_000 }, async () => {
+    const steps: number[] = []
+    await measurePerson(1, (_step, _round, bytes) => steps.push(bytes))
+    expect(steps).toHaveLength(3)
+    for (const bytes of steps) expect(bytes).toBeGreaterThan(0)
+    expect(steps.reduce((sum, bytes) => sum + bytes, 0)).toBeLessThan(30_000)
   })
 })
 
