@@ -1,10 +1,11 @@
 /**
- * Runs the simulation (main.ts) as the program that it is: all named plans, and new seeds for a minute. A new seed may
- * find a defect that is older than the change under test. The output then says so, with the seed and the story; keep the
- * plan that `--save` writes in plans/.
+ * Runs the simulation (main.ts) as the program that it is: all named plans, and for a minute seeds that are new for each
+ * commit. A new seed may find a defect that is older than the change under test. The output then says so, with the seed and
+ * the story; keep the plan that `--save` writes in plans/.
  */
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { commitSeed } from '../support/commit.ts'
 import { start } from '../support/process.ts'
 
 const MAIN = [process.execPath, '--max-semi-space-size=64', join(import.meta.dirname, 'main.ts')]
@@ -17,7 +18,7 @@ describe('the whole system in virtual time', () => {
   }, 300_000)
 
   it(`keeps all invariants in all named plans, and for ${SECONDS} s in new scenarios`, async () => {
-    const { code, stdout, stderr } = await start([...MAIN, '--minutes', String(SECONDS / 60)]).finished
+    const { code, stdout, stderr } = await start([...MAIN, '--minutes', String(SECONDS / 60), '--seed', commitSeed()]).finished
     process.stdout.write(stdout)
     expect({ code, stdout, stderr }).toMatchObject({ code: 0 })
   }, 600_000)
