@@ -81,7 +81,7 @@ export const SIMULATION: readonly Defect[] = [
   ...forSimulation('src/client/delivery/outbox.ts', [
     ['      entry.wanted = entry.flying === undefined\n', '      entry.wanted = false\n', 'what a relay forgot is not sent again'],
     [
-      '        entry.flying = undefined\n        entry.wanted = true\n',
+      '        entry.flying = undefined\n        entry.wanted = !entry.isSecond\n',
       '        entry.flying = undefined\n',
       'a message under way on a broken connection is not sent again',
     ],
@@ -157,8 +157,8 @@ export const SIMULATION: readonly Defect[] = [
   ]),
   ...forSimulation('src/client/messenger/incoming.ts', [
     [
-      '        const again = backoff(failures, random(), error instanceof RelayError ? error.seconds : undefined)',
-      '        const again = backoff(1, random() / 100) / 100',
+      '        const pause = backoff(failures, random(), error instanceof RelayError ? error.seconds : undefined)',
+      '        const pause = backoff(1, random() / 100) / 100',
       'a receiver dials a failing relay without a pause',
     ],
   ]),

@@ -20,7 +20,7 @@ export const CLIENT: readonly Defect[] = [
       ['if (deadline > now) continue', 'if (deadline >= now) continue', 'A message expires a moment late.'],
       ['count >= OUTBOX.window ||', 'count > OUTBOX.window ||', 'One message too many is under way.'],
       ['if (entry.wanted && entry.confirm) stopped.add(entry.to)', '', 'A later message overtakes one that waits.'],
-      ['      entry.wanted = false\n      this.#looks', '      this.#looks', 'A message that is under way is sent again at once.'],
+      ['      entry.wanted = false\n      entry.isSecond', '      entry.isSecond', 'A message that is under way is sent again at once.'],
       ["if (entry.state === 'held') return undefined", '', 'A second copy is reported as the first one.'],
       ['if (!entry.confirm) this.remove(id)', '', 'A message without confirmation stays in the outbox.'],
       ['if (entry?.to === from) {', 'if (entry !== undefined) {', 'A receipt of another contact counts.'],
