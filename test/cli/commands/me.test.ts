@@ -8,8 +8,10 @@ import { parseSeedFile } from '../../../src/auth/seed.ts'
 import { type Card, parseCard } from '../../../src/client/format/card.ts'
 import { fingerprintOf } from '../../../src/client/format/field.ts'
 import { asfaleia, type Outcome } from '../../support/command.ts'
+import { run } from '../../support/process.ts'
 import { startTestRelay } from '../../support/relay.ts'
 
+const MAIN = join(import.meta.dirname, '../../../src/cli/main.ts')
 const ONION = '2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion'
 const TWO = ['--relay', ONION, '--relay', 'localhost:4000'] as const
 const UNREACHED = `asfaleia: warning: your relay was not reached: nothing listens at the SOCKS port
@@ -195,16 +197,17 @@ describe('a profile of an earlier version', () => {
     expect(err).toContain('warning: your card names no inbox yet')
   })
 
-  test('shows the card that exists in a folder that takes no more', async (ctx) => {
-    ctx.skip(process.getuid?.() === 0, 'root may write everywhere')
+  test('shows the card that exists on a full disk', async () => {
     await cardOf('--name', 'Alice', ...TWO)
     const older = await makeOlder()
-    chmodSync(join(root, 'alice'), 0o500)
-    try {
-      expect(await me()).toEqual({ code: 0, out: `${older.link}\n`, err: '' })
-    } finally {
-      chmodSync(join(root, 'alice'), 0o700)
-    }
+    // A file size limit of 0 has the effect of a full disk.
+    const command = ['sh', '-c', 'ulimit -f 0; exec "$@"', 'sh', process.execPath, MAIN, 'me']
+    expect(await run(command, { env: { ASFALEIA_HOME: join(root, 'alice') } })).toMatchObject({
+      code: 0,
+      stdout: `${older.link}\n`,
+      stderr: '',
+    })
+    expect(existsSync(file('inbox'))).toBe(false)
   })
 
   test('is public if only its card is left', async () => {

@@ -128,7 +128,7 @@ test('a lock of a zombie is stale, and the lock of a process that lives is not',
     const [chunk] = (await once(parent.stdout, 'data')) as [Buffer]
     const zombie = Number(chunk.toString())
     const stateOf = (): string | undefined => readFileSync(`/proc/${zombie}/stat`, 'latin1').split(') ')[1]?.[0]
-    await expect.poll(stateOf).toBe('Z')
+    await expect.poll(stateOf, { timeout: 10_000 }).toBe('Z')
     writeFileSync(lock, `${parent.pid}\n`)
     await expect(openOutbox(join(root, 'state'), {} as never)).rejects.toThrow(`another asfaleia, process ${parent.pid}`)
     writeFileSync(lock, `${zombie}\n`)
