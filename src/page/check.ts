@@ -1,4 +1,4 @@
-/** Checks what the user types, and says what failed. */
+/** Checks the user's input, and names the fault in it. */
 import { areCardRelays, normalizeRelay } from '../client/format/card.ts'
 import { composeName, faultOf } from '../wording/name.ts'
 import { describeFault } from '../wording/refusal.ts'

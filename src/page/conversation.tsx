@@ -216,7 +216,7 @@ function Log({
 
 const isNewDay = (before: Entry | undefined, { at }: Entry): boolean => before === undefined || dayOf(before.at) !== dayOf(at)
 
-/** What the state of the user's last message means, and what to do. */
+/** The meaning of each state of the user's last message, with advice. */
 const MEANINGS: Readonly<Record<string, string>> = {
   waiting: 'No relay has your message yet. It goes out as soon as one can be reached; leave this page open.',
   held: 'The relay keeps your message until they come online.',

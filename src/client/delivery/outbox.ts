@@ -12,7 +12,7 @@
 import type { RelayErrorCode } from '../wire/error.ts'
 import { backoff, bundlePause, isOver } from './backoff.ts'
 import { Entries } from './entries.ts'
-import { type Entry, OUTBOX, type OutboxChange, type OutboxTask, relayOf } from './entry.ts'
+import { type Entry, isSingle, OUTBOX, type OutboxChange, type OutboxTask, relayOf } from './entry.ts'
 import { Looks } from './looks.ts'
 import { Reach } from './reach.ts'
 
@@ -31,8 +31,7 @@ export class Outbox extends Entries {
   readonly #relaysOf: (to: string, daily: boolean) => readonly string[] | undefined
 
   /**
-   * @param relaysOf returns the routes of a receiver in order of preference, or undefined if they are not known; those of
-   *   the inbox if `daily`
+   * @param relaysOf returns a receiver's routes, the preferred one first; those of the inbox if `daily`
    * @param twice whether two relays shall hold a text at once, if the receiver has addresses at two
    */
   constructor(
@@ -46,11 +45,15 @@ export class Outbox extends Entries {
 
   /** Whether a message waits to be sent, or for a relay's answer. One that waits for its receiver's bundle does not count. */
   get busy(): boolean {
+    const receivers = new Map<string, boolean>()
     for (const entry of this.all.values()) {
       if (entry.flying !== undefined) return true
       const isWithoutKey = entry.payload.length === 0 && this.#relays(entry).some((route) => this.#reach.lacksBundle(entry.to, route))
       if (entry.wanted && !isWithoutKey) return true
-      if (this.#lacksCopy(entry) && this.#relays(entry).some((route) => !entry.held.has(route) && this.#reach.failures(route) === 0))
+      if (
+        this.#lacksCopy(entry, receivers) &&
+        this.#relays(entry).some((route) => !entry.held.has(route) && this.#reach.failures(route) === 0)
+      )
         return true
     }
     return false
@@ -59,8 +62,7 @@ export class Outbox extends Entries {
   /** As {@link Entries.onRenewed}: another mailbox of the receiver may have room. */
   override onRenewed(id: string, renewed: Parameters<Entries['onRenewed']>[1]): void {
     super.onRenewed(id, renewed)
-    const to = this.all.get(id)?.to
-    if (to !== undefined) this.#reach.onFetched(to)
+    this.#reach.onFetched(this.all.get(id)?.to ?? '')
   }
 
   /**
@@ -90,6 +92,7 @@ export class Outbox extends Entries {
     }
     /** Receivers with an earlier message that cannot leave now: sending more would break the order. */
     const stopped = new Set<string>()
+    const receivers = new Map<string, boolean>()
     for (const entry of this.all.values()) {
       if (entry.flying !== undefined || entry.deadline <= now) continue
       // Also behind a message that cannot leave now: `due` would otherwise name this time again and again.
@@ -99,9 +102,9 @@ export class Outbox extends Entries {
       }
       if (stopped.has(entry.to)) continue
       // A short cut for the many messages that are held and need nothing.
-      const isSecond = !entry.wanted && this.#lacksCopy(entry)
+      const isSecond = !entry.wanted && this.#lacksCopy(entry, receivers)
       if (!entry.wanted && !isSecond && !this.#reach.hasDown) continue
-      const relay = this.#choose(entry, now)
+      const relay = this.#choose(entry, now, isSecond)
       if (relay === undefined) {
         if (entry.wanted && entry.confirm) stopped.add(entry.to)
         continue
@@ -312,13 +315,16 @@ export class Outbox extends Entries {
     return known === undefined || known.length === 0 ? entry.relays : known
   }
 
-  /** Whether one relay holds a text that shall be at two at once. */
-  #lacksCopy({ daily, text, confirm, keep, held, copies }: Entry): boolean {
-    return held.size === 1 && copies === 1 && text !== undefined && daily !== true && confirm && keep !== false && this.#twice()
+  /** Whether one relay holds a text that shall be at two. @param receivers remembers who has addresses at two */
+  #lacksCopy(entry: Entry, receivers: Map<string, boolean>): boolean {
+    if (!isSingle(entry)) return false
+    const hasTwo = receivers.get(entry.to) ?? (this.#twice() && this.#relays(entry).length > 1)
+    receivers.set(entry.to, hasTwo)
+    return hasTwo
   }
 
-  /** Chooses the relay that an entry goes to now, if it should go to any. */
-  #choose(entry: Entry, now: number): string | undefined {
+  /** Chooses the relay that an entry goes to now, if it should go to any. @param isSecond for a second copy */
+  #choose(entry: Entry, now: number, isSecond: boolean): string | undefined {
     const relays = this.#relays(entry)
     const open = (relay: string): boolean => !entry.refused.has(relay) && this.#reach.isOpen(entry.to, relay, now)
     if (entry.wanted) {
@@ -326,7 +332,6 @@ export class Outbox extends Entries {
       return relays.find((relay) => open(relay) && !entry.held.has(relay)) ?? relays.find(open)
     }
     // If no relay that holds it can be reached, its receiver cannot fetch it there either.
-    const isSecond = this.#lacksCopy(entry)
     if (!isSecond && (entry.held.size === 0 || [...entry.held].some((relay) => this.#reach.failures(relay) < 2))) return undefined
     return relays.find((relay) => open(relay) && !entry.held.has(relay))
   }

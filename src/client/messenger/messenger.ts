@@ -246,7 +246,8 @@ export class Messenger implements MessengerPort {
     if (this.#context.options.relays.length > 0) await this.#receiving.load()
     const { vault, rings } = this.#context
     await vault?.load()
-    for (const { contact } of vault?.state.addresses ?? []) await rings!.load(contact)
+    // A messenger that only sends loads the rings of those to whom it sends. All others age when messages are received.
+    if (this.#context.options.relays.length > 0) for (const { contact } of vault?.state.addresses ?? []) await rings!.load(contact)
     await this.#sending.load()
     this.#receiving.onAddresses()
     this.#schedule()

@@ -19,8 +19,8 @@ export type Origin =
   { readonly kind: 'key' } | { readonly kind: 'inbox' } | { readonly kind: 'address'; readonly contact: string; readonly address: Address }
 
 /**
- * `duplicate`: the payload came before; `id` is its message, if that is known. `unopened`: no key opens what came to an
- * address; it is reported to the contact, and not shown.
+ * `duplicate`: the payload came before, with the message `id`. `unopened`: no key opens a payload that came to an address;
+ * the messenger reports it to the contact, and does not show it.
  */
 export type Read =
   | { readonly kind: 'opened'; readonly opened: Opened; readonly way?: Way }

@@ -72,7 +72,7 @@ export interface State {
   readonly addresses: readonly Address[]
   /** Oldest first. */
   readonly days: readonly Daily[]
-  /** By fingerprint of the inbox: the latest bundle that was seen, and until when it is of use. */
+  /** By fingerprint of another person's inbox: the latest bundle that a relay served. */
   readonly bundles: ReadonlyMap<string, Uint8Array>
   readonly strangers: ReadonlyMap<string, Stranger>
 }
@@ -92,17 +92,13 @@ export function makeAddress(contact: string, relay: string, secret: Uint8Array, 
   return { contact, relay, secret, since: now, isKnown: false }
 }
 
-/** Returns the recipient to publish today, and whether it is new. @param draw returns a new seed */
-export function today(
-  state: State,
-  now: number,
-  draw: () => Uint8Array,
-): { readonly state: State; readonly key: HybridKey; readonly isNew: boolean } {
+/** Returns the recipient to publish today, and the state with it. @param draw returns a new seed */
+export function today(state: State, now: number, draw: () => Uint8Array): { readonly state: State; readonly key: HybridKey } {
   const last = state.days.at(-1)
   const isSameDay = last !== undefined && Math.floor(last.made / DAY) === Math.floor(now / DAY)
-  if (isSameDay) return { state, key: hybridKey(last.seed), isNew: false }
+  if (isSameDay) return { state, key: hybridKey(last.seed) }
   const daily: Daily = { seed: draw(), made: now }
-  return { state: { ...state, days: [...state.days, daily].slice(-SECRETS.days) }, key: hybridKey(daily.seed), isNew: true }
+  return { state: { ...state, days: [...state.days, daily].slice(-SECRETS.days) }, key: hybridKey(daily.seed) }
 }
 
 /** A relay holds the bundle of the latest recipient. */
@@ -115,7 +111,7 @@ export function onPublished(state: State, now: number): State {
   return { ...state, days }
 }
 
-/** Marks what is too old, and erases what has had a mark for a day (R7). */
+/** Marks recipients and addresses that are too old, and erases them a day later if they are still too old (R7). */
 export function tick(state: State, now: number): State {
   const isPast = (time: number, life: number): boolean => now - time >= life || time - now >= life
   // A clock that ran ahead for an hour must not end a recipient or an address that was in use before.

@@ -10,8 +10,6 @@ export class Vault {
   #state: State = decodeSecrets(undefined)!
   readonly #onAddresses: () => void
   #tail: Promise<unknown> = Promise.resolve()
-  /** Whether the store had no text: the user is new, or has lost the state. */
-  isNew = true
 
   /** @param onAddresses called when there are other addresses than before */
   constructor(store: SecretStore, onAddresses: () => void) {
@@ -30,7 +28,6 @@ export class Vault {
     text?.fill(0)
     if (state === undefined) throw new MessengerError('broken-secrets')
     this.#state = state
-    this.isNew = text === undefined
   }
 
   /**
@@ -56,10 +53,5 @@ export class Vault {
     })
     this.#tail = work.catch(() => {})
     return work
-  }
-
-  /** Resolves once all changes are stored. */
-  async idle(): Promise<void> {
-    await this.#tail
   }
 }
