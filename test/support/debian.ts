@@ -2,8 +2,8 @@
  * Debian file systems for tests, made from Debian's packages by mmdebstrap and cached in the checkout for a
  * week. Tests use no image registry.
  */
-import { existsSync, globSync, mkdirSync, mkdtempSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { existsSync, globSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { run } from './process.ts'
 
 /** The Debian release of the file systems; the machine itself may run an older one. */
@@ -12,23 +12,27 @@ const CACHE = join(import.meta.dirname, '../../node_modules/.cache')
 const CACHE_MS = 7 * 86_400_000
 
 /**
- * Returns a cached folder, which `make` fills completely or not at all; an old folder is made again.
+ * Returns a cached folder, which `make` fills completely or not at all. A folder of the week before last is removed.
+ * Test files that run at the same time may all make it: the first one that is ready puts it in place, and it stays.
  * @throws the error of `make`; nothing stays behind then
  */
-export async function cached(name: string, make: (folder: string) => Promise<void>): Promise<string> {
-  const place = join(CACHE, name)
-  const stamp = join(place, 'made')
-  if (existsSync(stamp) && Date.now() - statSync(stamp).mtimeMs < CACHE_MS) return place
-  mkdirSync(dirname(place), { recursive: true })
-  const folder = mkdtempSync(`${place}-`)
+export async function cached(name: string, make: (folder: string) => Promise<void>, cache = CACHE): Promise<string> {
+  const week = Math.floor(Date.now() / CACHE_MS)
+  const place = join(cache, `${name}-${week}`)
+  if (existsSync(place)) return place
+  mkdirSync(cache, { recursive: true })
+  const folder = mkdtempSync(join(cache, `new-${name}-`))
   try {
     await make(folder)
-    writeFileSync(join(folder, 'made'), '')
-    rmSync(place, { recursive: true, force: true })
-    renameSync(folder, place)
+    // Another process may use the folder there, so nothing replaces it.
+    if (!existsSync(place)) renameSync(folder, place)
+  } catch (error) {
+    if (!existsSync(place)) throw error
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
+  for (const old of globSync(`${name}-*`, { cwd: cache }))
+    if (Number(old.slice(name.length + 1)) < week - 1) rmSync(join(cache, old), { recursive: true, force: true })
   return place
 }
 
