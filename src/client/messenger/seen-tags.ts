@@ -12,7 +12,6 @@ export class SeenTags {
   readonly #unstored = new Set<string>()
   /** Whether the store lacks tags, because it could not be written. */
   #isBehind = false
-  #remembers = false
 
   constructor(context: Context) {
     this.#context = context
@@ -28,9 +27,12 @@ export class SeenTags {
     return { has: (from, id) => this.#seen.has(from, id) && !this.#unstored.has(nameOf(from, id)), since }
   }
 
-  /** Whether there was an earlier run whose tags are there, even if there are none. */
+  /**
+   * Whether a store tells which messages came in earlier runs. In a first run none did: a message that names an earlier
+   * one waits for it, and is marked if it does not come.
+   */
   get remembers(): boolean {
-    return this.#remembers
+    return this.#context.options.seen !== undefined
   }
 
   /** @throws {MessengerError} `broken-store` */
@@ -41,7 +43,6 @@ export class SeenTags {
     const seen = text === undefined ? new Seen() : Seen.decode(text, clock.now() / 1_000)
     if (seen === undefined) throw new MessengerError('broken-store')
     this.#seen = seen
-    this.#remembers = text !== undefined
     // Expired tags and an incomplete last line are dropped now.
     const all = seen.encode()
     if (text === undefined || text.length !== all.length) await this.#replace()

@@ -371,6 +371,23 @@ describe('the stores of a messenger', () => {
     expect(await duplicate).toMatchObject({ id: lost[0]!.id })
   })
 
+  test('that are new let a first run mark that an earlier message is missing', async () => {
+    const relay = await startRelay()
+    const [alice, bob] = [makePerson('alice', relay.address), makePerson('bob', relay.address)]
+    const from = open(alice, [bob])
+    const phone = open(bob, [alice])
+    from.send(bob, { type: 'text', text: 'one' })
+    await take(phone, 1)
+    await phone.close()
+    await from.send(bob, { type: 'text', text: 'two' }).accepted
+    const seen: SeenStore = { load: async () => undefined, append: async () => {}, replace: async () => {} }
+    const laptop = open(bob, [alice], { seen })
+    await laptop.fetched()
+    const [two] = await take(laptop, 1)
+    expect(textOf(two!)).toBe('two')
+    expect(two).toMatchObject({ gap: true })
+  })
+
   test('are left untouched if damaged, and then nothing is sent or received', async () => {
     const relay = await startRelay()
     const alice = makePerson('alice', relay.address)
