@@ -70,7 +70,8 @@ export const page = {
     Without TEXT, sends standard input. Prefer that if other people use this machine: they can see the command line in \`ps\`, and the
     shell stores it.
 
-    Exits once a relay has stored the message; with --wait, once the receiver confirms it.`,
+    Exits once a relay has stored the message; with --wait, once the receiver confirms it. If RECEIVER has addresses at two relays, gives
+    the second relay 10 seconds to store the message, too.`,
   examples: [
     ['send a message to Bob', "asfaleia send bob 'the kettle is on'"],
     ['write to a person who is not a contact yet', "asfaleia send asfaleia:card/2:name=Bob,key=… 'hello'"],
@@ -79,6 +80,9 @@ export const page = {
     ['send a file', 'asfaleia send bob --file photo.jpg'],
   ],
 } as const satisfies Page
+
+/** How long the command waits for a second relay to store the message, ms. */
+const COPY_MS = 10_000
 
 export async function run(argv: string[], io: Io): Promise<number> {
   const given = readCommandLine(argv, io, page)
@@ -215,6 +219,8 @@ async function settle(delivery: Delivery, talk: Talk, shown: Shown, io: Io): Pro
   }
   if (isHeld) {
     say(held === undefined ? 'stored by a relay' : `stored by a relay for up to ${duration(held)}`)
+    if (delivery.relays.length > 1)
+      await talk.messenger.flush({ signal: AbortSignal.any([io.signal, AbortSignal.timeout(COPY_MS)]) }).catch(() => {})
     if (shown.wait === undefined) return EXIT.ok
     io.stderr.write(
       `asfaleia: ${prefix}no receipt within ${duration(shown.wait)}: the relay has the message, but the receiver has not confirmed it\n`,

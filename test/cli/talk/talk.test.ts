@@ -194,6 +194,26 @@ describe('a message', () => {
     expect(relay.relay.snapshot().messages).toBe(0)
   })
 
+  test('is at both relays when the command ends, if its receiver has addresses at two', async () => {
+    const second = await startTestRelay({ memory: 2 ** 24 })
+    closers.push(() => second.close())
+    const links = ['Alice', 'Bob'].map(async (who) => {
+      const relays = [relay, second].flatMap(({ port }) => ['--relay', `localhost:${port}`])
+      const { out } = await as(who, ['me', '--name', who, ...relays, '--public', 'no'])
+      appendFileSync(join(home(who), 'profile'), 'copies: 2\n')
+      return out.trim()
+    })
+    const [alice, bob] = await Promise.all(links)
+    expect(await as('Alice', ['contact', 'add', bob!])).toMatchObject({ code: 0 })
+    expect(await as('Bob', ['contact', 'add', alice!])).toMatchObject({ code: 0 })
+    expect(await as('Bob', ['send', 'alice', 'hello'])).toMatchObject({ code: 0 })
+    expect(await as('Alice', ['get'])).toMatchObject({ code: 0, out: 'Bob: hello\n' })
+    expect(await as('Bob', ['get'])).toMatchObject({ code: 0, out: '' })
+    expect(await as('Alice', ['send', 'bob', 'one'])).toMatchObject({ code: 0 })
+    expect([relay, second].map((each) => each.relay.snapshot().messages)).toEqual([1, 1])
+    expect(await as('Bob', ['get'])).toMatchObject({ code: 0, out: 'Alice: one\n' })
+  })
+
   test('sent with --wait is reported as delivered once its receiver has it', async () => {
     await meet('Alice', 'Bob')
     const bob = stay('Bob', ['get', '--follow', '--json'])
