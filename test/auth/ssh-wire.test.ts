@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { decodeBase64, encodeMpint, encodeString, encodeUint32, WireError, WireReader } from '../../src/auth/ssh-wire.ts'
+import { decodeBase64, encodeMpint, encodeString, encodeUint32, isSame, WireError, WireReader } from '../../src/auth/ssh-wire.ts'
 
 const bytes = (hex: string): Buffer => Buffer.from(hex, 'hex')
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
@@ -54,6 +54,14 @@ test('end() refuses leftover bytes', () => {
   expect(() => reader.end()).toThrow(WireError)
   expect(reader.bytes(1)).toEqual(Buffer.of(0))
   expect(() => reader.end()).not.toThrow()
+})
+
+test('bytes are the same only if their count and each of them are', () => {
+  expect(isSame(bytes('0102'), bytes('0102'))).toBe(true)
+  for (const other of ['', '01', '010203', '0202', '0103']) {
+    expect(isSame(bytes('0102'), bytes(other))).toBe(false)
+    expect(isSame(bytes(other), bytes('0102'))).toBe(false)
+  }
 })
 
 test('the reader returns every string that was encoded', () => {

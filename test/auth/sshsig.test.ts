@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { type FilePrivateKey, parsePrivateKey, type SshPrivateKey } from '../../src/auth/private-key.ts'
 import { parsePublicKey, type SshKey } from '../../src/auth/ssh-key.ts'
-import { AUTH_NAMESPACE, signMessage, verifySignature } from '../../src/auth/sshsig.ts'
+import { AUTH_NAMESPACE, encodeEd25519Signature, encodeSigned, signMessage, verifySignature } from '../../src/auth/sshsig.ts'
 import {
   buildBlob,
   buildCertificate,
@@ -31,7 +31,7 @@ const message = Buffer.from(vectors.message)
 const namespace = AUTH_NAMESPACE
 const MAGIC = Buffer.from('SSHSIG')
 
-const verify = (blob: Uint8Array, key: SshKey, change: { namespace?: string; message?: Uint8Array } = {}) =>
+const verify = (blob: Uint8Array, key: SshKey, change: { namespace?: string; message?: Uint8Array; mustVerify?: boolean } = {}) =>
   verifySignature({ blob, key, namespace, message, ...change })
 
 function pemKey(...args: ['rsa', number] | ['ec', string] | ['ed25519']): FilePrivateKey {
@@ -228,6 +228,11 @@ describe.each(['ed25519', 'nistp256'] as const)('a FIDO key of %s', (curve) => {
     for (const flags of [0, 4, 0x80]) expect(await verify(fido.sign(namespace, message, flags), key)).toBe(false)
   })
 
+  test('is refused if it must verify its user and only saw that the user was present', async () => {
+    for (const flags of [0, 1, 4]) expect(await verify(fido.sign(namespace, message, flags), key, { mustVerify: true })).toBe(false)
+    expect(await verify(fido.sign(namespace, message, 1 | 4), key, { mustVerify: true })).toBe(true)
+  })
+
   test('is refused if the flags or the counter are changed, missing or too long', async () => {
     const blob = fido.sign(namespace, message)
     const signature = readParts(blob)[4]!
@@ -267,6 +272,13 @@ const makeFidoKeyOf = (curve: 'ed25519' | 'nistp256'): SshKey => parsePublicKey(
 
 test('signMessage refuses an empty namespace', () => {
   expect(() => signMessage(ed25519, '', message)).toThrow(TypeError)
+})
+
+test('a signature that its key made for an empty namespace is refused, also if the caller expects that namespace', async () => {
+  const blob = (name: string): Uint8Array =>
+    encodeEd25519Signature(ed25519.public, name, ed25519.sign(encodeSigned(name, 'sha512', message)))
+  expect(await verify(blob('file'), ed25519.public, { namespace: 'file' })).toBe(true)
+  expect(await verify(blob(''), ed25519.public, { namespace: '' })).toBe(false)
 })
 
 test('verifySignature returns false for any junk and never throws', async () => {

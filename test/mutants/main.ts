@@ -21,7 +21,8 @@ it takes only the defects whose file or sentence contains one of them.
   --seed S          the seed; by default another one each time
   --list            print the defects
 
-The exit code is 1 if a defect survives.
+The exit code is 1 if a defect survives. A defect whose tests do not end in time counts as found only if the same tests
+then pass in that time without the defect; otherwise the machine is too busy, and the defect is undecided.
 `
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -132,6 +133,7 @@ async function run(mutants: readonly Mutant[]): Promise<boolean> {
   const except = all.length === 0 ? [] : await findFailing(copy, all)
   if (except.length > 0) say(`these fail without a defect, so they do not count: ${except.join(', ')}`)
   const noticed = new Set<Mutant>()
+  const undecided = new Set<Mutant>()
   const tell = (mutant: Mutant, { isFound, by }: Verdict): void => {
     if (isFound) noticed.add(mutant)
     say(isFound ? `found     ${mutant.title} (${by})` : `SURVIVED  ${mutant.title}`)
@@ -145,7 +147,20 @@ async function run(mutants: readonly Mutant[]): Promise<boolean> {
     }
   }
   // Alone, those that no test of their batch noticed.
-  for (const mutant of mutants) if (!noticed.has(mutant)) tell(mutant, await copy.with([mutant], () => mutant.check(copy, except)))
-  say(`${mutants.length} defects: ${noticed.size} found, ${mutants.length - noticed.size} survived`)
-  return noticed.size === mutants.length
+  for (const mutant of mutants) {
+    if (noticed.has(mutant)) continue
+    const verdict = await copy.with([mutant], () => mutant.check(copy, except))
+    if (verdict.isOver && !(await endsWithout(copy, mutant, verdict, except))) {
+      undecided.add(mutant)
+      say(`undecided ${mutant.title} (${verdict.by}, and neither without the defect)`)
+    } else tell(mutant, verdict)
+  }
+  const survived = mutants.length - noticed.size - undecided.size
+  say(`${mutants.length} defects: ${noticed.size} found, ${survived} survived, ${undecided.size} undecided`)
+  return survived === 0
+}
+
+/** Whether the tests that did not end with the defect end in the same time without it. */
+async function endsWithout(copy: Copy, { all }: Mutant, { tests = all }: Verdict, except: readonly string[]): Promise<boolean> {
+  return !(await runTests(copy, tests, except)).isOver
 }

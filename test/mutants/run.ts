@@ -2,19 +2,26 @@
 import { spawn } from 'node:child_process'
 import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { expand } from './batch.ts'
 import type { Copy } from './copy.ts'
 
 export interface Verdict {
   readonly isFound: boolean
   /** The test that failed, the violation, or the deadline. */
   readonly by: string
+  /** Whether the tests did not end before their deadline: the defect hangs, or the machine is busy. */
+  readonly isOver?: boolean
+  /** The tests that ran. */
+  readonly tests?: readonly string[]
   /** The test file that failed, from the root of the tree. */
   readonly file?: string
 }
 
 const SURVIVED: Verdict = { isFound: false, by: '' }
-/** A test that never ends has noticed the defect. Generous: the machine may be busy. */
+/** The time for tests that have never run, and for a batch. */
 const DEADLINE_MS = 120_000
+/** The time for tests that have run before: so much, and so many times what they took then. The machine may be busy. */
+const PATIENCE = { ms: 30_000, times: 5 }
 /** The tests without a defect have more time. */
 const BASELINE_MS = 1_800_000
 /**
@@ -23,16 +30,32 @@ const BASELINE_MS = 1_800_000
  */
 const SIMULATION = { minutes: 1, deadlineMs: 900_000 }
 
-/** A test file that failed, from the root of the tree, and its first failure. */
+/** What vitest reports about a test file: its path from the root of the tree, its time, and its first failure. */
+interface Result {
+  readonly file: string
+  readonly ms: number
+  readonly failure?: string
+}
+
 interface Failure {
   readonly file: string
   readonly failure: string
 }
 
+/** The time that each test file took without a defect. */
+const times = new Map<string, number>()
+
+function deadlineOf(tests: readonly string[]): number {
+  const known = expand(tests).map((file) => times.get(file))
+  if (known.length === 0 || known.includes(undefined)) return DEADLINE_MS
+  return PATIENCE.ms + PATIENCE.times * known.reduce<number>((sum, ms) => sum + ms!, 0)
+}
+
 /** Runs unit tests until one fails. @param except test files that fail without a defect */
 export async function runTests(copy: Copy, tests: readonly string[], except: readonly string[] = []): Promise<Verdict> {
-  const { code, isOver, text, failures } = await runVitest(copy, ['--bail', '1', ...tests], except, DEADLINE_MS)
-  if (isOver && failures.length === 0) return { isFound: true, by: `no end after ${DEADLINE_MS / 1_000} s` }
+  const deadline = deadlineOf(tests.filter((test) => !except.includes(test)))
+  const { code, isOver, text, failures } = await runVitest(copy, ['--bail', '1', ...tests], except, deadline)
+  if (isOver && failures.length === 0) return { isFound: true, by: `no end after ${Math.ceil(deadline / 1_000)} s`, isOver, tests }
   if (code === 0) return SURVIVED
   const [failed] = failures
   if (failed === undefined) return { isFound: true, by: text.trim().split('\n').at(-1) || `exit code ${code}` }
@@ -41,7 +64,8 @@ export async function runTests(copy: Copy, tests: readonly string[], except: rea
 
 /** Runs unit tests of a copy without a defect. Returns the files that fail: they would seem to notice every defect. */
 export async function findFailing(copy: Copy, tests: readonly string[]): Promise<readonly string[]> {
-  const { code, text, failures } = await runVitest(copy, tests, [], BASELINE_MS)
+  const { code, text, results, failures } = await runVitest(copy, tests, [], BASELINE_MS)
+  for (const { file, ms } of results) times.set(file, ms)
   const files = failures.map(({ file }) => file)
   if (code !== 0 && files.length === 0) throw new Error(`the tests do not run: ${text}`)
   return files
@@ -49,7 +73,7 @@ export async function findFailing(copy: Copy, tests: readonly string[]): Promise
 
 /** Runs unit tests to their end. Returns a verdict for each file that failed. */
 export async function runAll(copy: Copy, tests: readonly string[], except: readonly string[]): Promise<ReadonlyMap<string, Verdict>> {
-  const { failures } = await runVitest(copy, tests, except, DEADLINE_MS)
+  const { failures } = await runVitest(copy, tests, except, Math.max(DEADLINE_MS, deadlineOf(tests)))
   return new Map(failures.map(({ file, failure }) => [file, { isFound: true, by: failure, file }]))
 }
 
@@ -58,15 +82,16 @@ async function runVitest(
   tests: readonly string[],
   except: readonly string[],
   deadlineMs: number,
-): Promise<Ended & { readonly failures: readonly Failure[] }> {
-  const output = join(copy.temporary, 'failures.jsonl')
+): Promise<Ended & { readonly results: readonly Result[]; readonly failures: readonly Failure[] }> {
+  const output = join(copy.temporary, 'results.jsonl')
   rmSync(output, { force: true })
   const vitest = join(copy.folder, 'node_modules/vitest/vitest.mjs')
   const excluded = except.flatMap((file) => ['--exclude', file])
   const words = ['run', '--project', 'unit', '--reporter', join(copy.folder, 'test/mutants/reporter.ts'), ...excluded, ...tests]
   const ended = await runProgram(copy, [vitest, ...words], deadlineMs, { env: { MUTANTS_RESULTS: output } })
   const lines = existsSync(output) ? readFileSync(output, 'utf8').trim().split('\n') : []
-  return { ...ended, failures: lines.map((line) => JSON.parse(line) as Failure) }
+  const results = lines.map((line) => JSON.parse(line) as Result)
+  return { ...ended, results, failures: results.flatMap(({ file, failure }) => (failure === undefined ? [] : [{ file, failure }])) }
 }
 
 /** Compiles the copy: types notice some defects that no test does. */

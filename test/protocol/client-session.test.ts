@@ -209,6 +209,22 @@ describe('WELCOME', () => {
   })
 })
 
+test('a payload of exactly the limit is read', () => {
+  const session = loggedIn()
+  session.get(true)
+  expect(feed(session, `14;1;0\n20;m1;${'A'.repeat(32_768)}\n`).at(-1)).toMatchObject({ kind: 'answer', answer: { name: 'GET' } })
+})
+
+test('a session that has ended has no token', () => {
+  const ends: ((session: ClientSession) => unknown)[] = [(session) => session.onEnd(), (session) => feed(session, 'junk\n')]
+  for (const end of ends) {
+    const session = loggedIn()
+    expect(session.token).toBe('a.b.c')
+    end(session)
+    expect([session.hasToken, session.token]).toEqual([false, undefined])
+  }
+})
+
 describe('the session ends if the relay sends', () => {
   const ask = {
     nothing: () => {},
