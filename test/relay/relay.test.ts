@@ -49,6 +49,8 @@ afterEach(async () => {
 interface Peer {
   readonly receiver: Receiver
   readonly said: string[]
+  /** The relay's calls of `pause` and `resume`. */
+  readonly steered: string[]
   /** Whether the relay destroyed the stream. Its end follows only when the test says so. */
   readonly isDestroyed: boolean
   send(text: string): void
@@ -58,6 +60,7 @@ interface Peer {
 
 function connect(to: Relay, { circuit, dialled }: { circuit?: string; dialled?: string } = {}): Peer {
   const said: string[] = []
+  const steered: string[] = []
   let isDestroyed = false
   let received = 0
   const stream: ByteStream = {
@@ -71,8 +74,8 @@ function connect(to: Relay, { circuit, dialled }: { circuit?: string; dialled?: 
       said.push(...Buffer.from(bytes).toString('latin1').split('\n').slice(0, -1))
       return true
     },
-    pause: () => {},
-    resume: () => {},
+    pause: () => void steered.push('pause'),
+    resume: () => void steered.push('resume'),
     widen: () => {},
     end: () => queueMicrotask(() => receiver.onEnd()),
     destroy: () => void (isDestroyed = true),
@@ -81,6 +84,7 @@ function connect(to: Relay, { circuit, dialled }: { circuit?: string; dialled?: 
   const peer: Peer = {
     receiver,
     said,
+    steered,
     get isDestroyed() {
       return isDestroyed
     },
@@ -130,6 +134,28 @@ function mailboxesOf(messages: Iterator<HeldMessage, void>): string[] {
   for (let next = messages.next(); next.done !== true; next = messages.next()) mailboxes.push(next.value.mailbox)
   return mailboxes
 }
+
+describe('the stream of a connection', () => {
+  it('is paused once while a proof is under way, and is then resumed once', async () => {
+    const peer = connect(relay)
+    await peer.ask('7')
+    expect(peer.steered).toEqual([])
+    const verify = await begin(peer, alice)
+    expect(peer.steered).toEqual(['pause', 'resume'])
+    await peer.ask('7')
+    await peer.ask(verify)
+    expect(peer.steered).toEqual(['pause', 'resume', 'pause', 'resume'])
+  })
+
+  it('is left alone after its end, also if a proof was under way', async () => {
+    const peer = connect(relay)
+    const verify = await begin(peer, alice)
+    peer.send(`${verify}\n`)
+    peer.hangUp()
+    await settle()
+    expect(peer.steered).toEqual(['pause', 'resume', 'pause'])
+  })
+})
 
 describe('a relay that hands over', () => {
   it('expires no message, and the relay that goes on does', async () => {

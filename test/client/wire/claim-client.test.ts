@@ -7,6 +7,7 @@ import { afterEach, describe, expect, test, vi } from 'vitest'
 import type { ClaimClient } from '../../../src/client/wire/claim-client.ts'
 import { type ClaimOptions, connectClaims } from '../../../src/client/wire/connect.ts'
 import type { RelayError } from '../../../src/client/wire/error.ts'
+import { startHostileRelay, TOKEN } from '../../support/hostile-relay.ts'
 import { startTestRelay, type TestRelay, type TestRelayOptions } from '../../support/relay.ts'
 import { startSocksServer } from '../../support/socks-server.ts'
 
@@ -122,6 +123,37 @@ describe('a client that claims', () => {
     await box.claimed
     now += 3_600_000
     expect(await box.get()).toEqual({ messages: [], waiting: 0 })
+  })
+
+  test('can ask whether the relay still knows the token of an earlier connection', async () => {
+    const { address, relay } = await startRelay()
+    const receiver = addressOf(randomBytes(32))
+    const first = await connectTo(address)
+    expect(first.token).toBeUndefined()
+    await first.sendSealed(receiver, bytes('one'))
+    expect([first.resumed, first.token?.text]).toEqual([undefined, expect.stringMatching(/^[\w-]+\.[\w-]+\.[\w-]+$/)])
+    first.close()
+    const second = await connectTo(address, { token: first.token! })
+    expect(second.resumed).toBe(true)
+    // Another relay does not know the token, and its client goes on under a secret of its own.
+    const other = await startRelay()
+    const third = await connectTo(other.address, { token: first.token! })
+    expect(third.resumed).toBe(false)
+    await third.sendSealed(receiver, bytes('two'))
+    expect([relay.snapshot().messages, other.relay.snapshot().messages]).toEqual([1, 1])
+  })
+
+  test('is refused if the relay answers the question about a token with any other error', async () => {
+    const hostile = await startHostileRelay(async (peer) => {
+      await peer.line()
+      await peer.say('18;asfaleia/1;labels=1\n')
+      await peer.line()
+      await peer.say('99;denied;text\n')
+      await peer.gone
+    })
+    closers.push(() => hostile.close())
+    const token = { text: TOKEN, renewAt: Infinity }
+    await expect(connectTo(hostile.address, { token })).rejects.toMatchObject({ code: 'denied' })
   })
 
   test('ends every loop and request if the connection ends, and overwrites its secrets', async () => {
