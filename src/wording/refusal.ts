@@ -50,6 +50,7 @@ export const MESSENGER_ERRORS: Readonly<Record<MessengerErrorCode, string>> = {
   'outbox-full': 'the outbox is full',
   closed: 'interrupted',
   'no-relay': 'the contact has no relay',
+  removed: 'the contact was removed',
   undelivered: 'the relay announced more messages than it delivered',
   'broken-store': 'the record of received messages is damaged',
   'broken-secrets': 'the record of your addresses is damaged',

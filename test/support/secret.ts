@@ -50,6 +50,10 @@ export function makeSecret(name: string, relays: readonly string[], more: Partia
           secret.onWrite('ring')
           secret.disk = { ...secret.disk, rings: new Map(secret.disk.rings).set(contact, encodeRing(contact, ring)) }
         },
+        remove: async (contact) => {
+          secret.onWrite('ring')
+          secret.disk = { ...secret.disk, rings: new Map([...secret.disk.rings].filter(([each]) => each !== contact)) }
+        },
       },
       secrets: {
         load: async () => secret.disk.secrets?.slice(),

@@ -14,7 +14,7 @@ import { readIntroduction } from '../profile/introduction.ts'
 import { openProfile } from '../profile/profile.ts'
 import type { ContactRequest } from '../profile/requests.ts'
 import { appear } from '../talk/appear.ts'
-import { acceptBeginning, renewAddress } from '../talk/keys.ts'
+import { acceptBeginning, removeContact, renewAddress } from '../talk/keys.ts'
 import { describeContact, showContact, showIn } from '../talk/show-contact.ts'
 import { accept, choosePerson, listRequests, remindToVerify, tellOf, unblock } from '../talk/decision.ts'
 import { needRequest, waitingOf } from '../talk/request.ts'
@@ -102,7 +102,14 @@ export const page = {
       words: ['PERSON'],
       examples: [['unblock Bob', 'asfaleia contact unblock bob']],
     },
-    remove: { summary: 'delete a contact', words: ['CONTACT'], examples: [['delete Bob', 'asfaleia contact remove bob']] },
+    remove: {
+      summary: 'delete a contact',
+      words: ['CONTACT'],
+      text: `
+        Your client gives up the address that the contact writes to, erases the one-time keys for this contact, and withdraws messages
+        that are not confirmed. The address and the keys of a member of one of your groups stay.`,
+      examples: [['delete Bob', 'asfaleia contact remove bob']],
+    },
     mute: { summary: 'get no notifications of a contact', words: ['CONTACT'], examples: [['mute Bob', 'asfaleia contact mute bob']] },
     unmute: { summary: 'be notified again', words: ['CONTACT'], examples: [['end that', 'asfaleia contact unmute bob']] },
     verify: {
@@ -161,7 +168,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
       }
       case 'remove': {
         const known = book.need(given.words[0])
-        await book.remove(known)
+        await removeContact(known, book, home, io)
         return report(book, known, 'removed', values, io)
       }
       case 'mute':

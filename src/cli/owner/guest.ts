@@ -146,6 +146,8 @@ export class Guest {
         return this.#answer(ask.n, () => seat.accept(needContact(ask.contact)))
       case 'renew':
         return this.#answer(ask.n, () => seat.renewAddress(needContact(ask.contact)))
+      case 'forget':
+        return this.#answer(ask.n, () => seat.forget(needContact(ask.contact)))
       case 'receive':
         return seat.receiveFrom(ask.relay)
       case 'leave':

@@ -159,6 +159,11 @@ export class Link implements MessengerPort {
     await this.#ask(n, { kind: 'renew', n, contact })
   }
 
+  async forget(contact: Contact): Promise<void> {
+    const n = ++this.#count
+    await this.#ask(n, { kind: 'forget', n, contact })
+  }
+
   async flush({ signal }: { readonly signal?: AbortSignal } = {}): Promise<void> {
     signal?.throwIfAborted()
     const n = ++this.#count

@@ -11,7 +11,7 @@ import type { ContactRequest } from '../profile/requests.ts'
 import { CliError } from '../program/error.ts'
 
 /** The version of these lines. Another number means that owner and client do not understand each other. */
-export const PROTOCOL = 3
+export const PROTOCOL = 4
 
 /** The first line of each side. Every version of the protocol has these fields. */
 export interface Hello {
@@ -75,8 +75,11 @@ export type Ask =
   /** The client has shown or stored the message. */
   | { readonly kind: 'done'; readonly n: number; readonly message: number }
   | { readonly kind: 'read'; readonly from: Contact; readonly ids: readonly string[] }
-  /** The user accepts a beginning of the contact that lacks the proof; or the contact gets a new address. */
-  | { readonly kind: 'accept' | 'renew'; readonly n: number; readonly contact: Contact }
+  /**
+   * The user accepts a beginning of the contact that lacks the proof; or the contact gets a new address; or the user has
+   * removed the contact.
+   */
+  | { readonly kind: 'accept' | 'renew' | 'forget'; readonly n: number; readonly contact: Contact }
   | { readonly kind: 'receive' | 'leave'; readonly relay: string }
   | { readonly kind: 'fetched' | 'flush' | 'refresh' | 'requests'; readonly n: number }
   /** The user ignores the contact request of the person with that fingerprint. */

@@ -153,6 +153,10 @@ export class Seat implements MessengerPort, Taker {
     return this.#host.messenger.renewAddress(contact)
   }
 
+  forget(contact: Contact): Promise<void> {
+    return this.#host.messenger.forget(contact)
+  }
+
   flush(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
     return this.#host.messenger.flush(options)
   }

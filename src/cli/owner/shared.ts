@@ -169,6 +169,10 @@ export class Shared implements MessengerPort {
     return this.#persist((port) => port.renewAddress(contact))
   }
 
+  forget(contact: Contact): Promise<void> {
+    return this.#persist((port) => port.forget(contact))
+  }
+
   flush(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
     return this.#persist((port) => port.flush(options), options.signal)
   }

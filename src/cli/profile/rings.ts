@@ -21,15 +21,11 @@ import { CliError } from '../program/error.ts'
 /** The largest ring has 460 KB. */
 const RING_BYTES = 1_048_576
 
-export interface StoredRings extends RingStore {
-  remove(contact: string): Promise<void>
-}
-
 /**
  * Opens the folder `ring` of the user's state. Its `load` throws a {@link CliError} that names a damaged file, and leaves
  * the file untouched; so does `save` if it cannot write, and the former file stays.
  */
-export function openRings(folder: string, identity: Identity): StoredRings {
+export function openRings(folder: string, identity: Identity): RingStore {
   const rings = join(folder, 'ring')
   const pathOf = (contact: string): string => join(rings, `${createHash('sha256').update(contact).digest('hex').slice(0, 32)}.age`)
   return {

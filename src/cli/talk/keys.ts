@@ -1,13 +1,15 @@
-/** The keys and addresses of a contact: `contact accept`, `contact renew` and the protection in `contact show`. */
+/** The keys and addresses of a contact: `contact accept`, `contact renew`, `contact remove` and the protection in `contact show`. */
 import { Writable } from 'node:stream'
 import { fingerprintOf } from '../../client/format/field.ts'
 import type { MessengerPort } from '../../client/messenger/port.ts'
+import { announce } from '../owner/announce.ts'
 import type { Protection } from '../../wording/delivery.ts'
 import { showName } from '../../wording/name.ts'
-import type { Known } from '../profile/book.ts'
+import type { Book, Known } from '../profile/book.ts'
 import type { Home } from '../profile/home.ts'
 import { openProfile } from '../profile/profile.ts'
 import { openRings, protectionOf } from '../profile/rings.ts'
+import { hasSecrets } from '../profile/secrets.ts'
 import { CliError } from '../program/error.ts'
 import type { Io } from '../program/io.ts'
 import { toCliError } from './refusal.ts'
@@ -27,6 +29,23 @@ export async function renewAddress(contact: Known, home: Home, io: Io): Promise<
       hint: '`asfaleia me --no-member RELAY` ends that for a relay',
     })
   await withMessenger(io, (messenger) => messenger.renewAddress(contact))
+}
+
+/**
+ * Removes a contact from the book, gives up the addresses of that contact and erases the keys. Someone who is in a group
+ * with the user still writes to them, so these stay.
+ * @throws {CliError} if the user's key cannot be unlocked; then the contact stays
+ */
+export async function removeContact(contact: Known, book: Book, home: Home, io: Io): Promise<void> {
+  const fingerprint = fingerprintOf(contact.key)
+  const isMember = (await home.openGroups()).list().some(({ group }) => group.members.some(({ key }) => fingerprintOf(key) === fingerprint))
+  if (isMember || !hasSecrets(home.stateFolder)) return book.remove(contact)
+  await withMessenger(io, async (messenger) => {
+    await book.remove(contact)
+    // Otherwise the owner of the profile might answer the contact once more, with new keys.
+    await announce(home, io.env)
+    await messenger.forget(contact)
+  })
 }
 
 /**

@@ -61,6 +61,14 @@ export class Receipts {
     return taken
   }
 
+  /** Drops the receipts for a receiver. */
+  forget(to: string): void {
+    for (const state of ['delivered', 'read'] as const) {
+      this.#count -= this.#waiting.get(`${state} ${to}`)?.ids.size ?? 0
+      this.#waiting.delete(`${state} ${to}`)
+    }
+  }
+
   /** Returns when `take` has a receipt; infinite if none waits. */
   due(): number {
     let due = Number.POSITIVE_INFINITY

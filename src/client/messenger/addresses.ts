@@ -57,7 +57,6 @@ export class AddressConnection {
   /** The number of the latest request without a subscription, and how many are under way. */
   #turn = 0
   #asking = 0
-  #wanted: ReadonlySet<Address['secret']> = new Set()
   readonly #fetched = Promise.withResolvers<unknown>()
   /** As `Incoming.fetched`. */
   readonly fetched: Promise<unknown> = this.#fetched.promise
@@ -72,10 +71,15 @@ export class AddressConnection {
     return [...this.#boxes.values()].some(({ busy }) => busy)
   }
 
-  /** Sets the addresses to read. New ones are read at once; one that is gone is read until the connection ends. */
+  /** Sets the addresses to read. New ones are read at once, and one that is gone is given up. */
   set(addresses: readonly Address[]): void {
-    this.#wanted = new Set(addresses.map(({ secret }) => secret))
-    this.#dropUnwanted()
+    const wanted = new Set(addresses.map(({ secret }) => secret))
+    for (const [secret, box] of this.#boxes) {
+      if (wanted.has(secret)) continue
+      this.#boxes.delete(secret)
+      box.mailbox?.leave()
+      box.mailbox = undefined
+    }
     for (const address of addresses) {
       if (this.#boxes.has(address.secret)) continue
       const box = new Box(address, () => {
@@ -86,10 +90,6 @@ export class AddressConnection {
       if (client !== undefined && this.#hasLabel(client)) this.#read(client, box)
     }
     if (!this.#isRunning && !this.#closed && this.#boxes.size > 0) void this.#run()
-  }
-
-  #dropUnwanted(): void {
-    for (const [secret, box] of this.#boxes) if (!this.#wanted.has(secret) && box.mailbox === undefined) this.#boxes.delete(secret)
   }
 
   /** Ends a pause before the next try, and reads again what another client has taken over. */
@@ -153,7 +153,6 @@ export class AddressConnection {
       box.open = 0
       box.asked = 0
     }
-    this.#dropUnwanted()
   }
 
   /** Reads until the connection fails. */
@@ -204,9 +203,11 @@ export class AddressConnection {
   async #follow(client: ClaimClient, box: Box, mailbox: ClaimedMailbox): Promise<void> {
     const { onMessage, onTakenOver } = this.#options
     let isAnnounced = false
+    let left = 0
     const announce = (waiting: number): void => {
       if (isAnnounced) return
       isAnnounced = true
+      left = waiting
       this.#unannounced--
       this.#left += waiting
       this.#countDown()
@@ -216,9 +217,15 @@ export class AddressConnection {
         box.open++
         await onMessage(box, box.address, message)
         if (this.#closed) return
+        left--
         this.#left--
         if (this.#left >= 0) this.#countDown()
       }
+      // The address was given up.
+      if (this.#client !== client) return
+      this.#left -= Math.max(0, left)
+      announce(0)
+      this.#countDown()
     } catch (error) {
       if (this.#client !== client || this.#closed) return
       // A refused claim is the same for all.
@@ -280,6 +287,8 @@ export class AddressConnection {
       if (this.#client !== client) return
       if (!isAnnounced) this.#unannounced--
       isAnnounced = true
+      // The address was given up.
+      if (box.mailbox !== mailbox) return this.#countDown()
       this.#left += messages.length
       this.#countDown()
       for (const message of messages) {

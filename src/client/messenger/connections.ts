@@ -12,6 +12,7 @@ import { Incoming } from './incoming.ts'
 import type { Source } from './inbox.ts'
 import { Publisher } from './publisher.ts'
 import type { Origin } from './reader.ts'
+import type { Address } from './secrets.ts'
 
 export interface ConnectionsPort {
   /** Resolves once messages can be judged. */
@@ -96,7 +97,7 @@ export class Connections {
     for (const [name, make] of wanted) if (!this.#incoming.has(name)) this.#incoming.set(name, make())
     // Addresses at all relays are read: contacts use the earlier ones for a while.
     for (const [relay, connection] of this.#addresses) {
-      if (relays.includes(relay)) continue
+      if (relays.includes(relay) && this.#addressesAt(relay).length > 0) continue
       connection.close()
       this.#addresses.delete(relay)
       this.#forget(`address ${relay}`)
@@ -104,8 +105,12 @@ export class Connections {
     if (secrecy !== undefined) for (const relay of relays) if (!isMember(relay)) this.#readAddresses(relay)
   }
 
+  #addressesAt(relay: string): Address[] {
+    return this.#context.vault!.state.addresses.filter((each) => each.relay === relay)
+  }
+
   #readAddresses(relay: string): void {
-    const all = this.#context.vault!.state.addresses.filter((each) => each.relay === relay)
+    const all = this.#addressesAt(relay)
     const connection = this.#addresses.get(relay)
     if (connection !== undefined) return connection.set(all)
     if (all.length === 0) return

@@ -5,8 +5,9 @@ import type { Content } from '../format/content.ts'
 import type { Identity } from '../format/identity.ts'
 import { encodeMessage, MessageError } from '../format/message.ts'
 import type { Contact } from './contact.ts'
+import type { Context } from './context.ts'
 import { MessengerError } from './error.ts'
-import type { Sealed } from './sealer.ts'
+import type { Draft, Sealed } from './sealer.ts'
 
 const DEADLINE_SECONDS = 7 * 86_400
 /** Receivers treat messages that are more than 14 days old as stale. */
@@ -27,8 +28,24 @@ export function introduces({ type }: Content, group: string | undefined): boolea
   return type === 'group' || (group === undefined && (type === 'text' || type === 'card'))
 }
 
+/**
+ * Signs and encrypts a message.
+ * @param card a link; left out if the message fits only without it
+ * @param way as in {@link Sealer.write}
+ */
+export async function write(
+  { options, sealer }: Context,
+  to: Contact,
+  card: string | undefined,
+  draft: Draft,
+  way?: 'daily',
+): Promise<Written> {
+  if (sealer !== undefined) return sealer.write(to, { ...draft, ...(card !== undefined && { card }) }, way)
+  return { payload: await encodeWithCard(options.identity, card, { to, ...draft }), daily: false, protection: 'key' }
+}
+
 /** Encodes a message with the user's card, or without it if only then it fits. */
-export async function encodeWithCard(
+async function encodeWithCard(
   identity: Identity,
   card: string | undefined,
   message: Parameters<typeof encodeMessage>[1],

@@ -12,6 +12,8 @@ export type MessengerErrorCode =
   | 'broken-store'
   /** The store of the user's secrets is damaged. The messenger leaves it untouched and does not start. */
   | 'broken-secrets'
+  /** The user has removed the contact. */
+  | 'removed'
   /** The relay announced more messages than it delivered, and is silent. */
   | 'undelivered'
 

@@ -13,6 +13,7 @@ import { isOver } from '../delivery/backoff.ts'
 import { relayOf } from '../delivery/entry.ts'
 import type { FileSource } from '../delivery/file.ts'
 import type { Content } from '../format/content.ts'
+import { fingerprintOf } from '../format/field.ts'
 import { createDialler } from './dialler.ts'
 import { createProtection } from './protection.ts'
 import { Channel } from './channel.ts'
@@ -190,6 +191,16 @@ export class Messenger implements MessengerPort {
   async renewAddress(contact: Contact): Promise<void> {
     await this.ready
     return this.#receiving.renewAddress(contact)
+  }
+
+  /**
+   * The user has removed the contact: gives up the addresses that the contact writes to, erases the one-time keys, and
+   * withdraws what is not confirmed.
+   */
+  async forget(contact: Contact): Promise<void> {
+    await this.ready
+    this.#sending.forget(fingerprintOf(contact.key))
+    return this.#receiving.forget(contact)
   }
 
   /** Sends `delivered` receipts for messages that are done, because their sender was no contact at the time. */

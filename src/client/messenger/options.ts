@@ -35,6 +35,8 @@ export interface RingStore {
   load(contact: string): Promise<Ring | undefined>
   /** Replaces the ring atomically. */
   save(contact: string, ring: Ring): Promise<void>
+  /** Erases the ring, if there is one. */
+  remove(contact: string): Promise<void>
 }
 
 /** Keeps the user's secrets at relays, as a text. Encrypt it. */

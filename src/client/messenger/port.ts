@@ -21,6 +21,7 @@ export interface MessengerPort {
   read(from: Contact, ids: readonly string[]): void
   accept(from: Contact): Promise<boolean>
   renewAddress(contact: Contact): Promise<void>
+  forget(contact: Contact): Promise<void>
   flush(options?: { readonly signal?: AbortSignal }): Promise<void>
   close(): Promise<void>
 }

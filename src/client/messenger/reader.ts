@@ -175,6 +175,24 @@ export class Reader {
     }))
   }
 
+  /**
+   * The user has removed the contact: gives up the addresses of that contact, and erases the keys and everything else
+   * that is remembered for secrecy.
+   */
+  async forget({ key, inbox }: Contact): Promise<void> {
+    const { vault, rings } = this.#context
+    const contact = fingerprintOf(key)
+    const others = <T>(map: ReadonlyMap<string, T>, name: string): ReadonlyMap<string, T> =>
+      new Map([...map].filter(([each]) => each !== name))
+    await vault?.change((state) => ({
+      ...state,
+      addresses: state.addresses.filter((each) => each.contact !== contact),
+      strangers: others(state.strangers, contact),
+      bundles: others(state.bundles, inbox === undefined ? '' : fingerprintOf(inbox)),
+    }))
+    await rings?.remove(contact)
+  }
+
   /** The first message of a person who is no contact was shown or stored: remembers how to answer it. */
   async onStranger({ from, id, time, keys = [], address = [], begin }: Envelope): Promise<void> {
     if (keys.length === 0 && address.length === 0) return

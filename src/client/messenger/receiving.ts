@@ -125,6 +125,11 @@ export class Receiving {
     return this.#reader.renewAddress(fingerprintOf(contact.key))
   }
 
+  /** The user has removed the contact. */
+  forget(contact: Contact): Promise<void> {
+    return this.#reader.forget(contact)
+  }
+
   close(): void {
     this.#connections.close()
     this.#inbox.close()

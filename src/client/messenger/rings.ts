@@ -51,8 +51,7 @@ export class Rings {
    * @throws errors of the step and of the store: the ring stays as it was
    */
   change<T>(contact: string, step: (ring: Ring) => Promise<Step<T> | undefined> | Step<T> | undefined): Promise<T | undefined> {
-    const before = this.#tails.get(contact) ?? Promise.resolve()
-    const work = before.then(async () => {
+    return this.#after(contact, async () => {
       const ring = await this.load(contact)
       const taken = await step(ring)
       if (taken === undefined) return undefined
@@ -63,6 +62,23 @@ export class Rings {
       for (const seed of taken.erased ?? []) seed.fill(0)
       return taken.value
     })
+  }
+
+  /**
+   * Erases a ring, after all changes of it that were asked for before.
+   * @throws errors of the store: the ring stays as it was
+   */
+  remove(contact: string): Promise<void> {
+    return this.#after(contact, async () => {
+      await this.#store.remove(contact)
+      const ring = this.#rings.get(contact)
+      this.#rings.delete(contact)
+      for (const { seed } of ring?.given ?? []) seed.fill(0)
+    })
+  }
+
+  #after<T>(contact: string, step: () => Promise<T>): Promise<T> {
+    const work = (this.#tails.get(contact) ?? Promise.resolve()).then(step)
     const tail = work.catch(() => {})
     this.#tails.set(contact, tail)
     void tail.then(() => {

@@ -2,8 +2,7 @@
  * The sending half of a messenger: writes messages and receipts, drives the outbox, and connects to the receivers'
  * relays. The rules are in delivery/outbox.ts and delivery/receipts.ts, the connections in outgoing.ts.
  */
-import type { DeliveryState, OutboxChange, OutboxEntry, OutboxTask } from '../delivery/entry.ts'
-import { mailboxOf, relayOf } from '../delivery/entry.ts'
+import { type DeliveryState, mailboxOf, type OutboxChange, type OutboxEntry, type OutboxTask, relayOf } from '../delivery/entry.ts'
 import { Outbox } from '../delivery/outbox.ts'
 import { Receipts, type ReceiptState } from '../delivery/receipts.ts'
 import type { Content } from '../format/content.ts'
@@ -11,11 +10,11 @@ import { fingerprintOf, makeId } from '../format/field.ts'
 import { RelayError } from '../wire/error.ts'
 import type { Contact } from './contact.ts'
 import type { Context } from './context.ts'
-import { checkRelays, deadlineOf, encodeWithCard, introduces, storedOf, type Written } from './drafting.ts'
+import { checkRelays, deadlineOf, introduces, storedOf, write } from './drafting.ts'
 import { Deliveries, type Delivery, type DeliveryChange } from './delivery.ts'
 import { MessengerError } from './error.ts'
 import type { SendOptions } from './options.ts'
-import type { Draft, Sealed } from './sealer.ts'
+import type { Sealed } from './sealer.ts'
 import { Outgoing } from './outgoing.ts'
 import { Renewals } from './renewals.ts'
 import { Routes } from './routes.ts'
@@ -59,8 +58,7 @@ export class Sending {
   /** Takes over the messages that an earlier run left in the store. */
   async load(): Promise<void> {
     const { outbox, contacts } = this.#context.options
-    const entries = (await outbox?.load()) ?? []
-    for (const entry of entries) {
+    for (const entry of (await outbox?.load()) ?? []) {
       const contact = contacts.find(entry.to)
       // The ring tells where the message goes.
       if (contact !== undefined) await this.#context.rings?.load(entry.to)
@@ -106,7 +104,8 @@ export class Sending {
       signal?.throwIfAborted()
       if (isClosed()) throw new MessengerError('closed')
       checkRelays(to)
-      const sealed = await this.#seal(
+      const sealed = await write(
+        this.#context,
         to,
         introduces(content, group) ? options.introducer?.cardFor(to, (await this.#context.sealer?.mayLackInbox(to)) === true) : undefined,
         {
@@ -161,7 +160,7 @@ export class Sending {
       (async () => {
         const now = clock.now()
         try {
-          const sealed = await this.#seal(to, undefined, { id, time: Math.floor(now / 1_000), content }, way)
+          const sealed = await write(this.#context, to, undefined, { id, time: Math.floor(now / 1_000), content }, way)
           // It may have been withdrawn meanwhile.
           if (onChange !== undefined && !this.#watchers.has(id)) return
           const entry = {
@@ -205,6 +204,15 @@ export class Sending {
     }
   }
 
+  /** The user has removed the contact: withdraws everything that is on its way there. */
+  forget(contact: string): void {
+    const error = new MessengerError('removed')
+    for (const { id } of this.#outbox.listTo(contact)) if (this.#outbox.remove(id)) this.#change({ id, state: 'failed', error })
+    this.#receipts.forget(contact)
+    this.#writing.delete(contact)
+    this.#save()
+  }
+
   /** Gives up messages whose deadline has passed. */
   expire(now: number): void {
     this.#apply(this.#outbox.expire(now))
@@ -227,13 +235,6 @@ export class Sending {
   /** Encrypts the message anew, to the bundle; if that is not possible now, it goes out as it is. */
   async #giveUp(task: Extract<OutboxTask, { kind: 'send' }>): Promise<void> {
     if (!(await this.renewals.renew(task.id, 'daily')) && !this.#context.isClosed()) this.#sendOn(task)
-  }
-
-  /** Signs and encrypts a message. */
-  async #seal(to: Contact, card: string | undefined, draft: Draft, way?: 'daily'): Promise<Written> {
-    const { options, sealer } = this.#context
-    if (sealer !== undefined) return sealer.write(to, { ...draft, ...(card !== undefined && { card }) }, way)
-    return { payload: await encodeWithCard(options.identity, card, { to, ...draft }), daily: false, protection: 'key' }
   }
 
   #protect(to: Contact, id: string, { protection, daily }: Pick<Sealed, 'protection' | 'daily'>): void {
@@ -342,6 +343,7 @@ export class Sending {
       .catch((error: unknown) => emit({ kind: 'not-kept', error }))
       .finally(() => {
         this.#saving = undefined
+        if (this.#dirty) this.#save()
         schedule()
       })
   }

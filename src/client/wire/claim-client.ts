@@ -179,11 +179,16 @@ export class ClaimClient {
         return (await this.#request('WIPE', claim, (session) => session.wipe(claim.label), signal)).erased
       },
       leave: () => {
-        if (claim.isSubscribed) throw new TypeError('a subscription ends with its connection')
-        if (this.#claims.get(claim.label) !== claim) return
-        this.#claims.delete(claim.label)
-        this.#spare.push(claim.label)
+        const { label } = claim
+        if (this.#claims.get(label) !== claim) return
+        this.#claims.delete(label)
+        claim.queue.end(undefined)
         claim.secret.fill(0)
+        const spare = (): unknown => this.#spare.push(label)
+        if (!claim.isSubscribed) return void spare()
+        // A CLAIM of its label ends a subscription. Until the answer, messages of it come under the label.
+        const other = crypto.getRandomValues(new Uint8Array(SECRET_BYTES))
+        void this.#connection.request('CLAIM', (session) => session.claim(other, label)).then(spare, () => {})
       },
     }
   }

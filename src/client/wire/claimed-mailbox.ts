@@ -19,6 +19,6 @@ export interface ClaimedMailbox {
   publish(bundle: Uint8Array | undefined, options?: RequestOptions): Promise<number>
   /** Erases the whole mailbox and its bundle. @returns how many messages it had */
   wipe(options?: RequestOptions): Promise<number>
-  /** Gives the mailbox up, so that another one can have its place on the connection. It must not be subscribed. */
+  /** Gives the mailbox up and ends its subscription, so that another mailbox can have its place on the connection. */
   leave(): void
 }

@@ -69,7 +69,7 @@ async function dial(path: string): Promise<Socket> {
   return socket
 }
 
-const HELLO = { kind: 'hello', protocol: 3, version: '0.1.0', what: 'send' }
+const HELLO = { kind: 'hello', protocol: 4, version: '0.1.0', what: 'send' }
 
 describe('an owner', () => {
   test.each([
@@ -113,7 +113,7 @@ describe('an owner', () => {
     socket.on('data', (chunk: Buffer) => (text += chunk.toString()))
     socket.write(`${JSON.stringify({ ...HELLO, protocol: 9 })}\n`)
     await closed
-    expect(JSON.parse(text)).toMatchObject({ kind: 'hello', protocol: 3, what: 'get --follow' })
+    expect(JSON.parse(text)).toMatchObject({ kind: 'hello', protocol: 4, what: 'get --follow' })
   })
 })
 

@@ -4,12 +4,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { runCommand } from '../../../src/cli/command.ts'
-import { openRings, protectionOf, type StoredRings } from '../../../src/cli/profile/rings.ts'
+import { openRings, protectionOf } from '../../../src/cli/profile/rings.ts'
 import { openSecrets } from '../../../src/cli/profile/secrets.ts'
 import { parseSeedFile } from '../../../src/auth/seed.ts'
 import { parseCard } from '../../../src/client/format/card.ts'
 import { fingerprintOf, makeId } from '../../../src/client/format/field.ts'
 import { type Identity, identityOf } from '../../../src/client/format/identity.ts'
+import type { RingStore } from '../../../src/client/messenger/options.ts'
 import { decodeSecrets, type State } from '../../../src/client/messenger/secrets.ts'
 import { EMPTY, RING, type Ring } from '../../../src/client/ring/state.ts'
 import { hybridKey } from '../../../src/auth/age-hybrid.ts'
@@ -38,7 +39,7 @@ afterEach(async () => {
 const env = (name: string): Record<string, string> => ({ ASFALEIA_HOME: join(root, name) })
 const as = (name: string, ...argv: readonly string[]): Promise<Outcome> => asfaleia(argv, { env: env(name) })
 const alice = (): Identity => identityOf(parseSeedFile(readFileSync(join(root, 'alice/key'), 'latin1')))
-const rings = (): StoredRings => openRings(join(root, 'alice/state'), alice())
+const rings = (): RingStore => openRings(join(root, 'alice/state'), alice())
 const bob = async (): Promise<string> => fingerprintOf((await parseCard(readFileSync(join(root, 'bob/card'), 'utf8'))).key)
 const readSecrets = async (): Promise<State> => decodeSecrets(await openSecrets(join(root, 'alice/state'), alice()).load())!
 const held = (time: number): Ring['held'][number] => ({
@@ -84,6 +85,30 @@ test.each(['alone', 'through the owner of the profile'])('renew gives a contact 
   const [after] = await present()
   expect(after?.contact).toBe(await bob())
   expect(after?.secret).not.toEqual(before!.secret)
+})
+
+test.each(['alone', 'through the owner of the profile'])(
+  'remove gives up the addresses of a contact and erases the keys, %s',
+  async (how) => {
+    await as('alice', 'send', 'bob', 'one')
+    if (how !== 'alone') await own()
+    expect((await readSecrets()).addresses).toHaveLength(1)
+    expect(await rings().load(await bob())).toBeDefined()
+    expect(await as('alice', 'contact', 'remove', 'bob')).toMatchObject({ code: 0, out: 'removed Bob\n' })
+    const { addresses, bundles } = await readSecrets()
+    expect(addresses).toEqual([])
+    expect(bundles.size).toBe(0)
+    expect(await rings().load(await bob())).toBeUndefined()
+    expect((await as('alice', 'contact', 'list')).out).toBe('')
+  },
+)
+
+test('remove keeps the addresses and keys of a member of a group with the user', async () => {
+  await as('alice', 'send', 'bob', 'one')
+  await as('alice', 'group', 'new', 'Tea', 'bob')
+  expect(await as('alice', 'contact', 'remove', 'bob')).toMatchObject({ code: 0, out: 'removed Bob\n' })
+  expect((await readSecrets()).addresses).toHaveLength(1)
+  expect(await rings().load(await bob())).toBeDefined()
 })
 
 test('renew says that there is no address if all relays know the SSH key', async () => {

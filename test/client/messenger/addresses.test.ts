@@ -222,6 +222,77 @@ describe('an address of a contact', { timeout: 60_000 }, () => {
   })
 })
 
+describe('a contact who was removed', { timeout: 60_000 }, () => {
+  test('has no address any more, no connection reads it, and nothing of the ring is left', async () => {
+    const { name } = await startRelay()
+    const { alice, bob, from, to } = await introduce(name)
+    const contact = fingerprintOf(alice.key)
+    const [address] = addressesOf(bob)
+    const waiting = to.send(cardOf(alice), { type: 'text', text: 'never confirmed' })
+    await waiting.accepted
+    await to.forget(cardOf(alice))
+    expect(addressesOf(bob)).toEqual([])
+    expect([...bob.disk.rings.keys()]).toEqual([])
+    expect(decodeSecrets(bob.disk.secrets)!.bundles.size).toBe(0)
+    expect(await waiting.settled).toBe('failed')
+    expect(waiting.error).toMatchObject({ code: 'removed' })
+    await expect.poll(() => bob.disk.outbox.map(({ id, held }) => [id === waiting.id, held])).toEqual([])
+    const events = watch(to)
+    expect(await from.send(cardOf(bob), { type: 'text', text: 'to the old address' }).accepted).toBe('held')
+    await later(300)
+    // It waits at the relay, and no other connection has a lease of it.
+    const client = await connectClaims({ relay: name })
+    closers.push(() => client.close())
+    expect((await client.open(address!.secret).get({ lease: true })).messages).toHaveLength(1)
+    expect(events).toEqual([])
+    expect([...bob.disk.rings.keys()]).toEqual([])
+    await to.close()
+    const again = open(bob, [])
+    expect([...(await again.fetched())]).toEqual([])
+    expect(bob.disk.rings.has(contact)).toBe(false)
+  })
+
+  test('leaves the other addresses at the relay as they are, also on the same connection', async () => {
+    const { name } = await startRelay()
+    const [alice, bob, carol] = [makeSecret('alice', [name]), makeSecret('bob', [name]), makeSecret('carol', [name])]
+    const to = open(bob, [cardOf(alice), cardOf(carol)])
+    const [from, third] = [open(alice, [cardOf(bob)]), open(carol, [cardOf(bob)])]
+    for (const each of [to, from, third]) {
+      await each.fetched()
+      await each.flush()
+    }
+    for (const [person, messenger] of [
+      [alice, from],
+      [carol, third],
+    ] as const) {
+      to.send(cardOf(person), { type: 'text', text: 'hello' })
+      await take(messenger, 1)
+      const answer = messenger.send(cardOf(bob), { type: 'text', text: 'answer' })
+      await take(to, 1)
+      await answer.settled
+    }
+    const events = watch(to)
+    await to.forget(cardOf(alice))
+    const letter = third.send(cardOf(bob), { type: 'text', text: 'still there' })
+    expect((await take(to, 1)).map(textOf)).toEqual(['still there'])
+    expect(await letter.settled).toBe('delivered')
+    expect(events.filter((event) => event.kind === 'relay' && event.purpose === 'receive')).toEqual([])
+  })
+
+  test('who is a contact again begins anew, and both write to each other', async () => {
+    const { name } = await startRelay()
+    const { alice, bob, from, to } = await introduce(name)
+    await to.forget(cardOf(alice))
+    const again = to.send(cardOf(alice), { type: 'text', text: 'again' })
+    expect((await take(from, 1)).map(textOf)).toEqual(['again'])
+    expect(await again.settled).toBe('delivered')
+    const answer = from.send(cardOf(bob), { type: 'text', text: 'to the new address' })
+    expect((await take(to, 1)).map(textOf)).toEqual(['to the new address'])
+    expect(await answer.settled).toBe('delivered')
+    expect(answer.protection).toBe('one-time')
+  })
+})
+
 describe('two machines', { timeout: 60_000 }, () => {
   test('with a copy of one folder: the first one is told that the other one took over, and leaves it alone', async () => {
     const { name } = await startRelay()

@@ -51,7 +51,7 @@ async function record(): Promise<Recording> {
     const secrecy = {
       ...person.secrecy,
       rings: {
-        load: store.load,
+        ...store,
         save: async (of: string, ring: Parameters<typeof store.save>[1]) => {
           await store.save(of, ring)
           rings.get(person)!.push(person.disk.rings.get(of)!)

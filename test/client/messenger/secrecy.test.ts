@@ -39,6 +39,7 @@ function makeSecret(name: string, ...relays: string[]): Secret {
     rings: {
       load: async (contact) => rings.get(contact),
       save: async (contact, ring) => void rings.set(contact, ring),
+      remove: async (contact) => void rings.delete(contact),
     },
     secrets: {
       load: async () => state.secrets?.slice(),
