@@ -1,7 +1,7 @@
 /** A person's device with a machine, a disk and a client: the real messenger over the profile's real state files. */
 import { seedKey } from '../../src/auth/seed.ts'
 import { openOutbox, openSeen } from '../../src/cli/profile/state.ts'
-import type { OutboxEntry } from '../../src/client/delivery/entry.ts'
+import { OUTBOX, type OutboxEntry } from '../../src/client/delivery/entry.ts'
 import type { Content } from '../../src/client/format/content.ts'
 import { fingerprintOf } from '../../src/client/format/field.ts'
 import { type Identity, identityOf } from '../../src/client/format/identity.ts'
@@ -29,8 +29,12 @@ const CONNECTS_MS = 600_000
 /** Within this time a client notices that a connection is dead, ms: 75 s of silence, 15 s for an answer, and a late tick. */
 const NOTICES_MS = 180_000
 const HOUR = 3_600_000
-/** A text is given up after a week. */
-const DEADLINE_MS = 7 * 24 * HOUR + HOUR
+/** A text is given up after a week, if its writer says nothing else. */
+const DEADLINE_MS = 7 * 24 * HOUR
+/** Within this time a sender notices that a relay forgot its messages, ms: the longest pause between two looks is 32 minutes. */
+const LOOKS_MS = 2_700_000
+/** How late a text is sent again because no receipt came, ms. */
+const AGAIN_MS = 600_000
 /** Within this time a receipt arrives, ms. */
 const RECEIPT_MS = 600_000
 
@@ -162,7 +166,11 @@ export class Person {
   }
 
   /** Writes a text, or a reply to the last text of the receiver, or changes the last text to them. */
-  write(to: Person, what: 'text' | 'reply' | 'edit' | 'remove' | 'group text' = 'text', group?: string): void {
+  write(
+    to: Person,
+    what: 'text' | 'reply' | 'edit' | 'remove' | 'group text' = 'text',
+    { group, within }: { readonly group?: string; readonly within?: number | undefined } = {},
+  ): void {
     if (this.owner.strangers.has(to)) return
     const before = what === 'reply' ? this.#saw.get(to.name) : this.#wrote.get(to.name)
     if ((what === 'reply' || what === 'edit' || what === 'remove') && before === undefined) return
@@ -174,9 +182,13 @@ export class Person {
           ? { type: 'remove', of: before! }
           : { type: 'text', text, ...(what === 'reply' && { replyTo: before! }) }
     this.#do((process, messenger) => {
-      const { id } = messenger.send(to.contact, content, group === undefined ? {} : { group })
+      const { id } = messenger.send(to.contact, content, {
+        ...(group !== undefined && { group }),
+        ...(within !== undefined && { deadline: within }),
+      })
       this.#wrote.set(to.name, id)
-      this.#world.truth.onSent({ number: this.#world.texts++, from: this.name, to: to.name, what, id, by: process })
+      const limit = within === undefined ? DEADLINE_MS : within * 1_000
+      this.#world.truth.onSent({ number: this.#world.texts++, from: this.name, to: to.name, what, id, by: process, within: limit })
     })
   }
 
@@ -294,7 +306,7 @@ export class Person {
     for (const text of truth.openTexts(this.name)) {
       const { number, state, excuse } = text
       if (excuse !== undefined) continue
-      if (now - text.sentAt > DEADLINE_MS && now - steady > HOUR)
+      if (this.machine.wall - text.wall > text.within + NOTICES_MS && now - steady > HOUR)
         truth.violate(1, `${this.name} sees text ${number} as ${state} after its deadline`)
       // After a fault of the disk the messenger stores its outbox with the next change.
       if (this.keeps && text.by === this.process && !text.isKept && text.sentAt > steady && now - text.sentAt > NOTICES_MS)
@@ -305,10 +317,26 @@ export class Person {
       const quiet = now - Math.max(steady, text.sentAt, ...to.contact.relays.map((relay) => this.#sendingSince(relay)))
       if (state === 'waiting' && text.by === this.process && quiet > HOUR)
         truth.violate(7, `${this.name} sees that text ${number} waits, without a reason`)
-      if (state === 'held' && text.doneBy.size === 0 && quiet > 2 * HOUR && !usesReal() && !this.#world.isStored(text.id))
-        truth.violate(1, `text ${number} of ${this.name} to ${text.to} is at no relay, and is not sent again`)
+      if (state === 'held' && quiet > LOOKS_MS && !usesReal()) this.#checkHeld(text, quiet)
       if (text.doneBy.size > 0) this.#checkReceipt(text, to)
     }
+  }
+
+  /** A text that a relay forgot is sent again once its writer can know that, and one without a receipt in any case. */
+  #checkHeld(text: Text, quiet: number): void {
+    const { truth, kernel } = this.#world
+    const { id, number, to, by } = text
+    const { relays } = this.#world.people.get(to)!.contact
+    const mayLack = relays.some((relay) => this.#world.relayAt(relay)!.liedAt > text.sentAt)
+    if (text.doneBy.size === 0 && !mayLack && !this.#world.isStored(id))
+      truth.violate(1, `text ${number} of ${this.name} to ${to} is at no relay, and is not sent again`)
+    const sent = truth.wire.sends.of(id)
+    if (sent === undefined || sent.by !== this.process || sent.at < this.#steadyAt || quiet < HOUR) return
+    // A relay may have accepted a text of an earlier run before.
+    const copies = sent.count + (by === this.process ? 0 : 1)
+    const pause = OUTBOX.again[Math.min(copies, OUTBOX.again.length) - 1]!
+    if (kernel.now - sent.at > pause + AGAIN_MS)
+      truth.violate(1, `text ${number} of ${this.name} to ${to} has no receipt, and is not sent again`)
   }
 
   /** Since when the device can send to a relay. */

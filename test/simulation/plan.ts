@@ -17,12 +17,19 @@ export interface Cast {
     /** People whom they do not have as contacts at first. */
     readonly strangers?: readonly string[]
   }[]
-  readonly relays: readonly { readonly name: string; /** Undefined for an open relay. */ readonly admits?: readonly string[] | undefined }[]
+  readonly relays: readonly {
+    readonly name: string
+    /** Undefined for an open relay. */
+    readonly admits?: readonly string[] | undefined
+    /** For how long it holds a message, seconds, if not for the usual time. */
+    readonly hold?: number
+  }[]
   readonly isPerfect: boolean
 }
 
 export type Action =
-  | { readonly do: 'write'; readonly who: string; readonly to: string; readonly count: number }
+  /** @param within seconds after which their writer gives them up, if not after the usual time */
+  | { readonly do: 'write'; readonly who: string; readonly to: string; readonly count: number; readonly within?: number }
   | { readonly do: 'reply' | 'edit' | 'remove'; readonly who: string; readonly to: string }
   /** Writes a text to all others of a group. */
   | { readonly do: 'group'; readonly who: string; readonly group: readonly string[] }
@@ -41,7 +48,19 @@ export type Action =
   | { readonly do: 'shut out' | 'admit'; readonly relay: string; readonly who: string }
   | { readonly do: 'relay'; readonly relay: string; readonly how: RelayStep }
 
-export type RelayStep = 'kill' | 'stop' | 'start' | 'wipe' | 'upgrade' | 'kill the new process' | 'rotate' | 'retire'
+export type RelayStep =
+  | 'kill'
+  | 'stop'
+  | 'start'
+  | 'wipe'
+  | 'upgrade'
+  /** A new process takes over, loses every message, and no client can notice. */
+  | 'lose messages'
+  | 'kill the new process'
+  /** The new process dies once the one before has closed its doors. */
+  | 'kill the new process at the doors'
+  | 'rotate'
+  | 'retire'
 
 export type Step = Action & {
   /** ms after the start. */
@@ -73,6 +92,7 @@ export const FAULTS = {
   'restart relay': 2,
   'wipe relay': 1,
   'upgrade relay': 2,
+  'relay lies': 1,
   'rotate address': 0.5,
   'shut out': 0.3,
   'small clock jump': 1,
@@ -123,6 +143,7 @@ export function planOf(seed: string, size?: Size): Plan {
       admits: random.chance(0.7)
         ? undefined
         : people.filter(({ relays }) => relays.includes(name) || random.chance(0.8)).map(({ name }) => name),
+      ...(random.chance(0.15) && { hold: Math.round(lasting(random, 2 * HOUR, DAY) / SECOND) }),
     })),
     isPerfect,
   }
@@ -171,7 +192,14 @@ function act(random: Random, { name: who, second }: Cast['people'][number], othe
   switch (kind) {
     case 'write':
     case 'burst':
-      steps.push({ at, do: 'write', who, to, count: kind === 'write' ? 1 : burst(random) })
+      steps.push({
+        at,
+        do: 'write',
+        who,
+        to,
+        count: kind === 'write' ? 1 : burst(random),
+        ...(random.chance(0.1) && { within: Math.round(lasting(random, MINUTE, DAY) / SECOND) }),
+      })
       return
     case 'reply':
     case 'edit':
@@ -192,13 +220,26 @@ function act(random: Random, { name: who, second }: Cast['people'][number], othe
   }
 }
 
+/** Some people write, to one of them or to each other. */
+function meanwhile(random: Random, { people }: Cast, to: string | undefined, at: number, length: number, steps: Step[]): void {
+  for (const { name: who } of people) {
+    if (who === to || random.chance(0.3)) continue
+    const others = people.map(({ name }) => name).filter((name) => name !== who)
+    steps.push({ at: at + random.between(0, length), do: 'write', who, to: to ?? random.pick(others), count: 1 })
+  }
+}
+
 function strike(random: Random, cast: Cast, at: number, steps: Step[]): void {
   const who = random.pick(cast.people).name
   const relay = random.pick(cast.relays).name
   const kind = random.weighted(FAULTS)
   switch (kind) {
     case 'network':
-      steps.push({ at, do: 'network', who, relay, fault: random.pick(NETWORK_FAULTS), for: lasting(random, 5 * SECOND, 3 * HOUR) })
+      const fault = random.pick(NETWORK_FAULTS)
+      const length = lasting(random, 5 * SECOND, 3 * HOUR)
+      steps.push({ at, do: 'network', who, relay, fault, for: length })
+      // What comes to a client that does not notice yet that its connection is dead.
+      if (fault === 'half-open' || fault === 'no-requests') meanwhile(random, cast, who, at, Math.min(length, MINUTE), steps)
       return
     case 'kill client':
     case 'power failure':
@@ -215,13 +256,21 @@ function strike(random: Random, cast: Cast, at: number, steps: Step[]): void {
       return
     case 'upgrade relay': {
       steps.push({ at, do: 'relay', relay, how: 'upgrade' })
-      const end = random.weighted({ none: 3, kill: 1, 'kill the new process': 2 })
+      meanwhile(random, cast, undefined, at, 3 * SECOND, steps)
+      const end = random.weighted({ none: 3, kill: 1, 'kill the new process': 1, 'kill the new process at the doors': 1 })
       if (end === 'none') return
+      if (end === 'kill the new process at the doors') {
+        steps.push({ at, do: 'relay', relay, how: end })
+        return
+      }
       const killed = at + lasting(random, 1, 5 * SECOND)
       steps.push({ at: killed, do: 'relay', relay, how: end })
       if (end === 'kill') steps.push({ at: killed + lasting(random, 10 * SECOND, HOUR), do: 'relay', relay, how: 'start' })
       return
     }
+    case 'relay lies':
+      steps.push({ at, do: 'relay', relay, how: 'lose messages' })
+      return
     case 'wipe relay':
       steps.push({ at, do: 'relay', relay, how: 'wipe' })
       return

@@ -6,6 +6,7 @@ import type { Log } from '../../src/log.ts'
 import { DEFAULT_LIMITS } from '../../src/protocol/limits.ts'
 import { Relay, type RelaySecrets } from '../../src/relay/relay.ts'
 import type { Member } from '../../src/relay/roster.ts'
+import type { ByteStream, Receiver } from '../../src/relay/stream.ts'
 import { Machine, type Process } from './kernel.ts'
 import type { Person } from './person.ts'
 import type { World } from './world.ts'
@@ -26,20 +27,32 @@ export class RelayHost {
   steadySince = 0
   /** When it lost all messages last, or may have. */
   lostAt = 0
+  /** The same for a loss that no client can notice. */
+  liedAt = 0
+  /** For how long it holds a message, seconds. */
+  readonly hold: number
   process: Process | undefined
   relay: Relay | undefined
   /** Messages that the present process took over from another. */
   restored = 0
   /** The process that takes over, or wants to. */
   #next: Process | undefined
+  #killsAtDoors = false
   /** Messages that the relay gave away when it was suspended last. */
   #given = 0
 
-  constructor(world: World, name: string, address: string, admits: readonly Member[] | undefined) {
+  /** @param options.hold seconds for which it holds a message, if not the usual ones */
+  constructor(
+    world: World,
+    name: string,
+    address: string,
+    { admits, hold = DEFAULT_LIMITS.holdSeconds }: { readonly admits: readonly Member[] | undefined; readonly hold?: number | undefined },
+  ) {
     this.#world = world
     this.name = name
     this.address = address
     this.admits = admits
+    this.hold = hold
     this.machine = new Machine(world.kernel, name)
   }
 
@@ -56,11 +69,14 @@ export class RelayHost {
     this.process = process
   }
 
-  /** Upgrades the relay: a new process takes over everything that the present one holds. */
-  handOver(): void {
+  /**
+   * Upgrades the relay: a new process takes over everything that the present one holds.
+   * @param loses it loses every message instead. Tokens stay valid, so no client can notice
+   */
+  handOver(loses = false): void {
     if (this.process === undefined || this.relay === undefined || this.#next !== undefined) return
     this.#changed()
-    const next: Process = this.#world.kernel.spawn(`${this.name}'`, this.machine, () => void this.#takeOver(next))
+    const next: Process = this.#world.kernel.spawn(`${this.name}'`, this.machine, () => void this.#takeOver(next, loses))
     this.#next = next
     next.onDeath(() => {
       if (this.#next === next) this.#next = undefined
@@ -95,7 +111,7 @@ export class RelayHost {
     const { kernel } = this.#world
     this.admits = members
     this.#changed()
-    this.lostAt = kernel.now
+    this.lostAt = this.liedAt = kernel.now
     if (this.process !== undefined) kernel.at(kernel.now, this.process, () => this.relay?.admit(members))
   }
 
@@ -112,6 +128,11 @@ export class RelayHost {
   /** Kills the process that takes over. */
   killNext(): void {
     this.#next?.kill()
+  }
+
+  /** Kills the process that takes over, if there is one, once the one before has closed its doors. */
+  killNextAtDoors(): void {
+    this.#killsAtDoors = this.#next !== undefined
   }
 
   /** Kills the process. Its messages are lost, unless another one has taken over. */
@@ -154,7 +175,7 @@ export class RelayHost {
   #open(process: Process, inherited: RelaySecrets | undefined): Relay {
     const { truth } = this.#world
     return new Relay({
-      limits: DEFAULT_LIMITS,
+      limits: { ...DEFAULT_LIMITS, holdSeconds: this.hold },
       memory: RELAY_MEMORY,
       connections: 200,
       unproven: 50,
@@ -170,15 +191,23 @@ export class RelayHost {
   }
 
   #listen(process: Process, relay: Relay): void {
-    for (const address of this.#addresses) this.#world.network.listen(address, process, (stream) => relay.accept(stream, 'tcp'))
+    const accept = (stream: ByteStream): Receiver => {
+      const { accepting, connections } = relay.snapshot()
+      const receiver = relay.accept(stream, 'tcp')
+      if (!accepting && relay.snapshot().connections > connections)
+        this.#world.truth.violate(1, `${this.name} takes a connection while it hands over`)
+      return receiver
+    }
+    for (const address of this.addresses) this.#world.network.listen(address, process, accept)
   }
 
-  get #addresses(): readonly string[] {
+  /** Those at which it takes connections. */
+  get addresses(): readonly string[] {
     return this.leaving === undefined ? [this.address] : [this.address, this.leaving]
   }
 
   #deafen(process: Process): void {
-    for (const address of this.#addresses) this.#world.network.deafen(address, process)
+    for (const address of this.addresses) this.#world.network.deafen(address, process)
   }
 
   get #socket(): { readonly kind: 'unix'; readonly path: string } {
@@ -207,7 +236,11 @@ export class RelayHost {
         return estate
       },
       resume: () => relay.resume(),
-      release: async () => this.#deafen(process),
+      release: async () => {
+        this.#deafen(process)
+        if (this.#killsAtDoors) kernel.at(kernel.now, undefined, () => this.killNext())
+        this.#killsAtDoors = false
+      },
       reopen: async () => this.#listen(process, relay),
     }
     try {
@@ -221,7 +254,7 @@ export class RelayHost {
     }
   }
 
-  async #takeOver(process: Process): Promise<void> {
+  async #takeOver(process: Process, loses: boolean): Promise<void> {
     const { kernel, truth } = this.#world
     const since = kernel.now
     let restored = 0
@@ -234,6 +267,7 @@ export class RelayHost {
       const relay = this.#open(process, { boot: createSecretKey(secrets.boot), token: createSecretKey(secrets.token) })
       const percent = await succession.fill(
         (message) => {
+          if (loses) return
           if (!relay.restore(message)) throw new HandoverError('memory')
           restored++
         },
@@ -244,7 +278,10 @@ export class RelayHost {
       await succession.opened()
       truth.count('handovers')
       truth.tell(this.name, `takes over ${restored} messages`)
-      if (percent === 100 && restored !== this.#given)
+      if (loses) {
+        truth.count('fault: relay lied')
+        this.lostAt = this.liedAt = kernel.now
+      } else if (percent === 100 && restored !== this.#given)
         truth.violate(1, `${this.name} gave ${this.#given} messages, and its successor has ${restored}`)
       this.restored = restored
       this.relay = relay

@@ -83,14 +83,14 @@ function perform(world: World, step: Step): void {
   const { people, relays, network, truth, kernel } = world
   switch (step.do) {
     case 'write':
-      for (let i = 0; i < step.count; i++) people.get(step.who)?.write(people.get(step.to)!)
+      for (let i = 0; i < step.count; i++) people.get(step.who)?.write(people.get(step.to)!, 'text', { within: step.within })
       return
     case 'reply':
     case 'edit':
     case 'remove':
       return people.get(step.who)!.write(people.get(step.to)!, step.do)
     case 'group':
-      for (const member of step.group) people.get(step.who)!.write(people.get(member)!, 'group text', GROUP)
+      for (const member of step.group) people.get(step.who)!.write(people.get(member)!, 'group text', { group: GROUP })
       return
     case 'file':
       return people.get(step.who)!.sendFile(people.get(step.to)!, step.bytes)
@@ -156,8 +156,12 @@ function perform(world: World, step: Step): void {
           return relay.retire()
         case 'upgrade':
           return relay.handOver()
+        case 'lose messages':
+          return relay.handOver(true)
         case 'kill the new process':
           return relay.killNext()
+        case 'kill the new process at the doors':
+          return relay.killNextAtDoors()
       }
     }
   }
@@ -171,7 +175,9 @@ const RELAY_STEPS = {
   rotate: 'gets another address',
   retire: 'gives its old address up',
   upgrade: 'is upgraded',
+  'lose messages': 'is upgraded by a program that loses messages',
   'kill the new process': 'has its new process killed',
+  'kill the new process at the doors': 'will have its new process killed once its doors are closed',
 } as const
 
 /** Writes a length of time as `1 h 20 min`. */

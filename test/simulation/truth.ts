@@ -33,6 +33,8 @@ export interface Text {
   readonly sentAt: number
   /** The same by the clock of its writer. */
   readonly wall: number
+  /** Its writer gives it up after so long, ms. */
+  readonly within: number
   /** The last state that its writer saw. */
   state: DeliveryState
   error: unknown
@@ -120,7 +122,7 @@ export class Truth implements NetworkObserver {
     this.#kernel.fail(this.violation)
   }
 
-  onSent(text: Pick<Text, 'number' | 'from' | 'to' | 'what' | 'id' | 'by'>): void {
+  onSent(text: Pick<Text, 'number' | 'from' | 'to' | 'what' | 'id' | 'by' | 'within'>): void {
     const whole = {
       ...text,
       sentAt: this.#kernel.now,
@@ -178,6 +180,7 @@ export class Truth implements NetworkObserver {
     const { number } = text
     this.tell(device, `sees ${text.what} ${number} of ${text.from}${said === '' ? '' : ` (${said})`}`)
     this.count('shown')
+    for (const mark of marks) if (mark !== '') this.count(`shown: ${mark}`)
     const isMarked = marks.slice(0, 3).some((mark) => mark !== '')
     if (text.shown.includes(process)) this.violate(2, `${device} sees text ${number} twice`)
     if (text.doneBy.has(device) && !isMarked) this.violate(2, `${device} sees text ${number} again, and had stored it`)

@@ -7,14 +7,14 @@ import { DEFAULT_LIMITS } from '../../src/protocol/limits.ts'
 import { PACKETS } from '../../src/protocol/packets.ts'
 import type { Kernel, Process } from './kernel.ts'
 import type { Connection } from './network.ts'
+import { Sends } from './sends.ts'
 import type { Truth } from './truth.ts'
 
 /** The start of a payload in base64: the header of the age file, and the header of the message with its id. */
 const HEAD = 720
 const LF = 0x0a
-const HOLD_MS = DEFAULT_LIMITS.holdSeconds * 1_000
 /** A relay that is asleep or late may give a message a little longer. */
-const LATE_MS = 900_000
+export const LATE_MS = 900_000
 /** Packets that no request asks for. */
 const UNASKED: readonly number[] = [PACKETS.MESSAGE.no, PACKETS.DELIVERY.no, PACKETS.NOTICE.no]
 
@@ -52,11 +52,17 @@ export class Wire {
   /** By relay and id of a message. */
   readonly #stored = new Map<string, Map<string, Stored>>()
   readonly #acked = new Set<string>()
+  /** By relay and id of a message: when the relay accepted it. */
+  readonly #accepted = new Map<string, number>()
+  readonly sends: Sends
+  /** By relay: for how long it holds a message, ms. */
+  readonly holds = new Map<string, number>()
   #count = 0
 
   constructor(truth: Truth, kernel: Kernel) {
     this.#truth = truth
     this.#kernel = kernel
+    this.sends = new Sends(kernel)
   }
 
   onBytes(connection: Connection, direction: 'to relay' | 'to client', bytes: Uint8Array): void {
@@ -87,7 +93,7 @@ export class Wire {
   /** The messages that a relay accepted and that nobody had erased, by id. @param since when it lost all earlier ones */
   storedAt(relay: string, since: number): ReadonlyMap<string, Stored> {
     const stored = this.#stored.get(relay) ?? new Map<string, Stored>()
-    for (const [id, { at }] of stored) if (at < since || at < this.#kernel.now - HOLD_MS) stored.delete(id)
+    for (const [id, { at }] of stored) if (at < since || at < this.#kernel.now - this.holds.get(relay)!) stored.delete(id)
     return stored
   }
 
@@ -111,6 +117,7 @@ export class Wire {
     if (number === PACKETS.SEND.no) {
       const text = textIn(line, line.lastIndexOf(0x3b) + 1)
       seen.asked.push(text)
+      this.sends.onSend(connection.client, connection.server.machine.name, text)
       // The receiver may get it before the sender has the answer.
       const name = `${connection.server.machine.name} ${text}`
       const places = this.#places.get(name)
@@ -133,7 +140,9 @@ export class Wire {
     else if (number === PACKETS.SENT.no && typeof asked === 'string') {
       let stored = this.#stored.get(relay)
       if (stored === undefined) this.#stored.set(relay, (stored = new Map()))
-      stored.set(line.toString('latin1', 3, line.indexOf(0x3b, 3)), { text: asked, at: this.#kernel.now })
+      const message = line.toString('latin1', 3, line.indexOf(0x3b, 3))
+      stored.set(message, { text: asked, at: this.#kernel.now })
+      this.#accepted.set(`${relay} ${message}`, this.#kernel.now)
     } else if (number === PACKETS.ACKED.no && typeof asked === 'object') {
       for (const message of asked) {
         this.#stored.get(relay)?.delete(message)
@@ -151,8 +160,9 @@ export class Wire {
     const told = `${relay} gives ${client.name} a message`
     if (seen.ever.has(message)) this.#truth.violate(1, `${told} twice on one connection`)
     if (this.#acked.has(`${relay} ${message}`)) this.#truth.violate(1, `${told} that was acknowledged`)
-    const stored = this.#stored.get(relay)?.get(message)
-    if (stored !== undefined && stored.at < this.#kernel.now - HOLD_MS - LATE_MS) this.#truth.violate(1, `${told} that has expired`)
+    const acceptedAt = this.#accepted.get(`${relay} ${message}`)
+    if (acceptedAt !== undefined && acceptedAt < this.#kernel.now - this.holds.get(relay)! - LATE_MS)
+      this.#truth.violate(1, `${told} that has expired`)
     seen.ever.add(message)
     seen.given.set(message, text)
     if (seen.given.size > DEFAULT_LIMITS.window) this.#truth.violate(5, `${told}, the ${seen.given.size}th at once`)

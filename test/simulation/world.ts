@@ -14,9 +14,12 @@ import { Random } from './random.ts'
 import { RelayHost } from './relay-host.ts'
 import { usesReal } from './stand-in.ts'
 import { Truth } from './truth.ts'
+import { LATE_MS } from './wire.ts'
 
 /** Within this time a relay gives a message to a receiver who is there, ms. */
 const ARRIVES_MS = 300_000
+/** Within this time a relay opens its doors again after a handover that failed, ms. */
+const DOORS_MS = 120_000
 
 export class World {
   readonly kernel: Kernel
@@ -61,9 +64,11 @@ export class World {
     }
     for (const { name, strangers = [] } of cast.people)
       for (const stranger of strangers) this.people.get(name)!.strangers.add(this.people.get(stranger)!)
-    for (const { name, admits } of cast.relays) {
+    for (const { name, admits, hold } of cast.relays) {
       const members = admits?.map((member) => ({ fingerprint: this.people.get(member)!.identity.key.fingerprint }))
-      this.relays.set(name, new RelayHost(this, name, addresses.get(name)!, members))
+      const host = new RelayHost(this, name, addresses.get(name)!, { admits: members, hold })
+      this.relays.set(name, host)
+      this.truth.wire.holds.set(name, host.hold * 1_000)
     }
   }
 
@@ -195,6 +200,17 @@ export class World {
     }
   }
 
+  /** A relay that is well takes connections, and holds no message for too long. */
+  #checkHost({ name, process, machine, hold, steadySince, addresses }: RelayHost, messages: number): void {
+    const { truth, kernel, network } = this
+    if (process?.isAlive !== true || machine.isAsleep) return
+    if (kernel.now - Math.max(steadySince, machine.awakeSince) > DOORS_MS && !addresses.every((address) => network.hears(address)))
+      truth.violate(1, `${name} runs, and its doors are closed`)
+    const sent = truth.wire.sends.countSince(name, kernel.now - hold * 1_000 - LATE_MS)
+    if (!usesReal() && messages > sent)
+      truth.violate(1, `${name} holds ${messages} messages, and got ${sent} within the time for which it holds one`)
+  }
+
   /** Two devices do not both receive from a relay. */
   #checkDevices(): void {
     for (const one of this.people.values())
@@ -210,18 +226,19 @@ export class World {
   check(): void {
     const { truth, network } = this
     truth.checkConnections(network.connections)
-    for (const { name, relay } of this.relays.values()) {
+    for (const host of this.relays.values()) {
+      const { name, relay, restored } = host
       if (relay === undefined) continue
       const { counters, messages, messageBytes, messageBudget, connections, subscribers, accepting } = relay.snapshot()
       // While it hands over, another process may have its messages.
       if (!accepting) continue
       const erased = Object.values(counters.erased).reduce((sum, count) => sum + count, 0)
-      const { restored } = this.relays.get(name)!
       if (counters.stored + restored !== messages + erased)
         truth.violate(1, `${name} stored ${counters.stored} and took over ${restored}, holds ${messages} and erased ${erased}`)
       if (messageBytes > messageBudget) truth.violate(5, `${name} holds ${messageBytes} bytes of ${messageBudget}`)
       if (subscribers > connections) truth.violate(5, `${name} has ${subscribers} subscribers on ${connections} connections`)
       if (connections > 200) truth.violate(5, `${name} has ${connections} connections`)
+      this.#checkHost(host, messages)
     }
     if (!this.kernel.waits) this.#checkStored()
     this.#checkDevices()
