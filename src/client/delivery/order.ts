@@ -54,6 +54,11 @@ interface Sender<T> {
   /** Released ids that no released message follows. */
   readonly tips: Set<string>
   /**
+   * Ids that a released message follows; empty for a message that begins a sequence. A second one that follows the same
+   * id and is older than a released one is late: its sender gave it up, and did not name it in the next one.
+   */
+  readonly followed: Set<string>
+  /**
    * Released ids that were tips when a message was released behind a gap. A message that follows one of them and is not
    * newer than all released ones fills the gap, so it is late, too.
    */
@@ -158,6 +163,7 @@ export class Order<T> {
       count: 0,
       missed: new Set(),
       tips: new Set(),
+      followed: new Set(),
       before: new Set(),
       hasGap: false,
       newest: -Infinity,
@@ -173,8 +179,9 @@ export class Order<T> {
     const isBefore = after === undefined ? sender.missed.size > 0 : sender.before.delete(after)
     const fills = isBefore && time <= sender.newest
     if (fills && !isMissed) remember(sender.before, id)
+    const late = isMissed || fills || isGivenUp(sender, after, time)
     sender.newest = Math.max(sender.newest, time)
-    const late = isMissed || fills
+    remember(sender.followed, after ?? '')
     const given: Ordered<T>[] = [{ item, ...(gap && { gap: true as const }), ...(late && { late: true as const }) }]
     if (after !== undefined) sender.tips.delete(after)
     remember(sender.tips, id)
@@ -189,8 +196,10 @@ export class Order<T> {
       sender.tips.delete(before)
       const isBehind = sender.before.delete(before)
       for (const next of waiting) {
+        const nextLate = isBehind || isGivenUp(sender, before, next.time)
         sender.newest = Math.max(sender.newest, next.time ?? -Infinity)
-        given.push({ item: next.item, ...(isBehind && { late: true as const }) })
+        remember(sender.followed, before)
+        given.push({ item: next.item, ...(nextLate && { late: true as const }) })
         remember(sender.tips, next.id)
         if (isBehind) remember(sender.before, next.id)
       }
@@ -222,6 +231,10 @@ export class Order<T> {
     for (const sender of this.#senders.values()) if (sender.count > (fullest?.count ?? 0)) fullest = sender
     return fullest!
   }
+}
+
+function isGivenUp<T>({ followed, newest }: Sender<T>, after: string | undefined, time = -Infinity): boolean {
+  return followed.has(after ?? '') && time < newest
 }
 
 function countHeld<T>({ held, count }: Sender<T>, choose: (item: T) => boolean): number {

@@ -107,6 +107,30 @@ test('the first message of a sequence whose end came behind a gap is late, and t
   expect(at('z', 42, 'y')).toEqual(['z'])
 })
 
+test('a message that its sender gave up is late if a newer one came before it', () => {
+  const order = new Order<string>()
+  const at = (id: string, time: number, after?: string): unknown[] =>
+    items(order.push(ALICE, { id, time, ...(after !== undefined && { after }) }, id, 0, false, true))
+  expect(at('a', 10)).toEqual(['a'])
+  expect(at('c', 30, 'a')).toEqual(['c'])
+  expect(at('b', 20, 'a')).toEqual(['b late'])
+  expect(at('d', 40, 'c')).toEqual(['d'])
+  // The next run of the sender: nothing is unconfirmed, so its message begins a sequence.
+  expect(at('e', 50)).toEqual(['e'])
+  expect(at('s', 5)).toEqual(['s late'])
+  // Both wait for the same one.
+  expect(at('h', 80, 'f')).toEqual([])
+  expect(at('g', 70, 'f')).toEqual([])
+  expect(at('f', 60, 'e')).toEqual(['f', 'h', 'g late'])
+})
+
+test('a message that its sender gave up is late, also if the one before it came in an earlier run', () => {
+  const order = new Order<string>()
+  const at = (id: string, time: number): unknown[] => items(order.push(ALICE, { id, time, after: 'a' }, id, 0, true, true))
+  expect(at('c', 30)).toEqual(['c'])
+  expect(at('b', 20)).toEqual(['b late'])
+})
+
 test('a clock set back does not prolong the wait', () => {
   const order = new Order<string>()
   push(order, 0, 90_000_000)
