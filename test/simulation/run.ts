@@ -228,8 +228,8 @@ async function probe(world: World): Promise<void> {
   await kernel.run(kernel.now + AT_ONCE)
   const probes = truth.texts.slice(first)
   for (const { number, from, to, error, doneBy, before } of probes) {
-    // A text may be at the relay's sending limit, or wait for one that is missing.
-    if (error !== undefined || (before !== undefined && before.shown.length === 0)) continue
+    // A text may be at the relay's sending limit, or wait for one that this device does not have.
+    if (error !== undefined || (before !== undefined && !before.doneBy.has(to))) continue
     if (doneBy.size === 0) truth.violate(7, `text ${number} of ${from} to ${to} is not shown ${AT_ONCE / 1_000} s after it was written`)
   }
   await kernel.run(kernel.now + SOON - AT_ONCE)
