@@ -30,6 +30,7 @@ export const RELAY_ERRORS: Readonly<Record<RelayErrorCode, { readonly text: stri
   'relay-full': { text: 'the relay has no memory left for messages' },
   'too-large': { text: 'the message is too large for this relay' },
   'no-bundle': { text: 'the receiver has not been online since their relay restarted, so there is no key to encrypt to', passes: true },
+  'old-bundle': { text: 'the key for first messages to the receiver is too old', passes: true },
   'taken-over': { text: 'another client has taken over this mailbox' },
   denied: { text: 'the relay does not admit that key' },
   'auth-failed': { text: 'the relay rejected the proof of the key' },
@@ -64,9 +65,17 @@ export function describeClock(event: Extract<MessengerEvent, { kind: 'clock' }>,
   return `the messages of several contacts are dated ${duration(event.by)} ${event.off === 'behind' ? 'in the future' : 'in the past'}; ${says}`
 }
 
+export function describeRelayError({ code, seconds }: RelayError): string {
+  const { text } = RELAY_ERRORS[code]
+  if (code !== 'old-bundle' || seconds === undefined) return text
+  if (seconds < 0)
+    return `the key for first messages to the receiver is dated ${duration(-seconds)} in the future: one of the two clocks is wrong`
+  return `${text}: it was made ${duration(seconds)} ago. The receiver has not been online since, or one of the two clocks is wrong`
+}
+
 /** Describes an expected error of the library; undefined for a defect. */
 export function describeFault(error: unknown): string | undefined {
-  if (error instanceof RelayError) return RELAY_ERRORS[error.code].text
+  if (error instanceof RelayError) return describeRelayError(error)
   if (error instanceof MessengerError) return MESSENGER_ERRORS[error.code]
   return error instanceof MessageError || error instanceof CardError || error instanceof GroupError ? error.message : undefined
 }

@@ -3,7 +3,7 @@ import { RelayError, type RelayErrorCode } from '../../client/wire/error.ts'
 import { MessageError } from '../../client/format/message.ts'
 import { MessengerError, type MessengerErrorCode } from '../../client/messenger/error.ts'
 import { duration } from '../../wording/figures.ts'
-import { MESSENGER_ERRORS, RELAY_ERRORS } from '../../wording/refusal.ts'
+import { describeRelayError, MESSENGER_ERRORS, RELAY_ERRORS } from '../../wording/refusal.ts'
 import { CliError } from '../program/error.ts'
 import { EXIT, type ExitCode } from '../program/exit.ts'
 import { quoteWord, sanitizeLine } from '../program/show.ts'
@@ -51,6 +51,10 @@ const ROWS: Record<RelayErrorCode, Row> = {
   'relay-full': { exit: EXIT.failed, hint: 'nothing was sent; try again later' },
   'too-large': { exit: EXIT.failed, hint: 'nothing was sent; split it into smaller ones' },
   'no-bundle': { exit: EXIT.unconfirmed, hint: 'try again later; with `outbox: yes` in your profile the message is kept until then' },
+  'old-bundle': {
+    exit: EXIT.unconfirmed,
+    hint: 'check the clock of this machine, and ask the receiver to run `asfaleia get`; with `outbox: yes` in your profile the message is kept until then',
+  },
   'taken-over': { exit: EXIT.failed },
   denied: { exit: EXIT.refused, hint: MEMBERS_HINT },
   'auth-failed': { exit: EXIT.refused },
@@ -93,9 +97,9 @@ export function toCliError(error: unknown, signal: AbortSignal): unknown {
   if (error instanceof MessageError) return new CliError(error.message)
   if (!(error instanceof RelayError)) return error
   const { exit, hint } = ROWS[error.code]
-  const wait = error.seconds === undefined ? undefined : `try again in ${duration(error.seconds)}`
+  const wait = error.seconds === undefined || error.code === 'old-bundle' ? undefined : `try again in ${duration(error.seconds)}`
   const advice = [wait, hint].filter((part) => part !== undefined).join('; ')
-  return new CliError(RELAY_ERRORS[error.code].text, { exitCode: exit, ...(advice !== '' && { hint: advice }) })
+  return new CliError(describeRelayError(error), { exitCode: exit, ...(advice !== '' && { hint: advice }) })
 }
 
 /** Whether the relay does not serve users whose key it does not know; the hint of the error then says how to show the key. */

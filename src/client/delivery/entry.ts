@@ -62,6 +62,8 @@ export interface OutboxChange {
   readonly relay?: string
   /** Why it failed, or why it still waits. */
   readonly code?: RelayErrorCode
+  /** As in `RelayError`. */
+  readonly seconds?: number | undefined
 }
 
 /** Work for the connection of a route. */

@@ -144,9 +144,8 @@ export class Outbox extends Entries {
       if (entry.flying !== undefined) continue
       due = Math.min(due, entry.again)
       if (!entry.wanted && entry.held.size === 0) continue
-      let relays: readonly (readonly [relay: string, until: number])[] | undefined
       const name = `${entry.to} ${entry.daily === true}`
-      relays = opening.get(name)
+      let relays = opening.get(name)
       if (relays === undefined) opening.set(name, (relays = this.#reach.opening(entry.to, this.#relays(entry), now)))
       for (const [relay, until] of relays) if (!entry.refused.has(relay)) due = Math.min(due, until)
     }
@@ -202,6 +201,7 @@ export class Outbox extends Entries {
         this.#reach.blockMailbox(entry.to, relay, code, now, (failures) => backoff(failures, random, seconds))
         break
       case 'no-bundle':
+      case 'old-bundle':
         this.#reach.blockMailbox(entry.to, relay, code, now, (failures) => bundlePause(failures, random))
         break
       case 'too-large':
@@ -215,9 +215,9 @@ export class Outbox extends Entries {
         this.#reach.blockRelay(relay, code, now, (failures) => backoff(failures, random, seconds))
     }
     const relays = this.#relays(entry)
-    if (!relays.every((each) => entry.refused.has(each))) return { id, to: entry.to, state: entry.state, relay, code }
+    if (!relays.every((each) => entry.refused.has(each))) return { id, to: entry.to, state: entry.state, relay, code, seconds }
     this.remove(id)
-    return { id, to: entry.to, state: 'failed', relay, code }
+    return { id, to: entry.to, state: 'failed', relay, code, seconds }
   }
 
   /** The relay could not be reached, or the connection broke. Messages that were under way there are sent again. */

@@ -56,9 +56,10 @@ export class Reach {
     return this.#shut.has(`${to} ${relay}`)
   }
 
-  /** Whether the relay had no bundle of the receiver's inbox when it was asked last. */
+  /** Whether the relay had no good bundle of the receiver's inbox when it was asked last. */
   lacksBundle(to: string, relay: string): boolean {
-    return this.#shut.get(`${to} ${relay}`)?.code === 'no-bundle'
+    const code = this.#shut.get(`${to} ${relay}`)?.code
+    return code === 'no-bundle' || code === 'old-bundle'
   }
 
   /** Whether the relay may be tried with a message for `to`. */

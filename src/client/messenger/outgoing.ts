@@ -47,7 +47,7 @@ export interface OutgoingOptions extends OutgoingEvents {
   readonly clock: Clock
   /**
    * Finds the key for a message that has none, and encrypts it.
-   * @throws {RelayError} `no-bundle`
+   * @throws {RelayError} `no-bundle` or `old-bundle`
    */
   readonly seal: (id: string, fetch: (inbox: string) => Promise<Uint8Array | undefined>) => Promise<Uint8Array>
 }

@@ -111,7 +111,7 @@ export class Renewals {
 
   /**
    * Fetches the receiver's bundle, and encrypts a message to it that is on its way there.
-   * @throws {RelayError} `no-bundle`
+   * @throws {RelayError} `no-bundle` or `old-bundle`
    */
   async sealLate(id: string, fetch: (inbox: string) => Promise<Uint8Array | undefined>): Promise<Uint8Array> {
     const { sealer, options, emit } = this.#context

@@ -14,6 +14,7 @@ import { countRoom, type Envelope, MessageError, writeMessage } from '../format/
 import { onRead } from '../ring/receiving.ts'
 import { countFresh, isGivenUp, onRenew, onSend } from '../ring/sending.ts'
 import type { Ring } from '../ring/state.ts'
+import { RelayError } from '../wire/error.ts'
 import type { Contact } from './contact.ts'
 import type { Secrecy } from './options.ts'
 import type { Rings } from './rings.ts'
@@ -202,7 +203,8 @@ export class Sealer {
   /**
    * Fetches the bundle of the contact's inbox, for {@link renew}.
    * @param fetch asks the relay of the inbox
-   * @returns undefined if the relay has none, or no good one
+   * @returns undefined if the relay has none, or junk
+   * @throws {RelayError} `old-bundle`
    */
   fetchBundle(to: Contact, fetch: (inbox: string) => Promise<Uint8Array | undefined>): Promise<Bundle | undefined> {
     if (to.inbox === undefined) return Promise.resolve(undefined)
@@ -228,6 +230,8 @@ export class Sealer {
     const seen = stored === undefined ? undefined : await readBundle(key, stored)
     const at = now()
     const bundle = chooseBundle(seen, served, at / 1_000)
+    const found = served ?? seen
+    if (bundle === undefined && found !== undefined) throw new RelayError('old-bundle', { seconds: Math.floor(at / 1_000) - found.time })
     if (bundle === undefined) return undefined
     this.#fetched.set(inbox, { bundle, at })
     // A store that fails costs only the protection from a relay that serves an older bundle later.

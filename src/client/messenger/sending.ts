@@ -311,8 +311,8 @@ export class Sending {
   }
 
   #apply(changes: readonly OutboxChange[]): void {
-    for (const { id, state, relay: route, code } of changes)
-      this.#change({ id, state, relay: route && relayOf(route), error: code === undefined ? undefined : new RelayError(code) })
+    for (const { id, state, relay: route, code, seconds } of changes)
+      this.#change({ id, state, relay: route && relayOf(route), error: code && new RelayError(code, { seconds }) })
     // A message that waits on, as it did before a relay failed, is stored already.
     if (changes.some(({ state, code }) => code === undefined || state === 'failed')) this.#save()
   }

@@ -21,6 +21,8 @@ export type RelayErrorCode =
   | 'wrong-name'
   /** The relay has no bundle of the receiver's inbox, and the sender has no other key to encrypt to. */
   | 'no-bundle'
+  /** The relay's bundle of the receiver's inbox is too old, or dated in the future; `seconds` is its age. */
+  | 'old-bundle'
   /** A newer subscriber has the mailbox. */
   | 'taken-over'
   /** The relay's challenge may be a message to the user, or another relay's challenge. The client did not answer. */
@@ -30,7 +32,7 @@ export type RelayErrorCode =
 
 /** Thrown if a connection or a request fails. */
 export class RelayError extends CodedError<RelayErrorCode> {
-  /** Seconds to wait before trying again, if the relay gave them. */
+  /** Seconds to wait before trying again, if the relay gave them; with `old-bundle`, the age of the bundle. */
   readonly seconds: number | undefined
   /** With `broken-relay` and `hostile-challenge`. */
   readonly reason: BreachReason | undefined

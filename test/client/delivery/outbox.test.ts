@@ -355,24 +355,27 @@ describe('two copies', () => {
 })
 
 describe('a refusal', () => {
-  test('for want of a bundle leaves the outbox with nothing to do, until the next try after 15 to 600 s', () => {
-    const outbox = new Outbox()
-    outbox.add(entry('a', { relays: ['one SHA256:inbox'], payload: new Uint8Array(0), text: new Uint8Array(8) }))
-    expect(take(outbox, 0)).toEqual(['a to one SHA256:inbox'])
-    expect(outbox.busy).toBe(true)
-    expect(outbox.onRefused('a', 'one SHA256:inbox', 'no-bundle', undefined, 1, 0)).toMatchObject({ state: 'waiting', code: 'no-bundle' })
-    expect(outbox.busy).toBe(false)
-    expect(outbox.due(0)).toBe(15_000)
-    expect(take(outbox, 14_999)).toEqual([])
-    expect(take(outbox, 15_000)).toEqual(['a to one SHA256:inbox'])
-    expect(outbox.busy).toBe(true)
-    for (let now = 15_000, n = 0; n < 10; n++) {
-      outbox.onRefused('a', 'one SHA256:inbox', 'no-bundle', undefined, 1, now)
-      expect(outbox.due(now) - now).toBe(Math.min(600_000, 30_000 * 2 ** n))
-      now = outbox.due(now)
-      take(outbox, now)
-    }
-  })
+  test.each(['no-bundle', 'old-bundle'] as const)(
+    'by %s leaves the outbox with nothing to do, until the next try after 15 to 600 s',
+    (code) => {
+      const outbox = new Outbox()
+      outbox.add(entry('a', { relays: ['one SHA256:inbox'], payload: new Uint8Array(0), text: new Uint8Array(8) }))
+      expect(take(outbox, 0)).toEqual(['a to one SHA256:inbox'])
+      expect(outbox.busy).toBe(true)
+      expect(outbox.onRefused('a', 'one SHA256:inbox', code, 86_400, 1, 0)).toMatchObject({ state: 'waiting', code, seconds: 86_400 })
+      expect(outbox.busy).toBe(false)
+      expect(outbox.due(0)).toBe(15_000)
+      expect(take(outbox, 14_999)).toEqual([])
+      expect(take(outbox, 15_000)).toEqual(['a to one SHA256:inbox'])
+      expect(outbox.busy).toBe(true)
+      for (let now = 15_000, n = 0; n < 10; n++) {
+        outbox.onRefused('a', 'one SHA256:inbox', code, undefined, 1, now)
+        expect(outbox.due(now) - now).toBe(Math.min(600_000, 30_000 * 2 ** n))
+        now = outbox.due(now)
+        take(outbox, now)
+      }
+    },
+  )
 
   const refuse = (outbox: Outbox, id: string, relay: string, code: Parameters<Outbox['onRefused']>[2], now = 0): unknown =>
     outbox.onRefused(id, relay, code, undefined, 0, now)

@@ -6,6 +6,8 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { hybridKey } from '../../../src/auth/age-hybrid.ts'
 import { randomBytes } from '../../../src/auth/crypto.ts'
 import { generateSeedKey } from '../../../src/auth/seed.ts'
+import { EXIT } from '../../../src/cli/program/exit.ts'
+import { toCliError } from '../../../src/cli/talk/refusal.ts'
 import { makeBundle } from '../../../src/client/format/bundle.ts'
 import { openWith } from '../../../src/client/format/envelope.ts'
 import { fingerprintOf } from '../../../src/client/format/field.ts'
@@ -16,6 +18,7 @@ import type { Messenger } from '../../../src/client/messenger/messenger.ts'
 import type { MessengerOptions } from '../../../src/client/messenger/options.ts'
 import { RelayError } from '../../../src/client/wire/error.ts'
 import { decodeRing } from '../../../src/client/ring/text.ts'
+import { describeFault } from '../../../src/wording/refusal.ts'
 import { type HostileRelay, type Peer, startHostileRelay } from '../../support/hostile-relay.ts'
 import { take, textOf } from '../../support/people.ts'
 import { startTestRelay } from '../../support/relay.ts'
@@ -90,8 +93,8 @@ describe('a first message, if the relay of the receiver', () => {
   const mallory = identityOf(generateSeedKey())
   test.each<readonly [name: string, code: string, script: (bob: Secret) => Promise<Script>]>([
     ['has no bundle', 'no-bundle', async () => ({ bundle: '33' })],
-    ['has one that is over', 'no-bundle', async (bob) => ({ bundle: await bundleOf(bob.secrecy.inbox, -20) })],
-    ['has one of next week', 'no-bundle', async (bob) => ({ bundle: await bundleOf(bob.secrecy.inbox, 7) })],
+    ['has one that is over', 'old-bundle', async (bob) => ({ bundle: await bundleOf(bob.secrecy.inbox, -20) })],
+    ['has one of next week', 'old-bundle', async (bob) => ({ bundle: await bundleOf(bob.secrecy.inbox, 7) })],
     ['has one of another person', 'no-bundle', async () => ({ bundle: await bundleOf(mallory, 0) })],
     ['has junk of 8,192 characters', 'no-bundle', async () => ({ bundle: `33;${'A'.repeat(8_192)}` })],
     ['answers with a million characters', 'broken-relay', async () => ({ bundle: `33;${'A'.repeat(1_000_000)}` })],
@@ -115,6 +118,21 @@ describe('a first message, if the relay of the receiver', () => {
       expect(relay.received()).not.toContain(Buffer.from(person.key.blob).toString('base64'))
       expect(relay.received()).not.toContain(fingerprintOf(person.key))
     }
+  })
+
+  test.each([
+    [-20, 'too old: it was made 20 days ago. The receiver has not been online since'],
+    [7, /dated [67] days in the future: one of the two clocks is wrong/],
+  ])('has one that was made %i days from now, waits, and the user learns its age', { timeout: 30_000 }, async (days, text) => {
+    const bob = makeSecret('bob', ['unused'])
+    const relay = await startRelay({ bundle: await bundleOf(bob.secrecy.inbox, days) })
+    const to = { ...cardOf(bob), relays: [relay.address] }
+    const delivery = open(makeSecret('alice', [relay.address]), [to]).send(to, { type: 'text', text: 'hello' })
+    await expect.poll(() => delivery.error, { timeout: 20_000 }).toBeDefined()
+    expect(delivery.state).toBe('waiting')
+    expect(describeFault(delivery.error)).toMatch(text)
+    const shown = toCliError(delivery.error, new AbortController().signal)
+    expect(shown).toMatchObject({ exitCode: EXIT.unconfirmed, hint: expect.stringMatching(/^check the clock of this machine, and ask/) })
   })
 
   test('serves an older bundle than before, is encrypted to the newer one', async () => {
