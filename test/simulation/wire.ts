@@ -88,6 +88,8 @@ export class Wire {
     if (seen === undefined) return
     seen.isGone = true
     seen.given.clear()
+    // The relay may have erased them without an answer.
+    for (const asked of seen.asked) if (typeof asked === 'object') this.#erase(connection, asked)
   }
 
   /** The messages that a relay accepted and that nobody had erased, by id. @param since when it lost all earlier ones */
@@ -144,11 +146,13 @@ export class Wire {
       stored.set(message, { text: asked, at: this.#kernel.now })
       this.#accepted.set(`${relay} ${message}`, this.#kernel.now)
     } else if (number === PACKETS.ACKED.no && typeof asked === 'object') {
-      for (const message of asked) {
-        this.#stored.get(relay)?.delete(message)
-        this.#acked.add(`${relay} ${message}`)
-      }
+      this.#erase(connection, asked)
+      for (const message of asked) this.#acked.add(`${relay} ${message}`)
     }
+  }
+
+  #erase(connection: Connection, messages: readonly string[]): void {
+    for (const message of messages) this.#stored.get(connection.server.machine.name)?.delete(message)
   }
 
   #onMessage(connection: Connection, seen: Seen, line: Buffer): void {
