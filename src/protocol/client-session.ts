@@ -75,6 +75,7 @@ export class ClientSession {
   #batch: Batch | undefined
   readonly #challenge: ChallengeCheck
   #token: string | undefined
+  #latest: string | undefined
   /** Whether the relay sent a TOKEN, so that lines may be long. */
   #isProven = false
   #limits: RelayLimits = decodeLimits([])
@@ -102,6 +103,11 @@ export class ClientSession {
   /** The token, which is good on every connection to that relay until it expires. */
   get token(): string | undefined {
     return this.#token
+  }
+
+  /** The token of the latest proof, also of one with a label. */
+  get latest(): string | undefined {
+    return this.#latest
   }
 
   /** Uses a token of an earlier connection to that relay; undefined forgets the token. */
@@ -281,6 +287,7 @@ export class ClientSession {
         const seconds = readCount(second)
         if (first.length > CLIENT_CAPS.token) throw new BreachError('too-much')
         const token = readText(first, /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/)
+        this.#latest = token
         // The packet ended what the label had before.
         if (label === '') this.#token = token
         else this.#endSubscription(label)

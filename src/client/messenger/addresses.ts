@@ -29,7 +29,7 @@ const TURN_MS = 60_000
 const TURN = 8
 const TURN_HELD_MS = 30_000
 
-export interface AddressEvents extends Omit<IncomingEvents, 'onMessage' | 'onForgot'> {
+export interface AddressEvents extends Omit<IncomingEvents, 'onMessage'> {
   /** Handles a message of an address. The next one of that address is read once this resolves. */
   readonly onMessage: (source: Source, address: Address, message: Message) => Promise<void>
 }
@@ -46,6 +46,8 @@ export class AddressConnection {
   /** By the secret's address: in the order in which they get labels. */
   readonly #boxes = new Map<Address['secret'], Box>()
   #client: ClaimClient | undefined
+  /** By which the next connection asks whether the relay lost its messages. */
+  #token: Token | undefined
   #closed = false
   #isRunning = false
   #wake: (() => void) | undefined
@@ -144,6 +146,7 @@ export class AddressConnection {
   }
 
   #lose(): void {
+    this.#token = this.#client?.token ?? this.#token
     this.#client = undefined
     this.#cancelQuiet?.()
     this.#cancelTurn?.()
@@ -157,7 +160,8 @@ export class AddressConnection {
 
   /** Reads until the connection fails. */
   async #receive(onUp: () => void): Promise<never> {
-    const { connect, onState } = this.#options
+    const { connect, onState, onForgot } = this.#options
+    const token = this.#token
     this.#left = 0
     this.#unannounced = 0
     this.#asking = 0
@@ -168,7 +172,7 @@ export class AddressConnection {
       client.onEnd((error) => ended.reject(error ?? new RelayError('closed')))
       for (const box of this.#boxes.values()) if (!box.isOver && this.#hasLabel(client)) this.#read(client, box)
     }
-    const client = await connect({ isolation: randomIsolation(), early: begin })
+    const client = await connect({ isolation: randomIsolation(), early: begin, ...(token && { token }) })
     if (this.#closed) {
       client.close()
       throw new RelayError('closed')
@@ -177,6 +181,7 @@ export class AddressConnection {
       client.close()
       throw new RelayError('unknown-packet')
     }
+    if (token !== undefined && client.resumed === false) onForgot(performance.now() < token.renewAt)
     onUp()
     onState('up', { waiting: this.#left })
     this.#takeTurn(client)

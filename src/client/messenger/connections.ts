@@ -109,12 +109,17 @@ export class Connections {
     return this.#context.vault!.state.addresses.filter((each) => each.relay === relay)
   }
 
+  /** Whether another connection than that of the addresses receives from the relay. */
+  #hasOther(relay: string): boolean {
+    return this.#incoming.has(`inbox ${relay}`) || this.#incoming.has(`key ${relay}`)
+  }
+
   #readAddresses(relay: string): void {
     const all = this.#addressesAt(relay)
     const connection = this.#addresses.get(relay)
     if (connection !== undefined) return connection.set(all)
     if (all.length === 0) return
-    const { clock, random, connectClaims, onAcked } = this.#context
+    const { clock, random, connectClaims, onAcked, onForgot } = this.#context
     this.#addresses.set(
       relay,
       new AddressConnection(
@@ -131,6 +136,8 @@ export class Connections {
             this.#port.onMessage(source, relay, { kind: 'address', contact: address.contact, address }, message),
           onAcked,
           onTakenOver: () => this.#context.emit({ kind: 'taken-over', relay }),
+          // Another connection there asks, too, and tells it once.
+          onForgot: (certain) => this.#hasOther(relay) || onForgot(relay, certain),
         },
         all,
       ),

@@ -53,7 +53,7 @@ export class ClaimClient {
   #isEarly = true
   /** The throwaway claim that sends, under the empty label. */
   #courier: Claim | undefined
-  /** The courier's latest token. */
+  /** The latest token. */
   #token: Token | undefined
   #resumed: boolean | undefined
   /** Resolves when a long message, and all before it, left. */
@@ -92,7 +92,7 @@ export class ClaimClient {
     return this.#limits
   }
 
-  /** The token of the throwaway secret, also after the connection ended; undefined before the first message. */
+  /** The token of the latest claim, also after the connection ended; undefined before the first one. */
   get token(): Token | undefined {
     return this.#token
   }
@@ -258,10 +258,8 @@ export class ClaimClient {
       .request('CLAIM', (session) => session.claim(claim.secret, claim.label))
       .then(({ seconds }) => {
         claim.renewAt = performance.now() + seconds * 1_000 * RENEW
-        if (claim === this.#courier) {
-          this.#token = { text: this.#connection.session.token!, renewAt: claim.renewAt }
-          this.#held = undefined
-        }
+        this.#token = { text: this.#connection.session.latest!, renewAt: claim.renewAt }
+        if (claim === this.#courier) this.#held = undefined
       })
     claim.done.catch(() => {})
   }

@@ -23,8 +23,8 @@ afterEach(async () => {
   for (const close of closers.splice(0).toReversed()) await close()
 })
 
-async function startRelay(): Promise<{ relay: TestRelay; name: string }> {
-  const relay = await startTestRelay({ connections: 100, unproven: 50, memory: 2 ** 25 })
+async function startRelay(port = 0): Promise<{ relay: TestRelay; name: string }> {
+  const relay = await startTestRelay({ connections: 100, unproven: 50, memory: 2 ** 25, port })
   closers.push(() => relay.close())
   return { relay, name: `localhost:${relay.port}` }
 }
@@ -290,6 +290,43 @@ describe('a contact who was removed', { timeout: 60_000 }, () => {
     expect((await take(to, 1)).map(textOf)).toEqual(['to the new address'])
     expect(await answer.settled).toBe('delivered')
     expect(answer.protection).toBe('one-time')
+  })
+})
+
+describe('a relay at which a client has only addresses', { timeout: 60_000 }, () => {
+  /** Bob has his inbox at one relay, and his addresses at the other one, or both at one. */
+  async function stand(count: 1 | 2) {
+    const [first, second] = [await startRelay(), await startRelay()]
+    const relays = [first.name, second.name].slice(2 - count)
+    const [alice, bob] = [makeSecret('alice', [first.name]), makeSecret('bob', relays)]
+    const from = open(alice, [cardOf(bob)], { receipts: { delivered: false } })
+    const to = open(bob, [cardOf(alice)], { random: () => 0 })
+    for (const each of [from, to]) {
+      await each.fetched()
+      await each.flush()
+    }
+    const letter = to.send(cardOf(alice), { type: 'text', text: 'held' })
+    await take(from, 1)
+    const answer = from.send(cardOf(bob), { type: 'text', text: 'to the address' })
+    await take(to, 1)
+    await answer.settled
+    const events = watch(to)
+    await second.relay.kill()
+    await startRelay(second.relay.port)
+    const told = (): MessengerEvent[] => events.filter((event) => event.kind === 'forgotten' && event.relay === second.name)
+    return { first, letter, told, from, to, bob }
+  }
+
+  test.each([2, 1] as const)('that restarts is noticed once, and unconfirmed messages are sent again: %i relays', async (count) => {
+    const { first, letter, told, from, to, bob } = await stand(count)
+    expect(letter.state).toBe('held')
+    const before = first.relay.relay.snapshot().counters.stored
+    await expect.poll(() => told().length, { timeout: 20_000 }).toBe(1)
+    await expect.poll(() => first.relay.relay.snapshot().counters.stored, { timeout: 20_000 }).toBeGreaterThan(before)
+    const answer = from.send(cardOf(bob), { type: 'text', text: 'after the restart' })
+    await take(to, 1)
+    expect(await answer.settled).toBe('delivered')
+    expect(told()).toHaveLength(1)
   })
 })
 

@@ -143,6 +143,15 @@ describe('a client that claims', () => {
     expect([relay.snapshot().messages, other.relay.snapshot().messages]).toEqual([1, 1])
   })
 
+  test('has the token of a mailbox, too, if it sends nothing', async () => {
+    const { address } = await startRelay()
+    const reader = await connectTo(address)
+    await reader.open(randomBytes(32)).claimed
+    reader.close()
+    expect((await connectTo(address, { token: reader.token! })).resumed).toBe(true)
+    expect((await connectTo((await startRelay()).address, { token: reader.token! })).resumed).toBe(false)
+  })
+
   test('is refused if the relay answers the question about a token with any other error', async () => {
     const hostile = await startHostileRelay(async (peer) => {
       await peer.line()
