@@ -60,7 +60,8 @@ interface Sender<T> {
   readonly followed: Set<string>
   /**
    * Released ids that were tips when a message was released behind a gap. A message that follows one of them and is not
-   * newer than all released ones fills the gap, so it is late, too.
+   * newer than all released ones fills the gap, so it is late, too. The same for an older message that was released
+   * behind a gap of its own, and for those that follow it.
    */
   readonly before: Set<string>
   /** Whether a message was released behind a gap. */
@@ -177,7 +178,7 @@ export class Order<T> {
     const isMissed = sender.missed.delete(id)
     // A message without a previous one begins a sequence: perhaps the one whose end is behind the gap.
     const isBefore = after === undefined ? sender.missed.size > 0 : sender.before.delete(after)
-    const fills = isBefore && time <= sender.newest
+    const fills = (isBefore && time <= sender.newest) || (gap && time < sender.newest)
     if (fills && !isMissed) remember(sender.before, id)
     const late = isMissed || fills || isGivenUp(sender, after, time)
     sender.newest = Math.max(sender.newest, time)

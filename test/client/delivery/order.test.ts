@@ -107,6 +107,20 @@ test('the first message of a sequence whose end came behind a gap is late, and t
   expect(at('z', 42, 'y')).toEqual(['z'])
 })
 
+test('a message behind a gap is late, too, if a newer one was released behind another gap, and so are those that follow it', () => {
+  const order = new Order<string>()
+  const at = (id: string, time: number, after: string, now: number): Ordered<string>[] =>
+    order.push(ALICE, { id, time, after }, id, now, false, true)
+  order.push(ALICE, { id: '0', time: 0 }, '0', 0)
+  expect(at('5', 5, '4', 0)).toEqual([])
+  expect(at('2', 2, '1', 5)).toEqual([])
+  expect(order.expire(ORDER.hold)).toEqual([{ item: '5', gap: true }])
+  expect(order.expire(ORDER.hold + 5)).toEqual([{ item: '2', gap: true, late: true }])
+  expect(at('3', 3, '2', ORDER.hold + 5)).toEqual([{ item: '3', late: true }])
+  expect(at('4', 4, '3', ORDER.hold + 5)).toEqual([{ item: '4', late: true }])
+  expect(at('6', 6, '5', ORDER.hold + 5)).toEqual([{ item: '6' }])
+})
+
 test('a message that its sender gave up is late if a newer one came before it', () => {
   const order = new Order<string>()
   const at = (id: string, time: number, after?: string): unknown[] =>
