@@ -137,9 +137,11 @@ export interface Task {
   readonly process: Process | undefined
   readonly run: () => void
   /** For a timer: when it is due by the monotonic clock of its machine. */
-  readonly due: number | undefined
+  due: number | undefined
   readonly isTick: boolean
   isCancelled: boolean
+  /** Its index in the heap; -1 while it is not there. */
+  place: number
 }
 
 export class Kernel {
@@ -185,7 +187,8 @@ export class Kernel {
 
   /** Plans a turn of a process, or of the world if there is none. */
   at(time: number, process: Process | undefined, run: () => void): Task {
-    const task = { at: Math.max(time, this.now), seq: ++this.#seq, process, run, due: undefined, isTick: false, isCancelled: false }
+    const at = Math.max(time, this.now)
+    const task: Task = { at, seq: ++this.#seq, process, run, due: undefined, isTick: false, isCancelled: false, place: -1 }
     if (time <= this.now) this.#next.push(task)
     else this.#push(task)
     return task
@@ -195,23 +198,22 @@ export class Kernel {
   after(milliseconds: number, run: () => void, isTick = false): Task {
     const process = this.current
     if (process === undefined) throw new Error('a timer was set outside every process')
-    const delay = Math.max(1, milliseconds)
-    process.timers++
-    const task: Task = {
-      at: this.now + delay,
-      seq: ++this.#seq,
-      process,
-      run: () => {
-        process.timers--
-        this.#watch(process)
-        run()
-      },
-      due: process.machine.steady + delay,
-      isTick,
-      isCancelled: false,
-    }
-    this.#push(task)
+    const task: Task = { at: 0, seq: 0, process, run, due: 0, isTick, isCancelled: true, place: -1 }
+    this.again(task, milliseconds)
     return task
+  }
+
+  /** Sets a timer again, whether it has run or not. */
+  again(task: Task, milliseconds: number): void {
+    const process = task.process!
+    const delay = Math.max(1, milliseconds)
+    if (task.isCancelled) process.timers++
+    task.isCancelled = false
+    task.seq = ++this.#seq
+    task.due = process.machine.steady + delay
+    this.#remove(task)
+    task.at = this.now + delay
+    this.#push(task)
   }
 
   /** Notices a program that runs timer after timer without an end. */
@@ -226,6 +228,7 @@ export class Kernel {
   cancel(task: Task): void {
     if (task.isCancelled) return
     task.isCancelled = true
+    this.#remove(task)
     if (task.due !== undefined && task.process !== undefined) task.process.timers--
   }
 
@@ -308,6 +311,10 @@ export class Kernel {
             for (const goOn of late) goOn()
           }
         }
+        if (task.due !== undefined && process !== undefined) {
+          process.timers--
+          this.#watch(process)
+        }
         task.run()
       } catch (error) {
         this.fail(error)
@@ -328,36 +335,57 @@ export class Kernel {
       return next
     }
     if (first === undefined || first.at > until) return undefined
-    this.#pop()
+    this.#remove(first)
     return first
   }
 
   #push(task: Task): void {
-    const heap = this.#heap
-    let at = heap.push(task) - 1
-    while (at > 0) {
-      const above = (at - 1) >> 1
-      if (isBefore(heap[above]!, task)) break
-      heap[at] = heap[above]!
-      at = above
-    }
-    heap[at] = task
+    this.#rise(task, this.#heap.push(task) - 1)
   }
 
-  #pop(): void {
+  /** Takes a task out of the heap, if it is there. */
+  #remove(task: Task): void {
+    const { place } = task
+    if (place === -1) return
+    task.place = -1
     const heap = this.#heap
     const last = heap.pop()!
-    if (heap.length === 0) return
-    let at = 0
+    if (last === task) return
+    if (place > 0 && isBefore(last, heap[(place - 1) >> 1]!)) this.#rise(last, place)
+    else this.#sink(last, place)
+  }
+
+  /** Puts a task at an index of the heap, or above it. */
+  #rise(task: Task, from: number): void {
+    const heap = this.#heap
+    let at = from
+    while (at > 0) {
+      const above = heap[(at - 1) >> 1]!
+      if (isBefore(above, task)) break
+      heap[at] = above
+      above.place = at
+      at = (at - 1) >> 1
+    }
+    heap[at] = task
+    task.place = at
+  }
+
+  /** Puts a task at an index of the heap, or below it. */
+  #sink(task: Task, from: number): void {
+    const heap = this.#heap
+    let at = from
     for (;;) {
       let below = 2 * at + 1
       if (below >= heap.length) break
       if (below + 1 < heap.length && isBefore(heap[below + 1]!, heap[below]!)) below++
-      if (isBefore(last, heap[below]!)) break
-      heap[at] = heap[below]!
+      const lower = heap[below]!
+      if (isBefore(task, lower)) break
+      heap[at] = lower
+      lower.place = at
       at = below
     }
-    heap[at] = last
+    heap[at] = task
+    task.place = at
   }
 }
 

@@ -85,14 +85,13 @@ function installTime(): void {
       const again = (): void => {
         const isIdle = process.turns === turns
         turns = process.turns
-        timer.task = system().after(isIdle ? lateOf(milliseconds) : milliseconds, again, true)
+        system().again(timer.task, isIdle ? lateOf(milliseconds) : milliseconds)
         if (isIdle) process.late.add(goOn)
         work(...args)
       }
       const goOn = (): void => {
         if (timer.task.isCancelled) return
-        cancel(timer)
-        timer.task = system().after(milliseconds, again, true)
+        system().again(timer.task, milliseconds)
         work(...args)
       }
       const timer = new Timer(system().after(milliseconds, again, true))
