@@ -3,7 +3,6 @@ import { seedKey } from '../../src/auth/seed.ts'
 import { openOutbox, openSeen } from '../../src/cli/profile/state.ts'
 import { OUTBOX, type OutboxEntry } from '../../src/client/delivery/entry.ts'
 import type { Content } from '../../src/client/format/content.ts'
-import { fingerprintOf } from '../../src/client/format/field.ts'
 import { type Identity, identityOf } from '../../src/client/format/identity.ts'
 import type { Contact } from '../../src/client/messenger/contact.ts'
 import type { MessengerEvent } from '../../src/client/messenger/event.ts'
@@ -363,7 +362,7 @@ export class Person {
   }
 
   async #run(process: Process): Promise<void> {
-    const { kernel, truth, network, people } = this.#world
+    const { kernel, truth, network } = this.#world
     const folder = `${makeHome(process)}/state`
     try {
       const outbox = this.keeps ? this.#watch(await openOutbox(folder, this.identity)) : undefined
@@ -372,10 +371,8 @@ export class Person {
         relays: this.owner.contact.relays,
         contacts: {
           find: (fingerprint) => {
-            for (const person of people.values())
-              if (person.owner === person && fingerprintOf(person.contact.key) === fingerprint)
-                return this.owner.strangers.has(person) ? undefined : person.contact
-            return undefined
+            const person = this.#world.findPerson(fingerprint)
+            return person === undefined || this.owner.strangers.has(person) ? undefined : person.contact
           },
         },
         receipts: { delivered: true, read: true },

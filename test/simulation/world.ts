@@ -1,6 +1,7 @@
 /** One simulation: the system, the network, the disks, and everyone in it. */
 import { sha256 } from '../../src/auth/crypto.ts'
 import type { SshKey } from '../../src/auth/ssh-key.ts'
+import { fingerprintOf } from '../../src/client/format/field.ts'
 import type { FileDelivery } from '../../src/client/messenger/transfers.ts'
 import { encodeOnion } from '../../src/onion/address.ts'
 import { Disk, mount } from './disk.ts'
@@ -30,6 +31,7 @@ export class World {
   /** The simulated people write this many texts so far. */
   texts = 0
 
+  readonly #byFingerprint = new Map<string, Person>()
   readonly #seed: string
   /** The addresses that relays had, each with the next one. */
   readonly #moved = new Map<string, string>()
@@ -55,6 +57,7 @@ export class World {
       disks.set(name, disk)
       person.disk = disk
       this.people.set(name, person)
+      if (person.owner === person) this.#byFingerprint.set(fingerprintOf(person.identity.key), person)
       return person
     }
     for (const { name, relays, keeps, second } of cast.people) {
@@ -95,9 +98,12 @@ export class World {
   }
 
   personOf(key: SshKey): Person | undefined {
-    for (const person of this.people.values())
-      if (Buffer.compare(person.identity.key.fingerprint, key.fingerprint) === 0) return person.owner
-    return undefined
+    return this.findPerson(fingerprintOf(key))
+  }
+
+  /** Finds the first device of the person with a key. */
+  findPerson(fingerprint: string): Person | undefined {
+    return this.#byFingerprint.get(fingerprint)
   }
 
   /** Whether a device of the receiver has the whole file. */
