@@ -68,8 +68,17 @@ export function parseKey(value: string): SshKey | undefined {
 /** Returns whether the value is a fingerprint, `SHA256:…`. The 43rd character holds only four bits. */
 export const isFingerprint = (value: string): boolean => /^SHA256:[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]$/.test(value)
 
+/** By the bytes of a fingerprint, which never change: its text. A client asks for the same ones for each message. */
+const fingerprints = new WeakMap<Uint8Array, string>()
+
 /** Returns `SHA256:…`, as `ssh-keygen -l` prints it. */
-export const fingerprintOf = (key: Pick<SshKey, 'fingerprint'>): string => formatFingerprint(key.fingerprint)
+export function fingerprintOf({ fingerprint }: Pick<SshKey, 'fingerprint'>): string {
+  const known = fingerprints.get(fingerprint)
+  if (known !== undefined) return known
+  const text = formatFingerprint(fingerprint)
+  fingerprints.set(fingerprint, text)
+  return text
+}
 
 /** Parses a decimal number from `least` to `most` without leading zeros. */
 export function parseNumber(value: string, least: number, most: number): number | undefined {
