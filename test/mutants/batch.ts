@@ -22,7 +22,7 @@ export function batchesOf<T extends Member>(members: readonly T[]): T[][] {
   for (const member of members) {
     const tests = expand(member.tests)
     if (tests.length === 0) continue
-    const reached = new Set(tests.flatMap((test) => [...reachOf(test)]))
+    const reached = new Set(tests.flatMap((test) => [...stepsTo(test).keys()]))
     const fits = batches.find(
       (batch) =>
         batch.members.length < MOST &&
@@ -45,22 +45,28 @@ export function expand(paths: readonly string[]): string[] {
   return [...new Set(paths.flatMap((path) => (path.endsWith('.ts') ? [path] : globSync(`${path}/**/*.test.ts`, { cwd: ROOT }))))]
 }
 
-const reaches = new Map<string, ReadonlySet<string>>()
+const reaches = new Map<string, ReadonlyMap<string, number>>()
 
-/** Returns all files that a file imports, directly or not. */
-function reachOf(file: string): ReadonlySet<string> {
+/** Returns all files that a file imports, directly or not, and the steps to each. */
+export function stepsTo(file: string): ReadonlyMap<string, number> {
   const known = reaches.get(file)
   if (known !== undefined) return known
-  const reached = new Set<string>()
-  const todo = [file]
-  for (let next = todo.pop(); next !== undefined; next = todo.pop()) {
-    if (reached.has(next)) continue
-    reached.add(next)
-    for (const [, path] of readFileSync(join(ROOT, next), 'utf8').matchAll(IMPORT)) {
-      const found = normalize(join(dirname(next), path!))
-      if (!reached.has(found) && existsSync(join(ROOT, found))) todo.push(found)
-    }
+  const steps = new Map([[file, 0]])
+  // The loop comes to those that it adds, nearest first.
+  for (const [next, count] of steps) {
+    for (const found of importsOf(next)) if (!steps.has(found)) steps.set(found, count + 1)
   }
-  reaches.set(file, reached)
-  return reached
+  reaches.set(file, steps)
+  return steps
+}
+
+const imports = new Map<string, readonly string[]>()
+
+function importsOf(file: string): readonly string[] {
+  const known = imports.get(file)
+  if (known !== undefined) return known
+  const texts = [...readFileSync(join(ROOT, file), 'utf8').matchAll(IMPORT)]
+  const found = texts.map(([, path]) => normalize(join(dirname(file), path!))).filter((path) => existsSync(join(ROOT, path)))
+  imports.set(file, found)
+  return found
 }

@@ -33,6 +33,8 @@ const OPERATORS: Readonly<Record<string, string>> = {
   '-=': '+=',
 }
 
+const CONFIGS = ['tsconfig.json', 'src/page/tsconfig.json']
+
 interface Change {
   readonly start: number
   readonly end: number
@@ -46,11 +48,12 @@ export function generate(places: readonly string[]): Generated[] {
     .toSorted()
   const api = new API({})
   try {
-    const config = join(ROOT, 'tsconfig.json')
-    const project = api.updateSnapshot({ openProjects: [config] }).getProject(config)
+    const configs = CONFIGS.map((config) => join(ROOT, config))
+    const snapshot = api.updateSnapshot({ openProjects: configs })
+    const programs = configs.map((config) => snapshot.getProject(config)?.program)
     return files.flatMap((file) => {
-      const parsed = project?.program.getSourceFile(join(ROOT, file))
-      if (parsed === undefined) throw new Error(`${file} is not a part of ${config}`)
+      const parsed = programs.map((program) => program?.getSourceFile(join(ROOT, file))).find((each) => each !== undefined)
+      if (parsed === undefined) throw new Error(`${file} is a part of none of ${CONFIGS.join(', ')}`)
       return defectsOf(file, parsed)
     })
   } finally {

@@ -2,11 +2,12 @@
 import { setPriority } from 'node:os'
 import { parseArgs } from 'node:util'
 import { seeded } from '../fuzz/random.ts'
+import { Baseline } from './baseline.ts'
 import { batchesOf, expand } from './batch.ts'
 import { Copy } from './copy.ts'
 import { apply, type Defect } from './defect.ts'
 import { isMirror, testsOf } from './related.ts'
-import { findFailing, runAll, runCompiler, runSimulation, runTests, type Verdict } from './run.ts'
+import { runAll, runCompiler, runSimulation, runTests, type Verdict } from './run.ts'
 import { DEFECTS } from './table.ts'
 
 const HELP = `usage: npm run mutants -- [OPTION …] [WORD …]
@@ -44,12 +45,10 @@ interface Mutant {
   readonly title: string
   readonly file: string
   readonly source: string
-  /** The unit tests that notice it most likely. */
-  readonly tests: readonly string[]
-  /** The unit tests that `check` may run. */
-  readonly all: readonly string[]
-  /** @param except test files that fail without a defect */
-  readonly check: (copy: Copy, except: readonly string[]) => Promise<Verdict>
+  /** The unit tests that notice it most likely, and further groups. Without a group, the simulation should notice it. */
+  readonly groups: readonly (readonly string[])[]
+  /** Whether it was made from the syntax. */
+  readonly isGenerated: boolean
 }
 
 if (values.help) process.stdout.write(HELP)
@@ -74,15 +73,8 @@ function handmade(): Mutant[] {
     title: `${defect.file}: ${defect.harm}`,
     file: defect.file,
     source: apply(defect),
-    tests: defect.tests,
-    all: defect.tests,
-    async check(copy, except) {
-      if (defect.by === 'simulation') return runSimulation(copy, seed)
-      let verdict = await runTests(copy, defect.tests, except)
-      // Tests of properties draw other values each time.
-      for (let again = 0; again < AGAIN && !verdict.isFound; again++) verdict = await runTests(copy, defect.tests, except)
-      return verdict
-    },
+    groups: defect.by === 'unit' ? [defect.tests] : [],
+    isGenerated: false,
   }))
 }
 
@@ -97,17 +89,8 @@ async function generated(count: number): Promise<Mutant[]> {
       title: `${file}:${line}: ${shorten(text)} → ${shorten(becomes)}`,
       file,
       source,
-      tests: testsOf(file)[0] ?? [],
-      all: testsOf(file).flat(),
-      async check(copy, except) {
-        for (const tests of testsOf(file)) {
-          const first = await runTests(copy, tests, except)
-          // A busy machine makes a test of another part fail now and then.
-          const again = first.file === undefined || isMirror(first.file, file) ? first : await runTests(copy, [first.file], except)
-          if (again.isFound) return again
-        }
-        return runCompiler(copy)
-      },
+      groups: testsOf(file),
+      isGenerated: true,
     }))
 }
 
@@ -129,38 +112,53 @@ async function run(mutants: readonly Mutant[]): Promise<boolean> {
   const copy = new Copy()
   process.once('exit', () => copy.remove())
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130))
-  const all = [...new Set(mutants.flatMap((mutant) => mutant.all))]
-  const except = all.length === 0 ? [] : await findFailing(copy, all)
-  if (except.length > 0) say(`these fail without a defect, so they do not count: ${except.join(', ')}`)
-  const noticed = new Set<Mutant>()
-  const undecided = new Set<Mutant>()
-  const tell = (mutant: Mutant, { isFound, by }: Verdict): void => {
-    if (isFound) noticed.add(mutant)
-    say(isFound ? `found     ${mutant.title} (${by})` : `SURVIVED  ${mutant.title}`)
+  const baseline = new Baseline(copy)
+  await baseline.know(mutants.flatMap(({ groups: [tests = []] }) => tests))
+  const judged = new Map<Mutant, Outcome>()
+  const tell = (mutant: Mutant, { outcome, by }: { outcome: Outcome; by: string }): void => {
+    judged.set(mutant, outcome)
+    say(`${outcome.padEnd(9)} ${mutant.title}${by === '' ? '' : ` (${by})`}`)
   }
-  for (const batch of batchesOf(mutants)) {
+  for (const batch of batchesOf(
+    mutants.map((mutant) => ({ mutant, file: mutant.file, source: mutant.source, tests: mutant.groups[0] ?? [] })),
+  )) {
     if (batch.length === 1) continue
-    const verdicts = await copy.with(batch, () => runAll(copy, [...new Set(batch.flatMap(({ tests }) => tests))], except))
-    for (const mutant of batch) {
-      const verdict = expand(mutant.tests).flatMap((test) => verdicts.get(test) ?? [])[0]
-      if (verdict !== undefined) tell(mutant, verdict)
+    const verdicts = await copy.with(batch, () => runAll(copy, [...new Set(batch.flatMap(({ tests }) => tests))], baseline.failing))
+    for (const { mutant, tests } of batch) {
+      const verdict = expand(tests).flatMap((test) => verdicts.get(test) ?? [])[0]
+      if (verdict !== undefined) tell(mutant, { outcome: 'found', by: verdict.by })
     }
   }
   // Alone, those that no test of their batch noticed.
-  for (const mutant of mutants) {
-    if (noticed.has(mutant)) continue
-    const verdict = await copy.with([mutant], () => mutant.check(copy, except))
-    if (verdict.isOver && !(await endsWithout(copy, mutant, verdict, except))) {
-      undecided.add(mutant)
-      say(`undecided ${mutant.title} (${verdict.by}, and neither without the defect)`)
-    } else tell(mutant, verdict)
-  }
-  const survived = mutants.length - noticed.size - undecided.size
-  say(`${mutants.length} defects: ${noticed.size} found, ${survived} survived, ${undecided.size} undecided`)
-  return survived === 0
+  for (const mutant of mutants) if (!judged.has(mutant)) tell(mutant, await judge(mutant, copy, baseline))
+  const count = (outcome: Outcome): number => [...judged.values()].filter((each) => each === outcome).length
+  say(`${mutants.length} defects: ${count('found')} found, ${count('SURVIVED')} survived, ${count('undecided')} undecided`)
+  return count('SURVIVED') === 0
 }
 
-/** Whether the tests that did not end with the defect end in the same time without it. */
-async function endsWithout(copy: Copy, { all }: Mutant, { tests = all }: Verdict, except: readonly string[]): Promise<boolean> {
-  return !(await runTests(copy, tests, except)).isOver
+type Outcome = 'found' | 'SURVIVED' | 'undecided'
+
+/** Runs the groups of tests until one notices the defect, and in the end the compiler. */
+async function judge(mutant: Mutant, copy: Copy, baseline: Baseline): Promise<{ outcome: Outcome; by: string }> {
+  const { groups, isGenerated, file } = mutant
+  if (groups.length === 0) {
+    const { isFound, by } = await copy.with([mutant], () => runSimulation(copy, seed))
+    return { outcome: isFound ? 'found' : 'SURVIVED', by }
+  }
+  for (const tests of groups) {
+    await baseline.know(tests)
+    const once = (some: readonly string[]): Promise<Verdict> => copy.with([mutant], () => runTests(copy, some, baseline.failing))
+    let verdict = await once(tests)
+    // Tests of properties draw other values each time.
+    for (let again = isGenerated ? AGAIN : 0; again < AGAIN && !verdict.isFound; again++) verdict = await once(tests)
+    if (verdict.isOver && (await runTests(copy, tests, baseline.failing)).isOver) {
+      return { outcome: 'undecided', by: `${verdict.by}, and neither without the defect` }
+    }
+    // A busy machine makes a test of another part fail now and then.
+    if (isGenerated && verdict.file !== undefined && !isMirror(verdict.file, file)) verdict = await once([verdict.file])
+    if (verdict.isFound) return { outcome: 'found', by: verdict.by }
+  }
+  if (!isGenerated) return { outcome: 'SURVIVED', by: '' }
+  const { isFound, by } = await copy.with([mutant], () => runCompiler(copy, file))
+  return { outcome: isFound ? 'found' : 'SURVIVED', by }
 }

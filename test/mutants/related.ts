@@ -1,6 +1,10 @@
-/** The unit tests that should notice a defect of a source file: those that mirror it first, and then those around it. */
+/**
+ * The unit tests that should notice a defect of a source file: the one that mirrors it first, then those that import it, and
+ * then those around it.
+ */
 import { existsSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
+import { expand, stepsTo } from './batch.ts'
 import { ROOT } from './defect.ts'
 
 /** The tests of each part beside the folder that mirrors it, most specific part first. */
@@ -19,17 +23,23 @@ const AROUND: readonly (readonly [part: string, tests: readonly string[]])[] = [
   ['src/client/ring/', ['test/client/ring', 'test/cli/profile/rings.test.ts']],
   ['src/client/delivery/', ['test/client/delivery', 'test/client/messenger']],
   ['src/client/messenger/', ['test/client/messenger', 'test/client/hostile.test.ts', 'test/cli/talk/talk.test.ts']],
-  ['src/cli/', ['test/cli']],
 ]
 
-/** Returns groups of tests, to run one after another until one notices. */
+/** Steps of imports from a test to a source file: each number makes a group, which runs before the next one. */
+const STEPS = [1, 2]
+
+/** Returns groups of tests, to run one after another until one notices. No test is in two. */
 export function testsOf(file: string): readonly (readonly string[])[] {
-  const mirror = mirrorOf(file)
-  const around = AROUND.find(([part]) => file.startsWith(part))?.[1] ?? []
-  const [first, ...others] = around.filter((path) => existsSync(join(ROOT, path)))
-  const groups = [...(existsSync(join(ROOT, mirror)) ? [[mirror]] : []), ...(first === undefined ? [] : [[first]])]
-  return others.length > 0 ? [...groups, others] : groups
+  const around = AROUND.find(([part]) => file.startsWith(part))?.[1] ?? [dirname(mirrorOf(file))]
+  const importing = STEPS.map((steps) => unitTests().filter((test) => stepsTo(test).get(file) === steps))
+  const seen = new Set<string>()
+  return [[mirrorOf(file)], ...importing, expand(around)]
+    .map((group) => group.filter((test) => existsSync(join(ROOT, test)) && !seen.has(test) && seen.add(test)))
+    .filter((group) => group.length > 0)
 }
+
+let known: readonly string[] | undefined
+const unitTests = (): readonly string[] => (known ??= expand(['test']).filter((test) => !/^test\/(?:e2e|proof|mutants)\//.test(test)))
 
 /** Whether the test mirrors the source file. */
 export const isMirror = (test: string, file: string): boolean => test === mirrorOf(file)

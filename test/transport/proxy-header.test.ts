@@ -27,7 +27,9 @@ describe('PROXY line on a socket', () => {
   const seen: { circuit: string | undefined; rest: string }[] = []
   let refused = 0
   let changed = (): void => {}
+  const sockets: Socket[] = []
   const server = createServer((socket: Socket) => {
+    sockets.push(socket)
     readProxyHeader(
       socket,
       (circuit) => {
@@ -53,6 +55,7 @@ describe('PROXY line on a socket', () => {
     port = (server.address() as AddressInfo).port
   })
   afterEach(async () => {
+    for (const socket of sockets.splice(0)) socket.destroy()
     server.close()
     await once(server, 'close')
   })
