@@ -10,6 +10,7 @@ export default defineConfig({
     maxWorkers: 2,
     sequence: { sequencer: LongestFirst },
     reporters: ['default', './test/support/reporter.ts'],
+    setupFiles: process.env['MUTANTS_RESULTS'] === undefined ? [] : ['./test/mutants/first-failure.ts'],
     testTimeout: 20_000,
     hookTimeout: 120_000,
     projects: [
