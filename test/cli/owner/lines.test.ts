@@ -118,6 +118,17 @@ describe('the connection ends', () => {
   })
 })
 
+test('no record is read after the connection was ended', async () => {
+  const read: string[] = []
+  const { lines, peer, socket } = await pair(({ kind }) => {
+    read.push(kind)
+    socket.destroy()
+  })
+  peer.write('{"kind":"a"}\n{"kind":"b"}\n')
+  await lines.closed
+  expect(read).toEqual(['a'])
+})
+
 test('a line may have the most bytes of a first line, and more once the other side is trusted', async () => {
   const { lines, records, until, peer } = await pair()
   const lineOf = (length: number): string => `{"kind":"${'x'.repeat(length - 11)}"}`
