@@ -82,13 +82,19 @@ function takeDaily(ring: Ring, reading: Reading): { step: Ring; unproven: boolea
   const isNew = ring.usedAt === undefined && ring.held.length === 0 && ring.last === undefined
   if (begin !== 'proven' && !(begin === 'unknown' && isNew)) {
     // A text that was encrypted anew for a recipient of the day has no `begin`, but a `left`: its keys are not needed.
-    return isAnew ? { step: { ...ring, doubt: { time, id, keys, address } }, unproven: true } : { step: ring, unproven: false }
+    // Each message of a proven beginning has the proof. One that the user accepted may lack it, and names the same address.
+    const isOther = ring.anewAt === undefined || address.some((each) => !hasMailbox(ring, each))
+    const isDoubted = isAnew || (begin === 'unproven' && left === undefined && !isNew && time > usedAt && isOther)
+    return isDoubted ? { step: { ...ring, doubt: { time, id, keys, address } }, unproven: true } : { step: ring, unproven: false }
   }
   const heard = { ...ring, heard: now, unanswered: false }
   if (isAnew) return { step: beginAnew(heard, reading), unproven: false }
   // Keys of a state before the one with which the contact began anew.
   return { step: left === undefined && time < anewAt ? heard : takeHeaders(heard, reading), unproven: false }
 }
+
+const hasMailbox = ({ address }: Ring, { relay, fingerprint }: Mailbox): boolean =>
+  address?.mailboxes.some((each) => each.relay === relay && each.fingerprint === fingerprint) === true
 
 /** R6. */
 function beginAnew(ring: Ring, message: Pick<Reading, 'time' | 'id' | 'keys' | 'address' | 'now'>): Ring {

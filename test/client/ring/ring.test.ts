@@ -298,6 +298,32 @@ describe('R6: a message without `left` to a recipient of the day', () => {
     expect(onAccept(used, NOW)).toBeUndefined()
   })
 
+  const other = {
+    id: 'other',
+    time: NOW + 5,
+    begin: 'unproven',
+    keys: ['theirs'],
+    address: [{ fingerprint: 'SHA256:theirs', relay: 'r' }],
+  } as const
+  test.each([
+    ['the first one', (): Ring => read(EMPTY, anew).ring],
+    ['a proven one of a contact who had used keys', (): Ring => read(used, anew).ring],
+    ['one that the user accepted', (): Ring => onAccept(read(used, { ...anew, begin: 'unproven' }).ring, NOW + 9)!.ring],
+  ])('is told if it is unproven and comes after %s, before any key was used', (_, make) => {
+    const before = make()
+    const { ring, events } = read(before, other)
+    expect(events).toEqual(['unproven'])
+    expect(ring.held).toEqual(before.held)
+    expect(ring.address).toEqual(before.address)
+    expect(ring.doubt).toMatchObject({ keys: ['theirs'] })
+    expect(onAccept(ring, NOW + 9)!.ring.held.map(({ recipient }) => recipient)).toEqual(['theirs'])
+  })
+
+  test('that the user accepted goes on without the proof, and is not told again', () => {
+    const { ring } = onAccept(read(used, { ...anew, begin: 'unproven' }).ring, NOW + 9)!
+    expect(read(ring, { ...anew, id: 'further', time: NOW + 3, begin: 'unproven', keys: ['second'] }).events).toEqual([])
+  })
+
   test('with `left`, but unproven, brings no key: a thief of the SSH key could write it', () => {
     const { ring, events } = read(used, { ...anew, begin: 'unproven', left: 0 })
     expect(events).toEqual([])
