@@ -90,7 +90,11 @@ export const SIMULATION: readonly Defect[] = [
       '        this.#confirmed.set(id, from)',
       'a confirmed message stays in the outbox',
     ],
-    ['      if (deadline > now) continue\n', '      if (deadline > now || confirm) continue\n', 'a message is sent after its deadline'],
+    [
+      '      if (deadline > now) continue\n',
+      '      if (deadline > now || confirm) continue\n',
+      'a message stays in the outbox after its deadline',
+    ],
     [
       '    entry.again = now + Math.min(pause, Math.max(seconds, 60) * 1_000)',
       '    entry.again = Number.POSITIVE_INFINITY * pause * seconds',
@@ -113,7 +117,13 @@ export const SIMULATION: readonly Defect[] = [
   ]),
   ...forSimulation('src/client/delivery/order.ts', [
     ['after === undefined ? sender.missed.size > 0 : ', 'after === undefined ? false : ', 'the late beginning of a sequence has no mark'],
-    ['    const late = isMissed || fills\n', '    const late = fills\n', 'a late message has no mark'],
+    ['    const late = isMissed || fills', '    const late = fills', 'a late message has no mark'],
+    [' || (gap && time < sender.newest)', '', 'what follows a late message behind a gap has no mark'],
+    [
+      "return followed.has(after ?? '') && time < newest",
+      'return followed.size < 0 && after === undefined && time < newest',
+      'a message that its sender gave up has no mark if it comes late',
+    ],
     ['    return this.#give(sender, held, held.item, true)', '    return this.#give(sender, held, held.item, false)', 'a gap has no mark'],
     ['sender.given.has(after)) return', 'sender.given.size > 0) return', 'messages come in the order of arrival'],
   ]),
@@ -150,6 +160,7 @@ export const SIMULATION: readonly Defect[] = [
       'this.#seen.has(from, id)',
       'a copy is erased while the message is being stored',
     ],
+    ['    return this.#context.options.seen !== undefined\n', '    return false\n', 'a sequence begins with any message in each run'],
   ]),
   ...forSimulation('src/client/messenger/sending.ts', [
     ['      this.#save()\n      schedule()\n    } catch', '      schedule()\n    } catch', 'a new message is not stored'],

@@ -47,6 +47,8 @@ export class Wire {
   readonly #seen = new WeakMap<Connection, Seen>()
   /** By process of a relay: the connection that has each message. */
   readonly #leases = new WeakMap<Process, Map<string, Connection>>()
+  /** By process of a relay: the connections that subscribed, and of which it does not know that they have ended. */
+  readonly #readers = new WeakMap<Process, Set<Connection>>()
   /** By relay and id of a text: its places in the order of arrival. */
   readonly #places = new Map<string, number[]>()
   /** By relay and id of a message. */
@@ -87,6 +89,7 @@ export class Wire {
     const seen = this.#seen.get(connection)
     if (seen === undefined) return
     seen.isGone = true
+    this.#readers.get(connection.server)?.delete(connection)
     seen.given.clear()
     // The relay may have erased them without an answer.
     for (const asked of seen.asked) if (typeof asked === 'object') this.#erase(connection, asked)
@@ -138,8 +141,11 @@ export class Wire {
     if (UNASKED.includes(number)) return
     const asked = seen.asked.shift()
     const relay = connection.server.machine.name
-    if (number === PACKETS.SUBSCRIBED.no) seen.subscribedAt = this.#count++
-    else if (number === PACKETS.SENT.no && typeof asked === 'string') {
+    if (number === PACKETS.SUBSCRIBED.no) {
+      seen.subscribedAt = this.#count++
+      this.#checkTaken(connection, Number(line.toString('latin1', 3)))
+    }
+    if (number === PACKETS.SENT.no && typeof asked === 'string') {
       let stored = this.#stored.get(relay)
       if (stored === undefined) this.#stored.set(relay, (stored = new Map()))
       const message = line.toString('latin1', 3, line.indexOf(0x3b, 3))
@@ -149,6 +155,23 @@ export class Wire {
       this.#erase(connection, asked)
       for (const message of asked) this.#acked.add(`${relay} ${message}`)
     }
+  }
+
+  /** What an older connection of the same device has waits for the newer one. */
+  #checkTaken(connection: Connection, waiting: number): void {
+    const { client, server } = connection
+    const readers = this.#readers.get(server) ?? new Set()
+    this.#readers.set(server, readers)
+    let had = 0
+    for (const older of readers) {
+      if (older === connection || older.client.machine !== client.machine) continue
+      for (const message of this.#of(older).given.keys())
+        if (this.#leases.get(server)?.get(message) === older && this.#stored.get(server.machine.name)?.has(message) === true) had++
+    }
+    readers.add(connection)
+    if (had > 0) this.#truth.count('taken from an older connection')
+    if (waiting < had)
+      this.#truth.violate(1, `${server.name} says that ${waiting} messages wait for ${client.name}, and an older connection has ${had}`)
   }
 
   #erase(connection: Connection, messages: readonly string[]): void {
