@@ -85,6 +85,13 @@ export class Entries {
     })
   }
 
+  /** Returns the routes on which relays hold messages. */
+  protected holding(): Set<string> {
+    const routes = new Set<string>()
+    for (const { held } of this.all.values()) for (const route of held) routes.add(route)
+    return routes
+  }
+
   /** Returns the messages to keep in a store, oldest first. */
   entries(): OutboxEntry[] {
     return [...this.all.values()].filter(({ confirm, keep }) => confirm && keep !== false).map(storedForm)

@@ -64,10 +64,12 @@ export class Looks {
     this.#looks.set(relay, { at: now + pause * (0.75 + random / 4), pause })
   }
 
-  /** Forgets relays that hold no message any more. */
-  expire(holds: (relay: string) => boolean): void {
+  /** Forgets relays that hold no message any more. @param holding returns those that hold one */
+  expire(holding: () => ReadonlySet<string>): void {
+    if (this.#doubted.size === 0) return
+    const relays = holding()
     for (const relay of this.#doubted)
-      if (!holds(relay)) {
+      if (!relays.has(relay)) {
         this.#doubted.delete(relay)
         this.#looks.delete(relay)
       }

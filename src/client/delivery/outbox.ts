@@ -16,6 +16,8 @@ import { type Entry, isSingle, OUTBOX, type OutboxChange, type OutboxTask, relay
 import { Looks } from './looks.ts'
 import { Reach } from './reach.ts'
 
+type Opening = ReturnType<Reach['opening']>
+
 /** The longest pause before a held message is sent again. */
 const MOST_AGAIN = OUTBOX.again.at(-1)!
 
@@ -137,16 +139,16 @@ export class Outbox extends Entries {
   /** Returns when to call `take` and `expire` next; infinite if only an input can change anything. */
   due(now: number): number {
     let due = Number.POSITIVE_INFINITY
-    /** By receiver: its blocked relays, and when they open again. */
-    const opening = new Map<string, readonly (readonly [relay: string, until: number])[]>()
+    /** By receiver, for messages to addresses and to the inbox: the blocked relays, and when they open again. */
+    const [direct, daily] = [new Map<string, Opening>(), new Map<string, Opening>()]
     for (const entry of this.all.values()) {
       due = Math.min(due, entry.deadline)
       if (entry.flying !== undefined) continue
       due = Math.min(due, entry.again)
       if (!entry.wanted && entry.held.size === 0) continue
-      const name = `${entry.to} ${entry.daily === true}`
-      let relays = opening.get(name)
-      if (relays === undefined) opening.set(name, (relays = this.#reach.opening(entry.to, this.#relays(entry), now)))
+      const openings = entry.daily === true ? daily : direct
+      let relays = openings.get(entry.to)
+      if (relays === undefined) openings.set(entry.to, (relays = this.#reach.opening(entry.to, this.#relays(entry), now)))
       for (const [relay, until] of relays) if (!entry.refused.has(relay)) due = Math.min(due, until)
     }
     return Math.min(
@@ -238,7 +240,7 @@ export class Outbox extends Entries {
       if (failed) this.remove(entry.id)
       changes.push({ id: entry.id, to: entry.to, state: failed ? 'failed' : 'waiting', relay, code })
     }
-    if (this.#holds(relay)) this.#looks.onLost(relay, now)
+    if (this.holding().has(relay)) this.#looks.onLost(relay, now)
     return changes
   }
 
@@ -255,7 +257,7 @@ export class Outbox extends Entries {
 
   /** The client ended the connection because there was nothing to do. @param random in [0, 1) */
   onIdle(relay: string, random: number, now: number): void {
-    if (this.#holds(relay)) this.#looks.onIdle(relay, random, now)
+    if (this.holding().has(relay)) this.#looks.onIdle(relay, random, now)
   }
 
   /** The relay lost all its messages, whichever route they came by. */
@@ -305,7 +307,7 @@ export class Outbox extends Entries {
       this.remove(id)
       if (confirm) changes.push({ id, to, state: 'expired' })
     }
-    this.#looks.expire((relay) => this.#holds(relay))
+    this.#looks.expire(() => this.holding())
     this.#reach.expire(now)
     return changes
   }
@@ -325,26 +327,23 @@ export class Outbox extends Entries {
 
   /** Chooses the relay that an entry goes to now, if it should go to any. @param isSecond for a second copy */
   #choose(entry: Entry, now: number, isSecond: boolean): string | undefined {
+    if (!entry.wanted && !isSecond && !this.#reach.strands(entry.held)) return undefined
     const relays = this.#relays(entry)
     const open = (relay: string): boolean => !entry.refused.has(relay) && this.#reach.isOpen(entry.to, relay, now)
     if (entry.wanted) {
       // Relays that never had the message come before one that had it without a receipt following.
       return relays.find((relay) => open(relay) && !entry.held.has(relay)) ?? relays.find(open)
     }
-    // If no relay that holds it can be reached, its receiver cannot fetch it there either.
-    if (!isSecond && (entry.held.size === 0 || [...entry.held].some((relay) => this.#reach.failures(relay) < 2))) return undefined
     return relays.find((relay) => open(relay) && !entry.held.has(relay))
   }
 
-  /** Whether a message is on its way on the route, is held there, or will go there. */
-  uses(route: string): boolean {
-    for (const entry of this.all.values())
-      if (entry.flying === route || entry.held.has(route) || this.#relays(entry).includes(route)) return true
-    return false
-  }
-
-  #holds(relay: string): boolean {
-    for (const { held } of this.all.values()) if (held.has(relay)) return true
-    return false
+  /** Returns the routes on which messages are on their way, are held, or will go. */
+  used(): ReadonlySet<string> {
+    const routes = this.holding()
+    for (const entry of this.all.values()) {
+      if (entry.flying !== undefined) routes.add(entry.flying)
+      for (const route of this.#relays(entry)) routes.add(route)
+    }
+    return routes
   }
 }

@@ -28,8 +28,8 @@ type Pause = (failures: number) => number
 export class Reach {
   /** By relay, not by route: relays that cannot be reached, or refuse everything for now. */
   readonly #down = new Map<string, Block>()
-  /** By `receiver relay`: mailboxes that are full, or closed to this user. */
-  readonly #shut = new Map<string, Block>()
+  /** By receiver and relay: mailboxes that are full, or closed to this user. */
+  readonly #shut = new Map<string, Map<string, Block>>()
 
   /** Whether any relay is blocked, or was a short while ago. */
   get hasDown(): boolean {
@@ -51,14 +51,20 @@ export class Reach {
     return block === undefined || block.reachedAt !== undefined ? 0 : block.failures
   }
 
+  /** Whether none of the relays that hold a message can be reached: its receiver cannot fetch it there either. */
+  strands(held: ReadonlySet<string>): boolean {
+    for (const relay of held) if (this.failures(relay) < 2) return false
+    return held.size > 0
+  }
+
   /** Whether the mailbox refused a message, and took none since: one message is enough to try. */
   isDoubted(to: string, relay: string): boolean {
-    return this.#shut.has(`${to} ${relay}`)
+    return this.#shutAt(to, relay) !== undefined
   }
 
   /** Whether the relay had no good bundle of the receiver's inbox when it was asked last. */
   lacksBundle(to: string, relay: string): boolean {
-    const code = this.#shut.get(`${to} ${relay}`)?.code
+    const code = this.#shutAt(to, relay)?.code
     return code === 'no-bundle' || code === 'old-bundle'
   }
 
@@ -81,7 +87,9 @@ export class Reach {
 
   /** Blocks a mailbox at a relay. */
   blockMailbox(to: string, relay: string, code: RelayErrorCode, now: number, pause: Pause): void {
-    block(this.#shut, `${to} ${relay}`, code, now, pause)
+    const mailboxes = this.#shut.get(to) ?? new Map<string, Block>()
+    this.#shut.set(to, mailboxes)
+    block(mailboxes, relay, code, now, pause)
   }
 
   /** The relay can be reached. If the connection ends soon, the next pause is longer all the same. */
@@ -94,12 +102,7 @@ export class Reach {
 
   /** Opens a relay, and a full mailbox, for the next try. @returns why the relay stays closed: it said so itself */
   hurry(to: string, relay: string, now: number): RelayErrorCode | undefined {
-    const blocks = [
-      [this.#down, relayOf(relay)],
-      [this.#shut, `${to} ${relay}`],
-    ] as const
-    for (const [map, name] of blocks) {
-      const block = map.get(name)
+    for (const block of [this.#down.get(relayOf(relay)), this.#shutAt(to, relay)]) {
       if (block === undefined || isOver(block.until, now, MOST_BLOCKED)) continue
       if (REFUSALS.includes(block.code)) return block.code
       // The next failure in a row makes the pause longer, as before.
@@ -110,28 +113,34 @@ export class Reach {
 
   /** The relay accepted a message for `to`. */
   onTaken(to: string, relay: string, now: number): void {
-    unblock(this.#shut, `${to} ${relay}`, now)
+    unblock(this.#shut.get(to), relay, now)
     unblock(this.#down, relayOf(relay), now)
   }
 
   /** The relay lost its messages, so its mailboxes are no longer full. */
   onForgot(relay: string): void {
-    for (const name of this.#shut.keys()) if (relayOf(name.slice(name.indexOf(' ') + 1)) === relay) this.#shut.delete(name)
+    for (const mailboxes of this.#shut.values()) for (const route of mailboxes.keys()) if (relayOf(route) === relay) mailboxes.delete(route)
   }
 
   /** The receiver fetched messages, so its mailboxes have room again. */
   onFetched(to: string): void {
-    for (const [name, { code }] of this.#shut) if (code === 'mailbox-full' && name.startsWith(`${to} `)) this.#shut.delete(name)
+    const mailboxes = this.#shut.get(to)
+    for (const [route, { code }] of mailboxes ?? []) if (code === 'mailbox-full') mailboxes!.delete(route)
   }
 
   /** Forgets blocks that ended long ago, and with them how often a relay failed. */
   expire(now: number): void {
-    for (const blocks of [this.#down, this.#shut])
+    for (const blocks of [this.#down, ...this.#shut.values()])
       for (const [name, { until }] of blocks) if (until < now - OUTBOX.denied) blocks.delete(name)
+    for (const [to, mailboxes] of this.#shut) if (mailboxes.size === 0) this.#shut.delete(to)
   }
 
   #shutUntil(to: string, relay: string): number {
-    return this.#shut.get(`${to} ${relay}`)?.until ?? 0
+    return this.#shutAt(to, relay)?.until ?? 0
+  }
+
+  #shutAt(to: string, relay: string): Block | undefined {
+    return this.#shut.get(to)?.get(relay)
   }
 }
 
@@ -145,6 +154,6 @@ function block(blocks: Map<string, Block>, name: string, code: RelayErrorCode, n
 }
 
 /** Removes a block that is over. One that lasts stays: the accepted message may have been sent before the refusal. */
-function unblock(blocks: Map<string, Block>, name: string, now: number): void {
-  if ((blocks.get(name)?.until ?? now + 1) <= now) blocks.delete(name)
+function unblock(blocks: Map<string, Block> | undefined, name: string, now: number): void {
+  if ((blocks?.get(name)?.until ?? now + 1) <= now) blocks!.delete(name)
 }

@@ -18,10 +18,11 @@ export class Routes {
     return outgoing
   }
 
-  /** Drops routes if there are many. @param isUsed whether a message needs the route */
-  sweep(isUsed: (route: string) => boolean): void {
+  /** Drops routes if there are many. @param used returns the routes that messages need */
+  sweep(used: () => ReadonlySet<string>): void {
     if (this.#all.size <= MOST) return
-    for (const [route, outgoing] of this.#all) if (outgoing.isIdle && !isUsed(route)) this.#all.delete(route)
+    const routes = used()
+    for (const [route, outgoing] of this.#all) if (outgoing.isIdle && !routes.has(route)) this.#all.delete(route)
   }
 
   close(): void {

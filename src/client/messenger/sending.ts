@@ -225,7 +225,7 @@ export class Sending {
       else if (this.renewals.isGivenUp(task)) void this.#context.track(this.#giveUp(task))
       else this.#sendOn(task)
     }
-    this.#routes.sweep((route) => this.#outbox.uses(route))
+    this.#routes.sweep(() => this.#outbox.used())
   }
 
   #sendOn({ relay, id, to, payload }: Extract<OutboxTask, { kind: 'send' }>): void {

@@ -5,6 +5,24 @@ import { Reach } from '../../../src/client/delivery/reach.ts'
 /** A minute for each failure in a row. */
 const minutes = (failures: number): number => failures * 60_000
 
+test('a message is stranded once every relay that holds it failed twice in a row', () => {
+  const reach = new Reach()
+  const held = new Set(['one', 'two'])
+  const strands: boolean[] = []
+  for (const [relay, now] of [
+    ['one', 0],
+    ['one', 60_000],
+    ['two', 60_000],
+    ['two', 120_000],
+  ] as const) {
+    reach.blockRelay(relay, 'closed', now, minutes)
+    strands.push(reach.strands(held))
+  }
+  expect(strands).toEqual([false, false, false, true])
+  reach.onReached('one', 130_000)
+  expect([reach.strands(held), reach.strands(new Set())]).toEqual([false, false])
+})
+
 test('a relay is blocked until its pause ends, and longer after each failure in a row', () => {
   const reach = new Reach()
   expect([reach.hasDown, reach.isDown('one', 0), reach.downUntil('one'), reach.failures('one')]).toEqual([false, false, 0, 0])

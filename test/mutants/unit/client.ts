@@ -28,7 +28,6 @@ export const CLIENT: readonly Defect[] = [
       ["if (state === 'read') this.#confirmed.delete(id)", '', 'A message is read twice.'],
       ['Math.max(seconds, 60) * 1_000', 'seconds * 1_000', 'A relay that holds messages for no time gets them again without a pause.'],
       ['const lasting = LASTING.includes(code)', 'const lasting = false', 'A refusal of the user’s key is tried again soon.'],
-      ['this.#reach.failures(relay) < 2', 'this.#reach.failures(relay) < 1', 'A held message goes to the next relay at the first failure.'],
     ],
   ),
   ...forTests(
@@ -52,7 +51,8 @@ export const CLIENT: readonly Defect[] = [
       ],
       ['now - before.reachedAt > HELD_MS', 'now - before.reachedAt > 0', 'A relay that cuts connections is tried without longer pauses.'],
       ['if (REFUSALS.includes(block.code)) return block.code', '', 'A user in a hurry ignores the pause that a relay asked for.'],
-      ["code === 'mailbox-full' && name", 'name', 'A receipt opens a mailbox that is closed to this user.'],
+      ["if (code === 'mailbox-full') mailboxes", 'if (code) mailboxes', 'A receipt opens a mailbox that is closed to this user.'],
+      ['this.failures(relay) < 2', 'this.failures(relay) < 1', 'A held message goes to the next relay at the first failure.'],
       ['until < now - OUTBOX.denied', 'until < now', 'A relay’s failures are forgotten as soon as its pause is over.'],
     ],
   ),
