@@ -1,10 +1,11 @@
 /**
  * The time until a relay has a message, in round trips of a circuit that stands: the client opens a stream, proves itself and
- * sends. By a throwaway secret, everything follows the SOCKS request.
+ * sends. By a throwaway secret, everything follows the SOCKS request. By a key, HELLO and AUTH follow it, and SEND follows VERIFY.
  */
 import { createServer } from 'node:net'
 import { once } from 'node:events'
 import { randomBytes } from '../src/auth/crypto.ts'
+import type { ClaimClient } from '../src/client/wire/claim-client.ts'
 import { connectClaims, connectRelay } from '../src/client/wire/connect.ts'
 import { encodeOnion } from '../src/onion/address.ts'
 import { connectTarget } from '../src/transport/socks.ts'
@@ -36,16 +37,11 @@ async function send(way: Way, relay: string, socks: string, isolation: string): 
   // Each message has a mailbox of its own: one would be full soon.
   const receiver = `SHA256:${Buffer.from(randomBytes(32)).toString('base64').slice(0, 43)}`
   const began = performance.now()
-  if (way === 'claim') {
-    let sent: Promise<unknown> | undefined
-    const client = await connectClaims({ relay, socks, isolation, early: (early) => (sent = early.sendSealed(receiver, payload)) })
-    await sent
-    const took = performance.now() - began
-    client.close()
-    return took
-  }
-  const client = await connectRelay({ relay, socks, isolation, identity: sender, login: true })
-  await client.sendSealed(receiver, payload)
+  let sent: Promise<unknown> | undefined
+  const early = (client: Pick<ClaimClient, 'sendSealed'>): void => void (sent = client.sendSealed(receiver, payload))
+  const options = { relay, socks, isolation, early }
+  const client = await (way === 'claim' ? connectClaims(options) : connectRelay({ ...options, identity: sender, login: true }))
+  await sent
   const took = performance.now() - began
   client.close()
   return took

@@ -380,9 +380,11 @@ export class Person {
         seen: openSeen(folder),
         files: this.files,
         connect: (options) =>
-          connectThrough(({ kind, name }, { timeout }) => {
+          connectThrough(async ({ kind, name }, { timeout, early = [] }) => {
             if (kind !== 'name') throw new Error('a simulated client dials onion addresses only')
-            return network.dial(name, timeout)
+            const stream = await network.dial(name, timeout)
+            for (const packet of early) stream.write(packet)
+            return stream
           }, options),
       })
       const listening = this.#listen(process, messenger.events())

@@ -12,7 +12,7 @@ import type { Sealer } from './sealer.ts'
 import type { Vault } from './vault.ts'
 
 /** The options that differ from one connection of a relay to the next. */
-export type Renewal = Pick<ConnectOptions, 'token' | 'login' | 'isolation'>
+export type Renewal = Pick<ConnectOptions, 'token' | 'login' | 'subscribe' | 'early' | 'isolation'>
 
 export interface Context {
   readonly options: MessengerOptions

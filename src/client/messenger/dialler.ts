@@ -33,13 +33,14 @@ export function createDialler(
   /** Under a throwaway secret, or as the user's own key if the relay may know it. */
   const connectCourier = async (route: string, { isolation, token, early }: CourierOptions): Promise<Courier> => {
     const relay = relayOf(route)
-    const more = { isolation, ...(token && { token }) }
+    const again = { isolation, ...(token && { token }) }
+    const more = { ...again, ...(early && { early }) }
     if (secrecy === undefined || secrecy.members?.includes(relay) === true) return connect(relay, { login: true, ...more })
-    const client = await claim(relay, { ...more, ...(early && { early }) })
+    const client = await claim(relay, more)
     if (client.limits.labels > 0) return client
     client.close()
     // A relay of an earlier version has no claims. A throwaway key tells it as little.
-    return connect(relay, { login: true, ...more }, identityOf(generateSeedKey()))
+    return connect(relay, { login: true, ...again }, identityOf(generateSeedKey()))
   }
   return { connect, connectClaims: claim, connectCourier }
 }

@@ -5,10 +5,11 @@
  */
 import type { Message } from '../../protocol/answer.ts'
 import { backoff } from '../delivery/backoff.ts'
-import type { RelayClient, Token } from '../wire/client.ts'
+import type { RelayClient } from '../wire/client.ts'
 import type { Clock } from './clock.ts'
 import type { Renewal } from './context.ts'
 import { RelayError } from '../wire/error.ts'
+import type { Token } from '../wire/proof.ts'
 import { MessengerError } from './error.ts'
 import { randomIsolation } from './outgoing.ts'
 
@@ -150,7 +151,7 @@ export class Incoming {
   async #receive(onUp: () => void): Promise<void> {
     const { connect, onState, onMessage, onForgot } = this.#options
     const token = this.#token
-    const client = await connect({ login: true, isolation: randomIsolation(), ...(token && { token }) })
+    const client = await connect({ login: true, subscribe: true, isolation: randomIsolation(), ...(token && { token }) })
     if (this.#closed) return client.close()
     this.#client = client
     this.#token = client.token

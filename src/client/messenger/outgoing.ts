@@ -4,7 +4,7 @@
  * answers, reuses the relay's token, and closes when idle. It stores no message: after a failure it reports the loss,
  * and the outbox decides when to try again.
  */
-import type { Token } from '../wire/client.ts'
+import type { Token } from '../wire/proof.ts'
 import type { Clock } from './clock.ts'
 import { RelayError, type RelayErrorCode } from '../wire/error.ts'
 

@@ -13,7 +13,8 @@ import type { RelayLimits } from '../../protocol/welcome.ts'
 import { abortable, type Connection } from './connection.ts'
 import { RelayError } from './error.ts'
 import { type Moment, Pulse, PULSE } from './pulse.ts'
-import { NO_ID, type RequestOptions, type Token } from './client.ts'
+import type { RequestOptions } from './client.ts'
+import { NO_ID, type Token } from './proof.ts'
 import { Subscription } from './subscription.ts'
 import type { ClaimedMailbox } from './claimed-mailbox.ts'
 
@@ -109,10 +110,13 @@ export class ClaimClient {
   }
 
   /**
-   * @internal Sends HELLO, and keeps the connection alive and the claims fresh after its answer.
+   * @internal Sends HELLO, and keeps the connection alive and the claims fresh after its answer. Once the connection stands,
+   * asks whether the relay still knows the token of an earlier connection.
    * @throws {RelayError} `wrong-name` if the relay has another name than the dialled one
    */
-  async start(): Promise<void> {
+  async start(token?: Token): Promise<void> {
+    const resumed = token && this.#connection.standing.then(() => this.#resume(token))
+    resumed?.catch(() => {})
     try {
       this.#limits = (await this.#connection.request('HELLO', (session) => session.hello())).limits
     } catch (error) {
@@ -123,6 +127,7 @@ export class ClaimClient {
     this.#keepalive = setInterval(() => {
       if (pulse.isDue(now(), this.#connection.heardAt)) void this.#refresh()
     }, pulse.tick)
+    await resumed
   }
 
   /** @internal The connection stands: everything may leave now. */
@@ -131,8 +136,7 @@ export class ClaimClient {
     this.#connection.begin()
   }
 
-  /** @internal Asks whether the relay still knows the token of an earlier connection. */
-  async resume(token: Token): Promise<void> {
+  async #resume(token: Token): Promise<void> {
     try {
       await this.#connection.request('ACK', (session) => {
         session.resume(token.text)

@@ -1,28 +1,20 @@
 /**
  * One connection to one relay, as one key. The client logs in when a request needs it, renews its token, and answers
- * only challenges of the dialled relay (docs/protocol.md, section 3; protocol/client-session.ts enforces the rule).
- * Writes nothing to disk and logs nothing.
+ * only challenges of the dialled relay (proof.ts; protocol/client-session.ts enforces the rule). Writes nothing to disk
+ * and logs nothing.
  */
 import { formatFingerprint, type SshKey } from '../../auth/ssh-key.ts'
-import { AUTH_NAMESPACE } from '../../auth/sshsig.ts'
-import { encodeBase64 } from '../../protocol/base64.ts'
 import type { Answers, Message } from '../../protocol/answer.ts'
-import type { ClientSession } from '../../protocol/client-session.ts'
+import { DEFAULT_LIMITS } from '../../protocol/limits.ts'
 import type { RelayLimits } from '../../protocol/welcome.ts'
 import type { RequestName } from '../../protocol/packets.ts'
 import { open, seal } from '../format/envelope.ts'
 import type { Identity } from '../format/identity.ts'
 import { abortable, type Connection } from './connection.ts'
 import { RelayError } from './error.ts'
+import { Proof, type Provable, type Token } from './proof.ts'
 import { type Moment, Pulse, PULSE } from './pulse.ts'
 import { Subscription } from './subscription.ts'
-
-/** Proof of a login, valid on every connection to the same relay. */
-export interface Token {
-  readonly text: string
-  /** When to log in again, in milliseconds of `performance.now()`. */
-  readonly renewAt: number
-}
 
 /** Options of a single request. */
 export interface RequestOptions {
@@ -35,10 +27,22 @@ export interface RequestOptions {
 
 /** Ids in one ACK. At about 64 characters each, they are well within the limit of a line. */
 const ACKS = 64
-/** An id that no message has: an ACK of it only tests the token. */
-export const NO_ID = '0'
-/** Fraction of a token's lifetime after which the client renews it. */
-const RENEW = 0.8
+/** The rest of a SEND's line, rounded up: number, label and fingerprint. */
+const LINE_BYTES = 64
+
+/** A subscription, and the answer to its SUBSCRIBE. */
+interface Opened {
+  readonly subscription: Subscription
+  readonly answer: Promise<Answers['SUBSCRIBE']>
+}
+
+interface StartOptions {
+  readonly login?: boolean
+  readonly token?: Token
+  /** Whether the token may leave before the connection stands. */
+  readonly isTokenEarly?: boolean
+  readonly subscribe?: boolean
+}
 
 interface Handlers {
   readonly onMessage: (message: Message) => void
@@ -50,14 +54,11 @@ interface Handlers {
 /** A connection to a relay, made by `connectRelay`. Requests may overlap; the relay answers them in order. */
 export class RelayClient {
   readonly #identity: Identity
-  readonly #sign: boolean
   readonly #connection: Connection
+  readonly #proof: Proof
   #limits: RelayLimits
-  #loginUnderWay: Promise<void> | undefined
-  #renewAt = 0
-  #token: Token | undefined
-  #resumed: boolean | undefined
-  #subscription: Subscription | undefined
+  #opened: Opened | undefined
+  #isSubscribed = false
   #keepalive: ReturnType<typeof setInterval> | undefined
   readonly #onEnd: ((error: unknown) => void)[] = []
   #ended: { readonly error: unknown } | undefined
@@ -70,18 +71,18 @@ export class RelayClient {
     connect: (handlers: Handlers) => Connection
   }) {
     this.#identity = options.identity
-    this.#sign = options.sign
     this.#connection = options.connect({
-      onMessage: (message) => this.#subscription?.push(message),
-      onTakenOver: () => this.#subscription?.end(new RelayError('taken-over')),
+      onMessage: (message) => this.#opened?.subscription.push(message),
+      onTakenOver: () => this.#opened?.subscription.end(new RelayError('taken-over')),
       onMoved: options.onMoved,
       onEnd: (error) => {
         clearInterval(this.#keepalive)
         this.#ended = { error }
-        this.#subscription?.end(error)
+        this.#opened?.subscription.end(error)
         for (const listener of this.#onEnd.splice(0)) listener(error)
       },
     })
+    this.#proof = new Proof(this.#connection, options.identity, options.sign)
     this.#limits = this.#connection.session.limits
   }
 
@@ -98,7 +99,7 @@ export class RelayClient {
 
   /** The latest token, also after the connection ended; undefined before the first login. */
   get token(): Token | undefined {
-    return this.#token
+    return this.#proof.token
   }
 
   /**
@@ -106,41 +107,37 @@ export class RelayClient {
    * token before its time only if it restarted, and then it also lost all messages that it held.
    */
   get resumed(): boolean | undefined {
-    return this.#resumed
+    return this.#proof.resumed
   }
 
   /**
-   * Sends HELLO, and logs in or resumes a token. `connectRelay` calls it.
+   * @internal Sends HELLO, and logs in or uses a token.
    * @throws {RelayError} `wrong-name` if the relay has another name than the dialled one
    */
-  async start({ login = false, token }: { login?: boolean; token?: Token } = {}): Promise<void> {
+  async start({ login = false, token, isTokenEarly = false, subscribe = false }: StartOptions): Promise<void> {
     const hello = this.#connection.request('HELLO', (session) => session.hello())
     // Sent in the same flight as HELLO, but its challenge is answered only if the name in WELCOME is right.
-    const behind = token === undefined ? (login ? this.login() : undefined) : this.#resume(token)
+    const behind = login && token === undefined ? this.login() : undefined
     behind?.catch(() => {})
+    if (token !== undefined) this.#proof.keep(token, isTokenEarly)
+    if (subscribe) this.#open()
     try {
       this.#limits = (await hello).limits
     } catch (error) {
-      throw error instanceof RelayError && error.code === 'wrong-usage' ? new RelayError('wrong-name') : error
+      const reason = error instanceof RelayError && error.code === 'wrong-usage' ? new RelayError('wrong-name') : error
+      this.close(reason)
+      throw reason
     }
     await behind
+    await this.#proof.settle()
     if (login && !this.#connection.session.hasToken) await this.login()
+    this.#proof.isBeginning = false
   }
 
-  async #resume(token: Token): Promise<void> {
-    try {
-      await this.#connection.request('ACK', (session) => {
-        session.resume(token.text)
-        return session.ack([NO_ID])
-      })
-      this.#renewAt = token.renewAt
-      this.#token = token
-      this.#resumed = true
-    } catch (error) {
-      this.#connection.session.resume(undefined)
-      if (!(error instanceof RelayError) || error.code !== 'bad-token') throw error
-      this.#resumed = false
-    }
+  /** @internal The connection stands: everything may leave now. */
+  onStanding(): void {
+    this.#connection.begin()
+    void this.#proof.settle().catch(() => {})
   }
 
   /**
@@ -149,40 +146,7 @@ export class RelayClient {
    *   any code of docs/protocol.md, section 5
    */
   login({ signal }: RequestOptions = {}): Promise<void> {
-    return abortable(signal, () => this.#share())
-  }
-
-  /** Logs in, or joins the login that is under way. */
-  #share(): Promise<void> {
-    this.#loginUnderWay ??= this.#login().finally(() => (this.#loginUnderWay = undefined))
-    return this.#loginUnderWay
-  }
-
-  async #login(): Promise<void> {
-    const { type, blob } = this.#identity.key
-    const line = `${type} ${encodeBase64(blob)}`
-    const { body } = await this.#connection.request('AUTH', (session) => session.auth(line, this.#sign))
-    const text = this.#sign ? body : await open(this.#identity, body)
-    let challenge: string
-    try {
-      challenge = this.#connection.check((session) => (text === undefined ? session.refuseChallenge() : session.checkChallenge(text)))
-    } finally {
-      text?.fill(0)
-    }
-    const answer = this.#sign ? await this.#signChallenge(challenge) : challenge
-    const { seconds } = await this.#connection.request('VERIFY', (session) => session.verify(answer))
-    this.#renewAt = performance.now() + seconds * 1_000 * RENEW
-    this.#token = { text: this.#connection.session.token!, renewAt: this.#renewAt }
-  }
-
-  async #signChallenge(challenge: string): Promise<string> {
-    try {
-      return encodeBase64(await this.#identity.sign(AUTH_NAMESPACE, new TextEncoder().encode(challenge)))
-    } catch (error) {
-      // The agent may have refused. The challenge stays open, so this connection could not begin another login.
-      this.close(error)
-      throw error
-    }
+    return abortable(signal, () => this.#proof.login())
   }
 
   /**
@@ -201,11 +165,13 @@ export class RelayClient {
    * @throws {TypeError} if the fingerprint is malformed
    */
   sendSealed(receiver: SshKey | string, payload: Uint8Array, { signal }: RequestOptions = {}): Promise<Answers['SEND']> {
-    if (Math.ceil(payload.length / 3) * 4 > this.#limits.payload) return Promise.reject(new RelayError('too-large'))
+    const length = Math.ceil(payload.length / 3) * 4
+    if (length > this.#limits.payload) return Promise.reject(new RelayError('too-large'))
     const field = typeof receiver === 'string' ? receiver : formatFingerprint(receiver.fingerprint)
     if (!/^SHA256:[A-Za-z0-9+/]{43}$/.test(field))
       return Promise.reject(new TypeError('the receiver is malformed: expected a key or a fingerprint SHA256:…'))
-    return this.#authorized('SEND', (session) => session.send(field, payload), signal)
+    const isLong = length + LINE_BYTES > DEFAULT_LIMITS.lineBeforeToken
+    return this.#ask({ name: 'SEND', build: (session, label) => session.send(field, payload, label), isEarly: true, isLong, signal })
   }
 
   /**
@@ -214,14 +180,15 @@ export class RelayClient {
    * connection breaks or the signal aborts, they are lost.
    */
   get({ lease = true, signal }: { lease?: boolean } & RequestOptions = {}): Promise<Answers['GET']> {
-    return this.#authorized('GET', (session) => session.get(lease), signal)
+    return this.#ask({ name: 'GET', build: (session, label) => session.get(lease, label), isEarly: lease, signal })
   }
 
   /** Acknowledges messages, so that the relay erases them. @returns how many of them the relay still had */
   async ack(ids: readonly string[], { signal }: RequestOptions = {}): Promise<number> {
     let erased = 0
     for (let start = 0; start < ids.length; start += ACKS) {
-      const answer = await this.#authorized('ACK', (session) => session.ack(ids.slice(start, start + ACKS)), signal)
+      const some = ids.slice(start, start + ACKS)
+      const answer = await this.#ask({ name: 'ACK', build: (session, label) => session.ack(some, label), signal })
       erased += answer.erased
     }
     return erased
@@ -241,13 +208,13 @@ export class RelayClient {
     void
   > {
     signal?.throwIfAborted()
-    if (this.#subscription !== undefined) throw new TypeError('this connection is subscribed already')
-    const subscription = new Subscription()
-    this.#subscription = subscription
+    if (this.#isSubscribed) throw new TypeError('this connection is subscribed already')
+    this.#isSubscribed = true
+    const { subscription, answer } = this.#opened ?? this.#open()
     const abort = (): void => this.close(signal?.reason)
     signal?.addEventListener('abort', abort, { once: true })
     try {
-      const { waiting } = await this.#authorized('SUBSCRIBE', (session) => session.subscribe())
+      const { waiting } = await answer
       onSubscribed?.(waiting)
       const now = (): Moment => ({ steady: performance.now(), wall: Date.now() })
       const pulse = new Pulse(this.#limits.idle * 1_000, Math.random(), now())
@@ -268,17 +235,17 @@ export class RelayClient {
 
   /** Erases the whole mailbox, leased messages too. @returns how many messages it had */
   async wipe({ signal }: RequestOptions = {}): Promise<number> {
-    return (await this.#authorized('WIPE', (session) => session.wipe(), signal)).erased
+    return (await this.#ask({ name: 'WIPE', build: (session) => session.wipe(), signal })).erased
   }
 
   /** Publishes a bundle, or takes it down if it is undefined. @returns seconds for which the relay holds it at most */
   async publish(bundle: Uint8Array | undefined, { signal }: RequestOptions = {}): Promise<number> {
-    return (await this.#authorized('PUBLISH', (session) => session.publish(bundle), signal)).seconds
+    return (await this.#ask({ name: 'PUBLISH', build: (session) => session.publish(bundle), signal })).seconds
   }
 
   /** Returns the bundle of a receiver, a fingerprint `SHA256:…`; undefined if none is published. */
   async fetch(receiver: string, { signal }: RequestOptions = {}): Promise<Uint8Array | undefined> {
-    return (await this.#authorized('FETCH', (session) => session.fetch(receiver), signal)).bundle
+    return (await this.#ask({ name: 'FETCH', build: (session, label) => session.fetch(receiver, label), isEarly: true, signal })).bundle
   }
 
   /** Waits for a round trip to the relay. */
@@ -300,32 +267,16 @@ export class RelayClient {
     this.close()
   }
 
-  /** Makes a request that needs a token. Logs in first if there is no token, or it is about to expire. */
-  #authorized<Name extends RequestName>(
-    name: Name,
-    build: (session: ClientSession) => Uint8Array,
-    signal?: AbortSignal,
-  ): Promise<Answers[Name]> {
-    return abortable(signal, () => this.#request(name, build, signal))
+  /** Sends SUBSCRIBE. Messages wait in the subscription. */
+  #open(): Opened {
+    const answer = this.#ask({ name: 'SUBSCRIBE', build: (session, label) => session.subscribe(label), isEarly: true })
+    answer.catch(() => {})
+    this.#opened = { subscription: new Subscription(), answer }
+    return this.#opened
   }
 
-  async #request<Name extends RequestName>(
-    name: Name,
-    build: (session: ClientSession) => Uint8Array,
-    signal: AbortSignal | undefined,
-  ): Promise<Answers[Name]> {
-    if (!this.#connection.session.hasToken || performance.now() >= this.#renewAt) await this.#share()
-    // An abandoned request is not sent.
-    signal?.throwIfAborted()
-    try {
-      return await this.#connection.request(name, build)
-    } catch (error) {
-      // Retried once: the machine may have slept, or the relay restarted.
-      if (!(error instanceof RelayError) || error.code !== 'bad-token') throw error
-      await this.#share()
-      signal?.throwIfAborted()
-      return this.#connection.request(name, build)
-    }
+  #ask<Name extends RequestName>(asked: Provable<Name>): Promise<Answers[Name]> {
+    return abortable(asked.signal, () => this.#proof.request(asked))
   }
 
   /**
@@ -335,7 +286,7 @@ export class RelayClient {
   async #refresh(): Promise<void> {
     let patience: ReturnType<typeof setTimeout> | undefined
     try {
-      if (performance.now() >= this.#renewAt) await this.login()
+      if (this.#proof.isStale) await this.login()
       else {
         patience = setTimeout(() => this.close(new RelayError('no-answer')), PULSE.patience)
         await this.ping()

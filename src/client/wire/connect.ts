@@ -2,14 +2,15 @@
  * Connects to a relay: dials its address, then has a {@link RelayClient} introduce itself.
  */
 import { isOnion } from '../../onion/address.ts'
-import { type ConnectCode, ConnectError, parseTarget } from '../../transport/address.ts'
+import { type ConnectCode, ConnectError, isOnionDomain, parseTarget, type Target } from '../../transport/address.ts'
 import type { Identity } from '../format/identity.ts'
 import { ClaimClient } from './claim-client.ts'
-import { RelayClient, type Token } from './client.ts'
+import { RelayClient } from './client.ts'
 import { Connection } from './connection.ts'
 import { dial, FRAMING } from './dial.ts'
 import { EarlyStream } from './early-stream.ts'
 import { RelayError } from './error.ts'
+import type { Token } from './proof.ts'
 
 /** Options of {@link connectRelay}. */
 export interface ConnectOptions {
@@ -34,6 +35,14 @@ export interface ConnectOptions {
   readonly login?: boolean
   /** The token of an earlier connection ({@link RelayClient.token}) to reuse, if the relay still knows it. */
   readonly token?: Token
+  /** Subscribe together with the login, for a later {@link RelayClient.subscribe}. */
+  readonly subscribe?: boolean
+  /**
+   * Called before the relay is reached. A message that is sent here leaves behind the login without waiting for its end,
+   * or at once under `token`. If the relay is not reached, requests fail with an error that has `mayHaveArrived`: a message
+   * then counts as under way, and the same ciphertext must be sent again.
+   */
+  readonly early?: (client: RelayClient) => void
   /**
    * The relay announces that it is moving to this onion address (docs/protocol.md, NOTICE). Anyone with the keys of the
    * old address can announce that, so ask the user before following it.
@@ -60,33 +69,28 @@ export async function connectRelay(options: ConnectOptions): Promise<RelayClient
 
 /** As {@link connectRelay}, over a stream that `dialTarget` opens: a simulation has a network of its own. */
 export async function connectThrough(dialTarget: typeof dial, options: ConnectOptions): Promise<RelayClient> {
-  const target = parseTarget(options.relay)
-  checkIsolation(options.isolation)
-  const { signal, timeout = 60_000, connectTimeout = 120_000 } = options
-  const route = { isolation: options.isolation, timeout: connectTimeout, socks: options.socks, signal }
-  const stream = await dialTarget(target, route).catch((error) => {
-    throw error instanceof ConnectError ? new RelayError(error.code) : error
-  })
+  const { relay, identity, isolation, signal, timeout = 60_000 } = options
+  const target = parseTarget(relay)
+  checkIsolation(isolation)
+  signal?.throwIfAborted()
+  const stream = new EarlyStream(FRAMING)
   const client = new RelayClient({
-    identity: options.identity,
-    sign: options.sign === true || options.identity.proof === 'sign',
+    identity,
+    sign: options.sign === true || identity.proof === 'sign',
     onMoved: (name) => {
       if (isOnion(name)) options.onMoved?.(name)
     },
-    connect: (handlers) => new Connection(stream, { relay: target.name, timeout, ...handlers }),
+    connect: (handlers) => new Connection(stream, { relay: target.name, timeout, isEarly: true, ...handlers }),
   })
-  endWith(signal, client)
-  try {
-    await client.start(options)
-    return client
-  } catch (error) {
-    client.close()
-    throw error
-  }
+  // The token is a secret. Only an onion address proves who the relay is, and this machine needs no proof.
+  const isTokenEarly = target.kind !== 'name' || isOnionDomain(target.host)
+  const started = client.start({ ...options, isTokenEarly })
+  await reach(dialTarget, options, { target, stream, client, started })
+  return client
 }
 
 /** Options of {@link connectClaims}. */
-export interface ClaimOptions extends Omit<ConnectOptions, 'identity' | 'sign' | 'login'> {
+export interface ClaimOptions extends Omit<ConnectOptions, 'identity' | 'sign' | 'login' | 'subscribe' | 'early'> {
   /**
    * Called before the relay is reached. Its requests leave with the first packets, without waiting for an answer
    * (docs/protocol.md, section 7): `open`, `send`, `fetch`, `subscribe` and a leased `get`. If the relay is not reached,
@@ -106,9 +110,9 @@ export async function connectClaims(options: ClaimOptions): Promise<ClaimClient>
 
 /** As {@link connectClaims}, over a stream that `dialTarget` opens. */
 export async function connectClaimsThrough(dialTarget: typeof dial, options: ClaimOptions): Promise<ClaimClient> {
-  const target = parseTarget(options.relay)
-  checkIsolation(options.isolation)
-  const { signal, timeout = 60_000, connectTimeout = 120_000 } = options
+  const { relay, isolation, signal, token, timeout = 60_000 } = options
+  const target = parseTarget(relay)
+  checkIsolation(isolation)
   signal?.throwIfAborted()
   const stream = new EarlyStream(FRAMING)
   const client = new ClaimClient({
@@ -117,29 +121,43 @@ export async function connectClaimsThrough(dialTarget: typeof dial, options: Cla
     },
     connect: (handlers) => new Connection(stream, { relay: target.name, timeout, isEarly: true, ...handlers }),
   })
-  const started = client.start()
+  const started = client.start(token)
+  await reach(dialTarget, options, { target, stream, client, started })
+  return client
+}
+
+/** A client whose first packets wait in the stream, and the end of its introduction. */
+interface Starting<Client> {
+  readonly target: Target
+  readonly stream: EarlyStream
+  readonly client: Client
+  readonly started: Promise<void>
+}
+
+/** Dials the relay, sends the first packets with the request, and waits until the client has introduced itself. */
+async function reach<Client extends RelayClient | ClaimClient>(
+  dialTarget: typeof dial,
+  options: Omit<ConnectOptions, 'identity' | 'early'> & { readonly early?: (client: Client) => void },
+  { target, stream, client, started }: Starting<Client>,
+): Promise<void> {
+  const { isolation, socks, signal, connectTimeout = 120_000 } = options
   started.catch(() => {})
   try {
     options.early?.(client)
-    const route = { isolation: options.isolation, timeout: connectTimeout, socks: options.socks, signal, early: stream.take() }
-    stream.attach(await dialTarget(target, route))
+    stream.attach(await dialTarget(target, { isolation, timeout: connectTimeout, socks, signal, early: stream.take() }))
     client.onStanding()
     endWith(signal, client)
-    const resumed = options.token === undefined ? undefined : client.resume(options.token)
-    resumed?.catch(() => {})
     await started
-    await resumed
-    return client
   } catch (error) {
-    const reason = error instanceof ConnectError ? refusalOf(error.code, options) : error
+    const reason = error instanceof ConnectError ? refusalOf(error.code, options.early !== undefined) : error
     client.close(reason)
     throw reason
   }
 }
 
 /** Without a way to the relay, nothing left. */
-function refusalOf(code: ConnectCode, { early }: ClaimOptions): RelayError {
-  return new RelayError(code, { mayHaveArrived: early !== undefined && code !== 'proxy-down' && code !== 'onion-needs-tor' })
+function refusalOf(code: ConnectCode, hasEarly: boolean): RelayError {
+  return new RelayError(code, { mayHaveArrived: hasEarly && code !== 'proxy-down' && code !== 'onion-needs-tor' })
 }
 
 function checkIsolation(isolation: string | undefined): void {

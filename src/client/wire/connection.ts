@@ -40,6 +40,9 @@ export class Connection {
   #timer: ReturnType<typeof setTimeout> | undefined
   /** The error of all later requests, set once the connection has ended. */
   #ended: { readonly error: unknown } | undefined
+  readonly #standing = Promise.withResolvers<void>()
+  /** Resolves once the relay is reached, or the connection has ended. */
+  readonly standing: Promise<void> = this.#standing.promise
   #isEarly: boolean
   /** The relay's announced reason for ending the connection soon. */
   #farewell: RelayError | undefined
@@ -49,6 +52,7 @@ export class Connection {
     this.#stream = stream
     this.#options = options
     this.#isEarly = options.isEarly === true
+    if (!this.#isEarly) this.#standing.resolve()
     stream.start({
       onChunk: (chunk) => this.#onChunk(chunk),
       onEnd: () => this.end(this.#farewell ?? new RelayError('closed')),
@@ -83,6 +87,7 @@ export class Connection {
     this.session.onEnd()
     this.#stream.close()
     for (const { reject } of this.#waiting.splice(0)) reject(this.#ended.error)
+    this.#standing.resolve()
     this.#options.onEnd(error)
   }
 
@@ -132,9 +137,15 @@ export class Connection {
     }
   }
 
+  /** Whether the relay is not reached yet. */
+  get isEarly(): boolean {
+    return this.#isEarly
+  }
+
   /** The relay is reached. */
   begin(): void {
     this.#isEarly = false
+    this.#standing.resolve()
     this.#watch()
   }
 

@@ -42,14 +42,6 @@ const get = (address: string, ...more: string[]): Promise<Outcome> => asfaleia([
 const BARE = '[unsigned: anyone may have written this]: '
 const sealed = async (text: string): Promise<string> => Buffer.from(await seal(bob.key.public, Buffer.from(text))).toString('base64')
 
-/** Answers a client that resumes with a token: HELLO, then the empty ACK by which it tests the token. */
-async function resumed(peer: Peer): Promise<void> {
-  await peer.line()
-  await peer.say('18;asfaleia/1;payload=32768\n')
-  await peer.line()
-  await peer.say('15;0\n')
-}
-
 describe('get', () => {
   test('prints the waiting messages once and in order', async () => {
     const { address, relay } = await startRelay()
@@ -169,7 +161,11 @@ describe('get --follow', () => {
     const hostile = await startScript(async (peer) => {
       const nth = ++connections
       if (nth === 1) await honestly(peer, bob.key.public)
-      else await resumed(peer)
+      else {
+        // The client tests its token by SUBSCRIBE.
+        await peer.line()
+        await peer.say('18;asfaleia/1;payload=32768\n')
+      }
       await peer.line()
       await peer.say(`16;1\n20;m${nth};${await sealed(`message ${nth}`)}\n`)
       await peer.line()
@@ -182,6 +178,7 @@ describe('get --follow', () => {
     expect(await code).toBe(0)
     expect(io.out()).toBe(`${BARE}message 1\n${BARE}message 2\n`)
     expect(hostile.received()).toMatch(/^5;a\.b\.c;m1$/m)
+    expect(hostile.received()).toMatch(/^8;asfaleia\/1;localhost\n6;a\.b\.c$/m)
     expect(io.err()).toBe('asfaleia: the relay closed the connection; trying again in 1 second\n')
   })
 
