@@ -51,8 +51,6 @@ export interface Address {
 export interface Daily {
   readonly seed: Uint8Array
   readonly made: number
-  /** When a relay first held it. */
-  readonly published?: number
   /** When a relay first held the next one. */
   readonly former?: number
   readonly mark?: number
@@ -105,10 +103,9 @@ export function today(state: State, now: number, draw: () => Uint8Array): { read
 export function onPublished(state: State, now: number): State {
   const days = state.days.map((day, n) => {
     const isLast = n === state.days.length - 1
-    if (isLast) return day.published === undefined ? { ...day, published: now } : day
-    return day.former === undefined ? { ...day, former: now } : day
+    return isLast || day.former !== undefined ? day : { ...day, former: now }
   })
-  return { ...state, days }
+  return days.every((day, n) => day === state.days[n]) ? state : { ...state, days }
 }
 
 /** Marks recipients and addresses that are too old, and erases them a day later if they are still too old (R7). */
@@ -176,9 +173,7 @@ export function encodeSecrets(state: State): Uint8Array {
     ...state.addresses.flatMap(({ contact, relay, since, isKnown, replaced, mark, secret: bytes }) =>
       secret('address', [contact, relay, since, isKnown ? 'yes' : 'no', replaced ?? '-', mark ?? '-'], bytes),
     ),
-    ...state.days.flatMap(({ made, published, former, mark, seed }) =>
-      secret('day', [made, published ?? '-', former ?? '-', mark ?? '-'], seed),
-    ),
+    ...state.days.flatMap(({ made, former, mark, seed }) => secret('day', [made, former ?? '-', mark ?? '-'], seed)),
   ]
   const text = concat(encodeText(lines.map((line) => `${line}\n`).join('')), ...parts)
   for (const part of parts) part.fill(0)
@@ -239,15 +234,12 @@ export function decodeSecrets(text: Uint8Array | undefined): State | undefined {
             secret: bytes!,
           })
           break
-        case 'day:':
-          days.push({
-            made: readNumber(one),
-            ...optional('published', two),
-            ...optional('former', three),
-            ...optional('mark', four),
-            seed: bytes!,
-          })
+        case 'day:': {
+          // An earlier version wrote between `made` and `former` when the recipient was published.
+          const [former = '', mark = ''] = words.slice(words.length === 5 ? 3 : 2)
+          days.push({ made: readNumber(one), ...optional('former', former), ...optional('mark', mark), seed: bytes! })
           break
+        }
         default:
           fail()
       }

@@ -55,6 +55,20 @@ test('the text is read as it was written, and not if a byte is missing', () => {
   for (const cut of [0, 1, 20, text.length - 1]) expect(decodeSecrets(text.subarray(0, cut))).toBeUndefined()
 })
 
+test('the text of an earlier version, which said when each recipient was published, is read', () => {
+  const { days } = tick(publish(2), NOW + 8 * DAY)
+  expect(days.map(({ former, mark }) => [former !== undefined, mark !== undefined])).toEqual([
+    [true, true],
+    [false, false],
+  ])
+  const text = Buffer.from(encodeSecrets({ ...EMPTY, days })).toString()
+  const earlier = text.replace(/^day: (\d+)/gm, 'day: $1 1795000000')
+  expect(earlier).not.toBe(text)
+  expect(decodeSecrets(Buffer.from(earlier))!.days).toEqual(decodeSecrets(Buffer.from(text))!.days)
+  const times = (all: State['days']): unknown => all.map(({ made, former, mark }) => [made, former, mark])
+  expect(times(decodeSecrets(Buffer.from(text))!.days)).toEqual(times(days))
+})
+
 describe('a recipient of the day', () => {
   test('opens until eight days after the next one was published, and a day longer', () => {
     let state = publish(3)
