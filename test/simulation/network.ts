@@ -33,11 +33,11 @@ const CRUMBS = 400
 const REMEMBERED_MS = 3_600_000
 
 interface Weather {
-  readonly client: string
-  readonly relay: string
   readonly fault: NetworkFault
-  readonly until: number
+  until: number
 }
+
+const NO_WEATHER: readonly Weather[] = []
 
 interface Listener {
   readonly process: Process
@@ -65,7 +65,8 @@ export class Network {
   /** Processes whose death ends connections. */
   readonly #watched = new WeakSet<Process>()
   readonly #listeners = new Map<string, Listener>()
-  #weather: Weather[] = []
+  /** By machine and relay. */
+  readonly #weather = new Map<string, Map<string, Weather[]>>()
 
   constructor(kernel: Kernel, observer: NetworkObserver) {
     this.kernel = kernel
@@ -102,22 +103,24 @@ export class Network {
   /** Begins a fault. It also strikes the streams that are open. */
   trouble(client: string, relay: string, fault: NetworkFault, milliseconds: number): void {
     const { now } = this.kernel
-    this.#weather = this.#weather.filter(({ until }) => until > now - REMEMBERED_MS)
-    this.#weather.push({ client, relay, fault, until: now + milliseconds })
+    const weather = this.#weather.get(client) ?? new Map<string, Weather[]>()
+    const recent = this.#between(client, relay).filter(({ until }) => until > now - REMEMBERED_MS)
+    this.#weather.set(client, weather.set(relay, [...recent, { fault, until: now + milliseconds }]))
     for (const each of this.connections) if (each.client.machine.name === client && each.relay === relay) each.strike(fault)
   }
 
   /** All faults of the network end. Connections that lost bytes stay broken. */
   calm(): void {
     const { now } = this.kernel
-    this.#weather = this.#weather.map((each) => ({ ...each, until: Math.min(each.until, now) }))
+    for (const weather of this.#weather.values())
+      for (const between of weather.values()) for (const each of between) each.until = Math.min(each.until, now)
     for (const each of this.connections) each.calm()
   }
 
   /** When the last trouble between a machine and a relay ends or ended; 0 if there was none. */
   troubleUntil(client: string, relay: string): number {
     let last = 0
-    for (const each of this.#weather) if (each.client === client && each.relay === relay) last = Math.max(last, each.until)
+    for (const { until } of this.#between(client, relay)) last = Math.max(last, until)
     return last
   }
 
@@ -127,8 +130,11 @@ export class Network {
   }
 
   hasTrouble(client: string, relay: string, fault: NetworkFault): boolean {
-    const { now } = this.kernel
-    return this.#weather.some((each) => each.until > now && each.client === client && each.relay === relay && each.fault === fault)
+    return this.#between(client, relay).some((each) => each.fault === fault && each.until > this.kernel.now)
+  }
+
+  #between(client: string, relay: string): readonly Weather[] {
+    return this.#weather.get(client)?.get(relay) ?? NO_WEATHER
   }
 
   /** One-way delay, ms. */

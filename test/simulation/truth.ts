@@ -76,6 +76,8 @@ export class Truth implements NetworkObserver {
   readonly texts: Text[] = []
   readonly #openTexts = new Map<string, Set<Text>>()
   readonly #byId = new Map<string, Text>()
+  /** The last text of each process to each person. */
+  readonly #latest = new Map<string, Text>()
   /** Lines of the story, if it is told. */
   story: string[] | undefined
   /** Every byte that passed, every state that was shown, and every write to a disk, if they are kept to compare two runs. */
@@ -123,6 +125,9 @@ export class Truth implements NetworkObserver {
   }
 
   onSent(text: Pick<Text, 'number' | 'from' | 'to' | 'what' | 'id' | 'by' | 'within'>): void {
+    const pair = `${text.by.pid} ${text.to}`
+    let before = this.#latest.get(pair)
+    while (before?.state === 'failed') before = before.before
     const whole = {
       ...text,
       sentAt: this.#kernel.now,
@@ -130,7 +135,7 @@ export class Truth implements NetworkObserver {
       state: 'waiting' as const,
       error: undefined,
       shown: [],
-      before: this.texts.findLast((each) => each.by === text.by && each.to === text.to && each.state !== 'failed'),
+      before,
       doneBy: new Set<string>(),
       doneAt: 0,
       settledAt: 0,
@@ -139,6 +144,7 @@ export class Truth implements NetworkObserver {
       excuse: undefined,
     }
     this.texts[text.number] = whole
+    this.#latest.set(pair, whole)
     this.#byId.set(text.id, whole)
     const open = this.#openTexts.get(text.from) ?? new Set()
     this.#openTexts.set(text.from, open.add(whole))
@@ -226,7 +232,7 @@ export class Truth implements NetworkObserver {
   }
 
   onDialled(client: Process, relay: string, isUp: boolean): void {
-    this.note(`${client.name} dialled ${relay} ${isUp}`)
+    if (this.record !== undefined) this.note(`${client.name} dialled ${relay} ${isUp}`)
     if (isUp) this.count('connections')
   }
 
@@ -241,7 +247,7 @@ export class Truth implements NetworkObserver {
   }
 
   onBytes(connection: Connection, direction: 'to relay' | 'to client', bytes: Uint8Array): void {
-    this.note(`${connection.number} ${direction}`, bytes)
+    if (this.record !== undefined) this.note(`${connection.number} ${direction}`, bytes)
     if (!usesReal()) this.wire.onBytes(connection, direction, bytes)
   }
 

@@ -8,11 +8,14 @@ import { PACKETS } from '../../src/protocol/packets.ts'
 import type { Kernel, Process } from './kernel.ts'
 import type { Connection } from './network.ts'
 import { Sends } from './sends.ts'
+import { Shelf } from './stored.ts'
 import type { Truth } from './truth.ts'
 
 /** The start of a payload in base64: the header of the age file, and the header of the message with its id. */
 const HEAD = 720
 const LF = 0x0a
+const SEMICOLON = 0x3b
+const ZERO = 0x30
 /** A relay that is asleep or late may give a message a little longer. */
 export const LATE_MS = 900_000
 /** Packets that no request asks for. */
@@ -35,12 +38,6 @@ interface Seen {
   isGone: boolean
 }
 
-/** A message that a relay accepted. */
-export interface Stored {
-  readonly text: string
-  readonly at: number
-}
-
 export class Wire {
   readonly #truth: Truth
   readonly #kernel: Kernel
@@ -52,7 +49,7 @@ export class Wire {
   /** By relay and id of a text: its places in the order of arrival. */
   readonly #places = new Map<string, number[]>()
   /** By relay and id of a message. */
-  readonly #stored = new Map<string, Map<string, Stored>>()
+  readonly #stored = new Map<string, Shelf>()
   readonly #acked = new Set<string>()
   /** By relay and id of a message: when the relay accepted it. */
   readonly #accepted = new Map<string, number>()
@@ -96,10 +93,16 @@ export class Wire {
   }
 
   /** The messages that a relay accepted and that nobody had erased, by id. @param since when it lost all earlier ones */
-  storedAt(relay: string, since: number): ReadonlyMap<string, Stored> {
-    const stored = this.#stored.get(relay) ?? new Map<string, Stored>()
-    for (const [id, { at }] of stored) if (at < since || at < this.#kernel.now - this.holds.get(relay)!) stored.delete(id)
-    return stored
+  storedAt(relay: string, since: number): Shelf {
+    const shelf = this.#shelf(relay)
+    shelf.expire(Math.max(since, this.#kernel.now - this.holds.get(relay)!))
+    return shelf
+  }
+
+  #shelf(relay: string): Shelf {
+    let shelf = this.#stored.get(relay)
+    if (shelf === undefined) this.#stored.set(relay, (shelf = new Shelf()))
+    return shelf
   }
 
   /** Whether the client has got a message on a connection. */
@@ -146,10 +149,8 @@ export class Wire {
       this.#checkTaken(connection, Number(line.toString('latin1', 3)))
     }
     if (number === PACKETS.SENT.no && typeof asked === 'string') {
-      let stored = this.#stored.get(relay)
-      if (stored === undefined) this.#stored.set(relay, (stored = new Map()))
       const message = line.toString('latin1', 3, line.indexOf(0x3b, 3))
-      stored.set(message, { text: asked, at: this.#kernel.now })
+      this.#shelf(relay).add(message, { text: asked, at: this.#kernel.now })
       this.#accepted.set(`${relay} ${message}`, this.#kernel.now)
     } else if (number === PACKETS.ACKED.no && typeof asked === 'object') {
       this.#erase(connection, asked)
@@ -166,7 +167,7 @@ export class Wire {
     for (const older of readers) {
       if (older === connection || older.client.machine !== client.machine) continue
       for (const message of this.#of(older).given.keys())
-        if (this.#leases.get(server)?.get(message) === older && this.#stored.get(server.machine.name)?.has(message) === true) had++
+        if (this.#leases.get(server)?.get(message) === older && this.#shelf(server.machine.name).messages.has(message)) had++
     }
     readers.add(connection)
     if (had > 0) this.#truth.count('taken from an older connection')
@@ -175,7 +176,8 @@ export class Wire {
   }
 
   #erase(connection: Connection, messages: readonly string[]): void {
-    for (const message of messages) this.#stored.get(connection.server.machine.name)?.delete(message)
+    const shelf = this.#shelf(connection.server.machine.name)
+    for (const message of messages) shelf.delete(message)
   }
 
   #onMessage(connection: Connection, seen: Seen, line: Buffer): void {
@@ -234,8 +236,12 @@ export class Wire {
 }
 
 function numberOf(line: Buffer): number {
-  const end = line.indexOf(0x3b)
-  return Number(line.toString('latin1', 0, end === -1 ? line.length : end))
+  let number = 0
+  for (const byte of line) {
+    if (byte === SEMICOLON) break
+    number = 10 * number + byte - ZERO
+  }
+  return number
 }
 
 /** Finds the id of the message in a payload. */

@@ -7,7 +7,7 @@ import { encodeOnion } from '../../src/onion/address.ts'
 import { Disk, mount } from './disk.ts'
 import { connectAll } from './local-net.ts'
 import { Kernel, type Machine } from './kernel.ts'
-import { Network } from './network.ts'
+import { type Connection, Network } from './network.ts'
 import { Person, type PersonOptions } from './person.ts'
 import type { Cast } from './plan.ts'
 import { enter } from './platform.ts'
@@ -21,6 +21,12 @@ import { LATE_MS } from './wire.ts'
 const ARRIVES_MS = 300_000
 /** Within this time a relay opens its doors again after a handover that failed, ms. */
 const DOORS_MS = 120_000
+
+/** A device that receives, with its connections to one address. */
+interface Reader {
+  readonly device: Person
+  readonly open: readonly Connection[]
+}
 
 export class World {
   readonly kernel: Kernel
@@ -53,7 +59,9 @@ export class World {
       const { name } = options
       const person = new Person(this, options)
       const disk = new Disk(this.kernel)
-      disk.onWrite = (path, bytes) => this.truth.note(`${name} writes ${path}`, bytes)
+      disk.onWrite = (path, bytes) => {
+        if (this.truth.record !== undefined) this.truth.note(`${name} writes ${path}`, bytes)
+      }
       disks.set(name, disk)
       person.disk = disk
       this.people.set(name, person)
@@ -180,30 +188,41 @@ export class World {
 
   /** Whether a relay holds a text. */
   isStored(text: string): boolean {
-    for (const { name, lostAt } of this.relays.values())
-      for (const stored of this.truth.wire.storedAt(name, lostAt).values()) if (stored.text === text) return true
-    return false
+    return [...this.relays.values()].some(({ name, lostAt }) => this.truth.wire.storedAt(name, lostAt).holds(text))
   }
 
   /** What a relay holds reaches a receiver who is there. */
   #checkStored(): void {
-    const { truth, kernel, network } = this
+    const { truth, kernel } = this
     for (const host of this.relays.values()) {
-      for (const [message, { text, at }] of truth.wire.storedAt(host.name, host.lostAt)) {
-        if (kernel.now - at < ARRIVES_MS) continue
+      const readers = new Map<string, Reader[]>()
+      for (const [message, { text, at }] of truth.wire.storedAt(host.name, host.lostAt).messages) {
+        // All that follow are younger.
+        if (kernel.now - at < ARRIVES_MS) break
         const known = truth.findText(text)
-        const owner = known && this.people.get(known.to)!
-        if (owner === undefined || !host.receives(owner)) continue
-        const devices = [...this.people.values()].filter((person) => person.owner === owner)
-        for (const relay of [host.address, ...(host.leaving === undefined ? [] : [host.leaving])])
-          for (const device of devices) {
-            if (kernel.now - Math.max(device.quietSince(relay), at) < ARRIVES_MS) continue
-            const open = [...network.connections].filter((each) => each.client === device.process && each.relay === relay)
-            if (!open.some((each) => truth.wire.hasGiven(each, message)))
-              truth.violate(1, `${host.name} has text ${known!.number}, and does not give it to ${device.name}`)
-          }
+        if (known === undefined) continue
+        let there = readers.get(known.to)
+        if (there === undefined) readers.set(known.to, (there = this.#readersAt(host, this.people.get(known.to)!)))
+        for (const { device, open } of there)
+          if (!open.some((each) => truth.wire.hasGiven(each, message)))
+            truth.violate(1, `${host.name} has text ${known.number}, and does not give it to ${device.name}`)
       }
     }
+  }
+
+  /** The devices of a person that a relay must have given every message, by each of its addresses. */
+  #readersAt(host: RelayHost, owner: Person): Reader[] {
+    if (!host.receives(owner)) return []
+    const addresses = host.leaving === undefined ? [host.address] : [host.address, host.leaving]
+    const devices = [...this.people.values()].filter((person) => person.owner === owner)
+    return addresses.flatMap((relay) =>
+      devices
+        .filter((device) => this.kernel.now - device.quietSince(relay) >= ARRIVES_MS)
+        .map((device) => ({
+          device,
+          open: [...this.network.connections].filter((each) => each.client === device.process && each.relay === relay),
+        })),
+    )
   }
 
   /** A relay that is well takes connections, and holds no message for too long. */
