@@ -281,8 +281,10 @@ export class RelayHost {
       if (loses) {
         truth.count('fault: relay lied')
         this.lostAt = this.liedAt = kernel.now
-      } else if (percent === 100 && restored !== this.#given)
-        truth.violate(1, `${this.name} gave ${this.#given} messages, and its successor has ${restored}`)
+      }
+      // The relay before died: tokens stay valid here, too, so no client can notice.
+      else if (percent < 100) this.lostAt = this.liedAt = kernel.now
+      else if (restored !== this.#given) truth.violate(1, `${this.name} gave ${this.#given} messages, and its successor has ${restored}`)
       this.restored = restored
       this.relay = relay
       this.process = process
