@@ -66,8 +66,10 @@ export class Dispatch {
 
   /** Hands a message to the messenger. */
   post(contact: Contact, content: Content, group: string | undefined, expires?: number): Delivery {
-    const delivery = this.#context.options.messenger.send(contact, content, {
-      ...(group !== undefined && { group }),
+    const { messenger, people } = this.#context.options
+    const spread = group !== undefined && people.groups.withId(group).some((each) => each.group.members.length > 2)
+    const delivery = messenger.send(contact, content, {
+      ...(group !== undefined && { group, spread }),
       ...(expires !== undefined && { expires }),
     })
     this.#sent.set(delivery.id, delivery)

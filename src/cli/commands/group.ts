@@ -166,7 +166,7 @@ async function tell(profile: Profile, cards: readonly Card[], content: Content, 
   const contacts = cards.map((card) => profile.book.contactOf(card))
   const talk = await openTalk(profile, io, { what: 'group', relays: [], more: contacts, outbox: profile.outbox })
   try {
-    const deliveries = contacts.map((contact) => talk.messenger.send(contact, content, { group }))
+    const deliveries = contacts.map((contact) => talk.messenger.send(contact, content, { group, spread: contacts.length > 1 }))
     const failed = new Map<string, unknown>()
     const outcomes = await Promise.all(
       deliveries.map((delivery) =>

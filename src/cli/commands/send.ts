@@ -130,7 +130,11 @@ export async function run(argv: string[], io: Io): Promise<number> {
       card === undefined ? { type: 'text', text: body, ...(replyTo !== undefined && { replyTo }) } : { type: 'card', card }
     const conversation = receivers.conversation ?? fingerprintOf(receivers.contacts[0]!.key)
     const expires = span === undefined ? profile.rules.expiresOf(conversation) : span === 'off' ? undefined : span
-    const send = { ...(receivers.group !== undefined && { group: receivers.group }), ...(expires !== undefined && { expires }) }
+    const send = {
+      ...(receivers.group !== undefined && { group: receivers.group }),
+      ...(expires !== undefined && { expires }),
+      spread: receivers.contacts.length > 1,
+    }
     const deliveries = receivers.contacts.map((contact) => messenger.send(contact, content, send))
     const shown = {
       room: roomFor(profile.identity.key),

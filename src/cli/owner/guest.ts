@@ -105,7 +105,7 @@ export class Guest {
     if (seat === undefined) throw new TypeError('the client has no seat')
     switch (ask.kind) {
       case 'send': {
-        const { id, to, content, group, expires, deadline } = ask
+        const { id, to, content, group, expires, deadline, spread } = ask
         if (!isId(id)) throw new TypeError('a malformed id')
         const delivery = seat.send(needContact(to), content, {
           id,
@@ -113,6 +113,7 @@ export class Guest {
           ...(typeof group === 'string' && { group }),
           ...(typeof expires === 'number' && { expires }),
           ...(typeof deadline === 'number' && { deadline }),
+          ...(spread === true && { spread }),
         })
         // It may have gone on before, under an earlier owner or another client.
         if (delivery.state !== 'waiting') this.#tellDelivery(delivery)

@@ -59,7 +59,7 @@ export class Link implements MessengerPort {
     listen((tell) => this.#take(tell))
   }
 
-  send(to: Contact, content: Content, { id = makeId(), group, expires, deadline, signal }: SendOptions = {}): Delivery {
+  send(to: Contact, content: Content, { id = makeId(), group, expires, deadline, spread, signal }: SendOptions = {}): Delivery {
     const delivery = this.#deliveries.add(id, to, content)
     if (signal?.aborted === true) {
       this.#change({ id, state: 'failed', error: signal.reason })
@@ -73,6 +73,7 @@ export class Link implements MessengerPort {
       ...(group !== undefined && { group }),
       ...(expires !== undefined && { expires }),
       ...(deadline !== undefined && { deadline }),
+      ...(spread !== undefined && { spread }),
     })
     if (!isSent) this.#change({ id, state: 'failed', error: new TypeError('the message is too large') })
     const withdraw = (): void => void this.#lines.send({ kind: 'withdraw', id })

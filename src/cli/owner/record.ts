@@ -57,6 +57,7 @@ export type Ask =
       readonly group?: string
       readonly expires?: number
       readonly deadline?: number
+      readonly spread?: boolean
     }
   | { readonly kind: 'withdraw'; readonly id: string }
   | {

@@ -6,6 +6,12 @@ const FIRST_BUNDLE_MS = 15_000
 const MOST_BUNDLE_MS = 600_000
 
 /**
+ * The most by which a reconnect is put off if no user waits for it, and a message to one of several people, ms: relays
+ * could join mailboxes by the time.
+ */
+export const SPREAD_MS = 20_000
+
+/**
  * Returns the pause before the next try.
  * @param failures failures in a row, at least 1
  * @param random in [0, 1)

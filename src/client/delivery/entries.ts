@@ -16,8 +16,8 @@ export class Entries {
     return last
   }
 
-  /** Adds a message. @returns false if there is no room for it, or it is there already */
-  add(entry: OutboxEntry): boolean {
+  /** Adds a message. @param leaves when to send it, ms; now by default @returns false if there is no room for it, or it is there already */
+  add(entry: OutboxEntry, leaves = Number.POSITIVE_INFINITY): boolean {
     if (this.all.has(entry.id) || this.all.size >= OUTBOX.entries || this.#bytes + countBytes(entry) > OUTBOX.bytes) return false
     this.#bytes += countBytes(entry)
     const held = entry.held.length > 0
@@ -26,11 +26,11 @@ export class Entries {
       flying: undefined,
       isSecond: false,
       // A message of an earlier run is sent again: its relay may have lost it, and the receiver drops a duplicate.
-      wanted: true,
+      wanted: leaves === Number.POSITIVE_INFINITY,
       held: new Set(),
       state: held ? 'held' : 'waiting',
       copies: held ? 1 : 0,
-      again: Number.POSITIVE_INFINITY,
+      again: leaves,
       refused: new Map(),
     })
     return true

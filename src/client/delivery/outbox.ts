@@ -51,7 +51,7 @@ export class Outbox extends Entries {
     for (const entry of this.all.values()) {
       if (entry.flying !== undefined) return true
       const isWithoutKey = entry.payload.length === 0 && this.#relays(entry).some((route) => this.#reach.lacksBundle(entry.to, route))
-      if (entry.wanted && !isWithoutKey) return true
+      if ((entry.wanted || entry.state === 'waiting') && !isWithoutKey) return true
       if (
         this.#lacksCopy(entry, receivers) &&
         this.#relays(entry).some((route) => !entry.held.has(route) && this.#reach.failures(route) === 0)

@@ -5,7 +5,7 @@
  */
 import type { Message } from '../../protocol/answer.ts'
 import { DEFAULT_LIMITS } from '../../protocol/limits.ts'
-import { backoff } from '../delivery/backoff.ts'
+import { backoff, SPREAD_MS } from '../delivery/backoff.ts'
 import type { ClaimClient } from '../wire/claim-client.ts'
 import type { ClaimedMailbox } from '../wire/claimed-mailbox.ts'
 import type { Token } from '../wire/proof.ts'
@@ -22,8 +22,6 @@ import type { Address } from './secrets.ts'
 const HELD_MS = 60_000
 /** Silence, ms, that counts as the end of the waiting messages. */
 const QUIET_MS = 10_000
-/** The most by which a reconnect is put off if no user waits for it, ms: relays could join mailboxes by it. */
-export const SPREAD_MS = 20_000
 /** How often the addresses without a label are asked, how many at once, and how long their messages keep a label, ms. */
 const TURN_MS = 60_000
 const TURN = 8

@@ -4,9 +4,10 @@
  * mailbox only if the user says so (docs/protocol.md, section 14).
  */
 import type { Message } from '../../protocol/answer.ts'
+import { SPREAD_MS } from '../delivery/backoff.ts'
 import { fingerprintOf } from '../format/field.ts'
 import type { RelayClient } from '../wire/client.ts'
-import { AddressConnection, SPREAD_MS } from './addresses.ts'
+import { AddressConnection } from './addresses.ts'
 import type { Context } from './context.ts'
 import { Incoming } from './incoming.ts'
 import type { Source } from './inbox.ts'

@@ -1,5 +1,6 @@
 /** What a message needs before it is sent: relays to go to, a deadline, and the user's card if it may be the first one. */
 import { parseTarget } from '../../transport/address.ts'
+import { SPREAD_MS } from '../delivery/backoff.ts'
 import type { OutboxEntry } from '../delivery/entry.ts'
 import type { Content } from '../format/content.ts'
 import type { Identity } from '../format/identity.ts'
@@ -21,6 +22,11 @@ export function checkRelays({ relays }: Contact): void {
 /** Returns the time, in ms, at which to give up a message of `now`. @param seconds as in {@link SendOptions} */
 export function deadlineOf(now: number, seconds = DEADLINE_SECONDS): number {
   return now + Math.min(seconds, MOST_DEADLINE_SECONDS) * 1_000
+}
+
+/** Returns when a message leaves, in ms; undefined: now. @param spread as in {@link SendOptions} */
+export function leaveAt({ sealer, random }: Context, now: number, spread = false): number | undefined {
+  return spread && sealer !== undefined ? now + random() * SPREAD_MS : undefined
 }
 
 /** Whether a message may be the first one to a person. The members of a group have each other's cards. */

@@ -117,6 +117,11 @@ export interface SendOptions {
    * are not.
    */
   readonly hurry?: boolean
+  /**
+   * One of several messages that the user writes at once to several people, as to a group: with `secrecy` it leaves at a
+   * random moment within 20 s, so that relays cannot match the mailboxes by the time.
+   */
+  readonly spread?: boolean
   /** Withdraws the message unless the receiver has confirmed it: it is not sent again. */
   readonly signal?: AbortSignal
 }

@@ -10,7 +10,7 @@ import { fingerprintOf, makeId } from '../format/field.ts'
 import { RelayError } from '../wire/error.ts'
 import type { Contact } from './contact.ts'
 import type { Context } from './context.ts'
-import { checkRelays, deadlineOf, introduces, storedOf, write } from './drafting.ts'
+import { checkRelays, deadlineOf, introduces, leaveAt, storedOf, write } from './drafting.ts'
 import { Deliveries, type Delivery, type DeliveryChange } from './delivery.ts'
 import { MessengerError } from './error.ts'
 import type { SendOptions } from './options.ts'
@@ -92,7 +92,7 @@ export class Sending {
     { id, to, settled }: Delivery,
     content: Content,
     writing: { last: string | undefined },
-    { deadline, expires, group, hurry, signal }: SendOptions,
+    { deadline, expires, group, hurry, signal, spread }: SendOptions,
   ): Promise<void> {
     const { options, clock, ready, isClosed, schedule } = this.#context
     const fingerprint = fingerprintOf(to.key)
@@ -127,7 +127,7 @@ export class Sending {
         confirm: true,
         held: [],
       }
-      if (!this.#outbox.add(entry)) throw new MessengerError('outbox-full')
+      if (!this.#outbox.add(entry, leaveAt(this.#context, now, spread))) throw new MessengerError('outbox-full')
       if (ordered) writing.last = id
       if (hurry === true) this.#apply(this.#outbox.hurry(id, now))
       const withdraw = (): void => {

@@ -18,7 +18,7 @@ import {
 import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { generatePrivateKey, parsePrivateKey } from '../../../src/auth/private-key.ts'
 import { runCommand } from '../../../src/cli/command.ts'
 import { makeCard, parseCard } from '../../../src/client/format/card.ts'
@@ -551,6 +551,10 @@ describe('a name', () => {
 })
 
 describe('a group', () => {
+  // Messages to several members leave at random moments.
+  beforeEach(() => void vi.spyOn(Math, 'random').mockReturnValue(0))
+  afterEach(() => void vi.restoreAllMocks())
+
   test('can be made, written to, changed and left', async () => {
     await meet('Alice', 'Bob', 'Carol')
     expect(await as('Alice', ['group', 'new', 'Tea', 'bob'])).toMatchObject({

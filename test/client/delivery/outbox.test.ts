@@ -354,6 +354,28 @@ describe('two copies', () => {
   })
 })
 
+describe('a message that leaves later', () => {
+  test('waits until then, and the outbox is busy', () => {
+    const outbox = new Outbox()
+    expect(outbox.add(entry('a'), 7_000)).toBe(true)
+    outbox.add(entry('b', { to: CAROL }), 3_000)
+    expect(take(outbox, 0)).toEqual([])
+    expect([outbox.busy, outbox.due(0)]).toEqual([true, 3_000])
+    expect(take(outbox, 3_000)).toEqual(['b to one'])
+    expect(outbox.due(3_000)).toBe(7_000)
+    expect(take(outbox, 7_000)).toEqual(['a to one'])
+    outbox.onSent('a', 'one', 3_600, 7_000)
+    outbox.onSent('b', 'one', 3_600, 7_000)
+    expect(outbox.busy).toBe(false)
+  })
+
+  test('leaves at once if the clock was set back by more than the longest pause', () => {
+    const outbox = new Outbox()
+    outbox.add(entry('a'), 100 * DAY)
+    expect(take(outbox, 0)).toEqual(['a to one'])
+  })
+})
+
 describe('a refusal', () => {
   test.each(['no-bundle', 'old-bundle'] as const)(
     'by %s leaves the outbox with nothing to do, until the next try after 15 to 600 s',

@@ -8,6 +8,7 @@ import type { MessengerOptions, Secrecy } from '../../../src/client/messenger/op
 import type { Messenger } from '../../../src/client/messenger/messenger.ts'
 import type { Ring } from '../../../src/client/ring/state.ts'
 import { makePerson, messengerOf, type Person, take, textOf } from '../../support/people.ts'
+import { createClock } from '../../support/clock.ts'
 import { startTestRelay, type TestRelay, type TestRelayOptions } from '../../support/relay.ts'
 
 const closers: (() => unknown)[] = []
@@ -87,6 +88,25 @@ describe('two people with cards of version 2', () => {
     const ring = bob.rings.get(fingerprintOf(alice.key))!
     expect(ring.address?.mailboxes).toHaveLength(1)
   })
+})
+
+test('messages to several people at once leave at random moments within 20 s', { timeout: 30_000 }, async () => {
+  const relay = await startRelay({ connections: 50, unproven: 50 })
+  const name = `localhost:${relay.port}`
+  const [alice, bob, carol] = [makeSecret('alice', name), makeSecret('bob', name), makeSecret('carol', name)]
+  for (const each of [bob, carol]) {
+    const messenger = open(each, [card(alice)])
+    await messenger.fetched()
+    await messenger.flush()
+  }
+  const clock = createClock(20)
+  const from = open(alice, [card(bob), card(carol)], { clock, random: () => 0.5 })
+  await from.fetched()
+  const began = clock.now()
+  const all = [bob, carol].map((each) => from.send(card(each), { type: 'text', text: 'to both' }, { spread: true }))
+  await from.flush()
+  expect(all.map(({ state }) => state)).toEqual(['held', 'held'])
+  expect(clock.now() - began).toBeGreaterThanOrEqual(10_000)
 })
 
 describe('a contact with addresses at two relays', () => {
