@@ -94,7 +94,7 @@ export const FAULTS = {
   'upgrade relay': 2,
   'relay lies': 1,
   'rotate address': 0.5,
-  'shut out': 0.3,
+  'shut out': 1,
   'small clock jump': 1,
   'large clock jump': 0.5,
   'client sleeps': 2,
@@ -278,10 +278,14 @@ function strike(random: Random, cast: Cast, at: number, steps: Step[]): void {
       steps.push({ at, do: 'relay', relay, how: 'rotate' })
       steps.push({ at: at + lasting(random, HOUR, 3 * DAY), do: 'relay', relay, how: 'retire' })
       return
-    case 'shut out':
-      steps.push({ at, do: 'shut out', relay, who })
-      steps.push({ at: at + lasting(random, MINUTE, DAY), do: 'admit', relay, who })
+    case 'shut out': {
+      const closed = cast.relays.filter(({ admits }) => admits?.includes(who) === true)
+      if (closed.length === 0) return
+      const from = random.pick(closed).name
+      steps.push({ at, do: 'shut out', relay: from, who })
+      steps.push({ at: at + lasting(random, MINUTE, DAY), do: 'admit', relay: from, who })
       return
+    }
     case 'small clock jump':
     case 'large clock jump': {
       const most = kind === 'small clock jump' ? 5 * MINUTE : 9 * DAY
