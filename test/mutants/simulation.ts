@@ -117,7 +117,7 @@ export const SIMULATION: readonly Defect[] = [
   ]),
   ...forSimulation('src/client/delivery/order.ts', [
     ['after === undefined ? sender.missed.size > 0 : ', 'after === undefined ? false : ', 'the late beginning of a sequence has no mark'],
-    ['    const late = isMissed || fills', '    const late = fills', 'a late message has no mark'],
+    ['    const late = isMissed || fills\n', '    const late = fills\n', 'a late message has no mark'],
     [' || (gap && time < sender.newest)', '', 'what follows a late message behind a gap has no mark'],
     [
       "return followed.has(after ?? '') && time < newest",

@@ -55,7 +55,8 @@ interface Sender<T> {
   readonly tips: Set<string>
   /**
    * Ids that a released message follows; empty for a message that begins a sequence. A second one that follows the same
-   * id and is older than a released one is late: its sender gave it up, and did not name it in the next one.
+   * id and is older than a released one is late, as are those that follow it: its sender gave it up, and did not name it
+   * in the next one.
    */
   readonly followed: Set<string>
   /**
@@ -178,9 +179,9 @@ export class Order<T> {
     const isMissed = sender.missed.delete(id)
     // A message without a previous one begins a sequence: perhaps the one whose end is behind the gap.
     const isBefore = after === undefined ? sender.missed.size > 0 : sender.before.delete(after)
-    const fills = (isBefore && time <= sender.newest) || (gap && time < sender.newest)
+    const fills = (isBefore && time <= sender.newest) || (gap && time < sender.newest) || isGivenUp(sender, after, time)
     if (fills && !isMissed) remember(sender.before, id)
-    const late = isMissed || fills || isGivenUp(sender, after, time)
+    const late = isMissed || fills
     sender.newest = Math.max(sender.newest, time)
     remember(sender.followed, after ?? '')
     const given: Ordered<T>[] = [{ item, ...(gap && { gap: true as const }), ...(late && { late: true as const }) }]
@@ -202,7 +203,7 @@ export class Order<T> {
         remember(sender.followed, before)
         given.push({ item: next.item, ...(nextLate && { late: true as const }) })
         remember(sender.tips, next.id)
-        if (isBehind) remember(sender.before, next.id)
+        if (nextLate) remember(sender.before, next.id)
       }
       ids.push(...waiting.map((next) => next.id).toReversed())
     }

@@ -128,6 +128,7 @@ test('a message that its sender gave up is late if a newer one came before it', 
   expect(at('a', 10)).toEqual(['a'])
   expect(at('c', 30, 'a')).toEqual(['c'])
   expect(at('b', 20, 'a')).toEqual(['b late'])
+  expect(at('b2', 25, 'b')).toEqual(['b2 late'])
   expect(at('d', 40, 'c')).toEqual(['d'])
   // The next run of the sender: nothing is unconfirmed, so its message begins a sequence.
   expect(at('e', 50)).toEqual(['e'])
@@ -136,6 +137,7 @@ test('a message that its sender gave up is late if a newer one came before it', 
   expect(at('h', 80, 'f')).toEqual([])
   expect(at('g', 70, 'f')).toEqual([])
   expect(at('f', 60, 'e')).toEqual(['f', 'h', 'g late'])
+  expect(at('g2', 75, 'g')).toEqual(['g2 late'])
 })
 
 test('a message that its sender gave up is late, also if the one before it came in an earlier run', () => {
