@@ -5,7 +5,7 @@ import { fingerprintOf } from '../../client/format/field.ts'
 import { GroupError } from '../../client/format/group.ts'
 import type { Content } from '../../client/format/content.ts'
 import type { FileDelivery } from '../../client/messenger/transfers.ts'
-import { nameRelay, toCliError } from '../talk/refusal.ts'
+import { toCliError } from '../talk/refusal.ts'
 import { describeContent as describe } from '../../wording/content.ts'
 import { CliError } from '../program/error.ts'
 import { DAMAGED, type Delivery as Shown, fileFailure as describeFailure, NOT_RECEIVED } from '../../wording/delivery.ts'
@@ -35,8 +35,8 @@ export function describeError(error: unknown): string | undefined {
 
 /** Describes why a relay cannot be used, with the next step. */
 export function describeRelayError(error: unknown, relay: string): string | undefined {
-  const known = toCliError(error, NEVER)
-  return known instanceof CliError && known.hint !== undefined ? `${known.message}; ${nameRelay(known.hint, relay)}` : describeError(error)
+  const known = toCliError(error, NEVER, relay)
+  return known instanceof CliError && known.hint !== undefined ? `${known.message}; ${known.hint}` : describeError(error)
 }
 
 const NEVER = new AbortController().signal

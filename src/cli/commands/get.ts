@@ -132,7 +132,7 @@ export async function run(argv: string[], io: Io): Promise<number> {
     return EXIT.ok
   } catch (error) {
     if (follow && io.signal.aborted) return EXIT.ok
-    throw await diagnose(error, io, profile.socks)
+    throw await diagnose(error, io, profile.socks, relays[0])
   } finally {
     await talk?.close()
   }

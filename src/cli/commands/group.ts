@@ -174,9 +174,9 @@ async function tell(profile: Profile, cards: readonly Card[], content: Content, 
       ),
     )
     if (io.signal.aborted) throw new CliError('interrupted')
-    for (const [index, { id, to, held, error }] of deliveries.entries()) {
+    for (const [index, { id, to, held, error, relay }] of deliveries.entries()) {
       if (outcomes[index] !== undefined && held) continue
-      const known = toCliError(failed.get(id) ?? error, io.signal)
+      const known = toCliError(failed.get(id) ?? error, io.signal, relay)
       const kept = profile.outbox ? 'the message is in the outbox' : 'send them the group again with `asfaleia group add`'
       printProblem(io, `${showName(to.name)}: ${known instanceof CliError ? known.message : 'internal error'}`, kept)
     }

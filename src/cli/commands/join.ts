@@ -121,7 +121,7 @@ async function sendCard(
     await Promise.race([delivery.accepted, talk.refused(delivery).then((error) => (refusal = error))])
     io.signal.throwIfAborted()
     if (delivery.held) return EXIT.ok
-    throw await diagnose(refusal ?? delivery.error, io, profile.socks)
+    throw await diagnose(refusal ?? delivery.error, io, profile.socks, delivery.relay)
   } catch (error) {
     const problem = toCliError(error, io.signal)
     if (!(problem instanceof CliError)) throw problem

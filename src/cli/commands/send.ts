@@ -231,7 +231,7 @@ async function settle(delivery: Delivery, talk: Talk, shown: Shown, io: Io): Pro
     )
     return EXIT.unconfirmed
   }
-  const error = await describeFailure(refusal ?? delivery.error, shown, io)
+  const error = await describeFailure(refusal ?? delivery.error, relay, shown, io)
   if (kept) {
     say('kept in the outbox, not sent yet')
     io.stderr.write(`asfaleia: ${prefix}${error instanceof CliError ? sanitizeLine(error.message) : 'no relay stored the message'}\n`)
@@ -244,8 +244,8 @@ async function settle(delivery: Delivery, talk: Talk, shown: Shown, io: Io): Pro
   return exitCode
 }
 
-async function describeFailure(error: unknown, { room, length, socks }: Shown, io: Io): Promise<unknown> {
-  if (!(error instanceof MessageError) || error.code !== 'too-large') return diagnose(error, io, socks)
+async function describeFailure(error: unknown, relay: string | undefined, { room, length, socks }: Shown, io: Io): Promise<unknown> {
+  if (!(error instanceof MessageError) || error.code !== 'too-large') return diagnose(error, io, socks, relay)
   return new CliError(`the text has ${length} bytes, but a message holds at most ${room}`, {
     hint: 'nothing was sent; send the text in parts, or as a file with --file',
   })

@@ -4,7 +4,7 @@ import type { Identity } from '../../client/format/identity.ts'
 import { type Given, openProfile } from '../profile/profile.ts'
 import { CliError } from '../program/error.ts'
 import type { Io } from '../program/io.ts'
-import { nameRelay, toCliError, wantsKey } from './refusal.ts'
+import { toCliError, wantsKey } from './refusal.ts'
 import { openMessengerOf } from './talk.ts'
 
 /** How long the relay of the inbox may take, ms. */
@@ -63,10 +63,9 @@ export async function appear(
     }
   } catch (error) {
     io.signal.throwIfAborted()
-    const reason = patience.aborted ? undefined : toCliError(error, io.signal)
+    const reason = patience.aborted ? undefined : toCliError(error, io.signal, card.relays[0])
     if (reason !== undefined && !(reason instanceof CliError)) throw reason
-    const [relay = ''] = card.relays
-    const hint = wantsKey(error) && reason?.hint !== undefined ? nameRelay(reason.hint, relay) : FIRST
+    const hint = wantsKey(error) && reason?.hint !== undefined ? reason.hint : FIRST
     io.stderr.write(`asfaleia: warning: ${problem}: ${reason?.message ?? 'it does not answer'}\nasfaleia: hint: ${hint}\n`)
   }
 }

@@ -79,10 +79,17 @@ export async function askTrouble(controls: readonly Address[]): Promise<TorTroub
 /**
  * Turns the error of a connection into an error of the command line, with tor's reason if tor caused it.
  * @param socks the SOCKS port that the client used; undefined for the default one
+ * @param relay the relay, if there is one of which the error is
  * @param now seconds since 1970
  */
-export async function diagnose(error: unknown, io: Io, socks: string | undefined, now: number = Date.now() / 1_000): Promise<unknown> {
-  const plain = toCliError(error, io.signal)
+export async function diagnose(
+  error: unknown,
+  io: Io,
+  socks: string | undefined,
+  relay?: string,
+  now: number = Date.now() / 1_000,
+): Promise<unknown> {
+  const plain = toCliError(error, io.signal, relay)
   if (
     !(error instanceof RelayError) ||
     !(plain instanceof CliError) ||

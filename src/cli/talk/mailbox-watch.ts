@@ -8,7 +8,7 @@ import type { Io } from '../program/io.ts'
 import { sanitizeLine } from '../program/show.ts'
 import { describeClock } from '../../wording/refusal.ts'
 import { duration } from '../../wording/figures.ts'
-import { mayPass, nameRelay, toCliError, wantsKey } from './refusal.ts'
+import { mayPass, toCliError, wantsKey } from './refusal.ts'
 
 /** Prints the events. */
 export interface Teller {
@@ -68,7 +68,8 @@ export class MailboxWatch {
     const isLate = ([, error]: [string, unknown]): boolean => error instanceof MessengerError && error.code === 'undelivered'
     const late = [...missed].filter(isLate)
     const errors = [...missed].filter((each) => !isLate(each))
-    if (errors.length === this.#relays.length && errors.length > 0) throw errors[0]![1]
+    if (errors.length === this.#relays.length && errors.length > 0)
+      throw (errors.find(([relay]) => relay === this.#relays[0]) ?? errors[0]!)[1]
     for (const [relay, error] of errors) {
       this.#io.stderr.write(`asfaleia: ${this.#nameOf(relay)}${describeError(error)}\n`)
       this.#hint(relay, error)
@@ -83,8 +84,8 @@ export class MailboxWatch {
   #hint(relay: string, error: unknown): void {
     if (!wantsKey(error)) return
     this.#hinted.add(relay)
-    const { hint } = toCliError(error, NEVER) as CliError
-    this.#io.stderr.write(`asfaleia: hint: ${nameRelay(hint!, relay)}\n`)
+    const { hint } = toCliError(error, NEVER, relay) as CliError
+    this.#io.stderr.write(`asfaleia: hint: ${hint}\n`)
   }
 
   /** The relay as a prefix, if there are several. */

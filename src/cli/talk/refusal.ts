@@ -87,8 +87,11 @@ const MESSENGER_ROWS: Partial<Record<MessengerErrorCode, { readonly text?: strin
   },
 }
 
-/** Turns an error of the library, or an interruption, into one of the command line. Returns other errors unchanged. */
-export function toCliError(error: unknown, signal: AbortSignal): unknown {
+/**
+ * Turns an error of the library, or an interruption, into one of the command line. Returns other errors unchanged.
+ * @param relay the relay of the error, which the hint then names
+ */
+export function toCliError(error: unknown, signal: AbortSignal, relay?: string): unknown {
   if (signal.aborted) return new CliError('interrupted')
   if (error instanceof MessengerError) {
     const { text = MESSENGER_ERRORS[error.code], ...hint } = MESSENGER_ROWS[error.code] ?? {}
@@ -98,7 +101,8 @@ export function toCliError(error: unknown, signal: AbortSignal): unknown {
   if (!(error instanceof RelayError)) return error
   const { exit, hint } = ROWS[error.code]
   const wait = error.seconds === undefined || error.code === 'old-bundle' ? undefined : `try again in ${duration(error.seconds)}`
-  const advice = [wait, hint].filter((part) => part !== undefined).join('; ')
+  const named = hint === undefined || relay === undefined ? hint : nameRelay(hint, relay)
+  const advice = [wait, named].filter((part) => part !== undefined).join('; ')
   return new CliError(describeRelayError(error), { exitCode: exit, ...(advice !== '' && { hint: advice }) })
 }
 
@@ -108,7 +112,7 @@ export function wantsKey(error: unknown): boolean {
 }
 
 /** Names the relay in a hint, for a shell. */
-export function nameRelay(hint: string, relay: string): string {
+function nameRelay(hint: string, relay: string): string {
   const word = /^[\w.:-]+$/.test(relay) ? relay : sanitizeLine(quoteWord(relay))
   return hint.replace(' RELAY`', () => ` ${word}\``)
 }

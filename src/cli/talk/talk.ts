@@ -40,7 +40,8 @@ export const REACH_OPTIONS = {
 export const LOGIN_OPTIONS = {
   key: {
     value: 'KEY',
-    about: "your SSH key instead of the profile's: its FILE, `agent`, `agent:SHA256:…`, or FILE.pub if the agent has the private key",
+    about: `your SSH key instead of the profile's: its FILE, \`agent\`, \`agent:SHA256:…\`, or FILE.pub if the agent has the private key. The
+      relay then learns this key: when you use it, and the mailboxes to which you write`,
   },
   sign: { about: 'log in with a signature instead of by decrypting a challenge' },
   ...REACH_OPTIONS,

@@ -97,7 +97,7 @@ test('contact add asks for no passphrase', async (ctx) => {
   })
 })
 
-test('me and get name the command that shows the SSH key to a relay that admits only some keys', async () => {
+test('me, get and send name the command that shows the SSH key to a relay that admits only some keys', async () => {
   const closed = await startTestRelay({ admit: [{ fingerprint: generateSeedKey().public.fingerprint }] })
   try {
     const name = `localhost:${closed.port}`
@@ -107,7 +107,11 @@ test('me and get name the command that shows the SSH key to a relay that admits 
     expect(made.err).toContain(`${WARNING}the relay does not admit that key\n${hint}`)
     const refused = await as('get')
     expect(refused.code).toBe(EXIT.refused)
-    expect(refused.err).toContain('asfaleia me --member ')
+    expect(refused.err).toContain(hint)
+    const { link } = await makeCard(identityOf(generateSeedKey()), { name: 'Bob', relays: [name], time: 1_795_000_000 })
+    const sent = await as('send', link, 'hello')
+    expect(sent.code).toBe(EXIT.refused)
+    expect(sent.err).toContain(hint)
     await as('me', '--relay', name, '--relay', address())
     const { code, err } = await as('get')
     expect(code).toBe(0)
