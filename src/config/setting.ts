@@ -225,6 +225,7 @@ export const SETTING_KEYS = Object.freeze(Object.keys(SETTINGS)) as readonly Set
 /** Variables of other commands. Any further `ASFALEIA_…` must be a misspelt setting, and is an error. */
 export const OTHER_VARIABLES: readonly string[] = Object.freeze([
   'ASFALEIA_HOME',
+  'ASFALEIA_CLIENT_STATE',
   'ASFALEIA_SOCKS',
   'ASFALEIA_STATE',
   'ASFALEIA_TIED',

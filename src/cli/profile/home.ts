@@ -62,9 +62,12 @@ const FIRST_RUN = 'make one with `asfaleia me --name NAME --relay ADDRESS.onion`
 
 export class Home {
   readonly path: string
+  /** The folder of the state: messages, one-time keys and addresses. */
+  readonly stateFolder: string
 
-  constructor(path: string) {
+  constructor(path: string, stateFolder = join(path, 'state')) {
     this.path = path
+    this.stateFolder = stateFolder
   }
 
   /** @throws {CliError} that names the file */
@@ -233,10 +236,6 @@ export class Home {
     return Rules.open(this.#file('rules'))
   }
 
-  get stateFolder(): string {
-    return this.#file('state')
-  }
-
   get onionFolder(): string {
     return this.#file('onions')
   }
@@ -272,11 +271,13 @@ async function signCard(...args: Parameters<typeof makeCard>): Promise<Card> {
 /** The variables of {@link findHome}, for help texts. */
 export const HOME_VARIABLES = {
   ASFALEIA_HOME: 'the folder of the profile, instead of ~/.config/asfaleia',
+  ASFALEIA_CLIENT_STATE: 'the folder of its state, instead of `state` in it',
   XDG_CONFIG_HOME: 'the folder in which the folder of the profile lies, as asfaleia, instead of ~/.config',
 } as const
 
 /**
- * Finds the client's folder: ASFALEIA_HOME, XDG_CONFIG_HOME/asfaleia or ~/.config/asfaleia; undefined if none is set.
+ * Finds the client's folders: ASFALEIA_HOME, XDG_CONFIG_HOME/asfaleia or ~/.config/asfaleia; undefined if none is set. The state is in
+ * its folder `state`, or in ASFALEIA_CLIENT_STATE.
  * @throws {CliError} if another user could have written it
  */
 export function findHome(env: Io['env']): Home | undefined {
@@ -285,12 +286,15 @@ export function findHome(env: Io['env']): Home | undefined {
   const path = given ?? (config && join(config, 'asfaleia'))
   if (path === undefined) return undefined
   const folder = resolve(path)
-  refuseForeign(folder)
-  return new Home(folder)
+  refuseForeign(folder, 'profile', 'ASFALEIA_HOME')
+  const state = env['ASFALEIA_CLIENT_STATE']
+  if (state === undefined || state === '') return new Home(folder)
+  refuseForeign(resolve(state), 'state', 'ASFALEIA_CLIENT_STATE')
+  return new Home(folder, resolve(state))
 }
 
-/** Refuses a profile that another user could have written, as ssh refuses such a file. */
-function refuseForeign(folder: string): void {
+/** Refuses a folder that another user could have written, as ssh refuses such a file. */
+function refuseForeign(folder: string, what: 'profile' | 'state', variable: string): void {
   const uid = process.getuid?.()
   let stat: Stats | undefined
   try {
@@ -300,11 +304,11 @@ function refuseForeign(folder: string): void {
   }
   if (uid === undefined || stat === undefined) return
   if (stat.uid !== uid && stat.uid !== 0)
-    throw new CliError(`the folder of the profile, ${folder}, belongs to another user`, {
-      hint: 'set ASFALEIA_HOME to a folder of yours, or run the command as its owner',
+    throw new CliError(`the folder of the ${what}, ${folder}, belongs to another user`, {
+      hint: `set ${variable} to a folder of yours, or run the command as its owner`,
     })
   if ((stat.mode & 0o002) !== 0)
-    throw new CliError(`every user may write to the folder of the profile, ${folder}`, {
+    throw new CliError(`every user may write to the folder of the ${what}, ${folder}`, {
       hint: `keep them out: chmod go-rwx ${folder}; then check your contacts with \`asfaleia contact verify\``,
     })
 }

@@ -1,5 +1,5 @@
 /** The keys and addresses of a contact: accepted, renewed and shown, also while another command has the profile. */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -113,6 +113,31 @@ test('remove keeps the addresses and keys of a member of a group with the user',
   expect(await as('alice', 'contact', 'remove', 'bob')).toMatchObject({ code: 0, out: 'removed Bob\n' })
   expect((await readSecrets()).addresses).toHaveLength(1)
   expect(await rings().load(await bob())).toBeDefined()
+})
+
+test('the state is in the folder that ASFALEIA_CLIENT_STATE names, and losing it is like losing the state', async () => {
+  const state = join(root, 'memory/state')
+  const elsewhere = (...argv: readonly string[]): Promise<Outcome> =>
+    asfaleia(argv, { env: { ...env('alice'), ASFALEIA_CLIENT_STATE: state } })
+  rmSync(join(root, 'alice/state'), { recursive: true, force: true })
+  expect(await elsewhere('send', 'bob', 'one')).toMatchObject({ code: 0 })
+  expect(readdirSync(state).toSorted()).toEqual(expect.arrayContaining(['ring', 'secrets.age']))
+  expect(existsSync(join(root, 'alice/state'))).toBe(false)
+  await as('bob', 'contact', 'add', (await elsewhere('me')).out.trim())
+  expect((await as('bob', 'get')).out).toBe('Alice: one\n')
+  await as('bob', 'send', 'alice', 'two')
+  expect((await elsewhere('get')).out).toBe('Bob: two\n')
+  // Alice uses a key of Bob, so that the next message is a beginning.
+  await elsewhere('send', 'bob', 'three')
+  expect((await as('bob', 'get')).out).toBe('Alice: three\n')
+  chmodSync(state, 0o777)
+  expect((await elsewhere('get')).err).toContain(`every user may write to the folder of the state, ${state}`)
+  rmSync(state, { recursive: true })
+  await new Promise((resolve) => setTimeout(resolve, 1_100))
+  await elsewhere('send', 'bob', 'four')
+  const { out, err } = await as('bob', 'get')
+  expect(out).toBe('Alice: four\n')
+  expect(err).toContain('Alice')
 })
 
 test('renew says that there is no address if all relays know the SSH key', async () => {
