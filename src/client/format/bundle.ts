@@ -6,7 +6,7 @@
 import { isHybridRecipient } from '../../auth/age-hybrid.ts'
 import type { SshKey } from '../../auth/ssh-key.ts'
 import { encodeEd25519Signature } from '../../auth/sshsig.ts'
-import { concat } from '../../auth/ssh-wire.ts'
+import { concat, isSame } from '../../auth/ssh-wire.ts'
 import { CodedError } from '../../protocol/coded-error.ts'
 import { formatKey, formatTime, parseTime } from './field.ts'
 import type { Identity } from './identity.ts'
@@ -142,10 +142,6 @@ function encodeFacts(key: SshKey, { encrypt, time, until }: Facts): Uint8Array {
     ['time', formatTime(time)],
     ['until', formatTime(until)],
   ])
-}
-
-function isSame(one: Uint8Array, other: Uint8Array): boolean {
-  return one.length === other.length && one.every((byte, at) => byte === other[at])
 }
 
 function refuse(code: BundleErrorCode): never {
