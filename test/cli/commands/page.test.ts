@@ -172,6 +172,15 @@ describe('a server that is no relay', () => {
     for (const part of ['\x1b', 'red', 'OpenSSH']) expect(err).not.toContain(part)
   })
 
+  test('may send headers of the most bytes, and no byte more', async () => {
+    const answer = (bytes: number): string => {
+      const head = `${OK}Content-Length: 1\r\nX: `
+      return `${head}${'y'.repeat(bytes - head.length)}\r\n\r\nz`
+    }
+    expect((await run('--check', await serve(answer(16_384)))).code).toBe(1)
+    expect((await run('--check', await serve(answer(16_385)))).code).toBe(77)
+  })
+
   test('that breaks off, or never ends, is given up', async () => {
     const half = `${OK}Content-Length: 100\r\n\r\nhalf`
     expect(await run('--check', await serve(half))).toMatchObject({ code: 69, err: expect.stringContaining('closed the connection') })
