@@ -1,0 +1,58 @@
+/** The key that protects a message, when it is written and when it is encrypted anew. */
+import { describe, expect, test } from 'vitest'
+import { hybridKey } from '../../../src/auth/age-hybrid.ts'
+import { randomBytes } from '../../../src/auth/crypto.ts'
+import { fingerprintOf, makeId } from '../../../src/client/format/field.ts'
+import type { Contact } from '../../../src/client/messenger/contact.ts'
+import { Rings } from '../../../src/client/messenger/rings.ts'
+import { Sealer } from '../../../src/client/messenger/sealer.ts'
+import { Vault } from '../../../src/client/messenger/vault.ts'
+import { EMPTY, type Held } from '../../../src/client/ring/state.ts'
+import { makePerson } from '../../support/people.ts'
+import { cardOf, makeSecret } from '../../support/secret.ts'
+
+const NOW = 1_795_000_000
+const RELAY = 'localhost:1'
+const held = (): Held => ({ place: { time: NOW, id: makeId(), index: 0 }, recipient: hybridKey(randomBytes(32)).recipient })
+
+/** Alice's sealer, with so many keys of the contact, who reads at an address if there are any. */
+async function make(to: Contact, keys: number) {
+  const alice = makeSecret('alice', [RELAY])
+  const rings = new Rings(alice.secrecy.rings)
+  const address = { time: NOW, mailboxes: [{ fingerprint: `SHA256:${'A'.repeat(43)}`, relay: RELAY }] }
+  if (keys > 0) {
+    const ring = { ...EMPTY, known: true, held: Array.from({ length: keys }, held), address }
+    await rings.change(fingerprintOf(to.key), () => ({ ring, value: undefined }))
+  }
+  const { identity, secrecy } = alice
+  return new Sealer({
+    identity,
+    secrecy,
+    rings,
+    vault: new Vault(secrecy.secrets, () => {}),
+    relays: () => [RELAY],
+    now: () => NOW * 1_000,
+  })
+}
+
+describe('a message is protected by', () => {
+  const withInbox = cardOf(makeSecret('bob', [RELAY]))
+  const withoutInbox = makePerson('bob', RELAY)
+
+  test.each([
+    ['a one-time key, if the contact gave keys', withInbox, 2, undefined, 'one-time', false],
+    ['the recipient of the day, if the contact has an inbox and gave no keys', withInbox, 0, undefined, 'daily', true],
+    ['the recipient of the day, if it must go to the inbox', withInbox, 2, 'daily', 'daily', true],
+    ['the contact’s own key, if the contact has no inbox and gave no keys', withoutInbox, 0, undefined, 'key', false],
+    ['the contact’s own key, too, if it must go to the inbox', withoutInbox, 0, 'daily', 'key', false],
+  ] as const)('%s', async (_name, to, keys, way, protection, daily) => {
+    const sealer = await make(to, keys)
+    const draft = { id: makeId(), time: NOW, content: { type: 'text', text: 'hello' } } as const
+    const { text, left, ...written } = await sealer.write(to, draft, way)
+    expect(written).toMatchObject({ protection, daily })
+    const renewed = await sealer.renew(to, { id: draft.id, text, left }, way)
+    expect(renewed).toMatchObject({ protection, daily })
+    // Without the bundle of the inbox, the recipient of the day is not known yet.
+    expect([written.payload.length > 0, renewed!.payload.length > 0]).toEqual([!daily, !daily])
+  })
+})
