@@ -71,6 +71,16 @@ test('a mailbox is blocked for its receiver only, and is doubted until it takes 
   expect([reach.isOpen('bob', 'one', 60_000), reach.isDoubted('bob', 'one')]).toEqual([true, false])
 })
 
+test('an accepted message ends the failures of its relay in a row, once the pause is over', () => {
+  const reach = new Reach()
+  reach.blockRelay('one', 'closed', 0, minutes)
+  // An answer to a message that was sent before the connection broke.
+  reach.onTaken('bob', 'one', 59_999)
+  expect([reach.failures('one'), reach.downUntil('one')]).toEqual([1, 60_000])
+  reach.onTaken('bob', 'one', 60_000)
+  expect([reach.failures('one'), reach.downUntil('one')]).toEqual([0, 0])
+})
+
 test('names the relays that cannot take a message now, each with the time of the next try', () => {
   const reach = new Reach()
   reach.blockRelay('one', 'closed', 0, minutes)

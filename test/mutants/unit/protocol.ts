@@ -272,6 +272,7 @@ export const PROTOCOL: readonly Defect[] = [
         'Only a dump of the memory shows it.',
       ],
       ['-(b & 0b1111)', '-(b & 0b0111)', 'A stray bit is not noticed.'],
+      ['let wrong = 0', 'let wrong = 1', 'The sum of digits begins with a bit.', 'Only its sign matters.'],
     ],
   ),
   ...forTests('src/protocol/client-session.ts', CLIENT, [
