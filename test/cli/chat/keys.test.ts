@@ -33,7 +33,7 @@ const ROWS: readonly (readonly [name: string, bytes: string, inputs: readonly Ke
   ['function keys', '\u{1b}OP\u{1b}[12~\u{1b}[[C', [key('f1'), key('f2'), key('f3')]],
   ['Alt with a letter, with Enter, with Backspace', '\u{1b}a\u{1b}\r\u{1b}\u{7f}', [key('alt+a'), key('alt+enter'), key('alt+backspace')]],
   ['Alt with a multi-byte letter', '\u{1b}ü', [key('alt+ü')]],
-  ['Alt with an arrow, as Esc and arrow', '\u{1b}\u{1b}[A', [key('alt+up')]],
+  ['Alt with an arrow, as Esc and arrow', '\u{1b}\u{1b}[A\u{1b}\u{1b}OC', [key('alt+up'), key('alt+right')]],
   ['Shift+Tab', '\u{1b}[Z', [key('shift+tab')]],
   [
     "kitty's protocol",

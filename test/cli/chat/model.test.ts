@@ -123,6 +123,15 @@ describe('the chat screen', () => {
     expect(chat.did('alone')[1]?.text).toContain('Commands')
   })
 
+  it('shows a long text from its first line, and its other lines on request', () => {
+    const chat = new TestChat({ rows: 6 })
+    const text = Array.from({ length: 20 }, (_, n) => `line ${n + 1}.`).join('\n')
+    chat.put({ kind: 'show', title: 'all lines', text })
+    expect(chat.draw()).toMatch(/all lines[^]*line 1\.\n[^]*line 2\./)
+    chat.type(`${ESC}[B`)
+    expect(chat.draw()).not.toContain('line 1.\n')
+  })
+
   it('offers only commands that do something with the selected message', () => {
     const chat = new TestChat({ columns: 90 })
     chat.arrive({ text: 'a card', card: 'CARD' })

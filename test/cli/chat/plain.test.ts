@@ -9,7 +9,7 @@ import { Plain } from '../../../src/cli/chat/plain.ts'
 import { BOB, CAROL, TEA, TestChat } from '../../support/chat.ts'
 import { createTestIo } from '../../support/terminal.ts'
 
-function createPlain(): { chat: TestChat; stdin: PassThrough; said: () => Promise<string>; ended: () => boolean } {
+function createPlain(): { chat: TestChat; plain: Plain; stdin: PassThrough; said: () => Promise<string>; ended: () => boolean } {
   const io = createTestIo()
   const chat = new TestChat({ receipts: true, columns: 80 })
   const plain = new Plain(io)
@@ -18,6 +18,7 @@ function createPlain(): { chat: TestChat; stdin: PassThrough; said: () => Promis
   let read = 0
   return {
     chat,
+    plain,
     stdin: io.stdin,
     ended: () => ended,
     /** Returns the output since the last call. */
@@ -130,3 +131,10 @@ it('the line-by-line chat forgets messages that the chat has dropped', async () 
   // The chat keeps 2,000 of these messages, and 1,000 of them have 2 MB.
   expect((used[11]! - used[5]!) / 6).toBeLessThan(500_000)
 }, 60_000)
+
+it('reads nothing more once it is stopped, so that the program can end', () => {
+  const { plain, stdin, ended } = createPlain()
+  expect(stdin.isPaused()).toBe(false)
+  plain.stop()
+  expect([stdin.isPaused(), ended()]).toEqual([true, false])
+})

@@ -110,6 +110,79 @@ test('only one of several simultaneous processes gets the outbox, also if a dead
   }
 }, 90_000)
 
+describe('an outbox on the disk', () => {
+  const identity = identityOf(generateSeedKey())
+  const PLAIN = {
+    id: 'a',
+    to: `SHA256:${'A'.repeat(43)}`,
+    relays: ['one.onion', 'two.onion'],
+    held: ['one.onion'],
+    time: 1_795_000_000,
+    deadline: 1_795_000_001,
+    confirm: true,
+  }
+  const FULL = { ...PLAIN, id: 'b', left: 0, daily: true, renewals: 2 } as const
+
+  test('gives back what was written, and is no file while it is empty', async () => {
+    const outbox = await openOutbox(root, identity)
+    expect(await outbox.load()).toEqual([])
+    const entries = [
+      { ...PLAIN, payload: Uint8Array.of(1, 2) },
+      { ...FULL, payload: new Uint8Array(0), text: Uint8Array.of(3) },
+    ]
+    await outbox.save(entries)
+    expect(readFileSync(join(root, 'outbox.age'), 'latin1')).not.toContain('one.onion')
+    const read = await outbox.load()
+    expect(read.map((entry) => ({ ...entry, payload: [...entry.payload] }))).toMatchObject([
+      { ...PLAIN, payload: [1, 2] },
+      { ...FULL, payload: [] },
+    ])
+    expect(read.map((entry) => [Object.keys(entry).length, entry.text?.length])).toEqual([
+      [8, undefined],
+      [12, 1],
+    ])
+    await outbox.save([])
+    expect(readdirSync(root)).toEqual(['outbox.lock'])
+    await outbox.release()
+  })
+
+  const lineOf = (change: object): string => `${JSON.stringify({ ...FULL, payload: '', text: '', ...change })}\n`
+  const FORM = 'asfaleia-outbox/1\n'
+
+  test('may hold the lines of an entry with each of its fields', async () => {
+    writeFileSync(join(root, 'outbox.age'), await sealFor(identity, encodeText(`${FORM}${lineOf({})}${lineOf({ daily: undefined })}`)))
+    const outbox = await openOutbox(root, identity)
+    expect(await outbox.load()).toHaveLength(2)
+    await outbox.release()
+  })
+
+  test.each([
+    ['nothing', ''],
+    ['another form', `asfaleia-outbox/2\n${lineOf({})}`],
+    ['half a line', `${FORM}${lineOf({}).slice(0, -1)}`],
+    ['a line that is no JSON', `${FORM}x\n`],
+    ['an id that is no text', `${FORM}${lineOf({ id: 1 })}`],
+    ['no receiver', `${FORM}${lineOf({ to: undefined })}`],
+    ['no payload', `${FORM}${lineOf({ payload: null })}`],
+    ['relays that are no list', `${FORM}${lineOf({ relays: 'one.onion' })}`],
+    ['a relay that is no text', `${FORM}${lineOf({ held: [1] })}`],
+    ['an infinite time', `${FORM}${lineOf({ time: 0 }).replace('"time":0', '"time":1e999')}`],
+    ['no deadline', `${FORM}${lineOf({ deadline: undefined })}`],
+    ['a confirmation that is no boolean', `${FORM}${lineOf({ confirm: 1 })}`],
+    ['a count that is no whole number', `${FORM}${lineOf({ left: 0.5 })}`],
+    ['renewals that are no number', `${FORM}${lineOf({ renewals: '1' })}`],
+    ['a text that is none', `${FORM}${lineOf({ text: 1 })}`],
+    ['a mark that is no mark', `${FORM}${lineOf({ daily: false })}`],
+  ])('with %s is refused, and left untouched', async (_what, text) => {
+    const sealed = await sealFor(identity, encodeText(text))
+    writeFileSync(join(root, 'outbox.age'), sealed)
+    const outbox = await openOutbox(root, identity)
+    await expect(outbox.load()).rejects.toThrow('the file is damaged')
+    expect(readFileSync(join(root, 'outbox.age')).equals(sealed)).toBe(true)
+    await outbox.release()
+  })
+})
+
 test('a lock is stale if its process id now belongs to another program', async () => {
   mkdirSync(join(root, 'state'))
   const lock = join(root, 'state/outbox.lock')

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { COMMANDS, readPages, runCommand } from '../../../src/cli/command.ts'
 import { readCommandLine } from '../../../src/cli/program/arguments.ts'
 import { buildHelp } from '../../../src/cli/program/help.ts'
-import { formOf, type Option, optionsOf, type Page } from '../../../src/cli/program/page.ts'
+import { formOf, type Option, optionsOf, type Page, usagesOf } from '../../../src/cli/program/page.ts'
 import { createTestIo } from '../../support/terminal.ts'
 
 const entries = await readPages()
@@ -67,6 +67,19 @@ describe.each(forms)('the help text of $name', ({ page, verb }) => {
       }
     }
   })
+})
+
+test('a usage line names up to five options', () => {
+  const withOptions = (count: number): Page => ({
+    name: 'do',
+    words: ['NAME'],
+    options: Object.fromEntries(
+      Array.from({ length: count }, (_, n) => [`option-${n}`, { about: 'x', ...(n === 0 && { multiple: true }) }]),
+    ),
+    examples: [],
+  })
+  expect(usagesOf(withOptions(5))).toEqual(['do NAME [--option-0 …] [--option-1] [--option-2] [--option-3] [--option-4]'])
+  expect(usagesOf(withOptions(6))).toEqual(['do NAME [OPTION …]'])
 })
 
 test('an option is of one kind in all verbs of a command: how it is read does not depend on the verb', () => {

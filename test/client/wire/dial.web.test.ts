@@ -1,6 +1,6 @@
 /** A page's way to a relay, with Node's WebSocket. In a real browser: test/e2e/browser.test.ts. */
 import { once } from 'node:events'
-import { type AddressInfo, createServer } from 'node:net'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { generateSeedKey } from '../../../src/auth/seed.ts'
 import { connectRelay, type Identity, identityOf, type RelayClient } from '../../../src/client/core.ts'
@@ -130,6 +130,21 @@ describe('a connection', () => {
     abort.abort(new Error('enough'))
     await expect(connecting).rejects.toThrow('enough')
     await expect(connectRelay({ relay: address, identity: person(), signal: abort.signal })).rejects.toThrow('enough')
+  })
+
+  test('that is given up ends its socket', async () => {
+    const server = createServer((socket) => socket.on('error', () => {})).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    closers.push(() => server.close())
+    const abort = new AbortController()
+    const accepted = once(server, 'connection')
+    const address = `127.0.0.1:${(server.address() as AddressInfo).port}`
+    const connecting = connectRelay({ relay: address, identity: person(), signal: abort.signal })
+    const [socket] = (await accepted) as [Socket]
+    const closed = once(socket.resume(), 'close')
+    abort.abort(new Error('enough'))
+    await expect(connecting).rejects.toThrow('enough')
+    await closed
   })
 
   test.each(['unix:/tmp/relay', 'example.com', '192.168.0.1:80'])('to %s is refused', async (relay) => {

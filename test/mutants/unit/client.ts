@@ -213,6 +213,36 @@ export const CLIENT: readonly Defect[] = [
     ],
   ),
   ...forTests(
+    'src/cli/chat/model.ts',
+    ['test/cli/chat/model.test.ts'],
+    [
+      [
+        "edit(editor, 'delete', 0)",
+        "edit(editor, 'delete', 1)",
+        'Ctrl+D deletes by another width.',
+        'Only moves between rows need the width.',
+      ],
+      ['text: showText(input.text), top: 0', 'text: showText(input.text), top: 1', 'A long text is shown from its second line.'],
+    ],
+  ),
+  ...forTests(
+    'src/cli/chat/plain.ts',
+    ['test/cli/chat/plain.test.ts'],
+    [['    this.#stdin.pause()\n', '    \n', 'The input is still read after the end.', 'The end of the lines pauses it, too.']],
+  ),
+  ...forTests(
+    'src/cli/commands/admit.ts',
+    ['test/cli/commands/admit.test.ts'],
+    [
+      [
+        'await writeWhole(path, after, { replace: false })',
+        'await writeWhole(path, after, { replace: true })',
+        'A list that another program made meanwhile is overwritten.',
+        'It needs another program between two statements.',
+      ],
+    ],
+  ),
+  ...forTests(
     'src/cli/talk/arrival.ts',
     ['test/cli/talk/arrival.test.ts'],
     [

@@ -48,6 +48,12 @@ export const DOORS: readonly Defect[] = [
         'The random user alone isolates the stream.',
       ],
       [
+        'if (early.length > 0) socket.write',
+        'if (true) socket.write',
+        'A connection without early data begins with a write of no bytes.',
+        'A write of no bytes sends nothing.',
+      ],
+      [
         'user: randomBytes(16)',
         'user: Buffer.alloc(16)',
         'Every stream has the same user.',

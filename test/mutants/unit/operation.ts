@@ -248,6 +248,18 @@ export const OPERATION: readonly Defect[] = [
     ],
   ),
   ...forTests(
+    'src/handover/noise.ts',
+    ['test/handover/noise.test.ts'],
+    [
+      [
+        'if (message.length < KEY_BYTES + TAG_BYTES) throw new NoiseError()',
+        'if (false) throw new NoiseError()',
+        'A message may be shorter than a key.',
+        'The key and the decryption refuse it, too.',
+      ],
+    ],
+  ),
+  ...forTests(
     'src/handover/channel.ts',
     ['test/handover/channel.test.ts'],
     [
