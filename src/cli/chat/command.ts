@@ -19,7 +19,10 @@ export const COMMANDS = {
   card: { takes: '', about: 'show your card, to give to others' },
   add: { takes: '[LINK] [NAME]', about: 'add the card of a link, or the selected or last card here, to your contacts' },
   join: { takes: 'INVITE', about: 'join the closed relay of an invite' },
-  accept: { takes: '[NAME]', about: 'make the sender of this contact request a contact; an answer does that, too' },
+  accept: {
+    takes: '[NAME]',
+    about: 'make the sender of this contact request a contact; an answer does that, too. With a contact: accept new keys without a proof',
+  },
   ignore: { takes: '', about: 'delete this contact request; the person can write again' },
   block: { takes: '', about: 'drop everything that this person sends; nobody learns of it' },
   unblock: { takes: '', about: 'receive messages of this contact again' },

@@ -15,7 +15,10 @@ import type { Look } from './transcript.ts'
 import { describeError } from './wording.ts'
 
 export interface SessionOptions {
-  readonly messenger: Pick<Messenger, 'send' | 'sendFile' | 'received' | 'receiveFrom' | 'events' | 'read' | 'flush' | 'deliveries'>
+  readonly messenger: Pick<
+    Messenger,
+    'send' | 'sendFile' | 'received' | 'receiveFrom' | 'events' | 'read' | 'accept' | 'flush' | 'deliveries'
+  >
   readonly people: People
   /** The contact requests; without it, none come. */
   readonly requests?: Pick<RequestDesk, 'ignore' | 'refresh'>

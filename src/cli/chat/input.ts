@@ -140,7 +140,7 @@ export type Effect =
   | { readonly kind: 'add'; readonly card: string; readonly name?: string; readonly command: Typed }
   /** Join the relay of an invite. */
   | { readonly kind: 'join'; readonly invite: string; readonly command: Typed }
-  /** Make the sender of a request a contact, and answer with the text. */
+  /** Make the sender of a request a contact, and answer with the text; or accept the new keys of a contact. */
   | {
       readonly kind: 'accept'
       readonly conversation: string

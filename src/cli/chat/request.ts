@@ -2,6 +2,8 @@
 import { fingerprintOf } from '../../client/format/field.ts'
 import { showName } from '../../wording/name.ts'
 import { CliError } from '../program/error.ts'
+import type { Known } from '../profile/book.ts'
+import { refuseAccept } from '../talk/keys.ts'
 import { acceptRequest } from '../talk/request.ts'
 import type { Archive } from './archive.ts'
 import type { Context } from './context.ts'
@@ -16,9 +18,11 @@ export async function accept(
   { conversation, name, text }: Extract<Effect, { kind: 'accept' }>,
 ): Promise<void> {
   const { people, identity, requests } = context.options
+  const { book, groups } = people
+  const known = book.find(conversation)
+  if (known !== undefined) return acceptKeys(context, known)
   const request = people.request(conversation)
   if (request === undefined) throw new CliError(GONE)
-  const { book, groups } = people
   const { contact, joined } = await acceptRequest(request, name, { book, groups, me: identity.key }).catch((error: unknown) => {
     if (!(error instanceof CliError) || error.hint?.includes('--name') !== true) throw error
     throw new CliError(`${error.message}; /accept NAME gives another name`)
@@ -34,6 +38,12 @@ export async function accept(
   if (text !== undefined) context.put({ kind: 'say', conversation, text })
   // The owner also notices by itself.
   await requests?.refresh().catch(() => {})
+}
+
+/** Believes a contact who began anew without a proof. @throws {CliError} if no message of the contact says so */
+async function acceptKeys(context: Context, contact: Known): Promise<void> {
+  if (!(await context.options.messenger.accept(contact))) throw refuseAccept(contact.name)
+  context.tell(`you accepted the new keys of ${showName(contact.name)}`)
 }
 
 /** Deletes a request. @throws {CliError} */

@@ -13,7 +13,6 @@ import type { Effect, Typed } from './input.ts'
 import { Intake } from './intake.ts'
 import { describeClock } from '../../wording/refusal.ts'
 import { describeKeyEvent, type KeyEvent } from '../../wording/ring.ts'
-import { quoteWord } from '../program/show.ts'
 import { listPaths } from './path.ts'
 import { findWords } from './find.ts'
 import { accept, block, ignore } from './request.ts'
@@ -231,7 +230,7 @@ export class Session {
   #onKeys(event: KeyEvent): void {
     const context = this.#context
     const name = event.kind === 'ring' ? event.contact.name : ''
-    const { text, hint } = describeKeyEvent(event, name, `\`asfaleia contact accept ${quoteWord(name)}\``)
+    const { text, hint } = describeKeyEvent(event, name, '/accept in the conversation')
     // A contact may begin anew again; the other events repeat with each message or login.
     if (hint !== undefined && this.#told.has(text)) return
     this.#told.add(text)

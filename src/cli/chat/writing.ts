@@ -195,7 +195,8 @@ function command(step: Step, name: CommandName, rest: string, line: string): voi
       return void step.effects.push({ kind: 'join', invite: rest, command: typed })
     case 'accept':
     case 'ignore': {
-      if (open?.kind !== 'request') return step.tell(`/${name} needs a contact request; open one with /to NAME`, 'bad')
+      if (open?.kind !== 'request' && !(name === 'accept' && open?.kind === 'contact'))
+        return step.tell(`/${name} needs a contact request; open one with /to NAME`, 'bad')
       done()
       const about = { conversation: open.id, command: typed }
       return void step.effects.push(

@@ -18,7 +18,11 @@ import { openMessengerOf } from './talk.ts'
 /** Accepts that a contact began anew without a proof. @throws {CliError} if no message of the contact says so */
 export async function acceptBeginning(contact: Known, io: Io): Promise<void> {
   if (await withMessenger(io, (messenger) => messenger.accept(contact))) return
-  throw new CliError(`there is nothing to accept: no message says without a proof that ${showName(contact.name)} began anew`)
+  throw refuseAccept(contact.name)
+}
+
+export function refuseAccept(name: string): CliError {
+  return new CliError(`there is nothing to accept: no message says without a proof that ${showName(name)} began anew`)
 }
 
 /** Gives a contact a new address with the next message. @throws {CliError} if the user has no addresses */

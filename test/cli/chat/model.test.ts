@@ -515,7 +515,7 @@ describe('a contact request', () => {
   it('is accepted, ignored and blocked by one command each, only where it is', () => {
     const chat = new TestChat({ columns: 80 })
     chat.put({ kind: 'people', parties: [...PARTIES, asking('hi')] })
-    expect(chat.type('/accept\r').draw()).toContain('/accept needs a contact request')
+    expect(chat.type('/to tea\r/accept\r').draw()).toContain('/accept needs a contact request')
     chat.type('\u{15}/to dave\r/accept David\r/ignore\r/block\r')
     expect(chat.did('accept')).toMatchObject([{ conversation: DAVE, name: 'David' }])
     expect(chat.did('ignore')).toMatchObject([{ conversation: DAVE }])

@@ -118,6 +118,15 @@ class FakeMessenger {
     this.reads.push([from.name, ids])
   }
 
+  /** The contacts whose new keys the user accepted, and whether there were any. */
+  readonly accepted: string[] = []
+  isDoubted = true
+
+  async accept(from: Contact): Promise<boolean> {
+    this.accepted.push(from.name)
+    return this.isDoubted
+  }
+
   deliveries(): Delivery[] {
     return this.before
   }
@@ -254,9 +263,15 @@ it('shows what happened to the keys of a contact in the conversation, and elsewh
   await turn()
   expect(notes(bob!)).toEqual([
     'a message says that bob lost all keys, without a proof: another person may have the SSH key of bob; ' +
-      'ask bob on a call; only if it is true: `asfaleia contact accept bob`',
+      'ask bob on a call; only if it is true: /accept in the conversation',
   ])
   expect(front.state?.told?.text ?? '').not.toContain('bob')
+  front.type('/accept')
+  await until(() => front.state?.told?.text === 'you accepted the new keys of bob')
+  messenger.isDoubted = false
+  front.type('/accept')
+  await until(() => front.state?.told?.text.startsWith('there is nothing to accept') === true)
+  expect(messenger.accepted).toEqual(['bob', 'bob'])
   messenger.happening.push({ kind: 'ring', event: 'anew', contact: contact(carol!) })
   await until(() => front.state?.told?.text.startsWith('carol lost their one-time keys') === true)
   expect(notes(carol!)).toHaveLength(1)
