@@ -7,6 +7,7 @@
 import { Decrypter, Encrypter, type Recipient } from 'age-encryption'
 import crypto, { type KeyObject } from 'node:crypto'
 import { syncBuiltinESMExports } from 'node:module'
+import { crc32 } from 'node:zlib'
 
 /** Whether the real cryptography is used from now on. */
 let isReal = false
@@ -39,17 +40,22 @@ class Key {
 
 const NOTHING = new Uint8Array(0)
 
+/** From so many bytes on, the sum of zlib is quicker than a loop. */
+const LONG = 256
+
 /** Hashes parts to 64 bytes at most, by words: quick, and good enough to notice each change of a byte. */
 function mix(parts: readonly Uint8Array[], length: number): Buffer {
   let [a, b, c, d] = [0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344]
   for (const part of parts) {
-    for (let at = 0; at < part.length; at++) {
-      const kept = a
-      a = Math.imul(b ^ part[at]!, 0x9e3779b1)
-      b = (c << 13) | (c >>> 19)
-      c = (d + kept) | 0
-      d = kept ^ (a >>> 15)
-    }
+    if (part.length >= LONG) a ^= Math.imul(crc32(part, b >>> 0), 0x9e3779b1)
+    else
+      for (let at = 0; at < part.length; at++) {
+        const kept = a
+        a = Math.imul(b ^ part[at]!, 0x9e3779b1)
+        b = (c << 13) | (c >>> 19)
+        c = (d + kept) | 0
+        d = kept ^ (a >>> 15)
+      }
     a ^= part.length
     b = Math.imul(b + 0x7f4a7c15, 0x85ebca6b)
   }
