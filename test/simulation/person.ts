@@ -395,7 +395,9 @@ export class Person {
       await listening
     } catch (error) {
       // A client that cannot read its files ends, and its user starts it again later.
-      truth.tell(this.name, `sees the client end: ${error instanceof Error ? error.message : String(error)}`)
+      const said = error instanceof Error ? error.message : String(error)
+      // The number of the run differs if the same seed runs twice.
+      truth.tell(this.name, `sees the client end: ${said.replaceAll(folder, 'state')}`)
       if (this.disk.fault === undefined) kernel.fail(error)
       this.#exit(process)
     }
