@@ -75,6 +75,8 @@ export class Person {
   #readyAt = 0
   /** When the last fault of the disk or of a clock ended. */
   steadySince = 0
+  /** When the person got another address of a relay last. */
+  movedAt = 0
   readonly #world: World
 
   constructor(world: World, { name, relays, keeps, seed, of }: PersonOptions) {
@@ -218,7 +220,10 @@ export class Person {
   follow(address: string, instead: string): void {
     const { owner } = this
     const { relays } = owner.contact
-    if (relays.includes(instead)) owner.contact = { ...owner.contact, relays: relays.map((each) => (each === instead ? address : each)) }
+    if (relays.includes(instead)) {
+      owner.contact = { ...owner.contact, relays: relays.map((each) => (each === instead ? address : each)) }
+      owner.movedAt = this.#world.kernel.now
+    }
     this.#do((_, messenger) => {
       messenger.receiveFrom(address)
       messenger.leaveRelay(instead)
@@ -313,8 +318,9 @@ export class Person {
       if (blocked.has(text.to)) continue
       const to = people.get(text.to)!
       // For so long everything works for the writer.
-      const quiet = now - Math.max(steady, text.sentAt, ...to.contact.relays.map((relay) => this.#sendingSince(relay)))
-      if (state === 'waiting' && text.by === this.process && quiet > HOUR)
+      const quiet = now - Math.max(steady, text.sentAt, to.movedAt, ...to.contact.relays.map((relay) => this.#sendingSince(relay)))
+      // After another text was denied, the relay is not tried for an hour.
+      if (state === 'waiting' && text.by === this.process && quiet > HOUR + NOTICES_MS)
         truth.violate(7, `${this.name} sees that text ${number} waits, without a reason`)
       if (state === 'held' && quiet > LOOKS_MS && !usesReal()) this.#checkHeld(text, quiet)
       if (text.doneBy.size > 0) this.#checkReceipt(text, to)
