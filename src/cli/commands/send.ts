@@ -28,7 +28,7 @@ export const page = {
   name: 'send',
   words: ['RECEIVER', '[TEXT]'],
   usages: [
-    'send RECEIVER [TEXT] [--wait [SECONDS]] [--outbox] [--reply-to ID] [--expires SPAN] [--name NAME]',
+    'send RECEIVER [TEXT] [--wait [SECONDS]] [--outbox] [--reply-to ID] [--expires SPAN] [--name NAME] [--to-key]',
     'send RECEIVER --file FILE [--wait [SECONDS]]',
     'send RECEIVER --card CONTACT',
     'send RECEIVER [TEXT] --relay ADDRESS --key KEY',
@@ -51,6 +51,10 @@ export const page = {
       value: 'SPAN',
       about:
         'ask the receiver to erase the message this long after it was read: 5s to 90d, such as 1h; `off` for never. By default as `/expires` in the chat says',
+    },
+    'to-key': {
+      about: `encrypt to the SSH key of the receiver, also if there is a newer key that is erased after use: a thief of the SSH key who
+        recorded the message can read it. For a receiver whose program cannot publish newer keys`,
     },
     relay: {
       value: 'ADDRESS',
@@ -103,8 +107,17 @@ export async function run(argv: string[], io: Io): Promise<number> {
   }
   const found = await findReceivers(profile, receiver, to, io)
   if (values.file !== undefined) {
-    if (text !== undefined || replyTo !== undefined || values.outbox === true || values.card !== undefined || span !== undefined)
-      throw new UsageError('--file does not go together with a text, --card, --reply-to, --outbox or --expires', { hint: given.hint })
+    if (
+      text !== undefined ||
+      replyTo !== undefined ||
+      values.outbox === true ||
+      values.card !== undefined ||
+      span !== undefined ||
+      values['to-key'] === true
+    )
+      throw new UsageError('--file does not go together with a text, --card, --reply-to, --outbox, --expires or --to-key', {
+        hint: given.hint,
+      })
     const receivers = await found.settle(values.name)
     if (receivers.group !== undefined) throw new UsageError('--file: a file can be sent to one contact, not to a group')
     return sendFile(profile, receivers.contacts[0]!, { path: values.file, wait, json: values.json === true, socks: values.socks }, io)
@@ -134,7 +147,10 @@ export async function run(argv: string[], io: Io): Promise<number> {
       ...(receivers.group !== undefined && { group: receivers.group }),
       ...(expires !== undefined && { expires }),
       spread: receivers.contacts.length > 1,
+      toKey: values['to-key'] === true,
     }
+    if (values['to-key'] === true)
+      io.stderr.write('asfaleia: encrypted to the SSH key: a thief of that key who recorded the message can read it\n')
     const deliveries = receivers.contacts.map((contact) => messenger.send(contact, content, send))
     const shown = {
       room: roomFor(profile.identity.key),

@@ -105,7 +105,7 @@ export class Guest {
     if (seat === undefined) throw new TypeError('the client has no seat')
     switch (ask.kind) {
       case 'send': {
-        const { id, to, content, group, expires, deadline, spread } = ask
+        const { id, to, content, group, expires, deadline, spread, toKey } = ask
         if (!isId(id)) throw new TypeError('a malformed id')
         const delivery = seat.send(needContact(to), content, {
           id,
@@ -114,6 +114,7 @@ export class Guest {
           ...(typeof expires === 'number' && { expires }),
           ...(typeof deadline === 'number' && { deadline }),
           ...(spread === true && { spread }),
+          ...(toKey === true && { toKey }),
         })
         // It may have gone on before, under an earlier owner or another client.
         if (delivery.state !== 'waiting') this.#tellDelivery(delivery)

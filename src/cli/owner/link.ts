@@ -59,7 +59,7 @@ export class Link implements MessengerPort {
     listen((tell) => this.#take(tell))
   }
 
-  send(to: Contact, content: Content, { id = makeId(), group, expires, deadline, spread, signal }: SendOptions = {}): Delivery {
+  send(to: Contact, content: Content, { id = makeId(), group, expires, deadline, spread, toKey, signal }: SendOptions = {}): Delivery {
     const delivery = this.#deliveries.add(id, to, content)
     if (signal?.aborted === true) {
       this.#change({ id, state: 'failed', error: signal.reason })
@@ -74,6 +74,7 @@ export class Link implements MessengerPort {
       ...(expires !== undefined && { expires }),
       ...(deadline !== undefined && { deadline }),
       ...(spread !== undefined && { spread }),
+      ...(toKey !== undefined && { toKey }),
     })
     if (!isSent) this.#change({ id, state: 'failed', error: new TypeError('the message is too large') })
     const withdraw = (): void => void this.#lines.send({ kind: 'withdraw', id })

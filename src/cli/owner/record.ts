@@ -58,6 +58,7 @@ export type Ask =
       readonly expires?: number
       readonly deadline?: number
       readonly spread?: boolean
+      readonly toKey?: boolean
     }
   | { readonly kind: 'withdraw'; readonly id: string }
   | {

@@ -44,7 +44,7 @@ export async function write(
   to: Contact,
   card: string | undefined,
   draft: Draft,
-  way?: 'daily',
+  way?: 'daily' | 'key',
 ): Promise<Written> {
   if (sealer !== undefined) return sealer.write(to, { ...draft, ...(card !== undefined && { card }) }, way)
   return { payload: await encodeWithCard(options.identity, card, { to, ...draft }), daily: false, protection: 'key' }

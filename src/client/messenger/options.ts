@@ -122,6 +122,8 @@ export interface SendOptions {
    * random moment within 20 s, so that relays cannot match the mailboxes by the time.
    */
   readonly spread?: boolean
+  /** Encrypts to the receiver's own key, also if there is a key that is erased: a thief of the own key can read a recording. */
+  readonly toKey?: boolean
   /** Withdraws the message unless the receiver has confirmed it: it is not sent again. */
   readonly signal?: AbortSignal
 }

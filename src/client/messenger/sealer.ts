@@ -104,10 +104,10 @@ export class Sealer {
 
   /**
    * Writes a message: signs it with the headers of the contact's ring, and stores the ring (S5).
-   * @param way `daily`: to the bundle in any case
+   * @param way `daily`: to the bundle in any case; `key`: to the key that lasts, because the user says so (S1)
    * @throws {MessageError} as `encodeMessage`; errors of the stores and of the identity's `sign`
    */
-  async write(to: Contact, draft: Draft, way?: 'daily'): Promise<Sealed> {
+  async write(to: Contact, draft: Draft, way?: 'daily' | 'key'): Promise<Sealed> {
     const { rings } = this.#options
     const contact = fingerprintOf(to.key)
     await this.adopt(to)
@@ -124,13 +124,13 @@ export class Sealer {
     ring: Ring,
     draft: Draft,
     address: { readonly mailboxes: readonly Mailbox[]; readonly isKnown: boolean },
-    way: 'daily' | undefined,
+    way: 'daily' | 'key' | undefined,
   ): Promise<{ ring: Ring; sealed: Sealed; unused: readonly Uint8Array[] }> {
     const { identity, secrecy } = this.#options
     const contact = fingerprintOf(to.key)
     const { id, time } = draft
     const isMoved = this.isMoved(to, ring)
-    const bundle = isMoved ? (this.#fresh(to)?.encrypt ?? '') : KEY
+    const bundle = isMoved && way !== 'key' ? (this.#fresh(to)?.encrypt ?? '') : KEY
     const told = address.isKnown || address.mailboxes.length === 0 ? {} : { address: address.mailboxes }
     // A card, or the keys, may not fit beside the content.
     const tries: readonly (readonly [draft: Draft, most: number])[] = [
@@ -143,7 +143,7 @@ export class Sealer {
       // Without a mailbox of ours the contact could not use a key.
       const room = address.mailboxes.length === 0 ? 0 : Math.min(most, countRoom(identity.key, { ...each, ...told }))
       const fresh = Array.from({ length: countFresh(ring, time, room) }, () => crypto.getRandomValues(new Uint8Array(SECRET_BYTES)))
-      const sent = onSend(ring, { id, time, bundle, ...this.#wayOf(to, ring, way) }, fresh)!
+      const sent = onSend(ring, { id, time, bundle, ...(way === 'key' ? { way: 'daily' } : this.#wayOf(to, ring, way)) }, fresh)!
       const keys = fresh.slice(0, sent.keys).map((seed) => hybridKey(seed).recipient)
       const answer = { ...told, ...(keys.length > 0 && { keys }) }
       try {
@@ -157,7 +157,7 @@ export class Sealer {
         })
         const payload = await seal(to, sent.to, text)
         const daily = sent.way === 'daily' && isMoved
-        const protection = sent.way === 'daily' ? (isMoved ? 'daily' : 'key') : 'one-time'
+        const protection = sent.way === 'daily' ? (bundle === KEY ? 'key' : 'daily') : 'one-time'
         const { left } = sent
         const sealed = { text, payload, daily, protection, ...(left !== undefined && { left }) } as const
         return { ring: sent.ring, sealed, unused: fresh.slice(sent.keys) }

@@ -92,7 +92,7 @@ export class Sending {
     { id, to, settled }: Delivery,
     content: Content,
     writing: { last: string | undefined },
-    { deadline, expires, group, hurry, signal, spread }: SendOptions,
+    { deadline, expires, group, hurry, signal, spread, toKey }: SendOptions,
   ): Promise<void> {
     const { options, clock, ready, isClosed, schedule } = this.#context
     const fingerprint = fingerprintOf(to.key)
@@ -116,17 +116,11 @@ export class Sending {
           ...(group !== undefined && { group }),
           ...(expires !== undefined && { expires }),
         },
+        toKey === true ? 'key' : undefined,
       )
       this.#protect(to, id, sealed)
-      const entry: OutboxEntry = {
-        id,
-        to: fingerprint,
-        ...storedOf(sealed, this.#routesOf(to, sealed.daily)),
-        time: now,
-        deadline: deadlineOf(now, deadline),
-        confirm: true,
-        held: [],
-      }
+      const stored = { ...storedOf(sealed, this.#routesOf(to, sealed.daily)), id, to: fingerprint, time: now, held: [] }
+      const entry: OutboxEntry = { ...stored, deadline: deadlineOf(now, deadline), confirm: true }
       if (!this.#outbox.add(entry, leaveAt(this.#context, now, spread))) throw new MessengerError('outbox-full')
       if (ordered) writing.last = id
       if (hurry === true) this.#apply(this.#outbox.hurry(id, now))

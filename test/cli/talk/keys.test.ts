@@ -147,6 +147,19 @@ test('renew says that there is no address if all relays know the SSH key', async
   expect(err).toContain('you have no addresses: your client uses your SSH key at all of your relays')
 })
 
+test.each(['alone', 'through the owner of the profile'])(
+  'send --to-key encrypts to the SSH key, and says what it means, %s',
+  async (how) => {
+    if (how !== 'alone') await own()
+    const { code, err } = await as('alice', 'send', 'bob', '--to-key', 'to your key')
+    expect(code).toBe(0)
+    expect(err).toBe('asfaleia: encrypted to the SSH key: a thief of that key who recorded the message can read it\n')
+    await as('bob', 'contact', 'add', (await as('alice', 'me')).out.trim())
+    const { out } = await as('bob', 'get', '--json')
+    expect(JSON.parse(out)).toMatchObject({ text: 'to your key', verdict: 'genuine' })
+  },
+)
+
 test('show names what protects the next message', async () => {
   const shown = async (): Promise<string | undefined> =>
     /^protection: {2}(\S+)$/m.exec((await as('alice', 'contact', 'show', 'bob')).out)?.[1]

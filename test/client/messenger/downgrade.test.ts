@@ -207,6 +207,28 @@ async function steal(options: { readonly isChecked: boolean; readonly knowsBob?:
   return { alice, bob, thief, from, victim, robber, theft, events, contacts }
 }
 
+test('a message goes to the key that lasts if the user says so, and the receiver reads it', { timeout: 30_000 }, async () => {
+  const relay = await startTestRelay({ connections: 100, unproven: 50 })
+  closers.push(() => relay.close())
+  const name = `localhost:${relay.port}`
+  const [alice, bob] = [makeSecret('alice', [name]), makeSecret('bob', [name])]
+  // Bob was never online, so there is no bundle.
+  const from = open(alice, [cardOf(bob)])
+  const delivery = from.send(cardOf(bob), { type: 'text', text: 'to your key' }, { toKey: true })
+  expect(await delivery.accepted).toBe('held')
+  expect(delivery.protection).toBe('key')
+  const to = open(bob, [cardOf(alice)])
+  const [came] = await take(to, 1)
+  expect([textOf(came!), came!.protection, came!.verdict]).toEqual(['to your key', 'key', 'genuine'])
+  expect(await delivery.settled).toBe('delivered')
+  const answer = to.send(cardOf(alice), { type: 'text', text: 'to a key of its own' })
+  await take(from, 1)
+  expect([await answer.settled, answer.protection]).toEqual(['delivered', 'one-time'])
+  const again = from.send(cardOf(bob), { type: 'text', text: 'once more' }, { toKey: true })
+  expect((await take(to, 1)).map(({ protection }) => protection)).toEqual(['key'])
+  expect(await again.settled).toBe('delivered')
+})
+
 describe('a thief of the SSH key alone', { timeout: 30_000 }, () => {
   test('gets no answer, and the user is told', async () => {
     const { alice, bob, thief, from, victim, events } = await steal({ isChecked: true })
