@@ -157,7 +157,7 @@ const AMOUNT: Record<Subject, number> = {
   mosquitto: 32_000,
   aedes: 16_000,
   prosody: 1_600,
-  before: 0,
+  before: 96_000,
   command: 0,
   client: 0,
   age: 0,
@@ -200,6 +200,46 @@ const measureMessages: Part = async (bench) => {
       bench.say(`messages, round ${round}`)
     }
   })
+}
+
+/** Of a path in a round: the two relays take turns so often, because other work on the machine comes in bursts. */
+const SLICES = 8
+
+/** Compares the relay with that of the checkout before. */
+const measurePaths: Part = async (bench) => {
+  if (bench.before === undefined) return void bench.results.absent.push('paths: there is no checkout before')
+  const record = new Recorder(bench)
+  await withSides(bench, async (sides) => {
+    const targets: Target[] = []
+    for (const { subject, server } of sides) targets.push({ subject, under: await prepare(bench, server) })
+    for (const target of targets) await warmUp(bench, target)
+    const messages = bench.full ? 32_000 : 16_000
+    const store = (under: Under): Promise<Load> => runLoad(under, 'store', { messages })
+    for (let round = 1; round <= 9; round++) {
+      const loads = new Map<string, Load[]>()
+      for (let slice = 0; slice < SLICES; slice++) {
+        for (const { subject, under } of slice % 2 === 0 ? targets : targets.toReversed()) {
+          const keep = (path: string, load: Load): void => {
+            const name = `path ${path}`
+            loads.set(`${name} ${subject}`, [...(loads.get(`${name} ${subject}`) ?? []), load])
+            if (slice === SLICES - 1) record.rate(name, subject, round, sumOf(loads.get(`${name} ${subject}`)!))
+          }
+          keep('store', await store(under))
+          keep('drain', await runLoad(under, 'drain', { messages }))
+          await store(under)
+          keep('subscription', await runLoad(under, 'drain', { messages, by: 'subscribe' }))
+          keep('push', await runLoad(under, 'push', { messages: messages / 2, window: 4 }))
+        }
+      }
+      bench.say(`paths, round ${round}`)
+    }
+  })
+}
+
+function sumOf(loads: readonly Load[]): Load {
+  const messages = loads.reduce((sum, load) => sum + load.messages, 0)
+  const seconds = loads.reduce((sum, load) => sum + load.seconds, 0)
+  return { messages, seconds, cpuMicroseconds: loads.reduce((sum, load) => sum + load.cpuMicroseconds * load.messages, 0) / messages }
 }
 
 const measureLarge: Part = async (bench) => {
@@ -688,6 +728,7 @@ const measureOverTor: Part = async (bench) => {
 
 export const PARTS = {
   messages: measureMessages,
+  paths: measurePaths,
   large: measureLarge,
   latency: measureLatency,
   memory: measureMemory,

@@ -18,7 +18,7 @@ const HELP = `usage: npm run bench -- [OPTION …]
   --only PARTS  some parts alone: ${Object.keys(PARTS).join(', ')}
   --tor         the private Tor network in the quick form, too
   --first       as root: before other processes, on a machine that does other work, too
-  --before DIR  attack another built checkout of the project, too
+  --before DIR  attack another built checkout of the project, too, and compare it with this one (paths)
   --page        write docs/performance.md from this run, and keep its samples; with --only, the samples of other
                 parts stay
   --from FILE   do not measure: print, and with --page write, what is kept in a file of samples

@@ -5,7 +5,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { FLOODS } from './attack.ts'
-import { judge, PROOF_TITLES, type Results, show, showSpread, spreadOf, SUBJECTS, type Subject } from './result.ts'
+import { judge, PATH_TITLES, PROOF_TITLES, type Results, show, showSpread, spreadOf, SUBJECTS, type Subject } from './result.ts'
 
 export function writePage(results: Results, docs: string): void {
   mkdirSync(join(docs, 'performance'), { recursive: true })
@@ -132,6 +132,8 @@ function buildPage(results: Results): string {
     "Messages a second; the brackets give the server's CPU time for each, in microseconds.",
     withCpu(MESSAGES),
     chart('messages', 'CPU time of a message'),
+    "Microseconds of the server's CPU time for a message, of this relay and of one of an earlier commit, which take turns in 9 rounds.",
+    cpuOnly(Object.fromEntries(Object.entries(PATH_TITLES).map(([path, title]) => [`path ${path}`, title]))),
     '## Latency',
     'Microseconds from sender to reader, at 5,000 messages a second.',
     values({ p50: 'p50', p99: 'p99', 'p99.9': 'p99.9' }),

@@ -124,6 +124,13 @@ export type Target = {
 const atLeast = (title: string, figure: string, subject: Subject, rows: [against: Subject, times: number, of?: string][]): Target[] =>
   rows.map(([against, times, of = figure]) => ({ title, figure, subject, against, of, atLeast: times }))
 
+export const PATH_TITLES = {
+  store: 'SEND',
+  drain: 'drain and acknowledge',
+  subscription: 'drain by subscription',
+  push: 'online push',
+} as const
+
 export const PROOF_TITLES = {
   'decrypt-ed25519': 'logins: decrypt, ed25519',
   'decrypt-rsa': 'logins: decrypt, rsa 2048',
@@ -231,6 +238,14 @@ export const TARGETS: readonly Target[] = [
     atMost: 2,
     ratio: 'cpu',
   },
+  ...(['store', 'drain', 'subscription', 'push'] as const).map((path): Target => ({
+    title: `CPU a message, ${PATH_TITLES[path]}`,
+    figure: `path ${path}`,
+    subject: 'relay',
+    against: 'before',
+    atMost: 1.05,
+    ratio: 'cpu',
+  })),
   ...atLeast('16 KiB messages, stored', 'large store', 'relay', [['mosquitto', 1.2]]),
   ...atLeast('16 KiB messages, drained', 'large drain', 'relay', [['mosquitto', 1.2]]),
   ...atLeast('WebSocket, pipelined', 'store', 'websocket', [['relay', 0.55]]),
