@@ -29,6 +29,8 @@ const LONG = 131_072
 /** Crumbs of a few bytes for so many chunks of a stream; more would only cost time. */
 const CRUMBS = 400
 
+/** After this time, tor ends a stream that its client has given up. */
+const LOST_MS = 10_000
 /** For how long trouble that is over is remembered. */
 const REMEMBERED_MS = 3_600_000
 
@@ -145,8 +147,12 @@ export class Network {
     return this.hasTrouble(client, relay, 'slow') ? usual + 20_000 * random.next() ** 2 : usual
   }
 
-  /** Dials a relay for the current process. @throws ConnectError */
-  async dial(relay: string, timeout: number): Promise<Stream> {
+  /**
+   * Dials a relay for the current process.
+   * @param early leaves with the request: a relay that is reached too late gets it all the same
+   * @throws ConnectError
+   */
+  async dial(relay: string, timeout: number, early: readonly Uint8Array[]): Promise<Stream> {
     const { kernel } = this
     const client = kernel.current!
     this.observer.onDial(client, relay)
@@ -166,12 +172,19 @@ export class Network {
     const listener = this.#listeners.get(relay)
     if (problem !== undefined || listener === undefined) {
       up(false)
+      if (isLate && listener !== undefined) {
+        const lost = new Connection(this, client, relay, listener)
+        lost.strike('no-answers')
+        for (const packet of early) lost.stream.write(packet)
+        kernel.at(kernel.now + LOST_MS, client, () => lost.stream.close())
+      }
       throw new ConnectError(problem ?? 'onion-relay-down')
     }
     up(true)
     const connection = new Connection(this, client, relay, listener)
     for (const fault of ['cut', 'half-open', 'no-answers', 'no-requests', 'slow', 'crumbs'] as const)
       if (this.hasTrouble(machine, relay, fault)) connection.strike(fault)
+    for (const packet of early) connection.stream.write(packet)
     return connection.stream
   }
 

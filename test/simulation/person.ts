@@ -386,11 +386,9 @@ export class Person {
         seen: openSeen(folder),
         files: this.files,
         connect: (options) =>
-          connectThrough(async ({ kind, name }, { timeout, early = [] }) => {
+          connectThrough(({ kind, name }, { timeout, early = [] }) => {
             if (kind !== 'name') throw new Error('a simulated client dials onion addresses only')
-            const stream = await network.dial(name, timeout)
-            for (const packet of early) stream.write(packet)
-            return stream
+            return network.dial(name, timeout, early)
           }, options),
       })
       const listening = this.#listen(process, messenger.events())

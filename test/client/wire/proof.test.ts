@@ -98,6 +98,25 @@ describe('messages that are sent before the relay is reached', () => {
     expect(await readAll(address)).toEqual(Array.from({ length: 20 }, (_, n) => `${n}`))
   })
 
+  test('do not tell whether the relay knows the token if it refuses them for another reason', async () => {
+    const { address, relay } = await startRelay({ limits: { mailboxMessages: 1 } })
+    const first = await connect(address)
+    await first.sendSealed(bob, MESSAGES[0]!)
+    let sent: Promise<unknown> | undefined
+    const client = await connect(address, {
+      token: first.token!,
+      early: (early) => {
+        sent = early.sendSealed(bob, MESSAGES[0]!)
+        sent.catch(() => {})
+      },
+    })
+    await expect(sent).rejects.toMatchObject({ code: 'mailbox-full' })
+    // An empty ACK told.
+    expect(client.resumed).toBe(true)
+    expect(await client.fetch(bob)).toBeUndefined()
+    expect(relay.snapshot().counters.logins.decrypt).toBe(1)
+  })
+
   test('fail with the connection if the relay does not admit the key', async () => {
     const { address } = await startRelay({ admit: [] })
     const order: string[] = []

@@ -177,6 +177,27 @@ export const CLIENT: readonly Defect[] = [
     ],
   ),
   ...forTests(
+    'src/client/wire/proof.ts',
+    ['test/client/wire/proof.test.ts'],
+    [
+      [
+        'if (this.isBeginning) this.#connection.end(error)',
+        '',
+        'A refused login counts as a refusal of the message behind it.',
+        'The caller ends the connection, too, at present before the message fails.',
+      ],
+      ['      login.isAwaited = true\n', '', 'A short message overtakes a long one during a login.'],
+      ['NAMED.includes(name) || ', '', 'A bundle does not wait for the TOKEN.'],
+      [' || this.#connection.session.limits.labels === 0', '', 'A message to a relay without labels leaves under a label.'],
+      ['asked.isLong !== true && ', '', 'A long line leaves before a proof.'],
+      ['(isEarly && asked.isEarly === true)', 'asked.isEarly === true', 'A token leaves early to a host that nothing authenticates.'],
+      ['(isEarly && asked.isEarly === true)', 'isEarly', 'A plain GET leaves before the connection stands.'],
+      ['    while (this.#testing !== undefined) await this.#testing\n', '', 'All requests test the token at once.'],
+      ['      if (!isBadToken(error)) throw error\n      this.#kept', '      this.#kept', 'Any refusal counts as one of the token.'],
+      ["this.#write(asked, undefined, '')", 'this.#write(asked)', 'A request behind VERIFY leaves under the former token.'],
+    ],
+  ),
+  ...forTests(
     'src/client/wire/connection.ts',
     ['test/client/wire/client.test.ts', 'test/client/hostile.test.ts'],
     [
