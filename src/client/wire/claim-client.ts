@@ -147,6 +147,8 @@ export class ClaimClient {
       if (!(error instanceof RelayError) || error.code !== 'bad-token') throw error
       this.#resumed = false
     }
+    // The next connection needs a token, too, and the former one may have expired by then. A refusal matters only to requests.
+    if (this.#courier === undefined && this.#claims.size === 0) await this.#sender().done.catch(() => {})
   }
 
   /**
@@ -291,11 +293,10 @@ export class ClaimClient {
   ): Promise<Answers[Name]> {
     return abortable(signal, async () => {
       if (performance.now() >= claim.renewAt) await this.#renew(claim)
-      const { done } = claim
       const answer = this.#connection.request(name, build)
       answer.catch(() => {})
       // The relay answers in order, so a refused CLAIM is known before the request behind it.
-      await done
+      await claim.done
       try {
         return await answer
       } catch (error) {
@@ -324,7 +325,6 @@ export class ClaimClient {
     }
   }
 
-  /** Renews a claim, or joins the renewal that is under way. */
   #renew(claim: Claim): Promise<void> {
     claim.renewal ??= this.#showAgain(claim).finally(() => (claim.renewal = undefined))
     return claim.renewal

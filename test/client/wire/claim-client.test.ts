@@ -54,6 +54,22 @@ describe('a client that claims', () => {
     expect(relay.snapshot()).toMatchObject({ messages: 0, subscribers: 2, counters: { logins: { decrypt: 0, sign: 0, claim: 3 } } })
   })
 
+  test('has a token for the next connection, also if it only asked by the former one', async () => {
+    const { address } = await startRelay()
+    const first = await connectTo(address)
+    await first.sendSealed(addressOf(randomBytes(32)), bytes('one'))
+    let token = first.token!
+    for (let n = 0; n < 2; n++) {
+      const next = await connectTo(address, { token })
+      expect(next.resumed).toBe(true)
+      expect(next.token?.text).toMatch(/^[\w-]+\.[\w-]+\.[\w-]+$/)
+      token = next.token!
+      next.close()
+    }
+    const other = await startRelay()
+    expect(await connectTo(other.address, { token })).toMatchObject({ resumed: false, token: { text: expect.any(String) } })
+  })
+
   test('fetches, publishes and wipes', async () => {
     const { address } = await startRelay()
     const secret = randomBytes(32)
