@@ -60,6 +60,7 @@ function secrecyOf(account: Account, onSecrets: () => void): Secrecy {
       },
       save: async (contact, ring) => void rings.set(contact, encodeRing(contact, ring)),
       remove: async (contact) => void rings.delete(contact),
+      list: async () => [...rings.keys()],
     },
     secrets: {
       load: async () => account.secrets,

@@ -54,6 +54,7 @@ export function makeSecret(name: string, relays: readonly string[], more: Partia
           secret.onWrite('ring')
           secret.disk = { ...secret.disk, rings: new Map([...secret.disk.rings].filter(([each]) => each !== contact)) }
         },
+        list: async () => [...secret.disk.rings.keys()],
       },
       secrets: {
         load: async () => secret.disk.secrets?.slice(),

@@ -50,13 +50,17 @@ export function encodeAnswer({ keys, left, begin, address }: Answer): Header[] {
 
 const formatAddress = (address: readonly Mailbox[]): string => address.map(({ fingerprint, relay }) => `${fingerprint} ${relay}`).join(' ')
 
-/** Reads the headers. @returns undefined if one of them is malformed */
-export function decodeAnswer(header: ReadonlyMap<string, string>): Answer | undefined {
+/**
+ * Reads the headers.
+ * @param from the fingerprint of the sender's own key
+ * @returns undefined if one of them is malformed
+ */
+export function decodeAnswer(header: ReadonlyMap<string, string>, from: string): Answer | undefined {
   const [keys, left, begin, address] = [
     decode(header.get('keys'), parseKeys),
     decode(header.get('left'), (value) => parseNumber(value, 0, ANSWER.left)),
     decode(header.get('begin'), parseSignature),
-    decode(header.get('address'), parseAddress),
+    decode(header.get('address'), (value) => parseAddress(value, from)),
   ]
   if (keys === null || left === null || begin === null || address === null) return undefined
   return {
@@ -87,14 +91,15 @@ function parseSignature(value: string): Uint8Array | undefined {
   }
 }
 
-function parseAddress(value: string): readonly Mailbox[] | undefined {
+function parseAddress(value: string, from: string): readonly Mailbox[] | undefined {
   const words = value.split(' ', 2 * ANSWER.mailboxes + 1)
   if (words.length % 2 !== 0 || words.length > 2 * ANSWER.mailboxes) return undefined
   const address = Array.from({ length: words.length / 2 }, (_, n) => ({ fingerprint: words[2 * n]!, relay: words[2 * n + 1]! }))
   const relays = new Set(address.map(({ relay }) => relay))
-  const fingerprints = new Set(address.map(({ fingerprint }) => fingerprint))
-  // A relay learns the secret of its mailbox, so another relay must not have the same one.
-  if (relays.size < address.length || fingerprints.size < address.length) return undefined
+  // A relay learns the secret of its mailbox, so another relay must not have the same one. Several relays may know the
+  // sender's own key.
+  const secrets = address.filter(({ fingerprint }) => fingerprint !== from).map(({ fingerprint }) => fingerprint)
+  if (relays.size < address.length || new Set(secrets).size < secrets.length) return undefined
   return address.every(({ fingerprint, relay }) => isFingerprint(fingerprint) && normalizeRelay(relay) === relay) ? address : undefined
 }
 

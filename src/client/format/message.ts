@@ -273,7 +273,7 @@ function parseSigned(signed: Uint8Array): Envelope | undefined {
   const expires = lifetime === undefined ? undefined : parseNumber(lifetime, EXPIRES.least, EXPIRES.most)
   if (lifetime !== undefined && expires === undefined) return undefined
   const content = decodeContent(header, signed.subarray(at + 1, -1))
-  const answer = decodeAnswer(header)
+  const answer = decodeAnswer(header, fingerprintOf(from))
   if (content === undefined || answer === undefined) return undefined
   const card = header.get('card')
   return {

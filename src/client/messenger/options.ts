@@ -37,6 +37,8 @@ export interface RingStore {
   save(contact: string, ring: Ring): Promise<void>
   /** Erases the ring, if there is one. */
   remove(contact: string): Promise<void>
+  /** Returns the contacts that have a ring. Called once, and only if a relay knows the user's own key. */
+  list(): Promise<readonly string[]>
 }
 
 /** Keeps the user's secrets at relays, as a text. Encrypt it. */

@@ -24,7 +24,7 @@ export type Origin =
  */
 export type Read =
   | { readonly kind: 'opened'; readonly opened: Opened; readonly way?: Way }
-  | { readonly kind: 'duplicate'; readonly id: string }
+  | { readonly kind: 'duplicate'; readonly contact: string; readonly id: string }
   | { readonly kind: 'unopened' }
 
 const DAY = 86_400
@@ -47,7 +47,7 @@ export class Reader {
     if (origin.kind === 'address' && rings !== undefined) {
       const { contact } = origin
       const ring = await rings.load(contact)
-      if (recognise(ring, tag) === 'read') return { kind: 'duplicate', id: ring.seen.get(tag)! }
+      if (recognise(ring, tag) === 'read') return { kind: 'duplicate', contact, id: ring.seen.get(tag)! }
       const found = await openWith(listKeys(ring), payload)
       if (found !== undefined) {
         const { key, text } = found
@@ -64,8 +64,9 @@ export class Reader {
     }
     if (rings === undefined) return { kind: 'opened', opened: { verdict: 'unreadable' } }
     if (origin.kind !== 'address') {
-      const found = origin.kind === 'key' ? await this.#openAsMember(payload) : undefined
+      const found = origin.kind === 'key' ? await this.#openAsMember(tag, payload) : undefined
       if (found === undefined) return { kind: 'opened', opened: { verdict: 'unreadable' } }
+      if ('id' in found) return { kind: 'duplicate', ...found }
       const way: Way = { tag, protection: 'one-time', key: found.key.place }
       return { kind: 'opened', opened: await judge(identity.key, found.text, judging), way }
     }
@@ -76,15 +77,32 @@ export class Reader {
     return { kind: 'unopened' }
   }
 
-  /** At a relay that knows its members, all contacts write to the mailbox of the user's own key. */
-  async #openAsMember(payload: Uint8Array): ReturnType<typeof openWith<RingKey>> {
+  /**
+   * At a relay that knows its members, all contacts write to the mailbox of the user's own key.
+   * @returns the contact and the id of a message that came before
+   * @throws errors of the store, if no ring that can be read opens the payload
+   */
+  async #openAsMember(
+    tag: string,
+    payload: Uint8Array,
+  ): Promise<Awaited<ReturnType<typeof openWith<RingKey>>> | { readonly contact: string; readonly id: string }> {
     const { options, rings } = this.#context
     if ((options.secrecy?.members ?? []).length === 0) return undefined
-    for (const ring of rings!.all()) {
+    const loaded = rings!.loadAll()
+    await loaded.catch(() => {})
+    const findDuplicate = (): { contact: string; id: string } | undefined => {
+      for (const [contact, ring] of rings!.all()) if (recognise(ring, tag) === 'read') return { contact, id: ring.seen.get(tag)! }
+      return undefined
+    }
+    const duplicate = findDuplicate()
+    if (duplicate !== undefined) return duplicate
+    for (const [, ring] of rings!.all()) {
       const found = await openWith(listKeys(ring), payload)
       if (found !== undefined) return found
     }
-    return undefined
+    await loaded
+    // Meanwhile a copy may have been read, and its key erased.
+    return findDuplicate()
   }
 
   /**

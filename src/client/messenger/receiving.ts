@@ -148,7 +148,7 @@ export class Receiving {
     })
     if (isClosed() || read === undefined) return
     if (read.kind !== 'opened') {
-      if (read.kind === 'duplicate' && origin.kind === 'address') this.#confirmAgain(origin.contact, read.id)
+      if (read.kind === 'duplicate') this.#confirmAgain(read.contact, read.id)
       source.ack(message.id)
       this.#context.schedule()
       return

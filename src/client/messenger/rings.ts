@@ -22,6 +22,8 @@ export class Rings {
   /** By contact: the changes under way. */
   readonly #tails = new Map<string, Promise<unknown>>()
   #tickAt = 0
+  /** Whether all rings of the store are loaded. */
+  #isWhole = false
 
   constructor(store: RingStore) {
     this.#store = store
@@ -87,9 +89,18 @@ export class Rings {
     return work
   }
 
-  /** The rings that are loaded. */
-  all(): Ring[] {
-    return [...this.#rings.values()]
+  /** Loads all rings. @throws errors of the store, after it loaded those that it could */
+  async loadAll(): Promise<void> {
+    if (this.#isWhole) return
+    const errors: unknown[] = []
+    for (const contact of await this.#store.list()) await this.load(contact).catch((error: unknown) => errors.push(error))
+    if (errors.length > 0) throw errors[0]
+    this.#isWhole = true
+  }
+
+  /** The rings that are loaded, by contact. */
+  all(): Iterable<[contact: string, ring: Ring]> {
+    return this.#rings
   }
 
   /** When to call `tick`, in ms. */

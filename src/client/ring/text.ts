@@ -88,6 +88,16 @@ export function decodeRing(contact: string, text: Uint8Array): Ring {
   return ring
 }
 
+/**
+ * Reads only whose ring a text is.
+ * @throws {RingError} if the text is damaged
+ */
+export function readContact(text: Uint8Array): string {
+  const reader = new Reader(text)
+  const contact = reader.next() === VERSION ? /^contact: (.+)$/.exec(reader.next() ?? '')?.[1] : undefined
+  return contact !== undefined && isFingerprint(contact) ? contact : refuse()
+}
+
 /** The lines of a text, without the seeds. */
 class Reader {
   readonly #text: Uint8Array

@@ -41,6 +41,7 @@ test('a ring is read as it was written, one file a contact, encrypted and for th
   expect(await openRings(root, identity).load(bob)).toEqual(one)
   expect(await rings.load(carol)).toEqual(two)
   expect(files()).toHaveLength(2)
+  expect((await openRings(root, identity).list()).toSorted()).toEqual([bob, carol].toSorted())
   for (const name of files()) {
     expect(name).toMatch(/^[0-9a-f]{32}\.age$/)
     expect(statSync(join(root, 'ring', name)).mode & 0o777).toBe(0o600)

@@ -39,6 +39,8 @@ async function judgeHeaders(...headers: readonly string[]): Promise<string> {
   return (await judge(bob.identity.key, await signText(alice, 'asfaleia-message', lines.join('\n')), { now: NOW })).verdict
 }
 
+const OWN = fingerprintOf(alice.identity.key)
+
 describe('the headers', () => {
   test.each<[string, Answer]>([
     ['none', {}],
@@ -46,6 +48,7 @@ describe('the headers', () => {
     ['three keys, one of them X25519', { keys: [one, classic, two], left: 64 }],
     ['a beginning', { keys: [one], begin: new Uint8Array(64).fill(7), address: address.slice(0, 1) }],
     ['four mailboxes', { address, left: 3 }],
+    ['the mailbox of the own key at two relays', { address: RELAYS.slice(0, 2).map((relay) => ({ fingerprint: OWN, relay })) }],
   ])('arrive as they were sent: %s', async (_name, answer) => {
     expect(await pass(answer)).toEqual(answer)
   })

@@ -21,6 +21,7 @@ function make(stored?: Ring) {
       if (failure !== undefined) throw failure
       saved.push(ring)
     },
+    list: async () => [],
     remove: async () => {},
   })
   return { rings, saved, failures }

@@ -9,7 +9,7 @@ import type { ClaimClient } from '../../../src/client/wire/claim-client.ts'
 import { connectClaims } from '../../../src/client/wire/connect.ts'
 import { RelayError } from '../../../src/client/wire/error.ts'
 import { createClock } from '../../support/clock.ts'
-import { makePerson, messengerOf, take, textOf } from '../../support/people.ts'
+import { makePerson, messengerOf, type Person, take, textOf } from '../../support/people.ts'
 import { startTestRelay, type TestRelayOptions } from '../../support/relay.ts'
 import { cardOf, makeSecret, openSecret, type Secret } from '../../support/secret.ts'
 
@@ -169,5 +169,43 @@ describe('a relay that knows its members', { timeout: 60_000 }, () => {
       }
     }
     expect(protections).toEqual(['daily', 'one-time', 'one-time', 'one-time', 'one-time', 'one-time'])
+  })
+
+  const makeMembers = (relays: readonly string[], people: readonly Person[]): Secret[] =>
+    people.map(({ name, identity, key }) => Object.assign(makeSecret(name, relays, { members: relays, copies: 2 }), { identity, key }))
+
+  test('opens one-time messages after a restart, before it wrote to their sender', async () => {
+    const people = ['alice', 'bob'].map((name) => makePerson(name))
+    const { name } = await startRelay({ admit: people.map(({ key }) => ({ fingerprint: key.fingerprint })) })
+    const [alice, bob] = makeMembers([name], people) as [Secret, Secret]
+    const [from, to] = [open(alice, [cardOf(bob)]), open(bob, [cardOf(alice)])]
+    await settle(from, to)
+    await Promise.all([from.send(cardOf(bob), { type: 'text', text: 'one' }).settled, take(to, 1)])
+    await to.close()
+    const delivery = from.send(cardOf(bob), { type: 'text', text: 'two' })
+    await from.flush()
+    const again = open(bob, [cardOf(alice)])
+    expect(await take(again, 1)).toMatchObject([{ verdict: 'genuine', protection: 'one-time' }])
+    expect(await delivery.settled).toBe('delivered')
+  })
+
+  test('can be two of them: a text goes to both, and is shown once', async () => {
+    const people = ['alice', 'bob'].map((name) => makePerson(name))
+    const admit = people.map(({ key }) => ({ fingerprint: key.fingerprint }))
+    const [one, other] = [await startRelay({ admit }), await startRelay({ admit })]
+    const [alice, bob] = makeMembers([one.name, other.name], people) as [Secret, Secret]
+    const [from, to] = [open(alice, [cardOf(bob)]), open(bob, [cardOf(alice)])]
+    await settle(from, to)
+    const shown: unknown[] = []
+    void (async () => {
+      for await (const received of to.received()) {
+        shown.push(received.verdict)
+        await received.done()
+      }
+    })()
+    for (let n = 0; n < 4; n++) expect(await from.send(cardOf(bob), { type: 'text', text: `text ${n}` }).settled).toBe('delivered')
+    await settle(from, to)
+    expect(other.relay.relay.snapshot().counters.stored).toBeGreaterThan(2)
+    expect(shown).toEqual(['genuine', 'genuine', 'genuine', 'genuine'])
   })
 })

@@ -41,6 +41,7 @@ function makeSecret(name: string, ...relays: string[]): Secret {
       load: async (contact) => rings.get(contact),
       save: async (contact, ring) => void rings.set(contact, ring),
       remove: async (contact) => void rings.delete(contact),
+      list: async () => [...rings.keys()],
     },
     secrets: {
       load: async () => state.secrets?.slice(),
