@@ -247,6 +247,23 @@ export const CLIENT: readonly Defect[] = [
     ],
   ),
   ...forTests(
+    'src/client/ring/text.ts',
+    ['test/client/ring/text.test.ts'],
+    [
+      [
+        'if (at === -1) refuse()',
+        'if (at === -2) refuse()',
+        'A line without a colon is read.',
+        'Its name or its values are refused: the values then contain letters of the name.',
+      ],
+    ],
+  ),
+  ...forTests(
+    'src/client/messenger/channel.ts',
+    ['test/client/messenger/channel.test.ts'],
+    [['this.#queue.length > this.#most', 'this.#queue.length >= this.#most', 'A queue drops its oldest value before it is full.']],
+  ),
+  ...forTests(
     'src/cli/chat/plain.ts',
     ['test/cli/chat/plain.test.ts'],
     [['    this.#stdin.pause()\n', '    \n', 'The input is still read after the end.', 'The end of the lines pauses it, too.']],
