@@ -20,8 +20,8 @@ const SURVIVED: Verdict = { isFound: false, by: '' }
 const DEADLINE_MS = 120_000
 /** The time for tests that have run before: so much, and so many times what they took then. The machine may be busy. */
 const PATIENCE = { ms: 30_000, times: 5 }
-/** A failed test may leave its clean-up waiting. */
-const HOOK_MS = 20_000
+/** A busy machine makes a test take long; a failed test may leave its clean-up waiting. */
+const LIMITS = ['--testTimeout', '60000', '--hookTimeout', '20000']
 /** The tests without a defect have more time. */
 const BASELINE_MS = 1_800_000
 /**
@@ -87,17 +87,7 @@ async function runVitest(
   rmSync(output, { force: true })
   const vitest = join(copy.folder, 'node_modules/vitest/vitest.mjs')
   const excluded = except.flatMap((file) => ['--exclude', file])
-  const words = [
-    'run',
-    '--project',
-    'unit',
-    '--reporter',
-    join(copy.folder, 'test/mutants/reporter.ts'),
-    '--hookTimeout',
-    String(HOOK_MS),
-    ...excluded,
-    ...tests,
-  ]
+  const words = ['run', '--project', 'unit', '--reporter', join(copy.folder, 'test/mutants/reporter.ts'), ...LIMITS, ...excluded, ...tests]
   const ended = await runProgram(copy, [vitest, ...words], deadlineMs, { env: { MUTANTS_RESULTS: output } })
   const lines = existsSync(output) ? readFileSync(output, 'utf8').trim().split('\n') : []
   const results = lines.map((line) => JSON.parse(line) as Result)

@@ -276,7 +276,7 @@ test('on a terminal, get shows when a message was written', async () => {
   await as('Alice', 'contact', 'add', await begin('Bob'))
   const at = Math.floor(Date.now() / 1_000)
   using client = await connectRelay({ relay: relay.address, identity: identity('Bob') })
-  for (const time of [at, at - 86_400]) {
+  for (const time of [at - 86_400, at]) {
     const facts = { to: identity('Alice'), id: makeId(), time, content: text('hi') }
     await client.sendSealed(identity('Alice').key, await encodeMessage(identity('Bob'), facts))
   }
@@ -284,7 +284,7 @@ test('on a terminal, get shows when a message was written', async () => {
   Object.assign(io.stdout, { isTTY: true })
   io.stdin.end()
   expect(await runCommand(['get'], io)).toBe(0)
-  expect(io.out()).toMatch(/^Bob \d\d:\d\d: hi\nBob \d{4}-\d\d-\d\d \d\d:\d\d: hi\n$/)
+  expect(io.out()).toMatch(/^Bob \d{4}-\d\d-\d\d \d\d:\d\d: hi\nBob \d\d:\d\d: hi\n$/)
   expect(io.out()).toContain(`Bob ${whenOf(at)}: hi`)
 })
 
