@@ -1,5 +1,5 @@
 /** Tests the whole relay over each of its doors; the same must hold on all of them. */
-import { createHash } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -536,5 +536,23 @@ describe('the running relay', () => {
     const chunks: Buffer[] = []
     for await (const chunk of socket) chunks.push(chunk as Buffer)
     expect(Buffer.concat(chunks).toString()).toMatch(/^18;asfaleia\/1;[^\n]*\n17\n$/)
+  })
+})
+
+describe('a relay that takes over from another one', () => {
+  it('has its messages, and knows its tokens', async () => {
+    const secret = join(folder, 'secret')
+    writeFileSync(secret, randomBytes(32).toString('base64'), { mode: 0o600 })
+    const words = ['--name', 'localhost', '--handover', join(folder, 'handover.sock'), '--handover-secret', secret]
+    const first = await start(...words)
+    const before = await connectRaw(first.at('tcp'))
+    const token = await before.login(alice)
+    const [, id] = (await before.ask(`3;${token};${alice.line};QUJD`)).split(';')
+    const second = await start(...words)
+    await first.handedOver
+    expect(logged.filter((line) => line.includes('"taken-over"'))).toHaveLength(1)
+    const after = await connectRaw(second.at('tcp'))
+    expect(await after.ask(`4;${token};lease`)).toBe('14;1;0')
+    expect(await after.line()).toBe(`20;${id};QUJD`)
   })
 })

@@ -88,6 +88,23 @@ export const OPERATION: readonly Defect[] = [
     ],
   ),
   ...forTests(
+    'src/server/server.ts',
+    ['test/server/server.test.ts'],
+    [
+      [
+        'if (succession !== undefined) await takeOver',
+        'if (false) await takeOver',
+        'A relay opens its doors without the messages of the one before.',
+      ],
+      [
+        'for (let n = 0; n < 2; n++)',
+        'for (let n = 0; n <= 2; n++)',
+        'Young objects are collected three times.',
+        'A third collection only takes longer.',
+      ],
+    ],
+  ),
+  ...forTests(
     'src/server/name-file.ts',
     ['test/server/name-file.test.ts', 'test/server/server.test.ts'],
     [
