@@ -402,7 +402,7 @@ describe('get shows a message', () => {
       '[forged: it claims to be from Alice, but is not]: by Alice!',
       '[written by Alice to someone else, and passed on by a stranger]: for Eve',
       expect.stringMatching(/^Alice \[dated in the future, 20\S+Z: their clock or yours is wrong\]: from tomorrow$/),
-      expect.stringMatching(/^Alice \[old, from 20\S+Z: it may be a replay\]: from last month$/),
+      expect.stringMatching(/^Alice \[old, from 20\S+Z: it may be a replay\] \[late: newer messages came before it\]: from last month$/),
       '[unsigned: anyone may have written this]: by age alone',
       'Eve: [a message of a type that this version does not know: poll]',
       '',
