@@ -27,7 +27,7 @@ export class RelayHost {
   steadySince = 0
   /** When it lost all messages last, or may have. */
   lostAt = 0
-  /** The same for a loss that no client can notice. */
+  /** The same for a loss that no client can notice, or that may be none. */
   liedAt = 0
   /** For how long it holds a message, seconds. */
   readonly hold: number
@@ -285,6 +285,8 @@ export class RelayHost {
       // The relay before died: tokens stay valid here, too, so no client can notice.
       else if (percent < 100) this.lostAt = this.liedAt = kernel.now
       else if (restored !== this.#given) truth.violate(1, `${this.name} gave ${this.#given} messages, and its successor has ${restored}`)
+      // The relay before was killed meanwhile: what counts as lost may be here.
+      if (this.lostAt >= since) this.liedAt = kernel.now
       this.restored = restored
       this.relay = relay
       this.process = process
