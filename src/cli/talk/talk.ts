@@ -147,7 +147,7 @@ export async function openMessengerOf(
 const SLOW_MS = 10_000
 
 /** Hands tor the client key of an onion service before each connection: tor forgets it when it restarts. */
-function createUnlock(home: Home | undefined, io: Io): (relay: string) => Promise<void> {
+export function createUnlock(home: Home | undefined, io: Io): (relay: string) => Promise<void> {
   return async (relay) => {
     const { host } = relay.startsWith('unix:') ? { host: '' } : parseEndpoint(relay, 3_308)
     // A subdomain is reached by the key of its address.
