@@ -166,10 +166,10 @@ export const SIMULATION: readonly Defect[] = [
     ['      this.#save()\n      schedule()\n    } catch', '      schedule()\n    } catch', 'a new message is not stored'],
     ['    const after = ordered ?', '    const after = Date.now() < 0 && ordered ?', 'messages do not name the one before'],
   ]),
-  ...forSimulation('src/client/messenger/incoming.ts', [
+  ...forSimulation('src/client/messenger/retries.ts', [
     [
-      '        const pause = backoff(failures, random(), error instanceof RelayError ? error.seconds : undefined)',
-      '        const pause = backoff(1, random() / 100) / 100',
+      '      const pause = backoff(failures, random(), error instanceof RelayError ? error.seconds : undefined)',
+      '      const pause = backoff(1, random() / 100) / 100',
       'a receiver dials a failing relay without a pause',
     ],
   ]),

@@ -5,7 +5,7 @@
  */
 import type { Message } from '../../protocol/answer.ts'
 import { DEFAULT_LIMITS } from '../../protocol/limits.ts'
-import { backoff, SPREAD_MS } from '../delivery/backoff.ts'
+import { SPREAD_MS } from '../delivery/backoff.ts'
 import type { ClaimClient } from '../wire/claim-client.ts'
 import type { ClaimedMailbox } from '../wire/claimed-mailbox.ts'
 import type { Token } from '../wire/proof.ts'
@@ -15,11 +15,10 @@ import { MessengerError } from './error.ts'
 import type { Source } from './inbox.ts'
 import type { IncomingEvents } from './incoming.ts'
 import { randomIsolation } from './outgoing.ts'
+import { Retries } from './retries.ts'
 import { Box } from './address-box.ts'
 import type { Address } from './secrets.ts'
 
-/** After a connection that lasted so long, ms, the next pause is short again. */
-const HELD_MS = 60_000
 /** Silence, ms, that counts as the end of the waiting messages. */
 const QUIET_MS = 10_000
 /** How often the addresses without a label are asked, how many at once, and how long their messages keep a label, ms. */
@@ -48,7 +47,7 @@ export class AddressConnection {
   #token: Token | undefined
   #closed = false
   #isRunning = false
-  #wake: (() => void) | undefined
+  readonly #retries: Retries
   /** Messages that are announced and did not come yet. */
   #left = 0
   #unannounced = 0
@@ -63,6 +62,19 @@ export class AddressConnection {
 
   constructor(options: AddressOptions, addresses: readonly Address[]) {
     this.#options = options
+    const { clock, random, onState } = options
+    this.#retries = new Retries({
+      clock,
+      random,
+      spread: SPREAD_MS,
+      receive: (onUp) => this.#receive(onUp),
+      onFailed: (error) => {
+        this.#lose()
+        this.#fetched.resolve(error)
+        return true
+      },
+      onState,
+    })
     this.set(addresses)
     if (addresses.length === 0) this.#fetched.resolve(undefined)
   }
@@ -89,7 +101,9 @@ export class AddressConnection {
       const client = this.#client
       if (client !== undefined && this.#hasLabel(client)) this.#read(client, box)
     }
-    if (!this.#isRunning && !this.#closed && this.#boxes.size > 0) void this.#run()
+    if (this.#isRunning || this.#closed || this.#boxes.size === 0) return
+    this.#isRunning = true
+    void this.#retries.run()
   }
 
   /** Ends a pause before the next try, and reads again what another client has taken over. */
@@ -101,7 +115,7 @@ export class AddressConnection {
       const client = this.#client
       if (client !== undefined && this.#hasLabel(client)) this.#read(client, box)
     }
-    this.#wake?.()
+    this.#retries.hurry()
   }
 
   close(): void {
@@ -109,38 +123,8 @@ export class AddressConnection {
     this.#fetched.resolve(undefined)
     this.#cancelQuiet?.()
     this.#cancelTurn?.()
-    this.#wake?.()
+    this.#retries.close()
     this.#client?.close()
-  }
-
-  async #run(): Promise<void> {
-    const { clock, random, onState } = this.#options
-    this.#isRunning = true
-    let failures = 0
-    while (!this.#closed) {
-      const since = clock.now()
-      let up = false
-      try {
-        onState('connecting', {})
-        await this.#receive(() => (up = true))
-      } catch (error) {
-        this.#lose()
-        if (this.#closed) return
-        this.#fetched.resolve(error)
-        failures = up && clock.now() - since > HELD_MS ? 1 : failures + 1
-        const pause = backoff(failures, random(), error instanceof RelayError ? error.seconds : undefined)
-        // A connection that stood for a while ended together with others: they must not come back together.
-        const again = pause + (up ? random() * SPREAD_MS : 0)
-        onState('down', { error, again })
-        await new Promise<void>((resolve) => {
-          const cancel = clock.after(again, resolve)
-          this.#wake = () => {
-            cancel()
-            resolve()
-          }
-        })
-      }
-    }
   }
 
   #lose(): void {

@@ -4,7 +4,6 @@
  * It acknowledges messages only when told to.
  */
 import type { Message } from '../../protocol/answer.ts'
-import { backoff } from '../delivery/backoff.ts'
 import type { RelayClient } from '../wire/client.ts'
 import type { Clock } from './clock.ts'
 import type { Renewal } from './context.ts'
@@ -12,9 +11,8 @@ import { RelayError } from '../wire/error.ts'
 import type { Token } from '../wire/proof.ts'
 import { MessengerError } from './error.ts'
 import { randomIsolation } from './outgoing.ts'
+import { Retries } from './retries.ts'
 
-/** After a connection that lasted so long, ms, the next pause is short again. */
-const HELD_MS = 60_000
 /**
  * Silence, in ms, that counts as the end of the waiting messages. Fewer may come than the relay announced: messages
  * expire, and relays lie.
@@ -47,7 +45,7 @@ export class Incoming {
   #token: Token | undefined
   #closed = false
   #isOver = false
-  #wake: (() => void) | undefined
+  readonly #retries: Retries
   #acks: string[] = []
   #acking = 0
   readonly #fetched = Promise.withResolvers<unknown>()
@@ -59,7 +57,16 @@ export class Incoming {
 
   constructor(options: IncomingOptions) {
     this.#options = options
-    void this.#run()
+    const { clock, random, spread = 0, onState } = options
+    this.#retries = new Retries({
+      clock,
+      random,
+      spread,
+      receive: (onUp) => this.#receive(onUp),
+      onFailed: (error) => this.#onFailed(error),
+      onState,
+    })
+    void this.#retries.run()
   }
 
   /** How many unacknowledged messages the relay delivers at most. */
@@ -85,13 +92,13 @@ export class Incoming {
 
   /** Ends a pause before the next try. */
   hurry(): void {
-    this.#wake?.()
+    this.#retries.hurry()
   }
 
   close(): void {
     this.#closed = true
     this.#fetched.resolve(undefined)
-    this.#wake?.()
+    this.#retries.close()
     this.#client?.close()
   }
 
@@ -111,40 +118,16 @@ export class Incoming {
       })
   }
 
-  async #run(): Promise<void> {
-    const { clock, random, onState, onTakenOver } = this.#options
-    let failures = 0
-    while (!this.#closed) {
-      const since = clock.now()
-      let up = false
-      try {
-        onState('connecting', {})
-        await this.#receive(() => (up = true))
-        if (this.#closed) return
-        throw new RelayError('closed')
-      } catch (error) {
-        this.#client = undefined
-        if (this.#closed) return
-        this.#fetched.resolve(error)
-        if (error instanceof RelayError && error.code === 'taken-over') {
-          this.#isOver = true
-          onState('down', { error })
-          onTakenOver()
-          return
-        }
-        failures = up && clock.now() - since > HELD_MS ? 1 : failures + 1
-        const pause = backoff(failures, random(), error instanceof RelayError ? error.seconds : undefined)
-        const again = pause + (up ? random() * (this.#options.spread ?? 0) : 0)
-        onState('down', { error, again })
-        await new Promise<void>((resolve) => {
-          const cancel = clock.after(again, resolve)
-          this.#wake = () => {
-            cancel()
-            resolve()
-          }
-        })
-      }
-    }
+  /** @returns whether to connect again */
+  #onFailed(error: unknown): boolean {
+    const { onState, onTakenOver } = this.#options
+    this.#client = undefined
+    this.#fetched.resolve(error)
+    if (!(error instanceof RelayError) || error.code !== 'taken-over') return true
+    this.#isOver = true
+    onState('down', { error })
+    onTakenOver()
+    return false
   }
 
   /** Receives until the connection fails or `close` is called. */
