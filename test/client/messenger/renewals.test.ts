@@ -1,0 +1,115 @@
+/** Messages that are encrypted anew: how often, for which report, and when a key of the contact is given up. */
+import { describe, expect, test } from 'vitest'
+import { fingerprintOf } from '../../../src/client/format/field.ts'
+import type { OutboxEntry, OutboxTask } from '../../../src/client/delivery/entry.ts'
+import type { Contact } from '../../../src/client/messenger/contact.ts'
+import { Renewals } from '../../../src/client/messenger/renewals.ts'
+import { tagOf } from '../../../src/client/ring/keys.ts'
+import { RING } from '../../../src/client/ring/state.ts'
+import { makePerson } from '../../support/people.ts'
+
+const bob: Contact = makePerson('bob')
+const to = fingerprintOf(bob.key)
+const payloadOf = (text: string): Uint8Array => Buffer.from(`age-encryption.org/v1\n-> X25519 ${text}\n`)
+
+type Entry = Pick<OutboxEntry, 'id' | 'to' | 'payload' | 'text' | 'renewals'>
+
+/** Renewals of these entries, whose sealer gives each message a new payload. */
+function make(entries: Entry[], { isGivenUp = false }: { isGivenUp?: boolean } = {}) {
+  const renewed: { id: string; way: 'daily' | undefined }[] = []
+  const asked: number[] = []
+  const errors: unknown[] = []
+  let failure: Error | undefined
+  const sealer = {
+    async renew(_to: Contact, { id }: { id: string }, way?: 'daily') {
+      if (failure !== undefined) throw failure
+      renewed.push({ id, way })
+      return { payload: payloadOf(`${id} ${renewed.length}`), daily: way === 'daily', protection: 'one-time' }
+    },
+    isGivenUp(_to: Contact, copies: number) {
+      asked.push(copies)
+      return isGivenUp
+    },
+  }
+  const outbox = {
+    find: (id: string) => entries.find((entry) => entry.id === id),
+    listTo: () => entries.slice(),
+    onRenewed(id: string, sealed: object) {
+      entries = entries.map((entry) => (entry.id === id ? { ...entry, ...sealed } : entry))
+    },
+  }
+  const context = {
+    sealer,
+    options: { contacts: { find: (fingerprint: string) => (fingerprint === to ? bob : undefined) } },
+    emit: ({ error }: { error: unknown }) => errors.push(error),
+    schedule: () => {},
+  }
+  const renewals = new Renewals(context as never, outbox as never, { protect: () => {}, save: () => {}, post: () => '' })
+  return { renewals, renewed, asked, errors, entries: () => entries, fail: (error: Error) => (failure = error) }
+}
+
+const entryOf = (id: string, more: Partial<Entry> = {}): Entry => ({ id, to, payload: payloadOf(id), text: Uint8Array.of(1), ...more })
+
+describe('a message that its receiver cannot read', () => {
+  test('is encrypted anew three times: to a key of the report, and then to the bundle', async () => {
+    const { renewals, renewed, entries } = make([entryOf('a'), entryOf('b')])
+    for (let n = 0; n < RING.renewals + 2; n++) {
+      const tags = [tagOf(entries()[0]!.payload)]
+      await renewals.onUnreadable(to, { time: n, id: `report ${n}`, tags })
+    }
+    expect(renewed).toEqual([
+      { id: 'a', way: undefined },
+      { id: 'a', way: 'daily' },
+      { id: 'a', way: 'daily' },
+    ])
+    expect(entries().map((entry) => entry.renewals)).toEqual([RING.renewals, undefined])
+  })
+
+  test('keeps its count if it is encrypted anew for another reason', async () => {
+    const { renewals, entries } = make([entryOf('a'), entryOf('b', { renewals: 2 })])
+    await renewals.onAnew(to)
+    expect(entries().map((entry) => entry.renewals)).toEqual([0, 2])
+  })
+})
+
+test('keys of a contact are for the messages that wait for a bundle', async () => {
+  const { renewals, renewed } = make([entryOf('a'), entryOf('b', { payload: new Uint8Array(0) })])
+  await renewals.onKeys(to)
+  expect(renewed).toEqual([{ id: 'b', way: undefined }])
+})
+
+test('a message is not encrypted anew without its text, or to a person who is no contact', async () => {
+  const { text: _, ...without } = entryOf('a')
+  const { renewals, renewed } = make([without, entryOf('b', { to: 'SHA256:x' })])
+  expect([await renewals.renew('a'), await renewals.renew('b'), await renewals.renew('c')]).toEqual([false, false, false])
+  expect(renewed).toEqual([])
+})
+
+test('a message whose renewal fails stays as it is, and the program is told', async () => {
+  const { renewals, entries, errors, fail } = make([entryOf('a')])
+  const before = entries()[0]
+  const error = new Error('the disk is full')
+  fail(error)
+  expect(await renewals.renew('a')).toBe(false)
+  expect([entries()[0], errors]).toEqual([before, [error]])
+})
+
+describe('the key of a message is given up', () => {
+  const task = (more: object): Extract<OutboxTask, { kind: 'send' }> =>
+    ({ kind: 'send', relay: 'x', id: 'a', to, payload: payloadOf('a'), copies: RING.resends + 1, ...more }) as never
+
+  test('only after enough copies, of which the first is no repetition', () => {
+    const { renewals, asked } = make([], { isGivenUp: true })
+    expect(renewals.isGivenUp(task({ copies: RING.resends }))).toBe(false)
+    expect(renewals.isGivenUp(task({}))).toBe(true)
+    expect(asked).toEqual([RING.resends])
+    expect([9, 10].map((copies) => renewals.isGivenUp(task({ copies, daily: true })))).toEqual([false, true])
+  })
+
+  test('not if the message waits for a bundle, the receiver is no contact, or the contact was heard', () => {
+    const { renewals } = make([], { isGivenUp: true })
+    expect(renewals.isGivenUp(task({ payload: new Uint8Array(0) }))).toBe(false)
+    expect(renewals.isGivenUp(task({ to: 'SHA256:x' }))).toBe(false)
+    expect(make([]).renewals.isGivenUp(task({}))).toBe(false)
+  })
+})
