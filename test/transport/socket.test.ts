@@ -122,6 +122,35 @@ describe('a socket as a byte stream', () => {
     expect(Buffer.concat(chunks).toString()).toBe('answer\n')
     while (!events.includes('<end>')) await changed()
     expect(events).toEqual(['open', 'question', '<finish>', '<end>'])
+    expect(streams[0]!.received).toBe('question'.length)
+  })
+
+  it('shares its buffer with other sockets, which leave nothing in it', async () => {
+    const { promise: other, resolve } = Promise.withResolvers<Buffer>()
+    const { promise: shared, resolve: onShared } = Promise.withResolvers<string>()
+    let accepted = 0
+    const address = await listen(
+      server((socket) => {
+        if (accepted++ === 0) return void socket.on('data', resolve)
+        serveSocket(socket, undefined, () => ({
+          onChunk: (chunk) => onShared(Buffer.from(chunk.buffer).toString('latin1')),
+          onTooLarge: () => {},
+          onIdleFrames: () => {},
+          onFinish: () => {},
+          onEnd: () => {},
+        }))
+      }),
+      { kind: 'tcp', host: '127.0.0.1', port: 0 },
+    )
+    const { port } = address as Address & { kind: 'tcp' }
+    const first = connect({ port, host: '127.0.0.1' })
+    first.write('the words of another')
+    expect((await other).toString()).toBe('the words of another')
+    const second = connect({ port, host: '127.0.0.1' })
+    second.write('x')
+    expect((await shared).replaceAll('\0', '')).toBe('x')
+    first.destroy()
+    second.destroy()
   })
 
   it('delivers its last bytes to a peer that keeps sending', async () => {

@@ -199,7 +199,7 @@ export const CLIENT: readonly Defect[] = [
   ),
   ...forTests(
     'src/client/wire/connection.ts',
-    ['test/client/wire/client.test.ts', 'test/client/hostile.test.ts'],
+    ['test/client/wire/connection.test.ts', 'test/client/wire/client.test.ts'],
     [
       ['if (this.#ended !== undefined) return\n    this.#ended', 'this.#ended', 'A connection ends twice.'],
       [
