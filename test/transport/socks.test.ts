@@ -55,6 +55,7 @@ describe('parseTarget', () => {
     `${ONION.slice(1)}`,
     ONION.replace('2g', '2h'),
     'tooshort.onion',
+    'onion:80',
     `${ONION}..`,
     `.${ONION}`,
     `www..${ONION}`,
