@@ -72,3 +72,42 @@ it('a payload length over the maximum is refused', () => {
 it('the writer refuses a mailbox that is not a blinded id with a TypeError', () => {
   expect(() => new MessageWriter([{ ...one(Uint8Array.of(65)), mailbox: 'm' }].values()).write(new Uint8Array(100))).toThrow(TypeError)
 })
+
+/** The bytes of messages with these payloads. */
+function bytesOf(...payloads: readonly string[]): Uint8Array {
+  const room = new Uint8Array(10_000)
+  return room.subarray(0, new MessageWriter(payloads.map((text) => one(Buffer.from(text))).values()).write(room))
+}
+
+it('as many messages and bytes come as were announced, and no more', () => {
+  const read = (messages: number, bytes: number): number => {
+    const reader = new MessageReader(() => {}, { messages, bytes })
+    reader.push(bytesOf('one', 'three'))
+    return reader.count
+  }
+  expect(read(2, 8)).toBe(2)
+  for (const [messages, bytes] of [
+    [1, 8],
+    [2, 7],
+  ] as const) {
+    expect(() => read(messages, bytes)).toThrow(new ChannelError('forged'))
+  }
+})
+
+it('the reader leaves nothing of a complete message in its buffer', () => {
+  const views: Uint8Array[] = []
+  new MessageReader(({ payload }) => void views.push(payload)).push(bytesOf('secret'))
+  expect(Buffer.from(views[0]!.buffer).every((byte) => byte === 0)).toBe(true)
+})
+
+it('the records of a writer are overwritten after the last one, and if they are given up', () => {
+  for (const isGivenUp of [false, true]) {
+    let view: Buffer | undefined
+    for (const record of new MessageWriter([one(Buffer.from('secret'))].values()).records('messages')) {
+      expect(record.includes('secret')).toBe(true)
+      view = record
+      if (isGivenUp) break
+    }
+    expect(Buffer.from(view!.buffer, view!.byteOffset, view!.length).every((byte) => byte === 0)).toBe(true)
+  }
+})

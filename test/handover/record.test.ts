@@ -1,9 +1,11 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { ChannelError } from '../../src/handover/channel.ts'
+import { ChannelError, MAX_RECORD_BYTES } from '../../src/handover/channel.ts'
 import {
   decodeRecord,
+  decodeSpent,
   encodeRecord,
+  encodeSpent,
   FAILURES,
   FILLED,
   type HandoverRecord,
@@ -95,4 +97,22 @@ it('FILLED has the first byte of messages and bundles records, and no failure is
   for (const kind of ['messages', 'bundles'] as const)
     expect(encodeRecord({ kind, bytes: Buffer.alloc(0) })).toEqual(Buffer.of(FILLED[kind]))
   expect(new Set(FAILURES).size).toBe(FAILURES.length)
+})
+
+it('a number that is too large to be exact is refused, and the largest exact one is read', () => {
+  const record = encodeRecord({ kind: 'end', messages: Number.MAX_SAFE_INTEGER })
+  expect(decodeRecord(record)).toEqual({ kind: 'end', messages: Number.MAX_SAFE_INTEGER })
+  record.writeBigUInt64BE(2n ** 53n, 1)
+  expect(() => decodeRecord(record)).toThrow(new ChannelError('forged'))
+})
+
+it('limits are cut into records that fit, and come back', () => {
+  const all = Array.from({ length: 4_000 }, (_, n) => ({ sender: Buffer.alloc(32, n % 251).toString('base64url'), bytes: n }))
+  const records = [...encodeSpent(all)]
+  expect(Math.max(...records.map(({ length }) => length))).toBeLessThanOrEqual(MAX_RECORD_BYTES)
+  const read = records.flatMap((record) => {
+    const decoded = decodeRecord(record)
+    return decoded.kind === 'spent' ? decodeSpent(decoded.bytes) : []
+  })
+  expect(read).toEqual(all)
 })

@@ -1,7 +1,7 @@
-import { once } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
-import { describe, expect, onTestFinished, test } from 'vitest'
-import { probe } from '../../src/operator/probe.ts'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { greet, probe } from '../../src/operator/probe.ts'
 import { startSocksServer } from '../support/socks-server.ts'
 import { startTestRelay } from '../support/relay.ts'
 
@@ -25,6 +25,31 @@ describe('probe', () => {
     expect(first).toMatchObject({ type: 3, host: ONION, port: 3308 })
     expect(second!.user).not.toBe(first!.user)
     expect(relay.relay.snapshot()).toMatchObject({ counters: { logins: { decrypt: 0, sign: 0, claim: 0 }, refused: { 'wrong-usage': 0 } } })
+  })
+
+  test('ends its connection', async () => {
+    const sockets: Socket[] = []
+    const relay = createServer((socket) => void sockets.push(socket.on('error', () => {}))).listen(0, '127.0.0.1')
+    await once(relay, 'listening')
+    onTestFinished(() => void relay.close())
+    relay.on('connection', (socket: Socket) => socket.once('data', () => socket.write('99;wrong-usage;text\n')))
+    const socks = await startSocksServer({ to: (relay.address() as AddressInfo).port })
+    onTestFinished(() => socks.close())
+    expect(await probe(ONION, at(socks.port), never)).toEqual({ reached: false, problem: 'refused' })
+    if (!sockets[0]!.closed) await once(sockets[0]!.resume(), 'close')
+    expect(sockets).toHaveLength(1)
+  })
+
+  test('measures the round trip in seconds', async () => {
+    vi.useFakeTimers({ toFake: ['performance'] })
+    onTestFinished(() => void vi.useRealTimers())
+    const socket: EventEmitter & { write?: (bytes: Uint8Array) => void } = new EventEmitter()
+    socket.write = (bytes) => {
+      const isPing = Buffer.from(bytes).toString() === '7\n'
+      vi.advanceTimersByTime(250)
+      queueMicrotask(() => socket.emit('data', Buffer.from(isPing ? '17\n' : '18;asfaleia/1\n')))
+    }
+    expect(await greet(socket as Socket, ONION, never)).toEqual({ reached: true, seconds: 0.25 })
   })
 
   test('reports refused if the relay does not answer to the name', async () => {

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import type { EventFields, EventName, Log } from '../../src/log.ts'
 import type { ProbeResult } from '../../src/operator/probe-result.ts'
 import { followProbe, type Report, startProbe } from '../../src/operator/reachability.ts'
@@ -51,7 +51,72 @@ test('changes are logged once, failures are counted, and no event names the addr
   ])
 })
 
+describe('a probe', () => {
+  afterEach(() => void vi.useRealTimers())
+
+  /** Starts a probe every 1,000 seconds, and counts its tries. */
+  function begin(probe: () => Promise<ProbeResult>, random = 0.5) {
+    vi.useFakeTimers()
+    const events: EventName[] = []
+    let tries = 0
+    const probing = startProbe(
+      {
+        name: () => ONION,
+        probe: () => (tries++, probe()),
+        everySeconds: 1_000,
+        random: () => random,
+        now: () => 0,
+      },
+      { event: (name) => void events.push(name) },
+    )
+    return { probing, events, tries: () => tries }
+  }
+
+  test.each([
+    [true, 0.5, 1_000],
+    [true, 0, 900],
+    [true, 1, 1_100],
+    [false, 0.5, 200],
+  ])('that reached the relay (%s), with the random number %d, is repeated after %d seconds', async (reached, random, seconds) => {
+    const result: ProbeResult = reached ? { reached, seconds: 1 } : { reached, problem: 'no-answer' }
+    const { probing, tries } = begin(async () => result, random)
+    await vi.advanceTimersByTimeAsync(seconds * 1_000 - 1)
+    expect(tries()).toBe(1)
+    await vi.advanceTimersByTimeAsync(2)
+    expect(tries()).toBe(2)
+    probing.stop()
+  })
+
+  test('that is stopped while it is under way says nothing and is not repeated', async () => {
+    const { promise, resolve } = Promise.withResolvers<ProbeResult>()
+    const { probing, events, tries } = begin(() => promise)
+    probing.stop()
+    resolve({ reached: true, seconds: 1 })
+    await vi.advanceTimersByTimeAsync(10_000_000)
+    expect([tries(), events, probing.state().reachable]).toEqual([1, [], undefined])
+  })
+})
+
 describe('followProbe', () => {
+  afterEach(() => void vi.useRealTimers())
+
+  test('looks every second, and logs a change once', () => {
+    vi.useFakeTimers()
+    const events: EventName[] = []
+    let text = 'reached 1\n'
+    const read = (): Report => ({ text, ageSeconds: 0 })
+    const following = followProbe({ read, everySeconds: 300, now: () => 0 }, { event: (name) => void events.push(name) })
+    vi.advanceTimersByTime(3_000)
+    expect(events).toEqual(['onion-reached'])
+    text = 'failed 1 no-answer\n'
+    vi.advanceTimersByTime(3_000)
+    expect(events).toEqual(['onion-reached', 'onion-not-reached'])
+    following.stop()
+    text = 'reached 1\n'
+    vi.advanceTimersByTime(3_000)
+    expect(events).toHaveLength(2)
+  })
+
   const STALE = 2 * 300 + 180
   const unknown = { reachable: undefined, seconds: undefined, failures: 0, problem: undefined }
   function follow(report: Report | undefined, seconds = 0): { state: unknown; events: unknown[] } {
