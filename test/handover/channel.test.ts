@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -31,9 +31,9 @@ async function pair(): Promise<[Socket, Socket]> {
   return [here, there]
 }
 
-async function channels(): Promise<{ here: Channel; there: Channel; sockets: [Socket, Socket] }> {
+async function channels(more: { readonly patience?: number } = {}): Promise<{ here: Channel; there: Channel; sockets: [Socket, Socket] }> {
   const both = await pair()
-  const [here, there] = await Promise.all([Channel.open(both[0], options), Channel.accept(both[1], options)])
+  const [here, there] = await Promise.all([Channel.open(both[0], options), Channel.accept(both[1], { ...options, ...more })])
   return { here, there, sockets: both }
 }
 
@@ -117,6 +117,37 @@ describe('a channel', () => {
     await expect(accepting).rejects.toEqual(problem('stalled'))
     clearInterval(dripping)
     expect(there.bytesRead).toBeLessThan(50)
+  })
+
+  it('gives up once its whole time is over, however long its patience is', async () => {
+    const { there } = await channels({ patience: 3_600_000 })
+    there.limit(1)
+    await expect(there.receive()).rejects.toEqual(problem('stalled'))
+  })
+
+  it('waits only a few times more once its whole time is over', async () => {
+    /** A socket that becomes readable again and again, and never has enough bytes. */
+    class Trickle extends EventEmitter {
+      readonly readableEnded = false
+      destroyed = false
+      reads = 0
+      pause(): void {}
+      destroy(): void {
+        this.destroyed = true
+      }
+      read(size: number): null {
+        if (size > 0 && ++this.reads > 1_000) throw new Error('the channel waits without an end')
+        return null
+      }
+      override on(event: string, listener: () => void): this {
+        if (event === 'readable') setImmediate(() => this.emit('readable'))
+        return super.on(event, listener)
+      }
+    }
+    const socket = new Trickle()
+    const accepting = Channel.accept(socket as unknown as Socket, { ...options, patience: 3_600_000, whole: 0 })
+    await expect(accepting).rejects.toEqual(problem('stalled'))
+    expect(socket.destroyed).toBe(true)
   })
 
   it('takes an answer that came in time, even if this process was stopped until its patience was over', async () => {
