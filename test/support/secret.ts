@@ -4,6 +4,7 @@ import { identityOf } from '../../src/client/format/identity.ts'
 import type { OutboxEntry } from '../../src/client/delivery/entry.ts'
 import type { SeenStore } from '../../src/client/delivery/seen.ts'
 import type { Contact } from '../../src/client/messenger/contact.ts'
+import type { MessengerEvent } from '../../src/client/messenger/event.ts'
 import type { Messenger } from '../../src/client/messenger/messenger.ts'
 import type { MessengerOptions, OutboxStore, Secrecy } from '../../src/client/messenger/options.ts'
 import { decodeRing, encodeRing } from '../../src/client/ring/text.ts'
@@ -94,4 +95,13 @@ export const cardOf = ({ name, key, relays, inbox }: Secret): Contact => ({ name
 export function openSecret(person: Secret, contacts: readonly Contact[], more: Partial<MessengerOptions> = {}): Messenger {
   const { secrecy, outbox, seen } = person
   return messengerOf(person, contacts, { secrecy, outbox, seen, ...more })
+}
+
+/** Returns a list to which the messenger's events are added from now on. */
+export function watch(messenger: Messenger): MessengerEvent[] {
+  const events: MessengerEvent[] = []
+  void (async () => {
+    for await (const event of messenger.events()) events.push(event)
+  })()
+  return events
 }

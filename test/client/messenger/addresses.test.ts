@@ -16,7 +16,7 @@ import { connectClaims } from '../../../src/client/wire/connect.ts'
 import { decodeRing } from '../../../src/client/ring/text.ts'
 import { makePerson, take, textOf } from '../../support/people.ts'
 import { startTestRelay, type TestRelay } from '../../support/relay.ts'
-import { cardOf, makeSecret, openSecret, type Secret } from '../../support/secret.ts'
+import { cardOf, makeSecret, openSecret, type Secret, watch } from '../../support/secret.ts'
 
 const closers: (() => unknown)[] = []
 afterEach(async () => {
@@ -33,14 +33,6 @@ function open(person: Secret, contacts: readonly Contact[], more?: Partial<Messe
   const messenger = openSecret(person, contacts, more)
   closers.push(() => messenger.close())
   return messenger
-}
-
-function watch(messenger: Messenger): MessengerEvent[] {
-  const events: MessengerEvent[] = []
-  void (async () => {
-    for await (const event of messenger.events()) events.push(event)
-  })()
-  return events
 }
 
 const addressesOf = (person: Secret): readonly Address[] => decodeSecrets(person.disk.secrets)?.addresses ?? []

@@ -13,7 +13,6 @@ import { openWith } from '../../../src/client/format/envelope.ts'
 import { fingerprintOf } from '../../../src/client/format/field.ts'
 import { identityOf } from '../../../src/client/format/identity.ts'
 import type { Contact } from '../../../src/client/messenger/contact.ts'
-import type { MessengerEvent } from '../../../src/client/messenger/event.ts'
 import type { Messenger } from '../../../src/client/messenger/messenger.ts'
 import type { MessengerOptions } from '../../../src/client/messenger/options.ts'
 import { RelayError } from '../../../src/client/wire/error.ts'
@@ -23,7 +22,7 @@ import { createClock } from '../../support/clock.ts'
 import { type HostileRelay, type Peer, startHostileRelay } from '../../support/hostile-relay.ts'
 import { take, textOf } from '../../support/people.ts'
 import { startTestRelay } from '../../support/relay.ts'
-import { cardOf, makeSecret, openSecret, type Secret } from '../../support/secret.ts'
+import { cardOf, makeSecret, openSecret, type Secret, watch } from '../../support/secret.ts'
 
 const DAY = 86_400
 const now = (): number => Math.floor(Date.now() / 1_000)
@@ -37,14 +36,6 @@ function open(person: Secret, contacts: readonly Contact[], more?: Partial<Messe
   const messenger = openSecret(person, contacts, more)
   closers.push(() => messenger.close())
   return messenger
-}
-
-function watch(messenger: Messenger): MessengerEvent[] {
-  const events: MessengerEvent[] = []
-  void (async () => {
-    for await (const event of messenger.events()) events.push(event)
-  })()
-  return events
 }
 
 interface Script {
