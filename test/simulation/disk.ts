@@ -46,6 +46,13 @@ export class Disk {
     return [...this.#names.keys()]
   }
 
+  /** Returns the path of a file with this text, also of one that only comes back if the power fails. */
+  whereIs(text: string): string | undefined {
+    for (const [path, { bytes, synced }] of this.#names) if (bytes.includes(text) || synced.includes(text)) return path
+    for (const [path, { synced }] of this.#durable) if (synced.includes(text)) return `${path} after a power failure`
+    return undefined
+  }
+
   /** The machine loses its power: everything that was not synced is gone. */
   losePower(): void {
     this.#names = new Map(this.#durable)

@@ -75,7 +75,9 @@ if (values.twice) {
   const [one, other] = [await runPlan(plan, { records: true }), await runPlan(plan, { records: true })]
   const at = one.record.findIndex((line, index) => line !== other.record[index])
   isGood = at === -1 && one.record.length === other.record.length
-  say(`seed ${seed}: ${one.record.length} events`)
+  say(
+    `seed ${seed}: ${one.record.length} events, ${plan.cast.people.filter(({ secrecy }) => secrecy !== undefined).length} people with secrecy`,
+  )
   say(isGood ? 'both runs are the same' : `the runs differ at event ${at}:\n${one.record[at]}\n${other.record[at]}`)
 } else if (values.once || values.plan !== undefined) {
   const outcome = await runPlan(values.plan === undefined ? planOf(seed, size) : readPlan(values.plan).plan, { tells: true })

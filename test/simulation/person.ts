@@ -1,20 +1,33 @@
 /** A person's device with a machine, a disk and a client: the real messenger over the profile's real state files. */
+import { sha256 } from '../../src/auth/crypto.ts'
 import { seedKey } from '../../src/auth/seed.ts'
+import { openRings } from '../../src/cli/profile/rings.ts'
+import { openSecrets } from '../../src/cli/profile/secrets.ts'
 import { openOutbox, openSeen } from '../../src/cli/profile/state.ts'
 import { OUTBOX, type OutboxEntry } from '../../src/client/delivery/entry.ts'
+import { makeCard } from '../../src/client/format/card.ts'
+import { Seen } from '../../src/client/delivery/seen.ts'
 import type { Content } from '../../src/client/format/content.ts'
+import { fingerprintOf } from '../../src/client/format/field.ts'
+import { introductionOf } from '../../src/client/format/introduction.ts'
+import type { Envelope } from '../../src/client/format/message.ts'
 import { type Identity, identityOf } from '../../src/client/format/identity.ts'
+import { rolesOf } from '../../src/client/messenger/connections.ts'
 import type { Contact } from '../../src/client/messenger/contact.ts'
 import type { MessengerEvent } from '../../src/client/messenger/event.ts'
 import type { Received } from '../../src/client/messenger/inbox.ts'
 import { type Messenger, openMessenger } from '../../src/client/messenger/messenger.ts'
-import type { OutboxStore } from '../../src/client/messenger/options.ts'
+import type { OutboxStore, Secrecy } from '../../src/client/messenger/options.ts'
 import type { FileDelivery } from '../../src/client/messenger/transfers.ts'
-import { connectThrough } from '../../src/client/wire/connect.ts'
+import { connectClaimsThrough, connectThrough } from '../../src/client/wire/connect.ts'
+import type { dial } from '../../src/client/wire/dial.ts'
 import { RelayError } from '../../src/client/wire/error.ts'
 import { type Disk, makeHome } from './disk.ts'
 import { FileBox, sourceOf } from './file-box.ts'
 import { Machine, type Process } from './kernel.ts'
+import { Keys } from './keys.ts'
+import type { Hiding } from './plan.ts'
+import type { RelayHost } from './relay-host.ts'
 import { usesReal } from './stand-in.ts'
 import type { Text } from './truth.ts'
 import type { World } from './world.ts'
@@ -38,7 +51,7 @@ const AGAIN_MS = 600_000
 const RECEIPT_MS = 600_000
 
 /** Refusals for which a text may wait although everything works. */
-const REFUSALS: ReadonlySet<string> = new Set(['mailbox-full', 'relay-full', 'rate-limited', 'denied'])
+const REFUSALS: ReadonlySet<string> = new Set(['mailbox-full', 'relay-full', 'rate-limited', 'denied', 'no-bundle'])
 
 export interface PersonOptions {
   readonly name: string
@@ -46,6 +59,7 @@ export interface PersonOptions {
   /** Whether the client keeps its outbox on the disk. */
   readonly keeps: boolean
   readonly seed: Uint8Array
+  readonly secrecy: Hiding | undefined
   /** The person whose other device this is. */
   readonly of?: Person
 }
@@ -55,6 +69,13 @@ export class Person {
   /** The first device of the same person, or this one. */
   readonly owner: Person
   readonly identity: Identity
+  readonly inbox: Identity
+  readonly secrecy: Hiding | undefined
+  /** Whether the client has secrecy now: it is not of an earlier version. */
+  hides: boolean
+  /** Since when the person has the card of another one with the inbox. */
+  readonly inboxes = new Map<Person, number>()
+  readonly keys: Keys
   contact: Contact
   readonly machine: Machine
   readonly keeps: boolean
@@ -79,12 +100,16 @@ export class Person {
   movedAt = 0
   readonly #world: World
 
-  constructor(world: World, { name, relays, keeps, seed, of }: PersonOptions) {
+  constructor(world: World, { name, relays, keeps, seed, secrecy, of }: PersonOptions) {
     this.#world = world
     this.name = name
     this.owner = of ?? this
     this.keeps = keeps
     this.identity = identityOf(seedKey(seed))
+    this.inbox = identityOf(seedKey(sha256(seed)))
+    this.secrecy = secrecy
+    this.hides = secrecy !== undefined && secrecy.isLater !== true
+    this.keys = new Keys(world, this)
     this.contact = of?.contact ?? { name, key: this.identity.key, relays }
     this.machine = new Machine(world.kernel, name)
     this.files = new FileBox(this)
@@ -125,15 +150,18 @@ export class Person {
     this.#end()
   }
 
-  /** Closes the client as its user does. */
-  close(): void {
+  /** Closes the client as its user does. @param then called once it has ended */
+  close(then: () => void = () => {}): void {
     const { kernel, truth } = this.#world
     const { process, messenger } = this
     if (process === undefined || messenger === undefined) return
     truth.tell(this.name, 'closes the client')
     kernel.at(kernel.now, process, () => {
       void messenger.close().then(
-        () => this.#exit(process),
+        () => {
+          this.#exit(process)
+          then()
+        },
         (error: unknown) => kernel.fail(error),
       )
     })
@@ -154,16 +182,43 @@ export class Person {
     for (const text of truth.openTexts(this.name)) if (!text.isKept) text.excuse ??= 'its writer ended before the outbox was on the disk'
   }
 
+  /** Returns the contact that the user's book has of another person. */
+  contactOf({ contact, inbox, name }: Person): Contact {
+    const { inboxes } = this.owner
+    const known = this.#world.people.get(name)!
+    return this.hides && inboxes.has(known) ? { ...contact, inbox: inbox.key } : contact
+  }
+
+  /** The client is closed, and one of another version starts. */
+  change(hides: boolean): void {
+    if (this.secrecy === undefined || this.hides === hides) return
+    this.#world.truth.tell(this.name, `gets a version ${hides ? 'with' : 'without'} secrecy`)
+    this.hides = hides
+    this.wasDowngraded ||= !hides
+    if (this.process === undefined) return
+    if (this.messenger === undefined) {
+      this.kill('killed')
+      this.start()
+    } else this.close(() => this.start())
+  }
+
+  /** A contact gets a new address. */
+  renew(to: Person): void {
+    if (this.owner.strangers.has(to) || !this.hides) return
+    this.#do((_, messenger) => void messenger.renewAddress(this.contactOf(to)).catch(() => {}))
+  }
+
   /** Makes a stranger a contact. */
   meet(stranger: Person): void {
     const { kernel, truth } = this.#world
     if (!this.strangers.delete(stranger)) return
+    if (stranger.hides) this.owner.inboxes.set(stranger, kernel.now)
     truth.tell(this.name, `makes ${stranger.name} a contact`)
     const ids = this.#unconfirmed.get(stranger) ?? []
     this.#unconfirmed.delete(stranger)
     const { process, messenger } = this
     if (process !== undefined && messenger !== undefined && ids.length > 0)
-      kernel.at(kernel.now, process, () => messenger.confirm(stranger.contact, ids))
+      kernel.at(kernel.now, process, () => messenger.confirm(this.contactOf(stranger), ids))
   }
 
   /** Writes a text, or a reply to the last text of the receiver, or changes the last text to them. */
@@ -183,7 +238,7 @@ export class Person {
           ? { type: 'remove', of: before! }
           : { type: 'text', text, ...(what === 'reply' && { replyTo: before! }) }
     this.#do((process, messenger) => {
-      const { id } = messenger.send(to.contact, content, {
+      const { id } = messenger.send(this.contactOf(to), content, {
         ...(group !== undefined && { group }),
         ...(within !== undefined && { deadline: within }),
       })
@@ -199,7 +254,7 @@ export class Person {
     this.#do((process, messenger) => {
       truth.count('files')
       truth.tell(this.name, `sends a file of ${bytes} bytes to ${to.name}`)
-      void messenger.sendFile(to.contact, sourceOf(`${this.name}-${kernel.random.word()}`, bytes)).then(
+      void messenger.sendFile(this.contactOf(to), sourceOf(`${this.name}-${kernel.random.word()}`, bytes)).then(
         (delivery) => this.#sending.push({ delivery, process }),
         (error: unknown) => truth.tell(this.name, `cannot send a file: ${String(error)}`),
       )
@@ -247,6 +302,7 @@ export class Person {
   /** Checks what can be seen of the client from outside. */
   check(): void {
     const { truth, kernel } = this.#world
+    this.keys.check()
     const timers = this.process?.timers ?? 0
     if (timers > MOST_TIMERS) truth.violate(5, `the client of ${this.name} has ${timers} timers`)
     const names = this.disk.names.length
@@ -280,6 +336,38 @@ export class Person {
       const open = [...network.connections].filter((each) => each.client === this.process && each.relay === relay)
       if (open.every((each) => each.isDead)) truth.violate(7, `${this.name} sees that ${host.name} is up, and has no connection to it`)
     }
+  }
+
+  /** Whether the client was of an earlier version after it had one-time keys: that one erased messages that it could not read. */
+  wasDowngraded = false
+
+  /** Whether contacts encrypt to one-time keys that the present version does not know. */
+  get isDowngraded(): boolean {
+    return this.secrecy !== undefined && !this.hides
+  }
+
+  /** Whether the disk says that a text came. */
+  hasStored(id: string, from: Person): boolean {
+    const seen = this.disk.find('/state/seen')
+    // An earlier version has a message erased that it cannot read.
+    if (this.keys.hasRead(id) || this.isDowngraded) return true
+    return seen !== undefined && Seen.decode(seen.bytes, this.machine.wall / 1_000)?.has(from.identity.key, id) === true
+  }
+
+  /** Says which of the user's mailboxes it is. @param mailbox its fingerprint */
+  nameOf(mailbox: string): string {
+    if (mailbox === fingerprintOf(this.identity.key)) return 'the mailbox of their key'
+    return mailbox === fingerprintOf(this.inbox.key) ? 'their inbox' : 'an address'
+  }
+
+  /** Whether the client reads a mailbox at a relay of the user. @param mailbox its fingerprint */
+  reads(mailbox: string, { address, leaving, admits }: RelayHost): boolean {
+    const { relays } = this.owner.contact
+    if (mailbox === fingerprintOf(this.identity.key)) return !this.hides || admits !== undefined || this.secrecy?.isPublic === true
+    if (!this.hides || admits !== undefined) return false
+    if (mailbox !== fingerprintOf(this.inbox.key)) return this.keys.hasAddress(mailbox)
+    const { inbox } = rolesOf(relays, this.secrecy?.copies)
+    return inbox.includes(address) || (leaving !== undefined && inbox.includes(leaving))
   }
 
   /** Since when everything works between this device and a relay of its owner, and the user sees it as up. */
@@ -322,7 +410,7 @@ export class Person {
       // After another text was denied, the relay is not tried for an hour.
       if (state === 'waiting' && text.by === this.process && quiet > HOUR + NOTICES_MS)
         truth.violate(7, `${this.name} sees that text ${number} waits, without a reason`)
-      if (state === 'held' && quiet > LOOKS_MS && !usesReal()) this.#checkHeld(text, quiet)
+      if (state === 'held' && quiet > LOOKS_MS && !usesReal() && !to.wasDowngraded) this.#checkHeld(text, quiet)
       if (text.doneBy.size > 0) this.#checkReceipt(text, to)
     }
   }
@@ -357,6 +445,8 @@ export class Person {
     const { truth, kernel } = this.#world
     const { relays } = this.owner.contact
     if (!this.#world.admits(text.to, this.name) || !this.#world.knows(text.to, this.name)) return
+    // An earlier version does not read the addresses to which receipts go.
+    if (this.isDowngraded || receiver.isDowngraded) return
     if (receiver.messenger === undefined || !text.doneBy.has(receiver.name) || text.by !== this.process) return
     const since = Math.max(
       receiver.#steadyAt,
@@ -372,24 +462,28 @@ export class Person {
     const folder = `${makeHome(process)}/state`
     try {
       const outbox = this.keeps ? this.#watch(await openOutbox(folder, this.identity)) : undefined
+      const secrecy = this.hides ? this.#secrecyIn(folder) : undefined
+      const link = secrecy === undefined ? undefined : await this.#makeLink()
+      const dialHere: typeof dial = ({ kind, name }, { timeout, early }) => {
+        if (kind !== 'name') throw new Error('a simulated client dials onion addresses only')
+        return network.dial(name, timeout, early ?? [])
+      }
       const messenger = openMessenger({
         identity: this.identity,
         relays: this.owner.contact.relays,
         contacts: {
           find: (fingerprint) => {
             const person = this.#world.findPerson(fingerprint)
-            return person === undefined || this.owner.strangers.has(person) ? undefined : person.contact
+            return person === undefined || this.owner.strangers.has(person) ? undefined : this.contactOf(person)
           },
         },
         receipts: { delivered: true, read: true },
         ...(outbox !== undefined && { outbox }),
         seen: openSeen(folder),
         files: this.files,
-        connect: (options) =>
-          connectThrough(({ kind, name }, { timeout, early = [] }) => {
-            if (kind !== 'name') throw new Error('a simulated client dials onion addresses only')
-            return network.dial(name, timeout, early)
-          }, options),
+        ...(secrecy !== undefined && { secrecy, introducer: { cardFor: (_, mayLackInbox) => (mayLackInbox ? link : undefined) } }),
+        connect: (options) => connectThrough(dialHere, options),
+        connectClaims: (options) => connectClaimsThrough(dialHere, options),
       })
       const listening = this.#listen(process, messenger.events())
       await messenger.ready
@@ -405,6 +499,37 @@ export class Person {
       if (this.disk.fault === undefined) kernel.fail(error)
       this.#exit(process)
     }
+  }
+
+  /** As src/cli/owner/secrecy.ts does. */
+  #secrecyIn(folder: string): Secrecy {
+    const { isPublic, copies } = this.secrecy!
+    const world = this.#world
+    return {
+      inbox: this.inbox,
+      rings: this.keys.watchRings(openRings(folder, this.identity)),
+      secrets: this.keys.watchSecrets(openSecrets(folder, this.identity)),
+      relays: () => this.owner.contact.relays,
+      isPublic,
+      copies,
+      get members() {
+        return world.closedAddresses
+      },
+    }
+  }
+
+  async #makeLink(): Promise<string> {
+    const { relays } = this.owner.contact
+    const time = Math.floor(Date.now() / 1_000)
+    return (await makeCard(this.identity, { version: 2, name: this.owner.name, relays, inbox: this.inbox.key, time })).link
+  }
+
+  /** A contact without an inbox in the book gets one by the card in a message, as src/cli/profile/sent-card.ts does. */
+  async #takeCard(from: Person, envelope: Envelope): Promise<void> {
+    const { owner } = this
+    if (owner.inboxes.has(from) || envelope.card === undefined) return
+    const card = await introductionOf(envelope)
+    if (card?.inbox !== undefined) owner.inboxes.set(from, this.#world.kernel.now)
   }
 
   /** Notes which texts the outbox on the disk has. */
@@ -458,6 +583,14 @@ export class Person {
           this.#status.set(event.relay, { state: 'over', since: kernel.now })
           truth.count('taken over')
           break
+        case 'ring':
+          truth.count(`ring: ${event.event}`)
+          truth.tell(this.name, `sees of the keys of ${event.contact.name}: ${event.event}`)
+          break
+        case 'published':
+          truth.count(event.error === undefined ? 'published' : 'not published')
+          break
+        case 'other-bundle':
         case 'forgotten':
         case 'not-kept':
         case 'not-said':
@@ -473,10 +606,25 @@ export class Person {
     for await (const received of messenger.received()) await this.#show(process, messenger, received)
   }
 
+  /**
+   * Whether a message may be one that no key opens. An earlier version cannot read what is encrypted to one-time keys, and
+   * sends what it finds in its outbox to the mailbox of the receiver's own key. There, also at a relay that knows its members,
+   * a copy of a text that was read already may come: no key opens it, and it names no contact to ask.
+   */
+  #mayBeUnreadable({ relay, verdict }: Received): boolean {
+    if (verdict !== 'unreadable') return false
+    const isMember = this.#world.relayAt(relay)?.admits !== undefined
+    return this.isDowngraded || (this.hides && (isMember || [...this.#world.people.values()].some(({ wasDowngraded }) => wasDowngraded)))
+  }
+
   async #show(process: Process, messenger: Messenger, received: Received): Promise<void> {
     const { truth, kernel } = this.#world
     const { envelope, from } = received
-    if (envelope === undefined) return truth.violate(2, `${this.name} gets a message that is ${received.verdict}`)
+    if (envelope === undefined && this.#mayBeUnreadable(received)) {
+      truth.count('unreadable')
+      return received.done()
+    }
+    if (envelope === undefined) return truth.violate(2, `${this.name} gets a message that is ${received.verdict} from ${received.relay}`)
     // A stranger's file is no file yet.
     if (envelope.content.type === 'file') return received.done()
     const { id } = envelope
@@ -487,6 +635,7 @@ export class Person {
     truth.onDone(this.name, id)
     const sender = this.#world.personOf(envelope.from)
     if (sender !== undefined) this.#saw.set(sender.name, id)
+    if (sender !== undefined && from !== undefined && received.verdict === 'genuine') await this.#takeCard(sender, envelope)
     if (from !== undefined) {
       if (kernel.random.chance(0.5)) messenger.read(from, [id])
     } else if (sender !== undefined && this.owner.strangers.has(sender)) {

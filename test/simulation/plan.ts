@@ -16,6 +16,8 @@ export interface Cast {
     readonly second?: string
     /** People whom they do not have as contacts at first. */
     readonly strangers?: readonly string[]
+    /** How the client hides them from relays; without it, they have an earlier version of the program. */
+    readonly secrecy?: Hiding
   }[]
   readonly relays: readonly {
     readonly name: string
@@ -25,6 +27,15 @@ export interface Cast {
     readonly hold?: number
   }[]
   readonly isPerfect: boolean
+}
+
+/** How a client hides its user from relays. */
+export interface Hiding {
+  /** Whether it receives from the mailbox of the user's own key, too: people with an earlier version write to it. */
+  readonly isPublic: boolean
+  readonly copies?: 1 | 2
+  /** They have an earlier version at first. */
+  readonly isLater?: true
 }
 
 export type Action =
@@ -39,6 +50,10 @@ export type Action =
   /** Takes a device into use: the mailboxes are there from now on. */
   | { readonly do: 'take'; readonly who: string }
   | { readonly do: 'close' | 'start' | 'kill' | 'lose power'; readonly who: string }
+  /** Closes the client, and starts a version with or without secrecy. */
+  | { readonly do: 'upgrade' | 'downgrade'; readonly who: string }
+  /** A contact gets a new address with the next message. */
+  | { readonly do: 'renew'; readonly who: string; readonly for: string }
   | { readonly do: 'network'; readonly who: string; readonly relay: string; readonly fault: NetworkFault; readonly for: number }
   | { readonly do: 'disk'; readonly who: string; readonly fault: DiskFault; readonly for: number }
   /** The clock of a machine jumps. */
@@ -101,7 +116,9 @@ export const FAULTS = {
   'relay sleeps': 1,
 } as const
 /** The same for the things that people do. */
-export const WORK = { write: 20, burst: 1, reply: 3, edit: 1, remove: 0.5, group: 2, file: 0.5, take: 1 } as const
+export const WORK = { write: 20, burst: 1, reply: 3, edit: 1, remove: 0.5, group: 2, file: 0.5, take: 1, renew: 0.3 } as const
+/** How often a person has each version of the program. */
+const VERSIONS = { hides: 14, upgrades: 2, downgrades: 1, old: 3 } as const
 const DISK_FAULTS = { full: 3, 'read-only': 2, failing: 1 } as const
 /** Faults in a day of one person, about. */
 const FAULTS_A_DAY = 4
@@ -126,14 +143,25 @@ export function planOf(seed: string, size?: Size): Plan {
   const relays = Array.from({ length: random.between(1, 3) }, (_, at) => `Relay-${at + 1}`)
   const length = size === undefined ? (isLong ? 10 : Math.ceil(random.between(10, 20) / count / 2)) * DAY : size.days * DAY
   const isPerfect = random.chance(0.05)
-  const people = names.map((name) => {
+  const versions = names.map(() => random.weighted(VERSIONS))
+  const isMixed = versions.some((each) => each !== 'hides')
+  const people = names.map((name, at) => {
     const strangers = names.filter((other) => other !== name && random.chance(0.1))
+    const version = versions[at]!
+    const own = relays.toSorted(() => random.next() - 0.5).slice(0, random.between(1, relays.length))
     return {
       name,
-      relays: relays.toSorted(() => random.next() - 0.5).slice(0, random.between(1, relays.length)),
+      relays: own,
       keeps: random.chance(0.85),
-      ...(random.chance(0.15) && { second: `${name}'s phone` }),
+      ...(random.chance(0.15) && version === 'old' && { second: `${name}'s phone` }),
       ...(strangers.length > 0 && { strangers }),
+      ...(version !== 'old' && {
+        secrecy: {
+          isPublic: isMixed || random.chance(0.3),
+          ...(own.length === 2 && random.chance(0.5) && { copies: 2 as const }),
+          ...(version === 'upgrades' && { isLater: true as const }),
+        },
+      }),
     }
   })
   const cast: Cast = {
@@ -148,7 +176,15 @@ export function planOf(seed: string, size?: Size): Plan {
     isPerfect,
   }
   const steps: Step[] = []
-  for (const [at, person] of people.entries()) live(random, person, names, { length, isAway: isLong && at === 0 }, steps)
+  for (const [at, person] of people.entries()) {
+    live(random, person, names, { length, isAway: isLong && at === 0 }, steps)
+    const version = versions[at]
+    const time = random.between(0, length)
+    if (version === 'upgrades') steps.push({ at: time, do: 'upgrade', who: person.name })
+    if (version !== 'downgrades') continue
+    steps.push({ at: time, do: 'downgrade', who: person.name })
+    steps.push({ at: time + lasting(random, HOUR, 3 * DAY), do: 'upgrade', who: person.name })
+  }
   const faults = isPerfect ? 0 : Math.round((FAULTS_A_DAY * random.next() * 2 * names.length * length) / DAY)
   for (let i = 0; i < faults; i++) strike(random, cast, random.between(MINUTE, length - DAY / 24), steps)
   return { seed, cast, steps: steps.toSorted((one, other) => one.at - other.at), length }
@@ -211,6 +247,9 @@ function act(random: Random, { name: who, second }: Cast['people'][number], othe
       return
     case 'file':
       steps.push({ at, do: 'file', who, to, bytes: lasting(random, 1, 400_000) })
+      return
+    case 'renew':
+      steps.push({ at, do: 'renew', who, for: to })
       return
     case 'take':
       if (second === undefined) return
@@ -275,6 +314,8 @@ function strike(random: Random, cast: Cast, at: number, steps: Step[]): void {
       steps.push({ at, do: 'relay', relay, how: 'wipe' })
       return
     case 'rotate address':
+      // Addresses belong to one name of a relay.
+      if (cast.people.some(({ secrecy }) => secrecy !== undefined)) return
       steps.push({ at, do: 'relay', relay, how: 'rotate' })
       steps.push({ at: at + lasting(random, HOUR, 3 * DAY), do: 'relay', relay, how: 'retire' })
       return

@@ -96,6 +96,11 @@ function perform(world: World, step: Step): void {
       return people.get(step.who)!.sendFile(people.get(step.to)!, step.bytes)
     case 'meet':
       return people.get(step.who)!.meet(people.get(step.whom)!)
+    case 'upgrade':
+    case 'downgrade':
+      return people.get(step.who)!.change(step.do === 'upgrade')
+    case 'renew':
+      return people.get(step.who)!.renew(people.get(step.for)!)
     case 'take':
       return people.get(step.who)!.take()
     case 'shut out':

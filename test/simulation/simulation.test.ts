@@ -15,6 +15,7 @@ describe('the whole system in virtual time', () => {
   it('does the same, byte for byte, if a seed runs twice', async () => {
     const { code, stdout, stderr } = await start([...MAIN, '--twice', '--seed', 'determinism']).finished
     expect({ code, stdout, stderr }).toMatchObject({ code: 0, stdout: expect.stringContaining('both runs are the same') })
+    expect(stdout).toMatch(/, [1-9]\d* people with secrecy/)
   }, 300_000)
 
   it(`keeps all invariants in all named plans, and for ${SECONDS} s in new scenarios`, async () => {

@@ -1,8 +1,9 @@
 /**
- * A stand-in for the slow parts of cryptography: ed25519, X25519, HKDF, HMAC, ChaCha20-Poly1305, and age files. Everything
- * has the sizes of the real thing and fails alike: another key, a changed byte or a cut file is refused. It protects
- * nothing: a shared secret is a hash of two public keys, and a ciphertext is the text. It sits below src/auth, so that all
- * of our own code runs.
+ * A stand-in for the slow parts of cryptography: ed25519, X25519, ML-KEM-768, HKDF, HMAC, ChaCha20-Poly1305, and age files.
+ * Everything has the sizes of the real thing and fails alike: another key, a changed byte or a cut file is refused. It
+ * protects nothing: a shared secret is a hash of what everyone sees, and a ciphertext is the text. It sits below src/auth,
+ * so that all of our own code runs. It remembers which one-time key each ciphertext is for, so that the simulation can check
+ * when that key is erased.
  */
 import { Decrypter, Encrypter, type Recipient } from 'age-encryption'
 import crypto, { type KeyObject } from 'node:crypto'
@@ -22,6 +23,12 @@ export function usesReal(): boolean {
 
 const X25519_PKCS8 = Buffer.from('302e020100300506032b656e04220420', 'hex')
 const X25519_SPKI = Buffer.from('302a300506032b656e032100', 'hex')
+const KEM_PKCS8 = Buffer.from('3054020100300b060960864801650304040204428040', 'hex')
+const KEM_SPKI = Buffer.from('308204b2300b0609608648016503040402038204a100', 'hex')
+const KEM_BYTES = 1_184
+const KEM_CIPHERTEXT_BYTES = 1_088
+/** X25519's base point: the product of a scalar and this is the point of the scalar. */
+const BASE = Buffer.from([9, ...new Uint8Array(31)])
 const TAG_BYTES = 16
 const CHUNK_BYTES = 65_536 + TAG_BYTES
 
@@ -35,6 +42,25 @@ class Key {
 
   export({ format }: { format: string }): { x: string } | Buffer {
     return format === 'jwk' ? { x: this.point.toString('base64url') } : Buffer.concat([X25519_SPKI, this.point])
+  }
+}
+
+/** A key of ML-KEM-768, as far as src/auth uses one. Only the last 32 bytes of the public half differ from key to key. */
+class KemKey {
+  readonly public: Buffer
+  #hash: Buffer | undefined
+
+  constructor(encoded: Buffer) {
+    this.public = encoded
+  }
+
+  /** Differs for each change of a byte. */
+  get hash(): Buffer {
+    return (this.#hash ??= mix([this.public], 32))
+  }
+
+  export(): Buffer {
+    return Buffer.concat([KEM_SPKI, this.public])
   }
 }
 
@@ -135,6 +161,38 @@ class Mac {
 
 /** By scalar: the point of it. Computing one is slow, and the same few come again. */
 const points = new Map<string, Buffer>()
+/** The ML-KEM keys by their seeds. */
+const kems = new Map<string, KemKey>()
+/** By the hash of the seed of a hybrid key: the seed, and whether a scalar is part of such a key. */
+const scalars = new Set<string>()
+/** By the start of an ML-KEM ciphertext: the hash of the key that it is for. */
+const encapsulated = new Map<string, string>()
+/** By the hash of an ML-KEM key: the seed of the hybrid key. */
+const seeds = new Map<string, Buffer>()
+/** The bytes by which a ciphertext is known. */
+const START_BYTES = 16
+
+/** Forgets all keys. Called when a simulation begins. */
+export function forgetKeys(): void {
+  for (const known of [points, kems, encapsulated, seeds]) known.clear()
+  scalars.clear()
+}
+
+/**
+ * Returns the seed of the hybrid key for which a payload was encrypted.
+ * @param payload an age file
+ * @returns undefined if it is for a key of another kind, or the seed's owner has not used the key yet
+ */
+export function seedOf(payload: Uint8Array): Buffer | undefined {
+  const start = HYBRID_START.length
+  const head = Buffer.from(payload.buffer, payload.byteOffset, Math.min(payload.length, start + 2 * START_BYTES)).toString('latin1')
+  if (!head.startsWith(HYBRID_START)) return undefined
+  const first = Buffer.from(head.slice(start), 'base64').subarray(0, START_BYTES).toString('latin1')
+  return seeds.get(encapsulated.get(first) ?? '')
+}
+
+/** The beginning of an age file for a hybrid key. */
+export const HYBRID_START = 'age-encryption.org/v1\n-> mlkem768x25519 '
 /** The ed25519 points of private keys. */
 const signers = new WeakMap<object, Buffer>()
 
@@ -148,6 +206,9 @@ export function installStandIn(): void {
     verify: crypto.verify,
     createCipheriv: crypto.createCipheriv,
     createDecipheriv: crypto.createDecipheriv,
+    createHash: crypto.createHash,
+    encapsulate: crypto.encapsulate,
+    decapsulate: crypto.decapsulate,
     createHmac: crypto.createHmac,
     hkdfSync: crypto.hkdfSync,
   }
@@ -156,18 +217,62 @@ export function installStandIn(): void {
   const pointOfScalar = (pkcs8: Buffer): Buffer => {
     const name = pkcs8.toString('latin1')
     let point = points.get(name)
+    // No other form of a hybrid key's scalar is ever used.
+    if (point === undefined && scalars.delete(name.slice(X25519_PKCS8.length))) points.set(name, (point = mix([pkcs8], 32)))
     if (point === undefined) points.set(name, (point = pointOf(real.createPrivateKey({ key: pkcs8, format: 'der', type: 'pkcs8' }))))
     return point
   }
   const signatureOf = (point: Uint8Array, message: Uint8Array): Buffer => mix([point, message], 64)
+  const isKem = (bytes: unknown, prefix: Buffer): boolean =>
+    !isReal && Buffer.isBuffer(bytes) && bytes.subarray(0, prefix.length).equals(prefix)
+  const kemOf = (seed: Buffer): KemKey => {
+    const name = seed.toString('latin1')
+    let key = kems.get(name)
+    if (key === undefined) {
+      const encoded = Buffer.alloc(KEM_BYTES)
+      mix([seed], 32).copy(encoded, KEM_BYTES - 32)
+      kems.set(name, (key = new KemKey(encoded)))
+    }
+    return key
+  }
   Object.assign(crypto, {
+    /** Expands the seed of a hybrid key (X-Wing, section 5.2). */
+    createHash(name: string, options?: { outputLength?: number }) {
+      if (isReal || name !== 'shake256' || options?.outputLength !== 96) return real.createHash(name, options)
+      let seed: Buffer
+      const hash = {
+        update(bytes: Uint8Array) {
+          seed = Buffer.from(bytes)
+          return hash
+        },
+        digest() {
+          const expanded = mix([seed], 96)
+          const kem = kemOf(expanded.subarray(0, 64)).hash.toString('latin1')
+          if (!seeds.has(kem)) scalars.add(expanded.toString('latin1', 64))
+          seeds.set(kem, seed)
+          return expanded
+        },
+      }
+      return hash
+    },
+    encapsulate(key: KemKey | KeyObject) {
+      if (!(key instanceof KemKey)) return real.encapsulate(key)
+      const ciphertext = mix([crypto.randomBytes(32)], KEM_CIPHERTEXT_BYTES)
+      encapsulated.set(ciphertext.toString('latin1', 0, START_BYTES), key.hash.toString('latin1'))
+      return { ciphertext, sharedKey: mix([key.hash, ciphertext], 32) }
+    },
+    decapsulate(key: KemKey | KeyObject, ciphertext: Uint8Array) {
+      return key instanceof KemKey ? mix([key.hash, ciphertext], 32) : real.decapsulate(key, ciphertext)
+    },
     createPrivateKey(input: { key: Buffer }) {
+      if (isKem(input.key, KEM_PKCS8)) return kemOf(Buffer.from(input.key.subarray(KEM_PKCS8.length)))
       const isShare = !isReal && Buffer.isBuffer(input.key) && input.key.subarray(0, X25519_PKCS8.length).equals(X25519_PKCS8)
       return isShare ? new Key(pointOfScalar(Buffer.from(input.key))) : real.createPrivateKey(input as never)
     },
-    createPublicKey(input: Key | { key?: { crv?: string; x?: string } }) {
-      if (input instanceof Key) return input
-      if (isReal || input.key?.crv !== 'X25519') return real.createPublicKey(input as never)
+    createPublicKey(input: Key | KemKey | { key?: Buffer | { crv?: string; x?: string } }) {
+      if (input instanceof Key || input instanceof KemKey) return input
+      if (isKem(input.key, KEM_SPKI)) return new KemKey(Buffer.from((input.key as Buffer).subarray(KEM_SPKI.length)))
+      if (isReal || Buffer.isBuffer(input.key) || input.key?.crv !== 'X25519') return real.createPublicKey(input as never)
       return new Key(Buffer.from(input.key.x!, 'base64url'))
     },
     generateKeyPairSync(kind: 'x25519') {
@@ -177,6 +282,7 @@ export function installStandIn(): void {
     },
     diffieHellman(keys: { privateKey: Key; publicKey: Key }) {
       if (!(keys.privateKey instanceof Key)) return real.diffieHellman(keys as never)
+      if (keys.publicKey.point.equals(BASE)) return keys.privateKey.point
       const both = [keys.privateKey.point, keys.publicKey.point].toSorted(Buffer.compare)
       return mix(both, 32)
     },

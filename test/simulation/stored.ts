@@ -2,6 +2,8 @@
 export interface Stored {
   /** The id of its text. */
   readonly text: string
+  /** The fingerprint of the mailbox. */
+  readonly mailbox: string
   readonly at: number
 }
 

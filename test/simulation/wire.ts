@@ -3,16 +3,20 @@
  * leaves readable. It checks the rules that no endpoint alone can see: the order of deliveries, leases, the window, that a
  * client has a message erased only after it was stored, and that what a relay accepted reaches a receiver who is there.
  */
+import { sha256 } from '../../src/auth/crypto.ts'
+import { formatFingerprint } from '../../src/auth/ssh-key.ts'
+import { FUTURE, STALE } from '../../src/client/format/message.ts'
 import { DEFAULT_LIMITS } from '../../src/protocol/limits.ts'
 import { PACKETS } from '../../src/protocol/packets.ts'
 import type { Kernel, Process } from './kernel.ts'
 import type { Connection } from './network.ts'
 import { Sends } from './sends.ts'
+import { seedOf } from './stand-in.ts'
 import { Shelf } from './stored.ts'
-import type { Truth } from './truth.ts'
+import type { Text, Truth } from './truth.ts'
 
 /** The start of a payload in base64: the header of the age file, and the header of the message with its id. */
-const HEAD = 720
+const HEAD = 2_800
 const LF = 0x0a
 const SEMICOLON = 0x3b
 const ZERO = 0x30
@@ -23,20 +27,40 @@ const SOON_OVER_MS = 60_000
 /** Packets that no request asks for. */
 const UNASKED: readonly number[] = [PACKETS.MESSAGE.no, PACKETS.DELIVERY.no, PACKETS.NOTICE.no]
 
-/** What happened on a connection. */
-interface Seen {
-  /** Incomplete lines, from the client and from the relay. */
-  toRelay: Buffer | undefined
-  toClient: Buffer | undefined
-  /** Requests without an answer: the text of a SEND, the messages of an ACK. */
-  readonly asked: (string | readonly string[] | undefined)[]
-  /** By the relay's id: the messages that the client holds, with the id of the text. */
-  readonly given: Map<string, string | undefined>
+/** What an answer will be about: the text and the mailbox of a SEND, the messages of an ACK, the mailbox of a SUBSCRIBE. */
+type Asked = { readonly text: string | undefined; readonly mailbox: string } | { readonly acked: readonly string[] } | { readonly box: Box }
+
+/** A mailbox that is read on a connection. */
+interface Box {
+  /** Its fingerprint, if the client showed its secret. */
+  readonly mailbox: string
+  /** By the relay's id: the messages that the client holds. */
+  readonly given: Map<string, Given>
   /** Every message id that the relay ever wrote here. */
   readonly ever: Set<string>
   subscribedAt: number
   /** The place of the last message in the order of arrival, by sender. */
   readonly last: Map<string, number>
+}
+
+interface Given {
+  /** The id of the text. */
+  readonly text: string | undefined
+  /** The seed of its one-time key, if the receiver has to erase it. */
+  readonly seed: Buffer | undefined
+}
+
+/** What happened on a connection. */
+interface Seen {
+  /** Incomplete lines, from the client and from the relay. */
+  toRelay: Buffer | undefined
+  toClient: Buffer | undefined
+  /** Requests without an answer. */
+  readonly asked: (Asked | undefined)[]
+  /** By label: the mailboxes that are read here. That of a key has the empty one. */
+  readonly boxes: Map<string, Box>
+  /** The mailbox to which the client sends. */
+  to: string | undefined
   isGone: boolean
 }
 
@@ -56,6 +80,14 @@ export class Wire {
   /** By relay and id of a message: when the relay accepted it. */
   readonly #accepted = new Map<string, number>()
   readonly sends: Sends
+  /** The fingerprints of keys that receivers are named by. */
+  readonly #fingerprints = new Map<string, string>()
+  /** By token: the mailbox of the key that got it. */
+  readonly #tokens = new Map<string, string>()
+  /** A device had a message erased, to a one-time key that it must have erased before. */
+  onErased: ((device: string, seed: Buffer) => void) | undefined
+  /** Whether the disk of a device says that it read a text. */
+  isRead: ((device: string, text: Text) => boolean) | undefined
   /** By relay: for how long it holds a message, ms. */
   readonly holds = new Map<string, number>()
   #count = 0
@@ -89,9 +121,9 @@ export class Wire {
     if (seen === undefined) return
     seen.isGone = true
     this.#readers.get(connection.server)?.delete(connection)
-    seen.given.clear()
+    for (const { given } of seen.boxes.values()) given.clear()
     // The relay may have erased them without an answer.
-    for (const asked of seen.asked) if (typeof asked === 'object') this.#erase(connection, asked)
+    for (const asked of seen.asked) if (asked !== undefined && 'acked' in asked) this.#erase(connection, asked.acked)
   }
 
   /** The messages that a relay accepted and that nobody had erased, by id. @param since when it lost all earlier ones */
@@ -109,66 +141,133 @@ export class Wire {
 
   /** Whether the client has got a message on a connection. */
   hasGiven(connection: Connection, message: string): boolean {
-    return this.#seen.get(connection)?.ever.has(message) === true
+    for (const { ever } of this.#seen.get(connection)?.boxes.values() ?? []) if (ever.has(message)) return true
+    return false
+  }
+
+  /** What a connection is for: to read the mailbox of a key, or addresses, or to send. Undefined until it shows. */
+  purposeOf(connection: Connection): string | undefined {
+    const { to, boxes } = this.#of(connection)
+    const box = boxes.get('')
+    if (to !== undefined) return `${box === undefined ? 'sends' : 'sends as a key'} to ${to}`
+    if (box !== undefined) return box.subscribedAt === -1 ? undefined : `reads ${box.mailbox}`
+    return boxes.size === 0 ? undefined : 'reads addresses'
   }
 
   #of(connection: Connection): Seen {
     let seen = this.#seen.get(connection)
     if (seen === undefined) {
-      const [given, ever, last] = [new Map<string, string | undefined>(), new Set<string>(), new Map<string, number>()]
-      seen = { toRelay: undefined, toClient: undefined, asked: [], given, ever, subscribedAt: -1, last, isGone: false }
+      seen = { toRelay: undefined, toClient: undefined, asked: [], boxes: new Map(), to: undefined, isGone: false }
       this.#seen.set(connection, seen)
     }
     return seen
   }
 
+  /** Returns the fingerprint of a mailbox. @param receiver the same, or a key */
+  #nameOf(receiver: string): string {
+    if (receiver.startsWith('SHA256:')) return receiver
+    let name = this.#fingerprints.get(receiver)
+    if (name === undefined) {
+      const blob = Buffer.from(receiver.split(' ')[1] ?? '', 'base64')
+      this.#fingerprints.set(receiver, (name = formatFingerprint(sha256(blob))))
+    }
+    return name
+  }
+
   #onRequest(connection: Connection, seen: Seen, line: Buffer): void {
     const number = numberOf(line)
-    if (number === PACKETS.SEND.no) {
-      const text = textIn(line, line.lastIndexOf(0x3b) + 1)
-      seen.asked.push(text)
-      this.sends.onSend(connection.client, connection.server.machine.name, text)
-      // The receiver may get it before the sender has the answer.
-      const name = `${connection.server.machine.name} ${text}`
-      const places = this.#places.get(name)
-      if (places === undefined) this.#places.set(name, [this.#count++])
-      else places.push(this.#count++)
-    } else if (number === PACKETS.ACK.no) {
-      const messages = line.toString('latin1').split(';').slice(2)
-      seen.asked.push(messages)
-      this.#onAck(connection, seen, messages)
-    } else seen.asked.push(undefined)
+    switch (number) {
+      case PACKETS.SEND.no: {
+        const at = line.lastIndexOf(0x3b)
+        const text = textIn(line, at + 1)
+        const mailbox = this.#nameOf(line.toString('latin1', line.indexOf(0x3b, 2) + 1, at))
+        seen.to ??= mailbox
+        seen.asked.push({ text, mailbox })
+        this.sends.onSend(connection.client, connection.server.machine.name, text)
+        // The receiver may get it before the sender has the answer.
+        const name = `${connection.server.machine.name} ${mailbox} ${text}`
+        const places = this.#places.get(name)
+        if (places === undefined) this.#places.set(name, [this.#count++])
+        else places.push(this.#count++)
+        return
+      }
+      case PACKETS.ACK.no: {
+        const acked = line.toString('latin1').split(';').slice(2)
+        seen.asked.push({ acked })
+        return this.#onAck(connection, seen, acked)
+      }
+      case PACKETS.AUTH.no: {
+        const [, key = ''] = line.toString('latin1').split(';')
+        seen.asked.push(undefined)
+        // A later login with the same key renews its token.
+        if (!seen.boxes.has('')) seen.boxes.set('', makeBox(this.#nameOf(key)))
+        return
+      }
+      case PACKETS.CLAIM.no: {
+        const [, secret = '', label = ''] = line.toString('latin1').split(';')
+        seen.asked.push(undefined)
+        if (label === '') return
+        const mailbox = formatFingerprint(sha256(Buffer.from(secret, 'base64url')))
+        const same = [...seen.boxes.values()].find((box) => box.mailbox === mailbox)
+        // Under a second label the claim is renewed, and its subscription moves. Otherwise all leases return.
+        seen.boxes.set(label, same !== undefined && seen.boxes.get(label) !== same ? same : makeBox(mailbox))
+        return
+      }
+      case PACKETS.SUBSCRIBE.no: {
+        const [, label = ''] = line.toString('latin1').split(';')
+        seen.asked.push({ box: this.#boxOf(seen, label) })
+        return
+      }
+      default:
+        seen.asked.push(undefined)
+    }
+  }
+
+  /** Returns what is read under a label, or by a token. */
+  #boxOf(seen: Seen, label: string): Box {
+    const name = label.includes('.') ? '' : label
+    let box = seen.boxes.get(name)
+    // It logged in by the token of an earlier connection.
+    if (box === undefined) seen.boxes.set(name, (box = makeBox(this.#tokens.get(label) ?? '')))
+    return box
   }
 
   #onPacket(connection: Connection, seen: Seen, line: Buffer): void {
     const number = numberOf(line)
-    if (number === PACKETS.MESSAGE.no) this.#onMessage(connection, seen, line)
+    if (number === PACKETS.MESSAGE.no) this.#onMessage(connection, seen, this.#boxOf(seen, ''), line, 3)
+    if (number === PACKETS.DELIVERY.no) {
+      const at = line.indexOf(SEMICOLON, 3)
+      this.#onMessage(connection, seen, this.#boxOf(seen, line.toString('latin1', 3, at)), line, at + 1)
+    }
+    if (number === PACKETS.TOKEN.no && seen.boxes.has(''))
+      this.#tokens.set(line.toString('latin1', 3, line.indexOf(SEMICOLON, 3)), seen.boxes.get('')!.mailbox)
     if (UNASKED.includes(number)) return
     const asked = seen.asked.shift()
+    if (asked === undefined) return
     const relay = connection.server.machine.name
-    if (number === PACKETS.SUBSCRIBED.no) {
-      seen.subscribedAt = this.#count++
-      this.#checkTaken(connection, Number(line.toString('latin1', 3)))
-    }
-    if (number === PACKETS.SENT.no && typeof asked === 'string') {
-      const message = line.toString('latin1', 3, line.indexOf(0x3b, 3))
-      this.#shelf(relay).add(message, { text: asked, at: this.#kernel.now })
+    if (number === PACKETS.SUBSCRIBED.no && 'box' in asked) {
+      asked.box.subscribedAt = this.#count++
+      this.#checkTaken(connection, asked.box, Number(line.toString('latin1', 3)))
+    } else if (number === PACKETS.SENT.no && 'text' in asked && asked.text !== undefined) {
+      const message = line.toString('latin1', 3, line.indexOf(SEMICOLON, 3))
+      this.#shelf(relay).add(message, { text: asked.text, mailbox: asked.mailbox, at: this.#kernel.now })
       this.#accepted.set(`${relay} ${message}`, this.#kernel.now)
-    } else if (number === PACKETS.ACKED.no && typeof asked === 'object') {
-      this.#erase(connection, asked)
-      for (const message of asked) this.#acked.add(`${relay} ${message}`)
+    } else if (number === PACKETS.ACKED.no && 'acked' in asked) {
+      this.#erase(connection, asked.acked)
+      for (const message of asked.acked) this.#acked.add(`${relay} ${message}`)
     }
   }
 
   /** What an older connection of the same device has waits for the newer one. */
-  #checkTaken(connection: Connection, waiting: number): void {
+  #checkTaken(connection: Connection, { mailbox }: Box, waiting: number): void {
     const { client, server } = connection
     const readers = this.#readers.get(server) ?? new Set()
     this.#readers.set(server, readers)
     let had = 0
     for (const older of readers) {
       if (older === connection || older.client.machine !== client.machine) continue
-      for (const message of this.#of(older).given.keys())
+      const box = [...this.#of(older).boxes.values()].find((each) => each.mailbox === mailbox)
+      for (const message of box?.given.keys() ?? [])
         if (this.#leases.get(server)?.get(message) === older && this.#shelf(server.machine.name).messages.has(message)) had++
     }
     readers.add(connection)
@@ -182,60 +281,66 @@ export class Wire {
     for (const message of messages) shelf.delete(message)
   }
 
-  #onMessage(connection: Connection, seen: Seen, line: Buffer): void {
-    const at = line.indexOf(0x3b, 3)
-    const message = line.toString('latin1', 3, at)
+  /** @param start where the id begins */
+  #onMessage(connection: Connection, seen: Seen, box: Box, line: Buffer, start: number): void {
+    const at = line.indexOf(SEMICOLON, start)
+    const message = line.toString('latin1', start, at)
     const text = textIn(line, at + 1)
     const { client, server } = connection
     const relay = server.machine.name
     const told = `${relay} gives ${client.name} a message`
-    if (seen.ever.has(message)) this.#truth.violate(1, `${told} twice on one connection`)
+    if (box.ever.has(message)) this.#truth.violate(1, `${told} twice on one connection`)
     if (this.#acked.has(`${relay} ${message}`)) this.#truth.violate(1, `${told} that was acknowledged`)
     const acceptedAt = this.#accepted.get(`${relay} ${message}`)
     if (acceptedAt !== undefined && acceptedAt < this.#kernel.now - this.holds.get(relay)! - LATE_MS)
       this.#truth.violate(1, `${told} that has expired`)
-    seen.ever.add(message)
-    seen.given.set(message, text)
-    if (seen.given.size > DEFAULT_LIMITS.window) {
+    box.ever.add(message)
+    box.given.set(message, { text, seed: seedToErase(line, at + 1, client.machine.wall) })
+    if (box.given.size > DEFAULT_LIMITS.window) {
       // A message that expires makes room in the window, and its reader does not learn it.
       const since = this.#kernel.now - this.holds.get(relay)! + SOON_OVER_MS
-      const count = [...seen.given.keys()].filter((each) => (this.#accepted.get(`${relay} ${each}`) ?? 0) > since).length
+      const count = [...box.given.keys()].filter((each) => (this.#accepted.get(`${relay} ${each}`) ?? 0) > since).length
       if (count > DEFAULT_LIMITS.window) this.#truth.violate(5, `${told}, the ${count}th at once`)
     }
     let leases = this.#leases.get(server)
     if (leases === undefined) this.#leases.set(server, (leases = new Map()))
     const other = leases.get(message)
     const holder = other === undefined ? undefined : this.#of(other)
-    if (holder?.given.has(message) === true && holder !== seen && !holder.isGone && holder.subscribedAt > seen.subscribedAt)
-      this.#truth.violate(1, `${told} that another connection has`)
+    if (holder !== undefined && holder !== seen && !holder.isGone)
+      for (const { given, subscribedAt } of holder.boxes.values())
+        if (given.has(message) && subscribedAt > box.subscribedAt) this.#truth.violate(1, `${told} that another connection has`)
     leases.set(message, connection)
     const from = text === undefined ? undefined : this.#truth.findText(text)?.from
-    if (from !== undefined) this.#checkOrder(connection, seen, from, text!)
+    if (from !== undefined) this.#checkOrder(connection, box, from, text!)
   }
 
   /** Copies of a text may arrive at any of their places. */
-  #checkOrder(connection: Connection, seen: Seen, from: string, text: string): void {
+  #checkOrder(connection: Connection, box: Box, from: string, text: string): void {
     const { server, client } = connection
-    const last = seen.last.get(from) ?? -1
-    const places = this.#places.get(`${server.machine.name} ${text}`)
+    if (box.mailbox === '') return
+    const last = box.last.get(from) ?? -1
+    const places = this.#places.get(`${server.machine.name} ${box.mailbox} ${text}`)
     const place = places?.find((each) => each > last)
     if (place === undefined) {
       const { number } = this.#truth.findText(text)!
       return this.#truth.violate(2, `${server.name} gives ${client.name} text ${number} after a later one`)
     }
-    seen.last.set(from, place)
+    box.last.set(from, place)
   }
 
   #onAck(connection: Connection, seen: Seen, messages: readonly string[]): void {
     const device = connection.client.machine.name
     for (const message of messages) {
-      const id = seen.given.get(message)
-      seen.given.delete(message)
+      const box = [...seen.boxes.values()].find(({ given }) => given.has(message))
+      const { text: id, seed } = box?.given.get(message) ?? {}
+      box?.given.delete(message)
+      if (seed !== undefined) this.onErased?.(device, seed)
       const text = id === undefined ? undefined : this.#truth.findText(id)
       if (text === undefined || text.doneBy.has(device)) continue
-      // The client may learn in this very turn that it is stored.
+      // The client may learn in this very turn that it is stored; or it is storing a copy, too.
       this.#kernel.at(this.#kernel.now, undefined, () => {
-        if (!text.doneBy.has(device))
+        // A writer who forgot it makes the receiver erase its key: later texts do not name it.
+        if (!text.doneBy.has(device) && text.excuse === undefined && this.isRead?.(device, text) !== true)
           this.#truth.violate(1, `${device} has text ${text.number} erased at ${connection.server.name}, and did not store it`)
       })
     }
@@ -249,6 +354,23 @@ function numberOf(line: Buffer): number {
     number = 10 * number + byte - ZERO
   }
   return number
+}
+
+const makeBox = (mailbox: string): Box => ({ mailbox, given: new Map(), ever: new Set(), subscribedAt: -1, last: new Map() })
+
+/**
+ * Finds the seed of the one-time key that opens a payload, if the reader must erase it once the message was read (R2): the
+ * message says that other keys are left. @param wall the receiver's clock: a message that is not genuine changes no ring
+ */
+function seedToErase(line: Buffer, at: number, wall: number): Buffer | undefined {
+  const seed = seedOf(Buffer.from(line.toString('latin1', at, at + 120), 'base64'))
+  if (seed === undefined) return undefined
+  const payload = Buffer.from(line.toString('latin1', at), 'base64')
+  const header = payload.subarray(0, payload.indexOf('\n\n', payload.indexOf('\nid: '))).toString('latin1')
+  const left = /\nleft: (\d+)/.exec(header)?.[1]
+  const time = Date.parse(/\ntime: (\S+)/.exec(header)?.[1] ?? '')
+  const isGenuine = time <= wall + (FUTURE - 60) * 1_000 && time >= wall - (STALE - 60) * 1_000
+  return isGenuine && Number(left ?? '0') > 0 ? seed : undefined
 }
 
 /** Finds the id of the message in a payload. */

@@ -3,6 +3,7 @@ import { sha256 } from '../../src/auth/crypto.ts'
 import type { SshKey } from '../../src/auth/ssh-key.ts'
 import { fingerprintOf } from '../../src/client/format/field.ts'
 import type { FileDelivery } from '../../src/client/messenger/transfers.ts'
+import { DEFAULT_LIMITS } from '../../src/protocol/limits.ts'
 import { encodeOnion } from '../../src/onion/address.ts'
 import { Disk, mount } from './disk.ts'
 import { connectAll } from './local-net.ts'
@@ -13,7 +14,7 @@ import type { Cast } from './plan.ts'
 import { enter } from './platform.ts'
 import { Random } from './random.ts'
 import { RelayHost } from './relay-host.ts'
-import { usesReal } from './stand-in.ts'
+import { forgetKeys, usesReal } from './stand-in.ts'
 import { Truth } from './truth.ts'
 import { LATE_MS } from './wire.ts'
 
@@ -44,10 +45,13 @@ export class World {
 
   constructor(seed: string, cast: Cast) {
     this.#seed = seed
+    forgetKeys()
     const random = new Random(seed)
     this.kernel = new Kernel(random)
     this.kernel.waits = usesReal()
     this.truth = new Truth(this.kernel)
+    this.truth.wire.onErased = (device, seed) => this.people.get(device)?.keys.onAcked(seed)
+    this.truth.wire.isRead = (device, { id, from }) => this.people.get(device)?.hasStored(id, this.people.get(from)!) === true
     this.kernel.onSpin = (process) => this.truth.violate(5, `${process.name} is busy: it runs timer after timer`)
     this.network = new Network(this.kernel, this.truth)
     this.network.isPerfect = cast.isPerfect
@@ -68,13 +72,19 @@ export class World {
       if (person.owner === person) this.#byFingerprint.set(fingerprintOf(person.identity.key), person)
       return person
     }
-    for (const { name, relays, keeps, second } of cast.people) {
-      const options = { keeps, relays: relays.map((relay) => addresses.get(relay)!), seed: sha256(Buffer.from(`person ${seed} ${name}`)) }
+    for (const { name, relays, keeps, second, secrecy } of cast.people) {
+      const options = {
+        keeps,
+        secrecy,
+        relays: relays.map((relay) => addresses.get(relay)!),
+        seed: sha256(Buffer.from(`person ${seed} ${name}`)),
+      }
       const of = add({ name, ...options })
       if (second !== undefined) add({ name: second, ...options, of })
     }
     for (const { name, strangers = [] } of cast.people)
       for (const stranger of strangers) this.people.get(name)!.strangers.add(this.people.get(stranger)!)
+    this.#giveCards()
     for (const { name, admits, hold } of cast.relays) {
       const members = admits?.map((member) => ({ fingerprint: this.people.get(member)!.identity.key.fingerprint }))
       const host = new RelayHost(this, name, addresses.get(name)!, { admits: members, hold })
@@ -83,15 +93,31 @@ export class World {
     }
   }
 
+  /** Everyone gets the cards of all people with an inbox. */
+  #giveCards(): void {
+    for (const person of this.people.values())
+      for (const other of this.people.values())
+        if (other.owner === other && other !== person.owner && other.hides) person.inboxes.set(other, this.kernel.now)
+  }
+
   machine(name: string): Machine {
     return (this.people.get(name) ?? this.relays.get(name)!).machine
+  }
+
+  /** The addresses of the relays that admit a list of keys. */
+  get closedAddresses(): string[] {
+    return [...this.relays.values()].flatMap(({ admits, address, leaving }) =>
+      admits === undefined ? [] : leaving === undefined ? [address] : [address, leaving],
+    )
   }
 
   /** Whether a relay of `to` lets `from` send there. */
   admits(from: string, to: string): boolean {
     const { owner } = this.people.get(from)!
-    const { relays } = this.people.get(to)!.owner.contact
-    return relays.some((relay) => this.relayAt(relay)?.receives(owner) === true)
+    const { contact, secrecy } = this.people.get(to)!.owner
+    const isIn = (relay: string): boolean => this.relayAt(relay)?.receives(owner) === true
+    // With secrecy each relay has a part of its own: the first one has the inbox, and the others the addresses.
+    return secrecy === undefined ? contact.relays.some(isIn) : contact.relays.every(isIn)
   }
 
   /** Whether `to` has `from` as a contact, so that receipts come. */
@@ -163,6 +189,9 @@ export class World {
       person.disk.fault = undefined
       for (const [from, to] of this.#moved) if (person.contact.relays.includes(from)) person.follow(to, from)
       for (const stranger of person.strangers) person.meet(stranger)
+      person.change(true)
+      // Without the card of a person who gave no more keys, their contacts would wait for the next message.
+      this.#giveCards()
       if (person.owner === person) person.take()
       // The texts of a device that is put away wait there.
       else {
@@ -196,7 +225,7 @@ export class World {
     const { truth, kernel } = this
     for (const host of this.relays.values()) {
       const readers = new Map<string, Reader[]>()
-      for (const [message, { text, at }] of truth.wire.storedAt(host.name, host.lostAt).messages) {
+      for (const [message, { text, at, mailbox }] of truth.wire.storedAt(host.name, host.lostAt).messages) {
         // All that follow are younger.
         if (kernel.now - at < ARRIVES_MS) break
         const known = truth.findText(text)
@@ -204,8 +233,8 @@ export class World {
         let there = readers.get(known.to)
         if (there === undefined) readers.set(known.to, (there = this.#readersAt(host, this.people.get(known.to)!)))
         for (const { device, open } of there)
-          if (!open.some((each) => truth.wire.hasGiven(each, message)))
-            truth.violate(1, `${host.name} has text ${known.number}, and does not give it to ${device.name}`)
+          if (device.reads(mailbox, host) && !open.some((each) => truth.wire.hasGiven(each, message)))
+            truth.violate(1, `${host.name} has text ${known.number} in ${device.nameOf(mailbox)}, and does not give it to ${device.name}`)
       }
     }
   }
@@ -261,7 +290,8 @@ export class World {
       if (counters.stored + restored !== messages + erased)
         truth.violate(1, `${name} stored ${counters.stored} and took over ${restored}, holds ${messages} and erased ${erased}`)
       if (messageBytes > messageBudget) truth.violate(5, `${name} holds ${messageBytes} bytes of ${messageBudget}`)
-      if (subscribers > connections) truth.violate(5, `${name} has ${subscribers} subscribers on ${connections} connections`)
+      if (subscribers > connections * (1 + DEFAULT_LIMITS.labels))
+        truth.violate(5, `${name} has ${subscribers} subscribers on ${connections} connections`)
       if (connections > 200) truth.violate(5, `${name} has ${connections} connections`)
       this.#checkHost(host, messages)
     }
