@@ -42,6 +42,19 @@ describe('a message in the outbox', () => {
     expect(outbox.onReceipt(BOB, ['a'], 'read')).toEqual([])
   })
 
+  test('uses the routes on which it flies, is held, or will go', () => {
+    let routes = ['one']
+    const outbox = new Outbox(() => routes)
+    outbox.add(entry('a'))
+    take(outbox, 0)
+    routes = ['three']
+    expect(outbox.used()).toEqual(new Set(['one', 'three']))
+    sent(outbox, ['a'], 'one')
+    expect(outbox.used()).toEqual(new Set(['one', 'three']))
+    outbox.onForgot('one')
+    expect(outbox.used()).toEqual(new Set(['three']))
+  })
+
   test('ignores receipts by another contact and receipts for unknown messages', () => {
     const outbox = outboxOf('a')
     take(outbox, 0)
