@@ -36,8 +36,8 @@ export async function renewAddress(contact: Known, home: Home, io: Io): Promise<
 }
 
 /**
- * Removes a contact from the book, gives up the addresses of that contact and erases the keys. Someone who is in a group
- * with the user still writes to them, so these stay.
+ * Removes a contact from the book, gives up the addresses of that contact and erases the keys. The addresses and keys of
+ * a member of one of the user's groups stay, since messages to the group use them.
  * @throws {CliError} if the user's key cannot be unlocked; then the contact stays
  */
 export async function removeContact(contact: Known, book: Book, home: Home, io: Io): Promise<void> {
