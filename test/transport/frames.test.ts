@@ -206,6 +206,12 @@ describe('the frame reader, by RFC 6455,', () => {
       'close 1000',
       `${'x'.repeat(1_000)}\n`,
     ],
+    [
+      'accepts one message of exactly the limit after another',
+      [encodeFrame('x'.repeat(1_000)), encodeFrame('y'.repeat(1_000)), close(1000)],
+      'close 1000',
+      `${'x'.repeat(1_000)}\n${'y'.repeat(1_000)}\n`,
+    ],
   ]
 
   it.each(rows)('%s', (_what, frames, told, lines = '') => {
