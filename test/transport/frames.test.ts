@@ -37,6 +37,25 @@ const byteByByte = (bytes: Uint8Array): Uint8Array[] =>
     Array.from(bytes, () => 1),
   )
 
+it('the payload of a ping is overwritten after it was given, and that of half a ping when the reader is cleared', () => {
+  const given: Uint8Array[] = []
+  const nothing = (): void => {}
+  const reader = new FrameReader(LONGEST, {
+    onLines: nothing,
+    onPing: (payload) => given.push(payload),
+    onClose: nothing,
+    onRefused: nothing,
+  })
+  const room = (): Buffer => Buffer.from(given[0]!.buffer)
+  reader.read(Uint8Array.from(encodeFrame('who are you', { opcode: PING })))
+  expect(given[0]!.length).toBe(11)
+  expect(room().includes('who')).toBe(false)
+  reader.read(Uint8Array.from(encodeFrame('who are you', { opcode: PING }).subarray(0, -1)))
+  expect(room().includes('who')).toBe(true)
+  reader.clear()
+  expect(room().includes('who')).toBe(false)
+})
+
 describe('frames of any masking', () => {
   const mask = fc.oneof(fc.constant(Uint8Array.of(0, 0, 0, 0)), fc.uint8Array({ minLength: 4, maxLength: 4 }))
   const payload = fc.oneof(
