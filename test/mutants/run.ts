@@ -21,7 +21,7 @@ const DEADLINE_MS = 120_000
 /** The time for tests that have run before: so much, and so many times what they took then. The machine may be busy. */
 const PATIENCE = { ms: 30_000, times: 5 }
 /** A busy machine makes a test take long; a failed test may leave its clean-up waiting. */
-const LIMITS = ['--testTimeout', '60000', '--hookTimeout', '20000']
+const LIMITS = ['--testTimeout', '40000', '--hookTimeout', '20000']
 /** The tests without a defect have more time. */
 const BASELINE_MS = 1_800_000
 /**
