@@ -173,6 +173,34 @@ export const SIMULATION: readonly Defect[] = [
       'a receiver dials a failing relay without a pause',
     ],
   ]),
+  ...forSimulation('src/client/messenger/receiving.ts', [
+    ['        else for (const { way } of copies) await this.#settle(envelope, from, way)\n', '', 'a text that was shown leaves its key'],
+    [
+      "        if (contact !== undefined && opened.verdict === 'genuine') await this.#settle(opened.envelope, contact, copy.way)\n",
+      '',
+      'a receipt that was read leaves its key',
+    ],
+  ]),
+  ...forSimulation('src/client/messenger/rings.ts', [
+    ['      for (const seed of taken.erased ?? []) seed.fill(0)\n', '', 'an erased one-time key stays in memory'],
+    ['        await this.#store.save(contact, taken.ring)\n', '', 'a changed ring is not stored'],
+  ]),
+  ...forSimulation('src/client/messenger/vault.ts', [
+    ['        text.fill(0)\n', '', 'the text of the secrets stays in memory'],
+    ['        await this.#store.save(text)\n', '', 'new addresses are not stored'],
+    ['      if (before.addresses !== state.addresses) this.#onAddresses()\n', '', 'a new address is read after the next start only'],
+  ]),
+  ...forSimulation('src/client/ring/receiving.ts', [
+    ['    if ((reading.left ?? 0) > 0) return []\n', '', 'a one-time key stays after its message was read'],
+  ]),
+  ...forSimulation('src/client/ring/sending.ts', [
+    ['held: ring.held.slice(oldest + 1), last }', 'held: ring.held, last }', 'a ring hands out a key twice'],
+    [
+      'given: [...chosen.ring.given, ...given].toSorted(byAge) },',
+      'given: [...chosen.ring.given, ...given].slice(0, ring.given.length).toSorted(byAge) },',
+      'a ring forgets the keys that it gave',
+    ],
+  ]),
   ...forSimulation('src/client/messenger/outgoing.ts', [
     [
       '      if (token !== undefined && client.resumed === false) this.#options.onForgot(performance.now() < token.renewAt)\n',
