@@ -34,7 +34,10 @@ import type { World } from './world.ts'
 
 /** Timers of a client that is well: those of its connections, and one of the messenger. */
 const MOST_TIMERS = 64
-/** Files on the disk of a client that is well: its state, a lock, and temporary files of crashes that the next write removes. */
+/**
+ * Files on the disk of a client that is well: its state, a lock, and temporary files of crashes that the next write
+ * removes; and the ring of each contact.
+ */
 const MOST_NAMES = 8
 /** Within this time of quiet, a client is connected to a relay that it can reach, ms. The longest pause is a minute. */
 const CONNECTS_MS = 600_000
@@ -306,7 +309,7 @@ export class Person {
     const timers = this.process?.timers ?? 0
     if (timers > MOST_TIMERS) truth.violate(5, `the client of ${this.name} has ${timers} timers`)
     const names = this.disk.names.length
-    if (names > MOST_NAMES) truth.violate(5, `the disk of ${this.name} has ${names} files`)
+    if (names > MOST_NAMES + this.#world.people.size) truth.violate(5, `the disk of ${this.name} has ${names} files`)
     truth.most('files on a disk', names)
     truth.most('bytes on a disk', this.disk.bytes)
     const { process, messenger } = this
