@@ -43,7 +43,7 @@ export async function buildWithPackages(root: string): Promise<{ readonly page: 
     logLevel: 'warning',
   } as const satisfies BuildOptions
   const [script, style] = await Promise.all([
-    build({ ...options, entryPoints: [join(sources, 'main.tsx')], plugins: [version, replacements(root), singles(root), age, words] }),
+    build({ ...options, entryPoints: [join(sources, 'main.tsx')], plugins: [version, replacements(root), singles(root), age, qr, words] }),
     build({ ...options, entryPoints: [join(sources, 'page.css')] }),
   ])
   const contents = { script: embeddable('script', script.outputFiles[0]!.text), style: embeddable('style', style.outputFiles[0]!.text) }
@@ -145,6 +145,19 @@ const age: Plugin = {
         .map((name) => `export const ${name} = () => { throw new Error('the page has no ${name}') }\n`)
         .join(''),
     }))
+  },
+}
+
+/** Leaves out the forms of a QR code that the page never draws: text, SVG and GIF. */
+const qr: Plugin = {
+  name: 'qr',
+  setup({ onLoad }) {
+    onLoad({ filter: /\/qr\/index\.js$/ }, ({ path }) => {
+      const code = readFileSync(path, 'utf8')
+      const forms = /^ +if \(output === '(?:ascii|term|svg|gif|data-url)'\)\n +return .*;\n/gm
+      if (code.match(forms)?.length !== 5) throw new Error('qr names its forms in another way')
+      return { contents: code.replaceAll(forms, ''), resolveDir: dirname(path) }
+    })
   },
 }
 
