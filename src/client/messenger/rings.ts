@@ -19,6 +19,7 @@ export interface Step<T> {
 export class Rings {
   readonly #store: RingStore
   readonly #rings = new Map<string, Ring>()
+  readonly #loading = new Map<string, Promise<Ring>>()
   /** By contact: the changes under way. */
   readonly #tails = new Map<string, Promise<unknown>>()
   #tickAt = 0
@@ -35,13 +36,20 @@ export class Rings {
   }
 
   /** Returns the ring. @throws errors of the store */
-  async load(contact: string): Promise<Ring> {
+  load(contact: string): Promise<Ring> {
     const known = this.#rings.get(contact)
-    if (known !== undefined) return known
+    if (known !== undefined) return Promise.resolve(known)
+    // A second copy of the seeds would stay in memory: only those of the ring in use are overwritten.
+    let loading = this.#loading.get(contact)
+    if (loading === undefined) {
+      loading = this.#read(contact).finally(() => this.#loading.delete(contact))
+      this.#loading.set(contact, loading)
+    }
+    return loading
+  }
+
+  async #read(contact: string): Promise<Ring> {
     const ring = (await this.#store.load(contact)) ?? EMPTY
-    // Another call may have been quicker.
-    const meanwhile = this.#rings.get(contact)
-    if (meanwhile !== undefined) return meanwhile
     this.#rings.set(contact, ring)
     return ring
   }
