@@ -449,12 +449,14 @@ interface Script {
   readonly spent?: readonly Spent[]
   /** Some bytes of one message or bundle more come before `end`. */
   readonly begun?: 'messages' | 'bundles'
+  /** The count in `end`; by default the true one. */
+  readonly ends?: number
 }
 
 /** Plays a predecessor that stops after the given step. */
 async function serveTo(
   step: End,
-  { version = VERSION, fate, messages = MESSAGES.length, size, spent = [], begun }: Script,
+  { version = VERSION, fate, messages = MESSAGES.length, size, spent = [], begun, ends }: Script,
 ): Promise<Server> {
   const server = createServer((socket) => {
     socket.on('error', nothing)
@@ -506,7 +508,7 @@ async function serveTo(
       await say({ kind: begun, bytes: Buffer.alloc(10) })
       await hear('read')
     }
-    await say({ kind: 'end', messages: writer.count })
+    await say({ kind: 'end', messages: ends ?? writer.count })
     await hear('held')
     if (step === 'end') return channel
     await say({ kind: 'released' })
@@ -618,6 +620,7 @@ describe('a relay that takes over', () => {
 
   it.each([
     ['fewer messages than announced', { messages: 501 }, 'broken'],
+    ['fewer messages than announced, which `end` names', { messages: 501, ends: 501 }, 'broken'],
     ['more messages than announced', { messages: 499 }, 'broken'],
     ['more bytes than announced', { size: { bytes: 499_999, senders: 0 } }, 'broken'],
     ['more senders than announced', { size: { bytes: BYTES, senders: 9 }, spent: createSpent(10) }, 'broken'],
