@@ -278,11 +278,11 @@ class Show {
   }
 
   duplicate({ from, id }: Extract<MessengerEvent, { kind: 'duplicate' }>): void {
+    // It changes nothing, and it is the rule if the sender gives each message to two relays: people need no remark.
+    if (!this.#json) return
     const fingerprint = fingerprintOf(from)
     const name = this.#profile.book.find(fingerprint)?.name
-    if (this.#json)
-      this.#io.stdout.write(`${formatJson({ verdict: 'replayed', from: { ...(name !== undefined && { name }), fingerprint }, id })}\n`)
-    else this.note(`a repeated message from ${name === undefined ? fingerprint : this.#profile.book.show(name, fingerprint)} was dropped`)
+    this.#io.stdout.write(`${formatJson({ verdict: 'replayed', from: { ...(name !== undefined && { name }), fingerprint }, id })}\n`)
   }
 
   /** Reports a complete file. */
