@@ -621,6 +621,7 @@ describe('a relay that takes over', () => {
   it.each([
     ['fewer messages than announced', { messages: 501 }, 'broken'],
     ['fewer messages than announced, which `end` names', { messages: 501, ends: 501 }, 'broken'],
+    ['all messages, and an `end` that names another count', { ends: 499 }, 'broken'],
     ['more messages than announced', { messages: 499 }, 'broken'],
     ['more bytes than announced', { size: { bytes: 499_999, senders: 0 } }, 'broken'],
     ['more senders than announced', { size: { bytes: BYTES, senders: 9 }, spent: createSpent(10) }, 'broken'],
