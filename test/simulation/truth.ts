@@ -65,8 +65,11 @@ export class Violation extends Error {
   }
 }
 
-/** Dials of one process to one relay in ten minutes, above which a back-off is broken. */
-const MOST_DIALS = 90
+/**
+ * Dials for one connection in ten minutes, above which a back-off is broken: six within the first minute at most, and then
+ * one after each 30 to 60 s.
+ */
+const MOST_DIALS = 26
 const DIALS_MS = 600_000
 /**
  * Connections of one process to one relay for one purpose: to send to a mailbox, to read that of a key, or to read
@@ -91,6 +94,8 @@ export class Truth implements NetworkObserver {
   /** The last text of each sender that each process showed. */
   readonly #last = new Map<string, number>()
   violation: Violation | undefined
+  /** How many people there are. */
+  people = 0
   readonly wire: Wire
 
   constructor(kernel: Kernel) {
@@ -233,7 +238,9 @@ export class Truth implements NetworkObserver {
     dials.push(now)
     this.#dials.set(name, dials)
     this.most('dials of one relay in ten minutes', dials.length)
-    if (dials.length > MOST_DIALS) this.violate(6, `${client.name} dialled one relay ${dials.length} times in ten minutes`)
+    // Two connections read, one at the inbox and one at addresses. Two send to each other person: to an inbox, and to an address.
+    if (dials.length > MOST_DIALS * 2 * this.people)
+      this.violate(6, `${client.name} dialled one relay ${dials.length} times in ten minutes`)
   }
 
   onDialled(client: Process, relay: string, isUp: boolean): void {
