@@ -33,6 +33,13 @@ export class Keys {
     return ring !== undefined && (ring.held.length > 0 || ring.last !== undefined || ring.known || ring.usedAt !== undefined)
   }
 
+  /** Whether a ring has a one-time key with that seed. */
+  has(seed: Buffer): boolean {
+    const text = seed.toString('base64')
+    for (const seeds of this.#seeds.values()) if (seeds.has(text)) return true
+    return false
+  }
+
   /** Whether a ring says that a message was read. */
   hasRead(id: string): boolean {
     for (const { seen } of this.#rings.values()) for (const each of seen.values()) if (each === id) return true

@@ -373,6 +373,16 @@ export class Person {
     return inbox.includes(address) || (leaving !== undefined && inbox.includes(leaving))
   }
 
+  /**
+   * Whether a message is for a one-time key, and came to a mailbox whose messages the client tries no one-time key on (R1):
+   * that of a key, unless the relay knows its members.
+   * @param mailbox its fingerprint
+   */
+  isClosed(seed: Buffer, mailbox: string, relay: string): boolean {
+    const isOfKey = mailbox === fingerprintOf(this.identity.key) && this.#world.relayAt(relay)?.admits === undefined
+    return (isOfKey || mailbox === fingerprintOf(this.inbox.key)) && this.keys.has(seed)
+  }
+
   /** Since when everything works between this device and a relay of its owner, and the user sees it as up. */
   quietSince(relay: string): number {
     const { network } = this.#world

@@ -46,8 +46,10 @@ interface Box {
 interface Given {
   /** The id of the text. */
   readonly text: string | undefined
-  /** The seed of its one-time key, if the receiver has to erase it. */
+  /** The seed of the key that opens it, if that is no key that lasts. */
   readonly seed: Buffer | undefined
+  /** Whether the reader must erase a one-time key once the message was read (R2). */
+  readonly erasesKey: boolean
 }
 
 /** What happened on a connection. */
@@ -84,6 +86,8 @@ export class Wire {
   readonly #fingerprints = new Map<string, string>()
   /** By token: the mailbox of the key that got it. */
   readonly #tokens = new Map<string, string>()
+  /** Whether a device tries no key with that seed on the messages of a mailbox. */
+  isClosed: ((device: string, seed: Buffer, mailbox: string, relay: string) => boolean) | undefined
   /** A device had a message erased, to a one-time key that it must have erased before. */
   onErased: ((device: string, seed: Buffer) => void) | undefined
   /** Whether the disk of a device says that it read a text. */
@@ -295,7 +299,8 @@ export class Wire {
     if (acceptedAt !== undefined && acceptedAt < this.#kernel.now - this.holds.get(relay)! - LATE_MS)
       this.#truth.violate(1, `${told} that has expired`)
     box.ever.add(message)
-    box.given.set(message, { text, seed: seedToErase(line, at + 1, client.machine.wall) })
+    const seed = seedOf(Buffer.from(line.toString('latin1', at + 1, at + 121), 'base64'))
+    box.given.set(message, { text, seed, erasesKey: seed !== undefined && mustErase(line, at + 1, client.machine.wall) })
     if (box.given.size > DEFAULT_LIMITS.window) {
       // A message that expires makes room in the window, and its reader does not learn it.
       const since = this.#kernel.now - this.holds.get(relay)! + SOON_OVER_MS
@@ -332,9 +337,11 @@ export class Wire {
     const device = connection.client.machine.name
     for (const message of messages) {
       const box = [...seen.boxes.values()].find(({ given }) => given.has(message))
-      const { text: id, seed } = box?.given.get(message) ?? {}
+      const { text: id, seed, erasesKey } = box?.given.get(message) ?? {}
       box?.given.delete(message)
-      if (seed !== undefined) this.onErased?.(device, seed)
+      // An earlier version of the writer sent it to the mailbox of a key. The reader cannot read it there.
+      if (seed !== undefined && this.isClosed?.(device, seed, box!.mailbox, connection.relay) === true) continue
+      if (seed !== undefined && erasesKey === true) this.onErased?.(device, seed)
       const text = id === undefined ? undefined : this.#truth.findText(id)
       if (text === undefined || text.doneBy.has(device)) continue
       // The client may learn in this very turn that it is stored; or it is storing a copy, too.
@@ -359,18 +366,16 @@ function numberOf(line: Buffer): number {
 const makeBox = (mailbox: string): Box => ({ mailbox, given: new Map(), ever: new Set(), subscribedAt: -1, last: new Map() })
 
 /**
- * Finds the seed of the one-time key that opens a payload, if the reader must erase it once the message was read (R2): the
- * message says that other keys are left. @param wall the receiver's clock: a message that is not genuine changes no ring
+ * Whether the reader of a payload must erase its one-time key once the message was read (R2): the message says that other
+ * keys are left. @param wall the receiver's clock: a message that is not genuine changes no ring
  */
-function seedToErase(line: Buffer, at: number, wall: number): Buffer | undefined {
-  const seed = seedOf(Buffer.from(line.toString('latin1', at, at + 120), 'base64'))
-  if (seed === undefined) return undefined
+function mustErase(line: Buffer, at: number, wall: number): boolean {
   const payload = Buffer.from(line.toString('latin1', at), 'base64')
   const header = payload.subarray(0, payload.indexOf('\n\n', payload.indexOf('\nid: '))).toString('latin1')
   const left = /\nleft: (\d+)/.exec(header)?.[1]
   const time = Date.parse(/\ntime: (\S+)/.exec(header)?.[1] ?? '')
   const isGenuine = time <= wall + (FUTURE - 60) * 1_000 && time >= wall - (STALE - 60) * 1_000
-  return isGenuine && Number(left ?? '0') > 0 ? seed : undefined
+  return isGenuine && Number(left ?? '0') > 0
 }
 
 /** Finds the id of the message in a payload. */
