@@ -22,6 +22,7 @@ import type { FileDelivery } from '../../src/client/messenger/transfers.ts'
 import { connectClaimsThrough, connectThrough } from '../../src/client/wire/connect.ts'
 import type { dial } from '../../src/client/wire/dial.ts'
 import { RelayError } from '../../src/client/wire/error.ts'
+import { type CardFacts, factsOf } from '../../src/profile/facts.ts'
 import { type Disk, makeHome } from './disk.ts'
 import { FileBox, sourceOf } from './file-box.ts'
 import { Machine, type Process } from './kernel.ts'
@@ -185,11 +186,19 @@ export class Person {
     for (const text of truth.openTexts(this.name)) if (!text.isKept) text.excuse ??= 'its writer ended before the outbox was on the disk'
   }
 
-  /** Returns the contact that the user's book has of another person. */
-  contactOf({ contact, inbox, name }: Person): Contact {
-    const { inboxes } = this.owner
-    const known = this.#world.people.get(name)!
-    return this.hides && inboxes.has(known) ? { ...contact, inbox: inbox.key } : contact
+  /** Returns the contact that the user's book has of another person: that of the card with the inbox, once the book has it. */
+  contactOf(person: Person): Contact {
+    const known = this.#world.people.get(person.name)!
+    if (!this.hides || !this.owner.inboxes.has(known)) return person.contact
+    const { relays, inbox } = person.cardFacts
+    return { ...person.contact, relays, ...(inbox !== undefined && { inbox }) }
+  }
+
+  /** What the person's card says: an inbox is read at the first relay only, so the card names that one alone. */
+  get cardFacts(): CardFacts {
+    const { name, contact } = this.owner
+    const isPublic = this.secrecy?.isPublic !== false
+    return factsOf({ name, relays: contact.relays, isPublic, memberAt: this.#world.closedAddresses }, 2, this.inbox.key)
   }
 
   /** The client is closed, and one of another version starts. */
@@ -532,9 +541,8 @@ export class Person {
   }
 
   async #makeLink(): Promise<string> {
-    const { relays } = this.owner.contact
     const time = Math.floor(Date.now() / 1_000)
-    return (await makeCard(this.identity, { version: 2, name: this.owner.name, relays, inbox: this.inbox.key, time })).link
+    return (await makeCard(this.identity, { ...this.cardFacts, time })).link
   }
 
   /** A contact without an inbox in the book gets one by the card in a message, as src/cli/profile/sent-card.ts does. */
