@@ -2,10 +2,13 @@
  * Watches the one-time keys and the secrets of a device: what its client stores of them, and that the disk and the memory
  * lose what docs/protocol.md, section 13, has erased.
  */
+import { fingerprintOf } from '../../src/client/format/field.ts'
 import { decodeSecrets, fingerprintOfSecret, SECRETS, type State } from '../../src/client/messenger/secrets.ts'
 import type { RingStore, SecretStore } from '../../src/client/messenger/options.ts'
-import { RING, type Ring } from '../../src/client/ring/state.ts'
+import { EMPTY, RING, type Ring } from '../../src/client/ring/state.ts'
+import type { Process } from './kernel.ts'
 import type { Person } from './person.ts'
+import type { Text } from './truth.ts'
 import type { World } from './world.ts'
 
 /** Bounds of a ring, by its parts. */
@@ -16,6 +19,8 @@ export class Keys {
   readonly #person: Person
   /** The rings on the disk, by contact. */
   readonly #rings = new Map<string, Ring>()
+  /** Since when the contact gave keys, as far as the disk knows. */
+  readonly #movedAt = new Map<string, number>()
   /** The seeds in them, in base64. */
   #seeds = new Map<string, Set<string>>()
   #state: State | undefined
@@ -27,10 +32,18 @@ export class Keys {
     this.#person = person
   }
 
-  /** Whether the contact gave keys, as far as the disk knows. */
-  isMoved(contact: string): boolean {
-    const ring = this.#rings.get(contact)
-    return ring !== undefined && (ring.held.length > 0 || ring.last !== undefined || ring.known || ring.usedAt !== undefined)
+  /**
+   * The device sends a text under encryption to a key that lasts. It must not if the contact had an inbox or gave keys when
+   * the text was written (S1). An earlier version of the client, and a text of one, may use the contact's own key.
+   */
+  onLasting(process: Process, { number, to, by, sentAt }: Text): void {
+    const { truth, people } = this.#world
+    const { name, owner, hiding } = this.#person
+    if (!hiding.has(process) || !hiding.has(by)) return
+    const contact = people.get(to)!.owner
+    const movedAt = this.#movedAt.get(fingerprintOf(contact.identity.key)) ?? Number.POSITIVE_INFINITY
+    const knownAt = owner.inboxes.get(contact) ?? Number.POSITIVE_INFINITY
+    if (sentAt > Math.min(movedAt, knownAt)) truth.violate(4, `${name} encrypts text ${number} to the own key of ${to}`)
   }
 
   /** Whether a ring has a one-time key with that seed. */
@@ -64,10 +77,13 @@ export class Keys {
     const { truth, kernel } = this.#world
     return {
       list: () => store.list(),
-      remove: (contact) => store.remove(contact),
+      remove: async (contact) => {
+        await store.remove(contact)
+        this.#take(contact, EMPTY)
+      },
       load: async (contact) => {
         const ring = await store.load(contact)
-        if (ring !== undefined) this.#take(contact, ring)
+        this.#take(contact, ring ?? EMPTY)
         return ring
       },
       save: async (contact, ring) => {
@@ -97,6 +113,8 @@ export class Keys {
 
   #take(contact: string, ring: Ring): void {
     this.#rings.set(contact, ring)
+    if (!isMoved(ring)) this.#movedAt.delete(contact)
+    else if (!this.#movedAt.has(contact)) this.#movedAt.set(contact, this.#world.kernel.now)
     const seeds = new Set(ring.given.map(({ seed }) => Buffer.from(seed).toString('base64')))
     this.#seeds.set(contact, seeds)
     for (const seed of seeds) this.#erased.delete(seed)
@@ -152,3 +170,6 @@ export class Keys {
     this.#erased.clear()
   }
 }
+
+/** Whether a contact gave keys. */
+const isMoved = ({ held, last, known, usedAt }: Ring): boolean => held.length > 0 || last !== undefined || known || usedAt !== undefined

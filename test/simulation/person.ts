@@ -353,6 +353,9 @@ export class Person {
   /** Whether the client was of an earlier version after it had one-time keys: that one erased messages that it could not read. */
   wasDowngraded = false
 
+  /** The processes of a version with one-time keys. */
+  readonly hiding = new WeakSet<Process>()
+
   /** Whether contacts encrypt to one-time keys that the present version does not know. */
   get isDowngraded(): boolean {
     return this.secrecy !== undefined && !this.hides
@@ -485,6 +488,7 @@ export class Person {
     try {
       const outbox = this.keeps ? this.#watch(await openOutbox(folder, this.identity)) : undefined
       const secrecy = this.hides ? this.#secrecyIn(folder) : undefined
+      if (this.hides) this.hiding.add(process)
       const link = secrecy === undefined ? undefined : await this.#makeLink()
       const dialHere: typeof dial = ({ kind, name }, { timeout, early }) => {
         if (kind !== 'name') throw new Error('a simulated client dials onion addresses only')

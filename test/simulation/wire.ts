@@ -11,7 +11,7 @@ import { PACKETS } from '../../src/protocol/packets.ts'
 import type { Kernel, Process } from './kernel.ts'
 import type { Connection } from './network.ts'
 import { Sends } from './sends.ts'
-import { seedOf } from './stand-in.ts'
+import { HYBRID_START, seedOf } from './stand-in.ts'
 import { Shelf } from './stored.ts'
 import type { Text, Truth } from './truth.ts'
 
@@ -20,6 +20,8 @@ const HEAD = 2_800
 const LF = 0x0a
 const SEMICOLON = 0x3b
 const ZERO = 0x30
+/** How a payload for a one-time key or a recipient of the day begins. */
+const HYBRID = Buffer.from(HYBRID_START).subarray(0, 27).toString('base64')
 /** A relay that is asleep or late may give a message a little longer. */
 export const LATE_MS = 900_000
 /** A message may expire a little earlier, too: its time passes from one relay to the next. */
@@ -90,6 +92,8 @@ export class Wire {
   isClosed: ((device: string, seed: Buffer, mailbox: string, relay: string) => boolean) | undefined
   /** A device had a message erased, to a one-time key that it must have erased before. */
   onErased: ((device: string, seed: Buffer) => void) | undefined
+  /** A device sends a text under encryption to a key that lasts. */
+  onLasting: ((process: Process, text: Text) => void) | undefined
   /** Whether the disk of a device says that it read a text. */
   isRead: ((device: string, text: Text) => boolean) | undefined
   /** By relay: for how long it holds a message, ms. */
@@ -188,6 +192,9 @@ export class Wire {
         seen.to ??= mailbox
         seen.asked.push({ text, mailbox })
         this.sends.onSend(connection.client, connection.server.machine.name, text)
+        const written = text === undefined ? undefined : this.#truth.findText(text)
+        if (written !== undefined && line.toString('latin1', at + 1, at + 1 + HYBRID.length) !== HYBRID)
+          this.onLasting?.(connection.client, written)
         // The receiver may get it before the sender has the answer.
         const name = `${connection.server.machine.name} ${mailbox} ${text}`
         const places = this.#places.get(name)

@@ -52,6 +52,7 @@ export class World {
     this.truth = new Truth(this.kernel)
     this.truth.people = cast.people.length
     this.truth.wire.isClosed = (device, ...copy) => this.people.get(device)?.isClosed(...copy) === true
+    this.truth.wire.onLasting = (process, text) => this.people.get(process.machine.name)?.keys.onLasting(process, text)
     this.truth.wire.onErased = (device, seed) => this.people.get(device)?.keys.onAcked(seed)
     this.truth.wire.isRead = (device, { id, from }) => this.people.get(device)?.hasStored(id, this.people.get(from)!) === true
     this.kernel.onSpin = (process) => this.truth.violate(5, `${process.name} is busy: it runs timer after timer`)
