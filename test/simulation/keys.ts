@@ -42,7 +42,8 @@ export class Keys {
     if (!hiding.has(process) || !hiding.has(by)) return
     const contact = people.get(to)!.owner
     const movedAt = this.#movedAt.get(fingerprintOf(contact.identity.key)) ?? Number.POSITIVE_INFINITY
-    const knownAt = owner.inboxes.get(contact) ?? Number.POSITIVE_INFINITY
+    const hasInbox = this.#person.contactOf(contact).inbox !== undefined
+    const knownAt = (hasInbox ? owner.inboxes.get(contact) : undefined) ?? Number.POSITIVE_INFINITY
     if (sentAt > Math.min(movedAt, knownAt)) truth.violate(4, `${name} encrypts text ${number} to the own key of ${to}`)
   }
 
