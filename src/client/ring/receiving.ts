@@ -90,7 +90,9 @@ function takeDaily(ring: Ring, reading: Reading): { step: Ring; unproven: boolea
   const heard = { ...ring, heard: now, unanswered: false }
   if (isAnew) return { step: beginAnew(heard, reading), unproven: false }
   // Keys of a state before the one with which the contact began anew.
-  return { step: left === undefined && time < anewAt ? heard : takeHeaders(heard, reading), unproven: false }
+  if (left === undefined && time < anewAt) return { step: heard, unproven: false }
+  // A contact that begins holds no key of ours: those that it did not take, or could not, are not outstanding (S3).
+  return { step: takeHeaders(heard, { ...reading, left: left ?? 0 }), unproven: false }
 }
 
 const hasMailbox = ({ address }: Ring, { relay, fingerprint }: Mailbox): boolean =>

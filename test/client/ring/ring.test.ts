@@ -117,6 +117,14 @@ describe('S3: a message brings', () => {
     expect(countFresh({ ...ring, left: { count: 64, time: NOW + 39 } }, NOW + 39)).toBe(0)
   })
 
+  test('new ones although 32 were given to a program that took none, once the contact begins to use keys', () => {
+    const ring = giving(32)
+    const begun = read(ring, { id: 'begin', time: NOW + 40, begin: 'unknown', keys: ['k'] }).ring
+    expect([countFresh(ring, NOW + 50), countFresh(begun, NOW + 50)]).toEqual([0, 3])
+    // The contact gets those that were given since.
+    expect(countFresh(read(ring, { id: 'begin', time: NOW + 1, begin: 'unknown', keys: ['k'] }).ring, NOW + 50)).toBe(2)
+  })
+
   test('new ones although 32 were given by a clock that was wrong', () => {
     expect(countFresh(giving(40), NOW - DAY)).toBe(3)
   })
