@@ -20,6 +20,7 @@ import { install } from './platform.ts'
 import type { Plan } from './plan.ts'
 import { realHrtime } from './real.ts'
 import { installStandIn, useReal } from './stand-in.ts'
+import type { Violation } from './truth.ts'
 
 const { values } = parseArgs({
   options: {
@@ -126,6 +127,11 @@ async function search(): Promise<void> {
   for (const line of report.lines()) say(line)
 }
 
+/** Returns what kind of violation it is: its message without names and numbers. */
+function kindOf(violation: Violation | undefined): string | undefined {
+  return violation && `${violation.invariant} ${violation.message.replaceAll(/\b[A-Z][\w-]*|\d+/g, '')}`
+}
+
 /** Reports a failure: makes its plan smaller and tells the story. */
 async function fail(plan: Plan): Promise<void> {
   const until = realHrtime() + SHRINKING
@@ -134,7 +140,7 @@ async function fail(plan: Plan): Promise<void> {
   say(`seed ${plan.seed} violates invariant ${violation?.invariant}: ${violation?.message}`)
   const small = await shrink(
     plan,
-    async (each) => (await runPlan(each)).violation?.invariant,
+    async (each) => kindOf((await runPlan(each)).violation),
     () => realHrtime() > until,
   )
   const { story } = await runPlan(small, { tells: true })

@@ -431,8 +431,9 @@ export class Person {
       if (blocked.has(text.to)) continue
       const to = people.get(text.to)!
       // For so long everything works for the writer.
-      const quiet = now - Math.max(steady, text.sentAt, to.movedAt, ...to.contact.relays.map((relay) => this.#sendingSince(relay)))
-      // After another text was denied, the relay is not tried for an hour.
+      const sending = to.contact.relays.map((relay) => this.#sendingSince(relay))
+      // After another text was denied, perhaps for the last time, the relay is not tried for an hour.
+      const quiet = now - Math.max(steady, text.sentAt, to.movedAt, truth.deniedAt(this.name, text.to), ...sending)
       if (state === 'waiting' && text.by === this.process && quiet > HOUR + NOTICES_MS)
         truth.violate(7, `${this.name} sees that text ${number} waits, without a reason`)
       if (state === 'held' && quiet > LOOKS_MS && !usesReal() && !to.wasDowngraded) this.#checkHeld(text, quiet)

@@ -1,14 +1,14 @@
-/** Makes a failing plan smaller: removes steps, as many at once as possible, while the same invariant is violated. */
+/** Makes a failing plan smaller: removes steps, as many at once as possible, while it fails in the same way. */
 import type { Plan, Step } from './plan.ts'
 
 /**
- * @param violates runs a plan, and returns the invariant that it violates
+ * @param violates runs a plan, and returns what kind of violation it finds
  * @param isOver whether there is no time for more runs
  */
-export async function shrink(plan: Plan, violates: (plan: Plan) => Promise<number | undefined>, isOver: () => boolean): Promise<Plan> {
-  const invariant = await violates(plan)
-  if (invariant === undefined) return plan
-  const fails = async (steps: readonly Step[]): Promise<boolean> => !isOver() && (await violates({ ...plan, steps })) === invariant
+export async function shrink(plan: Plan, violates: (plan: Plan) => Promise<string | undefined>, isOver: () => boolean): Promise<Plan> {
+  const kind = await violates(plan)
+  if (kind === undefined) return plan
+  const fails = async (steps: readonly Step[]): Promise<boolean> => !isOver() && (await violates({ ...plan, steps })) === kind
   let { steps } = plan
   // All steps of one person or relay at once, then halves, quarters, and at last single steps.
   for (const name of [...plan.cast.people, ...plan.cast.relays].map((each) => each.name)) {

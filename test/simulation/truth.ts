@@ -4,6 +4,7 @@
  */
 import type { DeliveryState } from '../../src/client/delivery/entry.ts'
 import type { Received } from '../../src/client/messenger/inbox.ts'
+import { RelayError } from '../../src/client/wire/error.ts'
 import { EPOCH, type Kernel, type Process } from './kernel.ts'
 import type { Connection, NetworkObserver } from './network.ts'
 import { usesReal } from './stand-in.ts'
@@ -82,6 +83,8 @@ export class Truth implements NetworkObserver {
   readonly texts: Text[] = []
   readonly #openTexts = new Map<string, Set<Text>>()
   readonly #byId = new Map<string, Text>()
+  /** By writer and receiver: when a text failed last because a relay denied it. */
+  readonly #denied = new Map<string, number>()
   /** The last text of each process to each person. */
   readonly #latest = new Map<string, Text>()
   /** Lines of the story, if it is told. */
@@ -165,6 +168,11 @@ export class Truth implements NetworkObserver {
     return this.#openTexts.get(from) ?? []
   }
 
+  /** Returns when a text failed last because a relay denied it; 0 if none did. */
+  deniedAt(from: string, to: string): number {
+    return this.#denied.get(`${from} ${to}`) ?? 0
+  }
+
   findText(id: string): Text | undefined {
     return this.#byId.get(id)
   }
@@ -178,6 +186,8 @@ export class Truth implements NetworkObserver {
     if (text.state !== state) this.tell(text.from, `sees that ${text.what} ${text.number} is ${state}${why}`)
     if ((state === 'delivered' || state === 'read') && text.doneBy.size === 0)
       this.violate(3, `${text.from} sees text ${text.number} as ${state}, and ${text.to} did not get it`)
+    if (state === 'failed' && error instanceof RelayError && error.code === 'denied')
+      this.#denied.set(`${text.from} ${text.to}`, this.#kernel.now)
     if (state !== 'waiting' && state !== 'held') {
       this.#openTexts.get(text.from)?.delete(text)
       text.settledAt = this.#kernel.now
