@@ -353,8 +353,9 @@ export class Wire {
       if (text === undefined || text.doneBy.has(device)) continue
       // The client may learn in this very turn that it is stored; or it is storing a copy, too.
       this.#kernel.at(this.#kernel.now, undefined, () => {
-        // A writer who forgot it makes the receiver erase its key: later texts do not name it.
-        if (!text.doneBy.has(device) && text.excuse === undefined && this.isRead?.(device, text) !== true)
+        // If its writer forgot it or gave it up, later texts do not name it, and make the receiver erase its key (R2).
+        const isGivenUp = seed !== undefined && (text.state === 'expired' || text.state === 'failed')
+        if (!text.doneBy.has(device) && text.excuse === undefined && !isGivenUp && this.isRead?.(device, text) !== true)
           this.#truth.violate(1, `${device} has text ${text.number} erased at ${connection.server.name}, and did not store it`)
       })
     }
