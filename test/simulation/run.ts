@@ -232,9 +232,9 @@ async function probe(world: World): Promise<void> {
   }
   await kernel.run(kernel.now + AT_ONCE)
   const probes = truth.texts.slice(first)
-  for (const { number, from, to, error, doneBy, before } of probes) {
-    // A text may be at the relay's sending limit, or wait for one that this device does not have.
-    if (error !== undefined || (before !== undefined && !before.doneBy.has(to))) continue
+  for (const { number, from, to, error, doneBy, named } of probes) {
+    // A text may be at the relay's sending limit, or wait for one that this device does not have, as one that failed.
+    if (error !== undefined || (named !== undefined && !named.doneBy.has(to))) continue
     if (doneBy.size === 0) truth.violate(7, `text ${number} of ${from} to ${to} is not shown ${AT_ONCE / 1_000} s after it was written`)
   }
   await kernel.run(kernel.now + SOON - AT_ONCE)

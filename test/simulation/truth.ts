@@ -42,6 +42,8 @@ export interface Text {
   /** The processes of the receiver that showed it. */
   readonly shown: Process[]
   /** The text before from the same run of the writer to the same receiver, which this one names. */
+  readonly named: Text | undefined
+  /** The same, or the latest one before it that had not failed: only that one can be missing. */
   readonly before: Text | undefined
   /** The devices of the receiver that stored that it came, and when the last one did. */
   readonly doneBy: Set<string>
@@ -137,7 +139,8 @@ export class Truth implements NetworkObserver {
 
   onSent(text: Pick<Text, 'number' | 'from' | 'to' | 'what' | 'id' | 'by' | 'within'>): void {
     const pair = `${text.by.pid} ${text.to}`
-    let before = this.#latest.get(pair)
+    const named = this.#latest.get(pair)
+    let before = named
     while (before?.state === 'failed') before = before.before
     const whole = {
       ...text,
@@ -146,6 +149,7 @@ export class Truth implements NetworkObserver {
       state: 'waiting' as const,
       error: undefined,
       shown: [],
+      named,
       before,
       doneBy: new Set<string>(),
       doneAt: 0,
