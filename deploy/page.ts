@@ -119,6 +119,17 @@ const UNUSED = [
   ['@noble/post-quantum/hybrid.js', ['MLKEM768P256', 'MLKEM768X25519']],
 ] as const
 
+/** What the classes of age-encryption do for passphrases, streams, texts, and keys as text: the page has none of these. */
+const CUT = [
+  [/^ {4}(?:async )?(?:setPassphrase|setScryptWorkFactor|addPassphrase|decryptHeader)\(\w+\) \{\n[^]*?^ {4}\}\n/gm, ''],
+  [/^ {4}(?:passphrase|scryptWorkFactor) = .*\n/gm, ''],
+  [/^ {8}if \(this\.passphrase !== null\) \{\n[^]*?^ {8}\}\n/gm, ''],
+  [/^ {8}if \((?:outputFormat === "text"|file instanceof ReadableStream)\)\n.*;\n/gm, ''],
+  [/Object\.assign\((.+), \{\n +size: .*\n +\}\)/g, '$1'],
+  [/s\.startsWith\("age1pq1"\)[^]*?s\.startsWith\("age1"\)/g, 's.startsWith("age1")'],
+  [/else if \(s\.startsWith\("AGE-SECRET-KEY-PQ-1"\)\) \{\n.*\n +\}/g, ''],
+] as const
+
 /**
  * Leaves out the parts of age-encryption that the page never uses: its modules for armor and for passkeys, which it exports
  * whole; scrypt, which takes a browser without a JIT half a minute; recipients on P-256, which no card has; and its own form of
@@ -132,8 +143,10 @@ const age: Plugin = {
       const contents = code
         .replaceAll(/^export \* as (?:armor|webauthn) from .*$/gm, '')
         .replaceAll(/^import \{ ((?:Hybrid|Scrypt|Tag)\w+), (\w+) \} from "\.\/recipients\.js";$/gm, 'class $1 {}\nclass $2 {}')
-      if (/Scrypt\w+ \}|as webauthn/.test(contents)) throw new Error('age-encryption names its parts in another way')
-      return { contents, resolveDir: dirname(path) }
+      if (/Scrypt\w+ \}|as webauthn/.test(contents) || CUT.some(([part]) => contents.search(part) === -1))
+        throw new Error('age-encryption names its parts in another way')
+      const rest = CUT.reduce((text, [part, instead]) => text.replaceAll(part, instead), contents)
+      return { contents: rest, resolveDir: dirname(path) }
     })
     for (const [module, names] of UNUSED)
       onResolve({ filter: new RegExp(`^${module}$`) }, ({ importer }) =>
