@@ -110,8 +110,8 @@ export const SIMULATION: readonly Defect[] = [
   ]),
   ...forSimulation('src/client/delivery/reach.ts', [
     [
-      '  blocks.set(name, { until: now + pause(failures), failures, code })',
-      '  blocks.set(name, { until: now + 0 * pause(failures), failures, code })',
+      '  blocks.set(name, { until: now + pause(failures), failures, since, code })',
+      '  blocks.set(name, { until: now + 0 * pause(failures), failures, since, code })',
       'a sender dials a failing relay without a pause',
     ],
   ]),

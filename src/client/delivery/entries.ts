@@ -1,9 +1,15 @@
 /** The unconfirmed messages of an outbox, in the order in which they were added, within their limits. Without I/O or time. */
-import { countBytes, type Entry, OUTBOX, type OutboxEntry, storedForm } from './entry.ts'
+import { countBytes, type Entry, OUTBOX, type OutboxEntry, relayOf, storedForm } from './entry.ts'
 
 export class Entries {
   protected readonly all = new Map<string, Entry>()
   #bytes = 0
+  readonly #relaysOf: (to: string, daily: boolean) => readonly string[] | undefined
+
+  /** @param relaysOf returns a receiver's routes, the preferred one first; those of the inbox if `daily` */
+  constructor(relaysOf: (to: string, daily: boolean) => readonly string[] | undefined) {
+    this.#relaysOf = relaysOf
+  }
 
   get size(): number {
     return this.all.size
@@ -95,5 +101,38 @@ export class Entries {
   /** Returns the messages to keep in a store, oldest first. */
   entries(): OutboxEntry[] {
     return [...this.all.values()].filter(({ confirm, keep }) => confirm && keep !== false).map(storedForm)
+  }
+
+  protected relays(entry: Entry): readonly string[] {
+    const known = this.#relaysOf(entry.to, entry.daily === true)
+    return known === undefined || known.length === 0 ? entry.relays : known
+  }
+
+  /** Whether no relay will accept the message, nor the inbox instead of the address. */
+  protected isRefused(entry: Entry): boolean {
+    return this.relays(entry).every((route) => entry.refused.has(route)) && !this.fallsBack(entry, () => false)
+  }
+
+  /**
+   * Whether a message to an address must go to an inbox at another relay instead.
+   * @param isLost whether a relay that has not refused the message will not take it either
+   */
+  protected fallsBack(entry: Entry, isLost: (entry: Entry, route: string) => boolean): boolean {
+    const { to, daily, text, confirm, keep, refused } = entry
+    if (daily === true || text === undefined || (confirm && keep === false)) return false
+    const routes = this.relays(entry)
+    if (!routes.every((route) => refused.has(route) || isLost(entry, route))) return false
+    const names = routes.map(relayOf)
+    return this.#relaysOf(to, true)?.some((route) => !names.includes(relayOf(route))) === true
+  }
+
+  /** Returns the routes on which messages are on their way, are held, or will go. */
+  used(): ReadonlySet<string> {
+    const routes = this.holding()
+    for (const entry of this.all.values()) {
+      if (entry.flying !== undefined) routes.add(entry.flying)
+      for (const route of this.relays(entry)) routes.add(route)
+    }
+    return routes
   }
 }

@@ -30,7 +30,6 @@ export class Outbox extends Entries {
   /** By id: the receivers of delivered messages, for later `read` receipts. */
   readonly #confirmed = new Map<string, string>()
   readonly #twice: () => boolean
-  readonly #relaysOf: (to: string, daily: boolean) => readonly string[] | undefined
 
   /**
    * @param relaysOf returns a receiver's routes, the preferred one first; those of the inbox if `daily`
@@ -40,9 +39,8 @@ export class Outbox extends Entries {
     relaysOf: (to: string, daily: boolean) => readonly string[] | undefined = () => undefined,
     twice: () => boolean = () => false,
   ) {
-    super()
+    super(relaysOf)
     this.#twice = twice
-    this.#relaysOf = relaysOf
   }
 
   /** Whether a message waits to be sent, or for a relay's answer. One that waits for its receiver's bundle does not count. */
@@ -50,11 +48,11 @@ export class Outbox extends Entries {
     const receivers = new Map<string, boolean>()
     for (const entry of this.all.values()) {
       if (entry.flying !== undefined) return true
-      const isWithoutKey = entry.payload.length === 0 && this.#relays(entry).some((route) => this.#reach.lacksBundle(entry.to, route))
+      const isWithoutKey = entry.payload.length === 0 && this.relays(entry).some((route) => this.#reach.lacksBundle(entry.to, route))
       if ((entry.wanted || entry.state === 'waiting') && !isWithoutKey) return true
       if (
         this.#lacksCopy(entry, receivers) &&
-        this.#relays(entry).some((route) => !entry.held.has(route) && this.#reach.failures(route) === 0)
+        this.relays(entry).some((route) => !entry.held.has(route) && this.#reach.failures(route) === 0)
       )
         return true
     }
@@ -75,7 +73,7 @@ export class Outbox extends Entries {
     const entry = this.all.get(id)
     if (entry === undefined) return []
     const { to, state } = entry
-    return this.#relays(entry).flatMap((relay) => {
+    return this.relays(entry).flatMap((relay) => {
       const code = this.#reach.hurry(to, relay, now)
       return code === undefined ? [] : [{ id, to, state, relay, code }]
     })
@@ -136,6 +134,13 @@ export class Outbox extends Entries {
     return tasks
   }
 
+  /** Returns the messages that go to their receivers' inboxes now: no relay of an address takes them (S4). */
+  stranded(now: number): string[] {
+    const isLost = ({ time }: Entry, route: string): boolean => this.#reach.isLost(route, time, now)
+    const mayBe = ({ wanted, refused }: Entry): boolean => wanted && (refused.size > 0 || this.#reach.hasDown)
+    return [...this.all.values()].filter((entry) => mayBe(entry) && this.fallsBack(entry, isLost)).map(({ id }) => id)
+  }
+
   /** Returns when to call `take` and `expire` next; infinite if only an input can change anything. */
   due(now: number): number {
     let due = Number.POSITIVE_INFINITY
@@ -148,7 +153,7 @@ export class Outbox extends Entries {
       if (!entry.wanted && entry.held.size === 0) continue
       const openings = entry.daily === true ? daily : direct
       let relays = openings.get(entry.to)
-      if (relays === undefined) openings.set(entry.to, (relays = this.#reach.opening(entry.to, this.#relays(entry), now)))
+      if (relays === undefined) openings.set(entry.to, (relays = this.#reach.opening(entry.to, this.relays(entry), now)))
       for (const [relay, until] of relays) if (!entry.refused.has(relay)) due = Math.min(due, until)
     }
     return Math.min(
@@ -216,8 +221,7 @@ export class Outbox extends Entries {
       default:
         this.#reach.blockRelay(relay, code, now, (failures) => backoff(failures, random, seconds))
     }
-    const relays = this.#relays(entry)
-    if (!relays.every((each) => entry.refused.has(each))) return { id, to: entry.to, state: entry.state, relay, code, seconds }
+    if (!this.isRefused(entry)) return { id, to: entry.to, state: entry.state, relay, code, seconds }
     this.remove(id)
     return { id, to: entry.to, state: 'failed', relay, code, seconds }
   }
@@ -233,10 +237,10 @@ export class Outbox extends Entries {
         entry.wanted = !entry.isSecond
         entry.isSecond = false
       }
-      const relays = this.#relays(entry)
+      const relays = this.relays(entry)
       if (entry.state !== 'waiting' || !relays.includes(relay)) continue
       if (lasting) entry.refused.set(relay, code)
-      const failed = relays.every((each) => entry.refused.has(each))
+      const failed = this.isRefused(entry)
       if (failed) this.remove(entry.id)
       changes.push({ id: entry.id, to: entry.to, state: failed ? 'failed' : 'waiting', relay, code })
     }
@@ -312,15 +316,10 @@ export class Outbox extends Entries {
     return changes
   }
 
-  #relays(entry: Entry): readonly string[] {
-    const known = this.#relaysOf(entry.to, entry.daily === true)
-    return known === undefined || known.length === 0 ? entry.relays : known
-  }
-
   /** Whether one relay holds a text that shall be at two. @param receivers remembers who has addresses at two */
   #lacksCopy(entry: Entry, receivers: Map<string, boolean>): boolean {
     if (!isSingle(entry)) return false
-    const hasTwo = receivers.get(entry.to) ?? (this.#twice() && this.#relays(entry).length > 1)
+    const hasTwo = receivers.get(entry.to) ?? (this.#twice() && this.relays(entry).length > 1)
     receivers.set(entry.to, hasTwo)
     return hasTwo
   }
@@ -328,22 +327,12 @@ export class Outbox extends Entries {
   /** Chooses the relay that an entry goes to now, if it should go to any. @param isSecond for a second copy */
   #choose(entry: Entry, now: number, isSecond: boolean): string | undefined {
     if (!entry.wanted && !isSecond && !this.#reach.strands(entry.held)) return undefined
-    const relays = this.#relays(entry)
+    const relays = this.relays(entry)
     const open = (relay: string): boolean => !entry.refused.has(relay) && this.#reach.isOpen(entry.to, relay, now)
     if (entry.wanted) {
       // Relays that never had the message come before one that had it without a receipt following.
       return relays.find((relay) => open(relay) && !entry.held.has(relay)) ?? relays.find(open)
     }
     return relays.find((relay) => open(relay) && !entry.held.has(relay))
-  }
-
-  /** Returns the routes on which messages are on their way, are held, or will go. */
-  used(): ReadonlySet<string> {
-    const routes = this.holding()
-    for (const entry of this.all.values()) {
-      if (entry.flying !== undefined) routes.add(entry.flying)
-      for (const route of this.#relays(entry)) routes.add(route)
-    }
-    return routes
   }
 }

@@ -8,6 +8,8 @@ import { OUTBOX, relayOf } from './entry.ts'
 interface Block {
   until: number
   failures: number
+  /** When the first of these failures was. */
+  readonly since: number
   readonly code: RelayErrorCode
   /** When the relay was reached again. */
   reachedAt?: number
@@ -15,6 +17,10 @@ interface Block {
 
 /** Once a relay was reached for so long, ms, the next pause is short again. */
 const HELD_MS = 60_000
+
+/** So many failures in a row, in about half a minute, and so long a time, ms, mean that a relay may not come back. */
+const LOST_FAILURES = 6
+const LOST_MS = 600_000
 
 /** The longest block. A relay may ask for an hour, and backoff adds a little. */
 const MOST_BLOCKED = 2 * OUTBOX.denied
@@ -49,6 +55,15 @@ export class Reach {
   failures(relay: string): number {
     const block = this.#down.get(relayOf(relay))
     return block === undefined || block.reachedAt !== undefined ? 0 : block.failures
+  }
+
+  /**
+   * Whether a message of that time must find another way: the relay failed many times in a row, and the message has waited
+   * for ten minutes, or the relay has failed for so long.
+   */
+  isLost(relay: string, time: number, now: number): boolean {
+    const since = Math.min(this.#down.get(relayOf(relay))?.since ?? now, time)
+    return this.failures(relay) >= LOST_FAILURES && now - since >= LOST_MS
   }
 
   /** Whether none of the relays that hold a message can be reached: its receiver cannot fetch it there either. */
@@ -150,7 +165,8 @@ function block(blocks: Map<string, Block>, name: string, code: RelayErrorCode, n
   if (before !== undefined && !isOver(before.until, now, MOST_BLOCKED)) return
   const isNew = before?.reachedAt !== undefined && now - before.reachedAt > HELD_MS
   const failures = isNew ? 1 : (before?.failures ?? 0) + 1
-  blocks.set(name, { until: now + pause(failures), failures, code })
+  const since = before?.reachedAt === undefined ? (before?.since ?? now) : now
+  blocks.set(name, { until: now + pause(failures), failures, since, code })
 }
 
 /** Removes a block that is over. One that lasts stays: the accepted message may have been sent before the refusal. */

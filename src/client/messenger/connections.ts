@@ -96,14 +96,18 @@ export class Connections {
       this.#forget(name)
     }
     for (const [name, make] of wanted) if (!this.#incoming.has(name)) this.#incoming.set(name, make())
-    // Addresses at all relays are read: contacts use the earlier ones for a while.
+    // Addresses at all relays are read, also at those that the user has left: contacts use the earlier ones for a while.
+    const isWhole = own.length > 0 && own.every((relay) => relays.includes(relay))
+    const former = isWhole ? this.#context.vault!.state.addresses.map(({ relay }) => relay) : []
+    const read = new Set(secrecy === undefined ? [] : [...relays, ...former].filter((relay) => !isMember(relay)))
     for (const [relay, connection] of this.#addresses) {
-      if (relays.includes(relay) && this.#addressesAt(relay).length > 0) continue
+      if (!relays.includes(relay)) this.#forget(`address ${relay}`)
+      if (read.has(relay) && this.#addressesAt(relay).length > 0) continue
       connection.close()
       this.#addresses.delete(relay)
       this.#forget(`address ${relay}`)
     }
-    if (secrecy !== undefined) for (const relay of relays) if (!isMember(relay)) this.#readAddresses(relay)
+    for (const relay of read) this.#readAddresses(relay)
   }
 
   #addressesAt(relay: string): Address[] {
@@ -156,6 +160,11 @@ export class Connections {
     this.#addresses.get(relay)?.hurry()
   }
 
+  /** Whether a relay of the user can be reached. */
+  get isUp(): boolean {
+    return [...this.#shown.values()].includes('up')
+  }
+
   get busy(): boolean {
     return [...this.#incoming.values(), ...this.#addresses.values()].some(({ busy }) => busy)
   }
@@ -170,7 +179,8 @@ export class Connections {
     const missed = new Map<string, unknown>()
     for (const [relay, fetched] of all) {
       const error = await fetched
-      if (error !== undefined) missed.set(relay, error)
+      // A relay that the user has left may be gone.
+      if (error !== undefined && this.#relays.includes(relay)) missed.set(relay, error)
     }
     return missed
   }
@@ -246,6 +256,7 @@ export class Connections {
   /** Reports the state of a relay: down if one of its connections is, otherwise up if one is. */
   #onState(kind: string, relay: string, state: State): void {
     if (state.state === 'up') this.#port.onUp(relay)
+    if (!this.#relays.includes(relay)) return
     const states = this.#states.get(relay) ?? new Map<string, State>()
     const before = states.get(kind)
     const isRetry = state.state === 'connecting' && (before?.state === 'down' || before?.isRetry === true)

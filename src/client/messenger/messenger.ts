@@ -273,7 +273,7 @@ export class Messenger implements MessengerPort {
     this.#receiving.expire(now)
     this.#tickRings(now)
     this.#outgoingFiles.pump()
-    this.#sending.pump(now)
+    this.#sending.pump(now, this.#receiving.isUp)
     const due = Math.min(this.#sending.due(now), this.#receiving.due(), this.#outgoingFiles.due(), this.#ringsDue(now))
     this.#timerAt = Number.POSITIVE_INFINITY
     this.#cancelTimer?.()
@@ -284,11 +284,12 @@ export class Messenger implements MessengerPort {
 
   /** Lets one-time keys age, and sends reports that are due. */
   #tickRings(now: number): void {
-    const { rings, vault } = this.#context
+    const { rings, vault, sealer } = this.#context
     if (rings === undefined || now < this.#ringsDue(now)) return
     this.#isTicking = true
     const work = async (): Promise<void> => {
       await vault?.change((state) => tick(state, Math.floor(now / 1_000)))
+      await sealer?.leave()
       await rings.tick(now)
       await this.#sending.renewals.report(now)
     }

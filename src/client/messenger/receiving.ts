@@ -85,6 +85,10 @@ export class Receiving {
     return this.#relays.includes(relay)
   }
 
+  get isUp(): boolean {
+    return this.#connections.isUp
+  }
+
   /** Whether an acknowledgement is under way. */
   get isAcking(): boolean {
     return this.#connections.busy

@@ -3,6 +3,7 @@
  * 13), or once there is a key for a message that had none. Also reports messages of contacts that no key opens.
  */
 import type { OutboxTask } from '../delivery/entry.ts'
+import { isOver } from '../delivery/backoff.ts'
 import type { Outbox } from '../delivery/outbox.ts'
 import { tagOf } from '../ring/keys.ts'
 import { onReport, takeReport } from '../ring/receiving.ts'
@@ -17,6 +18,8 @@ import type { Content } from '../format/content.ts'
 const REPORT_MS = 86_400_000
 /** After so many copies, in about a week, a message to the bundle is encrypted to the bundle of that day. */
 const DAILY_COPIES = 10
+/** The least pause between two times at which messages go from addresses to inboxes, ms. */
+const FALL_BACK_MS = 60_000
 
 export interface RenewalsPort {
   readonly protect: (to: Contact, id: string, sealed: Pick<Sealed, 'protection' | 'daily'>) => void
@@ -28,6 +31,7 @@ export class Renewals {
   readonly #context: Context
   readonly #outbox: Outbox
   readonly #port: RenewalsPort
+  #fallsBackAt = 0
 
   constructor(context: Context, outbox: Outbox, port: RenewalsPort) {
     this.#context = context
@@ -41,6 +45,14 @@ export class Renewals {
     if (sealer === undefined || payload.length === 0 || copies < (daily ? DAILY_COPIES : RING.resends + 1)) return false
     const contact = options.contacts.find(to)
     return contact !== undefined && sealer.isGivenUp(contact, copies - 1)
+  }
+
+  /** Encrypts messages to the bundle that no relay of an address takes (S4). */
+  fallBack(now: number): void {
+    if (!isOver(this.#fallsBackAt, now, FALL_BACK_MS)) return
+    const ids = this.#outbox.stranded(now)
+    if (ids.length > 0) this.#fallsBackAt = now + FALL_BACK_MS
+    for (const id of ids) void this.#context.track(this.renew(id, 'daily').then(() => {}))
   }
 
   /**

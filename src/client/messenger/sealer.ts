@@ -18,7 +18,7 @@ import { RelayError } from '../wire/error.ts'
 import type { Contact } from './contact.ts'
 import type { Secrecy } from './options.ts'
 import type { Rings } from './rings.ts'
-import { type Address, fingerprintOfSecret, keep, makeAddress, SECRETS } from './secrets.ts'
+import { type Address, fingerprintOfSecret, keep, leave, makeAddress, SECRETS } from './secrets.ts'
 import type { Vault } from './vault.ts'
 
 /** The recipient of a message to a contact whose program has no one-time keys: their own key. */
@@ -279,9 +279,16 @@ export class Sealer {
     })
   }
 
+  /** Replaces addresses at relays that the user has left. @throws errors of the store */
+  leave(): Promise<void> {
+    const { vault, relays, now } = this.#options
+    return vault.change((state) => leave(state, relays(), Math.floor(now() / 1_000)))
+  }
+
   /** Returns the user's mailboxes for the contact, and makes those that are missing. */
   async #addressFor(contact: string): Promise<{ readonly mailboxes: readonly Mailbox[]; readonly isKnown: boolean }> {
     const { vault, relays, secrecy, identity, now } = this.#options
+    await this.leave()
     const all = relays()
       .map((relay) => ({ relay, name: normalizeRelay(relay) }))
       .filter((each): each is { relay: string; name: string } => each.name !== undefined)

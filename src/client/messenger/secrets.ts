@@ -132,6 +132,20 @@ export function tick(state: State, now: number): State {
     : { ...state, days, addresses }
 }
 
+/**
+ * The contact of an address at a relay that the user has left gets the others with the next message; the address is read
+ * for a while. @param relays those at which the user has addresses now
+ */
+export function leave(state: State, relays: readonly string[], now: number): State {
+  const isLeft = ({ relay, replaced }: Address): boolean => replaced === undefined && !relays.includes(relay)
+  const contacts = new Set(state.addresses.filter(isLeft).map(({ contact }) => contact))
+  if (relays.length === 0 || contacts.size === 0) return state
+  const addresses = state.addresses.map((each) =>
+    each.replaced === undefined && contacts.has(each.contact) ? { ...each, isKnown: false, ...(isLeft(each) && { replaced: now }) } : each,
+  )
+  return { ...state, addresses }
+}
+
 /** Returns the map with the entry last, and at most `most` entries. */
 export function keep<T>(map: ReadonlyMap<string, T>, name: string, value: T, most: number): ReadonlyMap<string, T> {
   const next = new Map(map)

@@ -212,8 +212,9 @@ export class Sending {
     this.#apply(this.#outbox.expire(now))
   }
 
-  /** Hands the messages that are due to the connections. */
-  pump(now: number): void {
+  /** Hands the messages that are due to the connections. @param isOnline whether a relay of the user can be reached */
+  pump(now: number, isOnline: boolean): void {
+    if (isOnline) this.renewals.fallBack(now)
     for (const task of this.#outbox.take(now)) {
       if (task.kind === 'look') this.#routes.on(task.relay).look()
       else if (this.renewals.isGivenUp(task)) void this.#context.track(this.#giveUp(task))

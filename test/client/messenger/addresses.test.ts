@@ -11,7 +11,6 @@ import type { MessengerEvent } from '../../../src/client/messenger/event.ts'
 import type { Messenger } from '../../../src/client/messenger/messenger.ts'
 import type { MessengerOptions } from '../../../src/client/messenger/options.ts'
 import { type Address, decodeSecrets, encodeSecrets, fingerprintOfSecret, makeAddress } from '../../../src/client/messenger/secrets.ts'
-import { RelayError } from '../../../src/client/wire/error.ts'
 import { connectClaims } from '../../../src/client/wire/connect.ts'
 import { decodeRing } from '../../../src/client/ring/text.ts'
 import { makePerson, take, textOf } from '../../support/people.ts'
@@ -162,17 +161,17 @@ describe('an address of a contact', { timeout: 60_000 }, () => {
     expect(delivery.state).toBe('held')
   })
 
-  test('at a relay that refuses claims fails there, and tells the reason', async () => {
+  test('at a relay that refuses claims is given up for the inbox', async () => {
     const { name } = await startRelay()
     const member = makePerson('member')
     const closed = await startTestRelay({ admit: [{ fingerprint: member.key.fingerprint }], connections: 50, unproven: 50 })
     closers.push(() => closed.close())
-    const { alice, to } = await nameAddress(name, () => [{ fingerprint: `SHA256:${'A'.repeat(43)}`, relay: `localhost:${closed.port}` }])
-    const delivery = to.send(cardOf(alice), { type: 'text', text: 'nobody hears it' })
-    await delivery.settled
-    expect(delivery.state).toBe('failed')
-    expect(delivery.error).toBeInstanceOf(RelayError)
-    expect((delivery.error as RelayError).code).toBe('denied')
+    const { alice, from, to } = await nameAddress(name, () => [
+      { fingerprint: `SHA256:${'A'.repeat(43)}`, relay: `localhost:${closed.port}` },
+    ])
+    const delivery = to.send(cardOf(alice), { type: 'text', text: 'to the inbox' })
+    expect((await take(from, 1)).map((each) => [textOf(each), each.protection])).toEqual([['to the inbox', 'daily']])
+    expect(await delivery.settled).toBe('delivered')
   })
 
   test('that another person writes to is renewed, once a day at most, and the contact uses the new one', async () => {
