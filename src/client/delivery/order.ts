@@ -60,9 +60,9 @@ interface Sender<T> {
    */
   readonly followed: Set<string>
   /**
-   * Released ids that were tips when a message was released behind a gap. A message that follows one of them and is not
-   * newer than all released ones fills the gap, so it is late, too. The same for an older message that was released
-   * behind a gap of its own, and for those that follow it.
+   * Released ids that were tips when a message was released behind a gap, or began a sequence: its sender did not know
+   * the one before. A message that follows one of them and is not newer than all released ones fills the gap, so it is
+   * late, too. The same for an older message that was released behind a gap of its own, and for those that follow it.
    */
   readonly before: Set<string>
   /** Whether a message was released behind a gap. */
@@ -186,6 +186,7 @@ export class Order<T> {
     remember(sender.followed, after ?? '')
     const given: Ordered<T>[] = [{ item, ...(gap && { gap: true as const }), ...(late && { late: true as const }) }]
     if (after !== undefined) sender.tips.delete(after)
+    else if (!late) for (const tip of sender.tips) remember(sender.before, tip)
     remember(sender.tips, id)
     const ids = [id]
     for (let before = ids.pop(); before !== undefined; before = ids.pop()) {

@@ -107,6 +107,20 @@ test('the first message of a sequence whose end came behind a gap is late, and t
   expect(at('z', 42, 'y')).toEqual(['z'])
 })
 
+test('messages that come after the beginning of a newer sequence are late', () => {
+  const order = new Order<string>()
+  const at = (id: string, time: number, after?: string): unknown[] =>
+    items(order.push(ALICE, { id, time, ...(after !== undefined && { after }) }, id, 0, false, true))
+  expect(at('a', 10)).toEqual(['a'])
+  // The sender gave b and c up before it wrote x, so x names none; another relay gave x first.
+  expect(at('x', 40)).toEqual(['x'])
+  expect(at('b', 20, 'a')).toEqual(['b late'])
+  expect(at('c', 30, 'b')).toEqual(['c late'])
+  expect(at('y', 50, 'x')).toEqual(['y'])
+  expect(at('z', 60)).toEqual(['z'])
+  expect(at('y2', 70, 'y')).toEqual(['y2'])
+})
+
 test('a message behind a gap is late, too, if a newer one was released behind another gap, and so are those that follow it', () => {
   const order = new Order<string>()
   const at = (id: string, time: number, after: string, now: number): Ordered<string>[] =>
