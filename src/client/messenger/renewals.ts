@@ -48,9 +48,9 @@ export class Renewals {
   }
 
   /** Encrypts messages to the bundle that no relay of an address takes (S4). */
-  fallBack(now: number, isOnline: boolean): void {
+  fallBack(now: number): void {
     if (!isOver(this.#fallsBackAt, now, FALL_BACK_MS)) return
-    const ids = this.#outbox.stranded(now, isOnline)
+    const ids = this.#outbox.stranded(now)
     if (ids.length > 0) this.#fallsBackAt = now + FALL_BACK_MS
     for (const id of ids) void this.#context.track(this.renew(id, 'daily').then(() => {}))
   }
