@@ -96,7 +96,7 @@ export const SIMULATION: readonly Defect[] = [
       'a message stays in the outbox after its deadline',
     ],
     [
-      '    entry.again = now + Math.min(pause, Math.max(seconds, 60) * 1_000)',
+      '    entry.again = now + Math.min(pause, Math.max(seconds * 900, 60_000))',
       '    entry.again = Number.POSITIVE_INFINITY * pause * seconds',
       'a message without a receipt is never sent again',
     ],

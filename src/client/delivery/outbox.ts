@@ -177,7 +177,8 @@ export class Outbox extends Entries {
     const pause = OUTBOX.again[Math.min(entry.copies, OUTBOX.again.length - 1)]!
     entry.copies++
     entry.held.add(relay)
-    entry.again = now + Math.min(pause, Math.max(seconds, 60) * 1_000)
+    // The next copy arrives before this one expires: the relay's time began earlier, and dialling takes time.
+    entry.again = now + Math.min(pause, Math.max(seconds * 900, 60_000))
     if (!entry.confirm) this.remove(id)
     if (entry.state === 'held') return undefined
     entry.state = 'held'
