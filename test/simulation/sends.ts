@@ -6,6 +6,10 @@ export interface Sent {
   readonly by: Process
   readonly count: number
   readonly at: number
+  /** The same by the clock of the process. */
+  readonly wall: number
+  /** The name of the relay. */
+  readonly relay: string
 }
 
 export class Sends {
@@ -27,7 +31,7 @@ export class Sends {
     else times.push(at)
     if (text === undefined) return
     const before = this.#texts.get(text)
-    this.#texts.set(text, { by, at, count: before?.by === by ? before.count + 1 : 1 })
+    this.#texts.set(text, { by, at, wall: by.machine.wall, relay, count: before?.by === by ? before.count + 1 : 1 })
   }
 
   of(text: string): Sent | undefined {
