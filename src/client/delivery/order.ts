@@ -54,15 +54,15 @@ interface Sender<T> {
   /** Released ids that no released message follows. */
   readonly tips: Set<string>
   /**
-   * Ids that a released message follows; empty for a message that begins a sequence. A second one that follows the same
-   * id and is older than a released one is late, as are those that follow it: its sender gave it up, and did not name it
-   * in the next one.
+   * Ids that a released message follows; empty for a message that begins a sequence. A second message that follows the
+   * same id begins a branch: its sender gave up the first one, and did not name it. A message that begins a branch and is
+   * older than a released one is late, as are those that follow it.
    */
   readonly followed: Set<string>
   /**
-   * Released ids that were tips when a message was released behind a gap, or began a sequence: its sender did not know
-   * the one before. A message that follows one of them and is not newer than all released ones fills the gap, so it is
-   * late, too. The same for an older message that was released behind a gap of its own, and for those that follow it.
+   * Released ids that were tips when a message was released behind a gap, or began a sequence or a branch: its sender did
+   * not know the one before. A message that follows one of them and is not newer than all released ones fills the gap, so
+   * it is late, too. The same for an older message that was released behind a gap of its own, and for those that follow it.
    */
   readonly before: Set<string>
   /** Whether a message was released behind a gap. */
@@ -91,8 +91,8 @@ export class Order<T> {
     const isFirst = !remembers && !this.#senders.has(from)
     const sender = this.#sender(from)
     const { id, after, time } = message
-    // Of the tips of earlier runs nothing is left: a message that follows one fills the gap, too.
-    if (known && after !== undefined && sender.hasGap && !sender.given.has(after)) remember(sender.before, after)
+    // Of the tips of earlier runs nothing is left: a message that follows one fills the gap, or begins a branch.
+    if (known && after !== undefined && !sender.given.has(after)) remember(sender.hasGap ? sender.before : sender.followed, after)
     if (after === undefined || after === id || isFirst || known || sender.given.has(after)) return this.#give(sender, message, item)
     if (sender.missed.has(id)) {
       // It does not wait for the one before it, which is missing, too.
@@ -174,39 +174,32 @@ export class Order<T> {
     return sender
   }
 
-  /** Releases a message and those that waited for it. */
-  #give(sender: Sender<T>, { id, after, time = -Infinity }: Message, item: T, gap = false): Ordered<T>[] {
-    const isMissed = sender.missed.delete(id)
-    // A message without a previous one begins a sequence: perhaps the one whose end is behind the gap.
-    const isBefore = after === undefined ? sender.missed.size > 0 : sender.before.delete(after)
-    const fills = (isBefore && time <= sender.newest) || (gap && time < sender.newest) || isGivenUp(sender, after, time)
-    if (fills && !isMissed) remember(sender.before, id)
-    const late = isMissed || fills
-    sender.newest = Math.max(sender.newest, time)
-    remember(sender.followed, after ?? '')
-    const given: Ordered<T>[] = [{ item, ...(gap && { gap: true as const }), ...(late && { late: true as const }) }]
-    if (after !== undefined) sender.tips.delete(after)
-    else if (!late) for (const tip of sender.tips) remember(sender.before, tip)
-    remember(sender.tips, id)
-    const ids = [id]
-    for (let before = ids.pop(); before !== undefined; before = ids.pop()) {
-      remember(sender.given, before)
-      const waiting = sender.held.get(before)
-      if (waiting === undefined) continue
-      sender.held.delete(before)
+  /** Releases a message and those that waited for it. If several can be released next, the oldest one comes first. */
+  #give(sender: Sender<T>, message: Message, item: T, gap = false): Ordered<T>[] {
+    const given: Ordered<T>[] = []
+    let ready = [{ ...message, item }]
+    for (let next = ready.shift(); next !== undefined; next = ready.shift()) {
+      const { id, after, time = -Infinity } = next
+      const isBehind = gap && given.length === 0
+      const isMissed = sender.missed.delete(id)
+      // A message without a previous one begins a sequence: perhaps the one whose end is behind the gap.
+      const isBefore = after === undefined ? sender.missed.size > 0 : sender.before.delete(after)
+      const isBranch = isBehind || sender.followed.has(after ?? '')
+      const fills = (isBefore && time <= sender.newest) || (isBranch && time < sender.newest)
+      if (fills && !isMissed) remember(sender.before, id)
+      const late = isMissed || fills
+      sender.newest = Math.max(sender.newest, time)
+      remember(sender.followed, after ?? '')
+      given.push({ item: next.item, ...(isBehind && { gap: true as const }), ...(late && { late: true as const }) })
+      if (after !== undefined) sender.tips.delete(after)
+      if (!late && (isBranch || after === undefined)) for (const tip of sender.tips) remember(sender.before, tip)
+      remember(sender.tips, id)
+      remember(sender.given, id)
+      const waiting = sender.held.get(id) ?? []
+      sender.held.delete(id)
       sender.count -= waiting.length
       this.#count -= waiting.length
-      sender.tips.delete(before)
-      const isBehind = sender.before.delete(before)
-      for (const next of waiting) {
-        const nextLate = isBehind || isGivenUp(sender, before, next.time)
-        sender.newest = Math.max(sender.newest, next.time ?? -Infinity)
-        remember(sender.followed, before)
-        given.push({ item: next.item, ...(nextLate && { late: true as const }) })
-        remember(sender.tips, next.id)
-        if (nextLate) remember(sender.before, next.id)
-      }
-      ids.push(...waiting.map((next) => next.id).toReversed())
+      ready = [...waiting, ...ready].toSorted((one, other) => (one.time ?? 0) - (other.time ?? 0))
     }
     return given
   }
@@ -224,7 +217,6 @@ export class Order<T> {
     sender.count--
     this.#count--
     remember(sender.missed, held.after)
-    for (const tip of sender.tips) remember(sender.before, tip)
     sender.hasGap = true
     return this.#give(sender, held, held.item, true)
   }
@@ -234,10 +226,6 @@ export class Order<T> {
     for (const sender of this.#senders.values()) if (sender.count > (fullest?.count ?? 0)) fullest = sender
     return fullest!
   }
-}
-
-function isGivenUp<T>({ followed, newest }: Sender<T>, after: string | undefined, time = -Infinity): boolean {
-  return followed.has(after ?? '') && time < newest
 }
 
 function countHeld<T>({ held, count }: Sender<T>, choose: (item: T) => boolean): number {

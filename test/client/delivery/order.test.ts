@@ -150,7 +150,7 @@ test('a message that its sender gave up is late if a newer one came before it', 
   // Both wait for the same one.
   expect(at('h', 80, 'f')).toEqual([])
   expect(at('g', 70, 'f')).toEqual([])
-  expect(at('f', 60, 'e')).toEqual(['f', 'h', 'g late'])
+  expect(at('f', 60, 'e')).toEqual(['f', 'g', 'h'])
   expect(at('g2', 75, 'g')).toEqual(['g2 late'])
 })
 
@@ -199,7 +199,7 @@ test('messages that form a cycle come out as well', () => {
   expect(order.push(ALICE, { id: 'a', after: 'b' }, 'a', 0)).toEqual([])
   expect(order.push(ALICE, { id: 'b', after: 'a' }, 'b', 0)).toEqual([])
   expect(items(order.push(ALICE, { id: 'c', after: 'c' }, 'c', 0))).toEqual(['c'])
-  expect(items(order.expire(ORDER.hold))).toEqual(['a after a gap', 'b'])
+  expect(items(order.expire(ORDER.hold))).toEqual(['a after a gap', 'b late'])
   expect(order.held).toBe(0)
 })
 
@@ -241,10 +241,38 @@ test('of too many senders the one that wrote nothing for the longest time is for
   expect(push(order, 7, 0, 'silent')).toEqual(['7'])
 })
 
-test('messages that waited for the same one come out in the order of their arrival, and so do those that follow them', () => {
+test('messages of one time that waited for the same one come out in the order of their arrival, each with those that follow it', () => {
   const order = new Order<string>()
   push(order, 0, 0)
   const messages = { d: 'b', e: 'c', b: 'a', c: 'a' }
   for (const [id, after] of Object.entries(messages)) expect(order.push(ALICE, { id, after }, id, 0)).toEqual([])
-  expect(items(order.push(ALICE, { id: 'a', after: '0' }, 'a', 0))).toEqual(['a', 'b', 'c', 'd', 'e'])
+  expect(items(order.push(ALICE, { id: 'a', after: '0' }, 'a', 0))).toEqual(['a', 'b', 'd', 'c', 'e'])
+})
+
+test('messages that waited for the same one come out in the order of their times, each with those that follow it', () => {
+  const order = new Order<string>()
+  const at = (id: string, time: number, after: string): unknown[] => items(order.push(ALICE, { id, time, after }, id, 0, false, true))
+  // The sender gave up 2 and 3, and did not name them in 4.
+  expect(at('1', 1, '0')).toEqual([])
+  expect(at('4', 4, '1')).toEqual([])
+  expect(at('2', 2, '1')).toEqual([])
+  expect(at('3', 3, '2')).toEqual([])
+  expect(items(order.expire(ORDER.hold))).toEqual(['1 after a gap', '2', '3', '4'])
+})
+
+test('a message that follows one that its sender gave up is late if a newer one came before it', () => {
+  const order = new Order<string>()
+  const at = (id: string, time: number, after?: string): unknown[] =>
+    items(order.push(ALICE, { id, time, ...(after !== undefined && { after }) }, id, 0, false, true))
+  expect(at('1', 1)).toEqual(['1'])
+  expect(at('2', 2, '1')).toEqual(['2'])
+  expect(at('4', 4, '1')).toEqual(['4'])
+  expect(at('3', 3, '2')).toEqual(['3 late'])
+  expect(at('5', 5, '4')).toEqual(['5'])
+})
+
+test('a message that follows one of an earlier run is late if a newer sequence began before it', () => {
+  const order = new Order<string>()
+  expect(items(order.push(ALICE, { id: 'b', time: 3 }, 'b', 0, false, true))).toEqual(['b'])
+  expect(items(order.push(ALICE, { id: 'a', time: 2, after: 'earlier' }, 'a', 0, true, true))).toEqual(['a late'])
 })

@@ -104,7 +104,7 @@ export const CLIENT: readonly Defect[] = [
       ['held.item, true)', 'held.item, false)', 'A gap is not marked.'],
       ['        if (count === 0) {', '        if (true) {', 'A sender with held messages is forgotten.'],
       ['      this.#senders.delete(from)\n', '', 'The most active sender is forgotten first.'],
-      ['.toReversed()', '', 'Messages that waited come in another order.'],
+      ['.toSorted((one, other) => (one.time ?? 0) - (other.time ?? 0))', '', 'Messages that waited come in another order.'],
       ['    sender.count--\n    this.#count--', '    this.#count--', 'Released messages still count for their sender.'],
     ],
   ),
