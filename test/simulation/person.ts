@@ -31,7 +31,7 @@ import type { Hiding } from './plan.ts'
 import type { RelayHost } from './relay-host.ts'
 import type { Sent } from './sends.ts'
 import { usesReal } from './stand-in.ts'
-import type { Text } from './truth.ts'
+import { NO_OUTBOX, type Text } from './truth.ts'
 import type { World } from './world.ts'
 
 /** Timers of a client that is well: those of its connections, and one of the messenger. */
@@ -184,7 +184,8 @@ export class Person {
     this.messenger = undefined
     this.#sending = []
     const { truth } = this.#world
-    for (const text of truth.openTexts(this.name)) if (!text.isKept) text.excuse ??= 'its writer ended before the outbox was on the disk'
+    for (const text of truth.openTexts(this.name))
+      if (!text.isKept) text.excuse ??= this.keeps ? 'its writer ended before the outbox was on the disk' : NO_OUTBOX
   }
 
   /** Returns the contact that the user's book has of another person: that of the card with the inbox, once the book has it. */

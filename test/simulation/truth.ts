@@ -21,6 +21,9 @@ export const INVARIANTS = [
   'the user sees the truth',
 ] as const
 
+/** The excuse of a text whose writer ended and keeps no outbox. Its receiver can read it, all the same. */
+export const NO_OUTBOX = 'its writer ended, and keeps no outbox'
+
 /** A text that a person wrote, or anything else that is shown. */
 export interface Text {
   readonly number: number

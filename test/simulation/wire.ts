@@ -13,7 +13,7 @@ import type { Connection } from './network.ts'
 import { Sends } from './sends.ts'
 import { HYBRID_START, seedOf } from './stand-in.ts'
 import { Shelf } from './stored.ts'
-import type { Text, Truth } from './truth.ts'
+import { NO_OUTBOX, type Text, type Truth } from './truth.ts'
 
 /** The start of a payload in base64: the header of the age file, and the header of the message with its id. */
 const HEAD = 2_800
@@ -354,8 +354,9 @@ export class Wire {
       // The client may learn in this very turn that it is stored; or it is storing a copy, too.
       this.#kernel.at(this.#kernel.now, undefined, () => {
         // If its writer forgot it or gave it up, later texts do not name it, and make the receiver erase its key (R2).
+        const isExcused = text.excuse !== undefined && text.excuse !== NO_OUTBOX
         const isGivenUp = seed !== undefined && (text.state === 'expired' || text.state === 'failed')
-        if (!text.doneBy.has(device) && text.excuse === undefined && !isGivenUp && this.isRead?.(device, text) !== true)
+        if (!text.doneBy.has(device) && !isExcused && !isGivenUp && this.isRead?.(device, text) !== true)
           this.#truth.violate(1, `${device} has text ${text.number} erased at ${connection.server.name}, and did not store it`)
       })
     }

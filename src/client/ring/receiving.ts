@@ -105,7 +105,7 @@ function beginAnew(ring: Ring, message: Pick<Reading, 'time' | 'id' | 'keys' | '
     return { ...key, use: 'former', until: message.now + RING.former }
   })
   const { last: _, left: __, doubt: ___, ...others } = ring
-  return takeHeaders({ ...others, given, held: [], anewAt: message.time }, message)
+  return takeHeaders({ ...others, given, held: [], read: [], runs: [], anewAt: message.time }, message)
 }
 
 /** Lets an unproven beginning hold: the user has decided that it is the contact's. */
@@ -139,8 +139,10 @@ function takeHeaders(
 /** R2: erases the keys that are older than one whose message was read with all before it. */
 function follow(ring: Ring, { id, chained, now }: Reading, place: Place | undefined): Ring {
   if (chained === undefined) return ring
-  const { after } = chained
-  if (after === undefined || ring.read.includes(after)) return closeRuns(ring, [{ id, after: '', since: now, ...(place && { place }) }])
+  // If it names none, its sender has forgotten earlier ones that may be on their way: it waits, for itself, until its time is over.
+  const { after = id } = chained
+  if (ring.read.length === 0 ? chained.after === undefined : ring.read.includes(after))
+    return closeRuns(ring, [{ id, after, since: now, ...(place && { place }) }])
   const before = ring.runs.find((run) => run.id === after)
   const behind = ring.runs.find((run) => run.after === id)
   const others = ring.runs.filter((run) => run !== before && run !== behind)

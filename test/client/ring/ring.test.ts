@@ -207,6 +207,16 @@ describe('R2: a read message erases', () => {
     expect(ids(onTick(ring, NOW + 14 * DAY).ring)).toEqual(['own2.0 used'])
   })
 
+  test('older keys after 14 days if its sender has forgotten the messages before it', () => {
+    const { ring } = read(giving(4), { id: 'm1', key: place(0), left: 1, chained: {} })
+    // `m2`, to the key 1.0, is still on its way. Then the sender lost its outbox.
+    const forgetful = read(ring, { id: 'm3', key: place(2), left: 1, chained: {} }).ring
+    expect(ids(forgetful)).toEqual(['own1.0 open', 'own3.0 open'])
+    const next = read(forgetful, { id: 'm4', key: place(3), left: 0, chained: { after: 'm3' } }).ring
+    expect(ids(next)).toEqual(['own1.0 open', 'own3.0 used'])
+    expect(ids(onTick(next, NOW + 14 * DAY).ring)).toEqual(['own3.0 used'])
+  })
+
   test('its key, and nothing else, if it came before under another tag', () => {
     const { ring } = read(giving(3), { id: 'm', key: place(1), left: 1, keys: ['key'], chained: {}, repeated: true })
     expect(ids(ring)).toEqual(['own0.0 open', 'own2.0 open'])
@@ -361,7 +371,9 @@ describe('R6: a message without `left` to a recipient of the day', () => {
 
   test('keeps the keys for messages that are under way, whatever the new state says', () => {
     const { ring } = read(used, anew)
-    expect(ids(read(ring, { id: 'first', time: NOW + 4, key: place(2), left: 1, chained: {} }).ring)).toEqual(['own1.0 former'])
+    const first = read(ring, { id: 'first', time: NOW + 4, key: place(2), left: 1, chained: {} }).ring
+    expect(ids(first)).toEqual(['own1.0 former'])
+    expect(first.read).toEqual(['first'])
   })
 })
 
