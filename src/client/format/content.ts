@@ -56,6 +56,9 @@ export const UNREADABLE_TAGS = 64
 
 const NOTHING = new Uint8Array(0)
 
+/** Whether later messages name such a message in `after`. Its sender repeats it until the receiver confirms it. */
+export const isChained = ({ type }: Content): boolean => !['file', 'have', 'receipt', 'unreadable'].includes(type)
+
 /** Returns how many parts a file of `total` bytes has; an empty file has one. */
 export const countParts = (total: number): number => Math.max(1, Math.ceil(total / PART_BYTES))
 

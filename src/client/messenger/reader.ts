@@ -4,6 +4,7 @@
  */
 import { hybridKey } from '../../auth/age-hybrid.ts'
 import { isBegunBy } from '../format/answer.ts'
+import { isChained } from '../format/content.ts'
 import { open, openWith } from '../format/envelope.ts'
 import { fingerprintOf } from '../format/field.ts'
 import { type Envelope, FUTURE, judge, type Opened, OPENED_BYTES, type SeenBefore, STALE } from '../format/message.ts'
@@ -28,9 +29,6 @@ export type Read =
   | { readonly kind: 'unopened' }
 
 const DAY = 86_400
-
-/** Contents that no later message names in `after`. */
-const UNCHAINED = ['file', 'have', 'receipt', 'unreadable']
 
 export class Reader {
   readonly #context: Context
@@ -140,7 +138,7 @@ export class Reader {
         tag: way.tag,
         key: way.key ?? 'daily',
         begin: proof,
-        ...(!UNCHAINED.includes(content.type) && { chained: after === undefined ? {} : { after } }),
+        ...(isChained(content) && { chained: after === undefined ? {} : { after } }),
         ...(left !== undefined && { left }),
         ...(keys && { keys }),
         ...(address && { address }),

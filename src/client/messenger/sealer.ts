@@ -8,6 +8,7 @@ import type { SshKey } from '../../auth/ssh-key.ts'
 import { type Bundle, BundleError, chooseBundle, judgeBundle, parseBundle } from '../format/bundle.ts'
 import { isBegunBy, type Mailbox, signBegin } from '../format/answer.ts'
 import { normalizeRelay } from '../format/card.ts'
+import { isChained } from '../format/content.ts'
 import { sealFor, sealTo } from '../format/envelope.ts'
 import { fingerprintOf } from '../format/field.ts'
 import { countRoom, type Envelope, MessageError, writeMessage } from '../format/message.ts'
@@ -112,10 +113,7 @@ export class Sealer {
     const contact = fingerprintOf(to.key)
     await this.adopt(to)
     const address = await this.#addressFor(contact)
-    const sealed = await rings.change(contact, async (ring) => {
-      const step = await this.#write(to, ring, draft, address, way)
-      return { ring: step.ring, erased: step.unused, value: step.sealed }
-    })
+    const sealed = await rings.change(contact, (ring) => this.#write(to, ring, draft, address, way))
     return sealed!
   }
 
@@ -125,7 +123,7 @@ export class Sealer {
     draft: Draft,
     address: { readonly mailboxes: readonly Mailbox[]; readonly isKnown: boolean },
     way: 'daily' | 'key' | undefined,
-  ): Promise<{ ring: Ring; sealed: Sealed; unused: readonly Uint8Array[] }> {
+  ): Promise<{ ring: Ring; value: Sealed }> {
     const { identity, secrecy } = this.#options
     const contact = fingerprintOf(to.key)
     const { id, time } = draft
@@ -142,9 +140,11 @@ export class Sealer {
     for (const [each, most] of tries) {
       // Without a mailbox of ours the contact could not use a key.
       const room = address.mailboxes.length === 0 ? 0 : Math.min(most, countRoom(identity.key, { ...each, ...told }))
-      const fresh = Array.from({ length: countFresh(ring, time, room) }, () => crypto.getRandomValues(new Uint8Array(SECRET_BYTES)))
+      const fresh = Array.from({ length: countFresh(ring, time, room, isChained(draft.content)) }, () =>
+        crypto.getRandomValues(new Uint8Array(SECRET_BYTES)),
+      )
       const sent = onSend(ring, { id, time, bundle, ...(way === 'key' ? { way: 'daily' } : this.#wayOf(to, ring, way)) }, fresh)!
-      const keys = fresh.slice(0, sent.keys).map((seed) => hybridKey(seed).recipient)
+      const keys = fresh.map((seed) => hybridKey(seed).recipient)
       const answer = { ...told, ...(keys.length > 0 && { keys }) }
       try {
         const begin = sent.begin ? await signBegin(secrecy.inbox, { from: identity.key, to: contact, id, time, ...answer }) : undefined
@@ -160,7 +160,7 @@ export class Sealer {
         const protection = sent.way === 'daily' ? (bundle === KEY ? 'key' : 'daily') : 'one-time'
         const { left } = sent
         const sealed = { text, payload, daily, protection, ...(left !== undefined && { left }) } as const
-        return { ring: sent.ring, sealed, unused: fresh.slice(sent.keys) }
+        return { ring: sent.ring, value: sealed }
       } catch (error) {
         const isTooLarge = error instanceof TypeError || (error instanceof MessageError && error.code === 'too-large')
         if (!isTooLarge) throw error

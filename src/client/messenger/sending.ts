@@ -5,7 +5,7 @@
 import { type DeliveryState, mailboxOf, type OutboxChange, type OutboxEntry, type OutboxTask, relayOf } from '../delivery/entry.ts'
 import { Outbox } from '../delivery/outbox.ts'
 import { Receipts, type ReceiptState } from '../delivery/receipts.ts'
-import type { Content } from '../format/content.ts'
+import { type Content, isChained } from '../format/content.ts'
 import { fingerprintOf, makeId } from '../format/field.ts'
 import { RelayError } from '../wire/error.ts'
 import type { Contact } from './contact.ts'
@@ -96,7 +96,7 @@ export class Sending {
   ): Promise<void> {
     const { options, clock, ready, isClosed, schedule } = this.#context
     const fingerprint = fingerprintOf(to.key)
-    const ordered = content.type !== 'file' && content.type !== 'have'
+    const ordered = isChained(content)
     try {
       await ready()
       const now = clock.now()

@@ -29,8 +29,6 @@ export interface Chosen {
 
 /** A message with the headers that its ring gives it. */
 export interface Sent extends Chosen {
-  /** How many of the fresh keys to put into the header `keys`, from the first. Overwrite the seeds of the others. */
-  readonly keys: number
   /** The header `left`. */
   readonly left?: number
   /** Whether the message needs the header `begin`: without it the receiver does not believe its keys. */
@@ -41,11 +39,16 @@ export interface Sent extends Chosen {
  * Returns how many new keys a message brings (S3): one, or three while the contact has hardly any.
  * @param now the user's clock
  * @param room how many fit
+ * @param repeats whether the message is sent again until the contact confirms it
  */
-export function countFresh(ring: Ring, now: number, room: number = RING.fresh): number {
+export function countFresh(ring: Ring, now: number, room: number = RING.fresh, repeats = false): number {
   const outstanding = countOutstanding(ring, now)
-  const wanted = (ring.left?.count ?? 0) < RING.scarce ? RING.fresh : 1
-  return Math.max(0, Math.min(wanted, room, RING.outstanding - outstanding, RING.given - ring.given.length))
+  const { count = 0, time = 0 } = ring.left ?? {}
+  const isScarce = count < RING.scarce || now - time >= RING.usable
+  // All outstanding keys may be lost. Without a key the contact could not even confirm the message.
+  const spare = isScarce && repeats && outstanding < RING.held ? 1 : 0
+  const wanted = Math.min(isScarce ? RING.fresh : 1, Math.max(RING.outstanding - outstanding, spare))
+  return Math.max(0, Math.min(wanted, room, RING.given - ring.given.length))
 }
 
 /**
@@ -62,20 +65,18 @@ function countOutstanding({ given, left }: Ring, now: number): number {
 /**
  * Chooses the recipient of a new message (S1) and gives it fresh keys (S3).
  *
- * @param fresh seeds of new keys, {@link countFresh} of them; the ring keeps those that the message brings
+ * @param fresh seeds of the keys that the message brings, {@link countFresh} of them
  * @returns undefined if there is no recipient: the message waits for a bundle
  */
 export function onSend(ring: Ring, sending: Sending, fresh: readonly Uint8Array[]): Sent | undefined {
   const chosen = choose(ring, sending)
   if (chosen === undefined) return undefined
   const { id, time } = sending
-  const keys = countFresh(ring, time, fresh.length)
-  const given = fresh.slice(0, keys).map((seed, index): Given => ({ place: { time, id, index }, seed, use: 'open' }))
+  const given = fresh.map((seed, index): Given => ({ place: { time, id, index }, seed, use: 'open' }))
   const left = countUsable(chosen.ring, time)
   return {
     ...chosen,
     ring: { ...chosen.ring, given: [...chosen.ring.given, ...given].toSorted(byAge) },
-    keys,
     // A contact that does not know this state gets no `left`, so that it begins anew, too (R6).
     ...(chosen.way === 'daily' && !ring.known ? {} : { left }),
     begin: chosen.way === 'daily',

@@ -273,7 +273,7 @@ export function simulate(setting: Setting): Outcome {
       chained: true,
       ...(person.last === undefined ? {} : { after: person.last }),
       ...(left === undefined ? {} : { left }),
-      keys: fresh.slice(0, made.keys).map(nameOf),
+      keys: fresh.map(nameOf),
       begin: made.begin,
     }
     if (kind === 'text') person.last = id

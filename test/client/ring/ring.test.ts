@@ -21,7 +21,8 @@ const seedOf = (n: number): Uint8Array => new Uint8Array(32).fill(n)
 const seeds = (count: number, from = 1): Uint8Array[] => Array.from({ length: count }, (_, n) => seedOf(from + n))
 
 function send(ring: Ring, id: string, change: { time?: number; bundle?: string; way?: 'daily' } = {}, fresh = seeds(3)): Sent | undefined {
-  return onSend(ring, { id, time: NOW, ...change }, fresh)
+  const sending = { id, time: NOW, ...change }
+  return onSend(ring, sending, fresh.slice(0, countFresh(ring, sending.time, fresh.length)))
 }
 
 function read(ring: Ring, reading: Partial<Reading> & Pick<Reading, 'id'>): Change {
@@ -102,8 +103,9 @@ describe('S3: a message brings', () => {
     let ring = EMPTY
     const counts = Array.from({ length: 12 }, (_, n) => {
       const sent = send(ring, `m${n}`, { bundle: 'bundle', time: NOW + n }, seeds(3, 3 * n))!
+      const count = sent.ring.given.length - ring.given.length
       ring = sent.ring
-      return sent.keys
+      return count
     })
     expect(counts).toEqual([3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 2, 0])
     expect(ring.given).toHaveLength(32)
@@ -123,6 +125,17 @@ describe('S3: a message brings', () => {
     expect([countFresh(ring, NOW + 50), countFresh(begun, NOW + 50)]).toEqual([0, 3])
     // The contact gets those that were given since.
     expect(countFresh(read(ring, { id: 'begin', time: NOW + 1, begin: 'unknown', keys: ['k'] }).ring, NOW + 50)).toBe(2)
+  })
+
+  test('one although 32 are outstanding, if it is repeated until the contact confirms it, and the contact is short of keys', () => {
+    const count = (ring: Ring, now = NOW + 40): number => countFresh(ring, now, 3, true)
+    const short = { ...giving(32), left: { count: 1, time: NOW - 1 } }
+    expect([countFresh(short, NOW + 40), count(short), count(giving(32)), count(giving(31))]).toEqual([0, 1, 1, 1])
+    expect(count({ ...short, left: { count: 2, time: NOW - 1 } })).toBe(0)
+    // Those that the contact reported 14 days ago are too old to be used.
+    expect(count({ ...short, left: { count: 2, time: NOW - 1 } }, NOW - 1 + 14 * DAY)).toBe(1)
+    const given = giving(32).given.flatMap((key) => [key, { ...key, place: { ...key.place, index: 1 } }])
+    expect([count({ ...short, given }), count({ ...short, given: given.slice(1) })]).toEqual([0, 1])
   })
 
   test('new ones although 32 were given by a clock that was wrong', () => {

@@ -42,7 +42,7 @@ class Person {
     const room = countRoom(this.identity.key, message)
     const fresh = Array.from({ length: countFresh(this.ring, time, room) }, () => randomBytes(32))
     const sent = onSend(this.ring, { id: message.id, time, bundle: bundle.encrypt }, fresh)!
-    const keys = fresh.slice(0, sent.keys).map((seed) => hybridKey(seed).recipient)
+    const keys = fresh.map((seed) => hybridKey(seed).recipient)
     const facts = { ...message, to: fingerprintOf(to.identity.key), ...(keys.length === 0 ? {} : { keys }) }
     const begin = sent.begin ? { begin: await signBegin(this.inbox, { ...facts, from: this.identity.key }) } : {}
     const written = await writeMessage(this.identity, { ...facts, ...begin, ...(sent.left === undefined ? {} : { left: sent.left }) })
