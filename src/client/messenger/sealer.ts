@@ -82,13 +82,14 @@ export class Sealer {
   /** Returns where messages for the contact go, the preferred route first. @param daily to the inbox */
   routesOf(to: Contact, daily: boolean): readonly string[] {
     const { rings, secrecy } = this.#options
-    const ring = rings.peek(fingerprintOf(to.key))
-    const mailboxes = ring?.address?.mailboxes.filter(({ relay }) => this.#isAllowed(relay)) ?? []
+    const key = fingerprintOf(to.key)
+    const mailboxes = rings.peek(key)?.address?.mailboxes.filter(({ relay }) => this.#isAllowed(relay)) ?? []
+    const isMember = (relay: string): boolean => secrecy.members?.includes(relay) === true
+    // The mailbox of the contact's key has one route, whether an address names it or not: two connections lose the order.
     if (mailboxes.length > 0 && (!daily || to.inbox === undefined))
-      return mailboxes.map(({ relay, fingerprint }) => `${relay} ${fingerprint}`)
+      return mailboxes.map(({ relay, fingerprint }) => (isMember(relay) && fingerprint === key ? relay : `${relay} ${fingerprint}`))
     // Without an inbox, too, each contact has a connection of its own: one for two mailboxes would join them.
-    const mailbox = fingerprintOf(to.inbox ?? to.key)
-    return to.relays.map((relay) => (secrecy.members?.includes(relay) === true ? relay : `${relay} ${mailbox}`))
+    return to.relays.map((relay) => (isMember(relay) ? relay : `${relay} ${fingerprintOf(to.inbox ?? to.key)}`))
   }
 
   /** Returns where a message must go: a contact without an inbox has no bundle, and a one-time key opens nothing in an inbox. */

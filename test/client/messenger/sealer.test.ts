@@ -15,11 +15,13 @@ const NOW = 1_795_000_000
 const RELAY = 'localhost:1'
 const held = (): Held => ({ place: { time: NOW, id: makeId(), index: 0 }, recipient: hybridKey(randomBytes(32)).recipient })
 
+const MAILBOX = `SHA256:${'A'.repeat(43)}`
+
 /** Alice's sealer, with so many keys of the contact, who reads at an address if there are any. */
-async function make(to: Contact, keys: number) {
-  const alice = makeSecret('alice', [RELAY])
+async function make(to: Contact, keys: number, { fingerprint = MAILBOX, members = [] as readonly string[] } = {}) {
+  const alice = makeSecret('alice', [RELAY], { members })
   const rings = new Rings(alice.secrecy.rings)
-  const address = { time: NOW, mailboxes: [{ fingerprint: `SHA256:${'A'.repeat(43)}`, relay: RELAY }] }
+  const address = { time: NOW, mailboxes: [{ fingerprint, relay: RELAY }] }
   if (keys > 0) {
     const ring = { ...EMPTY, known: true, held: Array.from({ length: keys }, held), address }
     await rings.change(fingerprintOf(to.key), () => ({ ring, value: undefined }))
@@ -55,4 +57,17 @@ describe('a message is protected by', () => {
     // Without the bundle of the inbox, the recipient of the day is not known yet.
     expect([written.payload.length > 0, renewed!.payload.length > 0]).toEqual([!daily, !daily])
   })
+})
+
+test('each mailbox has one route, also if an address names the mailbox of a key at a relay that knows its members', async () => {
+  const to = makePerson('bob', RELAY)
+  const fingerprint = fingerprintOf(to.key)
+  const members = [RELAY]
+  const routes = async (keys: number, more: Parameters<typeof make>[2]): Promise<readonly string[]> =>
+    (await make(to, keys, more)).routesOf(to, false)
+  expect(await routes(0, { members })).toEqual([RELAY])
+  expect(await routes(1, { members, fingerprint })).toEqual([RELAY])
+  expect(await routes(1, { members })).toEqual([`${RELAY} ${MAILBOX}`])
+  expect(await routes(0, {})).toEqual([`${RELAY} ${fingerprint}`])
+  expect(await routes(1, { fingerprint })).toEqual([`${RELAY} ${fingerprint}`])
 })
