@@ -33,7 +33,7 @@ export class Entries {
       isSecond: false,
       // A message of an earlier run is sent again: its relay may have lost it, and the receiver drops a duplicate.
       wanted: leaves === Number.POSITIVE_INFINITY,
-      held: new Set(),
+      held: new Map(),
       state: held ? 'held' : 'waiting',
       copies: held ? 1 : 0,
       again: leaves,
@@ -84,7 +84,7 @@ export class Entries {
       flying: undefined,
       isSecond: false,
       wanted: true,
-      held: new Set(),
+      held: new Map(),
       copies: 0,
       again: Number.POSITIVE_INFINITY,
       refused: new Map(),
@@ -94,7 +94,7 @@ export class Entries {
   /** Returns the routes on which relays hold messages. */
   protected holding(): Set<string> {
     const routes = new Set<string>()
-    for (const { held } of this.all.values()) for (const route of held) routes.add(route)
+    for (const { held } of this.all.values()) for (const route of held.keys()) routes.add(route)
     return routes
   }
 

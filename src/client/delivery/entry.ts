@@ -106,7 +106,8 @@ export interface Entry extends Omit<OutboxEntry, 'held'> {
   isSecond: boolean
   /** Whether to send it: no relay holds it, or not reliably. */
   wanted: boolean
-  readonly held: Set<string>
+  /** The routes on which relays hold it, each with the end of the hold time. */
+  readonly held: Map<string, number>
   state: 'waiting' | 'held'
   /** How often relays accepted it. */
   copies: number
@@ -122,7 +123,7 @@ export const countBytes = ({ payload, text }: Pick<OutboxEntry, 'payload' | 'tex
 /** Returns an entry as a store keeps it. */
 export function storedForm(entry: Entry): OutboxEntry {
   const { id, to, relays, payload, text, left, daily, renewals, time, deadline, confirm, keep, held, state } = entry
-  const where = held.size > 0 || state === 'waiting' ? [...held] : relays.slice(0, 1)
+  const where = held.size > 0 || state === 'waiting' ? [...held.keys()] : relays.slice(0, 1)
   return {
     id,
     to,

@@ -168,15 +168,12 @@ export class Outbox extends Entries {
     if (entry?.flying !== relay) return undefined
     entry.flying = undefined
     this.#reach.onTaken(entry.to, relay, now)
+    entry.held.set(relay, now + seconds * 1_000)
+    const pause = OUTBOX.again[Math.min(entry.copies++, OUTBOX.again.length - 1)]!
     if (entry.isSecond) {
       entry.isSecond = false
-      entry.copies++
-      entry.held.add(relay)
       return undefined
     }
-    const pause = OUTBOX.again[Math.min(entry.copies, OUTBOX.again.length - 1)]!
-    entry.copies++
-    entry.held.add(relay)
     // The next copy arrives before this one expires: the relay's time began earlier, and dialling takes time.
     entry.again = now + Math.min(pause, Math.max(seconds * 900, 60_000))
     if (!entry.confirm) this.remove(id)
@@ -265,15 +262,15 @@ export class Outbox extends Entries {
     if (this.holding().has(relay)) this.#looks.onIdle(relay, random, now)
   }
 
-  /** The relay lost all its messages, whichever route they came by. */
-  onForgot(relay: string): void {
-    for (const entry of this.all.values()) {
-      const lost = [...entry.held].filter((route) => relayOf(route) === relay)
-      for (const route of lost) entry.held.delete(route)
-      if (lost.length === 0 || entry.held.size > 0) continue
-      entry.wanted = entry.flying === undefined
-      entry.again = Number.POSITIVE_INFINITY
-    }
+  /** The relay lost all its messages, whichever route they came by. Copies that expired elsewhere do not count either. */
+  onForgot(relay: string, now: number): void {
+    for (const entry of this.all.values())
+      for (const [route, until] of entry.held) {
+        if (relayOf(route) === relay || until <= now) entry.held.delete(route)
+        if (entry.held.size > 0) continue
+        entry.wanted = entry.flying === undefined
+        entry.again = Number.POSITIVE_INFINITY
+      }
     this.#reach.onForgot(relay)
   }
 
@@ -330,10 +327,7 @@ export class Outbox extends Entries {
     if (!entry.wanted && !isSecond && !this.#reach.strands(entry.held)) return undefined
     const relays = this.relays(entry)
     const open = (relay: string): boolean => !entry.refused.has(relay) && this.#reach.isOpen(entry.to, relay, now)
-    if (entry.wanted) {
-      // Relays that never had the message come before one that had it without a receipt following.
-      return relays.find((relay) => open(relay) && !entry.held.has(relay)) ?? relays.find(open)
-    }
-    return relays.find((relay) => open(relay) && !entry.held.has(relay))
+    // Relays that never had the message come before one that had it without a receipt following.
+    return relays.find((relay) => open(relay) && !entry.held.has(relay)) ?? (entry.wanted ? relays.find(open) : undefined)
   }
 }

@@ -67,8 +67,8 @@ export class Reach {
   }
 
   /** Whether none of the relays that hold a message can be reached: its receiver cannot fetch it there either. */
-  strands(held: ReadonlySet<string>): boolean {
-    for (const relay of held) if (this.failures(relay) < 2) return false
+  strands(held: ReadonlyMap<string, unknown>): boolean {
+    for (const [relay] of held) if (this.failures(relay) < 2) return false
     return held.size > 0
   }
 

@@ -262,8 +262,9 @@ export class Sending {
 
   /** A relay lost its messages. @param hadReceipts whether the user receives from it */
   onForgot(relay: string, hadReceipts: boolean): void {
-    this.#outbox.onForgot(relay)
-    if (hadReceipts) this.#outbox.onReceiptsLost(this.#context.random(), this.#context.clock.now())
+    const now = this.#context.clock.now()
+    this.#outbox.onForgot(relay, now)
+    if (hadReceipts) this.#outbox.onReceiptsLost(this.#context.random(), now)
   }
 
   close(): void {

@@ -51,7 +51,7 @@ describe('a message in the outbox', () => {
     expect(outbox.used()).toEqual(new Set(['one', 'three']))
     sent(outbox, ['a'], 'one')
     expect(outbox.used()).toEqual(new Set(['one', 'three']))
-    outbox.onForgot('one')
+    outbox.onForgot('one', 0)
     expect(outbox.used()).toEqual(new Set(['three']))
   })
 
@@ -203,7 +203,7 @@ describe('the relays of an outbox', () => {
     // Nothing may go there until that is known, or the new message would go first.
     expect(take(outbox, 500)).toEqual(['look at one'])
     expect(take(outbox, 500)).toEqual([])
-    outbox.onForgot('one')
+    outbox.onForgot('one', 500)
     outbox.onUp('one', 500)
     expect(take(outbox, 500)).toEqual(['a to one', 'b to one', 'c to one', 'd to one'])
     // The state was already `held`, so it is not reported again.
@@ -226,11 +226,25 @@ describe('the relays of an outbox', () => {
     const later = OUTBOX.again[0]!
     expect(take(outbox, later)).toEqual(['a to two', 'b to two'])
     sent(outbox, ['a'], 'two', later)
-    outbox.onForgot('one')
+    outbox.onForgot('one', later)
     expect(take(outbox, later)).toEqual([])
     expect(outbox.entries()[0]).toMatchObject({ id: 'a', held: ['two'] })
-    outbox.onForgot('two')
+    outbox.onForgot('two', later)
     expect(take(outbox, later)).toEqual(['a to one'])
+  })
+
+  test.each([
+    ['not again while another one holds it', 7_199_999, []],
+    ['again once it expired at another one', 7_200_000, ['a to one']],
+  ])('that forgot a message get it %s', (_, now, tasks) => {
+    const outbox = outboxOf('a')
+    take(outbox, 0)
+    outbox.onSent('a', 'one', 7_200, 0)
+    const later = OUTBOX.again[0]!
+    expect(take(outbox, later)).toEqual(['a to two'])
+    sent(outbox, ['a'], 'two', later)
+    outbox.onForgot('two', now)
+    expect(take(outbox, now)).toEqual(tasks)
   })
 
   test('are checked after a lost connection, even without messages to send', () => {
@@ -525,7 +539,7 @@ test('the outbox loses no message, sends none twice at once, and always has a ne
         if (what === 3) outbox.onRefused(id, relay, 'mailbox-full', undefined, random, now)
         if (what === 4 || what === 5) {
           outbox.onLost(relay, 'closed', undefined, random, now)
-          if (what === 5) outbox.onForgot(relay)
+          if (what === 5) outbox.onForgot(relay, now)
           for (const [each, at] of flying) if (at === relay) flying.delete(each)
         }
         if (what === 6) {

@@ -7,7 +7,10 @@ const minutes = (failures: number): number => failures * 60_000
 
 test('a message is stranded once every relay that holds it failed twice in a row', () => {
   const reach = new Reach()
-  const held = new Set(['one', 'two'])
+  const held = new Map([
+    ['one', 0],
+    ['two', 0],
+  ])
   const strands: boolean[] = []
   for (const [relay, now] of [
     ['one', 0],
@@ -20,7 +23,7 @@ test('a message is stranded once every relay that holds it failed twice in a row
   }
   expect(strands).toEqual([false, false, false, true])
   reach.onReached('one', 130_000)
-  expect([reach.strands(held), reach.strands(new Set())]).toEqual([false, false])
+  expect([reach.strands(held), reach.strands(new Map())]).toEqual([false, false])
 })
 
 test('a relay is blocked until its pause ends, and longer after each failure in a row', () => {

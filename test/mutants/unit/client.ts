@@ -6,17 +6,13 @@ export const CLIENT: readonly Defect[] = [
     'src/client/delivery/outbox.ts',
     ['test/client/delivery/outbox.test.ts'],
     [
+      ['if (entry.held.size > 0) continue', '', 'A message that two relays hold is sent again when one of them forgot it.'],
       [
-        'if (lost.length === 0 || entry.held.size > 0) continue',
-        'if (lost.length === 0) continue',
-        'A message that two relays hold is sent again when one of them forgot it.',
-      ],
-      [
-        'if (lost.length === 0 || entry.held.size > 0) continue',
-        'if (entry.held.size > 0) continue',
+        'if (relayOf(route) === relay || until <= now) entry.held.delete(route)',
+        'entry.held.delete(route)',
         'Every message is sent again when a relay forgot its own.',
-        'A message that no relay holds is to be sent in any case.',
       ],
+      ['relay || until <= now)', 'relay)', 'An expired copy counts as one that a relay holds.'],
       ['if (deadline > now) continue', 'if (deadline >= now) continue', 'A message expires a moment late.'],
       ['count >= OUTBOX.window ||', 'count > OUTBOX.window ||', 'One message too many is under way.'],
       ['if (entry.wanted && entry.confirm) stopped.add(entry.to)', '', 'A later message overtakes one that waits.'],
