@@ -450,6 +450,8 @@ export class Person {
     const { relays } = this.#world.people.get(to)!.contact
     // An earlier version sends a copy where its receiver cannot read it, and has it erased (isClosed).
     const mayLack = this.wasDowngraded || relays.some((relay) => this.#world.relayAt(relay)!.liedAt > text.sentAt)
+    // A relay that has shut the writer out since takes nothing.
+    if (!this.#world.admits(this.name, to)) return
     const sent = truth.wire.sends.of(id)
     if (text.doneBy.size === 0 && !mayLack && !this.#seemsHeld(sent) && !this.#world.isStored(id))
       truth.violate(1, `text ${number} of ${this.name} to ${to} is at no relay, and is not sent again`)
