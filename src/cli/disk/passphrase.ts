@@ -80,7 +80,8 @@ export async function askPassphrase(prompt: string, io: Pick<Io, 'signal' | 'ask
     addAbortSignal(io.signal, terminal)
     writeSync(screen, `${sanitizeLine(prompt)}: `)
     let typed: string[] = []
-    for await (const chunk of terminal.setEncoding('utf8')) {
+    // The loop must not destroy the stream when it is left: a destroyed one cannot leave raw mode.
+    for await (const chunk of terminal.setEncoding('utf8').iterator({ destroyOnReturn: false })) {
       for (const character of chunk as string) {
         if (character === '\r' || character === '\n') return typed.join('')
         // In raw mode Ctrl-C and Ctrl-D arrive as characters, not as a signal and the end.
@@ -95,7 +96,7 @@ export async function askPassphrase(prompt: string, io: Pick<Io, 'signal' | 'ask
   } catch (error) {
     throw io.signal.aborted ? new CliError('interrupted') : error
   } finally {
-    // First of all: raw mode belongs to the terminal and would outlive the stream.
+    // First of all: raw mode belongs to the terminal, and can outlive the stream.
     terminal.setRawMode(false)
     terminal.destroy()
     writeSync(screen, '\n')
