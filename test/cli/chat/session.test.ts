@@ -20,6 +20,7 @@ import { RelayError } from '../../../src/client/wire/error.ts'
 import { makeId } from '../../../src/client/format/field.ts'
 import type { FileSource, FileState } from '../../../src/client/delivery/file.ts'
 import { makeGroup, makeGroupId } from '../../../src/client/format/group.ts'
+import { safetyWords } from '../../../src/client/format/safety.ts'
 import type { Content } from '../../../src/client/format/content.ts'
 import type { Envelope } from '../../../src/client/format/message.ts'
 import type { Contact } from '../../../src/client/messenger/contact.ts'
@@ -912,6 +913,12 @@ describe('safety words', () => {
     front.type('/verify')
     await shows('is this bob?')
     expect(front.look()).toContain('+--[ED25519 256]--+')
+    const words = await safetyWords(alice!.identity.key, bob!.identity.key)
+    const rows = front
+      .look()
+      .split('\n')
+      .map((row) => row.trim())
+    for (const start of [0, 4, 8]) expect(rows).toContain(words.slice(start, start + 4).join('  '))
     front.put({ kind: 'key', chord: 'escape' })
     front.type('/verify yes')
     await shows('bob (verified)')

@@ -247,6 +247,18 @@ describe('a request', () => {
     await as('Bob', 'send', 'alice', 'thank you')
     await until(chat, / Bob: thank you/)
   })
+
+  test('that waited before a chat began is shown by the chat', async () => {
+    const link = await begin('Alice')
+    await begin('Bob')
+    await as('Bob', 'send', link, 'hi')
+    await as('Alice', 'get')
+    const chat = stay('Alice', 'chat', '--plain')
+    await until(chat, /Bob \(not in your contacts\) wants to talk: "hi"/)
+    chat.stdin.write('/accept\n')
+    await until(chat, /Bob is now a contact/)
+    expect((await as('Alice', 'contact', 'requests')).out).toBe('')
+  })
 })
 
 test('an existing name needs --name, and the own link is refused', async () => {
