@@ -156,6 +156,8 @@ test('a saved file carries the keys on: messages that came meanwhile arrive', as
   await soon(() => expect(entriesOf(alice, b).map(({ text }) => text)).toEqual(['one', 'two']))
   show(alice, b)
   await soon(() => expect(stateOf(entriesOf(bob, a)[1])).toBe('delivered'))
+  // Until then the receipt waits, and takes a key that the file would have for the next one.
+  await soon(() => expect(stateOf(entriesOf(alice, b)[0])).toBe('delivered'))
   const newer = await bob.save('a long enough passphrase')
   await bob.close()
   alice.write(b, 'three')

@@ -4,8 +4,11 @@
  */
 
 export const RECEIPTS = Object.freeze({
-  /** How long to collect, ms. */
-  pause: 1_000,
+  /**
+   * How long to collect at most, ms. It is a random part of that, so that a relay which gives out a message does not know the receipt by its
+   * time.
+   */
+  pause: 2_000,
   /** This many urgent receipts are sent without waiting longer. */
   hurried: 8,
   /** Most ids in one message (docs/protocol.md, section 10). */
@@ -25,17 +28,21 @@ export interface Receipt {
 
 export class Receipts {
   /** By `state receiver`. */
-  readonly #waiting = new Map<string, { readonly since: number; readonly ids: Set<string>; hurried: number }>()
+  readonly #waiting = new Map<string, { readonly since: number; readonly until: number; readonly ids: Set<string>; hurried: number }>()
   #count = 0
 
   get size(): number {
     return this.#count
   }
 
-  /** Adds a receipt. @param hurry the sender waits for it before it sends more */
-  add(to: string, id: string, state: ReceiptState, now: number, hurry = false): void {
+  /**
+   * Adds a receipt.
+   * @param random in [0, 1)
+   * @param hurry the sender waits for it before it sends more
+   */
+  add(to: string, id: string, state: ReceiptState, now: number, random: number, hurry = false): void {
     const name = `${state} ${to}`
-    const waiting = this.#waiting.get(name) ?? { since: now, ids: new Set<string>(), hurried: 0 }
+    const waiting = this.#waiting.get(name) ?? { since: now, until: now + random * RECEIPTS.pause, ids: new Set<string>(), hurried: 0 }
     this.#waiting.set(name, waiting)
     if (waiting.ids.has(id)) return
     if (this.#count >= RECEIPTS.all) return
@@ -48,9 +55,9 @@ export class Receipts {
   take(now: number, all = false): Receipt[] {
     const taken: Receipt[] = []
     for (const [name, waiting] of this.#waiting) {
-      const { since, ids } = waiting
+      const { since, until, ids } = waiting
       // Too early, unless `since` is in the future because the clock was set back.
-      if (!all && since + RECEIPTS.pause > now && since <= now && !isFull(waiting)) continue
+      if (!all && until > now && since <= now && !isFull(waiting)) continue
       this.#waiting.delete(name)
       this.#count -= ids.size
       const [state, to] = name.split(' ', 2) as [ReceiptState, string]
@@ -72,7 +79,7 @@ export class Receipts {
   /** Returns when `take` has a receipt; infinite if none waits. */
   due(): number {
     let due = Number.POSITIVE_INFINITY
-    for (const waiting of this.#waiting.values()) due = Math.min(due, isFull(waiting) ? waiting.since : waiting.since + RECEIPTS.pause)
+    for (const waiting of this.#waiting.values()) due = Math.min(due, isFull(waiting) ? waiting.since : waiting.until)
     return due
   }
 }

@@ -186,7 +186,8 @@ export class Sending {
 
   /** Adds a receipt for a contact's message. @param hurry the sender waits for it before it sends more */
   addReceipt(to: Contact, id: string, state: ReceiptState, hurry = false): void {
-    if (to.receipts !== false) this.#receipts.add(fingerprintOf(to.key), id, state, this.#context.clock.now(), hurry)
+    const { clock, random } = this.#context
+    if (to.receipts !== false) this.#receipts.add(fingerprintOf(to.key), id, state, clock.now(), random(), hurry)
   }
 
   /** Sends the receipts that are due; with `all`, every one. */
