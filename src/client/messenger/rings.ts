@@ -80,8 +80,9 @@ export class Rings {
    */
   remove(contact: string): Promise<void> {
     return this.#after(contact, async () => {
+      // A read that is under way would put the ring back into memory.
+      const ring = await this.load(contact).catch(() => undefined)
       await this.#store.remove(contact)
-      const ring = this.#rings.get(contact)
       this.#rings.delete(contact)
       for (const { seed } of ring?.given ?? []) seed.fill(0)
     })

@@ -52,6 +52,35 @@ describe('a change of a ring', () => {
     expect(reads).toBe(1)
   })
 
+  test('leaves nothing in memory if the ring is erased while it is read, or cannot be read', async () => {
+    const kept = given(NOW)
+    let stored: Ring | undefined = { ...EMPTY, given: [kept] }
+    const rings = new Rings({
+      save: async () => {},
+      list: async () => [],
+      async load() {
+        const ring = stored
+        for (let turn = 0; turn < 10; turn++) await Promise.resolve()
+        return ring
+      },
+      remove: async () => void (stored = undefined),
+    })
+    const loading = rings.load(BOB)
+    await rings.remove(BOB)
+    await loading
+    expect(rings.peek(BOB)).toBeUndefined()
+    expect(kept.seed).toEqual(new Uint8Array(32))
+    let wasRemoved = false
+    const damaged = new Rings({
+      save: async () => {},
+      list: async () => [],
+      load: async () => Promise.reject(new Error('damaged')),
+      remove: async () => void (wasRemoved = true),
+    })
+    await damaged.remove(BOB)
+    expect(wasRemoved).toBe(true)
+  })
+
   test('is stored only if it gives another ring, and overwrites the seeds that it erased', async () => {
     const { rings, saved } = make()
     const { seed } = given(NOW)
