@@ -269,6 +269,8 @@ export class Outbox extends Entries {
         if (relayOf(route) === relay || until <= now) entry.held.delete(route)
         if (entry.held.size > 0) continue
         entry.wanted = entry.flying === undefined
+        // The copy that is under way is the only one now.
+        entry.isSecond = false
         entry.again = Number.POSITIVE_INFINITY
       }
     this.#reach.onForgot(relay)

@@ -379,6 +379,17 @@ describe('two copies', () => {
     outbox.onReached('two', 500)
     expect(take(outbox, 500)).toEqual(['a to two', 'b to two', 'c to two'])
   })
+
+  test('are sent to the first relay again if it forgot the message, and the second one fails', () => {
+    const outbox = twice()
+    outbox.add(at('a'))
+    take(outbox, 0)
+    sent(outbox, ['a'], 'one')
+    expect(take(outbox, 0)).toEqual(['a to two'])
+    outbox.onForgot('one', 0)
+    outbox.onLost('two', 'relay-down', undefined, 1, 0)
+    expect(take(outbox, 0)).toEqual(['a to one'])
+  })
 })
 
 describe('a message that leaves later', () => {

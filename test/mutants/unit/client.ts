@@ -12,6 +12,11 @@ export const CLIENT: readonly Defect[] = [
         'entry.held.delete(route)',
         'Every message is sent again when a relay forgot its own.',
       ],
+      [
+        '        entry.isSecond = false\n        entry.again',
+        '        entry.again',
+        'A message whose first copy was forgotten is not sent again if its second copy fails.',
+      ],
       ['relay || until <= now)', 'relay)', 'An expired copy counts as one that a relay holds.'],
       ['if (deadline > now) continue', 'if (deadline >= now) continue', 'A message expires a moment late.'],
       ['count >= OUTBOX.window ||', 'count > OUTBOX.window ||', 'One message too many is under way.'],
