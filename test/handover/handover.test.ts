@@ -9,7 +9,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { Channel, MAX_RECORD_BYTES } from '../../src/handover/channel.ts'
 import { MessageReader, MessageWriter } from '../../src/handover/message.ts'
 import { listenForSuccessor, type Predecessor, type PredecessorOptions } from '../../src/handover/predecessor.ts'
@@ -387,6 +387,18 @@ describe('a relay that hands over', () => {
     expect(await find()).toBeUndefined()
   })
 
+  it('aborts a handover of wiped messages also if it was told to stop: they must not survive in the successor', async () => {
+    const owner = createOwner(MESSAGES)
+    const predecessor = await listenAs(owner)
+    const { channel } = await goTo('released')
+    owner.state.intact = false
+    const closed = predecessor.close()
+    await channel!.send(encodeRecord({ kind: 'opened' }))
+    expect((await hearRest(channel!)).at(-1)).toBe('abort')
+    await closed
+    expect(logged).toEqual(['handover-started', 'handover-failed wiped'])
+  })
+
   it('reports that another process has its doors, and serves again once they are free', async () => {
     const owner = createOwner(MESSAGES)
     const free = Promise.withResolvers<void>()
@@ -559,6 +571,45 @@ describe('a relay that takes over', () => {
     const taking = takeFrom()
     // An abort can cross the `owned` of a successor that has just read `done`.
     await expect(taking).rejects.toEqual(problem(step === 'the connection' ? 'proof' : 'broken'))
+  })
+
+  it('asks a dead predecessor for nothing more, also if another process listens at its path', async () => {
+    await serveTo('half of them', { fate: 'dies' })
+    const succession = (await find())!
+    expect(await succession.fill(nothing, nothing)).toBe(50)
+    const other = createServer((socket) => socket.destroy()).listen(address.path)
+    cleanups.push(() => other.close())
+    await once(other, 'listening')
+    await succession.opened()
+    expect(succession.owns).toBe(true)
+  })
+
+  it('takes the word of a predecessor that goes on, also if it has stopped since', async () => {
+    const server = await serveTo('released', { fate: 'aborts' })
+    const succession = (await find())!
+    expect(await succession.fill(nothing, nothing)).toBe(100)
+    // The abort has arrived when the connection is closed.
+    await new Promise((resolve) => server.close(resolve))
+    await expect(succession.opened()).rejects.toEqual(problem('broken'))
+    expect(succession.owns).toBe(false)
+  })
+
+  it('leaves the messages to its predecessor if it cannot say that it owns them', async () => {
+    const owner = createOwner(MESSAGES)
+    await listenAs(owner)
+    const succession = (await find())!
+    expect(await succession.fill(nothing, nothing)).toBe(100)
+    const { send } = Channel.prototype
+    vi.spyOn(Channel.prototype, 'send').mockImplementation(async function (this: Channel, record) {
+      if (decodeRecord(Buffer.from(record)).kind === 'owned') this.close()
+      await send.call(this, record)
+    })
+    cleanups.push(() => vi.restoreAllMocks())
+    await expect(succession.opened()).rejects.toEqual(problem('broken'))
+    expect(succession.owns).toBe(false)
+    expect(await until(2)).toEqual(['handover-started', 'handover-failed ended'])
+    while (owner.state.released) await new Promise((resolve) => setImmediate(resolve))
+    expect(owner.state).toEqual(AS_BEFORE)
   })
 
   it.each(ENDS.slice(2, -2))('leaves the messages to a predecessor that is stopped after %s', async (step) => {
