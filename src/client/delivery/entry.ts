@@ -141,6 +141,6 @@ export function storedForm(entry: Entry): OutboxEntry {
   }
 }
 
-/** Whether one relay holds a text, sent once, that could be at two: first messages and parts of files go to one. */
-export const isSingle = ({ daily, text, confirm, keep, held, copies }: Entry): boolean =>
-  held.size === 1 && copies === 1 && text !== undefined && daily !== true && confirm && keep !== false
+/** Whether one relay holds a text that could be at two: first messages and parts of files go to one. */
+export const isSingle = ({ daily, text, confirm, keep, held }: Entry): boolean =>
+  held.size === 1 && text !== undefined && daily !== true && confirm && keep !== false

@@ -262,11 +262,14 @@ export class Outbox extends Entries {
     if (this.holding().has(relay)) this.#looks.onIdle(relay, random, now)
   }
 
-  /** The relay lost all its messages, whichever route they came by. Copies that expired elsewhere do not count either. */
+  /**
+   * The relay lost all its messages, whichever route they came by. Copies that expired elsewhere do not count either.
+   * @param relay a route if only the messages of that route may be lost
+   */
   onForgot(relay: string, now: number): void {
     for (const entry of this.all.values())
       for (const [route, until] of entry.held) {
-        if (relayOf(route) === relay || until <= now) entry.held.delete(route)
+        if (route === relay || relayOf(route) === relay || until <= now) entry.held.delete(route)
         if (entry.held.size > 0) continue
         entry.wanted = entry.flying === undefined
         // The copy that is under way is the only one now.

@@ -36,8 +36,11 @@ export interface Context {
   readonly sealer?: Sealer
   readonly rings?: Rings
   readonly vault?: Vault
-  /** A relay lost its messages; not `certain` if the token may also have expired. */
-  readonly onForgot: (relay: string, certain: boolean) => void
+  /**
+   * A relay lost its messages; not `certain` if the token may also have expired. That tells nothing about other routes to
+   * the relay: their connections look for themselves.
+   */
+  readonly onForgot: (route: string, certain: boolean) => void
   /** No acknowledgement is under way any more. */
   readonly onAcked: () => void
 }

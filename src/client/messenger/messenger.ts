@@ -324,7 +324,7 @@ export class Messenger implements MessengerPort {
   }
 
   #onForgot(route: string, certain: boolean): void {
-    const relay = relayOf(route)
+    const relay = certain ? relayOf(route) : route
     this.#sending.onForgot(relay, this.#receiving.uses(relay))
     if (certain) this.#emit({ kind: 'forgotten', relay })
     this.#schedule()

@@ -247,6 +247,21 @@ describe('the relays of an outbox', () => {
     expect(take(outbox, now)).toEqual(tasks)
   })
 
+  test('and may have lost the messages of one route get those of the other routes once only', () => {
+    const [mailbox, other] = [`one ${BOB}`, `one ${CAROL}`]
+    const outbox = new Outbox()
+    outbox.add(entry('a', { relays: [mailbox] }))
+    outbox.add(entry('b', { to: CAROL, relays: [other] }))
+    take(outbox, 0)
+    sent(outbox, ['a'], mailbox)
+    sent(outbox, ['b'], other)
+    outbox.onForgot(mailbox, 0)
+    expect(take(outbox, 0)).toEqual([`a to ${mailbox}`])
+    sent(outbox, ['a'], mailbox)
+    outbox.onForgot('one', 0)
+    expect(take(outbox, 0)).toEqual([`a to ${mailbox}`, `b to ${other}`])
+  })
+
   test('are checked after a lost connection, even without messages to send', () => {
     const outbox = outboxOf('a')
     take(outbox, 0)
@@ -389,6 +404,24 @@ describe('two copies', () => {
     outbox.onForgot('one', 0)
     outbox.onLost('two', 'relay-down', undefined, 1, 0)
     expect(take(outbox, 0)).toEqual(['a to one'])
+  })
+
+  test('are two again after a relay forgot one, or after the next start', () => {
+    const outbox = twice()
+    outbox.add(at('a'))
+    outbox.add(at('b', { held: ['one', 'two'] }))
+    expect(take(outbox, 0)).toEqual(['a to one', 'b to one'])
+    sent(outbox, ['a', 'b'], 'one')
+    // A connection with a token that has expired cannot know whether the relay forgot.
+    outbox.onForgot('one', 0)
+    expect(take(outbox, 0)).toEqual(['a to one', 'b to one'])
+    sent(outbox, ['a', 'b'], 'one')
+    expect(take(outbox, 0)).toEqual(['a to two', 'b to two'])
+    sent(outbox, ['a', 'b'], 'two')
+    outbox.onForgot('one', 0)
+    expect(take(outbox, 0)).toEqual(['a to one', 'b to one'])
+    sent(outbox, ['a', 'b'], 'one')
+    expect(take(outbox, 0)).toEqual([])
   })
 })
 
