@@ -100,12 +100,20 @@ export const SIMULATION: readonly Defect[] = [
       '    entry.again = Number.POSITIVE_INFINITY * pause * seconds',
       'a message without a receipt is never sent again',
     ],
+    ['    return hasTwo\n', '    return false && hasTwo\n', 'a text goes to one relay only'],
   ]),
   ...forSimulation('src/client/delivery/entries.ts', [
     [
       '.filter(({ confirm, keep }) => confirm && keep !== false)',
       ".filter(({ confirm, keep, state }) => confirm && keep !== false && state === 'waiting')",
       'the stored outbox lacks messages that a relay holds',
+    ],
+  ]),
+  ...forSimulation('src/client/delivery/entry.ts', [
+    [
+      'held }: Entry): boolean =>\n  held.size === 1 && text',
+      'held, copies }: Entry): boolean =>\n  held.size === 1 && copies === 1 && text',
+      'a text that was sent again has one copy only',
     ],
   ]),
   ...forSimulation('src/client/delivery/reach.ts', [

@@ -6,6 +6,7 @@
  *   --plan FILE         only the scenario of a plan, with its story
  *   --twice             the scenario of the seed two times, to compare every byte
  *   --people N --days N villages of this size
+ *   --copies            only scenarios in which all texts are at two relays, and one of them dies (copies.ts)
  *   --no-plans          only new seeds
  *   --cpu               the minutes are minutes of one core, for a machine that is busy with other programs
  *   --save FILE         writes the shrunk plan of a failure
@@ -34,6 +35,7 @@ const { values } = parseArgs({
     once: { type: 'boolean', default: false },
     real: { type: 'boolean', default: false },
     twice: { type: 'boolean', default: false },
+    copies: { type: 'boolean', default: false },
     'no-plans': { type: 'boolean', default: false },
     cpu: { type: 'boolean', default: false },
   },
@@ -45,6 +47,7 @@ installStandIn()
 installDisks()
 installLocalNet()
 const { planOf } = await import('./plan.ts')
+const { planOfCopies } = await import('./copies.ts')
 const { runPlan } = await import('./run.ts')
 const { Report } = await import('./report.ts')
 const { shrink } = await import('./shrink.ts')
@@ -68,11 +71,12 @@ const size =
     : { people: Number(values.people ?? '30'), days: Number(values.days ?? '90') }
 const say = (line: string): void => void process.stdout.write(`${line}\n`)
 const readPlan = (file: string): Named => JSON.parse(readFileSync(file, 'utf8')) as Named
+const makePlan = (name: string): Plan => (values.copies ? planOfCopies(name) : planOf(name, size))
 let isGood = true
 
 useReal(values.real)
 if (values.twice) {
-  const plan = planOf(seed, size)
+  const plan = makePlan(seed)
   const [one, other] = [await runPlan(plan, { records: true }), await runPlan(plan, { records: true })]
   const at = one.record.findIndex((line, index) => line !== other.record[index])
   isGood = at === -1 && one.record.length === other.record.length
@@ -81,7 +85,7 @@ if (values.twice) {
   )
   say(isGood ? 'both runs are the same' : `the runs differ at event ${at}:\n${one.record[at]}\n${other.record[at]}`)
 } else if (values.once || values.plan !== undefined) {
-  const outcome = await runPlan(values.plan === undefined ? planOf(seed, size) : readPlan(values.plan).plan, { tells: true })
+  const outcome = await runPlan(values.plan === undefined ? makePlan(seed) : readPlan(values.plan).plan, { tells: true })
   for (const line of outcome.story) say(line)
   isGood = outcome.violation === undefined
 } else {
@@ -114,7 +118,7 @@ async function search(): Promise<void> {
   for (let number = 0; isGood && number < Number(values.scenarios) && timeSpent() < until; number++) {
     const each = `${seed}-${number}`
     useReal(values.real || number % 100 === 99)
-    const plan = planOf(each, size)
+    const plan = makePlan(each)
     const outcome = await runPlan(plan, { isOver: () => timeSpent() > until })
     report.add(outcome)
     if (outcome.violation === undefined) continue

@@ -88,6 +88,8 @@ export interface Plan {
   readonly steps: readonly Step[]
   /** When the faults stop, ms after the start. */
   readonly length: number
+  /** Texts that were written then, ms after the start, must be shown exactly once before the faults stop (copies.ts). */
+  readonly copied?: { readonly from: number; readonly to: number }
 }
 
 const SECOND = 1_000
@@ -96,6 +98,8 @@ const HOUR = 60 * MINUTE
 export const DAY = 24 * HOUR
 const NAMES = ['Ada', 'Bob', 'Cleo', 'Dan', 'Eve', 'Finn', 'Gus', 'Hal', 'Ida', 'Jo'] as const
 const nameOf = (number: number): string => NAMES[number % 10]! + ['', ' II', ' III', ' IV'][Math.floor(number / 10)]!
+/** The names of the people of a village. */
+export const namesOf = (count: number): string[] => Array.from({ length: count }, (_, at) => nameOf(at))
 
 /** How often each kind of fault comes, against the others. */
 export const FAULTS = {
@@ -124,7 +128,7 @@ const DISK_FAULTS = { full: 3, 'read-only': 2, failing: 1 } as const
 const FAULTS_A_DAY = 4
 
 /** How long something lasts: mostly short, seldom long. */
-function lasting(random: Random, least: number, most: number): number {
+export function lasting(random: Random, least: number, most: number): number {
   return Math.round(least * (most / least) ** random.next())
 }
 
@@ -139,7 +143,7 @@ export function planOf(seed: string, size?: Size): Plan {
   // Sometimes long enough that messages expire.
   const isLong = size === undefined && random.chance(0.15)
   const count = size?.people ?? (isLong ? 2 : random.between(2, 5))
-  const names = Array.from({ length: count }, (_, at) => nameOf(at))
+  const names = namesOf(count)
   const relays = Array.from({ length: random.between(1, 3) }, (_, at) => `Relay-${at + 1}`)
   const length = size === undefined ? (isLong ? 10 : Math.ceil(random.between(10, 20) / count / 2)) * DAY : size.days * DAY
   const isPerfect = random.chance(0.05)

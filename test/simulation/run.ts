@@ -1,4 +1,5 @@
 /** Runs a plan, and says how it ended. */
+import { checkCopies, countCopies } from './copies.ts'
 import { EPOCH } from './kernel.ts'
 import type { Plan, Step } from './plan.ts'
 import { type Truth, Violation } from './truth.ts'
@@ -48,11 +49,14 @@ export async function runPlan(plan: Plan, { tells = false, records = false, isOv
     for (const step of plan.steps) {
       for (; next < step.at; next += LOOK) await look(world, next, isOver)
       await kernel.run(EPOCH + step.at)
+      if (step.do === 'relay' && step.how !== 'start') countCopies(world, plan, step.relay)
       perform(world, step)
     }
     for (; next < plan.length; next += LOOK) await look(world, next, isOver)
     await kernel.run(EPOCH + plan.length)
+    checkCopies(world, plan)
     await calm(world)
+    checkCopies(world, plan)
   } catch (error) {
     if (error instanceof GivenUp) truth.count('given up')
     else {
