@@ -70,7 +70,7 @@ export class Entries {
     this.all.set(id, { ...entry, payload })
   }
 
-  /** The message was encrypted anew, and goes out as if it never had. */
+  /** The message was encrypted anew, and goes out as if it never had, but not to relays that refused it. */
   onRenewed(id: string, { payload, daily, renewals }: { payload: Uint8Array; daily: boolean; renewals: number }): void {
     const entry = this.all.get(id)
     if (entry === undefined) return
@@ -87,7 +87,6 @@ export class Entries {
       held: new Map(),
       copies: 0,
       again: Number.POSITIVE_INFINITY,
-      refused: new Map(),
     })
   }
 

@@ -134,9 +134,9 @@ export class Outbox extends Entries {
     return tasks
   }
 
-  /** Returns the messages that go to their receivers' inboxes now: no relay of an address takes them (S4). */
-  stranded(now: number): string[] {
-    const isLost = ({ time }: Entry, route: string): boolean => this.#reach.isLost(route, time, now)
+  /** Returns the messages that go to their receivers' inboxes now: no relay of an address takes them (S4). @param isOnline as in `Reach.isLost` */
+  stranded(now: number, isOnline: boolean): string[] {
+    const isLost = ({ time }: Entry, route: string): boolean => this.#reach.isLost(route, time, now, isOnline)
     const mayBe = ({ wanted, refused }: Entry): boolean => wanted && (refused.size > 0 || this.#reach.hasDown)
     return [...this.all.values()].filter((entry) => mayBe(entry) && this.fallsBack(entry, isLost)).map(({ id }) => id)
   }

@@ -37,6 +37,9 @@ export class Reach {
   /** By receiver and relay: mailboxes that are full, or closed to this user. */
   readonly #shut = new Map<string, Map<string, Block>>()
 
+  /** When a relay was reached last. */
+  #reachedAt = 0
+
   /** Whether any relay is blocked, or was a short while ago. */
   get hasDown(): boolean {
     return this.#down.size > 0
@@ -59,11 +62,13 @@ export class Reach {
 
   /**
    * Whether a message of that time must find another way: the relay failed many times in a row, and the message has waited
-   * for ten minutes, or the relay has failed for so long.
+   * for ten minutes, or the relay has failed for so long. Failures count only if other relays can be reached.
+   * @param isOnline whether a relay of the user can be reached; otherwise another one must have been, since the first failure
    */
-  isLost(relay: string, time: number, now: number): boolean {
-    const since = Math.min(this.#down.get(relayOf(relay))?.since ?? now, time)
-    return this.failures(relay) >= LOST_FAILURES && now - since >= LOST_MS
+  isLost(relay: string, time: number, now: number, isOnline: boolean): boolean {
+    const since = this.#down.get(relayOf(relay))?.since ?? now
+    const isTold = isOnline || this.#reachedAt >= since
+    return isTold && this.failures(relay) >= LOST_FAILURES && now - Math.min(since, time) >= LOST_MS
   }
 
   /** Whether none of the relays that hold a message can be reached: its receiver cannot fetch it there either. */
@@ -109,6 +114,7 @@ export class Reach {
 
   /** The relay can be reached. If the connection ends soon, the next pause is longer all the same. */
   onReached(relay: string, now: number): void {
+    this.#reachedAt = now
     const block = this.#down.get(relayOf(relay))
     if (block === undefined) return
     block.until = Math.min(block.until, now)

@@ -18,7 +18,7 @@ import type { Content } from '../format/content.ts'
 const REPORT_MS = 86_400_000
 /** After so many copies, in about a week, a message to the bundle is encrypted to the bundle of that day. */
 const DAILY_COPIES = 10
-/** The least pause between two times at which messages go from addresses to inboxes, ms. */
+/** The pause after a message could not be encrypted anew for an inbox, ms. */
 const FALL_BACK_MS = 60_000
 
 export interface RenewalsPort {
@@ -48,11 +48,16 @@ export class Renewals {
   }
 
   /** Encrypts messages to the bundle that no relay of an address takes (S4). */
-  fallBack(now: number): void {
+  fallBack(now: number, isOnline: boolean): void {
     if (!isOver(this.#fallsBackAt, now, FALL_BACK_MS)) return
-    const ids = this.#outbox.stranded(now)
-    if (ids.length > 0) this.#fallsBackAt = now + FALL_BACK_MS
-    for (const id of ids) void this.#context.track(this.renew(id, 'daily').then(() => {}))
+    const ids = this.#outbox.stranded(now, isOnline)
+    if (ids.length === 0) return
+    this.#fallsBackAt = now + FALL_BACK_MS
+    void this.#context.track(
+      Promise.all(ids.map((id) => this.renew(id, 'daily'))).then((all) => {
+        if (!all.includes(false)) this.#fallsBackAt = 0
+      }),
+    )
   }
 
   /**

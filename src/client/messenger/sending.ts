@@ -215,7 +215,7 @@ export class Sending {
 
   /** Hands the messages that are due to the connections. @param isOnline whether a relay of the user can be reached */
   pump(now: number, isOnline: boolean): void {
-    if (isOnline) this.renewals.fallBack(now)
+    this.renewals.fallBack(now, isOnline)
     for (const task of this.#outbox.take(now)) {
       if (task.kind === 'look') this.#routes.on(task.relay).look()
       else if (this.renewals.isGivenUp(task)) void this.#context.track(this.#giveUp(task))

@@ -55,6 +55,22 @@ describe('a message in the outbox', () => {
     expect(outbox.used()).toEqual(new Set(['three']))
   })
 
+  test('goes to the inbox if the relay of the address denies it, and again if it was encrypted anew for the address meanwhile', () => {
+    const outbox = new Outbox((_, daily) => (daily ? ['inbox'] : ['address']))
+    outbox.add(entry('a', { text: new Uint8Array(8) }))
+    const renew = (daily: boolean): void => outbox.onRenewed('a', { payload: new Uint8Array(8), daily, renewals: 0 })
+    expect(take(outbox, 0)).toEqual(['a to address'])
+    outbox.onRefused('a', 'address', 'denied', undefined, 0, 0)
+    expect(outbox.stranded(0, false)).toEqual(['a'])
+    renew(true)
+    expect(outbox.stranded(0, false)).toEqual([])
+    renew(false)
+    expect(take(outbox, 0)).toEqual([])
+    expect(outbox.stranded(0, false)).toEqual(['a'])
+    renew(true)
+    expect(take(outbox, 0)).toEqual(['a to inbox'])
+  })
+
   test('ignores receipts by another contact and receipts for unknown messages', () => {
     const outbox = outboxOf('a')
     take(outbox, 0)

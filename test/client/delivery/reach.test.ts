@@ -147,3 +147,24 @@ test('a clock that is set back blocks nothing for longer than two hours', () => 
   expect(reach.isDown('one', 0)).toBe(false)
   expect(reach.isDown('one', 10 * OUTBOX.denied)).toBe(true)
 })
+
+test('a relay is lost after six failures and ten minutes, if a relay was reached meanwhile', () => {
+  const reach = new Reach()
+  const relay = 'lost.example'
+  const fail = (now: number): void => reach.blockRelay(relay, 'closed', now, () => 1)
+  for (let n = 0; n < 5; n++) fail(1_000 * (n + 1))
+  expect(reach.isLost(relay, 0, 700_000, true)).toBe(false)
+  fail(6_000)
+  expect(reach.isLost(relay, 6_000, 600_999, true)).toBe(false)
+  expect(reach.isLost(relay, 6_000, 601_000, true)).toBe(true)
+  // An older message does not wait again.
+  expect(reach.isLost(relay, -600_000, 6_000, true)).toBe(true)
+  expect(reach.isLost(relay, 0, 700_000, false)).toBe(false)
+  reach.onReached('other.example', 700_000)
+  expect(reach.isLost(relay, 0, 700_000, false)).toBe(true)
+  expect(reach.isLost('other.example', 0, 700_000, true)).toBe(false)
+  // The failures begin anew once it was reached for a minute.
+  reach.onReached(relay, 700_000)
+  fail(760_001)
+  expect(reach.isLost(relay, 0, 1_400_000, true)).toBe(false)
+})
