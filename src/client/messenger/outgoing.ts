@@ -56,6 +56,8 @@ export class Outgoing {
   readonly #options: OutgoingOptions
   #client: Courier | undefined
   #connecting = false
+  /** Resolves once the relay has said whether it knows the token, or the connection failed. Never rejects. */
+  #connected: Promise<void> | undefined
   #closed = false
   #queue: (readonly [id: string, to: string, payload: Uint8Array])[] = []
   /** Sent before the relay is reached. */
@@ -89,7 +91,7 @@ export class Outgoing {
 
   /** Connects unless it is connected, to find out whether the relay still knows the token. */
   look(): void {
-    if (this.#client === undefined && !this.#connecting && !this.#closed) void this.#connect()
+    if (this.#client === undefined && !this.#connecting && !this.#closed) this.#connected = this.#connect()
   }
 
   close(): void {
@@ -141,6 +143,8 @@ export class Outgoing {
     this.#cancelIdle?.()
     this.#flying++
     this.#post(client, id, to, payload)
+      // The relay answers early messages first. If it forgot those of earlier connections, it still has these.
+      .finally(() => this.#connected)
       .then(
         ({ seconds }) => {
           if (this.#client === client) this.#options.onSent(id, seconds)
