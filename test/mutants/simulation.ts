@@ -81,8 +81,8 @@ export const SIMULATION: readonly Defect[] = [
   ...forSimulation('src/client/delivery/outbox.ts', [
     ['      entry.wanted = entry.flying === undefined\n', '      entry.wanted = false\n', 'what a relay forgot is not sent again'],
     [
-      '        entry.flying = undefined\n        entry.wanted = !entry.isSecond\n',
-      '        entry.flying = undefined\n',
+      '  entry.flying = undefined\n  entry.wanted = !entry.isSecond\n',
+      '  entry.flying = undefined\n',
       'a message under way on a broken connection is not sent again',
     ],
     [

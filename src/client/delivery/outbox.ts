@@ -137,8 +137,7 @@ export class Outbox extends Entries {
   /** Returns the messages that go to their receivers' inboxes now: no relay of an address takes them (S4). @param isOnline as in `Reach.isLost` */
   stranded(now: number, isOnline: boolean): string[] {
     const isLost = ({ time }: Entry, route: string): boolean => this.#reach.isLost(route, time, now, isOnline)
-    const mayBe = ({ wanted, refused }: Entry): boolean => wanted && (refused.size > 0 || this.#reach.hasDown)
-    return [...this.all.values()].filter((entry) => mayBe(entry) && this.fallsBack(entry, isLost)).map(({ id }) => id)
+    return [...this.all.values()].filter((entry) => entry.wanted && this.fallsBack(entry, isLost)).map(({ id }) => id)
   }
 
   /** Returns when to call `take` and `expire` next; infinite if only an input can change anything. */
@@ -197,10 +196,7 @@ export class Outbox extends Entries {
   ): OutboxChange | undefined {
     const entry = this.all.get(id)
     if (entry?.flying !== relay) return undefined
-    entry.flying = undefined
-    // The first copy is held.
-    entry.wanted = !entry.isSecond
-    entry.isSecond = false
+    land(entry)
     switch (code) {
       case 'mailbox-full':
         this.#reach.blockMailbox(entry.to, relay, code, now, (failures) => backoff(failures, random, seconds))
@@ -230,11 +226,7 @@ export class Outbox extends Entries {
     this.#reach.blockRelay(relay, code, now, (failures) => (lasting ? OUTBOX.denied : backoff(failures, random, seconds)))
     const changes: OutboxChange[] = []
     for (const entry of this.all.values()) {
-      if (entry.flying === relay) {
-        entry.flying = undefined
-        entry.wanted = !entry.isSecond
-        entry.isSecond = false
-      }
+      if (entry.flying === relay) land(entry)
       const relays = this.relays(entry)
       if (entry.state !== 'waiting' || !relays.includes(relay)) continue
       if (lasting) entry.refused.set(relay, code)
@@ -335,4 +327,11 @@ export class Outbox extends Entries {
     // Relays that never had the message come before one that had it without a receipt following.
     return relays.find((relay) => open(relay) && !entry.held.has(relay)) ?? (entry.wanted ? relays.find(open) : undefined)
   }
+}
+
+/** A SEND was not accepted. If it was for a second relay, the first one holds the message. */
+function land(entry: Entry): void {
+  entry.flying = undefined
+  entry.wanted = !entry.isSecond
+  entry.isSecond = false
 }
