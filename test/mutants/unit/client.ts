@@ -8,7 +8,7 @@ export const CLIENT: readonly Defect[] = [
     [
       ['if (entry.held.size > 0) continue', '', 'A message that two relays hold is sent again when one of them forgot it.'],
       [
-        'if (relayOf(route) === relay || until <= now) entry.held.delete(route)',
+        'if (route === relay || relayOf(route) === relay || until <= now) entry.held.delete(route)',
         'entry.held.delete(route)',
         'Every message is sent again when a relay forgot its own.',
       ],
