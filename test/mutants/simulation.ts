@@ -189,6 +189,9 @@ export const SIMULATION: readonly Defect[] = [
     ['      for (const seed of taken.erased ?? []) seed.fill(0)\n', '', 'an erased one-time key stays in memory'],
     ['        await this.#store.save(contact, taken.ring)\n', '', 'a changed ring is not stored'],
   ]),
+  ...forSimulation('src/client/messenger/sealer.ts', [
+    ['    if (to.inbox !== undefined) return true\n', '', 'a first message goes to the own key of a contact who has an inbox'],
+  ]),
   ...forSimulation('src/client/messenger/vault.ts', [
     ['        text.fill(0)\n', '', 'the text of the secrets stays in memory'],
     ['        await this.#store.save(text)\n', '', 'new addresses are not stored'],
