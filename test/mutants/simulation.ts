@@ -192,6 +192,13 @@ export const SIMULATION: readonly Defect[] = [
   ...forSimulation('src/client/messenger/sealer.ts', [
     ['    if (to.inbox !== undefined) return true\n', '', 'a first message goes to the own key of a contact who has an inbox'],
   ]),
+  ...forSimulation('src/client/messenger/renewals.ts', [
+    [
+      '    for (const { id } of this.#outbox.listTo(contact)) await this.renew(id)\n',
+      '',
+      'texts are not encrypted anew for a contact who begins anew',
+    ],
+  ]),
   ...forSimulation('src/client/messenger/vault.ts', [
     ['        text.fill(0)\n', '', 'the text of the secrets stays in memory'],
     ['        await this.#store.save(text)\n', '', 'new addresses are not stored'],

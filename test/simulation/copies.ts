@@ -64,19 +64,20 @@ export function planOfCopies(seed: string): Plan {
     cast: { people, relays, isPerfect: random.chance(0.2) },
     steps: steps.toSorted((one, other) => one.at - other.at),
     length: back + RETURN + READS,
-    copied: { from, to },
+    arrives: { from, to },
   }
 }
 
-/** The texts that were written to addresses at two relays. */
-function copiedTexts({ truth }: World, { copied }: Plan): Text[] {
-  if (copied === undefined) return []
-  const isAnswer = ({ from, to, sentAt }: Text, text: Text): boolean => from === text.to && to === text.from && sentAt < EPOCH + copied.from
+/** The texts of a plan that must be shown before the faults stop. */
+function textsToArrive({ truth }: World, { arrives }: Plan): Text[] {
+  if (arrives === undefined) return []
+  const [since, until] = [EPOCH + arrives.from, EPOCH + arrives.to]
+  const isAnswer = ({ from, to, sentAt }: Text, text: Text): boolean => from === text.to && to === text.from && sentAt < since
   return truth.texts.filter(
     (text) =>
       text.excuse === undefined &&
-      text.sentAt >= EPOCH + copied.from &&
-      text.sentAt < EPOCH + copied.to &&
+      text.sentAt >= since &&
+      text.sentAt < until &&
       // Without a text of the receiver, the writer knows no address.
       truth.texts.some((other) => isAnswer(other, text) && other.doneBy.size > 0),
   )
@@ -86,18 +87,16 @@ function copiedTexts({ truth }: World, { copied }: Plan): Text[] {
 export function countCopies(world: World, plan: Plan, relay: string): void {
   const { truth, relays } = world
   const shelf = truth.wire.storedAt(relay, relays.get(relay)!.lostAt)
-  for (const { id, doneBy } of copiedTexts(world, plan))
+  for (const { id, doneBy } of textsToArrive(world, plan))
     if (doneBy.size === 0 && shelf.holds(id)) truth.count('copies that died with a relay')
 }
 
-/** Checks that each receiver who is back saw all texts exactly once. */
-export function checkCopies(world: World, plan: Plan): void {
+/** Checks that each receiver who is there saw all these texts exactly once. */
+export function checkArrived(world: World, plan: Plan): void {
   const { truth, people } = world
-  for (const { number, from, to, shown } of copiedTexts(world, plan)) {
-    const what = `text ${number} of ${from} to ${to}, who has addresses at two relays,`
-    if (shown.length === 0 && people.get(to)!.isReady) truth.violate(1, `${what} is lost with the memory of one`)
-    if (shown.length > 1) truth.violate(2, `${what} is shown ${shown.length} times`)
-    truth.count('texts with copies')
+  for (const { number, from, to, shown } of textsToArrive(world, plan)) {
+    if (shown.length === 0 && people.get(to)!.isReady) truth.violate(1, `text ${number} of ${from} to ${to} should have arrived`)
+    if (shown.length > 1) truth.violate(2, `text ${number} of ${from} to ${to} is shown ${shown.length} times`)
   }
   if (truth.violation !== undefined) throw truth.violation
 }

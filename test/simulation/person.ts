@@ -222,6 +222,13 @@ export class Person {
     this.#do((_, messenger) => void messenger.renewAddress(this.contactOf(to)).catch(() => {}))
   }
 
+  /** Removes a contact, and adds it again. */
+  forget(contact: Person): void {
+    if (!this.hides) return
+    this.#world.truth.tell(this.name, `removes the contact ${contact.name}, and adds it again`)
+    this.#do((_, messenger) => void messenger.forget(this.contactOf(contact)).catch(() => {}))
+  }
+
   /** Makes a stranger a contact. */
   meet(stranger: Person): void {
     const { kernel, truth } = this.#world

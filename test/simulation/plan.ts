@@ -52,6 +52,8 @@ export type Action =
   | { readonly do: 'close' | 'start' | 'kill' | 'lose power'; readonly who: string }
   /** Closes the client, and starts a version with or without secrecy. */
   | { readonly do: 'upgrade' | 'downgrade'; readonly who: string }
+  /** Removes a contact, and adds it again: the keys and addresses for it are lost. */
+  | { readonly do: 'forget'; readonly who: string; readonly whom: string }
   /** A contact gets a new address with the next message. */
   | { readonly do: 'renew'; readonly who: string; readonly for: string }
   | { readonly do: 'network'; readonly who: string; readonly relay: string; readonly fault: NetworkFault; readonly for: number }
@@ -89,7 +91,7 @@ export interface Plan {
   /** When the faults stop, ms after the start. */
   readonly length: number
   /** Texts that were written then, ms after the start, must be shown exactly once before the faults stop (copies.ts). */
-  readonly copied?: { readonly from: number; readonly to: number }
+  readonly arrives?: { readonly from: number; readonly to: number }
 }
 
 const SECOND = 1_000

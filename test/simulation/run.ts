@@ -1,5 +1,5 @@
 /** Runs a plan, and says how it ended. */
-import { checkCopies, countCopies } from './copies.ts'
+import { checkArrived, countCopies } from './copies.ts'
 import { EPOCH } from './kernel.ts'
 import type { Plan, Step } from './plan.ts'
 import { type Truth, Violation } from './truth.ts'
@@ -54,9 +54,9 @@ export async function runPlan(plan: Plan, { tells = false, records = false, isOv
     }
     for (; next < plan.length; next += LOOK) await look(world, next, isOver)
     await kernel.run(EPOCH + plan.length)
-    checkCopies(world, plan)
+    checkArrived(world, plan)
     await calm(world)
-    checkCopies(world, plan)
+    checkArrived(world, plan)
   } catch (error) {
     if (error instanceof GivenUp) truth.count('given up')
     else {
@@ -103,6 +103,8 @@ function perform(world: World, step: Step): void {
     case 'upgrade':
     case 'downgrade':
       return people.get(step.who)!.change(step.do === 'upgrade')
+    case 'forget':
+      return people.get(step.who)!.forget(people.get(step.whom)!)
     case 'renew':
       return people.get(step.who)!.renew(people.get(step.for)!)
     case 'take':
