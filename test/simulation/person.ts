@@ -495,7 +495,11 @@ export class Person {
     if (receiver.messenger === undefined || !text.doneBy.has(receiver.name) || text.by !== this.process) return
     const since = Math.max(
       receiver.#steadyAt,
-      ...relays.flatMap((relay) => [this.quietSince(relay), receiver.#sendingSince(relay)]),
+      ...relays.flatMap((relay) => {
+        // A relay that denied the receiver something, as after one of both was shut out, is not tried for an hour.
+        const deniedAt = truth.wire.deniedAt(receiver.name, this.#world.relayAt(relay)?.name ?? relay)
+        return [this.quietSince(relay), receiver.#sendingSince(relay), deniedAt + HOUR]
+      }),
       receiver.disk.fault === undefined ? 0 : Number.POSITIVE_INFINITY,
     )
     if (since < text.doneAt && kernel.now - text.doneAt > RECEIPT_MS)

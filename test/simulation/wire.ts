@@ -83,6 +83,8 @@ export class Wire {
   readonly #acked = new Set<string>()
   /** By relay and id of a message: when the relay accepted it. */
   readonly #accepted = new Map<string, number>()
+  /** By device and relay: when the relay denied the device something last. */
+  readonly #denied = new Map<string, number>()
   readonly sends: Sends
   /** The fingerprints of keys that receivers are named by. */
   readonly #fingerprints = new Map<string, string>()
@@ -139,6 +141,11 @@ export class Wire {
     const shelf = this.#shelf(relay)
     shelf.expire(Math.max(since, this.#kernel.now - this.holds.get(relay)!))
     return shelf
+  }
+
+  /** Returns when a relay denied a device something last; 0 if it never did. */
+  deniedAt(device: string, relay: string): number {
+    return this.#denied.get(`${device} ${relay}`) ?? 0
   }
 
   #shelf(relay: string): Shelf {
@@ -253,9 +260,11 @@ export class Wire {
     if (number === PACKETS.TOKEN.no && seen.boxes.has(''))
       this.#tokens.set(line.toString('latin1', 3, line.indexOf(SEMICOLON, 3)), seen.boxes.get('')!.mailbox)
     if (UNASKED.includes(number)) return
+    const relay = connection.server.machine.name
+    if (number === PACKETS.ERROR.no && line.toString('latin1').split(';')[1] === 'denied')
+      this.#denied.set(`${connection.client.machine.name} ${relay}`, this.#kernel.now)
     const asked = seen.asked.shift()
     if (asked === undefined) return
-    const relay = connection.server.machine.name
     if (number === PACKETS.SUBSCRIBED.no && 'box' in asked) {
       asked.box.subscribedAt = this.#count++
       this.#checkTaken(connection, asked.box, Number(line.toString('latin1', 3)))
