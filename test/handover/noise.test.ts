@@ -1,7 +1,7 @@
 import { createPrivateKey, type KeyObject, randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { Initiator, NoiseError, respond } from '../../src/handover/noise.ts'
 
 interface Vector {
@@ -110,5 +110,17 @@ describe('Noise_NNpsk0_25519_ChaChaPoly_SHA256', () => {
     expect(() => there.receive.decrypt(three)).toThrow(NoiseError)
     expect(() => there.receive.decrypt(changed)).toThrow(NoiseError)
     expect(() => there.receive.decrypt(Buffer.alloc(15))).toThrow(NoiseError)
+  })
+
+  it('overwrites a plaintext that turns out to be forged', () => {
+    const initiator = new Initiator(common)
+    const there = respond(common, initiator.write())
+    const here = initiator.read(there.answer)
+    const record = here.send.encrypt(Buffer.alloc(20, 'x'))
+    record[record.length - 1]! ^= 1
+    const fill = vi.spyOn(Buffer.prototype, 'fill')
+    onTestFinished(() => fill.mockRestore())
+    expect(() => there.receive.decrypt(record)).toThrow(NoiseError)
+    expect(fill.mock.contexts).toEqual([Buffer.alloc(20)])
   })
 })

@@ -583,6 +583,7 @@ describe('searching', () => {
     chat.arrive({ conversation: CAROL, author: 'carol', fingerprint: CAROL, text: 'the kettle' })
     chat.type('\u{6}kettle')
     expect(chat.draw()).toMatch(/Kettle 20[^]*─ 1 of 3; elsewhere: carol 1 ─/)
+    expect(chat.state.told?.role).toBe('plain')
     chat.type('\r')
     expect(chat.draw()).toMatch(/Kettle 10[^]*─ 2 of 3/)
     chat.type('\r\r')
@@ -592,7 +593,8 @@ describe('searching', () => {
     chat.type(ESC)
     expect(chat.draw()).not.toContain('search: ')
     chat.type('\u{6}nothing of it')
-    expect(chat.draw()).toContain('no match here')
+    expect(chat.draw()).toMatch(/─ no match here ─/)
+    expect(chat.state.told?.role).toBe('warn')
   })
 })
 

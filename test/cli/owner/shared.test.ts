@@ -1,6 +1,6 @@
 /** A messenger that commands share, on owners that the test plays: one after another, each of them ends. */
 import { setImmediate as turn } from 'node:timers/promises'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { type Attachment, Shared } from '../../../src/cli/owner/shared.ts'
 import { Channel } from '../../../src/client/messenger/channel.ts'
 import { MessengerError } from '../../../src/client/messenger/error.ts'
@@ -15,6 +15,10 @@ class Owner {
   readonly incoming = new Channel<Received>()
   readonly happening = new Channel<MessengerEvent>()
   readonly done: string[] = []
+  /** How often a client asked for a flush. */
+  flushes = 0
+  /** Resolves when an owner that is gone reports that it is closed. */
+  untilClosed = (): Promise<void> => turn()
   readonly #lost = Promise.withResolvers<void>()
   #isGone = false
 
@@ -23,6 +27,12 @@ class Owner {
       ready: Promise.resolve(),
       received: () => this.incoming,
       events: () => this.happening,
+      flush: async () => {
+        this.flushes++
+        if (!this.#isGone) return
+        await this.untilClosed()
+        throw new MessengerError('closed')
+      },
       close: async () => this.end(),
     }
     return { port: port as MessengerPort, lost: this.#lost.promise }
@@ -53,6 +63,7 @@ class Owner {
 function play(...owners: readonly Owner[]): { readonly shared: Shared; readonly take: () => Promise<Received> } {
   const rest = owners.map((owner) => owner.attachment())
   const shared = new Shared(rest.shift()!, async () => rest.shift() ?? new Promise<never>(() => {}))
+  onTestFinished(() => shared.close())
   const messages = shared.received()[Symbol.asyncIterator]()
   return { shared, take: async () => (await messages.next()).value as Received }
 }
@@ -61,7 +72,7 @@ const idOf = ({ envelope }: Received): string | undefined => envelope?.id
 
 test('a message that the next owner delivers again is given once, and acknowledged through that owner', async () => {
   const [first, second] = [new Owner(), new Owner()]
-  const { shared, take } = play(first, second)
+  const { take } = play(first, second)
   first.give('finished after the takeover')
   const one = await take()
   first.give('finished before the takeover')
@@ -76,12 +87,11 @@ test('a message that the next owner delivers again is given once, and acknowledg
   expect(second.done).toEqual(['finished before the takeover'])
   await one.done()
   expect(second.done).toEqual(['finished before the takeover', 'finished after the takeover'])
-  await shared.close()
 })
 
 test('a message is given again after it was finished, and each relay gives one of an unproven sender', async () => {
   const owner = new Owner()
-  const { shared, take } = play(owner)
+  const { take } = play(owner)
   owner.give('a')
   await (await take()).done()
   owner.give('a')
@@ -98,5 +108,30 @@ test('a message is given again after it was finished, and each relay gives one o
   ])
   await turn()
   expect(owner.done).toEqual(['a'])
-  await shared.close()
+})
+
+test('an operation that the end of its owner interrupts is done once more, by the next owner', async () => {
+  const [first, second, third] = [new Owner(), new Owner(), new Owner()]
+  const next = [Promise.withResolvers<Attachment>(), Promise.withResolvers<Attachment>()]
+  const attached = [...next]
+  const shared = new Shared(first.attachment(), () => attached.shift()?.promise ?? new Promise<never>(() => {}))
+  onTestFinished(() => shared.close())
+  first.end()
+  const flushed = shared.flush()
+  await turn()
+  await turn()
+  expect(first.flushes).toBe(1)
+  next[0]!.resolve(second.attachment())
+  await flushed
+  expect([first, second].map(({ flushes }) => flushes)).toEqual([1, 1])
+  // Here the next owner is there before the last one reports that it is closed.
+  const closed = Promise.withResolvers<void>()
+  second.untilClosed = () => closed.promise
+  second.end()
+  const again = shared.flush()
+  next[1]!.resolve(third.attachment())
+  await turn()
+  closed.resolve()
+  await again
+  expect([first, second, third].map(({ flushes }) => flushes)).toEqual([1, 2, 1])
 })
