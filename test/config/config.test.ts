@@ -406,6 +406,9 @@ describe('configuration problems', () => {
       ['window', 'line 1 of the config file'],
     ])
     expect(problems.map(({ problem, hint }) => problem + hint).join()).not.toMatch(/secret/i)
+    const told = new Map(problems.map(({ where, problem }) => [where, problem]))
+    expect(told.get('line 2 of the config file')).toBe('is not `key = value`')
+    expect(told.get('line 3 of the config file')).toMatch(/^unknown key/)
     for (const { problem, hint } of problems) {
       expect(problem).toMatch(/^[^\n]+$/)
       expect(hint).toMatch(/^[^\n]+$/)

@@ -713,6 +713,19 @@ describe('leaving the chat', () => {
     chat.type(`${ESC}[A`)
     expect(chat.draw()).toMatch(/> half a line$/)
   })
+
+  it('is not triggered by Ctrl-C in a reply, or on a line without a conversation: it drops them', () => {
+    const chat = new TestChat()
+    chat.arrive()
+    chat.type('/reply\rhalf a line\u{3}')
+    expect(chat.draw()).toMatch(/\n>$/)
+    const empty = new TestChat({ parties: [] })
+    expect(empty.type('half a line').draw()).toMatch(/> half a line$/)
+    expect(empty.type('\u{3}').draw()).toMatch(/\n>$/)
+    expect([...chat.did('quit'), ...empty.did('quit')]).toEqual([])
+    empty.type('\u{3}')
+    expect(empty.did('quit')).toHaveLength(1)
+  })
 })
 
 describe('a notification', () => {

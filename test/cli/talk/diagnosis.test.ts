@@ -1,7 +1,8 @@
 /** Diagnoses from tor's answers; test/e2e/trouble.test.ts looks at the answers of real tors. */
 import { describe, expect, test } from 'vitest'
-import { describeTrouble, type TorTrouble } from '../../../src/cli/talk/diagnosis.ts'
+import { askTrouble, describeTrouble, type TorTrouble } from '../../../src/cli/talk/diagnosis.ts'
 import type { RelayErrorCode } from '../../../src/client/wire/error.ts'
+import { listen, tor } from '../../support/tor-control.ts'
 
 const NOW = 1_790_000_000
 const WELL: TorTrouble = { bootstrap: 100, phase: 'done', reason: undefined, valid: [NOW - 3_600, NOW + 7_200], socks: ['127.0.0.1:9050'] }
@@ -48,5 +49,37 @@ describe('describeTrouble explains a failure', () => {
       expect(error?.exitCode).toBe(69)
       expect(`${error?.message}\n${error?.hint}`).toMatch(expected)
     }
+  })
+})
+
+describe('askTrouble', () => {
+  const play = tor({ methods: 'NULL' })
+  const answer = (answers: Readonly<Record<string, string>>) =>
+    listen((command) => {
+      const [verb, key = ''] = command.split(' ')
+      return verb === 'GETINFO' ? `250-${key}=${answers[key] ?? ''}\r\n250 OK\r\n` : play(command)
+    })
+
+  test('reads the answers of the first tor that answers', async () => {
+    const control = await answer({
+      'status/bootstrap-phase':
+        'WARN BOOTSTRAP PROGRESS=45 TAG=requesting_descriptors SUMMARY="Asking" WARNING="No route" REASON=NOROUTE COUNT=1',
+      'consensus/valid-after': '2026-09-21 12:00:00',
+      'consensus/valid-until': '2026-09-21 15:00:00',
+      'net/listeners/socks': '"127.0.0.1:9050" "unix:/run/tor/socks"',
+    })
+    const since = Date.UTC(2026, 8, 21, 12) / 1_000
+    expect(await askTrouble([{ kind: 'unix', path: '/nowhere/control' }, control])).toEqual({
+      bootstrap: 45,
+      phase: 'requesting_descriptors',
+      reason: 'NOROUTE',
+      valid: [since, since + 10_800],
+      socks: ['127.0.0.1:9050', 'unix:/run/tor/socks'],
+    })
+  })
+
+  test('bears answers without these facts, and the lack of any tor', async () => {
+    expect(await askTrouble([await answer({})])).toEqual({ bootstrap: 0, phase: 'other', reason: undefined, valid: undefined, socks: [] })
+    expect(await askTrouble([{ kind: 'unix', path: '/nowhere/control' }])).toBeUndefined()
   })
 })
