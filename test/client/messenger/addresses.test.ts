@@ -6,13 +6,16 @@ import { randomBytes } from '../../../src/auth/crypto.ts'
 import { seal, sealTo } from '../../../src/client/format/envelope.ts'
 import { fingerprintOf, makeId } from '../../../src/client/format/field.ts'
 import { writeMessage } from '../../../src/client/format/message.ts'
+import { AddressConnection } from '../../../src/client/messenger/addresses.ts'
 import type { Contact } from '../../../src/client/messenger/contact.ts'
 import type { MessengerEvent } from '../../../src/client/messenger/event.ts'
 import type { Messenger } from '../../../src/client/messenger/messenger.ts'
 import type { MessengerOptions } from '../../../src/client/messenger/options.ts'
 import { type Address, decodeSecrets, encodeSecrets, fingerprintOfSecret, makeAddress } from '../../../src/client/messenger/secrets.ts'
+import type { ClaimClient } from '../../../src/client/wire/claim-client.ts'
 import { connectClaims } from '../../../src/client/wire/connect.ts'
 import { decodeRing } from '../../../src/client/ring/text.ts'
+import { createClock } from '../../support/clock.ts'
 import { makePerson, take, textOf } from '../../support/people.ts'
 import { startTestRelay, type TestRelay } from '../../support/relay.ts'
 import { cardOf, makeSecret, openSecret, type Secret, watch } from '../../support/secret.ts'
@@ -99,6 +102,30 @@ describe('a client with seventy addresses at one relay', { timeout: 60_000 }, ()
     const missed = await messenger.fetched()
     expect([...missed.keys()]).toEqual([name])
   })
+})
+
+test('a connection for addresses that is closed while it dials ends what it reaches afterwards', async () => {
+  const dialled = Promise.withResolvers<ClaimClient>()
+  const states: string[] = []
+  const connection = new AddressConnection(
+    {
+      connect: () => dialled.promise,
+      clock: createClock(),
+      random: () => 0,
+      onMessage: async () => {},
+      onState: (state) => void states.push(state),
+      onForgot: () => {},
+      onTakenOver: () => {},
+      onAcked: () => {},
+    },
+    [makeAddress(fingerprintOf(makePerson('friend').key), 'localhost', randomBytes(32), 0)],
+  )
+  connection.close()
+  const ended = Promise.withResolvers<void>()
+  dialled.resolve({ limits: { labels: 64 }, close: () => ended.resolve() } as unknown as ClaimClient)
+  await ended.promise
+  await later(10)
+  expect(states).not.toContain('up')
 })
 
 describe('garbage at an address', { timeout: 120_000 }, () => {

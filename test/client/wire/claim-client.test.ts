@@ -141,6 +141,25 @@ describe('a client that claims', () => {
     expect(await box.get()).toEqual({ messages: [], waiting: 0 })
   })
 
+  test('keeps the labels of mailboxes that it only asks apart from those that it subscribes to', async () => {
+    let now = 0
+    const { address } = await startRelay({ now: () => now, limits: { idleSeconds: 1e6 } })
+    const [client, sender] = [await connectTo(address), await connectTo(address)]
+    const [asked, subscribed] = [randomBytes(32), randomBytes(32)]
+    const box = client.open(asked)
+    await box.claimed
+    const other = client.open(subscribed)
+    const next = other.subscribe().next()
+    await sender.sendSealed(addressOf(subscribed), bytes('one'))
+    const { value: one } = await next
+    now += 3_600_000
+    // Both claims are renewed, the second one under another label.
+    expect(await box.get()).toEqual({ messages: [], waiting: 0 })
+    expect(await other.ack([one!.id])).toBe(1)
+    await sender.sendSealed(addressOf(asked), bytes('two'))
+    expect(texts((await box.get()).messages)).toEqual(['two'])
+  })
+
   test('can ask whether the relay still knows the token of an earlier connection', async () => {
     const { address, relay } = await startRelay()
     const receiver = addressOf(randomBytes(32))
