@@ -907,6 +907,23 @@ describe('the end of a chat', () => {
   })
 })
 
+describe('the own card', () => {
+  it('is shown to give it to others', async () => {
+    begin()
+    front.type('/card')
+    await shows('your card: give it to people who should write to you')
+    expect(front.look().replaceAll(/\s/g, '')).toContain(alice!.card.link.slice(0, 100))
+  })
+
+  it('can be made if there is none yet', async () => {
+    const { card: _, ...rest } = alice!
+    begin({}, rest as Person)
+    front.type('/card')
+    await shows('you have no card yet; make one with `asfaleia me`')
+    expect(front.state?.told?.role).toBe('bad')
+  })
+})
+
 describe('safety words', () => {
   it('are shown and can be confirmed', async () => {
     begin()

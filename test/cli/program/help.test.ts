@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { COMMANDS, readPages, runCommand } from '../../../src/cli/command.ts'
 import { readCommandLine } from '../../../src/cli/program/arguments.ts'
-import { buildHelp } from '../../../src/cli/program/help.ts'
+import { buildHelp, formatRows } from '../../../src/cli/program/help.ts'
 import { formOf, type Option, optionsOf, type Page, usagesOf } from '../../../src/cli/program/page.ts'
 import { createTestIo } from '../../support/terminal.ts'
 
@@ -93,4 +93,16 @@ test('an option is of one kind in all verbs of a command: how it is read does no
       }
     }
   }
+})
+
+test('two columns are as narrow as their labels permit, and a long label has a line of its own', () => {
+  const [fits, long] = ['f'.repeat(22), 'l'.repeat(23)]
+  const rows = formatRows([
+    ['one', 'first'],
+    [fits, 'second'],
+    [long, 'third'],
+  ])
+  const indent = ' '.repeat(26)
+  expect(rows).toEqual([`  one${indent.slice(5)}first`, `  ${fits}  second`, `  ${long}`, `${indent}third`])
+  expect(formatRows([['a', 'b']])).toEqual(['  a  b'])
 })

@@ -248,6 +248,18 @@ describe('a request', () => {
     await until(chat, / Bob: thank you/)
   })
 
+  test('ends for good when another command blocks the person while a chat runs', async () => {
+    const link = await begin('Alice')
+    await begin('Bob')
+    const chat = stay('Alice', 'chat', '--plain')
+    await until(chat, /connected to/)
+    await as('Bob', 'send', link, 'hi')
+    await until(chat, /Bob \(not in your contacts\) wants to talk: "hi"/)
+    expect(await as('Alice', 'contact', 'block', 'bob')).toMatchObject({ code: 0 })
+    expect(await as('Alice', 'contact', 'unblock', 'bob')).toMatchObject({ code: 0 })
+    expect(await as('Alice', 'contact', 'requests')).toMatchObject({ code: 0, out: '' })
+  })
+
   test('that waited before a chat began is shown by the chat', async () => {
     const link = await begin('Alice')
     await begin('Bob')
