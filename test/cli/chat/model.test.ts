@@ -205,6 +205,18 @@ describe('the chat screen', () => {
     expect(chat.draw()).toMatch(/\n> \/group add zoe$/)
   })
 
+  it('gives back no line in another conversation, in a search or in the list to choose from', () => {
+    const refused = { kind: 'refused', command: { line: '/verify', conversation: BOB }, why: 'no' } as const
+    const chats = ['/to carol\r', '\u{6}', '\u{f}'].map((typed) => new TestChat().type(typed))
+    for (const chat of chats) chat.put(refused)
+    expect(chats.map(({ state: { search, picking } }) => [search !== undefined, picking !== undefined])).toEqual([
+      [false, false],
+      [true, false],
+      [false, true],
+    ])
+    for (const chat of chats) expect(chat.draw()).not.toContain('/verify')
+  })
+
   it('has the right size after any input', () => {
     const chords = [
       'enter',
@@ -595,6 +607,24 @@ describe('searching', () => {
     chat.type('\u{6}nothing of it')
     expect(chat.draw()).toMatch(/─ no match here ─/)
     expect(chat.state.told?.role).toBe('warn')
+  })
+})
+
+describe('choosing a message', () => {
+  it('goes from the newest to the oldest and back, past notes, and ends behind the newest', () => {
+    const chat = new TestChat()
+    const note = { kind: 'note', conversation: BOB, text: 'a note' } as const
+    for (const text of ['a', 'b', 'c']) {
+      chat.arrive({ text })
+      chat.put(note)
+    }
+    const chosen = (direction: 'A' | 'B'): string | undefined => {
+      chat.type(`${ESC}[1;3${direction}`)
+      const { chosen: key, entries } = chat.state.conversations.find(({ id }) => id === BOB)!
+      return entries.find((each) => each.key === key)?.text
+    }
+    expect((['A', 'A', 'A', 'A'] as const).map(chosen)).toEqual(['c', 'b', 'a', 'a'])
+    expect((['B', 'B', 'B', 'A'] as const).map(chosen)).toEqual(['b', 'c', undefined, 'c'])
   })
 })
 
