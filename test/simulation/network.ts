@@ -262,6 +262,8 @@ export class Connection {
   readonly #toClient: Pipe
   readonly #receiver: Receiver
   #clientReceiver: StreamReceiver | undefined
+  /** When its bytes ran out, or it broke at once. */
+  #cutAt: number | undefined
   #clientGone = false
   #relayGone = false
   #relayEnding = false
@@ -328,6 +330,11 @@ export class Connection {
     return this.#clientGone || this.#toClient.isSilent || this.#toRelay.isSilent
   }
 
+  /** Whether it broke so short a time ago that its client may not know it. */
+  get isFreshlyCut(): boolean {
+    return this.#cutAt !== undefined && this.network.kernel.now - this.#cutAt <= CUT_MS
+  }
+
   /** A fault of the network begins. */
   strike(fault: NetworkFault): void {
     const { random } = this.network.kernel
@@ -365,7 +372,8 @@ export class Connection {
   cut(): void {
     const { kernel } = this.network
     this.#toRelay.isSilent = this.#toClient.isSilent = true
-    const later = (): number => kernel.now + 2_000 * kernel.random.next()
+    this.#cutAt ??= kernel.now
+    const later = (): number => kernel.now + CUT_MS * kernel.random.next()
     kernel.at(later(), this.client, () => this.#endClient())
     kernel.at(later(), this.server, () => this.#goneRelay())
   }
@@ -492,5 +500,7 @@ export class Connection {
   }
 }
 
+/** Within this time, both sides learn that a connection broke. */
+const CUT_MS = 2_000
 /** As in src/transport/socket.ts. */
 const LINGER_MS = 5_000

@@ -355,7 +355,8 @@ export class Person {
       truth.violate(7, `${this.name} sees that ${host.name} is ${status.state} for ${Math.round((now - since) / 60_000)} minutes of quiet`)
     else if (status.state === 'up' && now - since > NOTICES_MS) {
       const open = [...network.connections].filter((each) => each.client === this.process && each.relay === relay)
-      if (open.every((each) => each.isDead)) truth.violate(7, `${this.name} sees that ${host.name} is up, and has no connection to it`)
+      if (open.every((each) => each.isDead && !each.isFreshlyCut))
+        truth.violate(7, `${this.name} sees that ${host.name} is up, and has no connection to it`)
     }
   }
 
