@@ -46,6 +46,8 @@ const CONNECTS_MS = 600_000
 /** Within this time a client notices that a connection is dead, ms: 75 s of silence, 15 s for an answer, and a late tick. */
 const NOTICES_MS = 180_000
 const HOUR = 3_600_000
+/** For so long a client that closes waits for its relays, ms. */
+const FLUSH_MS = 10_000
 /** A text is given up after a week, if its writer says nothing else. */
 const DEADLINE_MS = 7 * 24 * HOUR
 /** Within this time a sender notices that a relay forgot its messages, ms: the longest pause between two looks is 32 minutes. */
@@ -67,6 +69,14 @@ export interface PersonOptions {
   readonly secrecy: Hiding | undefined
   /** The person whose other device this is. */
   readonly of?: Person
+}
+
+interface WriteOptions {
+  readonly group?: string
+  /** Seconds after which the writer gives it up. */
+  readonly within?: number | undefined
+  readonly hurry?: true | undefined
+  readonly spread?: true | undefined
 }
 
 export class Person {
@@ -99,6 +109,8 @@ export class Person {
   readonly files: FileBox
   #sending: { readonly delivery: FileDelivery; readonly process: Process }[] = []
   #readyAt = 0
+  /** The process that only gets what waits. */
+  #gets: Process | undefined
   /** When the last fault of the disk or of a clock ended. */
   steadySince = 0
   /** When the person got another address of a relay last. */
@@ -126,6 +138,7 @@ export class Person {
 
   /** Starts the client. */
   start(): void {
+    this.#gets = undefined
     if (this.process !== undefined) return
     const { kernel, truth } = this.#world
     truth.tell(this.name, 'starts the client')
@@ -134,10 +147,26 @@ export class Person {
     this.process = process
   }
 
+  /** Starts the client, gets what waits, sends what is left within 10 s, and closes it. */
+  get(): void {
+    if (this.process !== undefined) return
+    this.start()
+    this.#gets = this.process
+  }
+
+  async #get(process: Process, messenger: Messenger): Promise<void> {
+    await messenger.fetched()
+    const controller = new AbortController()
+    setTimeout(() => controller.abort(), FLUSH_MS)
+    await messenger.flush({ signal: controller.signal }).catch(() => {})
+    if (this.#gets === process) this.close()
+  }
+
   /** The user takes this device into use: its client receives, and that of the other device stops to. */
   take(): void {
     const { kernel, truth } = this.#world
     const { process, messenger } = this
+    this.#gets = undefined
     if (process === undefined || messenger === undefined) return this.start()
     truth.tell(this.name, 'is taken into use')
     kernel.at(kernel.now, process, () => {
@@ -246,7 +275,7 @@ export class Person {
   write(
     to: Person,
     what: 'text' | 'reply' | 'edit' | 'remove' | 'group text' = 'text',
-    { group, within }: { readonly group?: string; readonly within?: number | undefined } = {},
+    { group, within, hurry, spread }: WriteOptions = {},
   ): void {
     if (this.owner.strangers.has(to)) return
     const before = what === 'reply' ? this.#saw.get(to.name) : this.#wrote.get(to.name)
@@ -262,6 +291,8 @@ export class Person {
       const { id } = messenger.send(this.contactOf(to), content, {
         ...(group !== undefined && { group }),
         ...(within !== undefined && { deadline: within }),
+        ...(hurry === true && { hurry }),
+        ...(spread === true && { spread }),
       })
       this.#wrote.set(to.name, id)
       const limit = within === undefined ? DEADLINE_MS : within * 1_000
@@ -316,7 +347,12 @@ export class Person {
       if (state !== 'up') truth.violate(7, `${this.name} sees that a relay of theirs is ${state}`)
     }
     for (const { delivery, process } of this.#sending)
-      if (process === this.process && (delivery.state === 'sending' || delivery.state === 'offered'))
+      if (
+        process === this.process &&
+        (delivery.state === 'sending' || delivery.state === 'offered') &&
+        // Otherwise the receiver cannot say which parts came.
+        this.#world.admits(delivery.to.name, this.name)
+      )
         truth.violate(1, `${this.name} is still sending a file of ${delivery.total} bytes to ${delivery.to.name}`)
   }
 
@@ -540,6 +576,7 @@ export class Person {
       await messenger.ready
       this.messenger = messenger
       this.#readyAt = kernel.now
+      if (this.#gets === process) void this.#get(process, messenger)
       await this.#receive(process, messenger)
       await listening
     } catch (error) {

@@ -39,17 +39,29 @@ export interface Hiding {
 }
 
 export type Action =
-  /** @param within seconds after which their writer gives them up, if not after the usual time */
-  | { readonly do: 'write'; readonly who: string; readonly to: string; readonly count: number; readonly within?: number }
+  /**
+   * @param within seconds after which their writer gives them up, if not after the usual time
+   * @param hurry whether the writer waits for them
+   */
+  | {
+      readonly do: 'write'
+      readonly who: string
+      readonly to: string
+      readonly count: number
+      readonly within?: number
+      readonly hurry?: true
+    }
   | { readonly do: 'reply' | 'edit' | 'remove'; readonly who: string; readonly to: string }
-  /** Writes a text to all others of a group. */
-  | { readonly do: 'group'; readonly who: string; readonly group: readonly string[] }
+  /** Writes a text to all others of a group. @param spread whether each leaves at a random moment, as in the program */
+  | { readonly do: 'group'; readonly who: string; readonly group: readonly string[]; readonly spread?: true }
   | { readonly do: 'file'; readonly who: string; readonly to: string; readonly bytes: number }
   /** Makes a stranger a contact. */
   | { readonly do: 'meet'; readonly who: string; readonly whom: string }
   /** Takes a device into use: the mailboxes are there from now on. */
   | { readonly do: 'take'; readonly who: string }
   | { readonly do: 'close' | 'start' | 'kill' | 'lose power'; readonly who: string }
+  /** Starts the client, gets what waits, and closes it, as `asfaleia get` does. */
+  | { readonly do: 'get'; readonly who: string }
   /** Closes the client, and starts a version with or without secrecy. */
   | { readonly do: 'upgrade' | 'downgrade'; readonly who: string }
   /** Removes a contact, and adds it again: the keys and addresses for it are lost. */
@@ -221,6 +233,7 @@ function live(
     // Mostly some hours, sometimes days.
     const pause = isAway && at === 0 ? random.between(7 * DAY, 9 * DAY) : random.chance(0.1) ? random.between(DAY, 3 * DAY) : undefined
     at = end + (pause ?? lasting(random, 10 * MINUTE, 12 * HOUR))
+    if (random.chance(0.2)) steps.push({ at: random.between(end, at), do: 'get', who })
     if (at < length) steps.push({ at, do: 'start', who })
   }
 }
@@ -241,6 +254,7 @@ function act(random: Random, { name: who, second }: Cast['people'][number], othe
         to,
         count: kind === 'write' ? 1 : burst(random),
         ...(random.chance(0.1) && { within: Math.round(lasting(random, MINUTE, DAY) / SECOND) }),
+        ...(random.chance(0.1) && { hurry: true as const }),
       })
       return
     case 'reply':
@@ -249,7 +263,7 @@ function act(random: Random, { name: who, second }: Cast['people'][number], othe
       steps.push({ at, do: kind, who, to })
       return
     case 'group':
-      steps.push({ at, do: 'group', who, group: others.slice(0, 8).filter((each) => each === to || random.chance(0.7)) })
+      steps.push({ at, do: 'group', who, group: others.slice(0, 8).filter((each) => each === to || random.chance(0.7)), spread: true })
       return
     case 'file':
       steps.push({ at, do: 'file', who, to, bytes: lasting(random, 1, 400_000) })

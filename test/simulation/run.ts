@@ -87,14 +87,14 @@ function perform(world: World, step: Step): void {
   const { people, relays, network, truth, kernel } = world
   switch (step.do) {
     case 'write':
-      for (let i = 0; i < step.count; i++) people.get(step.who)?.write(people.get(step.to)!, 'text', { within: step.within })
+      for (let i = 0; i < step.count; i++) people.get(step.who)?.write(people.get(step.to)!, 'text', step)
       return
     case 'reply':
     case 'edit':
     case 'remove':
       return people.get(step.who)!.write(people.get(step.to)!, step.do)
     case 'group':
-      for (const member of step.group) people.get(step.who)!.write(people.get(member)!, 'group text', { group: GROUP })
+      for (const member of step.group) people.get(step.who)!.write(people.get(member)!, 'group text', { group: GROUP, spread: step.spread })
       return
     case 'file':
       return people.get(step.who)!.sendFile(people.get(step.to)!, step.bytes)
@@ -118,6 +118,8 @@ function perform(world: World, step: Step): void {
       return people.get(step.who)!.close()
     case 'start':
       return people.get(step.who)!.start()
+    case 'get':
+      return people.get(step.who)!.get()
     case 'kill':
     case 'lose power':
       truth.count(step.do === 'kill' ? 'fault: client killed' : 'fault: power lost')
