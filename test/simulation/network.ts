@@ -297,7 +297,8 @@ export class Connection {
     const received = (): number => this.#received
     const byteStream: ByteStream = {
       framing: 'line',
-      circuit: undefined,
+      // Tor names the circuit of a stream if the operator has it do so.
+      circuit: this.number % 2 === 0 ? `${this.number}` : undefined,
       get received() {
         return received()
       },

@@ -569,6 +569,7 @@ export class Person {
         seen: openSeen(folder),
         files: this.files,
         ...(secrecy !== undefined && { secrecy, introducer: { cardFor: (_, mayLackInbox) => (mayLackInbox ? link : undefined) } }),
+        signal: new AbortController().signal,
         connect: (options) => connectThrough(dialHere, options),
         connectClaims: (options) => connectClaimsThrough(dialHere, options),
       })
