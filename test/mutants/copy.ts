@@ -1,5 +1,5 @@
 /** A copy of the tree in a temporary folder. Defects are written to the copy only. */
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { ROOT } from './defect.ts'
@@ -11,6 +11,8 @@ export class Copy {
   readonly temporary = join(this.folder, 't')
 
   constructor() {
+    // Some tests run programs of the tree as another user.
+    chmodSync(this.folder, 0o755)
     for (const name of readdirSync(ROOT)) {
       if (['.git', 'node_modules', 'src', 'test'].includes(name)) continue
       symlinkSync(join(ROOT, name), join(this.folder, name))
