@@ -1,7 +1,11 @@
 /** The relays from which a messenger receives, and what it reports of them. */
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { setTimeout as later } from 'node:timers/promises'
 import { expect, onTestFinished, test } from 'vitest'
+import type { OutboxEntry } from '../../../src/client/delivery/entry.ts'
+import type { Messenger } from '../../../src/client/messenger/messenger.ts'
+import type { OutboxStore } from '../../../src/client/messenger/options.ts'
 import { makePerson, messengerOf } from '../../support/people.ts'
 import { startTestRelay } from '../../support/relay.ts'
 
@@ -32,4 +36,24 @@ test('a relay that the user leaves and takes again is reported anew', async () =
     await expect.poll(() => states).toEqual(Array.from({ length: times }, () => 'connecting'))
     messenger.leaveRelay(silent)
   }
+})
+
+test('no relay is dialled before the stores are loaded, and none if one cannot be', async () => {
+  const relay = await startTestRelay()
+  onTestFinished(() => relay.close())
+  const loaded = Promise.withResolvers<readonly OutboxEntry[]>()
+  const open = (load: OutboxStore['load']): Messenger => {
+    const outbox = { load, save: async () => {} }
+    const messenger = messengerOf(makePerson('alice', relay.address), [], { outbox })
+    onTestFinished(() => messenger.close())
+    return messenger
+  }
+  const messenger = open(() => loaded.promise)
+  const broken = open(() => Promise.reject(new Error('the disk is broken')))
+  await expect(broken.ready).rejects.toThrow('the disk is broken')
+  await later(100)
+  expect(relay.relay.snapshot().counters.accepted).toEqual({ tcp: 0, unix: 0, http: 0 })
+  loaded.resolve([])
+  await messenger.ready
+  await expect.poll(() => relay.relay.snapshot().subscribers).toBe(1)
 })
