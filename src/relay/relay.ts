@@ -31,6 +31,8 @@ const TICK_MS = 1_000
 const IDLE_MS = 2_000
 /** The same if the relay is not idle: at most one collection in this time. */
 const BUSY_MS = 8_000
+/** How often all garbage is collected at least, if connections end and the relay is never idle: it would grow for hours otherwise. */
+const ALL_MS = 300_000
 /** The wait in the ERROR to a stream that found no place. */
 const COME_BACK_SECONDS = 10
 /** The wait in the notice to clients when the relay goes down. */
@@ -147,6 +149,8 @@ export class Relay {
   readonly #collect: RelayOptions['collect']
   /** When the first and the last connection ended whose garbage is not collected yet. */
   #ended: { readonly first: number; readonly last: number } | undefined
+  /** When all garbage was collected last, or connections began to end. */
+  #collectedAt: number | undefined
   /** Whether a chunk came since the last tick. */
   #isBusy = false
   #onEmpty: (() => void) | undefined
@@ -354,7 +358,9 @@ export class Relay {
     const isIdle = !wasBusy && now - last >= IDLE_MS
     if (!isIdle && now - first < BUSY_MS) return
     this.#ended = undefined
-    this.#collect?.(isIdle ? 'all' : 'young')
+    const isAll = isIdle || now - (this.#collectedAt ??= first) >= ALL_MS
+    if (isAll) this.#collectedAt = now
+    this.#collect?.(isAll ? 'all' : 'young')
   }
 
   /** The relay's names, those first that it keeps. */

@@ -690,4 +690,18 @@ describe('garbage of connections that ended', () => {
     })
     expect(collected).toEqual(['young at 8', 'young at 39'])
   })
+
+  it('is collected whole every five minutes if connections end all the time', () => {
+    const busy = connect()
+    pass(900, () => {
+      busy.send('7\n')
+      connect().hangUp()
+    })
+    const whole = collected.filter((each) => each.startsWith('all')).map((each) => Number(each.slice('all at '.length)))
+    expect(whole).toHaveLength(2)
+    expect(whole[0]).toBeGreaterThanOrEqual(301)
+    expect(whole[0]).toBeLessThan(310)
+    expect(whole[1]! - whole[0]!).toBeGreaterThanOrEqual(300)
+    expect(whole[1]! - whole[0]!).toBeLessThan(310)
+  })
 })
