@@ -111,6 +111,7 @@ export class Person {
   #readyAt = 0
   /** The process that only gets what waits. */
   #gets: Process | undefined
+  #isShowing = false
   /** When the last fault of the disk or of a clock ended. */
   steadySince = 0
   /** When the person got another address of a relay last. */
@@ -159,6 +160,9 @@ export class Person {
     const controller = new AbortController()
     setTimeout(() => controller.abort(), FLUSH_MS)
     await messenger.flush({ signal: controller.signal }).catch(() => {})
+    // It ends once all that came is shown and stored.
+    do await new Promise((resolve) => setTimeout(resolve, 1_000))
+    while (this.#isShowing)
     if (this.#gets === process) this.close()
   }
 
@@ -691,7 +695,12 @@ export class Person {
   }
 
   async #receive(process: Process, messenger: Messenger): Promise<void> {
-    for await (const received of messenger.received()) await this.#show(process, messenger, received)
+    this.#isShowing = false
+    for await (const received of messenger.received()) {
+      this.#isShowing = true
+      await this.#show(process, messenger, received)
+      this.#isShowing = false
+    }
   }
 
   /**
