@@ -109,13 +109,6 @@ export const SIMULATION: readonly Defect[] = [
       'the stored outbox lacks messages that a relay holds',
     ],
   ]),
-  ...forSimulation('src/client/delivery/entry.ts', [
-    [
-      'held }: Entry): boolean =>\n  held.size === 1 && text',
-      'held, copies }: Entry): boolean =>\n  held.size === 1 && copies === 1 && text',
-      'a text that was sent again has one copy only',
-    ],
-  ]),
   ...forSimulation('src/client/delivery/reach.ts', [
     [
       '  blocks.set(name, { until: now + pause(failures), failures, since, code })',

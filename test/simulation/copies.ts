@@ -44,16 +44,17 @@ export function planOfCopies(seed: string): Plan {
   const writers = names.slice(0, random.between(1, names.length - 1))
   const receivers = names.filter((name) => !writers.includes(name))
   for (const who of receivers) steps.push({ at: random.between(3 * HOUR, 4 * HOUR), do: 'close', who })
-  const [from, to] = [4 * HOUR, 6 * HOUR]
+  // Without a receipt, a client sends a text again after an hour, perhaps to the other relay.
+  const [from, to] = [4 * HOUR, 4.5 * HOUR]
   for (const who of writers) {
     for (let left = random.between(1, 5); left > 0; left--)
       steps.push({ at: random.between(from, to), do: 'write', who, to: random.pick(receivers), count: random.chance(0.2) ? 20 : 1 })
-    steps.push({ at: to + random.between(STAYS, HOUR), do: 'close', who })
+    steps.push({ at: to + random.between(STAYS, 25 * MINUTE), do: 'close', who })
   }
-  const back = 7 * HOUR + lasting(random, 10 * MINUTE, 2 * DAY)
+  const back = 5 * HOUR + lasting(random, 10 * MINUTE, 2 * DAY)
   for (const who of receivers) steps.push({ at: back + lasting(random, SECOND, RETURN), do: 'start', who })
   // While all are offline, or while the first ones read.
-  const at = random.chance(0.5) ? random.between(7 * HOUR, back) : back + lasting(random, SECOND, 2 * MINUTE)
+  const at = random.chance(0.5) ? random.between(5 * HOUR, back) : back + lasting(random, SECOND, 2 * MINUTE)
   const relay = random.pick(relays).name
   const how = random.pick(DEATHS)
   steps.push({ at, do: 'relay', relay, how })

@@ -3,6 +3,17 @@ import { type Defect, forTests } from '../defect.ts'
 
 export const CLIENT: readonly Defect[] = [
   ...forTests(
+    'src/client/delivery/entry.ts',
+    ['test/client/delivery/outbox.test.ts'],
+    [
+      [
+        'held }: Entry): boolean =>\n  held.size === 1 && text',
+        'held, copies }: Entry): boolean =>\n  held.size === 1 && copies === 1 && text',
+        'A text that was sent again has one copy only.',
+      ],
+    ],
+  ),
+  ...forTests(
     'src/client/delivery/outbox.ts',
     ['test/client/delivery/outbox.test.ts'],
     [
