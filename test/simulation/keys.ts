@@ -60,6 +60,11 @@ export class Keys {
     return false
   }
 
+  /** Whether the device has an address at a relay. */
+  readsAt(relay: string): boolean {
+    return this.#state?.addresses.some((each) => each.relay === relay) === true
+  }
+
   /** Whether the device reads an address. @param mailbox its fingerprint */
   hasAddress(mailbox: string): boolean {
     return this.#state?.addresses.some(({ secret }) => fingerprintOfSecret(secret) === mailbox) === true
