@@ -65,9 +65,9 @@ export class Keys {
     return this.#state?.addresses.some((each) => each.relay === relay) === true
   }
 
-  /** Whether the device reads an address. @param mailbox its fingerprint */
-  hasAddress(mailbox: string): boolean {
-    return this.#state?.addresses.some(({ secret }) => fingerprintOfSecret(secret) === mailbox) === true
+  /** Returns the relay of an address of the device. @param mailbox its fingerprint */
+  relayOf(mailbox: string): string | undefined {
+    return this.#state?.addresses.find(({ secret }) => fingerprintOfSecret(secret) === mailbox)?.relay
   }
 
   /** A message to a one-time key was acknowledged, and it said that other keys are left: its key is erased (R2). */

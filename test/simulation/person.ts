@@ -56,6 +56,8 @@ const LOOKS_MS = 2_700_000
 const AGAIN_MS = 600_000
 /** Within this time a receipt arrives, ms. */
 const RECEIPT_MS = 600_000
+/** Within this time after a relay moved, messages to the old name go to an inbox, ms: ten minutes of failures. */
+export const MOVES_MS = 1_200_000
 
 /** Refusals for which a text may wait although everything works. */
 const REFUSALS: ReadonlySet<string> = new Set(['mailbox-full', 'relay-full', 'rate-limited', 'denied', 'no-bundle'])
@@ -352,7 +354,10 @@ export class Person {
       const isUnused = this.hides && !rolesOf(this.contact.relays).inbox.includes(relay) && !this.keys.readsAt(relay)
       if (state !== 'up' && !(state === undefined && isUnused)) truth.violate(7, `${this.name} sees that a relay of theirs is ${state}`)
     }
-    for (const { delivery, process } of this.#sending)
+    for (const { delivery, process } of this.#sending) {
+      // The parts of a file do not go to an inbox: they wait until the contact writes, and names the new address.
+      const { hides, owner } = this.#world.people.get(delivery.to.name)!
+      if (hides && owner.movedAt > 0) continue
       if (
         process === this.process &&
         (delivery.state === 'sending' || delivery.state === 'offered') &&
@@ -360,6 +365,7 @@ export class Person {
         this.#world.admits(delivery.to.name, this.name)
       )
         truth.violate(1, `${this.name} is still sending a file of ${delivery.total} bytes to ${delivery.to.name}`)
+    }
   }
 
   /** Checks what can be seen of the client from outside. */
@@ -427,12 +433,12 @@ export class Person {
     return mailbox === fingerprintOf(this.inbox.key) ? 'their inbox' : 'an address'
   }
 
-  /** Whether the client reads a mailbox at a relay of the user. @param mailbox its fingerprint */
-  reads(mailbox: string, { address, leaving, admits }: RelayHost): boolean {
+  /** Whether the client reads a mailbox by an address of the user's relay. @param mailbox its fingerprint */
+  reads(mailbox: string, relay: string, { address, leaving, admits }: RelayHost): boolean {
     const { relays } = this.owner.contact
     if (mailbox === fingerprintOf(this.identity.key)) return !this.hides || admits !== undefined || this.secrecy?.isPublic === true
     if (!this.hides || admits !== undefined) return false
-    if (mailbox !== fingerprintOf(this.inbox.key)) return this.keys.hasAddress(mailbox)
+    if (mailbox !== fingerprintOf(this.inbox.key)) return this.keys.relayOf(mailbox) === relay
     const { inbox } = rolesOf(relays, this.secrecy?.copies)
     return inbox.includes(address) || (leaving !== undefined && inbox.includes(leaving))
   }
@@ -469,6 +475,8 @@ export class Person {
     const { now } = kernel
     if (this.messenger === undefined || this.machine.isAsleep || this.disk.fault !== undefined) return
     const steady = this.#steadyAt
+    // A client that reaches no relay of its user cannot tell whether an address is gone, and keeps texts for it (S4).
+    const online = this.hides ? Math.min(...this.owner.contact.relays.map((relay) => this.#sendingSince(relay))) : 0
     // While one text waits for a reason, as a full mailbox is, the others to the same receiver wait, too.
     const blocked = new Set<string>()
     for (const { error, to } of truth.openTexts(this.name)) if (error instanceof RelayError && REFUSALS.has(error.code)) blocked.add(to)
@@ -485,7 +493,7 @@ export class Person {
       // For so long everything works for the writer.
       const sending = to.contact.relays.map((relay) => this.#sendingSince(relay))
       // After another text was denied, perhaps for the last time, the relay is not tried for an hour.
-      const quiet = now - Math.max(steady, text.sentAt, to.movedAt, truth.deniedAt(this.name, text.to), ...sending)
+      const quiet = now - Math.max(steady, online, text.sentAt, to.movedAt, truth.deniedAt(this.name, text.to), ...sending)
       if (state === 'waiting' && text.by === this.process && quiet > HOUR + NOTICES_MS)
         truth.violate(7, `${this.name} sees that text ${number} waits, without a reason`)
       if (state === 'held' && quiet > LOOKS_MS && !usesReal() && !to.wasDowngraded) this.#checkHeld(text, quiet)
@@ -538,6 +546,7 @@ export class Person {
     if (receiver.messenger === undefined || !text.doneBy.has(receiver.name) || text.by !== this.process) return
     const since = Math.max(
       receiver.#steadyAt,
+      this.owner.movedAt + MOVES_MS,
       ...relays.flatMap((relay) => {
         // A relay that denied the receiver something, as after one of both was shut out, is not tried for an hour.
         const deniedAt = truth.wire.deniedAt(receiver.name, this.#world.relayAt(relay)?.name ?? relay)

@@ -334,8 +334,11 @@ function strike(random: Random, cast: Cast, at: number, steps: Step[]): void {
       steps.push({ at, do: 'relay', relay, how: 'wipe' })
       return
     case 'rotate address':
-      // Addresses belong to one name of a relay.
-      if (cast.people.some(({ secrecy }) => secrecy !== undefined)) return
+      // A person whose first relay admits a list of keys has no inbox. Once the relay of their address is at another name,
+      // contacts reach them only after they write something new.
+      const hasInbox = ({ secrecy, relays }: Cast['people'][number]): boolean =>
+        secrecy === undefined || cast.relays.find(({ name }) => name === relays[0])?.admits === undefined
+      if (cast.people.some((person) => person.relays.includes(relay) && !hasInbox(person))) return
       steps.push({ at, do: 'relay', relay, how: 'rotate' })
       steps.push({ at: at + lasting(random, HOUR, 3 * DAY), do: 'relay', relay, how: 'retire' })
       return

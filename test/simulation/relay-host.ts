@@ -19,6 +19,8 @@ export class RelayHost {
   /** Its onion address, and the one that it is leaving. */
   address: string
   leaving: string | undefined
+  /** The addresses that it had before, with the one that it is leaving. */
+  readonly former: string[] = []
   readonly machine: Machine
   readonly #world: World
   /** The keys that it admits; undefined if it is open. */
@@ -88,6 +90,7 @@ export class RelayHost {
     const { kernel } = this.#world
     if (this.leaving !== undefined) return
     this.leaving = this.address
+    this.former.push(this.address)
     this.address = address
     this.#changed()
     const { process, relay } = this

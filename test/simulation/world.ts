@@ -26,6 +26,7 @@ const DOORS_MS = 120_000
 /** A device that receives, with its connections to one address. */
 interface Reader {
   readonly device: Person
+  readonly relay: string
   readonly open: readonly Connection[]
 }
 
@@ -107,11 +108,9 @@ export class World {
     return (this.people.get(name) ?? this.relays.get(name)!).machine
   }
 
-  /** The addresses of the relays that admit a list of keys. */
+  /** The addresses that the relays that admit a list of keys have, or had: a user who has not followed still names the old one. */
   get closedAddresses(): string[] {
-    return [...this.relays.values()].flatMap(({ admits, address, leaving }) =>
-      admits === undefined ? [] : leaving === undefined ? [address] : [address, leaving],
-    )
+    return [...this.relays.values()].flatMap(({ admits, address, former }) => (admits === undefined ? [] : [address, ...former]))
   }
 
   /** Whether a relay of `to` lets `from` send there. */
@@ -235,8 +234,8 @@ export class World {
         if (known === undefined) continue
         let there = readers.get(known.to)
         if (there === undefined) readers.set(known.to, (there = this.#readersAt(host, this.people.get(known.to)!)))
-        for (const { device, open } of there)
-          if (device.reads(mailbox, host) && !open.some((each) => truth.wire.hasGiven(each, message)))
+        for (const { device, relay, open } of there)
+          if (device.reads(mailbox, relay, host) && !open.some((each) => truth.wire.hasGiven(each, message)))
             truth.violate(1, `${host.name} has text ${known.number} in ${device.nameOf(mailbox)}, and does not give it to ${device.name}`)
       }
     }
@@ -252,6 +251,7 @@ export class World {
         .filter((device) => this.kernel.now - device.quietSince(relay) >= ARRIVES_MS)
         .map((device) => ({
           device,
+          relay,
           open: [...this.network.connections].filter((each) => each.client === device.process && each.relay === relay),
         })),
     )
