@@ -136,6 +136,12 @@ export const DOORS: readonly Defect[] = [
       ['this.#message > this.#longest', 'this.#message >= this.#longest', 'The longest message is refused.'],
       ['    this.#message += this.#left\n', '    this.#message = this.#left\n', 'A message in many frames has no bound.'],
       ['        this.#message = 0\n', '', 'The lengths of all messages add up.'],
+      [
+        'this.#headLength = 2\n      const control',
+        'this.#headLength = 3\n      const control',
+        'The head of a frame seems to have three bytes.',
+        'The second byte sets the length before it is used.',
+      ],
       ['if ((byte & MASKED) === 0) return BREACH', '', 'A frame without a mask is accepted.'],
       ['maskAt === 10 && byte > 0x7f', 'false', 'A length with its highest bit is accepted.'],
       ['maskAt === 10 ? 65_536 : LENGTH_2', 'maskAt === 10 ? 65_535 : LENGTH_2', 'A length may use more bytes than it needs.'],

@@ -112,6 +112,7 @@ export const MAILBOX: readonly Defect[] = [
       ['growth > free ||', 'growth >= free ||', 'A bundle that fills the memory exactly is refused.'],
       ['growth > this.#budget * SHARE', 'growth >= this.#budget * SHARE', 'A bundle that fills the part of bundles exactly is refused.'],
       ['growth > 0 && (', '(', 'A full relay refuses a bundle that is no longer than the one before.'],
+      ['growth > 0 && (', 'growth > 1 && (', 'A full relay takes a bundle that is longer by a byte.', 'Bundles are counted in steps.'],
       ['    this.erase(id)\n    const copy', '    const copy', 'A bundle that is replaced counts for ever.'],
       ['Math.min(left, this.#limits.bundleSeconds * 1_000)', 'left', 'A bundle handed over is held for too long.'],
       ['copy.set(bytes)', '', 'A bundle is stored without its bytes.'],

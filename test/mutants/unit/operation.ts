@@ -229,6 +229,12 @@ export const OPERATION: readonly Defect[] = [
     ],
     ['    handing.resume()\n', '', 'A relay whose handover failed stays suspended.'],
     [
+      '      await ended\n',
+      '      \n',
+      'close() does not wait for the end of its connections.',
+      'The path is free and each socket is destroyed before, so only a turn of the event loop differs.',
+    ],
+    [
       'for (const secret of [boot, token, secrets]) secret.fill(0)',
       '',
       'The secrets of a relay stay in memory.',
