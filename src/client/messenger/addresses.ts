@@ -108,6 +108,11 @@ export class AddressConnection {
 
   /** Ends a pause before the next try, and reads again what another client has taken over. */
   hurry(): void {
+    this.#takeBack()
+    this.#retries.hurry()
+  }
+
+  #takeBack(): void {
     for (const box of this.#boxes.values()) {
       if (!box.isOver) continue
       box.isOver = false
@@ -115,7 +120,6 @@ export class AddressConnection {
       const client = this.#client
       if (client !== undefined && this.#hasLabel(client)) this.#read(client, box)
     }
-    this.#retries.hurry()
   }
 
   close(): void {
@@ -238,7 +242,10 @@ export class AddressConnection {
 
   /** Asks some of the addresses that have no label, and again later. */
   #takeTurn(client: ClaimClient): void {
-    this.#askNext(client, this.#listWaiting())
+    const waiting = this.#listWaiting()
+    // Another client takes over all. If some are left, it was an earlier connection of this one, which the relay heard late.
+    if (waiting.length === 0 && [...this.#boxes.values()].some(({ isOver }) => !isOver)) this.#takeBack()
+    this.#askNext(client, waiting)
     this.#cancelTurn?.()
     this.#cancelTurn = this.#options.clock.after(TURN_MS, () => {
       if (this.#client === client) this.#takeTurn(client)

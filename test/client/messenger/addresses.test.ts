@@ -348,6 +348,61 @@ describe('a relay at which a client has only addresses', { timeout: 60_000 }, ()
   })
 })
 
+describe('addresses of which a relay says that another connection has them', { timeout: 60_000 }, () => {
+  async function stand(count: number) {
+    const { name } = await startRelay()
+    const addresses = Array.from({ length: 2 }, () => makeAddress(fingerprintOf(makePerson('friend').key), name, randomBytes(32), 0))
+    const clock = createClock()
+    let [isUp, takenOver] = [false, 0]
+    const got: Address[] = []
+    const connection = new AddressConnection(
+      {
+        connect: (options) => connectClaims({ relay: name, ...options }),
+        clock,
+        random: () => 0,
+        onMessage: async (_, address) => void got.push(address),
+        onState: (state) => (isUp = state === 'up'),
+        onForgot: () => {},
+        onTakenOver: () => takenOver++,
+        onAcked: () => {},
+      },
+      addresses,
+    )
+    closers.push(() => connection.close())
+    await connection.fetched
+    await expect.poll(() => isUp).toBe(true)
+    // An earlier connection of the same client, which had ended for the client before the relay heard of it.
+    const earlier = await connectClaims({ relay: name })
+    closers.push(() => earlier.close())
+    for (const { secret } of addresses.slice(0, count))
+      void earlier
+        .open(secret)
+        .subscribe()
+        .next()
+        .catch(() => {})
+    await expect.poll(() => takenOver).toBe(count)
+    earlier.close()
+    await sendTo(name, addresses[0]!, [randomBytes(64)])
+    // The clock runs, too.
+    clock.skip(50_000)
+    await later(100)
+    expect(got).toEqual([])
+    clock.skip(10_000)
+    return { got, addresses }
+  }
+
+  test('are read again within a minute if others are still here: it was an earlier connection of the same client', async () => {
+    const { got, addresses } = await stand(1)
+    await expect.poll(() => got).toEqual([addresses[0]])
+  })
+
+  test('are left alone if they are all: another program of the user reads them', async () => {
+    const { got } = await stand(2)
+    await later(100)
+    expect(got).toEqual([])
+  })
+})
+
 describe('two machines', { timeout: 60_000 }, () => {
   test('with a copy of one folder: the first one is told that the other one took over, and leaves it alone', async () => {
     const { name } = await startRelay()
