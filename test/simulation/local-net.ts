@@ -29,7 +29,8 @@ class LocalSocket extends Duplex {
     super({ allowHalfOpen: true })
     this.#process = process
     this.#delay = delay
-    process.onDeath(() => this.peer?.later(() => this.peer?.push(null)))
+    // What it wrote before arrives first.
+    process.onDeath(() => this.#end())
   }
 
   /** Runs `work` in a turn of this socket's process. */
@@ -52,15 +53,18 @@ class LocalSocket extends Duplex {
   }
 
   override _final(done: () => void): void {
-    const { peer } = this
-    if (peer !== undefined) this.#pass(peer, () => peer.push(null))
+    this.#end()
     done()
   }
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    this.#end()
+    done(error)
+  }
+
+  #end(): void {
     const { peer } = this
     if (peer !== undefined) this.#pass(peer, () => peer.push(null))
-    done(error)
   }
 
   #at = 0
