@@ -167,12 +167,13 @@ export class Receiving {
       case 'genuine':
       case 'future':
       case 'stale':
+        // At once: another copy may be done while this one waits, and this one would be shown, too.
+        await this.#onSigned(copy, opened)
         if (origin.kind === 'address' && opened.verdict === 'genuine') {
           await this.#reader
             .onAddressUsed(origin.address, fingerprintOf(opened.envelope.from))
             .catch((error: unknown) => emit({ kind: 'not-kept', error }))
         }
-        await this.#onSigned(copy, opened)
         break
       case 'unreadable':
       case 'unsigned':
