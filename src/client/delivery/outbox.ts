@@ -134,7 +134,10 @@ export class Outbox extends Entries {
     return tasks
   }
 
-  /** Returns the messages that go to their receivers' inboxes now: no relay of an address takes them (S4). @param isOnline as in `Reach.isLost` */
+  /**
+   * Returns the messages that go to their receivers' inboxes now: no relay of an address takes them (S4).
+   * @param isOnline as in `Reach.isLost`
+   */
   stranded(now: number, isOnline: boolean): string[] {
     const isLost = ({ time }: Entry, route: string): boolean => this.#reach.isLost(route, time, now, isOnline)
     return [...this.all.values()].filter((entry) => entry.wanted && this.fallsBack(entry, isLost)).map(({ id }) => id)

@@ -4,10 +4,7 @@
  */
 
 export const RECEIPTS = Object.freeze({
-  /**
-   * How long to collect at most, ms. It is a random part of that, so that a relay which gives out a message does not know the receipt by its
-   * time.
-   */
+  /** How long to collect at most, ms. Each pause is a random part of it: a relay would know a receipt by a fixed one. */
   pause: 2_000,
   /** This many urgent receipts are sent without waiting longer. */
   hurried: 8,

@@ -243,7 +243,7 @@ export class AddressConnection {
   /** Asks some of the addresses that have no label, and again later. */
   #takeTurn(client: ClaimClient): void {
     const waiting = this.#listWaiting()
-    // Another client takes over all. If some are left, it was an earlier connection of this one, which the relay heard late.
+    // Another client takes over all. If some are left, it was an earlier connection of this client, which the relay heard late.
     if (waiting.length === 0 && [...this.#boxes.values()].some(({ isOver }) => !isOver)) this.#takeBack()
     this.#askNext(client, waiting)
     this.#cancelTurn?.()

@@ -139,7 +139,7 @@ function takeHeaders(
 /** R2: erases the keys that are older than one whose message was read with all before it. */
 function follow(ring: Ring, { id, chained, now }: Reading, place: Place | undefined): Ring {
   if (chained === undefined) return ring
-  // If it names none, its sender has forgotten earlier ones that may be on their way: it waits, for itself, until its time is over.
+  // If it names none, its sender has forgotten earlier ones, which may be on their way. It then waits, for itself, 14 days.
   const { after = id } = chained
   if (ring.read.length === 0 ? chained.after === undefined : ring.read.includes(after))
     return closeRuns(ring, [{ id, after, since: now, ...(place && { place }) }])
