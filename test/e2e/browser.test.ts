@@ -261,6 +261,8 @@ describe('a page on the WebSocket of a relay', () => {
           await received.done()
           const answer = messenger.send(contact, { type: 'text', text: 'Hello Node.' })
           const settled = await answer.settled
+          // The receipt may wait longer than the answer of the other one.
+          await messenger.flush()
           await messenger.close()
           return [received.verdict, received.envelope!.content, settled]
         }
