@@ -117,8 +117,8 @@ export class Entries {
    * @param isLost whether a relay that has not refused the message will not take it either
    */
   protected fallsBack(entry: Entry, isLost: (entry: Entry, route: string) => boolean): boolean {
-    const { to, daily, text, confirm, keep, refused } = entry
-    if (daily === true || text === undefined || (confirm && keep === false)) return false
+    const { to, daily, confirm, keep, refused } = entry
+    if (daily === true || (confirm && keep === false)) return false
     const routes = this.relays(entry)
     if (!routes.every((route) => refused.has(route) || isLost(entry, route))) return false
     const names = routes.map(relayOf)

@@ -28,7 +28,7 @@ export interface OutboxEntry {
    * may have lost its key. Empty while there is no key to encrypt to.
    */
   readonly payload: Uint8Array
-  /** The signed text, padded, to encrypt it anew. */
+  /** The signed text, padded, to encrypt it anew. A version without one-time keys stored none. */
   readonly text?: Uint8Array
   /** The text's header `left`. */
   readonly left?: number

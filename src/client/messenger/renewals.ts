@@ -69,9 +69,9 @@ export class Renewals {
     const { sealer, options, emit, schedule } = this.#context
     const entry = this.#outbox.find(id)
     const contact = entry && options.contacts.find(entry.to)
-    if (sealer === undefined || contact === undefined || entry?.text === undefined) return false
+    if (sealer === undefined || entry === undefined || contact === undefined) return false
     try {
-      const sealed = await sealer.renew(contact, { id, text: entry.text, left: entry.left }, way)
+      const sealed = await sealer.renew(contact, entry, way)
       if (sealed === undefined) return false
       this.#outbox.onRenewed(id, { ...sealed, renewals: renewals ?? entry.renewals ?? 0 })
       this.#port.protect(contact, id, sealed)
@@ -140,7 +140,7 @@ export class Renewals {
     // Meanwhile the contact may have given keys: then the message goes to an address, and not here.
     if (entry?.text === undefined || entry.daily !== true) throw new RelayError('no-bundle')
     if (entry.payload.length > 0) return entry.payload
-    const sealed = await sealer.renew(contact, { id, text: entry.text, left: entry.left }, 'daily').catch((error: unknown) => {
+    const sealed = await sealer.renew(contact, entry, 'daily').catch((error: unknown) => {
       emit({ kind: 'not-kept', error })
       return undefined
     })

@@ -172,15 +172,15 @@ export class Sealer {
   }
 
   /**
-   * Encrypts a text anew.
-   * @param left the text's header `left`
+   * Encrypts a message anew. One of an earlier version has no text: the contact's own key opens it at the inbox, too.
    * @returns undefined if the contact has no other key
    */
   async renew(
     to: Contact,
-    { id, text, left }: { readonly id: string; readonly text: Uint8Array; readonly left?: number | undefined },
+    { id, text, left, payload }: Partial<Sealed> & Pick<Sealed, 'payload'> & { readonly id: string },
     way?: 'daily',
   ): Promise<Pick<Sealed, 'payload' | 'daily' | 'protection'> | undefined> {
+    if (text === undefined) return way && { payload, daily: true, protection: 'key' }
     const { rings, now } = this.#options
     const contact = fingerprintOf(to.key)
     return rings.change(contact, async (ring) => {

@@ -71,6 +71,21 @@ describe('a message in the outbox', () => {
     expect(take(outbox, 0)).toEqual(['a to inbox'])
   })
 
+  test('goes to the inbox if the relay of the address is gone, also if an earlier version wrote it and stored no text', () => {
+    const outbox = new Outbox((_, daily) => (daily ? ['new INBOX'] : ['old ADDRESS']))
+    outbox.add({ ...entry('a'), held: ['old'] })
+    let now = 0
+    for (let tries = 0; tries < 6; tries++) {
+      expect(outbox.stranded(now, true)).toEqual([])
+      expect(take(outbox, now)).toEqual(['a to old ADDRESS'])
+      outbox.onLost('old ADDRESS', 'closed', undefined, 0, now)
+      now += 600_000
+    }
+    expect(outbox.stranded(now, true)).toEqual(['a'])
+    outbox.onRenewed('a', { payload: outbox.find('a')!.payload, daily: true, renewals: 0 })
+    expect(take(outbox, now)).toEqual(['a to new INBOX'])
+  })
+
   test('ignores receipts by another contact and receipts for unknown messages', () => {
     const outbox = outboxOf('a')
     take(outbox, 0)

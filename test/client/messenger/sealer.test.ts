@@ -50,13 +50,25 @@ describe('a message is protected by', () => {
   ] as const)('%s', async (_name, to, keys, way, protection, daily) => {
     const sealer = await make(to, keys)
     const draft = { id: makeId(), time: NOW, content: { type: 'text', text: 'hello' } } as const
-    const { text, left, ...written } = await sealer.write(to, draft, way)
+    const sealed = await sealer.write(to, draft, way)
+    const { text: _, left: __, ...written } = sealed
     expect(written).toMatchObject({ protection, daily })
-    const renewed = await sealer.renew(to, { id: draft.id, text, left }, way)
+    const renewed = await sealer.renew(to, { id: draft.id, ...sealed }, way)
     expect(renewed).toMatchObject({ protection, daily })
     // Without the bundle of the inbox, the recipient of the day is not known yet.
     expect([written.payload.length > 0, renewed!.payload.length > 0]).toEqual([!daily, !daily])
   })
+})
+
+test('a message of an earlier version, which stored no text of it, goes to the inbox as it is', async () => {
+  const sealer = await make(cardOf(makeSecret('bob', [RELAY])), 2)
+  const message = { id: makeId(), payload: Uint8Array.of(1) }
+  expect(await sealer.renew(makePerson('bob', RELAY), message, 'daily')).toEqual({
+    payload: message.payload,
+    daily: true,
+    protection: 'key',
+  })
+  expect(await sealer.renew(makePerson('bob', RELAY), message)).toBeUndefined()
 })
 
 test('each mailbox has one route, also if an address names the mailbox of a key at a relay that knows its members', async () => {
