@@ -98,8 +98,7 @@ export class AddressConnection {
         if (!this.busy) this.#options.onAcked()
       })
       this.#boxes.set(address.secret, box)
-      const client = this.#client
-      if (client !== undefined && this.#hasLabel(client)) this.#read(client, box)
+      this.#read(box)
     }
     if (this.#isRunning || this.#closed || this.#boxes.size === 0) return
     this.#isRunning = true
@@ -108,18 +107,13 @@ export class AddressConnection {
 
   /** Ends a pause before the next try, and reads again what another client has taken over. */
   hurry(): void {
-    this.#takeBack()
-    this.#retries.hurry()
-  }
-
-  #takeBack(): void {
     for (const box of this.#boxes.values()) {
       if (!box.isOver) continue
       box.isOver = false
       box.mailbox = undefined
-      const client = this.#client
-      if (client !== undefined && this.#hasLabel(client)) this.#read(client, box)
+      this.#read(box)
     }
+    this.#retries.hurry()
   }
 
   close(): void {
@@ -156,16 +150,12 @@ export class AddressConnection {
     const begin = (client: ClaimClient): void => {
       this.#client = client
       client.onEnd((error) => ended.reject(error ?? new RelayError('closed')))
-      for (const box of this.#boxes.values()) if (!box.isOver && this.#hasLabel(client)) this.#read(client, box)
+      for (const box of this.#boxes.values()) if (!box.isOver) this.#read(box)
     }
     const client = await connect({ isolation: randomIsolation(), early: begin, ...(token && { token }) })
-    if (this.#closed) {
-      client.close()
-      throw new RelayError('closed')
-    }
-    if (client.limits.labels === 0) {
-      client.close()
-      throw new RelayError('unknown-packet')
+    if (this.#closed || client.limits.labels === 0) {
+      client.close(new RelayError('unknown-packet'))
+      return ended.promise
     }
     if (token !== undefined && client.resumed === false) onForgot(performance.now() < token.renewAt)
     onUp()
@@ -183,7 +173,10 @@ export class AddressConnection {
     return used < (limits.labels || DEFAULT_LIMITS.labels) - 2 * TURN
   }
 
-  #read(client: ClaimClient, box: Box): void {
+  /** Reads the address if there is a connection with a label for it. */
+  #read(box: Box): void {
+    const client = this.#client
+    if (client === undefined || !this.#hasLabel(client)) return
     const mailbox = client.open(box.address.secret)
     box.mailbox = mailbox
     box.client = client
@@ -220,7 +213,7 @@ export class AddressConnection {
     } catch (error) {
       if (this.#client !== client || this.#closed) return
       // A refused claim is the same for all.
-      if (!(error instanceof RelayError) || error.code !== 'taken-over') return client.close(error)
+      if (!this.#retries.isTakenOver(error)) return client.close(error)
       box.isOver = true
       announce(0)
       onTakenOver()
@@ -242,10 +235,7 @@ export class AddressConnection {
 
   /** Asks some of the addresses that have no label, and again later. */
   #takeTurn(client: ClaimClient): void {
-    const waiting = this.#listWaiting()
-    // Another client takes over all. If some are left, it was an earlier connection of this client, which the relay heard late.
-    if (waiting.length === 0 && [...this.#boxes.values()].some(({ isOver }) => !isOver)) this.#takeBack()
-    this.#askNext(client, waiting)
+    this.#askNext(client, this.#listWaiting())
     this.#cancelTurn?.()
     this.#cancelTurn = this.#options.clock.after(TURN_MS, () => {
       if (this.#client === client) this.#takeTurn(client)

@@ -7,7 +7,6 @@ import type { Message } from '../../protocol/answer.ts'
 import type { RelayClient } from '../wire/client.ts'
 import type { Clock } from './clock.ts'
 import type { Renewal } from './context.ts'
-import { RelayError } from '../wire/error.ts'
 import type { Token } from '../wire/proof.ts'
 import { MessengerError } from './error.ts'
 import { randomIsolation } from './outgoing.ts'
@@ -123,7 +122,7 @@ export class Incoming {
     const { onState, onTakenOver } = this.#options
     this.#client = undefined
     this.#fetched.resolve(error)
-    if (!(error instanceof RelayError) || error.code !== 'taken-over') return true
+    if (!this.#retries.isTakenOver(error)) return true
     this.#isOver = true
     onState('down', { error })
     onTakenOver()

@@ -23,9 +23,26 @@ export class Retries {
   readonly #options: RetriesOptions
   #closed = false
   #wake: (() => void) | undefined
+  /** When the connection came up; infinite before. */
+  #upAt = Number.POSITIVE_INFINITY
+  /** Why the connection before ended. */
+  #before: unknown
 
   constructor(options: RetriesOptions) {
     this.#options = options
+  }
+
+  /**
+   * Whether a connection ended because another client took the mailbox over. It may have been an earlier connection of this
+   * client: the relay can hear late of one that failed for the client. So a young connection that follows a failure is tried
+   * again, but once in a row, so that two clients do not fight for a mailbox.
+   */
+  isTakenOver(error: unknown): boolean {
+    return saysTakenOver(error) && (this.#hasHeld || this.#before === undefined || saysTakenOver(this.#before))
+  }
+
+  get #hasHeld(): boolean {
+    return this.#options.clock.now() - this.#upAt > HELD_MS
   }
 
   /** Ends a pause before the next try. */
@@ -43,18 +60,18 @@ export class Retries {
     const { clock, random, spread, receive, onFailed, onState } = this.#options
     let failures = 0
     while (!this.#closed) {
-      const since = clock.now()
-      let up = false
+      this.#upAt = Number.POSITIVE_INFINITY
       onState('connecting', {})
-      const error = await receive(() => (up = true)).then(
+      const error = await receive(() => (this.#upAt = clock.now())).then(
         () => new RelayError('closed'),
         (reason: unknown) => reason,
       )
       if (this.#closed || !onFailed(error)) return
-      failures = up && clock.now() - since > HELD_MS ? 1 : failures + 1
+      failures = this.#hasHeld ? 1 : failures + 1
+      this.#before = error
       const pause = backoff(failures, random(), error instanceof RelayError ? error.seconds : undefined)
       // A connection that stood for a while ended together with others: they must not come back together.
-      const again = pause + (up ? random() * spread : 0)
+      const again = pause + (this.#upAt < Number.POSITIVE_INFINITY ? random() * spread : 0)
       onState('down', { error, again })
       await new Promise<void>((resolve) => {
         const cancel = clock.after(again, resolve)
@@ -66,3 +83,5 @@ export class Retries {
     }
   }
 }
+
+const saysTakenOver = (error: unknown): boolean => error instanceof RelayError && error.code === 'taken-over'

@@ -14,6 +14,7 @@ import type { MessengerOptions } from '../../../src/client/messenger/options.ts'
 import { type Address, decodeSecrets, encodeSecrets, fingerprintOfSecret, makeAddress } from '../../../src/client/messenger/secrets.ts'
 import type { ClaimClient } from '../../../src/client/wire/claim-client.ts'
 import { connectClaims } from '../../../src/client/wire/connect.ts'
+import { RelayError } from '../../../src/client/wire/error.ts'
 import { decodeRing } from '../../../src/client/ring/text.ts'
 import { createClock } from '../../support/clock.ts'
 import { makePerson, take, textOf } from '../../support/people.ts'
@@ -351,19 +352,22 @@ describe('a relay at which a client has only addresses', { timeout: 60_000 }, ()
 })
 
 describe('addresses of which a relay says that another connection has them', { timeout: 60_000 }, () => {
-  async function stand(count: number) {
+  /** A client that reads two addresses, and another connection that takes some of them over. @param fails whether its first try fails */
+  async function stand(fails: boolean) {
     const { name } = await startRelay()
     const addresses = Array.from({ length: 2 }, () => makeAddress(fingerprintOf(makePerson('friend').key), name, randomBytes(32), 0))
     const clock = createClock()
-    let [isUp, takenOver] = [false, 0]
+    let [tries, takenOver] = [0, 0]
+    const states: string[] = []
     const got: Address[] = []
     const connection = new AddressConnection(
       {
-        connect: (options) => connectClaims({ relay: name, ...options }),
+        connect: (options) =>
+          ++tries === 1 && fails ? Promise.reject(new RelayError('connect-timeout')) : connectClaims({ relay: name, ...options }),
         clock,
         random: () => 0,
         onMessage: async (_, address) => void got.push(address),
-        onState: (state) => (isUp = state === 'up'),
+        onState: (state) => states.push(state),
         onForgot: () => {},
         onTakenOver: () => takenOver++,
         onAcked: () => {},
@@ -371,37 +375,54 @@ describe('addresses of which a relay says that another connection has them', { t
       addresses,
     )
     closers.push(() => connection.close())
-    await connection.fetched
-    await expect.poll(() => isUp).toBe(true)
-    // An earlier connection of the same client, which had ended for the client before the relay heard of it.
-    const earlier = await connectClaims({ relay: name })
-    closers.push(() => earlier.close())
-    for (const { secret } of addresses.slice(0, count))
-      void earlier
-        .open(secret)
-        .subscribe()
-        .next()
-        .catch(() => {})
-    await expect.poll(() => takenOver).toBe(count)
-    earlier.close()
-    await sendTo(name, addresses[0]!, [randomBytes(64)])
-    // The clock runs, too.
-    clock.skip(50_000)
-    await later(100)
-    expect(got).toEqual([])
-    clock.skip(10_000)
-    return { got, addresses }
+    const isUp = async (): Promise<void> => {
+      await expect
+        .poll(() => {
+          clock.skip(500)
+          return states.at(-1)
+        })
+        .toBe('up')
+    }
+    await isUp()
+    const takeOver = async (count: number): Promise<void> => {
+      const other = await connectClaims({ relay: name })
+      closers.push(() => other.close())
+      for (const { secret } of addresses.slice(0, count))
+        void other
+          .open(secret)
+          .subscribe()
+          .next()
+          .catch(() => {})
+    }
+    return { name, addresses, clock, got, states, isUp, takeOver, takenOver: () => takenOver, tries: () => tries }
   }
 
-  test('are read again within a minute if others are still here: it was an earlier connection of the same client', async () => {
-    const { got, addresses } = await stand(1)
-    await expect.poll(() => got).toEqual([addresses[0]])
+  test.each([1, 2])('are read again if the try before failed: the relay heard late of it (%d of 2 addresses)', async (count) => {
+    const { name, addresses, got, states, isUp, takeOver, takenOver } = await stand(true)
+    await takeOver(count)
+    await expect.poll(() => states.at(-1)).toBe('down')
+    await isUp()
+    expect(takenOver()).toBe(0)
+    for (const each of addresses) await sendTo(name, each, [randomBytes(64)])
+    await expect.poll(() => got).toEqual(addresses)
+    // Only once in a row.
+    await takeOver(count)
+    await expect.poll(takenOver).toBe(count)
   })
 
-  test('are left alone if they are all: another program of the user reads them', async () => {
-    const { got } = await stand(2)
-    await later(100)
-    expect(got).toEqual([])
+  test.each([1, 2])('are left alone if it was the first try: another program of the user reads %d of 2', async (count) => {
+    const { takeOver, takenOver, tries } = await stand(false)
+    await takeOver(count)
+    await expect.poll(takenOver).toBe(count)
+    expect(tries()).toBe(1)
+  })
+
+  test('are left alone if the connection has stood for more than a minute', async () => {
+    const { clock, takeOver, takenOver, tries } = await stand(true)
+    clock.skip(61_000)
+    await takeOver(2)
+    await expect.poll(takenOver).toBe(2)
+    expect(tries()).toBe(2)
   })
 })
 

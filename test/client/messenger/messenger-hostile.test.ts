@@ -4,6 +4,7 @@
  */
 import { afterEach, describe, expect, test } from 'vitest'
 import { connectRelay } from '../../../src/client/wire/connect.ts'
+import { RelayError } from '../../../src/client/wire/error.ts'
 import { makeId } from '../../../src/client/format/field.ts'
 import { type Content, type FilePart, PART_BYTES } from '../../../src/client/format/content.ts'
 import { encodeMessage } from '../../../src/client/format/message.ts'
@@ -535,5 +536,32 @@ describe('a hostile relay', () => {
     await post(relay.address, alice, alice, [await write(alice, alice, text('to the newer one'))])
     expect((await take(second, 1)).map(textOf)).toEqual(['to the newer one'])
     expect(other.events.filter(({ kind }) => kind === 'taken-over')).toEqual([])
+  })
+
+  test('that says so soon after a failure may mean the connection that failed: the messenger takes the mailbox back once', async () => {
+    const relay = await startRelay()
+    const alice = makePerson('alice', relay.address)
+    let tries = 0
+    const connect: typeof connectRelay = (options) =>
+      ++tries === 1 ? Promise.reject(new RelayError('connect-timeout')) : connectRelay(options)
+    const first = open(alice, [], { connect })
+    const heard = listen(first)
+    const isUp = (event: MessengerEvent): boolean => event.kind === 'relay' && event.state === 'up'
+    await heard.until(isUp)
+    const takeOver = async (): Promise<void> => {
+      const late = await connectRelay({ relay: relay.address, identity: alice.identity })
+      closers.push(() => late.close())
+      void late
+        .subscribe()
+        .next()
+        .catch(() => {})
+    }
+    await takeOver()
+    await heard.until((event) => event.kind === 'relay' && event.state === 'down' && tries === 2)
+    await expect.poll(() => heard.events.filter(isUp).length, { timeout: 10_000 }).toBe(2)
+    expect(heard.events.filter(({ kind }) => kind === 'taken-over')).toEqual([])
+    await takeOver()
+    await heard.until(({ kind }) => kind === 'taken-over')
+    expect(tries).toBe(3)
   })
 })
