@@ -2,8 +2,8 @@
 
 const FIRST_MS = 1_000
 const MOST_MS = 60_000
-const FIRST_BUNDLE_MS = 15_000
-const MOST_BUNDLE_MS = 600_000
+const FIRST_MAILBOX_MS = 15_000
+const MOST_MAILBOX_MS = 600_000
 
 /**
  * The most by which a reconnect is put off if no user waits for it, and a message to one of several people, ms: relays
@@ -32,7 +32,10 @@ export function isOver(time: number, now: number, most: number): boolean {
   return time <= now || (time < Number.POSITIVE_INFINITY && time > now + most)
 }
 
-/** Returns the pause before a missing bundle is fetched again, in ms. @param random in [0, 1) */
-export function bundlePause(failures: number, random: number): number {
-  return Math.min(MOST_BUNDLE_MS, FIRST_BUNDLE_MS * 2 ** (failures - 1)) * (0.75 + random / 4)
+/**
+ * Returns the pause before a mailbox that is full, or has no good bundle, is tried again, in ms.
+ * @param random in [0, 1)
+ */
+export function mailboxPause(failures: number, random: number): number {
+  return Math.min(MOST_MAILBOX_MS, FIRST_MAILBOX_MS * 2 ** (failures - 1)) * (0.75 + random / 4)
 }

@@ -10,7 +10,7 @@
  * Messages for one receiver leave in the order in which they were added, also when they are sent again.
  */
 import type { RelayErrorCode } from '../wire/error.ts'
-import { backoff, bundlePause, isOver } from './backoff.ts'
+import { backoff, mailboxPause, isOver } from './backoff.ts'
 import { Entries } from './entries.ts'
 import { type Entry, isSingle, OUTBOX, type OutboxChange, type OutboxTask, relayOf } from './entry.ts'
 import { Looks } from './looks.ts'
@@ -201,12 +201,11 @@ export class Outbox extends Entries {
     if (entry?.flying !== relay) return undefined
     land(entry)
     switch (code) {
+      // The pauses let the connection end. The next one shows whether the relay still has this name.
       case 'mailbox-full':
-        this.#reach.blockMailbox(entry.to, relay, code, now, (failures) => backoff(failures, random, seconds))
-        break
       case 'no-bundle':
       case 'old-bundle':
-        this.#reach.blockMailbox(entry.to, relay, code, now, (failures) => bundlePause(failures, random))
+        this.#reach.blockMailbox(entry.to, relay, code, now, (failures) => mailboxPause(failures, random))
         break
       case 'too-large':
         entry.refused.set(relay, code)
