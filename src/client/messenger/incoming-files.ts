@@ -55,6 +55,8 @@ export class IncomingFiles {
     }
     const name = `${sender} ${part.hash} ${part.total} ${part.name}`
     const incoming = this.#files.get(name) ?? this.#open({ from, file: part.file, name: part.name, total: part.total, hash: part.hash })
+    // No answer: the sender asks again, and there may be room then.
+    if (incoming === undefined) return
     this.#files.delete(name)
     this.#files.set(name, incoming)
     incoming.taking++
@@ -82,15 +84,16 @@ export class IncomingFiles {
     for (const name of this.#files.keys()) this.#leave(name)
   }
 
-  #open(offer: FileOffer): IncomingFile {
+  /** @returns undefined if there is no room, because parts of all open files are being stored */
+  #open(offer: FileOffer): IncomingFile | undefined {
     const sender = `${fingerprintOf(offer.from.key)} `
     const ofSender = [...this.#files].filter(([name]) => name.startsWith(sender))
     // The least recently active file makes room. If its sender continues, the stored parts are still there.
     const crowded = ofSender.length >= FILE.contact ? ofSender : this.#files.size >= FILE.all ? [...this.#files] : []
     const [idle] = crowded.find(([, { taking }]) => taking === 0) ?? []
     if (idle !== undefined) this.#leave(idle)
-    const isFull = crowded.length > 0 && idle === undefined
-    return { offer, receiving: isFull ? Promise.resolve('refused') : this.#ask(offer), told: false, taking: 0 }
+    if (crowded.length > 0 && idle === undefined) return undefined
+    return { offer, receiving: this.#ask(offer), told: false, taking: 0 }
   }
 
   async #ask({ from, ...info }: FileOffer): Promise<FileReceiving | 'done' | 'refused'> {

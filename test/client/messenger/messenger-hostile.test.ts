@@ -299,6 +299,34 @@ describe('a hostile correspondent', () => {
     while (count.closed < 20) await new Promise((resolve) => setImmediate(resolve))
   })
 
+  test('that offers more files than fit at once is not refused: its next offer has room', async () => {
+    const first = await startRelay()
+    const [alice, bob] = [makePerson('alice', first.address), makePerson('bob', first.address)]
+    const stored = Promise.withResolvers<void>()
+    const messenger = open(alice, [bob], {
+      files: {
+        async open(offer) {
+          await stored.promise
+          return memoryFile(offer, [], new Uint8Array(0)).sink
+        },
+      },
+    })
+    const heard = listen(messenger)
+    const offer = (n: number): FilePart => {
+      const file = `${`${n}`.repeat(21)}A`
+      return { type: 'file', file, name: `${n}`, total: 2 ** 30, hash: '0'.repeat(64), part: 0, bytes: new Uint8Array(0) }
+    }
+    const written = [2, 3, 4, 5, 6].map(async (n) => write(bob, alice, offer(n)))
+    await post(first.address, bob, alice, [...(await Promise.all(written)), await write(bob, alice, text('behind the offers'))])
+    await take(messenger, 1)
+    stored.resolve()
+    for (const n of [2, 3, 4, 5]) await heard.until((event) => event.kind === 'file-received' && event.offer.name === `${n}`)
+    await post(first.address, bob, alice, [await write(bob, alice, offer(6))])
+    const next = await heard.until((event) => event.kind === 'file-received' && event.offer.name === '6')
+    expect(next).toMatchObject({ state: 'receiving' })
+    await messenger.close()
+  })
+
   test('cannot confirm a file that was sent to another contact or never sent', async () => {
     const [first, second] = [await startRelay(), await startRelay()]
     const [alice, bob, mallory] = [
