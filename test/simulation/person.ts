@@ -570,9 +570,10 @@ export class Person {
         if (kind !== 'name') throw new Error('a simulated client dials onion addresses only')
         return network.dial(name, timeout, early ?? [])
       }
+      const { relays } = this.owner.contact
       const messenger = openMessenger({
         identity: this.identity,
-        relays: this.owner.contact.relays,
+        relays,
         contacts: {
           find: (fingerprint) => {
             const person = this.#world.findPerson(fingerprint)
@@ -590,6 +591,7 @@ export class Person {
       })
       const listening = this.#listen(process, messenger.events())
       await messenger.ready
+      this.#catchUp(messenger, relays)
       this.messenger = messenger
       this.#readyAt = kernel.now
       if (this.#gets === process) void this.#get(process, messenger)
@@ -602,6 +604,17 @@ export class Person {
       truth.tell(this.name, `sees the client end: ${said.replaceAll(folder, 'state')}`)
       if (this.disk.fault === undefined) kernel.fail(error)
       this.#exit(process)
+    }
+  }
+
+  /** The person may have followed a relay while the client started. @param relays those with which it started */
+  #catchUp(messenger: Messenger, relays: readonly string[]): void {
+    const now = this.owner.contact.relays
+    for (const relay of now) if (!relays.includes(relay)) messenger.receiveFrom(relay)
+    for (const relay of relays) {
+      if (now.includes(relay)) continue
+      messenger.leaveRelay(relay)
+      this.#status.delete(relay)
     }
   }
 
