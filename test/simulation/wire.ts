@@ -41,8 +41,8 @@ interface Box {
   /** Every message id that the relay ever wrote here. */
   readonly ever: Set<string>
   subscribedAt: number
-  /** The place of the last message in the order of arrival, by sender. */
-  readonly last: Map<string, number>
+  /** By sender and connection that sent: the place of the last message that came so. */
+  readonly last: Map<string, Map<Seen, number>>
 }
 
 interface Given {
@@ -65,7 +65,14 @@ interface Seen {
   readonly boxes: Map<string, Box>
   /** The mailbox to which the client sends. */
   to: string | undefined
-  isGone: boolean
+  /** When the relay learned that it has ended: the place of the next message in the order of arrival. */
+  goneAt: number
+}
+
+/** A place in the order of arrival, and the connection that sent. */
+interface Place {
+  readonly at: number
+  readonly by: Seen
 }
 
 export class Wire {
@@ -77,7 +84,7 @@ export class Wire {
   /** By process of a relay: the connections that subscribed, and of which it does not know that they have ended. */
   readonly #readers = new WeakMap<Process, Set<Connection>>()
   /** By relay and id of a text: its places in the order of arrival. */
-  readonly #places = new Map<string, number[]>()
+  readonly #places = new Map<string, Place[]>()
   /** By relay and id of a message. */
   readonly #stored = new Map<string, Shelf>()
   readonly #acked = new Set<string>()
@@ -129,7 +136,7 @@ export class Wire {
   onGone(connection: Connection): void {
     const seen = this.#seen.get(connection)
     if (seen === undefined) return
-    seen.isGone = true
+    seen.goneAt = this.#count
     this.#readers.get(connection.server)?.delete(connection)
     for (const { given } of seen.boxes.values()) given.clear()
     // The relay may have erased them without an answer.
@@ -172,7 +179,7 @@ export class Wire {
   #of(connection: Connection): Seen {
     let seen = this.#seen.get(connection)
     if (seen === undefined) {
-      seen = { toRelay: undefined, toClient: undefined, asked: [], boxes: new Map(), to: undefined, isGone: false }
+      seen = { toRelay: undefined, toClient: undefined, asked: [], boxes: new Map(), to: undefined, goneAt: Infinity }
       this.#seen.set(connection, seen)
     }
     return seen
@@ -205,8 +212,9 @@ export class Wire {
         // The receiver may get it before the sender has the answer.
         const name = `${connection.server.machine.name} ${mailbox} ${text}`
         const places = this.#places.get(name)
-        if (places === undefined) this.#places.set(name, [this.#count++])
-        else places.push(this.#count++)
+        const place = { at: this.#count++, by: seen }
+        if (places === undefined) this.#places.set(name, [place])
+        else places.push(place)
         return
       }
       case PACKETS.ACK.no: {
@@ -327,7 +335,7 @@ export class Wire {
     if (leases === undefined) this.#leases.set(server, (leases = new Map()))
     const other = leases.get(message)
     const holder = other === undefined ? undefined : this.#of(other)
-    if (holder !== undefined && holder !== seen && !holder.isGone)
+    if (holder !== undefined && holder !== seen && holder.goneAt === Infinity)
       for (const { given, subscribedAt } of holder.boxes.values())
         if (given.has(message) && subscribedAt > box.subscribedAt) this.#truth.violate(1, `${told} that another connection has`)
     leases.set(message, connection)
@@ -335,18 +343,22 @@ export class Wire {
     if (from !== undefined) this.#checkOrder(connection, box, from, text!)
   }
 
-  /** Copies of a text may arrive at any of their places. */
+  /**
+   * Copies of a text may arrive at any of their places. A relay that sleeps finds several connections of one sender, which
+   * gave each of them up, and reads all of them in turns: then only the order of each connection holds.
+   */
   #checkOrder(connection: Connection, box: Box, from: string, text: string): void {
     const { server, client } = connection
     if (box.mailbox === '') return
-    const last = box.last.get(from) ?? -1
+    const last = box.last.get(from) ?? new Map<Seen, number>()
+    const isFree = ({ at, by }: Place): boolean => [...last].every(([other, given]) => at > given || (other !== by && by.goneAt > given))
     const places = this.#places.get(`${server.machine.name} ${box.mailbox} ${text}`)
-    const place = places?.find((each) => each > last)
+    const place = places?.find(isFree)
     if (place === undefined) {
       const { number } = this.#truth.findText(text)!
       return this.#truth.violate(2, `${server.name} gives ${client.name} text ${number} after a later one`)
     }
-    box.last.set(from, place)
+    box.last.set(from, last.set(place.by, place.at))
   }
 
   #onAck(connection: Connection, seen: Seen, messages: readonly string[]): void {
