@@ -54,9 +54,9 @@ interface Sender<T> {
   /** Released ids that no released message follows. */
   readonly tips: Set<string>
   /**
-   * Ids that a released message follows; empty for a message that begins a sequence. A second message that follows the
-   * same id begins a branch: its sender gave up the first one, and did not name it. A message that begins a branch and is
-   * older than a released one is late, as are those that follow it.
+   * Ids that a released message follows. A second message that follows the same id begins a branch: its sender gave up the
+   * first one, and did not name it. A message that begins a branch, or a sequence, and is older than a released one is late,
+   * as are those that follow it.
    */
   readonly followed: Set<string>
   /**
@@ -184,15 +184,15 @@ export class Order<T> {
       const isMissed = sender.missed.delete(id)
       // A message without a previous one begins a sequence: perhaps the one whose end is behind the gap.
       const isBefore = after === undefined ? sender.missed.size > 0 : sender.before.delete(after)
-      const isBranch = isBehind || sender.followed.has(after ?? '')
+      const isBranch = isBehind || after === undefined || sender.followed.has(after)
       const fills = (isBefore && time <= sender.newest) || (isBranch && time < sender.newest)
       if (fills && !isMissed) remember(sender.before, id)
       const late = isMissed || fills
       sender.newest = Math.max(sender.newest, time)
-      remember(sender.followed, after ?? '')
+      if (after !== undefined) remember(sender.followed, after)
       given.push({ item: next.item, ...(isBehind && { gap: true as const }), ...(late && { late: true as const }) })
       if (after !== undefined) sender.tips.delete(after)
-      if (!late && (isBranch || after === undefined)) for (const tip of sender.tips) remember(sender.before, tip)
+      if (!late && isBranch) for (const tip of sender.tips) remember(sender.before, tip)
       remember(sender.tips, id)
       remember(sender.given, id)
       const waiting = sender.held.get(id) ?? []

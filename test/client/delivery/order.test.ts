@@ -107,6 +107,20 @@ test('the first message of a sequence whose end came behind a gap is late, and t
   expect(at('z', 42, 'y')).toEqual(['z'])
 })
 
+test.each([true, false])(
+  'the beginning of a sequence is late behind a newer message of another one (which began in an earlier run: %s)',
+  (known) => {
+    const order = new Order<string>()
+    const at = (id: string, time: number, after?: string): unknown[] =>
+      items(order.push(ALICE, { id, time, ...(after !== undefined && { after }) }, id, 0, known && after === 'y', known))
+    expect(at('z', 40, 'y')).toEqual(['z'])
+    expect(at('a', 10)).toEqual(['a late'])
+    expect(at('b', 20, 'a')).toEqual(['b late'])
+    expect(at('n', 50)).toEqual(['n'])
+    expect(at('z2', 60, 'z')).toEqual(['z2'])
+  },
+)
+
 test('messages that come after the beginning of a newer sequence are late', () => {
   const order = new Order<string>()
   const at = (id: string, time: number, after?: string): unknown[] =>
