@@ -81,7 +81,9 @@ export class RelayHost {
     const next: Process = this.#world.kernel.spawn(`${this.name}'`, this.machine, () => void this.#takeOver(next, loses))
     this.#next = next
     next.onDeath(() => {
-      if (this.#next === next) this.#next = undefined
+      if (this.#next !== next) return
+      this.#next = undefined
+      this.#checkDeath()
     })
   }
 
@@ -252,9 +254,15 @@ export class RelayHost {
       await predecessor.close()
       await relay.close()
       process.kill()
+      if (this.process === process) this.#checkDeath()
     } catch (error) {
       kernel.fail(error)
     }
+  }
+
+  /** A process that took everything over may die at once: then the relay is down. */
+  #checkDeath(): void {
+    if (this.process?.isAlive === false && this.#next === undefined) this.kill()
   }
 
   async #takeOver(process: Process, loses: boolean): Promise<void> {
