@@ -65,6 +65,62 @@ it('the line-by-line chat acknowledges the messages that it wrote, and marks tho
   expect(chat.did('read').flatMap(({ messages }) => messages.map(({ id }) => id))).toEqual(['one'])
 })
 
+it('the line-by-line chat acknowledges no message that it could not write', async () => {
+  const chat = new TestChat({ receipts: true })
+  let fails = true
+  const stdout = new Writable({ write: (_chunk, _encoding, done) => done(fails ? new Error('the terminal is gone') : null) })
+  stdout.on('error', () => {})
+  const plain = new Plain({ stdin: new PassThrough(), stdout })
+  plain.start({ onInput: (input) => chat.put(input), onEnd: () => {} })
+  chat.arrive()
+  plain.show(chat.state)
+  await turn()
+  expect([chat.did('done'), chat.did('read')]).toEqual([[], []])
+  fails = false
+  plain.stop()
+})
+
+it('the line-by-line chat marks gaps, late messages, replies, edits and removals', async () => {
+  const { chat, said } = createPlain()
+  await said()
+  chat.arrive({ id: 'first', text: 'tea at five?' })
+  chat.arrive({ id: 'second', text: 'yes', replyTo: 'first', gap: true })
+  chat.arrive({ id: 'third', text: 'no', late: true })
+  expect(await said()).toBe(`\
+12:00 bob: tea at five?
+12:00 bob: (a message before this one is missing) (reply to: tea at five?) yes
+12:00 bob: (late: it is older than the message before it) no
+`)
+  chat.arrive({ text: 'tea at six?', change: { of: 'first', to: 'edited' } })
+  chat.arrive({ text: '', change: { of: 'third', to: 'removed' } })
+  expect(await said()).toBe('12:00 bob: tea at six? (edited)\n12:00 bob: (late: it is older than the message before it) (removed)\n')
+})
+
+it('the line-by-line chat reports relays whose state changes, once, and why', async () => {
+  const { chat, said } = createPlain()
+  await said()
+  chat.put({ kind: 'relay', relay: { relay: 'relay.onion', state: 'connecting' } })
+  expect(await said()).toBe('')
+  for (let n = 0; n < 2; n++) {
+    chat.put({ kind: 'relay', relay: { relay: 'relay.onion', state: 'down', why: 'tor does not answer' } })
+    expect(await said()).toBe(n === 0 ? '-- not connected to relay.onion: tor does not answer\n' : '')
+  }
+  chat.put({ kind: 'relay', relay: { relay: 'relay.onion', state: 'down' } })
+  expect(await said()).toBe('-- not connected to relay.onion\n')
+})
+
+it('the line-by-line chat ends a line at a doubled backslash, and sends an unfinished one when its input ends', async () => {
+  const { chat, stdin, said, ended } = createPlain()
+  await said()
+  stdin.write('a path\\\\\nhalf \\\n')
+  await said()
+  expect(chat.did('send').map(({ text }) => text)).toEqual(['a path\\'])
+  stdin.end()
+  await said()
+  expect(chat.did('send').map(({ text }) => text)).toEqual(['a path\\', 'half'])
+  expect(ended()).toBe(true)
+})
+
 it('the line-by-line chat sends lines, and reports the final state of each once', async () => {
   const { chat, stdin, said } = createPlain()
   await said()
