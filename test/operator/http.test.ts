@@ -272,13 +272,26 @@ test('an internal error goes to onFault, and its text not into the answer', asyn
   expect([status, body, faults]).toEqual([500, 'internal error\n', 1])
 })
 
-test('close() does not wait for open connections', async () => {
-  const address = await start()
+test.each([
+  ['is idle', ''],
+  ['has sent half a request', 'GET /livez HTTP/1.1\r\n'],
+  ['waits for an answer', 'GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n'],
+])('close() does not wait for a connection that %s', async (_state, sent) => {
+  const asked = Promise.withResolvers<void>()
+  const tor = (): Promise<TorState> => {
+    asked.resolve()
+    return new Promise(() => {})
+  }
+  const address = await start({ tor })
   if (address.kind !== 'tcp') throw new Error('a port was asked for')
   const socket = connect(address.port, address.host)
   socket.write('GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n')
   await new Promise((resolve) => socket.once('data', resolve))
   const closed = new Promise((resolve) => socket.once('close', resolve))
+  socket.write(sent)
+  if (sent.includes('/status')) await asked.promise
+  // The listener reads in the order of arrival, so it has read the half as well.
+  else await ask(address, '/livez')
   await running.pop()!.close()
   await closed
   expect(socket.destroyed).toBe(true)

@@ -9,7 +9,7 @@ import { runCommand } from '../../../src/cli/command.ts'
 import { run } from '../../../src/cli/commands/status.ts'
 import type { Address } from '../../../src/transport/address.ts'
 import { startOperator } from '../../../src/operator/http.ts'
-import { buildStatus, type Status } from '../../../src/operator/metrics.ts'
+import { buildStatus, type Moment, type Status } from '../../../src/operator/metrics.ts'
 import type { TorState } from '../../../src/tor/state.ts'
 import type { Snapshot } from '../../../src/relay/counters.ts'
 import { createSnapshot } from '../../support/snapshot.ts'
@@ -79,6 +79,78 @@ describe('status for people', () => {
     onTestFinished(() => rmSync(folder, { recursive: true }))
     const operator = await relay(createSnapshot(), undefined, { kind: 'unix', path: join(folder, 'o.sock') })
     expect(await run([], createTestIo({ ASFALEIA_OPERATOR: operator }))).toBe(0)
+  })
+})
+
+describe('status for people', () => {
+  /** Returns the rows that `status` prints for a moment of a relay, by their names. */
+  async function rowsOf(moment: Partial<Moment>): Promise<Readonly<Record<string, string>>> {
+    const sizes = { residentBytes: 0, loopDelaySeconds: 0 }
+    const status = buildStatus({
+      snapshot: createSnapshot(),
+      tor: undefined,
+      version: '1',
+      uptimeSeconds: 0,
+      startTimeSeconds: 0,
+      ...sizes,
+      ...moment,
+    })
+    const io = createTestIo()
+    await run(['--operator', await stranger((_request, response) => void response.end(JSON.stringify(status)))], io)
+    return Object.fromEntries(Array.from(io.out().matchAll(/^(.{12}) (.+)$/gm), ([, name, text]) => [name!.trim(), text!]))
+  }
+
+  const FAILED = { reachable: false, seconds: undefined, failures: 1, problem: 'onion-not-found', ageSeconds: 59 } as const
+  const REACHED = { reachable: true, seconds: 1.2344, failures: 0, problem: undefined, ageSeconds: 60 } as const
+  const NO_TOR: TorState = { reachable: false, bootstrap: undefined, summary: 'unreachable' }
+
+  test.each<[reachable: string, moment: Partial<Moment>]>([
+    ['not tried (--probe, --probe-file)', {}],
+    ['not tried yet', { probe: { ...FAILED, reachable: undefined, failures: 0, problem: undefined, ageSeconds: undefined } }],
+    ['yes, through Tor in 1234 ms, 1 min ago', { probe: REACHED }],
+    ['no: onion-not-found, 1 try in a row, the last 59 s ago', { probe: FAILED }],
+    ['no: no-answer, 2 tries in a row', { probe: { ...FAILED, failures: 2, problem: 'no-answer', ageSeconds: undefined } }],
+    ['no: tor does not answer; it was reachable 1 min ago', { probe: REACHED, tor: NO_TOR }],
+    ['no: onion-not-found, 1 try in a row, the last 59 s ago', { probe: FAILED, tor: NO_TOR }],
+  ])('says whether clients reach the relay: %s', async (reachable, moment) => {
+    expect(await rowsOf(moment)).toMatchObject({ reachable })
+  })
+
+  test('says what to do if tor finds no socket of the relay', async () => {
+    expect(await rowsOf({ probe: { ...FAILED, problem: 'relay-down' } })).toMatchObject({
+      '': expect.stringContaining('deploy/upgrade') as string,
+    })
+    expect(Object.keys(await rowsOf({ probe: FAILED }))).not.toContain('')
+  })
+
+  test.each([
+    [0, '0 s'],
+    [59, '59 s'],
+    [60, '1 min'],
+    [3_599, '59 min'],
+    [3_600, '1 h'],
+    [86_399, '23 h'],
+    [86_400, '1 d'],
+  ])('shows a time of %i s as %s', async (uptimeSeconds, shown) => {
+    expect(await rowsOf({ uptimeSeconds })).toMatchObject({ relay: `ready, version 1, up ${shown}` })
+  })
+
+  test.each([
+    [1_023, '1023 B'],
+    [1_024, '1.0 KiB'],
+    [1_024 ** 2 - 1, '1024.0 KiB'],
+    [1_024 ** 2, '1.0 MiB'],
+    [1.5 * 1_024 ** 3, '1.5 GiB'],
+  ])('shows %i bytes as %s', async (residentBytes, shown) => {
+    expect((await rowsOf({ residentBytes }))['memory']).toMatch(new RegExp(`; ${shown} in all$`))
+  })
+
+  test('shows the state of tor with the age of its report, and a problem of the name file', async () => {
+    const tor: TorState = { reachable: true, bootstrap: 100, summary: 'done', ageSeconds: 5 }
+    expect(await rowsOf({ tor, nameFile: { problem: null } })).toMatchObject({ tor: 'done, 100 %, 5 s ago' })
+    const rows = await rowsOf({ nameFile: { problem: 'malformed' } })
+    expect(rows).toMatchObject({ tor: 'unknown (--tor-control, --tor-file)', name: 'the name file holds no onion address (--name-file)' })
+    expect(await rowsOf({ nameFile: { problem: null } })).not.toHaveProperty('name')
   })
 })
 
