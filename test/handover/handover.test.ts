@@ -399,6 +399,17 @@ describe('a relay that hands over', () => {
     expect(logged).toEqual(['handover-started', 'handover-failed wiped'])
   })
 
+  it('reports a fault of its own, and goes on', async () => {
+    const owner = createOwner(MESSAGES)
+    owner.onRelease = () => {
+      throw new Error('EBADF')
+    }
+    await listenAs(owner)
+    await goTo('held')
+    expect(await until(2)).toEqual(['handover-started', 'handover-failed fault'])
+    while (owner.state.suspended) await new Promise((resolve) => setImmediate(resolve))
+  })
+
   it('reports that another process has its doors, and serves again once they are free', async () => {
     const owner = createOwner(MESSAGES)
     const free = Promise.withResolvers<void>()

@@ -533,6 +533,18 @@ describe('a refusal', () => {
     expect(take(outbox, 0)).toEqual(['b to one'])
   })
 
+  test('of a full mailbox ends if its relay forgot all messages, and that of another relay does not', () => {
+    const outbox = new Outbox()
+    outbox.add(entry('a', { relays: ['one'] }))
+    outbox.add(entry('c', { to: CAROL, relays: ['two'] }))
+    take(outbox, 0)
+    refuse(outbox, 'a', 'one', 'mailbox-full')
+    refuse(outbox, 'c', 'two', 'mailbox-full')
+    expect(take(outbox, 0)).toEqual([])
+    outbox.onForgot('one', 0)
+    expect(take(outbox, 0)).toEqual(['a to one'])
+  })
+
   test('makes later messages to the same receiver wait, too', () => {
     const outbox = new Outbox()
     outbox.add(entry('a', { relays: ['one'] }))

@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { hybridKey } from '../../../src/auth/age-hybrid.ts'
 import { randomBytes } from '../../../src/auth/crypto.ts'
+import { ANSWER } from '../../../src/client/format/answer.ts'
 import { parseBundle } from '../../../src/client/format/bundle.ts'
 import { fingerprintOf, makeId } from '../../../src/client/format/field.ts'
 import type { Context } from '../../../src/client/messenger/context.ts'
@@ -9,6 +10,7 @@ import { Publisher } from '../../../src/client/messenger/publisher.ts'
 import {
   decodeSecrets,
   encodeSecrets,
+  leave,
   makeAddress,
   onPublished,
   SECRETS,
@@ -69,7 +71,72 @@ test('the text of an earlier version, which said when each recipient was publish
   expect(times(decodeSecrets(Buffer.from(text))!.days)).toEqual(times(days))
 })
 
+describe('the part of a text about a stranger', () => {
+  const stranger = (count: number): State => {
+    const mailbox = { fingerprint: fingerprintOf(makePerson('bob').key), relay: 'relay.onion' }
+    const address = Array.from({ length: count }, () => mailbox)
+    return { ...EMPTY, strangers: new Map([[mailbox.fingerprint, { id: makeId(), time: NOW, keys: [], address }]]) }
+  }
+  const textOf = (state: State): string => Buffer.from(encodeSecrets(state)).toString()
+  const isRead = (text: string): boolean => decodeSecrets(new Uint8Array(Buffer.from(text))) !== undefined
+
+  test('is read with the most mailboxes, and refused with more', () => {
+    expect([0, 1, ANSWER.mailboxes, ANSWER.mailboxes + 1].map((count) => isRead(textOf(stranger(count))))).toEqual([
+      true,
+      true,
+      true,
+      false,
+    ])
+  })
+
+  test.each<[what: string, damage: (text: string) => string]>([
+    ['a mailbox without a relay', (text) => text.replace(' relay.onion', '')],
+    ['a relay with a control character', (text) => text.replace('relay.onion', 'relay\u{7f}onion')],
+    ['a relay of 81 characters', (text) => text.replace('relay.onion', 'r'.repeat(81))],
+    ['a mailbox that is no fingerprint', (text) => text.replace(/SHA256:(\S+) relay/, 'SHA1:$1 relay')],
+    ['more keys than it has words', (text) => text.replace(' - 0 ', ' - 9 ')],
+    ['a malformed id', (text) => text.replace(/(stranger: \S+ )\S+/, '$1x')],
+  ])('is refused with %s', (_what, damage) => {
+    const text = textOf(stranger(1))
+    const damaged = damage(text)
+    expect([damaged === text, isRead(text), isRead(damaged)]).toEqual([false, true, false])
+  })
+})
+
+describe('a state that nothing changes', () => {
+  test('stays the same object, so that the client does not write it again', () => {
+    const state = publish(3)
+    expect(onPublished(state, NOW + 60)).toBe(state)
+    expect(tick(state, NOW + 60)).toBe(state)
+    expect(onPublished(EMPTY, NOW)).toBe(EMPTY)
+    const address = makeAddress('SHA256:x', 'a.onion', randomBytes(32), NOW)
+    const stays = { ...state, addresses: [address] }
+    expect(leave(stays, ['a.onion'], NOW)).toBe(stays)
+    expect(leave(stays, [], NOW)).toBe(stays)
+    expect(tick(stays, NOW)).toBe(stays)
+  })
+})
+
 describe('a recipient of the day', () => {
+  test('is drawn anew at midnight UTC, and only then', () => {
+    const midnight = Math.floor(NOW / DAY) * DAY
+    const first = today(EMPTY, midnight, draw)
+    const last = today(first.state, midnight + DAY - 1, draw)
+    expect(last.state).toBe(first.state)
+    expect(last.key.recipient).toBe(first.key.recipient)
+    const next = today(first.state, midnight + DAY, draw)
+    expect(next.state.days.map(({ made }) => made)).toEqual([midnight, midnight + DAY])
+    expect(next.key.recipient).not.toBe(first.key.recipient)
+  })
+
+  test('is held until a relay has the next one', () => {
+    const midnight = Math.floor(NOW / DAY) * DAY
+    const one = onPublished(today(EMPTY, midnight, draw).state, midnight)
+    const two = today(one, midnight + DAY, draw).state
+    expect(two.days.map(({ former }) => former)).toEqual([undefined, undefined])
+    expect(onPublished(two, midnight + DAY + 5).days.map(({ former }) => former)).toEqual([midnight + DAY + 5, undefined])
+  })
+
   test('opens until eight days after the next one was published, and a day longer', () => {
     let state = publish(3)
     const count = (): number => state.days.length
