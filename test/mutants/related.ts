@@ -25,6 +25,9 @@ const AROUND: readonly (readonly [part: string, tests: readonly string[]])[] = [
   ['src/client/messenger/', ['test/client/messenger', 'test/client/hostile.test.ts', 'test/cli/talk/talk.test.ts']],
 ]
 
+/** Tests that run the built program, which has no defect. */
+const BUILT = ['test/cli/load.test.ts', 'test/cli/main.test.ts', 'test/cli/owner/owner.test.ts']
+
 /** Steps of imports from a test to a source file: each number makes a group, which runs before the next one. */
 const STEPS = [1, 2]
 
@@ -34,7 +37,7 @@ export function testsOf(file: string): readonly (readonly string[])[] {
   const importing = STEPS.map((steps) => unitTests().filter((test) => stepsTo(test).get(file) === steps))
   const seen = new Set<string>()
   return [[mirrorOf(file)], ...importing, expand(around)]
-    .map((group) => group.filter((test) => existsSync(join(ROOT, test)) && !seen.has(test) && seen.add(test)))
+    .map((group) => group.filter((test) => existsSync(join(ROOT, test)) && !BUILT.includes(test) && !seen.has(test) && seen.add(test)))
     .filter((group) => group.length > 0)
 }
 
