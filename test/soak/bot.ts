@@ -42,7 +42,8 @@ async function obey(order: Order): Promise<void> {
     const source = { name, size: bytes.length, read: async (at: number, length: number) => bytes.subarray(at, at + length) }
     const { settled } = await messenger.sendFile(contact, source)
     const state = await settled
-    if (state !== 'done') note(`file ${name}: ${state}`)
+    if (state === 'done') void tell({ kind: 'state', id: basename(name, '.bin'), state: 'delivered' })
+    else note(`file ${name}: ${state}`)
     return
   }
   const replyTo = order.isReply ? last.get(order.to) : undefined

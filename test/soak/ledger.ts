@@ -102,7 +102,12 @@ export class Ledger {
     }
   }
 
-  /** Resolves once nothing is missing, or something went wrong. @returns false if `seconds` pass before that */
+  /** Returns the files whose senders do not know yet that they arrived. A client that ends before that reports a failure. */
+  #unsure(): string[] {
+    return [...this.#items].flatMap(([id, { confirmed }]) => (id.startsWith('f-') && !confirmed ? [id] : []))
+  }
+
+  /** Resolves once nothing is missing or in doubt, or something went wrong. @returns false if `seconds` pass before that */
   settled(seconds: number): Promise<boolean> {
     return new Promise((resolve) => {
       const end = (isSettled: boolean): void => {
@@ -111,7 +116,7 @@ export class Ledger {
         resolve(isSettled)
       }
       const look = (): void => {
-        if (this.missing().length === 0) end(true)
+        if (this.missing().length === 0 && this.#unsure().length === 0) end(true)
       }
       const timer = setTimeout(() => end(false), seconds * 1_000)
       this.#watchers.add(look)

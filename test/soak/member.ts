@@ -28,6 +28,7 @@ const FILE_NAME = /^(f-p\d+-p\d+-\d+)\.bin$/
 const STATE = /^-- (held|delivered|read|failed|unconfirmed)(.*), to p\d+: \[(p\d+-p\d+-\d+)\]/
 const SHOWN = /^\d\d:\d\d (p\d+): (.*?)(\[(p\d+-p\d+-\d+)\][^[\]]*)$/
 const FILE = /^-- file "[^"]+" of p\d+: (?:in (.*)|.*)$/
+const ARRIVED = /^-- file "(f-p\d+-p\d+-\d+)\.bin" to p\d+: arrived, and its hash is right$/
 
 const [NODE, MAIN] = ASFALEIA
 /** How long a client may take to start or to end, ms. */
@@ -208,6 +209,8 @@ export class Member {
         marks!.includes('(a message before'),
         marks!.includes('(late:'),
       )
+    const [, arrived] = ARRIVED.exec(line) ?? []
+    if (arrived !== undefined) return this.#place.ledger.confirmed(arrived)
     const [, path] = FILE.exec(line) ?? []
     if (path !== undefined) return this.#onFile(path)
     if (line.startsWith('-- connected to')) this.#onReady()

@@ -186,8 +186,9 @@ function entryText({ kind, name }: Conversation, entry: Entry, body: string): st
 /** Returns a line with the state of a message or file; '' while there is nothing to report. */
 function stateOf({ name }: Conversation, entry: Entry): string {
   const { file, from } = entry
-  if (from === 'them')
-    return file === undefined || file.state === 'moving' ? '' : `-- file "${file.name}" of ${entry.author}: ${file.note ?? file.state}`
+  if (file !== undefined && file.state !== 'moving')
+    return `-- file "${file.name}" ${from === 'them' ? `of ${entry.author}` : `to ${name}`}: ${file.note ?? file.state}`
+  if (from === 'them') return ''
   const state = deliveryText(entry)
   if (state === undefined || state.text === 'waiting' || state.text === 'on its way') return ''
   return `-- ${state.text}, to ${name}: ${clip((file === undefined ? entry.text : file.name).replaceAll('\n', ' '), QUOTE)}`

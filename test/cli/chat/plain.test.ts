@@ -136,6 +136,24 @@ it('the line-by-line chat sends lines, and reports the final state of each once'
   expect(await said()).toBe('')
 })
 
+it('the line-by-line chat reports a sent file once it has arrived or failed', async () => {
+  const { chat, stdin, said } = createPlain()
+  await said()
+  stdin.write('/file map.png\n/file tea.txt\n')
+  await said()
+  const [map, tea] = chat.did('file')
+  const facts = { name: 'map.png', total: 2_000, moved: 1_000 }
+  chat.put({ kind: 'transfer', key: map!.key, transfer: { ...facts, state: 'moving' } })
+  expect(await said()).not.toContain('--')
+  chat.put({ kind: 'transfer', key: map!.key, transfer: { ...facts, moved: 2_000, state: 'done', note: 'arrived, and its hash is right' } })
+  chat.put({ kind: 'transfer', key: tea!.key, transfer: { ...facts, name: 'tea.txt', state: 'failed', note: 'bob refused it' } })
+  expect((await said()).match(/^-- .*$/gm)).toEqual([
+    '-- file "map.png" to bob: arrived, and its hash is right',
+    '-- file "tea.txt" to bob: bob refused it',
+  ])
+  expect(await said()).toBe('')
+})
+
 it('the line-by-line chat prints help and answers as text, and ends when its input ends', async () => {
   const { stdin, said, ended } = createPlain()
   await said()
