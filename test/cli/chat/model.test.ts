@@ -425,6 +425,14 @@ describe('a chat message', () => {
     expect(chat.draw()).toMatch(/you {2}> tea\?\n {12}yes/)
   })
 
+  it('that is being written as a reply shows to which message it replies', () => {
+    const chat = new TestChat()
+    chat.arrive({ text: 'tea?' })
+    chat.arrive({ text: 'at\nfive?' })
+    expect(chat.type('/reply\rx').draw()).toMatch(/─ to bob: at five\? ─+\nreply> x$/)
+    expect(chat.type('\u{3}').draw()).not.toContain('to bob:')
+  })
+
   it('of the user can be edited and removed, and is marked so', () => {
     const chat = new TestChat()
     chat.say('tee')

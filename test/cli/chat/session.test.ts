@@ -19,6 +19,7 @@ import { Channel } from '../../../src/client/messenger/channel.ts'
 import { RelayError } from '../../../src/client/wire/error.ts'
 import { makeId } from '../../../src/client/format/field.ts'
 import type { FileSource, FileState } from '../../../src/client/delivery/file.ts'
+import { makeCard } from '../../../src/client/format/card.ts'
 import { makeGroup, makeGroupId } from '../../../src/client/format/group.ts'
 import { safetyWords } from '../../../src/client/format/safety.ts'
 import type { Content } from '../../../src/client/format/content.ts'
@@ -532,6 +533,21 @@ describe('an incoming message', () => {
     arrives(bob, { type: 'card', card: dave.card.text })
     await shows('you have it already')
     expect(alice!.people.book.get('dave')?.card?.text).toBe(dave.card.text)
+  })
+
+  it('with a newer card of a contact updates it, and says what changed', async () => {
+    begin()
+    const facts = { name: 'bob', relays: ['localhost:4000'], time: Math.floor(Date.now() / 1_000) + 60 }
+    const { text: card } = await makeCard(bob!.identity, facts)
+    arrives(bob, { type: 'card', card })
+    await shows('the card of "bob"')
+    front.type('/add')
+    await until(() => front.state?.told?.text.startsWith('updated bob: ') === true)
+    expect(front.state?.told?.text).toContain('localhost → localhost:4000')
+    front.type(`/add ${alice!.card.link}`)
+    await until(() => front.state?.told?.text === 'this is your own card')
+    front.type(`/add ${carol!.card.link}`)
+    await until(() => front.state?.told?.text === 'you already have this card of carol')
   })
 
   it('of a stranger appears under a short name', async () => {

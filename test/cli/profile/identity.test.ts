@@ -339,8 +339,11 @@ describe('asfaleia key list', () => {
       `${'-'.padEnd(50)}  ssh-rsa  cannot be used: its public exponent is not an odd number from 65,537 to 33 bits  ${comment}`,
       '',
     ])
-    expect(err).toMatch(/^(asfaleia: [^\n]+\n)+$/)
-    const lines = (await asfaleia(['key', 'list', '--json'], { env })).out
+    // How to select a key, and what it can and cannot do; for a program, only the list.
+    expect(err).toMatch(/^asfaleia: --key agent:SHA256:[^\n]+ only sign: [^\n]+\nasfaleia: [^\n]+ `asfaleia me` [^\n]+\n$/)
+    const listed = await asfaleia(['key', 'list', '--json'], { env })
+    expect(listed.err).toBe('')
+    const lines = listed.out
       .trim()
       .split('\n')
       .map((line) => JSON.parse(line) as object)
