@@ -87,6 +87,12 @@ export const DOORS: readonly Defect[] = [
         'The umask set before makes the same permissions.',
       ],
       ['    READ.fill(0, 0, length)\n', '', 'The bytes of a connection stay in the buffer of all.'],
+      [
+        'socket.writableLength > 0 || socket.writableEnded) return 0',
+        'socket.writableLength >= 0 || socket.writableEnded) return 0',
+        'No bytes are written to the system directly.',
+        'The stream writes the same bytes, only slower.',
+      ],
       ['taken === bytes.length) return true', 'taken > 0) return true', 'A short write loses the rest.'],
       [
         'if (lingering === undefined) receiver.onChunk(chunk)\n    else chunk.fill(0)',

@@ -280,6 +280,12 @@ export const OPERATION: readonly Defect[] = [
         'A message may be shorter than a key.',
         'The key and the decryption refuse it, too.',
       ],
+      [
+        '    this.#cipher?.clear()\n    this.#cipher = new Cipher(key)',
+        '    \n    this.#cipher = new Cipher(key)',
+        'The keys of a handshake before its last one stay in memory.',
+        'Only a dump of the memory shows it: the keys never leave the module.',
+      ],
     ],
   ),
   ...forTests(
