@@ -966,7 +966,10 @@ describe('an upgrade of the appliance', () => {
     ).toMatchObject({
       code: 0,
     })
-    expect((await upgrade({ ASFALEIA_NO_BUILD: '1' })).code).toBe(1)
+    expect(await upgrade({ ASFALEIA_NO_BUILD: '1' })).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('asfaleia: error: the new relay did not take over, and the old one goes on\n') as string,
+    })
     await engine.ask('tag', 'asfaleia-relay:good', 'asfaleia-relay')
     const { State, HostConfig } = await inspect('relay')
     expect([State.StartedAt, HostConfig['RestartPolicy']]).toMatchObject([StartedAt, { Name: 'always' }])
