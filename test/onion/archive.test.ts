@@ -28,6 +28,22 @@ test('an archive decodes to the encoded files', () => {
   )
 })
 
+test('an archive names no owner and no time', () => {
+  const head = encodeArchive(new Map([['hostname', Buffer.from('x')]]))
+  const field = (at: number, length: number): string => head.toString('latin1', at, at + length)
+  expect([field(108, 8), field(116, 8), field(136, 12)]).toEqual(['0000000\0', '0000000\0', '00000000000\0'])
+  expect(head.subarray(265, 345).every((byte) => byte === 0)).toBe(true)
+})
+
+test('an archive of the time before POSIX, whose files have the type NUL, is read', () => {
+  const archive = Buffer.from(encodeArchive(new Map([['hostname', Buffer.from('x.onion')]])))
+  archive[156] = 0
+  archive.fill(' ', 148, 156)
+  const sum = archive.subarray(0, 512).reduce((total, byte) => total + byte, 0)
+  archive.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148)
+  expect(Buffer.from(decodeArchive(archive).get('hostname')!).toString()).toBe('x.onion')
+})
+
 describe('with the tar program', () => {
   test('our archive unpacks into files and folders for the owner only', () => {
     const folder = scratch()

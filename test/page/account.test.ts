@@ -127,6 +127,35 @@ describe('a new contact', () => {
   })
 })
 
+test('changes of a contact outlive the page: a new name, marks of trust, blocks, a removal', async () => {
+  const time = { now: 1_800_000_000 }
+  const eve = `SHA256:${'E'.repeat(43)}`
+  const account = await Account.create('Alice', [ONION], () => time.now)
+  const carol = await Account.create('Carol', [ONION])
+  const { fingerprint } = await account.add(bob.card)
+  const other = (await account.add(carol.card)).fingerprint
+  await account.rename(fingerprint, 'Robert')
+  await expect(account.rename(other, 'R0bert')).rejects.toThrow('looks like Robert, another contact of yours')
+  await account.verify(fingerprint)
+  time.now += 60
+  await account.meet(fingerprint)
+  time.now += 60
+  // Only the first time counts.
+  await account.meet(fingerprint)
+  account.block(fingerprint, 'Robert\nthe Bold')
+  account.block(eve, 'Eve')
+  account.block(other, 'Carol')
+  account.unblock(other)
+  const again = await Account.open(await account.save(PASSPHRASE), PASSPHRASE)
+  expect(again.people().map(({ name }) => name)).toEqual(['Carol', 'Robert'])
+  expect(again.find(fingerprint)).toMatchObject({ verified: 1_800_000_000, met: 1_800_000_060 })
+  expect([fingerprint, eve, other, 'the'].map((each) => again.isBlocked(each))).toEqual([true, true, false, false])
+  account.remove(fingerprint)
+  account.remove(fingerprint)
+  await expect(account.verify(fingerprint)).rejects.toThrow('no contact any more')
+  expect((await Account.open(await account.save(PASSPHRASE), PASSPHRASE)).people().map(({ name }) => name)).toEqual(['Carol'])
+})
+
 test('WebCrypto signs the same bytes as the key itself', async () => {
   const key = generateSeedKey()
   const message = utf8('hello')

@@ -213,7 +213,8 @@ describe('a key in ssh-agent', () => {
       const bob = { ASFALEIA_HOME: join(folder, `home-${type}`), SSH_AUTH_SOCK: agent.path, ASFALEIA_SOCKS: 'off' }
       const card = await asfaleia(['me', '--name', 'Bob', '--relay', `localhost:${relay.port}`, '--key', 'agent', '--text'], { env: bob })
       expect({ code: card.code, err: card.err }).toMatchObject({ code: 0 })
-      expect(card.out).toContain('\nencrypt: age1')
+      const [, encrypt] = /\nencrypt: (age1\S+)\n/.exec(card.out)!
+      expect(JSON.parse((await asfaleia(['me', '--json'], { env: bob })).out)).toMatchObject({ text: card.out, encrypt })
       writeFileSync(join(folder, 'card'), card.out)
       const sender = { ASFALEIA_HOME: join(folder, `sender-${type}`), ASFALEIA_SOCKS: 'off' }
       expect(await asfaleia(['me', '--name', 'Alice', '--relay', `localhost:${relay.port}`], { env: sender })).toMatchObject({ code: 0 })
