@@ -6,9 +6,10 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { parsePrivateKey } from '../../../src/auth/private-key.ts'
 import { runCommand } from '../../../src/cli/command.ts'
 import { whenOf } from '../../../src/cli/talk/report.ts'
+import { describeRequest, findRequest, formatRequest, needRequest } from '../../../src/cli/talk/request.ts'
 import type { Content } from '../../../src/client/format/content.ts'
 import { makeCard, parseCard } from '../../../src/client/format/card.ts'
-import { fingerprintOf, makeId } from '../../../src/client/format/field.ts'
+import { fingerprintOf, formatKey, makeId } from '../../../src/client/format/field.ts'
 import { makeGroup, makeGroupId } from '../../../src/client/format/group.ts'
 import { type Identity, identityOf } from '../../../src/client/format/identity.ts'
 import { encodeMessage } from '../../../src/client/format/message.ts'
@@ -16,6 +17,7 @@ import { connectRelay } from '../../../src/client/wire/connect.ts'
 import { asfaleia, type Outcome } from '../../support/command.ts'
 import { startTestRelay, type TestRelay } from '../../support/relay.ts'
 import { createTestIo, type TestIo } from '../../support/terminal.ts'
+import { createVillage } from '../../support/village.ts'
 
 let root: string
 let relay: TestRelay
@@ -322,4 +324,49 @@ test('a damaged file of requests is reported, and messages come all the same', a
   const { out, err } = await as('Alice', 'get')
   expect(out).toBe('Bob: hello\n')
   expect(err).toContain('requests.age: the file is damaged')
+})
+
+describe('a request in words and as JSON', () => {
+  const MESSAGE = { id: makeId(), time: 1_800_000_000, text: '' }
+
+  test('holds the text, the group and the time of its end only if there are some', async () => {
+    const village = createVillage()
+    closers.push(() => village.remove())
+    const [bob, alice] = [await village.add('bob'), await village.add('alice')]
+    const request = { card: bob.card, messages: [], at: 0 }
+    const described = (more: object): object => describeRequest(request, { ...MESSAGE, ...more })
+    const plain = {
+      verdict: 'genuine',
+      request: true,
+      from: { fingerprint: bob.fingerprint, key: formatKey(bob.card.key) },
+      called: 'bob',
+      id: MESSAGE.id,
+      time: '2027-01-15T08:00:00Z',
+      link: bob.card.link,
+    }
+    expect(described({})).toStrictEqual(plain)
+    expect(described({ text: 'hello' })).toStrictEqual({ ...plain, text: 'hello' })
+    expect(described({ called: 'tea' })).toStrictEqual({ ...plain, group: { called: 'tea' } })
+    expect(described({ expires: 60 })).toStrictEqual({ ...plain, expires: 60 })
+    const line = (more: object, when?: string): string => formatRequest(request, { ...MESSAGE, ...more }, alice.people.book, when)
+    expect(line({})).toBe('bob (not in your contacts) wants to talk')
+    expect(line({ text: 'hello\nyou\n', called: 'tea' }, 'at 12:00')).toBe(
+      'bob (not in your contacts) at 12:00 wants to talk, and invites you to the group tea: "hello\n  you"',
+    )
+  })
+
+  test('is found by the name on its card or its fingerprint, unless several people have the name', async () => {
+    const village = createVillage()
+    closers.push(() => village.remove())
+    const people = [await village.add('Bob'), await village.add('bob'), await village.add('carol')]
+    const requests = people.map(({ card }) => ({ card, messages: [], at: 0 }))
+    expect(findRequest(requests, 'Carol')).toBe(requests[2])
+    expect(findRequest(requests, people[1]!.fingerprint)).toBe(requests[1])
+    expect(() => findRequest(requests, 'BOB')).toThrow(
+      `several people call themselves BOB: ${people[0]!.fingerprint}, ${people[1]!.fingerprint}`,
+    )
+    expect(findRequest(requests, 'dave')).toBeUndefined()
+    expect(() => needRequest(requests, 'carl')).toThrow('no contact request matches carl; did you mean "carol"?')
+    expect(needRequest(requests, 'carol')).toBe(requests[2])
+  })
 })
