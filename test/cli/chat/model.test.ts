@@ -832,6 +832,24 @@ describe('a message that disappears', () => {
     expect([bob.compose, bob.chosen]).toEqual([{ kind: 'new' }, undefined])
   })
 
+  it('takes its selection along, and leaves the reply to another message', () => {
+    const select = (steps: number, command: string): unknown[] => {
+      const chat = new TestChat({ rows: 20 })
+      chat.arrive({ id: 'tea', text: 'tea?' })
+      chat.arrive({ id: 'secret', text: 'the code is 4711', expires: 60 })
+      chat.draw()
+      tick(chat, 1_000)
+      chat.type(`${ESC}[1;3A`.repeat(steps)).type(command)
+      tick(chat, 1_060)
+      const { compose, chosen, entries } = chat.state.conversations.find(({ id }) => id === BOB)!
+      return [compose.kind, chosen === entries[0]!.key, chosen, entries.length]
+    }
+    expect(select(1, '')).toEqual(['new', false, undefined, 1])
+    expect(select(1, '/reply\r')).toEqual(['new', false, undefined, 1])
+    expect(select(2, '')).toEqual(['new', true, expect.any(Number), 1])
+    expect(select(2, '/reply\r').slice(0, 1)).toEqual(['reply'])
+  })
+
   it('is every message that the user writes after /expires, and an edit keeps the time', () => {
     const chat = new TestChat()
     chat.type('/expires 4s\r')
