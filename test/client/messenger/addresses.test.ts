@@ -129,6 +129,26 @@ test('a connection for addresses that is closed while it dials ends what it reac
   expect(states).not.toContain('up')
 })
 
+test('a client that receives loads the keys of each address before it is ready, and one that only sends loads none', async () => {
+  const { name } = await startRelay()
+  const { alice, bob, to } = await introduce(name)
+  await to.close()
+  const { rings } = bob.secrecy
+  const loadedBy = async (relays: readonly string[]): Promise<string[]> => {
+    const loaded: string[] = []
+    const load = (contact: string): ReturnType<typeof rings.load> => {
+      loaded.push(contact)
+      return rings.load(contact)
+    }
+    const messenger = open({ ...bob, relays, secrecy: { ...bob.secrecy, rings: { ...rings, load } } }, [cardOf(alice)])
+    await messenger.ready
+    await messenger.close()
+    return loaded
+  }
+  expect(await loadedBy([name])).toEqual([fingerprintOf(alice.key)])
+  expect(await loadedBy([])).toEqual([])
+})
+
 describe('garbage at an address', { timeout: 120_000 }, () => {
   test('a thousand times, takes a bounded time, costs one report, and holds nothing up', async () => {
     const { name } = await startRelay()
