@@ -494,11 +494,19 @@ export class Person {
       const sending = to.contact.relays.map((relay) => this.#sendingSince(relay))
       // After another text was denied, perhaps for the last time, the relay is not tried for an hour.
       const quiet = now - Math.max(steady, online, text.sentAt, to.movedAt, truth.deniedAt(this.name, text.to), ...sending)
-      if (state === 'waiting' && text.by === this.process && quiet > HOUR + NOTICES_MS)
+      if (state === 'waiting' && text.by === this.process && quiet > HOUR + NOTICES_MS && !this.#mustHear(to))
         truth.violate(7, `${this.name} sees that text ${number} waits, without a reason`)
       if (state === 'held' && quiet > LOOKS_MS && !usesReal() && !to.wasDowngraded) this.#checkHeld(text, quiet)
       if (text.doneBy.size > 0) this.#checkReceipt(text, to)
     }
+  }
+
+  /**
+   * Whether texts for a contact may wait until that contact writes: the relay of their address is at another name, and this
+   * person has no card of theirs with the inbox yet.
+   */
+  #mustHear(to: Person): boolean {
+    return this.hides && to.secrecy !== undefined && to.owner.movedAt > 0 && this.contactOf(to).inbox === undefined
   }
 
   /** A text that a relay forgot is sent again once its writer can know that, and one without a receipt in any case. */
