@@ -1,7 +1,7 @@
 /** Performs the commands about people: `/card`, `/verify`, `/add`, `/group`, `/mute` and `/expires`. */
 import { type Card, findCard, parseCard } from '../../client/format/card.ts'
 import { fingerprintOf } from '../../client/format/field.ts'
-import { type Group, parseGroup } from '../../client/format/group.ts'
+import type { Group } from '../../client/format/group.ts'
 import { randomart, safetyWords } from '../../client/format/safety.ts'
 import type { KnownGroup } from '../profile/groups.ts'
 import { showName } from '../../wording/name.ts'
@@ -65,17 +65,12 @@ export async function keepRule(context: Context, effect: Extract<Effect, { kind:
 }
 
 /**
- * Adds the card of a person to the contacts, or joins a group.
+ * Adds the card of a person to the contacts.
  * @param text the card, or a text around the link of one
- * @throws {CliError | CardError | GroupError}
+ * @throws {CliError | CardError}
  */
 export async function add(context: Context, text: string, name: string | undefined): Promise<void> {
   const { people } = context.options
-  if (text.startsWith('asfaleia-group/')) {
-    const { known } = await people.groups.take(await parseGroup(text), people.isTaken)
-    context.showPeople()
-    return context.put({ kind: 'open', conversation: conversationOf(known) })
-  }
   const card = (await findCard(text)) ?? (await parseCard(text))
   if (fingerprintOf(card.key) === context.me) throw new CliError('this is your own card')
   const isGroup = (each: string): boolean => people.groups.like(each) !== undefined
