@@ -32,6 +32,7 @@ export class Renewals {
   readonly #outbox: Outbox
   readonly #port: RenewalsPort
   #fallsBackAt = 0
+  #sealing = Promise.resolve()
 
   constructor(context: Context, outbox: Outbox, port: RenewalsPort) {
     this.#context = context
@@ -90,9 +91,15 @@ export class Renewals {
     for (const { id } of this.#outbox.listTo(contact)) await this.renew(id)
   }
 
-  /** The contact gave keys: messages that wait for a bundle need none. */
-  async onKeys(contact: string): Promise<void> {
-    for (const { id, payload } of this.#outbox.listTo(contact)) if (payload.length === 0) await this.renew(id)
+  /** The contact gave keys: messages that wait for a bundle need none. Calls follow each other: a message takes one key. */
+  onKeys(contact: string): Promise<void> {
+    return (this.#sealing = this.#sealing.then(async () => {
+      for (const { id, payload } of this.#outbox.listTo(contact)) {
+        if (payload.length === 0) await this.renew(id)
+        // No key is left for it, nor for later ones.
+        if (this.#outbox.find(id)?.payload.length === 0) return
+      }
+    }))
   }
 
   /** The contact cannot read messages (R5). */
@@ -100,11 +107,9 @@ export class Renewals {
     contact: string,
     report: { readonly time: number; readonly id: string; readonly tags: readonly string[] },
   ): Promise<void> {
-    const { rings } = this.#context
-    const named = new Set(report.tags)
-    const entries = this.#outbox.listTo(contact).filter(({ payload }) => payload.length > 0 && named.has(tagOf(payload)))
+    const entries = this.#outbox.listTo(contact).filter(({ payload }) => payload.length > 0 && report.tags.includes(tagOf(payload)))
     if (entries.length === 0) return
-    await rings?.change(contact, (ring) => ({ ring: onReport(ring, report), value: undefined }))
+    await this.#context.rings?.change(contact, (ring) => ({ ring: onReport(ring, report), value: undefined }))
     for (const { id, renewals = 0 } of entries) {
       if (renewals >= RING.renewals) continue
       // The key of the report first; then the bundle, which the contact can always open.

@@ -15,7 +15,7 @@ const payloadOf = (text: string): Uint8Array => Buffer.from(`age-encryption.org/
 type Entry = Pick<OutboxEntry, 'id' | 'to' | 'payload' | 'text' | 'renewals'>
 
 /** Renewals of these entries, whose sealer gives each message a new payload. */
-function make(entries: Entry[], { isGivenUp = false }: { isGivenUp?: boolean } = {}) {
+function make(entries: Entry[], { isGivenUp = false, keys = Infinity }: { isGivenUp?: boolean; keys?: number } = {}) {
   const renewed: { id: string; way: 'daily' | undefined }[] = []
   const asked: number[] = []
   const errors: unknown[] = []
@@ -24,7 +24,8 @@ function make(entries: Entry[], { isGivenUp = false }: { isGivenUp?: boolean } =
     async renew(_to: Contact, { id }: { id: string }, way?: 'daily') {
       if (failure !== undefined) throw failure
       renewed.push({ id, way })
-      return { payload: payloadOf(`${id} ${renewed.length}`), daily: way === 'daily', protection: 'one-time' }
+      const payload = renewed.length > keys ? new Uint8Array(0) : payloadOf(`${id} ${renewed.length}`)
+      return { payload, daily: way === 'daily', protection: 'one-time' }
     },
     isGivenUp(_to: Contact, copies: number) {
       asked.push(copies)
@@ -76,6 +77,13 @@ test('keys of a contact are for the messages that wait for a bundle', async () =
   const { renewals, renewed } = make([entryOf('a'), entryOf('b', { payload: new Uint8Array(0) })])
   await renewals.onKeys(to)
   expect(renewed).toEqual([{ id: 'b', way: undefined }])
+})
+
+test('each of many messages with keys gives them to those that still wait, and no more is encrypted than there are keys', async () => {
+  const waiting = (id: string): Entry => entryOf(id, { payload: new Uint8Array(0) })
+  const { renewals, renewed } = make(['a', 'b', 'c', 'd', 'e'].map(waiting), { keys: 2 })
+  await Promise.all([renewals.onKeys(to), renewals.onKeys(to)])
+  expect(renewed.map(({ id }) => id)).toEqual(['a', 'b', 'c', 'c'])
 })
 
 test('a message is not encrypted anew once it left the outbox, or to a person who is no contact', async () => {
