@@ -139,9 +139,10 @@ function takeHeaders(
 /** R2: erases the keys that are older than one whose message was read with all before it. */
 function follow(ring: Ring, { id, chained, now }: Reading, place: Place | undefined): Ring {
   if (chained === undefined) return ring
-  // If it names none, its sender has forgotten earlier ones, which may be on their way. It then waits, for itself, 14 days.
+  // If it names none, its sender may have forgotten messages that are on their way to older keys. It then waits, for itself, 14 days.
   const { after = id } = chained
-  if (ring.read.length === 0 ? chained.after === undefined : ring.read.includes(after))
+  const isOldest = ring.given.every((key) => key.use === 'former' || (place !== undefined && compareAge(key.place, place) >= 0))
+  if (chained.after === undefined ? isOldest : ring.read.includes(after))
     return closeRuns(ring, [{ id, after, since: now, ...(place && { place }) }])
   const before = ring.runs.find((run) => run.id === after)
   const behind = ring.runs.find((run) => run.after === id)

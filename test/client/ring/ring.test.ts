@@ -191,7 +191,9 @@ describe('R2: a read message erases', () => {
 
   test('all older keys once everything before it was read', () => {
     const ring = giving(5)
-    expect(ids(read(ring, { id: 'm', key: place(2), left: 0, chained: {} }).ring)).toEqual(['own2.0 used', 'own3.0 open', 'own4.0 open'])
+    const first = read(ring, { id: 'm', key: place(0), left: 0, chained: {} }).ring
+    const next = read(first, { id: 'n', key: place(2), left: 0, chained: { after: 'm' } }).ring
+    expect(ids(next)).toEqual(['own2.0 used', 'own3.0 open', 'own4.0 open'])
     const before = read(ring, { id: 'm2', key: place(1), left: 1, chained: { after: 'm1' } }).ring
     expect(ids(before)).toEqual(['own0.0 open', 'own2.0 open', 'own3.0 open', 'own4.0 open'])
     const after = read(before, { id: 'm3', key: place(2), left: 1, chained: { after: 'm2' } }).ring
@@ -228,6 +230,17 @@ describe('R2: a read message erases', () => {
     const next = read(forgetful, { id: 'm4', key: place(3), left: 0, chained: { after: 'm3' } }).ring
     expect(ids(next)).toEqual(['own1.0 open', 'own3.0 used'])
     expect(ids(onTick(next, NOW + 14 * DAY).ring)).toEqual(['own3.0 used'])
+  })
+
+  test('older keys after 14 days if the first message to come names none before it, and is not to the oldest key', () => {
+    // `m1` and `m2`, to the keys 0.0 and 1.0, are still on their way by another relay. Then the sender lost its outbox.
+    const byKey = read(giving(4), { id: 'm3', key: place(2), left: 1, chained: {} }).ring
+    const next = read(byKey, { id: 'm4', key: place(3), left: 0, chained: { after: 'm3' } }).ring
+    expect(ids(next)).toEqual(['own0.0 open', 'own1.0 open', 'own3.0 used'])
+    expect(ids(onTick(next, NOW + 14 * DAY).ring)).toEqual(['own3.0 used'])
+    const daily = read(giving(4), { id: 'm3', key: 'daily', left: 1, chained: {} }).ring
+    const after = read(daily, { id: 'm4', key: place(3), left: 0, chained: { after: 'm3' } }).ring
+    expect(ids(after)).toEqual(['own0.0 open', 'own1.0 open', 'own2.0 open', 'own3.0 used'])
   })
 
   test('its key, and nothing else, if it came before under another tag', () => {
