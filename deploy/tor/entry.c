@@ -81,6 +81,8 @@
 #define CHECK_S 3
 /* Time between two looks at the folders. */
 #define LOOK_MS 1000
+/* The least time that it runs. */
+#define STAY_MS 2000
 /* For how long a membership that is over can come back with the clock. */
 #define OVER_S (30 * 86400)
 /* Time between two questions to tor, and the time without an answer after which tor counts as silent. */
@@ -790,8 +792,20 @@ static int run(void) {
   }
 }
 
+/*
+ * Ends no sooner than STAY_MS after it began: `docker compose up` may fail if a container ends before it could attach to
+ * it, and Compose 2.26 then kills all containers, with the messages of the relay.
+ */
+static int run_for_a_while(void) {
+  long began = milliseconds();
+  int code = run();
+  long left = began + STAY_MS - milliseconds();
+  if (left > 0) poll(NULL, 0, (int)left);
+  return code;
+}
+
 int main(int count, char **words) {
-  if (count == 1) return run();
+  if (count == 1) return run_for_a_while();
   if (count == 2 && strcmp(words[1], "check") == 0) return check();
   if (count == 2 && strcmp(words[1], "address") == 0) return address();
   say("error: entry takes nothing, check or address");
