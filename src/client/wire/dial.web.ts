@@ -46,8 +46,7 @@ export async function dial(
 }
 
 function urlOf(target: Target): string {
-  if (target.kind === 'unix') throw new TypeError('a web page cannot connect to a unix socket')
-  if (target.kind === 'name' && !isOnion(target.host))
+  if (target.kind === 'unix' || (target.kind === 'name' && !isOnion(target.host)))
     throw new TypeError('a web page connects only to onion addresses and to this machine')
   const usual = target.kind === 'loopback' ? LOOPBACK_PORT : ONION_PORT
   const host = target.host.includes(':') ? `[${target.host}]` : target.host
