@@ -31,7 +31,7 @@ const TICK_MS = 1_000
 const IDLE_MS = 2_000
 /** The same if the relay is not idle: at most one collection in this time. */
 const BUSY_MS = 8_000
-/** The same for all garbage, which would grow for hours otherwise. */
+/** If it is never idle, all garbage is collected this often: memory would grow for hours otherwise. */
 const ALL_MS = 300_000
 /** The wait in the ERROR to a stream that found no place. */
 const COME_BACK_SECONDS = 10

@@ -787,8 +787,13 @@ describe('a broken setup', () => {
       '--tmpfs=/run/name:uid=9050',
       '--tmpfs=/run/asfaleia:mode=0755',
     ]
-    const tor = await engine.docker(['run', '--rm', '--network=none', '--read-only', ...mounts, 'asfaleia-tor'])
+    const tor = await engine.docker(['run', '--name=foreign', '--network=none', '--read-only', ...mounts, 'asfaleia-tor'])
     expect(tor).toMatchObject({ code: 78, stdout: '' })
+    const times = (await engine.ask('inspect', '--format', '{{.State.StartedAt}} {{.State.FinishedAt}}', 'foreign')).trim().split(' ')
+    await engine.ask('rm', 'foreign')
+    const [started = 0, finished = 0] = times.map((time) => Date.parse(time))
+    // A container that ends before Compose could attach to it may make Compose kill all of them.
+    expect(finished - started).toBeGreaterThanOrEqual(2_000)
     expect(tor.stderr).toMatch(/error: \/var\/lib\/tor, the volume .* not owned by user 9050\n.*hint: .*chown -R 9050:9050/)
     expect(readdirSync(folder)).toEqual([])
   })
@@ -985,6 +990,7 @@ describe('an upgrade of the appliance', () => {
     expect((await upgrade({ ...env, ASFALEIA_KILL_AT: '5' }, 'tor')).code).not.toBe(0)
     expect(await upgrade(env, 'tor')).toMatchObject({ code: 0, stdout: expect.stringMatching(/^upgraded: the new tor /m) as string })
     expect(await imageOf('tor')).toBe(image)
+    expect((await inspect('tor')).HostConfig).toMatchObject({ RestartPolicy: { Name: 'always' } })
     expect((await inspect('relay')).State.StartedAt).toBe(StartedAt)
     expect(await find(onion)).toMatchObject({ code: 0, stdout: expect.stringContaining('held beside tor') as string })
   })

@@ -90,3 +90,14 @@ test('settled resolves with the last missing text', async () => {
   ledger.shown('2', 'bob')
   expect(await settled).toBe(true)
 })
+
+test('settled waits until the sender of a file knows that it arrived', async () => {
+  const ledger = sent('f-1')
+  ledger.shown('f-1', 'bob')
+  let isSettled = false
+  const settled = ledger.settled(60).then(() => (isSettled = true))
+  await new Promise((resolve) => setImmediate(resolve))
+  expect(isSettled).toBe(false)
+  ledger.confirmed('f-1')
+  expect(await settled).toBe(true)
+})
