@@ -88,6 +88,8 @@ export class Wire {
   /** By relay and id of a message. */
   readonly #stored = new Map<string, Shelf>()
   readonly #acked = new Set<string>()
+  /** By relay and id of a message: those that a client of any connection acknowledged, perhaps without an answer yet. */
+  readonly #acking = new Set<string>()
   /** By relay and id of a message: when the relay accepted it. */
   readonly #accepted = new Map<string, number>()
   /** By device and relay: when the relay denied the device something last. */
@@ -326,9 +328,10 @@ export class Wire {
     const seed = seedOf(Buffer.from(line.toString('latin1', at + 1, at + 121), 'base64'))
     box.given.set(message, { text, seed, erasesKey: seed !== undefined && mustErase(line, at + 1, client.machine.wall) })
     if (box.given.size > DEFAULT_LIMITS.window) {
-      // A message that expires makes room in the window, and its reader does not learn it.
+      // A message that expires, or that another device acknowledged, makes room in the window, and its reader does not learn it.
       const since = this.#kernel.now - this.holds.get(relay)! + SOON_OVER_MS
-      const count = [...box.given.keys()].filter((each) => (this.#accepted.get(`${relay} ${each}`) ?? 0) > since).length
+      const isHeld = (name: string): boolean => (this.#accepted.get(name) ?? 0) > since && !this.#acking.has(name)
+      const count = [...box.given.keys()].filter((each) => isHeld(`${relay} ${each}`)).length
       if (count > DEFAULT_LIMITS.window) this.#truth.violate(5, `${told}, the ${count}th at once`)
     }
     let leases = this.#leases.get(server)
@@ -364,6 +367,7 @@ export class Wire {
   #onAck(connection: Connection, seen: Seen, messages: readonly string[]): void {
     const device = connection.client.machine.name
     for (const message of messages) {
+      this.#acking.add(`${connection.server.machine.name} ${message}`)
       const box = [...seen.boxes.values()].find(({ given }) => given.has(message))
       const { text: id, seed, erasesKey } = box?.given.get(message) ?? {}
       box?.given.delete(message)
