@@ -29,8 +29,15 @@ const SOON_OVER_MS = 60_000
 /** Packets that no request asks for. */
 const UNASKED: readonly number[] = [PACKETS.MESSAGE.no, PACKETS.DELIVERY.no, PACKETS.NOTICE.no]
 
-/** What an answer will be about: the text and the mailbox of a SEND, the messages of an ACK, the mailbox of a SUBSCRIBE. */
-type Asked = { readonly text: string | undefined; readonly mailbox: string } | { readonly acked: readonly string[] } | { readonly box: Box }
+/**
+ * What an answer will be about: the text and the mailbox of a SEND, the messages of an ACK, the mailbox of a SUBSCRIBE, and
+ * for a VERIFY the key.
+ */
+type Asked =
+  | { readonly text: string | undefined; readonly mailbox: string }
+  | { readonly acked: readonly string[] }
+  | { readonly box: Box }
+  | { readonly isKey: true }
 
 /** A mailbox that is read on a connection. */
 interface Box {
@@ -65,6 +72,8 @@ interface Seen {
   readonly boxes: Map<string, Box>
   /** The mailbox to which the client sends. */
   to: string | undefined
+  /** The fingerprint of the key that the client proved. */
+  key: string | undefined
   /** When the relay learned that it has ended: the place of the next message in the order of arrival. */
   goneAt: number
 }
@@ -169,6 +178,12 @@ export class Wire {
     return false
   }
 
+  /** Returns the fingerprint of the key that the client proved on a connection, if the relay has not ended it. */
+  keyOf(connection: Connection): string | undefined {
+    const seen = this.#seen.get(connection)
+    return seen?.goneAt === Infinity ? seen.key : undefined
+  }
+
   /** What a connection is for: to read the mailbox of a key, or addresses, or to send. Undefined until it shows. */
   purposeOf(connection: Connection): string | undefined {
     const { to, boxes } = this.#of(connection)
@@ -181,7 +196,7 @@ export class Wire {
   #of(connection: Connection): Seen {
     let seen = this.#seen.get(connection)
     if (seen === undefined) {
-      seen = { toRelay: undefined, toClient: undefined, asked: [], boxes: new Map(), to: undefined, goneAt: Infinity }
+      seen = { toRelay: undefined, toClient: undefined, asked: [], boxes: new Map(), to: undefined, key: undefined, goneAt: Infinity }
       this.#seen.set(connection, seen)
     }
     return seen
@@ -231,6 +246,9 @@ export class Wire {
         if (!seen.boxes.has('')) seen.boxes.set('', makeBox(this.#nameOf(key)))
         return
       }
+      case PACKETS.VERIFY.no:
+        seen.asked.push({ isKey: true })
+        return
       case PACKETS.CLAIM.no: {
         const [, secret = '', label = ''] = line.toString('latin1').split(';')
         seen.asked.push(undefined)
@@ -275,7 +293,10 @@ export class Wire {
       this.#denied.set(`${connection.client.machine.name} ${relay}`, this.#kernel.now)
     const asked = seen.asked.shift()
     if (asked === undefined) return
-    if (number === PACKETS.SUBSCRIBED.no && 'box' in asked) {
+    if (number === PACKETS.TOKEN.no && 'isKey' in asked) seen.key = seen.boxes.get('')?.mailbox
+    else if (number === PACKETS.SUBSCRIBED.no && 'box' in asked) {
+      // A client may log in by the token of an earlier connection.
+      if (asked.box === seen.boxes.get('') && asked.box.mailbox !== '') seen.key = asked.box.mailbox
       asked.box.subscribedAt = this.#count++
       this.#checkTaken(connection, asked.box, Number(line.toString('latin1', 3)))
     } else if (number === PACKETS.SENT.no && 'text' in asked && asked.text !== undefined) {

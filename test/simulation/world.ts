@@ -22,6 +22,8 @@ import { LATE_MS } from './wire.ts'
 const ARRIVES_MS = 300_000
 /** Within this time a relay opens its doors again after a handover that failed, ms. */
 const DOORS_MS = 120_000
+/** Within this time a relay ends the connections of a key that it shut out: a write may be under way, ms. */
+const SHUT_OUT_MS = 2 * DEFAULT_LIMITS.writeSeconds * 1_000
 
 /** A device that receives, with its connections to one address. */
 interface Reader {
@@ -257,11 +259,19 @@ export class World {
     )
   }
 
-  /** A relay that is well takes connections, and holds no message for too long. */
-  #checkHost({ name, process, machine, hold, steadySince, addresses }: RelayHost, messages: number): void {
+  /** A relay that is well takes connections, keeps none of a key that it shut out, and holds no message for too long. */
+  #checkHost(host: RelayHost, messages: number): void {
+    const { name, process, machine, hold, steadySince, addresses } = host
     const { truth, kernel, network } = this
     if (process?.isAlive !== true || machine.isAsleep) return
-    if (kernel.now - Math.max(steadySince, machine.awakeSince) > DOORS_MS && !addresses.every((address) => network.hears(address)))
+    const steady = kernel.now - Math.max(steadySince, machine.awakeSince)
+    if (steady > SHUT_OUT_MS)
+      for (const connection of network.served) {
+        const key = connection.server === process ? truth.wire.keyOf(connection) : undefined
+        const person = key === undefined ? undefined : this.findPerson(key)
+        if (person !== undefined && !host.receives(person)) truth.violate(6, `${name} shut ${person.name} out, and keeps a connection`)
+      }
+    if (steady > DOORS_MS && !addresses.every((address) => network.hears(address)))
       truth.violate(1, `${name} runs, and its doors are closed`)
     const sent = truth.wire.sends.countSince(name, kernel.now - hold * 1_000 - LATE_MS)
     if (!usesReal() && messages > sent)
