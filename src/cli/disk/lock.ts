@@ -76,8 +76,8 @@ async function takeAway(path: string, found: string): Promise<void> {
 async function isAnother(pid: number, start: string | undefined): Promise<boolean> {
   if (!Number.isSafeInteger(pid) || pid <= 0 || pid === process.pid || !isAlive(pid)) return false
   const stat = await readStat(pid)
-  // Z: a zombie, X: dead. Such a process has an id until its parent asks for it, but never runs again.
-  if (stat?.[0] === 'Z' || stat?.[0] === 'X') return false
+  // A zombie has an id until its parent asks for it, but never runs again.
+  if (stat?.[0] === 'Z') return false
   const now = start === undefined ? undefined : stat?.[STARTED]
   return now === undefined || now === start
 }
