@@ -50,7 +50,7 @@ export function appendLine(bytes: Uint8Array, line: string): Uint8Array {
   const all = Buffer.from(bytes)
   const isOpen = all.length > 0 && all.at(-1) !== 0x0a
   const at = isOpen ? all.lastIndexOf(0x0a) : all.length - 1
-  const lineBreak = at > 0 && all[at - 1] === 0x0d ? '\r\n' : '\n'
+  const lineBreak = all[at - 1] === 0x0d ? '\r\n' : '\n'
   return Buffer.concat([all, Buffer.from(`${isOpen ? lineBreak : ''}${line}${lineBreak}`)])
 }
 
