@@ -71,7 +71,7 @@ export interface Completion {
  * @param paths the paths that begin with the typed one
  */
 export function complete(line: string, names: readonly string[], paths: readonly string[] = []): Completion {
-  const [, name = '', gap = '', last = ''] = /^\/(\S*)(\s*)(?:.*\s)?(.*)$/.exec(line) ?? []
+  const [, name = '', gap = ''] = /^\/(\S*)(\s*)/.exec(line) ?? []
   if (gap === '') {
     const found = Object.keys(COMMANDS).filter((each) => each.startsWith(name))
     return finish('/', name, found, line)
@@ -94,12 +94,7 @@ export function complete(line: string, names: readonly string[], paths: readonly
         line,
       )
     case 'group':
-      return finish(
-        line.slice(0, line.length - last.length),
-        last,
-        names.filter((each) => begins(each, last)),
-        line,
-      )
+      return completeMember(line, names)
     case 'receipts':
       return finish(
         head,
@@ -114,6 +109,18 @@ export function complete(line: string, names: readonly string[], paths: readonly
 
 function begins(name: string, typed: string): boolean {
   return name.toLowerCase().startsWith(typed.toLowerCase())
+}
+
+/** Completes the last of the names in a line, and puts a name with spaces into double quotes, as {@link words} needs it. */
+function completeMember(line: string, names: readonly string[]): Completion {
+  const [, quote = '', typed = ''] = /\s("?)((?<=")[^"]*|\S*)$/.exec(line) ?? []
+  const head = line.slice(0, line.length - quote.length - typed.length)
+  const found = names.filter((each) => begins(each, typed))
+  const [only] = found
+  if (found.length === 1 && only !== undefined) return { line: `${head}${/\s/.test(only) ? `"${only}"` : only} `, candidates: [] }
+  const extended = finish('', typed, found, typed)
+  const opening = /\s/.test(extended.line) ? '"' : quote
+  return { ...extended, line: head + opening + extended.line }
 }
 
 function finish(head: string, typed: string, found: readonly string[], line: string): Completion {

@@ -64,8 +64,8 @@ export async function drawUp(
   }
   if (known === undefined) throw new CliError('this conversation is not a group; open one with /to NAME, or create one with /group new')
   const { group } = known
-  const [name] = names
-  if ((verb !== 'add' && verb !== 'drop') || name === undefined)
+  const [name, ...more] = names
+  if ((verb !== 'add' && verb !== 'drop') || name === undefined || more.length > 0)
     throw new CliError('usage: /group add NAME, /group drop NAME or /group leave')
   if (fingerprintOf(group.maker) !== fingerprintOf(identity.key))
     throw new CliError(`only ${people.nameOf(fingerprintOf(group.maker))}, who made this group, can change it`)

@@ -60,6 +60,8 @@ describe('/group', () => {
     [['new'], 'usage: /group new NAME MEMBER …'],
     [['add'], 'usage: /group add NAME'],
     [['drop'], 'usage: /group add NAME'],
+    [['add', 'bob', 'dave'], 'usage: /group add NAME'],
+    [['drop', 'bob', 'dave'], 'usage: /group add NAME'],
     [['rename', 'x'], 'usage: /group add NAME'],
   ])('refuses %j with its usage', async (words, usage) => {
     const tea = await known(alice, await groupOf(alice, [alice, bob]))
