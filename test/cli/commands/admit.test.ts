@@ -139,3 +139,11 @@ test('a date includes its day, and a time from now is a whole second', () => {
   expect(parseUntil('30d', now)).toBe(Date.UTC(2026, 11, 29, 12, 0, 1))
   for (const text of ['2027-02-29', '2026-11-28', '0d', '30', '', '999999w']) expect(() => parseUntil(text, now)).toThrow(/--until/)
 })
+
+test('a right ends after now, and before the last day of the year 9999 at the latest', () => {
+  const midnight = Date.UTC(2026, 10, 30)
+  expect(() => parseUntil('2026-11-29', midnight)).toThrow('that date is over, or too far away')
+  expect(parseUntil('2026-11-29', midnight - 1)).toBe(midnight)
+  expect(formatUntil(parseUntil('9999-12-30', midnight))).toBe('9999-12-31 00:00 UTC')
+  expect(() => parseUntil('9999-12-31', midnight)).toThrow('that date is over, or too far away')
+})

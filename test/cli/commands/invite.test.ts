@@ -1,6 +1,6 @@
 /** Invites from both sides: the operator's `invite` and `member`, and the newcomer's `join`. */
 import { createPrivateKey, createPublicKey } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { base32nopad } from '@scure/base'
@@ -81,6 +81,18 @@ describe('invite', () => {
     expect(list(folder)).toEqual(before)
   })
 
+  test('takes a name of 40 characters', async () => {
+    expect(await operate('invite', 'x'.repeat(40))).toMatchObject({ code: 0 })
+    expect(readdirSync(clients)).toEqual([`${'x'.repeat(40)}.auth`])
+  })
+
+  test('refuses a folder of a service without an onion address, and writes nothing', async () => {
+    writeFileSync(join(folder, 'hostname'), 'example.org\n')
+    const before = list(folder)
+    expect(await operate('invite', 'alice')).toMatchObject({ code: 1, out: '', err: expect.stringContaining('contains no onion address') })
+    expect(list(folder)).toEqual(before)
+  })
+
   test('refuses the 331st member', async () => {
     for (let n = 0; n < 330; n++) writeFileSync(join(clients, `m${n}.auth`), CLIENT)
     const { code, err } = await operate('invite', 'alice')
@@ -122,6 +134,35 @@ describe('member', () => {
     expect(await operate('member', 'expire')).toEqual({ code: 0, out: 'removed old\n', err: UNTOLD })
     expect(await operate('member', 'expire')).toEqual({ code: 0, out: '', err: '' })
     expect(readdirSync(clients)).toEqual(['new--until-29990101000000.auth', 'plain.auth'])
+  })
+
+  test('list takes only a date behind its mark for the end of a membership', async () => {
+    const files = ['member-20200101000000', 'a--until-2020010100000', 'b--until-c--until-29990101000000']
+    for (const name of files) writeFileSync(join(clients, `${name}.auth`), CLIENT)
+    expect(JSON.parse((await operate('member', 'list', '--json')).out)).toEqual({
+      members: [
+        { name: 'a--until-2020010100000' },
+        { name: 'b--until-c', until: '2999-01-01T00:00:00.000Z' },
+        { name: 'member-20200101000000' },
+      ],
+      open: false,
+    })
+  })
+
+  test('list warns of a folder that other users may enter, and refuses one that does not exist', async () => {
+    chmodSync(folder, 0o710)
+    expect(await operate('member', 'list')).toMatchObject({
+      code: 0,
+      err: `asfaleia: warning: other users may enter ${folder}; to keep them out: chmod 700 ${folder}\n`,
+    })
+    chmodSync(folder, 0o700)
+    expect(await operate('member', 'list')).toMatchObject({ code: 0, err: '' })
+    const missing = await asfaleia(['member', 'list', '--service', join(around, 'none')])
+    expect(missing).toMatchObject({
+      code: 1,
+      out: '',
+      err: expect.stringMatching(/cannot read \S+none: no such file or folder\nasfaleia: hint: name tor's HiddenServiceDir/),
+    })
   })
 
   test('shows members that someone else wrote as tor loads them, and warns of files that tor skips', async () => {
