@@ -1,6 +1,6 @@
 /** Invites from both sides: the operator's `invite` and `member`, and the newcomer's `join`. */
 import { createPrivateKey, createPublicKey } from 'node:crypto'
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { base32nopad } from '@scure/base'
@@ -86,6 +86,16 @@ describe('invite', () => {
     expect(readdirSync(clients)).toEqual([`${'x'.repeat(40)}.auth`])
   })
 
+  test('makes the folder of the clients, for its owner alone, if tor has not', async () => {
+    rmSync(clients, { recursive: true, force: true })
+    expect(await operate('invite', 'alice')).toMatchObject({ code: 0 })
+    expect(statSync(clients).mode & 0o777).toBe(0o700)
+    expect(statSync(join(clients, 'alice.auth')).mode & 0o777).toBe(0o600)
+    rmSync(clients, { recursive: true })
+    writeFileSync(clients, '')
+    expect(await operate('invite', 'alice')).toMatchObject({ code: 1, out: '' })
+  })
+
   test('refuses a folder of a service without an onion address, and writes nothing', async () => {
     writeFileSync(join(folder, 'hostname'), 'example.org\n')
     const before = list(folder)
@@ -134,6 +144,34 @@ describe('member', () => {
     expect(await operate('member', 'expire')).toEqual({ code: 0, out: 'removed old\n', err: UNTOLD })
     expect(await operate('member', 'expire')).toEqual({ code: 0, out: '', err: '' })
     expect(readdirSync(clients)).toEqual(['new--until-29990101000000.auth', 'plain.auth'])
+  })
+
+  test('expire keeps the service closed after the last membership, and reports it as JSON', async () => {
+    for (const name of ['a', 'b']) writeFileSync(join(clients, `${name}--until-20200101000000.auth`), CLIENT)
+    expect((await operate('member', 'expire', '--json')).out).toBe('{"removed":["a","b"],"left":0}\n')
+    expect(readdirSync(clients)).toEqual(['nobody.auth'])
+    expect((await operate('member', 'expire', '--json')).out).toBe('{"removed":[],"left":0}\n')
+  })
+
+  test('remove reports as JSON how many members are left, and whether the service is open', async () => {
+    await operate('invite', 'alice')
+    await operate('invite', 'bob')
+    const remove = async (...words: string[]): Promise<unknown> => JSON.parse((await operate('member', 'remove', '--json', ...words)).out)
+    expect(await remove('bob', '--open')).toEqual({ name: 'bob', left: 1, open: false })
+    expect(await remove('alice')).toEqual({ name: 'alice', left: 0, open: false })
+    expect(await remove('alice', '--open')).toEqual({ name: 'alice', left: 0, open: true })
+  })
+
+  test('remove opens the service with its last member, also if it was never without one', async () => {
+    await operate('invite', 'alice')
+    await operate('invite', 'bob')
+    expect(readdirSync(clients)).toEqual(['alice.auth', 'bob.auth'])
+    expect(await operate('member', 'remove', 'alice', '--open')).toMatchObject({ out: 'removed; 1 member can find the service\n' })
+    expect(await operate('member', 'remove', 'bob', '--open')).toMatchObject({
+      code: 0,
+      out: 'removed; everyone who knows its address can find the service\n',
+    })
+    expect(readdirSync(clients)).toEqual([])
   })
 
   test('list takes only a date behind its mark for the end of a membership', async () => {
