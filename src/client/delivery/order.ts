@@ -6,6 +6,7 @@
  *
  * A sender can only delay its own messages.
  */
+import { isOver } from './backoff.ts'
 
 export const ORDER = Object.freeze({
   /** How long a message waits for the previous one, ms. */
@@ -32,13 +33,13 @@ interface Message {
   readonly id: string
   readonly after?: string | undefined
   /** When its sender wrote it, by the sender's clock. */
-  readonly time?: number
+  readonly time?: number | undefined
 }
 
 interface Held<T> {
   readonly id: string
   readonly after: string
-  readonly time?: number
+  readonly time: number | undefined
   readonly item: T
   readonly until: number
 }
@@ -100,21 +101,21 @@ export class Order<T> {
       return this.#give(sender, message, item)
     }
     const waiting = sender.held.get(after) ?? []
-    waiting.push({ id, after, item, until: now + ORDER.hold, ...(time !== undefined && { time }) })
+    waiting.push({ id, after, time, item, until: now + ORDER.hold })
     sender.held.set(after, waiting)
     sender.count++
     this.#count++
     if (sender.count > ORDER.sender) return this.#giveOldest(sender)
-    if (this.#count > ORDER.all) return this.#giveOldest(this.#fullest())
+    if (this.#count > ORDER.all) return this.release(() => true)
     return []
   }
 
   /** Releases messages that waited too long. */
   expire(now: number): Ordered<T>[] {
     const given: Ordered<T>[] = []
-    for (const sender of this.#senders.values()) {
-      for (let over = findOver(sender, now); over !== undefined; over = findOver(sender, now)) given.push(...this.#giveHeld(sender, over))
-    }
+    const choose = ({ until }: Held<T>): boolean => isOver(until, now, ORDER.hold)
+    for (const sender of this.#senders.values())
+      for (let each = this.#giveOldest(sender, choose); each.length > 0; each = this.#giveOldest(sender, choose)) given.push(...each)
     return given
   }
 
@@ -204,13 +205,13 @@ export class Order<T> {
     return given
   }
 
-  #giveOldest(sender: Sender<T>): Ordered<T>[] {
-    const oldest = findOldest(sender)
-    return oldest === undefined ? [] : this.#giveHeld(sender, oldest)
-  }
-
-  /** Releases a held message without the previous one. */
-  #giveHeld(sender: Sender<T>, held: Held<T>): Ordered<T>[] {
+  /**
+   * Releases a held message without the previous one: the oldest that `choose` selects, or the first of those here that it
+   * follows.
+   */
+  #giveOldest(sender: Sender<T>, choose?: (held: Held<T>) => boolean): Ordered<T>[] {
+    const held = findFirst(sender, findOldest(sender, choose))
+    if (held === undefined) return []
     const waiting = sender.held.get(held.after)!
     waiting.splice(waiting.indexOf(held), 1)
     if (waiting.length === 0) sender.held.delete(held.after)
@@ -220,32 +221,29 @@ export class Order<T> {
     sender.hasGap = true
     return this.#give(sender, held, held.item, true)
   }
-
-  #fullest(): Sender<T> {
-    let fullest: Sender<T> | undefined
-    for (const sender of this.#senders.values()) if (sender.count > (fullest?.count ?? 0)) fullest = sender
-    return fullest!
-  }
 }
 
-function countHeld<T>({ held, count }: Sender<T>, choose: (item: T) => boolean): number {
+function countHeld<T>({ held }: Sender<T>, choose: (item: T) => boolean): number {
   let chosen = 0
-  if (count > 0) for (const waiting of held.values()) for (const { item } of waiting) if (choose(item)) chosen++
+  for (const waiting of held.values()) for (const { item } of waiting) if (choose(item)) chosen++
   return chosen
 }
 
-function findOldest<T>(sender: Sender<T>): Held<T> | undefined {
-  if (sender.count === 0) return undefined
-  let oldest: Held<T> | undefined
-  for (const [each] of sender.held.values()) if (each !== undefined && (oldest === undefined || each.until < oldest.until)) oldest = each
-  return oldest
+/** Returns the first of the held messages that lead to one. Those that name each other in a circle have no first one. */
+function findFirst<T>({ held }: Sender<T>, last: Held<T> | undefined): Held<T> | undefined {
+  const all = [...held.values()].flat()
+  let [first, before] = [last, last]
+  for (let left = all.length; before !== undefined && left >= 0; left--) {
+    first = before
+    before = all.find(({ id }) => id === first!.after)
+  }
+  return first
 }
 
-/** Returns the first message that waited too long, or that would wait longer than any may: the clock was set back. */
-function findOver<T>({ held, count }: Sender<T>, now: number): Held<T> | undefined {
-  if (count > 0)
-    for (const [each] of held.values()) if (each !== undefined && (each.until <= now || each.until > now + ORDER.hold)) return each
-  return undefined
+function findOldest<T>({ held }: Sender<T>, choose: (held: Held<T>) => boolean = () => true): Held<T> | undefined {
+  let oldest: Held<T> | undefined
+  for (const [each] of held.values()) if (choose(each!) && (oldest === undefined || each!.until < oldest.until)) oldest = each
+  return oldest
 }
 
 function remember(ids: Set<string>, id: string): void {

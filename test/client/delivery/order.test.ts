@@ -59,6 +59,15 @@ test('a missing message is awaited for a limited time, and marked late afterward
   expect(push(order, 4, 0)).toEqual(['4'])
 })
 
+test('behind a gap, the messages that are here come in their order', () => {
+  const order = new Order<string>()
+  push(order, 0, 0)
+  for (const n of [6, 4, 5, 3]) expect(push(order, n, n)).toEqual([])
+  expect(items(order.expire(6 + ORDER.hold))).toEqual(['3 after a gap', '4', '5', '6'])
+  expect(push(order, 1, 6 + ORDER.hold)).toEqual(['1 late'])
+  expect(push(order, 2, 6 + ORDER.hold)).toEqual(['2 late'])
+})
+
 test('every message of a gap that arrives after all is late, and newer ones are not', () => {
   const order = new Order<string>()
   push(order, 0, 0)

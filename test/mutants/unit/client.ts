@@ -110,8 +110,9 @@ export const CLIENT: readonly Defect[] = [
     [
       ['sender.count > ORDER.sender', 'sender.count >= ORDER.sender', 'A sender has one held message too few.'],
       ['this.#count > ORDER.all', 'false', 'Held messages have no bound.'],
-      ['each.until <= now ||', 'each.until < now ||', 'A held message waits a moment too long.'],
-      ['|| each.until > now + ORDER.hold', '', 'A clock that is set back holds messages for long.'],
+      ['isOver(until, now, ORDER.hold)', 'until < now || until > now + ORDER.hold', 'A held message waits a moment too long.'],
+      ['isOver(until, now, ORDER.hold)', 'until <= now', 'A clock that is set back holds messages for long.'],
+      ['findFirst(sender, findOldest(sender, choose))', 'findOldest(sender, choose)', 'Messages behind a gap come out of order.'],
       ['    remember(sender.missed, held.after)\n', '', 'A late message is not marked.'],
       ['held.item, true)', 'held.item, false)', 'A gap is not marked.'],
       ['        if (count === 0) {', '        if (true) {', 'A sender with held messages is forgotten.'],
