@@ -129,6 +129,58 @@ test('a connection for addresses that is closed while it dials ends what it reac
   expect(states).not.toContain('up')
 })
 
+test('addresses that take turns are all asked again after a connection ended while some were asked', async () => {
+  const name = 'localhost'
+  const addresses = Array.from({ length: 9 }, () => makeAddress(fingerprintOf(makePerson('friend').key), name, randomBytes(32), 0))
+  const clock = createClock()
+  const states: unknown[] = []
+  /** By connection: the addresses that were asked. */
+  const asked: Set<string>[] = []
+  let end = (_error: unknown): void => {}
+  const connect = async (options: { early: (client: ClaimClient) => void }): Promise<ClaimClient> => {
+    const here = new Set<string>()
+    const isFirst = asked.push(here) === 1
+    const client = {
+      // So few labels that each address waits for its turn.
+      limits: { labels: 16 },
+      onEnd: (onEnd: typeof end) => void (end = onEnd),
+      close: () => {},
+      open: (secret: string) => ({
+        get: () => {
+          here.add(secret)
+          return isFirst ? new Promise(() => {}) : Promise.resolve({ messages: [] })
+        },
+        leave: () => {},
+      }),
+    } as unknown as ClaimClient
+    options.early(client)
+    return client
+  }
+  const connection = new AddressConnection(
+    {
+      connect,
+      clock,
+      random: () => 0,
+      onMessage: async () => {},
+      onState: (state, more) => void states.push(state === 'up' ? more : state),
+      onForgot: () => {},
+      onTakenOver: () => {},
+      onAcked: () => {},
+    },
+    addresses,
+  )
+  closers.push(() => connection.close())
+  await expect.poll(() => asked[0]?.size).toBe(8)
+  end(new RelayError('closed'))
+  await expect
+    .poll(() => {
+      clock.skip(1_000)
+      return asked[1]?.size
+    })
+    .toBe(9)
+  expect(states).toEqual(['connecting', { waiting: 0 }, 'down', 'connecting', { waiting: 0 }])
+})
+
 test('a client that receives loads the keys of each address before it is ready, and one that only sends loads none', async () => {
   const { name } = await startRelay()
   const { alice, bob, to } = await introduce(name)
