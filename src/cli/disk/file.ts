@@ -65,13 +65,11 @@ export async function readBytes(path: string, most: number): Promise<Buffer | un
     const stat = await file.stat()
     if (stat.isDirectory()) throw refuseFile(path, 'it is a folder')
     if (!stat.isFile()) throw refuseFile(path, 'it is not a regular file')
-    const tooLarge = (): CliError => refuseFile(path, `it is larger than ${most} bytes`)
-    if (stat.size > most) throw tooLarge()
     // The file may grow meanwhile, and files of the kernel have no size.
     let bytes = Buffer.alloc(Math.min(Math.max(stat.size, LEAST_BYTES), most) + 1)
     for (let length = 0; ; bytes = Buffer.concat([bytes], Math.min(2 * length, most + 1))) {
       length += await readAt(file, bytes.subarray(length), length)
-      if (length > most) throw tooLarge()
+      if (length > most) throw refuseFile(path, `it is larger than ${most} bytes`)
       if (length < bytes.length) return bytes.subarray(0, length)
     }
   } catch (error) {

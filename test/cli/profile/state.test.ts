@@ -195,8 +195,10 @@ test('a lock is stale if its process id now belongs to another program', async (
 test('a lock of a zombie is stale, and the lock of a process that lives is not', async () => {
   mkdirSync(join(root, 'state'))
   const lock = join(root, 'state/outbox.lock')
-  // The shell becomes a program that never asks for its child, which stays a zombie.
-  const parent = spawn('sh', ['-c', 'sleep 0 & echo $!; exec sleep 60'], { stdio: ['ignore', 'pipe', 'inherit'] })
+  // The shell becomes a program that never asks for its child, which ends only then, and stays a zombie.
+  const parent = spawn('sh', ['-c', '(until grep -q sleep /proc/$$/comm; do :; done) & echo $!; exec sleep 60'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
   try {
     const [chunk] = (await once(parent.stdout, 'data')) as [Buffer]
     const zombie = Number(chunk.toString())
