@@ -437,7 +437,7 @@ describe('a chat message', () => {
     const chat = new TestChat()
     chat.say('tee')
     chat.type('/edit\r')
-    expect(chat.draw()).toMatch(/edit> tee$/)
+    expect(chat.draw()).toMatch(/─ Enter saves the change, Esc cancels it[^]*edit> tee$/)
     chat.type('\u{15}tea\r')
     expect(chat.did('edit')).toMatchObject([{ text: 'tea', of: [{ id: 'sent-1' }] }])
     expect(chat.draw()).toContain('tea (edited)')

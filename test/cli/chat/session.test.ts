@@ -1059,3 +1059,41 @@ describe('the first screen', () => {
     expect(front.look()).toContain('the SOCKS port; start tor, or name its SOCKS port')
   })
 })
+
+describe('a change of the profile by another command', () => {
+  const relays = (): string[] => front.state!.relays.map(({ relay }) => relay)
+
+  it('takes relays away that the profile no longer names, each time', async () => {
+    const session = begin({ relays: ['one', 'two', 'three'] })
+    await until(() => front.state !== undefined)
+    expect(relays()).toEqual(['one', 'two', 'three'])
+    session.onProfile({ relays: ['one', 'three', 'four'], receipts: { read: false } })
+    expect(relays()).toEqual(['one', 'three'])
+    session.onProfile({ relays: ['three'], receipts: { read: false } })
+    expect(relays()).toEqual(['three'])
+    // A profile without relays is one that is damaged, or that another command writes.
+    session.onProfile({ relays: [], receipts: { read: false } })
+    expect(relays()).toEqual(['three'])
+  })
+
+  it('leaves the relays alone that the user named for this chat', async () => {
+    const session = begin({ relays: ['mine'], stored: ['one'] })
+    await until(() => front.state !== undefined)
+    for (const stored of [['one'], ['two'], ['mine', 'two'], ['two']]) session.onProfile({ relays: stored, receipts: { read: false } })
+    expect(relays()).toEqual(['mine'])
+  })
+
+  it('sets the read receipts only if the profile sets them otherwise than before', async () => {
+    const session = begin()
+    await until(() => front.state !== undefined)
+    session.onProfile({ relays: ['localhost'], receipts: { read: true } })
+    expect(front.state!.receipts).toBe(true)
+    front.type('/receipts off')
+    await until(() => front.state!.receipts === false)
+    session.onProfile({ relays: ['localhost'], receipts: { read: true } })
+    expect(front.state!.receipts).toBe(false)
+    session.onProfile({ relays: ['localhost'], receipts: { read: false } })
+    session.onProfile({ relays: ['localhost'], receipts: { read: true } })
+    expect(front.state!.receipts).toBe(true)
+  })
+})
