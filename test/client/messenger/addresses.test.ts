@@ -1,5 +1,5 @@
 /** Addresses: many of them, hostile ones, and clients that share them. */
-import { setTimeout as later } from 'node:timers/promises'
+import { setImmediate as turn, setTimeout as later } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
 import { hybridKey } from '../../../src/auth/age-hybrid.ts'
 import { randomBytes } from '../../../src/auth/crypto.ts'
@@ -129,47 +129,68 @@ test('a connection for addresses that is closed while it dials ends what it reac
   expect(states).not.toContain('up')
 })
 
+/** The claims of a relay that a test plays. With 16 labels each address waits for its turn; with 64 a few are subscribed. */
+function playRelay(labels: 16 | 64, get: (secret: string) => Promise<{ messages: readonly object[] }>) {
+  let end = (_error: unknown): void => {}
+  const open = (secret: string): unknown => ({
+    get: () => get(secret),
+    async *subscribe({ onSubscribed }: { onSubscribed: (waiting: number) => void }) {
+      const { messages } = await get(secret)
+      onSubscribed(messages.length)
+      yield* messages
+      await new Promise(() => {})
+    },
+    leave: () => {},
+  })
+  const client = { limits: { labels }, onEnd: (onEnd: typeof end) => void (end = onEnd), close: () => {}, open } as unknown as ClaimClient
+  return { client, end: (error: unknown) => end(error) }
+}
+
+function connectTo(
+  connect: (options: { early: (client: ClaimClient) => void }) => Promise<ClaimClient>,
+  addresses: readonly Address[],
+  more: Partial<ConstructorParameters<typeof AddressConnection>[0]> = {},
+): AddressConnection {
+  const connection = new AddressConnection(
+    {
+      connect,
+      clock: createClock(),
+      random: () => 0,
+      onMessage: async () => {},
+      onState: () => {},
+      onForgot: () => {},
+      onTakenOver: () => {},
+      onAcked: () => {},
+      ...more,
+    },
+    addresses,
+  )
+  closers.push(() => connection.close())
+  return connection
+}
+
+const makeAddresses = (length: number): Address[] =>
+  Array.from({ length }, () => makeAddress(fingerprintOf(makePerson('friend').key), 'localhost', randomBytes(32), 0))
+
 test('addresses that take turns are all asked again after a connection ended while some were asked', async () => {
-  const name = 'localhost'
-  const addresses = Array.from({ length: 9 }, () => makeAddress(fingerprintOf(makePerson('friend').key), name, randomBytes(32), 0))
   const clock = createClock()
   const states: unknown[] = []
   /** By connection: the addresses that were asked. */
   const asked: Set<string>[] = []
   let end = (_error: unknown): void => {}
-  const connect = async (options: { early: (client: ClaimClient) => void }): Promise<ClaimClient> => {
+  const connect = async ({ early }: { early: (client: ClaimClient) => void }): Promise<ClaimClient> => {
     const here = new Set<string>()
     const isFirst = asked.push(here) === 1
-    const client = {
-      // So few labels that each address waits for its turn.
-      limits: { labels: 16 },
-      onEnd: (onEnd: typeof end) => void (end = onEnd),
-      close: () => {},
-      open: (secret: string) => ({
-        get: () => {
-          here.add(secret)
-          return isFirst ? new Promise(() => {}) : Promise.resolve({ messages: [] })
-        },
-        leave: () => {},
-      }),
-    } as unknown as ClaimClient
-    options.early(client)
-    return client
+    const relay = playRelay(16, (secret) => {
+      here.add(secret)
+      return isFirst ? new Promise(() => {}) : Promise.resolve({ messages: [] })
+    })
+    end = relay.end
+    early(relay.client)
+    return relay.client
   }
-  const connection = new AddressConnection(
-    {
-      connect,
-      clock,
-      random: () => 0,
-      onMessage: async () => {},
-      onState: (state, more) => void states.push(state === 'up' ? more : state),
-      onForgot: () => {},
-      onTakenOver: () => {},
-      onAcked: () => {},
-    },
-    addresses,
-  )
-  closers.push(() => connection.close())
+  const onState = (state: string, more?: object): void => void states.push(state === 'up' ? more : state)
+  connectTo(connect, makeAddresses(9), { clock, onState })
   await expect.poll(() => asked[0]?.size).toBe(8)
   end(new RelayError('closed'))
   await expect
@@ -179,6 +200,35 @@ test('addresses that take turns are all asked again after a connection ended whi
     })
     .toBe(9)
   expect(states).toEqual(['connecting', { waiting: 0 }, 'down', 'connecting', { waiting: 0 }])
+})
+
+test.each([
+  ['is subscribed', 64],
+  ['takes turns', 16],
+] as const)('`fetched` resolves only once the user has the messages of an address that %s', async (_how, labels) => {
+  const batches = [{ messages: [{ id: 'one' }, { id: 'two' }] }]
+  const { client } = playRelay(labels, async () => batches.shift() ?? { messages: [] })
+  const [got, isTaken] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  let isFetched = false
+  const connection = connectTo(
+    async ({ early }) => {
+      early(client)
+      return client
+    },
+    makeAddresses(1),
+    {
+      onMessage: (_source, _address, { id }) => {
+        if (id === 'two') got.resolve()
+        return id === 'two' ? isTaken.promise : Promise.resolve()
+      },
+    },
+  )
+  void connection.fetched.then(() => (isFetched = true))
+  await got.promise
+  await turn()
+  expect(isFetched).toBe(false)
+  isTaken.resolve()
+  expect(await connection.fetched).toBeUndefined()
 })
 
 test('a client that receives loads the keys of each address before it is ready, and one that only sends loads none', async () => {
