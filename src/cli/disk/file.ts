@@ -135,7 +135,6 @@ export async function rewrite(path: string, content: Uint8Array): Promise<void> 
     if (made.uid !== uid || made.gid !== gid) await chown(beside, uid, gid)
     await chmod(beside, mode & 0o777)
     await rename(beside, target)
-    beside = undefined
     await flush(dirname(target))
   } catch (error) {
     throw new CliError(`cannot write ${path}: ${systemReason(error)}`, { hint: 'nothing was changed; run this as the owner of the file' })

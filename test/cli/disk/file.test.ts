@@ -29,7 +29,7 @@ import {
   writeNewFolder,
   writeWhole,
 } from '../../../src/cli/disk/file.ts'
-import { run } from '../../support/process.ts'
+import { run, start } from '../../support/process.ts'
 
 let root: string
 beforeEach(() => {
@@ -134,6 +134,20 @@ describe('a text', () => {
   })
 })
 
+test.skipIf(process.platform !== 'linux')('a file of the kernel, which has no size, is read to its end', async () => {
+  for (const length of [1, 4_095, 4_096, 4_097, 8_193, 8_194, 8_195, 40_000]) {
+    const child = start(['sh', '-c', 'echo ready; read _', 'x'.repeat(length)], { open: true })
+    await child.until(/ready/)
+    const path = `/proc/${child.pid}/cmdline`
+    const whole = readFileSync(path, 'utf8')
+    expect(whole.length).toBeGreaterThan(length)
+    expect(await readText(path, 65_536)).toBe(whole)
+    expect(await readText(path, whole.length)).toBe(whole)
+    await expect(readText(path, whole.length - 1)).rejects.toThrow(`it is larger than ${whole.length - 1} bytes`)
+    await child.end('SIGKILL')
+  }
+})
+
 describe('a file that is written whole', () => {
   test('is for the user alone, also if the one before was not', async () => {
     const path = join(root, 'a')
@@ -177,6 +191,18 @@ describe('a file that is rewritten', () => {
     expect([readFileSync(file, 'utf8'), modeOf(file), statSync(file).uid]).toEqual(['two', '664', owner])
     expect(lstatSync(join(root, 'link')).isSymbolicLink()).toBe(true)
     expect(readdirSync(root).toSorted()).toEqual(['file', 'link'])
+  })
+
+  test.each([
+    ['the group', 0, 65_534],
+    ['the user', 65_534, 0],
+  ])('keeps %s if only that is another one', async (_who, uid, gid) => {
+    const file = join(root, 'file')
+    writeFileSync(file, 'one')
+    if (process.getuid?.() === 0) chownSync(file, uid, gid)
+    const before = statSync(file)
+    await rewrite(file, Buffer.from('two'))
+    expect(statSync(file)).toMatchObject({ uid: before.uid, gid: before.gid })
   })
 
   test('must be there, and leaves nothing beside it if it is no file', async () => {

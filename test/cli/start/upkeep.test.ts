@@ -85,7 +85,15 @@ test('asks for no proof-of-work defence of a tor without it, and adds the lines 
 
 test('names another folder as the next step if it cannot use this one', async () => {
   writeFileSync(join(root, 'file'), '')
-  await expect(keep({ state: join(root, 'file/state') })).rejects.toMatchObject({ hint: 'name another folder with --state' })
+  await expect(keep({ state: join(root, 'file/state') })).rejects.toMatchObject({
+    message: `cannot create the folder ${join(root, 'file/state')}: ${join(root, 'file')} is a file`,
+    hint: 'name another folder with --state',
+  })
+  // A folder there, which the system does not let it close to others.
+  await expect(keep({ state: '/proc/self/net' })).rejects.toMatchObject({
+    message: expect.stringMatching(/^cannot use the folder \/proc\/self\/net: /) as string,
+    hint: 'name another folder with --state',
+  })
 })
 
 describe('a tor that runs', () => {
