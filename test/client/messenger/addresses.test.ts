@@ -363,6 +363,30 @@ describe('an address of a contact', { timeout: 60_000 }, () => {
   })
 })
 
+test('a copy of a message whose one-time key is erased is confirmed again: the receipt may be lost', { timeout: 60_000 }, async () => {
+  const { relay, name } = await startRelay()
+  const { alice, bob, from, to } = await introduce(name)
+  await to.close()
+  const letter = from.send(cardOf(bob), { type: 'text', text: 'three' })
+  expect(await letter.accepted).toBe('held')
+  await expect.poll(() => alice.disk.outbox.some(({ id, payload }) => id === letter.id && payload.length > 0)).toBe(true)
+  const { payload } = alice.disk.outbox.find(({ id }) => id === letter.id)!
+  const again = open(bob, [cardOf(alice)])
+  expect((await take(again, 1)).map(textOf)).toEqual(['three'])
+  expect(await letter.settled).toBe('delivered')
+  expect(letter.protection).toBe('one-time')
+  const { stored } = relay.relay.snapshot().counters
+  await sendTo(
+    name,
+    addressesOf(bob).find(({ contact }) => contact === fingerprintOf(alice.key))!,
+    [payload],
+  )
+  // The copy, and a second receipt.
+  await expect.poll(() => relay.relay.snapshot().counters.stored, { timeout: 20_000 }).toBe(stored + 2)
+  // Both are erased.
+  await expect.poll(() => relay.relay.snapshot().messages, { timeout: 20_000 }).toBe(0)
+})
+
 describe('a contact who was removed', { timeout: 60_000 }, () => {
   test('has no address any more, no connection reads it, and nothing of the ring is left', async () => {
     const { name } = await startRelay()
