@@ -169,7 +169,7 @@ export class Order<T> {
       followed: new Set(),
       before: new Set(),
       hasGap: false,
-      newest: -Infinity,
+      newest: Number.NaN,
     }
     this.#senders.set(from, sender)
     return sender
@@ -183,17 +183,17 @@ export class Order<T> {
       const { id, after, time = -Infinity } = next
       const isBehind = gap && given.length === 0
       const isMissed = sender.missed.delete(id)
-      // A message without a previous one begins a sequence: perhaps the one whose end is behind the gap.
-      const isBefore = after === undefined ? sender.missed.size > 0 : sender.before.delete(after)
-      const isBranch = isBehind || after === undefined || sender.followed.has(after)
+      // A message without a previous one begins a sequence, perhaps one of which a part was released in an earlier run.
+      const isBefore = after === undefined || sender.before.delete(after)
+      const isBranch = isBehind || (after !== undefined && sender.followed.has(after))
       const fills = (isBefore && time <= sender.newest) || (isBranch && time < sender.newest)
       if (fills && !isMissed) remember(sender.before, id)
       const late = isMissed || fills
-      sender.newest = Math.max(sender.newest, time)
+      if (!(time <= sender.newest)) sender.newest = time
       if (after !== undefined) remember(sender.followed, after)
       given.push({ item: next.item, ...(isBehind && { gap: true as const }), ...(late && { late: true as const }) })
       if (after !== undefined) sender.tips.delete(after)
-      if (!late && isBranch) for (const tip of sender.tips) remember(sender.before, tip)
+      if (!late && (isBranch || isBefore)) for (const tip of sender.tips) remember(sender.before, tip)
       remember(sender.tips, id)
       remember(sender.given, id)
       const waiting = sender.held.get(id) ?? []

@@ -6,9 +6,9 @@ const ALICE = 'alice'
 const items = (given: readonly Ordered<string>[]): unknown[] =>
   given.map(({ item, gap, late }) => (gap ? `${item} after a gap` : late ? `${item} late` : item))
 
-/** Pushes message n, which follows message n − 1. */
+/** Pushes message n of second n, which follows message n − 1. */
 function push(order: Order<string>, n: number, now: number, from = ALICE): unknown[] {
-  return items(order.push(from, { id: `${n}`, ...(n > 0 && { after: `${n - 1}` }) }, `${n}`, now))
+  return items(order.push(from, { id: `${n}`, time: n, ...(n > 0 && { after: `${n - 1}` }) }, `${n}`, now))
 }
 
 test('messages in any order of arrival come out once and in sequence', () => {
@@ -20,7 +20,7 @@ test('messages in any order of arrival come out once and in sequence', () => {
     fc.property(shuffled, (arrival) => {
       const order = new Order<string>()
       // The first message of an unknown sender begins the sequence, so it does not wait for an earlier one.
-      order.push(ALICE, { id: 'start' }, 'start', 0)
+      order.push(ALICE, { id: 'start', time: -1 }, 'start', 0)
       const given = arrival.flatMap((n) => push(order, n, 0))
       expect(given).toEqual(arrival.toSorted((a, b) => a - b).map(String))
       expect(order.held).toBe(0)
@@ -42,7 +42,7 @@ test('the first message of a sender comes out at once, whichever message it foll
 test('a message comes out at once if its predecessor came in an earlier run', () => {
   const order = new Order<string>()
   push(order, 0, 0)
-  expect(items(order.push(ALICE, { id: '9', after: '8' }, '9', 0, true))).toEqual(['9'])
+  expect(items(order.push(ALICE, { id: '9', time: 9, after: '8' }, '9', 0, true))).toEqual(['9'])
 })
 
 test('a missing message is awaited for a limited time, and marked late afterwards', () => {
@@ -82,9 +82,9 @@ test('every message of a gap that arrives after all is late, and newer ones are 
 
 test('a message that fills a gap is late, also if the one before it came in an earlier run', () => {
   const order = new Order<string>()
-  expect(order.push(ALICE, { id: '5', after: '4' }, '5', 0, false, true)).toEqual([])
+  expect(order.push(ALICE, { id: '5', time: 5, after: '4' }, '5', 0, false, true)).toEqual([])
   expect(items(order.expire(ORDER.hold))).toEqual(['5 after a gap'])
-  expect(items(order.push(ALICE, { id: '2', after: '1' }, '2', ORDER.hold, true, true))).toEqual(['2 late'])
+  expect(items(order.push(ALICE, { id: '2', time: 2, after: '1' }, '2', ORDER.hold, true, true))).toEqual(['2 late'])
   expect(push(order, 3, ORDER.hold)).toEqual(['3 late'])
   expect(push(order, 6, ORDER.hold)).toEqual(['6'])
 })
@@ -129,6 +129,22 @@ test.each([true, false])(
     expect(at('z2', 60, 'z')).toEqual(['z2'])
   },
 )
+
+test('the beginning of a sequence is late behind a message of the same second that follows one of an earlier run', () => {
+  const order = new Order<string>()
+  expect(items(order.push(ALICE, { id: '2', time: 5, after: '1' }, '2', 0, true, true))).toEqual(['2'])
+  expect(items(order.push(ALICE, { id: '0', time: 5 }, '0', 0, false, true))).toEqual(['0 late'])
+})
+
+test('a message that fills a gap is late behind a newer one that follows a message of an earlier run', () => {
+  const order = new Order<string>()
+  const at = (n: number, known = false): unknown[] =>
+    items(order.push(ALICE, { id: `${n}`, time: n, after: `${n - 1}` }, `${n}`, 0, known, true))
+  expect(at(3)).toEqual([])
+  expect(items(order.expire(ORDER.hold))).toEqual(['3 after a gap'])
+  expect(at(6, true)).toEqual(['6'])
+  expect(at(4)).toEqual(['4 late'])
+})
 
 test('messages that come after the beginning of a newer sequence are late', () => {
   const order = new Order<string>()
@@ -268,8 +284,8 @@ test('messages of one time that waited for the same one come out in the order of
   const order = new Order<string>()
   push(order, 0, 0)
   const messages = { d: 'b', e: 'c', b: 'a', c: 'a' }
-  for (const [id, after] of Object.entries(messages)) expect(order.push(ALICE, { id, after }, id, 0)).toEqual([])
-  expect(items(order.push(ALICE, { id: 'a', after: '0' }, 'a', 0))).toEqual(['a', 'b', 'd', 'c', 'e'])
+  for (const [id, after] of Object.entries(messages)) expect(order.push(ALICE, { id, time: 1, after }, id, 0)).toEqual([])
+  expect(items(order.push(ALICE, { id: 'a', time: 1, after: '0' }, 'a', 0))).toEqual(['a', 'b', 'd', 'c', 'e'])
 })
 
 test('messages that waited for the same one come out in the order of their times, each with those that follow it', () => {
