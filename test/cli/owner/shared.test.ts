@@ -2,14 +2,20 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { expect, onTestFinished, test } from 'vitest'
 import { type Attachment, Shared } from '../../../src/cli/owner/shared.ts'
+import type { FileState } from '../../../src/client/delivery/file.ts'
 import { Channel } from '../../../src/client/messenger/channel.ts'
+import type { Delivery } from '../../../src/client/messenger/delivery.ts'
 import { MessengerError } from '../../../src/client/messenger/error.ts'
 import type { MessengerEvent } from '../../../src/client/messenger/event.ts'
 import type { Received } from '../../../src/client/messenger/inbox.ts'
 import type { MessengerPort } from '../../../src/client/messenger/port.ts'
+import type { FileDelivery } from '../../../src/client/messenger/transfers.ts'
+import { sourceOf } from '../../support/files.ts'
 import { makePerson } from '../../support/people.ts'
 
 const bob = makePerson('bob')
+
+type OwnerFile = { -readonly [Key in keyof FileDelivery]: FileDelivery[Key] } & { readonly settle: (state: FileState) => void }
 
 class Owner {
   readonly incoming = new Channel<Received>()
@@ -17,6 +23,10 @@ class Owner {
   readonly done: string[] = []
   /** How often a client asked for a flush. */
   flushes = 0
+  /** The ids of the messages that clients sent, and the files. */
+  readonly sent: string[] = []
+  readonly files: OwnerFile[] = []
+  readonly relays: string[] = []
   /** Resolves when an owner that is gone reports that it is closed. */
   untilClosed = (): Promise<void> => turn()
   readonly #lost = Promise.withResolvers<void>()
@@ -34,6 +44,20 @@ class Owner {
         throw new MessengerError('closed')
       },
       close: async () => this.end(),
+      deliveries: () => [],
+      receiveFrom: (relay) => void this.relays.push(relay),
+      leaveRelay: (relay) => void this.relays.splice(this.relays.indexOf(relay), 1),
+      send: (to, content, options) => {
+        this.sent.push(options!.id!)
+        return { id: options!.id!, to, content, state: 'waiting' } as Delivery
+      },
+      sendFile: async (to, { name, size }) => {
+        const settled = Promise.withResolvers<FileState>()
+        const facts = { file: `${name} ${this.files.length}`, to, name, total: size, confirmed: 0, error: undefined }
+        const delivery: OwnerFile = { ...facts, state: 'sending', settled: settled.promise, settle: settled.resolve }
+        this.files.push(delivery)
+        return delivery
+      },
     }
     return { port: port as MessengerPort, lost: this.#lost.promise }
   }
@@ -49,6 +73,11 @@ class Owner {
         this.done.push(id)
       },
     })
+  }
+
+  /** Reports the state of a message. */
+  report(delivery: Delivery, change: Partial<Delivery>): void {
+    this.happening.push({ kind: 'delivery', delivery: { ...delivery, error: undefined, ...change } })
   }
 
   end(): void {
@@ -134,4 +163,111 @@ test('an operation that the end of its owner interrupts is done once more, by th
   closed.resolve()
   await again
   expect([first, second, third].map(({ flushes }) => flushes)).toEqual([1, 2, 1])
+})
+
+/** Collects the events of a shared messenger. */
+function watch(shared: Shared): MessengerEvent[] {
+  const events: MessengerEvent[] = []
+  void (async () => {
+    for await (const event of shared.events()) events.push(event)
+  })()
+  return events
+}
+
+/** Runs turns of the event loop until the condition holds. */
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await turn()
+}
+
+test('the next owner gets the messages that are unsettled, under the same ids and once', async () => {
+  const [first, second] = [new Owner(), new Owner()]
+  const { shared } = play(first, second)
+  const events = watch(shared)
+  const [one, two, three] = ['one', 'two', 'three'].map((text) => shared.send(bob, { type: 'text', text })) as [
+    Delivery,
+    Delivery,
+    Delivery,
+  ]
+  expect(first.sent).toEqual([one.id, two.id, three.id])
+  first.report(one, { state: 'delivered' })
+  first.report(two, { state: 'held' })
+  first.report(three, { state: 'failed', error: new MessengerError('closed') })
+  await until(() => events.length === 2)
+  expect([one.state, two.state, three.state]).toEqual(['delivered', 'held', 'waiting'])
+  expect(await one.settled).toBe('delivered')
+  first.end()
+  await until(() => second.sent.length === 2)
+  expect(second.sent).toEqual([two.id, three.id])
+  second.report(three, { state: 'failed', error: new MessengerError('outbox-full') })
+  expect(await three.settled).toBe('failed')
+  expect(three.error).toMatchObject({ code: 'outbox-full' })
+})
+
+test('events of files name the file of this client, and those of other clients are left out', async () => {
+  const owner = new Owner()
+  const { shared } = play(owner)
+  const events = watch(shared)
+  const mine = [await shared.sendFile(bob, sourceOf('a', new Uint8Array(2))), await shared.sendFile(bob, sourceOf('b', new Uint8Array(3)))]
+  const [a, b] = owner.files
+  b!.confirmed = 1
+  owner.happening.push({ kind: 'file-sent', file: { ...a! } })
+  owner.happening.push({ kind: 'file-sent', file: b! })
+  owner.happening.push({ kind: 'clock', off: 'was-ahead' })
+  await until(() => events.length === 2)
+  expect(events[0]).toEqual({ kind: 'file-sent', file: mine[1] })
+  expect(events[1]).toEqual({ kind: 'clock', off: 'was-ahead' })
+  expect(mine.map(({ name, total, confirmed, state }) => [name, total, confirmed, state])).toEqual([
+    ['a', 2, 0, 'sending'],
+    ['b', 3, 1, 'sending'],
+  ])
+})
+
+test('the next owner goes on with files that have not arrived, under the name that the client knows, and knows their relays', async () => {
+  const [first, second] = [new Owner(), new Owner()]
+  const { shared } = play(first, second)
+  for (const relay of ['one', 'two']) shared.receiveFrom(relay)
+  shared.leaveRelay('one')
+  const [done, open] = [
+    await shared.sendFile(bob, sourceOf('a', new Uint8Array(2))),
+    await shared.sendFile(bob, sourceOf('b', new Uint8Array(3))),
+  ]
+  const { file } = open
+  first.files[0]!.state = 'done'
+  first.files[0]!.settle('done')
+  expect(await done.settled).toBe('done')
+  first.end()
+  // The owner that is gone settles what it has.
+  first.files[1]!.settle('sending')
+  await until(() => second.files.length === 1)
+  expect(second.relays).toEqual(['two'])
+  expect([second.files[0]!.name, open.file]).toEqual(['b', file])
+  await turn()
+  second.files[0]!.confirmed = 3
+  expect(open.confirmed).toBe(3)
+  second.files[0]!.settle('done')
+  expect(await open.settled).toBe('done')
+})
+
+test('if no owner follows, all that is unsettled fails with the reason', async () => {
+  const owner = new Owner()
+  const problem = new Error('no owner')
+  const shared = new Shared(owner.attachment(), () => Promise.reject(problem))
+  onTestFinished(() => shared.close())
+  const message = shared.send(bob, { type: 'text', text: 'one' })
+  const file = await shared.sendFile(bob, sourceOf('a', new Uint8Array(2)))
+  owner.end()
+  expect([await message.settled, message.error, await file.settled]).toEqual(['failed', problem, 'failed'])
+  await expect(shared.flush()).rejects.toBe(problem)
+})
+
+test('a closed messenger sends nothing, and ends its events and what waits', async () => {
+  const owner = new Owner()
+  const { shared } = play(owner)
+  const file = await shared.sendFile(bob, sourceOf('a', new Uint8Array(2)))
+  await shared.close()
+  expect(await file.settled).toBe('sending')
+  const late = shared.send(bob, { type: 'text', text: 'late' })
+  expect([await late.settled, late.error, owner.sent]).toEqual(['failed', expect.objectContaining({ code: 'closed' }), []])
+  expect(await shared.events()[Symbol.asyncIterator]().next()).toEqual({ value: undefined, done: true })
+  expect(await shared.received()[Symbol.asyncIterator]().next()).toEqual({ value: undefined, done: true })
 })
