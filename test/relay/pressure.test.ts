@@ -691,6 +691,14 @@ describe('garbage of connections that ended', () => {
     expect(collected).toEqual(['young at 8', 'young at 39'])
   })
 
+  it('is collected whole once the busy connections rest', () => {
+    const busy = connect()
+    connect().hangUp()
+    pass(5, () => busy.send('7\n'))
+    pass(20)
+    expect(collected).toEqual(['all at 6'])
+  })
+
   it('is collected whole every five minutes if connections end all the time', () => {
     const busy = connect()
     pass(900, () => {
