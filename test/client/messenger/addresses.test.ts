@@ -363,6 +363,26 @@ describe('an address of a contact', { timeout: 60_000 }, () => {
   })
 })
 
+test('`flush` resolves once the relay has the acknowledgements, also if no receipt follows them', { timeout: 60_000 }, async () => {
+  const { name } = await startRelay()
+  const [alice, bob] = [makeSecret('alice', [name]), makeSecret('bob', [name])]
+  const silent = { receipts: { delivered: false } }
+  const [from, to] = [open(alice, [cardOf(bob)], silent), open(bob, [cardOf(alice)], silent)]
+  for (const each of [from, to]) {
+    await each.fetched()
+    await each.flush()
+  }
+  // At the inbox first, and then at an address.
+  for (const protection of ['daily', 'one-time']) {
+    const letter = from.send(cardOf(bob), { type: 'text', text: protection })
+    const [got] = await take(to, 1)
+    expect([textOf(got!), got!.protection, letter.protection]).toEqual([protection, protection, protection])
+    await to.flush({ signal: AbortSignal.timeout(20_000) })
+    to.send(cardOf(alice), { type: 'text', text: 'keys' })
+    await take(from, 1)
+  }
+})
+
 test('a copy of a message whose one-time key is erased is confirmed again: the receipt may be lost', { timeout: 60_000 }, async () => {
   const { relay, name } = await startRelay()
   const { alice, bob, from, to } = await introduce(name)
