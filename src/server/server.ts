@@ -199,7 +199,7 @@ export async function startServer(
         await waitForAddress(listen, { ms: FREE_MS, isOver })
       } catch (error) {
         // A relay that has taken over holds the only copy by now, and goes on.
-        if (succession === undefined) throw asConfigError('handover', error)
+        if (succession === undefined) throw error
         log.event('handover-off')
         // The relay before may have been stopped for a while, and ends later.
         void waitForAddress(listen, { ms: Infinity, isOver: isClosing }).then(

@@ -506,6 +506,11 @@ describe('the running relay', () => {
     const failed = start('--name', 'localhost', '--tcp', `127.0.0.1:${port}`)
     await expect(failed).rejects.toBeInstanceOf(ConfigError)
     await expect(failed).rejects.toMatchObject({ problems: [{ key: 'tcp', problem: `127.0.0.1:${port} is in use` }] })
+    const secret = join(folder, 'unused')
+    writeFileSync(secret, randomBytes(32).toString('base64'), { mode: 0o600 })
+    const nowhere = start('--name', 'localhost', '--handover', join(folder, 'none/handover.sock'), '--handover-secret', secret)
+    await expect(nowhere).rejects.toMatchObject({ problems: [{ key: 'handover' }] })
+    expect(logged.join('')).not.toContain('"handover-off"')
     const list = join(folder, 'broken')
     writeFileSync(list, `${alice.line}\nnonsense\nmore\n`)
     await expect(start('--admit', list)).rejects.toMatchObject({
