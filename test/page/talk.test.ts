@@ -1,7 +1,8 @@
 /** The page without a browser: two people over a relay in this process. */
 import { afterEach, expect, test, vi } from 'vitest'
+import { generateSeedKey } from '../../src/auth/seed.ts'
 import { connectClaims, connectRelay } from '../../src/client/wire/connect.ts'
-import { makeFileName } from '../../src/client/format/field.ts'
+import { encodeText, makeFileName } from '../../src/client/format/field.ts'
 import { Account } from '../../src/page/account.ts'
 import { conversationOf, type Entry, STRANGERS } from '../../src/page/model.ts'
 import { Talk } from '../../src/page/talk.ts'
@@ -70,6 +71,27 @@ test('a card, a contact request, messages both ways, receipts, and the same safe
   expect(alice.loss).toContain('changes that are in no file')
   alice.saved()
   expect(alice.loss).toBeUndefined()
+})
+
+test('a message that the user saw is confirmed as read, if the profile says so', async () => {
+  const relay = await startRelay()
+  const key = generateSeedKey()
+  const files = new Map([
+    ['profile', encodeText(`name: Bob\nkey: key\nrelay: ${ONION}\nreceipts: delivered, read\n`)],
+    ['key', encodeText(key.toFile('x'))],
+  ])
+  const [alice, bob] = [begin(await Account.create('Alice', [ONION]), relay), begin(await Account.read(files), relay)]
+  await soon(() => expect(relay.relay.snapshot().counters.published).toBe(2))
+  const { id } = await alice.people.addLink(bob.account.card.link)
+  await bob.people.addLink(alice.account.card.link)
+  alice.write(id!, 'Hello Bob')
+  await soon(() => expect(entriesOf(bob, idOf(alice))).toHaveLength(1))
+  bob.drawn(
+    idOf(alice),
+    entriesOf(bob, idOf(alice)).map((entry) => entry.key),
+  )
+  await soon(() => expect(stateOf(entriesOf(alice, id!)[0])).toBe('read'))
+  expect(entriesOf(bob, idOf(alice)).map(({ unseen }) => unseen)).toEqual([false])
 })
 
 test('a file of 1 MB waits for the user, and arrives whole', async () => {
