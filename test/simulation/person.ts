@@ -109,6 +109,8 @@ export class Person {
   /** What the user sees of their relays, and since when. */
   readonly #status = new Map<string, { state: string; since: number }>()
   readonly files: FileBox
+  /** The texts that the outbox on the disk may have. */
+  #stored = new Set<string>()
   #sending: { readonly delivery: FileDelivery; readonly process: Process }[] = []
   #readyAt = 0
   /** The process that only gets what waits. */
@@ -660,9 +662,17 @@ export class Person {
   #watch(store: OutboxStore): OutboxStore {
     const { truth, kernel } = this.#world
     return {
-      load: () => store.load(),
+      load: async () => {
+        const entries = await store.load()
+        for (const { id } of entries)
+          if (!this.#stored.has(id)) truth.violate(5, `text ${truth.findText(id)?.number} is back in the outbox of ${this.name}`)
+        return entries
+      },
       save: async (entries: readonly OutboxEntry[]) => {
+        // If it ends now, the disk has the former texts or these.
+        for (const { id } of entries) this.#stored.add(id)
         await store.save(entries)
+        this.#stored = new Set(entries.map(({ id }) => id))
         truth.most('texts in an outbox', entries.length)
         const kept = new Set(entries.map(({ id }) => id))
         for (const text of truth.openTexts(this.name)) {

@@ -195,7 +195,9 @@ export class Truth implements NetworkObserver {
       this.violate(3, `${text.from} sees text ${text.number} as ${state}, and ${text.to} did not get it`)
     if (state === 'failed' && error instanceof RelayError && error.code === 'denied')
       this.#denied.set(`${text.from} ${text.to}`, this.#kernel.now)
-    if (state !== 'waiting' && state !== 'held') {
+    // After a power failure, texts whose end the writer knew may be in the outbox again.
+    if (state === 'waiting' || state === 'held') this.#openTexts.get(text.from)?.add(text)
+    else {
       this.#openTexts.get(text.from)?.delete(text)
       text.settledAt = this.#kernel.now
     }

@@ -283,6 +283,19 @@ export async function give(path: string, owner: Owner | undefined): Promise<void
   if (owner !== undefined) await chown(path, owner.uid, owner.gid)
 }
 
+/**
+ * Removes a file for good: a power failure does not bring it back.
+ * @throws {CliError} that names the path
+ */
+export async function removeFile(path: string): Promise<void> {
+  try {
+    await rm(path, { force: true })
+    await flush(dirname(path))
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT') throw new CliError(`cannot remove ${path}: ${systemReason(error)}`)
+  }
+}
+
 /** Syncs the entries of a folder to the disk. */
 export async function flush(folder: string): Promise<void> {
   await using handle = await open(folder, 'r')

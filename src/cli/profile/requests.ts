@@ -2,14 +2,13 @@
  * Contact requests: messages of people who are not in the contact book and sent their card. They wait, encrypted to the
  * user's own key, until the user accepts, ignores or blocks the person. Strangers can fill this store, so it is bounded.
  */
-import { lstat, rm } from 'node:fs/promises'
+import { lstat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Card, CardError, parseCard } from '../../client/format/card.ts'
 import { open as openSealed, sealFor } from '../../client/format/envelope.ts'
 import { fingerprintOf } from '../../client/format/field.ts'
 import type { Identity } from '../../client/format/identity.ts'
-import { makeFolder, readBytes, writeWhole } from '../disk/file.ts'
-import { systemReason } from '../disk/system.ts'
+import { makeFolder, readBytes, removeFile, writeWhole } from '../disk/file.ts'
 import { CliError } from '../program/error.ts'
 
 /** A message that waits with its sender's request. */
@@ -134,13 +133,7 @@ export class Requests {
   }
 
   async #save(people: ReadonlyMap<string, ContactRequest>): Promise<void> {
-    if (people.size === 0) {
-      try {
-        return await rm(this.#path, { force: true })
-      } catch (error) {
-        throw new CliError(`cannot remove ${this.#path}: ${systemReason(error)}`)
-      }
-    }
+    if (people.size === 0) return removeFile(this.#path)
     const lines = [...people.values()].map(({ card, ...request }) => `${JSON.stringify({ ...request, card: card.text })}\n`)
     await makeFolder(join(this.#path, '..'))
     await writeWhole(this.#path, await sealFor(this.#identity, Buffer.from(`${FORM}\n${lines.join('')}`)), { replace: true })

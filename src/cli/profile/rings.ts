@@ -4,7 +4,7 @@
  * that copy may keep the old blocks, so full-disk encryption, or a folder in memory, is the user's protection.
  */
 import { createHash } from 'node:crypto'
-import { readdir, rm } from 'node:fs/promises'
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { open, sealFor } from '../../client/format/envelope.ts'
 import type { Identity } from '../../client/format/identity.ts'
@@ -14,7 +14,7 @@ import type { Ring } from '../../client/ring/state.ts'
 import type { Contact } from '../../client/messenger/contact.ts'
 import type { Protection } from '../../wording/delivery.ts'
 import { decodeRing, encodeRing, readContact, RingError } from '../../client/ring/text.ts'
-import { makeFolder, readBytes, writeWhole } from '../disk/file.ts'
+import { makeFolder, readBytes, removeFile, writeWhole } from '../disk/file.ts'
 import { systemCode, systemReason } from '../disk/system.ts'
 import { CliError } from '../program/error.ts'
 
@@ -63,14 +63,7 @@ export function openRings(folder: string, identity: Identity): RingStore {
         text.fill(0)
       }
     },
-    async remove(contact) {
-      const path = pathOf(contact)
-      try {
-        await rm(path, { force: true })
-      } catch (error) {
-        throw new CliError(`cannot remove ${path}: ${systemReason(error)}`)
-      }
-    },
+    remove: (contact) => removeFile(pathOf(contact)),
   }
 }
 

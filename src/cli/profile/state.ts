@@ -3,14 +3,14 @@
  * the user's own key. Only one process at a time has the outbox.
  */
 import { constants } from 'node:fs'
-import { open, rm } from 'node:fs/promises'
+import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { open as openSealed, sealFor } from '../../client/format/envelope.ts'
 import type { Identity } from '../../client/format/identity.ts'
 import type { OutboxStore } from '../../client/messenger/options.ts'
 import type { OutboxEntry } from '../../client/delivery/entry.ts'
 import type { SeenStore } from '../../client/delivery/seen.ts'
-import { makeFolder, readBytes, refuseWrite, writeWhole } from '../disk/file.ts'
+import { makeFolder, readBytes, refuseWrite, removeFile, writeWhole } from '../disk/file.ts'
 import { takeLock } from '../disk/lock.ts'
 import { systemReason } from '../disk/system.ts'
 import { CliError } from '../program/error.ts'
@@ -74,18 +74,10 @@ export async function openOutbox(folder: string, identity: Identity): Promise<Lo
       return entries
     },
     async save(entries) {
-      if (entries.length === 0) return remove(path)
+      if (entries.length === 0) return removeFile(path)
       await writeWhole(path, await sealFor(identity, encodeEntries(entries)), { replace: true })
     },
     release: lock.release,
-  }
-}
-
-async function remove(path: string): Promise<void> {
-  try {
-    await rm(path, { force: true })
-  } catch (error) {
-    throw new CliError(`cannot remove ${path}: ${systemReason(error)}`)
   }
 }
 
