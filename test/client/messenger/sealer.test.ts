@@ -2,7 +2,10 @@
 import { describe, expect, test } from 'vitest'
 import { hybridKey } from '../../../src/auth/age-hybrid.ts'
 import { randomBytes } from '../../../src/auth/crypto.ts'
+import { generateSeedKey } from '../../../src/auth/seed.ts'
+import { makeBundle } from '../../../src/client/format/bundle.ts'
 import { fingerprintOf, makeId } from '../../../src/client/format/field.ts'
+import { identityOf } from '../../../src/client/format/identity.ts'
 import type { Contact } from '../../../src/client/messenger/contact.ts'
 import { Rings } from '../../../src/client/messenger/rings.ts'
 import { Sealer } from '../../../src/client/messenger/sealer.ts'
@@ -82,4 +85,67 @@ test('each mailbox has one route, also if an address names the mailbox of a key 
   expect(await routes(1, { members })).toEqual([`${RELAY} ${MAILBOX}`])
   expect(await routes(0, {})).toEqual([`${RELAY} ${fingerprint}`])
   expect(await routes(1, { fingerprint })).toEqual([`${RELAY} ${fingerprint}`])
+})
+
+describe('the bundle of an inbox', () => {
+  const DAY = 86_400
+  const inbox = identityOf(generateSeedKey())
+  const encrypt = hybridKey(randomBytes(32)).recipient
+  const to: Contact = { ...makePerson('bob', RELAY), inbox: inbox.key }
+  const bundleOf = (now: number): ReturnType<typeof makeBundle> => makeBundle(inbox, { encrypt, now })
+
+  function stand() {
+    const { identity, secrecy } = makeSecret('alice', [RELAY])
+    const vault = new Vault(secrecy.secrets, () => {})
+    const place = { now: NOW * 1_000, fetches: 0 }
+    const sealer = new Sealer({ identity, secrecy, rings: new Rings(secrecy.rings), vault, relays: () => [RELAY], now: () => place.now })
+    const fetch = async (served: Uint8Array | undefined): Promise<Uint8Array | undefined> => {
+      const bundle = await sealer.fetchBundle(to, async () => {
+        place.fetches++
+        return served
+      })
+      return bundle?.text
+    }
+    return { vault, place, fetch, stored: () => vault.state.bundles.get(fingerprintOf(inbox.key)) }
+  }
+
+  test('that is the newest one is stored, so that a relay cannot serve an older one', async () => {
+    const { vault, place, fetch, stored } = stand()
+    const [older, newer] = [(await bundleOf(NOW - DAY)).text, (await bundleOf(NOW)).text]
+    for (const text of [older, newer]) {
+      expect(await fetch(text)).toEqual(text)
+      expect(stored()).toEqual(text)
+      place.now += 3_600_001
+    }
+    let writes = 0
+    const { change } = vault
+    vault.change = (work) => {
+      writes++
+      return change.call(vault, work) as never
+    }
+    expect(await fetch(older)).toEqual(newer)
+    expect(writes).toBe(0)
+    place.now += 3_600_001
+    // A relay that restarted has none.
+    expect(await fetch(undefined)).toBeUndefined()
+  })
+
+  test('is fetched once in an hour, or when the clock shows that it is over', async () => {
+    const { place, fetch } = stand()
+    const first = (await bundleOf(NOW - 13 * DAY)).text
+    const next = (await bundleOf(NOW + DAY)).text
+    expect(await fetch(first)).toEqual(first)
+    place.now += 3_600_000
+    expect(await fetch(next)).toEqual(first)
+    expect(place.fetches).toBe(1)
+    place.now += 1
+    expect(await fetch(next)).toEqual(next)
+    expect(place.fetches).toBe(2)
+    // The clock was set forward, and back.
+    place.now += 60 * DAY * 1_000
+    await expect(fetch(next)).rejects.toMatchObject({ code: 'old-bundle' })
+    place.now -= 60 * DAY * 1_000
+    expect(await fetch(undefined)).toEqual(next)
+    expect(place.fetches).toBe(3)
+  })
 })
