@@ -81,6 +81,11 @@ describe('the full-screen terminal', () => {
     expect(stdin.listenerCount('data')).toBe(0)
   })
 
+  it('tells its size at the start', () => {
+    const { inputs } = createFullScreen()
+    expect(inputs).toEqual([{ kind: 'resize', size: { rows: 10, columns: 40 } }])
+  })
+
   it('passes on keys, a lone Esc after a pause, and new sizes', async () => {
     const { stdin, stdout, inputs } = createFullScreen()
     inputs.length = 0

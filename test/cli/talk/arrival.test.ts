@@ -100,6 +100,7 @@ test('only a limited number of unfinished files is kept, and those of other tran
         receiving.take(part(mine, 1, whole.subarray(0, PART_BYTES))).then(() => receiving.close()),
       )
     await (await begin(offerOf(`file ${n}`, Buffer.alloc(40_000, n)))).close()
+    expect(readdirSync(folder).filter((name) => name.endsWith('.have')).length).toBeLessThanOrEqual(64)
   }
   expect(readdirSync(folder).filter((name) => name.endsWith('.part'))).toHaveLength(64)
   expect(readdirSync(folder).filter((name) => name.endsWith('.have'))).toHaveLength(64)

@@ -765,6 +765,9 @@ describe('a file', () => {
     const bob = stay('Bob', ['get', '--follow', '--files', files])
     const sent = await as('Alice', ['send', 'bob', '--file', path])
     expect(sent).toMatchObject({ code: 0, out: 'Bob has received tea.tar.gz, 100000 bytes, and confirmed its hash\n' })
+    // The command has given the state back.
+    const state = join(root, 'Alice', 'state')
+    expect(readdirSync(state).filter((name) => name.startsWith('owner-'))).toEqual([])
     await bob.io.untilOut('100000 bytes]\n')
     expect(bob.io.out()).toBe(`Alice: [a file: ${files}/tea (3).tar.gz, 100000 bytes]\n`)
     expect(readFileSync(join(files, 'tea (3).tar.gz')).equals(bytes)).toBe(true)
