@@ -19,6 +19,11 @@ it('the fingerprint of a secret is SHA-256 of its bytes, which SEND takes as a r
   )
 })
 
+it('a secret of zeros is one', () => {
+  const zeros = Buffer.alloc(32)
+  expect(read(zeros.toString('base64url'))).toBe(createHash('sha256').update(zeros).digest('base64'))
+})
+
 it.each([
   ['nothing', ''],
   ['a character less', TEXT.slice(1)],

@@ -1,4 +1,5 @@
-import { expect, test } from 'vitest'
+import { setImmediate as turn } from 'node:timers/promises'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { createLog } from '../../src/log.ts'
 import type { TorState } from '../../src/tor/state.ts'
 import { startWatch, Watch } from '../../src/operator/watch.ts'
@@ -74,4 +75,28 @@ test('startWatch checks at once, and stop() ends it', async () => {
   await asked.promise
   watching.stop()
   expect(take()).toContainEqual({ event: 'memory-high', percent: 100 })
+})
+
+test('stop() while a look waits for tor lets no other look follow', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  onTestFinished(() => void vi.useRealTimers())
+  const state: TorState = { reachable: true, bootstrap: 100, summary: 'done' }
+  let looks = 0
+  let answer = Promise.withResolvers<TorState>()
+  const tor = (): Promise<TorState> => {
+    looks++
+    return answer.promise
+  }
+  const { log } = capture()
+  const watch = startWatch({ snapshot: () => createSnapshot(), connections: 10, tor }, log)
+  answer.resolve(state)
+  await turn()
+  answer = Promise.withResolvers()
+  vi.advanceTimersByTime(60_000)
+  expect(looks).toBe(2)
+  watch.stop()
+  answer.resolve(state)
+  await turn()
+  vi.advanceTimersByTime(60_000)
+  expect(looks).toBe(2)
 })

@@ -55,6 +55,16 @@ describe('the copies of a login', () => {
 })
 
 describe('an open challenge', () => {
+  it('is forgotten at the end of the connection', () => {
+    const login = create()
+    challenge(login, 0)
+    expect(login.nextExpiry).toBe(HANDLE_MS)
+    login.clear()
+    expect(login.nextExpiry).toBeUndefined()
+    expect(login.onVerify(read('2;100;answer'), '', 0)).toMatchObject({ kind: 'verify', proof: undefined })
+    expect(() => login.onVerified(true)).toThrow(expect.objectContaining({ code: 'auth-failed' }) as Error)
+  })
+
   it('is forgotten in the moment in which it expires', () => {
     const login = create()
     challenge(login, 0)
