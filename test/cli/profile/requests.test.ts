@@ -65,6 +65,22 @@ test('people, messages and bytes are bounded', async () => {
   expect(requests.list()).toHaveLength(REQUESTS.people)
 })
 
+test('the size of a request is that of its card, its texts and its groups in bytes', async () => {
+  const requests = await open()
+  const bob = await cardOf('Bob')
+  const left = REQUESTS.each - bob.text.length
+  const add = (text: string, group?: string): Promise<boolean> =>
+    requests.add(bob, { id: `${text.length} ${group?.length}`, time: NOW, text, ...(group !== undefined && { group }) }, NOW)
+  expect(await add('x'.repeat(left + 1))).toBe(false)
+  // Two bytes each.
+  expect(await add('ä'.repeat(Math.floor(left / 2) + 1))).toBe(false)
+  expect(await add('x', 'ä'.repeat(Math.floor(left / 2)))).toBe(false)
+  expect(await add('x'.repeat(left - 5), 'xxx')).toBe(true)
+  expect(await add('xxx')).toBe(false)
+  expect(await add('xx')).toBe(true)
+  expect(requests.list()[0]?.messages).toHaveLength(2)
+})
+
 test('a request ends after 30 days without a message', async () => {
   await (await open()).add(await cardOf('Bob'), { id: 'one', time: NOW, text: 'hi' }, NOW)
   expect((await open(NOW + REQUESTS.seconds)).list()).toHaveLength(1)

@@ -625,6 +625,23 @@ describe('two machines', { timeout: 60_000 }, () => {
   })
 })
 
+test('a message of a contact whose program has no one-time keys makes no ring', { timeout: 60_000 }, async () => {
+  const { name } = await startRelay()
+  const bob = makeSecret('bob', [name])
+  const alice = makePerson('alice', name)
+  const to = open(bob, [alice], { receipts: { delivered: false } })
+  await to.fetched()
+  const content = { type: 'text', text: 'by an old program' } as const
+  const time = Math.floor(Date.now() / 1_000)
+  const text = await writeMessage(alice.identity, { to: fingerprintOf(bob.key), id: makeId(), time, content })
+  const client = await connectClaims({ relay: name })
+  await client.sendSealed(fingerprintOf(bob.inbox!), await seal(bob.key, text))
+  client.close()
+  expect((await take(to, 1))[0]).toMatchObject({ verdict: 'genuine', protection: 'key', from: { name: 'alice' } })
+  await to.flush({ signal: AbortSignal.timeout(20_000) })
+  expect([...bob.disk.rings.keys()]).toEqual([])
+})
+
 test(
   'a contact who goes back to a program without one-time keys is read, and gets no message to the SSH key',
   { timeout: 60_000 },
