@@ -19,7 +19,7 @@ const BATCH = 4_096
 const settle = (process as unknown as { readonly _tickCallback: () => void })._tickCallback
 
 const SPIN_MS = 60_000
-const SPINS = 6_000
+const SPINS = 20_000
 /** Turns of all processes in a minute that have no end. */
 const STORM = 200_000
 
