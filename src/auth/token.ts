@@ -10,8 +10,10 @@ import { asBuffer } from './key-object.ts'
 export const MAX_TOKEN_BYTES = 1_024
 
 const SECRET_BYTES = 32
-/** No token begins with this, so the shift is not part of any signature. */
+/** No token begins with these, so neither the shift nor the run is part of any signature. */
 const SHIFT_LABEL = 'asfaleia/1 token times'
+const RUN_LABEL = 'asfaleia/1 run'
+const RUN_BYTES = 9
 
 const CLAIM = Object.freeze({ claim: true })
 const DOT = 0x2e
@@ -43,6 +45,8 @@ export class Tokens {
    * over the secret computes the same, and a client cannot: tokens reveal neither the relay's clock nor its start.
    */
   readonly #shift: number
+  /** Stands for the secret: a client sees by it whether the relay lost its memory since an earlier token. */
+  readonly #run: string
 
   /**
    * @param options.secret 256 bits, see {@link createSecret}
@@ -59,6 +63,7 @@ export class Tokens {
     this.#seconds = seconds
     // Never 0: a test's time may begin at 0, and jsonwebtoken takes 0 for "use the machine's clock".
     this.#shift = 1 + createHmac('sha256', secret).update(SHIFT_LABEL).digest().readUInt32BE()
+    this.#run = createHmac('sha256', secret).update(RUN_LABEL).digest().subarray(0, RUN_BYTES).toString('base64url')
   }
 
   /**
@@ -78,6 +83,7 @@ export class Tokens {
   }): string {
     const seconds = this.#secondsAt(input.now)
     const claims = {
+      iss: this.#run,
       sub: input.subject,
       aud: input.audience,
       iat: seconds,

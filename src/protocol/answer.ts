@@ -14,12 +14,20 @@ export interface Message {
   readonly payload: Uint8Array
 }
 
+/** What a TOKEN tells. */
+export interface Proven {
+  /** Lifetime of the token. */
+  readonly seconds: number
+  /** Of the relay, which has another one once it lost its memory; undefined if the token names none. */
+  readonly run: string | undefined
+}
+
 /** The content of an answer, by the name of its request. */
 export interface Answers {
   HELLO: { readonly limits: RelayLimits }
   AUTH: { /** Decoded: an age file, or the text itself if `sign` was asked for. */ readonly body: Uint8Array }
-  VERIFY: { /** Lifetime of the token. */ readonly seconds: number }
-  CLAIM: { /** Lifetime of the token. */ readonly seconds: number }
+  VERIFY: Proven
+  CLAIM: Proven
   SEND: { readonly id: string; /** For which the relay holds the message at most. */ readonly seconds: number }
   GET: { readonly messages: readonly Message[]; readonly waiting: number }
   ACK: { readonly erased: number }
@@ -87,4 +95,12 @@ export function readBase64(field: Uint8Array): Uint8Array {
   const bytes = decodeBase64(field, 'ignored')
   if (bytes === undefined) throw new BreachError('malformed-packet')
   return bytes
+}
+
+/**
+ * Reads the run of the relay from a token: its first claim is `iss`, of 12 characters. Compares it as it stands in the token,
+ * since a relay may sign anything.
+ */
+export function readRun(token: string): string | undefined {
+  return /\.eyJpc3MiOi[\w-]{18}/.exec(token)?.[0]
 }

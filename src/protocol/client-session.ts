@@ -13,7 +13,18 @@
  * Over 350 lines: every request, and every packet that may answer it, stand together here. Forms of fields are in request.ts
  * and answer.ts.
  */
-import { type Answer, ANSWERED_BY, type Message, readBase64, readCount, readId, readPacket, readSeconds, readText } from './answer.ts'
+import {
+  type Answer,
+  ANSWERED_BY,
+  type Message,
+  readBase64,
+  readCount,
+  readId,
+  readPacket,
+  readRun,
+  readSeconds,
+  readText,
+} from './answer.ts'
 import { BreachError, type BreachReason } from './breach.ts'
 import { VERSION } from './challenge.ts'
 import { ChallengeCheck } from './challenge-check.ts'
@@ -75,7 +86,6 @@ export class ClientSession {
   #batch: Batch | undefined
   readonly #challenge: ChallengeCheck
   #token: string | undefined
-  #latest: string | undefined
   /** Whether the relay sent a TOKEN, so that lines may be long. */
   #isProven = false
   #limits: RelayLimits = decodeLimits([])
@@ -103,11 +113,6 @@ export class ClientSession {
   /** The token, which is good on every connection to that relay until it expires. */
   get token(): string | undefined {
     return this.#token
-  }
-
-  /** The token of the latest proof, also of one with a label. */
-  get latest(): string | undefined {
-    return this.#latest
   }
 
   /** Uses a token of an earlier connection to that relay; undefined forgets the token. */
@@ -287,12 +292,11 @@ export class ClientSession {
         const seconds = readCount(second)
         if (first.length > CLIENT_CAPS.token) throw new BreachError('too-much')
         const token = readText(first, /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/)
-        this.#latest = token
         // The packet ended what the label had before.
         if (label === '') this.#token = token
         else this.#endSubscription(label)
         this.#isProven = true
-        return { name, value: { seconds } }
+        return { name, value: { seconds, run: readRun(token) } }
       }
       case 'SEND':
         return { name, value: { id: readId(first), seconds: readCount(second) } }

@@ -10,10 +10,10 @@ const tokens = new Tokens({ secret, seconds: 3_600 })
 const name = `${'a'.repeat(56)}.onion`
 const now = 1_700_000_000_123
 const token = tokens.issue({ subject: 'a mailbox', audience: name, now, id: 'an id' })
-const readClaims = (text: string): { iat: number; exp: number } =>
-  JSON.parse(Buffer.from(text.split('.')[1]!, 'base64url').toString()) as { iat: number; exp: number }
-const { iat } = readClaims(token)
-const claims = { sub: 'a mailbox', aud: name, iat, exp: iat + 3_600, jti: 'an id' }
+const readClaims = (text: string): { iss: string; iat: number; exp: number } =>
+  JSON.parse(Buffer.from(text.split('.')[1]!, 'base64url').toString()) as { iss: string; iat: number; exp: number }
+const { iss, iat } = readClaims(token)
+const claims = { iss, sub: 'a mailbox', aud: name, iat, exp: iat + 3_600, jti: 'an id' }
 const input = { audiences: ['localhost', name], now }
 
 const verify = (text: string, options: typeof input): TokenClaims | undefined => tokens.verify(Buffer.from(text, 'latin1'), options)
@@ -48,6 +48,13 @@ test('a token holds the claims of the protocol, and the forging helper of the te
   expect(JSON.parse(Buffer.from(token.split('.')[0]!, 'base64url').toString())).toEqual(HEADER)
   expect(verify(forge(HEADER, claims), input)).toBeDefined()
   expect(token).toBe(forge(HEADER, claims))
+})
+
+test('a token names the run of its relay, which follows from the secret: another secret has another one', () => {
+  expect(iss).toMatch(/^[\w-]{12}$/)
+  const later = { subject: 'another mailbox', audience: 'localhost', now: now + 86_400_000, id: 'another id' }
+  expect(readClaims(new Tokens({ secret, seconds: 60 }).issue(later)).iss).toBe(iss)
+  expect(readClaims(new Tokens({ secret: createSecret(), seconds: 3_600 }).issue(later)).iss).not.toBe(iss)
 })
 
 test("a token's times follow from the secret and reveal no clock, and a relay with the same secret agrees on them", () => {

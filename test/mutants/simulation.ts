@@ -197,6 +197,13 @@ export const SIMULATION: readonly Defect[] = [
     ['        await this.#store.save(text)\n', '', 'new addresses are not stored'],
     ['      if (before.addresses !== state.addresses) this.#onAddresses()\n', '', 'a new address is read after the next start only'],
   ]),
+  ...forSimulation('src/client/delivery/entries.ts', [
+    [
+      'return before !== undefined && before !== run',
+      'return before === undefined && before === run',
+      'a sender does not notice that a relay forgot its messages',
+    ],
+  ]),
   ...forSimulation('src/client/ring/receiving.ts', [
     ['    if ((reading.left ?? 0) > 0) return []\n', '', 'a one-time key stays after its message was read'],
   ]),
@@ -208,17 +215,10 @@ export const SIMULATION: readonly Defect[] = [
       'a ring forgets the keys that it gave',
     ],
   ]),
-  ...forSimulation('src/client/messenger/outgoing.ts', [
-    [
-      '      if (token !== undefined && client.resumed === false) this.#options.onForgot(performance.now() < token.renewAt)\n',
-      '',
-      'a sender does not notice that a relay forgot its messages',
-    ],
-  ]),
   ...forSimulation('src/cli/profile/state.ts', [
     ['          await file.datasync()\n', '', 'a power failure makes a shown message new'],
     [
-      '      if (entries.length === 0) return remove(path)\n',
+      '      if (entries.length === 0) return removeFile(path)\n',
       '      if (entries.length === 0) return\n',
       'the last confirmed message stays in the stored outbox',
     ],

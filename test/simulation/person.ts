@@ -514,7 +514,7 @@ export class Person {
   /** A text that a relay forgot is sent again once its writer can know that, and one without a receipt in any case. */
   #checkHeld(text: Text, quiet: number): void {
     const { truth, kernel } = this.#world
-    const { id, number, to, by } = text
+    const { id, number, to } = text
     const { relays } = this.#world.people.get(to)!.contact
     // An earlier version sends a copy where its receiver cannot read it, and has it erased (isClosed).
     const mayLack = this.wasDowngraded || relays.some((relay) => this.#world.relayAt(relay)!.liedAt > text.sentAt)
@@ -523,17 +523,15 @@ export class Person {
     const sent = truth.wire.sends.of(id)
     if (text.doneBy.size === 0 && !mayLack && !this.#seemsHeld(sent) && !this.#world.isStored(id))
       truth.violate(1, `text ${number} of ${this.name} to ${to} is at no relay, and is not sent again`)
-    if (sent === undefined || sent.by !== this.process || sent.at < this.#steadyAt || quiet < HOUR) return
-    // A relay may have accepted a text of an earlier run before.
-    const copies = sent.count + (by === this.process ? 0 : 1)
-    const pause = OUTBOX.again[Math.min(copies, OUTBOX.again.length) - 1]!
-    if (kernel.now - sent.at > pause + AGAIN_MS)
+    if (sent === undefined || sent.at < Math.max(this.steadySince, this.machine.awakeSince) || quiet < HOUR) return
+    const again = sent.at + OUTBOX.again[Math.min(sent.count, OUTBOX.again.length) - 1]!
+    if (kernel.now > Math.max(again, this.#readyAt) + AGAIN_MS)
       truth.violate(1, `text ${number} of ${this.name} to ${to} has no receipt, and is not sent again`)
   }
 
   /** Whether the last copy of a text expired, and the client cannot know: its clock was set back. */
   #seemsHeld(sent: Sent | undefined): boolean {
-    if (sent === undefined || sent.by !== this.process) return false
+    if (sent === undefined) return false
     const hold = this.#world.relays.get(sent.relay)!.hold * 1_000
     return this.#world.kernel.now - sent.at >= hold && this.machine.wall - sent.wall < hold
   }

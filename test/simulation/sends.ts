@@ -1,12 +1,11 @@
 /** Every SEND that clients wrote: how often and when each text was sent, and how many messages a relay may hold. */
 import type { Kernel, Process } from './kernel.ts'
 
-/** How often a process sent a text, and when it did so last. */
+/** How often a text was sent, and when last. */
 export interface Sent {
-  readonly by: Process
   readonly count: number
   readonly at: number
-  /** The same by the clock of the process. */
+  /** The same by the clock of its writer. */
   readonly wall: number
   /** The name of the relay. */
   readonly relay: string
@@ -30,8 +29,7 @@ export class Sends {
     if (times === undefined) this.#times.set(relay, [at])
     else times.push(at)
     if (text === undefined) return
-    const before = this.#texts.get(text)
-    this.#texts.set(text, { by, at, wall: by.machine.wall, relay, count: before?.by === by ? before.count + 1 : 1 })
+    this.#texts.set(text, { at, wall: by.machine.wall, relay, count: (this.#texts.get(text)?.count ?? 0) + 1 })
   }
 
   of(text: string): Sent | undefined {

@@ -94,6 +94,10 @@ function encodeEntries(entries: readonly OutboxEntry[]): Uint8Array {
 
 const isText = (value: unknown): boolean => typeof value === 'string'
 
+function isSent({ copies, again, runs }: NonNullable<OutboxEntry['sent']>, held: number): boolean {
+  return Number.isSafeInteger(copies) && Number.isFinite(again) && Array.isArray(runs) && runs.length === held && runs.every(isText)
+}
+
 /** Decodes the text of {@link encodeEntries}. Checks its form, since anyone can encrypt a file to the user's key. */
 function decodeEntries(text: Uint8Array | undefined): OutboxEntry[] | undefined {
   const [form, ...lines] = text === undefined ? [] : Buffer.from(text).toString().split('\n')
@@ -101,13 +105,14 @@ function decodeEntries(text: Uint8Array | undefined): OutboxEntry[] | undefined 
   try {
     return lines.map((line) => {
       const entry = JSON.parse(line) as Omit<OutboxEntry, 'payload' | 'text'> & { payload: string; text?: string }
-      const { id, to, relays, held, time, deadline, confirm, payload, text, left, daily, renewals } = entry
+      const { id, to, relays, held, time, deadline, confirm, payload, text, left, daily, renewals, sent } = entry
       if (![id, to, payload].every(isText) || ![relays, held].every((list) => Array.isArray(list) && list.every(isText)))
         throw new TypeError()
       // JSON can spell numbers that become infinite.
       if (!Number.isFinite(time) || !Number.isFinite(deadline) || typeof confirm !== 'boolean') throw new TypeError()
       if (![left, renewals].every((value) => value === undefined || Number.isSafeInteger(value))) throw new TypeError()
       if ((text !== undefined && !isText(text)) || (daily !== undefined && daily !== true)) throw new TypeError()
+      if (sent !== undefined && !isSent(sent, held.length)) throw new TypeError()
       return {
         id,
         to,
@@ -121,6 +126,7 @@ function decodeEntries(text: Uint8Array | undefined): OutboxEntry[] | undefined 
         ...(left !== undefined && { left }),
         ...(daily === true && { daily }),
         ...(renewals !== undefined && { renewals }),
+        ...(sent !== undefined && { sent }),
       }
     })
   } catch {

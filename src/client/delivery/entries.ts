@@ -1,9 +1,11 @@
 /** The unconfirmed messages of an outbox, in the order in which they were added, within their limits. Without I/O or time. */
-import { countBytes, type Entry, OUTBOX, type OutboxEntry, relayOf, storedForm } from './entry.ts'
+import { countBytes, type Entry, OUTBOX, type OutboxEntry, relayOf } from './entry.ts'
 
 export class Entries {
   protected readonly all = new Map<string, Entry>()
   #bytes = 0
+  /** By relay, not by route: the run in which it accepted what it holds. */
+  readonly #runs = new Map<string, string>()
   readonly #relaysOf: (to: string, daily: boolean) => readonly string[] | undefined
 
   /** @param relaysOf returns a receiver's routes, the preferred one first; those of the inbox if `daily` */
@@ -26,19 +28,22 @@ export class Entries {
   add(entry: OutboxEntry, leaves = Number.POSITIVE_INFINITY): boolean {
     if (this.all.has(entry.id) || this.all.size >= OUTBOX.entries || this.#bytes + countBytes(entry) > OUTBOX.bytes) return false
     this.#bytes += countBytes(entry)
-    const held = entry.held.length > 0
+    const { sent, ...others } = entry
+    const isHeld = entry.held.length > 0
+    const again = sent?.again ?? leaves
     this.all.set(entry.id, {
-      ...entry,
+      ...others,
       flying: undefined,
       isSecond: false,
-      // A message of an earlier run is sent again: its relay may have lost it, and the receiver drops a duplicate.
-      wanted: leaves === Number.POSITIVE_INFINITY,
-      held: new Map(),
-      state: held ? 'held' : 'waiting',
-      copies: held ? 1 : 0,
-      again: leaves,
+      // Without `sent`, a message of an earlier start is sent again: its relay may have lost it.
+      wanted: again === Number.POSITIVE_INFINITY,
+      held: new Map(sent && entry.held.map((route) => [route, again])),
+      state: isHeld ? 'held' : 'waiting',
+      copies: sent?.copies ?? (isHeld ? 1 : 0),
+      again,
       refused: new Map(),
     })
+    sent?.runs.forEach((run, index) => this.#runs.set(relayOf(entry.held[index]!), run))
     return true
   }
 
@@ -54,12 +59,12 @@ export class Entries {
   /** Returns an unconfirmed message. */
   find(id: string): OutboxEntry | undefined {
     const entry = this.all.get(id)
-    return entry && storedForm(entry)
+    return entry && this.#stored(entry)
   }
 
   /** Returns the unconfirmed messages to `to`, oldest first. */
   listTo(to: string): OutboxEntry[] {
-    return [...this.all.values()].filter((entry) => entry.to === to).map(storedForm)
+    return [...this.all.values()].filter((entry) => entry.to === to).map((entry) => this.#stored(entry))
   }
 
   /** The message on its way to a relay got its key: it stays on its way. */
@@ -90,6 +95,27 @@ export class Entries {
     })
   }
 
+  /** Returns an entry as a store keeps it. */
+  #stored(entry: Entry): OutboxEntry {
+    const { flying: _flying, isSecond: _isSecond, wanted: _wanted, refused: _refused, held, state, copies, again, ...stored } = entry
+    const routes = [...held.keys()]
+    const runs = routes.flatMap((route) => this.#runs.get(relayOf(route)) ?? [])
+    return {
+      ...stored,
+      held: state === 'held' && routes.length === 0 ? stored.relays.slice(0, 1) : routes,
+      ...(runs.length === routes.length && again < Number.POSITIVE_INFINITY && { sent: { copies, again, runs } }),
+    }
+  }
+
+  /** Remembers the run of a relay. @returns whether the relay named another one before */
+  protected isOther(relay: string, run: string): boolean {
+    const before = this.#runs.get(relay)
+    // Without its run, a relay gets its messages again after the next start.
+    if (this.#runs.size >= OUTBOX.runs) this.#runs.clear()
+    this.#runs.set(relay, run)
+    return before !== undefined && before !== run
+  }
+
   /** Returns the routes on which relays hold messages. */
   protected holding(): Set<string> {
     const routes = new Set<string>()
@@ -99,7 +125,7 @@ export class Entries {
 
   /** Returns the messages to keep in a store, oldest first. */
   entries(): OutboxEntry[] {
-    return [...this.all.values()].filter(({ confirm, keep }) => confirm && keep !== false).map(storedForm)
+    return [...this.all.values()].filter(({ confirm, keep }) => confirm && keep !== false).map((entry) => this.#stored(entry))
   }
 
   protected relays(entry: Entry): readonly string[] {

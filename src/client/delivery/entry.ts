@@ -45,6 +45,11 @@ export interface OutboxEntry {
   readonly keep?: false
   /** The relays that accepted it and have not reported its loss. */
   readonly held: readonly string[]
+  /**
+   * How often relays accepted it, when to send it again, and the run of each relay in `held`. Absent if it is to be sent
+   * now, or if a relay does not name its run.
+   */
+  readonly sent?: { readonly copies: number; readonly again: number; readonly runs: readonly string[] }
 }
 
 /**
@@ -79,7 +84,7 @@ export type OutboxTask =
       readonly copies: number
       readonly daily: boolean
     }
-  /** Connect with the former token. If the relay does not know it, the relay restarted and forgot its messages. */
+  /** Connect. If the relay names another run than before, it restarted and forgot its messages. */
   | { readonly kind: 'look'; readonly relay: string }
 
 export const OUTBOX = Object.freeze({
@@ -96,10 +101,12 @@ export const OUTBOX = Object.freeze({
   denied: 3_600_000,
   /** Most delivered messages for which the outbox still accepts a `read` receipt. */
   confirmed: 4_096,
+  /** Most relays of which the outbox remembers the run. */
+  runs: 1_024,
 })
 
 /** An entry with what the outbox knows of it. */
-export interface Entry extends Omit<OutboxEntry, 'held'> {
+export interface Entry extends Omit<OutboxEntry, 'held' | 'sent'> {
   /** The relay of its unanswered SEND. */
   flying: string | undefined
   /** Whether that SEND is for a second relay, while the first one holds it. */
@@ -119,27 +126,6 @@ export interface Entry extends Omit<OutboxEntry, 'held'> {
 
 /** Returns how many bytes a message takes. */
 export const countBytes = ({ payload, text }: Pick<OutboxEntry, 'payload' | 'text'>): number => payload.length + (text?.length ?? 0)
-
-/** Returns an entry as a store keeps it. */
-export function storedForm(entry: Entry): OutboxEntry {
-  const { id, to, relays, payload, text, left, daily, renewals, time, deadline, confirm, keep, held, state } = entry
-  const where = held.size > 0 || state === 'waiting' ? [...held.keys()] : relays.slice(0, 1)
-  return {
-    id,
-    to,
-    relays,
-    payload,
-    time,
-    deadline,
-    confirm,
-    held: where,
-    ...(keep === false && { keep }),
-    ...(text !== undefined && { text }),
-    ...(left !== undefined && { left }),
-    ...(daily === true && { daily }),
-    ...(renewals !== undefined && { renewals }),
-  }
-}
 
 /** Whether one relay holds a text that could be at two: first messages and parts of files go to one. */
 export const isSingle = ({ daily, text, confirm, keep, held }: Entry): boolean =>

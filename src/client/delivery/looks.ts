@@ -1,6 +1,6 @@
 /**
  * When to look at relays that hold messages while there is no connection to them: they may restart and forget. A look
- * is a connection with the former token, which the relay knows only if it did not restart. Pure; times are in ms.
+ * is a connection with a proof: the relay's answer names its run. Pure; times are in ms.
  */
 import { isOver } from './backoff.ts'
 import { OUTBOX } from './entry.ts'
@@ -10,6 +10,21 @@ export class Looks {
   readonly #doubted = new Set<string>()
   /** By relay: when to look, infinite while a look is under way, and the pause that led to it. */
   readonly #looks = new Map<string, { at: number; pause: number }>()
+
+  /** Relays that held messages when the program started, until a look at them succeeded or failed. */
+  readonly #first = new Set<string>()
+
+  get isFirst(): boolean {
+    return this.#first.size > 0
+  }
+
+  /** The program starts: looks at the relays that hold messages of an earlier start. */
+  onStart(relays: Iterable<string>, now: number): void {
+    for (const relay of relays) {
+      this.onLost(relay, now)
+      this.#first.add(relay)
+    }
+  }
 
   isDoubted(relay: string): boolean {
     return this.#doubted.has(relay)
@@ -48,12 +63,14 @@ export class Looks {
 
   /** The connection broke while the relay held messages: look as soon as it can be reached. */
   onLost(relay: string, now: number): void {
+    this.#first.delete(relay)
     this.#doubted.add(relay)
     this.#looks.set(relay, { at: now, pause: OUTBOX.look[0] })
   }
 
-  /** A connection for sending is up. If the relay forgot its messages, `onForgot` came before. */
+  /** A connection for sending is up. If the relay forgot its messages, `Outbox.onRun` came before. */
   onUp(relay: string): void {
+    this.#first.delete(relay)
     this.#doubted.delete(relay)
   }
 
@@ -70,6 +87,7 @@ export class Looks {
     const relays = holding()
     for (const relay of this.#doubted)
       if (!relays.has(relay)) {
+        this.#first.delete(relay)
         this.#doubted.delete(relay)
         this.#looks.delete(relay)
       }

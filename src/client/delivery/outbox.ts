@@ -4,7 +4,7 @@
  *
  * A message leaves the outbox when its receiver confirms it, when its deadline passes, or when no relay of the receiver
  * will ever accept it. The answer of a relay is no confirmation: relays hold messages in memory, and may lie. So the
- * outbox sends a message again when a relay forgot it (`onForgot`), to the receiver's next relay when the first one
+ * outbox sends a message again when a relay forgot it (`onRun`), to the receiver's next relay when the first one
  * cannot be reached, and on a slow schedule in any case. The receiver drops duplicates.
  *
  * Messages for one receiver leave in the order in which they were added, also when they are sent again.
@@ -45,6 +45,7 @@ export class Outbox extends Entries {
 
   /** Whether a message waits to be sent, or for a relay's answer. One that waits for its receiver's bundle does not count. */
   get busy(): boolean {
+    if (this.#looks.isFirst) return true
     const receivers = new Map<string, boolean>()
     for (const entry of this.all.values()) {
       if (entry.flying !== undefined) return true
@@ -77,6 +78,11 @@ export class Outbox extends Entries {
       const code = this.#reach.hurry(to, relay, now)
       return code === undefined ? [] : [{ id, to, state, relay, code }]
     })
+  }
+
+  /** The messages of the store were added: asks their relays whether they still have them. */
+  onStart(now: number): void {
+    this.#looks.onStart(this.holding(), now)
   }
 
   /** Returns the work to do now. It counts as under way until an input answers it. */
@@ -245,7 +251,7 @@ export class Outbox extends Entries {
     this.#reach.onReached(relay, now)
   }
 
-  /** A connection for sending is up. If the relay forgot its messages, `onForgot` was called before. */
+  /** A connection for sending is up. If the relay forgot its messages, `onRun` was called before. */
   onUp(relay: string, now: number): void {
     this.#reach.onReached(relay, now)
     this.#looks.onUp(relay)
@@ -257,13 +263,19 @@ export class Outbox extends Entries {
   }
 
   /**
-   * The relay lost all its messages, whichever route they came by. Copies that expired elsewhere do not count either.
-   * @param relay a route if only the messages of that route may be lost
+   * A relay named its run. If it is not the one in which the relay accepted messages, it lost them all, whichever route they
+   * came by. Copies that expired elsewhere do not count either.
+   * @param random in [0, 1) if the user receives from the relay, which then may have lost receipts, too: unconfirmed messages
+   *   are sent again within 5 to 15 seconds, so that their receivers repeat their receipts
+   * @returns whether it is another run
    */
-  onForgot(relay: string, now: number): void {
+  onRun(relay: string, run: string, random: number | undefined, now: number): boolean {
+    if (!this.isOther(relay, run)) return false
+    const soon = random === undefined ? Number.POSITIVE_INFINITY : now + 5_000 + random * 10_000
     for (const entry of this.all.values())
       for (const [route, until] of entry.held) {
-        if (route === relay || relayOf(route) === relay || until <= now) entry.held.delete(route)
+        if (relayOf(route) === relay || until <= now) entry.held.delete(route)
+        entry.again = Math.min(entry.again, soon)
         if (entry.held.size > 0) continue
         entry.wanted = entry.flying === undefined
         // The copy that is under way is the only one now.
@@ -271,16 +283,7 @@ export class Outbox extends Entries {
         entry.again = Number.POSITIVE_INFINITY
       }
     this.#reach.onForgot(relay)
-  }
-
-  /**
-   * A relay that the user receives from lost all its messages, perhaps receipts too. Sends unconfirmed messages again
-   * within 5 to 15 seconds, so that their receivers repeat their receipts.
-   * @param random in [0, 1)
-   */
-  onReceiptsLost(random: number, now: number): void {
-    const soon = now + 5_000 + random * 10_000
-    for (const entry of this.all.values()) if (entry.held.size > 0) entry.again = Math.min(entry.again, soon)
+    return true
   }
 
   /** `from` confirms that messages were delivered or read. Ignores ids of messages that were not sent to `from`. */

@@ -8,7 +8,6 @@ import { DEFAULT_LIMITS } from '../../protocol/limits.ts'
 import { SPREAD_MS } from '../delivery/backoff.ts'
 import type { ClaimClient } from '../wire/claim-client.ts'
 import type { ClaimedMailbox } from '../wire/claimed-mailbox.ts'
-import type { Token } from '../wire/proof.ts'
 import { RelayError } from '../wire/error.ts'
 import type { Clock } from './clock.ts'
 import { MessengerError } from './error.ts'
@@ -33,7 +32,7 @@ export interface AddressEvents extends Omit<IncomingEvents, 'onMessage'> {
 
 export interface AddressOptions extends AddressEvents {
   /** @param early called before the relay is reached; its requests leave early */
-  readonly connect: (options: { isolation: string; token?: Token; early: (client: ClaimClient) => void }) => Promise<ClaimClient>
+  readonly connect: (options: { isolation: string; early: (client: ClaimClient) => void }) => Promise<ClaimClient>
   readonly clock: Clock
   readonly random: () => number
 }
@@ -43,8 +42,6 @@ export class AddressConnection {
   /** By the secret's address: in the order in which they get labels. */
   readonly #boxes = new Map<Address['secret'], Box>()
   #client: ClaimClient | undefined
-  /** By which the next connection asks whether the relay lost its messages. */
-  #token: Token | undefined
   #closed = false
   #isRunning = false
   readonly #retries: Retries
@@ -126,7 +123,6 @@ export class AddressConnection {
   }
 
   #lose(): void {
-    this.#token = this.#client?.token ?? this.#token
     this.#client = undefined
     this.#cancelQuiet?.()
     this.#cancelTurn?.()
@@ -140,8 +136,7 @@ export class AddressConnection {
 
   /** Reads until the connection fails. */
   async #receive(onUp: () => void): Promise<never> {
-    const { connect, onState, onForgot } = this.#options
-    const token = this.#token
+    const { connect, onState } = this.#options
     this.#left = 0
     this.#unannounced = 0
     this.#asking = 0
@@ -152,12 +147,11 @@ export class AddressConnection {
       client.onEnd((error) => ended.reject(error ?? new RelayError('closed')))
       for (const box of this.#boxes.values()) if (!box.isOver) this.#read(box)
     }
-    const client = await connect({ isolation: randomIsolation(), early: begin, ...(token && { token }) })
+    const client = await connect({ isolation: randomIsolation(), early: begin })
     if (this.#closed || client.limits.labels === 0) {
       client.close(new RelayError('unknown-packet'))
       return ended.promise
     }
-    if (token !== undefined && client.resumed === false) onForgot(performance.now() < token.renewAt)
     onUp()
     onState('up', { waiting: this.#left })
     this.#takeTurn(client)

@@ -114,17 +114,12 @@ export class Connections {
     return this.#context.vault!.state.addresses.filter((each) => each.relay === relay)
   }
 
-  /** Whether another connection than that of the addresses receives from the relay. */
-  #hasOther(relay: string): boolean {
-    return this.#incoming.has(`inbox ${relay}`) || this.#incoming.has(`key ${relay}`)
-  }
-
   #readAddresses(relay: string): void {
     const all = this.#addressesAt(relay)
     const connection = this.#addresses.get(relay)
     if (connection !== undefined) return connection.set(all)
     if (all.length === 0) return
-    const { clock, random, connectClaims, onAcked, onForgot } = this.#context
+    const { clock, random, connectClaims, onAcked } = this.#context
     this.#addresses.set(
       relay,
       new AddressConnection(
@@ -141,8 +136,6 @@ export class Connections {
             this.#port.onMessage(source, relay, { kind: 'address', contact: address.contact, address }, message),
           onAcked,
           onTakenOver: () => this.#context.emit({ kind: 'taken-over', relay }),
-          // Another connection there asks, too, and tells it once.
-          onForgot: (certain) => this.#hasOther(relay) || onForgot(relay, certain),
         },
         all,
       ),
@@ -172,13 +165,10 @@ export class Connections {
   /** @returns the relays that did not deliver all waiting messages, with the errors */
   async fetched(): Promise<Map<string, unknown>> {
     await this.#context.ready().catch(() => {})
-    const all = [
-      ...Array.from(this.#incoming, ([name, { fetched }]) => [name.slice(name.indexOf(' ') + 1), fetched] as const),
-      ...Array.from(this.#addresses, ([relay, { fetched }]) => [relay, fetched] as const),
-    ]
     const missed = new Map<string, unknown>()
-    for (const [relay, fetched] of all) {
+    for (const [name, { fetched }] of [...this.#incoming, ...this.#addresses]) {
       const error = await fetched
+      const relay = name.slice(name.indexOf(' ') + 1)
       // A relay that the user has left may be gone.
       if (error !== undefined && this.#relays.includes(relay)) missed.set(relay, error)
     }
@@ -202,7 +192,7 @@ export class Connections {
   }
 
   #receiveFrom(relay: string, origin: Origin & { readonly kind: 'key' | 'inbox' }): Incoming {
-    const { clock, random, ready, connect, options, emit, onForgot, onAcked } = this.#context
+    const { clock, random, ready, connect, options, emit, onAcked } = this.#context
     const { kind } = origin
     // At a relay that knows its members the bundle of the inbox is in the mailbox of the user's own key.
     const publishes =
@@ -229,7 +219,6 @@ export class Connections {
       onMessage: (message) => this.#port.onMessage(incoming, relay, origin, message),
       onAcked,
       onTakenOver: () => emit({ kind: 'taken-over', relay }),
-      onForgot: (certain) => onForgot(relay, certain),
     })
     return incoming
   }

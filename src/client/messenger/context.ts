@@ -29,18 +29,13 @@ export interface Context {
   /** @param identity the user's own by default */
   readonly connect: (relay: string, more: Renewal, identity?: Identity) => Promise<RelayClient>
   /** Connects without proving a key. */
-  readonly connectClaims: (relay: string, more: Pick<ClaimOptions, 'isolation' | 'token' | 'early'>) => Promise<ClaimClient>
+  readonly connectClaims: (relay: string, more: Pick<ClaimOptions, 'isolation' | 'early'>) => Promise<ClaimClient>
   /** Connects to send on a route. */
   readonly connectCourier: (route: string, more: CourierOptions) => Promise<Courier>
   /** With `secrecy`. */
   readonly sealer?: Sealer
   readonly rings?: Rings
   readonly vault?: Vault
-  /**
-   * A relay lost its messages; not `certain` if the token may also have expired. That tells nothing about other routes to
-   * the relay: their connections look for themselves.
-   */
-  readonly onForgot: (route: string, certain: boolean) => void
   /** No acknowledgement is under way any more. */
   readonly onAcked: () => void
 }

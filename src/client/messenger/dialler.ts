@@ -8,15 +8,22 @@ import type { Context, Renewal } from './context.ts'
 import type { MessengerOptions } from './options.ts'
 import type { Courier, CourierOptions } from './outgoing.ts'
 
-/** @param onMoved a relay announces that it moves to the address `name` */
+export interface DiallerEvents {
+  /** A relay announces that it moves to the address `name`. */
+  readonly onMoved: (relay: string, name: string) => void
+  /** As `ConnectOptions.onRun`. */
+  readonly onRun: (relay: string, run: string) => void
+}
+
 export function createDialler(
   options: MessengerOptions,
-  onMoved: (relay: string, name: string) => void,
+  { onMoved, onRun }: DiallerEvents,
 ): Pick<Context, 'connect' | 'connectClaims' | 'connectCourier'> {
   const { identity, secrecy, sign, socks, timeout, connectTimeout, signal } = options
   const reach = (relay: string): Omit<ClaimOptions, 'early'> => ({
     relay,
     onMoved: (name) => onMoved(relay, name),
+    onRun: (run) => onRun(relay, run),
     ...(socks !== undefined && { socks }),
     ...(timeout !== undefined && { timeout }),
     ...(connectTimeout !== undefined && { connectTimeout }),
@@ -33,14 +40,19 @@ export function createDialler(
   /** Under a throwaway secret, or as the user's own key if the relay may know it. */
   const connectCourier = async (route: string, { isolation, token, early }: CourierOptions): Promise<Courier> => {
     const relay = relayOf(route)
-    const again = { isolation, ...(token && { token }) }
-    const more = { ...again, ...(early && { early }) }
-    if (secrecy === undefined || secrecy.members?.includes(relay) === true) return connect(relay, { login: true, ...more })
-    const client = await claim(relay, more)
+    const again = { login: true, isolation, ...(token && { token }) }
+    if (secrecy === undefined || secrecy.members?.includes(relay) === true) return connect(relay, { ...again, ...(early && { early }) })
+    const client = await claim(relay, {
+      isolation,
+      early: (first) => {
+        early?.(first)
+        first.prove()
+      },
+    })
     if (client.limits.labels > 0) return client
     client.close()
     // A relay of an earlier version has no claims. A throwaway key tells it as little.
-    return connect(relay, { login: true, ...again }, identityOf(generateSeedKey()))
+    return connect(relay, again, identityOf(generateSeedKey()))
   }
   return { connect, connectClaims: claim, connectCourier }
 }

@@ -1,6 +1,6 @@
 /**
  * The subscription at one of the user's relays. It reconnects after a failure, over another circuit and after a pause.
- * It reports when the relay lost its messages, and stops when another program with the same key takes the mailbox over.
+ * It stops when another program with the same key takes the mailbox over.
  * It acknowledges messages only when told to.
  */
 import type { Message } from '../../protocol/answer.ts'
@@ -26,8 +26,6 @@ export interface IncomingEvents {
   /** No acknowledgement is under way any more. */
   readonly onAcked: () => void
   readonly onTakenOver: () => void
-  /** The relay lost its messages; not `certain` if the token may also have expired. */
-  readonly onForgot: (certain: boolean) => void
 }
 
 export interface IncomingOptions extends IncomingEvents {
@@ -131,13 +129,12 @@ export class Incoming {
 
   /** Receives until the connection fails or `close` is called. */
   async #receive(onUp: () => void): Promise<void> {
-    const { connect, onState, onMessage, onForgot } = this.#options
+    const { connect, onState, onMessage } = this.#options
     const token = this.#token
     const client = await connect({ login: true, subscribe: true, isolation: randomIsolation(), ...(token && { token }) })
     if (this.#closed) return client.close()
     this.#client = client
     this.#token = client.token
-    if (token !== undefined && client.resumed === false) onForgot(performance.now() < token.renewAt)
     let left = Number.POSITIVE_INFINITY
     let cancelQuiet = (): void => {}
     const countDown = (): void => {

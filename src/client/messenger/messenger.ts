@@ -10,7 +10,6 @@
  */
 import { parseTarget } from '../../transport/address.ts'
 import { isOver } from '../delivery/backoff.ts'
-import { relayOf } from '../delivery/entry.ts'
 import type { FileSource } from '../delivery/file.ts'
 import type { Content } from '../format/content.ts'
 import { fingerprintOf } from '../format/field.ts'
@@ -82,9 +81,11 @@ export class Messenger implements MessengerPort {
       ready: () => this.ready,
       isClosed: () => this.#closed,
       track: (work) => this.#track(work),
-      ...createDialler(options, (relay, name) => emit({ kind: 'moved', relay, name })),
+      ...createDialler(options, {
+        onMoved: (relay, name) => emit({ kind: 'moved', relay, name }),
+        onRun: (relay, run) => this.#onRun(relay, run),
+      }),
       ...createProtection(options, clock, () => this.#receiving.onAddresses()),
-      onForgot: (relay, certain) => this.#onForgot(relay, certain),
       onAcked: () => {
         if (this.#quiet.size > 0) this.#schedule()
       },
@@ -323,10 +324,9 @@ export class Messenger implements MessengerPort {
     this.#cancelTimer = clock.after(Math.max(0, time - clock.now()), () => this.#pump())
   }
 
-  #onForgot(route: string, certain: boolean): void {
-    const relay = certain ? relayOf(route) : route
-    this.#sending.onForgot(relay, this.#receiving.uses(relay))
-    if (certain) this.#emit({ kind: 'forgotten', relay })
+  #onRun(relay: string, run: string): void {
+    if (!this.#sending.onRun(relay, run, this.#receiving.uses(relay))) return
+    this.#emit({ kind: 'forgotten', relay })
     this.#schedule()
   }
 

@@ -13,8 +13,8 @@ const IDLE_MS = 60_000
 
 /** A client of a relay that sends: `RelayClient` or `ClaimClient`. */
 export interface Courier {
-  readonly token: Token | undefined
-  readonly resumed: boolean | undefined
+  /** Of a key's login. A claim needs none. */
+  readonly token?: Token | undefined
   sendSealed(receiver: string, payload: Uint8Array): Promise<{ readonly seconds: number }>
   fetch(receiver: string): Promise<Uint8Array | undefined>
   onEnd(listener: (error: unknown) => void): void
@@ -36,8 +36,6 @@ export interface OutgoingEvents {
   readonly onRefused: (id: string, code: RelayErrorCode, seconds: number | undefined) => void
   /** The connection failed, so every message under way must be sent again. */
   readonly onLost: (code: RelayErrorCode, seconds: number | undefined) => void
-  /** The relay lost its messages; not `certain` if the token may also have expired. */
-  readonly onForgot: (certain: boolean) => void
   /** The connection was closed because it was idle. */
   readonly onIdle: () => void
 }
@@ -114,8 +112,6 @@ export class Outgoing {
       const client = await this.#options.connect({ isolation: this.#isolation, early, ...(token && { token }) })
       this.#connecting = false
       if (this.#closed) return client.close()
-      // If the token may have expired, the relay may have forgotten or not. A duplicate does no harm.
-      if (token !== undefined && client.resumed === false) this.#options.onForgot(performance.now() < token.renewAt)
       this.#token = client.token
       this.#options.onState('up')
       // A relay without claims gets everything again, from another client.

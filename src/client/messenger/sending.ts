@@ -66,6 +66,7 @@ export class Sending {
       this.#deliveries.add(entry.id, contact, undefined)
       if (entry.held.length > 0) this.#deliveries.change({ id: entry.id, state: 'held' })
     }
+    this.#outbox.onStart(this.#context.clock.now())
   }
 
   send(to: Contact, content: Content, options: SendOptions): Delivery {
@@ -261,11 +262,10 @@ export class Sending {
     this.#outbox.onReached(relay, this.#context.clock.now())
   }
 
-  /** A relay lost its messages. @param hadReceipts whether the user receives from it */
-  onForgot(relay: string, hadReceipts: boolean): void {
-    const now = this.#context.clock.now()
-    this.#outbox.onForgot(relay, now)
-    if (hadReceipts) this.#outbox.onReceiptsLost(this.#context.random(), now)
+  /** A relay named its run. @param isOwn whether the user receives from it @returns whether it lost its messages */
+  onRun(relay: string, run: string, isOwn: boolean): boolean {
+    const { clock, random } = this.#context
+    return this.#outbox.onRun(relay, run, isOwn ? random() : undefined, clock.now())
   }
 
   close(): void {
@@ -279,13 +279,12 @@ export class Sending {
   }
 
   #sendTo(relay: string): Outgoing {
-    const { clock, random, connectCourier, emit, schedule, onForgot } = this.#context
+    const { clock, random, connectCourier, emit, schedule } = this.#context
     const outbox = this.#outbox
     const applied =
       <T extends unknown[]>(work: (now: number, ...args: T) => OutboxChange[] | OutboxChange | undefined | void) =>
       (...args: T): void => {
-        const changes = work(clock.now(), ...args)
-        this.#apply(Array.isArray(changes) ? changes : changes ? [changes] : [])
+        this.#apply([work(clock.now(), ...args) ?? []].flat())
         schedule()
       }
     return new Outgoing({
@@ -299,10 +298,14 @@ export class Sending {
         }
         emit({ kind: 'relay', relay: relayOf(relay), purpose: 'send', state, ...(error !== undefined && { error }) })
       },
-      onSent: applied((now, id: string, seconds: number) => outbox.onSent(id, relay, seconds, now)),
+      onSent: applied((now, id: string, seconds: number) => {
+        const change = outbox.onSent(id, relay, seconds, now)
+        // The store learns of a further copy, too.
+        if (change === undefined && this.#deliveries.find(id) !== undefined) this.#save()
+        return change
+      }),
       onRefused: applied((now, id: string, code, seconds: number | undefined) => outbox.onRefused(id, relay, code, seconds, random(), now)),
       onLost: applied((now, code, seconds: number | undefined) => outbox.onLost(relay, code, seconds, random(), now)),
-      onForgot: (certain) => onForgot(relay, certain),
       onIdle: applied((now) => outbox.onIdle(relay, random(), now)),
     })
   }

@@ -12,9 +12,7 @@ import type { RequestName } from '../../protocol/packets.ts'
 import type { RelayLimits } from '../../protocol/welcome.ts'
 import { abortable, type Connection } from './connection.ts'
 import { RelayError } from './error.ts'
-import { type Moment, Pulse, PULSE } from './pulse.ts'
 import type { RequestOptions } from './client.ts'
-import { NO_ID, type Token } from './proof.ts'
 import { Subscription } from './subscription.ts'
 import type { ClaimedMailbox } from './claimed-mailbox.ts'
 
@@ -54,9 +52,6 @@ export class ClaimClient {
   #isEarly = true
   /** The throwaway claim that sends, under the empty label. */
   #courier: Claim | undefined
-  /** The latest token. */
-  #token: Token | undefined
-  #resumed: boolean | undefined
   /** Resolves when a long message, and all before it, left. */
   #held: Promise<void> | undefined
   /** The mailboxes by label. */
@@ -64,7 +59,6 @@ export class ClaimClient {
   /** Labels that were given up, to be used again. */
   readonly #spare: string[] = []
   #labels = 0
-  #keepalive: ReturnType<typeof setInterval> | undefined
   readonly #onEnd: ((error: unknown) => void)[] = []
   #ended: { readonly error: unknown } | undefined
 
@@ -75,7 +69,6 @@ export class ClaimClient {
       onTakenOver: (label) => this.#claims.get(label)?.queue.end(new RelayError('taken-over')),
       onMoved: options.onMoved,
       onEnd: (error) => {
-        clearInterval(this.#keepalive)
         this.#ended = { error }
         this.#courier?.secret.fill(0)
         for (const { secret, queue } of this.#claims.values()) {
@@ -93,16 +86,6 @@ export class ClaimClient {
     return this.#limits
   }
 
-  /** The token of the latest claim, also after the connection ended; undefined before the first one. */
-  get token(): Token | undefined {
-    return this.#token
-  }
-
-  /** As `RelayClient.resumed`. */
-  get resumed(): boolean | undefined {
-    return this.#resumed
-  }
-
   /** As `RelayClient.onEnd`. */
   onEnd(listener: (error: unknown) => void): void {
     if (this.#ended === undefined) this.#onEnd.push(listener)
@@ -110,45 +93,32 @@ export class ClaimClient {
   }
 
   /**
-   * @internal Sends HELLO, and keeps the connection alive and the claims fresh after its answer. Once the connection stands,
-   * asks whether the relay still knows the token of an earlier connection.
+   * @internal Sends HELLO, and keeps the connection alive and the claims fresh after its answer.
    * @throws {RelayError} `wrong-name` if the relay has another name than the dialled one
    */
-  async start(token?: Token): Promise<void> {
-    const resumed = token && this.#connection.standing.then(() => this.#resume(token))
-    resumed?.catch(() => {})
+  async start(): Promise<void> {
     try {
       this.#limits = (await this.#connection.request('HELLO', (session) => session.hello())).limits
     } catch (error) {
       throw error instanceof RelayError && error.code === 'wrong-usage' ? new RelayError('wrong-name') : error
     }
-    const now = (): Moment => ({ steady: performance.now(), wall: Date.now() })
-    const pulse = new Pulse(this.#limits.idle * 1_000, Math.random(), now())
-    this.#keepalive = setInterval(() => {
-      if (pulse.isDue(now(), this.#connection.heardAt)) void this.#refresh()
-    }, pulse.tick)
-    await resumed
+    this.#connection.keepAlive(async () => {
+      for (const claim of this.#claims.values()) if (performance.now() >= claim.renewAt) await this.#renew(claim)
+      return true
+    })
+    // A refusal matters only to requests.
+    await this.#courier?.done.catch(() => {})
+  }
+
+  /** Shows a throwaway secret without waiting for a message. Before it is connected, the client has the answer. */
+  prove(): void {
+    this.#sender()
   }
 
   /** @internal The connection stands: everything may leave now. */
   onStanding(): void {
     this.#isEarly = false
     this.#connection.begin()
-  }
-
-  async #resume(token: Token): Promise<void> {
-    try {
-      await this.#connection.request('ACK', (session) => {
-        session.resume(token.text)
-        return session.ack([NO_ID])
-      })
-      this.#resumed = true
-    } catch (error) {
-      if (!(error instanceof RelayError) || error.code !== 'bad-token') throw error
-      this.#resumed = false
-    }
-    // The next connection needs a token, too, and the former one may have expired by then. A refusal matters only to requests.
-    if (this.#courier === undefined && this.#claims.size === 0) await this.#sender().done.catch(() => {})
   }
 
   /**
@@ -219,12 +189,6 @@ export class ClaimClient {
     return (await this.#request('FETCH', this.#sender(), (session) => session.fetch(receiver, ''), signal)).bundle
   }
 
-  /** Waits for a round trip to the relay. */
-  async ping({ signal }: RequestOptions = {}): Promise<void> {
-    this.#mustStand()
-    await abortable(signal, () => this.#connection.request('PING', (session) => session.ping()))
-  }
-
   /** Ends the connection at once. Open requests reject with `reason`, or with a `closed` error. */
   close(reason?: unknown): void {
     this.#connection.end(reason)
@@ -264,7 +228,6 @@ export class ClaimClient {
       .request('CLAIM', (session) => session.claim(claim.secret, claim.label))
       .then(({ seconds }) => {
         claim.renewAt = performance.now() + seconds * 1_000 * RENEW
-        this.#token = { text: this.#connection.session.latest!, renewAt: claim.renewAt }
         if (claim === this.#courier) this.#held = undefined
       })
     claim.done.catch(() => {})
@@ -306,23 +269,6 @@ export class ClaimClient {
         return this.#connection.request(name, build)
       }
     })
-  }
-
-  /**
-   * Renews the claims that are about to end, and pings. Ends the connection if no PONG comes in time. Ignores errors: one
-   * that ends the connection also ends the subscriptions.
-   */
-  async #refresh(): Promise<void> {
-    let patience: ReturnType<typeof setTimeout> | undefined
-    try {
-      for (const claim of this.#claims.values()) if (performance.now() >= claim.renewAt) await this.#renew(claim)
-      patience = setTimeout(() => this.close(new RelayError('no-answer')), PULSE.patience)
-      await this.ping()
-    } catch {
-      // Ignored, as said above.
-    } finally {
-      clearTimeout(patience)
-    }
   }
 
   #renew(claim: Claim): Promise<void> {

@@ -13,7 +13,6 @@ import type { Identity } from '../format/identity.ts'
 import { abortable, type Connection } from './connection.ts'
 import { RelayError } from './error.ts'
 import { Proof, type Provable, type Token } from './proof.ts'
-import { type Moment, Pulse, PULSE } from './pulse.ts'
 import { Subscription } from './subscription.ts'
 
 /** Options of a single request. */
@@ -59,7 +58,6 @@ export class RelayClient {
   #limits: RelayLimits
   #opened: Opened | undefined
   #isSubscribed = false
-  #keepalive: ReturnType<typeof setInterval> | undefined
   readonly #onEnd: ((error: unknown) => void)[] = []
   #ended: { readonly error: unknown } | undefined
 
@@ -76,7 +74,6 @@ export class RelayClient {
       onTakenOver: () => this.#opened?.subscription.end(new RelayError('taken-over')),
       onMoved: options.onMoved,
       onEnd: (error) => {
-        clearInterval(this.#keepalive)
         this.#ended = { error }
         this.#opened?.subscription.end(error)
         for (const listener of this.#onEnd.splice(0)) listener(error)
@@ -100,14 +97,6 @@ export class RelayClient {
   /** The latest token, also after the connection ended; undefined before the first login. */
   get token(): Token | undefined {
     return this.#proof.token
-  }
-
-  /**
-   * Whether the relay still knew the token that was passed to `connectRelay`; undefined without one. A relay forgets a
-   * token before its time only if it restarted, and then it also lost all messages that it held.
-   */
-  get resumed(): boolean | undefined {
-    return this.#proof.resumed
   }
 
   /**
@@ -216,11 +205,11 @@ export class RelayClient {
     try {
       const { waiting } = await answer
       onSubscribed?.(waiting)
-      const now = (): Moment => ({ steady: performance.now(), wall: Date.now() })
-      const pulse = new Pulse(this.#limits.idle * 1_000, Math.random(), now())
-      this.#keepalive = setInterval(() => {
-        if (pulse.isDue(now(), this.#connection.heardAt)) void this.#refresh()
-      }, pulse.tick)
+      this.#connection.keepAlive(async () => {
+        const { isStale } = this.#proof
+        if (isStale) await this.login()
+        return !isStale
+      })
       for (;;) {
         const message = await subscription.next()
         if (message === undefined) return
@@ -228,7 +217,6 @@ export class RelayClient {
       }
     } finally {
       signal?.removeEventListener('abort', abort)
-      clearInterval(this.#keepalive)
       this.close()
     }
   }
@@ -249,8 +237,8 @@ export class RelayClient {
   }
 
   /** Waits for a round trip to the relay. */
-  async ping({ signal }: RequestOptions = {}): Promise<void> {
-    await abortable(signal, () => this.#connection.request('PING', (session) => session.ping()))
+  ping({ signal }: RequestOptions = {}): Promise<void> {
+    return abortable(signal, () => this.#connection.ping())
   }
 
   /** Decrypts a message. @returns undefined if this identity cannot open it */
@@ -277,24 +265,5 @@ export class RelayClient {
 
   #ask<Name extends RequestName>(asked: Provable<Name>): Promise<Answers[Name]> {
     return abortable(asked.signal, () => this.#proof.request(asked))
-  }
-
-  /**
-   * Renews the token or pings. Ends the connection if no PONG comes in time. Ignores errors: one that ends the connection
-   * also ends the subscription.
-   */
-  async #refresh(): Promise<void> {
-    let patience: ReturnType<typeof setTimeout> | undefined
-    try {
-      if (this.#proof.isStale) await this.login()
-      else {
-        patience = setTimeout(() => this.close(new RelayError('no-answer')), PULSE.patience)
-        await this.ping()
-      }
-    } catch {
-      // Ignored, as said above.
-    } finally {
-      clearTimeout(patience)
-    }
   }
 }

@@ -33,7 +33,7 @@ export interface ConnectOptions {
   readonly sign?: boolean
   /** Log in together with HELLO, which saves a round trip. */
   readonly login?: boolean
-  /** The token of an earlier connection ({@link RelayClient.token}) to reuse, if the relay still knows it. */
+  /** The token of an earlier connection ({@link RelayClient.token}). The client logs in anew if the relay does not know it. */
   readonly token?: Token
   /** Subscribe together with the login, for a later {@link RelayClient.subscribe}. */
   readonly subscribe?: boolean
@@ -48,6 +48,11 @@ export interface ConnectOptions {
    * old address can announce that, so ask the user before following it.
    */
   readonly onMoved?: (name: string) => void
+  /**
+   * The relay names its run, in each TOKEN. If it is not the one that the relay named before, the relay lost all messages
+   * that it held.
+   */
+  readonly onRun?: (run: string) => void
   /** Ends the connection, also while it connects. */
   readonly signal?: AbortSignal
   /** Milliseconds to wait for an answer, or for the next part of a long one; 60,000 by default. */
@@ -80,7 +85,7 @@ export async function connectThrough(dialTarget: typeof dial, options: ConnectOp
     onMoved: (name) => {
       if (isOnion(name)) options.onMoved?.(name)
     },
-    connect: (handlers) => new Connection(stream, { relay: target.name, timeout, isEarly: true, ...handlers }),
+    connect: (handlers) => new Connection(stream, { relay: target.name, timeout, isEarly: true, onRun: options.onRun, ...handlers }),
   })
   // The token is a secret. Only an onion address proves who the relay is, and this machine needs no proof.
   const isTokenEarly = target.kind !== 'name' || isOnionDomain(target.host)
@@ -90,7 +95,7 @@ export async function connectThrough(dialTarget: typeof dial, options: ConnectOp
 }
 
 /** Options of {@link connectClaims}. */
-export interface ClaimOptions extends Omit<ConnectOptions, 'identity' | 'sign' | 'login' | 'subscribe' | 'early'> {
+export interface ClaimOptions extends Omit<ConnectOptions, 'identity' | 'sign' | 'login' | 'token' | 'subscribe' | 'early'> {
   /**
    * Called before the relay is reached. Its requests leave with the first packets, without waiting for an answer
    * (docs/protocol.md, section 7): `open`, `send`, `fetch`, `subscribe` and a leased `get`. If the relay is not reached,
@@ -110,7 +115,7 @@ export async function connectClaims(options: ClaimOptions): Promise<ClaimClient>
 
 /** As {@link connectClaims}, over a stream that `dialTarget` opens. */
 export async function connectClaimsThrough(dialTarget: typeof dial, options: ClaimOptions): Promise<ClaimClient> {
-  const { relay, isolation, signal, token, timeout = 60_000 } = options
+  const { relay, isolation, signal, timeout = 60_000 } = options
   const target = parseTarget(relay)
   checkIsolation(isolation)
   signal?.throwIfAborted()
@@ -119,9 +124,9 @@ export async function connectClaimsThrough(dialTarget: typeof dial, options: Cla
     onMoved: (name) => {
       if (isOnion(name)) options.onMoved?.(name)
     },
-    connect: (handlers) => new Connection(stream, { relay: target.name, timeout, isEarly: true, ...handlers }),
+    connect: (handlers) => new Connection(stream, { relay: target.name, timeout, isEarly: true, onRun: options.onRun, ...handlers }),
   })
-  const started = client.start(token)
+  const started = client.start()
   await reach(dialTarget, options, { target, stream, client, started })
   return client
 }

@@ -7,6 +7,7 @@ import type { Answers, Message } from '../../protocol/answer.ts'
 import { BreachError } from '../../protocol/breach.ts'
 import { ClientSession, type SessionEvent } from '../../protocol/client-session.ts'
 import { fromBreach, RelayError } from './error.ts'
+import { type Moment, Pulse, PULSE } from './pulse.ts'
 import type { Stream } from './stream.ts'
 
 interface Waiting {
@@ -26,6 +27,8 @@ export interface ConnectionOptions {
   readonly onTakenOver: (label: string) => void
   /** The relay announces that it moves to `name`, which has the form of an onion address (checksum unchecked). */
   readonly onMoved: (name: string) => void
+  /** The relay named its run, in a TOKEN. */
+  readonly onRun?: ((run: string) => void) | undefined
   /** Called once, when the connection has ended; `error` is undefined after a call of `end` without one. */
   readonly onEnd: (error: unknown) => void
 }
@@ -38,6 +41,7 @@ export class Connection {
   /** When the last bytes of the relay came, by `performance.now`. */
   heardAt = performance.now()
   #timer: ReturnType<typeof setTimeout> | undefined
+  #pulse: ReturnType<typeof setInterval> | undefined
   /** The error of all later requests, set once the connection has ended. */
   #ended: { readonly error: unknown } | undefined
   readonly #standing = Promise.withResolvers<void>()
@@ -79,11 +83,43 @@ export class Connection {
     })
   }
 
+  /**
+   * Pings in time from now on, and ends the connection if no PONG comes in time.
+   * @param renew renews proofs that are about to end, and returns whether a PING is due all the same
+   */
+  keepAlive(renew: () => Promise<boolean>): void {
+    if (this.#ended !== undefined) return
+    const now = (): Moment => ({ steady: performance.now(), wall: Date.now() })
+    const pulse = new Pulse(this.session.limits.idle * 1_000, Math.random(), now())
+    this.#pulse = setInterval(() => {
+      if (pulse.isDue(now(), this.heardAt)) void this.#refresh(renew)
+    }, pulse.tick)
+  }
+
+  /** Ignores errors: one that ends the connection also ends the subscriptions. */
+  async #refresh(renew: () => Promise<boolean>): Promise<void> {
+    let patience: ReturnType<typeof setTimeout> | undefined
+    try {
+      if (!(await renew())) return
+      patience = setTimeout(() => this.end(new RelayError('no-answer')), PULSE.patience)
+      await this.ping()
+    } catch {
+      // Ignored, as said above.
+    } finally {
+      clearTimeout(patience)
+    }
+  }
+
+  async ping(): Promise<void> {
+    await this.request('PING', (session) => session.ping())
+  }
+
   /** Ends the connection at once. Open requests reject with `error`, or with a `closed` error. */
   end(error?: unknown): void {
     if (this.#ended !== undefined) return
     this.#ended = { error: error ?? new RelayError('closed') }
     clearTimeout(this.#timer)
+    clearInterval(this.#pulse)
     this.session.onEnd()
     this.#stream.close()
     for (const { reject } of this.#waiting.splice(0)) reject(this.#ended.error)
@@ -101,10 +137,13 @@ export class Connection {
 
   #onEvent(event: SessionEvent): void {
     switch (event.kind) {
-      case 'answer':
-        this.#waiting.shift()!.resolve(event.answer.value as never)
+      case 'answer': {
+        const { name, value } = event.answer
+        if ((name === 'VERIFY' || name === 'CLAIM') && value.run !== undefined) this.#options.onRun?.(value.run)
+        this.#waiting.shift()!.resolve(value as never)
         this.#watch()
         return
+      }
       case 'part':
         this.#watch()
         return

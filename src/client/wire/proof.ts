@@ -55,7 +55,6 @@ export class Proof {
   #login: Login | undefined
   #renewAt = 0
   #token: Token | undefined
-  #resumed: boolean | undefined
   /** The token of an earlier connection, until it is tested. */
   #kept: { readonly token: Token; readonly isEarly: boolean } | undefined
   /** Resolves once the test of that token is over. */
@@ -72,11 +71,6 @@ export class Proof {
   /** The latest token that the relay accepted. */
   get token(): Token | undefined {
     return this.#token
-  }
-
-  /** Whether the relay still knew the token of the earlier connection; undefined without one. */
-  get resumed(): boolean | undefined {
-    return this.#resumed
   }
 
   /** Whether the next request needs a login. */
@@ -139,14 +133,12 @@ export class Proof {
       this.#kept = undefined
       this.#renewAt = token.renewAt
       this.#token = token
-      this.#resumed = true
       return answer
     } catch (error) {
       this.#connection.session.resume(undefined)
       // Another refusal does not tell whether the relay knows the token.
       if (!isBadToken(error)) throw error
       this.#kept = undefined
-      this.#resumed = false
       return undefined
     }
   }

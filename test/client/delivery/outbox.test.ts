@@ -23,6 +23,12 @@ const take = (outbox: Outbox, now: number): string[] => short(outbox.take(now))
 const sent = (outbox: Outbox, ids: readonly string[], relay: string, now = 0): unknown[] =>
   ids.map((id) => outbox.onSent(id, relay, 604_800, now)?.state)
 
+/** The relay restarts: it names another run than before. */
+function forget(outbox: Outbox, relay: string, now: number): void {
+  outbox.onRun(relay, 'before', undefined, now)
+  outbox.onRun(relay, 'after', undefined, now)
+}
+
 describe('a message in the outbox', () => {
   test('goes to the first relay and becomes held, delivered and read', () => {
     const outbox = outboxOf('a', 'b')
@@ -51,7 +57,7 @@ describe('a message in the outbox', () => {
     expect(outbox.used()).toEqual(new Set(['one', 'three']))
     sent(outbox, ['a'], 'one')
     expect(outbox.used()).toEqual(new Set(['one', 'three']))
-    outbox.onForgot('one', 0)
+    forget(outbox, 'one', 0)
     expect(outbox.used()).toEqual(new Set(['three']))
   })
 
@@ -234,7 +240,7 @@ describe('the relays of an outbox', () => {
     // Nothing may go there until that is known, or the new message would go first.
     expect(take(outbox, 500)).toEqual(['look at one'])
     expect(take(outbox, 500)).toEqual([])
-    outbox.onForgot('one', 500)
+    forget(outbox, 'one', 500)
     outbox.onUp('one', 500)
     expect(take(outbox, 500)).toEqual(['a to one', 'b to one', 'c to one', 'd to one'])
     // The state was already `held`, so it is not reported again.
@@ -257,10 +263,10 @@ describe('the relays of an outbox', () => {
     const later = OUTBOX.again[0]!
     expect(take(outbox, later)).toEqual(['a to two', 'b to two'])
     sent(outbox, ['a'], 'two', later)
-    outbox.onForgot('one', later)
+    forget(outbox, 'one', later)
     expect(take(outbox, later)).toEqual([])
     expect(outbox.entries()[0]).toMatchObject({ id: 'a', held: ['two'] })
-    outbox.onForgot('two', later)
+    forget(outbox, 'two', later)
     expect(take(outbox, later)).toEqual(['a to one'])
   })
 
@@ -274,11 +280,11 @@ describe('the relays of an outbox', () => {
     const later = OUTBOX.again[0]!
     expect(take(outbox, later)).toEqual(['a to two'])
     sent(outbox, ['a'], 'two', later)
-    outbox.onForgot('two', now)
+    forget(outbox, 'two', now)
     expect(take(outbox, now)).toEqual(tasks)
   })
 
-  test('and may have lost the messages of one route get those of the other routes once only', () => {
+  test('get the messages of all routes again after their run changed, and once only', () => {
     const [mailbox, other] = [`one ${BOB}`, `one ${CAROL}`]
     const outbox = new Outbox()
     outbox.add(entry('a', { relays: [mailbox] }))
@@ -286,11 +292,16 @@ describe('the relays of an outbox', () => {
     take(outbox, 0)
     sent(outbox, ['a'], mailbox)
     sent(outbox, ['b'], other)
-    outbox.onForgot(mailbox, 0)
-    expect(take(outbox, 0)).toEqual([`a to ${mailbox}`])
-    sent(outbox, ['a'], mailbox)
-    outbox.onForgot('one', 0)
+    expect(outbox.onRun('one', 'first', undefined, 0)).toBe(false)
+    expect(outbox.onRun('one', 'first', undefined, 0)).toBe(false)
+    expect(take(outbox, 0)).toEqual([])
+    expect(outbox.onRun('one', 'second', undefined, 0)).toBe(true)
     expect(take(outbox, 0)).toEqual([`a to ${mailbox}`, `b to ${other}`])
+    sent(outbox, ['a'], mailbox)
+    sent(outbox, ['b'], other)
+    // The connection of the other route learns of the run, too.
+    expect(outbox.onRun('one', 'second', undefined, 0)).toBe(false)
+    expect(take(outbox, 0)).toEqual([])
   })
 
   test('are checked after a lost connection, even without messages to send', () => {
@@ -369,7 +380,9 @@ describe('the relays of an outbox', () => {
     const outbox = outboxOf('a')
     take(outbox, 0)
     sent(outbox, ['a'], 'one')
-    outbox.onReceiptsLost(0, 1_000)
+    outbox.onRun('own', 'before', 0, 1_000)
+    expect(take(outbox, 6_000)).toEqual([])
+    outbox.onRun('own', 'after', 0, 1_000)
     expect(take(outbox, 5_999)).toEqual([])
     expect(take(outbox, 6_000)).toHaveLength(1)
   })
@@ -432,7 +445,7 @@ describe('two copies', () => {
     take(outbox, 0)
     sent(outbox, ['a'], 'one')
     expect(take(outbox, 0)).toEqual(['a to two'])
-    outbox.onForgot('one', 0)
+    forget(outbox, 'one', 0)
     outbox.onLost('two', 'relay-down', undefined, 1, 0)
     expect(take(outbox, 0)).toEqual(['a to one'])
   })
@@ -443,16 +456,123 @@ describe('two copies', () => {
     outbox.add(at('b', { held: ['one', 'two'] }))
     expect(take(outbox, 0)).toEqual(['a to one', 'b to one'])
     sent(outbox, ['a', 'b'], 'one')
-    // A connection with a token that has expired cannot know whether the relay forgot.
-    outbox.onForgot('one', 0)
+    forget(outbox, 'one', 0)
     expect(take(outbox, 0)).toEqual(['a to one', 'b to one'])
     sent(outbox, ['a', 'b'], 'one')
     expect(take(outbox, 0)).toEqual(['a to two', 'b to two'])
     sent(outbox, ['a', 'b'], 'two')
-    outbox.onForgot('one', 0)
+    forget(outbox, 'one', 0)
     expect(take(outbox, 0)).toEqual(['a to one', 'b to one'])
     sent(outbox, ['a', 'b'], 'one')
     expect(take(outbox, 0)).toEqual([])
+  })
+})
+
+describe('a message that a relay held before the program was started again', () => {
+  const first = OUTBOX.again[0]!
+
+  /** Sends the messages, stores them, and starts again. @param held the relays that accept `a`; `b` is never sent */
+  function start(now: number, { run = 'first', held = ['one'] } = {}): Outbox {
+    const outbox = new Outbox()
+    outbox.add(entry('a'))
+    for (const [index, relay] of held.entries()) {
+      expect(take(outbox, index * first)).toEqual([`a to ${relay}`])
+      outbox.onRun(relay, run, undefined, 0)
+      sent(outbox, ['a'], relay, index * first)
+    }
+    outbox.add(entry('b', { to: CAROL, relays: ['three'] }))
+    const stored = JSON.parse(JSON.stringify(outbox.entries())) as OutboxEntry[]
+    const again = new Outbox()
+    for (const one of stored) again.add(one)
+    again.onStart(now)
+    return again
+  }
+
+  test('is not sent, and its relay is asked for its run before anything is sent there', () => {
+    const outbox = start(5_000)
+    outbox.add(entry('c'))
+    expect(outbox.busy).toBe(true)
+    expect(take(outbox, 5_000)).toEqual(['b to three', 'look at one'])
+    expect(outbox.onRun('one', 'first', undefined, 5_000)).toBe(false)
+    outbox.onUp('one', 5_000)
+    expect(take(outbox, 5_000)).toEqual(['c to one'])
+    sent(outbox, ['c'], 'one', 5_000)
+    sent(outbox, ['b'], 'three', 5_000)
+    expect(outbox.busy).toBe(false)
+    expect(take(outbox, first - 1)).toEqual([])
+    expect(take(outbox, first)).toEqual(['a to two'])
+  })
+
+  test('is sent at once, before later ones, if the relay has another run', () => {
+    const outbox = start(5_000)
+    outbox.add(entry('c'))
+    take(outbox, 5_000)
+    expect(outbox.onRun('one', 'second', undefined, 5_000)).toBe(true)
+    outbox.onUp('one', 5_000)
+    expect(take(outbox, 5_000)).toEqual(['a to one', 'c to one'])
+  })
+
+  test('is sent if its time came meanwhile, and the pause after that is the next longer one', () => {
+    const outbox = start(first)
+    expect(take(outbox, first)).toEqual(['a to two', 'b to three', 'look at one'])
+    outbox.onUp('one', first)
+    sent(outbox, ['a'], 'two', first)
+    expect(take(outbox, first + OUTBOX.again[1]! - 1)).toEqual([])
+    expect(take(outbox, first + OUTBOX.again[1]!)).toEqual(['a to one'])
+  })
+
+  test('counts as held at each relay of its copies', () => {
+    const outbox = start(first + 5_000, { held: ['one', 'two'] })
+    expect(take(outbox, first + 5_000)).toEqual(['b to three', 'look at one', 'look at two'])
+    expect(outbox.entries()[0]!.sent).toEqual({ copies: 2, again: first + OUTBOX.again[1]!, runs: ['first', 'first'] })
+    expect(outbox.onRun('one', 'second', undefined, first + 5_000)).toBe(true)
+    expect(take(outbox, first + 5_000)).toEqual([])
+    expect(outbox.onRun('two', 'second', undefined, first + 5_000)).toBe(true)
+    expect(take(outbox, first + 5_000)).toEqual([])
+    outbox.onUp('one', first + 5_000)
+    expect(take(outbox, first + 5_000)).toEqual(['a to one'])
+  })
+
+  test('makes the outbox busy until the look succeeded or failed', () => {
+    for (const end of ['onUp', 'lost'] as const) {
+      const outbox = start(5_000)
+      expect(take(outbox, 5_000)).toEqual(['b to three', 'look at one'])
+      sent(outbox, ['b'], 'three', 5_000)
+      expect(outbox.busy).toBe(true)
+      if (end === 'onUp') outbox.onUp('one', 5_000)
+      else outbox.onLost('one', 'relay-down', undefined, 0, 5_000)
+      // Until the relay can be reached, the other one gets the message.
+      expect(outbox.busy).toBe(false)
+    }
+  })
+
+  test('is sent if the clock was set back by more than the longest pause', () => {
+    const outbox = start(first, { held: ['one'] })
+    expect(take(outbox, first - OUTBOX.again.at(-1)! - 1)).toContain('a to two')
+  })
+
+  test('is sent if its relay named no run, as after a version without runs', () => {
+    const outbox = new Outbox()
+    outbox.add(entry('a'))
+    take(outbox, 0)
+    sent(outbox, ['a'], 'one')
+    const [stored] = outbox.entries()
+    expect(stored).not.toHaveProperty('sent')
+    const again = new Outbox()
+    again.add(stored!)
+    again.onStart(5_000)
+    expect(take(again, 5_000)).toEqual(['a to one'])
+  })
+
+  test('is sent if more relays named a run since than the outbox remembers', () => {
+    const outbox = outboxOf('a')
+    take(outbox, 0)
+    outbox.onRun('one', 'first', undefined, 0)
+    sent(outbox, ['a'], 'one')
+    for (let n = 1; n < OUTBOX.runs; n++) outbox.onRun(`relay ${n}`, 'first', undefined, 0)
+    expect(outbox.entries()[0]).toHaveProperty('sent')
+    outbox.onRun('the last one', 'first', undefined, 0)
+    expect(outbox.entries()[0]).not.toHaveProperty('sent')
   })
 })
 
@@ -469,6 +589,16 @@ describe('a message that leaves later', () => {
     outbox.onSent('a', 'one', 3_600, 7_000)
     outbox.onSent('b', 'one', 3_600, 7_000)
     expect(outbox.busy).toBe(false)
+  })
+
+  test('waits until then also after a start', () => {
+    const outbox = new Outbox()
+    outbox.add(entry('a'), 7_000)
+    const again = new Outbox()
+    for (const stored of outbox.entries()) again.add(stored)
+    again.onStart(0)
+    expect([take(again, 6_999), again.due(6_999)]).toEqual([[], 7_000])
+    expect(take(again, 7_000)).toEqual(['a to one'])
   })
 
   test('leaves at once if the clock was set back by more than the longest pause', () => {
@@ -541,7 +671,7 @@ describe('a refusal', () => {
     refuse(outbox, 'a', 'one', 'mailbox-full')
     refuse(outbox, 'c', 'two', 'mailbox-full')
     expect(take(outbox, 0)).toEqual([])
-    outbox.onForgot('one', 0)
+    forget(outbox, 'one', 0)
     expect(take(outbox, 0)).toEqual(['a to one'])
   })
 
@@ -627,7 +757,7 @@ test('the outbox loses no message, sends none twice at once, and always has a ne
         if (what === 3) outbox.onRefused(id, relay, 'mailbox-full', undefined, random, now)
         if (what === 4 || what === 5) {
           outbox.onLost(relay, 'closed', undefined, random, now)
-          if (what === 5) outbox.onForgot(relay, now)
+          if (what === 5) forget(outbox, relay, now)
           for (const [each, at] of flying) if (at === relay) flying.delete(each)
         }
         if (what === 6) {

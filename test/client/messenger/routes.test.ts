@@ -89,6 +89,29 @@ test('a message that a relay forgot is sent again at once, whichever mailbox it 
   expect(events.flatMap((event) => (event.kind === 'forgotten' ? [event.relay] : []))).toContain(name)
 })
 
+test('a start sends no text again that a relay still has, and all in order that a relay lost', { timeout: 60_000 }, async () => {
+  const { relay, name } = await startRelay()
+  const [alice, bob] = [makeSecret('alice', [name]), makeSecret('bob', [name])]
+  const to = open(bob, [cardOf(alice)])
+  await settle(open(alice, [cardOf(bob)]), to)
+  await to.close()
+  const texts = ['one', 'two', 'three', 'four']
+  for (const text of texts) {
+    const from = open(alice, [cardOf(bob)])
+    expect(await from.send(cardOf(bob), { type: 'text', text }).accepted).toBe('held')
+    await from.flush()
+    await from.close()
+  }
+  expect(relay.relay.snapshot().messages).toBe(texts.length)
+  expect(alice.disk.outbox.map(({ sent }) => sent?.copies)).toEqual(texts.map(() => 1))
+  await relay.kill()
+  const again = await startTestRelay({ connections: 100, unproven: 50, memory: 2 ** 24, port: relay.port })
+  closers.push(() => again.close())
+  await settle(open(alice, [cardOf(bob)]))
+  expect(again.relay.snapshot().messages).toBe(texts.length)
+  expect((await take(open(bob, [cardOf(alice)]), texts.length)).map(textOf)).toEqual(texts)
+})
+
 test('contacts without an inbox, too, have a connection each', { timeout: 60_000 }, async () => {
   const { name } = await startRelay()
   const alice = makeSecret('alice', [])
@@ -123,6 +146,7 @@ test('what left early to a relay without claims is sent again under a throwaway 
       const client = {
         limits: { labels: 0 },
         onEnd: (listener: (error: unknown) => void) => ended.push(listener),
+        prove: () => {},
         fetch: () => never.promise,
         sendSealed: () => never.promise,
         close: () => {

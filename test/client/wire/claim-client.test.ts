@@ -7,7 +7,7 @@ import { afterEach, describe, expect, test, vi } from 'vitest'
 import type { ClaimClient } from '../../../src/client/wire/claim-client.ts'
 import { type ClaimOptions, connectClaims } from '../../../src/client/wire/connect.ts'
 import type { RelayError } from '../../../src/client/wire/error.ts'
-import { startHostileRelay, TOKEN } from '../../support/hostile-relay.ts'
+import { startHostileRelay } from '../../support/hostile-relay.ts'
 import { startTestRelay, type TestRelay, type TestRelayOptions } from '../../support/relay.ts'
 import { startSocksServer } from '../../support/socks-server.ts'
 
@@ -17,6 +17,11 @@ afterEach(async () => {
   vi.useRealTimers()
   for (const close of closers.splice(0).toReversed()) await close()
 })
+
+/** Waits until the relay has answered everything so far. */
+async function roundTrip(client: ClaimClient): Promise<void> {
+  await client.fetch(addressOf(randomBytes(32)))
+}
 
 async function startRelay(options?: TestRelayOptions): Promise<TestRelay> {
   const started = await startTestRelay(options)
@@ -54,22 +59,6 @@ describe('a client that claims', () => {
     expect(relay.snapshot()).toMatchObject({ messages: 0, subscribers: 2, counters: { logins: { decrypt: 0, sign: 0, claim: 3 } } })
   })
 
-  test('has a token for the next connection, also if it only asked by the former one', async () => {
-    const { address } = await startRelay()
-    const first = await connectTo(address)
-    await first.sendSealed(addressOf(randomBytes(32)), bytes('one'))
-    let token = first.token!
-    for (let n = 0; n < 2; n++) {
-      const next = await connectTo(address, { token })
-      expect(next.resumed).toBe(true)
-      expect(next.token?.text).toMatch(/^[\w-]+\.[\w-]+\.[\w-]+$/)
-      token = next.token!
-      next.close()
-    }
-    const other = await startRelay()
-    expect(await connectTo(other.address, { token })).toMatchObject({ resumed: false, token: { text: expect.any(String) } })
-  })
-
   test('fetches, publishes and wipes', async () => {
     const { address } = await startRelay()
     const secret = randomBytes(32)
@@ -100,7 +89,7 @@ describe('a client that claims', () => {
     const first = await connectTo(address)
     const loops = secrets.map((secret) => first.open(secret).subscribe())
     const nexts = loops.map((loop) => loop.next())
-    await first.ping()
+    await roundTrip(first)
     const second = await connectTo(address)
     const taken = second.open(secrets[0]!).subscribe()
     void taken.next().catch(() => {})
@@ -160,44 +149,40 @@ describe('a client that claims', () => {
     expect(texts((await box.get()).messages)).toEqual(['two'])
   })
 
-  test('can ask whether the relay still knows the token of an earlier connection', async () => {
-    const { address, relay } = await startRelay()
-    const receiver = addressOf(randomBytes(32))
-    const first = await connectTo(address)
-    expect(first.token).toBeUndefined()
-    await first.sendSealed(receiver, bytes('one'))
-    expect([first.resumed, first.token?.text]).toEqual([undefined, expect.stringMatching(/^[\w-]+\.[\w-]+\.[\w-]+$/)])
-    first.close()
-    const second = await connectTo(address, { token: first.token! })
-    expect(second.resumed).toBe(true)
-    // Another relay does not know the token, and its client goes on under a secret of its own.
-    const other = await startRelay()
-    const third = await connectTo(other.address, { token: first.token! })
-    expect(third.resumed).toBe(false)
-    await third.sendSealed(receiver, bytes('two'))
-    expect([relay.snapshot().messages, other.relay.snapshot().messages]).toEqual([1, 1])
-  })
-
-  test('has the token of a mailbox, too, if it sends nothing', async () => {
-    const { address } = await startRelay()
-    const reader = await connectTo(address)
+  test('names the run of the relay with each claim, the same on every connection, and another one at another relay', async () => {
+    const [one, other] = [await startRelay(), await startRelay()]
+    const runs: string[] = []
+    const onRun = (run: string): unknown => runs.push(run)
+    const reader = await connectTo(one.address, { onRun })
+    expect(runs).toEqual([])
     await reader.open(randomBytes(32)).claimed
-    reader.close()
-    expect((await connectTo(address, { token: reader.token! })).resumed).toBe(true)
-    expect((await connectTo((await startRelay()).address, { token: reader.token! })).resumed).toBe(false)
+    await reader.open(randomBytes(32)).claimed
+    await (await connectTo(one.address, { onRun })).sendSealed(addressOf(randomBytes(32)), bytes('one'))
+    await (await connectTo(other.address, { onRun })).sendSealed(addressOf(randomBytes(32)), bytes('two'))
+    const [run, another] = [runs[0]!, runs[3]!]
+    expect(runs).toEqual([run, run, run, another])
+    expect(run).toMatch(/^\.eyJpc3MiOi[\w-]{18}$/)
+    expect(another).not.toBe(run)
   })
 
-  test('is refused if the relay answers the question about a token with any other error', async () => {
+  test('can learn the run of the relay before it is connected, without a message', async () => {
+    const { address, relay } = await startRelay()
+    const runs: string[] = []
+    await connectTo(address, { onRun: (run) => runs.push(run), early: (client) => client.prove() })
+    expect(runs).toHaveLength(1)
+    expect(relay.snapshot().counters.logins.claim).toBe(1)
+  })
+
+  test('stands, although the relay refuses the claim for its run', async () => {
     const hostile = await startHostileRelay(async (peer) => {
       await peer.line()
-      await peer.say('18;asfaleia/1;labels=1\n')
       await peer.line()
-      await peer.say('99;denied;text\n')
+      await peer.say('18;asfaleia/1;labels=1\n99;denied;text\n')
       await peer.gone
     })
     closers.push(() => hostile.close())
-    const token = { text: TOKEN, renewAt: Infinity }
-    await expect(connectTo(hostile.address, { token })).rejects.toMatchObject({ code: 'denied' })
+    const client = await connectTo(hostile.address, { early: (first) => first.prove() })
+    await expect(client.fetch(addressOf(randomBytes(32)))).rejects.toMatchObject({ code: 'denied' })
   })
 
   test('ends every loop and request if the connection ends, and overwrites its secrets', async () => {
@@ -205,11 +190,11 @@ describe('a client that claims', () => {
     const client = await connectTo(started.address)
     const loop = client.open(randomBytes(32)).subscribe()
     const next = loop.next()
-    await client.ping()
+    await roundTrip(client)
     started.cut()
     await expect(next).rejects.toMatchObject({ code: 'closed' })
     expect(() => client.open(randomBytes(32))).not.toThrow()
-    await expect(client.ping()).rejects.toMatchObject({ code: 'closed' })
+    await expect(roundTrip(client)).rejects.toMatchObject({ code: 'closed' })
   })
 
   test('refuses secrets of another length, receivers and payloads that the relay would refuse', async () => {
@@ -237,7 +222,7 @@ describe('early data', () => {
       early: (early) => {
         sent = early.sendSealed(addressOf(secret), bytes('early'))
         got = early.open(secret).get()
-        refused = Promise.allSettled([early.open(secret).wipe(), early.open(secret).publish(bytes('x')), early.ping()])
+        refused = Promise.allSettled([early.open(secret).wipe(), early.open(secret).publish(bytes('x'))])
         expect(() => early.open(secret).get({ lease: false })).toThrow(TypeError)
       },
     })
@@ -245,7 +230,7 @@ describe('early data', () => {
     expect(texts(((await got) as { messages: { payload: Uint8Array }[] }).messages)).toEqual(['early'])
     for (const each of (await refused)!) expect(each).toMatchObject({ status: 'rejected', reason: expect.any(TypeError) as unknown })
     expect(requests).toHaveLength(1)
-    await client.ping()
+    await roundTrip(client)
   })
 
   test('is there before the answer of the SOCKS port, and counts as under way if that answer is a failure', async () => {

@@ -17,9 +17,11 @@ export const CLIENT: readonly Defect[] = [
     'src/client/delivery/outbox.ts',
     ['test/client/delivery/outbox.test.ts'],
     [
+      ['    this.#looks.onStart(this.holding(), now)\n', '', 'A start does not ask whether relays lost what they held.'],
+      ['if (this.#looks.isFirst) return true', '', 'A program ends before it knows whether relays lost what they held.'],
       ['if (entry.held.size > 0) continue', '', 'A message that two relays hold is sent again when one of them forgot it.'],
       [
-        'if (route === relay || relayOf(route) === relay || until <= now) entry.held.delete(route)',
+        'if (relayOf(route) === relay || until <= now) entry.held.delete(route)',
         'entry.held.delete(route)',
         'Every message is sent again when a relay forgot its own.',
       ],
@@ -51,6 +53,9 @@ export const CLIENT: readonly Defect[] = [
       ['+ countBytes(entry) > OUTBOX.bytes', '+ countBytes(entry) >= OUTBOX.bytes', 'A message that fills the outbox exactly is refused.'],
       ['    this.#bytes -= countBytes(entry)\n    return true', '    return true', 'The bytes of confirmed messages count for ever.'],
       ['this.all.has(entry.id) || ', '', 'A message is added twice.'],
+      ['const again = sent?.again ?? leaves', 'const again = leaves', 'Each start sends all messages again.'],
+      ['copies: sent?.copies ?? (isHeld ? 1 : 0)', 'copies: isHeld ? 1 : 0', 'Each start begins the pauses anew.'],
+      ['before !== undefined && before !== run', 'before !== run', 'The first run that a relay names counts as a restart.'],
     ],
   ),
   ...forTests(
@@ -217,8 +222,8 @@ export const CLIENT: readonly Defect[] = [
     [
       ['if (this.#ended !== undefined) return\n    this.#ended', 'this.#ended', 'A connection ends twice.'],
       [
-        '    clearTimeout(this.#timer)\n    this.session.onEnd()',
-        '    this.session.onEnd()',
+        '    clearTimeout(this.#timer)\n    clearInterval(this.#pulse)\n',
+        '    clearInterval(this.#pulse)\n',
         'The timer of an ended connection goes on.',
         'The end that it brings does nothing.',
       ],
