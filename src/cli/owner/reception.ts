@@ -57,7 +57,10 @@ export class Reception {
   #store: Promise<Requests | undefined> | undefined
   /** The newest list, once it has been read. */
   #known: readonly ContactRequest[] = []
-  #held: Received[] = []
+  readonly #held: Received[] = []
+  /** Held messages of people whom the user knows now, to pass on. */
+  readonly #released: Received[] = []
+  #wake: () => void = () => {}
   #busy = 0
   #working: Promise<unknown> = Promise.resolve()
 
@@ -67,7 +70,21 @@ export class Reception {
 
   /** Yields the messages that are no requests. */
   async *screen(source: AsyncIterable<Received>): AsyncIterable<Received> {
-    for await (const received of source) yield* await this.#work(() => this.#take(received))
+    const messages = source[Symbol.asyncIterator]()
+    let next = messages.next()
+    try {
+      for (;;) {
+        yield* this.#released.splice(0)
+        const woken = new Promise<undefined>((resolve) => (this.#wake = () => resolve(undefined)))
+        const result = await Promise.race([next, woken])
+        if (result === undefined) continue
+        if (result.done === true) return
+        yield* await this.#work(() => this.#take(result.value))
+        next = messages.next()
+      }
+    } finally {
+      await messages.return?.()
+    }
   }
 
   /** Resolves once every message that has come is screened. */
@@ -152,15 +169,8 @@ export class Reception {
   async #take(received: Received): Promise<Received[]> {
     const { verdict, envelope } = received
     if (envelope === undefined) return [received]
-    const { isBlocked, isGuest, find } = this.#options
-    const fingerprint = fingerprintOf(envelope.from)
-    const isProven = verdict === 'genuine' || verdict === 'future' || verdict === 'stale'
-    if (isProven && isBlocked(fingerprint)) {
-      await received.done().catch(() => {})
-      return []
-    }
-    if (verdict === 'genuine' && find(fingerprint) !== undefined) await this.#options.onGenuine?.(envelope)
-    if (verdict !== 'genuine' || find(fingerprint) !== undefined || isGuest(fingerprint)) return [received]
+    if (await this.#isDropped(received)) return []
+    if (verdict !== 'genuine' || (await this.#isKnown(received))) return [received]
     try {
       const outcome = await this.#keep(received)
       if (outcome === 'no-request') return [received]
@@ -170,6 +180,37 @@ export class Reception {
     }
     this.#held.push(received)
     return this.#held.length > RECEPTION.held ? [this.#held.shift()!] : []
+  }
+
+  /** Acknowledges a message of a blocked person. */
+  async #isDropped({ verdict, envelope, done }: Received): Promise<boolean> {
+    const isProven = verdict === 'genuine' || verdict === 'future' || verdict === 'stale'
+    if (envelope === undefined || !isProven || !this.#options.isBlocked(fingerprintOf(envelope.from))) return false
+    await done().catch(() => {})
+    return true
+  }
+
+  /** Whether the sender of a genuine message is no stranger. */
+  async #isKnown({ envelope }: Received): Promise<boolean> {
+    const { isGuest, find, onGenuine } = this.#options
+    if (envelope === undefined) return false
+    const fingerprint = fingerprintOf(envelope.from)
+    if (find(fingerprint) === undefined) return isGuest(fingerprint)
+    await onGenuine?.(envelope)
+    return true
+  }
+
+  /** Names the contact who sent a message when the user did not know them, and confirms it once it is done. */
+  #knownBy(received: Received): Received {
+    const { find, confirm } = this.#options
+    const { envelope } = received
+    const from = envelope && find(fingerprintOf(envelope.from))
+    if (envelope === undefined || from === undefined) return received
+    const done = async (): Promise<void> => {
+      await received.done()
+      confirm(from, [envelope.id])
+    }
+    return { ...received, from, done }
   }
 
   async #keep(received: Received): Promise<'kept' | 'full' | 'no-request'> {
@@ -212,18 +253,18 @@ export class Reception {
     }
   }
 
-  /** Tries again to keep the messages that found no room. */
+  /** Tries again to keep the messages that found no room. Those of people whom the user knows now pass on. */
   async #retry(): Promise<void> {
-    const held = this.#held
-    this.#held = []
-    for (const [index, each] of held.entries()) {
-      const from = each.envelope?.from
-      if (from !== undefined && this.#options.isBlocked(fingerprintOf(from))) await each.done().catch(() => {})
-      else if ((await this.#keep(each).catch(() => 'full')) !== 'kept') {
-        this.#held = held.slice(index)
-        return
+    let isFull = false
+    for (const each of this.#held.splice(0)) {
+      if (await this.#isDropped(each)) continue
+      if (await this.#isKnown(each)) this.#released.push(this.#knownBy(each))
+      else if (isFull || (await this.#keep(each).catch(() => 'full')) !== 'kept') {
+        isFull = true
+        this.#held.push(each)
       }
     }
+    if (this.#released.length > 0) this.#wake()
   }
 
   async #open(): Promise<Requests | undefined> {

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { parsePrivateKey } from '../../../src/auth/private-key.ts'
 import { runCommand } from '../../../src/cli/command.ts'
+import { REQUESTS } from '../../../src/cli/profile/requests.ts'
 import { whenOf } from '../../../src/cli/talk/report.ts'
 import { describeRequest, findRequest, formatRequest, needRequest } from '../../../src/cli/talk/request.ts'
 import type { Content } from '../../../src/client/format/content.ts'
@@ -248,6 +249,20 @@ describe('a request', () => {
     expect((await as('Alice', 'contact', 'requests')).out).toBe('')
     await as('Bob', 'send', 'alice', 'thank you')
     await until(chat, / Bob: thank you/)
+  })
+
+  test('is accepted while further messages found no room in it: the chat shows them', async () => {
+    await begin('Alice')
+    const card = await begin('Bob')
+    const chat = stay('Alice', 'chat', '--plain')
+    await until(chat, /connected to/)
+    const texts = Array.from({ length: REQUESTS.messages + 2 }, (_, n) => text(`text ${n + 1}.`))
+    await put(identity('Bob'), texts, card)
+    await until(chat, /request of Bob: text 16\./)
+    chat.stdin.write('/to Bob\n/accept\n')
+    await until(chat, /Bob is now a contact/)
+    await until(chat, /Bob: text 17\.[^]*Bob: text 18\./)
+    await expect.poll(() => relay.relay.snapshot().messages).toBe(0)
   })
 
   test('ends for good when another command blocks the person while a chat runs', async () => {
