@@ -2,7 +2,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { generatePrivateKey, parsePrivateKey } from '../../../src/auth/private-key.ts'
 import { Blocked } from '../../../src/cli/profile/blocked.ts'
 import { REQUESTS, Requests } from '../../../src/cli/profile/requests.ts'
@@ -94,6 +94,43 @@ test.each(['nothing', '{"card":1}', '{"card":"asfaleia:card/2:x","messages":[],"
     await expect(open()).rejects.toThrow('the file is damaged')
   },
 )
+
+describe('a line of a request', () => {
+  const write = async (change: object): Promise<Requests> => {
+    const { text } = await cardOf('Bob')
+    const line = { card: text, messages: [{ id: 'a', time: NOW, text: 'hi' }], at: NOW, ...change }
+    writeFileSync(join(folder, 'requests.age'), await seal(me.key, Buffer.from(`asfaleia-requests/1\n${JSON.stringify(line)}\n`)))
+    return open()
+  }
+  const messageWith = (change: object): object => ({ messages: [{ id: 'a', time: NOW, text: 'hi', ...change }] })
+
+  test.each([
+    ['nothing else', {}],
+    ['no message', { messages: [] }],
+    ['a group', messageWith({ group: 'list', called: 'Tea' })],
+    ['a time and a mark', messageWith({ expires: 60, shown: true })],
+  ])('with %s is read', async (_what, change) => {
+    expect((await write(change)).list()).toMatchObject([{ card: { name: 'Bob' }, at: NOW }])
+  })
+
+  test.each([
+    ['a card that is no text', { card: 1 }],
+    ['a card that is none', { card: 'x' }],
+    ['a time that is no number', { at: 'now' }],
+    ['no list of messages', { messages: {} }],
+    ['a message that is none', { messages: [null] }],
+    ['a second message that is none', { messages: [{ id: 'a', time: NOW, text: 'hi' }, 'x'] }],
+    ['an id that is no text', messageWith({ id: 1 })],
+    ['a message without a time', messageWith({ time: undefined })],
+    ['a text that is none', messageWith({ text: 1 })],
+    ['a group that is no text', messageWith({ group: 1 })],
+    ['a name of a group that is no text', messageWith({ called: 1 })],
+    ['a span that is no number', messageWith({ expires: '1' })],
+    ['a mark that is none', messageWith({ shown: 'yes' })],
+  ])('with %s is refused', async (_what, change) => {
+    await expect(write(change)).rejects.toThrow('the file is damaged')
+  })
+})
 
 test('blocked people are lines of a text file', async () => {
   const path = join(folder, 'blocked')

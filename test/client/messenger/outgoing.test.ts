@@ -53,3 +53,42 @@ test('a message that left early is lost if the connection then fails', async () 
   }
   expect(await sendTwice(courier(), fail)).toEqual(['up', 'a is sent', 'idle', 'lost'])
 })
+
+/** Sends a message that fails. @returns what the outbox learns, and the reasons for which the connection was closed */
+async function fail(error: unknown): Promise<{ told: unknown[]; closed: unknown[] }> {
+  const told: unknown[] = []
+  const closed: unknown[] = []
+  const client: Courier = { ...courier(), sendSealed: () => Promise.reject(error), close: (reason) => closed.push(reason) }
+  const outgoing = new Outgoing({
+    clock: createClock(),
+    seal: async () => new Uint8Array(1),
+    connect: async () => client,
+    onState: (state) => told.push(state),
+    onSent: () => told.push('sent'),
+    onRefused: (...refusal) => told.push(refusal),
+    onLost: (...loss) => told.push(loss),
+    onIdle: () => told.push('idle'),
+  })
+  outgoing.send('a', 'bob', new Uint8Array(1))
+  for (let turns = 0; turns < 5; turns++) await new Promise(setImmediate)
+  const outcome = { told: [...told], closed: [...closed] }
+  outgoing.close()
+  return outcome
+}
+
+test('a message that the relay refuses is reported with the code and the time, and the connection stays', async () => {
+  expect(await fail(new RelayError('rate-limited', { seconds: 7 }))).toEqual({
+    told: ['connecting', 'up', ['a', 'rate-limited', 7]],
+    closed: [],
+  })
+  expect(await fail(new RelayError('denied'))).toEqual({ told: ['connecting', 'up', ['a', 'denied', undefined]], closed: [] })
+})
+
+test('a message that fails with its connection is reported by the end of that connection alone', async () => {
+  expect(await fail(new RelayError('closed'))).toEqual({ told: ['connecting', 'up'], closed: [] })
+})
+
+test('an error that is none of a relay ends the connection, with the error as the reason', async () => {
+  const error = new TypeError('a defect')
+  expect(await fail(error)).toEqual({ told: ['connecting', 'up'], closed: [error] })
+})

@@ -149,3 +149,22 @@ describe('the bundle of an inbox', () => {
     expect(place.fetches).toBe(3)
   })
 })
+
+test('the keys of a first message become those of the contact, and are those of a stranger no more', async () => {
+  const bob = makePerson('bob', RELAY)
+  const contact = fingerprintOf(bob.key)
+  const { identity, secrecy } = makeSecret('alice', [RELAY])
+  const vault = new Vault(secrecy.secrets, () => {})
+  const rings = new Rings(secrecy.rings)
+  const { recipient } = hybridKey(randomBytes(32))
+  const first = { id: makeId(), time: NOW, keys: [recipient], address: [{ fingerprint: MAILBOX, relay: RELAY }] }
+  await vault.change((state) => ({ ...state, strangers: new Map([[contact, first]]) }))
+  const sealer = new Sealer({ identity, secrecy, rings, vault, relays: () => [RELAY], now: () => NOW * 1_000 })
+  await sealer.adopt(bob)
+  expect(rings.peek(contact)).toMatchObject({ held: [{ recipient }], address: { mailboxes: [{ fingerprint: MAILBOX, relay: RELAY }] } })
+  expect(vault.state.strangers.size).toBe(0)
+  // Without keys of a stranger there is nothing to take.
+  const ring = rings.peek(contact)
+  await sealer.adopt(bob)
+  expect(rings.peek(contact)).toBe(ring)
+})
