@@ -787,3 +787,22 @@ test('the outbox loses no message, sends none twice at once, and always has a ne
     }),
   )
 })
+
+test('a mailbox that took a message again counts as one that never was full', () => {
+  const outbox = new Outbox()
+  outbox.add(entry('a', { relays: ['one'] }))
+  let now = 0
+  const refuse = (id: string): number => {
+    expect(take(outbox, now)).toEqual([`${id} to one`])
+    outbox.onRefused(id, 'one', 'mailbox-full', undefined, 0, now)
+    const pause = outbox.due(now) - now
+    now += pause
+    return pause
+  }
+  const pauses = [refuse('a'), refuse('a')]
+  expect(pauses[1]).toBeGreaterThan(pauses[0]!)
+  expect(take(outbox, now)).toEqual(['a to one'])
+  outbox.onSent('a', 'one', 604_800, now)
+  outbox.add(entry('b', { relays: ['one'] }))
+  expect(refuse('b')).toBe(pauses[0])
+})

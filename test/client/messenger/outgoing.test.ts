@@ -55,10 +55,10 @@ test('a message that left early is lost if the connection then fails', async () 
 })
 
 /** Sends a message that fails. @returns what the outbox learns, and the reasons for which the connection was closed */
-async function fail(error: unknown): Promise<{ told: unknown[]; closed: unknown[] }> {
+async function fail(problem: unknown): Promise<{ told: unknown[]; closed: unknown[] }> {
   const told: unknown[] = []
   const closed: unknown[] = []
-  const client: Courier = { ...courier(), sendSealed: () => Promise.reject(error), close: (reason) => closed.push(reason) }
+  const client: Courier = { ...courier(), sendSealed: () => Promise.reject(problem), close: (reason) => closed.push(reason) }
   const outgoing = new Outgoing({
     clock: createClock(),
     seal: async () => new Uint8Array(1),

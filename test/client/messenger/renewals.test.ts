@@ -12,13 +12,16 @@ const bob: Contact = makePerson('bob')
 const to = fingerprintOf(bob.key)
 const payloadOf = (text: string): Uint8Array => Buffer.from(`age-encryption.org/v1\n-> X25519 ${text}\n`)
 
-type Entry = Pick<OutboxEntry, 'id' | 'to' | 'payload' | 'text' | 'renewals'>
+type Entry = Pick<OutboxEntry, 'id' | 'to' | 'payload' | 'text' | 'renewals' | 'daily'>
 
 /** Renewals of these entries, whose sealer gives each message a new payload. */
 function make(entries: Entry[], { isGivenUp = false, keys = Infinity }: { isGivenUp?: boolean; keys?: number } = {}) {
   const renewed: { id: string; way: 'daily' | undefined }[] = []
   const asked: number[] = []
   const errors: unknown[] = []
+  const fetched: string[] = []
+  /** Happens while the bundle is fetched. */
+  let meanwhile = (): void => {}
   let failure: Error | undefined
   const sealer = {
     async renew(_to: Contact, { id }: { id: string }, way?: 'daily') {
@@ -26,6 +29,10 @@ function make(entries: Entry[], { isGivenUp = false, keys = Infinity }: { isGive
       renewed.push({ id, way })
       const payload = renewed.length > keys ? new Uint8Array(0) : payloadOf(`${id} ${renewed.length}`)
       return { payload, daily: way === 'daily', protection: 'one-time' }
+    },
+    async fetchBundle() {
+      fetched.push('bundle')
+      meanwhile()
     },
     isGivenUp(_to: Contact, copies: number) {
       asked.push(copies)
@@ -35,6 +42,9 @@ function make(entries: Entry[], { isGivenUp = false, keys = Infinity }: { isGive
   const outbox = {
     find: (id: string) => entries.find((entry) => entry.id === id),
     listTo: () => entries.slice(),
+    onSealed(id: string, payload: Uint8Array) {
+      entries = entries.map((entry) => (entry.id === id ? { ...entry, payload } : entry))
+    },
     onRenewed(id: string, sealed: object) {
       entries = entries.map((entry) => (entry.id === id ? { ...entry, ...sealed } : entry))
     },
@@ -45,8 +55,23 @@ function make(entries: Entry[], { isGivenUp = false, keys = Infinity }: { isGive
     emit: ({ error }: { error: unknown }) => errors.push(error),
     schedule: () => {},
   }
-  const renewals = new Renewals(context as never, outbox as never, { protect: () => {}, save: () => {}, post: () => '' })
-  return { renewals, renewed, asked, errors, entries: () => entries, fail: (error: Error) => (failure = error) }
+  const renewals = new Renewals(context as never, outbox as never, { protect: () => {}, save: () => fetched.push('saved'), post: () => '' })
+  const during = (work: () => void): void => void (meanwhile = work)
+  const change = (id: string, more: Partial<Entry>): void => {
+    entries = entries.map((entry) => (entry.id === id ? { ...entry, ...more } : entry))
+  }
+  return {
+    fetched,
+    during,
+    change,
+    remove: () => void (entries = []),
+    renewals,
+    renewed,
+    asked,
+    errors,
+    entries: () => entries,
+    fail: (error: Error) => (failure = error),
+  }
 }
 
 const entryOf = (id: string, more: Partial<Entry> = {}): Entry => ({ id, to, payload: payloadOf(id), text: Uint8Array.of(1), ...more })
@@ -118,5 +143,48 @@ describe('the key of a message is given up', () => {
     expect(renewals.isGivenUp(task({ payload: new Uint8Array(0) }))).toBe(false)
     expect(renewals.isGivenUp(task({ to: 'SHA256:x' }))).toBe(false)
     expect(make([]).renewals.isGivenUp(task({}))).toBe(false)
+  })
+})
+
+describe('a message that gets its key on the way to the relay', () => {
+  const waiting = (more: Partial<Entry> = {}): Entry => entryOf('a', { payload: new Uint8Array(0), daily: true, ...more })
+  const fetch = async (): Promise<undefined> => undefined
+
+  test('is encrypted to the bundle, and stored', async () => {
+    const { renewals, entries, fetched, renewed } = make([waiting()])
+    const payload = await renewals.sealLate('a', fetch)
+    expect(payload).toEqual(payloadOf('a 1'))
+    expect(entries()[0]!.payload).toEqual(payload)
+    expect([fetched, renewed]).toEqual([['bundle', 'saved'], [{ id: 'a', way: 'daily' }]])
+  })
+
+  test('keeps the key that it got meanwhile', async () => {
+    const { renewals, during, change, renewed } = make([waiting()])
+    during(() => change('a', { payload: payloadOf('other') }))
+    expect(await renewals.sealLate('a', fetch)).toEqual(payloadOf('other'))
+    expect(renewed).toEqual([])
+  })
+
+  test.each<[string, Entry, (made: ReturnType<typeof make>) => void]>([
+    ['is gone meanwhile', waiting(), ({ during, remove }) => during(remove)],
+    ['goes to an address now', waiting(), ({ during, change }) => during(() => change('a', { daily: undefined as never }))],
+    ['has no text', waiting({ text: undefined as never }), () => {}],
+    ['is for a person who is no contact', waiting({ to: 'SHA256:x' }), () => {}],
+  ])('does not go out if it %s', async (_why, entry, disturb) => {
+    const made = make([entry])
+    disturb(made)
+    await expect(made.renewals.sealLate('a', fetch)).rejects.toMatchObject({ code: 'no-bundle' })
+    expect(made.renewed).toEqual([])
+  })
+
+  test('does not go out if there is no key for it, or it cannot be encrypted, which the program is told', async () => {
+    const none = make([waiting()], { keys: 0 })
+    await expect(none.renewals.sealLate('a', fetch)).rejects.toMatchObject({ code: 'no-bundle' })
+    expect(none.entries()[0]!.payload).toHaveLength(0)
+    const broken = make([waiting()])
+    const error = new Error('the disk is full')
+    broken.fail(error)
+    await expect(broken.renewals.sealLate('a', fetch)).rejects.toMatchObject({ code: 'no-bundle' })
+    expect(broken.errors).toEqual([error])
   })
 })
