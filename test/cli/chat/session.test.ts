@@ -1046,6 +1046,29 @@ describe('the first screen', () => {
     await shows('there is no folder for the list of blocked people')
   })
 
+  it('keeps the messages of an accepted request in the history, but not those without a text', async () => {
+    const [dave, eve] = [await village.add('dave'), await village.add('eve')]
+    const history = new History(join(eve.folder, 'history'), eve.identity, '1')
+    const session = begin({ history, requests: { ignore: async () => {}, refresh: async () => {} } }, eve)
+    const at = NOON / 1_000
+    const messages = [
+      { id: makeId(), time: at, text: 'hi' },
+      { id: makeId(), time: at, text: '' },
+      { id: makeId(), time: at + 1, text: 'are you there?' },
+    ]
+    await shows('You have no contacts yet')
+    session.onRequests([{ card: dave.card, at, messages }])
+    await shows('wants to talk: "hi"')
+    front.type('/to dave')
+    front.type('/accept')
+    await shows('dave is now a contact')
+    const { kept } = await new History(join(eve.folder, 'history'), eve.identity, '2').read()
+    expect(kept.map(({ author, text: said, at: time, conversation }) => [author, said, time, conversation])).toEqual([
+      ['dave', 'hi', NOON, dave.fingerprint],
+      ['dave', 'are you there?', NOON + 1_000, dave.fingerprint],
+    ])
+  })
+
   it('says how to get tor if nothing listens at its SOCKS port', async () => {
     begin({}, await village.add('eve'))
     messenger.happening.push({
