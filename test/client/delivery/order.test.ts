@@ -315,3 +315,16 @@ test('a message that follows one of an earlier run is late if a newer sequence b
   expect(items(order.push(ALICE, { id: 'b', time: 3 }, 'b', 0, false, true))).toEqual(['b'])
   expect(items(order.push(ALICE, { id: 'a', time: 2, after: 'earlier' }, 'a', 0, true, true))).toEqual(['a late'])
 })
+
+test('a message that follows one of an earlier run and is as old as the newest one is late only behind a gap', () => {
+  const follow = (order: Order<string>): unknown[] =>
+    items(order.push(ALICE, { id: 'x', time: 5, after: 'earlier' }, 'x', ORDER.hold, true))
+  const whole = new Order<string>()
+  for (let n = 0; n <= 5; n++) push(whole, n, 0)
+  expect(follow(whole)).toEqual(['x'])
+  const broken = new Order<string>()
+  push(broken, 0, 0)
+  expect(push(broken, 5, 0)).toEqual([])
+  expect(items(broken.expire(ORDER.hold))).toEqual(['5 after a gap'])
+  expect(follow(broken)).toEqual(['x late'])
+})

@@ -806,3 +806,9 @@ test('a mailbox that took a message again counts as one that never was full', ()
   outbox.add(entry('b', { relays: ['one'] }))
   expect(refuse('b')).toBe(pauses[0])
 })
+
+test('a payload for a message that has left the outbox changes nothing', () => {
+  const outbox = outboxOf('a')
+  outbox.onSealed('gone', new Uint8Array(9))
+  expect([outbox.size, outbox.entries().map(({ id }) => id)]).toEqual([1, ['a']])
+})
