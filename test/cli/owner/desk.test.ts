@@ -162,3 +162,30 @@ test('reads no further while 256 messages are unfinished, and stops when it clos
   await settle()
   expect(client.got).toHaveLength(257)
 })
+
+test('a closed desk reads no more, also if it waited for room', async () => {
+  let [reads, isOver] = [0, false]
+  async function* endless(): AsyncIterable<Received> {
+    try {
+      for (;;) {
+        reads++
+        yield { verdict: 'unreadable', relay: 'one', done: async () => {} } as unknown as Received
+      }
+    } finally {
+      isOver = true
+    }
+  }
+  const desk = new Desk(endless)
+  const taker = { takes: 'all', mirrors: false } as Taker
+  void desk.next(taker)
+  // It stops reading once it has as many unfinished messages as it may.
+  for (let before = -1; before !== reads;) {
+    before = reads
+    await settle()
+  }
+  expect(isOver).toBe(false)
+  const before = reads
+  desk.close()
+  await settle()
+  expect([isOver, reads]).toEqual([true, before])
+})

@@ -150,6 +150,21 @@ describe('a request', () => {
     expect(reception.has(fingerprintOf(carol.key))).toBe(false)
   })
 
+  test('has the span of a message that disappears', async () => {
+    await give(bob, ['a'])
+    source.push({
+      verdict: 'genuine',
+      envelope: { id: 'b', from: bob.key, to: '', time: NOW, content: text('b'), card: linkOf(bob), expires: 60 },
+      relay: 'one',
+      done: async () => {},
+    } as Received)
+    await reception.idle()
+    expect((await reception.list())[0]!.messages).toEqual([
+      { id: 'a', time: NOW, text: 'a' },
+      { id: 'b', time: NOW, text: 'b', expires: 60 },
+    ])
+  })
+
   test('is told at the start if there is one', async () => {
     await reception.begin()
     expect(told).toEqual([])
