@@ -68,8 +68,9 @@ interface Sender<T> {
   readonly before: Set<string>
   /** Whether a message was released behind a gap. */
   hasGap: boolean
-  /** The latest time of a released message. */
+  /** The latest time of a released message, and whether one of that time follows another message. */
   newest: number
+  follows: boolean
 }
 
 export class Order<T> {
@@ -170,6 +171,7 @@ export class Order<T> {
       before: new Set(),
       hasGap: false,
       newest: Number.NaN,
+      follows: false,
     }
     this.#senders.set(from, sender)
     return sender
@@ -183,13 +185,17 @@ export class Order<T> {
       const { id, after, time = -Infinity } = next
       const isBehind = gap && given.length === 0
       const isMissed = sender.missed.delete(id)
-      // A message without a previous one begins a sequence, perhaps one of which a part was released in an earlier run.
-      const isBefore = after === undefined || sender.before.delete(after)
-      const isBranch = isBehind || (after !== undefined && sender.followed.has(after))
+      // A message without a previous one begins a sequence, perhaps one of which a part was released before: behind a gap, or
+      // in an earlier run. Two beginnings of the same second tell nothing about their order.
+      const isBefore = after === undefined ? sender.missed.size > 0 || sender.follows : sender.before.delete(after)
+      const isBranch = isBehind || after === undefined || sender.followed.has(after)
       const fills = (isBefore && time <= sender.newest) || (isBranch && time < sender.newest)
       if (fills && !isMissed) remember(sender.before, id)
       const late = isMissed || fills
-      if (!(time <= sender.newest)) sender.newest = time
+      if (!(time < sender.newest)) {
+        sender.follows = after !== undefined || (time === sender.newest && sender.follows)
+        sender.newest = time
+      }
       if (after !== undefined) remember(sender.followed, after)
       given.push({ item: next.item, ...(isBehind && { gap: true as const }), ...(late && { late: true as const }) })
       if (after !== undefined) sender.tips.delete(after)

@@ -136,6 +136,15 @@ test('the beginning of a sequence is late behind a message of the same second th
   expect(items(order.push(ALICE, { id: '0', time: 5 }, '0', 0, false, true))).toEqual(['0 late'])
 })
 
+test('sequences that begin in the same second have no mark: no time tells which one is older', () => {
+  const order = new Order<string>()
+  for (const id of ['0', '1', '2']) expect(items(order.push(ALICE, { id, time: 5 }, id, 0, false, true))).toEqual([id])
+  expect(items(order.push(ALICE, { id: '3', time: 5, after: '2' }, '3', 0, false, true))).toEqual(['3'])
+  expect(items(order.push(ALICE, { id: '4', time: 5 }, '4', 0, false, true))).toEqual(['4 late'])
+  expect(items(order.push(ALICE, { id: '5', time: 6 }, '5', 0, false, true))).toEqual(['5'])
+  expect(items(order.push(ALICE, { id: '6', time: 6 }, '6', 0, false, true))).toEqual(['6'])
+})
+
 test('a message that fills a gap is late behind a newer one that follows a message of an earlier run', () => {
   const order = new Order<string>()
   const at = (n: number, known = false): unknown[] =>
