@@ -13,7 +13,8 @@ const SECRET_BYTES = 32
 /** No token begins with these, so neither the shift nor the run is part of any signature. */
 const SHIFT_LABEL = 'asfaleia/1 token times'
 const RUN_LABEL = 'asfaleia/1 run'
-const RUN_BYTES = 9
+/** 8 characters. */
+const RUN_BYTES = 6
 
 const CLAIM = Object.freeze({ claim: true })
 const DOT = 0x2e
@@ -45,8 +46,8 @@ export class Tokens {
    * over the secret computes the same, and a client cannot: tokens reveal neither the relay's clock nor its start.
    */
   readonly #shift: number
-  /** Stands for the secret: a client sees by it whether the relay lost its memory since an earlier token. */
-  readonly #run: string
+  /** Stands for the secret, 8 characters: a client sees by it whether the relay lost its memory since an earlier token. */
+  readonly run: string
 
   /**
    * @param options.secret 256 bits, see {@link createSecret}
@@ -63,7 +64,7 @@ export class Tokens {
     this.#seconds = seconds
     // Never 0: a test's time may begin at 0, and jsonwebtoken takes 0 for "use the machine's clock".
     this.#shift = 1 + createHmac('sha256', secret).update(SHIFT_LABEL).digest().readUInt32BE()
-    this.#run = createHmac('sha256', secret).update(RUN_LABEL).digest().subarray(0, RUN_BYTES).toString('base64url')
+    this.run = createHmac('sha256', secret).update(RUN_LABEL).digest().subarray(0, RUN_BYTES).toString('base64url')
   }
 
   /**
@@ -71,7 +72,7 @@ export class Tokens {
    *
    * @param input.audience the relay's name
    * @param input.now ms since 1970
-   * @param input.id unique among the tokens that are good at the same time
+   * @param input.id begins with the {@link run}; unique among the tokens that are good at the same time
    * @throws {RangeError} if the token would be longer than {@link MAX_TOKEN_BYTES}
    */
   issue(input: {
@@ -83,12 +84,12 @@ export class Tokens {
   }): string {
     const seconds = this.#secondsAt(input.now)
     const claims = {
-      iss: this.#run,
+      // First, so that a client finds the run without a parser.
+      jti: input.id,
       sub: input.subject,
       aud: input.audience,
       iat: seconds,
       exp: seconds + this.#seconds,
-      jti: input.id,
       ...(input.isClaim === true ? CLAIM : {}),
     }
     const token = jsonwebtoken.sign(claims, this.#secret, { algorithm: 'HS256' })

@@ -98,9 +98,9 @@ export function readBase64(field: Uint8Array): Uint8Array {
 }
 
 /**
- * Reads the run of the relay from a token: its first claim is `iss`, of 12 characters. Compares it as it stands in the token,
- * since a relay may sign anything.
+ * Reads the run of the relay from a token: its first claim is `jti`, which begins with the run. It comes as it stands in the
+ * token: 8 characters in base64, since a relay may sign anything.
  */
 export function readRun(token: string): string | undefined {
-  return /\.eyJpc3MiOi[\w-]{18}/.exec(token)?.[0]
+  return /\.eyJqdGkiOi[\w-]{11}/.exec(token)?.[0]
 }

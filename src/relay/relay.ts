@@ -226,7 +226,7 @@ export class Relay {
       claim: (secret) => this.#prover.claim(secret),
       drawChallenge: () => this.#prover.drawChallenge(),
       issueToken: ({ mailbox, isClaim }, audience, now) =>
-        this.#tokens.issue({ subject: mailbox, isClaim, audience, now, id: this.#prover.draw(12) }),
+        this.#tokens.issue({ subject: mailbox, isClaim, audience, now, id: `${this.#tokens.run}${this.#prover.draw(6)}` }),
       verifyToken: (token, now) => {
         const verified = this.#tokens.verify(token, { audiences: this.#names.all, now })
         return verified && { mailbox: verified.subject, expires: verified.expires, isClaim: verified.isClaim }

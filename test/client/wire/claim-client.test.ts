@@ -161,7 +161,7 @@ describe('a client that claims', () => {
     await (await connectTo(other.address, { onRun })).sendSealed(addressOf(randomBytes(32)), bytes('two'))
     const [run, another] = [runs[0]!, runs[3]!]
     expect(runs).toEqual([run, run, run, another])
-    expect(run).toMatch(/^\.eyJpc3MiOi[\w-]{18}$/)
+    expect(run).toMatch(/^\.eyJqdGkiOi[\w-]{11}$/)
     expect(another).not.toBe(run)
   })
 
