@@ -117,10 +117,15 @@ export const SIMULATION: readonly Defect[] = [
     ],
   ]),
   ...forSimulation('src/client/delivery/order.ts', [
-    ['after === undefined || sender.before', 'after !== undefined && sender.before', 'the late beginning of a sequence has no mark'],
+    [
+      'after === undefined ? sender.missed.size > 0 || sender.follows : ',
+      'after === undefined ? false : ',
+      'the late beginning of a sequence has no mark',
+    ],
+    ['isBehind || after === undefined || ', 'isBehind || ', 'the beginning of an earlier run of the receiver has no mark'],
     ['    const late = isMissed || fills\n', '    const late = fills\n', 'a late message has no mark'],
     ['const isBranch = isBehind || ', 'const isBranch = ', 'what follows a late message behind a gap has no mark'],
-    [' || (after !== undefined && sender.followed.has(after))', '', 'a message that its sender gave up has no mark if it comes late'],
+    [' || sender.followed.has(after)', '', 'a message that its sender gave up has no mark if it comes late'],
     ['    return this.#give(sender, held, held.item, true)', '    return this.#give(sender, held, held.item, false)', 'a gap has no mark'],
     ['sender.given.has(after)) return', 'sender.given.size > 0) return', 'messages come in the order of arrival'],
   ]),

@@ -140,9 +140,9 @@ export async function isBegunBy(inbox: SshKey, begin: Uint8Array, beginning: Beg
 }
 
 /** Writes the lines that `begin` signs, as the header has them. */
-function encodeBeginning({ from, to, id, time, keys, address }: Beginning): Uint8Array {
+function encodeBeginning({ from, to, id, time, keys = [], address = [] }: Beginning): Uint8Array {
   const lines = [`from: ${formatKey(from)}`, `to: ${to}`, `id: ${id}`, `time: ${formatTime(time)}`]
-  if (keys !== undefined) lines.push(`keys: ${keys.join(' ')}`)
-  if (address !== undefined) lines.push(`address: ${formatAddress(address)}`)
+  if (keys.length > 0) lines.push(`keys: ${keys.join(' ')}`)
+  if (address.length > 0) lines.push(`address: ${formatAddress(address)}`)
   return encodeText(lines.map((line) => `${line}\n`).join(''))
 }

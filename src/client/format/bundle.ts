@@ -147,3 +147,13 @@ function encodeFacts(key: SshKey, { encrypt, time, until }: Facts): Uint8Array {
 function refuse(code: BundleErrorCode): never {
   throw new BundleError(code)
 }
+
+/** As {@link parseBundle}. @returns undefined for a bundle that is refused: a hostile relay can serve anything */
+export async function readBundle(inbox: SshKey, text: Uint8Array): Promise<Bundle | undefined> {
+  try {
+    return await parseBundle(inbox, text)
+  } catch (error) {
+    if (!(error instanceof BundleError)) throw error
+    return undefined
+  }
+}

@@ -4,11 +4,11 @@ import { SPREAD_MS } from '../delivery/backoff.ts'
 import type { OutboxEntry } from '../delivery/entry.ts'
 import type { Content } from '../format/content.ts'
 import type { Identity } from '../format/identity.ts'
-import { encodeMessage, MessageError } from '../format/message.ts'
+import { encodeMessage } from '../format/message.ts'
 import type { Contact } from './contact.ts'
 import type { Context } from './context.ts'
 import { MessengerError } from './error.ts'
-import type { Draft, Sealed } from './sealer.ts'
+import { type Draft, isTooLarge, type Sealed } from './sealer.ts'
 
 const DEADLINE_SECONDS = 7 * 86_400
 /** Receivers treat messages that are more than 14 days old as stale. */
@@ -60,8 +60,7 @@ async function encodeWithCard(
   try {
     return await encodeMessage(identity, { ...message, card })
   } catch (error) {
-    // A card of an RSA key can be too long for a header, too.
-    if (!(error instanceof TypeError) && !(error instanceof MessageError && error.code === 'too-large')) throw error
+    if (!isTooLarge(error)) throw error
     return encodeMessage(identity, message)
   }
 }

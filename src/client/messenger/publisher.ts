@@ -1,6 +1,6 @@
 /** Publishes the bundle of the user's inbox: at each login of the inbox, and again each day (docs/protocol.md, section 14). */
 import { hybridKey } from '../../auth/age-hybrid.ts'
-import { type Bundle, BundleError, makeBundle, parseBundle } from '../format/bundle.ts'
+import { makeBundle, readBundle } from '../format/bundle.ts'
 import type { RelayClient } from '../wire/client.ts'
 import type { Context } from './context.ts'
 import { onPublished, tick, today } from './secrets.ts'
@@ -36,7 +36,7 @@ export class Publisher {
     const now = Math.floor(clock.now() / 1_000)
     const next = (Math.floor(now / DAY) + 1 + random() / 24) * DAY * 1_000
     const served = await client.fetch(mailbox)
-    const there = served === undefined ? undefined : await this.#parse(served)
+    const there = served === undefined ? undefined : await readBundle(inbox.key, served)
     const held = there?.encrypt
     const recipients = vault!.state.days.map(({ seed }) => hybridKey(seed).recipient)
     // A user who has lost the state cannot know the bundle.
@@ -58,15 +58,5 @@ export class Publisher {
     await client.publish(text)
     await vault!.change((state) => onPublished(state, now))
     return next
-  }
-
-  /** @returns undefined if the relay serves junk */
-  async #parse(text: Uint8Array): Promise<Bundle | undefined> {
-    try {
-      return await parseBundle(this.#context.options.secrecy!.inbox.key, text)
-    } catch (error) {
-      if (!(error instanceof BundleError)) throw error
-      return undefined
-    }
   }
 }

@@ -10,10 +10,11 @@ import { fingerprintOf } from '../format/field.ts'
 import { type Envelope, FUTURE, judge, type Opened, OPENED_BYTES, type SeenBefore, STALE } from '../format/message.ts'
 import { listKeys, type RingKey, tagOf } from '../ring/keys.ts'
 import { onAccept, onRead, onUnopened, recognise, type RingEvent } from '../ring/receiving.ts'
+import { keep } from '../ring/state.ts'
 import type { Contact } from './contact.ts'
 import type { Context } from './context.ts'
 import type { Way } from './inbox.ts'
-import { type Address, keep, SECRETS } from './secrets.ts'
+import { type Address, SECRETS } from './secrets.ts'
 
 /** Where a message came: to the mailbox of the user's own key, to the inbox, or to the address of a contact. */
 export type Origin =

@@ -220,8 +220,7 @@ export class Receiving {
 
   #onDuplicate(relay: string, { from, id }: Envelope): void {
     // The sender repeats its message because it has no receipt yet.
-    const contact = this.#find(from)
-    if (contact !== undefined && this.#sendsDelivered) this.#sending.addReceipt(contact, id, 'delivered')
+    this.#confirmAgain(fingerprintOf(from), id)
     this.#context.emit({ kind: 'duplicate', relay, from, id })
     this.#context.schedule()
   }

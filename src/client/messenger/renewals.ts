@@ -91,13 +91,22 @@ export class Renewals {
     for (const { id } of this.#outbox.listTo(contact)) await this.renew(id)
   }
 
-  /** The contact gave keys: messages that wait for a bundle need none. Calls follow each other: a message takes one key. */
+  /**
+   * The contact gave keys: messages that wait for a bundle need none. A contact erases the keys that are older than one that
+   * was used (R2), so later messages need newer keys, too. Calls follow each other: a message takes one key.
+   */
   onKeys(contact: string): Promise<void> {
     return (this.#sealing = this.#sealing.then(async () => {
-      for (const { id, payload } of this.#outbox.listTo(contact)) {
-        if (payload.length === 0) await this.renew(id)
+      for (;;) {
+        const waiting = this.#outbox.listTo(contact).find(({ payload }) => payload.length === 0)
+        if (waiting === undefined) return
+        await this.renew(waiting.id)
         // No key is left for it, nor for later ones.
-        if (this.#outbox.find(id)?.payload.length === 0) return
+        if (this.#outbox.find(waiting.id)?.payload.length === 0) return
+        let isLater = false
+        for (const { id, payload, renewals = 0 } of this.#outbox.listTo(contact))
+          if (id === waiting.id) isLater = true
+          else if (isLater && payload.length > 0) this.#outbox.onRenewed(id, { payload: new Uint8Array(0), daily: true, renewals })
       }
     }))
   }
@@ -107,7 +116,7 @@ export class Renewals {
     contact: string,
     report: { readonly time: number; readonly id: string; readonly tags: readonly string[] },
   ): Promise<void> {
-    const entries = this.#outbox.listTo(contact).filter(({ payload }) => payload.length > 0 && report.tags.includes(tagOf(payload)))
+    const entries = this.#outbox.listTo(contact).filter(({ payload }) => report.tags.includes(tagOf(payload)))
     if (entries.length === 0) return
     await this.#context.rings?.change(contact, (ring) => ({ ring: onReport(ring, report), value: undefined }))
     for (const { id, renewals = 0 } of entries) {

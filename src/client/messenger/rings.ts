@@ -125,7 +125,7 @@ export class Rings {
     for (const contact of Array.from(this.#rings.keys())) {
       await this.change(contact, (ring) => {
         const { ring: next, erased } = onTick(ring, Math.floor(now / 1_000))
-        return isSame(ring, next) ? undefined : { ring: next, erased, value: undefined }
+        return shapeOf(ring) === shapeOf(next) ? undefined : { ring: next, erased, value: undefined }
       })
     }
   }
@@ -143,17 +143,8 @@ export class Rings {
   }
 }
 
-/** Whether ageing changed nothing that must be stored. */
-function isSame(one: Ring, other: Ring): boolean {
-  const isEqual = <T>(some: readonly T[], others: readonly T[]): boolean =>
-    some.length === others.length && some.every((each, n) => each === others[n])
-  return (
-    isEqual(one.given, other.given) &&
-    isEqual(one.held, other.held) &&
-    isEqual(one.runs, other.runs) &&
-    one.unread.size === other.unread.size &&
-    one.last?.mark === other.last?.mark &&
-    (one.last === undefined) === (other.last === undefined) &&
-    one.reportAt === other.reportAt
-  )
+/** Returns everything of a ring that ageing can change: which keys have marks, and how much is left. */
+function shapeOf({ given, held, last, runs, unread, reportAt }: Ring): string {
+  const marks = [given, held, [last]].map((keys) => keys.map((key) => key && (key.mark ?? 0)))
+  return JSON.stringify([marks, runs.length, unread.size, reportAt])
 }

@@ -5,7 +5,7 @@
  */
 import { hybridKey } from '../../auth/age-hybrid.ts'
 import type { SshKey } from '../../auth/ssh-key.ts'
-import { type Bundle, BundleError, chooseBundle, judgeBundle, parseBundle } from '../format/bundle.ts'
+import { type Bundle, chooseBundle, judgeBundle, readBundle } from '../format/bundle.ts'
 import { isBegunBy, type Mailbox, signBegin } from '../format/answer.ts'
 import { normalizeRelay } from '../format/card.ts'
 import { isChained } from '../format/content.ts'
@@ -14,12 +14,12 @@ import { fingerprintOf } from '../format/field.ts'
 import { countRoom, type Envelope, MessageError, writeMessage } from '../format/message.ts'
 import { onRead } from '../ring/receiving.ts'
 import { countFresh, isGivenUp, onRenew, onSend } from '../ring/sending.ts'
-import type { Ring } from '../ring/state.ts'
+import { keep, type Ring } from '../ring/state.ts'
 import { RelayError } from '../wire/error.ts'
 import type { Contact } from './contact.ts'
 import type { Secrecy } from './options.ts'
 import type { Rings } from './rings.ts'
-import { type Address, fingerprintOfSecret, keep, leave, makeAddress, SECRETS } from './secrets.ts'
+import { type Address, fingerprintOfSecret, leave, makeAddress, SECRETS } from './secrets.ts'
 import type { Vault } from './vault.ts'
 
 /** The recipient of a message to a contact whose program has no one-time keys: their own key. */
@@ -163,8 +163,7 @@ export class Sealer {
         const sealed = { text, payload, daily, protection, ...(left !== undefined && { left }) } as const
         return { ring: sent.ring, value: sealed }
       } catch (error) {
-        const isTooLarge = error instanceof TypeError || (error instanceof MessageError && error.code === 'too-large')
-        if (!isTooLarge) throw error
+        if (!isTooLarge(error)) throw error
         problem = error
       }
     }
@@ -257,22 +256,13 @@ export class Sealer {
     const contact = fingerprintOf(to.key)
     const first = vault.state.strangers.get(contact)
     if (first === undefined) return
-    const { id, time, keys, address, begin } = first
-    const beginning = {
-      from: to.key,
-      to: fingerprintOf(this.#options.identity.key),
-      id,
-      time,
-      ...(keys.length > 0 && { keys }),
-      ...(address.length > 0 && { address }),
-    }
+    const { id, begin } = first
+    const beginning = { ...first, from: to.key, to: fingerprintOf(this.#options.identity.key) }
     // A thief of the person's SSH key could have written it.
     const isProven = to.inbox !== undefined && begin !== undefined && (await isBegunBy(to.inbox, begin, beginning)) === true
     const proof = to.inbox === undefined ? 'unknown' : isProven ? 'proven' : 'unproven'
-    await rings.change(contact, (ring) => {
-      const reading = { now: Math.floor(now() / 1_000), id, time, tag: id, key: 'daily', begin: proof, keys, address } as const
-      return { ...onRead(ring, reading), value: undefined }
-    })
+    const reading = { ...first, now: Math.floor(now() / 1_000), tag: id, key: 'daily', begin: proof } as const
+    await rings.change(contact, (ring) => ({ ...onRead(ring, reading), value: undefined }))
     await vault.change((state) => {
       const strangers = new Map(state.strangers)
       strangers.delete(contact)
@@ -332,19 +322,13 @@ function withoutCard(draft: Draft): Draft {
   return others
 }
 
+/** Whether a message may fit without its card or keys. A card of an RSA key can be too long for a header, too. */
+export const isTooLarge = (error: unknown): boolean =>
+  error instanceof TypeError || (error instanceof MessageError && error.code === 'too-large')
+
 async function seal(to: Contact, recipient: string, text: Uint8Array): Promise<Uint8Array> {
   if (recipient === '') return NOTHING
   if (recipient !== KEY) return sealTo(recipient, text)
   if (to.recipient === undefined && !to.key.canDecrypt) throw new MessageError('no-recipient')
   return sealFor(to, text)
-}
-
-/** @returns undefined for a bundle that is refused: a hostile relay can serve anything */
-async function readBundle(inbox: SshKey, text: Uint8Array): Promise<Bundle | undefined> {
-  try {
-    return await parseBundle(inbox, text)
-  } catch (error) {
-    if (!(error instanceof BundleError)) throw error
-    return undefined
-  }
 }

@@ -146,15 +146,6 @@ export function leave(state: State, relays: readonly string[], now: number): Sta
   return { ...state, addresses }
 }
 
-/** Returns the map with the entry last, and at most `most` entries. */
-export function keep<T>(map: ReadonlyMap<string, T>, name: string, value: T, most: number): ReadonlyMap<string, T> {
-  const next = new Map(map)
-  next.delete(name)
-  next.set(name, value)
-  while (next.size > most) next.delete(next.keys().next().value!)
-  return next
-}
-
 const VERSION = 'asfaleia-secrets/1'
 const RELAY = /^[\x21-\x7e]{1,80}$/
 const RECIPIENT = /^age1(?:pq1)?[02-9ac-hj-np-z]{58,1952}$/

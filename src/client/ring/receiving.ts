@@ -1,6 +1,6 @@
 /** The rules of a ring for receiving: R1, R2, R4 to R6 (docs/protocol.md, section 13). */
 import type { Mailbox } from '../format/answer.ts'
-import { compareAge, type Doubt, findErased, type Given, type Held, type Place, RING, type Ring, type Run, without } from './state.ts'
+import { compareAge, type Doubt, findErased, type Given, type Held, keep, type Place, RING, type Ring, type Run, without } from './state.ts'
 
 /** A genuine message of the contact that was shown or stored. */
 export interface Reading {
@@ -48,7 +48,7 @@ export function recognise(ring: Ring, tag: string): 'read' | 'unread' | undefine
 
 /** Takes a message that was read: erases keys (R2), and takes those that it brings. */
 export function onRead(ring: Ring, reading: Reading): Change {
-  const seen = remember(ring.seen, reading.tag, reading.id, RING.seen)
+  const seen = keep(ring.seen, reading.tag, reading.id, RING.seen)
   const own = reading.key === 'daily' ? undefined : ring.given.find(({ place }) => compareAge(place, reading.key as Place) === 0)
   const { step, unproven } = own === undefined ? takeDaily(ring, reading) : takeAnswer(ring, reading, own)
   if (unproven) return { ring: { ...step, seen }, erased: [], events: ['unproven'] }
@@ -187,7 +187,7 @@ export function onUnopened(
 ): Ring {
   if (ring.seen.has(tag)) return ring
   // A payload that comes again after a report: the report was lost, or the answer to it.
-  const unread = remember(ring.unread, tag, { time: now, reported: false }, RING.unread)
+  const unread = keep(ring.unread, tag, { time: now, reported: false }, RING.unread)
   return { ...ring, unread, reportAt: ring.reportAt ?? schedule(ring, now, random) }
 }
 
@@ -233,15 +233,6 @@ export function onReport(ring: Ring, report: { readonly time: number; readonly i
   const held = ring.held.filter(({ place }) => compareAge(place, limit) >= 0)
   const isOlder = ring.last !== undefined && compareAge(ring.last.place, limit) < 0
   return { ...(isOlder ? without(ring, 'last') : ring), held }
-}
-
-/** Returns the map with the entry last, and with at most `most` entries. */
-function remember<T>(map: ReadonlyMap<string, T>, key: string, value: T, most: number): Map<string, T> {
-  const next = new Map(map)
-  next.delete(key)
-  next.set(key, value)
-  while (next.size > most) next.delete(next.keys().next().value!)
-  return next
 }
 
 export type { Doubt }

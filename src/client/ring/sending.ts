@@ -1,6 +1,6 @@
 /** The rules of a ring for sending: S1 to S4 (docs/protocol.md, section 13). */
 import { FUTURE } from '../format/message.ts'
-import { compareAge, type Given, type Held, RING, type Ring, without } from './state.ts'
+import { compareAge, type Given, type Held, RING, type Ring } from './state.ts'
 
 /**
  * How a message is protected. `one-time`: a key for this message alone. `again`: a key that an earlier message used
@@ -97,9 +97,10 @@ export function onRenew(ring: Ring, sending: Sending, left: number | undefined):
     const { until: _, ...others } = key
     return { ...others, use: 'open' }
   })
-  const next = { ...chosen.ring, given }
+  const { last } = chosen.ring
   // The receiver erases the key at once if the text says that others are left, so no message can use it again.
-  return { ...chosen, ring: chosen.way === 'one-time' && (left ?? 0) > 0 ? without(next, 'last') : next }
+  const isSpent = chosen.way === 'one-time' && last !== undefined && left !== undefined && left > 0
+  return { ...chosen, ring: { ...chosen.ring, given, ...(isSpent && { last: { ...last, recipient: '' } }) } }
 }
 
 /** Whether an unconfirmed message goes to the bundle (S4): the contact may have lost its state. */
@@ -109,7 +110,7 @@ export function isGivenUp(ring: Ring, { resends, now }: { readonly resends: numb
 
 const byAge = (one: Given, other: Given): number => compareAge(one.place, other.place)
 
-const isUsable = ({ place }: Held, now: number): boolean => now - place.time < RING.usable
+const isUsable = ({ place, recipient }: Held, now: number): boolean => recipient !== '' && now - place.time < RING.usable
 
 function countUsable(ring: Ring, now: number): number {
   return ring.held.filter((key) => isUsable(key, now)).length

@@ -79,7 +79,7 @@ export interface Given {
 /** A key that the contact gave to the user. */
 export interface Held {
   readonly place: Place
-  /** `age1pq1…`, or `age1…` from a contact with an older age. */
+  /** `age1pq1…`, or `age1…` from a contact with an older age. Empty if it must not be used again. */
   readonly recipient: string
   readonly mark?: number
 }
@@ -115,7 +115,7 @@ export interface Ring {
   readonly given: readonly Given[]
   /** Oldest first. */
   readonly held: readonly Held[]
-  /** The key of the contact that the user used most recently. */
+  /** The key of the contact that the user used most recently. Without a recipient it must not be used again, nor older ones. */
   readonly last?: Held
   /** How many keys of ours the contact holds, as its latest message says. */
   readonly left?: { readonly count: number; readonly time: number }
@@ -166,4 +166,13 @@ export function findErased(ring: Ring, next: Ring): Uint8Array[] {
 export function without<T extends object, Name extends keyof T>(object: T, name: Name): Omit<T, Name> {
   const { [name]: _, ...others } = object
   return others
+}
+
+/** Returns the map with the entry last, and with at most `most` entries. */
+export function keep<T>(map: ReadonlyMap<string, T>, key: string, value: T, most: number): Map<string, T> {
+  const next = new Map(map)
+  next.delete(key)
+  next.set(key, value)
+  while (next.size > most) next.delete(next.keys().next().value!)
+  return next
 }

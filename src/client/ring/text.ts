@@ -229,7 +229,11 @@ function readGiven(values: readonly string[], seed: Uint8Array): Given {
 
 function readHeld(values: readonly string[]): Held {
   const [mark = '', recipient = ''] = values.slice(3)
-  return { place: readPlace(values), recipient: readRecipient(recipient), ...(mark === '-' ? {} : { mark: readTime(mark) }) }
+  return {
+    place: readPlace(values),
+    recipient: recipient && readRecipient(recipient),
+    ...(mark === '-' ? {} : { mark: readTime(mark) }),
+  }
 }
 
 function readPlace([time = '', id = '', index = '']: readonly string[]): Place {

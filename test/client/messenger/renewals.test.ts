@@ -111,6 +111,26 @@ test('each of many messages with keys gives them to those that still wait, and n
   expect(renewed.map(({ id }) => id)).toEqual(['a', 'b', 'c', 'c'])
 })
 
+test('a message gets a newer key, too, if one before it does: its receiver erases the older ones', async () => {
+  const { renewals, renewed, entries } = make([entryOf('a'), entryOf('b', { payload: new Uint8Array(0) }), entryOf('c', { renewals: 1 })])
+  await renewals.onKeys(to)
+  expect(renewed.map(({ id }) => id)).toEqual(['b', 'c'])
+  expect(entries().map((entry) => entry.renewals)).toEqual([undefined, 0, 1])
+})
+
+test('a later message waits, too, if no newer key is left for it', async () => {
+  const { renewals, renewed, entries } = make([entryOf('b', { payload: new Uint8Array(0) }), entryOf('c'), entryOf('d')], { keys: 1 })
+  await renewals.onKeys(to)
+  expect(renewed.map(({ id }) => id)).toEqual(['b', 'c'])
+  expect(entries().map(({ payload }) => payload.length > 0)).toEqual([true, false, false])
+})
+
+test('later messages keep their keys if no key is left for the first one that waits', async () => {
+  const { renewals, entries } = make([entryOf('b', { payload: new Uint8Array(0) }), entryOf('c')], { keys: 0 })
+  await renewals.onKeys(to)
+  expect(entries().map(({ payload }) => payload.length > 0)).toEqual([false, true])
+})
+
 test('a message is not encrypted anew once it left the outbox, or to a person who is no contact', async () => {
   const { renewals, renewed } = make([entryOf('b', { to: 'SHA256:x' })])
   expect([await renewals.renew('b'), await renewals.renew('c')]).toEqual([false, false])

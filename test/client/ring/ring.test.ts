@@ -163,7 +163,13 @@ describe('S4: a message goes to the bundle', () => {
   test('to a key that is used again only if the text says that no other is left', () => {
     const ring = holding(NOW - 10)
     expect(onRenew(ring, { id: 'm', time: NOW }, 0)!.ring.last?.recipient).toBe('key0')
-    expect(onRenew(ring, { id: 'm', time: NOW }, 3)!.ring.last).toBeUndefined()
+    const spent = onRenew(ring, { id: 'm', time: NOW }, 3)!.ring
+    expect(send(spent, 'n', { bundle: 'bundle' }, [])).toMatchObject({ to: 'bundle', way: 'daily' })
+    // The contact has erased the keys that are older than this one.
+    const later = read(spent, { id: 'late', time: NOW - 11, keys: ['older'], left: 5 }).ring
+    expect(read(later, { id: 'new', time: NOW - 9, keys: ['newer'], left: 5 }).ring.held.map(({ recipient }) => recipient)).toEqual([
+      'newer',
+    ])
     expect(onRenew(EMPTY, { id: 'm', time: NOW }, 3)).toBeUndefined()
   })
 })

@@ -97,6 +97,8 @@ test('any ring is read as it was written', () => {
   )
   expect(decodeRing(CONTACT, encodeRing(CONTACT, full))).toEqual(full)
   expect(decodeRing(CONTACT, encodeRing(CONTACT, EMPTY))).toEqual(EMPTY)
+  const spent = { ...EMPTY, last: { place: { time: NOW, id: makeId(), index: 0 }, recipient: '' } }
+  expect(decodeRing(CONTACT, encodeRing(CONTACT, spent))).toEqual(spent)
 })
 
 test('the text has the seeds in base64, and only there', () => {
