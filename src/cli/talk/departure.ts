@@ -59,7 +59,7 @@ export async function sendFile(profile: Profile, to: Contact, { path, wait, json
       delivery.settled,
       new Promise((resolve) => setTimeout(resolve, Math.min((wait ?? Infinity) * 1_000, 2_147_483_647)).unref()),
     ])
-    progress.clear()
+    progress.end()
     return conclude(delivery, wait, json, io)
   } catch (error) {
     if (error instanceof TypeError && !io.signal.aborted) throw new CliError(`cannot send ${path}: ${error.message}`)
@@ -131,13 +131,14 @@ const BAR = 30
 class Progress {
   readonly #io: Io
   #drawn = ''
+  #isOver = false
 
   constructor(io: Io) {
     this.#io = io
   }
 
   show({ state, confirmed, total, to }: FileDelivery): void {
-    if (this.#io.stderr.isTTY !== true) return
+    if (this.#io.stderr.isTTY !== true || this.#isOver) return
     const part = total === 0 ? 1 : confirmed / total
     const bar = '#'.repeat(Math.floor(part * BAR)).padEnd(BAR, '.')
     const line =
@@ -151,11 +152,18 @@ class Progress {
 
   /** Prints a line above it. */
   note(text: string): void {
-    this.clear()
+    this.#clear()
     this.#io.stderr.write(`asfaleia: ${sanitizeLine(text)}\n${this.#drawn}`)
   }
 
-  clear(): void {
+  /** Removes it: an event that comes later does not draw it behind the outcome. */
+  end(): void {
+    this.#clear()
+    this.#drawn = ''
+    this.#isOver = true
+  }
+
+  #clear(): void {
     if (this.#drawn !== '') this.#io.stderr.write('\r\u{1b}[K')
   }
 }

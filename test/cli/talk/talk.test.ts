@@ -776,6 +776,26 @@ describe('a file', () => {
     expect(readFileSync(join(files, 'tea.tar.gz'), 'utf8')).toBe('mine')
   }, 60_000)
 
+  test('shows its progress on a terminal, in one line that is gone in the end', async () => {
+    await meet('Alice', 'Bob')
+    const path = join(root, 'tea')
+    writeFileSync(path, Buffer.alloc(100_000, 'x'))
+    const files = join(root, 'files')
+    mkdirSync(files)
+    stay('Bob', ['get', '--follow', '--files', files])
+    const io = createTestIo({ ASFALEIA_HOME: home('Alice') })
+    io.stdin.end()
+    Object.assign(io.stderr, { isTTY: true })
+    expect(await runCommand(['send', 'bob', '--file', path], io)).toBe(0)
+    const clear = '\r\u{1b}[K'
+    const lines = io.err().split(clear)
+    expect(lines[0]).toBe('')
+    expect(lines[1]).toBe('waiting for Bob to accept the file')
+    expect(lines.at(-1)).toBe('')
+    expect(lines.slice(2, -1).join('\n')).toMatch(/^(\[#*\.*\] \d+ %, \d+ of 100000 bytes\n?)*$/)
+    expect(new Set(lines.slice(1, -1)).size).toBe(lines.length - 2)
+  }, 60_000)
+
   test('without a receiver waits at the relay, and resumes later', async () => {
     await meet('Alice', 'Bob')
     const path = join(root, 'long')
