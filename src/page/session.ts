@@ -34,10 +34,7 @@ export function openSession(account: Account, { files, onMet, onSecrets, change 
     secrecy: secrecyOf(account, onSecrets),
     introducer: {
       cardFor: ({ key }) => (account.find(fingerprintOf(key))?.met === undefined ? account.card.link : undefined),
-      onHeard: ({ key }) => {
-        const fingerprint = fingerprintOf(key)
-        if (account.find(fingerprint)?.met === undefined) onMet(fingerprint)
-      },
+      onHeard: ({ key }) => onMet(fingerprintOf(key)),
     },
     ...change,
   })
