@@ -166,6 +166,20 @@ describe('a card in a message', () => {
     expect(await shown()).toBe(fingerprintOf(one))
   })
 
+  test.each([
+    ['names the inbox of the contact', () => cardOf(NOW, one)],
+    ['names no inbox', () => cardOf(NOW)],
+    ['names another inbox, and is older than that of the contact', () => cardOf(NOW - 10, two)],
+    ['names another inbox, and is as old as that of the contact', () => cardOf(NOW - 9, two)],
+  ] as const)('is no reason for a warning if it %s', async (_what, make) => {
+    await add(await cardOf(NOW - 9, one))
+    await put(await make())
+    const { out, err } = await as('get')
+    expect(out).toBe('Bob: hi\n')
+    expect(err).not.toContain('another inbox')
+    expect(await shown()).toBe(fingerprintOf(one))
+  })
+
   test('with another inbox is told in the chat, too', async () => {
     await add(await cardOf(NOW - 9, one))
     await put(await cardOf(NOW, two))
