@@ -77,11 +77,6 @@ export class Order<T> {
   readonly #senders = new Map<string, Sender<T>>()
   #count = 0
 
-  /** Number of messages held back. */
-  get held(): number {
-    return this.#count
-  }
-
   /**
    * Takes a message that arrived.
    * @param known whether the previous message was released in an earlier run

@@ -4,7 +4,7 @@
  * mailbox only if the user says so (docs/protocol.md, section 14).
  */
 import type { Message } from '../../protocol/answer.ts'
-import { SPREAD_MS } from '../delivery/backoff.ts'
+import { isOver, SPREAD_MS } from '../delivery/backoff.ts'
 import { fingerprintOf } from '../format/field.ts'
 import type { RelayClient } from '../wire/client.ts'
 import { AddressConnection } from './addresses.ts'
@@ -85,17 +85,16 @@ export class Connections {
     // A relay that the user names on the command line may have the inbox, too.
     const own = secrecy?.relays() ?? []
     const inboxes = secrecy === undefined ? [] : relays.filter((relay) => !own.includes(relay) || rolesOf(own).inbox.includes(relay))
-    const wanted = new Map<string, () => Incoming>()
-    for (const relay of relays)
-      if (isMember(relay) || secrecy?.isPublic === true) wanted.set(`key ${relay}`, () => this.#receiveFrom(relay, { kind: 'key' }))
-    for (const relay of inboxes) if (!isMember(relay)) wanted.set(`inbox ${relay}`, () => this.#receiveFrom(relay, { kind: 'inbox' }))
+    const wanted = new Map<string, readonly [string, 'key' | 'inbox']>()
+    for (const relay of relays) if (isMember(relay) || secrecy?.isPublic === true) wanted.set(`key ${relay}`, [relay, 'key'])
+    for (const relay of inboxes) if (!isMember(relay)) wanted.set(`inbox ${relay}`, [relay, 'inbox'])
     for (const [name, incoming] of this.#incoming) {
       if (wanted.has(name)) continue
       incoming.close()
       this.#incoming.delete(name)
       this.#forget(name)
     }
-    for (const [name, make] of wanted) if (!this.#incoming.has(name)) this.#incoming.set(name, make())
+    for (const [name, [relay, kind]] of wanted) if (!this.#incoming.has(name)) this.#incoming.set(name, this.#receiveFrom(relay, kind))
     // Addresses at all relays are read, also at those that the user has left: contacts use the earlier ones for a while.
     const isWhole = own.length > 0 && own.every((relay) => relays.includes(relay))
     const former = isWhole ? this.#context.vault!.state.addresses.map(({ relay }) => relay) : []
@@ -147,7 +146,7 @@ export class Connections {
     for (const kind of ['key', 'inbox'] as const) {
       const name = `${kind} ${relay}`
       const incoming = this.#incoming.get(name)
-      if (incoming?.isOver === true) this.#incoming.set(name, this.#receiveFrom(relay, { kind }))
+      if (incoming?.isOver === true) this.#incoming.set(name, this.#receiveFrom(relay, kind))
       else incoming?.hurry()
     }
     this.#addresses.get(relay)?.hurry()
@@ -177,13 +176,14 @@ export class Connections {
 
   /** Publishes the bundle of a new day. */
   tick(now: number): void {
-    const inbox = this.#inbox
-    if (inbox === undefined || now < inbox.publishAt) return
-    this.#publish(inbox)
+    // The longest pause is 25 hours. A longer one means that the clock was set back: the bundle is dated in the future.
+    if (this.#inbox !== undefined && isOver(this.#inbox.publishAt, now, 150 * AGAIN_MS)) this.#publish(this.#inbox)
   }
 
   due(): number {
-    return this.#inbox?.publishAt ?? Number.POSITIVE_INFINITY
+    if (this.#inbox === undefined) return Number.POSITIVE_INFINITY
+    // A clock that was set back must not delay it.
+    return Math.min(this.#inbox.publishAt, this.#context.clock.now() + AGAIN_MS)
   }
 
   close(): void {
@@ -191,9 +191,8 @@ export class Connections {
     for (const connection of this.#addresses.values()) connection.close()
   }
 
-  #receiveFrom(relay: string, origin: Origin & { readonly kind: 'key' | 'inbox' }): Incoming {
+  #receiveFrom(relay: string, kind: 'key' | 'inbox'): Incoming {
     const { clock, random, ready, connect, options, emit, onAcked } = this.#context
-    const { kind } = origin
     // At a relay that knows its members the bundle of the inbox is in the mailbox of the user's own key.
     const publishes =
       kind === 'inbox' || (options.secrecy?.members?.includes(relay) === true && rolesOf(this.#relays).inbox.includes(relay))
@@ -216,7 +215,7 @@ export class Connections {
       },
       ...(kind === 'inbox' && { spread: SPREAD_MS }),
       onState: (state, more) => this.#onState(kind, relay, { state, ...more }),
-      onMessage: (message) => this.#port.onMessage(incoming, relay, origin, message),
+      onMessage: (message) => this.#port.onMessage(incoming, relay, { kind }, message),
       onAcked,
       onTakenOver: () => emit({ kind: 'taken-over', relay }),
     })
