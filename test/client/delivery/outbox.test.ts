@@ -61,6 +61,16 @@ describe('a message in the outbox', () => {
     expect(outbox.used()).toEqual(new Set(['three']))
   })
 
+  test('goes to the inbox although a part of a file waits for the address in vain', () => {
+    const outbox = new Outbox((_, daily) => (daily ? ['inbox'] : ['address']))
+    outbox.add(entry('part', { keep: false }))
+    outbox.add(entry('text', { text: new Uint8Array(8) }))
+    expect(take(outbox, 0)).toEqual(['part to address', 'text to address'])
+    outbox.onLost('address', 'onion-not-found', undefined, 0, 0)
+    outbox.onRenewed('text', { payload: new Uint8Array(8), daily: true, renewals: 0 })
+    expect(take(outbox, 0)).toEqual(['text to inbox'])
+  })
+
   test('goes to the inbox if the relay of the address denies it, and again if it was encrypted anew for the address meanwhile', () => {
     const outbox = new Outbox((_, daily) => (daily ? ['inbox'] : ['address']))
     outbox.add(entry('a', { text: new Uint8Array(8) }))
