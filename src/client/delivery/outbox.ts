@@ -112,8 +112,8 @@ export class Outbox extends Entries {
       if (!entry.wanted && !isSecond && !this.#reach.hasDown) continue
       const relay = this.#choose(entry, now, isSecond)
       if (relay === undefined) {
-        // No text follows a part of a file, and none waits for it: a part never goes to the inbox.
-        if (entry.wanted && entry.confirm && entry.keep !== false) stopped.add(entry.to)
+        // No text follows a receipt, nor a part of a file, which never goes to the inbox.
+        if (entry.wanted && entry.keep !== false) stopped.add(entry.to)
         continue
       }
       const mailbox = `${entry.to} ${relay}`

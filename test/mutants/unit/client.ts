@@ -33,7 +33,7 @@ export const CLIENT: readonly Defect[] = [
       ['relay || until <= now)', 'relay)', 'An expired copy counts as one that a relay holds.'],
       ['if (deadline > now) continue', 'if (deadline >= now) continue', 'A message expires a moment late.'],
       ['count >= OUTBOX.window ||', 'count > OUTBOX.window ||', 'One message too many is under way.'],
-      ['if (entry.wanted && entry.confirm && entry.keep !== false) stopped.add(entry.to)', '', 'A later message overtakes one that waits.'],
+      ['if (entry.wanted && entry.keep !== false) stopped.add(entry.to)', '', 'A later message overtakes one that waits.'],
       ['      entry.wanted = false\n      entry.isSecond', '      entry.isSecond', 'A message that is under way is sent again at once.'],
       ["if (entry.state === 'held') return undefined", '', 'A second copy is reported as the first one.'],
       ['if (!entry.confirm) this.remove(id)', '', 'A message without confirmation stays in the outbox.'],
