@@ -35,9 +35,9 @@ describe('a bundle of all of asfaleia/core', () => {
     expect(new TextDecoder().decode(bytes)).toMatch(/\bBuffer\b/)
   })
 
-  test('stays below 125 KiB compressed', async () => {
+  test('stays below 126 KiB compressed', async () => {
     const { bytes } = await bundle("export * from 'asfaleia/core'")
-    expect(gzipSync(bytes).length).toBeLessThan(125 * 1_024)
+    expect(gzipSync(bytes).length).toBeLessThan(126 * 1_024)
     expect(bytes.length).toBeGreaterThan(50_000)
   })
 })

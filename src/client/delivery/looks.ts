@@ -61,11 +61,14 @@ export class Looks {
     return due
   }
 
-  /** The connection broke while the relay held messages: look as soon as it can be reached. */
-  onLost(relay: string, now: number): void {
-    this.#first.delete(relay)
+  /**
+   * The connection broke, or could not be made, while the relay held messages: look as soon as it can be reached.
+   * @returns whether it was the first look after a start
+   */
+  onLost(relay: string, now: number): boolean {
     this.#doubted.add(relay)
     this.#looks.set(relay, { at: now, pause: OUTBOX.look[0] })
+    return this.#first.delete(relay)
   }
 
   /** A connection for sending is up. If the relay forgot its messages, `Outbox.onRun` came before. */

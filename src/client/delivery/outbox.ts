@@ -243,7 +243,9 @@ export class Outbox extends Entries {
       if (failed) this.remove(entry.id)
       changes.push({ id: entry.id, to: entry.to, state: failed ? 'failed' : 'waiting', relay, code })
     }
-    if (this.holding().has(relay)) this.#looks.onLost(relay, now)
+    // A relay that cannot be reached at the start may have lost what it held.
+    if (this.holding().has(relay) && this.#looks.onLost(relay, now))
+      for (const entry of this.all.values()) if (entry.held.has(relay)) entry.wanted = entry.flying === undefined
     return changes
   }
 

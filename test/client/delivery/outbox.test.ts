@@ -543,17 +543,38 @@ describe('a message that a relay held before the program was started again', () 
     expect(take(outbox, first + 5_000)).toEqual(['a to one'])
   })
 
-  test('makes the outbox busy until the look succeeded or failed', () => {
-    for (const end of ['onUp', 'lost'] as const) {
-      const outbox = start(5_000)
-      expect(take(outbox, 5_000)).toEqual(['b to three', 'look at one'])
-      sent(outbox, ['b'], 'three', 5_000)
-      expect(outbox.busy).toBe(true)
-      if (end === 'onUp') outbox.onUp('one', 5_000)
-      else outbox.onLost('one', 'relay-down', undefined, 0, 5_000)
-      // Until the relay can be reached, the other one gets the message.
-      expect(outbox.busy).toBe(false)
+  test('makes the outbox busy until the look has succeeded', () => {
+    const outbox = start(5_000)
+    expect(take(outbox, 5_000)).toEqual(['b to three', 'look at one'])
+    sent(outbox, ['b'], 'three', 5_000)
+    expect(outbox.busy).toBe(true)
+    outbox.onUp('one', 5_000)
+    expect(outbox.busy).toBe(false)
+  })
+
+  test('is sent to the next relay if its own cannot be reached, and not by a later failure of that one', () => {
+    const outbox = start(5_000)
+    expect(take(outbox, 5_000)).toEqual(['b to three', 'look at one'])
+    outbox.onLost('one', 'relay-down', undefined, 0, 5_000)
+    expect(take(outbox, 5_000)).toEqual(['a to two'])
+    sent(outbox, ['a'], 'two', 5_000)
+    const up = start(5_000)
+    take(up, 5_000)
+    up.onUp('one', 5_000)
+    up.onLost('one', 'relay-down', undefined, 0, 5_000)
+    expect(take(up, 5_000)).toEqual([])
+  })
+
+  test('goes to the inbox if the relay of its address cannot be reached for ten minutes', () => {
+    const outbox = new Outbox((_, daily) => (daily ? ['inbox'] : ['address']))
+    outbox.add(entry('a', { text: new Uint8Array(8), held: ['address'], sent: { copies: 1, again: first, runs: ['first'] } }))
+    outbox.onStart(0)
+    let now = 0
+    for (; now < 600_000; now += 60_000) {
+      expect(outbox.stranded(now, true)).toEqual([])
+      outbox.onLost('address', 'onion-not-found', undefined, 0, now)
     }
+    expect(outbox.stranded(now, true)).toEqual(['a'])
   })
 
   test('is sent if the clock was set back by more than the longest pause', () => {
