@@ -58,6 +58,8 @@ export class World {
     this.truth.wire.onLasting = (process, text) => this.people.get(process.machine.name)?.keys.onLasting(process, text)
     this.truth.wire.onErased = (device, seed) => this.people.get(device)?.keys.onAcked(seed)
     this.truth.wire.isRead = (device, { id, from }) => this.people.get(device)?.hasStored(id, this.people.get(from)!) === true
+    this.truth.wire.isLeft = (device, seed, text, message) =>
+      this.people.get(device)?.keys.has(seed) === false && this.isStored(text, message)
     this.kernel.onSpin = (process) => this.truth.violate(5, `${process.name} is busy: it runs timer after timer`)
     this.network = new Network(this.kernel, this.truth)
     this.network.isPerfect = cast.isPerfect
@@ -219,9 +221,13 @@ export class World {
     mount(undefined)
   }
 
-  /** Whether a relay holds a text. */
-  isStored(text: string): boolean {
-    return [...this.relays.values()].some(({ name, lostAt }) => this.truth.wire.storedAt(name, lostAt).holds(text))
+  /** Whether a relay holds a text. @param except a message that does not count */
+  isStored(text: string, except?: string): boolean {
+    return [...this.relays.values()].some(({ name, lostAt }) => {
+      const shelf = this.truth.wire.storedAt(name, lostAt)
+      if (except === undefined) return shelf.holds(text)
+      return [...shelf.messages].some(([message, stored]) => stored.text === text && message !== except)
+    })
   }
 
   /** What a relay holds reaches a receiver who is there. */
