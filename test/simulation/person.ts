@@ -504,8 +504,8 @@ export class Person {
   }
 
   /**
-   * Whether texts for a contact may wait until that contact writes: the relay of their address is at another name, and this
-   * person has no card of theirs with the inbox yet.
+   * Whether texts and receipts for a contact may wait until that contact writes: the relay of their address is at another
+   * name, and this person has no card of theirs with the inbox yet.
    */
   #mustHear(to: Person): boolean {
     return this.hides && to.secrecy !== undefined && to.owner.movedAt > 0 && this.contactOf(to).inbox === undefined
@@ -515,7 +515,9 @@ export class Person {
   #checkHeld(text: Text, quiet: number): void {
     const { truth, kernel } = this.#world
     const { id, number, to } = text
-    const { relays } = this.#world.people.get(to)!.contact
+    const receiver = this.#world.people.get(to)!
+    const { relays } = receiver.contact
+    if (this.#mustHear(receiver)) return
     // An earlier version sends a copy where its receiver cannot read it, and has it erased (isClosed).
     const mayLack = this.wasDowngraded || relays.some((relay) => this.#world.relayAt(relay)!.liedAt > text.sentAt)
     // A relay that has shut the writer out since takes nothing.
@@ -550,7 +552,7 @@ export class Person {
     const { relays } = this.owner.contact
     if (!this.#world.admits(text.to, this.name) || !this.#world.knows(text.to, this.name)) return
     // An earlier version does not read the addresses to which receipts go.
-    if (this.isDowngraded || receiver.isDowngraded) return
+    if (this.isDowngraded || receiver.isDowngraded || receiver.#mustHear(this)) return
     if (receiver.messenger === undefined || !text.doneBy.has(receiver.name) || text.by !== this.process) return
     const since = Math.max(
       receiver.#steadyAt,
