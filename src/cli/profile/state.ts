@@ -94,8 +94,10 @@ function encodeEntries(entries: readonly OutboxEntry[]): Uint8Array {
 
 const isText = (value: unknown): boolean => typeof value === 'string'
 
+/** @param held the number of relays that hold the message */
 function isSent({ copies, again, runs }: NonNullable<OutboxEntry['sent']>, held: number): boolean {
-  return Number.isSafeInteger(copies) && Number.isFinite(again) && Array.isArray(runs) && runs.length === held && runs.every(isText)
+  const areRuns = Array.isArray(runs) && runs.length === held && runs.every(isText)
+  return areRuns && Number.isSafeInteger(copies) && copies >= 0 && Number.isFinite(again)
 }
 
 /** Decodes the text of {@link encodeEntries}. Checks its form, since anyone can encrypt a file to the user's key. */

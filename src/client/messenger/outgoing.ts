@@ -54,7 +54,7 @@ export class Outgoing {
   readonly #options: OutgoingOptions
   #client: Courier | undefined
   #connecting = false
-  /** Resolves once the relay has said whether it knows the token, or the connection failed. Never rejects. */
+  /** Resolves once the relay has named its run, or the connection failed. Never rejects. */
   #connected: Promise<void> | undefined
   #closed = false
   #queue: (readonly [id: string, to: string, payload: Uint8Array])[] = []
@@ -87,7 +87,7 @@ export class Outgoing {
     return this.#client === undefined && !this.#connecting && this.#queue.length === 0
   }
 
-  /** Connects unless it is connected, to find out whether the relay still knows the token. */
+  /** Connects unless it is connected: the relay then names its run. */
   look(): void {
     if (this.#client === undefined && !this.#connecting && !this.#closed) this.#connected = this.#connect()
   }

@@ -110,7 +110,7 @@ export class ClaimClient {
     await this.#courier?.done.catch(() => {})
   }
 
-  /** Shows a throwaway secret without waiting for a message. Before it is connected, the client has the answer. */
+  /** Shows a throwaway secret before there is a message for it. If called early, the relay has answered once the client is connected. */
   prove(): void {
     this.#sender()
   }

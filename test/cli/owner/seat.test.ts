@@ -134,7 +134,7 @@ describe('the end of a client', () => {
     expect(sent[0]!.signal.aborted).toBe(false)
   })
 
-  test('is told once, and ends what it receives', async () => {
+  test('ends its messages, and leaves once', async () => {
     const { seat, did } = make()
     await seat.close()
     await seat.close()

@@ -260,7 +260,7 @@ test('if no owner follows, all that is unsettled fails with the reason', async (
   await expect(shared.flush()).rejects.toBe(problem)
 })
 
-test('a closed messenger sends nothing, and ends its events and what waits', async () => {
+test('a closed messenger sends nothing, and ends its events and its waits', async () => {
   const owner = new Owner()
   const { shared } = play(owner)
   const file = await shared.sendFile(bob, sourceOf('a', new Uint8Array(2)))

@@ -38,7 +38,7 @@ test('a key passes as a key', () => {
   expect([passed.type, fingerprintOf(passed), formatKey(passed)]).toEqual([key.type, fingerprintOf(key), formatKey(key)])
 })
 
-describe('an error passes with what is known of it:', () => {
+describe('an error keeps its kind, its hint and its exit code:', () => {
   test.each([
     ['an error of a command', new CliError('it failed', { hint: 'try again', exitCode: 77 }), CliError],
     ['an error of a command without a hint', new CliError('it failed'), CliError],

@@ -121,7 +121,8 @@ describe('an outbox on the disk', () => {
     deadline: 1_795_000_001,
     confirm: true,
   }
-  const FULL = { ...PLAIN, id: 'b', left: 0, daily: true, renewals: 2 } as const
+  const SENT = { copies: 2, again: 1_795_000_000_000, runs: ['a run'] }
+  const FULL = { ...PLAIN, id: 'b', left: 0, daily: true, renewals: 2, sent: SENT } as const
 
   test('gives back what was written, and is no file while it is empty', async () => {
     const outbox = await openOutbox(root, identity)
@@ -139,7 +140,7 @@ describe('an outbox on the disk', () => {
     ])
     expect(read.map((entry) => [Object.keys(entry).length, entry.text?.length])).toEqual([
       [8, undefined],
-      [12, 1],
+      [13, 1],
     ])
     await outbox.save([])
     expect(readdirSync(root)).toEqual(['outbox.lock'])
@@ -173,6 +174,13 @@ describe('an outbox on the disk', () => {
     ['renewals that are no number', `${FORM}${lineOf({ renewals: '1' })}`],
     ['a text that is none', `${FORM}${lineOf({ text: 1 })}`],
     ['a mark that is no mark', `${FORM}${lineOf({ daily: false })}`],
+    ['half a copy', `${FORM}${lineOf({ sent: { ...SENT, copies: 0.5 } })}`],
+    ['fewer copies than none', `${FORM}${lineOf({ sent: { ...SENT, copies: -1 } })}`],
+    ['no time for the next copy', `${FORM}${lineOf({ sent: { ...SENT, again: null } })}`],
+    ['runs that are no list', `${FORM}${lineOf({ sent: { ...SENT, runs: 'a run' } })}`],
+    ['a run that is no text', `${FORM}${lineOf({ sent: { ...SENT, runs: [1] } })}`],
+    ['more runs than relays', `${FORM}${lineOf({ sent: { ...SENT, runs: ['a run', 'a run'] } })}`],
+    ['null for its copies', `${FORM}${lineOf({ sent: null })}`],
   ])('with %s is refused, and left untouched', async (_what, text) => {
     const sealed = await sealFor(identity, encodeText(text))
     writeFileSync(join(root, 'outbox.age'), sealed)
